@@ -1,0 +1,316 @@
+"""What all environments share: a fixed-base robot driven by efforts, and a task.
+
+An observation is [q, q̇, goal] and an action the effort of every actuated joint, both
+float64 and in SI units. Episodes last `horizon` steps and never end before.
+"""
+
+import abc
+import math
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import gymnasium
+import numpy as np
+import numpy.typing as npt
+from gymnasium.error import ClosedEnvironmentError, ResetNeeded
+from gymnasium.utils import seeding
+
+from ._actuators import Actuators
+from ._bullet import MAX_SPEED, World
+from ._camera import Camera, View
+from ._sizing import check_time_step
+
+RATED_CURRENT = 10.0  # A, that a motor draws through 1 Ω at its effort limit
+
+
+class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
+    """One robot in a world of its own, with a task.
+
+    Subclasses say where episodes start.
+
+    Attributes:
+        client: PyBullet's functions, as methods.
+        body: the robot's id in PyBullet.
+        joint_names: of the n joints that move, depth first.
+        joint_indices: what Bullet calls them.
+        actuated: positions in `joint_names` of the m that an action drives.
+        effort_limits: of these, (m,) [N·m or N].
+        time_step: [s].
+        duration: of an episode [s].
+        horizon: of an episode, in steps.
+        task: what the reward is the negative of.
+        actuators: the motors of all joints.
+        linear_damping: of every link in Bullet: off.
+        angular_damping: of every link in Bullet: off.
+    """
+
+    metadata: dict[str, Any] = {
+        "render_modes": ["human", "rgb_array"],
+        "render_fps": 240,
+    }
+    linear_damping = angular_damping = 0.0
+
+    def __init__(
+        self,
+        world: World,
+        *,
+        task: Any,
+        actuated: Sequence[int],
+        effort_limits: np.ndarray,
+        start_range: tuple[np.ndarray, np.ndarray],
+        goal_range: tuple[np.ndarray, np.ndarray],
+        duration: float,
+        time_step: float,
+        actuators: Actuators | None,
+        randomize: float,
+        view: View,
+    ):
+        """Give a loaded robot something to do."""
+        self._world = world
+        self.client, self.body = world.client, world.body
+        self.joint_names, self.joint_indices = world.joint_names, world.joint_indices
+        check_time_step(world, time_step, margin=randomization_margin(randomize))
+        if not 0 < duration < math.inf or round(duration / time_step) < 1:
+            raise ValueError(
+                "`duration` must be finite and at least one time step of "
+                f"{time_step:g} s, got {duration}."
+            )
+        world.set_time_step(time_step)
+        self.time_step, self.duration = float(time_step), float(duration)
+        self.horizon = round(duration / time_step)
+        self.actuated = tuple(actuated)
+        self.effort_limits = np.array(effort_limits, np.float64)
+        self.task = task
+        self.actuators = actuators or self._default_actuators()
+        if len(self.actuators.resistance) != len(self.joint_names):
+            raise ValueError(
+                f"`actuators` must describe the joints {list(self.joint_names)}, got "
+                f"{len(self.actuators.resistance)}."
+            )
+        self._randomize = randomize
+        self.render_mode, self._view = view.mode, view
+        self._camera = Camera(world, view) if view.mode == "rgb_array" else None
+        self.metadata = {**self.metadata, "render_fps": round(1 / time_step)}
+
+        # Nothing moves faster than MAX_SPEED, hence nothing farther than this.
+        farthest = MAX_SPEED * self.horizon * self.time_step
+        speeds = np.full(len(self.joint_names), MAX_SPEED)
+        self._low = np.concatenate([start_range[0] - farthest, -speeds, goal_range[0]])
+        self._high = np.concatenate([start_range[1] + farthest, speeds, goal_range[1]])
+        self.observation_space = gymnasium.spaces.Box(
+            self._low, self._high, dtype=np.float64
+        )
+        self.action_space = gymnasium.spaces.Box(
+            -self.effort_limits, self.effort_limits, dtype=np.float64
+        )
+        self._limits = self.effort_limits.tolist()
+        self._recorded = np.empty((self.horizon + 1, len(self._low)))
+        self._steps: int | None = None
+
+    @abc.abstractmethod
+    def _draw_start(self, random: np.random.Generator) -> np.ndarray:
+        """Return the observation an episode starts from, (obs,)."""
+
+    def sample_starts(self, count: int, *, seed: int) -> np.ndarray:
+        """Draw starts as `reset` draws them, (count, obs) [SI units].
+
+        They are those of `reset(seed=seed)` and the resets after it, if `randomize` is
+        0: otherwise these draw the robot's dynamics too.
+
+        Args:
+            count: how many, at least 1.
+            seed: of the draw.
+
+        Raises:
+            ValueError: if `count` is not at least 1.
+            ClosedEnvironmentError: after `close`.
+        """
+        self._require_open("sample_starts")
+        if count < 1:
+            raise ValueError(f"`count` must be at least 1, got {count}.")
+        random, _ = seeding.np_random(seed)
+        return np.stack([self._draw_start(random) for _ in range(count)])
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        """Start an episode.
+
+        Args:
+            seed: of everything random from here on.
+            options: `{"start": observation}` starts exactly there, goal included.
+
+        Returns:
+            The observation; and, where the dynamics are randomised, the factors on the
+            massive links' masses and inertias and on the joints' damping.
+
+        Raises:
+            ValueError: if `options` has another key, or the start is not a finite
+                observation within `observation_space`.
+            ClosedEnvironmentError: after `close`.
+        """
+        self._require_open("reset")
+        super().reset(seed=seed)
+        options = options or {}
+        if set(options) - {"start"}:
+            raise ValueError(f"`options` may hold 'start', got {sorted(options)}.")
+        info: dict[str, Any] = {}
+        if "start" in options:
+            start = self._checked_start(options["start"])
+        else:
+            start = self._draw_start(self.np_random)
+        if self._randomize:
+            low, high = 1 - self._randomize, 1 + self._randomize
+            draw = self.np_random.uniform
+            mass = draw(low, high, len(self._world.massive_links))
+            damping = draw(low, high, len(self.joint_names))
+            self._world.scale_dynamics(mass, damping)
+            info = {"mass_factors": mass, "damping_factors": damping}
+        n = len(self.joint_names)
+        self._world.place(start[:n], start[n : 2 * n])
+        if self.render_mode is not None and self._view.goal_position is not None:
+            self._world.mark(self._view.goal_position(start[2 * n :]))
+        self._steps = 0
+        self._goal = start[2 * n :].tolist()
+        self._recorded[0] = start
+        self._work = self._loss = self._cost = 0.0
+        self._drawn = time.monotonic()
+        return start, info
+
+    def step(
+        self, action: npt.ArrayLike
+    ) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        """Drive the actuated joints with `action` (m,) for one time step [N·m or N].
+
+        Returns:
+            Observation, reward, False, whether the horizon is reached, and: `effort`
+            of every joint [N·m or N], `mechanical_power` and `joule_power` of every
+            joint [W], `mechanical_work` and `joule_loss` [J] and `task_cost` [s] since
+            the start, `is_success` of the whole episode at its last step.
+
+        Raises:
+            ValueError: if `action` is not within `action_space`.
+            ResetNeeded: before the first reset, and after the horizon.
+            ClosedEnvironmentError: after `close`.
+        """
+        if self._steps is None or self._steps == self.horizon:
+            self._require_open("step")
+            raise ResetNeeded(
+                "`step` needs a `reset` before the first step and after the last, "
+                f"step {self.horizon}."
+            )
+        driven = np.asarray(action, np.float64)
+        efforts = self._efforts(driven)
+        q, velocity = self._world.advance(efforts)
+        observation = np.array(q + velocity + self._goal)
+        n = len(q)
+        effort = np.array(efforts)
+        power = self.actuators.mechanical_power(
+            effort, self._recorded[self._steps, n : 2 * n], observation[n : 2 * n]
+        )
+        heat = self.actuators.joule_power(effort)
+        cost = float(self.task.cost_rate(observation, driven)) * self.time_step
+        self._steps += 1
+        self._recorded[self._steps] = observation
+        self._work += sum(power.tolist()) * self.time_step
+        self._loss += sum(heat.tolist()) * self.time_step
+        self._cost += cost
+        truncated = self._steps == self.horizon
+        info = {
+            "effort": effort,
+            "mechanical_power": power,
+            "joule_power": heat,
+            "mechanical_work": self._work,
+            "joule_loss": self._loss,
+            "task_cost": self._cost,
+            "is_success": truncated
+            and bool(self.task.success(self._recorded, self.time_step)),
+        }
+        if self.render_mode == "human":
+            self._keep_pace()
+        return observation, -cost, False, truncated, info
+
+    def render(self) -> np.ndarray | None:
+        """Return a picture (height, width, 3) of bytes with `render_mode="rgb_array"`.
+
+        Bullet's own window, with `render_mode="human"`, needs no call.
+
+        Raises:
+            ResetNeeded: before the first reset.
+            ClosedEnvironmentError: after `close`.
+        """
+        self._require_open("render")
+        if self._steps is None:
+            raise ResetNeeded("`render` needs a `reset` before.")
+        if self.render_mode is None:
+            gymnasium.logger.warn(
+                "`render` shows nothing without a render mode: make the environment "
+                f"with `render_mode`, one of {self.metadata['render_modes']}."
+            )
+        return None if self._camera is None else self._camera.picture()
+
+    def close(self):
+        """Disconnect from PyBullet. Closing twice is fine."""
+        self._steps = None
+        self._world.close()
+
+    def _require_open(self, method: str):
+        if self._world.closed:
+            raise ClosedEnvironmentError(f"`{method}` was called after `close`.")
+
+    def _default_actuators(self) -> Actuators:
+        constants = np.ones(len(self.joint_names))
+        constants[list(self.actuated)] = self.effort_limits / RATED_CURRENT
+        return Actuators((1.0,) * len(constants), tuple(constants.tolist()))
+
+    def _efforts(self, action: np.ndarray) -> list[float]:
+        """Return the effort of every joint, having checked the action."""
+        if action.shape != self.action_space.shape:
+            raise ValueError(
+                f"`action` must have shape {self.action_space.shape}, got "
+                f"{action.shape}."
+            )
+        efforts = [0.0] * len(self.joint_names)
+        for joint, value, limit in zip(
+            self.actuated, action.tolist(), self._limits, strict=True
+        ):
+            if not -limit <= value <= limit:
+                raise ValueError(
+                    f"`action` on joint {self.joint_names[joint]!r} must be within "
+                    f"±{limit}, got {value}."
+                )
+            efforts[joint] = value
+        return efforts
+
+    def _checked_start(self, start: Any) -> np.ndarray:
+        start = np.array(start, np.float64)
+        if start.shape != self._low.shape:
+            raise ValueError(
+                f"`options['start']` must have shape {self._low.shape}, got "
+                f"{start.shape}."
+            )
+        outside = ~((self._low <= start) & (start <= self._high))
+        if outside.any():
+            i = int(np.argmax(outside))
+            raise ValueError(
+                "`options['start']` must be within `observation_space`, at index "
+                f"{i} within {self._low[i]} to {self._high[i]}, got {start[i]}."
+            )
+        return start
+
+    def _keep_pace(self):
+        """Wait until as much time has passed outside as inside."""
+        self._drawn += self.time_step
+        time.sleep(max(0.0, self._drawn - time.monotonic()))
+
+
+def randomization_margin(randomize: float) -> float:
+    """Return by how much damping over inertia may exceed the URDF's.
+
+    Raises:
+        ValueError: if `randomize` is not in [0, 1).
+    """
+    if not 0 <= randomize < 1:
+        raise ValueError(f"`randomize` must be in [0, 1), got {randomize}.")
+    return (1 + randomize) / (1 - randomize)

@@ -1,0 +1,228 @@
+"""URDFs that Bullet would take wrongly, or not survive."""
+
+import pytest
+from roboopt_envs.arm import ArmReach
+
+from .urdfs import INERTIA, INERTIAL, LIMIT, one_joint
+
+NONE = '<inertia ixx="0" ixy="0" ixz="0" iyy="0" iyz="0" izz="0"/>'
+
+
+def inertial(mass="1", inertia=INERTIA, origin='<origin xyz="0.3 0 0"/>'):
+    return f'<inertial>{origin}<mass value="{mass}"/>{inertia}</inertial>'
+
+
+def moments(xx, yy, zz, more=""):
+    text = f'<inertia ixx="{xx}" iyy="{yy}" izz="{zz}" {more}/>'
+    return inertial(inertia=text)
+
+
+def joint(parent, child, name="more", kind="fixed", axis=""):
+    return (
+        f'<joint name="{name}" type="{kind}"><parent link="{parent}"/>'
+        f'<child link="{child}"/>{axis}</joint>'
+    )
+
+
+def link(name, content=INERTIAL):
+    return f'<link name="{name}">{content}</link>'
+
+
+BAD = {
+    "not XML": ("<robot><link></robot>", "is not valid XML: mismatched tag"),
+    "not a robot": ("<sdf/>", "must be <robot>, got <sdf>"),
+    "nothing moves": (one_joint(kind="fixed"), "must have a moving joint, got none"),
+    "empty": ('<robot name="r"/>', r"must make one tree, got the roots \[\]"),
+    "no name": (one_joint(elements="<link/>"), "every <link> must have a name"),
+    "a name twice": (
+        one_joint(elements=link("arm")),
+        "every <link> must have a name of its own, got 'arm' twice",
+    ),
+    "no such child": (
+        one_joint(elements=joint("arm", "hand")),
+        r"<child> of joint 'more' must name a link, one of \['arm', 'base'\], got 'han",
+    ),
+    "no such parent": (
+        one_joint(elements=link("hand") + joint("leg", "hand")),
+        "<parent> of joint 'more' must name a link",
+    ),
+    "no parent at all": (
+        one_joint(elements=link("hand") + '<joint name="j" type="fixed"/>'),
+        "<parent> of joint 'j' must name a link",
+    ),
+    "two parents": (
+        one_joint(elements=joint("base", "arm")),
+        "link 'arm' must have one parent, got 'base' and 'base'",
+    ),
+    "two roots": (
+        one_joint(elements=link("floating")),
+        r"must make one tree, got the roots \['base', 'floating'\]",
+    ),
+    "a loop": (
+        one_joint(
+            elements=link("a") + link("b") + joint("a", "b") + joint("b", "a", "back")
+        ),
+        r"must make one tree, got the roots \['base'\]",
+    ),
+    "spherical": (
+        one_joint(kind="spherical"),
+        "joint 'hinge' must be one of .*'fixed'.*, got 'spherical'",
+    ),
+    "planar": (one_joint(kind="planar"), "'hinge' must be one of .* got 'planar'"),
+    "floating": (one_joint(kind="floating"), "'hinge' must be .* got 'floating'"),
+    "long axis": (
+        one_joint(axis='<axis xyz="0 1 1"/>'),
+        "the axis of joint 'hinge' must have length 1, got 1.414",
+    ),
+    "no axis": (one_joint(axis='<axis xyz="0 0 0"/>'), "must have length 1, got 0.0"),
+    "mimic": (
+        one_joint(more='<mimic joint="other"/>'),
+        "joint 'hinge' must not mimic another: Bullet ignores <mimic>",
+    ),
+    "no limits": (
+        one_joint(limit='<limit effort="1"/>'),
+        "limits of joint 'hinge' must leave room to move, got 0.0 and 0.0",
+    ),
+    "a word": (
+        one_joint(limit='<limit lower="low" upper="1" effort="1"/>'),
+        r"'lower' of joint 'hinge' must hold 1 finite number\(s\), got 'low'",
+    ),
+    "infinite": (
+        one_joint(limit='<limit lower="0" upper="inf" effort="1"/>'),
+        "'upper' of joint 'hinge' must hold 1 finite",
+    ),
+    "two numbers": (
+        one_joint(axis='<axis xyz="0 1"/>'),
+        r"'xyz' of joint 'hinge' must hold 3 finite number\(s\), got '0 1'",
+    ),
+    "joint origin": (
+        one_joint(more='<origin xyz="0 0 nan"/>'),
+        "'xyz' of joint 'hinge' must hold 3 finite",
+    ),
+    "link origin": (
+        one_joint(inertial=inertial(origin='<origin rpy="0"/>')),
+        "'rpy' of link 'arm' must hold 3 finite",
+    ),
+    "negative effort": (
+        one_joint(limit='<limit lower="0" upper="1" effort="-3"/>'),
+        "effort and damping of joint 'hinge' must not be negative, got -3.0 and 0.0",
+    ),
+    "negative damping": (
+        one_joint(more='<dynamics damping="-1"/>'),
+        "effort and damping of joint 'hinge' must not be negative, got 20.0 and -1.0",
+    ),
+    "inertia alone": (
+        one_joint(inertial=f"<inertial>{INERTIA}</inertial>"),
+        r"<inertial> of link 'arm' must have a <mass> and an <inertia>, got \['in",
+    ),
+    "part of an inertia": (
+        one_joint(inertial=inertial(inertia='<inertia ixx="1" iyy="1"/>')),
+        "<inertia> of link 'arm' must have 'ixx', 'iyy' and 'izz', got",
+    ),
+    "a mesh that is not there": (
+        one_joint(
+            inertial=f"{INERTIAL}<visual><geometry>"
+            '<mesh filename="nowhere.obj"/></geometry></visual>'
+        ),
+        "PyBullet cannot load .*robot.urdf, often for want of a mesh",
+    ),
+    "negative mass": (
+        one_joint(inertial=inertial(mass="-1")),
+        "mass and moments of inertia of link 'arm' must not be negative, got -1.0 kg",
+    ),
+    "negative moment": (
+        one_joint(inertial=moments(0.1, 0.1, -0.1)),
+        "mass and moments of inertia of link 'arm' must not be negative",
+    ),
+    "triangle": (
+        one_joint(inertial=moments(0.1, 0.1, 0.3)),
+        "moments of inertia of link 'arm' must satisfy the triangle inequality",
+    ),
+    "triangle, turned": (
+        one_joint(inertial=moments(0.2, 0.2, 0.05, 'ixy="0.18"')),
+        "moments of inertia of link 'arm' must satisfy the triangle inequality",
+    ),
+    # 0.1 + 0.7 is 0.7999999999999999 in doubles, less than 0.8.
+    "triangle, by rounding": (
+        one_joint(inertial=moments(0.1, 0.7, 0.8)),
+        "triangle inequality, which they miss by rounding",
+    ),
+    "no mass": (
+        one_joint(inertial=inertial(mass="0", inertia=NONE)),
+        r"joint 'hinge' must move some mass, got links \['arm'\] of mass 0",
+    ),
+    "no mass on a slide": (
+        one_joint(kind="prismatic", inertial=inertial(mass="0")),
+        "joint 'hinge' must move some mass",
+    ),
+    "a point on its axis": (
+        one_joint(inertial=inertial(inertia=NONE, origin="")),
+        r"every joint must move some inertia, .* at joint\(s\) \['hinge'\]",
+    ),
+    "twice the same joint": (
+        one_joint(
+            inertial=inertial(mass="0", inertia=NONE),
+            elements=link("hand")
+            + joint("arm", "hand", "twin", "continuous", '<axis xyz="0 1 0"/>'),
+        ),
+        r"every joint must move some inertia, .* at joint\(s\) \['hinge', 'twin'\]",
+    ),
+}
+
+
+@pytest.mark.parametrize("text, match", BAD.values(), ids=BAD)
+def test_refused(write, text, match):
+    with pytest.raises(ValueError, match=match) as caught:
+        ArmReach(write(text), effort_limits=None)
+    assert "`robot`" in str(caught.value)
+
+
+def test_binary_is_refused(tmp_path):
+    path = tmp_path / "robot.urdf"
+    path.write_bytes(bytes(range(256)))
+    with pytest.raises(ValueError, match="is not valid XML"):
+        ArmReach(path)
+
+
+FINE = {
+    "as it is": one_joint(),
+    "axis left out": one_joint(axis=""),
+    "no limits on a continuous joint": one_joint(
+        kind="continuous", limit='<limit effort="20"/>'
+    ),
+    "a flat body": one_joint(inertial=moments(0.1, 0.2, 0.3)),
+    "a point off its axis": one_joint(inertial=inertial(inertia=NONE)),
+    "inertia without mass": one_joint(inertial=inertial(mass="0", origin="")),
+    "mass on a child": one_joint(
+        inertial=inertial(mass="0", inertia=NONE),
+        elements=link("hand") + joint("arm", "hand"),
+    ),
+    "a base without inertia": one_joint().replace(
+        f'<link name="base">{INERTIAL}</link>', '<link name="base"/>'
+    ),
+}
+
+
+@pytest.mark.parametrize("text", FINE.values(), ids=FINE)
+def test_accepted(write, text):
+    env = ArmReach(write(text))
+    env.reset(seed=0)
+    observation, *_ = env.step([1.0])
+    assert observation[1] != 0
+
+
+def test_a_link_without_inertia_is_named(write):
+    frame = one_joint(elements=link("frame", "") + joint("arm", "frame"))
+    with pytest.warns(
+        UserWarning, match="link 'frame' has no <inertial>: Bullet gives"
+    ):
+        env = ArmReach(write(frame))
+    assert env.client.getDynamicsInfo(env.body, 1)[0] == 1.0
+
+
+def test_limits_the_wrong_way_round_are_none(write):
+    # So Bullet means it, and so do files written for it.
+    reversed_limits = LIMIT.replace('lower="-1"', 'lower="2"')
+    env = ArmReach(write(one_joint(limit=reversed_limits)))
+    starts = env.sample_starts(500, seed=0)[:, 0]
+    assert 1.7 < starts.max() <= 0.6 * 3.1416
