@@ -123,7 +123,7 @@ class CartPoleSwingUp(_CartPole):
         self,
         *,
         task: SwingUp | None = None,
-        duration: float = 5.0,
+        duration: float = 6.0,
         time_step: float = 1 / 240,
         actuators: Actuators | None = None,
         randomize: float = 0.0,

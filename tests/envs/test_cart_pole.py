@@ -21,7 +21,7 @@ def test_starts():
 
 def test_horizons():
     balance, swing_up = CartPoleBalance(), CartPoleSwingUp()
-    assert (balance.horizon, swing_up.horizon) == (960, 1200)
+    assert (balance.horizon, swing_up.horizon) == (960, 1440)
     assert CartPoleBalance(duration=1.0, time_step=0.01).horizon == 100
 
 
