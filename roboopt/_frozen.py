@@ -1,0 +1,22 @@
+"""Parts of a model that are given, not learned."""
+
+from typing import Generic, TypeVar
+
+import equinox as eqx
+import jax
+
+T = TypeVar("T")
+
+
+class Frozen(eqx.Module, Generic[T]):
+    """Holds a part of a model that no optimizer touches, such as a controller's robot.
+
+    `minimize` leaves it out, and whoever calls it gets the part without its gradient.
+    """
+
+    value: T
+
+    def __call__(self) -> T:
+        """Return the part; nothing is differentiated through it."""
+        arrays, rest = eqx.partition(self.value, eqx.is_inexact_array)
+        return eqx.combine(jax.lax.stop_gradient(arrays), rest)

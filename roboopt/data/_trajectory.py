@@ -1,0 +1,70 @@
+"""A recorded or simulated motion: N actions and the N+1 observations around them."""
+
+from os import PathLike
+
+import equinox as eqx
+import numpy as np
+from jaxtyping import Array, Float
+
+
+class Trajectory(eqx.Module):
+    """What was observed and done, one trajectory or a batch of equal length.
+
+    Observation k is what action k answered; the last has no action. In trajectories of
+    robots an observation is [q, q̇, goal], in SI units.
+    """
+
+    observations: Float[Array | np.ndarray, "*batch time_and_one obs"]
+    actions: Float[Array | np.ndarray, "*batch time act"]
+    time_step: float = eqx.field(static=True)
+    """[s]"""
+    rewards: Float[Array | np.ndarray, "*batch time"] | None = None
+    efforts: Float[Array | np.ndarray, "*batch time joint"] | None = None
+    """What acted on the joints during each step, [N·m] or [N]."""
+
+    def __check_init__(self):
+        if not 0 < self.time_step < float("inf"):
+            raise ValueError(
+                f"`time_step` must be positive and finite, got {self.time_step}."
+            )
+        batch, steps = self.actions.shape[:-2], self.actions.shape[-2]
+        if self.observations.shape[:-1] != (*batch, steps + 1):
+            raise ValueError(
+                "`observations` must hold one more step than `actions`, got shapes "
+                f"{self.observations.shape} and {self.actions.shape}."
+            )
+        for name in ("rewards", "efforts"):
+            value = getattr(self, name)
+            if value is not None and value.shape[: len(batch) + 1] != (*batch, steps):
+                raise ValueError(
+                    f"`{name}` must hold one step an action, {(*batch, steps)}, got "
+                    f"shape {value.shape}."
+                )
+
+    @property
+    def steps(self) -> int:
+        """Return the number of actions T."""
+        return self.actions.shape[-2]
+
+    def save(self, path: str | PathLike) -> None:
+        """Write the arrays to `path`, a NumPy .npz file."""
+        arrays = {k: v for k, v in vars(self).items() if v is not None}
+        with open(path, "wb") as file:
+            np.savez_compressed(file, **arrays)
+
+    @classmethod
+    def load(cls, path: str | PathLike) -> "Trajectory":
+        """Read what `save` wrote.
+
+        Raises:
+            ValueError: if `path` lacks observations, actions or the time step.
+        """
+        with np.load(path, allow_pickle=False) as file:
+            missing = {"observations", "actions", "time_step"} - set(file.files)
+            if missing:
+                raise ValueError(
+                    f"`path` must hold observations, actions and time_step; {path} "
+                    f"lacks {sorted(missing)}."
+                )
+            arrays = {k: file[k] for k in cls.__dataclass_fields__ if k in file.files}
+        return cls(**{**arrays, "time_step": float(arrays["time_step"])})

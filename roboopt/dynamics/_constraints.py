@@ -1,0 +1,310 @@
+"""Joint limits and position motors: Bullet's constraint solver, for joints alone.
+
+Each constraint is a row that asks one joint's velocity to change by b, with an impulse
+λ between bounds. With A = M⁻¹, s = ±1 the direction of row r and i its joint, one sweep
+of projected Gauss-Seidel takes the rows in turn,
+
+    λ_r ← clip(λ_r + (b_r − s_r Δq̇_i) / A_ii),   Δq̇ ← Δq̇ + A e_i s_r δλ_r,
+
+and sweeps go backwards and forwards by turns, 50 at most, until in one of them no
+(A_ii δλ)² exceeds 1e-7 (btMultiBodyConstraintSolver). It does not wait for convergence,
+so agreement with Bullet needs the rows in Bullet's own order.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from roboopt._jittable import Jittable
+from roboopt.dynamics._multibody import Multibody
+from roboopt.dynamics._rigid_bodies import solve_positive_definite
+
+SWEEP_PAIRS = 25  # m_numIterations is 50
+RESIDUAL = 1e-7  # PyBullet's solverResidualThreshold [rad²/s² or m²/s²]
+LIMIT_IMPULSE = 100.0  # btMultiBodyJointLimitConstraint [N·m·s or N·s]
+PUSH_OUT = 0.2  # PyBullet's erp: the share of a penetration removed in one step
+DEEP = 0.04  # m_splitImpulsePenetrationThreshold [rad or m]: deeper, no push
+
+LOWER, UPPER, MOTOR = "lower", "upper", "motor"
+
+
+class PositionMotors(Jittable):
+    """PyBullet's POSITION_CONTROL on each actuated joint, at rest at its target.
+
+    A motor asks for the velocity q̇ + kp (q_target − q)/Δt − kd q̇.
+    """
+
+    kp: Float[Array, " act"]
+    """`positionGain`, dimensionless: the share of the error removed in one step."""
+    kd: Float[Array, " act"]
+    """`velocityGain`, dimensionless."""
+    max_force: Float[Array, " act"]
+    """[N·m or N]"""
+
+    def __init__(self, kp: Any, kd: Any, max_force: Any):
+        """Set gains and forces, one each an actuated joint.
+
+        Raises:
+            ValueError: if the three differ in shape, a gain is negative or not finite,
+                or a force is not positive.
+        """
+        given = {"kp": kp, "kd": kd, "max_force": max_force}
+        values = {name: np.asarray(value, float) for name, value in given.items()}
+        shapes = {name: value.shape for name, value in values.items()}
+        if values["kp"].ndim != 1 or len(set(shapes.values())) > 1:
+            raise ValueError(
+                "`kp`, `kd` and `max_force` must each hold one number an actuated "
+                f"joint, got shapes {shapes}."
+            )
+        for name in ("kp", "kd"):
+            if not np.all((values[name] >= 0) & np.isfinite(values[name])):
+                raise ValueError(
+                    f"`{name}` must be finite and not negative, got {given[name]}."
+                )
+        if not np.all(values["max_force"] > 0):
+            raise ValueError(
+                f"`max_force` must be positive, got {max_force}: leave a joint out of "
+                "`actuated` to switch its motor off."
+            )
+        self.kp = jnp.asarray(values["kp"])
+        self.kd = jnp.asarray(values["kd"])
+        self.max_force = jnp.asarray(values["max_force"])
+
+    @property
+    def joints(self) -> int:
+        """Return how many joints have a motor."""
+        return self.kp.shape[0]
+
+
+class _Rows(NamedTuple):
+    """The solver's problem, one row a constraint."""
+
+    direction: Array  # (row, joint): s e_i
+    response: Array  # (row, joint): A e_i s
+    inertia: Array  # (row,): A_ii
+    change: Array  # (row,): b [rad/s or m/s]
+    lowest: Array  # (row,): bounds of λ [N·m·s or N·s]
+    highest: Array  # (row,)
+    active: Array  # (row,): 1 where the row acts, else 0
+
+
+def constrained_velocity(
+    robot: Multibody,
+    q: Float[Array, " joint"],
+    velocity: Float[Array, " joint"],
+    effort: Float[Array, " joint"],
+    time_step: float,
+    *,
+    max_velocity: float,
+    joint_limits: bool,
+    motors: PositionMotors | None,
+    actuated: tuple[int, ...],
+    targets: Float[Array, " act"],
+) -> Float[Array, " joint"]:
+    """Return the velocity that Bullet's solver gives after one step.
+
+    Args:
+        robot: what moves.
+        q: joint positions [rad or m].
+        velocity: of the joints [rad/s or m/s].
+        effort: on the joints [N·m or N], beside what motors do.
+        time_step: [s]
+        max_velocity: to which the velocity is held before the constraints act; after
+            them it is not.
+        joint_limits: whether the robot's limits act.
+        motors: on the actuated joints, if any.
+        actuated: their numbers.
+        targets: positions [rad or m] that the motors drive at, as near as the robot's
+            limits allow where these act.
+    """
+    acceleration = robot.forward_dynamics(q, velocity, effort)
+    free = velocity + time_step * acceleration
+    free = jnp.clip(free, -max_velocity, max_velocity)
+    order = row_order(robot.limited, () if motors is None else actuated)
+    order = [row for row in order if joint_limits or row[0] == MOTOR]
+    if not order:
+        return free
+    eye = jnp.eye(q.shape[0], dtype=q.dtype)
+    solve = jax.vmap(solve_positive_definite, in_axes=(None, 0))
+    compliance = solve(robot.mass_matrix(q), eye)
+    impulses = {}
+    if joint_limits:
+        impulses |= _limit_rows(robot, q, free, time_step)
+        targets = _within_limits(robot, actuated, targets)
+    if motors is not None:
+        impulses[MOTOR] = _motor_rows(motors, actuated, q, free, targets, time_step)
+    return free + _solve(_stack(order, impulses, compliance))
+
+
+def row_order(
+    limited: tuple[bool, ...], motors: tuple[int, ...]
+) -> list[tuple[str, int]]:
+    """Return (kind, joint) of the rows in Bullet's order.
+
+    Limits are made when the robot is loaded and a motor for each joint after them; the
+    world sorts them all by keys that are equal, then those that are off drop out.
+    """
+    constraints = [(LOWER, joint) for joint, stops in enumerate(limited) if stops]
+    constraints += [(MOTOR, joint) for joint in range(len(limited))]
+    rows = []
+    for index in _quicksorted(len(constraints)):
+        kind, joint = constraints[index]
+        if kind == LOWER:
+            rows += [(LOWER, joint), (UPPER, joint)]
+        elif joint in motors:
+            rows.append((MOTOR, joint))
+    return rows
+
+
+def _quicksorted(count: int) -> list[int]:
+    """Return where btAlignedObjectArray::quickSort leaves `count` equal keys."""
+    order = list(range(count))
+
+    def sort(low: int, high: int) -> None:
+        i, j = low, high
+        while i <= j:
+            order[i], order[j] = order[j], order[i]
+            i, j = i + 1, j - 1
+        if low < j:
+            sort(low, j)
+        if i < high:
+            sort(i, high)
+
+    if count > 1:
+        sort(0, count - 1)
+    return order
+
+
+class _Impulses(NamedTuple):
+    """Constraints of one kind, one a joint: what they ask for, and how hard."""
+
+    change: Array
+    lowest: Array
+    highest: Array
+    active: Array
+
+
+def _limit_rows(
+    robot: Multibody, q: Array, free: Array, time_step: float
+) -> dict[str, _Impulses]:
+    def rows(distance: Array, speed: Array) -> _Impulses:
+        active = distance <= 0
+        # Masked first: the distance to a limit at infinity has no gradient.
+        distance = jnp.where(active, distance, 0.0)
+        push = jnp.where(distance > -DEEP, -distance * (PUSH_OUT / time_step), 0.0)
+        zero = jnp.zeros_like(q)
+        return _Impulses(
+            push - speed, zero, zero + LIMIT_IMPULSE, active.astype(q.dtype)
+        )
+
+    return {LOWER: rows(q - robot.lower, free), UPPER: rows(robot.upper - q, -free)}
+
+
+def _within_limits(
+    robot: Multibody, actuated: tuple[int, ...], targets: Array
+) -> Array:
+    """Return the targets as PyBullet hands them to its motors."""
+    at = np.array(actuated)
+    within = jnp.clip(targets, robot.lower[at], robot.upper[at])
+    return jnp.where(np.array(robot.limited)[at], within, targets)
+
+
+def _motor_rows(
+    motors: PositionMotors,
+    actuated: tuple[int, ...],
+    q: Array,
+    free: Array,
+    targets: Array,
+    time_step: float,
+) -> _Impulses:
+    at = np.array(actuated)
+    change = motors.kp * (targets - q[at]) / time_step - motors.kd * free[at]
+    impulse = motors.max_force * time_step
+    scatter = lambda values: jnp.zeros_like(q).at[at].set(values)  # noqa: E731
+    return _Impulses(
+        scatter(change), scatter(-impulse), scatter(impulse), jnp.ones_like(q)
+    )
+
+
+def _stack(
+    order: list[tuple[str, int]], impulses: dict[str, _Impulses], compliance: Array
+) -> _Rows:
+    kinds, at = [kind for kind, _ in order], np.array([joint for _, joint in order])
+    sign = jnp.array([-1.0 if k == UPPER else 1.0 for k in kinds], compliance.dtype)
+    columns = [
+        jnp.stack([getattr(impulses[kind], field)[joint] for kind, joint in order])
+        for field in _Impulses._fields
+    ]
+    eye = jnp.eye(compliance.shape[0], dtype=compliance.dtype)
+    return _Rows(
+        sign[:, None] * eye[at],
+        sign[:, None] * compliance[at],
+        jnp.diagonal(compliance)[at],
+        *columns,
+    )
+
+
+_State = tuple[Array, Array, Array]  # Δq̇, λ, whether the solver has stopped
+
+
+def _sweep(rows: _Rows, state: _State, *, backwards: bool) -> _State:
+    """Take every row once; a solver that has stopped stays as it is."""
+    change, impulses, stopped = state
+
+    def take(carry, row_and_impulse):
+        change, residual = carry
+        row, impulse = row_and_impulse
+        error = row.change - (row.direction * change).sum()
+        wanted = jnp.clip(impulse + error / row.inertia, row.lowest, row.highest)
+        step = jnp.where((row.active > 0) & ~stopped, wanted - impulse, 0.0)
+        residual = jnp.maximum(residual, (step * row.inertia) ** 2)
+        return (change + row.response * step, residual), impulse + step
+
+    start = change, jnp.zeros((), change.dtype)
+    (change, residual), impulses = jax.lax.scan(
+        take, start, (rows, impulses), reverse=backwards
+    )
+    return change, impulses, stopped | (residual <= RESIDUAL)
+
+
+def _two_sweeps(rows: _Rows, state: _State) -> _State:
+    return _sweep(rows, _sweep(rows, state, backwards=True), backwards=False)
+
+
+def _start(rows: _Rows) -> _State:
+    zero = jnp.zeros_like(rows.direction[0])
+    return zero, jnp.zeros_like(rows.change), jnp.array(False)
+
+
+@jax.custom_jvp
+def _solve(rows: _Rows) -> Array:
+    """Return Δq̇, in no more sweeps than the rows need."""
+
+    def unfinished(counted):
+        count, (_, _, stopped) = counted
+        return (count < SWEEP_PAIRS) & ~stopped
+
+    def advance(counted):
+        count, state = counted
+        return count + 1, _two_sweeps(rows, state)
+
+    _, (change, _, _) = jax.lax.while_loop(unfinished, advance, (0, _start(rows)))
+    return change
+
+
+def _solve_in_full(rows: _Rows) -> Array:
+    """Return the same in a fixed number of sweeps, which reverse mode can take."""
+
+    def advance(state, _):
+        return _two_sweeps(rows, state), None
+
+    (change, _, _), _ = jax.lax.scan(advance, _start(rows), None, length=SWEEP_PAIRS)
+    return change
+
+
+@_solve.defjvp
+def _solve_jvp(primals, tangents):
+    return jax.jvp(_solve_in_full, primals, tangents)

@@ -1,0 +1,295 @@
+"""A fixed-base robot as a tree of rigid bodies, every physical number of it a leaf.
+
+    M(q) q̈ + h(q, q̇) + d q̇ + c tanh(q̇ / v_s) = τ
+
+with the mass matrix M, the bias h (Coriolis, centrifugal, gravity, and Bullet's damping
+of the bodies), viscous damping d, Coulomb friction c made smooth below v_s, and the
+effort τ, [N·m] at a revolute and [N] at a prismatic joint. PyBullet's joints have
+neither Coulomb friction nor armature: where it is to be matched both are zero.
+"""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from roboopt._jittable import Jittable
+from roboopt.dynamics import _rigid_bodies as rigid
+
+FRICTION_VELOCITY = 1e-2  # v_s [rad/s or m/s]
+
+
+class Multibody(Jittable):
+    """A tree of rigid bodies on a fixed base, joined by revolute and prismatic joints.
+
+    Frames: a joint's frame sits at the joint and moves with the link after it. A body
+    is a link with inertia, a link any named frame; fixed joints leave several of them
+    on one joint's frame. Joint −1 is the world, in which links may stand too.
+    """
+
+    joint_names: tuple[str, ...] = eqx.field(static=True)
+    parents: tuple[int, ...] = eqx.field(static=True)
+    """For each joint the joint before it, −1 for the world."""
+    revolute: tuple[bool, ...] = eqx.field(static=True)
+    limited: tuple[bool, ...] = eqx.field(static=True)
+    """Whether the joint stops at `lower` and `upper`."""
+    body_names: tuple[str, ...] = eqx.field(static=True)
+    body_joints: tuple[int, ...] = eqx.field(static=True)
+    link_names: tuple[str, ...] = eqx.field(static=True)
+    link_joints: tuple[int, ...] = eqx.field(static=True)
+
+    joint_rotations: Float[Array, "joint 3 3"]
+    """Orientation of each joint's frame at q = 0 in its parent's frame."""
+    joint_offsets: Float[Array, "joint 3"]
+    """Origin [m] of each joint's frame at q = 0 in its parent's frame."""
+    axes: Float[Array, "joint 3"]
+    """Unit axis of motion, in the joint's frame."""
+    link_rotations: Float[Array, "link 3 3"]
+    link_offsets: Float[Array, "link 3"]
+    """Pose of each link's frame in its joint's frame; offsets [m]."""
+    masses: Float[Array, " body"]
+    """[kg]"""
+    centres_of_mass: Float[Array, "body 3"]
+    """[m], in the joint's frame."""
+    inertias: Float[Array, "body 3 3"]
+    """[kg·m²] about the centre of mass, in the axes of the joint's frame."""
+    damping: Float[Array, " joint"]
+    """Viscous, [N·m·s/rad] or [N·s/m]."""
+    friction: Float[Array, " joint"]
+    """Coulomb, [N·m] or [N]."""
+    armature: Float[Array, " joint"]
+    """Inertia of the rotor, seen at the joint, [kg·m²] or [kg]."""
+    lower: Float[Array, " joint"]
+    upper: Float[Array, " joint"]
+    """Joint limits [rad or m]."""
+    gravity: Float[Array, "3"]
+    """[m/s²]"""
+    linear_damping: Float[Array, ""]
+    angular_damping: Float[Array, ""]
+    """Bullet's damping of each body, [1/s] at low speed."""
+
+    @property
+    def tree(self) -> rigid.Tree:
+        """Which joint moves which, as the algorithms take it."""
+        return rigid.Tree(self.parents, self.revolute, self.body_joints)
+
+    def frames(
+        self, q: Float[Array, " joint"]
+    ) -> tuple[Float[Array, "joint 3 3"], Float[Array, "joint 3"]]:
+        """Return rotation and origin [m] of the joints' frames at `q`."""
+        return rigid.joint_frames(
+            self.tree, self.joint_rotations, self.joint_offsets, self.axes, q
+        )
+
+    def _motion(self, q: Array, velocity: Array) -> rigid.Motion:
+        return rigid.motion(
+            self.tree,
+            self.frames(q),
+            self.axes,
+            self.centres_of_mass,
+            self.inertias,
+            velocity,
+        )
+
+    def _resistance(self, velocity: Array) -> Array:
+        smooth = jnp.tanh(velocity / FRICTION_VELOCITY)
+        return self.damping * velocity + self.friction * smooth
+
+    def _force(self, bodies: rigid.Motion, acceleration: Array | None) -> Array:
+        return rigid.generalised_force(
+            bodies,
+            self.masses,
+            self.gravity,
+            self.linear_damping,
+            self.angular_damping,
+            acceleration,
+        )
+
+    def mass_matrix(self, q: Float[Array, " joint"]) -> Float[Array, "joint joint"]:
+        """Return M(q), armature included."""
+        bodies = self._motion(q, jnp.zeros_like(q))
+        inertia = rigid.joint_space_inertia(bodies, self.masses)
+        return inertia + jnp.diag(self.armature)
+
+    def bias(
+        self, q: Float[Array, " joint"], velocity: Float[Array, " joint"]
+    ) -> Float[Array, " joint"]:
+        """Return h(q, q̇), the effort at zero acceleration without joint friction."""
+        return self._force(self._motion(q, velocity), None)
+
+    def gravity_effort(self, q: Float[Array, " joint"]) -> Float[Array, " joint"]:
+        """Return the effort that holds the robot still at `q`."""
+        return self.bias(q, jnp.zeros_like(q))
+
+    def forward_dynamics(
+        self,
+        q: Float[Array, " joint"],
+        velocity: Float[Array, " joint"],
+        effort: Float[Array, " joint"],
+    ) -> Float[Array, " joint"]:
+        """Return the joints' acceleration [rad/s² or m/s²] under `effort`."""
+        return _forward_dynamics(self, q, velocity, effort)
+
+    def inverse_dynamics(
+        self,
+        q: Float[Array, " joint"],
+        velocity: Float[Array, " joint"],
+        acceleration: Float[Array, " joint"],
+    ) -> Float[Array, " joint"]:
+        """Return the effort that gives the joints `acceleration`, friction included."""
+        effort = self._force(self._motion(q, velocity), acceleration)
+        return effort + self._resistance(velocity) + self.armature * acceleration
+
+    def kinetic_energy(
+        self, q: Float[Array, " joint"], velocity: Float[Array, " joint"]
+    ) -> Float[Array, ""]:
+        """Return ½ q̇ᵀ M q̇ [J]."""
+        bodies = self._motion(q, velocity)
+        v, omega = bodies.linear_velocity, bodies.angular_velocity
+        linear = (self.masses * (v * v).sum(-1)).sum()
+        angular = (omega * rigid.apply(bodies.inertia, omega)).sum()
+        return 0.5 * (linear + angular + (self.armature * velocity**2).sum())
+
+    def potential_energy(self, q: Float[Array, " joint"]) -> Float[Array, ""]:
+        """Return −Σ m gᵀ c [J], zero where every centre of mass is at the origin."""
+        rotations, origins = self.frames(q)
+        carrier = np.array(self.body_joints)
+        arm = rigid.apply(rotations[carrier], self.centres_of_mass)
+        centre = origins[carrier] + arm
+        return -(self.masses * (centre @ self.gravity)).sum()
+
+    def forward_kinematics(
+        self, q: Float[Array, " joint"], link: str | None = None
+    ) -> tuple[Float[Array, "3 3"], Float[Array, "3"]]:
+        """Return the rotation and origin [m] of `link`'s frame in the world.
+
+        Args:
+            q: joint positions [rad or m].
+            link: its name; the last link of the robot where none is given.
+
+        Raises:
+            ValueError: if the robot has no such link.
+        """
+        index = self._link(link)
+        joint = self.link_joints[index]
+        rotation, offset = self.link_rotations[index], self.link_offsets[index]
+        if joint < 0:
+            return rotation, offset
+        rotations, origins = self.frames(q)
+        return (
+            rigid.matmul(rotations[joint], rotation),
+            origins[joint] + rigid.apply(rotations[joint], offset),
+        )
+
+    def jacobian(
+        self, q: Float[Array, " joint"], link: str | None = None
+    ) -> Float[Array, "6 joint"]:
+        """Return d(linear, angular velocity of `link`'s frame)/dq̇, in world axes.
+
+        Args:
+            q: joint positions [rad or m].
+            link: its name; the last link of the robot where none is given.
+
+        Raises:
+            ValueError: if the robot has no such link.
+        """
+        _, point = self.forward_kinematics(q, link)
+        rotations, origins = self.frames(q)
+        angular, linear = rigid.jacobian(
+            self.tree,
+            rigid.apply(rotations, self.axes),
+            origins,
+            point[None],
+            (self.link_joints[self._link(link)],),
+        )
+        return jnp.concatenate([linear[0].T, angular[0].T])
+
+    def _link(self, link: str | None) -> int:
+        if link is None:
+            return len(self.link_names) - 1
+        if link not in self.link_names:
+            raise ValueError(f"`link` must be one of {self.link_names}, got {link!r}.")
+        return self.link_names.index(link)
+
+    def merge_fixed(self) -> "Multibody":
+        """Return the same robot with the bodies on one joint's frame made one.
+
+        Its motion is the same if Bullet's damping of the bodies is zero, for which the
+        sum of several is not that of the whole. A joint keeps the name of its first
+        body, and bodies without mass stay in as inertia.
+
+        Raises:
+            ValueError: if `linear_damping` or `angular_damping` is not zero.
+        """
+        if float(self.linear_damping) or float(self.angular_damping):
+            damping = float(self.linear_damping), float(self.angular_damping)
+            raise ValueError(
+                "merging bodies needs `linear_damping` and `angular_damping` to be 0, "
+                f"got {damping}."
+            )
+        groups = {j: [] for j in sorted(set(self.body_joints))}
+        for body, joint in enumerate(self.body_joints):
+            groups[joint].append(body)
+        merged = [_composite(self, np.array(bodies)) for bodies in groups.values()]
+        masses, centres, inertias = zip(*merged, strict=True)
+        return Multibody(
+            **{
+                **{f: getattr(self, f) for f in self.__dataclass_fields__},
+                "body_names": tuple(self.body_names[b[0]] for b in groups.values()),
+                "body_joints": tuple(groups),
+                "masses": jnp.stack(masses),
+                "centres_of_mass": jnp.stack(centres),
+                "inertias": jnp.stack(inertias),
+            }
+        )
+
+
+@eqx.filter_custom_jvp
+def _forward_dynamics(
+    robot: Multibody, q: Array, velocity: Array, effort: Array
+) -> Array:
+    matrix, net = _equations_of_motion(robot, q, velocity, effort)
+    return rigid.solve_positive_definite(matrix, net)
+
+
+@_forward_dynamics.def_jvp
+def _forward_dynamics_jvp(primals, tangents):
+    """Differentiate τ = ID(q, q̇, q̈) instead: δq̈ = M⁻¹ (δτ − δID) at constant q̈.
+
+    The derivatives of the mass matrix and of its factors are then never formed.
+    """
+    robot, q, velocity, effort = primals
+    *along, effort_tangent = tangents
+    acceleration = _forward_dynamics(robot, q, velocity, effort)
+
+    def inverse(robot, q, velocity):
+        return robot.inverse_dynamics(q, velocity, acceleration)
+
+    _, change = eqx.filter_jvp(inverse, (robot, q, velocity), tuple(along))
+    # None stands for a tangent that is zero.
+    zero = jnp.zeros_like(acceleration)
+    change, pushed = (zero if x is None else x for x in (change, effort_tangent))
+    matrix, _ = _equations_of_motion(robot, q, velocity, effort)
+    return acceleration, rigid.invert_positive_definite(matrix) @ (pushed - change)
+
+
+def _equations_of_motion(
+    robot: Multibody, q: Array, velocity: Array, effort: Array
+) -> tuple[Array, Array]:
+    """Return M(q) and M(q) q̈."""
+    bodies = robot._motion(q, velocity)
+    matrix = rigid.joint_space_inertia(bodies, robot.masses)
+    net = effort - robot._resistance(velocity) - robot._force(bodies, None)
+    return matrix + jnp.diag(robot.armature), net
+
+
+def _composite(robot: Multibody, bodies: np.ndarray) -> tuple[Array, Array, Array]:
+    """Return mass, centre and inertia of bodies taken as one (parallel axes)."""
+    masses, centres = robot.masses[bodies], robot.centres_of_mass[bodies]
+    mass = masses.sum()
+    centre = (masses[:, None] * centres).sum(0) / jnp.where(mass > 0, mass, 1.0)
+    arms = centres - centre[None]
+    squares = jax.vmap(lambda r: r @ r * jnp.eye(3, dtype=r.dtype) - jnp.outer(r, r))
+    inertia = robot.inertias[bodies] + masses[:, None, None] * squares(arms)
+    return mass, centre, inertia.sum(0)

@@ -1,0 +1,92 @@
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hand_robots import write_slider
+
+from roboopt.dynamics import PositionMotors, load_urdf
+from roboopt.dynamics._constraints import constrained_velocity, row_order
+
+
+@pytest.fixture
+def slider(tmp_path):
+    """A block of 2 kg between −1 and 1 m, that nothing slows down."""
+    path = write_slider(tmp_path / "slider.urdf")
+    return load_urdf(path, linear_damping=0.0, angular_damping=0.0)
+
+
+def after(robot, q, velocity, effort=0.0, *, target=0.0, motors=None, limits=True):
+    return constrained_velocity(
+        robot,
+        jnp.array([q]),
+        jnp.array([velocity]),
+        jnp.array([effort]),
+        0.01,
+        max_velocity=100.0,
+        joint_limits=limits,
+        motors=motors,
+        actuated=(0,),
+        targets=jnp.array([target]),
+    )
+
+
+@pytest.mark.parametrize(
+    "q, velocity, expected",
+    [
+        (0.9, 3.0, 3.0),  # not there yet
+        (1.02, 3.0, -0.4),  # pushed back: a fifth of 0.02 m within 0.01 s
+        (-1.02, -3.0, 0.4),
+        (1.02, -3.0, -3.0),  # leaving, and faster than it would be pushed
+        (1.05, 3.0, 0.0),  # deeper than 0.04 m: only stopped
+        (1.05, 60.0, 10.0),  # 100 N·s take 50 m/s off 2 kg
+    ],
+)
+def test_limits_by_hand(slider, q, velocity, expected):
+    np.testing.assert_allclose(after(slider, q, velocity), [expected], atol=1e-12)
+    np.testing.assert_allclose(after(slider, q, velocity, limits=False), [velocity])
+
+
+def test_motors_by_hand(slider):
+    # Asked for q̇ + 0.1·(0.5 − 0.2)/0.01 − 0.5 q̇ = 0.5·1 + 3 m/s from 1 m/s: 5 N·s,
+    # which 1000 N give within 0.01 s and 200 N do not: 2 N·s, 1 m/s more.
+    for force, expected in ((1000.0, 3.5), (200.0, 2.0)):
+        motors = PositionMotors([0.1], [0.5], [force])
+        velocity = after(slider, 0.2, 1.0, target=0.5, motors=motors, limits=False)
+        np.testing.assert_allclose(velocity, [expected], rtol=1e-12)
+
+
+def test_targets_beyond_a_limit_are_taken_at_it(slider):
+    motors = PositionMotors([0.1], [1.0], [1e5])
+    beyond = after(slider, 0.2, 0.0, target=7.0, motors=motors)
+    np.testing.assert_allclose(beyond, [0.1 * 0.8 / 0.01], rtol=1e-12)
+
+
+def test_rows_are_in_bullets_order():
+    # Bullet's quicksort of three equal keys swaps the outer two, of four all pairs
+    # from outside in, and goes on in each half.
+    assert row_order((False,) * 2, (0, 1)) == [("motor", 1), ("motor", 0)]
+    assert row_order((False,) * 3, (0, 1, 2)) == [
+        ("motor", 2),
+        ("motor", 1),
+        ("motor", 0),
+    ]
+    assert row_order((True, False), (1,)) == [
+        ("motor", 1),
+        ("lower", 0),
+        ("upper", 0),
+    ]
+    assert row_order((True,), ()) == [("lower", 0), ("upper", 0)]
+
+
+@pytest.mark.parametrize(
+    "kp, kd, max_force, match",
+    [
+        ([0.1], [1.0, 1.0], [1.0], "`kp`, `kd` and `max_force` must each hold one"),
+        (0.1, 1.0, 1.0, "`kp`, `kd` and `max_force` must each hold one number"),
+        ([-0.1], [1.0], [1.0], r"`kp` must be finite and not negative, got \[-0.1\]"),
+        ([0.1], [float("nan")], [1.0], "`kd` must be finite and not negative"),
+        ([0.1], [1.0], [0.0], r"`max_force` must be positive, got \[0.0\]"),
+    ],
+)
+def test_bad_motors_are_refused(kp, kd, max_force, match):
+    with pytest.raises(ValueError, match=match):
+        PositionMotors(kp, kd, max_force)

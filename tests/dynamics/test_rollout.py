@@ -1,0 +1,87 @@
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from bullet_robots import ROBOTS
+from jax.test_util import check_grads
+
+from roboopt.dynamics import PositionMotors, Rollout, Twin, load_urdf
+
+
+class Gain(eqx.Module):
+    """Pulls the cart towards the goal."""
+
+    k: jax.Array
+
+    def __call__(self, observation):
+        return self.k * (observation[4:] - observation[:1])
+
+
+@pytest.fixture(scope="module")
+def twin():
+    return Twin(load_urdf(ROBOTS["cart_pole"]), 1 / 240, actuated=(0,), effort_limits=9)
+
+
+STARTS = jnp.array([[0.1, 0.2, 0.0, 0.0, 0.5], [0.0, -0.1, 0.3, 0.1, -9.0]])
+
+
+def test_is_the_twin_step_by_step(twin):
+    trajectory = Rollout(twin, 5)(Gain(jnp.array(2.0)), STARTS)
+    assert trajectory.observations.shape == (2, 6, 5)
+    assert trajectory.actions.shape == (2, 5, 1)
+    assert trajectory.time_step == twin.time_step
+    np.testing.assert_array_equal(trajectory.observations[:, 0], STARTS)
+    assert trajectory.efforts is not None
+    for observations, actions, efforts in zip(
+        trajectory.observations, trajectory.actions, trajectory.efforts, strict=True
+    ):
+        goals = np.broadcast_to(observations[0, 4:], (6, 1))
+        np.testing.assert_array_equal(observations[:, 4:], goals)
+        for k in range(5):
+            wanted = jnp.clip(2.0 * (goals[k] - observations[k, :1]), -9, 9)
+            np.testing.assert_allclose(actions[k], wanted, rtol=1e-14)
+            np.testing.assert_allclose(efforts[k], [actions[k, 0], 0.0])
+            after = twin(observations[k, :4], actions[k])
+            np.testing.assert_allclose(observations[k + 1, :4], after, rtol=1e-13)
+    assert float(trajectory.actions[1, 0, 0]) == -9.0
+
+
+def test_gradient_matches_finite_differences(twin):
+    def end(k, starts):
+        return Rollout(twin, 20)(Gain(k), starts).observations[:, -1, :4]
+
+    check_grads(jax.jit(end), (jnp.array(2.0), STARTS), order=1, rtol=1e-6, atol=1e-6)
+
+
+def test_with_motors_an_action_is_a_target_and_efforts_are_unknown(twin):
+    motors = PositionMotors([0.1], [1.0], [1e4])
+    driven = Twin(twin.robot, 1 / 240, actuated=(0,), motors=motors)
+    policy = lambda observation: observation[4:]  # noqa: E731
+    starts = jnp.zeros((1, 5)).at[0, 4].set(0.5)
+    trajectory = Rollout(driven, 2)(policy, starts)
+    assert trajectory.efforts is None
+    np.testing.assert_array_equal(trajectory.actions[0], [[0.5], [0.5]])
+    # A tenth of what is left, each step.
+    np.testing.assert_allclose(trajectory.observations[0, 1:, 0], [0.05, 0.095])
+
+
+def test_works_in_single_precision(twin):
+    single = jax.tree.map(lambda x: x.astype(jnp.float32), twin)
+    policy = Gain(jnp.array(2.0, jnp.float32))
+    trajectory = Rollout(single, 3)(policy, STARTS.astype(jnp.float32))
+    assert trajectory.observations.dtype == jnp.float32
+    assert trajectory.actions.dtype == jnp.float32
+
+
+def test_bad_input_is_refused(twin):
+    with pytest.raises(ValueError, match="`horizon` must be at least 1 step, got 0"):
+        Rollout(twin, 0)
+    rollout = Rollout(twin, 3)
+    for starts in (jnp.zeros((0, 4)), jnp.zeros((2, 3))):
+        with pytest.raises(ValueError, match="`starts` must have shape"):
+            rollout(Gain(jnp.array(1.0)), starts)
+    with pytest.raises(
+        ValueError, match=r"`model` must return actions of shape \(1,\)"
+    ):
+        rollout(lambda observation: observation[:2], STARTS)

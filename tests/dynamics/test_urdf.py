@@ -1,0 +1,291 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from bullet_robots import ROBOTS, Body, random_state
+from hand_robots import joint, link, write, write_pendulum
+
+from roboopt.dynamics import load_bullet, load_urdf
+
+BASE, ARM, HINGE = '<link name="base"/>', link("arm"), joint("hinge", "base", "arm")
+
+
+@pytest.mark.parametrize("name", ["cart_pole", "two_link", "iiwa"])
+def test_reads_the_robot_that_pybullet_loads(name):
+    body = Body(ROBOTS[name])
+    assert_same_robot(load_urdf(ROBOTS[name]), load_bullet(body.client, body.body))
+
+
+def test_reads_any_tree_as_pybullet_does(random_path):
+    body = Body(random_path)
+    assert_same_robot(load_urdf(random_path), load_bullet(body.client, body.body))
+
+
+def assert_same_robot(urdf, loaded):
+    """Two readings of one robot differ in their frames, not in what they do."""
+    for name in ("joint_names", "parents", "revolute", "limited", "body_names"):
+        assert getattr(urdf, name) == getattr(loaded, name)
+    assert urdf.link_names == loaded.link_names
+    for name in ("masses", "damping", "lower", "upper", "gravity"):
+        np.testing.assert_array_equal(getattr(urdf, name), getattr(loaded, name))
+    rng = np.random.default_rng(0)
+    for _ in range(3):
+        state = random_state(rng, len(urdf.joint_names))
+        np.testing.assert_allclose(
+            urdf.forward_dynamics(*state),
+            loaded.forward_dynamics(*state),
+            rtol=1e-11,
+            atol=1e-11,
+        )
+        for link_name in urdf.link_names:
+            for one, other in zip(
+                urdf.forward_kinematics(state[0], link_name),
+                loaded.forward_kinematics(state[0], link_name),
+                strict=True,
+            ):
+                # A link's rotation passes through Bullet's quaternions.
+                np.testing.assert_allclose(one, other, atol=1e-12)
+
+
+def test_locks_the_finger_that_mimics_another():
+    with pytest.raises(ValueError, match="panda_finger_joint2.*mimics.*`locked="):
+        load_urdf(ROBOTS["panda"])
+    panda = load_urdf(ROBOTS["panda"], locked=["panda_finger_joint2"])
+    assert len(panda.joint_names) == 8
+    # The locked finger stands at its zero, 0.0584 m up the hand, as it would move.
+    body = Body(ROBOTS["panda"])
+    loaded = load_bullet(body.client, body.body)
+    q = jnp.append(jnp.linspace(-1, 1, 8), 0.0)
+    np.testing.assert_allclose(
+        panda.forward_kinematics(q[:8], "panda_rightfinger")[1],
+        loaded.forward_kinematics(q, "panda_rightfinger")[1],
+        atol=1e-12,
+    )
+
+
+def test_fills_in_what_the_file_leaves_out(tmp_path):
+    # No <inertial>: 1 kg and (1, 1, 1) kg·m². No <axis>: x. No limits: none.
+    path = write(
+        tmp_path / "r.urdf",
+        BASE,
+        '<link name="arm"/><joint name="hinge" type="revolute"><limit effort="1"/>'
+        '<parent link="base"/><child link="arm"/></joint>',
+    )
+    robot = load_urdf(path)
+    np.testing.assert_array_equal(robot.axes, [[1, 0, 0]])
+    np.testing.assert_array_equal(robot.masses, [1])
+    np.testing.assert_array_equal(robot.inertias, [np.eye(3)])
+    np.testing.assert_array_equal(robot.damping, [0])
+    assert robot.limited == (False,)
+    np.testing.assert_allclose(robot.mass_matrix(jnp.zeros(1)), [[1.0]])
+
+
+def test_a_continuous_joint_has_no_limits_whatever_the_file_says(tmp_path):
+    path = write_pendulum(tmp_path / "r.urdf", more='<limit lower="-1" upper="1"/>')
+    assert load_urdf(path).limited == (False,)
+    path = write_pendulum(
+        tmp_path / "s.urdf", kind="revolute", more='<limit lower="-1" upper="2"/>'
+    )
+    robot = load_urdf(path)
+    assert robot.limited == (True,)
+    assert (float(robot.lower[0]), float(robot.upper[0])) == (-1.0, 2.0)
+
+
+def test_takes_gravity_and_damping(tmp_path):
+    robot = load_urdf(
+        write_pendulum(tmp_path / "r.urdf"),
+        gravity=(1.0, 0.0, 0.0),
+        linear_damping=0.5,
+        angular_damping=0.25,
+    )
+    np.testing.assert_array_equal(robot.gravity, [1, 0, 0])
+    assert (float(robot.linear_damping), float(robot.angular_damping)) == (0.5, 0.25)
+
+
+def test_reads_files_that_depend_on_their_order(tmp_path):
+    # Bullet counts depth first: the second child's subtree comes after the first's.
+    parts = [
+        joint("second", "base", "b"),
+        joint("first", "base", "a"),
+        joint("below second", "b", "c"),
+    ]
+    links = [link("c"), link("a"), link("b"), BASE]
+    robot = load_urdf(write(tmp_path / "r.urdf", *parts, *links))
+    assert robot.joint_names == ("second", "below second", "first")
+    assert robot.parents == (-1, 0, -1)
+    assert robot.link_names == ("base", "b", "c", "a")
+
+
+def test_is_differentiable_in_its_numbers(tmp_path):
+    robot = load_urdf(write_pendulum(tmp_path / "r.urdf"))
+    grads = jax.grad(lambda r: r.gravity_effort(jnp.zeros(1)).sum())(robot)
+    # Gravity asks for −m g 0.5 at q = 0: positive effort would let the arm down.
+    np.testing.assert_allclose(grads.masses, [-9.81 * 0.5], rtol=1e-12)
+
+
+def inertial(text):
+    return f'<link name="arm"><inertial>{text}</inertial></link>'
+
+
+MASS, INERTIA = '<mass value="1"/>', '<inertia ixx="1" iyy="1" izz="1"/>'
+REVOLUTE = '<joint name="hinge" type="revolute"><parent link="base"/>'
+REFUSED = {
+    "floating joint": (
+        (BASE, ARM, joint("hinge", "base", "arm", kind="floating")),
+        "`type` of joint 'hinge' must be one of .*got 'floating'",
+    ),
+    "planar joint": (
+        (BASE, ARM, joint("hinge", "base", "arm", kind="planar")),
+        "`type` of joint 'hinge'.*got 'planar'",
+    ),
+    "no type": (
+        (BASE, ARM, HINGE.replace('type="continuous"', "")),
+        "`type` of joint 'hinge'.*got None",
+    ),
+    "mimic": (
+        (BASE, ARM, joint("hinge", "base", "arm", more='<mimic joint="a"/>')),
+        r"'hinge' must move by itself.*`locked=\('hinge',\)`",
+    ),
+    "no mass": (
+        (BASE, link("arm", mass=0.0), HINGE),
+        "`mass` of link 'arm', which joint 'hinge' moves, must be positive, got 0 kg",
+    ),
+    "negative mass": (
+        (BASE, link("arm", mass=-1.0), HINGE),
+        "`mass` of link 'arm' must not be negative, got -1.0 kg",
+    ),
+    "negative inertia": (
+        (BASE, link("arm", inertia=-1.0), HINGE),
+        "`inertia` of link 'arm' must be one that a body can have.*-1.0",
+    ),
+    "triangle inequality": (
+        (BASE, inertial(MASS + INERTIA.replace('izz="1"', 'izz="2.1"')), HINGE),
+        r"`inertia` of link 'arm'.*greater than the sum.*\[1.0, 1.0, 2.1\] kg·m²",
+    ),
+    "inertia not positive": (
+        (
+            BASE,
+            inertial(MASS + INERTIA.replace("/>", ' ixy="2" ixz="0" iyz="0"/>', 1)),
+            HINGE,
+        ),
+        "`inertia` of link 'arm' must be one that a body can have",
+    ),
+    "half an inertia": (
+        (BASE, inertial(MASS + INERTIA.replace("/>", ' ixy="0.1"/>', 1)), HINGE),
+        r"`inertia` of link 'arm' must have all of ixy.*got \['ixy'\]",
+    ),
+    "no izz": (
+        (BASE, inertial(MASS + '<inertia ixx="1" iyy="1"/>'), HINGE),
+        "<inertial> of link 'arm' must have a <inertia izz=…>",
+    ),
+    "no <inertia>": ((BASE, inertial(MASS), HINGE), "must have a <inertia ixx=…>"),
+    "no <mass>": ((BASE, inertial(INERTIA), HINGE), "must have a <mass value=…>"),
+    "not a number": (
+        (BASE, inertial('<mass value="${m}"/>' + INERTIA), HINGE),
+        r"`value` of <mass> in link 'arm' must be 1 finite number\(s\), got '\${m}'",
+    ),
+    "not finite": (
+        (BASE, link("arm", mass=float("inf")), HINGE),
+        "`value` of <mass> in link 'arm' must be 1 finite",
+    ),
+    "two of three": (
+        (BASE, ARM, joint("hinge", "base", "arm", origin="1 2")),
+        r"`xyz` of <origin> in joint 'hinge' must be 3 finite number\(s\), got '1 2'",
+    ),
+    "long axis": (
+        (BASE, ARM, joint("hinge", "base", "arm", axis="0 0 2")),
+        "`axis` of joint 'hinge' must be a unit vector.*of length 2",
+    ),
+    "zero axis": (
+        (BASE, ARM, joint("hinge", "base", "arm", axis="0 0 0")),
+        "`axis` of joint 'hinge' must be a unit vector.*of length 0",
+    ),
+    "limits crossed": (
+        (
+            BASE,
+            ARM,
+            REVOLUTE + '<child link="arm"/><limit lower="2" upper="1"/></joint>',
+        ),
+        "`lower` of joint 'hinge' must not exceed `upper`, got 2.0 and 1.0",
+    ),
+    "one limit": (
+        (BASE, ARM, REVOLUTE + '<child link="arm"/><limit lower="2"/></joint>'),
+        r"<limit> of joint 'hinge' must have both.*got \['lower'\]",
+    ),
+    "no <limit>": (
+        (BASE, ARM, REVOLUTE + '<child link="arm"/></joint>'),
+        "joint 'hinge' must have a <limit>, being revolute",
+    ),
+    "no child": (
+        (BASE, ARM, REVOLUTE + '<limit lower="0" upper="1"/></joint>'),
+        "joint 'hinge' must have a <child link=…>",
+    ),
+    "unknown link": (
+        (BASE, ARM, joint("hinge", "base", "leg")),
+        "`child` of joint 'hinge' must be one of the links .*got 'leg'",
+    ),
+    "two links of a name": (
+        (BASE, ARM, ARM, HINGE),
+        r"every <link> must have its own `name`, got twice: \['arm'\]",
+    ),
+    "two joints of a name": (
+        (BASE, ARM, link("leg"), HINGE, joint("hinge", "base", "leg")),
+        r"every <joint> must have its own `name`, got twice: \['hinge'\]",
+    ),
+    "no name": ((BASE, "<link/>"), "every <link> must have a `name`"),
+    "two roots": ((BASE, link("other"), ARM, HINGE), r"got 2: \['base', 'other'\]"),
+    "two parents": (
+        (BASE, ARM, HINGE, joint("again", "base", "arm")),
+        r"child of one joint at most, got more for \['arm'\]",
+    ),
+    "a loop": (
+        (BASE, ARM, link("leg"), joint("a", "arm", "leg"), joint("b", "leg", "arm")),
+        r"hang from themselves: \['arm', 'leg'\]",
+    ),
+    "a loop alone": (
+        (ARM, link("leg"), joint("a", "arm", "leg"), joint("b", "leg", "arm")),
+        r"hang from themselves: \['arm', 'leg'\]",
+    ),
+    "no links": ((), "must form a tree"),
+    "nothing moves": (
+        (BASE, ARM, joint("hinge", "base", "arm", kind="fixed")),
+        "must have a revolute, continuous or prismatic joint",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_bad_robots_are_refused(case, tmp_path):
+    parts, match = REFUSED[case]
+    path = write(tmp_path / "r.urdf", *parts)
+    with pytest.raises(ValueError, match=match):
+        load_urdf(path)
+
+
+def test_bad_files_are_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match="`path`.*none at .*nowhere.urdf"):
+        load_urdf(tmp_path / "nowhere.urdf")
+    path = tmp_path / "r.urdf"
+    path.write_text("<robot")
+    with pytest.raises(ValueError, match="`path` must hold XML"):
+        load_urdf(path)
+    path.write_text("<sdf/>")
+    with pytest.raises(ValueError, match="`path` must hold a URDF.*holds a <sdf>"):
+        load_urdf(path)
+
+
+@pytest.mark.parametrize(
+    "setting, match",
+    [
+        ({"locked": ["knee"]}, r"`locked` must name joints of \['hinge'\].*'knee'"),
+        ({"locked": ["hinge"]}, "must have a revolute, continuous or prismatic"),
+        ({"gravity": (0.0, -9.81)}, "`gravity` must be three finite numbers"),
+        ({"gravity": (0.0, 0.0, float("nan"))}, "`gravity` must be three finite"),
+        ({"linear_damping": -1.0}, "`linear_damping` must be finite and not negative"),
+        ({"angular_damping": float("nan")}, "`angular_damping` must be finite and"),
+    ],
+)
+def test_bad_settings_are_refused(setting, match, tmp_path):
+    path = write_pendulum(tmp_path / "r.urdf")
+    with pytest.raises(ValueError, match=match):
+        load_urdf(path, **setting)
