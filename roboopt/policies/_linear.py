@@ -1,0 +1,44 @@
+"""Linear feedback: what holds a robot at a point, τ = −K (s − s*)."""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from roboopt._frozen import Frozen
+from roboopt._jittable import Jittable
+from roboopt._typing import AnyArray
+
+
+class LinearFeedback(Jittable):
+    """τ = −K (s − s*) on the state s = [q, q̇], which an observation begins with."""
+
+    gains: Float[Array, "act state"]
+    """K: [N/m], [N·m/rad] for positions, [N·s/m], [N·m·s/rad] for velocities."""
+    target: Frozen[Float[Array, " state"]]
+
+    def __init__(
+        self,
+        gains: Float[AnyArray, "..."],
+        target: Float[AnyArray, "..."] | None = None,
+    ):
+        """Hold `target`, the origin where none is given.
+
+        Raises:
+            ValueError: if `gains` are not a matrix, or `target` does not fit them.
+        """
+        gains = jnp.asarray(gains, float)
+        if gains.ndim != 2:
+            raise ValueError(
+                f"`gains` must have shape (actions, state), got {gains.shape}."
+            )
+        target = jnp.zeros(gains.shape[1]) if target is None else jnp.asarray(target)
+        if target.shape != gains.shape[1:]:
+            raise ValueError(
+                f"`target` must have shape {gains.shape[1:]}, got {target.shape}."
+            )
+        self.gains = gains
+        self.target = Frozen(target)
+
+    def __call__(self, observation: Float[AnyArray, " obs"]) -> Float[Array, " act"]:
+        """Return the effort [N·m or N]."""
+        state = observation[: self.gains.shape[1]]
+        return -self.gains @ (state - self.target())

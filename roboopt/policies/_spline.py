@@ -1,0 +1,56 @@
+"""An open-loop plan: a cubic spline through torques at even times.
+
+Between knots i and i + 1 the Hermite cubic through both, with the Catmull-Rom slopes
+(p_{i+1} − p_{i−1}) / 2: smooth to the first derivative, and changed by a knot only
+within two intervals of it.
+"""
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from roboopt._act import Plan
+from roboopt._typing import AnyArray
+
+
+class SplinePlan(Plan):
+    """Efforts over time by a cubic spline through knots; held after the last."""
+
+    knots: Float[Array, "knot act"]
+    """[N·m or N], the first at time 0."""
+    duration: float
+    """[s], the time of the last."""
+
+    def __init__(self, knots: Float[AnyArray, "..."], duration: float):
+        """Plan `duration` seconds.
+
+        Raises:
+            ValueError: if there are fewer than two knots, or `duration` is not
+                positive.
+        """
+        knots = jnp.asarray(knots, float)
+        if knots.ndim != 2 or knots.shape[0] < 2:
+            raise ValueError(
+                f"`knots` must have shape (2 or more, actions), got {knots.shape}."
+            )
+        if not 0 < duration < np.inf:
+            raise ValueError(f"`duration` must be positive, got {duration}.")
+        self.knots = knots
+        self.duration = float(duration)
+
+    def __call__(self, time: Float[Array, ""]) -> Float[Array, " act"]:
+        """Return the effort at `time` [s]."""
+        last = self.knots.shape[0] - 1
+        place = jnp.clip(time / self.duration, 0.0, 1.0) * last
+        index = jnp.clip(jnp.floor(place), 0, last - 1).astype(int)
+        s = (place - index).astype(self.knots.dtype)
+        # Beyond the ends the end knots are repeated.
+        around = jnp.clip(index + jnp.arange(-1, 3), 0, last)
+        before, left, right, after = self.knots[around]
+        slope_left, slope_right = (right - before) / 2, (after - left) / 2
+        return (
+            (2 * s**3 - 3 * s**2 + 1) * left
+            + (s**3 - 2 * s**2 + s) * slope_left
+            + (3 * s**2 - 2 * s**3) * right
+            + (s**3 - s**2) * slope_right
+        )

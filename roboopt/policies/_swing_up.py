@@ -1,0 +1,113 @@
+"""Swing-up of a pole on a cart: pump its energy, then hold it upright.
+
+Away from the top the cart is accelerated by
+
+    a = k_E Ẽ M₀₁ θ̇ − k_x x − k_v ẋ,    Ẽ = ½ M₁₁ θ̇² + U(θ) − U(0)
+
+under which the pole's energy over that of standing upright obeys Ẽ' = −k_E Ẽ (M₀₁ θ̇)²
+but for the last two terms, and dies out; the force is the one that gives the cart this
+acceleration (Spong, 1996, Energy based control of a class of underactuated mechanical
+systems). Near the top linear feedback takes over, by a smooth weight instead of a
+switch, so that the whole is differentiable.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from roboopt._frozen import Frozen
+from roboopt._jittable import Jittable
+from roboopt._typing import AnyArray
+from roboopt.dynamics import Multibody
+
+BLEND_WIDTH = 0.02  # of cos θ
+
+
+class EnergyShapingSwingUp(Jittable):
+    """Energy shaping blended into linear feedback, for the state [x, θ, ẋ, θ̇].
+
+    θ = 0 is upright. The first joint is driven, the second is not.
+    """
+
+    log_energy_gain: Float[Array, ""]
+    log_position_gain: Float[Array, ""]
+    log_velocity_gain: Float[Array, ""]
+    gains: Float[Array, " 4"]
+    """Of the linear feedback near the top, F = −K s."""
+    blend_angle: float
+    """[rad] off upright at which both weigh the same."""
+    robot: Frozen[Multibody]
+
+    def __init__(
+        self,
+        robot: Multibody,
+        gains: Float[AnyArray, "..."],
+        *,
+        energy_gain: float,
+        position_gain: float = 1.0,
+        velocity_gain: float = 1.0,
+        blend_angle: float = 0.5,
+    ):
+        """Swing `robot` up.
+
+        Args:
+            robot: a cart-pole: joint 0 drives, joint 1 carries the pole.
+            gains: K [N/m, N/rad, N·s/m, N·s/rad].
+            energy_gain: k_E [1/(J·kg·s)], how eagerly energy is pumped.
+            position_gain: k_x [1/s²], pulls the cart to the middle.
+            velocity_gain: k_v [1/s], slows it.
+            blend_angle: [rad].
+
+        Raises:
+            ValueError: if the robot has not two joints, `gains` are not four numbers,
+                a gain is not positive, or `blend_angle` is not within 0 and π/2.
+        """
+        if len(robot.joint_names) != 2:
+            raise ValueError(
+                f"`robot` must have two joints, got {len(robot.joint_names)}."
+            )
+        if np.shape(gains) != (4,):
+            raise ValueError(f"`gains` must be four numbers, got {np.shape(gains)}.")
+        positive = {
+            "energy_gain": energy_gain,
+            "position_gain": position_gain,
+            "velocity_gain": velocity_gain,
+        }
+        for name, value in positive.items():
+            if not 0 < value < np.inf:
+                raise ValueError(f"`{name}` must be positive, got {value}.")
+        if not 0 < blend_angle < np.pi / 2:
+            raise ValueError(
+                f"`blend_angle` must lie within 0 and π/2, got {blend_angle}."
+            )
+        self.log_energy_gain = jnp.log(jnp.asarray(energy_gain, float))
+        self.log_position_gain = jnp.log(jnp.asarray(position_gain, float))
+        self.log_velocity_gain = jnp.log(jnp.asarray(velocity_gain, float))
+        self.gains = jnp.asarray(gains, float)
+        self.blend_angle = float(blend_angle)
+        self.robot = Frozen(robot)
+
+    def __call__(self, observation: Float[AnyArray, " obs"]) -> Float[Array, " 1"]:
+        """Return the force on the cart [N]."""
+        q, velocity = jnp.split(jnp.asarray(observation[:4]), 2)
+        angle = jnp.arctan2(jnp.sin(q[1]), jnp.cos(q[1]))
+        upright = jnp.stack([q[0], angle, velocity[0], velocity[1]])
+        hold = -jnp.dot(self.gains, upright)
+        near = (jnp.cos(angle) - np.cos(self.blend_angle)) / BLEND_WIDTH
+        weight = jax.nn.sigmoid(near)
+        return (weight * hold + (1 - weight) * self._pump(q, velocity))[None]
+
+    def _pump(self, q: Array, velocity: Array) -> Array:
+        robot = self.robot()
+        matrix, bias = robot.mass_matrix(q), robot.bias(q, velocity)
+        coupling, inertia = matrix[0, 1], matrix[1, 1]
+        height = robot.potential_energy(q) - robot.potential_energy(q.at[1].set(0.0))
+        energy = 0.5 * inertia * velocity[1] ** 2 + height
+        acceleration = (
+            jnp.exp(self.log_energy_gain) * energy * coupling * velocity[1]
+            - jnp.exp(self.log_position_gain) * q[0]
+            - jnp.exp(self.log_velocity_gain) * velocity[0]
+        )
+        pole = -(coupling * acceleration + bias[1]) / inertia
+        return matrix[0, 0] * acceleration + coupling * pole + bias[0]
