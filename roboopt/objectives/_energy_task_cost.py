@@ -1,0 +1,135 @@
+"""Energy plus the cost of the task: what a motion takes, and what it achieves.
+
+    L(π) = w_c ∫ c(o, a) dt + w_m Σ_j ∫ |τ_j q̇_j| dt + w_J Σ_j ∫ R_j τ_j² / k_j² dt
+
+The first integral is the task's cost [s]: c is dimensionless, each error in it divided
+by a scale. The second is mechanical work [J], the third the heat of the motors'
+windings [J], with resistance R and torque constant k. A step of length Δt does the work
+τ · (q̇ + q̇')/2 · Δt: with either velocity alone the sum misses the change of the
+mechanical energy by percents, with their mean by the integrator's own error.
+"""
+
+from typing import Any, Protocol, runtime_checkable
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from roboopt.data import Trajectory
+from roboopt.objectives._objective import Objective, Term, check_weight
+
+
+@runtime_checkable
+class Task(Protocol):
+    """What shall be achieved, as the tasks in `roboopt_envs.tasks` say it."""
+
+    def cost_rate(self, observation: Any, action: Any) -> Any:
+        """Return the dimensionless cost per second, over leading axes."""
+        ...
+
+    def success(self, observations: Any, time_step: float) -> Any:
+        """Return whether each motion, observations (..., time, obs), achieved it."""
+        ...
+
+
+@runtime_checkable
+class Actuators(Protocol):
+    """What the motors take, as `roboopt_envs.tasks.Actuators` says it."""
+
+    def mechanical_power(self, effort: Any, velocity: Any, next_velocity: Any) -> Any:
+        """Return the power [W] that counts, joint by joint."""
+        ...
+
+    def joule_power(self, effort: Any) -> Any:
+        """Return the windings' heat [W], joint by joint."""
+        ...
+
+
+class EnergyTaskCost(Objective):
+    """The energy of rollouts from a batch of starts, plus the cost of their task.
+
+    `objective(model, starts)` takes the starts' observations (starts, obs). Weights say
+    what a unit is worth: `work_weight=0.1` buys 1 J for a tenth of a second of unit
+    error.
+    """
+
+    rollout: Any
+    """`rollout(model, starts) -> Trajectory`, with efforts; such as a `Rollout`."""
+    task: Task
+    actuators: Actuators
+    task_weight: float | Float[Array, ""] = 1.0
+    """[1/s]"""
+    work_weight: float | Float[Array, ""] = 0.0
+    """[1/J]"""
+    joule_weight: float | Float[Array, ""] = 0.0
+    """[1/J]"""
+
+    def __check_init__(self):
+        for name in ("task_weight", "work_weight", "joule_weight"):
+            check_weight(name, getattr(self, name))
+
+    def terms(self, model: Any, batch: Any) -> dict[str, Term]:
+        """Return the terms of the motions that `model` makes from `batch`."""
+        return self.measure(self.rollout(model, batch))
+
+    def measure(self, trajectory: Trajectory) -> dict[str, Term]:
+        """Return the terms of a motion, wherever it was made or recorded.
+
+        Args:
+            trajectory: one or a batch, whose mean is taken; observations [q, q̇, ...].
+
+        Raises:
+            ValueError: if `trajectory` has no efforts.
+        """
+        energy = self.energy_by_joint(trajectory)
+        after = jnp.asarray(trajectory.observations)[..., 1:, :]
+        rate = self.task.cost_rate(after, jnp.asarray(trajectory.actions))
+        cost = jnp.mean(rate.sum(-1)) * trajectory.time_step
+        work, loss = energy["mechanical_work"].sum(), energy["joule_loss"].sum()
+        return {
+            "task_cost": Term(cost, self.task_weight, "s"),
+            "mechanical_work": Term(work, self.work_weight, "J"),
+            "joule_loss": Term(loss, self.joule_weight, "J"),
+        }
+
+    def energy_by_joint(
+        self, trajectory: Trajectory
+    ) -> dict[str, Float[Array, " joint"]]:
+        """Return the mechanical work and the Joule loss [J] of each joint.
+
+        Raises:
+            ValueError: if `trajectory` has no efforts.
+        """
+        return {
+            name: power.mean(tuple(range(power.ndim - 2))).sum(0) * trajectory.time_step
+            for name, power in self.power(trajectory).items()
+        }
+
+    def power(
+        self, trajectory: Trajectory
+    ) -> dict[str, Float[Array, "*batch time joint"]]:
+        """Return the power [W] of each joint in each step, under the same names.
+
+        Raises:
+            ValueError: if `trajectory` has no efforts.
+        """
+        if trajectory.efforts is None:
+            raise ValueError(
+                "`trajectory` must hold the efforts that moved the joints, got none."
+            )
+        efforts = jnp.asarray(trajectory.efforts)
+        joints = efforts.shape[-1]
+        velocity = jnp.asarray(trajectory.observations)[..., joints : 2 * joints]
+        mechanical = self.actuators.mechanical_power(
+            efforts, velocity[..., :-1, :], velocity[..., 1:, :]
+        )
+        return {
+            "mechanical_work": mechanical,
+            "joule_loss": self.actuators.joule_power(efforts),
+        }
+
+    def success(self, trajectory: Trajectory) -> Float[Array, ""]:
+        """Return the fraction of the motions that achieve the task."""
+        observations = jnp.asarray(trajectory.observations)
+        achieved = self.task.success(observations, trajectory.time_step)
+        return jax.lax.stop_gradient(jnp.mean(achieved.astype(observations.dtype)))
