@@ -1,0 +1,261 @@
+"""The compiled inside of `minimize`: many steps a call, nothing of Python in them.
+
+A step evaluates the loss, its terms and its gradient, notes them, keeps the model if it
+is the best so far, and lets the optimizer move. What is not finite moves nothing: the
+flags of what it was are kept, and that start is over.
+"""
+
+import functools
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+
+from roboopt.objectives import Objective, total
+from roboopt.optimize._bounds import Interval
+from roboopt.optimize._source import Everything, OnPolicy
+
+CHUNK = 256
+SMOOTHING = 0.98
+
+
+class Start(eqx.Module):
+    """The state of the descent from one start."""
+
+    free: Any
+    """The trained leaves, in coordinates without bounds."""
+    rest: Any
+    """The model's other arrays."""
+    optimizer: Any
+    best: Any
+    best_loss: Float[Array, "*start"]
+    smooth_loss: Float[Array, "*start"]
+    stale: Int[Array, "*start"]
+    """Steps since the best loss last improved by more than the tolerance."""
+    failed: Bool[Array, "*start"]
+    bad_leaves: Any
+    """For each trained leaf whether its gradient was not finite when it failed."""
+
+
+class State(eqx.Module):
+    """The state of the whole descent: what a checkpoint holds."""
+
+    start: Start
+    source: Any
+    key: PRNGKeyArray
+    step: Int[Array, ""]
+
+
+class Problem(eqx.Module):
+    """What is minimised and how, the same throughout."""
+
+    objective: Any
+    static: Any
+    """The model without its arrays."""
+    intervals: Any
+    source: Any
+    optimizer: Any
+    tolerance: Float[Array, ""]
+    patience: Int[Array, ""]
+    many: bool = eqx.field(static=True)
+
+    def model(self, free: Any, rest: Any) -> Any:
+        """Return the model at free coordinates."""
+        return eqx.combine(to_bounded(self.intervals, free), rest, self.static)
+
+    @property
+    def deterministic(self) -> bool:
+        """Whether every step sees the same data."""
+        return isinstance(self.source, Everything)
+
+    def evaluate(self, free: Any, rest: Any, batch: Any) -> tuple[Array, dict]:
+        """Return the loss and the values of its terms."""
+        model = self.model(free, rest)
+        if isinstance(self.objective, Objective):
+            terms = self.objective.terms(model, batch)
+            return total(terms), {name: term.value for name, term in terms.items()}
+        return self.objective(model, batch), {}
+
+
+def _mapped(function: Any, intervals: Any, tree: Any) -> Any:
+    def leaf(interval, value):
+        if value is None or interval is None:
+            return value
+        return function(interval, value)
+
+    is_leaf = lambda x: x is None or isinstance(x, Interval)  # noqa: E731
+    return jax.tree.map(leaf, intervals, tree, is_leaf=is_leaf)
+
+
+def to_bounded(intervals: Any, free: Any) -> Any:
+    """Return the trained leaves at their free coordinates."""
+    return _mapped(Interval.to_bounded, intervals, free)
+
+
+def to_free(intervals: Any, leaves: Any) -> Any:
+    """Return the free coordinates of the trained leaves."""
+    return _mapped(Interval.to_free, intervals, leaves)
+
+
+def begin(problem: Problem, trained: Any, rest: Any, key: PRNGKeyArray) -> State:
+    """Return the state before the first step."""
+
+    def one(trained, rest):
+        free = to_free(problem.intervals, trained)
+        infinite = jnp.asarray(jnp.inf)
+        return Start(
+            free=free,
+            rest=rest,
+            optimizer=problem.optimizer.init(free),
+            best=free,
+            best_loss=infinite,
+            smooth_loss=jnp.zeros_like(infinite),
+            stale=jnp.zeros((), int),
+            failed=jnp.zeros((), bool),
+            bad_leaves=jax.tree.map(lambda _: jnp.zeros((), bool), free),
+        )
+
+    begin_all = eqx.filter_vmap(one) if problem.many else one
+    key, first = jax.random.split(key)
+    functional = isinstance(problem.source, OnPolicy)
+    state = State(
+        start=begin_all(trained, rest),
+        source=None if functional else problem.source.begin(first),
+        key=key,
+        step=jnp.zeros((), int),
+    )
+    # A weakly typed leaf would come back strongly typed, and `advance` compile twice.
+    return jax.tree.map(lambda x: jax.lax.convert_element_type(x, x.dtype), state)
+
+
+def _batch(problem: Problem, start: Start, batch: Any, key: PRNGKeyArray) -> Any:
+    if isinstance(problem.source, OnPolicy):
+        return problem.source.function(problem.model(start.free, start.rest), key)
+    return batch
+
+
+def _note(problem: Problem, start: Start, batch: Any, key: PRNGKeyArray) -> dict:
+    """Return the loss and its terms at one start."""
+    batch = _batch(problem, start, batch, key)
+    loss, terms = problem.evaluate(start.free, start.rest, batch)
+    return {"loss": loss, **terms}
+
+
+def _gradient(evaluate: Any, start: Start) -> tuple[Array, dict, Any]:
+    """Return the loss, its terms and its gradient at one start.
+
+    A line search ends where the next step begins, and has both the loss and the
+    gradient there: only the terms are evaluated again.
+    """
+    import optax
+
+    if optax.tree.get(start.optimizer, "grad", None) is None:
+        evaluated = jax.value_and_grad(evaluate, has_aux=True)(start.free)
+        (loss, terms), gradient = evaluated
+        return loss, terms, gradient
+    search = optax.value_and_grad_from_state(lambda free: evaluate(free)[0])
+    loss, gradient = search(start.free, state=start.optimizer)
+    return loss, evaluate(start.free)[1], gradient
+
+
+def _advance(
+    problem: Problem, step: Array, start: Start, batch: Any, key: PRNGKeyArray
+) -> tuple[Start, dict]:
+    """Take one step from one start; return it and what it noted."""
+    batch = _batch(problem, start, batch, key)
+
+    def evaluate(free):
+        return problem.evaluate(free, start.rest, batch)
+
+    loss, terms, gradient = _gradient(evaluate, start)
+    bad_leaves = jax.tree.map(lambda g: ~jnp.isfinite(g).all(), gradient)
+    bad = ~jnp.isfinite(loss) | jnp.array(jax.tree.leaves(bad_leaves)).any()
+    failed = start.failed | bad
+
+    updates, optimizer = problem.optimizer.update(
+        gradient,
+        start.optimizer,
+        start.free,
+        value=loss,
+        grad=gradient,
+        value_fn=lambda free: evaluate(free)[0],
+    )
+    moved = jax.tree.map(lambda x, u: (x + u).astype(x.dtype), start.free, updates)
+
+    # A single noisy loss says little: minibatches are judged by a running mean.
+    smooth = SMOOTHING * start.smooth_loss + (1 - SMOOTHING) * loss
+    debiased = smooth / (1 - SMOOTHING ** (step + 1.0))
+    judged = loss if problem.deterministic else debiased
+    better = ~failed & (judged < start.best_loss)
+    known = jnp.where(jnp.isfinite(start.best_loss), start.best_loss, 0.0)
+    gained = start.best_loss - judged > problem.tolerance * jnp.abs(known)
+    stale = jnp.where(~failed & gained, 0, start.stale + 1)
+
+    def choose(condition, new, old):
+        return jax.tree.map(lambda a, b: jnp.where(condition, a, b), new, old)
+
+    after = Start(
+        free=choose(failed, start.free, moved),
+        rest=start.rest,
+        optimizer=choose(failed, start.optimizer, optimizer),
+        best=choose(better, start.free, start.best),
+        best_loss=jnp.where(better, judged, start.best_loss),
+        smooth_loss=choose(failed, start.smooth_loss, smooth),
+        stale=stale,
+        failed=failed,
+        bad_leaves=choose(start.failed, start.bad_leaves, bad_leaves),
+    )
+    return after, {"loss": loss, **terms}
+
+
+@eqx.filter_jit
+def advance(
+    problem: Problem, state: State, count: Int[Array, ""]
+) -> tuple[State, dict, Int[Array, ""]]:
+    """Take up to `count` steps, at most `CHUNK`.
+
+    Returns:
+        The state after; for each term its values, CHUNK rows of which only the first
+        are filled; and how many those are. It stops early once every start has failed
+        or is stale.
+    """
+
+    def each(function, state):
+        """Apply `function(start, batch, key)` to the start, or to each of them."""
+        key, one, two = jax.random.split(state.key, 3)
+        batch, source = None, None
+        if not isinstance(problem.source, OnPolicy):
+            batch, source = problem.source.draw(state.source, one)
+        if problem.many:
+            keys = jax.random.split(two, state.start.best_loss.shape[0])
+            axes = (eqx.if_array(0), None, 0)
+            result = eqx.filter_vmap(function, in_axes=axes)(state.start, batch, keys)
+        else:
+            result = function(state.start, batch, two)
+        return result, source, key
+
+    def take(state):
+        step = functools.partial(_advance, problem, state.step)
+        (start, row), source, key = each(step, state)
+        return State(start, source, key, state.step + 1), row
+
+    # Only the loss and its terms are traced for their shapes, not their gradient.
+    noted = jax.eval_shape(
+        lambda s: each(functools.partial(_note, problem), s)[0], state
+    )
+    rows = jax.tree.map(lambda s: jnp.zeros((CHUNK, *s.shape), s.dtype), noted)
+
+    def proceed(carry):
+        state, _, taken = carry
+        over = state.start.failed | (state.start.stale >= problem.patience)
+        return (taken < jnp.minimum(count, CHUNK)) & ~over.all()
+
+    def body(carry):
+        state, rows, taken = carry
+        state, row = take(state)
+        rows = jax.tree.map(lambda all, one: all.at[taken].set(one), rows, row)
+        return state, rows, taken + 1
+
+    return jax.lax.while_loop(proceed, body, (state, rows, jnp.zeros((), int)))

@@ -1,0 +1,327 @@
+"""`minimize`: gradient descent on any objective, the same for every kind.
+
+The loop runs compiled, in chunks of about a tenth of a second, so that a step costs no
+Python and yet the progress shows, a budget in seconds is kept to, and Ctrl-C is heard.
+"""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from roboopt._frozen import Frozen
+from roboopt.optimize._bounds import Bound, intervals
+from roboopt.optimize._descent import (
+    CHUNK,
+    Problem,
+    State,
+    advance,
+    begin,
+    to_bounded,
+)
+from roboopt.optimize._optimizer import default_optimizer
+from roboopt.optimize._progress import show
+from roboopt.optimize._result import Result
+from roboopt.optimize._source import Everything, source
+
+CHUNK_SECONDS = 0.1
+TOLERANCE = 1e-6
+
+
+class Status(NamedTuple):
+    """What a callback sees: the step, the last loss, and the best so far."""
+
+    step: int
+    loss: float
+    best_loss: float
+    model: Any
+    """The best model so far."""
+    seconds: float
+
+
+def minimize(
+    objective: Callable[[Any, Any], Any],
+    model: Any,
+    data: Any,
+    *,
+    steps: int = 1000,
+    optimizer: Any = None,
+    batch_size: int | None = None,
+    train: Callable[[Any], Any] | None = None,
+    bounds: Sequence[Bound] = (),
+    many: bool = False,
+    tolerance: float | None = None,
+    patience: int = 10,
+    seconds: float = math.inf,
+    seed: int = 0,
+    callback: Callable[[Status], Any] | None = None,
+    progress: bool = False,
+) -> Result:
+    """Descend from `model` along the gradient of `objective(model, batch)`.
+
+    Args:
+        objective: an `Objective`, or any function that JAX can differentiate.
+        model: any pytree; its floating-point arrays are tuned, except within `Frozen`.
+        data: what batches are drawn from: arrays with samples along the first axis, or
+            a traceable function `(model, key) -> batch`.
+        steps: how many to take.
+        optimizer: any optax transformation; where none is given, L-BFGS if every step
+            sees all of the data, and else Adam, annealed over `steps`.
+        batch_size: samples a step, shuffled every epoch; all of them where it is None.
+        train: names the parts to tune, `lambda m: (m.stiffness, m.damping)`; all of
+            them where it is None.
+        bounds: kept to at every step.
+        many: whether the model's arrays have a leading axis of starts, descended from
+            side by side; the best is returned.
+        tolerance: stop once the best loss has not improved by this fraction within
+            `patience` steps; if not given, 1e-6 for the L-BFGS of the default, and 0,
+            which is never, for any other optimizer.
+        patience: see `tolerance`.
+        seconds: stop after that long, compilation included.
+        seed: of the minibatches and of the keys for `data`.
+        callback: called with a `Status` about ten times a second; stops if it returns
+            True.
+        progress: whether to show a progress bar.
+
+    Returns:
+        The best model found, also after Ctrl-C and after a value that is not finite.
+
+    Raises:
+        ValueError: if an argument breaks its rule, nothing is to be tuned, or the loss
+            or its gradient is not finite at the start.
+    """
+    began = time.perf_counter()
+    _check(steps, tolerance, patience, seconds)
+    trained, rest, static = _partition(model, train)
+    _check_model(trained, many)
+    batches = source(data, batch_size)
+    deterministic = isinstance(batches, Everything)
+    if tolerance is None:
+        # Other optimizers may pause, or rise, before they go on to fall.
+        tolerance = TOLERANCE if deterministic and optimizer is None else 0.0
+    if optimizer is None:
+        optimizer = default_optimizer(steps, deterministic)
+    problem = Problem(
+        objective=objective,
+        static=static,
+        intervals=intervals(trained, _inside(bounds, model, trained)),
+        source=batches,
+        optimizer=_with_extra_args(optimizer),
+        tolerance=jnp.asarray(float(tolerance)),
+        patience=jnp.asarray(patience if tolerance > 0 else np.iinfo(np.int32).max),
+        many=many,
+    )
+    state = begin(problem, trained, rest, jax.random.key(seed))
+    journal = _Journal(problem, steps, began, seconds, callback)
+    with show(steps, progress) as report:
+        state, reason = journal.run(state, report)
+    return journal.result(state, reason)
+
+
+class _Journal:
+    """Drives the compiled chunks and keeps what they note."""
+
+    def __init__(self, problem, steps, began, seconds, callback):
+        self.problem, self.steps, self.began = problem, steps, began
+        self.seconds, self.callback = seconds, callback
+        self.rows: list[dict[str, np.ndarray]] = []
+        self.taken = 0
+        self.compile_seconds = 0.0
+
+    def run(self, state: State, report: Any) -> tuple[State, str]:
+        """Advance until something ends it; return the state and the reason."""
+        # One evaluation more than steps, so that the last step is judged too.
+        evaluations, chunk, reason = self.steps + 1, 1, "steps"
+        try:
+            while self.taken < evaluations:
+                before = time.perf_counter()
+                count = min(chunk, evaluations - self.taken)
+                state, rows, taken = jax.block_until_ready(
+                    advance(self.problem, state, jnp.asarray(count))
+                )
+                spent = time.perf_counter() - before
+                if self.taken == 0:
+                    self.compile_seconds = spent
+                self._note(state, rows, int(taken))
+                chunk = _next_chunk(chunk, spent, first=self.taken == 1)
+                status = self._status(state)
+                report(status)
+                if ended := self._ended(state, int(taken) < count, status):
+                    return state, ended
+        except KeyboardInterrupt:
+            reason = "interrupted"
+        return state, reason
+
+    def _note(self, state: State, rows: dict, taken: int) -> None:
+        noted = {name: np.asarray(values)[:taken] for name, values in rows.items()}
+        self.rows.append(noted)
+        first = self.taken == 0
+        self.taken += taken
+        if first and np.all(state.start.failed):
+            raise ValueError(
+                "`objective` must be finite at the start, with a finite gradient; "
+                f"{self._blame(state)}."
+            )
+
+    def _status(self, state: State) -> Status:
+        noted = [loss for rows in self.rows for loss in rows["loss"][-1:]]
+        best, best_loss = self._best(state)
+        seconds = time.perf_counter() - self.began
+        loss = float(np.min(noted[-1]))
+        return Status(max(self.taken - 1, 0), loss, best_loss, best, seconds)
+
+    def _ended(self, state: State, early: bool, status: Status) -> str | None:
+        if early:
+            return "non-finite" if np.all(state.start.failed) else "tolerance"
+        if self.callback is not None and self.callback(status) is True:
+            return "callback"
+        if status.seconds >= self.seconds and self.taken <= self.steps:
+            return "seconds"
+        if np.all(state.start.failed):
+            return "non-finite"
+        return None
+
+    def _best(self, state: State) -> tuple[Any, float]:
+        start = state.start
+        losses = np.asarray(start.best_loss)
+        # The free coordinates, the other arrays, and the model from both.
+        free, rest = start.best, start.rest
+        if self.problem.many:
+            index = int(np.argmin(losses))
+            free, rest = jax.tree.map(lambda x: x[index], (free, rest))
+        bounded = to_bounded(self.problem.intervals, free)
+        return eqx.combine(bounded, rest, self.problem.static), float(losses.min())
+
+    def _blame(self, state: State) -> str:
+        """Say which terms and which leaves' gradients are not finite."""
+        last = {k: v[-1] for rows in self.rows for k, v in rows.items() if len(v)}
+        terms = [k for k, v in last.items() if not np.all(np.isfinite(v))]
+        leaves = [
+            jax.tree_util.keystr(path)
+            for path, bad in jax.tree_util.tree_leaves_with_path(state.start.bad_leaves)
+            if np.any(bad)
+        ]
+        loss = (
+            f"terms not finite: {', '.join(terms)}" if terms else "the loss is finite"
+        )
+        gradient = f"gradient not finite: {', '.join(leaves) or 'nowhere'}"
+        return f"{loss}; {gradient}"
+
+    def result(self, state: State, reason: str) -> Result:
+        """Return the outcome."""
+        model, loss = self._best(state)
+        names = self.rows[0] if self.rows else {"loss"}
+        history = {
+            name: np.concatenate([rows[name] for rows in self.rows])
+            if self.rows
+            else np.zeros(0)
+            for name in names
+        }
+        seconds = time.perf_counter() - self.began
+        taken = max(self.taken - 1, 0)
+        sentences = {
+            "steps": f"all {taken} steps taken",
+            "tolerance": f"no further improvement after {taken} steps",
+            "seconds": f"time was up after {taken} steps",
+            "callback": f"the callback stopped it after {taken} steps",
+            "interrupted": f"interrupted after {taken} steps",
+            "non-finite": f"step {taken}: {self._blame(state)}",
+        }
+        return Result(
+            model=model,
+            loss=loss,
+            history=history,
+            reason=reason,
+            message=sentences[reason],
+            steps=taken,
+            seconds=seconds,
+            compile_seconds=self.compile_seconds,
+        )
+
+
+def _next_chunk(chunk: int, spent: float, *, first: bool) -> int:
+    """Return how many steps fill a tenth of a second; the first time also compiled."""
+    if first:
+        return 2
+    return int(
+        np.clip(chunk * CHUNK_SECONDS / max(spent, 1e-9), 1, min(CHUNK, 4 * chunk))
+    )
+
+
+def _partition(model: Any, train: Any) -> tuple[Any, Any, Any]:
+    """Split into the leaves to train, the other arrays, and the rest."""
+    frozen = lambda x: isinstance(x, Frozen)  # noqa: E731
+    trainable = jax.tree.map(
+        lambda x: (
+            jax.tree.map(lambda _: False, x) if frozen(x) else eqx.is_inexact_array(x)
+        ),
+        model,
+        is_leaf=frozen,
+    )
+    if train is not None:
+        chosen = jax.tree.map(lambda _: False, model)
+        chosen = eqx.tree_at(
+            train, chosen, replace_fn=lambda node: jax.tree.map(lambda _: True, node)
+        )
+        trainable = jax.tree.map(lambda a, b: a and b, trainable, chosen)
+    trained, other = eqx.partition(model, trainable)
+    rest, static = eqx.partition(other, eqx.is_array)
+    if not jax.tree.leaves(trained):
+        raise ValueError(
+            "`model` must have a floating-point array to tune (numbers of Python are "
+            f"constants; `train` may leave none), got {jax.tree.structure(model)}."
+        )
+    return trained, rest, static
+
+
+def _inside(bounds: Sequence[Bound], model: Any, trained: Any) -> list[Bound]:
+    """Return the bounds, each checked to name leaves that are trained."""
+    for bound in bounds:
+        if not jax.tree.leaves(bound.where(trained)):
+            raise ValueError(
+                "`bounds` must name arrays that are tuned, got one that names "
+                f"{bound.where(model)}."
+            )
+    return list(bounds)
+
+
+def _check_model(trained: Any, many: bool) -> None:
+    for path, leaf in jax.tree_util.tree_leaves_with_path(trained):
+        if not np.all(np.isfinite(np.asarray(leaf))):
+            raise ValueError(
+                f"`model`{jax.tree_util.keystr(path)} must be finite, got {leaf}."
+            )
+    sizes = {leaf.shape[:1] for leaf in jax.tree.leaves(trained)}
+    if many and (len(sizes) > 1 or () in sizes):
+        raise ValueError(
+            "`model` must have one leading axis of starts on every array with "
+            f"`many=True`, got {sorted(sizes)}."
+        )
+
+
+def _check(steps: int, tolerance: float | None, patience: int, seconds: float) -> None:
+    if not isinstance(steps, int | np.integer) or steps < 1:
+        raise ValueError(f"`steps` must be a whole number of at least 1, got {steps}.")
+    if tolerance is not None and not 0 <= tolerance < math.inf:
+        raise ValueError(
+            f"`tolerance` must be finite and not negative, got {tolerance}."
+        )
+    if patience < 1:
+        raise ValueError(f"`patience` must be at least 1 step, got {patience}.")
+    if not seconds > 0:
+        raise ValueError(f"`seconds` must be positive, got {seconds}.")
+
+
+def _with_extra_args(optimizer: Any) -> Any:
+    import optax
+
+    if not hasattr(optimizer, "init") or not hasattr(optimizer, "update"):
+        raise ValueError(
+            f"`optimizer` must be an optax transformation, got {optimizer!r}."
+        )
+    return optax.with_extra_args_support(optimizer)
