@@ -1,0 +1,31 @@
+"""Reports: figures, videos, and one HTML file that opens anywhere."""
+
+from roboopt.report._figures import BEFORE_AFTER, Panel, bars, curves, traces
+from roboopt.report._page import (
+    Details,
+    Figure,
+    Notes,
+    Section,
+    Table,
+    Video,
+    write_report,
+)
+from roboopt.report._video import encode, replay, side_by_side
+
+__all__ = [
+    "BEFORE_AFTER",
+    "Details",
+    "Figure",
+    "Notes",
+    "Panel",
+    "Section",
+    "Table",
+    "Video",
+    "bars",
+    "curves",
+    "encode",
+    "replay",
+    "side_by_side",
+    "traces",
+    "write_report",
+]

@@ -1,0 +1,172 @@
+"""The report: sections of tables, figures and videos in one self-contained HTML file.
+
+Everything is inside the file: it opens from a disk, an e-mail or a memory stick, on a
+computer or a phone, in light or dark, without a network. Whatever text it is given is
+escaped; only figures and videos, which this package makes, go in as they are.
+"""
+
+import base64
+import html
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.resources import files
+from os import PathLike
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+
+@runtime_checkable
+class Block(Protocol):
+    """Something that a section shows."""
+
+    def html(self) -> str:
+        """Return it as HTML."""
+        ...
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading and what stands under it."""
+
+    title: str
+    blocks: Sequence[Block]
+
+    def html(self) -> str:
+        """Return the section, with an anchor made of its title."""
+        anchor = re.sub(r"\W+", "-", self.title.lower()).strip("-")
+        inside = "\n".join(block.html() for block in self.blocks)
+        return (
+            f'<section id="{html.escape(anchor)}">'
+            f"<h2>{html.escape(self.title)}</h2>\n{inside}</section>"
+        )
+
+
+@dataclass(frozen=True)
+class Notes:
+    """Paragraphs of plain text."""
+
+    paragraphs: Sequence[str]
+
+    def html(self) -> str:
+        """Return one `<p>` a paragraph."""
+        return "".join(f"<p>{html.escape(text)}</p>" for text in self.paragraphs)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows under a header; the first column names the row, the others are numbers."""
+
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    groups: Sequence[tuple[str, int]] = ()
+    """Headings over the columns, each with how many it spans."""
+
+    def html(self) -> str:
+        """Return the table in a box that scrolls where the screen is narrow."""
+        groups = "".join(
+            f'<th colspan="{span}" class="group">{html.escape(name)}</th>'
+            for name, span in self.groups
+        )
+        head = "".join(f"<th>{html.escape(name)}</th>" for name in self.header)
+        body = "".join(
+            "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>"
+            for row in self.rows
+        )
+        groups = f"<tr>{groups}</tr>" if groups else ""
+        return (
+            f'<div class="wide"><table><thead>{groups}<tr>{head}</tr></thead>'
+            f"<tbody>{body}</tbody></table></div>"
+        )
+
+
+@dataclass(frozen=True)
+class Figure:
+    """Panels of SVG side by side, as many as the screen is wide, and a legend."""
+
+    panels: Sequence[str]
+    caption: str = ""
+    legend: Mapping[str, str] = field(default_factory=dict)
+    """From each label to its colour and line: such as "#1f77b4" or "#1f77b4 dashed"."""
+    columns: int = 3
+    """At most."""
+
+    def html(self) -> str:
+        """Return the figure with its panels in a grid."""
+        keys = "".join(
+            f'<span class="key"><i style="border-top:3px {_line(style)}"></i>'
+            f"{html.escape(label)}</span>"
+            for label, style in self.legend.items()
+        )
+        panels = "".join(f'<div class="panel">{panel}</div>' for panel in self.panels)
+        caption = f"<figcaption>{html.escape(self.caption)}</figcaption>"
+        legend = f'<div class="legend">{keys}</div>' if keys else ""
+        grid = f'<div class="panels columns{self.columns}">{panels}</div>'
+        return f"<figure>{legend}{grid}{caption if self.caption else ''}</figure>"
+
+
+@dataclass(frozen=True)
+class Video:
+    """An MP4 film, played in a loop without sound."""
+
+    mp4: bytes
+    caption: str = ""
+
+    def html(self) -> str:
+        """Return the film inside a data URI."""
+        data = base64.b64encode(self.mp4).decode()
+        caption = f"<figcaption>{html.escape(self.caption)}</figcaption>"
+        return (
+            "<figure><video controls loop muted autoplay playsinline "
+            f'src="data:video/mp4;base64,{data}"></video>'
+            f"{caption if self.caption else ''}</figure>"
+        )
+
+
+@dataclass(frozen=True)
+class Details:
+    """Text in a fixed pitch, folded away until asked for."""
+
+    summary: str
+    text: str
+
+    def html(self) -> str:
+        """Return the text, folded."""
+        return (
+            f"<details><summary>{html.escape(self.summary)}</summary>"
+            f"<pre>{html.escape(self.text)}</pre></details>"
+        )
+
+
+def write_report(
+    path: str | PathLike,
+    *,
+    title: str,
+    verdict: Sequence[str],
+    sections: Sequence[Section],
+) -> None:
+    """Write one HTML file that needs no other.
+
+    Args:
+        path: of the file.
+        title: of the page.
+        verdict: what came out, in sentences: the first thing a reader sees.
+        sections: everything else, in order.
+    """
+    lead = "".join(f"<p>{html.escape(sentence)}</p>" for sentence in verdict)
+    body = "\n".join(section.html() for section in sections)
+    style = files("roboopt.report").joinpath("style.css").read_text("utf-8")
+    name = html.escape(title)
+    page = (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{name}</title>\n<style>\n{style}</style>\n</head>\n<body>\n<main>\n"
+        f'<header><h1>{name}</h1>\n<div class="verdict">{lead}</div></header>\n'
+        f"{body}\n</main>\n</body>\n</html>\n"
+    )
+    Path(path).write_text(page, encoding="utf-8")
+
+
+def _line(style: str) -> str:
+    colour, _, line = style.partition(" ")
+    return html.escape(f"{line or 'solid'} {colour}")

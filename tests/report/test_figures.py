@@ -1,0 +1,72 @@
+import re
+
+import numpy as np
+import pytest
+
+from roboopt.report import Panel, bars, curves, traces
+from roboopt.report._figures import POINTS, _common_prefix
+
+
+def test_every_quantity_of_a_descent_is_a_panel_of_its_own():
+    history = {"loss": np.array([3.0, 2.0, 2.5]), "work": np.array([1.0, 4.0, 5.0])}
+    panels = curves(history, {"work": "J"}, best=1)
+    assert len(panels) == 2
+    assert all(panel.startswith("<svg") for panel in panels)
+    assert 'aria-label="loss over gradient steps"' in panels[0]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [np.full(3, np.nan), np.array([1.0]), np.array([1.0, np.inf, 2.0])],
+    ids=["nan", "one", "infinite"],
+)
+def test_a_descent_that_went_wrong_is_drawn_too(values):
+    assert curves({"loss": values}, {}, best=0)
+
+
+def test_descents_side_by_side_are_a_line_each():
+    one = curves({"loss": np.ones(5)}, {})[0]
+    many = curves({"loss": np.ones((5, 4))}, {})[0]
+    # Each line is clipped to the axes: what is clipped, counts the lines.
+    assert many.count("<path d=") - one.count("<path d=") == 3
+
+
+def test_a_panel_stands_in_a_page_with_others():
+    runs = {"before": np.zeros((2, 50)), "after": np.ones((2, 50))}
+    first, second = traces([Panel("a", "m", runs), Panel("b", "m", runs)], 0.1)
+    ids = [set(re.findall(r'\bid="([^"]+)"', svg)) for svg in (first, second)]
+    assert ids[0] and not ids[0] & ids[1]
+    for svg, own in zip((first, second), ids, strict=True):
+        used = set(re.findall(r'(?:href="|url\()#([^")]+)', svg))
+        assert used <= own
+        assert "http" not in svg
+        assert "currentColor" in svg and "#123456" not in svg
+
+
+def test_long_runs_are_thinned():
+    short = traces([Panel("a", "m", {"after": np.zeros((1, POINTS))})], 0.1)[0]
+    long = traces([Panel("a", "m", {"after": np.zeros((1, 100 * POINTS))})], 0.1)[0]
+    assert len(long) < 1.2 * len(short)
+
+
+def test_limits_are_drawn_where_they_are_near_and_said_where_they_are_far():
+    runs = {"after": np.array([[0.0, 1.0, 0.5]])}
+    bare, near, far = traces(
+        [
+            Panel("a", "N", runs, limits=limits)
+            for limits in ([], [-1.0, 1.0], [-90.0, 90.0])
+        ],
+        0.1,
+    )
+    assert near.count("stroke-dasharray") == bare.count("stroke-dasharray") + 2
+    assert far.count("stroke-dasharray") == bare.count("stroke-dasharray")
+    assert "limit ±90 N" in far and "limit" not in near
+
+
+def test_bars_take_the_common_beginning_of_names_out():
+    assert _common_prefix(["arm_joint_1", "arm_joint_2"]) == "arm_joint_"
+    assert _common_prefix(["arm_1", "arm_11"]) == "arm_"
+    assert _common_prefix(["shoulder", "elbow"]) == ""
+    assert _common_prefix(["arm_joint_1"]) == ""
+    values = {"before": np.array([1.0, 2.0]), "after": np.array([0.0, 0.0])}
+    assert "<svg" in bars("work", "J", values, ["arm_joint_1", "arm_joint_2"])

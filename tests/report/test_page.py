@@ -1,0 +1,79 @@
+from html.parser import HTMLParser
+
+from roboopt.report import (
+    Details,
+    Figure,
+    Notes,
+    Section,
+    Table,
+    Video,
+    write_report,
+)
+
+VOID = {"meta", "br", "img", "link", "input"}
+
+
+class Reader(HTMLParser):
+    """Collects text and attributes, and that what opens is closed."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.text, self.sources, self.tags = [], [], [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.sources += [v for k, v in attrs if k in ("src", "href", "xlink:href")]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+def read(path):
+    reader = Reader()
+    reader.feed(path.read_text("utf-8"))
+    assert not reader.open
+    return reader
+
+
+def test_a_page_holds_every_block_and_needs_nothing_else(tmp_path):
+    blocks = [
+        Notes(["a note"]),
+        Table(("what", "before"), [("work [J]", "1.5")], [("", 1), ("PyBullet", 1)]),
+        Figure(["<svg></svg>"], "a caption", {"goal": "currentColor dashed"}),
+        Video(b"film", "a film"),
+        Details("more", '{"seed": 0}'),
+    ]
+    path = tmp_path / "report.html"
+    write_report(
+        path, title="A run", verdict=["Improved."], sections=[Section("All", blocks)]
+    )
+    page = read(path)
+    for text in ("A run", "Improved.", "a note", "work [J]", "1.5", "PyBullet"):
+        assert text in page.text
+    for text in ("a caption", "goal", "a film", "more", '{"seed": 0}'):
+        assert text in page.text
+    assert {"table", "svg", "video", "details", "h1", "h2"} <= set(page.tags)
+    assert page.sources == ["data:video/mp4;base64,ZmlsbQ=="]
+    text = path.read_text("utf-8")
+    assert "http" not in text and "@import" not in text and "url(" not in text
+
+
+def test_text_is_escaped_everywhere(tmp_path):
+    evil = "<script>alert('&')</script>"
+    blocks = [
+        Notes([evil]),
+        Table((evil,), [(evil,)], [(evil, 1)]),
+        Figure([], evil, {evil: "#000000"}),
+        Video(b"", evil),
+        Details(evil, evil),
+    ]
+    path = tmp_path / "report.html"
+    write_report(path, title=evil, verdict=[evil], sections=[Section(evil, blocks)])
+    page = read(path)
+    assert "script" not in page.tags
+    assert page.text.count(evil) == 13

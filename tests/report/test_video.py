@@ -1,0 +1,104 @@
+import io
+import re
+import subprocess
+
+import imageio_ffmpeg
+import numpy as np
+import pytest
+
+from roboopt.data import Trajectory
+from roboopt.report import encode, replay, side_by_side
+
+
+def decoded(mp4, tmp_path):
+    """Return what ffmpeg says of a film, and its pictures."""
+    path = tmp_path / "film.mp4"
+    path.write_bytes(mp4)
+    ffmpeg = imageio_ffmpeg.get_ffmpeg_exe()
+    raw = ("-f", "rawvideo", "-pix_fmt", "rgb24", "pipe:")
+    done = subprocess.run([ffmpeg, "-i", str(path), *raw], capture_output=True)
+    about = done.stderr.decode()
+    found = re.search(r"Video: h264 .*? yuv420p.*?, (\d+)x(\d+).*? ([\d.]+) fps", about)
+    assert found is not None, about
+    width, height = int(found[1]), int(found[2])
+    frames = np.frombuffer(done.stdout, np.uint8).reshape(-1, height, width, 3)
+    return float(found[3]), frames
+
+
+def brightening(count, height=36, width=48):
+    frames = np.zeros((count, height, width, 3), np.uint8)
+    frames += np.linspace(0, 240, count).astype(np.uint8)[:, None, None, None]
+    return frames
+
+
+def test_a_film_decodes_to_its_pictures(tmp_path):
+    frames = brightening(12)
+    rate, seen = decoded(encode(frames, 25.0), tmp_path)
+    assert rate == 25
+    assert seen.shape == frames.shape
+    # The encoder is lossy: a few of 255 levels on pictures without an edge.
+    assert np.abs(seen.astype(int) - frames).max() <= 6
+
+
+def test_the_index_is_at_the_front():
+    mp4 = encode(brightening(5), 25.0)
+    assert 0 < mp4.find(b"moov") < mp4.find(b"mdat")
+
+
+def test_odd_sizes_lose_a_line(tmp_path):
+    _, seen = decoded(encode(brightening(3, 37, 49), 25.0), tmp_path)
+    assert seen.shape[1:3] == (36, 48)
+
+
+def test_films_stand_next_to_each_other_under_their_captions():
+    films = [
+        ("before", "#ff0000", brightening(4)),
+        ("after", "#00ff00", brightening(4)),
+    ]
+    both = side_by_side(films)
+    assert both.shape == (4, 64, 96, 3)
+    np.testing.assert_array_equal(both[:, 28:, :48], brightening(4))
+    np.testing.assert_array_equal(both[:, 10, 50], np.tile([0, 255, 0], (4, 1)))
+
+
+class Counter:
+    """An environment whose picture is the sum of its actions."""
+
+    def reset(self, *, options):
+        self.sum = float(options["start"][0])
+
+    def step(self, action):
+        self.sum += float(action[0])
+
+    def render(self):
+        return np.full((2, 2, 3), int(self.sum), np.uint8)
+
+
+def test_a_replay_shows_every_nth_step_from_the_recorded_start():
+    motion = Trajectory(np.full((6, 1), 7.0), np.ones((5, 1)), 0.1)
+    calls = io.StringIO()
+    frames = replay(Counter(), motion, stride=2, progress=lambda: calls.write("."))
+    np.testing.assert_array_equal(frames[:, 0, 0, 0], [7, 9, 11])
+    assert calls.getvalue() == "..."
+
+
+def test_bad_input_is_refused():
+    batch = Trajectory(np.zeros((2, 6, 1)), np.ones((2, 5, 1)), 0.1)
+    one = Trajectory(np.zeros((6, 1)), np.ones((5, 1)), 0.1)
+    with pytest.raises(ValueError, match="`trajectory` must be one motion"):
+        replay(Counter(), batch, stride=1)
+    with pytest.raises(ValueError, match="`stride` must be at least 1, got 0"):
+        replay(Counter(), one, stride=0)
+    with pytest.raises(ValueError, match="`films` must be of one shape"):
+        side_by_side(
+            [("a", "#ff0000", brightening(2)), ("b", "#ff0000", brightening(3))]
+        )
+    with pytest.raises(ValueError, match="`frames` must not be empty"):
+        encode(brightening(2)[:0], 25.0)
+    with pytest.raises(ValueError, match="`frames_per_second` positive"):
+        encode(brightening(2), 0.0)
+
+
+def test_a_failing_encoder_is_an_error():
+    with pytest.raises(RuntimeError, match="could not encode"):
+        encode(brightening(2, 1, 1), 25.0)
