@@ -1,0 +1,5 @@
+"""The command line: `roboopt`."""
+
+from roboopt.cli._main import main
+
+__all__ = ["main"]

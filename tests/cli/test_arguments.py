@@ -1,0 +1,112 @@
+"""What a user gets wrong is one line on stderr, exit code 2, and leaves nothing."""
+
+import pytest
+
+from roboopt.cli import main
+
+
+@pytest.fixture
+def refused(capsys, tmp_path, monkeypatch):
+    """Return a function that runs a command and gives back its one line."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(line):
+        kept = set(tmp_path.rglob("*"))
+        code = main(line.split())
+        printed = capsys.readouterr()
+        assert code == 2
+        assert printed.out == ""
+        assert printed.err.startswith("roboopt: error: ")
+        assert printed.err.count("\n") == 1
+        made = set(tmp_path.rglob("*")) - kept
+        assert made <= {tmp_path / "runs"}
+        return printed.err
+
+    return run
+
+
+wrong = {
+    "tune": "one of cart-pole, arm",
+    "tune cart-pol": "must be one of cart-pole, arm, got 'cart-pol'; did you mean",
+    "tune cart-pole --task swing": "must be one of balance, swing-up, got 'swing'",
+    "tune arm --task balance": "--task of arm must be one of reach, got 'balance'",
+    "tune arm --robot kuka": "--robot must be one of two-link, iiwa, panda, got 'kuka'",
+    "tune cart-pole --robot iiwa": "--robot is for arm, got cart-pole",
+    "tune arm --robot iiwa --urdf x.urdf": "exclude each other",
+    "tune arm --urdf x.urdf": "--urdf must be a file, got x.urdf",
+    "tune cart-pole --steps 0": "--steps must be at least 1, got 0",
+    "tune cart-pole --episodes -1": "--episodes must be at least 1, got -1",
+    "tune cart-pole --starts 0": "--starts must be at least 1, got 0",
+    "tune cart-pole --seconds 0": "--seconds must be positive and finite, got 0",
+    "tune cart-pole --duration inf": "--duration must be positive and finite, got inf",
+    "tune cart-pole --work-weight -1": "--work-weight must be 0 or more and finite",
+    "tune cart-pole --joule-weight nan": "--joule-weight must be 0 or more and finite",
+    "tune cart-pole --seed -1": "--seed must be 0 or more, got -1",
+    "tune cart-pole --name ../x": "--name must be the name of a folder, got '../x'",
+    "tune cart-pole --name ..": "--name must be the name of a folder",
+    "tune cart-pole --duration 1e-9": "`duration` must be finite and at least one",
+}
+
+
+@pytest.mark.parametrize("line", wrong)
+def test_what_is_wrong_is_said_in_a_line(line, refused):
+    assert wrong[line] in refused(line)
+
+
+def test_a_bad_urdf_is_said_in_a_line(tmp_path, refused):
+    (tmp_path / "bad.urdf").write_text("<robot")
+    assert "not valid XML" in refused("tune --urdf bad.urdf")
+
+
+def test_a_folder_that_exists_is_left_alone(tmp_path, refused):
+    (tmp_path / "runs" / "mine").mkdir(parents=True)
+    assert "exists already" in refused("tune cart-pole --name mine")
+
+
+def test_overwriting_takes_only_the_folders_of_runs(tmp_path, refused):
+    (tmp_path / "runs" / "mine").mkdir(parents=True)
+    (tmp_path / "runs" / "mine" / "thesis.txt").write_text("")
+    message = refused("tune cart-pole --name mine --overwrite")
+    assert "holds something else than a run" in message
+    assert (tmp_path / "runs" / "mine" / "thesis.txt").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_found_before_any_work(tmp_path, refused):
+    (tmp_path / "file").write_text("")
+    assert "cannot write to" in refused("tune cart-pole --runs file")
+
+
+def test_extras_that_are_missing_are_named(refused, monkeypatch):
+    import roboopt.cli._main as command
+
+    found = command.find_spec
+    monkeypatch.setattr(
+        command, "find_spec", lambda name: None if name == "pybullet" else found(name)
+    )
+    message = refused("tune cart-pole")
+    assert "needs pybullet: pip install 'roboopt[all]'" in message
+
+
+@pytest.mark.parametrize("line", ["--help", "tune --help"])
+def test_help_says_what_there_is(line, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(line.split())
+    assert ended.value.code == 0
+    assert "tune" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("line", ["tun", "tune cart-pole --stps 3"])
+def test_mistyped_names_are_answered_with_those_there_are(line, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(line.split())
+    assert ended.value.code == 2
+    assert {"tun": "tune", "tune cart-pole --stps 3": "--steps"}[
+        line
+    ] in capsys.readouterr().err
+
+
+def test_the_version_is_that_of_the_package(capsys):
+    import roboopt
+
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"roboopt {roboopt.__version__}\n"

@@ -1,0 +1,269 @@
+"""The command as a user runs it: a process of its own, a folder, a Ctrl-C."""
+
+import base64
+import csv
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+
+import imageio_ffmpeg
+import numpy as np
+import pytest
+
+from roboopt import Result, Trajectory
+from roboopt.cli import main
+
+SMALL = ("--duration", "0.5", "--starts", "2", "--episodes", "3")
+FILES = {
+    *("report.html", "controller.npz", "history.csv", "settings.json"),
+    *("before.npz", "after.npz"),
+}
+ACTS = "import sys, roboopt, numpy; print(roboopt.load(sys.argv[1])(numpy.ones(4)))"
+# Says when a step is taken and when judging begins, and waits there for a Ctrl-C.
+TELLING = """
+import sys, time, roboopt
+from roboopt.cli import _tuning, main
+minimize, judge = roboopt.minimize, _tuning.judge
+def say(text, until):
+    print(text, flush=True)
+    time.sleep(until)
+def step(status):
+    say(f"step {status.step}", 60 if status.step >= 2 else 0)
+def telling(*args, **kwargs):
+    return minimize(*args, **kwargs, callback=step)
+def judging(*args, **kwargs):
+    say("judging", 60 if "--wait" in sys.argv else 0)
+    return judge(*args, **kwargs)
+roboopt.minimize, _tuning.judge = telling, judging
+sys.exit(main([a for a in sys.argv[1:] if a != "--wait"]))
+"""
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory):
+    """Return what lets the processes here compile the same things once."""
+    cache = {
+        "JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.mktemp("cache")),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    }
+    return {**os.environ, **cache}
+
+
+def run(*command, env=None):
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, env=env)
+
+
+@pytest.fixture(scope="module")
+def tuned(tmp_path_factory, environment):
+    """Return the folder of a run of three steps, and what it printed."""
+    runs = tmp_path_factory.mktemp("runs")
+    main_ = "import sys; from roboopt.cli import main; sys.exit(main(sys.argv[1:]))"
+    done = run(
+        *(sys.executable, "-c", main_, "tune", "cart-pole", "--steps", "3"),
+        *("--runs", str(runs), *SMALL),
+        env=environment,
+    )
+    assert done.returncode == 0, done.stderr
+    return runs / "cart-pole-balance", done
+
+
+def test_every_file_is_left(tuned):
+    folder, _ = tuned
+    assert {path.name for path in folder.iterdir()} == FILES
+
+
+def test_every_term_is_printed_in_its_unit(tuned):
+    _, done = tuned
+    for name in (
+        *("objective", "task cost [s]", "mechanical work [J]", "Joule loss [J]"),
+        *("peak force [N]", "success [of 3 starts]", "angles [rad]", "speeds [m/s]"),
+    ):
+        assert re.search(rf"^ ?{re.escape(name)} +\S", done.stdout, re.M), name
+    assert "The twin and PyBullet agree" in done.stdout
+    assert "Traceback" not in done.stderr
+
+
+def test_the_controller_loads_and_acts_in_a_new_process(tuned):
+    folder, _ = tuned
+    done = run(sys.executable, "-c", ACTS, str(folder / "controller.npz"))
+    assert done.returncode == 0, done.stderr
+    assert re.fullmatch(r"\[.*\d.*\]\n", done.stdout)
+
+
+def test_the_history_holds_every_term_of_every_step(tuned):
+    folder, _ = tuned
+    with (folder / "history.csv").open(newline="") as file:
+        header, *rows = csv.reader(file)
+    assert header[:2] == ["step", "loss"]
+    terms = {"task_cost [s]", "mechanical_work [J]", "joule_loss [J]"}
+    assert set(header[2:]) == terms
+    assert [int(row[0]) for row in rows] == list(range(4))
+    losses = [float(row[1]) for row in rows]
+    settings = json.loads((folder / "settings.json").read_text("utf-8"))
+    weights = settings["objective"]
+    weighed = sum(
+        weights[weight] * float(rows[0][header.index(name)])
+        for weight, name in {
+            "task_weight": "task_cost [s]",
+            "work_weight": "mechanical_work [J]",
+            "joule_weight": "joule_loss [J]",
+        }.items()
+    )
+    np.testing.assert_allclose(losses[0], weighed, rtol=1e-12)
+    assert settings["result"]["loss"] == pytest.approx(min(losses), rel=1e-9)
+
+
+def test_the_settings_are_exact(tuned):
+    folder, _ = tuned
+    settings = json.loads((folder / "settings.json").read_text("utf-8"))
+    assert settings["arguments"]["duration"] == 0.5
+    assert settings["run"]["steps"] == 3 and settings["run"]["starts"] == 2
+    assert settings["environment"]["horizon"] == 120
+    assert settings["environment"]["task"]["Balance"]["angle_scale"] == 0.2
+    assert settings["platform"]["jax_enable_x64"] is True
+    assert {"roboopt", "jax", "numpy", "pybullet", "python"} <= set(
+        settings["versions"]
+    )
+
+
+def test_the_motions_are_kept(tuned):
+    folder, _ = tuned
+    for name in ("before.npz", "after.npz"):
+        motions = Trajectory.load(folder / name)
+        assert motions.actions.shape == (3, 120, 1)
+        assert motions.efforts is not None
+
+
+def test_the_report_is_one_file_with_every_section(tuned):
+    folder, _ = tuned
+    page = (folder / "report.html").read_text("utf-8")
+    for section in (
+        *("Before and after", "Video", "The descent", "Motions before and after"),
+        *("Energy by joint", "The controller", "Settings"),
+    ):
+        assert f"<h2>{section}</h2>" in page
+    assert "http:" not in page and "https:" not in page
+    sources = re.findall(r'\b(?:src|href)="([^"]{0,20})', page)
+    assert all(source.startswith(("data:video/mp4", "#")) for source in sources)
+    # Four curves, three panels of the cart and two of the pole, two of energy.
+    assert page.count("<svg") == 4 + 5 + 2
+
+
+def test_the_video_decodes(tuned, tmp_path):
+    folder, _ = tuned
+    page = (folder / "report.html").read_text("utf-8")
+    data = re.search(r'data:video/mp4;base64,([^"]+)"', page)
+    assert data is not None
+    path = tmp_path / "film.mp4"
+    path.write_bytes(base64.b64decode(data[1]))
+    ffmpeg = imageio_ffmpeg.get_ffmpeg_exe()
+    raw = ("-f", "rawvideo", "-pix_fmt", "gray", "pipe:")
+    film = subprocess.run([ffmpeg, "-i", str(path), *raw], capture_output=True)
+    assert b"960x388" in film.stderr and b"30 fps" in film.stderr
+    # 120 steps of 1/240 s, one picture every 8: half a second at 30 a second.
+    assert len(film.stdout) == 15 * 960 * 388
+
+
+@pytest.fixture
+def start(tmp_path, environment):
+    """Return a function that starts the command, to be interrupted."""
+    command = [sys.executable, "-u", "-c", TELLING, "tune", "cart-pole", *SMALL]
+
+    def begin(*arguments):
+        return subprocess.Popen(
+            [*command, "--runs", str(tmp_path), *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment,
+        )
+
+    return begin
+
+
+def wait_for(process, pattern):
+    for line in process.stdout:
+        if re.search(pattern, line):
+            return
+    raise AssertionError(process.stderr.read())
+
+
+def test_ctrl_c_keeps_the_best_so_far_and_writes_the_report(tmp_path, start):
+    process = start("--no-video")
+    wait_for(process, r"step [2-9]")
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    folder = tmp_path / "cart-pole-balance"
+    assert {path.name for path in folder.iterdir()} == FILES
+    settings = json.loads((folder / "settings.json").read_text("utf-8"))
+    assert settings["result"]["reason"] == "interrupted"
+    page = (folder / "report.html").read_text("utf-8")
+    assert "Interrupted after" in page and "<video" not in page
+    assert "Traceback" not in err and "interrupted after" in out
+
+
+@pytest.mark.slow
+def test_a_second_ctrl_c_ends_it_with_the_controller_saved(tmp_path, start):
+    process = start("--wait")
+    wait_for(process, r"step [2-9]")
+    process.send_signal(signal.SIGINT)
+    wait_for(process, "judging")
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 130
+    folder = tmp_path / "cart-pole-balance"
+    found = {path.name for path in folder.iterdir()}
+    assert found == {"controller.npz", "history.csv", "settings.json"}
+    assert "Traceback" not in err and "roboopt.load" in out
+
+
+def test_ctrl_c_before_the_first_step_leaves_nothing(tmp_path, monkeypatch, capsys):
+    import roboopt
+
+    nothing = Result(
+        None, np.inf, {"loss": np.zeros(0)}, "interrupted", "", 0, 0.0, 0.0
+    )
+    monkeypatch.setattr(roboopt, "minimize", lambda *args, **kwargs: nothing)
+    assert main(["tune", "cart-pole", "--runs", str(tmp_path), *SMALL]) == 130
+    assert not list(tmp_path.iterdir())
+    assert "interrupted" in capsys.readouterr().err
+
+
+def test_what_cannot_be_descended_from_is_said_in_a_line(tmp_path, monkeypatch, capsys):
+    import roboopt
+
+    def refuse(*args, **kwargs):
+        raise ValueError("`objective` must be finite at the start; it is not.")
+
+    monkeypatch.setattr(roboopt, "minimize", refuse)
+    assert main(["tune", "cart-pole", "--runs", str(tmp_path), *SMALL]) == 2
+    assert not list(tmp_path.iterdir())
+    assert "roboopt: error: `objective` must be finite" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "arguments",
+    ["cart-pole --task swing-up", "arm", "arm --robot iiwa", "arm --robot panda"],
+)
+def test_every_robot_and_task_goes_through(arguments, tmp_path):
+    small = ["--steps", "1", "--starts", "1", "--episodes", "2", "--duration", "0.4"]
+    assert main(["tune", *arguments.split(), "--runs", str(tmp_path), *small]) == 0
+    (folder,) = tmp_path.iterdir()
+    assert {path.name for path in folder.iterdir()} == FILES
+
+
+@pytest.mark.slow
+def test_a_robot_of_ones_own_goes_through(tmp_path):
+    from roboopt_envs.cart_pole import URDF
+
+    own = tmp_path / "mine.urdf"
+    own.write_text(URDF.with_name("two_link.urdf").read_text())
+    small = ["--steps", "1", "--starts", "1", "--episodes", "2", "--duration", "0.4"]
+    runs = tmp_path / "runs"
+    assert main(["tune", "--urdf", str(own), "--runs", str(runs), *small]) == 0
+    assert (runs / "mine-reach" / "report.html").exists()
