@@ -27,7 +27,9 @@ EPISODES = 100
 def judge(recipe: Recipe, controller, starts) -> dict[str, float]:
     """Return what a controller does from `starts` in PyBullet."""
     trajectory = ro.collect(recipe.env, controller, starts=starts)
-    simulated = eqx.filter_jit(recipe.objective.rollout)(controller, starts)
+    twin = ro.Twin.from_env(recipe.env, joint_limits=True)
+    rollout = ro.Rollout(twin, recipe.env.horizon)
+    simulated = eqx.filter_jit(rollout)(controller, starts)
     terms = recipe.objective.measure(trajectory)
     energy = terms["mechanical_work"].value + terms["joule_loss"].value
     difference = np.abs(trajectory.observations - np.asarray(simulated.observations))

@@ -37,7 +37,7 @@ def main() -> float:
     """Compare, descend, and return the final loss."""
     sample = jnp.asarray(X), jnp.asarray(Y)
     weights = jnp.array([0.5, 0.8])
-    by_hand = derivative_by_hand(*weights.tolist(), X, Y)
+    by_hand = derivative_by_hand(float(weights[0]), float(weights[1]), X, Y)
     by_jax = jax.grad(loss)(weights, sample)
     print(f"by hand dL/dw1 = {by_hand[0]:.15f}   dL/dw2 = {by_hand[1]:.15f}")
     print(f"by JAX  dL/dw1 = {by_jax[0]:.15f}   dL/dw2 = {by_jax[1]:.15f}\n")

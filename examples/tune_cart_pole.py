@@ -1,5 +1,7 @@
 """Tune the gains that balance a cart-pole, and judge them in PyBullet."""
 
+from typing import Any
+
 import gymnasium
 import jax
 import jax.numpy as jnp
@@ -12,7 +14,7 @@ jax.config.update("jax_enable_x64", True)
 
 def main() -> float:
     """Tune, judge in PyBullet, and return the fraction of starts balanced."""
-    env = gymnasium.make("roboopt/CartPoleBalance-v0").unwrapped
+    env: Any = gymnasium.make("roboopt/CartPoleBalance-v0").unwrapped
     twin = ro.Twin.from_env(env)
     objective = ro.EnergyTaskCost(
         ro.Rollout(twin, env.horizon), env.task, env.actuators, work_weight=0.02
@@ -21,6 +23,7 @@ def main() -> float:
     result = ro.minimize(objective, start, env.sample_starts(32, seed=0), steps=40)
     print(f"{result.message}: loss {result.history['loss'][0]:.4f} → {result.loss:.4f}")
 
+    success = 0.0
     judged = env.sample_starts(100, seed=1)
     for name, controller in (("start", start), ("tuned", result.model)):
         trajectory = ro.collect(env, controller, starts=judged)

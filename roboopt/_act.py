@@ -4,7 +4,7 @@ from abc import abstractmethod
 from typing import Any
 
 import equinox as eqx
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Shaped
 
 
 class Plan(eqx.Module):
@@ -16,7 +16,7 @@ class Plan(eqx.Module):
 
 
 def act(
-    model: Any, observation: Float[Array, " obs"], time: Float[Array, ""]
-) -> Float[Array, " act"]:
+    model: Any, observation: Shaped[Array, "..."], time: Float[Array, ""]
+) -> Shaped[Array, "..."]:
     """Return what `model` does: a `Plan` sees the time, a policy the observation."""
     return model(time) if isinstance(model, Plan) else model(observation)

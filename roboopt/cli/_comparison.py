@@ -49,7 +49,7 @@ class Comparison:
     gaps: dict[str, dict[str, float]]
     """For "before" and "after" by unit."""
     at_limits: int
-    """Motions in PyBullet that met a joint limit which the twin does not have."""
+    """Motions in PyBullet that met a joint limit, which the descent left out."""
     telling: int | None
     """The first start whose outcome in PyBullet has changed."""
 
@@ -111,7 +111,7 @@ class Comparison:
         if self.at_limits:
             sentences.append(
                 f"In {self.at_limits} of the {2 * self.episodes} motions a joint meets "
-                "its limit in PyBullet; this twin has no joint limits."
+                "its limit; the descent ran through the twin without limits."
             )
         return sentences
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from roboopt.data import Trajectory, collect
-from roboopt.dynamics import Rollout
+from roboopt.dynamics import Rollout, Twin
 
 
 @dataclass(frozen=True)
@@ -36,15 +36,17 @@ def judge(
         starts: observations, (starts, obs).
         progress: called after each start in PyBullet, and after each twin's batch.
     """
-    rollout = eqx.filter_jit(Rollout(recipe.twin, recipe.env.horizon))
+    # The descent does without joint limits, which PyBullet's arms run into.
+    twin = Twin.from_env(recipe.env, joint_limits=True)
+    rollout = eqx.filter_jit(Rollout(twin, recipe.env.horizon))
     runs = {}
     for label, controller in controllers.items():
-        twin = jax.tree.map(np.asarray, rollout(controller, jnp.asarray(starts)))
+        made = jax.tree.map(np.asarray, rollout(controller, jnp.asarray(starts)))
         progress()
         pybullet = collect(
             recipe.env, controller, starts=starts, progress=lambda _: progress()
         )
-        runs[label] = Runs(twin, pybullet)
+        runs[label] = Runs(made, pybullet)
     return runs
 
 

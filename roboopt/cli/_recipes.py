@@ -140,10 +140,11 @@ def _recipe(
     batch = env.sample_starts(starts, seed=seed)
     rollout = Rollout(twin, env.horizon)
     plain = EnergyTaskCost(rollout, env.task, env.actuators)
-    if None in weights:
-        joule = energy_share / _joules_per_cost(plain, controller, batch)
-        weights = tuple(joule if weight is None else weight for weight in weights)
     work_weight, joule_weight = weights
+    if work_weight is None or joule_weight is None:
+        joule = energy_share / _joules_per_cost(plain, controller, batch)
+        work_weight = joule if work_weight is None else work_weight
+        joule_weight = joule if joule_weight is None else joule_weight
     objective = EnergyTaskCost(
         rollout,
         env.task,

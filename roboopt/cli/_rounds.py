@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import roboopt as ro
+from roboopt.objectives import total
 
 FRESH = 128  # starts that each round is tried on
 ROUNDS = 4
@@ -81,7 +82,7 @@ def descend(
 def _try(objective: Any, model: Any, starts: Any) -> tuple[Any, Any]:
     """Return which starts succeed, and the loss over all of them."""
     trajectory = objective.rollout(model, starts)
-    loss = ro.objectives.total(objective.measure(trajectory))
+    loss = total(objective.measure(trajectory))
     return objective.task.success(trajectory.observations, trajectory.time_step), loss
 
 

@@ -85,7 +85,7 @@ def _episode(env: Any, decide: Any, observation: Any, time_step: float) -> Traje
         observation, reward, terminated, truncated, info = env.step(action)
         ended = terminated or truncated
         observations.append(observation)
-        actions.append(action)
+        actions.append(np.atleast_1d(action))
         rewards.append(reward)
         efforts.append(info.get("effort"))
     return Trajectory(

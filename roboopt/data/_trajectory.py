@@ -4,7 +4,9 @@ from os import PathLike
 
 import equinox as eqx
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float, Shaped
+
+from roboopt._typing import AnyArray
 
 
 class Trajectory(eqx.Module):
@@ -14,13 +16,16 @@ class Trajectory(eqx.Module):
     robots an observation is [q, q̇, goal], in SI units.
     """
 
-    observations: Float[Array | np.ndarray, "*batch time_and_one obs"]
-    actions: Float[Array | np.ndarray, "*batch time act"]
+    observations: Float[AnyArray, "..."]
+    """(..., T + 1, obs)"""
+    actions: Shaped[AnyArray, "..."]
+    """(..., T, act)"""
     time_step: float = eqx.field(static=True)
     """[s]"""
-    rewards: Float[Array | np.ndarray, "*batch time"] | None = None
-    efforts: Float[Array | np.ndarray, "*batch time joint"] | None = None
-    """What acted on the joints during each step, [N·m] or [N]."""
+    rewards: Float[AnyArray, "..."] | None = None
+    """(..., T)"""
+    efforts: Float[AnyArray, "..."] | None = None
+    """(..., T, joint): what acted on the joints during each step, [N·m] or [N]."""
 
     def __check_init__(self):
         if not 0 < self.time_step < float("inf"):

@@ -157,7 +157,7 @@ def _gradient(evaluate: Any, start: Start) -> tuple[Array, dict, Any]:
         return loss, terms, gradient
     search = optax.value_and_grad_from_state(lambda free: evaluate(free)[0])
     loss, gradient = search(start.free, state=start.optimizer)
-    return loss, evaluate(start.free)[1], gradient
+    return jnp.asarray(loss), evaluate(start.free)[1], gradient
 
 
 def _advance(

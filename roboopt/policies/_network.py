@@ -15,7 +15,7 @@ from roboopt._typing import AnyArray
 
 
 class NetworkPolicy(Jittable):
-    """a = limit · tanh(MLP(o / scale)): a perceptron with bounded actions."""
+    """a = limit · MLP(o / scale), which ends in tanh: a perceptron with bounds."""
 
     network: eqx.nn.MLP
     scale: Frozen[Float[Array, " obs"]]
@@ -50,11 +50,11 @@ class NetworkPolicy(Jittable):
                 f"`width` and `depth` must be at least 1, got {width} and {depth}."
             )
         self.network = eqx.nn.MLP(
-            len(scale), len(limits), width, depth, activation, key=key
+            len(scale), len(limits), width, depth, activation, jnp.tanh, key=key
         )
         self.scale = Frozen(jnp.asarray(scale, float))
         self.limits = Frozen(jnp.asarray(limits, float))
 
     def __call__(self, observation: Float[AnyArray, " obs"]) -> Float[Array, " act"]:
         """Return the effort [N·m or N]."""
-        return self.limits() * jnp.tanh(self.network(observation / self.scale()))
+        return self.limits() * self.network(jnp.asarray(observation) / self.scale())

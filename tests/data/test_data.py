@@ -53,8 +53,9 @@ def test_collecting_starts_where_it_is_told_and_clips_as_motors_do():
     strong = ro.LinearFeedback(jnp.array([[-1e6, 0.0, 0.0, 0.0]]))
     trajectory = ro.collect(env, strong, starts=starts)
     np.testing.assert_array_equal(trajectory.observations[:, 0], starts)
-    limit = env.action_space.high[0]
+    limit = env.effort_limits[0]
     assert set(np.abs(trajectory.actions).ravel()) == {limit}
+    assert trajectory.efforts is not None
     np.testing.assert_array_equal(
         trajectory.efforts[..., 0], trajectory.actions[..., 0]
     )

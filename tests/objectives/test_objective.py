@@ -66,4 +66,4 @@ def test_bad_weights_are_refused(weight):
 
 def test_only_objectives_are_added():
     with pytest.raises(TypeError):
-        Square(0.0) + 1.0  # pyright: ignore
+        _ = Square(0.0) + 1.0  # pyright: ignore
