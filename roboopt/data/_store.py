@@ -9,9 +9,7 @@ functions that were saved by name.
 import dataclasses
 import importlib
 import json
-import os
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 import equinox as eqx
@@ -19,26 +17,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from roboopt.data._files import whole_file
+
 STRUCTURE = "structure"
 
 
 def save(path: str | PathLike, tree: Any) -> None:
     """Write a module, or a tree of modules, containers, arrays and numbers, to `path`.
 
-    The file is whole or not there: it is written beside its place and moved into it.
-
     Raises:
         ValueError: if a part of it cannot be found again by name, such as a lambda.
     """
     arrays: dict[str, np.ndarray] = {}
     structure = json.dumps(_encode(tree, arrays, "tree"))
-    partial = Path(path).with_name(f".{Path(path).name}.{os.getpid()}")
-    try:
-        with open(partial, "wb") as file:
-            np.savez(file, **{STRUCTURE: np.array(structure)}, **arrays)  # type: ignore
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with whole_file(path) as file:
+        np.savez(file, **{STRUCTURE: np.array(structure)}, **arrays)  # type: ignore
 
 
 def load(path: str | PathLike) -> Any:

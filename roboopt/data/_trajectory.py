@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float, Shaped
 
 from roboopt._typing import AnyArray
+from roboopt.data._files import whole_file
 
 
 class Trajectory(eqx.Module):
@@ -54,7 +55,7 @@ class Trajectory(eqx.Module):
     def save(self, path: str | PathLike) -> None:
         """Write the arrays to `path`, a NumPy .npz file."""
         arrays = {k: v for k, v in vars(self).items() if v is not None}
-        with open(path, "wb") as file:
+        with whole_file(path) as file:
             np.savez_compressed(file, **arrays)
 
     @classmethod

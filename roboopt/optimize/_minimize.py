@@ -7,6 +7,7 @@ Python and yet the progress shows, a budget in seconds is kept to, and Ctrl-C is
 import math
 import time
 from collections.abc import Callable, Sequence
+from os import PathLike
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -15,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from roboopt._frozen import Frozen
+from roboopt.optimize import _checkpoint
 from roboopt.optimize._bounds import Bound, intervals
 from roboopt.optimize._descent import (
     CHUNK,
@@ -31,6 +33,7 @@ from roboopt.optimize._source import Everything, source
 
 CHUNK_SECONDS = 0.1
 TOLERANCE = 1e-6
+CHECKPOINT_SECONDS = 10.0
 
 
 class Status(NamedTuple):
@@ -61,6 +64,7 @@ def minimize(
     seed: int = 0,
     callback: Callable[[Status], Any] | None = None,
     progress: bool = False,
+    checkpoint: str | PathLike | None = None,
 ) -> Result:
     """Descend from `model` along the gradient of `objective(model, batch)`.
 
@@ -87,13 +91,17 @@ def minimize(
         callback: called with a `Status` about ten times a second; stops if it returns
             True.
         progress: whether to show a progress bar.
+        checkpoint: a file for the state of the descent, written every ten seconds and
+            at the end; where it exists already, the descent goes on from it, to the
+            same bits as if it had not been stopped.
 
     Returns:
         The best model found, also after Ctrl-C and after a value that is not finite.
 
     Raises:
         ValueError: if an argument breaks its rule, nothing is to be tuned, or the loss
-            or its gradient is not finite at the start.
+            or its gradient is not finite at the start; if `checkpoint` is a file of
+            another descent.
     """
     began = time.perf_counter()
     _check(steps, tolerance, patience, seconds)
@@ -118,6 +126,8 @@ def minimize(
     )
     state = begin(problem, trained, rest, jax.random.key(seed))
     journal = _Journal(problem, steps, began, seconds, callback)
+    if checkpoint is not None:
+        state = journal.resume(state, checkpoint, seed)
     with show(steps, progress) as report:
         state, reason = journal.run(state, report)
     return journal.result(state, reason)
@@ -126,17 +136,36 @@ def minimize(
 class _Journal:
     """Drives the compiled chunks and keeps what they note."""
 
-    def __init__(self, problem, steps, began, seconds, callback):
+    def __init__(
+        self,
+        problem: Problem,
+        steps: int,
+        began: float,
+        seconds: float,
+        callback: Callable[[Status], Any] | None,
+    ):
         self.problem, self.steps, self.began = problem, steps, began
         self.seconds, self.callback = seconds, callback
         self.rows: list[dict[str, np.ndarray]] = []
         self.taken = 0
         self.compile_seconds = 0.0
+        self.save: Callable[[State], None] = lambda state: None
+        self.saved = time.perf_counter()
+
+    def resume(self, state: State, path: str | PathLike, seed: int) -> State:
+        """Return the state in `path`, if there is one; keep it written from here on."""
+        self.save = lambda state: _checkpoint.write(path, state, self._history(), seed)
+        if (found := _checkpoint.read(path, state, seed)) is not None:
+            state, history = found
+            self.rows = [history]
+            self.taken = len(history["loss"])
+        return state
 
     def run(self, state: State, report: Any) -> tuple[State, str]:
         """Advance until something ends it; return the state and the reason."""
         # One evaluation more than steps, so that the last step is judged too.
         evaluations, chunk, reason = self.steps + 1, 1, "steps"
+        compiled = False
         try:
             while self.taken < evaluations:
                 before = time.perf_counter()
@@ -145,16 +174,23 @@ class _Journal:
                     advance(self.problem, state, jnp.asarray(count))
                 )
                 spent = time.perf_counter() - before
-                if self.taken == 0:
-                    self.compile_seconds = spent
                 self._note(state, rows, int(taken))
-                chunk = _next_chunk(chunk, spent, first=self.taken == 1)
+                if compiled:
+                    chunk = _next_chunk(chunk, spent)
+                else:
+                    self.compile_seconds, compiled, chunk = spent, True, 2
+                if time.perf_counter() - self.saved > CHECKPOINT_SECONDS:
+                    self.save(state)
+                    self.saved = time.perf_counter()
                 status = self._status(state)
                 report(status)
                 if ended := self._ended(state, int(taken) < count, status):
-                    return state, ended
+                    reason = ended
+                    break
         except KeyboardInterrupt:
             reason = "interrupted"
+        if self.rows:
+            self.save(state)
         return state, reason
 
     def _note(self, state: State, rows: dict, taken: int) -> None:
@@ -212,16 +248,15 @@ class _Journal:
         gradient = f"gradient not finite: {', '.join(leaves) or 'nowhere'}"
         return f"{loss}; {gradient}"
 
+    def _history(self) -> dict[str, np.ndarray]:
+        if not self.rows:
+            return {"loss": np.zeros(0)}
+        names = self.rows[0]
+        return {n: np.concatenate([rows[n] for rows in self.rows]) for n in names}
+
     def result(self, state: State, reason: str) -> Result:
         """Return the outcome."""
         model, loss = self._best(state)
-        names = self.rows[0] if self.rows else {"loss"}
-        history = {
-            name: np.concatenate([rows[name] for rows in self.rows])
-            if self.rows
-            else np.zeros(0)
-            for name in names
-        }
         seconds = time.perf_counter() - self.began
         taken = max(self.taken - 1, 0)
         sentences = {
@@ -235,7 +270,7 @@ class _Journal:
         return Result(
             model=model,
             loss=loss,
-            history=history,
+            history=self._history(),
             reason=reason,
             message=sentences[reason],
             steps=taken,
@@ -244,10 +279,8 @@ class _Journal:
         )
 
 
-def _next_chunk(chunk: int, spent: float, *, first: bool) -> int:
-    """Return how many steps fill a tenth of a second; the first time also compiled."""
-    if first:
-        return 2
+def _next_chunk(chunk: int, spent: float) -> int:
+    """Return how many steps fill a tenth of a second."""
     return int(
         np.clip(chunk * CHUNK_SECONDS / max(spent, 1e-9), 1, min(CHUNK, 4 * chunk))
     )

@@ -61,7 +61,7 @@ def test_jax_takes_an_objective_as_it_stands():
 @pytest.mark.parametrize("weight", [-1.0, float("inf"), float("nan")])
 def test_bad_weights_are_refused(weight):
     with pytest.raises(ValueError, match="`weight` must be finite and not negative"):
-        weight * Square(0.0)
+        _ = weight * Square(0.0)
 
 
 def test_only_objectives_are_added():

@@ -1,0 +1,119 @@
+"""Checkpoints: a descent that was killed goes on as if it had not been."""
+
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import roboopt as ro
+from roboopt.optimize import _minimize
+
+STEPS = 20_000
+DATA = np.random.default_rng(0).normal(size=(64, 3))
+
+# The same descent, in a process of its own that writes after every chunk.
+PROGRAM = """
+import sys
+import jax
+jax.config.update("jax_enable_x64", True)
+import numpy as np
+import roboopt as ro
+from roboopt.optimize import _minimize
+_minimize.CHECKPOINT_SECONDS = 0.0
+def loss(model, batch):
+    return ((batch - model[None]) ** 2).mean() + 0.1 * (model**4).sum()
+data = np.random.default_rng(0).normal(size=(64, 3))
+ro.minimize(loss, jax.numpy.ones(3), data, steps=int(sys.argv[2]), batch_size=8,
+            checkpoint=sys.argv[1])
+"""
+
+
+def loss(model, batch):
+    return ((batch - model[None]) ** 2).mean() + 0.1 * (model**4).sum()
+
+
+def descend(**settings):
+    arguments = {"steps": STEPS, "batch_size": 8, **settings}
+    return ro.minimize(loss, jnp.ones(3), DATA, **arguments)
+
+
+def test_a_killed_descent_goes_on_to_the_same_bits(tmp_path):
+    path = tmp_path / "checkpoint.npz"
+    command = [sys.executable, "-c", PROGRAM, str(path), str(STEPS)]
+    with subprocess.Popen(command) as process:
+        while not path.exists():
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    with np.load(path) as file:
+        assert 0 < len(file["history/loss"]) <= STEPS
+    resumed, whole = descend(checkpoint=path), descend()
+    np.testing.assert_array_equal(resumed.history["loss"], whole.history["loss"])
+    np.testing.assert_array_equal(resumed.model, whole.model)
+    assert resumed.steps == STEPS
+
+
+def test_a_finished_descent_can_be_made_longer(tmp_path):
+    path = tmp_path / "checkpoint.npz"
+    same = {"optimizer": optax.adam(1e-2)}
+    descend(steps=30, checkpoint=path, **same)
+    longer = descend(steps=50, checkpoint=path, **same)
+    np.testing.assert_array_equal(
+        longer.history["loss"], descend(steps=50, **same).history["loss"]
+    )
+
+
+def test_checkpoints_come_in_time_and_nothing_else_is_left(tmp_path, monkeypatch):
+    path = tmp_path / "checkpoint.npz"
+    monkeypatch.setattr(_minimize, "CHECKPOINT_SECONDS", 0.0)
+    seen = []
+    descend(steps=600, checkpoint=path, callback=lambda s: seen.append(path.exists()))
+    assert all(seen) and [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+def test_checkpoints_of_other_descents_are_refused(tmp_path):
+    path = tmp_path / "checkpoint.npz"
+    descend(steps=5, checkpoint=path)
+    with pytest.raises(ValueError, match="`checkpoint`.*with seed 1; .* has 0"):
+        descend(steps=5, checkpoint=path, seed=1)
+    with pytest.raises(ValueError, match="`checkpoint`.*same model and optimizer"):
+        descend(steps=5, checkpoint=path, optimizer=optax.sgd(0.1))
+    with pytest.raises(ValueError, match=r"float64\[3\], here float64\[2\]"):
+        ro.minimize(
+            lambda m, b: (m**2).sum(),
+            jnp.ones(2),
+            DATA,
+            steps=5,
+            batch_size=8,
+            checkpoint=path,
+        )
+    np.savez(tmp_path / "other.npz", x=np.ones(2))
+    with pytest.raises(ValueError, match="`checkpoint` must be of the same descent"):
+        descend(steps=5, checkpoint=tmp_path / "other.npz")
+
+
+def test_many_starts_resume_too(tmp_path):
+    path = tmp_path / "checkpoint.npz"
+    starts = jax.random.normal(jax.random.key(0), (4, 2))
+
+    def run(steps, **settings):
+        return ro.minimize(
+            lambda m, b: ((m - 1) ** 2).sum(),
+            starts,
+            jnp.zeros(1),
+            steps=steps,
+            many=True,
+            optimizer=optax.adam(0.1),
+            **settings,
+        )
+
+    run(10, checkpoint=path)
+    resumed = run(20, checkpoint=path)
+    np.testing.assert_array_equal(resumed.history["loss"], run(20).history["loss"])
