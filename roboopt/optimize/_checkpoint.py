@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from roboopt.data import whole_file
@@ -78,13 +79,13 @@ def _leaves(state: State) -> dict[str, np.ndarray]:
 
 
 def _is_key(leaf: Any) -> bool:
-    return jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+    return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
 def _typed(leaf: Any, value: np.ndarray) -> Any:
     if _is_key(leaf):
-        return jax.random.wrap_key_data(value)
-    return jax.numpy.asarray(value)
+        return jax.random.wrap_key_data(jnp.asarray(value))
+    return jnp.asarray(value)
 
 
 def _form(value: np.ndarray | None) -> str:
