@@ -105,13 +105,13 @@ def _together(
         name: np.concatenate([result.history[name] for result in results])
         for name in results[0].history
     }
-    rounds = f", in {len(results)} rounds" if len(results) > 1 else ""
+    rounds = f"{len(results)} rounds; in the last, " if len(results) > 1 else ""
     return ro.Result(
         model=best.model,
         loss=best.loss,
         history=history,
         reason=results[-1].reason,
-        message=results[-1].message + rounds,
+        message=rounds + results[-1].message,
         steps=sum(result.steps for result in results),
         seconds=seconds,
         compile_seconds=results[0].compile_seconds,

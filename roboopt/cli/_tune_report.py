@@ -113,7 +113,8 @@ def _descent(run: Run) -> Section:
     }
     titles = {"loss": "objective"} | {name: readable(name) for name in units}
     history = {name: result.history[name] for name in titles}
-    best = int(np.nanargmin(history["loss"]))
+    # The round that did best on fresh starts need not hold the lowest loss.
+    best = int(np.nanargmin(np.abs(history["loss"] - result.loss)))
     panels = report.curves(history, units, best=best, titles=titles)
     caption = (
         "Means over the starts that the tuning used, in the twin. The dot marks the "
