@@ -27,6 +27,9 @@ class Trajectory(eqx.Module):
     """(..., T)"""
     efforts: Float[AnyArray, "..."] | None = None
     """(..., T, joint): what acted on the joints during each step, [N·m] or [N]."""
+    times: Float[AnyArray, "..."] | None = None
+    """(..., T + 1) [s], where observations are not evenly spaced; `time_step` is then
+    their mean distance."""
 
     def __check_init__(self):
         if not 0 < self.time_step < float("inf"):
@@ -38,6 +41,11 @@ class Trajectory(eqx.Module):
             raise ValueError(
                 "`observations` must hold one more step than `actions`, got shapes "
                 f"{self.observations.shape} and {self.actions.shape}."
+            )
+        if self.times is not None and self.times.shape != (*batch, steps + 1):
+            raise ValueError(
+                f"`times` must hold one for each observation, {(*batch, steps + 1)}, "
+                f"got shape {self.times.shape}."
             )
         for name in ("rewards", "efforts"):
             value = getattr(self, name)

@@ -25,6 +25,18 @@ def test_a_trajectory_saves_and_loads(tmp_path):
     assert loaded.time_step == 0.25 and loaded.steps == 2
 
 
+def test_times_are_kept_with_what_is_not_evenly_spaced(tmp_path):
+    times = np.array([[0.0, 0.1, 0.4], [0.0, 0.2, 0.3]])
+    trajectory = ro.Trajectory(
+        np.zeros((2, 3, 2)), np.zeros((2, 2, 1)), 0.175, times=times
+    )
+    trajectory.save(tmp_path / "t.npz")
+    loaded = ro.Trajectory.load(tmp_path / "t.npz")
+    assert eqx.tree_equal(trajectory, loaded)
+    second = jax.tree.map(lambda leaf: leaf[1], loaded)
+    np.testing.assert_array_equal(second.times, times[1])
+
+
 @pytest.mark.parametrize(
     "observations, actions, extra, match",
     [
@@ -33,6 +45,8 @@ def test_a_trajectory_saves_and_loads(tmp_path):
         ((4, 2), (3, 1), {"time_step": 0.0}, "`time_step` must be positive"),
         ((4, 2), (3, 1), {"rewards": np.ones(4)}, "`rewards` must hold one step"),
         ((4, 2), (3, 1), {"efforts": np.ones((2, 2))}, "`efforts` must hold one step"),
+        ((4, 2), (3, 1), {"times": np.ones(3)}, "`times` must hold one for each obs"),
+        ((2, 4, 2), (2, 3, 1), {"times": np.ones(4)}, "`times` must hold one for each"),
     ],
 )
 def test_bad_trajectories_are_refused(observations, actions, extra, match):

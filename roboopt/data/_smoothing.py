@@ -1,0 +1,185 @@
+"""Smoothing: noise taken out of recordings before they are differentiated.
+
+A Butterworth filter run forwards and backwards delays nothing, and passing positions
+and efforts through the same one keeps an equation of motion true that is linear in
+them. It takes even samples, so uneven ones are resampled first.
+"""
+
+import dataclasses
+
+import numpy as np
+from jaxtyping import Float
+
+from roboopt._typing import AnyArray
+from roboopt.data._trajectory import Trajectory
+from roboopt.data._windows import sample_times
+
+
+def low_pass(
+    values: Float[AnyArray, "sample axis"],
+    cutoff_hz: float,
+    time_step: float,
+    *,
+    order: int = 3,
+) -> Float[np.ndarray, "sample axis"]:
+    """Filter each column of `values` forwards and backwards by a Butterworth filter.
+
+    What is left of an oscillation of `cutoff_hz` is half of its amplitude.
+
+    Args:
+        values: evenly spaced samples, in any unit.
+        cutoff_hz: [Hz].
+        time_step: [s].
+        order: of the filter, run once.
+
+    Raises:
+        ValueError: if `values` are not finite or too few, `order` is less than 1, or
+            `cutoff_hz` is not between 0 and half the sampling rate.
+    """
+    from scipy import signal  # A dependency of JAX, and slow to import.
+
+    values = np.asarray(values, float)
+    if order < 1:
+        raise ValueError(f"`order` must be at least 1, got {order}.")
+    if not 0 < time_step < float("inf"):
+        raise ValueError(f"`time_step` must be positive and finite, got {time_step}.")
+    nyquist = 0.5 / time_step
+    if not 0 < cutoff_hz < nyquist:
+        raise ValueError(
+            "`cutoff_hz` must be above 0 and below half the sampling rate, "
+            f"{nyquist:g} Hz, got {cutoff_hz}."
+        )
+    padding = 3 * (order + 1)
+    if len(values) <= padding:
+        raise ValueError(
+            f"`values` must hold more than {padding} samples for a filter of order "
+            f"{order}, got {len(values)}."
+        )
+    if not np.isfinite(values).all():
+        bad = tuple(int(i) for i in np.argwhere(~np.isfinite(values))[0])
+        raise ValueError(f"`values` must be finite, got {values[bad]} at {bad}.")
+    sections = signal.butter(order, cutoff_hz / nyquist, output="sos")
+    return signal.sosfiltfilt(sections, values, axis=0, padlen=padding)
+
+
+def differentiate(
+    values: Float[AnyArray, "sample axis"], times: Float[AnyArray, " sample"]
+) -> Float[np.ndarray, "sample axis"]:
+    """Return the rate of `values` per second, exact for parabolas on any stamps.
+
+    Args:
+        values: samples, in any unit.
+        times: when they were taken [s].
+
+    Raises:
+        ValueError: if there are fewer than 3 samples, or `times` do not increase.
+    """
+    values, times = np.asarray(values, float), np.asarray(times, float)
+    if len(times) < 3:
+        raise ValueError(f"`values` must hold at least 3 samples, got {len(times)}.")
+    if not (np.diff(times) > 0).all():
+        at = int(np.argmin(np.diff(times) > 0))
+        raise ValueError(
+            f"`times` must increase, got {times[at]} s and then {times[at + 1]} s at "
+            f"sample {at + 1}."
+        )
+    return np.gradient(values, times, axis=0, edge_order=2)
+
+
+def resample(trajectory: Trajectory, time_step: float) -> Trajectory:
+    """Return one recording on even samples `time_step` [s] apart.
+
+    Observations are interpolated by cubic splines. Actions and efforts are held from
+    one observation to the next, and so averaged over each new step: their impulse is
+    kept. Rewards are left out.
+
+    Raises:
+        ValueError: if `trajectory` is a batch or holds fewer than 3 observations, its
+            times do not increase, or `time_step` is not positive or longer than it.
+    """
+    from scipy.interpolate import CubicSpline  # As above.
+
+    times = _times_of_one(trajectory)
+    duration = times[-1] - times[0]
+    if not 0 < time_step <= duration:
+        raise ValueError(
+            f"`time_step` must be above 0 and at most the duration, {duration:g} s, "
+            f"got {time_step}."
+        )
+    # Rounding must not cost the last sample, nor put it beyond the end.
+    steps = int(np.floor(duration / time_step * (1 + 1e-9)))
+    grid = np.minimum(times[0] + time_step * np.arange(steps + 1), times[-1])
+
+    def averaged(held: AnyArray) -> np.ndarray:
+        impulse = np.cumsum(np.asarray(held, float) * np.diff(times)[:, None], axis=0)
+        impulse = np.concatenate([np.zeros_like(impulse[:1]), impulse])
+        on_grid = [np.interp(grid, times, column) for column in impulse.T]
+        return np.diff(np.stack(on_grid, axis=1), axis=0) / np.diff(grid)[:, None]
+
+    efforts = trajectory.efforts
+    return Trajectory(
+        observations=CubicSpline(times, np.asarray(trajectory.observations))(grid),
+        actions=averaged(trajectory.actions),
+        time_step=float(time_step),
+        efforts=None if efforts is None else averaged(efforts),
+    )
+
+
+def smooth(
+    trajectory: Trajectory, cutoff_hz: float, *, measured_velocities: bool = True
+) -> Trajectory:
+    """Return one recording of a robot without what is faster than `cutoff_hz` [Hz].
+
+    Positions, velocities, actions and efforts go through the same filter, `low_pass`.
+    Uneven samples are made even first, at their mean distance.
+
+    Args:
+        trajectory: whose observations are [q, q̇].
+        cutoff_hz: [Hz].
+        measured_velocities: whether the velocities are the measured ones, filtered, or
+            the rate of the filtered positions.
+
+    Raises:
+        ValueError: if `trajectory` is a batch, its observations are not [q, q̇], or
+            what `low_pass` and `resample` refuse.
+    """
+    times = _times_of_one(trajectory)
+    size = trajectory.observations.shape[-1]
+    if size % 2:
+        raise ValueError(
+            "`trajectory` must hold as many velocities as positions, got observations "
+            f"of size {size}."
+        )
+    if trajectory.times is not None:
+        trajectory = resample(trajectory, (times[-1] - times[0]) / trajectory.steps)
+        times = sample_times(trajectory)
+
+    def filtered(values: AnyArray) -> np.ndarray:
+        return low_pass(np.asarray(values, float), cutoff_hz, trajectory.time_step)
+
+    observations = filtered(trajectory.observations)
+    if not measured_velocities:
+        positions = observations[:, : size // 2]
+        observations = np.hstack([positions, differentiate(positions, times)])
+    efforts = trajectory.efforts
+    return dataclasses.replace(
+        trajectory,
+        observations=observations,
+        actions=filtered(trajectory.actions),
+        efforts=None if efforts is None else filtered(efforts),
+    )
+
+
+def _times_of_one(trajectory: Trajectory) -> np.ndarray:
+    if trajectory.actions.ndim != 2:
+        raise ValueError(
+            "`trajectory` must be one recording, got a batch of shape "
+            f"{trajectory.actions.shape[:-2]}."
+        )
+    times = sample_times(trajectory)
+    if len(times) < 3 or not (np.diff(times) > 0).all():
+        raise ValueError(
+            "`trajectory` must hold at least 3 observations at increasing times, got "
+            f"{len(times)} from {times[0]:g} s to {times[-1]:g} s."
+        )
+    return times

@@ -1,0 +1,132 @@
+"""Windows: recordings of any length, cut into one batch of equal pieces.
+
+A window is `lead` steps that a model may be told and `horizon` steps that it predicts.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from roboopt.data._trajectory import Trajectory
+
+SAME_STEP = 1e-6  # Relative: time steps that differ by less are one.
+
+
+def windows(
+    recordings: Sequence[Trajectory] | Trajectory,
+    horizon: int,
+    *,
+    lead: int = 0,
+    stride: int | None = None,
+) -> Trajectory:
+    """Cut `recordings` into one batch of windows of `lead + horizon` steps.
+
+    The last window of each recording ends where the recording ends. So with a `stride`
+    of at most `horizon` every action is predicted in some window, except the first
+    `lead`. Efforts and rewards are cut where every recording has them. `times` [s]
+    count from the beginning of each window, and are there if any recording has them.
+
+    Args:
+        recordings: of one robot; batches are taken apart.
+        horizon: steps that are predicted.
+        lead: steps before these.
+        stride: steps from one window to the next; `horizon` where None.
+
+    Raises:
+        ValueError: if there are no recordings, one of them is shorter than a window, or
+            their time steps or the sizes of their observations or actions differ; if
+            `horizon` or `stride` is less than 1, or `lead` less than 0.
+    """
+    stride = horizon if stride is None else stride
+    for name, value, least in (
+        ("horizon", horizon, 1),
+        ("lead", lead, 0),
+        ("stride", stride, 1),
+    ):
+        if value < least:
+            raise ValueError(f"`{name}` must be at least {least}, got {value}.")
+    runs = single_recordings(recordings)
+    length = lead + horizon
+    _check_alike(runs, length)
+    timed = any(run.times is not None for run in runs)
+
+    def cut(values: Callable[[Trajectory], np.ndarray], samples: int) -> np.ndarray:
+        pieces = []
+        for run in runs:
+            # The end of a recording is as good as its beginning.
+            starts = np.union1d(
+                np.arange(0, run.steps - length + 1, stride), run.steps - length
+            )
+            pieces.append(values(run)[starts[:, None] + np.arange(samples)])
+        return np.concatenate(pieces)
+
+    def optional(name: str) -> np.ndarray | None:
+        if any(getattr(run, name) is None for run in runs):
+            return None
+        return cut(lambda run: getattr(run, name), length)
+
+    times = cut(sample_times, length + 1) if timed else None
+    return Trajectory(
+        observations=cut(lambda run: np.asarray(run.observations), length + 1),
+        actions=cut(lambda run: np.asarray(run.actions), length),
+        time_step=(
+            runs[0].time_step if times is None else float(np.diff(times).mean())
+        ),
+        rewards=optional("rewards"),
+        efforts=optional("efforts"),
+        times=None if times is None else times - times[:, :1],
+    )
+
+
+def single_recordings(
+    recordings: Sequence[Trajectory] | Trajectory,
+) -> list[Trajectory]:
+    """Return each recording by itself, in NumPy: a batch is taken apart."""
+    if isinstance(recordings, Trajectory):
+        recordings = [recordings]
+    runs = []
+    for recording in recordings:
+        arrays = {
+            name: np.asarray(value)
+            for name, value in vars(recording).items()
+            if name != "time_step" and value is not None
+        }
+        batch = recording.actions.shape[:-2]
+        for index in np.ndindex(*batch):
+            one = {name: value[index] for name, value in arrays.items()}
+            runs.append(Trajectory(time_step=recording.time_step, **one))
+    return runs
+
+
+def sample_times(recording: Trajectory) -> np.ndarray:
+    """Return when each observation of one recording was made, (T + 1,) [s]."""
+    if recording.times is not None:
+        return np.asarray(recording.times, float)
+    return recording.time_step * np.arange(recording.steps + 1)
+
+
+def _check_alike(runs: list[Trajectory], length: int) -> None:
+    if not runs:
+        raise ValueError("`recordings` must hold at least one recording, got none.")
+    first = runs[0]
+    # With times a model can follow any steps; without, it is told one for all.
+    untimed = all(run.times is None for run in runs)
+    for k, run in enumerate(runs):
+        if run.steps < length:
+            raise ValueError(
+                f"`recordings` must each hold at least `lead + horizon` = {length} "
+                f"steps, but recording {k} holds {run.steps}."
+            )
+        for name in ("observations", "actions"):
+            size, expected = (getattr(r, name).shape[-1] for r in (run, first))
+            if size != expected:
+                raise ValueError(
+                    f"`recordings` must have {name} of one size, but recording 0 has "
+                    f"{expected} and recording {k} has {size}."
+                )
+        other = abs(run.time_step - first.time_step) > SAME_STEP * first.time_step
+        if untimed and other:
+            raise ValueError(
+                "`recordings` without `times` must have one `time_step`, but recording "
+                f"0 has {first.time_step} s and recording {k} has {run.time_step} s."
+            )

@@ -1,0 +1,386 @@
+"""Reading recordings from files that people have."""
+
+import gzip
+import sys
+import warnings
+
+import gymnasium
+import numpy as np
+import pytest
+
+from roboopt.data import Columns, Trajectory, read_recordings
+
+
+def table(path, header, rows):
+    """Write `rows` under `header`, compressed where the name says so."""
+    lines = [header, *(",".join(map(str, row)) for row in rows)]
+    text = "\n".join(lines) + "\n"
+    if path.suffix == ".gz":
+        path.write_bytes(gzip.compress(text.encode()))
+    else:
+        path.write_text(text)
+    return path
+
+
+ROWS = [
+    (0.0, 1.0, 2.0, 0.1, 0.2, 5.0, 6.0),
+    (0.5, 1.5, 2.5, 0.3, 0.4, 7.0, 8.0),
+    (1.0, 1.7, 2.7, 0.5, 0.6, 9.0, 10.0),
+]
+"""Time, positions, velocities and efforts of two joints."""
+
+
+def check_rows(run, order=(0, 1)):
+    """Check that `run` holds `ROWS`, joints in `order`, without the last effort."""
+    first, second = order
+    rows = np.array(ROWS)
+    pick = [1 + first, 1 + second, 3 + first, 3 + second]
+    np.testing.assert_array_equal(run.observations, rows[:, pick])
+    np.testing.assert_array_equal(run.actions, rows[:-1, [5 + first, 5 + second]])
+    assert run.time_step == 0.5 and run.times is None and run.efforts is None
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "time,q1,q2,dq1,dq2,tau1,tau2",
+        "t,q_1,q_2,qd_1,qd_2,u_1,u_2",
+        "timestamp,pos1,pos2,vel1,vel2,force1,force2",
+        "stamp,joint_0_pos,joint_1_pos,joint_0_vel,joint_1_vel,joint_0_tau,joint_1_tau",
+        "__time,/joint_states/position[0],/joint_states/position[1],"
+        "/joint_states/velocity[0],/joint_states/velocity[1],"
+        "/joint_states/effort[0],/joint_states/effort[1]",
+        "Time [s],q1 [rad],q2 [rad],q1_dot [rad/s],q2_dot [rad/s],T_1 torque (Nm),"
+        "T_2 torque (Nm)",
+        "# time,theta1,theta2,theta1dot,theta2dot,torque1,torque2",
+        "t,q1_pos,q2_pos,q1_vel,q2_vel,q1_tau,q2_tau",
+        "t,position.a,position.b,velocity.a,velocity.b,effort.a,effort.b",
+    ],
+)
+def test_customary_names_are_recognised(tmp_path, header):
+    if "T_1" in header:
+        with pytest.raises(ValueError, match="lacks efforts of joint"):
+            read_recordings(table(tmp_path / "run.csv", header, ROWS))
+        header = header.replace("T_1 torque", "torque1").replace(
+            "T_2 torque", "torque2"
+        )
+    (run,) = read_recordings(table(tmp_path / "run.csv", header, ROWS))
+    check_rows(run)
+
+
+def test_measured_is_better_than_commanded_and_filtered_is_never_read(tmp_path):
+    # The columns of the DFKI double pendulum: 100 and more must not be read.
+    header = (
+        "time,pos_meas1,pos_meas2,vel_meas1,vel_meas2,pos_filt1,pos_filt2,vel_filt1,"
+        "vel_filt2,pos_des1,pos_des2,tau_con1,tau_con2,tau_fric1,tau_fric2,"
+        "tau_meas1,tau_meas2,tau_des1,tau_des2"
+    )
+    rows = [(*r[:5], *range(100, 110), *r[5:], 111, 112) for r in ROWS]
+    (run,) = read_recordings(table(tmp_path / "run.csv.gz", header, rows))
+    check_rows(run)
+
+
+def test_commanded_efforts_serve_where_none_are_measured(tmp_path):
+    header = "time,q1,q2,dq1,dq2,tau_cmd1,tau_cmd2,q1_cmd,q2_ref"
+    rows = [(*r, 50, 60) for r in ROWS]
+    (run,) = read_recordings(table(tmp_path / "run.csv", header, rows))
+    check_rows(run)
+
+
+def test_named_columns_are_put_in_the_order_of_the_joints(tmp_path):
+    header = (
+        "time,shoulder_lift_position,elbow_position,shoulder_lift_velocity,"
+        "elbow_velocity,shoulder_lift_effort,elbow_effort,gripper_position"
+    )
+    path = table(tmp_path / "run.csv", header, [(*r, 9) for r in ROWS])
+    (run,) = read_recordings(path, joints=["elbow", "shoulder_lift"])
+    check_rows(run, order=(1, 0))
+    with pytest.raises(ValueError, match=r"lacks positions of the joints \['wrist'\]"):
+        read_recordings(path, joints=["elbow", "wrist"])
+    with pytest.raises(ValueError, match="lacks velocities of joint gripper"):
+        read_recordings(path)
+
+
+def test_columns_can_be_named(tmp_path):
+    path = table(tmp_path / "run.csv", "clock,a,b,c,d,e,f", ROWS)
+    named = Columns(
+        time="clock", positions=["b", "a"], velocities=["d", "c"], efforts=["f", "e"]
+    )
+    check_rows(read_recordings(path, columns=named)[0], order=(1, 0))
+    # What is not named is recognised, and a joint that nothing drives has no column.
+    path = table(tmp_path / "other.csv", "time,q1,q2,dq1,dq2,i1,i2", ROWS)
+    (run,) = read_recordings(path, columns=Columns(efforts=["i1", None]))
+    np.testing.assert_array_equal(run.actions, [[5.0, 0.0], [7.0, 0.0]])
+
+
+def test_units_in_names_are_converted(tmp_path):
+    # 180° is π, a revolution a minute 2π/60 rad/s, 250 ms a quarter of a second.
+    path = table(
+        tmp_path / "run.csv",
+        "time_ms,q1 [deg],dq1 [rpm],tau1 [mNm]",
+        [(1000, 180, 60, 500), (1250, 90, 30, 0)],
+    )
+    (run,) = read_recordings(path)
+    np.testing.assert_allclose(
+        run.observations, [[np.pi, 2 * np.pi], [np.pi / 2, np.pi]], rtol=1e-15
+    )
+    np.testing.assert_allclose(run.actions, [[0.5]])
+    assert run.time_step == 0.25
+
+
+def test_uneven_times_are_kept_from_the_beginning_on(tmp_path):
+    rows = [(10.0 + t, t, 1, 0) for t in (0.0, 0.1, 0.3)]
+    (run,) = read_recordings(table(tmp_path / "run.csv", "t,q,dq,tau", rows))
+    assert run.times is not None
+    np.testing.assert_allclose(run.times, [0.0, 0.1, 0.3], atol=1e-12)
+    assert run.time_step == pytest.approx(0.15)
+    # A jitter of less than a millionth is rounding.
+    rows = [(0.1 * k + 1e-8 * (k % 2), 0, 1, 0) for k in range(10)]
+    (run,) = read_recordings(table(tmp_path / "run.csv", "t,q,dq,tau", rows))
+    assert run.times is None and run.time_step == pytest.approx(0.1, rel=1e-6)
+
+
+def test_a_time_step_stands_in_for_times_and_overrides_them(tmp_path):
+    rows = [(0, 1, 2), (0, 1, 2)]
+    (run,) = read_recordings(
+        table(tmp_path / "a.csv", "q,dq,tau", rows), time_step=0.25
+    )
+    assert run.time_step == 0.25
+    (run,) = read_recordings(
+        table(tmp_path / "b.csv", "t,q,dq,tau", [(0, *rows[0]), (9, *rows[1])]),
+        time_step=0.25,
+    )
+    assert run.time_step == 0.25 and run.times is None
+
+
+def test_a_column_of_runs_makes_several(tmp_path):
+    rows = [("b", 0.0, 1), ("a", 5.0, 2), ("b", 0.5, 3), ("a", 5.5, 4), ("b", 1.0, 5)]
+    rows = [(name, t, q, 0, 10 * q) for name, t, q in rows]
+    path = table(tmp_path / "runs.csv", "run,t,q,dq,tau", rows)
+    first, second = read_recordings(path)
+    np.testing.assert_array_equal(first.observations[:, 0], [1, 3, 5])
+    np.testing.assert_array_equal(second.observations[:, 0], [2, 4])
+    np.testing.assert_array_equal(first.actions[:, 0], [10, 30])
+    assert first.time_step == second.time_step == 0.5
+
+
+def test_missing_velocities_are_estimated_with_a_warning(tmp_path):
+    # q = t² at 0, 1, 2, 4: q̇ = 2t, to the second order even at uneven stamps.
+    rows = [(t, t**2, 1) for t in (0, 1, 2, 4)]
+    path = table(tmp_path / "run.csv", "t,q,tau", rows)
+    with pytest.warns(UserWarning, match="no velocities were recorded.*run.csv"):
+        (run,) = read_recordings(path)
+    np.testing.assert_allclose(run.observations[:, 1], [0, 2, 4, 8], atol=1e-12)
+
+
+def test_other_delimiters_quotes_and_an_empty_last_effort(tmp_path):
+    path = tmp_path / "run.csv"
+    path.write_text(
+        '\ufeff"time [s]";"q_a";"dq_a";"note";"tau_a"\n0;1;2;x;3\n0.5;4;5;y;\n'
+    )
+    (run,) = read_recordings(path, joints=["a"])
+    np.testing.assert_array_equal(run.observations, [[1, 2], [4, 5]])
+    np.testing.assert_array_equal(run.actions, [[3]])
+
+
+def test_a_folder_is_read_in_order_of_its_names(tmp_path):
+    table(tmp_path / "b.csv", "time,q1,q2,dq1,dq2,tau1,tau2", ROWS)
+    table(tmp_path / "c.csv.gz", "time,q1,q2,dq1,dq2,tau1,tau2", ROWS)
+    Trajectory(np.zeros((2, 3, 4)), np.zeros((2, 2, 2)), 0.5).save(tmp_path / "a.npz")
+    (tmp_path / "notes.txt").write_text("not a recording")
+    runs = read_recordings(tmp_path)
+    assert [run.observations.shape for run in runs] == [(3, 4)] * 4
+    assert not runs[0].observations.any() and not runs[1].observations.any()
+    check_rows(runs[2])
+    check_rows(runs[3])
+
+
+def test_trajectories_come_back_and_fit_the_joints(tmp_path):
+    # An observation of an environment holds a goal; the efforts are on all joints.
+    rng = np.random.default_rng(0)
+    saved = Trajectory(
+        rng.normal(size=(3, 6)),
+        rng.normal(size=(2, 1)),
+        0.5,
+        efforts=rng.normal(size=(2, 2)),
+    )
+    saved.save(tmp_path / "run.npz")
+    (run,) = read_recordings(tmp_path / "run.npz")
+    np.testing.assert_array_equal(run.observations, saved.observations)
+    np.testing.assert_array_equal(run.actions, saved.actions)
+    (run,) = read_recordings(tmp_path / "run.npz", joints=["a", "b"], time_step=0.1)
+    np.testing.assert_array_equal(run.observations, saved.observations[:, :4])
+    assert saved.efforts is not None and run.time_step == 0.1
+    np.testing.assert_array_equal(run.actions, saved.efforts)
+    with pytest.raises(ValueError, match="efforts of 3 joints.*size 6 and efforts of"):
+        read_recordings(tmp_path / "run.npz", joints=["a", "b", "c"])
+
+
+NAME = r"name them by `columns=Columns\(time=\.\.\., .*run.csv has the columns \["
+
+
+@pytest.mark.parametrize(
+    "header, columns, match",
+    [
+        ("x,q1,q2,dq1,dq2,u1,u2", None, "one column of times.*got none: " + NAME),
+        ("time,t,q2,dq1,dq2,u1,u2", None, r"one column of times.*got \['time', 't'\]"),
+        (
+            "t,q1,theta1,dq1,dq2,u1,u2",
+            None,
+            r"joint 1 is ambiguous, got \['q1', 'theta",
+        ),
+        ("t,a,b,dq1,dq2,u1,u2", None, "lacks positions: " + NAME),
+        ("t,q1_cmd,q2_des,dq1,dq2,u1,u2", None, "lacks positions: " + NAME),
+        ("t,q1,q2,dq1,b,u1,u2", None, "lacks velocities of joint 2: " + NAME),
+        ("t,q1,q2,dq1,dq2,u1,b", None, "lacks efforts of joint 2: " + NAME),
+        ("t,q1,q2,dq1,dq2,a,b", None, "lacks efforts of joint 1 of joint 2: " + NAME),
+        ("t,q1,q2,dq1,dq2,a,b", Columns(efforts=["a", "z"]), r"names, not \['z'\]"),
+        ("t,q1,q2,dq1,dq2,a,b", Columns(efforts=["a"]), "hold efforts of 2 joints"),
+        ("t,a,a,dq1,dq2,u1,u2", Columns(positions=["a", "a"]), "each column once"),
+        ("run,episode,q1,dq1,u1,t,b", None, "must hold one column of recordings"),
+    ],
+)
+def test_columns_that_are_missing_or_ambiguous_are_refused(
+    tmp_path, header, columns, match
+):
+    path = table(tmp_path / "run.csv", header, ROWS)
+    with pytest.raises(ValueError, match="`path` .*" + match):
+        read_recordings(path, columns=columns)
+
+
+def test_numbered_columns_must_be_as_many_as_the_joints(tmp_path):
+    path = table(tmp_path / "run.csv", "time,q1,q2,dq1,dq2,tau1,tau2", ROWS)
+    check_rows(read_recordings(path, joints=["a", "b"])[0])
+    with pytest.raises(ValueError, match="must hold positions of 3 joints, got"):
+        read_recordings(path, joints=["a", "b", "c"])
+
+
+@pytest.mark.parametrize(
+    "rows, match",
+    [
+        ([(0, 1, 2, 3)], "recording 0 of .*it must have at least 2 samples, got 1"),
+        ([(1, 1, 2, 3), (0, 1, 2, 3)], "recording 0 of .*`times` must increase"),
+        ([(0, 1, 2, 3), (1, "fast", 2, 3)], "`path` must hold numbers, but .*fast"),
+    ],
+)
+def test_tables_without_a_recording_are_refused(tmp_path, rows, match):
+    path = table(tmp_path / "run.csv", "t,q,dq,tau", rows)
+    with pytest.raises(ValueError, match=match):
+        read_recordings(path)
+
+
+def test_paths_without_recordings_are_refused(tmp_path):
+    with pytest.raises(
+        ValueError, match="`path` must be a file or folder, but .*no.csv"
+    ):
+        read_recordings(tmp_path / "no.csv")
+    with pytest.raises(
+        ValueError, match="`path` must hold files of .npz, .csv, .csv.gz"
+    ):
+        read_recordings(tmp_path)
+    (tmp_path / "run.txt").write_text("")
+    with pytest.raises(ValueError, match="`path` must end in .npz, .csv, .csv.gz or"):
+        read_recordings(tmp_path / "run.txt")
+    with pytest.raises(ValueError, match="`time_step` must be positive and finite"):
+        read_recordings(tmp_path, time_step=-1.0)
+
+
+@pytest.fixture
+def dataset(tmp_path, monkeypatch):
+    """A Minari dataset of two episodes, of two and three steps."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        minari = pytest.importorskip("minari")
+        from gymnasium import spaces
+        from minari.data_collector import EpisodeBuffer
+
+        monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
+        episodes = [
+            EpisodeBuffer(
+                id=k,
+                observations=[
+                    100.0 * k + 4 * n + np.arange(4) for n in range(steps + 1)
+                ],
+                actions=[2.0 * n + np.arange(2) for n in range(steps)],
+                rewards=[1.0] * steps,
+                terminations=[False] * steps,
+                truncations=[False] * (steps - 1) + [True],
+            )
+            for k, steps in enumerate((2, 3))
+        ]
+        minari.create_dataset_from_buffers(
+            "arm/test-v0",
+            buffer=episodes,
+            observation_space=spaces.Box(-np.inf, np.inf, (4,), np.float64),
+            action_space=spaces.Box(-np.inf, np.inf, (2,), np.float64),
+        )
+        yield tmp_path / "arm" / "test-v0"
+
+
+def test_minari_datasets_are_read_by_id_and_by_folder(dataset):
+    for name in ("arm/test-v0", dataset, dataset / "data"):
+        runs = read_recordings(f"minari:{name}", joints=["a", "b"], time_step=0.1)
+        assert [run.steps for run in runs] == [2, 3]
+        np.testing.assert_array_equal(
+            runs[1].observations, np.arange(16.0).reshape(4, 4) + 100
+        )
+        np.testing.assert_array_equal(runs[0].actions, [[0, 1], [2, 3]])
+        np.testing.assert_array_equal(runs[0].rewards, [1, 1])
+        assert runs[0].time_step == 0.1
+
+
+def test_minari_datasets_need_a_time_step_and_to_be_there(dataset):
+    with pytest.raises(
+        ValueError, match="`time_step` must be given: the Minari dataset"
+    ):
+        read_recordings("minari:arm/test-v0")
+    with pytest.raises(ValueError, match="`path` must name a Minari dataset on this"):
+        read_recordings("minari:arm/none-v0", time_step=0.1)
+
+
+def test_minari_datasets_of_an_environment_know_their_time_step(dataset):
+    minari = pytest.importorskip("minari")
+    from minari.data_collector import EpisodeBuffer
+
+    episode = EpisodeBuffer(
+        observations=list(np.zeros((3, 3), np.float32)),
+        actions=list(np.zeros((2, 1), np.float32)),
+        rewards=[0.0] * 2,
+        terminations=[False] * 2,
+        truncations=[False, True],
+    )
+    minari.create_dataset_from_buffers(
+        "pendulum/test-v0", buffer=[episode], env="Pendulum-v1"
+    )
+    (run,) = read_recordings("minari:pendulum/test-v0")
+    rate = gymnasium.make("Pendulum-v1").metadata["render_fps"]
+    assert run.time_step == 1 / rate and run.observations.dtype == float
+
+
+def test_minari_observations_must_be_arrays(dataset):
+    minari = pytest.importorskip("minari")
+    from gymnasium import spaces
+    from minari.data_collector import EpisodeBuffer
+
+    box = spaces.Box(-1.0, 1.0, (1,), np.float64)
+    episode = EpisodeBuffer(
+        observations={"q": list(np.zeros((2, 1)))},
+        actions=[np.zeros(1)],
+        rewards=[0.0],
+        terminations=[False],
+        truncations=[True],
+    )
+    minari.create_dataset_from_buffers(
+        "dict/test-v0",
+        buffer=[episode],
+        observation_space=spaces.Dict({"q": box}),
+        action_space=box,
+    )
+    with pytest.raises(ValueError, match="must hold observations that are arrays"):
+        read_recordings("minari:dict/test-v0", time_step=0.1)
+
+
+def test_without_minari_it_says_how_to_install_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "minari", None)
+    with pytest.raises(ImportError, match="pip install minari"):
+        read_recordings("minari:arm/test-v0", time_step=0.1)
