@@ -7,11 +7,16 @@ Bullet steps a torque-driven multibody as
 once its motors, which hold every joint by default, and its damping of every link, which
 is not in the URDF, are switched off. The world is built once, and put back by writing
 the state of its joints: loading a robot again leaks memory, and restoring a saved state
-does not undo motors or masses.
+does not undo motors or masses. Coulomb friction, which Bullet does not know, is an
+effort −c·tanh(q̇/v_s) on top of the others, at the velocity before the step.
 """
 
+import contextlib
+import math
 import os
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -24,10 +29,12 @@ except ImportError as error:
         "The environments need PyBullet: pip install 'roboopt[envs]'."
     ) from error
 
+from ._fitted_robot import FittedRobot, write_fitted_robot
 from ._urdf_checks import check_urdf
 
 GRAVITY = 9.81  # m/s²
 MAX_SPEED = 100.0  # rad/s or m/s: Bullet clips every joint's velocity there
+FRICTION_VELOCITY = 1e-2  # rad/s or m/s: v_s, below which friction fades
 
 
 class World:
@@ -46,6 +53,10 @@ class World:
         revolute: whether each turns, (n,).
         lower, upper: limits of each, infinite where it has none, (n,) [rad or m].
         damping: of each as loaded, (n,) [N·m·s/rad or N·s/m].
+        friction: Coulomb's of each, 0 unless fitted, (n,) [N·m or N].
+        gravity: (3,) [m/s²].
+        linear_damping: of every link [1/s], off unless fitted.
+        angular_damping: likewise.
         link_names: of every joint's child, fixed ones too; Bullet's link indices.
         joint_infos: what Bullet's `getJointInfo` says of each.
         urdf_efforts: effort limit of each in the URDF, 0 if missing, (n,) [N·m or N].
@@ -62,13 +73,14 @@ class World:
             # PyBullet would end the process.
             raise RuntimeError('`render_mode="human"` needs a display, got no DISPLAY.')
         self.client = _Client(pybullet.GUI if gui else pybullet.DIRECT)
+        self._template = path
         self._load(path)
+        self._set_physics(np.array([0.0, 0.0, -GRAVITY]), 0.0, 0.0)
         self._check_inertias(extended)
         self._marker: int | None = None
 
     def _load(self, path: Path):
         client = self.client
-        client.setGravity(0, 0, -GRAVITY)
         try:
             self.body = client.loadURDF(
                 str(path),
@@ -81,11 +93,7 @@ class World:
                 "has printed why."
             ) from error
         links = range(client.getNumJoints(self.body))
-        for link in (-1, *links):
-            # One kind of setting a call: beside others, some go to the wrong link.
-            client.changeDynamics(self.body, link, linearDamping=0, angularDamping=0)
         client.changeDynamics(self.body, -1, maxJointVelocity=MAX_SPEED)
-
         infos = [client.getJointInfo(self.body, link) for link in links]
         moving = [info for info in infos if info[2] != pybullet.JOINT_FIXED]
         self.joint_names = tuple(info[1].decode() for info in moving)
@@ -94,6 +102,8 @@ class World:
             [info[2] == pybullet.JOINT_REVOLUTE for info in moving]
         )
         self.damping = np.array([info[6] for info in moving])
+        self.friction = np.zeros(len(moving))
+        self._rubbing: list[float] = []
         self.urdf_efforts = np.array([info[10] for info in moving])
         limits = np.array([info[8:10] for info in moving])
         limits[limits[:, 0] >= limits[:, 1]] = -np.inf, np.inf  # how Bullet marks none
@@ -106,6 +116,48 @@ class World:
             for link in links
             if (dynamics := client.getDynamicsInfo(self.body, link))[0] > 0
         }
+
+    def _set_physics(self, gravity: np.ndarray, linear: float, angular: float):
+        self.gravity = gravity
+        self.linear_damping, self.angular_damping = linear, angular
+        self.client.setGravity(*gravity.tolist())
+        for link in range(-1, len(self.joint_infos)):
+            # One kind of setting a call: beside others, some go to the wrong link.
+            self.client.changeDynamics(
+                self.body, link, linearDamping=linear, angularDamping=angular
+            )
+
+    @contextlib.contextmanager
+    def replaced(self, robot: FittedRobot) -> Iterator[None]:
+        """Put a fitted robot in the place of the one there is, and see if it will do.
+
+        An error, here or in the block, leaves all as it was. Joints are at 0 then, and
+        1.5 MB of memory gone for good with a robot of the size of the iiwa.
+
+        Raises:
+            ValueError: if Bullet cannot simulate it.
+        """
+        before = vars(self).copy()
+        try:
+            with tempfile.TemporaryDirectory() as folder:
+                path = Path(folder) / self._template.name
+                write_fitted_robot(robot, self._template, path)
+                extended = check_urdf(path, mimic=True)
+                self._load(path)
+            self._set_physics(
+                robot.gravity, robot.linear_damping, robot.angular_damping
+            )
+            self.friction = robot.friction
+            self._rubbing = robot.friction.tolist() if robot.friction.any() else []
+            self._check_inertias(extended)
+            yield
+        except BaseException:
+            if self.body != before["body"]:
+                self.client.removeBody(self.body)
+            vars(self).update(before)
+            self.client.setGravity(*self.gravity.tolist())
+            raise
+        self.client.removeBody(before["body"])
 
     def _check_inertias(self, extended: set[str]):
         """Refuse what Bullet set to zero: a flat body's inertia, off by rounding."""
@@ -144,7 +196,18 @@ class World:
         )
 
     def advance(self, efforts: list[float]) -> tuple[list[float], list[float]]:
-        """Step once under `efforts` of all joints [N·m or N]; return q and q̇."""
+        """Step once under `efforts` of all joints [N·m or N]; return q and q̇.
+
+        Friction comes on top of these.
+        """
+        if self._rubbing:
+            states = self._get_states(self.body, self.joint_indices)
+            efforts = [
+                effort - friction * math.tanh(state[1] / FRICTION_VELOCITY)
+                for effort, friction, state in zip(
+                    efforts, self._rubbing, states, strict=True
+                )
+            ]
         self._set_motors(
             self.body, self.joint_indices, pybullet.TORQUE_CONTROL, forces=efforts
         )

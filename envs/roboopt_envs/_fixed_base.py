@@ -19,7 +19,8 @@ from gymnasium.utils import seeding
 from ._actuators import Actuators
 from ._bullet import MAX_SPEED, World
 from ._camera import Camera, View
-from ._sizing import check_time_step
+from ._fitted_robot import read_fitted_robot
+from ._sizing import check_inertia, check_time_step
 
 RATED_CURRENT = 10.0  # A, that a motor draws through 1 Ω at its effort limit
 
@@ -41,15 +42,16 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
         horizon: of an episode, in steps.
         task: what the reward is the negative of.
         actuators: the motors of all joints.
-        linear_damping: of every link in Bullet: off.
-        angular_damping: of every link in Bullet: off.
+        damping: of every joint, (n,) [N·m·s/rad or N·s/m], before `randomize`.
+        friction: Coulomb's of every joint, (n,) [N·m or N]: 0 without a fitted model.
+        linear_damping: of every link in Bullet [1/s]: off without a fitted model.
+        angular_damping: likewise.
     """
 
     metadata: dict[str, Any] = {
         "render_modes": ["human", "rgb_array"],
         "render_fps": 240,
     }
-    linear_damping = angular_damping = 0.0
 
     def __init__(
         self,
@@ -68,8 +70,8 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
     ):
         """Give a loaded robot something to do."""
         self._world = world
-        self.client, self.body = world.client, world.body
-        self.joint_names, self.joint_indices = world.joint_names, world.joint_indices
+        self.client = world.client
+        self._read_world()
         check_time_step(world, time_step, margin=randomization_margin(randomize))
         if not 0 < duration < math.inf or round(duration / time_step) < 1:
             raise ValueError(
@@ -108,6 +110,15 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
         self._recorded = np.empty((self.horizon + 1, len(self._low)))
         self._steps: int | None = None
 
+    def _read_world(self):
+        """Repeat for the user what the world says of its robot."""
+        world = self._world
+        self.body = world.body
+        self.joint_names, self.joint_indices = world.joint_names, world.joint_indices
+        self.damping, self.friction = world.damping.copy(), world.friction.copy()
+        self.linear_damping = world.linear_damping
+        self.angular_damping = world.angular_damping
+
     @abc.abstractmethod
     def _draw_start(self, random: np.random.Generator) -> np.ndarray:
         """Return the observation an episode starts from, (obs,)."""
@@ -131,6 +142,37 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
             raise ValueError(f"`count` must be at least 1, got {count}.")
         random, _ = seeding.np_random(seed)
         return np.stack([self._draw_start(random) for _ in range(count)])
+
+    def apply(self, model: Any):
+        """Give the simulated robot the numbers of a fitted model.
+
+        These are masses, centres of mass, inertias, joint damping, Coulomb friction,
+        gravity, and Bullet's damping of the links; a step is then one of
+        `Twin(model.robot)`. What `randomize` scales are they. Lengths, joint limits and
+        effort limits stay the environment's. The robot is loaded anew: `body` changes,
+        a `reset` must follow, and PyBullet keeps up to some MB of memory each time.
+
+        Args:
+            model: a `roboopt.Multibody`, or what has one as its `robot`: a `Twin`, a
+                `ParametricTwin`.
+
+        Raises:
+            ValueError: if it is no such model, its joints or links are not the robot's,
+                an armature is not 0 (Bullet has no place for it), Bullet cannot
+                simulate it, its damping diverges at `time_step`, or the effort limits
+                can hold it hardly anywhere. The robot stays as it was.
+            ClosedEnvironmentError: after `close`.
+        """
+        self._require_open("apply")
+        world = self._world
+        fitted = read_fitted_robot(model, self.joint_names, world.link_names)
+        with world.replaced(fitted):
+            check_inertia(world)
+            margin = randomization_margin(self._randomize)
+            check_time_step(world, self.time_step, margin=margin)
+            self._draw_start(np.random.default_rng(0))
+        self._read_world()
+        self._steps = None
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None

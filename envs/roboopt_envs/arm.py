@@ -8,6 +8,7 @@ takes at most 60 % of what the motors can give.
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pybullet_data
@@ -16,6 +17,7 @@ from ._actuators import Actuators
 from ._bullet import World
 from ._camera import View
 from ._chain_reading import read_tool_chain
+from ._fitted_robot import read_fitted_robot
 from ._fixed_base import FixedBaseEnv, randomization_margin
 from ._sizing import assumed_efforts, check_inertia, largest_time_step
 from .tasks import Reach
@@ -38,14 +40,16 @@ class ArmReach(FixedBaseEnv):
         time_step: [s]; by default the first of 1/240, 1/480, … at which the joint
             damping is far from diverging.
         actuators: the motors of all joints; by default 1 Ω and 10 A at the limit.
+        model: a fitted model of the robot, as `apply` takes it; given here, the time
+            step suits its damping.
         randomize: how far every mass and joint damping may be off, as a fraction.
         render_mode: None, "rgb_array" or "human".
         width: of a picture in pixels.
         height: of a picture in pixels.
 
     Raises:
-        ValueError: if an argument is out of its range, the URDF is not one that Bullet
-            can simulate, or its motors can hold it hardly anywhere.
+        ValueError: if an argument is out of its range, the URDF or `model` is not one
+            that Bullet can simulate, or its motors can hold it hardly anywhere.
         RuntimeError: if "human" is asked for where there is no display.
 
     Attributes:
@@ -64,6 +68,7 @@ class ArmReach(FixedBaseEnv):
         duration: float = 3.0,
         time_step: float | None = None,
         actuators: Actuators | None = None,
+        model: Any = None,
         randomize: float = 0.0,
         render_mode: str | None = None,
         width: int = 480,
@@ -73,6 +78,10 @@ class ArmReach(FixedBaseEnv):
         path, known = _find(robot)
         margin = randomization_margin(randomize)
         world = World(path, mimic=known, gui=render_mode == "human")
+        if model is not None:
+            fitted = read_fitted_robot(model, world.joint_names, world.link_names)
+            with world.replaced(fitted):
+                pass
         check_inertia(world)
         if time_step is None:
             time_step = largest_time_step(world, margin=margin)
