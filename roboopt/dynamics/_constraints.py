@@ -96,7 +96,7 @@ def constrained_velocity(
     q: Float[Array, " joint"],
     velocity: Float[Array, " joint"],
     effort: Float[Array, " joint"],
-    time_step: float,
+    time_step: float | Float[Array, ""],
     *,
     max_velocity: float,
     joint_limits: bool,
@@ -188,7 +188,7 @@ class _Impulses(NamedTuple):
 
 
 def _limit_rows(
-    robot: Multibody, q: Array, free: Array, time_step: float
+    robot: Multibody, q: Array, free: Array, time_step: float | Float[Array, ""]
 ) -> dict[str, _Impulses]:
     def rows(distance: Array, speed: Array) -> _Impulses:
         active = distance <= 0
@@ -218,7 +218,7 @@ def _motor_rows(
     q: Array,
     free: Array,
     targets: Array,
-    time_step: float,
+    time_step: float | Float[Array, ""],
 ) -> _Impulses:
     at = np.array(actuated)
     change = motors.kp * (targets - q[at]) / time_step - motors.kd * free[at]

@@ -99,6 +99,8 @@ class Twin(Jittable):
             linear_damping=world.linear_damping,
             angular_damping=world.angular_damping,
         )
+        # PyBullet's joints have no Coulomb friction: the environment adds it.
+        robot = eqx.tree_at(lambda r: r.friction, robot, jnp.asarray(world.friction))
         if not (world.linear_damping or world.angular_damping):
             robot = robot.merge_fixed()
         return cls(
@@ -143,20 +145,29 @@ class Twin(Jittable):
         self, state: Float[Array, " state"], action: Float[Array, " act"]
     ) -> Float[Array, " state"]:
         """Return the state one `time_step` later."""
+        return self.advance(state, action, self.time_step)
+
+    def advance(
+        self,
+        state: Float[Array, " state"],
+        action: Float[Array, " act"],
+        duration: float | Float[Array, ""],
+    ) -> Float[Array, " state"]:
+        """Return the state after one step of `duration` [s] in place of `time_step`."""
         q, velocity = jnp.split(state, 2)
         effort = self.effort(action)
         if effort is None:
             effort = jnp.zeros_like(q)
         if self.motors is None and not self.joint_limits:
             acceleration = self.robot.forward_dynamics(q, velocity, effort)
-            velocity = velocity + self.time_step * acceleration
+            velocity = velocity + duration * acceleration
         else:
             velocity = constrained_velocity(
                 self.robot,
                 q,
                 velocity,
                 effort,
-                self.time_step,
+                duration,
                 max_velocity=MAX_VELOCITY,
                 joint_limits=self.joint_limits,
                 motors=self.motors,
@@ -164,7 +175,7 @@ class Twin(Jittable):
                 targets=action,
             )
         velocity = jnp.clip(velocity, -MAX_VELOCITY, MAX_VELOCITY)
-        return jnp.concatenate([q + self.time_step * velocity, velocity])
+        return jnp.concatenate([q + duration * velocity, velocity])
 
 
 def linearise(

@@ -1,0 +1,131 @@
+"""A perceptron of state and action that sees and says numbers near 1.
+
+    y = μ_y + σ_y ∘ MLP((φ(s, a) − μ_x) / σ_x)
+
+The features φ are the state and the action as they are, but for angles that go round:
+of these the network sees sine and cosine, so that a turn more makes no difference.
+"""
+
+from collections.abc import Callable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from roboopt._jittable import Jittable
+from roboopt._typing import AnyArray
+from roboopt.data import Normaliser
+
+
+def identity(x: Float[Array, "..."]) -> Float[Array, "..."]:
+    """Return x."""
+    return x
+
+
+class ScaledNetwork(Jittable):
+    """`network(state, action)`: inputs normalised, outputs in their units."""
+
+    network: eqx.nn.MLP
+    inputs: Normaliser
+    outputs: Normaliser
+    state_size: int = eqx.field(static=True)
+    angles: tuple[int, ...] = eqx.field(static=True)
+    """The axes of the state that the network sees the sine and cosine of."""
+
+    def __init__(
+        self,
+        states: Float[AnyArray, "sample state"],
+        actions: Float[AnyArray, "_ act"],
+        outputs: Normaliser,
+        *,
+        key: PRNGKeyArray,
+        angles: tuple[int, ...] = (),
+        width: int = 64,
+        depth: int = 2,
+        activation: Callable[[Array], Array] = jnp.tanh,
+        final_activation: Callable[[Array], Array] = identity,
+        zero: bool = False,
+    ):
+        """Start from small random weights.
+
+        Args:
+            states: samples that the inputs are normalised by.
+            actions: the same.
+            outputs: what a 0 and a 1 of the perceptron stand for, axis by axis.
+            key: of the weights.
+            angles: axes of the state that are angles and go round.
+            width: neurons a hidden layer.
+            depth: hidden layers.
+            activation: of the hidden layers.
+            final_activation: of the last layer, before the outputs' units.
+            zero: whether the last layer starts at zero, and every output at its mean.
+
+        Raises:
+            ValueError: if there are no samples or not as many states as actions, an
+                angle is not an axis of the state, or `width` or `depth` is less than 1.
+        """
+        if len(states) != len(actions):
+            raise ValueError(
+                "`states` and `actions` must be as many, got "
+                f"{len(states)} and {len(actions)}."
+            )
+        size, angles = states.shape[-1], tuple(angles)
+        if len(set(angles)) < len(angles) or not set(angles) <= set(range(size)):
+            raise ValueError(
+                f"`angles` must name axes 0 to {size - 1} of the state once each, got "
+                f"{angles}."
+            )
+        if width < 1 or depth < 1:
+            raise ValueError(
+                f"`width` and `depth` must be at least 1, got {width} and {depth}."
+            )
+        self.state_size, self.angles = size, angles
+        self.inputs = Normaliser.of(jax.vmap(self.features)(states, actions))
+        self.outputs = outputs
+        network = eqx.nn.MLP(
+            self.inputs.size,
+            outputs.size,
+            width,
+            depth,
+            activation,
+            final_activation,
+            key=key,
+        )
+        if zero:
+            last = lambda mlp: (mlp.layers[-1].weight, mlp.layers[-1].bias)  # noqa: E731
+            network = eqx.tree_at(last, network, replace_fn=jnp.zeros_like)
+        self.network = network
+
+    @property
+    def action_size(self) -> int:
+        """Return the size of an action."""
+        return self.inputs.size - self.state_size - len(self.angles)
+
+    def features(
+        self, state: Float[AnyArray, " state"], action: Float[AnyArray, " act"]
+    ) -> Float[Array, " feature"]:
+        """Return φ(s, a), before it is normalised."""
+        state, angles = jnp.asarray(state), np.array(self.angles, int)
+        straight = np.setdiff1d(np.arange(self.state_size), angles)
+        turned = state[angles]
+        parts = state[straight], jnp.sin(turned), jnp.cos(turned), jnp.asarray(action)
+        return jnp.concatenate(parts)
+
+    def __call__(
+        self, state: Float[AnyArray, " state"], action: Float[AnyArray, " act"]
+    ) -> Float[Array, " output"]:
+        """Return the outputs in their units.
+
+        Raises:
+            ValueError: if `state` or `action` is not of the size of the samples'.
+        """
+        expected = (self.state_size,), (self.action_size,)
+        if (state.shape, action.shape) != expected:
+            raise ValueError(
+                f"`state` and `action` must have shapes {expected[0]} and "
+                f"{expected[1]}, got {state.shape} and {action.shape}."
+            )
+        features = self.features(state, action)
+        return self.outputs.inverse(self.network(self.inputs(features)))
