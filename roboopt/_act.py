@@ -1,10 +1,12 @@
-"""What acts: a policy of the observation, or a plan of the time."""
+"""What acts: a policy of the observation, a plan of the time, a tracker of both."""
 
 from abc import abstractmethod
 from typing import Any
 
 import equinox as eqx
 from jaxtyping import Array, Float, Shaped
+
+from roboopt._typing import AnyArray
 
 
 class Plan(eqx.Module):
@@ -15,8 +17,23 @@ class Plan(eqx.Module):
         """Return the action at `time`."""
 
 
+class Tracker(eqx.Module):
+    """Feedback about a motion in time: `tracker(observation, time) -> action`."""
+
+    @abstractmethod
+    def __call__(
+        self, observation: Float[AnyArray, " obs"], time: Float[Array, ""]
+    ) -> Float[Array, " act"]:
+        """Return the action on `observation` at `time` [s]."""
+
+
 def act(
     model: Any, observation: Shaped[Array, "..."], time: Float[Array, ""]
 ) -> Shaped[Array, "..."]:
-    """Return what `model` does: a `Plan` sees the time, a policy the observation."""
+    """Return what `model` does: a policy sees the observation, a `Plan` the time.
+
+    A `Tracker` sees both.
+    """
+    if isinstance(model, Tracker):
+        return model(observation, time)
     return model(time) if isinstance(model, Plan) else model(observation)

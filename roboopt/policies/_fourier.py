@@ -1,0 +1,205 @@
+"""A periodic motion of all joints that stays within their limits and starts at rest.
+
+    q(t) = m + h s(t) / √(1 + T²),   s(t) = o + Σ_k α_k sin(kωt) + β_k cos(kωt)
+
+the finite Fourier series of Swevers et al. (1997, Optimal robot excitation and
+identification), whose derivatives are exact and whose band is known. Ours are the
+coordinates: m ± h is the joint's range and T = |o| + Σ_k √(α_k² + β_k²) bounds |s|, so
+any o, α and β stay inside; and Σ k α_k = Σ k² β_k = 0 by projection, so that q̇ and q̈
+are 0 at time 0.
+"""
+
+import math
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from roboopt._jittable import Jittable
+from roboopt._typing import AnyArray
+from roboopt.dynamics import Multibody
+
+MARGIN = 0.05  # of the range at each end, for what tracks the motion
+FREE_ANGLE = math.pi / 2  # each way, where a joint turns without limits [rad]
+FREE_LENGTH = 1.0  # each way, where it slides without limits [m]
+ROUND = 1e-12  # of T, that it has a slope at 0
+
+
+class FourierReference(Jittable):
+    """A motion `reference(time) -> (q, q̇, q̈)` of period `period`, at rest at time 0.
+
+    The arrays may hold any numbers: the motion is within `lower` and `upper`.
+    """
+
+    offset: Float[Array, " joint"]
+    sine: Float[Array, "joint harmonic"]
+    cosine: Float[Array, "joint harmonic"]
+    lower: tuple[float, ...] = eqx.field(static=True)
+    upper: tuple[float, ...] = eqx.field(static=True)
+    """[rad or m]"""
+    period: float = eqx.field(static=True)
+    """[s]"""
+
+    def __init__(
+        self,
+        offset: Float[AnyArray, "..."],
+        sine: Float[AnyArray, "..."],
+        cosine: Float[AnyArray, "..."],
+        *,
+        lower: Float[AnyArray, "..."],
+        upper: Float[AnyArray, "..."],
+        period: float,
+    ):
+        """Take the series' coefficients, dimensionless.
+
+        Args:
+            offset: o of each joint.
+            sine: α of each joint and harmonic.
+            cosine: β of each joint and harmonic.
+            lower: ends of the joints' ranges [rad or m].
+            upper: likewise.
+            period: 2π/ω [s].
+
+        Raises:
+            ValueError: if the shapes differ, there are fewer than 2 harmonics, a range
+                is infinite or ends before it begins, or `period` is not positive.
+        """
+        joints = np.shape(offset)
+        if (
+            len(joints) != 1
+            or np.shape(sine) != np.shape(cosine)
+            or np.shape(sine)[:1] != joints
+            or np.ndim(sine) != 2
+        ):
+            raise ValueError(
+                "`sine` and `cosine` must have shape (joints, harmonics) and `offset` "
+                f"(joints,), got {np.shape(sine)}, {np.shape(cosine)} and {joints}."
+            )
+        _check_series(np.shape(sine)[1], period)
+        low, high = np.asarray(lower, float), np.asarray(upper, float)
+        if not (
+            low.shape == high.shape == joints
+            and np.all(np.isfinite(low) & np.isfinite(high) & (low <= high))
+        ):
+            raise ValueError(
+                "`lower` and `upper` must be finite and in this order at each of the "
+                f"{joints[0]} joints, got {low} and {high}."
+            )
+        self.offset = jnp.asarray(offset, float)
+        self.sine = jnp.asarray(sine, float)
+        self.cosine = jnp.asarray(cosine, float)
+        self.lower, self.upper = tuple(low.tolist()), tuple(high.tolist())
+        self.period = float(period)
+
+    @classmethod
+    def random(
+        cls,
+        robot: Multibody,
+        period: float,
+        harmonics: int,
+        key: PRNGKeyArray,
+        *,
+        range_share: float = 0.5,
+    ) -> "FourierReference":
+        """Draw a motion within the limits of `robot`, with 5 % to spare at each end.
+
+        Revolute joints without limits, or with wider ones than ±2π, get ±π/2 about 0,
+        prismatic ones without limits ±1 m. A joint locked by its limits stays there.
+
+        Args:
+            robot: whose joints move.
+            period: [s].
+            harmonics: at least 2, those of 1/period.
+            key: of the draw.
+            range_share: T/√(1 + T²): the most that a joint strays from the middle of
+                its range, as a part of half the range.
+
+        Raises:
+            ValueError: if `period` is not positive, there are fewer than 2 harmonics,
+                or `range_share` is not between 0 and 1.
+        """
+        _check_series(harmonics, period)
+        if not 0 < range_share < 1:
+            raise ValueError(
+                f"`range_share` must be between 0 and 1, got {range_share}."
+            )
+        lower, upper = _ranges(robot)
+        joints = len(lower)
+        drawn = jax.random.normal(key, (joints, 2 * harmonics + 1))
+        # Higher harmonics are faster: in velocity all weigh the same.
+        order = jnp.arange(1, harmonics + 1)[None]
+        reference = cls(
+            drawn[:, 0],
+            drawn[:, 1 : harmonics + 1] / order,
+            drawn[:, harmonics + 1 :] / order,
+            lower=lower,
+            upper=upper,
+            period=period,
+        )
+        wanted = range_share / math.sqrt(1 - range_share**2)
+        _, sine, cosine, reach = reference._series()
+        factor = wanted / reach
+        return cls(
+            factor * reference.offset,
+            factor[:, None] * sine,
+            factor[:, None] * cosine,
+            lower=lower,
+            upper=upper,
+            period=period,
+        )
+
+    @property
+    def harmonics(self) -> int:
+        """Return how many there are."""
+        return self.sine.shape[-1]
+
+    def _series(self) -> tuple[Array, Array, Array, Array]:
+        """Return o, and α and β of a start at rest, and T."""
+        order = jnp.arange(1, self.harmonics + 1, dtype=self.sine.dtype)
+        sine = _orthogonal(self.sine, order)
+        cosine = _orthogonal(self.cosine, order**2)
+        strays = jnp.sqrt(sine**2 + cosine**2 + ROUND).sum(-1)
+        return self.offset, sine, cosine, strays + jnp.sqrt(self.offset**2 + ROUND)
+
+    def __call__(
+        self, time: float | Float[AnyArray, ""]
+    ) -> tuple[Float[Array, " joint"], Float[Array, " joint"], Float[Array, " joint"]]:
+        """Return positions [rad or m], velocities and accelerations at `time` [s]."""
+        offset, sine, cosine, reach = self._series()
+        lower, upper = (jnp.asarray(x, offset.dtype) for x in (self.lower, self.upper))
+        scale = (upper - lower) / 2 / jnp.sqrt(1 + reach**2)
+        rate = 2 * np.pi / self.period * jnp.arange(1, self.harmonics + 1)
+        rate = rate.astype(offset.dtype)
+        s, c = jnp.sin(rate * time), jnp.cos(rate * time)
+        position = offset + sine @ s + cosine @ c
+        velocity = sine @ (rate * c) - cosine @ (rate * s)
+        acceleration = -(sine @ (rate**2 * s) + cosine @ (rate**2 * c))
+        middle = (lower + upper) / 2
+        return middle + scale * position, scale * velocity, scale * acceleration
+
+
+def _orthogonal(rows: Array, normal: Array) -> Array:
+    """Return the rows less their part along `normal`."""
+    return rows - jnp.outer(rows @ normal, normal) / (normal @ normal)
+
+
+def _check_series(harmonics: int, period: float) -> None:
+    if harmonics < 2:
+        raise ValueError(
+            f"`harmonics` must be at least 2 for a start at rest, got {harmonics}."
+        )
+    if not 0 < period < math.inf:
+        raise ValueError(f"`period` must be positive and finite, got {period}.")
+
+
+def _ranges(robot: Multibody) -> tuple[np.ndarray, np.ndarray]:
+    """Return where the joints may be asked to go."""
+    lower, upper = np.asarray(robot.lower), np.asarray(robot.upper)
+    revolute = np.array(robot.revolute)
+    free = ~np.array(robot.limited) | ~np.isfinite(lower) | ~np.isfinite(upper)
+    free |= revolute & (np.maximum(np.abs(lower), np.abs(upper)) > 2 * np.pi)
+    wide = np.where(revolute, FREE_ANGLE, FREE_LENGTH)
+    spare = np.where(free, 0.0, MARGIN * (upper - lower))
+    return np.where(free, -wide, lower + spare), np.where(free, wide, upper - spare)

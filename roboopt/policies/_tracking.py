@@ -1,0 +1,139 @@
+"""Tracking a motion: what the robot takes to make it, and feedback on what is off.
+
+    u = M(q_d) q̈_d + h(q_d, q̇_d) + D q̇_d + K_p (q_d − q) + K_d (q̇_d − q̇)
+
+with the robot computed at the desired motion only, so that what is wrong about it
+pushes, and cannot destabilise (Kelly and Salgado, 1994, PD control with computed
+feedforward of robot manipulators); joint damping D too, at the desired velocity. In
+steps of Δt that holds while max eig(M⁻¹ (D + K_d)) Δt < 2, to which gains are sized
+here along the whole motion.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from roboopt._act import Tracker
+from roboopt._frozen import Frozen
+from roboopt._typing import AnyArray
+from roboopt.dynamics import Multibody
+from roboopt.policies._fourier import FourierReference
+from roboopt.policies._pd import DAMPING, OSCILLATION, PDGravityCompensation
+
+STABLE = 2.0  # max eig(M⁻¹ (D + K_d)) Δt
+INSTANTS = 50  # of the period, at which M is looked at
+
+
+class TrackingController(Tracker):
+    """Follows `reference(time) -> (q, q̇, q̈)` on the observations [q, q̇, ...].
+
+    The gains are the exponentials of what is tuned, and so positive.
+    """
+
+    log_stiffness: Float[Array, " joint"]
+    log_damping: Float[Array, " joint"]
+    robot: Frozen[Multibody]
+    reference: Frozen[Any]
+
+    def __init__(
+        self,
+        robot: Multibody,
+        reference: Any,
+        stiffness: Float[AnyArray, "..."],
+        damping: Float[AnyArray, "..."],
+    ):
+        """Follow `reference` with a gain of each kind for each joint of `robot`.
+
+        Args:
+            robot: as far as it is known; actuated at every joint.
+            reference: `reference(time) -> (q, q̇, q̈)`, such as a `FourierReference`.
+            stiffness: K_p [N·m/rad or N/m].
+            damping: K_d [N·m·s/rad or N·s/m].
+
+        Raises:
+            ValueError: if a gain is missing or not positive.
+        """
+        gains = PDGravityCompensation(robot, stiffness, damping)
+        self.log_stiffness, self.log_damping = gains.log_stiffness, gains.log_damping
+        self.robot = Frozen(robot)
+        self.reference = Frozen(reference)
+
+    @classmethod
+    def from_limits(
+        cls,
+        robot: Multibody,
+        reference: FourierReference,
+        effort_limits: Any,
+        time_step: float,
+    ) -> "TrackingController":
+        """Choose gains that track as stiffly as motors and time step allow.
+
+        They begin as those of `PDGravityCompensation.from_limits`. At 50 instants of
+        the motion, with joints that move each other, K_p may then turn the fastest mode
+        by 0.2 of a radian in a step, and K_d take half of its speed, or half of what
+        the joints' damping leaves up to the bound of stability, where that is less.
+
+        Args:
+            robot: as far as it is known.
+            reference: the motion, over its period.
+            effort_limits: of every joint [N·m or N].
+            time_step: Δt of the control [s].
+
+        Raises:
+            ValueError: if an argument is not positive, or the robot's own damping
+                diverges in steps of `time_step`.
+        """
+        guess = PDGravityCompensation.from_limits(
+            robot, effort_limits, time_step, saturation=0.05, damping_ratio=1.0
+        )
+        times = jnp.linspace(0.0, reference.period, INSTANTS, endpoint=False)
+        q, _, _ = jax.vmap(reference)(times)
+        matrices = np.asarray(jax.vmap(robot.mass_matrix)(q))
+        own = _fastest(matrices, robot.damping) * time_step
+        if own >= STABLE:
+            raise ValueError(
+                "`time_step` must be short enough for the joints' damping, of which a "
+                f"step may take less than {STABLE:g} times the speed, got {time_step}, "
+                f"with which it takes {own:.3g}."
+            )
+        stiff = _fastest(matrices, guess.stiffness) * time_step**2
+        damped = _fastest(matrices, guess.damping) * time_step
+        room = min(DAMPING, (STABLE - own) / 2)
+        return cls(
+            robot,
+            reference,
+            guess.stiffness * min(1.0, OSCILLATION**2 / stiff),
+            guess.damping * min(1.0, room / damped),
+        )
+
+    @property
+    def stiffness(self) -> Float[Array, " joint"]:
+        """K_p [N·m/rad or N/m]."""
+        return jnp.exp(self.log_stiffness)
+
+    @property
+    def damping(self) -> Float[Array, " joint"]:
+        """K_d [N·m·s/rad or N·s/m]."""
+        return jnp.exp(self.log_damping)
+
+    def __call__(
+        self, observation: Float[AnyArray, " obs"], time: float | Float[Array, ""]
+    ) -> Float[Array, " act"]:
+        """Return the effort [N·m or N] on every joint at `time` [s]."""
+        robot = self.robot()
+        joints = self.log_stiffness.shape[0]
+        q, velocity = jnp.split(jnp.asarray(observation)[: 2 * joints], 2)
+        desired, speed, acceleration = self.reference()(time)
+        forward = robot.inverse_dynamics(desired, speed, acceleration)
+        feedback = self.stiffness * (desired - q) + self.damping * (speed - velocity)
+        return forward + feedback
+
+
+def _fastest(matrices: np.ndarray, gains: Any) -> float:
+    """Return the largest eigenvalue of M⁻¹ diag(gains) over all M."""
+    root = np.sqrt(np.asarray(gains, float))
+    inverse = np.linalg.inv(matrices)
+    return float(np.linalg.eigvalsh(root[:, None] * inverse * root).max())
