@@ -96,6 +96,26 @@ class Sum(Objective):
                 result[label] = Term(term.value, weight * term.weight, term.unit)
         return result
 
+    def residuals(self, model: Any, batch: Any) -> Float[Array, " residual"]:
+        """Return the parts' residuals in one vector, half whose mean square is the sum.
+
+        Raises:
+            ValueError: if a part has no residuals.
+        """
+        found = []
+        for weight, part in self.parts:
+            if not hasattr(part, "residuals"):
+                raise ValueError(
+                    "`objective` must consist of parts with residuals, got "
+                    f"{type(part).__name__}."
+                )
+            own = jnp.ravel(part.residuals(model, batch))  # type: ignore
+            found.append((weight, own))
+        count = sum(own.size for _, own in found)
+        return jnp.concatenate(
+            [jnp.sqrt(weight * count / own.size) * own for weight, own in found]
+        )
+
 
 def _parts(objective: Objective) -> tuple[tuple[Any, Objective], ...]:
     return objective.parts if isinstance(objective, Sum) else ((1.0, objective),)

@@ -1,0 +1,253 @@
+"""Multiple shooting: the state at the beginning of every window is fitted as well.
+
+    L(f, s) = 1/(2N) · (Σ_k ((ŝ_k − y_k) / σ)² + Σ_w ((ŝ_w(t_{w+1}) − s_{w+1}) / γ)²)
+
+with measured states y_k and windows w that begin at states s_w of their own, unknowns
+beside the parameters (Bock, 1981; Bock, Kostina and Schlöder, 2007). What was never
+measured needs no guess that is taken for true, noise in a measured start is not
+predicted from, and an unstable motion grows over one window only, while the gaps, here
+soft with a scale γ, hold the whole recording together.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from roboopt._jittable import Jittable
+from roboopt._typing import AnyArray
+from roboopt.data import Trajectory, differentiate
+from roboopt.dynamics import Gaussian
+from roboopt.objectives._objective import Term
+from roboopt.objectives._prediction_error import cut, predict, state_size, wrapped
+from roboopt.objectives._residuals import ResidualObjective
+
+
+class Shooting(Jittable):
+    """A dynamics, and the states that the windows of its recordings begin at.
+
+    Both are trained: the dynamics as it would be alone, and all of `states`.
+    """
+
+    dynamics: Callable[[Array, Array], Any]
+    states: Float[Array, "window state"]
+
+    @classmethod
+    def of(
+        cls,
+        dynamics: Callable[[Array, Array], Any],
+        batch: Trajectory,
+        horizon: int,
+        *,
+        velocities: bool = True,
+        wraps: tuple[bool, ...] | None = None,
+    ) -> "Shooting":
+        """Start every window at the state that was measured there.
+
+        Velocities that were not measured are differences of the positions.
+
+        Args:
+            dynamics: `dynamics(state, action) -> next_state`.
+            batch: one trajectory, or several of equal length.
+            horizon: steps a window, as in `MultipleShooting`.
+            velocities: whether the second half of a state was measured; if not, it is
+                ignored. Where it is NaN it was not.
+            wraps: as in `MultipleShooting`.
+
+        Raises:
+            ValueError: as `MultipleShooting.errors`; if what was measured is not
+                finite, or velocities are not and there are no two halves, or fewer than
+                3 samples, to take differences of.
+        """
+        _check_horizon(horizon)
+        size = state_size(dynamics, batch.observations.shape[-1])
+        if wraps is not None and len(wraps) != size:
+            raise ValueError(
+                f"`wraps` must hold one for each of the {size} state coordinates, got "
+                f"{len(wraps)}."
+            )
+        states = np.array(batch.observations[..., :size])
+        half = size // 2
+        absent = np.isnan(states) | (np.arange(size) >= (size if velocities else half))
+        absent[..., :half] = False
+        if absent.any():
+            if size % 2:
+                raise ValueError(
+                    "`batch` must hold states [q, q̇] where velocities were not "
+                    f"measured, got {size} coordinates."
+                )
+            rates = _differences(batch, states[..., :half], wraps)
+            states = np.where(absent, np.concatenate([rates, rates], -1), states)
+        if not np.isfinite(states).all():
+            first = tuple(int(i) for i in np.argwhere(~np.isfinite(states))[0])
+            raise ValueError(
+                "`batch` must be finite, but for velocities that were not measured, "
+                f"got {states[first]} at {first} of its observations."
+            )
+        windows = cut(dynamics, replace(batch, observations=states), horizon, 0)
+        return cls(dynamics, windows.states[:, 0])
+
+    def __call__(self, state: Float[Array, " state"], action: Array) -> Any:
+        """Return what the dynamics does."""
+        return self.dynamics(state, action)
+
+
+class MultipleShooting(ResidualObjective):
+    """The errors of windows that begin where `Shooting` has them, and their gaps.
+
+    It takes the whole recording at a time: every window has its unknowns, and the more
+    of them, the longer a step of `least_squares` takes. With positions alone:
+
+        noise, jumps = np.array([0.001, np.inf]), np.array([0.001, 0.005])
+        objective = MultipleShooting(25, scale=noise, gap_scale=jumps)
+        start = Shooting.of(pendulum, recording, 25, velocities=False)
+        fitted = least_squares(objective, start, recording).model.dynamics
+
+    Every sample counts once, so that with closed gaps this is the output error of the
+    whole recording from the best first state. The last window of a trajectory ends
+    where it ends; it begins inside the one before, which is then judged up to there.
+    """
+
+    horizon: int = eqx.field(static=True)
+    """Steps a window: few where the motion is unstable, or the start a poor one."""
+    scale: Float[AnyArray, " state"]
+    """One a state coordinate, in its unit, such as the noise's standard deviation;
+    infinite where it was not measured. Its data must still be finite: fill in 0."""
+    gap_scale: Float[AnyArray, " state"]
+    """How far, a coordinate, a window may end from the beginning of the next: what of
+    the motion in a window the dynamics need not explain. The less, the more steps."""
+    wraps: tuple[bool, ...] | None = eqx.field(static=True, default=None)
+    """Which coordinates are angles that count modulo 2π; none of them if None."""
+
+    def __check_init__(self):
+        _check_horizon(self.horizon)
+        _check_scale("scale", self.scale, unmeasured=True)
+        _check_scale("gap_scale", self.gap_scale, unmeasured=False)
+
+    def errors(self, model: Any, batch: Trajectory) -> Float[Array, "sample state"]:
+        """Return predicted less measured states, in their units, in order of time.
+
+        Args:
+            model: a `Shooting` of the same batch and horizon.
+            batch: one trajectory, or several of equal length.
+
+        Raises:
+            ValueError: if `model` has no states or those of other windows, `batch` is
+                shorter than `horizon`, the dynamics returns a Gaussian, or its steps
+                are not the recorded ones and it has no `advance`.
+        """
+        return self._errors_and_gaps(model, batch)[0]
+
+    def gaps(self, model: Any, batch: Trajectory) -> Float[Array, "gap state"]:
+        """Return where windows lead less where the next ones of their trajectory begin.
+
+        Raises:
+            ValueError: as `errors`.
+        """
+        return self._errors_and_gaps(model, batch)[1]
+
+    def residuals(self, model: Any, batch: Trajectory) -> Float[Array, "row state"]:
+        """Return the scaled errors, 0 where nothing was measured, and then the gaps.
+
+        Raises:
+            ValueError: as `errors`.
+        """
+        return jnp.concatenate(self._scaled(model, batch))
+
+    def terms(self, model: Any, batch: Trajectory) -> dict[str, Term]:
+        """Return the shares of errors and gaps in half the residuals' mean square."""
+        errors, gaps = self._scaled(model, batch)
+        each = 0.5 / (errors.size + gaps.size)
+        return {
+            "prediction_error": Term(each * jnp.sum(errors**2), 1.0, "1"),
+            "gaps": Term(each * jnp.sum(gaps**2), 1.0, "1"),
+        }
+
+    def _scaled(self, model: Any, batch: Trajectory) -> tuple[Array, Array]:
+        errors, gaps = self._errors_and_gaps(model, batch)
+        if not self.scale.shape == self.gap_scale.shape == errors.shape[1:]:
+            raise ValueError(
+                "`scale` and `gap_scale` must hold one for each of the "
+                f"{errors.shape[1]} state coordinates, got shapes {self.scale.shape} "
+                f"and {self.gap_scale.shape}."
+            )
+        scale = jnp.asarray(self.scale, errors.dtype)[None]
+        measured = jnp.isfinite(scale)
+        scaled = jnp.where(measured, errors / jnp.where(measured, scale, 1.0), 0.0)
+        return scaled, gaps / jnp.asarray(self.gap_scale, gaps.dtype)[None]
+
+    def _errors_and_gaps(self, model: Any, batch: Trajectory) -> tuple[Array, Array]:
+        if not hasattr(model, "states") or not hasattr(model, "dynamics"):
+            raise ValueError(
+                f"`model` must be a `Shooting`, got {type(model).__name__}."
+            )
+        windows = cut(model.dynamics, batch, self.horizon, 0)
+        begins = model.states
+        if begins.shape != windows.states[:, 0].shape:
+            raise ValueError(
+                "`model` must hold one state for each window, "
+                f"{windows.states[:, 0].shape}, got shape {begins.shape}: make it with "
+                "`Shooting.of` of the same batch and horizon."
+            )
+        after = jax.vmap(lambda *w: predict(model.dynamics, windows, *w))(
+            begins, windows.actions, windows.durations
+        )
+        if isinstance(after, Gaussian):
+            raise ValueError(
+                "`model.dynamics` must predict states for a sum of squares, got a "
+                "Gaussian."
+            )
+        nodes = jnp.concatenate([begins[:, None], after], 1)
+        # The step of each window at which the next begins, and the sample is its own.
+        steps = batch.actions.shape[-2]
+        first = np.minimum(np.arange(0, steps, self.horizon), steps - self.horizon)
+        judged = np.append(np.diff(first), self.horizon + 1)
+        judged = np.tile(judged, len(begins) // len(first))
+        window, node = np.nonzero(np.arange(self.horizon + 1) < judged[:, None])
+        errors = (nodes - windows.states)[window, node]
+        before = np.flatnonzero(judged <= self.horizon)
+        gaps = nodes[before, judged[before]] - begins[before + 1]
+        return wrapped(errors, self.wraps), wrapped(gaps, self.wraps)
+
+
+def _differences(
+    batch: Trajectory, positions: np.ndarray, wraps: tuple[bool, ...] | None
+) -> np.ndarray:
+    """Return the rates of positions."""
+    half = positions.shape[-1]
+    if wraps is not None:
+        turning = np.array(wraps[:half], bool)
+        positions = np.where(turning, np.unwrap(positions, axis=-2), positions)
+    flat = positions.reshape(-1, *positions.shape[-2:])
+    times = batch.times
+    if times is None:
+        times = batch.time_step * np.arange(batch.steps + 1)
+        times = np.broadcast_to(times, flat.shape[:-1])
+    rates = map(differentiate, flat, np.reshape(times, flat.shape[:-1]))
+    return np.stack(list(rates)).reshape(positions.shape)
+
+
+def _check_horizon(horizon: int) -> None:
+    if horizon < 1:
+        raise ValueError(f"`horizon` must be at least 1 step, got {horizon}.")
+
+
+def _check_scale(name: str, scale: Any, *, unmeasured: bool) -> None:
+    if not isinstance(scale, AnyArray) or isinstance(
+        scale,
+        jax.core.Tracer,  # pyright: ignore
+    ):
+        return
+    values = np.asarray(scale)
+    finite = np.isfinite(values)
+    right = finite.any() if unmeasured else finite.all()
+    if values.ndim != 1 or not np.all(values > 0) or not right:
+        raise ValueError(
+            f"`{name}` must hold one positive number a state coordinate, "
+            f"{'one' if unmeasured else 'all'} of them finite, got {values}."
+        )

@@ -1,0 +1,43 @@
+"""A prior: how far a model's parameters are from what was thought of them before.
+
+    L(θ) = 1/(2n) · Σ_i ((θ_i − θ⁰_i) / s_i)²
+
+Beside a least-squares objective of N residuals in units of their noise, the weight n/N
+makes the sum the posterior of Gaussian beliefs of standard deviation s.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from roboopt.objectives._residuals import ResidualObjective
+
+
+class Prior(ResidualObjective):
+    """Holds the arrays that `where(model)` names near those of `centre`."""
+
+    centre: Any
+    """A model like the one that is fitted."""
+    where: Callable[[Any], Any] = eqx.field(static=True)
+    scale: Any = 1.0
+    """Standard deviations, a number or a tree of arrays as `where` returns it, in the
+    parameters' own units; for `ParametricTwin.coordinates` of a mass, of its log."""
+
+    def __check_init__(self):
+        for leaf in jax.tree.leaves(self.scale):
+            if not np.all(np.asarray(leaf) > 0):
+                raise ValueError(f"`scale` must be positive, got {leaf}.")
+
+    def residuals(self, model: Any, batch: Any) -> Float[Array, "..."]:
+        """Return the scaled differences; `batch` is of no matter."""
+        here, there = self.where(model), self.where(self.centre)
+        scale = self.scale
+        if jax.tree.structure(scale) != jax.tree.structure(here):
+            scale = jax.tree.map(lambda _: self.scale, here)
+        apart = jax.tree.map(lambda a, b, s: (a - b) / s, here, there, scale)
+        return jnp.concatenate([jnp.ravel(x) for x in jax.tree.leaves(apart)])

@@ -1,0 +1,324 @@
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hand_twins import pendulum_twin, record
+from jax.test_util import check_grads
+
+from roboopt import Gaussian, Huber, ParametricTwin, PredictionError, Trajectory
+
+
+class Factor(eqx.Module):
+    """s' = k s + a, on one coordinate."""
+
+    k: jax.Array
+
+    def __call__(self, state, action):
+        return self.k * state + action
+
+
+class Flow(eqx.Module):
+    """ds/dt = k s + a, in steps of Euler's; of 0.1 s where none is told."""
+
+    k: jax.Array
+    time_step: float | None = eqx.field(static=True, default=0.1)
+
+    def __call__(self, state, action):
+        return self.advance(state, action, 0.1)
+
+    def advance(self, state, action, duration):
+        return state + duration * (self.k * state + action)
+
+
+class Guess(eqx.Module):
+    """Factor, and how sure it is."""
+
+    k: jax.Array
+    variance: jax.Array
+
+    def __call__(self, state, action):
+        return Gaussian(self.k * state + action, self.variance)
+
+
+def factor(k):
+    return Factor(jnp.array(k))
+
+
+def recording(*states, actions=None, time_step=0.1, times=None):
+    states = np.array(states, float)
+    states = states[:, None] if states.ndim == 1 else states
+    size = (len(states) - 1, states.shape[1])
+    actions = np.zeros(size) if actions is None else np.array(actions, float)[:, None]
+    return Trajectory(states, actions, time_step, times=times)
+
+
+ONE = np.ones(1)
+DOUBLING = recording(1, 2, 4, 8, 16)
+
+
+def test_value_and_gradient_by_hand():
+    # One step, k = 3: errors 3·1 − 2, 3·2 − 4 and, with the action 1, 3·4 + 1 − 8, each
+    # over 2: L = (1 + 4 + 25)/(2·3·4) = 1.25, dL/dk = (1·1 + 2·2 + 5·4)/(3·4) = 25/12.
+    batch = recording(1, 2, 4, 8, actions=[0, 0, 1])
+    objective = PredictionError(horizon=1, scale=2 * ONE)
+    value, grad = eqx.filter_value_and_grad(objective)(factor(3.0), batch)
+    np.testing.assert_allclose([value, grad.k], [1.25, 25 / 12], rtol=1e-14)
+    terms = objective.terms(factor(3.0), batch)
+    assert list(terms) == ["prediction_error"]
+    assert terms["prediction_error"].unit == "1"
+
+
+def test_inside_a_window_predictions_run_open_loop():
+    # From 1: 3 and 9 for 2 and 4; from 4: 12 and 36 for 8 and 16.
+    errors = PredictionError(horizon=2).errors(factor(3.0), DOUBLING)
+    np.testing.assert_array_equal(errors[..., 0], [[1.0, 5.0], [4.0, 20.0]])
+    # The whole where no horizon is said: 3, 9, 27, 81 for 2, 4, 8, 16.
+    errors = PredictionError().errors(factor(3.0), DOUBLING)
+    np.testing.assert_array_equal(errors[..., 0], [[1.0, 5.0, 19.0, 65.0]])
+
+
+def test_the_last_window_is_shifted_to_end_at_the_end():
+    # Four steps in windows of three: from 1, and once more from 2.
+    errors = PredictionError(horizon=3).errors(factor(3.0), DOUBLING)
+    np.testing.assert_array_equal(errors[..., 0], [[1, 5, 19], [2, 10, 38]])
+
+
+def test_a_lead_is_not_predicted():
+    errors = PredictionError(horizon=2, lead=1).errors(factor(3.0), DOUBLING)
+    # From 2 (6 and 18 for 4 and 8), and from 4, shifted to the end.
+    np.testing.assert_array_equal(errors[..., 0], [[2, 10], [4, 20]])
+    errors = PredictionError(lead=3).errors(factor(3.0), DOUBLING)
+    np.testing.assert_array_equal(errors[..., 0], [[8]])
+
+
+def test_a_batch_is_its_trajectories():
+    batch = jax.tree.map(lambda x: np.stack([x, 2 * x]), DOUBLING)
+    error = PredictionError(horizon=2).errors(factor(3.0), batch)
+    alone = PredictionError(horizon=2).errors(factor(3.0), DOUBLING)
+    np.testing.assert_array_equal(error, np.concatenate([alone, 2 * alone]))
+
+
+def test_its_residuals_are_its_value():
+    objective = PredictionError(horizon=2, loss=Huber(1.0))
+    residuals = objective.residuals(factor(3.0), DOUBLING)
+    value = objective(factor(3.0), DOUBLING)
+    np.testing.assert_allclose(0.5 * jnp.mean(residuals**2), value, rtol=1e-15)
+
+
+def test_the_scale_is_the_change_over_a_window():
+    # Over one step 1, 2, 4 and 8: √(85/4); errors at k = 3 are these too, so L = ½.
+    assert PredictionError(horizon=1)(factor(3.0), DOUBLING) == pytest.approx(0.5)
+    # Over two: 1, 3, 4, 12, and errors 1, 5, 4, 20.
+    value = PredictionError(horizon=2)(factor(3.0), DOUBLING)
+    assert value == pytest.approx(0.5 * (1 + 25 + 16 + 400) / (1 + 9 + 16 + 144))
+    # What never changes is taken as it is.
+    assert PredictionError(horizon=1)(factor(3.0), recording(1, 1)) == 0.5 * 2**2
+
+
+def test_the_unit_of_a_coordinate_does_not_matter():
+    batch = recording([1, 0.1], [2, 0.4], [4, 0.3])
+    ours = PredictionError(horizon=1)(factor(3.0), batch)
+    observations = batch.observations * np.array([1.0, 180 / np.pi])
+    degrees = Trajectory(observations, batch.actions, 0.1)
+    assert PredictionError(horizon=1)(factor(3.0), degrees) == pytest.approx(ours)
+
+
+def test_what_was_not_measured_does_not_count():
+    batch = recording([1, 7], [2, -3])
+    objective = PredictionError(scale=np.array([0.5, np.inf]))
+    # (3 − 2)/0.5 = 2, of two residuals.
+    value, grad = eqx.filter_value_and_grad(objective)(factor(3.0), batch)
+    np.testing.assert_allclose([value, grad.k], [0.5 * 4 / 2, 2 * 2 / 2])
+
+
+def test_angles_count_modulo_a_turn():
+    batch = recording([3.0, 3.0], [-3.0, -3.0])
+    objective = PredictionError(wraps=(True, False), scale=np.ones(2))
+    errors = objective.errors(factor(1.0), batch)
+    np.testing.assert_allclose(errors[0, 0], [6 - 2 * np.pi, 6.0], rtol=1e-14)
+    # The automatic scale is of changes that wrap too: 2π − 6, not 6.
+    auto = PredictionError(wraps=(True, False))(factor(1.0), batch)
+    assert auto == pytest.approx(0.5)
+
+
+def test_huber_by_hand():
+    # At threshold 1 errors of 1, 2, 4, 8 cost ½, 1.5, 3.5 and 7.5.
+    objective = PredictionError(horizon=1, scale=ONE, loss=Huber(1.0))
+    assert objective(factor(3.0), DOUBLING) == pytest.approx(13 / 4)
+
+
+def test_the_likelihood_of_a_gaussian_by_hand():
+    # Errors of 1 and 2 over a scale of 2, with the variance 1/4 of 2²: ½·(¼ + 1)/2/¼ +
+    # ½ log ¼, in which d/d(variance) is −½ (¼ + 1)/2/(¼)² /4 + ½/variance.
+    batch = recording(1, 2, 4)
+    guess = Guess(jnp.array(3.0), jnp.ones(1))
+    objective = PredictionError(horizon=1, scale=2 * ONE)
+    value, grad = eqx.filter_value_and_grad(objective)(guess, batch)
+    assert value == pytest.approx(1.25 + 0.5 * np.log(0.25))
+    assert grad.variance[0] == pytest.approx(-1.25 + 0.5)
+    assert list(objective.terms(guess, batch)) == ["negative_log_likelihood"]
+    with pytest.raises(ValueError, match="must predict states for a sum of squares"):
+        objective.residuals(guess, batch)
+
+
+def test_the_means_of_gaussians_are_followed():
+    guess = Guess(jnp.array(3.0), jnp.ones(1))
+    np.testing.assert_array_equal(
+        PredictionError().errors(guess, DOUBLING),
+        PredictionError().errors(factor(3.0), DOUBLING),
+    )
+
+
+def test_a_likelihood_leaves_out_what_was_not_measured():
+    batch = recording([1, 7], [2, -3])
+    guess = Guess(jnp.array(3.0), jnp.full(2, 0.25))
+    objective = PredictionError(scale=np.array([1.0, np.inf]))
+    # ½·1²/¼ + ½ log ¼ of the first, 0 of the second.
+    expected = (2 + 0.5 * np.log(0.25)) / 2
+    assert objective(guess, batch) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    "weigh, expected",
+    [
+        # At the states 1 and 2 and actions 0 and 1; the errors are (1, 2) and (3, 5).
+        (lambda state, action: state[0], [[1.0, 2.0], [6.0, 10.0]]),
+        (
+            lambda state, action: jnp.array([1.0, action[1]]),
+            [[1.0, 0.0], [3.0, 5.0]],
+        ),
+        (lambda state, action: jnp.array([[2.0, 1.0]]), [[4.0], [11.0]]),
+    ],
+)
+def test_errors_may_be_weighed(weigh, expected):
+    batch = recording([1, 2], [2, 4], [4, 8], actions=[0, 1])
+    batch = Trajectory(batch.observations, np.repeat(batch.actions, 2, 1), 0.1)
+    objective = PredictionError(horizon=1, scale=np.ones(2), weigh=weigh)
+    residuals = objective.residuals(factor(3.0), batch)
+    np.testing.assert_array_equal(residuals[:, 0], expected)
+
+
+def test_another_sampling_step_is_simulated_in_substeps():
+    # 0.25 s in steps of at most 0.1 s are three of 1/12 s: (1 + 1.2/12)³ = 1.1³.
+    model = Flow(jnp.array(1.2))
+    errors = PredictionError().errors(model, recording(1, 0, time_step=0.25))
+    np.testing.assert_allclose(errors, 1.331, rtol=1e-14)
+    # A whole number of the model's steps is just that many, rounding or not.
+    errors = PredictionError().errors(model, recording(1, 0, time_step=3 * 0.1))
+    np.testing.assert_allclose(errors, 1.12**3, rtol=1e-14)
+    # And a shorter step is one.
+    errors = PredictionError().errors(model, recording(1, 0, time_step=0.05))
+    np.testing.assert_allclose(errors, 1.06, rtol=1e-14)
+
+
+def test_uneven_times_are_followed():
+    # Steps of 0.05 and 0.1 s: 1.06 and, from 2, 2·1.12.
+    batch = recording(1, 2, 3, time_step=0.075, times=np.array([0.0, 0.05, 0.15]))
+    errors = PredictionError(horizon=1).errors(Flow(jnp.array(1.2)), batch)
+    np.testing.assert_allclose(errors[..., 0], [[1.06 - 2], [2.24 - 3]], rtol=1e-13)
+    errors = PredictionError(horizon=1).errors(Flow(jnp.array(1.2), None), batch)
+    np.testing.assert_allclose(errors[..., 0], [[1.06 - 2], [2.24 - 3]], rtol=1e-13)
+
+
+@pytest.mark.parametrize("horizon", [1, 7, None])
+def test_the_twins_own_motions_have_no_error(horizon):
+    twin = pendulum_twin()
+    model = ParametricTwin(twin, ("mass", "damping"))
+    batch = record(twin, steps=20)
+    errors = jax.jit(PredictionError(horizon=horizon).errors)(model, batch)
+    np.testing.assert_allclose(errors, 0.0, atol=1e-13)
+
+
+def test_an_actuator_remembers_the_lead():
+    # What the robot feels at k was commanded at k − 2.
+    twin = pendulum_twin()
+    batch = record(twin, steps=20)
+    felt = np.asarray(batch.actions)
+    commanded = np.concatenate([felt[2:], felt[:2]])
+    late = Trajectory(batch.observations, commanded, batch.time_step)
+    model = ParametricTwin(twin, "delay")
+    model = eqx.tree_at(lambda m: m.coordinates, model, jnp.array([0.2]))
+    errors = jax.jit(PredictionError(horizon=6, lead=2).errors)(model, late)
+    np.testing.assert_allclose(errors, 0.0, atol=1e-13)
+    # Without its lead the first window does not know what it should feel.
+    errors = jax.jit(PredictionError(horizon=6).errors)(model, late)
+    assert np.abs(errors[0]).max() > 1e-3
+    np.testing.assert_allclose(errors[1:], 0.0, atol=1e-13)
+
+
+def test_the_state_comes_first_in_an_observation():
+    twin = pendulum_twin()
+    batch = record(twin, steps=5)
+    goal = np.full((6, 1), 9.0)
+    seen = Trajectory(
+        np.concatenate([batch.observations, goal], 1), batch.actions, batch.time_step
+    )
+    errors = PredictionError(horizon=5).errors(twin, seen)
+    assert errors.shape == (1, 5, 2)
+    np.testing.assert_allclose(errors, 0.0, atol=1e-13)
+
+
+def test_gradient_matches_finite_differences():
+    batch = recording([1, 7], [2, -3], [4, 2], [1, 1], [0, 2], actions=[1, 2, 0, 1])
+    batch = Trajectory(batch.observations, np.repeat(batch.actions, 2, 1), 0.1)
+    objective = PredictionError(horizon=3, loss=Huber(2.0))
+
+    @jax.jit
+    def value(gain):
+        return objective(Flow(gain), batch)
+
+    check_grads(value, (jnp.array(1.3),), order=1)
+
+
+@pytest.mark.parametrize(
+    "settings, match",
+    [
+        ({"horizon": 0}, "`horizon` must be at least 1 step, got 0"),
+        ({"lead": -1}, "`lead` must be at least 0 steps, got -1"),
+        ({"scale": np.array([1.0, 0.0])}, "`scale` must hold one positive number"),
+        ({"scale": jnp.array([jnp.inf, jnp.inf])}, "one of them finite"),
+    ],
+)
+def test_bad_settings_are_refused(settings, match):
+    with pytest.raises(ValueError, match=match):
+        PredictionError(**settings)
+
+
+@pytest.mark.parametrize(
+    "settings, model, batch, match",
+    [
+        (
+            {"horizon": 5},
+            factor(2.0),
+            DOUBLING,
+            r"`lead` \+ `horizon` = 5 steps, got 4",
+        ),
+        ({"lead": 4}, factor(2.0), DOUBLING, r"`lead` \+ `horizon` = 5 steps, got 4"),
+        ({"scale": np.ones(2)}, factor(2.0), DOUBLING, r"the 1 state coord.*\(2,\)"),
+        ({"wraps": (True,) * 2}, factor(2.0), DOUBLING, "the 1 state coord.*got 2"),
+        (
+            {},
+            factor(2.0),
+            recording(1, 2, times=np.array([0.0, 0.1])),
+            "`model` must have `advance.*uneven",
+        ),
+        (
+            {},
+            Trajectory,
+            jax.tree.map(lambda x: x[None, None], DOUBLING),
+            "`batch` must be one trajectory or a batch of them",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_refused(settings, model, batch, match):
+    with pytest.raises(ValueError, match=match):
+        PredictionError(**settings).residuals(model, batch)
+
+
+def test_another_step_needs_a_dynamics_that_can_take_it():
+    class Fixed(Factor):
+        time_step: float = eqx.field(static=True, default=0.1)
+
+    with pytest.raises(ValueError, match=r"`advance.*\(0.2 s\) are not its own \(0.1"):
+        PredictionError()(Fixed(jnp.array(2.0)), recording(1, 2, time_step=0.2))
