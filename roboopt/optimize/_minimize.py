@@ -15,7 +15,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from roboopt._frozen import Frozen
 from roboopt.optimize import _checkpoint
 from roboopt.optimize._bounds import Bound, intervals
 from roboopt.optimize._descent import (
@@ -30,6 +29,7 @@ from roboopt.optimize._optimizer import default_optimizer
 from roboopt.optimize._progress import show
 from roboopt.optimize._result import Result
 from roboopt.optimize._source import Everything, source
+from roboopt.optimize._trained import inside, partition
 
 CHUNK_SECONDS = 0.1
 TOLERANCE = 1e-6
@@ -105,7 +105,7 @@ def minimize(
     """
     began = time.perf_counter()
     _check(steps, tolerance, patience, seconds)
-    trained, rest, static = _partition(model, train)
+    trained, rest, static = partition(model, train)
     _check_model(trained, many)
     batches = source(data, batch_size)
     deterministic = isinstance(batches, Everything)
@@ -117,7 +117,7 @@ def minimize(
     problem = Problem(
         objective=objective,
         static=static,
-        intervals=intervals(trained, _inside(bounds, model, trained)),
+        intervals=intervals(trained, inside(bounds, model, trained)),
         source=batches,
         optimizer=_with_extra_args(optimizer),
         tolerance=jnp.asarray(float(tolerance)),
@@ -284,43 +284,6 @@ def _next_chunk(chunk: int, spent: float) -> int:
     return int(
         np.clip(chunk * CHUNK_SECONDS / max(spent, 1e-9), 1, min(CHUNK, 4 * chunk))
     )
-
-
-def _partition(model: Any, train: Any) -> tuple[Any, Any, Any]:
-    """Split into the leaves to train, the other arrays, and the rest."""
-    frozen = lambda x: isinstance(x, Frozen)  # noqa: E731
-    trainable = jax.tree.map(
-        lambda x: (
-            jax.tree.map(lambda _: False, x) if frozen(x) else eqx.is_inexact_array(x)
-        ),
-        model,
-        is_leaf=frozen,
-    )
-    if train is not None:
-        chosen = jax.tree.map(lambda _: False, model)
-        chosen = eqx.tree_at(
-            train, chosen, replace_fn=lambda node: jax.tree.map(lambda _: True, node)
-        )
-        trainable = jax.tree.map(lambda a, b: a and b, trainable, chosen)
-    trained, other = eqx.partition(model, trainable)
-    rest, static = eqx.partition(other, eqx.is_array)
-    if not jax.tree.leaves(trained):
-        raise ValueError(
-            "`model` must have a floating-point array to tune (numbers of Python are "
-            f"constants; `train` may leave none), got {jax.tree.structure(model)}."
-        )
-    return trained, rest, static
-
-
-def _inside(bounds: Sequence[Bound], model: Any, trained: Any) -> list[Bound]:
-    """Return the bounds, each checked to name leaves that are trained."""
-    for bound in bounds:
-        if not jax.tree.leaves(bound.where(trained)):
-            raise ValueError(
-                "`bounds` must name arrays that are tuned, got one that names "
-                f"{bound.where(model)}."
-            )
-    return list(bounds)
 
 
 def _check_model(trained: Any, many: bool) -> None:

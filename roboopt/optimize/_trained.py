@@ -1,0 +1,47 @@
+"""Which of a model's arrays are tuned, and which stay as they are."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+
+from roboopt._frozen import Frozen
+from roboopt.optimize._bounds import Bound
+
+
+def partition(model: Any, train: Any) -> tuple[Any, Any, Any]:
+    """Split into the leaves to train, the other arrays, and the rest."""
+    frozen = lambda x: isinstance(x, Frozen)  # noqa: E731
+    trainable = jax.tree.map(
+        lambda x: (
+            jax.tree.map(lambda _: False, x) if frozen(x) else eqx.is_inexact_array(x)
+        ),
+        model,
+        is_leaf=frozen,
+    )
+    if train is not None:
+        chosen = jax.tree.map(lambda _: False, model)
+        chosen = eqx.tree_at(
+            train, chosen, replace_fn=lambda node: jax.tree.map(lambda _: True, node)
+        )
+        trainable = jax.tree.map(lambda a, b: a and b, trainable, chosen)
+    trained, other = eqx.partition(model, trainable)
+    rest, static = eqx.partition(other, eqx.is_array)
+    if not jax.tree.leaves(trained):
+        raise ValueError(
+            "`model` must have a floating-point array to tune (numbers of Python are "
+            f"constants; `train` may leave none), got {jax.tree.structure(model)}."
+        )
+    return trained, rest, static
+
+
+def inside(bounds: Sequence[Bound], model: Any, trained: Any) -> list[Bound]:
+    """Return the bounds, each checked to name leaves that are trained."""
+    for bound in bounds:
+        if not jax.tree.leaves(bound.where(trained)):
+            raise ValueError(
+                "`bounds` must name arrays that are tuned, got one that names "
+                f"{bound.where(model)}."
+            )
+    return list(bounds)
