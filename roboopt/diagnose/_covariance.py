@@ -1,0 +1,48 @@
+"""The covariance of least-squares estimates, with the residuals' own noise.
+
+    C = (JᵀJ)⁻¹ Ω (JᵀJ)⁻¹,    Ω = Σ_{|k| ≤ L} (1 − |k|/(L + 1)) Σ_t g_t g_{t−k}ᵀ,
+
+with the scores g_t = J_tᵀ r_t of each instant (Newey and West, 1987). Where residuals
+are independent and alike it is s² (JᵀJ)⁻¹; where some outputs are noisier than others,
+or noise is smooth in time, as filtered signals have it, that would be too small.
+"""
+
+import numpy as np
+from jaxtyping import Float
+
+MOST_LAGS = 0.1  # of the instants
+UNRELATED = 2.0  # standard errors of an autocorrelation of 0
+
+
+def score_covariance(
+    residuals: Float[np.ndarray, "time output"],
+    slopes: Float[np.ndarray, "time output parameter"],
+) -> Float[np.ndarray, "parameter parameter"]:
+    """Return Ω, for residuals in the order of time."""
+    scores = np.einsum("toi,to->ti", slopes, residuals)
+    lags = correlated_lags(residuals)
+    omega = scores.T @ scores
+    for lag in range(1, lags + 1):
+        moved = scores[lag:].T @ scores[:-lag]
+        omega += (1 - lag / (lags + 1)) * (moved + moved.T)
+    count, parameters = residuals.size, slopes.shape[-1]
+    return omega * count / max(count - parameters, 1)
+
+
+def correlated_lags(residuals: Float[np.ndarray, "time output"]) -> int:
+    """Return over how many instants the noise hangs together, 0 if it is white.
+
+    Twice the first lag at which no output's autocorrelation stands out any more.
+    """
+    count = len(residuals)
+    centred = residuals - residuals.mean(0)
+    power = np.sum(centred**2, 0)
+    alive = power > 1e-28 * max(power.max(initial=0.0), 1e-300)
+    if count < 20 or not alive.any():
+        return 0
+    centred, power = centred[:, alive], power[alive]
+    for lag in range(1, int(MOST_LAGS * count)):
+        related = np.abs(np.sum(centred[lag:] * centred[:-lag], 0)) / power
+        if np.median(related) < UNRELATED / np.sqrt(count):
+            return 2 * (lag - 1)
+    return int(MOST_LAGS * count)
