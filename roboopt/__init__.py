@@ -1,53 +1,111 @@
 """Whatever a robot learns, something is minimised: objectives and one optimizer."""
 
-from roboopt._act import Plan
+from roboopt._act import Plan, Tracker
 from roboopt._frozen import Frozen
-from roboopt.data import Trajectory, collect, load, save
+from roboopt.data import (
+    Trajectory,
+    collect,
+    load,
+    read_recordings,
+    save,
+    windows,
+)
+from roboopt.diagnose import Verdict, design_excitation, identifiability
 from roboopt.dynamics import (
+    Ensemble,
+    Gaussian,
+    GaussianNetworkDynamics,
     Multibody,
+    NetworkDynamics,
+    ParametricTwin,
     PositionMotors,
+    ResidualDynamics,
     Rollout,
     Twin,
     linearise,
     load_bullet,
     load_urdf,
+    write_urdf,
 )
-from roboopt.objectives import EnergyTaskCost, Objective, Term
-from roboopt.optimize import Bound, Result, Status, minimize
+from roboopt.identification import Identification, identify
+from roboopt.objectives import (
+    EachMember,
+    EffortError,
+    EnergyTaskCost,
+    Excitation,
+    Huber,
+    MultipleShooting,
+    Objective,
+    PredictionError,
+    Prior,
+    Shooting,
+    Squared,
+    Term,
+)
+from roboopt.optimize import Bound, Result, Status, least_squares, minimize
 from roboopt.policies import (
     EnergyShapingSwingUp,
+    FourierReference,
     LinearFeedback,
     NetworkPolicy,
     PDGravityCompensation,
     SplinePlan,
+    TrackingController,
 )
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Bound",
+    "EachMember",
+    "EffortError",
     "EnergyShapingSwingUp",
     "EnergyTaskCost",
+    "Ensemble",
+    "Excitation",
+    "FourierReference",
     "Frozen",
+    "Gaussian",
+    "GaussianNetworkDynamics",
+    "Huber",
+    "Identification",
     "LinearFeedback",
     "Multibody",
+    "MultipleShooting",
+    "NetworkDynamics",
     "NetworkPolicy",
     "Objective",
     "PDGravityCompensation",
+    "ParametricTwin",
     "Plan",
     "PositionMotors",
+    "PredictionError",
+    "Prior",
+    "ResidualDynamics",
     "Result",
     "Rollout",
+    "Shooting",
     "SplinePlan",
+    "Squared",
     "Status",
     "Term",
+    "Tracker",
+    "TrackingController",
     "Trajectory",
     "Twin",
+    "Verdict",
     "collect",
+    "design_excitation",
+    "identifiability",
+    "identify",
+    "least_squares",
     "linearise",
     "load",
     "load_bullet",
     "load_urdf",
     "minimize",
+    "read_recordings",
     "save",
+    "windows",
+    "write_urdf",
 ]

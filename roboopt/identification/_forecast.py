@@ -1,0 +1,90 @@
+"""Forecasts: how far open-loop predictions are off after a tenth of a second, or half.
+
+Each begins at measured states of runs that the fit did not see, and is compared with
+the measured states after it.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from roboopt.data import Trajectory, windows
+from roboopt.objectives import PredictionError
+
+STARTS = 5  # forecasts begun in the time that one takes
+
+
+@dataclass(frozen=True)
+class Forecasts:
+    """The root mean square error of each state coordinate after each time."""
+
+    seconds: list[float]
+    """The first is one step."""
+    rmse: dict[str, Float[np.ndarray, "time state"]]
+    """By model, in the coordinates' units."""
+
+    def ratio(self, model: str, other: str, joints: int) -> Float[np.ndarray, " time"]:
+        """Return how many times smaller `model`'s position errors are than `other`'s.
+
+        The geometric mean over the joints.
+        """
+        mine, theirs = (self.rmse[m][:, :joints] for m in (model, other))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.exp(np.nanmean(np.log(theirs / mine), axis=1))
+
+
+class ConstantVelocity(eqx.Module):
+    """The guess that every model must beat: q' = q + Δt q̇, q̇' = q̇."""
+
+    joints: int = eqx.field(static=True)
+    time_step: float = eqx.field(static=True)
+
+    def __call__(self, state: Array, action: Array) -> Array:
+        """Return the state one step later."""
+        return self.advance(state, action, self.time_step)
+
+    def advance(self, state: Array, action: Array, duration: Any) -> Array:
+        """Return the state after `duration` [s]."""
+        q, velocity = jnp.split(state, 2)
+        return jnp.concatenate([q + duration * velocity, velocity])
+
+
+def forecasts(
+    models: Mapping[str, Any],
+    recordings: Sequence[Trajectory],
+    times: Sequence[float] = (0.1, 0.2, 0.5),
+    *,
+    wraps: tuple[bool, ...] | None = None,
+    lead: int = 0,
+) -> Forecasts:
+    """Return the errors of the open-loop forecasts of `models`, and of no model at all.
+
+    Args:
+        models: dynamics by name.
+        recordings: with observations [q, q̇], of one time step.
+        times: [s] after which the forecasts are judged, besides a single step.
+        wraps: which coordinates are angles that count modulo 2π.
+        lead: steps before each forecast that feed an actuator's lag or delay.
+
+    Raises:
+        ValueError: if `recordings` are shorter than the longest of `times`.
+    """
+    step = recordings[0].time_step
+    counts = sorted({1, *(max(1, round(t / step)) for t in times)})
+    cut = windows(
+        recordings, counts[-1], lead=lead, stride=max(1, counts[-1] // STARTS)
+    )
+    error = PredictionError(horizon=counts[-1], wraps=wraps, lead=lead)
+    joints = cut.observations.shape[-1] // 2
+    known = {**models, "constant velocity": ConstantVelocity(joints, step)}
+    index = np.array(counts) - 1
+    rmse = {}
+    for name, model in known.items():
+        apart = np.asarray(eqx.filter_jit(error.errors)(model, cut))[:, index]
+        rmse[name] = np.sqrt(np.mean(apart**2, axis=0))
+    return Forecasts([count * step for count in counts], rmse)
