@@ -13,7 +13,8 @@ from importlib.util import find_spec
 from roboopt.cli._usage import UsageError
 
 DESCRIPTION = (
-    "Tune controllers by gradient descent through a differentiable twin of PyBullet. "
+    "Identify robots from recordings, and tune controllers by gradient descent through "
+    "a differentiable twin of PyBullet. "
     "`roboopt COMMAND --help` tells what a command takes, `roboopt --version` the "
     "version."
 )
@@ -43,10 +44,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _require_extras()
         import tyro
 
+        from roboopt.cli._identify import Identify
         from roboopt.cli._tune import Tune
 
         command = tyro.extras.subcommand_cli_from_dict(
-            {"tune": Tune},
+            {"identify": Identify, "tune": Tune},
             prog="roboopt",
             description=DESCRIPTION,
             args=arguments,

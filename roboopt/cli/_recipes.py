@@ -46,11 +46,13 @@ def cart_pole(
     starts: int | None = None,
     work_weight: float | None = None,
     joule_weight: float | None = None,
+    model: Any = None,
 ) -> Recipe:
-    """Return the recipe for a cart-pole.
+    """Return the recipe for a cart-pole, one as `model` has it where that is given.
 
     Raises:
-        ValueError: if `task` is not one of `TASKS`, or another argument is bad.
+        ValueError: if `task` is not one of `TASKS`, `model` of another robot, or
+            another argument is bad.
     """
     from roboopt_envs.cart_pole import CartPoleBalance, CartPoleSwingUp
 
@@ -58,6 +60,8 @@ def cart_pole(
     if task not in kinds:
         raise ValueError(f"`task` must be one of {TASKS}, got {task!r}.")
     env = _make(kinds[task], duration)
+    if model is not None:
+        env.apply(model)
     twin = Twin.from_env(env)
     if task == "balance":
         controller = LinearFeedback(jnp.array([BALANCE_GAINS]))
@@ -92,15 +96,19 @@ def arm(
     starts: int | None = None,
     work_weight: float | None = None,
     joule_weight: float | None = None,
+    model: Any = None,
 ) -> Recipe:
     """Return the recipe for an arm: a robot's name, or the path of its URDF.
 
+    Where `model` is given the arm is simulated, and planned for, as that has it.
+
     Raises:
-        ValueError: if the robot is unknown or its URDF cannot be used.
+        ValueError: if the robot is unknown, its URDF cannot be used, or `model` is of
+            another robot or one that PyBullet cannot simulate.
     """
     from roboopt_envs.arm import ArmReach
 
-    env = _make(ArmReach, duration, robot=robot)
+    env = _make(ArmReach, duration, robot=robot, model=model)
     twin = Twin.from_env(env)
     controller = PDGravityCompensation.from_limits(
         twin.robot, env.effort_limits, env.time_step

@@ -41,6 +41,13 @@ def settings(arguments: Any, recipe: Any, run: dict[str, Any]) -> dict[str, Any]
             **{name: plain(getattr(objective, name)) for name in weights},
         },
         "controller": type(recipe.controller).__name__,
+        **surroundings(),
+    }
+
+
+def surroundings() -> dict[str, Any]:
+    """Return the versions and the machine that a run was made with."""
+    return {
         "versions": {
             **{name: _version(name) for name in (*PACKAGES, "pybullet")},
             "python": platform.python_version(),

@@ -1,11 +1,13 @@
 """`roboopt tune`: descend on energy and task cost, judge, and leave a report."""
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 
+from roboopt.cli._fitted_model import model_file, recorded_robot
 from roboopt.cli._usage import (
     UsageError,
     require_choice,
@@ -36,7 +38,7 @@ class Tune:
     environment: Annotated[
         str | None,
         tyro.conf.Positional,
-        _shown_as("{cart-pole,arm}", "arm with --urdf"),
+        _shown_as("{cart-pole,arm}", "arm with --urdf, with --model its own"),
     ] = None
     """What is controlled."""
     task: Annotated[
@@ -48,6 +50,9 @@ class Tune:
     """Which arm."""
     urdf: Annotated[Path | None, _shown_as("PATH", "none")] = None
     """A fixed-base robot of your own, instead of --robot."""
+    model: Annotated[Path | None, _shown_as("PATH", "none")] = None
+    """A robot as `roboopt identify` fitted it, its runs/<name> or model.npz: tuning and
+    judging run on that."""
     steps: Annotated[int | None, _shown_as("INT", "as the robot and task need")] = None
     """Gradient steps."""
     seconds: Annotated[float | None, _shown_as("FLOAT", "no limit")] = None
@@ -82,6 +87,8 @@ class Tune:
     def check(self) -> None:
         """Raise a UsageError if an argument cannot be worked with."""
         environments = tuple(TASKS)
+        if self.model is not None:
+            model_file(self.model)
         if self.environment is None and self.urdf is None:
             raise UsageError(
                 f"name an environment, one of {', '.join(environments)}, or give --urdf"
@@ -108,6 +115,18 @@ class Tune:
         if self.seed < 0:
             raise UsageError(f"--seed must be 0 or more, got {self.seed}")
 
+    def completed(self) -> "Tune":
+        """Return the same with the robot that `model` is of, if none is named.
+
+        Raises:
+            UsageError: if there is no such model, or its robot's URDF has gone.
+        """
+        named = (self.environment, self.robot, self.urdf)
+        if self.model is None or any(name is not None for name in named):
+            return self
+        model_file(self.model)
+        return dataclasses.replace(self, **recorded_robot(self.model)._asdict())
+
     @property
     def kind(self) -> str:
         """Return the environment; a URDF of one's own is an arm."""
@@ -127,7 +146,8 @@ class Tune:
 
     def run(self) -> int:
         """Check, tune, judge, report; return the exit code."""
-        self.check()
+        arguments = self.completed()
+        arguments.check()
         from roboopt.cli._tuning import tune
 
-        return tune(self)
+        return tune(arguments)

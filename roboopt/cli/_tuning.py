@@ -6,9 +6,11 @@ nothing away.
 
 import contextlib
 import csv
+import dataclasses
 import json
 import math
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from roboopt.cli import _recipes as recipes
 from roboopt.cli import _tune_report
 from roboopt.cli._console import print_comparison, progress
 from roboopt.cli._film import film, frames
+from roboopt.cli._fitted_model import left_out, load_model
 from roboopt.cli._judge import judge
 from roboopt.cli._rounds import descend
 from roboopt.cli._run_folder import SETTINGS, claim, clear
@@ -88,13 +91,26 @@ def _recipe(arguments: Any) -> Any:
         name: getattr(arguments, name)
         for name in ("duration", "seed", "starts", "work_weight", "joule_weight")
     }
+    model = None if arguments.model is None else load_model(arguments.model)
     try:
         if arguments.kind == "cart-pole":
-            return recipes.cart_pole(task=arguments.goal, **common)
-        robot = str(arguments.urdf) if arguments.urdf else arguments.subject
-        return recipes.arm(robot=robot, **common)
+            recipe = recipes.cart_pole(task=arguments.goal, model=model, **common)
+        else:
+            robot = str(arguments.urdf) if arguments.urdf else arguments.subject
+            recipe = recipes.arm(robot=robot, model=model, **common)
     except (ValueError, OSError) as error:
         raise UsageError(" ".join(str(error).split())) from error
+    if model is None:
+        return recipe
+    said = f"as fitted in {arguments.model}"
+    if beside := left_out(model):
+        said += f", without its {', '.join(beside)}"
+        warnings.warn(
+            f"--model: the robot is simulated without what was fitted beside it: "
+            f"{', '.join(beside)}",
+            stacklevel=2,
+        )
+    return dataclasses.replace(recipe, summary={"robot": said, **recipe.summary})
 
 
 def _descend(arguments: Any, recipe: Any, steps: int) -> ro.Result:

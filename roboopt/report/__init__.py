@@ -1,6 +1,13 @@
 """Reports: figures, videos, and one HTML file that opens anywhere."""
 
 from roboopt.report._figures import BEFORE_AFTER, Panel, bars, curves, traces
+from roboopt.report._identification import (
+    MODELS,
+    Change,
+    forecast_errors,
+    predictions,
+    whiskers,
+)
 from roboopt.report._page import (
     Details,
     Figure,
@@ -14,8 +21,10 @@ from roboopt.report._video import encode, replay, side_by_side
 
 __all__ = [
     "BEFORE_AFTER",
+    "Change",
     "Details",
     "Figure",
+    "MODELS",
     "Notes",
     "Panel",
     "Section",
@@ -24,8 +33,11 @@ __all__ = [
     "bars",
     "curves",
     "encode",
+    "forecast_errors",
+    "predictions",
     "replay",
     "side_by_side",
     "traces",
+    "whiskers",
     "write_report",
 ]

@@ -87,7 +87,7 @@ def curves(
     panels = []
     for name, values in history.items():
         with rc_context(STYLE):
-            figure, axes = _panel((titles or {}).get(name, name))
+            figure, axes = panel_of((titles or {}).get(name, name))
             values = np.asarray(values, float).reshape(len(values), -1)
             steps, values = (
                 np.arange(len(values)),
@@ -109,7 +109,7 @@ def curves(
             axes.set_xlabel("gradient step")
             axes.set_ylabel(f"[{units.get(name, '1')}]")
             axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, steps=ROUND))
-            panels.append(_svg(figure, f"{name} over gradient steps"))
+            panels.append(inline_svg(figure, f"{name} over gradient steps"))
     return panels
 
 
@@ -120,7 +120,7 @@ def traces(panels: Sequence[Panel], time_step: float) -> list[str]:
     longest = max(steps, default=1) * time_step
     for panel in panels:
         with rc_context(STYLE):
-            figure, axes = _panel(panel.title)
+            figure, axes = panel_of(panel.title)
             lowest, highest = np.inf, -np.inf
             for label, runs in panel.runs.items():
                 runs = np.asarray(runs, float)
@@ -141,7 +141,7 @@ def traces(panels: Sequence[Panel], time_step: float) -> list[str]:
             axes.set_ylabel(f"[{panel.unit}]")
             axes.set_xlim(0, longest)
             axes.xaxis.set_major_locator(MaxNLocator(5, steps=ROUND))
-            drawn.append(_svg(figure, f"{panel.title} over time"))
+            drawn.append(inline_svg(figure, f"{panel.title} over time"))
     return drawn
 
 
@@ -157,7 +157,7 @@ def bars(
         names: under the groups; what they all begin with goes under the axis.
     """
     with rc_context(STYLE):
-        figure, axes = _panel(title)
+        figure, axes = panel_of(title)
         places, width = np.arange(len(names)), 0.8 / len(values)
         highest = max(float(np.max(v, initial=0.0)) for v in values.values())
         for i, (label, heights) in enumerate(values.items()):
@@ -179,7 +179,7 @@ def bars(
         middle, half = (len(names) - 1) / 2, max(len(names), 3) / 2
         axes.set_xlim(middle - half, middle + half)
         axes.set_ylabel(f"[{unit}]")
-        return _svg(figure, f"{title} by joint")
+        return inline_svg(figure, f"{title} by joint")
 
 
 def _colour(label: str) -> str:
@@ -196,8 +196,9 @@ def _common_prefix(names: Sequence[str]) -> str:
     return prefix[: prefix.rfind("_") + 1]
 
 
-def _panel(title: str, width: float = SIZE[0]) -> tuple[Figure, Any]:
-    figure = Figure((width, SIZE[1]), facecolor="none", layout="constrained")
+def panel_of(title: str, height: float = SIZE[1]) -> tuple[Figure, Any]:
+    """Return an empty figure of one panel's width, and its axes; height in inches."""
+    figure = Figure((SIZE[0], height), facecolor="none", layout="constrained")
     FigureCanvasSVG(figure)
     axes = figure.add_subplot(facecolor="none")
     axes.set_title(title)
@@ -227,7 +228,7 @@ def _spans_decades(values: np.ndarray) -> bool:
     return bool(finite.max() > 30 * finite.min())
 
 
-def _svg(figure: Figure, label: str) -> str:
+def inline_svg(figure: Figure, label: str) -> str:
     """Return the figure as an `<svg>` element that can stand in a page with others."""
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata=METADATA)

@@ -15,6 +15,8 @@ from os import PathLike
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+LONGEST_NUMBER = 40  # characters, an interval's
+
 
 @runtime_checkable
 class Block(Protocol):
@@ -55,7 +57,10 @@ class Notes:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows under a header; the first column names the row, the others are numbers."""
+    """Rows under a header; the first column names the row, the others are numbers.
+
+    A column in which one says more than a number is set as text.
+    """
 
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
@@ -68,11 +73,10 @@ class Table:
             f'<th colspan="{span}" class="group">{html.escape(name)}</th>'
             for name, span in self.groups
         )
-        head = "".join(f"<th>{html.escape(name)}</th>" for name in self.header)
-        body = "".join(
-            "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>"
-            for row in self.rows
-        )
+        kinds = [_kind(column) for column in zip(*self.rows, strict=True)]
+        kinds = kinds or [""] * len(self.header)
+        head = _cells("th", self.header, kinds)
+        body = "".join(f"<tr>{_cells('td', row, kinds)}</tr>" for row in self.rows)
         groups = f"<tr>{groups}</tr>" if groups else ""
         return (
             f'<div class="wide"><table><thead>{groups}<tr>{head}</tr></thead>'
@@ -165,6 +169,18 @@ def write_report(
         f"{body}\n</main>\n</body>\n</html>\n"
     )
     Path(path).write_text(page, encoding="utf-8")
+
+
+def _kind(column: Sequence[str]) -> str:
+    longest = max(map(len, column))
+    return ' class="text"' if longest > LONGEST_NUMBER else ""
+
+
+def _cells(tag: str, row: Sequence[str], kinds: Sequence[str]) -> str:
+    return "".join(
+        f"<{tag}{kind}>{html.escape(text)}</{tag}>"
+        for text, kind in zip(row, kinds, strict=True)
+    )
 
 
 def _line(style: str) -> str:

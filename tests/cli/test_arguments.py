@@ -1,7 +1,12 @@
 """What a user gets wrong is one line on stderr, exit code 2, and leaves nothing."""
 
-import pytest
+import json
 
+import jax.numpy as jnp
+import pytest
+from roboopt_envs.cart_pole import URDF
+
+import roboopt as ro
 from roboopt.cli import main
 
 
@@ -44,6 +49,8 @@ wrong = {
     "tune cart-pole --seed -1": "--seed must be 0 or more, got -1",
     "tune cart-pole --name ../x": "--name must be the name of a folder, got '../x'",
     "tune cart-pole --name ..": "--name must be the name of a folder",
+    "tune --model none": "--model must be a run of `roboopt identify` or its model.npz",
+    "tune cart-pole --model none": "got none, which is not there",
     "tune cart-pole --duration 1e-9": "`duration` must be finite and at least one",
 }
 
@@ -56,6 +63,47 @@ def test_what_is_wrong_is_said_in_a_line(line, refused):
 def test_a_bad_urdf_is_said_in_a_line(tmp_path, refused):
     (tmp_path / "bad.urdf").write_text("<robot")
     assert "not valid XML" in refused("tune --urdf bad.urdf")
+
+
+def test_a_model_that_is_none_is_said_in_a_line(tmp_path, refused):
+    folder = tmp_path / "fitted"
+    folder.mkdir()
+    assert "fitted holds no model.npz" in refused("tune cart-pole --model fitted")
+    file = folder / "model.npz"
+    file.write_bytes(b"PK nothing")
+    assert "is not a saved model" in refused("tune cart-pole --model fitted")
+    ro.save(file, ro.LinearFeedback(jnp.ones((1, 4))))
+    message = refused("tune cart-pole --model fitted/model.npz")
+    assert "must be of a fitted robot, got a LinearFeedback in fitted/model" in message
+
+
+def test_a_model_of_another_robot_is_said_in_a_line(tmp_path, refused):
+    (tmp_path / "fitted").mkdir()
+    ro.save(tmp_path / "fitted" / "model.npz", ro.Twin(ro.load_urdf(URDF), 1 / 240))
+    message = refused("tune arm --model fitted")
+    assert (
+        "must have the joints ['shoulder', 'elbow'], in this order, got ['c" in message
+    )
+
+
+def test_the_robot_of_a_model_is_found_or_asked_for(tmp_path, refused):
+    folder = tmp_path / "fitted"
+    folder.mkdir()
+    ro.save(folder / "model.npz", ro.Twin(ro.load_urdf(URDF), 1 / 240))
+    ask = "name an environment, one of cart-pole, arm, or give --urdf"
+    assert ask in refused("tune --model fitted")
+    settings = folder / "settings.json"
+    for text in ("", "[]", "{}", '{"robot": 3}', '{"robot": {}}'):
+        settings.write_text(text)
+        assert ask in refused("tune --model fitted")
+    settings.write_text(json.dumps({"robot": {"urdf": "gone.urdf"}}))
+    message = refused("tune --model fitted")
+    assert "the robot in gone.urdf, which is not there: give --urdf" in message
+    settings.write_text(json.dumps({"robot": {"environment": "arm", "robot": "iiwa"}}))
+    assert "must have the joints ['lbr_iiwa_joint_1'" in refused("tune --model fitted")
+    # What the command line names counts more.
+    message = refused("tune arm --robot two-link --model fitted/model.npz")
+    assert "must have the joints ['shoulder'" in message
 
 
 def test_a_folder_that_exists_is_left_alone(tmp_path, refused):

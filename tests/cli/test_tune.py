@@ -9,12 +9,16 @@ import signal
 import subprocess
 import sys
 
+import equinox as eqx
 import imageio_ffmpeg
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from roboopt_envs.cart_pole import URDF
 
-from roboopt import Result, Trajectory
+from roboopt import Result, Trajectory, Twin, load_urdf, save
 from roboopt.cli import main
+from roboopt.cli._fitted_model import left_out
 
 SMALL = ("--duration", "0.5", "--starts", "2", "--episodes", "3")
 FILES = {
@@ -249,6 +253,50 @@ def test_what_cannot_be_descended_from_is_said_in_a_line(tmp_path, monkeypatch, 
     assert main(["tune", "cart-pole", "--runs", str(tmp_path), *SMALL]) == 2
     assert not list(tmp_path.iterdir())
     assert "roboopt: error: `objective` must be finite" in capsys.readouterr().err
+
+
+@pytest.fixture
+def fitted(tmp_path):
+    """Return a run's folder with a cart-pole twice as heavy, and some friction."""
+    robot = load_urdf(URDF, linear_damping=0.0, angular_damping=0.0)
+    robot = eqx.tree_at(
+        lambda r: (r.masses, r.friction),
+        robot,
+        (2 * robot.masses, jnp.array([0.3, 0.001])),
+    )
+    folder = tmp_path / "fitted"
+    folder.mkdir()
+    save(folder / "model.npz", Twin(robot, 1 / 240))
+    recorded = {"robot": {"environment": "cart-pole"}}
+    (folder / "settings.json").write_text(json.dumps(recorded))
+    return folder, robot
+
+
+def test_a_fitted_robot_is_what_is_tuned_and_judged_on(tmp_path, fitted, capsys):
+    folder, robot = fitted
+    small = ["--steps", "1", "--starts", "1", "--episodes", "2", "--duration", "0.1"]
+    small += ["--no-video", "--runs", str(tmp_path / "runs")]
+    assert main(["tune", "--model", str(folder), *small]) == 0
+    assert "The twin and PyBullet agree" in capsys.readouterr().out
+    made = tmp_path / "runs" / "cart-pole-balance"
+    page = (made / "report.html").read_text("utf-8")
+    assert f"Robot: as fitted in {folder}." in page
+    settings = json.loads((made / "settings.json").read_text("utf-8"))
+    assert settings["arguments"]["environment"] == "cart-pole"
+    assert settings["arguments"]["model"] == str(folder)
+    motions = Trajectory.load(made / "before.npz")
+    twin = Twin(robot, 1 / 240, actuated=(0,))
+    for seen, actions in zip(motions.observations, motions.actions, strict=True):
+        expected = twin(jnp.asarray(seen[4]), jnp.asarray(actions[4]))
+        np.testing.assert_allclose(seen[5], expected, rtol=0, atol=1e-12)
+
+
+def test_what_is_beside_the_robot_is_named(fitted):
+    class Model:
+        names = ("mass[cart]", "lag[cart]", "damping[pole] = effort_gain[cart]")
+
+    assert left_out(Model()) == ("effort_gain", "lag")
+    assert left_out(Twin(fitted[1], 1 / 240)) == ()
 
 
 @pytest.mark.slow
