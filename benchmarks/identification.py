@@ -62,20 +62,7 @@ class Case:
         folder = Path(tempfile.mkdtemp())
         path = with_payload(Path(pybullet_data.getDataPath()) / FILES[name], folder)
         robot = ro.load_urdf(path, linear_damping=0.0, angular_damping=0.0)
-        rng = np.random.default_rng(seed)
-        mass = 1 + OFF * rng.uniform(-1, 1, len(robot.masses))
-        # Some of the Panda's links are inertia without mass: these stay.
-        mass = np.where(np.asarray(robot.masses) > 0, mass, 1.0)
-        damping = 1 + OFF * rng.uniform(-1, 1, len(robot.joint_names))
-        self.true = eqx.tree_at(
-            lambda r: (r.masses, r.inertias, r.damping),
-            robot,
-            (
-                robot.masses * mass,
-                robot.inertias * mass[:, None, None],
-                robot.damping * damping,
-            ),
-        )
+        self.true = changed(robot, np.random.default_rng(seed))
         self.path = path
         self.env = ArmReach(path, model=self.true.merge_fixed(), time_step=STEP)
         self.twin = ro.Twin(robot, STEP, effort_limits=self.env.effort_limits)
@@ -122,6 +109,23 @@ class Case:
         made = ro.collect(world, controller, starts=start[None])
         n = self.twin.joints
         return ro.Trajectory(made.observations[0, :, : 2 * n], made.actions[0], STEP)
+
+
+def changed(robot: ro.Multibody, rng: np.random.Generator) -> ro.Multibody:
+    """Return the robot with its masses and joint dampings off."""
+    mass = 1 + OFF * rng.uniform(-1, 1, len(robot.masses))
+    # Some of the Panda's links are inertia without mass: these stay.
+    mass = np.where(np.asarray(robot.masses) > 0, mass, 1.0)
+    damping = 1 + OFF * rng.uniform(-1, 1, len(robot.joint_names))
+    return eqx.tree_at(
+        lambda r: (r.masses, r.inertias, r.damping),
+        robot,
+        (
+            robot.masses * mass,
+            robot.inertias * mass[:, None, None],
+            robot.damping * damping,
+        ),
+    )
 
 
 def with_payload(source: Path, folder: Path) -> Path:
@@ -228,16 +232,7 @@ def cart_pole() -> None:
     twin = ro.Twin.from_env(env)
     rng = np.random.default_rng(1)
     robot = twin.robot
-    mass = 1 + OFF * rng.uniform(-1, 1, len(robot.masses))
-    true = eqx.tree_at(
-        lambda r: (r.masses, r.inertias, r.damping),
-        robot,
-        (
-            robot.masses * mass,
-            robot.inertias * mass[:, None, None],
-            robot.damping * (1 + OFF * rng.uniform(-1, 1, 2)),
-        ),
-    )
+    true = changed(robot, rng)
     env.apply(true)
     start = np.array([0.0, math.pi, 0.0, 0.0])
     made = ro.collect(env, Shaken(SECONDS), starts=start[None])
@@ -419,16 +414,7 @@ def control() -> None:
     twin = ro.Twin.from_env(env)
     robot = twin.robot
     rng = np.random.default_rng(2)
-    mass = 1 + OFF * rng.uniform(-1, 1, 2)
-    true = eqx.tree_at(
-        lambda r: (r.masses, r.inertias, r.damping),
-        robot,
-        (
-            robot.masses * mass,
-            robot.inertias * mass[:, None, None],
-            robot.damping * (1 + OFF * rng.uniform(-1, 1, 2)),
-        ),
-    )
+    true = changed(robot, rng)
     env.apply(true)
     reference = ro.FourierReference.random(robot, SECONDS, 5, jax.random.key(0))
     tracker = ro.TrackingController.from_limits(

@@ -222,4 +222,6 @@ def _times(ratio: float) -> str:
         return "not to be compared"
     times = max(ratio, 1 / ratio)
     said = f"{times:.3g}" if times < 1000 else f"{times:,.0f}"
+    if times > 1e6:  # what is right but for rounding
+        said = "over a million"
     return f"{said} times {'better' if ratio >= 1 else 'worse'}"

@@ -23,6 +23,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from roboopt.optimize._bounds import Bound
+from roboopt.optimize._budget import check_budget
 from roboopt.optimize._minimize import Status
 from roboopt.optimize._progress import show
 from roboopt.optimize._result import Result
@@ -179,7 +180,8 @@ def least_squares(
         UserWarning: if the residuals do not depend on a parameter, which then stays.
     """
     began = time.perf_counter()
-    _check(objective, steps, tolerance, seconds)
+    _check_objective(objective)
+    check_budget(steps, tolerance, seconds)
     fit = fitting(objective, model, data, train)
     lower, upper = limits(fit, bounds, model)
     search = _Search(fit, lower, upper, tolerance)
@@ -397,17 +399,9 @@ def limits(
     return low, high
 
 
-def _check(objective: Any, steps: int, tolerance: float, seconds: float) -> None:
+def _check_objective(objective: Any) -> None:
     if not hasattr(objective, "residuals"):
         raise ValueError(
             "`objective` must have `residuals(model, data)`, as `PredictionError` has; "
             f"{type(objective).__name__} has none: use `minimize`."
         )
-    if not isinstance(steps, int | np.integer) or steps < 1:
-        raise ValueError(f"`steps` must be a whole number of at least 1, got {steps}.")
-    if not 0 <= tolerance < math.inf:
-        raise ValueError(
-            f"`tolerance` must be finite and not negative, got {tolerance}."
-        )
-    if not seconds > 0:
-        raise ValueError(f"`seconds` must be positive, got {seconds}.")

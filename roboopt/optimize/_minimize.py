@@ -17,6 +17,7 @@ import numpy as np
 
 from roboopt.optimize import _checkpoint
 from roboopt.optimize._bounds import Bound, intervals
+from roboopt.optimize._budget import check_budget
 from roboopt.optimize._descent import (
     CHUNK,
     Problem,
@@ -104,7 +105,9 @@ def minimize(
             another descent.
     """
     began = time.perf_counter()
-    _check(steps, tolerance, patience, seconds)
+    check_budget(steps, tolerance, seconds)
+    if patience < 1:
+        raise ValueError(f"`patience` must be at least 1 step, got {patience}.")
     trained, rest, static = partition(model, train)
     _check_model(trained, many)
     batches = source(data, batch_size)
@@ -298,19 +301,6 @@ def _check_model(trained: Any, many: bool) -> None:
             "`model` must have one leading axis of starts on every array with "
             f"`many=True`, got {sorted(sizes)}."
         )
-
-
-def _check(steps: int, tolerance: float | None, patience: int, seconds: float) -> None:
-    if not isinstance(steps, int | np.integer) or steps < 1:
-        raise ValueError(f"`steps` must be a whole number of at least 1, got {steps}.")
-    if tolerance is not None and not 0 <= tolerance < math.inf:
-        raise ValueError(
-            f"`tolerance` must be finite and not negative, got {tolerance}."
-        )
-    if patience < 1:
-        raise ValueError(f"`patience` must be at least 1 step, got {patience}.")
-    if not seconds > 0:
-        raise ValueError(f"`seconds` must be positive, got {seconds}.")
 
 
 def _with_extra_args(optimizer: Any) -> Any:
