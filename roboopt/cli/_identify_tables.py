@@ -17,6 +17,7 @@ HEADER = ("parameter", "unit", "start", "estimate", "95 % interval", "verdict")
 TRUTH = ("true", "inside")
 MODELS = ("fitted", "URDF", "constant velocity")
 TIMES = (0.1, 0.2, 0.5)  # s
+SAME = 1.005  # times as good
 NOTHING = 1e-12  # in SI units: what no robot has to say
 ROUNDING = 1e-6  # of a value: how well PyBullet tells what is true
 
@@ -150,8 +151,8 @@ def sentences(
             _times(float(made.ratio("fitted", other, found.model.joints)[-1]))
             for other in MODELS[1:]
         )
-        all_said[0] += f"; {kind} {when} are {urdf} than the URDF's."
-        all_said.append(f"They are {still} than those of constant velocities.")
+        all_said[0] += f"; {kind} {when} are {urdf} the URDF's."
+        all_said.append(f"They are {still} those of constant velocities.")
     others = Counter(row.kind for row in rows if not row.identified)
     if others:
         parts = ", ".join(f"{count} {kind}" for kind, count in others.items())
@@ -159,8 +160,8 @@ def sentences(
     judged = [row.covered for row in rows if row.covered is not None]
     if judged:
         all_said.append(
-            f"The true value lies inside the interval of {sum(judged)} of the "
-            f"{len(judged)} identified ones."
+            "Of the identified parameters' intervals, "
+            f"{sum(judged)} of {len(judged)} hold the true value."
         )
     return [*all_said, f"The fit stopped: {found.result.message.rstrip('.')}."]
 
@@ -217,11 +218,13 @@ def _interval(lower: float, upper: float) -> str:
 
 
 def _times(ratio: float) -> str:
-    """Return how many times better or worse something is."""
+    """Return how many times better or worse than another something is."""
     if not math.isfinite(ratio) or ratio == 0:
-        return "not to be compared"
+        return "not to be compared with"
     times = max(ratio, 1 / ratio)
+    if times < SAME:
+        return "as good as"
     said = f"{times:.3g}" if times < 1000 else f"{times:,.0f}"
     if times > 1e6:  # what is right but for rounding
         said = "over a million"
-    return f"{said} times {'better' if ratio >= 1 else 'worse'}"
+    return f"{said} times {'better' if ratio >= 1 else 'worse'} than"

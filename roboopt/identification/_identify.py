@@ -157,7 +157,10 @@ def _clean(
     own = all(steps_as_simulated(run, fit.start.origin.value) for run in runs)
     if not own and largest_noise_share(runs, fit.start.joints) >= NOISY:
         return None
-    kind = "motion" if error == "motion" or (error == "auto" and not own) else "effort"
+    # The effort on a joint that nothing drives is 0: so is that of no mass at all.
+    passive = len(fit.start.actuated) < fit.start.joints
+    by_motion = error == "motion" or (error == "auto" and (passive or not own))
+    kind = "motion" if by_motion else "effort"
     data = {kind: _windows(fit, runs, kind)}
     if kind == "motion":
         parts = {kind: PredictionError(horizon=1, lead=fit.lead(runs[0].time_step))}
@@ -189,8 +192,7 @@ def _noisy(
     shown, tests = (smoothed(r, finest, efforts=False) for r in (runs, tests))
     passive = len(fit.start.actuated) < joints
     if passive and error in ("auto", "both"):
-        # The effort on a joint that nothing drives is 0: so is that of no mass at all.
-        error = "motion"
+        error = "motion"  # as without noise
     if cutoff is None and not (passive and error == "motion"):
         cutoff = _best_cutoff(fit, runs, shown, noise_begins)
     elif cutoff is None:

@@ -13,6 +13,7 @@ from roboopt.identification._preparation import common_length
 
 STEP = 1 / 240
 FREE = ("mass", "damping")
+CART_POLE = roboopt_envs.arm.__file__.replace("arm.py", "assets/cart_pole.urdf")
 URDF = roboopt_envs.arm.__file__.replace("arm.py", "assets/two_link.urdf")
 
 
@@ -59,6 +60,22 @@ def truth():
 @pytest.fixture(scope="module")
 def clean():
     return recorded(real(), 3.0)
+
+
+def cart_pole(pole_mass=0.1, damping=0.0):
+    """Return a cart-pole, whose cart alone is driven, made from the package's URDF."""
+    robot = ro.load_urdf(CART_POLE, linear_damping=0.0, angular_damping=0.0)
+    scale = jnp.array([1.0, pole_mass / 0.1])
+    robot = eqx.tree_at(
+        lambda r: (r.masses, r.inertias, r.damping),
+        robot,
+        (
+            robot.masses * scale,
+            robot.inertias * scale[:, None, None],
+            robot.damping + damping,
+        ),
+    )
+    return ro.Twin(robot, STEP, actuated=(0,))
 
 
 def noisy(run, seed):
@@ -172,3 +189,21 @@ def test_recordings_that_do_not_fit_are_refused(observations, actions, match):
         ro.identify(believed(), [run], free=FREE)
     with pytest.raises(ValueError, match="`training` must hold at least one"):
         ro.identify(believed(), [], free=FREE)
+
+
+def test_a_robot_with_an_undriven_joint_is_found_to_rounding():
+    # No mass at all would explain that no effort acts on the pole: its motion tells.
+    real = cart_pole(pole_mass=0.13, damping=0.02)
+    force = 6.0 * np.sin(5.0 * STEP * np.arange(480))[:, None]
+
+    def step(state, effort):
+        after = real(state, effort)
+        return after, after
+
+    start = jnp.array([0.0, np.pi, 0.0, 0.0])
+    states = jax.jit(lambda u: jax.lax.scan(step, start, u)[1])(jnp.asarray(force))
+    run = ro.Trajectory(np.vstack([start[None], states]), force, STEP)
+    found = ro.identify(cart_pole(), [run], free=("mass", "damping"), held_out=[run])
+    assert found.error == "motion"
+    np.testing.assert_allclose(found.verdict.values[:2], [1.0, 0.13], rtol=1e-10)
+    np.testing.assert_allclose(found.verdict.values[2:], 0.02, rtol=1e-8)
