@@ -1,10 +1,10 @@
-"""What acts: a policy of the observation, a plan of the time, a tracker of both."""
+"""What acts: on the observation, on the time, on both, or on what it remembers."""
 
 from abc import abstractmethod
 from typing import Any
 
 import equinox as eqx
-from jaxtyping import Array, Float, Shaped
+from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
 from roboopt._typing import AnyArray
 
@@ -27,13 +27,56 @@ class Tracker(eqx.Module):
         """Return the action on `observation` at `time` [s]."""
 
 
-def act(
-    model: Any, observation: Shaped[Array, "..."], time: Float[Array, ""]
-) -> Shaped[Array, "..."]:
-    """Return what `model` does: a policy sees the observation, a `Plan` the time.
+class Actor(eqx.Module):
+    """Acts with a memory, which an episode begins and every step hands on.
 
-    A `Tracker` sees both.
+    The memory is a pytree of arrays, of the same shapes and dtypes throughout.
     """
+
+    @abstractmethod
+    def begin(
+        self, observation: Shaped[AnyArray, "..."], key: PRNGKeyArray | None
+    ) -> Any:
+        """Return the memory before the first action.
+
+        Args:
+            observation: the first.
+            key: what all chance in the episode comes from.
+
+        Raises:
+            ValueError: if there is no key, and it takes one.
+        """
+
+    @abstractmethod
+    def step(
+        self,
+        memory: Any,
+        observation: Shaped[AnyArray, "..."],
+        time: Float[Array, ""],
+    ) -> tuple[Shaped[Array, "..."], Any]:
+        """Return the action on `observation` at `time` [s], and the memory after."""
+
+
+def begin(
+    model: Any, observation: Shaped[AnyArray, "..."], key: PRNGKeyArray | None = None
+) -> Any:
+    """Return the memory that `model` begins an episode with; None if it has none."""
+    return model.begin(observation, key) if isinstance(model, Actor) else None
+
+
+def act(
+    model: Any,
+    memory: Any,
+    observation: Shaped[Array, "..."],
+    time: Float[Array, ""],
+) -> tuple[Shaped[Array, "..."], Any]:
+    """Return what `model` does, and its memory after.
+
+    A policy sees the observation, a `Plan` the time, a `Tracker` both, and an `Actor`
+    what it remembers besides.
+    """
+    if isinstance(model, Actor):
+        return model.step(memory, observation, time)
     if isinstance(model, Tracker):
-        return model(observation, time)
-    return model(time) if isinstance(model, Plan) else model(observation)
+        return model(observation, time), None
+    return (model(time) if isinstance(model, Plan) else model(observation)), None

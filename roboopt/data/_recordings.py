@@ -10,11 +10,17 @@ import numpy as np
 
 from roboopt.data._columns import Columns
 from roboopt.data._csv import read_csv
+from roboopt.data._episodes import (
+    HDF5,
+    is_episode_folder,
+    read_episode_folder,
+    read_npz,
+)
+from roboopt.data._hdf5 import read_hdf5
 from roboopt.data._minari import read_minari
 from roboopt.data._trajectory import Trajectory
-from roboopt.data._windows import single_recordings
 
-KINDS = (".npz", ".csv", ".csv.gz")
+KINDS = (".npz", *HDF5, ".csv", ".csv.gz")
 MINARI = "minari:"
 
 
@@ -24,16 +30,20 @@ def read_recordings(
     columns: Columns | None = None,
     joints: Sequence[str] | None = None,
     time_step: float | None = None,
+    observation_keys: Sequence[str] | None = None,
 ) -> list[Trajectory]:
     """Read the recordings in a file, a folder of files, or a Minari dataset.
 
-    A file is an .npz of `Trajectory.save`, or a table, .csv or .csv.gz, whose first row
-    names its columns and whose column `run`, `episode` or `trial`, if there is one,
-    tells its recordings apart. Tables give observations [q, q̇] and as actions the
-    efforts that were measured, or else commanded, at each sample but the last. Where
-    they hold no velocities, these are estimated from the positions, with a warning.
-    Times count from each recording's beginning; evenly spaced ones (to a millionth)
-    leave only their time step.
+    A file is what `save_episodes` or `Trajectory.save` wrote; an .npz of one episode,
+    `observations` (T + 1, obs) and `actions` (T, act); an .hdf5 or .h5 of robomimic; or
+    a table, .csv or .csv.gz, whose first row names its columns and whose column `run`,
+    `episode` or `trial`, if there is one, tells its recordings apart. A folder of
+    `save_episodes` is mapped, so that only what is used is read.
+
+    Tables give observations [q, q̇] and as actions the efforts that were measured, or
+    else commanded, at each sample but the last. Where they hold no velocities, these
+    are estimated from the positions, with a warning. Times count from each recording's
+    beginning; evenly spaced ones (to a millionth) leave only their time step.
 
     Args:
         path: of the file or folder; or `minari:` and a dataset's id or folder.
@@ -42,31 +52,40 @@ def read_recordings(
             other files only their positions and velocities are kept, which must come
             first in an observation, and as actions the efforts.
         time_step: [s], in place of what the files say.
+        observation_keys: which observations of .hdf5 and Minari files to lay side by
+            side, in that order; all, in the order of their names, where None.
 
     Raises:
-        ValueError: if there is nothing to read, a column is missing or ambiguous, the
-            files do not hold whole recordings, or these do not fit `joints`.
-        ImportError: if Minari is needed and not installed.
+        ValueError: if there is nothing to read, a column or array is missing or
+            ambiguous, the files do not hold whole recordings, or these do not fit
+            `joints` or have no `observation_keys`.
+        ImportError: if Minari or h5py is needed and not installed.
     """
     if time_step is not None and not 0 < time_step < float("inf"):
         raise ValueError(f"`time_step` must be positive and finite, got {time_step}.")
     if str(path).startswith(MINARI):
-        runs = read_minari(str(path).removeprefix(MINARI), time_step)
+        name = str(path).removeprefix(MINARI)
+        runs = read_minari(name, time_step, observation_keys)
         return [_of_joints(run, joints, str(path)) for run in runs]
     runs, estimated = [], []
     for file in _files(Path(path)):
-        if file.suffix == ".npz":
-            saved = single_recordings(Trajectory.load(file))
-            if time_step is not None:
-                saved = [
-                    dataclasses.replace(run, time_step=time_step, times=None)
-                    for run in saved
-                ]
-            runs += [_of_joints(run, joints, str(file)) for run in saved]
+        if observation_keys is not None and file.suffix not in HDF5:
+            raise ValueError(
+                "`observation_keys` must be None except for .hdf5, .h5 and Minari, got "
+                f"{list(observation_keys)} for {file}."
+            )
+        if file.suffix in HDF5:
+            saved = read_hdf5(file, observation_keys, time_step)
+        elif file.suffix == ".npz":
+            saved = read_npz(file, time_step)
+        elif file.is_dir():
+            saved = read_episode_folder(file, time_step)
         else:
             read, without = read_csv(file, columns, joints, time_step)
             runs += read
             estimated += [file.name] * without
+            continue
+        runs += [_of_joints(run, joints, str(file)) for run in saved]
     if estimated:
         warnings.warn(
             "no velocities were recorded: they are estimated by differentiating the "
@@ -78,6 +97,8 @@ def read_recordings(
 
 
 def _files(path: Path) -> list[Path]:
+    if path.is_dir() and is_episode_folder(path):
+        return [path]
     if path.is_dir():
         files = sorted(file for file in path.iterdir() if _is_recording(file))
         if not files:

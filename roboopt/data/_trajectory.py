@@ -4,7 +4,7 @@ from os import PathLike
 
 import equinox as eqx
 import numpy as np
-from jaxtyping import Float, Shaped
+from jaxtyping import Bool, Float, Shaped
 
 from roboopt._typing import AnyArray
 from roboopt.data._files import whole_file
@@ -30,6 +30,10 @@ class Trajectory(eqx.Module):
     times: Float[AnyArray, "..."] | None = None
     """(..., T + 1) [s], where observations are not evenly spaced; `time_step` is then
     their mean distance."""
+    terminated: Bool[AnyArray, "..."] | None = None
+    """(...,): whether the environment ended it, and not a limit of time."""
+    success: Bool[AnyArray, "..."] | None = None
+    """(...,): whether the task was achieved, where the environment says."""
 
     def __check_init__(self):
         if not 0 < self.time_step < float("inf"):
@@ -47,6 +51,13 @@ class Trajectory(eqx.Module):
                 f"`times` must hold one for each observation, {(*batch, steps + 1)}, "
                 f"got shape {self.times.shape}."
             )
+        for name in ("terminated", "success"):
+            value = getattr(self, name)
+            if value is not None and value.shape != batch:
+                raise ValueError(
+                    f"`{name}` must hold one a trajectory, {batch}, got shape "
+                    f"{value.shape}."
+                )
         for name in ("rewards", "efforts"):
             value = getattr(self, name)
             if value is not None and value.shape[: len(batch) + 1] != (*batch, steps):
@@ -59,6 +70,17 @@ class Trajectory(eqx.Module):
     def steps(self) -> int:
         """Return the number of actions T."""
         return self.actions.shape[-2]
+
+    @property
+    def returns(self) -> Float[np.ndarray, "..."]:
+        """Return the sum of the rewards, (...,).
+
+        Raises:
+            ValueError: if there are none.
+        """
+        if self.rewards is None:
+            raise ValueError("`rewards` must be there for a return, got None.")
+        return np.sum(np.asarray(self.rewards, float), -1)
 
     def save(self, path: str | PathLike) -> None:
         """Write the arrays to `path`, a NumPy .npz file."""

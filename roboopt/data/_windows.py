@@ -93,7 +93,7 @@ def single_recordings(
         }
         batch = recording.actions.shape[:-2]
         for index in np.ndindex(*batch):
-            one = {name: value[index] for name, value in arrays.items()}
+            one = {name: np.asarray(value[index]) for name, value in arrays.items()}
             runs.append(Trajectory(time_step=recording.time_step, **one))
     return runs
 

@@ -10,16 +10,16 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
-from roboopt._act import act
+from roboopt._act import act, begin
 from roboopt._jittable import Jittable
 from roboopt._typing import AnyArray
 from roboopt.data import Trajectory
 
 
 class Rollout(Jittable):
-    """Runs a policy or a plan through `dynamics` for `horizon` steps.
+    """Runs what acts, with its memory, through `dynamics` for `horizon` steps.
 
     `rollout(model, starts)` is differentiable in the model and in the dynamics. A start
     is an observation [q, q̇, goal]: what follows the state stays as it is throughout.
@@ -35,15 +35,22 @@ class Rollout(Jittable):
         if self.horizon < 1:
             raise ValueError(f"`horizon` must be at least 1 step, got {self.horizon}.")
 
-    def __call__(self, model: Any, starts: Float[AnyArray, "..."]) -> Trajectory:
+    def __call__(
+        self,
+        model: Any,
+        starts: Float[AnyArray, "..."],
+        keys: Shaped[Array, "starts ..."] | None = None,
+    ) -> Trajectory:
         """Return the trajectories, one a start.
 
         Args:
-            model: `policy(observation) -> action` or a `Plan`.
+            model: `policy(observation) -> action`, a `Plan`, a `Tracker` or an `Actor`.
             starts: observations at time 0.
+            keys: what an `Actor` draws from, one a start.
 
         Raises:
-            ValueError: if `starts` do not hold a state, or the actions' size is wrong.
+            ValueError: if `starts` do not hold a state, there are not as many `keys`,
+                `model` needs them, or the actions' size is wrong.
         """
         starts = jnp.asarray(starts)
         size = 2 * self.dynamics.joints
@@ -52,30 +59,41 @@ class Rollout(Jittable):
                 "`starts` must have shape (starts, observation) with the state's "
                 f"{size} numbers first, got {starts.shape}."
             )
-        return jax.vmap(self._one, in_axes=(None, 0))(model, starts)
+        if keys is None:
+            return jax.vmap(self._one, in_axes=(None, 0, None))(model, starts, None)
+        if len(keys) != len(starts):
+            raise ValueError(
+                f"`keys` must hold one for each of {len(starts)} starts, got shape "
+                f"{keys.shape}."
+            )
+        return jax.vmap(self._one, in_axes=(None, 0, 0))(model, starts, keys)
 
-    def _one(self, model: Any, start: Float[Array, " obs"]) -> Trajectory:
+    def _one(
+        self, model: Any, start: Float[Array, " obs"], key: PRNGKeyArray | None
+    ) -> Trajectory:
         dynamics = self.dynamics
         size = 2 * dynamics.joints
         state, goal = start[:size], start[size:]
 
         @jax.checkpoint
-        def step(state, index):
+        def step(state, memory, index):
             observation = jnp.concatenate([state, goal])
-            action = act(model, observation, index * dynamics.time_step)
+            time = index * dynamics.time_step
+            action, memory = act(model, memory, observation, time)
             if action.shape != (dynamics.action_size,):
                 raise ValueError(
                     f"`model` must return actions of shape ({dynamics.action_size},), "
                     f"got {action.shape}."
                 )
             action = dynamics.clip(action).astype(state.dtype)
-            return dynamics(state, action), action
+            return dynamics(state, action), memory, action
 
-        def scanned(state, index):
-            after, action = step(state, index)
-            return after, (after, action)
+        def scanned(carry, index):
+            state, memory, action = step(*carry, index)
+            return (state, memory), (state, action)
 
-        _, (states, actions) = jax.lax.scan(scanned, state, jnp.arange(self.horizon))
+        first = state, begin(model, start, key)
+        _, (states, actions) = jax.lax.scan(scanned, first, jnp.arange(self.horizon))
         states = jnp.concatenate([state[None], states])
         goals = jnp.broadcast_to(goal, (self.horizon + 1, goal.size))
         return Trajectory(

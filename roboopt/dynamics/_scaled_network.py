@@ -24,6 +24,32 @@ def identity(x: Float[Array, "..."]) -> Float[Array, "..."]:
     return x
 
 
+def with_turns(
+    x: Float[Array, " axis"], angles: tuple[int, ...]
+) -> Float[Array, " feature"]:
+    """Return x with its `angles` replaced by their sines and cosines, which go last."""
+    axes = np.array(angles, int)
+    straight = np.setdiff1d(np.arange(x.shape[0]), axes)
+    return jnp.concatenate([x[straight], jnp.sin(x[axes]), jnp.cos(x[axes])])
+
+
+def check_angles(name: str, angles: tuple[int, ...], size: int) -> None:
+    """Refuse angles that are not axes of the `name`, which has `size` of them."""
+    if len(set(angles)) < len(angles) or not set(angles) <= set(range(size)):
+        raise ValueError(
+            f"`angles` must name axes 0 to {size - 1} of the {name} once each, got "
+            f"{angles}."
+        )
+
+
+def check_perceptron(width: int, depth: int) -> None:
+    """Refuse a perceptron without neurons or hidden layers."""
+    if width < 1 or depth < 1:
+        raise ValueError(
+            f"`width` and `depth` must be at least 1, got {width} and {depth}."
+        )
+
+
 class ScaledNetwork(Jittable):
     """`network(state, action)`: inputs normalised, outputs in their units."""
 
@@ -71,17 +97,9 @@ class ScaledNetwork(Jittable):
                 "`states` and `actions` must be as many, got "
                 f"{len(states)} and {len(actions)}."
             )
-        size, angles = states.shape[-1], tuple(angles)
-        if len(set(angles)) < len(angles) or not set(angles) <= set(range(size)):
-            raise ValueError(
-                f"`angles` must name axes 0 to {size - 1} of the state once each, got "
-                f"{angles}."
-            )
-        if width < 1 or depth < 1:
-            raise ValueError(
-                f"`width` and `depth` must be at least 1, got {width} and {depth}."
-            )
-        self.state_size, self.angles = size, angles
+        self.state_size, self.angles = states.shape[-1], tuple(angles)
+        check_angles("state", self.angles, self.state_size)
+        check_perceptron(width, depth)
         self.inputs = Normaliser.of(jax.vmap(self.features)(states, actions))
         self.outputs = outputs
         network = eqx.nn.MLP(
@@ -107,11 +125,8 @@ class ScaledNetwork(Jittable):
         self, state: Float[AnyArray, " state"], action: Float[AnyArray, " act"]
     ) -> Float[Array, " feature"]:
         """Return φ(s, a), before it is normalised."""
-        state, angles = jnp.asarray(state), np.array(self.angles, int)
-        straight = np.setdiff1d(np.arange(self.state_size), angles)
-        turned = state[angles]
-        parts = state[straight], jnp.sin(turned), jnp.cos(turned), jnp.asarray(action)
-        return jnp.concatenate(parts)
+        turned = with_turns(jnp.asarray(state), self.angles)
+        return jnp.concatenate([turned, jnp.asarray(action)])
 
     def __call__(
         self, state: Float[AnyArray, " state"], action: Float[AnyArray, " act"]

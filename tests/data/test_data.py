@@ -1,23 +1,26 @@
-"""Trajectories, recording them, and saving and loading what was learned."""
+"""Trajectories, and saving and loading them and what was learned."""
 
 import subprocess
 import sys
 
 import equinox as eqx
-import gymnasium
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from roboopt_envs.arm import ArmReach
-from roboopt_envs.cart_pole import CartPoleBalance
 
 import roboopt as ro
 
 
 def test_a_trajectory_saves_and_loads(tmp_path):
     trajectory = ro.Trajectory(
-        np.arange(12.0).reshape(2, 3, 2), np.ones((2, 2, 1)), 0.25, np.zeros((2, 2))
+        np.arange(12.0).reshape(2, 3, 2),
+        np.ones((2, 2, 1), int),
+        0.25,
+        np.zeros((2, 2)),
+        terminated=np.array([True, False]),
+        success=np.array([False, True]),
     )
     trajectory.save(tmp_path / "t.npz")
     loaded = ro.Trajectory.load(tmp_path / "t.npz")
@@ -47,6 +50,13 @@ def test_times_are_kept_with_what_is_not_evenly_spaced(tmp_path):
         ((4, 2), (3, 1), {"efforts": np.ones((2, 2))}, "`efforts` must hold one step"),
         ((4, 2), (3, 1), {"times": np.ones(3)}, "`times` must hold one for each obs"),
         ((2, 4, 2), (2, 3, 1), {"times": np.ones(4)}, "`times` must hold one for each"),
+        ((4, 2), (3, 1), {"success": np.ones(1, bool)}, "`success` must hold one a tr"),
+        (
+            (2, 4, 2),
+            (2, 3, 1),
+            {"terminated": np.array(True)},
+            "`terminated` must hold",
+        ),
     ],
 )
 def test_bad_trajectories_are_refused(observations, actions, extra, match):
@@ -59,69 +69,6 @@ def test_a_file_without_a_trajectory_is_refused(tmp_path):
     np.savez(tmp_path / "x.npz", observations=np.ones((3, 2)))
     with pytest.raises(ValueError, match=r"lacks \['actions', 'time_step'\]"):
         ro.Trajectory.load(tmp_path / "x.npz")
-
-
-def test_collecting_starts_where_it_is_told_and_clips_as_motors_do():
-    env = CartPoleBalance(duration=0.05)
-    starts = env.sample_starts(2, seed=0)
-    strong = ro.LinearFeedback(jnp.array([[-1e6, 0.0, 0.0, 0.0]]))
-    trajectory = ro.collect(env, strong, starts=starts)
-    np.testing.assert_array_equal(trajectory.observations[:, 0], starts)
-    limit = env.effort_limits[0]
-    assert set(np.abs(trajectory.actions).ravel()) == {limit}
-    assert trajectory.efforts is not None
-    np.testing.assert_array_equal(
-        trajectory.efforts[..., 0], trajectory.actions[..., 0]
-    )
-    env.close()
-
-
-def test_twin_and_pybullet_make_the_same_trajectory():
-    env = ArmReach("two-link", duration=0.5)
-    twin = ro.Twin.from_env(env)
-    policy = ro.PDGravityCompensation.from_limits(
-        twin.robot, env.effort_limits, env.time_step
-    )
-    starts = env.sample_starts(2, seed=5)
-    recorded = ro.collect(env, policy, starts=starts)
-    simulated = eqx.filter_jit(ro.Rollout(twin, env.horizon))(policy, starts)
-    for name in ("observations", "actions", "efforts"):
-        np.testing.assert_allclose(
-            getattr(recorded, name), getattr(simulated, name), atol=1e-9
-        )
-    env.close()
-
-
-def test_collecting_from_somebody_elses_environment():
-    env = gymnasium.make("Pendulum-v1", max_episode_steps=20)
-
-    def policy(observation):
-        return -observation[2:] * 0.1
-
-    trajectory = ro.collect(env, policy, episodes=3, seed=1)
-    again = ro.collect(env, policy, episodes=3, seed=1)
-    assert trajectory.observations.shape == (3, 21, 3)
-    assert trajectory.efforts is None
-    assert trajectory.time_step == pytest.approx(1 / env.metadata["render_fps"])
-    np.testing.assert_array_equal(trajectory.rewards, again.rewards)
-
-
-def test_collecting_needs_starts_or_episodes():
-    env = CartPoleBalance(duration=0.05)
-    policy = ro.LinearFeedback(jnp.zeros((1, 4)))
-    with pytest.raises(ValueError, match="either `starts` or `episodes`.*neither"):
-        ro.collect(env, policy)
-    with pytest.raises(ValueError, match="either `starts` or `episodes`.*both"):
-        ro.collect(env, policy, starts=np.zeros((1, 4)), episodes=1)
-    with pytest.raises(ValueError, match="`episodes` must be at least 1, got 0"):
-        ro.collect(env, policy, episodes=0)
-    env.close()
-
-
-def test_episodes_of_different_lengths_do_not_stack():
-    env = gymnasium.make("CartPole-v1")
-    with pytest.raises(ValueError, match="`env` must end every episode after the same"):
-        ro.collect(env, lambda o: (o[2] > 0).astype(int), episodes=5, seed=0)
 
 
 def test_a_controller_comes_back_in_one_line_in_another_process(tmp_path):

@@ -1,10 +1,7 @@
 """Reading recordings from files that people have."""
 
 import gzip
-import sys
-import warnings
 
-import gymnasium
 import numpy as np
 import pytest
 
@@ -275,112 +272,11 @@ def test_paths_without_recordings_are_refused(tmp_path):
     ):
         read_recordings(tmp_path / "no.csv")
     with pytest.raises(
-        ValueError, match="`path` must hold files of .npz, .csv, .csv.gz"
+        ValueError, match="`path` must hold files of .npz, .hdf5, .h5, .csv"
     ):
         read_recordings(tmp_path)
     (tmp_path / "run.txt").write_text("")
-    with pytest.raises(ValueError, match="`path` must end in .npz, .csv, .csv.gz or"):
+    with pytest.raises(ValueError, match="`path` must end in .npz, .*.csv.gz or"):
         read_recordings(tmp_path / "run.txt")
     with pytest.raises(ValueError, match="`time_step` must be positive and finite"):
         read_recordings(tmp_path, time_step=-1.0)
-
-
-@pytest.fixture
-def dataset(tmp_path, monkeypatch):
-    """A Minari dataset of two episodes, of two and three steps."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        minari = pytest.importorskip("minari")
-        from gymnasium import spaces
-        from minari.data_collector import EpisodeBuffer
-
-        monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
-        episodes = [
-            EpisodeBuffer(
-                id=k,
-                observations=[
-                    100.0 * k + 4 * n + np.arange(4) for n in range(steps + 1)
-                ],
-                actions=[2.0 * n + np.arange(2) for n in range(steps)],
-                rewards=[1.0] * steps,
-                terminations=[False] * steps,
-                truncations=[False] * (steps - 1) + [True],
-            )
-            for k, steps in enumerate((2, 3))
-        ]
-        minari.create_dataset_from_buffers(
-            "arm/test-v0",
-            buffer=episodes,
-            observation_space=spaces.Box(-np.inf, np.inf, (4,), np.float64),
-            action_space=spaces.Box(-np.inf, np.inf, (2,), np.float64),
-        )
-        yield tmp_path / "arm" / "test-v0"
-
-
-def test_minari_datasets_are_read_by_id_and_by_folder(dataset):
-    for name in ("arm/test-v0", dataset, dataset / "data"):
-        runs = read_recordings(f"minari:{name}", joints=["a", "b"], time_step=0.1)
-        assert [run.steps for run in runs] == [2, 3]
-        np.testing.assert_array_equal(
-            runs[1].observations, np.arange(16.0).reshape(4, 4) + 100
-        )
-        np.testing.assert_array_equal(runs[0].actions, [[0, 1], [2, 3]])
-        np.testing.assert_array_equal(runs[0].rewards, [1, 1])
-        assert runs[0].time_step == 0.1
-
-
-def test_minari_datasets_need_a_time_step_and_to_be_there(dataset):
-    with pytest.raises(
-        ValueError, match="`time_step` must be given: the Minari dataset"
-    ):
-        read_recordings("minari:arm/test-v0")
-    with pytest.raises(ValueError, match="`path` must name a Minari dataset on this"):
-        read_recordings("minari:arm/none-v0", time_step=0.1)
-
-
-def test_minari_datasets_of_an_environment_know_their_time_step(dataset):
-    minari = pytest.importorskip("minari")
-    from minari.data_collector import EpisodeBuffer
-
-    episode = EpisodeBuffer(
-        observations=list(np.zeros((3, 3), np.float32)),
-        actions=list(np.zeros((2, 1), np.float32)),
-        rewards=[0.0] * 2,
-        terminations=[False] * 2,
-        truncations=[False, True],
-    )
-    minari.create_dataset_from_buffers(
-        "pendulum/test-v0", buffer=[episode], env="Pendulum-v1"
-    )
-    (run,) = read_recordings("minari:pendulum/test-v0")
-    rate = gymnasium.make("Pendulum-v1").metadata["render_fps"]
-    assert run.time_step == 1 / rate and run.observations.dtype == float
-
-
-def test_minari_observations_must_be_arrays(dataset):
-    minari = pytest.importorskip("minari")
-    from gymnasium import spaces
-    from minari.data_collector import EpisodeBuffer
-
-    box = spaces.Box(-1.0, 1.0, (1,), np.float64)
-    episode = EpisodeBuffer(
-        observations={"q": list(np.zeros((2, 1)))},
-        actions=[np.zeros(1)],
-        rewards=[0.0],
-        terminations=[False],
-        truncations=[True],
-    )
-    minari.create_dataset_from_buffers(
-        "dict/test-v0",
-        buffer=[episode],
-        observation_space=spaces.Dict({"q": box}),
-        action_space=box,
-    )
-    with pytest.raises(ValueError, match="must hold observations that are arrays"):
-        read_recordings("minari:dict/test-v0", time_step=0.1)
-
-
-def test_without_minari_it_says_how_to_install_it(monkeypatch):
-    monkeypatch.setitem(sys.modules, "minari", None)
-    with pytest.raises(ImportError, match="pip install minari"):
-        read_recordings("minari:arm/test-v0", time_step=0.1)

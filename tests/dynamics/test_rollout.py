@@ -6,6 +6,7 @@ import pytest
 from bullet_robots import ROBOTS
 from jax.test_util import check_grads
 
+from roboopt import Actor, Noisy, WithHistory
 from roboopt.dynamics import PositionMotors, Rollout, Twin, load_urdf
 
 
@@ -85,3 +86,50 @@ def test_bad_input_is_refused(twin):
         ValueError, match=r"`model` must return actions of shape \(1,\)"
     ):
         rollout(lambda observation: observation[:2], STARTS)
+
+
+class Winding(Actor):
+    """Integrates what it sees: its memory is the sum of the cart's positions."""
+
+    k: jax.Array
+
+    def begin(self, observation, key):
+        return jnp.zeros_like(observation[:1])
+
+    def step(self, memory, observation, time):
+        memory = memory + observation[:1]
+        return self.k * memory, memory
+
+
+def test_an_actors_memory_is_handed_on(twin):
+    trajectory = Rollout(twin, 4)(Winding(jnp.array(2.0)), STARTS)
+    sums = np.cumsum(trajectory.observations[:, :-1, :1], axis=1)
+    np.testing.assert_allclose(trajectory.actions, 2.0 * sums, rtol=1e-13)
+
+    def end(k):
+        return Rollout(twin, 3)(Winding(k), STARTS).observations[:, -1, :4]
+
+    check_grads(jax.jit(end), (jnp.array(2.0),), 1, ["rev"], rtol=1e-6, atol=1e-6)
+
+
+def test_a_history_of_one_and_noise_of_zero_change_nothing(twin):
+    policy, keys = Gain(jnp.array(2.0)), jax.random.split(jax.random.key(0), 2)
+    rollout = Rollout(twin, 4)
+    wrapped = rollout(Noisy(WithHistory(policy, 1), 0.0), STARTS, keys)
+    np.testing.assert_allclose(
+        wrapped.observations, rollout(policy, STARTS).observations, rtol=1e-13
+    )
+
+
+def test_each_start_has_a_key_of_its_own(twin):
+    noisy, keys = Noisy(Gain(jnp.array(0.0)), 1.0), jax.random.split(jax.random.key(0))
+    rollout = Rollout(twin, 4)
+    both = rollout(noisy, STARTS[:1].repeat(2, 0), keys)
+    assert len(np.unique(both.actions)) == 8
+    for k in range(2):
+        one = rollout(noisy, STARTS[:1], keys[k : k + 1])
+        np.testing.assert_allclose(one.actions[0], both.actions[k], rtol=1e-13)
+    with pytest.raises(ValueError, match="`key` must be given: Noisy acts by chance"):
+        rollout(noisy, STARTS)
+    with pytest.raises(ValueError, match=r"`keys` must hold one .* 2 starts, got .*3"):
+        rollout(noisy, STARTS, jax.random.split(jax.random.key(0), 3))

@@ -1,0 +1,48 @@
+"""Setting episodes aside, to judge what was learned on the others.
+
+Samples of one episode are alike: a sample held out while its neighbours are learned
+measures memory. So whole episodes are.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from roboopt.data._trajectory import Trajectory
+from roboopt.data._windows import single_recordings
+
+
+def split_episodes(
+    episodes: Sequence[Trajectory] | Trajectory, fraction: float, *, seed: int = 0
+) -> tuple[list[Trajectory], list[Trajectory]]:
+    """Return the episodes to learn from and those held out, each in their order.
+
+    Args:
+        episodes: of any lengths; batches are taken apart.
+        fraction: of the episodes, how many to hold out; at least one on each side.
+        seed: of the drawing.
+
+    Raises:
+        ValueError: if there are fewer than two episodes, or `fraction` is not between 0
+            and 1.
+    """
+    runs = single_recordings(episodes)
+    train, held_out = split_indices(len(runs), fraction, seed)
+    return [runs[k] for k in train], [runs[k] for k in held_out]
+
+
+def split_indices(
+    count: int, fraction: float, seed: int
+) -> tuple[list[int], list[int]]:
+    """Return which of `count` episodes to learn from, and which to hold out.
+
+    Raises:
+        ValueError: as `split_episodes`.
+    """
+    if not 0 < fraction < 1:
+        raise ValueError(f"`fraction` must be between 0 and 1, got {fraction}.")
+    if count < 2:
+        raise ValueError(f"`episodes` must hold at least two to split, got {count}.")
+    aside = int(np.clip(round(fraction * count), 1, count - 1))
+    order = np.random.default_rng(seed).permutation(count)
+    return sorted(order[aside:].tolist()), sorted(order[:aside].tolist())

@@ -1,0 +1,160 @@
+"""Episodes as robomimic lays them out."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+
+from roboopt.data import Trajectory, read_recordings, save_episodes
+
+h5py = pytest.importorskip("h5py")
+
+
+def robomimic(path, lengths=(3, 2), last=True, image=False, rate=20, actions=0):
+    """Write what robomimic's collection does; observation k of demo d is 100 d + k."""
+    with h5py.File(path, "w") as file:
+        data = file.create_group("data")
+        if rate:
+            arguments = {"env_name": "Lift", "env_kwargs": {"control_freq": rate}}
+            data.attrs["env_args"] = json.dumps(arguments)
+        for d, steps in enumerate(lengths):
+            demo = data.create_group(f"demo_{d}")
+            demo.attrs["num_samples"] = steps
+            seen = 100.0 * d + np.arange(steps + 1.0)
+            for group, part in (("obs", seen[:-1]), ("next_obs", seen[1:])):
+                if group == "next_obs" and not last:
+                    continue
+                demo[f"{group}/object"] = -part[:, None]
+                demo[f"{group}/eef_pos"] = np.stack([part, part + 0.5], axis=1)
+                if image:
+                    demo[f"{group}/agentview"] = np.zeros((steps, 8, 8, 3), np.uint8)
+            demo["actions"] = np.arange(1.0 * steps + actions)[:, None]
+            demo["rewards"] = np.arange(steps)
+            demo["dones"] = np.zeros(steps)
+        file["mask/train"] = np.array([b"demo_0"])
+    return path
+
+
+def test_observations_are_laid_side_by_side(tmp_path):
+    path = robomimic(tmp_path / "x.hdf5")
+    first, second = read_recordings(path)
+    # In the order of their names, eef_pos before object.
+    np.testing.assert_array_equal(second.observations[1], [101, 101.5, -101])
+    assert first.observations.shape == (4, 3) and second.steps == 2
+    np.testing.assert_array_equal(first.actions, [[0], [1], [2]])
+    np.testing.assert_array_equal(first.rewards, [0.0, 1.0, 2.0])
+    assert first.time_step == 1 / 20 and first.terminated is None
+    first, _ = read_recordings(path, observation_keys=["object"], time_step=0.1)
+    np.testing.assert_array_equal(first.observations[:, 0], [0, -1, -2, -3])
+    assert first.time_step == 0.1
+    keys = ["object", "eef_pos"]
+    first, _ = read_recordings(path, observation_keys=keys)
+    np.testing.assert_array_equal(first.observations[1], [-1, 1, 1.5])
+
+
+def test_episodes_come_by_number_and_not_by_digits(tmp_path):
+    path = robomimic(tmp_path / "x.h5", lengths=range(1, 13))
+    assert [run.steps for run in read_recordings(path)] == list(range(1, 13))
+
+
+def test_without_next_observations_the_last_action_is_dropped(tmp_path):
+    path = robomimic(tmp_path / "x.hdf5", last=False)
+    with pytest.warns(UserWarning, match="2 of the 2 episodes of x.hdf5 lack `next_ob"):
+        first, second = read_recordings(path)
+    assert (first.steps, second.steps) == (2, 1)
+    np.testing.assert_array_equal(first.observations[:, 0], [0, 1, 2])
+    np.testing.assert_array_equal(first.rewards, [0, 1])
+
+
+def test_next_observations_of_another_episode_are_told(tmp_path):
+    path = robomimic(tmp_path / "x.hdf5", lengths=(3,))
+    with h5py.File(path, "a") as file:
+        file["data/demo_0/next_obs/object"][0] = 7.0
+    with pytest.warns(UserWarning, match="`next_obs` of data/demo_0 of .* are not its"):
+        read_recordings(path)
+
+
+def test_images_are_refused_and_what_can_be_read_is_named(tmp_path):
+    path = robomimic(tmp_path / "x.hdf5", image=True)
+    for keys in (None, ["agentview"]):
+        with pytest.raises(
+            ValueError,
+            match=r"agentview is an image or nested; .* are \['eef_pos', 'object'\]",
+        ):
+            read_recordings(path, observation_keys=keys)
+    assert read_recordings(path, observation_keys=["object"])[0].steps == 3
+
+
+def test_a_single_array_of_observations_is_read(tmp_path):
+    with h5py.File(tmp_path / "x.hdf5", "w") as file:
+        file["data/demo_0/obs"] = np.zeros((3, 2), np.float32)
+        file["data/demo_0/next_obs"] = np.zeros((3, 2), np.float32)
+        file["data/demo_0/actions"] = np.array([1, 0, 2])
+    (run,) = read_recordings(tmp_path / "x.hdf5", time_step=0.5)
+    assert run.observations.dtype == np.float32 and run.observations.shape == (4, 2)
+    np.testing.assert_array_equal(run.actions, [[1], [0], [2]])
+
+
+def test_what_is_written_has_robomimics_layout(tmp_path):
+    episode = Trajectory(np.arange(8.0).reshape(4, 2), np.ones((3, 1)), 0.05)
+    save_episodes(tmp_path / "x.hdf5", [episode, episode])
+    with h5py.File(tmp_path / "x.hdf5") as file:
+        assert sorted(file["data"]) == ["demo_0", "demo_1"]
+        demo = file["data/demo_1"]
+        assert demo.attrs["num_samples"] == 3 and file["data"].attrs["total"] == 6
+        np.testing.assert_array_equal(demo["next_obs/observation"][0], [2, 3])
+        np.testing.assert_array_equal(demo["dones"][()], [0, 0, 1])
+        described = json.loads(file["data"].attrs["env_args"])
+    assert described["env_kwargs"]["control_freq"] == pytest.approx(20)
+
+
+@pytest.mark.parametrize(
+    "arguments, keys, match",
+    [
+        ({"rate": None}, None, "`time_step` must be given: .*x.hdf5 does not tell it"),
+        (
+            {},
+            ["eye"],
+            r"`observation_keys` must be among \['eef_pos', 'object'\] .*eye",
+        ),
+        ({"actions": 1}, None, "as many `actions` as `obs` in each .* holds 4 and 3"),
+        ({}, [], "`observation_keys` must name at least one, but of data/demo_0"),
+        ({"lengths": ()}, None, "groups data/demo_0, .* holds data, mask"),
+    ],
+)
+def test_other_layouts_are_refused(tmp_path, arguments, keys, match):
+    path = robomimic(tmp_path / "x.hdf5", **arguments)
+    with pytest.raises(ValueError, match=match):
+        read_recordings(path, observation_keys=keys)
+
+
+def test_broken_files_are_refused(tmp_path):
+    path = tmp_path / "x.hdf5"
+    for content in (b"", b"time,q\n", robomimic(path).read_bytes()[:3000]):
+        path.write_bytes(content)
+        with pytest.raises(
+            ValueError, match="`path` must be an HDF5 file, but .*x.hdf"
+        ):
+            read_recordings(path)
+    with h5py.File(path, "w") as file:
+        file["episode_0/actions"] = np.zeros(3)
+    with pytest.raises(
+        ValueError, match="Read a Minari dataset by `minari:` and its f"
+    ):
+        read_recordings(path)
+
+
+def test_other_files_have_no_named_observations(tmp_path):
+    save_episodes(
+        tmp_path / "x.npz", Trajectory(np.zeros((3, 2)), np.ones((2, 1)), 0.1)
+    )
+    with pytest.raises(ValueError, match="`observation_keys` must be None except for"):
+        read_recordings(tmp_path / "x.npz", observation_keys=["object"])
+
+
+def test_without_h5py_it_says_how_to_install_it(tmp_path, monkeypatch):
+    path = robomimic(tmp_path / "x.hdf5")
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    with pytest.raises(ImportError, match="pip install h5py"):
+        read_recordings(path)
