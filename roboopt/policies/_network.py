@@ -1,7 +1,7 @@
 """A small network as a policy, its inputs and outputs in scales it can work with."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Unpack
 
 import equinox as eqx
 import jax
@@ -9,19 +9,21 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from roboopt._frozen import Frozen
 from roboopt._jittable import Jittable
 from roboopt._typing import AnyArray
+from roboopt.data import Demonstrations, Normaliser
+from roboopt.dynamics._scaled_network import identity
+from roboopt.policies._action_units import ActionUnits
+from roboopt.policies._observation_network import ObservationNetwork, Settings
 
 
 class NetworkPolicy(Jittable):
-    """a = limit · MLP(o / scale), which ends in tanh: a perceptron with bounds."""
+    """a = μ + σ ∘ final(network(o)): a perceptron in the units of robots."""
 
-    network: eqx.nn.MLP
-    scale: Frozen[Float[Array, " obs"]]
-    """One of each observation's units, what the network sees as 1."""
-    limits: Frozen[Float[Array, " act"]]
-    """[N·m or N]"""
+    network: ObservationNetwork
+    outputs: ActionUnits
+    final: Callable[[Array], Array]
+    """Of the network's outputs: tanh, which bounds them, or nothing."""
 
     def __init__(
         self,
@@ -31,9 +33,17 @@ class NetworkPolicy(Jittable):
         key: PRNGKeyArray,
         width: int = 32,
         depth: int = 2,
-        activation: Callable[[Array], Array] = jax.nn.tanh,
+        activation: Callable[[Array], Array] = jnp.tanh,
     ):
-        """Start from small random weights.
+        """Start from small random weights, with actions bounded by tanh.
+
+        Args:
+            scale: one of each observation's units, what the network sees as 1.
+            limits: of the actions, either way [N·m or N].
+            key: of the weights.
+            width: neurons a hidden layer.
+            depth: hidden layers.
+            activation: of the hidden layers.
 
         Raises:
             ValueError: if `scale` or `limits` are not positive and finite, or `width`
@@ -45,16 +55,57 @@ class NetworkPolicy(Jittable):
                 raise ValueError(
                     f"`{name}` must be positive, finite numbers, got {value}."
                 )
-        if width < 1 or depth < 1:
-            raise ValueError(
-                f"`width` and `depth` must be at least 1, got {width} and {depth}."
-            )
-        self.network = eqx.nn.MLP(
-            len(scale), len(limits), width, depth, activation, jnp.tanh, key=key
+        self.network = ObservationNetwork(
+            Normaliser(np.zeros(len(scale)), scale),
+            len(limits),
+            key=key,
+            width=width,
+            depth=depth,
+            activation=activation,
+            skip=False,
         )
-        self.scale = Frozen(jnp.asarray(scale, float))
-        self.limits = Frozen(jnp.asarray(limits, float))
+        units = Normaliser(np.zeros(len(limits)), limits)
+        self.outputs = ActionUnits(units, (len(limits),))
+        self.final = jnp.tanh
 
-    def __call__(self, observation: Float[AnyArray, " obs"]) -> Float[Array, " act"]:
-        """Return the effort [N·m or N]."""
-        return self.limits() * self.network(jnp.asarray(observation) / self.scale())
+    @classmethod
+    def of(
+        cls,
+        samples: Demonstrations,
+        *,
+        key: PRNGKeyArray,
+        **settings: Unpack[Settings],
+    ) -> "NetworkPolicy":
+        """Return one for `samples`, which inputs and outputs are normalised by.
+
+        It starts at the linear policy nearest to them, beyond `low` and `high` where
+        they are cut off. Its own actions have no bounds.
+
+        Args:
+            samples: of the training split; actions of real numbers, or chunks of them.
+            key: of the weights.
+            **settings: `width`, `depth`, `activation`, `angles`, `skip`.
+
+        Raises:
+            ValueError: if `samples` are empty or not finite, their actions are choices,
+                an angle is not an axis of the observation, or `width` or `depth` is
+                less than 1.
+        """
+        outputs = ActionUnits.of(samples)
+        vectors = lambda a: None if a is None else jax.vmap(outputs)(a)  # noqa: E731
+        network = ObservationNetwork.of(
+            samples.observations,
+            outputs.size,
+            key=key,
+            targets=vectors(samples.actions),
+            lower=vectors(samples.low),
+            upper=vectors(samples.high),
+            **settings,
+        )
+        bounded = cls(np.ones(1), np.ones(1), key=key, width=1, depth=1)
+        parts = lambda p: (p.network, p.outputs, p.final)  # noqa: E731
+        return eqx.tree_at(parts, bounded, (network, outputs, identity))
+
+    def __call__(self, observation: Float[AnyArray, " obs"]) -> Float[Array, "..."]:
+        """Return the action, or chunk of actions, in its units."""
+        return self.outputs.inverse(self.final(self.network(observation)))

@@ -156,14 +156,6 @@ def test_a_rollout_gives_a_plan_the_time(cart_pole):
     np.testing.assert_allclose(actions, jnp.stack(expected), rtol=1e-12)
 
 
-def test_a_network_keeps_within_its_limits():
-    policy = ro.NetworkPolicy(
-        np.ones(3), np.array([2.0, 5.0]), key=jax.random.key(0), width=8
-    )
-    actions = jax.vmap(policy)(1e3 * jax.random.normal(jax.random.key(1), (100, 3)))
-    assert (jnp.abs(actions) <= jnp.array([[2.0, 5.0]])).all()
-
-
 BAD = [
     (lambda r: ro.LinearFeedback(jnp.ones(4)), "`gains` must have shape"),
     (
@@ -198,14 +190,6 @@ BAD = [
     ),
     (lambda r: ro.SplinePlan(jnp.ones((1, 2)), 1.0), "`knots` must have shape"),
     (lambda r: ro.SplinePlan(jnp.ones((3, 2)), 0.0), "`duration` must be positive"),
-    (
-        lambda r: ro.NetworkPolicy([1.0, -1.0], [1.0], key=jax.random.key(0)),
-        "`scale` must be positive",
-    ),
-    (
-        lambda r: ro.NetworkPolicy([1.0], [1.0], key=jax.random.key(0), depth=0),
-        "`width` and `depth` must be at least 1",
-    ),
 ]
 
 
