@@ -48,9 +48,9 @@ class Actuators(Protocol):
 class EnergyTaskCost(Objective):
     """The energy of rollouts from a batch of starts, plus the cost of their task.
 
-    `objective(model, starts)` takes the starts' observations (starts, obs). Weights say
-    what a unit is worth: `work_weight=0.1` buys 1 J for a tenth of a second of unit
-    error.
+    `objective(model, starts)` takes the starts' observations (starts, obs), or a
+    `Trajectory`, one or a batch, whose first observations they are. Weights say what a
+    unit is worth: `work_weight=0.1` buys 1 J for a tenth of a second of unit error.
     """
 
     rollout: Any
@@ -70,6 +70,9 @@ class EnergyTaskCost(Objective):
 
     def terms(self, model: Any, batch: Any) -> dict[str, Term]:
         """Return the terms of the motions that `model` makes from `batch`."""
+        if isinstance(batch, Trajectory):
+            first = jnp.asarray(batch.observations)[..., 0, :]
+            batch = first.reshape(-1, first.shape[-1])
         return self.measure(self.rollout(model, batch))
 
     def measure(self, trajectory: Trajectory) -> dict[str, Term]:

@@ -51,3 +51,19 @@ class Huber(Loss):
         # Inside √ only where it is used: its derivative at 0 is not finite.
         linear = jnp.where(far, self.threshold * (2 * size - self.threshold), 1.0)
         return jnp.where(far, jnp.sign(error) * jnp.sqrt(linear), error)
+
+
+class Absolute(Loss):
+    """ρ(e) = |e|: what is met exactly is the median, and outliers count least.
+
+    It has a kink at 0, where its slope is taken as 0: descend with a falling learning
+    rate, and for `least_squares` take a `Huber` of a small threshold.
+    """
+
+    def residual(self, error: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+        """Return sign(e) √(2 |e|)."""
+        size = jnp.abs(error)
+        # As above; below the least normal number √ has no finite derivative either.
+        far = size >= jnp.finfo(error.dtype).tiny
+        root = jnp.sqrt(jnp.where(far, 2 * size, 1.0))
+        return jnp.where(far, jnp.sign(error) * root, 0.0)
