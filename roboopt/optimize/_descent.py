@@ -5,6 +5,7 @@ is the best so far, and lets the optimizer move. What is not finite moves nothin
 flags of what it was are kept, and that start is over.
 """
 
+import dataclasses
 import functools
 from typing import Any
 
@@ -17,7 +18,7 @@ from roboopt.objectives import Objective, total
 from roboopt.optimize._bounds import Interval
 from roboopt.optimize._source import Everything, OnPolicy
 
-CHUNK = 256
+CHUNK = 1024
 SMOOTHING = 0.98
 
 
@@ -46,6 +47,7 @@ class State(eqx.Module):
     source: Any
     key: PRNGKeyArray
     step: Int[Array, ""]
+    """Since losses that can be compared began."""
 
 
 class Problem(eqx.Module):
@@ -59,6 +61,9 @@ class Problem(eqx.Module):
     optimizer: Any
     tolerance: Float[Array, ""]
     patience: Int[Array, ""]
+    unripe: Int[Array, ""]
+    """Steps before losses on other data are judged: a descent that is nearly over does
+    not fall far any more, and one lucky minibatch would stay the best."""
     many: bool = eqx.field(static=True)
 
     def model(self, free: Any, rest: Any) -> Any:
@@ -126,17 +131,51 @@ def begin(problem: Problem, trained: Any, rest: Any, key: PRNGKeyArray) -> State
         key=key,
         step=jnp.zeros((), int),
     )
+    return _strong(state)
+
+
+def renew(problem: Problem, state: State) -> State:
+    """Return the state before the first step on another block of data."""
+    import optax
+
+    start = state.start
+    if optax.tree.get(start.optimizer, "grad", None) is not None:
+        # A line search keeps the loss and the gradient, which were the last block's.
+        optimizer = problem.optimizer.init(start.free)
+        start = dataclasses.replace(start, optimizer=optimizer)
+    key, first = jax.random.split(state.key)
+    drawn = problem.source.begin(first)
+    return _strong(State(start=start, source=drawn, key=key, step=state.step))
+
+
+def forget(problem: Problem, state: State, steps: int) -> tuple[Problem, State]:
+    """Return both as they judge losses anew, for `steps` on data of another kind.
+
+    The best model so far counts until the losses are ripe.
+    """
+    smoothed = min(round(1 / (1 - SMOOTHING)), steps // 2)
+    unripe = 0 if problem.deterministic else smoothed
+    start = dataclasses.replace(
+        state.start, smooth_loss=jnp.zeros_like(state.start.smooth_loss)
+    )
+    state = dataclasses.replace(state, start=start, step=jnp.zeros_like(state.step))
+    unripe = jnp.full_like(problem.unripe, unripe)
+    return dataclasses.replace(problem, unripe=unripe), state
+
+
+def _strong(state: State) -> State:
     # A weakly typed leaf would come back strongly typed, and `advance` compile twice.
     return jax.tree.map(lambda x: jax.lax.convert_element_type(x, x.dtype), state)
 
 
-def _batch(problem: Problem, start: Start, batch: Any, key: PRNGKeyArray) -> Any:
+def _batch(problem: Problem, start: Start, batch: Any, key: PRNGKeyArray | None) -> Any:
     if isinstance(problem.source, OnPolicy):
+        assert key is not None
         return problem.source.function(problem.model(start.free, start.rest), key)
     return batch
 
 
-def _note(problem: Problem, start: Start, batch: Any, key: PRNGKeyArray) -> dict:
+def _note(problem: Problem, start: Start, batch: Any, key: PRNGKeyArray | None) -> dict:
     """Return the loss and its terms at one start."""
     batch = _batch(problem, start, batch, key)
     loss, terms = problem.evaluate(start.free, start.rest, batch)
@@ -161,7 +200,11 @@ def _gradient(evaluate: Any, start: Start) -> tuple[Array, dict, Any]:
 
 
 def _advance(
-    problem: Problem, step: Array, start: Start, batch: Any, key: PRNGKeyArray
+    problem: Problem,
+    step: Array,
+    start: Start,
+    batch: Any,
+    key: PRNGKeyArray | None,
 ) -> tuple[Start, dict]:
     """Take one step from one start; return it and what it noted."""
     batch = _batch(problem, start, batch, key)
@@ -188,7 +231,8 @@ def _advance(
     smooth = SMOOTHING * start.smooth_loss + (1 - SMOOTHING) * loss
     debiased = smooth / (1 - SMOOTHING ** (step + 1.0))
     judged = loss if problem.deterministic else debiased
-    better = ~failed & (judged < start.best_loss)
+    better = (judged < start.best_loss) & (step > problem.unripe)
+    better = ~failed & (better | (step == problem.unripe))
     known = jnp.where(jnp.isfinite(start.best_loss), start.best_loss, 0.0)
     gained = start.best_loss - judged > problem.tolerance * jnp.abs(known)
     stale = jnp.where(~failed & gained, 0, start.stale + 1)
@@ -224,17 +268,17 @@ def advance(
 
     def each(function, state):
         """Apply `function(start, batch, key)` to the start, or to each of them."""
-        key, one, two = jax.random.split(state.key, 3)
-        batch, source = None, None
         if not isinstance(problem.source, OnPolicy):
-            batch, source = problem.source.draw(state.source, one)
+            batch, source = problem.source.draw(state.source)
+            if problem.many:
+                axes = (eqx.if_array(0), None, None)
+                function = eqx.filter_vmap(function, in_axes=axes)
+            return function(state.start, batch, None), source, state.key
+        key, own = jax.random.split(state.key)
         if problem.many:
-            keys = jax.random.split(two, state.start.best_loss.shape[0])
-            axes = (eqx.if_array(0), None, 0)
-            result = eqx.filter_vmap(function, in_axes=axes)(state.start, batch, keys)
-        else:
-            result = function(state.start, batch, two)
-        return result, source, key
+            own = jax.random.split(own, state.start.best_loss.shape[0])
+            function = eqx.filter_vmap(function, in_axes=(eqx.if_array(0), None, 0))
+        return function(state.start, None, own), None, key
 
     def take(state):
         step = functools.partial(_advance, problem, state.step)

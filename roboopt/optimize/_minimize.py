@@ -4,6 +4,7 @@ The loop runs compiled, in chunks of about a tenth of a second, so that a step c
 Python and yet the progress shows, a budget in seconds is kept to, and Ctrl-C is heard.
 """
 
+import dataclasses
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -16,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from roboopt.optimize import _checkpoint
+from roboopt.optimize._blocks import Blocks, SourceFailed
 from roboopt.optimize._bounds import Bound, intervals
 from roboopt.optimize._budget import check_budget
 from roboopt.optimize._descent import (
@@ -24,12 +26,14 @@ from roboopt.optimize._descent import (
     State,
     advance,
     begin,
+    forget,
+    renew,
     to_bounded,
 )
 from roboopt.optimize._optimizer import default_optimizer
 from roboopt.optimize._progress import show
 from roboopt.optimize._result import Result
-from roboopt.optimize._source import Everything, source
+from roboopt.optimize._source import BlockSource, Everything, source
 from roboopt.optimize._trained import inside, partition
 
 CHUNK_SECONDS = 0.1
@@ -72,11 +76,12 @@ def minimize(
     Args:
         objective: an `Objective`, or any function that JAX can differentiate.
         model: any pytree; its floating-point arrays are tuned, except within `Frozen`.
-        data: what batches are drawn from: arrays with samples along the first axis, or
-            a traceable function `(model, key) -> batch`.
+        data: what batches are drawn from: arrays with samples along the first axis, a
+            traceable function `(model, key) -> batch`, or a `BlockSource`, which is
+            asked for other arrays as the descent goes on.
         steps: how many to take.
         optimizer: any optax transformation; where none is given, L-BFGS if every step
-            sees all of the data, and else Adam, annealed over `steps`.
+            sees the same data, and else Adam, annealed over `steps`.
         batch_size: samples a step, shuffled every epoch; all of them where it is None.
         train: names the parts to tune, `lambda m: (m.stiffness, m.damping)`; all of
             them where it is None.
@@ -87,7 +92,7 @@ def minimize(
             `patience` steps; if not given, 1e-6 for the L-BFGS of the default, and 0,
             which is never, for any other optimizer.
         patience: see `tolerance`.
-        seconds: stop after that long, compilation included.
+        seconds: stop after that long, compilation and blocks of data included.
         seed: of the minibatches and of the keys for `data`.
         callback: called with a `Status` about ten times a second; stops if it returns
             True.
@@ -97,12 +102,13 @@ def minimize(
             same bits as if it had not been stopped.
 
     Returns:
-        The best model found, also after Ctrl-C and after a value that is not finite.
+        The best model found, also after Ctrl-C, after a value that is not finite, and
+        if a `BlockSource` fails later than at its first block.
 
     Raises:
         ValueError: if an argument breaks its rule, nothing is to be tuned, or the loss
             or its gradient is not finite at the start; if `checkpoint` is a file of
-            another descent.
+            another descent; if the blocks of a `BlockSource` change their shapes.
     """
     began = time.perf_counter()
     check_budget(steps, tolerance, seconds)
@@ -110,8 +116,12 @@ def minimize(
         raise ValueError(f"`patience` must be at least 1 step, got {patience}.")
     trained, rest, static = partition(model, train)
     _check_model(trained, many)
-    batches = source(data, batch_size)
-    deterministic = isinstance(batches, Everything)
+    blocks = None
+    if isinstance(data, BlockSource):
+        _check_blocks(data, many, tolerance, checkpoint)
+        blocks = Blocks(data, model, steps, batch_size)
+    batches = source(data, batch_size) if blocks is None else blocks.source
+    deterministic = isinstance(batches, Everything) and blocks is None
     if tolerance is None:
         # Other optimizers may pause, or rise, before they go on to fall.
         tolerance = TOLERANCE if deterministic and optimizer is None else 0.0
@@ -125,10 +135,11 @@ def minimize(
         optimizer=_with_extra_args(optimizer),
         tolerance=jnp.asarray(float(tolerance)),
         patience=jnp.asarray(patience if tolerance > 0 else np.iinfo(np.int32).max),
+        unripe=jnp.asarray(0),
         many=many,
     )
     state = begin(problem, trained, rest, jax.random.key(seed))
-    journal = _Journal(problem, steps, began, seconds, callback)
+    journal = _Journal(problem, steps, began, seconds, callback, blocks)
     if checkpoint is not None:
         state = journal.resume(state, checkpoint, seed)
     with show(steps, progress) as report:
@@ -146,7 +157,9 @@ class _Journal:
         began: float,
         seconds: float,
         callback: Callable[[Status], Any] | None,
+        blocks: Blocks | None,
     ):
+        self.blocks, self.failure = blocks, ""
         self.problem, self.steps, self.began = problem, steps, began
         self.seconds, self.callback = seconds, callback
         self.rows: list[dict[str, np.ndarray]] = []
@@ -171,8 +184,13 @@ class _Journal:
         compiled = False
         try:
             while self.taken < evaluations:
+                left = evaluations - self.taken
+                if self.blocks is not None:
+                    if self.blocks.left(self.taken, evaluations) == 0:
+                        state = self._next_block(state)
+                    left = self.blocks.left(self.taken, evaluations)
                 before = time.perf_counter()
-                count = min(chunk, evaluations - self.taken)
+                count = min(chunk, left)
                 state, rows, taken = jax.block_until_ready(
                     advance(self.problem, state, jnp.asarray(count))
                 )
@@ -192,9 +210,22 @@ class _Journal:
                     break
         except KeyboardInterrupt:
             reason = "interrupted"
+        except SourceFailed as error:
+            reason, self.failure = "source", str(error)
         if self.rows:
             self.save(state)
         return state, reason
+
+    def _next_block(self, state: State) -> State:
+        assert self.blocks is not None
+        start = state.start
+        free = start.best if self.blocks.drifts else start.free
+        self.blocks.advance(self.problem.model(free, start.rest))
+        self.problem = dataclasses.replace(self.problem, source=self.blocks.source)
+        state = renew(self.problem, state)
+        if self.blocks.drifts:
+            self.problem, state = forget(self.problem, state, self.blocks.steps)
+        return state
 
     def _note(self, state: State, rows: dict, taken: int) -> None:
         noted = {name: np.asarray(values)[:taken] for name, values in rows.items()}
@@ -268,6 +299,7 @@ class _Journal:
             "seconds": f"time was up after {taken} steps",
             "callback": f"the callback stopped it after {taken} steps",
             "interrupted": f"interrupted after {taken} steps",
+            "source": f"`data` failed after {taken} steps: {self.failure}",
             "non-finite": f"step {taken}: {self._blame(state)}",
         }
         return Result(
@@ -287,6 +319,23 @@ def _next_chunk(chunk: int, spent: float) -> int:
     return int(
         np.clip(chunk * CHUNK_SECONDS / max(spent, 1e-9), 1, min(CHUNK, 4 * chunk))
     )
+
+
+def _check_blocks(
+    data: BlockSource, many: bool, tolerance: float | None, checkpoint: Any
+) -> None:
+    if many:
+        raise ValueError("`many` must be False where `data` comes in blocks, got True.")
+    if checkpoint is not None:
+        raise ValueError(
+            "`checkpoint` must be None where `data` comes in blocks, which it does not "
+            f"hold, got {checkpoint}."
+        )
+    if data.drifts and tolerance:
+        raise ValueError(
+            "`tolerance` must be 0 or None where the losses on blocks of `data` cannot "
+            f"be compared, got {tolerance}."
+        )
 
 
 def _check_model(trained: Any, many: bool) -> None:

@@ -18,8 +18,8 @@ class Result(eqx.Module):
     loss: float
     history: dict[str, np.ndarray]
     reason: str = eqx.field(static=True)
-    """One of "steps", "tolerance", "seconds", "callback", "interrupted", "non-finite".
-    """
+    """One of "steps", "tolerance", "seconds", "callback", "interrupted", "non-finite",
+    "source"."""
     message: str = eqx.field(static=True)
     """The reason as a sentence; for "non-finite" with the term and leaf it began in."""
     steps: int = eqx.field(static=True)

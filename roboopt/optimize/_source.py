@@ -1,13 +1,17 @@
 """Where batches come from: all the data, shuffled minibatches of it, or a function."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Int, PRNGKeyArray
+from jaxtyping import Array, Int, PRNGKeyArray, UInt32
+
+from roboopt.optimize._shuffle import ROUNDS, shuffled
+
+LIMITS = ("low", "high")
 
 
 class Everything(eqx.Module):
@@ -18,7 +22,7 @@ class Everything(eqx.Module):
     def begin(self, key: PRNGKeyArray) -> None:
         """Return nothing: no state is needed."""
 
-    def draw(self, state: None, key: PRNGKeyArray) -> tuple[Any, None]:
+    def draw(self, state: None) -> tuple[Any, None]:
         """Return the data."""
         return self.data, state
 
@@ -30,22 +34,68 @@ class Minibatches(eqx.Module):
     size: int = eqx.field(static=True)
 
     @property
-    def _per_epoch(self) -> int:
-        return jax.tree.leaves(self.data)[0].shape[0] // self.size
+    def _count(self) -> int:
+        return jax.tree.leaves(self.data)[0].shape[0]
 
-    def begin(self, key: PRNGKeyArray) -> tuple[Int[Array, " sample"], Int[Array, ""]]:
-        """Return the first epoch's order, and that none of it is used."""
-        count = jax.tree.leaves(self.data)[0].shape[0]
-        return jax.random.permutation(key, count), jnp.zeros((), int)
+    def begin(self, key: PRNGKeyArray) -> "Epoch":
+        """Return the first epoch, none of it used."""
+        key, order = jax.random.split(key)
+        bits = jax.random.bits(order, (ROUNDS, 2), jnp.uint32)
+        return Epoch(key, bits, jnp.zeros((), int))
 
-    def draw(self, state: Any, key: PRNGKeyArray) -> tuple[Any, Any]:
+    def draw(self, state: "Epoch") -> tuple[Any, "Epoch"]:
         """Return the next samples, and what is left of the epoch."""
-        order, used = jax.lax.cond(
-            state[1] < self._per_epoch, lambda: state, lambda: self.begin(key)
+        epoch = jax.lax.cond(
+            state.used < self._count // self.size,
+            lambda: state,
+            lambda: self.begin(state.key),
         )
-        rows = jax.lax.dynamic_slice_in_dim(order, used * self.size, self.size)
+        positions = epoch.used * self.size + jnp.arange(self.size)
+        rows = shuffled(positions, self._count, epoch.order)
         batch = jax.tree.map(lambda x: jnp.take(x, rows, axis=0), self.data)
-        return batch, (order, used + 1)
+        return batch, Epoch(epoch.key, epoch.order, epoch.used + 1)
+
+
+class Epoch(eqx.Module):
+    """A pass over the samples."""
+
+    key: PRNGKeyArray
+    """Of the epochs to come."""
+    order: UInt32[Array, "round 2"]
+    used: Int[Array, ""]
+    """How many batches are drawn already."""
+
+
+@runtime_checkable
+class BlockSource(Protocol):
+    """Data that `minimize` asks for block by block, on the host, as it goes.
+
+    So can data be read that do not fit in memory, or gathered with the model as it is.
+    """
+
+    @property
+    def steps(self) -> int:
+        """Steps of the descent on one block; what is left over goes to the last."""
+        ...
+
+    @property
+    def drifts(self) -> bool:
+        """Whether losses on different blocks say nothing of which model is better.
+
+        So it is where data come from what the model does. The best model is then that
+        of the last block; otherwise that of all.
+        """
+        ...
+
+    def block(self, model: Any, number: int) -> Any:
+        """Return block `number`, arrays of the same shapes and dtypes each time.
+
+        Args:
+            model: the best of the last block if the data drift, or else the latest;
+                at block 0 the one that the descent begins with.
+            number: 0, 1, 2, …, each asked for once.
+        """
+        ...
 
 
 class OnPolicy(eqx.Module):
@@ -77,9 +127,12 @@ def source(data: Any, batch_size: int | None) -> Everything | Minibatches | OnPo
     data = jax.tree.map(jnp.asarray, data)
     for path, leaf in jax.tree_util.tree_leaves_with_path(data):
         if jnp.issubdtype(leaf.dtype, jnp.inexact):
-            finite = np.isfinite(np.asarray(leaf))
-            if not finite.all():
-                first = tuple(int(i) for i in np.argwhere(~finite)[0])
+            # Limits may be infinite, where there are none.
+            limit = getattr(path[-1], "name", None) in LIMITS if path else False
+            values = np.asarray(leaf)
+            bad = np.isnan(values) if limit else ~np.isfinite(values)
+            if bad.any():
+                first = tuple(int(i) for i in np.argwhere(bad)[0])
                 raise ValueError(
                     f"`data`{jax.tree_util.keystr(path)} must be finite, got "
                     f"{leaf[first]} at {first}."

@@ -1,0 +1,51 @@
+"""A random order of n things, of which any part can be had without the rest.
+
+A generalised Feistel network (Black and Rogaway, 2002, Ciphers with arbitrary finite
+domains): position p = b i + j in a table of a rows and b columns, a b ≥ n; every round
+adds a hash of the column to the row and one of the row to the column, modulo a and b,
+which can be undone and so is a bijection. What lands beyond n goes through again.
+Sorting random numbers, the usual way, took longer than all other parts of an epoch.
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Int, UInt32
+
+ROUNDS = 8
+
+
+def shuffled(
+    positions: Int[Array, " sample"], count: int, keys: UInt32[Array, "round 2"]
+) -> Int[Array, " sample"]:
+    """Return which of `count` things come at `positions`, in the order of `keys`.
+
+    Args:
+        positions: from 0 to `count` - 1.
+        count: of all things, less than 2³¹.
+        keys: random bits, `ROUNDS` rows of them.
+    """
+    rows = math.isqrt(count - 1) + 1
+    columns = -(-count // rows)
+
+    def once(position):
+        row, column = position // columns, position % columns
+        for row_key, column_key in keys:
+            row = (row + _hash(column ^ row_key) % rows) % rows
+            column = (column + _hash(row ^ column_key) % columns) % columns
+        return row * columns + column
+
+    def again(position):
+        return jnp.where(position < count, position, once(position))
+
+    first = once(positions.astype(jnp.uint32))
+    last = jax.lax.while_loop(lambda p: (p >= count).any(), again, first)
+    return last.astype(positions.dtype)
+
+
+def _hash(x: UInt32[Array, " sample"]) -> UInt32[Array, " sample"]:
+    """Return 32 well mixed bits: the end of MurmurHash3 (Appleby, 2011)."""
+    x = (x ^ (x >> 16)) * jnp.uint32(0x85EBCA6B)
+    x = (x ^ (x >> 13)) * jnp.uint32(0xC2B2AE35)
+    return x ^ (x >> 16)
