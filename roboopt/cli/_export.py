@@ -1,0 +1,74 @@
+"""`roboopt export`: write a controller as files that run without JAX."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from roboopt.cli._usage import UsageError, require_choice, require_count
+
+FORMATS = ("numpy", "onnx")
+CONTROLLER = "controller.npz"
+
+
+def _shown_as(metavar: str, default: str = "") -> Any:
+    hint = f"(default: {default})" if default else None
+    return tyro.conf.arg(metavar=metavar, help_behavior_hint=hint)
+
+
+@dataclass(frozen=True)
+class Export:
+    """Write a controller as files that run where neither JAX nor roboopt is.
+
+    As numpy these are policy.npz and policy.py, which needs NumPy alone; as onnx,
+    policy.onnx. Before they are announced, they run on random observations in a process
+    of their own, and their actions are compared with those of the controller.
+    """
+
+    controller: Annotated[Path, tyro.conf.Positional, _shown_as("RUN")]
+    """A run's folder, which holds controller.npz, or a file of `roboopt.save`."""
+    format: Annotated[str, _shown_as("{numpy,onnx}")] = "numpy"
+    """What is written."""
+    out: Annotated[Path | None, _shown_as("DIR", "export, in the run's folder")] = None
+    """The folder that the files go into."""
+    observation_size: Annotated[
+        int | None, _shown_as("INT", "as the run or the controller tells")
+    ] = None
+    """How many numbers an observation has."""
+
+    def check(self) -> None:
+        """Raise a UsageError if an argument cannot be worked with."""
+        require_choice("--format", self.format, FORMATS)
+        require_count("--observation-size", self.observation_size)
+        if not self.controller.exists():
+            raise UsageError(
+                f"name a run's folder or its {CONTROLLER}, got {self.controller}, "
+                "which is not there"
+            )
+        if not self.file.is_file():
+            raise UsageError(f"{self.controller} holds no {CONTROLLER}")
+        if self.folder.exists() and not self.folder.is_dir():
+            raise UsageError(f"--out must be a folder, got {self.folder}")
+
+    @property
+    def file(self) -> Path:
+        """Return the controller's file."""
+        return self.controller / CONTROLLER if self.in_run else self.controller
+
+    @property
+    def in_run(self) -> bool:
+        """Return whether a folder is named."""
+        return self.controller.is_dir()
+
+    @property
+    def folder(self) -> Path:
+        """Return where the files go."""
+        return self.file.parent / "export" if self.out is None else self.out
+
+    def run(self) -> int:
+        """Check, export, compare; return the exit code."""
+        self.check()
+        from roboopt.cli._exporting import export
+
+        return export(self)

@@ -1,0 +1,100 @@
+"""Whether an exported policy does what the policy does, asked in another process."""
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from roboopt._act import act, begin
+from roboopt.export._numpy import Exported
+
+# Runs where nothing but NumPy can be imported, as on the robot.
+SCRIPT = """
+import sys
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("jax", "jaxlib", "equinox", "roboopt"):
+            raise ImportError(name)
+sys.meta_path.insert(0, Missing())
+folder, module, given, answer = sys.argv[1:]
+sys.path.insert(0, folder)
+import importlib
+import numpy as np
+policy = importlib.import_module(module).Policy(folder + "/" + module + ".npz")
+with np.load(given) as file:
+    observations, times = file["observations"], file["times"]
+timed = "time" in policy.__call__.__code__.co_varnames[:3]
+actions = [policy(o, t) if timed else policy(o) for o, t in zip(observations, times)]
+np.savez(answer, actions=np.stack(actions))
+"""
+
+
+class Agreement(NamedTuple):
+    """How an exported policy's actions compare with those of the policy."""
+
+    difference: float
+    """The largest, in the actions' units."""
+    largest: float
+    """The largest action."""
+
+    @property
+    def relative(self) -> float:
+        """Return the largest difference as a part of the largest action."""
+        return self.difference / self.largest if self.largest else self.difference
+
+
+def agreement(
+    exported: Exported, policy: Any, observations: Any, times: Any
+) -> Agreement:
+    """Compare on one episode, the exported policy run where JAX cannot be imported.
+
+    Args:
+        exported: what `export_numpy` returned.
+        policy: what was exported.
+        observations: (time, ...), in order.
+        times: (time,) [s].
+
+    Raises:
+        ValueError: if the exported policy fails, or answers in other shapes or types.
+    """
+    observations = np.asarray(jnp.asarray(observations))
+    times = np.asarray(jnp.asarray(times, float))
+    expected = _actions(policy, observations, times)
+    with tempfile.TemporaryDirectory() as folder:
+        given, answer = Path(folder) / "given.npz", Path(folder) / "answer.npz"
+        np.savez(given, observations=observations, times=times)
+        place = exported.runner.resolve()
+        command = [sys.executable, "-IB", "-c", SCRIPT, str(place.parent), place.stem]
+        done = subprocess.run(
+            [*command, str(given), str(answer)], capture_output=True, text=True
+        )
+        if done.returncode:
+            last = (done.stderr.strip().splitlines() or ["no reason"])[-1]
+            raise ValueError(f"`exported` must run, got: {last}")
+        with np.load(answer) as file:
+            actions = file["actions"]
+    if actions.shape != expected.shape or actions.dtype != expected.dtype:
+        raise ValueError(
+            f"`exported` must answer with {expected.shape} of {expected.dtype}, got "
+            f"{actions.shape} of {actions.dtype}."
+        )
+    one, other = expected.astype(float), actions.astype(float)
+    same = (one == other) | (np.isnan(one) & np.isnan(other))
+    apart = np.where(same, 0.0, np.abs(one - np.where(same, one, other)))
+    finite = np.abs(one[np.isfinite(one)])
+    return Agreement(float(apart.max(initial=0.0)), float(finite.max(initial=0.0)))
+
+
+def _actions(policy: Any, observations: np.ndarray, times: np.ndarray) -> np.ndarray:
+    memory = begin(policy, jnp.asarray(observations[0]))
+    step = jax.jit(lambda memory, seen, time: act(policy, memory, seen, time))
+    actions = []
+    for observation, time in zip(observations, times, strict=True):
+        action, memory = step(memory, jnp.asarray(observation), jnp.asarray(time))
+        actions.append(np.asarray(action))
+    return np.stack(actions)

@@ -1,0 +1,76 @@
+"""Export to ONNX, by jax2onnx, for runtimes such as ONNX Runtime and TensorRT."""
+
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from roboopt._act import Actor, Plan, Tracker
+from roboopt.data import whole_file
+
+
+def export_onnx(policy: Any, observation: Any, path: str | PathLike) -> Path:
+    """Write `policy` as an ONNX file of one output, the action.
+
+    Its inputs are `observation`, and `time` [s] for a `Tracker` or a `Plan`, which has
+    no other; an input that has no influence on the action is left out.
+
+    Args:
+        policy: what acts, without chance or memory; any callable pytree from one
+            observation to one action, a plan or a tracker.
+        observation: an example, of which shape and type matter.
+        path: of the file; it ends in .onnx.
+
+    Returns:
+        Where the file is.
+
+    Raises:
+        ImportError: if jax2onnx is not there.
+        ValueError: if `policy` has a memory, or does what has no spelling in ONNX.
+    """
+    path = Path(path)
+    if path.suffix != ".onnx":
+        raise ValueError(f"`path` must end in .onnx, got {path.name}.")
+    if isinstance(policy, Actor):
+        raise ValueError(
+            "`policy` must have no memory to become an ONNX file, got a "
+            f"{type(policy).__name__}: use `export_numpy`, which keeps it."
+        )
+    try:
+        from jax2onnx import to_onnx  # pyright: ignore[reportMissingImports]
+    except ImportError as error:
+        raise ImportError(
+            "`export_onnx` needs jax2onnx: pip install 'roboopt[onnx]'"
+        ) from error
+    seen, time = jnp.asarray(observation), jnp.zeros((), jnp.result_type(float))
+    inputs = {"observation": seen, "time": time}
+    if isinstance(policy, Plan):
+        del inputs["observation"]
+    elif not isinstance(policy, Tracker):
+        del inputs["time"]
+    given = [jax.ShapeDtypeStruct(x.shape, x.dtype) for x in inputs.values()]
+    action = jax.eval_shape(lambda *x: policy(*x), *given)
+    if not isinstance(action, jax.ShapeDtypeStruct):
+        raise ValueError(
+            f"`policy` must return one array, got {jax.tree.structure(action)}."
+        )
+    try:
+        model: Any = to_onnx(
+            lambda *x: policy(*x),
+            given,
+            model_name=type(policy).__name__,
+            enable_double_precision=seen.dtype == jnp.float64,
+            input_names=list(inputs),
+            output_names=["action"],
+        )
+    except NotImplementedError as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(
+            f"`policy` must consist of what jax2onnx knows, got: {reason}"
+        ) from error
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(path) as file:
+        file.write(model.SerializeToString())
+    return path
