@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -10,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from roboopt.cli import _identify_tables as tables
+from roboopt.cli._clone_tables import HEADER as CLONE_HEADER
 from roboopt.cli._comparison import GAP_HEADER, Comparison
 from roboopt.identification import Forecasts, Identification
 
@@ -76,6 +78,14 @@ def print_identification(
         lines = tables.forecast_rows(made, found.model.robot)
         console.print(_table(head, lines, text=(0, 1)))
     for sentence in verdict:
+        console.print(sentence)
+
+
+def print_clone(outcome: Any) -> None:
+    """Print who did how well, and the verdict, to stdout."""
+    console = Console(markup=False, highlight=False)
+    console.print(_table(CLONE_HEADER, outcome.rows()))
+    for sentence in outcome.sentences():
         console.print(sentence)
 
 

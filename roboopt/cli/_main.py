@@ -13,8 +13,8 @@ from importlib.util import find_spec
 from roboopt.cli._usage import UsageError
 
 DESCRIPTION = (
-    "Identify robots from recordings, and tune controllers by gradient descent through "
-    "a differentiable twin of PyBullet. "
+    "Identify robots from recordings, tune controllers by gradient descent through a "
+    "differentiable twin of PyBullet, and clone behaviour from demonstrations. "
     "`roboopt COMMAND --help` tells what a command takes, `roboopt --version` the "
     "version."
 )
@@ -44,11 +44,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _require_extras()
         import tyro
 
+        from roboopt.cli._clone import Clone
+        from roboopt.cli._collect import Collect
+        from roboopt.cli._export import Export
         from roboopt.cli._identify import Identify
         from roboopt.cli._tune import Tune
 
         command = tyro.extras.subcommand_cli_from_dict(
-            {"identify": Identify, "tune": Tune},
+            {
+                "clone": Clone,
+                "collect": Collect,
+                "export": Export,
+                "identify": Identify,
+                "tune": Tune,
+            },
             prog="roboopt",
             description=DESCRIPTION,
             args=arguments,

@@ -1,6 +1,13 @@
 """Reports: figures, videos, and one HTML file that opens anywhere."""
 
-from roboopt.report._figures import BEFORE_AFTER, Panel, bars, curves, traces
+from roboopt.report._figures import (
+    BEFORE_AFTER,
+    COLOURS,
+    Panel,
+    bars,
+    curves,
+    traces,
+)
 from roboopt.report._identification import (
     MODELS,
     Change,
@@ -21,6 +28,7 @@ from roboopt.report._video import encode, replay, side_by_side
 
 __all__ = [
     "BEFORE_AFTER",
+    "COLOURS",
     "Change",
     "Details",
     "Figure",

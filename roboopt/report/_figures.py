@@ -22,6 +22,10 @@ from matplotlib.ticker import MaxNLocator
 
 BEFORE_AFTER = {"before": "#d9772b", "after": "#2f80c9"}
 """Told apart by the colour-blind too, on white and on black."""
+COLOURS = BEFORE_AFTER | {
+    "demonstrator": BEFORE_AFTER["before"],
+    "clone": BEFORE_AFTER["after"],
+}
 SIZE = 3.9, 2.55  # inches of 96 px
 POINTS = 400  # of a curve: more than there are pixels is only a larger file
 ABOVE: dict[str, Any] = {
@@ -183,7 +187,7 @@ def bars(
 
 
 def _colour(label: str) -> str:
-    return BEFORE_AFTER.get(label, "#7a7f87")
+    return COLOURS.get(label, "#7a7f87")
 
 
 def _short(value: float) -> str:

@@ -1,0 +1,198 @@
+"""The report of a cloning run, put together from what was measured."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+import roboopt as ro
+from roboopt import report
+from roboopt.cli._clone_recipe import Recipe
+from roboopt.cli._clone_tables import HEADER, Outcome
+from roboopt.cli._comparison import readable
+from roboopt.report import COLOURS, Details, Figure, Notes, Panel, Section, Table
+
+SHOWN = 9  # episodes, of all that were judged
+MOST_PANELS = 24
+
+
+@dataclass(frozen=True)
+class Run:
+    """Everything that a cloning run knows when it is over."""
+
+    title: str
+    env: Any
+    plan: Recipe
+    result: ro.Result
+    held: list[tuple[int, float]]
+    """Steps, and the mismatch there on what was held out."""
+    outcome: Outcome
+    findings: list[str]
+    settings: dict[str, Any]
+    film: bytes | None
+
+    @property
+    def legend(self) -> dict[str, str]:
+        """Return the colour of each who acted."""
+        return {name: COLOURS[name] for name in self.outcome.judged}
+
+    @property
+    def time_step(self) -> float:
+        """Return what a step takes [s]."""
+        return self.outcome.judged["clone"].trajectories[0].time_step
+
+
+def write(path: Any, run: Run) -> None:
+    """Write `report.html`."""
+    made = [_results(run), _film(run), _training(run), _errors(run), _motions(run)]
+    text = json.dumps(run.settings, indent=2, ensure_ascii=False)
+    made.append(Section("Settings", [Details("The exact settings of this run", text)]))
+    report.write_report(
+        path,
+        title=run.title,
+        verdict=run.outcome.sentences(),
+        sections=[section for section in made if section is not None],
+    )
+
+
+def _results(run: Run) -> Section:
+    episodes = len(run.outcome.judged["clone"].returns)
+    said = f"Over {episodes} random starts that no demonstration began at"
+    if "demonstrator" in run.outcome.judged:
+        said += f", the same for both. The demonstrator: {run.outcome.demonstrator}"
+    summary = [f"{k.capitalize()}: {v}." for k, v in run.plan.summary.items()]
+    checks = [f"Found in the demonstrations: {f}" for f in run.findings]
+    notes = Notes([f"{said}.", *summary, *checks])
+    return Section("Doing the task", [Table(HEADER, run.outcome.rows()), notes])
+
+
+def _film(run: Run) -> Section | None:
+    if run.film is None:
+        return None
+    said = "The first of the starts, in real time."
+    return Section("Video", [report.Video(run.film, said)])
+
+
+def _training(run: Run) -> Section:
+    result = run.result
+    losses = {
+        readable(name): values
+        for name, values in result.history.items()
+        if name != "loss" or len(result.history) == 1
+    }
+    steps, values = np.array(run.held).T
+    count = len(result.history["loss"])
+    held = np.interp(np.arange(count), steps, values)
+    panels = report.curves({**losses, "held out": held}, {})
+    said = (
+        f"{result.message[0].upper()}{result.message[1:].rstrip('.')}. {result.steps} "
+        f"steps took {result.seconds:.1f} s, of which the first, with the compilation, "
+        f"took {result.compile_seconds:.1f} s."
+    )
+    caption = (
+        "The mismatch on each step's batch, and of the best policy so far on the "
+        "demonstrations held out."
+    )
+    return Section("The training", [Notes([said]), Figure(panels, caption, columns=2)])
+
+
+def _errors(run: Run) -> Section:
+    errors = run.outcome.errors
+    longest = max(map(len, errors.over_time))
+    padded = np.full((len(errors.over_time), longest), np.nan)
+    for row, values in zip(padded, errors.over_time, strict=True):
+        row[: len(values)] = values
+    unit = "1"
+    if errors.choices:
+        titles = "Other choice than demonstrated", "Other choice over time"
+    else:
+        titles = "Error by action", "Error over the actions' spread"
+    bars = report.bars(
+        titles[0],
+        "1" if errors.choices else "actions' units",
+        {"clone": errors.by_action},
+        [f"action {k}" for k in range(len(errors.by_action))],
+    )
+    over_time = report.traces(
+        [Panel(titles[1], unit, {"clone": padded})], run.time_step
+    )
+    caption = (
+        "On demonstrations held out, what the clone would do where the demonstrator "
+        f"was: {'the share of samples' if errors.choices else 'root mean squares'}, "
+        "and over time for each episode."
+    )
+    return Section("The mismatch", [Figure([bars, *over_time], caption, columns=2)])
+
+
+def _motions(run: Run) -> Section:
+    shown = {
+        name: found.trajectories[:SHOWN] for name, found in run.outcome.judged.items()
+    }
+    names = [*_observation_names(run.env), *_action_names(run.env)]
+    seen = len(_observation_names(run.env))
+    panels = []
+    for k, (name, unit) in enumerate(names[:MOST_PANELS]):
+        runs = {
+            who: _padded(
+                [
+                    np.asarray(t.observations)[:, k]
+                    if k < seen
+                    else np.asarray(t.actions, float)[:, k - seen]
+                    for t in episodes
+                ]
+            )
+            for who, episodes in shown.items()
+        }
+        panels.append(Panel(name, unit, runs))
+    caption = (
+        f"Observations and actions in {len(shown['clone'])} of the episodes, the first "
+        "in bold."
+    )
+    if len(names) > MOST_PANELS:
+        caption += f" The first {MOST_PANELS} of {len(names)} are drawn."
+    figure = Figure(report.traces(panels, run.time_step), caption, run.legend)
+    return Section("Motions", [figure])
+
+
+def _padded(values: list[np.ndarray]) -> np.ndarray:
+    padded = np.full((len(values), max(map(len, values))), np.nan)
+    for row, some in zip(padded, values, strict=True):
+        row[: len(some)] = some
+    return padded
+
+
+def _observation_names(env: Any) -> list[tuple[str, str]]:
+    """Return what each axis of an observation is, and its unit."""
+    size = env.observation_space.shape[0]
+    joints = _joints(env)
+    if not joints:
+        return [(f"observation {k}", "1") for k in range(size)]
+    named = [(f"{name}: position", unit) for name, unit in joints]
+    named += [(f"{name}: velocity", f"{unit}/s") for name, unit in joints]
+    goals = [(f"{name}: goal", unit) for name, unit in joints]
+    return [*named, *goals][:size]
+
+
+def _action_names(env: Any) -> list[tuple[str, str]]:
+    joints, world = _joints(env), env.unwrapped
+    if joints:
+        driven = [joints[k] for k in world.actuated]
+        return [
+            (f"{n}: torque", "N·m") if unit == "rad" else (f"{n}: force", "N")
+            for n, unit in driven
+        ]
+    shape = env.action_space.shape or (1,)
+    return [(f"action {k}", "1") for k in range(shape[0])]
+
+
+def _joints(env: Any) -> list[tuple[str, str]]:
+    """Return the joints of one of the library's robots, with their unit."""
+    world = env.unwrapped
+    if not type(world).__module__.startswith("roboopt_envs"):
+        return []
+    turns = ro.Twin.from_env(world).robot.revolute
+    return [
+        (name, "rad" if revolute else "m")
+        for name, revolute in zip(world.joint_names, turns, strict=True)
+    ]

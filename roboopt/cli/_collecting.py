@@ -1,0 +1,112 @@
+"""The course of `roboopt collect`: make, record, say what was recorded, save."""
+
+import shlex
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+import roboopt as ro
+from roboopt.cli._console import progress
+from roboopt.cli._demonstrators import demonstrator
+from roboopt.cli._environment import label, make
+from roboopt.cli._usage import UsageError
+from roboopt.data import Trajectory
+
+
+def collect(arguments: Any) -> int:
+    """Run the whole command and return its exit code.
+
+    Args:
+        arguments: a checked `Collect`.
+
+    Raises:
+        UsageError: if the environment, the demonstrator or the file cannot be worked
+            with.
+    """
+    jax.config.update("jax_enable_x64", True)
+    out = arguments.out
+    if out is None:
+        out = Path(f"{label(arguments.environment, arguments.option)}-demos.npz")
+    if out.exists() and not arguments.overwrite:
+        raise UsageError(f"{out} exists already: give another --out, or --overwrite")
+    if not out.absolute().parent.is_dir():
+        raise UsageError(f"--out must lie in a folder, but {out.parent} is none")
+    env = make(arguments.environment, arguments.option)
+    expert, said = demonstrator(env, arguments.demonstrator)
+    print(f"Recording {said}", file=sys.stderr)
+    acts, labels = expert, None
+    if arguments.noise > 0:
+        acts, labels = ro.Noisy(expert, _noise(env, arguments.noise)), expert
+    try:
+        with progress(arguments.episodes, "recording") as advance:
+            episodes = ro.collect_episodes(
+                env,
+                acts,
+                episodes=arguments.episodes,
+                seed=arguments.seed,
+                label=labels,
+                max_steps=arguments.max_steps,
+                progress=lambda _: advance(),
+            )
+    except ValueError as error:
+        raise UsageError(" ".join(str(error).split())) from error
+    print(_described(episodes))
+    if arguments.only_successes:
+        episodes = _successes(episodes)
+    ro.save_episodes(out, episodes)
+    print(out)
+    beside = beside_of(out)
+    beside.unlink(missing_ok=True)
+    try:
+        ro.save(beside, expert)
+        print(beside)
+    except ValueError:
+        warnings.warn(
+            f"{said} cannot be saved: name it again as `roboopt clone --demonstrator`",
+            stacklevel=2,
+        )
+    words = ["roboopt", "clone", str(out), "--env", arguments.environment]
+    if arguments.option:
+        words += ["--option", *arguments.option]
+    print(f"To clone it: {shlex.join(words)}")
+    return 0
+
+
+def beside_of(demonstrations: Path) -> Path:
+    """Return where the demonstrator is saved: `demos.npz` has `demos.by.npz`."""
+    return demonstrations.with_name(f"{demonstrations.stem}.by.npz")
+
+
+def _noise(env: Any, share: float) -> np.ndarray:
+    space = env.action_space
+    low, high = (np.asarray(getattr(space, n, np.nan)) for n in ("low", "high"))
+    half = (high - low) / 2
+    if half.ndim != 1 or not np.all(np.isfinite(half)):
+        raise UsageError(f"--noise needs actions with limits, got {space}")
+    return share * half
+
+
+def _described(episodes: list[Trajectory]) -> str:
+    steps = [run.steps for run in episodes]
+    total = [float(run.returns) for run in episodes]
+    said = (
+        f"{len(episodes)} episodes, {sum(steps)} samples, {min(steps)} to {max(steps)} "
+        f"steps each; returns {np.mean(total):.4g} ({min(total):.4g} to "
+        f"{max(total):.4g})"
+    )
+    if all(run.success is not None for run in episodes):
+        said += f"; {sum(bool(run.success) for run in episodes)} succeed"
+    return said + "."
+
+
+def _successes(episodes: list[Trajectory]) -> list[Trajectory]:
+    if any(run.success is None for run in episodes):
+        raise UsageError("--only-successes needs an environment that tells success")
+    kept = [run for run in episodes if run.success]
+    if not kept:
+        raise UsageError("--only-successes: no episode succeeded")
+    return kept

@@ -1,0 +1,246 @@
+"""`roboopt collect` and `roboopt clone`, as a user runs them: processes and files."""
+
+import csv
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+import roboopt as ro
+from roboopt.cli import main
+
+RUN = "import sys; from roboopt.cli import main; sys.exit(main(sys.argv[1:]))"
+RULE = """
+def rule(observation):
+    x, v, angle, rate = observation
+    return int(angle + 0.5 * rate + 0.1 * v + 0.05 * x > 0)
+"""
+FILES = {
+    *("report.html", "policy.npz", "history.csv", "settings.json", "episodes.npz"),
+}
+SHORT = ("--steps", "300", "--episodes", "3", "--width", "16")
+BALANCE = "roboopt/CartPoleBalance-v0"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Return a folder with a user's own rule in a module."""
+    place = tmp_path_factory.mktemp("user")
+    (place / "mine.py").write_text(RULE)
+    return place
+
+
+def run(folder, *arguments):
+    return subprocess.run(
+        [sys.executable, "-c", RUN, *arguments],
+        *(), cwd=folder, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def collected(folder):
+    done = run(
+        folder, "collect", "CartPole-v1", "--demonstrator", "mine:rule",
+        "--episodes", "4", "--max-steps", "120", "--out", "demos.npz",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def cloned(folder, collected):
+    done = run(
+        folder, "clone", "demos.npz", "--env", "CartPole-v1", "--max-steps", "120",
+        "--no-video", *SHORT,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return folder / "runs" / "CartPole-v1-clone", done
+
+
+def test_a_users_rule_is_recorded(folder, collected):
+    episodes = ro.read_recordings(folder / "demos.npz")
+    assert [run.steps for run in episodes] == [120] * 4
+    # Choices, as the rule made them on what it saw.
+    for run_ in episodes:
+        x, v, angle, rate = run_.observations[:-1].T
+        wanted = angle + 0.5 * rate + 0.1 * v + 0.05 * x > 0
+        np.testing.assert_array_equal(run_.actions[:, 0], wanted)
+    assert "4 episodes, 480 samples" in collected.stdout
+    # The rule is kept by its name, and how to clone it is said.
+    assert "demos.by.npz" in collected.stdout
+    assert "roboopt clone demos.npz --env CartPole-v1" in collected.stdout
+
+
+def test_the_clone_does_the_task_beside_its_demonstrator(cloned):
+    folder, done = cloned
+    assert {path.name for path in folder.iterdir()} == FILES
+    for name in ("demonstrator", "clone"):
+        assert re.search(rf"^ {name} +.*\b120\b", done.stdout, re.M), done.stdout
+    assert "Traceback" not in done.stderr
+    assert "no video" not in done.stderr
+
+
+def test_the_policy_loads_and_acts(cloned):
+    folder, _ = cloned
+    policy = ro.load(folder / "policy.npz")
+    right = policy(np.array([0.0, 0.0, 0.1, 0.5]))
+    left = policy(np.array([0.0, 0.0, -0.1, -0.5]))
+    assert (right.item(), left.item()) == (1, 0)
+
+
+def test_the_history_and_the_settings_hold_what_was_done(cloned):
+    folder, _ = cloned
+    with (folder / "history.csv").open(newline="") as file:
+        header, *rows = csv.reader(file)
+    assert header == ["step", "loss", "negative_log_likelihood"]
+    assert len(rows) == 301
+    settings = json.loads((folder / "settings.json").read_text("utf-8"))
+    assert settings["arguments"]["env"] == "CartPole-v1"
+    assert settings["environment"]["observation_size"] == 4
+    judged = settings["outcome"]["judged"]
+    assert judged["clone"]["episodes"] == judged["demonstrator"]["episodes"] == 3
+
+
+def test_the_report_is_one_file_with_every_section(cloned):
+    folder, _ = cloned
+    page = (folder / "report.html").read_text("utf-8")
+    for section in ("Doing the task", "The training", "The mismatch", "Motions"):
+        assert f"<h2>{section}</h2>" in page
+    assert "http:" not in page and "https:" not in page
+
+
+def test_the_librarys_own_demonstrator_is_kept_asked_and_filmed(tmp_path):
+    done = run(
+        tmp_path, "collect", BALANCE, "--option", "duration=0.5", "--episodes", "3",
+        "--noise", "0.1",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    demos = f"{BALANCE.partition('/')[2]}-demos.npz"
+    expert = ro.load(tmp_path / demos.replace("demos.npz", "demos.by.npz"))
+    episode, *_ = ro.read_recordings(tmp_path / demos)
+    # With noise on what was done, what is recorded is what was wanted.
+    wanted = [np.clip(expert(o), -10, 10) for o in episode.observations[:-1]]
+    np.testing.assert_allclose(episode.actions, wanted, atol=1e-9)
+    done = run(
+        tmp_path, "clone", demos, "--env", BALANCE, "--option", "duration=0.5",
+        "--dagger", "1", *SHORT,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    page = (tmp_path / "runs/CartPoleBalance-v0-clone/report.html").read_text("utf-8")
+    assert "<h2>Video</h2>" in page
+    assert "demonstrator" in done.stdout
+
+
+def test_chunks_and_a_history_act_as_they_were_trained(tmp_path):
+    run(tmp_path, "collect", BALANCE, "--option", "duration=0.3", "--episodes", "3")
+    done = run(
+        tmp_path, "clone", "CartPoleBalance-v0-demos.npz", "--env", BALANCE,
+        "--option", "duration=0.3", "--chunk", "3", "--history", "2", "--no-video",
+        "--policy", "flow", *SHORT,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    actor = ro.load(tmp_path / "runs/CartPoleBalance-v0-clone/policy.npz")
+    assert isinstance(actor, ro.WithHistory)
+    assert isinstance(actor.model, ro.Chunked)
+    assert isinstance(actor.model.model, ro.Sampled)
+
+
+def test_an_interrupted_training_is_judged_and_kept(folder, collected):
+    program = [
+        sys.executable, "-c", RUN, "clone", "demos.npz", "--env", "CartPole-v1",
+        "--steps", "100000000", "--episodes", "2", "--max-steps", "50", "--no-video",
+        "--name", "stopped",
+    ]  # fmt: skip
+    process = subprocess.Popen(
+        program, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "COLUMNS": "200"},
+    )  # fmt: skip
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith("Cloning"):
+            break
+    time.sleep(20)  # importing and compiling are over, the descent is not
+    process.send_signal(signal.SIGINT)
+    printed, _ = process.communicate(timeout=200)
+    assert process.returncode == 0
+    assert "interrupted after" in printed
+    assert (folder / "runs/stopped/report.html").is_file()
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (("--env", "Nowhere-v0"), r"--env Nowhere-v0 cannot be made"),
+        (("--env", BALANCE), r"another|of a space of 4|CartPole|actions"),
+        (("--env", "CartPole-v1", "--policy", "gaussian"), r"does not fit the actions"),
+        (("--env", "CartPole-v1", "--policy", "gausian"), r"did you mean gaussian"),
+        (("--env", "CartPole-v1", "--held-out", "1.5"), r"--held-out must be between"),
+        (("--env", "CartPole-v1", "--angles", "7"), r"--angles must be axes 0 to 3"),
+        (("--env", "CartPole-v1", "--option", "x"), r"--option must be key=value"),
+    ],
+)
+def test_what_a_user_gets_wrong_is_one_line(
+    folder, collected, arguments, message, capsys, monkeypatch
+):
+    monkeypatch.chdir(folder)
+    assert main(["clone", "demos.npz", *arguments, "--name", "wrong"]) == 2
+    said = [s for s in capsys.readouterr().err.splitlines() if "error" in s]
+    assert len(said) == 1 and re.search(message, said[0]), said
+    assert not (folder / "runs" / "wrong").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (("CartPole-v1",), r"--demonstrator must be given"),
+        (("CartPole-v1", "--demonstrator", "nowhere:rule"), r"cannot be imported"),
+        (("CartPole-v1", "--demonstrator", "mine"), r"or module:function"),
+        (("CartPole-v1", "--demonstrator", "mine:rule", "--noise", "1"), r"--noise"),
+        ((BALANCE, "--episodes", "0"), r"--episodes must be at least 1"),
+        ((BALANCE, "--out", "a.csv"), r"--out must end in"),
+        ((BALANCE, "--out", "nowhere/a.npz"), r"--out must lie in a folder"),
+    ],
+)
+def test_what_cannot_be_collected_is_one_line(
+    folder, arguments, message, capsys, monkeypatch
+):
+    monkeypatch.chdir(folder)
+    assert main(["collect", *arguments]) == 2
+    said = [s for s in capsys.readouterr().err.splitlines() if "error" in s]
+    assert len(said) == 1 and re.search(message, said[0]), said
+
+
+def test_nobody_can_be_asked_who_is_not_known(folder, collected, capsys, monkeypatch):
+    monkeypatch.chdir(folder)
+    ro.save_episodes("alone.npz", ro.read_recordings("demos.npz"))
+    command = ["clone", "alone.npz", "--env", "CartPole-v1", "--name", "wrong"]
+    assert main([*command, "--dagger", "2"]) == 2
+    assert "--dagger asks the demonstrator" in capsys.readouterr().err
+
+
+def test_broken_demonstrations_are_named(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    good = {"observations": np.zeros((11, 4)), "actions": np.zeros((10, 1), int)}
+    files = {
+        "as_many.npz": {**good, "observations": np.zeros((10, 4)), "time_step": 0.02},
+        "labels.npz": {**good, "actions": np.full((10, 1), 7), "time_step": 0.02},
+        "other.npz": {**good, "observations": np.zeros((11, 6)), "time_step": 0.02},
+    }
+    for name, arrays in files.items():
+        np.savez(tmp_path / name, **arrays)
+    (tmp_path / "empty.npz").write_bytes(b"")
+    said = {}
+    for name in (*files, "empty.npz", "missing.npz"):
+        assert main(["clone", name, "--env", "CartPole-v1"]) == 2
+        said[name] = capsys.readouterr().err
+    assert "10" in said["as_many.npz"] and "observation" in said["as_many.npz"]
+    assert "7" in said["labels.npz"] and "0 to 1" in said["labels.npz"]
+    assert "6" in said["other.npz"] and "4" in said["other.npz"]
+    assert "empty" in said["empty.npz"]
+    assert "missing.npz is not there" in said["missing.npz"]
