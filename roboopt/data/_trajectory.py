@@ -80,7 +80,7 @@ class Trajectory(eqx.Module):
         """
         if self.rewards is None:
             raise ValueError("`rewards` must be there for a return, got None.")
-        return np.sum(np.asarray(self.rewards, float), -1)
+        return np.asarray(np.sum(np.asarray(self.rewards, float), -1))
 
     def save(self, path: str | PathLike) -> None:
         """Write the arrays to `path`, a NumPy .npz file."""

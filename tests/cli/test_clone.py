@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import roboopt as ro
-from roboopt.cli import main
+from roboopt.cli import _clone_data, main
 
 RUN = "import sys; from roboopt.cli import main; sys.exit(main(sys.argv[1:]))"
 RULE = """
@@ -149,6 +149,20 @@ def test_chunks_and_a_history_act_as_they_were_trained(tmp_path):
     assert isinstance(actor, ro.WithHistory)
     assert isinstance(actor.model, ro.Chunked)
     assert isinstance(actor.model.model, ro.Sampled)
+
+
+def test_what_does_not_fit_in_memory_is_read_block_by_block(
+    tmp_path, folder, collected, capsys, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(_clone_data, "IN_MEMORY", 0)
+    ro.save_episodes("demos", ro.read_recordings(folder / "demos.npz"))
+    command = ["clone", "demos", "--env", "CartPole-v1", "--max-steps", "60"]
+    assert main([*command, "--no-video", *SHORT]) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"^ clone +", said, re.M), said
+    page = (tmp_path / "runs/CartPole-v1-clone/report.html").read_text("utf-8")
+    assert "360 samples; held out, whole episodes of 120" in page
 
 
 def test_an_interrupted_training_is_judged_and_kept(folder, collected):

@@ -1,5 +1,6 @@
 """Trajectories, and saving and loading them and what was learned."""
 
+import dataclasses
 import subprocess
 import sys
 
@@ -11,6 +12,14 @@ import pytest
 from roboopt_envs.arm import ArmReach
 
 import roboopt as ro
+
+
+def test_a_return_is_the_sum_of_the_rewards():
+    run = ro.Trajectory(np.zeros((2, 3, 1)), np.zeros((2, 2, 1)), 0.1)
+    with pytest.raises(ValueError, match="`rewards` must be there"):
+        _ = run.returns
+    rewarded = dataclasses.replace(run, rewards=np.array([[1.0, 2.0], [3.0, 4.0]]))
+    np.testing.assert_array_equal(rewarded.returns, [3.0, 7.0])
 
 
 def test_a_trajectory_saves_and_loads(tmp_path):

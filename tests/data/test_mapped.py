@@ -5,8 +5,10 @@ import sys
 
 import equinox as eqx
 import numpy as np
+import optax
 import pytest
 
+import roboopt as ro
 from roboopt.data import (
     MappedDemonstrations,
     Trajectory,
@@ -192,3 +194,19 @@ def test_a_file_larger_than_memory_may_be_read(tmp_path):
     ones, drawn, megabytes = int(said[0]), int(said[1]), float(said[2])
     assert ones >= 2 and drawn == 20_000
     assert megabytes < 80
+
+
+def test_minimize_descends_on_its_blocks(tmp_path):
+    # u = 2 o, which is LinearFeedback's −K o with K = −2.
+    seen = np.random.default_rng(0).normal(size=(20, 51, 1))
+    episodes = [Trajectory(o, 2 * o[:-1], 0.1) for o in seen]
+    save_episodes(tmp_path / "linear", episodes)
+    found = ro.minimize(
+        ro.ActionMismatch(),
+        ro.LinearFeedback(np.zeros((1, 1))),
+        MappedDemonstrations(tmp_path / "linear", block=128, steps=32),
+        batch_size=16,
+        steps=400,
+        optimizer=optax.adam(0.05),
+    )
+    np.testing.assert_allclose(found.model.gains, -2.0, atol=1e-3)
