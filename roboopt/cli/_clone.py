@@ -6,7 +6,7 @@ from typing import Annotated
 
 import tyro
 
-from roboopt.cli._tune import _shown_as
+from roboopt.cli._flags import shown_as
 from roboopt.cli._usage import (
     UsageError,
     require_choice,
@@ -31,29 +31,29 @@ class Clone:
     goes on to the report; a second one ends the command.
     """
 
-    demonstrations: Annotated[str, tyro.conf.Positional, _shown_as("DEMOS")]
+    demonstrations: Annotated[str, tyro.conf.Positional, shown_as("DEMOS")]
     """A file .npz or .hdf5, a folder of .npy files of `roboopt collect`, or
     minari:<dataset>."""
-    env: Annotated[str, _shown_as("ENV")]
+    env: Annotated[str, shown_as("ENV")]
     """A Gymnasium id, such as CartPole-v1, roboopt/ArmReach-v0, my_package:Mine-v0."""
-    option: Annotated[tuple[str, ...], _shown_as("KEY=VALUE", "none")] = ()
+    option: Annotated[tuple[str, ...], shown_as("KEY=VALUE", "none")] = ()
     """Of the environment's constructor, such as robot=panda."""
     policy: Annotated[
         str | None,
-        _shown_as(
+        shown_as(
             "{network,gaussian,tanh-gaussian,mixture,flow,categorical}",
             "categorical for choices, else network",
         ),
     ] = None
     """What is trained: a network of the action itself, a distribution, or for
     demonstrations that disagree with each other mixture or flow."""
-    loss: Annotated[str | None, _shown_as("{squared,huber,l1}", "squared")] = None
+    loss: Annotated[str | None, shown_as("{squared,huber,l1}", "squared")] = None
     """Of network."""
     history: int = 1
     """Observations the policy sees."""
-    chunk: Annotated[int | None, _shown_as("INT", "one action")] = None
+    chunk: Annotated[int | None, shown_as("INT", "one action")] = None
     """Actions predicted at once, executed by temporal ensembling."""
-    angles: Annotated[tuple[int, ...], _shown_as("INT", "the swing-up's pole")] = ()
+    angles: Annotated[tuple[int, ...], shown_as("INT", "the swing-up's pole")] = ()
     """Axes of the observation that are angles and go round."""
     width: int = 64
     """Neurons a hidden layer."""
@@ -63,13 +63,13 @@ class Clone:
     """Gradient steps."""
     batch_size: int = 256
     """Samples a step."""
-    seconds: Annotated[float | None, _shown_as("FLOAT", "no limit")] = None
+    seconds: Annotated[float | None, shown_as("FLOAT", "no limit")] = None
     """Stop the training after this long, compilation included [s]."""
     dagger: int = 0
     """Rounds in which the clone acts and the demonstrator says what it would have done.
     """
     demonstrator: Annotated[
-        str | None, _shown_as("PATH|MODULE:NAME", "the one saved beside DEMOS")
+        str | None, shown_as("PATH|MODULE:NAME", "the one saved beside DEMOS")
     ] = None
     """To compare with, and for --dagger to ask."""
     held_out: float = 0.1
@@ -78,12 +78,12 @@ class Clone:
     """Of the weights, the batches and the starts."""
     episodes: int = 100
     """Random starts that the policy is judged on."""
-    max_steps: Annotated[int | None, _shown_as("INT", "the environment's")] = None
+    max_steps: Annotated[int | None, shown_as("INT", "the environment's")] = None
     """Of an episode."""
-    time_step: Annotated[float | None, _shown_as("FLOAT", "as recorded")] = None
+    time_step: Annotated[float | None, shown_as("FLOAT", "as recorded")] = None
     """Between samples [s], where the demonstrations do not say."""
     name: Annotated[
-        str | None, _shown_as("STR", "after the environment, numbered where taken")
+        str | None, shown_as("STR", "after the environment, numbered where taken")
     ] = None
     """Of the run's folder; it must not exist yet."""
     runs: Path = Path("runs")

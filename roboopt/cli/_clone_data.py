@@ -67,9 +67,13 @@ def read(arguments: Any, env: Any) -> Data:
             runs = ro.read_recordings(source, time_step=arguments.time_step)
     except (ValueError, OSError, ImportError) as error:
         raise UsageError(" ".join(str(error).split())) from error
-    findings = ro.check_demonstrations(
-        runs, observation_space=env.observation_space, action_space=env.action_space
-    )
+    findings = [
+        finding
+        for finding in ro.check_demonstrations(
+            runs, observation_space=env.observation_space, action_space=env.action_space
+        )
+        if finding.kind != "saturation"  # which is cloned through the clip
+    ]
     errors = [f.message for f in findings if f.severity == "error"]
     if errors:
         raise UsageError(f"{source}: " + "; ".join(errors[:3]))

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import tyro
 
-from roboopt.cli._tune import _shown_as
+from roboopt.cli._flags import shown_as
 from roboopt.cli._usage import UsageError, require_count, require_positive
 
 SUFFIXES = ("", ".npz", ".hdf5", ".h5")
@@ -21,14 +21,14 @@ class Collect:
     `roboopt clone` to compare with, and to ask again.
     """
 
-    environment: Annotated[str, tyro.conf.Positional, _shown_as("ENV")]
+    environment: Annotated[str, tyro.conf.Positional, shown_as("ENV")]
     """A Gymnasium id, such as CartPole-v1, roboopt/ArmReach-v0, my_package:Mine-v0."""
     demonstrator: Annotated[
-        str | None, _shown_as("PATH|MODULE:NAME", "the library's own")
+        str | None, shown_as("PATH|MODULE:NAME", "the library's own")
     ] = None
     """A file of roboopt.save, the folder of a run, or a function observation -> action.
     """
-    option: Annotated[tuple[str, ...], _shown_as("KEY=VALUE", "none")] = ()
+    option: Annotated[tuple[str, ...], shown_as("KEY=VALUE", "none")] = ()
     """Of the environment's constructor, such as robot=panda."""
     episodes: int = 50
     """How many to record."""
@@ -37,11 +37,11 @@ class Collect:
     noise: float = 0.0
     """Standard deviation of noise on what is done, as a share of half the range of the
     actions; what is recorded stays what the demonstrator wanted."""
-    max_steps: Annotated[int | None, _shown_as("INT", "the environment's")] = None
+    max_steps: Annotated[int | None, shown_as("INT", "the environment's")] = None
     """Of an episode."""
     only_successes: bool = False
     """Leave out the episodes that fail."""
-    out: Annotated[Path | None, _shown_as("PATH", "after the environment")] = None
+    out: Annotated[Path | None, shown_as("PATH", "after the environment")] = None
     """A file .npz or .hdf5, or without suffix a folder of .npy files, which are read
     without being held in memory."""
     overwrite: bool = False

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import roboopt as ro
+from roboopt.cli._run_folder import ACTORS, actor_file
 from roboopt.cli._usage import UsageError
 
 # Gains for reaching that overshoot little, on arms from a toy to an industrial one.
@@ -16,7 +17,6 @@ SATURATION = 0.1
 DAMPING_RATIO = 1.5
 STATE_COSTS = (1.0, 10.0, 0.1, 0.1)  # of [x, θ, ẋ, θ̇], in SI units squared
 FORCE_COST = 0.01  # 1/N²
-NAMES = ("controller.npz", "demonstrator.npz", "policy.npz")
 
 
 def demonstrator(env: Any, given: str | None) -> tuple[Any, str]:
@@ -36,12 +36,10 @@ def demonstrator(env: Any, given: str | None) -> tuple[Any, str]:
         sys.path.insert(0, "")  # as `python -m` finds a user's own module
     path = Path(given)
     if path.is_dir():
-        found = [path / name for name in NAMES if (path / name).is_file()]
-        if not found:
-            raise UsageError(
-                f"--demonstrator {given} must hold one of {', '.join(NAMES)}"
-            )
-        path = found[0]
+        found = actor_file(path)
+        if found is None:
+            raise UsageError(f"--demonstrator {given} holds no {' or '.join(ACTORS)}")
+        path = found
     if path.is_file():
         try:
             return ro.load(path), f"the controller in {path}"

@@ -2,19 +2,15 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import tyro
 
+from roboopt.cli._flags import shown_as
+from roboopt.cli._run_folder import ACTORS, actor_file
 from roboopt.cli._usage import UsageError, require_choice, require_count
 
 FORMATS = ("numpy", "onnx")
-CONTROLLER = "controller.npz"
-
-
-def _shown_as(metavar: str, default: str = "") -> Any:
-    hint = f"(default: {default})" if default else None
-    return tyro.conf.arg(metavar=metavar, help_behavior_hint=hint)
 
 
 @dataclass(frozen=True)
@@ -26,14 +22,14 @@ class Export:
     of their own, and their actions are compared with those of the controller.
     """
 
-    controller: Annotated[Path, tyro.conf.Positional, _shown_as("RUN")]
-    """A run's folder, which holds controller.npz, or a file of `roboopt.save`."""
-    format: Annotated[str, _shown_as("{numpy,onnx}")] = "numpy"
+    controller: Annotated[Path, tyro.conf.Positional, shown_as("RUN")]
+    """A run's folder, of `tune` or `clone`, or a file of `roboopt.save`."""
+    format: Annotated[str, shown_as("{numpy,onnx}")] = "numpy"
     """What is written."""
-    out: Annotated[Path | None, _shown_as("DIR", "export, in the run's folder")] = None
+    out: Annotated[Path | None, shown_as("DIR", "export, in the run's folder")] = None
     """The folder that the files go into."""
     observation_size: Annotated[
-        int | None, _shown_as("INT", "as the run or the controller tells")
+        int | None, shown_as("INT", "as the run or the controller tells")
     ] = None
     """How many numbers an observation has."""
 
@@ -43,18 +39,19 @@ class Export:
         require_count("--observation-size", self.observation_size)
         if not self.controller.exists():
             raise UsageError(
-                f"name a run's folder or its {CONTROLLER}, got {self.controller}, "
+                f"name a run's folder or its {ACTORS[0]}, got {self.controller}, "
                 "which is not there"
             )
         if not self.file.is_file():
-            raise UsageError(f"{self.controller} holds no {CONTROLLER}")
+            raise UsageError(f"{self.controller} holds no {' or '.join(ACTORS)}")
         if self.folder.exists() and not self.folder.is_dir():
             raise UsageError(f"--out must be a folder, got {self.folder}")
 
     @property
     def file(self) -> Path:
         """Return the controller's file."""
-        return self.controller / CONTROLLER if self.in_run else self.controller
+        found = actor_file(self.controller) if self.in_run else None
+        return found or self.controller
 
     @property
     def in_run(self) -> bool:
@@ -64,7 +61,8 @@ class Export:
     @property
     def folder(self) -> Path:
         """Return where the files go."""
-        return self.file.parent / "export" if self.out is None else self.out
+        within = self.controller if self.in_run else self.controller.parent
+        return within / "export" if self.out is None else self.out
 
     def run(self) -> int:
         """Check, export, compare; return the exit code."""

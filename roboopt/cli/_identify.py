@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import tyro
 
+from roboopt.cli._flags import shown_as
 from roboopt.cli._tune import ROBOTS
 from roboopt.cli._usage import (
     UsageError,
@@ -27,11 +28,6 @@ MINARI = "minari:"
 DURATION = 10.0  # s of motion that is collected
 
 
-def _shown_as(metavar: str, default: str = "") -> Any:
-    hint = f"(default: {default})" if default else None
-    return tyro.conf.arg(metavar=metavar, help_behavior_hint=hint)
-
-
 @dataclass(frozen=True)
 class Identify:
     """Identify a robot: fit its parameters to recordings, and test the fitted model.
@@ -48,43 +44,43 @@ class Identify:
     recordings: Annotated[
         tuple[str, ...],
         tyro.conf.Positional,
-        _shown_as("RECORDING ..."),
+        shown_as("RECORDING ..."),
     ] = ()
     """Files .npz, .csv or .csv.gz, folders of these, or minari:<dataset>."""
-    urdf: Annotated[Path | None, _shown_as("PATH", "none")] = None
+    urdf: Annotated[Path | None, shown_as("PATH", "none")] = None
     """The robot as it is thought to be, on a fixed base."""
     env: Annotated[
-        str | None, _shown_as("{arm,cart-pole}", "arm with --collect, else none")
+        str | None, shown_as("{arm,cart-pole}", "arm with --collect, else none")
     ] = None
     """A simulated robot, instead of --urdf; ArmReach and the like will do too."""
-    robot: Annotated[str | None, _shown_as("{two-link,iiwa,panda}", "two-link")] = None
+    robot: Annotated[str | None, shown_as("{two-link,iiwa,panda}", "two-link")] = None
     """Which arm of --env arm."""
     collect: bool = False
     """Excite the simulated robot in PyBullet and record that."""
-    duration: Annotated[float | None, _shown_as("FLOAT", f"{DURATION:g}")] = None
+    duration: Annotated[float | None, shown_as("FLOAT", f"{DURATION:g}")] = None
     """Of the motion that is collected [s]."""
-    randomize: Annotated[float | None, _shown_as("FLOAT", "0")] = None
+    randomize: Annotated[float | None, shown_as("FLOAT", "0")] = None
     """How far every mass and joint damping of the robot that is collected from may be
     off, as a fraction."""
     seed: int = 0
     """Of what --randomize draws, and of the motion."""
-    time: Annotated[str | None, _shown_as("NAME", "by its name")] = None
+    time: Annotated[str | None, shown_as("NAME", "by its name")] = None
     """Column of a table's times [s]."""
-    positions: Annotated[str | None, _shown_as("NAME,...", "by their names")] = None
+    positions: Annotated[str | None, shown_as("NAME,...", "by their names")] = None
     """Columns of the positions [rad or m], in the order of the robot's joints."""
-    velocities: Annotated[str | None, _shown_as("NAME,...", "by their names")] = None
+    velocities: Annotated[str | None, shown_as("NAME,...", "by their names")] = None
     """Columns of the velocities [rad/s or m/s], likewise."""
-    efforts: Annotated[str | None, _shown_as("NAME,...", "by their names")] = None
+    efforts: Annotated[str | None, shown_as("NAME,...", "by their names")] = None
     """Columns of the efforts [N·m or N], likewise, or only those of --actuated."""
-    actuated: Annotated[str | None, _shown_as("JOINT,...", "all of them")] = None
+    actuated: Annotated[str | None, shown_as("JOINT,...", "all of them")] = None
     """The joints that the recorded actions drive, in their order."""
     time_step: Annotated[
-        float | None, _shown_as("FLOAT", "the recording's, or a fraction up to 1/240")
+        float | None, shown_as("FLOAT", "the recording's, or a fraction up to 1/240")
     ] = None
     """Of the simulation that is fitted [s]."""
     fit: Annotated[
         tuple[str, ...],
-        _shown_as(
+        shown_as(
             "NAME ...",
             " ".join((*RIGID, *JOINTS)),
         ),
@@ -92,20 +88,20 @@ class Identify:
     """What is fitted: names or patterns, such as mass or "*[link_7]"."""
     held_out: Annotated[
         float | None,
-        _shown_as("FLOAT", "every third of 3 or more recordings, else 0.25"),
+        shown_as("FLOAT", "every third of 3 or more recordings, else 0.25"),
     ] = None
     """The share at the end of each recording that the fit does not see."""
-    error: Annotated[str, _shown_as("{auto,motion,effort,both}")] = "auto"
+    error: Annotated[str, shown_as("{auto,motion,effort,both}")] = "auto"
     """What is minimised: errors of the predicted motion, of the efforts, or both."""
     cutoff: Annotated[
-        float | None, _shown_as("FLOAT", "from the spectrum, none if clean")
+        float | None, shown_as("FLOAT", "from the spectrum, none if clean")
     ] = None
     """Frequency above which recordings are smoothed away [Hz]."""
     prior: float = 0.5
     """How far each parameter is believed to be off at most, as a fraction of what would
     matter; 0 for no belief."""
     name: Annotated[
-        str | None, _shown_as("STR", "after the robot, numbered where taken")
+        str | None, shown_as("STR", "after the robot, numbered where taken")
     ] = None
     """Of the run's folder; it must not exist yet."""
     runs: Path = Path("runs")

@@ -6,6 +6,7 @@ from pathlib import Path
 from roboopt.cli._usage import UsageError
 
 SETTINGS = "settings.json"  # what tells the folder of a run from any other
+ACTORS = ("controller.npz", "policy.npz")  # what a run leaves that acts
 
 
 def claim(runs: Path, name: str | None, default: str, *, overwrite: bool) -> Path:
@@ -40,6 +41,11 @@ def claim(runs: Path, name: str | None, default: str, *, overwrite: bool) -> Pat
         reason = error.strerror or str(error)
         raise UsageError(f"cannot write to {folder}: {reason}") from error
     return folder
+
+
+def actor_file(folder: Path) -> Path | None:
+    """Return the file of what acts, of the run in `folder`; None if there is none."""
+    return next((folder / a for a in ACTORS if (folder / a).is_file()), None)
 
 
 def clear(folder: Path) -> None:

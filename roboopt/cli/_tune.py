@@ -3,11 +3,12 @@
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import tyro
 
 from roboopt.cli._fitted_model import model_file, recorded_robot
+from roboopt.cli._flags import shown_as
 from roboopt.cli._usage import (
     UsageError,
     require_choice,
@@ -17,11 +18,6 @@ from roboopt.cli._usage import (
 
 ROBOTS = ("two-link", "iiwa", "panda")
 TASKS = {"cart-pole": ("balance", "swing-up"), "arm": ("reach",)}
-
-
-def _shown_as(metavar: str, default: str = "") -> Any:
-    hint = f"(default: {default})" if default else None
-    return tyro.conf.arg(metavar=metavar, help_behavior_hint=hint)
 
 
 @dataclass(frozen=True)
@@ -38,43 +34,43 @@ class Tune:
     environment: Annotated[
         str | None,
         tyro.conf.Positional,
-        _shown_as("{cart-pole,arm}", "arm with --urdf, with --model its own"),
+        shown_as("{cart-pole,arm}", "arm with --urdf, with --model its own"),
     ] = None
     """What is controlled."""
     task: Annotated[
         str | None,
-        _shown_as("{balance,swing-up,reach}", "balance for cart-pole, reach for arm"),
+        shown_as("{balance,swing-up,reach}", "balance for cart-pole, reach for arm"),
     ] = None
     """What it shall do."""
-    robot: Annotated[str | None, _shown_as("{two-link,iiwa,panda}", "two-link")] = None
+    robot: Annotated[str | None, shown_as("{two-link,iiwa,panda}", "two-link")] = None
     """Which arm."""
-    urdf: Annotated[Path | None, _shown_as("PATH", "none")] = None
+    urdf: Annotated[Path | None, shown_as("PATH", "none")] = None
     """A fixed-base robot of your own, instead of --robot."""
-    model: Annotated[Path | None, _shown_as("PATH", "none")] = None
+    model: Annotated[Path | None, shown_as("PATH", "none")] = None
     """A robot as `roboopt identify` fitted it, its runs/<name> or model.npz: tuning and
     judging run on that."""
-    steps: Annotated[int | None, _shown_as("INT", "as the robot and task need")] = None
+    steps: Annotated[int | None, shown_as("INT", "as the robot and task need")] = None
     """Gradient steps."""
-    seconds: Annotated[float | None, _shown_as("FLOAT", "no limit")] = None
+    seconds: Annotated[float | None, shown_as("FLOAT", "no limit")] = None
     """Stop the descent after this long, compilation included [s]."""
-    duration: Annotated[float | None, _shown_as("FLOAT", "the environment's")] = None
+    duration: Annotated[float | None, shown_as("FLOAT", "the environment's")] = None
     """Of an episode [s]."""
     seed: int = 0
     """Of the random starts, those of the tuning and those of the judging."""
-    starts: Annotated[int | None, _shown_as("INT", "as the robot and task need")] = None
+    starts: Annotated[int | None, shown_as("INT", "as the robot and task need")] = None
     """Random starts that the objective is the mean over."""
     episodes: int = 100
     """Random starts that the controllers are judged on."""
     work_weight: Annotated[
-        float | None, _shown_as("FLOAT", "as the robot and task need")
+        float | None, shown_as("FLOAT", "as the robot and task need")
     ] = None
     """What a joule of mechanical work costs [1/J]."""
     joule_weight: Annotated[
-        float | None, _shown_as("FLOAT", "as the robot and task need")
+        float | None, shown_as("FLOAT", "as the robot and task need")
     ] = None
     """What a joule of Joule loss costs [1/J]."""
     name: Annotated[
-        str | None, _shown_as("STR", "after robot and task, numbered where taken")
+        str | None, shown_as("STR", "after robot and task, numbered where taken")
     ] = None
     """Of the run's folder; it must not exist yet."""
     runs: Path = Path("runs")

@@ -79,7 +79,7 @@ def test_a_users_rule_is_recorded(folder, collected):
 
 def test_the_clone_does_the_task_beside_its_demonstrator(cloned):
     folder, done = cloned
-    assert {path.name for path in folder.iterdir()} == FILES
+    assert {path.name for path in folder.iterdir() if path.is_file()} == FILES
     for name in ("demonstrator", "clone"):
         assert re.search(rf"^ {name} +.*\b120\b", done.stdout, re.M), done.stdout
     assert "Traceback" not in done.stderr
@@ -92,6 +92,13 @@ def test_the_policy_loads_and_acts(cloned):
     right = policy(np.array([0.0, 0.0, 0.1, 0.5]))
     left = policy(np.array([0.0, 0.0, -0.1, -0.5]))
     assert (right.item(), left.item()) == (1, 0)
+
+
+def test_the_policy_is_exported(cloned, capsys):
+    folder, _ = cloned
+    assert main(["export", str(folder)]) == 0
+    assert (folder / "export" / "policy.py").is_file()
+    assert "Largest difference" in capsys.readouterr().out
 
 
 def test_the_history_and_the_settings_hold_what_was_done(cloned):

@@ -102,7 +102,7 @@ def test_what_is_wrong_is_said_in_a_line(folder, capsys, tmp_path):
 
     file = folder / "controller.npz"
     assert "which is not there" in refused(tmp_path / "none")
-    assert "holds no controller.npz" in refused(tmp_path)
+    assert "holds no controller.npz or policy.npz" in refused(tmp_path)
     assert "--format must be one of numpy, onnx" in refused(folder, "--format", "tf")
     few = refused(folder, "--observation-size", "0")
     assert "--observation-size must be at least 1, got 0" in few
