@@ -112,7 +112,8 @@ def _errors(run: Run) -> Section:
         titles[0],
         "1" if errors.choices else "actions' units",
         {"clone": errors.by_action},
-        [f"action {k}" for k in range(len(errors.by_action))],
+        [name for name, _ in _action_names(run.env)],
+        axis="action",
     )
     over_time = report.traces(
         [Panel(titles[1], unit, {"clone": padded})], run.time_step

@@ -150,7 +150,12 @@ def traces(panels: Sequence[Panel], time_step: float) -> list[str]:
 
 
 def bars(
-    title: str, unit: str, values: Mapping[str, np.ndarray], names: Sequence[str]
+    title: str,
+    unit: str,
+    values: Mapping[str, np.ndarray],
+    names: Sequence[str],
+    *,
+    axis: str = "joint",
 ) -> str:
     """Draw one group of bars a name, one bar a label.
 
@@ -159,6 +164,7 @@ def bars(
         unit: of the values.
         values: by label, such as "before" and "after", (names,).
         names: under the groups; what they all begin with goes under the axis.
+        axis: what the names are of.
     """
     with rc_context(STYLE):
         figure, axes = panel_of(title)
@@ -177,13 +183,13 @@ def bars(
         if slanted:
             for label in axes.get_xticklabels():
                 label.set(rotation=30, ha="right", rotation_mode="anchor")
-        axes.set_xlabel(f"{prefix}…" if prefix else "joint")
+        axes.set_xlabel(f"{prefix}…" if prefix else axis)
         axes.grid(axis="x", visible=False)
         axes.margins(y=0.12)
         middle, half = (len(names) - 1) / 2, max(len(names), 3) / 2
         axes.set_xlim(middle - half, middle + half)
         axes.set_ylabel(f"[{unit}]")
-        return inline_svg(figure, f"{title} by joint")
+        return inline_svg(figure, f"{title} by {axis}")
 
 
 def _colour(label: str) -> str:
