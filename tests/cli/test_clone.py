@@ -33,13 +33,18 @@ def folder(tmp_path_factory):
     """Return a folder with a user's own rule in a module."""
     place = tmp_path_factory.mktemp("user")
     (place / "mine.py").write_text(RULE)
-    return place
+    # The processes here compile the same things once.
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(tmp_path_factory.mktemp("cache"))
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    yield place
+    del os.environ["JAX_COMPILATION_CACHE_DIR"]
+    del os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"]
 
 
-def run(folder, *arguments):
+def run(place, *arguments):
     return subprocess.run(
         [sys.executable, "-c", RUN, *arguments],
-        *(), cwd=folder, capture_output=True, text=True, timeout=300,
+        cwd=place, capture_output=True, text=True, timeout=300,
     )  # fmt: skip
 
 
@@ -122,7 +127,7 @@ def test_the_report_is_one_file_with_every_section(cloned):
     assert "http:" not in page and "https:" not in page
 
 
-def test_the_librarys_own_demonstrator_is_kept_asked_and_filmed(tmp_path):
+def test_the_librarys_own_demonstrator_is_kept_asked_and_filmed(folder, tmp_path):
     done = run(
         tmp_path, "collect", BALANCE, "--option", "duration=0.5", "--episodes", "3",
         "--noise", "0.1",
@@ -144,7 +149,8 @@ def test_the_librarys_own_demonstrator_is_kept_asked_and_filmed(tmp_path):
     assert "demonstrator" in done.stdout
 
 
-def test_chunks_and_a_history_act_as_they_were_trained(tmp_path):
+@pytest.mark.slow
+def test_chunks_and_a_history_act_as_they_were_trained(folder, tmp_path):
     run(tmp_path, "collect", BALANCE, "--option", "duration=0.3", "--episodes", "3")
     done = run(
         tmp_path, "clone", "CartPoleBalance-v0-demos.npz", "--env", BALANCE,

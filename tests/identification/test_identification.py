@@ -129,6 +129,7 @@ def test_noise_is_smoothed_away_and_told_in_the_intervals(clean):
     assert np.all(v.upper - v.lower > 0)
 
 
+@pytest.mark.slow
 def test_a_cut_off_is_found():
     found = ro.identify(believed(), [noisy(recorded(real(), 6.0), 1)], free=FREE)
     assert found.cutoff is not None and 1.0 < found.cutoff < 60.0
