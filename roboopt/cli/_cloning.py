@@ -6,7 +6,6 @@ takes nothing away.
 
 import contextlib
 import csv
-import json
 import math
 import sys
 from pathlib import Path
@@ -25,7 +24,7 @@ from roboopt.cli._console import print_clone, progress
 from roboopt.cli._demonstrators import demonstrator
 from roboopt.cli._environment import label, make
 from roboopt.cli._film import performance
-from roboopt.cli._run_folder import SETTINGS, claim, clear
+from roboopt.cli._run_folder import SETTINGS, claim, clear, write_json
 from roboopt.cli._settings import plain, surroundings
 from roboopt.cli._usage import UsageError
 
@@ -65,7 +64,7 @@ def clone(arguments: Any) -> int:
     ro.save(folder / "policy.npz", acting)
     _write_history(folder / "history.csv", result.history)
     settings = _settings(arguments, env, plan, result)
-    _write_json(folder / SETTINGS, settings)
+    write_json(folder / SETTINGS, settings)
     try:
         actors = {"clone": acting}
         if expert is not None:
@@ -85,7 +84,7 @@ def clone(arguments: Any) -> int:
             message=result.message,
         )
         settings["outcome"] = plain(outcome.numbers())
-        _write_json(folder / SETTINGS, settings)
+        write_json(folder / SETTINGS, settings)
         print_clone(outcome)
         film = None
         if not arguments.no_video:
@@ -216,10 +215,6 @@ def _settings(
         "result": {name: plain(getattr(result, name)) for name in names},
         **surroundings(),
     }
-
-
-def _write_json(path: Path, tree: Any) -> None:
-    path.write_text(json.dumps(tree, indent=2, ensure_ascii=False) + "\n", "utf-8")
 
 
 def _write_history(path: Path, history: dict[str, np.ndarray]) -> None:

@@ -5,7 +5,6 @@ nothing away.
 """
 
 import contextlib
-import json
 import re
 import sys
 import warnings
@@ -24,7 +23,7 @@ from roboopt.cli._console import print_identification
 from roboopt.cli._exciting import Collected, excite
 from roboopt.cli._identified_robot import Subject, subject
 from roboopt.cli._recorded import Recorded, Split, read, simulated_step, split
-from roboopt.cli._run_folder import SETTINGS, claim, clear
+from roboopt.cli._run_folder import SETTINGS, claim, clear, write_json
 from roboopt.cli._settings import plain, surroundings
 from roboopt.cli._silence import import_pybullet_silently
 from roboopt.cli._usage import UsageError
@@ -65,7 +64,7 @@ def identify(arguments: Any) -> int:
         raise
     clear(folder)
     settings = _settings(arguments, robot, twin, recorded, parts, found)
-    _write_json(folder / SETTINGS, settings)
+    write_json(folder / SETTINGS, settings)
     if collected is not None:
         collected.run.save(folder / RECORDING)
     ro.save(folder / "model.npz", found.model)
@@ -251,10 +250,6 @@ def _settings(
         "result": {name: plain(getattr(found.result, name)) for name in result},
         **surroundings(),
     }
-
-
-def _write_json(path: Path, tree: Any) -> None:
-    path.write_text(json.dumps(tree, indent=2, ensure_ascii=False) + "\n", "utf-8")
 
 
 def _say_where(folder: Path) -> None:

@@ -1,7 +1,9 @@
 """The folder of a run, `runs/<name>/`: claimed before any work is done for it."""
 
+import json
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from roboopt.cli._usage import UsageError
 
@@ -46,6 +48,11 @@ def claim(runs: Path, name: str | None, default: str, *, overwrite: bool) -> Pat
 def actor_file(folder: Path) -> Path | None:
     """Return the file of what acts, of the run in `folder`; None if there is none."""
     return next((folder / a for a in ACTORS if (folder / a).is_file()), None)
+
+
+def write_json(path: Path, tree: Any) -> None:
+    """Write dictionaries, lists, numbers and text so that people read them too."""
+    path.write_text(json.dumps(tree, indent=2, ensure_ascii=False) + "\n", "utf-8")
 
 
 def clear(folder: Path) -> None:

@@ -7,7 +7,6 @@ nothing away.
 import contextlib
 import csv
 import dataclasses
-import json
 import math
 import sys
 import warnings
@@ -26,7 +25,7 @@ from roboopt.cli._film import film, frames
 from roboopt.cli._fitted_model import left_out, load_model
 from roboopt.cli._judge import judge
 from roboopt.cli._rounds import descend
-from roboopt.cli._run_folder import SETTINGS, claim, clear
+from roboopt.cli._run_folder import SETTINGS, claim, clear, write_json
 from roboopt.cli._settings import plain, settings
 from roboopt.cli._silence import import_pybullet_silently
 from roboopt.cli._usage import UsageError
@@ -61,7 +60,7 @@ def tune(arguments: Any) -> int:
         "seed_of_judging": arguments.seed + JUDGED,
     }
     recorded = settings(arguments, recipe, chosen)
-    _write_json(folder / SETTINGS, recorded)
+    write_json(folder / SETTINGS, recorded)
 
     print(f"{TITLE.format(a=arguments)}: {folder}", file=sys.stderr)
     try:
@@ -74,7 +73,7 @@ def tune(arguments: Any) -> int:
         name: plain(getattr(result, name))
         for name in ("loss", "reason", "message", "steps", "seconds", "compile_seconds")
     }
-    _write_json(folder / SETTINGS, recorded)
+    write_json(folder / SETTINGS, recorded)
     ro.save(folder / "controller.npz", result.model)
     _write_history(folder / "history.csv", result, _units(recipe))
     try:
@@ -171,10 +170,6 @@ def _say_where(folder: Path) -> None:
     for name in made:
         print(folder / name)
     print(f'The controller loads with: roboopt.load("{folder / "controller.npz"}")')
-
-
-def _write_json(path: Path, tree: Any) -> None:
-    path.write_text(json.dumps(tree, indent=2, ensure_ascii=False) + "\n", "utf-8")
 
 
 def _units(recipe: Any) -> dict[str, str]:
