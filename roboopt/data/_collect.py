@@ -7,6 +7,7 @@ import numpy as np
 
 from roboopt._act import Actor
 from roboopt.data._decider import Decider
+from roboopt.data._pool_worker import unchanged
 from roboopt.data._spaces import Actions, Refused, actions_of, check_observations
 from roboopt.data._trajectory import Trajectory
 
@@ -156,7 +157,7 @@ def _run(
         options = None if start is None else {"start": start}
         observation, _ = env.reset(seed=reset_seed, options=options)
         if start is not None and recorder.sees_all:
-            _check_start(env, observation, start)
+            check_start(env, observation, start)
         runs.append(recorder.episode(observation, chance, k))
         if progress is not None:
             progress(k + 1)
@@ -177,7 +178,7 @@ class _Recorder:
         self._label = None if label is None else Decider(label, stream=1)
         self._time_step = time_step_of(env)
         self._max_steps = float("inf") if max_steps is None else max_steps
-        self.sees_all = _unchanged(env)
+        self.sees_all = unchanged(env)
 
     def episode(self, observation: Any, seed: int, number: int) -> Trajectory:
         observation = _vector(observation)
@@ -248,20 +249,12 @@ def time_step_of(env: Any) -> float:
     return 1.0 / rate if rate else 1.0
 
 
-def _unchanged(env: Any) -> bool:
-    """Return whether observations come as the innermost environment makes them."""
-    from gymnasium import ObservationWrapper
+def check_start(env: Any, observation: Any, start: np.ndarray) -> None:
+    """Refuse an environment that does not begin where it is told.
 
-    if env.observation_space != env.unwrapped.observation_space:
-        return False
-    while env is not env.unwrapped:
-        if isinstance(env, ObservationWrapper):
-            return False
-        env = env.env
-    return True
-
-
-def _check_start(env: Any, observation: Any, start: np.ndarray) -> None:
+    Raises:
+        ValueError: if `observation`, its first, is not `start`.
+    """
     begun = np.asarray(observation)
     same = begun.shape == start.shape and np.allclose(
         begun, start, rtol=SAME_START, atol=SAME_START

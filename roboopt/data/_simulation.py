@@ -1,0 +1,305 @@
+"""Simulated trajectories through any Gymnasium environment, many at once.
+
+What a `Rollout` is for a simulator in JAX, this is for every other: the same call, the
+same trajectories, but no gradient. Episode k of any two models begins alike and meets
+the same chance, so that their difference is the models'.
+"""
+
+import zlib
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+from jaxtyping import Array, Shaped
+
+from roboopt._act import Actor
+from roboopt._typing import AnyArray
+from roboopt.data._collect import check_start
+from roboopt.data._deciders import Deciders, is_array
+from roboopt.data._pool import Pool
+from roboopt.data._trajectory import Trajectory
+
+
+class Simulation:
+    """Runs what acts, with its memory, in environments for `horizon` steps.
+
+    An episode that ends before has reward 0 from there on, and stays at its last
+    observation. Rewards, efforts and success are the environment's.
+
+    Attributes:
+        horizon: steps.
+        pool: the environments.
+        time_step: what a step takes [s]; 1 where the environment does not say.
+        on_host: True: it is not to be traced by JAX.
+    """
+
+    on_host = True
+
+    def __init__(
+        self,
+        make: Any,
+        horizon: int,
+        *,
+        envs: int = 8,
+        processes: int = 0,
+        timeout: float = 60.0,
+    ):
+        """Make the environments.
+
+        Args:
+            make: as `Pool` takes it.
+            horizon: steps.
+            envs: how many episodes run at a time.
+            processes: that hold the environments; 0 for none but this one.
+            timeout: within which a worker process must answer [s].
+
+        Raises:
+            ValueError: if `horizon` is less than 1, or as `Pool`.
+            EnvironmentFailed: as `Pool`.
+        """
+        if horizon < 1:
+            raise ValueError(f"`horizon` must be at least 1 step, got {horizon}.")
+        self.horizon = horizon
+        self.pool = Pool(make, envs, processes=processes, timeout=timeout)
+        self.time_step = self.pool.time_step
+
+    def __call__(
+        self,
+        model: Any,
+        starts: Shaped[AnyArray, "..."],
+        keys: Shaped[Array, "starts ..."] | None = None,
+    ) -> Trajectory:
+        """Return the trajectories of `model`, one a start.
+
+        Args:
+            model: `policy(observation) -> action`, a `Plan`, a `Tracker` or an `Actor`.
+                A function need not be JAX's, but must not remember anything; one that
+                returns arrays of JAX must be pure.
+            starts: observations (starts, obs) for environments that begin where `reset`
+                is told by `options["start"]`, as those of `roboopt_envs`; or the seeds
+                (starts,) of resets, for any.
+            keys: what an `Actor` draws from, one a start.
+
+        Raises:
+            ValueError: if JAX is tracing; if `starts` are neither, or the environment
+                does not begin there; if there are not as many `keys`, or `model` needs
+                them; if it is not callable, or returns what is no action.
+            EnvironmentFailed: if an environment fails. The next call begins anew.
+        """
+        _refuse_tracing(model, starts, keys)
+        if not (callable(model) or isinstance(model, Actor)):
+            raise ValueError(
+                "`model` must be callable, observation -> action, or an `Actor`, got "
+                f"{model!r}."
+            )
+        return self._run(
+            Deciders(model, self.pool.envs, many=False), None, starts, keys
+        )
+
+    def many(
+        self,
+        models: Any,
+        starts: Shaped[AnyArray, "..."],
+        keys: Shaped[Array, "starts ..."] | None = None,
+    ) -> Trajectory:
+        """Return the trajectories (models, starts, ...) of each model from each start.
+
+        Args:
+            models: as `model` there, but that every array has a first axis more, which
+                counts the models.
+            starts: as there.
+            keys: as there; the same for all models.
+
+        Raises:
+            ValueError: as there; or if the arrays of `models` differ in their first
+                axis, or there are none.
+            EnvironmentFailed: as there.
+        """
+        _refuse_tracing(models, starts, keys)
+        counts = {
+            leaf.shape[0] if leaf.ndim else 0
+            for leaf in jax.tree.leaves(models)
+            if is_array(leaf)
+        }
+        if len(counts) != 1 or 0 in counts:
+            raise ValueError(
+                "`models` must hold arrays whose first axis counts the models, "
+                f"at least one, got the sizes {sorted(counts)}."
+            )
+        deciders = Deciders(models, self.pool.envs, many=True)
+        return self._run(deciders, counts.pop(), starts, keys)
+
+    def close(self) -> None:
+        """Close the environments, and end their processes. Closing twice is fine."""
+        self.pool.close()
+
+    def __enter__(self) -> "Simulation":
+        """Return the simulation."""
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Close it."""
+        self.close()
+
+    def _run(
+        self, deciders: Deciders, models: int | None, starts: Any, keys: Any
+    ) -> Trajectory:
+        begins = _begins(starts, self.pool)
+        count = len(begins)
+        if keys is not None and len(keys) != count:
+            raise ValueError(
+                f"`keys` must hold one for each of {count} starts, got shape "
+                f"{keys.shape}."
+            )
+        tapes = self._recorded(deciders, begins, keys, (models or 1) * count)
+        batch = (count,) if models is None else (models, count)
+
+        def shaped(array: np.ndarray | None) -> Any:
+            return None if array is None else array.reshape(*batch, *array.shape[1:])
+
+        observations = shaped(tapes.observations)
+        success = shaped(tapes.success)
+        if self.pool.task is not None and self.pool.unchanged:
+            success = np.asarray(self.pool.task.success(observations, self.time_step))
+        return Trajectory(
+            observations=observations,
+            actions=shaped(tapes.actions),
+            time_step=self.time_step,
+            rewards=shaped(tapes.rewards),
+            efforts=shaped(tapes.efforts),
+            terminated=shaped(tapes.terminated),
+            success=success,
+        )
+
+    def _recorded(
+        self, deciders: Deciders, begins: list["_Begin"], keys: Any, episodes: int
+    ) -> "_Tapes":
+        """Run `episodes`, model by model, as many at a time as there are slots."""
+        pool, horizon = self.pool, self.horizon
+        tapes = _Tapes(episodes, horizon, pool.observation_size)
+        episode = np.zeros(pool.envs, int)
+        elapsed = np.zeros(pool.envs, int)
+        running = np.zeros(pool.envs, bool)
+        observations = np.zeros((pool.envs, pool.observation_size))
+        waiting = 0
+        while True:
+            free = np.flatnonzero(~running)[: episodes - waiting]
+            if len(free):
+                fresh = np.zeros(pool.envs, bool)
+                fresh[free] = True
+                episode[free] = np.arange(waiting, waiting + len(free))
+                waiting += len(free)
+                elapsed[free], running[free] = 0, True
+                observations = self._begun(
+                    free, [begins[k % len(begins)] for k in episode[free]]
+                )
+                tapes.observations[episode[free], 0] = observations[free]
+                start = episode % len(begins)
+                slot_keys = None if keys is None else keys[start]
+                deciders.begin(fresh, observations, episode // len(begins), slot_keys)
+            if not running.any():
+                return tapes
+            actions = deciders(observations, elapsed * self.time_step, running)
+            step = pool.step(actions, running)
+            observations = step[0]
+            tapes.note(running, episode, elapsed, *step)
+            elapsed += running
+            over = running & (step[2] | step[3] | (elapsed == horizon))
+            if over.any():
+                tapes.end(over, episode, elapsed, step[2], step[4].success)
+                running &= ~over
+
+    def _begun(self, slots: np.ndarray, begins: list["_Begin"]) -> np.ndarray:
+        observations = self.pool.reset(
+            slots, [begin.seed for begin in begins], [begin.options for begin in begins]
+        )
+        if self.pool.unchanged:
+            for slot, begin in zip(slots.tolist(), begins, strict=True):
+                if begin.options is not None:
+                    check_start(
+                        self.pool.name, observations[slot], begin.options["start"]
+                    )
+        return observations
+
+
+class _Begin(NamedTuple):
+    """How an episode begins, whoever acts in it."""
+
+    seed: int
+    options: dict | None
+
+
+def _begins(starts: Any, pool: Pool) -> list[_Begin]:
+    starts = np.asarray(starts)
+    if starts.ndim == 1 and starts.dtype.kind in "iu" and len(starts):
+        if (starts < 0).any():
+            raise ValueError(
+                f"`starts` must be seeds of at least 0, got {starts.min()}."
+            )
+        return [_Begin(int(seed), None) for seed in starts]
+    if starts.ndim != 2 or len(starts) == 0 or starts.dtype.kind != "f":
+        raise ValueError(
+            "`starts` must be observations (starts, obs), or the seeds (starts,) of "
+            f"resets, at least one, got {starts.dtype} of shape {starts.shape}."
+        )
+    if pool.unchanged and starts.shape[1] != pool.observation_size:
+        raise ValueError(
+            f"`starts` must hold observations of size {pool.observation_size}, got "
+            f"shape {starts.shape}."
+        )
+    # What chance there is depends on the start alone, wherever it is in a batch.
+    return [_Begin(zlib.crc32(start.tobytes()), {"start": start}) for start in starts]
+
+
+class _Tapes:
+    """What happened, episode by episode."""
+
+    def __init__(self, episodes: int, horizon: int, size: int):
+        self._steps = episodes, horizon
+        self.observations = np.zeros((episodes, horizon + 1, size))
+        self.rewards = np.zeros((episodes, horizon))
+        self.terminated = np.zeros(episodes, bool)
+        self._success = np.zeros(episodes, bool)
+        self.success: np.ndarray | None = None
+        self.actions: np.ndarray = np.zeros((episodes, horizon, 0))
+        self.efforts: np.ndarray | None = None
+        self._empty = True
+
+    def note(self, running, episode, elapsed, observations, rewards, _, __, infos):
+        """Note a step of the slots that are running."""
+        if self._empty:
+            self._empty = False
+            actions = infos.actions
+            self.actions = np.zeros((*self._steps, actions.shape[1]), actions.dtype)
+            if infos.efforts is not None:
+                self.efforts = np.zeros((*self._steps, infos.efforts.shape[1]))
+        if infos.efforts is None:
+            self.efforts = None
+        rows, at = episode[running], elapsed[running]
+        self.observations[rows, at + 1] = observations[running]
+        self.actions[rows, at] = infos.actions[running]
+        self.rewards[rows, at] = rewards[running]
+        if self.efforts is not None and infos.efforts is not None:
+            self.efforts[rows, at] = infos.efforts[running]
+
+    def end(self, over, episode, elapsed, terminated, success):
+        """Note the end of episodes, and let them stay where they ended."""
+        rows = episode[over]
+        self.terminated[rows] = terminated[over]
+        if success is not None:
+            self._success[rows] = success[over]
+            self.success = self._success
+        for row, steps in zip(rows.tolist(), elapsed[over].tolist(), strict=True):
+            self.observations[row, steps + 1 :] = self.observations[row, steps]
+
+
+def _refuse_tracing(*arguments: Any) -> None:
+    leaves = jax.tree.leaves(arguments)
+    # Under `jax.jit` even a constant is a tracer.
+    if any(isinstance(leaf, Tracer) for leaf in (*leaves, jnp.zeros(()))):
+        raise ValueError(
+            "`Simulation` cannot be differentiated, compiled or mapped by JAX: give "
+            "`minimize` gradient=roboopt.Smoothed(), and call `many` for many models."
+        )
