@@ -45,9 +45,9 @@ class Outcome:
 
     def rows(self) -> list[list[str]]:
         """Return a row for each who acted."""
-        rows = [_row(name, found) for name, found in self.judged.items()]
+        rows = [row(name, found) for name, found in self.judged.items()]
         if self.recorded is not None and _rewarded(self.recorded):
-            rows.insert(0, _row("demonstrations", _as_recorded(self.recorded)))
+            rows.insert(0, row("demonstrations", ro.Evaluation.of(self.recorded)))
         return rows
 
     def sentences(self) -> list[str]:
@@ -143,7 +143,8 @@ def held_out_errors(model: Any, plan: Recipe, found: Data) -> Errors:
     return Errors(by_action, over_time, choices)
 
 
-def _row(name: str, found: Any) -> list[str]:
+def row(name: str, found: Any) -> list[str]:
+    """Return the cells of an `Evaluation`, under `HEADER`."""
     rate, mean = found.success_rate, found.mean_return
     cells = ["–", "–"]
     if rate is not None:
@@ -160,13 +161,3 @@ def _row(name: str, found: Any) -> list[str]:
 
 def _rewarded(episodes: Sequence[Trajectory]) -> bool:
     return all(run.rewards is not None for run in episodes)
-
-
-def _as_recorded(episodes: Sequence[Trajectory]) -> ro.Evaluation:
-    known = all(run.success is not None for run in episodes)
-    return ro.Evaluation(
-        trajectories=list(episodes),
-        returns=np.array([float(run.returns) for run in episodes]),
-        lengths=np.array([run.steps for run in episodes]),
-        successes=np.array([bool(r.success) for r in episodes]) if known else None,
-    )

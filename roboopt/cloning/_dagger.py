@@ -23,7 +23,6 @@ from roboopt.data import (
     collect_episodes,
     demonstrations,
 )
-from roboopt.data._evaluate import _successes
 from roboopt.policies import Chunked, WithHistory
 
 SAMPLES = 10_000
@@ -150,14 +149,7 @@ class DAgger:
             self._known,
             met,
         )
-        returns = np.array([np.asarray(run.rewards, float).sum() for run in runs])
-        judged = Evaluation(
-            trajectories=runs,
-            returns=returns,
-            lengths=np.array([run.steps for run in runs]),
-            successes=_successes(runs, returns, self._env),
-        )
-        self.rounds.append(judged)
+        self.rounds.append(Evaluation.of(runs, self._env))
 
     def _acting(self, model: Any) -> Any:
         if self._cut["chunk"] is not None:

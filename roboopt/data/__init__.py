@@ -7,12 +7,15 @@ from roboopt.data._demonstration_checks import check_demonstrations
 from roboopt.data._demonstrations import Demonstrations, demonstrations
 from roboopt.data._episodes import save_episodes
 from roboopt.data._evaluate import Estimate, Evaluation, evaluate
+from roboopt.data._experience import Experience, generalised_advantages
 from roboopt.data._files import whole_file
 from roboopt.data._finding import Finding
 from roboopt.data._mapped import MappedDemonstrations
 from roboopt.data._minari import write_minari
 from roboopt.data._normaliser import Normaliser
+from roboopt.data._pool import EnvironmentFailed, Pool
 from roboopt.data._recordings import read_recordings
+from roboopt.data._simulation import Simulation
 from roboopt.data._smoothing import differentiate, low_pass, resample, smooth
 from roboopt.data._split import split_episodes
 from roboopt.data._store import load, save
@@ -22,11 +25,15 @@ from roboopt.data._windows import windows
 __all__ = [
     "Columns",
     "Demonstrations",
+    "EnvironmentFailed",
     "Estimate",
     "Evaluation",
+    "Experience",
     "Finding",
     "MappedDemonstrations",
     "Normaliser",
+    "Pool",
+    "Simulation",
     "Trajectory",
     "check_demonstrations",
     "check_recordings",
@@ -35,6 +42,7 @@ __all__ = [
     "demonstrations",
     "differentiate",
     "evaluate",
+    "generalised_advantages",
     "load",
     "low_pass",
     "read_recordings",

@@ -9,7 +9,7 @@ and a mean of n returns Student's (1908, The probable error of a mean), x̄ ± t
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -40,6 +40,31 @@ class Evaluation(eqx.Module):
     """Steps."""
     successes: Bool[np.ndarray, " episode"] | None
     """None where nothing says what success is."""
+
+    @classmethod
+    def of(cls, trajectories: Sequence[Trajectory], env: Any = None) -> "Evaluation":
+        """Return what recorded episodes say.
+
+        Success is what the trajectories say; where they say nothing, a return that
+        reaches the `reward_threshold` of `env.spec`, if there is one.
+
+        Args:
+            trajectories: one an episode, with rewards.
+            env: that they were recorded in.
+
+        Raises:
+            ValueError: if there is none, or one without rewards.
+        """
+        if not trajectories:
+            raise ValueError("`trajectories` must hold at least one, got 0.")
+        returns = np.array([float(run.returns) for run in trajectories])
+        threshold = getattr(getattr(env, "spec", None), "reward_threshold", None)
+        successes = None if threshold is None else returns >= threshold
+        if any(run.success is not None for run in trajectories):
+            # Some environments speak of success only where there was one.
+            successes = np.array([bool(run.success) for run in trajectories])
+        lengths = np.array([run.steps for run in trajectories])
+        return cls(list(trajectories), returns, lengths, successes)
 
     @property
     def success_rate(self) -> Estimate | None:
@@ -92,8 +117,7 @@ def evaluate(
     """Run `policy` in `env`, 100 episodes if not told otherwise, and judge it.
 
     With one seed, episode k begins alike for every policy: what two did can be compared
-    episode by episode. Success is what the trajectories say; where they say nothing, a
-    return that reaches the `reward_threshold` of `env.spec`, if there is one.
+    episode by episode. What success is, `Evaluation.of` says.
 
     Args:
         env: as `collect_episodes` takes it.
@@ -118,20 +142,4 @@ def evaluate(
         max_steps=max_steps,
         progress=progress,
     )
-    returns = np.array([np.asarray(run.rewards).sum() for run in trajectories])
-    return Evaluation(
-        trajectories=trajectories,
-        returns=returns,
-        lengths=np.array([run.steps for run in trajectories]),
-        successes=_successes(trajectories, returns, env),
-    )
-
-
-def _successes(
-    trajectories: list[Trajectory], returns: np.ndarray, env: Any
-) -> np.ndarray | None:
-    if any(run.success is not None for run in trajectories):
-        # Some environments speak of success only where there was one.
-        return np.array([bool(run.success) for run in trajectories])
-    threshold = getattr(env.spec, "reward_threshold", None)
-    return None if threshold is None else returns >= threshold
+    return Evaluation.of(trajectories, env)

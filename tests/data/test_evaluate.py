@@ -103,3 +103,21 @@ def test_a_hundred_episodes_or_the_starts():
     assert len(ro.evaluate(Bandit(), lambda o: 0).returns) == 100
     with pytest.raises(ValueError, match="either `starts` or `episodes`.*got both"):
         ro.evaluate(Bandit(), lambda o: 0, starts=np.zeros((1, 1)), episodes=1)
+
+
+def test_recorded_episodes_are_judged_as_those_just_run():
+    runs = [
+        ro.Trajectory(
+            observations=np.zeros((3, 1)),
+            actions=np.zeros((2, 1)),
+            time_step=0.1,
+            rewards=np.array([1.0, reward]),
+        )
+        for reward in (2.0, 4.0)
+    ]
+    judged = ro.Evaluation.of(runs)
+    np.testing.assert_array_equal(judged.returns, [3.0, 5.0])
+    np.testing.assert_array_equal(judged.lengths, [2, 2])
+    assert judged.successes is None
+    with pytest.raises(ValueError, match="`trajectories` must hold at least one"):
+        ro.Evaluation.of([])
