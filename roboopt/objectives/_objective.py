@@ -50,6 +50,14 @@ class Objective(Jittable):
     def terms(self, model: Any, batch: Any) -> dict[str, Term]:
         """Return the named parts, means over the batch."""
 
+    def ranks(self, batch: Any) -> bool:
+        """Return whether a lower value on `batch` means a better model.
+
+        So it does unless an objective says otherwise, as a surrogate must, of which
+        only the gradient means something: `minimize` then keeps the latest model.
+        """
+        return True
+
     def __call__(self, model: Any, batch: Any) -> Float[Array, ""]:
         """Return the weighted sum of the terms."""
         return total(self.terms(model, batch))
@@ -95,6 +103,10 @@ class Sum(Objective):
                 label = name if names.count(name) == 1 else f"{number}.{name}"
                 result[label] = Term(term.value, weight * term.weight, term.unit)
         return result
+
+    def ranks(self, batch: Any) -> bool:
+        """Return whether every part's value does."""
+        return all(part.ranks(batch) for _, part in self.parts)
 
     def residuals(self, model: Any, batch: Any) -> Float[Array, " residual"]:
         """Return the parts' residuals in one vector, half whose mean square is the sum.

@@ -6,11 +6,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from roboopt.optimize._source import BlockSource, Everything, Minibatches, source
+from roboopt.optimize._source import (
+    Block,
+    BlockSource,
+    Everything,
+    Minibatches,
+    Resumable,
+    source,
+)
 
 
 class SourceFailed(Exception):
-    """A block after the first could not be had; the message says why."""
+    """Data after the first could not be had; the message says why."""
 
 
 class Blocks:
@@ -39,54 +46,71 @@ class Blocks:
         self._given, self._batch_size = given, batch_size
         self.steps, self._number = int(given.steps), 0
         self._last = max(0, steps // self.steps - 1)
-        block = given.block(model, 0)
-        self.source = self._batches(block)
-        self._forms = _forms(block)
+        data, self.model = _unpacked(given.block(model, 0), model)
+        self.source = self._batches(data)
+        self._forms = _forms(data)
 
     def left(self, taken: int, total: int) -> int:
         """Return how many of `total` steps are left on this block after `taken`."""
         last = self._number == self._last
         return (total if last else (self._number + 1) * self.steps) - taken
 
-    def advance(self, model: Any) -> None:
-        """Ask for the next block.
+    @property
+    def state(self) -> Any:
+        """Return what a checkpoint holds of the source."""
+        return self._given.state() if isinstance(self._given, Resumable) else None
+
+    def resume(self, state: Any, taken: int) -> None:
+        """Go on from a checkpoint's `state`, after `taken` steps.
+
+        The next `advance` asks for the block that the descent was stopped on, anew.
+        """
+        if isinstance(self._given, Resumable):
+            self._given.restore(state)
+        self._number = min(taken // self.steps, self._last) - 1
+
+    def advance(self, model: Any) -> Any:
+        """Ask for the next block, and return the model to go on with.
 
         Raises:
-            SourceFailed: if there is an error on the way, or data are not finite.
-            ValueError: if its shapes are others than block 0's.
+            SourceFailed: if there is an error on the way, data are not finite, or of
+                other shapes than block 0's.
         """
         number = self._number + 1
         try:
-            block = self._given.block(model, number)
+            data, model = _unpacked(self._given.block(model, number), model)
+            self._check(data)
+            self.source = self._batches(data)
         except Exception as error:
-            raise _failed(number, error) from error
-        forms = _forms(block)
+            said = f"`data`, block {number}: {type(error).__name__}: {error}"
+            raise SourceFailed(said) from error
+        self._number = number
+        return model
+
+    def _check(self, data: Any) -> None:
+        forms = _forms(data)
         for name in self._forms | forms:
             here, before = forms.get(name), self._forms.get(name)
             if here != before:
                 raise ValueError(
-                    "`data.block` must return arrays of the same shapes each time; of "
-                    f"block {number} `data`{name} is {here or 'missing'}, of block 0 "
+                    "`data.block` must return arrays of the same shapes each time; "
+                    f"`data`{name} is {here or 'missing'}, of block 0 "
                     f"{before or 'missing'}."
                 )
-        try:
-            self.source = self._batches(block)
-        except ValueError as error:
-            raise _failed(number, error) from error
-        self._number = number
 
-    def _batches(self, block: Any) -> Everything | Minibatches:
-        if callable(block):
+    def _batches(self, data: Any) -> Everything | Minibatches:
+        if callable(data):
             raise ValueError(
-                f"`data.block` must return arrays, got {type(block).__name__}."
+                f"`data.block` must return arrays, got {type(data).__name__}."
             )
-        batches = source(block, self._batch_size)
+        batches = source(data, self._batch_size)
         assert isinstance(batches, Everything | Minibatches)
         return batches
 
 
-def _failed(number: int, error: Exception) -> SourceFailed:
-    return SourceFailed(f"block {number}: {type(error).__name__}: {error}")
+def _unpacked(block: Any, model: Any) -> tuple[Any, Any]:
+    """Return the data of a block, and the model to go on with."""
+    return block if isinstance(block, Block) else (block, model)
 
 
 def _forms(block: Any) -> dict[str, str]:

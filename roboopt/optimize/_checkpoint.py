@@ -13,13 +13,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from roboopt.data import whole_file
-from roboopt.optimize._descent import State
 
 HISTORY, LEAF, SEED = "history/", "leaf/", "seed"
 
 
 def write(
-    path: str | PathLike, state: State, history: dict[str, np.ndarray], seed: int
+    path: str | PathLike, state: Any, history: dict[str, np.ndarray], seed: int
 ) -> None:
     """Write the state and the history so far; the file is whole or what it was."""
     leaves = {f"{LEAF}{name}": value for name, value in _leaves(state).items()}
@@ -29,13 +28,14 @@ def write(
 
 
 def read(
-    path: str | PathLike, state: State, seed: int
-) -> tuple[State, dict[str, np.ndarray]] | None:
+    path: str | PathLike, state: Any, seed: int
+) -> tuple[Any, dict[str, np.ndarray]] | None:
     """Return the state and the history in `path`; None if there is no file.
 
     Args:
         path: of the file.
-        state: a state of the same descent, whose form the file must have.
+        state: a state of the same descent, whose form the file must have; any pytree
+            of arrays.
         seed: of the descent.
 
     Raises:
@@ -69,7 +69,7 @@ def read(
     return jax.tree.unflatten(structure, restored), history
 
 
-def _leaves(state: State) -> dict[str, np.ndarray]:
+def _leaves(state: Any) -> dict[str, np.ndarray]:
     return {
         jax.tree_util.keystr(path): np.asarray(
             jax.random.key_data(leaf) if _is_key(leaf) else leaf
@@ -85,7 +85,7 @@ def _is_key(leaf: Any) -> bool:
 def _typed(leaf: Any, value: np.ndarray) -> Any:
     if _is_key(leaf):
         return jax.random.wrap_key_data(jnp.asarray(value))
-    return jnp.asarray(value)
+    return value if isinstance(leaf, np.ndarray) else jnp.asarray(value)
 
 
 def _form(value: np.ndarray | None) -> str:

@@ -12,10 +12,12 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from roboopt.objectives import Objective, total
 from roboopt.optimize._bounds import Interval
+from roboopt.optimize._gradient import Gradient
 from roboopt.optimize._source import Everything, OnPolicy
 
 CHUNK = 1024
@@ -31,6 +33,7 @@ class Start(eqx.Module):
     """The model's other arrays."""
     optimizer: Any
     best: Any
+    """Or the latest, where losses say nothing of which is better."""
     best_loss: Float[Array, "*start"]
     smooth_loss: Float[Array, "*start"]
     stale: Int[Array, "*start"]
@@ -38,6 +41,8 @@ class Start(eqx.Module):
     failed: Bool[Array, "*start"]
     bad_leaves: Any
     """For each trained leaf whether its gradient was not finite when it failed."""
+    memory: Any = None
+    """Of the way to the gradient."""
 
 
 class State(eqx.Module):
@@ -64,11 +69,18 @@ class Problem(eqx.Module):
     unripe: Int[Array, ""]
     """Steps before losses on other data are judged: a descent that is nearly over does
     not fall far any more, and one lucky minibatch would stay the best."""
+    gradient: Gradient | None
+    """The way to the gradient; None to differentiate and be done."""
     many: bool = eqx.field(static=True)
 
     def model(self, free: Any, rest: Any) -> Any:
         """Return the model at free coordinates."""
         return eqx.combine(to_bounded(self.intervals, free), rest, self.static)
+
+    def ranks(self, batch: Any) -> bool:
+        """Return whether a lower loss on `batch` means a better model."""
+        objective = self.objective
+        return not isinstance(objective, Objective) or objective.ranks(batch)
 
     @property
     def deterministic(self) -> bool:
@@ -77,7 +89,10 @@ class Problem(eqx.Module):
 
     def evaluate(self, free: Any, rest: Any, batch: Any) -> tuple[Array, dict]:
         """Return the loss and the values of its terms."""
-        model = self.model(free, rest)
+        return self.measure(self.model(free, rest), batch)
+
+    def measure(self, model: Any, batch: Any) -> tuple[Array, dict]:
+        """Return them of a model."""
         if isinstance(self.objective, Objective):
             terms = self.objective.terms(model, batch)
             return total(terms), {name: term.value for name, term in terms.items()}
@@ -104,6 +119,7 @@ def to_free(intervals: Any, leaves: Any) -> Any:
     return _mapped(Interval.to_free, intervals, leaves)
 
 
+@eqx.filter_jit
 def begin(problem: Problem, trained: Any, rest: Any, key: PRNGKeyArray) -> State:
     """Return the state before the first step."""
 
@@ -120,6 +136,7 @@ def begin(problem: Problem, trained: Any, rest: Any, key: PRNGKeyArray) -> State
             stale=jnp.zeros((), int),
             failed=jnp.zeros((), bool),
             bad_leaves=jax.tree.map(lambda _: jnp.zeros((), bool), free),
+            memory=None if problem.gradient is None else problem.gradient.begin(free),
         )
 
     begin_all = eqx.filter_vmap(one) if problem.many else one
@@ -134,11 +151,18 @@ def begin(problem: Problem, trained: Any, rest: Any, key: PRNGKeyArray) -> State
     return _strong(state)
 
 
-def renew(problem: Problem, state: State) -> State:
-    """Return the state before the first step on another block of data."""
+@eqx.filter_jit
+def renew(problem: Problem, state: State, rest: Any) -> State:
+    """Return the state before the first step on another block of data.
+
+    Args:
+        problem: with the block as its source.
+        state: after the last step.
+        rest: the model's other arrays, as the block has them.
+    """
     import optax
 
-    start = state.start
+    start = dataclasses.replace(state.start, rest=rest)
     if optax.tree.get(start.optimizer, "grad", None) is not None:
         # A line search keeps the loss and the gradient, which were the last block's.
         optimizer = problem.optimizer.init(start.free)
@@ -175,28 +199,33 @@ def _batch(problem: Problem, start: Start, batch: Any, key: PRNGKeyArray | None)
     return batch
 
 
-def _note(problem: Problem, start: Start, batch: Any, key: PRNGKeyArray | None) -> dict:
-    """Return the loss and its terms at one start."""
-    batch = _batch(problem, start, batch, key)
-    loss, terms = problem.evaluate(start.free, start.rest, batch)
-    return {"loss": loss, **terms}
-
-
-def _gradient(evaluate: Any, start: Start) -> tuple[Array, dict, Any]:
-    """Return the loss, its terms and its gradient at one start.
+def _gradient(
+    problem: Problem, start: Start, batch: Any, key: PRNGKeyArray | None
+) -> tuple[Array, dict, Any, Any]:
+    """Return the loss, what is noted, the gradient, and the memory of the way to it.
 
     A line search ends where the next step begins, and has both the loss and the
     gradient there: only the terms are evaluated again.
     """
     import optax
 
+    def evaluate(free):
+        return problem.evaluate(free, start.rest, batch)
+
+    if problem.gradient is not None:
+        assert key is not None
+        estimate, memory = problem.gradient.estimate(
+            problem, start.free, start.rest, batch, key, start.memory
+        )
+        notes = estimate.terms | estimate.notes
+        return estimate.loss, notes, estimate.gradient, memory
     if optax.tree.get(start.optimizer, "grad", None) is None:
         evaluated = jax.value_and_grad(evaluate, has_aux=True)(start.free)
         (loss, terms), gradient = evaluated
-        return loss, terms, gradient
+        return loss, terms, gradient, start.memory
     search = optax.value_and_grad_from_state(lambda free: evaluate(free)[0])
     loss, gradient = search(start.free, state=start.optimizer)
-    return jnp.asarray(loss), evaluate(start.free)[1], gradient
+    return jnp.asarray(loss), evaluate(start.free)[1], gradient, start.memory
 
 
 def _advance(
@@ -207,12 +236,25 @@ def _advance(
     key: PRNGKeyArray | None,
 ) -> tuple[Start, dict]:
     """Take one step from one start; return it and what it noted."""
+    own = key
+    if key is not None and problem.gradient is not None:
+        key, own = jax.random.split(key)
     batch = _batch(problem, start, batch, key)
+    loss, notes, gradient, memory = _gradient(problem, start, batch, own)
+    after = _moved(problem, step, start, batch, loss, gradient, memory)
+    return after, {"loss": loss, **notes}
 
-    def evaluate(free):
-        return problem.evaluate(free, start.rest, batch)
 
-    loss, terms, gradient = _gradient(evaluate, start)
+def _moved(
+    problem: Problem,
+    step: Array,
+    start: Start,
+    batch: Any,
+    loss: Array,
+    gradient: Any,
+    memory: Any,
+) -> Start:
+    """Return the start after a step along the gradient, its loss judged."""
     bad_leaves = jax.tree.map(lambda g: ~jnp.isfinite(g).all(), gradient)
     bad = ~jnp.isfinite(loss) | jnp.array(jax.tree.leaves(bad_leaves)).any()
     failed = start.failed | bad
@@ -223,7 +265,7 @@ def _advance(
         start.free,
         value=loss,
         grad=gradient,
-        value_fn=lambda free: evaluate(free)[0],
+        value_fn=lambda free: problem.evaluate(free, start.rest, batch)[0],
     )
     moved = jax.tree.map(lambda x, u: (x + u).astype(x.dtype), start.free, updates)
 
@@ -233,6 +275,8 @@ def _advance(
     judged = loss if problem.deterministic else debiased
     better = (judged < start.best_loss) & (step > problem.unripe)
     better = ~failed & (better | (step == problem.unripe))
+    if not problem.ranks(batch):
+        better = ~failed
     known = jnp.where(jnp.isfinite(start.best_loss), start.best_loss, 0.0)
     gained = start.best_loss - judged > problem.tolerance * jnp.abs(known)
     stale = jnp.where(~failed & gained, 0, start.stale + 1)
@@ -240,7 +284,7 @@ def _advance(
     def choose(condition, new, old):
         return jax.tree.map(lambda a, b: jnp.where(condition, a, b), new, old)
 
-    after = Start(
+    return Start(
         free=choose(failed, start.free, moved),
         rest=start.rest,
         optimizer=choose(failed, start.optimizer, optimizer),
@@ -250,8 +294,8 @@ def _advance(
         stale=stale,
         failed=failed,
         bad_leaves=choose(start.failed, start.bad_leaves, bad_leaves),
+        memory=choose(failed, start.memory, memory),
     )
-    return after, {"loss": loss, **terms}
 
 
 @eqx.filter_jit
@@ -268,27 +312,35 @@ def advance(
 
     def each(function, state):
         """Apply `function(start, batch, key)` to the start, or to each of them."""
-        if not isinstance(problem.source, OnPolicy):
-            batch, source = problem.source.draw(state.source)
-            if problem.many:
-                axes = (eqx.if_array(0), None, None)
-                function = eqx.filter_vmap(function, in_axes=axes)
-            return function(state.start, batch, None), source, state.key
-        key, own = jax.random.split(state.key)
-        if problem.many:
-            own = jax.random.split(own, state.start.best_loss.shape[0])
-            function = eqx.filter_vmap(function, in_axes=(eqx.if_array(0), None, 0))
-        return function(state.start, None, own), None, key
+        many, own, key = problem.many, None, state.key
+        drawn, source = None, None
+        functional = isinstance(problem.source, OnPolicy)
+        if not functional:
+            drawn, source = problem.source.draw(state.source)
+        if functional or problem.gradient is not None:
+            key, own = jax.random.split(state.key)
+            if many:
+                own = jax.random.split(own, state.start.best_loss.shape[0])
+        if many:
+            axes = (eqx.if_array(0), None, None if own is None else 0)
+            function = eqx.filter_vmap(function, in_axes=axes)
+        return function(state.start, drawn, own), source, key
 
     def take(state):
         step = functools.partial(_advance, problem, state.step)
         (start, row), source, key = each(step, state)
         return State(start, source, key, state.step + 1), row
 
+    def note(start, batch, key):
+        """Return what a step notes."""
+        if problem.gradient is not None:
+            return _advance(problem, state.step, start, batch, key)[1]
+        batch = _batch(problem, start, batch, key)
+        loss, terms = problem.evaluate(start.free, start.rest, batch)
+        return {"loss": loss, **terms}
+
     # Only the loss and its terms are traced for their shapes, not their gradient.
-    noted = jax.eval_shape(
-        lambda s: each(functools.partial(_note, problem), s)[0], state
-    )
+    noted = jax.eval_shape(lambda s: each(note, s)[0], state)
     rows = jax.tree.map(lambda s: jnp.zeros((CHUNK, *s.shape), s.dtype), noted)
 
     def proceed(carry):
@@ -303,3 +355,37 @@ def advance(
         return state, rows, taken + 1
 
     return jax.lax.while_loop(proceed, body, (state, rows, jnp.zeros((), int)))
+
+
+def advance_on_host(
+    problem: Problem, state: State, count: int
+) -> tuple[State, dict, int]:
+    """Do the same where the gradient calls a simulator that JAX cannot trace."""
+    rows = []
+    for _ in range(count):
+        start = state.start
+        if bool(start.failed) or bool(start.stale >= problem.patience):
+            break
+        batch, source, key, own = _draw_on_host(problem, state)
+        loss, notes, gradient, memory = _gradient(problem, start, batch, own)
+        start = _moved_compiled(
+            problem, state.step, start, batch, loss, gradient, memory
+        )
+        state = State(start, source, key, state.step + 1)
+        rows.append({"loss": loss, **notes})
+    names = rows[0] if rows else {}
+    table = {name: np.stack([np.asarray(row[name]) for row in rows]) for name in names}
+    return state, table, len(rows)
+
+
+_moved_compiled = eqx.filter_jit(_moved)
+
+
+@eqx.filter_jit
+def _draw_on_host(problem: Problem, state: State) -> tuple[Any, Any, Array, Array]:
+    """Return the batch, the source's state, the key to come and the step's own."""
+    key, first, own = jax.random.split(state.key, 3)
+    if isinstance(problem.source, OnPolicy):
+        return _batch(problem, state.start, None, first), None, key, own
+    batch, source = problem.source.draw(state.source)
+    return batch, source, key, own

@@ -25,15 +25,17 @@ from roboopt.optimize._descent import (
     Problem,
     State,
     advance,
+    advance_on_host,
     begin,
     forget,
     renew,
     to_bounded,
 )
+from roboopt.optimize._gradient import Gradient
 from roboopt.optimize._optimizer import default_optimizer
 from roboopt.optimize._progress import show
 from roboopt.optimize._result import Result
-from roboopt.optimize._source import BlockSource, Everything, source
+from roboopt.optimize._source import BlockSource, Everything, Resumable, source
 from roboopt.optimize._trained import inside, partition
 
 CHUNK_SECONDS = 0.1
@@ -59,6 +61,7 @@ def minimize(
     *,
     steps: int = 1000,
     optimizer: Any = None,
+    gradient: Gradient | None = None,
     batch_size: int | None = None,
     train: Callable[[Any], Any] | None = None,
     bounds: Sequence[Bound] = (),
@@ -81,7 +84,12 @@ def minimize(
             asked for other arrays as the descent goes on.
         steps: how many to take.
         optimizer: any optax transformation; where none is given, L-BFGS if every step
-            sees the same data, and else Adam, annealed over `steps`.
+            sees the same data, else what a `BlockSource` advises, or Adam, annealed
+            over `steps`.
+        gradient: how it is had: `Exact`, `Smoothed` from values alone, or `Mixed` of
+            two, each of which notes how good it is in the history; `Smoothed` and
+            `Mixed` also where the objective runs a simulator outside JAX, such as a
+            `Simulation`. Where it is None, the objective is differentiated.
         batch_size: samples a step, shuffled every epoch; all of them where it is None.
         train: names the parts to tune, `lambda m: (m.stiffness, m.damping)`; all of
             them where it is None.
@@ -99,16 +107,18 @@ def minimize(
         progress: whether to show a progress bar.
         checkpoint: a file for the state of the descent, written every ten seconds and
             at the end; where it exists already, the descent goes on from it, to the
-            same bits as if it had not been stopped.
+            same bits as if it had not been stopped. Of a `BlockSource` that can be
+            resumed, with a new block.
 
     Returns:
-        The best model found, also after Ctrl-C, after a value that is not finite, and
-        if a `BlockSource` fails later than at its first block.
+        The best model found, or the latest where the objective does not rank models;
+        also after Ctrl-C, after a value that is not finite, and if a `BlockSource` or a
+        simulator fails later than at its first block or step.
 
     Raises:
         ValueError: if an argument breaks its rule, nothing is to be tuned, or the loss
             or its gradient is not finite at the start; if `checkpoint` is a file of
-            another descent; if the blocks of a `BlockSource` change their shapes.
+            another descent.
     """
     began = time.perf_counter()
     check_budget(steps, tolerance, seconds)
@@ -119,9 +129,19 @@ def minimize(
     blocks = None
     if isinstance(data, BlockSource):
         _check_blocks(data, many, tolerance, checkpoint)
+        advised = getattr(data, "optimizer", None)
+        if optimizer is None and advised is not None:
+            optimizer = advised(steps)
+        if batch_size is None:
+            batch_size = getattr(data, "batch_size", None)
         blocks = Blocks(data, model, steps, batch_size)
+        rest = _renewed(blocks.model, train, rest)
     batches = source(data, batch_size) if blocks is None else blocks.source
-    deterministic = isinstance(batches, Everything) and blocks is None
+    exact = gradient is None
+    on_host = gradient is not None and gradient.on_host(objective)
+    if on_host and many:
+        raise ValueError("`many` must be False on a simulator outside JAX, got True.")
+    deterministic = isinstance(batches, Everything) and blocks is None and exact
     if tolerance is None:
         # Other optimizers may pause, or rise, before they go on to fall.
         tolerance = TOLERANCE if deterministic and optimizer is None else 0.0
@@ -136,10 +156,13 @@ def minimize(
         tolerance=jnp.asarray(float(tolerance)),
         patience=jnp.asarray(patience if tolerance > 0 else np.iinfo(np.int32).max),
         unripe=jnp.asarray(0),
+        gradient=gradient,
         many=many,
     )
     state = begin(problem, trained, rest, jax.random.key(seed))
+    _check_search(state, gradient)
     journal = _Journal(problem, steps, began, seconds, callback, blocks)
+    journal.train, journal.on_host = train, on_host
     if checkpoint is not None:
         state = journal.resume(state, checkpoint, seed)
     with show(steps, progress) as report:
@@ -160,6 +183,8 @@ class _Journal:
         blocks: Blocks | None,
     ):
         self.blocks, self.failure = blocks, ""
+        self.on_host = False
+        self.train: Callable[[Any], Any] | None = None
         self.problem, self.steps, self.began = problem, steps, began
         self.seconds, self.callback = seconds, callback
         self.rows: list[dict[str, np.ndarray]] = []
@@ -170,11 +195,18 @@ class _Journal:
 
     def resume(self, state: State, path: str | PathLike, seed: int) -> State:
         """Return the state in `path`, if there is one; keep it written from here on."""
-        self.save = lambda state: _checkpoint.write(path, state, self._history(), seed)
-        if (found := _checkpoint.read(path, state, seed)) is not None:
-            state, history = found
+        blocks = self.blocks
+        of_source = lambda: None if blocks is None else blocks.state  # noqa: E731
+        self.save = lambda state: _checkpoint.write(
+            path, (state, of_source()), self._history(), seed
+        )
+        if (found := _checkpoint.read(path, (state, of_source()), seed)) is not None:
+            (state, known), history = found
             self.rows = [history]
             self.taken = len(history["loss"])
+            if blocks is not None and self.taken <= self.steps:
+                blocks.resume(known, self.taken)
+                state = self._next_block(state)
         return state
 
     def run(self, state: State, report: Any) -> tuple[State, str]:
@@ -191,9 +223,7 @@ class _Journal:
                     left = self.blocks.left(self.taken, evaluations)
                 before = time.perf_counter()
                 count = min(chunk, left)
-                state, rows, taken = jax.block_until_ready(
-                    advance(self.problem, state, jnp.asarray(count))
-                )
+                state, rows, taken = self._advanced(state, count)
                 spent = time.perf_counter() - before
                 self._note(state, rows, int(taken))
                 if compiled:
@@ -205,7 +235,8 @@ class _Journal:
                     self.saved = time.perf_counter()
                 status = self._status(state)
                 report(status)
-                if ended := self._ended(state, int(taken) < count, status):
+                early = int(taken) < (1 if self.on_host else count)
+                if ended := self._ended(state, early, status):
                     reason = ended
                     break
         except KeyboardInterrupt:
@@ -216,13 +247,32 @@ class _Journal:
             self.save(state)
         return state, reason
 
+    def _advanced(self, state: State, count: int) -> Any:
+        if not self.on_host:
+            return jax.block_until_ready(
+                advance(self.problem, state, jnp.asarray(count))
+            )
+        try:
+            # One at a time: what fails later is not to take this one with it.
+            return advance_on_host(self.problem, state, 1)
+        except Exception as error:
+            if self.taken == 0:
+                raise
+            reason = f"the simulation: {type(error).__name__}: {error}"
+            raise SourceFailed(reason) from error
+
     def _next_block(self, state: State) -> State:
         assert self.blocks is not None
         start = state.start
-        free = start.best if self.blocks.drifts else start.free
-        self.blocks.advance(self.problem.model(free, start.rest))
+        latest = not self.problem.ranks(self.blocks.source.data)
+        free = start.best if self.blocks.drifts and not latest else start.free
+        model = self.blocks.advance(self.problem.model(free, start.rest))
+        try:
+            rest = _renewed(model, self.train, start.rest)
+        except ValueError as error:
+            raise SourceFailed(f"`data`: {error}") from error
         self.problem = dataclasses.replace(self.problem, source=self.blocks.source)
-        state = renew(self.problem, state)
+        state = renew(self.problem, state, rest)
         if self.blocks.drifts:
             self.problem, state = forget(self.problem, state, self.blocks.steps)
         return state
@@ -299,7 +349,7 @@ class _Journal:
             "seconds": f"time was up after {taken} steps",
             "callback": f"the callback stopped it after {taken} steps",
             "interrupted": f"interrupted after {taken} steps",
-            "source": f"`data` failed after {taken} steps: {self.failure}",
+            "source": f"failed after {taken} steps in {self.failure}",
             "non-finite": f"step {taken}: {self._blame(state)}",
         }
         return Result(
@@ -326,15 +376,40 @@ def _check_blocks(
 ) -> None:
     if many:
         raise ValueError("`many` must be False where `data` comes in blocks, got True.")
-    if checkpoint is not None:
+    if checkpoint is not None and not isinstance(data, Resumable):
         raise ValueError(
-            "`checkpoint` must be None where `data` comes in blocks, which it does not "
-            f"hold, got {checkpoint}."
+            "`checkpoint` must be None where `data` comes in blocks from what has no "
+            f"`state` and `restore`, got {checkpoint}."
         )
     if data.drifts and tolerance:
         raise ValueError(
             "`tolerance` must be 0 or None where the losses on blocks of `data` cannot "
             f"be compared, got {tolerance}."
+        )
+
+
+def _renewed(model: Any, train: Any, rest: Any) -> Any:
+    """Return the other arrays of a model that a block came with."""
+    renewed = partition(model, train)[1]
+    forms = [
+        [(x.shape, x.dtype) for x in jax.tree.leaves(tree)] for tree in (renewed, rest)
+    ]
+    if jax.tree.structure(renewed) != jax.tree.structure(rest) or forms[0] != forms[1]:
+        raise ValueError(
+            "`data.block` must return the model with arrays of the same shapes, got "
+            f"{forms[0]} where it was given {forms[1]}."
+        )
+    return renewed
+
+
+def _check_search(state: State, gradient: Any) -> None:
+    import optax
+
+    searching = optax.tree.get(state.start.optimizer, "grad", None) is not None
+    if gradient is not None and searching:
+        raise ValueError(
+            "`optimizer` must not search along lines where the `gradient` is an "
+            f"estimate, got {gradient}: leave it out, or take optax.adam."
         )
 
 

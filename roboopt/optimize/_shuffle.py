@@ -11,9 +11,29 @@ import math
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Int, UInt32
+from jaxtyping import Array, Int, PRNGKeyArray, UInt32
 
 ROUNDS = 8
+
+
+def first_order(key: PRNGKeyArray) -> UInt32[Array, "round 2"]:
+    """Return what an order is drawn by.
+
+    A hash of the key: JAX's own bits took longer to compile than all else of a step.
+    """
+    words = jax.random.key_data(key)
+    return _hash(words[0] ^ _hash(words[-1] + _counts()))
+
+
+def next_order(order: UInt32[Array, "round 2"]) -> UInt32[Array, "round 2"]:
+    """Return what the order after it is drawn by."""
+    return _hash(order + _counts())
+
+
+def _counts() -> UInt32[Array, "round 2"]:
+    # Weyl's sequence: each word goes its own way.
+    numbers = jnp.arange(1, 2 * ROUNDS + 1, dtype=jnp.uint32)
+    return (numbers * jnp.uint32(0x9E3779B9)).reshape(ROUNDS, 2)
 
 
 def shuffled(
@@ -44,7 +64,7 @@ def shuffled(
     return last.astype(positions.dtype)
 
 
-def _hash(x: UInt32[Array, " sample"]) -> UInt32[Array, " sample"]:
+def _hash(x: UInt32[Array, "..."]) -> UInt32[Array, "..."]:
     """Return 32 well mixed bits: the end of MurmurHash3 (Appleby, 2011)."""
     x = (x ^ (x >> 16)) * jnp.uint32(0x85EBCA6B)
     x = (x ^ (x >> 13)) * jnp.uint32(0xC2B2AE35)

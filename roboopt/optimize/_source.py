@@ -1,7 +1,7 @@
 """Where batches come from: all the data, shuffled minibatches of it, or a function."""
 
 from collections.abc import Callable
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import equinox as eqx
 import jax
@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, PRNGKeyArray, UInt32
 
-from roboopt.optimize._shuffle import ROUNDS, shuffled
+from roboopt.optimize._shuffle import first_order, next_order, shuffled
 
 LIMITS = ("low", "high")
 
@@ -39,31 +39,33 @@ class Minibatches(eqx.Module):
 
     def begin(self, key: PRNGKeyArray) -> "Epoch":
         """Return the first epoch, none of it used."""
-        key, order = jax.random.split(key)
-        bits = jax.random.bits(order, (ROUNDS, 2), jnp.uint32)
-        return Epoch(key, bits, jnp.zeros((), int))
+        return Epoch(first_order(key), jnp.zeros((), int))
 
     def draw(self, state: "Epoch") -> tuple[Any, "Epoch"]:
         """Return the next samples, and what is left of the epoch."""
-        epoch = jax.lax.cond(
-            state.used < self._count // self.size,
-            lambda: state,
-            lambda: self.begin(state.key),
-        )
-        positions = epoch.used * self.size + jnp.arange(self.size)
-        rows = shuffled(positions, self._count, epoch.order)
+        over = state.used >= self._count // self.size
+        order = jnp.where(over, next_order(state.order), state.order)
+        used = jnp.where(over, 0, state.used)
+        rows = shuffled(used * self.size + jnp.arange(self.size), self._count, order)
         batch = jax.tree.map(lambda x: jnp.take(x, rows, axis=0), self.data)
-        return batch, Epoch(epoch.key, epoch.order, epoch.used + 1)
+        return batch, Epoch(order, used + 1)
 
 
 class Epoch(eqx.Module):
     """A pass over the samples."""
 
-    key: PRNGKeyArray
-    """Of the epochs to come."""
     order: UInt32[Array, "round 2"]
+    """What it is drawn by."""
     used: Int[Array, ""]
     """How many batches are drawn already."""
+
+
+class Block(NamedTuple):
+    """Data, and the model with what is not trained brought up to them."""
+
+    data: Any
+    model: Any
+    """As it was given, but for its other arrays: a `Frozen` normaliser, say."""
 
 
 @runtime_checkable
@@ -71,6 +73,8 @@ class BlockSource(Protocol):
     """Data that `minimize` asks for block by block, on the host, as it goes.
 
     So can data be read that do not fit in memory, or gathered with the model as it is.
+    It may have a `batch_size` and an `optimizer(steps)`, which `minimize` then uses
+    where it is given none.
     """
 
     @property
@@ -90,11 +94,27 @@ class BlockSource(Protocol):
     def block(self, model: Any, number: int) -> Any:
         """Return block `number`, arrays of the same shapes and dtypes each time.
 
+        It may return a `Block` instead, to renew what is not trained of the model.
+
         Args:
-            model: the best of the last block if the data drift, or else the latest;
-                at block 0 the one that the descent begins with.
+            model: the best of the last block if the data drift, unless the objective
+                does not rank models; or else the latest; at block 0 the one that the
+                descent begins with.
             number: 0, 1, 2, …, each asked for once.
         """
+        ...
+
+
+@runtime_checkable
+class Resumable(Protocol):
+    """A `BlockSource` that a checkpoint can hold what it knows of."""
+
+    def state(self) -> Any:
+        """Return what it has learned by now, a pytree of arrays."""
+        ...
+
+    def restore(self, state: Any) -> None:
+        """Go on from a `state`, of the same shapes and dtypes."""
         ...
 
 

@@ -1,0 +1,282 @@
+"""Ways to the gradient: exact with its noise, smoothed, mixed; and what they need."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import roboopt as ro
+from roboopt.optimize._smoothed import orthogonal
+
+GAINS = {"stiff": jnp.array([300.0, 200.0]), "soft": jnp.array([0.3])}
+
+
+def quadratic(model, batch):
+    """Return a cost whose gradient is linear in gains of very different sizes."""
+    stiff = (model["stiff"] - 100.0) / 100.0
+    return jnp.sum(stiff**2) + jnp.sum((model["soft"] - batch.mean()) ** 2)
+
+
+def recording():
+    """Return an optimizer that takes no step and keeps each gradient."""
+    seen = []
+
+    def update(updates, state, params=None, **_):
+        jax.debug.callback(lambda g: seen.append(g), updates, ordered=True)
+        return jax.tree.map(jnp.zeros_like, updates), state
+
+    return optax.GradientTransformation(lambda params: optax.EmptyState(), update), seen
+
+
+def gradients(objective, model, batch, gradient, steps=1, **settings):
+    optimizer, seen = recording()
+    result = ro.minimize(
+        objective,
+        model,
+        batch,
+        steps=steps,
+        optimizer=optimizer,
+        gradient=gradient,
+        **settings,
+    )
+    return seen, result
+
+
+def test_exact_says_how_much_of_it_is_noise():
+    # Of ½(m − x)² at m = 0 on x = 1, 1, 3, 3 the two groups' gradients are −1 and −3:
+    # their mean is −2, the squared error of that Σ(±1)²/(2·1) = 1. A leaf of 0 counts
+    # as of size 0.1: relative to it |g|² is 0.04, the error 0.01, and their ratio
+    # (0.04 − 0.01)/0.01.
+    x = jnp.array([1.0, 1.0, 3.0, 3.0])
+    cost = lambda m, x: 0.5 * jnp.mean((m - x) ** 2)  # noqa: E731
+    (gradient, *_), result = gradients(cost, jnp.zeros(()), x, ro.Exact(groups=2))
+    np.testing.assert_allclose(gradient, -2.0, rtol=1e-14)
+    np.testing.assert_allclose(result.history["gradient_norm"][0], 0.2, rtol=1e-14)
+    np.testing.assert_allclose(result.history["gradient_snr"][0], 3.0, rtol=1e-12)
+    np.testing.assert_allclose(result.history["loss"][0], 2.5, rtol=1e-14)
+    # Three samples do not divide: the gradient is there, and nothing more is said.
+    (gradient, *_), result = gradients(cost, jnp.zeros(()), x[:3], ro.Exact(groups=2))
+    np.testing.assert_allclose(gradient, -5 / 3, rtol=1e-14)
+    assert "gradient_snr" not in result.history
+
+
+@pytest.mark.parametrize("pairs", [3, 6])
+@pytest.mark.parametrize("traced", [True, False])
+def test_as_many_pairs_as_parameters_are_central_differences(pairs, traced):
+    # Of a quadratic these are exact, whatever the directions.
+    batch = jnp.ones(4)
+    expected = jax.grad(quadratic)(GAINS, batch)
+    smoothed = ro.Smoothed(pairs=pairs, traced=traced)
+    (found, *_), _ = gradients(quadratic, GAINS, batch, smoothed)
+    for name, value in expected.items():
+        np.testing.assert_allclose(found[name], value, rtol=1e-10)
+
+
+def test_fewer_pairs_are_right_on_average_and_know_their_error():
+    size, pairs = 6, 2
+    slope = jnp.arange(1.0, size + 1)
+    # Of size 1, so that relative changes are changes.
+    model = jnp.ones(size)
+    linear = lambda m, batch: slope @ m + 0.0 * batch.sum()  # noqa: E731
+    found, _ = gradients(
+        linear, model, jnp.ones(2), ro.Smoothed(pairs=pairs), steps=1999
+    )
+    found = np.stack(found)
+    mean = found.mean(0)
+    errors = np.sum((found - slope[None]) ** 2, 1)
+    # Each of 2000 estimates is off by √(d/P − 1)|g| = √2 · 9.54; their mean by 0.3.
+    assert np.linalg.norm(mean - slope) < 3 * np.sqrt(errors.mean() / len(found))
+    said = (1 - pairs / size) * np.sum(found**2, 1)
+    np.testing.assert_allclose(said.mean(), errors.mean(), rtol=0.05)
+
+
+def test_directions_are_orthogonal_and_of_length_root_d():
+    directions = orthogonal(jax.random.key(0), 5, 3)
+    np.testing.assert_allclose(
+        directions[:3] @ directions[:3].T, 3 * np.eye(3), atol=1e-12
+    )
+    np.testing.assert_allclose(
+        directions[3:] @ directions[3:].T, 3 * np.eye(2), atol=1e-12
+    )
+
+
+def test_by_ranks_a_run_that_fell_over_is_the_worst_and_no_more():
+    # Beyond 1 the cost is not a number; the gradient there still leads away from it.
+    fragile = lambda m, b: jnp.where(m[0] > 1.0, jnp.nan, m[0] ** 2) + 0 * b.sum()  # noqa: E731
+    start, batch = jnp.array([0.99]), jnp.ones(2)
+    result = ro.minimize(fragile, start, batch, gradient=ro.Smoothed(ranked=True))
+    assert result.reason == "steps" and result.loss < 1e-3
+    with pytest.raises(ValueError, match="`objective` must be finite at the start"):
+        ro.minimize(fragile, start, batch, gradient=ro.Smoothed())
+
+
+def test_what_jax_cannot_trace_is_tuned_by_its_values():
+    def numpy_cost(model, batch):
+        stiff = np.asarray(model["stiff"])
+        if stiff[0] > 100.0:  # a branch that tracing would refuse
+            return jnp.asarray(np.sum((stiff - 100.0) ** 2) / 1e4)
+        return jnp.asarray(np.sum((stiff - 100.0) ** 2) / 1e4)
+
+    settings: dict[str, Any] = {"train": lambda m: m["stiff"], "steps": 150}
+    untraced = ro.Smoothed(traced=False)
+    result = ro.minimize(numpy_cost, GAINS, jnp.ones(4), gradient=untraced, **settings)
+    # From 5: what is left is a tenth of a gain of 100 at most.
+    assert result.loss < 1e-2 and result.reason == "steps"
+    assert result.history["loss"].shape == result.history["gradient_norm"].shape
+
+
+def test_a_simulator_that_fails_later_loses_nothing():
+    calls = []
+
+    def failing(model, batch):
+        calls.append(1)
+        if len(calls) > 40:
+            raise OSError("the cable came out")
+        return jnp.sum(model**2)
+
+    untraced = ro.Smoothed(pairs=2, traced=False)
+    result = ro.minimize(failing, jnp.ones(2), jnp.ones(2), gradient=untraced)
+    assert result.reason == "source"
+    assert "the simulation: OSError: the cable came out" in result.message
+    # A step takes five values: eight steps are whole.
+    assert result.history["loss"].shape == (8,)
+    assert result.loss == result.history["loss"].min() < 2.0
+
+
+def test_mixed_counts_a_wrong_model_for_little_and_a_right_one_for_much():
+    wrong = lambda m, batch: -3 * quadratic(m, batch)  # noqa: E731
+    batch = jnp.ones(4)
+
+    def mixed(model_of):
+        # One pair of directions among three parameters: noisy.
+        gradient = ro.Mixed(ro.Exact(model_of), ro.Smoothed(pairs=1))
+        return ro.minimize(quadratic, GAINS, batch, gradient=gradient, steps=200)
+
+    alone = ro.minimize(
+        quadratic, GAINS, batch, gradient=ro.Exact(wrong), steps=200, seed=1
+    )
+    misled, led = mixed(wrong), mixed(quadratic)
+    start = misled.history["loss"][0]
+    # The wrong one alone finds the start best: its loss is its own, the other way up.
+    assert quadratic(alone.model, batch) > start
+    assert misled.loss < 0.2 * start and led.loss < 1e-3 * start
+    assert np.median(misled.history["gradient_share"][5:]) < 0.2
+    assert np.median(led.history["gradient_share"][5:]) > 0.8
+    assert np.median(misled.history["gradient_cosine"]) < 0
+    np.testing.assert_allclose(led.history["loss"][0], start, rtol=1e-14)
+
+
+class Surrogate(ro.Objective):
+    """Rises as the model gets better, as surrogates may."""
+
+    def ranks(self, batch):
+        return False
+
+    def terms(self, model, batch):
+        value = 2 * jnp.mean(batch) - model["x"]
+        return {"surrogate": ro.Term(-value * jax.lax.stop_gradient(value), 1.0, "1")}
+
+
+class Renewing:
+    """Gives the model back with a counter in what is not trained."""
+
+    steps, drifts = 2, True
+
+    def __init__(self):
+        self.given, self.count = [], 0
+
+    def block(self, model, number):
+        self.given.append(model)
+        self.count += 1
+        renewed = {**model, "count": ro.Frozen(jnp.asarray(float(self.count)))}
+        return ro.Block(jnp.full(2, 5.0), renewed)
+
+    def state(self):
+        return {"count": np.array(self.count)}
+
+    def restore(self, state):
+        self.count = int(state["count"])
+
+
+def counted():
+    return {"x": jnp.zeros(()), "count": ro.Frozen(jnp.zeros(()))}
+
+
+def test_blocks_renew_what_is_not_trained_and_surrogates_keep_the_latest():
+    source = Renewing()
+    result = ro.minimize(
+        Surrogate(), counted(), source, steps=6, optimizer=optax.sgd(-0.1)
+    )
+    assert [float(m["count"].value) for m in source.given] == [0.0, 1.0, 2.0]
+    assert float(result.model["count"].value) == 3.0
+    # x ← x + 0.1 (10 − x): after two and four steps when blocks are asked for, and six.
+    expected = [10 * (1 - 0.9**k) for k in (0, 2, 4)]
+    np.testing.assert_allclose([m["x"] for m in source.given], expected, rtol=1e-12)
+    np.testing.assert_allclose(result.model["x"], 10 * (1 - 0.9**6), rtol=1e-12)
+    # The loss rose all the while: by it, the first would have been the best.
+    assert np.argmin(result.history["loss"]) == 0
+
+
+def test_a_descent_on_blocks_goes_on_from_its_checkpoint(tmp_path):
+    path = tmp_path / "c.npz"
+    settings: dict[str, Any] = {"optimizer": optax.sgd(-0.1)}
+    stop: dict[str, Any] = {"callback": lambda status: status.step >= 2}
+    ro.minimize(
+        Surrogate(), counted(), Renewing(), steps=6, checkpoint=path, **settings, **stop
+    )
+    again = Renewing()
+    result = ro.minimize(
+        Surrogate(), counted(), again, steps=6, checkpoint=path, **settings
+    )
+    assert result.steps == 6 and result.history["loss"].shape == (7,)
+    np.testing.assert_allclose(result.model["x"], 10 * (1 - 0.9**6), rtol=1e-12)
+    # The first descent saw two blocks, and this one the third.
+    assert again.count == 3
+
+
+class Growing(Renewing):
+    def block(self, model, number):
+        data, renewed = super().block(model, number)
+        renewed["count"] = ro.Frozen(jnp.zeros(1 if number == 0 else 2))
+        return ro.Block(data, renewed)
+
+
+def test_models_of_other_shapes_are_refused():
+    with pytest.raises(ValueError, match="`data.block` must return the model with"):
+        ro.minimize(Surrogate(), counted(), Growing(), steps=4)
+
+
+class Outside(eqx.Module):
+    """A rollout that JAX cannot trace."""
+
+    on_host = True
+
+
+def test_bad_settings_are_refused():
+    for make, match in [
+        (lambda: ro.Exact(groups=0), "`groups` must be at least 1, got 0"),
+        (lambda: ro.Smoothed(pairs=0), "`pairs` must be at least 1, got 0"),
+        (lambda: ro.Smoothed(scale=0.0), "`scale` must be positive .* got 0.0"),
+        (
+            lambda: ro.Mixed(ro.Exact(), ro.Smoothed(ranked=True)),
+            "`second` must estimate the gradient",
+        ),
+    ]:
+        with pytest.raises(ValueError, match=match):
+            make()
+    outside = ro.NegativeReward(Outside())
+    with pytest.raises(ValueError, match="`gradient` must be `Smoothed` where"):
+        ro.minimize(outside, GAINS, jnp.ones(2), gradient=ro.Exact())
+    with pytest.raises(ValueError, match="`many` must be False on a simulator"):
+        smoothed = ro.Smoothed(traced=False)
+        many = jnp.zeros((2, 3))
+        ro.minimize(quadratic, many, jnp.ones(2), gradient=smoothed, many=True)
+    with pytest.raises(ValueError, match="`optimizer` must not search along lines"):
+        smoothed = ro.Smoothed()
+        ro.minimize(
+            quadratic, GAINS, jnp.ones(2), gradient=smoothed, optimizer=optax.lbfgs()
+        )
