@@ -80,3 +80,22 @@ def act(
     if isinstance(model, Tracker):
         return model(observation, time), None
     return (model(time) if isinstance(model, Plan) else model(observation)), None
+
+
+def acts_by_chance(model: Any) -> bool:
+    """Return whether `model` draws what it does: an agent with a policy to sample."""
+    return hasattr(model, "draw") and hasattr(getattr(model, "policy", model), "sample")
+
+
+def draw(
+    model: Any, observation: Shaped[Array, "..."], key: PRNGKeyArray
+) -> tuple[Shaped[Array, "..."], Shaped[Array, "..."]]:
+    """Return what `model` draws with `key`, and the action that this is.
+
+    Both are the action where it does not act by chance.
+    """
+    if not acts_by_chance(model):
+        action = model(observation)
+        return action, action
+    drawn = model.draw(observation, key)
+    return drawn, model.execute(drawn)

@@ -11,7 +11,7 @@ from roboopt.dynamics._network_dynamics import (
 )
 from roboopt.dynamics._parametric_twin import ParametricTwin
 from roboopt.dynamics._residual_dynamics import ResidualDynamics
-from roboopt.dynamics._rollout import Rollout
+from roboopt.dynamics._rollout import Rollout, faded
 from roboopt.dynamics._scaled_network import ScaledNetwork
 from roboopt.dynamics._twin import Twin, linearise
 from roboopt.dynamics._urdf import load_urdf
@@ -29,6 +29,7 @@ __all__ = [
     "Rollout",
     "ScaledNetwork",
     "Twin",
+    "faded",
     "linearise",
     "load_bullet",
     "load_urdf",

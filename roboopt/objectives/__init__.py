@@ -10,10 +10,12 @@ from roboopt.objectives._keyed import Keyed
 from roboopt.objectives._likelihood import LogLikelihood
 from roboopt.objectives._losses import Absolute, Huber, Loss, Squared
 from roboopt.objectives._multiple_shooting import MultipleShooting, Shooting
+from roboopt.objectives._negative_reward import NegativeReward
 from roboopt.objectives._objective import Objective, Sum, Term, total
 from roboopt.objectives._prediction_error import PredictionError
 from roboopt.objectives._prior import Prior
 from roboopt.objectives._residuals import ResidualObjective
+from roboopt.objectives._short_horizon import Window
 from roboopt.objectives._trajectory_mismatch import TrajectoryMismatch
 
 __all__ = [
@@ -29,6 +31,7 @@ __all__ = [
     "LogLikelihood",
     "Loss",
     "MultipleShooting",
+    "NegativeReward",
     "Noised",
     "Objective",
     "PredictionError",
@@ -39,6 +42,7 @@ __all__ = [
     "Sum",
     "Term",
     "TrajectoryMismatch",
+    "Window",
     "noised",
     "total",
 ]

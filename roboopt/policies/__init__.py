@@ -1,8 +1,10 @@
 """Policies, which answer an observation, and plans, which follow the time."""
 
 from roboopt._act import Actor, Plan, Tracker, act, begin
+from roboopt.policies._actor_critic import ActorCritic
 from roboopt.policies._categorical import CategoricalPolicy
 from roboopt.policies._compensated import Compensated
+from roboopt.policies._exploring import Exploring
 from roboopt.policies._flow import FlowPolicy
 from roboopt.policies._fourier import FourierReference
 from roboopt.policies._gaussian import GaussianPolicy, TanhGaussianPolicy
@@ -17,10 +19,12 @@ from roboopt.policies._tracking import TrackingController
 
 __all__ = [
     "Actor",
+    "ActorCritic",
     "CategoricalPolicy",
     "Chunked",
     "Compensated",
     "EnergyShapingSwingUp",
+    "Exploring",
     "FlowPolicy",
     "FourierReference",
     "GaussianPolicy",

@@ -126,6 +126,13 @@ class CategoricalPolicy(Jittable):
         chosen = jax.nn.one_hot(choice, max(self.sizes), dtype=bool)
         return jnp.max(jnp.where(chosen, logarithms, -jnp.inf), axis=-1).sum(-1)
 
+    def entropy(self, observation: Float[AnyArray, " obs"]) -> Float[Array, "*chunk"]:
+        """Return that of the choices [nat], of each step."""
+        logarithms = self._log_probabilities(observation)
+        # Of −∞, which what is no value has, 0 · log 0 would be NaN.
+        exists = jnp.where(jnp.isfinite(logarithms), logarithms, 0.0)
+        return -jnp.sum(jnp.exp(logarithms) * exists, axis=(-1, -2))
+
 
 def _axes(name: str, given: Any, derived: np.ndarray) -> np.ndarray:
     """Return one number an axis: what is given, or else what the samples say."""

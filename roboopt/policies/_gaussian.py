@@ -32,6 +32,20 @@ def within_range(logarithm: Float[Array, "..."]) -> Float[Array, "..."]:
     return LEAST + jax.nn.softplus(below - LEAST)
 
 
+def out_of_range(logarithm: float) -> float:
+    """Return what `within_range` makes `logarithm` of.
+
+    Raises:
+        ValueError: if it is not between `LEAST` and `MOST`.
+    """
+    if not LEAST < logarithm < MOST:
+        raise ValueError(
+            f"`logarithm` must be between {LEAST} and {MOST}, got {logarithm}."
+        )
+    below = LEAST + math.log(math.expm1(logarithm - LEAST))
+    return MOST - math.log(math.expm1(MOST - below))
+
+
 def log_densities(
     y: Float[Array, " axis"],
     mean: Float[Array, " axis"],
@@ -113,6 +127,12 @@ class GaussianPolicy(Jittable):
         density -= self.outputs.log_scale()
         return density.reshape(self.outputs.shape).sum(-1)
 
+    def entropy(self, observation: Float[AnyArray, " obs"]) -> Float[Array, "*chunk"]:
+        """Return that of the density, in the actions' units [nat], of each step."""
+        log_deviation = self._parameters(observation)[1] + self.outputs.log_scale()
+        axes = log_deviation + 0.5 * math.log(2 * math.pi * math.e)
+        return axes.reshape(self.outputs.shape).sum(-1)
+
 
 class TanhGaussianPolicy(Jittable):
     """A Gaussian squashed between `low` and `high`; as a policy, its mean squashed.
@@ -163,19 +183,24 @@ class TanhGaussianPolicy(Jittable):
         latent = GaussianPolicy.of(inner, key=key, varying=varying, **settings)
         return cls(latent, Frozen(low), Frozen(high))
 
-    def _squashed(self, u: Array) -> Array:
+    def squashed(self, u: Float[Array, "..."]) -> Float[Array, "..."]:
+        """Return the action of `u`."""
         low, high = self.low(), self.high()
         return (low + high) / 2 + (high - low) / 2 * jnp.tanh(u)
 
     def __call__(self, observation: Float[AnyArray, " obs"]) -> Float[Array, "..."]:
         """Return the mean of u, squashed."""
-        return self._squashed(self.latent(observation))
+        return self.squashed(self.latent(observation))
 
     def sample(
         self, observation: Float[AnyArray, " obs"], key: PRNGKeyArray
     ) -> Float[Array, "..."]:
         """Return an action drawn with `key`."""
-        return self._squashed(self.latent.sample(observation, key))
+        return self.squashed(self.latent.sample(observation, key))
+
+    def entropy(self, observation: Float[AnyArray, " obs"]) -> Float[Array, "*chunk"]:
+        """Return that of u [nat]; of what is squashed there is no closed form."""
+        return self.latent.entropy(observation)
 
     def log_prob(
         self, observation: Float[AnyArray, " obs"], action: Float[AnyArray, "..."]

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from bullet_robots import ROBOTS
 from jax.test_util import check_grads
+from roboopt_envs.cart_pole import CartPoleSwingUp
 
-from roboopt import Actor, Noisy, WithHistory
+from roboopt import Actor, Noisy, WithHistory, collect
 from roboopt.dynamics import PositionMotors, Rollout, Twin, load_urdf
 
 
@@ -133,3 +134,102 @@ def test_each_start_has_a_key_of_its_own(twin):
         rollout(noisy, STARTS)
     with pytest.raises(ValueError, match=r"`keys` must hold one .* 2 starts, got .*3"):
         rollout(noisy, STARTS, jax.random.split(jax.random.key(0), 3))
+
+
+class Clock:
+    """A task whose cost is where the cart is, and the force."""
+
+    def cost_rate(self, observation, action):
+        return observation[..., 0] ** 2 + action[..., 0]
+
+
+def test_rewards_are_the_tasks_cost_as_time_passes(twin):
+    trajectory = Rollout(twin, 3, Clock())(Gain(jnp.array(2.0)), STARTS)
+    assert trajectory.rewards is not None
+    after, actions = trajectory.observations[:, 1:, 0], trajectory.actions[..., 0]
+    np.testing.assert_allclose(
+        trajectory.rewards, -(after**2 + actions) / 240, rtol=1e-13
+    )
+    assert Rollout(twin, 3)(Gain(jnp.array(2.0)), STARTS).rewards is None
+
+
+def test_a_function_rewards_single_steps(twin):
+    def reward(observation, action, after):
+        return after[0] - observation[0] + 10 * action[0]
+
+    trajectory = Rollout(twin, 3, reward)(Gain(jnp.array(2.0)), STARTS)
+    assert trajectory.rewards is not None
+    moved = np.diff(trajectory.observations[..., 0], axis=1)
+    wanted = moved + 10 * np.asarray(trajectory.actions[..., 0])
+    np.testing.assert_allclose(trajectory.rewards, wanted, rtol=1e-12)
+
+
+def test_an_environments_episodes():
+    env = CartPoleSwingUp(duration=0.1)
+    starts = env.sample_starts(2, seed=0)
+    rollout = Rollout.from_env(env)
+    assert rollout.horizon == 24
+    starts[:, 0] = 0.3
+    policy = lambda observation: -30.0 * observation[:1]  # noqa: E731
+    made, recorded = rollout(policy, starts), collect(env, policy, starts=starts)
+    assert made.rewards is not None and recorded.rewards is not None
+    np.testing.assert_allclose(made.rewards, recorded.rewards, rtol=1e-9)
+    env.close()
+
+
+def test_a_bad_reward_is_refused(twin):
+    with pytest.raises(ValueError, match="`reward` must have a `cost_rate`"):
+        Rollout(twin, 3, 1.0)
+    with pytest.raises(ValueError, match="`reward` must be given for rewards"):
+        Rollout(twin, 3).rewards(STARTS, STARTS[:, :1], STARTS)
+    with pytest.raises(ValueError, match=r"one number a step, got shape \(5,\)"):
+        Rollout(twin, 3, lambda o, a, after: after)(Gain(jnp.array(1.0)), STARTS)
+
+
+class Slide:
+    """A mass on a line whose action is its velocity, of at most 9 m/s."""
+
+    time_step, joints, action_size = 1 / 240, 1, 1
+
+    def __call__(self, state, action):
+        return jnp.stack([state[0] + action[0] / 240, action[0]])
+
+    def clip(self, action):
+        return jnp.clip(action, -9.0, 9.0)
+
+    def effort(self, action):
+        return action
+
+
+class Constant(eqx.Module):
+    k: jax.Array
+
+    def __call__(self, observation):
+        return self.k * jnp.ones_like(observation[:1])
+
+
+@pytest.mark.parametrize("halving, wanted, restored", [(1, 4.25, 4.25), (0, 6.0, 0.0)])
+def test_foresight_fades_gradients_and_changes_no_value(halving, wanted, restored):
+    # The mass moves by a/240 in each of three steps, and pays with its position after
+    # each: the first action three times, the next two times. If gradients are halved
+    # by every step back, it is 1 + 1/2 + 1/4, 1 + 1/2 and 1.
+    foresight = 1 / 240 / np.log(2.0) if halving else np.inf
+    rollout = Rollout(
+        Slide(), 3, lambda before, action, after: -after[0], foresight=foresight
+    )
+
+    def loss(k):
+        rewards = rollout(Constant(k), jnp.zeros((1, 2))).rewards
+        assert rewards is not None
+        return -240 * rewards.sum()
+
+    value, slope = jax.value_and_grad(loss)(jnp.array(2.0))
+    np.testing.assert_allclose([value, slope], [12.0, wanted])
+    # Beyond the limit at 9 a descent leads back to it; beyond −9 it would lead away.
+    slopes = [jax.grad(loss)(jnp.array(k)) for k in (10.0, -10.0)]
+    np.testing.assert_allclose(slopes, [restored, 0.0])
+
+
+def test_a_foresight_of_nothing_is_refused(twin):
+    with pytest.raises(ValueError, match="`foresight` must be positive, got 0"):
+        Rollout(twin, 3, foresight=0.0)
