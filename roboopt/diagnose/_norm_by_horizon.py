@@ -1,0 +1,152 @@
+"""How far back a gradient through a simulation means anything.
+
+The derivative of what happens in step t by what was done in step 0 is a product of t
+Jacobians. Where the motion is chaotic it grows exponentially, differs in sign from one
+start to the next, and the mean over N starts has an error that no N worth computing
+makes small (Metz et al., 2021, Gradients are not all you need). Here the gradients of
+
+    L_h(π) = −E[Σ_{t < h} γ^t r_t],   h = 1, 2, 4, …, T
+
+are compared: one rollout, and one pass back for each h. Derivatives are by relative
+changes of each leaf, as in the history of `minimize`.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Float, Int
+
+from roboopt._typing import AnyArray
+from roboopt.diagnose._gradient_health import noise_sentence
+from roboopt.optimize._gradient import relative
+from roboopt.optimize._trained import partition
+
+FEWEST = 2  # starts that a spread can be seen in
+NOISE = 1.0  # of the signal-to-noise ratio: half of what the mean points at is chance
+
+
+class HorizonNorms(eqx.Module):
+    """The gradient of the first steps of a rollout, by how many these are."""
+
+    horizons: Int[np.ndarray, " horizon"]
+    """Steps."""
+    norms: Float[np.ndarray, " horizon"]
+    """Of the mean gradient over the starts; infinite or NaN where it overflows."""
+    signal_to_noise: Float[np.ndarray, " horizon"]
+    """The signal's square over the mean's squared standard error; 0 if not finite."""
+    starts: int = eqx.field(static=True)
+
+    @property
+    def longest(self) -> int | None:
+        """Return the most steps through which it is no noise; None if there are none.
+
+        Beyond, it is noise at every horizon that was tried.
+        """
+        good = np.flatnonzero(self.signal_to_noise >= NOISE)
+        return int(self.horizons[good[-1]]) if len(good) else None
+
+    @property
+    def sentence(self) -> str | None:
+        """Return what is wrong with the gradient through all steps, None if nothing."""
+        ratio, horizon = float(self.signal_to_noise[-1]), int(self.horizons[-1])
+        if ratio >= NOISE:
+            return None
+        also = f" over {self.starts} starts"
+        if (longest := self.longest) is not None:
+            there = float(self.signal_to_noise[self.horizons == longest][0])
+            also += f"; through {longest} it is {there:.2g}"
+        return noise_sentence(ratio, horizon, also)
+
+
+def norm_by_horizon(
+    objective: Any,
+    model: Any,
+    starts: Float[AnyArray, "start obs"],
+    horizons: Sequence[int] | None = None,
+) -> HorizonNorms:
+    """Return the norm and the signal-to-noise ratio of the gradient by its horizon.
+
+    Args:
+        objective: a `NegativeReward` of a rollout in JAX.
+        model: what acts, at the values where the gradient is to be known.
+        starts: observations, at least two.
+        horizons: steps, each at most the rollout's; 1, 2, 4, … and all of them, if
+            None.
+
+    Raises:
+        ValueError: if `objective` has no rollout in JAX with rewards, there are not two
+            starts, or a horizon is not between 1 and the rollout's.
+    """
+    rollout = getattr(objective, "rollout", None)
+    length = getattr(rollout, "horizon", None)
+    if rollout is None or length is None:
+        raise ValueError(
+            "`objective` must be a `NegativeReward` of a rollout with a `horizon`, got "
+            f"{objective!r}."
+        )
+    starts = jnp.asarray(starts)
+    if starts.ndim != 2 or len(starts) < FEWEST:
+        raise ValueError(
+            f"`starts` must be at least {FEWEST} observations, got shape "
+            f"{starts.shape}."
+        )
+    counts = _powers(length) if horizons is None else sorted(set(horizons))
+    if not counts or counts[0] < 1 or counts[-1] > length:
+        raise ValueError(f"`horizons` must be from 1 to {length}, got {horizons}.")
+    means, each = _lengths(objective, model, starts, jnp.asarray(counts))
+    # In float64: the squares of what explodes leave float32's range.
+    norms, each = np.asarray(means, np.float64), np.asarray(each, np.float64)
+    count = len(starts)
+    with np.errstate(all="ignore"):
+        squares = np.mean(each**2, 0)
+        error = np.maximum(squares - norms**2, 0.0) / (count - 1)
+        # |ĝ|² is larger than the signal's by the noise's, on average.
+        ratio = np.maximum(norms**2 - error, 0.0) / error
+    # Without a gradient there is neither signal nor noise.
+    known = np.isfinite(norms) & np.isfinite(squares) & (norms > 0)
+    ratio = np.where(known, ratio, 0.0)
+    return HorizonNorms(np.asarray(counts), norms, ratio, count)
+
+
+def _powers(length: int) -> list[int]:
+    counts = [2**k for k in range(length.bit_length()) if 2**k < length]
+    return [*counts, length]
+
+
+@eqx.filter_jit
+def _lengths(objective: Any, model: Any, starts: Any, counts: Any) -> Any:
+    """Return the norms of the mean gradient and of each start's, by horizon."""
+    trained, rest, static = partition(model, None)
+
+    def rewards(trained, start):
+        model = eqx.combine(trained, rest, static)
+        found = objective.rollout(model, start[None]).rewards
+        if found is None:
+            raise ValueError("`objective` must have a rollout with rewards, got none.")
+        return found[0]
+
+    def one(start):
+        value, back = jax.vjp(lambda trained: rewards(trained, start), trained)
+        times = jnp.arange(value.shape[0])
+        weights = objective.discount ** times.astype(value.dtype)
+
+        def gradient(count):
+            ways = jnp.where(times < count, -weights, 0.0).astype(value.dtype)
+            return ravel_pytree(relative(back(ways)[0], trained))[0]
+
+        return jax.lax.map(gradient, counts)
+
+    each = jax.vmap(one)(starts)
+    return _length(each.mean(0)), _length(each)
+
+
+def _length(vectors: Float[Array, "*batch axis"]) -> Float[Array, "*batch"]:
+    """Return the norms, also of numbers whose squares would overflow."""
+    largest = jnp.max(jnp.abs(vectors), -1)
+    scale = jnp.where(largest > 0, largest, 1.0)
+    return scale * jnp.linalg.norm(vectors / scale[..., None], axis=-1)
