@@ -11,10 +11,10 @@ from roboopt import report
 from roboopt.cli._clone_recipe import Recipe
 from roboopt.cli._clone_tables import HEADER, Outcome
 from roboopt.cli._comparison import readable
+from roboopt.cli._motions import action_names, motions, padded
 from roboopt.report import COLOURS, Details, Figure, Notes, Panel, Section, Table
 
 SHOWN = 9  # episodes, of all that were judged
-MOST_PANELS = 24
 
 
 @dataclass(frozen=True)
@@ -99,10 +99,7 @@ def _training(run: Run) -> Section:
 
 def _errors(run: Run) -> Section:
     errors = run.outcome.errors
-    longest = max(map(len, errors.over_time))
-    padded = np.full((len(errors.over_time), longest), np.nan)
-    for row, values in zip(padded, errors.over_time, strict=True):
-        row[: len(values)] = values
+    runs = padded(errors.over_time)
     unit = "1"
     if errors.choices:
         titles = "Other choice than demonstrated", "Other choice over time"
@@ -112,12 +109,10 @@ def _errors(run: Run) -> Section:
         titles[0],
         "1" if errors.choices else "actions' units",
         {"clone": errors.by_action},
-        [name for name, _ in _action_names(run.env)],
+        [name for name, _ in action_names(run.env)],
         axis="action",
     )
-    over_time = report.traces(
-        [Panel(titles[1], unit, {"clone": padded})], run.time_step
-    )
+    over_time = report.traces([Panel(titles[1], unit, {"clone": runs})], run.time_step)
     caption = (
         "On demonstrations held out, what the clone would do where the demonstrator "
         f"was: {'the share of samples' if errors.choices else 'root mean squares'}, "
@@ -130,70 +125,4 @@ def _motions(run: Run) -> Section:
     shown = {
         name: found.trajectories[:SHOWN] for name, found in run.outcome.judged.items()
     }
-    names = [*_observation_names(run.env), *_action_names(run.env)]
-    seen = len(_observation_names(run.env))
-    panels = []
-    for k, (name, unit) in enumerate(names[:MOST_PANELS]):
-        runs = {
-            who: _padded(
-                [
-                    np.asarray(t.observations)[:, k]
-                    if k < seen
-                    else np.asarray(t.actions, float)[:, k - seen]
-                    for t in episodes
-                ]
-            )
-            for who, episodes in shown.items()
-        }
-        panels.append(Panel(name, unit, runs))
-    caption = (
-        f"Observations and actions in {len(shown['clone'])} of the episodes, the first "
-        "in bold."
-    )
-    if len(names) > MOST_PANELS:
-        caption += f" The first {MOST_PANELS} of {len(names)} are drawn."
-    figure = Figure(report.traces(panels, run.time_step), caption, run.legend)
-    return Section("Motions", [figure])
-
-
-def _padded(values: list[np.ndarray]) -> np.ndarray:
-    padded = np.full((len(values), max(map(len, values))), np.nan)
-    for row, some in zip(padded, values, strict=True):
-        row[: len(some)] = some
-    return padded
-
-
-def _observation_names(env: Any) -> list[tuple[str, str]]:
-    """Return what each axis of an observation is, and its unit."""
-    size = env.observation_space.shape[0]
-    joints = _joints(env)
-    if not joints:
-        return [(f"observation {k}", "1") for k in range(size)]
-    named = [(f"{name}: position", unit) for name, unit in joints]
-    named += [(f"{name}: velocity", f"{unit}/s") for name, unit in joints]
-    goals = [(f"{name}: goal", unit) for name, unit in joints]
-    return [*named, *goals][:size]
-
-
-def _action_names(env: Any) -> list[tuple[str, str]]:
-    joints, world = _joints(env), env.unwrapped
-    if joints:
-        driven = [joints[k] for k in world.actuated]
-        return [
-            (f"{n}: torque", "N·m") if unit == "rad" else (f"{n}: force", "N")
-            for n, unit in driven
-        ]
-    shape = env.action_space.shape or (1,)
-    return [(f"action {k}", "1") for k in range(shape[0])]
-
-
-def _joints(env: Any) -> list[tuple[str, str]]:
-    """Return the joints of one of the library's robots, with their unit."""
-    world = env.unwrapped
-    if not type(world).__module__.startswith("roboopt_envs"):
-        return []
-    turns = ro.Twin.from_env(world).robot.revolute
-    return [
-        (name, "rad" if revolute else "m")
-        for name, revolute in zip(world.joint_names, turns, strict=True)
-    ]
+    return motions(run.env, shown, run.legend)

@@ -5,7 +5,6 @@ takes nothing away.
 """
 
 import contextlib
-import csv
 import math
 import sys
 from pathlib import Path
@@ -13,18 +12,23 @@ from typing import Any
 
 import equinox as eqx
 import jax
-import numpy as np
 
 import roboopt as ro
 from roboopt.cli import _clone_report, _clone_tables
 from roboopt.cli._clone_data import Data, read
 from roboopt.cli._clone_recipe import Recipe, recipe
 from roboopt.cli._collecting import beside_of
-from roboopt.cli._console import print_clone, progress
+from roboopt.cli._console import print_judged, progress
 from roboopt.cli._demonstrators import demonstrator
 from roboopt.cli._environment import label, make
 from roboopt.cli._film import performance
-from roboopt.cli._run_folder import SETTINGS, claim, clear, write_json
+from roboopt.cli._run_folder import (
+    SETTINGS,
+    claim,
+    clear,
+    write_history,
+    write_json,
+)
 from roboopt.cli._settings import plain, surroundings
 from roboopt.cli._usage import UsageError
 
@@ -62,7 +66,7 @@ def clone(arguments: Any) -> int:
     clear(folder)
     acting = plan.wrap(result.model)
     ro.save(folder / "policy.npz", acting)
-    _write_history(folder / "history.csv", result.history)
+    write_history(folder / "history.csv", result.history)
     settings = _settings(arguments, env, plan, result)
     write_json(folder / SETTINGS, settings)
     try:
@@ -85,7 +89,7 @@ def clone(arguments: Any) -> int:
         )
         settings["outcome"] = plain(outcome.numbers())
         write_json(folder / SETTINGS, settings)
-        print_clone(outcome)
+        print_judged(outcome)
         film = None
         if not arguments.no_video:
             film = performance(env, actors, arguments.seed + JUDGED)
@@ -215,11 +219,3 @@ def _settings(
         "result": {name: plain(getattr(result, name)) for name in names},
         **surroundings(),
     }
-
-
-def _write_history(path: Path, history: dict[str, np.ndarray]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["step", *history])
-        for step, values in enumerate(zip(*history.values(), strict=True)):
-            writer.writerow([step, *(repr(float(value)) for value in values)])

@@ -81,7 +81,7 @@ def print_identification(
         console.print(sentence)
 
 
-def print_clone(outcome: Any) -> None:
+def print_judged(outcome: Any) -> None:
     """Print who did how well, and the verdict, to stdout."""
     console = Console(markup=False, highlight=False)
     console.print(_table(CLONE_HEADER, outcome.rows()))

@@ -34,17 +34,8 @@ def demonstrator(env: Any, given: str | None) -> tuple[Any, str]:
         return _own(env)
     if "" not in sys.path:
         sys.path.insert(0, "")  # as `python -m` finds a user's own module
-    path = Path(given)
-    if path.is_dir():
-        found = actor_file(path)
-        if found is None:
-            raise UsageError(f"--demonstrator {given} holds no {' or '.join(ACTORS)}")
-        path = found
-    if path.is_file():
-        try:
-            return ro.load(path), f"the controller in {path}"
-        except (ValueError, OSError) as error:
-            raise UsageError(f"--demonstrator {given}: {error}") from error
+    if Path(given).exists():
+        return saved("--demonstrator", given)
     module, colon, name = given.partition(":")
     if not colon:
         raise UsageError(
@@ -62,6 +53,26 @@ def demonstrator(env: Any, given: str | None) -> tuple[Any, str]:
     if not callable(found) and not isinstance(found, ro.Actor):
         raise UsageError(f"--demonstrator {given} must be callable, got {found!r}")
     return found, f"{given}"
+
+
+def saved(flag: str, given: str) -> tuple[Any, str]:
+    """Return what acts in a file of `roboopt.save` or the folder of a run, and words.
+
+    Raises:
+        UsageError: if there is none, or it cannot be loaded.
+    """
+    path = Path(given)
+    if path.is_dir():
+        found = actor_file(path)
+        if found is None:
+            raise UsageError(f"{flag} {given} holds no {' or '.join(ACTORS)}")
+        path = found
+    if not path.is_file():
+        raise UsageError(f"{flag} {given} is not there")
+    try:
+        return ro.load(path), f"the controller in {path}"
+    except (ValueError, OSError) as error:
+        raise UsageError(f"{flag} {given}: {error}") from error
 
 
 def _own(env: Any) -> tuple[Any, str]:

@@ -26,7 +26,7 @@ def make(name: str, options: Sequence[str] = (), *, film: bool = False) -> Any:
     if name.startswith("roboopt/"):
         import_pybullet_silently()
         import roboopt_envs  # noqa: F401  registers them
-    keywords = dict(_option(text) for text in options)
+    keywords = keywords_of(options)
     try:
         with warnings.catch_warnings():
             # Gymnasium's advice to others, such as that there is a newer version.
@@ -39,6 +39,15 @@ def make(name: str, options: Sequence[str] = (), *, film: bool = False) -> Any:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UsageError(f"--env {name} cannot be made: {reason}") from error
     return env
+
+
+def keywords_of(options: Sequence[str]) -> dict[str, Any]:
+    """Return what each `key=value` stands for.
+
+    Raises:
+        UsageError: if one is no `key=value`.
+    """
+    return dict(_option(text) for text in options)
 
 
 def _option(text: str) -> tuple[str, Any]:

@@ -14,7 +14,8 @@ from roboopt.cli._usage import UsageError
 
 DESCRIPTION = (
     "Identify robots from recordings, tune controllers by gradient descent through a "
-    "differentiable twin of PyBullet, and clone behaviour from demonstrations. "
+    "differentiable twin of PyBullet, clone behaviour from demonstrations, and learn "
+    "from reward in any Gymnasium environment. "
     "`roboopt COMMAND --help` tells what a command takes, `roboopt --version` the "
     "version."
 )
@@ -48,6 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from roboopt.cli._collect import Collect
         from roboopt.cli._export import Export
         from roboopt.cli._identify import Identify
+        from roboopt.cli._reinforce import Reinforce
         from roboopt.cli._tune import Tune
 
         command = tyro.extras.subcommand_cli_from_dict(
@@ -56,6 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 "collect": Collect,
                 "export": Export,
                 "identify": Identify,
+                "reinforce": Reinforce,
                 "tune": Tune,
             },
             prog="roboopt",

@@ -1,9 +1,13 @@
 """The folder of a run, `runs/<name>/`: claimed before any work is done for it."""
 
+import csv
 import json
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from roboopt.cli._usage import UsageError
 
@@ -53,6 +57,15 @@ def actor_file(folder: Path) -> Path | None:
 def write_json(path: Path, tree: Any) -> None:
     """Write dictionaries, lists, numbers and text so that people read them too."""
     path.write_text(json.dumps(tree, indent=2, ensure_ascii=False) + "\n", "utf-8")
+
+
+def write_history(path: Path, history: Mapping[str, np.ndarray]) -> None:
+    """Write the history of a descent as a CSV file, a row a step."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["step", *history])
+        for step, values in enumerate(zip(*history.values(), strict=True)):
+            writer.writerow([step, *(repr(float(value)) for value in values)])
 
 
 def clear(folder: Path) -> None:

@@ -24,6 +24,7 @@ from roboopt.report._page import (
     Video,
     write_report,
 )
+from roboopt.report._spread import spread
 from roboopt.report._video import encode, replay, side_by_side
 
 __all__ = [
@@ -45,6 +46,7 @@ __all__ = [
     "predictions",
     "replay",
     "side_by_side",
+    "spread",
     "traces",
     "whiskers",
     "write_report",

@@ -25,6 +25,8 @@ BEFORE_AFTER = {"before": "#d9772b", "after": "#2f80c9"}
 COLOURS = BEFORE_AFTER | {
     "demonstrator": BEFORE_AFTER["before"],
     "clone": BEFORE_AFTER["after"],
+    "started from": BEFORE_AFTER["before"],
+    "learned": BEFORE_AFTER["after"],
 }
 SIZE = 3.9, 2.55  # inches of 96 px
 POINTS = 400  # of a curve: more than there are pixels is only a larger file

@@ -1,0 +1,201 @@
+"""`roboopt reinforce`, as a user runs it: processes and files."""
+
+import csv
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import roboopt as ro
+from roboopt.cli import main
+
+RUN = "import sys; from roboopt.cli import main; sys.exit(main(sys.argv[1:]))"
+FILES = {
+    *("report.html", "policy.npz", "history.csv", "returns.csv", "settings.json"),
+    *("episodes.npz", "checkpoint.npz"),
+}
+SHORT = (
+    *("--episodes", "3", "--width", "8", "--depth", "1", "--max-steps", "60"),
+    "--no-video",
+)
+MINE = """
+import os
+
+import gymnasium
+from gymnasium.envs.classic_control import CartPoleEnv
+
+class Breaking(CartPoleEnv):
+    left, dies = 400, False
+
+    def step(self, action):
+        self.left -= 1
+        if not self.left:
+            if self.dies:
+                os._exit(7)
+            raise RuntimeError("the gripper is stuck")
+        return super().step(action)
+
+class Dying(Breaking):
+    dies = True
+
+gymnasium.register("Breaking-v0", Breaking, max_episode_steps=100)
+gymnasium.register("Dying-v0", Dying, max_episode_steps=100)
+gymnasium.register(
+    "Image-v0",
+    lambda **given: gymnasium.wrappers.TransformObservation(
+        CartPoleEnv(**given), lambda o: o, gymnasium.spaces.Box(0, 1, (8, 8, 3))
+    ),
+)
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Return a folder with a user's own environments in a module."""
+    place = tmp_path_factory.mktemp("user")
+    (place / "mine.py").write_text(MINE)
+    # The processes here compile the same things once.
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(tmp_path_factory.mktemp("cache"))
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    yield place
+    del os.environ["JAX_COMPILATION_CACHE_DIR"]
+    del os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"]
+
+
+def run(place, *arguments):
+    return subprocess.run(
+        [sys.executable, "-c", RUN, "reinforce", *arguments],
+        cwd=place, capture_output=True, text=True, timeout=300,
+        env={**os.environ, "COLUMNS": "200"},
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def learned(folder):
+    done = run(folder, "CartPole-v1", "--timesteps", "2048", *SHORT)
+    assert done.returncode == 0, done.stderr
+    return folder / "runs" / "CartPole-v1-reinforce", done
+
+
+def test_it_says_what_it_chose_and_what_came_out(learned):
+    folder, done = learned
+    assert {path.name for path in folder.iterdir()} == FILES
+    assert "gradient: likelihood" in done.stderr
+    assert "the choices' probabilities" in done.stderr
+    assert re.search(r"^ learned +", done.stdout, re.M), done.stdout
+    assert "mean return over 3 fresh episodes" in done.stdout
+    assert "Traceback" not in done.stderr
+
+
+def test_the_files_hold_what_was_done(learned):
+    folder, _ = learned
+    with (folder / "returns.csv").open(newline="") as file:
+        header, *rows = csv.reader(file)
+    assert header == ["timestep", "seconds", "return", "length", "success"]
+    assert rows
+    with (folder / "history.csv").open(newline="") as file:
+        names = next(csv.reader(file))
+    assert {"gradient_norm", "gradient_snr", "approximate_kl"} <= set(names)
+    settings = json.loads((folder / "settings.json").read_text("utf-8"))
+    assert settings["result"]["timesteps"] == 2048
+    assert settings["outcome"]["judged"]["learned"]["episodes"] == 3
+    policy = ro.load(folder / "policy.npz")
+    assert policy(np.zeros(4)).shape == (1,)
+
+
+def test_the_report_is_one_file_with_every_section(learned):
+    folder, _ = learned
+    page = (folder / "report.html").read_text("utf-8")
+    for section in ("Doing the task", "The learning", "Motions", "Settings"):
+        assert f"<h2>{section}</h2>" in page
+    assert "gradient&#x27;s health" in page
+    assert "http:" not in page and "https:" not in page
+
+
+def test_it_goes_on_from_a_run(folder, learned):
+    done = run(
+        folder, "CartPole-v1", "--from", "runs/CartPole-v1-reinforce",
+        "--timesteps", "512", "--name", "further", *SHORT,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^ started from +", done.stdout, re.M), done.stdout
+
+
+def test_an_interrupted_run_is_kept_and_resumed(folder):
+    program = [
+        sys.executable, "-c", RUN, "reinforce", "CartPole-v1",
+        "--timesteps", "100000000", "--name", "stopped", *SHORT,
+    ]  # fmt: skip
+    process = subprocess.Popen(
+        program, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "COLUMNS": "200"},
+    )  # fmt: skip
+    settings = folder / "runs" / "stopped" / "settings.json"
+    while not settings.exists():  # the first step is taken
+        assert process.poll() is None
+        try:
+            process.wait(0.5)
+        except subprocess.TimeoutExpired:
+            continue
+    process.send_signal(signal.SIGINT)
+    printed, _ = process.communicate(timeout=200)
+    assert process.returncode == 0
+    assert "interrupted after" in printed
+    before = json.loads(settings.read_text("utf-8"))["result"]["timesteps"]
+    done = run(folder, "--resume", "runs/stopped", "--seconds", "0.1")
+    assert done.returncode == 0, done.stderr
+    after = json.loads(settings.read_text("utf-8"))["result"]["timesteps"]
+    assert after > before
+    assert {path.name for path in settings.parent.iterdir()} == FILES
+
+
+@pytest.mark.parametrize(
+    "env, processes, said",
+    [("Breaking-v0", "0", "the gripper is stuck"), ("Dying-v0", "1", "died|ended")],
+)
+def test_an_environment_that_fails_is_named_and_the_rest_is_kept(
+    folder, env, processes, said
+):
+    done = run(
+        folder, f"mine:{env}", "--timesteps", "100000", "--name", env,
+        "--processes", processes, *SHORT,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert re.search(said, done.stdout) and env in done.stdout, done.stdout
+    assert (folder / "runs" / env / "policy.npz").is_file()
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ((), r"give an environment, or --resume"),
+        (("Nowhere-v0",), r"--env Nowhere-v0 cannot be made|Nowhere"),
+        (("CartPole-v1", "--gradient", "analitic"), r"did you mean analytic"),
+        (("CartPole-v1", "--gradient", "analytic"), r"has none: choose 'likelihood'"),
+        (("CartPole-v1", "--policy", "pd"), r"for the arms"),
+        (("CartPole-v1", "--timesteps", "0"), r"--timesteps must be at least 1"),
+        (("CartPole-v1", "--seconds", "-1"), r"--seconds must be positive"),
+        (("CartPole-v1", "--seed", "-1"), r"--seed must be 0 or more"),
+        (("CartPole-v1", "--target", "nan"), r"--target must be finite"),
+        (("CartPole-v1", "--from", "nowhere"), r"--from nowhere is not there"),
+        (("CartPole-v1", "--angles", "7"), r"angles"),
+        (("mine:Image-v0",), r"wrap it"),
+        (("--resume", "nowhere"), r"--resume nowhere is no folder"),
+        (("CartPole-v1", "--resume", "x"), r"and not both"),
+        (("--resume", "x", "--seed", "3"), r"--seed must be left out with --resume"),
+    ],
+)
+def test_what_a_user_gets_wrong_is_one_line(
+    folder, arguments, message, capsys, monkeypatch
+):
+    monkeypatch.chdir(folder)
+    name = () if "--resume" in arguments else ("--name", "wrong")
+    assert main(["reinforce", *arguments, *name]) == 2
+    said = [s for s in capsys.readouterr().err.splitlines() if "error" in s]
+    assert len(said) == 1 and re.search(message, said[0]), said
+    assert not (folder / "runs" / "wrong").exists()
