@@ -1,12 +1,12 @@
 """Learning from reward: worlds to act in, and what is learned from acting."""
 
+from roboopt.reinforcement._analytic_optimizer import analytic_optimizer
 from roboopt.reinforcement._experiences import Experiences, Progress
 from roboopt.reinforcement._optimizer import on_policy_optimizer
 from roboopt.reinforcement._reinforce import Learning, Reinforcement, reinforce
 from roboopt.reinforcement._returns import Returns
 from roboopt.reinforcement._twin_world import TwinWorld
 from roboopt.reinforcement._vector_world import VectorWorld
-from roboopt.reinforcement._window_optimizer import window_optimizer
 from roboopt.reinforcement._windows import Windows
 from roboopt.reinforcement._world import Episode, Steps, World
 
@@ -22,7 +22,7 @@ __all__ = [
     "VectorWorld",
     "Windows",
     "World",
+    "analytic_optimizer",
     "on_policy_optimizer",
     "reinforce",
-    "window_optimizer",
 ]

@@ -1,5 +1,6 @@
 """The recipe of each kind of gradient: settings that did well without tuning."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +19,7 @@ from roboopt.policies import (
     NetworkPolicy,
     PDGravityCompensation,
 )
+from roboopt.reinforcement._analytic_optimizer import analytic_optimizer
 from roboopt.reinforcement._experiences import Experiences
 from roboopt.reinforcement._recipe import (
     Recipe,
@@ -28,14 +30,15 @@ from roboopt.reinforcement._recipe import (
 from roboopt.reinforcement._setting import Setting
 from roboopt.reinforcement._twin_world import TwinWorld
 from roboopt.reinforcement._vector_world import VectorWorld
-from roboopt.reinforcement._windows import Windows
+from roboopt.reinforcement._world import Episode
 
 STARTS = 1024  # that episodes in the twin begin at
 SPREAD = 0.3  # of what a policy without chance is given, in halves of the range
 STEPS = 40  # through whole episodes
 PAIRS = 8
 PROBED = 16  # starts, that a gradient's noise is seen over
-TWINS = 8  # in short windows: few that go on for long, rather than many
+BATCH, FADING_STEPS = 4, 400  # episodes a step, of networks through whole ones
+FORESIGHT = 0.4  # s, within which their gradients fade
 ANGLES = {"CartPoleSwingUp": (1,)}
 # Perturbing parameters tells the less of each the more there are.
 SMALL = {"width": 16, "depth": 1}
@@ -89,7 +92,7 @@ def _likelihood(setting: Setting, wishes: Wishes) -> Recipe:
         },
         timesteps_of=_by_blocks(data, samples, count),
         said={
-            "policy": said,
+            "policy": f"{said}; and a network of the value",
             "gradient": (
                 "likelihood: that of the likelihood ratio of what was tried, clipped "
                 f"(PPO), {data.steps} gradient steps after every {samples} steps"
@@ -105,57 +108,63 @@ def _likelihood(setting: Setting, wishes: Wishes) -> Recipe:
 
 
 def _analytic(setting: Setting, wishes: Wishes) -> Recipe:
-    """Exact gradients: through short windows, or through whole episodes of an arm."""
+    """Exact gradients through whole episodes.
+
+    Those of an arm's controller are good throughout; a network falls, and its gradients
+    with it, before it has learned not to, so that they are let fade.
+    """
     if setting.kind == "ArmReach" and not wishes.fresh(setting):
-        return _whole(setting, wishes)
-    agent, said = _agent(setting, wishes)
-    world = TwinWorld(
-        _rollout(setting),
-        setting.world.sample_starts(STARTS, seed=wishes.seed),
-        wishes.envs or TWINS,
-        stagger=True,
-    )
-    data = Windows(world, seed=wishes.seed)
-    a_step, window = data.samples, data.samples // world.envs
-    timesteps = wishes.timesteps or 300 * a_step
-    count = -(-timesteps // a_step) * data.steps
+        return _holding(setting, wishes)
+    if wishes.fresh(setting):
+        agent, said = _agent(setting, wishes)
+        policy, train = agent.policy, lambda policy: policy.network
+    else:
+        (policy, said), train = _policy(setting, wishes), None
+    batch = wishes.envs or BATCH
+    rollout = dataclasses.replace(_rollout(setting), foresight=FORESIGHT)
+    starts = setting.world.sample_starts(max(STARTS, batch), seed=wishes.seed)
+    a_step = batch * rollout.horizon
+    timesteps = wishes.timesteps or FADING_STEPS * a_step
+    steps = -(-timesteps // a_step)
     return Recipe(
         gradient="analytic",
-        agent=agent,
-        objective=NegativeReward(),
-        data=data,
+        agent=policy,
+        objective=NegativeReward(rollout),
+        data=jnp.asarray(starts, float),
         fresh=wishes.fresh(setting),
         settings={
-            "steps": count,
+            "steps": steps,
+            "batch_size": batch,
+            "train": train,
+            "optimizer": analytic_optimizer(steps),
             "gradient": Exact(),
         },
-        timesteps_of=_by_blocks(data, a_step, count),
+        timesteps_of=lambda taken: min(taken + 1, steps) * a_step,
         said={
             "policy": said,
             "gradient": (
-                f"analytic: exact, through {window} steps of the twin at a time, with "
-                "a value function for what follows"
+                f"analytic: exact, through whole episodes of {rollout.horizon} steps "
+                f"of the twin, fading within {FORESIGHT} s, from {batch} starts a step"
             ),
-            "experience": f"{world.envs} of its twins in JAX",
-            "ends": f"after {timesteps} steps of the twins",
+            "experience": "its twin in JAX",
+            "ends": f"after {steps} gradient steps",
         },
-        episodes=lambda: data.episodes,
-        acting=_acting,
-        horizon=window,
+        measure=_measured(setting, rollout, starts[:PROBED]),
+        horizon=round(FORESIGHT / rollout.dynamics.time_step),
         norm_by_horizon=_norms(setting, wishes),
+        recent=PROBED,
     )
 
 
-def _whole(setting: Setting, wishes: Wishes) -> Recipe:
-    """Exact gradients through whole episodes, for controllers that hold the robot."""
+def _holding(setting: Setting, wishes: Wishes) -> Recipe:
+    """Exact gradients of controllers that hold the robot, by a line search."""
     policy, said = _policy(setting, wishes)
     count = wishes.envs or (16 if _joints(setting) < 4 else 8)
     rollout = _rollout(setting)
     starts = setting.world.sample_starts(count, seed=wishes.seed)
     a_step = count * rollout.horizon
     steps = STEPS if wishes.timesteps is None else -(-wishes.timesteps // a_step)
-    run, objective = eqx.filter_jit(rollout), NegativeReward(rollout)
-    success = setting.world.task.success
+    objective = NegativeReward(rollout)
     return Recipe(
         gradient="analytic",
         agent=policy,
@@ -172,7 +181,7 @@ def _whole(setting: Setting, wishes: Wishes) -> Recipe:
             "experience": "its twin in JAX",
             "ends": f"after {steps} gradient steps",
         },
-        measure=lambda model: as_episodes(run(model, jnp.asarray(starts)), success),
+        measure=_measured(setting, rollout, starts),
         gradient_of=lambda model: norm_by_horizon(
             objective, model, starts, [rollout.horizon]
         ),
@@ -180,6 +189,14 @@ def _whole(setting: Setting, wishes: Wishes) -> Recipe:
         norm_by_horizon=_norms(setting, wishes),
         recent=count,
     )
+
+
+def _measured(
+    setting: Setting, rollout: Rollout, starts: np.ndarray
+) -> Callable[[Any], list[Episode]]:
+    """Return what runs a policy from `starts` through the twin."""
+    run, begun = eqx.filter_jit(rollout), jnp.asarray(starts, float)
+    return lambda model: as_episodes(run(model, begun), setting.world.task.success)
 
 
 def _smoothed(setting: Setting, wishes: Wishes) -> Recipe:
@@ -319,7 +336,7 @@ def _fresh(agent: ActorCritic) -> str:
         "CategoricalPolicy": "a network of the choices' probabilities",
         "GaussianPolicy": "a network of a Gaussian's mean",
     }
-    return f"{names.get(kind, kind)} and one of the value"
+    return names.get(kind, kind)
 
 
 def _halves(space: Any) -> np.ndarray:

@@ -25,10 +25,12 @@ from roboopt._act import acts_by_chance
 from roboopt.data import generalised_advantages
 from roboopt.objectives._short_horizon import Window, WindowSettings
 from roboopt.optimize import Block
-from roboopt.reinforcement._experiences import Seen
+from roboopt.reinforcement._analytic_optimizer import analytic_optimizer
+from roboopt.reinforcement._running import Seen
 from roboopt.reinforcement._twin_world import TwinWorld
-from roboopt.reinforcement._window_optimizer import window_optimizer
 from roboopt.reinforcement._world import Episode, Steps
+
+RATE = 0.01  # Of the optimizer: the value function has to keep up.
 
 
 class Windows:
@@ -37,7 +39,8 @@ class Windows:
     `minimize(NegativeReward(), agent, Windows(world))` descends on the exact gradient
     of what `agent` earns in a window and what its value function expects after it.
     Twins that are all at the same point of their episodes teach V next to nothing: have
-    them staggered.
+    them staggered. Where an episode can be run through whole, a `Rollout` with a finite
+    `foresight` needs no value function, and does better.
     """
 
     drifts: bool = True
@@ -144,14 +147,14 @@ class Windows:
 
     def optimizer(self, steps: int) -> Any:
         """Return what `minimize` is to use for so many gradient steps."""
-        return window_optimizer(steps)
+        return analytic_optimizer(steps, RATE)
 
     def state(self) -> Any:
         """Return what has been measured by now, for a checkpoint."""
         seen = self._seen
         return {
             "unit": np.asarray(np.nan if self._unit is None else self._unit),
-            "seen": (np.asarray(seen.count), seen.mean, seen.square),
+            "seen": (np.asarray(seen.number), seen.mean, seen.square),
         }
 
     def restore(self, state: Any) -> None:
@@ -161,6 +164,7 @@ class Windows:
         count, mean, square = state["seen"]
         self._seen = Seen(float(count), np.asarray(mean), np.asarray(square))
         self.episodes = []
+        self.world.begin(self._seed)
 
     def _first_unit(self, made: Steps) -> float:
         """Return the size of a value: of a reward, as often as they count."""

@@ -8,7 +8,7 @@ import pytest
 from lines import Steady, Wavering, line
 
 import roboopt as ro
-from roboopt.reinforcement import window_optimizer
+from roboopt.reinforcement import analytic_optimizer
 
 STARTS = np.array([[1.0, 0.0]])
 AGENT = Steady(jnp.array(0.5), jnp.array(3.0))
@@ -121,7 +121,7 @@ def test_an_agent_acts_by_chance_if_wanted():
 def test_minimize_brings_the_mass_home():
     data = windows(steps=4, descents=2)
     fresh = Steady(AGENT.k, jnp.zeros(()))
-    optimizer = window_optimizer(100, 0.05)
+    optimizer = analytic_optimizer(100, 0.05)
     result = ro.minimize(
         ro.NegativeReward(), fresh, data, steps=100, optimizer=optimizer
     )
@@ -148,9 +148,9 @@ def test_bad_input_is_refused(settings, match):
 
 def test_the_optimizers_rate_is_positive():
     with pytest.raises(ValueError, match="`steps` must be at least 1, got 0"):
-        window_optimizer(0)
+        analytic_optimizer(0)
     with pytest.raises(ValueError, match="`rate` must be positive, got 0"):
-        window_optimizer(3, 0.0)
+        analytic_optimizer(3, 0.0)
 
 
 def test_inputs_follow_what_is_seen_if_wanted():
@@ -165,3 +165,14 @@ def test_inputs_follow_what_is_seen_if_wanted():
     # At 1 and 1.25 m, with 0 and then 0.5 m/s.
     seen = windows(normalise_observations=True).block(agent, 0).model.seen
     np.testing.assert_allclose(seen, [1.125, 0.25])
+
+
+def test_it_goes_on_from_what_was_measured():
+    data, later = (windows(normalise_observations=True) for _ in range(2))
+    later.restore(data.state())
+    np.testing.assert_array_equal(later.block(AGENT, 1).data.left, 4)
+    first = data.block(AGENT, 0).data
+    later.restore(data.state())
+    again = later.block(Steady(jnp.array(1.0), AGENT.worth), 1).data
+    np.testing.assert_array_equal(again.unit, first.unit)
+    assert data.samples == 2 * 2
