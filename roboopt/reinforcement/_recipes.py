@@ -38,7 +38,7 @@ STEPS = 40  # through whole episodes
 PAIRS = 8
 PROBED = 16  # starts, that a gradient's noise is seen over
 BATCH, FADING_STEPS = 4, 400  # episodes a step, of networks through whole ones
-FORESIGHT = 0.4  # s, within which their gradients fade
+FORESIGHT = 0.6  # s, within which their gradients fade
 ANGLES = {"CartPoleSwingUp": (1,)}
 # Perturbing parameters tells the less of each the more there are.
 SMALL = {"width": 16, "depth": 1}
