@@ -5,8 +5,10 @@ from typing import Any
 import equinox as eqx
 
 from roboopt.policies import (
+    ActorCritic,
     Compensated,
     EnergyShapingSwingUp,
+    Exploring,
     LinearFeedback,
     PDGravityCompensation,
     TrackingController,
@@ -36,7 +38,7 @@ def observation_size(policy: Any) -> int | None:
         return 4
     if isinstance(policy, eqx.nn.MLP) and isinstance(policy.in_size, int):
         return policy.in_size
-    if isinstance(policy, Compensated):
+    if isinstance(policy, Compensated | ActorCritic | Exploring):
         return observation_size(policy.policy)
     for part in ("model", "network", "latent"):
         if isinstance(policy, eqx.Module) and hasattr(policy, part):

@@ -173,6 +173,7 @@ def test_the_settings_say_what_tune_needs(identified):
     assert settings["result"]["reason"] in ("tolerance", "steps")
 
 
+@pytest.mark.slow
 def test_what_came_out_is_printed(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     record(2.0).save(tmp_path / "run.npz")

@@ -17,6 +17,7 @@ def test_up_to_half_of_the_batch_is_replaced_by_the_latest_failures():
     )
 
 
+@pytest.mark.slow
 def test_rounds_go_on_while_fresh_starts_fail():
     # A pole that hangs cannot be up and still for a second within half of one.
     recipe = cart_pole(task="swing-up", duration=0.5, starts=2)

@@ -284,6 +284,7 @@ LAST
         ("Tell", "", "ready", False),
     ],
 )
+@pytest.mark.slow
 def test_workers_end_with_a_script_that_has_no_guard(
     tmp_path, make, last, until, killed
 ):

@@ -76,6 +76,7 @@ def test_learns_what_the_twin_misses_and_leaves_it_alone(residual, wrong, runs):
     assert eqx.tree_equal(result.model.physics, residual.physics)
 
 
+@pytest.mark.slow
 def test_the_twin_is_tuned_on_request(wrong, runs):
     slope = eqx.filter_grad(lambda model: jnp.sum(model(STATE, ACTION)))
     options = {"key": KEY, "width": 4}

@@ -102,6 +102,7 @@ class Winding(Actor):
         return self.k * memory, memory
 
 
+@pytest.mark.slow
 def test_an_actors_memory_is_handed_on(twin):
     trajectory = Rollout(twin, 4)(Winding(jnp.array(2.0)), STARTS)
     sums = np.cumsum(trajectory.observations[:, :-1, :1], axis=1)

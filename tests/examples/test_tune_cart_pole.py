@@ -3,9 +3,12 @@
 import runpy
 from pathlib import Path
 
+import pytest
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
+@pytest.mark.slow
 def test_the_tuned_gains_balance_every_start(capsys):
     main = runpy.run_path(str(EXAMPLES / "tune_cart_pole.py"))["main"]
     assert main() == 1.0

@@ -70,6 +70,13 @@ policies = {
         lambda: ro.NetworkPolicy(2 * np.ones(4), 3 * np.ones(2), key=KEY),
         4,
     ),
+    "ActorCritic": (lambda: ro.ActorCritic.of(4, 2, key=KEY, width=8), 4),
+    "Exploring": (
+        lambda: ro.Exploring(
+            ro.NetworkPolicy(2 * np.ones(4), 3 * np.ones(2), key=KEY), 0.1 * np.ones(2)
+        ),
+        4,
+    ),
     "cloned network": (
         lambda: ro.NetworkPolicy.of(samples(), key=KEY, width=8, angles=(1,)),
         4,

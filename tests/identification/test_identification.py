@@ -98,6 +98,7 @@ def test_what_simulation_recorded_is_found_to_rounding(clean):
     assert made.rmse["fitted"].max() < 1e-9 < made.rmse["URDF"][-1].min()
 
 
+@pytest.mark.slow
 def test_every_second_sample_is_enough(clean):
     half = ro.Trajectory(
         np.asarray(clean.observations)[::2], np.asarray(clean.actions)[::2], 2 * STEP

@@ -62,6 +62,7 @@ def test_information_by_hand(pendulum):
     assert excess.weight == 2.0
 
 
+@pytest.mark.slow
 def test_more_instants_tell_no_less_and_what_cannot_be_told_costs_nothing(pendulum):
     objective = Excitation(pendulum, np.array([10.0]))
     still = objective.terms(still_then_fast, jnp.zeros(1))["information"].value

@@ -39,6 +39,7 @@ def test_effort_by_hand(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["two-link", "iiwa"])
+@pytest.mark.slow
 def test_gains_keep_to_the_bound_of_stability(name):
     env = ArmReach(name)
     robot = ro.Twin.from_env(env).robot

@@ -162,7 +162,7 @@ def test_an_arm_is_learned_through_its_twin():
         pytest.param("analytic", marks=pytest.mark.slow),
         pytest.param("likelihood", marks=pytest.mark.slow),
         pytest.param("smoothed", marks=pytest.mark.slow),
-        "mixed",
+        pytest.param("mixed", marks=pytest.mark.slow),
     ],
 )
 def test_every_gradient_works_where_there_is_a_twin(gradient):
