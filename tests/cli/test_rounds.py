@@ -1,6 +1,7 @@
 """Rounds of descent: failures come into the batch, and the best round is kept."""
 
 import numpy as np
+import pytest
 
 from roboopt.cli._recipes import cart_pole
 from roboopt.cli._rounds import FRESH, ROUNDS, _replaced, descend
