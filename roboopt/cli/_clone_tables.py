@@ -96,14 +96,7 @@ class Outcome:
     def numbers(self) -> dict[str, Any]:
         """Return the figures, for the settings."""
         return {
-            "judged": {
-                name: {
-                    "episodes": len(found.returns),
-                    "success_rate": found.success_rate,
-                    "mean_return": found.mean_return,
-                }
-                for name, found in self.judged.items()
-            },
+            "judged": numbers(self.judged),
             "mismatch": self.mismatch,
             "held_out_error_by_action": self.errors.by_action,
         }
@@ -141,6 +134,18 @@ def held_out_errors(model: Any, plan: Recipe, found: Data) -> Errors:
         g.mean(1) if choices else np.sqrt(((g / scale) ** 2).mean(1)) for g in gaps
     ]
     return Errors(by_action, over_time, choices)
+
+
+def numbers(judged: dict[str, ro.Evaluation]) -> dict[str, Any]:
+    """Return the figures of each, for the settings."""
+    return {
+        name: {
+            "episodes": len(found.returns),
+            "success_rate": found.success_rate,
+            "mean_return": found.mean_return,
+        }
+        for name, found in judged.items()
+    }
 
 
 def row(name: str, found: Any) -> list[str]:

@@ -18,9 +18,10 @@ from roboopt.cli import _clone_report, _clone_tables
 from roboopt.cli._clone_data import Data, read
 from roboopt.cli._clone_recipe import Recipe, recipe
 from roboopt.cli._collecting import beside_of
-from roboopt.cli._console import print_judged, progress
+from roboopt.cli._console import print_judged
 from roboopt.cli._demonstrators import demonstrator
 from roboopt.cli._environment import label, make
+from roboopt.cli._evaluated import evaluated
 from roboopt.cli._film import performance
 from roboopt.cli._run_folder import (
     SETTINGS,
@@ -73,7 +74,7 @@ def clone(arguments: Any) -> int:
         actors = {"clone": acting}
         if expert is not None:
             actors = {"demonstrator": expert, **actors}
-        judged = _judge(arguments, env, actors)
+        judged = evaluated(arguments, env, actors, arguments.seed + JUDGED)
         ro.save_episodes(folder / "episodes.npz", judged["clone"].trajectories)
         errors = _clone_tables.held_out_errors(result.model, plan, found)
         outcome = _clone_tables.Outcome(
@@ -183,23 +184,6 @@ def _some_of(plan: Recipe) -> Any:
     if plan.batch_size is None:
         return plan.data(plan.policy, jax.random.key(1))
     return plan.samples
-
-
-def _judge(
-    arguments: Any, env: Any, actors: dict[str, Any]
-) -> dict[str, ro.Evaluation]:
-    judged = {}
-    with progress(len(actors) * arguments.episodes) as advance:
-        for name, actor in actors.items():
-            judged[name] = ro.evaluate(
-                env,
-                actor,
-                episodes=arguments.episodes,
-                seed=arguments.seed + JUDGED,
-                max_steps=arguments.max_steps,
-                progress=lambda _: advance(),
-            )
-    return judged
 
 
 def _settings(

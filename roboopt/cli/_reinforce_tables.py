@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import roboopt as ro
-from roboopt.cli._clone_tables import row
+from roboopt.cli._clone_tables import numbers, row
 from roboopt.diagnose import HorizonNorms
 
 START, LEARNED = "started from", "learned"
@@ -65,14 +65,7 @@ class Outcome:
     def numbers(self) -> dict[str, Any]:
         """Return the figures, for the settings."""
         return {
-            "judged": {
-                name: {
-                    "episodes": len(found.returns),
-                    "success_rate": found.success_rate,
-                    "mean_return": found.mean_return,
-                }
-                for name, found in self.judged.items()
-            },
+            "judged": numbers(self.judged),
             "timesteps": self.learned.timesteps,
             "reason": self.learned.reason,
             "health": self.health(),

@@ -14,9 +14,10 @@ import jax
 
 import roboopt as ro
 from roboopt.cli import _reinforce_report
-from roboopt.cli._console import print_judged, progress
+from roboopt.cli._console import print_judged
 from roboopt.cli._demonstrators import saved
 from roboopt.cli._environment import keywords_of, label, make
+from roboopt.cli._evaluated import evaluated
 from roboopt.cli._film import performance
 from roboopt.cli._reinforce import CHECKPOINT
 from roboopt.cli._reinforce_tables import LEARNED, START, Outcome
@@ -69,7 +70,7 @@ def reinforce(arguments: Any) -> int:
     if not learned.fresh:
         actors = {START: learned.began, **actors}
     try:
-        judged = _judge(arguments, env, actors)
+        judged = evaluated(arguments, env, actors, arguments.seed + JUDGED)
         ro.save_episodes(folder / "episodes.npz", judged[LEARNED].trajectories)
         outcome = Outcome(learned, judged, _norms(learned))
         settings["outcome"] = plain(outcome.numbers())
@@ -161,23 +162,6 @@ def _learn(
     if not len(learned.result.history["loss"]):
         raise KeyboardInterrupt  # before the first step: there is nothing to keep
     return learned
-
-
-def _judge(
-    arguments: Any, env: Any, actors: dict[str, Any]
-) -> dict[str, ro.Evaluation]:
-    judged = {}
-    with progress(len(actors) * arguments.episodes) as advance:
-        for name, actor in actors.items():
-            judged[name] = ro.evaluate(
-                env,
-                actor,
-                episodes=arguments.episodes,
-                seed=arguments.seed + JUDGED,
-                max_steps=arguments.max_steps,
-                progress=lambda _: advance(),
-            )
-    return judged
 
 
 def _norms(learned: ro.Reinforcement) -> ro.HorizonNorms | None:

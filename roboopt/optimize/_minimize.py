@@ -90,7 +90,8 @@ def minimize(
             two, each of which notes how good it is in the history; `Smoothed` and
             `Mixed` also where the objective runs a simulator outside JAX, such as a
             `Simulation`. Where it is None, the objective is differentiated.
-        batch_size: samples a step, shuffled every epoch; all of them where it is None.
+        batch_size: samples a step, shuffled every epoch; where it is None, what a
+            `BlockSource` advises, or all of them.
         train: names the parts to tune, `lambda m: (m.stiffness, m.damping)`; all of
             them where it is None.
         bounds: kept to at every step.
@@ -161,8 +162,7 @@ def minimize(
     )
     state = begin(problem, trained, rest, jax.random.key(seed))
     _check_search(state, gradient)
-    journal = _Journal(problem, steps, began, seconds, callback, blocks)
-    journal.train, journal.on_host = train, on_host
+    journal = _Journal(problem, steps, began, seconds, callback, blocks, train)
     if checkpoint is not None:
         state = journal.resume(state, checkpoint, seed)
     with show(steps, progress) as report:
@@ -181,10 +181,11 @@ class _Journal:
         seconds: float,
         callback: Callable[[Status], Any] | None,
         blocks: Blocks | None,
+        train: Callable[[Any], Any] | None,
     ):
-        self.blocks, self.failure = blocks, ""
-        self.on_host = False
-        self.train: Callable[[Any], Any] | None = None
+        self.blocks, self.train, self.failure = blocks, train, ""
+        gradient = problem.gradient
+        self.on_host = gradient is not None and gradient.on_host(problem.objective)
         self.problem, self.steps, self.began = problem, steps, began
         self.seconds, self.callback = seconds, callback
         self.rows: list[dict[str, np.ndarray]] = []
@@ -206,7 +207,11 @@ class _Journal:
             self.taken = len(history["loss"])
             if blocks is not None and self.taken <= self.steps:
                 blocks.resume(known, self.taken)
-                state = self._next_block(state)
+                try:
+                    state = self._next_block(state)
+                except SourceFailed as error:
+                    # As at the first block: nothing is lost, the file is there.
+                    raise error.__cause__ or error from None
         return state
 
     def run(self, state: State, report: Any) -> tuple[State, str]:
