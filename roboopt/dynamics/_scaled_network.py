@@ -28,6 +28,8 @@ def with_turns(
     x: Float[Array, " axis"], angles: tuple[int, ...]
 ) -> Float[Array, " feature"]:
     """Return x with its `angles` replaced by their sines and cosines, which go last."""
+    if not angles:
+        return x
     axes = np.array(angles, int)
     straight = np.setdiff1d(np.arange(x.shape[0]), axes)
     return jnp.concatenate([x[straight], jnp.sin(x[axes]), jnp.cos(x[axes])])

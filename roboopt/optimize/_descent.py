@@ -259,16 +259,6 @@ def _moved(
     bad = ~jnp.isfinite(loss) | jnp.array(jax.tree.leaves(bad_leaves)).any()
     failed = start.failed | bad
 
-    updates, optimizer = problem.optimizer.update(
-        gradient,
-        start.optimizer,
-        start.free,
-        value=loss,
-        grad=gradient,
-        value_fn=lambda free: problem.evaluate(free, start.rest, batch)[0],
-    )
-    moved = jax.tree.map(lambda x, u: (x + u).astype(x.dtype), start.free, updates)
-
     # A single noisy loss says little: minibatches are judged by a running mean.
     smooth = SMOOTHING * start.smooth_loss + (1 - SMOOTHING) * loss
     debiased = smooth / (1 - SMOOTHING ** (step + 1.0))
@@ -281,20 +271,36 @@ def _moved(
     gained = start.best_loss - judged > problem.tolerance * jnp.abs(known)
     stale = jnp.where(~failed & gained, 0, start.stale + 1)
 
-    def choose(condition, new, old):
-        return jax.tree.map(lambda a, b: jnp.where(condition, a, b), new, old)
+    def move():
+        updates, optimizer = problem.optimizer.update(
+            gradient,
+            start.optimizer,
+            start.free,
+            value=loss,
+            grad=gradient,
+            value_fn=lambda free: problem.evaluate(free, start.rest, batch)[0],
+        )
+        moved = jax.tree.map(lambda x, u: (x + u).astype(x.dtype), start.free, updates)
+        return moved, optimizer, smooth, memory
 
+    def stay():
+        return start.free, start.optimizer, start.smooth_loss, start.memory
+
+    # Not leaf by leaf: as many choices took longer to compile than the gradient.
+    free, optimizer, smooth, memory = jax.lax.cond(failed, stay, move)
     return Start(
-        free=choose(failed, start.free, moved),
+        free=free,
         rest=start.rest,
-        optimizer=choose(failed, start.optimizer, optimizer),
-        best=choose(better, start.free, start.best),
+        optimizer=optimizer,
+        best=jax.lax.cond(better, lambda: start.free, lambda: start.best),
         best_loss=jnp.where(better, judged, start.best_loss),
-        smooth_loss=choose(failed, start.smooth_loss, smooth),
+        smooth_loss=smooth,
         stale=stale,
         failed=failed,
-        bad_leaves=choose(start.failed, start.bad_leaves, bad_leaves),
-        memory=choose(failed, start.memory, memory),
+        bad_leaves=jax.lax.cond(
+            start.failed, lambda: start.bad_leaves, lambda: bad_leaves
+        ),
+        memory=memory,
     )
 
 

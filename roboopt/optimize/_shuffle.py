@@ -50,17 +50,23 @@ def shuffled(
     columns = -(-count // rows)
 
     def once(position):
-        row, column = position // columns, position % columns
-        for row_key, column_key in keys:
-            row = (row + _hash(column ^ row_key) % rows) % rows
-            column = (column + _hash(row ^ column_key) % columns) % columns
-        return row * columns + column
+        def mixed(place, key):
+            row, column = place
+            row = (row + _hash(column ^ key[0]) % rows) % rows
+            column = (column + _hash(row ^ key[1]) % columns) % columns
+            return (row, column), None
 
-    def again(position):
-        return jnp.where(position < count, position, once(position))
+        # Not unrolled, and at one place: it is to compile fast.
+        place, _ = jax.lax.scan(mixed, (position // columns, position % columns), keys)
+        return place[0] * columns + place[1]
 
-    first = once(positions.astype(jnp.uint32))
-    last = jax.lax.while_loop(lambda p: (p >= count).any(), again, first)
+    def again(carry):
+        position, outside = carry
+        position = jnp.where(outside, once(position), position)
+        return position, position >= count
+
+    first = positions.astype(jnp.uint32), jnp.ones(positions.shape, bool)
+    last, _ = jax.lax.while_loop(lambda carry: carry[1].any(), again, first)
     return last.astype(positions.dtype)
 
 
