@@ -2,7 +2,8 @@
 
 100 000 steps in 8 environments, in single precision:
 
-- roboopt: `minimize` on `NegativeReward` and `Experiences`, all settings the defaults;
+- roboopt: `minimize` on `NegativeReward` and `Experiences`, all settings the defaults,
+  in a process that computes where it is asked, as the command does;
 - stable-baselines3: its PPO with its zoo's settings for this task, in one thread of
   torch or two, whichever is faster.
 
@@ -36,8 +37,9 @@ def ours(seed: int, steps: int) -> dict[str, Any]:
     import jax
 
     import roboopt as ro
-    from roboopt.reinforcement import on_policy_optimizer
 
+    # As `roboopt reinforce` does: a small network is sooner computed than handed over.
+    jax.config.update("jax_cpu_enable_async_dispatch", False)
     reached: list[tuple[float, int]] = []
 
     class Watched(ro.Experiences):
@@ -58,8 +60,6 @@ def ours(seed: int, steps: int) -> dict[str, Any]:
         agent,
         data,
         steps=count,
-        batch_size=data.batch_size,
-        optimizer=on_policy_optimizer(count),
         seed=seed,
     )
 

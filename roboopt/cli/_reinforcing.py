@@ -46,6 +46,8 @@ def reinforce(arguments: Any) -> int:
         UsageError: if folder, environment or policy cannot be worked with.
     """
     jax.config.update("jax_enable_x64", True)
+    # An action is asked for at every step, and is sooner computed than handed over.
+    jax.config.update("jax_cpu_enable_async_dispatch", False)
     if "" not in sys.path:
         sys.path.insert(0, "")  # as `python -m` finds a user's own module
     folder = _folder(arguments)
