@@ -31,7 +31,7 @@ jax.config.update("jax_enable_x64", True)
 JUDGED = 32
 WRONG = 0.5
 STEPS = 40
-PAIRS, SMOOTHED_STEPS = 7, 30
+SMOOTHED_STEPS = 12
 
 
 def cost_in_pybullet(recipe: Recipe, simulation: ro.Simulation, model, starts) -> float:
@@ -58,10 +58,11 @@ def smoothed() -> None:
         objective,
         recipe.controller,
         recipe.starts,
-        gradient=ro.Smoothed(pairs=PAIRS, scale=0.02),
+        gradient=ro.Smoothed(),
         steps=SMOOTHED_STEPS,
     )
     seconds = time.perf_counter() - began
+    steps = simulation.steps_made
     costs = {
         name: cost_in_pybullet(recipe, simulation, model, judged)
         for name, model in (
@@ -74,8 +75,6 @@ def smoothed() -> None:
     for name, cost in costs.items():
         print(f"    {name:10} {cost:.5f}")
     ratio = costs["smoothed"] / costs["exact"]
-    episodes = (found.steps + 1) * (2 * PAIRS + 1) * len(recipe.starts)
-    steps = episodes * recipe.env.horizon
     print(f"    on the starts tuned on: {exact.loss:.5f} and {found.loss:.5f}")
     print(
         f"    ratio {ratio:.4f}; exact {exact.seconds:.0f} s, smoothed {seconds:.0f} s"

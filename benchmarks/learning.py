@@ -38,6 +38,16 @@ TASKS: dict[str, tuple[str, dict[str, Any], int]] = {
         {"options": {"robot": "panda"}, "gradient": "likelihood"},
         100,
     ),
+    "panda-smoothed": (
+        "roboopt/ArmReach-v0",
+        {
+            "options": {"robot": "panda"},
+            "gradient": "smoothed",
+            "processes": 2,
+            "timesteps": 2_500_000,
+        },
+        100,
+    ),
 }
 SHORT = ("cart-pole", "pendulum", "swing-up", "two-link", "panda")
 

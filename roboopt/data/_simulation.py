@@ -32,6 +32,7 @@ class Simulation:
         horizon: steps.
         pool: the environments.
         time_step: what a step takes [s]; 1 where the environment does not say.
+        steps_made: steps that environments have taken by now, in all.
         on_host: True: it is not to be traced by JAX.
     """
 
@@ -64,6 +65,7 @@ class Simulation:
         self.horizon = horizon
         self.pool = Pool(make, envs, processes=processes, timeout=timeout)
         self.time_step = self.pool.time_step
+        self.steps_made = 0
 
     def __call__(
         self,
@@ -203,6 +205,7 @@ class Simulation:
                 return tapes
             actions = deciders(observations, elapsed * self.time_step, running)
             step = pool.step(actions, running)
+            self.steps_made += int(running.sum())
             observations = step[0]
             tapes.note(running, episode, elapsed, *step)
             elapsed += running

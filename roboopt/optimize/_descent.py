@@ -7,12 +7,12 @@ flags of what it was are kept, and that start is over.
 
 import dataclasses
 import functools
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from roboopt.objectives import Objective, total
@@ -20,6 +20,7 @@ from roboopt.optimize._bounds import Interval
 from roboopt.optimize._gradient import Gradient
 from roboopt.optimize._source import Everything, OnPolicy
 
+T = TypeVar("T")
 CHUNK = 1024
 SMOOTHING = 0.98
 
@@ -91,6 +92,12 @@ class Problem(eqx.Module):
         """Return the loss and the values of its terms."""
         return self.measure(self.model(free, rest), batch)
 
+    def value(self, free: Any, rest: Any, batch: Any) -> Array:
+        """Return the loss, as the way to its gradient has it."""
+        if self.gradient is None:
+            return self.evaluate(free, rest, batch)[0]
+        return self.gradient.value(self, free, rest, batch)
+
     def measure(self, model: Any, batch: Any) -> tuple[Array, dict]:
         """Return them of a model."""
         if isinstance(self.objective, Objective):
@@ -148,7 +155,7 @@ def begin(problem: Problem, trained: Any, rest: Any, key: PRNGKeyArray) -> State
         key=key,
         step=jnp.zeros((), int),
     )
-    return _strong(state)
+    return strong(state)
 
 
 @eqx.filter_jit
@@ -169,7 +176,7 @@ def renew(problem: Problem, state: State, rest: Any) -> State:
         start = dataclasses.replace(start, optimizer=optimizer)
     key, first = jax.random.split(state.key)
     drawn = problem.source.begin(first)
-    return _strong(State(start=start, source=drawn, key=key, step=state.step))
+    return strong(State(start=start, source=drawn, key=key, step=state.step))
 
 
 def forget(problem: Problem, state: State, steps: int) -> tuple[Problem, State]:
@@ -187,19 +194,25 @@ def forget(problem: Problem, state: State, steps: int) -> tuple[Problem, State]:
     return dataclasses.replace(problem, unripe=unripe), state
 
 
-def _strong(state: State) -> State:
-    # A weakly typed leaf would come back strongly typed, and `advance` compile twice.
-    return jax.tree.map(lambda x: jax.lax.convert_element_type(x, x.dtype), state)
+def strong(tree: T) -> T:
+    """Return the tree with types of its own.
+
+    A weakly typed leaf would come back strongly typed, and `advance` compile twice.
+    """
+    return jax.tree.map(lambda x: jax.lax.convert_element_type(x, x.dtype), tree)
 
 
-def _batch(problem: Problem, start: Start, batch: Any, key: PRNGKeyArray | None) -> Any:
+def batch_of(
+    problem: Problem, start: Start, batch: Any, key: PRNGKeyArray | None
+) -> Any:
+    """Return the batch of a step, made from the model where data come from that."""
     if isinstance(problem.source, OnPolicy):
         assert key is not None
         return problem.source.function(problem.model(start.free, start.rest), key)
     return batch
 
 
-def _gradient(
+def gradient_of(
     problem: Problem, start: Start, batch: Any, key: PRNGKeyArray | None
 ) -> tuple[Array, dict, Any, Any]:
     """Return the loss, what is noted, the gradient, and the memory of the way to it.
@@ -239,13 +252,13 @@ def _advance(
     own = key
     if key is not None and problem.gradient is not None:
         key, own = jax.random.split(key)
-    batch = _batch(problem, start, batch, key)
-    loss, notes, gradient, memory = _gradient(problem, start, batch, own)
-    after = _moved(problem, step, start, batch, loss, gradient, memory)
+    batch = batch_of(problem, start, batch, key)
+    loss, notes, gradient, memory = gradient_of(problem, start, batch, own)
+    after = moved(problem, step, start, batch, loss, gradient, memory)
     return after, {"loss": loss, **notes}
 
 
-def _moved(
+def moved(
     problem: Problem,
     step: Array,
     start: Start,
@@ -253,8 +266,22 @@ def _moved(
     loss: Array,
     gradient: Any,
     memory: Any,
+    value: Callable[[Any], Array] | None = None,
 ) -> Start:
-    """Return the start after a step along the gradient, its loss judged."""
+    """Return the start after a step along the gradient, its loss judged.
+
+    Args:
+        problem: that is solved.
+        step: how many were taken before.
+        start: before it.
+        batch: that the step is taken on.
+        loss: there.
+        gradient: there.
+        memory: of the way to it.
+        value: `value(free)`, the loss anywhere; by default as the problem has it.
+    """
+    if value is None:
+        value = lambda free: problem.value(free, start.rest, batch)  # noqa: E731
     bad_leaves = jax.tree.map(lambda g: ~jnp.isfinite(g).all(), gradient)
     bad = ~jnp.isfinite(loss) | jnp.array(jax.tree.leaves(bad_leaves)).any()
     failed = start.failed | bad
@@ -278,10 +305,10 @@ def _moved(
             start.free,
             value=loss,
             grad=gradient,
-            value_fn=lambda free: problem.evaluate(free, start.rest, batch)[0],
+            value_fn=value,
         )
-        moved = jax.tree.map(lambda x, u: (x + u).astype(x.dtype), start.free, updates)
-        return moved, optimizer, smooth, memory
+        free = jax.tree.map(lambda x, u: (x + u).astype(x.dtype), start.free, updates)
+        return free, optimizer, smooth, memory
 
     def stay():
         return start.free, start.optimizer, start.smooth_loss, start.memory
@@ -341,7 +368,7 @@ def advance(
         """Return what a step notes."""
         if problem.gradient is not None:
             return _advance(problem, state.step, start, batch, key)[1]
-        batch = _batch(problem, start, batch, key)
+        batch = batch_of(problem, start, batch, key)
         loss, terms = problem.evaluate(start.free, start.rest, batch)
         return {"loss": loss, **terms}
 
@@ -361,37 +388,3 @@ def advance(
         return state, rows, taken + 1
 
     return jax.lax.while_loop(proceed, body, (state, rows, jnp.zeros((), int)))
-
-
-def advance_on_host(
-    problem: Problem, state: State, count: int
-) -> tuple[State, dict, int]:
-    """Do the same where the gradient calls a simulator that JAX cannot trace."""
-    rows = []
-    for _ in range(count):
-        start = state.start
-        if bool(start.failed) or bool(start.stale >= problem.patience):
-            break
-        batch, source, key, own = _draw_on_host(problem, state)
-        loss, notes, gradient, memory = _gradient(problem, start, batch, own)
-        start = _moved_compiled(
-            problem, state.step, start, batch, loss, gradient, memory
-        )
-        state = State(start, source, key, state.step + 1)
-        rows.append({"loss": loss, **notes})
-    names = rows[0] if rows else {}
-    table = {name: np.stack([np.asarray(row[name]) for row in rows]) for name in names}
-    return state, table, len(rows)
-
-
-_moved_compiled = eqx.filter_jit(_moved)
-
-
-@eqx.filter_jit
-def _draw_on_host(problem: Problem, state: State) -> tuple[Any, Any, Array, Array]:
-    """Return the batch, the source's state, the key to come and the step's own."""
-    key, first, own = jax.random.split(state.key, 3)
-    if isinstance(problem.source, OnPolicy):
-        return _batch(problem, state.start, None, first), None, key, own
-    batch, source = problem.source.draw(state.source)
-    return batch, source, key, own

@@ -56,8 +56,16 @@ class Gradient(eqx.Module):
     ) -> tuple[Estimate, Any]:
         """Return the gradient at `free`, and what is remembered after."""
 
+    def value(self, problem: Any, free: Any, rest: Any, batch: Any) -> Array:
+        """Return the loss at `free`, which a search along a line asks for."""
+        return problem.evaluate(free, rest, batch)[0]
+
     def on_host(self, objective: Any) -> bool:
         """Return whether it calls a simulator that JAX cannot trace."""
+        return False
+
+    def repeats(self, free: Any) -> bool:
+        """Return whether it is the same again at `free` on the same batch."""
         return False
 
 
@@ -91,6 +99,15 @@ class Exact(Gradient):
             )
         return False
 
+    def _of(self, problem: Any) -> Any:
+        if self.objective is None:
+            return problem
+        return dataclasses.replace(problem, objective=self.objective)
+
+    def value(self, problem: Any, free: Any, rest: Any, batch: Any) -> Array:
+        """Return the loss at `free`."""
+        return super().value(self._of(problem), free, rest, batch)
+
     def estimate(
         self,
         problem: Any,
@@ -101,8 +118,7 @@ class Exact(Gradient):
         memory: None,
     ) -> tuple[Estimate, None]:
         """Return the gradient at `free`."""
-        if self.objective is not None:
-            problem = dataclasses.replace(problem, objective=self.objective)
+        problem = self._of(problem)
 
         def one(batch):
             evaluate = lambda free: problem.evaluate(free, rest, batch)  # noqa: E731

@@ -25,13 +25,13 @@ from roboopt.optimize._descent import (
     Problem,
     State,
     advance,
-    advance_on_host,
     begin,
     forget,
     renew,
     to_bounded,
 )
 from roboopt.optimize._gradient import Gradient
+from roboopt.optimize._on_host import advance_on_host
 from roboopt.optimize._optimizer import default_optimizer
 from roboopt.optimize._progress import show
 from roboopt.optimize._result import Result
@@ -138,16 +138,17 @@ def minimize(
         blocks = Blocks(data, model, steps, batch_size)
         rest = _renewed(blocks.model, train, rest)
     batches = source(data, batch_size) if blocks is None else blocks.source
-    exact = gradient is None
     on_host = gradient is not None and gradient.on_host(objective)
     if on_host and many:
         raise ValueError("`many` must be False on a simulator outside JAX, got True.")
-    deterministic = isinstance(batches, Everything) and blocks is None and exact
+    alone = jax.tree.map(lambda x: x[0], trained) if many else trained
+    repeats = gradient is None or gradient.repeats(alone)
+    deterministic = isinstance(batches, Everything) and blocks is None and repeats
     if tolerance is None:
         # Other optimizers may pause, or rise, before they go on to fall.
         tolerance = TOLERANCE if deterministic and optimizer is None else 0.0
     if optimizer is None:
-        optimizer = default_optimizer(steps, deterministic)
+        optimizer = default_optimizer(steps, deterministic, gradient is not None)
     problem = Problem(
         objective=objective,
         static=static,
@@ -284,7 +285,8 @@ class _Journal:
 
     def _note(self, state: State, rows: dict, taken: int) -> None:
         noted = {name: np.asarray(values)[:taken] for name, values in rows.items()}
-        self.rows.append(noted)
+        if taken:
+            self.rows.append(noted)
         first = self.taken == 0
         self.taken += taken
         if first and np.all(state.start.failed):

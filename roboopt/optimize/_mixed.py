@@ -46,9 +46,9 @@ class Averages(eqx.Module):
 class Mixed(Gradient):
     """Combines a gradient that may mislead with one that does not, but is noisy.
 
-    `Mixed(Exact(objective_in_the_twin), Smoothed())`: the simulator of the objective
-    gives the value, the twin the gradient as far as it can be believed. The loss and
-    the terms are the second's.
+    `Mixed(Exact(objective_in_the_twin), Smoothed(pairs=2))`: the simulator of the
+    objective gives the value, the twin the gradient as far as it can be believed. The
+    loss and the terms are the second's.
     """
 
     first: Gradient
@@ -67,6 +67,10 @@ class Mixed(Gradient):
     def on_host(self, objective: Any) -> bool:
         """Return whether either is."""
         return self.first.on_host(objective) | self.second.on_host(objective)
+
+    def value(self, problem: Any, free: Any, rest: Any, batch: Any) -> Array:
+        """Return the loss at `free`, which is the second's."""
+        return self.second.value(problem, free, rest, batch)
 
     def begin(self, free: Any) -> Any:
         """Return the memory of both, and no means yet."""

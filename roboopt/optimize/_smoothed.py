@@ -9,7 +9,8 @@ are orthogonal, of length √d (Choromanski et al., 2018, Structured evolution w
 compact architectures): with as many, the estimate is that of central differences.
 
 Of fewer, it sees the share P/d of the gradient, which it makes up for by scale: its
-squared error is (1 − P/d) |ĝ|², unbiased where f is linear over σ.
+squared error is (1 − P/d) |ĝ|², unbiased where f is linear over σ. Of as many, the same
+directions serve every step, and the gradient is as good as exact.
 """
 
 import dataclasses
@@ -25,7 +26,9 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from roboopt.data import Trajectory
-from roboopt.optimize._gradient import Estimate, Gradient, simulations, sizes
+from roboopt.optimize._gradient import MOST, Estimate, Gradient, simulations, sizes
+
+FEW, PAIRS = 32, 8
 
 
 class Smoothed(Gradient):
@@ -35,8 +38,9 @@ class Smoothed(Gradient):
     models' together; otherwise it is traced, as ever.
     """
 
-    pairs: int = eqx.field(static=True, default=8)
-    """Of opposite perturbations, a step."""
+    pairs: int | None = eqx.field(static=True, default=None)
+    """Of opposite perturbations, a step; if None, one for each parameter of up to 32,
+    and 8 of more."""
     scale: float = 0.05
     """σ, of each leaf relative to its size."""
     ranked: bool = eqx.field(static=True, default=False)
@@ -48,7 +52,7 @@ class Smoothed(Gradient):
     called as it stands, model by model."""
 
     def __check_init__(self):
-        if self.pairs < 1:
+        if self.pairs is not None and self.pairs < 1:
             raise ValueError(f"`pairs` must be at least 1, got {self.pairs}.")
         if not 0 < self.scale < math.inf:
             raise ValueError(f"`scale` must be positive and finite, got {self.scale}.")
@@ -56,6 +60,24 @@ class Smoothed(Gradient):
     def on_host(self, objective: Any) -> bool:
         """Return whether the objective cannot be traced."""
         return not self.traced or bool(simulations(objective))
+
+    def pairs_of(self, free: Any) -> int:
+        """Return how many pairs there are of parameters such as `free`."""
+        if self.pairs is not None:
+            return self.pairs
+        size = _size(free)
+        return size if size <= FEW else PAIRS
+
+    def repeats(self, free: Any) -> bool:
+        """Return whether there is a pair for each parameter, or several."""
+        return not self.ranked and self.pairs_of(free) % _size(free) == 0
+
+    def value(self, problem: Any, free: Any, rest: Any, batch: Any) -> Array:
+        """Return the loss at `free`."""
+        if not self.on_host(problem.objective):
+            return super().value(problem, free, rest, batch)
+        alone = jax.tree.map(lambda x: x[None], free)
+        return _values_on_host(problem, alone, rest, batch)[0][0]
 
     def estimate(
         self,
@@ -76,13 +98,21 @@ class Smoothed(Gradient):
         return _combine(self, free, directions, losses, terms), None
 
 
+def _size(free: Any) -> int:
+    """Return the number of parameters."""
+    return sum(x.size for x in jax.tree.leaves(free))
+
+
 def _perturb(
     smoothed: Smoothed, free: Any, key: PRNGKeyArray
 ) -> tuple[Any, Float[Array, "pair parameter"]]:
     """Return `free`, and `free` moved there and back; and the directions."""
     flat, unravel = ravel_pytree(free)
     units, _ = ravel_pytree(jax.tree.map(jnp.full_like, free, sizes(free)))
-    directions = orthogonal(key, smoothed.pairs, flat.size).astype(flat.dtype)
+    if smoothed.repeats(free):
+        key = jax.random.key(0)
+    pairs = smoothed.pairs_of(free)
+    directions = orthogonal(key, pairs, flat.size).astype(flat.dtype)
     there = smoothed.scale * units[None] * directions
     moved = jnp.concatenate([flat[None], flat[None] + there, flat[None] - there])
     return jax.vmap(unravel)(moved), directions
@@ -108,7 +138,9 @@ def _combine(
     seen = min(pairs / size, 1.0)
     notes = {
         "gradient_norm": jnp.sqrt(squared * seen),
-        "gradient_snr": jnp.asarray(pairs / max(size - pairs, 1), squared.dtype),
+        "gradient_snr": jnp.asarray(
+            pairs / (size - pairs) if pairs < size else MOST, squared.dtype
+        ),
     }
     return Estimate(
         losses[0],

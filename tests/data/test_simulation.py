@@ -83,11 +83,13 @@ def test_what_ends_early_stays_where_it_ended(drift):
     # The wind w depends on the start alone. A push of 0.4 leads from 0 to 1.6 + 4 w in
     # 4 steps and not beyond 2, from 1.5 in 2 steps (1.9 + w does not, or does in 1) and
     # from 1.95 in 1.
+    before = drift.steps_made
     run = drift(Push(jnp.array(0.4)), STARTS)
     assert run.time_step == 0.5 and run.observations.shape == (3, 5, 2)
     wind = run.rewards[:, 0] - 1
     assert len(set(wind)) == 3 and np.all((wind >= 0) & (wind < 0.1))
     steps = np.array([4, 1 if 1.9 + wind[1] > 2 else 2, 1])
+    assert drift.steps_made - before == steps.sum()
     for k in range(3):
         n = np.minimum(np.arange(5), steps[k])
         where = STARTS[k, 0] + n * (0.4 + wind[k])

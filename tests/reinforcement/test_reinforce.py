@@ -181,6 +181,25 @@ def test_every_gradient_works_where_there_is_a_twin(gradient):
 
 
 @pytest.mark.parametrize(
+    "gradient, said, a_step",
+    [
+        # Two starts of three steps; four gains: there and back, where it is, and where
+        # the search ends.
+        ("smoothed", "4 pairs of perturbations, one for each parameter", 10 * 2 * 3),
+        ("mixed", "of one pair of perturbations", 3 * 2 * 3),
+    ],
+)
+def test_a_few_gains_are_perturbed_one_by_one_unless_a_twin_helps(
+    gradient, said, a_step
+):
+    learned = ro.reinforce(
+        "roboopt/ArmReach-v0", gradient=gradient, envs=2, max_steps=3, timesteps=1
+    )
+    assert said in learned.choice["gradient"]
+    assert learned.timesteps == a_step
+
+
+@pytest.mark.parametrize(
     "env, settings, match",
     [
         (3, {}, "`env` must be an id"),
