@@ -84,8 +84,9 @@ def minimize(
             asked for other arrays as the descent goes on.
         steps: how many to take.
         optimizer: any optax transformation; where none is given, L-BFGS if every step
-            sees the same data, else what a `BlockSource` advises, or Adam, annealed
-            over `steps`.
+            sees the same data, and has the gradient exactly, or by a pair of
+            perturbations for each parameter; else what a `BlockSource` advises, or
+            Adam, annealed over `steps`.
         gradient: how it is had: `Exact`, `Smoothed` from values alone, or `Mixed` of
             two, each of which notes how good it is in the history; `Smoothed` and
             `Mixed` also where the objective runs a simulator outside JAX, such as a
@@ -415,8 +416,9 @@ def _check_search(state: State, gradient: Any) -> None:
     searching = optax.tree.get(state.start.optimizer, "grad", None) is not None
     if gradient is not None and searching:
         raise ValueError(
-            "`optimizer` must not search along lines where the `gradient` is an "
-            f"estimate, got {gradient}: leave it out, or take optax.adam."
+            "`optimizer` must not search along lines by exact gradients where the "
+            f"`gradient` is an estimate, got {gradient}: leave it out, or take "
+            "optax.adam."
         )
 
 

@@ -127,6 +127,7 @@ def test_the_report_is_one_file_with_every_section(cloned):
     assert "http:" not in page and "https:" not in page
 
 
+@pytest.mark.slow
 def test_the_librarys_own_demonstrator_is_kept_asked_and_filmed(folder, tmp_path):
     done = run(
         tmp_path, "collect", BALANCE, "--option", "duration=0.5", "--episodes", "3",
@@ -164,6 +165,7 @@ def test_chunks_and_a_history_act_as_they_were_trained(folder, tmp_path):
     assert isinstance(actor.model.model, ro.Sampled)
 
 
+@pytest.mark.slow
 def test_what_does_not_fit_in_memory_is_read_block_by_block(
     tmp_path, folder, collected, capsys, monkeypatch
 ):

@@ -146,10 +146,10 @@ def test_an_interrupted_run_is_kept_and_resumed(folder):
     printed, _ = process.communicate(timeout=200)
     assert process.returncode == 0
     assert "interrupted after" in printed
-    before = json.loads(settings.read_text("utf-8"))["result"]["timesteps"]
+    before = json.loads(settings.read_text("utf-8"))["result"]["steps"]
     done = run(folder, "--resume", "runs/stopped", "--seconds", "0.1")
     assert done.returncode == 0, done.stderr
-    after = json.loads(settings.read_text("utf-8"))["result"]["timesteps"]
+    after = json.loads(settings.read_text("utf-8"))["result"]["steps"]
     assert after > before
     assert {path.name for path in settings.parent.iterdir()} == FILES
 

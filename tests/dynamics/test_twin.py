@@ -184,6 +184,7 @@ def test_linearise_by_hand(pendulum):
     np.testing.assert_allclose(b, [[0.01 / 0.6], [0.1 / 0.6]], atol=1e-14)
 
 
+@pytest.mark.slow
 def test_works_in_single_precision():
     robot = load_urdf(ROBOTS["two_link"])
     motors = PositionMotors([0.1, 0.1], [1.0, 1.0], [5.0, 5.0])

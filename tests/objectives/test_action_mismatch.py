@@ -379,6 +379,7 @@ class Motor:
         return 0.01 * effort**2
 
 
+@pytest.mark.slow
 def test_it_adds_to_the_energy_of_the_motions_from_the_same_starts():
     rollout = ro.Rollout(pendulum_twin(), 4)
     energy = ro.EnergyTaskCost(rollout, Holding(), Motor(), work_weight=0.1)

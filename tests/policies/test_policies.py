@@ -91,6 +91,7 @@ def test_the_robot_inside_a_controller_has_no_gradient(two_link):
     assert (gradient.log_stiffness != 0).all()
 
 
+@pytest.mark.slow
 def test_energy_shaping_drives_the_energy_to_that_of_standing(cart_pole):
     env, twin = cart_pole
     policy = ro.EnergyShapingSwingUp(

@@ -12,6 +12,9 @@ import pytest
 
 import roboopt as ro
 from roboopt.reinforcement import Episode, Returns
+from roboopt.reinforcement._recipe import Wishes
+from roboopt.reinforcement._recipes import recipe
+from roboopt.reinforcement._setting import Setting
 
 SMALL: Any = {"width": 8, "depth": 1}
 
@@ -192,11 +195,14 @@ def test_every_gradient_works_where_there_is_a_twin(gradient):
 def test_a_few_gains_are_perturbed_one_by_one_unless_a_twin_helps(
     gradient, said, a_step
 ):
-    learned = ro.reinforce(
-        "roboopt/ArmReach-v0", gradient=gradient, envs=2, max_steps=3, timesteps=1
-    )
-    assert said in learned.choice["gradient"]
-    assert learned.timesteps == a_step
+    setting = Setting.of("roboopt/ArmReach-v0", None, 3)
+    try:
+        made = recipe(setting, Wishes(gradient=gradient, envs=2))
+    finally:
+        setting.env.close()
+    made.close()
+    assert said in made.said["gradient"]
+    assert made.timesteps_of(0) == a_step
 
 
 @pytest.mark.parametrize(
