@@ -8,9 +8,13 @@ differs is the parameters alone. The ε_i of up to as many pairs as there are pa
 are orthogonal, of length √d (Choromanski et al., 2018, Structured evolution with
 compact architectures): with as many, the estimate is that of central differences.
 
-Of fewer, it sees the share P/d of the gradient, which it makes up for by scale: its
-squared error is (1 − P/d) |ĝ|², unbiased where f is linear over σ. Of as many, the same
-directions serve every step, and the gradient is as good as exact.
+Of fewer, it sees the share P/d of the gradient, which it makes up for by scale: it is
+right on average where f is linear over σ, and with r = P mod d its squared error is
+
+    E|ĝ − g|² = r (d − r)/P² |g|²
+
+Of as many, or a multiple, the same directions serve every step, and the gradient is as
+good as exact.
 """
 
 import dataclasses
@@ -135,18 +139,18 @@ def _combine(
     slopes = (values[:pairs] - values[pairs:]) / (2 * smoothed.scale)
     gradient = slopes @ directions / pairs
     squared = jnp.sum(gradient**2)
-    seen = min(pairs / size, 1.0)
+    # Of whole frames nothing is missing; of the directions left over, their sum is.
+    left = pairs % size
+    variance = left * (size - left) / pairs**2
     notes = {
-        "gradient_norm": jnp.sqrt(squared * seen),
-        "gradient_snr": jnp.asarray(
-            pairs / (size - pairs) if pairs < size else MOST, squared.dtype
-        ),
+        "gradient_norm": jnp.sqrt(squared / (1 + variance)),
+        "gradient_snr": jnp.asarray(1 / variance if variance else MOST, squared.dtype),
     }
     return Estimate(
         losses[0],
         {name: values[0] for name, values in terms.items()},
         unravel((gradient / units).astype(flat.dtype)),
-        (1.0 - seen) * squared,
+        variance / (1 + variance) * squared,
         notes,
     )
 

@@ -76,22 +76,22 @@ def test_as_many_pairs_as_parameters_are_central_differences(pairs, traced):
         np.testing.assert_allclose(found[name], value, rtol=1e-10)
 
 
-def test_fewer_pairs_are_right_on_average_and_know_their_error():
-    size, pairs = 6, 2
+@pytest.mark.parametrize("size, pairs, share", [(6, 2, 2.0), (3, 5, 2 / 25)])
+def test_other_pairs_are_right_on_average_and_know_their_error(size, pairs, share):
+    # `share`: of the squared error r (d − r)/P² in |g|², by hand.
     slope = jnp.arange(1.0, size + 1)
     # Of size 1, so that relative changes are changes.
     model = jnp.ones(size)
     linear = lambda m, batch: slope @ m + 0.0 * batch.sum()  # noqa: E731
-    found, _ = gradients(
+    found, result = gradients(
         linear, model, jnp.ones(2), ro.Smoothed(pairs=pairs), steps=1999
     )
     found = np.stack(found)
     mean = found.mean(0)
     errors = np.sum((found - slope[None]) ** 2, 1)
-    # Each of 2000 estimates is off by √(d/P − 1)|g| = √2 · 9.54; their mean by 0.3.
     assert np.linalg.norm(mean - slope) < 3 * np.sqrt(errors.mean() / len(found))
-    said = (1 - pairs / size) * np.sum(found**2, 1)
-    np.testing.assert_allclose(said.mean(), errors.mean(), rtol=0.05)
+    np.testing.assert_allclose(errors.mean(), share * np.sum(slope**2), rtol=0.05)
+    np.testing.assert_allclose(result.history["gradient_snr"], 1 / share, rtol=1e-6)
 
 
 def test_directions_are_orthogonal_and_of_length_root_d():
