@@ -1,6 +1,6 @@
 """Parts of a model that are given, not learned."""
 
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import equinox as eqx
 import jax
@@ -20,3 +20,15 @@ class Frozen(eqx.Module, Generic[T]):
         """Return the part; nothing is differentiated through it."""
         arrays, rest = eqx.partition(self.value, eqx.is_inexact_array)
         return eqx.combine(jax.lax.stop_gradient(arrays), rest)
+
+
+def trainable(model: Any) -> Any:
+    """Return for every leaf of `model` whether it is an array that can be tuned."""
+    frozen = lambda x: isinstance(x, Frozen)  # noqa: E731
+    return jax.tree.map(
+        lambda x: (
+            jax.tree.map(lambda _: False, x) if frozen(x) else eqx.is_inexact_array(x)
+        ),
+        model,
+        is_leaf=frozen,
+    )

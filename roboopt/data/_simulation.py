@@ -5,6 +5,7 @@ same trajectories, but no gradient. Episode k of any two models begins alike and
 the same chance, so that their difference is the models'.
 """
 
+import math
 import zlib
 from typing import Any, NamedTuple
 
@@ -96,9 +97,8 @@ class Simulation:
                 "`model` must be callable, observation -> action, or an `Actor`, got "
                 f"{model!r}."
             )
-        return self._run(
-            Deciders(model, self.pool.envs, many=False), None, starts, keys
-        )
+        deciders = Deciders(model, self.pool.envs, many=False)
+        return self._run(deciders, (), starts, keys)
 
     def many(
         self,
@@ -120,18 +120,36 @@ class Simulation:
             EnvironmentFailed: as there.
         """
         _refuse_tracing(models, starts, keys)
-        counts = {
-            leaf.shape[0] if leaf.ndim else 0
-            for leaf in jax.tree.leaves(models)
-            if is_array(leaf)
-        }
-        if len(counts) != 1 or 0 in counts:
+        count = _count(models)
+        deciders = Deciders(models, self.pool.envs, many=True)
+        return self._run(deciders, (count,), starts, keys)
+
+    def each(
+        self,
+        models: Any,
+        starts: Shaped[AnyArray, "..."],
+        keys: Shaped[Array, "starts ..."] | None = None,
+    ) -> Trajectory:
+        """Return the trajectories (models, ...) of each model from a start of its own.
+
+        Args:
+            models: as for `many`.
+            starts: as there, as many as there are models.
+            keys: as there.
+
+        Raises:
+            ValueError: as there; or if there are not as many starts as models.
+            EnvironmentFailed: as there.
+        """
+        _refuse_tracing(models, starts, keys)
+        count = _count(models)
+        if np.ndim(starts) == 0 or len(starts) != count:
             raise ValueError(
-                "`models` must hold arrays whose first axis counts the models, "
-                f"at least one, got the sizes {sorted(counts)}."
+                f"`starts` must hold one for each of {count} models, got shape "
+                f"{np.shape(starts)}."
             )
         deciders = Deciders(models, self.pool.envs, many=True)
-        return self._run(deciders, counts.pop(), starts, keys)
+        return self._run(deciders, (), starts, keys, each=True)
 
     def close(self) -> None:
         """Close the environments, and end their processes. Closing twice is fine."""
@@ -146,8 +164,15 @@ class Simulation:
         self.close()
 
     def _run(
-        self, deciders: Deciders, models: int | None, starts: Any, keys: Any
+        self,
+        deciders: Deciders,
+        models: tuple[int, ...],
+        starts: Any,
+        keys: Any,
+        *,
+        each: bool = False,
     ) -> Trajectory:
+        """Run every start with each of so many `models`, or `each` with its own."""
         begins = _begins(starts, self.pool)
         count = len(begins)
         if keys is not None and len(keys) != count:
@@ -155,8 +180,10 @@ class Simulation:
                 f"`keys` must hold one for each of {count} starts, got shape "
                 f"{keys.shape}."
             )
-        tapes = self._recorded(deciders, begins, keys, (models or 1) * count)
-        batch = (count,) if models is None else (models, count)
+        batch = *models, count
+        start = np.tile(np.arange(count), math.prod(models))
+        owner = start if each else np.arange(len(start)) // count
+        tapes = self._recorded(deciders, begins, keys, start, owner)
 
         def shaped(array: np.ndarray | None) -> Any:
             return None if array is None else array.reshape(*batch, *array.shape[1:])
@@ -176,10 +203,23 @@ class Simulation:
         )
 
     def _recorded(
-        self, deciders: Deciders, begins: list["_Begin"], keys: Any, episodes: int
+        self,
+        deciders: Deciders,
+        begins: list["_Begin"],
+        keys: Any,
+        start: np.ndarray,
+        owner: np.ndarray,
     ) -> "_Tapes":
-        """Run `episodes`, model by model, as many at a time as there are slots."""
-        pool, horizon = self.pool, self.horizon
+        """Run the episodes, as many at a time as there are slots.
+
+        Args:
+            deciders: what acts.
+            begins: how episodes begin.
+            keys: what is drawn from, for each of `begins`.
+            start: which of `begins` each episode has.
+            owner: which model acts in it.
+        """
+        pool, horizon, episodes = self.pool, self.horizon, len(start)
         tapes = _Tapes(episodes, horizon, pool.observation_size)
         episode = np.zeros(pool.envs, int)
         elapsed = np.zeros(pool.envs, int)
@@ -194,13 +234,11 @@ class Simulation:
                 episode[free] = np.arange(waiting, waiting + len(free))
                 waiting += len(free)
                 elapsed[free], running[free] = 0, True
-                observations = self._begun(
-                    free, [begins[k % len(begins)] for k in episode[free]]
-                )
+                own = start[episode]
+                observations = self._begun(free, [begins[k] for k in own[free]])
                 tapes.observations[episode[free], 0] = observations[free]
-                start = episode % len(begins)
-                slot_keys = None if keys is None else keys[start]
-                deciders.begin(fresh, observations, episode // len(begins), slot_keys)
+                slot_keys = None if keys is None else keys[own]
+                deciders.begin(fresh, observations, owner[episode], slot_keys)
             if not running.any():
                 return tapes
             actions = deciders(observations, elapsed * self.time_step, running)
@@ -225,6 +263,21 @@ class Simulation:
                         self.pool.name, observations[slot], begin.options["start"]
                     )
         return observations
+
+
+def _count(models: Any) -> int:
+    """Return how many models there are."""
+    counts = {
+        leaf.shape[0] if leaf.ndim else 0
+        for leaf in jax.tree.leaves(models)
+        if is_array(leaf)
+    }
+    if len(counts) != 1 or 0 in counts:
+        raise ValueError(
+            "`models` must hold arrays whose first axis counts the models, "
+            f"at least one, got the sizes {sorted(counts)}."
+        )
+    return counts.pop()
 
 
 class _Begin(NamedTuple):

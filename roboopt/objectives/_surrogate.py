@@ -28,7 +28,7 @@ def surrogate(objective: Any, agent: Any, batch: Experience) -> dict[str, Term]:
 
     Args:
         objective: with `clip`, `value_weight` and `entropy_weight`.
-        agent: with `log_prob`, `entropy` and `value`.
+        agent: with `log_prob` and `entropy`, and `value` if it has a value function.
         batch: of which what weighs nothing does not count.
     """
     batch = jax.tree.map(jnp.asarray, batch)
@@ -47,24 +47,25 @@ def surrogate(objective: Any, agent: Any, batch: Experience) -> dict[str, Term]:
         clipped = jnp.clip(ratio, 1 - limit, 1 + limit)
         gain = jnp.minimum(gain, clipped * batch.advantages)
 
-    values = jax.vmap(agent.value)(observations)
-    error = values - batch.returns
     entropy = mean(jax.vmap(agent.entropy)(observations))
-
-    def variance(x):
-        return mean((x - mean(x)) ** 2)
-
-    least = jnp.finfo(error.dtype).tiny
-    unexplained = variance(error) / jnp.maximum(variance(batch.returns), least)
     noted = {
         "approximate_kl": (mean((ratio - 1) - log_ratio), "nat"),
         "clip_fraction": (mean(jnp.abs(ratio - 1) > limit), "1"),
-        # Of returns that do not vary there is nothing to explain.
-        "explained_variance": (1 - jnp.minimum(unexplained, 1e6), "1"),
     }
+    terms = {"surrogate": Term(-mean(gain), 1.0, "1")}
+    if hasattr(agent, "value"):
+        error = jax.vmap(agent.value)(observations) - batch.returns
+        terms["value_error"] = Term(mean(0.5 * error**2), objective.value_weight, "1")
+
+        def variance(x):
+            return mean((x - mean(x)) ** 2)
+
+        least = jnp.finfo(error.dtype).tiny
+        unexplained = variance(error) / jnp.maximum(variance(batch.returns), least)
+        # Of returns that do not vary there is nothing to explain.
+        noted["explained_variance"] = (1 - jnp.minimum(unexplained, 1e6), "1")
     return {
-        "surrogate": Term(-mean(gain), 1.0, "1"),
-        "value_error": Term(mean(0.5 * error**2), objective.value_weight, "1"),
+        **terms,
         "entropy": Term(
             _weighed(entropy, objective.entropy_weight),
             -objective.entropy_weight,

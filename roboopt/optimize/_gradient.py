@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from roboopt.optimize._optimizer import SMALLEST_SCALE
+from roboopt._relative import sizes
 
 TINY = 1e-30  # Keeps what is 0 over 0 finite.
 MOST = 1e6
@@ -158,13 +158,6 @@ def simulations(objective: Any) -> list[Any]:
     """Return the simulators outside JAX that an objective holds."""
     outside = lambda x: getattr(x, "on_host", False) is True  # noqa: E731
     return [x for x in jax.tree.leaves(objective, is_leaf=outside) if outside(x)]
-
-
-def sizes(free: Any) -> Any:
-    """Return the size of each leaf, which a relative change is of."""
-    return jax.tree.map(
-        lambda x: jnp.maximum(jnp.sqrt(jnp.mean(x**2)), SMALLEST_SCALE), free
-    )
 
 
 def relative(gradient: Any, free: Any) -> Any:

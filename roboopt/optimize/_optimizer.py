@@ -7,8 +7,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from roboopt._relative import SMALLEST_SCALE
+
 LEARNING_RATE = 0.03
-SMALLEST_SCALE = 0.1
 LINE_SEARCH_STEPS = 12
 
 

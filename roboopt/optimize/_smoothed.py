@@ -29,8 +29,9 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from roboopt._relative import sizes
 from roboopt.data import Trajectory
-from roboopt.optimize._gradient import MOST, Estimate, Gradient, simulations, sizes
+from roboopt.optimize._gradient import MOST, Estimate, Gradient, simulations
 
 FEW, PAIRS = 32, 8
 

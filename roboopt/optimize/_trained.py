@@ -6,27 +6,20 @@ from typing import Any
 import equinox as eqx
 import jax
 
-from roboopt._frozen import Frozen
+from roboopt._frozen import trainable
 from roboopt.optimize._bounds import Bound
 
 
 def partition(model: Any, train: Any) -> tuple[Any, Any, Any]:
     """Split into the leaves to train, the other arrays, and the rest."""
-    frozen = lambda x: isinstance(x, Frozen)  # noqa: E731
-    trainable = jax.tree.map(
-        lambda x: (
-            jax.tree.map(lambda _: False, x) if frozen(x) else eqx.is_inexact_array(x)
-        ),
-        model,
-        is_leaf=frozen,
-    )
+    wanted = trainable(model)
     if train is not None:
         chosen = jax.tree.map(lambda _: False, model)
         chosen = eqx.tree_at(
             train, chosen, replace_fn=lambda node: jax.tree.map(lambda _: True, node)
         )
-        trainable = jax.tree.map(lambda a, b: a and b, trainable, chosen)
-    trained, other = eqx.partition(model, trainable)
+        wanted = jax.tree.map(lambda a, b: a and b, wanted, chosen)
+    trained, other = eqx.partition(model, wanted)
     rest, static = eqx.partition(other, eqx.is_array)
     if not jax.tree.leaves(trained):
         raise ValueError(

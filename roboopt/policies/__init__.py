@@ -5,6 +5,7 @@ from roboopt.policies._actor_critic import ActorCritic
 from roboopt.policies._categorical import CategoricalPolicy
 from roboopt.policies._compensated import Compensated
 from roboopt.policies._exploring import Exploring
+from roboopt.policies._exploring_parameters import ExploringParameters
 from roboopt.policies._flow import FlowPolicy
 from roboopt.policies._fourier import FourierReference
 from roboopt.policies._gaussian import GaussianPolicy, TanhGaussianPolicy
@@ -25,6 +26,7 @@ __all__ = [
     "Compensated",
     "EnergyShapingSwingUp",
     "Exploring",
+    "ExploringParameters",
     "FlowPolicy",
     "FourierReference",
     "GaussianPolicy",

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import jax
-import numpy as np
 
 from roboopt.diagnose import HorizonNorms
 from roboopt.reinforcement._setting import Setting
@@ -101,22 +100,3 @@ def gradient_for(setting: Setting, wishes: Wishes) -> str:
             f"`gradient` {kind!r} needs episodes that end: give `max_steps`."
         )
     return kind
-
-
-def as_episodes(trajectory: Any, success: Any = None) -> list[Episode]:
-    """Return the episodes of simulated motions.
-
-    Args:
-        trajectory: with rewards, (start, …).
-        success: `success(observations, time_step)` of each, where something says it.
-    """
-    rewards = np.asarray(trajectory.rewards, float)
-    if success is not None:
-        seen = np.asarray(trajectory.observations)
-        achieved = [bool(x) for x in np.asarray(success(seen, trajectory.time_step))]
-    else:
-        achieved = [None] * len(rewards)
-    return [
-        Episode(float(run.sum()), len(run), done)
-        for run, done in zip(rewards, achieved, strict=True)
-    ]

@@ -118,7 +118,9 @@ def reinforce(
         policy: to go on from, as a clone or a tuned controller: with `sample` and
             `log_prob`, or without, and then chance is put around it where that is
             needed. Also "network", or "pd" for an arm of roboopt; if None, what fits.
-        gradient: "likelihood", of what was tried, by proximal policy optimization;
+        gradient: "likelihood", of what was tried: actions, by proximal policy
+            optimization, or a policy's parameters where it is given, acts without
+            chance and has few, along the natural gradient;
             "analytic", through the twin; "smoothed", from values alone; "mixed", of the
             twin as far as the simulator agrees. If None, "analytic" where there is a
             twin, else "likelihood".

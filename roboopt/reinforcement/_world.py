@@ -3,6 +3,7 @@
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import equinox as eqx
+import numpy as np
 from jaxtyping import Bool, Float, PRNGKeyArray, Shaped
 
 from roboopt._typing import AnyArray
@@ -58,3 +59,24 @@ class World(Protocol):
     ) -> tuple[Steps, list[Episode]]:
         """Let `agent` act for `steps` in each; return them, and what episodes ended."""
         ...
+
+
+def as_episodes(trajectory: Any, success: Any = None) -> list[Episode]:
+    """Return the episodes of simulated motions.
+
+    Args:
+        trajectory: with rewards, (start, …).
+        success: `success(observations, time_step)` of each, where something says it and
+            the trajectory itself does not.
+    """
+    rewards = np.asarray(trajectory.rewards, float)
+    achieved: list[bool | None] = [None] * len(rewards)
+    if trajectory.success is not None:
+        achieved = [bool(x) for x in np.asarray(trajectory.success)]
+    elif success is not None:
+        seen = np.asarray(trajectory.observations)
+        achieved = [bool(x) for x in np.asarray(success(seen, trajectory.time_step))]
+    return [
+        Episode(float(run.sum()), len(run), done)
+        for run, done in zip(rewards, achieved, strict=True)
+    ]

@@ -133,6 +133,20 @@ def test_many_models_do_what_each_does(envs, processes):
                 )
 
 
+@pytest.mark.parametrize("envs, processes", [(1, 0), (2, 2), (30, 0)])
+def test_each_model_has_a_start_of_its_own(envs, processes):
+    models = Push(jnp.array([0.1, 0.5, 0.9]))
+    with ro.Simulation(Drift, 4, envs=envs, processes=processes) as simulation:
+        runs = simulation.each(models, STARTS)
+        assert np.asarray(runs.rewards).shape == (3, 4)
+        for k in range(3):
+            alone = simulation(one(models, k), STARTS[k : k + 1])
+            for name in ("observations", "actions", "rewards", "terminated", "success"):
+                np.testing.assert_array_equal(
+                    getattr(runs, name)[k], getattr(alone, name)[0]
+                )
+
+
 def test_memories_and_chance_are_each_episodes_own(drift):
     keys = jax.random.split(jax.random.key(0), 3)
     models = Counting(jnp.array([0.1, -0.2]))
@@ -271,6 +285,7 @@ BAD = [
     (lambda s: s(Push(jnp.array(0.1)), np.array([-1])), "`starts` must be seeds of at"),
     (lambda s: s(Ticking(), STARTS, jnp.zeros((1, 2))), "`keys` must hold one"),
     (lambda s: s.many(Push(jnp.array(0.1)), STARTS), "`models` must hold arrays"),
+    (lambda s: s.each(Push(jnp.ones(2)), STARTS), "`starts` must hold one for each"),
     (lambda s: s.many(lambda o: o, STARTS), "`models` must hold arrays"),
     (lambda s: s(lambda o: np.zeros(2), STARTS), "must return numbers of shape"),
 ]

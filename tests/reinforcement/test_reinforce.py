@@ -183,6 +183,36 @@ def test_every_gradient_works_where_there_is_a_twin(gradient):
     assert len(learned.returns)
 
 
+def test_gains_are_drawn_where_they_are_to_be_learned_from_what_was_tried():
+    weak = ro.LinearFeedback(np.array([[1.0]]))
+    learned = walk(
+        policy=weak, gradient="likelihood", timesteps=8000, envs=4, max_steps=20
+    )
+    assert learned.gradient == "likelihood" and not learned.fresh
+    assert "8 from each of 4 starts" in learned.choice["gradient"]
+    assert learned.timesteps == 13 * 32 * 20  # whole steps of all the episodes
+    assert len(learned.returns) == 13 * 32
+    # Best is to be at 0 after one step, with a gain of 1/0.3.
+    assert isinstance(learned.policy, ro.LinearFeedback)
+    assert 1.5 < learned.policy.gains[0, 0] < 5.0
+    assert learned.history["gradient_snr"][0] > 0.1 and learned.health == []
+
+
+def test_many_weights_are_not_drawn_but_actions_are():
+    policy = ro.NetworkPolicy.of(
+        ro.Demonstrations(np.eye(1), np.eye(1)),
+        width=16,
+        depth=2,
+        key=jax.random.key(0),
+    )
+    made = recipe(
+        Setting.of(lambda: Walk(), None, 20),
+        Wishes(policy=policy, gradient="likelihood"),
+    )
+    made.close()
+    assert "(PPO)" in made.said["gradient"]
+
+
 @pytest.mark.parametrize(
     "gradient, said, a_step",
     [
