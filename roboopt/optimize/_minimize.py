@@ -5,6 +5,7 @@ Python and yet the progress shows, a budget in seconds is kept to, and Ctrl-C is
 """
 
 import dataclasses
+import functools
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -17,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from roboopt.optimize import _checkpoint
+from roboopt.optimize._ahead import compile_ahead
 from roboopt.optimize._blocks import Blocks, SourceFailed
 from roboopt.optimize._bounds import Bound, intervals
 from roboopt.optimize._budget import check_budget
@@ -128,33 +130,32 @@ def minimize(
         raise ValueError(f"`patience` must be at least 1 step, got {patience}.")
     trained, rest, static = partition(model, train)
     _check_model(trained, many)
-    blocks = None
-    if isinstance(data, BlockSource):
+    in_blocks, batches, blocks = isinstance(data, BlockSource), None, None
+    if in_blocks:
         _check_blocks(data, many, tolerance, checkpoint)
         advised = getattr(data, "optimizer", None)
         if optimizer is None and advised is not None:
             optimizer = advised(steps)
         if batch_size is None:
             batch_size = getattr(data, "batch_size", None)
-        blocks = Blocks(data, model, steps, batch_size)
-        rest = _renewed(blocks.model, train, rest)
-    batches = source(data, batch_size) if blocks is None else blocks.source
+    else:
+        batches = source(data, batch_size)
     on_host = gradient is not None and gradient.on_host(objective)
     if on_host and many:
         raise ValueError("`many` must be False on a simulator outside JAX, got True.")
     alone = jax.tree.map(lambda x: x[0], trained) if many else trained
     repeats = gradient is None or gradient.repeats(alone)
-    deterministic = isinstance(batches, Everything) and blocks is None and repeats
+    deterministic = isinstance(batches, Everything) and repeats
     if tolerance is None:
         # Other optimizers may pause, or rise, before they go on to fall.
         tolerance = TOLERANCE if deterministic and optimizer is None else 0.0
     if optimizer is None:
         optimizer = default_optimizer(steps, deterministic, gradient is not None)
-    problem = Problem(
+    problem_on = functools.partial(
+        Problem,
         objective=objective,
         static=static,
         intervals=intervals(trained, inside(bounds, model, trained)),
-        source=batches,
         optimizer=_with_extra_args(optimizer),
         tolerance=jnp.asarray(float(tolerance)),
         patience=jnp.asarray(patience if tolerance > 0 else np.iinfo(np.int32).max),
@@ -162,7 +163,20 @@ def minimize(
         gradient=gradient,
         many=many,
     )
+    compiled = None
+    if in_blocks:
+        if hasattr(data, "outline") and not on_host:
+            like = lambda: source(data.outline(model), batch_size)  # noqa: E731
+            problem = lambda: problem_on(source=like())  # noqa: E731
+            compiled = compile_ahead(problem, trained, rest)
+        blocks = Blocks(data, model, steps, batch_size)
+        rest = _renewed(blocks.model, train, rest)
+        batches = blocks.source
+    problem = problem_on(source=batches)
     state = begin(problem, trained, rest, jax.random.key(seed))
+    if compiled is not None:
+        renew(problem, state, rest)  # While there is time to compile it.
+        compiled()
     _check_search(state, gradient)
     journal = _Journal(problem, steps, began, seconds, callback, blocks, train)
     if checkpoint is not None:

@@ -74,7 +74,8 @@ class BlockSource(Protocol):
 
     So can data be read that do not fit in memory, or gathered with the model as it is.
     It may have a `batch_size` and an `optimizer(steps)`, which `minimize` then uses
-    where it is given none.
+    where it is given none; and an `outline(model)`, arrays like those of a block, with
+    any numbers in them: then `minimize` compiles while the first block is gathered.
     """
 
     @property

@@ -7,6 +7,8 @@ and of those that large only the direction is followed.
 import functools
 from typing import Any
 
+from roboopt.reinforcement._clipped_adam import clipped_adam
+
 RATE = 0.03
 LARGEST_NORM = 1.0  # Of the gradient.
 WARMUP = 20  # One of so many of the steps.
@@ -28,12 +30,10 @@ def analytic_optimizer(steps: int, rate: float = RATE) -> Any:
     """
     import optax
 
-    if steps < 1:
-        raise ValueError(f"`steps` must be at least 1, got {steps}.")
-    if not rate > 0:
-        raise ValueError(f"`rate` must be positive, got {rate}.")
-    warmup = max(1, steps // WARMUP)
-    schedule = optax.warmup_cosine_decay_schedule(
-        0.1 * rate, rate, warmup, max(steps, warmup + 1), LEFT * rate
-    )
-    return optax.chain(optax.clip_by_global_norm(LARGEST_NORM), optax.adam(schedule))
+    def schedule() -> Any:
+        warmup = max(1, steps // WARMUP)
+        return optax.warmup_cosine_decay_schedule(
+            0.1 * rate, rate, warmup, max(steps, warmup + 1), LEFT * rate
+        )
+
+    return clipped_adam(steps, rate, schedule, LARGEST_NORM)

@@ -24,6 +24,7 @@ from jaxtyping import Array, Float
 from roboopt._typing import AnyArray
 from roboopt.data import Experience, generalised_advantages
 from roboopt.optimize import Block
+from roboopt.optimize._ahead import zeros
 from roboopt.reinforcement._optimizer import on_policy_optimizer
 from roboopt.reinforcement._running import Scale, Seen
 from roboopt.reinforcement._world import Episode, Steps, World
@@ -184,6 +185,21 @@ class Experiences:
         experience = _experience(model, steps, settings)
         self._note(steps, episodes)
         return Block(experience, model)
+
+    def outline(self, model: Any) -> Experience:
+        """Return what is like a block, though nothing has happened in it."""
+        kind = jax.dtypes.canonicalize_dtype(float)
+        seen = jax.ShapeDtypeStruct((self._world.observation_size,), kind)
+        drawn = eqx.filter_eval_shape(model.draw, seen, jax.random.key(0))
+
+        def many(like: Any) -> np.ndarray:
+            shape = self._length, self._world.envs, *like.shape
+            return np.zeros(shape, like.dtype)
+
+        once, flag = (jax.ShapeDtypeStruct((), dtype) for dtype in (kind, bool))
+        steps = Steps(*map(many, (seen, drawn, once, seen, flag, flag, flag)))
+        settings = np.zeros(3, kind)
+        return zeros(eqx.filter_eval_shape(_experience, model, steps, settings))
 
     def _note(self, steps: Steps, episodes: list[Episode]) -> None:
         assert self._began is not None

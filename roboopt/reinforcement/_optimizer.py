@@ -3,6 +3,8 @@
 import functools
 from typing import Any
 
+from roboopt.reinforcement._clipped_adam import clipped_adam
+
 LEARNING_RATE = 1e-3
 LARGEST_NORM = 0.5  # Of the gradient: noise of a few samples goes no further.
 EPSILON = 1e-5  # Of Adam: gradients that are next to nothing stay so.
@@ -22,11 +24,10 @@ def on_policy_optimizer(steps: int, rate: float = LEARNING_RATE) -> Any:
     """
     import optax
 
-    if steps < 1:
-        raise ValueError(f"`steps` must be at least 1, got {steps}.")
-    if not rate > 0:
-        raise ValueError(f"`rate` must be positive, got {rate}.")
-    return optax.chain(
-        optax.clip_by_global_norm(LARGEST_NORM),
-        optax.adam(optax.linear_schedule(rate, 0.0, steps), eps=EPSILON),
+    return clipped_adam(
+        steps,
+        rate,
+        lambda: optax.linear_schedule(rate, 0.0, steps),
+        LARGEST_NORM,
+        EPSILON,
     )

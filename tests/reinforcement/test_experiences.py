@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from gymnasium.spaces import Discrete
+from roboopt_envs.cart_pole import CartPoleBalance
 
 import roboopt as ro
 from roboopt.data import generalised_advantages
@@ -117,6 +118,30 @@ def test_as_it_is_where_nothing_is_to_be_normalised():
     batch, model = source.block(start, 0)
     assert eqx.tree_equal(model, start)
     np.testing.assert_allclose(batch.returns.reshape(4, 2)[:2, 0], [3.0, 2.0])
+
+
+def twins():
+    env = CartPoleBalance(duration=0.1)
+    rollout = ro.Rollout.from_env(env)
+    starts = env.sample_starts(4, seed=0)
+    env.close()
+    return ro.TwinWorld(rollout, starts, 2), ro.ActorCritic.of(4, 1, key=KEY)
+
+
+def vector():
+    world = ro.VectorWorld("CartPole-v1", 2)
+    spaces = world.observation_space, world.action_space
+    return world, ro.ActorCritic.of(*spaces, key=KEY)
+
+
+@pytest.mark.parametrize("made", [twins, vector])
+def test_the_outline_is_like_a_block(made):
+    world, agent = made()
+    source = ro.Experiences(world, steps=8)
+    outline, block = source.outline(agent), source.block(agent, 0).data
+    assert jax.tree.structure(outline) == jax.tree.structure(block)
+    for like, leaf in zip(*map(jax.tree.leaves, (outline, block)), strict=True):
+        assert jax.typeof(like) == jax.typeof(leaf)
 
 
 def test_it_goes_on_from_a_state():
