@@ -50,7 +50,7 @@ def zeros(tree: Any) -> Any:
             return like
         if jnp.issubdtype(like.dtype, jax.dtypes.prng_key):
             return jax.random.key(0)
-        # By NumPy: by JAX, it would be compiled for every shape.
-        return jnp.asarray(np.zeros(like.shape, like.dtype))
+        # Nothing that JAX would compile for every shape.
+        return jax.device_put(np.zeros(like.shape, like.dtype))
 
     return jax.tree.map(leaf, tree)

@@ -287,8 +287,10 @@ def _orthogonal(
     def array(leaf: Any) -> Any:
         if isinstance(leaf, jax.ShapeDtypeStruct):
             leaf = np.zeros(leaf.shape)
-        # Cast by NumPy: by JAX, it would be compiled for every shape.
-        return jnp.asarray(leaf.astype(kind)) if isinstance(leaf, np.ndarray) else leaf
+        # Nothing that JAX would compile for every shape.
+        return (
+            jax.device_put(leaf.astype(kind)) if isinstance(leaf, np.ndarray) else leaf
+        )
 
     return jax.tree.map(array, filled)
 

@@ -67,7 +67,7 @@ class Experiences:
         epochs: int = 10,
         minibatches: int = 8,
         discount: float = 0.99,
-        trace: float = 0.95,
+        trace: float = 0.98,
         normalise_observations: bool = True,
         scale_rewards: bool = True,
         seed: int = 0,

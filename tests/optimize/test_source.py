@@ -93,7 +93,7 @@ COMPILED = []
 
 @pytest.fixture(scope="module")
 def listening():
-    def note(event: str, duration: float, **kwargs: str | int) -> None:
+    def note(event: str, duration_secs: float, **kwargs: str | int) -> None:
         if event.endswith("backend_compile_duration"):
             COMPILED.append(str(kwargs.get("fun_name")).removeprefix("jit(")[:-1])
 
