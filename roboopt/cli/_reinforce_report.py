@@ -19,6 +19,8 @@ SHOWN = 9  # episodes, of all that were judged
 UNITS = {"approximate_kl": "nat", "entropy": "nat", "negative_entropy": "nat"}
 SHARES = 60  # of successes at most, each of 20 neighbouring episodes or more
 HIDDEN = ("loss",)
+FROM_SAMPLES = "approximate_kl", "clip_fraction"
+"""How far the policy is from the one that acted: not at all on the first step."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,11 @@ def _success(steps: np.ndarray, success: np.ndarray) -> str:
 
 def _health(run: Run) -> Section | None:
     history = run.learned.history
-    found = {name: history[name] for name in TITLES if name in history}
+    found = {
+        name: history[name]
+        for name in TITLES
+        if name in history and (run.learned.reused > 1 or name not in FROM_SAMPLES)
+    }
     drawn = [_over_steps(TITLES[name], found[name], name) for name in found]
     said = run.outcome.health() or ["Nothing is wrong with the gradients."]
     caption = "Over the gradient steps: the median, and the band of 80 % of them."

@@ -9,6 +9,7 @@ from roboopt.policies import (
     Compensated,
     EnergyShapingSwingUp,
     Exploring,
+    ExploringParameters,
     LinearFeedback,
     PDGravityCompensation,
     TrackingController,
@@ -38,7 +39,7 @@ def observation_size(policy: Any) -> int | None:
         return 4
     if isinstance(policy, eqx.nn.MLP) and isinstance(policy.in_size, int):
         return policy.in_size
-    if isinstance(policy, Compensated | ActorCritic | Exploring):
+    if isinstance(policy, Compensated | ActorCritic | Exploring | ExploringParameters):
         return observation_size(policy.policy)
     for part in ("model", "network", "latent"):
         if isinstance(policy, eqx.Module) and hasattr(policy, part):

@@ -69,16 +69,22 @@ def _likelihood(setting: Setting, wishes: Wishes) -> Recipe:
     if wishes.fresh(setting) or setting.horizon is None:
         return _by_actions(setting, wishes)
     policy, said = policy_of(setting, wishes)
-    size = _size(policy)
-    if callable(getattr(policy, "sample", None)) or size > FEW:
+    if callable(getattr(policy, "sample", None)):
         return _by_actions(setting, wishes)
+    if not isinstance(policy, ExploringParameters):
+        if _size(policy) > FEW:
+            return _by_actions(setting, wishes)
+        policy = ExploringParameters(policy)
+        said += ", its parameters drawn by chance"
     return _by_parameters(setting, wishes, policy, said)
 
 
-def _by_parameters(setting: Setting, wishes: Wishes, policy: Any, said: str) -> Recipe:
+def _by_parameters(
+    setting: Setting, wishes: Wishes, agent: ExploringParameters, said: str
+) -> Recipe:
     """Natural gradients of what drawn policies earn, in the twin if there is one."""
     assert setting.horizon is not None
-    count = wishes.envs or max(8, -(-4 * _size(policy) // DRAWS))
+    count = wishes.envs or max(8, -(-4 * agent.shift.size // DRAWS))
     twin = setting.kind is not None and not wishes.processes
     if twin:
         run: Any = rollout_of(setting, joint_limits=setting.kind == "ArmReach")
@@ -94,13 +100,13 @@ def _by_parameters(setting: Setting, wishes: Wishes, policy: Any, said: str) -> 
     steps = data.steps_for(timesteps)
     return Recipe(
         gradient="likelihood",
-        agent=ExploringParameters(policy),
+        agent=agent,
         objective=NegativeReward(),
         data=data,
         settings={"steps": steps, "gradient": Exact()},
         timesteps_of=_by_blocks(data, data.samples, steps),
         said={
-            "policy": f"{said}, its parameters drawn by chance",
+            "policy": said,
             "gradient": (
                 "likelihood: the natural gradient of the likelihood ratio of policies "
                 f"that were tried, {DRAWS} from each of {count} starts a step"

@@ -39,7 +39,7 @@ class Trials:
     episodes: list[Episode]
     """All that have ended."""
     timesteps: int
-    """Taken by now, in all episodes together."""
+    """Of all episodes together, each taken for whole."""
 
     def __init__(
         self,

@@ -77,6 +77,12 @@ policies = {
         ),
         4,
     ),
+    "ExploringParameters": (
+        lambda: ro.ExploringParameters(
+            ro.NetworkPolicy(2 * np.ones(4), 3 * np.ones(2), key=KEY)
+        ),
+        4,
+    ),
     "cloned network": (
         lambda: ro.NetworkPolicy.of(samples(), key=KEY, width=8, angles=(1,)),
         4,

@@ -196,6 +196,12 @@ def test_gains_are_drawn_where_they_are_to_be_learned_from_what_was_tried():
     assert isinstance(learned.policy, ro.LinearFeedback)
     assert 1.5 < learned.policy.gains[0, 0] < 5.0
     assert learned.history["gradient_snr"][0] > 0.1 and learned.health == []
+    # It goes on from the gains and from how closely it looks at them.
+    setting = Setting.of(lambda: Walk(), None, 20)
+    made = recipe(setting, Wishes(policy=learned.agent, gradient="likelihood"))
+    made.close()
+    assert made.agent is learned.agent
+    assert made.said["policy"] == "the ExploringParameters given"
 
 
 def test_many_weights_are_not_drawn_but_actions_are():
