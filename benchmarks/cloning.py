@@ -1,4 +1,4 @@
-"""Behaviour cloning: from demonstrations to doing the task.
+"""Behavior cloning: from demonstrations to doing the task.
 
 Demonstrators are the library's own controllers; the clones are networks that see none
 of them, and are judged over 100 episodes whose starts nobody demonstrated. On two
@@ -60,7 +60,7 @@ def main() -> None:
 
 
 def cloned(
-    policy: Any, objective: Any, samples: ro.Demonstrations, *, steps: int = STEPS
+    policy: Any, objective: Any, samples: ro.data.Demonstrations, *, steps: int = STEPS
 ) -> Any:
     """Return the policy after the library's default training."""
     return ro.minimize(
@@ -75,20 +75,20 @@ def tasks() -> None:
         env = gymnasium.make(env_id, **options)
         expert, said = demonstrator(env, None)
         space: Any = env.action_space
-        noisy = ro.Noisy(expert, NOISE * space.high)
-        demos = ro.collect_episodes(
+        noisy = ro.policies.ActionNoise(expert, NOISE * space.high)
+        demos = ro.rollouts.collect_episodes(
             env, noisy, label=expert, episodes=DEMONSTRATIONS, seed=0
         )
-        samples = ro.demonstrations(demos, low=space.low, high=space.high)
+        samples = ro.data.demonstrations(demos, low=space.low, high=space.high)
         settings: dict[str, Any] = {"key": jax.random.key(0)}
         if name.startswith("cart-pole, swing"):
             settings["angles"] = (1,)
         began = time.perf_counter()
         if "reach" in name:
             robot = ro.Twin.from_env(env.unwrapped).robot
-            policy = ro.Compensated.of(samples, robot, **settings)
+            policy = ro.policies.GravityCompensated.of(samples, robot, **settings)
         else:
-            policy = ro.NetworkPolicy.of(samples, **settings)
+            policy = ro.policies.MLPPolicy.of(samples, **settings)
         scale = np.asarray(samples.actions).std(0)
         clone = cloned(policy, ro.ActionMismatch(scale=scale), samples)
         seconds = time.perf_counter() - began
@@ -106,10 +106,12 @@ def rule(observation: Any) -> Any:
 def choices() -> None:
     """Print CartPole-v1's return of a clone of a linear rule, from 20 episodes."""
     env = gymnasium.make("CartPole-v1")
-    demos = ro.collect_episodes(env, rule, episodes=20, seed=0)
-    samples = ro.demonstrations(demos)
-    policy = ro.CategoricalPolicy.of(samples, key=jax.random.key(0))
-    clone = cloned(policy, ro.ActionMismatch(loss=ro.LogLikelihood()), samples)
+    demos = ro.rollouts.collect_episodes(env, rule, episodes=20, seed=0)
+    samples = ro.data.demonstrations(demos)
+    policy = ro.policies.CategoricalPolicy.of(samples, key=jax.random.key(0))
+    clone = cloned(
+        policy, ro.ActionMismatch(loss=ro.losses.NegativeLogLikelihood()), samples
+    )
     print("\nCartPole-v1, a linear rule's 20 episodes, 100 episodes")
     for who, acts in (("demonstrator", rule), ("clone", clone)):
         judged = ro.evaluate(env, acts, seed=JUDGED)
@@ -129,16 +131,16 @@ def saturated(folder: Path) -> None:
     error += [column[n][used] for n in ("vel_filt1", "vel_filt2")]
     friction, torque = (column[n][used][:, None] for n in ("tau_fric1", "tau_con1"))
     # What the policy wanted shows through two clips, the second after the friction.
-    samples = ro.Demonstrations(
+    samples = ro.data.Demonstrations(
         np.stack(error, 1),
         torque - friction,
         low=np.maximum(-5.0, -5.0 - friction),
         high=np.minimum(5.0, 5.0 - friction),
     )
     true = np.loadtxt(folder / "lqr_controller_Kmatrix.txt")[0]
-    start = ro.LinearFeedback(jnp.zeros((1, 4)))
+    start = ro.policies.LinearFeedback(jnp.zeros((1, 4)))
     print(f"\nGains of a saturated controller on a real arm, {len(samples)} samples")
-    plain = ro.Demonstrations(samples.observations, samples.actions)
+    plain = ro.data.Demonstrations(samples.observations, samples.actions)
     for name, data in (("clip ignored", plain), ("clip known", samples)):
         found = ro.least_squares(ro.ActionMismatch(scale=1.0), start, data)
         gains = np.asarray(found.model.gains)[0]
@@ -207,37 +209,47 @@ def two_way() -> None:
     """Print who gets past an obstacle that was passed on both sides."""
     env = PassObstacle()
     expert = Around()
-    demos = ro.collect_episodes(env, expert, episodes=100, seed=0)
+    demos = ro.rollouts.collect_episodes(env, expert, episodes=100, seed=0)
     print("\nTwo ways round an obstacle, 100 demonstrations, 100 episodes")
     print(f"   {'demonstrator':22} {ro.evaluate(env, expert, seed=JUDGED)}")
     key = jax.random.key(0)
-    chunks = ro.demonstrations(demos, chunk=8)
-    single = ro.demonstrations(demos)
+    chunks = ro.data.demonstrations(demos, chunk=8)
+    single = ro.data.demonstrations(demos)
     for name, policy, loss, data in (
-        ("squared loss", ro.NetworkPolicy.of(single, key=key), None, single),
-        ("squared loss, chunks", ro.NetworkPolicy.of(chunks, key=key), None, chunks),
+        ("squared loss", ro.policies.MLPPolicy.of(single, key=key), None, single),
         (
-            "mixture, chunks",
-            ro.MixturePolicy.of(chunks, key=key),
-            ro.LogLikelihood(),
+            "squared loss, chunks",
+            ro.policies.MLPPolicy.of(chunks, key=key),
+            None,
             chunks,
         ),
-        ("flow, chunks", ro.FlowPolicy.of(chunks, key=key), ro.FlowMatching(), chunks),
+        (
+            "mixture, chunks",
+            ro.policies.GMMPolicy.of(chunks, key=key),
+            ro.losses.NegativeLogLikelihood(),
+            chunks,
+        ),
+        (
+            "flow, chunks",
+            ro.policies.FlowPolicy.of(chunks, key=key),
+            ro.losses.FlowMatching(),
+            chunks,
+        ),
     ):
         if loss is None:
             clone = cloned(policy, ro.ActionMismatch(scale=1.0), data)
-        elif isinstance(loss, ro.LogLikelihood):
+        elif isinstance(loss, ro.losses.NegativeLogLikelihood):
             clone = cloned(policy, ro.ActionMismatch(loss=loss), data)
         else:
             clone = ro.minimize(
                 ro.ActionMismatch(loss=loss),
                 policy,
-                ro.noised(data, 256),
+                ro.losses.flow_batches(data, 256),
                 steps=STEPS,
             ).model
-            clone = ro.Sampled(clone)
+            clone = ro.policies.SampleActions(clone)
         if data is chunks:
-            clone = ro.Chunked(clone, ensemble=None)
+            clone = ro.policies.ActionChunking(clone, ensemble=None)
         print(f"   {name:22} {ro.evaluate(env, clone, seed=JUDGED)}", flush=True)
 
 
@@ -246,9 +258,9 @@ def energy() -> None:
     env = gymnasium.make("roboopt/ArmReach-v0", robot="two-link")
     world: Any = env.unwrapped
     expert, _ = demonstrator(env, None)
-    demos = ro.collect(env, expert, episodes=DEMONSTRATIONS, seed=0)
+    demos = ro.rollouts.collect(env, expert, episodes=DEMONSTRATIONS, seed=0)
     space, twin = world.action_space, ro.Twin.from_env(world)
-    samples = ro.demonstrations(demos, low=space.low, high=space.high)
+    samples = ro.data.demonstrations(demos, low=space.low, high=space.high)
     mismatch = ro.ActionMismatch(scale=np.asarray(samples.actions).std(0))
     cost = ro.EnergyTaskCost(
         ro.Rollout(twin, world.horizon),
@@ -259,11 +271,13 @@ def energy() -> None:
     )
     both = mismatch + COST * cost
     batch = jax.tree.map(jnp.asarray, demos)
-    gains = ro.PDGravityCompensation.from_limits(
+    gains = ro.policies.PDGravityCompensation.from_limits(
         twin.robot, world.effort_limits, world.time_step
     )
     gains = ro.minimize(mismatch, gains, samples, steps=100).model
-    network = ro.Compensated.of(samples, twin.robot, key=jax.random.key(0))
+    network = ro.policies.GravityCompensated.of(
+        samples, twin.robot, key=jax.random.key(0)
+    )
     network = cloned(network, mismatch, samples)
     some = jax.tree.map(lambda leaf: leaf[:ROLLED], batch)
     saving = ro.minimize(both, gains, some, steps=40).model

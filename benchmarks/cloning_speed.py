@@ -45,8 +45,8 @@ def record(path: Path) -> None:
         return np.array([GAINS @ observation > 0], int)
 
     env = gymnasium.make("CartPole-v1")
-    runs = ro.collect_episodes(env, balance, episodes=COUNT // 500, seed=0)
-    samples = ro.demonstrations(runs)
+    runs = ro.rollouts.collect_episodes(env, balance, episodes=COUNT // 500, seed=0)
+    samples = ro.data.demonstrations(runs)
     np.savez(
         path,
         observations=samples.observations.astype(np.float32),
@@ -61,12 +61,12 @@ def ours(data: Any, _: int) -> tuple[Callable[[int], Any], Callable[[Any], Any]]
 
     import roboopt as ro
 
-    samples = ro.Demonstrations(data["observations"], data["actions"])
-    objective = ro.ActionMismatch(loss=ro.LogLikelihood())
+    samples = ro.data.Demonstrations(data["observations"], data["actions"])
+    objective = ro.ActionMismatch(loss=ro.losses.NegativeLogLikelihood())
     adam = optax.adam(RATE)
 
     def train(steps: int) -> Any:
-        policy = ro.CategoricalPolicy.of(
+        policy = ro.policies.CategoricalPolicy.of(
             samples, key=jax.random.key(0), start=0, sizes=2, skip=False
         )
         return ro.minimize(
@@ -86,9 +86,9 @@ def floor(data: Any, _: int) -> tuple[Callable[[int], Any], Callable[[Any], Any]
     import roboopt as ro
 
     samples = jax.tree.map(
-        jnp.asarray, ro.Demonstrations(data["observations"], data["actions"])
+        jnp.asarray, ro.data.Demonstrations(data["observations"], data["actions"])
     )
-    objective = ro.ActionMismatch(loss=ro.LogLikelihood())
+    objective = ro.ActionMismatch(loss=ro.losses.NegativeLogLikelihood())
     adam = optax.adam(RATE)
 
     @jax.jit
@@ -106,7 +106,7 @@ def floor(data: Any, _: int) -> tuple[Callable[[int], Any], Callable[[Any], Any]
 
         return jax.lax.scan(step, (trained, adam.init(trained)), rows)[0][0]
 
-    policy = ro.CategoricalPolicy.of(
+    policy = ro.policies.CategoricalPolicy.of(
         samples, key=jax.random.key(0), start=0, sizes=2, skip=False
     )
     arrays, static = eqx.partition(policy, eqx.is_array)

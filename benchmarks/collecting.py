@@ -24,9 +24,9 @@ def measure(envs: int) -> tuple[float, float]:
     """Return steps a second, and the seconds of the first block."""
     env = CartPoleSwingUp()
     space = env.action_space
-    agent = ro.ActorCritic.of(4, space, key=jax.random.key(0), angles=(1,))
+    agent = ro.policies.ActorCritic.of(4, space, key=jax.random.key(0), angles=(1,))
     starts = env.sample_starts(512, seed=0)
-    world = ro.TwinWorld(ro.Rollout.from_env(env), starts, envs)
+    world = ro.rollouts.TwinVectorEnv(ro.Rollout.from_env(env), starts, envs)
     world.begin(0)
     seconds = []
     for block in range(BLOCKS + 1):

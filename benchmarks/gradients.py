@@ -34,7 +34,7 @@ STEPS = 40
 SMOOTHED_STEPS = 12
 
 
-def cost_in_pybullet(recipe: Recipe, simulation: ro.Simulation, model, starts) -> float:
+def cost_in_pybullet(recipe: Recipe, simulation: ro.GymRollout, model, starts) -> float:
     """Return the objective's value there."""
     trajectory = simulation(model, starts)
     return float(total(recipe.objective.measure(trajectory)))
@@ -43,7 +43,7 @@ def cost_in_pybullet(recipe: Recipe, simulation: ro.Simulation, model, starts) -
 def smoothed() -> None:
     """Tune the iiwa by exact and by smoothed gradients."""
     recipe = arm(robot="iiwa", starts=4)
-    simulation = ro.Simulation(
+    simulation = ro.GymRollout(
         functools.partial(ArmReach, robot="iiwa"),
         recipe.env.horizon,
         envs=16,
@@ -58,7 +58,7 @@ def smoothed() -> None:
         objective,
         recipe.controller,
         recipe.starts,
-        gradient=ro.Smoothed(),
+        gradient=ro.gradients.ZerothOrder(),
         steps=SMOOTHED_STEPS,
     )
     seconds = time.perf_counter() - began
@@ -96,7 +96,7 @@ def mixed() -> None:
     """
     recipe = cart_pole(task="balance", starts=8)
     start, _ = demonstrator(recipe.env, None)
-    simulation = ro.Simulation(
+    simulation = ro.GymRollout(
         CartPoleBalance, recipe.env.horizon, envs=12, processes=2
     )
     objective = eqx.tree_at(lambda o: o.rollout, recipe.objective, simulation)
@@ -108,11 +108,14 @@ def mixed() -> None:
         twin = eqx.tree_at(lambda t: t.robot, recipe.twin, wrong)
         rollout = ro.Rollout(twin, recipe.env.horizon)
         believed = eqx.tree_at(lambda o: o.rollout, recipe.objective, rollout)
-        few = ro.Smoothed(pairs=1)
+        few = ro.gradients.ZerothOrder(pairs=1)
         ways = {
-            "twin alone": (believed, ro.Exact()),
+            "twin alone": (believed, ro.gradients.Automatic()),
             "smoothed": (objective, few),
-            "mixed": (objective, ro.Mixed(ro.Exact(believed), few)),
+            "mixed": (
+                objective,
+                ro.gradients.Mixed(ro.gradients.Automatic(believed), few),
+            ),
         }
         print(f"cart-pole, the twin's masses times {factor:g}; cost in PyBullet:")
         before = cost_in_pybullet(recipe, simulation, start, judged)

@@ -1,7 +1,8 @@
 """Identification through the twin: how exact, how honest, how fast.
 
 Recordings are made in PyBullet by robots whose masses, joint dampings and payload are
-off by up to 30 %; the fits begin at the robots as their URDFs have them. Excitation: a
+off by up to 30 %; the fits begin at the robots as their URDFs have them.
+ExcitationCost: a
 random Fourier series in the joints' ranges, or where there is noise the one that
 `design_excitation` finds, tracked by the controller of the *wrong* robot. On two cores:
 
@@ -71,20 +72,20 @@ class Case:
             *(f"mass[{name}]" for name in moving),
             *("damping",) * bool(np.any(robot.damping)),
         )
-        self.start = ro.ParametricTwin(self.twin, self.free)
+        self.start = ro.dynamics.ParametricTwin(self.twin, self.free)
         self.run = self.record(self.design() if designed else self.random(seed))
-        truth = ro.ParametricTwin(ro.Twin(self.true, STEP), self.free)
+        truth = ro.dynamics.ParametricTwin(ro.Twin(self.true, STEP), self.free)
         self.values = np.asarray(truth.values())
 
-    def random(self, seed: int) -> ro.FourierReference:
+    def random(self, seed: int) -> ro.policies.FourierReference:
         """Return some motion over much of the joints' ranges."""
-        return ro.FourierReference.random(
+        return ro.policies.FourierReference.random(
             self.twin.robot, SECONDS, 5, jax.random.key(seed), range_share=0.9
         )
 
-    def design(self) -> ro.FourierReference:
+    def design(self) -> ro.policies.FourierReference:
         """Return the motion that tells most of the robot as it is believed to be."""
-        return ro.design_excitation(
+        return ro.diagnose.design_excitation(
             self.start,
             duration=SECONDS / 2,
             effort_limits=self.env.effort_limits,
@@ -93,9 +94,9 @@ class Case:
             starts=2,
         )
 
-    def record(self, reference: ro.FourierReference) -> ro.Trajectory:
+    def record(self, reference: ro.policies.FourierReference) -> ro.Trajectory:
         """Return ten seconds of PyBullet under the wrong robot's controller."""
-        controller = ro.TrackingController.from_limits(
+        controller = ro.policies.TrackingController.from_limits(
             self.twin.robot, reference, self.env.effort_limits, STEP
         )
         world = ArmReach(
@@ -106,12 +107,14 @@ class Case:
         )
         q, velocity, _ = reference(0.0)
         start = np.concatenate([q, velocity, q])
-        made = ro.collect(world, controller, starts=start[None])
+        made = ro.rollouts.collect(world, controller, starts=start[None])
         n = self.twin.joints
         return ro.Trajectory(made.observations[0, :, : 2 * n], made.actions[0], STEP)
 
 
-def changed(robot: ro.Multibody, rng: np.random.Generator) -> ro.Multibody:
+def changed(
+    robot: ro.dynamics.Multibody, rng: np.random.Generator
+) -> ro.dynamics.Multibody:
     """Return the robot with its masses and joint dampings off."""
     mass = 1 + OFF * rng.uniform(-1, 1, len(robot.masses))
     # Some of the Panda's links are inertia without mass: these stay.
@@ -235,7 +238,7 @@ def cart_pole() -> None:
     true = changed(robot, rng)
     env.apply(true)
     start = np.array([0.0, math.pi, 0.0, 0.0])
-    made = ro.collect(env, Shaken(SECONDS), starts=start[None])
+    made = ro.rollouts.collect(env, Shaken(SECONDS), starts=start[None])
     run = ro.Trajectory(made.observations[0, :, :4], made.actions[0], env.time_step)
     q = np.asarray(run.observations)[:, :2] + 1e-3 * rng.normal(size=(2401, 2))
     efforts = np.asarray(run.actions)
@@ -244,15 +247,17 @@ def cart_pole() -> None:
     )
     velocity = np.diff(q, axis=0, prepend=q[:1]) / env.time_step
     noisy = ro.Trajectory(np.hstack([q, velocity]), efforts, env.time_step)
-    free = ("mass", "centre_of_mass.z[pole]")
+    free = ("mass", "center_of_mass.z[pole]")
     found = ro.identify(twin, [noisy], free=free)
     # What remains of the noise is that of the states that forecasts begin at: these
     # become unknowns too.
     unknown = np.full(2, np.inf)
-    objective = ro.MultipleShooting(
+    objective = ro.objectives.MultipleShooting(
         240, np.array([1e-3, 1e-3, *unknown]), np.array([1e-4, 1e-4, 1e-3, 1e-3])
     )
-    begin = ro.Shooting.of(found.model, noisy, 240, velocities=False)
+    begin = ro.objectives.ShootingVariables.of(
+        found.model, noisy, 240, velocities=False
+    )
     fitted = ro.least_squares(objective, begin, noisy, tolerance=1e-6).model.dynamics
     print("\nCart-pole, 10 s, noise of 1 mm, 1 mrad and 5 % of the force: lumped")
     for name, now, then, before in zip(
@@ -268,7 +273,7 @@ def cart_pole() -> None:
         )
 
 
-class Shaken(ro.Tracker):
+class Shaken(ro.policies.TimeVaryingPolicy):
     """Pushes a cart with sines, and pulls it gently back to the middle."""
 
     seconds: float
@@ -281,7 +286,7 @@ class Shaken(ro.Tracker):
         return jnp.atleast_1d(2.0 * waves - 4.0 * x - 2.0 * speed)
 
 
-def lumped(robot: ro.Multibody) -> list[float]:
+def lumped(robot: ro.dynamics.Multibody) -> list[float]:
     """Return the numbers that a cart-pole's equations of motion hold."""
     zero = jnp.zeros(2)
     matrix = robot.mass_matrix(zero)
@@ -296,8 +301,8 @@ def speed() -> None:
     names = case.start.names
     free = (*(n for n in names if n.startswith("mass")), *names[-3:])[-10:]
     twin = case.twin
-    known = ro.ParametricTwin(ro.Twin(case.true, STEP), free)
-    model = ro.ParametricTwin(
+    known = ro.dynamics.ParametricTwin(ro.Twin(case.true, STEP), free)
+    model = ro.dynamics.ParametricTwin(
         ro.Twin(eqx.tree_at(_values, case.true, _values(twin.robot)), STEP), free
     )
     # What is not fitted is as it is: both sides find the same ten numbers.
@@ -335,19 +340,19 @@ def speed() -> None:
     print(f"   ratio: {min(bullet) / warm:.1f} warm, {min(bullet) / times[0]:.1f} cold")
 
 
-def _values(robot: ro.Multibody) -> tuple:
+def _values(robot: ro.dynamics.Multibody) -> tuple:
     return robot.masses, robot.inertias, robot.damping
 
 
 class Bullet:
     """One-step predictions by PyBullet itself, with parameters set in it."""
 
-    def __init__(self, case: Case, model: ro.ParametricTwin):
+    def __init__(self, case: Case, model: ro.dynamics.ParametricTwin):
         """Load the case's robot with each of its links."""
         self.client = BulletClient(pybullet.DIRECT)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "robot.urdf"
-            ro.write_urdf(case.true, case.path, path)
+            ro.dynamics.save_urdf(case.true, case.path, path)
             flags = pybullet.URDF_USE_INERTIA_FROM_FILE
             self.body = self.client.loadURDF(str(path), useFixedBase=True, flags=flags)
         self.client.setGravity(0, 0, -9.81)
@@ -416,14 +421,18 @@ def control() -> None:
     rng = np.random.default_rng(2)
     true = changed(robot, rng)
     env.apply(true)
-    reference = ro.FourierReference.random(robot, SECONDS, 5, jax.random.key(0))
-    tracker = ro.TrackingController.from_limits(
+    reference = ro.policies.FourierReference.random(
+        robot, SECONDS, 5, jax.random.key(0)
+    )
+    tracker = ro.policies.TrackingController.from_limits(
         robot, reference, env.effort_limits, env.time_step
     )
     long = ArmReach("two-link", duration=SECONDS)
     long.apply(true)
     q, velocity, _ = reference(0.0)
-    made = ro.collect(long, tracker, starts=np.concatenate([q, velocity, q])[None])
+    made = ro.rollouts.collect(
+        long, tracker, starts=np.concatenate([q, velocity, q])[None]
+    )
     clean = ro.Trajectory(made.observations[0, :, :4], made.actions[0], env.time_step)
     run = measured(clean, 0)
     found = ro.identify(twin, [run], free=("mass", "damping"))
@@ -439,11 +448,11 @@ def control() -> None:
         objective = ro.EnergyTaskCost(
             ro.Rollout(model, env.horizon), env.task, env.actuators, work_weight=0.01
         )
-        begin = ro.PDGravityCompensation.from_limits(
+        begin = ro.policies.PDGravityCompensation.from_limits(
             believed, env.effort_limits, env.time_step
         )
         tuned = ro.minimize(objective, begin, starts, steps=40).model
-        motions = ro.collect(env, tuned, starts=judged)
+        motions = ro.rollouts.collect(env, tuned, starts=judged)
         terms = objective.measure(motions)
         costs[name] = float(sum(t.value * t.weight for t in terms.values()))
     print("\nGains tuned on a model, judged on the changed two-link arm in PyBullet")

@@ -1,7 +1,7 @@
 """Tuned linear feedback against the discrete-time LQR optimum, both run in PyBullet.
 
 The task is quadratic and the starts are small, so that the optimum is known:
-SciPy's `solve_discrete_are` on the linearised twin. The gains start from a guess by
+SciPy's `solve_discrete_are` on the linearized twin. The gains start from a guess by
 hand and are descended on the rollouts' cost alone. Prints both costs and their ratio.
 """
 
@@ -24,7 +24,7 @@ def lqr_gains(twin: ro.Twin, task) -> np.ndarray:
     Σ_k x_{k+1}ᵀ Q x_{k+1} + u_kᵀ R u_k differs from the textbook's Σ_k x_kᵀ Q x_k + …
     by x_0ᵀ Q x_0, which no control changes.
     """
-    A, B = ro.linearise(twin, jnp.zeros(4), jnp.zeros(1))
+    A, B = ro.dynamics.linearize(twin, jnp.zeros(4), jnp.zeros(1))
     A, B = np.asarray(A), np.asarray(B)
     scales = (
         task.position_scale,
@@ -46,17 +46,17 @@ def main() -> float:
         ro.Rollout(twin, env.horizon), env.task, env.actuators
     )
     starts = SMALL * env.sample_starts(16, seed=0)
-    guess = ro.LinearFeedback(jnp.array([[-2.0, -40.0, -4.0, -10.0]]))
+    guess = ro.policies.LinearFeedback(jnp.array([[-2.0, -40.0, -4.0, -10.0]]))
     result = ro.minimize(objective, guess, starts, steps=60)
     controllers = {
         "guess": guess,
         "tuned": result.model,
-        "LQR": ro.LinearFeedback(jnp.asarray(lqr_gains(twin, env.task))),
+        "LQR": ro.policies.LinearFeedback(jnp.asarray(lqr_gains(twin, env.task))),
     }
     judged = SMALL * env.sample_starts(20, seed=1)
     costs = {}
     for name, controller in controllers.items():
-        trajectory = ro.collect(env, controller, starts=judged)
+        trajectory = ro.rollouts.collect(env, controller, starts=judged)
         costs[name] = float(objective.measure(trajectory)["task_cost"].value)
         gains = np.asarray(controller.gains).round(3)[0]
         print(f"{name:6} cost {costs[name]:.9f} s   gains {gains}")

@@ -25,7 +25,7 @@ import numpy as np
 
 import roboopt as ro
 from roboopt.data import Columns, differentiate, low_pass, resample
-from roboopt.identification import forecasts
+from roboopt.sysid import forecasts
 
 NYQUIST_SHARE = 0.02
 TIME_STEP = 0.002
@@ -55,7 +55,7 @@ def main() -> None:
     runs = [
         run
         for path in sorted((folder / "sys_id").glob("*.csv.gz"))
-        for run in ro.read_recordings(path, columns=columns)
+        for run in ro.data.load_recordings(path, columns=columns)
     ]
     held_out, training = runs[2::3], [r for i, r in enumerate(runs) if i % 3 != 2]
     began = time.perf_counter()
@@ -94,7 +94,7 @@ def settings() -> dict:
     """Return what is fitted, and how."""
     return {
         "free": (
-            *("mass", "centre_of_mass.z", "extent.z"),
+            *("mass", "center_of_mass.z", "extent.z"),
             *("damping", "friction", "armature", "effort_offset"),
         ),
     }
@@ -209,7 +209,7 @@ def prepared(run: ro.Trajectory) -> ro.Trajectory:
     return ro.Trajectory(observations, run.actions, run.time_step)
 
 
-def check_possible(robot: ro.Multibody) -> None:
+def check_possible(robot: ro.dynamics.Multibody) -> None:
     """Say whether every parameter is that of a body that can exist."""
     moments = np.linalg.eigvalsh(np.asarray(robot.inertias))
     possible = (

@@ -42,7 +42,7 @@ def ours(seed: int, steps: int) -> dict[str, Any]:
     jax.config.update("jax_cpu_enable_async_dispatch", False)
     reached: list[tuple[float, int]] = []
 
-    class Watched(ro.Experiences):
+    class Watched(ro.rl.Experiences):
         def block(self, model, number):
             found = super().block(model, number)
             enough = len(self.episodes) >= LAST
@@ -50,9 +50,9 @@ def ours(seed: int, steps: int) -> dict[str, Any]:
                 reached.append((time.time(), self.timesteps))
             return found
 
-    world = ro.VectorWorld(TASK, envs=ENVS)
+    world = ro.rollouts.GymVectorEnv(TASK, envs=ENVS)
     spaces = world.observation_space, world.action_space
-    agent = ro.ActorCritic.of(*spaces, key=jax.random.key(seed))
+    agent = ro.policies.ActorCritic.of(*spaces, key=jax.random.key(seed))
     data = Watched(world, seed=seed)
     count = data.steps_for(steps)
     result = ro.minimize(
@@ -70,7 +70,7 @@ def ours(seed: int, steps: int) -> dict[str, Any]:
         judged = ro.evaluate(env, result.model, episodes=EPISODES, seed=10_000)
         return float(judged.returns.mean())
 
-    source = ro.Experiences(world, steps=LENGTH, seed=seed)
+    source = ro.rl.Experiences(world, steps=LENGTH, seed=seed)
     return {
         "reached": reached,
         "judge": judge,

@@ -26,7 +26,7 @@ EPISODES = 100
 
 def judge(recipe: Recipe, controller, starts) -> dict[str, float]:
     """Return what a controller does from `starts` in PyBullet."""
-    trajectory = ro.collect(recipe.env, controller, starts=starts)
+    trajectory = ro.rollouts.collect(recipe.env, controller, starts=starts)
     twin = ro.Twin.from_env(recipe.env, joint_limits=True)
     rollout = ro.Rollout(twin, recipe.env.horizon)
     simulated = eqx.filter_jit(rollout)(controller, starts)

@@ -21,7 +21,8 @@ import jax.numpy as jnp
 import numpy as np
 import pybullet
 
-from roboopt.dynamics import PositionMotors, Rollout, Twin, load_bullet, load_urdf
+from roboopt.dynamics import PositionMotors, Twin, load_bullet, load_urdf
+from roboopt.rollouts import Rollout
 
 # PyBullet's side is the one that the tests use.
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "dynamics"))

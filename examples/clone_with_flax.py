@@ -34,10 +34,10 @@ class Network(nn.Module):
 def main() -> float:
     """Collect, clone, judge, and return the fraction of episodes balanced."""
     env: Any = gymnasium.make("roboopt/CartPoleBalance-v0")
-    controller = ro.LinearFeedback(jnp.array([[-4.0, -60.0, -6.0, -12.0]]))
-    demonstrated = ro.collect_episodes(env, controller, episodes=10, seed=0)
+    controller = ro.policies.LinearFeedback(jnp.array([[-4.0, -60.0, -6.0, -12.0]]))
+    demonstrated = ro.rollouts.collect_episodes(env, controller, episodes=10, seed=0)
     limit = env.unwrapped.effort_limits
-    samples = ro.demonstrations(demonstrated, low=-limit, high=limit)
+    samples = ro.data.demonstrations(demonstrated, low=-limit, high=limit)
     objective = ro.ActionMismatch(scale=5.0)  # [N]
 
     network = Network()
@@ -53,7 +53,7 @@ def main() -> float:
 
     @jax.jit
     def train_step(
-        state: TrainState, batch: ro.Demonstrations
+        state: TrainState, batch: ro.data.Demonstrations
     ) -> tuple[TrainState, jax.Array]:
         loss, grads = jax.value_and_grad(
             lambda params: objective(policy(params), batch)

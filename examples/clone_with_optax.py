@@ -46,9 +46,9 @@ class Policy(NamedTuple):
 def main() -> float:
     """Collect, clone, judge, and return the mean return of the clone."""
     env = gymnasium.make("CartPole-v1")
-    demonstrated = ro.collect_episodes(env, rule, episodes=20, seed=0)
-    samples = ro.demonstrations(demonstrated)
-    objective = ro.ActionMismatch(loss=ro.LogLikelihood())
+    demonstrated = ro.rollouts.collect_episodes(env, rule, episodes=20, seed=0)
+    samples = ro.data.demonstrations(demonstrated)
+    objective = ro.ActionMismatch(loss=ro.losses.NegativeLogLikelihood())
 
     keys = jax.random.split(jax.random.key(0))
     policy = Policy(
@@ -61,7 +61,7 @@ def main() -> float:
 
     @jax.jit
     def train_step(
-        policy: Policy, state: optax.OptState, batch: ro.Demonstrations
+        policy: Policy, state: optax.OptState, batch: ro.data.Demonstrations
     ) -> tuple[Any, optax.OptState, jax.Array]:
         loss, grads = jax.value_and_grad(objective)(policy, batch)
         updates, state = optimizer.update(grads, state)

@@ -28,9 +28,11 @@ def record(env: Any, episodes: int, seed: int) -> ro.Trajectory:
     rng = np.random.default_rng(seed)
     runs = []
     for _ in range(episodes):
-        plan = ro.SplinePlan(rng.uniform(-5, 5, (9, 1)), env.horizon * env.time_step)
+        plan = ro.policies.OpenLoopSpline(
+            rng.uniform(-5, 5, (9, 1)), env.horizon * env.time_step
+        )
         start = rng.uniform([-0.1, -np.pi, -1, -1], [0.1, np.pi, 1, 1])
-        runs.append(ro.collect(env, plan, starts=[start]))
+        runs.append(ro.rollouts.collect(env, plan, starts=[start]))
     return jax.tree.map(lambda *runs: np.concatenate(runs), *runs)
 
 
@@ -45,7 +47,7 @@ def main() -> float:
     """Learn, compare, and return the residual's error after 50 steps."""
     env: Any = gymnasium.make("roboopt/CartPoleSwingUp-v0", duration=1.0).unwrapped
     training, held_out = record(env, 60, seed=0), record(env, 15, seed=1)
-    steps = ro.windows(training, 1)
+    steps = ro.data.windows(training, 1)
     change = np.diff(steps.observations, axis=1).std((0, 1))
 
     masses = lambda twin: (twin.robot.masses, twin.robot.inertias)  # noqa: E731

@@ -19,14 +19,14 @@ def main() -> float:
     objective = ro.EnergyTaskCost(
         ro.Rollout(twin, env.horizon), env.task, env.actuators, work_weight=0.02
     )
-    start = ro.LinearFeedback(jnp.array([[-2.0, -40.0, -4.0, -10.0]]))
+    start = ro.policies.LinearFeedback(jnp.array([[-2.0, -40.0, -4.0, -10.0]]))
     result = ro.minimize(objective, start, env.sample_starts(32, seed=0), steps=40)
     print(f"{result.message}: loss {result.history['loss'][0]:.4f} → {result.loss:.4f}")
 
     success = 0.0
     judged = env.sample_starts(100, seed=1)
     for name, controller in (("start", start), ("tuned", result.model)):
-        trajectory = ro.collect(env, controller, starts=judged)
+        trajectory = ro.rollouts.collect(env, controller, starts=judged)
         success = float(objective.success(trajectory))
         terms = objective.measure(trajectory)
         print(f"{name} in PyBullet: {success:.0%} of 100 starts balanced")

@@ -37,7 +37,7 @@ MAX_SPEED = 100.0  # rad/s or m/s: Bullet clips every joint's velocity there
 FRICTION_VELOCITY = 1e-2  # rad/s or m/s: v_s, below which friction fades
 
 
-class World:
+class VectorEnv:
     """A fixed-base robot alone in a PyBullet client of its own.
 
     Args:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pybullet
 
-from ._bullet import World
+from ._bullet import VectorEnv
 
 MODES = ("human", "rgb_array")
 FIELD_OF_VIEW = 40.0  # degrees, of the height
@@ -51,15 +51,15 @@ class View:
 class Camera:
     """A camera that has all that a robot can reach in view."""
 
-    def __init__(self, world: World, view: View):
+    def __init__(self, world: VectorEnv, view: View):
         self._client, self._size = world.client, (view.width, view.height)
         corners = world.extent()
-        centre = (corners.min(axis=0) + corners.max(axis=0)) / 2
+        center = (corners.min(axis=0) + corners.max(axis=0)) / 2
         yaw, pitch = np.radians([view.yaw, view.pitch])
         right = np.array([np.cos(yaw), np.sin(yaw), 0.0])
         level = np.array([-np.sin(yaw), np.cos(yaw), 0.0])
         ahead = np.cos(pitch) * level - np.sin(pitch) * np.array([0.0, 0.0, 1.0])
-        seen = corners - centre
+        seen = corners - center
         aspect = view.width / view.height
         offset = np.maximum(
             np.abs(seen @ right) / aspect, np.abs(seen @ np.cross(right, ahead))
@@ -67,7 +67,7 @@ class Camera:
         slope = np.tan(np.radians(FIELD_OF_VIEW / 2))
         distance = 1.05 * float(np.max(offset / slope - seen @ ahead))
         self._view = pybullet.computeViewMatrix(
-            (centre - distance * ahead).tolist(), centre.tolist(), [0, 0, 1]
+            (center - distance * ahead).tolist(), center.tolist(), [0, 0, 1]
         )
         self._projection = pybullet.computeProjectionMatrixFOV(
             FIELD_OF_VIEW, aspect, 0.05 * distance, 5 * distance

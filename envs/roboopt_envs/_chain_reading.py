@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from ._bullet import World
+from ._bullet import VectorEnv
 from ._tool_chain import ToolChain, Vector
 
 
-def read_tool_chain(world: World, tool: str | None) -> tuple[str, ToolChain]:
+def read_tool_chain(world: VectorEnv, tool: str | None) -> tuple[str, ToolChain]:
     """Return a link's name, the deepest and last without `tool`, and its chain.
 
     Raises:
@@ -34,20 +34,20 @@ def read_tool_chain(world: World, tool: str | None) -> tuple[str, ToolChain]:
     return world.link_names[link], _chain(world, path[::-1])
 
 
-def _chain(world: World, path: list[int]) -> ToolChain:
+def _chain(world: VectorEnv, path: list[int]) -> ToolChain:
     """Return the chain through the links of `path`, from the base outwards."""
     # A link's frame here has its origin at its joint and Bullet's principal axes. Along
-    # these Bullet tells where the next joint is from the centre of mass.
+    # these Bullet tells where the next joint is from the center of mass.
     position, orientation = world.client.getBasePositionAndOrientation(world.body)
     turn, shift = _rotation(orientation), np.array(position)
-    centre = np.zeros(3)
+    center = np.zeros(3)
     joints, rotations, offsets = [], [], []
     for link in path:
         info = world.joint_infos[link]
-        shift = shift + turn @ (centre + info[14])
+        shift = shift + turn @ (center + info[14])
         turn = turn @ _rotation(info[15]).T
         dynamics = world.client.getDynamicsInfo(world.body, link)
-        centre = _rotation(dynamics[4]).T @ dynamics[3]
+        center = _rotation(dynamics[4]).T @ dynamics[3]
         if link in world.joint_indices:
             along_z = _frame(np.array(info[13]))
             x, y, z = turn @ along_z

@@ -1,6 +1,6 @@
 """A robot with fitted numbers, as a file that Bullet loads.
 
-`changeDynamics` moves no centre of mass and turns no principal axes, so fitted numbers
+`changeDynamics` moves no center of mass and turns no principal axes, so fitted numbers
 reach Bullet through a URDF: that of the robot, with inertias and dampings replaced.
 Inertias are written as principal moments and the rotation to their axes, which Bullet
 takes as they are: from other axes it finds these only to about 1e-9.
@@ -20,8 +20,8 @@ class Body(NamedTuple):
     """What one link weighs, in its own frame."""
 
     mass: float  # kg
-    centre: np.ndarray  # (3,) m
-    inertia: np.ndarray  # (3, 3) kg·m² about the centre
+    center: np.ndarray  # (3,) m
+    inertia: np.ndarray  # (3, 3) kg·m² about the center
 
 
 NOTHING = Body(0.0, np.zeros(3), np.zeros((3, 3)))
@@ -44,7 +44,7 @@ def read_fitted_robot(
     """Read the robot of a model, whoever's class it is.
 
     Args:
-        model: a `roboopt.Multibody`, or what has one as its `robot`.
+        model: a `roboopt.dynamics.Multibody`, or what has one as its `robot`.
         joint_names: that it must have.
         link_names: that it must know.
 
@@ -71,7 +71,7 @@ def read_fitted_robot(
             f"`model` must have the robot's links, among them {unknown}, got "
             f"{list(robot.link_names)}."
         )
-    names = ("masses", "centres_of_mass", "inertias", "damping", "friction", "armature")
+    names = ("masses", "centers_of_mass", "inertias", "damping", "friction", "armature")
     for name in (*names, "gravity"):
         if not np.isfinite(np.asarray(getattr(robot, name))).all():
             raise ValueError(
@@ -101,7 +101,7 @@ def _bodies(robot: Any) -> dict[str, Body]:
     given = zip(
         robot.body_names,
         np.asarray(robot.masses, np.float64),
-        np.asarray(robot.centres_of_mass, np.float64),
+        np.asarray(robot.centers_of_mass, np.float64),
         np.asarray(robot.inertias, np.float64),
         strict=True,
     )
@@ -119,9 +119,9 @@ def _bodies(robot: Any) -> dict[str, Body]:
         if name not in in_joint:
             bodies[name] = NOTHING
             continue
-        mass, centre, inertia = in_joint[name]
+        mass, center, inertia = in_joint[name]
         bodies[name] = Body(
-            mass, rotation.T @ (centre - offset), rotation.T @ inertia @ rotation
+            mass, rotation.T @ (center - offset), rotation.T @ inertia @ rotation
         )
     return bodies
 
@@ -163,7 +163,7 @@ def _inertial(body: Body) -> ET.Element:
     if most < moments[largest] <= most + ROUNDING * moments[largest]:
         moments[largest] = most
     inertial = ET.Element("inertial")
-    pose = {"xyz": _words(body.centre), "rpy": _words(_roll_pitch_yaw(axes))}
+    pose = {"xyz": _words(body.center), "rpy": _words(_roll_pitch_yaw(axes))}
     ET.SubElement(inertial, "origin", pose)
     ET.SubElement(inertial, "mass", {"value": repr(body.mass)})
     entries = [*moments.tolist(), 0.0, 0.0, 0.0]

@@ -17,7 +17,7 @@ from gymnasium.error import ClosedEnvironmentError, ResetNeeded
 from gymnasium.utils import seeding
 
 from ._actuators import Actuators
-from ._bullet import MAX_SPEED, World
+from ._bullet import MAX_SPEED, VectorEnv
 from ._camera import Camera, View
 from ._fitted_robot import read_fitted_robot
 from ._sizing import check_inertia, check_time_step
@@ -55,7 +55,7 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
 
     def __init__(
         self,
-        world: World,
+        world: VectorEnv,
         *,
         task: Any,
         actuated: Sequence[int],
@@ -146,14 +146,15 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
     def apply(self, model: Any):
         """Give the simulated robot the numbers of a fitted model.
 
-        These are masses, centres of mass, inertias, joint damping, Coulomb friction,
+        These are masses, centers of mass, inertias, joint damping, Coulomb friction,
         gravity, and Bullet's damping of the links; a step is then one of
         `Twin(model.robot)`. What `randomize` scales are they. Lengths, joint limits and
         effort limits stay the environment's. The robot is loaded anew: `body` changes,
         a `reset` must follow, and PyBullet keeps up to some MB of memory each time.
 
         Args:
-            model: a `roboopt.Multibody`, or what has one as its `robot`: a `Twin`, a
+            model: a `roboopt.dynamics.Multibody`, or what has one as its `robot`: a
+            `Twin`, a
                 `ParametricTwin`.
 
         Raises:
@@ -184,7 +185,7 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
             options: `{"start": observation}` starts exactly there, goal included.
 
         Returns:
-            The observation; and, where the dynamics are randomised, the factors on the
+            The observation; and, where the dynamics are randomized, the factors on the
             massive links' masses and inertias and on the joints' damping.
 
         Raises:

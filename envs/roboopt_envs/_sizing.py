@@ -8,14 +8,14 @@ import math
 
 import numpy as np
 
-from ._bullet import World
+from ._bullet import VectorEnv
 
 STABLE = 2.0  # the bound on λ·Δt
 CALM = 1.5  # what a time step chosen here keeps to
 SLOWEST = 1 / 240  # s
 
 
-def assumed_efforts(world: World) -> np.ndarray:
+def assumed_efforts(world: VectorEnv) -> np.ndarray:
     """Return effort limits for a robot whose URDF has none, (n,) [N·m or N].
 
     Three times the largest effort against gravity over 200 random configurations, and
@@ -27,7 +27,7 @@ def assumed_efforts(world: World) -> np.ndarray:
     return 3.0 * gravity + 10.0 * inertia
 
 
-def largest_time_step(world: World, *, margin: float) -> float:
+def largest_time_step(world: VectorEnv, *, margin: float) -> float:
     """Return the first of 1/240, 1/480, 1/960, … s at which joint damping is calm.
 
     Args:
@@ -49,7 +49,7 @@ def largest_time_step(world: World, *, margin: float) -> float:
     return time_step
 
 
-def check_time_step(world: World, time_step: float, *, margin: float):
+def check_time_step(world: VectorEnv, time_step: float, *, margin: float):
     """Refuse a time step [s] at which joint damping would diverge.
 
     Args:
@@ -71,7 +71,7 @@ def check_time_step(world: World, time_step: float, *, margin: float):
         )
 
 
-def check_inertia(world: World):
+def check_inertia(world: VectorEnv):
     """Refuse a robot with a joint that moves no inertia.
 
     Raises:
@@ -94,13 +94,13 @@ def check_inertia(world: World):
         )
 
 
-def _configurations(world: World, count: int) -> np.ndarray:
+def _configurations(world: VectorEnv, count: int) -> np.ndarray:
     """Return random configurations, always the same, (count, n) [rad or m]."""
     lower, upper = world.sampling_range(1.0)
     return np.random.default_rng(0).uniform(lower, upper, (count, len(lower)))
 
 
-def _damping_rate(world: World) -> tuple[float, int]:
+def _damping_rate(world: VectorEnv) -> tuple[float, int]:
     """Return the largest eigenvalue of M⁻¹D [1/s], and the joint most in its mode."""
     root = np.sqrt(world.damping)
     worst, joint = 0.0, 0

@@ -14,7 +14,7 @@ import numpy as np
 import pybullet_data
 
 from ._actuators import Actuators
-from ._bullet import World
+from ._bullet import VectorEnv
 from ._camera import View
 from ._chain_reading import read_tool_chain
 from ._fitted_robot import read_fitted_robot
@@ -77,7 +77,7 @@ class ArmReach(FixedBaseEnv):
         """Load the robot."""
         path, known = _find(robot)
         margin = randomization_margin(randomize)
-        world = World(path, mimic=known, gui=render_mode == "human")
+        world = VectorEnv(path, mimic=known, gui=render_mode == "human")
         if model is not None:
             fitted = read_fitted_robot(model, world.joint_names, world.link_names)
             with world.replaced(fitted):
@@ -144,7 +144,7 @@ def _find(robot: str | Path) -> tuple[Path, bool]:
     return Path(robot), False
 
 
-def _effort_limits(world: World, given: Sequence[float] | np.ndarray | None):
+def _effort_limits(world: VectorEnv, given: Sequence[float] | np.ndarray | None):
     """Return the effort limit of every joint, (n,) [N·m or N]."""
     n = len(world.joint_names)
     if given is not None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ._actuators import Actuators
-from ._bullet import World
+from ._bullet import VectorEnv
 from ._camera import View
 from ._fixed_base import FixedBaseEnv
 from .tasks import Balance, SwingUp
@@ -36,7 +36,7 @@ class _CartPole(FixedBaseEnv):
         height: int,
     ):
         self._middle, self._spread = np.array(middle), np.array(spread)
-        world = World(URDF, gui=render_mode == "human")
+        world = VectorEnv(URDF, gui=render_mode == "human")
         lower, upper = self._middle - self._spread, self._middle + self._spread
         super().__init__(
             world,

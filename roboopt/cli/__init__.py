@@ -1,5 +1,3 @@
-"""The command line: `roboopt`."""
+"""The command line, `roboopt`."""
 
-from roboopt.cli._main import main
-
-__all__ = ["main"]
+from roboopt.cli._main import main as main

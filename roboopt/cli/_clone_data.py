@@ -11,8 +11,9 @@ import numpy as np
 
 import roboopt as ro
 from roboopt.cli._usage import UsageError
-from roboopt.data import Demonstrations, Finding, Trajectory
-from roboopt.data._episodes import is_episode_folder
+from roboopt.data import Demonstrations, Trajectory
+from roboopt.data.io._episodes import is_episode_folder
+from roboopt.diagnose import Finding
 
 IN_MEMORY = 2**30  # bytes; larger folders are read block by block
 CHECKED = 20  # episodes, of those that are not held in memory
@@ -35,7 +36,7 @@ class Data:
 
     def samples(
         self, **cut: Any
-    ) -> tuple[Demonstrations, Demonstrations, "ro.MappedDemonstrations | None"]:
+    ) -> tuple[Demonstrations, Demonstrations, "ro.data.MemmapDemonstrations | None"]:
         """Return samples to learn from, samples held out, and the source of all.
 
         Args:
@@ -43,10 +44,11 @@ class Data:
         """
         if self.folder is None:
             train, test = (
-                ro.demonstrations(runs, **cut) for runs in (self.train, self.held_out)
+                ro.data.demonstrations(runs, **cut)
+                for runs in (self.train, self.held_out)
             )
             return train, test, None
-        whole = ro.MappedDemonstrations(self.folder, **cut)
+        whole = ro.data.MemmapDemonstrations(self.folder, **cut)
         train, test = whole.split(self.fraction, self.seed)
         return train.sample(SAMPLES), test.sample(SAMPLES), train
 
@@ -64,12 +66,12 @@ def read(arguments: Any, env: Any) -> Data:
             runs = _some(folder, arguments.seed)
         else:
             folder = None
-            runs = ro.read_recordings(source, time_step=arguments.time_step)
+            runs = ro.data.load_recordings(source, time_step=arguments.time_step)
     except (ValueError, OSError, ImportError) as error:
         raise UsageError(" ".join(str(error).split())) from error
     findings = [
         finding
-        for finding in ro.check_demonstrations(
+        for finding in ro.diagnose.check_demonstrations(
             runs, observation_space=env.observation_space, action_space=env.action_space
         )
         if finding.kind != "saturation"  # which is cloned through the clip
@@ -86,7 +88,7 @@ def read(arguments: Any, env: Any) -> Data:
         )
         train = held_out = runs
     else:
-        train, held_out = ro.split_episodes(
+        train, held_out = ro.data.split_episodes(
             runs, arguments.held_out, seed=arguments.seed
         )
     return Data(train, held_out, folder, findings, arguments.held_out, arguments.seed)
@@ -100,7 +102,7 @@ def _too_large(folder: Path) -> bool:
 
 def _some(folder: Path, seed: int) -> list[Trajectory]:
     """Return a few of the episodes, which are read only where they are used."""
-    runs = ro.read_recordings(folder)
+    runs = ro.data.load_recordings(folder)
     count = min(CHECKED, len(runs))
     chosen = np.random.default_rng(seed).choice(len(runs), count, replace=False)
     return [runs[k] for k in sorted(chosen)]

@@ -12,14 +12,14 @@ import roboopt as ro
 from roboopt.cli._clone_data import Data
 from roboopt.cli._usage import UsageError
 from roboopt.data import Demonstrations
-from roboopt.objectives import Absolute
+from roboopt.losses import L1
 
 LOSSES: dict[str, Callable[[], Any]] = {
-    "squared": ro.Squared,
-    "huber": ro.Huber,
-    "l1": Absolute,
+    "squared": ro.losses.L2,
+    "huber": ro.losses.Huber,
+    "l1": L1,
 }
-SAMPLES_HELD = 4096  # noised, of held-out demonstrations
+SAMPLES_HELD = 4096  # flow_batches, of held-out demonstrations
 
 
 @dataclass(frozen=True)
@@ -72,10 +72,10 @@ def recipe(arguments: Any, env: Any, found: Data) -> Recipe:
     scale = _scale(samples.actions) if kind == "network" else None
     objective = ro.ActionMismatch(scale=scale, loss=loss)
     batch_size = min(arguments.batch_size, len(samples))
-    flow = isinstance(loss, ro.FlowMatching)
+    flow = isinstance(loss, ro.losses.FlowMatching)
     held = tests
     if flow:
-        held = ro.noised(tests, SAMPLES_HELD)(policy, jax.random.key(0))
+        held = ro.losses.flow_batches(tests, SAMPLES_HELD)(policy, jax.random.key(0))
         if source is not None:
             raise UsageError(
                 "--policy flow needs demonstrations that fit in memory: choose mixture"
@@ -95,7 +95,7 @@ def recipe(arguments: Any, env: Any, found: Data) -> Recipe:
         policy=policy,
         objective=objective,
         samples=samples,
-        data=ro.noised(samples, batch_size) if flow else source or samples,
+        data=ro.losses.flow_batches(samples, batch_size) if flow else source or samples,
         batch_size=None if flow else batch_size,
         held=held,
         wrap=lambda model: _acting(model, kind, arguments),
@@ -141,7 +141,7 @@ def _policy(
         settings["sizes"] = tuple(int(n) for n in sizes)
         start = np.broadcast_to(np.asarray(space.start), sizes.shape)
         settings["start"] = tuple(int(n) for n in start)
-        return ro.CategoricalPolicy.of(samples, **settings), said
+        return ro.policies.CategoricalPolicy.of(samples, **settings), said
     if kind == "tanh-gaussian":
         low, high = env.action_space.low, env.action_space.high
         if not np.all(np.isfinite(low) & np.isfinite(high)):
@@ -149,18 +149,22 @@ def _policy(
                 f"--policy tanh-gaussian needs actions with limits, got "
                 f"{env.action_space}: choose gaussian"
             )
-        return ro.TanhGaussianPolicy.of(samples, low=low, high=high, **settings), said
+        return ro.policies.TanhGaussianPolicy.of(
+            samples, low=low, high=high, **settings
+        ), said
     make = {
-        "network": ro.NetworkPolicy.of,
-        "gaussian": ro.GaussianPolicy.of,
-        "mixture": ro.MixturePolicy.of,
-        "flow": ro.FlowPolicy.of,
+        "network": ro.policies.MLPPolicy.of,
+        "gaussian": ro.policies.GaussianPolicy.of,
+        "mixture": ro.policies.GMMPolicy.of,
+        "flow": ro.policies.FlowPolicy.of,
     }[kind]
     if own and type(world).__name__ == "ArmReach" and arguments.chunk is None:
         # What holds the arm still is known, and most of what there is to learn.
         robot = ro.Twin.from_env(world).robot
         first = size * (arguments.history - 1)
-        policy = ro.Compensated.of(samples, robot, make, first=first, **settings)
+        policy = ro.policies.GravityCompensated.of(
+            samples, robot, make, first=first, **settings
+        )
         return policy, f"{said}, on top of gravity compensation"
     return make(samples, **settings), said
 
@@ -168,15 +172,19 @@ def _policy(
 def _loss(kind: str, arguments: Any) -> Any:
     if kind == "network":
         return LOSSES[arguments.loss or "squared"]()
-    return ro.FlowMatching() if kind == "flow" else ro.LogLikelihood()
+    return (
+        ro.losses.FlowMatching()
+        if kind == "flow"
+        else ro.losses.NegativeLogLikelihood()
+    )
 
 
 def _described(loss: Any) -> str:
     return {
-        "Squared": "squared errors of the actions over their spread",
+        "L2": "squared errors of the actions over their spread",
         "Huber": "Huber's loss of the actions' errors over their spread",
-        "Absolute": "absolute errors of the actions over their spread",
-        "LogLikelihood": "negative log-likelihood of the actions",
+        "L1": "absolute errors of the actions over their spread",
+        "NegativeLogLikelihood": "negative log-likelihood of the actions",
         "FlowMatching": "flow matching from noise to the actions",
     }[type(loss).__name__]
 
@@ -190,11 +198,15 @@ def _scale(actions: Any) -> np.ndarray:
 def _acting(model: Any, kind: str, arguments: Any) -> Any:
     """Return what acts: a flow is drawn from, chunks and histories need a memory."""
     if kind == "flow":
-        model = ro.Sampled(model)
+        model = ro.policies.SampleActions(model)
     if arguments.chunk is not None:
         # The mean of chunks drawn from a flow could lie between two ways.
         means = kind not in ("flow", "mixture", "categorical")
-        model = ro.Chunked(model) if means else ro.Chunked(model, ensemble=None)
+        model = (
+            ro.policies.ActionChunking(model)
+            if means
+            else ro.policies.ActionChunking(model, ensemble=None)
+        )
     if arguments.history > 1:
-        model = ro.WithHistory(model, arguments.history)
+        model = ro.policies.ObservationHistory(model, arguments.history)
     return model

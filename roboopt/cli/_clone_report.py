@@ -12,7 +12,7 @@ from roboopt.cli._clone_recipe import Recipe
 from roboopt.cli._clone_tables import HEADER, Outcome
 from roboopt.cli._comparison import readable
 from roboopt.cli._motions import action_names, motions, padded
-from roboopt.report import COLOURS, Details, Figure, Notes, Panel, Section, Table
+from roboopt.report import COLORS, Details, Figure, Notes, Panel, Section, Table
 
 SHOWN = 9  # episodes, of all that were judged
 
@@ -34,8 +34,8 @@ class Run:
 
     @property
     def legend(self) -> dict[str, str]:
-        """Return the colour of each who acted."""
-        return {name: COLOURS[name] for name in self.outcome.judged}
+        """Return the color of each who acted."""
+        return {name: COLORS[name] for name in self.outcome.judged}
 
     @property
     def time_step(self) -> float:

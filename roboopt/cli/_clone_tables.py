@@ -47,7 +47,9 @@ class Outcome:
         """Return a row for each who acted."""
         rows = [row(name, found) for name, found in self.judged.items()]
         if self.recorded is not None and _rewarded(self.recorded):
-            rows.insert(0, row("demonstrations", ro.Evaluation.of(self.recorded)))
+            rows.insert(
+                0, row("demonstrations", ro.rollouts.Evaluation.of(self.recorded))
+            )
         return rows
 
     def sentences(self) -> list[str]:
@@ -112,7 +114,7 @@ def held_out_errors(model: Any, plan: Recipe, found: Data) -> Errors:
     scale = np.where(scale > 0, scale, 1.0)
     gaps = []
     for run in found.held_out:
-        own = ro.demonstrations([run], **plan.cut)
+        own = ro.data.demonstrations([run], **plan.cut)
         made = np.asarray(predict(jnp.asarray(own.observations, float)))
         if plan.cut["chunk"] is not None:
             made = made[:, 0]
@@ -136,7 +138,7 @@ def held_out_errors(model: Any, plan: Recipe, found: Data) -> Errors:
     return Errors(by_action, over_time, choices)
 
 
-def numbers(judged: dict[str, ro.Evaluation]) -> dict[str, Any]:
+def numbers(judged: dict[str, ro.rollouts.Evaluation]) -> dict[str, Any]:
     """Return the figures of each, for the settings."""
     return {
         name: {

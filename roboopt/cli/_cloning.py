@@ -23,13 +23,7 @@ from roboopt.cli._demonstrators import demonstrator
 from roboopt.cli._environment import label, make
 from roboopt.cli._evaluated import evaluated
 from roboopt.cli._film import performance
-from roboopt.cli._run_folder import (
-    SETTINGS,
-    claim,
-    clear,
-    write_history,
-    write_json,
-)
+from roboopt.cli._run_folder import SETTINGS, claim, clear, write_history, write_json
 from roboopt.cli._settings import plain, surroundings
 from roboopt.cli._usage import UsageError
 
@@ -75,7 +69,7 @@ def clone(arguments: Any) -> int:
         if expert is not None:
             actors = {"demonstrator": expert, **actors}
         judged = evaluated(arguments, env, actors, arguments.seed + JUDGED)
-        ro.save_episodes(folder / "episodes.npz", judged["clone"].trajectories)
+        ro.data.save_episodes(folder / "episodes.npz", judged["clone"].trajectories)
         errors = _clone_tables.held_out_errors(result.model, plan, found)
         outcome = _clone_tables.Outcome(
             judged=judged,
@@ -149,7 +143,7 @@ def _train(
             raise UsageError(
                 "--dagger needs demonstrations in memory and a --policy other than flow"
             )
-        data = ro.DAgger(
+        data = ro.imitation.DAgger(
             env,
             expert,
             found.train,

@@ -40,10 +40,13 @@ def collect(arguments: Any) -> int:
     print(f"Recording {said}", file=sys.stderr)
     acts, labels = expert, None
     if arguments.noise > 0:
-        acts, labels = ro.Noisy(expert, _noise(env, arguments.noise)), expert
+        acts, labels = (
+            ro.policies.ActionNoise(expert, _noise(env, arguments.noise)),
+            expert,
+        )
     try:
         with progress(arguments.episodes, "recording") as advance:
-            episodes = ro.collect_episodes(
+            episodes = ro.rollouts.collect_episodes(
                 env,
                 acts,
                 episodes=arguments.episodes,
@@ -57,7 +60,7 @@ def collect(arguments: Any) -> int:
     print(_described(episodes))
     if arguments.only_successes:
         episodes = _successes(episodes)
-    ro.save_episodes(out, episodes)
+    ro.data.save_episodes(out, episodes)
     print(out)
     beside = beside_of(out)
     beside.unlink(missing_ok=True)

@@ -13,7 +13,7 @@ from rich.text import Text
 from roboopt.cli import _identify_tables as tables
 from roboopt.cli._clone_tables import HEADER as CLONE_HEADER
 from roboopt.cli._comparison import GAP_HEADER, Comparison
-from roboopt.identification import Forecasts, Identification
+from roboopt.sysid import Forecasts, IdentifyResult
 
 MOST_ROWS = 40  # of parameters; the report has them all
 MOST_SUMS = 12
@@ -46,7 +46,7 @@ def print_comparison(compared: Comparison, ending: str) -> None:
 
 
 def print_identification(
-    found: Identification,
+    found: IdentifyResult,
     rows: Sequence[tables.Parameter],
     made: Forecasts | None,
     verdict: Sequence[str],

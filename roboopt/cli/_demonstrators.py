@@ -50,7 +50,7 @@ def demonstrator(env: Any, given: str | None) -> tuple[Any, str]:
         raise UsageError(
             f"--demonstrator {given} cannot be imported: {error}"
         ) from error
-    if not callable(found) and not isinstance(found, ro.Actor):
+    if not callable(found) and not isinstance(found, ro.policies.StatefulPolicy):
         raise UsageError(f"--demonstrator {given} must be callable, got {found!r}")
     return found, f"{given}"
 
@@ -80,7 +80,7 @@ def _own(env: Any) -> tuple[Any, str]:
     world = env.unwrapped
     kind = type(world).__name__ if type(world).__module__[:12] == "roboopt_envs" else ""
     if kind == "ArmReach":
-        controller = ro.PDGravityCompensation.from_limits(
+        controller = ro.policies.PDGravityCompensation.from_limits(
             ro.Twin.from_env(world).robot,
             world.effort_limits,
             world.time_step,
@@ -89,9 +89,11 @@ def _own(env: Any) -> tuple[Any, str]:
         )
         return controller, "proportional-derivative control, gravity compensated"
     if kind == "CartPoleBalance":
-        return ro.LinearFeedback(_regulator(world)), "the linear-quadratic regulator"
+        return ro.policies.LinearFeedback(
+            _regulator(world)
+        ), "the linear-quadratic regulator"
     if kind == "CartPoleSwingUp":
-        controller = ro.EnergyShapingSwingUp(
+        controller = ro.policies.EnergyShapingSwingUp(
             ro.Twin.from_env(world).robot,
             _regulator(world)[0],
             energy_gain=80.0,
@@ -109,7 +111,7 @@ def _regulator(world: Any) -> jnp.ndarray:
     """Return K of the discrete-time LQR about the upright cart-pole, (1, 4)."""
     from scipy.linalg import solve_discrete_are
 
-    a, b = ro.linearise(ro.Twin.from_env(world), jnp.zeros(4), jnp.zeros(1))
+    a, b = ro.dynamics.linearize(ro.Twin.from_env(world), jnp.zeros(4), jnp.zeros(1))
     a, b = np.asarray(a), np.asarray(b)
     q, r = np.diag(STATE_COSTS), FORCE_COST * np.eye(1)
     p = solve_discrete_are(a, b, q, r)

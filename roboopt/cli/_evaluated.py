@@ -8,7 +8,7 @@ from roboopt.cli._console import progress
 
 def evaluated(
     arguments: Any, env: Any, actors: dict[str, Any], seed: int
-) -> dict[str, ro.Evaluation]:
+) -> dict[str, ro.rollouts.Evaluation]:
     """Return what each of the actors did, under a progress bar.
 
     Args:

@@ -10,13 +10,12 @@ import numpy as np
 from jaxtyping import Array, Float
 
 import roboopt as ro
-from roboopt._act import Tracker
-from roboopt._typing import AnyArray
+from roboopt._core import AnyArray
 from roboopt.cli._identified_robot import loaded
 from roboopt.cli._usage import UsageError
 from roboopt.data import Trajectory
 from roboopt.diagnose import design_excitation
-from roboopt.policies import TrackingController
+from roboopt.policies import TimeVaryingPolicy, TrackingController
 
 DESCENT = 60  # steps of the design of an arm's motion
 FREQUENCIES = 0.3, 0.53, 0.91, 1.37  # Hz, of the cart
@@ -31,10 +30,10 @@ class Collected:
 
     run: Trajectory
     """With efforts and, as actions, those of the actuated joints."""
-    truth: ro.Multibody
+    truth: ro.dynamics.Multibody
 
 
-class RailSweep(Tracker):
+class RailSweep(TimeVaryingPolicy):
     """Drives a cart to and fro by sines, and holds it near the middle of its rail."""
 
     mass: float = eqx.field(static=True)
@@ -65,7 +64,7 @@ def excite(
     Args:
         subject: with the environment.
         free: what is to be told.
-        seed: of the motion, and of what the environment randomises.
+        seed: of the motion, and of what the environment randomizes.
         progress: whether to show a progress bar.
 
     Raises:
@@ -78,7 +77,7 @@ def excite(
             controller, start = _sweep(subject.robot, seed)
         else:
             reference = design_excitation(
-                ro.ParametricTwin(twin, free),
+                ro.dynamics.ParametricTwin(twin, free),
                 duration=env.duration,
                 effort_limits=env.effort_limits,
                 time_step=env.time_step,
@@ -92,7 +91,7 @@ def excite(
             q = np.asarray(reference(0.0)[0])
             start = np.concatenate([q, 0 * q, q])
         truth = _truth(env, subject.robot, start, seed)
-        batch = ro.collect(env, controller, starts=start[None], seed=seed)
+        batch = ro.rollouts.collect(env, controller, starts=start[None], seed=seed)
     except ValueError as error:
         raise UsageError(" ".join(str(error).split())) from error
     run = jax.tree.map(lambda leaf: np.asarray(leaf)[0], batch)
@@ -102,14 +101,16 @@ def excite(
     return Collected(run, truth)
 
 
-def _sweep(robot: ro.Multibody, seed: int) -> tuple[RailSweep, np.ndarray]:
+def _sweep(robot: ro.dynamics.Multibody, seed: int) -> tuple[RailSweep, np.ndarray]:
     phases = np.random.default_rng(seed).uniform(0, 2 * np.pi, len(FREQUENCIES))
     hanging = np.array([0.0, np.pi, 0.0, 0.0])
     return RailSweep(float(jnp.sum(robot.masses)), jnp.asarray(phases)), hanging
 
 
-def _truth(env: Any, robot: ro.Multibody, start: np.ndarray, seed: int) -> ro.Multibody:
-    """Return the robot as a reset with this seed randomises it."""
+def _truth(
+    env: Any, robot: ro.dynamics.Multibody, start: np.ndarray, seed: int
+) -> ro.dynamics.Multibody:
+    """Return the robot as a reset with this seed randomizes it."""
     _, info = env.reset(seed=seed, options={"start": start})
     found = loaded(env)
     if len(found.body_names) > len(robot.body_names):

@@ -9,10 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from roboopt._act import Plan
 from roboopt.cli._export import Export
 from roboopt.cli._run_folder import SETTINGS
 from roboopt.cli._usage import UsageError
+from roboopt.policies import OpenLoop
 
 OBSERVATIONS = 100  # random ones that are compared
 TIME_STEP = 0.01  # s between them
@@ -59,7 +59,9 @@ def _loaded(file: Path) -> Any:
     except Exception as error:  # whatever a file that is no archive brings about
         reason = " ".join(str(error).split())
         raise UsageError(f"{file} is not a saved controller: {reason}") from error
-    if not callable(controller) and not isinstance(controller, ro.Actor):
+    if not callable(controller) and not isinstance(
+        controller, ro.policies.StatefulPolicy
+    ):
         raise UsageError(
             f"{file} must hold a controller, got a {type(controller).__name__}"
         )
@@ -85,7 +87,7 @@ def _recorded(file: Path) -> int | None:
 def _told(controller: Any) -> int:
     from roboopt.export import observation_size
 
-    if isinstance(controller, Plan):
+    if isinstance(controller, OpenLoop):
         return 1
     size = observation_size(controller)
     if size is None:
@@ -99,9 +101,9 @@ def _check_acts(controller: Any, observation: np.ndarray) -> None:
     """Raise a UsageError if the controller fails on an observation of this size."""
     import roboopt as ro
 
-    if isinstance(controller, ro.Actor):
+    if isinstance(controller, ro.policies.StatefulPolicy):
         return  # Whether it takes chance is said by the export.
-    from roboopt._act import act
+    from roboopt.policies import act
 
     def once(observation, time):
         return act(controller, None, observation, time)[0]
@@ -137,8 +139,8 @@ def _export_numpy(controller: Any, observations: np.ndarray, folder: Path) -> in
 def _export_onnx(controller: Any, observations: np.ndarray, folder: Path) -> int:
     import onnxruntime  # pyright: ignore[reportMissingImports]
 
-    from roboopt._act import act
     from roboopt.export import export_onnx
+    from roboopt.policies import act
 
     file = export_onnx(controller, observations[0], folder / "policy.onnx")
     session = onnxruntime.InferenceSession(str(file))

@@ -8,8 +8,9 @@ import jax
 import numpy as np
 
 from roboopt import report
-from roboopt.data import Trajectory, collect_episodes
-from roboopt.data._collect import time_step_of
+from roboopt.data import Trajectory
+from roboopt.rollouts import collect_episodes
+from roboopt.rollouts._collect import time_step_of
 
 FRAMES_PER_SECOND = 30
 MOST_FRAMES = 150  # of each; longer motions are shown at fewer a second
@@ -64,15 +65,15 @@ def performance(env: Any, actors: dict[str, Any], seed: int) -> bytes | None:
         for name, actor in actors.items():
             camera = _camera(env, every)
             collect_episodes(camera, actor, episodes=1, seed=seed)
-            films.append((name, report.COLOURS[name], camera.frames))
+            films.append((name, report.COLORS[name], camera.frames))
             longest = max(longest, len(camera.frames))
     except Exception as error:  # such as a missing graphics library
         reason = " ".join(str(error).split())
         warnings.warn(f"there is no video: {reason}", stacklevel=2)
         return None
     shown = [
-        (name, colour, np.stack(frames + [frames[-1]] * (longest - len(frames))))
-        for name, colour, frames in films
+        (name, color, np.stack(frames + [frames[-1]] * (longest - len(frames))))
+        for name, color, frames in films
     ]
     return report.encode(report.side_by_side(shown), 1 / (every * step))
 

@@ -74,7 +74,7 @@ def load_model(path: Path) -> Any:
     except Exception as error:  # whatever a file that is no archive brings about
         reason = " ".join(str(error).split())
         raise UsageError(f"--model: {file} is not a saved model: {reason}") from error
-    if not isinstance(getattr(model, "robot", model), ro.Multibody):
+    if not isinstance(getattr(model, "robot", model), ro.dynamics.Multibody):
         raise UsageError(
             f"--model must be of a fitted robot, got a {type(model).__name__} in {file}"
         )

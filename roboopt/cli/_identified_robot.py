@@ -15,7 +15,7 @@ from roboopt.cli._usage import UsageError
 class Subject:
     """A robot as it is thought to be."""
 
-    robot: ro.Multibody
+    robot: ro.dynamics.Multibody
     template: Path
     """The URDF that it is read from."""
     described: dict[str, str]
@@ -40,13 +40,13 @@ def subject(arguments: Any) -> Subject:
         raise UsageError(" ".join(str(error).split())) from error
 
 
-def rigid(robot: ro.Multibody, free: tuple[str, ...]) -> ro.Multibody:
+def rigid(robot: ro.dynamics.Multibody, free: tuple[str, ...]) -> ro.dynamics.Multibody:
     """Return the robot with bodies that are joined rigidly as one, if all may change.
 
     To every measurement they are one; but where masses alone are fitted, the one may be
     heavier than its file says and the other not.
     """
-    shapes = ("centre_of_mass", "extent", "shear", "*")
+    shapes = ("center_of_mass", "extent", "shear", "*")
     return robot.merge_fixed() if any(p.startswith(shapes) for p in free) else robot
 
 
@@ -107,6 +107,8 @@ def _simulated(arguments: Any) -> Subject:
     )
 
 
-def loaded(env: Any) -> ro.Multibody:
+def loaded(env: Any) -> ro.dynamics.Multibody:
     """Return the robot in an environment, with each of its links."""
-    return ro.load_bullet(env.client, env.body, linear_damping=0.0, angular_damping=0.0)
+    return ro.dynamics.load_bullet(
+        env.client, env.body, linear_damping=0.0, angular_damping=0.0
+    )

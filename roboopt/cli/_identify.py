@@ -8,11 +8,7 @@ import tyro
 
 from roboopt.cli._flags import shown_as
 from roboopt.cli._tune import ROBOTS
-from roboopt.cli._usage import (
-    UsageError,
-    require_choice,
-    require_positive,
-)
+from roboopt.cli._usage import UsageError, require_choice, require_positive
 
 # Each also by the name of its class, as in roboopt_envs.
 ENVIRONMENTS = {
@@ -21,7 +17,7 @@ ENVIRONMENTS = {
     **{"CartPoleSwingUp": "cart-pole"},
 }
 ERRORS = ("auto", "motion", "effort", "both")
-RIGID = ("mass", "centre_of_mass", "extent", "shear")
+RIGID = ("mass", "center_of_mass", "extent", "shear")
 JOINTS = ("damping", "friction")
 KINDS = (".npz", ".csv", ".csv.gz")
 MINARI = "minari:"
@@ -92,7 +88,7 @@ class Identify:
     ] = None
     """The share at the end of each recording that the fit does not see."""
     error: Annotated[str, shown_as("{auto,motion,effort,both}")] = "auto"
-    """What is minimised: errors of the predicted motion, of the efforts, or both."""
+    """What is minimized: errors of the predicted motion, of the efforts, or both."""
     cutoff: Annotated[
         float | None, shown_as("FLOAT", "from the spectrum, none if clean")
     ] = None

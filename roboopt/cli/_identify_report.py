@@ -12,8 +12,8 @@ import numpy as np
 from roboopt import report
 from roboopt.cli import _identify_tables as tables
 from roboopt.cli._recorded import Recorded
-from roboopt.data import Finding, Trajectory
-from roboopt.identification import Forecasts, Identification
+from roboopt.data import Trajectory
+from roboopt.diagnose import Finding
 from roboopt.objectives import PredictionError
 from roboopt.report import (
     MODELS,
@@ -27,6 +27,7 @@ from roboopt.report import (
     predictions,
     whiskers,
 )
+from roboopt.sysid import Forecasts, IdentifyResult
 
 WINDOW = 0.5  # s, of the predictions that are drawn
 SHOWN = 4.0  # s of a run that are drawn
@@ -39,7 +40,7 @@ class Run:
     """Everything that an identification knows when it is over."""
 
     title: str
-    found: Identification
+    found: IdentifyResult
     rows: list[tables.Parameter]
     forecasts: Forecasts | None
     recorded: Sequence[Recorded]
@@ -215,7 +216,7 @@ def _recordings(run: Run) -> Section:
     if found.cutoff is not None:
         noise = f"They were smoothed above {found.cutoff:.3g} Hz."
     said = [
-        f"The fit minimised errors {how}. {noise} Of them {run.split}.",
+        f"The fit minimized errors {how}. {noise} Of them {run.split}.",
         *(f"{f.severity.capitalize()}, {f.kind}: {f.message}" for f in run.findings),
     ]
     if not run.findings:

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from roboopt.diagnose import Verdict
-from roboopt.identification import Forecasts, Identification
+from roboopt.diagnose import IdentifiabilityReport
+from roboopt.sysid import Forecasts, IdentifyResult
 
 IDENTIFIED = "identified"
 HEADER = ("parameter", "unit", "start", "estimate", "95 % interval", "verdict")
@@ -33,7 +33,7 @@ class Parameter:
     lower: float
     upper: float
     kind: str
-    """As in `Verdict.verdicts`."""
+    """As in `IdentifiabilityReport.verdicts`."""
     verdict: str
     """With its partners."""
     true: float | None = None
@@ -63,7 +63,7 @@ class Parameter:
         return [*cells, self.verdict]
 
 
-def parameters(found: Identification, truth: Any = None) -> list[Parameter]:
+def parameters(found: IdentifyResult, truth: Any = None) -> list[Parameter]:
     """Return every parameter, with what is true of it where `truth` is known.
 
     Args:
@@ -94,7 +94,7 @@ def header(rows: list[Parameter]) -> tuple[str, ...]:
     return (*HEADER[:-1], *(TRUTH if known else ()), HEADER[-1])
 
 
-def forecasts(found: Identification) -> Forecasts | None:
+def forecasts(found: IdentifyResult) -> Forecasts | None:
     """Return the forecasts as far ahead as the recordings reach, None if nowhere."""
     for count in range(len(TIMES), -1, -1):
         try:
@@ -130,7 +130,7 @@ def forecast_rows(made: Forecasts, robot: Any) -> list[list[str]]:
 
 
 def sentences(
-    rows: list[Parameter], made: Forecasts | None, found: Identification
+    rows: list[Parameter], made: Forecasts | None, found: IdentifyResult
 ) -> list[str]:
     """Return what came out; the first sentence says it all.
 
@@ -166,7 +166,7 @@ def sentences(
     return [*all_said, f"The fit stopped: {found.result.message.rstrip('.')}."]
 
 
-def conditioning(verdict: Verdict) -> str:
+def conditioning(verdict: IdentifiabilityReport) -> str:
     """Return in words how evenly the data tell."""
     condition = verdict.condition
     kept = len(verdict.singular_values)

@@ -27,8 +27,8 @@ from roboopt.cli._run_folder import SETTINGS, claim, clear, write_json
 from roboopt.cli._settings import plain, surroundings
 from roboopt.cli._silence import import_pybullet_silently
 from roboopt.cli._usage import UsageError
-from roboopt.data import Finding, check_recordings
-from roboopt.dynamics import write_urdf
+from roboopt.diagnose import Finding, check_recordings
+from roboopt.dynamics import save_urdf
 
 TITLE = "Identifying {a.subject}"
 RECORDING = "recording.npz"
@@ -100,12 +100,12 @@ def _require_elsewhere(paths: Sequence[str], folder: Path) -> None:
             raise UsageError(f"{path} would be overwritten: give another --name")
 
 
-def _free(arguments: Any, robot: ro.Multibody) -> tuple[str, ...]:
+def _free(arguments: Any, robot: ro.dynamics.Multibody) -> tuple[str, ...]:
     """Return what is fitted, every pattern of which matches something."""
     twin = ro.Twin(robot, 1.0)
     for pattern in arguments.free:
         try:
-            ro.ParametricTwin(twin, (pattern,))
+            ro.dynamics.ParametricTwin(twin, (pattern,))
         except ValueError as error:
             raise UsageError(
                 f"--fit must name parameters of the robot, got {pattern!r}, which "
@@ -117,7 +117,7 @@ def _free(arguments: Any, robot: ro.Multibody) -> tuple[str, ...]:
 def _choices(twin: ro.Twin) -> str:
     """Return what there is to be fitted, and of which links and joints."""
     owners: dict[str, list[str]] = {}
-    for name in ro.ParametricTwin.available(twin):
+    for name in ro.dynamics.ParametricTwin.available(twin):
         quantity, _, where = name.partition("[")
         owners.setdefault(quantity, []).append(where.removesuffix("]"))
     groups: dict[tuple[str, ...], list[str]] = {}
@@ -186,7 +186,7 @@ def _sourced(finding: Finding, recorded: Sequence[Recorded]) -> Finding:
 
 def _fit(
     arguments: Any, twin: ro.Twin, parts: Split, free: tuple[str, ...]
-) -> ro.Identification:
+) -> ro.sysid.IdentifyResult:
     try:
         return ro.identify(
             twin,
@@ -204,14 +204,14 @@ def _fit(
 
 def _truth(
     collected: Collected, twin: ro.Twin, free: tuple[str, ...]
-) -> ro.ParametricTwin:
+) -> ro.dynamics.ParametricTwin:
     true = eqx.tree_at(lambda t: t.robot, twin, collected.truth)
-    return ro.ParametricTwin(true, free)
+    return ro.dynamics.ParametricTwin(true, free)
 
 
-def _write_urdf(robot: ro.Multibody, template: Path, path: Path) -> None:
+def _write_urdf(robot: ro.dynamics.Multibody, template: Path, path: Path) -> None:
     try:
-        write_urdf(robot, template, path)
+        save_urdf(robot, template, path)
     except ValueError as error:
         reason = " ".join(str(error).split())
         warnings.warn(f"no {path.name} was written: {reason}", stacklevel=2)
@@ -223,7 +223,7 @@ def _settings(
     twin: ro.Twin,
     recorded: Sequence[Recorded],
     parts: Split,
-    found: ro.Identification,
+    found: ro.sysid.IdentifyResult,
 ) -> dict[str, Any]:
     """Return all that decided what came out, as JSON can hold it."""
     names = robot.robot.joint_names

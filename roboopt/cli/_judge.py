@@ -9,8 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from roboopt.data import Trajectory, collect
-from roboopt.dynamics import Rollout, Twin
+from roboopt.data import Trajectory
+from roboopt.dynamics import Twin
+from roboopt.rollouts import Rollout, collect
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from roboopt.cli._usage import UsageError
 
 DESCRIPTION = (
     "Identify robots from recordings, tune controllers by gradient descent through a "
-    "differentiable twin of PyBullet, clone behaviour from demonstrations, and learn "
+    "differentiable twin of PyBullet, clone behavior from demonstrations, and learn "
     "from reward in any Gymnasium environment. "
     "`roboopt COMMAND --help` tells what a command takes, `roboopt --version` the "
     "version."

@@ -21,7 +21,7 @@ def motions(
     Args:
         env: what they acted in.
         shown: by name, some episodes of each, in the order they are drawn in.
-        legend: from each name to its colour.
+        legend: from each name to its color.
     """
     names = [*observation_names(env), *action_names(env)]
     seen = len(observation_names(env))

@@ -6,7 +6,7 @@ import equinox as eqx
 import jax
 import numpy as np
 
-from roboopt._frozen import Frozen
+from roboopt._core import Frozen
 from roboopt.cli._comparison import change, number
 
 HEADER = ("parameter", "before", "after", "change")

@@ -11,13 +11,11 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
-from roboopt.dynamics import Rollout, Twin
+from roboopt._errors import RobooptError
+from roboopt.dynamics import Twin
 from roboopt.objectives import EnergyTaskCost
-from roboopt.policies import (
-    EnergyShapingSwingUp,
-    LinearFeedback,
-    PDGravityCompensation,
-)
+from roboopt.policies import EnergyShapingSwingUp, LinearFeedback, PDGravityCompensation
+from roboopt.rollouts import Rollout
 
 TASKS = ("balance", "swing-up")
 STEPS = 40
@@ -51,14 +49,14 @@ def cart_pole(
     """Return the recipe for a cart-pole, one as `model` has it where that is given.
 
     Raises:
-        ValueError: if `task` is not one of `TASKS`, `model` of another robot, or
+        RobooptError: if `task` is not one of `TASKS`, `model` of another robot, or
             another argument is bad.
     """
     from roboopt_envs.cart_pole import CartPoleBalance, CartPoleSwingUp
 
     kinds = dict(zip(TASKS, (CartPoleBalance, CartPoleSwingUp), strict=True))
     if task not in kinds:
-        raise ValueError(f"`task` must be one of {TASKS}, got {task!r}.")
+        raise RobooptError(f"`task` must be one of {TASKS}, got {task!r}.")
     env = _make(kinds[task], duration)
     if model is not None:
         env.apply(model)
@@ -103,7 +101,7 @@ def arm(
     Where `model` is given the arm is simulated, and planned for, as that has it.
 
     Raises:
-        ValueError: if the robot is unknown, its URDF cannot be used, or `model` is of
+        RobooptError: if the robot is unknown, its URDF cannot be used, or `model` is of
             another robot or one that PyBullet cannot simulate.
     """
     from roboopt_envs.arm import ArmReach
@@ -144,7 +142,7 @@ def _recipe(
     weights: tuple[float | None, float | None],
 ) -> Recipe:
     if starts < 1:
-        raise ValueError(f"`starts` must be at least 1, got {starts}.")
+        raise RobooptError(f"`starts` must be at least 1, got {starts}.")
     batch = env.sample_starts(starts, seed=seed)
     rollout = Rollout(twin, env.horizon)
     plain = EnergyTaskCost(rollout, env.task, env.actuators)

@@ -54,7 +54,7 @@ def read(arguments: Any, subject: Any) -> tuple[list[Recorded], tuple[int, ...]]
     for source in _sources(arguments.recordings):
         table = source.endswith(KINDS[1:])
         try:
-            runs = ro.read_recordings(
+            runs = ro.data.load_recordings(
                 source,
                 columns=columns if table else None,
                 joints=names if table else None,

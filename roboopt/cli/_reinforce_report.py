@@ -13,11 +13,11 @@ from roboopt.cli._comparison import readable
 from roboopt.cli._motions import motions
 from roboopt.cli._reinforce_tables import LEARNED, START, Outcome
 from roboopt.diagnose._gradient_health import TITLES
-from roboopt.report import COLOURS, Details, Figure, Notes, Section, Table
+from roboopt.report import COLORS, Details, Figure, Notes, Section, Table
 
 SHOWN = 9  # episodes, of all that were judged
 UNITS = {"approximate_kl": "nat", "entropy": "nat", "negative_entropy": "nat"}
-SHARES = 60  # of successes at most, each of 20 neighbouring episodes or more
+SHARES = 60  # of successes at most, each of 20 neighboring episodes or more
 HIDDEN = ("loss",)
 FROM_SAMPLES = "approximate_kl", "clip_fraction"
 """How far the policy is from the one that acted: not at all on the first step."""
@@ -35,7 +35,7 @@ class Run:
     target: float | None
 
     @property
-    def learned(self) -> ro.Reinforcement:
+    def learned(self) -> ro.rl.ReinforceResult:
         """Return what was learned, and how."""
         return self.outcome.learned
 
@@ -106,7 +106,7 @@ def _returns(run: Run) -> Section:
         drawn.append(_success(steps, success))
     caption = (
         "Each episode while it learned, chance in its actions included where there is "
-        "some: the median, and the band that 80 % of neighbouring episodes lie in."
+        "some: the median, and the band that 80 % of neighboring episodes lie in."
     )
     if run.target is not None:
         caption += " Dashed, the target."
@@ -173,13 +173,13 @@ def _terms(run: Run) -> Section | None:
     if not rest:
         return None
     drawn = [_over_steps(readable(name), history[name], name) for name in rest]
-    return Section("What was minimised", [Figure(drawn)])
+    return Section("What was minimized", [Figure(drawn)])
 
 
 def _motions(run: Run) -> Section:
     judged = run.outcome.judged
     shown = {name: found.trajectories[:SHOWN] for name, found in judged.items()}
-    return motions(run.env, shown, {name: COLOURS[name] for name in judged})
+    return motions(run.env, shown, {name: COLORS[name] for name in judged})
 
 
 def _settings(run: Run) -> Section:

@@ -14,8 +14,8 @@ START, LEARNED = "started from", "learned"
 class Outcome:
     """All that was measured of what was learned."""
 
-    learned: ro.Reinforcement
-    judged: dict[str, ro.Evaluation]
+    learned: ro.rl.ReinforceResult
+    judged: dict[str, ro.rollouts.Evaluation]
     """"learned", and where it did not begin with random weights "started from"; of the
     same starts."""
     norms: HorizonNorms | None

@@ -21,13 +21,7 @@ from roboopt.cli._evaluated import evaluated
 from roboopt.cli._film import performance
 from roboopt.cli._reinforce import CHECKPOINT
 from roboopt.cli._reinforce_tables import LEARNED, START, Outcome
-from roboopt.cli._run_folder import (
-    SETTINGS,
-    claim,
-    clear,
-    write_history,
-    write_json,
-)
+from roboopt.cli._run_folder import SETTINGS, claim, clear, write_history, write_json
 from roboopt.cli._settings import plain, surroundings
 from roboopt.cli._usage import UsageError
 
@@ -73,7 +67,7 @@ def reinforce(arguments: Any) -> int:
         actors = {START: learned.began, **actors}
     try:
         judged = evaluated(arguments, env, actors, arguments.seed + JUDGED)
-        ro.save_episodes(folder / "episodes.npz", judged[LEARNED].trajectories)
+        ro.data.save_episodes(folder / "episodes.npz", judged[LEARNED].trajectories)
         outcome = Outcome(learned, judged, _norms(learned))
         settings["outcome"] = plain(outcome.numbers())
         write_json(folder / SETTINGS, settings)
@@ -134,7 +128,7 @@ class _Beginning:
 
 def _learn(
     arguments: Any, first: Any, folder: Path, beginning: _Beginning
-) -> ro.Reinforcement:
+) -> ro.rl.ReinforceResult:
     network = {
         "width": arguments.width,
         "depth": arguments.depth,
@@ -159,14 +153,14 @@ def _learn(
             log=folder / RETURNS,
             **{name: value for name, value in network.items() if value is not None},
         )
-    except (ValueError, ro.EnvironmentFailed) as error:
+    except (ValueError, ro.rollouts.EnvError) as error:
         raise UsageError(" ".join(str(error).split())) from error
     if not len(learned.result.history["loss"]):
         raise KeyboardInterrupt  # before the first step: there is nothing to keep
     return learned
 
 
-def _norms(learned: ro.Reinforcement) -> ro.HorizonNorms | None:
+def _norms(learned: ro.rl.ReinforceResult) -> ro.diagnose.HorizonNorms | None:
     if learned.norm_by_horizon is None:
         return None
     # At what it began with: where nothing is left to gain all gradients are noise.
@@ -187,7 +181,7 @@ def _settings(arguments: Any, env: Any) -> dict[str, Any]:
     }
 
 
-def _course(learned: ro.Reinforcement) -> dict[str, Any]:
+def _course(learned: ro.rl.ReinforceResult) -> dict[str, Any]:
     names = ("loss", "steps", "seconds", "compile_seconds")
     return {
         "choice": learned.choice,

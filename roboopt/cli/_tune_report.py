@@ -8,13 +8,7 @@ import numpy as np
 
 from roboopt import report
 from roboopt.cli import _parameters
-from roboopt.cli._comparison import (
-    GAP_HEADER,
-    GROUPS,
-    HEADER,
-    Comparison,
-    readable,
-)
+from roboopt.cli._comparison import GAP_HEADER, GROUPS, HEADER, Comparison, readable
 from roboopt.cli._judge import Runs
 from roboopt.data import Trajectory
 from roboopt.report import BEFORE_AFTER, Details, Figure, Notes, Panel, Section, Table

@@ -1,57 +1,24 @@
-"""Data: recordings read, checked, cleaned and cut; and what is learned, kept."""
+"""Data: trajectories, demonstrations, file formats, and saved models."""
 
-from roboopt.data._checks import check_recordings
-from roboopt.data._collect import collect, collect_episodes
-from roboopt.data._columns import Columns
-from roboopt.data._demonstration_checks import check_demonstrations
-from roboopt.data._demonstrations import Demonstrations, demonstrations
-from roboopt.data._episodes import save_episodes
-from roboopt.data._evaluate import Estimate, Evaluation, evaluate
-from roboopt.data._experience import Experience, generalised_advantages
-from roboopt.data._files import whole_file
-from roboopt.data._finding import Finding
-from roboopt.data._mapped import MappedDemonstrations
-from roboopt.data._minari import write_minari
-from roboopt.data._normaliser import Normaliser
-from roboopt.data._pool import EnvironmentFailed, Pool
-from roboopt.data._recordings import read_recordings
-from roboopt.data._simulation import Simulation
-from roboopt.data._smoothing import differentiate, low_pass, resample, smooth
-from roboopt.data._split import split_episodes
-from roboopt.data._store import load, save
-from roboopt.data._trajectory import Trajectory
-from roboopt.data._windows import windows
-
-__all__ = [
-    "Columns",
-    "Demonstrations",
-    "EnvironmentFailed",
-    "Estimate",
-    "Evaluation",
-    "Experience",
-    "Finding",
-    "MappedDemonstrations",
-    "Normaliser",
-    "Pool",
-    "Simulation",
-    "Trajectory",
-    "check_demonstrations",
-    "check_recordings",
-    "collect",
-    "collect_episodes",
-    "demonstrations",
-    "differentiate",
-    "evaluate",
-    "generalised_advantages",
-    "load",
-    "low_pass",
-    "read_recordings",
-    "resample",
-    "save",
-    "save_episodes",
-    "smooth",
-    "split_episodes",
-    "whole_file",
-    "windows",
-    "write_minari",
-]
+from roboopt.data._demonstrations import Demonstrations as Demonstrations
+from roboopt.data._demonstrations import demonstrations as demonstrations
+from roboopt.data._experience import Experience as Experience
+from roboopt.data._experience import generalized_advantages as generalized_advantages
+from roboopt.data._files import whole_file as whole_file
+from roboopt.data._normalizer import Normalizer as Normalizer
+from roboopt.data._samples import samples as samples
+from roboopt.data._samples import shares as shares
+from roboopt.data._smoothing import differentiate as differentiate
+from roboopt.data._smoothing import low_pass as low_pass
+from roboopt.data._smoothing import resample as resample
+from roboopt.data._smoothing import smooth as smooth
+from roboopt.data._split import split_episodes as split_episodes
+from roboopt.data._store import load as load
+from roboopt.data._store import save as save
+from roboopt.data._trajectory import Trajectory as Trajectory
+from roboopt.data._windows import windows as windows
+from roboopt.data.io._columns import Columns as Columns
+from roboopt.data.io._episodes import save_episodes as save_episodes
+from roboopt.data.io._memmap import MemmapDemonstrations as MemmapDemonstrations
+from roboopt.data.io._minari import save_minari as save_minari
+from roboopt.data.io._recordings import load_recordings as load_recordings

@@ -13,7 +13,8 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Float, Shaped
 
-from roboopt._typing import AnyArray
+from roboopt._core import AnyArray
+from roboopt._errors import RobooptError
 from roboopt.data._trajectory import Trajectory
 from roboopt.data._windows import single_recordings
 
@@ -38,25 +39,25 @@ class Demonstrations(eqx.Module):
     def __check_init__(self):
         count, size = len(self.observations), self.actions.shape
         if self.observations.ndim != 2 or self.actions.ndim not in (2, 3):
-            raise ValueError(
+            raise RobooptError(
                 "`observations` must have shape (sample, obs) and `actions` (sample, "
                 "act) or (sample, chunk, act), got "
                 f"{self.observations.shape} and {size}."
             )
         if count != size[0]:
-            raise ValueError(
+            raise RobooptError(
                 "`observations` and `actions` must be as many, got "
                 f"{count} and {size[0]}."
             )
         if self.weights is not None and self.weights.shape not in (size[:1], size[:-1]):
-            raise ValueError(
+            raise RobooptError(
                 f"`weights` must have shape {size[:1]} or {size[:-1]}, got "
                 f"{self.weights.shape}."
             )
         for name in ("low", "high"):
             limit = getattr(self, name)
             if limit is not None and limit.shape != size:
-                raise ValueError(
+                raise RobooptError(
                     f"`{name}` must have the shape of `actions`, {size}, got "
                     f"{limit.shape}."
                 )
@@ -86,20 +87,20 @@ def demonstrations(
         high: likewise.
 
     Raises:
-        ValueError: if there are no trajectories or their sizes differ, `history` or
+        RobooptError: if there are no trajectories or their sizes differ, `history` or
             `chunk` is less than 1, or a limit does not fit the actions, is NaN, or
             `low` is not below `high`.
     """
     runs = single_recordings(trajectories)
     if not runs:
-        raise ValueError("`trajectories` must hold at least one, got none.")
+        raise RobooptError("`trajectories` must hold at least one, got none.")
     for name, value in (("history", history), ("chunk", chunk)):
         if value is not None and value < 1:
-            raise ValueError(f"`{name}` must be at least 1, got {value}.")
+            raise RobooptError(f"`{name}` must be at least 1, got {value}.")
     for name in ("observations", "actions"):
         sizes = {getattr(run, name).shape[-1] for run in runs}
         if len(sizes) > 1:
-            raise ValueError(
+            raise RobooptError(
                 f"`trajectories` must have {name} of one size, got {sorted(sizes)}."
             )
     ahead = 1 if chunk is None else chunk
@@ -117,7 +118,7 @@ def demonstrations(
         chosen = chosen[:, 0]
     lowest, highest = _limit("low", low, chosen), _limit("high", high, chosen)
     if lowest is not None and highest is not None and np.any(lowest >= highest):
-        raise ValueError(f"`low` must be below `high`, got {low} and {high}.")
+        raise RobooptError(f"`low` must be below `high`, got {low} and {high}.")
     return Demonstrations(
         observations=np.concatenate(observations),
         actions=chosen,
@@ -132,10 +133,10 @@ def _limit(name: str, value: Any, actions: np.ndarray) -> np.ndarray | None:
         return None
     limit = np.asarray(value, float)
     if limit.shape not in ((), actions.shape[-1:]):
-        raise ValueError(
+        raise RobooptError(
             f"`{name}` must be one number or {actions.shape[-1]}, got shape "
             f"{limit.shape}."
         )
     if np.isnan(limit).any():
-        raise ValueError(f"`{name}` must be numbers, got {limit}.")
+        raise RobooptError(f"`{name}` must be numbers, got {limit}.")
     return np.broadcast_to(limit, actions.shape)

@@ -1,6 +1,6 @@
 """Experience: steps that a policy took, and how much better they were than expected.
 
-With the value V of an observation and the trace λ, the generalised advantages are
+With the value V of an observation and the trace λ, the generalized advantages are
 
     δ_t = r_t + γ (1 − terminated_t) V(o'_t) − V(o_t),
     A_t = δ_t + γ λ (1 − ended_t) A_{t+1}
@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Shaped
 
-from roboopt._typing import AnyArray
+from roboopt._core import AnyArray
 
 
 class Experience(eqx.Module):
@@ -37,7 +37,7 @@ class Experience(eqx.Module):
     Gymnasium begins the next episode."""
 
 
-def generalised_advantages(
+def generalized_advantages(
     rewards: Float[Array, "time env"],
     values: Float[Array, "time env"],
     next_values: Float[Array, "time env"],

@@ -10,7 +10,8 @@ import dataclasses
 import numpy as np
 from jaxtyping import Float
 
-from roboopt._typing import AnyArray
+from roboopt._core import AnyArray
+from roboopt._errors import RobooptError
 from roboopt.data._trajectory import Trajectory
 from roboopt.data._windows import sample_times
 
@@ -33,31 +34,31 @@ def low_pass(
         order: of the filter, run once.
 
     Raises:
-        ValueError: if `values` are not finite or too few, `order` is less than 1, or
+        RobooptError: if `values` are not finite or too few, `order` is less than 1, or
             `cutoff_hz` is not between 0 and half the sampling rate.
     """
     from scipy import signal  # A dependency of JAX, and slow to import.
 
     values = np.asarray(values, float)
     if order < 1:
-        raise ValueError(f"`order` must be at least 1, got {order}.")
+        raise RobooptError(f"`order` must be at least 1, got {order}.")
     if not 0 < time_step < float("inf"):
-        raise ValueError(f"`time_step` must be positive and finite, got {time_step}.")
+        raise RobooptError(f"`time_step` must be positive and finite, got {time_step}.")
     nyquist = 0.5 / time_step
     if not 0 < cutoff_hz < nyquist:
-        raise ValueError(
+        raise RobooptError(
             "`cutoff_hz` must be above 0 and below half the sampling rate, "
             f"{nyquist:g} Hz, got {cutoff_hz}."
         )
     padding = 3 * (order + 1)
     if len(values) <= padding:
-        raise ValueError(
+        raise RobooptError(
             f"`values` must hold more than {padding} samples for a filter of order "
             f"{order}, got {len(values)}."
         )
     if not np.isfinite(values).all():
         bad = tuple(int(i) for i in np.argwhere(~np.isfinite(values))[0])
-        raise ValueError(f"`values` must be finite, got {values[bad]} at {bad}.")
+        raise RobooptError(f"`values` must be finite, got {values[bad]} at {bad}.")
     sections = signal.butter(order, cutoff_hz / nyquist, output="sos")
     return signal.sosfiltfilt(sections, values, axis=0, padlen=padding)
 
@@ -72,14 +73,14 @@ def differentiate(
         times: when they were taken [s].
 
     Raises:
-        ValueError: if there are fewer than 3 samples, or `times` do not increase.
+        RobooptError: if there are fewer than 3 samples, or `times` do not increase.
     """
     values, times = np.asarray(values, float), np.asarray(times, float)
     if len(times) < 3:
-        raise ValueError(f"`values` must hold at least 3 samples, got {len(times)}.")
+        raise RobooptError(f"`values` must hold at least 3 samples, got {len(times)}.")
     if not (np.diff(times) > 0).all():
         at = int(np.argmin(np.diff(times) > 0))
-        raise ValueError(
+        raise RobooptError(
             f"`times` must increase, got {times[at]} s and then {times[at + 1]} s at "
             f"sample {at + 1}."
         )
@@ -94,7 +95,7 @@ def resample(trajectory: Trajectory, time_step: float) -> Trajectory:
     kept. Rewards are left out.
 
     Raises:
-        ValueError: if `trajectory` is a batch or holds fewer than 3 observations, its
+        RobooptError: if `trajectory` is a batch or holds fewer than 3 observations, its
             times do not increase, or `time_step` is not positive or longer than it.
     """
     from scipy.interpolate import CubicSpline  # As above.
@@ -102,7 +103,7 @@ def resample(trajectory: Trajectory, time_step: float) -> Trajectory:
     times = _times_of_one(trajectory)
     duration = times[-1] - times[0]
     if not 0 < time_step <= duration:
-        raise ValueError(
+        raise RobooptError(
             f"`time_step` must be above 0 and at most the duration, {duration:g} s, "
             f"got {time_step}."
         )
@@ -140,13 +141,13 @@ def smooth(
             the rate of the filtered positions.
 
     Raises:
-        ValueError: if `trajectory` is a batch, its observations are not [q, q̇], or
+        RobooptError: if `trajectory` is a batch, its observations are not [q, q̇], or
             what `low_pass` and `resample` refuse.
     """
     times = _times_of_one(trajectory)
     size = trajectory.observations.shape[-1]
     if size % 2:
-        raise ValueError(
+        raise RobooptError(
             "`trajectory` must hold as many velocities as positions, got observations "
             f"of size {size}."
         )
@@ -172,13 +173,13 @@ def smooth(
 
 def _times_of_one(trajectory: Trajectory) -> np.ndarray:
     if trajectory.actions.ndim != 2:
-        raise ValueError(
+        raise RobooptError(
             "`trajectory` must be one recording, got a batch of shape "
             f"{trajectory.actions.shape[:-2]}."
         )
     times = sample_times(trajectory)
     if len(times) < 3 or not (np.diff(times) > 0).all():
-        raise ValueError(
+        raise RobooptError(
             "`trajectory` must hold at least 3 observations at increasing times, got "
             f"{len(times)} from {times[0]:g} s to {times[-1]:g} s."
         )

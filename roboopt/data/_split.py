@@ -1,6 +1,6 @@
 """Setting episodes aside, to judge what was learned on the others.
 
-Samples of one episode are alike: a sample held out while its neighbours are learned
+Samples of one episode are alike: a sample held out while its neighbors are learned
 measures memory. So whole episodes are.
 """
 
@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from roboopt._errors import RobooptError
 from roboopt.data._trajectory import Trajectory
 from roboopt.data._windows import single_recordings
 
@@ -23,7 +24,8 @@ def split_episodes(
         seed: of the drawing.
 
     Raises:
-        ValueError: if there are fewer than two episodes, or `fraction` is not between 0
+        RobooptError: if there are fewer than two episodes, or `fraction` is not
+        between 0
             and 1.
     """
     runs = single_recordings(episodes)
@@ -37,12 +39,12 @@ def split_indices(
     """Return which of `count` episodes to learn from, and which to hold out.
 
     Raises:
-        ValueError: as `split_episodes`.
+        RobooptError: as `split_episodes`.
     """
     if not 0 < fraction < 1:
-        raise ValueError(f"`fraction` must be between 0 and 1, got {fraction}.")
+        raise RobooptError(f"`fraction` must be between 0 and 1, got {fraction}.")
     if count < 2:
-        raise ValueError(f"`episodes` must hold at least two to split, got {count}.")
+        raise RobooptError(f"`episodes` must hold at least two to split, got {count}.")
     aside = int(np.clip(round(fraction * count), 1, count - 1))
     order = np.random.default_rng(seed).permutation(count)
     return sorted(order[aside:].tolist()), sorted(order[:aside].tolist())

@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from roboopt._errors import RobooptError
 from roboopt.data._files import whole_file
 
 STRUCTURE = "structure"
@@ -26,7 +27,7 @@ def save(path: str | PathLike, tree: Any) -> None:
     """Write a module, or a tree of modules, containers, arrays and numbers, to `path`.
 
     Raises:
-        ValueError: if a part of it cannot be found again by name, such as a lambda.
+        RobooptError: if a part of it cannot be found again by name, such as a lambda.
     """
     arrays: dict[str, np.ndarray] = {}
     structure = json.dumps(_encode(tree, arrays, "tree"))
@@ -38,12 +39,12 @@ def load(path: str | PathLike) -> Any:
     """Read what `save` wrote: a controller comes back ready to be called.
 
     Raises:
-        ValueError: if `path` was not written by `save`, or names a class or function
+        RobooptError: if `path` was not written by `save`, or names a class or function
             that is not there any more.
     """
     with np.load(path, allow_pickle=False) as file:
         if STRUCTURE not in file.files:
-            raise ValueError(f"`path` must be a file of `roboopt.save`, got {path}.")
+            raise RobooptError(f"`path` must be a file of `roboopt.save`, got {path}.")
         return _decode(json.loads(str(file[STRUCTURE])), file)
 
 
@@ -74,7 +75,7 @@ def _encode(node: Any, arrays: dict[str, np.ndarray], where: str) -> Any:
         }
     if callable(node):
         return {"function": _name(node, where)}
-    raise ValueError(
+    raise RobooptError(
         f"`tree` must consist of modules, containers with text keys, arrays, numbers "
         f"and importable functions; {where} is a {type(node).__name__}."
     )
@@ -91,7 +92,7 @@ def _decode(node: Any, arrays: Any) -> Any:
     if "module" in node:
         kind = _find(node["module"])
         if not (isinstance(kind, type) and dataclasses.is_dataclass(kind)):
-            raise ValueError(f"`path` must name dataclasses only, got {kind!r}.")
+            raise RobooptError(f"`path` must name dataclasses only, got {kind!r}.")
         module = object.__new__(kind)
         for name, value in node["fields"].items():
             # Modules are frozen, and their checks passed when they were made.
@@ -117,7 +118,7 @@ def _name(thing: Any, where: str) -> str:
     except ValueError:
         found = None
     if found is not thing:
-        raise ValueError(
+        raise RobooptError(
             f"`tree` must consist of what can be imported by name; {where} is {name}."
         )
     return name
@@ -130,5 +131,5 @@ def _find(name: str) -> Any:
         for part in path.split("."):
             found = getattr(found, part)
     except (ImportError, AttributeError) as error:
-        raise ValueError(f"`path` names {name}, which cannot be imported.") from error
+        raise RobooptError(f"`path` names {name}, which cannot be imported.") from error
     return found

@@ -6,7 +6,8 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Bool, Float, Shaped
 
-from roboopt._typing import AnyArray
+from roboopt._core import AnyArray
+from roboopt._errors import RobooptError
 from roboopt.data._files import whole_file
 
 
@@ -37,31 +38,31 @@ class Trajectory(eqx.Module):
 
     def __check_init__(self):
         if not 0 < self.time_step < float("inf"):
-            raise ValueError(
+            raise RobooptError(
                 f"`time_step` must be positive and finite, got {self.time_step}."
             )
         batch, steps = self.actions.shape[:-2], self.actions.shape[-2]
         if self.observations.shape[:-1] != (*batch, steps + 1):
-            raise ValueError(
+            raise RobooptError(
                 "`observations` must hold one more step than `actions`, got shapes "
                 f"{self.observations.shape} and {self.actions.shape}."
             )
         if self.times is not None and self.times.shape != (*batch, steps + 1):
-            raise ValueError(
+            raise RobooptError(
                 f"`times` must hold one for each observation, {(*batch, steps + 1)}, "
                 f"got shape {self.times.shape}."
             )
         for name in ("terminated", "success"):
             value = getattr(self, name)
             if value is not None and value.shape != batch:
-                raise ValueError(
+                raise RobooptError(
                     f"`{name}` must hold one a trajectory, {batch}, got shape "
                     f"{value.shape}."
                 )
         for name in ("rewards", "efforts"):
             value = getattr(self, name)
             if value is not None and value.shape[: len(batch) + 1] != (*batch, steps):
-                raise ValueError(
+                raise RobooptError(
                     f"`{name}` must hold one step an action, {(*batch, steps)}, got "
                     f"shape {value.shape}."
                 )
@@ -76,10 +77,10 @@ class Trajectory(eqx.Module):
         """Return the sum of the rewards, (...,).
 
         Raises:
-            ValueError: if there are none.
+            RobooptError: if there are none.
         """
         if self.rewards is None:
-            raise ValueError("`rewards` must be there for a return, got None.")
+            raise RobooptError("`rewards` must be there for a return, got None.")
         return np.asarray(np.sum(np.asarray(self.rewards, float), -1))
 
     def save(self, path: str | PathLike) -> None:
@@ -93,12 +94,12 @@ class Trajectory(eqx.Module):
         """Read what `save` wrote.
 
         Raises:
-            ValueError: if `path` lacks observations, actions or the time step.
+            RobooptError: if `path` lacks observations, actions or the time step.
         """
         with np.load(path, allow_pickle=False) as file:
             missing = {"observations", "actions", "time_step"} - set(file.files)
             if missing:
-                raise ValueError(
+                raise RobooptError(
                     f"`path` must hold observations, actions and time_step; {path} "
                     f"lacks {sorted(missing)}."
                 )

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from roboopt._errors import RobooptError
 from roboopt.data._trajectory import Trajectory
 
 SAME_STEP = 1e-6  # Relative: time steps that differ by less are one.
@@ -33,7 +34,8 @@ def windows(
         stride: steps from one window to the next; `horizon` where None.
 
     Raises:
-        ValueError: if there are no recordings, one of them is shorter than a window, or
+        RobooptError: if there are no recordings, one of them is shorter than a window,
+        or
             their time steps or the sizes of their observations or actions differ; if
             `horizon` or `stride` is less than 1, or `lead` less than 0.
     """
@@ -44,7 +46,7 @@ def windows(
         ("stride", stride, 1),
     ):
         if value < least:
-            raise ValueError(f"`{name}` must be at least {least}, got {value}.")
+            raise RobooptError(f"`{name}` must be at least {least}, got {value}.")
     runs = single_recordings(recordings)
     length = lead + horizon
     _check_alike(runs, length)
@@ -107,26 +109,26 @@ def sample_times(recording: Trajectory) -> np.ndarray:
 
 def _check_alike(runs: list[Trajectory], length: int) -> None:
     if not runs:
-        raise ValueError("`recordings` must hold at least one recording, got none.")
+        raise RobooptError("`recordings` must hold at least one recording, got none.")
     first = runs[0]
     # With times a model can follow any steps; without, it is told one for all.
     untimed = all(run.times is None for run in runs)
     for k, run in enumerate(runs):
         if run.steps < length:
-            raise ValueError(
+            raise RobooptError(
                 f"`recordings` must each hold at least `lead + horizon` = {length} "
                 f"steps, but recording {k} holds {run.steps}."
             )
         for name in ("observations", "actions"):
             size, expected = (getattr(r, name).shape[-1] for r in (run, first))
             if size != expected:
-                raise ValueError(
+                raise RobooptError(
                     f"`recordings` must have {name} of one size, but recording 0 has "
                     f"{expected} and recording {k} has {size}."
                 )
         other = abs(run.time_step - first.time_step) > SAME_STEP * first.time_step
         if untimed and other:
-            raise ValueError(
+            raise RobooptError(
                 "`recordings` without `times` must have one `time_step`, but recording "
                 f"0 has {first.time_step} s and recording {k} has {run.time_step} s."
             )

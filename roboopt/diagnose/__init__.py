@@ -1,15 +1,15 @@
-"""Diagnosis: what data can tell of a model, and whether a gradient leads anywhere."""
+"""Diagnostics: identifiability, gradient quality, and checks of recorded data."""
 
-from roboopt.diagnose._excite import design_excitation
-from roboopt.diagnose._gradient_health import gradient_health
-from roboopt.diagnose._identifiability import Verdict, identifiability
-from roboopt.diagnose._norm_by_horizon import HorizonNorms, norm_by_horizon
-
-__all__ = [
-    "HorizonNorms",
-    "Verdict",
-    "design_excitation",
-    "gradient_health",
-    "identifiability",
-    "norm_by_horizon",
-]
+from roboopt.diagnose._demonstration_checks import (
+    check_demonstrations as check_demonstrations,
+)
+from roboopt.diagnose._excite import design_excitation as design_excitation
+from roboopt.diagnose._finding import Finding as Finding
+from roboopt.diagnose._gradient_health import gradient_health as gradient_health
+from roboopt.diagnose._identifiability import (
+    IdentifiabilityReport as IdentifiabilityReport,
+)
+from roboopt.diagnose._identifiability import identifiability as identifiability
+from roboopt.diagnose._norm_by_horizon import HorizonNorms as HorizonNorms
+from roboopt.diagnose._norm_by_horizon import norm_by_horizon as norm_by_horizon
+from roboopt.diagnose._recording_checks import check_recordings as check_recordings

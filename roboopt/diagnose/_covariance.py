@@ -35,14 +35,14 @@ def correlated_lags(residuals: Float[np.ndarray, "time output"]) -> int:
     Twice the first lag at which no output's autocorrelation stands out any more.
     """
     count = len(residuals)
-    centred = residuals - residuals.mean(0)
-    power = np.sum(centred**2, 0)
+    centerd = residuals - residuals.mean(0)
+    power = np.sum(centerd**2, 0)
     alive = power > 1e-28 * max(power.max(initial=0.0), 1e-300)
     if count < 20 or not alive.any():
         return 0
-    centred, power = centred[:, alive], power[alive]
+    centerd, power = centerd[:, alive], power[alive]
     for lag in range(1, int(MOST_LAGS * count)):
-        related = np.abs(np.sum(centred[lag:] * centred[:-lag], 0)) / power
+        related = np.abs(np.sum(centerd[lag:] * centerd[:-lag], 0)) / power
         if np.median(related) < UNRELATED / np.sqrt(count):
             return 2 * (lag - 1)
     return int(MOST_LAGS * count)

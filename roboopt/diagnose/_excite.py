@@ -1,6 +1,7 @@
 """Designing the motion that is recorded to identify a robot.
 
-Several random motions descend `Excitation`, and the best is kept. One after the other:
+Several random motions descend `ExcitationCost`, and the best is kept. One after the
+other:
 side by side, each step would wait for the longest line search.
 """
 
@@ -12,9 +13,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from roboopt._typing import AnyArray
+from roboopt._core import AnyArray
+from roboopt._errors import RobooptError
 from roboopt.dynamics import ParametricTwin
-from roboopt.objectives import Excitation
+from roboopt.objectives import ExcitationCost
 from roboopt.optimize import minimize
 from roboopt.policies import FourierReference
 
@@ -56,16 +58,16 @@ def design_excitation(
         progress: whether to show a progress bar.
 
     Raises:
-        ValueError: if `duration` is less than a step, `starts` is not at least 1, or
-            another argument breaks the rule of `Excitation` or `FourierReference`.
+        RobooptError: if `duration` is less than a step, `starts` is not at least 1, or
+            another argument breaks the rule of `ExcitationCost` or `FourierReference`.
     """
     if not 0 < time_step <= duration < math.inf:
-        raise ValueError(
+        raise RobooptError(
             "`duration` must be finite and at least one `time_step`, which is "
             f"positive, got {duration} and {time_step}."
         )
     if starts < 1:
-        raise ValueError(f"`starts` must be at least 1, got {starts}.")
+        raise RobooptError(f"`starts` must be at least 1, got {starts}.")
     samples = round(duration / time_step)
     count = min(samples, INSTANTS * harmonics)
     objective = _objective(
@@ -87,13 +89,13 @@ def design_excitation(
 
 def _objective(
     model: ParametricTwin, effort_limits: Any, velocity_limits: Any, *, repeats: float
-) -> Excitation:
+) -> ExcitationCost:
     """Return the objective within the shares of the limits.
 
     An instant that stands for several samples has the noise of their mean.
     """
-    whole = Excitation(model, effort_limits, velocity_limits=velocity_limits)
-    return Excitation(
+    whole = ExcitationCost(model, effort_limits, velocity_limits=velocity_limits)
+    return ExcitationCost(
         model,
         SHARE * np.asarray(effort_limits, float),
         velocity_limits=SHARE * whole.velocity_limits,

@@ -11,8 +11,9 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Float
 
-from roboopt._typing import AnyArray
-from roboopt.data._finding import Finding
+from roboopt._core import AnyArray
+from roboopt._errors import RobooptError
+from roboopt.diagnose._finding import Finding
 
 NOISE = 0.01
 """Of the signal-to-noise ratio |E g|²/E|g − E g|²: it takes the mean of a hundred such
@@ -60,10 +61,10 @@ def gradient_health(
             they know; how far the policy moved, on the last.
 
     Raises:
-        ValueError: if `reused` is less than 1.
+        RobooptError: if `reused` is less than 1.
     """
     if reused < 1:
-        raise ValueError(f"`reused` must be at least 1, got {reused}.")
+        raise RobooptError(f"`reused` must be at least 1, got {reused}.")
     found: list[Finding] = []
     for name, judge in _JUDGES.items():
         values = _judged(history, name, reused)

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
+from roboopt._errors import RobooptError
 from roboopt.diagnose._covariance import score_covariance
 from roboopt.optimize import Bound
 from roboopt.optimize._least_squares import Fit, fitting, jacobian, limits
@@ -34,7 +35,7 @@ AT_BOUND = "at its bound"
 
 
 @dataclass(frozen=True)
-class Verdict:
+class IdentifiabilityReport:
     """What the data say of each parameter, in its order."""
 
     names: tuple[str, ...]
@@ -102,7 +103,7 @@ def identifiability(
     *,
     train: Callable[[Any], Any] | None = None,
     bounds: Sequence[Bound] = (),
-) -> Verdict:
+) -> IdentifiabilityReport:
     """Return what `data` tell of the parameters of a fitted model.
 
     Args:
@@ -114,10 +115,10 @@ def identifiability(
         bounds: that were kept to.
 
     Raises:
-        ValueError: if the objective has no residuals, or nothing is tuned.
+        RobooptError: if the objective has no residuals, or nothing is tuned.
     """
     if not hasattr(objective, "residuals"):
-        raise ValueError(
+        raise RobooptError(
             f"`objective` must have residuals, got {type(objective).__name__}."
         )
     fit = fitting(objective, model, data, train)
@@ -156,7 +157,7 @@ class _Analysis:
         self.spans = np.where(self.positive, 1.0, np.maximum(np.abs(x), spans))
         self.at_bound = (x <= limits[0]) | (x >= limits[1])
 
-    def verdict(self) -> Verdict:
+    def verdict(self) -> IdentifiabilityReport:
         lengths = np.sqrt(np.sum(self.slopes**2, (0, 1)))
         noise = np.sqrt(
             np.sum(self.residuals**2) / max(self.residuals.size - self.x.size, 1)
@@ -185,7 +186,7 @@ class _Analysis:
             partners[index] = self._partners(int(index), kept, unknown, covariance)
             if not partners[index]:
                 verdicts[index] = NOT_EXCITED
-        return Verdict(
+        return IdentifiabilityReport(
             names=self.names,
             units=tuple(self.units),
             values=self.values,

@@ -21,9 +21,10 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int
 
-from roboopt._typing import AnyArray
+from roboopt._core import AnyArray
+from roboopt._errors import RobooptError
 from roboopt.diagnose._gradient_health import noise_sentence
-from roboopt.optimize._gradient import relative
+from roboopt.gradients._automatic import relative
 from roboopt.optimize._trained import partition
 
 FEWEST = 2  # starts that a spread can be seen in
@@ -79,25 +80,26 @@ def norm_by_horizon(
             None.
 
     Raises:
-        ValueError: if `objective` has no rollout in JAX with rewards, there are not two
+        RobooptError: if `objective` has no rollout in JAX with rewards, there are not
+        two
             starts, or a horizon is not between 1 and the rollout's.
     """
     rollout = getattr(objective, "rollout", None)
     length = getattr(rollout, "horizon", None)
     if rollout is None or length is None:
-        raise ValueError(
+        raise RobooptError(
             "`objective` must be a `NegativeReward` of a rollout with a `horizon`, got "
             f"{objective!r}."
         )
     starts = jnp.asarray(starts)
     if starts.ndim != 2 or len(starts) < FEWEST:
-        raise ValueError(
+        raise RobooptError(
             f"`starts` must be at least {FEWEST} observations, got shape "
             f"{starts.shape}."
         )
     counts = _powers(length) if horizons is None else sorted(set(horizons))
     if not counts or counts[0] < 1 or counts[-1] > length:
-        raise ValueError(f"`horizons` must be from 1 to {length}, got {horizons}.")
+        raise RobooptError(f"`horizons` must be from 1 to {length}, got {horizons}.")
     means, each = _lengths(objective, model, starts, jnp.asarray(counts))
     # In float64: the squares of what explodes leave float32's range.
     norms, each = np.asarray(means, np.float64), np.asarray(each, np.float64)
@@ -127,7 +129,9 @@ def _lengths(objective: Any, model: Any, starts: Any, counts: Any) -> Any:
         model = eqx.combine(trained, rest, static)
         found = objective.rollout(model, start[None]).rewards
         if found is None:
-            raise ValueError("`objective` must have a rollout with rewards, got none.")
+            raise RobooptError(
+                "`objective` must have a rollout with rewards, got none."
+            )
         return found[0]
 
     def one(start):

@@ -5,6 +5,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from roboopt._errors import RobooptError
 from roboopt.dynamics._multibody import Multibody
 
 WORLD = -1
@@ -42,12 +43,12 @@ class Assembly:
         name: str,
         joint: int,
         mass: float,
-        centre: np.ndarray,
+        center: np.ndarray,
         inertia: np.ndarray,
     ) -> None:
         """Add an inertia in the frame of `joint`, if it is any and can move."""
         if joint != WORLD and (mass or np.any(inertia)):
-            body = {"mass": mass, "centre": centre, "inertia": inertia}
+            body = {"mass": mass, "center": center, "inertia": inertia}
             self._bodies.append({"name": name, "joint": joint, **body})
 
     def multibody(
@@ -68,10 +69,10 @@ class Assembly:
                 added.
 
         Raises:
-            ValueError: if nothing moves.
+            RobooptError: if nothing moves.
         """
         if not self._joints:
-            raise ValueError(
+            raise RobooptError(
                 "a robot must have a revolute, continuous or prismatic joint, got "
                 f"{len(self._links)} link(s) that cannot move."
             )
@@ -96,7 +97,7 @@ class Assembly:
             link_rotations=_real(links["rotation"]),
             link_offsets=_real(links["offset"]),
             masses=_real(bodies["mass"]),
-            centres_of_mass=_real(bodies["centre"]),
+            centers_of_mass=_real(bodies["center"]),
             inertias=_real(bodies["inertia"]),
             damping=_real(joints["damping"]),
             friction=_real(np.zeros(count)),

@@ -1,6 +1,6 @@
 """The robot as PyBullet holds it: read back from a loaded body.
 
-Bullet keeps for each link its centre of mass and principal axes. Read from there, a
+Bullet keeps for each link its center of mass and principal axes. Read from there, a
 `Multibody` is what Bullet integrates, to the last bit of its inertias, whatever the
 flags the file was loaded with. Frames: a joint's frame has its origin at the joint and
 the principal axes of the link behind it.
@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from roboopt._errors import RobooptError
 from roboopt.dynamics._assembly import WORLD, Assembly
 from roboopt.dynamics._multibody import Multibody
 
@@ -41,14 +42,14 @@ def load_bullet(
         upper: likewise.
 
     Raises:
-        ValueError: if a joint is neither revolute, prismatic nor fixed, the body does
+        RobooptError: if a joint is neither revolute, prismatic nor fixed, the body does
             not stand on a fixed base, or nothing of it moves.
     """
     count = client.getNumJoints(body)
     infos = [client.getJointInfo(body, i) for i in range(count)]
     dynamics = {i: client.getDynamicsInfo(body, i) for i in range(-1, count)}
     if dynamics[-1][0] != 0:
-        raise ValueError(
+        raise RobooptError(
             "`body` must stand on a fixed base (`useFixedBase=True`), got one whose "
             f"base has a mass of {dynamics[-1][0]} kg."
         )
@@ -76,22 +77,22 @@ class _Reader:
         # For each link its joint, and the pose of its pivot frame in the joint's.
         self.carried = {-1: (WORLD, *pose)}
         name = client.getBodyInfo(body)[0].decode()
-        centre = np.array(dynamics[-1][3])
+        center = np.array(dynamics[-1][3])
         axes = rotation_matrix(dynamics[-1][4])
         rotation = pose[0] @ axes.T
-        self.robot.add_link(name, WORLD, rotation, pose[1] - rotation @ centre)
+        self.robot.add_link(name, WORLD, rotation, pose[1] - rotation @ center)
 
     def add(self, info: tuple) -> None:
         index, name, kind = info[0], info[1].decode(), info[2]
         if kind not in (FIXED, REVOLUTE, PRISMATIC):
-            raise ValueError(
+            raise RobooptError(
                 f"joint {name!r} must be revolute, prismatic or fixed, got PyBullet's "
                 f"type {kind}."
             )
         axis, pivot, turned, parent = info[13], info[14], info[15], info[16]
         joint, rotation, offset = self.carried[parent]
-        # The pivot is given from the parent's centre of mass, in its principal axes.
-        before = np.zeros(3) if parent < 0 else self._centre(parent)
+        # The pivot is given from the parent's center of mass, in its principal axes.
+        before = np.zeros(3) if parent < 0 else self._center(parent)
         offset = offset + rotation @ (np.array(pivot) + before)
         rotation = rotation @ rotation_matrix(turned).T
         if kind != FIXED:
@@ -111,12 +112,12 @@ class _Reader:
         mass, _, moments, _, orientation = self.dynamics[index][:5]
         axes, link = rotation_matrix(orientation), info[12].decode()
         self.robot.add_link(link, joint, rotation @ axes.T, offset)
-        centre = offset + rotation @ self._centre(index)
+        center = offset + rotation @ self._center(index)
         inertia = rotation @ np.diag(moments) @ rotation.T
-        self.robot.add_body(link, joint, mass, centre, inertia)
+        self.robot.add_body(link, joint, mass, center, inertia)
 
-    def _centre(self, index: int) -> np.ndarray:
-        """Return a link's centre of mass from its joint, in its principal axes."""
+    def _center(self, index: int) -> np.ndarray:
+        """Return a link's center of mass from its joint, in its principal axes."""
         _, _, _, position, orientation = self.dynamics[index][:5]
         return rotation_matrix(orientation).T @ np.array(position)
 

@@ -18,7 +18,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from roboopt._jittable import Jittable
+from roboopt._core import Jittable
+from roboopt._errors import RobooptError
 from roboopt.dynamics._multibody import Multibody
 from roboopt.dynamics._rigid_bodies import solve_positive_definite
 
@@ -48,24 +49,25 @@ class PositionMotors(Jittable):
         """Set gains and forces, one each an actuated joint.
 
         Raises:
-            ValueError: if the three differ in shape, a gain is negative or not finite,
+            RobooptError: if the three differ in shape, a gain is negative or not
+            finite,
                 or a force is not positive.
         """
         given = {"kp": kp, "kd": kd, "max_force": max_force}
         values = {name: np.asarray(value, float) for name, value in given.items()}
         shapes = {name: value.shape for name, value in values.items()}
         if values["kp"].ndim != 1 or len(set(shapes.values())) > 1:
-            raise ValueError(
+            raise RobooptError(
                 "`kp`, `kd` and `max_force` must each hold one number an actuated "
                 f"joint, got shapes {shapes}."
             )
         for name in ("kp", "kd"):
             if not np.all((values[name] >= 0) & np.isfinite(values[name])):
-                raise ValueError(
+                raise RobooptError(
                     f"`{name}` must be finite and not negative, got {given[name]}."
                 )
         if not np.all(values["max_force"] > 0):
-            raise ValueError(
+            raise RobooptError(
                 f"`max_force` must be positive, got {max_force}: leave a joint out of "
                 "`actuated` to switch its motor off."
             )

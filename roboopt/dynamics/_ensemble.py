@@ -3,7 +3,8 @@
 Networks that start from weights of their own and learn from the same data agree where
 the data are and differ where they are not: their disagreement tells where a model must
 not be trusted. Each is trained on all of the data, which serves as well as bootstrap
-samples or better (Lakshminarayanan et al., 2017), by `roboopt.EachMember`: the error of
+samples or better (Lakshminarayanan et al., 2017), by `roboopt.objectives.EachMember`:
+the error of
 the mean prediction would let the members be wrong as long as they are so by turns.
 """
 
@@ -15,8 +16,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from roboopt._jittable import Jittable
-from roboopt._typing import AnyArray
+from roboopt._core import AnyArray, Jittable
+from roboopt._errors import RobooptError
 from roboopt.dynamics._gaussian import Gaussian
 
 
@@ -35,12 +36,12 @@ class Ensemble(Jittable):
         """Join dynamics of one kind and size.
 
         Raises:
-            ValueError: if there are fewer than two, or they differ in more than their
+            RobooptError: if there are fewer than two, or they differ in more than their
                 numbers.
         """
         members = list(members)
         if len(members) < 2:
-            raise ValueError(f"`members` must be at least 2, got {len(members)}.")
+            raise RobooptError(f"`members` must be at least 2, got {len(members)}.")
         arrays, rest = zip(
             *(eqx.partition(m, eqx.is_array) for m in members), strict=True
         )
@@ -48,7 +49,7 @@ class Ensemble(Jittable):
         for number in range(1, len(members)):
             same = eqx.tree_equal(rest[0], rest[number]) is True
             if not same or shapes[number] != shapes[0]:
-                raise ValueError(
+                raise RobooptError(
                     "`members` must be alike in all but their numbers, got member "
                     f"{number} unlike member 0."
                 )
@@ -63,7 +64,7 @@ class Ensemble(Jittable):
         """Return an ensemble of `count` members, each `make(key)` with its own key.
 
         Raises:
-            ValueError: as `Ensemble` does.
+            RobooptError: as `Ensemble` does.
         """
         return cls([make(k) for k in jax.random.split(key, count)])
 

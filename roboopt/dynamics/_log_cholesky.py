@@ -1,6 +1,6 @@
 """The inertia of a body in coordinates of which every value is physically possible.
 
-A distribution of mass has a total m, a centre c and a second moment about the centre,
+A distribution of mass has a total m, a center c and a second moment about the center,
 Σ = ∫ (x − c)(x − c)ᵀ dm, and is possible where m > 0 and Σ is positive definite, which
 for the inertia I = tr(Σ) 1 − Σ means positive principal moments that satisfy the
 triangle inequality (Wensing, Kim and Slotine, 2018). The pseudo-inertia's log-Cholesky
@@ -11,7 +11,7 @@ coordinates (Rucker and Wensing, 2022) have it so by construction,
                                              [  0    0  e^d₃]
 
 and split into what each number means: the mass alone (its distribution scaled with it),
-the centre alone, the shape alone.
+the center alone, the shape alone.
 """
 
 import jax.numpy as jnp
@@ -22,7 +22,7 @@ FLATTEST = 1e-3  # of a body's largest extent: what is flatter is a boundary
 
 
 def second_moment(inertia: Float[np.ndarray, "3 3"]) -> Float[np.ndarray, "3 3"]:
-    """Return Σ [kg·m²] of an inertia about the centre of mass."""
+    """Return Σ [kg·m²] of an inertia about the center of mass."""
     return 0.5 * np.trace(inertia) * np.eye(3) - inertia
 
 
@@ -36,7 +36,7 @@ def shape_coordinates(
 
     Args:
         mass: [kg], positive.
-        inertia: [kg·m²] about the centre of mass.
+        inertia: [kg·m²] about the center of mass.
     """
     moment = second_moment(np.asarray(inertia, float)) / mass
     values, axes = np.linalg.eigh(0.5 * (moment + moment.T))
@@ -52,7 +52,7 @@ def shape_coordinates(
 def inertia(
     mass: Float[Array, ""], logs: Float[Array, "3"], shears: Float[Array, "3"]
 ) -> Float[Array, "3 3"]:
-    """Return the inertia [kg·m²] about the centre of mass."""
+    """Return the inertia [kg·m²] about the center of mass."""
     d, o = jnp.exp(logs), jnp.zeros((), logs.dtype)
     upper = jnp.stack(
         [

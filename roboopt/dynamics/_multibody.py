@@ -14,7 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from roboopt._jittable import Jittable
+from roboopt._core import Jittable
+from roboopt._errors import RobooptError
 from roboopt.dynamics import _rigid_bodies as rigid
 
 FRICTION_VELOCITY = 1e-2  # v_s [rad/s or m/s]
@@ -50,10 +51,10 @@ class Multibody(Jittable):
     """Pose of each link's frame in its joint's frame; offsets [m]."""
     masses: Float[Array, " body"]
     """[kg]"""
-    centres_of_mass: Float[Array, "body 3"]
+    centers_of_mass: Float[Array, "body 3"]
     """[m], in the joint's frame."""
     inertias: Float[Array, "body 3 3"]
-    """[kg·m²] about the centre of mass, in the axes of the joint's frame."""
+    """[kg·m²] about the center of mass, in the axes of the joint's frame."""
     damping: Float[Array, " joint"]
     """Viscous, [N·m·s/rad] or [N·s/m]."""
     friction: Float[Array, " joint"]
@@ -87,7 +88,7 @@ class Multibody(Jittable):
             self.tree,
             self.frames(q),
             self.axes,
-            self.centres_of_mass,
+            self.centers_of_mass,
             self.inertias,
             velocity,
         )
@@ -97,7 +98,7 @@ class Multibody(Jittable):
         return self.damping * velocity + self.friction * smooth
 
     def _force(self, bodies: rigid.Motion, acceleration: Array | None) -> Array:
-        return rigid.generalised_force(
+        return rigid.generalized_force(
             bodies,
             self.masses,
             self.gravity,
@@ -152,12 +153,12 @@ class Multibody(Jittable):
         return 0.5 * (linear + angular + (self.armature * velocity**2).sum())
 
     def potential_energy(self, q: Float[Array, " joint"]) -> Float[Array, ""]:
-        """Return −Σ m gᵀ c [J], zero where every centre of mass is at the origin."""
+        """Return −Σ m gᵀ c [J], zero where every center of mass is at the origin."""
         rotations, origins = self.frames(q)
         carrier = np.array(self.body_joints)
-        arm = rigid.apply(rotations[carrier], self.centres_of_mass)
-        centre = origins[carrier] + arm
-        return -(self.masses * (centre @ self.gravity)).sum()
+        arm = rigid.apply(rotations[carrier], self.centers_of_mass)
+        center = origins[carrier] + arm
+        return -(self.masses * (center @ self.gravity)).sum()
 
     def forward_kinematics(
         self, q: Float[Array, " joint"], link: str | None = None
@@ -169,7 +170,7 @@ class Multibody(Jittable):
             link: its name; the last link of the robot where none is given.
 
         Raises:
-            ValueError: if the robot has no such link.
+            RobooptError: if the robot has no such link.
         """
         index = self._link(link)
         joint = self.link_joints[index]
@@ -192,7 +193,7 @@ class Multibody(Jittable):
             link: its name; the last link of the robot where none is given.
 
         Raises:
-            ValueError: if the robot has no such link.
+            RobooptError: if the robot has no such link.
         """
         _, point = self.forward_kinematics(q, link)
         rotations, origins = self.frames(q)
@@ -209,7 +210,9 @@ class Multibody(Jittable):
         if link is None:
             return len(self.link_names) - 1
         if link not in self.link_names:
-            raise ValueError(f"`link` must be one of {self.link_names}, got {link!r}.")
+            raise RobooptError(
+                f"`link` must be one of {self.link_names}, got {link!r}."
+            )
         return self.link_names.index(link)
 
     def merge_fixed(self) -> "Multibody":
@@ -220,11 +223,11 @@ class Multibody(Jittable):
         body, and bodies without mass stay in as inertia.
 
         Raises:
-            ValueError: if `linear_damping` or `angular_damping` is not zero.
+            RobooptError: if `linear_damping` or `angular_damping` is not zero.
         """
         if float(self.linear_damping) or float(self.angular_damping):
             damping = float(self.linear_damping), float(self.angular_damping)
-            raise ValueError(
+            raise RobooptError(
                 "merging bodies needs `linear_damping` and `angular_damping` to be 0, "
                 f"got {damping}."
             )
@@ -232,14 +235,14 @@ class Multibody(Jittable):
         for body, joint in enumerate(self.body_joints):
             groups[joint].append(body)
         merged = [_composite(self, np.array(bodies)) for bodies in groups.values()]
-        masses, centres, inertias = zip(*merged, strict=True)
+        masses, centers, inertias = zip(*merged, strict=True)
         return Multibody(
             **{
                 **{f: getattr(self, f) for f in self.__dataclass_fields__},
                 "body_names": tuple(self.body_names[b[0]] for b in groups.values()),
                 "body_joints": tuple(groups),
                 "masses": jnp.stack(masses),
-                "centres_of_mass": jnp.stack(centres),
+                "centers_of_mass": jnp.stack(centers),
                 "inertias": jnp.stack(inertias),
             }
         )
@@ -285,11 +288,11 @@ def _equations_of_motion(
 
 
 def _composite(robot: Multibody, bodies: np.ndarray) -> tuple[Array, Array, Array]:
-    """Return mass, centre and inertia of bodies taken as one (parallel axes)."""
-    masses, centres = robot.masses[bodies], robot.centres_of_mass[bodies]
+    """Return mass, center and inertia of bodies taken as one (parallel axes)."""
+    masses, centers = robot.masses[bodies], robot.centers_of_mass[bodies]
     mass = masses.sum()
-    centre = (masses[:, None] * centres).sum(0) / jnp.where(mass > 0, mass, 1.0)
-    arms = centres - centre[None]
+    center = (masses[:, None] * centers).sum(0) / jnp.where(mass > 0, mass, 1.0)
+    arms = centers - center[None]
     squares = jax.vmap(lambda r: r @ r * jnp.eye(3, dtype=r.dtype) - jnp.outer(r, r))
     inertia = robot.inertias[bodies] + masses[:, None, None] * squares(arms)
-    return mass, centre, inertia.sum(0)
+    return mass, center, inertia.sum(0)

@@ -19,10 +19,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from roboopt._frozen import Frozen
-from roboopt._jittable import Jittable
-from roboopt._typing import AnyArray
-from roboopt.data import Normaliser, Trajectory
+from roboopt._core import AnyArray, Frozen, Jittable
+from roboopt._errors import RobooptError
+from roboopt.data import Normalizer, Trajectory
 from roboopt.dynamics._gaussian import Gaussian
 from roboopt.dynamics._scaled_network import ScaledNetwork
 from roboopt.dynamics._transitions import Transitions
@@ -58,30 +57,31 @@ class NetworkDynamics(Jittable):
         """Step by `increment`; all joints are actuated where none are named.
 
         Raises:
-            ValueError: if `increment` does not give one number for each of the state's,
+            RobooptError: if `increment` does not give one number for each of the
+            state's,
                 `time_step` is not positive and finite, the actuated joints are not one
                 for each number of an action, or an effort limit is not positive.
         """
         size = increment.state_size
         if increment.outputs.size != size or size % 2:
-            raise ValueError(
+            raise RobooptError(
                 "`increment` must give the change of a state [q, q̇], got "
                 f"{increment.outputs.size} outputs for a state of {size}."
             )
         if not 0 < time_step < math.inf:
-            raise ValueError(
+            raise RobooptError(
                 f"`time_step` must be positive and finite, got {time_step}."
             )
         joints, actions = range(size // 2), increment.action_size
         actuated = tuple(joints) if actuated is None else tuple(actuated)
         if not len(set(actuated) & set(joints)) == len(actuated) == actions:
-            raise ValueError(
+            raise RobooptError(
                 f"`actuated` must name {actions} of the joints {list(joints)}, one for "
                 f"each number of an action, got {actuated}."
             )
         limits = np.asarray(effort_limits, float)
         if limits.shape not in ((), (actions,)) or not np.all(limits > 0):
-            raise ValueError(
+            raise RobooptError(
                 f"`effort_limits` must be one positive number or {actions} of them, "
                 f"got {effort_limits}."
             )
@@ -103,7 +103,7 @@ class NetworkDynamics(Jittable):
         width: int = 64,
         depth: int = 2,
     ) -> "NetworkDynamics":
-        """Return one with small random weights, normalised by `trajectories`.
+        """Return one with small random weights, normalized by `trajectories`.
 
         Args:
             trajectories: observations [q, q̇, ...], evenly spaced; the dynamics steps
@@ -117,7 +117,7 @@ class NetworkDynamics(Jittable):
             depth: hidden layers.
 
         Raises:
-            ValueError: if an angle jumps by half a turn or more in a step; and as
+            RobooptError: if an angle jumps by half a turn or more in a step; and as
                 `Transitions.of`, `ScaledNetwork` and `NetworkDynamics` do.
         """
         steps = Transitions.of(trajectories, joints)
@@ -125,7 +125,7 @@ class NetworkDynamics(Jittable):
         increment = ScaledNetwork(
             steps.states,
             steps.actions,
-            Normaliser.of(changes),
+            Normalizer.of(changes),
             key=key,
             angles=angles,
             width=width,
@@ -133,7 +133,7 @@ class NetworkDynamics(Jittable):
         )
         jumps = np.abs(changes[:, np.array(increment.angles, int)])
         if jumps.size and jumps.max() >= np.pi:
-            raise ValueError(
+            raise RobooptError(
                 "`angles` must go on beyond a turn in `trajectories` (`numpy.unwrap`), "
                 f"got a jump of {jumps.max():.3g} rad in one step."
             )
@@ -167,7 +167,7 @@ class NetworkDynamics(Jittable):
         """Return the state one `time_step` later.
 
         Raises:
-            ValueError: if `state` or `action` is of another size.
+            RobooptError: if `state` or `action` is of another size.
         """
         action = jnp.asarray(action)
         if action.shape == (self.action_size,):
@@ -198,7 +198,7 @@ class GaussianNetworkDynamics(Jittable):
         sizes = network.state_size, network.action_size, network.outputs.size
         expected = size, self.mean_dynamics.action_size, size
         if sizes != expected:
-            raise ValueError(
+            raise RobooptError(
                 "`log_deviation` must fit `mean_dynamics` in state, action and outputs,"
                 f" {expected}, got {sizes}."
             )
@@ -225,17 +225,17 @@ class GaussianNetworkDynamics(Jittable):
             depth: hidden layers.
 
         Raises:
-            ValueError: as `Transitions.of` and `ScaledNetwork` do.
+            RobooptError: as `Transitions.of` and `ScaledNetwork` do.
         """
         steps = Transitions.of(trajectories, mean_dynamics.joints)
         predicted = jax.vmap(mean_dynamics)(steps.states, steps.actions)
         errors = np.asarray(predicted - steps.next_states)
-        typical = Normaliser.of(steps.next_states - steps.states).scale()
+        typical = Normalizer.of(steps.next_states - steps.states).scale()
         start = np.maximum(np.sqrt((errors**2).mean(0)), LEAST_DEVIATION * typical)
         log_deviation = ScaledNetwork(
             steps.states,
             steps.actions,
-            Normaliser(np.log(start), np.ones_like(start)),
+            Normalizer(np.log(start), np.ones_like(start)),
             key=key,
             angles=angles,
             width=width,
@@ -274,7 +274,7 @@ class GaussianNetworkDynamics(Jittable):
         """Return the distribution of the state one `time_step` later.
 
         Raises:
-            ValueError: if `state` or `action` is of another size.
+            RobooptError: if `state` or `action` is of another size.
         """
         logarithm = self.log_deviation(state, action)
         return Gaussian(self.mean_dynamics(state, action), jnp.exp(2 * logarithm))

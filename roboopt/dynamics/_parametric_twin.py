@@ -17,8 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from roboopt._frozen import Frozen
-from roboopt._jittable import Jittable
+from roboopt._core import Frozen, Jittable
+from roboopt._errors import RobooptError
 from roboopt.dynamics import _log_cholesky as cholesky
 from roboopt.dynamics._multibody import Multibody
 from roboopt.dynamics._twin import Twin
@@ -38,7 +38,7 @@ ACTUATOR_UNITS = {
 }
 BODY_UNITS = {
     "mass": "kg",
-    **{f"centre_of_mass.{axis}": "m" for axis in "xyz"},
+    **{f"center_of_mass.{axis}": "m" for axis in "xyz"},
     **{f"extent.{axis}": "m" for axis in "xyz"},
     **{f"shear.{axes}": "m" for axes in ("xy", "xz", "yz")},
 }
@@ -82,17 +82,17 @@ class ParametricTwin(Jittable):
         Args:
             twin: of the robot as it is known, the start of the fit.
             free: names or patterns, such as "mass", "damping[joint_1]", "*[link_7]",
-                "centre_of_mass.*"; without brackets, that of every link or joint.
+                "center_of_mass.*"; without brackets, that of every link or joint.
                 `ParametricTwin.available(twin)` lists the names.
             ties: groups of names that share one parameter, added to their own starts
                 (a factor, for masses and extents).
 
         Raises:
-            ValueError: if nothing is free, a pattern matches nothing, or a tie names
+            RobooptError: if nothing is free, a pattern matches nothing, or a tie names
                 what is not free, twice, or in different units.
         """
         if twin.motors is not None:
-            raise ValueError(
+            raise RobooptError(
                 "`twin` must be driven by efforts: position motors hide the dynamics."
             )
         massive = _massive(twin.robot)
@@ -134,7 +134,7 @@ class ParametricTwin(Jittable):
     def spans(self) -> Float[np.ndarray, " parameter"]:
         """Return by how much each coordinate would have to be off to matter.
 
-        A mass or an extent by its whole; a centre of mass by the body's extent; of a
+        A mass or an extent by its whole; a center of mass by the body's extent; of a
         joint what takes the effort of 1 rad/s² (or 1 m/s², at 1 rad/s or 1 m/s) with
         the robot as it stands at q = 0.
         """
@@ -205,11 +205,11 @@ class ParametricTwin(Jittable):
         if self._free("gravity"):
             changed["gravity"] = jnp.concatenate([parts[n] for n in GRAVITY_UNITS])
         massive = np.array(self.massive)
-        if self._free("centre_of_mass"):
-            rows = self._rows("centre_of_mass")
-            centres = jnp.stack([parts[f"centre_of_mass.{axis}"] for axis in "xyz"], -1)
-            changed["centres_of_mass"] = robot.centres_of_mass.at[massive[rows]].set(
-                centres[rows]
+        if self._free("center_of_mass"):
+            rows = self._rows("center_of_mass")
+            centers = jnp.stack([parts[f"center_of_mass.{axis}"] for axis in "xyz"], -1)
+            changed["centers_of_mass"] = robot.centers_of_mass.at[massive[rows]].set(
+                centers[rows]
             )
         if self._free("mass"):
             rows = self._rows("mass")
@@ -415,7 +415,7 @@ def _given(twin: Twin, massive: tuple[int, ...]) -> np.ndarray:
     return np.concatenate(
         [
             np.log(masses),
-            np.asarray(robot.centres_of_mass)[chosen].T.ravel(),
+            np.asarray(robot.centers_of_mass)[chosen].T.ravel(),
             np.array([logs for logs, _ in shapes]).T.ravel(),
             np.array([shears for _, shears in shapes]).T.ravel(),
             np.asarray(robot.damping),
@@ -449,14 +449,14 @@ def _matching(names: list[str], free: Sequence[str]) -> list[int]:
         found = [i for i, name in enumerate(names) if _matches(name, pattern)]
         if not found:
             quantities = sorted({_quantity(name) for name in names})
-            raise ValueError(
+            raise RobooptError(
                 f"`free` must name parameters, got {pattern!r}, which matches none; "
                 f"there are {quantities}, each with a link or joint in brackets, such "
                 f"as {names[0]!r}."
             )
         chosen.update(found)
     if not chosen:
-        raise ValueError("`free` must name at least one parameter, got none.")
+        raise RobooptError("`free` must name at least one parameter, got none.")
     return sorted(chosen)
 
 
@@ -482,15 +482,15 @@ def _tied(
     for tie in ties:
         unknown = [n for n in tie if n not in names or names.index(n) not in chosen]
         if unknown or len(tie) < 2:
-            raise ValueError(
+            raise RobooptError(
                 f"`ties` must each hold two or more names that are free, got {tie}"
                 + (f", of which {unknown} is not." if unknown else ".")
             )
         if len({units[n] for n in tie}) > 1 or len({_quantity(n) for n in tie}) > 1:
-            raise ValueError(f"`ties` must each be of one quantity, got {tie}.")
+            raise RobooptError(f"`ties` must each be of one quantity, got {tie}.")
         members = sorted(names.index(n) for n in tie)
         if any(len(group_of[i]) > 1 for i in members) or len(set(members)) < len(tie):
-            raise ValueError(
+            raise RobooptError(
                 f"`ties` must name a parameter once, got one twice: {tie}."
             )
         for i in members:

@@ -15,10 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from roboopt._frozen import Frozen
-from roboopt._jittable import Jittable
-from roboopt._typing import AnyArray
-from roboopt.data import Normaliser, Trajectory
+from roboopt._core import AnyArray, Frozen, Jittable
+from roboopt._errors import RobooptError
+from roboopt.data import Normalizer, Trajectory
 from roboopt.dynamics._scaled_network import ScaledNetwork
 from roboopt.dynamics._transitions import Transitions
 
@@ -42,12 +41,12 @@ class ResidualDynamics(Jittable):
             train_twin: whether the twin's own numbers are tuned as well.
 
         Raises:
-            ValueError: if `correction` does not fit the twin.
+            RobooptError: if `correction` does not fit the twin.
         """
         sizes = correction.state_size, correction.action_size, correction.outputs.size
         expected = 2 * twin.joints, twin.action_size, twin.joints
         if sizes != expected:
-            raise ValueError(
+            raise RobooptError(
                 "`correction` must fit `twin` in state, action and velocities, "
                 f"{expected}, got {sizes}."
             )
@@ -78,17 +77,17 @@ class ResidualDynamics(Jittable):
             train_twin: as above.
 
         Raises:
-            ValueError: if `trajectories` have another time step than `twin`; and as
+            RobooptError: if `trajectories` have another time step than `twin`; and as
                 `Transitions.of`, `ScaledNetwork` and `ResidualDynamics` do.
         """
         steps = Transitions.of(trajectories, twin.joints)
         if abs(steps.time_step - twin.time_step) > 1e-6 * twin.time_step:
-            raise ValueError(
+            raise RobooptError(
                 f"`trajectories` must have the time step of `twin`, {twin.time_step} s,"
                 f" got {steps.time_step} s."
             )
         if steps.actions.shape[-1] != twin.action_size:
-            raise ValueError(
+            raise RobooptError(
                 f"`trajectories` must have actions of `twin`'s size {twin.action_size},"
                 f" got {steps.actions.shape[-1]}."
             )
@@ -101,7 +100,7 @@ class ResidualDynamics(Jittable):
         correction = ScaledNetwork(
             steps.states,
             steps.actions,
-            Normaliser(np.zeros_like(size), np.where(size > 0, size, 1.0)),
+            Normalizer(np.zeros_like(size), np.where(size > 0, size, 1.0)),
             key=key,
             angles=angles,
             width=width,
@@ -144,7 +143,7 @@ class ResidualDynamics(Jittable):
         """Return the state one `time_step` later.
 
         Raises:
-            ValueError: if `state` or `action` is of another size.
+            RobooptError: if `state` or `action` is of another size.
         """
         twin, state, action = self.physics, jnp.asarray(state), jnp.asarray(action)
         if action.shape == (twin.action_size,):

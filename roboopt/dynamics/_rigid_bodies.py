@@ -3,7 +3,7 @@
     M(q) = Σ_b  m_b J_vᵀ J_v + J_ωᵀ I J_ω  + diag(armature)
     h(q, q̇) = Σ_b  J_vᵀ m (a_b − g) + J_ωᵀ (I α_b + ω × I ω) + the bodies' damping
 
-with J_v, J_ω the Jacobians of body b's centre of mass and a_b, α_b its accelerations
+with J_v, J_ω the Jacobians of body b's center of mass and a_b, α_b its accelerations
 at q̈ = 0 (Siciliano et al., Robotics, 2009, §7.2). Every body's Jacobian is formed in
 a few batched operations: more arithmetic than a recursion over the joints, and two to
 three times its speed where XLA compiles it, for one rollout and for many.
@@ -40,9 +40,9 @@ class Motion(NamedTuple):
     """Where the bodies are and how they move at (q, q̇), in the world's axes."""
 
     angular_jacobian: Array  # (body, joint, 3)
-    linear_jacobian: Array  # (body, joint, 3), of the centre of mass
-    centre: Array  # (body, 3) [m]
-    inertia: Array  # (body, 3, 3) [kg·m²] about the centre of mass
+    linear_jacobian: Array  # (body, joint, 3), of the center of mass
+    center: Array  # (body, 3) [m]
+    inertia: Array  # (body, 3, 3) [kg·m²] about the center of mass
     angular_velocity: Array  # (body, 3) [rad/s]
     linear_velocity: Array  # (body, 3) [m/s]
     angular_bias: Array  # (body, 3) [rad/s²], the acceleration where q̈ = 0
@@ -159,7 +159,7 @@ def motion(
     tree: Tree,
     frames: tuple[Array, Array],
     axes: Float[Array, "joint 3"],
-    centres_of_mass: Float[Array, "body 3"],
+    centers_of_mass: Float[Array, "body 3"],
     inertias: Float[Array, "body 3 3"],
     velocity: Float[Array, " joint"],
 ) -> Motion:
@@ -177,11 +177,11 @@ def motion(
     body_rotations, body_origins = rotations, origins
     if tree.body_joints != tuple(range(len(ancestors))):
         body_rotations, body_origins = rotations[carrier], origins[carrier]
-    centre = body_origins + apply(body_rotations, centres_of_mass)
+    center = body_origins + apply(body_rotations, centers_of_mass)
     inertia = matmul(
         matmul(body_rotations, inertias), jnp.swapaxes(body_rotations, -1, -2)
     )
-    j_angular, j_linear = jacobian(tree, directions, origins, centre, tree.body_joints)
+    j_angular, j_linear = jacobian(tree, directions, origins, center, tree.body_joints)
     omega = jnp.einsum("bji,j->bi", j_angular, velocity)
     speed = jnp.einsum("bji,j->bi", j_linear, velocity)
 
@@ -194,7 +194,7 @@ def motion(
     j_origin = cross(jnp.broadcast_to(spin, arm.shape), arm) + slide[None]
     origin_speed = jnp.einsum("kj,kji,j->ki", strictly, j_origin, velocity)
     origin_speed = origin_speed + slide * rate
-    arm = centre[:, None] - origins[None]
+    arm = center[:, None] - origins[None]
     arm_rate = speed[:, None] - origin_speed[None]
     spin_rate = jnp.where(turns, turned, 0.0)
     d_linear = (
@@ -205,7 +205,7 @@ def motion(
     return Motion(
         angular_jacobian=j_angular,
         linear_jacobian=j_linear,
-        centre=centre,
+        center=center,
         inertia=inertia,
         angular_velocity=omega,
         linear_velocity=speed,
@@ -221,7 +221,7 @@ def safe_norm(v: Array) -> Array:
     return jnp.where(moving, jnp.sqrt(jnp.where(moving, square, 1.0)), 0.0)
 
 
-def generalised_force(
+def generalized_force(
     bodies: Motion,
     masses: Float[Array, " body"],
     gravity: Float[Array, "3"],
@@ -278,7 +278,7 @@ def _eliminate(matrix: Array, vector: Array) -> tuple[Array, Array]:
     """Return matrix⁻¹ and matrix⁻¹ vector by Gauss and Jordan's elimination in place.
 
     One elementwise operation on the whole matrix a joint: unlike a LAPACK call it fuses
-    and vectorises under vmap. Positive definite matrices need no pivoting (Higham,
+    and vectorizes under vmap. Positive definite matrices need no pivoting (Higham,
     Accuracy and Stability of Numerical Algorithms, §14.4).
     """
     for i, here in enumerate(np.eye(vector.shape[0], dtype=bool)):

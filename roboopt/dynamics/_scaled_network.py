@@ -14,9 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from roboopt._jittable import Jittable
-from roboopt._typing import AnyArray
-from roboopt.data import Normaliser
+from roboopt._core import AnyArray, Jittable
+from roboopt._errors import RobooptError
+from roboopt.data import Normalizer
 
 
 def identity(x: Float[Array, "..."]) -> Float[Array, "..."]:
@@ -38,7 +38,7 @@ def with_turns(
 def check_angles(name: str, angles: tuple[int, ...], size: int) -> None:
     """Refuse angles that are not axes of the `name`, which has `size` of them."""
     if len(set(angles)) < len(angles) or not set(angles) <= set(range(size)):
-        raise ValueError(
+        raise RobooptError(
             f"`angles` must name axes 0 to {size - 1} of the {name} once each, got "
             f"{angles}."
         )
@@ -47,17 +47,17 @@ def check_angles(name: str, angles: tuple[int, ...], size: int) -> None:
 def check_perceptron(width: int, depth: int) -> None:
     """Refuse a perceptron without neurons or hidden layers."""
     if width < 1 or depth < 1:
-        raise ValueError(
+        raise RobooptError(
             f"`width` and `depth` must be at least 1, got {width} and {depth}."
         )
 
 
 class ScaledNetwork(Jittable):
-    """`network(state, action)`: inputs normalised, outputs in their units."""
+    """`network(state, action)`: inputs normalized, outputs in their units."""
 
     network: eqx.nn.MLP
-    inputs: Normaliser
-    outputs: Normaliser
+    inputs: Normalizer
+    outputs: Normalizer
     state_size: int = eqx.field(static=True)
     angles: tuple[int, ...] = eqx.field(static=True)
     """The axes of the state that the network sees the sine and cosine of."""
@@ -66,7 +66,7 @@ class ScaledNetwork(Jittable):
         self,
         states: Float[AnyArray, "sample state"],
         actions: Float[AnyArray, "_ act"],
-        outputs: Normaliser,
+        outputs: Normalizer,
         *,
         key: PRNGKeyArray,
         angles: tuple[int, ...] = (),
@@ -79,7 +79,7 @@ class ScaledNetwork(Jittable):
         """Start from small random weights.
 
         Args:
-            states: samples that the inputs are normalised by.
+            states: samples that the inputs are normalized by.
             actions: the same.
             outputs: what a 0 and a 1 of the perceptron stand for, axis by axis.
             key: of the weights.
@@ -91,18 +91,18 @@ class ScaledNetwork(Jittable):
             zero: whether the last layer starts at zero, and every output at its mean.
 
         Raises:
-            ValueError: if there are no samples or not as many states as actions, an
+            RobooptError: if there are no samples or not as many states as actions, an
                 angle is not an axis of the state, or `width` or `depth` is less than 1.
         """
         if len(states) != len(actions):
-            raise ValueError(
+            raise RobooptError(
                 "`states` and `actions` must be as many, got "
                 f"{len(states)} and {len(actions)}."
             )
         self.state_size, self.angles = states.shape[-1], tuple(angles)
         check_angles("state", self.angles, self.state_size)
         check_perceptron(width, depth)
-        self.inputs = Normaliser.of(jax.vmap(self.features)(states, actions))
+        self.inputs = Normalizer.of(jax.vmap(self.features)(states, actions))
         self.outputs = outputs
         network = eqx.nn.MLP(
             self.inputs.size,
@@ -126,7 +126,7 @@ class ScaledNetwork(Jittable):
     def features(
         self, state: Float[AnyArray, " state"], action: Float[AnyArray, " act"]
     ) -> Float[Array, " feature"]:
-        """Return φ(s, a), before it is normalised."""
+        """Return φ(s, a), before it is normalized."""
         turned = with_turns(jnp.asarray(state), self.angles)
         return jnp.concatenate([turned, jnp.asarray(action)])
 
@@ -136,11 +136,11 @@ class ScaledNetwork(Jittable):
         """Return the outputs in their units.
 
         Raises:
-            ValueError: if `state` or `action` is not of the size of the samples'.
+            RobooptError: if `state` or `action` is not of the size of the samples'.
         """
         expected = (self.state_size,), (self.action_size,)
         if (state.shape, action.shape) != expected:
-            raise ValueError(
+            raise RobooptError(
                 f"`state` and `action` must have shapes {expected[0]} and "
                 f"{expected[1]}, got {state.shape} and {action.shape}."
             )

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from roboopt._errors import RobooptError
 from roboopt.data import Trajectory
 
 
@@ -29,34 +30,35 @@ class Transitions(NamedTuple):
             joints: how many they are of; half of an observation where none is given.
 
         Raises:
-            ValueError: if there is no trajectory, they differ in size or time step, are
+            RobooptError: if there is no trajectory, they differ in size or time step,
+            are
                 not evenly spaced or not finite, or do not hold the state of `joints`.
         """
         runs = (
             [trajectories] if isinstance(trajectories, Trajectory) else [*trajectories]
         )
         if not runs:
-            raise ValueError("`trajectories` must hold at least one, got 0.")
+            raise RobooptError("`trajectories` must hold at least one, got 0.")
         sizes = {(r.observations.shape[-1], r.actions.shape[-1]) for r in runs}
         steps = {run.time_step for run in runs}
         if len(sizes) > 1 or max(steps) - min(steps) > 1e-9 * max(steps):
-            raise ValueError(
+            raise RobooptError(
                 "`trajectories` must be of one robot at one time step, got (observation"
                 f", action) sizes {sorted(sizes)} and time steps {sorted(steps)} s."
             )
         if any(run.times is not None for run in runs):
-            raise ValueError(
+            raise RobooptError(
                 "`trajectories` must be evenly spaced in time, got one with `times`."
             )
         ((size, _),) = sizes
         if joints is None and size % 2:
-            raise ValueError(
+            raise RobooptError(
                 "`joints` must be given where observations are more than [q, q̇], got "
                 f"observations of {size} numbers."
             )
         count = size // 2 if joints is None else joints
         if not 1 <= count <= size // 2:
-            raise ValueError(
+            raise RobooptError(
                 f"`joints` must be between 1 and {size // 2}, got {count}."
             )
         observed = [np.asarray(run.observations)[..., : 2 * count] for run in runs]
@@ -71,5 +73,5 @@ class Transitions(NamedTuple):
 def _rows(parts: list[np.ndarray], name: str) -> np.ndarray:
     rows = np.concatenate([x.reshape(-1, x.shape[-1]) for x in parts])
     if not np.all(np.isfinite(rows)):
-        raise ValueError(f"`trajectories` must be finite, got {name} that are not.")
+        raise RobooptError(f"`trajectories` must be finite, got {name} that are not.")
     return rows

@@ -16,7 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from roboopt._jittable import Jittable
+from roboopt._core import Jittable
+from roboopt._errors import RobooptError
 from roboopt.dynamics._bullet import load_bullet
 from roboopt.dynamics._constraints import PositionMotors, constrained_velocity
 from roboopt.dynamics._multibody import Multibody
@@ -55,30 +56,30 @@ class Twin(Jittable):
         """Set `robot` in motion; all its joints are actuated where none are named.
 
         Raises:
-            ValueError: if `time_step` is not positive and finite, an actuated joint
+            RobooptError: if `time_step` is not positive and finite, an actuated joint
                 does not exist, or an effort limit is not positive.
         """
         joints = len(robot.joint_names)
         if not 0 < time_step < math.inf:
-            raise ValueError(
+            raise RobooptError(
                 f"`time_step` must be positive and finite, got {time_step}."
             )
         actuated = tuple(range(joints)) if actuated is None else tuple(actuated)
         if len(set(actuated)) < len(actuated) or not set(actuated) <= set(
             range(joints)
         ):
-            raise ValueError(
+            raise RobooptError(
                 f"`actuated` must name joints of 0 to {joints - 1} once each, got "
                 f"{actuated}."
             )
         limits = np.asarray(effort_limits, float)
         if limits.shape not in ((), (len(actuated),)) or not np.all(limits > 0):
-            raise ValueError(
+            raise RobooptError(
                 f"`effort_limits` must be one positive number or {len(actuated)} of "
                 f"them, got {effort_limits}."
             )
         if motors is not None and motors.joints != len(actuated):
-            raise ValueError(
+            raise RobooptError(
                 f"`motors` must hold one gain for each of the {len(actuated)} actuated "
                 f"joints, got {motors.joints}."
             )
@@ -178,7 +179,7 @@ class Twin(Jittable):
         return jnp.concatenate([q + duration * velocity, velocity])
 
 
-def linearise(
+def linearize(
     dynamics: Any, state: Float[Array, " state"], action: Float[Array, " act"]
 ) -> tuple[Float[Array, "state state"], Float[Array, "state act"]]:
     """Return (A, B) of δs' = A δs + B δa about one state and action."""

@@ -12,6 +12,7 @@ from os import PathLike
 
 import numpy as np
 
+from roboopt._errors import RobooptError
 from roboopt.dynamics._assembly import WORLD, Assembly
 from roboopt.dynamics._bullet import BULLET_DAMPING
 from roboopt.dynamics._multibody import Multibody
@@ -44,7 +45,7 @@ def load_urdf(
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if the file is not a URDF of links that form one tree; a joint is
+        RobooptError: if the file is not a URDF of links that form one tree; a joint is
             not revolute, continuous, prismatic or fixed; an axis, inertia or limit is
             impossible, a number missing or not finite; nothing moves, or what moves
             has no mass; or an argument is out of range.
@@ -61,13 +62,13 @@ def _check_physics(
     gravity: Sequence[float], linear_damping: float, angular_damping: float
 ) -> None:
     if np.shape(gravity) != (3,) or not np.all(np.isfinite(gravity)):
-        raise ValueError(f"`gravity` must be three finite numbers, got {gravity}.")
+        raise RobooptError(f"`gravity` must be three finite numbers, got {gravity}.")
     for name, damping in (
         ("linear_damping", linear_damping),
         ("angular_damping", angular_damping),
     ):
         if not 0 <= damping < np.inf:
-            raise ValueError(
+            raise RobooptError(
                 f"`{name}` must be finite and not negative, got {damping}."
             )
 
@@ -79,7 +80,7 @@ def _check_carried_mass(file: UrdfFile) -> None:
             continue
         carried = _rigidly_joined(file, joint.child)
         if not any(file.inertials[link].mass for link in carried):
-            raise ValueError(
+            raise RobooptError(
                 f"`mass` of link {joint.child!r}, which joint {joint.name!r} moves, "
                 f"must be positive, got 0 kg for all of {carried}."
             )
@@ -100,9 +101,9 @@ def _assemble(file: UrdfFile) -> Assembly:
         """Add a link and all that hangs from it, depth first as Bullet does."""
         robot.add_link(link, carrier, rotation, offset)
         if link != file.root:
-            mass, centre, inertia = file.inertials[link]
-            centre = offset + rotation @ centre
-            robot.add_body(link, carrier, mass, centre, rotation @ inertia @ rotation.T)
+            mass, center, inertia = file.inertials[link]
+            center = offset + rotation @ center
+            robot.add_body(link, carrier, mass, center, rotation @ inertia @ rotation.T)
         for joint in children.get(link, []):
             pose = rotation @ joint.rotation, offset + rotation @ joint.offset
             if joint.kind == FIXED:

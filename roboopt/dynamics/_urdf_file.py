@@ -14,6 +14,7 @@ from xml.etree.ElementTree import Element
 
 import numpy as np
 
+from roboopt._errors import RobooptError
 from roboopt.dynamics._principal_axes import principal_axes
 
 FIXED, PRISMATIC = "fixed", "prismatic"
@@ -25,8 +26,8 @@ class Inertial(NamedTuple):
     """A link's inertia, in the axes of its frame."""
 
     mass: float  # [kg]
-    centre: np.ndarray  # (3,) [m]
-    inertia: np.ndarray  # (3, 3) [kg·m²] about the centre of mass
+    center: np.ndarray  # (3,) [m]
+    inertia: np.ndarray  # (3, 3) [kg·m²] about the center of mass
 
 
 class Joint(NamedTuple):
@@ -60,7 +61,7 @@ def read_urdf_file(path: str | PathLike, locked: Iterable[str]) -> UrdfFile:
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if the file is not a URDF, its links and joints are no tree, or a
+        RobooptError: if the file is not a URDF, its links and joints are no tree, or a
             number in it is missing or impossible.
     """
     robot = _robot(path)
@@ -69,7 +70,7 @@ def read_urdf_file(path: str | PathLike, locked: Iterable[str]) -> UrdfFile:
     locked = tuple(locked)
     unknown = [name for name in locked if name not in elements]
     if unknown:
-        raise ValueError(
+        raise RobooptError(
             f"`locked` must name joints of {sorted(elements)}, got {unknown}."
         )
     joints = tuple(_joint(e, fixed=name in locked) for name, e in elements.items())
@@ -86,9 +87,9 @@ def _robot(path: str | PathLike) -> Element:
             f"`path` must be that of a URDF file, and there is none at {path}."
         ) from None
     except ElementTree.ParseError as error:
-        raise ValueError(f"`path` must hold XML; {path} does not: {error}.") from None
+        raise RobooptError(f"`path` must hold XML; {path} does not: {error}.") from None
     if robot.tag != "robot":
-        raise ValueError(
+        raise RobooptError(
             f"`path` must hold a URDF, a <robot>; {path} holds a <{robot.tag}>."
         )
     return robot
@@ -99,10 +100,12 @@ def _named(robot: Element, tag: str) -> dict[str, Element]:
     elements = robot.findall(tag)
     names = [e.get("name") or "" for e in elements]
     if not all(names):
-        raise ValueError(f"every <{tag}> must have a `name`, got {names}.")
+        raise RobooptError(f"every <{tag}> must have a `name`, got {names}.")
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
-        raise ValueError(f"every <{tag}> must have its own `name`, got twice: {twice}.")
+        raise RobooptError(
+            f"every <{tag}> must have its own `name`, got twice: {twice}."
+        )
     return dict(zip(names, elements, strict=True))
 
 
@@ -123,7 +126,7 @@ def _numbers(
         numbers = np.array([])
     if numbers.size != len(default) or not np.all(np.isfinite(numbers)):
         tag = "" if element is None else element.tag
-        raise ValueError(
+        raise RobooptError(
             f"`{attribute}` of <{tag}> in {where} must be {len(default)} finite "
             f"number(s), got {text!r}."
         )
@@ -141,7 +144,7 @@ def _required(element: Element, tag: str, attribute: str, where: str) -> str:
     child = element.find(tag)
     value = None if child is None else child.get(attribute)
     if not value:
-        raise ValueError(f"{where} must have a <{tag} {attribute}=…>, got none.")
+        raise RobooptError(f"{where} must have a <{tag} {attribute}=…>, got none.")
     return value
 
 
@@ -167,10 +170,10 @@ def _inertial(link: Element) -> Inertial:
     _required(element, "mass", "value", f"<inertial> of {where}")
     mass = _number(element.find("mass"), "value", 0.0, where)
     if mass < 0:
-        raise ValueError(f"`mass` of {where} must not be negative, got {mass} kg.")
-    rotation, centre = _pose(element, where)
+        raise RobooptError(f"`mass` of {where} must not be negative, got {mass} kg.")
+    rotation, center = _pose(element, where)
     inertia = _inertia(element, where)
-    return Inertial(mass, centre, rotation @ inertia @ rotation.T)
+    return Inertial(mass, center, rotation @ inertia @ rotation.T)
 
 
 def _inertia(inertial: Element, where: str) -> np.ndarray:
@@ -179,7 +182,7 @@ def _inertia(inertial: Element, where: str) -> np.ndarray:
     element = inertial.find("inertia")
     given = [n for n in ("ixy", "ixz", "iyz") if element is not None and element.get(n)]
     if len(given) not in (0, 3):
-        raise ValueError(
+        raise RobooptError(
             f"`inertia` of {where} must have all of ixy, ixz and iyz or none of them, "
             f"got {given}."
         )
@@ -190,7 +193,7 @@ def _inertia(inertial: Element, where: str) -> np.ndarray:
     inertia = np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])
     moments, axes = principal_axes(inertia)
     if any(m < 0 or m > sum(np.delete(moments, i)) for i, m in enumerate(moments)):
-        raise ValueError(
+        raise RobooptError(
             f"`inertia` of {where} must be one that a body can have: principal moments "
             "not negative, none greater than the sum of the other two, got "
             f"{moments.tolist()} kg·m²."
@@ -202,9 +205,9 @@ def _joint(element: Element, *, fixed: bool) -> Joint:
     where = _title(element)
     kind = FIXED if fixed else element.get("type")
     if kind not in KINDS:
-        raise ValueError(f"`type` of {where} must be one of {KINDS}, got {kind!r}.")
+        raise RobooptError(f"`type` of {where} must be one of {KINDS}, got {kind!r}.")
     if kind != FIXED and element.find("mimic") is not None:
-        raise ValueError(
+        raise RobooptError(
             f"{where} must move by itself, got one that mimics another: fix it with "
             f"`locked=({element.get('name')!r},)`."
         )
@@ -226,7 +229,7 @@ def _axis(joint: Element, where: str) -> np.ndarray:
     axis = _numbers(joint.find("axis"), "xyz", (1.0, 0.0, 0.0), where)
     length = float(np.linalg.norm(axis))
     if abs(length - 1) > UNIT_TOLERANCE:
-        raise ValueError(
+        raise RobooptError(
             f"`axis` of {where} must be a unit vector, got {axis.tolist()} of length "
             f"{length:.6g}."
         )
@@ -239,18 +242,18 @@ def _limits(joint: Element, kind: str, where: str) -> tuple[float, float] | None
         return None
     limit = joint.find("limit")
     if limit is None:
-        raise ValueError(f"{where} must have a <limit>, being {kind}, got none.")
+        raise RobooptError(f"{where} must have a <limit>, being {kind}, got none.")
     given = [name for name in ("lower", "upper") if limit.get(name) is not None]
     if not given:
         return None
     if len(given) == 1:
-        raise ValueError(
+        raise RobooptError(
             f"<limit> of {where} must have both `lower` and `upper` or neither, got "
             f"{given}."
         )
     lower, upper = (_number(limit, name, 0.0, where) for name in ("lower", "upper"))
     if lower > upper:
-        raise ValueError(
+        raise RobooptError(
             f"`lower` of {where} must not exceed `upper`, got {lower} and {upper}."
         )
     return lower, upper
@@ -261,19 +264,19 @@ def _root(links: tuple[str, ...], joints: tuple[Joint, ...]) -> str:
     for joint in joints:
         for end, link in (("parent", joint.parent), ("child", joint.child)):
             if link not in links:
-                raise ValueError(
+                raise RobooptError(
                     f"`{end}` of joint {joint.name!r} must be one of the links "
                     f"{links}, got {link!r}."
                 )
     hung = Counter(joint.child for joint in joints)
     twice = [link for link, count in hung.items() if count > 1]
     if twice:
-        raise ValueError(
+        raise RobooptError(
             f"every link must be the child of one joint at most, got more for {twice}."
         )
     roots = [link for link in links if link not in hung]
     if len(roots) > 1:
-        raise ValueError(
+        raise RobooptError(
             f"the links must hang together from one root, got {len(roots)}: {roots}."
         )
     reached = set(roots)
@@ -281,7 +284,7 @@ def _root(links: tuple[str, ...], joints: tuple[Joint, ...]) -> str:
         reached |= new
     if len(reached) < len(links) or not roots:
         loop = [link for link in links if link not in reached]
-        raise ValueError(
+        raise RobooptError(
             f"the links must form a tree, got ones that hang from themselves: {loop}."
         )
     return roots[0]

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from roboopt._errors import RobooptError
 from roboopt.data import whole_file
 from roboopt.dynamics._multibody import Multibody
 from roboopt.dynamics._principal_axes import principal_axes
@@ -28,9 +29,7 @@ ENTRIES = {
 ROUNDING = 1e-9  # of the largest moment, by which the rules for moments may be missed
 
 
-def write_urdf(
-    robot: Multibody, template: str | PathLike, path: str | PathLike
-) -> None:
+def save_urdf(robot: Multibody, template: str | PathLike, path: str | PathLike) -> None:
     """Write `template` with the masses, inertias and joint frictions of `robot`.
 
     The rest of the file stays as it is, to the byte, but for the relative paths of
@@ -47,7 +46,7 @@ def write_urdf(
 
     Raises:
         FileNotFoundError: if there is no file at `template`.
-        ValueError: if `template` is not a URDF that `load_urdf` reads, its joints or
+        RobooptError: if `template` is not a URDF that `load_urdf` reads, its joints or
             links are not the robot's, or no body can have one of the robot's masses
             and inertias.
 
@@ -84,13 +83,13 @@ def _check_names(robot: Multibody, text: XmlText, file: UrdfFile) -> None:
         if element.attributes.get("type") != FIXED
     ]
     if not set(robot.joint_names) <= set(moving):
-        raise ValueError(
+        raise RobooptError(
             f"`template` must have the joints of the robot, {list(robot.joint_names)}, "
             f"got {moving}."
         )
     links = sorted({file.root, *file.inertials})
     if sorted(robot.link_names) != links:
-        raise ValueError(
+        raise RobooptError(
             f"`template` must have the links of the robot, {sorted(robot.link_names)}, "
             f"got {links}."
         )
@@ -104,15 +103,15 @@ class _Pose(NamedTuple):
 
     def inside(self, body: Inertial) -> Inertial:
         """Return a body of the joint's frame in the link's."""
-        centre = self.rotation.T @ (body.centre - self.offset)
+        center = self.rotation.T @ (body.center - self.offset)
         inertia = self.rotation.T @ body.inertia @ self.rotation
-        return Inertial(body.mass, centre, inertia)
+        return Inertial(body.mass, center, inertia)
 
     def outside(self, body: Inertial) -> Inertial:
         """Return a body of the link's frame in the joint's."""
-        centre = self.offset + self.rotation @ body.centre
+        center = self.offset + self.rotation @ body.center
         inertia = self.rotation @ body.inertia @ self.rotation.T
-        return Inertial(body.mass, centre, inertia)
+        return Inertial(body.mass, center, inertia)
 
 
 def _changed_inertials(robot: Multibody, file: UrdfFile) -> dict[str, Inertial]:
@@ -124,11 +123,11 @@ def _changed_inertials(robot: Multibody, file: UrdfFile) -> dict[str, Inertial]:
         )
     ]
     bodies = {
-        name: Inertial(float(mass), np.asarray(centre, float), np.asarray(i, float))
-        for name, mass, centre, i in zip(
+        name: Inertial(float(mass), np.asarray(center, float), np.asarray(i, float))
+        for name, mass, center, i in zip(
             robot.body_names,
             robot.masses,
-            robot.centres_of_mass,
+            robot.centers_of_mass,
             robot.inertias,
             strict=True,
         )
@@ -153,7 +152,7 @@ def _changed_inertials(robot: Multibody, file: UrdfFile) -> dict[str, Inertial]:
             if link in ours:
                 written[link] = _placed(ours[link], theirs[link], pose, robot)
             elif _any(theirs[link]):
-                written[link] = NOTHING._replace(centre=theirs[link].centre)
+                written[link] = NOTHING._replace(center=theirs[link].center)
     return written
 
 
@@ -167,8 +166,8 @@ def _placed(
         pose.outside(theirs),
         pose.inside(body),
     )
-    if _near(body.centre, before.centre, tolerance):
-        after = after._replace(centre=theirs.centre)
+    if _near(body.center, before.center, tolerance):
+        after = after._replace(center=theirs.center)
     if _near(body.inertia, before.inertia, tolerance):
         after = after._replace(inertia=theirs.inertia)
     return after
@@ -180,13 +179,13 @@ def _any(body: Inertial) -> bool:
 
 def _composite(bodies: list[Inertial]) -> Inertial:
     mass = sum(body.mass for body in bodies)
-    moment = sum((body.mass * body.centre for body in bodies), np.zeros(3))
-    centre = moment / (mass or 1.0)
+    moment = sum((body.mass * body.center for body in bodies), np.zeros(3))
+    center = moment / (mass or 1.0)
     inertia = np.zeros((3, 3))
     for body in bodies:
-        r = body.centre - centre
+        r = body.center - center
         inertia += body.inertia + body.mass * (r @ r * np.eye(3) - np.outer(r, r))
-    return Inertial(mass, centre, inertia)
+    return Inertial(mass, center, inertia)
 
 
 def _tolerance(robot: Multibody) -> float:
@@ -208,9 +207,9 @@ def _write_inertial(
     text: XmlText, link: Element, old: Inertial, new: Inertial, robot: Multibody
 ) -> None:
     name, tolerance = link.attributes["name"], _tolerance(robot)
-    numbers = [new.mass, *new.centre, *new.inertia.ravel()]
+    numbers = [new.mass, *new.center, *new.inertia.ravel()]
     if not (np.all(np.isfinite(numbers)) and new.mass >= 0):
-        raise ValueError(
+        raise RobooptError(
             f"`robot` must have finite numbers and no negative mass, got {new.mass} kg "
             f"and {numbers[1:]} for link {name!r}."
         )
@@ -219,8 +218,8 @@ def _write_inertial(
     rpy = "0 0 0" if origin is None else origin.attributes.get("rpy", "0 0 0")
     moved, tensor = {}, {}
     weighed = {} if new.mass == old.mass else {"value": repr(new.mass)}
-    if not np.array_equal(new.centre, old.centre):
-        moved["xyz"] = _triple(new.centre)
+    if not np.array_equal(new.center, old.center):
+        moved["xyz"] = _triple(new.center)
     if not np.array_equal(new.inertia, old.inertia):
         axes = _rotation(np.array([float(word) for word in rpy.split()]))
         moments, turn = _moments(axes.T @ new.inertia @ axes, tolerance, name)
@@ -240,7 +239,7 @@ def _inertial_text(body: Inertial, name: str, tolerance: float) -> str:
     moments, turn = _moments(body.inertia, tolerance, name)
     entries = np.diag(moments)
     tensor = " ".join(f'{key}="{float(entries[at])!r}"' for key, at in ENTRIES.items())
-    pose = f'xyz="{_triple(body.centre)}" rpy="{_triple(_roll_pitch_yaw(turn))}"'
+    pose = f'xyz="{_triple(body.center)}" rpy="{_triple(_roll_pitch_yaw(turn))}"'
     mass = f'<mass value="{body.mass!r}"/>'
     return f"<inertial><origin {pose}/>{mass}<inertia {tensor}/></inertial>"
 
@@ -280,7 +279,7 @@ def _moments(
     largest, slack = int(np.argmax(moments)), ROUNDING * np.abs(moments).max()
     most = np.delete(np.maximum(moments, 0), largest).sum()
     if moments.min() < -slack or moments[largest] > most + slack:
-        raise ValueError(
+        raise RobooptError(
             "`robot` must have inertias that a body can have: principal moments not "
             "negative, none greater than the sum of the other two, got "
             f"{moments.tolist()} kg·m² for link {link!r}."

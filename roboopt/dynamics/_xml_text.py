@@ -10,6 +10,8 @@ from typing import NamedTuple
 from xml.parsers import expat
 from xml.sax.saxutils import quoteattr
 
+from roboopt._errors import RobooptError
+
 # A tag ends at the first > outside of quotes.
 TAG = re.compile(rb"""<(?:[^>"']|"[^"]*"|'[^']*')*>""")
 SPACE = re.compile(rb"\s*")
@@ -44,13 +46,13 @@ class XmlText:
     """The text of an XML file, to be changed in places.
 
     Raises:
-        ValueError: if `data` is not XML in an encoding that holds ASCII as it is.
+        RobooptError: if `data` is not XML in an encoding that holds ASCII as it is.
     """
 
     def __init__(self, data: bytes):
         """Find the tags of `data`."""
         if data[:2] in WIDE:
-            raise ValueError("`data` must hold ASCII as it is, got UTF-16.")
+            raise RobooptError("`data` must hold ASCII as it is, got UTF-16.")
         self._data = data
         self._attributes: dict[tuple[int, int], dict[str, str]] = {}
         self._insertions: dict[tuple[int, int], tuple[str, list[str]]] = {}
@@ -62,7 +64,7 @@ class XmlText:
         try:
             self._parser.Parse(data, True)
         except expat.ExpatError as error:
-            raise ValueError(f"`data` must hold XML, got none: {error}.") from None
+            raise RobooptError(f"`data` must hold XML, got none: {error}.") from None
         self.root = top.children[0]
 
     def _start(self, tag: str, attributes: dict[str, str]) -> None:

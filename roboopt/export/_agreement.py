@@ -10,8 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from roboopt._act import act, begin
+from roboopt._errors import RobooptError
 from roboopt.export._numpy import Exported
+from roboopt.policies import act, begin
 
 # Runs where nothing but NumPy can be imported, as on the robot.
 SCRIPT = """
@@ -24,6 +25,7 @@ sys.meta_path.insert(0, Missing())
 folder, module, given, answer = sys.argv[1:]
 sys.path.insert(0, folder)
 import importlib
+from roboopt._errors import RobooptError
 import numpy as np
 policy = importlib.import_module(module).Policy(folder + "/" + module + ".npz")
 with np.load(given) as file:
@@ -60,7 +62,7 @@ def agreement(
         times: (time,) [s].
 
     Raises:
-        ValueError: if the exported policy fails, or answers in other shapes or types.
+        RobooptError: if the exported policy fails, or answers in other shapes or types.
     """
     observations = np.asarray(jnp.asarray(observations))
     times = np.asarray(jnp.asarray(times, float))
@@ -75,11 +77,11 @@ def agreement(
         )
         if done.returncode:
             last = (done.stderr.strip().splitlines() or ["no reason"])[-1]
-            raise ValueError(f"`exported` must run, got: {last}")
+            raise RobooptError(f"`exported` must run, got: {last}")
         with np.load(answer) as file:
             actions = file["actions"]
     if actions.shape != expected.shape or actions.dtype != expected.dtype:
-        raise ValueError(
+        raise RobooptError(
             f"`exported` must answer with {expected.shape} of {expected.dtype}, got "
             f"{actions.shape} of {actions.dtype}."
         )

@@ -18,11 +18,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from roboopt._act import Actor, Plan, Tracker
+from roboopt._errors import RobooptError
 from roboopt.data import whole_file
 from roboopt.export._graph import Node, read
 from roboopt.export._runner import MARK, Traced, runner
 from roboopt.export._writer import Writer
+from roboopt.policies import OpenLoop, StatefulPolicy, TimeVaryingPolicy
 
 
 class Exported(NamedTuple):
@@ -41,8 +42,9 @@ def export_numpy(policy: Any, observation: Any, path: str | PathLike) -> Exporte
         policy = Policy("policy.npz")
         action = policy(observation)
 
-    The module's own type of numbers is the one that the policy is traced in here. A
-    `Plan` or `Tracker` becomes `policy(observation, time)`; an `Actor` gets a method
+    The module's own type of numbers is the one that the policy is traced in here. An
+    `OpenLoop` or `TimeVaryingPolicy` becomes `policy(observation, time)`; an
+    `StatefulPolicy` gets a method
     `reset()`, which begins an episode, and takes the time if it uses it.
 
     Args:
@@ -56,7 +58,7 @@ def export_numpy(policy: Any, observation: Any, path: str | PathLike) -> Exporte
         Where the two files are.
 
     Raises:
-        ValueError: if `policy` acts by chance, is no callable of an array, does what
+        RobooptError: if `policy` acts by chance, is no callable of an array, does what
             has no spelling in NumPy, or `path` names no module, or one that is not an
             earlier export.
     """
@@ -78,12 +80,12 @@ def _files(path: str | PathLike) -> tuple[Path, Path]:
     name, module = arrays.stem, arrays.with_suffix(".py")
     taken = name in sys.stdlib_module_names or name == "numpy"
     if not name.isidentifier() or keyword.iskeyword(name) or taken:
-        raise ValueError(
+        raise RobooptError(
             "`path` must end in what a module can be called, such as policy.npz, got "
             f"{arrays.name}."
         )
     if module.exists() and not _ours(module):
-        raise ValueError(
+        raise RobooptError(
             f"`path` must not replace a module that was not exported: {module}."
         )
     return arrays, module
@@ -98,19 +100,20 @@ def _ours(module: Path) -> bool:
 
 def _traced(policy: Any, observation: Any) -> Traced:
     """Return what `policy` computes from one observation."""
-    if not callable(policy) and not isinstance(policy, Actor):
-        raise ValueError(
-            f"`policy` must be a callable or an `Actor`, got a {type(policy).__name__}."
+    if not callable(policy) and not isinstance(policy, StatefulPolicy):
+        raise RobooptError(
+            f"`policy` must be a callable or a `StatefulPolicy`, got a "
+            f"{type(policy).__name__}."
         )
     seen = _example(observation)
     time = jnp.zeros((), jnp.result_type(float))
     names, constants = _names(policy), []
     begin, memory = None, []
-    if isinstance(policy, Actor):
+    if isinstance(policy, StatefulPolicy):
         begin, memory, act = _remembering(policy, seen, names, constants)
-    elif isinstance(policy, Tracker):
+    elif isinstance(policy, TimeVaryingPolicy):
         act = policy
-    elif isinstance(policy, Plan):
+    elif isinstance(policy, OpenLoop):
         act = lambda observation, time: policy(time)  # noqa: E731
     else:
         act = lambda observation, time: policy(observation)  # noqa: E731
@@ -118,14 +121,16 @@ def _traced(policy: Any, observation: Any) -> Traced:
     closed, shapes = jax.make_jaxpr(lambda *x: act(*x), return_shape=True)(
         *memory, seen, time
     )
-    action, *after = shapes if isinstance(policy, Actor) else [shapes]
+    action, *after = shapes if isinstance(policy, StatefulPolicy) else [shapes]
     if not isinstance(action, jax.ShapeDtypeStruct):
-        raise ValueError(
+        raise RobooptError(
             f"`policy` must return one array, got {jax.tree.structure(action)}."
         )
     _check_memory(memory, after)
     step = read(closed, names, constants)
-    timed = isinstance(policy, Tracker | Plan) or _reads(step, step.inputs[-1])
+    timed = isinstance(policy, TimeVaryingPolicy | OpenLoop) or _reads(
+        step, step.inputs[-1]
+    )
     looks = _reads(step, step.inputs[-2])
     if begin is not None:
         looks |= _reads(begin, begin.inputs[0])
@@ -138,19 +143,19 @@ def _example(observation: Any) -> jax.Array:
     try:
         seen = jnp.asarray(observation)
     except (TypeError, ValueError) as error:
-        raise ValueError(
+        raise RobooptError(
             f"`observation` must be an array, got a {type(observation).__name__}."
         ) from error
     if jnp.issubdtype(seen.dtype, jax.dtypes.extended) or not np.isin(
         np.dtype(seen.dtype).kind, list("fiub")
     ):
-        raise ValueError(
+        raise RobooptError(
             f"`observation` must be of a type that NumPy has, got {seen.dtype}."
         )
     return seen
 
 
-def _remembering(policy: Actor, seen: Any, names: Any, constants: Any) -> Any:
+def _remembering(policy: StatefulPolicy, seen: Any, names: Any, constants: Any) -> Any:
     """Return how `policy` begins, its memory then, and how it acts on it."""
     tree = None
 
@@ -165,7 +170,7 @@ def _remembering(policy: Actor, seen: Any, names: Any, constants: Any) -> Any:
     except ValueError as error:
         if not _takes_chance(policy, seen):
             raise
-        raise ValueError(
+        raise RobooptError(
             "`policy` must act without chance, as nothing of it is exported, got a "
             f"{type(policy).__name__}, which needs a key: export the policy inside, "
             "whose answer is its mean or likeliest action."
@@ -180,7 +185,7 @@ def _remembering(policy: Actor, seen: Any, names: Any, constants: Any) -> Any:
     return read(closed, names, constants), memory, act
 
 
-def _takes_chance(policy: Actor, seen: Any) -> bool:
+def _takes_chance(policy: StatefulPolicy, seen: Any) -> bool:
     """Return whether `policy` begins where it gets a key."""
     try:
         jax.eval_shape(lambda key: policy.begin(seen, key), jax.random.key(0))
@@ -192,7 +197,7 @@ def _takes_chance(policy: Actor, seen: Any) -> bool:
 def _check_memory(before: Any, after: Any) -> None:
     kinds = [[(x.shape, x.dtype) for x in leaves] for leaves in (before, after)]
     if kinds[0] != kinds[1]:
-        raise ValueError(
+        raise RobooptError(
             "`policy` must keep a memory of the same shapes and types, got "
             f"{kinds[0]} at the beginning and {kinds[1]} after a step."
         )

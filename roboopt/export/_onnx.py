@@ -7,14 +7,16 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from roboopt._act import Actor, Plan, Tracker
+from roboopt._errors import RobooptError
 from roboopt.data import whole_file
+from roboopt.policies import OpenLoop, StatefulPolicy, TimeVaryingPolicy
 
 
 def export_onnx(policy: Any, observation: Any, path: str | PathLike) -> Path:
     """Write `policy` as an ONNX file of one output, the action.
 
-    Its inputs are `observation`, and `time` [s] for a `Tracker` or a `Plan`, which has
+    Its inputs are `observation`, and `time` [s] for a `TimeVaryingPolicy` or a
+    `OpenLoop`, which has
     no other; an input that has no influence on the action is left out.
 
     Args:
@@ -28,13 +30,13 @@ def export_onnx(policy: Any, observation: Any, path: str | PathLike) -> Path:
 
     Raises:
         ImportError: if jax2onnx is not there.
-        ValueError: if `policy` has a memory, or does what has no spelling in ONNX.
+        RobooptError: if `policy` has a memory, or does what has no spelling in ONNX.
     """
     path = Path(path)
     if path.suffix != ".onnx":
-        raise ValueError(f"`path` must end in .onnx, got {path.name}.")
-    if isinstance(policy, Actor):
-        raise ValueError(
+        raise RobooptError(f"`path` must end in .onnx, got {path.name}.")
+    if isinstance(policy, StatefulPolicy):
+        raise RobooptError(
             "`policy` must have no memory to become an ONNX file, got a "
             f"{type(policy).__name__}: use `export_numpy`, which keeps it."
         )
@@ -46,14 +48,14 @@ def export_onnx(policy: Any, observation: Any, path: str | PathLike) -> Path:
         ) from error
     seen, time = jnp.asarray(observation), jnp.zeros((), jnp.result_type(float))
     inputs = {"observation": seen, "time": time}
-    if isinstance(policy, Plan):
+    if isinstance(policy, OpenLoop):
         del inputs["observation"]
-    elif not isinstance(policy, Tracker):
+    elif not isinstance(policy, TimeVaryingPolicy):
         del inputs["time"]
     given = [jax.ShapeDtypeStruct(x.shape, x.dtype) for x in inputs.values()]
     action = jax.eval_shape(lambda *x: policy(*x), *given)
     if not isinstance(action, jax.ShapeDtypeStruct):
-        raise ValueError(
+        raise RobooptError(
             f"`policy` must return one array, got {jax.tree.structure(action)}."
         )
     try:
@@ -67,7 +69,7 @@ def export_onnx(policy: Any, observation: Any, path: str | PathLike) -> Path:
         )
     except NotImplementedError as error:
         reason = " ".join(str(error).split())
-        raise ValueError(
+        raise RobooptError(
             f"`policy` must consist of what jax2onnx knows, got: {reason}"
         ) from error
     path.parent.mkdir(parents=True, exist_ok=True)

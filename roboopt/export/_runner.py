@@ -40,7 +40,7 @@ class Policy:
         path = pathlib.Path(__file__).with_suffix(".npz") if path is None else path
         with np.load(path, allow_pickle=False) as file:
             if str(file["fingerprint"]) != FINGERPRINT:
-                raise ValueError(
+                raise RobooptError(
                     "`path` must be the file that was exported with this module, "
                     f"got {{path}}."
                 )
@@ -136,7 +136,7 @@ def _checks(shape: Sequence[int], dtype: np.dtype) -> str:
     return (
         f"{BODY}observation = {taken}\n"
         f"{BODY}if observation.shape != {tuple(shape)}:\n"
-        f"{BODY}    raise ValueError(\n"
+        f"{BODY}    raise RobooptError(\n"
         f'{BODY}        "`observation` must have shape {tuple(shape)}, "\n'
         f'{BODY}        f"got {{observation.shape}}."\n'
         f"{BODY}    )\n"

@@ -6,16 +6,16 @@ import equinox as eqx
 
 from roboopt.policies import (
     ActorCritic,
-    Compensated,
     EnergyShapingSwingUp,
-    Exploring,
-    ExploringParameters,
+    GaussianExploration,
+    GravityCompensated,
     LinearFeedback,
+    ObservationHistory,
     PDGravityCompensation,
     TrackingController,
-    WithHistory,
 )
 from roboopt.policies._observation_network import ObservationNetwork
+from roboopt.rl import ParameterNoise
 
 
 def observation_size(policy: Any) -> int | None:
@@ -23,7 +23,7 @@ def observation_size(policy: Any) -> int | None:
 
     Of controllers that read the beginning of an observation it is what they read.
     """
-    if isinstance(policy, WithHistory):
+    if isinstance(policy, ObservationHistory):
         size = observation_size(policy.model)
         return None if size is None else size // policy.length
     if isinstance(policy, ObservationNetwork):
@@ -39,7 +39,9 @@ def observation_size(policy: Any) -> int | None:
         return 4
     if isinstance(policy, eqx.nn.MLP) and isinstance(policy.in_size, int):
         return policy.in_size
-    if isinstance(policy, Compensated | ActorCritic | Exploring | ExploringParameters):
+    if isinstance(
+        policy, GravityCompensated | ActorCritic | GaussianExploration | ParameterNoise
+    ):
         return observation_size(policy.policy)
     for part in ("model", "network", "latent"):
         if isinstance(policy, eqx.Module) and hasattr(policy, part):

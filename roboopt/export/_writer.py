@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from roboopt._errors import RobooptError
 from roboopt.export._graph import Block, Node, Operation
 from roboopt.export._spelling import ATOM, COMPARISON, SIGN, SILENT, kind, spell
 
@@ -135,7 +136,7 @@ class Writer:
                 continue
             spelled = spell(operation, self)
             if spelled is None:
-                raise ValueError(_unsupported(operation.primitive))
+                raise RobooptError(_unsupported(operation.primitive))
             text, level, *have = spelled
             (node,) = operation.outputs
             node.have = have[0] if have else node.shape
@@ -167,7 +168,7 @@ class Writer:
     def _stored(self, value: np.ndarray, name: str | None) -> str:
         """Return the text of an array that goes into the file."""
         if not isinstance(value, np.ndarray) or value.dtype.kind not in "fiub":
-            raise ValueError(
+            raise RobooptError(
                 "`policy` must hold numbers of the types that NumPy has, got an array "
                 f"of {value.dtype}."
             )
@@ -287,7 +288,7 @@ class Writer:
                 helper = self.call("sort_together")
                 call = f"{helper}([{', '.join(texts)}], {axis})"
             else:
-                raise ValueError(
+                raise RobooptError(
                     "`policy` must sort by one key, as jnp.sort and jnp.argsort do, "
                     f"got {keys}."
                 )

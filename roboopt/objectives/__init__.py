@@ -1,48 +1,24 @@
-"""Objectives: what is minimised, in one form."""
+"""Objectives: scalar functions of a model and a batch, which add."""
 
-from roboopt.objectives._action_mismatch import ActionMismatch
-from roboopt.objectives._each_member import EachMember
-from roboopt.objectives._effort_error import EffortError
-from roboopt.objectives._energy_task_cost import EnergyTaskCost
-from roboopt.objectives._excitation import Excitation
-from roboopt.objectives._flow_matching import FlowMatching, Noised, noised
-from roboopt.objectives._keyed import Keyed
-from roboopt.objectives._likelihood import LogLikelihood
-from roboopt.objectives._losses import Absolute, Huber, Loss, Squared
-from roboopt.objectives._multiple_shooting import MultipleShooting, Shooting
-from roboopt.objectives._negative_reward import NegativeReward
-from roboopt.objectives._objective import Objective, Sum, Term, total
-from roboopt.objectives._prediction_error import PredictionError
-from roboopt.objectives._prior import Prior
-from roboopt.objectives._residuals import ResidualObjective
-from roboopt.objectives._short_horizon import Window
-from roboopt.objectives._trajectory_mismatch import TrajectoryMismatch
-
-__all__ = [
-    "Absolute",
-    "ActionMismatch",
-    "EachMember",
-    "EffortError",
-    "EnergyTaskCost",
-    "Excitation",
-    "FlowMatching",
-    "Huber",
-    "Keyed",
-    "LogLikelihood",
-    "Loss",
-    "MultipleShooting",
-    "NegativeReward",
-    "Noised",
-    "Objective",
-    "PredictionError",
-    "Prior",
-    "ResidualObjective",
-    "Shooting",
-    "Squared",
-    "Sum",
-    "Term",
-    "TrajectoryMismatch",
-    "Window",
-    "noised",
-    "total",
-]
+from roboopt.objectives._action_mismatch import ActionMismatch as ActionMismatch
+from roboopt.objectives._each_member import EachMember as EachMember
+from roboopt.objectives._energy_task_cost import EnergyTaskCost as EnergyTaskCost
+from roboopt.objectives._excitation import ExcitationCost as ExcitationCost
+from roboopt.objectives._inverse_dynamics_error import (
+    InverseDynamicsError as InverseDynamicsError,
+)
+from roboopt.objectives._keyed import Keyed as Keyed
+from roboopt.objectives._multiple_shooting import MultipleShooting as MultipleShooting
+from roboopt.objectives._multiple_shooting import ShootingVariables as ShootingVariables
+from roboopt.objectives._negative_reward import NegativeReward as NegativeReward
+from roboopt.objectives._objective import Objective as Objective
+from roboopt.objectives._objective import Sum as Sum
+from roboopt.objectives._objective import Term as Term
+from roboopt.objectives._objective import total as total
+from roboopt.objectives._prediction_error import PredictionError as PredictionError
+from roboopt.objectives._prior import Prior as Prior
+from roboopt.objectives._residuals import ResidualObjective as ResidualObjective
+from roboopt.objectives._short_horizon import Window as Window
+from roboopt.objectives._trajectory_mismatch import (
+    TrajectoryMismatch as TrajectoryMismatch,
+)

@@ -24,15 +24,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from roboopt._act import Plan, Tracker
-from roboopt._typing import AnyArray
-from roboopt.data import Demonstrations
-from roboopt.objectives._flow_matching import FlowMatching
-from roboopt.objectives._likelihood import LogLikelihood
-from roboopt.objectives._losses import Loss, Squared
+from roboopt._core import AnyArray
+from roboopt._errors import RobooptError
+from roboopt.data import Demonstrations, samples, shares
+from roboopt.losses import L2, Loss
+from roboopt.losses._flow_matching import FlowMatching
+from roboopt.losses._likelihood import NegativeLogLikelihood
 from roboopt.objectives._objective import Term
 from roboopt.objectives._residuals import ResidualObjective
-from roboopt.objectives._samples import samples, shares
+from roboopt.policies import OpenLoop, TimeVaryingPolicy
 
 AT_LIMIT = 5e-7  # of the limits' size: four roundings of single precision
 
@@ -54,7 +54,7 @@ class ActionMismatch(ResidualObjective):
     scale: Float[AnyArray, "..."] | None = eqx.field(converter=_numbers, default=None)
     """In the actions' unit, one for all axes or one each: an error that costs ½ if
     squared. May be None, for 1, only where there is a single axis."""
-    loss: Loss | LogLikelihood | FlowMatching = Squared()
+    loss: Loss | NegativeLogLikelihood | FlowMatching = L2()
     """The last two need no scale; they ask the policy for more than an action."""
 
     def __check_init__(self):
@@ -62,14 +62,14 @@ class ActionMismatch(ResidualObjective):
         if scale is None:
             return
         if not isinstance(self.loss, Loss):
-            raise ValueError(
+            raise RobooptError(
                 f"`scale` must be None with {kind}, which has no use for it, got "
                 f"{scale}."
             )
         if not isinstance(scale, jax.core.Tracer):  # pyright: ignore
             values = np.asarray(scale)
             if values.ndim > 1 or not np.all((values > 0) & np.isfinite(values)):
-                raise ValueError(
+                raise RobooptError(
                     "`scale` must be a positive, finite number, or one for each axis "
                     f"of an action, got {values}."
                 )
@@ -80,7 +80,7 @@ class ActionMismatch(ResidualObjective):
         0 where both are beyond a limit.
 
         Raises:
-            ValueError: if `batch` is empty or no demonstrations, its actions are
+            RobooptError: if `batch` is empty or no demonstrations, its actions are
                 choices, `model` is no policy, or its actions are not like them.
         """
         return self._errors(model, samples(batch))
@@ -89,7 +89,7 @@ class ActionMismatch(ResidualObjective):
         """Return the residuals, in the shape of the actions, the weights in them.
 
         Raises:
-            ValueError: as `terms`; if the loss is a likelihood, which is no sum of
+            RobooptError: as `terms`; if the loss is a likelihood, which is no sum of
                 squares.
         """
         residual, share = self._residuals(model, batch)
@@ -99,10 +99,10 @@ class ActionMismatch(ResidualObjective):
         """Return the mismatch, named for what it is.
 
         Raises:
-            ValueError: as `errors`; if there is no scale where one is needed, or it
+            RobooptError: as `errors`; if there is no scale where one is needed, or it
                 does not fit; if the loss needs what the policy or the batch has not.
         """
-        if isinstance(self.loss, LogLikelihood):
+        if isinstance(self.loss, NegativeLogLikelihood):
             known = samples(batch)
             cost = self.loss.costs(model, known)
             share = shares(known, cost.shape).astype(cost.dtype)
@@ -114,9 +114,10 @@ class ActionMismatch(ResidualObjective):
 
     def _residuals(self, model: Any, batch: Any) -> tuple[Array, Array]:
         """Return what costs half its square, and the samples' shares."""
-        if isinstance(self.loss, LogLikelihood):
-            raise ValueError(
-                "`loss` must be of errors for a sum of squares, got LogLikelihood: use "
+        if isinstance(self.loss, NegativeLogLikelihood):
+            raise RobooptError(
+                "`loss` must be of errors for a sum of squares, got "
+                "NegativeLogLikelihood: use "
                 "`minimize`, which needs no residuals."
             )
         if isinstance(self.loss, FlowMatching):
@@ -130,13 +131,13 @@ class ActionMismatch(ResidualObjective):
     def _divisor(self, error: Array) -> Array:
         axes = error.shape[-1]
         if self.scale is None and axes > 1:
-            raise ValueError(
+            raise RobooptError(
                 f"`scale` must say what the {axes} axes of an action are worth to each "
                 "other, as one number where they have one unit or one each, got None."
             )
         scale = jnp.asarray(1.0 if self.scale is None else self.scale, error.dtype)
         if scale.shape not in ((), (axes,)):
-            raise ValueError(
+            raise RobooptError(
                 f"`scale` must be one number or one for each of the {axes} axes of an "
                 f"action, got shape {scale.shape}."
             )
@@ -144,13 +145,13 @@ class ActionMismatch(ResidualObjective):
 
     def _errors(self, model: Any, known: Demonstrations) -> Array:
         if not jnp.issubdtype(known.actions.dtype, jnp.floating):
-            raise ValueError(
+            raise RobooptError(
                 "`batch` must have actions that can be subtracted, got "
-                f"{known.actions.dtype}: choices need `loss=LogLikelihood()`."
+                f"{known.actions.dtype}: choices need `loss=NegativeLogLikelihood()`."
             )
 
-        if not callable(model) or isinstance(model, Plan | Tracker):
-            raise ValueError(
+        if not callable(model) or isinstance(model, OpenLoop | TimeVaryingPolicy):
+            raise RobooptError(
                 "`model` must be a policy, `policy(observation) -> action`, got "
                 f"{type(model).__name__}."
             )
@@ -164,12 +165,12 @@ class ActionMismatch(ResidualObjective):
             action = jnp.asarray(model(observation))
             # Unchecked, an action of shape (1,) would broadcast silently.
             if action.shape != demonstrated.shape:
-                raise ValueError(
+                raise RobooptError(
                     "`model` must return actions like the demonstrated ones, of shape "
                     f"{demonstrated.shape}, got {action.shape}."
                 )
             if not jnp.issubdtype(action.dtype, jnp.floating):
-                raise ValueError(
+                raise RobooptError(
                     "`model` must return floating-point actions, which have a "
                     f"gradient, got {action.dtype}."
                 )

@@ -11,6 +11,7 @@ from typing import Any
 import equinox as eqx
 import jax.numpy as jnp
 
+from roboopt._errors import RobooptError
 from roboopt.objectives._objective import Objective, Term
 
 
@@ -23,10 +24,10 @@ class EachMember(Objective):
         """Return the terms, means over the members of the ensemble `model`.
 
         Raises:
-            ValueError: if `model` has no members.
+            RobooptError: if `model` has no members.
         """
         if not hasattr(model, "members"):
-            raise ValueError(
+            raise RobooptError(
                 f"`model` must be an `Ensemble`, got {type(model).__name__}."
             )
         measure = lambda member: self.objective.terms(member, batch)  # noqa: E731

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from roboopt._errors import RobooptError
 from roboopt.data import Trajectory
 from roboopt.objectives._objective import Objective, Term, check_weight
 
@@ -82,7 +83,7 @@ class EnergyTaskCost(Objective):
             trajectory: one or a batch, whose mean is taken; observations [q, q̇, ...].
 
         Raises:
-            ValueError: if `trajectory` has no efforts.
+            RobooptError: if `trajectory` has no efforts.
         """
         energy = self.energy_by_joint(trajectory)
         after = jnp.asarray(trajectory.observations)[..., 1:, :]
@@ -101,7 +102,7 @@ class EnergyTaskCost(Objective):
         """Return the mechanical work and the Joule loss [J] of each joint.
 
         Raises:
-            ValueError: if `trajectory` has no efforts.
+            RobooptError: if `trajectory` has no efforts.
         """
         return {
             name: power.mean(tuple(range(power.ndim - 2))).sum(0) * trajectory.time_step
@@ -114,10 +115,10 @@ class EnergyTaskCost(Objective):
         """Return the power [W] of each joint in each step, under the same names.
 
         Raises:
-            ValueError: if `trajectory` has no efforts.
+            RobooptError: if `trajectory` has no efforts.
         """
         if trajectory.efforts is None:
-            raise ValueError(
+            raise RobooptError(
                 "`trajectory` must hold the efforts that moved the joints, got none."
             )
         efforts = jnp.asarray(trajectory.efforts)

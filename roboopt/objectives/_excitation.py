@@ -1,4 +1,4 @@
-"""Excitation: how much a motion will tell of a robot's parameters, and what it takes.
+"""Excitation: what a motion will tell of a robot's parameters, and what it takes.
 
     L = −(1/p) log det(I + Σ_t J_tᵀ W J_t) + w_τ · mean(e_τ²) + w_v · mean(e_v²)
 
@@ -19,15 +19,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from roboopt._frozen import Frozen
-from roboopt._typing import AnyArray
+from roboopt._core import AnyArray, Frozen
+from roboopt._errors import RobooptError
 from roboopt.dynamics import ParametricTwin
 from roboopt.objectives._objective import Objective, Term, check_weight
 
 NOISE = 0.01  # of the effort limits
 
 
-class Excitation(Objective):
+class ExcitationCost(Objective):
     """Minus the information in a motion, plus what it exceeds limits by.
 
     `objective(reference, times)` takes a motion `reference(time) -> (q, q̇, q̈)`, such as
@@ -70,18 +70,19 @@ class Excitation(Objective):
             velocity_weight: likewise.
 
         Raises:
-            ValueError: if a joint has no actuator, a limit or a noise is missing or not
+            RobooptError: if a joint has no actuator, a limit or a noise is missing or
+            not
                 positive, the effort limits are not finite, or a weight is negative.
         """
         if model.action_size != model.joints:
-            raise ValueError(
+            raise RobooptError(
                 f"`model` must have an actuator at each of its {model.joints} joints, "
                 f"to follow any motion, got {model.action_size}."
             )
         self.model = Frozen(model)
         self.effort_limits = _each(model, "effort_limits", effort_limits)
         if not np.all(np.isfinite(self.effort_limits)):
-            raise ValueError(f"`effort_limits` must be finite, got {effort_limits}.")
+            raise RobooptError(f"`effort_limits` must be finite, got {effort_limits}.")
         if velocity_limits is None:
             velocity_limits = np.full(model.joints, np.inf)
         self.velocity_limits = _each(model, "velocity_limits", velocity_limits)
@@ -144,18 +145,18 @@ def _log_det(matrix: Array) -> Array:
 
     AᵀA itself would lose twice the digits.
     """
-    return 2 * jnp.log(jnp.diagonal(_orthogonalised(matrix)[1])).sum()
+    return 2 * jnp.log(jnp.diagonal(_orthogonalized(matrix)[1])).sum()
 
 
 @_log_det.defjvp
 def _log_det_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
     """Differentiate: δ log det AᵀA = 2 tr((AᵀA)⁻¹ Aᵀ δA), with A (AᵀA)⁻¹ = Q R⁻ᵀ."""
-    basis, triangle = _orthogonalised(primals[0])
+    basis, triangle = _orthogonalized(primals[0])
     slope = 2 * jax.scipy.linalg.solve_triangular(triangle, basis.T).T
     return 2 * jnp.log(jnp.diagonal(triangle)).sum(), (slope * tangents[0]).sum()
 
 
-def _orthogonalised(matrix: Array) -> tuple[Array, Array]:
+def _orthogonalized(matrix: Array) -> tuple[Array, Array]:
     """Return Q and R by the modified Gram-Schmidt method.
 
     On busy cores LAPACK's threads took a hundred times as long for a 1414 x 14 matrix.
@@ -184,7 +185,7 @@ def _each(model: ParametricTwin, name: str, values: Float[AnyArray, "..."]) -> A
     """Return `values`, checked to be one positive number for each joint."""
     checked = np.asarray(values, float)
     if checked.shape != (model.joints,) or not np.all(checked > 0):
-        raise ValueError(
+        raise RobooptError(
             f"`{name}` must hold a positive number for each of the {model.joints} "
             f"joints, got {values}."
         )

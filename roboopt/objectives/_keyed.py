@@ -5,6 +5,7 @@ from typing import Any
 import equinox as eqx
 from jaxtyping import Array, Float
 
+from roboopt._errors import RobooptError
 from roboopt.objectives._objective import Term
 from roboopt.objectives._residuals import ResidualObjective
 
@@ -18,7 +19,7 @@ class Keyed(ResidualObjective):
     def _part(self, batch: Any) -> Any:
         if not isinstance(batch, dict) or self.key not in batch:
             has = sorted(batch) if isinstance(batch, dict) else type(batch).__name__
-            raise ValueError(f"`batch` must be a dict with {self.key!r}, got {has}.")
+            raise RobooptError(f"`batch` must be a dict with {self.key!r}, got {has}.")
         return batch[self.key]
 
     def terms(self, model: Any, batch: Any) -> dict[str, Term]:

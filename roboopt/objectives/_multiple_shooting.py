@@ -19,8 +19,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from roboopt._jittable import Jittable
-from roboopt._typing import AnyArray
+from roboopt._core import AnyArray, Jittable
+from roboopt._errors import RobooptError
 from roboopt.data import Trajectory, differentiate
 from roboopt.dynamics import Gaussian
 from roboopt.objectives._objective import Term
@@ -28,7 +28,7 @@ from roboopt.objectives._prediction_error import cut, predict, state_size, wrapp
 from roboopt.objectives._residuals import ResidualObjective
 
 
-class Shooting(Jittable):
+class ShootingVariables(Jittable):
     """A dynamics, and the states that the windows of its recordings begin at.
 
     Both are trained: the dynamics as it would be alone, and all of `states`.
@@ -46,7 +46,7 @@ class Shooting(Jittable):
         *,
         velocities: bool = True,
         wraps: tuple[bool, ...] | None = None,
-    ) -> "Shooting":
+    ) -> "ShootingVariables":
         """Start every window at the state that was measured there.
 
         Velocities that were not measured are differences of the positions.
@@ -60,14 +60,14 @@ class Shooting(Jittable):
             wraps: as in `MultipleShooting`.
 
         Raises:
-            ValueError: as `MultipleShooting.errors`; if what was measured is not
+            RobooptError: as `MultipleShooting.errors`; if what was measured is not
                 finite, or velocities are not and there are no two halves, or fewer than
                 3 samples, to take differences of.
         """
         _check_horizon(horizon)
         size = state_size(dynamics, batch.observations.shape[-1])
         if wraps is not None and len(wraps) != size:
-            raise ValueError(
+            raise RobooptError(
                 f"`wraps` must hold one for each of the {size} state coordinates, got "
                 f"{len(wraps)}."
             )
@@ -77,7 +77,7 @@ class Shooting(Jittable):
         absent[..., :half] = False
         if absent.any():
             if size % 2:
-                raise ValueError(
+                raise RobooptError(
                     "`batch` must hold states [q, q̇] where velocities were not "
                     f"measured, got {size} coordinates."
                 )
@@ -85,7 +85,7 @@ class Shooting(Jittable):
             states = np.where(absent, np.concatenate([rates, rates], -1), states)
         if not np.isfinite(states).all():
             first = tuple(int(i) for i in np.argwhere(~np.isfinite(states))[0])
-            raise ValueError(
+            raise RobooptError(
                 "`batch` must be finite, but for velocities that were not measured, "
                 f"got {states[first]} at {first} of its observations."
             )
@@ -98,14 +98,14 @@ class Shooting(Jittable):
 
 
 class MultipleShooting(ResidualObjective):
-    """The errors of windows that begin where `Shooting` has them, and their gaps.
+    """Multiple-shooting residual: errors within windows, and gaps between them.
 
     It takes the whole recording at a time: every window has its unknowns, and the more
     of them, the longer a step of `least_squares` takes. With positions alone:
 
         noise, jumps = np.array([0.001, np.inf]), np.array([0.001, 0.005])
         objective = MultipleShooting(25, scale=noise, gap_scale=jumps)
-        start = Shooting.of(pendulum, recording, 25, velocities=False)
+        start = ShootingVariables.of(pendulum, recording, 25, velocities=False)
         fitted = least_squares(objective, start, recording).model.dynamics
 
     Every sample counts once, so that with closed gaps this is the output error of the
@@ -133,11 +133,11 @@ class MultipleShooting(ResidualObjective):
         """Return predicted less measured states, in their units, in order of time.
 
         Args:
-            model: a `Shooting` of the same batch and horizon.
+            model: a `ShootingVariables` of the same batch and horizon.
             batch: one trajectory, or several of equal length.
 
         Raises:
-            ValueError: if `model` has no states or those of other windows, `batch` is
+            RobooptError: if `model` has no states or those of other windows, `batch` is
                 shorter than `horizon`, the dynamics returns a Gaussian, or its steps
                 are not the recorded ones and it has no `advance`.
         """
@@ -147,7 +147,7 @@ class MultipleShooting(ResidualObjective):
         """Return where windows lead less where the next ones of their trajectory begin.
 
         Raises:
-            ValueError: as `errors`.
+            RobooptError: as `errors`.
         """
         return self._errors_and_gaps(model, batch)[1]
 
@@ -155,7 +155,7 @@ class MultipleShooting(ResidualObjective):
         """Return the scaled errors, 0 where nothing was measured, and then the gaps.
 
         Raises:
-            ValueError: as `errors`.
+            RobooptError: as `errors`.
         """
         return jnp.concatenate(self._scaled(model, batch))
 
@@ -171,7 +171,7 @@ class MultipleShooting(ResidualObjective):
     def _scaled(self, model: Any, batch: Trajectory) -> tuple[Array, Array]:
         errors, gaps = self._errors_and_gaps(model, batch)
         if not self.scale.shape == self.gap_scale.shape == errors.shape[1:]:
-            raise ValueError(
+            raise RobooptError(
                 "`scale` and `gap_scale` must hold one for each of the "
                 f"{errors.shape[1]} state coordinates, got shapes {self.scale.shape} "
                 f"and {self.gap_scale.shape}."
@@ -183,22 +183,22 @@ class MultipleShooting(ResidualObjective):
 
     def _errors_and_gaps(self, model: Any, batch: Trajectory) -> tuple[Array, Array]:
         if not hasattr(model, "states") or not hasattr(model, "dynamics"):
-            raise ValueError(
-                f"`model` must be a `Shooting`, got {type(model).__name__}."
+            raise RobooptError(
+                f"`model` must be a `ShootingVariables`, got {type(model).__name__}."
             )
         windows = cut(model.dynamics, batch, self.horizon, 0)
         begins = model.states
         if begins.shape != windows.states[:, 0].shape:
-            raise ValueError(
+            raise RobooptError(
                 "`model` must hold one state for each window, "
                 f"{windows.states[:, 0].shape}, got shape {begins.shape}: make it with "
-                "`Shooting.of` of the same batch and horizon."
+                "`ShootingVariables.of` of the same batch and horizon."
             )
         after = jax.vmap(lambda *w: predict(model.dynamics, windows, *w))(
             begins, windows.actions, windows.durations
         )
         if isinstance(after, Gaussian):
-            raise ValueError(
+            raise RobooptError(
                 "`model.dynamics` must predict states for a sum of squares, got a "
                 "Gaussian."
             )
@@ -234,7 +234,7 @@ def _differences(
 
 def _check_horizon(horizon: int) -> None:
     if horizon < 1:
-        raise ValueError(f"`horizon` must be at least 1 step, got {horizon}.")
+        raise RobooptError(f"`horizon` must be at least 1 step, got {horizon}.")
 
 
 def _check_scale(name: str, scale: Any, *, unmeasured: bool) -> None:
@@ -247,7 +247,7 @@ def _check_scale(name: str, scale: Any, *, unmeasured: bool) -> None:
     finite = np.isfinite(values)
     right = finite.any() if unmeasured else finite.all()
     if values.ndim != 1 or not np.all(values > 0) or not right:
-        raise ValueError(
+        raise RobooptError(
             f"`{name}` must hold one positive number a state coordinate, "
             f"{'one' if unmeasured else 'all'} of them finite, got {values}."
         )

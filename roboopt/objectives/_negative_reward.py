@@ -3,7 +3,8 @@
     L(π) = −E[Σ_t γ^t r_t]
 
 with three sources of gradient, one for every simulator. Through a simulator in JAX it
-is that of the rollout itself; through any other, `roboopt.Smoothed` has it from values
+is that of the rollout itself; through any other, `roboopt.gradients.ZerothOrder` has
+it from values
 alone; and where a stochastic policy has acted, it is that of the likelihood ratio,
 which needs only what was recorded.
 """
@@ -12,6 +13,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from roboopt._errors import RobooptError
 from roboopt.data import Experience, Trajectory
 from roboopt.objectives._objective import Objective, Term, check_weight
 from roboopt.objectives._short_horizon import Window, short_horizon
@@ -39,11 +41,11 @@ class NegativeReward(Objective):
 
     def __check_init__(self):
         if not 0 < self.discount <= 1:
-            raise ValueError(
+            raise RobooptError(
                 f"`discount` must be above 0 and at most 1, got {self.discount}."
             )
         if self.clip is not None and not self.clip > 0:
-            raise ValueError(f"`clip` must be positive or None, got {self.clip}.")
+            raise RobooptError(f"`clip` must be positive or None, got {self.clip}.")
         for name in ("value_weight", "entropy_weight"):
             check_weight(name, getattr(self, name))
 
@@ -58,7 +60,8 @@ class NegativeReward(Objective):
         """Return the parts of the negative reward of `model` on `batch`.
 
         Raises:
-            ValueError: if `batch` holds starts, and there is no rollout, or one without
+            RobooptError: if `batch` holds starts, and there is no rollout, or one
+            without
                 rewards.
         """
         if isinstance(batch, Experience):
@@ -69,10 +72,10 @@ class NegativeReward(Objective):
             first = jnp.asarray(batch.observations)[..., 0, :]
             batch = first.reshape(-1, first.shape[-1])
         if self.rollout is None:
-            raise ValueError("`rollout` must be given where the batch holds starts.")
+            raise RobooptError("`rollout` must be given where the batch holds starts.")
         rewards = self.rollout(model, batch).rewards
         if rewards is None:
-            raise ValueError(
+            raise RobooptError(
                 "`rollout` must return trajectories with rewards, got none: give the "
                 "`Rollout` a `reward`."
             )

@@ -1,4 +1,4 @@
-"""The one form of what is minimised: `objective(model, batch) -> scalar`.
+"""The one form of what is minimized: `objective(model, batch) -> scalar`.
 
 An objective is a weighted sum of named terms,
 
@@ -16,7 +16,8 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from roboopt._jittable import Jittable
+from roboopt._core import Jittable
+from roboopt._errors import RobooptError
 
 
 class Term(eqx.Module):
@@ -36,11 +37,11 @@ def total(terms: dict[str, Term]) -> Float[Array, "*batch"]:
 def check_weight(name: str, weight: Any) -> None:
     """Raise a ValueError unless `weight` is a number of 0 or more, or traced."""
     if isinstance(weight, int | float) and not 0 <= weight < math.inf:
-        raise ValueError(f"`{name}` must be finite and not negative, got {weight}.")
+        raise RobooptError(f"`{name}` must be finite and not negative, got {weight}.")
 
 
 class Objective(Jittable):
-    """Something to minimise: pure, differentiable in the model, added with `+` and `*`.
+    """Something to minimize: pure, differentiable in the model, added with `+` and `*`.
 
     `a + b` is the objective whose terms are those of both, on the same model and
     batch; `w * a` weighs each of a's terms w times as much.
@@ -72,7 +73,7 @@ class Objective(Jittable):
         """Return the objective weighed `weight` times.
 
         Raises:
-            ValueError: if `weight` is negative or not finite.
+            RobooptError: if `weight` is negative or not finite.
         """
         return Sum(tuple((weight * w, part) for w, part in _parts(self)))
 
@@ -112,12 +113,12 @@ class Sum(Objective):
         """Return the parts' residuals in one vector, half whose mean square is the sum.
 
         Raises:
-            ValueError: if a part has no residuals.
+            RobooptError: if a part has no residuals.
         """
         found = []
         for weight, part in self.parts:
             if not hasattr(part, "residuals"):
-                raise ValueError(
+                raise RobooptError(
                     "`objective` must consist of parts with residuals, got "
                     f"{type(part).__name__}."
                 )

@@ -4,7 +4,7 @@
 
 over windows of `horizon` steps that begin at measured states s_k and run open loop
 inside (i = 1 … horizon); one step is the equation error of system identification, the
-whole recording its output error (Ljung, System Identification, 1999, §7). Every
+whole recording its output error (Ljung, System IdentifyResult, 1999, §7). Every
 coordinate has a scale σ of its own, in its unit.
 """  # noqa: E501
 
@@ -18,10 +18,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from roboopt._typing import AnyArray
+from roboopt._core import AnyArray
+from roboopt._errors import RobooptError
 from roboopt.data import Trajectory
 from roboopt.dynamics import Gaussian
-from roboopt.objectives._losses import Loss, Squared
+from roboopt.losses import L2, Loss
 from roboopt.objectives._objective import Term
 from roboopt.objectives._residuals import ResidualObjective
 
@@ -45,16 +46,18 @@ class PredictionError(ResidualObjective):
     """Which coordinates are angles that count modulo 2π; none of them if None."""
     lead: int = eqx.field(static=True, default=0)
     """Steps at the beginning of a trajectory that only feed an actuator's memory."""
-    loss: Loss = Squared()
+    loss: Loss = L2()
     weigh: Callable[[Array, Array], Array] | None = None
     """`weigh(state, action)` multiplies the scaled errors of the step from there: a
     number, one a coordinate, or a matrix (rows, state), such as a controller's gain."""
 
     def __check_init__(self):
         if self.horizon is not None and self.horizon < 1:
-            raise ValueError(f"`horizon` must be at least 1 step, got {self.horizon}.")
+            raise RobooptError(
+                f"`horizon` must be at least 1 step, got {self.horizon}."
+            )
         if self.lead < 0:
-            raise ValueError(f"`lead` must be at least 0 steps, got {self.lead}.")
+            raise RobooptError(f"`lead` must be at least 0 steps, got {self.lead}.")
         scale = self.scale
         if isinstance(scale, np.ndarray | jax.Array) and not isinstance(
             scale,
@@ -62,7 +65,7 @@ class PredictionError(ResidualObjective):
         ):
             values = np.asarray(scale)
             if values.ndim != 1 or not np.all(values > 0) or np.all(np.isinf(values)):
-                raise ValueError(
+                raise RobooptError(
                     "`scale` must hold one positive number a state coordinate, one of "
                     f"them finite, got {values}."
                 )
@@ -77,7 +80,7 @@ class PredictionError(ResidualObjective):
             batch: one trajectory, or several of equal length.
 
         Raises:
-            ValueError: if the trajectories are shorter than `lead` and `horizon`, or
+            RobooptError: if the trajectories are shorter than `lead` and `horizon`, or
                 their steps are not the dynamics' and it has no `advance`.
         """
         return self._errors(model, self._windows(model, batch))[0]
@@ -86,13 +89,14 @@ class PredictionError(ResidualObjective):
         """Return the residuals, (window, step, state).
 
         Raises:
-            ValueError: as `errors`; if the dynamics is stochastic, whose likelihood is
+            RobooptError: as `errors`; if the dynamics is stochastic, whose likelihood
+            is
                 no sum of squares.
         """
         windows = self._windows(model, batch)
         error, variance = self._errors(model, windows)
         if variance is not None:
-            raise ValueError(
+            raise RobooptError(
                 "`model` must predict states for a sum of squares, got a Gaussian: use "
                 "`minimize`, which needs no residuals."
             )
@@ -139,7 +143,7 @@ class PredictionError(ResidualObjective):
             size = jnp.where(size > 0, size, 1.0)
             return jnp.ones_like(size, bool), jax.lax.stop_gradient(size)
         if self.scale.shape != states.shape[-1:]:
-            raise ValueError(
+            raise RobooptError(
                 f"`scale` must hold one for each of the {states.shape[-1]} state "
                 f"coordinates, got shape {self.scale.shape}."
             )
@@ -172,7 +176,7 @@ class Windows(eqx.Module):
     durations: Float[Array, "window step"]
     """[s]"""
     substeps: int = eqx.field(static=True)
-    """Simulation steps a recorded step."""
+    """GymRollout steps a recorded step."""
     native: bool = eqx.field(static=True)
     """Whether the recorded step is the dynamics' own."""
 
@@ -181,21 +185,21 @@ def cut(model: Any, batch: Trajectory, horizon: int | None, lead: int) -> Window
     """Return the windows of `batch`, consecutive, the last shifted to end at the end.
 
     Raises:
-        ValueError: as `PredictionError.errors`.
+        RobooptError: as `PredictionError.errors`.
     """
     observations = jnp.asarray(batch.observations)
     actions = jnp.asarray(batch.actions)
     if observations.ndim == 2:
         observations, actions = observations[None], actions[None]
     if observations.ndim != 3:
-        raise ValueError(
+        raise RobooptError(
             "`batch` must be one trajectory or a batch of them, got observations of "
             f"shape {observations.shape}."
         )
     steps = actions.shape[1]
     horizon = steps - lead if horizon is None else horizon
     if steps < lead + horizon or horizon < 1:
-        raise ValueError(
+        raise RobooptError(
             f"`batch` must hold at least `lead` + `horizon` = {lead + max(horizon, 1)} "
             f"steps, got {steps}."
         )
@@ -249,7 +253,7 @@ def _durations(
         return durations, 1, True
     if not hasattr(model, "advance"):
         uneven = "" if batch.times is None else " and uneven"
-        raise ValueError(
+        raise RobooptError(
             "`model` must have `advance(state, action, duration)` for recordings "
             f"whose steps ({batch.time_step:.6g} s{uneven}) are not its own ({own} s): "
             "resample the recording, or use a twin."
@@ -284,7 +288,7 @@ def wrapped(error: Array, wraps: tuple[bool, ...] | None) -> Array:
     if wraps is None or not any(wraps):
         return error
     if len(wraps) != error.shape[-1]:
-        raise ValueError(
+        raise RobooptError(
             f"`wraps` must hold one for each of the {error.shape[-1]} state "
             f"coordinates, got {len(wraps)}."
         )

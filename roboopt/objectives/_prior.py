@@ -15,13 +15,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from roboopt._errors import RobooptError
 from roboopt.objectives._residuals import ResidualObjective
 
 
 class Prior(ResidualObjective):
-    """Holds the arrays that `where(model)` names near those of `centre`."""
+    """Holds the arrays that `where(model)` names near those of `center`."""
 
-    centre: Any
+    center: Any
     """A model like the one that is fitted."""
     where: Callable[[Any], Any] = eqx.field(static=True)
     scale: Any = 1.0
@@ -31,11 +32,11 @@ class Prior(ResidualObjective):
     def __check_init__(self):
         for leaf in jax.tree.leaves(self.scale):
             if not np.all(np.asarray(leaf) > 0):
-                raise ValueError(f"`scale` must be positive, got {leaf}.")
+                raise RobooptError(f"`scale` must be positive, got {leaf}.")
 
     def residuals(self, model: Any, batch: Any) -> Float[Array, "..."]:
         """Return the scaled differences; `batch` is of no matter."""
-        here, there = self.where(model), self.where(self.centre)
+        here, there = self.where(model), self.where(self.center)
         scale = self.scale
         if jax.tree.structure(scale) != jax.tree.structure(here):
             scale = jax.tree.map(lambda _: self.scale, here)

@@ -20,10 +20,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, UInt32
 
-from roboopt._act import draw
-from roboopt._typing import AnyArray
-from roboopt.dynamics import faded
+from roboopt._core import AnyArray
 from roboopt.objectives._objective import Term
+from roboopt.policies import draw
+from roboopt.rollouts import faded
 
 
 class WindowSettings:

@@ -17,9 +17,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from roboopt._typing import AnyArray
+from roboopt._core import AnyArray
+from roboopt._errors import RobooptError
 from roboopt.data import Trajectory
-from roboopt.objectives._losses import Loss, Squared
+from roboopt.losses import L2, Loss
 from roboopt.objectives._objective import Term
 from roboopt.objectives._prediction_error import SAME_STEP, state_size, wrapped
 from roboopt.objectives._residuals import ResidualObjective
@@ -41,7 +42,7 @@ class TrajectoryMismatch(ResidualObjective):
     count."""
     wraps: tuple[bool, ...] | None = eqx.field(static=True, default=None)
     """Which coordinates are angles that count modulo 2π; none of them if None."""
-    loss: Loss = Squared()
+    loss: Loss = L2()
     discount: float | Float[Array, ""] = 1.0
     """γ: what an error one second later counts beside one now."""
 
@@ -49,12 +50,12 @@ class TrajectoryMismatch(ResidualObjective):
         if not isinstance(self.scale, jax.core.Tracer):  # pyright: ignore
             values = np.asarray(self.scale)
             if values.ndim != 1 or not np.all(values > 0) or np.all(np.isinf(values)):
-                raise ValueError(
+                raise RobooptError(
                     "`scale` must hold one positive number a coordinate, one of them "
                     f"finite, got {values}."
                 )
         if isinstance(self.discount, float | int) and not 0 < self.discount <= 1:
-            raise ValueError(
+            raise RobooptError(
                 f"`discount` must be above 0 and at most 1, got {self.discount}."
             )
 
@@ -64,7 +65,7 @@ class TrajectoryMismatch(ResidualObjective):
         """Return the motions of `model` less the demonstrated ones, in their units.
 
         Raises:
-            ValueError: if `batch` is no trajectory or batch of them, its times are
+            RobooptError: if `batch` is no trajectory or batch of them, its times are
                 uneven, its time step is not the rollout's, or it is shorter.
         """
         return self._errors(model, batch)[0]
@@ -73,7 +74,7 @@ class TrajectoryMismatch(ResidualObjective):
         """Return the residuals, (trajectory, step, state), the discount in them.
 
         Raises:
-            ValueError: as `terms`.
+            RobooptError: as `terms`.
         """
         residual, share = self._residuals(model, batch)
         return jnp.sqrt(share * residual.size) * residual
@@ -82,7 +83,7 @@ class TrajectoryMismatch(ResidualObjective):
         """Return the mismatch.
 
         Raises:
-            ValueError: as `errors`; if `scale` or `wraps` do not fit the state.
+            RobooptError: as `errors`; if `scale` or `wraps` do not fit the state.
         """
         residual, share = self._residuals(model, batch)
         cost = 0.5 * jnp.sum(share * residual**2)
@@ -92,7 +93,7 @@ class TrajectoryMismatch(ResidualObjective):
         """Return what costs half its square, and the steps' shares in its shape."""
         error, time_step = self._errors(model, batch)
         if self.scale.shape != error.shape[-1:]:
-            raise ValueError(
+            raise RobooptError(
                 f"`scale` must hold one for each of the {error.shape[-1]} coordinates, "
                 f"got shape {self.scale.shape}."
             )
@@ -112,22 +113,22 @@ class TrajectoryMismatch(ResidualObjective):
         if observations.ndim == 2:
             observations = observations[None]
         if observations.ndim != 3 or observations.shape[0] == 0:
-            raise ValueError(
+            raise RobooptError(
                 "`batch` must be one trajectory or a batch of them, got observations "
                 f"of shape {observations.shape}."
             )
         if batch.times is not None:
-            raise ValueError(
+            raise RobooptError(
                 "`batch` must have even time steps, got `times`: resample it first."
             )
         made = self.rollout(model, observations[:, 0])
         if abs(made.time_step - batch.time_step) > SAME_STEP * batch.time_step:
-            raise ValueError(
+            raise RobooptError(
                 f"`batch` must have the time step of the rollout, {made.time_step} s, "
                 f"got {batch.time_step} s: resample it first."
             )
         if made.steps > batch.steps:
-            raise ValueError(
+            raise RobooptError(
                 f"`rollout` must be at most as long as `batch`, {batch.steps} steps, "
                 f"got {made.steps}."
             )

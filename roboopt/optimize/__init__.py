@@ -1,24 +1,9 @@
-"""The optimizer: gradient descent on any objective, second order for least squares."""
+"""Optimizers: gradient descent on any objective, and nonlinear least squares."""
 
-from roboopt.optimize._bounds import Bound
-from roboopt.optimize._gradient import Exact, Gradient
-from roboopt.optimize._least_squares import least_squares
-from roboopt.optimize._minimize import Status, minimize
-from roboopt.optimize._mixed import Mixed
-from roboopt.optimize._result import Result
-from roboopt.optimize._smoothed import Smoothed
-from roboopt.optimize._source import Block, BlockSource
-
-__all__ = [
-    "Block",
-    "BlockSource",
-    "Bound",
-    "Exact",
-    "Gradient",
-    "Mixed",
-    "Result",
-    "Smoothed",
-    "Status",
-    "least_squares",
-    "minimize",
-]
+from roboopt.optimize._bounds import Bound as Bound
+from roboopt.optimize._least_squares import least_squares as least_squares
+from roboopt.optimize._minimize import Status as Status
+from roboopt.optimize._minimize import minimize as minimize
+from roboopt.optimize._result import Result as Result
+from roboopt.optimize._source import Block as Block
+from roboopt.optimize._source import BlockSource as BlockSource

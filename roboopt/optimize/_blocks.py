@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from roboopt._errors import RobooptError
 from roboopt.optimize._source import (
     Block,
     BlockSource,
@@ -35,11 +36,11 @@ class Blocks:
             batch_size: of the minibatches; None for all of a block each step.
 
         Raises:
-            ValueError: if the source's `steps` is less than 1, or block 0 is not what
+            RobooptError: if the source's `steps` is less than 1, or block 0 is not what
                 `minimize` takes.
         """
         if not isinstance(given.steps, int | np.integer) or given.steps < 1:
-            raise ValueError(
+            raise RobooptError(
                 f"`data.steps` must be a whole number of at least 1, got {given.steps}."
             )
         self.drifts = bool(given.drifts)
@@ -92,7 +93,7 @@ class Blocks:
         for name in self._forms | forms:
             here, before = forms.get(name), self._forms.get(name)
             if here != before:
-                raise ValueError(
+                raise RobooptError(
                     "`data.block` must return arrays of the same shapes each time; "
                     f"`data`{name} is {here or 'missing'}, of block 0 "
                     f"{before or 'missing'}."
@@ -100,7 +101,7 @@ class Blocks:
 
     def _batches(self, data: Any) -> Everything | Minibatches:
         if callable(data):
-            raise ValueError(
+            raise RobooptError(
                 f"`data.block` must return arrays, got {type(data).__name__}."
             )
         batches = source(data, self._batch_size)

@@ -14,6 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from roboopt._errors import RobooptError
+
 
 class Bound(eqx.Module):
     """Keeps the leaves that `where(model)` names strictly between two numbers.
@@ -28,7 +30,7 @@ class Bound(eqx.Module):
 
     def __check_init__(self):
         if not np.all(np.asarray(self.lower) < np.asarray(self.upper)):
-            raise ValueError(
+            raise RobooptError(
                 f"`lower` must be less than `upper`, got {self.lower} and {self.upper}."
             )
 
@@ -75,7 +77,8 @@ def intervals(model: Any, bounds: Sequence[Bound]) -> Any:
     """Return the model's tree with an `Interval` at each bounded leaf, else None.
 
     Raises:
-        ValueError: if a bounded leaf does not lie strictly inside, or is bounded twice.
+        RobooptError: if a bounded leaf does not lie strictly inside, or is bounded
+        twice.
     """
     leaves, structure = jax.tree.flatten(model)
     numbers = jax.tree.unflatten(structure, list(range(len(leaves))))
@@ -86,9 +89,9 @@ def intervals(model: Any, bounds: Sequence[Bound]) -> Any:
             lower = np.broadcast_to(np.asarray(bound.lower, float), leaf.shape)
             upper = np.broadcast_to(np.asarray(bound.upper, float), leaf.shape)
             if found[number] is not None:
-                raise ValueError("`bounds` must bound a leaf once, got one twice.")
+                raise RobooptError("`bounds` must bound a leaf once, got one twice.")
             if not np.all((lower < leaf) & (leaf < upper)):
-                raise ValueError(
+                raise RobooptError(
                     "`model` must start strictly inside its `bounds` "
                     f"({bound.lower}, {bound.upper}), got {leaf}."
                 )

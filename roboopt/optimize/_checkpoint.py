@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from roboopt._errors import RobooptError
 from roboopt.data import whole_file
 
 HISTORY, LEAF, SEED = "history/", "leaf/", "seed"
@@ -39,14 +40,14 @@ def read(
         seed: of the descent.
 
     Raises:
-        ValueError: if the file is of another descent, or of none.
+        RobooptError: if the file is of another descent, or of none.
     """
     if not Path(path).exists():
         return None
     with np.load(path, allow_pickle=False) as file:
         found = {name: file[name] for name in file.files}
     if SEED not in found or int(found[SEED]) != seed:
-        raise ValueError(
+        raise RobooptError(
             f"`checkpoint` must be of the same descent, with seed {seed}; {path} has "
             f"{found.get(SEED, 'none')}."
         )
@@ -55,7 +56,7 @@ def read(
     for name in expected | values:
         pair = [_form(leaves.get(name)) for leaves in (expected, values)]
         if pair[0] != pair[1]:
-            raise ValueError(
+            raise RobooptError(
                 f"`checkpoint` must be of the same model and optimizer; in {path} "
                 f"{name} is {pair[1]}, here {pair[0]}."
             )

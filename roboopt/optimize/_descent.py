@@ -15,9 +15,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
+from roboopt.gradients._automatic import Gradient
 from roboopt.objectives import Objective, total
 from roboopt.optimize._bounds import Interval
-from roboopt.optimize._gradient import Gradient
 from roboopt.optimize._source import Everything, OnPolicy
 
 T = TypeVar("T")
@@ -57,7 +57,7 @@ class State(eqx.Module):
 
 
 class Problem(eqx.Module):
-    """What is minimised and how, the same throughout."""
+    """What is minimized and how, the same throughout."""
 
     objective: Any
     static: Any

@@ -22,6 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from roboopt._errors import RobooptError
 from roboopt.optimize._bounds import Bound
 from roboopt.optimize._budget import check_budget
 from roboopt.optimize._minimize import Status
@@ -36,7 +37,7 @@ ROUNDING = 10.0  # times the precision of ‖r‖²: what no sum of squares tell
 DEAD = 1e-12  # of the largest column, scaled: below, rounding
 
 
-class Linearised(eqx.Module):
+class Linearized(eqx.Module):
     """Residuals and their Jacobian at x, reduced to a triangle: J = QR."""
 
     triangle: Float[Array, "rank parameter"]
@@ -117,12 +118,12 @@ def jacobian(fit: Fit, x: Array) -> tuple[Array, Array]:
 
 
 @eqx.filter_jit
-def _reduced(residuals: Array, slopes: Array) -> Linearised:
+def _reduced(residuals: Array, slopes: Array) -> Linearized:
     """Return the residuals and their Jacobian as a triangle."""
     # The triangle of [J r] holds Qᵀ r too, and Q itself is never formed.
     triangle = jnp.linalg.qr(jnp.column_stack([slopes, residuals]), mode="r")
     rank = min(slopes.shape)
-    return Linearised(
+    return Linearized(
         triangle[:rank, :-1],
         triangle[:rank, -1],
         residuals @ residuals,
@@ -149,7 +150,7 @@ def least_squares(
     callback: Callable[[Status], Any] | None = None,
     progress: bool = False,
 ) -> Result:
-    """Minimise an objective with `residuals` from `model`, all of the data each step.
+    """Minimize an objective with `residuals` from `model`, all of the data each step.
 
     Second order: where `minimize` takes a thousand steps this takes ten, at the cost of
     a derivative of the residuals along each of the parameters. It is for up to some
@@ -173,7 +174,8 @@ def least_squares(
         The best model found, also after Ctrl-C. Its history holds the loss.
 
     Raises:
-        ValueError: if an argument breaks its rule, the objective has no residuals, the
+        RobooptError: if an argument breaks its rule, the objective has no residuals,
+        the
             start is out of its bounds, or residuals or derivatives are not finite.
 
     Warns:
@@ -244,7 +246,7 @@ class _Search:
         norms = np.linalg.norm(self.triangle, axis=0)
         if not np.isfinite(self.square) or not np.all(np.isfinite(norms)):
             names = _not_finite(fit, self.x)
-            raise ValueError(
+            raise RobooptError(
                 "`objective` must have finite residuals and derivatives at the start; "
                 f"not finite: {', '.join(names) or 'the residuals'}."
             )
@@ -344,10 +346,10 @@ def fitting(objective: Any, model: Any, data: Any, train: Any) -> Fit:
     """Return the residuals of `objective` as a function of what is trained.
 
     Raises:
-        ValueError: if `data` are not finite arrays, or nothing is to be trained.
+        RobooptError: if `data` are not finite arrays, or nothing is to be trained.
     """
     if callable(data):
-        raise ValueError(
+        raise RobooptError(
             "`data` must hold arrays, all of them taken each step, got a function."
         )
     trained, rest, static = partition(model, train)
@@ -377,7 +379,8 @@ def limits(
     """Return the least and the most that each of x may be.
 
     Raises:
-        ValueError: if the model is not within them, or they bound what is not trained.
+        RobooptError: if the model is not within them, or they bound what is not
+        trained.
     """
     leaves, structure = jax.tree.flatten(fit.trained)
     lower = [np.full(np.shape(leaf), -np.inf) for leaf in leaves]
@@ -392,7 +395,7 @@ def limits(
     outside = (start < low) | (start > high)
     if outside.any():
         i = int(np.argmax(outside))
-        raise ValueError(
+        raise RobooptError(
             f"`model` must start within its `bounds`: {fit.names()[i]} is {start[i]}, "
             f"not within {low[i]} to {high[i]}."
         )
@@ -401,7 +404,7 @@ def limits(
 
 def _check_objective(objective: Any) -> None:
     if not hasattr(objective, "residuals"):
-        raise ValueError(
+        raise RobooptError(
             "`objective` must have `residuals(model, data)`, as `PredictionError` has; "
             f"{type(objective).__name__} has none: use `minimize`."
         )

@@ -17,6 +17,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from roboopt._errors import RobooptError
+from roboopt.gradients._automatic import Gradient
 from roboopt.optimize import _checkpoint
 from roboopt.optimize._ahead import compile_ahead
 from roboopt.optimize._blocks import Blocks, SourceFailed
@@ -32,7 +34,6 @@ from roboopt.optimize._descent import (
     renew,
     to_bounded,
 )
-from roboopt.optimize._gradient import Gradient
 from roboopt.optimize._on_host import advance_on_host
 from roboopt.optimize._optimizer import default_optimizer
 from roboopt.optimize._progress import show
@@ -89,10 +90,11 @@ def minimize(
             sees the same data, and has the gradient exactly, or by a pair of
             perturbations for each parameter; else what a `BlockSource` advises, or
             Adam, annealed over `steps`.
-        gradient: how it is had: `Exact`, `Smoothed` from values alone, or `Mixed` of
-            two, each of which notes how good it is in the history; `Smoothed` and
+        gradient: how it is had: `Automatic`, `ZerothOrder` from values alone, or
+        `Mixed` of
+            two, each of which notes how good it is in the history; `ZerothOrder` and
             `Mixed` also where the objective runs a simulator outside JAX, such as a
-            `Simulation`. Where it is None, the objective is differentiated.
+            `GymRollout`. Where it is None, the objective is differentiated.
         batch_size: samples a step, shuffled every epoch; where it is None, what a
             `BlockSource` advises, or all of them.
         train: names the parts to tune, `lambda m: (m.stiffness, m.damping)`; all of
@@ -120,14 +122,15 @@ def minimize(
         simulator fails later than at its first block or step.
 
     Raises:
-        ValueError: if an argument breaks its rule, nothing is to be tuned, or the loss
+        RobooptError: if an argument breaks its rule, nothing is to be tuned, or the
+        loss
             or its gradient is not finite at the start; if `checkpoint` is a file of
             another descent.
     """
     began = time.perf_counter()
     check_budget(steps, tolerance, seconds)
     if patience < 1:
-        raise ValueError(f"`patience` must be at least 1 step, got {patience}.")
+        raise RobooptError(f"`patience` must be at least 1 step, got {patience}.")
     trained, rest, static = partition(model, train)
     _check_model(trained, many)
     in_blocks, batches, blocks = isinstance(data, BlockSource), None, None
@@ -142,7 +145,7 @@ def minimize(
         batches = source(data, batch_size)
     on_host = gradient is not None and gradient.on_host(objective)
     if on_host and many:
-        raise ValueError("`many` must be False on a simulator outside JAX, got True.")
+        raise RobooptError("`many` must be False on a simulator outside JAX, got True.")
     alone = jax.tree.map(lambda x: x[0], trained) if many else trained
     repeats = gradient is None or gradient.repeats(alone)
     deterministic = isinstance(batches, Everything) and repeats
@@ -305,7 +308,7 @@ class _Journal:
         first = self.taken == 0
         self.taken += taken
         if first and np.all(state.start.failed):
-            raise ValueError(
+            raise RobooptError(
                 "`objective` must be finite at the start, with a finite gradient; "
                 f"{self._blame(state)}."
             )
@@ -397,14 +400,16 @@ def _check_blocks(
     data: BlockSource, many: bool, tolerance: float | None, checkpoint: Any
 ) -> None:
     if many:
-        raise ValueError("`many` must be False where `data` comes in blocks, got True.")
+        raise RobooptError(
+            "`many` must be False where `data` comes in blocks, got True."
+        )
     if checkpoint is not None and not isinstance(data, Resumable):
-        raise ValueError(
+        raise RobooptError(
             "`checkpoint` must be None where `data` comes in blocks from what has no "
             f"`state` and `restore`, got {checkpoint}."
         )
     if data.drifts and tolerance:
-        raise ValueError(
+        raise RobooptError(
             "`tolerance` must be 0 or None where the losses on blocks of `data` cannot "
             f"be compared, got {tolerance}."
         )
@@ -417,7 +422,7 @@ def _renewed(model: Any, train: Any, rest: Any) -> Any:
         [(x.shape, x.dtype) for x in jax.tree.leaves(tree)] for tree in (renewed, rest)
     ]
     if jax.tree.structure(renewed) != jax.tree.structure(rest) or forms[0] != forms[1]:
-        raise ValueError(
+        raise RobooptError(
             "`data.block` must return the model with arrays of the same shapes, got "
             f"{forms[0]} where it was given {forms[1]}."
         )
@@ -429,7 +434,7 @@ def _check_search(state: State, gradient: Any) -> None:
 
     searching = optax.tree.get(state.start.optimizer, "grad", None) is not None
     if gradient is not None and searching:
-        raise ValueError(
+        raise RobooptError(
             "`optimizer` must not search along lines by exact gradients where the "
             f"`gradient` is an estimate, got {gradient}: leave it out, or take "
             "optax.adam."
@@ -439,12 +444,12 @@ def _check_search(state: State, gradient: Any) -> None:
 def _check_model(trained: Any, many: bool) -> None:
     for path, leaf in jax.tree_util.tree_leaves_with_path(trained):
         if not np.all(np.isfinite(np.asarray(leaf))):
-            raise ValueError(
+            raise RobooptError(
                 f"`model`{jax.tree_util.keystr(path)} must be finite, got {leaf}."
             )
     sizes = {leaf.shape[:1] for leaf in jax.tree.leaves(trained)}
     if many and (len(sizes) > 1 or () in sizes):
-        raise ValueError(
+        raise RobooptError(
             "`model` must have one leading axis of starts on every array with "
             f"`many=True`, got {sorted(sizes)}."
         )
@@ -454,7 +459,7 @@ def _with_extra_args(optimizer: Any) -> Any:
     import optax
 
     if not hasattr(optimizer, "init") or not hasattr(optimizer, "update"):
-        raise ValueError(
+        raise RobooptError(
             f"`optimizer` must be an optax transformation, got {optimizer!r}."
         )
     return optax.with_extra_args_support(optimizer)

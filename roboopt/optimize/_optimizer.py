@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from roboopt._relative import SMALLEST_SCALE
+from roboopt._core import MIN_SCALE
 
 LEARNING_RATE = 0.03
 LINE_SEARCH_STEPS = 12
@@ -94,6 +94,6 @@ def _annealed(steps: int) -> Any:
     )
     return optax.chain(
         optax.scale_by_adam(),
-        optax.scale_by_param_block_rms(SMALLEST_SCALE),
+        optax.scale_by_param_block_rms(MIN_SCALE),
         optax.scale_by_learning_rate(schedule),
     )

@@ -1,6 +1,6 @@
 """A random order of n things, of which any part can be had without the rest.
 
-A generalised Feistel network (Black and Rogaway, 2002, Ciphers with arbitrary finite
+A generalized Feistel network (Black and Rogaway, 2002, Ciphers with arbitrary finite
 domains): position p = b i + j in a table of a rows and b columns, a b ≥ n; every round
 adds a hash of the column to the row and one of the row to the column, modulo a and b,
 which can be undone and so is a bijection. What lands beyond n goes through again.

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, PRNGKeyArray, UInt32
 
+from roboopt._errors import RobooptError
 from roboopt.optimize._shuffle import first_order, next_order, shuffled
 
 LIMITS = ("low", "high")
@@ -65,7 +66,7 @@ class Block(NamedTuple):
 
     data: Any
     model: Any
-    """As it was given, but for its other arrays: a `Frozen` normaliser, say."""
+    """As it was given, but for its other arrays: a `Frozen` normalizer, say."""
 
 
 @runtime_checkable
@@ -129,19 +130,19 @@ def source(data: Any, batch_size: int | None) -> Everything | Minibatches | OnPo
     """Return the source that `data` stands for.
 
     Raises:
-        ValueError: if `data` holds no array, its leading axes differ, it is empty or
+        RobooptError: if `data` holds no array, its leading axes differ, it is empty or
             not finite, or `batch_size` does not fit it.
     """
     if callable(data):
         if batch_size is not None:
-            raise ValueError(
+            raise RobooptError(
                 f"`batch_size` must be None where `data` is a function, got "
                 f"{batch_size}."
             )
         return OnPolicy(data)
     leaves = jax.tree.leaves(data)
     if not leaves or not all(eqx.is_array_like(leaf) for leaf in leaves):
-        raise ValueError(
+        raise RobooptError(
             "`data` must be a function `(model, key) -> batch` or hold arrays, got "
             f"{type(data).__name__}."
         )
@@ -154,7 +155,7 @@ def source(data: Any, batch_size: int | None) -> Everything | Minibatches | OnPo
             bad = np.isnan(values) if limit else ~np.isfinite(values)
             if bad.any():
                 first = tuple(int(i) for i in np.argwhere(bad)[0])
-                raise ValueError(
+                raise RobooptError(
                     f"`data`{jax.tree_util.keystr(path)} must be finite, got "
                     f"{leaf[first]} at {first}."
                 )
@@ -162,7 +163,7 @@ def source(data: Any, batch_size: int | None) -> Everything | Minibatches | OnPo
         return Everything(data)
     counts = {leaf.shape[0] if leaf.ndim else 0 for leaf in jax.tree.leaves(data)}
     if len(counts) > 1 or not 1 <= batch_size <= min(counts):
-        raise ValueError(
+        raise RobooptError(
             "`batch_size` must be between 1 and the number of samples, the same in "
             f"every array of `data`; got {batch_size}, and {sorted(counts)} samples."
         )

@@ -6,7 +6,8 @@ from typing import Any
 import equinox as eqx
 import jax
 
-from roboopt._frozen import trainable
+from roboopt._core import trainable
+from roboopt._errors import RobooptError
 from roboopt.optimize._bounds import Bound
 
 
@@ -22,7 +23,7 @@ def partition(model: Any, train: Any) -> tuple[Any, Any, Any]:
     trained, other = eqx.partition(model, wanted)
     rest, static = eqx.partition(other, eqx.is_array)
     if not jax.tree.leaves(trained):
-        raise ValueError(
+        raise RobooptError(
             "`model` must have a floating-point array to tune (numbers of Python are "
             f"constants; `train` may leave none), got {jax.tree.structure(model)}."
         )
@@ -33,7 +34,7 @@ def inside(bounds: Sequence[Bound], model: Any, trained: Any) -> list[Bound]:
     """Return the bounds, each checked to name leaves that are trained."""
     for bound in bounds:
         if not jax.tree.leaves(bound.where(trained)):
-            raise ValueError(
+            raise RobooptError(
                 "`bounds` must name arrays that are tuned, got one that names "
                 f"{bound.where(model)}."
             )

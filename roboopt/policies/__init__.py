@@ -1,47 +1,32 @@
-"""Policies, which answer an observation, and plans, which follow the time."""
+"""Policies: feedback controllers, networks, distributions, and wrappers."""
 
-from roboopt._act import Actor, Plan, Tracker, act, begin
-from roboopt.policies._actor_critic import ActorCritic
-from roboopt.policies._categorical import CategoricalPolicy
-from roboopt.policies._compensated import Compensated
-from roboopt.policies._exploring import Exploring
-from roboopt.policies._exploring_parameters import ExploringParameters
-from roboopt.policies._flow import FlowPolicy
-from roboopt.policies._fourier import FourierReference
-from roboopt.policies._gaussian import GaussianPolicy, TanhGaussianPolicy
-from roboopt.policies._linear import LinearFeedback
-from roboopt.policies._memory import Chunked, Noisy, Sampled, WithHistory
-from roboopt.policies._mixture import MixturePolicy
-from roboopt.policies._network import NetworkPolicy
-from roboopt.policies._pd import PDGravityCompensation
-from roboopt.policies._spline import SplinePlan
-from roboopt.policies._swing_up import EnergyShapingSwingUp
-from roboopt.policies._tracking import TrackingController
-
-__all__ = [
-    "Actor",
-    "ActorCritic",
-    "CategoricalPolicy",
-    "Chunked",
-    "Compensated",
-    "EnergyShapingSwingUp",
-    "Exploring",
-    "ExploringParameters",
-    "FlowPolicy",
-    "FourierReference",
-    "GaussianPolicy",
-    "LinearFeedback",
-    "MixturePolicy",
-    "NetworkPolicy",
-    "Noisy",
-    "PDGravityCompensation",
-    "Plan",
-    "Sampled",
-    "SplinePlan",
-    "TanhGaussianPolicy",
-    "Tracker",
-    "TrackingController",
-    "WithHistory",
-    "act",
-    "begin",
-]
+from roboopt.policies._actor_critic import ActorCritic as ActorCritic
+from roboopt.policies._categorical import CategoricalPolicy as CategoricalPolicy
+from roboopt.policies._flow import FlowPolicy as FlowPolicy
+from roboopt.policies._fourier import FourierReference as FourierReference
+from roboopt.policies._gaussian import GaussianPolicy as GaussianPolicy
+from roboopt.policies._gaussian import TanhGaussianPolicy as TanhGaussianPolicy
+from roboopt.policies._gaussian_exploration import (
+    GaussianExploration as GaussianExploration,
+)
+from roboopt.policies._gmm import GMMPolicy as GMMPolicy
+from roboopt.policies._gravity_compensated import (
+    GravityCompensated as GravityCompensated,
+)
+from roboopt.policies._linear import LinearFeedback as LinearFeedback
+from roboopt.policies._memory import ActionChunking as ActionChunking
+from roboopt.policies._memory import ActionNoise as ActionNoise
+from roboopt.policies._memory import ObservationHistory as ObservationHistory
+from roboopt.policies._memory import SampleActions as SampleActions
+from roboopt.policies._mlp import MLPPolicy as MLPPolicy
+from roboopt.policies._pd import PDGravityCompensation as PDGravityCompensation
+from roboopt.policies._protocol import OpenLoop as OpenLoop
+from roboopt.policies._protocol import StatefulPolicy as StatefulPolicy
+from roboopt.policies._protocol import TimeVaryingPolicy as TimeVaryingPolicy
+from roboopt.policies._protocol import act as act
+from roboopt.policies._protocol import acts_by_chance as acts_by_chance
+from roboopt.policies._protocol import begin as begin
+from roboopt.policies._protocol import draw as draw
+from roboopt.policies._spline import OpenLoopSpline as OpenLoopSpline
+from roboopt.policies._swing_up import EnergyShapingSwingUp as EnergyShapingSwingUp
+from roboopt.policies._tracking import TrackingController as TrackingController

@@ -15,16 +15,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
-from roboopt._jittable import Jittable
-from roboopt._typing import AnyArray
-from roboopt.data import Normaliser
+from roboopt._core import AnyArray, Jittable
+from roboopt._errors import RobooptError
+from roboopt.data import Normalizer
 from roboopt.policies._action_units import ActionUnits
 from roboopt.policies._categorical import CategoricalPolicy
-from roboopt.policies._gaussian import (
-    GaussianPolicy,
-    TanhGaussianPolicy,
-    out_of_range,
-)
+from roboopt.policies._gaussian import GaussianPolicy, TanhGaussianPolicy, out_of_range
 from roboopt.policies._observation_network import ObservationNetwork, Settings
 
 SPREAD = 0.5  # Of a fresh policy's actions, in halves of their range.
@@ -40,7 +36,7 @@ class ActorCritic(Jittable):
     """From an observation to the discounted sum of the rewards to come, one number, in
     the unit that they are learned in."""
     fresh: bool = eqx.field(static=True, default=False)
-    """Whether the policy's inputs are normalised anew as more is seen, as the critic's
+    """Whether the policy's inputs are normalized anew as more is seen, as the critic's
     are: not if it has learned already from inputs as they are."""
 
     def __check_init__(self):
@@ -50,10 +46,10 @@ class ActorCritic(Jittable):
             if not callable(getattr(self.policy, name, None))
         ]
         if missing:
-            raise ValueError(
+            raise RobooptError(
                 "`policy` must have `sample`, `log_prob` and `entropy`, got "
                 f"{type(self.policy).__name__} without {', '.join(missing)}: give it "
-                "chance with `roboopt.Exploring(policy, spread)`."
+                "chance with `roboopt.policies.GaussianExploration(policy, spread)`."
             )
 
     @classmethod
@@ -80,12 +76,12 @@ class ActorCritic(Jittable):
                 networks.
 
         Raises:
-            ValueError: if a space is none of these, `spread` is not positive and less
+            RobooptError: if a space is none of these, `spread` is not positive and less
                 than 10, or a setting breaks its rule.
         """
         size, space = _size(observation_space), _plain(action_space)
         if not 1e-3 < spread < 10:
-            raise ValueError(
+            raise RobooptError(
                 f"`spread` must be above 0.001 and below 10, got {spread}."
             )
         choices = isinstance(space, _Choices)
@@ -111,13 +107,13 @@ class ActorCritic(Jittable):
         """Return an agent that goes on from `policy`, such as a clone.
 
         Args:
-            policy: with `sample`, `log_prob` and `entropy`; its normaliser stays.
+            policy: with `sample`, `log_prob` and `entropy`; its normalizer stays.
             observation_space: as `of`.
             key: of the value function's weights.
             **settings: as `of`, of the value function's network.
 
         Raises:
-            ValueError: if `policy` lacks one of these; and as `of`.
+            RobooptError: if `policy` lacks one of these; and as `of`.
         """
         critic = _networks(key, _size(observation_space), 1, settings)[1]
         return cls(policy, critic)
@@ -163,8 +159,8 @@ class ActorCritic(Jittable):
         return policy.latent if isinstance(policy, TanhGaussianPolicy) else policy
 
     @property
-    def inputs(self) -> Normaliser | None:
-        """Return the normaliser of observations that `seeing` replaces, if there is."""
+    def inputs(self) -> Normalizer | None:
+        """Return the normalizer of observations that `seeing` replaces, if there is."""
         if not isinstance(self.critic, ObservationNetwork):
             return None
         inputs, angles = self.critic.inputs, self.critic.angles
@@ -172,18 +168,18 @@ class ActorCritic(Jittable):
         straight = np.setdiff1d(np.arange(self.critic.size), angles)
         mean[straight] = np.asarray(inputs.mean())[: len(straight)]
         scale[straight] = np.asarray(inputs.scale())[: len(straight)]
-        return Normaliser(mean, scale)
+        return Normalizer(mean, scale)
 
-    def seeing(self, normaliser: Normaliser) -> "ActorCritic":
-        """Return the agent with its observations normalised so, but for angles.
+    def seeing(self, normalizer: Normalizer) -> "ActorCritic":
+        """Return the agent with its observations normalized so, but for angles.
 
         Only the inputs that adapt: the value function's, and a fresh policy's.
         """
         changed: dict[str, Any] = {}
         if isinstance(self.critic, ObservationNetwork):
-            changed["critic"] = _seeing(self.critic, normaliser)
+            changed["critic"] = _seeing(self.critic, normalizer)
         if self.fresh and isinstance(self.policy, GaussianPolicy | CategoricalPolicy):
-            network = _seeing(self.policy.network, normaliser)
+            network = _seeing(self.policy.network, normalizer)
             changed["policy"] = dataclasses.replace(self.policy, network=network)
         return dataclasses.replace(self, **changed)
 
@@ -196,11 +192,11 @@ class _Choices(eqx.Module):
 def _size(space: Any) -> int:
     if isinstance(space, int | np.integer):
         if space < 1:
-            raise ValueError(f"`observation_space` must be at least 1, got {space}.")
+            raise RobooptError(f"`observation_space` must be at least 1, got {space}.")
         return int(space)
     shape = getattr(space, "shape", None)
     if not hasattr(space, "low") or shape is None or len(shape) != 1:
-        raise ValueError(
+        raise RobooptError(
             "`observation_space` must be a Box of one axis, or how many numbers an "
             f"observation has, got {space}."
         )
@@ -211,19 +207,19 @@ def _plain(space: Any) -> _Choices | ActionUnits:
     """Return the choices there are, or the units of real numbers."""
     if isinstance(space, int | np.integer):
         if space < 1:
-            raise ValueError(f"`action_space` must be at least 1, got {space}.")
+            raise RobooptError(f"`action_space` must be at least 1, got {space}.")
         return _units(np.full(space, -np.inf), np.full(space, np.inf))
     if isinstance(space, tuple) and len(space) == 2:
         low, high = (np.asarray(limit, float) for limit in space)
         if low.ndim != 1 or low.shape != high.shape or not np.all(low < high):
-            raise ValueError(
+            raise RobooptError(
                 "`action_space` must be limits (low, high), each one number an axis "
                 f"and `low` below `high`, got {space}."
             )
         return _units(low, high)
     from gymnasium.spaces import Discrete, MultiDiscrete
 
-    from roboopt.data._spaces import actions_of
+    from roboopt.rollouts._spaces import actions_of
 
     actions_of(space)  # For its checks.
     if isinstance(space, Discrete):
@@ -239,15 +235,15 @@ def _units(low: np.ndarray, high: np.ndarray) -> ActionUnits:
         bounded = np.isfinite(high - low) & (high > low)
         half = np.where(bounded, (high - low) / 2, 1.0)
         middle = np.where(bounded, low + half, 0.0)
-    return ActionUnits(Normaliser(middle, half), (len(low),))
+    return ActionUnits(Normalizer(middle, half), (len(low),))
 
 
 def _networks(
     key: PRNGKeyArray, size: int, outputs: int, settings: Any
 ) -> tuple[ObservationNetwork, ObservationNetwork]:
-    """Return the policy's network and the value function's, inputs not normalised."""
+    """Return the policy's network and the value function's, inputs not normalized."""
     features = size + len(tuple(settings.get("angles", ())))
-    inputs = Normaliser(np.zeros(features), np.ones(features))
+    inputs = Normalizer(np.zeros(features), np.ones(features))
     chance = np.random.default_rng(np.asarray(jax.random.key_data(key)).ravel())
     return (
         _orthogonal(inputs, outputs, LAST[0], key, chance, settings),
@@ -256,7 +252,7 @@ def _networks(
 
 
 def _orthogonal(
-    inputs: Normaliser,
+    inputs: Normalizer,
     outputs: int,
     last: float,
     key: PRNGKeyArray,
@@ -295,21 +291,21 @@ def _orthogonal(
     return jax.tree.map(array, filled)
 
 
-def _seeing(network: ObservationNetwork, normaliser: Normaliser) -> ObservationNetwork:
+def _seeing(network: ObservationNetwork, normalizer: Normalizer) -> ObservationNetwork:
     """Return the network with these inputs, angles' sines and cosines as they are.
 
     Raises:
-        ValueError: if `normaliser` is not of the network's observations.
+        RobooptError: if `normalizer` is not of the network's observations.
     """
-    if normaliser.size != network.size:
-        raise ValueError(
-            f"`normaliser` must be of {network.size} axes, got {normaliser.size}."
+    if normalizer.size != network.size:
+        raise RobooptError(
+            f"`normalizer` must be of {network.size} axes, got {normalizer.size}."
         )
     if network.angles:
         straight = np.setdiff1d(np.arange(network.size), network.angles)
         turns = 2 * len(network.angles)
-        normaliser = Normaliser(
-            np.append(np.asarray(normaliser.mean())[straight], np.zeros(turns)),
-            np.append(np.asarray(normaliser.scale())[straight], np.ones(turns)),
+        normalizer = Normalizer(
+            np.append(np.asarray(normalizer.mean())[straight], np.zeros(turns)),
+            np.append(np.asarray(normalizer.scale())[straight], np.ones(turns)),
         )
-    return eqx.tree_at(lambda n: n.inputs, network, normaliser)
+    return eqx.tree_at(lambda n: n.inputs, network, normalizer)

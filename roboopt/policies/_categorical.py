@@ -14,8 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from roboopt._jittable import Jittable
-from roboopt._typing import AnyArray
+from roboopt._core import AnyArray, Jittable
+from roboopt._errors import RobooptError
 from roboopt.data import Demonstrations
 from roboopt.policies._action_units import check_shape
 from roboopt.policies._observation_network import ObservationNetwork, Settings
@@ -51,15 +51,15 @@ class CategoricalPolicy(Jittable):
                 it; the least of the samples, if None.
             sizes: how many values there are, likewise `action_space.n` or `.nvec`; up
                 to the samples' greatest, if None.
-            **settings: as `NetworkPolicy.of`.
+            **settings: as `MLPPolicy.of`.
 
         Raises:
-            ValueError: if the actions are not integers, or not among the choices,
-                `start` or `sizes` does not fit them; and as `NetworkPolicy.of`.
+            RobooptError: if the actions are not integers, or not among the choices,
+                `start` or `sizes` does not fit them; and as `MLPPolicy.of`.
         """
         actions = np.asarray(samples.actions)
         if not np.issubdtype(actions.dtype, np.integer) or not len(actions):
-            raise ValueError(
+            raise RobooptError(
                 "`samples` must have at least one action, of integers, got "
                 f"{len(actions)} of {actions.dtype}."
             )
@@ -67,7 +67,7 @@ class CategoricalPolicy(Jittable):
         least = _axes("start", start, rows.min(0))
         count = _axes("sizes", sizes, rows.max(0) - least + 1)
         if np.any((rows < least) | (rows >= least + count)):
-            raise ValueError(
+            raise RobooptError(
                 f"`samples` must have actions from `start`, {least}, to below `start` +"
                 f" `sizes`, {least + count}, got {rows.min(0)} to {rows.max(0)}."
             )
@@ -116,7 +116,7 @@ class CategoricalPolicy(Jittable):
         Of a chunk it is one for each step, which are independent given the observation.
 
         Raises:
-            ValueError: if `action` is not of the shape of the samples'.
+            RobooptError: if `action` is not of the shape of the samples'.
         """
         check_shape("action", action.shape, self.shape)
         logarithms = self._log_probabilities(observation)
@@ -139,9 +139,9 @@ def _axes(name: str, given: Any, derived: np.ndarray) -> np.ndarray:
     numbers = np.asarray(derived if given is None else given)
     valid = np.issubdtype(numbers.dtype, np.integer)
     if not valid or numbers.shape not in ((), derived.shape):
-        raise ValueError(
+        raise RobooptError(
             f"`{name}` must be one integer or {derived.size}, got {given}."
         )
     if name == "sizes" and given is not None and np.any(numbers < 1):
-        raise ValueError(f"`sizes` must be at least 1, got {given}.")
+        raise RobooptError(f"`sizes` must be at least 1, got {given}.")
     return np.broadcast_to(numbers, derived.shape)

@@ -1,6 +1,6 @@
 """A policy that flows from noise to an action: flow matching.
 
-    ẋ = v(o, x, t),   x(0) = z ~ N(0, 1),   x(1) = y, the normalised action
+    ẋ = v(o, x, t),   x(0) = z ~ N(0, 1),   x(1) = y, the normalized action
 
 learned by E |v(o, x_t, t) − (y − z)|² at x_t = (1 − t) z + t y (Lipman et al., 2023,
 Flow matching for generative modeling; in robots Black et al., 2024, π₀). It represents
@@ -15,8 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from roboopt._jittable import Jittable
-from roboopt._typing import AnyArray
+from roboopt._core import AnyArray, Jittable
+from roboopt._errors import RobooptError
 from roboopt.data import Demonstrations
 from roboopt.policies._action_units import ActionUnits, check_shape
 from roboopt.policies._observation_network import ObservationNetwork, Settings
@@ -53,13 +53,13 @@ class FlowPolicy(Jittable):
             samples: of the training split; actions of real numbers, or chunks of them.
             key: of the weights.
             steps: from noise to an action.
-            **settings: as `NetworkPolicy.of`.
+            **settings: as `MLPPolicy.of`.
 
         Raises:
-            ValueError: if `steps` is less than 1; and as `NetworkPolicy.of`.
+            RobooptError: if `steps` is less than 1; and as `MLPPolicy.of`.
         """
         if steps < 1:
-            raise ValueError(f"`steps` must be at least 1, got {steps}.")
+            raise RobooptError(f"`steps` must be at least 1, got {steps}.")
         outputs = ActionUnits.of(samples)
         network = ObservationNetwork.of(
             samples.observations,
@@ -85,12 +85,12 @@ class FlowPolicy(Jittable):
 
         Args:
             observation: o.
-            action: what y is normalised from, in its units.
+            action: what y is normalized from, in its units.
             noise: z, in the shape of an action; from a standard normal distribution.
             level: t, from 0, all noise, to 1, none; from a uniform distribution.
 
         Raises:
-            ValueError: if `action` or `noise` is not of the shape of the samples'.
+            RobooptError: if `action` or `noise` is not of the shape of the samples'.
         """
         check_shape("noise", noise.shape, self.outputs.shape)
         y, z, t = self.outputs(action), jnp.ravel(noise), jnp.asarray(level)

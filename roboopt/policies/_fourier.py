@@ -17,8 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from roboopt._jittable import Jittable
-from roboopt._typing import AnyArray
+from roboopt._core import AnyArray, Jittable
+from roboopt._errors import RobooptError
 from roboopt.dynamics import Multibody
 
 MARGIN = 0.05  # of the range at each end, for what tracks the motion
@@ -63,7 +63,8 @@ class FourierReference(Jittable):
             period: 2π/ω [s].
 
         Raises:
-            ValueError: if the shapes differ, there are fewer than 2 harmonics, a range
+            RobooptError: if the shapes differ, there are fewer than 2 harmonics, a
+            range
                 is infinite or ends before it begins, or `period` is not positive.
         """
         joints = np.shape(offset)
@@ -73,7 +74,7 @@ class FourierReference(Jittable):
             or np.shape(sine)[:1] != joints
             or np.ndim(sine) != 2
         ):
-            raise ValueError(
+            raise RobooptError(
                 "`sine` and `cosine` must have shape (joints, harmonics) and `offset` "
                 f"(joints,), got {np.shape(sine)}, {np.shape(cosine)} and {joints}."
             )
@@ -83,7 +84,7 @@ class FourierReference(Jittable):
             low.shape == high.shape == joints
             and np.all(np.isfinite(low) & np.isfinite(high) & (low <= high))
         ):
-            raise ValueError(
+            raise RobooptError(
                 "`lower` and `upper` must be finite and in this order at each of the "
                 f"{joints[0]} joints, got {low} and {high}."
             )
@@ -117,12 +118,12 @@ class FourierReference(Jittable):
                 its range, as a part of half the range.
 
         Raises:
-            ValueError: if `period` is not positive, there are fewer than 2 harmonics,
+            RobooptError: if `period` is not positive, there are fewer than 2 harmonics,
                 or `range_share` is not between 0 and 1.
         """
         _check_series(harmonics, period)
         if not 0 < range_share < 1:
-            raise ValueError(
+            raise RobooptError(
                 f"`range_share` must be between 0 and 1, got {range_share}."
             )
         lower, upper = _ranges(robot)
@@ -187,11 +188,11 @@ def _orthogonal(rows: Array, normal: Array) -> Array:
 
 def _check_series(harmonics: int, period: float) -> None:
     if harmonics < 2:
-        raise ValueError(
+        raise RobooptError(
             f"`harmonics` must be at least 2 for a start at rest, got {harmonics}."
         )
     if not 0 < period < math.inf:
-        raise ValueError(f"`period` must be positive and finite, got {period}.")
+        raise RobooptError(f"`period` must be positive and finite, got {period}.")
 
 
 def _ranges(robot: Multibody) -> tuple[np.ndarray, np.ndarray]:

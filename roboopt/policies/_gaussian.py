@@ -15,9 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from roboopt._frozen import Frozen
-from roboopt._jittable import Jittable
-from roboopt._typing import AnyArray
+from roboopt._core import AnyArray, Frozen, Jittable
+from roboopt._errors import RobooptError
 from roboopt.data import Demonstrations
 from roboopt.policies._action_units import ActionUnits, check_shape
 from roboopt.policies._observation_network import ObservationNetwork, Settings
@@ -36,10 +35,10 @@ def out_of_range(logarithm: float) -> float:
     """Return what `within_range` makes `logarithm` of.
 
     Raises:
-        ValueError: if it is not between `LEAST` and `MOST`.
+        RobooptError: if it is not between `LEAST` and `MOST`.
     """
     if not LEAST < logarithm < MOST:
-        raise ValueError(
+        raise RobooptError(
             f"`logarithm` must be between {LEAST} and {MOST}, got {logarithm}."
         )
     below = LEAST + math.log(math.expm1(logarithm - LEAST))
@@ -81,10 +80,10 @@ class GaussianPolicy(Jittable):
             key: of the weights.
             varying: whether σ depends on the observation. It then also explains away
                 what the mean has not learned yet, at the cost of the mean.
-            **settings: as `NetworkPolicy.of`.
+            **settings: as `MLPPolicy.of`.
 
         Raises:
-            ValueError: as `NetworkPolicy.of`.
+            RobooptError: as `MLPPolicy.of`.
         """
         outputs = ActionUnits.of(samples)
         network = ObservationNetwork.of(
@@ -97,7 +96,7 @@ class GaussianPolicy(Jittable):
         return cls(network, outputs, jnp.zeros(outputs.size))
 
     def _parameters(self, observation: AnyArray) -> tuple[Array, Array]:
-        """Return the mean and the logarithm of σ of the normalised action."""
+        """Return the mean and the logarithm of σ of the normalized action."""
         mean, *log_deviation = self.network(observation).reshape(-1, self.outputs.size)
         return mean, within_range(sum(log_deviation, self.log_deviation))
 
@@ -121,7 +120,7 @@ class GaussianPolicy(Jittable):
         Of a chunk it is one for each step, which are independent given the observation.
 
         Raises:
-            ValueError: if `action` is not of the shape of the samples'.
+            RobooptError: if `action` is not of the shape of the samples'.
         """
         density = log_densities(self.outputs(action), *self._parameters(observation))
         density -= self.outputs.log_scale()
@@ -166,17 +165,17 @@ class TanhGaussianPolicy(Jittable):
                 samples say it was clipped, if None.
             high: likewise, the greatest.
             varying: as `GaussianPolicy.of`.
-            **settings: as `NetworkPolicy.of`.
+            **settings: as `MLPPolicy.of`.
 
         Raises:
-            ValueError: if a bound is missing or not finite, does not fit the actions,
-                or `low` is not below `high`; and as `NetworkPolicy.of`.
+            RobooptError: if a bound is missing or not finite, does not fit the actions,
+                or `low` is not below `high`; and as `MLPPolicy.of`.
         """
         shape = samples.actions.shape[1:]
         low = _bound("low", low, samples.low, shape)
         high = _bound("high", high, samples.high, shape)
         if not np.all(low < high):
-            raise ValueError(f"`low` must be below `high`, got {low} and {high}.")
+            raise RobooptError(f"`low` must be below `high`, got {low} and {high}.")
         ActionUnits.of(samples)  # For its checks: below, an infinite u would be hidden.
         u = jax.vmap(lambda a: _unsquashed(a, low, high))(samples.actions)
         inner = Demonstrations(samples.observations, u, samples.weights)
@@ -208,7 +207,7 @@ class TanhGaussianPolicy(Jittable):
         """Return the logarithm of the density at `action`, as `GaussianPolicy` does.
 
         Raises:
-            ValueError: if `action` is not of the shape of the samples'.
+            RobooptError: if `action` is not of the shape of the samples'.
         """
         low, high = self.low(), self.high()
         check_shape("action", action.shape, low.shape)
@@ -228,15 +227,15 @@ def _bound(name: str, given: Any, clipped: Any, shape: tuple[int, ...]) -> Array
     """Return what is given, else the first sample's, in the shape of an action."""
     if given is None:
         if clipped is None:
-            raise ValueError(f"`{name}` must be given where `samples` have none.")
+            raise RobooptError(f"`{name}` must be given where `samples` have none.")
         given = np.asarray(clipped)[0]
         if np.any(np.asarray(clipped) != given):
-            raise ValueError(
+            raise RobooptError(
                 f"`{name}` must be given where that of the samples is not one for all."
             )
     bound = np.asarray(given, float)
     if bound.shape not in ((), shape[-1:], shape) or not np.all(np.isfinite(bound)):
-        raise ValueError(
+        raise RobooptError(
             f"`{name}` must be one finite number or {shape[-1]}, got {given}."
         )
     return jnp.asarray(np.broadcast_to(bound, shape), float)

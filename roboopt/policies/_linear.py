@@ -3,9 +3,8 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from roboopt._frozen import Frozen
-from roboopt._jittable import Jittable
-from roboopt._typing import AnyArray
+from roboopt._core import AnyArray, Frozen, Jittable
+from roboopt._errors import RobooptError
 
 
 class LinearFeedback(Jittable):
@@ -23,16 +22,16 @@ class LinearFeedback(Jittable):
         """Hold `target`, the origin where none is given.
 
         Raises:
-            ValueError: if `gains` are not a matrix, or `target` does not fit them.
+            RobooptError: if `gains` are not a matrix, or `target` does not fit them.
         """
         gains = jnp.asarray(gains, float)
         if gains.ndim != 2:
-            raise ValueError(
+            raise RobooptError(
                 f"`gains` must have shape (actions, state), got {gains.shape}."
             )
         target = jnp.zeros(gains.shape[1]) if target is None else jnp.asarray(target)
         if target.shape != gains.shape[1:]:
-            raise ValueError(
+            raise RobooptError(
                 f"`target` must have shape {gains.shape[1:]}, got {target.shape}."
             )
         self.gains = gains

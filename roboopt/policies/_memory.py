@@ -1,7 +1,7 @@
 """What policies remember, and the chance they take, around a policy that has neither.
 
-Each of these takes a policy or another `Actor`, so they compose:
-`WithHistory(Chunked(network), 2)`.
+Each of these takes a policy or another `StatefulPolicy`, so they compose:
+`ObservationHistory(ActionChunking(network), 2)`.
 """
 
 from typing import Any
@@ -12,12 +12,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Num, PRNGKeyArray, Shaped
 
-from roboopt._act import Actor, act, begin
-from roboopt._frozen import Frozen
-from roboopt._typing import AnyArray
+from roboopt._core import AnyArray, Frozen
+from roboopt._errors import RobooptError
+from roboopt.policies._protocol import StatefulPolicy, act, begin
 
 
-class WithHistory(Actor):
+class ObservationHistory(StatefulPolicy):
     """Shows `model` the last `length` observations, in one vector, oldest first.
 
     Before there are as many, the first one is repeated; as `demonstrations` does.
@@ -28,7 +28,7 @@ class WithHistory(Actor):
 
     def __check_init__(self):
         if self.length < 1:
-            raise ValueError(f"`length` must be at least 1, got {self.length}.")
+            raise RobooptError(f"`length` must be at least 1, got {self.length}.")
 
     def begin(self, observation: Shaped[AnyArray, " obs"], key: PRNGKeyArray | None):
         """Return the observations before the first, and what `model` remembers."""
@@ -48,7 +48,7 @@ class WithHistory(Actor):
         return action, (seen[1:], inner)
 
 
-class Chunked(Actor):
+class ActionChunking(StatefulPolicy):
     """Executes the chunks of actions, (chunk, act), that `model` returns.
 
     With `ensemble` = m, every step asks for a chunk, and does the mean of what the last
@@ -62,13 +62,15 @@ class Chunked(Actor):
 
     def __check_init__(self):
         if self.ensemble is not None and not np.isfinite(self.ensemble):
-            raise ValueError(f"`ensemble` must be finite or None, got {self.ensemble}.")
+            raise RobooptError(
+                f"`ensemble` must be finite or None, got {self.ensemble}."
+            )
 
     def begin(self, observation: Shaped[AnyArray, "..."], key: PRNGKeyArray | None):
         """Return an empty chunk, and what `model` remembers.
 
         Raises:
-            ValueError: if `model` returns other than chunks of actions, or chunks of
+            RobooptError: if `model` returns other than chunks of actions, or chunks of
                 choices, of which there is no mean, with an `ensemble`.
         """
         inner = begin(self.model, observation, key)
@@ -78,14 +80,14 @@ class Chunked(Actor):
             jnp.zeros(()),
         )
         if len(chunk.shape) != 2:
-            raise ValueError(
+            raise RobooptError(
                 f"`model` must return chunks of shape (chunk, act), got {chunk.shape}."
             )
         empty = jnp.zeros(chunk.shape, chunk.dtype)
         if self.ensemble is None:
             return inner, empty, jnp.asarray(len(empty))
         if not jnp.issubdtype(chunk.dtype, jnp.inexact):
-            raise ValueError(
+            raise RobooptError(
                 "`ensemble` must be None where actions are choices, got "
                 f"{self.ensemble} and actions of {chunk.dtype}."
             )
@@ -105,7 +107,7 @@ class Chunked(Actor):
     def _executed(self, memory: Any, observation: Any, time: Any):
         inner, chunk, done = memory
         finished = done == len(chunk)
-        if isinstance(self.model, Actor):
+        if isinstance(self.model, StatefulPolicy):
             # Asked all the same: its memory must not miss an observation.
             fresh, inner = act(self.model, inner, observation, time)
             chunk = jnp.where(finished, fresh, chunk)
@@ -132,16 +134,17 @@ class Chunked(Actor):
         return total[0] / weight[0], (inner, *ahead, jnp.minimum(made + 1, length))
 
 
-class Sampled(Actor):
+class SampleActions(StatefulPolicy):
     """Draws its actions from `model.sample(observation, key)`."""
 
     model: Any
 
     def __check_init__(self):
         if not callable(getattr(self.model, "sample", None)):
-            raise ValueError(
+            raise RobooptError(
                 "`model` must have `sample(observation, key)`, got "
-                f"{type(self.model).__name__}; another Actor goes around `Sampled`, "
+                f"{type(self.model).__name__}; another StatefulPolicy goes around "
+                f"`SampleActions`, "
                 "not inside it."
             )
 
@@ -151,7 +154,7 @@ class Sampled(Actor):
         """Return the key that the episode's actions are drawn with.
 
         Raises:
-            ValueError: if there is none.
+            RobooptError: if there is none.
         """
         return _required(key, self)
 
@@ -166,7 +169,7 @@ class Sampled(Actor):
         return self.model.sample(observation, key), memory
 
 
-class Noisy(Actor):
+class ActionNoise(StatefulPolicy):
     """Does as `model` does, and errs: adds Gaussian noise to its actions.
 
     A demonstrator that errs a little shows how to recover, if what is recorded is what
@@ -182,12 +185,13 @@ class Noisy(Actor):
         """Add noise of standard deviation `scale` to the actions of `model`.
 
         Raises:
-            ValueError: if `scale` is other than one number or one an axis, negative or
+            RobooptError: if `scale` is other than one number or one an axis, negative
+            or
                 not finite.
         """
         values = np.asarray(scale, float)
         if values.ndim > 1 or not np.all((values >= 0) & np.isfinite(values)):
-            raise ValueError(
+            raise RobooptError(
                 "`scale` must hold one number, or one an axis of actions, at least 0 "
                 f"and finite, got {values}."
             )
@@ -198,7 +202,7 @@ class Noisy(Actor):
         """Return what the noise comes from, and what `model` remembers.
 
         Raises:
-            ValueError: if there is no key.
+            RobooptError: if there is no key.
         """
         own, inner = jax.random.split(_required(key, self))
         return own, begin(self.model, observation, inner)
@@ -212,17 +216,17 @@ class Noisy(Actor):
         """Return the action of `model` and noise.
 
         Raises:
-            ValueError: if actions are choices, or `scale` does not fit them.
+            RobooptError: if actions are choices, or `scale` does not fit them.
         """
         own, inner = memory
         action, inner = act(self.model, inner, jnp.asarray(observation), time)
         action, scale = jnp.asarray(action), self.scale()
         if not jnp.issubdtype(action.dtype, jnp.floating):
-            raise ValueError(
+            raise RobooptError(
                 f"`model` must return real numbers to add noise to, got {action.dtype}."
             )
         if scale.ndim and scale.shape != action.shape[-1:]:
-            raise ValueError(
+            raise RobooptError(
                 f"`scale` must hold one number or {action.shape[-1:]}, one an axis of "
                 f"actions, got shape {scale.shape}."
             )
@@ -232,7 +236,9 @@ class Noisy(Actor):
         return action + scale * noise, (own, inner)
 
 
-def _required(key: PRNGKeyArray | None, actor: Actor) -> PRNGKeyArray:
+def _required(key: PRNGKeyArray | None, actor: StatefulPolicy) -> PRNGKeyArray:
     if key is None:
-        raise ValueError(f"`key` must be given: {type(actor).__name__} acts by chance.")
+        raise RobooptError(
+            f"`key` must be given: {type(actor).__name__} acts by chance."
+        )
     return key

@@ -17,9 +17,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from roboopt._jittable import Jittable
-from roboopt._typing import AnyArray
-from roboopt.data import Normaliser
+from roboopt._core import AnyArray, Jittable
+from roboopt._errors import RobooptError
+from roboopt.data import Normalizer
 from roboopt.dynamics._scaled_network import (
     check_angles,
     check_perceptron,
@@ -52,19 +52,19 @@ class Settings(TypedDict, total=False):
 
 
 class ObservationNetwork(Jittable):
-    """`network(observation)`: a perceptron of the normalised features, and a matrix."""
+    """`network(observation)`: a perceptron of the normalized features, and a matrix."""
 
     perceptron: eqx.nn.MLP
     matrix: Float[Array, "output input"] | None
     """W: of the linear path, if there is one."""
-    inputs: Normaliser
+    inputs: Normalizer
     """Of the features."""
     angles: tuple[int, ...] = eqx.field(static=True)
     """The axes of the observation that the network sees the sine and cosine of."""
 
     def __init__(
         self,
-        inputs: Normaliser,
+        inputs: Normalizer,
         outputs: int,
         *,
         key: PRNGKeyArray,
@@ -90,7 +90,7 @@ class ObservationNetwork(Jittable):
             skip: likewise.
 
         Raises:
-            ValueError: if an angle is not an axis of the observation, or `width` or
+            RobooptError: if an angle is not an axis of the observation, or `width` or
                 `depth` is less than 1.
         """
         self.inputs, self.angles = inputs, tuple(angles)
@@ -123,7 +123,7 @@ class ObservationNetwork(Jittable):
         extra: int = 0,
         **settings: Unpack[Settings],
     ) -> "ObservationNetwork":
-        """Return one whose inputs are normalised by `observations`.
+        """Return one whose inputs are normalized by `observations`.
 
         Args:
             observations: samples.
@@ -137,13 +137,13 @@ class ObservationNetwork(Jittable):
             **settings: see `Settings`.
 
         Raises:
-            ValueError: as `ObservationNetwork` and `Normaliser.of` do.
+            RobooptError: as `ObservationNetwork` and `Normalizer.of` do.
         """
         angles = tuple(settings.get("angles", ()))
         check_angles("observation", angles, observations.shape[-1])
         features = jax.vmap(lambda o: with_turns(jnp.asarray(o), angles))(observations)
         network = cls(
-            Normaliser.of(features), outputs, key=key, extra=extra, **settings
+            Normalizer.of(features), outputs, key=key, extra=extra, **settings
         )
         if targets is None or network.matrix is None:
             return network
@@ -168,10 +168,10 @@ class ObservationNetwork(Jittable):
         """Return numbers near 1.
 
         Raises:
-            ValueError: if `observation` is not of the size of the samples'.
+            RobooptError: if `observation` is not of the size of the samples'.
         """
         if observation.shape != (self.size,):
-            raise ValueError(
+            raise RobooptError(
                 f"`observation` must have shape ({self.size},), got "
                 f"{observation.shape}."
             )

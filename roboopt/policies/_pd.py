@@ -14,9 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from roboopt._frozen import Frozen
-from roboopt._jittable import Jittable
-from roboopt._typing import AnyArray
+from roboopt._core import AnyArray, Frozen, Jittable
+from roboopt._errors import RobooptError
 from roboopt.dynamics import Multibody
 
 OSCILLATION = 0.2  # ω Δt
@@ -48,13 +47,13 @@ class PDGravityCompensation(Jittable):
             damping: K_d [N·m·s/rad or N·s/m].
 
         Raises:
-            ValueError: if a gain is missing or not positive.
+            RobooptError: if a gain is missing or not positive.
         """
         joints = len(robot.joint_names)
         for name, value in (("stiffness", stiffness), ("damping", damping)):
             value = np.asarray(value)
             if value.shape != (joints,) or not np.all((value > 0) & np.isfinite(value)):
-                raise ValueError(
+                raise RobooptError(
                     f"`{name}` must hold a positive number for each of the {joints} "
                     f"joints, got {value}."
                 )
@@ -88,7 +87,7 @@ class PDGravityCompensation(Jittable):
             damping_ratio: ζ; 1 is critical for a joint that moves alone.
 
         Raises:
-            ValueError: if an argument is not positive.
+            RobooptError: if an argument is not positive.
         """
         for name, value in (
             ("effort_limits", effort_limits),
@@ -97,7 +96,9 @@ class PDGravityCompensation(Jittable):
             ("damping_ratio", damping_ratio),
         ):
             if not np.all((np.asarray(value) > 0) & np.isfinite(value)):
-                raise ValueError(f"`{name}` must be positive and finite, got {value}.")
+                raise RobooptError(
+                    f"`{name}` must be positive and finite, got {value}."
+                )
         span = robot.upper - robot.lower
         limited = (span >= 0) & (span < 4 * np.pi)
         half = jnp.where(limited & (span > 0), span / 2, np.pi)

@@ -9,11 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from roboopt._act import Plan
-from roboopt._typing import AnyArray
+from roboopt._core import AnyArray
+from roboopt._errors import RobooptError
+from roboopt.policies._protocol import OpenLoop
 
 
-class SplinePlan(Plan):
+class OpenLoopSpline(OpenLoop):
     """Efforts over time by a cubic spline through knots; held after the last."""
 
     knots: Float[Array, "knot act"]
@@ -22,19 +23,19 @@ class SplinePlan(Plan):
     """[s], the time of the last."""
 
     def __init__(self, knots: Float[AnyArray, "..."], duration: float):
-        """Plan `duration` seconds.
+        """OpenLoop `duration` seconds.
 
         Raises:
-            ValueError: if there are fewer than two knots, or `duration` is not
+            RobooptError: if there are fewer than two knots, or `duration` is not
                 positive.
         """
         knots = jnp.asarray(knots, float)
         if knots.ndim != 2 or knots.shape[0] < 2:
-            raise ValueError(
+            raise RobooptError(
                 f"`knots` must have shape (2 or more, actions), got {knots.shape}."
             )
         if not 0 < duration < np.inf:
-            raise ValueError(f"`duration` must be positive, got {duration}.")
+            raise RobooptError(f"`duration` must be positive, got {duration}.")
         self.knots = knots
         self.duration = float(duration)
 

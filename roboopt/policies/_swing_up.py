@@ -16,9 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from roboopt._frozen import Frozen
-from roboopt._jittable import Jittable
-from roboopt._typing import AnyArray
+from roboopt._core import AnyArray, Frozen, Jittable
+from roboopt._errors import RobooptError
 from roboopt.dynamics import Multibody
 
 BLEND_WIDTH = 0.02  # of cos θ
@@ -60,15 +59,15 @@ class EnergyShapingSwingUp(Jittable):
             blend_angle: [rad].
 
         Raises:
-            ValueError: if the robot has not two joints, `gains` are not four numbers,
+            RobooptError: if the robot has not two joints, `gains` are not four numbers,
                 a gain is not positive, or `blend_angle` is not within 0 and π/2.
         """
         if len(robot.joint_names) != 2:
-            raise ValueError(
+            raise RobooptError(
                 f"`robot` must have two joints, got {len(robot.joint_names)}."
             )
         if np.shape(gains) != (4,):
-            raise ValueError(f"`gains` must be four numbers, got {np.shape(gains)}.")
+            raise RobooptError(f"`gains` must be four numbers, got {np.shape(gains)}.")
         positive = {
             "energy_gain": energy_gain,
             "position_gain": position_gain,
@@ -76,9 +75,9 @@ class EnergyShapingSwingUp(Jittable):
         }
         for name, value in positive.items():
             if not 0 < value < np.inf:
-                raise ValueError(f"`{name}` must be positive, got {value}.")
+                raise RobooptError(f"`{name}` must be positive, got {value}.")
         if not 0 < blend_angle < np.pi / 2:
-            raise ValueError(
+            raise RobooptError(
                 f"`blend_angle` must lie within 0 and π/2, got {blend_angle}."
             )
         self.log_energy_gain = jnp.log(jnp.asarray(energy_gain, float))

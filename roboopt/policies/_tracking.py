@@ -3,7 +3,7 @@
     u = M(q_d) q̈_d + h(q_d, q̇_d) + D q̇_d + K_p (q_d − q) + K_d (q̇_d − q̇)
 
 with the robot computed at the desired motion only, so that what is wrong about it
-pushes, and cannot destabilise (Kelly and Salgado, 1994, PD control with computed
+pushes, and cannot destabilize (Kelly and Salgado, 1994, PD control with computed
 feedforward of robot manipulators); joint damping D too, at the desired velocity. In
 steps of Δt that holds while max eig(M⁻¹ (D + K_d)) Δt < 2, to which gains are sized
 here along the whole motion.
@@ -16,18 +16,18 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from roboopt._act import Tracker
-from roboopt._frozen import Frozen
-from roboopt._typing import AnyArray
+from roboopt._core import AnyArray, Frozen
+from roboopt._errors import RobooptError
 from roboopt.dynamics import Multibody
 from roboopt.policies._fourier import FourierReference
 from roboopt.policies._pd import DAMPING, OSCILLATION, PDGravityCompensation
+from roboopt.policies._protocol import TimeVaryingPolicy
 
 STABLE = 2.0  # max eig(M⁻¹ (D + K_d)) Δt
 INSTANTS = 50  # of the period, at which M is looked at
 
 
-class TrackingController(Tracker):
+class TrackingController(TimeVaryingPolicy):
     """Follows `reference(time) -> (q, q̇, q̈)` on the observations [q, q̇, ...].
 
     The gains are the exponentials of what is tuned, and so positive.
@@ -54,7 +54,7 @@ class TrackingController(Tracker):
             damping: K_d [N·m·s/rad or N·s/m].
 
         Raises:
-            ValueError: if a gain is missing or not positive.
+            RobooptError: if a gain is missing or not positive.
         """
         gains = PDGravityCompensation(robot, stiffness, damping)
         self.log_stiffness, self.log_damping = gains.log_stiffness, gains.log_damping
@@ -83,7 +83,7 @@ class TrackingController(Tracker):
             time_step: Δt of the control [s].
 
         Raises:
-            ValueError: if an argument is not positive, or the robot's own damping
+            RobooptError: if an argument is not positive, or the robot's own damping
                 diverges in steps of `time_step`.
         """
         guess = PDGravityCompensation.from_limits(
@@ -94,7 +94,7 @@ class TrackingController(Tracker):
         matrices = np.asarray(jax.vmap(robot.mass_matrix)(q))
         own = _fastest(matrices, robot.damping) * time_step
         if own >= STABLE:
-            raise ValueError(
+            raise RobooptError(
                 "`time_step` must be short enough for the joints' damping, of which a "
                 f"step may take less than {STABLE:g} times the speed, got {time_step}, "
                 f"with which it takes {own:.3g}."

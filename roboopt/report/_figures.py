@@ -21,8 +21,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 BEFORE_AFTER = {"before": "#d9772b", "after": "#2f80c9"}
-"""Told apart by the colour-blind too, on white and on black."""
-COLOURS = BEFORE_AFTER | {
+"""Told apart by the color-blind too, on white and on black."""
+COLORS = BEFORE_AFTER | {
     "demonstrator": BEFORE_AFTER["before"],
     "clone": BEFORE_AFTER["after"],
     "started from": BEFORE_AFTER["before"],
@@ -37,7 +37,7 @@ ABOVE: dict[str, Any] = {
     "fontsize": 7,
 }
 ROUND = [1, 2, 2.5, 5, 10]  # what an axis is counted in
-INK = "#123456"  # stands for the page's own text colour
+INK = "#123456"  # stands for the page's own text color
 STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 8.5,
@@ -132,10 +132,10 @@ def traces(panels: Sequence[Panel], time_step: float) -> list[str]:
                 runs = np.asarray(runs, float)
                 stride = max(1, runs.shape[-1] // POINTS)
                 seen = np.arange(0, runs.shape[-1], stride)
-                colour = _colour(label)
+                color = _color(label)
                 time = seen * time_step
-                axes.plot(time, runs[1:, seen].T, color=colour, alpha=0.25, lw=0.8)
-                axes.plot(time, runs[0, seen], color=colour)
+                axes.plot(time, runs[1:, seen].T, color=color, alpha=0.25, lw=0.8)
+                axes.plot(time, runs[0, seen], color=color)
                 finite = runs[np.isfinite(runs)]
                 if finite.size:
                     lowest = min(lowest, finite.min())
@@ -173,9 +173,9 @@ def bars(
         places, width = np.arange(len(names)), 0.8 / len(values)
         highest = max(float(np.max(v, initial=0.0)) for v in values.values())
         for i, (label, heights) in enumerate(values.items()):
-            centres = places + (i - (len(values) - 1) / 2) * width
-            axes.bar(centres, heights, 0.92 * width, color=_colour(label))
-            for x, height in zip(centres, heights, strict=True):
+            centers = places + (i - (len(values) - 1) / 2) * width
+            axes.bar(centers, heights, 0.92 * width, color=_color(label))
+            for x, height in zip(centers, heights, strict=True):
                 # Numbers over many low bars would run into each other.
                 if len(names) <= 3 or height > 0.05 * highest:
                     axes.annotate(_short(height), (x, height), **ABOVE)
@@ -194,8 +194,8 @@ def bars(
         return inline_svg(figure, f"{title} by {axis}")
 
 
-def _colour(label: str) -> str:
-    return COLOURS.get(label, "#7a7f87")
+def _color(label: str) -> str:
+    return COLORS.get(label, "#7a7f87")
 
 
 def _short(value: float) -> str:

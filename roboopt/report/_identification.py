@@ -23,7 +23,7 @@ MODELS = {
     "URDF": BEFORE_AFTER["before"],
     "constant velocity": "#7a7f87",
 }
-"""The colours of what is compared with what was measured."""
+"""The colors of what is compared with what was measured."""
 ROW = 0.19  # inches
 AROUND = 1.05, 0.28  # inches above and below the rows: title, axis; and between panels
 LEAST = 1e-6  # of an axis to either side: less is rounding
@@ -56,12 +56,12 @@ def whiskers(title: str, unit: str, rows: Sequence[Change]) -> str:
     with rc_context(STYLE):
         height = max(sum(AROUND) + ROW * len(rows), 0.7 * SIZE[1])
         figure, axes = panel_of(title, height)
-        colour = MODELS["fitted"]
+        color = MODELS["fitted"]
         for place, row in enumerate(rows):
             if row.known:
-                axes.plot([row.lower, row.upper], [place] * 2, color=colour, lw=2.2)
-            filled = colour if row.known else "none"
-            axes.plot(row.change, place, "o", mfc=filled, mec=colour, ms=4.5)
+                axes.plot([row.lower, row.upper], [place] * 2, color=color, lw=2.2)
+            filled = color if row.known else "none"
+            axes.plot(row.change, place, "o", mfc=filled, mec=color, ms=4.5)
             if row.true is not None:
                 axes.plot(row.true, place, "x", color=INK, ms=5.5, mew=1.3)
         axes.axvline(0, color=MODELS["URDF"], lw=1.2, zorder=0)

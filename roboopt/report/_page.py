@@ -66,6 +66,10 @@ class Table:
     rows: Sequence[Sequence[str]]
     groups: Sequence[tuple[str, int]] = ()
     """Headings over the columns, each with how many it spans."""
+    text: Sequence[int] = (0,)
+    """Indices of columns of text, set flush left and wrapped where there is no room."""
+    optional: Sequence[int] = ()
+    """Indices of columns that narrow terminals do without, the first to go first."""
 
     def html(self) -> str:
         """Return the table in a box that scrolls where the screen is narrow."""
@@ -91,7 +95,7 @@ class Figure:
     panels: Sequence[str]
     caption: str = ""
     legend: Mapping[str, str] = field(default_factory=dict)
-    """From each label to its colour and line: such as "#1f77b4" or "#1f77b4 dashed"."""
+    """From each label to its color and line: such as "#1f77b4" or "#1f77b4 dashed"."""
     columns: int = 3
     """At most."""
 
@@ -184,5 +188,5 @@ def _cells(tag: str, row: Sequence[str], kinds: Sequence[str]) -> str:
 
 
 def _line(style: str) -> str:
-    colour, _, line = style.partition(" ")
-    return html.escape(f"{line or 'solid'} {colour}")
+    color, _, line = style.partition(" ")
+    return html.escape(f"{line or 'solid'} {color}")

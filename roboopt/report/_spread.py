@@ -1,6 +1,6 @@
 """Many noisy values over something, as what is usual of them and how far they spread.
 
-Neighbours are taken together, about as many each time: their median is a line, their
+Neighbors are taken together, about as many each time: their median is a line, their
 first and last tenth the edges of a band, so that ten thousand episodes are as readable
 as fifty.
 """
@@ -10,7 +10,7 @@ from jaxtyping import Float
 from matplotlib import rc_context
 from matplotlib.ticker import MaxNLocator
 
-from roboopt._typing import AnyArray
+from roboopt._core import AnyArray
 from roboopt.report._figures import (
     BEFORE_AFTER,
     INK,
@@ -58,11 +58,11 @@ def spread(
             middle = np.array([places[g].mean() for g in groups])
             usual = np.array([np.median(values[g]) for g in groups])
             low, high = np.array([np.quantile(values[g], BAND) for g in groups]).T
-            colour = BEFORE_AFTER["after"]
-            axes.fill_between(middle, low, high, color=colour, alpha=0.22, lw=0)
-            axes.plot(middle, usual, color=colour)
+            color = BEFORE_AFTER["after"]
+            axes.fill_between(middle, low, high, color=color, alpha=0.22, lw=0)
+            axes.plot(middle, usual, color=color)
             if len(groups) == 1:
-                axes.plot(middle, usual, "o", color=colour, markersize=5)
+                axes.plot(middle, usual, "o", color=color, markersize=5)
             decades = usual.max() > DECADES * usual.min()
             if low.min() > 0 and (decades if logs is None else logs):
                 axes.set_yscale("log")

@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFont
 
+from roboopt._errors import RobooptError
 from roboopt.data import Trajectory
 
 BAR = 28  # pixels of a caption's bar
@@ -36,15 +37,15 @@ def replay(
         progress: called after each picture.
 
     Raises:
-        ValueError: if `trajectory` is a batch, or `stride` is not at least 1.
+        RobooptError: if `trajectory` is a batch, or `stride` is not at least 1.
     """
     if np.ndim(trajectory.actions) != 2:
-        raise ValueError(
+        raise RobooptError(
             "`trajectory` must be one motion, got actions of shape "
             f"{np.shape(trajectory.actions)}."
         )
     if stride < 1:
-        raise ValueError(f"`stride` must be at least 1, got {stride}.")
+        raise RobooptError(f"`stride` must be at least 1, got {stride}.")
     frames = []
     env.reset(options={"start": np.asarray(trajectory.observations[0])})
     for k, action in enumerate(np.asarray(trajectory.actions)):
@@ -62,20 +63,20 @@ def side_by_side(
     """Return films of equal size next to each other, each under its caption.
 
     Args:
-        films: caption, its colour, and pictures (frame, height, width, 3).
+        films: caption, its color, and pictures (frame, height, width, 3).
 
     Raises:
-        ValueError: if there is none, or their shapes differ.
+        RobooptError: if there is none, or their shapes differ.
     """
     shapes = {np.shape(frames) for _, _, frames in films}
     if len(shapes) != 1:
-        raise ValueError(f"`films` must be of one shape, got {sorted(shapes)}.")
+        raise RobooptError(f"`films` must be of one shape, got {sorted(shapes)}.")
     font = ImageFont.load_default(15)
     captioned = []
-    for caption, colour, frames in films:
+    for caption, color, frames in films:
         bar = Image.new("RGB", (frames.shape[2], BAR), "#15181d")
         draw = ImageDraw.Draw(bar)
-        draw.rectangle((0, 0, 6, BAR), fill=colour)
+        draw.rectangle((0, 0, 6, BAR), fill=color)
         draw.text((16, BAR // 2), caption, font=font, fill="#ffffff", anchor="lm")
         bars = np.broadcast_to(np.asarray(bar), (len(frames), BAR, *frames.shape[2:]))
         captioned.append(np.concatenate([bars, frames], 1))
@@ -90,11 +91,11 @@ def encode(
     Sides of odd length lose their last line, which the format cannot hold.
 
     Raises:
-        ValueError: if there are no pictures or `frames_per_second` is not positive.
+        RobooptError: if there are no pictures or `frames_per_second` is not positive.
         RuntimeError: if the encoder fails.
     """
     if not len(frames) or not 0 < frames_per_second < float("inf"):
-        raise ValueError(
+        raise RobooptError(
             "`frames` must not be empty and `frames_per_second` positive, got "
             f"{len(frames)} and {frames_per_second}."
         )

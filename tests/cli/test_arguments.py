@@ -72,7 +72,7 @@ def test_a_model_that_is_none_is_said_in_a_line(tmp_path, refused):
     file = folder / "model.npz"
     file.write_bytes(b"PK nothing")
     assert "is not a saved model" in refused("tune cart-pole --model fitted")
-    ro.save(file, ro.LinearFeedback(jnp.ones((1, 4))))
+    ro.save(file, ro.policies.LinearFeedback(jnp.ones((1, 4))))
     message = refused("tune cart-pole --model fitted/model.npz")
     assert "must be of a fitted robot, got a LinearFeedback in fitted/model" in message
 

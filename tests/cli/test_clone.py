@@ -69,7 +69,7 @@ def cloned(folder, collected):
 
 
 def test_a_users_rule_is_recorded(folder, collected):
-    episodes = ro.read_recordings(folder / "demos.npz")
+    episodes = ro.data.load_recordings(folder / "demos.npz")
     assert [run.steps for run in episodes] == [120] * 4
     # Choices, as the rule made them on what it saw.
     for run_ in episodes:
@@ -136,7 +136,7 @@ def test_the_librarys_own_demonstrator_is_kept_asked_and_filmed(folder, tmp_path
     assert done.returncode == 0, done.stderr
     demos = f"{BALANCE.partition('/')[2]}-demos.npz"
     expert = ro.load(tmp_path / demos.replace("demos.npz", "demos.by.npz"))
-    episode, *_ = ro.read_recordings(tmp_path / demos)
+    episode, *_ = ro.data.load_recordings(tmp_path / demos)
     # With noise on what was done, what is recorded is what was wanted.
     wanted = [np.clip(expert(o), -10, 10) for o in episode.observations[:-1]]
     np.testing.assert_allclose(episode.actions, wanted, atol=1e-9)
@@ -160,9 +160,9 @@ def test_chunks_and_a_history_act_as_they_were_trained(folder, tmp_path):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     actor = ro.load(tmp_path / "runs/CartPoleBalance-v0-clone/policy.npz")
-    assert isinstance(actor, ro.WithHistory)
-    assert isinstance(actor.model, ro.Chunked)
-    assert isinstance(actor.model.model, ro.Sampled)
+    assert isinstance(actor, ro.policies.ObservationHistory)
+    assert isinstance(actor.model, ro.policies.ActionChunking)
+    assert isinstance(actor.model.model, ro.policies.SampleActions)
 
 
 @pytest.mark.slow
@@ -171,7 +171,7 @@ def test_what_does_not_fit_in_memory_is_read_block_by_block(
 ):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(_clone_data, "IN_MEMORY", 0)
-    ro.save_episodes("demos", ro.read_recordings(folder / "demos.npz"))
+    ro.data.save_episodes("demos", ro.data.load_recordings(folder / "demos.npz"))
     command = ["clone", "demos", "--env", "CartPole-v1", "--max-steps", "60"]
     assert main([*command, "--no-video", *SHORT]) == 0
     said = capsys.readouterr().out
@@ -247,7 +247,7 @@ def test_what_cannot_be_collected_is_one_line(
 
 def test_nobody_can_be_asked_who_is_not_known(folder, collected, capsys, monkeypatch):
     monkeypatch.chdir(folder)
-    ro.save_episodes("alone.npz", ro.read_recordings("demos.npz"))
+    ro.data.save_episodes("alone.npz", ro.data.load_recordings("demos.npz"))
     command = ["clone", "alone.npz", "--env", "CartPole-v1", "--name", "wrong"]
     assert main([*command, "--dagger", "2"]) == 2
     assert "--dagger asks the demonstrator" in capsys.readouterr().err

@@ -21,7 +21,7 @@ GAINS = np.array([[1.0, 2.0, 3.0, 4.0]])
 def folder(tmp_path):
     made = tmp_path / "runs" / "x"
     made.mkdir(parents=True)
-    ro.save(made / "controller.npz", ro.LinearFeedback(GAINS))
+    ro.save(made / "controller.npz", ro.policies.LinearFeedback(GAINS))
     return made
 
 
@@ -66,12 +66,14 @@ def test_the_size_is_that_of_recorded_motions(folder, capsys):
 
 
 def test_an_actor_begins_anew_and_a_plan_takes_the_time(folder, capsys):
-    chunks = eqx.tree_at(lambda p: p.gains, ro.LinearFeedback(GAINS), jnp.ones((2, 4)))
-    history = ro.WithHistory(chunks, 2)
+    chunks = eqx.tree_at(
+        lambda p: p.gains, ro.policies.LinearFeedback(GAINS), jnp.ones((2, 4))
+    )
+    history = ro.policies.ObservationHistory(chunks, 2)
     ro.save(folder / "controller.npz", history)
     assert main(["export", str(folder), "--observation-size", "2"]) == 0
     assert "policy.reset()  # when an episode begins" in capsys.readouterr().out
-    ro.save(folder / "controller.npz", ro.SplinePlan(np.ones((3, 2)), 1.0))
+    ro.save(folder / "controller.npz", ro.policies.OpenLoopSpline(np.ones((3, 2)), 1.0))
     assert main(["export", str(folder)]) == 0
     assert "action = policy(observation, time)" in capsys.readouterr().out
 

@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from roboopt import LinearFeedback, NetworkPolicy
-from roboopt._frozen import Frozen
+from roboopt._core import Frozen
 from roboopt.cli._parameters import MOST, named_arrays, table
+from roboopt.policies import LinearFeedback, MLPPolicy
 
 CART_POLE = SimpleNamespace(joint_names=("cart", "pole"), actuated=(0,))
 
@@ -37,7 +37,7 @@ def test_logarithms_are_shown_as_what_they_stand_for_and_given_parts_are_not():
 
 
 def test_a_network_is_a_row_an_array():
-    network = NetworkPolicy(np.ones(4), np.ones(1), key=jax.random.key(0), width=8)
+    network = MLPPolicy(np.ones(4), np.ones(1), key=jax.random.key(0), width=8)
     rows = table(network, network, CART_POLE)
     assert sum(a.size for a in named_arrays(network).values()) > MOST
     assert len(rows) == len(named_arrays(network))

@@ -70,7 +70,7 @@ def test_from_a_urdf_to_a_tuned_and_saved_controller(tmp_path):
     objective = ro.EnergyTaskCost(
         ro.Rollout(twin, 240), Holding(0.5), Motor(), joule_weight=1e-3
     )
-    start = ro.PDGravityCompensation.from_limits(robot, 20.0, 1 / 240)
+    start = ro.policies.PDGravityCompensation.from_limits(robot, 20.0, 1 / 240)
     starts = jnp.array([[0.0, 0.0, 0.5], [1.0, 0.0, 0.5]])
     result = ro.minimize(objective, start, starts, steps=20)
     assert result.loss < 0.9 * result.history["loss"][0]

@@ -83,7 +83,7 @@ def test_a_file_without_a_trajectory_is_refused(tmp_path):
 def test_a_controller_comes_back_in_one_line_in_another_process(tmp_path):
     env = ArmReach("two-link")
     twin = ro.Twin.from_env(env)
-    controller = ro.PDGravityCompensation.from_limits(
+    controller = ro.policies.PDGravityCompensation.from_limits(
         twin.robot, env.effort_limits, env.time_step
     )
     path = tmp_path / "controller.npz"
@@ -111,7 +111,9 @@ def test_a_controller_comes_back_in_one_line_in_another_process(tmp_path):
 
 
 def test_trees_of_everything_survive(tmp_path):
-    network = ro.NetworkPolicy(np.ones(3), np.ones(1), key=jax.random.key(0), width=4)
+    network = ro.policies.MLPPolicy(
+        np.ones(3), np.ones(1), key=jax.random.key(0), width=4
+    )
     tree = {
         "network": network,
         "list": [1, 2.5, None, True, "text", (np.float32(3.0), jnp.arange(3))],

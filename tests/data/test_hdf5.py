@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from roboopt.data import Trajectory, read_recordings, save_episodes
+from roboopt.data import Trajectory, load_recordings, save_episodes
 
 h5py = pytest.importorskip("h5py")
 
@@ -38,30 +38,30 @@ def robomimic(path, lengths=(3, 2), last=True, image=False, rate=20, actions=0):
 
 def test_observations_are_laid_side_by_side(tmp_path):
     path = robomimic(tmp_path / "x.hdf5")
-    first, second = read_recordings(path)
+    first, second = load_recordings(path)
     # In the order of their names, eef_pos before object.
     np.testing.assert_array_equal(second.observations[1], [101, 101.5, -101])
     assert first.observations.shape == (4, 3) and second.steps == 2
     np.testing.assert_array_equal(first.actions, [[0], [1], [2]])
     np.testing.assert_array_equal(first.rewards, [0.0, 1.0, 2.0])
     assert first.time_step == 1 / 20 and first.terminated is None
-    first, _ = read_recordings(path, observation_keys=["object"], time_step=0.1)
+    first, _ = load_recordings(path, observation_keys=["object"], time_step=0.1)
     np.testing.assert_array_equal(first.observations[:, 0], [0, -1, -2, -3])
     assert first.time_step == 0.1
     keys = ["object", "eef_pos"]
-    first, _ = read_recordings(path, observation_keys=keys)
+    first, _ = load_recordings(path, observation_keys=keys)
     np.testing.assert_array_equal(first.observations[1], [-1, 1, 1.5])
 
 
 def test_episodes_come_by_number_and_not_by_digits(tmp_path):
     path = robomimic(tmp_path / "x.h5", lengths=range(1, 13))
-    assert [run.steps for run in read_recordings(path)] == list(range(1, 13))
+    assert [run.steps for run in load_recordings(path)] == list(range(1, 13))
 
 
 def test_without_next_observations_the_last_action_is_dropped(tmp_path):
     path = robomimic(tmp_path / "x.hdf5", last=False)
     with pytest.warns(UserWarning, match="2 of the 2 episodes of x.hdf5 lack `next_ob"):
-        first, second = read_recordings(path)
+        first, second = load_recordings(path)
     assert (first.steps, second.steps) == (2, 1)
     np.testing.assert_array_equal(first.observations[:, 0], [0, 1, 2])
     np.testing.assert_array_equal(first.rewards, [0, 1])
@@ -72,7 +72,7 @@ def test_next_observations_of_another_episode_are_told(tmp_path):
     with h5py.File(path, "a") as file:
         file["data/demo_0/next_obs/object"][0] = 7.0
     with pytest.warns(UserWarning, match="`next_obs` of data/demo_0 of .* are not its"):
-        read_recordings(path)
+        load_recordings(path)
 
 
 def test_images_are_refused_and_what_can_be_read_is_named(tmp_path):
@@ -82,8 +82,8 @@ def test_images_are_refused_and_what_can_be_read_is_named(tmp_path):
             ValueError,
             match=r"agentview is an image or nested; .* are \['eef_pos', 'object'\]",
         ):
-            read_recordings(path, observation_keys=keys)
-    assert read_recordings(path, observation_keys=["object"])[0].steps == 3
+            load_recordings(path, observation_keys=keys)
+    assert load_recordings(path, observation_keys=["object"])[0].steps == 3
 
 
 def test_a_single_array_of_observations_is_read(tmp_path):
@@ -91,7 +91,7 @@ def test_a_single_array_of_observations_is_read(tmp_path):
         file["data/demo_0/obs"] = np.zeros((3, 2), np.float32)
         file["data/demo_0/next_obs"] = np.zeros((3, 2), np.float32)
         file["data/demo_0/actions"] = np.array([1, 0, 2])
-    (run,) = read_recordings(tmp_path / "x.hdf5", time_step=0.5)
+    (run,) = load_recordings(tmp_path / "x.hdf5", time_step=0.5)
     assert run.observations.dtype == np.float32 and run.observations.shape == (4, 2)
     np.testing.assert_array_equal(run.actions, [[1], [0], [2]])
 
@@ -126,7 +126,7 @@ def test_what_is_written_has_robomimics_layout(tmp_path):
 def test_other_layouts_are_refused(tmp_path, arguments, keys, match):
     path = robomimic(tmp_path / "x.hdf5", **arguments)
     with pytest.raises(ValueError, match=match):
-        read_recordings(path, observation_keys=keys)
+        load_recordings(path, observation_keys=keys)
 
 
 def test_broken_files_are_refused(tmp_path):
@@ -136,13 +136,13 @@ def test_broken_files_are_refused(tmp_path):
         with pytest.raises(
             ValueError, match="`path` must be an HDF5 file, but .*x.hdf"
         ):
-            read_recordings(path)
+            load_recordings(path)
     with h5py.File(path, "w") as file:
         file["episode_0/actions"] = np.zeros(3)
     with pytest.raises(
         ValueError, match="Read a Minari dataset by `minari:` and its f"
     ):
-        read_recordings(path)
+        load_recordings(path)
 
 
 def test_other_files_have_no_named_observations(tmp_path):
@@ -150,11 +150,11 @@ def test_other_files_have_no_named_observations(tmp_path):
         tmp_path / "x.npz", Trajectory(np.zeros((3, 2)), np.ones((2, 1)), 0.1)
     )
     with pytest.raises(ValueError, match="`observation_keys` must be None except for"):
-        read_recordings(tmp_path / "x.npz", observation_keys=["object"])
+        load_recordings(tmp_path / "x.npz", observation_keys=["object"])
 
 
 def test_without_h5py_it_says_how_to_install_it(tmp_path, monkeypatch):
     path = robomimic(tmp_path / "x.hdf5")
     monkeypatch.setitem(sys.modules, "h5py", None)
     with pytest.raises(ImportError, match="pip install h5py"):
-        read_recordings(path)
+        load_recordings(path)

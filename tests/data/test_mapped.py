@@ -10,10 +10,10 @@ import pytest
 
 import roboopt as ro
 from roboopt.data import (
-    MappedDemonstrations,
+    MemmapDemonstrations,
     Trajectory,
     demonstrations,
-    read_recordings,
+    load_recordings,
     save_episodes,
     split_episodes,
 )
@@ -52,8 +52,8 @@ def numbers(samples):
     ],
 )
 def test_samples_are_those_of_demonstrations(folder, arguments):
-    mapped = MappedDemonstrations(folder, **arguments)
-    expected = demonstrations(read_recordings(folder), **arguments)
+    mapped = MemmapDemonstrations(folder, **arguments)
+    expected = demonstrations(load_recordings(folder), **arguments)
     assert len(mapped) == mapped.size == len(expected) == 465
     block = mapped.block(None, 0)
     order = np.argsort(numbers(block))
@@ -69,7 +69,7 @@ def test_samples_are_those_of_demonstrations(folder, arguments):
 
 @pytest.mark.parametrize("size", [10, 64, 100, 465])
 def test_each_sample_comes_once_an_epoch(folder, size):
-    mapped = MappedDemonstrations(folder, block=size)
+    mapped = MemmapDemonstrations(folder, block=size)
     blocks = [mapped.block(None, k) for k in range(2 * 465 // size + 1)]
     assert {len(block) for block in blocks} == {size}
     # An epoch ends after 465 samples: in the block in which it does, those of both are
@@ -83,27 +83,27 @@ def test_each_sample_comes_once_an_epoch(folder, size):
 
 
 def test_blocks_follow_from_the_seed_and_their_number(folder):
-    mapped = MappedDemonstrations(folder, block=100, seed=3)
-    again = MappedDemonstrations(folder, block=100, seed=3)
+    mapped = MemmapDemonstrations(folder, block=100, seed=3)
+    again = MemmapDemonstrations(folder, block=100, seed=3)
     later = again.block(None, 7)
     assert eqx.tree_equal(mapped.block(None, 7), later)
     assert numbers(mapped.block(None, 8)) != numbers(later)
-    other = MappedDemonstrations(folder, block=100, seed=4)
+    other = MemmapDemonstrations(folder, block=100, seed=4)
     assert numbers(other.block(None, 7)) != numbers(later)
     assert mapped.steps == 256 and mapped.drifts is False
-    assert MappedDemonstrations(folder, steps=10).steps == 10
+    assert MemmapDemonstrations(folder, steps=10).steps == 10
 
 
 def test_a_block_holds_samples_of_many_episodes(folder):
-    block = MappedDemonstrations(folder, block=128).block(None, 0)
+    block = MemmapDemonstrations(folder, block=128).block(None, 0)
     episodes = (block.observations[:, 0] // 1000).astype(int)
     assert len(set(episodes.tolist())) > 20
     # And they do not come one after the other.
     assert np.mean(np.diff(numbers(block)) == 1) < 0.1
 
 
-def test_a_sample_for_normalisers_is_drawn_from_all(folder):
-    mapped = MappedDemonstrations(folder, block=10)
+def test_a_sample_for_normalizers_is_drawn_from_all(folder):
+    mapped = MemmapDemonstrations(folder, block=10)
     drawn = numbers(mapped.sample(200, seed=1))
     assert len(set(drawn)) == 200 and max(drawn) > 400 and min(drawn) < 50
     assert drawn == numbers(mapped.sample(200, seed=1))
@@ -114,9 +114,9 @@ def test_a_sample_for_normalisers_is_drawn_from_all(folder):
 
 
 def test_episodes_are_split_as_in_memory(folder):
-    mapped = MappedDemonstrations(folder, history=2, high=3.0, block=400, steps=7)
+    mapped = MemmapDemonstrations(folder, history=2, high=3.0, block=400, steps=7)
     train, held_out = mapped.split(0.2, seed=5)
-    expected = split_episodes(read_recordings(folder), 0.2, seed=5)
+    expected = split_episodes(load_recordings(folder), 0.2, seed=5)
     for part, runs in zip((train, held_out), expected, strict=True):
         samples = demonstrations(runs, history=2, high=3.0)
         assert len(part) == len(samples) and part.steps == 7
@@ -142,16 +142,16 @@ def test_episodes_are_split_as_in_memory(folder):
 )
 def test_settings_that_do_not_fit_are_refused(folder, arguments, match):
     with pytest.raises(ValueError, match=match):
-        MappedDemonstrations(folder, **arguments)
+        MemmapDemonstrations(folder, **arguments)
 
 
 def test_only_folders_of_episodes_are_read(tmp_path):
     with pytest.raises(ValueError, match="`folder` must be one that `save_episodes`"):
-        MappedDemonstrations(tmp_path)
+        MemmapDemonstrations(tmp_path)
     nothing = Trajectory(np.zeros((1, 2)), np.zeros((0, 1)), 0.1)
     save_episodes(tmp_path / "demos", nothing)
     with pytest.raises(ValueError, match="`folder` must hold samples, but .* holds no"):
-        MappedDemonstrations(tmp_path / "demos")
+        MemmapDemonstrations(tmp_path / "demos")
 
 
 LARGE = """
@@ -176,7 +176,7 @@ def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 before = peak()
-mapped = roboopt.MappedDemonstrations(folder, block=32768)
+mapped = roboopt.data.MemmapDemonstrations(folder, block=32768)
 ones = sum(mapped.block(None, k).actions.sum() for k in range(-(-steps // 32768)))
 drawn = mapped.sample(20_000)
 print(int(ones), len(drawn), peak() - before)
@@ -203,8 +203,8 @@ def test_minimize_descends_on_its_blocks(tmp_path):
     save_episodes(tmp_path / "linear", episodes)
     found = ro.minimize(
         ro.ActionMismatch(),
-        ro.LinearFeedback(np.zeros((1, 1))),
-        MappedDemonstrations(tmp_path / "linear", block=128, steps=32),
+        ro.policies.LinearFeedback(np.zeros((1, 1))),
+        MemmapDemonstrations(tmp_path / "linear", block=128, steps=32),
         batch_size=16,
         steps=400,
         optimizer=optax.adam(0.05),

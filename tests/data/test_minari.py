@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from roboopt_envs.cart_pole import CartPoleBalance
 
-from roboopt.data import Trajectory, read_recordings, write_minari
+from roboopt.data import Trajectory, load_recordings, save_minari
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def dataset(tmp_path, monkeypatch):
 
 def test_minari_datasets_are_read_by_id_and_by_folder(dataset):
     for name in ("arm/test-v0", dataset, dataset / "data"):
-        runs = read_recordings(f"minari:{name}", joints=["a", "b"], time_step=0.1)
+        runs = load_recordings(f"minari:{name}", joints=["a", "b"], time_step=0.1)
         assert [run.steps for run in runs] == [2, 3]
         np.testing.assert_array_equal(
             runs[1].observations, np.arange(16.0).reshape(4, 4) + 100
@@ -60,9 +60,9 @@ def test_minari_datasets_need_a_time_step_and_to_be_there(dataset):
     with pytest.raises(
         ValueError, match="`time_step` must be given: the Minari dataset"
     ):
-        read_recordings("minari:arm/test-v0")
+        load_recordings("minari:arm/test-v0")
     with pytest.raises(ValueError, match="`path` must name a Minari dataset on this"):
-        read_recordings("minari:arm/none-v0", time_step=0.1)
+        load_recordings("minari:arm/none-v0", time_step=0.1)
 
 
 def test_minari_datasets_of_an_environment_know_their_time_step(dataset):
@@ -79,7 +79,7 @@ def test_minari_datasets_of_an_environment_know_their_time_step(dataset):
     minari.create_dataset_from_buffers(
         "pendulum/test-v0", buffer=[episode], env="Pendulum-v1"
     )
-    (run,) = read_recordings("minari:pendulum/test-v0")
+    (run,) = load_recordings("minari:pendulum/test-v0")
     rate = gymnasium.make("Pendulum-v1").metadata["render_fps"]
     assert run.time_step == 1 / rate and run.observations.dtype == float
 
@@ -110,9 +110,9 @@ def boxes(shape, observation):
 
 def test_observations_that_are_dictionaries_become_one_vector(dataset):
     boxes((1,), {"q": list(np.zeros((2, 1))), "goal": list(np.ones((2, 1)))})
-    (run,) = read_recordings("minari:boxes/test-v0", time_step=0.1)
+    (run,) = load_recordings("minari:boxes/test-v0", time_step=0.1)
     np.testing.assert_array_equal(run.observations, [[1, 0], [1, 0]])
-    (run,) = read_recordings(
+    (run,) = load_recordings(
         "minari:boxes/test-v0", time_step=0.1, observation_keys=["q"]
     )
     np.testing.assert_array_equal(run.observations, [[0], [0]])
@@ -121,7 +121,7 @@ def test_observations_that_are_dictionaries_become_one_vector(dataset):
 def test_observations_that_are_no_vectors_are_refused(dataset):
     boxes((2, 3), list(np.zeros((2, 2, 3))))
     with pytest.raises(ValueError, match=r"observations that are vectors.*\(2, 3\)"):
-        read_recordings("minari:boxes/test-v0", time_step=0.1)
+        load_recordings("minari:boxes/test-v0", time_step=0.1)
 
 
 @pytest.mark.parametrize("infos", [True, False])
@@ -151,7 +151,7 @@ def test_what_minari_collects_is_read(dataset, infos):
         steps.append(taken)
     env.create_dataset("cart-pole/collected-v0")
     env.close()
-    runs = read_recordings("minari:cart-pole/collected-v0")
+    runs = load_recordings("minari:cart-pole/collected-v0")
     assert [run.steps for run in runs] == steps and len(set(steps)) > 1
     first = runs[0]
     assert first.actions.dtype.kind == "i" and first.observations.shape[1] == 4
@@ -186,7 +186,7 @@ def test_what_is_written_minari_loads_and_comes_back_equal(dataset, choices):
     episodes = ragged(choices)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        write_minari("arm/written-v0", episodes, author="us", description="a test")
+        save_minari("arm/written-v0", episodes, author="us", description="a test")
     loaded = minari.load_dataset("arm/written-v0")
     assert loaded.total_episodes == 3 and loaded.total_steps == 6
     assert loaded.storage.metadata["author"] == {"us"}
@@ -198,15 +198,15 @@ def test_what_is_written_minari_loads_and_comes_back_equal(dataset, choices):
     np.testing.assert_array_equal(first.terminations, [False, False, True])
     np.testing.assert_array_equal(loaded[1].truncations, [True])
     for name in ("minari:arm/written-v0", f"minari:{dataset.parent / 'written-v0'}"):
-        for run, episode in zip(read_recordings(name), episodes, strict=True):
+        for run, episode in zip(load_recordings(name), episodes, strict=True):
             assert eqx.tree_equal(run, episode)
 
 
 def test_a_written_dataset_recovers_its_environment(dataset):
     minari = pytest.importorskip("minari")
-    write_minari("cart-pole/a-v0", ragged(choices=True), env="CartPole-v1")
+    save_minari("cart-pole/a-v0", ragged(choices=True), env="CartPole-v1")
     env = gymnasium.make("CartPole-v1")
-    write_minari("cart-pole/b-v0", ragged(choices=True), env=env)
+    save_minari("cart-pole/b-v0", ragged(choices=True), env=env)
     for name in ("cart-pole/a-v0", "cart-pole/b-v0"):
         loaded = minari.load_dataset(name)
         recovered = loaded.recover_environment()
@@ -214,7 +214,7 @@ def test_a_written_dataset_recovers_its_environment(dataset):
         assert loaded.observation_space == env.observation_space
         assert loaded[0].observations.dtype == np.float32
         assert loaded.action_space.contains(loaded[0].actions[0])
-    run = read_recordings("minari:cart-pole/b-v0")[0]
+    run = load_recordings("minari:cart-pole/b-v0")[0]
     np.testing.assert_array_equal(run.observations, ragged(True)[0].observations)
 
 
@@ -224,7 +224,7 @@ def test_the_environments_of_the_library_are_recovered(dataset):
     minari = pytest.importorskip("minari")
     env = gymnasium.make("roboopt/CartPoleBalance-v0", duration=0.1)
     episode = Trajectory(np.zeros((4, 4)), np.zeros((3, 1)), 0.01)
-    write_minari("cart-pole/ours-v0", episode, env=env)
+    save_minari("cart-pole/ours-v0", episode, env=env)
     recovered = minari.load_dataset("cart-pole/ours-v0").recover_environment()
     assert recovered.observation_space == env.observation_space
     recovered.close()
@@ -234,9 +234,9 @@ def test_the_environments_of_the_library_are_recovered(dataset):
 def test_rewards_that_were_not_recorded_are_not_made_up(dataset):
     minari = pytest.importorskip("minari")
     episode = Trajectory(np.zeros((3, 1)), np.zeros((2, 1)), 0.1)
-    write_minari("arm/bare-v0", episode)
+    save_minari("arm/bare-v0", episode)
     assert np.isnan(minari.load_dataset("arm/bare-v0")[0].rewards).all()
-    (run,) = read_recordings("minari:arm/bare-v0")
+    (run,) = load_recordings("minari:arm/bare-v0")
     assert run.rewards is None and run.success is None
 
 
@@ -245,7 +245,7 @@ def test_what_has_no_place_is_left_out_with_a_warning(dataset):
         np.zeros((3, 1)), np.zeros((2, 1)), 0.1, efforts=np.zeros((2, 1))
     )
     with pytest.warns(UserWarning, match="no place for efforts: left out"):
-        write_minari("arm/efforts-v0", episode)
+        save_minari("arm/efforts-v0", episode)
 
 
 @pytest.mark.parametrize(
@@ -274,17 +274,17 @@ def test_what_cannot_be_written_is_refused(dataset, name, change, match):
     if isinstance(change.get("env"), type):
         change["env"] = change["env"]()
     with pytest.raises(ValueError, match=match):
-        write_minari(name, **change)
+        save_minari(name, **change)
     assert not (dataset.parent.parent / "a-v0").exists()
 
 
 def test_numbers_are_no_choices(dataset):
     numbers = Trajectory(np.zeros((3, 4)), np.full((2, 1), 0.5), 0.02)
     with pytest.raises(ValueError, match="actions of whole numbers for Discrete"):
-        write_minari("cart-pole/x-v0", numbers, env="CartPole-v1")
+        save_minari("cart-pole/x-v0", numbers, env="CartPole-v1")
 
 
 def test_without_minari_it_says_how_to_install_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "minari", None)
     with pytest.raises(ImportError, match="pip install minari"):
-        read_recordings("minari:arm/test-v0", time_step=0.1)
+        load_recordings("minari:arm/test-v0", time_step=0.1)

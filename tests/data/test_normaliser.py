@@ -4,26 +4,26 @@ import numpy as np
 import pytest
 
 import roboopt as ro
-from roboopt.data import Normaliser
+from roboopt.data import Normalizer
 
 # Means 2 and 5; deviations 1 and, as nothing changes it, none.
 SAMPLES = np.array([[1.0, 5.0], [3.0, 5.0]])
 
 
 def test_mean_and_deviation_by_hand():
-    normaliser = Normaliser.of(SAMPLES)
-    np.testing.assert_array_equal(normaliser.mean(), [2.0, 5.0])
-    np.testing.assert_array_equal(normaliser.scale(), [1.0, 1.0])
-    np.testing.assert_array_equal(normaliser(SAMPLES[1]), [1.0, 0.0])
+    normalizer = Normalizer.of(SAMPLES)
+    np.testing.assert_array_equal(normalizer.mean(), [2.0, 5.0])
+    np.testing.assert_array_equal(normalizer.scale(), [1.0, 1.0])
+    np.testing.assert_array_equal(normalizer(SAMPLES[1]), [1.0, 0.0])
     np.testing.assert_array_equal(
-        normaliser.inverse(normaliser(SAMPLES[0])), SAMPLES[0]
+        normalizer.inverse(normalizer(SAMPLES[0])), SAMPLES[0]
     )
-    assert normaliser.size == 2
+    assert normalizer.size == 2
 
 
 def test_leading_axes_are_all_samples():
     rows = np.random.default_rng(0).normal(3.0, 2.0, (4, 5, 3))
-    ours, flat = Normaliser.of(rows), Normaliser.of(rows.reshape(-1, 3))
+    ours, flat = Normalizer.of(rows), Normalizer.of(rows.reshape(-1, 3))
     np.testing.assert_array_equal(ours.mean(), flat.mean())
     normal = np.asarray(jax.vmap(ours)(rows.reshape(-1, 3)))
     # To the rounding of sums of 20 numbers near 1.
@@ -33,21 +33,21 @@ def test_leading_axes_are_all_samples():
 
 def test_rounding_is_no_spread():
     # 0.1 three times has a mean that is not 0.1 to the last bit.
-    assert Normaliser.of(np.full((3, 1), 0.1)).scale() == 1.0
+    assert Normalizer.of(np.full((3, 1), 0.1)).scale() == 1.0
     single = np.full((3, 1), 1000.1, np.float32)
     single[0] = np.nextafter(single[0], np.float32(0))
-    assert Normaliser.of(single).scale() == 1.0
+    assert Normalizer.of(single).scale() == 1.0
     # In double precision the same change is one.
-    assert Normaliser.of(single.astype(float)).scale() < 1e-4
+    assert Normalizer.of(single.astype(float)).scale() < 1e-4
 
 
 def test_is_given_not_tuned(tmp_path):
-    normaliser = Normaliser.of(SAMPLES)
-    slopes = jax.grad(lambda n: jnp.sum(n(jnp.ones(2)) ** 2))(normaliser)
+    normalizer = Normalizer.of(SAMPLES)
+    slopes = jax.grad(lambda n: jnp.sum(n(jnp.ones(2)) ** 2))(normalizer)
     assert all(not np.any(x) for x in jax.tree.leaves(slopes))
-    ro.save(tmp_path / "n.npz", normaliser)
+    ro.save(tmp_path / "n.npz", normalizer)
     loaded = ro.load(tmp_path / "n.npz")
-    np.testing.assert_array_equal(loaded(SAMPLES[0]), normaliser(SAMPLES[0]))
+    np.testing.assert_array_equal(loaded(SAMPLES[0]), normalizer(SAMPLES[0]))
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_is_given_not_tuned(tmp_path):
 )
 def test_bad_samples_are_refused(samples, match):
     with pytest.raises(ValueError, match=match):
-        Normaliser.of(samples)
+        Normalizer.of(samples)
 
 
 @pytest.mark.parametrize(
@@ -74,4 +74,4 @@ def test_bad_samples_are_refused(samples, match):
 )
 def test_bad_numbers_are_refused(mean, scale, match):
     with pytest.raises(ValueError, match=match):
-        Normaliser(mean, scale)
+        Normalizer(mean, scale)

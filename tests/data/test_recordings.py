@@ -5,7 +5,7 @@ import gzip
 import numpy as np
 import pytest
 
-from roboopt.data import Columns, Trajectory, read_recordings
+from roboopt.data import Columns, Trajectory, load_recordings
 
 
 def table(path, header, rows):
@@ -54,14 +54,14 @@ def check_rows(run, order=(0, 1)):
         "t,position.a,position.b,velocity.a,velocity.b,effort.a,effort.b",
     ],
 )
-def test_customary_names_are_recognised(tmp_path, header):
+def test_customary_names_are_recognized(tmp_path, header):
     if "T_1" in header:
         with pytest.raises(ValueError, match="lacks efforts of joint"):
-            read_recordings(table(tmp_path / "run.csv", header, ROWS))
+            load_recordings(table(tmp_path / "run.csv", header, ROWS))
         header = header.replace("T_1 torque", "torque1").replace(
             "T_2 torque", "torque2"
         )
-    (run,) = read_recordings(table(tmp_path / "run.csv", header, ROWS))
+    (run,) = load_recordings(table(tmp_path / "run.csv", header, ROWS))
     check_rows(run)
 
 
@@ -73,14 +73,14 @@ def test_measured_is_better_than_commanded_and_filtered_is_never_read(tmp_path):
         "tau_meas1,tau_meas2,tau_des1,tau_des2"
     )
     rows = [(*r[:5], *range(100, 110), *r[5:], 111, 112) for r in ROWS]
-    (run,) = read_recordings(table(tmp_path / "run.csv.gz", header, rows))
+    (run,) = load_recordings(table(tmp_path / "run.csv.gz", header, rows))
     check_rows(run)
 
 
 def test_commanded_efforts_serve_where_none_are_measured(tmp_path):
     header = "time,q1,q2,dq1,dq2,tau_cmd1,tau_cmd2,q1_cmd,q2_ref"
     rows = [(*r, 50, 60) for r in ROWS]
-    (run,) = read_recordings(table(tmp_path / "run.csv", header, rows))
+    (run,) = load_recordings(table(tmp_path / "run.csv", header, rows))
     check_rows(run)
 
 
@@ -90,12 +90,12 @@ def test_named_columns_are_put_in_the_order_of_the_joints(tmp_path):
         "elbow_velocity,shoulder_lift_effort,elbow_effort,gripper_position"
     )
     path = table(tmp_path / "run.csv", header, [(*r, 9) for r in ROWS])
-    (run,) = read_recordings(path, joints=["elbow", "shoulder_lift"])
+    (run,) = load_recordings(path, joints=["elbow", "shoulder_lift"])
     check_rows(run, order=(1, 0))
     with pytest.raises(ValueError, match=r"lacks positions of the joints \['wrist'\]"):
-        read_recordings(path, joints=["elbow", "wrist"])
+        load_recordings(path, joints=["elbow", "wrist"])
     with pytest.raises(ValueError, match="lacks velocities of joint gripper"):
-        read_recordings(path)
+        load_recordings(path)
 
 
 def test_columns_can_be_named(tmp_path):
@@ -103,10 +103,10 @@ def test_columns_can_be_named(tmp_path):
     named = Columns(
         time="clock", positions=["b", "a"], velocities=["d", "c"], efforts=["f", "e"]
     )
-    check_rows(read_recordings(path, columns=named)[0], order=(1, 0))
-    # What is not named is recognised, and a joint that nothing drives has no column.
+    check_rows(load_recordings(path, columns=named)[0], order=(1, 0))
+    # What is not named is recognized, and a joint that nothing drives has no column.
     path = table(tmp_path / "other.csv", "time,q1,q2,dq1,dq2,i1,i2", ROWS)
-    (run,) = read_recordings(path, columns=Columns(efforts=["i1", None]))
+    (run,) = load_recordings(path, columns=Columns(efforts=["i1", None]))
     np.testing.assert_array_equal(run.actions, [[5.0, 0.0], [7.0, 0.0]])
 
 
@@ -117,7 +117,7 @@ def test_units_in_names_are_converted(tmp_path):
         "time_ms,q1 [deg],dq1 [rpm],tau1 [mNm]",
         [(1000, 180, 60, 500), (1250, 90, 30, 0)],
     )
-    (run,) = read_recordings(path)
+    (run,) = load_recordings(path)
     np.testing.assert_allclose(
         run.observations, [[np.pi, 2 * np.pi], [np.pi / 2, np.pi]], rtol=1e-15
     )
@@ -127,23 +127,23 @@ def test_units_in_names_are_converted(tmp_path):
 
 def test_uneven_times_are_kept_from_the_beginning_on(tmp_path):
     rows = [(10.0 + t, t, 1, 0) for t in (0.0, 0.1, 0.3)]
-    (run,) = read_recordings(table(tmp_path / "run.csv", "t,q,dq,tau", rows))
+    (run,) = load_recordings(table(tmp_path / "run.csv", "t,q,dq,tau", rows))
     assert run.times is not None
     np.testing.assert_allclose(run.times, [0.0, 0.1, 0.3], atol=1e-12)
     assert run.time_step == pytest.approx(0.15)
     # A jitter of less than a millionth is rounding.
     rows = [(0.1 * k + 1e-8 * (k % 2), 0, 1, 0) for k in range(10)]
-    (run,) = read_recordings(table(tmp_path / "run.csv", "t,q,dq,tau", rows))
+    (run,) = load_recordings(table(tmp_path / "run.csv", "t,q,dq,tau", rows))
     assert run.times is None and run.time_step == pytest.approx(0.1, rel=1e-6)
 
 
 def test_a_time_step_stands_in_for_times_and_overrides_them(tmp_path):
     rows = [(0, 1, 2), (0, 1, 2)]
-    (run,) = read_recordings(
+    (run,) = load_recordings(
         table(tmp_path / "a.csv", "q,dq,tau", rows), time_step=0.25
     )
     assert run.time_step == 0.25
-    (run,) = read_recordings(
+    (run,) = load_recordings(
         table(tmp_path / "b.csv", "t,q,dq,tau", [(0, *rows[0]), (9, *rows[1])]),
         time_step=0.25,
     )
@@ -154,7 +154,7 @@ def test_a_column_of_runs_makes_several(tmp_path):
     rows = [("b", 0.0, 1), ("a", 5.0, 2), ("b", 0.5, 3), ("a", 5.5, 4), ("b", 1.0, 5)]
     rows = [(name, t, q, 0, 10 * q) for name, t, q in rows]
     path = table(tmp_path / "runs.csv", "run,t,q,dq,tau", rows)
-    first, second = read_recordings(path)
+    first, second = load_recordings(path)
     np.testing.assert_array_equal(first.observations[:, 0], [1, 3, 5])
     np.testing.assert_array_equal(second.observations[:, 0], [2, 4])
     np.testing.assert_array_equal(first.actions[:, 0], [10, 30])
@@ -166,7 +166,7 @@ def test_missing_velocities_are_estimated_with_a_warning(tmp_path):
     rows = [(t, t**2, 1) for t in (0, 1, 2, 4)]
     path = table(tmp_path / "run.csv", "t,q,tau", rows)
     with pytest.warns(UserWarning, match="no velocities were recorded.*run.csv"):
-        (run,) = read_recordings(path)
+        (run,) = load_recordings(path)
     np.testing.assert_allclose(run.observations[:, 1], [0, 2, 4, 8], atol=1e-12)
 
 
@@ -175,7 +175,7 @@ def test_other_delimiters_quotes_and_an_empty_last_effort(tmp_path):
     path.write_text(
         '\ufeff"time [s]";"q_a";"dq_a";"note";"tau_a"\n0;1;2;x;3\n0.5;4;5;y;\n'
     )
-    (run,) = read_recordings(path, joints=["a"])
+    (run,) = load_recordings(path, joints=["a"])
     np.testing.assert_array_equal(run.observations, [[1, 2], [4, 5]])
     np.testing.assert_array_equal(run.actions, [[3]])
 
@@ -185,7 +185,7 @@ def test_a_folder_is_read_in_order_of_its_names(tmp_path):
     table(tmp_path / "c.csv.gz", "time,q1,q2,dq1,dq2,tau1,tau2", ROWS)
     Trajectory(np.zeros((2, 3, 4)), np.zeros((2, 2, 2)), 0.5).save(tmp_path / "a.npz")
     (tmp_path / "notes.txt").write_text("not a recording")
-    runs = read_recordings(tmp_path)
+    runs = load_recordings(tmp_path)
     assert [run.observations.shape for run in runs] == [(3, 4)] * 4
     assert not runs[0].observations.any() and not runs[1].observations.any()
     check_rows(runs[2])
@@ -202,15 +202,15 @@ def test_trajectories_come_back_and_fit_the_joints(tmp_path):
         efforts=rng.normal(size=(2, 2)),
     )
     saved.save(tmp_path / "run.npz")
-    (run,) = read_recordings(tmp_path / "run.npz")
+    (run,) = load_recordings(tmp_path / "run.npz")
     np.testing.assert_array_equal(run.observations, saved.observations)
     np.testing.assert_array_equal(run.actions, saved.actions)
-    (run,) = read_recordings(tmp_path / "run.npz", joints=["a", "b"], time_step=0.1)
+    (run,) = load_recordings(tmp_path / "run.npz", joints=["a", "b"], time_step=0.1)
     np.testing.assert_array_equal(run.observations, saved.observations[:, :4])
     assert saved.efforts is not None and run.time_step == 0.1
     np.testing.assert_array_equal(run.actions, saved.efforts)
     with pytest.raises(ValueError, match="efforts of 3 joints.*size 6 and efforts of"):
-        read_recordings(tmp_path / "run.npz", joints=["a", "b", "c"])
+        load_recordings(tmp_path / "run.npz", joints=["a", "b", "c"])
 
 
 NAME = r"name them by `columns=Columns\(time=\.\.\., .*run.csv has the columns \["
@@ -242,14 +242,14 @@ def test_columns_that_are_missing_or_ambiguous_are_refused(
 ):
     path = table(tmp_path / "run.csv", header, ROWS)
     with pytest.raises(ValueError, match="`path` .*" + match):
-        read_recordings(path, columns=columns)
+        load_recordings(path, columns=columns)
 
 
 def test_numbered_columns_must_be_as_many_as_the_joints(tmp_path):
     path = table(tmp_path / "run.csv", "time,q1,q2,dq1,dq2,tau1,tau2", ROWS)
-    check_rows(read_recordings(path, joints=["a", "b"])[0])
+    check_rows(load_recordings(path, joints=["a", "b"])[0])
     with pytest.raises(ValueError, match="must hold positions of 3 joints, got"):
-        read_recordings(path, joints=["a", "b", "c"])
+        load_recordings(path, joints=["a", "b", "c"])
 
 
 @pytest.mark.parametrize(
@@ -263,20 +263,20 @@ def test_numbered_columns_must_be_as_many_as_the_joints(tmp_path):
 def test_tables_without_a_recording_are_refused(tmp_path, rows, match):
     path = table(tmp_path / "run.csv", "t,q,dq,tau", rows)
     with pytest.raises(ValueError, match=match):
-        read_recordings(path)
+        load_recordings(path)
 
 
 def test_paths_without_recordings_are_refused(tmp_path):
     with pytest.raises(
         ValueError, match="`path` must be a file or folder, but .*no.csv"
     ):
-        read_recordings(tmp_path / "no.csv")
+        load_recordings(tmp_path / "no.csv")
     with pytest.raises(
         ValueError, match="`path` must hold files of .npz, .hdf5, .h5, .csv"
     ):
-        read_recordings(tmp_path)
+        load_recordings(tmp_path)
     (tmp_path / "run.txt").write_text("")
     with pytest.raises(ValueError, match="`path` must end in .npz, .*.csv.gz or"):
-        read_recordings(tmp_path / "run.txt")
+        load_recordings(tmp_path / "run.txt")
     with pytest.raises(ValueError, match="`time_step` must be positive and finite"):
-        read_recordings(tmp_path, time_step=-1.0)
+        load_recordings(tmp_path, time_step=-1.0)

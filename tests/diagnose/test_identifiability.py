@@ -4,16 +4,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from roboopt import (
-    Bound,
-    EffortError,
-    ParametricTwin,
-    Trajectory,
-    Twin,
-    identifiability,
-    load_urdf,
-)
-from roboopt.objectives import ResidualObjective
+from roboopt import Bound, Trajectory, Twin, load_urdf
+from roboopt.diagnose import identifiability
+from roboopt.dynamics import ParametricTwin
+from roboopt.objectives import InverseDynamicsError, ResidualObjective
 
 Z = 1.959963984540054
 
@@ -251,7 +245,7 @@ PENDULUM = """<robot name="pendulum"><link name="base"/>
 
 def test_a_pendulum_gives_its_first_moment_and_its_inertia(tmp_path):
     # Along the arm m c is known of the weight, and I + m c² of the inertia; the mass
-    # and the centre by themselves are not (Gautier and Khalil).
+    # and the center by themselves are not (Gautier and Khalil).
     path = tmp_path / "pendulum.urdf"
     path.write_text(PENDULUM)
     robot = load_urdf(path, linear_damping=0.0, angular_damping=0.0)
@@ -262,12 +256,12 @@ def test_a_pendulum_gives_its_first_moment_and_its_inertia(tmp_path):
     weight = 9.81 * np.cos(observations[:-1, :1])
     actions = 0.6 * acceleration - weight + 0.01 * rng.normal(size=(200, 1))
     data = Trajectory(observations, actions, 0.1)
-    free = ("mass", "centre_of_mass.x", "extent.x")
+    free = ("mass", "center_of_mass.x", "extent.x")
     model = ParametricTwin(Twin(robot, 0.1), free)
-    verdict = identifiability(EffortError(scale=np.ones(1)), model, data)
+    verdict = identifiability(InverseDynamicsError(scale=np.ones(1)), model, data)
     assert verdict.verdicts == ("only in combination",) * 3
     value, width = verdict.interval(
-        lambda m: m.robot.masses[0] * m.robot.centres_of_mass[0, 0]
+        lambda m: m.robot.masses[0] * m.robot.centers_of_mass[0, 0]
     )
     assert value == pytest.approx(1.0) and width < 0.01
     value, width = verdict.interval(lambda m: m.robot.mass_matrix(jnp.zeros(1))[0, 0])

@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-LINK = """<link name="{name}"><inertial><origin xyz="{centre}"/><mass value="{mass}"/>
+LINK = """<link name="{name}"><inertial><origin xyz="{center}"/><mass value="{mass}"/>
     <inertia ixx="{inertia}" iyy="{inertia}" izz="{inertia}"/></inertial></link>"""
 JOINT = """<joint name="{name}" type="{kind}"><parent link="{parent}"/>
     <child link="{child}"/><axis xyz="{axis}"/><origin xyz="{origin}"/>{more}</joint>"""
 
 
-def link(name, mass: float = 1.0, inertia: float = 0.1, centre="0 0 0") -> str:
-    return LINK.format(name=name, mass=mass, inertia=inertia, centre=centre)
+def link(name, mass: float = 1.0, inertia: float = 0.1, center="0 0 0") -> str:
+    return LINK.format(name=name, mass=mass, inertia=inertia, center=center)
 
 
 def joint(
@@ -40,7 +40,7 @@ def write_pendulum(path: Path, *, kind="continuous", more="") -> Path:
     return write(
         path,
         '<link name="base"/>',
-        link("arm", mass=2.0, centre="0.5 0 0"),
+        link("arm", mass=2.0, center="0.5 0 0"),
         joint("hinge", "base", "arm", kind=kind, more=more),
     )
 

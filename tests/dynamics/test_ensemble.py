@@ -14,8 +14,8 @@ from roboopt.dynamics import (
     GaussianNetworkDynamics,
     NetworkDynamics,
     ResidualDynamics,
-    Rollout,
 )
+from roboopt.rollouts import Rollout
 
 KEY = jax.random.key(0)
 STATE, ACTION = jnp.array([0.1, 0.2, 0.3, 0.4]), jnp.array([2.0])
@@ -75,7 +75,7 @@ def test_members_are_the_dynamics_with_keys_of_their_own(ensemble, make):
     said = ensemble.predictions(STATE, ACTION)
     for number, key in enumerate(jax.random.split(KEY, 3)):
         expected = make(key)(STATE, ACTION)
-        # The vectorised product adds in another order.
+        # The vectorized product adds in another order.
         np.testing.assert_allclose(said[number], expected, rtol=1e-12)
         member = ensemble.member(number)
         np.testing.assert_array_equal(member(STATE, ACTION), expected)
@@ -105,7 +105,7 @@ def test_has_what_a_twin_has_and_runs_in_a_rollout(ensemble):
     np.testing.assert_array_equal(ensemble.clip(jnp.array([50.0])), [10.0])
     np.testing.assert_array_equal(ensemble.effort(ACTION), [2.0, 0.0])
     assert ensemble.mean_dynamics is ensemble
-    policy = ro.LinearFeedback(jnp.array([[-2.0, -40.0, -4.0, -10.0]]))
+    policy = ro.policies.LinearFeedback(jnp.array([[-2.0, -40.0, -4.0, -10.0]]))
     trajectory = Rollout(ensemble, 3)(policy, STATE[None])
     after = ensemble(STATE, trajectory.actions[0, 0])
     np.testing.assert_allclose(trajectory.observations[0, 1], after, rtol=1e-12)

@@ -80,7 +80,7 @@ def test_friction_damping_and_armature_by_hand(pendulum):
 
 
 def test_bullets_damping_of_bodies_by_hand(pendulum):
-    # At 2 rad/s the centre moves at 1 m/s: m v (k + k v) = 4 k N at an arm of 0.5 m,
+    # At 2 rad/s the center moves at 1 m/s: m v (k + k v) = 4 k N at an arm of 0.5 m,
     # and I ω (k + k ω) = 0.6 k N·m.
     leaves = lambda r: (r.linear_damping, r.angular_damping)  # noqa: E731
     k = BULLET_DAMPING
@@ -144,11 +144,11 @@ def test_kinematics_agree_with_pybullet(robot_body):
         np.testing.assert_allclose(position, state[4], atol=1e-6)
         turned = np.reshape(client.getMatrixFromQuaternion(state[5]), (3, 3))
         np.testing.assert_allclose(rotation, turned, atol=1e-6)
-        if name in robot.body_names:  # ... centres of mass in double.
+        if name in robot.body_names:  # ... centers of mass in double.
             i = robot.body_names.index(name)
             carrier = robot.body_joints[i]
-            centre = origins[carrier] + rotations[carrier] @ robot.centres_of_mass[i]
-            np.testing.assert_allclose(centre, state[0], atol=1e-12)
+            center = origins[carrier] + rotations[carrier] @ robot.centers_of_mass[i]
+            np.testing.assert_allclose(center, state[0], atol=1e-12)
         jacobian = client.calculateJacobian(
             body, index, [0.0, 0.0, 0.0], q.tolist(), zeros, zeros
         )
@@ -279,7 +279,7 @@ def test_two_bodies_merged_by_hand(tmp_path):
     robot = load_urdf(path, linear_damping=0.0, angular_damping=0.0).merge_fixed()
     assert robot.body_names == ("arm",)
     np.testing.assert_allclose(robot.masses, [4])
-    np.testing.assert_allclose(robot.centres_of_mass, [[1.5, 0, 0]])
+    np.testing.assert_allclose(robot.centers_of_mass, [[1.5, 0, 0]])
     np.testing.assert_allclose(robot.inertias, [np.diag([0.2, 3.2, 3.2])], atol=1e-15)
 
 

@@ -7,15 +7,15 @@ from jax.test_util import check_grads
 from recordings import cart_pole, mean_square, one_step_errors, record
 
 import roboopt as ro
-from roboopt.data import Normaliser, Trajectory
+from roboopt.data import Normalizer, Trajectory
 from roboopt.dynamics import (
     Gaussian,
     GaussianNetworkDynamics,
     NetworkDynamics,
-    Rollout,
     ScaledNetwork,
-    linearise,
+    linearize,
 )
+from roboopt.rollouts import Rollout
 
 KEY = jax.random.key(0)
 SETTINGS = {"actuated": (0,), "effort_limits": 10.0, "width": 16}
@@ -70,11 +70,11 @@ def test_moves_on_by_a_turn_where_an_angle_starts_a_turn_further(runs):
 
 
 def test_runs_in_a_rollout_and_has_gradients(dynamics):
-    policy = ro.LinearFeedback(jnp.array([[-2.0, -40.0, -4.0, -10.0]]))
+    policy = ro.policies.LinearFeedback(jnp.array([[-2.0, -40.0, -4.0, -10.0]]))
     trajectory = Rollout(dynamics, 5)(policy, STATE[None])
     assert trajectory.observations.shape == (1, 6, 4)
     assert trajectory.efforts is not None and trajectory.efforts.shape == (1, 5, 2)
-    a, b = linearise(dynamics, STATE, ACTION)
+    a, b = linearize(dynamics, STATE, ACTION)
     assert a.shape == (4, 4) and b.shape == (4, 1)
     check_grads(dynamics, (STATE, ACTION), order=1, rtol=1e-6, atol=1e-6)
 
@@ -82,7 +82,7 @@ def test_runs_in_a_rollout_and_has_gradients(dynamics):
 def test_learns_better_than_no_change_of_velocity(dynamics, runs):
     objective = mean_square(dynamics.increment.outputs.scale())
     result = ro.minimize(
-        objective, dynamics, ro.windows(runs, 1), steps=500, batch_size=64
+        objective, dynamics, ro.data.windows(runs, 1), steps=500, batch_size=64
     )
     held_out = record(cart_pole(), episodes=3, steps=60, seed=1)
     learned = one_step_errors(result.model, held_out)
@@ -94,7 +94,7 @@ def test_learns_better_than_no_change_of_velocity(dynamics, runs):
     unchanged = one_step_errors(straight, held_out)
     ratio = np.std(learned[:, 2:], 0) / np.std(unchanged[:, 2:], 0)
     assert np.all(ratio < 0.5)
-    # What normalises is given.
+    # What normalizes is given.
     for got, given in (
         (result.model.increment.inputs, dynamics.increment.inputs),
         (result.model.increment.outputs, dynamics.increment.outputs),
@@ -180,7 +180,7 @@ def test_likelihood_finds_where_the_noise_is():
 
 
 def test_the_mean_is_run_in_a_rollout(stochastic, dynamics):
-    policy = ro.LinearFeedback(jnp.array([[-2.0, -40.0, -4.0, -10.0]]))
+    policy = ro.policies.LinearFeedback(jnp.array([[-2.0, -40.0, -4.0, -10.0]]))
     ours = Rollout(stochastic.mean_dynamics, 3)(policy, STATE[None])
     expected = Rollout(dynamics, 3)(policy, STATE[None])
     np.testing.assert_array_equal(ours.observations, expected.observations)
@@ -217,7 +217,7 @@ def test_parts_that_do_not_fit_are_refused(dynamics, runs):
     states, actions = runs.observations[0], runs.actions[0]
 
     def of(size, last=0):
-        outputs = Normaliser([0.0] * size, [1.0] * size)
+        outputs = Normalizer([0.0] * size, [1.0] * size)
         return ScaledNetwork(states[1:, : 4 - last], actions, outputs, key=KEY)
 
     with pytest.raises(ValueError, match=r"`increment` must give .* got 2 outputs for"):

@@ -7,7 +7,8 @@ from bullet_robots import ROBOTS, write_random_robot
 from hand_robots import joint, link, write, write_pendulum, write_slider
 from jax.test_util import check_grads
 
-from roboopt import ParametricTwin, PositionMotors, Twin, load_urdf
+from roboopt import Twin, load_urdf
+from roboopt.dynamics import ParametricTwin, PositionMotors
 from roboopt.dynamics import _log_cholesky as cholesky
 
 TIME_STEP = 0.1
@@ -115,7 +116,7 @@ def test_the_start_is_the_twin_itself(two_link):
 def test_the_start_is_the_robot_itself(name):
     twin = Twin(load_urdf(ROBOTS[name]), 1 / 240)
     both = twin.robot, robot_of(ParametricTwin(twin, ("*",)))
-    for field in ("masses", "centres_of_mass", "inertias"):
+    for field in ("masses", "centers_of_mass", "inertias"):
         before, after = (np.asarray(getattr(robot, field)) for robot in both)
         np.testing.assert_allclose(
             after, before, rtol=1e-12, atol=1e-14 * np.abs(before).max()
@@ -140,7 +141,7 @@ def test_only_the_body_that_is_free_changes(two_link):
         mass=0.3,
         extent=-1.0,
     )
-    for field in ("masses", "centres_of_mass", "inertias"):
+    for field in ("masses", "centers_of_mass", "inertias"):
         before, after = (
             np.asarray(getattr(r, field)) for r in (two_link.robot, model.robot)
         )
@@ -190,17 +191,17 @@ def test_a_flat_body_keeps_its_inertia_and_scales_with_its_mass(shape, tmp_path)
     np.testing.assert_allclose(alone.robot.inertias[-1], 3 * known, atol=1e-15)
 
 
-def test_extents_and_centres_by_hand(pendulum):
+def test_extents_and_centers_by_hand(pendulum):
     # 2 kg and 0.1 kg·m² about each axis are extents of √(0.05/2) m. Twice as long in x
     # Σ_xx is 0.2, so I_yy = I_zz = 0.25; about the joint it is I_yy + 2·0.4² at 0.4 m.
-    model = ParametricTwin(pendulum, ("centre_of_mass.x", "extent"))
+    model = ParametricTwin(pendulum, ("center_of_mass.x", "extent"))
     index = model.names.index("extent.x[arm]")
     np.testing.assert_allclose(model.values()[index], np.sqrt(0.025), rtol=1e-14)
     model = at(
         model,
         **{
             "extent.x": np.log(2 * np.sqrt(0.025)),
-            "centre_of_mass.x": 0.4,
+            "center_of_mass.x": 0.4,
         },
     )
     np.testing.assert_allclose(
@@ -214,11 +215,11 @@ def test_extents_and_centres_by_hand(pendulum):
 def test_names_units_values_bounds_and_spans(tmp_path):
     path = write_slider(tmp_path / "slider.urdf")
     twin = Twin(load_urdf(path), TIME_STEP)
-    free = ("mass", "centre_of_mass.x", "damping", "friction", "armature", "*lag*")
+    free = ("mass", "center_of_mass.x", "damping", "friction", "armature", "*lag*")
     model = ParametricTwin(twin, free)
     assert dict(zip(model.names, model.units, strict=True)) == {
         "mass[block]": "kg",
-        "centre_of_mass.x[block]": "m",
+        "center_of_mass.x[block]": "m",
         "damping[rail]": "N·s/m",
         "friction[rail]": "N",
         "armature[rail]": "kg",
@@ -252,9 +253,9 @@ def test_spans_of_the_other_quantities(pendulum):
     [
         ("damping[joint1]", 1),
         ("damping[joint?]", 2),
-        ("centre_of_mass", 6),
-        ("centre_of_mass.*", 6),
-        ("centre_of_mass.z", 2),
+        ("center_of_mass", 6),
+        ("center_of_mass.*", 6),
+        ("center_of_mass.z", 2),
         ("*[link1]", 10),
         ("gravity", 3),
         ("friction", 2),
@@ -300,7 +301,7 @@ def test_a_tie_adds_to_each_start(two_link):
 
 
 def test_gradient_matches_finite_differences(two_link):
-    free = ("mass", "centre_of_mass", "extent", "shear", "damping", "effort_*")
+    free = ("mass", "center_of_mass", "extent", "shear", "damping", "effort_*")
     model = ParametricTwin(two_link, (*free, "position_offset", "gravity"))
     rng = np.random.default_rng(1)
     size = len(model.names)
@@ -408,7 +409,7 @@ def test_a_point_mass_can_be_free(tmp_path):
     path = write(
         tmp_path / "point.urdf",
         '<link name="base"/>',
-        link("bob", inertia=0.0, centre="1 0 0"),
+        link("bob", inertia=0.0, center="1 0 0"),
         joint("hinge", "base", "bob"),
     )
     model = ParametricTwin(Twin(load_urdf(path), TIME_STEP), ("mass", "extent"))

@@ -7,8 +7,9 @@ from jax.test_util import check_grads
 from recordings import cart_pole, mean_square, one_step_errors, record
 
 import roboopt as ro
-from roboopt.data import Normaliser
-from roboopt.dynamics import ResidualDynamics, Rollout, ScaledNetwork
+from roboopt.data import Normalizer
+from roboopt.dynamics import ResidualDynamics, ScaledNetwork
+from roboopt.rollouts import Rollout
 
 KEY = jax.random.key(0)
 STATE, ACTION = jnp.array([0.1, 0.2, 0.3, 0.4]), jnp.array([2.0])
@@ -66,7 +67,7 @@ def test_positions_stay_the_integral_of_velocities_whatever_is_learned(residual)
 def test_learns_what_the_twin_misses_and_leaves_it_alone(residual, wrong, runs):
     objective = mean_square(np.std(one_step_errors(wrong, runs), 0))
     result = ro.minimize(
-        objective, residual, ro.windows(runs, 1), steps=500, batch_size=64
+        objective, residual, ro.data.windows(runs, 1), steps=500, batch_size=64
     )
     held_out = record(TWIN, episodes=30, steps=6, seed=1)
     ratio = np.std(one_step_errors(result.model, held_out), 0) / np.std(
@@ -100,7 +101,7 @@ def test_has_what_the_twin_has_and_runs_in_its_place(residual, wrong):
     np.testing.assert_array_equal(
         residual(STATE, jnp.array([50.0])), residual(STATE, jnp.array([10.0]))
     )
-    policy = ro.LinearFeedback(jnp.array([[-2.0, -40.0, -4.0, -10.0]]))
+    policy = ro.policies.LinearFeedback(jnp.array([[-2.0, -40.0, -4.0, -10.0]]))
     ours = Rollout(residual, 5)(policy, STATE[None])
     np.testing.assert_array_equal(
         ours.observations, Rollout(wrong, 5)(policy, STATE[None]).observations
@@ -123,7 +124,7 @@ def test_works_in_single_precision(residual):
 
 
 def test_what_does_not_fit_is_refused(wrong, residual, runs):
-    four = Normaliser([0.0] * 4, [1.0] * 4)
+    four = Normalizer([0.0] * 4, [1.0] * 4)
     network = ScaledNetwork(runs.observations[0, 1:], runs.actions[0], four, key=KEY)
     match = r"`correction` must fit `twin` .* \(4, 1, 2\), got \(4, 1, 4\)"
     with pytest.raises(ValueError, match=match):

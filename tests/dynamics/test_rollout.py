@@ -7,8 +7,9 @@ from bullet_robots import ROBOTS
 from jax.test_util import check_grads
 from roboopt_envs.cart_pole import CartPoleSwingUp
 
-from roboopt import Actor, Noisy, WithHistory, collect
-from roboopt.dynamics import PositionMotors, Rollout, Twin, load_urdf
+from roboopt.dynamics import PositionMotors, Twin, load_urdf
+from roboopt.policies import ActionNoise, ObservationHistory, StatefulPolicy
+from roboopt.rollouts import Rollout, collect
 
 
 class Gain(eqx.Module):
@@ -89,7 +90,7 @@ def test_bad_input_is_refused(twin):
         rollout(lambda observation: observation[:2], STARTS)
 
 
-class Winding(Actor):
+class Winding(StatefulPolicy):
     """Integrates what it sees: its memory is the sum of the cart's positions."""
 
     k: jax.Array
@@ -117,21 +118,26 @@ def test_an_actors_memory_is_handed_on(twin):
 def test_a_history_of_one_and_noise_of_zero_change_nothing(twin):
     policy, keys = Gain(jnp.array(2.0)), jax.random.split(jax.random.key(0), 2)
     rollout = Rollout(twin, 4)
-    wrapped = rollout(Noisy(WithHistory(policy, 1), 0.0), STARTS, keys)
+    wrapped = rollout(ActionNoise(ObservationHistory(policy, 1), 0.0), STARTS, keys)
     np.testing.assert_allclose(
         wrapped.observations, rollout(policy, STARTS).observations, rtol=1e-13
     )
 
 
 def test_each_start_has_a_key_of_its_own(twin):
-    noisy, keys = Noisy(Gain(jnp.array(0.0)), 1.0), jax.random.split(jax.random.key(0))
+    noisy, keys = (
+        ActionNoise(Gain(jnp.array(0.0)), 1.0),
+        jax.random.split(jax.random.key(0)),
+    )
     rollout = Rollout(twin, 4)
     both = rollout(noisy, STARTS[:1].repeat(2, 0), keys)
     assert len(np.unique(both.actions)) == 8
     for k in range(2):
         one = rollout(noisy, STARTS[:1], keys[k : k + 1])
         np.testing.assert_allclose(one.actions[0], both.actions[k], rtol=1e-13)
-    with pytest.raises(ValueError, match="`key` must be given: Noisy acts by chance"):
+    with pytest.raises(
+        ValueError, match="`key` must be given: ActionNoise acts by chance"
+    ):
         rollout(noisy, STARTS)
     with pytest.raises(ValueError, match=r"`keys` must hold one .* 2 starts, got .*3"):
         rollout(noisy, STARTS, jax.random.split(jax.random.key(0), 3))
@@ -214,9 +220,12 @@ def test_foresight_fades_gradients_and_changes_no_value(halving, wanted, restore
     # The mass moves by a/240 in each of three steps, and pays with its position after
     # each: the first action three times, the next two times. If gradients are halved
     # by every step back, it is 1 + 1/2 + 1/4, 1 + 1/2 and 1.
-    foresight = 1 / 240 / np.log(2.0) if halving else np.inf
+    gradient_decay_time = 1 / 240 / np.log(2.0) if halving else np.inf
     rollout = Rollout(
-        Slide(), 3, lambda before, action, after: -after[0], foresight=foresight
+        Slide(),
+        3,
+        lambda before, action, after: -after[0],
+        gradient_decay_time=gradient_decay_time,
     )
 
     def loss(k):
@@ -232,5 +241,7 @@ def test_foresight_fades_gradients_and_changes_no_value(halving, wanted, restore
 
 
 def test_a_foresight_of_nothing_is_refused(twin):
-    with pytest.raises(ValueError, match="`foresight` must be positive, got 0"):
-        Rollout(twin, 3, foresight=0.0)
+    with pytest.raises(
+        ValueError, match="`gradient_decay_time` must be positive, got 0"
+    ):
+        Rollout(twin, 3, gradient_decay_time=0.0)

@@ -3,13 +3,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from roboopt.data import Normaliser
+from roboopt.data import Normalizer
 from roboopt.dynamics import ScaledNetwork
 
 KEY = jax.random.key(0)
 RNG = np.random.default_rng(0)
 STATES, ACTIONS = RNG.normal(size=(50, 4)), RNG.normal(size=(50, 2))
-OUTPUTS = Normaliser([10.0, -1.0, 0.0], [2.0, 3.0, 4.0])
+OUTPUTS = Normalizer([10.0, -1.0, 0.0], [2.0, 3.0, 4.0])
 
 
 def network(**settings):

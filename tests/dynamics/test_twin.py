@@ -8,13 +8,7 @@ from hand_robots import write_pendulum, write_slider
 from jax.test_util import check_grads
 from scipy.linalg import solve_discrete_are
 
-from roboopt.dynamics import (
-    PositionMotors,
-    Twin,
-    linearise,
-    load_bullet,
-    load_urdf,
-)
+from roboopt.dynamics import PositionMotors, Twin, linearize, load_bullet, load_urdf
 
 TIME_STEP = 1 / 240
 
@@ -88,7 +82,7 @@ def test_follows_pybullet_under_feedback():
     body = Body(ROBOTS["cart_pole"])
     robot = load_bullet(body.client, body.body)
     twin = Twin(robot, TIME_STEP, actuated=(0,))
-    a, b = linearise(twin, jnp.zeros(4), jnp.zeros(1))
+    a, b = linearize(twin, jnp.zeros(4), jnp.zeros(1))
     cost = solve_discrete_are(np.array(a), np.array(b), np.eye(4), np.eye(1))
     gain = np.linalg.solve(np.eye(1) + b.T @ cost @ b, b.T @ cost @ a)
     state = np.array([0.3, 0.2, 0.0, 0.0])
@@ -177,9 +171,9 @@ def test_gradients_of_a_trajectory_through_limits():
     check_grads(jax.jit(end), (start, actions), order=1, eps=1e-7, rtol=1e-5, atol=1e-5)
 
 
-def test_linearise_by_hand(pendulum):
+def test_linearize_by_hand(pendulum):
     # q̈ = (τ + 9.81 cos q)/0.6, at q = π/2 with slope −9.81/0.6 = −16.35 in q.
-    a, b = linearise(Twin(pendulum, 0.1), jnp.array([np.pi / 2, 0.0]), jnp.zeros(1))
+    a, b = linearize(Twin(pendulum, 0.1), jnp.array([np.pi / 2, 0.0]), jnp.zeros(1))
     np.testing.assert_allclose(a, [[1 - 0.1635, 0.1], [-1.635, 1]], atol=1e-14)
     np.testing.assert_allclose(b, [[0.01 / 0.6], [0.1 / 0.6]], atol=1e-14)
 

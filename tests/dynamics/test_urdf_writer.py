@@ -11,7 +11,7 @@ import pytest
 from bullet_robots import ROBOTS, Body, random_state
 from hand_robots import joint, link, write, write_pendulum
 
-from roboopt.dynamics import Twin, load_bullet, load_urdf, write_urdf
+from roboopt.dynamics import Twin, load_bullet, load_urdf, save_urdf
 from roboopt.dynamics._urdf_writer import _roll_pitch_yaw, _rotation
 
 NO_DAMPING = {"linear_damping": 0.0, "angular_damping": 0.0}
@@ -52,7 +52,7 @@ def read(path: Path, **settings):
 
 
 def changed(robot, seed=0):
-    """Return `robot` with masses, centres, inertias and dampings of other bodies."""
+    """Return `robot` with masses, centers, inertias and dampings of other bodies."""
     rng = np.random.default_rng(seed)
     bodies, joints = len(robot.body_names), len(robot.joint_names)
     # Any cloud of points has an inertia that a body can have.
@@ -60,11 +60,11 @@ def changed(robot, seed=0):
     squares = np.einsum("bpi,bpi->b", points, points)[:, None, None] * np.eye(3)
     inertias = squares - np.einsum("bpi,bpj->bij", points, points)
     return eqx.tree_at(
-        lambda r: (r.masses, r.centres_of_mass, r.inertias, r.damping),
+        lambda r: (r.masses, r.centers_of_mass, r.inertias, r.damping),
         robot,
         (
             jnp.asarray(rng.uniform(0.5, 3, bodies)),
-            robot.centres_of_mass + 0.05 * rng.normal(size=(bodies, 3)),
+            robot.centers_of_mass + 0.05 * rng.normal(size=(bodies, 3)),
             jnp.asarray(inertias),
             jnp.asarray(rng.uniform(0, 0.3, joints)),
         ),
@@ -86,7 +86,7 @@ def assert_same_dynamics(a, b, tolerance=1e-13):
 def test_an_unchanged_robot_leaves_the_file_as_it_is(name, merged, tmp_path):
     robot = read(ROBOTS[name])
     path = tmp_path / ROBOTS[name].name
-    write_urdf(robot.merge_fixed() if merged else robot, ROBOTS[name], path)
+    save_urdf(robot.merge_fixed() if merged else robot, ROBOTS[name], path)
     meshes = re.compile(r'filename="[^"]*"')
     before, after = ROBOTS[name].read_text(), path.read_text()
     assert meshes.sub("", after) == meshes.sub("", before)
@@ -98,7 +98,7 @@ def test_a_robot_that_bullet_loaded_leaves_the_inertias_too(name, tmp_path):
     # Its joints' frames are others, and a <mimic> is no hindrance.
     body = Body(ROBOTS[name], bodies_damping=0.0)
     robot = load_bullet(body.client, body.body, **NO_DAMPING)
-    write_urdf(robot.merge_fixed(), ROBOTS[name], tmp_path / "written.urdf")
+    save_urdf(robot.merge_fixed(), ROBOTS[name], tmp_path / "written.urdf")
     inertias = re.compile(r"<inertial>.*?</inertial>", re.DOTALL)
     before, after = ROBOTS[name].read_text(), (tmp_path / "written.urdf").read_text()
     assert inertias.findall(after) == inertias.findall(before)
@@ -110,13 +110,13 @@ def test_a_changed_robot_is_the_one_read_back(name, merged, tmp_path):
     robot = read(ROBOTS[name])
     robot = changed(robot.merge_fixed() if merged else robot)
     path = tmp_path / ROBOTS[name].name
-    write_urdf(robot, ROBOTS[name], path)
+    save_urdf(robot, ROBOTS[name], path)
     assert_same_dynamics(robot, read(path), 1e-12)
 
 
 def test_trees_in_general_position_come_back(random_path, tmp_path):
     robot = changed(read(random_path))
-    write_urdf(robot, random_path, tmp_path / "written.urdf")
+    save_urdf(robot, random_path, tmp_path / "written.urdf")
     assert_same_dynamics(robot, read(tmp_path / "written.urdf"), 1e-12)
 
 
@@ -140,13 +140,13 @@ def test_pybullet_simulates_what_was_written(name, merged, tmp_path):
     robot = changed(robot.merge_fixed() if merged else robot)
     path = tmp_path / "elsewhere" / "written.urdf"
     path.parent.mkdir()
-    write_urdf(robot, ROBOTS[name], path)
+    save_urdf(robot, ROBOTS[name], path)
     assert_pybullet_agrees(path, robot)
 
 
 def test_pybullet_simulates_general_trees_as_written(random_path, tmp_path):
     robot = changed(read(random_path))
-    write_urdf(robot, random_path, tmp_path / "written.urdf")
+    save_urdf(robot, random_path, tmp_path / "written.urdf")
     assert_pybullet_agrees(tmp_path / "written.urdf", robot)
 
 
@@ -158,7 +158,7 @@ def test_pybullet_simulates_the_panda_as_written(merged, tmp_path):
     robot = load_bullet(body.client, body.body, **NO_DAMPING)
     robot = changed(robot.merge_fixed() if merged else robot)
     path = tmp_path / "panda.urdf"
-    write_urdf(robot, ROBOTS["panda"], path)
+    save_urdf(robot, ROBOTS["panda"], path)
     assert path.read_text().count("package://meshes/") > 10
     assert_pybullet_agrees(path, robot)
 
@@ -169,7 +169,7 @@ def test_only_what_changed_is_written(pendulum):
         read(pendulum),
         (jnp.array([2.5]), jnp.array([0.1]), jnp.array([0.3])),
     )
-    write_urdf(robot, pendulum, pendulum)
+    save_urdf(robot, pendulum, pendulum)
     expected = PENDULUM.replace("value='2.0'", 'value="2.5"').replace(
         '<joint name="hinge" type="continuous">\n',
         '<joint name="hinge" type="continuous">\n    '
@@ -185,7 +185,7 @@ def test_an_inertia_is_written_in_its_principal_axes(pendulum):
     beside = -0.1 * np.sqrt(3) / 4
     inertia = [[0.125, beside, 0], [beside, 0.175, 0], [0, 0, 0.25]]
     robot = eqx.tree_at(lambda r: r.inertias, read(pendulum), jnp.array([inertia]))
-    write_urdf(robot, pendulum, pendulum)
+    save_urdf(robot, pendulum, pendulum)
     text = pendulum.read_text()
     (rpy,) = re.findall(r'rpy="(.*?)" xyz="0.5 0 0" />', text)
     numbers = re.findall(r'i[xyz]{2}="(.*?)"', text)
@@ -201,7 +201,7 @@ def test_an_inertia_is_written_in_its_principal_axes(pendulum):
 def test_a_friction_that_the_robot_does_not_have_goes(tmp_path):
     path = tmp_path / "pendulum.urdf"
     write_pendulum(path, more='<dynamics damping="0.2" friction="0.7"/>')
-    write_urdf(read(path), path, path)
+    save_urdf(read(path), path, path)
     assert '<dynamics damping="0.2" friction="0.0"/>' in path.read_text()
 
 
@@ -218,7 +218,7 @@ def test_merged_bodies_go_to_the_first_link(tmp_path):
     path = write(
         tmp_path / "robot.urdf",
         '<link name="base"/>',
-        link("rod", mass=2.0, centre="0.5 0 0"),
+        link("rod", mass=2.0, center="0.5 0 0"),
         link("weight", mass=1.0),
         link("flag", mass=0.0, inertia=0.0),
         joint("hinge", "base", "rod"),
@@ -227,11 +227,11 @@ def test_merged_bodies_go_to_the_first_link(tmp_path):
     )
     merged = read(path).merge_fixed()
     robot = eqx.tree_at(lambda r: r.masses, merged, 1.5 * merged.masses)
-    write_urdf(robot, path, tmp_path / "written.urdf")
+    save_urdf(robot, path, tmp_path / "written.urdf")
     again = read(tmp_path / "written.urdf")
     assert again.body_names == ("rod",)
     np.testing.assert_allclose(again.masses, [4.5], rtol=1e-15)
-    np.testing.assert_allclose(again.centres_of_mass, [[0.6, 0, 0]], atol=1e-15)
+    np.testing.assert_allclose(again.centers_of_mass, [[0.6, 0, 0]], atol=1e-15)
     assert_same_dynamics(robot, again)
     assert_pybullet_agrees(tmp_path / "written.urdf", robot)
 
@@ -241,7 +241,7 @@ def test_a_link_without_inertial_is_given_one(tmp_path):
     path = write(
         tmp_path / "robot.urdf",
         '<link name="base"/>',
-        link("rod", mass=2.0, centre="0.5 0 0"),
+        link("rod", mass=2.0, center="0.5 0 0"),
         '<link name="flag"/>',
         '<link name="ball"></link>',
         joint("hinge", "base", "rod"),
@@ -251,7 +251,7 @@ def test_a_link_without_inertial_is_given_one(tmp_path):
     written = tmp_path / "written.urdf"
     for robot in (read(path), read(path).merge_fixed()):
         robot = changed(robot)
-        write_urdf(robot, path, written)
+        save_urdf(robot, path, written)
         assert_same_dynamics(robot, read(written), 1e-12)
         assert_pybullet_agrees(written, robot)
         assert written.read_text().count("<inertial>") == 3
@@ -264,13 +264,13 @@ def test_a_flat_body_keeps_its_inertia_in_pybullet(pendulum):
     for scale in (0.1, 0.3, 0.7):
         inertia = turn @ np.diag([scale, 0.2, scale + 0.2]) @ turn.T
         robot = eqx.tree_at(lambda r: r.inertias, read(pendulum), jnp.array([inertia]))
-        write_urdf(robot, pendulum, pendulum)
+        save_urdf(robot, pendulum, pendulum)
         assert_pybullet_agrees(pendulum, robot)
 
 
 def test_single_precision_does_not_count_as_a_change(pendulum):
     robot = jax.tree.map(lambda x: x.astype(jnp.float32), read(pendulum))
-    write_urdf(robot, pendulum, pendulum.with_name("written.urdf"))
+    save_urdf(robot, pendulum, pendulum.with_name("written.urdf"))
     assert pendulum.with_name("written.urdf").read_text() == PENDULUM
 
 
@@ -294,19 +294,19 @@ def test_meshes_are_found_from_another_folder(tmp_path):
     )
     path = tmp_path / "runs" / "a" / "written.urdf"
     path.parent.mkdir(parents=True)
-    write_urdf(read(template), template, path)
+    save_urdf(read(template), template, path)
     found = re.findall(r'filename="(.*?)"', path.read_text())
     led = "../../robots/mine/meshes/rod &amp; cap.obj"
     assert found == [led, led, *kept]
     again = template.with_name("again.urdf")
-    write_urdf(read(template), template, again)
+    save_urdf(read(template), template, again)
     assert again.read_text() == template.read_text()
 
 
 def test_an_armature_is_left_out_with_a_warning(pendulum):
     robot = eqx.tree_at(lambda r: r.armature, read(pendulum), jnp.array([0.02]))
     with pytest.warns(UserWarning, match=r"no place for the armature.*'hinge': 0.02"):
-        write_urdf(robot, pendulum, pendulum)
+        save_urdf(robot, pendulum, pendulum)
     assert pendulum.read_text() == PENDULUM
 
 
@@ -318,14 +318,14 @@ def test_what_cannot_be_written_is_refused_and_leaves_nothing(pendulum, tmp_path
             "masses",
             jnp.array([-1.0]),
         ),
-        "finite numbers": ("centres_of_mass", jnp.full((1, 3), jnp.nan)),
+        "finite numbers": ("centers_of_mass", jnp.full((1, 3), jnp.nan)),
         "greater than the sum of the other two, got": ("inertias", flat[None]),
         "not negative, none": ("inertias", -flat[None]),
     }
     for match, (field, value) in bad.items():
         other = eqx.tree_at(lambda r, f=field: getattr(r, f), robot, value)
         with pytest.raises(ValueError, match=match):
-            write_urdf(other, pendulum, path)
+            save_urdf(other, pendulum, path)
     assert not path.exists()
 
 
@@ -333,21 +333,21 @@ def test_a_template_of_another_robot_is_refused(pendulum, tmp_path):
     robot, path = read(pendulum), tmp_path / "written.urdf"
     match = r"`template` must have the joints of the robot, \['hinge'\], got \['cart'"
     with pytest.raises(ValueError, match=match):
-        write_urdf(robot, ROBOTS["cart_pole"], path)
+        save_urdf(robot, ROBOTS["cart_pole"], path)
     pendulum.write_text(PENDULUM.replace('"rod"', '"bar"'))
     match = r"must have the links of the robot, \['base', 'rod'\], got \['bar', 'base'"
     with pytest.raises(ValueError, match=match):
-        write_urdf(robot, pendulum, path)
+        save_urdf(robot, pendulum, path)
 
 
 def test_a_file_that_is_no_urdf_is_refused(pendulum, tmp_path):
     robot, path = read(pendulum), tmp_path / "written.urdf"
     with pytest.raises(FileNotFoundError, match="`template` must be a URDF file"):
-        write_urdf(robot, tmp_path / "none.urdf", path)
+        save_urdf(robot, tmp_path / "none.urdf", path)
     pendulum.write_text("<robot")
     with pytest.raises(ValueError, match="must hold XML"):
-        write_urdf(robot, pendulum, path)
+        save_urdf(robot, pendulum, path)
     pendulum.write_bytes("<robot/>".encode("utf-16"))
     with pytest.raises(ValueError, match="got UTF-16"):
-        write_urdf(robot, pendulum, path)
+        save_urdf(robot, pendulum, path)
     assert not path.exists()

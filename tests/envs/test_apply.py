@@ -11,7 +11,8 @@ from gymnasium.error import ClosedEnvironmentError, ResetNeeded
 from roboopt_envs.arm import ArmReach
 from roboopt_envs.cart_pole import CartPoleBalance, CartPoleSwingUp
 
-from roboopt import Multibody, Twin, load_bullet, load_urdf
+from roboopt import Twin, load_urdf
+from roboopt.dynamics import Multibody, load_bullet
 
 from .urdfs import INERTIA, gantry, one_joint
 
@@ -54,11 +55,11 @@ def changed(robot: Multibody, seed: int = 0) -> Multibody:
     rng = np.random.default_rng(seed)
     bodies, joints = len(robot.body_names), len(robot.joint_names)
     return eqx.tree_at(
-        lambda r: (r.masses, r.centres_of_mass, r.inertias, r.damping, r.friction),
+        lambda r: (r.masses, r.centers_of_mass, r.inertias, r.damping, r.friction),
         robot,
         (
             robot.masses * rng.uniform(0.9, 1.3, bodies),
-            robot.centres_of_mass + 0.02 * rng.normal(size=(bodies, 3)),
+            robot.centers_of_mass + 0.02 * rng.normal(size=(bodies, 3)),
             jnp.asarray([turned(np.asarray(i), rng) for i in robot.inertias]),
             robot.damping * rng.uniform(0.8, 1.1, joints) + 1e-3,
             jnp.asarray(rng.uniform(0.01, 0.2, joints)),
@@ -293,8 +294,8 @@ def test_a_robot_too_heavy_for_its_motors_is_refused():
 def test_an_arm_made_with_a_model_has_a_time_step_that_suits_it(write):
     # The link turns about its own axis: M = 0.02 kg·m², and fitted d = 10 N·m·s/rad is
     # 500 /s, within 1.5 of which is 1/480 s, and 0.004 s is at the limit of 2.
-    centred = f'<inertial><mass value="1"/>{INERTIA}</inertial>'
-    path = write(one_joint(inertial=centred))
+    centerd = f'<inertial><mass value="1"/>{INERTIA}</inertial>'
+    path = write(one_joint(inertial=centerd))
     slow = ArmReach(path, time_step=0.004)
     damped = eqx.tree_at(lambda r: r.damping, read(slow), jnp.array([10.0]))
     refuse(slow, damped, "`time_step` must be below 0.004 s")

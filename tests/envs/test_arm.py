@@ -22,8 +22,8 @@ def test_time_step_by_hand(write):
     # The link turns about its own axis: M = 0.02 kg·m², so d = 10 N·m·s/rad is
     # d/M = 500 /s. Within 1.5, and a power of two from 240: 1/480 s. With masses and
     # dampings off by 20 %, 1.2/0.8·500 = 750 /s asks for 1/960 s.
-    centred = f'<inertial><mass value="1"/>{INERTIA}</inertial>'
-    text = one_joint(inertial=centred, more='<dynamics damping="10"/>')
+    centerd = f'<inertial><mass value="1"/>{INERTIA}</inertial>'
+    text = one_joint(inertial=centerd, more='<dynamics damping="10"/>')
     path = write(text)
     assert ArmReach(path).time_step == 1 / 480
     assert ArmReach(path, randomize=0.2).time_step == 1 / 960
@@ -50,9 +50,9 @@ def test_hopeless_damping_is_refused(write):
 
 def test_explicit_damping_is_calm_where_we_say_so(write):
     # Without gravity about its axis a spinning link slows down by 1 − Δt·d/M a step.
-    centred = f'<inertial><mass value="1"/>{INERTIA}</inertial>'
+    centerd = f'<inertial><mass value="1"/>{INERTIA}</inertial>'
     text = one_joint(
-        inertial=centred,
+        inertial=centerd,
         kind="continuous",
         limit='<limit effort="20"/>',
         more='<dynamics damping="10"/>',
@@ -173,7 +173,7 @@ def test_computed_torque_reaches_the_goal(robot):
         assert np.linalg.norm(observation[:n] - observation[2 * n :]) < 1e-2
 
 
-def test_randomised_arm_is_the_arm_of_another_file(write):
+def test_randomized_arm_is_the_arm_of_another_file(write):
     def arm(mass, damping):
         inertia = "".join(
             f'i{k}{k}="{mass * m!r}" ' for k, m in zip("xyz", (1, 2, 2.5), strict=True)
@@ -185,14 +185,14 @@ def test_randomised_arm_is_the_arm_of_another_file(write):
         more = f'<dynamics damping="{damping!r}"/>'
         return one_joint(inertial=inertial, more=more)
 
-    randomised = ArmReach(write(arm(1.0, 0.4)), randomize=0.4)
-    start, info = randomised.reset(seed=3)
+    randomized = ArmReach(write(arm(1.0, 0.4)), randomize=0.4)
+    start, info = randomized.reset(seed=3)
     (mass,) = info["mass_factors"].tolist()
     (damping,) = info["damping_factors"].tolist()
     assert abs(mass - 1) > 0.05 and abs(damping - 1) > 0.05
-    other = ArmReach(write(arm(mass, 0.4 * damping)), time_step=randomised.time_step)
+    other = ArmReach(write(arm(mass, 0.4 * damping)), time_step=randomized.time_step)
     other.reset(options={"start": start})
     for k in range(100):
         action = [3.0 * np.sin(0.1 * k)]
-        here, there = randomised.step(action)[0], other.step(action)[0]
+        here, there = randomized.step(action)[0], other.step(action)[0]
         np.testing.assert_allclose(here, there, rtol=1e-12, atol=1e-13)

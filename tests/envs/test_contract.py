@@ -58,7 +58,7 @@ def warnings_of_check_env(env) -> list[str]:
     return [str(warning.message) for warning in caught]
 
 
-def test_gymnasiums_checker_only_advises_to_normalise_actions(make):
+def test_gymnasiums_checker_only_advises_to_normalize_actions(make):
     (advice,) = warnings_of_check_env(make())
     assert "we recommend using a symmetric and normalized space" in advice
 
@@ -142,7 +142,7 @@ def test_sampling_starts_leaves_an_episode_alone(make):
         np.testing.assert_array_equal(env.step(action * env.effort_limits)[0], expected)
 
 
-def test_randomised_starts_are_those_of_the_nominal_robot(make):
+def test_randomized_starts_are_those_of_the_nominal_robot(make):
     env = make(randomize=0.5)
     env.reset(seed=0)
     np.testing.assert_array_equal(
@@ -220,7 +220,7 @@ def test_a_motor_draws_ten_amperes_at_its_limit(make):
     np.testing.assert_allclose(info["joule_power"], expected, rtol=1e-12)
 
 
-def test_randomised_dynamics_are_what_reset_says(make):
+def test_randomized_dynamics_are_what_reset_says(make):
     env = make(randomize=0.3, duration=SHORT)
     first = fingerprint(env, seed=3)
     client, links = env.client, range(env.client.getNumJoints(env.body))
@@ -260,7 +260,7 @@ def test_resets_leak_nothing(make):
     assert resident_kib() - before < 4096
 
 
-def test_vectorised_as_one_by_one(spec):
+def test_vectorized_as_one_by_one(spec):
     name, fixed = spec
     # So a process that starts afresh imports what registers it.
     one = partial(gymnasium.make, f"roboopt_envs:{name}", duration=SHORT, **fixed)

@@ -66,13 +66,13 @@ def test_every_link_is_where_bullet_has_it(arm):
                 arm.body, world.link_names.index(link), computeForwardKinematics=True
             )
             _, chain = read_tool_chain(world, link)
-            # Bullet gives link frames in float32: 1e-7 of a metre or two.
+            # Bullet gives link frames in float32: 1e-7 of a meter or two.
             np.testing.assert_allclose(chain.position(q), state[4], atol=5e-7)
 
 
 @pytest.mark.parametrize("name", ["two-link", "panda", "gantry"])
 def test_tool_to_the_last_digit(specs, name):
-    # These have their centre of mass, which Bullet gives in double, at their origin.
+    # These have their center of mass, which Bullet gives in double, at their origin.
     identifier, arguments = specs[name]
     env: Any = gymnasium.make(identifier, **arguments).unwrapped
     index = env._world.link_names.index(env.tool)

@@ -13,8 +13,8 @@ from roboopt_envs.cart_pole import URDF
 
 import roboopt as ro
 from roboopt import policies as policy_kinds
-from roboopt._act import Plan, Tracker
 from roboopt.export import agreement, export_numpy, observation_size
+from roboopt.policies import OpenLoop, TimeVaryingPolicy
 
 KEY = jax.random.key(0)
 SMALL = {"width": 8, "depth": 1, "skip": False}
@@ -30,7 +30,7 @@ def samples(**settings):
     motions = [
         ro.Trajectory(draw.normal(size=(21, 4)), draw.uniform(-2, 2, (20, 2)), 0.1)
     ]
-    return ro.demonstrations(motions, low=-3, high=3, **settings)
+    return ro.data.demonstrations(motions, low=-3, high=3, **settings)
 
 
 def choices():
@@ -38,19 +38,21 @@ def choices():
     motions = [
         ro.Trajectory(draw.normal(size=(21, 4)), draw.integers(0, 3, (20, 2)), 0.1)
     ]
-    return ro.demonstrations(motions)
+    return ro.data.demonstrations(motions)
 
 
 def tracking():
-    motion = ro.FourierReference.random(robot(TWO_LINK), 2.0, 3, KEY)
-    return ro.TrackingController(robot(TWO_LINK), motion, np.ones(2), np.ones(2))
+    motion = ro.policies.FourierReference.random(robot(TWO_LINK), 2.0, 3, KEY)
+    return ro.policies.TrackingController(
+        robot(TWO_LINK), motion, np.ones(2), np.ones(2)
+    )
 
 
 def plain(observation):
     return jnp.tanh(observation[:2]) * jnp.max(observation) + jnp.sort(observation)[1]
 
 
-class Integrator(ro.Actor):
+class Integrator(ro.policies.StatefulPolicy):
     """Does the sum of what it saw, and the time: memory by hand."""
 
     gain: jax.Array
@@ -65,75 +67,91 @@ class Integrator(ro.Actor):
 
 # What each is made by, and the size of its observations.
 policies = {
-    "LinearFeedback": (lambda: ro.LinearFeedback(np.ones((1, 4)), np.ones(4)), 6),
-    "NetworkPolicy": (
-        lambda: ro.NetworkPolicy(2 * np.ones(4), 3 * np.ones(2), key=KEY),
+    "LinearFeedback": (
+        lambda: ro.policies.LinearFeedback(np.ones((1, 4)), np.ones(4)),
+        6,
+    ),
+    "MLPPolicy": (
+        lambda: ro.policies.MLPPolicy(2 * np.ones(4), 3 * np.ones(2), key=KEY),
         4,
     ),
-    "ActorCritic": (lambda: ro.ActorCritic.of(4, 2, key=KEY, width=8), 4),
-    "Exploring": (
-        lambda: ro.Exploring(
-            ro.NetworkPolicy(2 * np.ones(4), 3 * np.ones(2), key=KEY), 0.1 * np.ones(2)
+    "ActorCritic": (lambda: ro.policies.ActorCritic.of(4, 2, key=KEY, width=8), 4),
+    "GaussianExploration": (
+        lambda: ro.policies.GaussianExploration(
+            ro.policies.MLPPolicy(2 * np.ones(4), 3 * np.ones(2), key=KEY),
+            0.1 * np.ones(2),
         ),
         4,
     ),
-    "ExploringParameters": (
-        lambda: ro.ExploringParameters(
-            ro.NetworkPolicy(2 * np.ones(4), 3 * np.ones(2), key=KEY)
+    "ParameterNoise": (
+        lambda: ro.rl.ParameterNoise(
+            ro.policies.MLPPolicy(2 * np.ones(4), 3 * np.ones(2), key=KEY)
         ),
         4,
     ),
     "cloned network": (
-        lambda: ro.NetworkPolicy.of(samples(), key=KEY, width=8, angles=(1,)),
+        lambda: ro.policies.MLPPolicy.of(samples(), key=KEY, width=8, angles=(1,)),
         4,
     ),
-    "GaussianPolicy": (lambda: ro.GaussianPolicy.of(samples(), key=KEY, **SMALL), 4),
+    "GaussianPolicy": (
+        lambda: ro.policies.GaussianPolicy.of(samples(), key=KEY, **SMALL),
+        4,
+    ),
     "TanhGaussianPolicy": (
-        lambda: ro.TanhGaussianPolicy.of(samples(), key=KEY, **SMALL),
+        lambda: ro.policies.TanhGaussianPolicy.of(samples(), key=KEY, **SMALL),
         4,
     ),
-    "MixturePolicy": (lambda: ro.MixturePolicy.of(samples(), key=KEY, **SMALL), 4),
-    "FlowPolicy": (lambda: ro.FlowPolicy.of(samples(), key=KEY, **SMALL), 4),
+    "GMMPolicy": (lambda: ro.policies.GMMPolicy.of(samples(), key=KEY, **SMALL), 4),
+    "FlowPolicy": (lambda: ro.policies.FlowPolicy.of(samples(), key=KEY, **SMALL), 4),
     "CategoricalPolicy": (
-        lambda: ro.CategoricalPolicy.of(choices(), key=KEY, **SMALL),
+        lambda: ro.policies.CategoricalPolicy.of(choices(), key=KEY, **SMALL),
         4,
     ),
     "PDGravityCompensation": (
-        lambda: ro.PDGravityCompensation(robot(TWO_LINK), np.ones(2), np.ones(2)),
+        lambda: ro.policies.PDGravityCompensation(
+            robot(TWO_LINK), np.ones(2), np.ones(2)
+        ),
         6,
     ),
     "EnergyShapingSwingUp": (
-        lambda: ro.EnergyShapingSwingUp(robot(URDF), np.ones(4), energy_gain=1.0),
+        lambda: ro.policies.EnergyShapingSwingUp(
+            robot(URDF), np.ones(4), energy_gain=1.0
+        ),
         4,
     ),
-    "Compensated": (
-        lambda: ro.Compensated(
-            ro.NetworkPolicy.of(samples(), key=KEY, **SMALL), robot(TWO_LINK)
+    "GravityCompensated": (
+        lambda: ro.policies.GravityCompensated(
+            ro.policies.MLPPolicy.of(samples(), key=KEY, **SMALL), robot(TWO_LINK)
         ),
         4,
     ),
     "TrackingController": (tracking, 4),
-    "SplinePlan": (lambda: ro.SplinePlan(np.arange(10.0).reshape(5, 2) ** 2, 0.9), 3),
-    "WithHistory": (
-        lambda: ro.WithHistory(
-            ro.NetworkPolicy.of(samples(history=3), key=KEY, **SMALL), 3
+    "OpenLoopSpline": (
+        lambda: ro.policies.OpenLoopSpline(np.arange(10.0).reshape(5, 2) ** 2, 0.9),
+        3,
+    ),
+    "ObservationHistory": (
+        lambda: ro.policies.ObservationHistory(
+            ro.policies.MLPPolicy.of(samples(history=3), key=KEY, **SMALL), 3
         ),
         4,
     ),
-    "Chunked": (
-        lambda: ro.Chunked(ro.NetworkPolicy.of(samples(chunk=5), key=KEY, **SMALL)),
+    "ActionChunking": (
+        lambda: ro.policies.ActionChunking(
+            ro.policies.MLPPolicy.of(samples(chunk=5), key=KEY, **SMALL)
+        ),
         4,
     ),
-    "Chunked to the end": (
-        lambda: ro.Chunked(
-            ro.NetworkPolicy.of(samples(chunk=5), key=KEY, **SMALL), None
+    "ActionChunking to the end": (
+        lambda: ro.policies.ActionChunking(
+            ro.policies.MLPPolicy.of(samples(chunk=5), key=KEY, **SMALL), None
         ),
         4,
     ),
     "history of chunks": (
-        lambda: ro.WithHistory(
-            ro.Chunked(
-                ro.NetworkPolicy.of(samples(chunk=5, history=2), key=KEY, **SMALL)
+        lambda: ro.policies.ObservationHistory(
+            ro.policies.ActionChunking(
+                ro.policies.MLPPolicy.of(samples(chunk=5, history=2), key=KEY, **SMALL)
             ),
             2,
         ),
@@ -230,7 +248,7 @@ def test_the_lines_of_the_docstring_work(tmp_path):
 
 
 def test_a_plan_needs_no_observation(tmp_path):
-    plan = ro.SplinePlan(np.array([[0.0], [4.0]]), 2.0)
+    plan = ro.policies.OpenLoopSpline(np.array([[0.0], [4.0]]), 2.0)
     export_numpy(plan, np.ones(2), tmp_path)
     # Between two knots the slopes are half their distance: 2 at s = 1/2 by symmetry.
     done = run("import policy; print(policy.Policy()(None, 1.0))", tmp_path)
@@ -280,7 +298,7 @@ class Chancy:
         return observation
 
 
-class Growing(ro.Actor):
+class Growing(ro.policies.StatefulPolicy):
     def begin(self, observation, key):
         return observation
 
@@ -294,9 +312,18 @@ def randomly(observation):
 
 
 refused = {
-    "Sampled": (ro.Sampled(Chancy()), "without chance.*Sampled.*policy inside"),
-    "Noisy": (ro.Noisy(Chancy(), 0.1), "without chance.*Noisy"),
-    "inside": (ro.WithHistory(ro.Sampled(Chancy()), 2), "without chance.*WithHistory"),
+    "SampleActions": (
+        ro.policies.SampleActions(Chancy()),
+        "without chance.*SampleActions.*policy inside",
+    ),
+    "ActionNoise": (
+        ro.policies.ActionNoise(Chancy(), 0.1),
+        "without chance.*ActionNoise",
+    ),
+    "inside": (
+        ro.policies.ObservationHistory(ro.policies.SampleActions(Chancy()), 2),
+        "without chance.*ObservationHistory",
+    ),
     "random": (randomly, "got `.*random|threefry.*`, which has no export: let the pol"),
     "fft": (lambda o: jnp.fft.fft(o).real, "got `fft`.*constant matrix"),
     "eigenvalues": (
@@ -305,7 +332,7 @@ refused = {
     ),
     "two": (lambda o: (o, o), "must return one array"),
     "growing": (Growing(), "same shapes and types"),
-    "no policy": (3.0, "callable or an `Actor`, got a float"),
+    "no policy": (3.0, "callable or an `StatefulPolicy`, got a float"),
     "half": (
         lambda o: o.astype(jnp.bfloat16) * jnp.arange(4.0).astype(jnp.bfloat16),
         "types that NumPy has, got .*bfloat16",
@@ -342,8 +369,19 @@ def test_a_module_of_the_user_stays(tmp_path):
 
 def test_kinds_of_policies_are_all_here():
     # A new class of policy is exported, or said here not to be.
-    kinds = [getattr(policy_kinds, name) for name in policy_kinds.__all__]
-    abstract = {ro.Actor, Plan, Tracker, ro.FourierReference, ro.Sampled, ro.Noisy}
+    kinds = [
+        getattr(policy_kinds, name)
+        for name in vars(policy_kinds)
+        if isinstance(getattr(policy_kinds, name), type)
+    ]
+    abstract = {
+        ro.policies.StatefulPolicy,
+        OpenLoop,
+        TimeVaryingPolicy,
+        ro.policies.FourierReference,
+        ro.policies.SampleActions,
+        ro.policies.ActionNoise,
+    }
     classes = {kind for kind in kinds if isinstance(kind, type)} - abstract
     assert {kind.__name__ for kind in classes} <= set(policies)
 
@@ -352,7 +390,7 @@ def test_kinds_of_policies_are_all_here():
 def test_the_size_of_an_observation_is_told(name):
     make, size = policies[name]
     told = observation_size(make())
-    silent = {"SplinePlan", "an actor of one's own", "a function", "a partial"}
+    silent = {"OpenLoopSpline", "an actor of one's own", "a function", "a partial"}
     # Linear feedback reads the first four of six.
     expected = 4 if name == "LinearFeedback" else size
     assert told == (None if name in silent else expected)

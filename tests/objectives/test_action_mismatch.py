@@ -16,7 +16,9 @@ import roboopt as ro
 Partial = jax.tree_util.Partial
 
 # Observation x has the demonstrated action (2x, 8x), with x = 1 and then 2.
-DEMOS = ro.Demonstrations(np.array([[1.0], [2.0]]), np.array([[2.0, 8.0], [4.0, 16.0]]))
+DEMOS = ro.data.Demonstrations(
+    np.array([[1.0], [2.0]]), np.array([[2.0, 8.0], [4.0, 16.0]])
+)
 SCALE = (1.0, 2.0)
 
 
@@ -28,7 +30,7 @@ def gain(k):
 def single(actions, **settings):
     """Return demonstrations of one axis, on observations that are 1."""
     actions = np.array(actions, float)[:, None]
-    return ro.Demonstrations(np.ones_like(actions), actions, **settings)
+    return ro.data.Demonstrations(np.ones_like(actions), actions, **settings)
 
 
 def constant(k):
@@ -56,7 +58,9 @@ def test_one_scale_serves_all_axes():
 
 def test_weights_by_hand():
     # The squares of the samples sum to 10 and 40: (3·10 + 1·40)/(2·4) = 8.75.
-    demos = ro.Demonstrations(DEMOS.observations, DEMOS.actions, np.array([3.0, 1.0]))
+    demos = ro.data.Demonstrations(
+        DEMOS.observations, DEMOS.actions, np.array([3.0, 1.0])
+    )
     objective = ro.ActionMismatch(SCALE)
     assert objective(gain(5.0), demos) == pytest.approx(8.75)
     residuals = objective.residuals(gain(5.0), demos)
@@ -64,12 +68,12 @@ def test_weights_by_hand():
 
 
 def test_where_nothing_weighs_anything_there_is_nothing_to_learn():
-    demos = ro.Demonstrations(DEMOS.observations, DEMOS.actions, np.zeros(2))
+    demos = ro.data.Demonstrations(DEMOS.observations, DEMOS.actions, np.zeros(2))
     value, grad = jax.value_and_grad(ro.ActionMismatch(SCALE))(gain(5.0), demos)
     assert (float(value), float(grad.args[0])) == (0.0, 0.0)
 
 
-@pytest.mark.parametrize("loss", [ro.Squared(), ro.Huber(1.0), ro.Absolute()])
+@pytest.mark.parametrize("loss", [ro.losses.L2(), ro.losses.Huber(1.0), ro.losses.L1()])
 def test_its_residuals_are_its_value(loss):
     objective = ro.ActionMismatch(SCALE, loss)
     residuals = objective.residuals(gain(5.0), DEMOS)
@@ -80,12 +84,12 @@ def test_its_residuals_are_its_value(loss):
 
 def test_absolute_errors_by_hand():
     # |3| + |1| and |6| + |2|, of which d/dk is 1 + 1 and 2 + 2.
-    objective = ro.ActionMismatch(SCALE, ro.Absolute())
+    objective = ro.ActionMismatch(SCALE, ro.losses.L1())
     value, grad = jax.value_and_grad(objective)(gain(5.0), DEMOS)
     np.testing.assert_allclose([value, grad.args[0]], [6.0, 3.0], rtol=1e-14)
 
 
-@pytest.mark.parametrize("loss", [ro.Squared(), ro.Huber(1.0), ro.Absolute()])
+@pytest.mark.parametrize("loss", [ro.losses.L2(), ro.losses.Huber(1.0), ro.losses.L1()])
 def test_gradient_matches_finite_differences(loss):
     objective = ro.ActionMismatch(SCALE, loss)
     check_grads(lambda k: objective(gain(k), DEMOS), (0.7,), order=2)
@@ -96,7 +100,7 @@ def test_a_trajectory_is_its_samples_without_the_last_observation():
     observations, actions = rng.normal(size=(2, 3, 6, 1)), rng.normal(size=(2, 3, 5, 2))
     runs = ro.Trajectory(observations, actions, 0.1)
     objective = ro.ActionMismatch(SCALE)
-    laid = ro.demonstrations(runs)
+    laid = ro.data.demonstrations(runs)
     assert len(laid) == 30
     expected = objective(gain(0.3), laid)
     np.testing.assert_allclose(objective(gain(0.3), runs), expected, rtol=1e-14)
@@ -104,12 +108,12 @@ def test_a_trajectory_is_its_samples_without_the_last_observation():
 
 def test_the_demonstrator_itself_has_no_error():
     gains = jnp.array([[1.0, -2.0], [0.5, 3.0]])
-    policy = ro.LinearFeedback(gains)
+    policy = ro.policies.LinearFeedback(gains)
     observations = np.random.default_rng(0).normal(size=(20, 2))
-    demos = ro.Demonstrations(observations, np.asarray(-observations @ gains.T))
+    demos = ro.data.Demonstrations(observations, np.asarray(-observations @ gains.T))
     objective = ro.ActionMismatch(SCALE)
     assert objective(policy, demos) < 1e-30
-    start = ro.LinearFeedback(jnp.zeros((2, 2)))
+    start = ro.policies.LinearFeedback(jnp.zeros((2, 2)))
     fitted = ro.least_squares(objective, start, demos).model
     np.testing.assert_allclose(fitted.gains, gains, rtol=1e-9)
 
@@ -136,7 +140,7 @@ def chunk(k):
 def test_chunks_by_hand(weights, expected):
     weights = None if weights is None else np.array(weights)
     actions = np.array([[1.0, 2.0, 4.0], [2.0, 3.0, 4.0]])[..., None]
-    demos = ro.Demonstrations(np.array([[1.0], [2.0]]), actions, weights)
+    demos = ro.data.Demonstrations(np.array([[1.0], [2.0]]), actions, weights)
     objective = ro.ActionMismatch()
     assert objective(chunk(1.0), demos) == pytest.approx(expected)
     residuals = objective.residuals(chunk(1.0), demos)
@@ -199,15 +203,15 @@ def test_a_controller_is_found_though_most_of_its_actions_were_clipped():
         "low": np.full_like(clipped, -limit),
         "high": np.full_like(clipped, limit),
     }
-    start = ro.LinearFeedback(jnp.zeros((1, 3)))
+    start = ro.policies.LinearFeedback(jnp.zeros((1, 3)))
 
     def recovered(demos):
         result = ro.least_squares(ro.ActionMismatch(), start, demos, tolerance=1e-14)
         return np.asarray(result.model.gains)
 
-    tobit = recovered(ro.Demonstrations(observations, clipped, **limits))
+    tobit = recovered(ro.data.Demonstrations(observations, clipped, **limits))
     np.testing.assert_allclose(tobit, gains, rtol=1e-6)
-    plain = recovered(ro.Demonstrations(observations, clipped))
+    plain = recovered(ro.data.Demonstrations(observations, clipped))
     assert np.all(np.abs(plain / gains - 1) > 0.3)
 
 
@@ -251,7 +255,7 @@ def test_the_likelihood_of_a_bell_by_hand():
     # Errors of −1 and 2 at σ = 2: ½(1 + 4)/4/2 + log 2 + ½ log 2π, and d/dk of it is
     # (−1·1 + 2·1)/4/2.
     demos = single([4.0, 1.0])
-    objective = ro.ActionMismatch(loss=ro.LogLikelihood())
+    objective = ro.ActionMismatch(loss=ro.losses.NegativeLogLikelihood())
     bell = Bell(jnp.array(3.0), jnp.array(2.0))
     value, grad = jax.value_and_grad(objective)(bell, demos)
     expected = 5 / 16 + np.log(2) + 0.5 * np.log(2 * np.pi)
@@ -266,10 +270,10 @@ def test_the_likelihood_of_a_bell_by_hand():
 def test_the_likelihood_of_choices_is_the_cross_entropy():
     # The odds are 3 : 1, and of three choices two were the first; the last weighs 2.
     coin = Coin(jnp.log(jnp.array([3.0, 1.0])))
-    demos = ro.Demonstrations(
+    demos = ro.data.Demonstrations(
         np.zeros((3, 1)), np.array([[0], [0], [1]]), np.array([1.0, 1.0, 2.0])
     )
-    objective = ro.ActionMismatch(loss=ro.LogLikelihood())
+    objective = ro.ActionMismatch(loss=ro.losses.NegativeLogLikelihood())
     value, grad = jax.value_and_grad(objective)(coin, demos)
     assert value == pytest.approx(-(2 * np.log(3 / 4) + 2 * np.log(1 / 4)) / 4)
     # Of cross-entropy that is the probabilities less the frequencies.
@@ -277,8 +281,8 @@ def test_the_likelihood_of_choices_is_the_cross_entropy():
 
 
 def test_likelihoods_of_choices_are_learned():
-    demos = ro.Demonstrations(np.zeros((4, 1)), np.array([[0], [0], [1], [0]]))
-    objective = ro.ActionMismatch(loss=ro.LogLikelihood())
+    demos = ro.data.Demonstrations(np.zeros((4, 1)), np.array([[0], [0], [1], [0]]))
+    objective = ro.ActionMismatch(loss=ro.losses.NegativeLogLikelihood())
     result = ro.minimize(objective, Coin(jnp.zeros(2)), demos, steps=50)
     odds = jax.nn.softmax(result.model.logits)
     np.testing.assert_allclose(odds, [3 / 4, 1 / 4], atol=1e-4)
@@ -295,8 +299,10 @@ class Steps(eqx.Module):
 
 def test_chunks_have_likelihoods_step_by_step_or_as_a_whole():
     actions = np.array([[1.0, 2.0], [4.0, 4.0]])[..., None]
-    demos = ro.Demonstrations(np.zeros((2, 1)), actions, np.array([[1.0, 1], [1, 0]]))
-    objective = ro.ActionMismatch(loss=ro.LogLikelihood())
+    demos = ro.data.Demonstrations(
+        np.zeros((2, 1)), actions, np.array([[1.0, 1], [1, 0]])
+    )
+    objective = ro.ActionMismatch(loss=ro.losses.NegativeLogLikelihood())
     # Step by step the last does not count; as a whole the second chunk does not.
     assert objective(Steps(False), demos) == pytest.approx((1 + 2 + 4) / 3)
     assert objective(Steps(True), demos) == pytest.approx(1 + 2)
@@ -318,9 +324,9 @@ class Flow(eqx.Module):
 def test_flow_matching_by_hand():
     # Halfway from noise (1, 0) to action (3, 2), x = (2, 1): k x + ½ − (2, 2) is
     # (½, −½) at k = 1, so L = (¼ + ¼)/2, and dL/dk = ½·2 − ½·1.
-    demos = ro.Demonstrations(np.zeros((1, 1)), np.array([[3.0, 2.0]]))
-    batch = ro.Noised(demos, np.array([[1.0, 0.0]]), np.array([0.5]))
-    objective = ro.ActionMismatch(loss=ro.FlowMatching())
+    demos = ro.data.Demonstrations(np.zeros((1, 1)), np.array([[3.0, 2.0]]))
+    batch = ro.losses.FlowBatch(demos, np.array([[1.0, 0.0]]), np.array([0.5]))
+    objective = ro.ActionMismatch(loss=ro.losses.FlowMatching())
     value, grad = jax.value_and_grad(objective)(Flow(jnp.array(1.0)), batch)
     np.testing.assert_allclose([value, grad.k], [0.25, 0.5], rtol=1e-14)
     assert list(objective.terms(Flow(jnp.array(1.0)), batch)) == ["flow_matching"]
@@ -330,9 +336,9 @@ def test_flow_matching_by_hand():
 
 def test_noise_is_drawn_anew_with_the_samples():
     demos = single(np.arange(5.0), weights=np.arange(5.0))
-    source = ro.noised(demos, 2000)
+    source = ro.losses.flow_batches(demos, 2000)
     batch = jax.jit(source)(None, jax.random.key(0))
-    assert isinstance(batch, ro.Noised)
+    assert isinstance(batch, ro.losses.FlowBatch)
     drawn = batch.demonstrations
     np.testing.assert_array_equal(drawn.actions[:, 0], drawn.weights)
     assert np.array_equal(np.unique(drawn.actions), np.arange(5.0))
@@ -348,8 +354,8 @@ def test_noise_is_drawn_anew_with_the_samples():
 def test_a_flow_is_learned_from_a_source_of_noise():
     # Where every action is 0, x = (1 − t) ε and the error is k (1 − t) ε + t + ε, its
     # mean square least at k = −E(1 − t)/E(1 − t)² = −3/2.
-    source = ro.noised(single([0.0, 0.0]), 256)
-    objective = ro.ActionMismatch(loss=ro.FlowMatching())
+    source = ro.losses.flow_batches(single([0.0, 0.0]), 256)
+    objective = ro.ActionMismatch(loss=ro.losses.FlowMatching())
     start, adam = Flow(jnp.array(0.0)), optax.adam(optax.linear_schedule(0.1, 0, 200))
     result = ro.minimize(objective, start, source, steps=200, optimizer=adam)
     # The last steps average over some ten batches of 256.
@@ -384,8 +390,8 @@ def test_it_adds_to_the_energy_of_the_motions_from_the_same_starts():
     rollout = ro.Rollout(pendulum_twin(), 4)
     energy = ro.EnergyTaskCost(rollout, Holding(), Motor(), work_weight=0.1)
     starts = jnp.asarray(np.random.default_rng(0).uniform(-1, 1, (6, 2)))
-    demos = rollout(ro.LinearFeedback(jnp.array([[30.0, 5.0]])), starts)
-    policy = ro.LinearFeedback(jnp.array([[20.0, 2.0]]))
+    demos = rollout(ro.policies.LinearFeedback(jnp.array([[30.0, 5.0]])), starts)
+    policy = ro.policies.LinearFeedback(jnp.array([[20.0, 2.0]]))
     both = ro.ActionMismatch(5.0) + 0.5 * energy
     parts = ro.ActionMismatch(5.0)(policy, demos) + 0.5 * energy(policy, starts)
     np.testing.assert_allclose(both(policy, demos), parts, rtol=1e-13)
@@ -432,7 +438,9 @@ def haiku_module():
 )
 def test_anyones_network_learns(make):
     observations = np.random.default_rng(0).uniform(-1, 1, (64, 2))
-    demos = ro.Demonstrations(observations, np.sin(observations.sum(1, keepdims=True)))
+    demos = ro.data.Demonstrations(
+        observations, np.sin(observations.sum(1, keepdims=True))
+    )
     result = ro.minimize(ro.ActionMismatch(0.5), make(), demos, steps=60)
     assert result.loss < 0.01 * result.history["loss"][0]
 
@@ -443,13 +451,17 @@ def test_anyones_network_learns(make):
 @pytest.mark.parametrize(
     "scale, loss, match",
     [
-        (0.0, ro.Squared(), "`scale` must be a positive, finite number"),
-        ((1.0, -2.0), ro.Squared(), "`scale` must be a positive, finite number"),
-        (float("inf"), ro.Squared(), "`scale` must be a positive, finite number"),
-        (float("nan"), ro.Huber(), "`scale` must be a positive, finite number"),
-        (np.ones((1, 2)), ro.Squared(), "`scale` must be a positive, finite number"),
-        (1.0, ro.LogLikelihood(), "`scale` must be None with LogLikelihood"),
-        (1.0, ro.FlowMatching(), "`scale` must be None with FlowMatching"),
+        (0.0, ro.losses.L2(), "`scale` must be a positive, finite number"),
+        ((1.0, -2.0), ro.losses.L2(), "`scale` must be a positive, finite number"),
+        (float("inf"), ro.losses.L2(), "`scale` must be a positive, finite number"),
+        (float("nan"), ro.losses.Huber(), "`scale` must be a positive, finite number"),
+        (np.ones((1, 2)), ro.losses.L2(), "`scale` must be a positive, finite number"),
+        (
+            1.0,
+            ro.losses.NegativeLogLikelihood(),
+            "`scale` must be None with NegativeLogLikelihood",
+        ),
+        (1.0, ro.losses.FlowMatching(), "`scale` must be None with FlowMatching"),
     ],
 )
 def test_bad_settings_are_refused(scale, loss, match):
@@ -457,7 +469,7 @@ def test_bad_settings_are_refused(scale, loss, match):
         ro.ActionMismatch(scale, loss)
 
 
-CHOICES = ro.Demonstrations(np.ones((2, 1)), np.ones((2, 1), int))
+CHOICES = ro.data.Demonstrations(np.ones((2, 1)), np.ones((2, 1), int))
 ONE = single([1.0, 2.0])
 
 
@@ -492,9 +504,9 @@ ONE = single([1.0, 2.0])
         ({}, chunk(1.0), ONE, r"`model` must return .* \(1,\), got \(3, 1\)"),
         (
             {},
-            ro.SplinePlan(jnp.zeros((2, 1)), 1.0),
+            ro.policies.OpenLoopSpline(jnp.zeros((2, 1)), 1.0),
             ONE,
-            "`model` must be a policy, .* got SplinePlan",
+            "`model` must be a policy, .* got OpenLoopSpline",
         ),
         ({}, 3.0, ONE, "`model` must be a policy, .* got float"),
         (
@@ -513,31 +525,31 @@ ONE = single([1.0, 2.0])
             {},
             constant(1.0),
             CHOICES,
-            r"got int64: choices need `loss=LogLikelihood\(\)`",
+            r"got int64: choices need `loss=NegativeLogLikelihood\(\)`",
         ),
         (
-            {"loss": ro.LogLikelihood()},
+            {"loss": ro.losses.NegativeLogLikelihood()},
             constant(1.0),
             ONE,
             r"`model` must have `log_prob\(observation, action\)`",
         ),
         (
-            {"loss": ro.FlowMatching()},
+            {"loss": ro.losses.FlowMatching()},
             constant(1.0),
             ONE,
-            "`batch` must be `Noised` .* got Demonstrations",
+            "`batch` must be `FlowBatch` .* got Demonstrations",
         ),
         (
-            {"loss": ro.FlowMatching()},
+            {"loss": ro.losses.FlowMatching()},
             constant(1.0),
-            ro.Noised(ONE, np.ones((2, 1)), np.ones(2)),
+            ro.losses.FlowBatch(ONE, np.ones((2, 1)), np.ones(2)),
             r"`model` must have `flow_error\(",
         ),
         (
             {},
             constant(1.0),
-            ro.Noised(ONE, np.ones((2, 1)), np.ones(2)),
-            "`batch` must be a `Demonstrations` or a `Trajectory`, got Noised",
+            ro.losses.FlowBatch(ONE, np.ones((2, 1)), np.ones(2)),
+            "`batch` must be a `Demonstrations` or a `Trajectory`, got FlowBatch",
         ),
     ],
 )
@@ -560,13 +572,13 @@ class Wrong(eqx.Module):
     "loss, batch, match",
     [
         (
-            ro.LogLikelihood(),
+            ro.losses.NegativeLogLikelihood(),
             ONE,
             r"`model.log_prob` must return a number, .* got shape \(1,\)",
         ),
         (
-            ro.FlowMatching(),
-            ro.Noised(ONE, np.ones((2, 1)), np.ones(2)),
+            ro.losses.FlowMatching(),
+            ro.losses.FlowBatch(ONE, np.ones((2, 1)), np.ones(2)),
             r"`model.flow_error` must return the shape of an action, \(1,\), got \(\)",
         ),
     ],
@@ -579,20 +591,26 @@ def test_densities_and_flows_of_a_wrong_shape_are_refused(loss, batch, match):
 def test_a_likelihood_is_no_sum_of_squares():
     bell = Bell(jnp.array(1.0), jnp.array(1.0))
     with pytest.raises(ValueError, match="`loss` must be of errors for a sum of squar"):
-        ro.ActionMismatch(loss=ro.LogLikelihood()).residuals(bell, ONE)
+        ro.ActionMismatch(loss=ro.losses.NegativeLogLikelihood()).residuals(bell, ONE)
 
 
 @pytest.mark.parametrize(
     "make, match",
     [
-        (partial(ro.noised, CHOICES, 1), "`demonstrations` must have actions that are"),
-        (partial(ro.noised, ONE, 0), "`batch_size` must be at least 1, got 0"),
         (
-            partial(ro.Noised, ONE, np.ones(2), np.ones(2)),
+            partial(ro.losses.flow_batches, CHOICES, 1),
+            "`demonstrations` must have actions that are",
+        ),
+        (
+            partial(ro.losses.flow_batches, ONE, 0),
+            "`batch_size` must be at least 1, got 0",
+        ),
+        (
+            partial(ro.losses.FlowBatch, ONE, np.ones(2), np.ones(2)),
             r"`noise` and `level` must have shapes \(2, 1\) and \(2,\)",
         ),
         (
-            partial(ro.Noised, ONE, np.ones((2, 1)), np.ones(3)),
+            partial(ro.losses.FlowBatch, ONE, np.ones((2, 1)), np.ones(3)),
             "`noise` and `level` must have shapes",
         ),
     ],

@@ -6,7 +6,10 @@ import pytest
 from hand_twins import pendulum_twin, record
 from jax.test_util import check_grads
 
-from roboopt import EffortError, Huber, ParametricTwin, Trajectory
+from roboopt import Trajectory
+from roboopt.dynamics import ParametricTwin
+from roboopt.losses import Huber
+from roboopt.objectives import InverseDynamicsError
 
 
 class Cart(eqx.Module):
@@ -29,7 +32,7 @@ def recording(velocities, actions, time_step=0.5, times=None):
     return Trajectory(observations, np.array(actions, float), time_step, times=times)
 
 
-errors_of = eqx.filter_jit(EffortError().errors)
+errors_of = eqx.filter_jit(InverseDynamicsError().errors)
 
 # Accelerations of (2, 4) and (−2, 0) at velocities (0, 1) and (1, 3).
 BATCH = recording([[0, 1], [1, 3], [0, 3]], [[1, 1], [-2, 10]])
@@ -39,7 +42,7 @@ def test_value_and_gradient_by_hand():
     # With 2 and 1 kg: 4 + 0 and 4 + 3, then −4 + 3 and 0 + 9, less 1, 1, −2 and 10,
     # over (1, 2): 3, 3, 1, −½, so L = (9 + 9 + 1 + ¼)/(2·4); ∂L/∂m₁ = (3·2 − 1·2)/4
     # and ∂L/∂m₂ = (3·4/2)/4.
-    objective = EffortError(scale=np.array([1.0, 2.0]))
+    objective = InverseDynamicsError(scale=np.array([1.0, 2.0]))
     value, grad = eqx.filter_value_and_grad(objective)(cart(2.0, 1.0), BATCH)
     assert value == pytest.approx(19.25 / 8)
     np.testing.assert_allclose(grad.masses, [1.0, 1.5])
@@ -50,16 +53,18 @@ def test_value_and_gradient_by_hand():
 
 def test_the_scale_is_that_of_the_efforts():
     # √((1 + 4)/2) and √((1 + 100)/2).
-    residuals = EffortError().residuals(cart(2.0, 1.0), BATCH)
+    residuals = InverseDynamicsError().residuals(cart(2.0, 1.0), BATCH)
     scale = np.sqrt([2.5, 50.5])
     np.testing.assert_allclose(residuals, np.array([[3, 6], [1, -1]]) / scale)
     # A joint that nothing drives is taken as it is.
     still = recording([[0, 1], [1, 3]], [[1, 0]])
-    np.testing.assert_allclose(EffortError().residuals(cart(2.0, 1.0), still), [[3, 7]])
+    np.testing.assert_allclose(
+        InverseDynamicsError().residuals(cart(2.0, 1.0), still), [[3, 7]]
+    )
 
 
 def test_what_is_not_to_count_does_not():
-    objective = EffortError(scale=np.array([np.inf, 2.0]))
+    objective = InverseDynamicsError(scale=np.array([np.inf, 2.0]))
     value, grad = eqx.filter_value_and_grad(objective)(cart(2.0, 1.0), BATCH)
     assert value == pytest.approx(9.25 / 8)
     np.testing.assert_allclose(grad.masses, [0.0, 1.5])
@@ -67,14 +72,14 @@ def test_what_is_not_to_count_does_not():
 
 def test_huber_by_hand():
     # At threshold 1 scaled errors of 3, 3, 1 and ½ cost 2.5, 2.5, ½ and ⅛.
-    objective = EffortError(scale=np.array([1.0, 2.0]), loss=Huber(1.0))
+    objective = InverseDynamicsError(scale=np.array([1.0, 2.0]), loss=Huber(1.0))
     assert objective(cart(2.0, 1.0), BATCH) == pytest.approx(5.625 / 4)
 
 
 def test_central_accelerations_by_hand():
     # Slopes of 2, −2 and 6: at the first sample 2, then (2 − 2)/2 and (−2 + 6)/2.
     batch = recording([[0, 0], [1, 0], [0, 0], [3, 0]], np.zeros((3, 2)))
-    errors = EffortError(central=True).errors(cart(1.0, 1.0), batch)
+    errors = InverseDynamicsError(central=True).errors(cart(1.0, 1.0), batch)
     np.testing.assert_allclose(errors[:, 0], [2.0 + 0, 0.0 + 3, 2.0 + 0], atol=1e-15)
 
 
@@ -85,11 +90,11 @@ def test_uneven_times(central):
     velocities = np.stack([times**2, 0 * times], 1)
     batch = recording(velocities, np.zeros((3, 2)), 4 / 3, times)
     slope = [1.0, 2.0, 6.0] if central else [1.0, 4.0, 7.0]
-    errors = EffortError(central=central).errors(cart(1.0, 1.0), batch)
+    errors = InverseDynamicsError(central=central).errors(cart(1.0, 1.0), batch)
     np.testing.assert_allclose(errors[:, 0], slope + 3 * times[:-1] ** 2, rtol=1e-14)
     # A batch of several, with times of their own.
     both = jax.tree.map(lambda x: np.stack([x, x]), batch)
-    errors = EffortError(central=central).errors(cart(1.0, 1.0), both)
+    errors = InverseDynamicsError(central=central).errors(cart(1.0, 1.0), both)
     np.testing.assert_allclose(errors[1, :, 0], slope + 3 * times[:-1] ** 2, rtol=1e-14)
 
 
@@ -135,7 +140,7 @@ def test_joints_that_nothing_drives_should_feel_nothing():
         actuated: tuple[int, ...] = eqx.field(static=True, default=(1,))
 
     batch = recording([[0, 1], [1, 3], [0, 3]], [[1], [10]])
-    errors = EffortError().errors(Driven(jnp.array([2.0, 1.0])), batch)
+    errors = InverseDynamicsError().errors(Driven(jnp.array([2.0, 1.0])), batch)
     np.testing.assert_array_equal(errors, [[4.0, 6.0], [-1.0, -1.0]])
 
 
@@ -147,7 +152,7 @@ def test_gradient_matches_finite_differences():
     @jax.jit
     def value(coordinates):
         moved = eqx.tree_at(lambda m: m.coordinates, model, coordinates)
-        return EffortError(scale=np.ones(1))(moved, batch)
+        return InverseDynamicsError(scale=np.ones(1))(moved, batch)
 
     check_grads(value, (jnp.array([0.5, 0.2, 1.1, 0.03]),), order=1)
 
@@ -155,7 +160,7 @@ def test_gradient_matches_finite_differences():
 @pytest.mark.parametrize("scale", [np.array([1.0, 0.0]), jnp.array([1.0, -1.0])])
 def test_a_scale_that_is_not_positive_is_refused(scale):
     with pytest.raises(ValueError, match="`scale` must be positive"):
-        EffortError(scale=scale)
+        InverseDynamicsError(scale=scale)
 
 
 @pytest.mark.parametrize(
@@ -176,4 +181,4 @@ def test_a_scale_that_is_not_positive_is_refused(scale):
 )
 def test_what_does_not_fit_is_refused(scale, batch, match):
     with pytest.raises(ValueError, match=match):
-        EffortError(scale=scale).residuals(cart(1.0, 1.0), batch)
+        InverseDynamicsError(scale=scale).residuals(cart(1.0, 1.0), batch)

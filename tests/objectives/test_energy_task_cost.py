@@ -64,7 +64,7 @@ def test_joints_add_up_to_the_whole_and_batches_are_means():
 def test_work_without_friction_is_the_change_of_energy():
     env = CartPoleBalance(duration=1.0)
     twin = ro.Twin.from_env(env)
-    plan = ro.SplinePlan(jnp.array([[3.0], [2.0], [4.0]]), 1.0)
+    plan = ro.policies.OpenLoopSpline(jnp.array([[3.0], [2.0], [4.0]]), 1.0)
     start = jnp.array([[0.0, 3.0, 0.5, 0.0]])
     trajectory = ro.Rollout(twin, env.horizon)(plan, start)
     q, v = jnp.split(trajectory.observations[0], 2, axis=-1)
@@ -90,13 +90,13 @@ def test_work_without_friction_is_the_change_of_energy():
 def test_environment_and_objective_give_the_same_numbers(make):
     env = make()
     starts = env.sample_starts(2, seed=3)
-    plan = ro.SplinePlan(
+    plan = ro.policies.OpenLoopSpline(
         0.3
         * env.effort_limits
         * np.random.default_rng(0).normal(size=(5, env.action_space.shape[0])),
         env.horizon * env.time_step,
     )
-    recorded = ro.collect(env, plan, starts=starts)
+    recorded = ro.rollouts.collect(env, plan, starts=starts)
     charged = ro.EnergyTaskCost(None, env.task, env.actuators)
     terms = {k: float(t.value) for k, t in charged.measure(recorded).items()}
     sums = {"task_cost": 0.0, "mechanical_work": 0.0, "joule_loss": 0.0}
@@ -127,7 +127,7 @@ def test_the_gradient_matches_finite_differences():
     starts = jnp.asarray(env.sample_starts(3, seed=0))
 
     def loss(gains):
-        return charged(ro.LinearFeedback(gains), starts)
+        return charged(ro.policies.LinearFeedback(gains), starts)
 
     gains = jnp.array([[-2.0, -40.0, -4.0, -10.0]])
     check_grads(loss, (gains,), order=1, modes=["rev"], rtol=1e-6)

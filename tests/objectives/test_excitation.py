@@ -1,4 +1,5 @@
-"""Excitation: information by hand, its laws, and a motion that keeps its promises."""
+"""Excitation: information by hand, its laws, and a motion that keeps its
+promises."""
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +12,7 @@ from roboopt_envs.cart_pole import CartPoleSwingUp
 
 import roboopt as ro
 from roboopt.diagnose import design_excitation
-from roboopt.objectives import Excitation
+from roboopt.objectives import ExcitationCost
 from roboopt.policies import FourierReference, TrackingController
 
 TIMES = jnp.array([0.0, 1.0])
@@ -26,7 +27,7 @@ def still_then_fast(time):
 def pendulum(tmp_path):
     path = write_pendulum(tmp_path / "p.urdf", more='<dynamics damping="0.5"/>')
     robot = ro.load_urdf(path, linear_damping=0.0, angular_damping=0.0)
-    return ro.ParametricTwin(ro.Twin(robot, 1 / 240), free=("mass", "damping"))
+    return ro.dynamics.ParametricTwin(ro.Twin(robot, 1 / 240), free=("mass", "damping"))
 
 
 def test_information_by_hand(pendulum):
@@ -34,7 +35,7 @@ def test_information_by_hand(pendulum):
     # ln m it slopes by 0.6 q̈ − 9.81 cos q: −9.81 and −8.01 N·m at the two instants.
     # Over d it slopes by q̇, times its span of 0.6 N·m·s/rad: 0 and 1.2 N·m.
     # With a noise of 0.1 N·m: J = [−98.1, 0; −80.1, 12].
-    objective = Excitation(
+    objective = ExcitationCost(
         pendulum, np.array([10.0]), noise=np.array([0.1]), velocity_limits=np.ones(1)
     )
     gravity = -float(pendulum.robot.gravity_effort(jnp.zeros(1))[0])
@@ -55,7 +56,7 @@ def test_information_by_hand(pendulum):
         "velocity_excess": 0.5,
     }
     # A limit of 5 N·m is exceeded by 0.962 and 0.402 of itself.
-    tight = Excitation(pendulum, np.array([5.0]), effort_weight=2.0)
+    tight = ExcitationCost(pendulum, np.array([5.0]), effort_weight=2.0)
     excess = tight.terms(still_then_fast, TIMES)["effort_excess"]
     efforts = np.array([gravity, gravity - 2.8])
     assert float(excess.value) == pytest.approx(np.mean((efforts / 5 - 1) ** 2))
@@ -64,7 +65,7 @@ def test_information_by_hand(pendulum):
 
 @pytest.mark.slow
 def test_more_instants_tell_no_less_and_what_cannot_be_told_costs_nothing(pendulum):
-    objective = Excitation(pendulum, np.array([10.0]))
+    objective = ExcitationCost(pendulum, np.array([10.0]))
     still = objective.terms(still_then_fast, jnp.zeros(1))["information"].value
     # Standing still tells of the mass only: log det(diag(1 + J², 1)), with the noise
     # of 1 % of 10 N·m.
@@ -75,7 +76,9 @@ def test_more_instants_tell_no_less_and_what_cannot_be_told_costs_nothing(pendul
 
 def test_gradient_matches_finite_differences(pendulum):
     motion = FourierReference.random(pendulum.robot, 2.0, 2, jax.random.key(0))
-    objective = Excitation(pendulum, np.array([3.0]), velocity_limits=np.array([0.5]))
+    objective = ExcitationCost(
+        pendulum, np.array([3.0]), velocity_limits=np.array([0.5])
+    )
     times = jnp.linspace(0.0, 2.0, 7)
     leaves, structure = jax.tree.flatten(motion)
 
@@ -91,7 +94,7 @@ def test_gradient_matches_finite_differences(pendulum):
 def test_a_designed_motion_tells_more_and_keeps_its_limits_in_bullet():
     env = ArmReach("two-link", duration=2.0)
     twin = ro.Twin.from_env(env)
-    model = ro.ParametricTwin(twin, free=("mass", "damping"))
+    model = ro.dynamics.ParametricTwin(twin, free=("mass", "damping"))
     limits = {
         "effort_limits": 0.8 * env.effort_limits,
         "velocity_limits": np.array([4.0, 6.0]),
@@ -108,7 +111,7 @@ def test_a_designed_motion_tells_more_and_keeps_its_limits_in_bullet():
         )
         for steps in (25, 1)
     )
-    judge = Excitation(model, **limits)
+    judge = ExcitationCost(model, **limits)
     times = jnp.linspace(0.0, 2.0, 100, endpoint=False)
     before, after = judge(first, times), judge(designed, times)
     assert after < before - 0.5
@@ -116,7 +119,7 @@ def test_a_designed_motion_tells_more_and_keeps_its_limits_in_bullet():
         twin.robot, designed, env.effort_limits, env.time_step
     )
     start = np.asarray(designed(0.0)[0])
-    run = ro.collect(
+    run = ro.rollouts.collect(
         env, controller, starts=np.concatenate([start, 0 * start, start])[None], seed=0
     )
     q, velocity = run.observations[0, :, :2], run.observations[0, :, 2:4]
@@ -140,14 +143,14 @@ BAD = [
 @pytest.mark.parametrize("changes, match", BAD)
 def test_bad_settings_are_refused(changes, match, pendulum):
     with pytest.raises(ValueError, match=match):
-        Excitation(pendulum, **{"effort_limits": np.ones(1), **changes})
+        ExcitationCost(pendulum, **{"effort_limits": np.ones(1), **changes})
 
 
 def test_a_joint_without_actuator_is_refused():
     env = CartPoleSwingUp()
-    model = ro.ParametricTwin(ro.Twin.from_env(env), free=("mass",))
+    model = ro.dynamics.ParametricTwin(ro.Twin.from_env(env), free=("mass",))
     with pytest.raises(ValueError, match="actuator at each of its 2 joints.*got 1"):
-        Excitation(model, np.ones(2))
+        ExcitationCost(model, np.ones(2))
     env.close()
 
 

@@ -10,7 +10,12 @@ from jax.test_util import check_grads
 
 from roboopt.data import Trajectory
 from roboopt.dynamics import Gaussian, ParametricTwin, Twin, load_urdf
-from roboopt.objectives import MultipleShooting, PredictionError, Prior, Shooting
+from roboopt.objectives import (
+    MultipleShooting,
+    PredictionError,
+    Prior,
+    ShootingVariables,
+)
 from roboopt.optimize import least_squares, minimize
 from roboopt.optimize._least_squares import fitting
 
@@ -96,7 +101,7 @@ MEASURED = np.array([[1.0], [2.5], [5.0], [10.0], [20.0], [40.0]])
 ACTIONS = np.array([[1.0], [0.0], [0.0], [1.0], [0.0]])
 BEGINS = jnp.array([[1.0], [5.0], [10.5]])
 RECORDING = Trajectory(MEASURED, ACTIONS, 1.0)
-MODEL = Shooting(Growth(jnp.array(2.0)), BEGINS)
+MODEL = ShootingVariables(Growth(jnp.array(2.0)), BEGINS)
 OBJECTIVE = MultipleShooting(2, np.array([0.5]), np.array([0.25]))
 
 
@@ -146,7 +151,7 @@ def test_trajectories_of_a_batch_have_no_gap_between_them():
     )
     # From 101 the second runs 203, 406, 812, 1625; all its gaps are closed.
     others = jnp.array([[101.0], [406.0], [812.0]])
-    both = Shooting(MODEL.dynamics, jnp.concatenate([BEGINS, others]))
+    both = ShootingVariables(MODEL.dynamics, jnp.concatenate([BEGINS, others]))
     errors, gaps = errors_and_gaps(OBJECTIVE, both, batch)
     np.testing.assert_allclose(gaps, [[1.0], [-0.5], [0.0], [0.0]], atol=1e-12)
     np.testing.assert_allclose(errors[:6, 0], [0, 0.5, 0, 0.5, 2, 4], atol=1e-15)
@@ -157,7 +162,7 @@ def test_trajectories_of_a_batch_have_no_gap_between_them():
 def test_with_closed_gaps_it_is_the_output_error(horizon):
     whole = motion(MODEL.dynamics, [1.0], ACTIONS)
     ideal = Trajectory(whole, ACTIONS, 1.0)
-    model = Shooting.of(MODEL.dynamics, ideal, horizon)
+    model = ShootingVariables.of(MODEL.dynamics, ideal, horizon)
     objective = MultipleShooting(horizon, np.ones(1), np.ones(1))
     single = single_errors(MODEL.dynamics, RECORDING)[0]
     errors, gaps = errors_and_gaps(objective, model, RECORDING)
@@ -168,11 +173,13 @@ def test_with_closed_gaps_it_is_the_output_error(horizon):
 def test_gradient_matches_finite_differences():
     recording = swinging(10)[1]
     objective = MultipleShooting(4, POSITIONS, GAPS)
-    model = Shooting.of(Pendulum(GUESS), recording, 4, velocities=False)
+    model = ShootingVariables.of(Pendulum(GUESS), recording, 4, velocities=False)
 
     @jax.jit
     def value(parameters, states):
-        return 1e-3 * objective(Shooting(Pendulum(parameters), states), recording)
+        return 1e-3 * objective(
+            ShootingVariables(Pendulum(parameters), states), recording
+        )
 
     check_grads(value, (GUESS, model.states), order=1, rtol=1e-6)
 
@@ -183,7 +190,7 @@ def test_what_was_not_measured_counts_nothing():
     positions = np.where([True, False], recording.observations, np.nan)
     unknown = Trajectory(positions, recording.actions, TIME_STEP)
     objective = MultipleShooting(4, POSITIONS, GAPS)
-    model = Shooting.of(Pendulum(GUESS), unknown, 4)
+    model = ShootingVariables.of(Pendulum(GUESS), unknown, 4)
     for a, b in zip(
         jax.tree.leaves(value_and_gradient(objective, model, recording)),
         jax.tree.leaves(value_and_gradient(objective, model, unknown)),
@@ -195,13 +202,13 @@ def test_what_was_not_measured_counts_nothing():
 def test_angles_count_modulo_a_turn():
     states, recording = swinging(10)
     objective = MultipleShooting(5, np.ones(2), np.ones(2), wraps=(True, False))
-    model = Shooting.of(Pendulum(GUESS), recording, 5)
+    model = ShootingVariables.of(Pendulum(GUESS), recording, 5)
     turned = Trajectory(
         np.asarray(recording.observations) + [2 * np.pi, 0.0],
         recording.actions,
         TIME_STEP,
     )
-    far = Shooting(model.dynamics, model.states.at[1, 0].add(2 * jnp.pi))
+    far = ShootingVariables(model.dynamics, model.states.at[1, 0].add(2 * jnp.pi))
     # The beginnings as well as the samples may be a turn away.
     expected, _ = residuals_and_terms(objective, model, recording)
     for other, batch in ((model, turned), (far, recording)):
@@ -211,7 +218,7 @@ def test_angles_count_modulo_a_turn():
 
 def test_windows_start_at_what_was_measured():
     np.testing.assert_array_equal(
-        Shooting.of(Growth(jnp.array(2.0)), RECORDING, 2).states,
+        ShootingVariables.of(Growth(jnp.array(2.0)), RECORDING, 2).states,
         MEASURED[[0, 2, 3]],
     )
     np.testing.assert_allclose(MODEL(jnp.array([3.0]), jnp.array([1.0])), [7.0])
@@ -223,10 +230,10 @@ def test_velocities_are_differences_where_they_were_not_measured():
     states = np.stack([times**2, np.full_like(times, 7.0)], -1)
     actions = np.zeros((2, 3, 1))
     batch = Trajectory(states, actions, 1.0, times=times)
-    found = Shooting.of(Drift(), batch, 1, velocities=False).states
+    found = ShootingVariables.of(Drift(), batch, 1, velocities=False).states
     np.testing.assert_allclose(found[:, 1], 2 * times[:, :-1].ravel(), atol=1e-14)
     states[0, 1, 1] = np.nan
-    found = Shooting.of(Drift(), batch, 1).states
+    found = ShootingVariables.of(Drift(), batch, 1).states
     np.testing.assert_allclose(found[:, 1], [7, 1, 7, 7, 7, 7])
 
 
@@ -235,14 +242,14 @@ def test_differences_of_angles_are_over_the_shorter_way():
     batch = Trajectory(
         np.stack([angles, np.full(4, np.nan)], -1), np.zeros((3, 1)), 1.0
     )
-    found = Shooting.of(Drift(), batch, 1, wraps=(True, False)).states
+    found = ShootingVariables.of(Drift(), batch, 1, wraps=(True, False)).states
     np.testing.assert_allclose(found[:, 1], 0.1, atol=1e-12)
 
 
 def test_parameters_and_velocities_come_from_positions_alone():
     states, recording = swinging()
     objective = MultipleShooting(25, POSITIONS, GAPS)
-    model = Shooting.of(Pendulum(GUESS), recording, 25, velocities=False)
+    model = ShootingVariables.of(Pendulum(GUESS), recording, 25, velocities=False)
     assert np.abs(model.states - states[:-1:25])[:, 1].max() > 0.02
     result = least_squares(objective, model, recording)
     # Noise-free, so up to rounding, which the fall's growth multiplies.
@@ -258,7 +265,7 @@ def test_a_cart_pole_that_moves_as_recorded_has_no_residuals():
     recording = Trajectory(states * [1.0, 1.0, 0.0, 0.0], actions, 1 / 60)
     scale = np.array([0.01, 0.01, np.inf, np.inf])
     objective = MultipleShooting(15, scale, np.array([0.01, 0.01, 0.1, 0.1]))
-    true = Shooting(model, jnp.asarray(states[[0, 15, 25]]))
+    true = ShootingVariables(model, jnp.asarray(states[[0, 15, 25]]))
     residuals, _ = residuals_and_terms(objective, true, recording)
     assert residuals.shape == (41 + 2, 4)
     np.testing.assert_allclose(residuals, 0.0, atol=1e-10)
@@ -272,7 +279,7 @@ def test_an_unstable_recording_that_one_shot_cannot_follow():
     single = least_squares(PredictionError(None, POSITIONS), Pendulum(GUESS), recording)
     off = np.abs(single.model.parameters / TRUE - 1)
     assert off.max() > 0.3
-    model = Shooting.of(Pendulum(GUESS), recording, 25, velocities=False)
+    model = ShootingVariables.of(Pendulum(GUESS), recording, 25, velocities=False)
     objective = MultipleShooting(25, POSITIONS, GAPS)
     result = least_squares(objective, model, recording)
     off = np.abs(result.model.dynamics.parameters / TRUE - 1)
@@ -327,10 +334,26 @@ def gaussian(state, action):
 @pytest.mark.parametrize(
     "objective, model, match",
     [
-        (OBJECTIVE, MODEL.dynamics, "`model` must be a `Shooting`, got Growth"),
-        (OBJECTIVE, Shooting(MODEL.dynamics, BEGINS[:2]), r"\(3, 1\), got shape \(2"),
-        (OBJECTIVE, Shooting(gaussian, BEGINS), "`model.dynamics` must predict states"),
-        (OBJECTIVE, Shooting(OfAnotherStep(), BEGINS), "`model` must have `advance"),
+        (
+            OBJECTIVE,
+            MODEL.dynamics,
+            "`model` must be a `ShootingVariables`, got Growth",
+        ),
+        (
+            OBJECTIVE,
+            ShootingVariables(MODEL.dynamics, BEGINS[:2]),
+            r"\(3, 1\), got shape \(2",
+        ),
+        (
+            OBJECTIVE,
+            ShootingVariables(gaussian, BEGINS),
+            "`model.dynamics` must predict states",
+        ),
+        (
+            OBJECTIVE,
+            ShootingVariables(OfAnotherStep(), BEGINS),
+            "`model` must have `advance",
+        ),
         (MultipleShooting(6, np.ones(1), np.ones(1)), MODEL, "`batch` .* = 6 steps"),
         (MultipleShooting(2, np.ones(2), np.ones(2)), MODEL, "`gap_scale` .* 1 state"),
         (
@@ -370,4 +393,6 @@ def test_what_does_not_fit_is_refused(objective, model, match):
 def test_starts_that_cannot_be_made_are_refused(observations, horizon, options, match):
     actions = np.zeros((len(observations) - 1, 1))
     with pytest.raises(ValueError, match=match):
-        Shooting.of(Drift(), Trajectory(observations, actions, 1.0), horizon, **options)
+        ShootingVariables.of(
+            Drift(), Trajectory(observations, actions, 1.0), horizon, **options
+        )

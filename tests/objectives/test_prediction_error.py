@@ -6,7 +6,9 @@ import pytest
 from hand_twins import pendulum_twin, record
 from jax.test_util import check_grads
 
-from roboopt import Gaussian, Huber, ParametricTwin, PredictionError, Trajectory
+from roboopt import PredictionError, Trajectory
+from roboopt.dynamics import Gaussian, ParametricTwin
+from roboopt.losses import Huber
 
 
 class Factor(eqx.Module):

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 
-from roboopt import Objective, Prior, Term
-from roboopt.objectives import ResidualObjective, Sum
+from roboopt import Objective, Term
+from roboopt.objectives import Prior, ResidualObjective, Sum
 
 
 class Line(eqx.Module):
@@ -45,7 +45,7 @@ def test_a_number_scales_everything():
     np.testing.assert_array_equal(prior.residuals(line(5.0, 1.0), None), [1.0, -1.5])
 
 
-def test_it_is_0_at_its_centre():
+def test_it_is_0_at_its_center():
     prior = Prior(line(3.0, 4.0), lambda m: m.offsets)
     # What `where` does not name is free.
     assert prior(line(99.0, 4.0), None) == 0.0

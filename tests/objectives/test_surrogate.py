@@ -102,7 +102,9 @@ def test_entropy_is_worth_its_weight():
 
 def test_where_nothing_has_changed_the_gradient_is_that_of_reinforce():
     space = SimpleNamespace(low=np.zeros(3), shape=(3,))
-    agent = ro.ActorCritic.of(space, 2, key=jax.random.key(0), width=4, depth=1)
+    agent = ro.policies.ActorCritic.of(
+        space, 2, key=jax.random.key(0), width=4, depth=1
+    )
     rng = np.random.default_rng(0)
     observations = jnp.asarray(rng.normal(size=(5, 3)))
     drawn, advantages = jnp.asarray(rng.normal(size=(5, 2))), rng.normal(size=5)

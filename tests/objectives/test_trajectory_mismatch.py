@@ -41,7 +41,7 @@ def test_value_and_gradient_by_hand():
     # At k = 3 the motion is 1, 3, 9 and the errors over 2 are ½ and 2.5:
     # L = (¼ + 6.25)/(2·2) = 1.625. They grow by ½ and by 2k/2 = 3 in k, hence
     # dL/dk = (½·½ + 2.5·3)/2 = 3.875.
-    objective = ro.TrajectoryMismatch(Doubling(2), 2 * ONE)
+    objective = ro.objectives.TrajectoryMismatch(Doubling(2), 2 * ONE)
     value, grad = jax.value_and_grad(objective)(THREE, DOUBLED)
     np.testing.assert_allclose([value, grad], [1.625, 3.875], rtol=1e-14)
     terms = objective.terms(THREE, DOUBLED)
@@ -50,40 +50,42 @@ def test_value_and_gradient_by_hand():
 
 
 def test_a_shorter_rollout_is_compared_as_far_as_it_goes():
-    objective = ro.TrajectoryMismatch(Doubling(1), ONE)
+    objective = ro.objectives.TrajectoryMismatch(Doubling(1), ONE)
     assert objective(THREE, DOUBLED) == pytest.approx(1 / 2)
 
 
 def test_coordinates_add_and_those_of_infinite_scale_do_not_count():
     batch = recording([1, 1, 1], [2, 3, 9])
     # Errors 1, 0, −6.
-    objective = ro.TrajectoryMismatch(Doubling(1), np.array([1.0, 1.0, 3.0]))
+    objective = ro.objectives.TrajectoryMismatch(Doubling(1), np.array([1.0, 1.0, 3.0]))
     assert objective(THREE, batch) == pytest.approx((1 + 4) / 2)
-    objective = ro.TrajectoryMismatch(Doubling(1), np.array([1.0, 1.0, np.inf]))
+    objective = ro.objectives.TrajectoryMismatch(
+        Doubling(1), np.array([1.0, 1.0, np.inf])
+    )
     value, grad = jax.value_and_grad(objective)(THREE, batch)
     np.testing.assert_allclose([value, grad], [1 / 2, 1.0])
 
 
 def test_angles_count_modulo_a_turn():
     batch = recording([1, 1], [-3, -3])
-    objective = ro.TrajectoryMismatch(Doubling(1), np.ones(2), (True, False))
+    objective = ro.objectives.TrajectoryMismatch(Doubling(1), np.ones(2), (True, False))
     errors = objective.errors(THREE, batch)
     np.testing.assert_allclose(errors[0, 0], [6 - 2 * np.pi, 6.0], rtol=1e-14)
 
 
 def test_a_discount_counts_the_beginning_more():
     # Steps of ½ s at γ = ¼ count ½ and ¼; errors are 1 and 5: (½·1 + ¼·25)/(2·¾).
-    objective = ro.TrajectoryMismatch(Doubling(2), ONE, discount=0.25)
+    objective = ro.objectives.TrajectoryMismatch(Doubling(2), ONE, discount=0.25)
     assert objective(THREE, DOUBLED) == pytest.approx(6.75 / 1.5)
 
 
 @pytest.mark.parametrize(
     "settings",
-    [{}, {"loss": ro.Huber(1.5)}, {"discount": 0.3}, {"loss": ro.Absolute()}],
+    [{}, {"loss": ro.losses.Huber(1.5)}, {"discount": 0.3}, {"loss": ro.losses.L1()}],
 )
 def test_its_residuals_are_its_value(settings):
     batch = jax.tree.map(lambda x: np.stack([x, 2 * x]), DOUBLED)
-    objective = ro.TrajectoryMismatch(Doubling(2), ONE, **settings)
+    objective = ro.objectives.TrajectoryMismatch(Doubling(2), ONE, **settings)
     residuals = objective.residuals(THREE, batch)
     assert residuals.shape == (2, 2, 1)
     value = objective(THREE, batch)
@@ -93,7 +95,7 @@ def test_its_residuals_are_its_value(settings):
 
 def test_a_batch_is_the_mean_of_its_trajectories():
     batch = jax.tree.map(lambda x: np.stack([x, 2 * x]), DOUBLED)
-    objective = ro.TrajectoryMismatch(Doubling(2), ONE)
+    objective = ro.objectives.TrajectoryMismatch(Doubling(2), ONE)
     alone = objective(THREE, DOUBLED)
     assert objective(THREE, batch) == pytest.approx(float(alone) * (1 + 4) / 2)
 
@@ -108,25 +110,27 @@ OTHERS = jnp.array([[20.0, 2.0]])
 
 def demonstrated(steps=12):
     starts = jnp.asarray(np.random.default_rng(0).uniform(-1, 1, (3, 2)))
-    return ro.Rollout(TWIN, steps)(ro.LinearFeedback(GAINS), starts)
+    return ro.Rollout(TWIN, steps)(ro.policies.LinearFeedback(GAINS), starts)
 
 
 def test_the_demonstrator_itself_has_no_error():
-    objective = ro.TrajectoryMismatch(ro.Rollout(TWIN, 12), SCALE)
-    assert objective(ro.LinearFeedback(GAINS), demonstrated()) < 1e-26
-    assert objective(ro.LinearFeedback(OTHERS), demonstrated()) > 0.1
+    objective = ro.objectives.TrajectoryMismatch(ro.Rollout(TWIN, 12), SCALE)
+    assert objective(ro.policies.LinearFeedback(GAINS), demonstrated()) < 1e-26
+    assert objective(ro.policies.LinearFeedback(OTHERS), demonstrated()) > 0.1
 
 
 def test_the_demonstrators_gains_are_found_from_its_motions():
-    objective = ro.TrajectoryMismatch(ro.Rollout(TWIN, 10), SCALE)
-    result = ro.least_squares(objective, ro.LinearFeedback(OTHERS), demonstrated())
+    objective = ro.objectives.TrajectoryMismatch(ro.Rollout(TWIN, 10), SCALE)
+    result = ro.least_squares(
+        objective, ro.policies.LinearFeedback(OTHERS), demonstrated()
+    )
     np.testing.assert_allclose(result.model.gains, GAINS, rtol=1e-9)
 
 
 class Assisted(eqx.Module):
     """Feedback and a network beside it."""
 
-    feedback: ro.LinearFeedback
+    feedback: ro.policies.LinearFeedback
     network: eqx.nn.MLP
 
     def __call__(self, observation):
@@ -135,8 +139,8 @@ class Assisted(eqx.Module):
 
 def test_gains_and_a_network_are_fitted_together():
     network = eqx.nn.MLP(2, 1, 4, 1, jnp.tanh, key=jax.random.key(0))
-    start = Assisted(ro.LinearFeedback(OTHERS), network)
-    objective = ro.TrajectoryMismatch(ro.Rollout(TWIN, 5), SCALE)
+    start = Assisted(ro.policies.LinearFeedback(OTHERS), network)
+    objective = ro.objectives.TrajectoryMismatch(ro.Rollout(TWIN, 5), SCALE)
     result = ro.minimize(
         objective, start, demonstrated(5), steps=40, optimizer=optax.adam(0.3)
     )
@@ -147,8 +151,10 @@ def test_gains_and_a_network_are_fitted_together():
 
 def test_gradient_through_the_twin_matches_finite_differences():
     batch = demonstrated(5)
-    objective = ro.TrajectoryMismatch(ro.Rollout(TWIN, 5), SCALE, discount=0.5)
-    loss = jax.jit(lambda gains: objective(ro.LinearFeedback(gains), batch))
+    objective = ro.objectives.TrajectoryMismatch(
+        ro.Rollout(TWIN, 5), SCALE, discount=0.5
+    )
+    loss = jax.jit(lambda gains: objective(ro.policies.LinearFeedback(gains), batch))
     check_grads(loss, (OTHERS,), order=1, modes=["rev"])
 
 
@@ -159,8 +165,8 @@ def test_what_follows_the_state_is_not_compared():
     seen = ro.Trajectory(
         jnp.concatenate([batch.observations, goals], -1), batch.actions, 0.1
     )
-    objective = ro.TrajectoryMismatch(ro.Rollout(TWIN, 3), SCALE)
-    policy = ro.LinearFeedback(OTHERS)
+    objective = ro.objectives.TrajectoryMismatch(ro.Rollout(TWIN, 3), SCALE)
+    policy = ro.policies.LinearFeedback(OTHERS)
     np.testing.assert_allclose(objective(policy, seen), objective(policy, batch))
 
 
@@ -176,7 +182,9 @@ def test_what_follows_the_state_is_not_compared():
 )
 def test_bad_settings_are_refused(settings, match):
     with pytest.raises(ValueError, match=match):
-        ro.TrajectoryMismatch(**{"rollout": Doubling(1), "scale": ONE, **settings})
+        ro.objectives.TrajectoryMismatch(
+            **{"rollout": Doubling(1), "scale": ONE, **settings}
+        )
 
 
 @pytest.mark.parametrize(
@@ -208,7 +216,7 @@ def test_bad_settings_are_refused(settings, match):
     ],
 )
 def test_what_does_not_fit_is_refused(settings, batch, match):
-    objective = ro.TrajectoryMismatch(
+    objective = ro.objectives.TrajectoryMismatch(
         **{"rollout": Doubling(1), "scale": ONE, **settings}
     )
     with pytest.raises(ValueError, match=match):

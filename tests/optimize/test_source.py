@@ -274,8 +274,8 @@ def test_bad_sources_are_refused(source, settings, match):
 
 
 def test_what_has_blocks_is_a_source():
-    assert isinstance(Given([]), ro.BlockSource)
-    assert not isinstance({"steps": 1}, ro.BlockSource)
+    assert isinstance(Given([]), ro.optimize.BlockSource)
+    assert not isinstance({"steps": 1}, ro.optimize.BlockSource)
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 12, 100, 997, 1024])
@@ -319,21 +319,24 @@ def test_the_places_in_a_long_order_are_equally_likely():
 
 def test_limits_of_demonstrations_may_be_infinite():
     # A joint without a limit on one side: only what is not a number is refused.
-    samples = ro.Demonstrations(
+    samples = ro.data.Demonstrations(
         np.ones((6, 1)),
         np.full((6, 1), 2.0),
         low=np.full((6, 1), -np.inf),
         high=np.full((6, 1), 3.0),
     )
     found = ro.minimize(
-        ro.ActionMismatch(), ro.LinearFeedback(np.ones((1, 1))), samples, batch_size=2
+        ro.ActionMismatch(),
+        ro.policies.LinearFeedback(np.ones((1, 1))),
+        samples,
+        batch_size=2,
     )
     np.testing.assert_allclose(found.model.gains, -2.0, atol=1e-3)
     with pytest.raises(ValueError, match=r"`data`\.low must be finite, got nan"):
         ro.minimize(
             ro.ActionMismatch(),
-            ro.LinearFeedback(np.ones((1, 1))),
-            ro.Demonstrations(
+            ro.policies.LinearFeedback(np.ones((1, 1))),
+            ro.data.Demonstrations(
                 np.ones((2, 1)), np.ones((2, 1)), low=np.full((2, 1), np.nan)
             ),
         )

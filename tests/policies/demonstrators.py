@@ -16,7 +16,7 @@ def samples(actions, rng=None, count=400, size=3, **limits):
     observations = np.array([5.0, -2.0, 0.1])[:size] + rng.normal(
         size=(count, size)
     ) * np.array([2.0, 1.0, 0.01][:size])
-    return ro.Demonstrations(observations, actions(observations, rng), **limits)
+    return ro.data.Demonstrations(observations, actions(observations, rng), **limits)
 
 
 def linear(o, rng):

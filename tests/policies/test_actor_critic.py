@@ -9,7 +9,7 @@ from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete
 from scipy.stats import norm
 
 import roboopt as ro
-from roboopt.data import Normaliser
+from roboopt.data import Normalizer
 
 KEY = jax.random.key(0)
 SMALL: Any = {"width": 4, "depth": 1}
@@ -18,7 +18,7 @@ O = jnp.array([0.3, -0.2, 0.9])  # noqa: E741
 
 
 def of(actions, **settings):
-    return ro.ActorCritic.of(SEEN, actions, key=KEY, **SMALL, **settings)
+    return ro.policies.ActorCritic.of(SEEN, actions, key=KEY, **SMALL, **settings)
 
 
 def test_real_actions_are_drawn_in_halves_of_their_range():
@@ -46,7 +46,9 @@ def test_real_actions_without_limits_are_in_their_units():
 
 
 def test_limits_serve_where_there_is_no_gymnasium():
-    given = ro.ActorCritic.of(3, (np.full(2, -2.0), np.full(2, 2.0)), key=KEY, **SMALL)
+    given = ro.policies.ActorCritic.of(
+        3, (np.full(2, -2.0), np.full(2, 2.0)), key=KEY, **SMALL
+    )
     same = of(Box(-2.0, 2.0, (2,), np.float64))
     assert eqx.tree_equal(given, same)
 
@@ -70,13 +72,15 @@ def bias(agent):
 
 
 def squashed():
-    batch = ro.Demonstrations(np.eye(3), np.array([[0.0], [1.0], [-1.0]]))
-    return ro.TanhGaussianPolicy.of(batch, key=KEY, low=-1.0, high=1.0, **SMALL)
+    batch = ro.data.Demonstrations(np.eye(3), np.array([[0.0], [1.0], [-1.0]]))
+    return ro.policies.TanhGaussianPolicy.of(
+        batch, key=KEY, low=-1.0, high=1.0, **SMALL
+    )
 
 
 def test_of_a_squashed_policy_what_was_drawn_is_recorded():
     policy = squashed()
-    agent = ro.ActorCritic.around(policy, SEEN, key=KEY, **SMALL)
+    agent = ro.policies.ActorCritic.around(policy, SEEN, key=KEY, **SMALL)
     drawn = agent.draw(O, KEY)
     np.testing.assert_allclose(agent.execute(drawn), policy.sample(O, KEY), rtol=1e-12)
     np.testing.assert_allclose(agent(O), policy(O), rtol=1e-12)
@@ -97,11 +101,11 @@ def test_of_a_squashed_policy_what_was_drawn_is_recorded():
 
 
 def test_the_inputs_of_a_fresh_agent_follow_what_is_seen():
-    agent, normaliser = of(Discrete(2)), Normaliser([1.0, 2, 3], [2.0, 1, 4])
-    seeing = agent.seeing(normaliser)
+    agent, normalizer = of(Discrete(2)), Normalizer([1.0, 2, 3], [2.0, 1, 4])
+    seeing = agent.seeing(normalizer)
     assert seeing.inputs is not None
     np.testing.assert_array_equal(seeing.inputs.mean(), [1, 2, 3])
-    units = normaliser(O)
+    units = normalizer(O)
     assert float(seeing.value(O)) == pytest.approx(float(agent.value(units)))
     same = agent.policy.probabilities(units)
     np.testing.assert_allclose(seeing.policy.probabilities(O), same, rtol=1e-12)
@@ -109,14 +113,14 @@ def test_the_inputs_of_a_fresh_agent_follow_what_is_seen():
 
 
 def test_a_clone_keeps_its_inputs_and_the_value_function_follows():
-    agent = ro.ActorCritic.around(squashed(), SEEN, key=KEY, **SMALL)
-    seeing = agent.seeing(Normaliser([1.0, 2, 3], [2.0, 1, 4]))
+    agent = ro.policies.ActorCritic.around(squashed(), SEEN, key=KEY, **SMALL)
+    seeing = agent.seeing(Normalizer([1.0, 2, 3], [2.0, 1, 4]))
     assert eqx.tree_equal(seeing.policy, agent.policy)
     assert float(seeing.value(O)) != float(agent.value(O))
 
 
 def test_angles_are_seen_by_sine_and_cosine_as_they_are():
-    agent = of(1, angles=(1,)).seeing(Normaliser([1.0, 2, 3], [2.0, 1, 4]))
+    agent = of(1, angles=(1,)).seeing(Normalizer([1.0, 2, 3], [2.0, 1, 4]))
     turn = jnp.array([0.0, 2 * np.pi, 0.0])
     for f in (agent.value, agent):
         np.testing.assert_allclose(f(O + turn), f(O), rtol=1e-9)
@@ -126,10 +130,12 @@ def test_angles_are_seen_by_sine_and_cosine_as_they_are():
 
 
 def test_an_agent_without_inputs_of_its_own_has_none():
-    policy = ro.Exploring(ro.LinearFeedback(np.ones((1, 3))), 1.0)
-    agent = ro.ActorCritic(policy, Sum())
+    policy = ro.policies.GaussianExploration(
+        ro.policies.LinearFeedback(np.ones((1, 3))), 1.0
+    )
+    agent = ro.policies.ActorCritic(policy, Sum())
     assert agent.inputs is None
-    assert agent.seeing(Normaliser(np.ones(3), np.ones(3))) == agent
+    assert agent.seeing(Normalizer(np.ones(3), np.ones(3))) == agent
     assert float(agent.value(O)) == 1.0
 
 
@@ -139,8 +145,8 @@ class Sum(eqx.Module):
 
 
 def test_exploring_is_chance_about_a_policy():
-    gains = ro.LinearFeedback(np.ones((2, 3)))
-    policy = ro.Exploring(gains, [0.1, 2.0])
+    gains = ro.policies.LinearFeedback(np.ones((2, 3)))
+    policy = ro.policies.GaussianExploration(gains, [0.1, 2.0])
     np.testing.assert_array_equal(policy(O), gains(O))
     drawn = jax.vmap(lambda k: policy.sample(O, k))(jax.random.split(KEY, 4000))
     np.testing.assert_allclose(drawn.std(0), [0.1, 2.0], rtol=0.05)  # 4000 of them
@@ -155,13 +161,15 @@ def test_exploring_is_chance_about_a_policy():
         far = eqx.tree_at(lambda p: p.log_deviation, policy, jnp.full(2, there))
         expected = norm.entropy(0, factor * np.array([0.1, 2.0])).sum()
         np.testing.assert_allclose(far.entropy(O), expected, atol=1e-3)
-    one = ro.Exploring(gains, 3.0)
+    one = ro.policies.GaussianExploration(gains, 3.0)
     np.testing.assert_allclose(one.entropy(O), 2 * norm.entropy(0, 3.0), rtol=1e-9)
 
 
 def test_agents_come_back_from_a_file(tmp_path):
-    exploring = ro.Exploring(ro.LinearFeedback(np.ones((1, 3))), 1.0)
-    around = ro.ActorCritic.around(exploring, 3, key=KEY, **SMALL)
+    exploring = ro.policies.GaussianExploration(
+        ro.policies.LinearFeedback(np.ones((1, 3))), 1.0
+    )
+    around = ro.policies.ActorCritic.around(exploring, 3, key=KEY, **SMALL)
     for agent in (of(Discrete(2)), of(2), around):
         ro.save(tmp_path / "agent.npz", agent)
         assert eqx.tree_equal(ro.load(tmp_path / "agent.npz"), agent)
@@ -182,22 +190,22 @@ def test_agents_come_back_from_a_file(tmp_path):
 )
 def test_bad_spaces_are_refused(arguments, match):
     with pytest.raises(ValueError, match=match):
-        ro.ActorCritic.of(*arguments, key=KEY)
+        ro.policies.ActorCritic.of(*arguments, key=KEY)
 
 
 def test_bad_parts_are_refused():
     with pytest.raises(ValueError, match="`spread` must be above 0.001"):
         of(1, spread=0.0)
     with pytest.raises(ValueError, match="without sample, log_prob, entropy.*Explor"):
-        ro.ActorCritic(ro.LinearFeedback(np.ones((1, 3))), Sum())
-    with pytest.raises(ValueError, match="`normaliser` must be of 3 axes, got 2"):
-        of(1).seeing(Normaliser(np.zeros(2), np.ones(2)))
-    gains = ro.LinearFeedback(np.ones((2, 3)))
+        ro.policies.ActorCritic(ro.policies.LinearFeedback(np.ones((1, 3))), Sum())
+    with pytest.raises(ValueError, match="`normalizer` must be of 3 axes, got 2"):
+        of(1).seeing(Normalizer(np.zeros(2), np.ones(2)))
+    gains = ro.policies.LinearFeedback(np.ones((2, 3)))
     for spread in (0.0, -1.0, np.nan, np.ones((1, 2))):
         with pytest.raises(ValueError, match="`spread` must hold one number"):
-            ro.Exploring(gains, spread)
-    policy = ro.Exploring(gains, np.ones(3))
+            ro.policies.GaussianExploration(gains, spread)
+    policy = ro.policies.GaussianExploration(gains, np.ones(3))
     with pytest.raises(ValueError, match="`spread` must hold one number or"):
         policy.sample(O, KEY)
     with pytest.raises(ValueError, match="`action` must have shape"):
-        ro.Exploring(gains, 1.0).log_prob(O, jnp.ones(1))
+        ro.policies.GaussianExploration(gains, 1.0).log_prob(O, jnp.ones(1))

@@ -16,7 +16,7 @@ def rule(o, rng):
 
 def test_learns_choices_and_how_likely_they_are():
     batch = samples(rule, count=2000)
-    start = ro.CategoricalPolicy.of(batch, key=KEY, width=16)
+    start = ro.policies.CategoricalPolicy.of(batch, key=KEY, width=16)
     assert (start.start, start.sizes) == ((4, -1), (3, 2))
     policy = ro.minimize(log_likelihood, start, batch, batch_size=200, steps=600).model
     told = [policy(np.array([5.0, x, 0.1])).tolist() for x in (-4.0, -2.0, 0.0)]
@@ -29,7 +29,7 @@ def test_learns_choices_and_how_likely_they_are():
 
 def test_log_prob_is_the_product_and_samples_follow_it():
     batch = samples(rule)
-    policy = ro.CategoricalPolicy.of(batch, key=KEY, skip=False)
+    policy = ro.policies.CategoricalPolicy.of(batch, key=KEY, skip=False)
     o = batch.observations[0]
     chances = policy.probabilities(o)
     expected = np.log(chances[0, 1] * chances[1, 0])
@@ -44,16 +44,16 @@ def test_log_prob_is_the_product_and_samples_follow_it():
 @pytest.mark.parametrize("action", [[3, 0], [7, 0], [4, 1], [4, -2]])
 def test_what_is_no_choice_is_impossible(action):
     batch = samples(rule)
-    policy = ro.CategoricalPolicy.of(batch, key=KEY)
+    policy = ro.policies.CategoricalPolicy.of(batch, key=KEY)
     assert policy.log_prob(batch.observations[0], np.array(action)) == -np.inf
 
 
 def test_the_gradient_is_finite_with_axes_of_different_sizes():
     batch = samples(rule)
-    policy = ro.CategoricalPolicy.of(batch, key=KEY)
+    policy = ro.policies.CategoricalPolicy.of(batch, key=KEY)
     gradient = jax.grad(
         lambda bias: log_likelihood(
-            ro.CategoricalPolicy(
+            ro.policies.CategoricalPolicy(
                 with_bias(policy.network, bias),
                 policy.shape,
                 policy.start,
@@ -73,14 +73,14 @@ def with_bias(network, bias):
 
 def test_choices_may_be_given():
     batch = samples(rule)
-    policy = ro.CategoricalPolicy.of(batch, key=KEY, start=-1, sizes=[9, 2])
+    policy = ro.policies.CategoricalPolicy.of(batch, key=KEY, start=-1, sizes=[9, 2])
     assert (policy.start, policy.sizes) == ((-1, -1), (9, 2))
     assert policy.probabilities(batch.observations[0]).shape == (2, 9)
 
 
 def test_chunks_have_one_log_prob_a_step(tmp_path):
     batch = samples(lambda o, rng: np.stack([rule(o, rng)] * 3, 1))
-    policy = ro.CategoricalPolicy.of(batch, key=KEY)
+    policy = ro.policies.CategoricalPolicy.of(batch, key=KEY)
     o = batch.observations[0]
     assert policy(o).shape == policy.sample(o, KEY).shape == (3, 2)
     assert policy.log_prob(o, batch.actions[0]).shape == (3,)
@@ -100,14 +100,14 @@ BAD = [
 @pytest.mark.parametrize("settings, match", BAD)
 def test_bad_settings_are_refused(settings, match):
     with pytest.raises(ValueError, match=match):
-        ro.CategoricalPolicy.of(samples(rule), key=KEY, **settings)
+        ro.policies.CategoricalPolicy.of(samples(rule), key=KEY, **settings)
 
 
 def test_bad_samples_and_actions_are_refused():
     batch = samples(rule)
-    real = ro.Demonstrations(batch.observations, batch.actions.astype(float))
+    real = ro.data.Demonstrations(batch.observations, batch.actions.astype(float))
     with pytest.raises(ValueError, match="at least one action, of integers, got 400"):
-        ro.CategoricalPolicy.of(real, key=KEY)
-    policy = ro.CategoricalPolicy.of(batch, key=KEY)
+        ro.policies.CategoricalPolicy.of(real, key=KEY)
+    policy = ro.policies.CategoricalPolicy.of(batch, key=KEY)
     with pytest.raises(ValueError, match=r"`action` must have shape \(2,\)"):
         policy.log_prob(batch.observations[0], np.array([4]))

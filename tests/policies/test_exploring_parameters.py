@@ -15,8 +15,10 @@ SEEN = np.array([0.3, -1.0, 2.0])
 
 
 def test_policies_are_drawn_about_the_one_given():
-    gains = ro.LinearFeedback(np.array([[100.0, -300.0, 0.0], [0.0, 0.0, 200.0]]))
-    agent = ro.ExploringParameters(gains, 0.05)
+    gains = ro.policies.LinearFeedback(
+        np.array([[100.0, -300.0, 0.0], [0.0, 0.0, 200.0]])
+    )
+    agent = ro.rl.ParameterNoise(gains, 0.05)
     np.testing.assert_allclose(agent(SEEN), gains(SEEN), rtol=1e-12)
     drawn = jax.vmap(agent.draw)(jax.random.split(KEY, 4000))
     matrices = jax.vmap(lambda d: agent.at(d).gains)(drawn)
@@ -29,7 +31,7 @@ def test_policies_are_drawn_about_the_one_given():
 
 
 def test_densities_are_of_what_was_drawn():
-    agent = ro.ExploringParameters(ro.LinearFeedback(np.ones((1, 3))), 0.1)
+    agent = ro.rl.ParameterNoise(ro.policies.LinearFeedback(np.ones((1, 3))), 0.1)
     where = (jnp.array([1.0, 0.0, -2.0]), jnp.log(jnp.array([0.5, 1.0, 2.0])))
     agent = eqx.tree_at(lambda a: (a.shift, a.log_deviation), agent, where)
     deviation = np.array([0.5, 1.0, 2.0])
@@ -44,11 +46,11 @@ def test_densities_are_of_what_was_drawn():
 def test_what_is_frozen_stays():
     env = ArmReach()
     robot = ro.Twin.from_env(env).robot
-    policy = ro.PDGravityCompensation.from_limits(
+    policy = ro.policies.PDGravityCompensation.from_limits(
         robot, env.effort_limits, env.time_step
     )
     env.close()
-    agent = ro.ExploringParameters(policy)
+    agent = ro.rl.ParameterNoise(policy)
     assert agent.shift.shape == (4,)
     other = agent.at(agent.draw(KEY))
     assert eqx.tree_equal(other.robot, policy.robot)
@@ -56,7 +58,7 @@ def test_what_is_frozen_stays():
 
 
 def test_it_comes_back_from_a_file(tmp_path):
-    agent = ro.ExploringParameters(ro.LinearFeedback(np.ones((1, 3))), 0.2)
+    agent = ro.rl.ParameterNoise(ro.policies.LinearFeedback(np.ones((1, 3))), 0.2)
     agent = eqx.tree_at(lambda a: a.shift, agent, jnp.array([1.0, 2.0, 3.0]))
     ro.save(tmp_path / "agent.npz", agent)
     assert eqx.tree_equal(ro.load(tmp_path / "agent.npz"), agent)
@@ -65,13 +67,13 @@ def test_it_comes_back_from_a_file(tmp_path):
 @pytest.mark.parametrize("spread", [0.0, -1.0, np.inf, np.nan])
 def test_bad_spreads_are_refused(spread):
     with pytest.raises(ValueError, match="`spread` must be positive and finite"):
-        ro.ExploringParameters(ro.LinearFeedback(np.ones((1, 3))), spread)
+        ro.rl.ParameterNoise(ro.policies.LinearFeedback(np.ones((1, 3))), spread)
 
 
 def test_bad_parts_are_refused():
     with pytest.raises(ValueError, match="`policy` must have a floating-point array"):
-        ro.ExploringParameters(jnp.tanh)
-    agent = ro.ExploringParameters(ro.LinearFeedback(np.ones((1, 3))))
+        ro.rl.ParameterNoise(jnp.tanh)
+    agent = ro.rl.ParameterNoise(ro.policies.LinearFeedback(np.ones((1, 3))))
     with pytest.raises(ValueError, match=r"`drawn` must have shape \(3,\), got \(2,\)"):
         agent.at(np.zeros(2))
     with pytest.raises(ValueError, match=r"`drawn` must have shape \(3,\), got \(2,\)"):

@@ -30,7 +30,7 @@ def flow_matching(batch):
 def test_recovers_two_ways_whose_mean_nobody_goes():
     batch = samples(two_ways, count=1000)
     loss, draw = flow_matching(batch)
-    start = ro.FlowPolicy.of(batch, key=KEY, width=32)
+    start = ro.policies.FlowPolicy.of(batch, key=KEY, width=32)
     policy = ro.minimize(loss, start, draw, steps=2000).model
     drawn = eqx.filter_jit(jax.vmap(lambda k: policy.sample(HERE, k)))(
         jax.random.split(KEY, 1000)
@@ -46,7 +46,7 @@ def test_recovers_two_ways_whose_mean_nobody_goes():
 
 def test_the_error_is_the_velocity_less_that_of_the_straight_path():
     batch = samples(linear)
-    policy = ro.FlowPolicy.of(batch, key=KEY, skip=False)
+    policy = ro.policies.FlowPolicy.of(batch, key=KEY, skip=False)
     o, a, z = batch.observations[0], batch.actions[0], np.array([0.3, -2.0])
     y = (a - batch.actions.mean(0)) / batch.actions.std(0)
     for t in (0.0, 0.25, 1.0):
@@ -68,7 +68,7 @@ class Straight(eqx.Module):
 @pytest.mark.parametrize("steps", [1, 3, 10])
 def test_noise_flows_along_straight_paths_exactly(steps):
     batch = samples(chunks)
-    policy = ro.FlowPolicy.of(batch, key=KEY, steps=steps)
+    policy = ro.policies.FlowPolicy.of(batch, key=KEY, steps=steps)
     y = jax.vmap(policy.outputs)(batch.actions)[7]
     exact = eqx.tree_at(lambda p: p.network, policy, Straight(y))
     for action in (exact(HERE), exact.sample(HERE, KEY)):
@@ -85,10 +85,10 @@ class Turning(eqx.Module):
 def test_the_integration_is_of_second_order():
     batch = samples(two_ways)
     exact = (np.exp(0.7) - 1 - 0.7) / 0.7**2
-    units = ro.FlowPolicy.of(batch, key=KEY).outputs
+    units = ro.policies.FlowPolicy.of(batch, key=KEY).outputs
     errors = []
     for steps in (10, 20):
-        policy = ro.FlowPolicy.of(batch, key=KEY, steps=steps)
+        policy = ro.policies.FlowPolicy.of(batch, key=KEY, steps=steps)
         policy = eqx.tree_at(lambda p: p.network, policy, Turning())
         errors.append(abs(float(units(policy(HERE))[0]) - exact))
     assert 3.5 < errors[0] / errors[1] < 4.5 and errors[0] < 3e-3
@@ -96,7 +96,7 @@ def test_the_integration_is_of_second_order():
 
 def test_chunks_are_saved_and_jitted(tmp_path):
     batch = samples(chunks)
-    policy = ro.FlowPolicy.of(batch, key=KEY)
+    policy = ro.policies.FlowPolicy.of(batch, key=KEY)
     o, a = batch.observations[0], batch.actions[0]
     assert policy(o).shape == policy.sample(o, KEY).shape == (3, 2)
     assert policy.flow_error(o, a, np.ones((3, 2)), np.array(0.5)).shape == (3, 2)
@@ -106,8 +106,8 @@ def test_chunks_are_saved_and_jitted(tmp_path):
 def test_bad_input_is_refused():
     batch = samples(linear)
     with pytest.raises(ValueError, match="`steps` must be at least 1, got 0"):
-        ro.FlowPolicy.of(batch, key=KEY, steps=0)
-    policy = ro.FlowPolicy.of(batch, key=KEY)
+        ro.policies.FlowPolicy.of(batch, key=KEY, steps=0)
+    policy = ro.policies.FlowPolicy.of(batch, key=KEY)
     with pytest.raises(ValueError, match=r"`noise` must have shape \(2,\), got \(1,\)"):
         policy.flow_error(HERE, np.ones(2), np.ones(1), np.array(0.5))
     with pytest.raises(ValueError, match=r"`action` must have shape \(2,\)"):

@@ -22,7 +22,7 @@ def bounded(o, rng):
 
 def test_log_prob_is_that_of_scipy():
     batch = samples(linear)
-    policy = ro.GaussianPolicy.of(batch, key=KEY)
+    policy = ro.policies.GaussianPolicy.of(batch, key=KEY)
     o, a = batch.observations[0], batch.actions[0] + np.array([0.5, -0.1])
     drawn = jax.vmap(lambda k: policy.sample(o, k))(jax.random.split(KEY, 20000))
     mean, spread = policy(o), drawn.std(0)
@@ -37,7 +37,7 @@ def test_log_prob_is_that_of_scipy():
 
 def test_a_chunk_has_one_log_prob_a_step():
     batch = samples(chunks)
-    policy = ro.GaussianPolicy.of(batch, key=KEY)
+    policy = ro.policies.GaussianPolicy.of(batch, key=KEY)
     o, a = batch.observations[0], batch.actions[0]
     assert policy.sample(o, KEY).shape == policy(o).shape == (3, 2)
     before = policy.log_prob(o, a)
@@ -49,7 +49,7 @@ def test_a_chunk_has_one_log_prob_a_step():
 @pytest.mark.parametrize("varying", [False, True])
 def test_learns_the_mean_and_the_deviation(varying):
     batch = samples(noisy, count=2000)
-    start = ro.GaussianPolicy.of(batch, key=KEY, width=16, varying=varying)
+    start = ro.policies.GaussianPolicy.of(batch, key=KEY, width=16, varying=varying)
     policy = ro.minimize(log_likelihood, start, batch, batch_size=200, steps=800).model
     still, restless = np.array([5.0, -2.0, 0.1]), np.array([5.0, 0.0, 0.1])
     for o in still, restless:
@@ -57,7 +57,7 @@ def test_learns_the_mean_and_the_deviation(varying):
     density = [float(policy.log_prob(o, policy(o))) for o in (still, restless)]
     deviations = np.exp(-np.array(density)) / np.sqrt(2 * np.pi)
     if varying:
-        # 0.2 and 2.2; the first within what its neighbours allow.
+        # 0.2 and 2.2; the first within what its neighbors allow.
         assert deviations[0] < 0.5 and 1.7 < deviations[1] < 2.7
     else:
         # √E(0.2 + |n|)² = √(0.04 + 0.4 · 0.80 + 1) = 1.17 for everything.
@@ -66,7 +66,7 @@ def test_learns_the_mean_and_the_deviation(varying):
 
 def test_the_deviation_stays_in_range():
     batch = samples(linear)
-    policy = ro.GaussianPolicy.of(batch, key=KEY)
+    policy = ro.policies.GaussianPolicy.of(batch, key=KEY)
     for there, factor in ((-1e3, 1e-3), (1e3, 10.0)):
         moved = jax.tree.map(lambda x: x, policy)
         object.__setattr__(moved, "log_deviation", jnp.full(2, there))
@@ -77,7 +77,9 @@ def test_the_deviation_stays_in_range():
 
 def squashed(**settings):
     batch = samples(bounded)
-    policy = ro.TanhGaussianPolicy.of(batch, key=KEY, low=-10, high=40.0, **settings)
+    policy = ro.policies.TanhGaussianPolicy.of(
+        batch, key=KEY, low=-10, high=40.0, **settings
+    )
     return batch, policy
 
 
@@ -97,7 +99,7 @@ def test_the_squashed_density_is_that_of_scipy():
     # The derivative of 15 + 25 tanh u is 25 (1 − tanh² u).
     mean = np.arctanh((policy(o) - 15) / 25)
     latent = policy.latent
-    deviation = np.exp(latent._parameters(o)[1]) * latent.outputs.normaliser.scale()
+    deviation = np.exp(latent._parameters(o)[1]) * latent.outputs.normalizer.scale()
     expected = norm.logpdf(u, mean, deviation) - np.log(25 * (1 - ((a - 15) / 25) ** 2))
     np.testing.assert_allclose(policy.log_prob(o, a), expected[0], rtol=1e-9)
 
@@ -134,10 +136,10 @@ def test_at_and_beyond_the_bounds_all_is_finite():
 
 
 def policy_with(policy, log_deviation):
-    latent = ro.GaussianPolicy(
+    latent = ro.policies.GaussianPolicy(
         policy.latent.network, policy.latent.outputs, log_deviation
     )
-    return ro.TanhGaussianPolicy(latent, policy.low, policy.high)
+    return ro.policies.TanhGaussianPolicy(latent, policy.low, policy.high)
 
 
 def test_a_squashed_policy_is_learned():
@@ -152,11 +154,13 @@ def test_a_squashed_policy_is_learned():
 def test_bounds_may_be_the_samples_own():
     batch, policy = squashed()
     limits = {"low": np.full((400, 1), -10.0), "high": np.full((400, 1), 40.0)}
-    own = ro.Demonstrations(batch.observations, batch.actions, **limits)
-    found = ro.TanhGaussianPolicy.of(own, key=KEY)
+    own = ro.data.Demonstrations(batch.observations, batch.actions, **limits)
+    found = ro.policies.TanhGaussianPolicy.of(own, key=KEY)
     o = batch.observations[0]
     np.testing.assert_array_equal(found(o), policy(o))
-    several = ro.TanhGaussianPolicy.of(samples(chunks), key=KEY, low=[0, -9], high=200)
+    several = ro.policies.TanhGaussianPolicy.of(
+        samples(chunks), key=KEY, low=[0, -9], high=200
+    )
     assert several(o).shape == (3, 2) and several.low().shape == (3, 2)
     assert several.log_prob(o, np.ones((3, 2))).shape == (3,)
 
@@ -170,8 +174,8 @@ def test_are_saved_and_jitted(tmp_path):
 def refused(low, high, actions=None):
     batch = samples(bounded)
     if actions is not None:
-        batch = ro.Demonstrations(batch.observations, actions)
-    return ro.TanhGaussianPolicy.of(batch, key=KEY, low=low, high=high)
+        batch = ro.data.Demonstrations(batch.observations, actions)
+    return ro.policies.TanhGaussianPolicy.of(batch, key=KEY, low=low, high=high)
 
 
 BAD = [

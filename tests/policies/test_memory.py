@@ -43,19 +43,26 @@ class Coin(eqx.Module):
 
 
 def test_history_by_hand():
-    shown = acted(ro.WithHistory(lambda o: o, 3), [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
+    shown = acted(
+        ro.policies.ObservationHistory(lambda o: o, 3),
+        [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]],
+    )
     np.testing.assert_array_equal(
         shown, [[1, 2, 1, 2, 1, 2], [1, 2, 1, 2, 3, 4], [1, 2, 3, 4, 5, 6]]
     )
-    np.testing.assert_array_equal(acted(ro.WithHistory(lambda o: o, 1), SEEN), SEEN)
+    np.testing.assert_array_equal(
+        acted(ro.policies.ObservationHistory(lambda o: o, 1), SEEN), SEEN
+    )
 
 
 @pytest.mark.parametrize("length", [1, 2, 4, 9])
 def test_history_is_stacked_as_demonstrations_stack_it(length):
     rng = np.random.default_rng(0)
     run = ro.Trajectory(rng.normal(size=(7, 2)), rng.normal(size=(6, 1)), 0.1)
-    samples = ro.demonstrations([run], history=length)
-    shown = acted(ro.WithHistory(lambda o: o, length), run.observations[:-1])
+    samples = ro.data.demonstrations([run], history=length)
+    shown = acted(
+        ro.policies.ObservationHistory(lambda o: o, length), run.observations[:-1]
+    )
     np.testing.assert_array_equal(shown, samples.observations)
 
 
@@ -69,17 +76,21 @@ def test_ensemble_by_hand():
         (12 * 1 + 21 * 0.5 + 30 * 0.25) / 1.75,
         (22 * 1 + 31 * 0.5 + 40 * 0.25) / 1.75,
     ]
-    actions = acted(ro.Chunked(count_up, float(np.log(2))), SEEN)
+    actions = acted(ro.policies.ActionChunking(count_up, float(np.log(2))), SEEN)
     np.testing.assert_allclose(actions[:, 0], wanted, rtol=1e-14)
     # Without decay it is their mean.
-    np.testing.assert_allclose(acted(ro.Chunked(count_up, 0.0), SEEN)[2], [11.0])
+    np.testing.assert_allclose(
+        acted(ro.policies.ActionChunking(count_up, 0.0), SEEN)[2], [11.0]
+    )
 
 
 def test_chunks_that_agree_are_executed_as_they_are():
     def line(observation):
         return observation[None] + 10 * jnp.arange(3.0)[:, None]
 
-    np.testing.assert_allclose(acted(ro.Chunked(line), SEEN), SEEN, rtol=1e-14)
+    np.testing.assert_allclose(
+        acted(ro.policies.ActionChunking(line), SEEN), SEEN, rtol=1e-14
+    )
 
 
 def test_whole_chunks_by_hand():
@@ -89,7 +100,7 @@ def test_whole_chunks_by_hand():
         jax.debug.callback(lambda seen: asked.append(float(seen[0])), observation)
         return count_up(observation)
 
-    actions = acted(ro.Chunked(policy, None), SEEN)
+    actions = acted(ro.policies.ActionChunking(policy, None), SEEN)
     jax.effects_barrier()
     np.testing.assert_array_equal(actions[:, 0], [0, 1, 2, 30, 31])
     assert asked == [0.0, 30.0]
@@ -97,11 +108,11 @@ def test_whole_chunks_by_hand():
 
 def test_chunks_of_choices_are_executed_whole():
     choices = lambda o: jnp.array([[1], [2]])  # noqa: E731
-    actions = acted(ro.Chunked(choices, None), SEEN)
+    actions = acted(ro.policies.ActionChunking(choices, None), SEEN)
     assert actions.dtype.kind == "i"
     np.testing.assert_array_equal(actions[:, 0], [1, 2, 1, 2, 1])
     with pytest.raises(ValueError, match="`ensemble` must be None where actions are"):
-        acted(ro.Chunked(choices), SEEN)
+        acted(ro.policies.ActionChunking(choices), SEEN)
 
 
 @pytest.mark.parametrize("ensemble", [None, 0.5])
@@ -109,8 +120,12 @@ def test_history_and_chunks_compose_in_either_order(ensemble):
     def policy(seen):
         return (seen[0] + 100 * seen[1]) * jnp.arange(1.0, 3.0)[:, None]
 
-    inside = ro.Chunked(ro.WithHistory(policy, 2), ensemble)
-    outside = ro.WithHistory(ro.Chunked(policy, ensemble), 2)
+    inside = ro.policies.ActionChunking(
+        ro.policies.ObservationHistory(policy, 2), ensemble
+    )
+    outside = ro.policies.ObservationHistory(
+        ro.policies.ActionChunking(policy, ensemble), 2
+    )
     actions = acted(inside, SEEN)
     np.testing.assert_allclose(actions, acted(outside, SEEN), rtol=1e-14)
     if ensemble is None:
@@ -119,21 +134,28 @@ def test_history_and_chunks_compose_in_either_order(ensemble):
 
 
 def test_sampled_actions_are_drawn_anew_each_step_from_the_key():
-    tosses = [acted(ro.Sampled(Coin()), np.zeros((20, 1)), KEY) for _ in range(2)]
+    tosses = [
+        acted(ro.policies.SampleActions(Coin()), np.zeros((20, 1)), KEY)
+        for _ in range(2)
+    ]
     np.testing.assert_array_equal(tosses[0], tosses[1])
     assert 4 < tosses[0].sum() < 16
-    other = acted(ro.Sampled(Coin()), np.zeros((20, 1)), jax.random.key(4))
+    other = acted(
+        ro.policies.SampleActions(Coin()), np.zeros((20, 1)), jax.random.key(4)
+    )
     assert not np.array_equal(tosses[0], other)
 
 
 def test_noise_has_its_scale_on_each_axis():
     still = lambda o: jnp.array([1.0, -1.0, 5.0])  # noqa: E731
-    actions = acted(ro.Noisy(still, [0.5, 2.0, 0.0]), np.zeros((2000, 1)), KEY)
+    actions = acted(
+        ro.policies.ActionNoise(still, [0.5, 2.0, 0.0]), np.zeros((2000, 1)), KEY
+    )
     # The spread of 2000 draws is within 5 · 1/√4000 = 8 % of the true one.
     np.testing.assert_allclose(actions.mean(0), [1, -1, 5], atol=5 * 2 / np.sqrt(2000))
     np.testing.assert_allclose(actions.std(0), [0.5, 2.0, 0.0], rtol=0.08, atol=1e-12)
     assert abs(np.corrcoef(actions[:, :2].T)[0, 1]) < 0.12
-    one = acted(ro.Noisy(still, 0.5), np.zeros((3, 1)), KEY)
+    one = acted(ro.policies.ActionNoise(still, 0.5), np.zeros((3, 1)), KEY)
     assert len(np.unique(one)) == 9
 
 
@@ -142,10 +164,18 @@ def test_all_of_them_compose_run_in_single_precision_and_come_back(tmp_path):
         def sample(self, observation, key):
             return jax.random.normal(key, (2, 1), observation.dtype)
 
-    actor = ro.Noisy(ro.WithHistory(ro.Chunked(ro.Sampled(Chunks())), 2), 0.1)
+    actor = ro.policies.ActionNoise(
+        ro.policies.ObservationHistory(
+            ro.policies.ActionChunking(ro.policies.SampleActions(Chunks())), 2
+        ),
+        0.1,
+    )
     actions = acted(actor, SEEN.astype(np.float32), KEY)
     assert actions.dtype == np.float32 and np.all(np.isfinite(actions))
-    kept = ro.Noisy(ro.WithHistory(ro.LinearFeedback(jnp.ones((1, 2))), 2), 0.1)
+    kept = ro.policies.ActionNoise(
+        ro.policies.ObservationHistory(ro.policies.LinearFeedback(jnp.ones((1, 2))), 2),
+        0.1,
+    )
     ro.save(tmp_path / "actor.npz", kept)
     assert eqx.tree_equal(ro.load(tmp_path / "actor.npz"), kept)
 
@@ -153,13 +183,36 @@ def test_all_of_them_compose_run_in_single_precision_and_come_back(tmp_path):
 @pytest.mark.parametrize(
     "make, match",
     [
-        (lambda: ro.WithHistory(count_up, 0), "`length` must be at least 1, got 0"),
-        (lambda: ro.Chunked(count_up, np.nan), "`ensemble` must be finite or None"),
-        (lambda: ro.Sampled(count_up), r"`model` must have `sample\(obs.*got function"),
-        (lambda: ro.Sampled(ro.WithHistory(Coin(), 2)), "got WithHistory; another"),
-        (lambda: ro.Noisy(count_up, -1.0), "`scale` must hold one number"),
-        (lambda: ro.Noisy(count_up, [np.inf]), "`scale` must hold one number"),
-        (lambda: ro.Noisy(count_up, [[1.0]]), "`scale` must hold one number"),
+        (
+            lambda: ro.policies.ObservationHistory(count_up, 0),
+            "`length` must be at least 1, got 0",
+        ),
+        (
+            lambda: ro.policies.ActionChunking(count_up, np.nan),
+            "`ensemble` must be finite or None",
+        ),
+        (
+            lambda: ro.policies.SampleActions(count_up),
+            r"`model` must have `sample\(obs.*got function",
+        ),
+        (
+            lambda: ro.policies.SampleActions(
+                ro.policies.ObservationHistory(Coin(), 2)
+            ),
+            "got ObservationHistory; another",
+        ),
+        (
+            lambda: ro.policies.ActionNoise(count_up, -1.0),
+            "`scale` must hold one number",
+        ),
+        (
+            lambda: ro.policies.ActionNoise(count_up, [np.inf]),
+            "`scale` must hold one number",
+        ),
+        (
+            lambda: ro.policies.ActionNoise(count_up, [[1.0]]),
+            "`scale` must hold one number",
+        ),
     ],
 )
 def test_bad_settings_are_refused(make, match):
@@ -170,12 +223,36 @@ def test_bad_settings_are_refused(make, match):
 @pytest.mark.parametrize(
     "actor, key, match",
     [
-        (ro.Sampled(Coin()), None, "`key` must be given: Sampled acts by chance"),
-        (ro.Noisy(Coin(), 1.0), None, "`key` must be given: Noisy acts by chance"),
-        (ro.Chunked(ro.Noisy(count_up, 1.0)), None, "`key` must be given: Noisy"),
-        (ro.Noisy(lambda o: jnp.array([1]), 1.0), KEY, "must return real numbers"),
-        (ro.Noisy(Coin(), [1.0, 2.0]), KEY, r"`scale` must hold one number or \(1,\)"),
-        (ro.Chunked(Coin()), None, r"`model` must return chunks.*got \(1,\)"),
+        (
+            ro.policies.SampleActions(Coin()),
+            None,
+            "`key` must be given: SampleActions acts by chance",
+        ),
+        (
+            ro.policies.ActionNoise(Coin(), 1.0),
+            None,
+            "`key` must be given: ActionNoise acts by chance",
+        ),
+        (
+            ro.policies.ActionChunking(ro.policies.ActionNoise(count_up, 1.0)),
+            None,
+            "`key` must be given: ActionNoise",
+        ),
+        (
+            ro.policies.ActionNoise(lambda o: jnp.array([1]), 1.0),
+            KEY,
+            "must return real numbers",
+        ),
+        (
+            ro.policies.ActionNoise(Coin(), [1.0, 2.0]),
+            KEY,
+            r"`scale` must hold one number or \(1,\)",
+        ),
+        (
+            ro.policies.ActionChunking(Coin()),
+            None,
+            r"`model` must return chunks.*got \(1,\)",
+        ),
     ],
 )
 def test_what_cannot_act_is_refused(actor, key, match):

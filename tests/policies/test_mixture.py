@@ -19,7 +19,7 @@ HERE = np.array([5.0, -2.0, 0.1])
 
 def test_recovers_two_ways_whose_mean_nobody_goes():
     batch = samples(two_ways, count=1000)
-    start = ro.MixturePolicy.of(batch, key=KEY, components=3, width=16)
+    start = ro.policies.GMMPolicy.of(batch, key=KEY, components=3, width=16)
     policy = ro.minimize(log_likelihood, start, batch, batch_size=200, steps=600).model
     # At o₁ = −2 they are at −6, a quarter of the time, and at 10, in steps of 0.5.
     assert float(policy(HERE)[0]) == pytest.approx(10.0, abs=0.3)
@@ -35,7 +35,7 @@ def test_recovers_two_ways_whose_mean_nobody_goes():
 
 def test_log_prob_is_the_sum_of_its_parts_in_units():
     batch = samples(linear)
-    policy = ro.MixturePolicy.of(batch, key=KEY, components=3, skip=False)
+    policy = ro.policies.GMMPolicy.of(batch, key=KEY, components=3, skip=False)
     o, a = batch.observations[0], batch.actions[1]
     means, log_deviations, log_weights = (np.asarray(x) for x in policy._parameters(o))
     mean = batch.actions.mean(0) + batch.actions.std(0) * means
@@ -48,7 +48,7 @@ def test_log_prob_is_the_sum_of_its_parts_in_units():
 
 def test_its_density_integrates_to_one():
     batch = samples(two_ways)
-    policy = ro.MixturePolicy.of(batch, key=KEY)
+    policy = ro.policies.GMMPolicy.of(batch, key=KEY)
     grid = np.linspace(-150, 150, 20001)
     density = np.exp(jax.vmap(lambda a: policy.log_prob(HERE, a))(grid[:, None]))
     assert np.trapezoid(density, grid) == pytest.approx(1.0, abs=1e-6)
@@ -56,21 +56,21 @@ def test_its_density_integrates_to_one():
 
 def test_far_from_every_component_the_gradient_is_finite():
     batch = samples(two_ways)
-    policy = ro.MixturePolicy.of(batch, key=KEY)
+    policy = ro.policies.GMMPolicy.of(batch, key=KEY)
     slope = jax.grad(lambda a: policy.log_prob(HERE, a))(np.array([1e6]))
     assert np.isfinite(slope).all() and slope[0] < 0
 
 
 def test_components_start_at_demonstrated_actions():
     batch = samples(two_ways)
-    policy = ro.MixturePolicy.of(batch, key=KEY, components=8)
+    policy = ro.policies.GMMPolicy.of(batch, key=KEY, components=8)
     means = 4 * policy._parameters(HERE)[0]
     assert means.min() < -2 and means.max() > 1
 
 
 def test_chunks_and_few_samples(tmp_path):
     batch = samples(chunks, count=4)
-    policy = ro.MixturePolicy.of(batch, key=KEY)
+    policy = ro.policies.GMMPolicy.of(batch, key=KEY)
     o = batch.observations[0]
     assert policy(o).shape == policy.sample(o, KEY).shape == (3, 2)
     assert policy.log_prob(o, batch.actions[0]).shape == ()
@@ -80,7 +80,7 @@ def test_chunks_and_few_samples(tmp_path):
 def test_bad_input_is_refused():
     batch = samples(linear)
     with pytest.raises(ValueError, match="`components` must be at least 1, got 0"):
-        ro.MixturePolicy.of(batch, key=KEY, components=0)
-    policy = ro.MixturePolicy.of(batch, key=KEY)
+        ro.policies.GMMPolicy.of(batch, key=KEY, components=0)
+    policy = ro.policies.GMMPolicy.of(batch, key=KEY)
     with pytest.raises(ValueError, match=r"`action` must have shape \(2,\)"):
         policy.log_prob(HERE, np.ones(1))

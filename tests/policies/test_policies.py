@@ -27,7 +27,7 @@ def cart_pole():
 
 def test_linear_feedback_by_hand():
     # −[1 2 3 4] · ([1 1 1 1] − [0 1 0 0]) = −(1 + 0 + 3 + 4)
-    policy = ro.LinearFeedback(
+    policy = ro.policies.LinearFeedback(
         jnp.array([[1.0, 2.0, 3.0, 4.0]]), jnp.array([0.0, 1.0, 0.0, 0.0])
     )
     assert policy(jnp.ones(4)).tolist() == [-8.0]
@@ -37,7 +37,7 @@ def test_linear_feedback_by_hand():
 
 def test_pd_at_its_goal_holds_against_gravity(two_link):
     env, twin = two_link
-    policy = ro.PDGravityCompensation(twin.robot, jnp.ones(2), jnp.ones(2))
+    policy = ro.policies.PDGravityCompensation(twin.robot, jnp.ones(2), jnp.ones(2))
     goal = jnp.array([0.3, -0.5])
     effort = policy(jnp.concatenate([goal, jnp.zeros(2), goal]))
     np.testing.assert_allclose(
@@ -47,7 +47,7 @@ def test_pd_at_its_goal_holds_against_gravity(two_link):
 
 def test_pd_by_hand(two_link):
     _, twin = two_link
-    policy = ro.PDGravityCompensation(
+    policy = ro.policies.PDGravityCompensation(
         twin.robot, jnp.array([2.0, 3.0]), jnp.array([0.5, 0.25])
     )
     q, velocity, goal = jnp.array([[0.1, 0.2], [1.0, -2.0], [1.1, 0.0]])
@@ -62,7 +62,7 @@ def test_pd_by_hand(two_link):
 def test_guessed_gains_are_stable_and_come_near_the_goal(robot):
     env = ArmReach(robot)
     twin = ro.Twin.from_env(env)
-    policy = ro.PDGravityCompensation.from_limits(
+    policy = ro.policies.PDGravityCompensation.from_limits(
         twin.robot, env.effort_limits, env.time_step, damping_ratio=1.0
     )
     starts = jnp.asarray(env.sample_starts(2, seed=0))
@@ -78,14 +78,14 @@ def test_guessed_gains_are_stable_and_come_near_the_goal(robot):
 
 def test_gains_stay_positive_whatever_is_tuned(two_link):
     _, twin = two_link
-    policy = ro.PDGravityCompensation(twin.robot, jnp.ones(2), jnp.ones(2))
+    policy = ro.policies.PDGravityCompensation(twin.robot, jnp.ones(2), jnp.ones(2))
     moved = jax.tree.map(lambda x: x - 50.0, eqx.filter(policy, eqx.is_array))
     assert (moved.stiffness > 0).all() and (moved.damping > 0).all()
 
 
 def test_the_robot_inside_a_controller_has_no_gradient(two_link):
     _, twin = two_link
-    policy = ro.PDGravityCompensation(twin.robot, jnp.ones(2), jnp.ones(2))
+    policy = ro.policies.PDGravityCompensation(twin.robot, jnp.ones(2), jnp.ones(2))
     gradient = eqx.filter_grad(lambda p: p(jnp.arange(6.0)).sum())(policy)
     assert all((g == 0).all() for g in jax.tree.leaves(gradient.robot))
     assert (gradient.log_stiffness != 0).all()
@@ -94,7 +94,7 @@ def test_the_robot_inside_a_controller_has_no_gradient(two_link):
 @pytest.mark.slow
 def test_energy_shaping_drives_the_energy_to_that_of_standing(cart_pole):
     env, twin = cart_pole
-    policy = ro.EnergyShapingSwingUp(
+    policy = ro.policies.EnergyShapingSwingUp(
         twin.robot,
         jnp.zeros(4),
         energy_gain=60.0,
@@ -121,7 +121,7 @@ def test_energy_shaping_drives_the_energy_to_that_of_standing(cart_pole):
 def test_near_the_top_linear_feedback_takes_over(cart_pole):
     _, twin = cart_pole
     gains = jnp.array([-9.0, -65.0, -10.0, -14.0])
-    policy = ro.EnergyShapingSwingUp(twin.robot, gains, energy_gain=80.0)
+    policy = ro.policies.EnergyShapingSwingUp(twin.robot, gains, energy_gain=80.0)
     turns = jnp.array([0.1, 0.02 + 2 * np.pi, 0.3, -0.1])
     # Whole turns do not count. The weight of the feedback here is 1 − 2e-3.
     expected = -(gains @ jnp.array([0.1, 0.02, 0.3, -0.1]))
@@ -130,7 +130,7 @@ def test_near_the_top_linear_feedback_takes_over(cart_pole):
 
 def test_a_spline_goes_through_its_knots_and_is_smooth():
     knots = jnp.array([[0.0], [1.0], [-2.0], [0.5]])
-    plan = ro.SplinePlan(knots, 3.0)
+    plan = ro.policies.OpenLoopSpline(knots, 3.0)
     values = jax.vmap(plan)(jnp.arange(4.0))
     np.testing.assert_allclose(values, knots, atol=1e-14)
     slope = jax.vmap(jax.jacfwd(plan))
@@ -143,14 +143,14 @@ def test_a_spline_goes_through_its_knots_and_is_smooth():
 
 
 def test_a_spline_reproduces_straight_lines_inside():
-    plan = ro.SplinePlan(jnp.arange(5.0)[:, None], 4.0)
+    plan = ro.policies.OpenLoopSpline(jnp.arange(5.0)[:, None], 4.0)
     times = jnp.linspace(1.0, 3.0, 17)
     np.testing.assert_allclose(jax.vmap(plan)(times)[:, 0], times, rtol=1e-14)
 
 
 def test_a_rollout_gives_a_plan_the_time(cart_pole):
     _, twin = cart_pole
-    plan = ro.SplinePlan(jnp.array([[0.0], [6.0]]), 2.0)
+    plan = ro.policies.OpenLoopSpline(jnp.array([[0.0], [6.0]]), 2.0)
     start = jnp.array([[0.0, 3.0, 0.0, 0.0]])
     actions = ro.Rollout(twin, 4)(plan, start).actions[0, :, 0]
     expected = [plan(jnp.asarray(k * twin.time_step))[0] for k in range(4)]
@@ -158,39 +158,45 @@ def test_a_rollout_gives_a_plan_the_time(cart_pole):
 
 
 BAD = [
-    (lambda r: ro.LinearFeedback(jnp.ones(4)), "`gains` must have shape"),
+    (lambda r: ro.policies.LinearFeedback(jnp.ones(4)), "`gains` must have shape"),
     (
-        lambda r: ro.LinearFeedback(jnp.ones((1, 4)), jnp.ones(3)),
+        lambda r: ro.policies.LinearFeedback(jnp.ones((1, 4)), jnp.ones(3)),
         "`target` must have shape",
     ),
     (
-        lambda r: ro.PDGravityCompensation(r, jnp.ones(3), jnp.ones(2)),
+        lambda r: ro.policies.PDGravityCompensation(r, jnp.ones(3), jnp.ones(2)),
         "`stiffness` must hold a positive number for each of the 2 joints",
     ),
     (
-        lambda r: ro.PDGravityCompensation(r, jnp.ones(2), -jnp.ones(2)),
+        lambda r: ro.policies.PDGravityCompensation(r, jnp.ones(2), -jnp.ones(2)),
         "`damping` must hold a positive number",
     ),
     (
-        lambda r: ro.PDGravityCompensation.from_limits(r, 5.0, 0.0),
+        lambda r: ro.policies.PDGravityCompensation.from_limits(r, 5.0, 0.0),
         "`time_step` must be positive",
     ),
     (
-        lambda r: ro.EnergyShapingSwingUp(r, jnp.ones(3), energy_gain=1.0),
+        lambda r: ro.policies.EnergyShapingSwingUp(r, jnp.ones(3), energy_gain=1.0),
         "`gains` must be four numbers",
     ),
     (
-        lambda r: ro.EnergyShapingSwingUp(r, jnp.ones(4), energy_gain=0.0),
+        lambda r: ro.policies.EnergyShapingSwingUp(r, jnp.ones(4), energy_gain=0.0),
         "`energy_gain` must be positive",
     ),
     (
-        lambda r: ro.EnergyShapingSwingUp(
+        lambda r: ro.policies.EnergyShapingSwingUp(
             r, jnp.ones(4), energy_gain=1.0, blend_angle=2.0
         ),
         "`blend_angle` must lie within 0 and π/2, got 2.0",
     ),
-    (lambda r: ro.SplinePlan(jnp.ones((1, 2)), 1.0), "`knots` must have shape"),
-    (lambda r: ro.SplinePlan(jnp.ones((3, 2)), 0.0), "`duration` must be positive"),
+    (
+        lambda r: ro.policies.OpenLoopSpline(jnp.ones((1, 2)), 1.0),
+        "`knots` must have shape",
+    ),
+    (
+        lambda r: ro.policies.OpenLoopSpline(jnp.ones((3, 2)), 0.0),
+        "`duration` must be positive",
+    ),
 ]
 
 
@@ -203,7 +209,7 @@ def test_bad_input_is_refused(make, match, two_link):
 def test_swing_up_needs_two_joints():
     env = ArmReach("iiwa")
     with pytest.raises(ValueError, match="`robot` must have two joints, got 7"):
-        ro.EnergyShapingSwingUp(
+        ro.policies.EnergyShapingSwingUp(
             ro.Twin.from_env(env).robot, jnp.ones(4), energy_gain=1.0
         )
     env.close()

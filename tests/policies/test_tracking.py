@@ -8,7 +8,12 @@ from dynamics.hand_robots import write_pendulum
 from roboopt_envs.arm import ArmReach
 
 import roboopt as ro
-from roboopt.policies import FourierReference, Tracker, TrackingController, act
+from roboopt.policies import (
+    FourierReference,
+    TimeVaryingPolicy,
+    TrackingController,
+    act,
+)
 
 
 @pytest.fixture(scope="module")
@@ -62,11 +67,11 @@ def test_the_twin_and_bullet_follow_alike(two_link):
     controller = TrackingController.from_limits(
         twin.robot, motion, env.effort_limits, env.time_step
     )
-    assert isinstance(controller, Tracker)
+    assert isinstance(controller, TimeVaryingPolicy)
     first = np.asarray(motion(0.0)[0])
     starts = np.concatenate([first, 0 * first, first])[None]
     simulated = ro.Rollout(twin, env.horizon)(controller, starts)
-    recorded = ro.collect(env, controller, starts=starts, seed=0)
+    recorded = ro.rollouts.collect(env, controller, starts=starts, seed=0)
     np.testing.assert_allclose(simulated.observations, recorded.observations, atol=1e-8)
     times = jnp.arange(env.horizon + 1) * env.time_step
     wanted = jax.vmap(motion)(times)[0]

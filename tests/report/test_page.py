@@ -1,14 +1,6 @@
 from html.parser import HTMLParser
 
-from roboopt.report import (
-    Details,
-    Figure,
-    Notes,
-    Section,
-    Table,
-    Video,
-    write_report,
-)
+from roboopt.report import Details, Figure, Notes, Section, Table, Video, write_report
 
 VOID = {"meta", "br", "img", "link", "input"}
 

@@ -1,0 +1,1 @@
+"""File formats of recordings and demonstrations, one file each."""

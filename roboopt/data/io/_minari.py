@@ -1,0 +1,269 @@
+"""Episodes from Minari datasets, and as such: https://minari.farama.org."""
+
+import shutil
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from roboopt._errors import RobooptError
+from roboopt.data._trajectory import Trajectory
+from roboopt.data._windows import single_recordings
+from roboopt.data.io._hdf5 import side_by_side
+
+SUCCESS = ("is_success", "success")
+
+
+def read_minari(
+    name: str,
+    time_step: float | None,
+    observation_keys: Sequence[str] | None = None,
+) -> list[Trajectory]:
+    """Return the episodes of a dataset, by its id or the folder it lies in.
+
+    A choice among `Discrete` actions is a whole number in an action of size 1. An
+    observation that is a dictionary becomes one vector. Whether an episode succeeded is
+    what `is_success` or `success` of its last `info` says.
+
+    Args:
+        name: the id, or a folder that holds the dataset or its `data`.
+        time_step: [s]; where None, the dataset tells it, or the recorded environment's
+            frame rate.
+        observation_keys: which entries of a dictionary to lay side by side; all, in the
+            order of their names, where None.
+
+    Raises:
+        ImportError: if Minari is not installed.
+        RobooptError: if the dataset is not there, its observations or actions are not
+            vectors, or nothing tells the time step.
+    """
+    minari = _minari()
+    folder = Path(name)
+    if folder.is_dir():
+        inner = folder / "data"
+        dataset = minari.MinariDataset(inner if inner.is_dir() else folder)
+    else:
+        try:
+            dataset = minari.load_dataset(name)
+        except FileNotFoundError as error:
+            raise RobooptError(
+                f"`path` must name a Minari dataset on this machine, got {name!r}: "
+                f"{error}"
+            ) from error
+    if time_step is None:
+        time_step = _time_step(dataset, name)
+    return [_episode(one, name, time_step, observation_keys) for one in dataset]
+
+
+def save_minari(
+    dataset_id: str,
+    episodes: Sequence[Trajectory] | Trajectory,
+    *,
+    env: Any = None,
+    observation_space: Any = None,
+    action_space: Any = None,
+    **metadata: Any,
+) -> Any:
+    """Write `episodes` as a Minari dataset, for `minari.load_dataset(dataset_id)`.
+
+    Rewards that were not recorded are written as NaN. Whether an episode succeeded goes
+    into its last `info`, as `success`; efforts and times have no place and are left out
+    with a warning.
+
+    Args:
+        dataset_id: `namespace/name-v0`; one that is not there yet.
+        episodes: with one time step; batches are taken apart.
+        env: what they were recorded in, which the dataset then recovers: made by
+            `gymnasium.make`, or its id.
+        observation_space: in place of the environment's; unbounded without either.
+        action_space: likewise; `Discrete` for whole numbers.
+        metadata: `author`, `description`, `algorithm_name` and whatever else
+            `minari.create_dataset_from_buffers` takes.
+
+    Returns:
+        The `minari.MinariDataset`.
+
+    Raises:
+        ImportError: if Minari is not installed.
+        RobooptError: if there are no episodes, they differ in time step, their sizes
+        are
+            not those of the spaces, `env` was made without an id, or `dataset_id` is
+            taken or no id.
+    """
+    minari = _minari()
+    import gymnasium
+    from minari.storage.datasets_root_dir import get_dataset_path
+
+    runs = single_recordings(episodes)
+    if not runs:
+        raise RobooptError("`episodes` must hold at least one, got none.")
+    if len(steps := {run.time_step for run in runs}) > 1:
+        raise RobooptError(
+            f"`episodes` must have one time step, got {sorted(steps)} [s]."
+        )
+    if isinstance(env, str):
+        env = gymnasium.make(env)
+    if env is not None and env.spec is None:
+        raise RobooptError(
+            "`env` must be made by `gymnasium.make`, got one without id."
+        )
+    if env is not None:
+        observation_space = observation_space or env.observation_space
+        action_space = action_space or env.action_space
+    observation_space = observation_space or _space(runs, "observations")
+    action_space = action_space or _space(runs, "actions")
+    left = [
+        n for n in ("efforts", "times") if any(getattr(r, n) is not None for r in runs)
+    ]
+    if left:
+        warnings.warn(
+            f"a Minari dataset has no place for {', '.join(left)}: left out.",
+            stacklevel=2,
+        )
+    buffers = [_buffer(run, observation_space, action_space) for run in runs]
+    folder = get_dataset_path(dataset_id)
+    if folder.exists():
+        raise RobooptError(f"`dataset_id` must be new, but {dataset_id!r} is there.")
+    try:
+        with _without_reminders():
+            dataset = minari.create_dataset_from_buffers(
+                dataset_id,
+                buffer=buffers,
+                env=env,
+                observation_space=observation_space,
+                action_space=action_space,
+                **metadata,
+            )
+        dataset.storage.update_metadata({"time_step": float(steps.pop())})
+    except BaseException as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        if isinstance(error, ValueError) and "dataset ID" in str(error):
+            raise RobooptError(f"`dataset_id` must be an id: {error}") from error
+        raise
+    return dataset
+
+
+def _minari() -> Any:
+    try:
+        import minari
+    except ImportError as error:
+        raise ImportError(
+            "reading and writing Minari datasets takes Minari: pip install minari[hdf5]"
+        ) from error
+    return minari
+
+
+@contextmanager
+def _without_reminders() -> Iterator[None]:
+    """Leave out Minari's warnings about metadata that nobody has to give."""
+    with warnings.catch_warnings():
+        for message in (".*is set to None", "env_spec is None"):
+            warnings.filterwarnings("ignore", message, UserWarning)
+        yield
+
+
+def _time_step(dataset: Any, name: str) -> float:
+    told = dataset.storage.metadata.get("time_step")
+    if told:
+        return float(told)
+    spec = getattr(dataset, "env_spec", None)
+    entry = getattr(spec, "entry_point", None)
+    if isinstance(entry, str):
+        from gymnasium.envs.registration import load_env_creator
+
+        try:
+            entry = load_env_creator(entry)
+        except (ImportError, AttributeError):
+            entry = None  # Recorded by an environment that is not installed here.
+    rate = (getattr(entry, "metadata", None) or {}).get("render_fps")
+    if not rate:
+        raise RobooptError(
+            f"`time_step` must be given: the Minari dataset {name!r} does not tell it."
+        )
+    return 1.0 / rate
+
+
+def _episode(
+    episode: Any, name: str, time_step: float, keys: Sequence[str] | None
+) -> Trajectory:
+    observations, actions = episode.observations, episode.actions
+    if isinstance(observations, dict):
+        observations = side_by_side(observations, keys, repr(name))
+    arrays = {"observations": observations, "actions": actions}
+    for key, value in arrays.items():
+        if not isinstance(value, np.ndarray) or value.dtype.kind not in "fiub":
+            raise RobooptError(
+                f"`path` must hold {key} that are arrays of numbers, but those of "
+                f"{name!r} are {type(value).__name__}."
+            )
+        if value.ndim > 2:
+            raise RobooptError(
+                f"`path` must hold {key} that are vectors, but those of {name!r} have "
+                f"shape {value.shape[1:]}."
+            )
+        arrays[key] = value.reshape(len(value), -1)
+    rewards = np.asarray(episode.rewards, float)
+    infos = episode.infos or {}
+    told = [infos[key] for key in SUCCESS if key in infos]
+    return Trajectory(
+        observations=arrays["observations"].astype(float),
+        actions=arrays["actions"],
+        time_step=time_step,
+        # As `save_minari` marks what was not recorded.
+        rewards=None if np.isnan(rewards).all() else rewards,
+        terminated=np.array(bool(np.any(episode.terminations))),
+        success=np.array(bool(np.ravel(told[0])[-1])) if told else None,
+    )
+
+
+def _space(runs: list[Trajectory], name: str) -> Any:
+    """Return a space of no bounds for numbers, and of choices for whole numbers."""
+    from gymnasium import spaces
+
+    values = np.concatenate([getattr(run, name) for run in runs])
+    if values.dtype.kind not in "iu":
+        return spaces.Box(-np.inf, np.inf, values.shape[1:], values.dtype.type)
+    least = np.minimum(values.min(axis=0), 0)
+    counts = values.max(axis=0) + 1 - least
+    if len(counts) == 1:
+        return spaces.Discrete(int(counts[0]), start=int(least[0]))
+    return spaces.MultiDiscrete(counts, start=least)
+
+
+def _buffer(run: Trajectory, observation_space: Any, action_space: Any) -> Any:
+    from minari.data_collector import EpisodeBuffer
+
+    steps = run.steps
+    ended = bool(run.terminated) if run.terminated is not None else False
+    last = np.arange(1, steps + 1) == steps
+    infos = None
+    if run.success is not None:
+        infos = {"success": [False] * steps + [bool(run.success)]}
+    rewards = np.full(steps, np.nan) if run.rewards is None else run.rewards
+    return EpisodeBuffer(
+        observations=list(_shaped("observations", run, observation_space)),
+        actions=list(_shaped("actions", run, action_space)),
+        rewards=np.asarray(rewards, float).tolist(),
+        terminations=(last & ended).tolist(),
+        truncations=(last & (not ended)).tolist(),
+        infos=infos,
+    )
+
+
+def _shaped(name: str, run: Trajectory, space: Any) -> np.ndarray:
+    values = np.asarray(getattr(run, name))
+    shape = getattr(space, "shape", None)
+    if shape is None or int(np.prod(shape)) != values.shape[-1]:
+        raise RobooptError(
+            f"`episodes` must have {name} of the size of their space, {space}, got "
+            f"{values.shape[-1]}."
+        )
+    if np.dtype(space.dtype).kind in "iu" and values.dtype.kind not in "iu":
+        raise RobooptError(
+            f"`episodes` must have {name} of whole numbers for {space}, got "
+            f"{values.dtype}."
+        )
+    return values.astype(space.dtype).reshape(len(values), *shape)

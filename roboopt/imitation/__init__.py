@@ -1,0 +1,3 @@
+"""Imitation learning: cloning demonstrations and asking the demonstrator again."""
+
+from roboopt.imitation._dagger import DAgger as DAgger

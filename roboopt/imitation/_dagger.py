@@ -1,0 +1,167 @@
+"""DAgger: the demonstrator says what to do where the clone itself has come to.
+
+A clone that errs sees what no demonstration shows, and errs the more: over T steps the
+cost grows as T². If it is trained on what the demonstrator would do in the states that
+the clone meets, as T (Ross, Gordon and Bagnell, 2011, A reduction of imitation learning
+and structured prediction to no-regret online learning):
+
+    D₀ = demonstrations,   D_k = D_{k−1} ∪ {(o, π*(o)) : o met by the clone π_k}
+
+with their β of 1 at the demonstrations and 0 from then on.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from roboopt._errors import RobooptError
+from roboopt.data import Demonstrations, Trajectory, demonstrations
+from roboopt.policies import ActionChunking, ObservationHistory
+from roboopt.rollouts import Evaluation, collect_episodes
+
+SAMPLES = 10_000
+GROWTH = 4
+
+
+class DAgger:
+    """A source of batches for `minimize`, whose blocks grow by what the clone meets.
+
+    `minimize(objective, policy, DAgger(env, demonstrator, demonstrations))` trains on
+    the demonstrations for `steps` steps; then the best clone so far acts in `env`, and
+    the next steps are taken on all that has been seen. All of that is sampled anew for
+    each block, every sample as often as any other but for one.
+    """
+
+    drifts: bool = True
+    """Losses on different blocks cannot be compared: the data come from the clone."""
+    steps: int
+    """Steps of the descent on one block."""
+    rounds: list[Evaluation]
+    """What each clone did that acted; the actions in it are the demonstrator's."""
+
+    def __init__(
+        self,
+        env: Any,
+        demonstrator: Any,
+        demonstrations: Sequence[Trajectory] | Trajectory,
+        *,
+        episodes: int = 5,
+        steps: int = 500,
+        seed: int = 0,
+        samples: int | None = None,
+        history: int = 1,
+        chunk: int | None = None,
+        low: Any = None,
+        high: Any = None,
+        wrap: Callable[[Any], Any] | None = None,
+        max_steps: int | None = None,
+        progress: Callable[[int], object] | None = None,
+    ):
+        """Keep the demonstrations; nothing acts yet.
+
+        Args:
+            env: as `collect_episodes` takes it; its observations and actions are like
+                the demonstrations'.
+            demonstrator: of the same kinds as a policy there; asked about each
+                observation that a clone meets.
+            demonstrations: to begin with, at least one.
+            episodes: that a clone acts for before each block but the first.
+            steps: of the descent on one block.
+            seed: of the episodes, and of the samples drawn.
+            samples: in a block, the same number each time; if None, 10 000 or four
+                times those demonstrated, whichever is more.
+            history: as `roboopt.data.demonstrations`, like `chunk`, `low` and `high`.
+            chunk: likewise.
+            low: likewise.
+            high: likewise.
+            wrap: what acts, made of the clone, `lambda model:
+            roboopt.policies.SampleActions(model)`;
+                if None the clone itself, in `ObservationHistory` and `ActionChunking`
+                where `history`
+                or `chunk` ask for it.
+            max_steps: as `collect_episodes`.
+            progress: called with the number of episodes done in a round, after each.
+
+        Raises:
+            RobooptError: if `episodes`, `steps` or `samples` is less than 1, `seed` is
+                negative, or the demonstrations do not fit `history`, `chunk`, `low` and
+                `high`.
+        """
+        given = {"episodes": episodes, "steps": steps, "samples": samples}
+        for name, value in given.items():
+            if value is not None and value < 1:
+                raise RobooptError(f"`{name}` must be at least 1, got {value}.")
+        if seed < 0:
+            raise RobooptError(f"`seed` must be at least 0, got {seed}.")
+        self.steps, self.rounds = steps, []
+        self._env, self._demonstrator = env, demonstrator
+        self._cut = {"history": history, "chunk": chunk, "low": low, "high": high}
+        self._wrap = self._acting if wrap is None else wrap
+        self._settings = {
+            "episodes": episodes,
+            "max_steps": max_steps,
+            "progress": progress,
+        }
+        self._seed = seed
+        self._first = self._known = _laid_out(demonstrations, self._cut)
+        self._samples = samples or max(SAMPLES, GROWTH * len(self._first))
+
+    def __len__(self) -> int:
+        """Return how many samples there are by now, in all."""
+        return len(self._known)
+
+    def block(self, model: Any, number: int) -> Demonstrations:
+        """Let `model` act if `number` is 1 or more, and return samples of all so far.
+
+        Raises:
+            RobooptError: if blocks are left out, or as `collect_episodes`.
+        """
+        if number not in (0, len(self.rounds) + 1):
+            raise RobooptError(
+                f"`number` must be 0 or {len(self.rounds) + 1}, the next, got {number}."
+            )
+        if number == 0:
+            self.rounds, self._known = [], self._first
+        else:
+            self._add(model, number)
+        generator = np.random.default_rng([self._seed, 1, number])
+        count = len(self._known)
+        passes = -(-self._samples // count)
+        rows = np.concatenate([generator.permutation(count) for _ in range(passes)])
+        return _rows(self._known, rows[: self._samples])
+
+    def _add(self, model: Any, number: int) -> None:
+        seed = np.random.SeedSequence([self._seed, 0, number])
+        runs = collect_episodes(
+            self._env,
+            self._wrap(model),
+            label=self._demonstrator,
+            seed=int(seed.generate_state(1)[0]),
+            **self._settings,
+        )
+        met = _laid_out(runs, self._cut)
+        self._known = jax.tree.map(
+            lambda old, new: np.concatenate([old, np.asarray(new, old.dtype)]),
+            self._known,
+            met,
+        )
+        self.rounds.append(Evaluation.of(runs, self._env))
+
+    def _acting(self, model: Any) -> Any:
+        if self._cut["chunk"] is not None:
+            choices = np.issubdtype(self._first.actions.dtype, np.integer)
+            model = ActionChunking(model, None) if choices else ActionChunking(model)
+        history = self._cut["history"]
+        return model if history == 1 else ObservationHistory(model, history)
+
+
+def _laid_out(
+    trajectories: Sequence[Trajectory] | Trajectory, cut: dict[str, Any]
+) -> Demonstrations:
+    return jax.tree.map(np.asarray, demonstrations(trajectories, **cut))
+
+
+def _rows(samples: Demonstrations, rows: np.ndarray) -> Demonstrations:
+    return jax.tree.map(lambda x: x[rows], samples)

@@ -1,0 +1,111 @@
+"""GaussianExploration by parameters: chance in what a policy is, not in what it does.
+
+    θ = θ_0 + u ∘ (x + σ ∘ ε),   ε ~ N(0, 1)
+
+for the parameters θ of any policy, plan or tracker, drawn once for a whole episode
+(Sehnke et al., 2010, Parameter-exploring policy gradients). What is drawn acts without
+chance: smoothly, as a robot can, and as many numbers explain what an episode earned as
+there are parameters, not as many as there are actions in it. So it is for few
+parameters, such as gains, and for many decisions a second.
+"""
+
+import math
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from roboopt._core import AnyArray, Frozen, Jittable, sizes, trainable
+from roboopt._errors import RobooptError
+from roboopt.policies._action_units import check_shape
+from roboopt.policies._gaussian import log_densities
+
+
+class ParameterNoise(Jittable):
+    """A normal distribution about the parameters of a policy; as a policy, its middle.
+
+    What is drawn, and what is tuned, are changes of the parameters in units u, which
+    are `spread` times the size of the array that they are in.
+    """
+
+    given: Frozen[Any]
+    """The policy that it is about at first."""
+    shift: Float[Array, " parameter"]
+    """x: where the middle is, in u."""
+    log_deviation: Float[Array, " parameter"]
+    """Of σ, in u."""
+    unit: Frozen[Float[Array, " parameter"]]
+
+    def __init__(self, policy: Any, spread: float = 0.1):
+        """Explore around `policy`.
+
+        Args:
+            policy: a pytree with floating-point arrays to tune, outside `Frozen`.
+            spread: the standard deviation at first, of each array relative to its root
+                mean square, or to 0.1 where that is less.
+
+        Raises:
+            RobooptError: if `spread` is not positive and finite, or nothing is to be
+                tuned.
+        """
+        if not 0 < spread < math.inf:
+            raise RobooptError(f"`spread` must be positive and finite, got {spread}.")
+        tuned = eqx.filter(policy, trainable(policy))
+        if not jax.tree.leaves(tuned):
+            raise RobooptError(
+                "`policy` must have a floating-point array to tune, got "
+                f"{jax.tree.structure(policy)}."
+            )
+        size = ravel_pytree(jax.tree.map(jnp.full_like, tuned, sizes(tuned)))[0]
+        self.given = Frozen(policy)
+        self.unit = Frozen(spread * size)
+        self.shift = jnp.zeros_like(size)
+        self.log_deviation = jnp.zeros_like(size)
+
+    @property
+    def policy(self) -> Any:
+        """Return the policy in the middle."""
+        return self.at(self.shift)
+
+    def __call__(self, observation: Float[AnyArray, " obs"]) -> Float[Array, " act"]:
+        """Return what the policy in the middle does."""
+        return self.policy(observation)
+
+    def at(self, drawn: Float[AnyArray, " parameter"]) -> Any:
+        """Return the policy that was drawn.
+
+        Raises:
+            RobooptError: if `drawn` does not hold a number for each parameter.
+        """
+        check_shape("drawn", drawn.shape, self.shift.shape)
+        given = self.given()
+        tuned, rest = eqx.partition(given, trainable(given))
+        flat, restored = ravel_pytree(tuned)
+        return eqx.combine(restored(flat + self.unit() * drawn), rest)
+
+    def draw(self, key: PRNGKeyArray) -> Float[Array, " parameter"]:
+        """Return what is recorded of a policy drawn with `key`."""
+        normal = jax.random.normal(key, self.shift.shape, self.shift.dtype)
+        return self.shift + jnp.exp(self.log_deviation) * normal
+
+    def log_prob(
+        self,
+        observation: Float[AnyArray, " obs"],
+        drawn: Float[AnyArray, " parameter"],
+    ) -> Float[Array, ""]:
+        """Return how likely it was to draw this, as the logarithm of its density.
+
+        The `observation` has no say in it.
+
+        Raises:
+            RobooptError: if `drawn` does not hold a number for each parameter.
+        """
+        check_shape("drawn", drawn.shape, self.shift.shape)
+        return log_densities(jnp.asarray(drawn), self.shift, self.log_deviation).sum()
+
+    def entropy(self, observation: Float[AnyArray, " obs"]) -> Float[Array, ""]:
+        """Return that of what is drawn [nat], wherever it is drawn."""
+        return jnp.sum(self.log_deviation + 0.5 * math.log(2 * math.pi * math.e))

@@ -1,0 +1,8 @@
+"""System identification: a robot's parameters fitted to recordings."""
+
+from roboopt.sysid._forecast import Forecasts as Forecasts
+from roboopt.sysid._forecast import forecasts as forecasts
+from roboopt.sysid._identify import IdentifyResult as IdentifyResult
+from roboopt.sysid._identify import identify as identify
+from roboopt.sysid._noise import cutoff_frequency as cutoff_frequency
+from roboopt.sysid._noise import noise_share as noise_share

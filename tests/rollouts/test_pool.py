@@ -1,0 +1,423 @@
+"""Many environments in lockstep, and what becomes of those that fail.
+
+Where a worker process is killed, hangs or dies here, it really does.
+"""
+
+import ctypes
+import gc
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import cloudpickle
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium.spaces import Box, Dict, Discrete, MultiDiscrete, Tuple
+
+import roboopt as ro
+from roboopt.rollouts import Pool
+
+# Workers are not to import this module, and JAX with it.
+cloudpickle.register_pickle_by_value(sys.modules[__name__])
+
+FAULTS = {
+    "raise": lambda: [][0],
+    "hang": lambda: time.sleep(60),
+    "exit": lambda: os._exit(3),
+    "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
+    "crash": lambda: ctypes.string_at(0),
+}
+
+
+class Ramp(gymnasium.Env):
+    """(number, elapsed steps, process): the number grows by the action, ends beyond 9.
+
+    Options say where it starts, and at which step what goes wrong.
+    """
+
+    observation_space = Box(-np.inf, np.inf, (3,), np.float64)
+    time_step = 0.5
+
+    def __init__(self, actions=None):
+        self.action_space = Box(-2.0, 2.0, (1,), np.float64) if not actions else actions
+        self.seen = np.zeros(3)
+
+    def reset(self, *, seed=None, options=None) -> tuple[np.ndarray, dict]:
+        super().reset(seed=seed)
+        self.options = options or {}
+        start = self.options.get("start", self.np_random.uniform())
+        self.seen[:] = start, 0.0, os.getpid()
+        return self.seen, {}
+
+    def step(self, action):
+        fault = self.options.get("fault") if self.seen[1] == 2 else None
+        if fault in FAULTS:
+            FAULTS[fault]()
+        self.seen[:2] += np.sum(action), 1.0
+        if fault == "nan":
+            self.seen[0] = np.nan
+        reward = np.inf if fault == "reward" else float(np.sum(action))
+        over = bool(self.seen[0] > 9)
+        return self.seen, reward, over, False, {"effort": [1.0, 2.0], "success": over}
+
+
+def pids(observations):
+    return {int(pid) for pid in observations[:, 2]}
+
+
+def alive(pid):
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().split(")")[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def gone(found):
+    deadline = time.monotonic() + 20
+    while any(alive(pid) for pid in found) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return not any(alive(pid) for pid in found)
+
+
+@pytest.mark.parametrize("envs, processes", [(3, 0), (3, 1), (5, 2), (2, 3)])
+def test_a_pool_is_so_many_environments(envs, processes):
+    actions = np.random.default_rng(0).integers(0, 2, (6, envs))
+    with Pool("CartPole-v1", envs, processes=processes) as pool:
+        assert pool.time_step == 0.02 and pool.observation_size == 4
+        assert pool.name == "CartPole-v1" and pool.reward_threshold == 475
+        seen = [pool.reset(seeds=range(envs))]
+        for action in actions:
+            observations, rewards, terminated, truncated, infos = pool.step(action)
+            seen.append(observations)
+            np.testing.assert_array_equal(rewards, 1.0)
+            assert not (terminated | truncated).any()
+            np.testing.assert_array_equal(infos.actions, action[:, None])
+            assert infos.success is None and infos.efforts is None
+    assert seen[0].dtype == np.float32
+    for k in range(envs):
+        env = gymnasium.make("CartPole-v1")
+        alone = [env.reset(seed=k)[0]]
+        alone += [env.step(int(a))[0] for a in actions[:, k]]
+        np.testing.assert_array_equal(np.stack(seen)[:, k], alone)
+
+
+@pytest.mark.parametrize("processes", [0, 2])
+def test_what_is_over_stays_until_it_is_reset(processes):
+    # From 8 and 2 a step leads beyond 9, which ends it, and to 4.
+    with Pool(Ramp, 4, processes=processes) as pool:
+        starts = [{"start": start} for start in (8.0, 2.0, 2.0, 8.0)]
+        first = pool.reset(options=starts)
+        step = np.full((4, 1), 2.0)
+        active = np.array([True, True, False, False])
+        observations, rewards, terminated, _, infos = pool.step(step, active)
+        np.testing.assert_array_equal(observations[:, 0], [10, 4, 2, 8])
+        np.testing.assert_array_equal(rewards, [2, 2, 0, 0])
+        np.testing.assert_array_equal(terminated, [True, False, False, False])
+        np.testing.assert_array_equal(infos.success, [True, False, False, False])
+        own = np.asarray(infos.efforts)[active]
+        np.testing.assert_array_equal(own, [[1.0, 2.0], [1.0, 2.0]])
+        # The first is over, and is not stepped.
+        observations, rewards, terminated, _, infos = pool.step(step)
+        np.testing.assert_array_equal(observations[:, 0], [10, 6, 4, 10])
+        np.testing.assert_array_equal(rewards, [0, 2, 2, 2])
+        np.testing.assert_array_equal(terminated, [False, False, False, True])
+        assert np.asarray(infos.efforts).shape == (4, 2)
+        # Now only the first and third begin anew.
+        again = pool.reset([2, 0], options=[{"start": 1.0}, {"start": 0.0}])
+        np.testing.assert_array_equal(again[:, 0], [0, 6, 1, 10])
+        np.testing.assert_array_equal(again[:, 1], [0, 2, 0, 1])
+        # What was returned is not written over.
+        np.testing.assert_array_equal(first[:, 0], [8, 2, 2, 8])
+
+
+def test_actions_are_clipped_and_choices_whole():
+    with Pool(Ramp, 2) as pool:
+        pool.reset(options={"start": 0.0})
+        step = pool.step(np.array([[np.inf], [-1.0]]))
+        np.testing.assert_array_equal(step[0][:, 0], [2, -1])
+        np.testing.assert_array_equal(step[4].actions, [[2.0], [-1.0]])
+        # Who does nothing may say anything.
+        pool.step(np.array([[np.nan], [1.0]]), np.array([False, True]))
+    with Pool(lambda: Ramp(Discrete(3, start=1)), 2) as pool:
+        pool.reset(options={"start": 0.0})
+        step = pool.step(np.array([1.0, 3.0]))
+        np.testing.assert_array_equal(step[4].actions, [[1], [3]])
+        np.testing.assert_array_equal(step[0][:, 0], [1, 3])
+        pool.step(np.array([[9], [3]]), np.array([False, True]))
+    with Pool(lambda: Ramp(MultiDiscrete([2, 3])), 2, processes=1) as pool:
+        pool.reset(options={"start": 0.0})
+        step = pool.step(np.array([[1, 2], [0, 1]]))
+        np.testing.assert_array_equal(step[0][:, 0], [3, 1])
+
+
+NUMBER, CHOICE = Box(-1.0, 1.0, (1,)), Discrete(3, start=1)
+REFUSED_ACTIONS = [
+    (NUMBER, [[0.0]], "one for each of 2"),
+    (NUMBER, [0.0, 0.0], "environment 0 at step 0"),
+    (NUMBER, [[0.0], [np.nan]], "finite .* in environment 1 at step 0"),
+    (NUMBER, [[True], [False]], "must return numbers"),
+    (CHOICE, [1, 0], "from 1 to 3, got 0, in environment 1"),
+    (CHOICE, [1.5, 2.0], "got 1.5, in environment 0"),
+    (CHOICE, [[1, 1], [1, 1]], "must return an integer"),
+    (MultiDiscrete([2, 2]), [[0, 1], [0, 2]], "environment 1"),
+]
+
+
+@pytest.mark.parametrize("space, actions, match", REFUSED_ACTIONS)
+def test_what_is_no_action_is_refused_and_says_whose(space, actions, match):
+    with Pool(lambda: Ramp(space), 2) as pool:
+        pool.reset()
+        with pytest.raises(ValueError, match=f"`actions`.*{match}"):
+            pool.step(np.array(actions))
+        # Nothing has happened: the episodes go on.
+        pool.step(np.array([space.sample(), space.sample()]))
+
+
+class Shown(Ramp):
+    def __init__(self, space):
+        super().__init__()
+        self.observation_space = space
+
+
+REFUSED_SPACES = [
+    (lambda: Shown(Dict(x=Box(0, 1, (2,)))), "FlattenObservation"),
+    (lambda: Shown(Box(0, 255, (8, 8, 3), np.uint8)), "TransformObservation"),
+    (lambda: Ramp(Tuple([Discrete(2)])), "TransformAction"),
+    (lambda: gymnasium.make_vec("CartPole-v1", 2), "must be one environment"),
+]
+
+
+@pytest.mark.parametrize("processes", [0, 1])
+@pytest.mark.parametrize("make, match", REFUSED_SPACES)
+def test_other_spaces_are_refused_with_advice(make, match, processes):
+    with pytest.raises(ValueError, match=match):
+        Pool(make, 2, processes=processes)
+
+
+SAID = {
+    "raise": "`step` raised IndexError: list index out of range",
+    "nan": r"gave the observation \[ *nan .*\], which is not finite",
+    "reward": "gave the reward inf, which is not finite",
+    "hang": "did not answer within `timeout`, 0.5 s",
+    "exit": "ended its worker process, with exit code 3",
+    "kill": "died with its worker process, by SIGKILL",
+    "crash": "died with its worker process, by SIGSEGV",
+}
+
+
+@pytest.mark.parametrize(
+    "fault, processes",
+    [(fault, 2) for fault in SAID]
+    + [(fault, 0) for fault in ("raise", "nan", "reward")],
+)
+def test_a_fault_names_the_environment_and_the_pool_goes_on(fault, processes):
+    with Pool(Ramp, 4, processes=processes, timeout=0.5) as pool:
+        before = pool.reset(options=[{}, {}, {}, {"fault": fault, "start": 0.0}])
+        action = np.array([[0.0], [0.0], [0.0], [1.5]])
+        pool.step(action)
+        pool.step(action)
+        message = f"{SAID[fault]}, at step 2 of its episode, on action .1.5.."
+        with pytest.raises(ro.rollouts.EnvError, match=message) as caught:
+            pool.step(action)
+        assert str(caught.value).startswith("Ramp: environment 3 ")
+        assert (caught.value.index, caught.value.step) == (3, 2)
+        with pytest.raises(ValueError, match="needs a `reset`"):
+            pool.step(action)
+        after = pool.reset(options={"start": 0.0})
+        np.testing.assert_array_equal(pool.step(action)[0][:, 0], [0, 0, 0, 1.5])
+        if processes:
+            # Those beside it went on in their process, and it has another.
+            np.testing.assert_array_equal(before[:2, 2], after[:2, 2])
+            assert before[3, 2] != after[3, 2] and gone({int(before[3, 2])})
+
+
+def test_what_is_raised_tells_where():
+    with Pool(Ramp, 2, processes=1) as pool:
+        pool.reset(options={"fault": "raise"})
+        for _ in range(2):
+            pool.step(np.zeros((2, 1)))
+        with pytest.raises(ro.rollouts.EnvError) as caught:
+            pool.step(np.zeros((2, 1)))
+        assert "FAULTS[fault]()" in caught.value.__notes__[0]
+        with pytest.raises(ro.rollouts.EnvError, match="environment 1 `reset` raised"):
+            pool.reset([1], options={"start": "here"})
+
+
+SCRIPT = """
+import os, sys, time
+import gymnasium, numpy as np
+from gymnasium.spaces import Box
+from roboopt.data import Pool
+
+class Tell(gymnasium.Env):
+    observation_space = Box(-np.inf, np.inf, (3,), np.float64)
+    action_space = Box(-1.0, 1.0, (1,))
+
+    def reset(self, *, seed=None, options=None):
+        print("what it prints is not in the way")
+        heavy = "jax" in sys.modules, "roboopt" in sys.modules
+        return np.array([os.getpid(), *heavy], float), {}
+
+    def step(self, action):
+        print("hung", flush=True)
+        time.sleep(3600)
+
+gymnasium.register("Tell-v0", Tell)
+pool = Pool(MAKE, 2, processes=2, timeout=2.0)
+for row in pool.reset().astype(int).tolist():
+    print("told", *row, flush=True)
+print("ready", flush=True)
+LAST
+"""
+
+
+@pytest.mark.parametrize(
+    "make, last, until, killed",
+    [
+        ("Tell", "sys.stdin.read()", "ready", True),
+        ("'Tell-v0'", "pool.step(np.zeros((2, 1)))", "hung", True),
+        ("Tell", "", "ready", False),
+    ],
+)
+@pytest.mark.slow
+def test_workers_end_with_a_script_that_has_no_guard(
+    tmp_path, make, last, until, killed
+):
+    path = tmp_path / "script.py"
+    path.write_text(SCRIPT.replace("MAKE", make).replace("LAST", last))
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        [sys.executable, path], stdin=pipe, stdout=pipe, text=True
+    ) as script:
+        assert script.stdout is not None
+        lines = []
+        while not lines or lines[-1] != f"{until}\n":
+            lines.append(script.stdout.readline())
+            assert lines[-1], "it ended early"
+        told = [line.split()[1:] for line in lines if line.startswith("told")]
+        # Neither JAX nor roboopt is there.
+        assert [row[1:] for row in told] == [["0", "0"]] * 2
+        if killed:
+            script.send_signal(signal.SIGKILL)
+        assert gone({int(row[0]) for row in told})
+
+
+def test_interrupts_are_the_parents():
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    with Pool(Ramp, 2, processes=2) as pool:
+        workers = pids(pool.reset())
+        for pid in workers:
+            os.kill(pid, signal.SIGINT)
+        pool.step(np.zeros((2, 1)))
+        pool.step(np.zeros((2, 1)))
+        pool.reset([1], options={"fault": "hang"})
+        pool.step(np.zeros((2, 1)))
+        pool.step(np.zeros((2, 1)))
+        before = signal.signal(signal.SIGALRM, interrupt)
+        signal.setitimer(signal.ITIMER_REAL, 0.3)
+        try:
+            with pytest.raises(KeyboardInterrupt):
+                pool.step(np.zeros((2, 1)))
+        finally:
+            signal.signal(signal.SIGALRM, before)
+        # An answer that nobody waited for is not taken for the next.
+        np.testing.assert_array_equal(pool.reset(options={"start": 5.0})[:, 0], 5.0)
+
+
+def test_processes_end_when_the_pool_is_closed_or_forgotten():
+    pool = Pool(Ramp, 2, processes=2)
+    workers = pids(pool.reset())
+    assert len(workers) == 2 and all(map(alive, workers))
+    pool.close()
+    pool.close()
+    assert gone(workers)
+    for method in (pool.reset, lambda: pool.step(np.zeros((2, 1)))):
+        with pytest.raises(ValueError, match="`close` was called"):
+            method()
+    workers = pids(Pool(Ramp, 1, processes=1).reset())
+    gc.collect()
+    assert gone(workers)
+
+
+def test_large_observations_pass():
+    size = 300_000
+
+    class Large(Ramp):
+        observation_space = Box(-np.inf, np.inf, (size,), np.float64)
+
+        def reset(self, *, seed=None, options=None):
+            super().reset(seed=seed)
+            return np.arange(size) + float(seed or 0), {}
+
+    with Pool(Large, 2, processes=1) as pool:
+        seen = pool.reset(seeds=[0, 7])
+        np.testing.assert_array_equal(seen[1], np.arange(size) + 7.0)
+
+
+def failing():
+    raise KeyError("no robot")
+
+
+BAD = [
+    (dict(make=3), "`make` must be a Gymnasium id"),
+    (dict(make=Ramp, envs=0), "`envs` must be at least 1"),
+    (dict(make=Ramp, processes=-1), "`processes` must be at least 0"),
+    (dict(make=Ramp, timeout=0.0), "`timeout` must be positive"),
+    (dict(make=failing), "`make` must make.*raised KeyError: 'no robot'"),
+    (dict(make=failing, processes=1), "`make` must make.*raised KeyError: 'no robot'"),
+    (dict(make="None-v0"), "`make` must make.*NameNotFound"),
+    (
+        dict(make=list),
+        r"`make` must make.*it must be a Gymnasium environment, not \[\]",
+    ),
+]
+
+
+@pytest.mark.parametrize("arguments, match", BAD)
+def test_a_pool_that_cannot_be_is_refused(arguments, match):
+    with pytest.raises(ValueError, match=match):
+        Pool(**arguments)
+
+
+def test_what_cannot_be_sent_is_refused():
+    lock = threading.Lock()
+    with pytest.raises(ValueError, match="`make` must be what cloudpickle"):
+        Pool(lambda: lock, 1, processes=1)
+
+
+def test_a_worker_that_dies_at_the_start_is_told():
+    with pytest.raises(ro.rollouts.EnvError, match="at its start it ended its worker"):
+        Pool(FAULTS["exit"], 1, processes=1)
+
+
+@pytest.mark.parametrize(
+    "arguments, match",
+    [
+        (dict(indices=[0, 0]), "`indices` must be different"),
+        (dict(indices=[2]), "`indices` must be different ones below 2"),
+        (dict(indices=[1], seeds=[1, 2]), "`seeds` must hold one for each of 1"),
+        (dict(options=[{}]), "`options` must hold one for each of 2"),
+    ],
+)
+def test_a_reset_that_cannot_be_is_refused(arguments, match):
+    with Pool(Ramp, 2) as pool:
+        with pytest.raises(ValueError, match="needs a `reset`"):
+            pool.step(np.zeros((2, 1)))
+        with pytest.raises(ValueError, match=match):
+            pool.reset(**arguments)
+
+
+def test_the_robots_are_known_by_their_names():
+    with Pool("roboopt/CartPoleBalance-v0", 1, processes=1) as pool:
+        start = np.array([0.1, 0.0, 0.0, 0.0])
+        seen = pool.reset(options={"start": start})
+        np.testing.assert_array_equal(seen, [start])
+        assert pool.unchanged and pool.task.success is not None
+        assert np.asarray(pool.step(np.zeros((1, 1)))[4].efforts).shape == (1, 2)

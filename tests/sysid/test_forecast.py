@@ -1,0 +1,102 @@
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from roboopt import Trajectory
+from roboopt.sysid import Forecasts, forecasts
+from roboopt.sysid._forecast import ConstantVelocity
+
+
+class Pushed(eqx.Module):
+    """A mass of 1 kg that the action pushes, its velocity first."""
+
+    gain: float = 1.0
+    time_step: float = eqx.field(static=True, default=0.1)
+    joints: int = eqx.field(static=True, default=1)
+
+    def __call__(self, state, action):
+        speed = state[1:] + self.time_step * self.gain * action
+        return jnp.concatenate([state[:1] + self.time_step * speed, speed])
+
+
+def recording(steps=20, push=1.0, time_step=0.1):
+    """Return a mass pushed from rest: after k steps q = a Δt² k (k + 1)/2."""
+    k = np.arange(steps + 1)
+    speed = push * time_step * k
+    q = push * time_step**2 * k * (k + 1) / 2
+    actions = np.full((steps, 1), push)
+    return Trajectory(np.stack([q, speed], 1), actions, time_step)
+
+
+def test_errors_by_hand():
+    # After k steps from any of its states constant velocity is behind by a Δt² k (k +
+    # 1)/2 and a Δt k, and half the push by half of that.
+    models = {"right": Pushed(), "half": Pushed(0.5)}
+    found = forecasts(models, [recording()], (0.2, 0.5))
+    np.testing.assert_allclose(found.seconds, [0.1, 0.2, 0.5])
+    behind = np.array([[0.01, 0.1], [0.03, 0.2], [0.15, 0.5]])
+    assert list(found.rmse) == ["right", "half", "constant velocity"]
+    np.testing.assert_allclose(found.rmse["constant velocity"], behind, rtol=1e-12)
+    np.testing.assert_allclose(found.rmse["half"], behind / 2, rtol=1e-12)
+    np.testing.assert_allclose(found.rmse["right"], 0.0, atol=1e-14)
+    # Of positions alone: half as wrong.
+    np.testing.assert_allclose(found.ratio("half", "constant velocity", 1), 2.0)
+
+
+def test_errors_are_the_root_of_the_mean_square_over_runs():
+    # Pushes of 1 and of 7: √((1 + 49)/2) = 5 times the error of 1.
+    runs = [recording(push=1.0), recording(push=7.0)]
+    found = forecasts({}, runs, (0.2,))
+    np.testing.assert_allclose(
+        found.rmse["constant velocity"], [[0.05, 0.5], [0.15, 1.0]], rtol=1e-12
+    )
+
+
+def test_a_ratio_is_a_geometric_mean_over_joints():
+    ours, theirs = np.array([[1.0, 1.0, 9.0, 9.0]]), np.array([[2.0, 8.0, 0.0, 0.0]])
+    found = Forecasts([0.1], {"ours": ours, "theirs": theirs})
+    np.testing.assert_allclose(found.ratio("ours", "theirs", 2), [4.0])
+
+
+def test_times_shorter_than_a_step_are_one_step():
+    assert forecasts({}, [recording()], (0.01, 0.1, 0.3)).seconds == pytest.approx(
+        [0.1, 0.3]
+    )
+
+
+def test_angles_count_modulo_a_turn():
+    # A joint that reads q modulo 2π, and moves on at its velocity.
+    time = 0.1 * np.arange(21)
+    q = np.mod(5.0 * time, 2 * np.pi)
+    run = Trajectory(np.stack([q, np.full(21, 5.0)], 1), np.zeros((20, 1)), 0.1)
+    right = forecasts({}, [run], (0.5,), wraps=(True, False))
+    np.testing.assert_allclose(right.rmse["constant velocity"], 0.0, atol=1e-13)
+    wrong = forecasts({}, [run], (0.5,))
+    assert wrong.rmse["constant velocity"][0, 0] > 1.0
+
+
+def test_a_lead_is_not_forecast():
+    # Pushed from its sixth step on: with a lead of five there is nothing before it.
+    run = recording(10)
+    still = np.concatenate([np.zeros((5, 2)), run.observations])
+    actions = np.concatenate([np.zeros((5, 1)), run.actions])
+    late = Trajectory(still, actions, 0.1)
+    ours = forecasts({}, [late], (1.0,), lead=5)
+    np.testing.assert_allclose(
+        ours.rmse["constant velocity"], [[0.01, 0.1], [0.55, 1.0]], rtol=1e-12
+    )
+
+
+def test_constant_velocity_by_hand():
+    state = jnp.array([1.0, 2.0, 30.0, 40.0])
+    guess = ConstantVelocity(2, 0.1)
+    np.testing.assert_allclose(guess(state, jnp.zeros(2)), [4.0, 6.0, 30.0, 40.0])
+    np.testing.assert_allclose(
+        guess.advance(state, jnp.zeros(2), 0.2), [7.0, 10.0, 30.0, 40.0]
+    )
+
+
+def test_runs_shorter_than_the_longest_time_are_refused():
+    with pytest.raises(ValueError, match="`recordings` must each hold at least"):
+        forecasts({}, [recording(4)], (0.5,))

@@ -1,0 +1,211 @@
+"""`identify`: parameters from clean and noisy recordings, and what it refuses."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import roboopt_envs.arm
+
+import roboopt as ro
+from roboopt.sysid import _identify
+from roboopt.sysid._preparation import common_length
+
+STEP = 1 / 240
+FREE = ("mass", "damping")
+CART_POLE = roboopt_envs.arm.__file__.replace("arm.py", "assets/cart_pole.urdf")
+URDF = roboopt_envs.arm.__file__.replace("arm.py", "assets/two_link.urdf")
+
+
+def believed():
+    robot = ro.load_urdf(URDF, linear_damping=0.0, angular_damping=0.0).merge_fixed()
+    return ro.Twin(robot, STEP)
+
+
+def real():
+    twin = believed()
+    robot = twin.robot
+    mass = jnp.array([1.2, 0.8])
+    changed = eqx.tree_at(
+        lambda r: (r.masses, r.inertias, r.damping),
+        robot,
+        (
+            robot.masses * mass,
+            robot.inertias * mass[:, None, None],
+            robot.damping * jnp.array([1.3, 0.7]),
+        ),
+    )
+    return eqx.tree_at(lambda t: t.robot, twin, changed)
+
+
+def recorded(twin, seconds, seed=0):
+    time = STEP * np.arange(round(seconds / STEP))[:, None]
+    phases = np.random.default_rng(seed).uniform(0, 6, (2, 2))
+    efforts = 2.0 * np.sin(2.0 * time + phases[0]) + np.sin(7.0 * time + phases[1])
+    efforts *= [1.0, 0.2]
+
+    def step(state, effort):
+        after = twin(state, effort)
+        return after, after
+
+    start = jnp.array([-np.pi / 2, 0.2, 0.0, 0.0])
+    states = jax.jit(lambda u: jax.lax.scan(step, start, u)[1])(jnp.asarray(efforts))
+    return ro.Trajectory(np.vstack([start[None], states]), efforts, STEP)
+
+
+def truth():
+    return np.asarray(ro.dynamics.ParametricTwin(real(), FREE).values())
+
+
+@pytest.fixture(scope="module")
+def clean():
+    return recorded(real(), 3.0)
+
+
+def cart_pole(pole_mass=0.1, damping=0.0):
+    """Return a cart-pole, whose cart alone is driven, made from the package's URDF."""
+    robot = ro.load_urdf(CART_POLE, linear_damping=0.0, angular_damping=0.0)
+    scale = jnp.array([1.0, pole_mass / 0.1])
+    robot = eqx.tree_at(
+        lambda r: (r.masses, r.inertias, r.damping),
+        robot,
+        (
+            robot.masses * scale,
+            robot.inertias * scale[:, None, None],
+            robot.damping + damping,
+        ),
+    )
+    return ro.Twin(robot, STEP, actuated=(0,))
+
+
+def noisy(run, seed):
+    random = np.random.default_rng(seed)
+    q = np.asarray(run.observations)[:, :2]
+    q = q + 1e-4 * random.normal(size=q.shape)
+    efforts = np.asarray(run.actions)
+    efforts = efforts + 0.05 * efforts.std(0) * random.normal(size=efforts.shape)
+    velocity = np.diff(q, axis=0, prepend=q[:1]) / STEP
+    return ro.Trajectory(np.hstack([q, velocity]), efforts, STEP)
+
+
+def test_what_simulation_recorded_is_found_to_rounding(clean):
+    found = ro.identify(believed(), [clean], free=FREE, held_out=[clean])
+    # The belief is worth nothing beside data that leave only rounding.
+    np.testing.assert_allclose(found.verdict.values, truth(), rtol=1e-10)
+    assert found.error == "effort" and found.cutoff is None
+    assert set(found.verdict.verdicts) == {"identified"}
+    made = found.forecasts((0.1,))
+    assert made.rmse["fitted"].max() < 1e-9 < made.rmse["URDF"][-1].min()
+
+
+@pytest.mark.slow
+def test_every_second_sample_is_enough(clean):
+    half = ro.Trajectory(
+        np.asarray(clean.observations)[::2], np.asarray(clean.actions)[::2], 2 * STEP
+    )
+    # Efforts held for both steps, as this twin is driven, are another motion.
+    twin = real()
+
+    def held(state, effort):
+        return (after := twin(twin(state, effort), effort)), after
+
+    start = jnp.asarray(half.observations[0])
+    states = jax.jit(lambda u: jax.lax.scan(held, start, u)[1])(half.actions)
+    run = ro.Trajectory(np.vstack([start[None], states]), half.actions, 2 * STEP)
+    found = ro.identify(believed(), [run], free=FREE)
+    assert found.error == "motion" and found.cutoff is None
+    np.testing.assert_allclose(found.verdict.values, truth(), rtol=1e-9)
+
+
+def test_noise_is_smoothed_away_and_told_in_the_intervals(clean):
+    long = recorded(real(), 10.0)
+    found = ro.identify(
+        believed(), [noisy(long, 0)], free=FREE, cutoff=6.0, error="effort"
+    )
+    v = found.verdict
+    # Errors of a percent or so, and intervals that know it: four of four inside
+    # twice the half width, which white noise misses once in ten thousand.
+    np.testing.assert_allclose(v.values[:2], truth()[:2], rtol=0.03)
+    assert np.all(np.abs(v.values - truth()) < v.upper - v.lower)
+    assert np.all(v.upper - v.lower > 0)
+
+
+@pytest.mark.slow
+def test_a_cut_off_is_found():
+    found = ro.identify(believed(), [noisy(recorded(real(), 6.0), 1)], free=FREE)
+    assert found.cutoff is not None and 1.0 < found.cutoff < 60.0
+    np.testing.assert_allclose(found.verdict.values[:2], truth()[:2], rtol=0.05)
+
+
+def test_ctrl_c_ends_all_fits_with_the_best_so_far(clean, monkeypatch):
+    calls = []
+    plain = _identify.least_squares
+
+    def interrupted(*arguments, **options):
+        def stop(status):
+            raise KeyboardInterrupt
+
+        calls.append(1)
+        return plain(*arguments, **options, callback=stop)
+
+    monkeypatch.setattr(_identify, "least_squares", interrupted)
+    found = ro.identify(believed(), [clean], free=FREE)
+    assert found.result.reason == "interrupted" and len(calls) == 1
+    assert found.model.values().shape == (4,)
+
+
+def test_windows_overlap_as_little_as_can_be():
+    def run(steps):
+        return ro.Trajectory(np.zeros((steps + 1, 4)), np.zeros((steps, 2)), STEP)
+
+    # 500 and 300 are whole fives and threes of 100, with nothing twice.
+    assert common_length([run(500), run(300)]) == 100
+    assert common_length([run(300)]) == 300
+
+
+@pytest.mark.parametrize(
+    "options, match",
+    [
+        ({"error": "exact"}, "`error` must be one of"),
+        ({"cutoff": -1.0}, "`cutoff` must be positive"),
+        ({"horizon": 0.0}, "`horizon` must be positive"),
+        ({"prior": 0.0}, "`prior` must be positive"),
+        ({"free": ("weight",)}, "`free` must name parameters"),
+    ],
+)
+def test_bad_arguments_are_refused(clean, options, match):
+    with pytest.raises(ValueError, match=match):
+        ro.identify(believed(), [clean], **{"free": FREE, **options})
+
+
+@pytest.mark.parametrize(
+    "observations, actions, match",
+    [
+        ((10, 3), (9, 2), "must be one recording of"),
+        ((10, 4), (9, 1), "must hold an action for each of the 2"),
+    ],
+)
+def test_recordings_that_do_not_fit_are_refused(observations, actions, match):
+    run = ro.Trajectory(np.zeros(observations), np.zeros(actions), STEP)
+    with pytest.raises(ValueError, match=match):
+        ro.identify(believed(), [run], free=FREE)
+    with pytest.raises(ValueError, match="`training` must hold at least one"):
+        ro.identify(believed(), [], free=FREE)
+
+
+def test_a_robot_with_an_undriven_joint_is_found_to_rounding():
+    # No mass at all would explain that no effort acts on the pole: its motion tells.
+    real = cart_pole(pole_mass=0.13, damping=0.02)
+    force = 6.0 * np.sin(5.0 * STEP * np.arange(480))[:, None]
+
+    def step(state, effort):
+        after = real(state, effort)
+        return after, after
+
+    start = jnp.array([0.0, np.pi, 0.0, 0.0])
+    states = jax.jit(lambda u: jax.lax.scan(step, start, u)[1])(jnp.asarray(force))
+    run = ro.Trajectory(np.vstack([start[None], states]), force, STEP)
+    found = ro.identify(cart_pole(), [run], free=("mass", "damping"), held_out=[run])
+    assert found.error == "motion"
+    np.testing.assert_allclose(found.verdict.values[:2], [1.0, 0.13], rtol=1e-10)
+    np.testing.assert_allclose(found.verdict.values[2:], 0.02, rtol=1e-8)
