@@ -25,7 +25,7 @@ class _ByKind(type(eqx.Module)):
             for kind in (StatefulPolicy, TimeVaryingPolicy, OpenLoop):
                 if isinstance(policy, kind):
                     cls = next(c for c in Clipped.__subclasses__() if kind in c.__mro__)
-        return super(_ByKind, cls).__call__(policy, low, high)
+        return super().__call__(policy, low, high)
 
 
 class Clipped(eqx.Module, metaclass=_ByKind):
@@ -137,4 +137,3 @@ class ClippedStatefulPolicy(Clipped, StatefulPolicy):
         """Return the clipped action on `observation` at `time` [s], and the memory."""
         action, memory = self.policy.step(memory, observation, time)
         return self.clip(action), memory
-
