@@ -20,7 +20,7 @@ from roboopt.policies._protocol import OpenLoop, StatefulPolicy, TimeVaryingPoli
 class _ByKind(type(eqx.Module)):
     """Makes `Clipped(policy, ...)` a policy of the same kind as `policy`."""
 
-    def __call__(cls, policy: Any, low: Any, high: Any) -> Any:
+    def __call__(cls, policy: Any, low: Any, high: Any) -> Any:  # pyright: ignore
         if cls is Clipped:
             for kind in (StatefulPolicy, TimeVaryingPolicy, OpenLoop):
                 if isinstance(policy, kind):
@@ -109,7 +109,7 @@ class Clipped(eqx.Module, metaclass=_ByKind):
 class ClippedTimeVaryingPolicy(Clipped, TimeVaryingPolicy):
     """`Clipped` of a `TimeVaryingPolicy`."""
 
-    def __call__(
+    def __call__(  # pyright: ignore
         self, observation: Float[AnyArray, " obs"], time: Float[Array, ""]
     ) -> Float[Array, " act"]:
         """Return the clipped action on `observation` at `time` [s]."""
@@ -119,7 +119,9 @@ class ClippedTimeVaryingPolicy(Clipped, TimeVaryingPolicy):
 class ClippedOpenLoop(Clipped, OpenLoop):
     """`Clipped` of an `OpenLoop`."""
 
-    def __call__(self, time: Float[Array, ""]) -> Float[Array, " act"]:
+    def __call__(  # pyright: ignore
+        self, time: Float[Array, ""]
+    ) -> Float[Array, " act"]:
         """Return the clipped action at `time` [s]."""
         return self.clip(self.policy(time))
 

@@ -1,5 +1,7 @@
 """`Clipped`: actions within limits, for every kind of policy."""
 
+from typing import Any
+
 import gymnasium
 import jax
 import jax.numpy as jnp
@@ -26,7 +28,7 @@ from roboopt.policies import (
 class Ramp(TimeVaryingPolicy):
     """Acts by observation plus time."""
 
-    def __call__(self, observation, time):
+    def __call__(self, observation, time):  # pyright: ignore
         return observation + time
 
 
@@ -42,7 +44,7 @@ def test_clips_by_hand_per_axis_and_with_infinite_limits():
 
 def test_the_limits_of_an_environment_hold():
     # The gains ask for 4 N·m and more, of which Pendulum's motor gives 2.
-    space = gymnasium.make("Pendulum-v1").action_space
+    space: Any = gymnasium.make("Pendulum-v1").action_space
     policy = Clipped(LinearFeedback(np.array([[4.0, 1.0, 1.0]])), space.low, space.high)
     for observation in ([1.0, 0.0, 8.0], [-1.0, 0.0, -8.0], [0.1, 0.0, 0.0]):
         assert space.contains(np.asarray(policy(jnp.array(observation)), np.float32))
