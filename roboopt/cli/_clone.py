@@ -69,7 +69,7 @@ class Clone:
     """Rounds in which the clone acts and the demonstrator says what it would have done.
     """
     demonstrator: Annotated[
-        str | None, shown_as("PATH|MODULE:NAME", "the one saved beside DEMOS")
+        str | None, shown_as("PATH|MODULE:NAME", "none")
     ] = None
     """To compare with, and for --dagger to ask."""
     held_out: float = 0.1

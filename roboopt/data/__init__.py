@@ -4,7 +4,8 @@ from roboopt.data._demonstrations import Demonstrations as Demonstrations
 from roboopt.data._demonstrations import demonstrations as demonstrations
 from roboopt.data._experience import Experience as Experience
 from roboopt.data._experience import generalized_advantages as generalized_advantages
-from roboopt.data._files import whole_file as whole_file
+from roboopt.data._files import atomic_write as atomic_write
+from roboopt.data._files import read_archive as read_archive
 from roboopt.data._normalizer import Normalizer as Normalizer
 from roboopt.data._samples import samples as samples
 from roboopt.data._samples import shares as shares

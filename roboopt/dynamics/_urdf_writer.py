@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from roboopt._errors import RobooptError
-from roboopt.data import whole_file
+from roboopt.data import atomic_write
 from roboopt.dynamics._multibody import Multibody
 from roboopt.dynamics._principal_axes import principal_axes
 from roboopt.dynamics._urdf_file import FIXED, Inertial, UrdfFile, read_urdf_file
@@ -72,7 +72,7 @@ def save_urdf(robot: Multibody, template: str | PathLike, path: str | PathLike) 
         _write_dynamics(text, joints[name], given)
     _redirect_meshes(text, Path(template), Path(path))
     _warn_of_armature(robot)
-    with whole_file(path) as out:
+    with atomic_write(path) as out:
         out.write(text.data())
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from roboopt._errors import RobooptError
-from roboopt.data import whole_file
+from roboopt.data import atomic_write
 from roboopt.rollouts import Episode
 
 COLUMNS = ("timestep", "seconds", "return", "length", "success")
@@ -57,7 +57,7 @@ class Returns:
     def write(self, path: str | PathLike) -> None:
         """Write a CSV file, a row an episode; the file is whole or what it was."""
         lines = [",".join(COLUMNS), *(",".join(map(repr, row)) for row in self._rows)]
-        with whole_file(path) as file:
+        with atomic_write(path) as file:
             file.write(("\n".join(lines) + "\n").encode())
 
     @classmethod

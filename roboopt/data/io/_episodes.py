@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from roboopt._errors import RobooptError
-from roboopt.data._files import whole_file
+from roboopt.data._files import atomic_write
 from roboopt.data._trajectory import Trajectory
 from roboopt.data._windows import sample_times, single_recordings
 from roboopt.data.io._hdf5 import write_hdf5
@@ -66,7 +66,7 @@ def save_episodes(
         write_hdf5(path, runs, kept)
     elif path.suffix == ".npz":
         arrays = {name: np.concatenate(_pieces(name, runs)) for name in kept}
-        with whole_file(path) as file:
+        with atomic_write(path) as file:
             np.savez(file, **arrays)  # type: ignore
     elif not path.suffix:
         _save_folder(path, runs, kept)

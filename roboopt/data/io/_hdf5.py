@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from roboopt._errors import RobooptError
-from roboopt.data._files import whole_file
+from roboopt.data._files import atomic_write
 from roboopt.data._trajectory import Trajectory
 from roboopt.data._windows import sample_times
 
@@ -103,7 +103,7 @@ def write_hdf5(path: Path, runs: list[Trajectory], kept: Sequence[str]) -> None:
     steps = {run.time_step for run in runs}
     arguments = {"control_freq": 1 / steps.pop()} if len(steps) == 1 else {}
     described = {"env_name": "", "type": GYM, "env_kwargs": arguments}
-    with whole_file(path) as whole, h5py.File(whole.name, "w") as file:
+    with atomic_write(path) as whole, h5py.File(whole.name, "w") as file:
         data = file.create_group("data")
         data.attrs["env_args"] = json.dumps(described)
         data.attrs["total"] = sum(run.steps for run in runs)
