@@ -100,8 +100,8 @@ def minimize(
         trainable: names the parts to tune, `lambda m: (m.stiffness, m.damping)`; all of
             them where it is None.
         bounds: kept to at every step.
-        batched: whether the model's arrays have a leading axis of starts, descended from
-            side by side; the best is returned.
+        batched: whether the model's arrays have a leading axis of starts, all of which
+            are optimized side by side; the best model is returned.
         tolerance: stop once the best loss has not improved by this fraction within
             `patience` steps; if not given, 1e-6 for the L-BFGS of the default, and 0,
             which is never, for any other optimizer.
