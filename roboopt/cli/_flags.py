@@ -29,9 +29,7 @@ def flag(metavar: str, text: str, default: str = "", *, name: str | None = None)
         name: the flag's name, where it differs from the field's.
     """
     hint = f"(default: {default})" if default else None
-    return tyro.conf.arg(
-        metavar=metavar, help=text, help_behavior_hint=hint, name=name
-    )
+    return tyro.conf.arg(metavar=metavar, help=text, help_behavior_hint=hint, name=name)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -69,7 +69,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _overview() -> str:
-    lines = [_filled(DESCRIPTION), "", "usage: roboopt COMMAND [FLAGS]", "", "commands:"]
+    lines = [
+        _filled(DESCRIPTION),
+        "",
+        "usage: roboopt COMMAND [FLAGS]",
+        "",
+        "commands:",
+    ]
     width = max(map(len, COMMANDS))
     for name in COMMANDS:
         summary = (_command_class(name).__doc__ or "").partition("\n")[0]

@@ -232,7 +232,9 @@ def test_the_process_is_as_before(fake):
 
 
 def test_arguments_are_named_as_flags():
-    said = name_flags("`steps` must be\n positive; `roboopt` and `no_such` stay", Fake())
+    said = name_flags(
+        "`steps` must be\n positive; `roboopt` and `no_such` stay", Fake()
+    )
     assert said == "--steps must be positive; `roboopt` and `no_such` stay"
     assert name_flags("give another `name`, or `overwrite`", Fake()) == (
         "give another --name, or --overwrite"
