@@ -7,7 +7,6 @@ takes nothing away.
 import contextlib
 import math
 import sys
-from pathlib import Path
 from typing import Any
 
 import equinox as eqx

@@ -18,7 +18,6 @@ from roboopt._core import AnyArray, Jittable
 from roboopt._errors import RobooptError
 from roboopt.data import Normalizer
 
-
 identity = jax.nn.identity
 
 
