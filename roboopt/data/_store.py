@@ -272,13 +272,13 @@ class _Reader:
         if unknown := sorted(set(fields) - set(names)):
             raise self.error(f"gives {name} the fields {unknown}, which it lacks")
         values = {k: self.decode(v, getattr(like, k, None)) for k, v in fields.items()}
+        refused = f"holds a {name} that its class refuses"
         try:
             built = _build(kind, values)
-            refusal = None if batched else _refusal(built)
         except Exception as error:  # A class may fail in any way on a broken file.
-            refusal = str(error)
-        if refusal is not None:
-            raise self.error(f"holds a {name} that its class refuses: {refusal}")
+            raise self.error(f"{refused}: {error}") from error
+        if not batched and (reason := _refusal(built)) is not None:
+            raise self.error(f"{refused}: {reason}")
         return built
 
     def _function(self, name: str, like: Any) -> Any:
