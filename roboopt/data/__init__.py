@@ -18,8 +18,12 @@ from roboopt.data._store import load as load
 from roboopt.data._store import save as save
 from roboopt.data._trajectory import Trajectory as Trajectory
 from roboopt.data._windows import windows as windows
+from roboopt.data.io._columns import ColumnError as ColumnError
 from roboopt.data.io._columns import Columns as Columns
+from roboopt.data.io._episodes import load_episodes as load_episodes
 from roboopt.data.io._episodes import save_episodes as save_episodes
+from roboopt.data.io._folder import is_episode_folder as is_episode_folder
 from roboopt.data.io._memmap import MemmapDemonstrations as MemmapDemonstrations
+from roboopt.data.io._minari import load_minari as load_minari
 from roboopt.data.io._minari import save_minari as save_minari
 from roboopt.data.io._recordings import load_recordings as load_recordings
