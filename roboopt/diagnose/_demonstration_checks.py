@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 
 from roboopt._errors import RobooptError
-from roboopt.data._trajectory import Trajectory
-from roboopt.data._windows import single_recordings
+from roboopt.data import Trajectory, single_recordings
 from roboopt.diagnose._finding import Finding
 from roboopt.diagnose._space_checks import (
     Bounds,

@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 
 from roboopt._errors import RobooptError
-from roboopt.data._trajectory import Trajectory
-from roboopt.data._windows import sample_times, single_recordings
+from roboopt.data import Trajectory, sample_times, single_recordings
 from roboopt.diagnose._finding import Finding
 from roboopt.diagnose._joint_checks import JOINT_CHECKS, STILL, Joint
 
