@@ -54,7 +54,7 @@ class MemmapDemonstrations:
             block: samples a block; all of them where there are fewer.
             steps: of the descent on one block. With `block / steps` samples a step,
                 each sample is seen once an epoch.
-            history: as in `Demonstrations.from_trajectories`, like `chunk`, `low` and `high`.
+            history: as in `Demonstrations.from_trajectories`.
             chunk: likewise.
             low: likewise.
             high: likewise.
