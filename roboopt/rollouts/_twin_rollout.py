@@ -81,7 +81,7 @@ def twin_rollout(
         joint_limits: whether the joints of a PyBullet twin stop at their limits.
         gradient_decay_time: τ [s] of the `Rollout`.
     """
-    if isinstance(env, str | EnvSpec) or not hasattr(env, "unwrapped"):
+    if not hasattr(env, "unwrapped"):
         spec = EnvSpec.of(env)
         made = env() if spec is None else spec.make()
         try:

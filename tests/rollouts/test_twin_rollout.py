@@ -1,6 +1,7 @@
 """Twins of wrapped environments: rewards equal those of stepping the environment."""
 
 import functools
+from typing import Any
 
 import gymnasium
 import jax.numpy as jnp
@@ -21,11 +22,11 @@ def policy(observation):
     return 2.0 * jnp.sin(40.0 * GAIN @ observation[:4] + 1.0)
 
 
-def make(**options):
+def make(**options) -> Any:
     return gymnasium.make("roboopt_envs:roboopt/CartPoleBalance-v0", **options)
 
 
-def stepped(env, start):
+def stepped(env: Any, start):
     """Return the rewards of stepping `env` itself, actions within its space."""
     observation, _ = env.reset(options={"start": start})
     rewards, over = [], False
@@ -41,16 +42,11 @@ def bounds(space):
     return space.low, space.high
 
 
-def rescaled(env, low=-1.0, high=1.0):
+def rescaled(env, low: Any = -1.0, high: Any = 1.0) -> Any:
     return wrappers.RescaleAction(env, low, high)
 
 
-def asymmetric(env):
-    # [-2, 6] in place of ±limit: an offset, and clipping in the middle.
-    return wrappers.ClipAction(rescaled(wrappers.ClipAction(env), -0.5, 0.75))
-
-
-WRAPPED = {
+WRAPPED: dict[str, Any] = {
     "none": lambda env: env,
     "rescaled": rescaled,
     "clipped": wrappers.ClipAction,
@@ -68,7 +64,7 @@ def test_rewards_are_those_of_stepping_the_wrapped_environment(name):
     assert match.rollout is not None and match.reason == ""
     assert match.rollout.horizon == (7 if name == "short" else 12)
     starts = env.unwrapped.sample_starts(2, seed=0)
-    rewards = match.rollout(policy, starts).rewards
+    rewards: Any = match.rollout(policy, starts).rewards
     expected = np.stack([stepped(env, start) for start in starts])
     np.testing.assert_allclose(rewards, expected, rtol=1e-9)
     env.close()
@@ -92,7 +88,7 @@ def test_efforts_and_success_are_the_innermost_environments():
 
 class Doubled(gymnasium.RewardWrapper):
     def reward(self, reward):
-        return 2 * reward
+        return 2 * float(reward)
 
 
 class Unknown(gymnasium.Wrapper):
@@ -104,9 +100,9 @@ class Longer(wrappers.TimeLimit):
 
 
 PLANE = gymnasium.spaces.Box(-np.inf, np.inf, (4,), np.float64)
-REFUSED = {
+REFUSED: dict[str, Any] = {
     "Doubled": Doubled,
-    "TransformReward": lambda env: wrappers.TransformReward(env, lambda r: 2 * r),
+    "TransformReward": lambda env: wrappers.TransformReward(env, lambda r: -float(r)),
     "NormalizeReward": wrappers.NormalizeReward,
     "TransformObservation": lambda env: wrappers.TransformObservation(
         env, lambda o: o + 1, PLANE
@@ -143,7 +139,7 @@ def test_an_environment_outside_the_protocol_has_no_twin_unless_registered():
     rollout = twin_rollout(rescaled(Slide())).rollout
     assert rollout is not None
     # Half of ±9 N, as a reward: the function sees the innermost action.
-    rewards = rollout(lambda o: 0.5 * jnp.ones(1), np.zeros((1, 4))).rewards
+    rewards: Any = rollout(lambda o: 0.5 * jnp.ones(1), np.zeros((1, 4))).rewards
     np.testing.assert_allclose(rewards, 4.5)
     assert twin_rollout(functools.partial(make, duration=0.05)).rollout is not None
 
