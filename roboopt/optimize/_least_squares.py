@@ -57,6 +57,47 @@ class Fit(eqx.Module):
     static: Any
     data: Any
 
+    @classmethod
+    def of(
+        cls,
+        objective: Any,
+        model: Any,
+        data: Any,
+        *,
+        trainable: Callable[[Any], Any] | None = None,
+    ) -> "Fit":
+        """Return the residuals of `objective` as a function of the trained leaves.
+
+        Args:
+            objective: an objective with `residuals(model, data)`.
+            model: the start.
+            data: arrays, all of which every residual is computed from.
+            trainable: selects the parts to train, as in `minimize`.
+
+        Raises:
+            RobooptError: if the objective has no residuals, `data` are not finite
+                arrays, or no leaf is trained.
+        """
+        _check_objective(objective)
+        return fitting(objective, model, data, trainable)
+
+    def jacobian(
+        self, x: Float[Array, " parameter"]
+    ) -> tuple[Float[Array, " residual"], Float[Array, "residual parameter"]]:
+        """Return r(x) and ∂r/∂x."""
+        return jacobian(self, x)
+
+    def limits(
+        self, bounds: Sequence[Bound], model: Any
+    ) -> tuple[Float[np.ndarray, " parameter"], Float[np.ndarray, " parameter"]]:
+        """Return the lowest and the highest value of each entry of x.
+
+        Raises:
+            RobooptError: if `model` is not within `bounds`, or they name leaves that
+                are not trained.
+        """
+        return limits(self, bounds, model)
+
     def model(self, x: Float[Array, " parameter"]) -> Any:
         """Return the model at x."""
         leaves, structure = jax.tree.flatten(self.trained)
@@ -143,7 +184,7 @@ def least_squares(
     data: Any,
     *,
     steps: int = 100,
-    train: Callable[[Any], Any] | None = None,
+    trainable: Callable[[Any], Any] | None = None,
     bounds: Sequence[Bound] = (),
     tolerance: float = 1e-10,
     seconds: float = math.inf,
@@ -162,7 +203,7 @@ def least_squares(
         model: any pytree; its floating-point arrays are tuned, except within `Frozen`.
         data: what the residuals are of.
         steps: the most to take.
-        train: names the parts to tune, as in `minimize`.
+        trainable: names the parts to tune, as in `minimize`.
         bounds: kept to; the start may lie on them.
         tolerance: stop once a step moves the parameters, or lowers the loss, by no more
             than this fraction.
@@ -184,7 +225,7 @@ def least_squares(
     began = time.perf_counter()
     _check_objective(objective)
     check_budget(steps, tolerance, seconds)
-    fit = fitting(objective, model, data, train)
+    fit = fitting(objective, model, data, trainable)
     lower, upper = limits(fit, bounds, model)
     search = _Search(fit, lower, upper, tolerance)
     compiled = time.perf_counter() - began
@@ -342,7 +383,7 @@ class _Search:
         self.converged = small or still or self.square == 0
 
 
-def fitting(objective: Any, model: Any, data: Any, train: Any) -> Fit:
+def fitting(objective: Any, model: Any, data: Any, trainable: Any) -> Fit:
     """Return the residuals of `objective` as a function of what is trained.
 
     Raises:
@@ -352,7 +393,7 @@ def fitting(objective: Any, model: Any, data: Any, train: Any) -> Fit:
         raise RobooptError(
             "`data` must hold arrays, all of them taken each step, got a function."
         )
-    trained, rest, static = partition(model, train)
+    trained, rest, static = partition(model, trainable)
     return Fit(objective, trained, rest, static, source(data, None).data)  # type: ignore
 
 
