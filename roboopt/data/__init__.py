@@ -1,14 +1,11 @@
 """Data: trajectories, demonstrations, file formats, and saved models."""
 
 from roboopt.data._demonstrations import Demonstrations as Demonstrations
-from roboopt.data._demonstrations import demonstrations as demonstrations
 from roboopt.data._experience import Experience as Experience
 from roboopt.data._experience import generalized_advantages as generalized_advantages
 from roboopt.data._files import atomic_write as atomic_write
 from roboopt.data._files import read_archive as read_archive
 from roboopt.data._normalizer import Normalizer as Normalizer
-from roboopt.data._samples import samples as samples
-from roboopt.data._samples import shares as shares
 from roboopt.data._smoothing import differentiate as differentiate
 from roboopt.data._smoothing import low_pass as low_pass
 from roboopt.data._smoothing import resample as resample
@@ -17,7 +14,9 @@ from roboopt.data._split import split_episodes as split_episodes
 from roboopt.data._store import load as load
 from roboopt.data._store import save as save
 from roboopt.data._trajectory import Trajectory as Trajectory
-from roboopt.data._windows import windows as windows
+from roboopt.data._windows import sample_times as sample_times
+from roboopt.data._windows import single_recordings as single_recordings
+from roboopt.data._windows import sliding_windows as sliding_windows
 from roboopt.data.io._columns import ColumnError as ColumnError
 from roboopt.data.io._columns import Columns as Columns
 from roboopt.data.io._episodes import load_episodes as load_episodes

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from roboopt._errors import RobooptError
-from roboopt.data._demonstrations import Demonstrations, _limit
+from roboopt.data._demonstrations import Demonstrations, broadcast_limit
 from roboopt.data._split import split_indices
 from roboopt.data.io._folder import is_episode_folder, map_arrays
 
@@ -54,7 +54,7 @@ class MemmapDemonstrations:
             block: samples a block, at most as many as there are.
             steps: of the descent on one block. With `block / steps` samples a step,
                 each sample is seen once an epoch.
-            history: observations a sample, as in `Demonstrations`.
+            history: observations a sample, as in `Demonstrations.from_trajectories`.
             chunk: actions a sample, likewise.
             low: where the demonstrator's actuators clip, likewise.
             high: likewise.
@@ -83,7 +83,7 @@ class MemmapDemonstrations:
                 raise RobooptError(f"`{name}` must be at least 1, got {value}.")
         arrays = map_arrays(self.folder)
         for name, value in (("low", low), ("high", high)):
-            _limit(name, value, arrays["actions"][:1])
+            broadcast_limit(name, value, arrays["actions"][:1])
         lengths = arrays["lengths"]
         self.episodes = _chosen(episodes, len(lengths))
         first = np.cumsum(lengths) - lengths
@@ -192,8 +192,8 @@ class MemmapDemonstrations:
             observations=seen.reshape(len(rows), -1)[order],
             actions=chosen,
             weights=weights,
-            low=_limit("low", self.low, chosen),
-            high=_limit("high", self.high, chosen),
+            low=broadcast_limit("low", self.low, chosen),
+            high=broadcast_limit("high", self.high, chosen),
         )
 
     def _read(self, name: str, rows: np.ndarray) -> np.ndarray:
