@@ -332,7 +332,10 @@ def test_what_cannot_be_written_is_refused_and_leaves_nothing(pendulum, tmp_path
             "masses",
             jnp.array([-1.0]),
         ),
-        "`robot` must have finite numbers": ("centers_of_mass", jnp.full((1, 3), jnp.nan)),
+        "`robot` must have finite numbers": (
+            "centers_of_mass",
+            jnp.full((1, 3), jnp.nan),
+        ),
         "`robot`.*triangle inequality.*link 'rod'": ("inertias", flat[None]),
         "`robot`.*not negative and.*link 'rod'": ("inertias", -flat[None]),
     }

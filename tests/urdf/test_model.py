@@ -136,5 +136,7 @@ def test_an_impossible_inertia_that_never_moves_does_no_harm(write):
 
 def test_reading_needs_no_jax():
     script = "import sys, roboopt.urdf; print('jax' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True
+    )
     assert done.stdout.split() == ["False"], done.stderr
