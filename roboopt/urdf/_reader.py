@@ -177,7 +177,7 @@ def _inertia(inertial: Element, where: str) -> np.ndarray:
 
 
 def _root(links: tuple[str, ...], joints: list[Joint]) -> str:
-    """Return the one link that is no joint's child, and check that links form a tree."""
+    """Return the root, having checked that the links form a tree."""
     for joint in joints:
         for end, link in (("parent", joint.parent), ("child", joint.child)):
             if link not in links:

@@ -42,7 +42,7 @@ PENDULUM = """<?xml version='1.0' encoding="utf-8" ?>
 
 
 def canonical(text: str) -> str:
-    """Return XML with comments, but without differences in quotes and spaces in tags."""
+    """Return XML with comments, its quotes and the spaces in tags made uniform."""
     return ElementTree.canonicalize(text, with_comments=True)
 
 

@@ -95,7 +95,7 @@ def test_a_continuous_joint_has_no_limits_whatever_the_file_says(tmp_path):
 def test_effort_limits_are_those_of_the_joints(tmp_path):
     # A <transmission> holds a <joint> of the same name without a <limit>, and is often
     # the last of the two. A limit of 0 counts as none, in PyBullet too.
-    transmission = '<transmission name="t"><joint name="hinge"/><actuator name="m"/></transmission>'
+    transmission = '<transmission name="t"><joint name="hinge"/></transmission>'
     limit, none = '<limit effort="7.5"/>', '<limit effort="0"/>'
     path = write(
         tmp_path / "r.urdf",
