@@ -12,7 +12,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 from xml.dom.expatbuilder import parse
-from xml.dom.minidom import Element
+from xml.dom.minidom import Element, Text
 
 import numpy as np
 
@@ -268,8 +268,8 @@ def _insert(parent: Element, tag: str) -> Element:
     assert document is not None
     child = document.createElement(tag)
     parent.insertBefore(child, first)
-    if first is not None and first.nodeType == first.TEXT_NODE:
-        parent.insertBefore(first.cloneNode(False), child)
+    if isinstance(first, Text):
+        parent.insertBefore(document.createTextNode(first.data), child)
     return child
 
 
