@@ -174,9 +174,9 @@ def _analytic(setting: Setting, wishes: Wishes) -> Recipe:
         return _holding(setting, wishes)
     if wishes.fresh(setting):
         agent, said = agent_of(setting, wishes)
-        policy, train = agent.policy, lambda policy: policy.network
+        policy, trainable = agent.policy, lambda policy: policy.network
     else:
-        (policy, said), train = policy_of(setting, wishes), None
+        (policy, said), trainable = policy_of(setting, wishes), None
     batch = wishes.envs or BATCH
     rollout = dataclasses.replace(rollout_of(setting), gradient_decay_time=FORESIGHT)
     starts = setting.world.sample_starts(max(STARTS, batch), seed=wishes.seed)
@@ -192,7 +192,7 @@ def _analytic(setting: Setting, wishes: Wishes) -> Recipe:
         settings={
             "steps": steps,
             "batch_size": batch,
-            "train": train,
+            "trainable": trainable,
             "optimizer": analytic_optimizer(steps),
             "gradient": Automatic(),
         },
