@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 from roboopt.data import Trajectory
-from roboopt.report._figures import Panel, traces
+from roboopt.report._motion_figures import Panel, traces
 from roboopt.report._page import Figure, Section
 from roboopt.rollouts import Signals
 

@@ -1,4 +1,4 @@
-"""What each axis of an environment's observations and actions is, for tables and plots."""
+"""The axes of observations and actions by name and unit, for tables and plots."""
 
 from typing import Any, NamedTuple
 
