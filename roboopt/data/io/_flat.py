@@ -43,7 +43,7 @@ def checked_episodes(
             raise RobooptError(
                 f"`episodes` must have {name} of one data type, got {sorted(types)}."
             )
-    kept = list(REQUIRED)
+    kept: list[str] = list(REQUIRED)
     if any(run.times is not None for run in runs):
         kept.append("times")
     partly = []
