@@ -101,7 +101,7 @@ def identifiability(
     model: Any,
     data: Any,
     *,
-    train: Callable[[Any], Any] | None = None,
+    trainable: Callable[[Any], Any] | None = None,
     bounds: Sequence[Bound] = (),
 ) -> IdentifiabilityReport:
     """Return what `data` tell of the parameters of a fitted model.
@@ -111,7 +111,7 @@ def identifiability(
         model: as fitted; its `names`, `units`, `values()`, `positive` and `spans()`,
             where it has them as a `ParametricTwin` has, are used.
         data: that it was fitted to, whose instants are in the order of time.
-        train: which parts were tuned, as in `least_squares`.
+        trainable: which parts were tuned, as in `least_squares`.
         bounds: that were kept to.
 
     Raises:
@@ -121,7 +121,7 @@ def identifiability(
         raise RobooptError(
             f"`objective` must have residuals, got {type(objective).__name__}."
         )
-    fit = fitting(objective, model, data, train)
+    fit = fitting(objective, model, data, trainable)
     x = fit.start()
     shape = eqx.filter_eval_shape(objective.residuals, model, fit.data).shape
     flat, slopes = map(np.asarray, jacobian(fit, jnp.asarray(x)))

@@ -72,7 +72,7 @@ class Problem(eqx.Module):
     not fall far any more, and one lucky minibatch would stay the best."""
     gradient: Gradient | None
     """The way to the gradient; None to differentiate and be done."""
-    many: bool = eqx.field(static=True)
+    batched: bool = eqx.field(static=True)
 
     def model(self, free: Any, rest: Any) -> Any:
         """Return the model at free coordinates."""
@@ -146,7 +146,7 @@ def begin(problem: Problem, trained: Any, rest: Any, key: PRNGKeyArray) -> State
             memory=None if problem.gradient is None else problem.gradient.begin(free),
         )
 
-    begin_all = eqx.filter_vmap(one) if problem.many else one
+    begin_all = eqx.filter_vmap(one) if problem.batched else one
     key, first = jax.random.split(key)
     functional = isinstance(problem.source, OnPolicy)
     state = State(
@@ -345,16 +345,16 @@ def advance(
 
     def each(function, state):
         """Apply `function(start, batch, key)` to the start, or to each of them."""
-        many, own, key = problem.many, None, state.key
+        batched, own, key = problem.batched, None, state.key
         drawn, source = None, None
         functional = isinstance(problem.source, OnPolicy)
         if not functional:
             drawn, source = problem.source.draw(state.source)
         if functional or problem.gradient is not None:
             key, own = jax.random.split(state.key)
-            if many:
+            if batched:
                 own = jax.random.split(own, state.start.best_loss.shape[0])
-        if many:
+        if batched:
             axes = (eqx.if_array(0), None, None if own is None else 0)
             function = eqx.filter_vmap(function, in_axes=axes)
         return function(state.start, drawn, own), source, key

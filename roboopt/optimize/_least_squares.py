@@ -143,7 +143,7 @@ def least_squares(
     data: Any,
     *,
     steps: int = 100,
-    train: Callable[[Any], Any] | None = None,
+    trainable: Callable[[Any], Any] | None = None,
     bounds: Sequence[Bound] = (),
     tolerance: float = 1e-10,
     seconds: float = math.inf,
@@ -162,7 +162,7 @@ def least_squares(
         model: any pytree; its floating-point arrays are tuned, except within `Frozen`.
         data: what the residuals are of.
         steps: the most to take.
-        train: names the parts to tune, as in `minimize`.
+        trainable: names the parts to tune, as in `minimize`.
         bounds: kept to; the start may lie on them.
         tolerance: stop once a step moves the parameters, or lowers the loss, by no more
             than this fraction.
@@ -184,7 +184,7 @@ def least_squares(
     began = time.perf_counter()
     _check_objective(objective)
     check_budget(steps, tolerance, seconds)
-    fit = fitting(objective, model, data, train)
+    fit = fitting(objective, model, data, trainable)
     lower, upper = limits(fit, bounds, model)
     search = _Search(fit, lower, upper, tolerance)
     compiled = time.perf_counter() - began
@@ -342,7 +342,7 @@ class _Search:
         self.converged = small or still or self.square == 0
 
 
-def fitting(objective: Any, model: Any, data: Any, train: Any) -> Fit:
+def fitting(objective: Any, model: Any, data: Any, trainable: Any) -> Fit:
     """Return the residuals of `objective` as a function of what is trained.
 
     Raises:
@@ -352,7 +352,7 @@ def fitting(objective: Any, model: Any, data: Any, train: Any) -> Fit:
         raise RobooptError(
             "`data` must hold arrays, all of them taken each step, got a function."
         )
-    trained, rest, static = partition(model, train)
+    trained, rest, static = partition(model, trainable)
     return Fit(objective, trained, rest, static, source(data, None).data)  # type: ignore
 
 

@@ -66,9 +66,9 @@ def minimize(
     optimizer: Any = None,
     gradient: Gradient | None = None,
     batch_size: int | None = None,
-    train: Callable[[Any], Any] | None = None,
+    trainable: Callable[[Any], Any] | None = None,
     bounds: Sequence[Bound] = (),
-    many: bool = False,
+    batched: bool = False,
     tolerance: float | None = None,
     patience: int = 10,
     seconds: float = math.inf,
@@ -97,11 +97,11 @@ def minimize(
             `GymRollout`. Where it is None, the objective is differentiated.
         batch_size: samples a step, shuffled every epoch; where it is None, what a
             `BlockSource` advises, or all of them.
-        train: names the parts to tune, `lambda m: (m.stiffness, m.damping)`; all of
+        trainable: names the parts to tune, `lambda m: (m.stiffness, m.damping)`; all of
             them where it is None.
         bounds: kept to at every step.
-        many: whether the model's arrays have a leading axis of starts, descended from
-            side by side; the best is returned.
+        batched: whether the model's arrays have a leading axis of starts, all of which
+            are optimized side by side; the best model is returned.
         tolerance: stop once the best loss has not improved by this fraction within
             `patience` steps; if not given, 1e-6 for the L-BFGS of the default, and 0,
             which is never, for any other optimizer.
@@ -131,11 +131,11 @@ def minimize(
     check_budget(steps, tolerance, seconds)
     if patience < 1:
         raise RobooptError(f"`patience` must be at least 1 step, got {patience}.")
-    trained, rest, static = partition(model, train)
-    _check_model(trained, many)
+    trained, rest, static = partition(model, trainable)
+    _check_model(trained, batched)
     in_blocks, batches, blocks = isinstance(data, BlockSource), None, None
     if in_blocks:
-        _check_blocks(data, many, tolerance, checkpoint)
+        _check_blocks(data, batched, tolerance, checkpoint)
         advised = getattr(data, "optimizer", None)
         if optimizer is None and advised is not None:
             optimizer = advised(steps)
@@ -144,9 +144,11 @@ def minimize(
     else:
         batches = source(data, batch_size)
     on_host = gradient is not None and gradient.on_host(objective)
-    if on_host and many:
-        raise RobooptError("`many` must be False on a simulator outside JAX, got True.")
-    alone = jax.tree.map(lambda x: x[0], trained) if many else trained
+    if on_host and batched:
+        raise RobooptError(
+            "`batched` must be False on a simulator outside JAX, got True."
+        )
+    alone = jax.tree.map(lambda x: x[0], trained) if batched else trained
     repeats = gradient is None or gradient.repeats(alone)
     deterministic = isinstance(batches, Everything) and repeats
     if tolerance is None:
@@ -164,7 +166,7 @@ def minimize(
         patience=jnp.asarray(patience if tolerance > 0 else np.iinfo(np.int32).max),
         unripe=jnp.asarray(0),
         gradient=gradient,
-        many=many,
+        batched=batched,
     )
     compiled = None
     if in_blocks:
@@ -173,7 +175,7 @@ def minimize(
             problem = lambda: problem_on(source=like())  # noqa: E731
             compiled = compile_ahead(problem, trained, rest)
         blocks = Blocks(data, model, steps, batch_size)
-        rest = _renewed(blocks.model, train, rest)
+        rest = _renewed(blocks.model, trainable, rest)
         batches = blocks.source
     problem = problem_on(source=batches)
     state = begin(problem, trained, rest, jax.random.key(seed))
@@ -181,7 +183,7 @@ def minimize(
         renew(problem, state, rest)  # While there is time to compile it.
         compiled()
     _check_search(state, gradient)
-    journal = _Journal(problem, steps, began, seconds, callback, blocks, train)
+    journal = _Journal(problem, steps, began, seconds, callback, blocks, trainable)
     if checkpoint is not None:
         state = journal.resume(state, checkpoint, seed)
     with show(steps, progress) as report:
@@ -200,9 +202,9 @@ class _Journal:
         seconds: float,
         callback: Callable[[Status], Any] | None,
         blocks: Blocks | None,
-        train: Callable[[Any], Any] | None,
+        trainable: Callable[[Any], Any] | None,
     ):
-        self.blocks, self.train, self.failure = blocks, train, ""
+        self.blocks, self.trainable, self.failure = blocks, trainable, ""
         gradient = problem.gradient
         self.on_host = gradient is not None and gradient.on_host(problem.objective)
         self.problem, self.steps, self.began = problem, steps, began
@@ -292,7 +294,7 @@ class _Journal:
         free = start.best if self.blocks.drifts and not latest else start.free
         model = self.blocks.advance(self.problem.model(free, start.rest))
         try:
-            rest = _renewed(model, self.train, start.rest)
+            rest = _renewed(model, self.trainable, start.rest)
         except ValueError as error:
             raise SourceFailed(f"`data`: {error}") from error
         self.problem = dataclasses.replace(self.problem, source=self.blocks.source)
@@ -336,7 +338,7 @@ class _Journal:
         losses = np.asarray(start.best_loss)
         # The free coordinates, the other arrays, and the model from both.
         free, rest = start.best, start.rest
-        if self.problem.many:
+        if self.problem.batched:
             index = int(np.argmin(losses))
             free, rest = jax.tree.map(lambda x: x[index], (free, rest))
         bounded = to_bounded(self.problem.intervals, free)
@@ -397,11 +399,11 @@ def _next_chunk(chunk: int, spent: float) -> int:
 
 
 def _check_blocks(
-    data: BlockSource, many: bool, tolerance: float | None, checkpoint: Any
+    data: BlockSource, batched: bool, tolerance: float | None, checkpoint: Any
 ) -> None:
-    if many:
+    if batched:
         raise RobooptError(
-            "`many` must be False where `data` comes in blocks, got True."
+            "`batched` must be False where `data` comes in blocks, got True."
         )
     if checkpoint is not None and not isinstance(data, Resumable):
         raise RobooptError(
@@ -415,9 +417,9 @@ def _check_blocks(
         )
 
 
-def _renewed(model: Any, train: Any, rest: Any) -> Any:
+def _renewed(model: Any, trainable: Any, rest: Any) -> Any:
     """Return the other arrays of a model that a block came with."""
-    renewed = partition(model, train)[1]
+    renewed = partition(model, trainable)[1]
     forms = [
         [(x.shape, x.dtype) for x in jax.tree.leaves(tree)] for tree in (renewed, rest)
     ]
@@ -441,17 +443,17 @@ def _check_search(state: State, gradient: Any) -> None:
         )
 
 
-def _check_model(trained: Any, many: bool) -> None:
+def _check_model(trained: Any, batched: bool) -> None:
     for path, leaf in jax.tree_util.tree_leaves_with_path(trained):
         if not np.all(np.isfinite(np.asarray(leaf))):
             raise RobooptError(
                 f"`model`{jax.tree_util.keystr(path)} must be finite, got {leaf}."
             )
     sizes = {leaf.shape[:1] for leaf in jax.tree.leaves(trained)}
-    if many and (len(sizes) > 1 or () in sizes):
+    if batched and (len(sizes) > 1 or () in sizes):
         raise RobooptError(
             "`model` must have one leading axis of starts on every array with "
-            f"`many=True`, got {sorted(sizes)}."
+            f"`batched=True`, got {sorted(sizes)}."
         )
 
 

@@ -11,13 +11,13 @@ from roboopt._errors import RobooptError
 from roboopt.optimize._bounds import Bound
 
 
-def partition(model: Any, train: Any) -> tuple[Any, Any, Any]:
+def partition(model: Any, where: Any) -> tuple[Any, Any, Any]:
     """Split into the leaves to train, the other arrays, and the rest."""
     wanted = trainable(model)
-    if train is not None:
+    if where is not None:
         chosen = jax.tree.map(lambda _: False, model)
         chosen = eqx.tree_at(
-            train, chosen, replace_fn=lambda node: jax.tree.map(lambda _: True, node)
+            where, chosen, replace_fn=lambda node: jax.tree.map(lambda _: True, node)
         )
         wanted = jax.tree.map(lambda a, b: a and b, wanted, chosen)
     trained, other = eqx.partition(model, wanted)
@@ -25,7 +25,7 @@ def partition(model: Any, train: Any) -> tuple[Any, Any, Any]:
     if not jax.tree.leaves(trained):
         raise RobooptError(
             "`model` must have a floating-point array to tune (numbers of Python are "
-            f"constants; `train` may leave none), got {jax.tree.structure(model)}."
+            f"constants; `trainable` may leave none), got {jax.tree.structure(model)}."
         )
     return trained, rest, static
 

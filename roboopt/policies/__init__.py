@@ -2,6 +2,12 @@
 
 from roboopt.policies._actor_critic import ActorCritic as ActorCritic
 from roboopt.policies._categorical import CategoricalPolicy as CategoricalPolicy
+from roboopt.policies._clipped import Clipped as Clipped
+from roboopt.policies._clipped import ClippedOpenLoop as ClippedOpenLoop
+from roboopt.policies._clipped import ClippedStatefulPolicy as ClippedStatefulPolicy
+from roboopt.policies._clipped import (
+    ClippedTimeVaryingPolicy as ClippedTimeVaryingPolicy,
+)
 from roboopt.policies._flow import FlowPolicy as FlowPolicy
 from roboopt.policies._fourier import FourierReference as FourierReference
 from roboopt.policies._gaussian import GaussianPolicy as GaussianPolicy

@@ -20,6 +20,7 @@ from roboopt._errors import RobooptError
 from roboopt.data import Normalizer
 from roboopt.policies._action_units import ActionUnits
 from roboopt.policies._categorical import CategoricalPolicy
+from roboopt.policies._clipped import Clipped
 from roboopt.policies._gaussian import GaussianPolicy, TanhGaussianPolicy, out_of_range
 from roboopt.policies._observation_network import ObservationNetwork, Settings
 
@@ -107,7 +108,8 @@ class ActorCritic(Jittable):
         """Return an agent that goes on from `policy`, such as a clone.
 
         Args:
-            policy: with `sample`, `log_prob` and `entropy`; its normalizer stays.
+            policy: with `sample`, `log_prob` and `entropy`; its normalizer stays. A
+                `Clipped` policy is taken without its limits, as the environment clips.
             observation_space: as `of`.
             key: of the value function's weights.
             **settings: as `of`, of the value function's network.
@@ -116,6 +118,8 @@ class ActorCritic(Jittable):
             RobooptError: if `policy` lacks one of these; and as `of`.
         """
         critic = _networks(key, _size(observation_space), 1, settings)[1]
+        if isinstance(policy, Clipped):
+            policy = policy.policy
         return cls(policy, critic)
 
     def __call__(self, observation: Float[AnyArray, " obs"]) -> Shaped[Array, " act"]:

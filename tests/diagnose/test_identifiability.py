@@ -200,7 +200,7 @@ def test_only_what_was_trained_is_judged():
             return batch[0] @ jnp.concatenate(model) - batch[1]
 
     data = (design, design @ np.array([1.0, 2.0]) + noise)
-    verdict = identifiability(Both(), model, data, train=lambda m: m[1])
+    verdict = identifiability(Both(), model, data, trainable=lambda m: m[1])
     assert verdict.verdicts == ("identified",)
     assert verdict.names == ("[1][0]",)
 

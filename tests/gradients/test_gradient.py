@@ -127,7 +127,7 @@ def test_what_jax_cannot_trace_is_tuned_by_its_values():
             return jnp.asarray(np.sum((stiff - 100.0) ** 2) / 1e4)
         return jnp.asarray(np.sum((stiff - 100.0) ** 2) / 1e4)
 
-    settings: dict[str, Any] = {"train": lambda m: m["stiff"], "steps": 150}
+    settings: dict[str, Any] = {"trainable": lambda m: m["stiff"], "steps": 150}
     # Of two parameters, one direction a step: from 5, what is left is a tenth of a gain
     # of 100 at most.
     few = ro.gradients.ZerothOrder(pairs=1, traced=False)
@@ -329,10 +329,10 @@ def test_bad_settings_are_refused():
     outside = ro.NegativeReward(Outside())
     with pytest.raises(ValueError, match="`gradient` must be `ZerothOrder` where"):
         ro.minimize(outside, GAINS, jnp.ones(2), gradient=ro.gradients.Automatic())
-    with pytest.raises(ValueError, match="`many` must be False on a simulator"):
+    with pytest.raises(ValueError, match="`batched` must be False on a simulator"):
         smoothed = ro.gradients.ZerothOrder(traced=False)
         many = jnp.zeros((2, 3))
-        ro.minimize(quadratic, many, jnp.ones(2), gradient=smoothed, many=True)
+        ro.minimize(quadratic, many, jnp.ones(2), gradient=smoothed, batched=True)
     with pytest.raises(ValueError, match="`optimizer` must not search along lines"):
         smoothed = ro.gradients.ZerothOrder()
         ro.minimize(

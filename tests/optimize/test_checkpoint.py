@@ -109,7 +109,7 @@ def test_many_starts_resume_too(tmp_path):
             starts,
             jnp.zeros(1),
             steps=steps,
-            many=True,
+            batched=True,
             optimizer=optax.adam(0.1),
             **settings,
         )

@@ -164,7 +164,7 @@ def test_several_leaves_and_what_is_trained():
     result = least_squares(Residuals(residuals), start, data)
     assert result.model.gain == pytest.approx(3.0)
     np.testing.assert_allclose(result.model.offsets, [2.0])
-    only = least_squares(Residuals(residuals), start, data, train=lambda m: m.gain)
+    only = least_squares(Residuals(residuals), start, data, trainable=lambda m: m.gain)
     assert only.model.gain == pytest.approx(5.0)
     np.testing.assert_array_equal(only.model.offsets, [0.0])
     bounds = [Bound(lambda m: m.gain, -1.0, 1.5)]
@@ -316,6 +316,6 @@ def test_bounds_of_what_is_not_trained_are_refused():
             objective,
             start,
             NOTHING,
-            train=lambda m: m.gain,
+            trainable=lambda m: m.gain,
             bounds=[Bound(lambda m: m.offsets, 0.0, 9.0)],
         )

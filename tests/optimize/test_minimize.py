@@ -152,7 +152,9 @@ def test_a_minimum_inside_the_bounds_is_found(lower, upper):
 
 
 def test_only_what_train_names_moves():
-    result = ro.minimize(distances, pair(), NOTHING, steps=50, train=lambda m: m.second)
+    result = ro.minimize(
+        distances, pair(), NOTHING, steps=50, trainable=lambda m: m.second
+    )
     assert result.model.first == 1.0
     assert result.model.second == pytest.approx(3.0, abs=1e-4)
 
@@ -184,7 +186,7 @@ def test_many_starts_descend_side_by_side():
         NOTHING,
         steps=200,
         optimizer=optax.sgd(0.02),
-        many=True,
+        batched=True,
         tolerance=0.0,
     )
     single = ro.minimize(
@@ -207,7 +209,7 @@ def test_one_start_that_fails_leaves_the_others():
     def loss(x, _):
         return jnp.where(x > 10.0, jnp.nan, (x - 3.0) ** 2)
 
-    result = ro.minimize(loss, jnp.array([11.0, 1.0]), NOTHING, steps=40, many=True)
+    result = ro.minimize(loss, jnp.array([11.0, 1.0]), NOTHING, steps=40, batched=True)
     assert float(result.model) == pytest.approx(3.0, abs=1e-4)
 
 
@@ -323,7 +325,7 @@ BAD = [
     ({"data": lambda m, k: 0.0, "batch_size": 2}, "`batch_size` must be None"),
     ({"model": pair(jnp.nan)}, r"`model`\.first must be finite, got nan"),
     ({"model": (1.0, 2)}, "`model` must have a floating-point array"),
-    ({"many": True}, "`model` must have one leading axis of starts"),
+    ({"batched": True}, "`model` must have one leading axis of starts"),
     ({"bounds": [ro.Bound(lambda m: m.first, 2.0, 3.0)]}, "strictly inside"),
     (
         {"bounds": [ro.Bound(lambda m: m.first, 0.0, 3.0)] * 2},
@@ -332,7 +334,7 @@ BAD = [
     (
         {
             "bounds": [ro.Bound(lambda m: m.first, 0.0, 3.0)],
-            "train": lambda m: m.second,
+            "trainable": lambda m: m.second,
         },
         "`bounds` must name arrays that are tuned",
     ),

@@ -212,7 +212,7 @@ def test_a_line_search_begins_anew_on_a_block():
     "bad, match",
     [
         (OSError("no such disk"), "after 3 steps in `data`, block 1: OSError: no such"),
-        (np.nan, r"block 1: ValueError: `data`\['x'\] must be finite"),
+        (np.nan, r"block 1: RobooptError: `data`\['x'\] must be finite"),
         ({}, r"`data`\['x'\] is missing, of block 0 float64\[6\]"),
         ({"x": np.zeros(5)}, r"is float64\[5\], of block 0 float64\[6\]"),
         ({"x": np.zeros(6, int)}, r"is int64\[6\], of block 0 float64\[6\]"),
@@ -260,7 +260,11 @@ BAD = [
     (Given([1.0], steps=0), {}, r"`data.steps` must be .* at least 1, got 0"),
     (Given([1.0]), {"batch_size": 7}, "`batch_size` must be between 1 and"),
     (Given([1.0]), {"checkpoint": "c.npz"}, "`checkpoint` must be None .* blocks"),
-    (Given([1.0]), {"many": True, "start": [0.0]}, "`many` must be False .* blocks"),
+    (
+        Given([1.0]),
+        {"batched": True, "start": [0.0]},
+        "`batched` must be False .* blocks",
+    ),
     (Given([1.0], drifts=True), {"tolerance": 0.1}, "`tolerance` must be 0 or None"),
     (Given([np.inf]), {}, r"`data`\['x'\] must be finite"),
     (Given([{"x": "text"}]), {}, "`data` must be a function .* or hold arrays"),

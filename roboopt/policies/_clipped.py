@@ -1,0 +1,141 @@
+"""A policy whose actions stay within limits: a' = min(max(a, low), high).
+
+An environment clips what it is given, but a policy that is loaded or exported meets an
+actuator without that environment, so the limits belong to the policy.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray, Shaped
+
+from roboopt._core import AnyArray, Frozen
+from roboopt._errors import RobooptError
+from roboopt.policies._protocol import OpenLoop, StatefulPolicy, TimeVaryingPolicy
+
+
+class _ByKind(type(eqx.Module)):
+    """Makes `Clipped(policy, ...)` a policy of the same kind as `policy`."""
+
+    def __call__(cls, policy: Any, low: Any, high: Any) -> Any:  # pyright: ignore
+        if cls is Clipped:
+            for kind in (StatefulPolicy, TimeVaryingPolicy, OpenLoop):
+                if isinstance(policy, kind):
+                    cls = next(c for c in Clipped.__subclasses__() if kind in c.__mro__)
+        return super().__call__(policy, low, high)
+
+
+class Clipped(eqx.Module, metaclass=_ByKind):
+    """`policy` with its actions clipped to [`low`, `high`].
+
+    The clipped policy is called as `policy` is, on the observation, on the time, on
+    both, or with a memory, and it is an instance of the same protocol class. It has
+    `sample` where `policy` has it. It has no `log_prob`: a clipped distribution has
+    point masses at the limits; use `clipped.policy.log_prob`.
+    """
+
+    policy: Any
+    low: Frozen[Float[Array, "..."]]
+    """One number, or one an axis, in the actions' units; -inf where there is none."""
+    high: Frozen[Float[Array, "..."]]
+
+    def __init__(self, policy: Any, low: Any, high: Any):
+        """Clip the actions of `policy`.
+
+        Args:
+            policy: any policy with real-valued actions.
+            low: the least action, one number or one an axis, -inf for no limit.
+            high: the greatest action, likewise, inf for no limit.
+
+        Raises:
+            RobooptError: if `policy` is no policy, a limit is NaN or no vector, or
+                `low` is not below `high`.
+        """
+        if not callable(policy) and not isinstance(policy, StatefulPolicy):
+            raise RobooptError(f"`policy` must be a policy, got {policy!r}.")
+        low, high = (np.asarray(limit, float) for limit in (low, high))
+        for name, limit in (("low", low), ("high", high)):
+            if limit.ndim > 1 or np.isnan(limit).any():
+                raise RobooptError(
+                    f"`{name}` must be one number or one an axis of an action, got "
+                    f"{limit}."
+                )
+        if low.ndim and high.ndim and low.shape != high.shape:
+            raise RobooptError(
+                "`low` and `high` must have the same shape, got "
+                f"{low.shape} and {high.shape}."
+            )
+        if not np.all(low < high):
+            raise RobooptError(f"`low` must be below `high`, got {low} and {high}.")
+        self.policy = policy
+        self.low, self.high = Frozen(jnp.asarray(low)), Frozen(jnp.asarray(high))
+
+    def clip(self, action: Shaped[AnyArray, "..."]) -> Float[Array, "..."]:
+        """Return `action` within the limits.
+
+        Raises:
+            RobooptError: if `action` is an integer, or the limits do not fit it.
+        """
+        action = jnp.asarray(action)
+        if not jnp.issubdtype(action.dtype, jnp.floating):
+            raise RobooptError(
+                f"`policy` must return real numbers to be clipped, got {action.dtype}."
+            )
+        limits = []
+        for name, limit in (("low", self.low()), ("high", self.high())):
+            if limit.ndim and limit.shape != action.shape[-1:]:
+                raise RobooptError(
+                    f"`{name}` must hold one number or {action.shape[-1]}, one an axis "
+                    f"of an action, got shape {limit.shape}."
+                )
+            limits.append(jnp.broadcast_to(limit.astype(action.dtype), action.shape))
+        return jnp.minimum(jnp.maximum(action, limits[0]), limits[1])
+
+    def __call__(self, observation: Shaped[AnyArray, "..."]) -> Float[Array, "..."]:
+        """Return the clipped action on `observation`."""
+        return self.clip(self.policy(observation))
+
+    # A property, so that `hasattr` answers for the policy inside.
+    @property
+    def sample(self) -> Callable[[AnyArray, PRNGKeyArray], Array]:
+        """Return `sample(observation, key) -> action`."""
+        sample = self.policy.sample
+        return lambda observation, key: self.clip(sample(observation, key))
+
+
+class ClippedTimeVaryingPolicy(Clipped, TimeVaryingPolicy):
+    """`Clipped` of a `TimeVaryingPolicy`."""
+
+    def __call__(  # pyright: ignore
+        self, observation: Float[AnyArray, " obs"], time: Float[Array, ""]
+    ) -> Float[Array, " act"]:
+        """Return the clipped action on `observation` at `time` [s]."""
+        return self.clip(self.policy(observation, time))
+
+
+class ClippedOpenLoop(Clipped, OpenLoop):
+    """`Clipped` of an `OpenLoop`."""
+
+    def __call__(  # pyright: ignore
+        self, time: Float[Array, ""]
+    ) -> Float[Array, " act"]:
+        """Return the clipped action at `time` [s]."""
+        return self.clip(self.policy(time))
+
+
+class ClippedStatefulPolicy(Clipped, StatefulPolicy):
+    """`Clipped` of a `StatefulPolicy`."""
+
+    def begin(self, observation: Shaped[AnyArray, "..."], key: PRNGKeyArray | None):
+        """Return the memory of `policy` before the first action."""
+        return self.policy.begin(observation, key)
+
+    def step(
+        self, memory: Any, observation: Shaped[AnyArray, "..."], time: Float[Array, ""]
+    ) -> tuple[Float[Array, "..."], Any]:
+        """Return the clipped action on `observation` at `time` [s], and the memory."""
+        action, memory = self.policy.step(memory, observation, time)
+        return self.clip(action), memory
