@@ -33,7 +33,7 @@ class PPOBatch(eqx.Module):
 
     observations: Float[AnyArray, "sample obs"]
     actions: Shaped[AnyArray, "sample ..."]
-    """The draws of the policy, before any limits; for a `ParameterNoise`, parameters."""
+    """Draws of the policy before any limits; of a `ParameterNoise`, parameters."""
     log_probs: Float[AnyArray, " sample"]
     """Log-densities of the actions under the policy that acted."""
     advantages: Float[AnyArray, " sample"]

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -22,7 +21,12 @@ from roboopt.gradients import Automatic, Mixed, ZerothOrder
 from roboopt.objectives import NegativeReward
 from roboopt.rl._analytic_adam import analytic_adam
 from roboopt.rl._checks import require_at_least, require_positive
-from roboopt.rl._policies import actor_critic, deterministic_policy, fresh
+from roboopt.rl._policies import (
+    actor_critic,
+    deterministic_policy,
+    fresh,
+    parameter_count,
+)
 from roboopt.rl._run import Measured, Run
 from roboopt.rl._task import PROBE_STARTS, STARTS, Task
 from roboopt.rollouts import Episode, as_episodes
@@ -222,7 +226,7 @@ class MixedGradient:
         """Return the run on `task`, from `policy`, or one that fits."""
         task.require_twin("a mixed gradient")
         policy, described = deterministic_policy(task, policy)
-        size = sum(x.size for x in jax.tree.leaves(_trainable(policy)))
+        size = parameter_count(policy)
         pairs = self.pairs or min(max(1, size // PARAMETERS_PER_PAIR), MAX_MIXED_PAIRS)
         values = ZerothOrder(pairs=pairs, scale=self.scale)
         exact = Automatic(NegativeReward(task.twin))
@@ -244,7 +248,7 @@ def _whole_episodes(
     assert task.horizon is not None
     count = task.envs or SEARCH_STARTS
     starts, rollout = task.starts(count), task.gym_rollout()
-    trained = _trainable(policy)
+    trained = eqx.filter(policy, trainable(policy))
     pairs = values.pairs_of(trained)
     episodes, steps = count * (2 * pairs + 1), ZEROTH_ORDER_STEPS
     if mixed is None and values.repeats(trained):
@@ -295,7 +299,3 @@ def _whole_episodes(
         close=rollout.close,
         recent=count,
     )
-
-
-def _trainable(policy: Any) -> Any:
-    return eqx.filter(policy, trainable(policy))

@@ -114,9 +114,7 @@ class Monitor:
 
 
 @contextlib.contextmanager
-def learning_bar(
-    run: Run, wanted: bool
-) -> Iterator[Callable[[LearningStatus], None]]:
+def learning_bar(run: Run, wanted: bool) -> Iterator[Callable[[LearningStatus], None]]:
     """Print the choice, and yield a function that shows a `LearningStatus`."""
     if not wanted:
         yield lambda status: None

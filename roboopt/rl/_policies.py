@@ -2,19 +2,21 @@
 
 from typing import Any
 
+import equinox as eqx
 import jax
 import numpy as np
 
+from roboopt._core import trainable
 from roboopt._errors import RobooptError
 from roboopt.data import Demonstrations
 from roboopt.policies import (
     ActorCritic,
     CategoricalPolicy,
+    Clipped,
     GaussianExploration,
     MLPPolicy,
     PDGravityCompensation,
 )
-from roboopt.policies import Clipped
 from roboopt.rl._parameter_noise import ParameterNoise
 from roboopt.rl._task import STARTS, Task
 
@@ -25,8 +27,10 @@ SMALL_NETWORK = {"width": 16, "depth": 1}
 
 def fresh(task: Task, policy: Any) -> bool:
     """Return whether the start is a network with random weights."""
-    return policy == "network" if isinstance(policy, str) else (
-        policy is None and not task.holds_goals
+    return (
+        policy == "network"
+        if isinstance(policy, str)
+        else (policy is None and not task.holds_goals)
     )
 
 
@@ -39,7 +43,9 @@ def actor_critic(task: Task, policy: Any) -> tuple[ActorCritic, str]:
         return policy, "the agent given"
     if fresh(task, policy):
         agent = ActorCritic.of(space, task.env.action_space, key=key, **network)
-        kind = "categorical" if isinstance(agent.policy, CategoricalPolicy) else "Gaussian"
+        kind = (
+            "categorical" if isinstance(agent.policy, CategoricalPolicy) else "Gaussian"
+        )
         return agent, f"a fresh {kind} policy, {_described(network)}"
     policy, described = deterministic_policy(task, policy)
     if not callable(getattr(policy, "sample", None)):
@@ -97,6 +103,11 @@ def acting_policy(model: Any, action_space: Any) -> Any:
     if low is None or high is None or not np.isfinite([low, high]).any():
         return model
     return Clipped(model, np.asarray(low, float), np.asarray(high, float))
+
+
+def parameter_count(policy: Any) -> int:
+    """Return the number of trainable parameters."""
+    return sum(x.size for x in jax.tree.leaves(eqx.filter(policy, trainable(policy))))
 
 
 def _random_samples(task: Task) -> Demonstrations:

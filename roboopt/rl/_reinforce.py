@@ -12,7 +12,6 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, Unpack
 
-import jax
 import numpy as np
 
 from roboopt._errors import RobooptError
@@ -24,7 +23,12 @@ from roboopt.rl._gradient import AnalyticGradient, MixedGradient, ZerothOrderGra
 from roboopt.rl._monitor import LearningStatus, Monitor, learning_bar
 from roboopt.rl._parameter_noise import ParameterNoise
 from roboopt.rl._pgpe import PGPE
-from roboopt.rl._policies import acting_policy, deterministic_policy, fresh, unclipped
+from roboopt.rl._policies import (
+    acting_policy,
+    deterministic_policy,
+    fresh,
+    parameter_count,
+)
 from roboopt.rl._ppo import PPO
 from roboopt.rl._result import ReinforceResult
 from roboopt.rl._returns import Returns
@@ -149,14 +153,11 @@ def default_algorithm(task: Task, policy: Any, gradient: str | None) -> Any:
         return ALGORITHMS[gradient]()
     if fresh(task, policy) or task.horizon is None:
         return PPO()
-    policy, _ = deterministic_policy(task, unclipped(policy))
+    policy, _ = deterministic_policy(task, policy)
     if isinstance(policy, ParameterNoise):
         return PGPE()
-    arrays = jax.tree.leaves(ParameterNoise(policy).shift) if not callable(
-        getattr(policy, "sample", None)
-    ) else []
-    size = sum(x.size for x in arrays)
-    return PGPE() if 0 < size <= MAX_NOISY_PARAMETERS else PPO()
+    few = 0 < parameter_count(policy) <= MAX_NOISY_PARAMETERS
+    return PGPE() if few and not hasattr(policy, "sample") else PPO()
 
 
 def _check(
@@ -200,7 +201,8 @@ def _result(
 ) -> ReinforceResult:
     """Evaluate the policy and its start, and return the result."""
     policy, start = (
-        acting_policy(model, task.env.action_space) for model in (result.model, run.model)
+        acting_policy(model, task.env.action_space)
+        for model in (result.model, run.model)
     )
     reason, message = monitor.ending(result.reason, result.message)
     norms = None

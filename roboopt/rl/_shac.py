@@ -25,7 +25,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from roboopt._errors import RobooptError
 from roboopt.gradients import Automatic
 from roboopt.objectives import ShortHorizonBatch, ShortHorizonLoss
 from roboopt.optimize import Block, Result, minimize
