@@ -97,7 +97,7 @@ class Monitor:
     def write(self) -> None:
         """Write the log."""
         if self._log is not None and self.rows:
-            Returns(self.rows).write(self._log)
+            Returns.from_rows(self.rows).write(self._log)
         self._written = time.perf_counter()
 
     def ending(self, reason: str, message: str) -> tuple[str, str]:

@@ -30,12 +30,12 @@ from roboopt.rl._policies import (
     parameter_count,
 )
 from roboopt.rl._ppo import PPO
-from roboopt.rl._result import ReinforceResult
+from roboopt.rl._result import EVALUATION_SEED_OFFSET, INTERRUPTED, ReinforceResult
 from roboopt.rl._returns import Returns
 from roboopt.rl._run import Run
 from roboopt.rl._shac import SHAC
 from roboopt.rl._task import Task
-from roboopt.rollouts import Evaluation, evaluate
+from roboopt.rollouts import EnvError, Evaluation, evaluate
 
 ALGORITHMS = {
     "ppo": PPO,
@@ -47,7 +47,6 @@ ALGORITHMS = {
 }
 GRADIENTS = ("likelihood", "analytic", "zeroth-order", "mixed")
 MAX_NOISY_PARAMETERS = 128  # of policies whose parameters are drawn
-EVALUATION_SEED_OFFSET = 3_000_003  # far from the seeds of the learning
 MAX_EPISODE_STEPS = 10_000  # of an evaluation, where nothing else limits them
 
 
@@ -75,7 +74,9 @@ def reinforce(
     """Learn a policy that earns more reward in `env`.
 
     Args:
-        env: an id of Gymnasium, or a function that makes an environment.
+        env: an id of Gymnasium, such as "CartPole-v1" or "package:Name-v0", an
+            `EnvSpec`, an environment that `gymnasium.make` has made, or a function that
+            makes an environment.
         algorithm: such as `rl.PPO(discount=0.9)`; also `rl.SHAC`, `rl.PGPE`,
             `rl.AnalyticGradient`, `rl.ZerothOrderGradient` or `rl.MixedGradient`. If
             None, one with the `gradient` asked for, by its defaults.
@@ -174,6 +175,9 @@ def _check(
         if value is not None:
             require_at_least(name, value, 1)
     require_at_least("episodes", episodes, 0)
+    require_at_least("seed", seed, 0)
+    if target is not None and not math.isfinite(target):
+        raise RobooptError(f"`target` must be finite, got {target}.")
     if isinstance(policy, str) and policy not in ("network", "pd"):
         raise RobooptError(f"`policy` must be 'network' or 'pd', got {policy!r}.")
     if isinstance(policy, StatefulPolicy):
@@ -200,29 +204,39 @@ def _result(
     task: Task, run: Run, monitor: Monitor, result: Result, new: bool, episodes: int
 ) -> ReinforceResult:
     """Evaluate the policy and its start, and return the result."""
-    policy, start = (
-        acting_policy(model, task.env.action_space)
-        for model in (result.model, run.model)
-    )
+    if result.reason == "interrupted" and not len(result.history["loss"]):
+        raise KeyboardInterrupt  # before the first step: there is nothing to keep
+    space = task.env.action_space
+    policy, start = (acting_policy(x, space) for x in (result.model, run.model))
     reason, message = monitor.ending(result.reason, result.message)
-    norms = None
-    if episodes and run.norm_by_horizon is not None:
-        # At the start: where nothing is left to gain all gradients are noise.
-        norms = run.norm_by_horizon(start)
+    evaluation, start_evaluation, norms, failure = None, None, None, ""
+    try:
+        if episodes:
+            evaluation = _evaluated(task, policy, episodes)
+            start_evaluation = _evaluated(task, start, episodes)
+            if run.norm_by_horizon is not None:
+                # At the start: where nothing is left to gain all gradients are noise.
+                norms = run.norm_by_horizon(start)
+    except KeyboardInterrupt:
+        failure = INTERRUPTED
+    except EnvError as error:
+        failure = str(error)
     return ReinforceResult(
         policy=policy,
         agent=result.model,
         start=start,
         fresh=new,
-        env=task.name,
+        env=task.spec,
+        name=task.name,
         algorithm=type(run.algorithm).__name__,
         settings=dataclasses.asdict(run.algorithm),
         gradient=run.gradient,
         choice=run.choice,
         history=_history(result, run),
-        returns=Returns(monitor.rows),
-        evaluation=_evaluated(task, policy, episodes),
-        start_evaluation=_evaluated(task, start, episodes),
+        returns=Returns.from_rows(monitor.rows),
+        evaluation=evaluation,
+        start_evaluation=start_evaluation,
+        evaluation_failure=failure,
         gradient_by_horizon=norms,
         horizon=run.horizon,
         reused=run.reused,
@@ -231,17 +245,22 @@ def _result(
         seconds=result.seconds,
         compile_seconds=result.compile_seconds,
         target=task.target,
+        seed=task.seed,
+        max_steps=task.horizon,
         reason=reason,
         message=message,
     )
 
 
-def _evaluated(task: Task, policy: Any, episodes: int) -> Evaluation | None:
-    if not episodes:
-        return None
+def _evaluated(task: Task, policy: Any, episodes: int) -> Evaluation:
     limit = MAX_EPISODE_STEPS if task.horizon is None else task.horizon
     seed = task.seed + EVALUATION_SEED_OFFSET
-    return evaluate(task.env, policy, episodes=episodes, seed=seed, max_steps=limit)
+    try:
+        return evaluate(task.env, policy, episodes=episodes, seed=seed, max_steps=limit)
+    except Exception as error:
+        # The user's environment failed: what was learned is not lost by it.
+        text = f"the evaluation failed: {type(error).__name__}: {error}"
+        raise EnvError(text) from error
 
 
 def _history(result: Result, run: Run) -> dict[str, np.ndarray]:

@@ -50,7 +50,7 @@ def _learning(result: ReinforceResult) -> Section:
     )
     if not len(returns):
         return Section("Learning", [Notes([text, "No episode ended."])])
-    steps, axis = returns.timesteps, "environment step"
+    steps, axis = returns.timesteps.astype(float), "environment step"
     over_time = {"axis": "time [s]", "level": result.target, "logs": False}
     panels = [
         spread(
@@ -65,7 +65,9 @@ def _learning(result: ReinforceResult) -> Section:
     ]
     if len(np.unique(returns.lengths)) > 1:
         title = "Steps an episode"
-        panels.append(spread(title, steps, returns.lengths, axis=axis, logs=False))
+        panels.append(
+            spread(title, steps, returns.lengths.astype(float), axis=axis, logs=False)
+        )
     if np.isfinite(returns.successes).any():
         panels.append(_success(steps, returns.successes, axis))
     caption = "Each episode of the learning, exploration included: "
@@ -100,7 +102,11 @@ def _health(result: ReinforceResult) -> Section | None:
             ("Signal to noise by horizon", norms.signal_to_noise),
         ):
             axis = "steps of simulation"
-            panels.append(spread(title, norms.horizons, values, axis=axis, logs=True))
+            panels.append(
+                spread(
+                    title, norms.horizons.astype(float), values, axis=axis, logs=True
+                )
+            )
         caption += (
             " By horizon: the exact gradient through the twin at the start, over "
             f"{norms.starts} starts."
@@ -113,7 +119,7 @@ def _health(result: ReinforceResult) -> Section | None:
 def _over_steps(result: ReinforceResult, name: str, title: str) -> str:
     values = np.asarray(result.history[name])
     title, unit = title[0].upper() + title[1:], UNITS.get(name, "1")
-    places = np.arange(len(values))
+    places = np.arange(float(len(values)))
     return spread(title, places, values, axis="gradient step", unit=unit)
 
 

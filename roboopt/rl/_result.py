@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from roboopt.data import save, whole_file
+from roboopt.data import save, save_episodes, whole_file
 from roboopt.diagnose import Finding, HorizonNorms, gradient_health
 from roboopt.report import Section, Summary, Table, VerbResult
 from roboopt.rl._returns import Returns
-from roboopt.rollouts import Evaluation
+from roboopt.rollouts import EnvSpec, Evaluation
 
+EVALUATION_SEED_OFFSET = 3_000_003  # far from the seeds of the learning
+INTERRUPTED = "the evaluation was interrupted"
 HEADER = ("", "success", "95 % interval", "return", "95 % interval")
 
 
@@ -29,7 +31,9 @@ class ReinforceResult(VerbResult):
     """The policy that the learning started from, without exploration."""
     fresh: bool
     """Whether the start was a network with random weights."""
-    env: str
+    env: EnvSpec | None
+    """The id and options of the environment; None where only a function makes it."""
+    name: str
     """The name of the environment."""
     algorithm: str
     """The class of the algorithm, such as "PPO"."""
@@ -48,6 +52,8 @@ class ReinforceResult(VerbResult):
     """Fresh episodes of the policy; None where none were asked for."""
     start_evaluation: Evaluation | None
     """Episodes of the start, with the same seeds."""
+    evaluation_failure: str
+    """Why an evaluation is missing that was asked for; empty where none is."""
     gradient_by_horizon: HorizonNorms | None
     """The gradient through the twin at the start, by its horizon; None without one."""
     horizon: int | None
@@ -64,6 +70,10 @@ class ReinforceResult(VerbResult):
     """Time of the first gradient step."""
     target: float | None
     """The mean return to reach."""
+    seed: int
+    """The seed of all randomness."""
+    max_steps: int | None
+    """The most steps of an episode; None where nothing limits them."""
     reason: str
     """Why the learning ended: "target", "timesteps", or as a `Result` of `minimize`."""
     message: str
@@ -83,6 +93,11 @@ class ReinforceResult(VerbResult):
         return found
 
     @property
+    def interrupted(self) -> bool:
+        """Return whether Ctrl-C ended the evaluation."""
+        return self.evaluation_failure == INTERRUPTED
+
+    @property
     def evaluations(self) -> dict[str, Evaluation]:
         """Return the evaluations by the name of who acted, the policy last."""
         start = "random start" if self.fresh else "started from"
@@ -96,6 +111,8 @@ class ReinforceResult(VerbResult):
             rows = [_row(name, found) for name, found in self.evaluations.items()]
             tables.append(Table(HEADER, rows))
             sentences.append(self._verdict())
+        if failure := self.evaluation_failure:
+            sentences.append(f"{failure[0].upper()}{failure[1:]}.")
         worse = self.start_evaluation
         if not self.fresh and worse is not None and self.evaluation is not None:
             if self.evaluation.mean_return.value < worse.mean_return.low:
@@ -105,7 +122,7 @@ class ReinforceResult(VerbResult):
             f"timesteps in {self.seconds:.1f} s."
         )
         sentences += health_sentences(self.health)
-        return Summary(f"Learning {self.env} from reward", tables, sentences)
+        return Summary(f"Learning {self.name} from reward", tables, sentences)
 
     def _verdict(self) -> str:
         assert self.evaluation is not None
@@ -125,9 +142,29 @@ class ReinforceResult(VerbResult):
 
         return sections(self, video)
 
+    def record(self) -> Mapping[str, Any]:
+        """Return the algorithm with all its settings, and the figures."""
+        names = "steps", "timesteps", "seconds", "compile_seconds", "reason", "message"
+        return {
+            "algorithm": {"name": self.algorithm, **self.settings},
+            "choice": self.choice,
+            "learning": {name: getattr(self, name) for name in names},
+            "evaluation": {
+                name: {
+                    "episodes": len(found.returns),
+                    "success_rate": found.success_rate,
+                    "mean_return": found.mean_return,
+                }
+                for name, found in self.evaluations.items()
+            },
+            "health": health_sentences(self.health),
+        }
+
     def write_files(self, folder: Path) -> None:
-        """Write policy.npz, history.csv and returns.csv."""
+        """Write policy.npz, history.csv, returns.csv, and the evaluated episodes."""
         save(folder / "policy.npz", self.policy)
+        if self.evaluation is not None:
+            save_episodes(folder / "episodes.npz", self.evaluation.trajectories)
         self.returns.write(folder / "returns.csv")
         write_columns(folder / "history.csv", self.history)
 

@@ -31,11 +31,13 @@ class Returns(eqx.Module):
     successes: Float[np.ndarray, " episode"]
     """1 or 0, NaN where nothing says so."""
 
-    def __init__(self, rows: Sequence[Sequence[float]] = ()):
-        """Keep `rows` of `COLUMNS` each."""
+    @classmethod
+    def from_rows(cls, rows: Sequence[Sequence] = ()) -> "Returns":
+        """Return the episodes in `rows` of `COLUMNS` each."""
         columns = np.array(rows, float).reshape(-1, len(COLUMNS)).T
-        steps, self.seconds, self.returns, lengths, self.successes = columns
-        self.timesteps, self.lengths = steps.astype(int), lengths.astype(int)
+        steps, seconds, returns, lengths, successes = columns
+        steps, lengths = steps.astype(int), lengths.astype(int)
+        return cls(steps, seconds, returns, lengths, successes)
 
     def __len__(self) -> int:
         """Return the number of episodes."""
@@ -65,7 +67,7 @@ class Returns(eqx.Module):
         try:
             if tuple(header) != COLUMNS:
                 raise ValueError(header)
-            return cls([[float(cell) for cell in row] for row in rows])
+            return cls.from_rows([[float(cell) for cell in row] for row in rows])
         except ValueError as error:
             raise RobooptError(
                 f"`path` must be a file of returns with columns {COLUMNS}, got {path}."

@@ -11,15 +11,19 @@ from roboopt._errors import RobooptError
 from roboopt.diagnose import HorizonNorms, norm_by_horizon
 from roboopt.objectives import NegativeReward
 from roboopt.rl._checks import require_at_least
-from roboopt.rollouts import GymRollout, Rollout, TwinVectorEnv
+from roboopt.rollouts import (
+    EnvSpec,
+    GymRollout,
+    Rollout,
+    TwinVectorEnv,
+    twin_rollout,
+)
 from roboopt.rollouts._spaces import actions_of, check_observations
 
 STARTS = 1024  # of episodes in the twin
 PROBE_STARTS = 16  # over which the noise of a gradient is measured
 SIDE_BY_SIDE = 32  # episodes of a `GymRollout`
 MAX_PROBE_STEPS = 20_000  # of random actions, within which some episode must end
-ENVS_MODULE = "roboopt_envs"
-TRANSPARENT = ("TimeLimit", "OrderEnforcing", "PassiveEnvChecker")
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,8 @@ class Task:
     make: Any
     """An id of Gymnasium or a function, for the vector environments."""
     env: Any
+    spec: EnvSpec | None
+    """The id and options of `env`, where these are known."""
     name: str
     horizon: int | None
     """The most steps of an episode, None where nothing limits them."""
@@ -56,7 +62,7 @@ class Task:
         """Make an environment and look at it.
 
         Args:
-            env: an id of Gymnasium, or a function that makes an environment.
+            env: as in `reinforce`.
             options: keywords of the constructor, where `env` is an id.
             max_steps: the time limit of an episode, in steps.
             **wishes: the fields of the same names.
@@ -67,25 +73,27 @@ class Task:
         """
         if max_steps is not None:
             require_at_least("max_steps", max_steps, 1)
-        make = _maker(env, dict(options or {}), max_steps)
-        made = make()
+        make, spec = _maker(env, dict(options or {}), max_steps)
+        try:
+            made = make()
+        except Exception as error:  # whatever a user's constructor raises
+            text = f"`env` {env} cannot be made: {' '.join(str(error).split())}"
+            raise RobooptError(text) from error
         try:
             check_observations(made)
             actions_of(made.action_space)
-            twin, reason = find_twin(made)
+            twin, reason = twin_rollout(made)
             horizon = _horizon(made, max_steps)
             if horizon is None:
                 _require_an_end(made, wishes.get("seed", 0))
         except RobooptError:
             made.close()
             raise
-        if twin is not None and horizon is not None:
-            twin = twin if horizon == twin.horizon else _cut(twin, horizon)
-        spec = getattr(made, "spec", None)
-        name = env if isinstance(env, str) else getattr(spec, "id", None) or str(made)
-        plain = isinstance(env, str) and not options and max_steps is None
-        given = _known(env) if plain else make
-        return cls(given, made, name, horizon, twin, reason, **wishes)
+        plain = spec is not None and not spec.options
+        # For an id alone, Gymnasium may have a vector environment of its own.
+        given = spec.id if spec is not None and plain else make
+        name = str(spec or EnvSpec.of(made) or made)
+        return cls(given, made, spec, name, horizon, twin, reason, **wishes)
 
     @property
     def discrete(self) -> bool:
@@ -103,7 +111,7 @@ class Task:
 
         The observation of such a robot is [q, q̇, goal], and it drives every joint.
         """
-        if self.twin is None or self.discrete:
+        if self.twin is None or not hasattr(self.twin.dynamics, "robot"):
             return False
         joints, world = self.twin.dynamics.joints, self.env.unwrapped
         shapes = self.env.observation_space.shape, self.env.action_space.shape
@@ -115,8 +123,8 @@ class Task:
         """Raise a RobooptError unless there is a twin, for the algorithm `what`."""
         if self.twin is None:
             raise RobooptError(
-                f"`env` must have a twin in JAX for {what}, and {self.name} has none: "
-                f"{self.no_twin}. Choose `gradient` 'likelihood' or 'zeroth-order'."
+                f"`env` must have a twin in JAX for {what}. {self.no_twin} Choose "
+                "`gradient` 'likelihood' or 'zeroth-order'."
             )
         self.require_horizon(what)
 
@@ -137,10 +145,9 @@ class Task:
     def sampling_twin(self) -> Rollout:
         """Return the twin for episodes that explore: an arm meets its joint limits."""
         assert self.twin is not None
-        dynamics = self.twin.dynamics
-        if not self.holds_goals or not hasattr(dynamics, "joint_limits"):
+        if not self.holds_goals:
             return self.twin
-        return find_twin(self.env, joint_limits=True)[0] or self.twin
+        return twin_rollout(self.env, joint_limits=True).require()
 
     def twin_envs(self, count: int) -> TwinVectorEnv:
         """Return `count` twins side by side."""
@@ -159,27 +166,6 @@ class Task:
         """Return the gradient of `policy` through the twin, by its horizon."""
         starts = self.starts(PROBE_STARTS)
         return norm_by_horizon(NegativeReward(self.twin), policy, starts)
-
-
-def find_twin(env: Any, joint_limits: bool = False) -> tuple[Rollout | None, str]:
-    """Return the rollout in JAX that reproduces `env`, or None and why there is none.
-
-    Args:
-        env: an environment.
-        joint_limits: whether the joints of the twin have limits.
-    """
-    layer = env
-    while layer is not env.unwrapped:
-        if type(layer).__name__ not in TRANSPARENT:
-            return None, f"{type(layer).__name__} wraps it"
-        layer = layer.env
-    if type(layer).__module__.split(".")[0] != ENVS_MODULE:
-        return None, "it is no environment with a twin"
-    return Rollout.from_env(layer, joint_limits=joint_limits), ""
-
-
-def _cut(twin: Rollout, horizon: int) -> Rollout:
-    return Rollout(twin.dynamics, horizon, twin.reward, twin.gradient_decay_time)
 
 
 def _horizon(env: Any, max_steps: int | None) -> int | None:
@@ -212,28 +198,25 @@ def _require_an_end(env: Any, seed: int) -> None:
 
 def _maker(
     env: Any, options: dict[str, Any], max_steps: int | None
-) -> Callable[[], Any]:
-    import gymnasium
-
-    if isinstance(env, str):
+) -> tuple[Callable[[], Any], EnvSpec | None]:
+    """Return a function that makes the environment, and its spec if it has one."""
+    spec = EnvSpec.of(env, **options)
+    if spec is not None:
         if max_steps is not None:
-            options = {"max_episode_steps": max_steps, **options}
-        return functools.partial(gymnasium.make, _known(env), **options)
-    if not callable(env) or hasattr(env, "step"):
+            spec = EnvSpec.of(spec, max_episode_steps=max_steps)
+        assert spec is not None
+        return spec.maker, spec
+    if not callable(env) or (hasattr(env, "step") and not isinstance(env, type)):
         raise RobooptError(
-            "`env` must be an id of Gymnasium, or a function that makes an "
-            f"environment, got {env!r}."
+            "`env` must be an id of Gymnasium, an `EnvSpec`, an environment that "
+            "gymnasium.make has made, or a function that makes an environment, got "
+            f"{env!r}."
         )
     if options:
         raise RobooptError(f"`options` are for an id, got {options} and {env!r}.")
     if max_steps is None:
-        return env
-    return functools.partial(_limited, env, max_steps)
-
-
-def _known(env: str) -> str:
-    """Return the id with the module of roboopt's environments, for any process."""
-    return f"{ENVS_MODULE}:{env}" if env.startswith("roboopt/") else env
+        return env, None
+    return functools.partial(_limited, env, max_steps), None
 
 
 def _limited(make: Callable[[], Any], max_steps: int) -> Any:
