@@ -114,7 +114,7 @@ def reinforce(
         RobooptError: if an argument breaks its rule, or does not fit the environment,
             or no policy can be learned in its spaces.
     """
-    _check(policy, algorithm, gradient, episodes, timesteps, envs, network)
+    _check(policy, algorithm, gradient, episodes, network)
     task = Task.of(
         env,
         options=options,
@@ -166,18 +166,10 @@ def _check(
     algorithm: Any,
     gradient: str | None,
     episodes: int,
-    timesteps: int | None,
-    envs: int | None,
     network: Mapping[str, Any],
 ) -> None:
     """Raise a RobooptError where an argument breaks its rule."""
-    for name, value in (("timesteps", timesteps), ("envs", envs)):
-        if value is not None:
-            require_at_least(name, value, 1)
     require_at_least("episodes", episodes, 0)
-    require_at_least("seed", seed, 0)
-    if target is not None and not math.isfinite(target):
-        raise RobooptError(f"`target` must be finite, got {target}.")
     if isinstance(policy, str) and policy not in ("network", "pd"):
         raise RobooptError(f"`policy` must be 'network' or 'pd', got {policy!r}.")
     if isinstance(policy, StatefulPolicy):

@@ -1,6 +1,7 @@
 """The task of an algorithm: an environment, its twin, and the user's budget."""
 
 import functools
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -68,11 +69,17 @@ class Task:
             **wishes: the fields of the same names.
 
         Raises:
-            RobooptError: if an argument breaks its rule, the spaces cannot be learned
-                in, or no episode ends.
+            RobooptError: if an argument breaks its rule, `env` cannot be made, its
+                spaces cannot be learned in, or no episode ends.
         """
-        if max_steps is not None:
-            require_at_least("max_steps", max_steps, 1)
+        counts = {"timesteps": wishes.get("timesteps"), "envs": wishes.get("envs")}
+        for name, value in {"max_steps": max_steps, **counts}.items():
+            if value is not None:
+                require_at_least(name, value, 1)
+        for name in ("seed", "processes"):
+            require_at_least(name, wishes.get(name, 0), 0)
+        if (target := wishes.get("target")) is not None and not math.isfinite(target):
+            raise RobooptError(f"`target` must be finite, got {target}.")
         make, spec = _maker(env, dict(options or {}), max_steps)
         try:
             made = make()
