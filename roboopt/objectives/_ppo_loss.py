@@ -72,7 +72,7 @@ class PPOLoss(Objective):
         batch = jax.tree.map(jnp.asarray, batch)
         weights = batch.weights / jnp.maximum(jnp.sum(batch.weights), 1.0)
 
-        def mean(x: Array) -> Array:
+        def mean(x: Any) -> Array:
             return jnp.sum(weights * x)
 
         observations, advantages = batch.observations, batch.advantages
@@ -93,7 +93,7 @@ class PPOLoss(Objective):
             error = jax.vmap(model.value)(observations) - batch.returns
             terms["value_error"] = Term(mean(0.5 * error**2), self.value_weight, "1")
 
-            def variance(x: Array) -> Array:
+            def variance(x: Any) -> Array:
                 return mean((x - mean(x)) ** 2)
 
             # Returns that do not vary leave nothing to explain.

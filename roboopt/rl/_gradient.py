@@ -180,8 +180,9 @@ class AnalyticGradient:
 
 def _twin_runner(task: Task, starts: np.ndarray) -> Any:
     """Return `run(policy) -> episodes` from `starts` through the twin."""
+    assert task.twin is not None
     run, first = eqx.filter_jit(task.twin), jnp.asarray(starts, float)
-    success = getattr(getattr(task.twin, "reward", None), "success", None)
+    success = getattr(task.twin.reward, "success", None)
     return lambda model: as_episodes(run(model, first), success)
 
 

@@ -284,7 +284,7 @@ class PGPEData:
         """Run each of the policies `drawn` from its start, and count the steps."""
         if not self._outside:
             trajectory = self._compiled(model, drawn, jnp.asarray(starts, float))
-            self.timesteps += int(np.prod(np.shape(trajectory.rewards)))
+            self.timesteps += len(starts) * self._rollout.horizon
             return trajectory
         before = self._rollout.steps_made
         trajectory = self._rollout.each(_policies(model, drawn), starts)

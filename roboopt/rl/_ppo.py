@@ -277,11 +277,11 @@ class PPOData:
         return {
             "timesteps": np.asarray(self.timesteps),
             "observed": (
-                np.asarray(self._observed.count),
+                np.asarray(self._observed.number),
                 self._observed.mean,
                 self._observed.square,
             ),
-            "scale": (np.asarray(self._scale.square), np.asarray(self._scale.count)),
+            "scale": (np.asarray(self._scale.square), np.asarray(self._scale.number)),
         }
 
     def restore(self, state: Any) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from roboopt.diagnose._gradient_health import TITLES
+from roboopt.diagnose import HISTORY_TITLES as TITLES
 from roboopt.report import COLORS, Figure, Notes, Panel, Section, Table, spread, traces
 from roboopt.rl._result import ReinforceResult, health_sentences
 

@@ -89,7 +89,7 @@ class ReinforceResult(VerbResult):
         if norms.sentence is not None and all(
             f"through {self.horizon} steps is noise" not in x.message for x in found
         ):
-            found.append(Finding("gradient_snr", norms.sentence, "warning"))
+            found.append(Finding("gradient_snr", "warning", norms.sentence))
         return found
 
     @property

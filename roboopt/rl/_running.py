@@ -14,7 +14,7 @@ EPSILON = 1e-6  # relative to the mean: smaller standard deviations count as zer
 class RunningMeanStd(NamedTuple):
     """The mean and the squared deviations of all observations (Chan et al., 1979)."""
 
-    count: float
+    number: float
     mean: np.ndarray
     square: np.ndarray
     """The sum of the squared deviations from the mean."""
@@ -31,16 +31,16 @@ class RunningMeanStd(NamedTuple):
             return self
         mean = rows.mean(0)
         square = ((rows - mean) ** 2).sum(0)
-        count, apart = self.count + len(rows), mean - self.mean
+        count, apart = self.number + len(rows), mean - self.mean
         return RunningMeanStd(
             count,
             self.mean + apart * (len(rows) / count),
-            self.square + square + apart**2 * (self.count * len(rows) / count),
+            self.square + square + apart**2 * (self.number * len(rows) / count),
         )
 
     def normalizer(self) -> Normalizer:
         """Return the normalizer; axes that are constant keep their unit."""
-        deviation = np.sqrt(self.square / max(self.count, 1.0))
+        deviation = np.sqrt(self.square / max(self.number, 1.0))
         constant = deviation <= EPSILON * np.maximum(np.abs(self.mean), EPSILON)
         return Normalizer(self.mean, np.where(constant, 1.0, deviation))
 
@@ -57,7 +57,7 @@ class RewardScale(NamedTuple):
     """R after the last step of each environment, 0 where the episode ended."""
     square: float
     """The mean of R²."""
-    count: float
+    number: float
     """Steps in that mean."""
 
     def update(self, steps: Steps, discount: float) -> "RewardScale":
@@ -70,7 +70,7 @@ class RewardScale(NamedTuple):
             total += float((running**2) @ counts)
             running = running * goes
         fresh = float(valid.sum())
-        count = self.count + fresh
+        count = self.number + fresh
         square = self.square + (total - fresh * self.square) / max(count, 1.0)
         return RewardScale(running, square, count)
 

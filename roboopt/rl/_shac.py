@@ -240,7 +240,7 @@ class SHACData:
         return {
             "timesteps": np.asarray(self.timesteps),
             "unit": np.asarray(np.nan if self._unit is None else self._unit),
-            "observed": (np.asarray(observed.count), observed.mean, observed.square),
+            "observed": (np.asarray(observed.number), observed.mean, observed.square),
         }
 
     def restore(self, state: Any) -> None:

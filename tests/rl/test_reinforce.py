@@ -29,7 +29,7 @@ class Walk(gymnasium.Env):
         self._place, self._taken = self.np_random.uniform(-1, 1, 1), 0
         return self._place.copy(), {}
 
-    def step(self, action):
+    def step(self, action) -> Any:
         self._taken, self._left = self._taken + 1, self._left - 1
         if self._left == 0 and self._wrong == "raises":
             raise RuntimeError("the gripper is stuck")
@@ -179,6 +179,7 @@ def test_an_arm_is_learned_through_its_twin():
     returns = learned.returns.returns
     assert len(returns) >= 16
     assert np.isfinite(learned.history["gradient_norm"]).any()
+    assert learned.gradient_by_horizon is not None
     assert learned.gradient_by_horizon.horizons[-1] == 24
 
 
@@ -228,7 +229,7 @@ def test_gains_are_drawn_where_a_policy_has_few():
 class Short(Walk):
     """Walks whose episodes terminate after 5 of 20 steps."""
 
-    def step(self, action):
+    def step(self, action) -> Any:
         observation, reward, _, truncated, info = super().step(action)
         return observation, reward, self._taken >= 5, truncated, info
 
@@ -292,7 +293,7 @@ class Doubled(gymnasium.RewardWrapper):
     """Rewards of which only the action counts: the best is to push right."""
 
     def reward(self, reward):
-        return float(self.env.unwrapped.pushed)
+        return float(vars(self.env.unwrapped)["pushed"])
 
 
 class Pushing(Walk):
@@ -333,7 +334,7 @@ def test_the_twin_of_another_reward_is_not_used():
 def test_actions_are_those_of_the_wrapped_environment():
     def made():
         env = gymnasium.make("roboopt_envs:roboopt/CartPoleBalance-v0", duration=0.5)
-        return gymnasium.wrappers.RescaleAction(env, -1.0, 1.0)
+        return gymnasium.wrappers.RescaleAction(env, np.float32(-1), np.float32(1))
 
     learned = ro.reinforce(
         made, gradient="likelihood", timesteps=2048, envs=2, episodes=0, **SMALL
