@@ -1,8 +1,6 @@
 """Data: trajectories, demonstrations, file formats, and saved models."""
 
 from roboopt.data._demonstrations import Demonstrations as Demonstrations
-from roboopt.data._experience import Experience as Experience
-from roboopt.data._experience import generalized_advantages as generalized_advantages
 from roboopt.data._files import atomic_write as atomic_write
 from roboopt.data._files import read_archive as read_archive
 from roboopt.data._normalizer import Normalizer as Normalizer
