@@ -9,11 +9,10 @@ import numpy as np
 import roboopt as ro
 from roboopt import report
 from roboopt.cli._clone_tables import HEADER
-from roboopt.cli._comparison import readable
 from roboopt.cli._motions import motions
 from roboopt.cli._reinforce_tables import LEARNED, START, Outcome
 from roboopt.diagnose import HISTORY_TITLES
-from roboopt.report import COLORS, Details, Figure, Notes, Section, Table
+from roboopt.report import COLORS, Details, Figure, Notes, Section, Table, readable
 
 SHOWN = 9  # episodes, of all that were judged
 UNITS = {"approximate_kl": "nat", "entropy": "nat", "negative_entropy": "nat"}

@@ -21,9 +21,10 @@ from roboopt.cli._evaluated import evaluated
 from roboopt.cli._film import performance
 from roboopt.cli._reinforce import CHECKPOINT
 from roboopt.cli._reinforce_tables import LEARNED, START, Outcome
-from roboopt.cli._run_folder import SETTINGS, claim, clear, write_history, write_json
+from roboopt.cli._run_folder import SETTINGS, claim, clear, write_json
 from roboopt.cli._settings import plain, surroundings
 from roboopt.cli._usage import UsageError
+from roboopt.report import write_history
 
 RETURNS = "returns.csv"
 JUDGED = 3_000_003  # Far from the seeds of the learning.
