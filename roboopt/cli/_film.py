@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 
 from roboopt import report
-from roboopt.rollouts import collect_episodes
-from roboopt.rollouts._collect import time_step_of
+from roboopt.rollouts import collect_episodes, time_step_of
 
 FRAMES_PER_SECOND = 30
 

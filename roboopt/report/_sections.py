@@ -1,11 +1,9 @@
-"""Parts that the reports of several verbs share: settings, histories, progress."""
+"""Parts that several verbs share: settings as data, and the progress bar."""
 
 import contextlib
-import csv
 import dataclasses
 import json
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -42,15 +40,6 @@ def plain(value: Any) -> Any:
     if value is None or isinstance(value, bool | int | float | str):
         return value
     return str(value)
-
-
-def write_history(path: Path, history: Mapping[str, Any]) -> None:
-    """Write the history of a descent as a CSV file, a row a step."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["step", *history])
-        for step, values in enumerate(zip(*history.values(), strict=True)):
-            writer.writerow([step, *(repr(float(value)) for value in values)])
 
 
 @contextlib.contextmanager

@@ -84,10 +84,8 @@ class TuneResult(VerbResult):
     def write_files(self, folder: Path) -> None:
         """Write controller.npz, history.csv, before.npz and after.npz."""
         save(folder / "controller.npz", self.controller)
-        names = {name: f"{name} [{unit}]" for name, unit in self.units.items()}
-        history = self.result.history
-        columns = {names.get(name, name): history[name] for name in ("loss", *names)}
-        write_history(folder / "history.csv", columns)
+        columns = {n: self.result.history[n] for n in ("loss", *self.units)}
+        write_history(folder / "history.csv", columns, self.units)
         for when, motion in self.motions.items():
             motion.save(folder / f"{when}.npz")
 
