@@ -1,9 +1,9 @@
-"""What `roboopt tune` reaches: every robot and task, judged in PyBullet.
+"""What `roboopt tune` reaches: every robot and task, tested in PyBullet.
 
 `ro.tune` with its defaults, as the command has them: the starting and the tuned
-controller run from the same 100 random starts in PyBullet. Prints, for each, success,
-task cost and energy before and after, the largest difference between twin and PyBullet over all
-motions, and the seconds of the tuning, the first step with its compilation said apart.
+controller run from the same 100 random starts in PyBullet. Prints for each robot and
+task the success, the task cost and the energy before and after, the largest difference
+between twin and PyBullet over all motions, and the seconds of the descent.
 
     python benchmarks/tuning.py [balance swing-up two-link iiwa panda]
 """
