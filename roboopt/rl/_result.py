@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from roboopt.data import save, save_episodes, atomic_write
+from roboopt.data import atomic_write, save, save_episodes
 from roboopt.diagnose import Finding, HorizonNorms, gradient_health
 from roboopt.report import Section, Summary, Table, VerbResult
 from roboopt.rl._returns import Returns
