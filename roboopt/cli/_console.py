@@ -1,7 +1,6 @@
 """What the commands show on the terminal while they work, and after."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -9,7 +8,6 @@ from rich.table import Table
 from rich.text import Text
 
 from roboopt.cli import _identify_tables as tables
-from roboopt.cli._clone_tables import HEADER as CLONE_HEADER
 from roboopt.sysid import Forecasts, IdentifyResult
 
 MOST_ROWS = 40  # of parameters; the report has them all
@@ -50,14 +48,6 @@ def print_identification(
         lines = tables.forecast_rows(made, found.model.robot)
         console.print(_table(head, lines, text=(0, 1)))
     for sentence in verdict:
-        console.print(sentence)
-
-
-def print_judged(outcome: Any) -> None:
-    """Print who did how well, and the verdict, to stdout."""
-    console = Console(markup=False, highlight=False)
-    console.print(_table(CLONE_HEADER, outcome.rows()))
-    for sentence in outcome.sentences():
         console.print(sentence)
 
 
