@@ -20,8 +20,7 @@ from roboopt._errors import RobooptError
 from roboopt.diagnose import HorizonNorms, gradient_health
 from roboopt.diagnose._finding import Finding
 from roboopt.optimize import Result, minimize
-from roboopt.policies import StatefulPolicy
-from roboopt.policies._observation_network import Settings
+from roboopt.policies import NetworkSettings, StatefulPolicy
 from roboopt.rl._learning_bar import learning_bar
 from roboopt.rl._recipe import Recipe, Wishes
 from roboopt.rl._recipes import recipe
@@ -110,7 +109,7 @@ def reinforce(
     callback: Callable[[Learning], Any] | None = None,
     checkpoint: str | PathLike | None = None,
     log: str | PathLike | None = None,
-    **network: Unpack[Settings],
+    **network: Unpack[NetworkSettings],
 ) -> ReinforceResult:
     """Learn to earn more reward in `env`, and return the policy.
 

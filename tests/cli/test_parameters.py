@@ -37,7 +37,7 @@ def test_logarithms_are_shown_as_what_they_stand_for_and_given_parts_are_not():
 
 
 def test_a_network_is_a_row_an_array():
-    network = MLPPolicy(np.ones(4), np.ones(1), key=jax.random.key(0), width=8)
+    network = MLPPolicy.bounded(np.ones(4), np.ones(1), key=jax.random.key(0), width=8)
     rows = table(network, network, CART_POLE)
     assert sum(a.size for a in named_arrays(network).values()) > MOST
     assert len(rows) == len(named_arrays(network))
