@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
@@ -15,9 +16,7 @@ from roboopt._core import Jittable
 from roboopt._errors import RobooptError
 
 
-def identity(x: Float[Array, "..."]) -> Float[Array, "..."]:
-    """Return x."""
-    return x
+identity = jax.nn.identity
 
 
 class MLP(Jittable):
