@@ -15,7 +15,6 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from roboopt._core import Jittable
 from roboopt._errors import RobooptError
 
-
 identity = jax.nn.identity
 
 
