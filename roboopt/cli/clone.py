@@ -16,12 +16,12 @@ KINDS = "{mlp,gaussian,tanh-gaussian,gmm,flow,categorical}"
 class Clone:
     """Clone behavior from demonstrations, and evaluate the policy.
 
-    The demonstrations are checked, some episodes are held out, and a policy descends on
-    the mismatch of its actions. Then it acts: success and return over random
-    starts with 95 % intervals, beside the demonstrator's from the same starts where --demonstrator
-    is given. The folder runs/<name> holds report.html, policy.npz, history.csv,
-    settings.json and episodes.npz. Ctrl-C keeps the best policy so far and goes on to
-    the report; a second one ends the command.
+    The demonstrations are checked, some episodes are held out, and a policy descends
+    on the mismatch of its actions. Then it acts: success and return over random starts
+    with 95 % intervals, beside the demonstrator's where --demonstrator is given. The
+    folder runs/<name> holds report.html, policy.npz, history.csv, settings.json and
+    episodes.npz. Ctrl-C keeps the best policy so far and goes on to the report; a
+    second one ends the command.
     """
 
     demonstrations: Annotated[

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import roboopt as ro
-from roboopt.cli import _clone_data, main
+from roboopt.cli import main
 
 RUN = "import sys; from roboopt.cli import main; sys.exit(main(sys.argv[1:]))"
 RULE = """
@@ -170,7 +170,7 @@ def test_what_does_not_fit_in_memory_is_read_block_by_block(
     tmp_path, folder, collected, capsys, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(_clone_data, "IN_MEMORY", 0)
+    monkeypatch.setattr("roboopt.imitation._demonstration_set.MAX_BYTES_IN_MEMORY", 0)
     ro.data.save_episodes("demos", ro.data.load_recordings(folder / "demos.npz"))
     command = ["clone", "demos", "--env", "CartPole-v1", "--max-steps", "60"]
     assert main([*command, "--no-video", *SHORT]) == 0
