@@ -24,8 +24,8 @@ from jaxtyping import Array, Float, Int
 from roboopt._core import AnyArray
 from roboopt._errors import RobooptError
 from roboopt.diagnose._gradient_health import noise_sentence
-from roboopt.gradients._automatic import relative
-from roboopt.optimize._trained import partition
+from roboopt.gradients import relative_gradient
+from roboopt.optimize import partition
 
 FEWEST = 2  # starts that a spread can be seen in
 NOISE = 1.0  # of the signal-to-noise ratio: half of what the mean points at is chance
@@ -141,7 +141,7 @@ def _lengths(objective: Any, model: Any, starts: Any, counts: Any) -> Any:
 
         def gradient(count):
             ways = jnp.where(times < count, -weights, 0.0).astype(value.dtype)
-            return ravel_pytree(relative(back(ways)[0], trained))[0]
+            return ravel_pytree(relative_gradient(back(ways)[0], trained))[0]
 
         return jax.lax.map(gradient, counts)
 

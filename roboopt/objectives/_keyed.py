@@ -29,3 +29,12 @@ class Keyed(ResidualObjective):
     def residuals(self, model: Any, batch: Any) -> Float[Array, "..."]:
         """Return the objective's residuals on its part of the batch."""
         return self.objective.residuals(model, self._part(batch))
+
+    @property
+    def differentiable(self) -> bool:
+        """Whether JAX can differentiate the objective."""
+        return self.objective.differentiable
+
+    def evaluate_many(self, models: Any, batch: Any) -> dict[str, Term]:
+        """Return the objective's terms for each of many models."""
+        return self.objective.evaluate_many(models, self._part(batch))

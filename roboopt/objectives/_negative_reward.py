@@ -15,12 +15,13 @@ import jax.numpy as jnp
 
 from roboopt._errors import RobooptError
 from roboopt.data import Experience, Trajectory
-from roboopt.objectives._objective import Objective, Term, check_weight
+from roboopt.objectives._objective import Term, check_weight
+from roboopt.objectives._rollout_objective import RolloutObjective
 from roboopt.objectives._short_horizon import Window, short_horizon
 from roboopt.objectives._surrogate import surrogate
 
 
-class NegativeReward(Objective):
+class NegativeReward(RolloutObjective):
     """The negative of a policy's return, differentiated in the way the batch allows.
 
     `objective(model, batch)` takes the observations of starts (starts, obs), which it
@@ -68,12 +69,13 @@ class NegativeReward(Objective):
             return surrogate(self, model, batch)
         if isinstance(batch, Window):
             return short_horizon(self, model, batch)
-        if isinstance(batch, Trajectory):
-            first = jnp.asarray(batch.observations)[..., 0, :]
-            batch = first.reshape(-1, first.shape[-1])
         if self.rollout is None:
             raise RobooptError("`rollout` must be given where the batch holds starts.")
-        rewards = self.rollout(model, batch).rewards
+        return super().terms(model, batch)
+
+    def trajectory_terms(self, trajectory: Trajectory, batch: Any) -> dict[str, Term]:
+        """Return the negative reward of the motions made from the starts in `batch`."""
+        rewards = trajectory.rewards
         if rewards is None:
             raise RobooptError(
                 "`rollout` must return trajectories with rewards, got none: give the "

@@ -24,9 +24,10 @@ from roboopt.losses import L2, Loss
 from roboopt.objectives._objective import Term
 from roboopt.objectives._prediction_error import SAME_STEP, state_size, wrapped
 from roboopt.objectives._residuals import ResidualObjective
+from roboopt.objectives._rollout_objective import RolloutObjective
 
 
-class TrajectoryMismatch(ResidualObjective):
+class TrajectoryMismatch(RolloutObjective, ResidualObjective):
     """The error of closed-loop motions from the starts of demonstrated ones.
 
     `objective(model, trajectory)` takes one or a batch of equal length, and whatever
@@ -68,7 +69,7 @@ class TrajectoryMismatch(ResidualObjective):
             RobooptError: if `batch` is no trajectory or batch of them, its times are
                 uneven, its time step is not the rollout's, or it is shorter.
         """
-        return self._errors(model, batch)[0]
+        return self._errors(self.rollout(model, self.starts(batch)), batch)
 
     def residuals(self, model: Any, batch: Trajectory) -> Float[Array, "..."]:
         """Return the residuals, (trajectory, step, state), the discount in them.
@@ -76,22 +77,34 @@ class TrajectoryMismatch(ResidualObjective):
         Raises:
             RobooptError: as `terms`.
         """
-        residual, share = self._residuals(model, batch)
+        trajectory = self.rollout(model, self.starts(batch))
+        residual, share = self._residuals(trajectory, batch)
         return jnp.sqrt(share * residual.size) * residual
 
-    def terms(self, model: Any, batch: Trajectory) -> dict[str, Term]:
-        """Return the mismatch.
+    def trajectory_terms(
+        self, trajectory: Trajectory, batch: Trajectory
+    ) -> dict[str, Term]:
+        """Return the mismatch of the motions made from the starts in `batch`.
 
         Raises:
             RobooptError: as `errors`; if `scale` or `wraps` do not fit the state.
         """
-        residual, share = self._residuals(model, batch)
+        residual, share = self._residuals(trajectory, batch)
         cost = 0.5 * jnp.sum(share * residual**2)
         return {"trajectory_mismatch": Term(cost, 1.0, "1")}
 
-    def _residuals(self, model: Any, batch: Trajectory) -> tuple[Array, Array]:
-        """Return what costs half its square, and the steps' shares in its shape."""
-        error, time_step = self._errors(model, batch)
+    def starts(self, batch: Trajectory) -> Float[Array, "trajectory obs"]:
+        """Return the first observation of each demonstration.
+
+        Raises:
+            RobooptError: if `batch` is no trajectory or batch of them, or its times are
+                uneven.
+        """
+        return _demonstrated(batch)[:, 0]
+
+    def _residuals(self, made: Trajectory, batch: Trajectory) -> tuple[Array, Array]:
+        """Return the residuals, and the share of each step, in their shape."""
+        error, time_step = self._errors(made, batch), batch.time_step
         if self.scale.shape != error.shape[-1:]:
             raise RobooptError(
                 f"`scale` must hold one for each of the {error.shape[-1]} coordinates, "
@@ -108,20 +121,10 @@ class TrajectoryMismatch(ResidualObjective):
             share[None, :, None], error.shape
         )
 
-    def _errors(self, model: Any, batch: Trajectory) -> tuple[Array, float]:
-        observations = jnp.asarray(batch.observations)
-        if observations.ndim == 2:
-            observations = observations[None]
-        if observations.ndim != 3 or observations.shape[0] == 0:
-            raise RobooptError(
-                "`batch` must be one trajectory or a batch of them, got observations "
-                f"of shape {observations.shape}."
-            )
-        if batch.times is not None:
-            raise RobooptError(
-                "`batch` must have even time steps, got `times`: resample it first."
-            )
-        made = self.rollout(model, observations[:, 0])
+    def _errors(
+        self, made: Trajectory, batch: Trajectory
+    ) -> Float[Array, "trajectory step state"]:
+        observations = _demonstrated(batch)
         if abs(made.time_step - batch.time_step) > SAME_STEP * batch.time_step:
             raise RobooptError(
                 f"`batch` must have the time step of the rollout, {made.time_step} s, "
@@ -137,4 +140,21 @@ class TrajectoryMismatch(ResidualObjective):
         )
         demonstrated = observations[:, 1 : made.steps + 1, :size]
         error = jnp.asarray(made.observations)[:, 1:, :size] - demonstrated
-        return wrapped(error, self.wraps), batch.time_step
+        return wrapped(error, self.wraps)
+
+
+def _demonstrated(batch: Trajectory) -> Float[Array, "trajectory time obs"]:
+    """Return the observations of one trajectory or a batch of them, as a batch."""
+    observations = jnp.asarray(batch.observations)
+    if observations.ndim == 2:
+        observations = observations[None]
+    if observations.ndim != 3 or observations.shape[0] == 0:
+        raise RobooptError(
+            "`batch` must be one trajectory or a batch of them, got observations "
+            f"of shape {observations.shape}."
+        )
+    if batch.times is not None:
+        raise RobooptError(
+            "`batch` must have even time steps, got `times`: resample it first."
+        )
+    return observations

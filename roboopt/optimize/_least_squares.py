@@ -23,13 +23,11 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from roboopt._errors import RobooptError
-from roboopt.optimize._bounds import Bound
-from roboopt.optimize._budget import check_budget
-from roboopt.optimize._minimize import Status
+from roboopt.optimize._bounds import Bound, bounded_leaves
+from roboopt.optimize._partition import partition
 from roboopt.optimize._progress import show
-from roboopt.optimize._result import Result
-from roboopt.optimize._source import source
-from roboopt.optimize._trained import inside, partition
+from roboopt.optimize._result import Result, Status, check_budget, stop_message
+from roboopt.optimize._sources import arrays
 
 FIRST_DAMPING = 1e-4
 MOST_DAMPING = 1e16
@@ -353,7 +351,7 @@ def fitting(objective: Any, model: Any, data: Any, trainable: Any) -> Fit:
             "`data` must hold arrays, all of them taken each step, got a function."
         )
     trained, rest, static = partition(model, trainable)
-    return Fit(objective, trained, rest, static, source(data, None).data)  # type: ignore
+    return Fit(objective, trained, rest, static, arrays(data))
 
 
 def dead_parameters(norms: np.ndarray, x: np.ndarray) -> np.ndarray:
@@ -382,14 +380,12 @@ def limits(
         RobooptError: if the model is not within them, or they bound what is not
         trained.
     """
-    leaves, structure = jax.tree.flatten(fit.trained)
+    leaves = jax.tree.leaves(fit.trained)
     lower = [np.full(np.shape(leaf), -np.inf) for leaf in leaves]
     upper = [np.full(np.shape(leaf), np.inf) for leaf in leaves]
-    numbers = jax.tree.unflatten(structure, list(range(len(leaves))))
-    for bound in inside(bounds, model, fit.trained):
-        for number in jax.tree.leaves(bound.where(numbers)):
-            lower[number] = np.maximum(lower[number], np.asarray(bound.lower, float))
-            upper[number] = np.minimum(upper[number], np.asarray(bound.upper, float))
+    for number, bound in bounded_leaves(bounds, model, fit.trained):
+        lower[number] = np.maximum(lower[number], np.asarray(bound.lower, float))
+        upper[number] = np.minimum(upper[number], np.asarray(bound.upper, float))
     low, high = (np.concatenate([np.ravel(b) for b in side]) for side in (lower, upper))
     start = fit.start()
     outside = (start < low) | (start > high)

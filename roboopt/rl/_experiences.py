@@ -25,7 +25,7 @@ from roboopt._core import AnyArray
 from roboopt._errors import RobooptError
 from roboopt.data import Experience, generalized_advantages
 from roboopt.optimize import Block
-from roboopt.optimize._ahead import zeros
+from roboopt.optimize._compile_ahead import zeros
 from roboopt.rl._optimizer import on_policy_optimizer
 from roboopt.rl._running import Scale, Seen
 from roboopt.rollouts import Episode, Steps, VectorEnv

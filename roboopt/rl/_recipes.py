@@ -12,7 +12,7 @@ import numpy as np
 from roboopt.diagnose import norm_by_horizon
 from roboopt.gradients import Automatic, Mixed, ZerothOrder
 from roboopt.objectives import NegativeReward
-from roboopt.optimize._trained import partition
+from roboopt.optimize import partition
 from roboopt.policies import ActorCritic, GaussianExploration
 from roboopt.rl._analytic_optimizer import analytic_optimizer
 from roboopt.rl._experiences import Experiences
@@ -268,7 +268,7 @@ def _smoothed(setting: Setting, wishes: Wishes) -> Recipe:
     smoothed = ZerothOrder()
     if mixed:
         smoothed = ZerothOrder(pairs=min(max(1, _size(policy) // MIXED_SHARE), PAIRS))
-    pairs = smoothed.pairs_of(tuned)
+    pairs = smoothed.num_pairs(tuned)
     episodes = count * (2 * pairs + 1)
     gradient: Any = smoothed
     how = f"smoothed: from values alone, {_pairs(pairs)} of perturbations"
@@ -279,7 +279,7 @@ def _smoothed(setting: Setting, wishes: Wishes) -> Recipe:
             "mixed: the twin's exact gradient as far as it agrees with the smoothed "
             f"one, of {_pairs(pairs)} of perturbations"
         )
-    elif smoothed.repeats(tuned):
+    elif smoothed.deterministic(tuned):
         # And one run from each start where the search along the line ends.
         episodes, few = episodes + count, STEPS
         how += ", one for each parameter"

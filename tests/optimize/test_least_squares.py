@@ -311,7 +311,7 @@ def test_bad_input_is_refused(settings, match):
 def test_bounds_of_what_is_not_trained_are_refused():
     start = Model(jnp.array(0.0), jnp.array([3.0]))
     objective = Residuals(lambda m, batch: m.gain - batch)
-    with pytest.raises(ValueError, match="`bounds` must name arrays that are tuned"):
+    with pytest.raises(ValueError, match="`bounds` must select trainable arrays"):
         least_squares(
             objective,
             start,
