@@ -26,7 +26,9 @@ def measure(envs: int) -> tuple[float, float]:
     space = env.action_space
     agent = ro.policies.ActorCritic.of(4, space, key=jax.random.key(0), angles=(1,))
     starts = env.sample_starts(512, seed=0)
-    world = ro.rollouts.TwinVectorEnv(ro.Rollout.from_env(env), starts, envs)
+    world = ro.rollouts.TwinVectorEnv(
+        ro.rollouts.twin_rollout(env).require(), starts, envs
+    )
     world.begin(0)
     seconds = []
     for block in range(BLOCKS + 1):

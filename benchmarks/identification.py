@@ -85,7 +85,7 @@ class Case:
 
     def design(self) -> ro.policies.FourierReference:
         """Return the motion that tells most of the robot as it is believed to be."""
-        return ro.diagnose.design_excitation(
+        return ro.sysid.design_excitation(
             self.start,
             duration=SECONDS / 2,
             effort_limits=self.env.effort_limits,

@@ -21,7 +21,7 @@ STEPS = 10_000
 
 @dataclass(frozen=True)
 class Clone:
-    """Clone behavior from demonstrations, and let the clone do the task.
+    """Clone behavior from demonstrations, and evaluate the policy.
 
     The demonstrations are checked, some episodes are held out, and a policy descends on
     the mismatch of its actions. Then it acts: success and return over random starts,

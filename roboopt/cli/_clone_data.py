@@ -74,13 +74,13 @@ def read(arguments: Any, env: Any) -> Data:
         for finding in ro.diagnose.check_demonstrations(
             runs, observation_space=env.observation_space, action_space=env.action_space
         )
-        if finding.kind != "saturation"  # which is cloned through the clip
+        if finding.code != "saturation"  # which is cloned through the clip
     ]
-    errors = [f.message for f in findings if f.severity == "error"]
+    errors = [str(f) for f in findings if f.severity == "error"]
     if errors:
         raise UsageError(f"{source}: " + "; ".join(errors[:3]))
     for finding in findings[:WARNINGS]:
-        print(f"roboopt: warning: {finding.message}", file=sys.stderr)
+        print(f"roboopt: warning: {finding}", file=sys.stderr)
     if len(runs) < 2:
         warnings.warn(
             "there is one episode only: its own samples judge what was learned",

@@ -95,7 +95,7 @@ def clone(arguments: Any) -> int:
             result=result,
             held=held,
             outcome=outcome,
-            findings=[finding.message for finding in found.findings],
+            findings=[str(finding) for finding in found.findings],
             settings=settings,
             film=film,
         )

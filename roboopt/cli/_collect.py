@@ -14,7 +14,7 @@ SUFFIXES = ("", ".npz", ".hdf5", ".h5")
 
 @dataclass(frozen=True)
 class Collect:
-    """Record demonstrations in any Gymnasium environment, to be cloned.
+    """Record demonstrations in any Gymnasium environment.
 
     The demonstrator is one of the library's controllers for its environments, a saved
     controller, or a function of your own. It is saved beside the demonstrations, for

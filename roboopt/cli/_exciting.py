@@ -14,8 +14,8 @@ from roboopt._core import AnyArray
 from roboopt.cli._identified_robot import loaded
 from roboopt.cli._usage import UsageError
 from roboopt.data import Trajectory
-from roboopt.diagnose import design_excitation
 from roboopt.policies import TimeVaryingPolicy, TrackingController
+from roboopt.sysid import design_excitation
 
 DESCENT = 60  # steps of the design of an arm's motion
 FREQUENCIES = 0.3, 0.53, 0.91, 1.37  # Hz, of the cart

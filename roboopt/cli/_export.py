@@ -15,7 +15,7 @@ FORMATS = ("numpy", "onnx")
 
 @dataclass(frozen=True)
 class Export:
-    """Write a controller as files that run where neither JAX nor roboopt is.
+    """Write a policy as files that need neither JAX nor roboopt.
 
     As numpy these are policy.npz and policy.py, which needs NumPy alone; as onnx,
     policy.onnx. Before they are announced, they run on random observations in a process

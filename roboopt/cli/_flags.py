@@ -1,6 +1,9 @@
-"""How the arguments of the commands are shown in their help."""
+"""How the commands declare flags, show their help, and name them in errors."""
 
-from typing import Any
+import dataclasses
+import re
+from pathlib import Path
+from typing import Annotated, Any
 
 import tyro
 
@@ -14,3 +17,72 @@ def shown_as(metavar: str, default: str = "") -> Any:
     """
     hint = f"(default: {default})" if default else None
     return tyro.conf.arg(metavar=metavar, help_behavior_hint=hint)
+
+
+def flag(metavar: str, text: str, default: str = "", *, name: str | None = None) -> Any:
+    """Return the annotation of a flag: what its help shows.
+
+    Args:
+        metavar: the placeholder for the value, or the choices in braces.
+        text: a noun phrase that says what the value is, with its unit in brackets.
+        default: the default in words, where its value does not say enough.
+        name: the flag's name, where it differs from the field's.
+    """
+    hint = f"(default: {default})" if default else None
+    return tyro.conf.arg(metavar=metavar, help=text, help_behavior_hint=hint, name=name)
+
+
+@dataclasses.dataclass(frozen=True)
+class Output:
+    """Flags of every command that leaves the folder of a run."""
+
+    name: Annotated[
+        str | None,
+        flag("NAME", "Name of the run's folder.", "what is run, numbered if taken"),
+    ] = None
+    runs: Annotated[Path, flag("PATH", "Folder that holds the folders of runs.")] = (
+        Path("runs")
+    )
+    overwrite: Annotated[
+        bool,
+        tyro.conf.arg(
+            help="Replacement of an earlier run of this name, once the new one has "
+            "succeeded; only files of that run are touched."
+        ),
+    ] = False
+    no_video: Annotated[bool, tyro.conf.arg(help="Report without a video.")] = False
+    config: Annotated[
+        Path | None,
+        flag("PATH", "Settings of a past run, whose flags become defaults.", "none"),
+    ] = None
+
+
+OUTPUT = tyro.conf.arg(name="", help="")
+"""Annotation of the field `output: Annotated[Output, OUTPUT] = Output()`."""
+
+
+def verb_arguments(command: Any) -> dict[str, Any]:
+    """Return the flags that are the verb's parameters, by name."""
+    return {
+        field.name: getattr(command, field.name)
+        for field in dataclasses.fields(command)
+        if field.name != "output"
+    }
+
+
+def name_flags(message: str, command: Any) -> str:
+    """Return an error's message in one line, with arguments named as flags.
+
+    Args:
+        message: names the library's arguments in backticks, such as `work_weight`.
+        command: the dataclass of the command; None names no flag.
+    """
+    fields = [] if command is None else [f.name for f in dataclasses.fields(command)]
+    if "output" in fields:
+        fields += [field.name for field in dataclasses.fields(Output)]
+
+    def flag_of(found: re.Match) -> str:
+        name = found[1]
+        return f"--{name.strip('_').replace('_', '-')}" if name in fields else found[0]
+
+    return re.sub(r"`(\w+)`", flag_of, " ".join(message.split()))

@@ -26,7 +26,7 @@ DURATION = 10.0  # s of motion that is collected
 
 @dataclass(frozen=True)
 class Identify:
-    """Identify a robot: fit its parameters to recordings, and test the fitted model.
+    """Fit a robot's parameters to recordings, and test the model.
 
     Recordings hold positions, velocities and efforts of all joints. They are checked
     first; some of them, or the last quarter, are held out of the fit, and forecasts of

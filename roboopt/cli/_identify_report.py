@@ -184,7 +184,7 @@ def _knowledge(run: Run) -> Section:
     if verdict.combinations:
         one = "Of the parameters that are known only in combination, these sums are:"
         blocks.append(Notes([one]))
-        blocks.append(Notes(verdict.combinations))
+        blocks.append(Notes([str(c) for c in verdict.combinations]))
     elif loose:
         blocks.append(Notes([f"Not known well by themselves: {', '.join(loose)}."]))
     still = [row.name for row in run.rows if row.kind == "not excited"]
@@ -217,7 +217,7 @@ def _recordings(run: Run) -> Section:
         noise = f"They were smoothed above {found.cutoff:.3g} Hz."
     said = [
         f"The fit minimized errors {how}. {noise} Of them {run.split}.",
-        *(f"{f.severity.capitalize()}, {f.kind}: {f.message}" for f in run.findings),
+        *(f"{f.severity.capitalize()}, {f.code}: {f}" for f in run.findings),
     ]
     if not run.findings:
         said.append("The checks found nothing wrong with them.")

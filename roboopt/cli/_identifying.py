@@ -5,7 +5,6 @@ nothing away.
 """
 
 import contextlib
-import re
 import sys
 import warnings
 from collections.abc import Sequence
@@ -159,29 +158,19 @@ def _checked(recorded: Sequence[Recorded], robot: Subject) -> list[Finding]:
     limited = np.array(multibody.limited)
     findings = check_recordings(
         [one.run for one in recorded],
+        names=[f"recording {k} ({one.source})" for k, one in enumerate(recorded)],
         effort_limits=robot.effort_limits,
         lower=np.where(limited, np.asarray(multibody.lower), -np.inf),
         upper=np.where(limited, np.asarray(multibody.upper), np.inf),
         revolute=multibody.revolute,
         joint_names=multibody.joint_names,
     )
-    findings = [_sourced(finding, recorded) for finding in findings]
     for finding in findings:
-        print(f"roboopt: {finding.severity}: {finding.message}", file=sys.stderr)
+        print(f"roboopt: {finding.severity}: {finding}", file=sys.stderr)
     errors = sum(finding.severity == "error" for finding in findings)
     if errors:
         raise UsageError(f"the recordings have {errors} errors: mend these first")
     return findings
-
-
-def _sourced(finding: Finding, recorded: Sequence[Recorded]) -> Finding:
-    """Return the finding with the file that its recording is from."""
-
-    def name(match: re.Match) -> str:
-        return f"{match[0]} ({recorded[int(match[1])].source})"
-
-    message = re.sub(r"recording (\d+)", name, finding.message, count=1)
-    return Finding(finding.kind, message, finding.severity)
 
 
 def _fit(

@@ -1,85 +1,139 @@
-"""`roboopt`: one command a thing to do, and how each of them fails.
+"""The command `roboopt`: find the subcommand, parse its flags, run it.
 
-What a user got wrong is one line on stderr and exit code 2, before any work; Ctrl-C
-that ends the command is exit code 130. A traceback is a bug of ours.
+A user's mistake is one line on stderr and exit code 2; Ctrl-C that ends the command is
+exit code 130. A traceback is a bug.
 """
 
+import contextlib
+import importlib
+import io
+import shutil
 import sys
-import warnings
+import textwrap
 from collections.abc import Sequence
+from difflib import get_close_matches
 from importlib.metadata import version
 from importlib.util import find_spec
+from typing import Any
 
-from roboopt.cli._usage import UsageError
+from roboopt._errors import RobooptError
+from roboopt.cli._config import defaults_from, split_config
+from roboopt.cli._flags import name_flags
+from roboopt.cli._process import process_settings
 
+COMMANDS = {
+    "tune": "roboopt.cli._tune:Tune",
+    "identify": "roboopt.cli._identify:Identify",
+    "collect": "roboopt.cli._collect:Collect",
+    "clone": "roboopt.cli._clone:Clone",
+    "reinforce": "roboopt.cli._reinforce:Reinforce",
+    "export": "roboopt.cli._export:Export",
+}
 DESCRIPTION = (
-    "Identify robots from recordings, tune controllers by gradient descent through a "
-    "differentiable twin of PyBullet, clone behavior from demonstrations, and learn "
-    "from reward in any Gymnasium environment. "
-    "`roboopt COMMAND --help` tells what a command takes, `roboopt --version` the "
-    "version."
+    "Robot learning as minimization: tune controllers through a differentiable twin of "
+    "PyBullet, identify robots from recordings, clone behavior from demonstrations, "
+    "and learn from reward in any Gymnasium environment."
 )
 EXTRAS = (
-    "tyro",
-    "rich",
-    "gymnasium",
-    "pybullet",
-    "matplotlib",
-    "imageio_ffmpeg",
-    "PIL",
+    *("tyro", "rich", "gymnasium", "pybullet", "matplotlib", "imageio_ffmpeg", "PIL"),
 )
+HELP = ("-h", "--help")
+MAX_WIDTH = 80  # columns
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code.
 
     Args:
-        arguments: by default those of the process.
+        arguments: the words after `roboopt`; by default those of the process.
     """
-    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
     if arguments == ["--version"]:
         print(f"roboopt {version('roboopt')}")
         return 0
-    warnings.showwarning = _show_warning
+    if not arguments or arguments[0] in HELP:
+        print(_overview())
+        return 0 if arguments else 2
+    command: Any = None
     try:
+        command = _command_class(arguments[0])
         _require_extras()
-        import tyro
-
-        from roboopt.cli._clone import Clone
-        from roboopt.cli._collect import Collect
-        from roboopt.cli._export import Export
-        from roboopt.cli._identify import Identify
-        from roboopt.cli._reinforce import Reinforce
-        from roboopt.cli._tune import Tune
-
-        command = tyro.extras.subcommand_cli_from_dict(
-            {
-                "clone": Clone,
-                "collect": Collect,
-                "export": Export,
-                "identify": Identify,
-                "reinforce": Reinforce,
-                "tune": Tune,
-            },
-            prog="roboopt",
-            description=DESCRIPTION,
-            args=arguments,
-            config=(tyro.conf.FlagCreatePairsOff,),
-        )
-        return command.run()
-    except UsageError as error:
-        print(f"roboopt: error: {error}", file=sys.stderr)
+        with process_settings():
+            return _parse(command, *arguments).run()
+    except RobooptError as error:
+        print(f"roboopt: error: {name_flags(str(error), command)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("roboopt: interrupted", file=sys.stderr)
         return 130
 
 
+def _overview() -> str:
+    lines = [
+        _filled(DESCRIPTION),
+        "",
+        "usage: roboopt COMMAND [FLAGS]",
+        "",
+        "commands:",
+    ]
+    width = max(map(len, COMMANDS))
+    for name in COMMANDS:
+        summary = (_command_class(name).__doc__ or "").partition("\n")[0]
+        lines.append(f"  {name:{width}}  {summary.removesuffix('.')}")
+    lines += ["", "`roboopt COMMAND --help` lists the flags of a command,"]
+    return "\n".join([*lines, "`roboopt --version` prints the version."])
+
+
+def _command_class(name: str) -> Any:
+    if name not in COMMANDS:
+        close = get_close_matches(name, COMMANDS, n=1)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        raise RobooptError(
+            f"the command must be one of {', '.join(COMMANDS)}, got {name!r}{hint}"
+        )
+    module, _, attribute = COMMANDS[name].partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def _parse(command: Any, name: str, *arguments: str) -> Any:
+    import tyro
+
+    config, words = split_config(arguments)
+    default = {} if config is None else {"default": defaults_from(config, command)}
+
+    def parse() -> Any:
+        return tyro.cli(
+            command,
+            prog=f"roboopt {name}",
+            description="",
+            args=words,
+            config=(tyro.conf.FlagCreatePairsOff,),
+            **default,
+        )
+
+    if not any(word in HELP for word in words):
+        return parse()
+    shown = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(shown):
+            return parse()
+    finally:
+        # tyro breaks no line of the description, nor a short usage.
+        usage, _, flags = shown.getvalue().partition("\n")
+        described = (command.__doc__ or "").split("\n\n")
+        print("\n\n".join(_filled(text) for text in (*described, usage)))
+        print(flags, end="")
+
+
+def _filled(text: str) -> str:
+    width = min(shutil.get_terminal_size((MAX_WIDTH, 24)).columns, MAX_WIDTH)
+    words = " ".join(text.split())
+    return textwrap.fill(words, width, break_long_words=False, break_on_hyphens=False)
+
+
 def _require_extras() -> None:
     missing = [name for name in EXTRAS if find_spec(name) is None]
     if missing:
-        raise UsageError(f"this needs {', '.join(missing)}: pip install 'roboopt[all]'")
-
-
-def _show_warning(message, category, filename, lineno, file=None, line=None) -> None:
-    print(f"roboopt: warning: {message}", file=sys.stderr)
+        raise RobooptError(
+            f"the command needs {', '.join(missing)}: pip install 'roboopt[all]'"
+        )

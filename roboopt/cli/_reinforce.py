@@ -25,7 +25,7 @@ ENDINGS = ("timesteps", "seconds", "target", "episodes", "no_video", "resume")
 
 @dataclass(frozen=True)
 class Reinforce:
-    """Learn from reward: a policy that earns more and more of it.
+    """Learn a policy from the reward of an environment.
 
     What is learned, and how its gradient is had, is chosen from the environment's
     spaces and from whether there is a differentiable twin of it, and is printed. The

@@ -12,7 +12,7 @@ from roboopt.cli._clone_tables import HEADER
 from roboopt.cli._comparison import readable
 from roboopt.cli._motions import motions
 from roboopt.cli._reinforce_tables import LEARNED, START, Outcome
-from roboopt.diagnose._gradient_health import TITLES
+from roboopt.diagnose import HISTORY_TITLES
 from roboopt.report import COLORS, Details, Figure, Notes, Section, Table
 
 SHOWN = 9  # episodes, of all that were judged
@@ -132,10 +132,10 @@ def _health(run: Run) -> Section | None:
     history = run.learned.history
     found = {
         name: history[name]
-        for name in TITLES
+        for name in HISTORY_TITLES
         if name in history and (run.learned.reused > 1 or name not in FROM_SAMPLES)
     }
-    drawn = [_over_steps(TITLES[name], found[name], name) for name in found]
+    drawn = [_over_steps(HISTORY_TITLES[name], found[name], name) for name in found]
     said = run.outcome.health() or ["Nothing is wrong with the gradients."]
     caption = "Over the gradient steps: the median, and the band of 80 % of them."
     norms = run.outcome.norms
@@ -169,7 +169,9 @@ def _over_steps(title: str, values: np.ndarray, name: str) -> str:
 
 def _terms(run: Run) -> Section | None:
     history = run.learned.result.history
-    rest = [name for name in history if name not in TITLES and name not in HIDDEN]
+    rest = [
+        name for name in history if name not in HISTORY_TITLES and name not in HIDDEN
+    ]
     if not rest:
         return None
     drawn = [_over_steps(readable(name), history[name], name) for name in rest]

@@ -1,18 +1,117 @@
-"""The folder of a run, `runs/<name>/`: claimed before any work is done for it."""
+"""The folder of a run, `runs/<name>/`, which a failing run leaves untouched."""
 
 import csv
+import itertools
 import json
+import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from roboopt._errors import RobooptError
 from roboopt.cli._usage import UsageError
 
 SETTINGS = "settings.json"  # what tells the folder of a run from any other
 ACTORS = ("controller.npz", "policy.npz")  # what a run leaves that acts
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The folder of a run, and the folder beside it that the run writes into."""
+
+    path: Path
+    """`runs/<name>`, which the run leaves."""
+    work: Path
+    """`runs/<name>.partial`, while the run is not over."""
+
+    @classmethod
+    def claim(
+        cls, runs: Path, name: str | None, default: str, *, overwrite: bool
+    ) -> "RunFolder":
+        """Make the folder that a run writes into, before any work is done for it.
+
+        Args:
+            runs: the folder above, made where it is missing.
+            name: of the run; by default `default`, or `default-2` and so on.
+            default: see `name`.
+            overwrite: whether the run may replace an earlier run of this name.
+
+        Raises:
+            RobooptError: if the folder exists and must not be replaced, is not a run's,
+                or cannot be made.
+        """
+        if name is not None and (not name or name != Path(name).name or name == ".."):
+            raise RobooptError(f"`name` must be the name of a folder, got {name!r}")
+        path = runs / (name or default)
+        work = _work(path)
+        if overwrite:
+            _require_run(path)
+        elif name is None:
+            path = next(p for p in _numbered(path) if not (_taken(p)))
+            work = _work(path)
+        elif path.exists():
+            raise RobooptError(
+                f"{path} exists already: give another `name`, or `overwrite`"
+            )
+        elif work.exists():
+            raise RobooptError(
+                f"{work} is left from a run that did not end: remove it, or give "
+                "`overwrite`"
+            )
+        try:
+            if overwrite and work.is_dir():
+                shutil.rmtree(work)
+            work.mkdir(parents=True)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise RobooptError(f"cannot write to {path}: {reason}") from error
+        return cls(path, work)
+
+    def discard(self) -> None:
+        """Remove what the run has written so far; an earlier run stays as it was."""
+        shutil.rmtree(self.work, ignore_errors=True)
+
+    def publish(self) -> None:
+        """Move the run's files to their place, the settings last.
+
+        The files of an earlier run there are replaced or removed; all others stay.
+        """
+        settings = json.loads((self.work / SETTINGS).read_text("utf-8"))
+        files = sorted(path.name for path in self.work.iterdir())
+        write_json(self.work / SETTINGS, {**settings, "files": files})
+        if not self.path.exists():
+            self.work.rename(self.path)
+            return
+        for name in _files_of(self.path) - set(files):
+            (self.path / name).unlink(missing_ok=True)
+        for name in sorted(files, key=SETTINGS.__eq__):
+            (self.work / name).replace(self.path / name)
+        self.work.rmdir()
+
+
+def _work(path: Path) -> Path:
+    return path.with_name(f"{path.name}.partial")
+
+
+def _taken(path: Path) -> bool:
+    return path.exists() or _work(path).exists()
+
+
+def _numbered(path: Path) -> Iterator[Path]:
+    yield path
+    for number in itertools.count(2):
+        yield path.with_name(f"{path.name}-{number}")
+
+
+def _files_of(folder: Path) -> set[str]:
+    """Return the names of the files that the run in `folder` has left."""
+    try:
+        names = json.loads((folder / SETTINGS).read_text("utf-8"))["files"]
+    except (OSError, ValueError, LookupError, TypeError):
+        return set()
+    return {n for n in names if Path(n).name == n and (folder / n).is_file()}
 
 
 def claim(runs: Path, name: str | None, default: str, *, overwrite: bool) -> Path:
@@ -59,7 +158,7 @@ def write_json(path: Path, tree: Any) -> None:
     path.write_text(json.dumps(tree, indent=2, ensure_ascii=False) + "\n", "utf-8")
 
 
-def write_history(path: Path, history: Mapping[str, np.ndarray]) -> None:
+def write_history(path: Path, history: Mapping[str, Any]) -> None:
     """Write the history of a descent as a CSV file, a row a step."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
@@ -83,9 +182,11 @@ def _first_free(folder: Path) -> Path:
 
 
 def _require_run(folder: Path) -> None:
-    if not folder.is_dir():
-        raise UsageError(f"{folder} is not a folder")
-    if any(folder.iterdir()) and not (folder / SETTINGS).is_file():
-        raise UsageError(
-            f"{folder} holds something else than a run: --overwrite leaves it alone"
+    if folder.exists() and not folder.is_dir():
+        raise RobooptError(f"{folder} is not a folder")
+    if not folder.exists() or not any(folder.iterdir()):
+        return
+    if not (folder / SETTINGS).is_file():
+        raise RobooptError(
+            f"{folder} holds something other than a run: `overwrite` leaves it alone"
         )

@@ -1,12 +1,12 @@
 """The exact settings of a run, enough to repeat it."""
 
 import dataclasses
+import math
 import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-import jax
 import numpy as np
 
 PACKAGES = ("roboopt", "jax", "jaxlib", "equinox", "optax", "numpy", "gymnasium")
@@ -47,6 +47,8 @@ def settings(arguments: Any, recipe: Any, run: dict[str, Any]) -> dict[str, Any]
 
 def surroundings() -> dict[str, Any]:
     """Return the versions and the machine that a run was made with."""
+    import jax
+
     return {
         "versions": {
             **{name: _version(name) for name in (*PACKAGES, "pybullet")},
@@ -70,8 +72,10 @@ def plain(value: Any) -> Any:
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
-    if isinstance(value, np.ndarray | np.generic | jax.Array):
-        return np.asarray(value).tolist()
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)  # JSON has no such number.
+    if hasattr(value, "__array__"):
+        return plain(np.asarray(value).tolist())
     if value is None or isinstance(value, bool | int | float | str):
         return value
     return str(value)

@@ -4,8 +4,10 @@ import math
 from collections.abc import Sequence
 from difflib import get_close_matches
 
+from roboopt._errors import RobooptError
 
-class UsageError(ValueError):
+
+class UsageError(RobooptError):
     """An argument that cannot be worked with; its message is one line for its user."""
 
 

@@ -16,6 +16,8 @@ from roboopt.data._split import split_episodes as split_episodes
 from roboopt.data._store import load as load
 from roboopt.data._store import save as save
 from roboopt.data._trajectory import Trajectory as Trajectory
+from roboopt.data._windows import sample_times as sample_times
+from roboopt.data._windows import single_recordings as single_recordings
 from roboopt.data._windows import windows as windows
 from roboopt.data.io._columns import Columns as Columns
 from roboopt.data.io._episodes import save_episodes as save_episodes

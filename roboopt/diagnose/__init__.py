@@ -1,10 +1,11 @@
 """Diagnostics: identifiability, gradient quality, and checks of recorded data."""
 
+from roboopt.diagnose._base_parameters import Combination as Combination
 from roboopt.diagnose._demonstration_checks import (
     check_demonstrations as check_demonstrations,
 )
-from roboopt.diagnose._excite import design_excitation as design_excitation
 from roboopt.diagnose._finding import Finding as Finding
+from roboopt.diagnose._gradient_health import HISTORY_TITLES as HISTORY_TITLES
 from roboopt.diagnose._gradient_health import gradient_health as gradient_health
 from roboopt.diagnose._identifiability import (
     IdentifiabilityReport as IdentifiabilityReport,

@@ -1,8 +1,8 @@
-"""Checks: what is wrong with demonstrations, before a policy is learned from them.
+"""Checks of demonstrations, before a policy is learned from them.
 
-What data cannot tell apart is not told. That actions are logged a sample late or early
-shows where they follow a linear law of what was seen: then the law fits best at another
-shift than none. Of other demonstrators nothing is said.
+Actions that were logged a sample late or early show where they follow a linear law of
+the observations: then the law fits best at another shift than none. Other demonstrators
+are not judged.
 """
 
 import hashlib
@@ -13,23 +13,16 @@ from typing import Any
 import numpy as np
 
 from roboopt._errors import RobooptError
-from roboopt.data._trajectory import Trajectory
-from roboopt.data._windows import single_recordings
-from roboopt.diagnose._finding import Finding
-from roboopt.diagnose._space_checks import (
-    Bounds,
-    kind_finding,
-    label_findings,
-    range_findings,
-    scale_finding,
-    size_finding,
-)
+from roboopt.data import Trajectory, single_recordings
+from roboopt.diagnose import _space_checks as space_checks
+from roboopt.diagnose._finding import Finding, error, warning
+from roboopt.diagnose._space_checks import Bounds
 
-SATURATED = 0.01  # Of the samples.
-SHIFTS = range(-3, 4)  # Samples.
-ENOUGH = 50  # Samples an unknown, before a fit says anything.
-MANY = 20_000  # Samples: more make a fit no surer.
-LISTED = 5  # Episodes named in a message.
+MIN_SATURATED_SHARE = 0.01
+SHIFTS = range(-3, 4)  # [samples]
+MIN_SAMPLES_PER_UNKNOWN = 50
+MAX_SAMPLES = 20_000  # more make a fit no surer
+MAX_EPISODES_NAMED = 5
 
 
 def check_demonstrations(
@@ -38,12 +31,12 @@ def check_demonstrations(
     observation_space: Any = None,
     action_space: Any = None,
 ) -> list[Finding]:
-    """Return what looks wrong in demonstrations, errors first.
+    """Find what looks wrong in demonstrations, errors first.
 
     Args:
-        episodes: of any lengths; batches are taken apart.
-        observation_space: the environment's, a Gymnasium space.
-        action_space: likewise.
+        episodes: demonstrations of any lengths; batches are taken apart.
+        observation_space: Gymnasium space of the environment's observations.
+        action_space: Gymnasium space of the environment's actions.
 
     Raises:
         RobooptError: if there are no episodes, or a space is not one of vectors.
@@ -51,51 +44,48 @@ def check_demonstrations(
     runs = single_recordings(episodes)
     if not runs:
         raise RobooptError("`episodes` must hold at least one, got none.")
-    spaces = {
-        what: None if space is None else Bounds.of(space, f"{what}_space")
-        for what, space in (
-            ("observation", observation_space),
-            ("action", action_space),
+    seen, acted = (
+        None if space is None else Bounds.of(space, name)
+        for name, space in (
+            ("observation_space", observation_space),
+            ("action_space", action_space),
         )
-    }
+    )
     findings = [*_not_finite(runs), *_short(runs), *_duplicates(runs)]
     mixed = [*_mixed(runs, "observation"), *_mixed(runs, "action")]
     if not mixed and any(run.steps for run in runs):
-        findings += _whole(runs, spaces["observation"], spaces["action"])
+        findings += [*_observations(runs, seen), *_actions(runs, acted)]
     return sorted(findings + mixed, key=lambda finding: finding.severity)
 
 
-def _whole(
-    runs: list[Trajectory], seen: Bounds | None, acted: Bounds | None
-) -> Iterator[Finding]:
-    """Yield what shows in all samples together."""
-    observations = np.concatenate([run.observations for run in runs])
-    actions = np.concatenate([run.actions for run in runs])
-    if seen is not None:
-        wrong = list(size_finding(observations.shape[1], seen, "observation"))
-        yield from wrong
-        if not wrong:
-            # NumPy's comparisons with NaN are false: those are found already.
-            yield from range_findings(_finite(observations), seen, "observation")
-    actions = _finite(actions)
-    yield from _constant(actions)
+def _observations(runs: list[Trajectory], seen: Bounds | None) -> list[Finding]:
+    """Return the findings in the observations of all episodes together."""
+    if seen is None:
+        return []
+    values = np.concatenate([run.observations for run in runs])
+    wrong = list(space_checks.size(values.shape[1], seen, "observation"))
+    return wrong or [*space_checks.value_range(_finite(values), seen, "observation")]
+
+
+def _actions(runs: list[Trajectory], acted: Bounds | None) -> list[Finding]:
+    """Return the findings in the actions of all episodes together."""
+    actions = _finite(np.concatenate([run.actions for run in runs]))
+    findings = [*_constant(actions)]
     if acted is not None:
-        wrong = list(size_finding(actions.shape[1], acted, "action"))
-        wrong += kind_finding(actions, acted)
-        yield from wrong
+        wrong = [*space_checks.size(actions.shape[1], acted, "action")]
+        wrong += space_checks.kind(actions, acted)
         if wrong:
-            return
-        if acted.choices:
-            yield from label_findings(actions, acted)
-            return
-        wrong = list(range_findings(actions, acted, "action"))
-        yield from wrong
+            return findings + wrong
+        if acted.discrete:
+            return [*findings, *space_checks.labels(actions, acted)]
+        wrong = [*space_checks.value_range(actions, acted, "action")]
+        findings += wrong
         if any(finding.severity == "error" for finding in wrong):
-            return  # In another unit, they say nothing of the limits.
-        yield from scale_finding(actions, acted)
+            return findings  # In another unit, actions show nothing about limits.
+        findings += space_checks.normalized(actions, acted)
     if actions.dtype.kind == "f":
-        yield from _saturation(actions, acted)
-        yield from _misaligned(runs)
+        findings += [*_saturation(actions, acted), *_misaligned(runs)]
+    return findings
 
 
 def _finite(values: np.ndarray) -> np.ndarray:
@@ -108,48 +98,46 @@ def _not_finite(runs: list[Trajectory]) -> Iterator[Finding]:
             bad = ~np.isfinite(getattr(run, name))
             if bad.any():
                 step, axis = (int(i) for i in np.argwhere(bad)[0])
-                yield Finding(
-                    "not finite",
-                    f"episode {k} holds {name} that are not finite, in "
-                    f"{int(bad.any(axis=1).sum())} of {len(bad)} steps, the first at "
-                    f"step {step}, axis {axis}: cut the episode there, or drop it.",
-                    "error",
+                yield error(
+                    "not_finite",
+                    f"the {name} are not finite in {int(bad.any(axis=1).sum())} of "
+                    f"{len(bad)} steps, the first at step {step}, axis {axis}: cut the "
+                    "episode there, or drop it.",
+                    f"episode {k}",
                 )
 
 
 def _short(runs: list[Trajectory]) -> Iterator[Finding]:
     short = [k for k, run in enumerate(runs) if run.steps < 2]
     if short:
-        yield Finding(
-            "short episode",
-            f"{_episodes(short)} of fewer than 2 steps: drop what is no demonstration, "
-            "or look for where the recording was cut.",
-            "warning",
+        yield warning(
+            "short_episode",
+            "the episode has fewer than 2 steps: drop it if it is no demonstration, or "
+            "look for where the recording was cut.",
+            _episodes(short),
         )
 
 
-def _mixed(runs: list[Trajectory], what: str) -> Iterator[Finding]:
+def _mixed(runs: list[Trajectory], name: str) -> Iterator[Finding]:
     groups: dict[tuple[int, bool], list[int]] = defaultdict(list)
     for k, run in enumerate(runs):
-        array = getattr(run, f"{what}s")
+        array = getattr(run, f"{name}s")
         groups[array.shape[-1], array.dtype.kind in "iub"].append(k)
     if len({size for size, _ in groups}) > 1:
         found = "; ".join(f"{n} in {_episodes(ks)}" for (n, _), ks in groups.items())
-        yield Finding(
-            "mixed sizes",
-            f"the {what}s differ in size: {found}; keep the episodes of one robot and "
+        yield error(
+            "mixed_sizes",
+            f"the {name}s differ in size: {found}; keep the episodes of one robot and "
             "task.",
-            "error",
         )
     elif len(groups) > 1:
+        kinds = {True: "whole numbers", False: "numbers"}
         found = "; ".join(
-            f"{'whole numbers' if whole else 'numbers'} in {_episodes(ks)}"
-            for (_, whole), ks in groups.items()
+            f"{kinds[w]} in {_episodes(ks)}" for (_, w), ks in groups.items()
         )
-        yield Finding(
-            "mixed kinds",
-            f"the {what}s differ in type: {found}; convert them to one type.",
-            "error",
+        yield error(
+            "mixed_kinds",
+            f"the {name}s differ in type: {found}; convert them to one type.",
         )
 
 
@@ -164,22 +152,21 @@ def _duplicates(runs: list[Trajectory]) -> Iterator[Finding]:
     groups = [group for group in same.values() if len(group) > 1]
     if groups:
         extra = sum(len(group) - 1 for group in groups)
-        yield Finding(
-            "duplicate episodes",
-            f"{extra} of {len(runs)} episodes repeat another, the first of them "
-            f"{_episodes(groups[0])}: drop the copies, which on both sides of a split "
-            "make what is held out look learned.",
-            "warning",
+        yield warning(
+            "duplicate_episodes",
+            f"{extra} of {len(runs)} episodes repeat another: drop the copies, because "
+            "copies on both sides of a split make held-out data look learned.",
+            _episodes(groups[0]),
         )
 
 
 def _constant(actions: np.ndarray) -> Iterator[Finding]:
     for axis in np.flatnonzero(np.ptp(actions, axis=0) == 0) if len(actions) else ():
-        yield Finding(
-            "constant action",
-            f"action axis {axis} is {actions[0, axis]:g} in every sample: nothing can "
-            "be learned of it; make sure that its column was recorded.",
-            "warning",
+        yield warning(
+            "constant_action",
+            f"the action is {actions[0, axis]:g} in every sample, which teaches a "
+            "policy nothing; make sure that its column was recorded.",
+            f"action axis {axis}",
         )
 
 
@@ -188,36 +175,36 @@ def _saturation(actions: np.ndarray, bounds: Bounds | None) -> Iterator[Finding]
         column = actions[:, axis]
         ends = []
         for name, side in (("low", -1.0), ("high", 1.0)):
-            limit = None if bounds is None else getattr(bounds, name)[axis]
-            share, at = _held(side * column, None if limit is None else side * limit)
-            if share > SATURATED:
+            limit = None if bounds is None else side * getattr(bounds, name)[axis]
+            share, at = _held(side * column, limit)
+            if share > MIN_SATURATED_SHARE:
                 ends.append((name, side * at, share))
         if ends:
             shares = " and ".join(f"{at:g} for {100 * s:.1f} %" for _, at, s in ends)
-            told = ", ".join(f"{name}={at:g}" for name, at, _ in ends)
-            yield Finding(
+            limits = ", ".join(f"{name}={at:g}" for name, at, _ in ends)
+            yield warning(
                 "saturation",
-                f"action axis {axis} is at its limit {shares} of the samples, where "
-                "the demonstrator may have asked for more: pass "
-                f"`{told}` to `demonstrations`, so that more is no error there.",
-                "warning",
+                f"the action is at its limit {shares} of the samples, where the "
+                f"demonstrator may have asked for more: pass `{limits}` to the "
+                "demonstrations, so that actions beyond are no error there.",
+                f"action axis {axis}",
             )
 
 
 def _held(column: np.ndarray, limit: float | None) -> tuple[float, float]:
-    """Return the share of samples at their upper limit, and where that is."""
+    """Return the share of samples at their upper limit, and the limit."""
     if not len(column) or np.ptp(column) == 0:
         return 0.0, 0.0
     if limit is not None and np.isfinite(limit):
         room = 1e-3 * abs(limit - column.min())
-        # What is beyond was not cut off there.
+        # Values beyond the limit were not cut off there.
         return float((np.abs(column - limit) <= room).mean()), float(limit)
     top = column.max()
     below = column[column < top]
     held = len(column) - len(below)
-    # A value that was cut off is the only one there again and again. Few levels are a
-    # switch, and not cut off.
-    if len(np.unique(column[:MANY])) <= 8 or held < 4 * (below == below.max()).sum():
+    # Only a value that was cut off occurs again and again. Few levels are a switch.
+    few_levels = len(np.unique(column[:MAX_SAMPLES])) <= 8
+    if few_levels or held < 4 * (below == below.max()).sum():
         return 0.0, float(top)
     return held / len(column), float(top)
 
@@ -231,10 +218,12 @@ def _misaligned(runs: list[Trajectory]) -> Iterator[Finding]:
         and np.isfinite(run.observations).all()
         and np.isfinite(run.actions).all()
     ]
-    before = np.cumsum([0] + [run.steps for run in runs])
-    runs = [run for run, steps in zip(runs, before, strict=False) if steps < MANY]
+    before = np.cumsum([0] + [run.steps for run in runs])[:-1]
+    runs = [run for run, n in zip(runs, before, strict=True) if n < MAX_SAMPLES]
     inner = sum(run.steps - 2 * reach for run in runs)
-    if not runs or inner < ENOUGH * (runs[0].observations.shape[1] + 1):
+    if not runs or inner < MIN_SAMPLES_PER_UNKNOWN * (
+        runs[0].observations.shape[1] + 1
+    ):
         return
     actions = np.concatenate([run.actions[reach : run.steps - reach] for run in runs])
     spread = np.sum((actions - actions.mean(axis=0)) ** 2)
@@ -242,11 +231,9 @@ def _misaligned(runs: list[Trajectory]) -> Iterator[Finding]:
         return
     left = []
     for shift in SHIFTS:
+        ends = [(reach + shift, run.steps - reach + shift) for run in runs]
         seen = np.concatenate(
-            [
-                run.observations[reach + shift : run.steps - reach + shift]
-                for run in runs
-            ]
+            [run.observations[a:b] for run, (a, b) in zip(runs, ends, strict=True)]
         )
         scaled = (seen - seen.mean(axis=0)) / np.maximum(seen.std(axis=0), 1e-12)
         design = np.column_stack([scaled, np.ones(len(seen))])
@@ -255,19 +242,19 @@ def _misaligned(runs: list[Trajectory]) -> Iterator[Finding]:
     shift, best, now = SHIFTS[int(np.argmin(left))], min(left), left[reach]
     # Half as much unexplained is chance or the demonstrator's own; a tenth is not.
     if shift and best < 0.05 and best < 0.1 * now:
-        late = "late" if shift < 0 else "early"
-        yield Finding(
-            "shifted actions",
-            f"the actions seem logged too {late}, by {abs(shift)} in samples: a linear "
-            f"law of the observations leaves {100 * best:.2g} % of them if shifted "
-            f"back, and {100 * now:.2g} % as they are; unless the demonstrator reacts "
-            "so late, or observations hold the action before, shift them, as action k "
+        yield warning(
+            "shifted_actions",
+            f"the actions seem logged too {'late' if shift < 0 else 'early'}, by "
+            f"{abs(shift)} in samples: a linear law of the observations leaves "
+            f"{100 * best:.2g} % of them unexplained if shifted back, and "
+            f"{100 * now:.2g} % as they are; unless the demonstrator reacts so late, "
+            "or observations hold the action before, shift the actions, as action k "
             "answers observation k.",
-            "warning",
         )
 
 
 def _episodes(numbers: list[int]) -> str:
-    named = ", ".join(map(str, numbers[:LISTED]))
-    more = f" and {len(numbers) - LISTED} more" if len(numbers) > LISTED else ""
+    named = ", ".join(map(str, numbers[:MAX_EPISODES_NAMED]))
+    rest = len(numbers) - MAX_EPISODES_NAMED
+    more = f" and {rest} more" if rest > 0 else ""
     return f"episode{'s' * (len(numbers) > 1)} {named}{more}"

@@ -1,10 +1,10 @@
-"""What data can tell of a model's parameters, and what they cannot.
+"""Identifiability: which parameters of a fitted model the data determine.
 
-From the Jacobian J of the residuals at the fitted parameters x, whose columns are
-scaled to unit length: J D⁻¹ = U S Vᵀ. A direction v_k of small singular value is one
-along which the parameters may move without the data minding. What is left is the
-robot's base parameters (Gautier and Khalil, 1990), found here from the data themselves,
-with what these do not excite taken out too.
+The Jacobian J of the residuals at the fitted parameters x is scaled to columns of unit
+length: J D⁻¹ = U S Vᵀ. The data do not notice a motion of the parameters along a
+direction v_k of small singular value. The remaining directions are the robot's base
+parameters (Gautier and Khalil, 1990), computed here from the data, so that parameters
+which the data do not excite are left out too.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,17 +16,23 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
+from scipy.special import ndtri
 
-from roboopt._errors import RobooptError
+from roboopt.diagnose._base_parameters import (
+    Combination,
+    combinations_of,
+    orthonormal,
+)
 from roboopt.diagnose._covariance import score_covariance
-from roboopt.optimize import Bound
-from roboopt.optimize._least_squares import Fit, fitting, jacobian, limits
+from roboopt.optimize import Bound, Fit
 
-WIDE = 0.1  # of what would matter: with more standard error, it is not known
-HIDDEN = 0.5  # likewise, even if all other parameters were known
-RANK = 1e-11  # of the largest singular value: 0, but for rounding
-QUANTILE = 1.959963984540054  # of the normal distribution, for 95 %
-LEAST = 1e-2  # of the largest share in a combination: what is less is not said
+MAX_STANDARD_ERROR = 0.1  # of a parameter's span: beyond, it is not known
+MAX_STANDARD_ERROR_ALONE = 0.5  # the same if all other parameters were known
+RANK_TOLERANCE = 1e-11  # of the largest singular value: rounding
+MIN_SHARE = 1e-2  # of a parameter's unit vector in the unseen directions
+MIN_PARTNER_SHARE = 0.05  # of a parameter's own motion along unknown directions
+QUANTILE = float(ndtri(0.975))
+MAX_PARTNERS_NAMED = 3
 
 IDENTIFIED = "identified"
 COMBINED = "only in combination"
@@ -36,29 +42,32 @@ AT_BOUND = "at its bound"
 
 @dataclass(frozen=True)
 class IdentifiabilityReport:
-    """What the data say of each parameter, in its order."""
+    """Estimates, 95 % intervals and a verdict for each parameter, in its order."""
 
     names: tuple[str, ...]
     units: tuple[str, ...]
     values: Float[np.ndarray, " parameter"]
-    """In their units."""
+    """Estimates in their units."""
     lower: Float[np.ndarray, " parameter"]
+    """Lower ends of the 95 % intervals; −∞, or 0 for positive parameters, where the
+    data do not determine the parameter."""
     upper: Float[np.ndarray, " parameter"]
-    """Ends of the 95 % intervals; infinite (or 0, where it must be positive) where the
-    data do not tell."""
+    """Upper ends of the 95 % intervals; ∞ where the data do not determine one."""
     verdicts: tuple[str, ...]
     """Each "identified", "only in combination", "not excited" or "at its bound"."""
     partners: tuple[tuple[str, ...], ...]
-    """With which others each one is known in combination only, most of all first."""
-    combinations: tuple[str, ...]
-    """What is known of those, in words."""
+    """For a parameter known only in combination the others in it, largest first."""
+    combinations: tuple[Combination, ...]
+    """Base parameters: sums of such parameters that the data determine."""
     singular_values: Float[np.ndarray, " direction"]
-    """Of the Jacobian with columns of unit length, without what is not excited or at
-    its bound."""
+    """Singular values of the Jacobian with columns of unit length, without parameters
+    that are not excited or at a bound."""
     covariance: Float[np.ndarray, "parameter parameter"]
-    """Of the coordinates, over the directions that are known."""
+    """Covariance of the coordinates, over the directions that are known."""
     model: Any
-    fit: Fit
+    """The fitted model."""
+    trained: tuple[bool, ...]
+    """Which leaves of the model hold the parameters."""
 
     @property
     def condition(self) -> float:
@@ -71,8 +80,8 @@ class IdentifiabilityReport:
         """Return the verdict on a parameter, with its partners."""
         if not self.partners[index]:
             return self.verdicts[index]
-        others = ", ".join(self.partners[index][:3])
-        more = len(self.partners[index]) - 3
+        others = ", ".join(self.partners[index][:MAX_PARTNERS_NAMED])
+        more = len(self.partners[index]) - MAX_PARTNERS_NAMED
         return f"{self.verdicts[index]} with {others}" + (
             f" and {more} more" if more > 0 else ""
         )
@@ -80,16 +89,24 @@ class IdentifiabilityReport:
     def interval(
         self, quantity: Callable[[Any], Any]
     ) -> tuple[Float[np.ndarray, "..."], Float[np.ndarray, "..."]]:
-        """Return what `quantity(model)` is, and half the width of its 95 % interval.
+        """Return `quantity(model)` and half the width of its 95 % interval.
 
-        By its derivative along the known directions (the delta method): for what is
-        computed from parameters, such as an inertia.
+        The interval follows from the derivative along the known directions (delta
+        method). It serves functions of the parameters, such as an inertia.
         """
+        leaves, structure = jax.tree.flatten(self.model)
+        wanted = [leaf for leaf, on in zip(leaves, self.trained, strict=True) if on]
+        ends = np.cumsum([leaf.size for leaf in wanted])[:-1]
 
         def of(x: jax.Array) -> jax.Array:
-            return jnp.asarray(quantity(self.fit.model(x)))
+            parts = iter(jnp.split(x, ends))
+            moved = [
+                jnp.reshape(next(parts), leaf.shape) if on else leaf
+                for leaf, on in zip(leaves, self.trained, strict=True)
+            ]
+            return jnp.asarray(quantity(jax.tree.unflatten(structure, moved)))
 
-        x = jnp.asarray(self.fit.start())
+        x = jnp.concatenate([jnp.ravel(leaf) for leaf in wanted])
         both = jax.jit(lambda x: (of(x), jax.jacfwd(of)(x)))
         value, slope = map(np.asarray, both(x))
         variance = np.einsum("...i,ij,...j->...", slope, self.covariance, slope)
@@ -104,83 +121,75 @@ def identifiability(
     trainable: Callable[[Any], Any] | None = None,
     bounds: Sequence[Bound] = (),
 ) -> IdentifiabilityReport:
-    """Return what `data` tell of the parameters of a fitted model.
+    """Judge which parameters of a fitted model the data determine.
 
     Args:
-        objective: that the model was fitted with, with `residuals`.
-        model: as fitted; its `names`, `units`, `values()`, `positive` and `spans()`,
-            where it has them as a `ParametricTwin` has, are used.
-        data: that it was fitted to, whose instants are in the order of time.
-        trainable: which parts were tuned, as in `least_squares`.
-        bounds: that were kept to.
+        objective: the objective of the fit, with `residuals`.
+        model: the fitted model. Its `names`, `units`, `values()`, `positive` and
+            `spans()` are used where it has them, as a `ParametricTwin` has.
+        data: the data of the fit, with instants in the order of time.
+        trainable: selects the parts that were trained, as in `least_squares`.
+        bounds: the bounds of the fit.
 
     Raises:
-        RobooptError: if the objective has no residuals, or nothing is tuned.
+        RobooptError: if the objective has no residuals, or no leaf is trained.
     """
-    if not hasattr(objective, "residuals"):
-        raise RobooptError(
-            f"`objective` must have residuals, got {type(objective).__name__}."
-        )
-    fit = fitting(objective, model, data, trainable)
+    fit = Fit.of(objective, model, data, trainable=trainable)
     x = fit.start()
     shape = eqx.filter_eval_shape(objective.residuals, model, fit.data).shape
-    flat, slopes = map(np.asarray, jacobian(fit, jnp.asarray(x)))
+    residuals, slopes = map(np.asarray, fit.jacobian(jnp.asarray(x)))
     outputs = shape[-1] if len(shape) > 1 else 1
-    slopes = slopes.reshape(-1, outputs, x.size)
-    residuals = flat.reshape(-1, outputs)
     return _Analysis(
-        fit, model, x, residuals, slopes, limits(fit, bounds, model)
-    ).verdict()
+        fit,
+        model,
+        residuals.reshape(-1, outputs),
+        slopes.reshape(-1, outputs, x.size),
+        fit.limits(bounds, model),
+    ).report()
 
 
 class _Analysis:
-    """Sorts the parameters by what the Jacobian says of them."""
+    """The Jacobian of a fit, and what follows for its parameters."""
 
     def __init__(
         self,
         fit: Fit,
         model: Any,
-        x: np.ndarray,
         residuals: np.ndarray,
         slopes: np.ndarray,
         limits: tuple[np.ndarray, np.ndarray],
     ):
-        self.fit, self.model, self.x = fit, model, x
-        self.residuals, self.slopes = residuals, slopes
-        size = x.size
+        self.model, self.residuals, self.slopes = model, residuals, slopes
+        self.x = x = fit.start()
+        leaves = jax.tree.leaves(fit.trained, is_leaf=lambda leaf: leaf is None)
+        whole = jax.tree.leaves(model, is_leaf=lambda leaf: leaf is None)
+        pairs = zip(whole, leaves, strict=True)
+        self.trained = tuple(b is not None for a, b in pairs if a is not None)
         self.names = tuple(fit.names())
         described = getattr(model, "names", None) == self.names
-        self.units = model.units if described else ("1",) * size
-        self.positive = np.array(model.positive if described else (False,) * size)
+        self.units = tuple(model.units) if described else ("1",) * x.size
+        self.positive = np.array(model.positive if described else (False,) * x.size)
         self.values = np.asarray(model.values(), float) if described else x
-        spans = model.spans() if described else np.full(size, 1e-3)
+        spans = model.spans() if described else np.full(x.size, 1e-3)
         self.spans = np.where(self.positive, 1.0, np.maximum(np.abs(x), spans))
         self.at_bound = (x <= limits[0]) | (x >= limits[1])
 
-    def verdict(self) -> IdentifiabilityReport:
+    def report(self) -> IdentifiabilityReport:
+        """Return the verdict on each parameter."""
         lengths = np.sqrt(np.sum(self.slopes**2, (0, 1)))
-        noise = np.sqrt(
-            np.sum(self.residuals**2) / max(self.residuals.size - self.x.size, 1)
-        )
-        with np.errstate(divide="ignore", invalid="ignore"):
-            alone = np.where(lengths > 0, noise / lengths, np.inf)
-        # Seen only through rounding, or not through the noise even by itself.
-        felt = lengths * self.spans
-        dead = (alone > HIDDEN * self.spans) | (felt <= RANK * max(felt.max(), 1e-300))
-        dead &= ~self.at_bound
+        dead = self._not_felt(lengths)
         kept = np.flatnonzero(~dead & ~self.at_bound)
         covariance, unseen, unknown, singular = self._covariance(kept, lengths)
-        loose = np.zeros(self.x.size, bool)
         errors = np.sqrt(np.maximum(np.diag(covariance), 0.0))
         share = np.sqrt(np.sum(unseen**2, 1)) if unseen.size else np.zeros(len(kept))
-        endless = dead.copy()
-        endless[kept] = share > LEAST
-        loose[kept] = endless[kept] | (errors[kept] > WIDE * self.spans[kept])
+        endless, loose = dead.copy(), np.zeros(self.x.size, bool)
+        endless[kept] = share > MIN_SHARE
+        wide = errors[kept] > MAX_STANDARD_ERROR * self.spans[kept]
+        loose[kept] = endless[kept] | wide
         verdicts = np.select(
             [self.at_bound, dead, loose], [AT_BOUND, NOT_EXCITED, COMBINED], IDENTIFIED
         )
-        half = QUANTILE * np.where(endless, np.inf, errors)
-        lower, upper = self._ends(half)
+        lower, upper = self._interval(QUANTILE * np.where(endless, np.inf, errors))
         partners: list[tuple[str, ...]] = [()] * self.x.size
         for index in np.flatnonzero(loose):
             partners[index] = self._partners(int(index), kept, unknown, covariance)
@@ -188,138 +197,110 @@ class _Analysis:
                 verdicts[index] = NOT_EXCITED
         return IdentifiabilityReport(
             names=self.names,
-            units=tuple(self.units),
+            units=self.units,
             values=self.values,
             lower=lower,
             upper=upper,
             verdicts=tuple(str(v) for v in verdicts),
             partners=tuple(partners),
-            combinations=self._combinations(kept, loose, unknown),
+            combinations=self._combinations(kept, loose, unknown, covariance),
             singular_values=singular,
             covariance=covariance,
             model=self.model,
-            fit=self.fit,
+            trained=self.trained,
         )
+
+    def _not_felt(self, lengths: np.ndarray) -> np.ndarray:
+        """Return which parameters the data see through rounding or noise only."""
+        degrees = max(self.residuals.size - self.x.size, 1)
+        noise = np.sqrt(np.sum(self.residuals**2) / degrees)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            alone = np.where(lengths > 0, noise / lengths, np.inf)
+        felt = lengths * self.spans
+        hidden = alone > MAX_STANDARD_ERROR_ALONE * self.spans
+        rounding = felt <= RANK_TOLERANCE * max(felt.max(), 1e-300)
+        return (hidden | rounding) & ~self.at_bound
 
     def _covariance(
         self, kept: np.ndarray, lengths: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Return the covariance, directions without effect, those not known, and S.
+        """Return the covariance, the unseen and the unknown directions, and S.
 
-        A direction is one of the `kept` parameters over their spans, of unit length. It
-        is without effect but for rounding, or known no better than would matter. The
-        covariance is that over all directions with an effect.
+        A direction is a unit vector of the `kept` parameters over their spans. Unseen
+        directions have an effect by rounding only; unknown ones have these or a
+        standard error beyond `MAX_STANDARD_ERROR`. The covariance is over all
+        directions that are seen.
         """
         covariance = np.zeros((self.x.size, self.x.size))
         if not kept.size:
-            nothing = np.zeros((0, 0))
-            return covariance, nothing, nothing, np.zeros(0)
+            empty = np.zeros((0, 0))
+            return covariance, empty, empty, np.zeros(0)
         scaled = self.slopes[:, :, kept] / lengths[kept]
         flat = scaled.reshape(-1, kept.size)
         triangle = np.linalg.qr(flat, mode="r")
         _, singular, rows = np.linalg.svd(triangle, full_matrices=True)
         singular = np.pad(singular, (0, kept.size - singular.size))
         omega = rows @ score_covariance(self.residuals, scaled) @ rows.T
-        inverse = 1 / np.maximum(singular, RANK * singular[0])
+        inverse = 1 / np.maximum(singular, RANK_TOLERANCE * singular[0])
         spread = omega * inverse[:, None] ** 2 * inverse[None] ** 2
         # The same directions in parameters over their spans.
         along = rows / (lengths[kept] * self.spans[kept])
         reach = np.sqrt(np.maximum(np.diag(spread), 0.0)) * np.abs(along).max(1)
-        null = singular <= RANK * singular[0]
+        null = singular <= RANK_TOLERANCE * singular[0]
         back = rows[~null] / lengths[kept]
         covariance[np.ix_(kept, kept)] = back.T @ spread[np.ix_(~null, ~null)] @ back
-        unseen, unknown = (
-            _orthonormal(along[null]),
-            _orthonormal(along[null | (reach > WIDE)]),
+        unknown = null | (reach > MAX_STANDARD_ERROR)
+        return (
+            covariance,
+            orthonormal(along[null]),
+            orthonormal(along[unknown]),
+            singular,
         )
-        return covariance, unseen, unknown, singular
 
-    def _ends(self, half: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _interval(self, half: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the ends, of exponentials for positive parameters."""
         with np.errstate(over="ignore"):
             low, high = self.x - half, self.x + half
-            lower = np.where(self.positive, np.exp(low), low)
-            upper = np.where(self.positive, np.exp(high), high)
-        scale = np.where(self.positive, 1.0, self.values - self.x)
-        return lower + np.where(self.positive, 0.0, scale), upper + np.where(
-            self.positive, 0.0, scale
-        )
+            offset = np.where(self.positive, 0.0, self.values - self.x)
+            lower = np.where(self.positive, np.exp(low), low) + offset
+            return lower, np.where(self.positive, np.exp(high), high) + offset
 
     def _partners(
-        self,
-        index: int,
-        kept: np.ndarray,
-        unknown: np.ndarray,
-        covariance: np.ndarray,
+        self, index: int, kept: np.ndarray, unknown: np.ndarray, covariance: np.ndarray
     ) -> tuple[str, ...]:
-        """Return the names of those that move with a parameter unseen."""
+        """Return the parameters that move along with one while the data see nothing."""
         row = int(np.flatnonzero(kept == index)[0])
-        if unknown.size:
-            together = np.abs(unknown @ unknown[row])
-        else:
-            together = np.zeros(kept.size)
-        if together[row] < LEAST**2:
+        together = (
+            np.abs(unknown @ unknown[row]) if unknown.size else np.zeros(len(kept))
+        )
+        if together[row] < MIN_SHARE**2:
             spread = np.sqrt(np.maximum(np.diag(covariance)[kept], 1e-300))
             together = np.abs(covariance[index, kept]) / spread / spread[row]
-        order = np.argsort(-together)
         return tuple(
             self.names[kept[i]]
-            for i in order
-            if i != row and together[i] > 0.05 * together[row]
+            for i in np.argsort(-together)
+            if i != row and together[i] > MIN_PARTNER_SHARE * together[row]
         )
 
     def _combinations(
-        self, kept: np.ndarray, loose: np.ndarray, unknown: np.ndarray
-    ) -> tuple[str, ...]:
-        """Return the sums of loose parameters that are known: base parameters."""
+        self,
+        kept: np.ndarray,
+        loose: np.ndarray,
+        unknown: np.ndarray,
+        covariance: np.ndarray,
+    ) -> tuple[Combination, ...]:
+        """Return the sums of loose parameters that the data determine."""
         rows = np.flatnonzero(loose[kept])
         if not rows.size or not unknown.size:
             return ()
-        free = unknown[rows]
-        # What is orthogonal to all unknown directions, within the loose parameters.
-        left, values, _ = np.linalg.svd(free, full_matrices=True)
-        rank = int(np.sum(values > 1e-6))
-        known = left[:, rank:].T
-        if not known.size:
-            return ()
+        index = kept[rows]
         # One unit of each parameter, not of its coordinate: dm = m dμ.
-        unit = np.where(self.positive, self.values, 1.0)[kept[rows]]
-        known = known / (self.spans[kept[rows]] * unit)
-        names = [self.names[kept[i]] for i in rows]
-        return tuple(_sum(row, names, unit) for row in _echelon(known))
-
-
-def _orthonormal(rows: np.ndarray) -> np.ndarray:
-    """Return a basis of what the rows span, in columns."""
-    if not rows.size:
-        return rows.T
-    return np.linalg.qr((rows / np.linalg.norm(rows, axis=1, keepdims=True)).T)[0]
-
-
-def _echelon(matrix: np.ndarray) -> np.ndarray:
-    """Return the rows' reduced echelon form, by the largest pivots."""
-    matrix = matrix.copy()
-    scale = np.abs(matrix).max(0)
-    done: list[int] = []
-    for row in range(len(matrix)):
-        weight = np.abs(matrix[row:]) / np.where(scale > 0, scale, 1.0)
-        weight[:, done] = 0.0
-        best, column = np.unravel_index(np.argmax(weight), weight.shape)
-        matrix[[row, row + best]] = matrix[[row + best, row]]
-        matrix[row] /= matrix[row, column]
-        for other in range(len(matrix)):
-            if other != row:
-                matrix[other] -= matrix[other, column] * matrix[row]
-        done.append(int(column))
-    return matrix
-
-
-def _sum(row: np.ndarray, names: list[str], size: np.ndarray) -> str:
-    matter = np.abs(row) * size
-    parts = []
-    for i in np.argsort(-matter):
-        if matter[i] <= LEAST * matter.max():
-            break
-        factor = "" if abs(row[i] - 1) < 1e-9 else f"{abs(row[i]):.3g} "
-        sign = ("− " if row[i] < 0 else "+ ") if parts else ("−" if row[i] < 0 else "")
-        parts.append(f"{sign}{factor}{names[i]}")
-    return " ".join(parts)
+        unit = np.where(self.positive, self.values, 1.0)[index]
+        return combinations_of(
+            [self.names[i] for i in index],
+            self.values[index],
+            unit,
+            self.spans[index] * unit,
+            unknown[rows],
+            QUANTILE**2 * covariance[np.ix_(index, index)],
+        )

@@ -1,14 +1,14 @@
-"""How far back a gradient through a simulation means anything.
+"""Norm and signal-to-noise ratio of a gradient by its horizon.
 
-The derivative of what happens in step t by what was done in step 0 is a product of t
-Jacobians. Where the motion is chaotic it grows exponentially, differs in sign from one
-start to the next, and the mean over N starts has an error that no N worth computing
-makes small (Metz et al., 2021, Gradients are not all you need). Here the gradients of
+The derivative of step t by step 0 is a product of t Jacobians. Where the motion is
+chaotic the product grows exponentially, its sign differs from one start to the next,
+and the mean over N starts has an error that no affordable N makes small (Metz et al.,
+2021, Gradients are not all you need). This module compares the gradients of
 
     L_h(π) = −E[Σ_{t < h} γ^t r_t],   h = 1, 2, 4, …, T
 
-are compared: one rollout, and one pass back for each h. Derivatives are by relative
-changes of each leaf, as in the history of `minimize`.
+by one rollout and one backward pass for each h. Derivatives are by relative changes of
+each leaf, as in the history of `minimize`.
 """
 
 from collections.abc import Sequence
@@ -23,45 +23,42 @@ from jaxtyping import Array, Float, Int
 
 from roboopt._core import AnyArray
 from roboopt._errors import RobooptError
-from roboopt.diagnose._gradient_health import noise_sentence
+from roboopt.diagnose._gradient_health import noise_message
 from roboopt.gradients import relative_gradient
 from roboopt.optimize import partition
 
-FEWEST = 2  # starts that a spread can be seen in
-NOISE = 1.0  # of the signal-to-noise ratio: half of what the mean points at is chance
+MIN_STARTS = 2
+MIN_SNR = 1.0  # below, chance decides most of the mean gradient's direction
 
 
 class HorizonNorms(eqx.Module):
-    """The gradient of the first steps of a rollout, by how many these are."""
+    """Gradients of the first steps of a rollout, by the number of these steps."""
 
     horizons: Int[np.ndarray, " horizon"]
-    """Steps."""
+    """Numbers of steps."""
     norms: Float[np.ndarray, " horizon"]
-    """Of the mean gradient over the starts; infinite or NaN where it overflows."""
+    """Norms of the mean gradient over the starts; infinite or NaN after overflow."""
     signal_to_noise: Float[np.ndarray, " horizon"]
     """The signal's square over the mean's squared standard error; 0 if not finite."""
     starts: int = eqx.field(static=True)
 
     @property
     def longest(self) -> int | None:
-        """Return the most steps through which it is no noise; None if there are none.
-
-        Beyond, it is noise at every horizon that was tried.
-        """
-        good = np.flatnonzero(self.signal_to_noise >= NOISE)
+        """Return the longest horizon whose gradient is no noise, None without one."""
+        good = np.flatnonzero(self.signal_to_noise >= MIN_SNR)
         return int(self.horizons[good[-1]]) if len(good) else None
 
     @property
     def sentence(self) -> str | None:
-        """Return what is wrong with the gradient through all steps, None if nothing."""
+        """Return the sentence on a gradient through all steps that is noise."""
         ratio, horizon = float(self.signal_to_noise[-1]), int(self.horizons[-1])
-        if ratio >= NOISE:
+        if ratio >= MIN_SNR:
             return None
-        also = f" over {self.starts} starts"
+        detail = f" over {self.starts} starts"
         if (longest := self.longest) is not None:
             there = float(self.signal_to_noise[self.horizons == longest][0])
-            also += f"; through {longest} it is {there:.2g}"
-        return noise_sentence(ratio, horizon, also)
+            detail += f"; through {longest} it is {there:.2g}"
+        return noise_message(ratio, horizon, detail)
 
 
 def norm_by_horizon(
@@ -70,19 +67,18 @@ def norm_by_horizon(
     starts: Float[AnyArray, "start obs"],
     horizons: Sequence[int] | None = None,
 ) -> HorizonNorms:
-    """Return the norm and the signal-to-noise ratio of the gradient by its horizon.
+    """Compute norm and signal-to-noise ratio of the gradient by its horizon.
 
     Args:
         objective: a `NegativeReward` of a rollout in JAX.
-        model: what acts, at the values where the gradient is to be known.
-        starts: observations, at least two.
-        horizons: steps, each at most the rollout's; 1, 2, 4, … and all of them, if
-            None.
+        model: the policy, at the values where the gradient is taken.
+        starts: first observations, at least two.
+        horizons: numbers of steps, each at most the rollout's; 1, 2, 4, … and the
+            rollout's if None.
 
     Raises:
         RobooptError: if `objective` has no rollout in JAX with rewards, there are not
-        two
-            starts, or a horizon is not between 1 and the rollout's.
+            two starts, or a horizon is not between 1 and the rollout's.
     """
     rollout = getattr(objective, "rollout", None)
     length = getattr(rollout, "horizon", None)
@@ -92,22 +88,22 @@ def norm_by_horizon(
             f"{objective!r}."
         )
     starts = jnp.asarray(starts)
-    if starts.ndim != 2 or len(starts) < FEWEST:
+    if starts.ndim != 2 or len(starts) < MIN_STARTS:
         raise RobooptError(
-            f"`starts` must be at least {FEWEST} observations, got shape "
+            f"`starts` must be at least {MIN_STARTS} observations, got shape "
             f"{starts.shape}."
         )
-    counts = _powers(length) if horizons is None else sorted(set(horizons))
+    counts = _powers_of_two(length) if horizons is None else sorted(set(horizons))
     if not counts or counts[0] < 1 or counts[-1] > length:
         raise RobooptError(f"`horizons` must be from 1 to {length}, got {horizons}.")
-    means, each = _lengths(objective, model, starts, jnp.asarray(counts))
-    # In float64: the squares of what explodes leave float32's range.
+    means, each = _gradient_norms(objective, model, starts, jnp.asarray(counts))
+    # In float64, because the squares of exploding gradients leave float32's range.
     norms, each = np.asarray(means, np.float64), np.asarray(each, np.float64)
     count = len(starts)
     with np.errstate(all="ignore"):
         squares = np.mean(each**2, 0)
         error = np.maximum(squares - norms**2, 0.0) / (count - 1)
-        # |ĝ|² is larger than the signal's by the noise's, on average.
+        # |ĝ|² exceeds the signal's square by the noise's, on average.
         ratio = np.maximum(norms**2 - error, 0.0) / error
     # Without a gradient there is neither signal nor noise.
     known = np.isfinite(norms) & np.isfinite(squares) & (norms > 0)
@@ -115,14 +111,14 @@ def norm_by_horizon(
     return HorizonNorms(np.asarray(counts), norms, ratio, count)
 
 
-def _powers(length: int) -> list[int]:
+def _powers_of_two(length: int) -> list[int]:
     counts = [2**k for k in range(length.bit_length()) if 2**k < length]
     return [*counts, length]
 
 
 @eqx.filter_jit
-def _lengths(objective: Any, model: Any, starts: Any, counts: Any) -> Any:
-    """Return the norms of the mean gradient and of each start's, by horizon."""
+def _gradient_norms(objective: Any, model: Any, starts: Any, counts: Any) -> Any:
+    """Return the norm of the mean gradient and of each start's, by horizon."""
     trained, rest, static = partition(model, None)
 
     def rewards(trained, start):
@@ -140,17 +136,17 @@ def _lengths(objective: Any, model: Any, starts: Any, counts: Any) -> Any:
         weights = objective.discount ** times.astype(value.dtype)
 
         def gradient(count):
-            ways = jnp.where(times < count, -weights, 0.0).astype(value.dtype)
-            return ravel_pytree(relative_gradient(back(ways)[0], trained))[0]
+            cotangent = jnp.where(times < count, -weights, 0.0).astype(value.dtype)
+            return ravel_pytree(relative_gradient(back(cotangent)[0], trained))[0]
 
         return jax.lax.map(gradient, counts)
 
     each = jax.vmap(one)(starts)
-    return _length(each.mean(0)), _length(each)
+    return _norm(each.mean(0)), _norm(each)
 
 
-def _length(vectors: Float[Array, "*batch axis"]) -> Float[Array, "*batch"]:
-    """Return the norms, also of numbers whose squares would overflow."""
+def _norm(vectors: Float[Array, "*batch axis"]) -> Float[Array, "*batch"]:
+    """Return the norms of vectors, also where their squares would overflow."""
     largest = jnp.max(jnp.abs(vectors), -1)
     scale = jnp.where(largest > 0, largest, 1.0)
     return scale * jnp.linalg.norm(vectors / scale[..., None], axis=-1)

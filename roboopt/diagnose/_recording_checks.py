@@ -1,5 +1,6 @@
-"""Checks: what is wrong with recordings, before a model is fitted to it."""
+"""Checks of recordings, before a model is fitted to them."""
 
+import dataclasses
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -7,36 +8,40 @@ from typing import Any
 import numpy as np
 
 from roboopt._errors import RobooptError
-from roboopt.data._trajectory import Trajectory
-from roboopt.data._windows import sample_times, single_recordings
-from roboopt.diagnose._finding import Finding
-from roboopt.diagnose._joint_checks import JOINT_CHECKS, STILL, Joint
+from roboopt.data import Trajectory, sample_times, single_recordings
+from roboopt.diagnose._finding import Finding, error, warning
+from roboopt.diagnose._joint_checks import JOINT_CHECKS, MIN_TRAVEL, Joint
 
-UNEVEN = 1e-3  # Of the median step: less matters to nobody.
-GAP = 3.0  # Median steps.
-SLOW_SAMPLING = 0.5  # [s]: no dynamics are seen between samples so far apart.
+MAX_UNEVENNESS = 1e-3  # of the median step
+MAX_GAP = 3.0  # median steps
+MAX_STEP_S = 0.5  # no dynamics are seen between samples farther apart
 
 
 def check_recordings(
     recordings: Sequence[Trajectory] | Trajectory,
     *,
+    names: Sequence[str] | None = None,
     effort_limits: Any = None,
     lower: Any = None,
     upper: Any = None,
     revolute: Sequence[bool] | None = None,
     joint_names: Sequence[str] | None = None,
 ) -> list[Finding]:
-    """Return what looks wrong in recordings of [q, q̇] and efforts, errors first.
+    """Find what looks wrong in recordings of [q, q̇] and efforts, errors first.
 
-    Their `efforts` are looked at, or else their actions, where there is one a joint.
+    The checks look at the recordings' `efforts`, or else at their actions, where there
+    is one for each joint.
 
     Args:
-        recordings: of one robot; batches are taken apart.
-        effort_limits: [N·m or N], one for all joints or one each; infinite for none.
-        lower: positions [rad or m], likewise.
-        upper: positions [rad or m], likewise.
-        revolute: which joints turn, all where None.
-        joint_names: for the messages; joints are numbered from 0 where None.
+        recordings: runs of one robot; batches are taken apart.
+        names: names of the recordings, for the findings; "recording 0" and so on if
+            None.
+        effort_limits: limits [N·m or N], one for all joints or one each; infinite for
+            none.
+        lower: lower limits of the positions [rad or m], likewise.
+        upper: upper limits of the positions [rad or m], likewise.
+        revolute: which joints turn; all of them if None.
+        joint_names: names of the joints, for the findings; numbers from 0 if None.
 
     Raises:
         RobooptError: if there are no recordings, observations are not [q, q̇] of one
@@ -45,49 +50,46 @@ def check_recordings(
     runs = single_recordings(recordings)
     if not runs:
         raise RobooptError("`recordings` must hold at least one recording, got none.")
-    joints = _joints(runs)
-    limits = _per_joint("effort_limits", effort_limits, math.inf, joints)
-    lowest = _per_joint("lower", lower, -math.inf, joints)
-    highest = _per_joint("upper", upper, math.inf, joints)
-    turns = [True] * joints if revolute is None else list(revolute)
-    names = [str(k) for k in range(joints)] if joint_names is None else joint_names
-    for name, value in (("revolute", turns), ("joint_names", names)):
-        if len(value) != joints:
-            raise RobooptError(
-                f"`{name}` must hold one for each of {joints} joints, got {len(value)}."
-            )
+    count = _joint_count(runs)
+    limits = _per_joint("effort_limits", effort_limits, math.inf, count)
+    lowest = _per_joint("lower", lower, -math.inf, count)
+    highest = _per_joint("upper", upper, math.inf, count)
+    turns = _one_each("revolute", revolute, [True] * count)
+    joints = _one_each("joint_names", joint_names, [str(j) for j in range(count)])
+    named = _one_each("names", names, [f"recording {k}" for k in range(len(runs))])
     findings = []
-    for k, run in enumerate(runs):
-        where = f"recording {k}"
-        broken = [*_not_finite(run, where), *_not_increasing(run, where)]
-        findings += broken
-        if broken:
-            continue  # Nothing that follows would mean anything.
-        times = sample_times(run)
-        findings += [*_timing(times, where), *_repeated(run, where)]
-        efforts = run.actions if run.efforts is None else run.efforts
-        for j in range(joints):
-            joint = Joint(
-                where=f"joint {names[j]} of recording {k}",
-                times=times,
-                position=np.asarray(run.observations[:, j], float),
-                velocity=np.asarray(run.observations[:, joints + j], float),
-                effort=(
-                    np.asarray(efforts[:, j], float)
-                    if efforts.shape[-1] == joints
-                    else None
-                ),
-                effort_limit=limits[j],
-                lower=lowest[j],
-                upper=highest[j],
-                revolute=turns[j],
-            )
+    for name, run in zip(named, runs, strict=True):
+        broken = [*_not_finite(run), *_not_increasing(run)]
+        # After an error in times or values the other checks would mean nothing.
+        found = broken or [*_timing(sample_times(run)), *_repeated(run)]
+        findings += [dataclasses.replace(f, where=name) for f in found]
+        for j in range(0 if broken else count):
+            joint = _joint(run, j, limits[j], lowest[j], highest[j], turns[j])
+            where = f"joint {joints[j]} of {name}"
             for check in JOINT_CHECKS:
-                findings += check(joint)
+                findings += [dataclasses.replace(f, where=where) for f in check(joint)]
     return sorted(findings, key=lambda finding: finding.severity)
 
 
-def _joints(runs: list[Trajectory]) -> int:
+def _joint(
+    run: Trajectory, j: int, limit: float, lower: float, upper: float, revolute: bool
+) -> Joint:
+    observations = np.asarray(run.observations, float)
+    efforts = np.asarray(run.actions if run.efforts is None else run.efforts, float)
+    count = observations.shape[-1] // 2
+    return Joint(
+        times=sample_times(run),
+        position=observations[:, j],
+        velocity=observations[:, count + j],
+        effort=efforts[:, j] if efforts.shape[-1] == count else None,
+        effort_limit=limit,
+        lower=lower,
+        upper=upper,
+        revolute=revolute,
+    )
+
+
+def _joint_count(runs: list[Trajectory]) -> int:
     sizes = {run.observations.shape[-1] for run in runs}
     if len(sizes) > 1 or min(sizes) % 2:
         raise RobooptError(
@@ -106,74 +108,74 @@ def _per_joint(name: str, value: Any, default: float, joints: int) -> list[float
     return np.broadcast_to(array, (joints,)).tolist()
 
 
-def _not_finite(run: Trajectory, where: str) -> Iterator[Finding]:
+def _one_each(name: str, value: Sequence[Any] | None, default: list[Any]) -> list[Any]:
+    if value is not None and len(value) != len(default):
+        raise RobooptError(f"`{name}` must hold {len(default)}, got {len(value)}.")
+    return default if value is None else list(value)
+
+
+def _not_finite(run: Trajectory) -> Iterator[Finding]:
     for name in ("times", "observations", "actions", "efforts"):
         value = getattr(run, name)
-        if value is None:
-            continue
-        bad = ~np.isfinite(np.asarray(value, float))
-        if bad.any():
-            first = tuple(int(i) for i in np.argwhere(bad)[0])
-            yield Finding(
-                "not finite",
-                f"{where} holds values of its {name} that are not finite, "
-                f"{bad.sum()} in all, the first at {first}: cut the recording there.",
-                "error",
+        bad = np.argwhere(
+            ~np.isfinite(np.asarray(0 if value is None else value, float))
+        )
+        if len(bad):
+            yield error(
+                "not_finite",
+                f"the {name} hold {len(bad)} values that are not finite, the first at "
+                f"{tuple(bad[0].tolist())}: cut the recording there.",
             )
 
 
-def _not_increasing(run: Trajectory, where: str) -> Iterator[Finding]:
+def _not_increasing(run: Trajectory) -> Iterator[Finding]:
     back = np.flatnonzero(np.diff(sample_times(run)) <= 0)
     if back.size:
-        yield Finding(
-            "time not increasing",
-            f"{where} has samples not later than the one before, {back.size} in all, "
-            f"the first of them sample {back[0] + 1}: drop them, or give each run a "
-            "recording of its own.",
-            "error",
+        yield error(
+            "time_not_increasing",
+            f"{back.size} samples are not later than the sample before, the first of "
+            f"them sample {back[0] + 1}: drop them, or give each run a recording of "
+            "its own.",
         )
 
 
-def _timing(times: np.ndarray, where: str) -> Iterator[Finding]:
+def _timing(times: np.ndarray) -> Iterator[Finding]:
     steps = np.diff(times)
-    low, median, high = 1e3 * np.array([steps.min(), np.median(steps), steps.max()])
-    if median > 1e3 * SLOW_SAMPLING:
-        unit = "milli" if median < 5e5 else "micro" if median < 5e8 else "nano"
-        yield Finding(
-            "time unit",
-            f"{where} has samples {median / 1e3:g} s apart: if its times are in "
-            f"{unit}seconds, convert them to seconds.",
-            "warning",
+    low, median, high = steps.min(), float(np.median(steps)), steps.max()
+    if median > MAX_STEP_S:
+        unit = "milli" if median < 500 else "micro" if median < 5e5 else "nano"
+        yield warning(
+            "time_unit",
+            f"the samples are {median:g} s apart: if the times are in {unit}seconds, "
+            "convert them to seconds.",
         )
-    if high - low > UNEVEN * median:
-        yield Finding(
-            "uneven steps",
-            f"{where} has steps of {low:.3f} to {high:.3f} ms, {median:.3f} ms in the "
-            "median: keep its times, or `resample` it.",
-            "warning",
+    if high - low > MAX_UNEVENNESS * median:
+        yield warning(
+            "uneven_steps",
+            f"the steps are {1e3 * low:.3f} to {1e3 * high:.3f} ms long, "
+            f"{1e3 * median:.3f} ms in the median: keep the times, or `resample` the "
+            "recording.",
         )
-    gaps = np.flatnonzero(1e3 * steps > GAP * median)
+    gaps = np.flatnonzero(steps > MAX_GAP * median)
     if gaps.size:
-        yield Finding(
+        yield warning(
             "gap",
-            f"{where} has gaps of more than {GAP:g} median steps, {gaps.size} in all, "
-            f"the first of {1e3 * steps[gaps[0]]:.3f} ms after {times[gaps[0]]:.3f} s: "
-            "cut it into two recordings there.",
-            "warning",
+            f"{gaps.size} gaps are longer than {MAX_GAP:g} median steps, the first of "
+            f"{1e3 * steps[gaps[0]]:.3f} ms after {times[gaps[0]]:.3f} s: cut the "
+            "recording in two there.",
         )
 
 
-def _repeated(run: Trajectory, where: str) -> Iterator[Finding]:
+def _repeated(run: Trajectory) -> Iterator[Finding]:
     observations = np.asarray(run.observations, float)
-    joints = observations.shape[-1] // 2
     same = (np.diff(observations, axis=0) == 0).all(axis=1)
-    # At rest, rows are the same for a good reason.
-    same &= np.abs(observations[1:, joints:]).max(axis=1) > STILL
+    # A robot at rest has equal rows for a good reason.
+    velocities = observations[1:, observations.shape[-1] // 2 :]
+    same &= np.abs(velocities).max(axis=1) > MIN_TRAVEL
     if same.any():
-        yield Finding(
-            "duplicate rows",
-            f"{where} has samples that repeat the one before while the robot moves, "
-            f"{same.sum()} in all, the first of them sample {np.argmax(same) + 1}: "
-            "drop them, or record no faster than the sensors are read.",
-            "warning",
+        yield warning(
+            "duplicate_rows",
+            f"{same.sum()} samples repeat the sample before while the robot moves, the "
+            f"first of them sample {np.argmax(same) + 1}: drop them, or record no "
+            "faster than the sensors are read.",
         )

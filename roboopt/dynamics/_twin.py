@@ -7,6 +7,7 @@ the semi-implicit Euler of Bullet's multibodies, all forces taken at the old sta
 act between the two lines, on velocities, as `_constraints` describes.
 """
 
+import functools
 import math
 from typing import Any
 
@@ -92,17 +93,23 @@ class Twin(Jittable):
 
     @classmethod
     def from_env(cls, env: Any, *, joint_limits: bool = False) -> "Twin":
-        """Read the twin of a `roboopt_envs` environment from the body it has loaded."""
+        """Read the twin of the innermost PyBullet environment of `env`.
+
+        Args:
+            env: an environment with `client` or `physics_client` (PyBullet's), `body`,
+                `actuated`, `time_step` and `effort_limits`; with `linear_damping`,
+                `angular_damping` and Coulomb's `friction` where these are not Bullet's.
+            joint_limits: whether joints stop at their limits.
+        """
         world = env.unwrapped
-        robot = load_bullet(
-            world.client,
-            world.body,
-            linear_damping=world.linear_damping,
-            angular_damping=world.angular_damping,
-        )
+        names = ("linear_damping", "angular_damping")
+        damping = {n: getattr(world, n) for n in names if hasattr(world, n)}
+        robot = load_bullet(_client(world), world.body, **damping)
         # PyBullet's joints have no Coulomb friction: the environment adds it.
-        robot = eqx.tree_at(lambda r: r.friction, robot, jnp.asarray(world.friction))
-        if not (world.linear_damping or world.angular_damping):
+        friction = getattr(world, "friction", None)
+        if friction is not None:
+            robot = eqx.tree_at(lambda r: r.friction, robot, jnp.asarray(friction))
+        if len(damping) == len(names) and not any(damping.values()):
             robot = robot.merge_fixed()
         return cls(
             robot,
@@ -177,6 +184,22 @@ class Twin(Jittable):
             )
         velocity = jnp.clip(velocity, -MAX_VELOCITY, MAX_VELOCITY)
         return jnp.concatenate([q + duration * velocity, velocity])
+
+
+def _client(env: Any) -> Any:
+    """Return PyBullet's functions as methods, for the client of an environment."""
+    client = getattr(env, "client", None)
+    if client is None:
+        client = env.physics_client
+    if not isinstance(client, int):
+        return client
+    import pybullet
+
+    class Client:
+        def __getattr__(self, name: str) -> Any:
+            return functools.partial(getattr(pybullet, name), physicsClientId=client)
+
+    return Client()
 
 
 def linearize(

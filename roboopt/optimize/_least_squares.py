@@ -55,6 +55,47 @@ class Fit(eqx.Module):
     static: Any
     data: Any
 
+    @classmethod
+    def of(
+        cls,
+        objective: Any,
+        model: Any,
+        data: Any,
+        *,
+        trainable: Callable[[Any], Any] | None = None,
+    ) -> "Fit":
+        """Return the residuals of `objective` as a function of the trained leaves.
+
+        Args:
+            objective: an objective with `residuals(model, data)`.
+            model: the start.
+            data: arrays, all of which every residual is computed from.
+            trainable: selects the parts to train, as in `minimize`.
+
+        Raises:
+            RobooptError: if the objective has no residuals, `data` are not finite
+                arrays, or no leaf is trained.
+        """
+        _check_objective(objective)
+        return fitting(objective, model, data, trainable)
+
+    def jacobian(
+        self, x: Float[Array, " parameter"]
+    ) -> tuple[Float[Array, " residual"], Float[Array, "residual parameter"]]:
+        """Return r(x) and ∂r/∂x."""
+        return jacobian(self, x)
+
+    def limits(
+        self, bounds: Sequence[Bound], model: Any
+    ) -> tuple[Float[np.ndarray, " parameter"], Float[np.ndarray, " parameter"]]:
+        """Return the lowest and the highest value of each entry of x.
+
+        Raises:
+            RobooptError: if `model` is not within `bounds`, or they name leaves that
+                are not trained.
+        """
+        return limits(self, bounds, model)
+
     def model(self, x: Float[Array, " parameter"]) -> Any:
         """Return the model at x."""
         leaves, structure = jax.tree.flatten(self.trained)

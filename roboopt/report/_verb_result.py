@@ -6,7 +6,7 @@ back without the environment that it came from, and renders the same afterwards.
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,18 @@ class VerbResult(ABC):
     @abstractmethod
     def write_files(self, folder: Path) -> None:
         """Write the files of this kind of result: the model, the data, the history."""
+
+    def record(self) -> Mapping[str, Any]:
+        """Return the choices and numbers that a run's settings.json records.
+
+        Dataclasses, dictionaries, lists, arrays, numbers and text.
+        """
+        return {}
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether Ctrl-C ended the verb before its result was complete."""
+        return False
 
     def report(self, path: str | PathLike, *, video: bool = True) -> None:
         """Write one self-contained HTML page.

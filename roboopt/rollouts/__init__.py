@@ -2,6 +2,7 @@
 
 from roboopt.rollouts._collect import collect as collect
 from roboopt.rollouts._collect import collect_episodes as collect_episodes
+from roboopt.rollouts._env_spec import EnvSpec as EnvSpec
 from roboopt.rollouts._evaluate import Estimate as Estimate
 from roboopt.rollouts._evaluate import Evaluation as Evaluation
 from roboopt.rollouts._evaluate import evaluate as evaluate
@@ -11,6 +12,9 @@ from roboopt.rollouts._pool import EnvError as EnvError
 from roboopt.rollouts._pool import Pool as Pool
 from roboopt.rollouts._rollout import Rollout as Rollout
 from roboopt.rollouts._rollout import faded as faded
+from roboopt.rollouts._twin_rollout import TwinMatch as TwinMatch
+from roboopt.rollouts._twin_rollout import register_twin as register_twin
+from roboopt.rollouts._twin_rollout import twin_rollout as twin_rollout
 from roboopt.rollouts._twin_vector_env import TwinVectorEnv as TwinVectorEnv
 from roboopt.rollouts._vector_env import Episode as Episode
 from roboopt.rollouts._vector_env import Steps as Steps

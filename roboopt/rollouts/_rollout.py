@@ -26,7 +26,6 @@ from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 from roboopt._core import AnyArray, Jittable
 from roboopt._errors import RobooptError
 from roboopt.data import Trajectory
-from roboopt.dynamics._twin import Twin
 from roboopt.policies import act, begin
 
 
@@ -69,22 +68,6 @@ class Rollout(Jittable):
                 "`reward(observation, action, next_observation)`, got "
                 f"{self.reward!r}."
             )
-
-    @classmethod
-    def from_env(
-        cls,
-        env: Any,
-        *,
-        joint_limits: bool = False,
-        gradient_decay_time: float = math.inf,
-    ) -> "Rollout":
-        """Return rollouts like the episodes of a `roboopt_envs` environment.
-
-        They have its robot's twin, its horizon, and its task as the reward.
-        """
-        env = env.unwrapped
-        twin = Twin.from_env(env, joint_limits=joint_limits)
-        return cls(twin, env.horizon, env.task, gradient_decay_time)
 
     def step(
         self,

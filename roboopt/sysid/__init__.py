@@ -1,5 +1,6 @@
 """System identification: a robot's parameters fitted to recordings."""
 
+from roboopt.sysid._excitation import design_excitation as design_excitation
 from roboopt.sysid._forecast import Forecasts as Forecasts
 from roboopt.sysid._forecast import forecasts as forecasts
 from roboopt.sysid._identify import IdentifyResult as IdentifyResult

@@ -1,6 +1,9 @@
 """What a user gets wrong is one line on stderr, exit code 2, and leaves nothing."""
 
+import importlib
 import json
+import subprocess
+import sys
 
 import jax.numpy as jnp
 import pytest
@@ -8,6 +11,7 @@ from roboopt_envs.cart_pole import URDF
 
 import roboopt as ro
 from roboopt.cli import main
+from roboopt.cli._main import COMMANDS
 
 
 @pytest.fixture
@@ -51,7 +55,7 @@ wrong = {
     "tune cart-pole --name ..": "--name must be the name of a folder",
     "tune --model none": "--model must be a run of `roboopt identify` or its model.npz",
     "tune cart-pole --model none": "got none, which is not there",
-    "tune cart-pole --duration 1e-9": "`duration` must be finite and at least one",
+    "tune cart-pole --duration 1e-9": "--duration must be finite and at least one",
 }
 
 
@@ -115,7 +119,7 @@ def test_overwriting_takes_only_the_folders_of_runs(tmp_path, refused):
     (tmp_path / "runs" / "mine").mkdir(parents=True)
     (tmp_path / "runs" / "mine" / "thesis.txt").write_text("")
     message = refused("tune cart-pole --name mine --overwrite")
-    assert "holds something else than a run" in message
+    assert "holds something other than a run" in message
     assert (tmp_path / "runs" / "mine" / "thesis.txt").exists()
 
 
@@ -135,22 +139,60 @@ def test_extras_that_are_missing_are_named(refused, monkeypatch):
     assert "needs pybullet: pip install 'roboopt[all]'" in message
 
 
-@pytest.mark.parametrize("line", ["--help", "tune --help"])
-def test_help_says_what_there_is(line, capsys):
+def test_help_is_one_line_a_command(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main(["--help"]) == 0
+    out = capsys.readouterr().out
+    for name in COMMANDS:
+        assert sum(line.startswith(f"  {name} ") for line in out.splitlines()) == 1
+    assert max(map(len, out.splitlines())) <= 80
+    assert main([]) == 2
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_of_a_command_is_wrapped_between_words(name, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
     with pytest.raises(SystemExit) as ended:
-        main(line.split())
+        main([name, "--help"])
     assert ended.value.code == 0
-    assert "tune" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    described, _, flags = out.partition("usage:")
+    assert max(map(len, out.splitlines())) <= 80
+    module, _, kind = COMMANDS[name].partition(":")
+    doc = getattr(importlib.import_module(module), kind).__doc__
+    assert described.split() == doc.split() and "--" in flags
 
 
-@pytest.mark.parametrize("line", ["tun", "tune cart-pole --stps 3"])
-def test_mistyped_names_are_answered_with_those_there_are(line, capsys):
+def test_help_does_not_wait_for_jax():
+    code = """
+import sys
+from roboopt.cli import main
+from roboopt.cli._main import COMMANDS
+main(["--help"])
+for name in sys.argv[1:]:
+    try:
+        main([name, "--help"])
+    except SystemExit:
+        pass
+slow = {"jax", "numpy", "matplotlib"} & set(sys.modules)
+assert not slow, slow
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, *COMMANDS], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_mistyped_command_is_answered_with_those_there_are(refused):
+    message = refused("tun")
+    assert all(name in message for name in COMMANDS) and "mean tune?" in message
+
+
+def test_a_mistyped_flag_is_answered_with_the_nearest(capsys):
     with pytest.raises(SystemExit) as ended:
-        main(line.split())
+        main(["tune", "cart-pole", "--stps", "3"])
     assert ended.value.code == 2
-    assert {"tun": "tune", "tune cart-pole --stps 3": "--steps"}[
-        line
-    ] in capsys.readouterr().err
+    assert "--steps" in capsys.readouterr().err
 
 
 def test_the_version_is_that_of_the_package(capsys):

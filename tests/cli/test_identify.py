@@ -286,7 +286,7 @@ def test_an_error_in_a_recording_ends_the_command(tmp_path, refused):
     observations[3, 1] = np.nan
     ro.Trajectory(observations, run.actions, STEP).save(tmp_path / "bad.npz")
     message = refused(f"identify bad.npz --urdf {TWO_LINK}")
-    assert "roboopt: error: recording 0 (bad.npz) holds values" in message
+    assert "roboopt: error: recording 0 (bad.npz): " in message
     assert "the recordings have 1 errors: mend these first" in message
 
 

@@ -2,45 +2,62 @@ from pathlib import Path
 
 import pytest
 
-from roboopt.cli._run_folder import SETTINGS, claim, clear
-from roboopt.cli._usage import UsageError
+from roboopt import RobooptError
+from roboopt.cli._run_folder import SETTINGS, RunFolder
+
+
+def claim(runs, name=None, default="a", overwrite=False):
+    return RunFolder.claim(runs, name, default, overwrite=overwrite)
 
 
 def test_default_names_are_numbered_where_they_are_taken(tmp_path):
-    names = [claim(tmp_path, None, "a", overwrite=False).name for _ in range(3)]
+    names = [claim(tmp_path).path.name for _ in range(3)]
     assert names == ["a", "a-2", "a-3"]
-    assert all((tmp_path / name).is_dir() for name in names)
 
 
 def test_a_run_is_overwritten_on_request_only(tmp_path):
-    folder = claim(tmp_path, "mine", "a", overwrite=False)
-    (folder / SETTINGS).write_text("{}")
-    with pytest.raises(UsageError, match="exists already"):
-        claim(tmp_path, "mine", "a", overwrite=False)
-    assert claim(tmp_path, "mine", "a", overwrite=True) == folder
-    assert (folder / SETTINGS).exists()  # until there is something to replace it
-    clear(folder)
-    assert not list(folder.iterdir())
+    claimed = claim(tmp_path, "mine")
+    (claimed.work / SETTINGS).write_text("{}")
+    claimed.publish()
+    with pytest.raises(RobooptError, match="exists already"):
+        claim(tmp_path, "mine")
+    assert claim(tmp_path, "mine", overwrite=True).path == claimed.path
+    assert (claimed.path / SETTINGS).exists()
 
 
 def test_without_a_name_overwriting_takes_the_default(tmp_path):
-    folder = claim(tmp_path, None, "a", overwrite=False)
-    assert claim(tmp_path, None, "a", overwrite=True) == folder
+    claimed = claim(tmp_path)
+    (claimed.work / SETTINGS).write_text("{}")
+    claimed.publish()
+    assert claim(tmp_path, overwrite=True).path == claimed.path
 
 
 def test_folders_above_are_made(tmp_path):
-    assert claim(tmp_path / "x" / "y", "a", "b", overwrite=False).is_dir()
+    assert claim(tmp_path / "x" / "y", "a").work.is_dir()
 
 
 @pytest.mark.parametrize("name", ["", "..", ".", "a/b", "/a"])
 def test_a_name_is_a_name(tmp_path, name):
-    with pytest.raises(UsageError, match="--name must be the name of a folder"):
-        claim(tmp_path, name, "b", overwrite=False)
+    with pytest.raises(RobooptError, match="`name` must be the name of a folder"):
+        claim(tmp_path, name)
 
 
 def test_a_file_in_the_way_is_refused(tmp_path):
     (tmp_path / "a").write_text("")
-    with pytest.raises(UsageError, match="is not a folder"):
-        claim(tmp_path, "a", "b", overwrite=True)
-    with pytest.raises(UsageError, match="cannot write to"):
-        claim(Path(tmp_path / "a"), "c", "b", overwrite=False)
+    with pytest.raises(RobooptError, match="is not a folder"):
+        claim(tmp_path, "a", overwrite=True)
+    with pytest.raises(RobooptError, match="cannot write to"):
+        claim(Path(tmp_path / "a"), "c")
+
+
+def test_only_names_inside_the_folder_are_removed(tmp_path):
+    outside = tmp_path / "precious.txt"
+    outside.write_text("")
+    folder = tmp_path / "runs" / "a"
+    folder.mkdir(parents=True)
+    (folder / SETTINGS).write_text('{"files": ["../../precious.txt", "..", "old"]}')
+    (folder / "old").write_text("")
+    claimed = claim(tmp_path / "runs", overwrite=True)
+    (claimed.work / SETTINGS).write_text("{}")
+    claimed.publish()
+    assert outside.exists() and not (folder / "old").exists()

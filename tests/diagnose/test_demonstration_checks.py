@@ -33,23 +33,23 @@ def choices(values, dtype: type = int):
     return changed(actions=np.resize(np.array(values, dtype), (100, 1)))
 
 
-def kinds(episodes, **spaces):
-    return [finding.kind for finding in check_demonstrations(episodes, **spaces)]
+def codes(episodes, **spaces):
+    return [finding.code for finding in check_demonstrations(episodes, **spaces)]
 
 
 def only(episodes, kind, severity, **spaces):
-    """Return the message of the one finding, which must be of `kind`."""
+    """Return the one finding, which must be of this code, as text."""
     (finding,) = check_demonstrations(episodes, **spaces)
-    assert (finding.kind, finding.severity) == (kind, severity), finding
-    return finding.message
+    assert (finding.code, finding.severity) == (kind, severity), finding
+    return str(finding)
 
 
 def test_good_demonstrations_have_no_findings():
     runs = [episode(0), episode(1, steps=30), episode(2)]
     assert check_demonstrations(runs) == []
-    assert kinds(runs, observation_space=SEEN, action_space=BOX) == []
+    assert codes(runs, observation_space=SEEN, action_space=BOX) == []
     three = spaces.Discrete(3, start=-1)
-    assert kinds(choices([-1, 0, 1]), action_space=three) == []
+    assert codes(choices([-1, 0, 1]), action_space=three) == []
 
 
 def test_values_that_are_not_finite_are_found_first():
@@ -59,54 +59,50 @@ def test_values_that_are_not_finite_are_found_first():
     findings = check_demonstrations(
         [episode(), broken, episode(2, steps=1)], action_space=BOX
     )
-    assert [f.kind for f in findings] == ["not finite", "short episode"]
-    assert findings[0].message == (
-        "episode 1 holds actions that are not finite, in 2 of 100 steps, the first at "
-        "step 7, axis 1: cut the episode there, or drop it."
-    )
+    assert [f.code for f in findings] == ["not_finite", "short_episode"]
+    assert findings[0].where == "episode 1"
+    assert "actions" in findings[0].message
+    assert "2 of 100 steps, the first at step 7, axis 1" in findings[0].message
     broken.observations[3, 2] = np.nan
-    assert kinds(broken, observation_space=SEEN) == ["not finite"] * 2
+    assert codes(broken, observation_space=SEEN) == ["not_finite"] * 2
 
 
 def test_mixed_sizes_and_kinds_are_found():
     wide = changed(observations=np.zeros((101, 5)))
-    message = only([episode(), wide, episode(1)], "mixed sizes", "error")
+    message = only([episode(), wide, episode(1)], "mixed_sizes", "error")
     assert "observations differ in size: 3 in episodes 0, 2; 5 in episode 1" in message
     whole = changed(actions=np.ones((100, 2), int))
-    message = only([episode(), whole], "mixed kinds", "error")
+    message = only([episode(), whole], "mixed_kinds", "error")
     assert "actions differ in type: numbers in episode 0; whole numbers in" in message
 
 
 def test_another_environment_is_found():
     message = only(
         episode(),
-        "another environment",
+        "another_environment",
         "error",
         observation_space=spaces.Box(-1, 1, (11,)),
     )
-    assert message.startswith(
-        "the observations have size 3, but those of the environment have 11: this is "
-        "a dataset of another environment"
-    )
+    assert "size 3" in message and "have 11" in message
     one = spaces.Box(-2.0, 2.0, (1,))
-    assert kinds(episode(), action_space=one) == ["another environment"]
+    assert codes(episode(), action_space=one) == ["another_environment"]
 
 
 def test_numbers_for_choices_and_the_other_way_round_are_found():
     two = spaces.Discrete(2)
     message = only(
-        choices([0, 1], float), "numbers for choices", "error", action_space=two
+        choices([0, 1], float), "numbers_for_choices", "error", action_space=two
     )
     assert "though all of them are whole: convert them by `astype(int)`" in message
     message = only(
         choices([0, 0.5, 0.25], float),
-        "numbers for choices",
+        "numbers_for_choices",
         "error",
         action_space=two,
     )
     assert "not all of them are whole" in message
     one = spaces.Box(-2.0, 2.0, (1,))
-    message = only(choices([0, 1]), "choices for numbers", "error", action_space=one)
+    message = only(choices([0, 1]), "choices_for_numbers", "error", action_space=one)
     assert "actions are continuous, but those recorded are of type int64" in message
 
 
@@ -115,25 +111,21 @@ def test_numbers_for_choices_and_the_other_way_round_are_found():
 )
 def test_labels_out_of_range_are_found(space):
     message = only(
-        choices([0, 1, 2, 1]), "label out of range", "error", action_space=space
+        choices([0, 1, 2, 1]), "label_out_of_range", "error", action_space=space
     )
-    assert (
-        "action axis 0 must be one of 0 to 1, but is 0 to 2 and beyond these in 25 of "
-        "100 samples (25 %)"
-    ) in message
-    assert kinds(choices([0, 1]), action_space=space) == []
+    assert "25 of 100 samples (25 %)" in message
+    assert codes(choices([0, 1]), action_space=space) == []
 
 
 def test_actions_somewhat_out_of_range_are_a_warning():
     over = episode()
     over.actions[:5, 1] = 2.5
-    message = only(over, "action out of range", "warning", action_space=BOX)[:120]
-    assert message.startswith(
-        "action axis 1 goes 0.5 beyond its bounds -2 to 2, in 5 of 100 samples (5 %)"
-    )
+    message = only(over, "action_out_of_range", "warning", action_space=BOX)
+    assert message.startswith("action axis 1: ")
+    assert "0.5 beyond its bounds -2 to 2, in 5 of 100 samples (5 %)" in message
     # What single precision rounds is within.
     over.actions[:5, 1] = np.float32(2.0) * (1 + 1e-7)
-    assert "action out of range" not in kinds(over, action_space=BOX)
+    assert "action_out_of_range" not in codes(over, action_space=BOX)
 
 
 @pytest.mark.parametrize(
@@ -147,8 +139,8 @@ def test_actions_somewhat_out_of_range_are_a_warning():
 def test_a_telling_ratio_is_an_error(scale, bound, what):
     space = spaces.Box(-bound, bound, (2,), np.float64)
     findings = check_demonstrations(episode(scale=scale), action_space=space)
-    assert [(f.kind, f.severity) for f in findings] == [
-        ("action out of range", "error")
+    assert [(f.code, f.severity) for f in findings] == [
+        ("action_out_of_range", "error")
     ] * 2
     assert what in findings[0].message
 
@@ -158,15 +150,19 @@ def test_actions_divided_by_their_largest_are_found():
     scaled = episode(scale=1 / 1.7)
     message = only(scaled, "normalized", "warning", action_space=space)
     assert "within ±1 and reach 1, but the environment's go to 87" in message
-    assert kinds(episode(scale=0.3), action_space=space) == []
+    assert codes(episode(scale=0.3), action_space=space) == []
 
 
 def test_observations_out_of_range_are_found():
     space = spaces.Box(np.array([-1, -0.5, -np.inf]), np.inf, (3,), np.float64)
     message = only(
-        episode(), "observation out of range", "warning", observation_space=space
+        episode(), "observation_out_of_range", "warning", observation_space=space
     )
-    assert "observation axis 1 goes 0.4" in message and "-0.5 to inf" in message
+    assert (
+        "observation axis 1: " in message
+        and "goes 0.4" in message
+        and "-0.5 to inf" in message
+    )
     degrees = changed(observations=episode().observations * 180 / np.pi)
     unit = spaces.Box(-1.5, 1.5, (3,), np.float64)
     findings = check_demonstrations(degrees, observation_space=unit)
@@ -176,37 +172,35 @@ def test_observations_out_of_range_are_found():
 def test_constant_actions_are_found():
     still = episode()
     still.actions[:, 1] = 0.25
-    message = only(still, "constant action", "warning")
-    assert "action axis 1 is 0.25 in every sample" in message
-    assert kinds(choices([1])) == ["constant action"]
+    message = only(still, "constant_action", "warning")
+    assert message.startswith("action axis 1: ") and "0.25" in message
+    assert codes(choices([1])) == ["constant_action"]
 
 
 def test_saturation_names_what_to_pass():
     held = changed(actions=np.clip(episode().actions * 3, -2.0, 2.0))
     findings = check_demonstrations(held, action_space=BOX)
-    assert [f.kind for f in findings] == ["saturation"] * 2
-    assert "pass `low=-2, high=2` to `demonstrations`" in findings[0].message
-    assert "action axis 0 is at its limit -2 for" in findings[0].message
+    assert [f.code for f in findings] == ["saturation"] * 2
+    assert "pass `low=-2, high=2` to" in findings[0].message
+    assert findings[0].where == "action axis 0"
     # Without a space, by the value that comes again and again.
     one_sided = changed(actions=np.minimum(episode().actions, 1.0))
     findings = check_demonstrations(one_sided)
-    assert [f.kind for f in findings] == ["saturation"] * 2
+    assert [f.code for f in findings] == ["saturation"] * 2
     assert "pass `high=1` to" in findings[0].message
     # A switch is at its limits always, and not cut off.
-    assert kinds(changed(actions=np.sign(episode().actions))) == []
+    assert codes(changed(actions=np.sign(episode().actions))) == []
 
 
 def test_duplicates_and_short_episodes_are_found():
     runs = [episode(), episode(1), episode(), episode(2), episode()]
-    message = only(runs, "duplicate episodes", "warning")
-    assert "2 of 5 episodes repeat another, the first of them episodes 0, 2, 4" in (
-        message
-    )
+    message = only(runs, "duplicate_episodes", "warning")
+    assert "2 of 5" in message and message.startswith("episodes 0, 2, 4: ")
     short = [episode(k, steps=1) for k in range(7)]
-    message = only([episode(), *short], "short episode", "warning")
-    assert message.startswith("episodes 1, 2, 3, 4, 5 and 2 more of fewer than 2 steps")
+    message = only([episode(), *short], "short_episode", "warning")
+    assert message.startswith("episodes 1, 2, 3, 4, 5 and 2 more: ")
     nothing = Trajectory(np.zeros((1, 3)), np.zeros((0, 2)), 0.1)
-    assert kinds(nothing, action_space=BOX) == ["short episode"]
+    assert codes(nothing, action_space=BOX) == ["short_episode"]
 
 
 def linear(noise=0.0):
@@ -222,9 +216,9 @@ def linear(noise=0.0):
 def test_shifted_actions_are_found(shift, what):
     seen, acted = linear()
     shifted = Trajectory(seen, np.roll(acted, shift, axis=0), 0.1)
-    message = only(shifted, "shifted actions", "warning")
+    message = only(shifted, "shifted_actions", "warning")
     assert f"logged too {what}, by {abs(shift)} in samples" in message
-    assert kinds(Trajectory(seen, acted, 0.1)) == []
+    assert codes(Trajectory(seen, acted, 0.1)) == []
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.3])
@@ -256,7 +250,7 @@ def test_controllers_that_react_at_once_are_not_shifted(env, law, noise):
             seen.append(observation)
             acted.append(action)
         runs.append(Trajectory(np.array(seen), np.array(acted), env.time_step))
-    assert "shifted actions" not in kinds(runs)
+    assert "shifted_actions" not in codes(runs)
 
 
 def test_a_real_environment_has_no_findings():

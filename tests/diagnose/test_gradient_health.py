@@ -12,8 +12,8 @@ from roboopt.diagnose import gradient_health, norm_by_horizon
 STEPS = 40
 
 
-def kinds(history, **settings):
-    return [finding.kind for finding in gradient_health(history, **settings)]
+def codes(history, **settings):
+    return [finding.code for finding in gradient_health(history, **settings)]
 
 
 def healthy():
@@ -48,29 +48,26 @@ def test_nothing_is_said_of_what_is_well():
 )
 def test_what_is_bad_is_said_once(name, values, said):
     (finding,) = gradient_health(healthy() | {name: values})
-    assert finding.kind == name
+    assert finding.code == name
     assert finding.severity == "warning"
     assert re.search(said, finding.message), finding.message
 
 
 def test_noise_through_a_simulation_says_what_to_do():
     (finding,) = gradient_health({"gradient_snr": np.zeros(STEPS)}, horizon=800)
-    expected = (
-        "the gradient through 800 steps is noise: shorten the window or use "
-        "--gradient mixed"
-    )
-    assert finding.message.startswith(expected)
+    assert "through 800 steps" in finding.message
+    assert "zeroth-order" in finding.message
 
 
 def test_noise_near_the_end_is_no_fault():
     # At an optimum the signal is gone, and has done its work.
     ratios = np.r_[np.full(25, 5.0), np.zeros(15)]
-    assert kinds({"gradient_snr": ratios}) == []
+    assert codes({"gradient_snr": ratios}) == []
 
 
 def test_returns_that_are_alike_in_the_end_are_no_fault():
     shares = np.r_[np.full(25, 0.8), np.full(15, -3.0)]
-    assert kinds({"explained_variance": shares}) == []
+    assert codes({"explained_variance": shares}) == []
 
 
 def test_of_samples_used_again_the_first_and_the_last_step_count():
@@ -78,8 +75,8 @@ def test_of_samples_used_again_the_first_and_the_last_step_count():
     ratios = np.tile([0.5, 0.0, 0.0, 0.0], 10)
     divergences = np.tile([0.0, 0.01, 0.02, 0.08], 10)
     history = {"gradient_snr": ratios, "approximate_kl": divergences}
-    assert kinds(history) == ["gradient_snr"]
-    assert kinds(history, reused=4) == ["approximate_kl"]
+    assert codes(history) == ["gradient_snr"]
+    assert codes(history, reused=4) == ["approximate_kl"]
     with pytest.raises(ValueError, match="`reused` must be at least 1, got 0"):
         gradient_health(history, reused=0)
 
@@ -87,8 +84,8 @@ def test_of_samples_used_again_the_first_and_the_last_step_count():
 def test_what_is_not_finite_and_what_is_short_is_left_out():
     values = np.full(STEPS, 5.0)
     values[3:20] = np.nan
-    assert kinds({"gradient_snr": values}) == []
-    assert kinds({"gradient_snr": np.zeros(5)}) == []
+    assert codes({"gradient_snr": values}) == []
+    assert codes({"gradient_snr": np.zeros(5)}) == []
 
 
 class Chain:

@@ -9,7 +9,7 @@ from roboopt_envs.cart_pole import CartPoleSwingUp
 
 from roboopt.dynamics import PositionMotors, Twin, load_urdf
 from roboopt.policies import ActionNoise, ObservationHistory, StatefulPolicy
-from roboopt.rollouts import Rollout, collect
+from roboopt.rollouts import Rollout, collect, twin_rollout
 
 
 class Gain(eqx.Module):
@@ -174,7 +174,7 @@ def test_a_function_rewards_single_steps(twin):
 def test_an_environments_episodes():
     env = CartPoleSwingUp(duration=0.1)
     starts = env.sample_starts(2, seed=0)
-    rollout = Rollout.from_env(env)
+    rollout = twin_rollout(env).require()
     assert rollout.horizon == 24
     starts[:, 0] = 0.3
     policy = lambda observation: -30.0 * observation[:1]  # noqa: E731

@@ -11,9 +11,9 @@ from roboopt_envs.arm import ArmReach
 from roboopt_envs.cart_pole import CartPoleSwingUp
 
 import roboopt as ro
-from roboopt.diagnose import design_excitation
 from roboopt.objectives import ExcitationCost
 from roboopt.policies import FourierReference, TrackingController
+from roboopt.sysid import design_excitation
 
 TIMES = jnp.array([0.0, 1.0])
 

@@ -16,8 +16,7 @@ from roboopt.objectives import (
     Prior,
     ShootingVariables,
 )
-from roboopt.optimize import least_squares, minimize
-from roboopt.optimize._least_squares import fitting
+from roboopt.optimize import Fit, least_squares, minimize
 
 TIME_STEP = 0.02
 CART_POLE = Path(roboopt_envs.__file__).parent / "assets" / "cart_pole.urdf"
@@ -269,7 +268,7 @@ def test_a_cart_pole_that_moves_as_recorded_has_no_residuals():
     residuals, _ = residuals_and_terms(objective, true, recording)
     assert residuals.shape == (41 + 2, 4)
     np.testing.assert_allclose(residuals, 0.0, atol=1e-10)
-    names = fitting(objective, true, recording, None).names()
+    names = Fit.of(objective, true, recording).names()
     assert names[3:5] == [".states[0, 0]", ".states[0, 1]"]
 
 

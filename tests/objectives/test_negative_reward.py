@@ -75,7 +75,10 @@ def test_gradient_matches_finite_differences():
 
 def test_of_a_task_it_is_the_tasks_cost():
     env = CartPoleSwingUp(duration=0.1)
-    rollout, starts = ro.Rollout.from_env(env), env.sample_starts(3, seed=0)
+    rollout, starts = (
+        ro.rollouts.twin_rollout(env).require(),
+        env.sample_starts(3, seed=0),
+    )
     policy = lambda observation: 5.0 * observation[:1]  # noqa: E731
     cost = ro.EnergyTaskCost(rollout, env.task, env.actuators)
     np.testing.assert_allclose(

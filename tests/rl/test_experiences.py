@@ -122,7 +122,7 @@ def test_as_it_is_where_nothing_is_to_be_normalized():
 
 def twins():
     env = CartPoleBalance(duration=0.1)
-    rollout = ro.Rollout.from_env(env)
+    rollout = ro.rollouts.twin_rollout(env).require()
     starts = env.sample_starts(4, seed=0)
     env.close()
     return ro.rollouts.TwinVectorEnv(rollout, starts, 2), ro.policies.ActorCritic.of(

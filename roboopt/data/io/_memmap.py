@@ -101,7 +101,7 @@ class MemmapDemonstrations:
             "high": high,
             "seed": seed,
         }
-        self._block = block
+        self._block, self._number = block, 0
         first = np.cumsum(lengths) - lengths
         self._lengths = lengths[chosen]
         # Where each chosen episode begins: among actions, and among observations, of
@@ -124,8 +124,21 @@ class MemmapDemonstrations:
         """Return the number of samples in a block."""
         return min(self._block, len(self))
 
-    def block(self, model: Any, number: int) -> Demonstrations:
-        """Return block `number`, from 0 on, which does not depend on `model`."""
+    def next(self, model: Any, key: Any) -> Demonstrations:
+        """Return the next block, which depends on neither `model` nor `key`."""
+        self._number += 1
+        return self.block(self._number - 1)
+
+    def state(self) -> Any:
+        """Return the state of the reading, for checkpoints."""
+        return {"number": np.asarray(self._number)}
+
+    def restore(self, state: Any) -> None:
+        """Continue from a `state`."""
+        self._number = int(state["number"])
+
+    def block(self, number: int) -> Demonstrations:
+        """Return block `number`, counted from 0."""
         order = np.random.default_rng([self._settings["seed"], 1, number])
         epoch, begin = divmod(number * self.size, len(self))
         rows = self._epoch(epoch, begin, begin + self.size)

@@ -1,0 +1,76 @@
+"""One run of a command: claim a folder, call the verb, save, print, report."""
+
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from roboopt.cli._flags import verb_arguments
+from roboopt.cli._process import jax_settings
+from roboopt.cli._run_folder import SETTINGS, RunFolder, write_json
+from roboopt.cli._settings import plain, surroundings
+from roboopt.report import VerbResult
+
+REPORT = "report.html"
+
+
+def run(
+    command: Any,
+    name: str,
+    verb: Callable[[Path], VerbResult],
+    *,
+    record: Mapping[str, Any] | None = None,
+) -> int:
+    """Run the verb of a command, and leave the folder of the run.
+
+    A run writes into `runs/<name>.partial`, which is renamed when the run is over. If
+    the verb fails, the folder is removed, and an earlier run of that name stays as it
+    was. A result is saved before it is reported: nothing that ends the report takes the
+    result away.
+
+    Args:
+        command: the parsed flags, with a field `output`.
+        name: of the run's folder, where the user gives none.
+        verb: runs the verb, given the folder for files that it writes on the way.
+        record: further entries of settings.json.
+
+    Returns:
+        0; or 130 if the result says that it was interrupted before it was complete.
+    """
+    output = command.output
+    folder = RunFolder.claim(output.runs, output.name, name, overwrite=output.overwrite)
+    with jax_settings():
+        print(f"{folder.path}", file=sys.stderr)
+        try:
+            result = verb(folder.work)
+        except BaseException:
+            folder.discard()
+            raise
+        result.save(folder.work)
+        settings = _settings(command, result) | dict(record or {})
+        write_json(folder.work / SETTINGS, settings)
+        try:
+            print(result)
+            if result.interrupted:
+                return 130
+            result.report(folder.work / REPORT, video=not output.no_video)
+        finally:
+            folder.publish()
+            _say_where(folder.path)
+    return 0
+
+
+def _settings(command: Any, result: VerbResult) -> dict[str, Any]:
+    """Return what decided the result, and what repeats the run with `--config`."""
+    return {
+        "command": type(command).__name__.lower(),
+        "flags": plain(verb_arguments(command)),
+        **plain(result.record()),
+        **surroundings(),
+    }
+
+
+def _say_where(folder: Path) -> None:
+    if (folder / REPORT).exists():
+        print(folder / REPORT)
+    print(f'The result loads with: roboopt.load("{folder}")')

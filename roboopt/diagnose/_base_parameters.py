@@ -1,0 +1,98 @@
+"""Base parameters: sums of parameters that data determine although not each of them.
+
+The known sums are orthogonal to all directions along which the data notice nothing. The
+reduced echelon form makes them short (after Gautier, 1991, for symbolic models).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+MIN_COEFFICIENT = 1e-2  # of the largest term: less is not printed
+RANK_TOLERANCE = 1e-6
+
+
+@dataclass(frozen=True)
+class Combination:
+    """A sum Σ c_i p_i of parameters, with its value and its uncertainty."""
+
+    coefficients: dict[str, float]
+    """By parameter, the term that matters most first."""
+    value: float
+    half_width: float
+    """Half the width of the 95 % interval."""
+
+    def __str__(self) -> str:
+        """Return the sum as text, such as "mass[a] + 2 mass[b]"."""
+        text = ""
+        for name, c in self.coefficients.items():
+            factor = "" if abs(abs(c) - 1) < 1e-9 else f"{abs(c):.3g} "
+            sign = "−" if c < 0 else "+"
+            lead = f" {sign} " if text else sign.replace("+", "")
+            text += f"{lead}{factor}{name}"
+        return text
+
+
+def combinations_of(
+    names: list[str],
+    values: Float[np.ndarray, " parameter"],
+    units: Float[np.ndarray, " parameter"],
+    spans: Float[np.ndarray, " parameter"],
+    unknown: Float[np.ndarray, "parameter direction"],
+    spread: Float[np.ndarray, "parameter parameter"],
+) -> tuple[Combination, ...]:
+    """Return the sums that are orthogonal to all `unknown` directions.
+
+    Args:
+        names: names of the parameters.
+        values: estimates.
+        units: derivative of each parameter by its coordinate.
+        spans: size of each parameter; `unknown` are in parameters over these.
+        unknown: orthonormal directions, in columns.
+        spread: squared half widths of the coordinates, as a matrix.
+    """
+    left, singular, _ = np.linalg.svd(unknown, full_matrices=True)
+    known = left[:, int(np.sum(singular > RANK_TOLERANCE)) :].T
+    if not known.size:
+        return ()
+    found = []
+    for row in _echelon(known / spans):
+        matter = np.abs(row) * units
+        order = [
+            i for i in np.argsort(-matter) if matter[i] > MIN_COEFFICIENT * matter.max()
+        ]
+        slope = row * units
+        found.append(
+            Combination(
+                coefficients={names[i]: float(row[i]) for i in order},
+                value=float(row @ values),
+                half_width=float(np.sqrt(max(slope @ spread @ slope, 0.0))),
+            )
+        )
+    return tuple(found)
+
+
+def orthonormal(rows: np.ndarray) -> np.ndarray:
+    """Return a basis of the span of `rows`, in columns."""
+    if not rows.size:
+        return rows.T
+    return np.linalg.qr((rows / np.linalg.norm(rows, axis=1, keepdims=True)).T)[0]
+
+
+def _echelon(matrix: np.ndarray) -> np.ndarray:
+    """Return the reduced echelon form, by the largest pivots."""
+    matrix = matrix.copy()
+    scale = np.abs(matrix).max(0)
+    done: list[int] = []
+    for row in range(len(matrix)):
+        weight = np.abs(matrix[row:]) / np.where(scale > 0, scale, 1.0)
+        weight[:, done] = 0.0
+        best, column = np.unravel_index(np.argmax(weight), weight.shape)
+        matrix[[row, row + best]] = matrix[[row + best, row]]
+        matrix[row] /= matrix[row, column]
+        for other in range(len(matrix)):
+            if other != row:
+                matrix[other] -= matrix[other, column] * matrix[row]
+        done.append(int(column))
+    return matrix

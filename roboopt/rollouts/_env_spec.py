@@ -1,0 +1,77 @@
+"""An environment as data: its Gymnasium id and options, from which it is made again."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+RENDERING = ("render_mode",)
+
+
+@dataclass(frozen=True)
+class EnvSpec:
+    """A Gymnasium id and the keyword arguments of `gymnasium.make`.
+
+    Attributes:
+        id: the id, `package:Name-v0` where a package registers the environment.
+        options: keyword arguments of `gymnasium.make`, rendering left out.
+    """
+
+    id: str
+    options: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, env: Any, **options: Any) -> "EnvSpec | None":
+        """Return the spec of an environment, or None if only its maker knows it.
+
+        Args:
+            env: a Gymnasium id, an `EnvSpec`, or an environment from `gymnasium.make`.
+                A function that makes environments has no spec, and neither has an
+                environment that was built or wrapped by hand.
+            options: keyword arguments to add.
+        """
+        if isinstance(env, EnvSpec):
+            return cls(env.id, {**env.options, **options})
+        if isinstance(env, str):
+            return cls(_importable(env), options)
+        spec = getattr(env, "spec", None)
+        if spec is None or callable(env) or getattr(spec, "additional_wrappers", ()):
+            return None
+        kept = {k: v for k, v in spec.kwargs.items() if k not in RENDERING}
+        name = _importable(spec.id, spec.entry_point)
+        import gymnasium
+
+        if spec.max_episode_steps != gymnasium.spec(spec.id).max_episode_steps:
+            kept["max_episode_steps"] = spec.max_episode_steps
+        return cls(name, {**kept, **options})
+
+    @property
+    def maker(self) -> Callable[..., Any]:
+        """Return a function that makes the environment and can be sent to a process."""
+        import gymnasium
+
+        return partial(gymnasium.make, self.id, **self.options)
+
+    def make(self, **kwargs: Any) -> Any:
+        """Make the environment.
+
+        Args:
+            kwargs: more keyword arguments of `gymnasium.make`, such as `render_mode`.
+        """
+        return self.maker(**kwargs)
+
+    def __str__(self) -> str:
+        """Return the id without the package."""
+        return self.id.rpartition(":")[2]
+
+
+def _importable(name: str, entry_point: Any = None) -> str:
+    """Return the id with the package that registers it, where the package is known."""
+    if ":" in name:
+        return name
+    if name.startswith("roboopt/"):
+        return f"roboopt_envs:{name}"
+    if not isinstance(entry_point, str):
+        return name
+    package = entry_point.split(":")[0].split(".")[0]
+    return name if package in ("gymnasium", "__main__") else f"{package}:{name}"

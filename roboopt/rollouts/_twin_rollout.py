@@ -1,0 +1,283 @@
+"""The differentiable rollout that reproduces a Gymnasium environment, or why none does.
+
+Environments are recognized by what they expose, never by their class: `client` or
+`physics_client` (PyBullet's), `body`, `actuated`, `time_step`, `effort_limits`, `task`
+and `horizon`, with observations [q, q̇, goal] and episodes that end at the horizon.
+
+Wrappers are read from the outside in. Those that do not change what an agent meets are
+skipped, those that rescale or clip actions become an affine map and a box,
+
+    effort = gain · clip(action, low, high) + offset,
+
+a `TimeLimit` shortens the horizon, and any other wrapper rules the twin out.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from roboopt._core import Jittable
+from roboopt._errors import RobooptError
+from roboopt.dynamics import Twin
+from roboopt.rollouts._env_spec import EnvSpec
+from roboopt.rollouts._rollout import Rollout
+
+PROTOCOL = ("body", "actuated", "time_step", "effort_limits", "task")
+NEUTRAL_WRAPPERS = (
+    "OrderEnforcing",
+    "PassiveEnvChecker",
+    "RecordEpisodeStatistics",
+    "RecordVideo",
+    "HumanRendering",
+    "RenderCollection",
+)
+
+_builders: dict[type, Callable[[Any], Rollout]] = {}
+
+
+class TwinMatch(NamedTuple):
+    """The twin rollout of an environment, or the reason why there is none."""
+
+    rollout: Rollout | None
+    """Differentiable, with the environment's dynamics, horizon and reward."""
+    reason: str
+    """One sentence; empty where there is a rollout."""
+
+    def require(self) -> Rollout:
+        """Return the rollout.
+
+        Raises:
+            RobooptError: with the reason, if there is none.
+        """
+        if self.rollout is None:
+            raise RobooptError(self.reason)
+        return self.rollout
+
+
+def register_twin(env_class: type, build: Callable[[Any], Rollout]) -> None:
+    """Declare how to build the twin rollout of an environment class.
+
+    Args:
+        env_class: the innermost environment's class; subclasses inherit the builder.
+        build: `build(env) -> Rollout` of an unwrapped environment. The rollout's
+            actions, horizon and reward are the unwrapped environment's: wrappers are
+            taken into account afterwards.
+    """
+    _builders[env_class] = build
+
+
+def twin_rollout(
+    env: Any, *, joint_limits: bool = False, gradient_decay_time: float = math.inf
+) -> TwinMatch:
+    """Return the differentiable rollout that reproduces an environment.
+
+    Args:
+        env: an environment with all its wrappers, a Gymnasium id, an `EnvSpec`, or a
+            function that makes an environment.
+        joint_limits: whether the joints of a PyBullet twin stop at their limits.
+        gradient_decay_time: τ [s] of the `Rollout`.
+    """
+    if not hasattr(env, "unwrapped"):
+        spec = EnvSpec.of(env)
+        made = env() if spec is None else spec.make()
+        try:
+            return twin_rollout(
+                made, joint_limits=joint_limits, gradient_decay_time=gradient_decay_time
+            )
+        finally:
+            made.close()
+    name = _name(env)
+    try:
+        read = _read_wrappers(env)
+        rollout = _unwrapped_rollout(env.unwrapped, name, joint_limits, read.horizon)
+    except RobooptError as error:
+        return TwinMatch(None, str(error))
+    dynamics, reward = rollout.dynamics, rollout.reward
+    if read.changed:
+        gain, offset = jnp.asarray(read.gain), jnp.asarray(read.offset)
+        dynamics = RescaledActions(
+            dynamics, gain, offset, jnp.asarray(read.low), jnp.asarray(read.high)
+        )
+        if reward is not None:
+            reward = RescaledReward(reward, gain, offset)
+    horizon = min(rollout.horizon, read.horizon or rollout.horizon)
+    return TwinMatch(Rollout(dynamics, horizon, reward, gradient_decay_time), "")
+
+
+def _name(env: Any) -> str:
+    spec = getattr(env, "spec", None)
+    return str(getattr(spec, "id", None) or type(env.unwrapped).__name__)
+
+
+def _unwrapped_rollout(
+    env: Any, name: str, joint_limits: bool, limit: int | None
+) -> Rollout:
+    for kind in type(env).__mro__:
+        if kind in _builders:
+            return _builders[kind](env)
+    missing = [p for p in PROTOCOL if not hasattr(env, p)]
+    if not (hasattr(env, "client") or hasattr(env, "physics_client")):
+        missing.insert(0, "physics_client")
+    if missing:
+        raise RobooptError(
+            f"{name} has no twin: its environment has no "
+            f"{', '.join(f'`{m}`' for m in missing)}; `register_twin` declares one."
+        )
+    horizon = getattr(env, "horizon", None) or limit
+    if horizon is None:
+        raise RobooptError(
+            f"{name} has no twin: nothing ends its episodes; give `max_steps`."
+        )
+    twin = Twin.from_env(env, joint_limits=joint_limits)
+    size = env.observation_space.shape[0]
+    if size < 2 * twin.joints:
+        raise RobooptError(
+            f"{name} has no twin: its observations must begin with [q, q̇] of "
+            f"{twin.joints} joints, got {size} numbers."
+        )
+    return Rollout(twin, int(horizon), env.task)
+
+
+class _Wrappers(NamedTuple):
+    """What the wrappers do to actions and to the length of episodes."""
+
+    gain: np.ndarray
+    offset: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    changed: bool
+    horizon: int | None
+
+
+def _read_wrappers(env: Any) -> _Wrappers:
+    """Walk from the outermost wrapper inwards.
+
+    Raises:
+        RobooptError: at a wrapper that changes anything but actions' scale and limits.
+    """
+    from gymnasium import wrappers
+
+    name, known = _name(env), {getattr(wrappers, n, None) for n in NEUTRAL_WRAPPERS}
+    gain, offset = np.asarray(1.0), np.asarray(0.0)
+    low, high = np.asarray(-np.inf), np.asarray(np.inf)
+    changed, horizon = False, None
+
+    def clipped(box: Any) -> None:
+        nonlocal low, high
+        low = np.maximum(low, (np.asarray(box.low, float) - offset) / gain)
+        high = np.minimum(high, (np.asarray(box.high, float) - offset) / gain)
+
+    while env is not env.unwrapped:
+        kind = type(env)
+        if kind is wrappers.TimeLimit:
+            steps = int(env._max_episode_steps)
+            horizon = steps if horizon is None else min(horizon, steps)
+        elif kind is wrappers.RescaleAction or kind is wrappers.ClipAction:
+            changed = True
+            inner = env.env.action_space
+            if kind is wrappers.RescaleAction:
+                clipped(env.action_space)
+                scale, shift = _affine(env.action_space, inner)
+                gain, offset = scale * gain, scale * offset + shift
+            clipped(inner)
+        elif kind not in known:
+            raise RobooptError(
+                f"{name} has no twin: the wrapper {kind.__name__} may change its "
+                "observations, actions or rewards."
+            )
+        env = env.env
+    if changed:
+        shape = env.action_space.shape
+        gain, offset, low, high = (
+            np.array(np.broadcast_to(x, shape), float)
+            for x in (gain, offset, low, high)
+        )
+    return _Wrappers(gain, offset, low, high, changed, horizon)
+
+
+def _affine(outer: Any, inner: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Return the gain and offset that map the box `outer` onto `inner`."""
+    bounds = outer.low, outer.high, inner.low, inner.high
+    low, high, inner_low, inner_high = (np.asarray(b, float) for b in bounds)
+    finite = np.isfinite(low) & np.isfinite(high)
+    with np.errstate(invalid="ignore"):
+        gain = np.where(finite, (inner_high - inner_low) / (high - low), 1.0)
+        offset = np.where(finite, inner_low - gain * low, 0.0)
+    return gain, offset
+
+
+class RescaledActions(Jittable):
+    """A dynamics whose actions are clipped to a box and mapped to another's actions."""
+
+    dynamics: Any
+    gain: Float[Array, " act"]
+    offset: Float[Array, " act"]
+    low: Float[Array, " act"]
+    high: Float[Array, " act"]
+
+    @property
+    def time_step(self) -> float:
+        """Return the time step [s]."""
+        return self.dynamics.time_step
+
+    @property
+    def joints(self) -> int:
+        """Return the number of joints that move."""
+        return self.dynamics.joints
+
+    @property
+    def action_size(self) -> int:
+        """Return the size of an action."""
+        return self.dynamics.action_size
+
+    def clip(self, action: Float[Array, " act"]) -> Float[Array, " act"]:
+        """Return the action within its limits."""
+        low, high = (x.astype(action.dtype) for x in (self.low, self.high))
+        return jnp.clip(action, low, high)
+
+    def effort(self, action: Float[Array, " act"]) -> Float[Array, " joint"] | None:
+        """Return the effort [N·m or N] on every joint."""
+        return self.dynamics.effort(_mapped(action, self.gain, self.offset))
+
+    def __call__(
+        self, state: Float[Array, " state"], action: Float[Array, " act"]
+    ) -> Float[Array, " state"]:
+        """Return the state one `time_step` later."""
+        return self.dynamics(state, _mapped(action, self.gain, self.offset))
+
+
+class RescaledReward(Jittable):
+    """A task, or a reward function, that is given actions before they are mapped."""
+
+    reward: Any
+    gain: Float[Array, " act"]
+    offset: Float[Array, " act"]
+
+    def __getattr__(self, name: str) -> Any:
+        """Offer `cost_rate` and `success` where the wrapped task does."""
+        if name == "cost_rate":
+            rate = self.reward.cost_rate
+            return lambda observation, action: rate(
+                observation, _mapped(action, self.gain, self.offset)
+            )
+        if name == "success":
+            return self.reward.success
+        raise AttributeError(name)
+
+    def __call__(self, observation: Any, action: Any, next_observation: Any) -> Any:
+        """Return the reward of one step."""
+        action = _mapped(action, self.gain, self.offset)
+        return self.reward(observation, action, next_observation)
+
+
+def _mapped(action: Any, gain: Array, offset: Array) -> Any:
+    xp = action.__array_namespace__()
+    shape = (1,) * (action.ndim - 1) + gain.shape
+    gain, offset = (
+        xp.reshape(xp.asarray(x, dtype=action.dtype), shape) for x in (gain, offset)
+    )
+    return gain * action + offset

@@ -1,0 +1,242 @@
+"""One run of a command: what it leaves, and what it leaves alone."""
+
+import dataclasses
+import json
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import jax
+import pytest
+
+from roboopt import RobooptError
+from roboopt.cli import main
+from roboopt.cli._flags import OUTPUT, Output, name_flags
+from roboopt.cli._main import COMMANDS
+from roboopt.cli._run import run
+from roboopt.report import Summary, VerbResult
+
+
+@dataclass(frozen=True)
+class Outcome(VerbResult):
+    """A result with one file, and one more where it is given."""
+
+    extra: str = ""
+    fails: type[BaseException] | None = None
+    stopped: bool = False
+
+    def summary(self):
+        return Summary("A run", [], ["Improved."])
+
+    def sections(self, *, video=True):
+        if self.fails is not None:
+            raise self.fails
+        return []
+
+    def write_files(self, folder):
+        (folder / "controller.npz").write_text("new")
+        if self.extra:
+            (folder / self.extra).write_text("new")
+
+    def save(self, folder):
+        self.write_files(Path(folder))
+
+    @property
+    def interrupted(self):
+        return self.stopped
+
+
+@dataclass(frozen=True)
+class Fake:
+    """Do nothing."""
+
+    steps: int = 3
+    seconds: float = float("inf")
+    model: Path | None = None
+    angles: tuple[int, ...] = ()
+    output: Annotated[Output, OUTPUT] = Output()
+
+    def run(self):
+        return run(self, "fake", lambda work: VERB[0](self, work))
+
+
+VERB = [lambda command, work: Outcome()]
+
+
+@pytest.fixture
+def fake(tmp_path, monkeypatch):
+    """Return a function that runs the command with a given verb."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(COMMANDS, "fake", f"{__name__}:Fake")
+
+    def begin(line="", verb=lambda command, work: Outcome()):
+        VERB[0] = verb
+        return main(["fake", *line.split()])
+
+    return begin
+
+
+def left(folder):
+    return {path.name for path in folder.iterdir()}
+
+
+def test_a_run_leaves_its_files_and_says_where(fake, tmp_path, capsys):
+    assert fake() == 0
+    assert left(tmp_path / "runs") == {"fake"}
+    files = {"controller.npz", "report.html", "settings.json"}
+    assert left(tmp_path / "runs" / "fake") == files
+    out = capsys.readouterr().out
+    assert "Improved." in out and 'roboopt.load("runs/fake")' in out
+    settings = json.loads((tmp_path / "runs" / "fake" / "settings.json").read_text())
+    assert settings["command"] == "fake" and settings["flags"]["steps"] == 3
+    assert set(settings["files"]) == files
+    assert fake() == 0
+    assert left(tmp_path / "runs") == {"fake", "fake-2"}
+
+
+def test_a_failing_run_leaves_the_earlier_one_untouched(fake, tmp_path):
+    assert fake("--name mine") == 0
+    folder = tmp_path / "runs" / "mine"
+    (folder / "controller.npz").write_text("old")
+    (folder / "notes.txt").write_text("mine")
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+
+    def failing(command, work):
+        (work / "controller.npz").write_text("half")
+        raise RobooptError("`steps` must be even, got 3.")
+
+    assert fake("--name mine --overwrite", failing) == 2
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert left(tmp_path / "runs") == {"mine"}
+
+
+def test_overwriting_replaces_the_run_and_nothing_of_its_user(fake, tmp_path):
+    assert fake("--name mine", lambda c, w: Outcome(extra="old.csv")) == 0
+    folder = tmp_path / "runs" / "mine"
+    (folder / "controller.npz").write_text("old")
+    (folder / "notes.txt").write_text("mine")
+    (folder / "data").mkdir()
+    assert fake("--name mine --overwrite") == 0
+    assert (folder / "notes.txt").read_text() == "mine" and (folder / "data").is_dir()
+    assert (folder / "controller.npz").read_text() == "new"
+    assert not (folder / "old.csv").exists()
+    assert left(tmp_path / "runs") == {"mine"}
+
+
+def test_overwriting_takes_only_the_folders_of_runs(fake, tmp_path, capsys):
+    (tmp_path / "runs" / "mine").mkdir(parents=True)
+    (tmp_path / "runs" / "mine" / "thesis.txt").write_text("")
+    assert fake("--name mine --overwrite") == 2
+    assert "--overwrite" in capsys.readouterr().err
+    assert left(tmp_path / "runs" / "mine") == {"thesis.txt"}
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_a_result_is_kept_whatever_ends_its_report(fake, tmp_path, error):
+    def verb(command, work):
+        return Outcome(fails=error)
+
+    if error is RuntimeError:
+        with pytest.raises(RuntimeError):
+            fake("", verb)
+    else:
+        assert fake("", verb) == 130
+    assert left(tmp_path / "runs" / "fake") == {"controller.npz", "settings.json"}
+
+
+def test_an_interrupted_result_is_kept_and_ends_the_command(fake, tmp_path):
+    assert fake("", lambda c, w: Outcome(stopped=True)) == 130
+    assert left(tmp_path / "runs" / "fake") == {"controller.npz", "settings.json"}
+
+
+def test_an_interrupted_verb_leaves_nothing(fake, tmp_path, capsys):
+    def verb(command, work):
+        raise KeyboardInterrupt
+
+    assert fake("", verb) == 130
+    assert not left(tmp_path / "runs")
+    assert "interrupted" in capsys.readouterr().err
+
+
+def test_a_bug_is_never_the_mistake_of_a_user(fake, tmp_path):
+    def verb(command, work):
+        raise ValueError("shapes (3,) and (4,) do not match")
+
+    with pytest.raises(ValueError, match="shapes"):
+        fake("", verb)
+    assert not left(tmp_path / "runs")
+
+
+def test_a_run_that_was_killed_is_not_taken_for_another(fake, tmp_path, capsys):
+    (tmp_path / "runs" / "fake.partial").mkdir(parents=True)
+    assert fake() == 0
+    assert left(tmp_path / "runs") == {"fake.partial", "fake-2"}
+    assert fake("--name fake") == 2
+    assert "fake.partial" in capsys.readouterr().err
+    assert fake("--name fake --overwrite") == 0
+    assert left(tmp_path / "runs") == {"fake", "fake-2"}
+
+
+def test_the_settings_of_a_run_repeat_it(fake, tmp_path):
+    seen = []
+
+    def verb(command, work):
+        seen.append(command)
+        return Outcome()
+
+    assert fake("--steps 7 --model a/b --angles 1 2 --seconds 0.5", verb) == 0
+    config = "--config runs/fake/settings.json"
+    assert fake(config, verb) == 0 and fake("--config=runs/fake --steps 9", verb) == 0
+    first, again, changed = seen
+    assert again == first and first.model == Path("a/b") and first.angles == (1, 2)
+    assert changed == dataclasses.replace(first, steps=9)
+    assert fake("", verb) == 0 and fake("--config runs/fake-4", verb) == 0
+    assert seen[-1] == Fake()
+
+
+@pytest.mark.parametrize(
+    "text, said",
+    [
+        (None, "No such file"),
+        ("{", "holds no settings"),
+        ('{"command": "tune", "flags": {}}', "must be of this command, got tune"),
+        ('{"command": "fake", "flags": {"stps": 3}}', "unknown flags: stps"),
+    ],
+)
+def test_settings_that_are_none_are_refused(fake, tmp_path, capsys, text, said):
+    if text is not None:
+        (tmp_path / "settings.json").write_text(text)
+    assert fake("--config settings.json") == 2
+    assert said in capsys.readouterr().err
+
+
+def test_the_process_is_as_before(fake):
+    import sys
+
+    names = "jax_enable_x64", "jax_compilation_cache_dir"
+    jax.config.update("jax_enable_x64", False)
+    before = [getattr(jax.config, name) for name in names]
+    shown, path = warnings.showwarning, list(sys.path)
+
+    def verb(command, work):
+        assert getattr(jax.config, "jax_enable_x64")  # noqa: B009
+        return Outcome()
+
+    try:
+        assert fake("", verb) == 0
+        assert [getattr(jax.config, name) for name in names] == before
+        assert warnings.showwarning is shown and sys.path == path
+    finally:
+        jax.config.update("jax_enable_x64", True)
+
+
+def test_arguments_are_named_as_flags():
+    said = name_flags(
+        "`steps` must be\n positive; `roboopt` and `no_such` stay", Fake()
+    )
+    assert said == "--steps must be positive; `roboopt` and `no_such` stay"
+    assert name_flags("give another `name`, or `overwrite`", Fake()) == (
+        "give another --name, or --overwrite"
+    )
+    assert name_flags("`steps`", None) == "`steps`"
