@@ -91,7 +91,7 @@ def test_histories_and_chunks_act_as_they_are_cut():
             return jnp.full((3, 1), 0.25)
 
     source = walk(episodes=1, history=2, chunk=3)
-    assert source.next(None, 0).actions.shape == (9, 3, None)
+    assert source.next(None, None).actions.shape == (9, 3, 1)
     block = source.next(OpenLoop(), None)
     assert block.observations.shape == (9, 2) and block.actions.shape == (9, 3, 1)
     np.testing.assert_allclose(source.rounds[0].returns, [0.75])
