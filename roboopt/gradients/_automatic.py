@@ -74,9 +74,9 @@ class Automatic(Estimator):
         parts = jax.tree.map(
             lambda x: x.reshape(groups, x.shape[0] // groups, *x.shape[1:]), batch
         )
-        (losses, terms), gradients = jax.vmap(lambda part: value_and_grad(params, part))(
-            parts
-        )
+        (losses, terms), gradients = jax.vmap(
+            lambda part: value_and_grad(params, part)
+        )(parts)
         loss, terms, gradient = jax.tree.map(
             lambda x: x.mean(0), (losses, terms, gradients)
         )

@@ -26,7 +26,7 @@ from roboopt._errors import RobooptError
 from roboopt.optimize._bounds import Bound, bounded_leaves
 from roboopt.optimize._partition import partition
 from roboopt.optimize._progress import show
-from roboopt.optimize._result import Result, Status, check_budget, stop_message
+from roboopt.optimize._result import Result, Status, check_budget
 from roboopt.optimize._sources import arrays
 
 FIRST_DAMPING = 1e-4

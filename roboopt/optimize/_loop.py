@@ -84,9 +84,7 @@ class Problem(eqx.Module):
 
     def loss_fn(self, fixed: Any) -> LossFn:
         """Return the loss as a function of the parameters."""
-        return LossFn(
-            self.objective, ModelBuilder(self.intervals, fixed, self.static)
-        )
+        return LossFn(self.objective, ModelBuilder(self.intervals, fixed, self.static))
 
     def ranks(self, batch: Any) -> bool:
         """Return whether a lower loss on `batch` means a better model."""

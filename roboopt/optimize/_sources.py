@@ -149,7 +149,9 @@ def is_iterable(data: Any) -> bool:
         return True
     leaf = jax.tree_util.all_leaves([data])
     array = eqx.is_array_like(data) or hasattr(data, "__array__")
-    return leaf and not array and not isinstance(data, str) and hasattr(data, "__iter__")
+    return (
+        leaf and not array and not isinstance(data, str) and hasattr(data, "__iter__")
+    )
 
 
 def arrays(data: Any) -> Any:
