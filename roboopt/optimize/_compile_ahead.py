@@ -28,7 +28,8 @@ def compile_ahead(
     Returns:
         The thread; after it has ended, `advance` finds the compiled program.
     """
-    x64, device = jax.config.jax_enable_x64, jax.config.jax_default_device
+    x64 = jax.config.jax_enable_x64  # pyright: ignore[reportAttributeAccessIssue]
+    device = jax.config.jax_default_device  # pyright: ignore
 
     def compile_steps() -> None:
         with jax.enable_x64(x64), jax.default_device(device):
@@ -37,7 +38,10 @@ def compile_ahead(
                 state = eqx.filter_eval_shape(
                     begin, made, params, fixed, jax.random.key(0)
                 )
-                advance.lower(made, zeros(state), jnp.asarray(0)).compile()
+                lowered = advance.lower(  # pyright: ignore[reportFunctionMemberAccess]
+                    made, zeros(state), jnp.asarray(0)
+                )
+                lowered.compile()
             except Exception:  # `advance` raises it again, with the real data
                 return
 

@@ -1,4 +1,4 @@
-"""A progress bar on the terminal, with rich if it is installed and plain text if not."""
+"""A progress bar on the terminal: rich if it is installed, else plain text."""
 
 import contextlib
 import sys
