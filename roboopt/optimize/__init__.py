@@ -1,7 +1,7 @@
 """Optimizers: gradient descent on any objective, and nonlinear least squares."""
 
 from roboopt.optimize._bounds import Bound as Bound
-from roboopt.optimize._least_squares import Fit as Fit
+from roboopt.optimize._fit import Fit as Fit
 from roboopt.optimize._least_squares import least_squares as least_squares
 from roboopt.optimize._minimize import minimize as minimize
 from roboopt.optimize._partition import partition as partition
