@@ -83,7 +83,7 @@ class Fit(eqx.Module):
         return residuals, slopes
 
     def names(self) -> list[str]:
-        """Return the name of each entry of x: from `names` of the model, or its path."""
+        """Return the name of each entry of x, from `names` of the model or its path."""
         found = []
         for path, leaf in jax.tree_util.tree_leaves_with_path(self.trained):
             owner = self.static

@@ -1,4 +1,4 @@
-"""Every pair of options of `minimize` reaches the minimum, or one of them is refused."""
+"""Each pair of options of `minimize` finds the minimum, or one of them is refused."""
 
 import itertools
 
