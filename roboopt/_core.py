@@ -18,15 +18,19 @@ MIN_SCALE = 0.1
 class Jittable(eqx.Module):
     """A module that `jax.jit` takes as it stands, arrays included.
 
-    `jax.jit(f)` needs to hash f, and equinox hashes a module by its leaves, which
-    arrays refuse. This class hashes by identity, so that `jax.jit(objective)` and
-    `jax.jit(robot.mass_matrix)` work; the compiled function holds the arrays as
-    constants.
+    `jax.jit(f)` hashes f and compares it with other functions, and equinox does both by
+    the leaves, which arrays refuse to be hashed by. This class does both by identity,
+    so that `jax.jit(objective)` and `jax.jit(robot.mass_matrix)` work; the compiled
+    function holds the arrays as constants. `equinox.tree_equal` compares values.
     """
 
     def __hash__(self) -> int:
         """Return the object's identity."""
         return id(self)
+
+    def __eq__(self, other: object) -> bool:
+        """Return whether both are the same object."""
+        return self is other
 
 
 class Frozen(eqx.Module, Generic[T]):

@@ -26,7 +26,7 @@ COMMANDS = {
     "identify": "roboopt.cli._identify:Identify",
     "collect": "roboopt.cli._collect:Collect",
     "clone": "roboopt.cli._clone:Clone",
-    "reinforce": "roboopt.cli._reinforce:Reinforce",
+    "reinforce": "roboopt.cli.reinforce:Reinforce",
     "export": "roboopt.cli._export:Export",
 }
 DESCRIPTION = (

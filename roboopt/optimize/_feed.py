@@ -101,11 +101,7 @@ class Feed:
 
     def _next(self, model: Any) -> tuple[Any, Any]:
         key = jax.random.fold_in(self._key, self._number)
-        if not hasattr(self._given, "next"):
-            # BRIDGE: sources of roboopt.rl until they have `next(model, key)`.
-            block = self._given.block(model, self._number)
-        else:
-            block = self._given.next(model, key)
+        block = self._given.next(model, key)
         return block if isinstance(block, Block) else (block, model)
 
     def _check(self, data: Any) -> None:

@@ -29,6 +29,7 @@ from roboopt.optimize._sources import (
     Batches,
     FullBatch,
     Sampler,
+    Source,
     array_source,
     is_iterable,
 )
@@ -122,15 +123,10 @@ def minimize(
     if iterable:
         _check_iterable(batch_size, checkpoint)
         data = Batches(data)
-    elif not _is_source(data):
+    elif not isinstance(data, Source):
         source = _source(data, batch_size)
     else:
         _check_source(data, batched, tolerance, checkpoint)
-        if optimizer is None and hasattr(data, "optimizer"):
-            # BRIDGE: sources of roboopt.rl until they pass both to `minimize`.
-            optimizer = data.optimizer(steps)
-        if batch_size is None:
-            batch_size = getattr(data, "batch_size", None)
     one = jax.tree.map(lambda x: x[0], params) if batched else params
     exact = gradient is None or gradient.deterministic(one)
     deterministic = isinstance(source, FullBatch) and exact
@@ -187,11 +183,6 @@ def minimize(
         state = run.resume(state, checkpoint, seed)
     with show(steps, progress) as report:
         return run.descend(state, report)
-
-
-def _is_source(data: Any) -> bool:
-    # BRIDGE: `block` is the method of the sources of roboopt.rl.
-    return any(callable(getattr(data, name, None)) for name in ("next", "block"))
 
 
 def _source(data: Any, batch_size: int | None) -> Any:

@@ -237,6 +237,18 @@ def test_a_gradient_that_is_not_finite_is_blamed_on_its_leaf():
         ro.minimize(loss, pair(), NOTHING, steps=5)
 
 
+def test_a_bad_gradient_of_a_bare_array_is_blamed_on_the_model():
+    with pytest.raises(ro.RobooptError, match="gradient not finite: model[.]"):
+        ro.minimize(lambda m, _: jnp.sqrt(m - 1.0).sum(), jnp.ones(2), NOTHING)
+
+
+def test_a_result_prints_numbers():
+    result = ro.minimize(distances, pair(), NOTHING, steps=5)
+    for text in (repr(result), result._repr_html_()):
+        assert f"{result.loss:.6g}" in text and result.reason in text
+        assert "f64[" not in text and "f32[" not in text
+
+
 def test_it_stops_on_tolerance():
     result = ro.minimize(
         quadratic,

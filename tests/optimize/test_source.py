@@ -115,6 +115,16 @@ def test_a_wrong_outline_is_of_no_consequence(outline):
     np.testing.assert_array_equal(result.history["loss"], expected.history["loss"])
 
 
+def test_the_compiling_thread_ends_with_a_first_batch_that_fails():
+    class Failing(Outlined):
+        def next(self, model, key):
+            raise OSError("no such disk")
+
+    with pytest.raises(OSError, match="no such disk"):
+        descend(Failing(34, size=34), 8)
+    assert "roboopt-compile" not in {t.name for t in threading.enumerate()}
+
+
 def test_the_same_loop_serves_all_blocks():
     traced = []
 

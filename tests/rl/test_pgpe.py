@@ -1,4 +1,4 @@
-"""Trials: what drawn policies earn, and that a policy is better for it."""
+"""PGPE: the advantages of drawn policies, and that a policy is better for them."""
 
 import equinox as eqx
 import gymnasium
@@ -11,7 +11,7 @@ from lines import line
 from roboopt_envs.cart_pole import CartPoleBalance
 
 import roboopt as ro
-from roboopt.rl import natural_optimizer
+from roboopt.rl import PGPE, ParameterNoise
 
 STARTS = np.array([[1.0, 0.0], [-1.0, 0.0], [0.5, 0.0]])
 
@@ -50,22 +50,22 @@ class Bowl:
 
 
 def agent_at(gain):
-    return ro.rl.ParameterNoise(Gain(jnp.array([gain])), 0.5)
+    return ParameterNoise(Gain(jnp.array([gain])), 0.5)
 
 
 def test_policies_are_compared_from_the_same_start():
-    source = ro.rl.Trials(line(3), STARTS, groups=4, draws=5, seed=1)
+    source = PGPE(draws=5).data(line(3), STARTS, starts_per_step=4, seed=1)
     agent = agent_at(0.3)
-    experience = source.block(agent, 0).data
-    assert source.samples == source.timesteps == 4 * 5 * 3
+    experience = source.next(agent, None).data
+    assert source.timesteps == 4 * 5 * 3
     starts = np.asarray(experience.observations).reshape(4, 5, 2)
     assert (starts == starts[:, :1]).all() and len(np.unique(starts[:, 0, 0])) > 1
     np.testing.assert_allclose(
         experience.log_probs,
-        jax.vmap(agent.log_prob)(experience.observations, experience.drawn),
+        jax.vmap(agent.log_prob)(experience.observations, experience.actions),
     )
     for k in range(20):
-        policy = agent.at(experience.drawn[k])
+        policy = agent.at(experience.actions[k])
         run = line(3)(policy, experience.observations[k][None])
         np.testing.assert_allclose(experience.returns[k], run.returns[0], rtol=1e-9)
     # Of 5, the middle one is at 0, and the two above it 1 on average of all.
@@ -83,8 +83,8 @@ def test_policies_are_compared_from_the_same_start():
 
 def test_equal_returns_teach_nothing():
     # Beyond ±1 the action is held: all gains do the same.
-    source = ro.rl.Trials(line(1), np.array([[10.0, 0.0]]), groups=1, draws=6)
-    experience = source.block(ro.rl.ParameterNoise(Gain(jnp.array([5.0]))), 0).data
+    source = PGPE(draws=6).data(line(1), np.array([[10.0, 0.0]]), starts_per_step=1)
+    experience = source.block(ParameterNoise(Gain(jnp.array([5.0]))), 0).data
     assert len(np.unique(experience.returns)) == 1
     np.testing.assert_array_equal(experience.advantages, 0.0)
 
@@ -98,10 +98,10 @@ def test_what_is_not_finite_is_the_last():
             rewards = jnp.where(fell, jnp.nan, run.rewards)
             return eqx.tree_at(lambda r: r.rewards, run, rewards)
 
-    agent = ro.rl.ParameterNoise(Values(jnp.array(1000.0), jnp.array(0.01)))
-    source = ro.rl.Trials(Falls(), np.zeros((1, 1)), groups=1, draws=8)
-    experience = source.block(agent, 0).data
-    fell = np.array([agent.at(d).x > 1000 for d in experience.drawn])
+    agent = ParameterNoise(Values(jnp.array(1000.0), jnp.array(0.01)))
+    source = PGPE().data(Falls(), np.zeros((1, 1)), starts_per_step=1)
+    experience = source.next(agent, None).data
+    fell = np.array([agent.at(d).x > 1000 for d in experience.actions])
     assert 0 < fell.sum() < 8
     advantages = np.asarray(experience.advantages)
     assert advantages[fell].max() < advantages[~fell].min()
@@ -109,9 +109,9 @@ def test_what_is_not_finite_is_the_last():
 
 
 def test_numbers_of_any_size_find_their_best():
-    agent = ro.rl.ParameterNoise(Values(jnp.array(1000.0), jnp.array(0.01)))
-    source = ro.rl.Trials(Bowl(), np.arange(3.0)[:, None], groups=4)
-    result = ro.minimize(ro.NegativeReward(), agent, source, steps=60)
+    agent = ParameterNoise(Values(jnp.array(1000.0), jnp.array(0.01)))
+    starts = np.arange(3.0)[:, None]
+    result = PGPE().learn(agent, Bowl(), starts, steps=60, starts_per_step=4)
     best = result.model.policy
     np.testing.assert_allclose(best.x / 1000, 3.0, atol=0.1)
     np.testing.assert_allclose(best.y / 0.01, -2.0, atol=0.1)
@@ -130,9 +130,8 @@ def test_steps_are_the_same_in_any_unit():
                 model = eqx.tree_at(lambda m: m.y, model, model.y / scale)
                 return super().__call__(model, starts)
 
-        source = ro.rl.Trials(Scaled(), np.zeros((1, 1)))
-        agent = ro.rl.ParameterNoise(values)
-        return ro.minimize(ro.NegativeReward(), agent, source, steps=5).model.policy
+        result = PGPE().learn(values, Scaled(), np.zeros((1, 1)), steps=5)
+        return result.model.policy
 
     # Both sizes are above 0.1, under which they count as that.
     one, other = after(100.0), after(3e5)
@@ -150,55 +149,57 @@ def test_a_gain_is_learned_in_any_environment():
 
     weak = ro.policies.LinearFeedback(np.array([[0.0, 20.0, 0.0, 2.0]]))
     with ro.GymRollout(lambda: CartPoleBalance(duration=1.0), 240, envs=8) as run:
-        source = ro.rl.Trials(run, np.arange(100), groups=4, draws=6)
-        agent = ro.rl.ParameterNoise(weak, 0.3)
-        result = ro.minimize(ro.NegativeReward(), agent, source, steps=8)
+        pgpe = PGPE(draws=6, spread=0.3)
+        seeds = np.arange(100)
+        result = pgpe.learn(weak, run, seeds, steps=8, starts_per_step=4)
     assert run.steps_made <= 9 * 24 * 240
     assert cost(result.model.policy) < 0.7 * cost(weak)
 
 
 def test_it_goes_on_from_a_checkpoint(tmp_path):
     def descend(steps):
-        source = ro.rl.Trials(line(3), STARTS)
-        objective = ro.NegativeReward()
         file = tmp_path / "descent.npz"
-        agent = agent_at(0.1)
-        result = ro.minimize(objective, agent, source, steps=steps, checkpoint=file)
-        return source, result
+        settings = {"steps": steps, "checkpoint": file}
+        return PGPE().learn(agent_at(0.1), line(3), STARTS, **settings)
 
-    first, half = descend(5)
-    second, whole = descend(10)
+    half, whole = descend(5), descend(10)
     entropy = whole.history["entropy"]
     assert len(entropy) == 11
     np.testing.assert_array_equal(entropy[:6], half.history["entropy"])
-    assert second.timesteps > first.timesteps
     moved = np.abs(whole.model.shift - half.model.shift).max()
     assert 0 < moved < np.abs(whole.model.shift).max()
 
 
 @pytest.mark.parametrize(
-    "settings, match",
+    "settings, name",
     [
-        ({"groups": 0}, "`groups` must be at least 1, got 0"),
-        ({"draws": 1}, "`draws` must be at least 2, got 1"),
-        ({"seed": -1}, "`seed` must be at least 0, got -1"),
-        ({"starts": np.zeros((0, 2))}, "`starts` must be observations"),
+        ({"draws": 1}, "draws"),
+        ({"spread": 0.0}, "spread"),
+        ({"learning_rate": 0.0}, "learning_rate"),
     ],
 )
-def test_bad_settings_are_refused(settings, match):
-    settings = {"starts": STARTS, **settings}
-    with pytest.raises(ValueError, match=match):
-        ro.rl.Trials(line(3), **settings)
+def test_bad_settings_are_refused(settings, name):
+    with pytest.raises(ro.RobooptError, match=f"`{name}`"):
+        PGPE(**settings)
+
+
+@pytest.mark.parametrize(
+    "settings, name",
+    [
+        ({"starts_per_step": 0}, "starts_per_step"),
+        ({"seed": -1}, "seed"),
+        ({"starts": np.zeros((0, 2))}, "starts"),
+    ],
+)
+def test_bad_data_are_refused(settings, name):
+    with pytest.raises(ro.RobooptError, match=f"`{name}`"):
+        PGPE().data(line(3), **{"starts": STARTS, **settings})
 
 
 def test_bad_use_is_refused():
-    source = ro.rl.Trials(line(3), STARTS)
-    with pytest.raises(ValueError, match="`timesteps` must be at least 1"):
-        source.steps_for(0)
-    with pytest.raises(ValueError, match="`model` must draw policies"):
-        source.block(Gain(jnp.array([1.0])), 0)
+    source = PGPE().data(line(3), STARTS)
+    with pytest.raises(ro.RobooptError, match="`model`"):
+        source.next(Gain(jnp.array([1.0])), None)
     silent = ro.Rollout(line(3).dynamics, 3)
-    with pytest.raises(ValueError, match="`run` must return trajectories with rewards"):
-        ro.rl.Trials(silent, STARTS).block(agent_at(1.0), 0)
-    with pytest.raises(ValueError, match="`rate` must be positive and finite, got 0"):
-        natural_optimizer(0.0)
+    with pytest.raises(ro.RobooptError, match="`rollout` must return trajectories"):
+        PGPE().data(silent, STARTS).next(agent_at(1.0), None)

@@ -1,4 +1,4 @@
-"""Experiences: advantages by hand, what is measured on the way, and that it learns."""
+"""PPO: advantages by hand, the running statistics, and that it learns."""
 
 import equinox as eqx
 import jax
@@ -9,7 +9,7 @@ from gymnasium.spaces import Discrete
 from roboopt_envs.cart_pole import CartPoleBalance
 
 import roboopt as ro
-from roboopt.data import generalized_advantages
+from roboopt.rl import PPO, generalized_advantages
 from roboopt.rollouts import Episode, Steps
 
 KEY = jax.random.key(0)
@@ -29,7 +29,7 @@ def test_advantages_by_hand():
         column(False, False, False, True),
         column(False, True, False, True),
         discount=0.5,
-        trace=0.5,
+        gae_lambda=0.5,
     )
     np.testing.assert_allclose(found[:, 0], [1.75, 3.0, -0.75, -3.0], rtol=1e-12)
 
@@ -64,11 +64,10 @@ def agent():
 
 
 def test_a_block_holds_what_was_done_in_units_of_what_was_seen():
-    source = ro.rl.Experiences(
-        Line(), steps=4, epochs=3, minibatches=1, discount=0.5, trace=1.0
-    )
+    ppo = PPO(steps=4, epochs=3, minibatches=1, discount=0.5, gae_lambda=1.0)
+    source = ppo.data(Line())
     assert source.steps == 3 and source.batch_size is None
-    batch, model = source.block(agent(), 0)
+    batch, model = source.next(agent(), None)
     assert batch.observations.shape == (8, 1)
     np.testing.assert_array_equal(batch.weights.reshape(4, 2)[:, 0], [1, 1, 0, 1])
     # 0, 10 and 30 were seen, whose mean is 40/3, and 20 was not.
@@ -83,9 +82,6 @@ def test_a_block_holds_what_was_done_in_units_of_what_was_seen():
     expected = [3 / unit, 2 / unit, 2 / unit + v[3] / 2]
     valid = np.asarray(batch.returns).reshape(4, 2)[[0, 1, 3], 0]
     np.testing.assert_allclose(valid, expected, rtol=1e-9)
-    np.testing.assert_allclose(
-        np.asarray(batch.values).reshape(4, 2)[[0, 1, 3], 0], v[:3]
-    )
     advantages = np.asarray(batch.advantages).reshape(4, 2)[[0, 1, 3]]
     np.testing.assert_allclose([advantages.mean(), advantages.std()], [0, 1], atol=1e-9)
     by_hand = valid - v[:3]
@@ -93,29 +89,28 @@ def test_a_block_holds_what_was_done_in_units_of_what_was_seen():
     np.testing.assert_allclose(advantages[:, 0], by_hand, rtol=1e-9)
     np.testing.assert_allclose(batch.log_probs, 0.0, atol=1e-12)
     # The next block is acted with what was known when it began.
-    second, later = source.block(model, 1)
+    second, later = source.next(model, None)
     np.testing.assert_allclose(later.inputs.mean(), [40 / 3], rtol=1e-12)
-    _, third = source.block(later, 2)
+    _, third = source.next(later, None)
     mean = np.mean([0.0, 10, 30, 40, 50, 70])
     np.testing.assert_allclose(third.inputs.mean(), [mean], rtol=1e-12)
-    assert [x.timesteps for x in source.log] == [8, 16, 24]
+    assert source.timesteps == 24
     # Episodes of 4, 8 and 12; the first did not succeed.
-    assert source.recent_return() == 8.0 and source.recent_return(2) == 10.0
-    assert source.log[-1].success_rate == pytest.approx(2 / 3)
+    assert [x.undiscounted_return for x in source.episodes] == [4.0, 8.0, 12.0]
+    assert [x.success for x in source.episodes] == [False, True, True]
     assert second.observations.shape == (8, 1)
 
 
 def test_as_it_is_where_nothing_is_to_be_normalized():
-    source = ro.rl.Experiences(
-        Line(),
+    source = PPO(
         steps=4,
         discount=0.5,
-        trace=1.0,
+        gae_lambda=1.0,
         normalize_observations=False,
         scale_rewards=False,
-    )
+    ).data(Line())
     start = agent()
-    batch, model = source.block(start, 0)
+    batch, model = source.next(start, None)
     assert eqx.tree_equal(model, start)
     np.testing.assert_allclose(batch.returns.reshape(4, 2)[:2, 0], [3.0, 2.0])
 
@@ -139,51 +134,64 @@ def vector():
 @pytest.mark.parametrize("made", [twins, vector])
 def test_the_outline_is_like_a_block(made):
     world, agent = made()
-    source = ro.rl.Experiences(world, steps=8)
-    outline, block = source.outline(agent), source.block(agent, 0).data
+    source = PPO(steps=8).data(world)
+    outline, block = source.outline(agent), source.next(agent, None).data
     assert jax.tree.structure(outline) == jax.tree.structure(block)
     for like, leaf in zip(*map(jax.tree.leaves, (outline, block)), strict=True):
         assert jax.typeof(like) == jax.typeof(leaf)
 
 
 def test_it_goes_on_from_a_state():
-    first = ro.rl.Experiences(Line(), steps=4, discount=0.5)
-    model = first.block(first.block(agent(), 0)[1], 1)[1]
-    second = ro.rl.Experiences(Line(), steps=4, discount=0.5)
+    first = PPO(steps=4, discount=0.5).data(Line())
+    model = first.next(first.block(agent(), 0)[1], None)[1]
+    second = PPO(steps=4, discount=0.5).data(Line())
     second.restore(first.state())
     assert second.timesteps == 16
-    a, b = first.block(model, 2)[1], second.block(model, 2)[1]
+    a, b = first.next(model, None)[1], second.next(model, None)[1]
     assert eqx.tree_equal(a.inputs, b.inputs)
-    again = first.block(model, 0)
-    assert first.timesteps == 8 and len(first.log) == 1
-    assert eqx.tree_equal(
-        again[0], ro.rl.Experiences(Line(), steps=4, discount=0.5).block(model, 0)[0]
-    )
 
 
 def test_the_steps_of_a_budget():
-    source = ro.rl.Experiences(Line(), steps=16, epochs=5, minibatches=2)
+    source = PPO(steps=16, epochs=5, minibatches=2).data(Line())
     assert source.steps == 10 and source.batch_size == 16
-    assert source.steps_for(1) == 10 and source.steps_for(33) == 20
+    assert source.gradient_steps(1) == 10 and source.gradient_steps(33) == 20
     with pytest.raises(ValueError, match="`timesteps` must be at least 1"):
-        source.steps_for(0)
+        source.gradient_steps(0)
 
 
 @pytest.mark.parametrize(
-    "settings, match",
+    "settings, name",
     [
-        ({"steps": 0}, "`steps` must be at least 1"),
-        ({"epochs": 0}, "`epochs` must be at least 1"),
-        ({"minibatches": 0}, "`minibatches` must be at least 1"),
-        ({"steps": 4, "minibatches": 9}, "`minibatches` must be at most the 8"),
-        ({"discount": 1.1}, "`discount` must be from 0 to 1"),
-        ({"trace": -0.1}, "`trace` must be from 0 to 1"),
-        ({"seed": -1}, "`seed` must be at least 0"),
+        ({"steps": 0}, "steps"),
+        ({"epochs": 0}, "epochs"),
+        ({"minibatches": 0}, "minibatches"),
+        ({"steps": 4, "minibatches": 9}, "minibatches"),
+        ({"discount": 1.1}, "discount"),
+        ({"gae_lambda": -0.1}, "gae_lambda"),
+        ({"clip": 0.0}, "clip"),
+        ({"learning_rate": 0.0}, "learning_rate"),
+        ({"max_gradient_norm": -1.0}, "max_gradient_norm"),
     ],
 )
-def test_bad_settings_are_refused(settings, match):
-    with pytest.raises(ValueError, match=match):
-        ro.rl.Experiences(Line(), **settings)
+def test_bad_settings_are_refused(settings, name):
+    with pytest.raises(ro.RobooptError, match=f"`{name}`"):
+        PPO(**settings).data(Line())
+
+
+def test_a_negative_seed_is_refused():
+    with pytest.raises(ro.RobooptError, match="`seed`"):
+        PPO().data(Line(), seed=-1)
+
+
+def test_the_first_log_probs_are_those_of_the_agent_that_acted():
+    # The first block is acted without a normalizer, which is known only afterwards.
+    world, start = vector()
+    batch, model = PPO(steps=8).data(world).next(start, None)
+    assert not eqx.tree_equal(model, start)
+    rows = batch.observations, batch.actions
+    acted = jax.vmap(start.log_prob)(*rows)
+    np.testing.assert_allclose(batch.log_probs, acted, rtol=1e-6)
+    assert np.abs(jax.vmap(model.log_prob)(*rows) - acted).max() > 1e-6
 
 
 class Aim:
@@ -192,7 +200,7 @@ class Aim:
     envs, observation_size = 16, 1
 
     def begin(self, seed):
-        self.generator = np.random.default_rng(seed)
+        self.generator, self.returns = np.random.default_rng(seed), []
 
     def collect(self, agent, key, steps):
         aims = self.generator.integers(0, 2, (steps, self.envs, 1)).astype(float)
@@ -201,6 +209,7 @@ class Aim:
         yes = np.ones((steps, self.envs), bool)
         hit = (drawn == aims)[..., 0].astype(float)
         found = Steps(aims, drawn, hit, aims, yes, yes, yes)
+        self.returns += hit.ravel().tolist()
         return found, [Episode(x, 1, None) for x in hit.ravel().tolist()]
 
 
@@ -211,13 +220,13 @@ def test_it_learns_to_aim(clip, epochs):
     import optax
 
     start = ro.policies.ActorCritic.of(1, Discrete(2), key=KEY, width=4, depth=1)
-    source = ro.rl.Experiences(Aim(), steps=4, epochs=epochs, minibatches=1)
-    result = ro.minimize(
-        ro.NegativeReward(clip=clip),
+    ppo = PPO(clip=clip, steps=4, epochs=epochs, minibatches=1)
+    world = Aim()
+    result = ppo.learn(
         start,
-        source,
-        steps=20 * epochs,
+        world,
+        timesteps=20 * 4 * Aim.envs,
         optimizer=optax.adam(0.1 / epochs),
     )
-    assert source.recent_return(64) > 0.9
+    assert np.mean(world.returns[-64:]) > 0.9
     assert [int(result.model(jnp.array([x]))[0]) for x in (0.0, 1.0)] == [0, 1]
