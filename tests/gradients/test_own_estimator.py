@@ -1,4 +1,4 @@
-"""Gradient estimators of the user's own, and what an objective answers for many models."""
+"""Gradient estimators of the user, and objectives evaluated on many models."""
 
 import equinox as eqx
 import jax

@@ -84,7 +84,7 @@ def test_policies_are_compared_from_the_same_start():
 def test_equal_returns_teach_nothing():
     # Beyond ±1 the action is held: all gains do the same.
     source = PGPE(draws=6).data(line(1), np.array([[10.0, 0.0]]), starts_per_step=1)
-    experience = source.block(ParameterNoise(Gain(jnp.array([5.0]))), 0).data
+    experience = source.next(ParameterNoise(Gain(jnp.array([5.0]))), None).data
     assert len(np.unique(experience.returns)) == 1
     np.testing.assert_array_equal(experience.advantages, 0.0)
 

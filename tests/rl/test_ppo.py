@@ -143,7 +143,7 @@ def test_the_outline_is_like_a_block(made):
 
 def test_it_goes_on_from_a_state():
     first = PPO(steps=4, discount=0.5).data(Line())
-    model = first.next(first.block(agent(), 0)[1], None)[1]
+    model = first.next(first.next(agent(), None)[1], None)[1]
     second = PPO(steps=4, discount=0.5).data(Line())
     second.restore(first.state())
     assert second.timesteps == 16
