@@ -7,9 +7,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Int, PRNGKeyArray
+from jaxtyping import Array, Int, PRNGKeyArray, UInt32
 
 from roboopt._errors import RobooptError
+from roboopt.optimize._shuffle import first_order, next_order, shuffled
 
 LIMITS = ("low", "high")  # fields whose values may be infinite
 
@@ -30,10 +31,9 @@ class FullBatch(eqx.Module):
 class Epoch(eqx.Module):
     """A pass over the samples."""
 
-    order: Int[Array, " sample"]
+    order: UInt32[Array, "round 2"]
     used: Int[Array, ""]
     """The number of batches drawn already."""
-    key: PRNGKeyArray
 
 
 class Minibatches(eqx.Module):
@@ -42,25 +42,19 @@ class Minibatches(eqx.Module):
     data: Any
     size: int = eqx.field(static=True)
 
-    @property
-    def _count(self) -> int:
-        return jax.tree.leaves(self.data)[0].shape[0]
-
     def init(self, key: PRNGKeyArray) -> Epoch:
         """Return the first epoch."""
-        key, own = jax.random.split(key)
-        order = jax.random.permutation(own, self._count)
-        return Epoch(order, jnp.zeros((), int), key)
+        return Epoch(first_order(key), jnp.zeros((), int))
 
     def draw(self, state: Epoch) -> tuple[Any, Epoch]:
         """Return the next samples, and the rest of the epoch."""
-        over = state.used >= self._count // self.size
-        state = jax.lax.cond(over, lambda: self.init(state.key), lambda: state)
-        rows = jax.lax.dynamic_slice_in_dim(
-            state.order, state.used * self.size, self.size
-        )
+        count = jax.tree.leaves(self.data)[0].shape[0]
+        over = state.used >= count // self.size
+        order = jnp.where(over, next_order(state.order), state.order)
+        used = jnp.where(over, 0, state.used)
+        rows = shuffled(used * self.size + jnp.arange(self.size), count, order)
         batch = jax.tree.map(lambda x: jnp.take(x, rows, axis=0), self.data)
-        return batch, Epoch(state.order, state.used + 1, state.key)
+        return batch, Epoch(order, used + 1)
 
 
 class Sampler(eqx.Module):

@@ -7,45 +7,49 @@ import jax
 import numpy as np
 
 from roboopt._core import Frozen
-from roboopt.cli._comparison import change, number
+from roboopt.policies import Clipped
+from roboopt.report import Table, change, number
+from roboopt.tuning._joints import Joints
 
 HEADER = ("parameter", "before", "after", "change")
-MOST = 60  # rows; of larger controllers each array is one row
+MAX_ROWS = 60  # Each array of a larger controller is one row.
 
 
-def table(before: Any, after: Any, env: Any) -> list[list[str]]:
+def parameter_table(before: Any, after: Any, joints: Joints) -> Table:
     """Return a row a parameter, or a row an array where there are very many."""
     first, last = named_arrays(before), named_arrays(after)
-    if sum(array.size for array in first.values()) > MOST:
-        return [
+    if sum(array.size for array in first.values()) > MAX_ROWS:
+        rows = [
             [
                 f"{name}, {'×'.join(map(str, array.shape))}: root mean square",
                 *_compared(_size(array), _size(last[name])),
             ]
             for name, array in first.items()
         ]
-    return [
-        [
-            f"{name}{_where(index, array.shape, env)}",
-            *_compared(array[index], last[name][index]),
+    else:
+        rows = [
+            [
+                f"{name}{_index_name(index, array.shape, joints)}",
+                *_compared(array[index], last[name][index]),
+            ]
+            for name, array in first.items()
+            for index in np.ndindex(array.shape)
         ]
-        for name, array in first.items()
-        for index in np.ndindex(array.shape)
-    ]
+    return Table(HEADER, rows)
 
 
 def named_arrays(model: Any) -> dict[str, np.ndarray]:
-    """Return what is tuned in `model`, by name; logarithms as what they stand for."""
-    tuned = jax.tree.map(
+    """Return the trainable arrays by name; logarithms as what they stand for."""
+    model = model.policy if isinstance(model, Clipped) else model
+    trainable = jax.tree.map(
         lambda leaf: None if isinstance(leaf, Frozen) else leaf,
         model,
         is_leaf=lambda leaf: isinstance(leaf, Frozen),
     )
-    leaves = jax.tree_util.tree_leaves_with_path(
-        eqx.filter(tuned, eqx.is_inexact_array)
-    )
     arrays = {}
-    for path, leaf in leaves:
+    for path, leaf in jax.tree_util.tree_leaves_with_path(
+        eqx.filter(trainable, eqx.is_inexact_array)
+    ):
         name, array = jax.tree_util.keystr(path).lstrip("."), np.asarray(leaf)
         if name.startswith("log_"):
             name, array = name.removeprefix("log_"), np.exp(array)
@@ -62,14 +66,13 @@ def _compared(before: Any, after: Any) -> list[str]:
     return [number(before), number(after), change(before, after)]
 
 
-def _where(index: tuple[int, ...], shape: tuple[int, ...], env: Any) -> str:
+def _index_name(index: tuple[int, ...], shape: tuple[int, ...], joints: Joints) -> str:
     """Return an index into an array, in joints where its axes are theirs."""
-    joints = list(env.joint_names)
-    driven = [joints[i] for i in env.actuated]
-    state = [*joints, *(f"{name} velocity" for name in joints)]
+    names, driven = joints.names, joints.driven_names
+    state = [*names, *(f"{name} velocity" for name in names)]
     known = {
         (len(driven),): [driven],
-        (len(joints),): [joints],
+        (len(names),): [names],
         (len(state),): [state],
         (len(driven), len(state)): [driven, state],
     }

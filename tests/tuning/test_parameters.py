@@ -1,4 +1,3 @@
-from types import SimpleNamespace
 from typing import Any
 
 import equinox as eqx
@@ -7,16 +6,19 @@ import jax.numpy as jnp
 import numpy as np
 
 from roboopt._core import Frozen
-from roboopt.cli._parameters import MOST, named_arrays, table
-from roboopt.policies import LinearFeedback, MLPPolicy
+from roboopt.policies import Clipped, LinearFeedback, MLPPolicy
+from roboopt.tuning import named_arrays
+from roboopt.tuning._joints import Joints
+from roboopt.tuning._parameters import MAX_ROWS, parameter_table
 
-CART_POLE = SimpleNamespace(joint_names=("cart", "pole"), actuated=(0,))
+CART_POLE = Joints(("cart", "pole"), (False, True), (0,), (10.0,), (), ())
 
 
 def test_gains_are_named_by_what_they_act_on():
     before = LinearFeedback(jnp.array([[1.0, 2.0, 4.0, 8.0]]))
     after = LinearFeedback(jnp.array([[1.0, 1.0, 6.0, 8.0]]))
-    assert table(before, after, CART_POLE) == [
+    after = Clipped(after, -10.0, 10.0)
+    assert parameter_table(before, after, CART_POLE).rows == [
         ["gains[cart, cart]", "1", "1", "+0.0 %"],
         ["gains[cart, pole]", "2", "1", "−50.0 %"],
         ["gains[cart, cart velocity]", "4", "6", "+50.0 %"],
@@ -38,7 +40,7 @@ def test_logarithms_are_shown_as_what_they_stand_for_and_given_parts_are_not():
 
 def test_a_network_is_a_row_an_array():
     network = MLPPolicy(np.ones(4), np.ones(1), key=jax.random.key(0), width=8)
-    rows = table(network, network, CART_POLE)
-    assert sum(a.size for a in named_arrays(network).values()) > MOST
+    rows = parameter_table(network, network, CART_POLE).rows
+    assert sum(a.size for a in named_arrays(network).values()) > MAX_ROWS
     assert len(rows) == len(named_arrays(network))
     assert all("root mean square" in row[0] and row[3] == "+0.0 %" for row in rows)
