@@ -1,12 +1,10 @@
-"""Figures of an identification: intervals, forecasts, and curves over measured ones."""
+"""Figures of an identification: intervals, forecast errors, predicted motion."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
-from matplotlib import rc_context
-from matplotlib.ticker import MaxNLocator
 
 from roboopt.report._figures import (
     BEFORE_AFTER,
@@ -23,38 +21,41 @@ MODELS = {
     "URDF": BEFORE_AFTER["before"],
     "constant velocity": "#7a7f87",
 }
-"""The colors of what is compared with what was measured."""
-ROW = 0.19  # inches
-AROUND = 1.05, 0.28  # inches above and below the rows: title, axis; and between panels
-LEAST = 1e-6  # of an axis to either side: less is rounding
-REACH = 0.6  # of the measured range, beyond which a curve is cut off on either side
+"""Colors of the models that are compared."""
+ROW_IN = 0.19
+MARGINS_IN = 1.05 + 0.28  # above and below the rows
+MIN_MARGIN = 1e-6  # of an axis, on either side
+MAX_OVERSHOOT = 0.6  # of the measured range, beyond which a curve is cut off
 
 
 @dataclass(frozen=True)
 class Change:
-    """A fitted value less the one before."""
+    """The change of one parameter from the start to the estimate."""
 
     name: str
     change: float
     lower: float
     upper: float
-    """Ends of its interval, infinite where it is not known."""
+    """Ends of the interval, infinite where there is none."""
     true: float | None = None
-    """The real value less the one before, where it is known."""
+    """The true value less the start, where it is known."""
 
     @property
     def known(self) -> bool:
-        """Return whether it has an interval."""
+        """Return whether the change has an interval."""
         return bool(np.isfinite([self.lower, self.upper]).all())
 
 
 def whiskers(title: str, unit: str, rows: Sequence[Change]) -> str:
     """Draw changes one under the other, with their intervals.
 
-    Those without an interval are hollow; crosses mark true values.
+    Changes without an interval are hollow; crosses mark true values.
     """
+    from matplotlib import rc_context
+    from matplotlib.ticker import MaxNLocator
+
     with rc_context(STYLE):
-        height = max(sum(AROUND) + ROW * len(rows), 0.7 * SIZE[1])
+        height = max(MARGINS_IN + ROW_IN * len(rows), 0.7 * SIZE[1])
         figure, axes = panel_of(title, height)
         color = MODELS["fitted"]
         for place, row in enumerate(rows):
@@ -80,14 +81,16 @@ def forecast_errors(
     seconds: Sequence[float],
     errors: Mapping[str, Float[np.ndarray, " time"]],
 ) -> str:
-    """Draw root mean square errors over how far ahead was forecast.
+    """Draw root mean square errors by forecast time.
 
     Args:
-        title: of the panel.
-        unit: of the errors.
-        seconds: how far ahead.
-        errors: by label, one of `MODELS`.
+        title: title of the panel.
+        unit: unit of the errors.
+        seconds: forecast times [s].
+        errors: errors by label, one of `MODELS`.
     """
+    from matplotlib import rc_context
+
     with rc_context(STYLE):
         figure, axes = panel_of(title)
         for label, values in errors.items():
@@ -107,15 +110,18 @@ def predictions(
     measured: Float[np.ndarray, " time"],
     predicted: Mapping[str, Float[np.ndarray, "window node"]],
 ) -> str:
-    """Draw windows of predicted motion over the measured one.
+    """Draw windows of predicted motion over the measured motion.
 
     Args:
-        title: of the panel.
-        unit: of the values.
-        time: [s] of the measured samples.
-        measured: what was measured.
-        predicted: by label, windows one after the other that share their ends.
+        title: title of the panel.
+        unit: unit of the values.
+        time: times of the measured samples [s].
+        measured: measured values.
+        predicted: values by label, in consecutive windows that share their ends.
     """
+    from matplotlib import rc_context
+    from matplotlib.ticker import MaxNLocator
+
     with rc_context(STYLE):
         figure, axes = panel_of(title)
         axes.plot(time, measured, color=INK, alpha=0.35, lw=3.5)
@@ -126,7 +132,7 @@ def predictions(
                 along = time[first : first + steps + 1]
                 axes.plot(along, values, color=MODELS[label], lw=1.2)
         low, high = np.nanmin(measured), np.nanmax(measured)
-        room = REACH * max(high - low, 1e-9)
+        room = MAX_OVERSHOOT * max(high - low, 1e-9)
         bottom, top = axes.get_ylim()
         axes.set_ylim(max(bottom, low - room), min(top, high + room))
         axes.set_xlim(time[0], time[-1])
@@ -137,10 +143,10 @@ def predictions(
 
 
 def _limits(rows: Sequence[Change]) -> tuple[float, float]:
-    """Return what shows everything that is known, and 0."""
+    """Return the limits that show all changes, their intervals and 0."""
     seen = [0.0, *(row.change for row in rows)]
     seen += [end for row in rows if row.known for end in (row.lower, row.upper)]
     seen += [row.true for row in rows if row.true is not None]
     low, high = min(seen), max(seen)
-    spare = max(0.06 * (high - low), LEAST)
+    spare = max(0.06 * (high - low), MIN_MARGIN)
     return low - spare, high + spare
