@@ -11,12 +11,11 @@ from roboopt.cli._flags import OUTPUT, Output, flag
 from roboopt.cli._usage import require_choice, require_positive
 
 ENVIRONMENTS = {
-    "arm": "ArmReach",
-    "cart-pole": "CartPoleSwingUp",
-    "ArmReach": "ArmReach",
-    "CartPoleBalance": "CartPoleSwingUp",
-    "CartPoleSwingUp": "CartPoleSwingUp",
+    **{"arm": "arm", "cart-pole": "cart-pole"},
+    **{"ArmReach": "arm", "CartPoleBalance": "cart-pole"},
+    **{"CartPoleSwingUp": "cart-pole"},
 }
+"""Robots by name, and by the class of their environment."""
 ROBOTS = ("two-link", "iiwa", "panda")
 ERRORS = ("auto", "motion", "effort", "both")
 FREE = ("mass", "center_of_mass", "extent", "shear", "damping", "friction")
@@ -122,14 +121,13 @@ class Identify:
         self._check()
         from roboopt.cli._run import run
 
-        described: dict[str, Any] = {"environment": self.env or "arm"}
+        robot: dict[str, Any] = {"environment": self._kind}
         if self.urdf is not None:
-            described = {"urdf": str(self.urdf.resolve())}
-        elif self._is_arm:
-            described["robot"] = self._name
-        return run(
-            self, f"{self._name}-identified", self._identify, record={"robot": described}
-        )
+            robot = {"urdf": str(self.urdf.resolve())}
+        elif self._kind == "arm":
+            robot["robot"] = self._name
+        name = f"{self._name}-identified"
+        return run(self, name, self._identify, record={"robot": robot})
 
     def _identify(self, folder: Path) -> Any:
         import roboopt as ro
@@ -160,13 +158,13 @@ class Identify:
         )
 
     @property
-    def _is_arm(self) -> bool:
-        return ENVIRONMENTS[self.env or "arm"] == "ArmReach"
+    def _kind(self) -> str:
+        return ENVIRONMENTS.get(self.env or "arm", "")
 
     @property
     def _name(self) -> str:
-        if not self._is_arm:
-            return "cart-pole"
+        if self._kind != "arm":
+            return self._kind
         return self.urdf.stem if self.urdf else self.robot or ROBOTS[0]
 
     def _robot(self) -> Any:
@@ -176,7 +174,8 @@ class Identify:
         from roboopt.cli._silence import import_pybullet_silently
 
         import_pybullet_silently()
-        import roboopt_envs
+        from roboopt_envs.arm import ArmReach
+        from roboopt_envs.cart_pole import CartPoleSwingUp
 
         options: dict[str, Any] = {}
         if self.collect:
@@ -184,10 +183,9 @@ class Identify:
             options["randomize"] = self.randomize or 0.0
             if self.time_step is not None:
                 options["time_step"] = self.time_step
-        make = getattr(roboopt_envs, ENVIRONMENTS[self.env or "arm"])
-        if not self._is_arm:
-            return make(**options)
-        return make(str(self.urdf or self.robot or ROBOTS[0]), **options)
+        if self._kind == "cart-pole":
+            return CartPoleSwingUp(**options)
+        return ArmReach(str(self.urdf or self.robot or ROBOTS[0]), **options)
 
     def _columns(self) -> Any:
         from roboopt.data import Columns
@@ -204,7 +202,7 @@ class Identify:
         require_choice("`robot`", self.robot or ROBOTS[0], ROBOTS)
         require_choice("`error`", self.error, ERRORS)
         given = [f for f in ("robot", "urdf") if getattr(self, f) is not None]
-        if given and not self._is_arm:
+        if given and self._kind != "arm":
             raise RobooptError(f"`{given[0]}` is for `env` arm, got {self.env}")
         if len(given) > 1:
             raise RobooptError("`robot` and `urdf` exclude each other, got both")
@@ -223,7 +221,9 @@ class Identify:
         for name in ("randomize", "held_out"):
             value = getattr(self, name)
             if value is not None and not 0 <= value < 1:
-                raise RobooptError(f"`{name}` must be 0 or more and below 1, got {value}")
+                raise RobooptError(
+                    f"`{name}` must be 0 or more and below 1, got {value}"
+                )
         if self.seed < 0:
             raise RobooptError(f"`seed` must be 0 or more, got {self.seed}")
 

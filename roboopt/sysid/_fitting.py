@@ -21,7 +21,7 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
-from roboopt.data import Trajectory, windows
+from roboopt.data import Trajectory, sliding_windows
 from roboopt.diagnose import IdentifiabilityReport, identifiability
 from roboopt.dynamics import ParametricTwin
 from roboopt.objectives import InverseDynamicsError, Keyed, PredictionError, Prior
@@ -172,21 +172,28 @@ class Fitter:
         return whole + jnp.asarray(prior_weight) * center
 
     def effort_error(
-        self, data: Trajectory, *, central: bool, every: int = 1
+        self,
+        data: Trajectory,
+        *,
+        central: bool,
+        every: int = 1,
+        driven_only: bool = False,
     ) -> InverseDynamicsError:
         """Return the error of the efforts over their root mean square.
 
         The scale of a joint that nothing drives is the effort that the robot as given
-        would have needed.
+        would have needed; infinite with `driven_only`.
         """
         error = InverseDynamicsError(central=central, every=every)
         size = _rms(error.errors(self.start, data))
+        if driven_only:
+            size[:] = np.inf
         size[np.array(self.start.actuated)] = _rms(data.actions)
         return dataclasses.replace(error, scale=np.where(size > 0, size, 1.0))
 
     def effort_windows(self, runs: Sequence[Trajectory]) -> Trajectory:
         """Return the recordings in windows of one length."""
-        return windows(runs, common_length(runs))
+        return sliding_windows(runs, common_length(runs))
 
     def motion_windows(
         self, runs: Sequence[Trajectory], horizon: float | None = None
@@ -195,14 +202,14 @@ class Fitter:
         step = runs[0].time_step
         lead = lead_steps(self.start, step)
         if horizon is None:
-            return windows(runs, common_length(runs) - lead, lead=lead)
+            return sliding_windows(runs, common_length(runs) - lead, lead=lead)
         shortest = min(run.steps for run in runs)
         steps = max(1, min(round(horizon / step), shortest // 2))
         apart = -(-sum(run.steps for run in runs) // MAX_SIMULATED_STEPS)
-        return windows(runs, steps + lead, stride=apart * steps)
+        return sliding_windows(runs, steps + lead, stride=apart * steps)
 
     def motion_error(self, data: Trajectory) -> PredictionError:
-        """Return the error of the positions over windows; velocities are not measured."""
+        """Return the error of the positions alone: velocities are not measured."""
         joints, lead = self.start.joints, lead_steps(self.start, data.time_step)
         size = _step_size(data, joints)
         scale = np.where(size > 0, size, max(size.max(), 1e-300))
@@ -227,22 +234,27 @@ def fit_clean(
     noise = largest_noise_share(runs, fitter.start.joints)
     if not simulated and noise >= MIN_NOISE_SHARE:
         return None
-    # The effort on a joint that nothing drives is 0, as without any mass: its motion
-    # alone shows the mass.
+    # The effort on a joint that nothing drives is 0, as without any mass: only the
+    # motion shows the mass.
     if error == "auto":
         error = "motion" if fitter.passive or not simulated else "effort"
     parts, data = {}, {}
     if error in ("effort", "both"):
         data["effort"] = fitter.effort_windows(runs)
-        parts["effort"] = fitter.effort_error(data["effort"], central=not simulated)
+        parts["effort"] = fitter.effort_error(
+            data["effort"],
+            central=not simulated,
+            driven_only=fitter.passive and error == "both",
+        )
     if error in ("motion", "both"):
         data["motion"] = fitter.motion_windows(runs)
         lead = lead_steps(fitter.start, runs[0].time_step)
         parts["motion"] = PredictionError(horizon=1, lead=lead)
     found = fitter.fit(parts, data, tolerance=CLEAN_TOLERANCE)
     if "effort" in parts:
-        left = np.asarray(found.parts["effort"].scale)
-        if np.median(left / parts["effort"].scale) > MAX_UNEXPLAINED_SHARE:
+        whole, left = (np.asarray(p["effort"].scale) for p in (parts, found.parts))
+        finite = np.isfinite(whole)
+        if np.median(left[finite] / whole[finite]) > MAX_UNEXPLAINED_SHARE:
             return None
     return found
 
@@ -262,7 +274,9 @@ def fit_noisy(
     finest = noise_begins if cutoff is None else max(noise_begins, cutoff)
     shown = smoothed(runs, finest, efforts=False)
     if fitter.passive and error in ("auto", "motion", "both"):
-        found = _by_passive_motion(fitter, runs, shown, error, cutoff or noise_begins, horizon)
+        found = _by_passive_motion(
+            fitter, runs, shown, error, cutoff or noise_begins, horizon
+        )
         cutoff = cutoff or noise_begins
     else:
         if cutoff is None:
@@ -277,12 +291,19 @@ def fit_noisy(
 
 
 def _noisy_effort(
-    fitter: Fitter, runs: Sequence[Trajectory], cutoff: float
+    fitter: Fitter,
+    runs: Sequence[Trajectory],
+    cutoff: float,
+    *,
+    driven_only: bool = False,
 ) -> tuple[Any, Trajectory]:
     """Return the error of smoothed efforts, and its data."""
     data = fitter.effort_windows(smoothed(runs, cutoff))
     every = max(1, int(1 / (SAMPLES_PER_PERIOD * cutoff * runs[0].time_step)))
-    return fitter.effort_error(data, central=False, every=every), data
+    error = fitter.effort_error(
+        data, central=False, every=every, driven_only=driven_only
+    )
+    return error, data
 
 
 def _by_passive_motion(
@@ -293,12 +314,12 @@ def _by_passive_motion(
     cutoff: float,
     horizon: float,
 ) -> Estimate:
-    """Fit the motion, then with "both" the efforts too: they alone show no mass."""
+    """Fit the motion, then with "both" the efforts of the driven joints too."""
     data = {"motion": fitter.motion_windows(shown, horizon)}
     by_motion = fitter.fit({"motion": fitter.motion_error(data["motion"])}, data)
     if error != "both":
         return by_motion
-    effort, data["effort"] = _noisy_effort(fitter, runs, cutoff)
+    effort, data["effort"] = _noisy_effort(fitter, runs, cutoff, driven_only=True)
     effort = weighted(effort, by_motion.model, data["effort"])
     parts = {"effort": effort, "motion": by_motion.parts["motion"]}
     return fitter.fit(parts, data, begin=by_motion.model, weigh=False)
@@ -371,6 +392,7 @@ def weighted(objective: Any, model: ParametricTwin, data: Trajectory) -> Any:
     if isinstance(objective, InverseDynamicsError):
         size = np.sqrt(np.mean(np.asarray(data.actions) ** 2))
         scale = np.maximum(noise, MIN_SCALE_SHARE * max(size, 1e-300))
+        scale = np.where(np.isinf(np.asarray(objective.scale)), np.inf, scale)
         return dataclasses.replace(objective, scale=scale)
     size = _step_size(data, noise.size)
     scale = np.maximum(noise, MIN_SCALE_SHARE * np.where(size > 0, size, size.max()))

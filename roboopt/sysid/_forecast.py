@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from roboopt.data import Trajectory, windows
+from roboopt.data import Trajectory, sliding_windows
 from roboopt.objectives import PredictionError
 
 FORECAST_TIMES_S = (0.1, 0.2, 0.5)
@@ -36,7 +36,10 @@ class Forecasts:
         """
         mine, theirs = (self.rmse[m][:, :joints] for m in (model, other))
         with np.errstate(divide="ignore", invalid="ignore"):
-            return np.exp(np.nanmean(np.log(theirs / mine), axis=1))
+            logs = np.log(theirs / mine)
+            known = ~np.isnan(logs)
+            total = np.sum(np.where(known, logs, 0.0), axis=1)
+            return np.exp(total / np.sum(known, axis=1))
 
 
 class ConstantVelocity(eqx.Module):
@@ -77,7 +80,7 @@ def forecasts(
     """
     step = recordings[0].time_step
     counts = sorted({1, *(max(1, round(t / step)) for t in times)})
-    cut = windows(
+    cut = sliding_windows(
         recordings, counts[-1], lead=lead, stride=max(1, counts[-1] // OVERLAP)
     )
     error = PredictionError(horizon=counts[-1], wraps=wraps, lead=lead)

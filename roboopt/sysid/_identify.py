@@ -1,7 +1,7 @@
 """System identification: a robot's parameters from recordings of its motion.
 
-    recordings → checks → split → resampling → smoothing, where noisy → fit
-    → identifiability → forecasts of recordings that the fit has not seen
+recordings → checks → split → resampling → smoothing, where noisy → fit
+→ identifiability → forecasts of recordings that the fit has not seen
 """
 
 import dataclasses
@@ -98,18 +98,19 @@ def identify(
     driven = _actuated(actuated, known)
     names = known.robot.joint_names
     read = load_all(recordings, joint_names=names, actuated=driven, columns=columns)
-    parts = split(read, held_out if held_out is None or _is_share(held_out) else 0)
-    if held_out is not None and not _is_share(held_out) and not _is_empty(held_out):
-        judging = load_all(held_out, joint_names=names, actuated=driven, columns=columns)
+    shared = held_out is None or isinstance(held_out, int | float)
+    parts = split(read, held_out if shared else 0.0)
+    if not shared and not (isinstance(held_out, Sequence) and not held_out):
+        judging = load_all(
+            held_out, joint_names=names, actuated=driven, columns=columns
+        )
         runs = [one.run for one in judging]
         parts = Split(parts.training, runs, f"{len(runs)} recordings were held out")
         read = [*read, *judging]
     twin = _twin(known, driven, time_step, read)
     start = ParametricTwin(twin, free, ties=ties)
     findings = _findings(read, known)
-    result = _fit(
-        Fitter(start, prior, steps, progress), parts, error, cutoff, horizon
-    )
+    result = _fit(Fitter(start, prior, steps, progress), parts, error, cutoff, horizon)
     true_values = None
     if truth is not None:
         real = eqx.tree_at(lambda t: t.robot, twin, truth)
@@ -153,7 +154,9 @@ def _actuated(
         return known.actuated
     names = known.robot.joint_names
     unknown = [j for j in given if isinstance(j, str) and j not in names]
-    joints = tuple(names.index(j) if isinstance(j, str) else j for j in given if j not in unknown)
+    joints = tuple(
+        names.index(j) if isinstance(j, str) else j for j in given if j not in unknown
+    )
     if unknown or len(set(joints)) < len(joints):
         raise RobooptError(
             f"`actuated` must name joints of {', '.join(names)} once each, got "
@@ -206,14 +209,6 @@ def _findings(recordings: Sequence[Recording], known: KnownRobot) -> list[Findin
     return findings
 
 
-def _is_share(value: Any) -> bool:
-    return isinstance(value, int | float)
-
-
-def _is_empty(value: Any) -> bool:
-    return isinstance(value, Sequence) and not value
-
-
 def _check(
     error: str,
     cutoff: float | None,
@@ -226,5 +221,5 @@ def _check(
     for name, value in (("cutoff", cutoff), ("horizon", horizon), ("prior", prior)):
         if value is not None and not 0 < value < np.inf:
             raise RobooptError(f"`{name}` must be positive and finite, got {value}.")
-    if _is_share(held_out) and not 0 <= held_out < 1:
+    if isinstance(held_out, int | float) and not 0 <= held_out < 1:
         raise RobooptError(f"`held_out` must be 0 or more and below 1, got {held_out}.")

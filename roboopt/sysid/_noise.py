@@ -26,7 +26,9 @@ def noise_share(positions: Float[AnyArray, "sample joint"]) -> float:
     q = np.asarray(positions, float)
     if len(q) <= DIFFERENCE_ORDER + 1:
         return 0.0
-    noise = np.std(np.diff(q, DIFFERENCE_ORDER, axis=0), axis=0) / np.sqrt(comb(2 * DIFFERENCE_ORDER, DIFFERENCE_ORDER))
+    noise = np.std(np.diff(q, DIFFERENCE_ORDER, axis=0), axis=0) / np.sqrt(
+        comb(2 * DIFFERENCE_ORDER, DIFFERENCE_ORDER)
+    )
     motion = np.sqrt(np.mean(np.diff(q, axis=0) ** 2, axis=0))
     moves = motion > 0
     return float(np.max(noise[moves] / motion[moves], initial=0.0))
@@ -70,7 +72,9 @@ def cutoff_frequency(
     most = 0.4 / time_step
     ends = []
     for joint in range(power.shape[1]):
-        mean = np.convolve(power[:, joint], np.ones(SMOOTHED_LINES) / SMOOTHED_LINES, "same")
+        mean = np.convolve(
+            power[:, joint], np.ones(SMOOTHED_LINES) / SMOOTHED_LINES, "same"
+        )
         signal_lines = np.flatnonzero(mean[:half] > MIN_SIGNAL_RATIO * floor[joint])
         last = int(signal_lines[-1]) if signal_lines.size else 0
         ends.append(float(frequencies[last + 1]))

@@ -71,7 +71,9 @@ def smoothed(
         q = np.asarray(made.observations)[:, :joints]
         observations = np.hstack([q[1:], np.diff(q, axis=0) / run.time_step])
         actions = np.asarray((made if efforts else run).actions)[1:]
-        out = int(np.ceil((EDGE_PERIODS / cutoff if edge is None else edge) / run.time_step))
+        out = int(
+            np.ceil((EDGE_PERIODS / cutoff if edge is None else edge) / run.time_step)
+        )
         steps = len(actions)
         out = min(out, (steps - 2) // 4)
         result.append(

@@ -53,11 +53,12 @@ def load_all(
             sequence of these.
         joint_names: the robot's joints.
         actuated: the joints that the actions drive; all of them if None.
-        columns: the columns of tables.
+        columns: the columns of tables; its efforts may be those of the actuated joints.
 
     Raises:
         RobooptError: if there are none, or one does not fit the robot.
     """
+    columns = _padded(columns, len(joint_names), actuated)
     single = isinstance(sources, Trajectory | str | PathLike)
     found: list[Recording] = []
     for source in [sources] if single else sources:
@@ -73,6 +74,20 @@ def load_all(
     return [
         Recording(one.source, _of_robot(one, joint_names, actuated)) for one in found
     ]
+
+
+def _padded(
+    columns: Columns | None, joints: int, actuated: Sequence[int] | None
+) -> Columns | None:
+    """Return the columns with None as the effort of every joint that is not driven."""
+    if columns is None or columns.efforts is None or actuated is None:
+        return columns
+    if not len(columns.efforts) == len(actuated) < joints:
+        return columns
+    efforts: list[str | None] = [None] * joints
+    for joint, name in zip(actuated, columns.efforts, strict=True):
+        efforts[joint] = name
+    return dataclasses.replace(columns, efforts=efforts)
 
 
 def _files(path: str) -> list[str]:

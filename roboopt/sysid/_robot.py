@@ -1,4 +1,4 @@
-"""The robot that identification starts from: a twin, a model, a URDF, an environment."""
+"""The robot that identification starts from, whatever object describes it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -79,7 +79,9 @@ def _from_urdf(path: Path, free: Sequence[str]) -> KnownRobot:
 
 
 def _effort_limits(path: Path, names: Sequence[str]) -> np.ndarray:
-    joints = {j.get("name"): j for j in ElementTree.parse(path).getroot().findall("joint")}
+    joints = {
+        j.get("name"): j for j in ElementTree.parse(path).getroot().findall("joint")
+    }
     limits = [joints[name].find("limit") for name in names]
     efforts = [0.0 if x is None else float(x.get("effort") or 0) for x in limits]
     return np.array([effort if effort > 0 else np.inf for effort in efforts])

@@ -30,7 +30,7 @@ def samples(**settings):
     motions = [
         ro.Trajectory(draw.normal(size=(21, 4)), draw.uniform(-2, 2, (20, 2)), 0.1)
     ]
-    return ro.data.demonstrations(motions, low=-3, high=3, **settings)
+    return ro.data.Demonstrations.from_trajectories(motions, low=-3, high=3, **settings)
 
 
 def choices():
@@ -38,7 +38,7 @@ def choices():
     motions = [
         ro.Trajectory(draw.normal(size=(21, 4)), draw.integers(0, 3, (20, 2)), 0.1)
     ]
-    return ro.data.demonstrations(motions)
+    return ro.data.Demonstrations.from_trajectories(motions)
 
 
 def tracking():

@@ -1,0 +1,124 @@
+"""Panels of an identification: intervals, forecasts, and predicted motion."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from roboopt.report._figures import INK, MODELS, PANEL_SIZE, panel
+
+ROW_HEIGHT = 0.19  # inches
+FRAME_HEIGHT = 1.33  # inches above and below the rows: title, axis
+MIN_MARGIN = 1e-6  # of an axis to either side
+MAX_OVERSHOOT = 0.6  # of the measured range; curves that go further are cut off
+
+
+@dataclass(frozen=True)
+class Change:
+    """A fitted value less the one before."""
+
+    name: str
+    change: float
+    lower: float
+    upper: float
+    """Ends of its interval, infinite where it is not known."""
+    true: float | None = None
+    """The real value less the one before, where it is known."""
+
+    @property
+    def known(self) -> bool:
+        """Return whether it has an interval."""
+        return bool(np.isfinite([self.lower, self.upper]).all())
+
+
+def whiskers(title: str, unit: str, rows: Sequence[Change]) -> str:
+    """Draw changes one under the other, with their intervals.
+
+    Those without an interval are hollow; crosses mark true values.
+    """
+    height = max(FRAME_HEIGHT + ROW_HEIGHT * len(rows), 0.7 * PANEL_SIZE[1])
+    label, under = f"{title}: estimates with intervals", f"estimate − start [{unit}]"
+    with panel(title, under, "", label=label, height=height) as made:
+        axes, color = made.axes, MODELS["fitted"]
+        for place, row in enumerate(rows):
+            if row.known:
+                axes.plot([row.lower, row.upper], [place] * 2, color=color, lw=2.2)
+            filled = color if row.known else "none"
+            axes.plot(row.change, place, "o", mfc=filled, mec=color, ms=4.5)
+            if row.true is not None:
+                axes.plot(row.true, place, "x", color=INK, ms=5.5, mew=1.3)
+        axes.axvline(0, color=MODELS["URDF"], lw=1.2, zorder=0)
+        axes.set_yticks(range(len(rows)), [row.name for row in rows])
+        axes.set_ylim(len(rows) - 0.4, -0.6)
+        axes.set_xlim(*_limits(rows))
+        axes.grid(axis="y", visible=False)
+        made.ticks(4)
+    return made.svg
+
+
+def forecast_errors(
+    title: str,
+    unit: str,
+    seconds: Sequence[float],
+    errors: Mapping[str, Float[np.ndarray, " time"]],
+) -> str:
+    """Draw root mean square errors over how far ahead was forecast.
+
+    Args:
+        title: of the panel.
+        unit: of the errors.
+        seconds: how far ahead.
+        errors: by label, one of `MODELS`.
+    """
+    label = f"{title}: forecast errors"
+    with panel(title, "forecast after [s]", f"RMSE [{unit}]", label=label) as made:
+        for name, values in errors.items():
+            seen = np.where(np.isfinite(values) & (values > 0), values, np.nan)
+            made.axes.plot(seconds, seen, "o-", color=MODELS[name], ms=4)
+        made.axes.set_yscale("log")
+        made.axes.set_xlim(0, 1.05 * max(seconds))
+    return made.svg
+
+
+def predictions(
+    title: str,
+    unit: str,
+    time: Float[np.ndarray, " time"],
+    measured: Float[np.ndarray, " time"],
+    predicted: Mapping[str, Float[np.ndarray, "window node"]],
+) -> str:
+    """Draw windows of predicted motion over the measured one.
+
+    Args:
+        title: of the panel.
+        unit: of the values.
+        time: [s] of the measured samples.
+        measured: what was measured.
+        predicted: by label, windows one after the other that share their ends.
+    """
+    label = f"{title}: predicted and measured"
+    with panel(title, "time [s]", f"[{unit}]", label=label) as made:
+        made.axes.plot(time, measured, color=INK, alpha=0.35, lw=3.5)
+        for name, windows in predicted.items():
+            steps = windows.shape[1] - 1
+            for number, values in enumerate(windows):
+                along = time[number * steps : (number + 1) * steps + 1]
+                made.axes.plot(along, values, color=MODELS[name], lw=1.2)
+        low, high = np.nanmin(measured), np.nanmax(measured)
+        room = MAX_OVERSHOOT * max(high - low, 1e-9)
+        bottom, top = made.axes.get_ylim()
+        made.axes.set_ylim(max(bottom, low - room), min(top, high + room))
+        made.axes.set_xlim(time[0], time[-1])
+        made.ticks()
+    return made.svg
+
+
+def _limits(rows: Sequence[Change]) -> tuple[float, float]:
+    """Return the range that shows zero and every known value."""
+    seen = [0.0, *(row.change for row in rows)]
+    seen += [end for row in rows if row.known for end in (row.lower, row.upper)]
+    seen += [row.true for row in rows if row.true is not None]
+    low, high = min(seen), max(seen)
+    margin = max(0.06 * (high - low), MIN_MARGIN)
+    return low - margin, high + margin
