@@ -10,11 +10,11 @@ import jax
 import numpy as np
 
 import roboopt as ro
-from roboopt.cli._console import progress
 from roboopt.cli._demonstrators import demonstrator
 from roboopt.cli._environment import label, make
 from roboopt.cli._usage import UsageError
 from roboopt.data import Trajectory
+from roboopt.report import progress_bar
 
 
 def collect(arguments: Any) -> int:
@@ -45,7 +45,7 @@ def collect(arguments: Any) -> int:
             expert,
         )
     try:
-        with progress(arguments.episodes, "recording") as advance:
+        with progress_bar("recording", arguments.episodes) as advance:
             episodes = ro.rollouts.collect_episodes(
                 env,
                 acts,

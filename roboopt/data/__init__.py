@@ -1,8 +1,6 @@
 """Data: trajectories, demonstrations, file formats, and saved models."""
 
 from roboopt.data._demonstrations import Demonstrations as Demonstrations
-from roboopt.data._experience import Experience as Experience
-from roboopt.data._experience import generalized_advantages as generalized_advantages
 from roboopt.data._files import whole_file as whole_file
 from roboopt.data._normalizer import Normalizer as Normalizer
 from roboopt.data._smoothing import differentiate as differentiate

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
 
 import numpy as np
 from jaxtyping import Float
@@ -52,7 +51,7 @@ class KnownRobot:
             limits[list(source.actuated)] = source.effort_limits
             return cls("robot", source.robot, limits, source.actuated, twin=source)
         if isinstance(source, Multibody):
-            return cls("robot", source, np.full(len(source.joint_names), np.inf))
+            return cls("robot", source, np.array(source.effort_limits))
         if isinstance(source, str | PathLike):
             return _from_urdf(Path(source), free)
         if hasattr(source, "unwrapped"):
@@ -74,17 +73,7 @@ def _from_urdf(path: Path, free: Sequence[str]) -> KnownRobot:
     # The links have no damping of their own: air is thin.
     robot = load_urdf(path, linear_damping=0.0, angular_damping=0.0)
     robot = _merged(robot, free)
-    limits = _effort_limits(path, robot.joint_names)
-    return KnownRobot(path.stem, robot, limits, urdf=path)
-
-
-def _effort_limits(path: Path, names: Sequence[str]) -> np.ndarray:
-    joints = {
-        j.get("name"): j for j in ElementTree.parse(path).getroot().findall("joint")
-    }
-    limits = [joints[name].find("limit") for name in names]
-    efforts = [0.0 if x is None else float(x.get("effort") or 0) for x in limits]
-    return np.array([effort if effort > 0 else np.inf for effort in efforts])
+    return KnownRobot(path.stem, robot, np.array(robot.effort_limits), urdf=path)
 
 
 def _from_env(env: Any, free: Sequence[str]) -> KnownRobot:

@@ -332,7 +332,7 @@ refused = {
     ),
     "two": (lambda o: (o, o), "must return one array"),
     "growing": (Growing(), "same shapes and types"),
-    "no policy": (3.0, "callable or an `StatefulPolicy`, got a float"),
+    "no policy": (3.0, "callable or a `StatefulPolicy`, got a float"),
     "half": (
         lambda o: o.astype(jnp.bfloat16) * jnp.arange(4.0).astype(jnp.bfloat16),
         "types that NumPy has, got .*bfloat16",
