@@ -9,7 +9,6 @@ from rich.table import Table
 from rich.text import Text
 
 from roboopt.cli._clone_tables import HEADER as CLONE_HEADER
-        console.print(sentence)
 
 
 def print_judged(outcome: Any) -> None:
