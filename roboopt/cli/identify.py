@@ -130,6 +130,17 @@ class Identify:
         return run(self, name, self._identify, record={"robot": robot})
 
     def _identify(self, folder: Path) -> Any:
+        from roboopt.data import ColumnError
+
+        try:
+            return self._identified(folder)
+        except ColumnError as error:
+            raise RobooptError(
+                f"{error.path} {error.rule}: name the columns by `time`, `positions`, "
+                f"`velocities` and `efforts`; it has the columns {error.header}"
+            ) from error
+
+    def _identified(self, folder: Path) -> Any:
         import roboopt as ro
 
         free = tuple(name for text in self.free for name in text.split(",") if name)

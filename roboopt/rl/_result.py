@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from roboopt.data import save, save_episodes, whole_file
+from roboopt.data import atomic_write, save, save_episodes
 from roboopt.diagnose import Finding, HorizonNorms, gradient_health
 from roboopt.report import Section, Summary, Table, VerbResult
 from roboopt.rl._returns import Returns
@@ -173,7 +173,7 @@ def write_columns(path: Path, columns: Mapping[str, np.ndarray]) -> None:
     """Write a CSV file with a row for each gradient step."""
     rows = zip(*(np.asarray(x).tolist() for x in columns.values()), strict=True)
     lines = [["step", *columns], *([k, *row] for k, row in enumerate(rows))]
-    with whole_file(path) as file:
+    with atomic_write(path) as file:
         file.write("".join(",".join(map(str, x)) + "\n" for x in lines).encode())
 
 

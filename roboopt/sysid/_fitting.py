@@ -249,7 +249,9 @@ def fit_clean(
     if error in ("motion", "both"):
         data["motion"] = fitter.motion_windows(runs)
         lead = lead_steps(fitter.start, runs[0].time_step)
-        parts["motion"] = PredictionError(horizon=1, lead=lead)
+        parts["motion"] = PredictionError.for_data(
+            fitter.start, data["motion"], horizon=1, lead=lead
+        )
     found = fitter.fit(parts, data, tolerance=CLEAN_TOLERANCE)
     if "effort" in parts:
         whole, left = (np.asarray(p["effort"].scale) for p in (parts, found.parts))

@@ -230,7 +230,8 @@ def test_recordings_that_do_not_fit_are_said_in_a_line(tmp_path, refused):
     (tmp_path / "empty").mkdir()
     assert "empty" in refused(f"identify empty {with_urdf}")
     write_csv(tmp_path / "run.csv", run, ["time", *"abcdef"])
-    assert "positions" in refused(f"identify run.csv {with_urdf}")
+    message = refused(f"identify run.csv {with_urdf}")
+    assert "--time, --positions, --velocities and --efforts" in message
     ro.Trajectory(run.observations[:, :3], run.actions, STEP).save(tmp_path / "few.npz")
     message = refused(f"identify few.npz {with_urdf}")
     assert "recordings must hold positions and velocities of the 2 joints" in message
