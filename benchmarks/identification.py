@@ -167,16 +167,15 @@ def exact() -> None:
             case.twin, [case.run], free=case.free, prior=None, held_out=0
         )
         seconds = time.perf_counter() - began
-        known = np.array([v == "identified" for v in found.identifiability.verdicts])
-        error = np.abs(found.identifiability.values / case.values - 1)
+        report = found.identifiability
+        known = np.array([v == "identified" for v in report.verdicts])
+        error = np.abs(report.values / case.values - 1)
         print(
             f"{name:8} {error[known].max():.1e} over {known.sum()} identified of "
             f"{known.size}, by {found.error}, {seconds:.1f} s with compilation"
         )
         for i in np.flatnonzero(~known):
-            print(
-                f"         {found.identifiability.names[i]}: {found.identifiability.sentence(int(i))}"
-            )
+            print(f"         {report.names[i]}: {report.sentence(int(i))}")
 
 
 def noisy() -> None:
