@@ -28,6 +28,7 @@ NAMESPACES = (
     "policies",
     "rollouts",
     "losses",
+    "networks",
     "objectives",
     "gradients",
     "optimize",
