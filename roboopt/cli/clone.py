@@ -8,8 +8,10 @@ import tyro
 
 from roboopt.cli._environment import keywords_of, label
 from roboopt.cli._flags import OUTPUT, Output, flag, verb_arguments
+from roboopt.cli._usage import require_choice
 
-KINDS = "{mlp,gaussian,tanh-gaussian,gmm,flow,categorical}"
+KINDS = ("mlp", "gaussian", "tanh-gaussian", "gmm", "flow", "categorical")
+LOSSES = ("l2", "huber", "l1")
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,11 @@ class Clone:
     ] = ()
     policy: Annotated[
         str | None,
-        flag(KINDS, "Kind of policy; gmm or flow if multimodal.", "mlp, categorical"),
+        flag(
+            "{" + ",".join(KINDS) + "}",
+            "Kind of policy; gmm or flow if multimodal.",
+            "mlp, categorical",
+        ),
     ] = None
     loss: Annotated[str, flag("{l2,huber,l1}", "Loss of an mlp's action errors.")] = (
         "l2"
@@ -82,6 +88,9 @@ class Clone:
         from roboopt.cli._run import run
         from roboopt.rollouts import EnvSpec
 
+        if self.policy is not None:
+            require_choice("--policy", self.policy, KINDS)
+        require_choice("--loss", self.loss, LOSSES)
         arguments = verb_arguments(self)
         options = keywords_of(arguments.pop("option"))
         world, name = None, "clone"
