@@ -22,8 +22,8 @@ from roboopt.cli._flags import name_flags
 from roboopt.cli._process import process_settings
 
 COMMANDS = {
-    "tune": "roboopt.cli._tune:Tune",
-    "identify": "roboopt.cli._identify:Identify",
+    "tune": "roboopt.cli.tune:Tune",
+    "identify": "roboopt.cli.identify:Identify",
     "collect": "roboopt.cli._collect:Collect",
     "clone": "roboopt.cli._clone:Clone",
     "reinforce": "roboopt.cli.reinforce:Reinforce",

@@ -1,58 +1,16 @@
-"""Films of a simulated robot: H.264 in an MP4 file, which every browser plays.
-
-A motion is filmed by playing its recorded actions back from its recorded start: the
-simulators here repeat themselves bit for bit.
-"""
+"""Films as H.264 in MP4 files, which every browser plays."""
 
 import subprocess
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
 
 from roboopt._errors import RobooptError
-from roboopt.data import Trajectory
 
-BAR = 28  # pixels of a caption's bar
-
-
-def replay(
-    env: Any,
-    trajectory: Trajectory,
-    *,
-    stride: int,
-    progress: Callable[[], object] | None = None,
-) -> UInt8[np.ndarray, "frame height width 3"]:
-    """Return pictures of one recorded motion, one every `stride` steps.
-
-    Args:
-        env: a `roboopt_envs` environment with `render_mode="rgb_array"`.
-        trajectory: one motion that was recorded in it.
-        stride: steps from one picture to the next.
-        progress: called after each picture.
-
-    Raises:
-        RobooptError: if `trajectory` is a batch, or `stride` is not at least 1.
-    """
-    if np.ndim(trajectory.actions) != 2:
-        raise RobooptError(
-            "`trajectory` must be one motion, got actions of shape "
-            f"{np.shape(trajectory.actions)}."
-        )
-    if stride < 1:
-        raise RobooptError(f"`stride` must be at least 1, got {stride}.")
-    frames = []
-    env.reset(options={"start": np.asarray(trajectory.observations[0])})
-    for k, action in enumerate(np.asarray(trajectory.actions)):
-        if k % stride == 0:
-            frames.append(env.render())
-            if progress is not None:
-                progress()
-        env.step(action)
-    return np.stack(frames)
+CAPTION_HEIGHT = 28  # pixels
 
 
 def side_by_side(
@@ -74,11 +32,15 @@ def side_by_side(
     font = ImageFont.load_default(15)
     captioned = []
     for caption, color, frames in films:
-        bar = Image.new("RGB", (frames.shape[2], BAR), "#15181d")
+        bar = Image.new("RGB", (frames.shape[2], CAPTION_HEIGHT), "#15181d")
         draw = ImageDraw.Draw(bar)
-        draw.rectangle((0, 0, 6, BAR), fill=color)
-        draw.text((16, BAR // 2), caption, font=font, fill="#ffffff", anchor="lm")
-        bars = np.broadcast_to(np.asarray(bar), (len(frames), BAR, *frames.shape[2:]))
+        draw.rectangle((0, 0, 6, CAPTION_HEIGHT), fill=color)
+        draw.text(
+            (16, CAPTION_HEIGHT // 2), caption, font=font, fill="#ffffff", anchor="lm"
+        )
+        bars = np.broadcast_to(
+            np.asarray(bar), (len(frames), CAPTION_HEIGHT, *frames.shape[2:])
+        )
         captioned.append(np.concatenate([bars, frames], 1))
     return np.concatenate(captioned, 2)
 

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from roboopt._errors import RobooptError
-from roboopt.data import whole_file
+from roboopt.data import atomic_write
 from roboopt.rollouts import Episode
 
 COLUMNS = ("timestep", "seconds", "return", "length", "success")
@@ -52,7 +52,7 @@ class Returns(eqx.Module):
     def write(self, path: str | PathLike) -> None:
         """Write a CSV file, a row for each episode."""
         lines = [",".join(COLUMNS), *(",".join(map(repr, row)) for row in self.rows())]
-        with whole_file(path) as file:
+        with atomic_write(path) as file:
             file.write(("\n".join(lines) + "\n").encode())
 
     @classmethod
