@@ -249,7 +249,7 @@ def two_way() -> None:
             ).model
             clone = ro.policies.SampleActions(clone)
         if data is chunks:
-            clone = ro.policies.ActionChunking(clone, ensemble=None)
+            clone = ro.policies.ActionChunking(clone, 2, ensemble=None)
         print(f"   {name:22} {ro.evaluate(env, clone, seed=JUDGED)}", flush=True)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from roboopt._errors import RobooptError
 from roboopt.export._numpy import Exported
-from roboopt.policies import act, begin
+from roboopt.policies import act, initial_carry
 
 # Runs where nothing but NumPy can be imported, as on the robot.
 SCRIPT = """
@@ -93,10 +93,10 @@ def agreement(
 
 
 def _actions(policy: Any, observations: np.ndarray, times: np.ndarray) -> np.ndarray:
-    memory = begin(policy, jnp.asarray(observations[0]))
-    step = jax.jit(lambda memory, seen, time: act(policy, memory, seen, time))
+    carry = initial_carry(policy)
+    step = jax.jit(lambda carry, seen, time: act(policy, carry, seen, time))
     actions = []
     for observation, time in zip(observations, times, strict=True):
-        action, memory = step(memory, jnp.asarray(observation), jnp.asarray(time))
+        carry, action = step(carry, jnp.asarray(observation), jnp.asarray(time))
         actions.append(np.asarray(action))
     return np.stack(actions)

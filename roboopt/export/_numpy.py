@@ -161,7 +161,7 @@ def _remembering(policy: StatefulPolicy, seen: Any, names: Any, constants: Any) 
 
     def start(observation):
         nonlocal tree
-        memory = policy.begin(observation, None)
+        memory = policy.init(None)
         leaves, tree = jax.tree.flatten(memory)
         return [jnp.asarray(leaf) for leaf in leaves]
 
@@ -179,7 +179,7 @@ def _remembering(policy: StatefulPolicy, seen: Any, names: Any, constants: Any) 
     def act(*inputs):
         *leaves, observation, time = inputs
         memory = jax.tree.unflatten(tree, leaves)
-        action, after = policy.step(memory, observation, time)
+        after, action = policy(memory, observation, time)
         return [jnp.asarray(action), *map(jnp.asarray, jax.tree.leaves(after))]
 
     return read(closed, names, constants), memory, act
@@ -188,7 +188,7 @@ def _remembering(policy: StatefulPolicy, seen: Any, names: Any, constants: Any) 
 def _takes_chance(policy: StatefulPolicy, seen: Any) -> bool:
     """Return whether `policy` begins where it gets a key."""
     try:
-        jax.eval_shape(lambda key: policy.begin(seen, key), jax.random.key(0))
+        jax.eval_shape(lambda key: policy.init(key), jax.random.key(0))
     except ValueError:
         return False
     return True

@@ -150,11 +150,14 @@ class DAgger:
         self.rounds.append(Evaluation.of(runs, self._env))
 
     def _acting(self, model: Any) -> Any:
+        size = self._first.observations.shape[-1]
         if self._cut["chunk"] is not None:
-            choices = np.issubdtype(self._first.actions.dtype, np.integer)
-            model = ActionChunking(model, None) if choices else ActionChunking(model)
+            discrete = np.issubdtype(self._first.actions.dtype, np.integer)
+            model = ActionChunking(model, size, None if discrete else 0.01)
         history = self._cut["history"]
-        return model if history == 1 else ObservationHistory(model, history)
+        if history == 1:
+            return model
+        return ObservationHistory(model, history, size // history)
 
 
 def _laid_out(

@@ -23,6 +23,7 @@ from roboopt.policies._categorical import CategoricalPolicy
 from roboopt.policies._clipped import Clipped
 from roboopt.policies._gaussian import GaussianPolicy, TanhGaussianPolicy, out_of_range
 from roboopt.policies._observation_network import ObservationNetwork, Settings
+from roboopt.policies._spaces import check_action_space
 
 SPREAD = 0.5  # Of a fresh policy's actions, in halves of their range.
 LAST = 0.01, 1.0  # Of the last layer's weights: of the policy's, and the critic's.
@@ -223,9 +224,7 @@ def _plain(space: Any) -> _Choices | ActionUnits:
         return _units(low, high)
     from gymnasium.spaces import Discrete, MultiDiscrete
 
-    from roboopt.rollouts._spaces import actions_of
-
-    actions_of(space)  # For its checks.
+    check_action_space(space)
     if isinstance(space, Discrete):
         return _Choices((int(space.start),), (int(space.n),))
     if isinstance(space, MultiDiscrete):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from roboopt._errors import RobooptError
-from roboopt.rollouts._spaces import actions_of, check_observations
+from roboopt.policies import check_action_space, check_observation_space
 
 OWN = "roboopt_envs"
 
@@ -43,8 +43,8 @@ class Setting:
         make = _maker(env, dict(options or {}), max_steps)
         made = make()
         try:
-            check_observations(made)
-            actions_of(made.action_space)
+            check_observation_space(made.observation_space)
+            check_action_space(made.action_space)
         except RobooptError:
             made.close()
             raise

@@ -1,7 +1,6 @@
 """Rollouts: a policy run in JAX or in any Gymnasium environment."""
 
 from roboopt.rollouts._collect import collect as collect
-from roboopt.rollouts._collect import collect_episodes as collect_episodes
 from roboopt.rollouts._env_spec import EnvSpec as EnvSpec
 from roboopt.rollouts._evaluate import Estimate as Estimate
 from roboopt.rollouts._evaluate import Evaluation as Evaluation
@@ -10,6 +9,7 @@ from roboopt.rollouts._gym_rollout import GymRollout as GymRollout
 from roboopt.rollouts._gym_vector_env import GymVectorEnv as GymVectorEnv
 from roboopt.rollouts._pool import EnvError as EnvError
 from roboopt.rollouts._pool import Pool as Pool
+from roboopt.rollouts._rollout import PolicyStep as PolicyStep
 from roboopt.rollouts._rollout import Rollout as Rollout
 from roboopt.rollouts._rollout import faded as faded
 from roboopt.rollouts._twin_rollout import TwinMatch as TwinMatch
