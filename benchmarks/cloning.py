@@ -79,7 +79,9 @@ def tasks() -> None:
         demos = ro.rollouts.collect_episodes(
             env, noisy, label=expert, episodes=DEMONSTRATIONS, seed=0
         )
-        samples = ro.data.demonstrations(demos, low=space.low, high=space.high)
+        samples = ro.data.Demonstrations.from_trajectories(
+            demos, low=space.low, high=space.high
+        )
         settings: dict[str, Any] = {"key": jax.random.key(0)}
         if name.startswith("cart-pole, swing"):
             settings["angles"] = (1,)
@@ -107,7 +109,7 @@ def choices() -> None:
     """Print CartPole-v1's return of a clone of a linear rule, from 20 episodes."""
     env = gymnasium.make("CartPole-v1")
     demos = ro.rollouts.collect_episodes(env, rule, episodes=20, seed=0)
-    samples = ro.data.demonstrations(demos)
+    samples = ro.data.Demonstrations.from_trajectories(demos)
     policy = ro.policies.CategoricalPolicy.of(samples, key=jax.random.key(0))
     clone = cloned(
         policy, ro.ActionMismatch(loss=ro.losses.NegativeLogLikelihood()), samples
@@ -213,8 +215,8 @@ def two_way() -> None:
     print("\nTwo ways round an obstacle, 100 demonstrations, 100 episodes")
     print(f"   {'demonstrator':22} {ro.evaluate(env, expert, seed=JUDGED)}")
     key = jax.random.key(0)
-    chunks = ro.data.demonstrations(demos, chunk=8)
-    single = ro.data.demonstrations(demos)
+    chunks = ro.data.Demonstrations.from_trajectories(demos, chunk=8)
+    single = ro.data.Demonstrations.from_trajectories(demos)
     for name, policy, loss, data in (
         ("squared loss", ro.policies.MLPPolicy.of(single, key=key), None, single),
         (
@@ -260,7 +262,9 @@ def energy() -> None:
     expert, _ = demonstrator(env, None)
     demos = ro.rollouts.collect(env, expert, episodes=DEMONSTRATIONS, seed=0)
     space, twin = world.action_space, ro.Twin.from_env(world)
-    samples = ro.data.demonstrations(demos, low=space.low, high=space.high)
+    samples = ro.data.Demonstrations.from_trajectories(
+        demos, low=space.low, high=space.high
+    )
     mismatch = ro.ActionMismatch(scale=np.asarray(samples.actions).std(0))
     cost = ro.EnergyTaskCost(
         ro.Rollout(twin, world.horizon),

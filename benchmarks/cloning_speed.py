@@ -46,7 +46,7 @@ def record(path: Path) -> None:
 
     env = gymnasium.make("CartPole-v1")
     runs = ro.rollouts.collect_episodes(env, balance, episodes=COUNT // 500, seed=0)
-    samples = ro.data.demonstrations(runs)
+    samples = ro.data.Demonstrations.from_trajectories(runs)
     np.savez(
         path,
         observations=samples.observations.astype(np.float32),

@@ -37,7 +37,9 @@ def main() -> float:
     controller = ro.policies.LinearFeedback(jnp.array([[-4.0, -60.0, -6.0, -12.0]]))
     demonstrated = ro.rollouts.collect_episodes(env, controller, episodes=10, seed=0)
     limit = env.unwrapped.effort_limits
-    samples = ro.data.demonstrations(demonstrated, low=-limit, high=limit)
+    samples = ro.data.Demonstrations.from_trajectories(
+        demonstrated, low=-limit, high=limit
+    )
     objective = ro.ActionMismatch(scale=5.0)  # [N]
 
     network = Network()

@@ -47,7 +47,7 @@ def main() -> float:
     """Collect, clone, judge, and return the mean return of the clone."""
     env = gymnasium.make("CartPole-v1")
     demonstrated = ro.rollouts.collect_episodes(env, rule, episodes=20, seed=0)
-    samples = ro.data.demonstrations(demonstrated)
+    samples = ro.data.Demonstrations.from_trajectories(demonstrated)
     objective = ro.ActionMismatch(loss=ro.losses.NegativeLogLikelihood())
 
     keys = jax.random.split(jax.random.key(0))

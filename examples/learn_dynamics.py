@@ -15,7 +15,7 @@ import roboopt_envs  # noqa: F401  (registers the environments)
 
 import roboopt as ro
 from roboopt.dynamics import Ensemble, NetworkDynamics, ResidualDynamics
-from roboopt.objectives import EachMember, PredictionError
+from roboopt.objectives import PredictionError, over_ensemble
 
 jax.config.update("jax_enable_x64", True)
 
@@ -47,7 +47,7 @@ def main() -> float:
     """Learn, compare, and return the residual's error after 50 steps."""
     env: Any = gymnasium.make("roboopt/CartPoleSwingUp-v0", duration=1.0).unwrapped
     training, held_out = record(env, 60, seed=0), record(env, 15, seed=1)
-    steps = ro.data.windows(training, 1)
+    steps = ro.data.sliding_windows(training, 1)
     change = np.diff(steps.observations, axis=1).std((0, 1))
 
     masses = lambda twin: (twin.robot.masses, twin.robot.inertias)  # noqa: E731
@@ -75,7 +75,9 @@ def main() -> float:
         "constant velocity": unchanged,
         "twin 30 % off": wrong,
         "network": learned(objective, network(KEY)),
-        "ensemble of 5": learned(EachMember(objective), Ensemble.of(network, 5, KEY)),
+        "ensemble of 5": learned(
+            over_ensemble(objective), Ensemble.of(network, 5, KEY)
+        ),
         "twin + residual": learned(objective, residual),
     }
     print(f"{'held-out error':18s}   1 step  50 steps")

@@ -12,6 +12,7 @@ from . import report as report
 from . import rl as rl
 from . import rollouts as rollouts
 from . import sysid as sysid
+from . import urdf as urdf
 from ._core import Frozen as Frozen
 from ._errors import RobooptError as RobooptError
 from .data import Trajectory as Trajectory

@@ -44,7 +44,7 @@ class Data:
         """
         if self.folder is None:
             train, test = (
-                ro.data.demonstrations(runs, **cut)
+                ro.data.Demonstrations.from_trajectories(runs, **cut)
                 for runs in (self.train, self.held_out)
             )
             return train, test, None

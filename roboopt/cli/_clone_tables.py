@@ -114,7 +114,7 @@ def held_out_errors(model: Any, plan: Recipe, found: Data) -> Errors:
     scale = np.where(scale > 0, scale, 1.0)
     gaps = []
     for run in found.held_out:
-        own = ro.data.demonstrations([run], **plan.cut)
+        own = ro.data.Demonstrations.from_trajectories([run], **plan.cut)
         made = np.asarray(predict(jnp.asarray(own.observations, float)))
         if plan.cut["chunk"] is not None:
             made = made[:, 0]

@@ -9,8 +9,7 @@ import numpy as np
 
 from roboopt import report
 from roboopt.data import Trajectory
-from roboopt.rollouts import collect_episodes
-from roboopt.rollouts._collect import time_step_of
+from roboopt.rollouts import collect_episodes, time_step_of
 
 FRAMES_PER_SECOND = 30
 MOST_FRAMES = 150  # of each; longer motions are shown at fewer a second

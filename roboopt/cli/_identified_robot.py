@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
 
 import numpy as np
 
@@ -58,19 +57,8 @@ def _read(urdf: Path, free: tuple[str, ...]) -> Subject:
         robot=robot,
         template=urdf,
         described={"urdf": str(urdf.resolve())},
-        effort_limits=_effort_limits(urdf, robot.joint_names),
+        effort_limits=np.array(robot.effort_limits),
     )
-
-
-def _effort_limits(urdf: Path, names: tuple[str, ...]) -> np.ndarray:
-    """Return the joints' limits in the file, which is a URDF, infinite where none."""
-    joints = {e.get("name"): e for e in ElementTree.parse(urdf).iter("joint")}
-    limits = []
-    for name in names:
-        limit = joints[name].find("limit")
-        effort = float((limit.get("effort") or 0) if limit is not None else 0)
-        limits.append(effort if effort > 0 else np.inf)
-    return np.array(limits)
 
 
 def _simulated(arguments: Any) -> Subject:

@@ -1,13 +1,10 @@
 """Data: trajectories, demonstrations, file formats, and saved models."""
 
 from roboopt.data._demonstrations import Demonstrations as Demonstrations
-from roboopt.data._demonstrations import demonstrations as demonstrations
 from roboopt.data._experience import Experience as Experience
 from roboopt.data._experience import generalized_advantages as generalized_advantages
 from roboopt.data._files import whole_file as whole_file
 from roboopt.data._normalizer import Normalizer as Normalizer
-from roboopt.data._samples import samples as samples
-from roboopt.data._samples import shares as shares
 from roboopt.data._smoothing import differentiate as differentiate
 from roboopt.data._smoothing import low_pass as low_pass
 from roboopt.data._smoothing import resample as resample
@@ -18,7 +15,7 @@ from roboopt.data._store import save as save
 from roboopt.data._trajectory import Trajectory as Trajectory
 from roboopt.data._windows import sample_times as sample_times
 from roboopt.data._windows import single_recordings as single_recordings
-from roboopt.data._windows import windows as windows
+from roboopt.data._windows import sliding_windows as sliding_windows
 from roboopt.data.io._columns import Columns as Columns
 from roboopt.data.io._episodes import save_episodes as save_episodes
 from roboopt.data.io._memmap import MemmapDemonstrations as MemmapDemonstrations

@@ -1,40 +1,46 @@
-"""Demonstrations: what was seen and what was done on it, sample by sample.
+"""Demonstrations: observations and the actions taken on them, sample by sample.
 
-Trajectories of any length are laid end to end. A sample may hold the last `history`
-observations, in one vector with the oldest first, and the next `chunk` actions (Zhao et
-al., 2023, Learning fine-grained bimanual manipulation). Before an episode's beginning
-its first observation is repeated; actions after its end weigh nothing.
+The samples of trajectories of any length are concatenated. A sample may hold the last
+`history` observations, flattened with the oldest first, and the next `chunk` actions
+(Zhao et al., 2023, Learning fine-grained bimanual manipulation). Before the beginning
+of an episode its first observation is repeated; actions after its end have weight 0.
 """
 
 from collections.abc import Sequence
 from typing import Any
 
 import equinox as eqx
+import jax
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Shaped
+from jaxtyping import Array, Float, Shaped
 
 from roboopt._core import AnyArray
 from roboopt._errors import RobooptError
 from roboopt.data._trajectory import Trajectory
 from roboopt.data._windows import single_recordings
 
+OBSERVATION_KEYS = ("observations", "observation", "obs")
+ACTION_KEYS = ("actions", "action")
+
 
 class Demonstrations(eqx.Module):
-    """Observations and the actions on them, (sample, …): what `ActionMismatch` takes.
+    """Samples of a demonstrator's behavior: the batch that `ActionMismatch` takes.
 
-    An action at `low` or `high` is what is left of one beyond, if the demonstrator's
-    actuators cut it off there.
+    An action at `low` or `high` is censored: the demonstrator's actuators clipped what
+    it asked for.
     """
 
     observations: Float[AnyArray, "..."]
     """(sample, history · obs)"""
     actions: Shaped[AnyArray, "..."]
-    """(sample, act) or (sample, chunk, act); of integers, where they are choices."""
+    """(sample, act) or (sample, chunk, act); integers for discrete actions."""
     weights: Float[AnyArray, "..."] | None = None
-    """(sample,) or (sample, chunk): what each counts, 1 where there are none."""
+    """(sample,) or (sample, chunk); None for equal weights."""
     low: Float[AnyArray, "..."] | None = None
-    """As `actions`: where the actuators clip, in the actions' units."""
+    """The actuators' lower limits, shaped as `actions` and in their units."""
     high: Float[AnyArray, "..."] | None = None
+    """The actuators' upper limits."""
 
     def __check_init__(self):
         count, size = len(self.observations), self.actions.shape
@@ -46,7 +52,7 @@ class Demonstrations(eqx.Module):
             )
         if count != size[0]:
             raise RobooptError(
-                "`observations` and `actions` must be as many, got "
+                "`observations` and `actions` must have equal lengths, got "
                 f"{count} and {size[0]}."
             )
         if self.weights is not None and self.weights.shape not in (size[:1], size[:-1]):
@@ -66,69 +72,147 @@ class Demonstrations(eqx.Module):
         """Return the number of samples."""
         return len(self.observations)
 
+    @classmethod
+    def from_trajectories(
+        cls,
+        trajectories: Sequence[Trajectory] | Trajectory,
+        *,
+        history: int = 1,
+        chunk: int | None = None,
+        low: Any = None,
+        high: Any = None,
+    ) -> "Demonstrations":
+        """Concatenate the samples of `trajectories`.
 
-def demonstrations(
-    trajectories: Sequence[Trajectory] | Trajectory,
-    *,
-    history: int = 1,
-    chunk: int | None = None,
-    low: Any = None,
-    high: Any = None,
-) -> Demonstrations:
-    """Lay the samples of `trajectories` end to end.
+        Args:
+            trajectories: of any lengths; a batch counts as its members.
+            history: observations a sample, the latest being the one acted on.
+            chunk: actions a sample, beginning at that observation; None for a single
+                action without a chunk axis.
+            low: the demonstrator's lower actuator limit, one number or one an axis of
+                an action, -inf for no limit; None for no censoring.
+            high: the upper actuator limit, likewise.
 
-    Args:
-        trajectories: of any lengths; batches are taken apart.
-        history: observations a sample, the last of them the one acted on.
-        chunk: actions a sample, from that observation on; one, without an axis of its
-            own, where None.
-        low: where the demonstrator's actuators clip, one number for all axes of an
-            action or one each, infinite for never; nothing is clipped where None.
-        high: likewise.
+        Raises:
+            RobooptError: if there are no trajectories or their sizes differ, `history`
+                or `chunk` is less than 1, or a limit does not fit the actions, is NaN,
+                or `low` is not below `high`.
+        """
+        runs = single_recordings(trajectories)
+        _check_trajectories(runs)
+        for name, value in (("history", history), ("chunk", chunk)):
+            if value is not None and value < 1:
+                raise RobooptError(f"`{name}` must be at least 1, got {value}.")
+        length = 1 if chunk is None else chunk
+        observations, actions, weights = [], [], []
+        for run in runs:
+            steps = np.arange(run.steps)
+            past = np.maximum(steps[:, None] + np.arange(1 - history, 1), 0)
+            seen = np.asarray(run.observations)[past]
+            observations.append(seen.reshape(run.steps, -1))
+            future = steps[:, None] + np.arange(length)
+            weights.append((future < run.steps).astype(float))
+            actions.append(np.asarray(run.actions)[np.minimum(future, run.steps - 1)])
+        chosen = np.concatenate(actions)
+        if chunk is None:
+            chosen = chosen[:, 0]
+        lower = broadcast_limit("low", low, chosen)
+        upper = broadcast_limit("high", high, chosen)
+        if lower is not None and upper is not None and np.any(lower >= upper):
+            raise RobooptError(f"`low` must be below `high`, got {low} and {high}.")
+        return cls(
+            observations=np.concatenate(observations),
+            actions=chosen,
+            weights=np.concatenate(weights) if length > 1 else None,
+            low=lower,
+            high=upper,
+        )
 
-    Raises:
-        RobooptError: if there are no trajectories or their sizes differ, `history` or
-            `chunk` is less than 1, or a limit does not fit the actions, is NaN, or
-            `low` is not below `high`.
-    """
-    runs = single_recordings(trajectories)
+    @classmethod
+    def of(cls, batch: Any) -> "Demonstrations":
+        """Read the samples of a batch in any of the customary forms.
+
+        Args:
+            batch: `Demonstrations`; a `Trajectory`, single or batched, whose last
+                observations have no action; a tuple `(observations, actions)`; or a
+                dict with "observations" or "obs", and "actions" or "action".
+
+        Raises:
+            RobooptError: if `batch` has another form or is empty.
+        """
+        if isinstance(batch, Trajectory):
+            observations = jnp.asarray(batch.observations)[..., :-1, :]
+            actions = jnp.asarray(batch.actions)
+            batch = cls(
+                observations.reshape(-1, observations.shape[-1]),
+                actions.reshape(-1, actions.shape[-1]),
+            )
+        elif isinstance(batch, dict):
+            found = [_value(batch, keys) for keys in (OBSERVATION_KEYS, ACTION_KEYS)]
+            rest = {k: batch[k] for k in ("weights", "low", "high") if k in batch}
+            batch = cls(*found, **{k: _array(v) for k, v in rest.items()})
+        elif isinstance(batch, tuple | list) and len(batch) == 2:
+            batch = cls(*map(_array, batch))
+        if not isinstance(batch, Demonstrations):
+            raise RobooptError(
+                "`batch` must be a `Demonstrations`, a `Trajectory`, a tuple "
+                "`(observations, actions)` or a dict with these, got "
+                f"{type(batch).__name__}."
+            )
+        if len(batch) == 0:
+            raise RobooptError("`batch` must hold at least one demonstration, got 0.")
+        return batch
+
+    def shares(self, shape: tuple[int, ...]) -> Float[Array, "..."]:
+        """Return the weights divided by their sum, 0 where all weights are 0.
+
+        Args:
+            shape: (sample,), or (sample, chunk) where every step of a chunk has a cost
+                of its own. A chunk with one cost has the least weight of its steps.
+        """
+        if self.weights is None:
+            weights = jnp.ones(shape)
+        else:
+            weights = jnp.asarray(self.weights)
+            if weights.ndim > len(shape):
+                weights = jnp.min(weights, -1)
+            missing = tuple(range(weights.ndim, len(shape)))
+            weights = jnp.broadcast_to(jnp.expand_dims(weights, missing), shape)
+        whole = jnp.sum(weights)
+        return weights / jnp.where(whole > 0, whole, 1.0)
+
+
+def _check_trajectories(runs: list[Trajectory]) -> None:
     if not runs:
         raise RobooptError("`trajectories` must hold at least one, got none.")
-    for name, value in (("history", history), ("chunk", chunk)):
-        if value is not None and value < 1:
-            raise RobooptError(f"`{name}` must be at least 1, got {value}.")
     for name in ("observations", "actions"):
         sizes = {getattr(run, name).shape[-1] for run in runs}
         if len(sizes) > 1:
             raise RobooptError(
                 f"`trajectories` must have {name} of one size, got {sorted(sizes)}."
             )
-    ahead = 1 if chunk is None else chunk
-    observations, actions, weights = [], [], []
-    for run in runs:
-        steps = np.arange(run.steps)
-        past = np.maximum(steps[:, None] + np.arange(1 - history, 1), 0)
-        observations.append(np.asarray(run.observations)[past].reshape(run.steps, -1))
-        future = steps[:, None] + np.arange(ahead)
-        weights.append((future < run.steps).astype(float))
-        actions.append(np.asarray(run.actions)[np.minimum(future, run.steps - 1)])
-    chosen = np.concatenate(actions)
-    weight = np.concatenate(weights) if ahead > 1 else None
-    if chunk is None:
-        chosen = chosen[:, 0]
-    lowest, highest = _limit("low", low, chosen), _limit("high", high, chosen)
-    if lowest is not None and highest is not None and np.any(lowest >= highest):
-        raise RobooptError(f"`low` must be below `high`, got {low} and {high}.")
-    return Demonstrations(
-        observations=np.concatenate(observations),
-        actions=chosen,
-        weights=weight,
-        low=lowest,
-        high=highest,
-    )
 
 
-def _limit(name: str, value: Any, actions: np.ndarray) -> np.ndarray | None:
+def _array(value: Any) -> Any:
+    return value if isinstance(value, jax.Array) else np.asarray(value)
+
+
+def _value(batch: dict, keys: tuple[str, ...]) -> Any:
+    present = [key for key in keys if key in batch]
+    if len(present) != 1:
+        raise RobooptError(
+            f"`batch` must hold one of the keys {', '.join(map(repr, keys))}, got "
+            f"{sorted(map(str, batch))}."
+        )
+    return _array(batch[present[0]])
+
+
+def broadcast_limit(name: str, value: Any, actions: np.ndarray) -> np.ndarray | None:
+    """Return the limit `value` in the shape of `actions`; None for None.
+
+    Raises:
+        RobooptError: if `value` is not one number or one an axis, or NaN.
+    """
     if value is None:
         return None
     limit = np.asarray(value, float)

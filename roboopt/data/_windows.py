@@ -1,6 +1,7 @@
-"""Windows: recordings of any length, cut into one batch of equal pieces.
+"""Sliding windows: recordings of any length cut into one batch of equal pieces.
 
-A window is `lead` steps that a model may be told and `horizon` steps that it predicts.
+A window consists of `lead` steps that feed a model's memory and `horizon` steps that
+the model predicts.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,10 +11,10 @@ import numpy as np
 from roboopt._errors import RobooptError
 from roboopt.data._trajectory import Trajectory
 
-SAME_STEP = 1e-6  # Relative: time steps that differ by less are one.
+TIME_STEP_TOLERANCE = 1e-6  # relative
 
 
-def windows(
+def sliding_windows(
     recordings: Sequence[Trajectory] | Trajectory,
     horizon: int,
     *,
@@ -22,22 +23,21 @@ def windows(
 ) -> Trajectory:
     """Cut `recordings` into one batch of windows of `lead + horizon` steps.
 
-    The last window of each recording ends where the recording ends. So with a `stride`
-    of at most `horizon` every action is predicted in some window, except the first
-    `lead`. Efforts and rewards are cut where every recording has them. `times` [s]
-    count from the beginning of each window, and are there if any recording has them.
+    The last window of each recording ends at the end of the recording: with a `stride`
+    of at most `horizon` every action after the first `lead` is predicted in some
+    window. Efforts and rewards are kept if every recording has them. If any recording
+    has `times`, the windows have `times` that begin at 0 [s].
 
     Args:
-        recordings: of one robot; batches are taken apart.
-        horizon: steps that are predicted.
+        recordings: of one robot; a batch counts as its members.
+        horizon: steps to predict.
         lead: steps before these.
-        stride: steps from one window to the next; `horizon` where None.
+        stride: steps from one window to the next, by default `horizon`.
 
     Raises:
-        RobooptError: if there are no recordings, one of them is shorter than a window,
-        or
-            their time steps or the sizes of their observations or actions differ; if
-            `horizon` or `stride` is less than 1, or `lead` less than 0.
+        RobooptError: if there are no recordings, a recording is shorter than a window,
+            or their time steps or the sizes of their observations or actions differ;
+            if `horizon` or `stride` is less than 1, or `lead` less than 0.
     """
     stride = horizon if stride is None else stride
     for name, value, least in (
@@ -55,7 +55,6 @@ def windows(
     def cut(values: Callable[[Trajectory], np.ndarray], samples: int) -> np.ndarray:
         pieces = []
         for run in runs:
-            # The end of a recording is as good as its beginning.
             starts = np.union1d(
                 np.arange(0, run.steps - length + 1, stride), run.steps - length
             )
@@ -83,14 +82,14 @@ def windows(
 def single_recordings(
     recordings: Sequence[Trajectory] | Trajectory,
 ) -> list[Trajectory]:
-    """Return each recording by itself, in NumPy: a batch is taken apart."""
+    """Return the members of batches as a list of single recordings in NumPy."""
     if isinstance(recordings, Trajectory):
         recordings = [recordings]
     return [run for recording in recordings for run in recording.episodes()]
 
 
 def sample_times(recording: Trajectory) -> np.ndarray:
-    """Return when each observation of one recording was made, (T + 1,) [s]."""
+    """Return the time of each observation of a single recording, (T + 1,) [s]."""
     if recording.times is not None:
         return np.asarray(recording.times, float)
     return recording.time_step * np.arange(recording.steps + 1)
@@ -100,7 +99,7 @@ def _check_alike(runs: list[Trajectory], length: int) -> None:
     if not runs:
         raise RobooptError("`recordings` must hold at least one recording, got none.")
     first = runs[0]
-    # With times a model can follow any steps; without, it is told one for all.
+    # A model can follow recorded times, but has only one time step otherwise.
     untimed = all(run.times is None for run in runs)
     for k, run in enumerate(runs):
         if run.steps < length:
@@ -115,8 +114,10 @@ def _check_alike(runs: list[Trajectory], length: int) -> None:
                     f"`recordings` must have {name} of one size, but recording 0 has "
                     f"{expected} and recording {k} has {size}."
                 )
-        other = abs(run.time_step - first.time_step) > SAME_STEP * first.time_step
-        if untimed and other:
+        differs = (
+            abs(run.time_step - first.time_step) > TIME_STEP_TOLERANCE * first.time_step
+        )
+        if untimed and differs:
             raise RobooptError(
                 "`recordings` without `times` must have one `time_step`, but recording "
                 f"0 has {first.time_step} s and recording {k} has {run.time_step} s."

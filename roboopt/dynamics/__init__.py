@@ -1,5 +1,6 @@
 """Dynamics: rigid bodies, the twin of PyBullet, URDF files, learned models."""
 
+from roboopt.dynamics._bullet import BULLET_DAMPING as BULLET_DAMPING
 from roboopt.dynamics._bullet import load_bullet as load_bullet
 from roboopt.dynamics._constraints import PositionMotors as PositionMotors
 from roboopt.dynamics._ensemble import Ensemble as Ensemble
@@ -12,7 +13,8 @@ from roboopt.dynamics._network_dynamics import NetworkDynamics as NetworkDynamic
 from roboopt.dynamics._parametric_twin import ParametricTwin as ParametricTwin
 from roboopt.dynamics._residual_dynamics import ResidualDynamics as ResidualDynamics
 from roboopt.dynamics._scaled_network import ScaledNetwork as ScaledNetwork
+from roboopt.dynamics._transitions import Transitions as Transitions
 from roboopt.dynamics._twin import Twin as Twin
 from roboopt.dynamics._twin import linearize as linearize
 from roboopt.dynamics._urdf import load_urdf as load_urdf
-from roboopt.dynamics._urdf_writer import save_urdf as save_urdf
+from roboopt.dynamics._urdf import save_urdf as save_urdf

@@ -1,117 +1,91 @@
-"""A robot put together joint by joint and link by link, as the readers meet them."""
+"""A `Multibody` assembled from rows: one for each joint, link frame and body."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 
 from roboopt._errors import RobooptError
 from roboopt.dynamics._multibody import Multibody
+from roboopt.urdf import Inertial, Pose
 
-WORLD = -1
+
+class JointRow(NamedTuple):
+    """A moving joint and the pose of its frame at q = 0 in the joint before it."""
+
+    name: str
+    revolute: bool
+    pose: Pose
+    axis: np.ndarray
+    damping: float
+    lower: float
+    upper: float
+    effort_limit: float
 
 
-class Assembly:
-    """Collects joints, links and bodies in order, and makes a `Multibody` of them."""
+class LinkRow(NamedTuple):
+    """A link, its pose in its joint's frame, and its inertial in that frame."""
 
-    def __init__(self):
-        """Start with nothing but the world."""
-        self._joints: list[dict[str, Any]] = []
-        self._links: list[dict[str, Any]] = []
-        self._bodies: list[dict[str, Any]] = []
+    name: str
+    pose: Pose
+    inertial: Inertial | None
 
-    def add_joint(self, **fields: Any) -> int:
-        """Add a moving joint and return its number.
 
-        Args:
-            **fields: name, parent (number of the joint before it), revolute; rotation,
-                offset [m] (the pose of its frame at q = 0 in its parent's), axis,
-                damping, lower, upper.
-        """
-        self._joints.append(fields)
-        return len(self._joints) - 1
+def assemble(
+    joints: list[JointRow],
+    links: list[LinkRow],
+    *,
+    gravity: Any,
+    linear_damping: float,
+    angular_damping: float,
+) -> Multibody:
+    """Return the robot of these joints and links; links without inertia are frames.
 
-    def add_link(
-        self, name: str, joint: int, rotation: np.ndarray, offset: np.ndarray
-    ) -> None:
-        """Add a named frame, standing thus in the frame of `joint`."""
-        pose = {"rotation": rotation, "offset": offset}
-        self._links.append({"name": name, "joint": joint, **pose})
-
-    def add_body(
-        self,
-        name: str,
-        joint: int,
-        mass: float,
-        center: np.ndarray,
-        inertia: np.ndarray,
-    ) -> None:
-        """Add an inertia in the frame of `joint`, if it is any and can move."""
-        if joint != WORLD and (mass or np.any(inertia)):
-            body = {"mass": mass, "center": center, "inertia": inertia}
-            self._bodies.append({"name": name, "joint": joint, **body})
-
-    def multibody(
-        self,
-        *,
-        gravity: Any,
-        linear_damping: float,
-        angular_damping: float,
-        **columns: Any,
-    ) -> Multibody:
-        """Return the robot.
-
-        Args:
-            gravity: [m/s²]
-            linear_damping: of each body [1/s].
-            angular_damping: likewise.
-            **columns: damping, lower or upper of all joints, in place of what was
-                added.
-
-        Raises:
-            RobooptError: if nothing moves.
-        """
-        if not self._joints:
-            raise RobooptError(
-                "a robot must have a revolute, continuous or prismatic joint, got "
-                f"{len(self._links)} link(s) that cannot move."
-            )
-        joints, links = _columns(self._joints), _columns(self._links)
-        bodies = _columns(self._bodies)
-        count = len(self._joints)
-        given = {k: np.broadcast_to(v, (count,)) for k, v in columns.items()}
-        joints |= {k: list(v) for k, v in given.items()}
-        limits = zip(joints["lower"], joints["upper"], strict=True)
-        return Multibody(
-            joint_names=tuple(joints["name"]),
-            parents=tuple(joints["parent"]),
-            revolute=tuple(joints["revolute"]),
-            limited=tuple(bool(lower <= upper) for lower, upper in limits),
-            body_names=tuple(bodies["name"]),
-            body_joints=tuple(bodies["joint"]),
-            link_names=tuple(links["name"]),
-            link_joints=tuple(links["joint"]),
-            joint_rotations=_real(joints["rotation"]),
-            joint_offsets=_real(joints["offset"]),
-            axes=_real(joints["axis"]),
-            link_rotations=_real(links["rotation"]),
-            link_offsets=_real(links["offset"]),
-            masses=_real(bodies["mass"]),
-            centers_of_mass=_real(bodies["center"]),
-            inertias=_real(bodies["inertia"]),
-            damping=_real(joints["damping"]),
-            friction=_real(np.zeros(count)),
-            armature=_real(np.zeros(count)),
-            lower=_real(joints["lower"]),
-            upper=_real(joints["upper"]),
-            gravity=_real(gravity),
-            linear_damping=_real(linear_damping),
-            angular_damping=_real(angular_damping),
+    Raises:
+        RobooptError: if there is no joint, or no joint carries mass or inertia.
+    """
+    if not joints:
+        raise RobooptError(
+            "a robot must have a revolute, continuous or prismatic joint, got "
+            f"{len(links)} link(s) that cannot move."
         )
-
-
-def _columns(rows: list[dict[str, Any]]) -> dict[str, list]:
-    return {key: [row[key] for row in rows] for key in rows[0]}
+    bodies = [
+        (link.name, link.pose.joint, *link.inertial)
+        for link in links
+        if link.inertial is not None
+        and link.pose.joint >= 0
+        and (link.inertial.mass or np.any(link.inertial.inertia))
+    ]
+    if not bodies:
+        raise RobooptError("a robot must have a moving link with mass, got none.")
+    names, carriers, masses, centers, inertias = zip(*bodies, strict=True)
+    return Multibody(
+        joint_names=tuple(joint.name for joint in joints),
+        parents=tuple(joint.pose.joint for joint in joints),
+        revolute=tuple(joint.revolute for joint in joints),
+        limited=tuple(bool(joint.lower <= joint.upper) for joint in joints),
+        effort_limits=tuple(float(joint.effort_limit) for joint in joints),
+        body_names=names,
+        body_joints=carriers,
+        link_names=tuple(link.name for link in links),
+        link_joints=tuple(link.pose.joint for link in links),
+        joint_rotations=_real([joint.pose.rotation for joint in joints]),
+        joint_offsets=_real([joint.pose.offset for joint in joints]),
+        axes=_real([joint.axis for joint in joints]),
+        link_rotations=_real([link.pose.rotation for link in links]),
+        link_offsets=_real([link.pose.offset for link in links]),
+        masses=_real(masses),
+        centers_of_mass=_real(centers),
+        inertias=_real(inertias),
+        damping=_real([joint.damping for joint in joints]),
+        friction=_real(np.zeros(len(joints))),
+        armature=_real(np.zeros(len(joints))),
+        lower=_real([joint.lower for joint in joints]),
+        upper=_real([joint.upper for joint in joints]),
+        gravity=_real(gravity),
+        linear_damping=_real(linear_damping),
+        angular_damping=_real(angular_damping),
+    )
 
 
 def _real(numbers: Any) -> jnp.ndarray:

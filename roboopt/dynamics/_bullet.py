@@ -1,9 +1,9 @@
-"""The robot as PyBullet holds it: read back from a loaded body.
+"""A `Multibody` read from a body that PyBullet has loaded.
 
-Bullet keeps for each link its center of mass and principal axes. Read from there, a
-`Multibody` is what Bullet integrates, to the last bit of its inertias, whatever the
+Bullet stores the center of mass and the principal axes of each link. A robot read from
+there is the robot that Bullet integrates, to the last bit of its inertias, whatever
 flags the file was loaded with. Frames: a joint's frame has its origin at the joint and
-the principal axes of the link behind it.
+the principal axes of the link after the joint.
 """
 
 from typing import Any
@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 
 from roboopt._errors import RobooptError
-from roboopt.dynamics._assembly import WORLD, Assembly
+from roboopt.dynamics._assembly import JointRow, LinkRow, assemble
 from roboopt.dynamics._multibody import Multibody
+from roboopt.urdf import Inertial, Pose, rotation_from_quaternion
 
 FIXED, REVOLUTE, PRISMATIC = 4, 0, 1  # pybullet.JOINT_FIXED and so on
 BULLET_DAMPING = float(np.float32(0.04))
+"""PyBullet's default damping of every link [1/s]."""
 
 
 def load_bullet(
@@ -28,108 +30,112 @@ def load_bullet(
     lower: Any = None,
     upper: Any = None,
 ) -> Multibody:
-    """Read a fixed-base robot out of a PyBullet simulation.
+    """Load a fixed-base robot from a PyBullet simulation.
 
     Args:
         client: the `pybullet` module, or a `BulletClient`; connected.
         body: the body's id, as `loadURDF` returned it.
-        linear_damping: what `changeDynamics` set on every link [1/s]. PyBullet does
-            not tell; what is given here is what it does when nobody asks.
-        angular_damping: likewise.
-        damping: of the joints, where it was changed since the file was loaded:
-            PyBullet reports the file's.
-        lower: limits of the joints, where they were changed, likewise [rad or m].
-        upper: likewise.
+        linear_damping: the value that `changeDynamics` set on every link [1/s], which
+            PyBullet does not report; by default PyBullet's own.
+        angular_damping: likewise [1/s].
+        damping: damping of the joints [N·m·s/rad or N·s/m], if it was changed after
+            loading: PyBullet reports the file's.
+        lower: lower limits of the joints [rad or m], if they were changed.
+        upper: upper limits of the joints [rad or m], if they were changed.
 
     Raises:
         RobooptError: if a joint is neither revolute, prismatic nor fixed, the body does
             not stand on a fixed base, or nothing of it moves.
     """
     count = client.getNumJoints(body)
-    infos = [client.getJointInfo(body, i) for i in range(count)]
     dynamics = {i: client.getDynamicsInfo(body, i) for i in range(-1, count)}
     if dynamics[-1][0] != 0:
         raise RobooptError(
             "`body` must stand on a fixed base (`useFixedBase=True`), got one whose "
             f"base has a mass of {dynamics[-1][0]} kg."
         )
-    reader = _Reader(client, body, dynamics)
-    for info in infos:
-        reader.add(info)
+    infos = [client.getJointInfo(body, i) for i in range(count)]
+    joints, links = _rows(infos, dynamics, _base(client, body, dynamics))
     changed = {"damping": damping, "lower": lower, "upper": upper}
+    for name, given in changed.items():
+        if given is not None:
+            values = np.broadcast_to(given, (len(joints),))
+            joints = [
+                row._replace(**{name: value})
+                for row, value in zip(joints, values, strict=True)
+            ]
     physics = client.getPhysicsEngineParameters()
-    return reader.robot.multibody(
+    return assemble(
+        joints,
+        links,
         gravity=[physics[f"gravityAcceleration{axis}"] for axis in "XYZ"],
         linear_damping=linear_damping,
         angular_damping=angular_damping,
-        **{name: value for name, value in changed.items() if value is not None},
     )
 
 
-class _Reader:
-    """Walks the links in Bullet's order, carrying each one's pose in its joint."""
+def _base(client: Any, body: int, dynamics: dict[int, Any]) -> LinkRow:
+    """Return the base link, with the pose of its principal axes in the world."""
+    position, orientation = client.getBasePositionAndOrientation(body)
+    pose = Pose(-1, rotation_from_quaternion(orientation), np.array(position))
+    return LinkRow(client.getBodyInfo(body)[0].decode(), pose, None)
 
-    def __init__(self, client: Any, body: int, dynamics: dict[int, Any]):
-        self.dynamics = dynamics
-        self.robot = Assembly()
-        position, orientation = client.getBasePositionAndOrientation(body)
-        pose = rotation_matrix(orientation), np.array(position)
-        # For each link its joint, and the pose of its pivot frame in the joint's.
-        self.carried = {-1: (WORLD, *pose)}
-        name = client.getBodyInfo(body)[0].decode()
-        center = np.array(dynamics[-1][3])
-        axes = rotation_matrix(dynamics[-1][4])
-        rotation = pose[0] @ axes.T
-        self.robot.add_link(name, WORLD, rotation, pose[1] - rotation @ center)
 
-    def add(self, info: tuple) -> None:
-        index, name, kind = info[0], info[1].decode(), info[2]
+def _rows(
+    infos: list[Any], dynamics: dict[int, Any], base: LinkRow
+) -> tuple[list[JointRow], list[LinkRow]]:
+    """Return the rows of joints and links, in Bullet's order."""
+    axes = rotation_from_quaternion(dynamics[-1][4])
+    rotation = base.pose.rotation @ axes.T
+    offset = base.pose.offset - rotation @ np.array(dynamics[-1][3])
+    joints: list[JointRow] = []
+    links = [base._replace(pose=Pose(-1, rotation, offset))]
+    # For each link the pose, in its joint's frame, of the frame at the link's pivot
+    # that has the link's principal axes.
+    pivots = {-1: base.pose}
+    for info in infos:
+        index, kind, parent = info[0], info[2], info[16]
         if kind not in (FIXED, REVOLUTE, PRISMATIC):
             raise RobooptError(
-                f"joint {name!r} must be revolute, prismatic or fixed, got PyBullet's "
-                f"type {kind}."
+                f"`body`: joint {info[1].decode()!r} must be revolute, prismatic or "
+                f"fixed, got PyBullet's type {kind}."
             )
-        axis, pivot, turned, parent = info[13], info[14], info[15], info[16]
-        joint, rotation, offset = self.carried[parent]
-        # The pivot is given from the parent's center of mass, in its principal axes.
-        before = np.zeros(3) if parent < 0 else self._center(parent)
-        offset = offset + rotation @ (np.array(pivot) + before)
-        rotation = rotation @ rotation_matrix(turned).T
+        joint, rotation, offset = pivots[parent]
+        # Bullet gives the pivot from the parent's center of mass, in principal axes.
+        before = np.zeros(3) if parent < 0 else _center(dynamics[parent])
+        offset = offset + rotation @ (np.array(info[14]) + before)
+        rotation = rotation @ rotation_from_quaternion(info[15]).T
         if kind != FIXED:
-            joint = self.robot.add_joint(
-                name=name,
-                parent=joint,
-                revolute=kind == REVOLUTE,
-                rotation=rotation,
-                offset=offset,
-                axis=np.array(axis) / np.linalg.norm(axis),
-                damping=info[6],
-                lower=info[8],
-                upper=info[9],
+            joints.append(_joint_row(info, Pose(joint, rotation, offset)))
+            joint, rotation, offset = len(joints) - 1, np.eye(3), np.zeros(3)
+        pivots[index] = Pose(joint, rotation, offset)
+        mass, moments = dynamics[index][0], dynamics[index][2]
+        axes = rotation_from_quaternion(dynamics[index][4])
+        inertial = Inertial(mass, _center(dynamics[index]), np.diag(moments))
+        links.append(
+            LinkRow(
+                info[12].decode(),
+                Pose(joint, rotation @ axes.T, offset),
+                inertial.to_parent(rotation, offset),
             )
-            rotation, offset = np.eye(3), np.zeros(3)
-        self.carried[index] = joint, rotation, offset
-        mass, _, moments, _, orientation = self.dynamics[index][:5]
-        axes, link = rotation_matrix(orientation), info[12].decode()
-        self.robot.add_link(link, joint, rotation @ axes.T, offset)
-        center = offset + rotation @ self._center(index)
-        inertia = rotation @ np.diag(moments) @ rotation.T
-        self.robot.add_body(link, joint, mass, center, inertia)
-
-    def _center(self, index: int) -> np.ndarray:
-        """Return a link's center of mass from its joint, in its principal axes."""
-        _, _, _, position, orientation = self.dynamics[index][:5]
-        return rotation_matrix(orientation).T @ np.array(position)
+        )
+    return joints, links
 
 
-def rotation_matrix(quaternion: Any) -> np.ndarray:
-    """Return the rotation of a quaternion (x, y, z, w) of any length but zero."""
-    x, y, z, w = quaternion
-    s = 2.0 / (x * x + y * y + z * z + w * w)
-    return np.array(
-        [
-            [1 - s * (y * y + z * z), s * (x * y - w * z), s * (x * z + w * y)],
-            [s * (x * y + w * z), 1 - s * (x * x + z * z), s * (y * z - w * x)],
-            [s * (x * z - w * y), s * (y * z + w * x), 1 - s * (x * x + y * y)],
-        ]
+def _joint_row(info: Any, pose: Pose) -> JointRow:
+    axis = np.array(info[13])
+    return JointRow(
+        name=info[1].decode(),
+        revolute=info[2] == REVOLUTE,
+        pose=pose,
+        axis=axis / np.linalg.norm(axis),
+        damping=info[6],
+        lower=info[8],
+        upper=info[9],
+        effort_limit=info[10] if info[10] > 0 else np.inf,
     )
+
+
+def _center(dynamics: Any) -> np.ndarray:
+    """Return a link's center of mass from its pivot, in its principal axes."""
+    return rotation_from_quaternion(dynamics[4]).T @ np.array(dynamics[3])

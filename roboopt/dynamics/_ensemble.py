@@ -3,9 +3,9 @@
 Networks that start from weights of their own and learn from the same data agree where
 the data are and differ where they are not: their disagreement tells where a model must
 not be trusted. Each is trained on all of the data, which serves as well as bootstrap
-samples or better (Lakshminarayanan et al., 2017), by `roboopt.objectives.EachMember`:
-the error of
-the mean prediction would let the members be wrong as long as they are so by turns.
+samples or better (Lakshminarayanan et al., 2017), with
+`roboopt.objectives.over_ensemble`: the error of the mean prediction would let the
+members' errors cancel.
 """
 
 from collections.abc import Callable, Sequence

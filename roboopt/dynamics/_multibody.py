@@ -35,6 +35,9 @@ class Multibody(Jittable):
     revolute: tuple[bool, ...] = eqx.field(static=True)
     limited: tuple[bool, ...] = eqx.field(static=True)
     """Whether the joint stops at `lower` and `upper`."""
+    effort_limits: tuple[float, ...] = eqx.field(static=True)
+    """Largest effort of each joint's motor [N·m or N]; infinite if not stated. The
+    equations of motion do not use it."""
     body_names: tuple[str, ...] = eqx.field(static=True)
     body_joints: tuple[int, ...] = eqx.field(static=True)
     link_names: tuple[str, ...] = eqx.field(static=True)

@@ -17,7 +17,7 @@ import jax
 import numpy as np
 
 from roboopt._errors import RobooptError
-from roboopt.data import Demonstrations, Trajectory, demonstrations
+from roboopt.data import Demonstrations, Trajectory
 from roboopt.policies import ActionChunking, ObservationHistory
 from roboopt.rollouts import Evaluation, collect_episodes
 
@@ -163,7 +163,9 @@ class DAgger:
 def _laid_out(
     trajectories: Sequence[Trajectory] | Trajectory, cut: dict[str, Any]
 ) -> Demonstrations:
-    return jax.tree.map(np.asarray, demonstrations(trajectories, **cut))
+    return jax.tree.map(
+        np.asarray, Demonstrations.from_trajectories(trajectories, **cut)
+    )
 
 
 def _rows(samples: Demonstrations, rows: np.ndarray) -> Demonstrations:

@@ -17,7 +17,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from roboopt._core import AnyArray, Jittable
 from roboopt._errors import RobooptError
-from roboopt.data import Demonstrations, Trajectory, samples
+from roboopt.data import Demonstrations, Trajectory
 
 
 class FlowBatch(eqx.Module):
@@ -62,7 +62,7 @@ class FlowMatching(eqx.Module):
                 "`model` must have `flow_error(observation, action, noise, level)` for "
                 f"`FlowMatching`, got {type(model).__name__}."
             )
-        known = samples(batch.demonstrations)
+        known = Demonstrations.of(batch.demonstrations)
 
         def error(
             observation: AnyArray, action: AnyArray, noise: AnyArray, level: AnyArray
@@ -110,7 +110,7 @@ def flow_batches(
         RobooptError: if there are no demonstrations, their actions are integers, or
             `batch_size` is less than 1.
     """
-    known = jax.tree.map(jnp.asarray, samples(demonstrations))
+    known = jax.tree.map(jnp.asarray, Demonstrations.of(demonstrations))
     if not jnp.issubdtype(known.actions.dtype, jnp.floating):
         raise RobooptError(
             "`demonstrations` must have actions that are not choices, to which noise "

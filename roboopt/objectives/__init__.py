@@ -1,7 +1,6 @@
 """Objectives: scalar functions of a model and a batch, which add."""
 
 from roboopt.objectives._action_mismatch import ActionMismatch as ActionMismatch
-from roboopt.objectives._each_member import EachMember as EachMember
 from roboopt.objectives._energy_task_cost import EnergyTaskCost as EnergyTaskCost
 from roboopt.objectives._excitation import ExcitationCost as ExcitationCost
 from roboopt.objectives._inverse_dynamics_error import (
@@ -15,6 +14,8 @@ from roboopt.objectives._objective import Objective as Objective
 from roboopt.objectives._objective import Sum as Sum
 from roboopt.objectives._objective import Term as Term
 from roboopt.objectives._objective import total as total
+from roboopt.objectives._over_ensemble import EnsembleMean as EnsembleMean
+from roboopt.objectives._over_ensemble import over_ensemble as over_ensemble
 from roboopt.objectives._prediction_error import PredictionError as PredictionError
 from roboopt.objectives._prior import Prior as Prior
 from roboopt.objectives._residuals import ResidualObjective as ResidualObjective

@@ -26,7 +26,7 @@ from jaxtyping import Array, Float
 
 from roboopt._core import AnyArray
 from roboopt._errors import RobooptError
-from roboopt.data import Demonstrations, samples, shares
+from roboopt.data import Demonstrations
 from roboopt.losses import L2, Loss
 from roboopt.losses._flow_matching import FlowMatching
 from roboopt.losses._likelihood import NegativeLogLikelihood
@@ -83,7 +83,7 @@ class ActionMismatch(ResidualObjective):
             RobooptError: if `batch` is empty or no demonstrations, its actions are
                 choices, `model` is no policy, or its actions are not like them.
         """
-        return self._errors(model, samples(batch))
+        return self._errors(model, Demonstrations.of(batch))
 
     def residuals(self, model: Any, batch: Any) -> Float[Array, "..."]:
         """Return the residuals, in the shape of the actions, the weights in them.
@@ -103,9 +103,9 @@ class ActionMismatch(ResidualObjective):
                 does not fit; if the loss needs what the policy or the batch has not.
         """
         if isinstance(self.loss, NegativeLogLikelihood):
-            known = samples(batch)
+            known = Demonstrations.of(batch)
             cost = self.loss.costs(model, known)
-            share = shares(known, cost.shape).astype(cost.dtype)
+            share = known.shares(cost.shape).astype(cost.dtype)
             return {"negative_log_likelihood": Term(jnp.sum(share * cost), 1.0, "1")}
         name = "action_mismatch" if isinstance(self.loss, Loss) else "flow_matching"
         residual, share = self._residuals(model, batch)
@@ -123,10 +123,10 @@ class ActionMismatch(ResidualObjective):
         if isinstance(self.loss, FlowMatching):
             residual, known = self.loss.errors(model, batch)
         else:
-            known = samples(batch)
+            known = Demonstrations.of(batch)
             error = self._errors(model, known)
             residual = self.loss.residual(error / self._divisor(error))
-        return residual, shares(known, residual.shape[:-1]).astype(residual.dtype)
+        return residual, known.shares(residual.shape[:-1]).astype(residual.dtype)
 
     def _divisor(self, error: Array) -> Array:
         axes = error.shape[-1]

@@ -1,42 +1,43 @@
 """Figures, one panel a picture: inline SVG that takes its ink from the page.
 
 A panel is drawn for a width of some 350 px and placed beside others by the page, so
-that a wide screen shows three in a row and a phone one under the other, each readable.
+that a wide screen shows three in a row and a phone one under the other. Matplotlib is
+imported where a panel is drawn: summaries need none.
 """
 
+import contextlib
 import html
 import io
-import os
 import re
 import zlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
-from matplotlib import rc_context
-from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+
+from roboopt._core import AnyArray
 
 BEFORE_AFTER = {"before": "#d9772b", "after": "#2f80c9"}
 """Told apart by the color-blind too, on white and on black."""
-COLORS = BEFORE_AFTER | {
+GRAY = "#7a7f87"
+MODELS = {
+    "fitted": BEFORE_AFTER["after"],
+    "URDF": BEFORE_AFTER["before"],
+    "constant velocity": GRAY,
+}
+"""Colors of the forecasts of an identification."""
+COLORS = {
+    **BEFORE_AFTER,
+    **MODELS,
     "demonstrator": BEFORE_AFTER["before"],
     "clone": BEFORE_AFTER["after"],
     "started from": BEFORE_AFTER["before"],
     "learned": BEFORE_AFTER["after"],
 }
-SIZE = 3.9, 2.55  # inches of 96 px
-POINTS = 400  # of a curve: more than there are pixels is only a larger file
-ABOVE: dict[str, Any] = {
-    "xytext": (0, 1.5),
-    "textcoords": "offset points",
-    "ha": "center",
-    "fontsize": 7,
-}
-ROUND = [1, 2, 2.5, 5, 10]  # what an axis is counted in
+"""The color of each label that the figures know."""
+PANEL_SIZE = 3.9, 2.55  # inches of 96 px
+TICK_STEPS = [1, 2, 2.5, 5, 10]
 INK = "#123456"  # stands for the page's own text color
 STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
@@ -59,20 +60,60 @@ STYLE: dict[Any, Any] = {
     **{f"axes.{part}color": INK for part in ("label", "edge", "title")},
 }
 METADATA = {"Creator": None, "Date": None, "Format": None, "Type": None}
+MAX_GROUPS = 60  # of neighboring values in a panel of `spread`
+MIN_GROUP_SIZE = 5
+BAND = (0.1, 0.9)  # quantiles
+LOG_RATIO = 30.0  # Values that span more are drawn on a logarithmic axis.
 
 
-@dataclass(frozen=True)
-class Panel:
-    """What one panel of `traces` shows: something over time, several runs of it."""
+class PanelAxes:
+    """The axes of one panel, and its picture once the panel is complete."""
 
-    title: str
-    unit: str
-    runs: Mapping[str, Float[np.ndarray, "run time"]]
-    """By label, such as "before" and "after"; the first run is drawn in bold."""
-    goals: Sequence[float] = ()
-    """Drawn dashed."""
-    limits: Sequence[float] = ()
-    """Drawn dotted where they are near, and written down where they are far."""
+    svg = ""
+
+    def __init__(self, axes: Any):
+        self.axes = axes
+
+    def ticks(self, count: int = 5, **options: Any) -> None:
+        """Use at most `count` round numbers on the horizontal axis."""
+        from matplotlib.ticker import MaxNLocator
+
+        locator = MaxNLocator(count, steps=TICK_STEPS, **options)
+        self.axes.xaxis.set_major_locator(locator)
+
+
+@contextlib.contextmanager
+def panel(
+    title: str,
+    axis: str,
+    value: str,
+    *,
+    label: str,
+    height: float = PANEL_SIZE[1],
+) -> Iterator[PanelAxes]:
+    """Yield the axes of an empty panel; afterwards `svg` holds the picture.
+
+    Args:
+        title: above the panel.
+        axis: under the horizontal axis.
+        value: beside the vertical axis.
+        label: what the picture shows, for readers who do not see it.
+        height: [in].
+    """
+    from matplotlib import rc_context
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    with rc_context(STYLE):
+        figure = Figure((PANEL_SIZE[0], height), facecolor="none", layout="constrained")
+        FigureCanvasSVG(figure)
+        axes = figure.add_subplot(facecolor="none")
+        axes.set_title(title)
+        axes.set_xlabel(axis)
+        axes.set_ylabel(value)
+        made = PanelAxes(axes)
+        yield made
+        made.svg = _inline(figure, label)
 
 
 def curves(
@@ -86,161 +127,96 @@ def curves(
 
     Args:
         history: (steps + 1,), or (steps + 1, starts) of descents side by side.
-        units: of each; what has none is dimensionless.
+        units: of each; a quantity without one is dimensionless.
         best: the step whose model was kept, marked.
         titles: of each panel, by default the quantity's name.
     """
-    panels = []
-    for name, values in history.items():
-        with rc_context(STYLE):
-            figure, axes = panel_of((titles or {}).get(name, name))
-            values = np.asarray(values, float).reshape(len(values), -1)
-            steps, values = (
-                np.arange(len(values)),
-                np.where(np.isfinite(values), values, np.nan),
-            )
-            alpha = 1.0 if values.shape[1] == 1 else 0.5
-            axes.plot(steps, values, color=BEFORE_AFTER["after"], alpha=alpha)
-            if best is not None:
-                row = values[best]
-                axes.plot(
-                    best,
-                    np.nanmin(row) if np.isfinite(row).any() else np.nan,
-                    "o",
-                    color=BEFORE_AFTER["after"],
-                    markersize=5,
-                )
-            if _spans_decades(values):
-                axes.set_yscale("log")
-            axes.set_xlabel("gradient step")
-            axes.set_ylabel(f"[{units.get(name, '1')}]")
-            axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, steps=ROUND))
-            panels.append(inline_svg(figure, f"{name} over gradient steps"))
-    return panels
+    return [
+        _curve((titles or {}).get(name, name), name, values, units.get(name, "1"), best)
+        for name, values in history.items()
+    ]
 
 
-def traces(panels: Sequence[Panel], time_step: float) -> list[str]:
-    """Draw each panel's runs over time, those of several labels over each other."""
-    drawn = []
-    steps = [r.shape[-1] - 1 for panel in panels for r in panel.runs.values()]
-    longest = max(steps, default=1) * time_step
-    for panel in panels:
-        with rc_context(STYLE):
-            figure, axes = panel_of(panel.title)
-            lowest, highest = np.inf, -np.inf
-            for label, runs in panel.runs.items():
-                runs = np.asarray(runs, float)
-                stride = max(1, runs.shape[-1] // POINTS)
-                seen = np.arange(0, runs.shape[-1], stride)
-                color = _color(label)
-                time = seen * time_step
-                axes.plot(time, runs[1:, seen].T, color=color, alpha=0.25, lw=0.8)
-                axes.plot(time, runs[0, seen], color=color)
-                finite = runs[np.isfinite(runs)]
-                if finite.size:
-                    lowest = min(lowest, finite.min())
-                    highest = max(highest, finite.max())
-            for goal in panel.goals:
-                axes.axhline(goal, color=INK, ls="--", lw=1)
-            _draw_limits(axes, panel, lowest, highest)
-            axes.set_xlabel("time [s]")
-            axes.set_ylabel(f"[{panel.unit}]")
-            axes.set_xlim(0, longest)
-            axes.xaxis.set_major_locator(MaxNLocator(5, steps=ROUND))
-            drawn.append(inline_svg(figure, f"{panel.title} over time"))
-    return drawn
-
-
-def bars(
-    title: str,
-    unit: str,
-    values: Mapping[str, np.ndarray],
-    names: Sequence[str],
-    *,
-    axis: str = "joint",
+def _curve(
+    title: str, name: str, values: np.ndarray, unit: str, best: int | None
 ) -> str:
-    """Draw one group of bars a name, one bar a label.
+    values = np.asarray(values, float).reshape(len(values), -1)
+    values = np.where(np.isfinite(values), values, np.nan)
+    color = BEFORE_AFTER["after"]
+    label = f"{name} over gradient steps"
+    with panel(title, "gradient step", f"[{unit}]", label=label) as made:
+        alpha = 1.0 if values.shape[1] == 1 else 0.5
+        made.axes.plot(np.arange(len(values)), values, color=color, alpha=alpha)
+        if best is not None:
+            row = values[best]
+            kept = np.nanmin(row) if np.isfinite(row).any() else np.nan
+            made.axes.plot(best, kept, "o", color=color, markersize=5)
+        finite = values[np.isfinite(values)]
+        if finite.size and 0 < LOG_RATIO * finite.min() < finite.max():
+            made.axes.set_yscale("log")
+        made.ticks(integer=True)
+    return made.svg
+
+
+def spread(
+    title: str,
+    places: Float[AnyArray, " value"],
+    values: Float[AnyArray, " value"],
+    *,
+    axis: str,
+    unit: str = "1",
+    level: float | None = None,
+    logs: bool | None = None,
+) -> str:
+    """Draw many noisy values as a median and a band from 10 to 90 %.
+
+    Neighbors are taken together in groups of about equal size, so that ten thousand
+    values are as readable as fifty.
 
     Args:
         title: of the panel.
+        places: where each value is, in rising order.
+        values: those that are not finite are left out.
+        axis: name of the horizontal axis.
         unit: of the values.
-        values: by label, such as "before" and "after", (names,).
-        names: under the groups; what they all begin with goes under the axis.
-        axis: what the names are of.
+        level: drawn dashed.
+        logs: whether both axes are logarithmic, where they can be; if None, the
+            vertical axis is where the medians span decades.
     """
-    with rc_context(STYLE):
-        figure, axes = panel_of(title)
-        places, width = np.arange(len(names)), 0.8 / len(values)
-        highest = max(float(np.max(v, initial=0.0)) for v in values.values())
-        for i, (label, heights) in enumerate(values.items()):
-            centers = places + (i - (len(values) - 1) / 2) * width
-            axes.bar(centers, heights, 0.92 * width, color=_color(label))
-            for x, height in zip(centers, heights, strict=True):
-                # Numbers over many low bars would run into each other.
-                if len(names) <= 3 or height > 0.05 * highest:
-                    axes.annotate(_short(height), (x, height), **ABOVE)
-        prefix = _common_prefix(names)
-        axes.set_xticks(places, [name.removeprefix(prefix) for name in names])
-        slanted = sum(len(name) - len(prefix) for name in names) > 34
-        if slanted:
-            for label in axes.get_xticklabels():
-                label.set(rotation=30, ha="right", rotation_mode="anchor")
-        axes.set_xlabel(f"{prefix}…" if prefix else axis)
-        axes.grid(axis="x", visible=False)
-        axes.margins(y=0.12)
-        middle, half = (len(names) - 1) / 2, max(len(names), 3) / 2
-        axes.set_xlim(middle - half, middle + half)
-        axes.set_ylabel(f"[{unit}]")
-        return inline_svg(figure, f"{title} by {axis}")
+    values = np.asarray(values, float)
+    finite = np.isfinite(values)
+    places, values = np.asarray(places, float)[finite], values[finite]
+    label = f"{title} over {axis}"
+    with panel(title, axis, f"[{unit}]", label=label) as made:
+        if len(values):
+            _draw_band(made.axes, places, values, logs)
+        if level is not None:
+            made.axes.axhline(level, color=INK, ls="--", lw=1)
+        if made.axes.get_xscale() == "linear":
+            made.ticks()
+    return made.svg
 
 
-def _color(label: str) -> str:
-    return COLORS.get(label, "#7a7f87")
+def _draw_band(
+    axes: Any, places: np.ndarray, values: np.ndarray, logs: bool | None
+) -> None:
+    count, color = len(values), BEFORE_AFTER["after"]
+    fewer = count if count < 2 * MAX_GROUPS // MIN_GROUP_SIZE else count // 5
+    groups = np.array_split(np.arange(count), max(1, min(MAX_GROUPS, fewer)))
+    middle = np.array([places[g].mean() for g in groups])
+    median = np.array([np.median(values[g]) for g in groups])
+    low, high = np.array([np.quantile(values[g], BAND) for g in groups]).T
+    axes.fill_between(middle, low, high, color=color, alpha=0.22, lw=0)
+    marker = "o-" if len(groups) == 1 else "-"
+    axes.plot(middle, median, marker, color=color, markersize=5)
+    decades = median.max() > LOG_RATIO * median.min()
+    if low.min() > 0 and (decades if logs is None else logs):
+        axes.set_yscale("log")
+    if logs and middle.min() > 0:
+        axes.set_xscale("log")
 
 
-def _short(value: float) -> str:
-    return f"{value:.2g}" if abs(value) < 100 else f"{value:.0f}"
-
-
-def _common_prefix(names: Sequence[str]) -> str:
-    """Return what all names begin with, up to an underscore, leaving some of each."""
-    prefix = os.path.commonprefix([name[:-1] for name in names]) if names[1:] else ""
-    return prefix[: prefix.rfind("_") + 1]
-
-
-def panel_of(title: str, height: float = SIZE[1]) -> tuple[Figure, Any]:
-    """Return an empty figure of one panel's width, and its axes; height in inches."""
-    figure = Figure((SIZE[0], height), facecolor="none", layout="constrained")
-    FigureCanvasSVG(figure)
-    axes = figure.add_subplot(facecolor="none")
-    axes.set_title(title)
-    return figure, axes
-
-
-def _draw_limits(axes: Any, panel: Panel, lowest: float, highest: float) -> None:
-    """Draw the limits, or name them where drawing would flatten the curves."""
-    finite = [limit for limit in panel.limits if np.isfinite(limit)]
-    reach = max(abs(lowest), abs(highest)) if np.isfinite(lowest) else 0.0
-    near = [limit for limit in finite if abs(limit) <= 2.5 * reach]
-    for limit in near:
-        axes.axhline(limit, color=INK, ls=":", lw=1.2)
-    if finite and not near:
-        text = " and ".join(f"{limit:+.3g}" for limit in sorted(finite))
-        if len(finite) == 2 and finite[0] == -finite[1]:
-            text = f"±{abs(finite[0]):.3g}"
-        axes.set_title(
-            f"limit {text} {panel.unit}", loc="right", fontsize=8, fontweight="normal"
-        )
-
-
-def _spans_decades(values: np.ndarray) -> bool:
-    finite = values[np.isfinite(values)]
-    if not finite.size or finite.min() <= 0:
-        return False
-    return bool(finite.max() > 30 * finite.min())
-
-
-def inline_svg(figure: Figure, label: str) -> str:
+def _inline(figure: Any, label: str) -> str:
     """Return the figure as an `<svg>` element that can stand in a page with others."""
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata=METADATA)

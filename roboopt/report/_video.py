@@ -10,10 +10,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import imageio_ffmpeg
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image, ImageDraw, ImageFont
 
 from roboopt._errors import RobooptError
 from roboopt.data import Trajectory
@@ -68,6 +66,8 @@ def side_by_side(
     Raises:
         RobooptError: if there is none, or their shapes differ.
     """
+    from PIL import Image, ImageDraw, ImageFont
+
     shapes = {np.shape(frames) for _, _, frames in films}
     if len(shapes) != 1:
         raise RobooptError(f"`films` must be of one shape, got {sorted(shapes)}.")
@@ -105,7 +105,9 @@ def encode(
         path = Path(folder) / "film.mp4"
         command = _command(path, width, height, frames_per_second)
         done = subprocess.run(
-            command, input=_bytes(frames[:, :height, :width]), capture_output=True
+            command,
+            input=np.ascontiguousarray(frames[:, :height, :width]).tobytes(),
+            capture_output=True,
         )
         if done.returncode:
             reason = done.stderr.decode(errors="replace").strip()
@@ -114,6 +116,8 @@ def encode(
 
 
 def _command(path: Path, width: int, height: int, rate: float) -> list[str]:
+    import imageio_ffmpeg
+
     return [
         imageio_ffmpeg.get_ffmpeg_exe(),
         *("-loglevel", "error", "-f", "rawvideo", "-pix_fmt", "rgb24"),
@@ -121,7 +125,3 @@ def _command(path: Path, width: int, height: int, rate: float) -> list[str]:
         *("-c:v", "libx264", "-preset", "veryfast", "-crf", "24"),
         *("-pix_fmt", "yuv420p", "-movflags", "+faststart", "-y", str(path)),
     ]
-
-
-def _bytes(frames: np.ndarray) -> bytes:
-    return np.ascontiguousarray(frames).tobytes()

@@ -105,9 +105,7 @@ def collect_in(
         begins = [Start(None, None)] * count
     else:
         random = seed % 2**32
-        # Mixed, not added: seeds 0 and 1 must share no episode.
-        sequences = [np.random.SeedSequence([seed, k]) for k in range(count)]
-        begins = [Start(int(s.generate_state(1)[0]), None) for s in sequences]
+        begins = [Start(episode_seed(seed, k), None) for k in range(count)]
     if starts is not None:
         told = [np.asarray(start) for start in starts]
         begins = [Start(b.seed, {"start": s}) for b, s in zip(begins, told, strict=True)]
@@ -125,6 +123,12 @@ def collect_in(
             progress=progress,
         )
         return made, pool.description.reward_threshold
+
+
+def episode_seed(seed: int, episode: int) -> int:
+    """Return the seed that `collect` resets the environment of an episode with."""
+    # Mixed, not added: seeds 0 and 1 must share no episode.
+    return int(np.random.SeedSequence([seed, episode]).generate_state(1)[0])
 
 
 def check_policy(name: str, policy: Any) -> None:

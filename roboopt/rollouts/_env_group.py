@@ -168,22 +168,27 @@ def describe(env: Any) -> Description:
         unchanged &= not isinstance(wrapper, ObservationWrapper)
         bounded |= isinstance(wrapper, TimeLimit)
         wrapper = wrapper.env
-    # An integer `time_step` is in many environments a counter of steps.
-    step = getattr(inner, "time_step", None)
-    if not (isinstance(step, float) and 0 < step < float("inf")):
-        rate = (getattr(inner, "metadata", None) or {}).get("render_fps")
-        step = 1.0 / rate if rate else 1.0
     task = getattr(inner, "task", None)
     return Description(
         name=str(getattr(spec, "id", None) or type(inner).__name__),
         observation_space=env.observation_space,
         action_space=env.action_space,
-        time_step=float(step),
+        time_step=time_step_of(env),
         unchanged=unchanged,
         task=task if callable(getattr(task, "success", None)) else None,
         reward_threshold=getattr(spec, "reward_threshold", None),
         bounded=bounded,
     )
+
+
+def time_step_of(env: Any) -> float:
+    """Return the duration of a step [s]; 1 where nothing says so."""
+    # An integer `time_step` is in many environments a counter of steps.
+    step = getattr(env.unwrapped, "time_step", None)
+    if isinstance(step, float) and 0 < step < float("inf"):
+        return float(step)
+    rate = (getattr(env.unwrapped, "metadata", None) or {}).get("render_fps")
+    return 1.0 / rate if rate else 1.0
 
 
 def _made(make: Any) -> Any:

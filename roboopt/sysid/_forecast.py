@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from roboopt.data import Trajectory, windows
+from roboopt.data import Trajectory, sliding_windows
 from roboopt.objectives import PredictionError
 
 STARTS = 5  # forecasts begun in the time that one takes
@@ -76,7 +76,7 @@ def forecasts(
     """
     step = recordings[0].time_step
     counts = sorted({1, *(max(1, round(t / step)) for t in times)})
-    cut = windows(
+    cut = sliding_windows(
         recordings, counts[-1], lead=lead, stride=max(1, counts[-1] // STARTS)
     )
     error = PredictionError(horizon=counts[-1], wraps=wraps, lead=lead)

@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from roboopt._errors import RobooptError
-from roboopt.data import Trajectory, windows
+from roboopt.data import Trajectory, sliding_windows
 from roboopt.diagnose import IdentifiabilityReport, identifiability
 from roboopt.dynamics import ParametricTwin, Twin
 from roboopt.objectives import InverseDynamicsError, Keyed, PredictionError, Prior
@@ -229,7 +229,7 @@ def _motion_windows(fit: "_Fit", runs: list[Trajectory], horizon: float) -> Traj
     steps = max(1, min(round(horizon / step), min(run.steps for run in runs) // 2))
     lead = fit.lead(step)
     apart = -(-sum(run.steps for run in runs) // SIMULATED)
-    return windows(runs, steps + lead, stride=apart * steps)
+    return sliding_windows(runs, steps + lead, stride=apart * steps)
 
 
 def _motion_error(fit: "_Fit", data: Trajectory) -> PredictionError:
@@ -370,7 +370,7 @@ class _Solved:
 
 def _windows(fit: _Fit, runs: list[Trajectory], error: str) -> Trajectory:
     lead = fit.lead(runs[0].time_step) if error == "motion" else 0
-    return windows(runs, common_length(runs) - lead, lead=lead)
+    return sliding_windows(runs, common_length(runs) - lead, lead=lead)
 
 
 def _best_cutoff(

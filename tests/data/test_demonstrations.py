@@ -19,7 +19,7 @@ RAGGED = [run(3), run(2, 100.0)]
 
 def test_samples_of_ragged_trajectories_by_hand():
     # An episode's last observation has no action, and so is no sample.
-    samples = ro.data.demonstrations(RAGGED)
+    samples = ro.data.Demonstrations.from_trajectories(RAGGED)
     np.testing.assert_array_equal(samples.observations, [[0], [1], [2], [100], [101]])
     np.testing.assert_array_equal(samples.actions, [[0], [10], [20], [1000], [1010]])
     assert samples.weights is None and samples.low is None and samples.high is None
@@ -28,21 +28,21 @@ def test_samples_of_ragged_trajectories_by_hand():
 
 def test_a_history_by_hand():
     # Oldest first; the first is repeated, and none is of another episode.
-    samples = ro.data.demonstrations(RAGGED, history=3)
+    samples = ro.data.Demonstrations.from_trajectories(RAGGED, history=3)
     np.testing.assert_array_equal(
         samples.observations,
         [[0, 0, 0], [0, 0, 1], [0, 1, 2], [100, 100, 100], [100, 100, 101]],
     )
     wide = ro.Trajectory(np.array([[1.0, 2], [3, 4], [5, 6]]), np.ones((2, 1)), 0.1)
     np.testing.assert_array_equal(
-        ro.data.demonstrations(wide, history=2).observations,
+        ro.data.Demonstrations.from_trajectories(wide, history=2).observations,
         [[1, 2, 1, 2], [1, 2, 3, 4]],
     )
 
 
 def test_chunks_by_hand():
     # What is past the end weighs nothing, and is no action of another episode.
-    samples = ro.data.demonstrations(RAGGED, chunk=2)
+    samples = ro.data.Demonstrations.from_trajectories(RAGGED, chunk=2)
     np.testing.assert_array_equal(
         samples.actions[..., 0],
         [[0, 10], [10, 20], [20, 20], [1000, 1010], [1010, 1010]],
@@ -53,21 +53,22 @@ def test_chunks_by_hand():
     np.testing.assert_array_equal(samples.observations[:, 0], [0, 1, 2, 100, 101])
     # Longer than the episode.
     np.testing.assert_array_equal(
-        ro.data.demonstrations(run(2), chunk=4).weights, [[1, 1, 0, 0], [1, 0, 0, 0]]
+        ro.data.Demonstrations.from_trajectories(run(2), chunk=4).weights,
+        [[1, 1, 0, 0], [1, 0, 0, 0]],
     )
-    one = ro.data.demonstrations(RAGGED, chunk=1)
+    one = ro.data.Demonstrations.from_trajectories(RAGGED, chunk=1)
     assert one.actions.shape == (5, 1, 1)
     assert one.weights is None or np.all(np.asarray(one.weights) == 1)
 
 
 def test_limits_are_one_number_or_one_an_axis():
-    samples = ro.data.demonstrations(
+    samples = ro.data.Demonstrations.from_trajectories(
         [run(2, act=2)], low=-1, high=[5.0, np.inf], chunk=3
     )
     assert samples.actions.shape == (2, 3, 2)
     np.testing.assert_array_equal(samples.low, np.full((2, 3, 2), -1.0))
     np.testing.assert_array_equal(samples.high, np.tile([5.0, np.inf], (2, 3, 1)))
-    assert ro.data.demonstrations([run(2)], high=1).low is None
+    assert ro.data.Demonstrations.from_trajectories([run(2)], high=1).low is None
 
 
 def test_batches_are_taken_apart_and_choices_stay_integers():
@@ -75,7 +76,7 @@ def test_batches_are_taken_apart_and_choices_stay_integers():
         lambda *leaves: jnp.stack([jnp.asarray(leaf) for leaf in leaves]),
         *[run(2, 7.0, kind=int), run(2, 100.0, kind=int)],
     )
-    samples = ro.data.demonstrations(batch, history=2)
+    samples = ro.data.Demonstrations.from_trajectories(batch, history=2)
     np.testing.assert_array_equal(samples.observations[:, 1], [7, 8, 100, 101])
     assert samples.actions.dtype.kind == "i" and samples.actions.shape == (4, 1)
 
@@ -100,7 +101,7 @@ def test_batches_are_taken_apart_and_choices_stay_integers():
 )
 def test_bad_input_is_refused(trajectories, arguments, match):
     with pytest.raises(ValueError, match=match):
-        ro.data.demonstrations(trajectories, **arguments)
+        ro.data.Demonstrations.from_trajectories(trajectories, **arguments)
 
 
 @pytest.mark.parametrize(
@@ -108,7 +109,7 @@ def test_bad_input_is_refused(trajectories, arguments, match):
     [
         ({"observations": (4, 1, 2)}, "`observations` must have shape"),
         ({"actions": (4,)}, "`observations` must have shape"),
-        ({"actions": (3, 1)}, "must be as many, got 4 and 3"),
+        ({"actions": (3, 1)}, "got 4 and 3"),
         ({"weights": (3,)}, r"`weights` must have shape \(4,\) or"),
         ({"low": (4,)}, r"`low` must have the shape of `actions`, \(4, 1\)"),
         ({"high": (1,)}, "`high` must have the shape of `actions`"),
@@ -120,3 +121,45 @@ def test_arrays_that_do_not_fit_are_refused(shapes, match):
         ro.data.Demonstrations(
             **{name: np.ones(shape) for name, shape in shapes.items()}
         )
+
+
+SEEN, DONE = np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([[5.0], [6.0]])
+
+
+@pytest.mark.parametrize(
+    "batch",
+    [
+        (SEEN, DONE),
+        [SEEN, DONE],
+        {"observations": SEEN, "actions": DONE},
+        {"obs": SEEN, "action": DONE, "reward": np.zeros(2)},
+        ro.Trajectory(np.concatenate([SEEN, SEEN[:1]]), DONE, 0.1),
+        ro.data.Demonstrations(SEEN, DONE),
+    ],
+)
+def test_batches_of_the_customary_forms_are_demonstrations(batch):
+    samples = ro.data.Demonstrations.of(batch)
+    np.testing.assert_array_equal(samples.observations, SEEN)
+    np.testing.assert_array_equal(samples.actions, DONE)
+
+
+def test_a_dict_may_hold_weights_and_limits():
+    batch = {"obs": SEEN, "actions": DONE, "weights": np.array([1.0, 3.0]), "low": DONE}
+    samples = ro.data.Demonstrations.of(batch)
+    np.testing.assert_array_equal(samples.shares((2,)), [0.25, 0.75])
+    np.testing.assert_array_equal(samples.low, DONE)
+
+
+@pytest.mark.parametrize(
+    "batch",
+    [
+        3.0,
+        (SEEN, DONE, DONE),
+        {"actions": DONE},
+        {"obs": SEEN, "observations": SEEN, "actions": DONE},
+        (SEEN[:0], DONE[:0]),
+    ],
+)
+def test_batches_of_other_forms_are_refused(batch):
+    with pytest.raises(ro.RobooptError, match="`batch` must"):
+        ro.data.Demonstrations.of(batch)

@@ -10,9 +10,9 @@ import pytest
 
 import roboopt as ro
 from roboopt.data import (
+    Demonstrations,
     MemmapDemonstrations,
     Trajectory,
-    demonstrations,
     load_recordings,
     save_episodes,
     split_episodes,
@@ -53,7 +53,7 @@ def numbers(samples):
 )
 def test_samples_are_those_of_demonstrations(folder, arguments):
     mapped = MemmapDemonstrations(folder, **arguments)
-    expected = demonstrations(load_recordings(folder), **arguments)
+    expected = Demonstrations.from_trajectories(load_recordings(folder), **arguments)
     assert len(mapped) == mapped.size == len(expected) == 465
     block = mapped.block(None, 0)
     order = np.argsort(numbers(block))
@@ -118,7 +118,7 @@ def test_episodes_are_split_as_in_memory(folder):
     train, held_out = mapped.split(0.2, seed=5)
     expected = split_episodes(load_recordings(folder), 0.2, seed=5)
     for part, runs in zip((train, held_out), expected, strict=True):
-        samples = demonstrations(runs, history=2, high=3.0)
+        samples = Demonstrations.from_trajectories(runs, history=2, high=3.0)
         assert len(part) == len(samples) and part.steps == 7
         np.testing.assert_array_equal(
             part.sample(1000).observations, samples.observations

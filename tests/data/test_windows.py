@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from roboopt.data import Trajectory, windows
+from roboopt.data import Trajectory, sliding_windows
 
 
 def recording(steps, first=0.0, time_step=0.5, **extra):
@@ -21,7 +21,7 @@ def recording(steps, first=0.0, time_step=0.5, **extra):
 def test_windows_by_hand():
     # Five steps in windows of 1 + 2: they start at 0 and 2, and 2 + 3 is the end.
     # The predicted actions are 1, 2 and 3, 4: all but the first `lead` = 1.
-    cut = windows(recording(5), horizon=2, lead=1)
+    cut = sliding_windows(recording(5), horizon=2, lead=1)
     np.testing.assert_array_equal(
         cut.observations[..., 0], [[0, 1, 2, 3], [2, 3, 4, 5]]
     )
@@ -34,14 +34,14 @@ def test_windows_by_hand():
 
 def test_the_last_window_is_shifted_back_to_the_end():
     # Seven steps in windows of 3: 0, 3, and 6 would end at 9, so 4.
-    cut = windows(recording(7), horizon=3)
+    cut = sliding_windows(recording(7), horizon=3)
     np.testing.assert_array_equal(cut.observations[:, 0, 0], [0, 3, 4])
 
 
 @pytest.mark.parametrize("steps", [4, 5, 9, 10, 11])
 @pytest.mark.parametrize("lead, stride", [(0, None), (2, None), (1, 1), (0, 2)])
 def test_every_action_after_the_lead_is_predicted(steps, lead, stride):
-    cut = windows(recording(steps), horizon=2, lead=lead, stride=stride)
+    cut = sliding_windows(recording(steps), horizon=2, lead=lead, stride=stride)
     predicted = np.unique(cut.actions[:, lead:, 0] / 10)
     np.testing.assert_array_equal(predicted, np.arange(lead, steps))
 
@@ -49,11 +49,13 @@ def test_every_action_after_the_lead_is_predicted(steps, lead, stride):
 def test_recordings_of_different_lengths_join_with_what_all_of_them_have():
     efforts = np.arange(8.0).reshape(4, 2)
     full = recording(4, rewards=np.arange(4.0), efforts=efforts)
-    cut = windows([full, recording(2, 100.0, rewards=np.array([7.0, 8.0]))], horizon=2)
+    cut = sliding_windows(
+        [full, recording(2, 100.0, rewards=np.array([7.0, 8.0]))], horizon=2
+    )
     np.testing.assert_array_equal(cut.observations[:, 0, 0], [0, 2, 100])
     np.testing.assert_array_equal(cut.rewards, [[0, 1], [2, 3], [7, 8]])
     assert cut.efforts is None
-    cut = windows([full, full], horizon=4)
+    cut = sliding_windows([full, full], horizon=4)
     np.testing.assert_array_equal(cut.efforts, np.stack([efforts] * 2))
 
 
@@ -64,7 +66,10 @@ def test_batches_are_taken_apart():
         jnp.stack([one.actions, other.actions]),
         0.5,
     )
-    together, apart = windows(batch, horizon=2), windows([one, other], horizon=2)
+    together, apart = (
+        sliding_windows(batch, horizon=2),
+        sliding_windows([one, other], horizon=2),
+    )
     np.testing.assert_array_equal(together.observations, apart.observations)
     np.testing.assert_array_equal(together.actions, apart.actions)
 
@@ -77,7 +82,7 @@ def test_times_count_from_the_beginning_of_each_window():
         recording(4, times=times, time_step=0.25),
         recording(2, time_step=0.2),
     )
-    cut = windows([uneven, even], horizon=2)
+    cut = sliding_windows([uneven, even], horizon=2)
     assert cut.times is not None
     np.testing.assert_allclose(
         cut.times, [[0, 0.1, 0.3], [0, 0.3, 0.7], [0, 0.2, 0.4]], atol=1e-12
@@ -88,7 +93,7 @@ def test_times_count_from_the_beginning_of_each_window():
 def test_with_times_the_time_steps_may_differ():
     times = np.array([0.0, 0.1, 0.3])
     runs = [recording(2), recording(2, time_step=0.2), recording(2, times=times)]
-    cut = windows(runs, horizon=2)
+    cut = sliding_windows(runs, horizon=2)
     assert cut.times is not None
     np.testing.assert_allclose(cut.times[:, -1], [1.0, 0.4, 0.3])
 
@@ -124,4 +129,4 @@ def test_with_times_the_time_steps_may_differ():
 )
 def test_what_cannot_be_cut_is_refused(runs, arguments, match):
     with pytest.raises(ValueError, match=match):
-        windows(runs, **arguments)
+        sliding_windows(runs, **arguments)

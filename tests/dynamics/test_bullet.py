@@ -5,8 +5,7 @@ from bullet_robots import OWN, ROBOTS, Body
 from hand_robots import joint, link, write, write_pendulum, write_slider
 from pybullet_utils.bullet_client import BulletClient
 
-from roboopt.dynamics import load_bullet
-from roboopt.dynamics._bullet import BULLET_DAMPING, rotation_matrix
+from roboopt.dynamics import BULLET_DAMPING, load_bullet
 
 
 def test_reads_what_pybullet_holds(tmp_path):
@@ -50,12 +49,6 @@ def test_takes_what_pybullet_does_not_tell(tmp_path):
     np.testing.assert_array_equal([robot.lower, robot.upper], [[-1], [2]])
     assert robot.limited == (True,)
     assert load_bullet(body.client, body.body).limited == (False,)
-
-
-def test_rotation_of_a_quaternion_by_hand():
-    # A quarter turn about z takes x to y; the quaternion's length does not matter.
-    turn = rotation_matrix((0.0, 0.0, 2.0, 2.0))
-    np.testing.assert_allclose(turn, [[0, -1, 0], [1, 0, 0], [0, 0, 1]], atol=1e-15)
 
 
 def test_a_body_on_no_base_is_refused():

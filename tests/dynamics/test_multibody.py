@@ -9,8 +9,7 @@ from bullet_robots import Body, random_state, write_random_robot
 from hand_robots import joint, link, write, write_pendulum, write_slider
 from jax.test_util import check_grads
 
-from roboopt.dynamics import load_bullet, load_urdf
-from roboopt.dynamics._bullet import BULLET_DAMPING
+from roboopt.dynamics import BULLET_DAMPING, load_bullet, load_urdf
 
 
 def assert_gradients(function, arguments, **tolerances):

@@ -82,7 +82,7 @@ def test_runs_in_a_rollout_and_has_gradients(dynamics):
 def test_learns_better_than_no_change_of_velocity(dynamics, runs):
     objective = mean_square(dynamics.increment.outputs.scale())
     result = ro.minimize(
-        objective, dynamics, ro.data.windows(runs, 1), steps=500, batch_size=64
+        objective, dynamics, ro.data.sliding_windows(runs, 1), steps=500, batch_size=64
     )
     held_out = record(cart_pole(), episodes=3, steps=60, seed=1)
     learned = one_step_errors(result.model, held_out)

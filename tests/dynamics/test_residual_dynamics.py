@@ -67,7 +67,7 @@ def test_positions_stay_the_integral_of_velocities_whatever_is_learned(residual)
 def test_learns_what_the_twin_misses_and_leaves_it_alone(residual, wrong, runs):
     objective = mean_square(np.std(one_step_errors(wrong, runs), 0))
     result = ro.minimize(
-        objective, residual, ro.data.windows(runs, 1), steps=500, batch_size=64
+        objective, residual, ro.data.sliding_windows(runs, 1), steps=500, batch_size=64
     )
     held_out = record(TWIN, episodes=30, steps=6, seed=1)
     ratio = np.std(one_step_errors(result.model, held_out), 0) / np.std(

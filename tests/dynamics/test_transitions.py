@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from roboopt.data import Trajectory
-from roboopt.dynamics._transitions import Transitions
+from roboopt.dynamics import Transitions
 
 
 def recorded(*shape, observation=2, action=1, time_step=0.1, **more):

@@ -30,7 +30,7 @@ def samples(**settings):
     motions = [
         ro.Trajectory(draw.normal(size=(21, 4)), draw.uniform(-2, 2, (20, 2)), 0.1)
     ]
-    return ro.data.demonstrations(motions, low=-3, high=3, **settings)
+    return ro.data.Demonstrations.from_trajectories(motions, low=-3, high=3, **settings)
 
 
 def choices():
@@ -38,7 +38,7 @@ def choices():
     motions = [
         ro.Trajectory(draw.normal(size=(21, 4)), draw.integers(0, 3, (20, 2)), 0.1)
     ]
-    return ro.data.demonstrations(motions)
+    return ro.data.Demonstrations.from_trajectories(motions)
 
 
 def tracking():
@@ -334,7 +334,7 @@ refused = {
     ),
     "two": (lambda o: (o, o), "must return one array"),
     "growing": (Growing(), "same shapes and types"),
-    "no policy": (3.0, "callable or an `StatefulPolicy`, got a float"),
+    "no policy": (3.0, "callable or a `StatefulPolicy`, got a float"),
     "half": (
         lambda o: o.astype(jnp.bfloat16) * jnp.arange(4.0).astype(jnp.bfloat16),
         "types that NumPy has, got .*bfloat16",

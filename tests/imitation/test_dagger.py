@@ -115,7 +115,7 @@ def test_it_mends_a_clone_of_one_short_demonstration():
     demos = ro.rollouts.collect_episodes(
         env, balancer, episodes=1, seed=1, max_steps=20
     )
-    samples = ro.data.demonstrations(demos)
+    samples = ro.data.Demonstrations.from_trajectories(demos)
     policy = ro.policies.CategoricalPolicy.of(
         samples, key=jax.random.key(0), start=0, sizes=2, width=32
     )

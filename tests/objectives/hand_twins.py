@@ -18,6 +18,7 @@ def pendulum_twin(time_step: float = 0.1, **settings) -> Twin:
         joint_names=("hinge",),
         parents=(-1,),
         revolute=(True,),
+        effort_limits=(float("inf"),),
         limited=(False,),
         body_names=("arm",),
         body_joints=(0,),

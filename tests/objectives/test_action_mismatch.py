@@ -100,7 +100,7 @@ def test_a_trajectory_is_its_samples_without_the_last_observation():
     observations, actions = rng.normal(size=(2, 3, 6, 1)), rng.normal(size=(2, 3, 5, 2))
     runs = ro.Trajectory(observations, actions, 0.1)
     objective = ro.ActionMismatch(SCALE)
-    laid = ro.data.demonstrations(runs)
+    laid = ro.data.Demonstrations.from_trajectories(runs)
     assert len(laid) == 30
     expected = objective(gain(0.3), laid)
     np.testing.assert_allclose(objective(gain(0.3), runs), expected, rtol=1e-14)
@@ -518,8 +518,8 @@ ONE = single([1.0, 2.0])
         (
             {},
             constant(1.0),
-            (ONE.observations, ONE.actions),
-            "`batch` must be a `Demonstrations` or a `Trajectory`, got tuple",
+            (ONE.observations, ONE.actions, ONE.actions),
+            "`batch` must be a `Demonstrations`.*got tuple",
         ),
         (
             {},
@@ -549,7 +549,7 @@ ONE = single([1.0, 2.0])
             {},
             constant(1.0),
             ro.losses.FlowBatch(ONE, np.ones((2, 1)), np.ones(2)),
-            "`batch` must be a `Demonstrations` or a `Trajectory`, got FlowBatch",
+            "`batch` must be a `Demonstrations`.*got FlowBatch",
         ),
     ],
 )

@@ -59,7 +59,7 @@ def test_history_by_hand():
 def test_history_is_stacked_as_demonstrations_stack_it(length):
     rng = np.random.default_rng(0)
     run = ro.Trajectory(rng.normal(size=(7, 2)), rng.normal(size=(6, 1)), 0.1)
-    samples = ro.data.demonstrations([run], history=length)
+    samples = ro.data.Demonstrations.from_trajectories([run], history=length)
     shown = acted(
         ro.policies.ObservationHistory(lambda o: o, length, 2), run.observations[:-1]
     )

@@ -1,10 +1,22 @@
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
-from roboopt.report import Panel, bars, curves, traces
-from roboopt.report._figures import POINTS, _common_prefix
+from roboopt.report import (
+    Change,
+    Panel,
+    bars,
+    curves,
+    forecast_errors,
+    predictions,
+    spread,
+    traces,
+    whiskers,
+)
+from roboopt.report._motion_figures import MAX_POINTS, _common_prefix
 
 
 def test_every_quantity_of_a_descent_is_a_panel_of_its_own():
@@ -44,8 +56,8 @@ def test_a_panel_stands_in_a_page_with_others():
 
 
 def test_long_runs_are_thinned():
-    short = traces([Panel("a", "m", {"after": np.zeros((1, POINTS))})], 0.1)[0]
-    long = traces([Panel("a", "m", {"after": np.zeros((1, 100 * POINTS))})], 0.1)[0]
+    short = traces([Panel("a", "m", {"after": np.zeros((1, MAX_POINTS))})], 0.1)[0]
+    long = traces([Panel("a", "m", {"after": np.zeros((1, 100 * MAX_POINTS))})], 0.1)[0]
     assert len(long) < 1.2 * len(short)
 
 
@@ -70,3 +82,34 @@ def test_bars_take_the_common_beginning_of_names_out():
     assert _common_prefix(["arm_joint_1"]) == ""
     values = {"before": np.array([1.0, 2.0]), "after": np.array([0.0, 0.0])}
     assert "<svg" in bars("work", "J", values, ["arm_joint_1", "arm_joint_2"])
+
+
+@pytest.mark.parametrize("count", [0, 1, 7, 5000])
+@pytest.mark.parametrize("logs", [None, True, False])
+def test_noisy_values_are_a_line_and_a_band(count, logs):
+    values = np.random.default_rng(0).lognormal(0, 2, count)
+    places = np.arange(float(count))
+    svg = spread("Return", places, values, axis="steps", level=1, logs=logs)
+    assert 'aria-label="Return over steps"' in svg and len(svg) < 60_000
+
+
+def test_the_figures_of_an_identification_are_drawn():
+    rows = [Change("a", 1.0, 0.9, 1.1, true=1.0), Change("b", 2.0, -np.inf, np.inf)]
+    assert [row.known for row in rows] == [True, False]
+    assert 'aria-label="Mass: estimates' in whiskers("Mass", "kg", rows)
+    errors = {"fitted": np.array([1e-9, np.nan]), "URDF": np.array([0.0, 1.0])}
+    assert "<svg" in forecast_errors("elbow", "rad", [0.1, 0.2], errors)
+    windows = {"fitted": np.array([[0.0, 1.0, 99.0], [1.0, 2.0, 3.0]])}
+    time = np.arange(5) / 10
+    assert "<svg" in predictions("elbow", "rad", time, time, windows)
+
+
+def test_summaries_need_no_plotting_library():
+    code = """
+import sys
+import roboopt.report
+slow = {"matplotlib", "PIL", "imageio_ffmpeg"} & set(sys.modules)
+assert not slow, slow
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

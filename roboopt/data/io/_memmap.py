@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from roboopt._errors import RobooptError
-from roboopt.data._demonstrations import Demonstrations, _limit
+from roboopt.data._demonstrations import Demonstrations, broadcast_limit
 from roboopt.data._split import split_indices
 from roboopt.data.io._episodes import is_episode_folder, map_arrays
 
@@ -54,7 +54,7 @@ class MemmapDemonstrations:
             block: samples a block; all of them where there are fewer.
             steps: of the descent on one block. With `block / steps` samples a step,
                 each sample is seen once an epoch.
-            history: as in `demonstrations`, like `chunk`, `low` and `high`.
+            history: as in `Demonstrations.from_trajectories`.
             chunk: likewise.
             low: likewise.
             high: likewise.
@@ -113,7 +113,7 @@ class MemmapDemonstrations:
         if not len(self):
             raise RobooptError(f"`folder` must hold samples, but {folder} holds none.")
         for name in ("low", "high"):
-            _limit(name, self._settings[name], arrays["actions"][:1])
+            broadcast_limit(name, self._settings[name], arrays["actions"][:1])
 
     def __len__(self) -> int:
         """Return the number of samples."""
@@ -206,8 +206,8 @@ class MemmapDemonstrations:
             observations=seen.reshape(len(rows), -1)[order],
             actions=chosen,
             weights=weights,
-            low=_limit("low", self._settings["low"], chosen),
-            high=_limit("high", self._settings["high"], chosen),
+            low=broadcast_limit("low", self._settings["low"], chosen),
+            high=broadcast_limit("high", self._settings["high"], chosen),
         )
 
     def _read(self, name: str, rows: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ import pytest
 
 import roboopt as ro
 from roboopt.dynamics import Ensemble
-from roboopt.objectives import EachMember, Objective, Term
+from roboopt.objectives import Objective, Term, over_ensemble
 
 
 class Constant(eqx.Module):
@@ -27,7 +27,7 @@ def ensemble(*values):
 
 
 TARGET = jnp.array([2.0])
-OBJECTIVE = EachMember(Distance())
+OBJECTIVE = over_ensemble(Distance())
 
 
 def test_value_and_gradient_by_hand():

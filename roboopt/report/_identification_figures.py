@@ -1,33 +1,17 @@
-"""Figures of an identification: intervals, forecasts, and curves over measured ones."""
+"""Panels of an identification: intervals, forecasts, and predicted motion."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
-from matplotlib import rc_context
-from matplotlib.ticker import MaxNLocator
 
-from roboopt.report._figures import (
-    BEFORE_AFTER,
-    INK,
-    ROUND,
-    SIZE,
-    STYLE,
-    inline_svg,
-    panel_of,
-)
+from roboopt.report._figures import INK, MODELS, PANEL_SIZE, panel
 
-MODELS = {
-    "fitted": BEFORE_AFTER["after"],
-    "URDF": BEFORE_AFTER["before"],
-    "constant velocity": "#7a7f87",
-}
-"""The colors of what is compared with what was measured."""
-ROW = 0.19  # inches
-AROUND = 1.05, 0.28  # inches above and below the rows: title, axis; and between panels
-LEAST = 1e-6  # of an axis to either side: less is rounding
-REACH = 0.6  # of the measured range, beyond which a curve is cut off on either side
+ROW_HEIGHT = 0.19  # inches
+FRAME_HEIGHT = 1.33  # inches above and below the rows: title, axis
+MIN_MARGIN = 1e-6  # of an axis to either side
+MAX_OVERSHOOT = 0.6  # of the measured range; curves that go further are cut off
 
 
 @dataclass(frozen=True)
@@ -53,10 +37,10 @@ def whiskers(title: str, unit: str, rows: Sequence[Change]) -> str:
 
     Those without an interval are hollow; crosses mark true values.
     """
-    with rc_context(STYLE):
-        height = max(sum(AROUND) + ROW * len(rows), 0.7 * SIZE[1])
-        figure, axes = panel_of(title, height)
-        color = MODELS["fitted"]
+    height = max(FRAME_HEIGHT + ROW_HEIGHT * len(rows), 0.7 * PANEL_SIZE[1])
+    label, under = f"{title}: estimates with intervals", f"estimate − start [{unit}]"
+    with panel(title, under, "", label=label, height=height) as made:
+        axes, color = made.axes, MODELS["fitted"]
         for place, row in enumerate(rows):
             if row.known:
                 axes.plot([row.lower, row.upper], [place] * 2, color=color, lw=2.2)
@@ -68,10 +52,9 @@ def whiskers(title: str, unit: str, rows: Sequence[Change]) -> str:
         axes.set_yticks(range(len(rows)), [row.name for row in rows])
         axes.set_ylim(len(rows) - 0.4, -0.6)
         axes.set_xlim(*_limits(rows))
-        axes.xaxis.set_major_locator(MaxNLocator(4, steps=ROUND))
         axes.grid(axis="y", visible=False)
-        axes.set_xlabel(f"estimate − start [{unit}]")
-        return inline_svg(figure, f"{title}: estimates with intervals")
+        made.ticks(4)
+    return made.svg
 
 
 def forecast_errors(
@@ -88,16 +71,14 @@ def forecast_errors(
         seconds: how far ahead.
         errors: by label, one of `MODELS`.
     """
-    with rc_context(STYLE):
-        figure, axes = panel_of(title)
-        for label, values in errors.items():
+    label = f"{title}: forecast errors"
+    with panel(title, "forecast after [s]", f"RMSE [{unit}]", label=label) as made:
+        for name, values in errors.items():
             seen = np.where(np.isfinite(values) & (values > 0), values, np.nan)
-            axes.plot(seconds, seen, "o-", color=MODELS[label], ms=4)
-        axes.set_yscale("log")
-        axes.set_xlim(0, 1.05 * max(seconds))
-        axes.set_xlabel("forecast after [s]")
-        axes.set_ylabel(f"RMSE [{unit}]")
-        return inline_svg(figure, f"{title}: forecast errors")
+            made.axes.plot(seconds, seen, "o-", color=MODELS[name], ms=4)
+        made.axes.set_yscale("log")
+        made.axes.set_xlim(0, 1.05 * max(seconds))
+    return made.svg
 
 
 def predictions(
@@ -116,31 +97,28 @@ def predictions(
         measured: what was measured.
         predicted: by label, windows one after the other that share their ends.
     """
-    with rc_context(STYLE):
-        figure, axes = panel_of(title)
-        axes.plot(time, measured, color=INK, alpha=0.35, lw=3.5)
-        for label, windows in predicted.items():
+    label = f"{title}: predicted and measured"
+    with panel(title, "time [s]", f"[{unit}]", label=label) as made:
+        made.axes.plot(time, measured, color=INK, alpha=0.35, lw=3.5)
+        for name, windows in predicted.items():
             steps = windows.shape[1] - 1
             for number, values in enumerate(windows):
-                first = number * steps
-                along = time[first : first + steps + 1]
-                axes.plot(along, values, color=MODELS[label], lw=1.2)
+                along = time[number * steps : (number + 1) * steps + 1]
+                made.axes.plot(along, values, color=MODELS[name], lw=1.2)
         low, high = np.nanmin(measured), np.nanmax(measured)
-        room = REACH * max(high - low, 1e-9)
-        bottom, top = axes.get_ylim()
-        axes.set_ylim(max(bottom, low - room), min(top, high + room))
-        axes.set_xlim(time[0], time[-1])
-        axes.set_xlabel("time [s]")
-        axes.set_ylabel(f"[{unit}]")
-        axes.xaxis.set_major_locator(MaxNLocator(5, steps=ROUND))
-        return inline_svg(figure, f"{title}: predicted and measured")
+        room = MAX_OVERSHOOT * max(high - low, 1e-9)
+        bottom, top = made.axes.get_ylim()
+        made.axes.set_ylim(max(bottom, low - room), min(top, high + room))
+        made.axes.set_xlim(time[0], time[-1])
+        made.ticks()
+    return made.svg
 
 
 def _limits(rows: Sequence[Change]) -> tuple[float, float]:
-    """Return what shows everything that is known, and 0."""
+    """Return the range that shows zero and every known value."""
     seen = [0.0, *(row.change for row in rows)]
     seen += [end for row in rows if row.known for end in (row.lower, row.upper)]
     seen += [row.true for row in rows if row.true is not None]
     low, high = min(seen), max(seen)
-    spare = max(0.06 * (high - low), LEAST)
-    return low - spare, high + spare
+    margin = max(0.06 * (high - low), MIN_MARGIN)
+    return low - margin, high + margin

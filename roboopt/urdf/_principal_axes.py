@@ -1,9 +1,10 @@
-"""Principal axes of an inertia, as Bullet finds them.
+"""Principal axes of an inertia, computed as Bullet computes them.
 
-Jacobi's rotations (Golub and Van Loan, Matrix Computations, §8.5), each of which makes
-the largest off-diagonal element zero, until that is below 1e-6 of the trace; what is
-left beside the diagonal Bullet drops (btMatrix3x3::diagonalize). So it integrates an
-inertia that differs from the file's by some 1e-9 of it, and a twin must do the same.
+Bullet applies Jacobi rotations (Golub and Van Loan, Matrix Computations, §8.5), each of
+which zeroes the largest off-diagonal element, until this element is below 1e-6 of the
+trace, and then drops the off-diagonal rest (btMatrix3x3::diagonalize). Bullet therefore
+integrates an inertia that differs from the file's by about 1e-9 of its size, and a twin
+must do the same.
 """
 
 import numpy as np
@@ -13,7 +14,7 @@ EPSILON = float(np.finfo(float).eps)
 
 
 def principal_axes(inertia: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the moments (3,) and the rotation whose columns are their axes."""
+    """Return the principal moments (3,) and the rotation whose columns are the axes."""
     remaining, axes = np.array(inertia, float), np.eye(3)
     for _ in range(MAX_ROTATIONS):
         pairs = [(0, 1), (0, 2), (1, 2)]
@@ -22,15 +23,15 @@ def principal_axes(inertia: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         small = THRESHOLD * np.abs(np.diag(remaining)).sum()
         if largest <= EPSILON * small:
             break
-        turn = _rotation(remaining, p, q)
+        turn = _jacobi_rotation(remaining, p, q)
         remaining, axes = turn.T @ remaining @ turn, axes @ turn
         if largest <= small:
             break
     return np.diag(remaining).copy(), axes
 
 
-def _rotation(matrix: np.ndarray, p: int, q: int) -> np.ndarray:
-    """Return the rotation in the plane (p, q) that makes matrix[p, q] zero."""
+def _jacobi_rotation(matrix: np.ndarray, p: int, q: int) -> np.ndarray:
+    """Return the rotation in the plane (p, q) that zeroes matrix[p, q]."""
     theta = (matrix[q, q] - matrix[p, p]) / (2 * matrix[p, q])
     tangent = np.copysign(1 / (abs(theta) + np.hypot(1, theta)), theta)
     cosine = 1 / np.hypot(1, tangent)

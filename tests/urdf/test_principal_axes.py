@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from roboopt.dynamics._principal_axes import principal_axes
+from roboopt.urdf import principal_axes
 
 
 def test_a_diagonal_is_left_as_it_stands():

@@ -48,7 +48,7 @@ def test_value_and_gradient_by_hand():
     np.testing.assert_allclose(grad.masses, [1.0, 1.5])
     errors = objective.errors(cart(2.0, 1.0), BATCH)
     np.testing.assert_array_equal(errors, [[3.0, 6.0], [1.0, -1.0]])
-    assert list(objective.terms(cart(2.0, 1.0), BATCH)) == ["effort_error"]
+    assert list(objective.terms(cart(2.0, 1.0), BATCH)) == ["inverse_dynamics_error"]
 
 
 def test_the_scale_is_that_of_the_efforts():

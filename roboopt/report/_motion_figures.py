@@ -1,0 +1,124 @@
+"""Panels of motions and energies: what several controllers or models did over time."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from roboopt.report._figures import COLORS, GRAY, INK, panel
+
+MAX_POINTS = 400  # of a curve: more than there are pixels is only a larger file
+LIMIT_REACH = 2.5  # times the largest value, beyond which a limit is only written down
+BAR_LABELS: dict[str, Any] = {
+    "xytext": (0, 1.5),
+    "textcoords": "offset points",
+    "ha": "center",
+    "fontsize": 7,
+}
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Something over time in several runs: one panel of `traces`."""
+
+    title: str
+    unit: str
+    runs: Mapping[str, Float[np.ndarray, "run time"]]
+    """By label, such as "before" and "after"; the first run is drawn in bold."""
+    goals: Sequence[float] = ()
+    """Drawn dashed."""
+    limits: Sequence[float] = ()
+    """Drawn dotted where they are near, and written down where they are far."""
+
+
+def traces(panels: Sequence[Panel], time_step: float) -> list[str]:
+    """Draw each panel's runs over time, those of several labels over each other."""
+    steps = [r.shape[-1] - 1 for shown in panels for r in shown.runs.values()]
+    longest = max(steps, default=1) * time_step
+    return [_trace(shown, time_step, longest) for shown in panels]
+
+
+def _trace(shown: Panel, time_step: float, longest: float) -> str:
+    label = f"{shown.title} over time"
+    with panel(shown.title, "time [s]", f"[{shown.unit}]", label=label) as made:
+        reach = 0.0
+        for name, runs in shown.runs.items():
+            runs = np.asarray(runs, float)
+            seen = np.arange(0, runs.shape[-1], max(1, runs.shape[-1] // MAX_POINTS))
+            time, color = seen * time_step, COLORS.get(name, GRAY)
+            made.axes.plot(time, runs[1:, seen].T, color=color, alpha=0.25, lw=0.8)
+            made.axes.plot(time, runs[0, seen], color=color)
+            finite = np.abs(runs[np.isfinite(runs)])
+            reach = max(reach, finite.max(initial=0.0))
+        for goal in shown.goals:
+            made.axes.axhline(goal, color=INK, ls="--", lw=1)
+        _draw_limits(made.axes, shown, reach)
+        made.axes.set_xlim(0, longest)
+        made.ticks()
+    return made.svg
+
+
+def _draw_limits(axes: Any, shown: Panel, reach: float) -> None:
+    """Draw the limits, or name them where drawing would flatten the curves."""
+    finite = [limit for limit in shown.limits if np.isfinite(limit)]
+    near = [limit for limit in finite if abs(limit) <= LIMIT_REACH * reach]
+    for limit in near:
+        axes.axhline(limit, color=INK, ls=":", lw=1.2)
+    if finite and not near:
+        text = " and ".join(f"{limit:+.3g}" for limit in sorted(finite))
+        if len(finite) == 2 and finite[0] == -finite[1]:
+            text = f"±{abs(finite[0]):.3g}"
+        axes.set_title(
+            f"limit {text} {shown.unit}", loc="right", fontsize=8, fontweight="normal"
+        )
+
+
+def bars(
+    title: str,
+    unit: str,
+    values: Mapping[str, np.ndarray],
+    names: Sequence[str],
+    *,
+    axis: str = "joint",
+) -> str:
+    """Draw one group of bars a name, one bar a label.
+
+    Args:
+        title: of the panel.
+        unit: of the values.
+        values: by label, such as "before" and "after", (names,).
+        names: under the groups; their common beginning goes under the axis.
+        axis: what the names are of.
+    """
+    prefix = _common_prefix(names)
+    under = f"{prefix}…" if prefix else axis
+    with panel(title, under, f"[{unit}]", label=f"{title} by {axis}") as made:
+        axes, places = made.axes, np.arange(len(names))
+        width = 0.8 / len(values)
+        highest = max(float(np.max(v, initial=0.0)) for v in values.values())
+        for i, (label, heights) in enumerate(values.items()):
+            centers = places + (i - (len(values) - 1) / 2) * width
+            axes.bar(centers, heights, 0.92 * width, color=COLORS.get(label, GRAY))
+            for x, height in zip(centers, heights, strict=True):
+                # Numbers over many low bars would run into each other.
+                if len(names) <= 3 or height > 0.05 * highest:
+                    text = f"{height:.2g}" if abs(height) < 100 else f"{height:.0f}"
+                    axes.annotate(text, (x, height), **BAR_LABELS)
+        axes.set_xticks(places, [name.removeprefix(prefix) for name in names])
+        if sum(len(name) - len(prefix) for name in names) > 34:
+            for label in axes.get_xticklabels():
+                label.set(rotation=30, ha="right", rotation_mode="anchor")
+        axes.grid(axis="x", visible=False)
+        axes.margins(y=0.12)
+        middle, half = (len(names) - 1) / 2, max(len(names), 3) / 2
+        axes.set_xlim(middle - half, middle + half)
+    return made.svg
+
+
+def _common_prefix(names: Sequence[str]) -> str:
+    """Return the common beginning up to an underscore that leaves some of each name."""
+    prefix = os.path.commonprefix([name[:-1] for name in names]) if names[1:] else ""
+    return prefix[: prefix.rfind("_") + 1]

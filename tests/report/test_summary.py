@@ -1,0 +1,89 @@
+"""Summaries as text: within the width, and no number cut short."""
+
+import re
+
+import pytest
+
+from roboopt.report import Summary, Table
+
+HEADER = ("parameter", "unit", "start", "estimate", "95 % interval", "true", "verdict")
+ROWS = [
+    (
+        "mass[lbr_iiwa_link_3]",
+        "kg",
+        "2.7000",
+        "3.14159",
+        "3.1415 … 3.1417",
+        "3.14159265",
+        "known only in combination with com.x[lbr_iiwa_link_4]",
+    ),
+    ("damping[elbow]", "N·m·s/rad", "0", "−0.1234", "−0.2 … 0", "–", "identified"),
+]
+TABLE = Table(HEADER, ROWS, text=(0, 6), optional=(5, 2))
+GROUPED = Table(
+    ("", "before", "after", "change", "before", "after"),
+    [
+        ("task cost [s]", "1.2345", "0.7264", "−41.2 %", "1.2345", "0.7264"),
+        ("success [of 100 starts]", "69", "100", "+31", "69", "100"),
+    ],
+    groups=(("", 1), ("PyBullet", 3), ("twin", 2)),
+)
+NUMBER = re.compile(r"[−\d][\d.]*")
+
+
+def numbers(text):
+    return NUMBER.findall(text)
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 110])
+def test_a_table_fits_and_cuts_no_number(width):
+    text = Summary("A title", [TABLE], ["A sentence of several words."]).text(width)
+    words = {word for row in (HEADER, *ROWS) for cell in row for word in cell.split()}
+    longest = max(map(len, words))
+    assert max(map(len, text.splitlines())) <= max(width, longest)
+    assert "…" not in text.replace(" … ", "")
+    kept = set(text.split())
+    for row in ROWS:
+        for column in (0, 3, 4, 6):  # the others may be left out
+            assert set(row[column].split()) <= kept, row[column]
+
+
+@pytest.mark.parametrize("width", [80, 110])
+def test_columns_stand_under_their_groups(width):
+    lines = Summary("", [GROUPED], []).text(width).splitlines()
+    groups, header, rule, *rows = (line for line in lines if line)
+    assert numbers(rows[0]) == ["1.2345", "0.7264", "−41.2", "1.2345", "0.7264"]
+    assert set(rule) == {"─"} and len(rule) >= max(map(len, rows))
+    first = header.index("before") + len("before")
+    assert groups.index("PyBullet") + len("PyBullet") <= first + len("PyBullet")
+    second = header.rindex("before")
+    assert groups.index("twin") >= header.index("change")
+    assert groups.index("twin") + len("twin") <= second + len("before")
+    # Numbers are flush right under their heading.
+    assert {row.rstrip()[-1] for row in rows} <= set("0123456789")
+    assert len({len(row) for row in rows}) == 1
+
+
+def test_a_row_is_stacked_where_nothing_else_fits():
+    text = Summary("", [GROUPED], []).text(30)
+    assert max(map(len, text.splitlines())) <= 30
+    assert "  change: −41.2 %" in text.splitlines()
+
+
+def test_columns_are_dropped_by_priority():
+    table = Table(("name", "a", "b"), [("x", "1" * 10, "2" * 10)], optional=(2, 1))
+    assert numbers(Summary("", [table], []).text(28))[-1] == "2" * 10
+    assert numbers(Summary("", [table], []).text(16)) == ["1" * 10]
+
+
+def test_sentences_are_wrapped_between_words():
+    said = "The controller succeeds from every one of the random starts in PyBullet."
+    lines = Summary("A run", [], [said]).text(40).splitlines()
+    assert lines[0] == "A run" and max(map(len, lines)) <= 40
+    assert " ".join(lines[1:]).split() == said.split()
+
+
+def test_a_notebook_shows_the_same():
+    page = Summary("A <run>", [GROUPED], ["a & b"]).html()
+    assert "<h3>A &lt;run&gt;</h3>" in page and "a &amp; b" in page
+    assert "−41.2 %" in page and "PyBullet" in page
