@@ -69,7 +69,9 @@ def clone(arguments: Any) -> int:
         if expert is not None:
             actors = {"demonstrator": expert, **actors}
         judged = evaluated(arguments, env, actors, arguments.seed + JUDGED)
-        ro.data.save_episodes(folder / "episodes.npz", judged["clone"].trajectories)
+        ro.data.save_episodes(
+            folder / "episodes.npz", judged["clone"].trajectories.episodes()
+        )
         errors = _clone_tables.held_out_errors(result.model, plan, found)
         outcome = _clone_tables.Outcome(
             judged=judged,

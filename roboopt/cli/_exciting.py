@@ -90,7 +90,7 @@ def excite(
             )
             q = np.asarray(reference(0.0)[0])
             start = np.concatenate([q, 0 * q, q])
-        truth = _truth(env, subject.robot, start, seed)
+        truth = _truth(env, subject.robot, start, ro.rollouts.episode_seed(seed, 0))
         batch = ro.rollouts.collect(env, controller, starts=start[None], seed=seed)
     except ValueError as error:
         raise UsageError(" ".join(str(error).split())) from error

@@ -180,7 +180,9 @@ def _terms(run: Run) -> Section | None:
 
 def _motions(run: Run) -> Section:
     judged = run.outcome.judged
-    shown = {name: found.trajectories[:SHOWN] for name, found in judged.items()}
+    shown = {
+        name: found.trajectories.episodes()[:SHOWN] for name, found in judged.items()
+    }
     return motions(run.env, shown, {name: COLORS[name] for name in judged})
 
 

@@ -67,7 +67,9 @@ def reinforce(arguments: Any) -> int:
         actors = {START: learned.began, **actors}
     try:
         judged = evaluated(arguments, env, actors, arguments.seed + JUDGED)
-        ro.data.save_episodes(folder / "episodes.npz", judged[LEARNED].trajectories)
+        ro.data.save_episodes(
+            folder / "episodes.npz", judged[LEARNED].trajectories.episodes()
+        )
         outcome = Outcome(learned, judged, _norms(learned))
         settings["outcome"] = plain(outcome.numbers())
         write_json(folder / SETTINGS, settings)

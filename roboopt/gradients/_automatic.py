@@ -158,7 +158,7 @@ def signal_to_noise(
 
 def simulations(objective: Any) -> list[Any]:
     """Return the simulators outside JAX that an objective holds."""
-    outside = lambda x: getattr(x, "on_host", False) is True  # noqa: E731
+    outside = lambda x: getattr(x, "differentiable", True) is False  # noqa: E731
     return [x for x in jax.tree.leaves(objective, is_leaf=outside) if outside(x)]
 
 

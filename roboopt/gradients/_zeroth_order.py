@@ -216,7 +216,7 @@ def _values(
 ) -> tuple[Array, dict[str, Array]]:
     def value(free, played):
         runs = iter(played)
-        outside = lambda x: getattr(x, "on_host", False) is True  # noqa: E731
+        outside = lambda x: getattr(x, "differentiable", True) is False  # noqa: E731
         objective = jax.tree.map(
             lambda x: _Played(next(runs)) if outside(x) else x,
             problem.objective,

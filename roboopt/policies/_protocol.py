@@ -65,7 +65,7 @@ def act(
     policy: Any,
     carry: Any,
     observation: Shaped[AnyArray, "..."],
-    time: Float[AnyArray, ""],
+    time: Float[Array, ""],
 ) -> tuple[Any, Shaped[Array, "..."]]:
     """Return the next carry, and the action of any policy at `time` [s]."""
     if isinstance(policy, StatefulPolicy):

@@ -8,7 +8,7 @@ import numpy as np
 
 from roboopt.report._figures import COLORS
 from roboopt.report._video import encode, side_by_side
-from roboopt.rollouts import EnvSpec, collect_episodes, time_step_of
+from roboopt.rollouts import EnvSpec, collect, time_step_of
 
 FRAMES_PER_SECOND = 30
 
@@ -43,7 +43,7 @@ def performance(
         every = max(1, round(1 / (FRAMES_PER_SECOND * step)))
         for name, policy in policies.items():
             camera = _camera(env, every)
-            collect_episodes(camera, policy, episodes=1, seed=seed, max_steps=max_steps)
+            collect(camera, policy, episodes=1, seed=seed, max_steps=max_steps)
             films.append((name, COLORS[name], camera.frames))
         env.close()
     except Exception as error:  # such as a missing graphics library

@@ -80,7 +80,7 @@ class Trials:
             )
         self._run, self._seed = run, seed
         self._groups, self._draws = groups, draws
-        self._outside = bool(getattr(run, "on_host", False))
+        self._outside = not getattr(run, "differentiable", True)
         self._success = getattr(getattr(run, "reward", None), "success", None)
         # Its own for every source: what it closes over is constant, and faster so.
         self._rolled = eqx.filter_jit(self._rollouts)

@@ -11,7 +11,7 @@ from roboopt.data import Trajectory
 from roboopt.policies import StatefulPolicy
 from roboopt.rollouts._env_spec import EnvSpec
 from roboopt.rollouts._episodes import Start, episode_keys, run_episodes
-from roboopt.rollouts._pool import Pool
+from roboopt.rollouts._pool import Pool, is_env
 
 ENVS_PER_PROCESS = 4
 
@@ -108,7 +108,9 @@ def collect_in(
         begins = [Start(episode_seed(seed, k), None) for k in range(count)]
     if starts is not None:
         told = [np.asarray(start) for start in starts]
-        begins = [Start(b.seed, {"start": s}) for b, s in zip(begins, told, strict=True)]
+        begins = [
+            Start(b.seed, {"start": s}) for b, s in zip(begins, told, strict=True)
+        ]
     keys = None
     if isinstance(policy, StatefulPolicy) or isinstance(label, StatefulPolicy):
         keys = episode_keys(jax.random.key(np.uint32(random)), count)
@@ -147,12 +149,12 @@ def check_policy(name: str, policy: Any) -> None:
 def _pool(env: Any, episodes: int, processes: int) -> Pool:
     if not processes:
         return Pool(env, 1)
-    if hasattr(env, "step"):
+    if is_env(env):
         spec = EnvSpec.of(env)
         if spec is None:
             raise RobooptError(
-                "`processes` needs an `env` that can be made again, a Gymnasium id or a "
-                f"function, got {env}."
+                "`processes` needs an `env` that can be made again, a Gymnasium id or "
+                f"a function, got {env}."
             )
         env = spec
     return Pool(env, min(episodes, ENVS_PER_PROCESS * processes), processes=processes)

@@ -243,7 +243,9 @@ def _begun(parent: Connection, first: bytes, mark: Any) -> tuple[EnvGroup, float
             _import_pybullet_silently()
         group = EnvGroup(pickle.loads(make), count, mark)
     except Exception as error:
-        fault = error if isinstance(error, Fault) else _fault(mark[0], "starting", error)
+        fault = (
+            error if isinstance(error, Fault) else _fault(mark[0], "starting", error)
+        )
         parent.send_bytes(pickle.dumps((0, fault.args, None)))
         sys.exit(1)
     told = group.description

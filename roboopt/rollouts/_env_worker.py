@@ -17,7 +17,7 @@ import time
 import types
 from collections import ChainMap
 from collections.abc import Callable
-from multiprocessing.connection import Connection, Pipe
+from multiprocessing.connection import Pipe
 from pathlib import Path
 from typing import Any
 
@@ -247,7 +247,7 @@ def _dumps(value: Any, sources: dict[str, Any]) -> bytes:
         return make, tuple(name if x == "<dynamic-code>" else x for x in arguments)
 
     class Pickler(cloudpickle.Pickler):
-        dispatch_table = ChainMap({types.CodeType: reduce_with_name}, table)
+        dispatch_table = ChainMap({types.CodeType: reduce_with_name}, dict(table))
 
     file = io.BytesIO()
     Pickler(file).dump(value)

@@ -96,7 +96,7 @@ class _Recorder:
         count = len(starts)
         self._owners = np.zeros(count, int) if owners is None else owners
         runner = PolicyRunner(policy, pool.envs, batched=owners is not None)
-        self._policies = {"policy": (runner, keys)}
+        self._policies: dict[str, tuple[PolicyRunner, Any]] = {"policy": (runner, keys)}
         if label is not None:
             own = None if keys is None else _other_keys(keys)
             self._policies["label"] = PolicyRunner(label, pool.envs), own
@@ -140,8 +140,8 @@ class _Recorder:
         for slot, start in zip(slots.tolist(), starts, strict=True):
             if start.options is not None and self._pool.description.unchanged:
                 told, begun = start.options["start"], observations[slot]
-                same = {"rtol": START_TOLERANCE, "atol": START_TOLERANCE}
-                if begun.shape != told.shape or not np.allclose(begun, told, **same):
+                tolerance = START_TOLERANCE * (1 + np.abs(told))
+                if begun.shape != told.shape or (abs(begun - told) > tolerance).any():
                     raise RobooptError(
                         "`env` must begin where `reset` is told by options['start'] if "
                         f"`starts` are given; {self._pool.description.name} was told "
@@ -248,7 +248,9 @@ class _Recorder:
 
 def episode_keys(key: Array, count: int) -> Shaped[Array, "episode ..."]:
     """Return a key for each episode, which does not depend on their number."""
-    return jax.vmap(jax.random.fold_in, (None, 0))(key, np.arange(count, dtype=np.uint32))
+    return jax.vmap(jax.random.fold_in, (None, 0))(
+        key, np.arange(count, dtype=np.uint32)
+    )
 
 
 def _other_keys(keys: Shaped[Array, "episode ..."]) -> Shaped[Array, "episode ..."]:

@@ -73,7 +73,9 @@ class Evaluation(eqx.Module):
             return None
         test = binomtest(int(self.successes.sum()), len(self.successes))
         interval = test.proportion_ci(CONFIDENCE, "wilson")
-        return Estimate(float(test.statistic), float(interval.low), float(interval.high))
+        return Estimate(
+            float(test.statistic), float(interval.low), float(interval.high)
+        )
 
     @property
     def mean_return(self) -> Estimate:

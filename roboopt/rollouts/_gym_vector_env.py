@@ -87,7 +87,7 @@ class GymVectorEnv:
         active = np.ones(self.envs, bool)
         run_policy(self._vector, block.act, self._now, active, block.on_step, steps)
         found, now = block.result(self._float)
-        self._now, self._over = np.array(now, self._float), found.ended[-1]
+        self._now, self._over = np.array(now, self._float), np.asarray(found.ended[-1])
         if not all(
             np.isfinite(x).all() for x in (found.next_observations, found.rewards)
         ):

@@ -141,7 +141,8 @@ class PolicyRunner:
     def _own_arrays(self) -> list[Any]:
         """Return the arrays of the policy, or of each slot's."""
         if self._own is None:
-            self._own = _taken(self._arrays, jnp.asarray(self._owners))
+            own = self._own = _taken(self._arrays, jnp.asarray(self._owners))
+            return own
         return self._own
 
     def _alone(self, slot: int) -> Any:

@@ -97,7 +97,7 @@ class Pool:
                 raise RobooptError(f"`{name}` must be at least {least}, got {value}.")
         if not 0 < timeout < float("inf"):
             raise RobooptError(f"`timeout` must be positive and finite, got {timeout}.")
-        borrowed = hasattr(make, "step")
+        borrowed = is_env(make)
         if borrowed and (envs > 1 or processes):
             raise RobooptError(
                 "`make` must make environments for `envs` above 1 or `processes`, got "
@@ -328,7 +328,7 @@ class Pool:
         for name, values in (("observation", observations), ("reward", rewards)):
             if values is None or np.isfinite(values).all():
                 continue
-            bad = ~np.isfinite(values.reshape(self.envs, -1)).all(1)
+            bad = np.array([not np.isfinite(row).all() for row in values])
             for part, rows in zip(self._parts, self._rows, strict=True):
                 if bad[rows].any():
                     part.end()
@@ -349,6 +349,11 @@ class Pool:
             if part in asked:
                 efforts[rows] = part.answer[3]
         return efforts
+
+
+def is_env(env: Any) -> bool:
+    """Return whether `env` is an environment, not a class of environments."""
+    return hasattr(env, "step") and not isinstance(env, type)
 
 
 def env_maker(make: Any) -> Callable[[], Any]:

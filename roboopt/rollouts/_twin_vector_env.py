@@ -195,7 +195,9 @@ class TwinVectorEnv:
             if end < horizon:  # Only episodes that were cut short.
                 continue
             rows = np.flatnonzero(ended[t])
-            whole = np.concatenate([seen[end - horizon : end, rows], after[t, rows][None]])
+            whole = np.concatenate(
+                [seen[end - horizon : end, rows], after[t, rows][None]]
+            )
             said = judge(whole.swapaxes(0, 1), time_step)
             pairs = zip(rows.tolist(), np.asarray(said), strict=True)
             found |= {(t, row): bool(success) for row, success in pairs}

@@ -46,8 +46,8 @@ class PoolVector:
 
     def step(self, actions: Any, active: Any = None) -> Step:
         """Take a step in all environments."""
-        *found, infos = self.pool.step(actions)
-        return Step(*found, infos.success)
+        after, rewards, terminated, truncated, infos = self.pool.step(actions)
+        return Step(after, rewards, terminated, truncated, infos.success)
 
     def renewed(self, step: Step, ended: np.ndarray) -> Any:
         """Begin anew where episodes `ended`."""

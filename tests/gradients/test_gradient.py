@@ -300,7 +300,7 @@ def test_models_of_other_shapes_are_refused():
 class Outside(eqx.Module):
     """A rollout that JAX cannot trace."""
 
-    on_host = True
+    differentiable = False
 
 
 def test_bad_settings_are_refused():

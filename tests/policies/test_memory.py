@@ -111,7 +111,7 @@ def test_chunks_of_choices_are_executed_whole():
     actions = acted(ro.policies.ActionChunking(choices, 1, None), SEEN)
     assert actions.dtype.kind == "i"
     np.testing.assert_array_equal(actions[:, 0], [1, 2, 1, 2, 1])
-    with pytest.raises(ValueError, match="`ensemble` must be None where actions are"):
+    with pytest.raises(ValueError, match="`ensemble` must be None for discrete"):
         acted(ro.policies.ActionChunking(choices, 1), SEEN)
 
 
@@ -173,7 +173,9 @@ def test_all_of_them_compose_run_in_single_precision_and_come_back(tmp_path):
     actions = acted(actor, SEEN.astype(np.float32), KEY)
     assert actions.dtype == np.float32 and np.all(np.isfinite(actions))
     kept = ro.policies.ActionNoise(
-        ro.policies.ObservationHistory(ro.policies.LinearFeedback(jnp.ones((1, 2))), 2, 1),
+        ro.policies.ObservationHistory(
+            ro.policies.LinearFeedback(jnp.ones((1, 2))), 2, 1
+        ),
         0.1,
     )
     ro.save(tmp_path / "actor.npz", kept)
