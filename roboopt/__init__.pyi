@@ -12,6 +12,7 @@ from . import report as report
 from . import rl as rl
 from . import rollouts as rollouts
 from . import sysid as sysid
+from . import tuning as tuning
 from . import urdf as urdf
 from ._core import Frozen as Frozen
 from ._errors import RobooptError as RobooptError
@@ -35,5 +36,6 @@ from .rollouts import GymRollout as GymRollout
 from .rollouts import Rollout as Rollout
 from .rollouts import evaluate as evaluate
 from .sysid import identify as identify
+from .tuning import tune as tune
 
 __version__: str

@@ -119,6 +119,9 @@ class CartPoleSwingUp(_CartPole):
         RuntimeError: if "human" is asked for where there is no display.
     """
 
+    angles = (1,)
+    """Axes of the observation that are angles and wrap around."""
+
     def __init__(
         self,
         *,

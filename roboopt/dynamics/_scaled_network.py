@@ -18,10 +18,7 @@ from roboopt._core import AnyArray, Jittable
 from roboopt._errors import RobooptError
 from roboopt.data import Normalizer
 
-
-def identity(x: Float[Array, "..."]) -> Float[Array, "..."]:
-    """Return x."""
-    return x
+identity = jax.nn.identity
 
 
 def with_turns(

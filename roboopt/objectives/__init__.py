@@ -16,10 +16,15 @@ from roboopt.objectives._objective import Term as Term
 from roboopt.objectives._objective import total as total
 from roboopt.objectives._over_ensemble import EnsembleMean as EnsembleMean
 from roboopt.objectives._over_ensemble import over_ensemble as over_ensemble
+from roboopt.objectives._ppo_loss import PPOBatch as PPOBatch
+from roboopt.objectives._ppo_loss import PPOLoss as PPOLoss
 from roboopt.objectives._prediction_error import PredictionError as PredictionError
 from roboopt.objectives._prior import Prior as Prior
 from roboopt.objectives._residuals import ResidualObjective as ResidualObjective
-from roboopt.objectives._short_horizon import Window as Window
+from roboopt.objectives._short_horizon_loss import (
+    ShortHorizonBatch as ShortHorizonBatch,
+)
+from roboopt.objectives._short_horizon_loss import ShortHorizonLoss as ShortHorizonLoss
 from roboopt.objectives._trajectory_mismatch import (
     TrajectoryMismatch as TrajectoryMismatch,
 )

@@ -140,7 +140,7 @@ def test_what_overflows_is_noise():
 @pytest.mark.parametrize(
     "objective, starts, horizons, match",
     [
-        (ro.NegativeReward(), np.ones((2, 1)), None, "`objective` must be"),
+        (ro.NegativeReward(None), np.ones((2, 1)), None, "`objective` must be"),
         (ro.NegativeReward(Chain()), np.ones((1, 1)), None, "`starts` must be"),
         (ro.NegativeReward(Chain()), np.ones((2, 1)), [5], "`horizons` must be from 1"),
         (ro.NegativeReward(Chain()), np.ones((2, 1)), [], "`horizons` must be from 1"),
