@@ -164,7 +164,9 @@ class ReinforceResult(VerbResult):
         """Write policy.npz, history.csv, returns.csv, and the evaluated episodes."""
         save(folder / "policy.npz", self.policy)
         if self.evaluation is not None:
-            save_episodes(folder / "episodes.npz", self.evaluation.trajectories.episodes())
+            save_episodes(
+                folder / "episodes.npz", self.evaluation.trajectories.episodes()
+            )
         self.returns.write(folder / "returns.csv")
         write_columns(folder / "history.csv", self.history)
 
