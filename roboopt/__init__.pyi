@@ -5,6 +5,7 @@ from . import export as export
 from . import gradients as gradients
 from . import imitation as imitation
 from . import losses as losses
+from . import networks as networks
 from . import objectives as objectives
 from . import optimize as optimize
 from . import policies as policies

@@ -59,6 +59,7 @@ class VectorEnv:
         angular_damping: likewise.
         link_names: of every joint's child, fixed ones too; Bullet's link indices.
         joint_infos: what Bullet's `getJointInfo` says of each.
+        urdf: path of the robot's URDF.
         urdf_efforts: effort limit of each in the URDF, 0 if missing, (n,) [N·m or N].
 
     Raises:
@@ -73,7 +74,7 @@ class VectorEnv:
             # PyBullet would end the process.
             raise RuntimeError('`render_mode="human"` needs a display, got no DISPLAY.')
         self.client = _Client(pybullet.GUI if gui else pybullet.DIRECT)
-        self._template = path
+        self.urdf = path
         self._load(path)
         self._set_physics(np.array([0.0, 0.0, -GRAVITY]), 0.0, 0.0)
         self._check_inertias(extended)
@@ -140,8 +141,8 @@ class VectorEnv:
         before = vars(self).copy()
         try:
             with tempfile.TemporaryDirectory() as folder:
-                path = Path(folder) / self._template.name
-                write_fitted_robot(robot, self._template, path)
+                path = Path(folder) / self.urdf.name
+                write_fitted_robot(robot, self.urdf, path)
                 extended = check_urdf(path, mimic=True)
                 self._load(path)
             self._set_physics(

@@ -8,6 +8,7 @@ import abc
 import math
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -118,6 +119,11 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
         self.damping, self.friction = world.damping.copy(), world.friction.copy()
         self.linear_damping = world.linear_damping
         self.angular_damping = world.angular_damping
+
+    @property
+    def urdf(self) -> Path:
+        """Return the path of the robot's URDF."""
+        return self._world.urdf
 
     @abc.abstractmethod
     def _draw_start(self, random: np.random.Generator) -> np.ndarray:

@@ -25,9 +25,11 @@ from roboopt._core import Frozen
 NAMESPACES = (
     "data",
     "dynamics",
+    "networks",
     "policies",
     "rollouts",
     "losses",
+    "networks",
     "objectives",
     "gradients",
     "optimize",

@@ -8,6 +8,8 @@ effort τ, [N·m] at a revolute and [N] at a prismatic joint. PyBullet's joints 
 neither Coulomb friction nor armature: where it is to be matched both are zero.
 """
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -72,6 +74,9 @@ class Multibody(Jittable):
     linear_damping: Float[Array, ""]
     angular_damping: Float[Array, ""]
     """Bullet's damping of each body, [1/s] at low speed."""
+
+    def _shown(self) -> dict[str, Any]:
+        return {"joints": self.joint_names}
 
     @property
     def tree(self) -> rigid.Tree:

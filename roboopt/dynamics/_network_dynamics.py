@@ -19,12 +19,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from roboopt._core import AnyArray, Frozen, Jittable
+from roboopt._core import AnyArray, Frozen, Jittable, check_shape
 from roboopt._errors import RobooptError
 from roboopt.data import Normalizer, Trajectory
 from roboopt.dynamics._gaussian import Gaussian
-from roboopt.dynamics._scaled_network import ScaledNetwork
 from roboopt.dynamics._transitions import Transitions
+from roboopt.networks import NormalizedMLP
 
 DEVIATION_FACTOR = 1e4  # How far a standard deviation goes from where it began.
 LEAST_DEVIATION = 1e-3  # Where it begins at least, in standard deviations of a step.
@@ -37,7 +37,7 @@ class NetworkDynamics(Jittable):
     within `effort_limits`.
     """
 
-    increment: ScaledNetwork
+    increment: NormalizedMLP
     """The change of the state in one step."""
     time_step: float = eqx.field(static=True)
     """[s]"""
@@ -48,7 +48,7 @@ class NetworkDynamics(Jittable):
 
     def __init__(
         self,
-        increment: ScaledNetwork,
+        increment: NormalizedMLP,
         time_step: float,
         *,
         actuated: tuple[int, ...] | None = None,
@@ -62,17 +62,17 @@ class NetworkDynamics(Jittable):
                 `time_step` is not positive and finite, the actuated joints are not one
                 for each number of an action, or an effort limit is not positive.
         """
-        size = increment.state_size
-        if increment.outputs.size != size or size % 2:
+        size = increment.size
+        if increment.output_size != size or size % 2:
             raise RobooptError(
                 "`increment` must give the change of a state [q, q̇], got "
-                f"{increment.outputs.size} outputs for a state of {size}."
+                f"{increment.output_size} outputs for a state of {size}."
             )
         if not 0 < time_step < math.inf:
             raise RobooptError(
                 f"`time_step` must be positive and finite, got {time_step}."
             )
-        joints, actions = range(size // 2), increment.action_size
+        joints, actions = range(size // 2), increment.extra_size
         actuated = tuple(joints) if actuated is None else tuple(actuated)
         if not len(set(actuated) & set(joints)) == len(actuated) == actions:
             raise RobooptError(
@@ -118,14 +118,14 @@ class NetworkDynamics(Jittable):
 
         Raises:
             RobooptError: if an angle jumps by half a turn or more in a step; and as
-                `Transitions.of`, `ScaledNetwork` and `NetworkDynamics` do.
+                `Transitions.of`, `NormalizedMLP.of` and `NetworkDynamics` do.
         """
         steps = Transitions.of(trajectories, joints)
         changes = steps.next_states - steps.states
-        increment = ScaledNetwork(
+        increment = NormalizedMLP.of(
             steps.states,
-            steps.actions,
             Normalizer.of(changes),
+            extra=steps.actions,
             key=key,
             angles=angles,
             width=width,
@@ -143,7 +143,7 @@ class NetworkDynamics(Jittable):
     @property
     def joints(self) -> int:
         """Return how many joints move."""
-        return self.increment.state_size // 2
+        return self.increment.size // 2
 
     @property
     def action_size(self) -> int:
@@ -169,9 +169,9 @@ class NetworkDynamics(Jittable):
         Raises:
             RobooptError: if `state` or `action` is of another size.
         """
-        action = jnp.asarray(action)
-        if action.shape == (self.action_size,):
-            action = self.clip(action)
+        check_shape("state", state.shape, (self.increment.size,))
+        check_shape("action", action.shape, (self.action_size,))
+        action = self.clip(jnp.asarray(action))
         return jnp.asarray(state) + self.increment(state, action)
 
 
@@ -190,12 +190,13 @@ class GaussianNetworkDynamics(Jittable):
 
     mean_dynamics: Any
     """`dynamics(state, action) -> next_state`, such as a `NetworkDynamics`."""
-    log_deviation: ScaledNetwork
-    """The logarithm of the next state's standard deviation, in the state's units."""
+    log_deviation: NormalizedMLP
+    """The logarithm of the next state's standard deviation, in the state's units,
+    before it is held within a factor of its start."""
 
     def __check_init__(self):
         network, size = self.log_deviation, 2 * self.mean_dynamics.joints
-        sizes = network.state_size, network.action_size, network.outputs.size
+        sizes = network.size, network.extra_size, network.output_size
         expected = size, self.mean_dynamics.action_size, size
         if sizes != expected:
             raise RobooptError(
@@ -225,23 +226,22 @@ class GaussianNetworkDynamics(Jittable):
             depth: hidden layers.
 
         Raises:
-            RobooptError: as `Transitions.of` and `ScaledNetwork` do.
+            RobooptError: as `Transitions.of` and `NormalizedMLP.of` do.
         """
         steps = Transitions.of(trajectories, mean_dynamics.joints)
         predicted = jax.vmap(mean_dynamics)(steps.states, steps.actions)
         errors = np.asarray(predicted - steps.next_states)
         typical = Normalizer.of(steps.next_states - steps.states).scale()
         start = np.maximum(np.sqrt((errors**2).mean(0)), LEAST_DEVIATION * typical)
-        log_deviation = ScaledNetwork(
+        log_deviation = NormalizedMLP.of(
             steps.states,
-            steps.actions,
             Normalizer(np.log(start), np.ones_like(start)),
+            extra=steps.actions,
             key=key,
             angles=angles,
             width=width,
             depth=depth,
-            final_activation=bounded_logarithm,
-            zero=True,
+            last_gain=0.0,
         )
         return cls(mean_dynamics, log_deviation)
 
@@ -276,5 +276,8 @@ class GaussianNetworkDynamics(Jittable):
         Raises:
             RobooptError: if `state` or `action` is of another size.
         """
-        logarithm = self.log_deviation(state, action)
-        return Gaussian(self.mean_dynamics(state, action), jnp.exp(2 * logarithm))
+        mean = self.mean_dynamics(state, action)
+        units = self.log_deviation.outputs
+        start = 0.0 if units is None else units.mean()
+        change = bounded_logarithm(self.log_deviation(state, action) - start)
+        return Gaussian(mean, jnp.exp(2 * (start + change)))

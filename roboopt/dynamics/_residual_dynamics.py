@@ -15,11 +15,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from roboopt._core import AnyArray, Frozen, Jittable
+from roboopt._core import AnyArray, Frozen, Jittable, check_shape
 from roboopt._errors import RobooptError
 from roboopt.data import Normalizer, Trajectory
-from roboopt.dynamics._scaled_network import ScaledNetwork
 from roboopt.dynamics._transitions import Transitions
+from roboopt.networks import NormalizedMLP
 
 
 class ResidualDynamics(Jittable):
@@ -27,11 +27,11 @@ class ResidualDynamics(Jittable):
 
     twin: Any
     """A `Twin` or the like; in a `Frozen` unless it is tuned too."""
-    correction: ScaledNetwork
+    correction: NormalizedMLP
     """Of the velocities after a step [rad/s or m/s]."""
 
     def __init__(
-        self, twin: Any, correction: ScaledNetwork, *, train_twin: bool = False
+        self, twin: Any, correction: NormalizedMLP, *, train_twin: bool = False
     ):
         """Add `correction` to `twin`.
 
@@ -43,7 +43,7 @@ class ResidualDynamics(Jittable):
         Raises:
             RobooptError: if `correction` does not fit the twin.
         """
-        sizes = correction.state_size, correction.action_size, correction.outputs.size
+        sizes = correction.size, correction.extra_size, correction.output_size
         expected = 2 * twin.joints, twin.action_size, twin.joints
         if sizes != expected:
             raise RobooptError(
@@ -78,7 +78,7 @@ class ResidualDynamics(Jittable):
 
         Raises:
             RobooptError: if `trajectories` have another time step than `twin`; and as
-                `Transitions.of`, `ScaledNetwork` and `ResidualDynamics` do.
+                `Transitions.of`, `NormalizedMLP.of` and `ResidualDynamics` do.
         """
         steps = Transitions.of(trajectories, twin.joints)
         if abs(steps.time_step - twin.time_step) > 1e-6 * twin.time_step:
@@ -97,15 +97,15 @@ class ResidualDynamics(Jittable):
         errors = np.asarray(steps.next_states - predicted)[:, twin.joints :]
         # About zero, not about their mean: at first nothing is corrected.
         size = np.sqrt((errors**2).mean(0))
-        correction = ScaledNetwork(
+        correction = NormalizedMLP.of(
             steps.states,
-            steps.actions,
             Normalizer(np.zeros_like(size), np.where(size > 0, size, 1.0)),
+            extra=steps.actions,
             key=key,
             angles=angles,
             width=width,
             depth=depth,
-            zero=True,
+            last_gain=0.0,
         )
         return cls(twin, correction, train_twin=train_twin)
 
@@ -146,8 +146,8 @@ class ResidualDynamics(Jittable):
             RobooptError: if `state` or `action` is of another size.
         """
         twin, state, action = self.physics, jnp.asarray(state), jnp.asarray(action)
-        if action.shape == (twin.action_size,):
-            action = twin.clip(action)
-        # The correction first: it refuses what is of another size.
+        check_shape("state", state.shape, (self.correction.size,))
+        check_shape("action", action.shape, (twin.action_size,))
+        action = twin.clip(action)
         change = self.correction(state, action)
         return twin(state, action) + jnp.concatenate([twin.time_step * change, change])

@@ -16,8 +16,7 @@ import numpy as np
 
 from roboopt._errors import RobooptError
 from roboopt.optimize import Result
-from roboopt.policies import StatefulPolicy
-from roboopt.policies._observation_network import Settings
+from roboopt.policies import NetworkSettings, StatefulPolicy
 from roboopt.rl._checks import require_at_least
 from roboopt.rl._gradient import AnalyticGradient, MixedGradient, ZerothOrderGradient
 from roboopt.rl._monitor import LearningStatus, Monitor, learning_bar
@@ -69,7 +68,7 @@ def reinforce(
     callback: Callable[[LearningStatus], Any] | None = None,
     checkpoint: str | PathLike | None = None,
     log: str | PathLike | None = None,
-    **network: Unpack[Settings],
+    **network: Unpack[NetworkSettings],
 ) -> ReinforceResult:
     """Learn a policy that earns more reward in `env`.
 
@@ -183,12 +182,12 @@ def _check(
         raise RobooptError(f"`algorithm` must be one of {names}, got {algorithm!r}.")
     if algorithm is not None and gradient is not None:
         raise RobooptError("`gradient` must be None where an `algorithm` is given.")
-    if unknown := network.keys() - Settings.__annotations__.keys():
+    if unknown := network.keys() - NetworkSettings.__annotations__.keys():
         name = min(unknown)
         raise RobooptError(
             f"`{name}` is no argument of `reinforce`: settings are given to the "
             f"algorithm, such as algorithm=roboopt.rl.PPO({name}=...), and those of "
-            f"networks are {', '.join(Settings.__annotations__)}."
+            f"networks are {', '.join(NetworkSettings.__annotations__)}."
         )
 
 

@@ -66,7 +66,7 @@ def test_a_controller_comes_back_in_one_line_in_another_process(tmp_path):
 
 
 def test_trees_of_everything_survive(file):
-    network = ro.policies.MLPPolicy(
+    network = ro.policies.MLPPolicy.bounded(
         np.ones(3), np.ones(1), key=jax.random.key(0), width=4
     )
     tree = {

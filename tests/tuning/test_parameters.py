@@ -39,7 +39,7 @@ def test_logarithms_are_shown_as_what_they_stand_for_and_given_parts_are_not():
 
 
 def test_a_network_is_a_row_an_array():
-    network = MLPPolicy(np.ones(4), np.ones(1), key=jax.random.key(0), width=8)
+    network = MLPPolicy.bounded(np.ones(4), np.ones(1), key=jax.random.key(0), width=8)
     rows = parameter_table(network, network, CART_POLE).rows
     assert sum(a.size for a in named_arrays(network).values()) > MAX_ROWS
     assert len(rows) == len(named_arrays(network))
