@@ -98,7 +98,9 @@ def recipe(arguments: Any, env: Any, found: Data) -> Recipe:
         data=ro.losses.flow_batches(samples, batch_size) if flow else source or samples,
         batch_size=None if flow else batch_size,
         held=held,
-        wrap=lambda model: _acting(model, kind, arguments),
+        wrap=lambda model: _acting(
+            model, kind, arguments, samples.observations.shape[-1]
+        ),
         cut=cut,
         summary=summary,
     )
@@ -195,18 +197,16 @@ def _scale(actions: Any) -> np.ndarray:
     return np.where(spread > 0, spread, 1.0)
 
 
-def _acting(model: Any, kind: str, arguments: Any) -> Any:
+def _acting(model: Any, kind: str, arguments: Any, size: int) -> Any:
     """Return what acts: a flow is drawn from, chunks and histories need a memory."""
     if kind == "flow":
         model = ro.policies.SampleActions(model)
     if arguments.chunk is not None:
         # The mean of chunks drawn from a flow could lie between two ways.
         means = kind not in ("flow", "mixture", "categorical")
-        model = (
-            ro.policies.ActionChunking(model)
-            if means
-            else ro.policies.ActionChunking(model, ensemble=None)
-        )
+        model = ro.policies.ActionChunking(model, size, 0.01 if means else None)
     if arguments.history > 1:
-        model = ro.policies.ObservationHistory(model, arguments.history)
+        model = ro.policies.ObservationHistory(
+            model, arguments.history, size // arguments.history
+        )
     return model

@@ -48,7 +48,7 @@ class Run:
     @property
     def time_step(self) -> float:
         """Return what a step takes [s]."""
-        return self.outcome.judged["clone"].trajectories[0].time_step
+        return self.outcome.judged["clone"].trajectories.time_step
 
 
 def write(path: Any, run: Run) -> None:
@@ -131,6 +131,7 @@ def _errors(run: Run) -> Section:
 
 def _motions(run: Run) -> Section:
     shown = {
-        name: found.trajectories[:SHOWN] for name, found in run.outcome.judged.items()
+        name: found.trajectories.episodes()[:SHOWN]
+        for name, found in run.outcome.judged.items()
     }
     return motions(run.env, shown, run.legend)

@@ -48,7 +48,11 @@ class Outcome:
         rows = [row(name, found) for name, found in self.judged.items()]
         if self.recorded is not None and _rewarded(self.recorded):
             rows.insert(
-                0, row("demonstrations", ro.rollouts.Evaluation.of(self.recorded))
+                0,
+                row(
+                    "demonstrations",
+                    ro.rollouts.Evaluation.of(Trajectory.from_episodes(self.recorded)),
+                ),
             )
         return rows
 

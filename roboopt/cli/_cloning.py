@@ -22,9 +22,9 @@ from roboopt.cli._environment import label, make
 from roboopt.cli._evaluated import evaluated
 from roboopt.cli._film import performance
 from roboopt.cli._run_folder import SETTINGS, claim, clear, write_json
-from roboopt.cli._settings import plain, surroundings
+from roboopt.cli._settings import surroundings
 from roboopt.cli._usage import UsageError
-from roboopt.report import write_history
+from roboopt.report import plain, write_history
 
 # Seeds of the judging are far from those of the collecting, which users count from 0.
 JUDGED = 1_000_003
@@ -68,7 +68,9 @@ def clone(arguments: Any) -> int:
         if expert is not None:
             actors = {"demonstrator": expert, **actors}
         judged = evaluated(arguments, env, actors, arguments.seed + JUDGED)
-        ro.data.save_episodes(folder / "episodes.npz", judged["clone"].trajectories)
+        ro.data.save_episodes(
+            folder / "episodes.npz", judged["clone"].trajectories.episodes()
+        )
         errors = _clone_tables.held_out_errors(result.model, plan, found)
         outcome = _clone_tables.Outcome(
             judged=judged,

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from roboopt import report
-from roboopt.rollouts import collect_episodes, time_step_of
+from roboopt.rollouts import collect, time_step_of
 
 FRAMES_PER_SECOND = 30
 
@@ -30,7 +30,7 @@ def performance(env: Any, actors: dict[str, Any], seed: int) -> bytes | None:
     try:
         for name, actor in actors.items():
             camera = _camera(env, every)
-            collect_episodes(camera, actor, episodes=1, seed=seed)
+            collect(camera, actor, episodes=1, seed=seed)
             films.append((name, report.COLORS[name], camera.frames))
             longest = max(longest, len(camera.frames))
     except Exception as error:  # such as a missing graphics library

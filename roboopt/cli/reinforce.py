@@ -14,7 +14,6 @@ from roboopt.cli._config import defaults_from
 from roboopt.cli._environment import keywords_of, label
 from roboopt.cli._flags import OUTPUT, Output, flag, verb_arguments
 from roboopt.cli._run_folder import SETTINGS, actor_file, write_json
-from roboopt.cli._settings import plain
 from roboopt.cli._usage import require_choice
 
 if TYPE_CHECKING:
@@ -158,7 +157,7 @@ class Reinforce:
         for name, content in kept.items():
             (folder / name).write_bytes(content)
         # With the checkpoint, a run that is killed can be resumed.
-        flags = {"command": "reinforce", "flags": plain(verb_arguments(self))}
+        flags = {"command": "reinforce", "flags": ro.report.plain(verb_arguments(self))}
         write_json(folder / SETTINGS, flags)
         algorithm = self._algorithm(ro.rl.ALGORITHMS)
         network = {name: getattr(self, name) for name in NETWORK}

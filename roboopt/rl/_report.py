@@ -156,7 +156,7 @@ def _motions(result: ReinforceResult) -> Section | None:
     if result.evaluation is None:
         return None
     shown = {
-        name: found.trajectories[:MAX_MOTIONS]
+        name: found.trajectories.episodes()[:MAX_MOTIONS]
         for name, found in result.evaluations.items()
     }
     return motions(result.signals, shown, {name: COLORS[name] for name in shown})

@@ -170,7 +170,9 @@ class ReinforceResult(VerbResult):
         """Write policy.npz, history.csv, returns.csv, and the evaluated episodes."""
         save(folder / "policy.npz", self.policy)
         if self.evaluation is not None:
-            save_episodes(folder / "episodes.npz", self.evaluation.trajectories)
+            save_episodes(
+                folder / "episodes.npz", self.evaluation.trajectories.episodes()
+            )
         self.returns.write(folder / "returns.csv")
         write_history(folder / "history.csv", self.history)
 
