@@ -78,6 +78,7 @@ class Clone:
     time_step: Annotated[
         float | None, flag("FLOAT", "Time between samples [s].", "as recorded")
     ] = None
+    processes: Annotated[int, flag("INT", "Worker processes of the evaluation.")] = 0
     output: Annotated[Output, OUTPUT] = Output()
 
     def run(self) -> int:

@@ -44,6 +44,7 @@ def clone(
     max_steps: int | None = None,
     time_step: float | None = None,
     options: Mapping[str, Any] | None = None,
+    processes: int = 0,
     progress: bool = False,
 ) -> CloneResult:
     """Clone behavior from demonstrations, and let the clone do the task.
@@ -73,6 +74,7 @@ def clone(
         max_steps: episode length limit, where the environment has none.
         time_step: [s], where the demonstrations do not state theirs.
         options: keyword arguments of the environment's constructor, if `env` is an id.
+        processes: worker processes of the evaluation; 0 runs it in this process.
         progress: whether to show progress bars.
 
     Returns:
@@ -133,11 +135,12 @@ def clone(
         for name, actor in actors.items() if world is not None else ():
             with progress_bar(f"testing the {name}", episodes, progress) as advance:
                 evaluations[name] = evaluate(
-                    world,
+                    world if spec is None else spec,
                     actor,
                     episodes=episodes,
                     seed=seed + EVALUATION_SEED_OFFSET,
                     max_steps=max_steps,
+                    processes=processes,
                     progress=lambda _: advance(),
                 )
         return CloneResult.of(

@@ -128,7 +128,7 @@ class CloneResult(VerbResult):
         """Gather what a training and an evaluation found."""
         recorded = None
         if demonstrator is None and all(e.rewards is not None for e in data.training):
-            recorded = Evaluation.of(data.training)
+            recorded = Evaluation.of(Trajectory.from_episodes(data.training))
         return cls(
             policy=policy,
             demonstrator=demonstrator,
@@ -214,7 +214,7 @@ class CloneResult(VerbResult):
                 made.insert(1, Section("Video", [Video(film, said)]))
             assert self.signals is not None
             shown = {
-                name: found.trajectories[:MAX_EPISODES_DRAWN]
+                name: found.trajectories.episodes()[:MAX_EPISODES_DRAWN]
                 for name, found in self.evaluations.items()
             }
             made.append(motions(self.signals, shown, {n: COLORS[n] for n in shown}))
@@ -274,7 +274,7 @@ class CloneResult(VerbResult):
 
     def _time_step(self) -> float:
         if "clone" in self.evaluations:
-            return self.evaluations["clone"].trajectories[0].time_step
+            return self.evaluations["clone"].trajectories.time_step
         return 1.0
 
     def write_files(self, folder: Path) -> None:
@@ -283,7 +283,8 @@ class CloneResult(VerbResult):
         write_history(folder / "history.csv", self.training.history)
         if "clone" in self.evaluations:
             save_episodes(
-                folder / "episodes.npz", self.evaluations["clone"].trajectories
+                folder / "episodes.npz",
+                self.evaluations["clone"].trajectories.episodes(),
             )
 
     def record(self) -> dict[str, Any]:

@@ -149,7 +149,8 @@ class Training:
     def acting(self, model: Any) -> Any:
         """Return the policy that acts, of the model that was trained."""
         settings = self.settings
-        return acting_policy(model, self.kind, settings.history, settings.chunk)
+        size = self.samples.observations.shape[-1] // settings.history
+        return acting_policy(model, self.kind, settings.history, settings.chunk, size)
 
     def with_dagger(
         self,

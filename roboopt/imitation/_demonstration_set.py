@@ -17,7 +17,6 @@ from roboopt.data import (
     Trajectory,
     is_episode_folder,
     load_recordings,
-    single_recordings,
     split_episodes,
 )
 from roboopt.diagnose import Finding, check_demonstrations
@@ -111,7 +110,7 @@ class DemonstrationSet:
 
 def _episodes(source: Any) -> list[Trajectory]:
     if isinstance(source, Trajectory):
-        return single_recordings(source)
+        return source.episodes()
     episodes = list(source) if isinstance(source, Sequence) else [source]
     for episode in episodes:
         if not isinstance(episode, Trajectory):

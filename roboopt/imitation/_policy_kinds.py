@@ -111,17 +111,24 @@ def objective_for(kind: str, loss: Any, samples: Demonstrations) -> ActionMismat
     return ActionMismatch(loss=other)
 
 
-def acting_policy(model: Any, kind: str, history: int, chunk: int | None) -> Any:
+def acting_policy(
+    model: Any, kind: str, history: int, chunk: int | None, observation_size: int
+) -> Any:
     """Return the policy that acts: samples of a flow, executed chunks, a history."""
     if kind == "flow":
         model = SampleActions(model)
     if chunk is not None:
         # The mean of chunks drawn from a multimodal policy could lie between modes.
         averages = kind not in ("flow", "gmm", "categorical")
+        size = history * observation_size
         model = (
-            ActionChunking(model) if averages else ActionChunking(model, ensemble=None)
+            ActionChunking(model, size)
+            if averages
+            else ActionChunking(model, size, None)
         )
-    return ObservationHistory(model, history) if history > 1 else model
+    if history == 1:
+        return model
+    return ObservationHistory(model, history, observation_size)
 
 
 def action_spread(samples: Demonstrations) -> np.ndarray:

@@ -208,7 +208,10 @@ def test_an_interrupted_training_is_judged_and_kept(folder, collected):
     [
         (("--env", "Nowhere-v0"), r"--env Nowhere-v0 cannot be made"),
         (("--env", BALANCE), r"another|of a space of 4|CartPole|actions"),
-        (("--env", "CartPole-v1", "--policy", "gaussian"), r"does not fit discrete actions"),
+        (
+            ("--env", "CartPole-v1", "--policy", "gaussian"),
+            r"does not fit discrete actions",
+        ),
         (("--env", "CartPole-v1", "--policy", "gausian"), r"did you mean gaussian"),
         (("--env", "CartPole-v1", "--held-out", "1.5"), r"--held-out must be between"),
         (("--env", "CartPole-v1", "--angles", "7"), r"--angles must be axes 0 to 3"),
