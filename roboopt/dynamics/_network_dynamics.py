@@ -191,7 +191,8 @@ class GaussianNetworkDynamics(Jittable):
     mean_dynamics: Any
     """`dynamics(state, action) -> next_state`, such as a `NetworkDynamics`."""
     log_deviation: NormalizedMLP
-    """The logarithm of the next state's standard deviation, in the state's units."""
+    """The logarithm of the next state's standard deviation, in the state's units,
+    before it is held within a factor of its start."""
 
     def __check_init__(self):
         network, size = self.log_deviation, 2 * self.mean_dynamics.joints
@@ -240,7 +241,6 @@ class GaussianNetworkDynamics(Jittable):
             angles=angles,
             width=width,
             depth=depth,
-            final_activation=bounded_logarithm,
             last_gain=0.0,
         )
         return cls(mean_dynamics, log_deviation)
@@ -277,4 +277,7 @@ class GaussianNetworkDynamics(Jittable):
             RobooptError: if `state` or `action` is of another size.
         """
         mean = self.mean_dynamics(state, action)
-        return Gaussian(mean, jnp.exp(2 * self.log_deviation(state, action)))
+        units = self.log_deviation.outputs
+        start = 0.0 if units is None else units.mean()
+        change = bounded_logarithm(self.log_deviation(state, action) - start)
+        return Gaussian(mean, jnp.exp(2 * (start + change)))

@@ -161,16 +161,7 @@ class SHACData:
     """Steps so far, of all twins together."""
 
     def __init__(self, shac: SHAC, envs: TwinVectorEnv, seed: int = 0):
-        """Keep the settings; no step is taken yet.
-
-        Args:
-            shac: the settings.
-            envs: the twins to act in.
-            seed: the seed of all randomness.
-
-        Raises:
-            RobooptError: if `seed` is negative.
-        """
+        """Keep the arguments of `SHAC.data`; no step is taken yet."""
         require_at_least("seed", seed, 0)
         self._shac, self._envs, self._seed = shac, envs, seed
         self.steps = shac.updates
@@ -180,7 +171,7 @@ class SHACData:
         self._reset()
 
     def _reset(self) -> None:
-        self.episodes, self.timesteps = [], 0
+        self.episodes, self.timesteps, self._number = [], 0, 0
         self._unit: float | None = None
         self._observed = RunningMeanStd.zero(self._envs.observation_size)
         self._envs.begin(self._seed)
@@ -190,16 +181,15 @@ class SHACData:
         require_at_least("timesteps", timesteps, 1)
         return -(-timesteps // self.samples) * self.steps
 
-    def block(self, model: Any, number: int) -> Block:
+    def next(self, model: Any, key: Any) -> Block:
         """Let `model` act through a window; return the batch, and the model.
 
         Args:
             model: an agent, such as an `ActorCritic`.
-            number: 0 to begin anew, or the next.
+            key: not used; the randomness follows from the seed of the source.
         """
         shac, envs = self._shac, self._envs
-        if number == 0:
-            self._reset()
+        number, self._number = self._number, self._number + 1
         key = jax.random.fold_in(jax.random.key(self._seed), number)
         envs_key, window_key = jax.random.split(key)
         samples = shac.sample_actions and acts_by_chance(model)
@@ -236,21 +226,21 @@ class SHACData:
 
     def state(self) -> Any:
         """Return the running statistics, for a checkpoint."""
-        observed = self._observed
         return {
+            "number": np.asarray(self._number),
             "timesteps": np.asarray(self.timesteps),
             "unit": np.asarray(np.nan if self._unit is None else self._unit),
-            "observed": (np.asarray(observed.number), observed.mean, observed.square),
+            "observed": self._observed,
         }
 
     def restore(self, state: Any) -> None:
         """Go on from a `state`, with new episodes."""
         self._reset()
         unit = float(state["unit"])
+        self._number = int(state["number"])
         self.timesteps = int(state["timesteps"])
         self._unit = None if np.isnan(unit) else unit
-        count, mean, square = map(np.asarray, state["observed"])
-        self._observed = RunningMeanStd(float(count), mean, square)
+        self._observed = RunningMeanStd(*map(np.asarray, state["observed"]))
 
 
 class _Deterministic(eqx.Module):
