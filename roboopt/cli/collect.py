@@ -110,7 +110,7 @@ class Collect:
         if self.noise > 0:
             acting = ro.policies.ActionNoise(expert, _noise(env, self.noise))
         with ro.report.progress_bar("recording", self.episodes) as advance:
-            episodes = ro.rollouts.collect_episodes(
+            recorded = ro.rollouts.collect(
                 env,
                 acting,
                 episodes=self.episodes,
@@ -119,6 +119,7 @@ class Collect:
                 max_steps=self.max_steps,
                 progress=lambda _: advance(),
             )
+        episodes = recorded.episodes()
         print(_described(episodes))
         ro.data.save_episodes(
             out, _successes(episodes) if self.only_successes else episodes

@@ -122,10 +122,10 @@ def _check_acts(policy: Any, observation: Any) -> None:
     import jax
     import jax.numpy as jnp
 
-    from roboopt.policies import act, begin
+    from roboopt.policies import act, initial_carry
 
     def once(observation: Any, time: Any) -> Any:
-        return act(policy, begin(policy, observation), observation, time)[0]
+        return act(policy, initial_carry(policy), observation, time)[1]
 
     try:
         jax.eval_shape(once, jnp.asarray(observation), jnp.zeros(()))
@@ -172,7 +172,7 @@ def _export_onnx(policy: Any, observations: Any, folder: Path) -> int:
         seen, time = jnp.asarray(observation), jnp.asarray(TIME_STEP_S * i)
         inputs = {"observation": np.asarray(seen), "time": np.asarray(time)}
         (action,) = session.run(None, {name: inputs[name] for name in names})
-        expected = np.asarray(act(policy, None, seen, time)[0])
+        expected = np.asarray(act(policy, None, seen, time)[1])
         difference = max(difference, float(np.max(np.abs(action - expected))))
         largest = max(largest, float(np.max(np.abs(expected))))
     code = _print_agreement(difference, largest)

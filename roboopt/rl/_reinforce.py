@@ -34,7 +34,7 @@ from roboopt.rl._returns import Returns
 from roboopt.rl._run import Run
 from roboopt.rl._shac import SHAC
 from roboopt.rl._task import Task
-from roboopt.rollouts import EnvError, Evaluation, evaluate
+from roboopt.rollouts import EnvError, Evaluation, evaluate, signals
 
 ALGORITHMS = {
     "ppo": PPO,
@@ -219,6 +219,7 @@ def _result(
         fresh=new,
         env=task.spec,
         name=task.name,
+        signals=signals(task.env),
         algorithm=type(run.algorithm).__name__,
         settings=dataclasses.asdict(run.algorithm),
         gradient=run.gradient,
