@@ -88,7 +88,7 @@ def _simulated(arguments: Any) -> Subject:
     limits[list(env.actuated)] = env.effort_limits
     return Subject(
         robot=rigid(loaded(env), arguments.free),
-        template=Path(env._world._template),
+        template=env.urdf,
         described=described,
         effort_limits=limits,
         env=env,
@@ -98,5 +98,5 @@ def _simulated(arguments: Any) -> Subject:
 def loaded(env: Any) -> ro.dynamics.Multibody:
     """Return the robot in an environment, with each of its links."""
     return ro.dynamics.load_bullet(
-        env.client, env.body, linear_damping=0.0, angular_damping=0.0
+        env.physics_client, env.body, linear_damping=0.0, angular_damping=0.0
     )

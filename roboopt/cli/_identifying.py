@@ -24,7 +24,6 @@ from roboopt.cli._identified_robot import Subject, subject
 from roboopt.cli._recorded import Recorded, Split, read, simulated_step, split
 from roboopt.cli._run_folder import SETTINGS, claim, clear, write_json
 from roboopt.cli._settings import plain, surroundings
-from roboopt.cli._silence import import_pybullet_silently
 from roboopt.cli._usage import UsageError
 from roboopt.diagnose import Finding, check_recordings
 from roboopt.dynamics import save_urdf
@@ -49,6 +48,8 @@ def identify(arguments: Any) -> int:
     try:
         _require_elsewhere(arguments.recordings, folder)
         if arguments.simulated:
+            from roboopt_envs import import_pybullet_silently
+
             import_pybullet_silently()
         robot = subject(arguments)
         free = _free(arguments, robot.robot)

@@ -27,7 +27,6 @@ from roboopt.cli._judge import judge
 from roboopt.cli._rounds import descend
 from roboopt.cli._run_folder import SETTINGS, claim, clear, write_json
 from roboopt.cli._settings import plain, settings
-from roboopt.cli._silence import import_pybullet_silently
 from roboopt.cli._usage import UsageError
 
 # Seeds of the judging are far from those of the tuning, which users count from 0.
@@ -48,6 +47,8 @@ def tune(arguments: Any) -> int:
     title = f"{arguments.subject}-{arguments.goal}"
     folder = claim(arguments.runs, arguments.name, title, overwrite=arguments.overwrite)
     try:
+        from roboopt_envs import import_pybullet_silently
+
         import_pybullet_silently()
         recipe = _recipe(arguments)
     except BaseException:

@@ -1,9 +1,9 @@
-"""A perceptron of state and action that sees and says numbers near 1.
+"""A perceptron of state and action with normalized inputs and outputs.
 
     y = μ_y + σ_y ∘ MLP((φ(s, a) − μ_x) / σ_x)
 
-The features φ are the state and the action as they are, but for angles that go round:
-of these the network sees sine and cosine, so that a turn more makes no difference.
+The features φ are the state and the action, with each angle replaced by its sine and
+cosine, so that the output is periodic in full turns.
 """
 
 from collections.abc import Callable
@@ -27,7 +27,7 @@ def identity(x: Float[Array, "..."]) -> Float[Array, "..."]:
 def with_turns(
     x: Float[Array, " axis"], angles: tuple[int, ...]
 ) -> Float[Array, " feature"]:
-    """Return x with its `angles` replaced by their sines and cosines, which go last."""
+    """Return x with its `angles` replaced by their sines and cosines, at the end."""
     if not angles:
         return x
     axes = np.array(angles, int)
@@ -36,7 +36,7 @@ def with_turns(
 
 
 def check_angles(name: str, angles: tuple[int, ...], size: int) -> None:
-    """Refuse angles that are not axes of the `name`, which has `size` of them."""
+    """Refuse angles that are not axes of `name`, a vector of `size` numbers."""
     if len(set(angles)) < len(angles) or not set(angles) <= set(range(size)):
         raise RobooptError(
             f"`angles` must name axes 0 to {size - 1} of the {name} once each, got "
@@ -60,7 +60,7 @@ class ScaledNetwork(Jittable):
     outputs: Normalizer
     state_size: int = eqx.field(static=True)
     angles: tuple[int, ...] = eqx.field(static=True)
-    """The axes of the state that the network sees the sine and cosine of."""
+    """The axes of the state of which the network sees sine and cosine."""
 
     def __init__(
         self,
@@ -79,24 +79,24 @@ class ScaledNetwork(Jittable):
         """Start from small random weights.
 
         Args:
-            states: samples that the inputs are normalized by.
-            actions: the same.
-            outputs: what a 0 and a 1 of the perceptron stand for, axis by axis.
-            key: of the weights.
-            angles: axes of the state that are angles and go round.
-            width: neurons a hidden layer.
-            depth: hidden layers.
-            activation: of the hidden layers.
-            final_activation: of the last layer, before the outputs' units.
+            states: samples by which the inputs are normalized.
+            actions: actions of the same samples.
+            outputs: normalizer whose inverse gives the perceptron's outputs units.
+            key: key of the weights.
+            angles: axes of the state that are angles of full turns.
+            width: neurons of each hidden layer.
+            depth: number of hidden layers.
+            activation: activation of the hidden layers.
+            final_activation: activation of the last layer, before the outputs' units.
             zero: whether the last layer starts at zero, and every output at its mean.
 
         Raises:
-            RobooptError: if there are no samples or not as many states as actions, an
+            RobooptError: if there are no samples or the lengths differ, an
                 angle is not an axis of the state, or `width` or `depth` is less than 1.
         """
         if len(states) != len(actions):
             raise RobooptError(
-                "`states` and `actions` must be as many, got "
+                "`states` and `actions` must have the same length, got "
                 f"{len(states)} and {len(actions)}."
             )
         self.state_size, self.angles = states.shape[-1], tuple(angles)
@@ -123,6 +123,11 @@ class ScaledNetwork(Jittable):
         """Return the size of an action."""
         return self.inputs.size - self.state_size - len(self.angles)
 
+    @property
+    def sizes(self) -> tuple[int, int, int]:
+        """Return the sizes of state, action and output."""
+        return self.state_size, self.action_size, self.outputs.size
+
     def features(
         self, state: Float[AnyArray, " state"], action: Float[AnyArray, " act"]
     ) -> Float[Array, " feature"]:
@@ -136,7 +141,7 @@ class ScaledNetwork(Jittable):
         """Return the outputs in their units.
 
         Raises:
-            RobooptError: if `state` or `action` is not of the size of the samples'.
+            RobooptError: if `state` or `action` has another size than the samples.
         """
         expected = (self.state_size,), (self.action_size,)
         if (state.shape, action.shape) != expected:

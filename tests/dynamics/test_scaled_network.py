@@ -74,7 +74,7 @@ def test_bad_settings_are_refused(setting, match):
 
 
 def test_sizes_that_do_not_fit_are_refused():
-    with pytest.raises(ValueError, match="must be as many, got 50 and 49"):
+    with pytest.raises(ValueError, match="same length, got 50 and 49"):
         ScaledNetwork(STATES, ACTIONS[1:], OUTPUTS, key=KEY)
     match = r"must have shapes \(4,\) and \(2,\), got \(3,\) and \(2,\)"
     with pytest.raises(ValueError, match=match):
