@@ -23,8 +23,8 @@ from roboopt_envs.cart_pole import CartPoleBalance
 
 import roboopt as ro
 from roboopt.cli._demonstrators import demonstrator
-from roboopt.cli._recipes import Recipe, arm, cart_pole
 from roboopt.objectives import total
+from roboopt.tuning import TuningProblem
 
 jax.config.update("jax_enable_x64", True)
 
@@ -34,39 +34,43 @@ STEPS = 40
 SMOOTHED_STEPS = 12
 
 
-def cost_in_pybullet(recipe: Recipe, simulation: ro.GymRollout, model, starts) -> float:
+def cost_in_pybullet(
+    problem: TuningProblem, simulation: ro.GymRollout, model, starts
+) -> float:
     """Return the objective's value there."""
     trajectory = simulation(model, starts)
-    return float(total(recipe.objective.measure(trajectory)))
+    return float(total(problem.objective.measure(trajectory)))
 
 
 def smoothed() -> None:
     """Tune the iiwa by exact and by smoothed gradients."""
-    recipe = arm(robot="iiwa", starts=4)
+    problem = TuningProblem.of("arm", robot="iiwa", starts=4)
     simulation = ro.GymRollout(
         functools.partial(ArmReach, robot="iiwa"),
-        recipe.env.horizon,
+        problem.env.horizon,
         envs=16,
         processes=2,
     )
-    objective = eqx.tree_at(lambda o: o.rollout, recipe.objective, simulation)
-    judged = recipe.env.sample_starts(JUDGED, seed=10**6)
-    size = sum(x.size for x in jax.tree.leaves(eqx.filter(gains(recipe), eqx.is_array)))
-    exact = ro.minimize(recipe.objective, recipe.controller, recipe.starts, steps=60)
+    objective = eqx.tree_at(lambda o: o.rollout, problem.objective, simulation)
+    judged = problem.env.sample_starts(JUDGED, seed=10**6)
+    size = sum(
+        x.size for x in jax.tree.leaves(eqx.filter(gains(problem), eqx.is_array))
+    )
+    exact = ro.minimize(problem.objective, problem.controller, problem.starts, steps=60)
     began = time.perf_counter()
     found = ro.minimize(
         objective,
-        recipe.controller,
-        recipe.starts,
+        problem.controller,
+        problem.starts,
         gradient=ro.gradients.ZerothOrder(),
         steps=SMOOTHED_STEPS,
     )
     seconds = time.perf_counter() - began
     steps = simulation.steps_made
     costs = {
-        name: cost_in_pybullet(recipe, simulation, model, judged)
+        name: cost_in_pybullet(problem, simulation, model, judged)
         for name, model in (
-            ("start", recipe.controller),
+            ("start", problem.controller),
             ("exact", exact.model),
             ("smoothed", found.model),
         )
@@ -83,9 +87,9 @@ def smoothed() -> None:
     simulation.close()
 
 
-def gains(recipe: Recipe):
-    """Return what is tuned of the recipe's controller."""
-    controller = recipe.controller
+def gains(problem: TuningProblem):
+    """Return what is tuned of the problem's controller."""
+    controller = problem.controller
     return controller.log_stiffness, controller.log_damping
 
 
@@ -94,20 +98,20 @@ def mixed() -> None:
 
     The start is the linear-quadratic regulator that the right twin has.
     """
-    recipe = cart_pole(task="balance", starts=8)
-    start, _ = demonstrator(recipe.env, None)
+    problem = TuningProblem.of("cart-pole", task="balance", starts=8)
+    start, _ = demonstrator(problem.env, None)
     simulation = ro.GymRollout(
-        CartPoleBalance, recipe.env.horizon, envs=12, processes=2
+        CartPoleBalance, problem.env.horizon, envs=12, processes=2
     )
-    objective = eqx.tree_at(lambda o: o.rollout, recipe.objective, simulation)
-    judged = recipe.env.sample_starts(JUDGED, seed=10**6)
+    objective = eqx.tree_at(lambda o: o.rollout, problem.objective, simulation)
+    judged = problem.env.sample_starts(JUDGED, seed=10**6)
     for factor in (1.0, WRONG):
-        robot = recipe.twin.robot
+        robot = problem.rollout.dynamics.robot
         bodies = factor * robot.masses, factor * robot.inertias
         wrong = eqx.tree_at(lambda r: (r.masses, r.inertias), robot, bodies)
-        twin = eqx.tree_at(lambda t: t.robot, recipe.twin, wrong)
-        rollout = ro.Rollout(twin, recipe.env.horizon)
-        believed = eqx.tree_at(lambda o: o.rollout, recipe.objective, rollout)
+        twin = eqx.tree_at(lambda t: t.robot, problem.rollout.dynamics, wrong)
+        rollout = ro.Rollout(twin, problem.env.horizon)
+        believed = eqx.tree_at(lambda o: o.rollout, problem.objective, rollout)
         few = ro.gradients.ZerothOrder(pairs=1)
         ways = {
             "twin alone": (believed, ro.gradients.Automatic()),
@@ -118,17 +122,17 @@ def mixed() -> None:
             ),
         }
         print(f"cart-pole, the twin's masses times {factor:g}; cost in PyBullet:")
-        before = cost_in_pybullet(recipe, simulation, start, judged)
+        before = cost_in_pybullet(problem, simulation, start, judged)
         print(f"    {'start':12} {before:.5f}")
         for name, (tuned_on, way) in ways.items():
             result = ro.minimize(
                 tuned_on,
                 start,
-                recipe.starts,
+                problem.starts,
                 gradient=way,
                 steps=STEPS,
             )
-            after = cost_in_pybullet(recipe, simulation, result.model, judged)
+            after = cost_in_pybullet(problem, simulation, result.model, judged)
             share = result.history.get("gradient_share")
             said = "" if share is None else f", the twin's share {np.median(share):.2f}"
             loss = result.history["loss"]

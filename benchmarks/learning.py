@@ -10,12 +10,8 @@ interval, the environment steps taken and the seconds of the learning.
 import sys
 from typing import Any
 
-import gymnasium
-import roboopt_envs  # noqa: F401  registers them
-
 import roboopt as ro
 
-JUDGED = 1_000_003
 TASKS: dict[str, tuple[str, dict[str, Any], int]] = {
     "cart-pole": ("CartPole-v1", {"timesteps": 100_000}, 100),
     "pendulum": ("Pendulum-v1", {"timesteps": 400_000}, 750),
@@ -27,9 +23,9 @@ TASKS: dict[str, tuple[str, dict[str, Any], int]] = {
     ),
     "two-link": ("roboopt/ArmReach-v0", {}, 100),
     "two-link-likelihood": ("roboopt/ArmReach-v0", {"gradient": "likelihood"}, 100),
-    "two-link-smoothed": (
+    "two-link-zeroth-order": (
         "roboopt/ArmReach-v0",
-        {"gradient": "smoothed", "processes": 2},
+        {"gradient": "zeroth-order", "processes": 2},
         100,
     ),
     "panda": ("roboopt/ArmReach-v0", {"options": {"robot": "panda"}}, 100),
@@ -38,11 +34,11 @@ TASKS: dict[str, tuple[str, dict[str, Any], int]] = {
         {"options": {"robot": "panda"}, "gradient": "likelihood"},
         100,
     ),
-    "panda-smoothed": (
+    "panda-zeroth-order": (
         "roboopt/ArmReach-v0",
         {
             "options": {"robot": "panda"},
-            "gradient": "smoothed",
+            "gradient": "zeroth-order",
             "processes": 2,
             "timesteps": 2_500_000,
         },
@@ -60,13 +56,10 @@ def main() -> None:
         seed, words = int(words[1]), words[2:]
     for name in words or SHORT:
         env, settings, episodes = TASKS[name]
-        learned = ro.reinforce(env, seed=seed, **settings)
-        made = gymnasium.make(env, **settings.get("options", {}))
-        judged = ro.evaluate(made, learned.policy, episodes=episodes, seed=JUDGED)
-        made.close()
+        learned = ro.reinforce(env, seed=seed, episodes=episodes, **settings)
         print(
-            f"{name}, {learned.gradient}: {judged}; {learned.timesteps} steps, "
-            f"{learned.result.seconds:.0f} s",
+            f"{name}, {learned.algorithm}: {learned.evaluation}; {learned.timesteps} "
+            f"steps, {learned.seconds:.0f} s",
             flush=True,
         )
         for finding in learned.health:

@@ -2,7 +2,7 @@
 
 100 000 steps in 8 environments, in single precision:
 
-- roboopt: `minimize` on `NegativeReward` and `Experiences`, all settings the defaults,
+- roboopt: `rl.PPO().learn`, all settings the defaults,
   in a process that computes where it is asked, as the command does;
 - stable-baselines3: its PPO with its zoo's settings for this task, in one thread of
   torch or two, whichever is faster.
@@ -42,26 +42,29 @@ def ours(seed: int, steps: int) -> dict[str, Any]:
     jax.config.update("jax_cpu_enable_async_dispatch", False)
     reached: list[tuple[float, int]] = []
 
-    class Watched(ro.rl.Experiences):
-        def block(self, model, number):
-            found = super().block(model, number)
-            enough = len(self.episodes) >= LAST
-            if not reached and enough and self.recent_return(LAST) >= GOAL:
+    class Watched(ro.rollouts.GymVectorEnv):
+        """Notes when the last episodes have reached the goal."""
+
+        returns: list[float] = []
+        timesteps = 0
+
+        def begin(self, seed):
+            self.returns, self.timesteps = [], 0
+            super().begin(seed)
+
+        def collect(self, agent, key, steps):
+            found = super().collect(agent, key, steps)
+            self.timesteps += steps * self.envs
+            self.returns += [x.undiscounted_return for x in found[1]]
+            last = self.returns[-LAST:]
+            if not reached and len(last) == LAST and np.mean(last) >= GOAL:
                 reached.append((time.time(), self.timesteps))
             return found
 
-    world = ro.rollouts.GymVectorEnv(TASK, envs=ENVS)
+    world = Watched(TASK, envs=ENVS)
     spaces = world.observation_space, world.action_space
     agent = ro.policies.ActorCritic.of(*spaces, key=jax.random.key(seed))
-    data = Watched(world, seed=seed)
-    count = data.steps_for(steps)
-    result = ro.minimize(
-        ro.NegativeReward(),
-        agent,
-        data,
-        steps=count,
-        seed=seed,
-    )
+    result = ro.rl.PPO().learn(agent, world, timesteps=steps, seed=seed)
 
     def judge() -> float:
         import gymnasium
@@ -70,7 +73,7 @@ def ours(seed: int, steps: int) -> dict[str, Any]:
         judged = ro.evaluate(env, result.model, episodes=EPISODES, seed=10_000)
         return float(judged.returns.mean())
 
-    source = ro.rl.Experiences(world, steps=LENGTH, seed=seed)
+    source = ro.rl.PPO(steps=LENGTH).data(world, seed)
     return {
         "reached": reached,
         "judge": judge,

@@ -1,61 +1,52 @@
-"""What `roboopt tune` reaches: every robot and task, judged in PyBullet.
+"""What `roboopt tune` reaches: every robot and task, tested in PyBullet.
 
-Each recipe is tuned as the command does it, and the starting and the tuned controller
-run from the same 100 random starts in PyBullet. Prints, for each, success, task cost
-and energy before and after, the largest difference between twin and PyBullet over all
-motions, and the seconds of the tuning, the first step with its compilation said apart.
+`ro.tune` with its defaults, as the command has them: the starting and the tuned
+controller run from the same 100 random starts in PyBullet. Prints for each robot and
+task the success, the task cost and the energy before and after, the largest difference
+between twin and PyBullet over all motions, and the seconds of the descent.
 
     python benchmarks/tuning.py [balance swing-up two-link iiwa panda]
 """
 
 import sys
 
-import equinox as eqx
 import jax
-import numpy as np
 
 import roboopt as ro
-from roboopt.cli._recipes import TASKS, Recipe, arm, cart_pole
-from roboopt.cli._rounds import descend
 
 jax.config.update("jax_enable_x64", True)
 
-EVERYTHING = (*TASKS, "two-link", "iiwa", "panda")
-EPISODES = 100
-
-
-def judge(recipe: Recipe, controller, starts) -> dict[str, float]:
-    """Return what a controller does from `starts` in PyBullet."""
-    trajectory = ro.rollouts.collect(recipe.env, controller, starts=starts)
-    twin = ro.Twin.from_env(recipe.env, joint_limits=True)
-    rollout = ro.Rollout(twin, recipe.env.horizon)
-    simulated = eqx.filter_jit(rollout)(controller, starts)
-    terms = recipe.objective.measure(trajectory)
-    energy = terms["mechanical_work"].value + terms["joule_loss"].value
-    difference = np.abs(trajectory.observations - np.asarray(simulated.observations))
-    return {
-        "success": float(recipe.objective.success(trajectory)),
-        "task cost [s]": float(terms["task_cost"].value),
-        "energy [J]": float(energy),
-        "twin − PyBullet": float(difference.max()),
-    }
+RUNS = {
+    "balance": {"env": "cart-pole", "task": "balance"},
+    "swing-up": {"env": "cart-pole", "task": "swing-up"},
+    **{robot: {"env": "arm", "robot": robot} for robot in ro.tuning.ROBOTS},
+}
 
 
 def main() -> None:
-    """Tune and judge what the arguments name, or everything."""
-    for name in sys.argv[1:] or EVERYTHING:
-        recipe = cart_pole(task=name) if name in TASKS else arm(robot=name)
-        starts = recipe.env.sample_starts(EPISODES, seed=10**6)
-        result = descend(recipe, steps=recipe.steps)
-        before = judge(recipe, recipe.controller, starts)
-        after = judge(recipe, result.model, starts)
+    """Tune and test what the arguments name, or everything."""
+    for name in sys.argv[1:] or RUNS:
+        tuned = ro.tune(**RUNS[name])
+        found, compared = tuned.result, tuned.comparison
         print(
-            f"{name}: {result.message}; {result.seconds:.1f} s, of which the first "
-            f"step with its compilation {result.compile_seconds:.1f} s"
+            f"{name}: {found.message}; {found.seconds:.1f} s, of which the first "
+            f"step with its compilation {found.compile_seconds:.1f} s"
         )
-        for key in before:
-            print(f"    {key:16} {before[key]:12.5g} → {after[key]:.5g}")
-        recipe.env.close()
+        values = {row.name: row.values["PyBullet"] for row in compared.rows}
+        work, loss = values["mechanical work"], values["Joule loss"]
+        shown = {
+            "success": {
+                when: count / compared.episodes
+                for when, count in compared.successes["PyBullet"].items()
+            },
+            "task cost [s]": values["task cost"],
+            "energy [J]": {when: work[when] + loss[when] for when in work},
+            "twin − PyBullet": {
+                when: max(gaps.values()) for when, gaps in compared.gaps.items()
+            },
+        }
+        for key, pair in shown.items():
+            print(f"    {key:16} {pair['before']:12.5g} → {pair['after']:.5g}")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from . import export as export
 from . import gradients as gradients
 from . import imitation as imitation
 from . import losses as losses
+from . import networks as networks
 from . import objectives as objectives
 from . import optimize as optimize
 from . import policies as policies
@@ -12,6 +13,7 @@ from . import report as report
 from . import rl as rl
 from . import rollouts as rollouts
 from . import sysid as sysid
+from . import tuning as tuning
 from . import urdf as urdf
 from ._core import Frozen as Frozen
 from ._errors import RobooptError as RobooptError
@@ -35,5 +37,6 @@ from .rollouts import GymRollout as GymRollout
 from .rollouts import Rollout as Rollout
 from .rollouts import evaluate as evaluate
 from .sysid import identify as identify
+from .tuning import tune as tune
 
 __version__: str

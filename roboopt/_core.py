@@ -1,5 +1,6 @@
-"""What every package builds on: array types, and parts of a model that stay fixed."""
+"""Foundations of all packages: array types, modules and fixed parts of a model."""
 
+from collections.abc import Sequence
 from typing import Any, Generic, TypeVar
 
 import equinox as eqx
@@ -7,19 +8,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from roboopt._errors import RobooptError
+from roboopt._readable import Readable, readable
+
 T = TypeVar("T")
 
 AnyArray = jax.Array | np.ndarray
-"""Arguments for which either kind of array serves."""
+"""Type of an argument that is an array of JAX or NumPy."""
 
-MIN_SCALE = 0.1
+MIN_SCALE = 0.1  # of a parameter array, in its unit
 
 
-class Jittable(eqx.Module):
-    """A module that `jax.jit` takes as it stands, arrays included.
+class Jittable(Readable, eqx.Module):
+    """A module that `jax.jit` accepts as a function, and that prints its numbers.
 
-    `jax.jit(f)` needs to hash f, and equinox hashes a module by its leaves, which
-    arrays refuse. This class hashes by identity, so that `jax.jit(objective)` and
+    `jax.jit(f)` hashes f, and equinox hashes a module by its leaves, which fails for
+    arrays. This class hashes by identity, so that `jax.jit(objective)` and
     `jax.jit(robot.mass_matrix)` work; the compiled function holds the arrays as
     constants.
     """
@@ -29,16 +33,20 @@ class Jittable(eqx.Module):
         return id(self)
 
 
-class Frozen(eqx.Module, Generic[T]):
-    """Holds a part of a model that no optimizer changes, such as a controller's robot.
+class Frozen(Readable, eqx.Module, Generic[T]):
+    """A part of a model that is not trained, such as a controller's robot.
 
-    `minimize` leaves the part out, and calling it returns the part without a gradient.
+    `minimize` leaves the part out, and a call returns the part without a gradient.
     """
 
     value: T
 
+    def __repr__(self) -> str:
+        """Return the text of the part."""
+        return readable(vars(self).get("value"))
+
     def __call__(self) -> T:
-        """Return the part; no gradient flows through it."""
+        """Return the part, through which no gradient flows."""
         arrays, rest = eqx.partition(self.value, eqx.is_inexact_array)
         return eqx.combine(jax.lax.stop_gradient(arrays), rest)
 
@@ -62,3 +70,15 @@ def sizes(tree: Any) -> Any:
     return jax.tree.map(
         lambda x: jnp.maximum(jnp.sqrt(jnp.mean(x**2)), MIN_SCALE), tree
     )
+
+
+def check_shape(name: str, shape: Sequence[int], expected: Sequence[int]) -> None:
+    """Check the shape of the argument `name` before it would broadcast.
+
+    Raises:
+        RobooptError: if `shape` is not `expected`.
+    """
+    if tuple(shape) != tuple(expected):
+        raise RobooptError(
+            f"`{name}` must have shape {tuple(expected)}, got {tuple(shape)}."
+        )

@@ -65,6 +65,24 @@ class Balance:
         """Check scales and tolerances."""
         _require_positive(self)
 
+    @property
+    def formula(self) -> str:
+        """Return the cost rate c [1] as a formula, with its scales."""
+        return (
+            f"(x / {self.position_scale:g} m)² + (θ / {self.angle_scale:g} rad)² + "
+            f"(ẋ / {self.speed_scale:g} m/s)² + "
+            f"(θ̇ / {self.angular_speed_scale:g} rad/s)² + "
+            f"(F / {self.force_scale:g} N)²"
+        )
+
+    @property
+    def success_rule(self) -> str:
+        """Return when a motion succeeds, as the end of a sentence."""
+        return (
+            f"throughout the last {self.window:g} s |θ| ≤ {self.angle_tolerance:g} rad "
+            f"and |x| ≤ {self.position_tolerance:g} m, and |x| ≤ {self.rail:g} m always"
+        )
+
     def cost_rate(self, observation: Array, action: Array) -> Array:
         """Return c (...) [1] of observations (..., 4) reached by actions (..., 1).
 
@@ -146,6 +164,28 @@ class SwingUp:
             raise RobooptError(
                 f"`angle_tolerance` must be at most π rad, got {self.angle_tolerance}."
             )
+
+    @property
+    def formula(self) -> str:
+        """Return the cost rate c [1] as a formula, with its scales."""
+        return (
+            f"(x / {self.position_scale:g} m)² + "
+            f"2 (1 − cos θ) / ({self.angle_scale:g} rad)² + "
+            f"(ẋ / {self.speed_scale:g} m/s)² + "
+            f"(θ̇ / {self.angular_speed_scale:g} rad/s)² + "
+            f"(F / {self.force_scale:g} N)²"
+        )
+
+    @property
+    def success_rule(self) -> str:
+        """Return when a motion succeeds, as the end of a sentence."""
+        return (
+            f"throughout the last {self.window:g} s the pole is within "
+            f"{self.angle_tolerance:g} rad of upright, |x| ≤ "
+            f"{self.position_tolerance:g} m, |ẋ| ≤ {self.speed_tolerance:g} m/s and "
+            f"|θ̇| ≤ {self.angular_speed_tolerance:g} rad/s, and |x| ≤ {self.rail:g} m "
+            "always"
+        )
 
     def cost_rate(self, observation: Array, action: Array) -> Array:
         """Return c (...) [1] of observations (..., 4) reached by actions (..., 1).
@@ -229,6 +269,23 @@ class Reach:
                 f"joint, more than {max(self.chain.joints)}, got {joints} and "
                 f"{len(self.speed_scale)}."
             )
+
+    @property
+    def formula(self) -> str:
+        """Return the cost rate c [1] as a formula, with its scales."""
+        return (
+            "Σ ((q − goal) / s)² + Σ (q̇ / v)² + log(1 + (tool distance / "
+            f"{self.tool_scale:g} m)²), with the scales s and v of each joint"
+        )
+
+    @property
+    def success_rule(self) -> str:
+        """Return when a motion succeeds, as the end of a sentence."""
+        return (
+            f"throughout the last {self.window:g} s the tool is within "
+            f"{self.tool_tolerance:g} m of the goal's and every joint speed is at most "
+            f"{self.speed_tolerance:g} rad/s or m/s"
+        )
 
     def cost_rate(self, observation: Array, action: Array) -> Array:
         """Return c (...) [1] of observations (..., 3n); `action` does not enter.

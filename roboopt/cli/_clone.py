@@ -68,9 +68,7 @@ class Clone:
     dagger: int = 0
     """Rounds in which the clone acts and the demonstrator says what it would have done.
     """
-    demonstrator: Annotated[
-        str | None, shown_as("PATH|MODULE:NAME", "the one saved beside DEMOS")
-    ] = None
+    demonstrator: Annotated[str | None, shown_as("PATH|MODULE:NAME", "none")] = None
     """To compare with, and for --dagger to ask."""
     held_out: float = 0.1
     """Share of the episodes that are held out."""

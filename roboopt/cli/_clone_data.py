@@ -12,7 +12,6 @@ import numpy as np
 import roboopt as ro
 from roboopt.cli._usage import UsageError
 from roboopt.data import Demonstrations, Trajectory
-from roboopt.data.io._episodes import is_episode_folder
 from roboopt.diagnose import Finding
 
 IN_MEMORY = 2**30  # bytes; larger folders are read block by block
@@ -95,7 +94,7 @@ def read(arguments: Any, env: Any) -> Data:
 
 
 def _too_large(folder: Path) -> bool:
-    if not folder.is_dir() or not is_episode_folder(folder):
+    if not folder.is_dir() or not ro.data.is_episode_folder(folder):
         return False
     return sum(file.stat().st_size for file in folder.iterdir()) > IN_MEMORY
 

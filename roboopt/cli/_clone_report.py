@@ -10,9 +10,17 @@ import roboopt as ro
 from roboopt import report
 from roboopt.cli._clone_recipe import Recipe
 from roboopt.cli._clone_tables import HEADER, Outcome
-from roboopt.cli._comparison import readable
 from roboopt.cli._motions import action_names, motions, padded
-from roboopt.report import COLORS, Details, Figure, Notes, Panel, Section, Table
+from roboopt.report import (
+    COLORS,
+    Details,
+    Figure,
+    Notes,
+    Panel,
+    Section,
+    Table,
+    readable,
+)
 
 SHOWN = 9  # episodes, of all that were judged
 

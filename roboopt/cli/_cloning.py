@@ -7,7 +7,6 @@ takes nothing away.
 import contextlib
 import math
 import sys
-from pathlib import Path
 from typing import Any
 
 import equinox as eqx
@@ -17,15 +16,15 @@ import roboopt as ro
 from roboopt.cli import _clone_report, _clone_tables
 from roboopt.cli._clone_data import Data, read
 from roboopt.cli._clone_recipe import Recipe, recipe
-from roboopt.cli._collecting import beside_of
 from roboopt.cli._console import print_judged
 from roboopt.cli._demonstrators import demonstrator
 from roboopt.cli._environment import label, make
 from roboopt.cli._evaluated import evaluated
 from roboopt.cli._film import performance
-from roboopt.cli._run_folder import SETTINGS, claim, clear, write_history, write_json
+from roboopt.cli._run_folder import SETTINGS, claim, clear, write_json
 from roboopt.cli._settings import plain, surroundings
 from roboopt.cli._usage import UsageError
+from roboopt.report import write_history
 
 # Seeds of the judging are far from those of the collecting, which users count from 0.
 JUDGED = 1_000_003
@@ -110,17 +109,10 @@ def clone(arguments: Any) -> int:
 
 def _expert(arguments: Any, env: Any) -> tuple[Any, str]:
     """Return who demonstrated, None if that is not known, and it in words."""
-    given = arguments.demonstrator
-    beside = beside_of(Path(arguments.demonstrations))
-    if given is None and beside.is_file():
-        given = str(beside)
-    if given is not None:
-        return demonstrator(env, given)
+    if arguments.demonstrator is not None:
+        return demonstrator(env, arguments.demonstrator)
     if arguments.dagger:
-        raise UsageError(
-            "--dagger asks the demonstrator again: give --demonstrator, since there is "
-            f"no {beside}"
-        )
+        raise UsageError("--dagger asks the demonstrator again: give --demonstrator")
     return None, "as recorded"
 
 

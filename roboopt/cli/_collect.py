@@ -17,8 +17,8 @@ class Collect:
     """Record demonstrations in any Gymnasium environment.
 
     The demonstrator is one of the library's controllers for its environments, a saved
-    controller, or a function of your own. It is saved beside the demonstrations, for
-    `roboopt clone` to compare with, and to ask again.
+    controller, or a function of your own. A controller is also saved, in a file of its
+    own that `roboopt clone --demonstrator` takes.
     """
 
     environment: Annotated[str, tyro.conf.Positional, shown_as("ENV")]

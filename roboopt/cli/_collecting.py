@@ -2,19 +2,19 @@
 
 import shlex
 import sys
-import warnings
 from pathlib import Path
 from typing import Any
 
+import equinox as eqx
 import jax
 import numpy as np
 
 import roboopt as ro
-from roboopt.cli._console import progress
 from roboopt.cli._demonstrators import demonstrator
 from roboopt.cli._environment import label, make
 from roboopt.cli._usage import UsageError
 from roboopt.data import Trajectory
+from roboopt.report import progress_bar
 
 
 def collect(arguments: Any) -> int:
@@ -45,7 +45,7 @@ def collect(arguments: Any) -> int:
             expert,
         )
     try:
-        with progress(arguments.episodes, "recording") as advance:
+        with progress_bar("recording", arguments.episodes) as advance:
             episodes = ro.rollouts.collect_episodes(
                 env,
                 acts,
@@ -62,26 +62,17 @@ def collect(arguments: Any) -> int:
         episodes = _successes(episodes)
     ro.data.save_episodes(out, episodes)
     print(out)
-    beside = beside_of(out)
-    beside.unlink(missing_ok=True)
-    try:
-        ro.save(beside, expert)
-        print(beside)
-    except ValueError:
-        warnings.warn(
-            f"{said} cannot be saved: name it again as `roboopt clone --demonstrator`",
-            stacklevel=2,
-        )
+    demonstrator_path = arguments.demonstrator
+    if isinstance(expert, eqx.Module):
+        demonstrator_path = out.with_name(f"{out.stem}-demonstrator.npz")
+        ro.save(demonstrator_path, expert)
+        print(demonstrator_path)
     words = ["roboopt", "clone", str(out), "--env", arguments.environment]
     if arguments.option:
         words += ["--option", *arguments.option]
+    words += ["--demonstrator", str(demonstrator_path)]
     print(f"To clone it: {shlex.join(words)}")
     return 0
-
-
-def beside_of(demonstrations: Path) -> Path:
-    """Return where the demonstrator is saved: `demos.npz` has `demos.by.npz`."""
-    return demonstrations.with_name(f"{demonstrations.stem}.by.npz")
 
 
 def _noise(env: Any, share: float) -> np.ndarray:

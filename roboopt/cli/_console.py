@@ -1,48 +1,20 @@
 """What the commands show on the terminal while they work, and after."""
 
-import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
 from roboopt.cli import _identify_tables as tables
 from roboopt.cli._clone_tables import HEADER as CLONE_HEADER
-from roboopt.cli._comparison import GAP_HEADER, Comparison
 from roboopt.sysid import Forecasts, IdentifyResult
 
 MOST_ROWS = 40  # of parameters; the report has them all
 MOST_SUMS = 12
 WIDTH = 140  # characters, where no terminal says
-
-
-@contextlib.contextmanager
-def progress(total: int, name: str = "judging") -> Iterator[Callable[[], None]]:
-    """Show a bar on stderr, and yield what moves it on by one of `total`."""
-    columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(name, total=total)
-        yield lambda: bar.advance(task)
-
-
-def print_comparison(compared: Comparison, ending: str) -> None:
-    """Print the tables and the verdict to stdout.
-
-    Args:
-        compared: what came out.
-        ending: why the descent stopped.
-    """
-    # Names carry their units in brackets, which are markup to rich.
-    console = Console(markup=False, highlight=False)
-    head = ("", "PyBullet\nbefore", "\nafter", "\nchange", "twin\nbefore", "\nafter")
-    console.print(_table(head, compared.table()))
-    console.print(_table(GAP_HEADER, compared.gap_table()))
-    for sentence in (*compared.verdict(), f"It stopped: {ending}"):
-        console.print(sentence)
 
 
 def print_identification(

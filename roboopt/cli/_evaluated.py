@@ -3,7 +3,7 @@
 from typing import Any
 
 import roboopt as ro
-from roboopt.cli._console import progress
+from roboopt.report import progress_bar
 
 
 def evaluated(
@@ -18,7 +18,7 @@ def evaluated(
         seed: of the episodes.
     """
     judged = {}
-    with progress(len(actors) * arguments.episodes) as advance:
+    with progress_bar("evaluating", len(actors) * arguments.episodes) as advance:
         for name, actor in actors.items():
             judged[name] = ro.evaluate(
                 env,

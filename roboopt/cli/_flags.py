@@ -3,7 +3,7 @@
 import dataclasses
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args, get_type_hints
 
 import tyro
 
@@ -78,11 +78,15 @@ def name_flags(message: str, command: Any) -> str:
         command: the dataclass of the command; None names no flag.
     """
     fields = [] if command is None else [f.name for f in dataclasses.fields(command)]
+    hints = get_type_hints(command, include_extras=True) if fields else {}
+    positional = [n for n in fields if tyro.conf.Positional in get_args(hints[n])]
     if "output" in fields:
         fields += [field.name for field in dataclasses.fields(Output)]
 
     def flag_of(found: re.Match) -> str:
         name = found[1]
-        return f"--{name.strip('_').replace('_', '-')}" if name in fields else found[0]
+        if name not in fields:
+            return found[0]
+        return name if name in positional else f"--{name.strip('_').replace('_', '-')}"
 
     return re.sub(r"`(\w+)`", flag_of, " ".join(message.split()))

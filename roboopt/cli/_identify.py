@@ -7,9 +7,9 @@ from typing import Annotated
 import tyro
 
 from roboopt.cli._flags import shown_as
-from roboopt.cli._tune import ROBOTS
 from roboopt.cli._usage import UsageError, require_choice, require_positive
 
+ROBOTS = ("two-link", "iiwa", "panda")
 # Each also by the name of its class, as in roboopt_envs.
 ENVIRONMENTS = {
     **{"arm": "arm", "cart-pole": "cart-pole"},

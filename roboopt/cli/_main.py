@@ -22,11 +22,11 @@ from roboopt.cli._flags import name_flags
 from roboopt.cli._process import process_settings
 
 COMMANDS = {
-    "tune": "roboopt.cli._tune:Tune",
+    "tune": "roboopt.cli.tune:Tune",
     "identify": "roboopt.cli._identify:Identify",
     "collect": "roboopt.cli._collect:Collect",
     "clone": "roboopt.cli._clone:Clone",
-    "reinforce": "roboopt.cli._reinforce:Reinforce",
+    "reinforce": "roboopt.cli.reinforce:Reinforce",
     "export": "roboopt.cli._export:Export",
 }
 DESCRIPTION = (

@@ -12,13 +12,12 @@ import numpy as np
 import roboopt as ro
 from roboopt.cli._identify import KINDS, MINARI
 from roboopt.cli._usage import UsageError
-from roboopt.data import Columns, Trajectory
+from roboopt.data import ColumnError, Columns, Trajectory
 
 COARSEST = 1 / 240  # s, the longest step that is simulated
 SAME = 1e-6  # relative
 THIRD = 3
 QUARTER = 0.25
-HINT = "`columns=Columns(time=..., positions=[...], velocities=[...], efforts=[...])`"
 
 
 @dataclass(frozen=True)
@@ -59,12 +58,14 @@ def read(arguments: Any, subject: Any) -> tuple[list[Recorded], tuple[int, ...]]
                 columns=columns if table else None,
                 joints=names if table else None,
             )
-        except (ValueError, OSError, ImportError) as error:
-            message = " ".join(str(error).split())
-            options = "--time, --positions, --velocities and --efforts"
+        except ColumnError as error:
             raise UsageError(
-                message.replace(HINT, options).replace("`path`", "a recording")
+                f"{error.path} {error.rule}: name the columns by --time, --positions, "
+                f"--velocities and --efforts; it has the columns {error.header}"
             ) from error
+        except (ro.RobooptError, OSError, ImportError) as error:
+            message = " ".join(str(error).split())
+            raise UsageError(message.replace("`path`", "a recording")) from error
         short = source if source.startswith(MINARI) else Path(source).name
         found += [
             Recorded(short, _of_robot(run, names, actuated, source)) for run in runs

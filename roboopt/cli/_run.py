@@ -1,6 +1,5 @@
 """One run of a command: claim a folder, call the verb, save, print, report."""
 
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -40,7 +39,6 @@ def run(
     output = command.output
     folder = RunFolder.claim(output.runs, output.name, name, overwrite=output.overwrite)
     with jax_settings():
-        print(f"{folder.path}", file=sys.stderr)
         try:
             result = verb(folder.work)
         except BaseException:

@@ -1,11 +1,10 @@
 """The folder of a run, `runs/<name>/`, which a failing run leaves untouched."""
 
-import csv
 import itertools
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -156,15 +155,6 @@ def actor_file(folder: Path) -> Path | None:
 def write_json(path: Path, tree: Any) -> None:
     """Write dictionaries, lists, numbers and text so that people read them too."""
     path.write_text(json.dumps(tree, indent=2, ensure_ascii=False) + "\n", "utf-8")
-
-
-def write_history(path: Path, history: Mapping[str, Any]) -> None:
-    """Write the history of a descent as a CSV file, a row a step."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["step", *history])
-        for step, values in enumerate(zip(*history.values(), strict=True)):
-            writer.writerow([step, *(repr(float(value)) for value in values)])
 
 
 def clear(folder: Path) -> None:

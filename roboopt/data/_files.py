@@ -1,18 +1,24 @@
-"""Files that are whole or not there."""
+"""Files that are complete or absent, and archives of arrays that may be broken."""
 
 import contextlib
 import os
+import zipfile
+import zlib
 from collections.abc import Iterator
 from os import PathLike
 from pathlib import Path
 from typing import BinaryIO
 
+import numpy as np
+
+from roboopt._errors import RobooptError
+
 
 @contextlib.contextmanager
-def whole_file(path: str | PathLike) -> Iterator[BinaryIO]:
-    """Yield a file that takes the place of `path` once all of it is written.
+def atomic_write(path: str | PathLike) -> Iterator[BinaryIO]:
+    """Yield a file that replaces `path` when the block ends without an error.
 
-    Whatever interrupts the writing, `path` is what it was, or what it should be.
+    If anything interrupts the writing, `path` keeps its former content.
     """
     path = Path(path)
     partial = path.with_name(f".{path.name}.{os.getpid()}")
@@ -24,3 +30,46 @@ def whole_file(path: str | PathLike) -> Iterator[BinaryIO]:
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def read_archive(path: str | PathLike) -> dict[str, np.ndarray]:
+    """Return the arrays of an .npz file by name.
+
+    Raises:
+        RobooptError: if `path` is missing, empty, truncated, not an archive, or holds
+            pickled objects.
+    """
+    try:
+        # NumPy leaves a broken archive open, so the file is opened here.
+        with open(path, "rb") as file:
+            archive = np.load(file, allow_pickle=False)
+            if not isinstance(archive, np.lib.npyio.NpzFile):
+                raise RobooptError(
+                    f"`path` must be an .npz archive, but {path} is one array without "
+                    "a name."
+                )
+            with archive:
+                return {name: np.asarray(archive[name]) for name in archive.files}
+    except RobooptError:
+        raise
+    except FileNotFoundError as error:
+        raise RobooptError(f"`path` must be a file, but {path} is missing.") from error
+    except EOFError as error:
+        raise RobooptError(
+            f"`path` must be an .npz archive, but {path} is empty or truncated."
+        ) from error
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        ValueError,
+        OSError,
+        NotImplementedError,
+        RuntimeError,
+        KeyError,
+        TypeError,
+        SyntaxError,
+    ) as error:
+        raise RobooptError(
+            f"`path` must be an .npz archive of numbers, but {path} is truncated, "
+            f"broken or another kind of file: {error}"
+        ) from error

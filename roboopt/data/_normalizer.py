@@ -1,10 +1,9 @@
-"""Numbers of any unit brought to mean 0 and scale 1, and back.
+"""Normalization of numbers of any unit to mean 0 and scale 1, and back.
 
     y = (x − μ) / σ,   x = μ + σ y
 
-with μ and σ the mean and the standard deviation of samples, axis by axis, fitted once
-and given from then on. An axis that never changed has σ = 1: nothing says what a change
-of it would be worth, and a zero would divide.
+with μ and σ the mean and the standard deviation of samples, axis by axis, fixed from
+then on. A constant axis has σ = 1: its samples do not tell a scale.
 """
 
 from typing import Any
@@ -17,25 +16,24 @@ from jaxtyping import Array, Float
 from roboopt._core import AnyArray, Frozen
 from roboopt._errors import RobooptError
 
-ROUNDINGS = 10.0  # A spread of fewer roundings than that is no spread.
+MIN_SPREAD_ROUNDINGS = 10.0  # a spread of fewer rounding errors counts as none
 
 
 class Normalizer(eqx.Module):
-    """Takes `mean` to 0 and `mean + scale` to 1, axis by axis; never tuned."""
+    """Maps `mean` to 0 and `mean + scale` to 1, axis by axis; never trained."""
 
-    mean: Frozen[Float[Array, " axis"]]
-    scale: Frozen[Float[Array, " axis"]]
+    mean: Frozen[Float[Array, "*shape"]]
+    scale: Frozen[Float[Array, "*shape"]]
 
     def __init__(self, mean: Any, scale: Any):
-        """Set both, in the unit of each axis.
+        """Set mean and scale, in the unit of each axis.
 
         Raises:
-            RobooptError: if they differ in shape or are not one number an axis, a mean
-            is
-                not finite, or a scale is not positive and finite.
+            RobooptError: if they differ in shape or are scalars, a mean is not finite,
+                or a scale is not positive and finite.
         """
         mean, scale = np.asarray(mean, float), np.asarray(scale, float)
-        if mean.ndim != 1 or mean.shape != scale.shape:
+        if mean.ndim == 0 or mean.shape != scale.shape:
             raise RobooptError(
                 "`mean` and `scale` must each hold one number an axis, got shapes "
                 f"{mean.shape} and {scale.shape}."
@@ -49,7 +47,7 @@ class Normalizer(eqx.Module):
 
     @classmethod
     def of(cls, samples: Float[AnyArray, "*sample axis"]) -> "Normalizer":
-        """Return the normalizer of `samples`, its mean and standard deviation theirs.
+        """Build the normalizer of `samples` from their mean and standard deviation.
 
         Raises:
             RobooptError: if there is no sample, or one is not finite.
@@ -67,18 +65,23 @@ class Normalizer(eqx.Module):
                 f"`samples` must be finite, got {samples[first]} at {first}."
             )
         spread = rows.std(0)
-        constant = spread <= ROUNDINGS * precision * np.abs(rows).max(0)
-        return cls(rows.mean(0), np.where(constant, 1.0, spread))
+        least = MIN_SPREAD_ROUNDINGS * precision * np.abs(rows).max(0)
+        return cls(rows.mean(0), np.where(spread <= least, 1.0, spread))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Return the shape of a sample."""
+        return self.mean.value.shape
 
     @property
     def size(self) -> int:
         """Return the number of axes."""
-        return self.mean.value.shape[-1]
+        return self.mean.value.size
 
-    def __call__(self, x: Float[AnyArray, " axis"]) -> Float[Array, " axis"]:
+    def __call__(self, x: Float[AnyArray, "*shape"]) -> Float[Array, "*shape"]:
         """Return (x − μ)/σ of one sample, dimensionless."""
         return (jnp.asarray(x) - self.mean()) / self.scale()
 
-    def inverse(self, y: Float[AnyArray, " axis"]) -> Float[Array, " axis"]:
+    def inverse(self, y: Float[AnyArray, "*shape"]) -> Float[Array, "*shape"]:
         """Return μ + σ y, in the unit of each axis."""
         return self.mean() + self.scale() * jnp.asarray(y)

@@ -1,8 +1,8 @@
-"""Smoothing: noise taken out of recordings before they are differentiated.
+"""Smoothing of recordings before differentiation.
 
-A Butterworth filter run forwards and backwards delays nothing, and passing positions
-and efforts through the same one keeps an equation of motion true that is linear in
-them. It takes even samples, so uneven ones are resampled first.
+A Butterworth filter run forwards and backwards has no delay, and the same filter for
+positions and efforts preserves an equation of motion that is linear in them. The filter
+needs even samples: uneven ones are resampled first.
 """
 
 import dataclasses
@@ -25,19 +25,19 @@ def low_pass(
 ) -> Float[np.ndarray, "sample axis"]:
     """Filter each column of `values` forwards and backwards by a Butterworth filter.
 
-    What is left of an oscillation of `cutoff_hz` is half of its amplitude.
+    The amplitude of an oscillation at `cutoff_hz` is halved.
 
     Args:
         values: evenly spaced samples, in any unit.
-        cutoff_hz: [Hz].
-        time_step: [s].
+        cutoff_hz: cutoff frequency [Hz].
+        time_step: sampling period [s].
         order: of the filter, run once.
 
     Raises:
         RobooptError: if `values` are not finite or too few, `order` is less than 1, or
             `cutoff_hz` is not between 0 and half the sampling rate.
     """
-    from scipy import signal  # A dependency of JAX, and slow to import.
+    from scipy import signal  # Slow to import.
 
     values = np.asarray(values, float)
     if order < 1:
@@ -66,7 +66,7 @@ def low_pass(
 def differentiate(
     values: Float[AnyArray, "sample axis"], times: Float[AnyArray, " sample"]
 ) -> Float[np.ndarray, "sample axis"]:
-    """Return the rate of `values` per second, exact for parabolas on any stamps.
+    """Return the time derivative of `values`, exact for parabolas at any times.
 
     Args:
         values: samples, in any unit.
@@ -88,17 +88,17 @@ def differentiate(
 
 
 def resample(trajectory: Trajectory, time_step: float) -> Trajectory:
-    """Return one recording on even samples `time_step` [s] apart.
+    """Return a recording with even samples, `time_step` [s] apart.
 
-    Observations are interpolated by cubic splines. Actions and efforts are held from
-    one observation to the next, and so averaged over each new step: their impulse is
-    kept. Rewards are left out.
+    Observations are interpolated by cubic splines. Actions and efforts are constant
+    from one observation to the next, and averaged over each new step: their impulse is
+    preserved. Rewards are dropped.
 
     Raises:
         RobooptError: if `trajectory` is a batch or holds fewer than 3 observations, its
             times do not increase, or `time_step` is not positive or longer than it.
     """
-    from scipy.interpolate import CubicSpline  # As above.
+    from scipy.interpolate import CubicSpline  # Slow to import.
 
     times = _times_of_one(trajectory)
     duration = times[-1] - times[0]
@@ -107,7 +107,7 @@ def resample(trajectory: Trajectory, time_step: float) -> Trajectory:
             f"`time_step` must be above 0 and at most the duration, {duration:g} s, "
             f"got {time_step}."
         )
-    # Rounding must not cost the last sample, nor put it beyond the end.
+    # Rounding must neither drop the last sample nor put it beyond the end.
     steps = int(np.floor(duration / time_step * (1 + 1e-9)))
     grid = np.minimum(times[0] + time_step * np.arange(steps + 1), times[-1])
 
@@ -129,20 +129,20 @@ def resample(trajectory: Trajectory, time_step: float) -> Trajectory:
 def smooth(
     trajectory: Trajectory, cutoff_hz: float, *, measured_velocities: bool = True
 ) -> Trajectory:
-    """Return one recording of a robot without what is faster than `cutoff_hz` [Hz].
+    """Return a robot's recording, low-pass filtered at `cutoff_hz` [Hz].
 
     Positions, velocities, actions and efforts go through the same filter, `low_pass`.
-    Uneven samples are made even first, at their mean distance.
+    Uneven samples are resampled first, at their mean distance.
 
     Args:
-        trajectory: whose observations are [q, q̇].
-        cutoff_hz: [Hz].
-        measured_velocities: whether the velocities are the measured ones, filtered, or
-            the rate of the filtered positions.
+        trajectory: a recording with observations [q, q̇].
+        cutoff_hz: cutoff frequency [Hz].
+        measured_velocities: whether velocities are the measured ones, filtered, or the
+            derivative of the filtered positions.
 
     Raises:
-        RobooptError: if `trajectory` is a batch, its observations are not [q, q̇], or
-            what `low_pass` and `resample` refuse.
+        RobooptError: if `trajectory` is a batch, or its observations are not [q, q̇];
+            and as `low_pass` and `resample`.
     """
     times = _times_of_one(trajectory)
     size = trajectory.observations.shape[-1]

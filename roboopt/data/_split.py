@@ -1,7 +1,7 @@
-"""Setting episodes aside, to judge what was learned on the others.
+"""Splits of episodes into training and validation data.
 
-Samples of one episode are alike: a sample held out while its neighbors are learned
-measures memory. So whole episodes are.
+Samples of one episode are alike: a sample held out while its neighbors are trained on
+would measure memorization. So whole episodes are held out.
 """
 
 from collections.abc import Sequence
@@ -16,17 +16,16 @@ from roboopt.data._windows import single_recordings
 def split_episodes(
     episodes: Sequence[Trajectory] | Trajectory, fraction: float, *, seed: int = 0
 ) -> tuple[list[Trajectory], list[Trajectory]]:
-    """Return the episodes to learn from and those held out, each in their order.
+    """Return the training episodes and the held-out ones, each in their order.
 
     Args:
-        episodes: of any lengths; batches are taken apart.
-        fraction: of the episodes, how many to hold out; at least one on each side.
-        seed: of the drawing.
+        episodes: of any lengths; a batch counts as its members.
+        fraction: share of the episodes to hold out; at least one on each side.
+        seed: random seed of the choice.
 
     Raises:
         RobooptError: if there are fewer than two episodes, or `fraction` is not
-        between 0
-            and 1.
+            between 0 and 1.
     """
     runs = single_recordings(episodes)
     train, held_out = split_indices(len(runs), fraction, seed)
@@ -36,7 +35,7 @@ def split_episodes(
 def split_indices(
     count: int, fraction: float, seed: int
 ) -> tuple[list[int], list[int]]:
-    """Return which of `count` episodes to learn from, and which to hold out.
+    """Return the indices of training episodes and of held-out ones.
 
     Raises:
         RobooptError: as `split_episodes`.

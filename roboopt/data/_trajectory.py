@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Shaped
 
 from roboopt._core import AnyArray
 from roboopt._errors import RobooptError
-from roboopt.data._files import whole_file
+from roboopt.data._files import atomic_write
 
 
 class Trajectory(eqx.Module):
@@ -86,7 +86,7 @@ class Trajectory(eqx.Module):
     def save(self, path: str | PathLike) -> None:
         """Write the arrays to `path`, a NumPy .npz file."""
         arrays = {k: v for k, v in vars(self).items() if v is not None}
-        with whole_file(path) as file:
+        with atomic_write(path) as file:
             np.savez_compressed(file, **arrays)
 
     @classmethod

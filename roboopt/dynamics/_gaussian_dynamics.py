@@ -17,9 +17,9 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from roboopt._core import AnyArray
 from roboopt._errors import RobooptError
 from roboopt.data import Normalizer, Trajectory
-from roboopt.dynamics._scaled_network import ScaledNetwork
 from roboopt.dynamics._transitions import Transitions
 from roboopt.dynamics._wrapped import WrappedDynamics
+from roboopt.networks import NormalizedMLP
 
 MAX_DEVIATION_FACTOR = 1e4  # from the deviation's start
 MIN_START_DEVIATION = 1e-3  # relative to the standard deviation of a step's change
@@ -47,17 +47,18 @@ class GaussianNetworkDynamics(WrappedDynamics):
 
     mean_dynamics: Any
     """`dynamics(state, action) -> next_state`, such as a `NetworkDynamics`."""
-    log_deviation: ScaledNetwork
+    log_deviation: NormalizedMLP
     """The logarithm of the next state's standard deviation, in the state's units."""
 
     def __check_init__(self):
         """Check the sizes of the network."""
-        size = 2 * self.mean_dynamics.joints
+        network, size = self.log_deviation, 2 * self.mean_dynamics.joints
+        sizes = network.size, network.extra_size, network.output_size
         expected = size, self.mean_dynamics.action_size, size
-        if self.log_deviation.sizes != expected:
+        if sizes != expected:
             raise RobooptError(
                 "`log_deviation` must fit `mean_dynamics` in state, action and outputs,"
-                f" {expected}, got {self.log_deviation.sizes}."
+                f" {expected}, got {sizes}."
             )
 
     @classmethod
@@ -75,23 +76,23 @@ class GaussianNetworkDynamics(WrappedDynamics):
             mean_dynamics: the dynamics of the mean, trained with the deviation.
             trajectories: observations [q, q̇, ...], evenly spaced in time.
             key: key of the weights.
-            **network: `angles`, `width` and `depth` of the `ScaledNetwork`.
+            **network: `angles`, `width` and `depth` of the `NormalizedMLP`.
 
         Raises:
-            RobooptError: as `Transitions.of` and `ScaledNetwork` do.
+            RobooptError: as `Transitions.of` and `NormalizedMLP` do.
         """
         steps = Transitions.of(trajectories, mean_dynamics.joints)
         predicted = jax.vmap(mean_dynamics)(steps.states, steps.actions)
         errors = np.asarray(predicted - steps.next_states)
         typical = Normalizer.of(steps.next_states - steps.states).scale()
         start = np.maximum(np.sqrt((errors**2).mean(0)), MIN_START_DEVIATION * typical)
-        log_deviation = ScaledNetwork(
+        log_deviation = NormalizedMLP.of(
             steps.states,
-            steps.actions,
             Normalizer(np.log(start), np.ones_like(start)),
+            extra=steps.actions,
             key=key,
             final_activation=bounded_logarithm,
-            zero=True,
+            last_gain=0.0,
             **network,
         )
         return cls(mean_dynamics, log_deviation)

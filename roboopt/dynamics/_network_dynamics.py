@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from roboopt._core import AnyArray, Frozen, Jittable
+from roboopt._core import AnyArray, Frozen, Jittable, check_shape
 from roboopt._errors import RobooptError
 from roboopt.data import Normalizer, Trajectory
 from roboopt.dynamics._actuation import (
@@ -25,8 +25,8 @@ from roboopt.dynamics._actuation import (
     clipped,
     joint_effort,
 )
-from roboopt.dynamics._scaled_network import ScaledNetwork
 from roboopt.dynamics._transitions import Transitions
+from roboopt.networks import NormalizedMLP
 
 
 class NetworkDynamics(Jittable):
@@ -36,7 +36,7 @@ class NetworkDynamics(Jittable):
     clipped to `effort_limits`.
     """
 
-    increment: ScaledNetwork
+    increment: NormalizedMLP
     """The change of the state in one step."""
     time_step: float = eqx.field(static=True)
     """[s]"""
@@ -47,7 +47,7 @@ class NetworkDynamics(Jittable):
 
     def __init__(
         self,
-        increment: ScaledNetwork,
+        increment: NormalizedMLP,
         time_step: float,
         *,
         actuated: tuple[int, ...] | None = None,
@@ -67,13 +67,13 @@ class NetworkDynamics(Jittable):
                 not one for each number of an action, or an effort limit is not
                 positive.
         """
-        size = increment.state_size
-        if increment.outputs.size != size or size % 2:
+        size = increment.size
+        if increment.output_size != size or size % 2:
             raise RobooptError(
                 "`increment` must give the change of a state [q, q̇], got "
-                f"{increment.outputs.size} outputs for a state of {size}."
+                f"{increment.output_size} outputs for a state of {size}."
             )
-        count = increment.action_size
+        count = increment.extra_size
         self.increment = increment
         self.time_step = checked_time_step(time_step)
         self.actuated = checked_actuated(actuated, size // 2, count)
@@ -100,16 +100,20 @@ class NetworkDynamics(Jittable):
             actuated: numbers of the joints that an action drives; by default all.
             effort_limits: [N·m or N]
             **network: `angles` (the joints of whose position the network sees sine and
-                cosine), `width` and `depth` of the `ScaledNetwork`.
+                cosine), `width` and `depth` of the `NormalizedMLP`.
 
         Raises:
             RobooptError: if an angle jumps by half a turn or more in a step; and as
-                `Transitions.of`, `ScaledNetwork` and `NetworkDynamics` do.
+                `Transitions.of`, `NormalizedMLP.of` and `NetworkDynamics` do.
         """
         steps = Transitions.of(trajectories, joints)
         changes = steps.next_states - steps.states
-        increment = ScaledNetwork(
-            steps.states, steps.actions, Normalizer.of(changes), key=key, **network
+        increment = NormalizedMLP.of(
+            steps.states,
+            Normalizer.of(changes),
+            extra=steps.actions,
+            key=key,
+            **network,
         )
         jumps = np.abs(changes[:, np.array(increment.angles, int)])
         if jumps.size and jumps.max() >= np.pi:
@@ -123,7 +127,7 @@ class NetworkDynamics(Jittable):
     @property
     def joints(self) -> int:
         """Return the number of moving joints."""
-        return self.increment.state_size // 2
+        return self.increment.size // 2
 
     @property
     def action_size(self) -> int:
@@ -146,7 +150,7 @@ class NetworkDynamics(Jittable):
         Raises:
             RobooptError: if `state` or `action` has another size.
         """
-        action = jnp.asarray(action)
-        if action.shape == (self.action_size,):
-            action = self.clip(action)
+        check_shape("state", state.shape, (self.increment.size,))
+        check_shape("action", action.shape, (self.action_size,))
+        action = self.clip(jnp.asarray(action))
         return jnp.asarray(state) + self.increment(state, action)

@@ -14,12 +14,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from roboopt._core import AnyArray, Frozen
+from roboopt._core import AnyArray, Frozen, check_shape
 from roboopt._errors import RobooptError
 from roboopt.data import Normalizer, Trajectory
-from roboopt.dynamics._scaled_network import ScaledNetwork
 from roboopt.dynamics._transitions import Transitions
 from roboopt.dynamics._wrapped import WrappedDynamics
+from roboopt.networks import NormalizedMLP
 
 
 class ResidualDynamics(WrappedDynamics):
@@ -27,11 +27,11 @@ class ResidualDynamics(WrappedDynamics):
 
     twin: Any
     """A dynamics such as a `Twin`, in a `Frozen` unless it is trained, too."""
-    correction: ScaledNetwork
+    correction: NormalizedMLP
     """The correction of the velocities after a step [rad/s or m/s]."""
 
     def __init__(
-        self, twin: Any, correction: ScaledNetwork, *, train_twin: bool = False
+        self, twin: Any, correction: NormalizedMLP, *, train_twin: bool = False
     ):
         """Add `correction` to `twin`.
 
@@ -43,11 +43,12 @@ class ResidualDynamics(WrappedDynamics):
         Raises:
             RobooptError: if the sizes of `correction` are not the twin's.
         """
+        sizes = correction.size, correction.extra_size, correction.output_size
         expected = 2 * twin.joints, twin.action_size, twin.joints
-        if correction.sizes != expected:
+        if sizes != expected:
             raise RobooptError(
                 "`correction` must fit `twin` in state, action and velocities, "
-                f"{expected}, got {correction.sizes}."
+                f"{expected}, got {sizes}."
             )
         self.twin = twin if train_twin else Frozen(twin)
         self.correction = correction
@@ -69,11 +70,11 @@ class ResidualDynamics(WrappedDynamics):
             trajectories: observations [q, q̇, ...], at the twin's time step.
             key: key of the weights.
             train_twin: whether the twin's own numbers are trained as well.
-            **network: `angles`, `width` and `depth` of the `ScaledNetwork`.
+            **network: `angles`, `width` and `depth` of the `NormalizedMLP`.
 
         Raises:
             RobooptError: if `trajectories` have another time step or action size than
-                `twin`; and as `Transitions.of` and `ScaledNetwork` do.
+                `twin`; and as `Transitions.of` and `NormalizedMLP` do.
         """
         steps = Transitions.of(trajectories, twin.joints)
         if abs(steps.time_step - twin.time_step) > 1e-6 * twin.time_step:
@@ -91,12 +92,12 @@ class ResidualDynamics(WrappedDynamics):
         errors = np.asarray(steps.next_states - predicted)[:, twin.joints :]
         # The scale is about zero, not about the mean: at first nothing is corrected.
         size = np.sqrt((errors**2).mean(0))
-        correction = ScaledNetwork(
+        correction = NormalizedMLP.of(
             steps.states,
-            steps.actions,
             Normalizer(np.zeros_like(size), np.where(size > 0, size, 1.0)),
+            extra=steps.actions,
             key=key,
-            zero=True,
+            last_gain=0.0,
             **network,
         )
         return cls(twin, correction, train_twin=train_twin)
@@ -115,8 +116,8 @@ class ResidualDynamics(WrappedDynamics):
             RobooptError: if `state` or `action` has another size.
         """
         twin, state, action = self.inner, jnp.asarray(state), jnp.asarray(action)
-        if action.shape == (twin.action_size,):
-            action = twin.clip(action)
-        # The correction comes first: it refuses other sizes.
+        check_shape("state", state.shape, (self.correction.size,))
+        check_shape("action", action.shape, (twin.action_size,))
+        action = twin.clip(action)
         change = self.correction(state, action)
         return twin(state, action) + jnp.concatenate([twin.time_step * change, change])

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from roboopt._errors import RobooptError
-from roboopt.data import whole_file
+from roboopt.data import atomic_write
 from roboopt.dynamics._assembly import JointRow, LinkRow, assemble
 from roboopt.dynamics._bullet import BULLET_DAMPING
 from roboopt.dynamics._multibody import Multibody
@@ -112,5 +112,5 @@ def save_urdf(robot: Multibody, template: str | PathLike, path: str | PathLike) 
             UserWarning,
             stacklevel=2,
         )
-    with whole_file(path) as out:
+    with atomic_write(path) as out:
         out.write(data)

@@ -25,7 +25,6 @@ sys.meta_path.insert(0, Missing())
 folder, module, given, answer = sys.argv[1:]
 sys.path.insert(0, folder)
 import importlib
-from roboopt._errors import RobooptError
 import numpy as np
 policy = importlib.import_module(module).Policy(folder + "/" + module + ".npz")
 with np.load(given) as file:

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from roboopt._errors import RobooptError
-from roboopt.data import whole_file
+from roboopt.data import atomic_write
 from roboopt.export._graph import Node, read
 from roboopt.export._runner import MARK, Traced, runner
 from roboopt.export._writer import Writer
@@ -67,9 +67,9 @@ def export_numpy(policy: Any, observation: Any, path: str | PathLike) -> Exporte
     text, constants = runner(traced, module.stem, writer)
     compile(text, str(module), "exec")
     arrays.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(arrays) as file:
+    with atomic_write(arrays) as file:
         np.savez(file, **constants)  # type: ignore
-    with whole_file(module) as file:
+    with atomic_write(module) as file:
         file.write(text.encode())
     return Exported(arrays, module)
 

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from roboopt._errors import RobooptError
-from roboopt.data import whole_file
+from roboopt.data import atomic_write
 from roboopt.policies import OpenLoop, StatefulPolicy, TimeVaryingPolicy
 
 
@@ -73,6 +73,6 @@ def export_onnx(policy: Any, observation: Any, path: str | PathLike) -> Path:
             f"`policy` must consist of what jax2onnx knows, got: {reason}"
         ) from error
     path.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(path) as file:
+    with atomic_write(path) as file:
         file.write(model.SerializeToString())
     return path

@@ -4,6 +4,7 @@ from typing import Any
 
 import equinox as eqx
 
+from roboopt.networks import NormalizedMLP
 from roboopt.policies import (
     ActorCritic,
     EnergyShapingSwingUp,
@@ -14,7 +15,6 @@ from roboopt.policies import (
     PDGravityCompensation,
     TrackingController,
 )
-from roboopt.policies._observation_network import ObservationNetwork
 from roboopt.rl import ParameterNoise
 
 
@@ -26,9 +26,8 @@ def observation_size(policy: Any) -> int | None:
     if isinstance(policy, ObservationHistory):
         size = observation_size(policy.model)
         return None if size is None else size // policy.length
-    if isinstance(policy, ObservationNetwork):
-        # An angle is seen as a sine and a cosine.
-        return policy.inputs.mean().shape[-1] - len(policy.angles)
+    if isinstance(policy, NormalizedMLP):
+        return policy.size
     if isinstance(policy, LinearFeedback):
         return policy.gains.shape[1]
     if isinstance(policy, PDGravityCompensation):

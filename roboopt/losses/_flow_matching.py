@@ -1,11 +1,11 @@
-"""Flow matching: the way from noise to the demonstrated action, learned as a velocity.
+"""Flow matching: the flow from noise to the demonstrated action, trained as a velocity.
 
     L(v) = 1/(2B) · Σ_b ‖v(x_b, t_b, o_b) − (a_b − ε_b)‖²,    x = (1 − t) ε + t a
 
 with noise ε ~ N(0, 1) and the level t ~ U(0, 1), on straight paths (Lipman et al.,
-2023, Flow matching for generative modeling). The policy says what v and the units of a
-are: `flow_error(observation, action, noise, level)` is the vector in the bars. Here the
-noise is data, so that the objective stays a function.
+2023, Flow matching for generative modeling). The policy defines v and the units of a:
+`flow_error(observation, action, noise, level)` is the vector in the bars. The noise is
+part of the batch, so that the objective stays a function.
 """
 
 from typing import Any
@@ -17,17 +17,18 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from roboopt._core import AnyArray, Jittable
 from roboopt._errors import RobooptError
-from roboopt.data import Demonstrations, Trajectory
+from roboopt._readable import Readable
+from roboopt.data import Demonstrations
 
 
 class FlowBatch(eqx.Module):
-    """Demonstrations, and what noise each of them is mixed with."""
+    """Demonstrations, with the noise and the level for each of them."""
 
     demonstrations: Demonstrations
     noise: Float[AnyArray, "..."]
-    """As the actions: standard normal."""
+    """Standard normal, in the shape of the actions."""
     level: Float[AnyArray, " sample"]
-    """From 0, all noise, to 1, all action."""
+    """Between 0, all noise, and 1, all action."""
 
     def __check_init__(self):
         size = self.demonstrations.actions.shape
@@ -38,23 +39,20 @@ class FlowBatch(eqx.Module):
             )
 
 
-class FlowMatching(eqx.Module):
+class FlowMatching(Readable, eqx.Module):
     """A loss for `ActionMismatch`, on batches that are `FlowBatch`."""
 
-    def errors(
-        self, model: Any, batch: Any
-    ) -> tuple[Float[Array, "..."], Demonstrations]:
-        """Return what `model.flow_error` says, as the actions, and the demonstrations.
+    def errors(self, model: Any, batch: FlowBatch) -> Float[Array, "..."]:
+        """Return `model.flow_error` of each sample, in the shape of the actions.
 
         Raises:
-            RobooptError: if `batch` is not `FlowBatch`, `model` has no `flow_error`, or
-            it
-                returns something that is not like an action.
+            RobooptError: if `batch` is no `FlowBatch`, `model` has no `flow_error`, or
+                it returns another shape than an action's.
         """
         if not isinstance(batch, FlowBatch):
             raise RobooptError(
-                "`batch` must be `FlowBatch` for `FlowMatching`, as the source "
-                "`flow_batches(demonstrations, batch_size)` draws it, got "
+                "`batch` must be a `FlowBatch` for `FlowMatching`, as drawn by "
+                "`flow_batches(demonstrations, batch_size)`, got "
                 f"{type(batch).__name__}."
             )
         if not hasattr(model, "flow_error"):
@@ -62,7 +60,6 @@ class FlowMatching(eqx.Module):
                 "`model` must have `flow_error(observation, action, noise, level)` for "
                 f"`FlowMatching`, got {type(model).__name__}."
             )
-        known = Demonstrations.of(batch.demonstrations)
 
         def error(
             observation: AnyArray, action: AnyArray, noise: AnyArray, level: AnyArray
@@ -75,20 +72,20 @@ class FlowMatching(eqx.Module):
                 )
             return found
 
-        errors = jax.vmap(error)(
+        known = batch.demonstrations
+        return jax.vmap(error)(
             known.observations, known.actions, batch.noise, batch.level
         )
-        return errors, known
 
 
-class Noising(Jittable):
-    """Draws `FlowBatch` batches: a source for `minimize`."""
+class FlowBatches(Jittable):
+    """The data source that `flow_batches` makes."""
 
     demonstrations: Demonstrations
     batch_size: int = eqx.field(static=True)
 
     def __call__(self, model: Any, key: PRNGKeyArray) -> FlowBatch:
-        """Return samples drawn with replacement, noise and levels, all anew."""
+        """Draw samples with replacement, noise and levels."""
         known = self.demonstrations
         for_rows, for_noise, for_level = jax.random.split(key, 3)
         rows = jax.random.randint(for_rows, (self.batch_size,), 0, len(known))
@@ -101,10 +98,12 @@ class Noising(Jittable):
         )
 
 
-def flow_batches(
-    demonstrations: Demonstrations | Trajectory, batch_size: int
-) -> Noising:
-    """Return a source `(model, key) -> FlowBatch` of `batch_size` samples a batch.
+def flow_batches(demonstrations: Any, batch_size: int) -> FlowBatches:
+    """Return a data source `(model, key) -> FlowBatch` for `minimize`.
+
+    Args:
+        demonstrations: in any form that `Demonstrations.of` reads.
+        batch_size: samples a batch.
 
     Raises:
         RobooptError: if there are no demonstrations, their actions are integers, or
@@ -113,9 +112,9 @@ def flow_batches(
     known = jax.tree.map(jnp.asarray, Demonstrations.of(demonstrations))
     if not jnp.issubdtype(known.actions.dtype, jnp.floating):
         raise RobooptError(
-            "`demonstrations` must have actions that are not choices, to which noise "
-            f"can be added, got {known.actions.dtype}."
+            "`demonstrations` must have real-valued actions, to which noise can be "
+            f"added, got {known.actions.dtype}."
         )
     if batch_size < 1:
         raise RobooptError(f"`batch_size` must be at least 1, got {batch_size}.")
-    return Noising(known, batch_size)
+    return FlowBatches(known, batch_size)

@@ -6,20 +6,25 @@ from roboopt.objectives._excitation import ExcitationCost as ExcitationCost
 from roboopt.objectives._inverse_dynamics_error import (
     InverseDynamicsError as InverseDynamicsError,
 )
-from roboopt.objectives._keyed import Keyed as Keyed
 from roboopt.objectives._multiple_shooting import MultipleShooting as MultipleShooting
 from roboopt.objectives._multiple_shooting import ShootingVariables as ShootingVariables
 from roboopt.objectives._negative_reward import NegativeReward as NegativeReward
+from roboopt.objectives._objective import Keyed as Keyed
 from roboopt.objectives._objective import Objective as Objective
+from roboopt.objectives._objective import ResidualObjective as ResidualObjective
 from roboopt.objectives._objective import Sum as Sum
 from roboopt.objectives._objective import Term as Term
 from roboopt.objectives._objective import total as total
 from roboopt.objectives._over_ensemble import EnsembleMean as EnsembleMean
 from roboopt.objectives._over_ensemble import over_ensemble as over_ensemble
+from roboopt.objectives._ppo_loss import PPOBatch as PPOBatch
+from roboopt.objectives._ppo_loss import PPOLoss as PPOLoss
 from roboopt.objectives._prediction_error import PredictionError as PredictionError
 from roboopt.objectives._prior import Prior as Prior
-from roboopt.objectives._residuals import ResidualObjective as ResidualObjective
-from roboopt.objectives._short_horizon import Window as Window
+from roboopt.objectives._short_horizon_loss import (
+    ShortHorizonBatch as ShortHorizonBatch,
+)
+from roboopt.objectives._short_horizon_loss import ShortHorizonLoss as ShortHorizonLoss
 from roboopt.objectives._trajectory_mismatch import (
     TrajectoryMismatch as TrajectoryMismatch,
 )

@@ -1,22 +1,22 @@
-"""Action mismatch: how far a policy's actions are from demonstrated ones.
+"""Action mismatch: the difference of a policy's actions from demonstrated ones.
 
     L(π) = 1/Σ_b w_b · Σ_b w_b Σ_j ρ(e_bj / s_j),    e_bj = π(o_b)_j − a_bj
 
-over demonstrations b of weight w, 1 where none is given, and action axes j; ρ(e) = e²/2
-if squared. Dividing by the scale s_j (ours) is what lets axes in [N] and [N·m] be
-added. After Pomerleau (1989), ALVINN, CMU.
+over demonstrations b of weight w and action axes j; ρ(e) = e²/2 for the default loss.
+This is behavior cloning (Pomerleau, 1989, ALVINN, CMU). Dividing by the scale s_j
+(ours) is what lets axes in [N] and [N·m] be added.
 
-An actuator that clips tells of an action at its limit only that no less was wanted.
-Where the limits are known such an action is censored (Tobin, 1958):
+An action at an actuator's limit tells only that the demonstrator wanted no less. Where
+the limits are known such an action is censored (Tobin, 1958):
 
     e = min(π(o) − a_max, 0) at the upper limit,   max(π(o) − a_min, 0) at the lower
 
-which is nothing where the policy's action is clipped to the same. Of squares and a
-policy that is linear this is convex, and on the wrong side of a limit the gradient
-never dies, as it does where clip(π) is compared.
+For squares and a linear policy this is convex, and the gradient does not vanish on the
+wrong side of a limit, as it does where clip(π) is compared.
 """
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import equinox as eqx
 import jax
@@ -27,113 +27,119 @@ from jaxtyping import Array, Float
 from roboopt._core import AnyArray
 from roboopt._errors import RobooptError
 from roboopt.data import Demonstrations
-from roboopt.losses import L2, Loss
-from roboopt.losses._flow_matching import FlowMatching
-from roboopt.losses._likelihood import NegativeLogLikelihood
-from roboopt.objectives._objective import Term
-from roboopt.objectives._residuals import ResidualObjective
+from roboopt.losses import L2, FlowMatching, Loss, NegativeLogLikelihood, as_loss
+from roboopt.objectives._objective import ResidualObjective, Term
+from roboopt.objectives._scale import check_scale
 from roboopt.policies import OpenLoop, TimeVaryingPolicy
 
-AT_LIMIT = 5e-7  # of the limits' size: four roundings of single precision
+LIMIT_TOLERANCE = 5e-7  # relative: four roundings of single precision
+MAX_INPUT_SIZE = 256  # tried to find the input size that a policy expects
+
+T = TypeVar("T")
 
 
 def _numbers(scale: Any) -> Any:
-    """Return the scale as an array, None as it is."""
     given = scale is None or isinstance(scale, jax.Array)
     return scale if given else np.asarray(scale, float)
 
 
+def _loss(loss: Any) -> Any:
+    return as_loss(loss, nll=NegativeLogLikelihood, flow=FlowMatching)
+
+
 class ActionMismatch(ResidualObjective):
-    """The mean cost of a policy's actions beside demonstrated ones.
+    """The mean loss of a policy's actions against demonstrated ones.
 
     `objective(policy, batch)` takes any callable pytree `policy(observation) -> action`
-    and `Demonstrations`, or a `Trajectory`, one or a batch. Where the demonstrations
-    hold chunks of actions a policy returns (chunk, act), and each step counts as one.
+    and a batch that `Demonstrations.of` reads: `Demonstrations`, a `Trajectory`, a
+    tuple `(observations, actions)` or a dict. Where the demonstrations hold chunks of
+    actions the policy returns (chunk, act), and each step counts as one.
     """
 
     scale: Float[AnyArray, "..."] | None = eqx.field(converter=_numbers, default=None)
-    """In the actions' unit, one for all axes or one each: an error that costs ½ if
-    squared. May be None, for 1, only where there is a single axis."""
-    loss: Loss | NegativeLogLikelihood | FlowMatching = L2()
-    """The last two need no scale; they ask the policy for more than an action."""
+    """One number for all axes or one each, in the actions' unit: an error of this size
+    costs ½ if squared. May be None, for 1, where there is a single axis."""
+    loss: Loss | NegativeLogLikelihood | FlowMatching = eqx.field(
+        converter=_loss, default=L2()
+    )
+    """A loss, "l1", "l2", "huber" or an elementwise function of the scaled error; or
+    "nll" or "flow", which need no scale and a policy with `log_prob` or `flow_error`.
+    """
 
     def __check_init__(self):
-        scale, kind = self.scale, type(self.loss).__name__
-        if scale is None:
+        if self.scale is None:
             return
         if not isinstance(self.loss, Loss):
             raise RobooptError(
-                f"`scale` must be None with {kind}, which has no use for it, got "
-                f"{scale}."
+                f"`scale` must be None with {type(self.loss).__name__}, which does not "
+                f"use it, got {self.scale}."
             )
-        if not isinstance(scale, jax.core.Tracer):  # pyright: ignore
-            values = np.asarray(scale)
-            if values.ndim > 1 or not np.all((values > 0) & np.isfinite(values)):
-                raise RobooptError(
-                    "`scale` must be a positive, finite number, or one for each axis "
-                    f"of an action, got {values}."
-                )
+        check_scale("scale", self.scale, scalar=True, infinite=False)
 
     def errors(self, model: Any, batch: Any) -> Float[Array, "..."]:
-        """Return the policy's less the demonstrated actions, in their unit, shaped so.
+        """Return the policy's less the demonstrated actions, in their unit and shape.
 
-        0 where both are beyond a limit.
+        An error is 0 where both are beyond a limit.
 
         Raises:
-            RobooptError: if `batch` is empty or no demonstrations, its actions are
-                choices, `model` is no policy, or its actions are not like them.
+            RobooptError: if `batch` is empty or holds no demonstrations, its actions
+                are integers, or `model` is no policy for them.
         """
         return self._errors(model, Demonstrations.of(batch))
 
     def residuals(self, model: Any, batch: Any) -> Float[Array, "..."]:
-        """Return the residuals, in the shape of the actions, the weights in them.
+        """Return the residuals, in the shape of the actions, including the weights.
 
         Raises:
             RobooptError: as `terms`; if the loss is a likelihood, which is no sum of
                 squares.
         """
-        residual, share = self._residuals(model, batch)
-        return jnp.sqrt(share * residual.size)[..., None] * residual
-
-    def terms(self, model: Any, batch: Any) -> dict[str, Term]:
-        """Return the mismatch, named for what it is.
-
-        Raises:
-            RobooptError: as `errors`; if there is no scale where one is needed, or it
-                does not fit; if the loss needs what the policy or the batch has not.
-        """
-        if isinstance(self.loss, NegativeLogLikelihood):
-            known = Demonstrations.of(batch)
-            cost = self.loss.costs(model, known)
-            share = known.shares(cost.shape).astype(cost.dtype)
-            return {"negative_log_likelihood": Term(jnp.sum(share * cost), 1.0, "1")}
-        name = "action_mismatch" if isinstance(self.loss, Loss) else "flow_matching"
-        residual, share = self._residuals(model, batch)
-        cost = 0.5 * jnp.sum(share * jnp.sum(residual**2, -1))
-        return {name: Term(cost, 1.0, "1")}
-
-    def _residuals(self, model: Any, batch: Any) -> tuple[Array, Array]:
-        """Return what costs half its square, and the samples' shares."""
         if isinstance(self.loss, NegativeLogLikelihood):
             raise RobooptError(
                 "`loss` must be of errors for a sum of squares, got "
-                "NegativeLogLikelihood: use "
-                "`minimize`, which needs no residuals."
+                "NegativeLogLikelihood: use `minimize`, which needs no residuals."
             )
-        if isinstance(self.loss, FlowMatching):
-            residual, known = self.loss.errors(model, batch)
+        error, known = self._scaled(model, batch)
+        residual = self.loss.residual(error) if isinstance(self.loss, Loss) else error
+        share = known.shares(residual.shape[:-1]).astype(residual.dtype)
+        return jnp.sqrt(share * residual.size)[..., None] * residual
+
+    def terms(self, model: Any, batch: Any) -> dict[str, Term]:
+        """Return the mismatch, named for the loss.
+
+        Raises:
+            RobooptError: as `errors`; if there is no scale where one is needed, or it
+                does not fit; if the loss needs what the policy or the batch lacks.
+        """
+        loss = self.loss
+        if isinstance(loss, NegativeLogLikelihood):
+            name, known = "negative_log_likelihood", Demonstrations.of(batch)
+            cost = explaining_sizes(model, known, lambda: loss.costs(model, known))
         else:
-            known = Demonstrations.of(batch)
-            error = self._errors(model, known)
-            residual = self.loss.residual(error / self._divisor(error))
-        return residual, known.shares(residual.shape[:-1]).astype(residual.dtype)
+            error, known = self._scaled(model, batch)
+            if isinstance(loss, Loss):
+                name, cost = "action_mismatch", jnp.sum(loss(error), -1)
+            else:
+                name, cost = "flow_matching", 0.5 * jnp.sum(error**2, -1)
+        share = known.shares(cost.shape).astype(cost.dtype)
+        return {name: Term(jnp.sum(share * cost), 1.0, "1")}
+
+    def _scaled(self, model: Any, batch: Any) -> tuple[Array, Demonstrations]:
+        """Return the dimensionless errors, and the samples that they are of."""
+        loss = self.loss
+        if isinstance(loss, FlowMatching):
+            error = loss.errors(model, batch)
+            return error, Demonstrations.of(batch.demonstrations)
+        known = Demonstrations.of(batch)
+        error = self._errors(model, known)
+        return error / self._divisor(error), known
 
     def _divisor(self, error: Array) -> Array:
         axes = error.shape[-1]
         if self.scale is None and axes > 1:
             raise RobooptError(
-                f"`scale` must say what the {axes} axes of an action are worth to each "
-                "other, as one number where they have one unit or one each, got None."
+                f"`scale` must be given for actions of {axes} axes, as one number if "
+                "they have one unit, or else one number an axis, got None."
             )
         scale = jnp.asarray(1.0 if self.scale is None else self.scale, error.dtype)
         if scale.shape not in ((), (axes,)):
@@ -146,10 +152,9 @@ class ActionMismatch(ResidualObjective):
     def _errors(self, model: Any, known: Demonstrations) -> Array:
         if not jnp.issubdtype(known.actions.dtype, jnp.floating):
             raise RobooptError(
-                "`batch` must have actions that can be subtracted, got "
-                f"{known.actions.dtype}: choices need `loss=NegativeLogLikelihood()`."
+                f"`batch` must have real-valued actions, got {known.actions.dtype}: "
+                'integers need `loss="nll"`.'
             )
-
         if not callable(model) or isinstance(model, OpenLoop | TimeVaryingPolicy):
             raise RobooptError(
                 "`model` must be a policy, `policy(observation) -> action`, got "
@@ -176,7 +181,39 @@ class ActionMismatch(ResidualObjective):
                 )
             return _censored(action, demonstrated, low, high)
 
-        return jax.vmap(error)(known.observations, known.actions, known.low, known.high)
+        arrays = known.observations, known.actions, known.low, known.high
+        return explaining_sizes(model, known, lambda: jax.vmap(error)(*arrays))
+
+
+def explaining_sizes(model: Any, known: Demonstrations, compute: Callable[[], T]) -> T:
+    """Return `compute()`, explaining a failure by the input size of a policy.
+
+    Raises:
+        RobooptError: if `compute` fails, `model` fails on observations of this size and
+            works on observations of another size.
+    """
+    try:
+        return compute()
+    except Exception as error:
+        size, dtype = known.observations.shape[1], known.observations.dtype
+        if _accepts(model, size, dtype):
+            raise
+        for other in range(1, MAX_INPUT_SIZE + 1):
+            if _accepts(model, other, dtype):
+                raise RobooptError(
+                    f"`model` expects {other} inputs, the observations of `batch` have "
+                    f"{size}."
+                ) from error
+        raise
+
+
+def _accepts(model: Any, size: int, dtype: Any) -> bool:
+    """Return whether a policy can be evaluated for observations of a size."""
+    try:
+        jax.eval_shape(lambda o: model(o), jax.ShapeDtypeStruct((size,), dtype))
+    except Exception:
+        return False
+    return True
 
 
 def _censored(
@@ -185,13 +222,13 @@ def _censored(
     low: AnyArray | None,
     high: AnyArray | None,
 ) -> Array:
-    """Return action less demonstrated, one-sided where a limit cut the latter off."""
+    """Return action less demonstrated action, one-sided where a limit censored it."""
     lower = jnp.asarray(-jnp.inf if low is None else low, demonstrated.dtype)
     upper = jnp.asarray(jnp.inf if high is None else high, demonstrated.dtype)
     sizes = [jnp.where(jnp.isfinite(x), jnp.abs(x), 0.0) for x in (lower, upper)]
-    near = AT_LIMIT * jnp.maximum(*jnp.broadcast_arrays(*sizes))
+    near = LIMIT_TOLERANCE * jnp.maximum(*jnp.broadcast_arrays(*sizes))
     at_low, at_high = demonstrated <= lower + near, demonstrated >= upper - near
     wanted = jnp.where(at_high, upper, jnp.where(at_low, lower, demonstrated))
     error = action - wanted.astype(action.dtype)
-    free = (at_high & (error > 0)) | (at_low & (error < 0))
-    return jnp.where(free, 0.0, error)
+    beyond = (at_high & (error > 0)) | (at_low & (error < 0))
+    return jnp.where(beyond, 0.0, error)

@@ -1,12 +1,12 @@
-"""Energy plus the cost of the task: what a motion takes, and what it achieves.
+"""Energy plus the cost of the task.
 
     L(π) = w_c ∫ c(o, a) dt + w_m Σ_j ∫ |τ_j q̇_j| dt + w_J Σ_j ∫ R_j τ_j² / k_j² dt
 
 The first integral is the task's cost [s]: c is dimensionless, each error in it divided
 by a scale. The second is mechanical work [J], the third the heat of the motors'
 windings [J], with resistance R and torque constant k. A step of length Δt does the work
-τ · (q̇ + q̇')/2 · Δt: with either velocity alone the sum misses the change of the
-mechanical energy by percents, with their mean by the integrator's own error.
+τ · (q̇ + q̇')/2 · Δt: with either velocity alone the sum differs from the change of the
+mechanical energy by percents, with their mean by the integrator's error.
 """
 
 from typing import Any, Protocol, runtime_checkable
@@ -22,27 +22,27 @@ from roboopt.objectives._objective import Objective, Term, check_weight
 
 @runtime_checkable
 class Task(Protocol):
-    """What shall be achieved, as the tasks in `roboopt_envs.tasks` say it."""
+    """The task of a motion, such as those in `roboopt_envs.tasks`."""
 
     def cost_rate(self, observation: Any, action: Any) -> Any:
         """Return the dimensionless cost per second, over leading axes."""
         ...
 
     def success(self, observations: Any, time_step: float) -> Any:
-        """Return whether each motion, observations (..., time, obs), achieved it."""
+        """Return whether each motion, observations (..., time, obs), is a success."""
         ...
 
 
 @runtime_checkable
 class Actuators(Protocol):
-    """What the motors take, as `roboopt_envs.tasks.Actuators` says it."""
+    """The power of the motors, such as `roboopt_envs.tasks.Actuators`."""
 
     def mechanical_power(self, effort: Any, velocity: Any, next_velocity: Any) -> Any:
-        """Return the power [W] that counts, joint by joint."""
+        """Return the mechanical power [W] of each joint."""
         ...
 
     def joule_power(self, effort: Any) -> Any:
-        """Return the windings' heat [W], joint by joint."""
+        """Return the heat of the windings [W] of each joint."""
         ...
 
 
@@ -50,8 +50,8 @@ class EnergyTaskCost(Objective):
     """The energy of rollouts from a batch of starts, plus the cost of their task.
 
     `objective(model, starts)` takes the starts' observations (starts, obs), or a
-    `Trajectory`, one or a batch, whose first observations they are. Weights say what a
-    unit is worth: `work_weight=0.1` buys 1 J for a tenth of a second of unit error.
+    `Trajectory`, one or a batch, of which it takes the first observations. With
+    `work_weight=0.1`, 1 J costs as much as a tenth of a second of unit error.
     """
 
     rollout: Any
@@ -70,17 +70,17 @@ class EnergyTaskCost(Objective):
             check_weight(name, getattr(self, name))
 
     def terms(self, model: Any, batch: Any) -> dict[str, Term]:
-        """Return the terms of the motions that `model` makes from `batch`."""
+        """Return the terms of the motions of `model` from the starts `batch`."""
         if isinstance(batch, Trajectory):
             first = jnp.asarray(batch.observations)[..., 0, :]
             batch = first.reshape(-1, first.shape[-1])
         return self.measure(self.rollout(model, batch))
 
     def measure(self, trajectory: Trajectory) -> dict[str, Term]:
-        """Return the terms of a motion, wherever it was made or recorded.
+        """Return the terms of a motion, simulated or recorded.
 
         Args:
-            trajectory: one or a batch, whose mean is taken; observations [q, q̇, ...].
+            trajectory: one, or a batch for the mean; observations [q, q̇, ...].
 
         Raises:
             RobooptError: if `trajectory` has no efforts.
@@ -112,14 +112,14 @@ class EnergyTaskCost(Objective):
     def power(
         self, trajectory: Trajectory
     ) -> dict[str, Float[Array, "*batch time joint"]]:
-        """Return the power [W] of each joint in each step, under the same names.
+        """Return the power [W] of each joint in each step, by the same names.
 
         Raises:
             RobooptError: if `trajectory` has no efforts.
         """
         if trajectory.efforts is None:
             raise RobooptError(
-                "`trajectory` must hold the efforts that moved the joints, got none."
+                "`trajectory` must hold the efforts on the joints, got none."
             )
         efforts = jnp.asarray(trajectory.efforts)
         joints = efforts.shape[-1]

@@ -1,4 +1,4 @@
-"""Excitation: what a motion will tell of a robot's parameters, and what it takes.
+"""Excitation cost: the information of a motion about a robot's parameters.
 
     L = −(1/p) log det(I + Σ_t J_tᵀ W J_t) + w_τ · mean(e_τ²) + w_v · mean(e_v²)
 
@@ -24,18 +24,18 @@ from roboopt._errors import RobooptError
 from roboopt.dynamics import ParametricTwin
 from roboopt.objectives._objective import Objective, Term, check_weight
 
-NOISE = 0.01  # of the effort limits
+DEFAULT_NOISE = 0.01  # standard deviation, in effort limits
 
 
 class ExcitationCost(Objective):
-    """Minus the information in a motion, plus what it exceeds limits by.
+    """Minus the information in a motion, plus its excess over limits.
 
     `objective(reference, times)` takes a motion `reference(time) -> (q, q̇, q̈)`, such as
     a `FourierReference`, and the instants (T,) [s] at which efforts are measured.
     """
 
     model: Frozen[ParametricTwin]
-    """At the values that are thought to hold."""
+    """With the best known values of its parameters."""
     effort_limits: Float[Array, " joint"]
     """[N·m or N]"""
     velocity_limits: Float[Array, " joint"]
@@ -57,22 +57,21 @@ class ExcitationCost(Objective):
         effort_weight: float | Float[Array, ""] = 1e3,
         velocity_weight: float | Float[Array, ""] = 1e3,
     ):
-        """Weigh what is told of `model` against the limits.
+        """Weigh the information about `model` against the limits.
 
         Args:
-            model: whose parameters are to be told, actuated at every joint.
+            model: the robot whose parameters are identified, actuated at every joint.
             effort_limits: of every joint [N·m or N].
             velocity_limits: of every joint [rad/s or m/s], if there are any.
-            noise: of every joint's effort at one instant [N·m or N]; 1 % of the effort
-                limits if not given.
-            effort_weight: what the mean squared excess is worth, as a part of the
-                limits; at 1e3 a designed motion may still peak some 5 % above.
-            velocity_weight: likewise.
+            noise: standard deviation of every joint's effort at one instant [N·m or
+                N], by default 1 % of the effort limits.
+            effort_weight: weight of the mean squared excess over the effort limits, in
+                units of these; at 1e3 a designed motion may still exceed them by 5 %.
+            velocity_weight: weight of the excess over the velocity limits, likewise.
 
         Raises:
             RobooptError: if a joint has no actuator, a limit or a noise is missing or
-            not
-                positive, the effort limits are not finite, or a weight is negative.
+                not positive, the effort limits are not finite, or a weight is negative.
         """
         if model.action_size != model.joints:
             raise RobooptError(
@@ -86,7 +85,7 @@ class ExcitationCost(Objective):
         if velocity_limits is None:
             velocity_limits = np.full(model.joints, np.inf)
         self.velocity_limits = _each(model, "velocity_limits", velocity_limits)
-        noise = NOISE * self.effort_limits if noise is None else noise
+        noise = DEFAULT_NOISE * self.effort_limits if noise is None else noise
         self.noise = _each(model, "noise", noise)
         self.spans = jnp.asarray(model.spans())
         check_weight("effort_weight", effort_weight)
@@ -116,13 +115,13 @@ class ExcitationCost(Objective):
     def sensitivity(
         self, reference: Any, times: Float[AnyArray, " time"]
     ) -> Float[Array, "time joint parameter"]:
-        """Return J: efforts over their noise, by parameters over their spans."""
+        """Return J: the efforts in units of noise, by parameters in units of spans."""
         return self._sensitivity(*jax.vmap(reference)(jnp.asarray(times)))
 
     def information(
         self, reference: Any, times: Float[AnyArray, " time"]
     ) -> Float[Array, "parameter parameter"]:
-        """Return the Fisher information Σ_t J_tᵀ W J_t, without the prior's."""
+        """Return the Fisher information Σ_t J_tᵀ W J_t, without the prior."""
         sensitivity = self.sensitivity(reference, times)
         return jnp.einsum("tji,tjk->ik", sensitivity, sensitivity)
 
@@ -159,7 +158,7 @@ def _log_det_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, 
 def _orthogonalized(matrix: Array) -> tuple[Array, Array]:
     """Return Q and R by the modified Gram-Schmidt method.
 
-    On busy cores LAPACK's threads took a hundred times as long for a 1414 x 14 matrix.
+    On busy cores LAPACK's threads took 100 times as long for a 1414 x 14 matrix.
     """
     count = matrix.shape[1]
 

@@ -1,11 +1,11 @@
-"""Effort error: how far the efforts that a model asks for are from recorded ones.
+"""Inverse-dynamics error: the difference of a model's efforts from recorded ones.
 
     L = 1/(2N) · Σ_k Σ_j ρ((ID(q_k, q̇_k, q̈_k)_j − u_kj) / σ_j)
 
-with the inverse dynamics ID: linear in masses and frictions, and no simulation, but the
-accelerations must be found from the recording (Gautier and Khalil, 1992). They are
-(q̇_{k+1} − q̇_k)/Δt, for which the twin's own motions give exactly 0; `central` takes
-them at the samples instead, as a smoothed recording of a real robot wants it.
+with the inverse dynamics ID: linear in masses and frictions, and without simulation,
+but accelerations must be computed from the recording (Gautier and Khalil, 1992). They
+are (q̇_{k+1} − q̇_k)/Δt, for which the twin's own motions give exactly 0; `central` takes
+them at the samples instead, for smoothed recordings of a real robot.
 """
 
 from typing import Any
@@ -19,36 +19,55 @@ from jaxtyping import Array, Float
 from roboopt._core import AnyArray
 from roboopt._errors import RobooptError
 from roboopt.data import Trajectory
-from roboopt.losses import L2, Loss
-from roboopt.objectives._residuals import ResidualObjective
+from roboopt.losses import L2, Loss, as_loss
+from roboopt.objectives._objective import ResidualObjective
+from roboopt.objectives._scale import check_scale, scaled
 
 
 class InverseDynamicsError(ResidualObjective):
     """The error of the efforts at recorded motions [q, q̇], through inverse dynamics.
 
     `objective(model, trajectory)` takes a model with `inverse_dynamics(q, velocity,
-    acceleration)`: a `ParametricTwin` or a `Multibody`.
+    acceleration)`, a `ParametricTwin` or a `Multibody`, and one trajectory or several
+    of equal length. `InverseDynamicsError.for_data(model, trajectory)` takes the scale
+    from the data, once.
     """
 
     scale: Float[AnyArray, " joint"] | None = None
-    """One a joint [N·m or N], infinite where it is not to count; if None, the root mean
-    square of each joint's recorded efforts."""
+    """One a joint [N·m or N], infinite where a joint does not count. With None there
+    are `errors`, but no value: joints may have different units."""
     central: bool = eqx.field(static=True, default=False)
     """Whether accelerations are central differences at the samples."""
     every: int = eqx.field(static=True, default=1)
-    """Takes only each n-th instant: neighbors in a smoothed recording say the same."""
-    loss: Loss = L2()
+    """Uses only each n-th instant: neighbors in a smoothed recording are redundant."""
+    loss: Loss = eqx.field(converter=as_loss, default=L2())
+    """A loss, "l1", "l2", "huber", or an elementwise function of the scaled error."""
 
     def __check_init__(self):
         if self.every < 1:
             raise RobooptError(f"`every` must be at least 1 instant, got {self.every}.")
-        scale = self.scale
-        if isinstance(scale, np.ndarray | jax.Array) and not isinstance(
-            scale,
-            jax.core.Tracer,  # pyright: ignore
-        ):
-            if not np.all(np.asarray(scale) > 0):
-                raise RobooptError(f"`scale` must be positive, got {scale}.")
+        if self.scale is not None:
+            check_scale("scale", self.scale)
+
+    @classmethod
+    def for_data(
+        cls, model: Any, batch: Trajectory, **settings: Any
+    ) -> "InverseDynamicsError":
+        """Build the objective with a scale from data: the efforts' root mean square.
+
+        The scale of a joint without effort is 1.
+
+        Args:
+            model: maps actions to the efforts on all joints.
+            batch: one trajectory, or several of equal length.
+            **settings: `central`, `every` and `loss`.
+
+        Raises:
+            RobooptError: as `errors`.
+        """
+        recorded = np.asarray(cls(**settings)._efforts(model, batch)[1])
+        size = np.sqrt(np.mean(recorded**2, tuple(range(recorded.ndim - 1))))
+        return cls(np.where(size > 0, size, 1.0), **settings)
 
     def errors(
         self, model: Any, batch: Trajectory
@@ -60,32 +79,32 @@ class InverseDynamicsError(ResidualObjective):
             batch: one trajectory, or several of equal length.
 
         Raises:
-            RobooptError: if the observations do not hold [q, q̇].
+            RobooptError: if the observations do not hold [q, q̇], or there is not one
+                action for each actuated joint.
         """
-        return self._errors(model, batch)[0]
+        computed, recorded = self._efforts(model, batch)
+        return computed - recorded
 
     def residuals(self, model: Any, batch: Trajectory) -> Float[Array, "..."]:
-        """Return the residuals, (…, time, joint)."""
-        error, recorded = self._errors(model, batch)
-        if self.scale is None:
-            scale = jnp.sqrt(jnp.mean(recorded**2, tuple(range(recorded.ndim - 1))))
-            scale = jnp.where(scale > 0, scale, 1.0)
-        else:
-            scale = jnp.asarray(self.scale, error.dtype)
-        if scale.shape != error.shape[-1:]:
-            raise RobooptError(
-                f"`scale` must hold one for each of the {error.shape[-1]} joints, got "
-                f"shape {scale.shape}."
-            )
-        counts = jnp.isfinite(scale)
-        finite = jnp.broadcast_to(jnp.where(counts, scale, 1.0), error.shape)
-        counts = jnp.broadcast_to(counts, error.shape)
-        scaled = jnp.where(counts, error / finite, 0.0)
-        return self.loss.residual(scaled)
+        """Return the residuals, (…, time, joint).
 
-    def _errors(self, model: Any, batch: Trajectory) -> tuple[Array, Array]:
+        Raises:
+            RobooptError: as `errors`; if `scale` is None or does not fit the joints.
+        """
+        error = self.errors(model, batch)
+        if self.scale is None:
+            raise RobooptError(
+                f"`scale` must hold one number for each of the {error.shape[-1]} "
+                "joints, got None: give it, or use `InverseDynamicsError.for_data("
+                "model, data)`, which takes it from data."
+            )
+        return self.loss.residual(scaled(error, self.scale))
+
+    def _efforts(self, model: Any, batch: Trajectory) -> tuple[Array, Array]:
+        """Return the model's and the recorded efforts."""
         observations = jnp.asarray(batch.observations)
-        joints = _joints(model)
+        joints = getattr(model, "joints", None)
+        joints = len(model.joint_names) if joints is None else joints
         if observations.shape[-1] < 2 * joints:
             raise RobooptError(
                 f"`batch` must hold [q, q̇] of {joints} joints, got observations of "
@@ -103,7 +122,7 @@ class InverseDynamicsError(ResidualObjective):
             x[..., : steps : self.every, :]
             for x in (q, velocity, acceleration, recorded)
         )
-        return inverse(q, velocity, acceleration) - recorded, recorded
+        return inverse(q, velocity, acceleration), recorded
 
     def _acceleration(self, velocity: Array, batch: Trajectory) -> Array:
         if batch.times is None:
@@ -124,13 +143,8 @@ class InverseDynamicsError(ResidualObjective):
         return jnp.concatenate([slope[..., :1, :], inner], -2)
 
 
-def _joints(model: Any) -> int:
-    joints = getattr(model, "joints", None)
-    return len(model.joint_names) if joints is None else joints
-
-
 def _recorded(model: Any, batch: Trajectory, joints: int) -> Array:
-    """Return the efforts on all joints, those of the actuators as they pass them on."""
+    """Return the efforts on all joints, as the actuators pass actions on."""
     actions = jnp.asarray(batch.actions)
     if hasattr(model, "commanded"):
         passed = lambda a: model.commanded(a, batch.time_step)  # noqa: E731

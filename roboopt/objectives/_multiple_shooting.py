@@ -1,12 +1,12 @@
-"""Multiple shooting: the state at the beginning of every window is fitted as well.
+"""Multiple shooting: the initial state of every window is fitted as well.
 
     L(f, s) = 1/(2N) · (Σ_k ((ŝ_k − y_k) / σ)² + Σ_w ((ŝ_w(t_{w+1}) − s_{w+1}) / γ)²)
 
 with measured states y_k and windows w that begin at states s_w of their own, unknowns
-beside the parameters (Bock, 1981; Bock, Kostina and Schlöder, 2007). What was never
-measured needs no guess that is taken for true, noise in a measured start is not
-predicted from, and an unstable motion grows over one window only, while the gaps, here
-soft with a scale γ, hold the whole recording together.
+beside the parameters (Bock, 1981; Bock, Kostina and Schlöder, 2007). States that were
+not measured need not be known, noise in a measured start does not spoil the prediction,
+and an unstable motion diverges over one window only, while the gaps, here soft with a
+scale γ, hold the recording together.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,6 @@ from dataclasses import replace
 from typing import Any
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -23,13 +22,17 @@ from roboopt._core import AnyArray, Jittable
 from roboopt._errors import RobooptError
 from roboopt.data import Trajectory, differentiate
 from roboopt.dynamics import Gaussian
-from roboopt.objectives._objective import Term
-from roboopt.objectives._prediction_error import cut, predict, state_size, wrapped
-from roboopt.objectives._residuals import ResidualObjective
+from roboopt.objectives._objective import ResidualObjective, Term
+from roboopt.objectives._prediction_windows import (
+    PredictionWindows,
+    state_size,
+    wrapped,
+)
+from roboopt.objectives._scale import check_scale, scaled
 
 
 class ShootingVariables(Jittable):
-    """A dynamics, and the states that the windows of its recordings begin at.
+    """The unknowns of multiple shooting: a dynamics, and the windows' initial states.
 
     Both are trained: the dynamics as it would be alone, and all of `states`.
     """
@@ -47,22 +50,22 @@ class ShootingVariables(Jittable):
         velocities: bool = True,
         wraps: tuple[bool, ...] | None = None,
     ) -> "ShootingVariables":
-        """Start every window at the state that was measured there.
+        """Begin every window at its measured state.
 
-        Velocities that were not measured are differences of the positions.
+        Velocities that were not measured are computed from the positions.
 
         Args:
             dynamics: `dynamics(state, action) -> next_state`.
             batch: one trajectory, or several of equal length.
             horizon: steps a window, as in `MultipleShooting`.
             velocities: whether the second half of a state was measured; if not, it is
-                ignored. Where it is NaN it was not.
+                ignored. NaN marks single velocities that were not measured.
             wraps: as in `MultipleShooting`.
 
         Raises:
-            RobooptError: as `MultipleShooting.errors`; if what was measured is not
-                finite, or velocities are not and there are no two halves, or fewer than
-                3 samples, to take differences of.
+            RobooptError: as `MultipleShooting.errors`; if a measured value is not
+                finite; if velocities must be computed, and a state has no two halves or
+                there are fewer than 3 samples.
         """
         _check_horizon(horizon)
         size = state_size(dynamics, batch.observations.shape[-1])
@@ -89,19 +92,20 @@ class ShootingVariables(Jittable):
                 "`batch` must be finite, but for velocities that were not measured, "
                 f"got {states[first]} at {first} of its observations."
             )
-        windows = cut(dynamics, replace(batch, observations=states), horizon, 0)
+        measured = replace(batch, observations=states)
+        windows = PredictionWindows.of(dynamics, measured, horizon)
         return cls(dynamics, windows.states[:, 0])
 
     def __call__(self, state: Float[Array, " state"], action: Array) -> Any:
-        """Return what the dynamics does."""
+        """Return the next state."""
         return self.dynamics(state, action)
 
 
 class MultipleShooting(ResidualObjective):
-    """Multiple-shooting residual: errors within windows, and gaps between them.
+    """Errors within windows, and gaps between them.
 
-    It takes the whole recording at a time: every window has its unknowns, and the more
-    of them, the longer a step of `least_squares` takes. With positions alone:
+    The objective takes the whole recording at once: every window has its unknowns, and
+    more windows make a step of `least_squares` slower. With positions alone:
 
         noise, jumps = np.array([0.001, np.inf]), np.array([0.001, 0.005])
         objective = MultipleShooting(25, scale=noise, gap_scale=jumps)
@@ -109,25 +113,25 @@ class MultipleShooting(ResidualObjective):
         fitted = least_squares(objective, start, recording).model.dynamics
 
     Every sample counts once, so that with closed gaps this is the output error of the
-    whole recording from the best first state. The last window of a trajectory ends
-    where it ends; it begins inside the one before, which is then judged up to there.
+    whole recording from the best first state. The last window of a trajectory is
+    shifted to end with it; the window before is then judged up to its beginning.
     """
 
     horizon: int = eqx.field(static=True)
-    """Steps a window: few where the motion is unstable, or the start a poor one."""
+    """Steps a window: few where the motion is unstable, or the first guess is poor."""
     scale: Float[AnyArray, " state"]
     """One a state coordinate, in its unit, such as the noise's standard deviation;
-    infinite where it was not measured. Its data must still be finite: fill in 0."""
+    infinite where it was not measured. Such data must still be finite: fill in 0."""
     gap_scale: Float[AnyArray, " state"]
-    """How far, a coordinate, a window may end from the beginning of the next: what of
-    the motion in a window the dynamics need not explain. The less, the more steps."""
+    """One a state coordinate: the distance from the end of a window to the beginning of
+    the next, which the dynamics need not explain. Smaller scales need more steps."""
     wraps: tuple[bool, ...] | None = eqx.field(static=True, default=None)
-    """Which coordinates are angles that count modulo 2π; none of them if None."""
+    """Which coordinates are angles that count modulo 2π; None for none."""
 
     def __check_init__(self):
         _check_horizon(self.horizon)
-        _check_scale("scale", self.scale, unmeasured=True)
-        _check_scale("gap_scale", self.gap_scale, unmeasured=False)
+        check_scale("scale", self.scale)
+        check_scale("gap_scale", self.gap_scale, infinite=False)
 
     def errors(self, model: Any, batch: Trajectory) -> Float[Array, "sample state"]:
         """Return predicted less measured states, in their units, in order of time.
@@ -144,7 +148,7 @@ class MultipleShooting(ResidualObjective):
         return self._errors_and_gaps(model, batch)[0]
 
     def gaps(self, model: Any, batch: Trajectory) -> Float[Array, "gap state"]:
-        """Return where windows lead less where the next ones of their trajectory begin.
+        """Return the ends of windows less the beginnings of the next ones.
 
         Raises:
             RobooptError: as `errors`.
@@ -160,7 +164,7 @@ class MultipleShooting(ResidualObjective):
         return jnp.concatenate(self._scaled(model, batch))
 
     def terms(self, model: Any, batch: Trajectory) -> dict[str, Term]:
-        """Return the shares of errors and gaps in half the residuals' mean square."""
+        """Return the parts of half the residuals' mean square: errors and gaps."""
         errors, gaps = self._scaled(model, batch)
         each = 0.5 / (errors.size + gaps.size)
         return {
@@ -170,23 +174,14 @@ class MultipleShooting(ResidualObjective):
 
     def _scaled(self, model: Any, batch: Trajectory) -> tuple[Array, Array]:
         errors, gaps = self._errors_and_gaps(model, batch)
-        if not self.scale.shape == self.gap_scale.shape == errors.shape[1:]:
-            raise RobooptError(
-                "`scale` and `gap_scale` must hold one for each of the "
-                f"{errors.shape[1]} state coordinates, got shapes {self.scale.shape} "
-                f"and {self.gap_scale.shape}."
-            )
-        scale = jnp.asarray(self.scale, errors.dtype)[None]
-        measured = jnp.isfinite(scale)
-        scaled = jnp.where(measured, errors / jnp.where(measured, scale, 1.0), 0.0)
-        return scaled, gaps / jnp.asarray(self.gap_scale, gaps.dtype)[None]
+        return scaled(errors, self.scale), scaled(gaps, self.gap_scale, "gap_scale")
 
     def _errors_and_gaps(self, model: Any, batch: Trajectory) -> tuple[Array, Array]:
         if not hasattr(model, "states") or not hasattr(model, "dynamics"):
             raise RobooptError(
                 f"`model` must be a `ShootingVariables`, got {type(model).__name__}."
             )
-        windows = cut(model.dynamics, batch, self.horizon, 0)
+        windows = PredictionWindows.of(model.dynamics, batch, self.horizon)
         begins = model.states
         if begins.shape != windows.states[:, 0].shape:
             raise RobooptError(
@@ -194,16 +189,14 @@ class MultipleShooting(ResidualObjective):
                 f"{windows.states[:, 0].shape}, got shape {begins.shape}: make it with "
                 "`ShootingVariables.of` of the same batch and horizon."
             )
-        after = jax.vmap(lambda *w: predict(model.dynamics, windows, *w))(
-            begins, windows.actions, windows.durations
-        )
+        after = windows.predict(model.dynamics, begins)
         if isinstance(after, Gaussian):
             raise RobooptError(
                 "`model.dynamics` must predict states for a sum of squares, got a "
                 "Gaussian."
             )
         nodes = jnp.concatenate([begins[:, None], after], 1)
-        # The step of each window at which the next begins, and the sample is its own.
+        # The step of each window at which the next begins: later samples are its.
         steps = batch.actions.shape[-2]
         first = np.minimum(np.arange(0, steps, self.horizon), steps - self.horizon)
         judged = np.append(np.diff(first), self.horizon + 1)
@@ -218,7 +211,7 @@ class MultipleShooting(ResidualObjective):
 def _differences(
     batch: Trajectory, positions: np.ndarray, wraps: tuple[bool, ...] | None
 ) -> np.ndarray:
-    """Return the rates of positions."""
+    """Return the time derivatives of positions."""
     half = positions.shape[-1]
     if wraps is not None:
         turning = np.array(wraps[:half], bool)
@@ -235,19 +228,3 @@ def _differences(
 def _check_horizon(horizon: int) -> None:
     if horizon < 1:
         raise RobooptError(f"`horizon` must be at least 1 step, got {horizon}.")
-
-
-def _check_scale(name: str, scale: Any, *, unmeasured: bool) -> None:
-    if not isinstance(scale, AnyArray) or isinstance(
-        scale,
-        jax.core.Tracer,  # pyright: ignore
-    ):
-        return
-    values = np.asarray(scale)
-    finite = np.isfinite(values)
-    right = finite.any() if unmeasured else finite.all()
-    if values.ndim != 1 or not np.all(values > 0) or not right:
-        raise RobooptError(
-            f"`{name}` must hold one positive number a state coordinate, "
-            f"{'one' if unmeasured else 'all'} of them finite, got {values}."
-        )

@@ -1,11 +1,11 @@
-"""The one form of what is minimized: `objective(model, batch) -> scalar`.
+"""The contract of an objective: `objective(model, batch) -> scalar`.
 
 An objective is a weighted sum of named terms,
 
     L(model, batch) = Σ_i w_i · t_i,
 
-each t_i in a unit of its own and w_i in one over it, so that newtons and joules and
-radians are added only where somebody has said what they are worth to each other.
+each t_i in a unit of its own and w_i in the inverse of that unit, so that newtons,
+joules and radians are added only with an explicit weight.
 """
 
 import math
@@ -18,15 +18,21 @@ from jaxtyping import Array, Float
 
 from roboopt._core import Jittable
 from roboopt._errors import RobooptError
+from roboopt._readable import readable
 
 
 class Term(eqx.Module):
-    """A part of an objective: `value` in `unit`, and what one unit of it is worth."""
+    """A part of an objective: a value with a unit, and its weight."""
 
     value: Float[Array, "*batch"]
     weight: Any
-    """A number, in one over `unit`."""
+    """In the inverse of `unit`."""
     unit: str = eqx.field(static=True)
+
+    def __repr__(self) -> str:
+        """Return the value with its unit and weight, such as "0.726 s (weight 1)"."""
+        unit = "" if self.unit == "1" else f" {self.unit}"
+        return f"{readable(self.value)}{unit} (weight {readable(self.weight)})"
 
 
 def total(terms: dict[str, Term]) -> Float[Array, "*batch"]:
@@ -35,7 +41,7 @@ def total(terms: dict[str, Term]) -> Float[Array, "*batch"]:
 
 
 def check_weight(name: str, weight: Any) -> None:
-    """Raise a ValueError unless `weight` is a number of 0 or more, or traced."""
+    """Raise a RobooptError unless `weight` is a number of at least 0, or traced."""
     if isinstance(weight, int | float) and not 0 <= weight < math.inf:
         raise RobooptError(f"`{name}` must be finite and not negative, got {weight}.")
 
@@ -44,7 +50,7 @@ class Objective(Jittable):
     """Something to minimize: pure, differentiable in the model, added with `+` and `*`.
 
     `a + b` is the objective whose terms are those of both, on the same model and
-    batch; `w * a` weighs each of a's terms w times as much.
+    batch; `w * a` multiplies the weight of each of a's terms by w.
     """
 
     @abstractmethod
@@ -54,8 +60,8 @@ class Objective(Jittable):
     def ranks(self, batch: Any) -> bool:
         """Return whether a lower value on `batch` means a better model.
 
-        So it does unless an objective says otherwise, as a surrogate must, of which
-        only the gradient means something: `minimize` then keeps the latest model.
+        A surrogate of which only the gradient has a meaning returns False: `minimize`
+        then keeps the latest model instead of the best.
         """
         return True
 
@@ -70,7 +76,7 @@ class Objective(Jittable):
         return Sum((*_parts(self), *_parts(other)))
 
     def __mul__(self, weight: Any) -> "Objective":
-        """Return the objective weighed `weight` times.
+        """Return the objective multiplied by `weight`.
 
         Raises:
             RobooptError: if `weight` is negative or not finite.
@@ -81,9 +87,9 @@ class Objective(Jittable):
 
 
 class Sum(Objective):
-    """Objectives added, each with its weight. Names that meet get their part's number.
+    """A weighted sum of objectives.
 
-    Two terms "energy" of the first and second part are "1.energy" and "2.energy".
+    Terms of equal names get their part's number: "1.energy" and "2.energy".
     """
 
     parts: tuple[tuple[Any, Objective], ...]
@@ -106,7 +112,7 @@ class Sum(Objective):
         return result
 
     def ranks(self, batch: Any) -> bool:
-        """Return whether every part's value does."""
+        """Return whether a lower value of every part means a better model."""
         return all(part.ranks(batch) for _, part in self.parts)
 
     def residuals(self, model: Any, batch: Any) -> Float[Array, " residual"]:
@@ -132,3 +138,39 @@ class Sum(Objective):
 
 def _parts(objective: Objective) -> tuple[tuple[Any, Objective], ...]:
     return objective.parts if isinstance(objective, Sum) else ((1.0, objective),)
+
+
+class ResidualObjective(Objective):
+    """An objective with dimensionless residuals r: its value is mean(r²)/2."""
+
+    @abstractmethod
+    def residuals(self, model: Any, batch: Any) -> Float[Array, "..."]:
+        """Return the residuals, in any shape, for `roboopt.least_squares`."""
+
+    def terms(self, model: Any, batch: Any) -> dict[str, Term]:
+        """Return half the mean square of the residuals, named for the class."""
+        name = type(self).__name__
+        snake = "".join(f"_{c.lower()}" if c.isupper() else c for c in name).lstrip("_")
+        value = 0.5 * jnp.mean(self.residuals(model, batch) ** 2)
+        return {snake: Term(value, 1.0, "1")}
+
+
+class Keyed(ResidualObjective):
+    """`objective` on `batch[key]`: `Keyed("a", f) + Keyed("b", g)` takes {"a", "b"}."""
+
+    key: str = eqx.field(static=True)
+    objective: ResidualObjective
+
+    def _part(self, batch: Any) -> Any:
+        if not isinstance(batch, dict) or self.key not in batch:
+            has = sorted(batch) if isinstance(batch, dict) else type(batch).__name__
+            raise RobooptError(f"`batch` must be a dict with {self.key!r}, got {has}.")
+        return batch[self.key]
+
+    def terms(self, model: Any, batch: Any) -> dict[str, Term]:
+        """Return the objective's terms on its part of the batch."""
+        return self.objective.terms(model, self._part(batch))
+
+    def residuals(self, model: Any, batch: Any) -> Float[Array, "..."]:
+        """Return the objective's residuals on its part of the batch."""
+        return self.objective.residuals(model, self._part(batch))

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from roboopt._errors import RobooptError
-from roboopt.data import whole_file
+from roboopt.data import atomic_write
 
 HISTORY, LEAF, SEED = "history/", "leaf/", "seed"
 
@@ -24,7 +24,7 @@ def write(
     """Write the state and the history so far; the file is whole or what it was."""
     leaves = {f"{LEAF}{name}": value for name, value in _leaves(state).items()}
     past = {f"{HISTORY}{name}": values for name, values in history.items()}
-    with whole_file(path) as file:
+    with atomic_write(path) as file:
         np.savez(file, **{SEED: np.array(seed)}, **leaves, **past)  # type: ignore
 
 

@@ -8,6 +8,12 @@ from roboopt.policies._clipped import ClippedStatefulPolicy as ClippedStatefulPo
 from roboopt.policies._clipped import (
     ClippedTimeVaryingPolicy as ClippedTimeVaryingPolicy,
 )
+from roboopt.policies._distributions import Categorical as Categorical
+from roboopt.policies._distributions import EntropyPolicy as EntropyPolicy
+from roboopt.policies._distributions import Normal as Normal
+from roboopt.policies._distributions import NormalMixture as NormalMixture
+from roboopt.policies._distributions import StochasticPolicy as StochasticPolicy
+from roboopt.policies._distributions import TanhNormal as TanhNormal
 from roboopt.policies._flow import FlowPolicy as FlowPolicy
 from roboopt.policies._fourier import FourierReference as FourierReference
 from roboopt.policies._gaussian import GaussianPolicy as GaussianPolicy
@@ -26,6 +32,7 @@ from roboopt.policies._memory import ObservationHistory as ObservationHistory
 from roboopt.policies._memory import SampleActions as SampleActions
 from roboopt.policies._mlp import MLPPolicy as MLPPolicy
 from roboopt.policies._pd import PDGravityCompensation as PDGravityCompensation
+from roboopt.policies._policy_network import NetworkSettings as NetworkSettings
 from roboopt.policies._protocol import OpenLoop as OpenLoop
 from roboopt.policies._protocol import StatefulPolicy as StatefulPolicy
 from roboopt.policies._protocol import TimeVaryingPolicy as TimeVaryingPolicy

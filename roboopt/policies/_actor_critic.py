@@ -1,9 +1,9 @@
-"""An agent: a stochastic policy, and how much it expects to earn from where it is.
+"""An actor-critic: a stochastic policy and a value function.
 
-The policy draws what it does, and what was drawn is what is recorded: of a squashed
-Gaussian the u before it is squashed. The likelihood ratio of two policies is that of
-their u, for the volume a(u) has is the same in both and cancels; so there is nothing
-special at a bound, where u cannot be had back from the action.
+The agent draws an action, and records what was drawn: for a squashed Gaussian the u
+before squashing. The likelihood ratio of two policies is that of their u, since the
+volume change of a(u) is the same in both and cancels; so actions at a bound, from which
+u cannot be recovered, need no special treatment.
 """
 
 import dataclasses
@@ -18,27 +18,28 @@ from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 from roboopt._core import AnyArray, Jittable
 from roboopt._errors import RobooptError
 from roboopt.data import Normalizer
-from roboopt.policies._action_units import ActionUnits
+from roboopt.networks import NormalizedMLP, angle_features
 from roboopt.policies._categorical import CategoricalPolicy
 from roboopt.policies._clipped import Clipped
-from roboopt.policies._gaussian import GaussianPolicy, TanhGaussianPolicy, out_of_range
-from roboopt.policies._observation_network import ObservationNetwork, Settings
+from roboopt.policies._distributions import unbounded_log_deviation
+from roboopt.policies._gaussian import GaussianPolicy, TanhGaussianPolicy
+from roboopt.policies._policy_network import NetworkSettings, untrained_network
 
-SPREAD = 0.5  # Of a fresh policy's actions, in halves of their range.
-LAST = 0.01, 1.0  # Of the last layer's weights: of the policy's, and the critic's.
+INITIAL_SPREAD = 0.5  # standard deviation of actions, in halves of their range
+POLICY_GAIN, CRITIC_GAIN = 0.01, 1.0  # of the output layers' orthogonal weights
 
 
 class ActorCritic(Jittable):
-    """A policy and a value function; as a policy, the policy's likeliest action."""
+    """A policy and a value function; called, it takes the policy's likeliest action."""
 
     policy: Any
     """With `sample`, `log_prob` and `entropy`."""
     critic: Any
-    """From an observation to the discounted sum of the rewards to come, one number, in
-    the unit that they are learned in."""
+    """From an observation to the expected discounted sum of future rewards, in the unit
+    of the rewards that it is trained with."""
     fresh: bool = eqx.field(static=True, default=False)
-    """Whether the policy's inputs are normalized anew as more is seen, as the critic's
-    are: not if it has learned already from inputs as they are."""
+    """Whether the policy's inputs are normalized by what is observed in training, as
+    the critic's are. A policy that was trained before keeps its normalizer."""
 
     def __check_init__(self):
         missing = [
@@ -49,8 +50,9 @@ class ActorCritic(Jittable):
         if missing:
             raise RobooptError(
                 "`policy` must have `sample`, `log_prob` and `entropy`, got "
-                f"{type(self.policy).__name__} without {', '.join(missing)}: give it "
-                "chance with `roboopt.policies.GaussianExploration(policy, spread)`."
+                f"{type(self.policy).__name__} without {', '.join(missing)}: wrap a "
+                "deterministic policy in "
+                "`roboopt.policies.GaussianExploration(policy, spread)`."
             )
 
     @classmethod
@@ -60,40 +62,39 @@ class ActorCritic(Jittable):
         action_space: Any,
         *,
         key: PRNGKeyArray,
-        spread: float = SPREAD,
-        **settings: Unpack[Settings],
+        spread: float = INITIAL_SPREAD,
+        **settings: Unpack[NetworkSettings],
     ) -> "ActorCritic":
-        """Return a fresh agent, whose policy does about anything.
+        """Build an untrained agent for an environment's spaces.
 
         Args:
-            observation_space: a Box of one axis, or how many axes it has.
-            action_space: a Box of real numbers, Discrete or MultiDiscrete; or without
-                Gymnasium the limits (low, high) of real numbers, or how many there are
-                if they have none.
-            key: of the weights.
-            spread: the standard deviation of real numbers at first, in halves of their
-                range, or in their units where they have no limits.
+            observation_space: a 1-D Box, or the size of an observation.
+            action_space: a 1-D Box of real numbers, Discrete or MultiDiscrete; or
+                without Gymnasium the limits (low, high) of real numbers, or the number
+                of actions without limits.
+            key: random key of the weights.
+            spread: initial standard deviation of real-valued actions, in halves of
+                their range, or in their units where they have no limits.
             **settings: `width`, `depth`, `activation`, `angles`, `skip`, of both
                 networks.
 
         Raises:
-            RobooptError: if a space is none of these, `spread` is not positive and less
-                than 10, or a setting breaks its rule.
+            RobooptError: if a space is none of these, `spread` is not between 0.001 and
+                10, or a setting breaks its rule.
         """
-        size, space = _size(observation_space), _plain(action_space)
+        size, space = _size(observation_space), _actions(action_space)
         if not 1e-3 < spread < 10:
             raise RobooptError(
                 f"`spread` must be above 0.001 and below 10, got {spread}."
             )
-        choices = isinstance(space, _Choices)
-        outputs = len(space.sizes) * max(space.sizes) if choices else space.size
-        network, critic = _networks(key, size, outputs, settings)
-        if choices:
-            shape = (len(space.sizes),)
-            policy = CategoricalPolicy(network, shape, space.start, space.sizes)
+        if isinstance(space, Normalizer):
+            network, critic = _networks(key, size, space.size, settings)
+            deviation = unbounded_log_deviation(float(np.log(spread)))
+            policy = GaussianPolicy(network, space, jnp.full(space.size, deviation))
         else:
-            deviation = jnp.full(outputs, out_of_range(float(np.log(spread))))
-            policy = GaussianPolicy(network, space, deviation)
+            start, sizes = space
+            network, critic = _networks(key, size, len(sizes) * max(sizes), settings)
+            policy = CategoricalPolicy(network, (len(sizes),), start, sizes)
         return cls(policy, critic, True)
 
     @classmethod
@@ -103,15 +104,15 @@ class ActorCritic(Jittable):
         observation_space: Any,
         *,
         key: PRNGKeyArray,
-        **settings: Unpack[Settings],
+        **settings: Unpack[NetworkSettings],
     ) -> "ActorCritic":
-        """Return an agent that goes on from `policy`, such as a clone.
+        """Build an agent that continues from `policy`, such as a clone.
 
         Args:
             policy: with `sample`, `log_prob` and `entropy`; its normalizer stays. A
                 `Clipped` policy is taken without its limits, as the environment clips.
             observation_space: as `of`.
-            key: of the value function's weights.
+            key: random key of the value function's weights.
             **settings: as `of`, of the value function's network.
 
         Raises:
@@ -135,37 +136,38 @@ class ActorCritic(Jittable):
     def draw(
         self, observation: Float[AnyArray, " obs"], key: PRNGKeyArray
     ) -> Shaped[Array, " act"]:
-        """Return what is recorded of an action drawn with `key`."""
-        return self._drawing.sample(observation, key)
+        """Return the record of an action drawn with `key`."""
+        return self._recorded.sample(observation, key)
 
     def execute(self, drawn: Shaped[AnyArray, " act"]) -> Shaped[AnyArray, " act"]:
-        """Return the action of what was drawn."""
+        """Return the action that belongs to the record `drawn`."""
         squashed = isinstance(self.policy, TanhGaussianPolicy)
         return self.policy.squashed(jnp.asarray(drawn)) if squashed else drawn
 
     def log_prob(
         self, observation: Float[AnyArray, " obs"], drawn: Shaped[AnyArray, " act"]
     ) -> Float[Array, ""]:
-        """Return how likely it was to draw this, as the logarithm of its density."""
-        return self._drawing.log_prob(observation, drawn)
+        """Return the log-density of the record `drawn`."""
+        return self._recorded.log_prob(observation, drawn)
 
     def entropy(self, observation: Float[AnyArray, " obs"]) -> Float[Array, ""]:
-        """Return that of what is drawn [nat]."""
-        return self._drawing.entropy(observation)
+        """Return the entropy of the records [nat]."""
+        return self._recorded.entropy(observation)
 
     def value(self, observation: Float[AnyArray, " obs"]) -> Float[Array, ""]:
-        """Return what there is to earn from here on."""
+        """Return the value of `observation`."""
         return jnp.reshape(self.critic(observation), ())
 
     @property
-    def _drawing(self) -> Any:
+    def _recorded(self) -> Any:
+        """Return the distribution of what is recorded."""
         policy = self.policy
         return policy.latent if isinstance(policy, TanhGaussianPolicy) else policy
 
     @property
     def inputs(self) -> Normalizer | None:
-        """Return the normalizer of observations that `seeing` replaces, if there is."""
-        if not isinstance(self.critic, ObservationNetwork):
+        """Return the normalizer of observations that `seeing` replaces, if any."""
+        if not isinstance(self.critic, NormalizedMLP):
             return None
         inputs, angles = self.critic.inputs, self.critic.angles
         mean, scale = np.zeros(self.critic.size), np.ones(self.critic.size)
@@ -175,12 +177,15 @@ class ActorCritic(Jittable):
         return Normalizer(mean, scale)
 
     def seeing(self, normalizer: Normalizer) -> "ActorCritic":
-        """Return the agent with its observations normalized so, but for angles.
+        """Replace the normalizer of the critic's inputs, and of a fresh policy's.
 
-        Only the inputs that adapt: the value function's, and a fresh policy's.
+        Sines and cosines of angles are not normalized.
+
+        Raises:
+            RobooptError: if `normalizer` has another size than observations.
         """
         changed: dict[str, Any] = {}
-        if isinstance(self.critic, ObservationNetwork):
+        if isinstance(self.critic, NormalizedMLP):
             changed["critic"] = _seeing(self.critic, normalizer)
         if self.fresh and isinstance(self.policy, GaussianPolicy | CategoricalPolicy):
             network = _seeing(self.policy.network, normalizer)
@@ -188,12 +193,8 @@ class ActorCritic(Jittable):
         return dataclasses.replace(self, **changed)
 
 
-class _Choices(eqx.Module):
-    start: tuple[int, ...]
-    sizes: tuple[int, ...]
-
-
 def _size(space: Any) -> int:
+    """Return the size of observations."""
     if isinstance(space, int | np.integer):
         if space < 1:
             raise RobooptError(f"`observation_space` must be at least 1, got {space}.")
@@ -201,18 +202,18 @@ def _size(space: Any) -> int:
     shape = getattr(space, "shape", None)
     if not hasattr(space, "low") or shape is None or len(shape) != 1:
         raise RobooptError(
-            "`observation_space` must be a Box of one axis, or how many numbers an "
-            f"observation has, got {space}."
+            "`observation_space` must be a Box of one axis, or the size of an "
+            f"observation, got {space}."
         )
     return shape[0]
 
 
-def _plain(space: Any) -> _Choices | ActionUnits:
-    """Return the choices there are, or the units of real numbers."""
+def _actions(space: Any) -> Normalizer | tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the units of real-valued actions, or the start and sizes of choices."""
     if isinstance(space, int | np.integer):
         if space < 1:
             raise RobooptError(f"`action_space` must be at least 1, got {space}.")
-        return _units(np.full(space, -np.inf), np.full(space, np.inf))
+        return Normalizer(np.zeros(space), np.ones(space))
     if isinstance(space, tuple) and len(space) == 2:
         low, high = (np.asarray(limit, float) for limit in space)
         if low.ndim != 1 or low.shape != high.shape or not np.all(low < high):
@@ -220,87 +221,80 @@ def _plain(space: Any) -> _Choices | ActionUnits:
                 "`action_space` must be limits (low, high), each one number an axis "
                 f"and `low` below `high`, got {space}."
             )
-        return _units(low, high)
-    from gymnasium.spaces import Discrete, MultiDiscrete
+        return _half_ranges(low, high)
+    from gymnasium.spaces import Box, Discrete, MultiDiscrete
 
-    from roboopt.rollouts._spaces import actions_of
-
-    actions_of(space)  # For its checks.
     if isinstance(space, Discrete):
-        return _Choices((int(space.start),), (int(space.n),))
-    if isinstance(space, MultiDiscrete):
-        return _Choices(tuple(space.start.tolist()), tuple(space.nvec.tolist()))
-    return _units(np.asarray(space.low), np.asarray(space.high))  # type: ignore
+        return (int(space.start),), (int(space.n),)
+    if isinstance(space, MultiDiscrete) and space.nvec.ndim == 1:
+        return tuple(space.start.tolist()), tuple(space.nvec.tolist())
+    if isinstance(space, Box) and np.issubdtype(space.dtype, np.floating):
+        if len(space.shape) == 1:  # type: ignore
+            return _half_ranges(np.asarray(space.low), np.asarray(space.high))  # type: ignore
+    raise RobooptError(
+        "`action_space` must be a Box of one axis, a Discrete or a MultiDiscrete, got "
+        f"{space}."
+    )
 
 
-def _units(low: np.ndarray, high: np.ndarray) -> ActionUnits:
-    # The greatest numbers of a type say that there is no limit: their range overflows.
+def _half_ranges(low: np.ndarray, high: np.ndarray) -> Normalizer:
+    # The greatest numbers of a type stand for no limit: their range overflows.
     with np.errstate(over="ignore", invalid="ignore"):
         bounded = np.isfinite(high - low) & (high > low)
         half = np.where(bounded, (high - low) / 2, 1.0)
         middle = np.where(bounded, low + half, 0.0)
-    return ActionUnits(Normalizer(middle, half), (len(low),))
+    return Normalizer(middle, half)
 
 
 def _networks(
     key: PRNGKeyArray, size: int, outputs: int, settings: Any
-) -> tuple[ObservationNetwork, ObservationNetwork]:
-    """Return the policy's network and the value function's, inputs not normalized."""
-    features = size + len(tuple(settings.get("angles", ())))
-    inputs = Normalizer(np.zeros(features), np.ones(features))
-    chance = np.random.default_rng(np.asarray(jax.random.key_data(key)).ravel())
-    return (
-        _orthogonal(inputs, outputs, LAST[0], key, chance, settings),
-        _orthogonal(inputs, 1, LAST[1], key, chance, settings),
-    )
+) -> tuple[NormalizedMLP, NormalizedMLP]:
+    """Return the networks of policy and critic, with orthogonal weights.
 
-
-def _orthogonal(
-    inputs: Normalizer,
-    outputs: int,
-    last: float,
-    key: PRNGKeyArray,
-    chance: np.random.Generator,
-    settings: Any,
-) -> ObservationNetwork:
-    """Return a network with orthogonal weights, the last layer's times `last`.
-
-    They are drawn by NumPy: one by one by JAX, each draw would be compiled.
+    NumPy draws the weights: JAX would compile each draw.
     """
-    network = eqx.filter_eval_shape(
-        lambda key: ObservationNetwork(inputs, outputs, key=key, **settings), key
-    )
-    layers = network.perceptron.layers
-    weights = []
-    for number, layer in enumerate(layers):
-        rows, columns = layer.weight.shape
-        shape = (max(rows, columns), min(rows, columns))
-        q, r = np.linalg.qr(chance.standard_normal(shape))
-        q *= np.sign(np.diag(r))  # Else it would not be uniform over rotations.
-        gain = last if number == len(layers) - 1 else 2**0.5
-        weights.append(gain * (q if rows >= columns else q.T))
-    parts = lambda n: [n.inputs, *(x.weight for x in n.perceptron.layers)]  # noqa: E731
-    filled = eqx.tree_at(parts, network, [inputs, *weights])
+    angles = tuple(settings.get("angles", ()))
+    observation = jax.ShapeDtypeStruct((size,), float)
+    seen = jax.eval_shape(lambda x: angle_features(x, angles), observation)
+    inputs = Normalizer(np.zeros(seen.shape), np.ones(seen.shape))
+    random = np.random.default_rng(np.asarray(jax.random.key_data(key)).ravel())
 
-    kind = jax.dtypes.canonicalize_dtype(float)
-
-    def array(leaf: Any) -> Any:
-        if isinstance(leaf, jax.ShapeDtypeStruct):
-            leaf = np.zeros(leaf.shape)
-        # Nothing that JAX would compile for every shape.
-        return (
-            jax.device_put(leaf.astype(kind)) if isinstance(leaf, np.ndarray) else leaf
+    def network(outputs: int, gain: float) -> NormalizedMLP:
+        shapes = eqx.filter_eval_shape(
+            lambda key: untrained_network(inputs, outputs, key=key, **settings), key
+        )
+        layers = shapes.perceptron.layers
+        gains = [2**0.5] * (len(layers) - 1) + [gain]
+        weights = [
+            g * _orthogonal(random, *layer.weight.shape)
+            for g, layer in zip(gains, layers, strict=True)
+        ]
+        parts = lambda n: [n.inputs, *(x.weight for x in n.perceptron.layers)]  # noqa: E731
+        return jax.tree.map(
+            _device_array, eqx.tree_at(parts, shapes, [inputs, *weights])
         )
 
-    return jax.tree.map(array, filled)
+    return network(outputs, POLICY_GAIN), network(1, CRITIC_GAIN)
 
 
-def _seeing(network: ObservationNetwork, normalizer: Normalizer) -> ObservationNetwork:
-    """Return the network with these inputs, angles' sines and cosines as they are.
+def _orthogonal(random: np.random.Generator, rows: int, columns: int) -> np.ndarray:
+    """Draw a matrix with orthonormal rows or columns, uniformly over rotations."""
+    shape = (max(rows, columns), min(rows, columns))
+    q, r = np.linalg.qr(random.standard_normal(shape))
+    q *= np.sign(np.diag(r))
+    return q if rows >= columns else q.T
 
-    Raises:
-        RobooptError: if `normalizer` is not of the network's observations.
-    """
+
+def _device_array(leaf: Any) -> Any:
+    """Return zeros for an abstract leaf, and any array as one of JAX."""
+    if isinstance(leaf, jax.ShapeDtypeStruct):
+        leaf = np.zeros(leaf.shape)
+    if not isinstance(leaf, np.ndarray):
+        return leaf
+    return jax.device_put(leaf.astype(jax.dtypes.canonicalize_dtype(float)))
+
+
+def _seeing(network: NormalizedMLP, normalizer: Normalizer) -> NormalizedMLP:
     if normalizer.size != network.size:
         raise RobooptError(
             f"`normalizer` must be of {network.size} axes, got {normalizer.size}."

@@ -4,7 +4,6 @@ An environment clips what it is given, but a policy that is loaded or exported m
 actuator without that environment, so the limits belong to the policy.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -14,6 +13,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
 from roboopt._core import AnyArray, Frozen
 from roboopt._errors import RobooptError
+from roboopt._readable import Readable
 from roboopt.policies._protocol import OpenLoop, StatefulPolicy, TimeVaryingPolicy
 
 
@@ -28,7 +28,7 @@ class _ByKind(type(eqx.Module)):
         return super().__call__(policy, low, high)
 
 
-class Clipped(eqx.Module, metaclass=_ByKind):
+class Clipped(Readable, eqx.Module, metaclass=_ByKind):
     """`policy` with its actions clipped to [`low`, `high`].
 
     The clipped policy is called as `policy` is, on the observation, on the time, on
@@ -39,7 +39,6 @@ class Clipped(eqx.Module, metaclass=_ByKind):
 
     policy: Any
     low: Frozen[Float[Array, "..."]]
-    """One number, or one an axis, in the actions' units; -inf where there is none."""
     high: Frozen[Float[Array, "..."]]
 
     def __init__(self, policy: Any, low: Any, high: Any):
@@ -63,12 +62,8 @@ class Clipped(eqx.Module, metaclass=_ByKind):
                     f"`{name}` must be one number or one an axis of an action, got "
                     f"{limit}."
                 )
-        if low.ndim and high.ndim and low.shape != high.shape:
-            raise RobooptError(
-                "`low` and `high` must have the same shape, got "
-                f"{low.shape} and {high.shape}."
-            )
-        if not np.all(low < high):
+        fit = not (low.ndim and high.ndim) or low.shape == high.shape
+        if not fit or not np.all(low < high):
             raise RobooptError(f"`low` must be below `high`, got {low} and {high}.")
         self.policy = policy
         self.low, self.high = Frozen(jnp.asarray(low)), Frozen(jnp.asarray(high))
@@ -94,13 +89,13 @@ class Clipped(eqx.Module, metaclass=_ByKind):
             limits.append(jnp.broadcast_to(limit.astype(action.dtype), action.shape))
         return jnp.minimum(jnp.maximum(action, limits[0]), limits[1])
 
-    def __call__(self, observation: Shaped[AnyArray, "..."]) -> Float[Array, "..."]:
-        """Return the clipped action on `observation`."""
-        return self.clip(self.policy(observation))
+    def __call__(self, *inputs: Any) -> Any:
+        """Return the clipped action on the inputs of `policy`."""
+        return self.clip(self.policy(*inputs))
 
     # A property, so that `hasattr` answers for the policy inside.
     @property
-    def sample(self) -> Callable[[AnyArray, PRNGKeyArray], Array]:
+    def sample(self) -> Any:
         """Return `sample(observation, key) -> action`."""
         sample = self.policy.sample
         return lambda observation, key: self.clip(sample(observation, key))
@@ -109,21 +104,9 @@ class Clipped(eqx.Module, metaclass=_ByKind):
 class ClippedTimeVaryingPolicy(Clipped, TimeVaryingPolicy):
     """`Clipped` of a `TimeVaryingPolicy`."""
 
-    def __call__(  # pyright: ignore
-        self, observation: Float[AnyArray, " obs"], time: Float[Array, ""]
-    ) -> Float[Array, " act"]:
-        """Return the clipped action on `observation` at `time` [s]."""
-        return self.clip(self.policy(observation, time))
-
 
 class ClippedOpenLoop(Clipped, OpenLoop):
     """`Clipped` of an `OpenLoop`."""
-
-    def __call__(  # pyright: ignore
-        self, time: Float[Array, ""]
-    ) -> Float[Array, " act"]:
-        """Return the clipped action at `time` [s]."""
-        return self.clip(self.policy(time))
 
 
 class ClippedStatefulPolicy(Clipped, StatefulPolicy):

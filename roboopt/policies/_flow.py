@@ -1,13 +1,13 @@
-"""A policy that flows from noise to an action: flow matching.
+"""A flow-matching policy: an action is the end of a flow that begins at noise.
 
     ẋ = v(o, x, t),   x(0) = z ~ N(0, 1),   x(1) = y, the normalized action
 
-learned by E |v(o, x_t, t) − (y − z)|² at x_t = (1 − t) z + t y (Lipman et al., 2023,
-Flow matching for generative modeling; in robots Black et al., 2024, π₀). It represents
-any distribution of an action or a chunk, and no likelihood is needed for that.
+trained by E |v(o, x_t, t) − (y − z)|² at x_t = (1 − t) z + t y (Lipman et al., 2023,
+Flow matching for generative modeling; in robots Black et al., 2024, π₀). The flow
+represents any distribution of an action or a chunk without a likelihood.
 """
 
-from typing import Unpack
+from typing import Any, Unpack
 
 import equinox as eqx
 import jax
@@ -15,44 +15,48 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from roboopt._core import AnyArray, Jittable
+from roboopt._core import AnyArray, Jittable, check_shape
 from roboopt._errors import RobooptError
-from roboopt.data import Demonstrations
-from roboopt.policies._action_units import ActionUnits, check_shape
-from roboopt.policies._observation_network import ObservationNetwork, Settings
+from roboopt.data import Demonstrations, Normalizer
+from roboopt.networks import NormalizedMLP
+from roboopt.policies._policy_network import (
+    NetworkSettings,
+    action_units,
+    policy_network,
+)
 
 FREQUENCIES = np.pi * np.arange(1, 5)  # of the features of t
 
 
 class FlowPolicy(Jittable):
-    """Actions that flow from noise; as a policy, the one that flows from no noise.
+    """Actions that flow from noise; called, the policy flows from z = 0.
 
-    From z = 0, the likeliest noise, it flows to one and the same action, near the mode
-    that most noise flows to. Where two modes are equally likely and equally far, it may
-    stay between them: `sample` does not.
+    From z = 0, the likeliest noise, the flow leads to one action near the mode that
+    most noise flows to. Where two modes are equally likely and equally far, it may end
+    between them; `sample` does not.
     """
 
-    network: ObservationNetwork
-    """v: of the observation, x and features of t."""
-    outputs: ActionUnits
+    network: NormalizedMLP
+    """v, of the observation, x and features of t."""
+    outputs: Normalizer
     steps: int = eqx.field(static=True)
-    """Of the midpoint rule from noise to action, two evaluations of v each."""
+    """Steps of the midpoint rule, of two evaluations of v each."""
 
     @classmethod
     def of(
         cls,
-        samples: Demonstrations,
+        samples: Any,
         *,
         key: PRNGKeyArray,
         steps: int = 10,
-        **settings: Unpack[Settings],
+        **settings: Unpack[NetworkSettings],
     ) -> "FlowPolicy":
-        """Return one for `samples`, with small random weights.
+        """Build a policy for demonstrations, with small random weights.
 
         Args:
-            samples: of the training split; actions of real numbers, or chunks of them.
-            key: of the weights.
-            steps: from noise to an action.
+            samples: demonstrations with real-valued actions, or chunks of them.
+            key: random key of the weights.
+            steps: steps of the integration from noise to an action.
             **settings: as `MLPPolicy.of`.
 
         Raises:
@@ -60,8 +64,9 @@ class FlowPolicy(Jittable):
         """
         if steps < 1:
             raise RobooptError(f"`steps` must be at least 1, got {steps}.")
-        outputs = ActionUnits.of(samples)
-        network = ObservationNetwork.of(
+        samples = Demonstrations.of(samples)
+        outputs = action_units(samples)
+        network = policy_network(
             samples.observations,
             outputs.size,
             key=key,
@@ -85,17 +90,20 @@ class FlowPolicy(Jittable):
 
         Args:
             observation: o.
-            action: what y is normalized from, in its units.
-            noise: z, in the shape of an action; from a standard normal distribution.
-            level: t, from 0, all noise, to 1, none; from a uniform distribution.
+            action: in its units; y is its normalized value.
+            noise: z, standard normal, in the shape of an action.
+            level: t, uniform between 0 (noise) and 1 (action).
 
         Raises:
-            RobooptError: if `action` or `noise` is not of the shape of the samples'.
+            RobooptError: if `action` or `noise` has another shape than the policy's
+                actions.
         """
-        check_shape("noise", noise.shape, self.outputs.shape)
-        y, z, t = self.outputs(action), jnp.ravel(noise), jnp.asarray(level)
+        shape = self.outputs.shape
+        check_shape("action", action.shape, shape)
+        check_shape("noise", noise.shape, shape)
+        y, z, t = jnp.ravel(self.outputs(action)), jnp.ravel(noise), jnp.asarray(level)
         error = self._velocity(observation, (1 - t) * z + t * y, t) - (y - z)
-        return error.reshape(self.outputs.shape)
+        return error.reshape(shape)
 
     def _flow(self, observation: AnyArray, noise: Array) -> Array:
         length = 1 / self.steps
@@ -106,14 +114,15 @@ class FlowPolicy(Jittable):
             return x + length * velocity, None
 
         levels = jnp.arange(self.steps, dtype=noise.dtype) * length
-        return self.outputs.inverse(jax.lax.scan(step, noise, levels)[0])
+        y = jax.lax.scan(step, noise, levels)[0]
+        return self.outputs.inverse(y.reshape(self.outputs.shape))
 
     def __call__(self, observation: Float[AnyArray, " obs"]) -> Float[Array, "..."]:
-        """Return what no noise flows to: the same action every time."""
+        """Return the action that z = 0 flows to."""
         return self._flow(observation, jnp.zeros(self.outputs.size))
 
     def sample(
         self, observation: Float[AnyArray, " obs"], key: PRNGKeyArray
     ) -> Float[Array, "..."]:
-        """Return what noise drawn with `key` flows to."""
+        """Return the action that noise drawn with `key` flows to."""
         return self._flow(observation, jax.random.normal(key, (self.outputs.size,)))

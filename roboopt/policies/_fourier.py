@@ -1,12 +1,12 @@
-"""A periodic motion of all joints that stays within their limits and starts at rest.
+"""A periodic motion of all joints within their limits that begins at rest.
 
     q(t) = m + h s(t) / √(1 + T²),   s(t) = o + Σ_k α_k sin(kωt) + β_k cos(kωt)
 
 the finite Fourier series of Swevers et al. (1997, Optimal robot excitation and
-identification), whose derivatives are exact and whose band is known. Ours are the
-coordinates: m ± h is the joint's range and T = |o| + Σ_k √(α_k² + β_k²) bounds |s|, so
-any o, α and β stay inside; and Σ k α_k = Σ k² β_k = 0 by projection, so that q̇ and q̈
-are 0 at time 0.
+identification), whose derivatives are exact and whose band is known. The coordinates
+are ours: m ± h is the joint's range and T = |o| + Σ_k √(α_k² + β_k²) bounds |s|, so
+that any o, α and β stay inside; and Σ k α_k = Σ k² β_k = 0 by projection, so that q̇ and
+q̈ are 0 at time 0.
 """
 
 import math
@@ -21,16 +21,16 @@ from roboopt._core import AnyArray, Jittable
 from roboopt._errors import RobooptError
 from roboopt.dynamics import Multibody
 
-MARGIN = 0.05  # of the range at each end, for what tracks the motion
-FREE_ANGLE = math.pi / 2  # each way, where a joint turns without limits [rad]
-FREE_LENGTH = 1.0  # each way, where it slides without limits [m]
-ROUND = 1e-12  # of T, that it has a slope at 0
+RANGE_MARGIN = 0.05  # of the range at each end, for tracking errors
+MAX_ANGLE = math.pi / 2  # of a revolute joint without limits, each way [rad]
+MAX_LENGTH = 1.0  # of a prismatic joint without limits, each way [m]
+SMOOTHING = 1e-12  # of T², which is not differentiable at 0 otherwise
 
 
 class FourierReference(Jittable):
     """A motion `reference(time) -> (q, q̇, q̈)` of period `period`, at rest at time 0.
 
-    The arrays may hold any numbers: the motion is within `lower` and `upper`.
+    The motion is within `lower` and `upper` for any values of the arrays.
     """
 
     offset: Float[Array, " joint"]
@@ -52,20 +52,19 @@ class FourierReference(Jittable):
         upper: Float[AnyArray, "..."],
         period: float,
     ):
-        """Take the series' coefficients, dimensionless.
+        """Build a motion from the dimensionless coefficients of the series.
 
         Args:
             offset: o of each joint.
             sine: α of each joint and harmonic.
             cosine: β of each joint and harmonic.
-            lower: ends of the joints' ranges [rad or m].
-            upper: likewise.
+            lower: lower ends of the joints' ranges [rad or m].
+            upper: upper ends of the joints' ranges [rad or m].
             period: 2π/ω [s].
 
         Raises:
             RobooptError: if the shapes differ, there are fewer than 2 harmonics, a
-            range
-                is infinite or ends before it begins, or `period` is not positive.
+                range is infinite or empty, or `period` is not positive.
         """
         joints = np.shape(offset)
         if (
@@ -104,18 +103,18 @@ class FourierReference(Jittable):
         *,
         range_share: float = 0.5,
     ) -> "FourierReference":
-        """Draw a motion within the limits of `robot`, with 5 % to spare at each end.
+        """Draw a motion within the limits of `robot`, less 5 % at each end.
 
-        Revolute joints without limits, or with wider ones than ±2π, get ±π/2 about 0,
-        prismatic ones without limits ±1 m. A joint locked by its limits stays there.
+        Revolute joints without limits, or with limits beyond ±2π, get ±π/2, prismatic
+        joints without limits ±1 m. A joint locked by its limits stays there.
 
         Args:
-            robot: whose joints move.
-            period: [s].
-            harmonics: at least 2, those of 1/period.
-            key: of the draw.
-            range_share: T/√(1 + T²): the most that a joint strays from the middle of
-                its range, as a part of half the range.
+            robot: the robot whose joints move.
+            period: 2π/ω [s].
+            harmonics: number of harmonics of 1/period, at least 2.
+            key: random key of the coefficients.
+            range_share: greatest distance of a joint from the middle of its range, as
+                a share of half the range: T/√(1 + T²).
 
         Raises:
             RobooptError: if `period` is not positive, there are fewer than 2 harmonics,
@@ -129,7 +128,7 @@ class FourierReference(Jittable):
         lower, upper = _ranges(robot)
         joints = len(lower)
         drawn = jax.random.normal(key, (joints, 2 * harmonics + 1))
-        # Higher harmonics are faster: in velocity all weigh the same.
+        # Divided by their order, all harmonics weigh the same in the velocity.
         order = jnp.arange(1, harmonics + 1)[None]
         reference = cls(
             drawn[:, 0],
@@ -153,16 +152,16 @@ class FourierReference(Jittable):
 
     @property
     def harmonics(self) -> int:
-        """Return how many there are."""
+        """Return the number of harmonics."""
         return self.sine.shape[-1]
 
     def _series(self) -> tuple[Array, Array, Array, Array]:
-        """Return o, and α and β of a start at rest, and T."""
+        """Return o, α and β projected for a start at rest, and T."""
         order = jnp.arange(1, self.harmonics + 1, dtype=self.sine.dtype)
         sine = _orthogonal(self.sine, order)
         cosine = _orthogonal(self.cosine, order**2)
-        strays = jnp.sqrt(sine**2 + cosine**2 + ROUND).sum(-1)
-        return self.offset, sine, cosine, strays + jnp.sqrt(self.offset**2 + ROUND)
+        strays = jnp.sqrt(sine**2 + cosine**2 + SMOOTHING).sum(-1)
+        return self.offset, sine, cosine, strays + jnp.sqrt(self.offset**2 + SMOOTHING)
 
     def __call__(
         self, time: float | Float[AnyArray, ""]
@@ -196,11 +195,11 @@ def _check_series(harmonics: int, period: float) -> None:
 
 
 def _ranges(robot: Multibody) -> tuple[np.ndarray, np.ndarray]:
-    """Return where the joints may be asked to go."""
+    """Return the ranges that a motion may use."""
     lower, upper = np.asarray(robot.lower), np.asarray(robot.upper)
     revolute = np.array(robot.revolute)
     free = ~np.array(robot.limited) | ~np.isfinite(lower) | ~np.isfinite(upper)
     free |= revolute & (np.maximum(np.abs(lower), np.abs(upper)) > 2 * np.pi)
-    wide = np.where(revolute, FREE_ANGLE, FREE_LENGTH)
-    spare = np.where(free, 0.0, MARGIN * (upper - lower))
+    wide = np.where(revolute, MAX_ANGLE, MAX_LENGTH)
+    spare = np.where(free, 0.0, RANGE_MARGIN * (upper - lower))
     return np.where(free, -wide, lower + spare), np.where(free, wide, upper - spare)

@@ -1,7 +1,7 @@
-"""A learned policy on a robot whose weight is known: a = π(o) + g(q).
+"""A learned policy on a robot of known weight: a = π(o) + g(q).
 
-To hold an arm still takes most of a controller's effort, and the robot's model says
-how much. What is left for a network to clone is smaller, and nearly linear.
+Holding an arm against gravity takes most of a controller's effort, and the robot's
+model says how much. The rest, which a network learns, is smaller and nearly linear.
 """
 
 from collections.abc import Callable
@@ -13,18 +13,17 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from roboopt._core import AnyArray, Frozen, Jittable
+from roboopt._core import AnyArray, Frozen, Jittable, check_shape
 from roboopt._errors import RobooptError
 from roboopt.data import Demonstrations
 from roboopt.dynamics import Multibody
-from roboopt.policies._action_units import check_shape
 from roboopt.policies._mlp import MLPPolicy
 
 
 class GravityCompensated(Jittable):
     """`policy` plus the effort g(q) that holds `robot` still where it is.
 
-    It has `sample`, `log_prob` and `flow_error` where `policy` has them.
+    `sample`, `log_prob` and `flow_error` exist where `policy` has them.
     """
 
     policy: Any
@@ -33,13 +32,13 @@ class GravityCompensated(Jittable):
     """The axis of an observation at which q begins."""
 
     def __init__(self, policy: Any, robot: Multibody, *, first: int = 0):
-        """Compensate the gravity of `robot`, which is not tuned.
+        """Compensate the gravity of `robot`.
 
         Args:
-            policy: of the rest of the effort, one number a joint [N·m or N].
+            policy: returns the rest of the effort, one number a joint [N·m or N].
             robot: with a joint for every axis of an action.
             first: the axis of an observation at which q begins; with a history, that of
-                the last observation in it.
+                the latest observation.
 
         Raises:
             RobooptError: if `first` is negative.
@@ -51,7 +50,7 @@ class GravityCompensated(Jittable):
     @classmethod
     def of(
         cls,
-        samples: Demonstrations,
+        samples: Any,
         robot: Multibody,
         inner: Callable[..., Any] = MLPPolicy.of,
         *,
@@ -59,14 +58,14 @@ class GravityCompensated(Jittable):
         first: int = 0,
         **settings: Any,
     ) -> "GravityCompensated":
-        """Return one around `inner(rest, key=key, **settings)`.
+        """Build a policy around `inner(rest, key=key, **settings)`.
 
         Args:
-            samples: of the training split, the actions efforts [N·m or N].
+            samples: demonstrations whose actions are efforts [N·m or N].
             robot: with a joint for every axis of an action.
-            inner: makes the policy of the rest of the effort, such as `GMMPolicy.
-                of`, from `samples` less gravity, the limits where they are clipped too.
-            key: of the weights.
+            inner: builds the inner policy, such as `GMMPolicy.of`, from demonstrations
+                whose actions and limits are reduced by gravity.
+            key: random key of the weights.
             first: as `GravityCompensated`.
             **settings: of `inner`.
 
@@ -74,15 +73,15 @@ class GravityCompensated(Jittable):
             RobooptError: if `first` is negative, the actions are chunks, or not one
                 number a joint, or the observations have no q; and as `inner`.
         """
+        samples = Demonstrations.of(samples)
         shell = cls(None, robot, first=first)
         check_shape("actions", samples.actions.shape[1:], (len(robot.joint_names),))
-        hold = jax.jit(jax.vmap(shell.gravity))(jnp.asarray(samples.observations))
-        actions = np.asarray(samples.actions) - np.asarray(hold)
-        low, high = (
-            None if limit is None else np.asarray(limit) - np.asarray(hold)
-            for limit in (samples.low, samples.high)
+        gravity = jax.jit(jax.vmap(shell.gravity))(jnp.asarray(samples.observations))
+        actions, low, high = (
+            None if x is None else np.asarray(x) - np.asarray(gravity)
+            for x in (samples.actions, samples.low, samples.high)
         )
-        rest = Demonstrations(samples.observations, actions, samples.weights, low, high)
+        rest = Demonstrations(samples.observations, actions, samples.weights, low, high)  # type: ignore
         return cls(inner(rest, key=key, **settings), robot, first=first)
 
     def gravity(self, observation: Float[AnyArray, " obs"]) -> Float[Array, " joint"]:
@@ -114,32 +113,26 @@ class GravityCompensated(Jittable):
         """Return the effort [N·m or N].
 
         Raises:
-            RobooptError: if `policy` gives a chunk, whose later actions come at another
-                q, or does not give one number a joint.
+            RobooptError: if `policy` returns a chunk, whose later actions come at
+                another q, or another number of efforts than there are joints.
         """
         return self._total(observation, self.policy(observation))
 
-    # As properties, so that who asks for one is told what the policy inside has.
+    # Properties, so that `hasattr` answers for the inner policy.
     @property
-    def sample(self) -> Callable[[AnyArray, PRNGKeyArray], Array]:
+    def sample(self) -> Callable[..., Array]:
         """Return `sample(observation, key) -> action`."""
         sample = self.policy.sample
-        return lambda observation, key: self._total(
-            observation, sample(observation, key)
-        )
+        return lambda o, key: self._total(o, sample(o, key))
 
     @property
-    def log_prob(self) -> Callable[[AnyArray, AnyArray], Array]:
+    def log_prob(self) -> Callable[..., Array]:
         """Return `log_prob(observation, action)`."""
         log_prob = self.policy.log_prob
-        return lambda observation, action: log_prob(
-            observation, self._rest(observation, action)
-        )
+        return lambda o, action: log_prob(o, self._rest(o, action))
 
     @property
-    def flow_error(self) -> Callable[[AnyArray, AnyArray, AnyArray, AnyArray], Array]:
+    def flow_error(self) -> Callable[..., Array]:
         """Return `flow_error(observation, action, noise, level)`."""
-        flow_error = self.policy.flow_error
-        return lambda observation, action, noise, level: flow_error(
-            observation, self._rest(observation, action), noise, level
-        )
+        error = self.policy.flow_error
+        return lambda o, action, *noise: error(o, self._rest(o, action), *noise)

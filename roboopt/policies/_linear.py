@@ -1,4 +1,4 @@
-"""Linear feedback: what holds a robot at a point, τ = −K (s − s*)."""
+"""Linear state feedback, τ = −K (s − s*)."""
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -8,7 +8,7 @@ from roboopt._errors import RobooptError
 
 
 class LinearFeedback(Jittable):
-    """τ = −K (s − s*) on the state s = [q, q̇], which an observation begins with."""
+    """τ = −K (s − s*) on the state s = [q, q̇], the beginning of an observation."""
 
     gains: Float[Array, "act state"]
     """K: [N/m], [N·m/rad] for positions, [N·s/m], [N·m·s/rad] for velocities."""
@@ -19,7 +19,7 @@ class LinearFeedback(Jittable):
         gains: Float[AnyArray, "..."],
         target: Float[AnyArray, "..."] | None = None,
     ):
-        """Hold `target`, the origin where none is given.
+        """Hold `target`, by default the origin.
 
         Raises:
             RobooptError: if `gains` are not a matrix, or `target` does not fit them.
@@ -38,6 +38,24 @@ class LinearFeedback(Jittable):
         self.target = Frozen(target)
 
     def __call__(self, observation: Float[AnyArray, " obs"]) -> Float[Array, " act"]:
-        """Return the effort [N·m or N]."""
-        state = observation[: self.gains.shape[1]]
+        """Return the effort [N·m or N].
+
+        Raises:
+            RobooptError: if `observation` is shorter than the state.
+        """
+        state = leading(observation, self.gains.shape[1])
         return -self.gains @ (state - self.target())
+
+
+def leading(observation: Float[AnyArray, " obs"], size: int) -> Float[Array, " size"]:
+    """Return the first `size` numbers of an observation.
+
+    Raises:
+        RobooptError: if there are fewer.
+    """
+    if observation.shape[0] < size:
+        raise RobooptError(
+            f"`observation` must hold at least {size} numbers, got "
+            f"{observation.shape[0]}."
+        )
+    return jnp.asarray(observation)[:size]

@@ -1,4 +1,4 @@
-"""A small network as a policy, its inputs and outputs in scales it can work with."""
+"""A multilayer perceptron as a policy, with inputs and outputs in a robot's units."""
 
 from collections.abc import Callable
 from typing import Any, Unpack
@@ -12,21 +12,28 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from roboopt._core import AnyArray, Jittable
 from roboopt._errors import RobooptError
 from roboopt.data import Demonstrations, Normalizer
-from roboopt.dynamics._scaled_network import identity
-from roboopt.policies._action_units import ActionUnits
-from roboopt.policies._observation_network import ObservationNetwork, Settings
+from roboopt.networks import NormalizedMLP, identity
+from roboopt.policies._policy_network import (
+    NetworkSettings,
+    action_units,
+    policy_network,
+    untrained_network,
+)
 
 
 class MLPPolicy(Jittable):
-    """a = μ + σ ∘ final(network(o)): a perceptron in the units of robots."""
+    """a = μ + σ ∘ final_activation(network(o))."""
 
-    network: ObservationNetwork
-    outputs: ActionUnits
-    final: Callable[[Array], Array]
-    """Of the network's outputs: tanh, which bounds them, or nothing."""
+    network: NormalizedMLP
+    outputs: Normalizer
+    final_activation: Callable[[Array], Array] = eqx.field(
+        static=True, default=identity
+    )
+    """tanh for bounded actions, or the identity."""
 
-    def __init__(
-        self,
+    @classmethod
+    def bounded(
+        cls,
         scale: Any,
         limits: Any,
         *,
@@ -34,13 +41,13 @@ class MLPPolicy(Jittable):
         width: int = 32,
         depth: int = 2,
         activation: Callable[[Array], Array] = jnp.tanh,
-    ):
-        """Start from small random weights, with actions bounded by tanh.
+    ) -> "MLPPolicy":
+        """Build a policy with small random weights and actions bounded by tanh.
 
         Args:
-            scale: one of each observation's units, what the network sees as 1.
-            limits: of the actions, either way [N·m or N].
-            key: of the weights.
+            scale: typical size of each observation axis, in its unit.
+            limits: greatest magnitude of each action axis [N·m or N].
+            key: random key of the weights.
             width: neurons a hidden layer.
             depth: hidden layers.
             activation: of the hidden layers.
@@ -55,7 +62,7 @@ class MLPPolicy(Jittable):
                 raise RobooptError(
                     f"`{name}` must be positive, finite numbers, got {value}."
                 )
-        self.network = ObservationNetwork(
+        network = untrained_network(
             Normalizer(np.zeros(len(scale)), scale),
             len(limits),
             key=key,
@@ -64,49 +71,47 @@ class MLPPolicy(Jittable):
             activation=activation,
             skip=False,
         )
-        units = Normalizer(np.zeros(len(limits)), limits)
-        self.outputs = ActionUnits(units, (len(limits),))
-        self.final = jnp.tanh
+        return cls(network, Normalizer(np.zeros(len(limits)), limits), jnp.tanh)
 
     @classmethod
     def of(
         cls,
-        samples: Demonstrations,
+        samples: Any,
         *,
         key: PRNGKeyArray,
-        **settings: Unpack[Settings],
+        **settings: Unpack[NetworkSettings],
     ) -> "MLPPolicy":
-        """Return one for `samples`, which inputs and outputs are normalized by.
+        """Build a policy for demonstrations, which normalize its inputs and outputs.
 
-        It starts at the linear policy nearest to them, beyond `low` and `high` where
-        they are cut off. Its own actions have no bounds.
+        The policy begins at the linear one nearest to the demonstrations, which goes
+        beyond `low` and `high` where actions are censored. Its actions are unbounded:
+        see `Clipped`.
 
         Args:
-            samples: of the training split; actions of real numbers, or chunks of them.
-            key: of the weights.
+            samples: demonstrations with real-valued actions, or chunks of them.
+            key: random key of the weights.
             **settings: `width`, `depth`, `activation`, `angles`, `skip`.
 
         Raises:
             RobooptError: if `samples` are empty or not finite, their actions are
-            choices,
-                an angle is not an axis of the observation, or `width` or `depth` is
-                less than 1.
+                integers, an angle is not an axis of the observation, or `width` or
+                `depth` is less than 1.
         """
-        outputs = ActionUnits.of(samples)
-        vectors = lambda a: None if a is None else jax.vmap(outputs)(a)  # noqa: E731
-        network = ObservationNetwork.of(
+        samples = Demonstrations.of(samples)
+        outputs = action_units(samples)
+        units = lambda a: None if a is None else jax.vmap(outputs)(a)  # noqa: E731
+        network = policy_network(
             samples.observations,
             outputs.size,
             key=key,
-            targets=vectors(samples.actions),
-            lower=vectors(samples.low),
-            upper=vectors(samples.high),
+            targets=units(samples.actions),
+            lower=units(samples.low),
+            upper=units(samples.high),
             **settings,
         )
-        bounded = cls(np.ones(1), np.ones(1), key=key, width=1, depth=1)
-        parts = lambda p: (p.network, p.outputs, p.final)  # noqa: E731
-        return eqx.tree_at(parts, bounded, (network, outputs, identity))
+        return cls(network, outputs)
 
     def __call__(self, observation: Float[AnyArray, " obs"]) -> Float[Array, "..."]:
         """Return the action, or chunk of actions, in its units."""
-        return self.outputs.inverse(self.final(self.network(observation)))
+        y = self.final_activation(self.network(observation))
+        return self.outputs.inverse(y.reshape(self.outputs.shape))

@@ -1,32 +1,34 @@
-"""Proportional-derivative control of the joints, with the gravity compensated.
+"""Proportional-derivative control of the joints with gravity compensation.
 
     τ = g(q) + K_p (q* − q) − K_d q̇
 
-which makes q* an equilibrium that attracts from everywhere, for any positive gains in
-continuous time (Takegaki and Arimoto, 1981, A new feedback method for dynamic control
-of manipulators). In steps of Δt it holds while max eig(M⁻¹ K_d) Δt < 2: so the gains
+which makes q* a globally attractive equilibrium for any positive gains in continuous
+time (Takegaki and Arimoto, 1981, A new feedback method for dynamic control of
+manipulators). In steps of Δt that holds while max eig(M⁻¹ K_d) Δt < 2: so the gains
 that are guessed here are sized by the joints' inertias.
 """
 
 from typing import Any
 
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from roboopt._core import AnyArray, Frozen, Jittable
 from roboopt._errors import RobooptError
+from roboopt._readable import Readable, readable
 from roboopt.dynamics import Multibody
+from roboopt.policies._linear import leading
 
-OSCILLATION = 0.2  # ω Δt
-DAMPING = 0.5  # d Δt / m
+MAX_STEP_ANGLE = 0.2  # ω Δt of a joint's own oscillation [rad]
+MAX_STEP_DAMPING = 0.5  # d Δt / m: share of the velocity damped in a step
 
 
-class PDGravityCompensation(Jittable):
-    """τ = g(q) + K_p (q* − q) − K_d q̇, the goal q* read from the observation.
+class JointGains(Readable, eqx.Module):
+    """Stiffness and damping of each joint of a robot.
 
-    An observation is [q, q̇, q*]. The gains are the exponentials of what is tuned, and
-    so positive.
+    The parameters are the logarithms of the gains, which therefore stay positive.
     """
 
     log_stiffness: Float[Array, " joint"]
@@ -39,12 +41,7 @@ class PDGravityCompensation(Jittable):
         stiffness: Float[AnyArray, "..."],
         damping: Float[AnyArray, "..."],
     ):
-        """Control `robot` with a gain of each kind for each joint.
-
-        Args:
-            robot: whose gravity is compensated.
-            stiffness: K_p [N·m/rad or N/m].
-            damping: K_d [N·m·s/rad or N·s/m].
+        """Set the gains, K_p [N·m/rad or N/m] and K_d [N·m·s/rad or N·s/m].
 
         Raises:
             RobooptError: if a gain is missing or not positive.
@@ -61,6 +58,34 @@ class PDGravityCompensation(Jittable):
         self.log_damping = jnp.log(jnp.asarray(damping, float))
         self.robot = Frozen(robot)
 
+    @property
+    def stiffness(self) -> Float[Array, " joint"]:
+        """K_p [N·m/rad or N/m]."""
+        return jnp.exp(self.log_stiffness)
+
+    @property
+    def damping(self) -> Float[Array, " joint"]:
+        """K_d [N·m·s/rad or N·s/m]."""
+        return jnp.exp(self.log_damping)
+
+    def _shown(self) -> dict[str, Any]:
+        robot, gains = self.robot.value, zip(self.stiffness, self.damping, strict=True)
+        units = {True: ("N·m/rad", "N·m·s/rad"), False: ("N/m", "N·s/m")}
+        texts = {
+            name: ", ".join(
+                f"{readable(gain)} {unit}"
+                for gain, unit in zip(pair, units[bool(turns)], strict=True)
+            )
+            for name, turns, pair in zip(
+                robot.joint_names, robot.revolute, gains, strict=True
+            )
+        }
+        return {"gains": texts}
+
+
+class PDGravityCompensation(JointGains, Jittable):
+    """τ = g(q) + K_p (q* − q) − K_d q̇, for observations [q, q̇, q*]."""
+
     @classmethod
     def from_limits(
         cls,
@@ -71,19 +96,19 @@ class PDGravityCompensation(Jittable):
         saturation: float = 0.25,
         damping_ratio: float = 0.6,
     ) -> "PDGravityCompensation":
-        """Guess gains from what the motors can do: a start for tuning, for any robot.
+        """Guess gains from the motors' limits: a start for tuning any robot.
 
         K_p gives full effort at an error of `saturation` times half the joint's range,
         and K_d = 2 ζ √(K_p m), with m = 1 / (M⁻¹)_jj the inertia that the joint feels
-        amid its range while the others are free. Light joints get less, so that in
-        steps of Δt they turn by at most 0.2 of a radian of their own oscillation and
-        damping takes at most half of their speed.
+        at the middle of its range while the others are free. Gains of light joints are
+        reduced: in a step of Δt a joint's own oscillation turns by at most 0.2 rad, and
+        damping takes at most half of its velocity.
 
         Args:
             robot: the robot.
             effort_limits: of every joint [N·m or N].
             time_step: Δt [s].
-            saturation: a fraction; the smaller, the stiffer.
+            saturation: a fraction; smaller values give stiffer gains.
             damping_ratio: ζ; 1 is critical for a joint that moves alone.
 
         Raises:
@@ -106,27 +131,17 @@ class PDGravityCompensation(Jittable):
         inertia = 1 / jnp.diag(jnp.linalg.inv(robot.mass_matrix(middle)))
         stiffness = jnp.minimum(
             jnp.asarray(effort_limits) / (saturation * half),
-            inertia * (OSCILLATION / time_step) ** 2,
+            inertia * (MAX_STEP_ANGLE / time_step) ** 2,
         )
         damping = jnp.minimum(
             2 * damping_ratio * jnp.sqrt(stiffness * inertia),
-            inertia * (DAMPING / time_step),
+            inertia * (MAX_STEP_DAMPING / time_step),
         )
         return cls(robot, stiffness, damping)
-
-    @property
-    def stiffness(self) -> Float[Array, " joint"]:
-        """K_p [N·m/rad or N/m]."""
-        return jnp.exp(self.log_stiffness)
-
-    @property
-    def damping(self) -> Float[Array, " joint"]:
-        """K_d [N·m·s/rad or N·s/m]."""
-        return jnp.exp(self.log_damping)
 
     def __call__(self, observation: Float[AnyArray, " obs"]) -> Float[Array, " act"]:
         """Return the effort [N·m or N] on every joint."""
         joints = self.log_stiffness.shape[0]
-        q, velocity, goal = jnp.split(observation[: 3 * joints], 3)
+        q, velocity, goal = jnp.split(leading(observation, 3 * joints), 3)
         feedback = self.stiffness * (goal - q) - self.damping * velocity
         return self.robot().gravity_effort(q) + feedback

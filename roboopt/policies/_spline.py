@@ -1,29 +1,31 @@
-"""An open-loop plan: a cubic spline through torques at even times.
+"""Open-loop control by a cubic spline through efforts at even times.
 
-Between knots i and i + 1 the Hermite cubic through both, with the Catmull-Rom slopes
-(p_{i+1} − p_{i−1}) / 2: smooth to the first derivative, and changed by a knot only
-within two intervals of it.
+Between two knots the spline is the Hermite cubic with the Catmull-Rom slopes
+(p_{i+1} − p_{i−1}) / 2: its first derivative is continuous, and a knot changes it only
+within two intervals.
 """
 
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from roboopt._core import AnyArray
 from roboopt._errors import RobooptError
+from roboopt._readable import Readable
 from roboopt.policies._protocol import OpenLoop
 
 
-class OpenLoopSpline(OpenLoop):
-    """Efforts over time by a cubic spline through knots; held after the last."""
+class OpenLoopSpline(Readable, OpenLoop):
+    """Efforts over time, through knots; constant after the last."""
 
     knots: Float[Array, "knot act"]
     """[N·m or N], the first at time 0."""
-    duration: float
-    """[s], the time of the last."""
+    duration: float = eqx.field(static=True)
+    """Time of the last knot [s]."""
 
     def __init__(self, knots: Float[AnyArray, "..."], duration: float):
-        """OpenLoop `duration` seconds.
+        """Interpolate `knots` over `duration` [s].
 
         Raises:
             RobooptError: if there are fewer than two knots, or `duration` is not

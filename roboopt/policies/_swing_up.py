@@ -1,16 +1,19 @@
-"""Swing-up of a pole on a cart: pump its energy, then hold it upright.
+"""Swing-up of a cart-pole by energy shaping, and balancing by linear feedback.
 
 Away from the top the cart is accelerated by
 
     a = k_E Ẽ M₀₁ θ̇ − k_x x − k_v ẋ,    Ẽ = ½ M₁₁ θ̇² + U(θ) − U(0)
 
-under which the pole's energy over that of standing upright obeys Ẽ' = −k_E Ẽ (M₀₁ θ̇)²
-but for the last two terms, and dies out; the force is the one that gives the cart this
+under which the pole's energy relative to standing upright obeys Ẽ' = −k_E Ẽ (M₀₁ θ̇)²
+but for the last two terms, and decays; the force is the one that gives the cart this
 acceleration (Spong, 1996, Energy based control of a class of underactuated mechanical
 systems). Near the top linear feedback takes over, by a smooth weight instead of a
-switch, so that the whole is differentiable.
+switch, so that the controller is differentiable.
 """
 
+from typing import Any
+
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,9 +21,11 @@ from jaxtyping import Array, Float
 
 from roboopt._core import AnyArray, Frozen, Jittable
 from roboopt._errors import RobooptError
+from roboopt._readable import readable
 from roboopt.dynamics import Multibody
+from roboopt.policies._linear import leading
 
-BLEND_WIDTH = 0.02  # of cos θ
+BLEND_WIDTH = 0.02  # of the blend, in cos θ
 
 
 class EnergyShapingSwingUp(Jittable):
@@ -33,9 +38,9 @@ class EnergyShapingSwingUp(Jittable):
     log_position_gain: Float[Array, ""]
     log_velocity_gain: Float[Array, ""]
     gains: Float[Array, " 4"]
-    """Of the linear feedback near the top, F = −K s."""
-    blend_angle: float
-    """[rad] off upright at which both weigh the same."""
+    """K of the linear feedback near the top, F = −K s."""
+    blend_angle: float = eqx.field(static=True)
+    """Angle from upright at which both have equal weight [rad]."""
     robot: Frozen[Multibody]
 
     def __init__(
@@ -48,19 +53,20 @@ class EnergyShapingSwingUp(Jittable):
         velocity_gain: float = 1.0,
         blend_angle: float = 0.5,
     ):
-        """Swing `robot` up.
+        """Swing up `robot`.
 
         Args:
-            robot: a cart-pole: joint 0 drives, joint 1 carries the pole.
+            robot: a cart-pole: joint 0 is driven, joint 1 carries the pole.
             gains: K [N/m, N/rad, N·s/m, N·s/rad].
-            energy_gain: k_E [1/(J·kg·s)], how eagerly energy is pumped.
-            position_gain: k_x [1/s²], pulls the cart to the middle.
-            velocity_gain: k_v [1/s], slows it.
-            blend_angle: [rad].
+            energy_gain: k_E [1/(J·kg·s)], rate at which energy is pumped.
+            position_gain: k_x [1/s²], which pulls the cart to the middle.
+            velocity_gain: k_v [1/s], which slows the cart.
+            blend_angle: angle from upright at which both have equal weight [rad].
 
         Raises:
-            RobooptError: if the robot has not two joints, `gains` are not four numbers,
-                a gain is not positive, or `blend_angle` is not within 0 and π/2.
+            RobooptError: if the robot does not have two joints, `gains` are not four
+                numbers, a gain is not positive, or `blend_angle` is not between 0 and
+                π/2.
         """
         if len(robot.joint_names) != 2:
             raise RobooptError(
@@ -78,7 +84,7 @@ class EnergyShapingSwingUp(Jittable):
                 raise RobooptError(f"`{name}` must be positive, got {value}.")
         if not 0 < blend_angle < np.pi / 2:
             raise RobooptError(
-                f"`blend_angle` must lie within 0 and π/2, got {blend_angle}."
+                f"`blend_angle` must lie between 0 and π/2, got {blend_angle}."
             )
         self.log_energy_gain = jnp.log(jnp.asarray(energy_gain, float))
         self.log_position_gain = jnp.log(jnp.asarray(position_gain, float))
@@ -87,9 +93,24 @@ class EnergyShapingSwingUp(Jittable):
         self.blend_angle = float(blend_angle)
         self.robot = Frozen(robot)
 
+    def _shown(self) -> dict[str, Any]:
+        gains = self.log_energy_gain, self.log_position_gain, self.log_velocity_gain
+        energy, position, velocity = (readable(jnp.exp(gain)) for gain in gains)
+        return {
+            "energy_gain": f"{energy} 1/(J·kg·s)",
+            "position_gain": f"{position} 1/s²",
+            "velocity_gain": f"{velocity} 1/s",
+            "gains": f"{readable(self.gains)} N/m, N/rad, N·s/m, N·s/rad",
+            "blend_angle": f"{readable(self.blend_angle)} rad",
+        }
+
     def __call__(self, observation: Float[AnyArray, " obs"]) -> Float[Array, " 1"]:
-        """Return the force on the cart [N]."""
-        q, velocity = jnp.split(jnp.asarray(observation[:4]), 2)
+        """Return the force on the cart [N].
+
+        Raises:
+            RobooptError: if `observation` is shorter than the state.
+        """
+        q, velocity = jnp.split(leading(observation, 4), 2)
         angle = jnp.arctan2(jnp.sin(q[1]), jnp.cos(q[1]))
         upright = jnp.stack([q[0], angle, velocity[0], velocity[1]])
         hold = -jnp.dot(self.gains, upright)

@@ -1,12 +1,11 @@
-"""Tracking a motion: what the robot takes to make it, and feedback on what is off.
+"""Trajectory tracking: feedforward of a desired motion, and feedback on the error.
 
     u = M(q_d) q̈_d + h(q_d, q̇_d) + D q̇_d + K_p (q_d − q) + K_d (q̇_d − q̇)
 
-with the robot computed at the desired motion only, so that what is wrong about it
-pushes, and cannot destabilize (Kelly and Salgado, 1994, PD control with computed
-feedforward of robot manipulators); joint damping D too, at the desired velocity. In
-steps of Δt that holds while max eig(M⁻¹ (D + K_d)) Δt < 2, to which gains are sized
-here along the whole motion.
+The robot is computed at the desired motion only, so that model errors act as a
+disturbance and cannot destabilize (Kelly and Salgado, 1994, PD control with computed
+feedforward of robot manipulators); so is its joint damping D. In steps of Δt that holds
+while max eig(M⁻¹ (D + K_d)) Δt < 2, to which gains are sized here along the motion.
 """
 
 from typing import Any
@@ -20,22 +19,22 @@ from roboopt._core import AnyArray, Frozen
 from roboopt._errors import RobooptError
 from roboopt.dynamics import Multibody
 from roboopt.policies._fourier import FourierReference
-from roboopt.policies._pd import DAMPING, OSCILLATION, PDGravityCompensation
+from roboopt.policies._linear import leading
+from roboopt.policies._pd import (
+    MAX_STEP_ANGLE,
+    MAX_STEP_DAMPING,
+    JointGains,
+    PDGravityCompensation,
+)
 from roboopt.policies._protocol import TimeVaryingPolicy
 
-STABLE = 2.0  # max eig(M⁻¹ (D + K_d)) Δt
-INSTANTS = 50  # of the period, at which M is looked at
+STABILITY_BOUND = 2.0  # of max eig(M⁻¹ (D + K_d)) Δt
+INSTANTS = 50  # of the period, at which the mass matrix is computed
 
 
-class TrackingController(TimeVaryingPolicy):
-    """Follows `reference(time) -> (q, q̇, q̈)` on the observations [q, q̇, ...].
+class TrackingController(JointGains, TimeVaryingPolicy):
+    """Follows `reference(time) -> (q, q̇, q̈)`, for observations [q, q̇, ...]."""
 
-    The gains are the exponentials of what is tuned, and so positive.
-    """
-
-    log_stiffness: Float[Array, " joint"]
-    log_damping: Float[Array, " joint"]
-    robot: Frozen[Multibody]
     reference: Frozen[Any]
 
     def __init__(
@@ -56,9 +55,7 @@ class TrackingController(TimeVaryingPolicy):
         Raises:
             RobooptError: if a gain is missing or not positive.
         """
-        gains = PDGravityCompensation(robot, stiffness, damping)
-        self.log_stiffness, self.log_damping = gains.log_stiffness, gains.log_damping
-        self.robot = Frozen(robot)
+        super().__init__(robot, stiffness, damping)
         self.reference = Frozen(reference)
 
     @classmethod
@@ -71,10 +68,10 @@ class TrackingController(TimeVaryingPolicy):
     ) -> "TrackingController":
         """Choose gains that track as stiffly as motors and time step allow.
 
-        They begin as those of `PDGravityCompensation.from_limits`. At 50 instants of
-        the motion, with joints that move each other, K_p may then turn the fastest mode
-        by 0.2 of a radian in a step, and K_d take half of its speed, or half of what
-        the joints' damping leaves up to the bound of stability, where that is less.
+        The gains begin as those of `PDGravityCompensation.from_limits`. At 50 instants
+        of the motion, with the joints coupled, K_p may then turn the fastest mode by
+        0.2 rad in a step, and K_d take half of its velocity, or half of what the
+        joints' own damping leaves up to the bound of stability, where that is less.
 
         Args:
             robot: as far as it is known.
@@ -93,31 +90,21 @@ class TrackingController(TimeVaryingPolicy):
         q, _, _ = jax.vmap(reference)(times)
         matrices = np.asarray(jax.vmap(robot.mass_matrix)(q))
         own = _fastest(matrices, robot.damping) * time_step
-        if own >= STABLE:
+        if own >= STABILITY_BOUND:
             raise RobooptError(
                 "`time_step` must be short enough for the joints' damping, of which a "
-                f"step may take less than {STABLE:g} times the speed, got {time_step}, "
-                f"with which it takes {own:.3g}."
+                f"step may take less than {STABILITY_BOUND:g} times the velocity, got "
+                f"{time_step}, with which it takes {own:.3g}."
             )
         stiff = _fastest(matrices, guess.stiffness) * time_step**2
         damped = _fastest(matrices, guess.damping) * time_step
-        room = min(DAMPING, (STABLE - own) / 2)
+        room = min(MAX_STEP_DAMPING, (STABILITY_BOUND - own) / 2)
         return cls(
             robot,
             reference,
-            guess.stiffness * min(1.0, OSCILLATION**2 / stiff),
+            guess.stiffness * min(1.0, MAX_STEP_ANGLE**2 / stiff),
             guess.damping * min(1.0, room / damped),
         )
-
-    @property
-    def stiffness(self) -> Float[Array, " joint"]:
-        """K_p [N·m/rad or N/m]."""
-        return jnp.exp(self.log_stiffness)
-
-    @property
-    def damping(self) -> Float[Array, " joint"]:
-        """K_d [N·m·s/rad or N·s/m]."""
-        return jnp.exp(self.log_damping)
 
     def __call__(
         self, observation: Float[AnyArray, " obs"], time: float | Float[Array, ""]
@@ -125,7 +112,7 @@ class TrackingController(TimeVaryingPolicy):
         """Return the effort [N·m or N] on every joint at `time` [s]."""
         robot = self.robot()
         joints = self.log_stiffness.shape[0]
-        q, velocity = jnp.split(jnp.asarray(observation)[: 2 * joints], 2)
+        q, velocity = jnp.split(leading(observation, 2 * joints), 2)
         desired, speed, acceleration = self.reference()(time)
         forward = robot.inverse_dynamics(desired, speed, acceleration)
         feedback = self.stiffness * (desired - q) + self.damping * (speed - velocity)

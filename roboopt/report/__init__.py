@@ -23,8 +23,17 @@ from roboopt.report._page import Table as Table
 from roboopt.report._page import Video as Video
 from roboopt.report._page import write_report as write_report
 from roboopt.report._performance import performance as performance
+from roboopt.report._sections import plain as plain
+from roboopt.report._sections import progress_bar as progress_bar
+from roboopt.report._sections import settings as settings
 from roboopt.report._summary import Summary as Summary
+from roboopt.report._text import change as change
+from roboopt.report._text import number as number
+from roboopt.report._text import readable as readable
 from roboopt.report._verb_result import VerbResult as VerbResult
 from roboopt.report._video import encode as encode
+from roboopt.report._video import episode as episode
+from roboopt.report._video import film_motions as film_motions
+from roboopt.report._video import film_stride as film_stride
 from roboopt.report._video import replay as replay
 from roboopt.report._video import side_by_side as side_by_side

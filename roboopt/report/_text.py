@@ -5,6 +5,7 @@ cells of its text columns. Numbers are never wrapped or cut short: where nothing
 fits, a row is stacked, one cell a line.
 """
 
+import math
 import textwrap
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -123,3 +124,23 @@ def _stacked(table: Table, width: int) -> str:
         for head, cell in zip(table.header[1:], row[1:], strict=True):
             lines.append(paragraph(f"  {head}: {cell}", width))
     return "\n".join(lines)
+
+
+def readable(name: str) -> str:
+    """Return the name of a term as a person writes it."""
+    return {"joule_loss": "Joule loss"}.get(name, name.replace("_", " "))
+
+
+def number(value: float) -> str:
+    """Return a number with four digits."""
+    return f"{value:.4g}"
+
+
+def change(before: float, after: float) -> str:
+    """Return by how many percent, or how many times, `after` differs."""
+    if not (math.isfinite(before) and math.isfinite(after)) or before == 0:
+        return "–"
+    percent = 100 * (after / before - 1)
+    if percent > 900:
+        return f"×{after / before:.3g}"
+    return f"{percent:+.1f} %".replace("-", "−")

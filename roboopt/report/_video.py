@@ -6,17 +6,51 @@ simulators here repeat themselves bit for bit.
 
 import subprocess
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 from jaxtyping import UInt8
 
 from roboopt._errors import RobooptError
 from roboopt.data import Trajectory
+from roboopt.report._figures import COLORS, GRAY
 
-BAR = 28  # pixels of a caption's bar
+CAPTION_HEIGHT = 28  # pixels
+FRAME_RATE = 30  # pictures a second
+MAX_FRAMES = 150  # of a motion; longer motions have fewer pictures a second
+
+
+def episode(batch: Trajectory, index: int) -> Trajectory:
+    """Return one motion of a batch of trajectories."""
+    return jax.tree.map(lambda leaf: np.asarray(leaf)[index], batch)
+
+
+def film_stride(steps: int, time_step: float) -> int:
+    """Return how many steps pass from one picture to the next, in real time."""
+    rate = min(FRAME_RATE, MAX_FRAMES / (steps * time_step))
+    return max(1, round(1 / (rate * time_step)))
+
+
+def film_motions(
+    env: Any, motions: Mapping[str, Trajectory], captions: Mapping[str, str]
+) -> bytes:
+    """Return an MP4 film of recorded motions side by side, in real time.
+
+    Args:
+        env: as `replay` has it.
+        motions: one trajectory each, of equal length, by label.
+        captions: by label.
+    """
+    first = next(iter(motions.values()))
+    stride = film_stride(first.steps, first.time_step)
+    films = [
+        (captions[label], COLORS.get(label, GRAY), replay(env, motion, stride=stride))
+        for label, motion in motions.items()
+    ]
+    return encode(side_by_side(films), 1 / (stride * first.time_step))
 
 
 def replay(
@@ -74,11 +108,15 @@ def side_by_side(
     font = ImageFont.load_default(15)
     captioned = []
     for caption, color, frames in films:
-        bar = Image.new("RGB", (frames.shape[2], BAR), "#15181d")
+        bar = Image.new("RGB", (frames.shape[2], CAPTION_HEIGHT), "#15181d")
         draw = ImageDraw.Draw(bar)
-        draw.rectangle((0, 0, 6, BAR), fill=color)
-        draw.text((16, BAR // 2), caption, font=font, fill="#ffffff", anchor="lm")
-        bars = np.broadcast_to(np.asarray(bar), (len(frames), BAR, *frames.shape[2:]))
+        draw.rectangle((0, 0, 6, CAPTION_HEIGHT), fill=color)
+        draw.text(
+            (16, CAPTION_HEIGHT // 2), caption, font=font, fill="#ffffff", anchor="lm"
+        )
+        bars = np.broadcast_to(
+            np.asarray(bar), (len(frames), CAPTION_HEIGHT, *frames.shape[2:])
+        )
         captioned.append(np.concatenate([bars, frames], 1))
     return np.concatenate(captioned, 2)
 

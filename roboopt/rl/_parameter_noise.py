@@ -18,10 +18,9 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from roboopt._core import AnyArray, Frozen, Jittable, sizes, trainable
+from roboopt._core import AnyArray, Frozen, Jittable, check_shape, sizes, trainable
 from roboopt._errors import RobooptError
-from roboopt.policies._action_units import check_shape
-from roboopt.policies._gaussian import log_densities
+from roboopt.policies import Normal
 
 
 class ParameterNoise(Jittable):
@@ -104,7 +103,7 @@ class ParameterNoise(Jittable):
             RobooptError: if `drawn` does not hold a number for each parameter.
         """
         check_shape("drawn", drawn.shape, self.shift.shape)
-        return log_densities(jnp.asarray(drawn), self.shift, self.log_deviation).sum()
+        return Normal(self.shift, self.log_deviation).log_prob(drawn)
 
     def entropy(self, observation: Float[AnyArray, " obs"]) -> Float[Array, ""]:
         """Return that of what is drawn [nat], wherever it is drawn."""

@@ -1,101 +1,58 @@
 """`reinforce`: from an environment and its reward to a policy, in one call.
 
-What is tuned and how the gradient is had follow from the environment: whether its
-actions are choices, and whether there is a differentiable twin of it. All of it can be
-said otherwise, and put together from its parts: `minimize`, `NegativeReward`, and
-`Experiences`, `Windows` or a `GymRollout`.
+The policy class and the algorithm follow from the environment: from its spaces, and
+from whether it has a differentiable twin. Each algorithm can also be used by itself:
+`rl.PPO(...).learn(agent, envs, timesteps=...)`.
 """
 
+import dataclasses
 import math
-import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import Any, NamedTuple, Unpack
+from typing import Any, Unpack
 
 import numpy as np
 
 from roboopt._errors import RobooptError
-from roboopt.diagnose import HorizonNorms, gradient_health
-from roboopt.diagnose._finding import Finding
-from roboopt.optimize import Result, minimize
-from roboopt.policies import StatefulPolicy
-from roboopt.policies._observation_network import Settings
-from roboopt.rl._learning_bar import learning_bar
-from roboopt.rl._recipe import Recipe, Wishes
-from roboopt.rl._recipes import recipe
+from roboopt.optimize import Result
+from roboopt.policies import NetworkSettings, StatefulPolicy
+from roboopt.rl._checks import require_at_least
+from roboopt.rl._gradient import AnalyticGradient, MixedGradient, ZerothOrderGradient
+from roboopt.rl._monitor import LearningStatus, Monitor, learning_bar
+from roboopt.rl._parameter_noise import ParameterNoise
+from roboopt.rl._pgpe import PGPE
+from roboopt.rl._policies import (
+    acting_policy,
+    deterministic_policy,
+    fresh,
+    parameter_count,
+)
+from roboopt.rl._ppo import PPO
+from roboopt.rl._result import EVALUATION_SEED_OFFSET, INTERRUPTED, ReinforceResult
 from roboopt.rl._returns import Returns
-from roboopt.rl._setting import Setting
+from roboopt.rl._run import Run
+from roboopt.rl._shac import SHAC
+from roboopt.rl._task import Task
+from roboopt.rollouts import EnvError, Evaluation, evaluate
 
-ENOUGH = 20  # episodes, before their mean return can be the target's
-MEASURED_EVERY = 1.0  # s
-MOST_MEASURING = 0.2  # of the time
-WRITTEN_EVERY = 5.0  # s
-
-
-class Learning(NamedTuple):
-    """What a callback sees while a policy learns."""
-
-    timesteps: int
-    """In the environments, all together."""
-    seconds: float
-    mean_return: float
-    """Of the last episodes; NaN before one has ended."""
-    spread: float
-    """Their standard deviation."""
-    episodes: int
-    """How many these are."""
-    policy: Any
-    """As it would act now."""
-
-
-@dataclass(frozen=True)
-class ReinforceResult:
-    """What came of learning from reward."""
-
-    policy: Any
-    """What acts, without chance."""
-    agent: Any
-    """What was tuned: the policy with its chance and its value function, where there
-    are such."""
-    began: Any
-    """What it started from, without chance."""
-    fresh: bool
-    """Whether that was made anew, with weights drawn at random."""
-    result: Result
-    """Of `minimize`."""
-    history: dict[str, np.ndarray]
-    """Of the result, and where that lacks them the norm and the signal-to-noise ratio
-    of the gradient, NaN at steps that were not looked at."""
-    returns: Returns
-    """Of each episode while it learned."""
-    norm_by_horizon: Callable[[Any], HorizonNorms] | None
-    """`norm_by_horizon(policy)` through the environment's twin, where there is one."""
-    choice: dict[str, str]
-    """What was chosen, in words."""
-    gradient: str
-    """One of "likelihood", "analytic", "smoothed", "mixed"."""
-    horizon: int | None
-    """Steps of simulation that the gradient went through, where it did."""
-    reused: int
-    """Gradient steps on the same samples."""
-    timesteps: int
-    """Steps in the environments, all together."""
-    reason: str
-    """Why it ended: "target", or as a `Result` has it."""
-    message: str
-    """The same as a sentence."""
-
-    @property
-    def health(self) -> list[Finding]:
-        """Return what was wrong with the gradients."""
-        return gradient_health(self.history, horizon=self.horizon, reused=self.reused)
+ALGORITHMS = {
+    "ppo": PPO,
+    "pgpe": PGPE,
+    "shac": SHAC,
+    "analytic": AnalyticGradient,
+    "zeroth-order": ZerothOrderGradient,
+    "mixed": MixedGradient,
+}
+GRADIENTS = ("likelihood", "analytic", "zeroth-order", "mixed")
+MAX_NOISY_PARAMETERS = 128  # of policies whose parameters are drawn
+MAX_EPISODE_STEPS = 10_000  # of an evaluation, where nothing else limits them
 
 
 def reinforce(
     env: Any,
     *,
+    algorithm: Any = None,
     policy: Any = None,
     gradient: str | None = None,
     timesteps: int | None = None,
@@ -104,204 +61,204 @@ def reinforce(
     envs: int | None = None,
     processes: int = 0,
     max_steps: int | None = None,
+    episodes: int = 100,
     options: Mapping[str, Any] | None = None,
     seed: int = 0,
     progress: bool = False,
-    callback: Callable[[Learning], Any] | None = None,
+    callback: Callable[[LearningStatus], Any] | None = None,
     checkpoint: str | PathLike | None = None,
     log: str | PathLike | None = None,
-    **network: Unpack[Settings],
+    **network: Unpack[NetworkSettings],
 ) -> ReinforceResult:
-    """Learn to earn more reward in `env`, and return the policy.
+    """Learn a policy that earns more reward in `env`.
 
     Args:
-        env: a Gymnasium id, or a function that makes an environment.
-        policy: to go on from, as a clone or a tuned controller: with `sample` and
-            `log_prob`, or without, and then chance is put around it where that is
-            needed. Also "network", or "pd" for an arm of roboopt; if None, what fits.
-        gradient: "likelihood", of what was tried: actions, by proximal policy
-            optimization, or a policy's parameters where it is given, acts without
-            chance and has few, along the natural gradient;
-            "analytic", through the twin; "smoothed", from values alone; "mixed", of the
-            twin as far as the simulator agrees. If None, "analytic" where there is a
-            twin, else "likelihood".
-        timesteps: stop after so many steps of the environment, in all.
-        seconds: stop after that long, compilation included.
-        target: stop once the mean return of the last 100 episodes is this, or of 20 or
-            more at first; where every step runs whole episodes, of the last step's.
-        envs: environments side by side; where every step runs whole episodes, of how
-            many starts.
-        processes: that the environments run in; 0 for this one. An environment with a
-            twin is learned in through that, if 0 and by likelihood ratio.
-        max_steps: an episode's end, where the environment has not ended it before.
-        options: of the environment's constructor, where `env` is an id.
-        seed: of all chance.
-        progress: whether to show what is chosen, and the returns as they come.
-        callback: called with a `Learning` some times a second; stops if it returns
-            True.
+        env: an id of Gymnasium, such as "CartPole-v1" or "package:Name-v0", an
+            `EnvSpec`, an environment that `gymnasium.make` has made, or a function that
+            makes an environment.
+        algorithm: such as `rl.PPO(discount=0.9)`; also `rl.SHAC`, `rl.PGPE`,
+            `rl.AnalyticGradient`, `rl.ZerothOrderGradient` or `rl.MixedGradient`. If
+            None, one with the `gradient` asked for, by its defaults.
+        policy: the start: a policy such as a clone or a tuned controller, "network" for
+            fresh weights, "pd" for the PD control of an arm; if None, one that fits.
+        gradient: "likelihood", the likelihood ratio of sampled actions (PPO), or of
+            sampled parameters where a deterministic policy with few of them is given
+            (PGPE); "analytic", through the twin; "zeroth-order", from values alone;
+            "mixed", of the twin as far as the simulator agrees. If None, "analytic"
+            where there is a twin, else "likelihood".
+        timesteps: stop after so many steps of all environments together.
+        seconds: stop the learning after that long, compilation included.
+        target: stop once the mean return of the last 100 episodes, or of 20 at first,
+            reaches this; where steps run whole episodes, that of the last step's.
+        envs: environments side by side; where steps run whole episodes, starts a step.
+        processes: processes of the environments; 0 for this one. The likelihood ratio
+            runs in the twin where there is one and `processes` is 0.
+        max_steps: the time limit of an episode, in steps.
+        episodes: fresh episodes that the policy and its start are evaluated on, or 0.
+        options: keywords of the environment's constructor, where `env` is an id.
+        seed: the seed of all randomness.
+        progress: whether to show the choice, the returns and the evaluation.
+        callback: called with a `LearningStatus` some times a second; the learning
+            stops where it returns True.
         checkpoint: a file for the state of the learning, written every ten seconds and
-            at the end; where it exists already the learning goes on from it.
-        log: a CSV file for the returns, written as they come; where the learning goes
-            on from a checkpoint, they are added to those that are in it.
-        **network: `width`, `depth`, `angles`, … of what is made anew.
+            at the end; where it exists, the learning goes on from it.
+        log: a CSV file for the returns, written as they come.
+        **network: `width`, `depth`, `angles`, … of fresh networks.
 
     Returns:
-        What was learned, also after Ctrl-C, after a value that is not finite, and where
-        an environment fails later than at first: `reason` and `message` say so.
+        The result, also after Ctrl-C, after a value that is not finite, and where an
+        environment fails later than at first: see its `reason` and `message`.
 
     Raises:
         RobooptError: if an argument breaks its rule, or does not fit the environment,
-            or its spaces are not such as can be learned in.
+            or no policy can be learned in its spaces.
     """
-    for name, value in (("timesteps", timesteps), ("envs", envs)):
-        if value is not None and value < 1:
-            raise RobooptError(f"`{name}` must be at least 1, got {value}.")
+    _check(policy, algorithm, gradient, episodes, network)
+    task = Task.of(
+        env,
+        options=options,
+        max_steps=max_steps,
+        timesteps=timesteps,
+        envs=envs,
+        processes=processes,
+        target=target,
+        seed=seed,
+        network=network,
+    )
+    try:
+        if algorithm is None:
+            algorithm = default_algorithm(task, policy, gradient)
+        run = algorithm.prepare(task, policy)
+        resumed = checkpoint is not None and Path(checkpoint).exists()
+        space = task.env.action_space
+        monitor = Monitor(run, space, target, callback, log, resumed)
+        try:
+            with learning_bar(run, progress) as monitor.show:
+                result = run.minimize(
+                    seconds=seconds, seed=seed, callback=monitor, checkpoint=checkpoint
+                )
+        finally:
+            monitor.write()
+            run.close()
+        return _result(task, run, monitor, result, fresh(task, policy), episodes)
+    finally:
+        task.env.close()
+
+
+def default_algorithm(task: Task, policy: Any, gradient: str | None) -> Any:
+    """Return the algorithm for `gradient` that fits the task and the policy."""
+    if gradient is None:
+        gradient = "likelihood" if task.twin is None else "analytic"
+    if gradient != "likelihood":
+        return ALGORITHMS[gradient]()
+    if fresh(task, policy) or task.horizon is None:
+        return PPO()
+    policy, _ = deterministic_policy(task, policy)
+    if isinstance(policy, ParameterNoise):
+        return PGPE()
+    few = 0 < parameter_count(policy) <= MAX_NOISY_PARAMETERS
+    return PGPE() if few and not hasattr(policy, "sample") else PPO()
+
+
+def _check(
+    policy: Any,
+    algorithm: Any,
+    gradient: str | None,
+    episodes: int,
+    network: Mapping[str, Any],
+) -> None:
+    """Raise a RobooptError where an argument breaks its rule."""
+    require_at_least("episodes", episodes, 0)
     if isinstance(policy, str) and policy not in ("network", "pd"):
         raise RobooptError(f"`policy` must be 'network' or 'pd', got {policy!r}.")
     if isinstance(policy, StatefulPolicy):
         raise RobooptError(
-            "`policy` must act on one observation, without a memory, got "
-            f"{type(policy).__name__}."
+            f"`policy` must have no memory, got {type(policy).__name__}."
         )
-    wishes = Wishes(policy, gradient, timesteps, envs, processes, seed, network)
-    setting = Setting.of(env, options, max_steps)
+    if gradient is not None and gradient not in GRADIENTS:
+        raise RobooptError(f"`gradient` must be one of {GRADIENTS}, got {gradient!r}.")
+    if algorithm is not None and not isinstance(algorithm, tuple(ALGORITHMS.values())):
+        names = ", ".join(f"rl.{kind.__name__}()" for kind in ALGORITHMS.values())
+        raise RobooptError(f"`algorithm` must be one of {names}, got {algorithm!r}.")
+    if algorithm is not None and gradient is not None:
+        raise RobooptError("`gradient` must be None where an `algorithm` is given.")
+    if unknown := network.keys() - NetworkSettings.__annotations__.keys():
+        name = min(unknown)
+        raise RobooptError(
+            f"`{name}` is no argument of `reinforce`: settings are given to the "
+            f"algorithm, such as algorithm=roboopt.rl.PPO({name}=...), and those of "
+            f"networks are {', '.join(NetworkSettings.__annotations__)}."
+        )
+
+
+def _result(
+    task: Task, run: Run, monitor: Monitor, result: Result, new: bool, episodes: int
+) -> ReinforceResult:
+    """Evaluate the policy and its start, and return the result."""
+    if result.reason == "interrupted" and not len(result.history["loss"]):
+        raise KeyboardInterrupt  # before the first step: there is nothing to keep
+    space = task.env.action_space
+    policy, start = (acting_policy(x, space) for x in (result.model, run.model))
+    reason, message = monitor.ending(result.reason, result.message)
+    evaluation, start_evaluation, norms, failure = None, None, None, ""
     try:
-        made = recipe(setting, wishes)
-    finally:
-        setting.env.close()
-    goes_on = checkpoint is not None and Path(checkpoint).exists()
-    course = _Course(made, target, callback, log, goes_on)
+        if episodes:
+            evaluation = _evaluated(task, policy, episodes)
+            start_evaluation = _evaluated(task, start, episodes)
+            if run.norm_by_horizon is not None:
+                # At the start: where nothing is left to gain all gradients are noise.
+                norms = run.norm_by_horizon(start)
+    except KeyboardInterrupt:
+        failure = INTERRUPTED
+    except EnvError as error:
+        failure = str(error)
+    return ReinforceResult(
+        policy=policy,
+        agent=result.model,
+        start=start,
+        fresh=new,
+        env=task.spec,
+        name=task.name,
+        algorithm=type(run.algorithm).__name__,
+        settings=dataclasses.asdict(run.algorithm),
+        gradient=run.gradient,
+        choice=run.choice,
+        history=_history(result, run),
+        returns=Returns.from_rows(monitor.rows),
+        evaluation=evaluation,
+        start_evaluation=start_evaluation,
+        evaluation_failure=failure,
+        gradient_by_horizon=norms,
+        horizon=run.horizon,
+        reused=run.reused,
+        steps=result.steps,
+        timesteps=monitor.timesteps,
+        seconds=result.seconds,
+        compile_seconds=result.compile_seconds,
+        target=task.target,
+        seed=task.seed,
+        max_steps=task.horizon,
+        reason=reason,
+        message=message,
+    )
+
+
+def _evaluated(task: Task, policy: Any, episodes: int) -> Evaluation:
+    limit = MAX_EPISODE_STEPS if task.horizon is None else task.horizon
+    seed = task.seed + EVALUATION_SEED_OFFSET
     try:
-        with learning_bar(made, timesteps, progress) as course.show:
-            result = minimize(
-                made.objective,
-                made.agent,
-                made.data,
-                seconds=seconds,
-                seed=seed,
-                callback=course,
-                checkpoint=checkpoint,
-                **made.settings,
-            )
-    finally:
-        course.write()
-        made.close()
-    return course.reinforcement(result)
+        return evaluate(task.env, policy, episodes=episodes, seed=seed, max_steps=limit)
+    except Exception as error:
+        # The user's environment failed: what was learned is not lost by it.
+        text = f"the evaluation failed: {type(error).__name__}: {error}"
+        raise EnvError(text) from error
 
 
-class _Course:
-    """Follows a descent: notes the returns, and says when the target is reached."""
-
-    def __init__(
-        self,
-        made: Recipe,
-        target: float | None,
-        callback: Callable[[Learning], Any] | None,
-        log: str | PathLike | None,
-        goes_on: bool,
-    ):
-        self._made, self._target, self._callback = made, target, callback
-        self.show: Callable[[Learning], None] = lambda learning: None
-        self.returns = Returns()
-        self._log = log
-        if goes_on and log is not None and Path(log).exists():
-            self.returns = Returns.read(log)
-        self._earlier: float | None = None
-        self._seen, self._reached = 0, False
-        self._gradients: dict[int, tuple[float, float]] = {}
-        self._measured, self._cost, self._written = -math.inf, 0.0, time.perf_counter()
-
-    def __call__(self, status: Any) -> bool:
-        """Note what has ended since the last time; return whether to stop."""
-        timesteps = self._made.timesteps_of(status.step)
-        if self._earlier is None:
-            self.returns = self.returns.until(timesteps)
-            self._earlier = max(self.returns.column("seconds"), default=0.0)
-        seconds = self._earlier + status.seconds
-        if fresh := self._ended(status):
-            self.returns.note(fresh, timesteps, seconds)
-        recent = self.returns.recent(self._made.recent)
-        learning = Learning(
-            timesteps=timesteps,
-            seconds=seconds,
-            mean_return=float(recent.mean()) if len(recent) else math.nan,
-            spread=float(recent.std()) if len(recent) else math.nan,
-            episodes=len(recent),
-            policy=self._made.acting(status.model),
-        )
-        self.show(learning)
-        if time.perf_counter() - self._written > WRITTEN_EVERY:
-            self.write()
-        wanted = self._callback is not None and self._callback(learning) is True
-        enough = len(recent) >= min(ENOUGH, self._made.recent)
-        if self._target is not None and enough:
-            self._reached = learning.mean_return >= self._target
-        return wanted or self._reached
-
-    def _ended(self, status: Any) -> Any:
-        if self._made.episodes is not None:
-            episodes = self._made.episodes()
-            fresh, self._seen = episodes[self._seen :], len(episodes)
-            return fresh
-        assert self._made.measure is not None
-        if status.seconds - self._measured < self._pause:
-            return []
-        began = time.perf_counter()
-        found = self._made.measure(status.model)
-        if self._made.gradient_of is not None and len(found) > 1:
-            norms = self._made.gradient_of(status.model)
-            self._gradients[status.step] = norms.norms[-1], norms.signal_to_noise[-1]
-        self._cost, self._measured = time.perf_counter() - began, status.seconds
-        return found
-
-    @property
-    def _pause(self) -> float:
-        """Return how long to wait between two measurements [s]."""
-        if self._target is not None:
-            return 0.0
-        return max(MEASURED_EVERY, self._cost / MOST_MEASURING)
-
-    def write(self) -> None:
-        """Write the returns."""
-        if self._log is not None and len(self.returns):
-            self.returns.write(self._log)
-        self._written = time.perf_counter()
-
-    def reinforcement(self, result: Result) -> ReinforceResult:
-        """Return the outcome."""
-        made = self._made
-        timesteps = made.timesteps_of(result.steps)
-        reason, message = result.reason, result.message
-        if self._reached:
-            reason = "target"
-            recent = self.returns.recent(made.recent)
-            message = (
-                f"the mean return of the last {len(recent)} episodes reached "
-                f"{np.mean(recent):.4g}, and the target, {self._target:.4g}, with it"
-            )
-        return ReinforceResult(
-            policy=made.acting(result.model),
-            agent=result.model,
-            began=made.acting(made.agent),
-            fresh=made.fresh,
-            result=result,
-            history=self._history(result),
-            returns=self.returns,
-            norm_by_horizon=made.norm_by_horizon,
-            choice=made.said,
-            gradient=made.gradient,
-            horizon=made.horizon,
-            reused=made.reused,
-            timesteps=timesteps,
-            reason=reason,
-            message=message,
-        )
-
-    def _history(self, result: Result) -> dict[str, np.ndarray]:
-        if not self._gradients:
-            return result.history
-        seen = np.full((len(result.history["loss"]), 2), np.nan)
-        for step, noted in self._gradients.items():
-            seen[min(step, len(seen) - 1)] = noted
-        noted = dict(zip(("gradient_norm", "gradient_snr"), seen.T, strict=True))
-        return {**result.history, **noted}
+def _history(result: Result, run: Run) -> dict[str, np.ndarray]:
+    if not run.gradients:
+        return result.history
+    measured = np.full((len(result.history["loss"]), 2), np.nan)
+    for step, values in run.gradients.items():
+        measured[min(step, len(measured) - 1)] = values
+    names = "gradient_norm", "gradient_snr"
+    return {**result.history, **dict(zip(names, measured.T, strict=True))}

@@ -1,63 +1,58 @@
-"""What a policy earned while it learned, episode by episode."""
+"""The returns of the episodes that ended while a policy learned."""
 
 import csv
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from os import PathLike
 from pathlib import Path
 
+import equinox as eqx
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from roboopt._errors import RobooptError
-from roboopt.data import whole_file
+from roboopt.data import atomic_write
 from roboopt.rollouts import Episode
 
 COLUMNS = ("timestep", "seconds", "return", "length", "success")
 
 
-class Returns:
-    """The episodes that ended while a policy learned, in their order."""
+class Returns(eqx.Module):
+    """Episodes in the order in which they ended."""
 
-    def __init__(self, rows: Iterable[tuple] = ()):
-        """Begin with `rows`, none unless given, of `COLUMNS` each."""
-        self._rows = [tuple(row) for row in rows]
+    timesteps: Int[np.ndarray, " episode"]
+    """Environment steps of the learning by then."""
+    seconds: Float[np.ndarray, " episode"]
+    """Time since the learning began."""
+    returns: Float[np.ndarray, " episode"]
+    """Undiscounted sums of the rewards."""
+    lengths: Int[np.ndarray, " episode"]
+    """Steps."""
+    successes: Float[np.ndarray, " episode"]
+    """1 or 0, NaN where nothing says so."""
+
+    @classmethod
+    def from_rows(cls, rows: Sequence[Sequence] = ()) -> "Returns":
+        """Return the episodes in `rows` of `COLUMNS` each."""
+        columns = np.array(rows, float).reshape(-1, len(COLUMNS)).T
+        steps, seconds, returns, lengths, successes = columns
+        steps, lengths = steps.astype(int), lengths.astype(int)
+        return cls(steps, seconds, returns, lengths, successes)
 
     def __len__(self) -> int:
-        """Return how many there are."""
-        return len(self._rows)
+        """Return the number of episodes."""
+        return len(self.returns)
 
-    def note(self, episodes: Iterable[Episode], timestep: int, seconds: float) -> None:
-        """Add episodes that had ended by `timestep`, `seconds` after the beginning."""
-        for episode in episodes:
-            success = math.nan if episode.success is None else float(episode.success)
-            earned, length = float(episode.undiscounted_return), int(episode.length)
-            row = (int(timestep), float(seconds), earned, length, success)
-            self._rows.append(row)
-
-    def column(self, name: str) -> Float[np.ndarray, " episode"]:
-        """Return one of `COLUMNS`; success is 1, 0, or NaN where nothing says so.
-
-        Raises:
-            RobooptError: if there is no such column.
-        """
-        if name not in COLUMNS:
-            raise RobooptError(f"`name` must be one of {COLUMNS}, got {name!r}.")
-        place = COLUMNS.index(name)
-        return np.array([row[place] for row in self._rows], float)
-
-    def recent(self, count: int) -> Float[np.ndarray, " episode"]:
-        """Return the returns of the last `count` episodes, or of all if fewer."""
-        return self.column("return")[-count:]
-
-    def until(self, timestep: int) -> "Returns":
-        """Return those up to `timestep`."""
-        return Returns(row for row in self._rows if row[0] <= timestep)
+    def rows(self) -> list[tuple]:
+        """Return a row of `COLUMNS` for each episode."""
+        columns = self.timesteps, self.seconds, self.returns, self.lengths
+        lists = [column.tolist() for column in (*columns, self.successes)]
+        return list(zip(*lists, strict=True))
 
     def write(self, path: str | PathLike) -> None:
-        """Write a CSV file, a row an episode; the file is whole or what it was."""
-        lines = [",".join(COLUMNS), *(",".join(map(repr, row)) for row in self._rows)]
-        with whole_file(path) as file:
+        """Write a CSV file, a row for each episode."""
+        lines = [",".join(COLUMNS), *(",".join(map(repr, row)) for row in self.rows())]
+        with atomic_write(path) as file:
             file.write(("\n".join(lines) + "\n").encode())
 
     @classmethod
@@ -71,13 +66,23 @@ class Returns:
             header, *rows = [*csv.reader(file)] or [[]]
         try:
             if tuple(header) != COLUMNS:
-                raise RobooptError(header)
-            found = [
-                (int(step), float(seconds), float(earned), int(length), float(success))
-                for step, seconds, earned, length, success in rows
-            ]
+                raise ValueError(header)
+            return cls.from_rows([[float(cell) for cell in row] for row in rows])
         except ValueError as error:
             raise RobooptError(
-                f"`path` must be of returns, with columns {COLUMNS}, got {path}."
+                f"`path` must be a file of returns with columns {COLUMNS}, got {path}."
             ) from error
-        return cls(found)
+
+
+def rows_of(episodes: Iterable[Episode], timestep: int, seconds: float) -> list[tuple]:
+    """Return a row of `COLUMNS` for each of the episodes that ended by `timestep`."""
+    return [
+        (
+            timestep,
+            float(seconds),
+            float(episode.undiscounted_return),
+            int(episode.length),
+            math.nan if episode.success is None else float(episode.success),
+        )
+        for episode in episodes
+    ]

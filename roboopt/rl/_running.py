@@ -1,4 +1,4 @@
-"""What is measured of a world while an agent acts: where it gets and what it earns."""
+"""Running statistics of observations and rewards while an agent acts."""
 
 import math
 from typing import Any, NamedTuple
@@ -8,11 +8,11 @@ import numpy as np
 from roboopt.data import Normalizer
 from roboopt.rollouts import Steps
 
-ROUNDING = 1e-6  # A deviation of less, beside the mean, is none.
+EPSILON = 1e-6  # relative to the mean: smaller standard deviations count as zero
 
 
-class Seen(NamedTuple):
-    """The mean and the deviation of all observations so far (Chan et al., 1979)."""
+class RunningMeanStd(NamedTuple):
+    """The mean and the squared deviations of all observations (Chan et al., 1979)."""
 
     number: float
     mean: np.ndarray
@@ -20,43 +20,48 @@ class Seen(NamedTuple):
     """The sum of the squared deviations from the mean."""
 
     @classmethod
-    def none(cls, size: int) -> "Seen":
-        """Return those of nothing."""
+    def zero(cls, size: int) -> "RunningMeanStd":
+        """Return the statistics of no observation."""
         return cls(0.0, np.zeros(size), np.zeros(size))
 
-    def and_(self, observations: Any, valid: Any) -> "Seen":
-        """Return those of `observations` besides, where `valid`."""
+    def update(self, observations: Any, valid: Any) -> "RunningMeanStd":
+        """Return the statistics with the `valid` ones of `observations` added."""
         rows = np.asarray(observations, float)[np.asarray(valid)]
         if not len(rows):
             return self
         mean = rows.mean(0)
         square = ((rows - mean) ** 2).sum(0)
         count, apart = self.number + len(rows), mean - self.mean
-        return Seen(
+        return RunningMeanStd(
             count,
             self.mean + apart * (len(rows) / count),
             self.square + square + apart**2 * (self.number * len(rows) / count),
         )
 
     def normalizer(self) -> Normalizer:
-        """Return the normalizer; what has not changed yet keeps its unit."""
-        spread = np.sqrt(self.square / max(self.number, 1.0))
-        constant = spread <= ROUNDING * np.maximum(np.abs(self.mean), ROUNDING)
-        return Normalizer(self.mean, np.where(constant, 1.0, spread))
+        """Return the normalizer; axes that are constant keep their unit."""
+        deviation = np.sqrt(self.square / max(self.number, 1.0))
+        constant = deviation <= EPSILON * np.maximum(np.abs(self.mean), EPSILON)
+        return Normalizer(self.mean, np.where(constant, 1.0, deviation))
 
 
-class Scale(NamedTuple):
-    """The scale of the rewards, as far as it is known."""
+class RewardScale(NamedTuple):
+    """The root mean square of the discounted sums R_t of the rewards so far.
+
+    R_t = r_t + γ (1 − ended_{t−1}) R_{t−1}. Engstrom et al. (2020, Implementation
+    matters in deep policy gradients) divide by the standard deviation of R; the root
+    mean square also serves a reward that never varies.
+    """
 
     running: np.ndarray
-    """R of each environment's last step, 0 where the episode ended with it."""
+    """R after the last step of each environment, 0 where the episode ended."""
     square: float
     """The mean of R²."""
     number: float
-    """Steps that it is the mean of."""
+    """Steps in that mean."""
 
-    def and_(self, steps: Steps, discount: float) -> "Scale":
-        """Return it with the rewards of `steps` besides."""
+    def update(self, steps: Steps, discount: float) -> "RewardScale":
+        """Return the scale with the rewards of `steps` added."""
         running, total = self.running, 0.0
         rewards = np.asarray(steps.rewards, float)
         goes_on, valid = ~np.asarray(steps.ended), np.asarray(steps.valid)
@@ -67,7 +72,7 @@ class Scale(NamedTuple):
         fresh = float(valid.sum())
         count = self.number + fresh
         square = self.square + (total - fresh * self.square) / max(count, 1.0)
-        return Scale(running, square, count)
+        return RewardScale(running, square, count)
 
     @property
     def unit(self) -> float:

@@ -165,7 +165,11 @@ def _clean(
     kind = "motion" if by_motion else "effort"
     data = {kind: _windows(fit, runs, kind)}
     if kind == "motion":
-        parts = {kind: PredictionError(horizon=1, lead=fit.lead(runs[0].time_step))}
+        lead = fit.lead(runs[0].time_step)
+        error_of_motion = PredictionError.for_data(
+            fit.start, data[kind], horizon=1, lead=lead
+        )
+        parts = {kind: error_of_motion}
     else:
         parts = {kind: fit.effort_error(data[kind], central=not own)}
     found = fit.solve(parts, data, tolerance=CLEAN_TOLERANCE)

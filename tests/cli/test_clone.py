@@ -62,7 +62,7 @@ def collected(folder):
 def cloned(folder, collected):
     done = run(
         folder, "clone", "demos.npz", "--env", "CartPole-v1", "--max-steps", "120",
-        "--no-video", *SHORT,
+        "--no-video", "--demonstrator", "mine:rule", *SHORT,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return folder / "runs" / "CartPole-v1-clone", done
@@ -77,9 +77,8 @@ def test_a_users_rule_is_recorded(folder, collected):
         wanted = angle + 0.5 * rate + 0.1 * v + 0.05 * x > 0
         np.testing.assert_array_equal(run_.actions[:, 0], wanted)
     assert "4 episodes, 480 samples" in collected.stdout
-    # The rule is kept by its name, and how to clone it is said.
-    assert "demos.by.npz" in collected.stdout
-    assert "roboopt clone demos.npz --env CartPole-v1" in collected.stdout
+    command = "roboopt clone demos.npz --env CartPole-v1 --demonstrator mine:rule"
+    assert command in collected.stdout
 
 
 def test_the_clone_does_the_task_beside_its_demonstrator(cloned):
@@ -135,14 +134,15 @@ def test_the_librarys_own_demonstrator_is_kept_asked_and_filmed(folder, tmp_path
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     demos = f"{BALANCE.partition('/')[2]}-demos.npz"
-    expert = ro.load(tmp_path / demos.replace("demos.npz", "demos.by.npz"))
+    expert = ro.load(tmp_path / demos.replace(".npz", "-demonstrator.npz"))
     episode, *_ = ro.data.load_recordings(tmp_path / demos)
     # With noise on what was done, what is recorded is what was wanted.
     wanted = [np.clip(expert(o), -10, 10) for o in episode.observations[:-1]]
     np.testing.assert_allclose(episode.actions, wanted, atol=1e-9)
     done = run(
         tmp_path, "clone", demos, "--env", BALANCE, "--option", "duration=0.5",
-        "--dagger", "1", *SHORT,
+        "--dagger", "1", "--demonstrator", demos.replace(".npz", "-demonstrator.npz"),
+        *SHORT,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     page = (tmp_path / "runs/CartPoleBalance-v0-clone/report.html").read_text("utf-8")
@@ -248,6 +248,9 @@ def test_what_cannot_be_collected_is_one_line(
 def test_nobody_can_be_asked_who_is_not_known(folder, collected, capsys, monkeypatch):
     monkeypatch.chdir(folder)
     ro.data.save_episodes("alone.npz", ro.data.load_recordings("demos.npz"))
+    # A download may hold a file that the user did not name: it is not loaded.
+    for name in ("alone.by.npz", "alone-demonstrator.npz"):
+        ro.save(name, ro.policies.LinearFeedback(np.ones((1, 4))))
     command = ["clone", "alone.npz", "--env", "CartPole-v1", "--name", "wrong"]
     assert main([*command, "--dagger", "2"]) == 2
     assert "--dagger asks the demonstrator" in capsys.readouterr().err

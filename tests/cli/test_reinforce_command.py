@@ -1,6 +1,7 @@
 """`roboopt reinforce`, as a user runs it: processes and files."""
 
 import csv
+import dataclasses
 import json
 import os
 import re
@@ -17,7 +18,7 @@ from roboopt.cli import main
 RUN = "import sys; from roboopt.cli import main; sys.exit(main(sys.argv[1:]))"
 FILES = {
     *("report.html", "policy.npz", "history.csv", "returns.csv", "settings.json"),
-    *("episodes.npz", "checkpoint.npz"),
+    *("episodes.npz", "checkpoint.npz", "result.npz"),
 }
 SHORT = (
     *("--episodes", "3", "--width", "8", "--depth", "1", "--max-steps", "60"),
@@ -85,9 +86,10 @@ def learned(folder):
 def test_it_says_what_it_chose_and_what_came_out(learned):
     folder, done = learned
     assert {path.name for path in folder.iterdir()} == FILES
-    assert "gradient: likelihood" in done.stderr
-    assert "the choices' probabilities" in done.stderr
-    assert re.search(r"^ learned +", done.stdout, re.M), done.stdout
+    assert "algorithm: PPO" in done.stderr
+    assert "a fresh categorical policy" in done.stderr
+    assert re.search(r"^learned +", done.stdout, re.M), done.stdout
+    assert re.search(r"^random start +", done.stdout, re.M), done.stdout
     assert "mean return over 3 fresh episodes" in done.stdout
     assert "Traceback" not in done.stderr
 
@@ -102,8 +104,10 @@ def test_the_files_hold_what_was_done(learned):
         names = next(csv.reader(file))
     assert {"gradient_norm", "gradient_snr", "approximate_kl"} <= set(names)
     settings = json.loads((folder / "settings.json").read_text("utf-8"))
-    assert settings["result"]["timesteps"] == 2048
-    assert settings["outcome"]["judged"]["learned"]["episodes"] == 3
+    assert settings["learning"]["timesteps"] == 2048
+    assert settings["evaluation"]["learned"]["episodes"] == 3
+    assert settings["algorithm"]["name"] == "PPO"
+    assert settings["algorithm"]["discount"] == 0.99
     policy = ro.load(folder / "policy.npz")
     assert policy(np.zeros(4)).shape == (1,)
 
@@ -111,10 +115,30 @@ def test_the_files_hold_what_was_done(learned):
 def test_the_report_is_one_file_with_every_section(learned):
     folder, _ = learned
     page = (folder / "report.html").read_text("utf-8")
-    for section in ("Doing the task", "The learning", "Motions", "Settings"):
+    for section in ("Evaluation", "Learning", "Gradient health", "Motions"):
         assert f"<h2>{section}</h2>" in page
-    assert "gradient&#x27;s health" in page
     assert "http:" not in page and "https:" not in page
+
+
+def test_settings_of_the_algorithm_are_flags_and_recorded(folder):
+    done = run(
+        folder, "CartPole-v1", "--discount", "0.9", "--steps", "64", "--timesteps",
+        "512", "--name", "discounted", *SHORT,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    file = folder / "runs" / "discounted" / "settings.json"
+    settings = json.loads(file.read_text("utf-8"))
+    assert settings["algorithm"]["discount"] == settings["flags"]["discount"] == 0.9
+    assert settings["algorithm"]["steps"] == 64
+
+
+def test_the_flags_are_the_settings_of_the_algorithms():
+    from roboopt.cli.reinforce import ALGORITHMS, Reinforce
+
+    assert set(ALGORITHMS) == set(ro.rl.ALGORITHMS)
+    flags = {field.name for field in dataclasses.fields(Reinforce)}
+    for algorithm in ro.rl.ALGORITHMS.values():
+        assert {field.name for field in dataclasses.fields(algorithm)} <= flags
 
 
 def test_it_goes_on_from_a_run(folder, learned):
@@ -123,7 +147,7 @@ def test_it_goes_on_from_a_run(folder, learned):
         "--timesteps", "512", "--name", "further", *SHORT,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert re.search(r"^ started from +", done.stdout, re.M), done.stdout
+    assert re.search(r"^started from +", done.stdout, re.M), done.stdout
 
 
 def test_an_interrupted_run_is_kept_and_resumed(folder):
@@ -136,7 +160,7 @@ def test_an_interrupted_run_is_kept_and_resumed(folder):
         env={**os.environ, "COLUMNS": "200"},
     )  # fmt: skip
     settings = folder / "runs" / "stopped" / "settings.json"
-    while not settings.exists():  # the first step is taken
+    while not (folder / "runs" / "stopped.partial" / "returns.csv").exists():
         assert process.poll() is None
         try:
             process.wait(0.5)
@@ -146,10 +170,10 @@ def test_an_interrupted_run_is_kept_and_resumed(folder):
     printed, _ = process.communicate(timeout=200)
     assert process.returncode == 0
     assert "interrupted after" in printed
-    before = json.loads(settings.read_text("utf-8"))["result"]["steps"]
+    before = json.loads(settings.read_text("utf-8"))["learning"]["steps"]
     done = run(folder, "--resume", "runs/stopped", "--seconds", "0.1")
     assert done.returncode == 0, done.stderr
-    after = json.loads(settings.read_text("utf-8"))["result"]["steps"]
+    after = json.loads(settings.read_text("utf-8"))["learning"]["steps"]
     assert after > before
     assert {path.name for path in settings.parent.iterdir()} == FILES
 
@@ -174,18 +198,22 @@ def test_an_environment_that_fails_is_named_and_the_rest_is_kept(
     "arguments, message",
     [
         ((), r"give an environment, or --resume"),
-        (("Nowhere-v0",), r"--env Nowhere-v0 cannot be made|Nowhere"),
+        (("Nowhere-v0",), r"Nowhere"),
         (("CartPole-v1", "--gradient", "analitic"), r"did you mean analytic"),
-        (("CartPole-v1", "--gradient", "analytic"), r"has none: choose 'likelihood'"),
-        (("CartPole-v1", "--policy", "pd"), r"for the arms"),
+        (("CartPole-v1", "--gradient", "analytic"), r"has no twin.*'likelihood'"),
+        (("CartPole-v1", "--algorithm", "sac"), r"--algorithm must be one of"),
+        (("CartPole-v1", "--pairs", "2", "--clip", "0.1"), r"--clip, --pairs"),
+        (("CartPole-v1", "--algorithm", "pgpe", "--clip", "0.1"), r"settings of pgpe"),
+        (("CartPole-v1", "--discount", "2"), r"--discount must be"),
+        (("CartPole-v1", "--policy", "pd"), r"is for arms"),
         (("CartPole-v1", "--timesteps", "0"), r"--timesteps must be at least 1"),
-        (("CartPole-v1", "--seconds", "-1"), r"--seconds must be positive"),
-        (("CartPole-v1", "--seed", "-1"), r"--seed must be 0 or more"),
+        (("CartPole-v1", "--seconds", "-1"), r"seconds"),
+        (("CartPole-v1", "--seed", "-1"), r"--seed must be"),
         (("CartPole-v1", "--target", "nan"), r"--target must be finite"),
-        (("CartPole-v1", "--from", "nowhere"), r"--from nowhere is not there"),
-        (("CartPole-v1", "--angles", "7"), r"angles"),
+        (("CartPole-v1", "--from", "nowhere"), r"--from nowhere must be"),
+        (("CartPole-v1", "--angles", "7"), r"angle"),
         (("mine:Image-v0",), r"wrap it"),
-        (("--resume", "nowhere"), r"--resume nowhere is no folder"),
+        (("--resume", "nowhere"), r"--resume nowhere|nowhere"),
         (("CartPole-v1", "--resume", "x"), r"and not both"),
         (("--resume", "x", "--seed", "3"), r"--seed must be left out with --resume"),
     ],
@@ -199,3 +227,4 @@ def test_what_a_user_gets_wrong_is_one_line(
     said = [s for s in capsys.readouterr().err.splitlines() if "error" in s]
     assert len(said) == 1 and re.search(message, said[0]), said
     assert not (folder / "runs" / "wrong").exists()
+    assert not (folder / "runs" / "wrong.partial").exists()

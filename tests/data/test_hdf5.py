@@ -119,7 +119,11 @@ def test_what_is_written_has_robomimics_layout(tmp_path):
             r"`observation_keys` must be among \['eef_pos', 'object'\] .*eye",
         ),
         ({"actions": 1}, None, "as many `actions` as `obs` in each .* holds 4 and 3"),
-        ({}, [], "`observation_keys` must name at least one, but of data/demo_0"),
+        (
+            {},
+            [],
+            "`observation_keys` must name at least one observation of data/demo_0",
+        ),
         ({"lengths": ()}, None, "groups data/demo_0, .* holds data, mask"),
     ],
 )
@@ -139,9 +143,7 @@ def test_broken_files_are_refused(tmp_path):
             load_recordings(path)
     with h5py.File(path, "w") as file:
         file["episode_0/actions"] = np.zeros(3)
-    with pytest.raises(
-        ValueError, match="Read a Minari dataset by `minari:` and its f"
-    ):
+    with pytest.raises(ValueError, match="Minari dataset"):
         load_recordings(path)
 
 

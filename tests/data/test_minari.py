@@ -265,7 +265,7 @@ def test_what_has_no_place_is_left_out_with_a_warning(dataset):
         ("a-v0", {"env": "Pendulum-v1"}, "observations of the size of their space.*4"),
         ("a-v0", {"env": "CartPole-v1"}, "actions of the size of their space.*got 2"),
         ("a-v0", {"env": CartPoleBalance}, "`env` must be made by `gymnasium.make`"),
-        ("arm/test-v0", {}, "`dataset_id` must be new, but 'arm/test-v0' is there"),
+        ("arm/test-v0", {}, "`dataset_id` must be new, but 'arm/test-v0' exists"),
         ("arm/?-v0", {}, "`dataset_id` must be an id: .*arm/"),
     ],
 )

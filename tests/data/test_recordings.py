@@ -1,11 +1,12 @@
 """Reading recordings from files that people have."""
 
 import gzip
+import re
 
 import numpy as np
 import pytest
 
-from roboopt.data import Columns, Trajectory, load_recordings
+from roboopt.data import ColumnError, Columns, Trajectory, load_recordings
 
 
 def table(path, header, rows):
@@ -47,20 +48,13 @@ def check_rows(run, order=(0, 1)):
         "__time,/joint_states/position[0],/joint_states/position[1],"
         "/joint_states/velocity[0],/joint_states/velocity[1],"
         "/joint_states/effort[0],/joint_states/effort[1]",
-        "Time [s],q1 [rad],q2 [rad],q1_dot [rad/s],q2_dot [rad/s],T_1 torque (Nm),"
-        "T_2 torque (Nm)",
+        "Time [s],q1 [rad],q2 [rad],q1_dot [rad/s],q2_dot [rad/s],torque1 (Nm),"
+        "torque2 (Nm)",
         "# time,theta1,theta2,theta1dot,theta2dot,torque1,torque2",
         "t,q1_pos,q2_pos,q1_vel,q2_vel,q1_tau,q2_tau",
-        "t,position.a,position.b,velocity.a,velocity.b,effort.a,effort.b",
     ],
 )
 def test_customary_names_are_recognized(tmp_path, header):
-    if "T_1" in header:
-        with pytest.raises(ValueError, match="lacks efforts of joint"):
-            load_recordings(table(tmp_path / "run.csv", header, ROWS))
-        header = header.replace("T_1 torque", "torque1").replace(
-            "T_2 torque", "torque2"
-        )
     (run,) = load_recordings(table(tmp_path / "run.csv", header, ROWS))
     check_rows(run)
 
@@ -92,10 +86,14 @@ def test_named_columns_are_put_in_the_order_of_the_joints(tmp_path):
     path = table(tmp_path / "run.csv", header, [(*r, 9) for r in ROWS])
     (run,) = load_recordings(path, joints=["elbow", "shoulder_lift"])
     check_rows(run, order=(1, 0))
-    with pytest.raises(ValueError, match=r"lacks positions of the joints \['wrist'\]"):
+    with pytest.raises(ColumnError, match="lacks positions of joint wrist"):
         load_recordings(path, joints=["elbow", "wrist"])
-    with pytest.raises(ValueError, match="lacks velocities of joint gripper"):
+    # Without the names of the joints only numbers are recognized.
+    with pytest.raises(ColumnError, match="lacks positions"):
         load_recordings(path)
+    header = "t,position.a,position.b,velocity.a,velocity.b,effort.a,effort.b"
+    path = table(tmp_path / "other.csv", header, ROWS)
+    check_rows(load_recordings(path, joints=["a", "b"])[0])
 
 
 def test_columns_can_be_named(tmp_path):
@@ -213,36 +211,33 @@ def test_trajectories_come_back_and_fit_the_joints(tmp_path):
         load_recordings(tmp_path / "run.npz", joints=["a", "b", "c"])
 
 
-NAME = r"name them by `columns=Columns\(time=\.\.\., .*run.csv has the columns \["
-
-
 @pytest.mark.parametrize(
     "header, columns, match",
     [
-        ("x,q1,q2,dq1,dq2,u1,u2", None, "one column of times.*got none: " + NAME),
-        ("time,t,q2,dq1,dq2,u1,u2", None, r"one column of times.*got \['time', 't'\]"),
-        (
-            "t,q1,theta1,dq1,dq2,u1,u2",
-            None,
-            r"joint 1 is ambiguous, got \['q1', 'theta",
-        ),
-        ("t,a,b,dq1,dq2,u1,u2", None, "lacks positions: " + NAME),
-        ("t,q1_cmd,q2_des,dq1,dq2,u1,u2", None, "lacks positions: " + NAME),
-        ("t,q1,q2,dq1,b,u1,u2", None, "lacks velocities of joint 2: " + NAME),
-        ("t,q1,q2,dq1,dq2,u1,b", None, "lacks efforts of joint 2: " + NAME),
-        ("t,q1,q2,dq1,dq2,a,b", None, "lacks efforts of joint 1 of joint 2: " + NAME),
-        ("t,q1,q2,dq1,dq2,a,b", Columns(efforts=["a", "z"]), r"names, not \['z'\]"),
-        ("t,q1,q2,dq1,dq2,a,b", Columns(efforts=["a"]), "hold efforts of 2 joints"),
+        ("x,q1,q2,dq1,dq2,u1,u2", None, "must hold one column of times"),
+        ("time,t,q2,dq1,dq2,u1,u2", None, "one column of times, got"),
+        ("t,q1,theta1,dq1,dq2,u1,u2", None, "positions of joint 1, got"),
+        ("t,a,b,dq1,dq2,u1,u2", None, "lacks positions"),
+        ("t,q1_cmd,q2_des,dq1,dq2,u1,u2", None, "lacks positions"),
+        ("t,q1,q2,dq1,b,u1,u2", None, "lacks velocities of joint 2"),
+        ("t,q1,q2,dq1,dq2,u1,b", None, "lacks efforts of joint 2"),
+        ("t,q1,q2,dq1,dq2,a,b", None, "lacks efforts"),
+        ("t,q1,q2,dq1,dq2,T_1 torque,u2", None, "lacks efforts of joint 1"),
+        ("t,q1,q2,dq1,dq2,a,b", Columns(efforts=["a", "z"]), "not .'z'"),
+        ("t,q1,q2,dq1,dq2,a,b", Columns(efforts=["a"]), "efforts of 2 joints"),
         ("t,a,a,dq1,dq2,u1,u2", Columns(positions=["a", "a"]), "each column once"),
-        ("run,episode,q1,dq1,u1,t,b", None, "must hold one column of recordings"),
+        ("run,episode,q1,dq1,u1,t,b", None, "must hold one column of runs"),
     ],
 )
 def test_columns_that_are_missing_or_ambiguous_are_refused(
     tmp_path, header, columns, match
 ):
     path = table(tmp_path / "run.csv", header, ROWS)
-    with pytest.raises(ValueError, match="`path` .*" + match):
+    with pytest.raises(ColumnError, match="`path` .*`columns=Columns") as caught:
         load_recordings(path, columns=columns)
+    assert re.search(match, caught.value.rule)
+    assert caught.value.path == str(path)
+    assert caught.value.header == header.split(",")
 
 
 def test_numbered_columns_must_be_as_many_as_the_joints(tmp_path):
@@ -255,7 +250,7 @@ def test_numbered_columns_must_be_as_many_as_the_joints(tmp_path):
 @pytest.mark.parametrize(
     "rows, match",
     [
-        ([(0, 1, 2, 3)], "recording 0 of .*it must have at least 2 samples, got 1"),
+        ([(0, 1, 2, 3)], "recording 0 of .* at least 2 samples, got 1"),
         ([(1, 1, 2, 3), (0, 1, 2, 3)], "recording 0 of .*`times` must increase"),
         ([(0, 1, 2, 3), (1, "fast", 2, 3)], "`path` must hold numbers, but .*fast"),
     ],
@@ -267,9 +262,7 @@ def test_tables_without_a_recording_are_refused(tmp_path, rows, match):
 
 
 def test_paths_without_recordings_are_refused(tmp_path):
-    with pytest.raises(
-        ValueError, match="`path` must be a file or folder, but .*no.csv"
-    ):
+    with pytest.raises(ValueError, match="`path` must be a file or folder"):
         load_recordings(tmp_path / "no.csv")
     with pytest.raises(
         ValueError, match="`path` must hold files of .npz, .hdf5, .h5, .csv"

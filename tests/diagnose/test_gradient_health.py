@@ -140,7 +140,7 @@ def test_what_overflows_is_noise():
 @pytest.mark.parametrize(
     "objective, starts, horizons, match",
     [
-        (ro.NegativeReward(), np.ones((2, 1)), None, "`objective` must be"),
+        (ro.NegativeReward(None), np.ones((2, 1)), None, "`objective` must be"),
         (ro.NegativeReward(Chain()), np.ones((1, 1)), None, "`starts` must be"),
         (ro.NegativeReward(Chain()), np.ones((2, 1)), [5], "`horizons` must be from 1"),
         (ro.NegativeReward(Chain()), np.ones((2, 1)), [], "`horizons` must be from 1"),
@@ -157,7 +157,7 @@ def test_the_swing_up_is_chaotic_over_an_episode_and_not_over_a_window():
 
     env = CartPoleSwingUp()
     rollout = ro.Rollout(ro.Twin.from_env(env), env.horizon, reward=env.task)
-    policy = ro.policies.MLPPolicy(
+    policy = ro.policies.MLPPolicy.bounded(
         [1.0, 1.0, 2.0, 5.0], [10.0], key=jax.random.key(0), width=8
     )
     # Amid a swing, not hanging still.

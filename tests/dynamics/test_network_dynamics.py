@@ -12,9 +12,9 @@ from roboopt.dynamics import (
     Gaussian,
     GaussianNetworkDynamics,
     NetworkDynamics,
-    ScaledNetwork,
     linearize,
 )
+from roboopt.networks import NormalizedMLP
 from roboopt.rollouts import Rollout
 
 KEY = jax.random.key(0)
@@ -40,7 +40,7 @@ def stochastic(dynamics, runs):
 def test_adds_an_increment_in_units_of_the_recorded_ones(dynamics, runs):
     changes = np.diff(runs.observations, axis=1).reshape(-1, 4)
     zero = eqx.tree_at(
-        lambda d: d.increment.network, dynamics, lambda x: jnp.array([0.0, 1, -1, 2])
+        lambda d: d.increment.perceptron, dynamics, lambda x: jnp.array([0.0, 1, -1, 2])
     )
     expected = STATE + changes.mean(0) + changes.std(0) * np.array([0, 1, -1, 2])
     np.testing.assert_allclose(zero(STATE, ACTION), expected, rtol=1e-12)
@@ -131,7 +131,7 @@ def test_deviation_is_at_first_the_error_of_the_mean(dynamics, stochastic, runs)
 def test_deviation_stays_within_its_factor(stochastic):
     start = jnp.exp(stochastic.log_deviation.outputs.mean())
     for sign in (-1, 1):
-        last = lambda g: g.log_deviation.network.layers[-1].bias  # noqa: E731
+        last = lambda g: g.log_deviation.perceptron.layers[-1].bias  # noqa: E731
         far = eqx.tree_at(last, stochastic, jnp.full(4, sign * 1e6))
         ratio = jnp.sqrt(far(STATE, ACTION).variance) / start
         np.testing.assert_allclose(ratio, 1e4 ** float(sign), rtol=1e-9)
@@ -220,7 +220,7 @@ def test_parts_that_do_not_fit_are_refused(dynamics, runs):
 
     def of(size, last=0):
         outputs = Normalizer([0.0] * size, [1.0] * size)
-        return ScaledNetwork(states[1:, : 4 - last], actions, outputs, key=KEY)
+        return NormalizedMLP.of(states[1:, : 4 - last], outputs, extra=actions, key=KEY)
 
     with pytest.raises(ValueError, match=r"`increment` must give .* got 2 outputs for"):
         NetworkDynamics(of(2), 0.1, actuated=(0,))
@@ -235,7 +235,7 @@ def test_parts_that_do_not_fit_are_refused(dynamics, runs):
 
 def test_a_state_of_another_size_is_refused(dynamics, stochastic):
     for model in (dynamics, stochastic):
-        with pytest.raises(ValueError, match="`state` and `action` must have shapes"):
+        with pytest.raises(ValueError, match="`(state|action)` must have shape"):
             model(STATE[:2], ACTION)
-        with pytest.raises(ValueError, match="`state` and `action` must have shapes"):
+        with pytest.raises(ValueError, match="`(state|action)` must have shape"):
             model(STATE, jnp.zeros(2))

@@ -8,7 +8,8 @@ from recordings import cart_pole, mean_square, one_step_errors, record
 
 import roboopt as ro
 from roboopt.data import Normalizer
-from roboopt.dynamics import ResidualDynamics, ScaledNetwork
+from roboopt.dynamics import ResidualDynamics
+from roboopt.networks import NormalizedMLP
 from roboopt.rollouts import Rollout
 
 KEY = jax.random.key(0)
@@ -40,7 +41,7 @@ def test_is_exactly_the_twin_at_first(residual, wrong, runs):
 def test_corrects_velocities_and_positions_by_what_follows(residual, wrong):
     units = residual.correction.outputs.scale()
     moved = eqx.tree_at(
-        lambda r: r.correction.network, residual, lambda x: jnp.array([2.0, -3.0])
+        lambda r: r.correction.perceptron, residual, lambda x: jnp.array([2.0, -3.0])
     )
     change = np.asarray(moved(STATE, ACTION) - wrong(STATE, ACTION))
     # Differences of numbers near 1, so to rounding of these.
@@ -57,7 +58,7 @@ def test_a_correction_is_as_large_as_the_twins_errors(residual, wrong, runs):
 
 
 def test_positions_stay_the_integral_of_velocities_whatever_is_learned(residual):
-    last = lambda r: r.correction.network.layers[-1].weight  # noqa: E731
+    last = lambda r: r.correction.perceptron.layers[-1].weight  # noqa: E731
     weights = jax.random.normal(KEY, last(residual).shape)
     after = eqx.tree_at(last, residual, weights)(STATE, ACTION)
     expected = STATE[:2] + TWIN.time_step * after[2:]
@@ -125,7 +126,9 @@ def test_works_in_single_precision(residual):
 
 def test_what_does_not_fit_is_refused(wrong, residual, runs):
     four = Normalizer([0.0] * 4, [1.0] * 4)
-    network = ScaledNetwork(runs.observations[0, 1:], runs.actions[0], four, key=KEY)
+    network = NormalizedMLP.of(
+        runs.observations[0, 1:], four, extra=runs.actions[0], key=KEY
+    )
     match = r"`correction` must fit `twin` .* \(4, 1, 2\), got \(4, 1, 4\)"
     with pytest.raises(ValueError, match=match):
         ResidualDynamics(wrong, network)
@@ -138,5 +141,5 @@ def test_what_does_not_fit_is_refused(wrong, residual, runs):
     match = "`trajectories` must have actions of `twin`'s size 1, got 2"
     with pytest.raises(ValueError, match=match):
         ResidualDynamics.of(wrong, both, key=KEY)
-    with pytest.raises(ValueError, match="`state` and `action` must have shapes"):
+    with pytest.raises(ValueError, match="`(state|action)` must have shape"):
         residual(STATE, jnp.zeros(2))

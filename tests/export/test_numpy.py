@@ -72,20 +72,20 @@ policies = {
         6,
     ),
     "MLPPolicy": (
-        lambda: ro.policies.MLPPolicy(2 * np.ones(4), 3 * np.ones(2), key=KEY),
+        lambda: ro.policies.MLPPolicy.bounded(2 * np.ones(4), 3 * np.ones(2), key=KEY),
         4,
     ),
     "ActorCritic": (lambda: ro.policies.ActorCritic.of(4, 2, key=KEY, width=8), 4),
     "GaussianExploration": (
         lambda: ro.policies.GaussianExploration(
-            ro.policies.MLPPolicy(2 * np.ones(4), 3 * np.ones(2), key=KEY),
+            ro.policies.MLPPolicy.bounded(2 * np.ones(4), 3 * np.ones(2), key=KEY),
             0.1 * np.ones(2),
         ),
         4,
     ),
     "ParameterNoise": (
         lambda: ro.rl.ParameterNoise(
-            ro.policies.MLPPolicy(2 * np.ones(4), 3 * np.ones(2), key=KEY)
+            ro.policies.MLPPolicy.bounded(2 * np.ones(4), 3 * np.ones(2), key=KEY)
         ),
         4,
     ),

@@ -32,7 +32,9 @@ def test_the_file_is_named_for_its_format(tmp_path):
 def test_it_agrees_under_onnx_runtime(tmp_path):
     pytest.importorskip("jax2onnx")
     runtime = pytest.importorskip("onnxruntime")
-    policy = ro.policies.MLPPolicy(np.ones(4), np.ones(1), key=jax.random.key(0))
+    policy = ro.policies.MLPPolicy.bounded(
+        np.ones(4), np.ones(1), key=jax.random.key(0)
+    )
     path = ro.export.export_onnx(policy, np.ones(4), tmp_path / "policy.onnx")
     session = runtime.InferenceSession(str(path))
     for observation in np.random.default_rng(0).normal(size=(10, 4)):

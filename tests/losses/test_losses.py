@@ -1,10 +1,12 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from jax.test_util import check_grads
 
-from roboopt.losses import L1, L2, Huber
+from roboopt import RobooptError
+from roboopt.losses import L1, L2, Huber, as_loss
 
 
 def test_squared_is_the_error_itself():
@@ -75,3 +77,29 @@ def test_absolute_finds_the_median():
     cost = lambda m: 0.5 * jnp.mean(L1().residual(m - values) ** 2)  # noqa: E731
     slopes = jax.vmap(jax.grad(cost))(jnp.array([1.99, 2.0, 2.01]))
     np.testing.assert_allclose(slopes, [-1 / 3, 0.0, 1 / 3], atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "name, loss", [("l1", L1()), ("l2", L2()), ("huber", Huber(1.345))]
+)
+def test_a_loss_may_be_named(name, loss):
+    assert as_loss(name) == loss
+    assert as_loss(loss) is loss
+
+
+def test_any_function_of_the_error_is_a_loss():
+    # optax.huber_loss(e, None, 1) is e²/2 up to 1 and |e| − ½ beyond: that of Huber(1).
+    errors = jnp.array([-3.0, -0.5, 0.0, 1e-200, 0.5, 3.0])
+    ours, theirs = Huber(1.0), as_loss(optax.huber_loss)
+    np.testing.assert_allclose(theirs(errors), ours(errors), atol=1e-15)
+    np.testing.assert_allclose(theirs.residual(errors), ours.residual(errors))
+    slopes = [jax.jacobian(loss.residual)(errors) for loss in (theirs, ours)]
+    np.testing.assert_allclose(*slopes, rtol=1e-12)
+
+
+def test_other_losses_are_refused():
+    for loss in ("l3", "nll", 2.0, Huber):
+        with pytest.raises(RobooptError, match="`loss` must be one of 'l1', 'l2'"):
+            as_loss(loss)
+    with pytest.raises(RobooptError, match="`loss` must return one number for each"):
+        as_loss(jnp.sum)(jnp.ones(3))

@@ -1,6 +1,7 @@
 """Action mismatch: by hand, its laws, its losses, and anyone's kind of policy."""
 
 from functools import partial
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -618,3 +619,85 @@ def test_a_likelihood_is_no_sum_of_squares():
 def test_bad_noise_is_refused(make, match):
     with pytest.raises(ValueError, match=match):
         make()
+
+
+@pytest.mark.parametrize(
+    "loss, expected",
+    # The scaled errors of k = 5 are 3, 1, 6 and 2.
+    [
+        ("l2", 12.5),
+        ("l1", 6.0),
+        # Errors above 1.345 cost 1.345 (|e| − 1.345/2): those of 3, 6 and 2.
+        ("huber", (1.345 * (3 + 6 + 2 - 3 * 1.345 / 2) + 0.5) / 2),
+        (optax.l2_loss, 12.5),
+        (lambda e: jnp.abs(e), 6.0),
+    ],
+)
+def test_losses_may_be_names_and_functions(loss, expected):
+    objective = ro.ActionMismatch(SCALE, loss=loss)
+    assert float(objective(gain(5.0), DEMOS)) == pytest.approx(expected, rel=1e-12)
+
+
+def test_the_likelihood_may_be_named():
+    assert ro.ActionMismatch(loss="nll") == ro.ActionMismatch(
+        loss=ro.losses.NegativeLogLikelihood()
+    )
+    for loss in ("l3", 3.0):
+        with pytest.raises(ro.RobooptError, match="`loss` must be one of.*'nll'"):
+            ro.ActionMismatch(loss=loss)
+
+
+def test_tuples_and_dicts_are_batches():
+    objective = ro.ActionMismatch(SCALE)
+    expected = objective(gain(5.0), DEMOS)
+    arrays = DEMOS.observations, DEMOS.actions
+    named = {"obs": jnp.asarray(arrays[0]), "action": jnp.asarray(arrays[1])}
+    for batch in (arrays, named):
+        assert jax.jit(objective)(gain(5.0), batch) == expected
+    source = ro.losses.flow_batches(arrays, 4)
+    assert source(None, jax.random.key(0)).noise.shape == (4, 2)
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        ro.policies.LinearFeedback(np.ones((1, 3))),
+        ro.policies.MLPPolicy.bounded(np.ones(3), np.ones(1), key=jax.random.key(0)),
+        eqx.nn.Linear(3, 1, key=jax.random.key(0)),
+        ro.policies.GaussianExploration(
+            ro.policies.LinearFeedback(np.ones((1, 3))), 1.0
+        ),
+    ],
+)
+@pytest.mark.parametrize("loss", ["l2", "nll"])
+def test_a_policy_of_another_input_size_is_named_as_such(policy, loss):
+    if loss == "nll" and not hasattr(policy, "log_prob"):
+        pytest.skip("has no likelihood")
+    batch = np.ones((5, 2)), np.ones((5, 1))
+    match = "`model` expects 3 inputs, the observations of `batch` have 2"
+    with pytest.raises(ro.RobooptError, match=match):
+        jax.jit(ro.ActionMismatch(loss=loss))(policy, batch)
+
+
+def test_other_failures_of_a_policy_are_its_own():
+    def broken(observation):
+        raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        ro.ActionMismatch()(broken, (np.ones((5, 2)), np.ones((5, 1))))
+
+
+def test_jax_and_optax_take_the_policies_as_they_stand():
+    policy: Any = ro.policies.MLPPolicy.of(DEMOS, key=jax.random.key(0), width=4)
+    value, slope = jax.value_and_grad(ro.ActionMismatch(SCALE))(policy, DEMOS)
+    optimizer = optax.lbfgs()
+    updates, _ = optimizer.update(
+        slope,
+        optimizer.init(policy),
+        policy,
+        value=value,
+        grad=slope,
+        value_fn=lambda p: ro.ActionMismatch(SCALE)(p, DEMOS),
+    )
+    better = optax.apply_updates(policy, updates)
+    assert ro.ActionMismatch(SCALE)(better, DEMOS) < value

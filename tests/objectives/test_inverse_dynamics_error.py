@@ -6,7 +6,7 @@ import pytest
 from hand_twins import pendulum_twin, record
 from jax.test_util import check_grads
 
-from roboopt import Trajectory
+from roboopt import RobooptError, Trajectory
 from roboopt.dynamics import ParametricTwin
 from roboopt.losses import Huber
 from roboopt.objectives import InverseDynamicsError
@@ -53,14 +53,28 @@ def test_value_and_gradient_by_hand():
 
 def test_the_scale_is_that_of_the_efforts():
     # √((1 + 4)/2) and √((1 + 100)/2).
-    residuals = InverseDynamicsError().residuals(cart(2.0, 1.0), BATCH)
+    objective = InverseDynamicsError.for_data(cart(2.0, 1.0), BATCH)
+    residuals = objective.residuals(cart(2.0, 1.0), BATCH)
     scale = np.sqrt([2.5, 50.5])
     np.testing.assert_allclose(residuals, np.array([[3, 6], [1, -1]]) / scale)
     # A joint that nothing drives is taken as it is.
     still = recording([[0, 1], [1, 3]], [[1, 0]])
-    np.testing.assert_allclose(
-        InverseDynamicsError().residuals(cart(2.0, 1.0), still), [[3, 7]]
-    )
+    objective = InverseDynamicsError.for_data(cart(2.0, 1.0), still)
+    np.testing.assert_allclose(objective.residuals(cart(2.0, 1.0), still), [[3, 7]])
+
+
+def test_the_scale_is_fixed_whatever_the_minibatch():
+    # The mean over two minibatches of equal size is the value of the whole.
+    objective = InverseDynamicsError.for_data(cart(2.0, 1.0), BATCH, every=1)
+    parts = [
+        Trajectory(BATCH.observations[k : k + 2], BATCH.actions[k : k + 1], 0.5)
+        for k in range(2)
+    ]
+    values = [float(objective(cart(2.0, 1.0), part)) for part in parts]
+    whole = float(objective(cart(2.0, 1.0), BATCH))
+    assert np.mean(values) == pytest.approx(whole, rel=1e-14)
+    with pytest.raises(RobooptError, match="`scale` must hold.*for_data"):
+        InverseDynamicsError()(cart(2.0, 1.0), BATCH)
 
 
 def test_what_is_not_to_count_does_not():
@@ -159,14 +173,14 @@ def test_gradient_matches_finite_differences():
 
 @pytest.mark.parametrize("scale", [np.array([1.0, 0.0]), jnp.array([1.0, -1.0])])
 def test_a_scale_that_is_not_positive_is_refused(scale):
-    with pytest.raises(ValueError, match="`scale` must be positive"):
+    with pytest.raises(ValueError, match="`scale` must hold one positive"):
         InverseDynamicsError(scale=scale)
 
 
 @pytest.mark.parametrize(
     "scale, batch, match",
     [
-        (np.ones(3), BATCH, r"each of the 2 joints, got shape \(3,\)"),
+        (np.ones(3), BATCH, r"each of the 2 axes, got shape \(3,\)"),
         (
             None,
             Trajectory(np.zeros((3, 3)), np.zeros((2, 2)), 0.1),

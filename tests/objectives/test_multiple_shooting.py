@@ -354,7 +354,7 @@ def gaussian(state, action):
             "`model` must have `advance",
         ),
         (MultipleShooting(6, np.ones(1), np.ones(1)), MODEL, "`batch` .* = 6 steps"),
-        (MultipleShooting(2, np.ones(2), np.ones(2)), MODEL, "`gap_scale` .* 1 state"),
+        (MultipleShooting(2, np.ones(2), np.ones(2)), MODEL, "`scale` .* 1 axes"),
         (
             MultipleShooting(2, np.ones(1), np.ones(1), wraps=(True, False)),
             MODEL,

@@ -6,7 +6,7 @@ import pytest
 from hand_twins import pendulum_twin, record
 from jax.test_util import check_grads
 
-from roboopt import PredictionError, Trajectory
+from roboopt import PredictionError, RobooptError, Trajectory
 from roboopt.dynamics import Gaussian, ParametricTwin
 from roboopt.losses import Huber
 
@@ -102,28 +102,46 @@ def test_a_batch_is_its_trajectories():
 
 
 def test_its_residuals_are_its_value():
-    objective = PredictionError(horizon=2, loss=Huber(1.0))
+    objective = PredictionError.for_data(
+        factor(3.0), DOUBLING, horizon=2, loss=Huber(1.0)
+    )
     residuals = objective.residuals(factor(3.0), DOUBLING)
     value = objective(factor(3.0), DOUBLING)
     np.testing.assert_allclose(0.5 * jnp.mean(residuals**2), value, rtol=1e-15)
 
 
+def for_data(model, batch, **settings):
+    """Return the value with the scale of the same data."""
+    return PredictionError.for_data(model, batch, **settings)(model, batch)
+
+
 def test_the_scale_is_the_change_over_a_window():
     # Over one step 1, 2, 4 and 8: √(85/4); errors at k = 3 are these too, so L = ½.
-    assert PredictionError(horizon=1)(factor(3.0), DOUBLING) == pytest.approx(0.5)
+    assert for_data(factor(3.0), DOUBLING, horizon=1) == pytest.approx(0.5)
     # Over two: 1, 3, 4, 12, and errors 1, 5, 4, 20.
-    value = PredictionError(horizon=2)(factor(3.0), DOUBLING)
+    value = for_data(factor(3.0), DOUBLING, horizon=2)
     assert value == pytest.approx(0.5 * (1 + 25 + 16 + 400) / (1 + 9 + 16 + 144))
     # What never changes is taken as it is.
-    assert PredictionError(horizon=1)(factor(3.0), recording(1, 1)) == 0.5 * 2**2
+    assert for_data(factor(3.0), recording(1, 1), horizon=1) == 0.5 * 2**2
+
+
+def test_the_scale_is_fixed_whatever_the_minibatch():
+    # The mean over two minibatches of equal size is the value of the whole.
+    objective = PredictionError.for_data(factor(3.0), DOUBLING, horizon=1)
+    parts = [recording(1, 2, 4), recording(4, 8, 16)]
+    values = [float(objective(factor(3.0), part)) for part in parts]
+    whole = float(objective(factor(3.0), DOUBLING))
+    assert np.mean(values) == pytest.approx(whole, rel=1e-14)
+    with pytest.raises(RobooptError, match="`scale` must hold.*for_data"):
+        PredictionError(horizon=1)(factor(3.0), DOUBLING)
 
 
 def test_the_unit_of_a_coordinate_does_not_matter():
     batch = recording([1, 0.1], [2, 0.4], [4, 0.3])
-    ours = PredictionError(horizon=1)(factor(3.0), batch)
+    ours = for_data(factor(3.0), batch, horizon=1)
     observations = batch.observations * np.array([1.0, 180 / np.pi])
     degrees = Trajectory(observations, batch.actions, 0.1)
-    assert PredictionError(horizon=1)(factor(3.0), degrees) == pytest.approx(ours)
+    assert for_data(factor(3.0), degrees, horizon=1) == pytest.approx(ours)
 
 
 def test_what_was_not_measured_does_not_count():
@@ -140,7 +158,7 @@ def test_angles_count_modulo_a_turn():
     errors = objective.errors(factor(1.0), batch)
     np.testing.assert_allclose(errors[0, 0], [6 - 2 * np.pi, 6.0], rtol=1e-14)
     # The automatic scale is of changes that wrap too: 2π − 6, not 6.
-    auto = PredictionError(wraps=(True, False))(factor(1.0), batch)
+    auto = for_data(factor(1.0), batch, wraps=(True, False))
     assert auto == pytest.approx(0.5)
 
 
@@ -264,7 +282,8 @@ def test_the_state_comes_first_in_an_observation():
 def test_gradient_matches_finite_differences():
     batch = recording([1, 7], [2, -3], [4, 2], [1, 1], [0, 2], actions=[1, 2, 0, 1])
     batch = Trajectory(batch.observations, np.repeat(batch.actions, 2, 1), 0.1)
-    objective = PredictionError(horizon=3, loss=Huber(2.0))
+    model = Flow(jnp.array(1.3))
+    objective = PredictionError.for_data(model, batch, horizon=3, loss=Huber(2.0))
 
     @jax.jit
     def value(gain):
@@ -297,7 +316,7 @@ def test_bad_settings_are_refused(settings, match):
             r"`lead` \+ `horizon` = 5 steps, got 4",
         ),
         ({"lead": 4}, factor(2.0), DOUBLING, r"`lead` \+ `horizon` = 5 steps, got 4"),
-        ({"scale": np.ones(2)}, factor(2.0), DOUBLING, r"the 1 state coord.*\(2,\)"),
+        ({"scale": np.ones(2)}, factor(2.0), DOUBLING, r"the 1 axes.*\(2,\)"),
         ({"wraps": (True,) * 2}, factor(2.0), DOUBLING, "the 1 state coord.*got 2"),
         (
             {},

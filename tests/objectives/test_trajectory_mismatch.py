@@ -201,7 +201,7 @@ def test_bad_settings_are_refused(settings, match):
             recording(1, 2, times=np.array([0.0, 0.5])),
             "`batch` must have even time steps, got `times`",
         ),
-        ({"scale": np.ones(2)}, DOUBLED, r"`scale` must .* 1 coordinates, .*\(2,\)"),
+        ({"scale": np.ones(2)}, DOUBLED, r"`scale` must .* 1 axes, .*\(2,\)"),
         ({"wraps": (True, True)}, DOUBLED, "`wraps` must hold one for .* got 2"),
         (
             {},

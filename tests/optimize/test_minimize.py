@@ -306,7 +306,7 @@ def test_an_interrupt_keeps_the_best_so_far():
 def test_the_result_saves_and_loads(tmp_path):
     result = ro.minimize(distances, pair(), NOTHING, steps=5)
     ro.save(tmp_path / "result.npz", result)
-    loaded = ro.load(tmp_path / "result.npz")
+    loaded = ro.load(tmp_path / "result.npz", allow=[Pair])
     np.testing.assert_array_equal(loaded.history["loss"], result.history["loss"])
     assert (loaded.reason, loaded.loss) == (result.reason, result.loss)
     assert loaded.model.first == result.model.first

@@ -30,7 +30,7 @@ def test_log_prob_is_that_of_scipy():
     np.testing.assert_allclose(spread, batch.actions.std(0), rtol=0.15)
     # 1 % of the deviation, for 20000 samples.
     np.testing.assert_allclose(drawn.mean(0), mean, atol=0.03 * float(spread.max()))
-    exact = np.exp(policy._parameters(o)[1]) * batch.actions.std(0)
+    exact = np.exp(policy.distribution(o).log_deviation) * batch.actions.std(0)
     expected = norm.logpdf(a, mean, exact).sum()
     np.testing.assert_allclose(policy.log_prob(o, a), expected, rtol=1e-10)
 
@@ -99,7 +99,7 @@ def test_the_squashed_density_is_that_of_scipy():
     # The derivative of 15 + 25 tanh u is 25 (1 − tanh² u).
     mean = np.arctanh((policy(o) - 15) / 25)
     latent = policy.latent
-    deviation = np.exp(latent._parameters(o)[1]) * latent.outputs.normalizer.scale()
+    deviation = np.exp(latent.distribution(o).log_deviation) * latent.outputs.scale()
     expected = norm.logpdf(u, mean, deviation) - np.log(25 * (1 - ((a - 15) / 25) ** 2))
     np.testing.assert_allclose(policy.log_prob(o, a), expected[0], rtol=1e-9)
 
@@ -183,7 +183,10 @@ BAD = [
     (lambda: refused(0.0, np.inf), "`high` must be one finite number or 1, got inf"),
     (lambda: refused([0.0, 0.0], 1.0), "`low` must be one finite number or 1"),
     (lambda: refused(1.0, 1.0), "`low` must be below `high`"),
-    (lambda: refused(0, 9, np.ones((400, 1), int)), "`samples` must have actions of"),
+    (
+        lambda: refused(0, 9, np.ones((400, 1), int)),
+        "`samples` must have real-valued actions",
+    ),
     (lambda: refused(0, 9, np.full((400, 1), np.inf)), "`samples` must be finite"),
     (
         lambda: squashed()[1].log_prob(np.ones(3), np.ones(2)),

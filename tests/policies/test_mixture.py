@@ -37,7 +37,10 @@ def test_log_prob_is_the_sum_of_its_parts_in_units():
     batch = samples(linear)
     policy = ro.policies.GMMPolicy.of(batch, key=KEY, components=3, skip=False)
     o, a = batch.observations[0], batch.actions[1]
-    means, log_deviations, log_weights = (np.asarray(x) for x in policy._parameters(o))
+    found = policy.distribution(o)
+    means, log_deviations, log_weights = (
+        np.asarray(x) for x in (found.means, found.log_deviations, found.log_weights)
+    )
     mean = batch.actions.mean(0) + batch.actions.std(0) * means
     deviation = batch.actions.std(0) * np.exp(log_deviations)
     parts = norm.pdf(a, mean, deviation).prod(1)
@@ -64,7 +67,7 @@ def test_far_from_every_component_the_gradient_is_finite():
 def test_components_start_at_demonstrated_actions():
     batch = samples(two_ways)
     policy = ro.policies.GMMPolicy.of(batch, key=KEY, components=8)
-    means = 4 * policy._parameters(HERE)[0]
+    means = 4 * policy.distribution(HERE).means
     assert means.min() < -2 and means.max() > 1
 
 

@@ -20,7 +20,7 @@ def squared(policy, batch):
 
 
 def test_keeps_within_its_limits():
-    policy = ro.policies.MLPPolicy(
+    policy = ro.policies.MLPPolicy.bounded(
         np.ones(3), np.array([2.0, 5.0]), key=jax.random.key(0), width=8
     )
     actions = jax.vmap(policy)(1e3 * jax.random.normal(jax.random.key(1), (100, 3)))
@@ -29,7 +29,7 @@ def test_keeps_within_its_limits():
 
 
 def test_is_a_perceptron_in_units():
-    policy = ro.policies.MLPPolicy([2.0, 4.0], [3.0], key=KEY, width=5, depth=1)
+    policy = ro.policies.MLPPolicy.bounded([2.0, 4.0], [3.0], key=KEY, width=5, depth=1)
     first, last = policy.network.perceptron.layers
     o = np.array([1.0, -3.0])
     hidden = np.tanh(first.weight @ (o / np.array([2.0, 4.0])) + np.asarray(first.bias))
@@ -77,11 +77,9 @@ def test_inputs_and_outputs_are_normalized_by_the_samples():
     np.testing.assert_allclose(
         policy.network.inputs.mean(), batch.observations.mean(0), rtol=1e-12
     )
-    np.testing.assert_allclose(
-        policy.outputs.normalizer.scale(), batch.actions.std(0), rtol=1e-12
-    )
+    np.testing.assert_allclose(policy.outputs.scale(), batch.actions.std(0), rtol=1e-12)
     result = ro.minimize(squared, policy, batch, steps=2)
-    assert (result.model.outputs.normalizer.mean() == batch.actions.mean(0)).all()
+    assert (result.model.outputs.mean() == batch.actions.mean(0)).all()
 
 
 def test_a_chunk_is_normalized_axis_by_axis_where_it_counts():
@@ -93,9 +91,9 @@ def test_a_chunk_is_normalized_axis_by_axis_where_it_counts():
     weights = np.ones((400, 3))
     weights[:, 2] = 0
     batch = ro.data.Demonstrations(whole.observations, whole.actions, weights)
-    scale = ro.policies.MLPPolicy.of(batch, key=KEY).outputs.normalizer.scale()
+    scale = ro.policies.MLPPolicy.of(batch, key=KEY).outputs.scale()
     counted = whole.actions[:, :2].reshape(-1, 2)
-    np.testing.assert_allclose(scale, np.tile(counted.std(0), 3), rtol=1e-12)
+    np.testing.assert_allclose(scale, np.tile(counted.std(0), (3, 1)), rtol=1e-12)
     # They are laid out as the samples are; the places of a chunk, 1 apart, are the most
     # of the second axis' scale.
     fitted = ro.policies.MLPPolicy.of(whole, key=KEY)
@@ -129,15 +127,15 @@ def test_works_in_single_precision():
 
 BAD = [
     (
-        lambda b: ro.policies.MLPPolicy([1.0, -1.0], [1.0], key=KEY),
+        lambda b: ro.policies.MLPPolicy.bounded([1.0, -1.0], [1.0], key=KEY),
         "`scale` must be positive",
     ),
     (
-        lambda b: ro.policies.MLPPolicy([1.0], [np.inf], key=KEY),
+        lambda b: ro.policies.MLPPolicy.bounded([1.0], [np.inf], key=KEY),
         "`limits` must be positive",
     ),
     (
-        lambda b: ro.policies.MLPPolicy([1.0], [1.0], key=KEY, depth=0),
+        lambda b: ro.policies.MLPPolicy.bounded([1.0], [1.0], key=KEY, depth=0),
         "`width` and `depth` must be at least 1",
     ),
     (
@@ -146,13 +144,13 @@ BAD = [
     ),
     (
         lambda b: ro.policies.MLPPolicy.of(b, key=KEY, angles=(3,)),
-        "`angles` must name axes 0 to 2 of the observation",
+        "`angles` must name axes 0 to 2",
     ),
     (
         lambda b: ro.policies.MLPPolicy.of(
             ro.data.Demonstrations(b.observations, np.ones((400, 1), int)), key=KEY
         ),
-        "`samples` must have actions of real numbers, got int64",
+        "`samples` must have real-valued actions, got int64",
     ),
     (
         lambda b: ro.policies.MLPPolicy.of(
@@ -162,7 +160,7 @@ BAD = [
     ),
     (
         lambda b: ro.policies.MLPPolicy.of(b, key=KEY)(jnp.ones(4)),
-        r"`observation` must have shape \(3,\), got \(4,\)",
+        r"`x` must have the network's 3 inputs, got \(4,\)",
     ),
 ]
 

@@ -89,7 +89,7 @@ def test_bars_take_the_common_beginning_of_names_out():
 def test_noisy_values_are_a_line_and_a_band(count, logs):
     values = np.random.default_rng(0).lognormal(0, 2, count)
     places = np.arange(float(count))
-    svg = spread("Return", places, values, axis="steps", level=1, logs=logs)
+    svg = spread("Return", places, values, axis="steps", level=1.0, logs=logs)
     assert 'aria-label="Return over steps"' in svg and len(svg) < 60_000
 
 

@@ -11,11 +11,7 @@ import numpy as np
 import pytest
 
 import roboopt as ro
-from roboopt.rl import Returns
-from roboopt.rl._recipe import Wishes
-from roboopt.rl._recipes import recipe
-from roboopt.rl._setting import Setting
-from roboopt.rollouts import Episode
+from roboopt.rl import PPO, Returns
 
 SMALL: Any = {"width": 8, "depth": 1}
 
@@ -33,7 +29,7 @@ class Walk(gymnasium.Env):
         self._place, self._taken = self.np_random.uniform(-1, 1, 1), 0
         return self._place.copy(), {}
 
-    def step(self, action):
+    def step(self, action) -> Any:
         self._taken, self._left = self._taken + 1, self._left - 1
         if self._left == 0 and self._wrong == "raises":
             raise RuntimeError("the gripper is stuck")
@@ -43,17 +39,17 @@ class Walk(gymnasium.Env):
 
 
 def walk(wrong="", **settings: Any):
-    settings = {"timesteps": 2048, "envs": 2, **SMALL, **settings}
+    settings = {"timesteps": 2048, "envs": 2, "episodes": 0, **SMALL, **settings}
     return ro.reinforce(lambda: Walk(wrong), **settings)
 
 
 @pytest.fixture(scope="module")
 def learned():
-    return walk(timesteps=8192)
+    return walk(timesteps=8192, episodes=3)
 
 
 def test_it_learns_in_an_environment_of_ones_own(learned):
-    returns = learned.returns.column("return")
+    returns = learned.returns.returns
     assert returns[-50:].mean() > returns[:50].mean() + 1.0
     assert (learned.reason, learned.gradient) == ("steps", "likelihood")
     assert learned.timesteps == 8192
@@ -64,9 +60,33 @@ def test_it_learns_in_an_environment_of_ones_own(learned):
 
 
 def test_the_choice_is_in_words(learned):
-    assert set(learned.choice) == {"policy", "gradient", "experience", "ends"}
-    assert "PPO" in learned.choice["gradient"]
-    assert "8192" in learned.choice["ends"]
+    assert set(learned.choice) == {"policy", "algorithm", "environment", "budget"}
+    assert "PPO" in learned.choice["algorithm"]
+    assert "8192" in learned.choice["budget"]
+    assert learned.algorithm == "PPO" and learned.settings["discount"] == 0.99
+
+
+def test_it_is_evaluated_beside_its_start(learned):
+    assert len(learned.evaluation.returns) == 3
+    better = learned.evaluation.returns - learned.start_evaluation.returns
+    assert (better > 0).all()
+    text = str(learned)
+    assert "learned" in text and "random start" in text
+
+
+def test_a_result_is_saved_and_reported(learned, tmp_path):
+    learned.write_files(tmp_path)
+    assert {x.name for x in tmp_path.iterdir()} == {
+        "policy.npz",
+        "episodes.npz",
+        "history.csv",
+        "returns.csv",
+    }
+    policy = ro.load(tmp_path / "policy.npz")
+    assert policy(np.ones(1)) == learned.policy(np.ones(1))
+    pytest.importorskip("matplotlib")
+    titles = [section.title for section in learned.sections(video=False)]
+    assert titles == ["Evaluation", "Learning", "Gradient health", "Loss", "Motions"]
 
 
 def test_the_history_tells_of_the_gradients_health(learned):
@@ -79,7 +99,7 @@ def test_a_target_ends_it():
     learned = walk(target=-1e9, timesteps=10**6)
     assert learned.reason == "target"
     assert learned.timesteps < 10**5
-    assert "and the target, -1e+09, with it" in learned.message
+    assert "-1e+09" in learned.message
 
 
 def test_a_callback_sees_the_returns_and_ends_it():
@@ -92,7 +112,7 @@ def test_a_callback_sees_the_returns_and_ends_it():
     learned = walk(callback=stop, timesteps=10**6)
     assert learned.reason == "callback"
     assert seen[-1].timesteps == learned.timesteps
-    assert np.isfinite([seen[-1].mean_return, seen[-1].spread]).all()
+    assert np.isfinite([seen[-1].mean_return, seen[-1].std_return]).all()
 
 
 def test_seconds_end_it():
@@ -126,7 +146,7 @@ def test_it_goes_on_from_its_checkpoint(tmp_path):
     second = walk(timesteps=2048, **files)
     assert second.timesteps >= 2048 and second.reason == "steps"
     # Every episode is there once, those before and those after.
-    steps = second.returns.column("timestep")
+    steps = second.returns.timesteps
     assert steps[0] <= first.timesteps < steps[-1]
     assert np.all(np.diff(steps) >= 0)
     assert len(Returns.read(files["log"])) == len(second.returns)
@@ -136,28 +156,31 @@ def test_it_goes_on_from_a_policy(learned):
     again = walk(policy=learned.policy, timesteps=256)
     assert not again.fresh
     np.testing.assert_allclose(
-        again.began(np.ones(1)), learned.policy(np.ones(1)), rtol=1e-12
+        again.start(np.ones(1)), learned.policy(np.ones(1)), rtol=1e-12
     )
     # A policy without chance is given some.
     line = ro.policies.LinearFeedback(jax.numpy.array([[0.5]]))
     tuned = walk(policy=line, timesteps=256)
-    assert isinstance(tuned.policy, ro.policies.LinearFeedback)
-    assert "chance around it" in tuned.choice["policy"]
+    assert isinstance(tuned.policy.policy, ro.policies.LinearFeedback)
+    assert tuned.algorithm == "PPO" and "exploration" in tuned.choice["policy"]
 
 
 @pytest.mark.slow
 def test_an_arm_is_learned_through_its_twin():
     learned = ro.reinforce(
-        "roboopt/ArmReach-v0", options={"duration": 0.1}, timesteps=16 * 24 * 3
+        "roboopt/ArmReach-v0",
+        options={"duration": 0.1},
+        timesteps=16 * 24 * 3,
+        episodes=2,
     )
     assert (learned.gradient, learned.horizon) == ("analytic", 24)
-    assert isinstance(learned.policy, ro.policies.PDGravityCompensation)
+    assert isinstance(learned.policy.policy, ro.policies.PDGravityCompensation)
     assert not learned.fresh
-    returns = learned.returns.column("return")
+    returns = learned.returns.returns
     assert len(returns) >= 16
     assert np.isfinite(learned.history["gradient_norm"]).any()
-    assert learned.norm_by_horizon is not None
-    assert learned.norm_by_horizon(learned.began).horizons[-1] == 24
+    assert learned.gradient_by_horizon is not None
+    assert learned.gradient_by_horizon.horizons[-1] == 24
 
 
 @pytest.mark.parametrize(
@@ -165,7 +188,7 @@ def test_an_arm_is_learned_through_its_twin():
     [
         pytest.param("analytic", marks=pytest.mark.slow),
         pytest.param("likelihood", marks=pytest.mark.slow),
-        pytest.param("smoothed", marks=pytest.mark.slow),
+        pytest.param("zeroth-order", marks=pytest.mark.slow),
         pytest.param("mixed", marks=pytest.mark.slow),
     ],
 )
@@ -176,6 +199,7 @@ def test_every_gradient_works_where_there_is_a_twin(gradient):
         gradient=gradient,
         timesteps=4096,
         envs=4,
+        episodes=2,
         **SMALL,
     )
     assert learned.gradient == gradient
@@ -184,25 +208,49 @@ def test_every_gradient_works_where_there_is_a_twin(gradient):
     assert len(learned.returns)
 
 
-def test_gains_are_drawn_where_they_are_to_be_learned_from_what_was_tried():
+def test_gains_are_drawn_where_a_policy_has_few():
     weak = ro.policies.LinearFeedback(np.array([[1.0]]))
-    learned = walk(
-        policy=weak, gradient="likelihood", timesteps=8000, envs=4, max_steps=20
-    )
-    assert learned.gradient == "likelihood" and not learned.fresh
-    assert "8 from each of 4 starts" in learned.choice["gradient"]
+    settings: Any = {"gradient": "likelihood", "envs": 4, "max_steps": 20}
+    learned = walk(policy=weak, timesteps=8000, **settings)
+    assert learned.algorithm == "PGPE" and not learned.fresh
+    assert "8 policies from each of 4 starts" in learned.choice["algorithm"]
     assert learned.timesteps == 13 * 32 * 20  # whole steps of all the episodes
     assert len(learned.returns) == 13 * 32
     # Best is to be at 0 after one step, with a gain of 1/0.3.
-    assert isinstance(learned.policy, ro.policies.LinearFeedback)
-    assert 1.5 < learned.policy.gains[0, 0] < 5.0
+    assert isinstance(learned.policy.policy, ro.policies.LinearFeedback)
+    assert 1.5 < learned.policy.policy.gains[0, 0] < 5.0
     assert learned.history["gradient_snr"][0] > 0.1 and learned.health == []
-    # It goes on from the gains and from how closely it looks at them.
-    setting = Setting.of(lambda: Walk(), None, 20)
-    made = recipe(setting, Wishes(policy=learned.agent, gradient="likelihood"))
-    made.close()
-    assert made.agent is learned.agent
-    assert made.said["policy"] == "the ParameterNoise given"
+    # It goes on from the gains and from their standard deviations.
+    again = walk(policy=learned.agent, timesteps=640, **settings)
+    assert again.choice["policy"].startswith("the ParameterNoise given")
+    assert again.start(np.ones(1)) == learned.policy(np.ones(1))
+
+
+class Short(Walk):
+    """Walks whose episodes terminate after 5 of 20 steps."""
+
+    def step(self, action) -> Any:
+        observation, reward, _, truncated, info = super().step(action)
+        return observation, reward, self._taken >= 5, truncated, info
+
+
+@pytest.mark.parametrize("gradient", ["likelihood", "zeroth-order"])
+def test_episodes_that_end_early_count_by_their_lengths(gradient):
+    weak = ro.policies.LinearFeedback(np.array([[1.0]]))
+    learned = ro.reinforce(
+        Short,
+        policy=weak,
+        gradient=gradient,
+        envs=4,
+        max_steps=20,
+        timesteps=1600,
+        episodes=0,
+    )
+    # A step of PGPE is 4 starts × 8 policies × 5 steps. One of L-BFGS on one gain is
+    # 4 × 3 × 5 for the gradient, and up to 12 × 4 × 5 for the search along the line.
+    per_step = 160 if gradient == "likelihood" else 300
+    assert 1600 - per_step <= learned.timesteps <= 1600 + per_step
+    assert learned.steps >= 1600 // per_step - 1
 
 
 def test_many_weights_are_not_drawn_but_actions_are():
@@ -212,34 +260,133 @@ def test_many_weights_are_not_drawn_but_actions_are():
         depth=2,
         key=jax.random.key(0),
     )
-    made = recipe(
-        Setting.of(lambda: Walk(), None, 20),
-        Wishes(policy=policy, gradient="likelihood"),
-    )
-    made.close()
-    assert "(PPO)" in made.said["gradient"]
+    settings: Any = {"gradient": "likelihood", "max_steps": 20, "timesteps": 512}
+    assert walk(policy=policy, **settings).algorithm == "PPO"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    "gradient, said, a_step",
+    "gradient, pairs, a_step",
     [
         # Two starts of three steps; four gains: there and back, where it is, and where
         # the search ends.
-        ("smoothed", "4 pairs of perturbations, one for each parameter", 10 * 2 * 3),
-        ("mixed", "of one pair of perturbations", 3 * 2 * 3),
+        ("zeroth-order", 4, 10 * 2 * 3),
+        ("mixed", 1, 3 * 2 * 3),
     ],
 )
 def test_a_few_gains_are_perturbed_one_by_one_unless_a_twin_helps(
-    gradient, said, a_step
+    gradient, pairs, a_step
 ):
-    setting = Setting.of("roboopt/ArmReach-v0", None, 3)
-    try:
-        made = recipe(setting, Wishes(gradient=gradient, envs=2))
-    finally:
-        setting.env.close()
-    made.close()
-    assert said in made.said["gradient"]
-    assert made.timesteps_of(0) == a_step
+    learned = ro.reinforce(
+        "roboopt/ArmReach-v0",
+        gradient=gradient,
+        envs=2,
+        max_steps=3,
+        timesteps=1,
+        episodes=0,
+    )
+    assert learned.settings["pairs"] == pairs
+    assert a_step - 6 <= learned.timesteps <= 2 * a_step
+
+
+class Doubled(gymnasium.RewardWrapper):
+    """Rewards of which only the action counts: the best is to push right."""
+
+    def reward(self, reward):
+        return float(vars(self.env.unwrapped)["pushed"])
+
+
+class Pushing(Walk):
+    """Walks whose last action can be asked for."""
+
+    def step(self, action):
+        self.pushed = float(action[0])
+        return super().step(action)
+
+
+def test_a_reward_wrapper_is_what_is_optimized():
+    learned = ro.reinforce(
+        lambda: Doubled(Pushing()), timesteps=4096, envs=2, episodes=0, **SMALL
+    )
+    assert learned.returns.returns[-20:].mean() > learned.returns.returns[:20].mean()
+    # Home would be the best without the wrapper.
+    assert float(learned.policy(np.ones(1))[0]) > 0.5
+
+
+class Pushed(gymnasium.RewardWrapper):
+    """A reward that is constant, whatever the cart-pole does."""
+
+    def reward(self, reward):
+        return 1.0
+
+
+def test_the_twin_of_another_reward_is_not_used():
+    def made():
+        return Pushed(gymnasium.make("roboopt_envs:roboopt/CartPoleBalance-v0"))
+
+    with pytest.raises(ro.RobooptError, match="Pushed"):
+        ro.reinforce(made, gradient="analytic", timesteps=256)
+    learned = ro.reinforce(made, timesteps=2048, envs=1, episodes=0, **SMALL)
+    assert learned.gradient == "likelihood"
+    np.testing.assert_array_equal(learned.returns.returns, learned.returns.lengths)
+
+
+def test_actions_are_those_of_the_wrapped_environment():
+    def made():
+        env = gymnasium.make("roboopt_envs:roboopt/CartPoleBalance-v0", duration=0.5)
+        return gymnasium.wrappers.RescaleAction(env, np.float32(-1), np.float32(1))
+
+    learned = ro.reinforce(
+        made, gradient="likelihood", timesteps=2048, envs=2, episodes=0, **SMALL
+    )
+    loud = 1e3 * np.ones(4)
+    assert abs(float(learned.policy(loud)[0])) <= 1.0
+
+
+def test_a_policy_keeps_to_the_action_space(learned):
+    for observation in (-1e3, 1e3):
+        assert abs(float(learned.policy(np.array([observation]))[0])) <= 1.0
+
+
+class Endless(Walk):
+    """Walks that never end."""
+
+    def step(self, action):
+        observation, reward, *_, info = super().step(action)
+        return observation, reward, False, False, info
+
+
+def test_an_environment_that_never_ends_is_noticed_first():
+    with pytest.raises(ro.RobooptError, match="`max_steps`"):
+        ro.reinforce(Endless, timesteps=512)
+
+
+def test_every_setting_is_a_keyword_of_its_algorithm():
+    ppo = PPO(discount=0.9, gae_lambda=0.5, clip=None, steps=64, epochs=2)
+    learned = walk(algorithm=ppo, timesteps=256)
+    assert learned.settings == {**PPO().__dict__, **ppo.__dict__}
+    assert learned.steps == 2 * 2 * 8
+    with pytest.raises(ro.RobooptError, match="`discount`"):
+        walk(discount=0.9)
+    with pytest.raises(ro.RobooptError, match="`algorithm`"):
+        walk(algorithm="ppo")
+    with pytest.raises(ro.RobooptError, match="`gradient`"):
+        walk(algorithm=PPO(), gradient="likelihood")
+
+
+@pytest.mark.slow
+def test_shac_is_an_algorithm_like_the_others():
+    learned = ro.reinforce(
+        "roboopt/CartPoleBalance-v0",
+        options={"duration": 0.2},
+        algorithm=ro.rl.SHAC(horizon=24),
+        timesteps=4 * 24 * 3,
+        envs=4,
+        episodes=2,
+        **SMALL,
+    )
+    assert (learned.algorithm, learned.horizon, learned.timesteps) == ("SHAC", 24, 288)
+    assert len(learned.returns)
 
 
 @pytest.mark.parametrize(
@@ -247,11 +394,12 @@ def test_a_few_gains_are_perturbed_one_by_one_unless_a_twin_helps(
     [
         (3, {}, "`env` must be an id"),
         ("CartPole-v1", {"gradient": "exact"}, "`gradient` must be one of"),
-        ("CartPole-v1", {"gradient": "analytic"}, "has none: choose 'likelihood'"),
-        ("CartPole-v1", {"gradient": "smoothed"}, "sees no small change"),
-        ("CartPole-v1", {"policy": "pd"}, "is for the arms"),
+        ("CartPole-v1", {"gradient": "analytic"}, "has no twin.*'likelihood'"),
+        ("CartPole-v1", {"gradient": "zeroth-order"}, "cannot see small changes"),
+        ("CartPole-v1", {"policy": "pd"}, "is for arms"),
         ("CartPole-v1", {"policy": "deep"}, "`policy` must be 'network' or 'pd'"),
         ("CartPole-v1", {"timesteps": 0}, "`timesteps` must be at least 1"),
+        ("CartPole-v1", {"episodes": -1}, "`episodes` must be at least 0"),
         ("CartPole-v1", {"envs": 0}, "`envs` must be at least 1"),
         ("CartPole-v1", {"max_steps": 0}, "`max_steps` must be at least 1"),
         ("Blackjack-v1", {}, "FlattenObservation"),
@@ -263,17 +411,17 @@ def test_what_cannot_be_learned_is_refused(env, settings, match):
 
 
 def test_returns_are_written_and_read(tmp_path):
-    returns = Returns()
-    returns.note([Episode(2.5, 7, None), Episode(-1.0, 9, True)], 64, 0.5)
-    returns.note([Episode(4.0, 3, False)], 128, 0.75)
-    returns.write(tmp_path / "r.csv")
+    rows = [
+        (64, 0.5, 2.5, 7, np.nan),
+        (64, 0.5, -1.0, 9, 1.0),
+        (128, 0.75, 4.0, 3, 0.0),
+    ]
+    Returns.from_rows(rows).write(tmp_path / "r.csv")
     again = Returns.read(tmp_path / "r.csv")
-    np.testing.assert_array_equal(again.column("return"), [2.5, -1.0, 4.0])
-    np.testing.assert_array_equal(again.column("success"), [np.nan, 1.0, 0.0])
-    np.testing.assert_array_equal(again.recent(2), [-1.0, 4.0])
-    assert len(again.until(64)) == 2
-    with pytest.raises(ValueError, match="`name` must be one of"):
-        returns.column("reward")
+    np.testing.assert_array_equal(again.returns, [2.5, -1.0, 4.0])
+    np.testing.assert_array_equal(again.successes, [np.nan, 1.0, 0.0])
+    np.testing.assert_array_equal(again.lengths, [7, 9, 3])
+    assert len(again) == 3 and len(Returns.from_rows()) == 0
     (tmp_path / "other.csv").write_text("a,b\n1,2\n")
-    with pytest.raises(ValueError, match="must be of returns"):
+    with pytest.raises(ro.RobooptError, match="`path`"):
         Returns.read(tmp_path / "other.csv")

@@ -1,53 +1,37 @@
-"""Columns: which column of a table is the time, and which a joint's motion or effort.
+"""The columns of a table: its times, and the motion and efforts of joints.
 
-A name is taken apart into words. One of them tells the quantity, some tell whether it
-was measured or commanded, and what is left tells the joint: `q1`, `pos_meas1`,
-`shoulder_velocity`, `/joint_states/effort[0]`, `torque.elbow [mNm]`.
+A column is recognized if its name consists of one alias of a quantity, a joint's number
+or name, and the words listed here, as in `q1`, `tau_meas1`, `shoulder_velocity`,
+`/joint_states/effort[0]` or `torque1 [mNm]`. Any other column is ignored: name it by
+`Columns`.
 """
 
 import dataclasses
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from pathlib import Path
 
 from roboopt._errors import RobooptError
 
-QUANTITIES = ("positions", "velocities", "efforts")
-WORDS = {
-    **dict.fromkeys(
-        ("pos", "position", "positions", "angle", "angles", "theta"), "positions"
-    ),
-    **dict.fromkeys(
-        ("dq", "qd", "qdot", "vel", "velocity", "velocities", "speed", "dtheta"),
-        "velocities",
-    ),
-    **dict.fromkeys(
-        ("tau", "torque", "torques", "effort", "efforts", "force", "forces"), "efforts"
-    ),
+ALIASES = {
+    "positions": {"q", "pos", "position", "theta", "angle"},
+    "velocities": {"dq", "qd", "qdot", "vel", "velocity"},
+    "efforts": {"u", "tau", "torque", "effort", "force"},
 }
-# Single letters give way to words: `q1_vel` is a velocity.
-SYMBOLS = {"q": "positions", "u": "efforts"}
-TIME = {"time", "t", "timestamp", "stamp", "timestamps"}
-RECORDING = {"run", "episode", "trial"}
-MEASURED = {"meas", "measured", "act", "actual"}
+TIMES = {"t", "time", "timestamp", "timestamps", "stamp", "headerstamp"}
+RUNS = {f"{name}{end}" for name in ("run", "episode", "trial") for end in ("", "id")}
+MEASURED = {"meas", "measured", "actual"}
 COMMANDED = {"con", "cmd", "command", "commanded", "ctrl"}
-# What is derived, wished for or only a part of the effort identifies nothing.
-NEVER = set(
-    "filt filtered des desired d ref reference target goal set setpoint sp fric "
-    "friction err error sim pred predicted nominal ff feedforward external ext gravity "
-    "coriolis acc accel acceleration ddot min max limit std var".split()
-)
-PREFIXES = {"joint", "joints", "state", "states", "j", "axis", "motor"}
+PREFIXES = {"joint", "joints", "state", "states"}
 UNITS = {
-    **dict.fromkeys(
-        "s sec rad rad/s rad/sec rads n nm n·m n*m n.m n-m m m/s".split(), 1.0
-    ),
+    **dict.fromkeys("s sec rad rad/s rad/sec n nm n·m n*m m m/s".split(), 1.0),
     **{"ms": 1e-3, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ns": 1e-9},
-    **dict.fromkeys("deg deg/s deg/sec degs degrees ° °/s".split(), math.pi / 180),
+    **dict.fromkeys("deg deg/s degs degrees ° °/s".split(), math.pi / 180),
     **{"rpm": math.pi / 30, "mnm": 1e-3, "mm": 1e-3, "mm/s": 1e-3},
 }
-# Without brackets a short unit could be a joint's name.
-BARE_UNITS = {"sec", "ms", "us", "ns", "rad", "rads", "deg", "degs", "nm", "rpm"}
+# Without brackets a unit of one letter could be the name of a joint.
+BARE_UNITS = {"sec", "ms", "us", "ns", "rad", "deg", "degs", "nm", "rpm"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,18 +45,31 @@ class Columns:
     positions: Sequence[str] | None = None
     velocities: Sequence[str] | None = None
     efforts: Sequence[str | None] | None = None
-    """None for a joint that nothing drives: its effort is 0."""
+    """None for a joint without an actuator: its effort is 0."""
+
+
+class ColumnError(RobooptError):
+    """The columns of a table that are missing, ambiguous or unknown."""
+
+    def __init__(self, rule: str, path: str | Path, header: Sequence[str]):
+        """Hold what the table must do, its file, and its columns."""
+        self.rule, self.path, self.header = rule, str(path), list(header)
+        super().__init__(
+            f"`path` {rule}: name the columns by `columns=Columns(time=..., "
+            f"positions=[...], velocities=[...], efforts=[...])`; {path} has the "
+            f"columns {self.header}."
+        )
 
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """What `find_columns` found: `Columns` in the order of the joints, and the runs."""
+    """The columns to read, in the order of the joints, and that of the runs."""
 
     time: str | None
     positions: tuple[str, ...]
     velocities: tuple[str, ...] | None
     efforts: tuple[str | None, ...]
-    recording: str | None
+    run: str | None
 
     @property
     def names(self) -> list[str]:
@@ -87,61 +84,65 @@ def find_columns(
     joints: Sequence[str] | None,
     *,
     timed: bool,
-    where: str,
+    path: Path,
 ) -> Layout:
     """Return which columns of `header` to read.
 
+    Args:
+        header: the names in the first row.
+        columns: the columns that the user named.
+        joints: the robot's joints, in whose order columns are put.
+        timed: whether a column of times is needed.
+        path: the file, for errors.
+
     Raises:
-        RobooptError: if one is missing, ambiguous or not there.
+        ColumnError: if a column is missing, ambiguous or unknown.
     """
-    columns = Columns() if columns is None else columns
-    problem = _Problem(header, where)
-    found: dict[str, dict[str, list[tuple[int, str]]]] = {q: {} for q in QUANTITIES}
-    times, recordings = [], []
-    for name in header:
-        words = _words(name)
-        while len(words) > 1 and words[-1] in BARE_UNITS:
-            words.pop()
-        if words in (["time", "stamp"], ["header", "stamp"]) or (
-            len(words) == 1 and words[0] in TIME
-        ):
-            times.append(name)
-        elif words and words[0] in RECORDING and set(words[1:]) <= {"id", "index"}:
-            recordings.append(name)
-        elif role := _role(words, joints):
-            quantity, joint, rank = role
-            found[quantity].setdefault(joint, []).append((rank, name))
-    if len(recordings) > 1:
-        problem.fail("must hold one column of recordings", recordings)
+    columns = columns or Columns()
+
+    def fail(rule: str) -> ColumnError:
+        return ColumnError(rule, path, header)
+
+    def only(words: set[str], what: str) -> str | None:
+        found = [name for name in header if "".join(_words(name)) in words]
+        if len(found) > 1:
+            raise fail(f"must hold one column of {what}, got {found}")
+        return found[0] if found else None
+
     time = columns.time
     if time is None and timed:
-        if len(times) != 1:
-            problem.fail(
-                "must hold one column of times, or `time_step` be given", times
-            )
-        time = times[0]
-    order = None if joints is None else [_plain(joint) for joint in joints]
-    keys = None  # of the recognized joints, in order
-    picked = {}
-    for quantity in QUANTITIES:
+        time = only(TIMES, "times")
+        if time is None:
+            raise fail("must hold one column of times, or `time_step` be given")
+    best = _best_columns(header, joints, fail)
+    keys = None
+    picked: dict[str, tuple | None] = {}
+    for quantity in ALIASES:
         named = getattr(columns, quantity)
         if named is not None:
             picked[quantity] = tuple(named)
             continue
-        best = {key: _best(key, of, problem) for key, of in found[quantity].items()}
-        if not best and quantity == "velocities":
+        found = best[quantity]
+        if not found and quantity == "velocities":
             picked[quantity] = None
             continue
         if keys is None:
-            keys = _order(best, order, quantity, problem)
-        missing = [key for key in keys if key not in best]
-        if missing or not best:
-            problem.fail(
-                f"lacks {quantity}" + "".join(f" of joint {k}" for k in missing)
-            )
-        picked[quantity] = tuple(best[key] for key in keys)
-    layout = Layout(time=time, recording=(recordings or [None])[0], **picked)
-    _check(layout, order, problem)
+            keys = _joint_order(set(found), joints)
+        missing = [str(key) for key in keys if key not in found]
+        if missing or not found:
+            of = f" of joint {', '.join(missing)}" if found else ""
+            raise fail(f"lacks {quantity}{of}")
+        picked[quantity] = tuple(found[key] for key in keys)
+    layout = Layout(time=time, run=only(RUNS, "runs"), **picked)  # type: ignore
+    if unknown := [name for name in layout.names if name not in header]:
+        raise fail(f"must hold the columns that `columns` names, not {unknown}")
+    if twice := sorted({n for n in layout.names if list(header).count(n) > 1}):
+        raise fail(f"must hold each column once, got {twice} twice")
+    count = len(layout.positions if joints is None else joints)
+    for quantity in ALIASES:
+        names = getattr(layout, quantity)
+        if names is not None and len(names) != count:
+            raise fail(f"must hold {quantity} of {count} joints, got {list(names)}")
     return layout
 
 
@@ -150,124 +151,71 @@ def unit_scale(name: str) -> float:
     return UNITS[unit] if (unit := _unit(name)) else 1.0
 
 
-class _Problem:
-    """What to say of a header that does not do."""
-
-    def __init__(self, header: Sequence[str], where: str):
-        self.header, self.where = list(header), where
-
-    def fail(self, rule: str, found: Iterable[str] | None = None) -> None:
-        got = "" if found is None else f", got {list(found) or 'none'}"
-        raise RobooptError(
-            f"`path` {rule}{got}: name them by `columns=Columns(time=..., "
-            f"positions=[...], velocities=[...], efforts=[...])`; {self.where} has the "
-            f"columns {self.header}."
-        )
-
-
-def _role(
-    words: list[str], joints: Sequence[str] | None
-) -> tuple[str, str, int] | None:
-    """Return the quantity, the joint and how good a source of it a column is."""
-    for joint in sorted(joints or (), key=len, reverse=True):
-        plain = _plain(joint)
-        for start in range(len(words)):
-            for stop in range(len(words), start, -1):
-                rest = words[:start] + words[stop:]
-                if "".join(words[start:stop]) == plain and (role := _quantity(rest)):
-                    return role[0], plain, role[2]
-    return _quantity(words)
+def _best_columns(header, joints, fail) -> dict[str, dict[str | int, str]]:
+    """Return the best column for each quantity and joint: measured, then plain."""
+    ranked: dict[tuple, list[tuple[int, str]]] = {}
+    for name in header:
+        if role := _role(_words(name), joints or ()):
+            quantity, key, rank = role
+            ranked.setdefault((quantity, key), []).append((rank, name))
+    best: dict[str, dict[str | int, str]] = {quantity: {} for quantity in ALIASES}
+    for (quantity, key), found in ranked.items():
+        least = min(found)[0]
+        names = [name for rank, name in found if rank == least]
+        if len(names) > 1:
+            raise fail(f"must hold one of the {quantity} of joint {key}, got {names}")
+        best[quantity][key] = names[0]
+    return best
 
 
-def _quantity(words: list[str]) -> tuple[str, str, int] | None:
-    if NEVER & set(words):
-        return None
+def _role(words: list[str], joints: Sequence[str]) -> tuple[str, str | int, int] | None:
+    """Return the quantity, the joint's name or number, and the rank of a column."""
+    key: str | int | None = None
+    for joint in sorted(joints, key=len, reverse=True):
+        parts = _parts(joint)
+        for k in range(len(words) - len(parts) + 1):
+            if key is None and words[k : k + len(parts)] == parts:
+                key, words = joint, words[:k] + words[k + len(parts) :]
     rank = 0 if MEASURED & set(words) else 2 if COMMANDED & set(words) else 1
-    dotted = "dot" in words
-    words = [w for w in words if w not in MEASURED | COMMANDED | {"dot"}]
-    for table in (WORDS, SYMBOLS):
-        places = [k for k, word in enumerate(words) if word in table]
-        if places:
-            place = 0 if places[0] == 0 else places[-1]
-            quantity = table[words[place]]
-            if dotted and quantity == "positions":
-                quantity = "velocities"
-            if rank == 2 and quantity != "efforts":
-                return None  # A commanded position is a wish.
-            return quantity, _joint(words[:place] + words[place + 1 :]), rank
-    return None
+    words = [w for w in words if w not in MEASURED | COMMANDED | PREFIXES]
+    numbers = [word for word in words if word.isdigit()]
+    words = [word for word in words if not word.isdigit()]
+    if len(words) == 2 and words[0] == "q" and words[1] != "dot":
+        words = words[1:]  # `q1_vel` is a velocity.
+    quantity = next(
+        (q for q, names in ALIASES.items() if words[:1] and words[0] in names), None
+    )
+    if words[1:] == ["dot"] and quantity == "positions":
+        quantity, words = "velocities", words[:1]
+    # A commanded position is a target, not a measurement.
+    if quantity is None or len(words) > 1 or (rank == 2 and quantity != "efforts"):
+        return None
+    if len(numbers) > (key is None):
+        return None
+    return quantity, key if key is not None else int((numbers or ["0"])[0]), rank
 
 
-def _joint(words: list[str]) -> str:
-    """Return a joint's key: a number where nothing but a number tells it."""
-    bare = list(words)
-    while bare and bare[0] in PREFIXES:
-        bare.pop(0)
-    if not bare or (len(bare) == 1 and bare[0].isdigit()):
-        return "".join(bare)
-    numbered = re.fullmatch(r"(\D+)(\d+)", "".join(bare))
-    if numbered and numbered[1] in PREFIXES:
-        return numbered[2]
-    return "".join(words)
-
-
-def _best(key: str, candidates: list[tuple[int, str]], problem: _Problem) -> str:
-    rank = min(candidates)[0]
-    names = [name for r, name in candidates if r == rank]
-    if len(names) > 1:
-        problem.fail(f"must hold one of each, but joint {key or 0} is ambiguous", names)
-    return names[0]
-
-
-def _order(
-    best: dict[str, str], order: list[str] | None, quantity: str, problem: _Problem
-) -> list[str]:
-    """Return the joints' keys: as `joints` has them, or numbers rising, or as found."""
-    if all(key.isdigit() or not key for key in best):
-        return sorted(best, key=lambda key: int(key or 0))
-    if order is None:
-        return list(best)
-    if missing := [key for key in order if key not in best]:
-        problem.fail(f"lacks {quantity} of the joints {missing}")
-    return order
-
-
-def _check(layout: Layout, order: list[str] | None, problem: _Problem) -> None:
-    if unknown := [name for name in layout.names if name not in problem.header]:
-        problem.fail(f"must hold the columns that `columns` names, not {unknown}")
-    twice = {n for n in problem.header if problem.header.count(n) > 1}
-    if twice := sorted(twice & set(layout.names)):
-        problem.fail("must hold each column once", twice)
-    count = len(layout.positions) if order is None else len(order)
-    for quantity in QUANTITIES:
-        names = getattr(layout, quantity)
-        if names is not None and len(names) != count:
-            problem.fail(f"must hold {quantity} of {count} joints", map(str, names))
+def _joint_order(keys: set[str | int], joints: Sequence[str] | None) -> list:
+    """Return the keys of the joints: numbers rising, or names as `joints` has them."""
+    numbers = sorted(key for key in keys if isinstance(key, int))
+    named = len(numbers) < len(keys) or not keys
+    return list(joints or ()) if named else numbers
 
 
 def _words(name: str) -> list[str]:
-    if _unit(name) and name.rstrip()[-1] in "])":
-        name = re.sub(r"[\[(][^\[(]*$", "", name)
-    words = []
-    known = (
-        WORDS.keys() | SYMBOLS.keys() | MEASURED | COMMANDED | NEVER | {"dot"} | TIME
-    )
-    for word in re.split(r"[\W_]+", name.lower()):
-        split = re.fullmatch(r"(\D+?)(\d+)(dot)?", word)
-        if split and split[1] in known:
-            words += [part for part in split.groups() if part]
-        elif word:
-            words.append(word)
-    return words
+    """Return the words and numbers of a column's name, its unit left out."""
+    if _unit(name):
+        name = re.sub(r"([\[(][^\[(]*|[^\W_]+)\s*$", "", name)
+    return _parts(name)
+
+
+def _parts(name: str) -> list[str]:
+    return re.findall(r"[^\W\d_]+|\d+", name.lower())
 
 
 def _unit(name: str) -> str | None:
     bracketed = re.search(r"[\[(]\s*([^\])]*?)\s*[\])]\s*$", name.lower())
     if bracketed:
         return bracketed[1] if bracketed[1] in UNITS else None
-    last = re.split(r"[\W_]+", name.lower())[-1]
-    return last if last in BARE_UNITS else None
-
-
-def _plain(joint: str) -> str:
-    return "".join(re.split(r"[\W_]+", joint.lower()))
+    parts = re.split(r"[\W_]+", name.lower())
+    return parts[-1] if len(parts) > 1 and parts[-1] in BARE_UNITS else None

@@ -1,4 +1,4 @@
-"""Recordings from tables: one row a sample, one column a quantity."""
+"""Recordings in tables: one row a sample, one column a quantity."""
 
 import csv
 import gzip
@@ -13,10 +13,10 @@ from roboopt.data._smoothing import differentiate
 from roboopt.data._trajectory import Trajectory
 from roboopt.data.io._columns import Columns, Layout, find_columns, unit_scale
 
-EVEN = 1e-6  # Relative: steps that differ from their mean by less are even.
+EVEN_STEP_TOLERANCE = 1e-6  # relative deviation from the mean step
 
 
-def read_csv(
+def load_csv(
     path: Path,
     columns: Columns | None,
     joints: Sequence[str] | None,
@@ -25,44 +25,28 @@ def read_csv(
     """Return the recordings in `path`, and whether their velocities are estimates.
 
     Raises:
-        RobooptError: if `path` is no table of numbers under names, lacks a column or
-        has
-            more than one of a kind, or a recording is too short or its times decrease.
+        RobooptError: if `path` is not a table of numbers under names, lacks a column or
+            has an ambiguous one, or holds a recording of fewer than 2 samples or of
+            decreasing times.
     """
     with _open(path) as file:
         line = file.readline()
-        delimiter = max(",;\t", key=line.count)
-        (header,) = csv.reader([line.lstrip("# ").rstrip("\r\n")], delimiter=delimiter)
-        header = [name.strip() for name in header]
-        layout = find_columns(
-            header, columns, joints, timed=time_step is None, where=str(path)
-        )
+    delimiter = max(",;\t", key=line.count)
+    (header,) = csv.reader([line.lstrip("# ").rstrip("\r\n")], delimiter=delimiter)
+    header = [name.strip() for name in header]
+    layout = find_columns(header, columns, joints, timed=time_step is None, path=path)
     values = _numbers(path, header, layout, delimiter)
     runs = []
-    for rows in _recordings(path, header, layout, delimiter, len(values)):
+    for rows in _runs(path, header, layout, delimiter, len(values)):
         one = {name: values[rows, k] for k, name in enumerate(layout.names)}
         try:
             runs.append(_trajectory(one, layout, time_step, int(rows.sum())))
-        except ValueError as error:
-            which = f"recording {len(runs)} of {path}"
+        except RobooptError as error:
             raise RobooptError(
-                f"`path` must hold whole recordings; {which}: {error}"
-            ) from (error)
+                f"`path` must hold valid recordings; recording {len(runs)} of {path}: "
+                f"{error}"
+            ) from error
     return runs, layout.velocities is None
-
-
-def even_step(times: np.ndarray) -> tuple[float, np.ndarray | None]:
-    """Return the mean step [s], and the times from 0 on if their steps are uneven.
-
-    Raises:
-        RobooptError: if the last time is not after the first.
-    """
-    times = times - times[0]
-    step = float(times[-1] / (len(times) - 1))
-    if not 0 < step < np.inf:
-        raise RobooptError(f"`times` must increase, but their mean step is {step} s.")
-    even = np.abs(np.diff(times) - step).max() <= EVEN * step
-    return step, None if even else times
 
 
 def _open(path: Path) -> TextIOWrapper:
@@ -92,21 +76,21 @@ def _numbers(
         try:
             values = read(None)
         except ValueError:
-            # Slower: empty cells, as where the last sample has no effort.
+            # The slow way accepts empty cells, such as the effort of the last sample.
             values = read(lambda text: float(text) if text.strip() else np.nan)
     except (ValueError, IndexError) as error:
         raise RobooptError(f"`path` must hold numbers, but {path}: {error}") from error
     return values * [unit_scale(name) for name in layout.names]
 
 
-def _recordings(
+def _runs(
     path: Path, header: list[str], layout: Layout, delimiter: str, rows: int
 ) -> Iterator[np.ndarray]:
     """Yield which rows belong to each recording, in the order of their first rows."""
-    if layout.recording is None:
+    if layout.run is None:
         yield np.ones(rows, bool)
         return
-    place = header.index(layout.recording)
+    place = header.index(layout.run)
     with _open(path) as file:
         table = csv.reader(file, delimiter=delimiter)
         labels = np.array([row[place].strip() for row in table if row][1:])
@@ -118,11 +102,11 @@ def _trajectory(
     values: dict[str, np.ndarray], layout: Layout, time_step: float | None, rows: int
 ) -> Trajectory:
     if rows < 2:
-        raise RobooptError(f"it must have at least 2 samples, got {rows}.")
+        raise RobooptError(f"a recording must hold at least 2 samples, got {rows}.")
     times = None
     if time_step is None:
         assert layout.time is not None
-        time_step, times = even_step(values[layout.time])
+        time_step, times = _even_step(values[layout.time])
     positions = np.stack([values[name] for name in layout.positions], axis=1)
     if layout.velocities is None:
         stamps = time_step * np.arange(rows) if times is None else times
@@ -138,3 +122,13 @@ def _trajectory(
         time_step=time_step,
         times=times,
     )
+
+
+def _even_step(times: np.ndarray) -> tuple[float, np.ndarray | None]:
+    """Return the mean step [s], and the times from 0 on if their steps are uneven."""
+    times = times - times[0]
+    step = float(times[-1] / (len(times) - 1))
+    if not 0 < step < np.inf:
+        raise RobooptError(f"`times` must increase, but their mean step is {step} s.")
+    even = np.abs(np.diff(times) - step).max() <= EVEN_STEP_TOLERANCE * step
+    return step, None if even else times

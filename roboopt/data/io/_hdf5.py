@@ -1,9 +1,9 @@
 """Episodes in HDF5, as robomimic lays them out: https://robomimic.github.io.
 
 Group `data/demo_k` is episode k: `actions`, `obs/<key>`, `next_obs/<key>`, `rewards`,
-`dones`. In `next_obs` are the observations after the actions; its last row is the one
+`dones`. `next_obs` holds the observations after the actions; its last row is the one
 that `obs` lacks. Files written here also keep `efforts`, `times`, the time step and how
-each episode ended, which robomimic does not read.
+each episode ended, which robomimic ignores.
 """
 
 import json
@@ -16,79 +16,81 @@ from typing import Any
 import numpy as np
 
 from roboopt._errors import RobooptError
-from roboopt.data._files import whole_file
+from roboopt.data._files import atomic_write
 from roboopt.data._trajectory import Trajectory
 from roboopt.data._windows import sample_times
+from roboopt.data.io._flat import trajectory_of
 
 KEY = "observation"
-GYM = 2  # How robomimic numbers Gym's environments.
+GYM_TYPE = 2  # robomimic's number for Gym environments
 
 
-def read_hdf5(
+def load_hdf5(
     path: Path, observation_keys: Sequence[str] | None, time_step: float | None
 ) -> list[Trajectory]:
     """Return the episodes of a file, in the order of their numbers.
 
     Args:
         path: the file.
-        observation_keys: which observations to lay side by side, in that order; all,
-            in the order of their names, where None.
-        time_step: [s]; where None, the file tells it by `control_freq` [Hz].
+        observation_keys: which observations to join to one vector, in that order; all
+            of them, sorted by name, where None.
+        time_step: [s]; from the file's `control_freq` [Hz] where None.
 
     Raises:
         ImportError: if h5py is not installed.
-        RobooptError: if the file is no HDF5 or laid out otherwise, an observation is an
-            image or not there, or nothing tells the time step.
+        RobooptError: if the file is broken or has another layout, an observation is
+            missing or an image, or nothing tells the time step.
     """
     h5py = _h5py()
     try:
         file = h5py.File(path, "r")
     except OSError as error:
         raise RobooptError(
-            f"`path` must be an HDF5 file, but {path} is empty, cut off or something "
-            f"else: {error}"
+            f"`path` must be an HDF5 file, but {path} is empty, truncated or another "
+            f"kind of file: {error}"
         ) from error
+    runs, without_last = [], 0
     with file:
         data = file.get("data")
         names = _demonstrations(data)
         if not names:
-            minari = " Read a Minari dataset by `minari:` and its folder."
+            hint = " Load a Minari dataset by `minari:` and its folder."
             raise RobooptError(
                 "`path` must hold groups data/demo_0, data/demo_1, … with `actions` "
                 f"and `obs`, but {path} holds {', '.join(file) or 'nothing'}."
-                + minari
+                + hint
                 * ("episode_0" in file)
             )
-        shared = _control_step(data.attrs) if time_step is None else time_step
-        runs, cut = [], 0
+        shared = _control_step(data.attrs)
         for name in names:
             where = f"data/{name} of {path}"
+            step = time_step or data[name].attrs.get("time_step", shared)
+            if step is None:
+                raise RobooptError(
+                    f"`time_step` must be given: {path} does not tell it."
+                )
             try:
-                arrays, whole = _episode(data[name], observation_keys, where)
-                step = time_step or data[name].attrs.get("time_step", shared)
-                if step is None:
-                    raise RobooptError(
-                        f"`time_step` must be given: {path} does not tell it."
-                    )
-                if time_step is not None:
-                    arrays.pop("times", None)
-                runs.append(_trajectory(arrays, float(step), where))
+                arrays, complete = _episode(data[name], observation_keys, where)
             except OSError as error:
                 raise RobooptError(
-                    f"`path` must be a whole HDF5 file, but {where}: {error}"
+                    f"`path` must be a complete HDF5 file, but {where}: {error}"
                 ) from error
-            cut += not whole
-    if cut:
+            if time_step is not None:
+                arrays.pop("times", None)
+            runs.append(trajectory_of(arrays, float(step), where))
+            without_last += not complete
+    if without_last:
         warnings.warn(
-            f"{cut} of the {len(runs)} episodes of {path.name} lack `next_obs`, the "
-            "observation after the last action: their last action is dropped.",
+            f"{without_last} of the {len(runs)} episodes of {path.name} lack "
+            "`next_obs`, the observation after the last action: their last action is "
+            "dropped.",
             stacklevel=3,
         )
     return runs
 
 
-def write_hdf5(path: Path, runs: list[Trajectory], kept: Sequence[str]) -> None:
-    """Write the fields named in `kept`, whole or not at all.
+def save_hdf5(path: Path, runs: Sequence[Trajectory], kept: Sequence[str]) -> None:
+    """Write the fields named in `kept`; the file is complete or unchanged.
 
     Raises:
         ImportError: if h5py is not installed.
@@ -102,8 +104,8 @@ def write_hdf5(path: Path, runs: list[Trajectory], kept: Sequence[str]) -> None:
         )
     steps = {run.time_step for run in runs}
     arguments = {"control_freq": 1 / steps.pop()} if len(steps) == 1 else {}
-    described = {"env_name": "", "type": GYM, "env_kwargs": arguments}
-    with whole_file(path) as whole, h5py.File(whole.name, "w") as file:
+    described = {"env_name": "", "type": GYM_TYPE, "env_kwargs": arguments}
+    with atomic_write(path) as partial, h5py.File(partial.name, "w") as file:
         data = file.create_group("data")
         data.attrs["env_args"] = json.dumps(described)
         data.attrs["total"] = sum(run.steps for run in runs)
@@ -123,42 +125,38 @@ def write_hdf5(path: Path, runs: list[Trajectory], kept: Sequence[str]) -> None:
                 demonstration["times"] = sample_times(run)
 
 
-def side_by_side(
+def join_observations(
     arrays: Mapping[str, Any], keys: Sequence[str] | None, where: str
 ) -> np.ndarray:
-    """Return the observations under `keys`, or all of them, in one vector a sample.
+    """Return the observations under `keys`, or all of them, as one vector a sample.
 
     Raises:
-        RobooptError: if one is not there, an image, or not of numbers.
+        RobooptError: if an observation is missing, an image, or not of numbers.
     """
-    flat = [
+    vectors = [
         name
         for name in sorted(arrays)
         if len(getattr(arrays[name], "shape", (0, 0, 0))) in (1, 2)
         and arrays[name].dtype.kind in "fiub"
     ]
-    if keys is not None and (unknown := [key for key in keys if key not in arrays]):
+    chosen = sorted(arrays) if keys is None else list(keys)
+    if unknown := [key for key in chosen if key not in arrays]:
         raise RobooptError(
             f"`observation_keys` must be among {sorted(arrays)} for {where}, not "
             f"{unknown}."
         )
-    chosen = sorted(arrays) if keys is None else list(keys)
-    other = [key for key in chosen if key not in flat]
-    if other:
+    if other := [key for key in chosen if key not in vectors]:
         raise RobooptError(
-            "`observation_keys` must name observations of one vector a sample, but of "
-            f"{where} {', '.join(other)} is an image or nested; those that can be read "
-            f"are {flat}."
+            "`observation_keys` must name observations of one vector a sample, but in "
+            f"{where} {', '.join(other)} is an image or nested; the vectors are "
+            f"{vectors}."
         )
     if not chosen:
         raise RobooptError(
-            f"`observation_keys` must name at least one, but of {where} none is read."
+            f"`observation_keys` must name at least one observation of {where}."
         )
-    columns = []
-    for key in chosen:
-        column = np.asarray(arrays[key][()])
-        columns.append(column.reshape(len(column), -1))
-    joined = np.concatenate(columns, axis=1)
+    columns = [np.asarray(arrays[key][()]) for key in chosen]
+    joined = np.concatenate([c.reshape(len(c), -1) for c in columns], axis=1)
     return joined if joined.dtype.kind == "f" else joined.astype(float)
 
 
@@ -173,7 +171,7 @@ def _h5py() -> Any:
 
 
 def _demonstrations(data: Any) -> list[str]:
-    """Return the names of the groups with actions, by number and not by digits."""
+    """Return the names of the groups of episodes, sorted by number."""
     if not hasattr(data, "keys"):
         return []
     names = [
@@ -195,22 +193,16 @@ def _control_step(attributes: Any) -> float | None:
 def _episode(
     group: Any, keys: Sequence[str] | None, where: str
 ) -> tuple[dict[str, Any], bool]:
-    """Return the arrays of one episode, and whether its last observation was there."""
+    """Return the arrays of one episode, and whether its last observation is there."""
     before = _observations(group["obs"], keys, where)
     actions = group["actions"][()]
-    if actions.ndim == 1:
-        actions = actions[:, None]
     if len(actions) != len(before):
         raise RobooptError(
             f"`path` must hold as many `actions` as `obs` in each group, but {where} "
             f"holds {len(actions)} and {len(before)}."
         )
     arrays = {k: group[k][()] for k in ("rewards", "efforts", "times") if k in group}
-    arrays |= {
-        name: np.asarray(bool(group.attrs[name]))
-        for name in ("terminated", "success")
-        if name in group.attrs
-    }
+    arrays |= {k: group.attrs[k] for k in ("terminated", "success") if k in group.attrs}
     if "next_obs" in group:
         after = _observations(group["next_obs"], keys, where)
         if after.shape != before.shape:
@@ -220,33 +212,20 @@ def _episode(
             )
         if not np.array_equal(after[:-1], before[1:], equal_nan=True):
             warnings.warn(
-                f"the `next_obs` of {where} are not its `obs` one step later: of them, "
-                "only the last is read.",
+                f"the `next_obs` of {where} are not its `obs` one step later: only the "
+                "last of them is read.",
                 stacklevel=4,
             )
         seen = np.concatenate([before, after[-1:]])
         return {**arrays, "observations": seen, "actions": actions}, True
     if not len(before):
         raise RobooptError(f"`path` must hold observations, but {where} holds none.")
-    for name in ("rewards", "efforts"):
-        if name in arrays:
-            arrays[name] = arrays[name][:-1]
+    for name in {"rewards", "efforts"} & set(arrays):
+        arrays[name] = arrays[name][:-1]
     return {**arrays, "observations": before, "actions": actions[:-1]}, False
 
 
 def _observations(group: Any, keys: Sequence[str] | None, where: str) -> np.ndarray:
-    # Some keep a single array where robomimic has a group of them.
+    # Some files keep a single array where robomimic has a group of arrays.
     arrays = group if hasattr(group, "keys") else {KEY: group}
-    return side_by_side(arrays, keys, where)
-
-
-def _trajectory(arrays: dict[str, Any], step: float, where: str) -> Trajectory:
-    for name in ("rewards", "efforts", "times"):
-        if name in arrays and arrays[name].dtype.kind != "f":
-            arrays[name] = arrays[name].astype(float)
-    try:
-        return Trajectory(time_step=step, **arrays)
-    except ValueError as error:
-        raise RobooptError(
-            f"`path` must hold whole recordings; {where}: {error}"
-        ) from (error)
+    return join_observations(arrays, keys, where)

@@ -1,9 +1,8 @@
-"""Episodes from Minari datasets, and as such: https://minari.farama.org."""
+"""Episodes in Minari datasets: https://minari.farama.org."""
 
 import shutil
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,32 +11,31 @@ import numpy as np
 from roboopt._errors import RobooptError
 from roboopt.data._trajectory import Trajectory
 from roboopt.data._windows import single_recordings
-from roboopt.data.io._hdf5 import side_by_side
+from roboopt.data.io._hdf5 import join_observations
 
-SUCCESS = ("is_success", "success")
+SUCCESS_KEYS = ("is_success", "success")
 
 
-def read_minari(
+def load_minari(
     name: str,
     time_step: float | None,
     observation_keys: Sequence[str] | None = None,
 ) -> list[Trajectory]:
     """Return the episodes of a dataset, by its id or the folder it lies in.
 
-    A choice among `Discrete` actions is a whole number in an action of size 1. An
-    observation that is a dictionary becomes one vector. Whether an episode succeeded is
-    what `is_success` or `success` of its last `info` says.
+    A choice among `Discrete` actions is a whole number in an action of size 1. Whether
+    an episode succeeded is what `is_success` or `success` of its last `info` says.
 
     Args:
         name: the id, or a folder that holds the dataset or its `data`.
-        time_step: [s]; where None, the dataset tells it, or the recorded environment's
-            frame rate.
-        observation_keys: which entries of a dictionary to lay side by side; all, in the
-            order of their names, where None.
+        time_step: [s]; from the dataset, or the frame rate of its environment, where
+            None.
+        observation_keys: which entries of a dictionary to join to one vector; all of
+            them, sorted by name, where None.
 
     Raises:
         ImportError: if Minari is not installed.
-        RobooptError: if the dataset is not there, its observations or actions are not
+        RobooptError: if the dataset is missing, its observations or actions are not
             vectors, or nothing tells the time step.
     """
     minari = _minari()
@@ -55,7 +53,7 @@ def read_minari(
             ) from error
     if time_step is None:
         time_step = _time_step(dataset, name)
-    return [_episode(one, name, time_step, observation_keys) for one in dataset]
+    return [_trajectory(one, name, time_step, observation_keys) for one in dataset]
 
 
 def save_minari(
@@ -69,19 +67,19 @@ def save_minari(
 ) -> Any:
     """Write `episodes` as a Minari dataset, for `minari.load_dataset(dataset_id)`.
 
-    Rewards that were not recorded are written as NaN. Whether an episode succeeded goes
-    into its last `info`, as `success`; efforts and times have no place and are left out
-    with a warning.
+    Rewards that were not recorded are written as NaN. Whether an episode succeeded is
+    written to its last `info`, as `success`. Efforts and times have no place and are
+    left out with a warning.
 
     Args:
-        dataset_id: `namespace/name-v0`; one that is not there yet.
+        dataset_id: `namespace/name-v0`, of a dataset that does not exist yet.
         episodes: with one time step; batches are taken apart.
-        env: what they were recorded in, which the dataset then recovers: made by
+        env: the environment of the recordings, which the dataset then recovers: made by
             `gymnasium.make`, or its id.
         observation_space: in place of the environment's; unbounded without either.
         action_space: likewise; `Discrete` for whole numbers.
-        metadata: `author`, `description`, `algorithm_name` and whatever else
-            `minari.create_dataset_from_buffers` takes.
+        metadata: `author`, `description`, `algorithm_name` and other arguments of
+            `minari.create_dataset_from_buffers`.
 
     Returns:
         The `minari.MinariDataset`.
@@ -89,12 +87,10 @@ def save_minari(
     Raises:
         ImportError: if Minari is not installed.
         RobooptError: if there are no episodes, they differ in time step, their sizes
-        are
-            not those of the spaces, `env` was made without an id, or `dataset_id` is
-            taken or no id.
+            are not those of the spaces, `env` was made without an id, or `dataset_id`
+            is taken or not an id.
     """
     minari = _minari()
-    import gymnasium
     from minari.storage.datasets_root_dir import get_dataset_path
 
     runs = single_recordings(episodes)
@@ -104,17 +100,9 @@ def save_minari(
         raise RobooptError(
             f"`episodes` must have one time step, got {sorted(steps)} [s]."
         )
-    if isinstance(env, str):
-        env = gymnasium.make(env)
-    if env is not None and env.spec is None:
-        raise RobooptError(
-            "`env` must be made by `gymnasium.make`, got one without id."
-        )
-    if env is not None:
-        observation_space = observation_space or env.observation_space
-        action_space = action_space or env.action_space
-    observation_space = observation_space or _space(runs, "observations")
-    action_space = action_space or _space(runs, "actions")
+    env, observation_space, action_space = _spaces(
+        runs, env, observation_space, action_space
+    )
     left = [
         n for n in ("efforts", "times") if any(getattr(r, n) is not None for r in runs)
     ]
@@ -126,9 +114,12 @@ def save_minari(
     buffers = [_buffer(run, observation_space, action_space) for run in runs]
     folder = get_dataset_path(dataset_id)
     if folder.exists():
-        raise RobooptError(f"`dataset_id` must be new, but {dataset_id!r} is there.")
+        raise RobooptError(f"`dataset_id` must be new, but {dataset_id!r} exists.")
     try:
-        with _without_reminders():
+        with warnings.catch_warnings():
+            # Minari warns about metadata that are optional.
+            for message in (".*is set to None", "env_spec is None"):
+                warnings.filterwarnings("ignore", message, UserWarning)
             dataset = minari.create_dataset_from_buffers(
                 dataset_id,
                 buffer=buffers,
@@ -156,28 +147,18 @@ def _minari() -> Any:
     return minari
 
 
-@contextmanager
-def _without_reminders() -> Iterator[None]:
-    """Leave out Minari's warnings about metadata that nobody has to give."""
-    with warnings.catch_warnings():
-        for message in (".*is set to None", "env_spec is None"):
-            warnings.filterwarnings("ignore", message, UserWarning)
-        yield
-
-
 def _time_step(dataset: Any, name: str) -> float:
-    told = dataset.storage.metadata.get("time_step")
-    if told:
+    """Return the time step that the dataset or its environment tells [s]."""
+    if told := dataset.storage.metadata.get("time_step"):
         return float(told)
-    spec = getattr(dataset, "env_spec", None)
-    entry = getattr(spec, "entry_point", None)
+    entry = getattr(getattr(dataset, "env_spec", None), "entry_point", None)
     if isinstance(entry, str):
         from gymnasium.envs.registration import load_env_creator
 
         try:
             entry = load_env_creator(entry)
         except (ImportError, AttributeError):
-            entry = None  # Recorded by an environment that is not installed here.
+            entry = None  # The environment is not installed on this machine.
     rate = (getattr(entry, "metadata", None) or {}).get("render_fps")
     if not rate:
         raise RobooptError(
@@ -186,12 +167,12 @@ def _time_step(dataset: Any, name: str) -> float:
     return 1.0 / rate
 
 
-def _episode(
+def _trajectory(
     episode: Any, name: str, time_step: float, keys: Sequence[str] | None
 ) -> Trajectory:
     observations, actions = episode.observations, episode.actions
     if isinstance(observations, dict):
-        observations = side_by_side(observations, keys, repr(name))
+        observations = join_observations(observations, keys, repr(name))
     arrays = {"observations": observations, "actions": actions}
     for key, value in arrays.items():
         if not isinstance(value, np.ndarray) or value.dtype.kind not in "fiub":
@@ -207,20 +188,39 @@ def _episode(
         arrays[key] = value.reshape(len(value), -1)
     rewards = np.asarray(episode.rewards, float)
     infos = episode.infos or {}
-    told = [infos[key] for key in SUCCESS if key in infos]
+    told = [infos[key] for key in SUCCESS_KEYS if key in infos]
     return Trajectory(
         observations=arrays["observations"].astype(float),
         actions=arrays["actions"],
         time_step=time_step,
-        # As `save_minari` marks what was not recorded.
+        # `save_minari` writes rewards that were not recorded as NaN.
         rewards=None if np.isnan(rewards).all() else rewards,
         terminated=np.array(bool(np.any(episode.terminations))),
         success=np.array(bool(np.ravel(told[0])[-1])) if told else None,
     )
 
 
+def _spaces(
+    runs: list[Trajectory], env: Any, observation_space: Any, action_space: Any
+) -> tuple[Any, Any, Any]:
+    """Return the environment and its spaces, or spaces that hold the episodes."""
+    import gymnasium
+
+    if isinstance(env, str):
+        env = gymnasium.make(env)
+    if env is not None:
+        if env.spec is None:
+            raise RobooptError(
+                "`env` must be made by `gymnasium.make`, got one without an id."
+            )
+        observation_space = observation_space or env.observation_space
+        action_space = action_space or env.action_space
+    observation_space = observation_space or _space(runs, "observations")
+    return env, observation_space, action_space or _space(runs, "actions")
+
+
 def _space(runs: list[Trajectory], name: str) -> Any:
-    """Return a space of no bounds for numbers, and of choices for whole numbers."""
+    """Return an unbounded space for numbers, and one of choices for whole numbers."""
     from gymnasium import spaces
 
     values = np.concatenate([getattr(run, name) for run in runs])

@@ -1,0 +1,80 @@
+"""A multilayer perceptron all of whose leaves are arrays.
+
+The activations are static fields, so that `jax.grad`, `jax.jit` and optax take a policy
+or a learned dynamics as it stands, as they do not take an `equinox.nn.MLP`.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from roboopt._core import Jittable
+from roboopt._errors import RobooptError
+
+identity = jax.nn.identity
+
+
+class MLP(Jittable):
+    """Linear layers with an activation between them."""
+
+    layers: tuple[eqx.nn.Linear, ...]
+    activation: Callable[[Array], Array] = eqx.field(static=True)
+    final_activation: Callable[[Array], Array] = eqx.field(static=True)
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        width: int,
+        depth: int,
+        *,
+        key: PRNGKeyArray,
+        activation: Callable[[Array], Array] = jnp.tanh,
+        final_activation: Callable[[Array], Array] = identity,
+        hidden_gain: float = 1.0,
+        last_gain: float = 1.0,
+    ):
+        """Draw small random weights.
+
+        Args:
+            inputs: size of the input.
+            outputs: size of the output.
+            width: neurons a hidden layer.
+            depth: hidden layers.
+            key: random key of the weights.
+            activation: of the hidden layers.
+            final_activation: of the output layer.
+            hidden_gain: factor on the hidden layers' weights.
+            last_gain: factor on the output layer's weights and biases.
+
+        Raises:
+            RobooptError: if `width` or `depth` is less than 1.
+        """
+        if width < 1 or depth < 1:
+            raise RobooptError(
+                f"`width` and `depth` must be at least 1, got {width} and {depth}."
+            )
+        drawn = eqx.nn.MLP(inputs, outputs, width, depth, key=key)
+        *hidden, last = drawn.layers
+        weight = lambda layer: layer.weight  # noqa: E731
+        both = lambda layer: (layer.weight, layer.bias)  # noqa: E731
+        self.layers = (
+            *(eqx.tree_at(weight, x, hidden_gain * x.weight) for x in hidden),
+            eqx.tree_at(both, last, replace_fn=lambda x: last_gain * x),
+        )
+        self.activation, self.final_activation = activation, final_activation
+
+    def _shown(self) -> dict[str, Any]:
+        sizes = [self.layers[0].in_features, *(x.out_features for x in self.layers)]
+        return {"layers": " → ".join(map(str, sizes)), "activation": self.activation}
+
+    def __call__(self, x: Float[Array, " input"]) -> Float[Array, " output"]:
+        """Return the output of the last layer."""
+        *hidden, last = self.layers
+        for layer in hidden:
+            x = self.activation(layer(x))
+        return self.final_activation(last(x))

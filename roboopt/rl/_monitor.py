@@ -1,0 +1,153 @@
+"""Following a run: the returns, the target and the budget, the log and the bar."""
+
+import contextlib
+import math
+import sys
+import time
+from collections.abc import Callable, Iterator
+from os import PathLike
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from roboopt.rl._policies import acting_policy
+from roboopt.rl._returns import Returns, rows_of
+from roboopt.rl._run import Run
+
+MIN_EPISODES = 20  # before their mean return can reach a target
+LOG_PERIOD_S = 5.0
+
+
+class LearningStatus(NamedTuple):
+    """The progress that a callback of `reinforce` sees."""
+
+    timesteps: int
+    """Steps of all environments together."""
+    seconds: float
+    mean_return: float
+    """Mean over the last episodes; NaN before one has ended."""
+    std_return: float
+    """Standard deviation over the same episodes."""
+    episodes: int
+    """The number of these episodes."""
+    policy: Any
+    """The policy as it would act now."""
+
+
+class Monitor:
+    """The callback of `minimize`: records the returns, and says when to stop."""
+
+    def __init__(
+        self,
+        run: Run,
+        action_space: Any,
+        target: float | None,
+        callback: Callable[[LearningStatus], Any] | None,
+        log: str | PathLike | None,
+        resumed: bool,
+    ):
+        """Begin with the returns in `log`, where a run is resumed."""
+        self._run, self._space = run, action_space
+        self._target, self._callback, self._log = target, callback, log
+        self.show: Callable[[LearningStatus], None] = lambda status: None
+        self.rows: list[tuple] = []
+        if resumed and log is not None and Path(log).exists():
+            self.rows = Returns.read(log).rows()
+        self._earlier: float | None = None
+        self._written = time.perf_counter()
+        self.timesteps, self.ended = 0, ""
+
+    def __call__(self, status: Any) -> bool:
+        """Record the episodes since the last call; return whether to stop."""
+        self.timesteps, episodes = self._run.count(status)
+        if self._earlier is None:
+            # A checkpoint may be older than the log.
+            self.rows = [row for row in self.rows if row[0] <= self.timesteps]
+            self._earlier = max((row[1] for row in self.rows), default=0.0)
+        seconds = self._earlier + status.seconds
+        self.rows += rows_of(episodes, self.timesteps, seconds)
+        recent = self.recent
+        learning = LearningStatus(
+            timesteps=self.timesteps,
+            seconds=seconds,
+            mean_return=float(recent.mean()) if len(recent) else math.nan,
+            std_return=float(recent.std()) if len(recent) else math.nan,
+            episodes=len(recent),
+            policy=acting_policy(status.model, self._space),
+        )
+        self.show(learning)
+        if time.perf_counter() - self._written > LOG_PERIOD_S:
+            self.write()
+        if self._callback is not None and self._callback(learning) is True:
+            self.ended = "callback"
+        if self._run.exhausted():
+            self.ended = "timesteps"
+        enough = len(recent) >= min(MIN_EPISODES, self._run.recent)
+        if self._target is not None and enough:
+            if learning.mean_return >= self._target:
+                self.ended = "target"
+        return bool(self.ended)
+
+    @property
+    def recent(self) -> np.ndarray:
+        """Return the returns of the last episodes."""
+        return np.array([row[2] for row in self.rows[-self._run.recent :]])
+
+    def write(self) -> None:
+        """Write the log."""
+        if self._log is not None and self.rows:
+            Returns.from_rows(self.rows).write(self._log)
+        self._written = time.perf_counter()
+
+    def ending(self, reason: str, message: str) -> tuple[str, str]:
+        """Return the reason and the sentence, from those of `minimize`."""
+        if self.ended == "target":
+            recent = self.recent
+            return "target", (
+                f"the mean return of the last {len(recent)} episodes is "
+                f"{recent.mean():.4g} and has reached the target {self._target:.4g}"
+            )
+        if self.ended == "timesteps" and reason == "callback":
+            return "timesteps", f"all {self.timesteps} timesteps taken"
+        return reason, message
+
+
+@contextlib.contextmanager
+def learning_bar(run: Run, wanted: bool) -> Iterator[Callable[[LearningStatus], None]]:
+    """Print the choice, and yield a function that shows a `LearningStatus`."""
+    if not wanted:
+        yield lambda status: None
+        return
+    for name, text in run.choice.items():
+        print(f"{name}: {text}", file=sys.stderr)
+    total = run.timesteps
+    try:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+    except ModuleNotFoundError:
+        yield lambda status: print(
+            f"\r{described(status, total)} ", end="", file=sys.stderr, flush=True
+        )
+        print(file=sys.stderr)
+        return
+    columns = TextColumn("{task.description}"), BarColumn(20), TimeElapsedColumn()
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task("compiling", total=total)
+
+        def update(status: LearningStatus) -> None:
+            text = described(status, total)
+            bar.update(task, completed=status.timesteps, description=text)
+
+        yield update
+
+
+def described(status: LearningStatus, total: int | None) -> str:
+    """Return the recent returns and the progress, in one line."""
+    text = "no episode has ended"
+    if status.episodes:
+        mean, std = f"{status.mean_return:.4g}", f"{status.std_return:.3g}"
+        text = f"return {mean} ± {std} (last {status.episodes})"
+    rate = status.timesteps / max(status.seconds, 1e-9)
+    of_total = "" if total is None else f" of {total:,}"
+    return f"{text}, {status.timesteps:,}{of_total} timesteps, {rate:,.0f}/s"

@@ -1,0 +1,346 @@
+"""Policy gradients with parameter-based exploration (PGPE), along the natural gradient.
+
+Every step draws some policies from `ParameterNoise` for each of some starts, and runs
+one episode of each. A return is compared with those of the other policies from the same
+start, by its rank among n,
+
+    A_i = u_i / E[max(u, 0)],
+    u_i = #{j: R_j < R_i} + ½ #{j ≠ i: R_j = R_i} − (n − 1)/2
+
+so that neither the difficulty of the start nor the unit of the reward matters, and a
+motion that is not finite is the last and no worse. The gradient is that of the
+likelihood ratio, −E[A ∇ log p(θ)] (`objectives.PPOLoss` without a clip), and the step
+follows the natural gradient: by the inverse of the Fisher information the gradient by
+the mean x is multiplied by σ², and that by log σ by ½. Steps then measure the change of
+the distribution, whatever the units of the parameters. Learning rates are 1 for the
+mean and (3 + log d)/5√d for log σ (Sehnke et al., 2010, Parameter-exploring policy
+gradients; Wierstra et al., 2014, Natural evolution strategies).
+"""
+
+import functools
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Shaped
+
+from roboopt._core import AnyArray
+from roboopt._errors import RobooptError
+from roboopt.data import Trajectory
+from roboopt.gradients import Automatic
+from roboopt.objectives import PPOBatch, PPOLoss
+from roboopt.optimize import Block, Result, minimize
+from roboopt.rl._checks import require_at_least, require_positive
+from roboopt.rl._parameter_noise import ParameterNoise
+from roboopt.rl._policies import deterministic_policy
+from roboopt.rl._run import Run, count_blocks
+from roboopt.rl._task import STARTS, Task
+from roboopt.rollouts import Episode, as_episodes
+
+MIN_STARTS = 8  # a step
+EPISODES_PER_PARAMETER = 4
+TWIN_TIMESTEPS, GYM_TIMESTEPS = 2_000_000, 1_000_000
+
+
+@dataclass(frozen=True)
+class PGPE:
+    """Parameter exploration for policies with few parameters, such as gains."""
+
+    draws: int = 8
+    """Policies drawn for each start."""
+    spread: float = 0.1
+    """The first standard deviation, relative to the size of each parameter array."""
+    learning_rate: float = 1.0
+    """Relative to the rates above, which suit advantages whose positive part is 1 on
+    average."""
+
+    def __post_init__(self):
+        """Raise a RobooptError where a setting is out of its range."""
+        require_at_least("draws", self.draws, 2)
+        require_positive("spread", self.spread)
+        require_positive("learning_rate", self.learning_rate)
+
+    def loss(self) -> PPOLoss:
+        """Return the objective: the likelihood ratio, neither clip nor value."""
+        return PPOLoss(clip=None, value_weight=0.0)
+
+    def optimizer(self) -> Any:
+        """Return the optax transformation: natural gradient descent."""
+        return _natural_descent(self.learning_rate)
+
+    def data(
+        self, rollout: Any, starts: Any, *, starts_per_step: int = 8, seed: int = 0
+    ) -> "PGPEData":
+        """Return the data source for `minimize`: episodes of drawn policies."""
+        return PGPEData(rollout, starts, starts_per_step, self.draws, seed)
+
+    def learn(
+        self,
+        policy: Any,
+        rollout: Any,
+        starts: Shaped[AnyArray, "..."],
+        *,
+        steps: int,
+        starts_per_step: int = 8,
+        seed: int = 0,
+        **settings: Any,
+    ) -> Result:
+        """Improve `policy` by its return through `rollout`, differentiable or not.
+
+        Args:
+            policy: a `ParameterNoise`, or a policy to put one around.
+            rollout: a `Rollout` with a reward, a `GymRollout`, or another callable like
+                them with a `horizon`.
+            starts: starts to draw from: observations (starts, obs), or for a
+                `GymRollout` the seeds (starts,) of resets.
+            steps: gradient steps.
+            starts_per_step: starts drawn for each step. All episodes of a step should
+                be several times the parameters.
+            seed: the seed of all randomness.
+            **settings: further settings of `minimize`, such as `callback`.
+
+        Raises:
+            RobooptError: if an argument is out of its range.
+        """
+        noise = self.around(policy)
+        data = self.data(rollout, starts, starts_per_step=starts_per_step, seed=seed)
+        settings = {"optimizer": self.optimizer(), **settings}
+        return minimize(self.loss(), noise, data, steps=steps, seed=seed, **settings)
+
+    def around(self, policy: Any) -> ParameterNoise:
+        """Return `policy` with noise on its parameters."""
+        known = isinstance(policy, ParameterNoise)
+        return policy if known else ParameterNoise(policy, self.spread)
+
+    def prepare(self, task: Task, policy: Any) -> Run:
+        """Return the run on `task`, from `policy`."""
+        task.require_horizon("PGPE")
+        policy, described = deterministic_policy(task, policy)
+        noise = self.around(policy)
+        enough = -(-EPISODES_PER_PARAMETER * noise.shift.size // self.draws)
+        count = task.envs or max(MIN_STARTS, enough)
+        if task.twin is not None and not task.processes:
+            rollout: Any = task.sampling_twin()
+            where, timesteps = "its twin in JAX", task.timesteps or TWIN_TIMESTEPS
+        else:
+            rollout = task.gym_rollout()
+            where = f"{task.name}{task.in_processes}"
+            timesteps = task.timesteps or GYM_TIMESTEPS
+        starts, seed = task.starts(STARTS), task.seed
+        data = PGPEData(rollout, starts, count, self.draws, seed, timesteps)
+        return Run(
+            algorithm=self,
+            gradient="likelihood",
+            objective=self.loss(),
+            model=noise,
+            data=data,
+            # Episodes that end early leave more steps in the budget.
+            steps=-(-timesteps // (count * self.draws)),
+            settings={"optimizer": self.optimizer(), "gradient": Automatic()},
+            timesteps=timesteps,
+            count=count_blocks(data),
+            exhausted=lambda: data.exhausted,
+            choice={
+                "policy": f"{described}, with noise on its parameters",
+                "algorithm": (
+                    f"PGPE: likelihood-ratio gradient, natural; {self.draws} policies "
+                    f"from each of {count} starts a step"
+                ),
+                "environment": where,
+                "budget": f"{timesteps} timesteps",
+            },
+            close=getattr(rollout, "close", lambda: None),
+        )
+
+
+# Cached: JAX compiles anew for every new optimizer object.
+@functools.lru_cache
+def _natural_descent(learning_rate: float) -> Any:
+    import optax
+
+    def init(params: Any) -> Any:
+        return optax.EmptyState()
+
+    def update(updates: Any, state: Any, params: Any = None) -> Any:
+        size = updates.shift.size
+        deviation_rate = (3 + math.log(size)) / (5 * math.sqrt(size))
+        variance = jnp.exp(2 * params.log_deviation)
+        steps = (
+            -learning_rate * variance * updates.shift,
+            -learning_rate * deviation_rate / 2 * updates.log_deviation,
+        )
+        both = lambda tree: (tree.shift, tree.log_deviation)  # noqa: E731
+        return eqx.tree_at(both, updates, steps), state
+
+    return optax.GradientTransformation(init, update)
+
+
+class PGPEData:
+    """Episodes of policies drawn from a `ParameterNoise`, a data source."""
+
+    drifts: bool = True
+    """The data come from the agent."""
+    steps: int = 1
+    """Gradient steps on one block."""
+    episodes: list[Episode]
+    """All episodes that have ended."""
+    timesteps: int
+    """Steps taken so far in all episodes together."""
+    exhausted: bool
+    """Whether a block was asked for when the budget was used up."""
+
+    def __init__(
+        self,
+        rollout: Any,
+        starts: Shaped[AnyArray, "..."],
+        groups: int = 8,
+        draws: int = 8,
+        seed: int = 0,
+        timesteps: int | None = None,
+    ):
+        """Keep the settings; no episode runs yet.
+
+        Args:
+            rollout: as in `PGPE.learn`.
+            starts: likewise.
+            groups: starts of a block.
+            draws: policies drawn for each start.
+            seed: the seed of all randomness.
+            timesteps: the budget, after which blocks repeat the last one.
+
+        Raises:
+            RobooptError: if `groups` is less than 1, `seed` is negative, or there is no
+                start.
+        """
+        require_at_least("starts_per_step", groups, 1)
+        require_at_least("seed", seed, 0)
+        self._bank = np.asarray(starts)
+        if self._bank.ndim not in (1, 2) or len(self._bank) == 0:
+            raise RobooptError(
+                "`starts` must be observations (starts, obs), or the seeds (starts,) "
+                f"of resets, at least one, got shape {self._bank.shape}."
+            )
+        self._rollout, self._seed = rollout, seed
+        self._groups, self._draws = groups, draws
+        self._budget = math.inf if timesteps is None else timesteps
+        self._outside = bool(getattr(rollout, "on_host", False))
+        self._success = getattr(getattr(rollout, "reward", None), "success", None)
+        # Compiled for every source: what it closes over is constant, and faster so.
+        self._compiled = eqx.filter_jit(self._rollouts)
+        self.episodes, self.timesteps, self.exhausted = [], 0, False
+        self._last: PPOBatch | None = None
+
+    def block(self, model: Any, number: int) -> Block:
+        """Run policies that `model` draws; return their advantages.
+
+        Args:
+            model: a `ParameterNoise`.
+            number: 0 to begin anew, or the next.
+
+        Raises:
+            RobooptError: if `model` cannot draw, or the rollout returns no rewards.
+        """
+        if not isinstance(model, ParameterNoise):
+            raise RobooptError(
+                f"`model` must be a `ParameterNoise`, got {type(model).__name__}."
+            )
+        if number == 0:
+            self.episodes, self.timesteps = [], 0
+        elif self._last is not None and self.timesteps >= self._budget:
+            self.exhausted = True
+            return Block(self._last, model)
+        random = np.random.default_rng([self._seed, number])
+        rows = random.integers(len(self._bank), size=self._groups)
+        starts = np.repeat(self._bank[rows], self._draws, 0)
+        key = jax.random.key(int(random.integers(2**32)))
+        drawn = _draw(model, key, len(starts))
+        trajectory = self._run(model, drawn, starts)
+        if trajectory.rewards is None:
+            raise RobooptError(
+                "`rollout` must return trajectories with rewards, got none."
+            )
+        self.episodes += as_episodes(trajectory, self._success)
+        returns = np.asarray(trajectory.rewards, float).sum(-1)
+        returns = np.where(np.isfinite(returns), returns, -np.inf)
+        advantages = _rank_advantages(returns.reshape(self._groups, self._draws))
+        observations = jnp.asarray(np.asarray(trajectory.observations)[:, 0], float)
+        kind = drawn.dtype
+        finite = np.nan_to_num(returns, neginf=-float(jnp.finfo(kind).max))
+        self._last = PPOBatch(
+            observations=observations,
+            actions=drawn,
+            log_probs=_log_probs(model, observations, drawn),
+            advantages=jnp.asarray(advantages.ravel(), kind),
+            returns=jnp.asarray(finite, kind),
+            weights=jnp.ones(len(starts), kind),
+        )
+        return Block(self._last, model)
+
+    def _run(self, model: Any, drawn: Array, starts: np.ndarray) -> Trajectory:
+        """Run each of the policies `drawn` from its start, and count the steps."""
+        if not self._outside:
+            trajectory = self._compiled(model, drawn, jnp.asarray(starts, float))
+            self.timesteps += len(starts) * self._rollout.horizon
+            return trajectory
+        before = self._rollout.steps_made
+        trajectory = self._rollout.each(_policies(model, drawn), starts)
+        self.timesteps += self._rollout.steps_made - before
+        return trajectory
+
+    def _rollouts(
+        self,
+        model: Any,
+        drawn: Float[Array, "sample parameter"],
+        starts: Float[Array, "sample obs"],
+    ) -> Trajectory:
+        def one(drawn, start):
+            run = self._rollout(model.at(drawn), start[None])
+            return jax.tree.map(lambda x: x[0], run)
+
+        def apart(x):
+            return x.reshape(self._groups, self._draws, -1)
+
+        # Group by group: all at once, XLA shares every small operation among threads,
+        # and takes three times as long for an arm of nine joints.
+        group = lambda both: jax.vmap(one)(*both)  # noqa: E731
+        runs = jax.lax.map(group, (apart(drawn), apart(starts)))
+        return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), runs)
+
+    def state(self) -> Any:
+        """Return what a checkpoint holds."""
+        return {"timesteps": np.asarray(self.timesteps)}
+
+    def restore(self, state: Any) -> None:
+        """Go on from a `state`."""
+        self.episodes, self.timesteps = [], int(state["timesteps"])
+
+
+@eqx.filter_jit
+def _draw(model: Any, key: Array, count: int) -> Float[Array, "sample parameter"]:
+    return jax.vmap(model.draw)(jax.random.split(key, count))
+
+
+@eqx.filter_jit
+def _policies(model: Any, drawn: Float[Array, "sample parameter"]) -> Any:
+    return eqx.filter_vmap(model.at)(drawn)
+
+
+@eqx.filter_jit
+def _log_probs(model: Any, observations: Array, drawn: Array) -> Array:
+    return jax.vmap(model.log_prob)(observations, drawn)
+
+
+def _rank_advantages(
+    returns: Float[np.ndarray, "group draw"],
+) -> Float[np.ndarray, "group draw"]:
+    """Return the advantages by rank; equal returns share theirs."""
+    each, other = returns[:, :, None], returns[:, None, :]
+    rank = (each > other).sum(-1) + 0.5 * ((each == other).sum(-1) - 1)
+    count = returns.shape[1]
+    # The positive part of all n ranks without a tie is this on average.
+    positive = (count**2 - count % 2) / (8 * count)
+    return (rank - (count - 1) / 2) / positive

@@ -1,0 +1,149 @@
+"""Policies to start from, and the policies that act in the end."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import numpy as np
+
+from roboopt._core import trainable
+from roboopt._errors import RobooptError
+from roboopt.data import Demonstrations
+from roboopt.policies import (
+    ActorCritic,
+    CategoricalPolicy,
+    Clipped,
+    GaussianExploration,
+    MLPPolicy,
+    PDGravityCompensation,
+)
+from roboopt.rl._parameter_noise import ParameterNoise
+from roboopt.rl._task import STARTS, Task
+
+EXPLORATION = 0.3  # standard deviation, in halves of the action range
+# Perturbing parameters says the less of each the more there are.
+SMALL_NETWORK = {"width": 16, "depth": 1}
+
+
+def fresh(task: Task, policy: Any) -> bool:
+    """Return whether the start is a network with random weights."""
+    return (
+        policy == "network"
+        if isinstance(policy, str)
+        else (policy is None and not task.holds_goals)
+    )
+
+
+def actor_critic(task: Task, policy: Any) -> tuple[ActorCritic, str]:
+    """Return a stochastic policy with a value function, and it in words."""
+    space, key = task.env.observation_space, jax.random.key(task.seed)
+    network = _network(task)
+    policy = unclipped(policy)
+    if isinstance(policy, ActorCritic):
+        return policy, "the agent given"
+    if fresh(task, policy):
+        agent = ActorCritic.of(space, task.env.action_space, key=key, **network)
+        kind = (
+            "categorical" if isinstance(agent.policy, CategoricalPolicy) else "Gaussian"
+        )
+        return agent, f"a fresh {kind} policy, {_described(network)}"
+    policy, described = deterministic_policy(task, policy)
+    if not callable(getattr(policy, "sample", None)):
+        if task.discrete:
+            raise RobooptError(
+                "`policy` must be able to `sample` choices, such as a "
+                f"`CategoricalPolicy`, got {type(policy).__name__}."
+            )
+        deviation = EXPLORATION * _half_range(task.env.action_space)
+        policy = GaussianExploration(policy, deviation)
+        described += ", with Gaussian exploration around it"
+    return ActorCritic.around(policy, space, key=key, **network), described
+
+
+def deterministic_policy(task: Task, policy: Any) -> tuple[Any, str]:
+    """Return the policy given, or one that fits without exploration, and its name."""
+    policy = unclipped(policy)
+    if isinstance(policy, ActorCritic):
+        policy = policy.policy
+    if policy is not None and not isinstance(policy, str):
+        return policy, f"the {type(policy).__name__} given"
+    if policy == "pd" and not task.holds_goals:
+        raise RobooptError(
+            "`policy` 'pd' is for arms with a torque on every joint and a goal in the "
+            "observation, without wrappers around the actions: choose 'network'."
+        )
+    if not fresh(task, policy):
+        assert task.twin is not None
+        world = task.env.unwrapped
+        policy = PDGravityCompensation.from_limits(
+            task.twin.dynamics.robot, world.effort_limits, world.time_step
+        )
+        return policy, "PD control with gravity compensation"
+    if task.discrete:
+        raise RobooptError(
+            "`gradient` 'zeroth-order' cannot see small changes of choices: choose "
+            "'likelihood', or give a `policy`."
+        )
+    network = {**SMALL_NETWORK, **_network(task)}
+    samples = _random_samples(task)
+    policy = MLPPolicy.of(samples, key=jax.random.key(task.seed), **network)
+    return policy, f"a fresh network, {_described(network)}"
+
+
+def unclipped(policy: Any) -> Any:
+    """Return the policy inside `Clipped`: an optimizer needs the gradient there."""
+    return policy.policy if isinstance(policy, Clipped) else policy
+
+
+def acting_policy(model: Any, action_space: Any) -> Any:
+    """Return the policy of an agent without exploration, within the action limits."""
+    for kind in (ActorCritic, GaussianExploration, ParameterNoise):
+        model = model.policy if isinstance(model, kind) else model
+    low, high = (getattr(action_space, name, None) for name in ("low", "high"))
+    if low is None or high is None or not np.isfinite([low, high]).any():
+        return model
+    return Clipped(model, np.asarray(low, float), np.asarray(high, float))
+
+
+def parameter_count(policy: Any) -> int:
+    """Return the number of trainable parameters."""
+    return sum(x.size for x in jax.tree.leaves(eqx.filter(policy, trainable(policy))))
+
+
+def _random_samples(task: Task) -> Demonstrations:
+    """Return random actions and the observations they lead to, for normalizers."""
+    env, rows, acts = task.env, [], []
+    space = env.action_space
+    space.seed(task.seed)
+    half = _half_range(space)
+    observation, _ = env.reset(seed=task.seed)
+    for _ in range(STARTS):
+        action = np.asarray(space.sample())
+        rows.append(np.array(observation, float))
+        acts.append(np.clip(action, -half, half).astype(float))
+        observation, _, terminated, truncated, _ = env.step(action)
+        if terminated or truncated:
+            observation, _ = env.reset()
+    return Demonstrations(np.stack(rows), np.stack(acts))
+
+
+def _network(task: Task) -> dict[str, Any]:
+    world = task.env.unwrapped
+    angles = getattr(world, "angles", ())
+    if task.env.observation_space != world.observation_space:
+        angles = ()
+    return {"angles": tuple(angles), **task.network}
+
+
+def _described(network: Any) -> str:
+    text = f"{network.get('depth', 2)} hidden layers of {network.get('width', 64)}"
+    if angles := network.get("angles", ()):
+        text += f", sine and cosine of axis {', '.join(map(str, angles))}"
+    return text
+
+
+def _half_range(space: Any) -> np.ndarray:
+    """Return half the range of each action, 1 where it is unlimited."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        half = (np.asarray(space.high, float) - np.asarray(space.low, float)) / 2
+    return np.where(np.isfinite(half) & (half < 1e30), half, 1.0)

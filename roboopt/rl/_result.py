@@ -1,0 +1,196 @@
+"""The result of `reinforce`: the policy, the learning, and the evaluation."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from roboopt.data import atomic_write, save, save_episodes
+from roboopt.diagnose import Finding, HorizonNorms, gradient_health
+from roboopt.report import Section, Summary, Table, VerbResult
+from roboopt.rl._returns import Returns
+from roboopt.rollouts import EnvSpec, Evaluation
+
+EVALUATION_SEED_OFFSET = 3_000_003  # far from the seeds of the learning
+INTERRUPTED = "the evaluation was interrupted"
+HEADER = ("", "success", "95 % interval", "return", "95 % interval")
+
+
+@dataclass(frozen=True)
+class ReinforceResult(VerbResult):
+    """A policy learned from reward, and how it was learned."""
+
+    policy: Any
+    """The policy without exploration, within the action limits."""
+    agent: Any
+    """The model that was optimized: the policy with its exploration and its value
+    function, where there are such."""
+    start: Any
+    """The policy that the learning started from, without exploration."""
+    fresh: bool
+    """Whether the start was a network with random weights."""
+    env: EnvSpec | None
+    """The id and options of the environment; None where only a function makes it."""
+    name: str
+    """The name of the environment."""
+    algorithm: str
+    """The class of the algorithm, such as "PPO"."""
+    settings: dict[str, Any]
+    """All settings of the algorithm."""
+    gradient: str
+    """"likelihood", "analytic", "zeroth-order" or "mixed"."""
+    choice: dict[str, str]
+    """The policy, algorithm, environment and budget, in words."""
+    history: dict[str, np.ndarray]
+    """The loss, its terms and the gradient's norm and signal-to-noise ratio, by
+    gradient step; NaN at steps that were not looked at."""
+    returns: Returns
+    """The episodes that ended while the policy learned."""
+    evaluation: Evaluation | None
+    """Fresh episodes of the policy; None where none were asked for."""
+    start_evaluation: Evaluation | None
+    """Episodes of the start, with the same seeds."""
+    evaluation_failure: str
+    """Why an evaluation is missing that was asked for; empty where none is."""
+    gradient_by_horizon: HorizonNorms | None
+    """The gradient through the twin at the start, by its horizon; None without one."""
+    horizon: int | None
+    """Steps of simulation that the gradient was propagated through, if it was."""
+    reused: int
+    """Gradient steps on the same samples."""
+    steps: int
+    """Gradient steps."""
+    timesteps: int
+    """Steps of all environments together."""
+    seconds: float
+    """Time of the learning, compilation included."""
+    compile_seconds: float
+    """Time of the first gradient step."""
+    target: float | None
+    """The mean return to reach."""
+    seed: int
+    """The seed of all randomness."""
+    max_steps: int | None
+    """The most steps of an episode; None where nothing limits them."""
+    reason: str
+    """Why the learning ended: "target", "timesteps", or as a `Result` of `minimize`."""
+    message: str
+    """The same as a sentence."""
+
+    @property
+    def health(self) -> list[Finding]:
+        """Return the findings about the gradients."""
+        found = gradient_health(self.history, horizon=self.horizon, reused=self.reused)
+        norms = self.gradient_by_horizon
+        if norms is None or norms.horizons[-1] != self.horizon:
+            return found
+        if norms.sentence is not None and all(
+            f"through {self.horizon} steps is noise" not in x.message for x in found
+        ):
+            found.append(Finding("gradient_snr", "warning", norms.sentence))
+        return found
+
+    @property
+    def interrupted(self) -> bool:
+        """Return whether Ctrl-C ended the evaluation."""
+        return self.evaluation_failure == INTERRUPTED
+
+    @property
+    def evaluations(self) -> dict[str, Evaluation]:
+        """Return the evaluations by the name of who acted, the policy last."""
+        start = "random start" if self.fresh else "started from"
+        both = {start: self.start_evaluation, "learned": self.evaluation}
+        return {name: found for name, found in both.items() if found is not None}
+
+    def summary(self) -> Summary:
+        """Return the evaluation, the reason of the end, and the gradient's health."""
+        tables, sentences = [], []
+        if self.evaluations:
+            rows = [_row(name, found) for name, found in self.evaluations.items()]
+            tables.append(Table(HEADER, rows))
+            sentences.append(self._verdict())
+        if failure := self.evaluation_failure:
+            sentences.append(f"{failure[0].upper()}{failure[1:]}.")
+        worse = self.start_evaluation
+        if not self.fresh and worse is not None and self.evaluation is not None:
+            if self.evaluation.mean_return.value < worse.mean_return.low:
+                sentences.append("The policy is worse than its start: keep the start.")
+        sentences.append(
+            f"The learning ended: {self.message.rstrip('.')}; {self.timesteps} "
+            f"timesteps in {self.seconds:.1f} s."
+        )
+        sentences += health_sentences(self.health)
+        return Summary(f"Learning {self.name} from reward", tables, sentences)
+
+    def _verdict(self) -> str:
+        assert self.evaluation is not None
+        found, mean = self.evaluation, self.evaluation.mean_return
+        text = f"The policy's mean return over {len(found.returns)} fresh episodes is "
+        text += f"{_number(mean.value)} ({_number(mean.low)} to {_number(mean.high)})"
+        if found.successes is not None:
+            text += f"; it succeeds in {int(found.successes.sum())}"
+        start = self.start_evaluation
+        if start is None:
+            return f"{text}."
+        return f"{text}. The start's is {_number(start.mean_return.value)}."
+
+    def sections(self, *, video: bool = True) -> Sequence[Section]:
+        """Return the sections of the report: results, learning, gradients, losses."""
+        from roboopt.rl._report import sections
+
+        return sections(self, video)
+
+    def record(self) -> Mapping[str, Any]:
+        """Return the algorithm with all its settings, and the figures."""
+        names = "steps", "timesteps", "seconds", "compile_seconds", "reason", "message"
+        return {
+            "algorithm": {"name": self.algorithm, **self.settings},
+            "choice": self.choice,
+            "learning": {name: getattr(self, name) for name in names},
+            "evaluation": {
+                name: {
+                    "episodes": len(found.returns),
+                    "success_rate": found.success_rate,
+                    "mean_return": found.mean_return,
+                }
+                for name, found in self.evaluations.items()
+            },
+            "health": health_sentences(self.health),
+        }
+
+    def write_files(self, folder: Path) -> None:
+        """Write policy.npz, history.csv, returns.csv, and the evaluated episodes."""
+        save(folder / "policy.npz", self.policy)
+        if self.evaluation is not None:
+            save_episodes(folder / "episodes.npz", self.evaluation.trajectories)
+        self.returns.write(folder / "returns.csv")
+        write_columns(folder / "history.csv", self.history)
+
+
+def write_columns(path: Path, columns: Mapping[str, np.ndarray]) -> None:
+    """Write a CSV file with a row for each gradient step."""
+    rows = zip(*(np.asarray(x).tolist() for x in columns.values()), strict=True)
+    lines = [["step", *columns], *([k, *row] for k, row in enumerate(rows))]
+    with atomic_write(path) as file:
+        file.write("".join(",".join(map(str, x)) + "\n" for x in lines).encode())
+
+
+def health_sentences(found: Sequence[Finding]) -> list[str]:
+    """Return the messages of findings as sentences."""
+    return [f"{x.message[0].upper()}{x.message[1:].rstrip('.')}." for x in found]
+
+
+def _row(name: str, found: Evaluation) -> list[str]:
+    rate, mean = found.success_rate, found.mean_return
+    cells = ["–", "–"]
+    if rate is not None:
+        value, low, high = (f"{100 * share:.0f}" for share in rate)
+        cells = [f"{value} %", f"{low} to {high} %"]
+    interval = f"{_number(mean.low)} to {_number(mean.high)}"
+    return [name, *cells, _number(mean.value), interval]
+
+
+def _number(value: float) -> str:
+    return f"{value:.4g}".replace("-", "−")

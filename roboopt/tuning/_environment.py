@@ -1,0 +1,218 @@
+"""The environment of a tuning run, from a name, and made again from data."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from roboopt._errors import RobooptError
+from roboopt.data import load
+from roboopt.dynamics import Multibody
+from roboopt.rollouts import EnvSpec
+
+ROBOTS = ("two-link", "iiwa", "panda")
+TASKS: Mapping[str, Mapping[str, str]] = {
+    "cart-pole": {"balance": "CartPoleBalance", "swing-up": "CartPoleSwingUp"},
+    "arm": {"reach": "ArmReach"},
+}
+MODEL_FILE, SETTINGS_FILE = "model.npz", "settings.json"
+# Between a command and the effort, or in the sensors: no part of a robot's body.
+OUTSIDE_THE_ROBOT = ("effort_gain", "effort_offset", "lag", "delay", "position_offset")
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The names of what is tuned, checked and completed."""
+
+    env: Any
+    """ "cart-pole", "arm", or anything that Gymnasium makes."""
+    task: str | None
+    robot: str | None
+    """A robot's name or the path of a URDF, for "arm"."""
+
+    @property
+    def name(self) -> str:
+        """Return a name for a folder, such as "cart-pole-balance"."""
+        if self.task is None:
+            spec = EnvSpec.of(self.env)
+            name = type(self.env).__name__ if spec is None else str(spec)
+            return name.rpartition("/")[2]
+        robot = self.env if self.robot is None else Path(self.robot).stem
+        return f"{robot}-{self.task}"
+
+
+def subject(env: Any, task: Any, robot: Any, urdf: Any, model: Any) -> Subject:
+    """Check the names that `tune` is given, and complete them.
+
+    Raises:
+        RobooptError: if a name is unknown, or they exclude each other.
+    """
+    if robot is not None and urdf is not None:
+        raise RobooptError("`robot` and `urdf` exclude each other, got both.")
+    if env is None and robot is None and urdf is None:
+        env, robot, urdf = recorded_robot(model)
+    if env is None:
+        env = "cart-pole" if robot is None and urdf is None else "arm"
+    for name, value in (("robot", robot), ("urdf", urdf)):
+        if value is not None and env != "arm":
+            raise RobooptError(f"`{name}` is for arm, got {env}.")
+    if robot is not None:
+        _require_choice("robot", robot, ROBOTS)
+    if urdf is not None and not Path(urdf).is_file():
+        raise RobooptError(f"`urdf` must be a file, got {urdf}.")
+    if not isinstance(env, str) or env not in TASKS:
+        return Subject(env, None, None)
+    if isinstance(task, str):
+        _require_choice("task", task, tuple(TASKS[env]))
+    task = task if isinstance(task, str) else next(iter(TASKS[env]))
+    if env == "arm":
+        robot = str(urdf) if urdf is not None else robot or ROBOTS[0]
+    return Subject(env, task, robot)
+
+
+def _require_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        close = get_close_matches(value, choices, n=1)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        raise RobooptError(
+            f"`{name}` must be one of {', '.join(choices)}, got {value!r}{hint}"
+        )
+
+
+@dataclass(frozen=True)
+class Plant:
+    """The simulated robot as data: an environment, and the fitted robot in it."""
+
+    spec: EnvSpec | None
+    """None where only its maker knows the environment."""
+    fitted: Any = None
+    """A model that replaces the environment's robot."""
+
+    @classmethod
+    def of(cls, named: Subject, duration: float | None, fitted: Any) -> "Plant":
+        """Return the plant of checked names.
+
+        Args:
+            named: the subject.
+            duration: of an episode [s]; None for the environment's own.
+            fitted: a fitted robot; None for the environment's own.
+
+        Raises:
+            RobooptError: if `duration` is not positive and finite.
+        """
+        if duration is not None and not 0 < duration < float("inf"):
+            raise RobooptError(
+                f"`duration` must be positive and finite, got {duration}."
+            )
+        options = {} if duration is None else {"duration": duration}
+        if named.task is None:
+            return cls(EnvSpec.of(named.env, **options), fitted)
+        name = TASKS[named.env][named.task]
+        if named.env == "arm":
+            # The arm's time step suits the damping of the robot it is made with.
+            options |= {"robot": named.robot}
+            options |= {} if fitted is None else {"model": fitted}
+            fitted = None
+        return cls(EnvSpec(f"roboopt_envs:roboopt/{name}-v0", options), fitted)
+
+    def make(self, **kwargs: Any) -> Any:
+        """Make the environment.
+
+        Raises:
+            RobooptError: if there is none of that name, or an option is refused.
+        """
+        from gymnasium.error import Error
+
+        if self.spec is None:
+            raise RobooptError("`env` cannot be made again: give a Gymnasium id.")
+        try:
+            env = self.spec.make(disable_env_checker=True, **kwargs)
+            if self.fitted is not None:
+                env.unwrapped.apply(self.fitted)
+        except (Error, ValueError, TypeError, OSError, ImportError) as error:
+            known = tuple(TASKS)
+            close = get_close_matches(self.spec.id, known, n=1)
+            hint = f"; did you mean {close[0]}?" if close else ""
+            if isinstance(error, Error | ImportError):
+                raise RobooptError(
+                    f"`env` must be one of {', '.join(known)} or a Gymnasium "
+                    f"environment, got {self.spec.id!r}{hint}: {error}"
+                ) from error
+            raise RobooptError(str(error)) from error
+        return env
+
+    def __call__(self) -> Any:
+        """Make the environment, in whatever process."""
+        return self.make()
+
+
+def sample_starts(env: Any, count: int, seed: int) -> np.ndarray:
+    """Return observations that episodes of `env` begin with, (count, obs)."""
+    if hasattr(env.unwrapped, "sample_starts"):
+        return env.unwrapped.sample_starts(count, seed=seed)
+    starts = [env.reset(seed=seed)[0]]
+    starts += [env.reset()[0] for _ in range(count - 1)]
+    return np.asarray(starts, float)
+
+
+def fitted_robot(model: Any) -> Any:
+    """Return a fitted robot: the model itself, or the one saved at a path.
+
+    Raises:
+        RobooptError: if there is none at the path, or it is not of a robot.
+    """
+    if isinstance(model, str | Path):
+        path = Path(model)
+        file = path / MODEL_FILE if path.is_dir() else path
+        if not file.is_file():
+            raise RobooptError(
+                f"`model` must be a run of `roboopt identify` or its {MODEL_FILE}, got "
+                f"{file}, which is not there."
+            )
+        try:
+            model = load(file)
+        except Exception as error:  # a file of another kind can raise anything
+            reason = " ".join(str(error).split())
+            raise RobooptError(
+                f"`model`: {file} is not a saved model: {reason}"
+            ) from error
+    if model is not None and not isinstance(getattr(model, "robot", model), Multibody):
+        raise RobooptError(
+            f"`model` must be a fitted robot, got a {type(model).__name__}."
+        )
+    return model
+
+
+def recorded_robot(model: Any) -> tuple[str | None, str | None, Path | None]:
+    """Return the environment, robot and URDF that a run of `identify` was of.
+
+    Raises:
+        RobooptError: if it was a URDF that is not there any more.
+    """
+    if not isinstance(model, str | Path):
+        return None, None, None
+    path = Path(model)
+    folder = path if path.is_dir() else path.parent
+    try:
+        settings = json.loads((folder / SETTINGS_FILE).read_text("utf-8"))
+        known = dict(settings.get("robot") or settings["flags"])
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        known = {}
+    env, robot, urdf = (known.get(n) for n in ("environment", "robot", "urdf"))
+    if urdf is None:
+        return env or known.get("env"), robot, None
+    if not Path(urdf).is_file():
+        raise RobooptError(
+            f"`model` is of the robot in {urdf}, which is not there: give `urdf`."
+        )
+    return None, None, Path(urdf)
+
+
+def left_out(model: Any) -> tuple[str, ...]:
+    """Return which fitted quantities no simulated robot has, such as a delay."""
+    names = [part for name in getattr(model, "names", ()) for part in name.split(" = ")]
+    return tuple(q for q in OUTSIDE_THE_ROBOT if any(n.startswith(q) for n in names))

@@ -1,0 +1,84 @@
+"""The parameters of a controller, by name, before and after."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import numpy as np
+
+from roboopt._core import Frozen
+from roboopt.policies import Clipped
+from roboopt.report import Table, change, number
+from roboopt.tuning._joints import Joints
+
+HEADER = ("parameter", "before", "after", "change")
+MAX_ROWS = 60  # Each array of a larger controller is one row.
+
+
+def parameter_table(before: Any, after: Any, joints: Joints) -> Table:
+    """Return a row a parameter, or a row an array where there are very many."""
+    first, last = named_arrays(before), named_arrays(after)
+    if sum(array.size for array in first.values()) > MAX_ROWS:
+        rows = [
+            [
+                f"{name}, {'×'.join(map(str, array.shape))}: root mean square",
+                *_compared(_size(array), _size(last[name])),
+            ]
+            for name, array in first.items()
+        ]
+    else:
+        rows = [
+            [
+                f"{name}{_index_name(index, array.shape, joints)}",
+                *_compared(array[index], last[name][index]),
+            ]
+            for name, array in first.items()
+            for index in np.ndindex(array.shape)
+        ]
+    return Table(HEADER, rows)
+
+
+def named_arrays(model: Any) -> dict[str, np.ndarray]:
+    """Return the trainable arrays by name; logarithms as what they stand for."""
+    model = model.policy if isinstance(model, Clipped) else model
+    trainable = jax.tree.map(
+        lambda leaf: None if isinstance(leaf, Frozen) else leaf,
+        model,
+        is_leaf=lambda leaf: isinstance(leaf, Frozen),
+    )
+    arrays = {}
+    for path, leaf in jax.tree_util.tree_leaves_with_path(
+        eqx.filter(trainable, eqx.is_inexact_array)
+    ):
+        name, array = jax.tree_util.keystr(path).lstrip("."), np.asarray(leaf)
+        if name.startswith("log_"):
+            name, array = name.removeprefix("log_"), np.exp(array)
+        arrays[name] = array
+    return arrays
+
+
+def _size(array: np.ndarray) -> float:
+    return float(np.sqrt(np.mean(array**2)))
+
+
+def _compared(before: Any, after: Any) -> list[str]:
+    before, after = float(before), float(after)
+    return [number(before), number(after), change(before, after)]
+
+
+def _index_name(index: tuple[int, ...], shape: tuple[int, ...], joints: Joints) -> str:
+    """Return an index into an array, in joints where its axes are theirs."""
+    names, driven = joints.names, joints.driven_names
+    state = [*names, *(f"{name} velocity" for name in names)]
+    known = {
+        (len(driven),): [driven],
+        (len(names),): [names],
+        (len(state),): [state],
+        (len(driven), len(state)): [driven, state],
+    }
+    if not index:
+        return ""
+    places = map(str, index)
+    if shape in known:
+        places = (axis[i] for axis, i in zip(known[shape], index, strict=True))
+    return f"[{', '.join(places)}]"

@@ -1,0 +1,257 @@
+"""What is tuned: an environment, its twin, a first controller, and an objective.
+
+The first gains are a plausible guess by hand, as an engineer would make one before
+tuning.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+
+from roboopt._errors import RobooptError
+from roboopt.data import load
+from roboopt.objectives import EnergyTaskCost
+from roboopt.policies import (
+    Clipped,
+    EnergyShapingSwingUp,
+    LinearFeedback,
+    PDGravityCompensation,
+)
+from roboopt.rollouts import Rollout, twin_rollout
+from roboopt.tuning._environment import ROBOTS as ROBOTS
+from roboopt.tuning._environment import TASKS as TASKS
+from roboopt.tuning._environment import (
+    Plant,
+    fitted_robot,
+    left_out,
+    sample_starts,
+    subject,
+)
+
+CONTROLLER_FILE = "controller.npz"
+STEPS = 40
+BALANCE_GAINS = (-2.0, -40.0, -4.0, -10.0)  # [N/m, N/rad, N·s/m, N·s/rad]
+UPRIGHT_GAINS = (-9.0, -65.0, -10.0, -14.0)
+MIN_JOULES_PER_COST = 1e-9  # J/s
+
+
+@dataclass(frozen=True)
+class Guess:
+    """A first controller, and how much of the objective energy is at first."""
+
+    controller: Any
+    name: str
+    energy_share: float
+    starts: int
+    """Random starts that the objective is the mean over."""
+
+
+@dataclass(frozen=True)
+class TuningProblem:
+    """All that a tuning run needs."""
+
+    title: str
+    plant: Plant
+    env: Any
+    rollout: Rollout
+    """Through the twin without joint limits, which the descent does without."""
+    objective: EnergyTaskCost
+    controller: Any
+    starts: np.ndarray
+    steps: int
+    notes: dict[str, str]
+    """What was chosen, by what it is."""
+
+    @classmethod
+    def of(
+        cls,
+        env: Any = None,
+        *,
+        task: Any = None,
+        robot: str | None = None,
+        urdf: Any = None,
+        model: Any = None,
+        controller: Any = None,
+        steps: int | None = None,
+        duration: float | None = None,
+        seed: int = 0,
+        starts: int | None = None,
+        work_weight: float | None = None,
+        joule_weight: float | None = None,
+    ) -> "TuningProblem":
+        """Return the problem that `tune` solves; its arguments are those of `tune`.
+
+        Raises:
+            RobooptError: if an argument cannot be worked with.
+        """
+        for name, value in (("steps", steps), ("starts", starts)):
+            if value is not None and value < 1:
+                raise RobooptError(f"`{name}` must be at least 1, got {value}.")
+        named, fitted = subject(env, task, robot, urdf, model), fitted_robot(model)
+        plant = Plant.of(named, duration, fitted)
+        made = named.env if plant.spec is None else plant.make()
+        rollout = twin_rollout(made).require()
+        guess = _guess(made, rollout, _policy(controller), seed)
+        count = guess.starts if starts is None else starts
+        batch = sample_starts(made, count, seed)
+        objective = _objective(
+            made, rollout, task, guess, batch, work_weight, joule_weight
+        )
+        horizon, step = rollout.horizon, rollout.dynamics.time_step
+        notes = {} if fitted is None else {"robot": _fitted_note(model, fitted)}
+        notes |= {
+            "controller": guess.name,
+            "objective": (
+                f"task cost [s] + {objective.work_weight:g}/J · mechanical work + "
+                f"{objective.joule_weight:g}/J · Joule loss, mean over {count} random "
+                "tuning starts"
+            ),
+            "episode": (
+                f"{horizon} steps of {1e3 * step:.3g} ms, {horizon * step:.3g} s"
+            ),
+        }
+        first = guess.controller
+        title = f"Tuning {named.name}" if named.task is None else named.name
+        if named.task is not None:
+            robot_name = named.name.removesuffix(f"-{named.task}")
+            title = f"Tuning {robot_name} to {named.task}"
+        return cls(
+            title, plant, made, rollout, objective, first, batch, steps or STEPS, notes
+        )
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Return what decides the result, in plain data."""
+        env, objective = self.env.unwrapped, self.objective
+        weights = ("task_weight", "work_weight", "joule_weight")
+        return {
+            "environment": {
+                "id": None if self.plant.spec is None else self.plant.spec.id,
+                "joint_names": list(env.joint_names),
+                "actuated": [env.joint_names[i] for i in env.actuated],
+                "effort_limits": np.asarray(env.effort_limits).tolist(),
+                "time_step": env.time_step,
+                "horizon": self.rollout.horizon,
+                "task": {type(objective.task).__name__: _fields(objective.task)},
+                "actuators": _fields(objective.actuators),
+            },
+            "objective": {
+                "class": type(objective).__name__,
+                **{name: float(getattr(objective, name)) for name in weights},
+            },
+            "controller": type(self.controller).__name__,
+            "chosen": dict(self.notes),
+        }
+
+
+def run_name(env: Any, task: Any, robot: Any, urdf: Any, model: Any) -> str:
+    """Return a name for the folder of a run, from the arguments of `tune`.
+
+    Raises:
+        RobooptError: if a name is unknown, or they exclude each other.
+    """
+    return subject(env, task, robot, urdf, model).name
+
+
+def _fields(value: Any) -> Any:
+    return dataclasses.asdict(value) if dataclasses.is_dataclass(value) else str(value)  # pyright: ignore
+
+
+def _fitted_note(model: Any, fitted: Any) -> str:
+    where = f" in {model}" if isinstance(model, str | Path) else ""
+    without = left_out(fitted)
+    return f"as fitted{where}" + (f", without its {', '.join(without)}" * bool(without))
+
+
+def _policy(given: Any) -> Any:
+    """Return a controller: as it is given, or from a file; without its limits.
+
+    Raises:
+        RobooptError: if there is no file.
+    """
+    if isinstance(given, str | Path):
+        path = Path(given)
+        path = path / CONTROLLER_FILE if path.is_dir() else path
+        if not path.is_file():
+            raise RobooptError(
+                f"`controller` must be a run or its {CONTROLLER_FILE}, got {path}, "
+                "which is not there."
+            )
+        given = load(path)
+    return given.policy if isinstance(given, Clipped) else given
+
+
+def _guess(env: Any, rollout: Rollout, given: Any, seed: int) -> Guess:
+    """Return the given controller, or the default one of the robot and its start.
+
+    Raises:
+        RobooptError: if no controller is given and there is no default.
+    """
+    twin = rollout.dynamics
+    joints = twin.joints
+    full = twin.action_size == joints
+    share, few = (0.3, 16 if joints < 4 else 8) if full else (0.1, 32)
+    robot = getattr(twin, "robot", None)
+    if given is not None:
+        return Guess(given, type(given).__name__, share, few)
+    if robot is not None and full:
+        first = PDGravityCompensation.from_limits(
+            robot, env.unwrapped.effort_limits, twin.time_step
+        )
+        name = "proportional-derivative control with gravity compensation"
+        return Guess(first, name, share, few)
+    if robot is None or tuple(robot.revolute) != (False, True):
+        raise RobooptError(
+            "`controller` must be given: there are defaults for fully driven robots "
+            "and for cart-poles whose actions are forces only."
+        )
+    upright = np.cos(sample_starts(env, 1, seed)[0, 1]) > 0
+    if upright:
+        first = LinearFeedback(jnp.array([BALANCE_GAINS]))
+        return Guess(first, "linear feedback of the state, F = −K s", share, few)
+    first = EnergyShapingSwingUp(
+        robot,
+        jnp.array(UPRIGHT_GAINS),
+        energy_gain=80.0,
+        position_gain=3.0,
+        velocity_gain=2.0,
+    )
+    name = "energy shaping below, linear feedback near the top"
+    return Guess(first, name, share, 16)
+
+
+def _objective(
+    env: Any,
+    rollout: Rollout,
+    task: Any,
+    guess: Guess,
+    starts: np.ndarray,
+    work_weight: float | None,
+    joule_weight: float | None,
+) -> EnergyTaskCost:
+    """Return the objective; by default energy has the guess's share of the task cost.
+
+    What a joule is worth depends on the robot, from a toy to an industrial arm.
+    """
+    inner = env.unwrapped
+    task = inner.task if task is None or isinstance(task, str) else task
+    if not hasattr(inner, "actuators"):
+        raise RobooptError(
+            "`env` must have `actuators`, as roboopt_envs.tasks.Actuators has them: "
+            "the objective counts their energy."
+        )
+    plain = EnergyTaskCost(rollout, task, inner.actuators)
+    if work_weight is None or joule_weight is None:
+        terms = eqx.filter_jit(plain.terms)(guess.controller, starts)
+        energy = terms["mechanical_work"].value + terms["joule_loss"].value
+        ratio = max(float(energy / terms["task_cost"].value), MIN_JOULES_PER_COST)
+        joule = guess.energy_share / ratio
+        work_weight = joule if work_weight is None else work_weight
+        joule_weight = joule if joule_weight is None else joule_weight
+    weights = {"work_weight": work_weight, "joule_weight": joule_weight}
+    return EnergyTaskCost(rollout, task, inner.actuators, **weights)

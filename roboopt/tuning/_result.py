@@ -1,0 +1,103 @@
+"""What `tune` returns: the controller, and how it compares with the one before."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from roboopt.data import Trajectory, save
+from roboopt.objectives import EnergyTaskCost
+from roboopt.optimize import Result
+from roboopt.report import Section, Summary, VerbResult, write_history
+from roboopt.rollouts import EnvSpec
+from roboopt.tuning._comparison import Comparison
+from roboopt.tuning._joints import Joints
+
+
+@dataclass(frozen=True)
+class TuneResult(VerbResult):
+    """A tuned controller, its descent, and the test beside the starting controller."""
+
+    title: str
+    controller: Any
+    """The tuned controller: `action = controller(observation)`, within the limits."""
+    before: Any
+    """The starting controller."""
+    result: Result
+    """Of the descent; its history holds all rounds."""
+    objective: EnergyTaskCost
+    joints: Joints
+    motions: dict[str, Trajectory]
+    """In PyBullet from the test starts, "before" and "after"; empty without a test."""
+    comparison: Comparison | None
+    """None where Ctrl-C ended the test."""
+    units: dict[str, str]
+    """Of the terms in the history."""
+    notes: dict[str, str]
+    """What was chosen, by what it is."""
+    settings: dict[str, Any]
+    """What decided the result, in plain data."""
+    env: EnvSpec | None
+    fitted: Any = None
+    """The fitted robot that was simulated, where the environment is not made with it.
+    """
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether Ctrl-C ended the test."""
+        return self.comparison is None
+
+    def summary(self) -> Summary:
+        """Return the terms, peaks and successes before and after, and what they say."""
+        ended = f"The descent stopped: {self.result.message.rstrip('.')}."
+        if self.comparison is None:
+            said = "The controllers were not tested: Ctrl-C ended the test."
+            return Summary(self.title, [], [said, ended])
+        tables = [self.comparison.table(), self.comparison.gap_table()]
+        sentences = [*self.comparison.sentences(), ended, *self.task_sentences()]
+        return Summary(self.title, tables, sentences)
+
+    def task_sentences(self) -> list[str]:
+        """Return the formula of the task cost and the rule of success, if it has them.
+
+        They are the task's attributes `formula` and `success_rule`.
+        """
+        said = []
+        if formula := getattr(self.objective.task, "formula", ""):
+            said.append(f"The task cost is ∫ c dt [s] with c = {formula}.")
+        if rule := getattr(self.objective.task, "success_rule", ""):
+            said.append(f"A motion succeeds if {rule}.")
+        return said
+
+    def sections(self, *, video: bool = True) -> list[Section]:
+        """Return the sections of the report.
+
+        Args:
+            video: whether to render one, where the environment can be made again.
+        """
+        from roboopt.tuning._sections import sections
+
+        return sections(self, video=video)
+
+    def write_files(self, folder: Path) -> None:
+        """Write controller.npz, history.csv, before.npz and after.npz."""
+        save(folder / "controller.npz", self.controller)
+        columns = {n: self.result.history[n] for n in ("loss", *self.units)}
+        write_history(folder / "history.csv", columns, self.units)
+        for when, motion in self.motions.items():
+            motion.save(folder / f"{when}.npz")
+
+    def record(self) -> Mapping[str, Any]:
+        """Return the settings and the numbers of the descent."""
+        names = ("loss", "reason", "message", "steps", "seconds", "compile_seconds")
+        numbers = {name: getattr(self.result, name) for name in names}
+        return {**self.settings, "result": {**numbers, "loss": float(self.result.loss)}}
+
+    @property
+    def best_step(self) -> int:
+        """Return the step of the history whose controller was kept."""
+        # The round that did best on fresh starts need not hold the lowest loss.
+        losses = np.asarray(self.result.history["loss"], float)
+        return int(np.nanargmin(np.abs(losses - float(self.result.loss))))

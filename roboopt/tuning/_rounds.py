@@ -1,0 +1,123 @@
+"""Descending in rounds, until fresh starts succeed too.
+
+A controller tuned on a handful of starts can fail from others: an arm nearly stretched
+out, whose joints feel little inertia, chatters under gains that suit every start of the
+batch. So after each descent fresh starts are run through the twin, those that fail
+replace half of the batch, and the descent goes on from there.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+
+from roboopt.objectives import total
+from roboopt.optimize import Result, minimize
+from roboopt.tuning._environment import sample_starts
+from roboopt.tuning._problem import TuningProblem
+
+FRESH_STARTS = 128  # that each round is tried on
+MAX_ROUNDS = 4
+MIN_SECONDS = 1e-3
+FRESH_SEED_OFFSET = 2_000_003  # far from the seeds of tuning and test starts
+
+
+def descend(
+    problem: TuningProblem,
+    *,
+    seconds: float = math.inf,
+    seed: int = 0,
+    progress: bool = False,
+    callback: Callable[[Any], object] | None = None,
+    say: Callable[[str], object] = lambda line: None,
+) -> Result:
+    """Tune the controller; return the best on fresh starts, with all steps' history.
+
+    Args:
+        problem: its `steps` are those of the first round; the others take half.
+        seconds: wall time for all rounds.
+        seed: of the fresh starts.
+        progress: whether to show a bar.
+        callback: given to `minimize`.
+        say: called with a line on the result of each round.
+
+    Raises:
+        RobooptError: as `minimize` does.
+    """
+    began = time.perf_counter()
+    objective, steps = problem.objective, problem.steps
+    tries = eqx.filter_jit(lambda model, starts: _try(objective, model, starts))
+    batch, model = problem.starts, problem.controller
+    failures = batch[:0]
+    results, scores = [], []
+    for number in range(1, MAX_ROUNDS + 1):
+        left = seconds - (time.perf_counter() - began)
+        if left <= 0 and results:
+            break
+        result = minimize(
+            objective,
+            model,
+            batch,
+            steps=steps if number == 1 else max(1, steps // 2),
+            seconds=max(left, MIN_SECONDS),
+            progress=progress,
+            callback=callback,
+        )
+        results.append(result)
+        if result.reason == "interrupted":
+            scores.append((-math.inf, -result.loss))
+            break
+        model = result.model
+        fresh_seed = seed + FRESH_SEED_OFFSET + number
+        fresh = sample_starts(problem.env, FRESH_STARTS, fresh_seed)
+        succeeded, loss = tries(model, jnp.asarray(fresh))
+        succeeded = np.asarray(succeeded)
+        scores.append((float(succeeded.mean()), -float(loss)))
+        say(f"round {number}: {succeeded.sum()} of {len(fresh)} fresh starts succeed")
+        if succeeded.all():
+            break
+        failures = np.concatenate([fresh[~succeeded], failures])
+        batch = _replace_half(problem.starts, failures)
+    return _joined(results, scores, time.perf_counter() - began)
+
+
+def _try(objective: Any, model: Any, starts: Any) -> tuple[Any, Any]:
+    """Return which starts succeed, and the loss over all of them."""
+    trajectory = objective.rollout(model, starts)
+    loss = total(objective.measure(trajectory))
+    return objective.task.success(trajectory.observations, trajectory.time_step), loss
+
+
+def _replace_half(batch: np.ndarray, failures: np.ndarray) -> np.ndarray:
+    """Return a batch of the same size, up to half of it failures, the latest first."""
+    hard = failures[: len(batch) // 2]
+    return np.concatenate([hard, batch[: len(batch) - len(hard)]])
+
+
+def _joined(
+    results: list[Result], scores: list[tuple[float, float]], seconds: float
+) -> Result:
+    """Return the model of the best round with the history of all rounds."""
+    last = results[-1]
+    # An interrupted round was not tried on fresh starts; the round before was.
+    tried = len(results) - (len(results) > 1 and last.reason == "interrupted")
+    best = results[max(range(tried), key=lambda i: scores[i])]
+    history = {
+        name: np.concatenate([result.history[name] for result in results])
+        for name in last.history
+    }
+    rounds = f"{len(results)} rounds; in the last, " if len(results) > 1 else ""
+    return Result(
+        model=best.model,
+        loss=best.loss,
+        history=history,
+        reason=last.reason,
+        message=rounds + last.message,
+        steps=sum(result.steps for result in results),
+        seconds=seconds,
+        compile_seconds=results[0].compile_seconds,
+    )

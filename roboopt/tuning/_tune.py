@@ -1,0 +1,194 @@
+"""`tune`: descend on energy and task cost, and test the controller in PyBullet."""
+
+import math
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from roboopt._errors import RobooptError
+from roboopt.data import Trajectory
+from roboopt.optimize import Result
+from roboopt.policies import Clipped
+from roboopt.report import progress_bar
+from roboopt.rollouts import collect, twin_rollout
+from roboopt.tuning._comparison import WHEN, compare
+from roboopt.tuning._environment import sample_starts
+from roboopt.tuning._joints import Joints
+from roboopt.tuning._problem import TuningProblem
+from roboopt.tuning._result import TuneResult
+from roboopt.tuning._rounds import descend
+
+# Seeds of the test starts are far from those of the tuning, which users count from 0.
+TEST_SEED_OFFSET = 1_000_003
+
+
+def tune(
+    env: Any = None,
+    *,
+    task: Any = None,
+    robot: str | None = None,
+    urdf: str | Path | None = None,
+    model: Any = None,
+    controller: Any = None,
+    steps: int | None = None,
+    seconds: float = math.inf,
+    duration: float | None = None,
+    seed: int = 0,
+    starts: int | None = None,
+    episodes: int = 100,
+    work_weight: float | None = None,
+    joule_weight: float | None = None,
+    processes: int | None = None,
+    progress: bool = False,
+    callback: Callable[[Any], object] | None = None,
+) -> TuneResult:
+    """Tune a controller on energy and task cost by gradient descent.
+
+    The descent runs through the differentiable twin, in rounds, until fresh starts
+    succeed. Then the starting and the tuned controller run from the same random test
+    starts in the twin and in PyBullet. Ctrl-C ends the descent with the best controller
+    so far; a second one ends the test.
+
+    Args:
+        env: "cart-pole", "arm", a Gymnasium id, or an environment that has a twin and
+            `actuators`; by default the robot that `model`, `robot` or `urdf` is, else
+            the cart-pole.
+        task: "balance" or "swing-up" for the cart-pole, "reach" for the arm, or an
+            object with `cost_rate` and `success`; by default the environment's.
+        robot: "two-link", "iiwa" or "panda", for the arm.
+        urdf: a fixed-base robot of your own, instead of `robot`.
+        model: a fitted robot, or the path of a run of `identify` or its model.npz.
+        controller: a policy; by default one that suits the robot and its starts.
+        steps: gradient steps of the first round; 40 by default.
+        seconds: limit of the descent's wall time, compilation included [s].
+        duration: of an episode [s]; by default the environment's.
+        seed: of the random starts.
+        starts: tuning starts that the objective is the mean over.
+        episodes: test starts.
+        work_weight: worth of a joule of mechanical work [1/J]; by default energy is a
+            tenth of the task cost at first, for fully driven robots three tenths.
+        joule_weight: worth of a joule of Joule loss [1/J]; see `work_weight`.
+        processes: worker processes of the test; by default one a processor.
+        progress: whether to show bars and the result of each round on stderr.
+        callback: called with the `Status` of the descent.
+
+    Raises:
+        RobooptError: if an argument, a file or the environment cannot be worked with.
+        KeyboardInterrupt: if Ctrl-C ends the descent before its first step.
+    """
+    if episodes < 1:
+        raise RobooptError(f"`episodes` must be at least 1, got {episodes}.")
+    if seed < 0:
+        raise RobooptError(f"`seed` must be 0 or more, got {seed}.")
+    if not seconds > 0:
+        raise RobooptError(f"`seconds` must be positive, got {seconds}.")
+    problem = TuningProblem.of(
+        env,
+        task=task,
+        robot=robot,
+        urdf=urdf,
+        model=model,
+        controller=controller,
+        steps=steps,
+        duration=duration,
+        seed=seed,
+        starts=starts,
+        work_weight=work_weight,
+        joule_weight=joule_weight,
+    )
+    try:
+        found = descend(
+            problem,
+            seconds=seconds,
+            seed=seed,
+            progress=progress,
+            callback=callback,
+            say=(lambda line: print(line, file=sys.stderr)) if progress else _silent,
+        )
+        if not len(found.history["loss"]):
+            raise KeyboardInterrupt  # Before the first step there is nothing to keep.
+        tuned = _clipped(problem, found.model)
+        motions: dict[str, dict[str, Trajectory]] | None = None
+        try:
+            motions = _test(problem, tuned, episodes, seed, processes, progress)
+        except KeyboardInterrupt:
+            pass  # The result is returned without its test.
+        return _result(problem, found, tuned, motions, seed)
+    finally:
+        if problem.plant.spec is not None:
+            problem.env.close()
+
+
+def _silent(line: str) -> None:
+    """Print nothing."""
+
+
+def _clipped(problem: TuningProblem, policy: Any) -> Clipped:
+    space = problem.env.action_space
+    return Clipped(policy, np.asarray(space.low, float), np.asarray(space.high, float))
+
+
+def _test(
+    problem: TuningProblem,
+    tuned: Any,
+    episodes: int,
+    seed: int,
+    processes: int | None,
+    progress: bool,
+) -> dict[str, dict[str, Trajectory]]:
+    """Return the motions of both controllers in both simulators."""
+    env = problem.env
+    controllers = dict(
+        zip(WHEN, (_clipped(problem, problem.controller), tuned), strict=True)
+    )
+    starts = sample_starts(env, episodes, seed + TEST_SEED_OFFSET)
+    # The descent does without joint limits, which PyBullet's arms run into.
+    rollout = eqx.filter_jit(twin_rollout(env, joint_limits=True).require())
+    motions: dict[str, dict[str, Trajectory]] = {"PyBullet": {}, "twin": {}}
+    with progress_bar("testing in PyBullet", 2 * episodes, progress) as advance:
+        for when, policy in controllers.items():
+            motions["PyBullet"][when] = collect(
+                env, policy, starts=starts, progress=lambda _: advance()
+            )
+            made = rollout(policy, jnp.asarray(starts))
+            motions["twin"][when] = jax.tree.map(np.asarray, made)
+    return motions
+
+
+def _result(
+    problem: TuningProblem,
+    found: Result,
+    tuned: Any,
+    motions: dict[str, dict[str, Trajectory]] | None,
+    seed: int,
+) -> TuneResult:
+    joints = Joints.of(problem.env, problem.rollout.dynamics)
+    compared = None
+    if motions is not None:
+        compared = compare(problem.objective, joints, motions)
+    terms = eqx.filter_eval_shape(
+        problem.objective.terms, problem.controller, problem.starts
+    )
+    run = {"steps": problem.steps, "starts": len(problem.starts)}
+    run["test_seed"] = seed + TEST_SEED_OFFSET
+    return TuneResult(
+        title=problem.title,
+        controller=tuned,
+        before=_clipped(problem, problem.controller),
+        result=found,
+        objective=problem.objective,
+        joints=joints,
+        motions={} if motions is None else motions["PyBullet"],
+        comparison=compared,
+        units={name: term.unit for name, term in terms.items()},
+        notes=problem.notes,
+        settings={"run": run, **problem.settings},
+        env=problem.plant.spec,
+        fitted=problem.plant.fitted,
+    )
