@@ -163,18 +163,19 @@ def exact() -> None:
     for name in FILES:
         case = Case(name)
         began = time.perf_counter()
-        found = ro.identify(case.twin, [case.run], free=case.free, prior=None)
+        found = ro.identify(
+            case.twin, [case.run], free=case.free, prior=None, held_out=0
+        )
         seconds = time.perf_counter() - began
-        known = np.array([v == "identified" for v in found.verdict.verdicts])
-        error = np.abs(found.verdict.values / case.values - 1)
+        report = found.identifiability
+        known = np.array([v == "identified" for v in report.verdicts])
+        error = np.abs(report.values / case.values - 1)
         print(
             f"{name:8} {error[known].max():.1e} over {known.sum()} identified of "
             f"{known.size}, by {found.error}, {seconds:.1f} s with compilation"
         )
         for i in np.flatnonzero(~known):
-            print(
-                f"         {found.verdict.names[i]}: {found.verdict.sentence(int(i))}"
-            )
+            print(f"         {report.names[i]}: {report.sentence(int(i))}")
 
 
 def noisy() -> None:
@@ -191,9 +192,9 @@ def noisy() -> None:
             run = measured(case.run, seed)
             found = ro.identify(
                 case.twin, [run], free=case.free, cutoff=CUTOFF, error="effort",
-                prior=None,
+                prior=None, held_out=0,
             )  # fmt: skip
-            v = found.verdict
+            v = found.identifiability
             errors.append(np.abs(v.values / case.values - 1))
             covered.append((v.lower <= case.values) & (case.values <= v.upper))
             verdicts.append([x == "identified" for x in v.verdicts])
@@ -248,7 +249,7 @@ def cart_pole() -> None:
     velocity = np.diff(q, axis=0, prepend=q[:1]) / env.time_step
     noisy = ro.Trajectory(np.hstack([q, velocity]), efforts, env.time_step)
     free = ("mass", "center_of_mass.z[pole]")
-    found = ro.identify(twin, [noisy], free=free)
+    found = ro.identify(twin, [noisy], free=free, held_out=0)
     # What remains of the noise is that of the states that forecasts begin at: these
     # become unknowns too.
     unknown = np.full(2, np.inf)
@@ -435,7 +436,7 @@ def control() -> None:
     )
     clean = ro.Trajectory(made.observations[0, :, :4], made.actions[0], env.time_step)
     run = measured(clean, 0)
-    found = ro.identify(twin, [run], free=("mass", "damping"))
+    found = ro.identify(twin, [run], free=("mass", "damping"), held_out=0)
     starts = env.sample_starts(16, seed=0)
     judged = env.sample_starts(50, seed=1)
     costs = {}

@@ -23,14 +23,18 @@ class Jittable(Readable, eqx.Module):
     """A module that `jax.jit` accepts as a function, and that prints its numbers.
 
     `jax.jit(f)` hashes f, and equinox hashes a module by its leaves, which fails for
-    arrays. This class hashes by identity, so that `jax.jit(objective)` and
+    arrays. This class hashes and compares by identity, so that `jax.jit(objective)` and
     `jax.jit(robot.mass_matrix)` work; the compiled function holds the arrays as
-    constants.
+    constants. `equinox.tree_equal` compares values.
     """
 
     def __hash__(self) -> int:
         """Return the object's identity."""
         return id(self)
+
+    def __eq__(self, other: object) -> bool:
+        """Return whether both are the same object."""
+        return self is other
 
 
 class Frozen(Readable, eqx.Module, Generic[T]):

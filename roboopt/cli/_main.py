@@ -23,7 +23,7 @@ from roboopt.cli._process import process_settings
 
 COMMANDS = {
     "tune": "roboopt.cli.tune:Tune",
-    "identify": "roboopt.cli._identify:Identify",
+    "identify": "roboopt.cli.identify:Identify",
     "collect": "roboopt.cli._collect:Collect",
     "clone": "roboopt.cli._clone:Clone",
     "reinforce": "roboopt.cli.reinforce:Reinforce",

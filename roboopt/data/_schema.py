@@ -25,6 +25,7 @@ from roboopt._core import Frozen
 NAMESPACES = (
     "data",
     "dynamics",
+    "networks",
     "policies",
     "rollouts",
     "losses",

@@ -24,8 +24,8 @@ from jaxtyping import Array, Float, Int
 from roboopt._core import AnyArray
 from roboopt._errors import RobooptError
 from roboopt.diagnose._gradient_health import noise_message
-from roboopt.gradients._automatic import relative
-from roboopt.optimize._trained import partition
+from roboopt.gradients import relative_gradient
+from roboopt.optimize import partition
 
 MIN_STARTS = 2
 MIN_SNR = 1.0  # below, chance decides most of the mean gradient's direction
@@ -137,7 +137,7 @@ def _gradient_norms(objective: Any, model: Any, starts: Any, counts: Any) -> Any
 
         def gradient(count):
             cotangent = jnp.where(times < count, -weights, 0.0).astype(value.dtype)
-            return ravel_pytree(relative(back(cotangent)[0], trained))[0]
+            return ravel_pytree(relative_gradient(back(cotangent)[0], trained))[0]
 
         return jax.lax.map(gradient, counts)
 

@@ -48,7 +48,8 @@ class GaussianNetworkDynamics(WrappedDynamics):
     mean_dynamics: Any
     """`dynamics(state, action) -> next_state`, such as a `NetworkDynamics`."""
     log_deviation: NormalizedMLP
-    """The logarithm of the next state's standard deviation, in the state's units."""
+    """The logarithm of the next state's standard deviation, in the state's units, before
+    it is bounded to a factor of its start."""
 
     def __check_init__(self):
         """Check the sizes of the network."""
@@ -91,7 +92,6 @@ class GaussianNetworkDynamics(WrappedDynamics):
             Normalizer(np.log(start), np.ones_like(start)),
             extra=steps.actions,
             key=key,
-            final_activation=bounded_logarithm,
             last_gain=0.0,
             **network,
         )
@@ -110,5 +110,8 @@ class GaussianNetworkDynamics(WrappedDynamics):
         Raises:
             RobooptError: if `state` or `action` has another size.
         """
-        logarithm = self.log_deviation(state, action)
-        return Gaussian(self.mean_dynamics(state, action), jnp.exp(2 * logarithm))
+        mean = self.mean_dynamics(state, action)
+        units = self.log_deviation.outputs
+        start = 0.0 if units is None else units.mean()
+        change = bounded_logarithm(self.log_deviation(state, action) - start)
+        return Gaussian(mean, jnp.exp(2 * (start + change)))

@@ -1,4 +1,4 @@
-"""Whether an exported policy does what the policy does, asked in another process."""
+"""The agreement of an exported policy with the policy, run in another process."""
 
 import subprocess
 import sys
@@ -14,7 +14,7 @@ from roboopt._errors import RobooptError
 from roboopt.export._numpy import Exported
 from roboopt.policies import act, begin
 
-# Runs where nothing but NumPy can be imported, as on the robot.
+# The process can import NumPy alone, as on the robot.
 SCRIPT = """
 import sys
 class Missing:
@@ -24,12 +24,12 @@ class Missing:
 sys.meta_path.insert(0, Missing())
 folder, module, given, answer = sys.argv[1:]
 sys.path.insert(0, folder)
-import importlib
+import importlib, inspect
 import numpy as np
 policy = importlib.import_module(module).Policy(folder + "/" + module + ".npz")
 with np.load(given) as file:
     observations, times = file["observations"], file["times"]
-timed = "time" in policy.__call__.__code__.co_varnames[:3]
+timed = "time" in inspect.signature(policy.__call__).parameters
 actions = [policy(o, t) if timed else policy(o) for o, t in zip(observations, times)]
 np.savez(answer, actions=np.stack(actions))
 """
@@ -52,7 +52,7 @@ class Agreement(NamedTuple):
 def agreement(
     exported: Exported, policy: Any, observations: Any, times: Any
 ) -> Agreement:
-    """Compare on one episode, the exported policy run where JAX cannot be imported.
+    """Compare the actions on one episode, the exported ones made without JAX.
 
     Args:
         exported: what `export_numpy` returned.
@@ -61,11 +61,18 @@ def agreement(
         times: (time,) [s].
 
     Raises:
-        RobooptError: if the exported policy fails, or answers in other shapes or types.
+        RobooptError: if the exported policy fails, or its actions have another shape or
+            type.
     """
     observations = np.asarray(jnp.asarray(observations))
     times = np.asarray(jnp.asarray(times, float))
-    expected = _actions(policy, observations, times)
+    memory = begin(policy, jnp.asarray(observations[0]))
+    step = jax.jit(lambda memory, seen, time: act(policy, memory, seen, time))
+    expected = []
+    for observation, time in zip(observations, times, strict=True):
+        action, memory = step(memory, jnp.asarray(observation), jnp.asarray(time))
+        expected.append(np.asarray(action))
+    expected = np.stack(expected)
     with tempfile.TemporaryDirectory() as folder:
         given, answer = Path(folder) / "given.npz", Path(folder) / "answer.npz"
         np.savez(given, observations=observations, times=times)
@@ -81,21 +88,11 @@ def agreement(
             actions = file["actions"]
     if actions.shape != expected.shape or actions.dtype != expected.dtype:
         raise RobooptError(
-            f"`exported` must answer with {expected.shape} of {expected.dtype}, got "
+            f"`exported` must return {expected.shape} of {expected.dtype}, got "
             f"{actions.shape} of {actions.dtype}."
         )
     one, other = expected.astype(float), actions.astype(float)
-    same = (one == other) | (np.isnan(one) & np.isnan(other))
-    apart = np.where(same, 0.0, np.abs(one - np.where(same, one, other)))
+    equal = (one == other) | (np.isnan(one) & np.isnan(other))
+    apart = np.where(equal, 0.0, np.abs(one - np.where(equal, one, other)))
     finite = np.abs(one[np.isfinite(one)])
     return Agreement(float(apart.max(initial=0.0)), float(finite.max(initial=0.0)))
-
-
-def _actions(policy: Any, observations: np.ndarray, times: np.ndarray) -> np.ndarray:
-    memory = begin(policy, jnp.asarray(observations[0]))
-    step = jax.jit(lambda memory, seen, time: act(policy, memory, seen, time))
-    actions = []
-    for observation, time in zip(observations, times, strict=True):
-        action, memory = step(memory, jnp.asarray(observation), jnp.asarray(time))
-        actions.append(np.asarray(action))
-    return np.stack(actions)

@@ -1,14 +1,13 @@
 """Export to NumPy: a file of arrays, and a module that runs without JAX.
 
-The policy is traced to a jaxpr, whose calls are inlined and whose constants are
-computed, and every primitive that is left is written as NumPy spells it. Arrays go to
-an .npz file; no code is read from it, and nothing is evaluated that is not in the
-module's text.
+The policy is traced to a jaxpr; every primitive of a short table is written as NumPy
+spells it. The module reads arrays only: it evaluates nothing from the file.
 """
 
+import hashlib
 import keyword
+import re
 import sys
-from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,10 +19,69 @@ import numpy as np
 
 from roboopt._errors import RobooptError
 from roboopt.data import atomic_write
-from roboopt.export._graph import Node, read
-from roboopt.export._runner import MARK, Traced, runner
-from roboopt.export._writer import Writer
-from roboopt.policies import OpenLoop, StatefulPolicy, TimeVaryingPolicy
+from roboopt.export._program import Program, read
+from roboopt.export._writer import Writer, kind
+from roboopt.policies import OpenLoop, StatefulPolicy, TimeVaryingPolicy, act, begin
+
+MARK = '"""A policy that roboopt exported'
+MODULE = '''{mark}: {name}.
+
+    from {module} import Policy
+
+    policy = Policy("{module}.npz")
+{use}
+
+{described}
+
+This module needs NumPy alone.
+"""
+
+import pathlib
+
+import numpy as np
+
+FINGERPRINT = "{fingerprint}"
+
+
+class Policy:
+    """`policy({arguments})` returns the action."""
+
+    def __init__(self, path=None):
+        """Read the arrays from `path`, by default the file beside this module."""
+        path = pathlib.Path(__file__).with_suffix(".npz") if path is None else path
+        with np.load(path, allow_pickle=False) as file:
+            if str(file["fingerprint"]) != FINGERPRINT:
+                raise ValueError(
+                    "`path` must be the file that was exported with this module, "
+                    f"got {{path}}."
+                )
+{code}'''
+RESET = '''        self.reset()
+
+    def reset(self):
+        """Begin an episode: forget what was observed."""
+        self.memory = None
+'''
+CALL = '''
+    @np.errstate(all="ignore")
+    def __call__(self, {arguments}):
+        """Return the action."""
+'''
+REMEMBER = """\
+        if self.memory is None:
+            self.memory = self._begin(observation)
+        action, *self.memory = self._step({step})
+        return action
+"""
+CHECK = """\
+        observation = np.asarray(observation).astype({kind}, casting="same_kind")
+        if observation.shape != {shape}:
+            raise ValueError(
+                "`observation` must have shape {shape}, "
+                f"got {{observation.shape}}."
+            )
+"""
+BODY = " " * 8
 
 
 class Exported(NamedTuple):
@@ -42,29 +100,25 @@ def export_numpy(policy: Any, observation: Any, path: str | PathLike) -> Exporte
         policy = Policy("policy.npz")
         action = policy(observation)
 
-    The module's own type of numbers is the one that the policy is traced in here. An
-    `OpenLoop` or `TimeVaryingPolicy` becomes `policy(observation, time)`; an
-    `StatefulPolicy` gets a method
-    `reset()`, which begins an episode, and takes the time if it uses it.
+    The module computes in the precision that JAX has here. An `OpenLoop` or
+    `TimeVaryingPolicy` becomes `policy(observation, time)`. A `StatefulPolicy` gets a
+    method `reset()`, which begins an episode, and takes the time if it uses it. Actions
+    are clipped where the policy is `Clipped`.
 
     Args:
-        policy: what acts, without chance; any callable pytree from one observation to
-            one action, a plan, a tracker or an actor.
+        policy: a policy without chance: any callable pytree from one observation to one
+            action, or a policy of one of the kinds above.
         observation: an example, of which shape and type matter.
-        path: a folder, made where it is missing, for policy.npz and policy.py; or the
-            .npz file, beside which the module gets its name.
-
-    Returns:
-        Where the two files are.
+        path: a folder for policy.npz and policy.py, made where it is missing; or the
+            .npz file, whose name the module takes.
 
     Raises:
-        RobooptError: if `policy` acts by chance, is no callable of an array, does what
-            has no spelling in NumPy, or `path` names no module, or one that is not an
-            earlier export.
+        RobooptError: if `policy` acts by chance, does not map an array to an array, or
+            uses a primitive that only ONNX has; or if `path` is not the name of a
+            module, or that of a module which was not exported.
     """
     arrays, module = _files(path)
-    traced, writer = _traced(policy, observation), Writer()
-    text, constants = runner(traced, module.stem, writer)
+    text, constants = _module(policy, *_traced(policy, observation), module.stem)
     compile(text, str(module), "exec")
     arrays.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(arrays) as file:
@@ -81,143 +135,132 @@ def _files(path: str | PathLike) -> tuple[Path, Path]:
     taken = name in sys.stdlib_module_names or name == "numpy"
     if not name.isidentifier() or keyword.iskeyword(name) or taken:
         raise RobooptError(
-            "`path` must end in what a module can be called, such as policy.npz, got "
-            f"{arrays.name}."
+            f"`path` must be a module's name, such as policy.npz, got {arrays.name}."
         )
-    if module.exists() and not _ours(module):
+    if module.exists() and not module.read_bytes().startswith(MARK.encode()):
         raise RobooptError(
             f"`path` must not replace a module that was not exported: {module}."
         )
     return arrays, module
 
 
-def _ours(module: Path) -> bool:
-    try:
-        return module.read_text("utf-8").startswith(MARK)
-    except (OSError, UnicodeDecodeError):
-        return False
+def _traced(policy: Any, observation: Any) -> tuple[Program, Program]:
+    """Return how `policy` begins and acts.
 
-
-def _traced(policy: Any, observation: Any) -> Traced:
-    """Return what `policy` computes from one observation."""
+    The first maps the observation to the memory, which may be empty; the second
+    maps the memory, the observation and the time to the action and the memory.
+    """
+    kinds = (StatefulPolicy, TimeVaryingPolicy, OpenLoop)
     if not callable(policy) and not isinstance(policy, StatefulPolicy):
         raise RobooptError(
-            f"`policy` must be a callable or a `StatefulPolicy`, got a "
+            "`policy` must be a callable or a `StatefulPolicy`, got a "
             f"{type(policy).__name__}."
         )
-    seen = _example(observation)
-    time = jnp.zeros((), jnp.result_type(float))
-    names, constants = _names(policy), []
-    begin, memory = None, []
-    if isinstance(policy, StatefulPolicy):
-        begin, memory, act = _remembering(policy, seen, names, constants)
-    elif isinstance(policy, TimeVaryingPolicy):
-        act = policy
-    elif isinstance(policy, OpenLoop):
-        act = lambda observation, time: policy(time)  # noqa: E731
-    else:
-        act = lambda observation, time: policy(observation)  # noqa: E731
-
-    closed, shapes = jax.make_jaxpr(lambda *x: act(*x), return_shape=True)(
-        *memory, seen, time
-    )
-    action, *after = shapes if isinstance(policy, StatefulPolicy) else [shapes]
-    if not isinstance(action, jax.ShapeDtypeStruct):
-        raise RobooptError(
-            f"`policy` must return one array, got {jax.tree.structure(action)}."
-        )
-    _check_memory(memory, after)
-    step = read(closed, names, constants)
-    timed = isinstance(policy, TimeVaryingPolicy | OpenLoop) or _reads(
-        step, step.inputs[-1]
-    )
-    looks = _reads(step, step.inputs[-2])
-    if begin is not None:
-        looks |= _reads(begin, begin.inputs[0])
-    name = getattr(policy, "__name__", type(policy).__name__)
-    name = name if name.isidentifier() else "function"
-    return Traced(name, step, begin, timed, looks)
-
-
-def _example(observation: Any) -> jax.Array:
     try:
         seen = jnp.asarray(observation)
     except (TypeError, ValueError) as error:
         raise RobooptError(
             f"`observation` must be an array, got a {type(observation).__name__}."
         ) from error
-    if jnp.issubdtype(seen.dtype, jax.dtypes.extended) or not np.isin(
-        np.dtype(seen.dtype).kind, list("fiub")
-    ):
-        raise RobooptError(
-            f"`observation` must be of a type that NumPy has, got {seen.dtype}."
-        )
-    return seen
-
-
-def _remembering(policy: StatefulPolicy, seen: Any, names: Any, constants: Any) -> Any:
-    """Return how `policy` begins, its memory then, and how it acts on it."""
+    extended = jnp.issubdtype(seen.dtype, jax.dtypes.extended)
+    if extended or np.dtype(seen.dtype).kind not in "fiub":
+        raise RobooptError(f"`observation` must be of numbers, got {seen.dtype}.")
     tree = None
 
     def start(observation):
         nonlocal tree
-        memory = policy.begin(observation, None)
-        leaves, tree = jax.tree.flatten(memory)
+        leaves, tree = jax.tree.flatten(begin(policy, observation))
         return [jnp.asarray(leaf) for leaf in leaves]
 
-    try:
-        closed, memory = jax.make_jaxpr(start, return_shape=True)(seen)
-    except ValueError as error:
-        if not _takes_chance(policy, seen):
-            raise
-        raise RobooptError(
-            "`policy` must act without chance, as nothing of it is exported, got a "
-            f"{type(policy).__name__}, which needs a key: export the policy inside, "
-            "whose answer is its mean or likeliest action."
-        ) from error
-
-    def act(*inputs):
+    def step(*inputs):
         *leaves, observation, time = inputs
+        if not isinstance(policy, kinds):
+            return policy(observation), []
         memory = jax.tree.unflatten(tree, leaves)
-        action, after = policy.step(memory, observation, time)
-        return [jnp.asarray(action), *map(jnp.asarray, jax.tree.leaves(after))]
+        action, after = act(policy, memory, observation, time)
+        return action, [jnp.asarray(leaf) for leaf in jax.tree.leaves(after)]
 
-    return read(closed, names, constants), memory, act
-
-
-def _takes_chance(policy: StatefulPolicy, seen: Any) -> bool:
-    """Return whether `policy` begins where it gets a key."""
-    try:
-        jax.eval_shape(lambda key: policy.begin(seen, key), jax.random.key(0))
-    except ValueError:
-        return False
-    return True
-
-
-def _check_memory(before: Any, after: Any) -> None:
-    kinds = [[(x.shape, x.dtype) for x in leaves] for leaves in (before, after)]
-    if kinds[0] != kinds[1]:
+    first, memory = jax.make_jaxpr(start, return_shape=True)(seen)
+    time = jnp.zeros((), jnp.result_type(float))
+    closed, (action, after) = jax.make_jaxpr(step, return_shape=True)(
+        *memory, seen, time
+    )
+    if not isinstance(action, jax.ShapeDtypeStruct):
+        raise RobooptError(
+            f"`policy` must return one array, got {jax.tree.structure(action)}."
+        )
+    before, after = ([(x.shape, x.dtype) for x in y] for y in (memory, after))
+    if before != after:
         raise RobooptError(
             "`policy` must keep a memory of the same shapes and types, got "
-            f"{kinds[0]} at the beginning and {kinds[1]} after a step."
+            f"{before} at the beginning and {after} after a step."
         )
+    return read(first), read(closed)
 
 
-def _reads(block: Any, node: Node) -> bool:
-    inside = [read for each in block.operations for read in each.reads()]
-    return any(node is other for other in (*inside, *block.outputs))
-
-
-def _names(policy: Any) -> Mapping[str, Any]:
-    """Return the arrays of `policy` by where they are in it."""
-    leaves, _ = jax.tree_util.tree_flatten_with_path(policy)
+def _names(policy: Any) -> dict[str, Any]:
+    """Return the arrays of `policy` by their place in it."""
     found = {}
-    for path, leaf in leaves:
+    for path, leaf in jax.tree_util.tree_flatten_with_path(policy)[0]:
         if eqx.is_array(leaf):
-            # A `Frozen` part is in its field `value`, which says nothing.
-            parts = [
-                str(getattr(k, "name", getattr(k, "key", getattr(k, "idx", k))))
-                for k in path
-            ]
-            found[".".join(p for p in parts if p != "value") or "array"] = leaf
+            # The field `value` of a `Frozen` part says nothing.
+            keys = jax.tree_util.keystr(path, simple=True, separator=".").split(".")
+            found[".".join(k for k in keys if k != "value") or "array"] = leaf
     return found
+
+
+def _module(
+    policy: Any, beginning: Program, step: Program, module: str
+) -> tuple[str, dict]:
+    """Return the text of the module, and the arrays of the file beside it."""
+    writer, remembers = Writer(_names(policy)), bool(beginning.outputs)
+    reads = beginning.reads() | step.reads()
+    seen, time = step.inputs[-2:]
+    timed = time in reads or isinstance(policy, TimeVaryingPolicy | OpenLoop)
+    observed = seen in reads or beginning.inputs[0] in reads
+    arguments = ", ".join(["observation"] + ["time"] * timed)
+    memory = [f"memory{i}" for i in range(len(step.inputs) - 2)]
+    code = CALL.format(arguments=arguments)
+    if observed:
+        code += CHECK.format(kind=kind(seen.dtype), shape=seen.shape)
+    if timed:
+        code += f"{BODY}time = {kind(time.dtype)}(time)\n"
+    lines = writer.function(step, [*memory, "observation", "time"])
+    if remembers:
+        first = writer.function(beginning, ["observation"])
+        code += REMEMBER.format(step=", ".join(["*self.memory", arguments]))
+        code += _method("_begin", "observation", first)
+        code += _method("_step", ", ".join([*memory, arguments]), lines)
+        code = RESET + code
+    else:
+        lines[-1] = re.sub(r"return \[(.*)\]$", r"return \1", lines[-1])
+        code += "".join(f"{BODY}{line}\n" for line in lines)
+    names = [f'            self.{name} = file["{name}"]\n' for name in writer.arrays]
+    code = "".join(names) + code
+    content = code.encode() + b"".join(a.tobytes() for a in writer.arrays.values())
+    fingerprint = hashlib.sha256(content).hexdigest()[:16]
+    use = ["    policy.reset()  # at the beginning of an episode"] * remembers
+    use.append(f"    action = policy({arguments})")
+    action, described = step.outputs[0], []
+    if observed:
+        described.append(f"observation: shape {seen.shape}, {seen.dtype.name}.")
+    if timed:
+        described.append("time: since the beginning of the episode [s].")
+    described.append(f"action: shape {action.shape}, {action.dtype.name}.")
+    name = getattr(policy, "__name__", type(policy).__name__)
+    text = MODULE.format(
+        mark=MARK,
+        name=name if name.isidentifier() else "a function",
+        module=module,
+        use="\n".join(use),
+        described="\n".join(described),
+        fingerprint=fingerprint,
+        arguments=arguments,
+        code=code,
+    )
+    return text, {**writer.arrays, "fingerprint": np.array(fingerprint)}
+
+
+def _method(name: str, arguments: str, lines: list[str]) -> str:
+    body = "".join(f"{BODY}{line}\n" for line in lines)
+    return f"\n    def {name}(self, {arguments}):\n{body}"

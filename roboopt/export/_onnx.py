@@ -13,24 +13,20 @@ from roboopt.policies import OpenLoop, StatefulPolicy, TimeVaryingPolicy
 
 
 def export_onnx(policy: Any, observation: Any, path: str | PathLike) -> Path:
-    """Write `policy` as an ONNX file of one output, the action.
+    """Write `policy` as an ONNX file of one output, `action`, and return its path.
 
-    Its inputs are `observation`, and `time` [s] for a `TimeVaryingPolicy` or a
-    `OpenLoop`, which has
-    no other; an input that has no influence on the action is left out.
+    Its input is `observation`; for a `TimeVaryingPolicy` also `time` [s], which is the
+    only input for an `OpenLoop`. Inputs without influence on the action are left out.
 
     Args:
-        policy: what acts, without chance or memory; any callable pytree from one
-            observation to one action, a plan or a tracker.
+        policy: a policy without chance or memory.
         observation: an example, of which shape and type matter.
-        path: of the file; it ends in .onnx.
-
-    Returns:
-        Where the file is.
+        path: a file that ends in .onnx.
 
     Raises:
-        ImportError: if jax2onnx is not there.
-        RobooptError: if `policy` has a memory, or does what has no spelling in ONNX.
+        ImportError: if jax2onnx is not installed.
+        RobooptError: if `policy` has a memory, does not return one array, or uses a
+            primitive that jax2onnx lacks.
     """
     path = Path(path)
     if path.suffix != ".onnx":
@@ -38,7 +34,7 @@ def export_onnx(policy: Any, observation: Any, path: str | PathLike) -> Path:
     if isinstance(policy, StatefulPolicy):
         raise RobooptError(
             "`policy` must have no memory to become an ONNX file, got a "
-            f"{type(policy).__name__}: use `export_numpy`, which keeps it."
+            f"{type(policy).__name__}: use `export_numpy`."
         )
     try:
         from jax2onnx import to_onnx  # pyright: ignore[reportMissingImports]
@@ -68,9 +64,8 @@ def export_onnx(policy: Any, observation: Any, path: str | PathLike) -> Path:
             output_names=["action"],
         )
     except NotImplementedError as error:
-        reason = " ".join(str(error).split())
         raise RobooptError(
-            f"`policy` must consist of what jax2onnx knows, got: {reason}"
+            f"`policy` must use primitives that jax2onnx has: {error}"
         ) from error
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path) as file:

@@ -1,354 +1,330 @@
-"""Blocks of operations as lines of Python that need NumPy alone.
+"""Operations as lines of Python that need NumPy alone.
 
-What is used once, in the block that makes it, is written where it is used; the rest
-gets a name. Loops and branches become Python's own.
+A result that is used once is written where it is used; the others get names. NumPy
+broadcasts by itself, so a text may have a smaller shape than its value: `Text.have`.
 """
 
+import math
 import re
 from collections import Counter
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from roboopt._errors import RobooptError
-from roboopt.export._graph import Block, Node, Operation
-from roboopt.export._spelling import ATOM, COMPARISON, SIGN, SILENT, kind, spell
+from roboopt.export._program import Operation, Program, Value
 
-LONGEST = 64  # characters that are written where they are used
-LONGEST_FACTOR = 32  # of a matrix product, likewise
-INSTEAD = {
-    **{"random": "let the policy act without chance, as on its mean action"},
-    **{"threefry": "let the policy act without chance, as on its mean action"},
-    **{"conv": "export what comes after the convolutions, on their features"},
-    **{"callback": "compute in jax.numpy what the callback computes"},
-    **{"fft": "write the transform as a product with a constant matrix"},
-    **{"erf_inv": "write it in functions such as jnp.exp, jnp.log and jnp.tanh"},
-    **{"eig": "use jnp.linalg.solve, inv or cholesky"},
-    **{"svd": "use jnp.linalg.solve, inv or cholesky"},
-    **{"qr": "use jnp.linalg.solve, inv or cholesky"},
-    **{"householder": "use jnp.linalg.solve, inv or cholesky"},
+# How tightly Python's operators bind.
+COMPARISON, SUM, PRODUCT, SIGN, POWER, ATOM = range(6)
+MAX_INLINE_LENGTH = 64  # characters
+MAX_FACTOR_LENGTH = 32  # likewise, of a factor of a matrix product
+RESERVED = ("reset", "memory")
+
+INFIX = {
+    **{"add": ("+", SUM), "add_any": ("+", SUM), "sub": ("-", SUM)},
+    **{"mul": ("*", PRODUCT), "div": ("/", PRODUCT)},
+    **{"eq": ("==", COMPARISON), "ne": ("!=", COMPARISON)},
+    **{"lt": ("<", COMPARISON), "le": ("<=", COMPARISON)},
+    **{"gt": (">", COMPARISON), "ge": (">=", COMPARISON)},
+    **{"and": ("&", COMPARISON), "or": ("|", COMPARISON), "xor": ("^", COMPARISON)},
 }
+"""Primitives that are operators of Python."""
+TEMPLATES = {
+    **{f: f"np.{f}({{0}})" for f in ("abs", "sign", "floor", "ceil", "exp", "expm1")},
+    **{f: f"np.{f}({{0}})" for f in ("log", "log1p", "sqrt", "square", "sin", "cos")},
+    **{f: f"np.{f}({{0}})" for f in ("tan", "sinh", "cosh", "tanh", "cbrt", "exp2")},
+    **{f"a{f}": f"np.arc{f}({{0}})" for f in ("sin", "cos", "tan", "sinh", "cosh")},
+    **{"atanh": "np.arctanh({0})", "atan2": "np.arctan2({0}, {1})"},
+    **{"max": "np.maximum({0}, {1})", "min": "np.minimum({0}, {1})"},
+    **{"pow": "np.power({0}, {1})", "rem": "np.fmod({0}, {1})"},
+    **{"not": "np.invert({0})", "is_finite": "np.isfinite({0})"},
+    **{"rsqrt": "1 / np.sqrt({0})", "logistic": "1 / (1 + np.exp(np.negative({0})))"},
+    **{"clamp": "np.minimum(np.maximum({1}, {0}), {2})"},
+    **{"select_n": "np.where({0}, {2}, {1})"},
+}
+"""Primitives that are functions of each element."""
+METHODS = {
+    **{"reduce_sum": "sum", "reduce_prod": "prod", "reduce_max": "max"},
+    **{"reduce_min": "min", "reduce_and": "all", "reduce_or": "any"},
+    **{"argmax": "argmax", "argmin": "argmin"},
+}
+"""Primitives that reduce axes."""
+
+
+class Text(NamedTuple):
+    """The text of a value, how tightly it binds, and the shape that it has."""
+
+    text: str
+    level: int
+    have: tuple[int, ...]
 
 
 class Writer:
-    """Writes blocks that share constants, helpers and names."""
+    """Writes functions that share constants."""
 
-    def __init__(self) -> None:
-        """Begin with nothing."""
-        self.constants: dict[str, np.ndarray] = {}
-        self.helpers: set[str] = set()
-        self.silent = False
-        self._lines: list[str] = []
-        self._indent = ""
-        self._count = 0
-        self._uses: Counter[Node] = Counter()
-        self._homes: dict[Node, set[Block]] = {}
-        self._factors: set[Node] = set()
-        self._names: dict[tuple[str, bytes, str], str] = {}
+    def __init__(self, names: Mapping[str, Any]):
+        """Take the arrays of the policy by name, for the names of constants."""
+        self.arrays: dict[str, np.ndarray] = {}
+        self._names = names
+        self._texts: dict[Value, Text] = {}
 
-    def write(self, block: Block, inputs: Sequence[str], indent: str) -> list[str]:
-        """Return the lines of `block`, which end by returning its results in a list.
+    def function(self, program: Program, inputs: Sequence[str]) -> list[str]:
+        """Return the lines of a function's body, up to its `return [results]`."""
+        lines: list[str] = []
+        self._texts = {
+            value: Text(name, ATOM, value.shape)
+            for value, name in zip(program.inputs, inputs, strict=True)
+        }
+        uses = Counter(v for operation in program.operations for v in operation.inputs)
+        uses.update(program.outputs)
+        products = (o for o in program.operations if o.primitive == "dot_general")
+        factors = {value for product in products for value in product.inputs}
+        for operation in program.operations:
+            value, text = operation.output, spelled(operation, self)
+            longest = MAX_FACTOR_LENGTH if value in factors else MAX_INLINE_LENGTH
+            if uses[value] > 1 or len(text.text) > longest:
+                lines.append(f"x{len(lines) + 1} = {text.text}")
+                text = Text(f"x{len(lines)}", ATOM, text.have)
+            self._texts[value] = text
+        results = [
+            f"np.array({self.full(value, COMPARISON)}, dtype={kind(value.dtype)})"
+            for value in program.outputs
+        ]
+        return [*lines, f"return [{', '.join(results)}]"]
 
-        Args:
-            block: of a function.
-            inputs: the texts of its inputs.
-            indent: before each line.
-        """
-        self._lines, self._indent, self._count = [], indent, 0
-        self._uses, self._homes, self._factors = Counter(), {}, set()
-        self._look(block)
-        for node, text in zip(block.inputs, inputs, strict=True):
-            _known(node, text)
-        self._block(block)
-        results = [self._result(node) for node in block.outputs]
-        self._add(f"return [{', '.join(results)}]")
-        return self._lines
-
-    # What a spelling asks for.
-
-    def part(self, node: Node, level: int) -> str:
-        """Return the text of a node, in parentheses unless it binds so tightly."""
-        text, own = (node.text, node.level)
-        if node.constant:
-            text, own = self._constant(node, typed=True)
-        return text if own >= level else f"({text})"
-
-    def whole(self, node: Node, level: int = COMPARISON) -> str:
-        """Return the same at the full shape."""
-        if node.constant and node.have != node.shape:
-            value = np.broadcast_to(node.value, node.shape)
-            return self._stored(np.ascontiguousarray(value), node.name)
-        if node.have == node.shape:
-            return self.part(node, level)
-        return f"np.broadcast_to({self.part(node, COMPARISON)}, {node.shape})"
-
-    def operands(self, nodes: Sequence[Node], levels: Sequence[int]) -> list[str]:
-        """Return texts that NumPy combines at the nodes' own type.
-
-        A bare number takes on the type of an array beside it. Beside a scalar it does
-        not in NumPy 1, unless it is of the type that Python gives it.
-        """
-        texts = []
-        for node, level in zip(nodes, levels, strict=True):
-            others = (n for n in nodes if not n.constant or n.have)
-            bare = any(n.have and n.dtype == node.dtype for n in others)
-            if node.constant:
-                text, own = self._constant(node, typed=not bare)
-                texts.append(text if own >= level else f"({text})")
-            else:
-                texts.append(self.part(node, level))
-        return texts
-
-    def call(self, helper: str) -> str:
-        """Return the name of a helper, which goes into the runner."""
-        self.helpers.add(helper)
-        return helper
-
-    # Statements.
-
-    def _add(self, line: str) -> None:
-        self._lines.append(self._indent + line)
-
-    def _look(self, block: Block) -> None:
-        """Count where each node is used."""
-
-        def use(node: Node) -> None:
-            self._uses[node] += 1
-            self._homes.setdefault(node, set()).add(block)
-
-        for operation in block.operations:
-            for node in operation.inputs:
-                use(node)
-            if operation.primitive == "dot_general":
-                self._factors.update(operation.inputs)
-            for inner in operation.blocks:
-                self._look(inner)
-        for node in block.outputs:
-            use(node)
-
-    def _block(self, block: Block) -> None:
-        written: dict[str, str] = {}
-        for operation in block.operations:
-            self.silent |= operation.primitive in SILENT
-            if operation.primitive in STATEMENTS:
-                STATEMENTS[operation.primitive](self, operation)
-                continue
-            spelled = spell(operation, self)
-            if spelled is None:
-                raise RobooptError(_unsupported(operation.primitive))
-            text, level, *have = spelled
-            (node,) = operation.outputs
-            node.have = have[0] if have else node.shape
-            once = self._uses[node] == 1 and self._homes[node] == {block}
-            simple = re.fullmatch(r"\w+|self\.\w+", text)
-            most = LONGEST_FACTOR if node in self._factors else LONGEST
-            if simple or (once and len(text) <= most):
-                node.text, node.level = text, level
-            elif text in written:
-                _known(node, written[text], node.have)
-            else:
-                written[text] = self._new(node, node.have)
-                self._add(f"{node.text} = {text}")
-
-    def _new(self, node: Node, have: tuple[int, ...] | None = None) -> str:
-        self._count += 1
-        _known(node, f"x{self._count}", have)
-        return node.text
-
-    def _result(self, node: Node) -> str:
-        """Return a copy at the full shape, which nobody else holds."""
-        return f"np.array({self.whole(node)}, dtype={kind(node.dtype)})"
-
-    def _constant(self, node: Node, *, typed: bool) -> tuple[str, int]:
-        if node.have:
-            return self._stored(node.value, node.name), ATOM
-        return literal(node.value[()], node.dtype, typed=typed)
-
-    def _stored(self, value: np.ndarray, name: str | None) -> str:
-        """Return the text of an array that goes into the file."""
-        if not isinstance(value, np.ndarray) or value.dtype.kind not in "fiub":
+    def text(self, value: Value) -> Text:
+        """Return the text of a value, perhaps of a shape that broadcasts to its own."""
+        if value.constant is None:
+            return self._texts[value]
+        array = np.asarray(value.constant)
+        if array.dtype.kind not in "fiub":
             raise RobooptError(
-                "`policy` must hold numbers of the types that NumPy has, got an array "
-                f"of {value.dtype}."
+                f"`policy` must hold numbers that NumPy has, got {array.dtype}: use "
+                "ONNX (`export_onnx`)."
             )
-        content = (str(value.shape), value.tobytes(), str(value.dtype))
-        if content in self._names:
-            return self._names[content]
-        base = re.sub(r"\W+", "_", name or "constant").strip("_")
-        base = f"array_{base}" if base[:1].isdigit() else base
-        free, number = base, 2
-        while free in self.constants or free in RESERVED:
-            free, number = f"{base}_{number}", number + 1
-        self.constants[free] = value
-        self._names[content] = f"self.{free}"
-        return f"self.{free}"
+        named = array.shape and any(_same(array, own) for own in self._names.values())
+        uniform = array.tobytes() == array.tobytes()[: array.itemsize] * array.size
+        if uniform and array.size and not named:
+            text = _literal(array.flat[0])
+            return Text(text, SIGN if text.startswith("-") else ATOM, ())
+        return Text(self.stored(array), ATOM, array.shape)
 
-    def _branch(self, operation: Operation) -> None:
-        (which,) = operation.inputs
-        index = self.part(which, SIGN)
-        if not re.fullmatch(r"\w+", index):
-            self._count += 1
-            self._add(f"x{self._count} = int({index})")
-            index = f"x{self._count}"
-        names = []
-        for node in operation.outputs:
-            names.append(self._new(node))
-        for i, block in enumerate(operation.blocks):
-            last = i == len(operation.blocks) - 1
-            word = "if" if i == 0 else "elif"
-            self._add("else:" if last else f"{word} {index} <= {i}:")
-            self._inside(lambda block=block: self._leave(block, names))
+    def part(self, value: Value, level: int = COMPARISON) -> str:
+        """Return the text of a value, in parentheses unless it binds so tightly."""
+        text = self.text(value)
+        return text.text if text.level >= level else f"({text.text})"
 
-    def _leave(self, block: Block, names: list[str]) -> None:
-        self._block(block)
-        self._assign(names, block.outputs)
+    def full(self, value: Value, level: int = ATOM) -> str:
+        """Return the text of a value at its full shape."""
+        if self.text(value).have == value.shape:
+            return self.part(value, level)
+        if value.constant is not None:
+            return self.stored(np.asarray(value.constant))
+        return f"np.broadcast_to({self.part(value)}, {value.shape})"
 
-    def _assign(self, names: Sequence[str], nodes: Sequence[Node]) -> None:
-        """Write all at once, as one may be another's earlier value."""
-        pairs = [(n, self.whole(v)) for n, v in zip(names, nodes, strict=True)]
-        pairs = [(name, text) for name, text in pairs if name != text]
-        if pairs:
-            left, right = (", ".join(texts) for texts in zip(*pairs, strict=True))
-            self._add(f"{left} = {right}")
-        elif not names:
-            self._add("pass")
-
-    def _inside(self, write) -> None:
-        before, length = self._indent, len(self._lines)
-        self._indent += "    "
-        write()
-        if len(self._lines) == length:
-            self._add("pass")
-        self._indent = before
-
-    def _while(self, operation: Operation) -> None:
-        condition, body = operation.blocks
-        names = []
-        for node in operation.outputs:
-            names.append(self._new(node))
-        self._assign(names, operation.inputs)
-        for block in operation.blocks:
-            for node, name in zip(block.inputs, names, strict=True):
-                _known(node, name)
-        self._add("while True:")
-
-        def write() -> None:
-            self._block(condition)
-            self._add(f"if not {self.part(condition.outputs[0], ATOM)}:")
-            self._inside(lambda: self._add("break"))
-            self._leave(body, names)
-
-        self._inside(write)
-
-    def _scan(self, operation: Operation) -> None:
-        params, (body,) = operation.params, operation.blocks
-        length, carried = params["length"], params["num_carry"]
-        carry, made = operation.outputs[:carried], operation.outputs[carried:]
-        names = [self._new(node) for node in carry]
-        self._assign(names, operation.inputs[:carried])
-        for node, name in zip(body.inputs[:carried], names, strict=True):
-            _known(node, name)
-        for node in made:
-            name = self._new(node)
-            self._add(f"{name} = np.empty({node.shape}, {kind(node.dtype)})")
-        sources = []
-        for node in operation.inputs[carried:]:
-            text = self.whole(node, ATOM)
-            if not re.fullmatch(r"[\w.]+", text):
-                self._count += 1
-                self._add(f"x{self._count} = {text}")
-                text = f"x{self._count}"
-            sources.append(text)
-        self._count += 1
-        index = f"i{self._count}"
-        order = f"range({length})"
-        order = f"reversed({order})" if params["reverse"] else order
-        self._add(f"for {index} in {order}:")
-        for node, text in zip(body.inputs[carried:], sources, strict=True):
-            _known(node, f"{text}[{index}]")
-
-        def write() -> None:
-            self._block(body)
-            for node, output in zip(made, body.outputs[carried:], strict=True):
-                self._add(f"{node.text}[{index}] = {self.part(output, COMPARISON)}")
-            self._assign(names, body.outputs[:carried])
-
-        self._inside(write)
-
-    def _several(self, operation: Operation) -> None:
-        """Write a call that returns several arrays."""
-        name, inputs = operation.primitive, operation.inputs
-        texts = [self.whole(node) for node in inputs]
-        if name == "sort":
-            axis, keys = operation.params["dimension"], operation.params["num_keys"]
-            if len(inputs) == 1:
-                call = f"[np.sort({texts[0]}, {axis})]"
-            elif keys == 1:
-                helper = self.call("sort_together")
-                call = f"{helper}([{', '.join(texts)}], {axis})"
-            else:
-                raise RobooptError(
-                    "`policy` must sort by one key, as jnp.sort and jnp.argsort do, "
-                    f"got {keys}."
-                )
-        elif name == "top_k":
-            call = f"{self.call('top_k')}({texts[0]}, {operation.params['k']})"
-        else:
-            call = f"{self.call('lu')}({texts[0]})"
-        names = ", ".join(self._new(node) for node in operation.outputs)
-        comma = "," if len(operation.outputs) == 1 else ""
-        self._add(f"{names}{comma} = {call}")
+    def stored(self, array: np.ndarray) -> str:
+        """Return the text of an array that goes into the file."""
+        for name, other in self.arrays.items():
+            if _same(array, other):
+                return f"self.{name}"
+        found = (name for name, own in self._names.items() if _same(array, own))
+        base = re.sub(r"\W+", "_", next(found, "constant")).strip("_")
+        base = base if base.isidentifier() else f"array_{base}"
+        name, number = base, 2
+        while name in self.arrays or name in RESERVED:
+            name, number = f"{base}_{number}", number + 1
+        self.arrays[name] = array
+        return f"self.{name}"
 
 
-STATEMENTS = {
-    **{"cond": Writer._branch, "while": Writer._while, "scan": Writer._scan},
-    **{"sort": Writer._several, "top_k": Writer._several, "lu": Writer._several},
-}
-RESERVED = {"reset"}
+def spelled(operation: Operation, writer: Writer) -> Text:
+    """Return the text of an operation.
 
-
-def literal(value: Any, dtype: np.dtype, *, typed: bool) -> tuple[str, int]:
-    """Return a number as Python writes it, and how tightly that binds.
-
-    Args:
-        value: the number.
-        dtype: its type.
-        typed: whether the text shall be of that type where it stands alone.
+    Raises:
+        RobooptError: if the table lacks it.
     """
-    if dtype.kind == "b":
-        return ("np.True_" if value else "np.False_"), ATOM
-    number = value.item()
-    if number != number or number in (np.inf, -np.inf):
-        text = {"nan": "np.nan", "inf": "np.inf", "-inf": "-np.inf"}[repr(number)]
-    else:
-        text = _shortest(value) if dtype.kind == "f" else repr(number)
-    if typed:
-        return f"{kind(dtype)}({text})", ATOM
-    return text, (SIGN if text.startswith("-") else ATOM)
-
-
-def _shortest(value: Any) -> str:
-    """Return the fewest digits that come back to the same number."""
-    return (
-        np.format_float_positional(value, trim="0")
-        if (value == 0 or 1e-4 <= abs(value) < 1e16)
-        else np.format_float_scientific(value, trim="0")
+    name, inputs = operation.primitive, operation.inputs
+    text = None
+    if name in INFIX and not (name == "div" and inputs[0].dtype.kind in "iu"):
+        sign, level = INFIX[name]
+        one = writer.part(inputs[0], level + (level == COMPARISON))
+        text = Text(f"{one} {sign} {writer.part(inputs[1], level + 1)}", level, ())
+    if name in TEMPLATES and not (name == "select_n" and inputs[0].dtype.kind != "b"):
+        made = TEMPLATES[name].format(*(writer.part(value) for value in inputs))
+        text = Text(made, PRODUCT if made.startswith("1 /") else ATOM, ())
+    if text is not None:
+        have = np.broadcast_shapes(*(writer.text(value).have for value in inputs))
+        return text._replace(have=have)
+    if name in SPELLINGS:
+        text = SPELLINGS[name](operation, writer)
+        if text is not None:
+            full = operation.output.shape
+            return Text(text, ATOM, full) if isinstance(text, str) else text
+    if "random" in name or "threefry" in name:
+        raise RobooptError(
+            f"`policy` must act without chance, got `{name}`: export the policy "
+            "inside, which returns its mean or likeliest action."
+        )
+    raise RobooptError(
+        f"`policy` uses `{name}`, which the NumPy export does not have: use ONNX "
+        "(`export_onnx`)."
     )
 
 
-def _known(node: Node, text: str, have: tuple[int, ...] | None = None) -> None:
-    node.text, node.level = text, ATOM
-    node.have = node.shape if have is None else have
+def kind(dtype: Any) -> str:
+    """Return the NumPy name of a type."""
+    name = np.dtype(dtype).name
+    return "np.bool_" if name == "bool" else f"np.{name}"
 
 
-def _unsupported(primitive: str) -> str:
-    hint = next(
-        (text for part, text in INSTEAD.items() if part in primitive),
-        "write it in arithmetic, comparisons, matrix products, indexing, reductions, "
-        "jnp.where and jax.lax loops",
-    )
-    return (
-        f"`policy` must consist of what NumPy can do, got `{primitive}`, which has no "
-        f"export: {hint}."
-    )
+def _each(level: int, template: str) -> Callable[[Operation, Writer], Text]:
+    """Return the spelling of a function of each element with a parameter."""
+
+    def spelling(operation: Operation, writer: Writer) -> Text:
+        (value,), made = operation.inputs, operation.output
+        part = writer.part(value, POWER if level == SIGN else ATOM)
+        text = template.format(part, kind(made.dtype), operation.params.get("y"))
+        return Text(text, level, writer.text(value).have)
+
+    return spelling
+
+
+def _round(operation: Operation, writer: Writer) -> str | None:
+    # NumPy rounds halves to even, not away from zero.
+    even = int(operation.params["rounding_method"]) == 1
+    return f"np.rint({writer.full(operation.inputs[0])})" if even else None
+
+
+def _reduce(operation: Operation, writer: Writer) -> str:
+    (value,) = operation.inputs
+    axes = [str(int(axis)) for axis in operation.params["axes"]]
+    shown = axes[0] if len(axes) == 1 else f"({', '.join(axes)})"
+    shown = "" if len(axes) == len(value.shape) else shown
+    return f"{writer.full(value)}.{METHODS[operation.primitive]}({shown})"
+
+
+def _broadcast(operation: Operation, writer: Writer) -> Text:
+    """Put axes of length 1 where new ones go; NumPy does the rest."""
+    (value, *_), made = operation.inputs, operation.output
+    if writer.text(value).have == ():
+        return writer.text(value)
+    kept = [int(axis) for axis in operation.params["broadcast_dimensions"]]
+    first, text = min(kept), writer.full(value)
+    have = [1] * (len(made.shape) - first)
+    for axis, length in zip(kept, value.shape, strict=True):
+        have[axis - first] = length
+    if len(have) > len(kept):
+        items = [":" if i + first in kept else "None" for i in range(len(have))]
+        text = f"{text}[{', '.join(items)}]"
+    return Text(text, ATOM, tuple(have))
+
+
+def _join(operation: Operation, writer: Writer) -> str:
+    parts = ", ".join(writer.full(v, COMPARISON) for v in operation.inputs)
+    axis = operation.params.get("dimension", operation.params.get("axis"))
+    function = "stack" if operation.primitive == "stack" else "concatenate"
+    return f"np.{function}([{parts}]{f', axis={axis}' if axis else ''})"
+
+
+def _dot(operation: Operation, writer: Writer) -> str | Text:
+    (one, other), made = operation.inputs, operation.output
+    (left, right), (batch, along) = operation.params["dimension_numbers"]
+    ranks = len(one.shape), len(other.shape)
+    plain = tuple(left) == (ranks[0] - 1,) and tuple(right) == (0,) and not batch
+    if plain and 1 <= min(ranks) and max(ranks) <= 2:
+        text = f"{writer.full(one, PRODUCT)} @ {writer.full(other)}"
+        return Text(text, PRODUCT, made.shape)
+    letters = iter("ijklmnopqrstuvwxyzabcdefgh")
+    first = [next(letters) for _ in one.shape]
+    second = [""] * len(other.shape)
+    for i, j in (*zip(left, right, strict=True), *zip(batch, along, strict=True)):
+        second[j] = first[i]
+    second = [letter or next(letters) for letter in second]
+    result = [first[i] for i in batch]
+    result += [c for i, c in enumerate(first) if i not in (*left, *batch)]
+    result += [c for i, c in enumerate(second) if i not in (*right, *along)]
+    rule = f"{''.join(first)},{''.join(second)}->{''.join(result)}"
+    return f'np.einsum("{rule}", {writer.full(one)}, {writer.full(other)})'
+
+
+def _take(operation: Operation, writer: Writer) -> str:
+    """Write a slice, a new shape, or a list of places."""
+    (value,), places = operation.inputs, operation.params["places"]
+    text, flat, shape = writer.full(value), places.ravel(), value.shape
+    size = math.prod(shape)
+    if places.ndim == 0:
+        return f"{text}[{', '.join(str(i) for i in np.unravel_index(places, shape))}]"
+    if places.ndim == 2 and np.array_equal(places.T.ravel(), np.arange(size)):
+        return f"{text}.reshape{places.T.shape}.T".replace(f".reshape{shape}", "")
+    text = text if len(shape) == 1 else f"{text}.ravel()"
+    if not flat.size or np.any(np.diff(flat) != 1):
+        return f"{text}[{writer.stored(places)}]"
+    if flat.size < size:
+        end = flat[-1] + 1 if flat[-1] + 1 < size else ""
+        text = f"{text}[{flat[0] or ''}:{end}]"
+    return text if places.ndim == 1 else f"{text}.reshape{places.shape}"
+
+
+def _put(operation: Operation, writer: Writer) -> str:
+    value, update = operation.inputs
+    mask, places = (operation.params[name] for name in ("mask", "places"))
+    new = writer.part(update)
+    if writer.text(update).have:
+        new = f"{writer.full(update)}.ravel()[{writer.stored(places)}]"
+    return f"np.where({writer.stored(mask)}, {new}, {writer.part(value)})"
+
+
+def _gather(operation: Operation, writer: Writer) -> str | None:
+    """Write a gather of whole rows along one axis; any other is refused."""
+    (value, indices), made = operation.inputs, operation.output
+    numbers, sizes = (operation.params[k] for k in ("dimension_numbers", "slice_sizes"))
+    axes, rank = numbers.start_index_map, len(indices.shape) - 1
+    if len(axes) != 1 or numbers.collapsed_slice_dims != axes:
+        return None
+    (axis,) = axes
+    kept = tuple(i for i in range(len(made.shape)) if not axis <= i < axis + rank)
+    pairs = enumerate(zip(sizes, value.shape, strict=True))
+    whole = all(size == n for i, (size, n) in pairs if i != axis)
+    if not whole or numbers.operand_batching_dims or numbers.offset_dims != kept:
+        return None
+    # An index beyond the array is clipped, where JAX may fill with NaN instead.
+    places = f"{writer.full(indices)}[..., 0]"
+    return f'np.take({writer.full(value)}, {places}, {axis}, mode="clip")'
+
+
+def _dynamic_slice(operation: Operation, writer: Writer) -> str | None:
+    value, *starts = operation.inputs
+    sizes = operation.params["slice_sizes"]
+    cut = [i for i, size in enumerate(sizes) if size != value.shape[i]]
+    if len(cut) != 1:
+        return None
+    (axis,) = cut
+    last = value.shape[axis] - sizes[axis]
+    start = f"np.clip({writer.part(starts[axis])}, 0, {last})"
+    return f"{writer.full(value)}[{':, ' * axis}{start} + np.arange({sizes[axis]})]"
+
+
+SPELLINGS: dict[str, Callable[[Operation, Writer], str | Text | None]] = {
+    **dict.fromkeys(METHODS, _reduce),
+    **{"neg": _each(SIGN, "-{0}"), "integer_pow": _each(POWER, "{0} ** {2}")},
+    **{"convert_element_type": _each(ATOM, "{0}.astype({1})"), "round": _round},
+    **{"broadcast_in_dim": _broadcast, "concatenate": _join, "stack": _join},
+    **{"dot_general": _dot, "gather": _gather, "dynamic_slice": _dynamic_slice},
+    **{"take": _take, "put": _put},
+}
+"""Primitives that need more than a template; None refuses a case."""
+
+
+def _literal(value: Any) -> str:
+    """Return a number as Python writes it, in the fewest digits that give it back."""
+    if value.dtype.kind == "b":
+        return "np.True_" if value else "np.False_"
+    if not np.isfinite(value):
+        return {"nan": "np.nan", "inf": "np.inf", "-inf": "-np.inf"}[str(value)]
+    return str(value)
+
+
+def _same(one: np.ndarray, other: Any) -> bool:
+    alike = one.shape == other.shape and one.dtype == other.dtype
+    return alike and one.tobytes() == np.asarray(other).tobytes()

@@ -1,18 +1,19 @@
-"""Two estimates of one gradient, each counted by how far it is off.
+"""Two estimates of one gradient, combined by their errors.
 
     ĝ = w g₁ + (1 − w) g₂,   w = e₂ / (e₁ + e₂)
 
-with the expected squared errors e of both, which makes that of ĝ the least. The second
-is right on average and says itself how noisy it is. The first may be wrong without
-being noisy: inverse variances would trust a wrong twin, whose gradients agree with each
-other and not with the robot's (Suh et al., 2022, Do differentiable simulators give
-better policy gradients?, bound that disagreement). Ours is to measure it. Both see one
-batch, and of what they differ in, e₂ is the second's noise:
+with the expected squared errors e of both; these weights give ĝ the smallest error. The
+second estimate is unbiased and reports its own error. The first may be biased without
+being noisy: weights by inverse variance would trust a wrong twin, whose gradients agree
+with each other and not with those of the robot (Suh et al., 2022, Do differentiable
+simulators give better policy gradients?, bound that disagreement). Here it is measured.
+Both estimates are taken on one batch, where e₂ of their difference is the noise of the
+second:
 
     e₁ ≈ mean of |g₁ − g₂|² − e₂
 
-over the steps so far, the latest counting most. What it measures is the first's bias
-and its noise, such as that of a chaotic rollout, alike.
+over the steps so far, the latest with the largest weight. e₁ contains the bias of the
+first estimate and its noise, such as that of a chaotic rollout.
 """
 
 from typing import Any
@@ -23,129 +24,131 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from roboopt._errors import RobooptError
-from roboopt.gradients._automatic import (
+from roboopt.gradients._estimator import (
     TINY,
-    Estimate,
-    Gradient,
-    product,
-    relative,
+    Estimator,
+    LossFn,
+    inner,
+    relative_gradient,
     signal_to_noise,
-    squared_norm,
 )
 
-MEMORY = 0.8  # Of means over steps: five steps or so.
+DECAY = 0.8  # of the running means: about five steps
 
 
-class Averages(eqx.Module):
-    """Means over the steps so far, not yet divided by the weight of them all."""
+class RunningMeans(eqx.Module):
+    """Means over the steps so far, not yet divided by their total weight."""
 
     weight: Float[Array, ""]
-    second: Float[Array, ""]
-    apart: Float[Array, ""]
+    second_error: Float[Array, ""]
+    difference: Float[Array, ""]
 
 
-class Mixed(Gradient):
-    """Combines a gradient that may mislead with one that does not, but is noisy.
+class Mixed(Estimator):
+    """Combines a gradient that may be biased with one that is unbiased, but noisy.
 
     `Mixed(Automatic(objective_in_the_twin), ZerothOrder(pairs=2))`: the simulator of
-    the
-    objective gives the value, the twin the gradient as far as it can be believed. The
-    loss and the terms are the second's.
+    the objective gives the loss and an unbiased gradient, and the twin a gradient that
+    counts as far as both agree.
     """
 
-    first: Gradient
-    """Automatic in a model, and as wrong as the model is."""
-    second: Gradient
-    """Right on average."""
+    first: Estimator
+    """The estimator that may be biased, such as `Automatic` in a twin."""
+    second: Estimator
+    """The unbiased estimator. The loss and the terms are those of the second; an
+    estimator without `gradient_error` in its info counts as exact."""
 
     def __check_init__(self):
         for name in ("first", "second"):
             if getattr(getattr(self, name), "ranked", False):
                 raise RobooptError(
-                    f"`{name}` must estimate the gradient, which no ranks do, got "
-                    f"{getattr(self, name)}."
+                    f"`{name}` must estimate the gradient, whose length ranks do not "
+                    f"tell, got {getattr(self, name)}."
                 )
 
-    def on_host(self, objective: Any) -> bool:
-        """Return whether either is."""
-        return self.first.on_host(objective) | self.second.on_host(objective)
+    def traceable(self, objective: Any) -> bool:
+        """Return whether both estimators are traceable."""
+        return self.first.traceable(objective) & self.second.traceable(objective)
 
-    def value(self, problem: Any, free: Any, rest: Any, batch: Any) -> Array:
-        """Return the loss at `free`, which is the second's."""
-        return self.second.value(problem, free, rest, batch)
+    def loss_function(self, loss_fn: LossFn) -> LossFn:
+        """Return the loss function of the second."""
+        return self.second.loss_function(loss_fn)
 
-    def begin(self, free: Any) -> Any:
-        """Return the memory of both, and no means yet."""
+    def init(self, params: Any) -> Any:
+        """Return the states of both estimators, and empty means."""
         zero = jnp.zeros(())
-        averages = Averages(zero, zero, zero)
-        return self.first.begin(free), self.second.begin(free), averages
+        means = RunningMeans(zero, zero, zero)
+        return self.first.init(params), self.second.init(params), means
 
-    def estimate(
-        self,
-        problem: Any,
-        free: Any,
-        rest: Any,
-        batch: Any,
-        key: PRNGKeyArray,
-        memory: Any,
-    ) -> tuple[Estimate, Any]:
-        """Return the combined gradient at `free`."""
-        keys = jax.random.split(key)
-        on_host = self.on_host(problem.objective)
-        found, memories = [], []
+    def __call__(
+        self, loss_fn: LossFn, params: Any, batch: Any, key: PRNGKeyArray
+    ) -> tuple[Float[Array, ""], Any, dict[str, Array]]:
+        """Return the combination of one step alone."""
+        return self.update(loss_fn, params, batch, key, self.init(params))[:3]
+
+    def update(
+        self, loss_fn: LossFn, params: Any, batch: Any, key: PRNGKeyArray, state: Any
+    ) -> tuple[Float[Array, ""], Any, dict[str, Array], Any]:
+        """Return the loss of the second, the combined gradient, info and the state."""
+        on_host = not self.traceable(loss_fn.objective)
+        found, states = [], []
         for part, own, before in zip(
-            (self.first, self.second), keys, memory[:2], strict=True
+            (self.first, self.second), jax.random.split(key), state[:2], strict=True
         ):
-            compiled = on_host and not part.on_host(problem.objective)
-            run = _estimate_compiled if compiled else type(part).estimate
-            estimate, after = run(part, problem, free, rest, batch, own, before)
+            compiled = on_host and part.traceable(loss_fn.objective)
+            update = _update_compiled if compiled else type(part).update
+            *estimate, after = update(part, loss_fn, params, batch, own, before)
             found.append(estimate)
-            memories.append(after)
+            states.append(after)
+        (_, first, _), (loss, second, info) = found
+        error = info.get("gradient_error", jnp.zeros(()))
         combine = _combine_compiled if on_host else _combine
-        estimate, averages = combine(found[0], found[1], free, memory[2])
-        return estimate, (*memories, averages)
+        gradient, quality, means = combine(first, second, error, params, state[2])
+        return loss, gradient, info | quality, (*states, means)
 
 
 @eqx.filter_jit
-def _estimate_compiled(part: Gradient, *arguments: Any) -> tuple[Estimate, Any]:
-    return part.estimate(*arguments)
+def _update_compiled(part: Estimator, *arguments: Any) -> tuple:
+    return part.update(*arguments)
 
 
 def _combine(
-    first: Estimate, second: Estimate, free: Any, before: Averages
-) -> tuple[Estimate, Averages]:
-    g1, g2 = relative(first.gradient, free), relative(second.gradient, free)
-    now = Averages(
-        jnp.ones(()),
-        second.error,
-        squared_norm(jax.tree.map(jnp.subtract, g1, g2)),
-    )
-    after = jax.tree.map(
-        lambda old, new: (MEMORY * old + (1 - MEMORY) * new).astype(old.dtype),
+    first: Any,
+    second: Any,
+    second_error: Float[Array, ""],
+    params: Any,
+    before: RunningMeans,
+) -> tuple[Any, dict[str, Array], RunningMeans]:
+    g1, g2 = relative_gradient(first, params), relative_gradient(second, params)
+    apart = jax.tree.map(jnp.subtract, g1, g2)
+    now = RunningMeans(jnp.ones(()), second_error, inner(apart, apart))
+    means = jax.tree.map(
+        lambda old, new: (DECAY * old + (1 - DECAY) * new).astype(old.dtype),
         before,
         now,
     )
-    e2, apart = after.second / after.weight, after.apart / after.weight
-    e1 = jnp.maximum(apart - e2, 0.0)
+    e2, difference = (
+        means.second_error / means.weight,
+        means.difference / means.weight,
+    )
+    e1 = jnp.maximum(difference - e2, 0.0)
     share = e2 / (e1 + e2 + TINY)
     gradient = jax.tree.map(
-        lambda a, b: (share * a + (1 - share) * b).astype(b.dtype),
-        first.gradient,
-        second.gradient,
+        lambda a, b: (share * a + (1 - share) * b).astype(b.dtype), first, second
     )
     error = share**2 * e1 + (1 - share) ** 2 * e2
-    squared = squared_norm(relative(gradient, free))
-    # Noise makes the second longer than the gradient it is an estimate of.
-    length = jnp.sqrt(
-        squared_norm(g1) * jnp.maximum(squared_norm(g2) - second.error, TINY)
-    )
-    notes = {
+    scaled = relative_gradient(gradient, params)
+    squared = inner(scaled, scaled)
+    # On average the noise of g₂ adds its own square to |g₂|².
+    length = jnp.sqrt(inner(g1, g1) * jnp.maximum(inner(g2, g2) - second_error, TINY))
+    quality = {
         "gradient_norm": jnp.sqrt(squared),
         "gradient_snr": signal_to_noise(squared - error, error),
-        "gradient_cosine": jnp.clip(product(g1, g2) / (length + TINY), -1.0, 1.0),
+        "gradient_error": error,
+        "gradient_cosine": jnp.clip(inner(g1, g2) / (length + TINY), -1.0, 1.0),
         "gradient_share": share,
     }
-    return Estimate(second.loss, second.terms, gradient, error, notes), after
+    return gradient, quality, means
 
 
 _combine_compiled = eqx.filter_jit(_combine)

@@ -105,6 +105,7 @@ class DAgger:
             "progress": progress,
         }
         self._seed = seed
+        self._begun = False
         self._first = self._known = _laid_out(demonstrations, self._cut)
         self._samples = samples or max(SAMPLES, GROWTH * len(self._first))
 
@@ -112,21 +113,16 @@ class DAgger:
         """Return how many samples there are by now, in all."""
         return len(self._known)
 
-    def block(self, model: Any, number: int) -> Demonstrations:
-        """Let `model` act if `number` is 1 or more, and return samples of all so far.
+    def next(self, model: Any, key: Any) -> Demonstrations:
+        """Let `model` act, except the first time, and return samples of all so far.
 
         Raises:
-            RobooptError: if blocks are left out, or as `collect_episodes`.
+            RobooptError: as `collect_episodes`.
         """
-        if number not in (0, len(self.rounds) + 1):
-            raise RobooptError(
-                f"`number` must be 0 or {len(self.rounds) + 1}, the next, got {number}."
-            )
-        if number == 0:
-            self.rounds, self._known = [], self._first
-        else:
-            self._add(model, number)
-        generator = np.random.default_rng([self._seed, 1, number])
+        if self._begun:
+            self._add(model, len(self.rounds) + 1)
+        self._begun = True
+        generator = np.random.default_rng([self._seed, 1, len(self.rounds)])
         count = len(self._known)
         passes = -(-self._samples // count)
         rows = np.concatenate([generator.permutation(count) for _ in range(passes)])

@@ -8,14 +8,11 @@ from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from roboopt._core import Jittable
 from roboopt._errors import RobooptError
-
-identity = jax.nn.identity
 
 
 class MLP(Jittable):
@@ -23,7 +20,6 @@ class MLP(Jittable):
 
     layers: tuple[eqx.nn.Linear, ...]
     activation: Callable[[Array], Array] = eqx.field(static=True)
-    final_activation: Callable[[Array], Array] = eqx.field(static=True)
 
     def __init__(
         self,
@@ -34,7 +30,6 @@ class MLP(Jittable):
         *,
         key: PRNGKeyArray,
         activation: Callable[[Array], Array] = jnp.tanh,
-        final_activation: Callable[[Array], Array] = identity,
         hidden_gain: float = 1.0,
         last_gain: float = 1.0,
     ):
@@ -47,7 +42,6 @@ class MLP(Jittable):
             depth: hidden layers.
             key: random key of the weights.
             activation: of the hidden layers.
-            final_activation: of the output layer.
             hidden_gain: factor on the hidden layers' weights.
             last_gain: factor on the output layer's weights and biases.
 
@@ -66,7 +60,7 @@ class MLP(Jittable):
             *(eqx.tree_at(weight, x, hidden_gain * x.weight) for x in hidden),
             eqx.tree_at(both, last, replace_fn=lambda x: last_gain * x),
         )
-        self.activation, self.final_activation = activation, final_activation
+        self.activation = activation
 
     def _shown(self) -> dict[str, Any]:
         sizes = [self.layers[0].in_features, *(x.out_features for x in self.layers)]
@@ -77,4 +71,4 @@ class MLP(Jittable):
         *hidden, last = self.layers
         for layer in hidden:
             x = self.activation(layer(x))
-        return self.final_activation(last(x))
+        return last(x)

@@ -17,7 +17,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from roboopt._core import AnyArray, Jittable
 from roboopt._errors import RobooptError
 from roboopt.data import Normalizer
-from roboopt.networks._mlp import MLP, identity
+from roboopt.networks._mlp import MLP
 
 
 def angle_features(
@@ -70,7 +70,6 @@ class NormalizedMLP(Jittable):
         width: int = 64,
         depth: int = 2,
         activation: Callable[[Array], Array] = jnp.tanh,
-        final_activation: Callable[[Array], Array] = identity,
         last_gain: float = 1.0,
     ) -> "NormalizedMLP":
         """Build a network with random weights, normalized by samples.
@@ -84,7 +83,6 @@ class NormalizedMLP(Jittable):
             width: neurons a hidden layer.
             depth: hidden layers.
             activation: of the hidden layers.
-            final_activation: of the output layer, before the outputs' units.
             last_gain: factor on the output layer; with 0 the outputs begin at their
                 mean.
 
@@ -107,7 +105,6 @@ class NormalizedMLP(Jittable):
             depth,
             key=key,
             activation=activation,
-            final_activation=final_activation,
             last_gain=last_gain,
         )
         size = extra.shape[-1]

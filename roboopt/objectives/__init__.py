@@ -21,6 +21,7 @@ from roboopt.objectives._ppo_loss import PPOBatch as PPOBatch
 from roboopt.objectives._ppo_loss import PPOLoss as PPOLoss
 from roboopt.objectives._prediction_error import PredictionError as PredictionError
 from roboopt.objectives._prior import Prior as Prior
+from roboopt.objectives._rollout_objective import RolloutObjective as RolloutObjective
 from roboopt.objectives._short_horizon_loss import (
     ShortHorizonBatch as ShortHorizonBatch,
 )

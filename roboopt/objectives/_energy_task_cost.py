@@ -17,7 +17,8 @@ from jaxtyping import Array, Float
 
 from roboopt._errors import RobooptError
 from roboopt.data import Trajectory
-from roboopt.objectives._objective import Objective, Term, check_weight
+from roboopt.objectives._objective import Term, check_weight
+from roboopt.objectives._rollout_objective import RolloutObjective
 
 
 @runtime_checkable
@@ -46,7 +47,7 @@ class Actuators(Protocol):
         ...
 
 
-class EnergyTaskCost(Objective):
+class EnergyTaskCost(RolloutObjective):
     """The energy of rollouts from a batch of starts, plus the cost of their task.
 
     `objective(model, starts)` takes the starts' observations (starts, obs), or a
@@ -69,12 +70,9 @@ class EnergyTaskCost(Objective):
         for name in ("task_weight", "work_weight", "joule_weight"):
             check_weight(name, getattr(self, name))
 
-    def terms(self, model: Any, batch: Any) -> dict[str, Term]:
-        """Return the terms of the motions of `model` from the starts `batch`."""
-        if isinstance(batch, Trajectory):
-            first = jnp.asarray(batch.observations)[..., 0, :]
-            batch = first.reshape(-1, first.shape[-1])
-        return self.measure(self.rollout(model, batch))
+    def trajectory_terms(self, trajectory: Trajectory, batch: Any) -> dict[str, Term]:
+        """Return the terms of the motions made from the starts in `batch`."""
+        return self.measure(trajectory)
 
     def measure(self, trajectory: Trajectory) -> dict[str, Term]:
         """Return the terms of a motion, simulated or recorded.

@@ -12,10 +12,11 @@ import jax.numpy as jnp
 
 from roboopt._errors import RobooptError
 from roboopt.data import Trajectory
-from roboopt.objectives._objective import Objective, Term
+from roboopt.objectives._objective import Term
+from roboopt.objectives._rollout_objective import RolloutObjective
 
 
-class NegativeReward(Objective):
+class NegativeReward(RolloutObjective):
     """The negative of a policy's mean return over the starts in the batch.
 
     `objective(policy, starts)` runs `rollout` from the observations `starts`, of shape
@@ -33,16 +34,13 @@ class NegativeReward(Objective):
                 f"`discount` must be above 0 and at most 1, got {self.discount}."
             )
 
-    def terms(self, model: Any, batch: Any) -> dict[str, Term]:
-        """Return the negative reward of `model` from the starts in `batch`.
+    def trajectory_terms(self, trajectory: Trajectory, batch: Any) -> dict[str, Term]:
+        """Return the negative reward of the motions made from the starts in `batch`.
 
         Raises:
             RobooptError: if the rollout returns no rewards.
         """
-        if isinstance(batch, Trajectory):
-            first = jnp.asarray(batch.observations)[..., 0, :]
-            batch = first.reshape(-1, first.shape[-1])
-        rewards = self.rollout(model, batch).rewards
+        rewards = trajectory.rewards
         if rewards is None:
             raise RobooptError(
                 "`rollout` must return trajectories with rewards, got none: give the "

@@ -57,6 +57,23 @@ class Objective(Jittable):
     def terms(self, model: Any, batch: Any) -> dict[str, Term]:
         """Return the named parts, means over the batch."""
 
+    @property
+    def differentiable(self) -> bool:
+        """Whether JAX can trace and differentiate the objective."""
+        return True
+
+    def evaluate_many(self, models: Any, batch: Any) -> dict[str, Term]:
+        """Return the terms of each of many models on one batch.
+
+        Args:
+            models: a model whose arrays have a leading axis of models.
+            batch: as for `terms`.
+
+        Returns:
+            The terms, their values of shape (models,).
+        """
+        return eqx.filter_vmap(lambda model: self.terms(model, batch))(models)
+
     def ranks(self, batch: Any) -> bool:
         """Return whether a lower value on `batch` means a better model.
 
@@ -100,7 +117,15 @@ class Sum(Objective):
 
     def terms(self, model: Any, batch: Any) -> dict[str, Term]:
         """Return the terms of all parts."""
-        found = [part.terms(model, batch) for _, part in self.parts]
+        return self._merged([part.terms(model, batch) for _, part in self.parts])
+
+    def evaluate_many(self, models: Any, batch: Any) -> dict[str, Term]:
+        """Return the terms of all parts for each of many models."""
+        return self._merged(
+            [part.evaluate_many(models, batch) for _, part in self.parts]
+        )
+
+    def _merged(self, found: list[dict[str, Term]]) -> dict[str, Term]:
         names = [name for terms in found for name in terms]
         result = {}
         for number, ((weight, _), terms) in enumerate(
@@ -110,6 +135,11 @@ class Sum(Objective):
                 label = name if names.count(name) == 1 else f"{number}.{name}"
                 result[label] = Term(term.value, weight * term.weight, term.unit)
         return result
+
+    @property
+    def differentiable(self) -> bool:
+        """Whether JAX can differentiate every part."""
+        return all(part.differentiable for _, part in self.parts)
 
     def ranks(self, batch: Any) -> bool:
         """Return whether a lower value of every part means a better model."""
@@ -174,3 +204,12 @@ class Keyed(ResidualObjective):
     def residuals(self, model: Any, batch: Any) -> Float[Array, "..."]:
         """Return the objective's residuals on its part of the batch."""
         return self.objective.residuals(model, self._part(batch))
+
+    @property
+    def differentiable(self) -> bool:
+        """Whether JAX can differentiate the objective."""
+        return self.objective.differentiable
+
+    def evaluate_many(self, models: Any, batch: Any) -> dict[str, Term]:
+        """Return the objective's terms for each of many models."""
+        return self.objective.evaluate_many(models, self._part(batch))

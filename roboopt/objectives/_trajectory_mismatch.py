@@ -26,10 +26,11 @@ from roboopt.objectives._prediction_windows import (
     state_size,
     wrapped,
 )
+from roboopt.objectives._rollout_objective import RolloutObjective
 from roboopt.objectives._scale import check_scale, scaled
 
 
-class TrajectoryMismatch(ResidualObjective):
+class TrajectoryMismatch(RolloutObjective, ResidualObjective):
     """The error of closed-loop motions from the starts of demonstrated ones.
 
     `objective(model, trajectory)` takes one trajectory or a batch of equal length, and
@@ -65,19 +66,21 @@ class TrajectoryMismatch(ResidualObjective):
             RobooptError: if `batch` is no trajectory or batch of them, its times are
                 uneven, its time step is not the rollout's, or it is shorter.
         """
-        observations = jnp.asarray(batch.observations)
-        if observations.ndim == 2:
-            observations = observations[None]
-        if observations.ndim != 3 or observations.shape[0] == 0:
-            raise RobooptError(
-                "`batch` must be one trajectory or a batch of them, got observations "
-                f"of shape {observations.shape}."
-            )
-        if batch.times is not None:
-            raise RobooptError(
-                "`batch` must have even time steps, got `times`: resample it first."
-            )
-        made = self.rollout(model, observations[:, 0])
+        return self._errors(self.rollout(model, self.starts(batch)), batch)
+
+    def starts(self, batch: Trajectory) -> Float[Array, "trajectory obs"]:
+        """Return the first observation of each demonstration.
+
+        Raises:
+            RobooptError: if `batch` is no trajectory or batch of them, or its times are
+                uneven.
+        """
+        return _demonstrated(batch)[:, 0]
+
+    def _errors(
+        self, made: Trajectory, batch: Trajectory
+    ) -> Float[Array, "trajectory step state"]:
+        observations = _demonstrated(batch)
         difference = abs(made.time_step - batch.time_step)
         if difference > TIME_STEP_TOLERANCE * batch.time_step:
             raise RobooptError(
@@ -105,13 +108,15 @@ class TrajectoryMismatch(ResidualObjective):
         share = self._share(error, batch.time_step)
         return jnp.sqrt(share * error.size) * self.loss.residual(error)
 
-    def terms(self, model: Any, batch: Trajectory) -> dict[str, Term]:
-        """Return the mismatch.
+    def trajectory_terms(
+        self, trajectory: Trajectory, batch: Trajectory
+    ) -> dict[str, Term]:
+        """Return the mismatch of the motions made from the starts in `batch`.
 
         Raises:
             RobooptError: as `errors`; if `scale` or `wraps` do not fit the state.
         """
-        error = scaled(self.errors(model, batch), self.scale)
+        error = scaled(self._errors(trajectory, batch), self.scale)
         share = self._share(error, batch.time_step)
         cost = jnp.sum(share * self.loss(error))
         return {"trajectory_mismatch": Term(cost, 1.0, "1")}
@@ -123,3 +128,20 @@ class TrajectoryMismatch(ResidualObjective):
         weight = jnp.asarray(self.discount, error.dtype) ** elapsed
         share = weight / (trajectories * jnp.sum(weight))
         return jnp.broadcast_to(share[None, :, None], error.shape)
+
+
+def _demonstrated(batch: Trajectory) -> Float[Array, "trajectory time obs"]:
+    """Return the observations of one trajectory or a batch of them, as a batch."""
+    observations = jnp.asarray(batch.observations)
+    if observations.ndim == 2:
+        observations = observations[None]
+    if observations.ndim != 3 or observations.shape[0] == 0:
+        raise RobooptError(
+            "`batch` must be one trajectory or a batch of them, got observations "
+            f"of shape {observations.shape}."
+        )
+    if batch.times is not None:
+        raise RobooptError(
+            "`batch` must have even time steps, got `times`: resample it first."
+        )
+    return observations

@@ -1,10 +1,11 @@
 """Optimizers: gradient descent on any objective, and nonlinear least squares."""
 
 from roboopt.optimize._bounds import Bound as Bound
-from roboopt.optimize._least_squares import Fit as Fit
+from roboopt.optimize._fit import Fit as Fit
 from roboopt.optimize._least_squares import least_squares as least_squares
-from roboopt.optimize._minimize import Status as Status
 from roboopt.optimize._minimize import minimize as minimize
+from roboopt.optimize._partition import partition as partition
 from roboopt.optimize._result import Result as Result
-from roboopt.optimize._source import Block as Block
-from roboopt.optimize._source import BlockSource as BlockSource
+from roboopt.optimize._result import Status as Status
+from roboopt.optimize._sources import Block as Block
+from roboopt.optimize._sources import Source as Source

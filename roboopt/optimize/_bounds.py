@@ -1,8 +1,9 @@
-"""Bounds that a descent keeps to, by descending in coordinates without any.
+"""Bounds, kept by optimizing in coordinates without bounds.
 
     both:   x = l + (u − l) σ(z)      lower:  x = l + softplus(z)      upper likewise
 
-Every z is an x strictly inside, so the optimizer is free and the model never leaves.
+Every z gives an x strictly inside, so the optimizer moves freely and the model never
+leaves its bounds.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,7 +19,7 @@ from roboopt._errors import RobooptError
 
 
 class Bound(eqx.Module):
-    """Keeps the leaves that `where(model)` names strictly between two numbers.
+    """Bounds for the leaves that `where(model)` selects.
 
     `Bound(lambda m: m.gains, 0.0, 10.0)`; either side may be infinite, or an array that
     broadcasts to the leaf.
@@ -36,64 +37,114 @@ class Bound(eqx.Module):
 
 
 class Interval(eqx.Module):
-    """The map of one leaf between its free coordinates and its bounds."""
+    """The map of one leaf between its bounds and coordinates without bounds."""
 
     lower: Array
     upper: Array
 
     def to_bounded(self, free: Array) -> Array:
-        """Return the leaf at its free coordinates."""
+        """Return the leaf at its coordinates without bounds."""
         lower, upper = self._finite(free.dtype)
         both = lower + (upper - lower) * jax.nn.sigmoid(free)
-        below, above = lower + jax.nn.softplus(free), upper - jax.nn.softplus(-free)
-        return self._choose(both, below, above, free)
+        above_lower = lower + jax.nn.softplus(free)
+        below_upper = upper - jax.nn.softplus(-free)
+        return self._select(both, above_lower, below_upper, free)
 
     def to_free(self, leaf: Array) -> Array:
-        """Return the free coordinates of a leaf."""
+        """Return the coordinates without bounds of a leaf."""
         lower, upper = self._finite(leaf.dtype)
         ratio = (leaf - lower) / (upper - lower)
         both = jnp.log(ratio) - jnp.log1p(-ratio)
-        below, above = _inverse(leaf - lower), -_inverse(upper - leaf)
-        return self._choose(both, below, above, leaf)
+        above_lower = _inverse_softplus(leaf - lower)
+        below_upper = -_inverse_softplus(upper - leaf)
+        return self._select(both, above_lower, below_upper, leaf)
 
     def _finite(self, dtype: Any) -> tuple[Array, Array]:
-        # Where a side is infinite its branch is not chosen, but must be finite.
+        # A branch that is not selected must be finite too, or its gradient is NaN.
         lower = jnp.where(jnp.isfinite(self.lower), self.lower, 0.0)
         upper = jnp.where(jnp.isfinite(self.upper), self.upper, lower + 1.0)
         return lower.astype(dtype), upper.astype(dtype)
 
-    def _choose(self, both: Array, below: Array, above: Array, free: Array) -> Array:
+    def _select(self, both: Array, lower: Array, upper: Array, free: Array) -> Array:
         has_lower, has_upper = jnp.isfinite(self.lower), jnp.isfinite(self.upper)
-        one_sided = jnp.where(has_lower, below, jnp.where(has_upper, above, free))
+        one_sided = jnp.where(has_lower, lower, jnp.where(has_upper, upper, free))
         return jnp.where(has_lower & has_upper, both, one_sided)
 
 
-def _inverse(y: Array) -> Array:
-    """Return softplus⁻¹(y) = log(eʸ − 1), without overflow."""
+def _inverse_softplus(y: Array) -> Array:
+    """Return log(eʸ − 1) without overflow."""
     return y + jnp.log(-jnp.expm1(-y))
 
 
-def intervals(model: Any, bounds: Sequence[Bound]) -> Any:
-    """Return the model's tree with an `Interval` at each bounded leaf, else None.
+def bounded_leaves(
+    bounds: Sequence[Bound], model: Any, params: Any
+) -> list[tuple[int, Bound]]:
+    """Return each bound with the number of each leaf of `params` that it selects.
 
     Raises:
-        RobooptError: if a bounded leaf does not lie strictly inside, or is bounded
-        twice.
+        RobooptError: if a bound selects no trainable leaf.
     """
-    leaves, structure = jax.tree.flatten(model)
-    numbers = jax.tree.unflatten(structure, list(range(len(leaves))))
-    found: list[Interval | None] = [None] * len(leaves)
+    structure = jax.tree.structure(params)
+    numbers = jax.tree.unflatten(structure, range(structure.num_leaves))
+    found = []
     for bound in bounds:
-        for number in jax.tree.leaves(bound.where(numbers)):
-            leaf = np.asarray(leaves[number])
-            lower = np.broadcast_to(np.asarray(bound.lower, float), leaf.shape)
-            upper = np.broadcast_to(np.asarray(bound.upper, float), leaf.shape)
-            if found[number] is not None:
-                raise RobooptError("`bounds` must bound a leaf once, got one twice.")
-            if not np.all((lower < leaf) & (leaf < upper)):
-                raise RobooptError(
-                    "`model` must start strictly inside its `bounds` "
-                    f"({bound.lower}, {bound.upper}), got {leaf}."
-                )
-            found[number] = Interval(jnp.asarray(lower), jnp.asarray(upper))
+        selected = jax.tree.leaves(bound.where(numbers))
+        if not selected:
+            raise RobooptError(
+                "`bounds` must select trainable arrays, got one that selects "
+                f"{bound.where(model)}."
+            )
+        found += [(number, bound) for number in selected]
+    return found
+
+
+def intervals(
+    bounds: Sequence[Bound], model: Any, params: Any, batched: bool = False
+) -> Any:
+    """Return the tree of `params` with an `Interval` at each bounded leaf, else None.
+
+    Args:
+        bounds: the bounds.
+        model: the model that they select leaves of.
+        params: its trainable leaves.
+        batched: whether each leaf has a leading axis of starts, which the bounds do
+            not have.
+
+    Raises:
+        RobooptError: if a leaf does not lie strictly inside, or is bounded twice.
+    """
+    leaves, structure = jax.tree.flatten(params)
+    found: list[Interval | None] = [None] * len(leaves)
+    for number, bound in bounded_leaves(bounds, model, params):
+        leaf = np.asarray(leaves[number])
+        shape = leaf.shape[1:] if batched else leaf.shape
+        lower = np.broadcast_to(np.asarray(bound.lower, float), shape)
+        upper = np.broadcast_to(np.asarray(bound.upper, float), shape)
+        if found[number] is not None:
+            raise RobooptError("`bounds` must bound a leaf once, got one twice.")
+        if not np.all((lower < leaf) & (leaf < upper)):
+            raise RobooptError(
+                "`model` must start strictly inside its `bounds` "
+                f"({bound.lower}, {bound.upper}), got {leaf}."
+            )
+        found[number] = Interval(jnp.asarray(lower), jnp.asarray(upper))
     return jax.tree.unflatten(structure, found)
+
+
+def to_bounded(intervals: Any, params: Any) -> Any:
+    """Return the trainable leaves at coordinates without bounds."""
+    return _map_bounded(Interval.to_bounded, intervals, params)
+
+
+def to_free(intervals: Any, leaves: Any) -> Any:
+    """Return the coordinates without bounds of the trainable leaves."""
+    return _map_bounded(Interval.to_free, intervals, leaves)
+
+
+def _map_bounded(function: Any, intervals: Any, tree: Any) -> Any:
+    def leaf(interval, value):
+        unbounded = value is None or interval is None
+        return value if unbounded else function(interval, value)
+
+    is_leaf = lambda x: x is None or isinstance(x, Interval)  # noqa: E731
+    return jax.tree.map(leaf, intervals, tree, is_leaf=is_leaf)

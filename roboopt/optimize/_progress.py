@@ -1,4 +1,4 @@
-"""A progress bar on the terminal; with rich if it is installed, else plain text."""
+"""A progress bar on the terminal: rich if it is installed, else plain text."""
 
 import contextlib
 import sys
@@ -8,7 +8,7 @@ from typing import Any
 
 @contextlib.contextmanager
 def show(steps: int, wanted: bool) -> Iterator[Callable[[Any], None]]:
-    """Yield what takes a `Status` and shows it."""
+    """Yield a function that shows a `Status`."""
     if not wanted:
         yield lambda status: None
         return
@@ -27,18 +27,15 @@ def show(steps: int, wanted: bool) -> Iterator[Callable[[Any], None]]:
     )
     with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task("compiling", total=steps)
+        yield lambda status: bar.update(
+            task, completed=status.step, description=_description(status)
+        )
 
-        def update(status: Any) -> None:
-            said = f"loss {status.loss:.6g}, best {status.best_loss:.6g}"
-            bar.update(task, completed=status.step, description=said)
 
-        yield update
+def _description(status: Any) -> str:
+    return f"loss {status.loss:.6g}, best {status.best_loss:.6g}"
 
 
 def _plain(status: Any) -> None:
-    print(
-        f"\rstep {status.step}: loss {status.loss:.6g}, best {status.best_loss:.6g} ",
-        end="",
-        file=sys.stderr,
-        flush=True,
-    )
+    line = f"\rstep {status.step}: {_description(status)} "
+    print(line, end="", file=sys.stderr, flush=True)

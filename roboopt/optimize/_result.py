@@ -1,17 +1,34 @@
-"""What `minimize` returns."""
+"""The result of an optimization, and its status on the way."""
 
-from typing import Any
+import html
+import math
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import numpy as np
 
+from roboopt._errors import RobooptError
+
+SHOWN_TERMS = 6
+
+
+class Status(NamedTuple):
+    """What a callback is given."""
+
+    step: int
+    loss: float
+    best_loss: float
+    model: Any
+    """The best model so far."""
+    seconds: float
+
 
 class Result(eqx.Module):
-    """The best model found, how the descent went, and why it stopped.
+    """The best model found, the history of the run, and why it stopped.
 
     The history holds "loss" and every term in its own unit: one value before each step
-    and one after the last, (steps + 1,), or (steps + 1, starts) where several starts
-    were descended from side by side.
+    and one after the last, of shape (steps + 1,), or (steps + 1, starts) with
+    `batched=True`.
     """
 
     model: Any
@@ -19,10 +36,65 @@ class Result(eqx.Module):
     history: dict[str, np.ndarray]
     reason: str = eqx.field(static=True)
     """One of "steps", "tolerance", "seconds", "callback", "interrupted", "non-finite",
-    "source"."""
+    "source", "exhausted"."""
     message: str = eqx.field(static=True)
-    """The reason as a sentence; for "non-finite" with the term and leaf it began in."""
+    """The reason as a sentence; for "non-finite" with the terms and leaves that are not
+    finite."""
     steps: int = eqx.field(static=True)
     seconds: float = eqx.field(static=True)
     """Wall time, compilation included."""
     compile_seconds: float = eqx.field(static=True)
+
+    def _rows(self) -> dict[str, str]:
+        """Return the loss, the last value of the first terms, and the reason."""
+        last = {
+            name: float(np.min(values[-1]))
+            for name, values in self.history.items()
+            if name != "loss" and len(values)
+        }
+        rows = {"loss": f"{self.loss:.6g}"}
+        rows |= {name: f"{last[name]:.6g}" for name in list(last)[:SHOWN_TERMS]}
+        return rows | {
+            "reason": self.reason,
+            "steps": str(self.steps),
+            "seconds": f"{self.seconds:.3g}",
+        }
+
+    def __repr__(self) -> str:
+        """Return the loss, the last values of the first terms, and the reason."""
+        rows = ", ".join(f"{name}={value}" for name, value in self._rows().items())
+        return f"Result({rows}, model={type(self.model).__name__})"
+
+    def _repr_html_(self) -> str:
+        """Return the same as a table for notebooks."""
+        rows = "".join(
+            f"<tr><th>{html.escape(name)}</th><td>{html.escape(value)}</td></tr>"
+            for name, value in self._rows().items()
+        )
+        return f"<table>{rows}</table>"
+
+
+def stop_message(reason: str, steps: int) -> str:
+    """Return a reason to stop as a sentence."""
+    return {
+        "steps": f"all {steps} steps taken",
+        "tolerance": f"no further improvement after {steps} steps",
+        "seconds": f"time was up after {steps} steps",
+        "callback": f"the callback stopped it after {steps} steps",
+        "interrupted": f"interrupted after {steps} steps",
+        "exhausted": f"the batches of `data` ended after {steps} steps",
+    }[reason]
+
+
+def check_budget(steps: int, tolerance: float | None, seconds: float) -> None:
+    """Raise a RobooptError unless the limits of a run are in their ranges."""
+    if not isinstance(steps, int | np.integer) or steps < 1:
+        raise RobooptError(
+            f"`steps` must be a whole number of at least 1, got {steps}."
+        )
+    if tolerance is not None and not 0 <= tolerance < math.inf:
+        raise RobooptError(
+            f"`tolerance` must be finite and not negative, got {tolerance}."
+        )
+    if not seconds > 0:
+        raise RobooptError(f"`seconds` must be positive, got {seconds}.")

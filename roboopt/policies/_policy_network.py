@@ -59,20 +59,8 @@ def untrained_network(
 ) -> NormalizedMLP:
     """Build a network with small random weights, and a linear path of zeros.
 
-    Args:
-        inputs: normalizer of the features: the axes that are not angles, the angles'
-            sines and their cosines, and then the `extra` inputs.
-        outputs: number of outputs.
-        key: random key of the weights.
-        extra: number of further inputs.
-        width: see `NetworkSettings`, as for the others.
-        depth: hidden layers.
-        activation: of the hidden layers.
-        angles: axes that are angles.
-        skip: whether there is a linear path.
-
-    Raises:
-        RobooptError: if `width` or `depth` is less than 1.
+    `inputs` normalizes the features of `NormalizedMLP`; the settings are those of
+    `NetworkSettings`.
     """
     perceptron = MLP(
         inputs.size,

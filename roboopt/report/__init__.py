@@ -32,8 +32,4 @@ from roboopt.report._text import number as number
 from roboopt.report._text import readable as readable
 from roboopt.report._verb_result import VerbResult as VerbResult
 from roboopt.report._video import encode as encode
-from roboopt.report._video import episode as episode
-from roboopt.report._video import film_motions as film_motions
-from roboopt.report._video import film_stride as film_stride
-from roboopt.report._video import replay as replay
 from roboopt.report._video import side_by_side as side_by_side

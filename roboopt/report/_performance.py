@@ -6,26 +6,32 @@ from typing import Any
 
 import numpy as np
 
-from roboopt.report._figures import COLORS
+from roboopt.report._figures import COLORS, GRAY
 from roboopt.report._video import encode, side_by_side
-from roboopt.rollouts import EnvSpec, collect_episodes, time_step_of
+from roboopt.rollouts import collect_episodes, time_step_of
 
-FRAMES_PER_SECOND = 30
+FRAME_RATE = 30  # pictures a second
+MAX_FRAMES = 150  # of an episode of known length; longer ones have fewer a second
 
 
 def performance(
-    spec: EnvSpec | None,
+    spec: Any,
     policies: Mapping[str, Any],
-    seed: int,
+    seed: int | None = None,
     *,
+    start: Any = None,
+    captions: Mapping[str, str] | None = None,
     max_steps: int | None = None,
 ) -> bytes | None:
-    """Return an MP4 video of the first episode of each policy, side by side.
+    """Return an MP4 video of one episode of each policy, side by side.
 
     Args:
-        spec: the environment; None where only its maker knows it.
+        spec: an `EnvSpec`, or another object whose `make(render_mode=...)` makes the
+            environment; None where only its maker knows it.
         policies: by name.
-        seed: the seed of the evaluation.
+        seed: the seed of the evaluation, whose first episode is shown.
+        start: the observation to start at, instead of `seed`.
+        captions: by name; the names by default.
         max_steps: episode length limit.
 
     Returns:
@@ -36,15 +42,17 @@ def performance(
             "there is no video: the environment was not given by its id", stacklevel=2
         )
         return None
+    begin = {"episodes": 1, "seed": seed} if start is None else {"starts": [start]}
     films: list[tuple[str, str, list[np.ndarray]]] = []
     try:
         env = spec.make(render_mode="rgb_array")
         step = time_step_of(env)
-        every = max(1, round(1 / (FRAMES_PER_SECOND * step)))
+        every = _stride(getattr(env.unwrapped, "horizon", 0), step)
         for name, policy in policies.items():
             camera = _camera(env, every)
-            collect_episodes(camera, policy, episodes=1, seed=seed, max_steps=max_steps)
-            films.append((name, COLORS[name], camera.frames))
+            collect_episodes(camera, policy, max_steps=max_steps, **begin)
+            caption = (captions or {}).get(name, name)
+            films.append((caption, COLORS.get(name, GRAY), camera.frames))
         env.close()
     except Exception as error:  # such as a missing graphics library
         warnings.warn(
@@ -53,10 +61,16 @@ def performance(
         return None
     longest = max(len(frames) for *_, frames in films)
     shown = [
-        (name, color, np.stack(frames + [frames[-1]] * (longest - len(frames))))
-        for name, color, frames in films
+        (caption, color, np.stack(frames + [frames[-1]] * (longest - len(frames))))
+        for caption, color, frames in films
     ]
     return encode(side_by_side(shown), 1 / (every * step))
+
+
+def _stride(steps: int, time_step: float) -> int:
+    """Return how many steps pass from one picture to the next, in real time."""
+    rate = FRAME_RATE if not steps else min(FRAME_RATE, MAX_FRAMES / steps / time_step)
+    return max(1, round(1 / (rate * time_step)))
 
 
 def _camera(env: Any, every: int) -> Any:

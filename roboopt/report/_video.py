@@ -1,92 +1,16 @@
-"""Films of a simulated robot: H.264 in an MP4 file, which every browser plays.
-
-A motion is filmed by playing its recorded actions back from its recorded start: the
-simulators here repeat themselves bit for bit.
-"""
+"""Films as H.264 in MP4 files, which every browser plays."""
 
 import subprocess
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import jax
 import numpy as np
 from jaxtyping import UInt8
 
 from roboopt._errors import RobooptError
-from roboopt.data import Trajectory
-from roboopt.report._figures import COLORS, GRAY
 
 CAPTION_HEIGHT = 28  # pixels
-FRAME_RATE = 30  # pictures a second
-MAX_FRAMES = 150  # of a motion; longer motions have fewer pictures a second
-
-
-def episode(batch: Trajectory, index: int) -> Trajectory:
-    """Return one motion of a batch of trajectories."""
-    return jax.tree.map(lambda leaf: np.asarray(leaf)[index], batch)
-
-
-def film_stride(steps: int, time_step: float) -> int:
-    """Return how many steps pass from one picture to the next, in real time."""
-    rate = min(FRAME_RATE, MAX_FRAMES / (steps * time_step))
-    return max(1, round(1 / (rate * time_step)))
-
-
-def film_motions(
-    env: Any, motions: Mapping[str, Trajectory], captions: Mapping[str, str]
-) -> bytes:
-    """Return an MP4 film of recorded motions side by side, in real time.
-
-    Args:
-        env: as `replay` has it.
-        motions: one trajectory each, of equal length, by label.
-        captions: by label.
-    """
-    first = next(iter(motions.values()))
-    stride = film_stride(first.steps, first.time_step)
-    films = [
-        (captions[label], COLORS.get(label, GRAY), replay(env, motion, stride=stride))
-        for label, motion in motions.items()
-    ]
-    return encode(side_by_side(films), 1 / (stride * first.time_step))
-
-
-def replay(
-    env: Any,
-    trajectory: Trajectory,
-    *,
-    stride: int,
-    progress: Callable[[], object] | None = None,
-) -> UInt8[np.ndarray, "frame height width 3"]:
-    """Return pictures of one recorded motion, one every `stride` steps.
-
-    Args:
-        env: a `roboopt_envs` environment with `render_mode="rgb_array"`.
-        trajectory: one motion that was recorded in it.
-        stride: steps from one picture to the next.
-        progress: called after each picture.
-
-    Raises:
-        RobooptError: if `trajectory` is a batch, or `stride` is not at least 1.
-    """
-    if np.ndim(trajectory.actions) != 2:
-        raise RobooptError(
-            "`trajectory` must be one motion, got actions of shape "
-            f"{np.shape(trajectory.actions)}."
-        )
-    if stride < 1:
-        raise RobooptError(f"`stride` must be at least 1, got {stride}.")
-    frames = []
-    env.reset(options={"start": np.asarray(trajectory.observations[0])})
-    for k, action in enumerate(np.asarray(trajectory.actions)):
-        if k % stride == 0:
-            frames.append(env.render())
-            if progress is not None:
-                progress()
-        env.step(action)
-    return np.stack(frames)
 
 
 def side_by_side(

@@ -250,9 +250,9 @@ def _whole_episodes(
     count = task.envs or SEARCH_STARTS
     starts, rollout = task.starts(count), task.gym_rollout()
     trained = eqx.filter(policy, trainable(policy))
-    pairs = values.pairs_of(trained)
+    pairs = values.num_pairs(trained)
     episodes, steps = count * (2 * pairs + 1), ZEROTH_ORDER_STEPS
-    if mixed is None and values.repeats(trained):
+    if mixed is None and values.deterministic(trained):
         # L-BFGS searches along lines, by one more run from each start.
         episodes, steps = episodes + count, SEARCH_STEPS
     if task.timesteps is not None:

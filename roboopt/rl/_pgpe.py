@@ -227,19 +227,20 @@ class PGPEData:
         self._rollout, self._seed = rollout, seed
         self._groups, self._draws = groups, draws
         self._budget = math.inf if timesteps is None else timesteps
-        self._outside = bool(getattr(rollout, "on_host", False))
+        self._outside = not getattr(rollout, "differentiable", True)
         self._success = getattr(getattr(rollout, "reward", None), "success", None)
         # Compiled for every source: what it closes over is constant, and faster so.
         self._compiled = eqx.filter_jit(self._rollouts)
         self.episodes, self.timesteps, self.exhausted = [], 0, False
+        self._number = 0
         self._last: PPOBatch | None = None
 
-    def block(self, model: Any, number: int) -> Block:
+    def next(self, model: Any, key: Any) -> Block:
         """Run policies that `model` draws; return their advantages.
 
         Args:
             model: a `ParameterNoise`.
-            number: 0 to begin anew, or the next.
+            key: not used; the randomness follows from the seed of the source.
 
         Raises:
             RobooptError: if `model` cannot draw, or the rollout returns no rewards.
@@ -248,9 +249,8 @@ class PGPEData:
             raise RobooptError(
                 f"`model` must be a `ParameterNoise`, got {type(model).__name__}."
             )
-        if number == 0:
-            self.episodes, self.timesteps = [], 0
-        elif self._last is not None and self.timesteps >= self._budget:
+        number, self._number = self._number, self._number + 1
+        if self._last is not None and self.timesteps >= self._budget:
             self.exhausted = True
             return Block(self._last, model)
         random = np.random.default_rng([self._seed, number])
@@ -312,11 +312,15 @@ class PGPEData:
 
     def state(self) -> Any:
         """Return what a checkpoint holds."""
-        return {"timesteps": np.asarray(self.timesteps)}
+        return {
+            "number": np.asarray(self._number),
+            "timesteps": np.asarray(self.timesteps),
+        }
 
     def restore(self, state: Any) -> None:
         """Go on from a `state`."""
         self.episodes, self.timesteps = [], int(state["timesteps"])
+        self._number = int(state["number"])
 
 
 @eqx.filter_jit

@@ -214,6 +214,7 @@ class PPOData:
 
     def _reset(self) -> None:
         self.episodes, self.timesteps, self._begun = [], 0, False
+        self._number = 0
         self._observed = RunningMeanStd.zero(self._envs.observation_size)
         self._scale = RewardScale(np.zeros(self._envs.envs), 0.0, 0.0)
 
@@ -222,16 +223,15 @@ class PPOData:
         require_at_least("timesteps", timesteps, 1)
         return -(-timesteps // self.samples) * self.steps
 
-    def block(self, model: Any, number: int) -> Block:
+    def next(self, model: Any, key: Any) -> Block:
         """Let `model` act; return the batch, and the model with renewed normalizers.
 
         Args:
             model: an agent, such as an `ActorCritic`.
-            number: 0 to begin anew, or the next.
+            key: not used; the randomness follows from the seed of the source.
         """
         ppo = self._ppo
-        if number == 0:
-            self._reset()
+        number, self._number = self._number, self._number + 1
         if not self._begun:
             self._begun = True
             self._envs.begin(self._seed)
@@ -275,6 +275,7 @@ class PPOData:
     def state(self) -> Any:
         """Return the running statistics, for a checkpoint."""
         return {
+            "number": np.asarray(self._number),
             "timesteps": np.asarray(self.timesteps),
             "observed": (
                 np.asarray(self._observed.number),
@@ -287,6 +288,7 @@ class PPOData:
     def restore(self, state: Any) -> None:
         """Go on from a `state`, with new episodes."""
         self._reset()
+        self._number = int(state["number"])
         self.timesteps = int(state["timesteps"])
         count, mean, square = map(np.asarray, state["observed"])
         self._observed = RunningMeanStd(float(count), mean, square)

@@ -180,7 +180,7 @@ class SHACData:
         self._reset()
 
     def _reset(self) -> None:
-        self.episodes, self.timesteps = [], 0
+        self.episodes, self.timesteps, self._number = [], 0, 0
         self._unit: float | None = None
         self._observed = RunningMeanStd.zero(self._envs.observation_size)
         self._envs.begin(self._seed)
@@ -190,16 +190,15 @@ class SHACData:
         require_at_least("timesteps", timesteps, 1)
         return -(-timesteps // self.samples) * self.steps
 
-    def block(self, model: Any, number: int) -> Block:
+    def next(self, model: Any, key: Any) -> Block:
         """Let `model` act through a window; return the batch, and the model.
 
         Args:
             model: an agent, such as an `ActorCritic`.
-            number: 0 to begin anew, or the next.
+            key: not used; the randomness follows from the seed of the source.
         """
         shac, envs = self._shac, self._envs
-        if number == 0:
-            self._reset()
+        number, self._number = self._number, self._number + 1
         key = jax.random.fold_in(jax.random.key(self._seed), number)
         envs_key, window_key = jax.random.split(key)
         samples = shac.sample_actions and acts_by_chance(model)
@@ -238,6 +237,7 @@ class SHACData:
         """Return the running statistics, for a checkpoint."""
         observed = self._observed
         return {
+            "number": np.asarray(self._number),
             "timesteps": np.asarray(self.timesteps),
             "unit": np.asarray(np.nan if self._unit is None else self._unit),
             "observed": (np.asarray(observed.number), observed.mean, observed.square),
@@ -247,6 +247,7 @@ class SHACData:
         """Go on from a `state`, with new episodes."""
         self._reset()
         unit = float(state["unit"])
+        self._number = int(state["number"])
         self.timesteps = int(state["timesteps"])
         self._unit = None if np.isnan(unit) else unit
         count, mean, square = map(np.asarray, state["observed"])

@@ -35,10 +35,10 @@ class GymRollout:
         pool: the environments.
         time_step: what a step takes [s]; 1 where the environment does not say.
         steps_made: steps that environments have taken by now, in all.
-        on_host: True: it is not to be traced by JAX.
+        differentiable: False: JAX can neither trace nor differentiate the rollout.
     """
 
-    on_host = True
+    differentiable = False
 
     def __init__(
         self,

@@ -1,9 +1,14 @@
 """System identification: a robot's parameters fitted to recordings."""
 
+from roboopt.sysid._excitation import Excitation as Excitation
 from roboopt.sysid._excitation import design_excitation as design_excitation
+from roboopt.sysid._excitation import excite as excite
+from roboopt.sysid._forecast import ConstantVelocity as ConstantVelocity
 from roboopt.sysid._forecast import Forecasts as Forecasts
 from roboopt.sysid._forecast import forecasts as forecasts
-from roboopt.sysid._identify import IdentifyResult as IdentifyResult
 from roboopt.sysid._identify import identify as identify
 from roboopt.sysid._noise import cutoff_frequency as cutoff_frequency
 from roboopt.sysid._noise import noise_share as noise_share
+from roboopt.sysid._result import IdentifyResult as IdentifyResult
+from roboopt.sysid._result import Parameter as Parameter
+from roboopt.sysid._result import Source as Source

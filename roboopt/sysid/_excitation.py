@@ -1,28 +1,149 @@
-"""Designing the motion that is recorded to identify a robot.
+"""Excitation: the motion that is recorded to identify a robot.
 
-Several random motions descend `ExcitationCost`, and the best is kept. One after the
-other:
-side by side, each step would wait for the longest line search.
+Several random motions descend `ExcitationCost`, one after the other, and the best is
+kept: in a batch, each step would wait for the longest line search.
 """
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Array, Float
 
 from roboopt._core import AnyArray
 from roboopt._errors import RobooptError
-from roboopt.dynamics import ParametricTwin
+from roboopt.data import Trajectory
+from roboopt.dynamics import Multibody, ParametricTwin, Twin
 from roboopt.objectives import ExcitationCost
 from roboopt.optimize import minimize
-from roboopt.policies import FourierReference
+from roboopt.policies import FourierReference, TimeVaryingPolicy, TrackingController
+from roboopt.rollouts import collect
+from roboopt.sysid._robot import KnownRobot, robot_in
 
-SHARE = 0.8  # of the limits, that the motion itself may take
-INSTANTS = 20  # at most, of the fastest harmonic, at which a motion is judged
-FIRST_SHARE = 0.4  # of the ranges, that the random motions fill
+LIMIT_SHARE = 0.8  # of the limits, that the motion itself may take
+MAX_SAMPLES_PER_PERIOD = 20  # of the fastest harmonic, at which a motion is judged
+START_SHARE = 0.4  # of the ranges, that the random motions fill
+DESIGN_STEPS = 60
+SWEEP_FREQUENCIES_HZ = 0.3, 0.53, 0.91, 1.37
+SWEEP_ACCELERATION = 0.9  # of each sine [m/s²]
+SWEEP_DISTANCE_M = 0.5  # of all sines together
+SWEEP_STIFFNESS, SWEEP_DAMPING = 20.0, 9.0  # [N/m], [N·s/m]
+
+
+@dataclass(frozen=True)
+class Excitation:
+    """A recording of an excited robot, and the robot as it really is."""
+
+    recording: Trajectory
+    truth: Multibody
+
+
+def excite(
+    env: Any,
+    *,
+    free: tuple[str, ...],
+    seed: int = 0,
+    steps: int = DESIGN_STEPS,
+    progress: bool = False,
+) -> Excitation:
+    """Record one motion of a simulated robot that excites its parameters.
+
+    A robot with all joints driven tracks a motion of `design_excitation`; a cart-pole
+    is swept along its rail by sines.
+
+    Args:
+        env: a PyBullet environment, as `identify` takes it; its `duration` is that of
+            the motion, and its `randomize` decides how far the real robot is off.
+        free: names or patterns of the parameters to excite.
+        seed: seed of the motion and of the environment.
+        steps: steps of the design.
+        progress: whether to show a progress bar.
+
+    Raises:
+        RobooptError: if the robot has passive joints and is no cart-pole, or an
+            argument breaks its rule.
+    """
+    env = env.unwrapped
+    robot = KnownRobot.of(env, free).robot
+    if len(env.actuated) < len(env.joint_names):
+        controller, start = _sweep(robot, tuple(env.actuated), seed)
+    else:
+        twin = Twin(robot, env.time_step, actuated=tuple(env.actuated))
+        reference = design_excitation(
+            ParametricTwin(twin, free),
+            duration=env.duration,
+            effort_limits=env.effort_limits,
+            time_step=env.time_step,
+            steps=steps,
+            seed=seed,
+            progress=progress,
+        )
+        controller = TrackingController.from_limits(
+            robot, reference, env.effort_limits, env.time_step
+        )
+        q = np.asarray(reference(0.0)[0])
+        start = np.concatenate([q, 0 * q, q])
+    truth = _truth(env, robot, start, seed)
+    batch = collect(env, controller, starts=start[None], seed=seed)
+    run = jax.tree.map(lambda leaf: np.asarray(leaf)[0], batch)
+    observations = run.observations[:, : 2 * len(env.joint_names)]
+    recording = Trajectory(
+        observations, run.actions, run.time_step, efforts=run.efforts
+    )
+    return Excitation(recording, truth)
+
+
+class RailSweep(TimeVaryingPolicy):
+    """Drive a cart to and fro by sines, and hold it near the middle of its rail."""
+
+    mass: float = eqx.field(static=True)
+    """Mass of cart and pole [kg]."""
+    phases: Float[Array, " sine"]
+
+    def __call__(
+        self, observation: Float[AnyArray, " obs"], time: float | Float[Array, ""]
+    ) -> Float[Array, "1"]:
+        """Return the force [N] on the cart at `time` [s]."""
+        rates = 2 * np.pi * np.array(SWEEP_FREQUENCIES_HZ)
+        reach = SWEEP_DISTANCE_M / len(rates)
+        sizes = np.minimum(SWEEP_ACCELERATION / rates**2, reach)
+        angles = rates * time + self.phases
+        position = jnp.sum(sizes * (jnp.sin(angles) - jnp.sin(self.phases)))
+        speed = jnp.sum(sizes * rates * jnp.cos(angles))
+        acceleration = -jnp.sum(sizes * rates**2 * jnp.sin(angles))
+        force = self.mass * acceleration
+        force += SWEEP_STIFFNESS * (position - observation[0])
+        force += SWEEP_DAMPING * (speed - observation[2])
+        return force[None]
+
+
+def _sweep(
+    robot: Multibody, actuated: tuple[int, ...], seed: int
+) -> tuple[RailSweep, np.ndarray]:
+    if actuated != (0,) or tuple(robot.revolute) != (False, True):
+        raise RobooptError(
+            "`env` must drive every joint of its robot, or be a cart-pole; it drives "
+            f"joints {actuated} of {', '.join(robot.joint_names)}."
+        )
+    sines = len(SWEEP_FREQUENCIES_HZ)
+    phases = np.random.default_rng(seed).uniform(0, 2 * np.pi, sines)
+    hanging = np.array([0.0, np.pi, 0.0, 0.0])
+    return RailSweep(float(jnp.sum(robot.masses)), jnp.asarray(phases)), hanging
+
+
+def _truth(env: Any, robot: Multibody, start: np.ndarray, seed: int) -> Multibody:
+    """Return the robot as a reset with this seed randomizes it."""
+    _, info = env.reset(seed=seed, options={"start": start})
+    found = robot_in(env)
+    if len(found.body_names) > len(robot.body_names):
+        found = found.merge_fixed()
+    # PyBullet reports masses and inertias as they are, but damping as loaded.
+    factors = info.get("damping_factors", np.ones(len(env.joint_names)))
+    return eqx.tree_at(lambda r: r.damping, found, robot.damping * factors)
 
 
 def design_excitation(
@@ -38,23 +159,22 @@ def design_excitation(
     seed: int = 0,
     progress: bool = False,
 ) -> FourierReference:
-    """Return a motion whose recording tells of the parameters of `model`.
+    """Design a motion whose recording determines the parameters of `model`.
 
-    It begins at rest and keeps 5 % away from the joint limits, by construction, and
-    takes about 80 % of the efforts and velocities at most, by a penalty: the rest is
-    left to the feedback, and to what is not yet known of the robot. Collisions, of the
-    robot with itself or with what is around it, are not looked at.
+    The motion begins at rest and keeps 5 % away from the joint limits, by construction.
+    A penalty keeps it to about 80 % of the efforts and velocities; the rest is left to
+    the feedback and to unknown parameters. Collisions are not checked.
 
     Args:
-        model: at the values that are thought to hold.
-        duration: of the motion, which is then periodic [s].
-        effort_limits: of every joint [N·m or N].
-        time_step: between the samples of the recording [s].
-        velocity_limits: of every joint [rad/s or m/s], if there are any.
-        harmonics: of 1/duration, that the motion consists of.
-        starts: random motions to descend from.
-        steps: of each descent.
-        seed: of the random motions.
+        model: the robot as it is believed to be.
+        duration: period of the motion [s].
+        effort_limits: limits of every joint [N·m or N].
+        time_step: time between the samples of the recording [s].
+        velocity_limits: limits of every joint [rad/s or m/s], if there are any.
+        harmonics: number of multiples of 1/duration in the motion.
+        starts: number of random motions to descend from.
+        steps: steps of each descent.
+        seed: seed of the random motions.
         progress: whether to show a progress bar.
 
     Raises:
@@ -69,35 +189,22 @@ def design_excitation(
     if starts < 1:
         raise RobooptError(f"`starts` must be at least 1, got {starts}.")
     samples = round(duration / time_step)
-    count = min(samples, INSTANTS * harmonics)
-    objective = _objective(
-        model, effort_limits, velocity_limits, repeats=samples / count
+    count = min(samples, MAX_SAMPLES_PER_PERIOD * harmonics)
+    whole = ExcitationCost(model, effort_limits, velocity_limits=velocity_limits)
+    objective = ExcitationCost(
+        model,
+        LIMIT_SHARE * np.asarray(effort_limits, float),
+        velocity_limits=LIMIT_SHARE * whole.velocity_limits,
+        # An instant that stands for several samples has the noise of their mean.
+        noise=whole.noise / math.sqrt(samples / count),
     )
     times = jnp.linspace(0.0, duration, count, endpoint=False)
-    robot = model.origin.value.robot
-    keys = jax.random.split(jax.random.key(seed), starts)
     results = []
-    for key in keys:
+    for key in jax.random.split(jax.random.key(seed), starts):
         first = FourierReference.random(
-            robot, duration, harmonics, key, range_share=FIRST_SHARE
+            model.origin.value.robot, duration, harmonics, key, range_share=START_SHARE
         )
         results.append(
             minimize(objective, first, times, steps=steps, progress=progress)
         )
     return min(results, key=lambda result: result.loss).model
-
-
-def _objective(
-    model: ParametricTwin, effort_limits: Any, velocity_limits: Any, *, repeats: float
-) -> ExcitationCost:
-    """Return the objective within the shares of the limits.
-
-    An instant that stands for several samples has the noise of their mean.
-    """
-    whole = ExcitationCost(model, effort_limits, velocity_limits=velocity_limits)
-    return ExcitationCost(
-        model,
-        SHARE * np.asarray(effort_limits, float),
-        velocity_limits=SHARE * whole.velocity_limits,
-        noise=whole.noise / math.sqrt(repeats),
-    )

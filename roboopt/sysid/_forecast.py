@@ -1,7 +1,7 @@
-"""Forecasts: how far open-loop predictions are off after a tenth of a second, or half.
+"""Forecasts: errors of open-loop predictions after some time.
 
-Each begins at measured states of runs that the fit did not see, and is compared with
-the measured states after it.
+Each forecast begins at a measured state of a recording that the fit has not seen, and
+is compared with the measured states after it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,30 +16,34 @@ from jaxtyping import Array, Float
 from roboopt.data import Trajectory, sliding_windows
 from roboopt.objectives import PredictionError
 
-STARTS = 5  # forecasts begun in the time that one takes
+FORECAST_TIMES_S = (0.1, 0.2, 0.5)
+OVERLAP = 5  # forecasts that begin in the time that one takes
 
 
 @dataclass(frozen=True)
 class Forecasts:
-    """The root mean square error of each state coordinate after each time."""
+    """Root mean square errors of each state coordinate after each time."""
 
     seconds: list[float]
-    """The first is one step."""
+    """Times; the first is one step."""
     rmse: dict[str, Float[np.ndarray, "time state"]]
-    """By model, in the coordinates' units."""
+    """Errors by model, in the coordinates' units."""
 
     def ratio(self, model: str, other: str, joints: int) -> Float[np.ndarray, " time"]:
-        """Return how many times smaller `model`'s position errors are than `other`'s.
+        """Return the ratio of `other`'s position errors to `model`'s, by time.
 
-        The geometric mean over the joints.
+        The ratio is the geometric mean over the joints.
         """
         mine, theirs = (self.rmse[m][:, :joints] for m in (model, other))
         with np.errstate(divide="ignore", invalid="ignore"):
-            return np.exp(np.nanmean(np.log(theirs / mine), axis=1))
+            logs = np.log(theirs / mine)
+            known = ~np.isnan(logs)
+            total = np.sum(np.where(known, logs, 0.0), axis=1)
+            return np.exp(total / np.sum(known, axis=1))
 
 
 class ConstantVelocity(eqx.Module):
-    """The guess that every model must beat: q' = q + Δt q̇, q̇' = q̇."""
+    """The baseline that every model must beat: q' = q + Δt q̇, q̇' = q̇."""
 
     joints: int = eqx.field(static=True)
     time_step: float = eqx.field(static=True)
@@ -57,19 +61,19 @@ class ConstantVelocity(eqx.Module):
 def forecasts(
     models: Mapping[str, Any],
     recordings: Sequence[Trajectory],
-    times: Sequence[float] = (0.1, 0.2, 0.5),
+    times: Sequence[float] = FORECAST_TIMES_S,
     *,
     wraps: tuple[bool, ...] | None = None,
     lead: int = 0,
 ) -> Forecasts:
-    """Return the errors of the open-loop forecasts of `models`, and of no model at all.
+    """Compute the errors of open-loop forecasts of `models` and of constant velocity.
 
     Args:
         models: dynamics by name.
-        recordings: with observations [q, q̇], of one time step.
-        times: [s] after which the forecasts are judged, besides a single step.
-        wraps: which coordinates are angles that count modulo 2π.
-        lead: steps before each forecast that feed an actuator's lag or delay.
+        recordings: recordings of [q, q̇] with one time step.
+        times: times [s] after which forecasts are judged, besides a single step.
+        wraps: which coordinates are angles modulo 2π; none of them if None.
+        lead: steps before each forecast, which feed an actuator's lag or delay.
 
     Raises:
         ValueError: if `recordings` are shorter than the longest of `times`.
@@ -77,7 +81,7 @@ def forecasts(
     step = recordings[0].time_step
     counts = sorted({1, *(max(1, round(t / step)) for t in times)})
     cut = sliding_windows(
-        recordings, counts[-1], lead=lead, stride=max(1, counts[-1] // STARTS)
+        recordings, counts[-1], lead=lead, stride=max(1, counts[-1] // OVERLAP)
     )
     error = PredictionError(horizon=counts[-1], wraps=wraps, lead=lead)
     joints = cut.observations.shape[-1] // 2

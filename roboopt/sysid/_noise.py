@@ -1,4 +1,4 @@
-"""How noisy recorded positions are, and where in frequency the noise takes over."""
+"""Noise of recorded positions: its size, and the frequency where it takes over."""
 
 from collections.abc import Sequence
 from math import comb
@@ -9,24 +9,26 @@ from jaxtyping import Float
 from roboopt._core import AnyArray
 from roboopt._errors import RobooptError
 
-ORDER = 8  # of the differences
-ABOVE = 4.0  # times the noise's floor: signal
-SEGMENTS = 8  # that a spectrum is the mean of
-LINES = 5  # of a spectrum, whose mean says no more by chance what is signal
-LEAST_SAMPLES = 64
+DIFFERENCE_ORDER = 8
+MIN_SIGNAL_RATIO = 4.0  # of a spectrum to the noise floor
+SEGMENT_COUNT = 8  # that a spectrum is the mean of
+SMOOTHED_LINES = 5  # of a spectrum, averaged against chance
+MIN_SAMPLES = 64
 
 
 def noise_share(positions: Float[AnyArray, "sample joint"]) -> float:
     """Return the noise's standard deviation over the RMS of one step's motion.
 
-    The noise of each joint is taken from eighth differences, in which a smooth motion
-    is next to nothing and white noise √(16 over 8) = 113 times itself (after von
-    Neumann). The largest of all joints that move.
+    Eighth differences nearly remove a smooth motion and multiply white noise by
+    √(16 over 8) = 113 (after von Neumann). The share is the largest of all moving
+    joints.
     """
     q = np.asarray(positions, float)
-    if len(q) <= ORDER + 1:
+    if len(q) <= DIFFERENCE_ORDER + 1:
         return 0.0
-    noise = np.std(np.diff(q, ORDER, axis=0), axis=0) / np.sqrt(comb(2 * ORDER, ORDER))
+    noise = np.std(np.diff(q, DIFFERENCE_ORDER, axis=0), axis=0) / np.sqrt(
+        comb(2 * DIFFERENCE_ORDER, DIFFERENCE_ORDER)
+    )
     motion = np.sqrt(np.mean(np.diff(q, axis=0) ** 2, axis=0))
     moves = motion > 0
     return float(np.max(noise[moves] / motion[moves], initial=0.0))
@@ -37,14 +39,14 @@ def cutoff_frequency(
 ) -> float:
     """Return the frequency [Hz] above which positions are more noise than motion.
 
-    The floor is the median of the upper half of the mean spectrum, where robots do not
-    move; what stands out of it farthest up in the lower half is the last of the motion.
-    What is returned lies within 1 Hz (or four lines of the spectrum, if these are
-    farther apart) and 0.4 of the sampling rate.
+    The noise floor is the median of the upper half of the mean spectrum, where robots
+    do not move; the highest line of the lower half that exceeds the floor is the end of
+    the motion. The frequency lies between 1 Hz (or four lines of the spectrum, if these
+    are farther apart) and 0.4 of the sampling rate.
 
     Args:
         runs: positions of each recording, evenly sampled.
-        time_step: [s]
+        time_step: time between samples [s].
 
     Raises:
         RobooptError: if there are fewer than 64 samples in each.
@@ -52,11 +54,11 @@ def cutoff_frequency(
     from scipy import signal  # A dependency of JAX, and slow to import.
 
     length = min(len(run) for run in runs)
-    if length < LEAST_SAMPLES:
+    if length < MIN_SAMPLES:
         raise RobooptError(
-            f"`runs` must hold at least {LEAST_SAMPLES} samples each, got {length}."
+            f"`runs` must hold at least {MIN_SAMPLES} samples each, got {length}."
         )
-    segment = max(LEAST_SAMPLES, 2 * length // SEGMENTS)
+    segment = max(MIN_SAMPLES, 2 * length // SEGMENT_COUNT)
     spectra, frequencies = [], np.zeros(0)
     for run in runs:
         frequencies, power = signal.welch(
@@ -70,8 +72,10 @@ def cutoff_frequency(
     most = 0.4 / time_step
     ends = []
     for joint in range(power.shape[1]):
-        mean = np.convolve(power[:, joint], np.ones(LINES) / LINES, "same")
-        signal_lines = np.flatnonzero(mean[:half] > ABOVE * floor[joint])
+        mean = np.convolve(
+            power[:, joint], np.ones(SMOOTHED_LINES) / SMOOTHED_LINES, "same"
+        )
+        signal_lines = np.flatnonzero(mean[:half] > MIN_SIGNAL_RATIO * floor[joint])
         last = int(signal_lines[-1]) if signal_lines.size else 0
         ends.append(float(frequencies[last + 1]))
     return float(np.clip(max(ends), least, max(least, most)))

@@ -1,4 +1,4 @@
-"""Recordings made ready for a fit: one even step, and no more noise than need be."""
+"""Preparation of recordings for a fit: one even step, and smoothing."""
 
 from collections.abc import Sequence
 
@@ -8,8 +8,8 @@ from roboopt.data import Trajectory, resample, smooth
 from roboopt.dynamics import Twin
 from roboopt.sysid._noise import noise_share
 
-SAME = 1e-6  # relative: no difference, but for rounding
-EDGE = 0.5  # of a period of the cut-off, at either end of a smoothed recording
+ROUNDING = 1e-6  # relative
+EDGE_PERIODS = 0.5  # of the cutoff, cut off at either end of a smoothed recording
 
 
 def common_step(runs: Sequence[Trajectory]) -> float:
@@ -18,10 +18,10 @@ def common_step(runs: Sequence[Trajectory]) -> float:
 
 
 def evenly(runs: Sequence[Trajectory], step: float) -> list[Trajectory]:
-    """Return the runs with one even step, resampled only where theirs is not it."""
+    """Return the runs with one even step, resampled where their own is another."""
     return [
         run
-        if run.times is None and abs(run.time_step - step) <= SAME * step
+        if run.times is None and abs(run.time_step - step) <= ROUNDING * step
         else resample(run, step)
         for run in runs
     ]
@@ -36,11 +36,11 @@ def steps_as_simulated(run: Trajectory, twin: Twin) -> bool:
     """Return whether positions move by the next velocity, as simulated ones do."""
     observations = np.asarray(run.observations)
     q, velocity = np.split(observations[:, : 2 * twin.joints], 2, axis=1)
-    if abs(run.time_step - twin.time_step) > SAME * twin.time_step:
+    if abs(run.time_step - twin.time_step) > ROUNDING * twin.time_step:
         return False
     moved = np.diff(q, axis=0)
     gap = np.abs(moved - run.time_step * velocity[1:]).max()
-    return bool(gap <= SAME * max(np.abs(moved).max(), 1e-300))
+    return bool(gap <= ROUNDING * max(np.abs(moved).max(), 1e-300))
 
 
 def smoothed(
@@ -50,19 +50,19 @@ def smoothed(
     edge: float | None = None,
     efforts: bool = True,
 ) -> list[Trajectory]:
-    """Return the runs smoothed, less what the filter's ends disturb.
+    """Return the runs smoothed, without the ends that the filter disturbs.
 
-    Velocities become the smoothed positions' last steps, as the twin has them: with its
-    own q' = q + Δt q̇' nothing of a fit is the integrator's. (A driver's velocities are
+    Velocities become differences of the smoothed positions, as in the twin: with its
+    own q' = q + Δt q̇' no error of a fit is the integrator's. (A driver's velocities are
     such differences too, filtered once more and so later.)
 
     Args:
         runs: evenly sampled.
-        cutoff: [Hz].
-        edge: how much is left out at either end [s]; half a period of the cut-off if
-            None, and never more than a quarter of a run.
-        efforts: whether these are smoothed too, as an equation of motion wants it; a
-            simulation wants them as they were.
+        cutoff: frequency [Hz].
+        edge: time left out at either end [s]; half a period of the cutoff if None, and
+            never more than a quarter of a run.
+        efforts: whether to smooth the efforts too, as an equation of motion needs; a
+            simulation needs them as they were.
     """
     result = []
     for run in runs:
@@ -71,7 +71,9 @@ def smoothed(
         q = np.asarray(made.observations)[:, :joints]
         observations = np.hstack([q[1:], np.diff(q, axis=0) / run.time_step])
         actions = np.asarray((made if efforts else run).actions)[1:]
-        out = int(np.ceil((EDGE / cutoff if edge is None else edge) / run.time_step))
+        out = int(
+            np.ceil((EDGE_PERIODS / cutoff if edge is None else edge) / run.time_step)
+        )
         steps = len(actions)
         out = min(out, (steps - 2) // 4)
         result.append(

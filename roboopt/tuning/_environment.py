@@ -203,8 +203,10 @@ def recorded_robot(model: Any) -> tuple[str | None, str | None, Path | None]:
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         known = {}
     env, robot, urdf = (known.get(n) for n in ("environment", "robot", "urdf"))
+    env = env or known.get("env")
     if urdf is None:
-        return env or known.get("env"), robot, None
+        named = (name for name in TASKS if env in TASKS[name].values())
+        return next(named, env), robot, None
     if not Path(urdf).is_file():
         raise RobooptError(
             f"`model` is of the robot in {urdf}, which is not there: give `urdf`."

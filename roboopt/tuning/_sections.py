@@ -65,18 +65,18 @@ def _video(result: Any) -> Section | None:
         f"{which}, in PyBullet and in real time: on the left the starting controller, "
         "on the right the tuned one."
     )
-    motions, captions = {}, {}
+    captions, index = {}, result.comparison.filmed
     for when, batch in result.motions.items():
-        motions[when] = report.episode(batch, result.comparison.filmed)
-        task, seen = result.objective.task, motions[when].observations
-        achieved = bool(task.success(np.asarray(seen), batch.time_step))
+        motion = np.asarray(batch.observations)[index]
+        achieved = bool(result.objective.task.success(motion, batch.time_step))
         captions[when] = f"{when}: {'succeeds' if achieved else 'does not succeed'}"
-    env = Plant(result.env, result.fitted).make(render_mode="rgb_array")
-    try:
-        mp4 = report.film_motions(env.unwrapped, motions, captions)
-    finally:
-        env.close()
-    return Section("Video", [report.Video(mp4, caption)])
+    mp4 = report.performance(
+        Plant(result.env, result.fitted),
+        {"before": result.before, "after": result.controller},
+        start=np.asarray(result.motions["before"].observations)[index, 0],
+        captions=captions,
+    )
+    return None if mp4 is None else Section("Video", [report.Video(mp4, caption)])
 
 
 def _descent(result: Any) -> Section:

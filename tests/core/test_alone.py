@@ -93,3 +93,10 @@ def test_single_precision_stays_single(tmp_path):
     after = single(state, jnp.array([1.0], jnp.float32))
     assert after.dtype == jnp.float32
     np.testing.assert_allclose(after, twin(state.astype(float), jnp.ones(1)), rtol=1e-5)
+
+
+def test_jittable_modules_are_equal_to_themselves_alone():
+    one, other = (ro.policies.LinearFeedback(np.ones((1, 2))) for _ in range(2))
+    assert one == one and one != other and hash(one) == hash(one)
+    assert len({one, other}) == 2 and eqx.tree_equal(one, other)
+    np.testing.assert_allclose(jax.jit(one)(np.ones(2)), -2.0)

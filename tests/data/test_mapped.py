@@ -55,7 +55,7 @@ def test_samples_are_those_of_demonstrations(folder, arguments):
     mapped = MemmapDemonstrations(folder, **arguments)
     expected = Demonstrations.from_trajectories(load_recordings(folder), **arguments)
     assert len(mapped) == mapped.size == len(expected) == 465
-    block = mapped.block(None, 0)
+    block = mapped.block(0)
     order = np.argsort(numbers(block))
     assert not np.array_equal(order, np.arange(465))
     for name, value in vars(expected).items():
@@ -70,7 +70,7 @@ def test_samples_are_those_of_demonstrations(folder, arguments):
 @pytest.mark.parametrize("size", [10, 64, 100, 465])
 def test_each_sample_comes_once_an_epoch(folder, size):
     mapped = MemmapDemonstrations(folder, block=size)
-    blocks = [mapped.block(None, k) for k in range(2 * 465 // size + 1)]
+    blocks = [mapped.block(k) for k in range(2 * 465 // size + 1)]
     assert {len(block) for block in blocks} == {size}
     # An epoch ends after 465 samples: in the block in which it does, those of both are
     # told apart by the order in which they come elsewhere.
@@ -85,17 +85,17 @@ def test_each_sample_comes_once_an_epoch(folder, size):
 def test_blocks_follow_from_the_seed_and_their_number(folder):
     mapped = MemmapDemonstrations(folder, block=100, seed=3)
     again = MemmapDemonstrations(folder, block=100, seed=3)
-    later = again.block(None, 7)
-    assert eqx.tree_equal(mapped.block(None, 7), later)
-    assert numbers(mapped.block(None, 8)) != numbers(later)
+    later = again.block(7)
+    assert eqx.tree_equal(mapped.block(7), later)
+    assert numbers(mapped.block(8)) != numbers(later)
     other = MemmapDemonstrations(folder, block=100, seed=4)
-    assert numbers(other.block(None, 7)) != numbers(later)
+    assert numbers(other.block(7)) != numbers(later)
     assert mapped.steps == 256 and mapped.drifts is False
     assert MemmapDemonstrations(folder, steps=10).steps == 10
 
 
 def test_a_block_holds_samples_of_many_episodes(folder):
-    block = MemmapDemonstrations(folder, block=128).block(None, 0)
+    block = MemmapDemonstrations(folder, block=128).block(0)
     episodes = (block.observations[:, 0] // 1000).astype(int)
     assert len(set(episodes.tolist())) > 20
     # And they do not come one after the other.
@@ -177,7 +177,7 @@ def peak():
 
 before = peak()
 mapped = roboopt.data.MemmapDemonstrations(folder, block=32768)
-ones = sum(mapped.block(None, k).actions.sum() for k in range(-(-steps // 32768)))
+ones = sum(mapped.block(k).actions.sum() for k in range(-(-steps // 32768)))
 drawn = mapped.sample(20_000)
 print(int(ones), len(drawn), peak() - before)
 """

@@ -90,7 +90,8 @@ def test_the_twin_is_tuned_on_request(wrong, runs):
 
 def test_a_perfect_twin_is_left_as_it_is(runs):
     perfect = ResidualDynamics.of(TWIN, runs, key=KEY, width=4)
-    assert np.all(np.isfinite(perfect.correction.outputs.scale()))
+    outputs = perfect.correction.outputs
+    assert outputs is not None and np.all(np.isfinite(outputs.scale()))
     np.testing.assert_array_equal(perfect(STATE, ACTION), TWIN(STATE, ACTION))
 
 

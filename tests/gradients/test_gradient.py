@@ -236,7 +236,7 @@ class Renewing:
     def __init__(self):
         self.given, self.count = [], 0
 
-    def block(self, model, number):
+    def next(self, model, key):
         self.given.append(model)
         self.count += 1
         renewed = {**model, "count": ro.Frozen(jnp.asarray(float(self.count)))}
@@ -286,21 +286,21 @@ def test_a_descent_on_blocks_goes_on_from_its_checkpoint(tmp_path):
 
 
 class Growing(Renewing):
-    def block(self, model, number):
-        data, renewed = super().block(model, number)
-        renewed["count"] = ro.Frozen(jnp.zeros(1 if number == 0 else 2))
+    def next(self, model, key):
+        data, renewed = super().next(model, key)
+        renewed["count"] = ro.Frozen(jnp.zeros(self.count))
         return ro.optimize.Block(data, renewed)
 
 
 def test_models_of_other_shapes_are_refused():
-    with pytest.raises(ValueError, match="`data.block` must return the model with"):
+    with pytest.raises(ValueError, match="`data` must return the model with"):
         ro.minimize(Surrogate(), counted(), Growing(), steps=4)
 
 
 class Outside(eqx.Module):
     """A rollout that JAX cannot trace."""
 
-    on_host = True
+    differentiable = False
 
 
 def test_bad_settings_are_refused():
@@ -329,7 +329,7 @@ def test_bad_settings_are_refused():
     outside = ro.NegativeReward(Outside())
     with pytest.raises(ValueError, match="`gradient` must be `ZerothOrder` where"):
         ro.minimize(outside, GAINS, jnp.ones(2), gradient=ro.gradients.Automatic())
-    with pytest.raises(ValueError, match="`batched` must be False on a simulator"):
+    with pytest.raises(ValueError, match="`batched`"):
         smoothed = ro.gradients.ZerothOrder(traced=False)
         many = jnp.zeros((2, 3))
         ro.minimize(quadratic, many, jnp.ones(2), gradient=smoothed, batched=True)

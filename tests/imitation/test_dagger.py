@@ -54,7 +54,7 @@ def walk(**settings):
 
 
 def test_the_first_block_is_the_demonstrations_alike_often():
-    block = walk().block(None, 0)
+    block = walk().next(None, None)
     # Six samples, (0, ½, 1) twice: nine rows are each once, and three once more.
     assert block.observations.shape == (9, 1) and block.actions.shape == (9, 1)
     np.testing.assert_array_equal(block.actions, 0.5)
@@ -64,8 +64,8 @@ def test_the_first_block_is_the_demonstrations_alike_often():
 
 def test_later_blocks_hold_what_the_clone_met_and_the_demonstrator_would_do():
     source = walk(episodes=2, samples=1000)
-    source.block(None, 0)
-    block = source.block(Constant(jnp.asarray(1.0)), 1)
+    source.next(None, None)
+    block = source.next(Constant(jnp.asarray(1.0)), None)
     # The clone goes 0, 1, 2; there the demonstrator would do 0, −0.1, −0.2.
     new = np.abs(block.actions[:, 0] + 0.1 * block.observations[:, 0]) < 1e-6
     assert set(block.observations[new, 0].tolist()) == {0.0, 1.0, 2.0}
@@ -73,16 +73,14 @@ def test_later_blocks_hold_what_the_clone_met_and_the_demonstrator_would_do():
     (round_,) = source.rounds
     np.testing.assert_array_equal(round_.returns, [3.0, 3.0])
     np.testing.assert_array_equal(round_.successes, [True, True])
-    source.block(Constant(jnp.asarray(0.0)), 2)
+    source.next(Constant(jnp.asarray(0.0)), None)
     assert len(source) == 18 and len(source.rounds) == 2
-    source.block(None, 0)
-    assert len(source) == 6 and source.rounds == []
 
 
 def test_what_acts_may_be_made_of_the_clone():
     source = walk(episodes=1, wrap=lambda model: lambda observation: model + np.ones(1))
-    source.block(None, 0)
-    source.block(-0.75, 1)
+    source.next(None, None)
+    source.next(-0.75, None)
     np.testing.assert_allclose(source.rounds[0].returns, [0.75])
 
 
@@ -93,8 +91,8 @@ def test_histories_and_chunks_act_as_they_are_cut():
             return jnp.full((3, 1), 0.25)
 
     source = walk(episodes=1, history=2, chunk=3)
-    assert source.block(None, 0).actions.shape == (9, 3, 1)
-    block = source.block(OpenLoop(), 1)
+    assert source.next(None, None).actions.shape == (9, 3, 1)
+    block = source.next(OpenLoop(), None)
     assert block.observations.shape == (9, 2) and block.actions.shape == (9, 3, 1)
     np.testing.assert_allclose(source.rounds[0].returns, [0.75])
 
@@ -102,8 +100,8 @@ def test_histories_and_chunks_act_as_they_are_cut():
 def test_the_same_seed_gives_the_same_blocks():
     def second(seed):
         source = walk(seed=seed)
-        first = source.block(None, 0)
-        return first, source.block(Constant(jnp.asarray(1.0)), 1)
+        first = source.next(None, None)
+        return first, source.next(Constant(jnp.asarray(1.0)), None)
 
     assert eqx.tree_equal(second(3), second(3))
     assert not eqx.tree_equal(second(3), second(4))
@@ -162,8 +160,3 @@ def test_a_demonstrator_that_fails_loses_nothing():
 def test_bad_settings_are_refused(settings, match):
     with pytest.raises(ValueError, match=match):
         walk(**settings)
-
-
-def test_blocks_come_in_order():
-    with pytest.raises(ValueError, match="`number` must be 0 or 1, the next, got 2"):
-        walk().block(Constant(jnp.asarray(0.0)), 2)

@@ -12,7 +12,7 @@ import optax
 import pytest
 
 import roboopt as ro
-from roboopt.optimize import _minimize
+from roboopt.optimize import _run
 
 STEPS = 20_000
 DATA = np.random.default_rng(0).normal(size=(64, 3))
@@ -24,8 +24,8 @@ import jax
 jax.config.update("jax_enable_x64", True)
 import numpy as np
 import roboopt as ro
-from roboopt.optimize import _minimize
-_minimize.CHECKPOINT_SECONDS = 0.0
+from roboopt.optimize import _run
+_run.CHECKPOINT_PERIOD_S = 0.0
 def loss(model, batch):
     return ((batch - model[None]) ** 2).mean() + 0.1 * (model**4).sum()
 data = np.random.default_rng(0).normal(size=(64, 3))
@@ -72,7 +72,7 @@ def test_a_finished_descent_can_be_made_longer(tmp_path):
 
 def test_checkpoints_come_in_time_and_nothing_else_is_left(tmp_path, monkeypatch):
     path = tmp_path / "checkpoint.npz"
-    monkeypatch.setattr(_minimize, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(_run, "CHECKPOINT_PERIOD_S", 0.0)
     seen = []
     descend(steps=600, checkpoint=path, callback=lambda s: seen.append(path.exists()))
     assert all(seen) and [p.name for p in tmp_path.iterdir()] == [path.name]

@@ -233,8 +233,20 @@ def test_a_gradient_that_is_not_finite_is_blamed_on_its_leaf():
     def loss(model, _):
         return jnp.sqrt(jnp.maximum(model.second - 1.0, 0.0)) + model.first**2
 
-    with pytest.raises(ValueError, match=r"gradient not finite: \.second"):
+    with pytest.raises(ValueError, match=r"gradient not finite: model\.second"):
         ro.minimize(loss, pair(), NOTHING, steps=5)
+
+
+def test_a_bad_gradient_of_a_bare_array_is_blamed_on_the_model():
+    with pytest.raises(ro.RobooptError, match="gradient not finite: model[.]"):
+        ro.minimize(lambda m, _: jnp.sqrt(m - 1.0).sum(), jnp.ones(2), NOTHING)
+
+
+def test_a_result_prints_numbers():
+    result = ro.minimize(distances, pair(), NOTHING, steps=5)
+    for text in (repr(result), result._repr_html_()):
+        assert f"{result.loss:.6g}" in text and result.reason in text
+        assert "f64[" not in text and "f32[" not in text
 
 
 def test_it_stops_on_tolerance():
@@ -336,7 +348,7 @@ BAD = [
             "bounds": [ro.Bound(lambda m: m.first, 0.0, 3.0)],
             "trainable": lambda m: m.second,
         },
-        "`bounds` must name arrays that are tuned",
+        "`bounds` must select trainable arrays",
     ),
 ]
 

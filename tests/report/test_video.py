@@ -1,4 +1,3 @@
-import io
 import re
 import subprocess
 
@@ -6,8 +5,7 @@ import imageio_ffmpeg
 import numpy as np
 import pytest
 
-from roboopt.data import Trajectory
-from roboopt.report import encode, replay, side_by_side
+from roboopt.report import encode, side_by_side
 
 
 def decoded(mp4, tmp_path):
@@ -61,34 +59,7 @@ def test_films_stand_next_to_each_other_under_their_captions():
     np.testing.assert_array_equal(both[:, 10, 50], np.tile([0, 255, 0], (4, 1)))
 
 
-class Counter:
-    """An environment whose picture is the sum of its actions."""
-
-    def reset(self, *, options):
-        self.sum = float(options["start"][0])
-
-    def step(self, action):
-        self.sum += float(action[0])
-
-    def render(self):
-        return np.full((2, 2, 3), int(self.sum), np.uint8)
-
-
-def test_a_replay_shows_every_nth_step_from_the_recorded_start():
-    motion = Trajectory(np.full((6, 1), 7.0), np.ones((5, 1)), 0.1)
-    calls = io.StringIO()
-    frames = replay(Counter(), motion, stride=2, progress=lambda: calls.write("."))
-    np.testing.assert_array_equal(frames[:, 0, 0, 0], [7, 9, 11])
-    assert calls.getvalue() == "..."
-
-
 def test_bad_input_is_refused():
-    batch = Trajectory(np.zeros((2, 6, 1)), np.ones((2, 5, 1)), 0.1)
-    one = Trajectory(np.zeros((6, 1)), np.ones((5, 1)), 0.1)
-    with pytest.raises(ValueError, match="`trajectory` must be one motion"):
-        replay(Counter(), batch, stride=1)
-    with pytest.raises(ValueError, match="`stride` must be at least 1, got 0"):
-        replay(Counter(), one, stride=0)
     with pytest.raises(ValueError, match="`films` must be of one shape"):
         side_by_side(
             [("a", "#ff0000", brightening(2)), ("b", "#ff0000", brightening(3))]

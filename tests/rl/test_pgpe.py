@@ -56,7 +56,7 @@ def agent_at(gain):
 def test_policies_are_compared_from_the_same_start():
     source = PGPE(draws=5).data(line(3), STARTS, starts_per_step=4, seed=1)
     agent = agent_at(0.3)
-    experience = source.block(agent, 0).data
+    experience = source.next(agent, None).data
     assert source.timesteps == 4 * 5 * 3
     starts = np.asarray(experience.observations).reshape(4, 5, 2)
     assert (starts == starts[:, :1]).all() and len(np.unique(starts[:, 0, 0])) > 1
@@ -84,7 +84,7 @@ def test_policies_are_compared_from_the_same_start():
 def test_equal_returns_teach_nothing():
     # Beyond ±1 the action is held: all gains do the same.
     source = PGPE(draws=6).data(line(1), np.array([[10.0, 0.0]]), starts_per_step=1)
-    experience = source.block(ParameterNoise(Gain(jnp.array([5.0]))), 0).data
+    experience = source.next(ParameterNoise(Gain(jnp.array([5.0]))), None).data
     assert len(np.unique(experience.returns)) == 1
     np.testing.assert_array_equal(experience.advantages, 0.0)
 
@@ -100,7 +100,7 @@ def test_what_is_not_finite_is_the_last():
 
     agent = ParameterNoise(Values(jnp.array(1000.0), jnp.array(0.01)))
     source = PGPE().data(Falls(), np.zeros((1, 1)), starts_per_step=1)
-    experience = source.block(agent, 0).data
+    experience = source.next(agent, None).data
     fell = np.array([agent.at(d).x > 1000 for d in experience.actions])
     assert 0 < fell.sum() < 8
     advantages = np.asarray(experience.advantages)
@@ -199,7 +199,7 @@ def test_bad_data_are_refused(settings, name):
 def test_bad_use_is_refused():
     source = PGPE().data(line(3), STARTS)
     with pytest.raises(ro.RobooptError, match="`model`"):
-        source.block(Gain(jnp.array([1.0])), 0)
+        source.next(Gain(jnp.array([1.0])), None)
     silent = ro.Rollout(line(3).dynamics, 3)
     with pytest.raises(ro.RobooptError, match="`rollout` must return trajectories"):
-        PGPE().data(silent, STARTS).block(agent_at(1.0), 0)
+        PGPE().data(silent, STARTS).next(agent_at(1.0), None)

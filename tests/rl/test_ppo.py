@@ -67,7 +67,7 @@ def test_a_block_holds_what_was_done_in_units_of_what_was_seen():
     ppo = PPO(steps=4, epochs=3, minibatches=1, discount=0.5, gae_lambda=1.0)
     source = ppo.data(Line())
     assert source.steps == 3 and source.batch_size is None
-    batch, model = source.block(agent(), 0)
+    batch, model = source.next(agent(), None)
     assert batch.observations.shape == (8, 1)
     np.testing.assert_array_equal(batch.weights.reshape(4, 2)[:, 0], [1, 1, 0, 1])
     # 0, 10 and 30 were seen, whose mean is 40/3, and 20 was not.
@@ -89,9 +89,9 @@ def test_a_block_holds_what_was_done_in_units_of_what_was_seen():
     np.testing.assert_allclose(advantages[:, 0], by_hand, rtol=1e-9)
     np.testing.assert_allclose(batch.log_probs, 0.0, atol=1e-12)
     # The next block is acted with what was known when it began.
-    second, later = source.block(model, 1)
+    second, later = source.next(model, None)
     np.testing.assert_allclose(later.inputs.mean(), [40 / 3], rtol=1e-12)
-    _, third = source.block(later, 2)
+    _, third = source.next(later, None)
     mean = np.mean([0.0, 10, 30, 40, 50, 70])
     np.testing.assert_allclose(third.inputs.mean(), [mean], rtol=1e-12)
     assert source.timesteps == 24
@@ -110,7 +110,7 @@ def test_as_it_is_where_nothing_is_to_be_normalized():
         scale_rewards=False,
     ).data(Line())
     start = agent()
-    batch, model = source.block(start, 0)
+    batch, model = source.next(start, None)
     assert eqx.tree_equal(model, start)
     np.testing.assert_allclose(batch.returns.reshape(4, 2)[:2, 0], [3.0, 2.0])
 
@@ -135,7 +135,7 @@ def vector():
 def test_the_outline_is_like_a_block(made):
     world, agent = made()
     source = PPO(steps=8).data(world)
-    outline, block = source.outline(agent), source.block(agent, 0).data
+    outline, block = source.outline(agent), source.next(agent, None).data
     assert jax.tree.structure(outline) == jax.tree.structure(block)
     for like, leaf in zip(*map(jax.tree.leaves, (outline, block)), strict=True):
         assert jax.typeof(like) == jax.typeof(leaf)
@@ -143,17 +143,12 @@ def test_the_outline_is_like_a_block(made):
 
 def test_it_goes_on_from_a_state():
     first = PPO(steps=4, discount=0.5).data(Line())
-    model = first.block(first.block(agent(), 0)[1], 1)[1]
+    model = first.next(first.next(agent(), None)[1], None)[1]
     second = PPO(steps=4, discount=0.5).data(Line())
     second.restore(first.state())
     assert second.timesteps == 16
-    a, b = first.block(model, 2)[1], second.block(model, 2)[1]
+    a, b = first.next(model, None)[1], second.next(model, None)[1]
     assert eqx.tree_equal(a.inputs, b.inputs)
-    again = first.block(model, 0)
-    assert first.timesteps == 8
-    assert eqx.tree_equal(
-        again[0], PPO(steps=4, discount=0.5).data(Line()).block(model, 0)[0]
-    )
 
 
 def test_the_steps_of_a_budget():
@@ -191,7 +186,7 @@ def test_a_negative_seed_is_refused():
 def test_the_first_log_probs_are_those_of_the_agent_that_acted():
     # The first block is acted without a normalizer, which is known only afterwards.
     world, start = vector()
-    batch, model = PPO(steps=8).data(world).block(start, 0)
+    batch, model = PPO(steps=8).data(world).next(start, None)
     assert not eqx.tree_equal(model, start)
     rows = batch.observations, batch.actions
     acted = jax.vmap(start.log_prob)(*rows)

@@ -28,7 +28,7 @@ def test_value_and_gradient_by_hand():
     # An action changes its own reward by −0.5 · 0.5, the next by γ of that, and V by
     # γ · 3 · 0.5, the first by γ of that again; V's own 3 has no part in it.
     data, objective = windows(value_weight=0.0)
-    batch = data.block(AGENT, 0).data
+    batch = data.next(AGENT, None).data
     unit = 2 * np.sqrt((0.625**2 + 0.75**2) / 2)
     np.testing.assert_allclose(batch.value_unit, unit)
     grad = eqx.filter_grad(objective)(AGENT, batch)
@@ -47,7 +47,7 @@ def test_what_is_beyond_the_limits_comes_back():
         settings = {"horizon": 1, "value_weight": 0.0}
         first = np.array([[start, 0.0]])
         data, objective = windows(envs=1, starts=first, **settings)
-        batch = data.block(agent, 0).data
+        batch = data.next(agent, None).data
         slopes.append(eqx.filter_grad(objective)(agent, batch).k * batch.value_unit[0])
     np.testing.assert_allclose(slopes, [0.25, 0.0])
 
@@ -56,7 +56,7 @@ def test_the_value_function_learns_the_lambda_returns():
     # At λ = 1 the target of the first step is the window's own return, and of the
     # last it is r + γ V. Its error is half the mean square, whose slope is that of V.
     data, objective = windows(gae_lambda=1.0, value_weight=1.0)
-    batch = data.block(AGENT, 0).data
+    batch = data.next(AGENT, None).data
     unit = batch.value_unit[0]
     last = -0.75 / unit + 0.5 * 4.5
     first = -0.625 / unit + 0.5 * last
@@ -68,13 +68,13 @@ def test_the_value_function_learns_the_lambda_returns():
     grad = eqx.filter_grad(objective)(AGENT, batch)
     np.testing.assert_allclose(grad.worth, np.mean(errors * [1.0, 1.25]))
     # At λ = 0 each looks one step ahead.
-    zero = windows(gae_lambda=0.0)[0].block(AGENT, 0).data.value_targets[0]
+    zero = windows(gae_lambda=0.0)[0].next(AGENT, None).data.value_targets[0]
     np.testing.assert_allclose(zero, [-0.625 / unit + 0.5 * 3.75, last])
 
 
 def test_gradient_matches_finite_differences():
     data, objective = windows(horizon=3, discount=1.0)
-    batch = data.block(AGENT, 0).data
+    batch = data.next(AGENT, None).data
 
     def loss(k):
         return objective(Steady(k, AGENT.worth), batch)
@@ -87,9 +87,9 @@ def test_gradient_matches_finite_differences():
 
 def test_windows_go_on_and_stop_at_an_episodes_end():
     data, objective = windows(length=3)
-    first, second = (data.block(AGENT, k).data for k in range(2))
+    first, second = (data.next(AGENT, None).data for _ in range(2))
     assert [episode.length for episode in data.episodes] == [3, 3]
-    third = data.block(AGENT, 2).data
+    third = data.next(AGENT, None).data
     np.testing.assert_allclose(first.starts[:, 0], 1.0)
     np.testing.assert_array_equal(first.steps_left, 3)
     np.testing.assert_allclose(second.starts[:, 0], 1.5)
@@ -106,7 +106,7 @@ def test_windows_go_on_and_stop_at_an_episodes_end():
 def test_an_agent_acts_by_chance_if_wanted():
     agent = Wavering(jnp.array(0.1), jnp.array(3.0))
     data, objective = windows(envs=8, entropy_weight=2.0)
-    batch = data.block(agent, 0).data
+    batch = data.next(agent, None).data
     terms = objective.terms(agent, batch)
     assert terms["negative_entropy"].value == -1.5
     assert terms["negative_entropy"].weight == 2.0
@@ -115,7 +115,7 @@ def test_an_agent_acts_by_chance_if_wanted():
     assert terms["negative_reward"].value == same
     other = eqx.tree_at(lambda b: b.keys, batch, batch.keys + 1)
     assert objective.terms(agent, other)["negative_reward"].value != same
-    calm = windows(envs=8, sample_actions=False)[0].block(agent, 0).data
+    calm = windows(envs=8, sample_actions=False)[0].next(agent, None).data
     assert calm.keys is None
     assert set(objective.terms(agent, calm)) == {"negative_reward", "value_error"}
 
@@ -156,7 +156,7 @@ def test_bad_use_is_refused():
 
 
 def test_a_batch_holds_arrays_alone():
-    batch = windows()[0].block(AGENT, 0).data
+    batch = windows()[0].next(AGENT, None).data
     assert all(isinstance(x, jax.Array) for x in jax.tree.leaves(batch))
     assert hash(jax.tree.structure(batch)) is not None
 
@@ -169,18 +169,18 @@ def test_inputs_follow_what_is_seen_if_wanted():
             return Seeing(self.k, self.worth, tuple(np.asarray(normalizer.mean())))
 
     agent = Seeing(AGENT.k, AGENT.worth)
-    assert windows()[0].block(agent, 0).model.seen == ()
+    assert windows()[0].next(agent, None).model.seen == ()
     # At 1 and 1.25 m, with 0 and then 0.5 m/s.
-    seen = windows(normalize_observations=True)[0].block(agent, 0).model.seen
+    seen = windows(normalize_observations=True)[0].next(agent, None).model.seen
     np.testing.assert_allclose(seen, [1.125, 0.25])
 
 
 def test_it_goes_on_from_what_was_measured():
     data, later = (windows(normalize_observations=True)[0] for _ in range(2))
     later.restore(data.state())
-    np.testing.assert_array_equal(later.block(AGENT, 1).data.steps_left, 4)
-    first = data.block(AGENT, 0).data
+    np.testing.assert_array_equal(later.next(AGENT, None).data.steps_left, 4)
+    first = data.next(AGENT, None).data
     later.restore(data.state())
-    again = later.block(Steady(jnp.array(1.0), AGENT.worth), 1).data
+    again = later.next(Steady(jnp.array(1.0), AGENT.worth), None).data
     np.testing.assert_array_equal(again.value_unit, first.value_unit)
     assert data.samples == 2 * 2

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from roboopt import Trajectory
-from roboopt.sysid import Forecasts, forecasts
-from roboopt.sysid._forecast import ConstantVelocity
+from roboopt.sysid import ConstantVelocity, Forecasts, forecasts
 
 
 class Pushed(eqx.Module):

@@ -1,5 +1,7 @@
 """`identify`: parameters from clean and noisy recordings, and what it refuses."""
 
+from pathlib import Path
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -8,8 +10,10 @@ import pytest
 import roboopt_envs.arm
 
 import roboopt as ro
-from roboopt.sysid import _identify
+from roboopt.sysid import _fitting
 from roboopt.sysid._preparation import common_length
+from roboopt.sysid._recordings import Recording, simulated_step, split
+from roboopt.sysid._robot import KnownRobot
 
 STEP = 1 / 240
 FREE = ("mass", "damping")
@@ -91,10 +95,10 @@ def noisy(run, seed):
 def test_what_simulation_recorded_is_found_to_rounding(clean):
     found = ro.identify(believed(), [clean], free=FREE, held_out=[clean])
     # The belief is worth nothing beside data that leave only rounding.
-    np.testing.assert_allclose(found.verdict.values, truth(), rtol=1e-10)
+    np.testing.assert_allclose(found.identifiability.values, truth(), rtol=1e-10)
     assert found.error == "effort" and found.cutoff is None
-    assert set(found.verdict.verdicts) == {"identified"}
-    made = found.forecasts((0.1,))
+    assert set(found.identifiability.verdicts) == {"identified"}
+    made = found.forecast((0.1,))
     assert made.rmse["fitted"].max() < 1e-9 < made.rmse["URDF"][-1].min()
 
 
@@ -112,17 +116,22 @@ def test_every_second_sample_is_enough(clean):
     start = jnp.asarray(half.observations[0])
     states = jax.jit(lambda u: jax.lax.scan(held, start, u)[1])(half.actions)
     run = ro.Trajectory(np.vstack([start[None], states]), half.actions, 2 * STEP)
-    found = ro.identify(believed(), [run], free=FREE)
+    found = ro.identify(believed(), [run], free=FREE, held_out=0.0)
     assert found.error == "motion" and found.cutoff is None
-    np.testing.assert_allclose(found.verdict.values, truth(), rtol=1e-9)
+    np.testing.assert_allclose(found.identifiability.values, truth(), rtol=1e-9)
 
 
 def test_noise_is_smoothed_away_and_told_in_the_intervals(clean):
     long = recorded(real(), 10.0)
     found = ro.identify(
-        believed(), [noisy(long, 0)], free=FREE, cutoff=6.0, error="effort"
+        believed(),
+        [noisy(long, 0)],
+        free=FREE,
+        cutoff=6.0,
+        error="effort",
+        held_out=0.0,
     )
-    v = found.verdict
+    v = found.identifiability
     # Errors of a percent or so, and intervals that know it: four of four inside
     # twice the half width, which white noise misses once in ten thousand.
     np.testing.assert_allclose(v.values[:2], truth()[:2], rtol=0.03)
@@ -132,14 +141,15 @@ def test_noise_is_smoothed_away_and_told_in_the_intervals(clean):
 
 @pytest.mark.slow
 def test_a_cut_off_is_found():
-    found = ro.identify(believed(), [noisy(recorded(real(), 6.0), 1)], free=FREE)
+    run = noisy(recorded(real(), 6.0), 1)
+    found = ro.identify(believed(), [run], free=FREE, held_out=0.0)
     assert found.cutoff is not None and 1.0 < found.cutoff < 60.0
-    np.testing.assert_allclose(found.verdict.values[:2], truth()[:2], rtol=0.05)
+    np.testing.assert_allclose(found.identifiability.values[:2], truth()[:2], rtol=0.05)
 
 
 def test_ctrl_c_ends_all_fits_with_the_best_so_far(clean, monkeypatch):
     calls = []
-    plain = _identify.least_squares
+    plain = _fitting.least_squares
 
     def interrupted(*arguments, **options):
         def stop(status):
@@ -148,7 +158,7 @@ def test_ctrl_c_ends_all_fits_with_the_best_so_far(clean, monkeypatch):
         calls.append(1)
         return plain(*arguments, **options, callback=stop)
 
-    monkeypatch.setattr(_identify, "least_squares", interrupted)
+    monkeypatch.setattr(_fitting, "least_squares", interrupted)
     found = ro.identify(believed(), [clean], free=FREE)
     assert found.result.reason == "interrupted" and len(calls) == 1
     assert found.model.values().shape == (4,)
@@ -170,6 +180,9 @@ def test_windows_overlap_as_little_as_can_be():
         ({"cutoff": -1.0}, "`cutoff` must be positive"),
         ({"horizon": 0.0}, "`horizon` must be positive"),
         ({"prior": 0.0}, "`prior` must be positive"),
+        ({"held_out": 1.0}, "`held_out` must be 0 or more and below 1"),
+        ({"actuated": ("wrist",)}, "`actuated` must name joints of shoulder, elbow"),
+        ({"time_step": 0.01}, "`time_step` and `actuated` must be left out"),
         ({"free": ("weight",)}, "`free` must name parameters"),
     ],
 )
@@ -181,20 +194,20 @@ def test_bad_arguments_are_refused(clean, options, match):
 @pytest.mark.parametrize(
     "observations, actions, match",
     [
-        ((10, 3), (9, 2), "must be one recording of"),
-        ((10, 4), (9, 1), "must hold an action for each of the 2"),
+        ((10, 3), (9, 2), "must hold positions and velocities of the 2"),
+        ((10, 4), (9, 1), "must hold one action for each actuated"),
     ],
 )
 def test_recordings_that_do_not_fit_are_refused(observations, actions, match):
     run = ro.Trajectory(np.zeros(observations), np.zeros(actions), STEP)
     with pytest.raises(ValueError, match=match):
         ro.identify(believed(), [run], free=FREE)
-    with pytest.raises(ValueError, match="`training` must hold at least one"):
+    with pytest.raises(ValueError, match="`recordings` must hold at least one"):
         ro.identify(believed(), [], free=FREE)
 
 
-def test_a_robot_with_an_undriven_joint_is_found_to_rounding():
-    # No mass at all would explain that no effort acts on the pole: its motion tells.
+def swung():
+    """Return a recording of a cart-pole whose cart is pushed by a sine."""
     real = cart_pole(pole_mass=0.13, damping=0.02)
     force = 6.0 * np.sin(5.0 * STEP * np.arange(480))[:, None]
 
@@ -204,8 +217,103 @@ def test_a_robot_with_an_undriven_joint_is_found_to_rounding():
 
     start = jnp.array([0.0, np.pi, 0.0, 0.0])
     states = jax.jit(lambda u: jax.lax.scan(step, start, u)[1])(jnp.asarray(force))
-    run = ro.Trajectory(np.vstack([start[None], states]), force, STEP)
-    found = ro.identify(cart_pole(), [run], free=("mass", "damping"), held_out=[run])
-    assert found.error == "motion"
-    np.testing.assert_allclose(found.verdict.values[:2], [1.0, 0.13], rtol=1e-10)
-    np.testing.assert_allclose(found.verdict.values[2:], 0.02, rtol=1e-8)
+    return ro.Trajectory(np.vstack([start[None], states]), force, STEP)
+
+
+@pytest.mark.parametrize("error, minimized", [("auto", "motion"), ("both", "both")])
+def test_a_robot_with_an_undriven_joint_is_found_to_rounding(error, minimized):
+    # No mass at all would explain that no effort acts on the pole: its motion tells.
+    run = swung()
+    found = ro.identify(
+        cart_pole(), [run], free=("mass", "damping"), held_out=[run], error=error
+    )
+    assert found.error == minimized
+    values = found.identifiability.values
+    np.testing.assert_allclose(values[:2], [1.0, 0.13], rtol=1e-10)
+    np.testing.assert_allclose(values[2:], 0.02, rtol=1e-8)
+
+
+def test_both_errors_of_a_clean_arm_are_fitted(clean):
+    found = ro.identify(believed(), [clean], free=FREE, error="both")
+    assert found.error == "both"
+    np.testing.assert_allclose(found.identifiability.values, truth(), rtol=1e-10)
+
+
+def test_both_errors_of_a_noisy_robot_with_an_undriven_joint_are_fitted():
+    run = swung()
+    random = np.random.default_rng(0)
+    q = np.asarray(run.observations)[:, :2] + 1e-4 * random.normal(size=(481, 2))
+    velocity = np.gradient(q, STEP, axis=0)
+    run = ro.Trajectory(np.hstack([q, velocity]), np.asarray(run.actions), STEP)
+    found = ro.identify(
+        cart_pole(), [run], free=("mass", "damping[pole]"), held_out=0.0, error="both"
+    )
+    assert found.error == "both" and found.cutoff is not None
+    np.testing.assert_allclose(found.model.values(), [1.0, 0.13, 0.02], rtol=0.05)
+
+
+def test_a_urdf_and_files_are_identified_with_the_defaults_of_the_command(
+    clean, tmp_path
+):
+    for number in range(3):
+        clean.save(tmp_path / f"run_{number}.npz")
+    found = ro.identify(URDF, tmp_path, free=("mass[forearm]", "damping"))
+    assert [source.name for source in found.sources] == [
+        f"run_{number}.npz" for number in range(3)
+    ]
+    assert len(found.training) == 2 and len(found.held_out) == 1
+    assert found.model.time_step == STEP and found.urdf == URDF
+    assert found.name == "two_link" and found.findings == ()
+
+
+def test_errors_in_recordings_name_their_place(clean):
+    observations = np.array(clean.observations)
+    observations[5, 1] = np.nan
+    broken = ro.Trajectory(observations, clean.actions, STEP)
+    with pytest.raises(ro.RobooptError, match="`recordings` must be free.*recording 1"):
+        ro.identify(believed(), [clean, broken], free=FREE)
+
+
+def test_effort_limits_survive_a_transmission(tmp_path):
+    # <transmission> repeats a joint's name, without its limits.
+    text = Path(URDF).read_text()
+    transmission = """<transmission name="t"><joint name="shoulder">
+        <hardwareInterface>effort</hardwareInterface></joint></transmission></robot>"""
+    path = tmp_path / "robot.urdf"
+    path.write_text(text.replace("</robot>", transmission))
+    expected = KnownRobot.of(URDF, FREE).effort_limits
+    assert np.isfinite(expected).all()
+    np.testing.assert_array_equal(KnownRobot.of(path, FREE).effort_limits, expected)
+
+
+def test_the_simulation_takes_whole_fractions_of_long_steps():
+    def step_of(step):
+        run = ro.Trajectory(np.zeros((3, 4)), np.zeros((2, 2)), step)
+        return simulated_step([Recording("a", run)])
+
+    assert step_of(0.002) == 0.002
+    assert step_of(1 / 240) == 1 / 240
+    # 10 ms in steps of at most 4.17 ms are three of 3.33 ms.
+    assert step_of(0.01) == pytest.approx(0.01 / 3)
+
+
+def test_every_third_recording_is_held_out_or_the_end_of_each():
+    runs = [
+        ro.Trajectory(np.full((9, 2), float(k)), np.zeros((8, 1)), 0.1, times=times)
+        for k, times in enumerate([None, np.arange(9.0) ** 1.5, None])
+    ]
+    recorded = [Recording("a", run) for run in runs]
+    parts = split(recorded, None)
+    assert [run.observations[0, 0] for run in parts.training] == [0.0, 1.0]
+    assert [run.observations[0, 0] for run in parts.held_out] == [2.0]
+    parts = split(recorded, 0.25)
+    assert [run.steps for run in parts.training] == [6] * 3
+    assert [run.steps for run in parts.held_out] == [2] * 3
+    # The second run's last two steps are from 6^1.5 to 8^1.5 s.
+    times = np.asarray(parts.held_out[1].times)
+    np.testing.assert_allclose(times[[0, -1]], [0, 8**1.5 - 6**1.5])
+    assert parts.held_out[1].time_step == pytest.approx((8**1.5 - 6**1.5) / 2)
+    assert split(recorded[:2], None).held_out[0].steps == 2
+    assert split(recorded, 0.0).held_out == []
+    with pytest.raises(ro.RobooptError, match="`held_out` of 0.01 leaves nothing of a"):
+        split(recorded, 0.01)

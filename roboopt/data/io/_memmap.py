@@ -85,6 +85,7 @@ class MemmapDemonstrations:
         for name, value in (("low", low), ("high", high)):
             broadcast_limit(name, value, arrays["actions"][:1])
         lengths = arrays["lengths"]
+        self._number = 0
         self.episodes = _chosen(episodes, len(lengths))
         first = np.cumsum(lengths) - lengths
         self._lengths = lengths[self.episodes]
@@ -106,8 +107,21 @@ class MemmapDemonstrations:
         """Return the number of samples in a block."""
         return min(self.block_size, len(self))
 
-    def block(self, model: Any, number: int) -> Demonstrations:
-        """Return block `number`, from 0 on, which does not depend on `model`."""
+    def next(self, model: Any, key: Any) -> Demonstrations:
+        """Return the next block, which depends on neither `model` nor `key`."""
+        self._number += 1
+        return self.block(self._number - 1)
+
+    def state(self) -> Any:
+        """Return the state of the reading, for checkpoints."""
+        return {"number": np.asarray(self._number)}
+
+    def restore(self, state: Any) -> None:
+        """Continue from a `state`."""
+        self._number = int(state["number"])
+
+    def block(self, number: int) -> Demonstrations:
+        """Return block `number`, counted from 0."""
         order = np.random.default_rng([self.seed, 1, number])
         epoch, begin = divmod(number * self.size, len(self))
         rows = self._epoch(epoch, begin, begin + self.size)

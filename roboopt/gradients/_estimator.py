@@ -1,0 +1,181 @@
+"""The contract of a gradient estimator, and the loss function that it is given.
+
+An estimator is any function
+
+    estimator(loss_fn, params, batch, key) -> (loss, gradient, info)
+
+The quality of an estimated gradient ĝ is its signal-to-noise ratio,
+
+    |E ĝ|² / E|ĝ − E ĝ|²
+
+measured on relative gradients: the derivative of each leaf is multiplied by the scale
+of the leaf, its root mean square or 0.1 if that is larger. A gain of 1000 and a weight
+of 0.1 then count alike.
+"""
+
+import dataclasses
+import operator
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from roboopt._core import sizes
+from roboopt.objectives import Objective, total
+
+TINY = 1e-30  # keeps 0/0 finite
+MAX_SNR = 1e6  # ratios above count as exact
+
+
+class LossFn(eqx.Module):
+    """The loss as a function of the trainable parameters: `loss_fn(params, batch)`.
+
+    The parameters are the trainable leaves of the model. A leaf with bounds is given
+    in coordinates without bounds.
+    """
+
+    objective: Callable[[Any, Any], Any]
+    """`objective(model, batch) -> loss`, such as an `Objective`."""
+    build: Callable[[Any], Any]
+    """`build(params) -> model`."""
+
+    @property
+    def differentiable(self) -> bool:
+        """Whether JAX can trace and differentiate the objective."""
+        return getattr(self.objective, "differentiable", True)
+
+    def __call__(self, params: Any, batch: Any) -> Float[Array, ""]:
+        """Return the loss at `params`."""
+        return self.evaluate(params, batch)[0]
+
+    def evaluate(
+        self, params: Any, batch: Any
+    ) -> tuple[Float[Array, ""], dict[str, Array]]:
+        """Return the loss at `params`, and the values of its terms by name."""
+        if self.differentiable:
+            return self._evaluate(self.build(params), batch)
+        alone = jax.tree.map(lambda x: x[None], params)
+        return jax.tree.map(lambda x: x[0], self.evaluate_many(alone, batch))
+
+    def evaluate_many(
+        self, params: Any, batch: Any, *, traced: bool = True
+    ) -> tuple[Float[Array, " model"], dict[str, Array]]:
+        """Return the losses and the terms of many models at once.
+
+        Args:
+            params: parameters whose arrays have a leading axis of models.
+            batch: one batch, the same for all models.
+            traced: whether JAX may trace the objective; otherwise the objective is
+                called model by model.
+        """
+        if traced and self.differentiable:
+            return jax.vmap(lambda own: self.evaluate(own, batch))(params)
+        models = _build_many(self.build, params)
+        if traced and isinstance(self.objective, Objective):
+            terms = self.objective.evaluate_many(models, batch)
+            return total(terms), {name: term.value for name, term in terms.items()}
+        arrays, static = eqx.partition(models, eqx.is_array)
+        count = jax.tree.leaves(params)[0].shape[0]
+        each = []
+        for k in range(count):
+            own = eqx.combine(jax.tree.map(operator.itemgetter(k), arrays), static)
+            loss, terms = self._evaluate(own, batch)
+            each.append((jnp.asarray(loss, float), terms))
+        return jax.tree.map(lambda *values: jnp.stack(values), *each)
+
+    def with_objective(self, objective: Any) -> "LossFn":
+        """Return the loss function of another objective on the same parameters."""
+        return dataclasses.replace(self, objective=objective)
+
+    def _evaluate(self, model: Any, batch: Any) -> tuple[Array, dict[str, Array]]:
+        if isinstance(self.objective, Objective):
+            terms = self.objective.terms(model, batch)
+            return total(terms), {name: term.value for name, term in terms.items()}
+        return self.objective(model, batch), {}
+
+
+@eqx.filter_jit
+def _build_many(build: Any, params: Any) -> Any:
+    return eqx.filter_vmap(lambda own: build(own))(params)
+
+
+class Estimator(eqx.Module):
+    """A gradient estimator with settings, for `minimize(..., gradient=)`.
+
+    A plain function of the same arguments serves as well. A subclass may override the
+    other methods: `init` and `update` to keep a state between steps.
+    """
+
+    @abstractmethod
+    def __call__(
+        self, loss_fn: LossFn, params: Any, batch: Any, key: PRNGKeyArray
+    ) -> tuple[Float[Array, ""], Any, dict[str, Array]]:
+        """Estimate the gradient of `loss_fn(params, batch)` by `params`.
+
+        Args:
+            loss_fn: the loss; `loss_fn.evaluate` also returns its terms.
+            params: a pytree of floating-point arrays.
+            batch: the batch of this step.
+            key: the randomness of this step.
+
+        Returns:
+            The loss, the gradient in the form of `params`, and scalars for the history
+            of the run, the same names each time. `gradient_error` is the expected
+            squared error of the relative gradient.
+        """
+
+    def init(self, params: Any) -> Any:
+        """Return the state before the first step, a pytree of arrays or None."""
+        return None
+
+    def update(
+        self, loss_fn: LossFn, params: Any, batch: Any, key: PRNGKeyArray, state: Any
+    ) -> tuple[Float[Array, ""], Any, dict[str, Array], Any]:
+        """Return what the call returns, and the next state."""
+        return *self(loss_fn, params, batch, key), state
+
+    def loss_function(self, loss_fn: LossFn) -> LossFn:
+        """Return the function whose values the estimator returns as the loss."""
+        return loss_fn
+
+    def traceable(self, objective: Any) -> bool:
+        """Return whether JAX can compile the estimator with this objective."""
+        return getattr(objective, "differentiable", True)
+
+    def deterministic(self, params: Any) -> bool:
+        """Return whether the gradient does not depend on the key."""
+        return False
+
+
+class FunctionEstimator(Estimator):
+    """A plain function as an `Estimator`."""
+
+    function: Callable[..., tuple] = eqx.field(static=True)
+
+    def __call__(
+        self, loss_fn: LossFn, params: Any, batch: Any, key: PRNGKeyArray
+    ) -> tuple[Array, Any, dict[str, Array]]:
+        """Call the function."""
+        return self.function(loss_fn, params, batch, key)
+
+
+def signal_to_noise(
+    signal: Float[Array, ""], noise: Float[Array, ""]
+) -> Float[Array, ""]:
+    """Return the ratio, from 0 to `MAX_SNR`."""
+    return jnp.clip(signal / (noise + TINY), 0.0, MAX_SNR)
+
+
+def relative_gradient(gradient: Any, params: Any) -> Any:
+    """Return the derivatives by relative changes of each leaf of `params`."""
+    return jax.tree.map(lambda g, s: g * s, gradient, sizes(params))
+
+
+def inner(a: Any, b: Any) -> Float[Array, ""]:
+    """Return the inner product of two pytrees."""
+    pairs = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
+    return sum((jnp.sum(x * y) for x, y in pairs), jnp.zeros(()))

@@ -1,0 +1,59 @@
+"""Objectives of the motions that a rollout makes from the starts in a batch."""
+
+from abc import abstractmethod
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from roboopt.data import Trajectory
+from roboopt.objectives._objective import Objective, Term
+
+
+class RolloutObjective(Objective):
+    """An objective of `rollout(model, starts) -> Trajectory`.
+
+    Where the rollout runs a simulator outside JAX, many models are evaluated at once by
+    `rollout.many(models, starts)`.
+    """
+
+    rollout: eqx.AbstractVar[Any]
+
+    @abstractmethod
+    def trajectory_terms(self, trajectory: Trajectory, batch: Any) -> dict[str, Term]:
+        """Return the terms of the motions made from the starts in `batch`."""
+
+    def starts(self, batch: Any) -> Any:
+        """Return the starts in a batch: observations, or those of a `Trajectory`."""
+        if not isinstance(batch, Trajectory):
+            return batch
+        first = jnp.asarray(batch.observations)[..., 0, :]
+        return first.reshape(-1, first.shape[-1])
+
+    @property
+    def differentiable(self) -> bool:
+        """Whether JAX can differentiate the rollout."""
+        return bool(getattr(self.rollout, "differentiable", True))
+
+    def terms(self, model: Any, batch: Any) -> dict[str, Term]:
+        """Return the terms of the motions that `model` makes from `batch`."""
+        return self.trajectory_terms(self.rollout(model, self.starts(batch)), batch)
+
+    def evaluate_many(self, models: Any, batch: Any) -> dict[str, Term]:
+        """Return the terms of each of many models, values of shape (models,)."""
+        if self.differentiable:
+            return super().evaluate_many(models, batch)
+        made = self.rollout.many(models, np.asarray(self.starts(batch)))
+        return _terms_of_each(self, jax.tree.map(_in_jax, made), batch)
+
+
+@eqx.filter_jit
+def _terms_of_each(objective: Any, made: Trajectory, batch: Any) -> dict[str, Term]:
+    return eqx.filter_vmap(lambda own: objective.trajectory_terms(own, batch))(made)
+
+
+def _in_jax(leaf: Any) -> jax.Array:
+    leaf = np.asarray(leaf)
+    return jnp.asarray(leaf, float) if leaf.dtype.kind == "f" else jnp.asarray(leaf)

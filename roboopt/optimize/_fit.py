@@ -1,0 +1,138 @@
+"""The residuals of an objective as a function of one vector of parameters."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Float
+
+from roboopt._errors import RobooptError
+from roboopt.optimize._bounds import Bound, bounded_leaves
+from roboopt.optimize._partition import partition
+from roboopt.optimize._sources import arrays
+
+
+class Fit(eqx.Module):
+    """The residuals r(x) of an objective, with all trainable leaves in the vector x."""
+
+    objective: Any
+    trained: Any
+    fixed: Any
+    static: Any
+    data: Any
+
+    @classmethod
+    def of(
+        cls,
+        objective: Any,
+        model: Any,
+        data: Any,
+        *,
+        trainable: Callable[[Any], Any] | None = None,
+    ) -> "Fit":
+        """Return the residuals of `objective` as a function of the trainable leaves.
+
+        Args:
+            objective: an objective with `residuals(model, data)`.
+            model: the start.
+            data: arrays, all of which every residual is computed from.
+            trainable: selects the parts to train, as in `minimize`.
+
+        Raises:
+            RobooptError: if the objective has no residuals, `data` are not finite
+                arrays, or no leaf is trainable.
+        """
+        if not hasattr(objective, "residuals"):
+            raise RobooptError(
+                "`objective` must have `residuals(model, data)`, as `PredictionError` "
+                f"has; {type(objective).__name__} has none: use `minimize`."
+            )
+        if callable(data):
+            raise RobooptError("`data` must hold arrays, got a function.")
+        return cls(objective, *partition(model, trainable), arrays(data))
+
+    def start(self) -> np.ndarray:
+        """Return x of the initial model."""
+        leaves = jax.tree.leaves(self.trained)
+        return np.concatenate([np.ravel(np.asarray(leaf)) for leaf in leaves])
+
+    def model(self, x: Float[Array, " parameter"]) -> Any:
+        """Return the model at x."""
+        flat, unravel = ravel_pytree(self.trained)
+        return eqx.combine(unravel(x.astype(flat.dtype)), self.fixed, self.static)
+
+    def residuals(self, x: Float[Array, " parameter"]) -> Float[Array, " residual"]:
+        """Return r(x)."""
+        return jnp.ravel(self.objective.residuals(self.model(x), self.data))
+
+    @eqx.filter_jit
+    def jacobian(
+        self, x: Float[Array, " parameter"]
+    ) -> tuple[Float[Array, " residual"], Float[Array, "residual parameter"]]:
+        """Return r(x) and ∂r/∂x."""
+
+        def twice(x: Array) -> tuple[Array, Array]:
+            residuals = self.residuals(x)
+            return residuals, residuals
+
+        slopes, residuals = jax.jacfwd(twice, has_aux=True)(x)
+        return residuals, slopes
+
+    def names(self) -> list[str]:
+        """Return the name of each entry of x, from `names` of the model or its path."""
+        found = []
+        for path, leaf in jax.tree_util.tree_leaves_with_path(self.trained):
+            owner = self.static
+            for key in path[:-1]:
+                owner = _child(owner, key)
+            given = getattr(owner, "names", None)
+            if given is not None and len(given) == leaf.size:
+                found += given
+            else:
+                found += [
+                    jax.tree_util.keystr(path) + (str(list(index)) if index else "")
+                    for index in np.ndindex(leaf.shape)
+                ]
+        return found
+
+    def limits(
+        self, bounds: Sequence[Bound], model: Any
+    ) -> tuple[Float[np.ndarray, " parameter"], Float[np.ndarray, " parameter"]]:
+        """Return the lowest and the highest value of each entry of x.
+
+        Raises:
+            RobooptError: if `model` is not within `bounds`, or they name leaves that
+                are not trainable.
+        """
+        leaves = jax.tree.leaves(self.trained)
+        lower = [np.full(np.shape(leaf), -np.inf) for leaf in leaves]
+        upper = [np.full(np.shape(leaf), np.inf) for leaf in leaves]
+        for number, bound in bounded_leaves(bounds, model, self.trained):
+            lower[number] = np.maximum(lower[number], np.asarray(bound.lower, float))
+            upper[number] = np.minimum(upper[number], np.asarray(bound.upper, float))
+        low, high = (
+            np.concatenate([np.ravel(part) for part in side]) for side in (lower, upper)
+        )
+        start = self.start()
+        outside = (start < low) | (start > high)
+        if outside.any():
+            i = int(np.argmax(outside))
+            raise RobooptError(
+                f"`model` must start within its `bounds`: {self.names()[i]} is "
+                f"{start[i]}, not within {low[i]} to {high[i]}."
+            )
+        return low, high
+
+
+def _child(node: Any, key: Any) -> Any:
+    """Return the part of `node` that one step of a path leads to."""
+    if hasattr(key, "name"):
+        return getattr(node, key.name, None)
+    try:
+        return node[key.key if hasattr(key, "key") else key.idx]
+    except (AttributeError, KeyError, IndexError, TypeError):
+        return None

@@ -1,0 +1,122 @@
+"""The default optimizers."""
+
+import functools
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from roboopt._core import MIN_SCALE
+from roboopt._errors import RobooptError
+
+LEARNING_RATE = 0.03
+LINE_SEARCH_STEPS = 12
+
+
+def default_optimizer(steps: int, deterministic: bool, estimated: bool) -> Any:
+    """Return L-BFGS for a deterministic loss, and Adam for a noisy one.
+
+    L-BFGS searches the length of each step (Liu and Nocedal, 1989), which needs losses
+    that can be compared. Where gradients are `estimated`, the search uses values alone
+    (Armijo, 1966): one gradient then costs two values per parameter.
+
+    Adam moves each leaf relative to its scale (after Adafactor, Shazeer and Stern,
+    2018, §8): a step changes a leaf by at most about 3 % of its root mean square, or of
+    0.1 if that is larger, so that gains of 1000 and weights of 0.1 share one learning
+    rate. The rate warms up over a twentieth of the steps and falls along a half cosine
+    to a hundredth.
+    """
+    if not deterministic:
+        return _adam(steps)
+    return _lbfgs_by_values() if estimated else _lbfgs()
+
+
+def checked_optimizer(optimizer: Any) -> Any:
+    """Return an optax transformation that takes the loss as an extra argument.
+
+    Raises:
+        RobooptError: if `optimizer` is no optax transformation.
+    """
+    import optax
+
+    if not hasattr(optimizer, "init") or not hasattr(optimizer, "update"):
+        raise RobooptError(
+            f"`optimizer` must be an optax transformation, got {optimizer!r}."
+        )
+    return optax.with_extra_args_support(optimizer)
+
+
+def keeps_gradient(state: Any) -> bool:
+    """Return whether a line search keeps the loss and gradient of its last value."""
+    import optax
+
+    return optax.tree.get(state, "grad", None) is not None
+
+
+def evaluates_loss(state: Any) -> bool:
+    """Return whether the optimizer of a state is a line search."""
+    import optax
+
+    kinds = optax.ScaleByBacktrackingLinesearchState, optax.ScaleByZoomLinesearchState
+    known = lambda x: isinstance(x, kinds)  # noqa: E731
+    return any(map(known, jax.tree.leaves(state, is_leaf=known)))
+
+
+# The caches return the same object again, for which steps are compiled already.
+@functools.lru_cache
+def _lbfgs() -> Any:
+    import optax
+
+    search = optax.scale_by_zoom_linesearch(LINE_SEARCH_STEPS)
+    return optax.lbfgs(linesearch=search)
+
+
+@functools.lru_cache
+def _lbfgs_by_values() -> Any:
+    import optax
+
+    search = optax.scale_by_backtracking_linesearch(
+        LINE_SEARCH_STEPS, decrease_factor=0.5, increase_factor=math.inf
+    )
+    curved = _reset_without_curvature(optax.scale_by_lbfgs())
+    return optax.chain(curved, optax.scale(-1.0), search)
+
+
+def _reset_without_curvature(lbfgs: Any) -> Any:
+    """Return L-BFGS that restarts where the slope fell along the last step.
+
+    A search by values alone may end at such a point, and the curvature measured there
+    does not lead downhill.
+    """
+    import optax
+
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        moved = optax.tree.sub(params, state.params)
+        turned = optax.tree.sub(updates, state.updates)
+        curved = jnp.real(optax.tree.vdot(moved, turned)) > 0
+        keep = (state.count == 0) | curved
+        fresh = lbfgs.init(params)
+        state = jax.tree.map(lambda x, y: jnp.where(keep, x, y), state, fresh)
+        return lbfgs.update(updates, state, params)
+
+    return optax.GradientTransformation(lbfgs.init, update)
+
+
+@functools.lru_cache
+def _adam(steps: int) -> Any:
+    import optax
+
+    warmup = max(1, steps // 20)
+    schedule = optax.warmup_cosine_decay_schedule(
+        0.1 * LEARNING_RATE,
+        LEARNING_RATE,
+        warmup,
+        max(steps, warmup + 1),
+        0.01 * LEARNING_RATE,
+    )
+    return optax.chain(
+        optax.scale_by_adam(),
+        optax.scale_by_param_block_rms(MIN_SCALE),
+        optax.scale_by_learning_rate(schedule),
+    )

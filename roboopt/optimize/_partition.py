@@ -1,0 +1,73 @@
+"""The trainable parameters of a model, and the model that they make up."""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import numpy as np
+
+from roboopt._core import trainable as trainable_leaves
+from roboopt._errors import RobooptError
+from roboopt.optimize._bounds import to_bounded
+
+
+def partition(
+    model: Any, trainable: Callable[[Any], Any] | None = None
+) -> tuple[Any, Any, Any]:
+    """Split a model into parameters, fixed arrays, and the rest.
+
+    Args:
+        model: any pytree.
+        trainable: `trainable(model)` selects the parts to train; by default all
+            floating-point arrays outside of `Frozen`.
+
+    Returns:
+        Three pytrees that `equinox.combine` makes the model of.
+
+    Raises:
+        RobooptError: if no array is trainable.
+    """
+    selected = trainable_leaves(model)
+    if trainable is not None:
+        chosen = eqx.tree_at(
+            trainable,
+            jax.tree.map(lambda _: False, model),
+            replace_fn=lambda node: jax.tree.map(lambda _: True, node),
+        )
+        selected = jax.tree.map(lambda a, b: a and b, selected, chosen)
+    params, other = eqx.partition(model, selected)
+    fixed, static = eqx.partition(other, eqx.is_array)
+    if not jax.tree.leaves(params):
+        raise RobooptError(
+            "`model` must have a floating-point array to train (Python numbers are "
+            "constants, and `trainable` must select an array), got "
+            f"{jax.tree.structure(model)}."
+        )
+    return params, fixed, static
+
+
+def check_model(params: Any, fixed: Any, batched: bool) -> None:
+    """Raise a RobooptError unless the arrays of a model can be optimized."""
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+        if not np.all(np.isfinite(np.asarray(leaf))):
+            name = jax.tree_util.keystr(path)
+            raise RobooptError(f"`model`{name} must be finite, got {leaf}.")
+    counts = {leaf.shape[:1] for leaf in jax.tree.leaves((params, fixed))}
+    if batched and (len(counts) > 1 or () in counts):
+        raise RobooptError(
+            "`model` must have one leading axis of starts on every array with "
+            f"`batched=True`, got axes of {sorted(counts)}."
+        )
+
+
+class ModelBuilder(eqx.Module):
+    """Builds the model from parameters in coordinates without bounds."""
+
+    intervals: Any
+    fixed: Any
+    static: Any
+
+    def __call__(self, params: Any) -> Any:
+        """Return the model at `params`."""
+        return eqx.combine(to_bounded(self.intervals, params), self.fixed, self.static)

@@ -1,0 +1,205 @@
+"""Where batches come from: arrays, a function, an iterable, or a `Source`."""
+
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Int, PRNGKeyArray, UInt32
+
+from roboopt._errors import RobooptError
+from roboopt.optimize._shuffle import first_order, next_order, shuffled
+
+LIMITS = ("low", "high")  # fields whose values may be infinite
+
+
+class FullBatch(eqx.Module):
+    """All of the data in each step."""
+
+    data: Any
+
+    def init(self, key: PRNGKeyArray) -> None:
+        """Return None: no state is needed."""
+
+    def draw(self, state: None) -> tuple[Any, None]:
+        """Return the data."""
+        return self.data, state
+
+
+class Epoch(eqx.Module):
+    """A pass over the samples."""
+
+    order: UInt32[Array, "round 2"]
+    used: Int[Array, ""]
+    """The number of batches drawn already."""
+
+
+class Minibatches(eqx.Module):
+    """`size` samples in each step, in an order that is shuffled every epoch."""
+
+    data: Any
+    size: int = eqx.field(static=True)
+
+    def init(self, key: PRNGKeyArray) -> Epoch:
+        """Return the first epoch."""
+        return Epoch(first_order(key), jnp.zeros((), int))
+
+    def draw(self, state: Epoch) -> tuple[Any, Epoch]:
+        """Return the next samples, and the rest of the epoch."""
+        count = jax.tree.leaves(self.data)[0].shape[0]
+        over = state.used >= count // self.size
+        order = jnp.where(over, next_order(state.order), state.order)
+        used = jnp.where(over, 0, state.used)
+        rows = shuffled(used * self.size + jnp.arange(self.size), count, order)
+        batch = jax.tree.map(lambda x: jnp.take(x, rows, axis=0), self.data)
+        return batch, Epoch(order, used + 1)
+
+
+class Sampler(eqx.Module):
+    """A traceable function `(model, key) -> batch`."""
+
+    function: Callable[[Any, PRNGKeyArray], Any]
+
+
+class Block(NamedTuple):
+    """A batch, and the model with its fixed arrays updated."""
+
+    data: Any
+    model: Any
+    """The model as it was given, with new values in arrays that are not trainable, such
+    as a `Frozen` normalizer."""
+
+
+@runtime_checkable
+class Source(Protocol):
+    """Data that `minimize` asks for on the host as it goes.
+
+    So can data be read that do not fit in memory, or collected with the latest model.
+    A source may also have
+
+    - `steps: int`, the gradient steps on each batch, 1 by default; with a `batch_size`
+      they are taken on minibatches of it;
+    - `drifts: bool`, whether losses on different batches say nothing about which model
+      is better, as where the model collects the data. The best model is then that of
+      the last batch. False by default;
+    - `state()` and `restore(state)`, a pytree of arrays, which checkpoints need;
+    - `outline(model)`, arrays of the shapes and dtypes of a batch: `minimize` then
+      compiles its steps while the first batch is collected.
+    """
+
+    def next(self, model: Any, key: PRNGKeyArray) -> Any:
+        """Return the next batch: arrays of the same shapes and dtypes each time.
+
+        A `Block` also updates the fixed arrays of the model.
+
+        Args:
+            model: the latest model; the best of the last batch if the data drift and
+                the objective ranks models. The first time, the initial model.
+            key: randomness that follows from the seed of `minimize`.
+        """
+        ...
+
+
+class SourceFailed(Exception):
+    """Data after the first could not be obtained; the message says why."""
+
+
+class SourceExhausted(Exception):
+    """An iterable has no more batches."""
+
+
+class Batches:
+    """The items of an iterable as a `Source`; an iterable such as a list repeats."""
+
+    def __init__(self, iterable: Iterable):
+        self._iterable, self._iterator = iterable, iter(iterable)
+
+    def next(self, model: Any, key: Any) -> Any:
+        """Return the next item.
+
+        Raises:
+            SourceExhausted: if there are no more.
+        """
+        try:
+            return _tuple(next(self._iterator))
+        except StopIteration:
+            self._iterator = iter(self._iterable)
+        try:
+            return _tuple(next(self._iterator))
+        except StopIteration:
+            raise SourceExhausted from None
+
+
+def _tuple(batch: Any) -> Any:
+    # torch collates samples (x, y) to a list.
+    return tuple(batch) if isinstance(batch, list) else batch
+
+
+def is_iterable(data: Any) -> bool:
+    """Return whether `data` is a list of batches or another iterable, and no arrays."""
+    if isinstance(data, list):
+        return True
+    leaf = jax.tree_util.all_leaves([data])
+    array = eqx.is_array_like(data) or hasattr(data, "__array__")
+    return (
+        leaf and not array and not isinstance(data, str) and hasattr(data, "__iter__")
+    )
+
+
+def arrays(data: Any) -> Any:
+    """Return `data` as arrays of JAX.
+
+    Raises:
+        RobooptError: if `data` holds no array or anything else, or is not finite.
+    """
+
+    def to_array(leaf: Any) -> Any:
+        if not eqx.is_array_like(leaf) and hasattr(leaf, "__array__"):
+            leaf = np.asarray(leaf)
+        if not eqx.is_array_like(leaf):
+            raise _not_arrays(data)
+        return jnp.asarray(leaf)
+
+    if not jax.tree.leaves(data):
+        raise _not_arrays(data)
+    data = jax.tree.map(to_array, data)
+    for path, leaf in jax.tree_util.tree_leaves_with_path(data):
+        if jnp.issubdtype(leaf.dtype, jnp.inexact):
+            limit = bool(path) and getattr(path[-1], "name", None) in LIMITS
+            values = np.asarray(leaf)
+            bad = np.isnan(values) if limit else ~np.isfinite(values)
+            if bad.any():
+                first = tuple(int(i) for i in np.argwhere(bad)[0])
+                raise RobooptError(
+                    f"`data`{jax.tree_util.keystr(path)} must be finite, got "
+                    f"{leaf[first]} at {first}."
+                )
+    return data
+
+
+def _not_arrays(data: Any) -> RobooptError:
+    return RobooptError(
+        "`data` must be a function `(model, key) -> batch`, an object with "
+        "`next(model, key)`, an iterable of batches, or hold arrays, got "
+        f"{type(data).__name__}."
+    )
+
+
+def array_source(data: Any, batch_size: int | None) -> FullBatch | Minibatches:
+    """Return the source of batches from arrays.
+
+    Raises:
+        RobooptError: if `data` are not finite arrays, or `batch_size` does not fit.
+    """
+    data = arrays(data)
+    if batch_size is None:
+        return FullBatch(data)
+    counts = {leaf.shape[0] if leaf.ndim else 0 for leaf in jax.tree.leaves(data)}
+    if len(counts) > 1 or not 1 <= batch_size <= min(counts):
+        raise RobooptError(
+            "`batch_size` must be between 1 and the number of samples, the same in "
+            f"every array of `data`; got {batch_size}, and {sorted(counts)} samples."
+        )
+    return Minibatches(data, batch_size)

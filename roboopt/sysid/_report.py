@@ -1,0 +1,212 @@
+"""The sections of an identification's report."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import equinox as eqx
+import numpy as np
+
+from roboopt.data import Trajectory
+from roboopt.objectives import PredictionError
+from roboopt.report import (
+    MODELS as COLORS,
+)
+from roboopt.report import (
+    Change,
+    Details,
+    Figure,
+    Notes,
+    Section,
+    Table,
+    forecast_errors,
+    predictions,
+    whiskers,
+)
+from roboopt.sysid._result import (
+    MODELS,
+    Parameter,
+    combination_table,
+    coordinates,
+    forecast_table,
+    parameter_table,
+)
+
+if TYPE_CHECKING:
+    from roboopt.diagnose import IdentifiabilityReport
+    from roboopt.sysid._result import IdentifyResult
+
+WINDOW_S = 0.5  # of one prediction that is drawn
+SHOWN_S = 4.0  # of a recording that is drawn
+ERRORS = {
+    "motion": "of the predicted motion, through the twin",
+    "effort": "of the efforts, through inverse dynamics",
+    "both": "of the predicted motion and of the efforts",
+}
+
+
+def sections(found: "IdentifyResult") -> list[Section]:
+    """Return the sections of the report, in order."""
+    made = [
+        _parameters(found.parameters),
+        _forecasts(found),
+        _motions(found),
+        _identifiability(found),
+        _recordings(found),
+    ]
+    return [section for section in made if section is not None]
+
+
+def _parameters(rows: Sequence[Parameter]) -> Section:
+    known = any(row.true is not None for row in rows)
+    crosses = ", crosses the true values" if known else ""
+    caption = (
+        "Estimates less the starts, with 95 % intervals. Hollow circles are parameters "
+        f"that the data do not determine by themselves{crosses}."
+    )
+    legend = {"start": COLORS["URDF"], "estimate": COLORS["fitted"]}
+    figure = Figure(_changes(rows), caption, legend)
+    return Section("Parameters", [figure, parameter_table(rows, explain=True)])
+
+
+def _changes(rows: Sequence[Parameter]) -> list[str]:
+    """Return one panel for each quantity, its axes and links together."""
+    groups: dict[tuple[str, str], list[Change]] = {}
+    for row in rows:
+        quantity, _, where = row.name.partition(" = ")[0].partition("[")
+        family, _, axis = quantity.partition(".")
+        place = " ".join(part for part in (axis, where.rstrip("]")) if part)
+        change = Change(
+            place or family,
+            row.estimate - row.start,
+            row.lower - row.start if row.identified else -np.inf,
+            row.upper - row.start if row.identified else np.inf,
+            None if row.true is None else row.true - row.start,
+        )
+        groups.setdefault((family, row.unit), []).append(change)
+    return [
+        whiskers(family.replace("_", " "), unit, changes)
+        for (family, unit), changes in groups.items()
+    ]
+
+
+def _forecasts(found: "IdentifyResult") -> Section | None:
+    made = found.forecasts
+    if made is None:
+        return None
+    on = "recordings that the fit has not seen" if found.held_out else "the fitted data"
+    said = (
+        "Root mean square errors of forecasts that begin at measured states and follow "
+        f"the measured actions open loop, on {on}: {found.split}."
+    )
+    blocks: list[Any] = [Notes([said]), forecast_table(made, found.model)]
+    if len(made.seconds) > 1:
+        panels = [
+            forecast_errors(
+                name, unit, made.seconds, {m: made.rmse[m][:, i] for m in MODELS}
+            )
+            for i, (name, unit) in enumerate(coordinates(found.model))
+        ]
+        blocks.append(Figure(panels, "", dict(COLORS)))
+    return Section("Forecasts", blocks)
+
+
+def _motions(found: "IdentifyResult") -> Section | None:
+    longest = max(found.held_out or found.training, key=lambda run: run.steps)
+    steps = max(1, round(WINDOW_S / longest.time_step))
+    count = min(longest.steps, round(SHOWN_S / longest.time_step)) // steps
+    if count < 1:
+        return None
+    states = np.asarray(longest.observations)[: count * steps + 1]
+    shown = Trajectory(states, longest.actions[: count * steps], longest.time_step)
+    models = {"URDF": found.before, "fitted": found.model}
+    curves = {label: _windows(model, shown, steps) for label, model in models.items()}
+    time = np.arange(len(states)) * longest.time_step
+    panels = [
+        predictions(
+            name,
+            unit,
+            time,
+            states[:, i],
+            {label: windows[..., i] for label, windows in curves.items()},
+        )
+        for i, (name, unit) in enumerate(coordinates(found.model))
+    ]
+    smoothed = "" if found.cutoff is None else f", smoothed above {found.cutoff:.3g} Hz"
+    caption = (
+        f"A recording that was {'held out' if found.held_out else 'fitted'}{smoothed}, "
+        "and predictions that begin anew at the measured state every "
+        f"{steps * longest.time_step:.3g} s. Curves that leave the panel are cut off."
+    )
+    legend = {"measured": "currentColor", **{m: COLORS[m] for m in MODELS[:2]}}
+    return Section("Predicted and measured motion", [Figure(panels, caption, legend)])
+
+
+def _windows(model: Any, shown: Trajectory, steps: int) -> np.ndarray:
+    """Return predictions with the states that they begin at, (window, node, state)."""
+    objective = PredictionError(horizon=steps)
+    apart = np.asarray(eqx.filter_jit(objective.errors)(model, shown))
+    states = np.asarray(shown.observations)
+    nodes = np.arange(len(apart))[:, None] * steps + np.arange(steps + 1)
+    measured = states[nodes]
+    return np.concatenate([measured[:, :1], measured[:, 1:] + apart], axis=1)
+
+
+def _identifiability(found: "IdentifyResult") -> Section:
+    report = found.identifiability
+    blocks: list[Any] = [Notes([_conditioning(report)])]
+    loose = [p.name for p in found.parameters if p.verdict == "only in combination"]
+    if report.combinations:
+        one = (
+            "The data determine these sums of parameters that are known only in "
+            "combination (base parameters):"
+        )
+        blocks += [Notes([one]), combination_table(found)]
+    elif loose:
+        blocks.append(Notes([f"Not known well by themselves: {', '.join(loose)}."]))
+    still = [p.name for p in found.parameters if p.verdict == "not excited"]
+    if still:
+        blocks.append(Notes([f"The recordings do not depend on {', '.join(still)}."]))
+    values = ", ".join(f"{value:.3g}" for value in report.singular_values)
+    if values:
+        blocks.append(Details("Singular values", values))
+    return Section("Identifiability", blocks)
+
+
+def _conditioning(report: "IdentifiabilityReport") -> str:
+    condition, kept = report.condition, len(report.singular_values)
+    said = (
+        f"The sensitivities to the {kept} parameters that the data depend on have the "
+        f"condition number {condition:.3g}: the least known direction is that many "
+        "times less certain than the best known. "
+    )
+    if condition < 100:
+        return said + "The robot is well excited."
+    if condition < 1e4:
+        return said + "Some combinations are known much better than others."
+    return said + (
+        "Some combinations are practically unknown; a recording that moves all joints "
+        "at different speeds and postures would determine more."
+    )
+
+
+def _recordings(found: "IdentifyResult") -> Section:
+    rows = [
+        [
+            one.name,
+            f"{one.steps}",
+            f"{one.steps * one.time_step:.4g}",
+            f"{1e3 * one.time_step:.4g}",
+        ]
+        for one in found.sources
+    ]
+    noise = "The recordings are clean and were not smoothed."
+    if found.cutoff is not None:
+        noise = f"The recordings were smoothed above {found.cutoff:.3g} Hz."
+    checks = [f"{f.severity.capitalize()}, {f}" for f in found.findings]
+    said = [
+        f"The fit minimized errors {ERRORS[found.error]}. {noise} "
+        f"{found.split.capitalize()}.",
+        *(checks or ["The checks found nothing wrong with the recordings."]),
+    ]
+    head = ("recording", "steps", "duration [s]", "mean step [ms]")
+    return Section("Recordings", [Table(head, rows), Notes(said)])

@@ -1,0 +1,90 @@
+"""The robot that identification starts from, whatever object describes it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from roboopt._errors import RobooptError
+from roboopt.dynamics import Multibody, Twin, load_bullet, load_urdf
+
+SHAPES = ("center_of_mass", "extent", "shear", "*")
+
+
+@dataclass(frozen=True)
+class KnownRobot:
+    """A robot as it is known before identification."""
+
+    name: str
+    robot: Multibody
+    effort_limits: Float[np.ndarray, " joint"]
+    """[N·m or N]; infinite where there is none."""
+    actuated: tuple[int, ...] | None = None
+    """Driven joints, None if the source does not say."""
+    urdf: Path | None = None
+    twin: Twin | None = None
+    """The twin, where the source is one."""
+
+    @classmethod
+    def of(cls, source: Any, free: Sequence[str]) -> "KnownRobot":
+        """Return the robot of a Twin, a Multibody, a URDF's path or an environment.
+
+        Bodies that are joined rigidly become one where their shapes are fitted: to
+        every measurement they are one. Where masses alone are fitted they stay, because
+        one of them may be heavier than its file says and the other not.
+
+        Args:
+            source: a `Twin`, a `Multibody`, the path of a URDF, or a PyBullet
+                environment with `client` or `physics_client`, `body`, `actuated` and
+                `effort_limits`, and with `urdf`, where there is a file.
+            free: names or patterns of the fitted parameters.
+
+        Raises:
+            RobooptError: if `source` is none of these, or its URDF cannot be used.
+        """
+        if isinstance(source, Twin):
+            limits = np.full(source.joints, np.inf)
+            limits[list(source.actuated)] = source.effort_limits
+            return cls("robot", source.robot, limits, source.actuated, twin=source)
+        if isinstance(source, Multibody):
+            return cls("robot", source, np.array(source.effort_limits))
+        if isinstance(source, str | PathLike):
+            return _from_urdf(Path(source), free)
+        if hasattr(source, "unwrapped"):
+            return _from_env(source.unwrapped, free)
+        raise RobooptError(
+            "`robot` must be a Twin, a Multibody, the path of a URDF or a PyBullet "
+            f"environment, got {type(source).__name__}."
+        )
+
+
+def robot_in(env: Any) -> Multibody:
+    """Return the robot in a PyBullet environment with each of its links, undamped."""
+    client = getattr(env, "client", None)
+    client = env.physics_client if client is None else client
+    return load_bullet(client, env.body, linear_damping=0.0, angular_damping=0.0)
+
+
+def _from_urdf(path: Path, free: Sequence[str]) -> KnownRobot:
+    # The links have no damping of their own: air is thin.
+    robot = load_urdf(path, linear_damping=0.0, angular_damping=0.0)
+    robot = _merged(robot, free)
+    return KnownRobot(path.stem, robot, np.array(robot.effort_limits), urdf=path)
+
+
+def _from_env(env: Any, free: Sequence[str]) -> KnownRobot:
+    robot = _merged(robot_in(env), free)
+    limits = np.full(len(robot.joint_names), np.inf)
+    limits[list(env.actuated)] = env.effort_limits
+    urdf = getattr(env, "urdf", None)
+    name = type(env).__name__ if urdf is None else Path(urdf).stem
+    return KnownRobot(name, robot, limits, tuple(env.actuated), urdf=urdf)
+
+
+def _merged(robot: Multibody, free: Sequence[str]) -> Multibody:
+    shaped = any(pattern.startswith(SHAPES) for pattern in free)
+    return robot.merge_fixed() if shaped else robot

@@ -1,0 +1,132 @@
+"""The summary, the report and the files of an identification."""
+
+import csv
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import roboopt as ro
+from roboopt.diagnose import Combination, IdentifiabilityReport
+from roboopt.sysid import IdentifyResult, Parameter
+
+WIDTH = 80
+
+
+def parameter(**changes):
+    values = {
+        "name": "mass[forearm]",
+        "unit": "kg",
+        "start": 0.6,
+        "estimate": 0.78,
+        "lower": 0.77,
+        "upper": 0.79,
+        "verdict": "identified",
+        "explanation": "identified",
+    }
+    return Parameter(**{**values, **changes})
+
+
+@pytest.mark.parametrize(
+    "changes, covered",
+    [
+        ({}, None),
+        ({"true": 0.785}, True),
+        ({"true": 0.8}, False),
+        # A fixed value of zero width is not outside of its interval.
+        ({"true": 0.0, "estimate": 0.0, "lower": 0.0, "upper": 0.0}, None),
+        ({"true": 0.0, "estimate": 1e-17, "lower": 1e-17, "upper": 1e-17}, None),
+        ({"true": 0.8, "verdict": "not excited"}, None),
+    ],
+)
+def test_an_interval_holds_the_true_value_or_does_not(changes, covered):
+    assert parameter(**changes).covered is covered
+
+
+@pytest.mark.parametrize(
+    "changes, text",
+    [
+        ({}, "± 0.01"),
+        ({"lower": 0.5, "upper": 1.2}, "0.5 to 1.2"),
+        ({"verdict": "only in combination", "upper": np.inf}, "–"),
+    ],
+)
+def test_intervals_are_half_widths_where_they_are_symmetric(changes, text):
+    assert parameter(**changes).interval == text
+
+
+@pytest.fixture(scope="module")
+def found():
+    """Return the identification of an arm whose links' shapes are unknown too."""
+    import roboopt_envs.arm
+
+    urdf = roboopt_envs.arm.__file__.replace("arm.py", "assets/two_link.urdf")
+    robot = ro.load_urdf(urdf, linear_damping=0.0, angular_damping=0.0)
+    robot = robot.merge_fixed()
+    heavier = jnp.array([1.2, 0.9])
+    robot = eqx.tree_at(
+        lambda r: (r.masses, r.inertias),
+        robot,
+        (robot.masses * heavier, robot.inertias * heavier[:, None, None]),
+    )
+    twin = ro.Twin(robot, 1 / 240)
+    time = np.arange(480)[:, None] / 240
+    efforts = np.sin([3.0, 7.0] * time + [0.0, 1.0]) * [2.0, 0.3]
+    start = jnp.array([-1.5, 0.2, 0.0, 0.0])
+
+    def step(state, effort):
+        return (after := twin(state, effort)), after
+
+    states = jax.jit(lambda u: jax.lax.scan(step, start, u)[1])(jnp.asarray(efforts))
+    run = ro.Trajectory(np.vstack([start[None], states]), efforts, 1 / 240)
+    free = ("mass", "center_of_mass.x", "center_of_mass.z", "extent.x", "damping")
+    return ro.identify(urdf, [run, run], free=free, truth=twin.robot)
+
+
+def test_the_summary_is_legible_at_80_columns(found):
+    text = found.summary().text(WIDTH)
+    assert max(map(len, text.splitlines())) <= WIDTH
+    assert "…" not in text
+    for parameter in found.parameters:
+        assert parameter.name in text
+    assert found.summary().sentences[0].startswith("Held-out forecasts after")
+
+
+def test_combinations_have_values_and_intervals(found):
+    report = found.identifiability
+    assert isinstance(report, IdentifiabilityReport) and report.combinations
+    for combination in report.combinations:
+        assert isinstance(combination, Combination)
+        values = dict(zip(report.names, report.values, strict=True))
+        stated = sum(c * values[n] for n, c in combination.coefficients.items())
+        # Terms of less than a hundredth of the largest are not stated.
+        assert stated == pytest.approx(combination.value, rel=0.1, abs=0.05)
+        assert np.isfinite(combination.half_width)
+
+
+def test_files_and_report_are_written_and_the_result_is_read_back(found, tmp_path):
+    found.save(tmp_path / "run")
+    left = {path.name for path in (tmp_path / "run").iterdir()}
+    assert left == {
+        *("result.npz", "model.npz", "identified.urdf"),
+        *("parameters.csv", "forecasts.csv"),
+    }
+    with (tmp_path / "run" / "parameters.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["name"] for row in rows] == list(found.identifiability.names)
+    assert float(rows[0]["true"]) == pytest.approx(found.parameters[0].true)
+    with (tmp_path / "run" / "forecasts.csv").open(newline="") as file:
+        assert "elbow velocity [rad/s]" in next(csv.reader(file))
+    loaded = ro.load(tmp_path / "run" / "result.npz")
+    assert isinstance(loaded, IdentifyResult)
+    assert loaded.summary().text(WIDTH) == found.summary().text(WIDTH)
+    np.testing.assert_array_equal(loaded.model.values(), found.model.values())
+    found.report(tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text("utf-8")
+    for title in (
+        *("Parameters", "Forecasts", "Predicted and measured motion"),
+        *("Identifiability", "Recordings"),
+    ):
+        assert f"<h2>{title}</h2>" in page
