@@ -48,8 +48,8 @@ class GaussianNetworkDynamics(WrappedDynamics):
     mean_dynamics: Any
     """`dynamics(state, action) -> next_state`, such as a `NetworkDynamics`."""
     log_deviation: NormalizedMLP
-    """The logarithm of the next state's standard deviation, in the state's units, before
-    it is bounded to a factor of its start."""
+    """The logarithm of the next state's standard deviation, in the state's units, which
+    is then bounded to a factor of its start."""
 
     def __check_init__(self):
         """Check the sizes of the network."""
