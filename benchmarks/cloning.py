@@ -76,7 +76,7 @@ def tasks() -> None:
         expert, said = demonstrator(env, None)
         space: Any = env.action_space
         noisy = ro.policies.ActionNoise(expert, NOISE * space.high)
-        demos = ro.rollouts.collect_episodes(
+        demos = ro.rollouts.collect(
             env, noisy, label=expert, episodes=DEMONSTRATIONS, seed=0
         )
         samples = ro.data.Demonstrations.from_trajectories(
@@ -108,7 +108,7 @@ def rule(observation: Any) -> Any:
 def choices() -> None:
     """Print CartPole-v1's return of a clone of a linear rule, from 20 episodes."""
     env = gymnasium.make("CartPole-v1")
-    demos = ro.rollouts.collect_episodes(env, rule, episodes=20, seed=0)
+    demos = ro.rollouts.collect(env, rule, episodes=20, seed=0)
     samples = ro.data.Demonstrations.from_trajectories(demos)
     policy = ro.policies.CategoricalPolicy.of(samples, key=jax.random.key(0))
     clone = cloned(
@@ -211,7 +211,7 @@ def two_way() -> None:
     """Print who gets past an obstacle that was passed on both sides."""
     env = PassObstacle()
     expert = Around()
-    demos = ro.rollouts.collect_episodes(env, expert, episodes=100, seed=0)
+    demos = ro.rollouts.collect(env, expert, episodes=100, seed=0)
     print("\nTwo ways round an obstacle, 100 demonstrations, 100 episodes")
     print(f"   {'demonstrator':22} {ro.evaluate(env, expert, seed=JUDGED)}")
     key = jax.random.key(0)
@@ -251,7 +251,7 @@ def two_way() -> None:
             ).model
             clone = ro.policies.SampleActions(clone)
         if data is chunks:
-            clone = ro.policies.ActionChunking(clone, ensemble=None)
+            clone = ro.policies.ActionChunking(clone, 2, ensemble=None)
         print(f"   {name:22} {ro.evaluate(env, clone, seed=JUDGED)}", flush=True)
 
 
@@ -298,7 +298,7 @@ def energy() -> None:
         ("network, cloned + energy", careful),
     ):
         judged = ro.evaluate(env, acts, seed=JUDGED)
-        runs = jax.tree.map(lambda *leaves: np.stack(leaves), *judged.trajectories)
+        runs = judged.trajectories
         found = cost.measure(runs)
         joules = float(found["mechanical_work"].value + found["joule_loss"].value)
         print(f"   {who:24} {joules:7.1f} J  {judged}", flush=True)

@@ -45,7 +45,7 @@ def record(path: Path) -> None:
         return np.array([GAINS @ observation > 0], int)
 
     env = gymnasium.make("CartPole-v1")
-    runs = ro.rollouts.collect_episodes(env, balance, episodes=COUNT // 500, seed=0)
+    runs = ro.rollouts.collect(env, balance, episodes=COUNT // 500, seed=0)
     samples = ro.data.Demonstrations.from_trajectories(runs)
     np.savez(
         path,

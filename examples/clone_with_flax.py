@@ -35,7 +35,7 @@ def main() -> float:
     """Collect, clone, judge, and return the fraction of episodes balanced."""
     env: Any = gymnasium.make("roboopt/CartPoleBalance-v0")
     controller = ro.policies.LinearFeedback(jnp.array([[-4.0, -60.0, -6.0, -12.0]]))
-    demonstrated = ro.rollouts.collect_episodes(env, controller, episodes=10, seed=0)
+    demonstrated = ro.rollouts.collect(env, controller, episodes=10, seed=0)
     limit = env.unwrapped.effort_limits
     samples = ro.data.Demonstrations.from_trajectories(
         demonstrated, low=-limit, high=limit

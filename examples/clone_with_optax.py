@@ -46,7 +46,7 @@ class Policy(NamedTuple):
 def main() -> float:
     """Collect, clone, judge, and return the mean return of the clone."""
     env = gymnasium.make("CartPole-v1")
-    demonstrated = ro.rollouts.collect_episodes(env, rule, episodes=20, seed=0)
+    demonstrated = ro.rollouts.collect(env, rule, episodes=20, seed=0)
     samples = ro.data.Demonstrations.from_trajectories(demonstrated)
     objective = ro.ActionMismatch(loss=ro.losses.NegativeLogLikelihood())
 

@@ -46,7 +46,7 @@ def collect(arguments: Any) -> int:
         )
     try:
         with progress_bar("recording", arguments.episodes) as advance:
-            episodes = ro.rollouts.collect_episodes(
+            made = ro.rollouts.collect(
                 env,
                 acts,
                 episodes=arguments.episodes,
@@ -57,6 +57,7 @@ def collect(arguments: Any) -> int:
             )
     except ValueError as error:
         raise UsageError(" ".join(str(error).split())) from error
+    episodes = made.episodes()
     print(_described(episodes))
     if arguments.only_successes:
         episodes = _successes(episodes)

@@ -106,7 +106,7 @@ def _check_acts(controller: Any, observation: np.ndarray) -> None:
     from roboopt.policies import act
 
     def once(observation, time):
-        return act(controller, None, observation, time)[0]
+        return act(controller, None, observation, time)[1]
 
     try:
         jax.eval_shape(once, jnp.asarray(observation), jnp.zeros(()))
@@ -150,7 +150,7 @@ def _export_onnx(controller: Any, observations: np.ndarray, folder: Path) -> int
         seen, time = jnp.asarray(observation), jnp.asarray(TIME_STEP * i)
         inputs = {"observation": np.asarray(seen), "time": np.asarray(time)}
         (action,) = session.run(None, {name: inputs[name] for name in names})
-        expected = np.asarray(act(controller, None, seen, time)[0])
+        expected = np.asarray(act(controller, None, seen, time)[1])
         difference = max(difference, float(np.max(np.abs(action - expected))))
         largest = max(largest, float(np.max(np.abs(expected))))
     code = _print_agreement(difference, largest)

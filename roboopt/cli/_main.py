@@ -25,7 +25,7 @@ COMMANDS = {
     "tune": "roboopt.cli.tune:Tune",
     "identify": "roboopt.cli.identify:Identify",
     "collect": "roboopt.cli._collect:Collect",
-    "clone": "roboopt.cli._clone:Clone",
+    "clone": "roboopt.cli.clone:Clone",
     "reinforce": "roboopt.cli.reinforce:Reinforce",
     "export": "roboopt.cli._export:Export",
 }

@@ -7,8 +7,8 @@ from typing import Any
 from roboopt.cli._flags import verb_arguments
 from roboopt.cli._process import jax_settings
 from roboopt.cli._run_folder import SETTINGS, RunFolder, write_json
-from roboopt.cli._settings import plain, surroundings
-from roboopt.report import VerbResult
+from roboopt.cli._settings import surroundings
+from roboopt.report import VerbResult, plain
 
 REPORT = "report.html"
 

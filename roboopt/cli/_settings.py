@@ -5,8 +5,6 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from roboopt.report import plain as plain
-
 PACKAGES = ("roboopt", "jax", "jaxlib", "equinox", "optax", "numpy", "gymnasium")
 
 

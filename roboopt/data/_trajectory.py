@@ -1,21 +1,31 @@
-"""A recorded or simulated motion: N actions and the N+1 observations around them."""
+"""Recorded or simulated motions: N actions and the N+1 observations around them.
 
+Episodes of different lengths are stacked in one `Trajectory` with `lengths`: an episode
+that ends early stays at its last observation, with zero actions, rewards and efforts.
+"""
+
+from collections.abc import Sequence
 from os import PathLike
+from typing import Any
 
 import equinox as eqx
 import numpy as np
-from jaxtyping import Bool, Float, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 
 from roboopt._core import AnyArray
 from roboopt._errors import RobooptError
 from roboopt.data._files import atomic_write
 
+PER_STEP = ("actions", "rewards", "efforts")
+PER_OBSERVATION = ("observations", "times")
+PER_EPISODE = ("terminated", "success")
+
 
 class Trajectory(eqx.Module):
-    """What was observed and done, one trajectory or a batch of equal length.
+    """One recorded motion, or a batch of motions stacked along the first axes.
 
-    Observation k is what action k answered; the last has no action. In trajectories of
-    robots an observation is [q, q̇, goal], in SI units.
+    Action k answers observation k; the last observation has no action. For a robot, an
+    observation is [q, q̇, goal] in SI units.
     """
 
     observations: Float[AnyArray, "..."]
@@ -32,9 +42,11 @@ class Trajectory(eqx.Module):
     """(..., T + 1) [s], where observations are not evenly spaced; `time_step` is then
     their mean distance."""
     terminated: Bool[AnyArray, "..."] | None = None
-    """(...,): whether the environment ended it, and not a limit of time."""
+    """(...,): whether the environment ended the episode, and not a limit of time."""
     success: Bool[AnyArray, "..."] | None = None
     """(...,): whether the task was achieved, where the environment says."""
+    lengths: Int[AnyArray, "..."] | None = None
+    """(...,): steps of each episode; None where all have T."""
 
     def __check_init__(self):
         if not 0 < self.time_step < float("inf"):
@@ -52,7 +64,7 @@ class Trajectory(eqx.Module):
                 f"`times` must hold one for each observation, {(*batch, steps + 1)}, "
                 f"got shape {self.times.shape}."
             )
-        for name in ("terminated", "success"):
+        for name in (*PER_EPISODE, "lengths"):
             value = getattr(self, name)
             if value is not None and value.shape != batch:
                 raise RobooptError(
@@ -69,7 +81,7 @@ class Trajectory(eqx.Module):
 
     @property
     def steps(self) -> int:
-        """Return the number of actions T."""
+        """Return the number of actions T, of the longest episode in a batch."""
         return self.actions.shape[-2]
 
     @property
@@ -82,6 +94,73 @@ class Trajectory(eqx.Module):
         if self.rewards is None:
             raise RobooptError("`rewards` must be there for a return, got None.")
         return np.asarray(np.sum(np.asarray(self.rewards, float), -1))
+
+    def episodes(self) -> list["Trajectory"]:
+        """Return each episode by itself, at its own length, in NumPy."""
+        arrays = {
+            name: np.asarray(value)
+            for name, value in vars(self).items()
+            if name != "time_step" and value is not None
+        }
+        lengths = arrays.pop("lengths", None)
+        found = []
+        for index in np.ndindex(*self.actions.shape[:-2]):
+            steps = self.steps if lengths is None else int(lengths[index])
+            ends = {name: steps for name in PER_STEP}
+            ends |= {name: steps + 1 for name in PER_OBSERVATION}
+            one = {
+                name: np.asarray(value[index])[: ends[name]]
+                if name in ends
+                else np.asarray(value[index])
+                for name, value in arrays.items()
+            }
+            found.append(Trajectory(time_step=self.time_step, **one))
+        return found
+
+    @classmethod
+    def from_episodes(cls, episodes: Sequence["Trajectory"]) -> "Trajectory":
+        """Stack single episodes along a new first axis.
+
+        An array that some episodes lack is left out. `times` go on at `time_step`.
+
+        Raises:
+            RobooptError: if there is no episode, or the time steps or the sizes of
+                observations or actions differ.
+        """
+        if not episodes:
+            raise RobooptError("`episodes` must hold at least one, got 0.")
+        lengths = np.array([run.steps for run in episodes])
+        for name in ("observations", "actions"):
+            sizes = {getattr(run, name).shape[1:] for run in episodes}
+            if len(sizes) > 1:
+                raise RobooptError(
+                    f"`episodes` must have {name} of one size, got {sorted(sizes)}."
+                )
+        if len({run.time_step for run in episodes}) > 1:
+            raise RobooptError(
+                "`episodes` must have one time step, got "
+                f"{sorted({run.time_step for run in episodes})}."
+            )
+
+        def stacked(name: str) -> Any:
+            values = [getattr(run, name) for run in episodes]
+            if any(value is None for value in values):
+                return None
+            if name in PER_EPISODE:
+                return np.stack([np.asarray(value) for value in values])
+            return np.stack([_padded(name, np.asarray(v), lengths) for v in values])
+
+        names = (*PER_OBSERVATION, *PER_STEP, *PER_EPISODE)
+        arrays = {name: stacked(name) for name in names}
+        if arrays["times"] is not None:
+            late = np.arange(lengths.max() + 1) - lengths[:, None]
+            arrays["times"] += episodes[0].time_step * np.maximum(late, 0)
+        same = len(set(lengths.tolist())) == 1
+        return cls(
+            time_step=episodes[0].time_step,
+            lengths=None if same else lengths,
+            **arrays,
+        )
 
     def save(self, path: str | PathLike) -> None:
         """Write the arrays to `path`, a NumPy .npz file."""
@@ -105,3 +184,10 @@ class Trajectory(eqx.Module):
                 )
             arrays = {k: file[k] for k in cls.__dataclass_fields__ if k in file.files}
         return cls(**{**arrays, "time_step": float(arrays["time_step"])})
+
+
+def _padded(name: str, values: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """Return one episode's `values` up to the longest episode's end."""
+    missing = lengths.max() + (name in PER_OBSERVATION) - len(values)
+    last = values[-1:] if name in PER_OBSERVATION else np.zeros_like(values[:1])
+    return np.concatenate([values, np.repeat(last, missing, 0)])

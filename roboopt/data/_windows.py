@@ -85,18 +85,7 @@ def single_recordings(
     """Return the members of batches as a list of single recordings in NumPy."""
     if isinstance(recordings, Trajectory):
         recordings = [recordings]
-    runs = []
-    for recording in recordings:
-        arrays = {
-            name: np.asarray(value)
-            for name, value in vars(recording).items()
-            if name != "time_step" and value is not None
-        }
-        batch = recording.actions.shape[:-2]
-        for index in np.ndindex(*batch):
-            one = {name: np.asarray(value[index]) for name, value in arrays.items()}
-            runs.append(Trajectory(time_step=recording.time_step, **one))
-    return runs
+    return [run for recording in recordings for run in recording.episodes()]
 
 
 def sample_times(recording: Trajectory) -> np.ndarray:

@@ -12,7 +12,7 @@ import numpy as np
 
 from roboopt._errors import RobooptError
 from roboopt.export._numpy import Exported
-from roboopt.policies import act, begin
+from roboopt.policies import act, initial_carry
 
 # The process can import NumPy alone, as on the robot.
 SCRIPT = """
@@ -66,11 +66,11 @@ def agreement(
     """
     observations = np.asarray(jnp.asarray(observations))
     times = np.asarray(jnp.asarray(times, float))
-    memory = begin(policy, jnp.asarray(observations[0]))
-    step = jax.jit(lambda memory, seen, time: act(policy, memory, seen, time))
+    carry = initial_carry(policy)
+    step = jax.jit(lambda carry, seen, time: act(policy, carry, seen, time))
     expected = []
     for observation, time in zip(observations, times, strict=True):
-        action, memory = step(memory, jnp.asarray(observation), jnp.asarray(time))
+        carry, action = step(carry, jnp.asarray(observation), jnp.asarray(time))
         expected.append(np.asarray(action))
     expected = np.stack(expected)
     with tempfile.TemporaryDirectory() as folder:

@@ -21,7 +21,13 @@ from roboopt._errors import RobooptError
 from roboopt.data import atomic_write
 from roboopt.export._program import Program, read
 from roboopt.export._writer import Writer, kind
-from roboopt.policies import OpenLoop, StatefulPolicy, TimeVaryingPolicy, act, begin
+from roboopt.policies import (
+    OpenLoop,
+    StatefulPolicy,
+    TimeVaryingPolicy,
+    act,
+    initial_carry,
+)
 
 MARK = '"""A policy that roboopt exported'
 MODULE = '''{mark}: {name}.
@@ -169,7 +175,7 @@ def _traced(policy: Any, observation: Any) -> tuple[Program, Program]:
 
     def start(observation):
         nonlocal tree
-        leaves, tree = jax.tree.flatten(begin(policy, observation))
+        leaves, tree = jax.tree.flatten(initial_carry(policy))
         return [jnp.asarray(leaf) for leaf in leaves]
 
     def step(*inputs):
@@ -177,7 +183,7 @@ def _traced(policy: Any, observation: Any) -> tuple[Program, Program]:
         if not isinstance(policy, kinds):
             return policy(observation), []
         memory = jax.tree.unflatten(tree, leaves)
-        action, after = act(policy, memory, observation, time)
+        after, action = act(policy, memory, observation, time)
         return action, [jnp.asarray(leaf) for leaf in jax.tree.leaves(after)]
 
     first, memory = jax.make_jaxpr(start, return_shape=True)(seen)

@@ -1,3 +1,5 @@
 """Imitation learning: cloning demonstrations and asking the demonstrator again."""
 
+from roboopt.imitation._clone import clone as clone
+from roboopt.imitation._clone_result import CloneResult as CloneResult
 from roboopt.imitation._dagger import DAgger as DAgger

@@ -19,7 +19,7 @@ import numpy as np
 from roboopt._errors import RobooptError
 from roboopt.data import Demonstrations, Trajectory
 from roboopt.policies import ActionChunking, ObservationHistory
-from roboopt.rollouts import Evaluation, collect_episodes
+from roboopt.rollouts import Evaluation, evaluate
 
 SAMPLES = 10_000
 GROWTH = 4
@@ -62,7 +62,7 @@ class DAgger:
         """Keep the demonstrations; nothing acts yet.
 
         Args:
-            env: as `collect_episodes` takes it; its observations and actions are like
+            env: as `collect` takes it; its observations and actions are like
                 the demonstrations'.
             demonstrator: of the same kinds as a policy there; asked about each
                 observation that a clone meets.
@@ -81,7 +81,7 @@ class DAgger:
                 if None the clone itself, in `ObservationHistory` and `ActionChunking`
                 where `history`
                 or `chunk` ask for it.
-            max_steps: as `collect_episodes`.
+            max_steps: as `collect`.
             progress: called with the number of episodes done in a round, after each.
 
         Raises:
@@ -117,7 +117,7 @@ class DAgger:
         """Let `model` act, except the first time, and return samples of all so far.
 
         Raises:
-            RobooptError: as `collect_episodes`.
+            RobooptError: as `collect`.
         """
         if self._begun:
             self._add(model, len(self.rounds) + 1)
@@ -130,27 +130,30 @@ class DAgger:
 
     def _add(self, model: Any, number: int) -> None:
         seed = np.random.SeedSequence([self._seed, 0, number])
-        runs = collect_episodes(
+        round_ = evaluate(
             self._env,
             self._wrap(model),
             label=self._demonstrator,
             seed=int(seed.generate_state(1)[0]),
             **self._settings,
         )
-        met = _laid_out(runs, self._cut)
+        met = _laid_out(round_.trajectories, self._cut)
         self._known = jax.tree.map(
             lambda old, new: np.concatenate([old, np.asarray(new, old.dtype)]),
             self._known,
             met,
         )
-        self.rounds.append(Evaluation.of(runs, self._env))
+        self.rounds.append(round_)
 
     def _acting(self, model: Any) -> Any:
+        size = self._first.observations.shape[-1]
         if self._cut["chunk"] is not None:
-            choices = np.issubdtype(self._first.actions.dtype, np.integer)
-            model = ActionChunking(model, None) if choices else ActionChunking(model)
+            discrete = np.issubdtype(self._first.actions.dtype, np.integer)
+            model = ActionChunking(model, size, None if discrete else 0.01)
         history = self._cut["history"]
-        return model if history == 1 else ObservationHistory(model, history)
+        if history == 1:
+            return model
+        return ObservationHistory(model, history, size // history)
 
 
 def _laid_out(

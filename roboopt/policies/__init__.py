@@ -38,8 +38,12 @@ from roboopt.policies._protocol import StatefulPolicy as StatefulPolicy
 from roboopt.policies._protocol import TimeVaryingPolicy as TimeVaryingPolicy
 from roboopt.policies._protocol import act as act
 from roboopt.policies._protocol import acts_by_chance as acts_by_chance
-from roboopt.policies._protocol import begin as begin
 from roboopt.policies._protocol import draw as draw
+from roboopt.policies._protocol import initial_carry as initial_carry
+from roboopt.policies._spaces import check_action_space as check_action_space
+from roboopt.policies._spaces import (
+    check_observation_space as check_observation_space,
+)
 from roboopt.policies._spline import OpenLoopSpline as OpenLoopSpline
 from roboopt.policies._swing_up import EnergyShapingSwingUp as EnergyShapingSwingUp
 from roboopt.policies._tracking import TrackingController as TrackingController

@@ -112,13 +112,13 @@ class ClippedOpenLoop(Clipped, OpenLoop):
 class ClippedStatefulPolicy(Clipped, StatefulPolicy):
     """`Clipped` of a `StatefulPolicy`."""
 
-    def begin(self, observation: Shaped[AnyArray, "..."], key: PRNGKeyArray | None):
-        """Return the memory of `policy` before the first action."""
-        return self.policy.begin(observation, key)
+    def init(self, key: PRNGKeyArray | None) -> Any:
+        """Return the carry of `policy` at the beginning of an episode."""
+        return self.policy.init(key)
 
-    def step(
-        self, memory: Any, observation: Shaped[AnyArray, "..."], time: Float[Array, ""]
-    ) -> tuple[Float[Array, "..."], Any]:
-        """Return the clipped action on `observation` at `time` [s], and the memory."""
-        action, memory = self.policy.step(memory, observation, time)
-        return self.clip(action), memory
+    def __call__(  # pyright: ignore
+        self, carry: Any, observation: Shaped[AnyArray, "..."], time: Float[Array, ""]
+    ) -> tuple[Any, Float[Array, "..."]]:
+        """Return the next carry, and the clipped action at `time` [s]."""
+        carry, action = self.policy(carry, observation, time)
+        return carry, self.clip(action)

@@ -1,7 +1,7 @@
-"""What policies remember, and the chance they take, around a policy that has neither.
+"""Wrappers that add memory or noise to a policy.
 
-Each of these takes a policy or another `StatefulPolicy`, so they compose:
-`ObservationHistory(ActionChunking(network), 2)`.
+Each wrapper takes any policy, a `StatefulPolicy` included, so that wrappers compose:
+`ObservationHistory(ActionChunking(network, 8), length=2, observation_size=4)`.
 """
 
 from typing import Any
@@ -14,69 +14,89 @@ from jaxtyping import Array, Float, Num, PRNGKeyArray, Shaped
 
 from roboopt._core import AnyArray, Frozen
 from roboopt._errors import RobooptError
-from roboopt.policies._protocol import StatefulPolicy, act, begin
+from roboopt.policies._protocol import StatefulPolicy, act, initial_carry
 
 
 class ObservationHistory(StatefulPolicy):
-    """Shows `model` the last `length` observations, in one vector, oldest first.
+    """Passes the last `length` observations to `model`, in one vector, oldest first.
 
-    Before there are as many, the first one is repeated; as `demonstrations` does.
+    The first observation of an episode is repeated where there are fewer, as
+    `roboopt.data.demonstrations` does.
     """
 
     model: Any
     length: int = eqx.field(static=True)
+    observation_size: int = eqx.field(static=True)
+    """The size of one observation."""
 
     def __check_init__(self):
-        if self.length < 1:
-            raise RobooptError(f"`length` must be at least 1, got {self.length}.")
+        for name in ("length", "observation_size"):
+            if getattr(self, name) < 1:
+                raise RobooptError(
+                    f"`{name}` must be at least 1, got {getattr(self, name)}."
+                )
 
-    def begin(self, observation: Shaped[AnyArray, " obs"], key: PRNGKeyArray | None):
-        """Return the observations before the first, and what `model` remembers."""
-        seen = jnp.tile(jnp.asarray(observation), (self.length, 1))
-        return seen[1:], begin(self.model, seen.ravel(), key)
+    def init(self, key: PRNGKeyArray | None) -> Any:
+        """Return an empty history, and the carry of `model`."""
+        history = jnp.zeros((self.length - 1, self.observation_size))
+        return jnp.asarray(True), history, initial_carry(self.model, key)
 
-    def step(
+    def __call__(
         self,
-        memory: Any,
+        carry: Any,
         observation: Shaped[AnyArray, " obs"],
         time: Float[Array, ""],
-    ) -> tuple[Shaped[Array, "..."], Any]:
+    ) -> tuple[Any, Shaped[Array, "..."]]:
         """Return the action of `model` on the last observations."""
-        before, inner = memory
-        seen = jnp.concatenate([before, observation[None]])
-        action, inner = act(self.model, inner, seen.ravel(), time)
-        return action, (seen[1:], inner)
+        first, history, inner = carry
+        seen = jnp.asarray(observation)[None]
+        if seen.shape[1:] != history.shape[1:]:
+            raise RobooptError(
+                "`observation_size` must be the size of an observation, "
+                f"{seen.shape[1:]}, got {self.observation_size}."
+            )
+        before = jnp.where(first, seen, history.astype(seen.dtype))
+        recent = jnp.concatenate([before, seen])
+        inner, action = act(self.model, inner, recent.ravel(), time)
+        kept = recent[1:].astype(history.dtype)
+        return (jnp.zeros_like(first), kept, inner), action
 
 
 class ActionChunking(StatefulPolicy):
     """Executes the chunks of actions, (chunk, act), that `model` returns.
 
-    With `ensemble` = m, every step asks for a chunk, and does the mean of what the last
-    chunks hold for it, weighted by exp(−m i), where i = 0 is the oldest of them (Zhao
+    With `ensemble` = m, every step asks for a chunk and executes the mean of all that
+    the recent chunks hold for it, weighted by exp(−m i) with i = 0 for the oldest (Zhao
     et al., 2023, Learning fine-grained bimanual manipulation with low-cost hardware).
-    With None, a chunk is done to its end before the next is asked for.
+    With None, a chunk is executed to its end before the next is asked for.
     """
 
     model: Any
+    observation_size: int = eqx.field(static=True)
+    """The size of the observations that `model` takes."""
     ensemble: float | None = eqx.field(static=True, default=0.01)
 
     def __check_init__(self):
+        if self.observation_size < 1:
+            raise RobooptError(
+                f"`observation_size` must be at least 1, got {self.observation_size}."
+            )
         if self.ensemble is not None and not np.isfinite(self.ensemble):
             raise RobooptError(
                 f"`ensemble` must be finite or None, got {self.ensemble}."
             )
 
-    def begin(self, observation: Shaped[AnyArray, "..."], key: PRNGKeyArray | None):
-        """Return an empty chunk, and what `model` remembers.
+    def init(self, key: PRNGKeyArray | None) -> Any:
+        """Return an empty chunk, and the carry of `model`.
 
         Raises:
-            RobooptError: if `model` returns other than chunks of actions, or chunks of
-                choices, of which there is no mean, with an `ensemble`.
+            RobooptError: if `model` returns anything but chunks of actions, or discrete
+                actions, which have no mean, with an `ensemble`.
         """
-        inner = begin(self.model, observation, key)
+        inner = initial_carry(self.model, key)
         chunk = jax.eval_shape(
-            lambda seen, time: act(self.model, inner, seen, time)[0],
-            jnp.asarray(observation),
+            lambda seen, time: act(self.model, inner, seen, time)[1],
+            jnp.zeros(self.observation_size),
             jnp.zeros(()),
         )
         if len(chunk.shape) != 2:
@@ -88,50 +108,52 @@ class ActionChunking(StatefulPolicy):
             return inner, empty, jnp.asarray(len(empty))
         if not jnp.issubdtype(chunk.dtype, jnp.inexact):
             raise RobooptError(
-                "`ensemble` must be None where actions are choices, got "
+                "`ensemble` must be None for discrete actions, got "
                 f"{self.ensemble} and actions of {chunk.dtype}."
             )
         return inner, empty, jnp.zeros(len(empty), chunk.dtype), jnp.asarray(0)
 
-    def step(
+    def __call__(
         self,
-        memory: Any,
+        carry: Any,
         observation: Shaped[AnyArray, "..."],
         time: Float[Array, ""],
-    ) -> tuple[Shaped[Array, " act"], Any]:
-        """Return what the chunks hold for `time`."""
+    ) -> tuple[Any, Shaped[Array, " act"]]:
+        """Return the action that the chunks hold for `time`."""
         if self.ensemble is None:
-            return self._executed(memory, observation, time)
-        return self._ensembled(self.ensemble, memory, observation, time)
+            return self._executed(carry, observation, time)
+        return self._ensembled(self.ensemble, carry, observation, time)
 
-    def _executed(self, memory: Any, observation: Any, time: Any):
-        inner, chunk, done = memory
+    def _executed(self, carry: Any, observation: Any, time: Any):
+        inner, chunk, done = carry
         finished = done == len(chunk)
+        # A stateful model is asked at every step: its memory must not miss one.
         if isinstance(self.model, StatefulPolicy):
-            # Asked all the same: its memory must not miss an observation.
-            fresh, inner = act(self.model, inner, observation, time)
-            chunk = jnp.where(finished, fresh, chunk)
+            inner, fresh = act(self.model, inner, observation, time)
+            chunk = jnp.where(finished, fresh.astype(chunk.dtype), chunk)
         else:
             chunk = jax.lax.cond(
                 finished,
-                lambda: act(self.model, None, observation, time)[0],
+                lambda: act(self.model, None, observation, time)[1].astype(chunk.dtype),
                 lambda: chunk,
             )
         done = jnp.where(finished, 0, done)
-        return chunk[done], (inner, chunk, done + 1)
+        return (inner, chunk, done + 1), chunk[done]
 
-    def _ensembled(self, rate: float, memory: Any, observation: Any, time: Any):
-        inner, total, weight, made = memory
-        fresh, inner = act(self.model, inner, observation, time)
+    def _ensembled(self, rate: float, carry: Any, observation: Any, time: Any):
+        inner, total, weight, made = carry
+        inner, fresh = act(self.model, inner, observation, time)
         length = len(weight)
         # The action j steps ahead is in min(made, length − 1 − j) older chunks.
         rank = jnp.minimum(made, jnp.arange(length)[::-1])
         new = jnp.exp(-rate * rank.astype(weight.dtype))
-        total, weight = total + new[:, None] * fresh, weight + new
+        total = total + new[:, None] * fresh.astype(total.dtype)
+        weight = weight + new
         ahead = [
             jnp.concatenate([x[1:], jnp.zeros_like(x[:1])]) for x in (total, weight)
         ]
-        return total[0] / weight[0], (inner, *ahead, jnp.minimum(made + 1, length))
+        action = (total[0] / weight[0]).astype(fresh.dtype)
+        return (inner, *ahead, jnp.minimum(made + 1, length)), action
 
 
 class SampleActions(StatefulPolicy):
@@ -144,49 +166,45 @@ class SampleActions(StatefulPolicy):
             raise RobooptError(
                 "`model` must have `sample(observation, key)`, got "
                 f"{type(self.model).__name__}; another StatefulPolicy goes around "
-                f"`SampleActions`, "
-                "not inside it."
+                "`SampleActions`, not inside it."
             )
 
-    def begin(
-        self, observation: Shaped[AnyArray, "..."], key: PRNGKeyArray | None
-    ) -> PRNGKeyArray:
+    def init(self, key: PRNGKeyArray | None) -> PRNGKeyArray:
         """Return the key that the episode's actions are drawn with.
 
         Raises:
-            RobooptError: if there is none.
+            RobooptError: if `key` is None.
         """
         return _required(key, self)
 
-    def step(
+    def __call__(
         self,
-        memory: PRNGKeyArray,
+        carry: PRNGKeyArray,
         observation: Shaped[AnyArray, "..."],
         time: Float[Array, ""],
-    ) -> tuple[Shaped[Array, "..."], PRNGKeyArray]:
+    ) -> tuple[PRNGKeyArray, Shaped[Array, "..."]]:
         """Return an action drawn on `observation`."""
-        memory, key = jax.random.split(memory)
-        return self.model.sample(observation, key), memory
+        carry, key = jax.random.split(carry)
+        return carry, self.model.sample(observation, key)
 
 
 class ActionNoise(StatefulPolicy):
-    """Does as `model` does, and errs: adds Gaussian noise to its actions.
+    """Adds Gaussian noise to the actions of `model`.
 
-    A demonstrator that errs a little shows how to recover, if what is recorded is what
-    it meant to do (Laskey et al., 2017, DART: noise injection for robust imitation
-    learning).
+    Demonstrations with noisy actions show how to recover from errors, if the intended
+    actions are what is recorded (Laskey et al., 2017, DART: noise injection for robust
+    imitation learning).
     """
 
     model: Any
     scale: Frozen[Float[Array, "..."]]
-    """Its standard deviation, one or one an axis, in the actions' units."""
+    """The standard deviation, one or one an axis, in the actions' units."""
 
     def __init__(self, model: Any, scale: Any):
         """Add noise of standard deviation `scale` to the actions of `model`.
 
         Raises:
-            RobooptError: if `scale` is other than one number or one an axis, negative
-            or
+            RobooptError: if `scale` is not one number or one an axis, or is negative or
                 not finite.
         """
         values = np.asarray(scale, float)
@@ -198,28 +216,28 @@ class ActionNoise(StatefulPolicy):
         self.model = model
         self.scale = Frozen(jnp.asarray(values))
 
-    def begin(self, observation: Shaped[AnyArray, "..."], key: PRNGKeyArray | None):
-        """Return what the noise comes from, and what `model` remembers.
+    def init(self, key: PRNGKeyArray | None) -> Any:
+        """Return the key of the noise, and the carry of `model`.
 
         Raises:
-            RobooptError: if there is no key.
+            RobooptError: if `key` is None.
         """
         own, inner = jax.random.split(_required(key, self))
-        return own, begin(self.model, observation, inner)
+        return own, initial_carry(self.model, inner)
 
-    def step(
+    def __call__(
         self,
-        memory: Any,
+        carry: Any,
         observation: Shaped[AnyArray, "..."],
         time: Float[Array, ""],
-    ) -> tuple[Num[Array, "..."], Any]:
-        """Return the action of `model` and noise.
+    ) -> tuple[Any, Num[Array, "..."]]:
+        """Return the action of `model` plus noise.
 
         Raises:
-            RobooptError: if actions are choices, or `scale` does not fit them.
+            RobooptError: if actions are discrete, or `scale` does not fit them.
         """
-        own, inner = memory
-        action, inner = act(self.model, inner, jnp.asarray(observation), time)
+        own, inner = carry
+        inner, action = act(self.model, inner, jnp.asarray(observation), time)
         action, scale = jnp.asarray(action), self.scale()
         if not jnp.issubdtype(action.dtype, jnp.floating):
             raise RobooptError(
@@ -233,12 +251,12 @@ class ActionNoise(StatefulPolicy):
         own, key = jax.random.split(own)
         noise = jax.random.normal(key, action.shape, action.dtype)
         scale = jnp.broadcast_to(scale.astype(action.dtype), action.shape)
-        return action + scale * noise, (own, inner)
+        return (own, inner), action + scale * noise
 
 
-def _required(key: PRNGKeyArray | None, actor: StatefulPolicy) -> PRNGKeyArray:
+def _required(key: PRNGKeyArray | None, policy: StatefulPolicy) -> PRNGKeyArray:
     if key is None:
         raise RobooptError(
-            f"`key` must be given: {type(actor).__name__} acts by chance."
+            f"`key` must be given: {type(policy).__name__} is stochastic."
         )
     return key

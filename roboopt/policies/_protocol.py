@@ -1,4 +1,9 @@
-"""What acts: on the observation, on the time, on both, or on what it remembers."""
+"""The kinds of policies: of the observation, of the time, of both, or with a memory.
+
+A policy is any callable `policy(observation) -> action`. A function that steps policies
+calls `initial_carry` at the beginning of an episode and `act` at each step, and so
+serves all kinds.
+"""
 
 from abc import abstractmethod
 from typing import Any
@@ -10,7 +15,7 @@ from roboopt._core import AnyArray
 
 
 class OpenLoop(eqx.Module):
-    """Actions decided beforehand: `plan(time) -> action`, the time in [s]."""
+    """Actions decided beforehand: `policy(time) -> action`, the time in [s]."""
 
     @abstractmethod
     def __call__(self, time: Float[Array, ""]) -> Float[Array, " act"]:
@@ -18,7 +23,7 @@ class OpenLoop(eqx.Module):
 
 
 class TimeVaryingPolicy(eqx.Module):
-    """Feedback about a motion in time: `tracker(observation, time) -> action`."""
+    """Feedback that depends on the time: `policy(observation, time) -> action`."""
 
     @abstractmethod
     def __call__(
@@ -28,75 +33,64 @@ class TimeVaryingPolicy(eqx.Module):
 
 
 class StatefulPolicy(eqx.Module):
-    """Acts with a memory, which an episode begins and every step hands on.
+    """A policy with a memory, in the form of a step of `jax.lax.scan`.
 
-    The memory is a pytree of arrays, of the same shapes and dtypes throughout.
+    The carry is a pytree of arrays, of the same shapes and dtypes at every step.
     """
 
     @abstractmethod
-    def begin(
-        self, observation: Shaped[AnyArray, "..."], key: PRNGKeyArray | None
-    ) -> Any:
-        """Return the memory before the first action.
+    def init(self, key: PRNGKeyArray | None) -> Any:
+        """Return the carry at the beginning of an episode.
 
         Args:
-            observation: the first.
-            key: what all chance in the episode comes from.
+            key: the source of all randomness in the episode.
 
         Raises:
-            ValueError: if there is no key, and it takes one.
+            RobooptError: if the policy is stochastic and `key` is None.
         """
 
     @abstractmethod
-    def step(
-        self,
-        memory: Any,
-        observation: Shaped[AnyArray, "..."],
-        time: Float[Array, ""],
-    ) -> tuple[Shaped[Array, "..."], Any]:
-        """Return the action on `observation` at `time` [s], and the memory after."""
+    def __call__(
+        self, carry: Any, observation: Shaped[AnyArray, "..."], time: Float[Array, ""]
+    ) -> tuple[Any, Shaped[Array, "..."]]:
+        """Return the next carry, and the action on `observation` at `time` [s]."""
 
 
-def begin(
-    model: Any, observation: Shaped[AnyArray, "..."], key: PRNGKeyArray | None = None
-) -> Any:
-    """Return the memory that `model` begins an episode with; None if it has none."""
-    return model.begin(observation, key) if isinstance(model, StatefulPolicy) else None
+def initial_carry(policy: Any, key: PRNGKeyArray | None = None) -> Any:
+    """Return the carry of any policy at the beginning of an episode, None for most."""
+    return policy.init(key) if isinstance(policy, StatefulPolicy) else None
 
 
 def act(
-    model: Any,
-    memory: Any,
-    observation: Shaped[Array, "..."],
+    policy: Any,
+    carry: Any,
+    observation: Shaped[AnyArray, "..."],
     time: Float[Array, ""],
-) -> tuple[Shaped[Array, "..."], Any]:
-    """Return what `model` does, and its memory after.
-
-    A policy sees the observation, an `OpenLoop` the time, a `TimeVaryingPolicy` both,
-    and a `StatefulPolicy`
-    what it remembers besides.
-    """
-    if isinstance(model, StatefulPolicy):
-        return model.step(memory, observation, time)
-    if isinstance(model, TimeVaryingPolicy):
-        return model(observation, time), None
-    return (model(time) if isinstance(model, OpenLoop) else model(observation)), None
+) -> tuple[Any, Shaped[Array, "..."]]:
+    """Return the next carry, and the action of any policy at `time` [s]."""
+    if isinstance(policy, StatefulPolicy):
+        return policy(carry, observation, time)
+    if isinstance(policy, TimeVaryingPolicy):
+        return None, policy(observation, time)
+    return None, (policy(time) if isinstance(policy, OpenLoop) else policy(observation))
 
 
-def acts_by_chance(model: Any) -> bool:
-    """Return whether `model` draws what it does: an agent with a policy to sample."""
-    return hasattr(model, "draw") and hasattr(getattr(model, "policy", model), "sample")
+def acts_by_chance(policy: Any) -> bool:
+    """Return whether `policy` is an agent with a distribution to `draw` from."""
+    return hasattr(policy, "draw") and hasattr(
+        getattr(policy, "policy", policy), "sample"
+    )
 
 
 def draw(
-    model: Any, observation: Shaped[Array, "..."], key: PRNGKeyArray
+    policy: Any, observation: Shaped[Array, "..."], key: PRNGKeyArray
 ) -> tuple[Shaped[Array, "..."], Shaped[Array, "..."]]:
-    """Return what `model` draws with `key`, and the action that this is.
+    """Return the sample that `policy` draws with `key`, and the action it stands for.
 
-    Both are the action where it does not act by chance.
+    Both are the action where the policy is deterministic.
     """
-    if not acts_by_chance(model):
-        action = model(observation)
+    if not acts_by_chance(policy):
+        action = policy(observation)
         return action, action
-    drawn = model.draw(observation, key)
-    return drawn, model.execute(drawn)
+    drawn = policy.draw(observation, key)
+    return drawn, policy.execute(drawn)

@@ -8,7 +8,7 @@ import numpy as np
 
 from roboopt.report._figures import COLORS, GRAY
 from roboopt.report._video import encode, side_by_side
-from roboopt.rollouts import collect_episodes, time_step_of
+from roboopt.rollouts import collect, time_step_of
 
 FRAME_RATE = 30  # pictures a second
 MAX_FRAMES = 150  # of an episode of known length; longer ones have fewer a second
@@ -50,7 +50,7 @@ def performance(
         every = _stride(getattr(env.unwrapped, "horizon", 0), step)
         for name, policy in policies.items():
             camera = _camera(env, every)
-            collect_episodes(camera, policy, max_steps=max_steps, **begin)
+            collect(camera, policy, max_steps=max_steps, **begin)
             caption = (captions or {}).get(name, name)
             films.append((caption, COLORS.get(name, GRAY), camera.frames))
         env.close()

@@ -202,19 +202,9 @@ class PGPEData:
         seed: int = 0,
         timesteps: int | None = None,
     ):
-        """Keep the settings; no episode runs yet.
+        """Keep the arguments of `PGPE.learn`; no episode runs yet.
 
-        Args:
-            rollout: as in `PGPE.learn`.
-            starts: likewise.
-            groups: starts of a block.
-            draws: policies drawn for each start.
-            seed: the seed of all randomness.
-            timesteps: the budget, after which blocks repeat the last one.
-
-        Raises:
-            RobooptError: if `groups` is less than 1, `seed` is negative, or there is no
-                start.
+        After `timesteps`, blocks repeat the last one.
         """
         require_at_least("starts_per_step", groups, 1)
         require_at_least("seed", seed, 0)

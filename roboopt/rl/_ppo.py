@@ -185,17 +185,7 @@ class PPOData:
     """Steps so far, of all environments together."""
 
     def __init__(self, ppo: PPO, envs: VectorEnv, seed: int = 0):
-        """Keep the settings; no step is taken yet.
-
-        Args:
-            ppo: the settings.
-            envs: the environments to act in.
-            seed: the seed of the episodes and of the agent's draws.
-
-        Raises:
-            RobooptError: if a block has fewer samples than there are minibatches, or
-                `seed` is negative.
-        """
+        """Keep the arguments of `PPO.data`; no step is taken yet."""
         require_at_least("seed", seed, 0)
         self.samples = ppo.steps * envs.envs
         """Steps of all environments in a block."""
@@ -216,7 +206,7 @@ class PPOData:
         self.episodes, self.timesteps, self._begun = [], 0, False
         self._number = 0
         self._observed = RunningMeanStd.zero(self._envs.observation_size)
-        self._scale = RewardScale(np.zeros(self._envs.envs), 0.0, 0.0)
+        self._scale = RewardScale.zero(self._envs.envs)
 
     def gradient_steps(self, timesteps: int) -> int:
         """Return the gradient steps of at least `timesteps` in the environments."""
@@ -277,12 +267,8 @@ class PPOData:
         return {
             "number": np.asarray(self._number),
             "timesteps": np.asarray(self.timesteps),
-            "observed": (
-                np.asarray(self._observed.number),
-                self._observed.mean,
-                self._observed.square,
-            ),
-            "scale": (np.asarray(self._scale.square), np.asarray(self._scale.number)),
+            "observed": self._observed,
+            "scale": self._scale._replace(running=np.zeros(self._envs.envs)),
         }
 
     def restore(self, state: Any) -> None:
@@ -290,10 +276,8 @@ class PPOData:
         self._reset()
         self._number = int(state["number"])
         self.timesteps = int(state["timesteps"])
-        count, mean, square = map(np.asarray, state["observed"])
-        self._observed = RunningMeanStd(float(count), mean, square)
-        square, count = map(float, state["scale"])
-        self._scale = RewardScale(np.zeros(self._envs.envs), square, count)
+        self._observed = RunningMeanStd(*map(np.asarray, state["observed"]))
+        self._scale = RewardScale(*map(np.asarray, state["scale"]))
 
 
 @eqx.filter_jit

@@ -161,16 +161,7 @@ class SHACData:
     """Steps so far, of all twins together."""
 
     def __init__(self, shac: SHAC, envs: TwinVectorEnv, seed: int = 0):
-        """Keep the settings; no step is taken yet.
-
-        Args:
-            shac: the settings.
-            envs: the twins to act in.
-            seed: the seed of all randomness.
-
-        Raises:
-            RobooptError: if `seed` is negative.
-        """
+        """Keep the arguments of `SHAC.data`; no step is taken yet."""
         require_at_least("seed", seed, 0)
         self._shac, self._envs, self._seed = shac, envs, seed
         self.steps = shac.updates
@@ -235,12 +226,11 @@ class SHACData:
 
     def state(self) -> Any:
         """Return the running statistics, for a checkpoint."""
-        observed = self._observed
         return {
             "number": np.asarray(self._number),
             "timesteps": np.asarray(self.timesteps),
             "unit": np.asarray(np.nan if self._unit is None else self._unit),
-            "observed": (np.asarray(observed.number), observed.mean, observed.square),
+            "observed": self._observed,
         }
 
     def restore(self, state: Any) -> None:
@@ -250,8 +240,7 @@ class SHACData:
         self._number = int(state["number"])
         self.timesteps = int(state["timesteps"])
         self._unit = None if np.isnan(unit) else unit
-        count, mean, square = map(np.asarray, state["observed"])
-        self._observed = RunningMeanStd(float(count), mean, square)
+        self._observed = RunningMeanStd(*map(np.asarray, state["observed"]))
 
 
 class _Deterministic(eqx.Module):

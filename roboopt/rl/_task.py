@@ -11,6 +11,7 @@ import numpy as np
 from roboopt._errors import RobooptError
 from roboopt.diagnose import HorizonNorms, norm_by_horizon
 from roboopt.objectives import NegativeReward
+from roboopt.policies import check_action_space, check_observation_space
 from roboopt.rl._checks import require_at_least
 from roboopt.rollouts import (
     EnvSpec,
@@ -19,7 +20,6 @@ from roboopt.rollouts import (
     TwinVectorEnv,
     twin_rollout,
 )
-from roboopt.rollouts._spaces import actions_of, check_observations
 
 STARTS = 1024  # of episodes in the twin
 PROBE_STARTS = 16  # over which the noise of a gradient is measured
@@ -87,8 +87,8 @@ class Task:
             text = f"`env` {env} cannot be made: {' '.join(str(error).split())}"
             raise RobooptError(text) from error
         try:
-            check_observations(made)
-            actions_of(made.action_space)
+            check_observation_space(made.observation_space)
+            check_action_space(made.action_space)
             twin, reason = twin_rollout(made)
             horizon = _horizon(made, max_steps)
             if horizon is None:

@@ -1,8 +1,8 @@
 """Rollouts: a policy run in JAX or in any Gymnasium environment."""
 
 from roboopt.rollouts._collect import collect as collect
-from roboopt.rollouts._collect import collect_episodes as collect_episodes
-from roboopt.rollouts._collect import time_step_of as time_step_of
+from roboopt.rollouts._collect import episode_seed as episode_seed
+from roboopt.rollouts._env_group import time_step_of as time_step_of
 from roboopt.rollouts._env_spec import EnvSpec as EnvSpec
 from roboopt.rollouts._evaluate import Estimate as Estimate
 from roboopt.rollouts._evaluate import Evaluation as Evaluation
@@ -11,6 +11,7 @@ from roboopt.rollouts._gym_rollout import GymRollout as GymRollout
 from roboopt.rollouts._gym_vector_env import GymVectorEnv as GymVectorEnv
 from roboopt.rollouts._pool import EnvError as EnvError
 from roboopt.rollouts._pool import Pool as Pool
+from roboopt.rollouts._rollout import PolicyStep as PolicyStep
 from roboopt.rollouts._rollout import Rollout as Rollout
 from roboopt.rollouts._rollout import faded as faded
 from roboopt.rollouts._signals import Signal as Signal

@@ -1,30 +1,26 @@
-"""Judging a policy: what it does in many episodes, and how sure that makes one.
+"""Evaluation of a policy: returns and success over episodes, with 95 % intervals.
 
 A success rate has Wilson's interval (Wilson, 1927, Probable inference, the law of
-succession, and statistical inference): of k successes in n episodes, p = k/n,
-
-    (p + z²/2n ± z √(p (1 − p)/n + z²/4n²)) / (1 + z²/n)
-
-and a mean of n returns Student's (1908, The probable error of a mean), x̄ ± t s/√n.
+succession, and statistical inference) and a mean return has Student's (1908, The
+probable error of a mean).
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import equinox as eqx
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from roboopt._errors import RobooptError
-from roboopt.data._trajectory import Trajectory
-from roboopt.rollouts._collect import collect_episodes
+from roboopt.data import Trajectory
+from roboopt.rollouts._collect import collect_in
 
-Z = 1.959963984540054  # The normal distribution's 0.975 quantile.
+CONFIDENCE = 0.95
 
 
 class Estimate(NamedTuple):
-    """A value, and the interval that holds the true one in 95 of 100 cases."""
+    """A value and its 95 % confidence interval."""
 
     value: float
     low: float
@@ -32,9 +28,10 @@ class Estimate(NamedTuple):
 
 
 class Evaluation(eqx.Module):
-    """What a policy did, episode by episode."""
+    """The episodes of a policy, their returns, and their success."""
 
-    trajectories: list[Trajectory]
+    trajectories: Trajectory
+    """All episodes, stacked; `trajectories.episodes()` are the single ones."""
     returns: Float[np.ndarray, " episode"]
     """The sum of each episode's rewards."""
     lengths: Int[np.ndarray, " episode"]
@@ -43,55 +40,57 @@ class Evaluation(eqx.Module):
     """None where nothing says what success is."""
 
     @classmethod
-    def of(cls, trajectories: Sequence[Trajectory], env: Any = None) -> "Evaluation":
-        """Return what recorded episodes say.
+    def of(
+        cls, trajectories: Trajectory, reward_threshold: float | None = None
+    ) -> "Evaluation":
+        """Return the evaluation of recorded episodes.
 
-        Success is what the trajectories say; where they say nothing, a return that
-        reaches the `reward_threshold` of `env.spec`, if there is one.
+        Success is what the trajectories say, or else a return of at least
+        `reward_threshold`.
 
         Args:
-            trajectories: one an episode, with rewards.
-            env: that they were recorded in.
+            trajectories: stacked episodes, with rewards.
+            reward_threshold: the return that solves the environment.
 
         Raises:
-            RobooptError: if there is none, or one without rewards.
+            RobooptError: if there are no rewards.
         """
-        if not trajectories:
-            raise RobooptError("`trajectories` must hold at least one, got 0.")
-        returns = np.array([float(run.returns) for run in trajectories])
-        threshold = getattr(getattr(env, "spec", None), "reward_threshold", None)
-        successes = None if threshold is None else returns >= threshold
-        if any(run.success is not None for run in trajectories):
-            # Some environments speak of success only where there was one.
-            successes = np.array([bool(run.success) for run in trajectories])
-        lengths = np.array([run.steps for run in trajectories])
-        return cls(list(trajectories), returns, lengths, successes)
+        returns = trajectories.returns
+        successes = None if reward_threshold is None else returns >= reward_threshold
+        if trajectories.success is not None:
+            successes = np.asarray(trajectories.success)
+        lengths = trajectories.lengths
+        if lengths is None:
+            lengths = np.full(len(returns), trajectories.steps)
+        return cls(trajectories, returns, np.asarray(lengths), successes)
 
     @property
     def success_rate(self) -> Estimate | None:
-        """Return the share of episodes that succeeded, with Wilson's interval."""
+        """Return the share of successful episodes, with Wilson's interval."""
+        from scipy.stats import binomtest
+
         if self.successes is None:
             return None
-        n = len(self.successes)
-        share = float(self.successes.mean())
-        middle = share + Z**2 / (2 * n)
-        reach = Z * math.sqrt(share * (1 - share) / n + Z**2 / (4 * n**2))
-        low, high = ((middle + side) / (1 + Z**2 / n) for side in (-reach, reach))
-        # Beyond the ends of [0, 1] only by rounding.
-        return Estimate(share, max(low, 0.0), min(high, 1.0))
+        test = binomtest(int(self.successes.sum()), len(self.successes))
+        interval = test.proportion_ci(CONFIDENCE, "wilson")
+        return Estimate(
+            float(test.statistic), float(interval.low), float(interval.high)
+        )
 
     @property
     def mean_return(self) -> Estimate:
-        """Return the mean return with Student's interval, infinite of one episode."""
-        from scipy.special import stdtrit
+        """Return the mean return, with Student's interval, infinite for one episode."""
+        from scipy.stats import t
 
-        n = len(self.returns)
+        count = len(self.returns)
         mean = float(self.returns.mean())
-        if n == 1:
+        if count == 1:
             return Estimate(mean, -math.inf, math.inf)
-        error = float(self.returns.std(ddof=1)) / math.sqrt(n)
-        reach = float(stdtrit(n - 1, 0.975)) * error
-        return Estimate(mean, mean - reach, mean + reach)
+        error = float(self.returns.std(ddof=1)) / math.sqrt(count)
+        if error == 0:
+            return Estimate(mean, mean, mean)
+        low, high = t.interval(CONFIDENCE, count - 1, mean, error)
+        return Estimate(mean, float(low), float(high))
 
     def __str__(self) -> str:
         """Return the estimates in one line."""
@@ -112,35 +111,32 @@ def evaluate(
     episodes: int | None = None,
     seed: int | None = 0,
     starts: Any = None,
+    label: Any = None,
     max_steps: int | None = None,
+    processes: int = 0,
     progress: Callable[[int], object] | None = None,
 ) -> Evaluation:
-    """Run `policy` in `env`, 100 episodes if not told otherwise, and judge it.
+    """Run `policy` in `env`, 100 episodes by default, and evaluate it.
 
-    With one seed, episode k begins alike for every policy: what two did can be compared
-    episode by episode. What success is, `Evaluation.of` says.
+    With one seed, episode k begins alike for every policy, so that two policies can be
+    compared episode by episode. `Evaluation.of` says what success is.
 
     Args:
-        env: as `collect_episodes` takes it.
-        policy: likewise.
-        episodes: how many, where no starts are given.
-        seed: what all chance comes from.
+        env: as in `collect`.
+        policy: as in `collect`.
+        episodes: the number of episodes, where no starts are given.
+        seed: the source of all randomness.
         starts: observations to start at, (episodes, obs).
-        max_steps: an episode's end, where the environment has not ended it before.
+        label: as in `collect`.
+        max_steps: the end of an episode that the environment has not ended before.
+        processes: the number of worker processes that run episodes side by side.
         progress: called with the number of episodes done, after each.
 
     Raises:
-        RobooptError: as `collect_episodes`.
+        RobooptError: as `collect`.
+        EnvError: as `collect`.
     """
     if episodes is None and starts is None:
         episodes = 100
-    trajectories = collect_episodes(
-        env,
-        policy,
-        episodes=episodes,
-        starts=starts,
-        seed=seed,
-        max_steps=max_steps,
-        progress=progress,
-    )
-    return Evaluation.of(trajectories, env)
+    arguments = (episodes, starts, seed, label, max_steps, processes, progress)
+    return Evaluation.of(*collect_in(env, policy, *arguments))

@@ -1,31 +1,30 @@
-"""Simulated trajectories through any Gymnasium environment, many at once.
+"""Rollouts through any Gymnasium environment, many at once.
 
-What a `Rollout` is for a simulator in JAX, this is for every other: the same call, the
-same trajectories, but no gradient. Episode k of any two models begins alike and meets
-the same chance, so that their difference is the models'.
+A `GymRollout` is called as a `Rollout` and returns the same trajectories, but has no
+gradient. Episode k of any two policies begins alike and meets the same randomness, so
+that their difference is the policies'.
 """
 
-import math
 import zlib
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from jaxtyping import Array, Shaped
+from jaxtyping import PRNGKeyArray, Shaped
 
 from roboopt._core import AnyArray
 from roboopt._errors import RobooptError
-from roboopt.data._trajectory import Trajectory
-from roboopt.policies import StatefulPolicy
-from roboopt.rollouts._collect import check_start
-from roboopt.rollouts._deciders import Deciders, is_array
+from roboopt.data import Trajectory
+from roboopt.rollouts._collect import check_policy
+from roboopt.rollouts._episodes import Start, episode_keys, run_episodes
+from roboopt.rollouts._policy_runner import count_policies
 from roboopt.rollouts._pool import Pool
 
 
 class GymRollout:
-    """Runs what acts, with its memory, in environments for `horizon` steps.
+    """Runs policies in environments for `horizon` steps.
 
     An episode that ends before has reward 0 from there on, and stays at its last
     observation. Rewards, efforts and success are the environment's.
@@ -33,8 +32,8 @@ class GymRollout:
     Attributes:
         horizon: steps.
         pool: the environments.
-        time_step: what a step takes [s]; 1 where the environment does not say.
-        steps_made: steps that environments have taken by now, in all.
+        time_step: the duration of a step [s]; 1 where the environment does not say.
+        steps_made: the steps that environments have taken so far, in all.
         differentiable: False: JAX can neither trace nor differentiate the rollout.
     """
 
@@ -52,11 +51,11 @@ class GymRollout:
         """Make the environments.
 
         Args:
-            make: as `Pool` takes it.
+            make: a Gymnasium id, an `EnvSpec`, or a function that makes an environment.
             horizon: steps.
-            envs: how many episodes run at a time.
-            processes: that hold the environments; 0 for none but this one.
-            timeout: within which a worker process must answer [s].
+            envs: the number of episodes that run at a time.
+            processes: the number of worker processes; 0 for this process.
+            timeout: the time within which a worker process must answer [s].
 
         Raises:
             RobooptError: if `horizon` is less than 1, or as `Pool`.
@@ -66,292 +65,142 @@ class GymRollout:
             raise RobooptError(f"`horizon` must be at least 1 step, got {horizon}.")
         self.horizon = horizon
         self.pool = Pool(make, envs, processes=processes, timeout=timeout)
-        self.time_step = self.pool.time_step
+        self.time_step = self.pool.description.time_step
         self.steps_made = 0
 
     def __call__(
         self,
-        model: Any,
+        policy: Any,
         starts: Shaped[AnyArray, "..."],
-        keys: Shaped[Array, "starts ..."] | None = None,
+        key: PRNGKeyArray | None = None,
     ) -> Trajectory:
-        """Return the trajectories of `model`, one a start.
+        """Return the trajectories of `policy`, one a start.
 
         Args:
-            model: `policy(observation) -> action`, an `OpenLoop`, a `TimeVaryingPolicy`
-            or a `StatefulPolicy`.
-                A function need not be JAX's, but must not remember anything; one that
-                returns arrays of JAX must be pure.
+            policy: `policy(observation) -> action`, an `OpenLoop`, a
+                `TimeVaryingPolicy` or a `StatefulPolicy`. A function need not be JAX's,
+                but must not remember anything; one that returns arrays of JAX must be
+                pure.
             starts: observations (starts, obs) for environments that begin where `reset`
                 is told by `options["start"]`, as those of `roboopt_envs`; or the seeds
                 (starts,) of resets, for any.
-            keys: what a `StatefulPolicy` draws from, one a start.
+            key: the source of the randomness of a `StatefulPolicy`.
 
         Raises:
             RobooptError: if JAX is tracing; if `starts` are neither, or the environment
-                does not begin there; if there are not as many `keys`, or `model` needs
-                them; if it is not callable, or returns what is no action.
+                does not begin there; if `policy` needs a key, is not callable, or
+                returns an invalid action.
             EnvError: if an environment fails. The next call begins anew.
         """
-        _refuse_tracing(model, starts, keys)
-        if not (callable(model) or isinstance(model, StatefulPolicy)):
-            raise RobooptError(
-                "`model` must be callable, observation -> action, or an "
-                "`StatefulPolicy`, got "
-                f"{model!r}."
-            )
-        deciders = Deciders(model, self.pool.envs, many=False)
-        return self._run(deciders, (), starts, keys)
+        _refuse_tracing(policy, starts, key)
+        check_policy("policy", policy)
+        return self._run(policy, _starts(starts, self.pool), key)
 
     def many(
         self,
-        models: Any,
+        policies: Any,
         starts: Shaped[AnyArray, "..."],
-        keys: Shaped[Array, "starts ..."] | None = None,
+        key: PRNGKeyArray | None = None,
     ) -> Trajectory:
-        """Return the trajectories (models, starts, ...) of each model from each start.
+        """Return the trajectories (policies, starts, ...) of each from each start.
 
         Args:
-            models: as `model` there, but that every array has a first axis more, which
-                counts the models.
-            starts: as there.
-            keys: as there; the same for all models.
+            policies: as `policy`, but that every array has a first axis more, which
+                counts the policies.
+            starts: as above.
+            key: as above; the same for all policies.
 
         Raises:
-            RobooptError: as there; or if the arrays of `models` differ in their first
+            RobooptError: as above; or if the arrays of `policies` differ in their first
                 axis, or there are none.
-            EnvError: as there.
+            EnvError: as above.
         """
-        _refuse_tracing(models, starts, keys)
-        count = _count(models)
-        deciders = Deciders(models, self.pool.envs, many=True)
-        return self._run(deciders, (count,), starts, keys)
+        _refuse_tracing(policies, starts, key)
+        count, begins = count_policies(policies), _starts(starts, self.pool)
+        owners = np.repeat(np.arange(count), len(begins))
+        run = self._run(policies, begins * count, key, owners, count)
+        shape = count, len(begins)
+        return jax.tree.map(lambda x: x.reshape(*shape, *x.shape[1:]), run)
 
     def each(
         self,
-        models: Any,
+        policies: Any,
         starts: Shaped[AnyArray, "..."],
-        keys: Shaped[Array, "starts ..."] | None = None,
+        key: PRNGKeyArray | None = None,
     ) -> Trajectory:
-        """Return the trajectories (models, ...) of each model from a start of its own.
+        """Return the trajectories (policies, ...) of each from a start of its own.
 
         Args:
-            models: as for `many`.
-            starts: as there, as many as there are models.
-            keys: as there.
+            policies: as for `many`.
+            starts: as above, as many as there are policies.
+            key: as above.
 
         Raises:
-            RobooptError: as there; or if there are not as many starts as models.
-            EnvError: as there.
+            RobooptError: as above; or if there are not as many starts as policies.
+            EnvError: as above.
         """
-        _refuse_tracing(models, starts, keys)
-        count = _count(models)
+        _refuse_tracing(policies, starts, key)
+        count = count_policies(policies)
         if np.ndim(starts) == 0 or len(starts) != count:
             raise RobooptError(
-                f"`starts` must hold one for each of {count} models, got shape "
+                f"`starts` must hold one for each of {count} policies, got shape "
                 f"{np.shape(starts)}."
             )
-        deciders = Deciders(models, self.pool.envs, many=True)
-        return self._run(deciders, (), starts, keys, each=True)
+        return self._run(policies, _starts(starts, self.pool), key, np.arange(count))
 
     def close(self) -> None:
         """Close the environments, and end their processes. Closing twice is fine."""
         self.pool.close()
 
     def __enter__(self) -> "GymRollout":
-        """Return the simulation."""
+        """Return the rollout."""
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Close it."""
+        """Close the rollout."""
         self.close()
 
     def _run(
         self,
-        deciders: Deciders,
-        models: tuple[int, ...],
-        starts: Any,
-        keys: Any,
-        *,
-        each: bool = False,
+        policy: Any,
+        starts: list[Start],
+        key: PRNGKeyArray | None,
+        owners: np.ndarray | None = None,
+        repeats: int = 1,
     ) -> Trajectory:
-        """Run every start with each of so many `models`, or `each` with its own."""
-        begins = _begins(starts, self.pool)
-        count = len(begins)
-        if keys is not None and len(keys) != count:
-            raise RobooptError(
-                f"`keys` must hold one for each of {count} starts, got shape "
-                f"{keys.shape}."
-            )
-        batch = *models, count
-        start = np.tile(np.arange(count), math.prod(models))
-        owner = start if each else np.arange(len(start)) // count
-        tapes = self._recorded(deciders, begins, keys, start, owner)
-
-        def shaped(array: np.ndarray | None) -> Any:
-            return None if array is None else array.reshape(*batch, *array.shape[1:])
-
-        observations = shaped(tapes.observations)
-        success = shaped(tapes.success)
-        if self.pool.task is not None and self.pool.unchanged:
-            success = np.asarray(self.pool.task.success(observations, self.time_step))
-        return Trajectory(
-            observations=observations,
-            actions=shaped(tapes.actions),
-            time_step=self.time_step,
-            rewards=shaped(tapes.rewards),
-            efforts=shaped(tapes.efforts),
-            terminated=shaped(tapes.terminated),
-            success=success,
+        keys = None
+        if key is not None:
+            own = np.arange(len(starts)) % (len(starts) // repeats)
+            keys = episode_keys(key, len(starts) // repeats)[own]
+        run = run_episodes(
+            self.pool, policy, starts, keys, owners=owners, max_steps=self.horizon
         )
-
-    def _recorded(
-        self,
-        deciders: Deciders,
-        begins: list["_Begin"],
-        keys: Any,
-        start: np.ndarray,
-        owner: np.ndarray,
-    ) -> "_Tapes":
-        """Run the episodes, as many at a time as there are slots.
-
-        Args:
-            deciders: what acts.
-            begins: how episodes begin.
-            keys: what is drawn from, for each of `begins`.
-            start: which of `begins` each episode has.
-            owner: which model acts in it.
-        """
-        pool, horizon, episodes = self.pool, self.horizon, len(start)
-        tapes = _Tapes(episodes, horizon, pool.observation_size)
-        episode = np.zeros(pool.envs, int)
-        elapsed = np.zeros(pool.envs, int)
-        running = np.zeros(pool.envs, bool)
-        observations = np.zeros((pool.envs, pool.observation_size))
-        waiting = 0
-        while True:
-            free = np.flatnonzero(~running)[: episodes - waiting]
-            if len(free):
-                fresh = np.zeros(pool.envs, bool)
-                fresh[free] = True
-                episode[free] = np.arange(waiting, waiting + len(free))
-                waiting += len(free)
-                elapsed[free], running[free] = 0, True
-                own = start[episode]
-                observations = self._begun(free, [begins[k] for k in own[free]])
-                tapes.observations[episode[free], 0] = observations[free]
-                slot_keys = None if keys is None else keys[own]
-                deciders.begin(fresh, observations, owner[episode], slot_keys)
-            if not running.any():
-                return tapes
-            actions = deciders(observations, elapsed * self.time_step, running)
-            step = pool.step(actions, running)
-            self.steps_made += int(running.sum())
-            observations = step[0]
-            tapes.note(running, episode, elapsed, *step)
-            elapsed += running
-            over = running & (step[2] | step[3] | (elapsed == horizon))
-            if over.any():
-                tapes.end(over, episode, elapsed, step[2], step[4].success)
-                running &= ~over
-
-    def _begun(self, slots: np.ndarray, begins: list["_Begin"]) -> np.ndarray:
-        observations = self.pool.reset(
-            slots, [begin.seed for begin in begins], [begin.options for begin in begins]
-        )
-        if self.pool.unchanged:
-            for slot, begin in zip(slots.tolist(), begins, strict=True):
-                if begin.options is not None:
-                    check_start(
-                        self.pool.name, observations[slot], begin.options["start"]
-                    )
-        return observations
+        lengths = run.lengths
+        whole = len(starts) * self.horizon
+        self.steps_made += whole if lengths is None else int(np.sum(lengths))
+        return run
 
 
-def _count(models: Any) -> int:
-    """Return how many models there are."""
-    counts = {
-        leaf.shape[0] if leaf.ndim else 0
-        for leaf in jax.tree.leaves(models)
-        if is_array(leaf)
-    }
-    if len(counts) != 1 or 0 in counts:
-        raise RobooptError(
-            "`models` must hold arrays whose first axis counts the models, "
-            f"at least one, got the sizes {sorted(counts)}."
-        )
-    return counts.pop()
-
-
-class _Begin(NamedTuple):
-    """How an episode begins, whoever acts in it."""
-
-    seed: int
-    options: dict | None
-
-
-def _begins(starts: Any, pool: Pool) -> list[_Begin]:
+def _starts(starts: Any, pool: Pool) -> list[Start]:
     starts = np.asarray(starts)
     if starts.ndim == 1 and starts.dtype.kind in "iu" and len(starts):
         if (starts < 0).any():
             raise RobooptError(
                 f"`starts` must be seeds of at least 0, got {starts.min()}."
             )
-        return [_Begin(int(seed), None) for seed in starts]
+        return [Start(int(seed), None) for seed in starts]
     if starts.ndim != 2 or len(starts) == 0 or starts.dtype.kind != "f":
         raise RobooptError(
             "`starts` must be observations (starts, obs), or the seeds (starts,) of "
             f"resets, at least one, got {starts.dtype} of shape {starts.shape}."
         )
-    if pool.unchanged and starts.shape[1] != pool.observation_size:
+    size = pool.observation_space.shape[0]
+    if pool.description.unchanged and starts.shape[1] != size:
         raise RobooptError(
-            f"`starts` must hold observations of size {pool.observation_size}, got "
-            f"shape {starts.shape}."
+            f"`starts` must hold observations of size {size}, got shape {starts.shape}."
         )
-    # What chance there is depends on the start alone, wherever it is in a batch.
-    return [_Begin(zlib.crc32(start.tobytes()), {"start": start}) for start in starts]
-
-
-class _Tapes:
-    """What happened, episode by episode."""
-
-    def __init__(self, episodes: int, horizon: int, size: int):
-        self._steps = episodes, horizon
-        self.observations = np.zeros((episodes, horizon + 1, size))
-        self.rewards = np.zeros((episodes, horizon))
-        self.terminated = np.zeros(episodes, bool)
-        self._success = np.zeros(episodes, bool)
-        self.success: np.ndarray | None = None
-        self.actions: np.ndarray = np.zeros((episodes, horizon, 0))
-        self.efforts: np.ndarray | None = None
-        self._empty = True
-
-    def note(self, running, episode, elapsed, observations, rewards, _, __, infos):
-        """Note a step of the slots that are running."""
-        if self._empty:
-            self._empty = False
-            actions = infos.actions
-            self.actions = np.zeros((*self._steps, actions.shape[1]), actions.dtype)
-            if infos.efforts is not None:
-                self.efforts = np.zeros((*self._steps, infos.efforts.shape[1]))
-        if infos.efforts is None:
-            self.efforts = None
-        rows, at = episode[running], elapsed[running]
-        self.observations[rows, at + 1] = observations[running]
-        self.actions[rows, at] = infos.actions[running]
-        self.rewards[rows, at] = rewards[running]
-        if self.efforts is not None and infos.efforts is not None:
-            self.efforts[rows, at] = infos.efforts[running]
-
-    def end(self, over, episode, elapsed, terminated, success):
-        """Note the end of episodes, and let them stay where they ended."""
-        rows = episode[over]
-        self.terminated[rows] = terminated[over]
-        if success is not None:
-            self._success[rows] = success[over]
-            self.success = self._success
-        for row, steps in zip(rows.tolist(), elapsed[over].tolist(), strict=True):
-            self.observations[row, steps + 1 :] = self.observations[row, steps]
+    # The randomness depends on the start alone, wherever it is in a batch.
+    return [Start(zlib.crc32(start.tobytes()), {"start": start}) for start in starts]
 
 
 def _refuse_tracing(*arguments: Any) -> None:
@@ -361,5 +210,5 @@ def _refuse_tracing(*arguments: Any) -> None:
         raise RobooptError(
             "`GymRollout` cannot be differentiated, compiled or mapped by JAX: give "
             "`minimize` gradient=roboopt.gradients.ZerothOrder(), and call `many` for "
-            "many models."
+            "many policies."
         )

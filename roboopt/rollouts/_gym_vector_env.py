@@ -1,7 +1,6 @@
-"""A world of Gymnasium: many environments, acted in by one compiled call a step."""
+"""A `VectorEnv` of Gymnasium environments, acted in by one compiled call a step."""
 
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 
 import equinox as eqx
@@ -10,65 +9,51 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from roboopt._errors import RobooptError
-from roboopt.rollouts._spaces import actions_of, check_observations
-from roboopt.rollouts._vector_env import Episode, Steps
+from roboopt.rollouts._episodes import run_policy
+from roboopt.rollouts._vector_env import Episode, EpisodeCounter, Steps
 from roboopt.rollouts._vectors import vector_of
 
 
 class GymVectorEnv:
-    """Environments of Gymnasium, side by side.
+    """Gymnasium environments side by side.
 
-    A small network on a CPU is sooner computed than handed to another thread: with
-    `jax.config.update("jax_cpu_enable_async_dispatch", False)` first of all, as in
-    `roboopt reinforce`, acting takes about half the time.
+    On a CPU a small network is computed faster than it is handed to another thread:
+    with `jax.config.update("jax_cpu_enable_async_dispatch", False)` before anything
+    else, as in `roboopt reinforce`, acting takes about half the time.
     """
 
     observation_space: Any
-    """Of one environment."""
+    """The observation space of one environment."""
     action_space: Any
-    """Of one environment."""
+    """The action space of one environment."""
 
     def __init__(self, env: Any, envs: int = 8, *, processes: int = 0):
         """Make the environments.
 
         Args:
-            env: the id of an environment registered with Gymnasium, a function that
-                makes one, or a `gymnasium.vector.VectorEnv`. Where there is a vector
-                of its own for an id, as for CartPole-v1, it is taken unless
-                `processes` are asked for.
-            envs: how many, unless `env` is a vector.
-            processes: that they run in; 0 for this one. Nothing to a vector.
+            env: a Gymnasium id, an `EnvSpec`, a function that makes an environment, or
+                a `gymnasium.vector.VectorEnv`. An id with a vector of its own, as
+                CartPole-v1 has, is made as that vector unless `processes` are given.
+            envs: the number of environments, unless `env` is a vector.
+            processes: the number of worker processes; 0 for this process.
 
         Raises:
-            RobooptError: if `envs` is less than 1, `processes` is negative, or `env` is
-                none of these, its observations are not in a Box of one axis, or its
-                actions not in a Box of one axis, a Discrete or a MultiDiscrete.
-            EnvError: if one cannot be made; so does what follows if one
-                raises, hangs, dies or returns what is not finite.
+            RobooptError: if a number is out of its range, `env` is none of these, or
+                its spaces are not such as `collect` takes.
+            EnvError: if an environment cannot be made; later if one raises, hangs, dies
+                or returns a non-finite number.
         """
-        if envs < 1:
-            raise RobooptError(f"`envs` must be at least 1, got {envs}.")
-        if processes < 0:
-            raise RobooptError(f"`processes` must be at least 0, got {processes}.")
         self._vector = vector_of(env, envs, processes)
-        self.observation_space = space = self._vector.observation_space
+        self.observation_space = self._vector.observation_space
         self.action_space = self._vector.action_space
-        try:
-            check_observations(SimpleNamespace(observation_space=space))
-            actions_of(self.action_space)
-        except RobooptError:
-            self.close()
-            raise
         self._float = np.dtype(jax.dtypes.canonicalize_dtype(float))
         self._acting: tuple[Any, Callable] | None = None
         self._now: np.ndarray | None = None
         self._over = np.zeros(self.envs, bool)
-        self._earned = np.zeros(self.envs)
-        self._lasted = np.zeros(self.envs, int)
 
     @property
     def envs(self) -> int:
-        """Return how many there are."""
+        """Return the number of environments."""
         return self._vector.envs
 
     @property
@@ -77,108 +62,109 @@ class GymVectorEnv:
         return self.observation_space.shape[0]
 
     def close(self) -> None:
-        """End the environments."""
+        """Close the environments."""
         self._vector.close()
 
     def begin(self, seed: int) -> None:
-        """Begin an episode in each, all chance from `seed`."""
+        """Begin an episode in each, all randomness from `seed`."""
         self._now = np.array(self._vector.begin(seed), self._float)
-        for carried in (self._over, self._earned, self._lasted):
-            carried[:] = 0
+        self._over[:] = False
+        self._counter = EpisodeCounter(np.zeros(self.envs, int))
 
     def collect(
         self, agent: Any, key: PRNGKeyArray, steps: int
     ) -> tuple[Steps, list[Episode]]:
-        """Let `agent` act for `steps` in each; return them, and what episodes ended.
+        """Let `agent` act for `steps` in each; return them, and the ended episodes.
 
         Raises:
-            RobooptError: if no episode has begun, `agent` draws what is not finite, or
-                the environments return what is not.
+            RobooptError: if no episode has begun, `agent` draws a non-finite action, or
+                the environments return a non-finite number.
         """
         if self._now is None:
             raise RobooptError("`begin` must be called before `collect`.")
-        act, arrays = self._compiled(agent, key)
-        chance = _chance(key, steps, self.envs)
-        vector, idles = self._vector, self._vector.idles
-        seen = np.empty((steps, *self._now.shape), self._float)
-        following = np.empty_like(seen)
-        rewards = np.empty((steps, self.envs))
-        terminated, ended = np.empty((2, steps, self.envs), bool)
-        valid = np.ones((steps, self.envs), bool)
-        drawn: list[np.ndarray] = []
-        successes: dict[tuple[int, int], bool | None] = {}
-        now, over = self._now, self._over
-        for t in range(steps):
-            seen[t] = now
-            recorded, actions = act(arrays, chance[t], seen[t])
-            drawn.append(np.asarray(recorded))
-            given = drawn[-1] if actions is None else np.asarray(actions)
-            step = vector.step(given)
-            now, rewards[t], terminated[t], truncated, success = step
-            following[t] = now
-            if idles:
-                np.logical_not(over, out=valid[t])
-            over = np.logical_or(terminated[t], truncated, out=ended[t])
-            if over.any():
-                now = vector.renewed(step, over)
-                if success is not None:
-                    for row in np.flatnonzero(over).tolist():
-                        said = success[row]
-                        successes[t, row] = None if said is None else bool(said)
-        self._now, self._over = np.array(now, self._float), over.copy()
-        rewards[~valid] = 0.0
-        if not (np.isfinite(following).all() and np.isfinite(rewards).all()):
+        block = _Block(self._vector, self._compiled(agent, key), self._over)
+        block.randomness = _randomness(key, steps, self.envs)
+        active = np.ones(self.envs, bool)
+        run_policy(self._vector, block.act, self._now, active, block.on_step, steps)
+        found, now = block.result(self._float)
+        self._now, self._over = np.array(now, self._float), np.asarray(found.ended[-1])
+        if not all(
+            np.isfinite(x).all() for x in (found.next_observations, found.rewards)
+        ):
             raise RobooptError(
                 "`env` must return finite observations and rewards, got others within "
                 f"the last {steps} steps."
             )
-        found = Steps(
-            observations=seen,
-            drawn=np.stack(drawn),
-            rewards=rewards.astype(self._float),
-            next_observations=following,
-            terminated=terminated,
-            ended=ended,
-            valid=valid,
-        )
-        return found, self._episodes(rewards, valid, ended, successes)
+        return found, self._counter.add(found, block.success)
 
-    def _compiled(self, agent: Any, key: PRNGKeyArray) -> tuple[Callable, list]:
-        """Return what acts, and the arrays of `agent` that it takes."""
+    def _compiled(self, agent: Any, key: PRNGKeyArray) -> Callable:
+        """Return `act(randomness, observations)`, compiled once for a structure."""
         arrays, static = eqx.partition(agent, eqx.is_array)
         leaves, structure = jax.tree.flatten(static)
         kind = jax.random.key_impl(key)
         known = structure, leaves, kind
         if self._acting is None or self._acting[0] != known:
             self._acting = known, _acting(jax.tree.structure(arrays), static, kind)
-        return self._acting[1], jax.tree.leaves(arrays)
-
-    def _episodes(
-        self,
-        rewards: np.ndarray,
-        valid: np.ndarray,
-        ended: np.ndarray,
-        successes: dict[tuple[int, int], bool | None],
-    ) -> list[Episode]:
-        """Return the episodes that ended, in that order."""
-        earned, lasted = np.cumsum(rewards, 0), np.cumsum(valid, 0)
-        # What there was at the last end, counted from the beginning of this block.
-        earned_before, lasted_before = -self._earned, -self._lasted
-        episodes = []
-        for t, row in np.argwhere(ended).tolist():
-            total = float(earned[t, row] - earned_before[row])
-            length = int(lasted[t, row] - lasted_before[row])
-            episodes.append(Episode(total, length, successes.get((t, row))))
-            earned_before[row], lasted_before[row] = earned[t, row], lasted[t, row]
-        self._earned = earned[-1] - earned_before
-        self._lasted = lasted[-1] - lasted_before
-        return episodes
+        act, given = self._acting[1], jax.tree.leaves(arrays)
+        return lambda randomness, observations: act(given, randomness, observations)
 
 
-def _chance(key: PRNGKeyArray, steps: int, envs: int) -> np.ndarray:
+class _Block:
+    """Records a block of steps."""
+
+    randomness: np.ndarray
+
+    def __init__(self, vector: Any, agent: Callable, over: np.ndarray):
+        self._vector, self._agent, self._over = vector, agent, over
+        self._steps: list[tuple[Any, ...]] = []
+        self._all = np.ones(vector.envs, bool)
+        self.success: dict[tuple[int, int], bool | None] = {}
+
+    def act(self, observations: np.ndarray, active: np.ndarray) -> np.ndarray:
+        seen = self._seen = np.array(observations)
+        drawn, actions = self._agent(self.randomness[len(self._steps)], seen)
+        self._drawn = np.asarray(drawn)
+        return self._drawn if actions is None else np.asarray(actions)
+
+    def on_step(self, actions: Any, step: Any) -> tuple[np.ndarray, np.ndarray]:
+        after, rewards, terminated, truncated, success = step
+        valid = ~self._over if self._vector.idles else self._all
+        over = terminated | truncated
+        t = len(self._steps)
+        self._steps.append(
+            (self._seen, self._drawn, rewards, np.array(after), terminated, over, valid)
+        )
+        self._over = over
+        self._now = after
+        if over.any():
+            self._now = self._vector.renewed(step, over)
+            if success is not None:
+                for row in np.flatnonzero(over).tolist():
+                    said = success[row]
+                    self.success[t, row] = None if said is None else bool(said)
+        return self._now, self._all
+
+    def result(self, dtype: Any) -> tuple[Steps, np.ndarray]:
+        """Return the steps, and the observations after them."""
+        columns = [np.stack(column) for column in zip(*self._steps, strict=True)]
+        seen, drawn, rewards, after, terminated, over, valid = columns
+        rewards = np.where(valid, rewards, 0.0)
+        found = Steps(
+            observations=seen.astype(dtype, copy=False),
+            drawn=drawn,
+            rewards=rewards.astype(dtype, copy=False),
+            next_observations=after.astype(dtype, copy=False),
+            terminated=terminated,
+            ended=over,
+            valid=valid,
+        )
+        return found, self._now
+
+
+def _randomness(key: PRNGKeyArray, steps: int, envs: int) -> np.ndarray:
     """Return the data of a key for each step of each environment, all from `key`.
 
-    Drawn by NumPy: what JAX draws takes a while to be compiled.
+    NumPy draws them: JAX's draws would have to be compiled.
     """
     data = np.asarray(jax.random.key_data(key))
     generator = np.random.default_rng(data.ravel())
@@ -186,15 +172,15 @@ def _chance(key: PRNGKeyArray, steps: int, envs: int) -> np.ndarray:
 
 
 def _acting(structure: Any, static: Any, kind: Any) -> Callable:
-    """Return what acts in one compiled call: what is drawn, and the actions.
+    """Return a compiled function of the drawn and the executed actions.
 
-    The actions are None where they are what was drawn.
+    The executed actions are None where they are those drawn.
     """
 
     @jax.jit
-    def act(leaves: list, chance: Any, seen: Any) -> tuple[Any, Any]:
+    def act(leaves: list, randomness: Any, seen: Any) -> tuple[Any, Any]:
         agent = eqx.combine(jax.tree.unflatten(structure, leaves), static)
-        keys = jax.random.wrap_key_data(chance, impl=kind)
+        keys = jax.random.wrap_key_data(randomness, impl=kind)
         drawn = jax.vmap(agent.draw)(seen, keys)
         actions = jax.vmap(agent.execute)(drawn)
         return drawn, None if actions is drawn else actions

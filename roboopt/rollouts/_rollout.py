@@ -1,22 +1,22 @@
-"""Simulated trajectories: a dynamics and a policy, run from many starts at once.
+"""Rollouts in JAX: a policy run through a dynamics, from many starts at once.
 
-A step's inputs are kept and its inside is computed again on the way back
+Each step's inputs are kept, and its inside is computed again on the way back
 (`jax.checkpoint`): the gradient of 1000 steps then holds 1000 states, not 1000 times
 everything that a step computes, and is no slower.
 
-With a finite gradient_decay_time τ a cost's gradient fades on its way back, by
-exp(−Δt/τ) a step:
+With a finite gradient_decay_time τ a gradient decays on its way back, by exp(−Δt/τ) a
+step:
 
     ∂/∂a_k counts a reward t seconds after a_k by exp(−t/τ)
 
 which is the gradient of the discounted return from each state that the rollout visits
 (Silver et al., 2014, Deterministic policy gradient algorithms), here without a value
-function. Through a motion that is unstable, as a pole that the policy has not learned
-to balance, the exact gradient grows exponentially with time and is of no use.
+function. Through an unstable motion, as of a pole that the policy has not learned to
+balance, the exact gradient grows exponentially with time and is of no use.
 """
 
 import math
-from typing import Any
+from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 import jax
@@ -26,15 +26,28 @@ from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 from roboopt._core import AnyArray, Jittable
 from roboopt._errors import RobooptError
 from roboopt.data import Trajectory
-from roboopt.policies import act, begin
+from roboopt.policies import act, acts_by_chance, draw, initial_carry
+from roboopt.rollouts._episodes import episode_keys
+
+
+class PolicyStep(NamedTuple):
+    """One step of a policy: the drawn action, the executed one, what it led to."""
+
+    drawn: Shaped[Array, "..."]
+    """What an agent drew, before any limits; the policy's action for all others."""
+    action: Float[Array, " act"]
+    """What the actuators followed."""
+    next_observation: Float[Array, " obs"]
 
 
 class Rollout(Jittable):
-    """Runs what acts, with its memory, through `dynamics` for `horizon` steps.
+    """Runs policies through `dynamics` for `horizon` steps.
 
-    `rollout(model, starts)` is differentiable in the model and in the dynamics. A start
-    is an observation [q, q̇, goal]: what follows the state stays as it is throughout.
+    `rollout(policy, starts)` is differentiable in the policy and in the dynamics. A
+    start is an observation [q, q̇, goal]; what follows the state stays constant.
     """
+
+    differentiable: ClassVar[bool] = True
 
     dynamics: Any
     """`dynamics(state, action) -> next_state`, with `time_step`, `joints`, `clip` and
@@ -42,13 +55,13 @@ class Rollout(Jittable):
     horizon: int = eqx.field(static=True)
     """Steps."""
     reward: Any = None
-    """A task with a `cost_rate` [1/s], whose negative is earned as time passes; or a
+    """A task with a `cost_rate` [1/s], whose negative is the reward per second; or a
     function `reward(observation, action, next_observation)` of single steps; or None.
     """
     gradient_decay_time: float = eqx.field(
         static=True, default=math.inf, converter=float
     )
-    """τ [s]; infinite for the exact gradient. It changes no value. Where it is finite,
+    """τ [s]; infinite for the exact gradient. No value depends on τ. With a finite τ,
     actions beyond their limits have a gradient too, as in `step`."""
 
     def __check_init__(self):
@@ -79,11 +92,11 @@ class Rollout(Jittable):
         """Return the action that the actuators can follow, and what it leads to.
 
         Args:
-            observation: before.
-            action: wanted.
+            observation: before the step.
+            action: the wanted action.
             restoring: whether an action beyond its limits has a gradient where a
-                descent along it leads back. The exact one is 0 there: a policy that
-                asks for too much everywhere would never learn to ask for less.
+                descent along it leads back. The exact gradient is 0 there: a policy
+                that asks for too much everywhere would never learn to ask for less.
 
         Raises:
             RobooptError: if `action` is not of the dynamics' size.
@@ -91,7 +104,7 @@ class Rollout(Jittable):
         dynamics = self.dynamics
         if action.shape != (dynamics.action_size,):
             raise RobooptError(
-                f"`model` must return actions of shape ({dynamics.action_size},), got "
+                f"`policy` must return actions of shape ({dynamics.action_size},), got "
                 f"{action.shape}."
             )
         state, goal = jnp.split(observation, [2 * dynamics.joints])
@@ -100,6 +113,34 @@ class Rollout(Jittable):
             held = _restored(action, jax.lax.stop_gradient(held))
         action = held.astype(state.dtype)
         return action, jnp.concatenate([dynamics(state, action), goal])
+
+    def policy_step(
+        self,
+        policy: Any,
+        carry: Any,
+        observation: Float[Array, " obs"],
+        time: Any = 0.0,
+        *,
+        key: PRNGKeyArray | None = None,
+        restoring: bool = False,
+    ) -> tuple[Any, PolicyStep]:
+        """Let any policy act once; return its next carry, and the step.
+
+        Args:
+            policy: any kind of policy; with a `key`, an agent that draws its actions.
+            carry: from `policies.initial_carry`, or the last step.
+            observation: before the step.
+            time: [s].
+            key: the source of the agent's randomness; None for its best action.
+            restoring: as in `step`.
+        """
+        if key is not None and acts_by_chance(policy):
+            drawn, wanted = draw(policy, observation, key)
+        else:
+            carry, wanted = act(policy, carry, observation, jnp.asarray(time))
+            drawn = wanted
+        action, after = self.step(observation, wanted, restoring=restoring)
+        return carry, PolicyStep(drawn, action, after)
 
     def rewards(
         self,
@@ -130,62 +171,89 @@ class Rollout(Jittable):
 
     def __call__(
         self,
-        model: Any,
+        policy: Any,
         starts: Float[AnyArray, "..."],
-        keys: Shaped[Array, "starts ..."] | None = None,
+        key: PRNGKeyArray | None = None,
     ) -> Trajectory:
         """Return the trajectories, one a start.
 
         Args:
-            model: `policy(observation) -> action`, an `OpenLoop`, a `TimeVaryingPolicy`
-            or a `StatefulPolicy`.
+            policy: `policy(observation) -> action`, an `OpenLoop`, a
+                `TimeVaryingPolicy` or a `StatefulPolicy`.
             starts: observations at time 0.
-            keys: what a `StatefulPolicy` draws from, one a start.
+            key: the source of the randomness of a `StatefulPolicy`.
 
         Raises:
-            RobooptError: if `starts` do not hold a state, there are not as many `keys`,
-                `model` needs them, or the actions' size is wrong.
+            RobooptError: if `starts` do not hold a state, `policy` needs a key, or its
+                actions have the wrong size.
         """
         starts = jnp.asarray(starts)
-        size = 2 * self.dynamics.joints
-        if starts.ndim != 2 or starts.shape[-1] < size or starts.shape[0] == 0:
-            raise RobooptError(
-                "`starts` must have shape (starts, observation) with the state's "
-                f"{size} numbers first, got {starts.shape}."
-            )
-        if keys is None:
-            return jax.vmap(self._one, in_axes=(None, 0, None))(model, starts, None)
-        if len(keys) != len(starts):
-            raise RobooptError(
-                f"`keys` must hold one for each of {len(starts)} starts, got shape "
-                f"{keys.shape}."
-            )
-        return jax.vmap(self._one, in_axes=(None, 0, 0))(model, starts, keys)
+        check_starts(starts, self.dynamics)
+        keys = None if key is None else episode_keys(key, len(starts))
+        return jax.vmap(self._one, (None, 0, None if key is None else 0))(
+            policy, starts, keys
+        )
+
+    def many(
+        self,
+        policies: Any,
+        starts: Float[AnyArray, "..."],
+        key: PRNGKeyArray | None = None,
+    ) -> Trajectory:
+        """Return the trajectories (policies, starts, ...) of each from each start.
+
+        Args:
+            policies: as `policy`, but that every array has a first axis more, which
+                counts the policies.
+            starts: observations at time 0.
+            key: as above; the same for all policies.
+        """
+        return eqx.filter_vmap(lambda policy: self(policy, starts, key))(policies)
+
+    def each(
+        self,
+        policies: Any,
+        starts: Float[AnyArray, "..."],
+        key: PRNGKeyArray | None = None,
+    ) -> Trajectory:
+        """Return the trajectories (policies, ...) of each from a start of its own.
+
+        Args:
+            policies: as for `many`.
+            starts: observations at time 0, as many as there are policies.
+            key: as above.
+        """
+        starts = jnp.asarray(starts)
+        check_starts(starts, self.dynamics)
+        keys = None if key is None else episode_keys(key, len(starts))
+        return eqx.filter_vmap(self._one, in_axes=(eqx.if_array(0), 0, 0))(
+            policies, starts, keys
+        )
 
     def _one(
-        self, model: Any, start: Float[Array, " obs"], key: PRNGKeyArray | None
+        self, policy: Any, start: Float[Array, " obs"], key: PRNGKeyArray | None
     ) -> Trajectory:
         dynamics = self.dynamics
         size = 2 * dynamics.joints
         state, goal = start[:size], start[size:]
-
-        @jax.checkpoint
-        def step(state, memory, index):
-            observation = jnp.concatenate([state, goal])
-            time = index * dynamics.time_step
-            action, memory = act(model, memory, observation, time)
-            action, after = self.step(observation, action, restoring=fading)
-            return after[:size], memory, action
-
         fading = not math.isinf(self.gradient_decay_time)
         kept = math.exp(-dynamics.time_step / self.gradient_decay_time)
 
-        def scanned(carry, index):
-            carry = faded(carry, kept) if fading else carry
-            state, memory, action = step(*carry, index)
-            return (state, memory), (state, action)
+        @jax.checkpoint
+        def step(state, carry, index):
+            observation = jnp.concatenate([state, goal])
+            time = index * dynamics.time_step
+            carry, done = self.policy_step(
+                policy, carry, observation, time, restoring=fading
+            )
+            return done.next_observation[:size], carry, done.action
 
-        first = state, begin(model, start, key)
+        def scanned(both, index):
+            both = faded(both, kept) if fading else both
+            state, carry, action = step(*both, index)
+            return (state, carry), (state, action)
+
+        first = state, initial_carry(policy, key)
         _, (states, actions) = jax.lax.scan(scanned, first, jnp.arange(self.horizon))
         states = jnp.concatenate([state[None], states])
         goals = jnp.broadcast_to(goal, (self.horizon + 1, goal.size))
@@ -202,8 +270,23 @@ class Rollout(Jittable):
         )
 
 
+def check_starts(starts: Float[AnyArray, "..."], dynamics: Any) -> None:
+    """Refuse starts without a state.
+
+    Raises:
+        RobooptError: if `starts` are not observations (starts, obs), at least one, that
+            begin with the state.
+    """
+    size = 2 * dynamics.joints
+    if starts.ndim != 2 or starts.shape[-1] < size or starts.shape[0] == 0:
+        raise RobooptError(
+            "`starts` must have shape (starts, observation) with the state's "
+            f"{size} numbers first, got {starts.shape}."
+        )
+
+
 def faded(carry: Any, kept: float) -> Any:
-    """Return `carry`, of whose gradient a share of `kept` goes back."""
+    """Return `carry`, with its gradient multiplied by `kept`."""
 
     def fade(x):
         held = jax.lax.stop_gradient(x)

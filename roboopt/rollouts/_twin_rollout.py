@@ -232,6 +232,11 @@ class RescaledActions(Jittable):
         """Return the size of an action."""
         return self.dynamics.action_size
 
+    @property
+    def robot(self) -> Any:
+        """Return the rigid bodies, of a twin of a robot."""
+        return self.dynamics.robot
+
     def clip(self, action: Float[Array, " act"]) -> Float[Array, " act"]:
         """Return the action within its limits."""
         low, high = (x.astype(action.dtype) for x in (self.low, self.high))

@@ -1,9 +1,9 @@
-"""Many twins at once to act in, compiled: dynamics, agent and restarts in one scan.
+"""A `VectorEnv` of twins: dynamics, agent and restarts in one compiled scan.
 
-A block of steps is one call into XLA. All its chance is drawn beforehand, keys for the
-agent and starts for the episodes that will begin, and the twins go through it in groups
-that fit what XLA runs as one loop on one core: beyond about 64 of them it would share
-every small operation among threads, at a third of the speed.
+A block of steps is one call into XLA. All randomness is drawn beforehand: keys for the
+agent, and starts for the episodes that will begin. The twins go through the scan in
+groups small enough that XLA runs each as one loop on one core: beyond about 64 twins
+XLA would share every small operation among threads, at a third of the speed.
 """
 
 import functools
@@ -17,16 +17,13 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from roboopt._core import AnyArray
 from roboopt._errors import RobooptError
-from roboopt.policies import draw
-from roboopt.rollouts._rollout import Rollout
-from roboopt.rollouts._vector_env import Episode, Steps
+from roboopt.rollouts._rollout import Rollout, check_starts
+from roboopt.rollouts._vector_env import Episode, EpisodeCounter, Steps
 
 GROUP = 64
 
 
 class _Twins(NamedTuple):
-    """Where they are."""
-
     observations: Float[Array, "*env obs"]
     elapsed: Int[Array, "*env"]
     """Steps of the episode."""
@@ -50,27 +47,21 @@ class TwinVectorEnv:
         """Keep the starts; nothing is computed yet.
 
         Args:
-            rollout: its dynamics, horizon and reward are the world's.
+            rollout: the dynamics, the horizon and the reward.
             starts: observations (starts, obs) that episodes begin at.
-            envs: how many twins; multiples of 64 are fastest.
+            envs: the number of twins; multiples of 64 are fastest.
             stagger: whether the first episodes are cut short, so that later ones end
                 evenly spread over a horizon instead of all at once. Those first are not
                 among the episodes returned.
 
         Raises:
-            RobooptError: if `rollout` has no reward, `starts` hold no start or none
-            with
-                a state, or `envs` is less than 1.
+            RobooptError: if `rollout` has no reward, `starts` are not finite
+                observations with a state, or `envs` is less than 1.
         """
         if rollout.reward is None:
             raise RobooptError("`rollout` must have a `reward`, got None.")
         bank = np.asarray(starts)
-        size = 2 * rollout.dynamics.joints
-        if bank.ndim != 2 or bank.shape[0] == 0 or bank.shape[1] < size:
-            raise RobooptError(
-                "`starts` must have shape (starts, observation) with the state's "
-                f"{size} numbers first, got {bank.shape}."
-            )
+        check_starts(bank, rollout.dynamics)
         if not np.isfinite(bank).all():
             raise RobooptError("`starts` must be finite, got a value that is not.")
         if envs < 1:
@@ -79,24 +70,24 @@ class TwinVectorEnv:
         self._bank = jnp.asarray(bank, float)
         self._envs = int(envs)
         self._group = max(d for d in range(1, GROUP + 1) if envs % d == 0)
-        # Its own for every world: the twin's numbers are constants of what is compiled,
-        # which is half as fast again as with numbers that could change.
+        # Compiled for this object alone: the twin's numbers are then constants, which
+        # is half as fast again as numbers that could change.
         self._run = eqx.filter_jit(self._block)
         self._twins: _Twins | None = None
 
     @property
     def envs(self) -> int:
-        """How many twins."""
+        """Return the number of twins."""
         return self._envs
 
     @property
     def observation_size(self) -> int:
-        """Of one observation."""
+        """Return the size of one observation."""
         return self._bank.shape[1]
 
     @property
     def twins(self) -> tuple[Float[Array, "env obs"], Int[Array, " env"]]:
-        """Return what each twin observes now, and how many steps its episode has left.
+        """Return each twin's observation, and the steps left in its episode.
 
         Raises:
             RobooptError: before `begin`.
@@ -105,25 +96,26 @@ class TwinVectorEnv:
         return now.observations, self.rollout.horizon - now.elapsed
 
     def begin(self, seed: int) -> None:
-        """Begin an episode in each, all chance from `seed`."""
+        """Begin an episode in each, all randomness from `seed`."""
         envs, horizon = self._envs, self.rollout.horizon
         rows = np.random.default_rng(seed).integers(len(self._bank), size=envs)
         elapsed = np.zeros(envs, int)
         if self.stagger:
             elapsed = np.arange(envs) * horizon // envs
         self._twins = _Twins(self._bank[rows], jnp.asarray(elapsed, jnp.int32))
-        self._record = _Record(self.rollout, np.asarray(self._bank[rows]), elapsed)
+        self._counter = EpisodeCounter(elapsed)
+        self._past = np.zeros((0, *self._twins.observations.shape))
 
     def collect(
         self, agent: Any, key: PRNGKeyArray, steps: int
     ) -> tuple[Steps, list[Episode]]:
-        """Let `agent` act for `steps` in each; return them, and what episodes ended.
+        """Let `agent` act for `steps` in each; return them, and the ended episodes.
 
         Args:
-            agent: with `draw` and `execute`, such as an `ActorCritic`; whatever else is
-                called on an observation acts without chance.
-            key: of all chance.
-            steps: how many, at least 1.
+            agent: has `draw` and `execute`, as an `ActorCritic` has; any other callable
+                acts on an observation without randomness.
+            key: the source of all randomness.
+            steps: at least 1.
 
         Raises:
             RobooptError: before `begin`, if `steps` is less than 1, or the agent's
@@ -134,7 +126,7 @@ class TwinVectorEnv:
             raise RobooptError(f"`steps` must be at least 1, got {steps}.")
         self._twins, made = self._run(agent, now, key, steps)
         self.steps_made += steps * self._envs
-        return made, self._record.add(made)
+        return made, self._counter.add(made, self._success(made))
 
     def _now(self) -> _Twins:
         if self._twins is None:
@@ -181,63 +173,33 @@ class TwinVectorEnv:
         self, agent: Any, twin: _Twins, key: PRNGKeyArray, begun: Float[Array, " obs"]
     ) -> tuple[_Twins, tuple[Array, ...]]:
         rollout, observation = self.rollout, twin.observations
-        drawn, action = draw(agent, observation, key)
-        action, after = rollout.step(observation, action)
-        reward = rollout.rewards(observation, action, after)
+        _, step = rollout.policy_step(agent, None, observation, key=key)
+        reward = rollout.rewards(observation, step.action, step.next_observation)
         elapsed = twin.elapsed + 1
         ended = elapsed >= rollout.horizon
-        onward = jnp.where(ended, begun, after)
+        onward = jnp.where(ended, begun, step.next_observation)
         twin = _Twins(onward, jnp.where(ended, 0, elapsed))
-        return twin, (observation, drawn, reward, after, ended)
+        return twin, (observation, step.drawn, reward, step.next_observation, ended)
 
-
-class _Record:
-    """What has happened in the episodes that are going on."""
-
-    def __init__(self, rollout: Rollout, first: np.ndarray, elapsed: np.ndarray):
-        self._horizon, self._time_step = rollout.horizon, rollout.dynamics.time_step
-        self._success = getattr(rollout.reward, "success", None)
-        self._elapsed, self._whole = elapsed.copy(), elapsed == 0
-        self._returns = np.zeros(len(first))
-        # Success is a matter of a whole episode.
-        length = rollout.horizon + 1 if self._success is not None else 1
-        self._seen = np.empty((len(first), length, first.shape[1]), first.dtype)
-        self._seen[:, 0] = first
-
-    def add(self, made: Steps) -> list[Episode]:
-        """Return what episodes end with these steps."""
-        seen = np.asarray(made.observations), np.asarray(made.next_observations)
-        rewards, ended = np.asarray(made.rewards, float), np.asarray(made.ended)
-        episodes, begin = [], 0
-        ends = np.flatnonzero(ended.any(1)) + 1
-        for end in (*ends, len(ended)):
-            if end == begin:
+    def _success(self, made: Steps) -> dict[tuple[int, int], bool | None]:
+        """Return the success of the whole episodes that end, by time and twin."""
+        judge = getattr(self.rollout.reward, "success", None)
+        if judge is None:
+            return {}
+        horizon, time_step = self.rollout.horizon, self.rollout.dynamics.time_step
+        after, ended = np.asarray(made.next_observations), np.asarray(made.ended)
+        seen = np.concatenate([self._past, np.asarray(made.observations)])
+        found = {}
+        for t in np.flatnonzero(ended.any(1)).tolist():
+            end = len(self._past) + t + 1
+            if end < horizon:  # Only episodes that were cut short.
                 continue
-            self._keep(*(x[begin:end] for x in seen))
-            self._returns += rewards[begin:end].sum(0)
-            over = np.flatnonzero(ended[end - 1])
-            episodes += self._over(over)
-            begin = end
-        return episodes
-
-    def _keep(self, observations: np.ndarray, after: np.ndarray) -> None:
-        count = len(after)
-        if self._success is not None:
-            envs = np.arange(len(self._elapsed))
-            places = self._elapsed[:, None] + np.arange(count)
-            self._seen[envs[:, None], places] = observations.swapaxes(0, 1)
-            self._seen[envs, places[:, -1] + 1] = after[-1]
-        self._elapsed += count
-
-    def _over(self, envs: np.ndarray) -> list[Episode]:
-        whole = envs[self._whole[envs]]
-        achieved = [None] * len(whole)
-        if self._success is not None and len(whole):
-            said = self._success(self._seen[whole], self._time_step)
-            achieved = [bool(x) for x in np.asarray(said)]
-        returns = self._returns[whole].tolist()
-        self._elapsed[envs], self._returns[envs], self._whole[envs] = 0, 0.0, True
-        return [
-            Episode(sum_, self._horizon, success)
-            for sum_, success in zip(returns, achieved, strict=True)
-        ]
+            rows = np.flatnonzero(ended[t])
+            whole = np.concatenate(
+                [seen[end - horizon : end, rows], after[t, rows][None]]
+            )
+            said = judge(whole.swapaxes(0, 1), time_step)
+            pairs = zip(rows.tolist(), np.asarray(said), strict=True)
+            found |= {(t, row): bool(success) for row, success in pairs}
+        self._past = seen[-horizon:]
+        return found

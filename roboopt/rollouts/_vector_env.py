@@ -1,4 +1,4 @@
-"""Where an agent acts to learn: many environments of one kind, step by step."""
+"""What an agent learns in: many environments of one kind, stepped block by block."""
 
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -10,7 +10,7 @@ from roboopt._core import AnyArray
 
 
 class Steps(eqx.Module):
-    """What happened in some steps of many environments."""
+    """Some steps of many environments."""
 
     observations: Float[AnyArray, "time env obs"]
     drawn: Shaped[AnyArray, "time env ..."]
@@ -23,7 +23,7 @@ class Steps(eqx.Module):
     ended: Bool[AnyArray, "time env"]
     """Whether the episode ended with this step, for whatever reason."""
     valid: Bool[AnyArray, "time env"]
-    """False where nothing was done, as in a step that only begins an episode."""
+    """False for a step that only began an episode."""
 
 
 class Episode(NamedTuple):
@@ -42,41 +42,76 @@ class VectorEnv(Protocol):
 
     @property
     def envs(self) -> int:
-        """How many."""
+        """Return the number of environments."""
         ...
 
     @property
     def observation_size(self) -> int:
-        """Of one observation."""
+        """Return the size of one observation."""
         ...
 
     def begin(self, seed: int) -> None:
-        """Begin an episode in each, all chance from `seed`."""
+        """Begin an episode in each, all randomness from `seed`."""
         ...
 
     def collect(
         self, agent: Any, key: PRNGKeyArray, steps: int
     ) -> tuple[Steps, list[Episode]]:
-        """Let `agent` act for `steps` in each; return them, and what episodes ended."""
+        """Let `agent` act for `steps` in each; return them, and the ended episodes."""
         ...
 
 
+class EpisodeCounter:
+    """Adds up the returns and lengths of episodes that go on from block to block."""
+
+    def __init__(self, elapsed: np.ndarray):
+        """Begin to count.
+
+        Args:
+            elapsed: steps that each environment's episode has had already; an episode
+                whose beginning was not seen is not returned.
+        """
+        self._elapsed, self._whole = elapsed.copy(), elapsed == 0
+        self._returns = np.zeros(len(elapsed))
+
+    def add(
+        self, steps: Steps, success: dict[tuple[int, int], bool | None]
+    ) -> list[Episode]:
+        """Return the episodes that ended in `steps`, in their order.
+
+        Args:
+            steps: the next block.
+            success: of the episodes that end, by time and environment.
+        """
+        totals = self._returns + np.cumsum(np.asarray(steps.rewards, float), 0)
+        counts = self._elapsed + np.cumsum(np.asarray(steps.valid), 0)
+        episodes = []
+        for t, row in np.argwhere(np.asarray(steps.ended)).tolist():
+            if self._whole[row]:
+                total, count = float(totals[t, row]), int(counts[t, row])
+                episodes.append(Episode(total, count, success.get((t, row))))
+            self._whole[row] = True
+            totals[:, row] -= totals[t, row]
+            counts[:, row] -= counts[t, row]
+        self._returns, self._elapsed = totals[-1], counts[-1]
+        return episodes
+
+
 def as_episodes(trajectory: Any, success: Any = None) -> list[Episode]:
-    """Return the episodes of simulated motions.
+    """Return the episodes of a stacked trajectory.
 
     Args:
         trajectory: with rewards, (start, …).
-        success: `success(observations, time_step)` of each, where something says it and
-            the trajectory itself does not.
+        success: `success(observations, time_step)` judges each, where the trajectory
+            does not say.
     """
     rewards = np.asarray(trajectory.rewards, float)
-    achieved: list[bool | None] = [None] * len(rewards)
-    if trajectory.success is not None:
-        achieved = [bool(x) for x in np.asarray(trajectory.success)]
-    elif success is not None:
-        seen = np.asarray(trajectory.observations)
-        achieved = [bool(x) for x in np.asarray(success(seen, trajectory.time_step))]
-    return [
-        Episode(float(run.sum()), len(run), done)
-        for run, done in zip(rewards, achieved, strict=True)
-    ]
+    lengths = trajectory.lengths
+    if lengths is None:
+        lengths = np.full(len(rewards), trajectory.steps)
+    said = trajectory.success
+    if said is None and success is not None:
+        said = success(np.asarray(trajectory.observations), trajectory.time_step)
+    achieved = [None] * len(rewards) if said is None else np.asarray(said).tolist()
+    columns = rewards.sum(-1).tolist(), np.asarray(lengths).tolist(), achieved
+    return [Episode(*row) for row in zip(*columns, strict=True)]

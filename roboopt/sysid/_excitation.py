@@ -21,7 +21,7 @@ from roboopt.dynamics import Multibody, ParametricTwin, Twin
 from roboopt.objectives import ExcitationCost
 from roboopt.optimize import minimize
 from roboopt.policies import FourierReference, TimeVaryingPolicy, TrackingController
-from roboopt.rollouts import collect
+from roboopt.rollouts import collect, episode_seed
 from roboopt.sysid._robot import KnownRobot, robot_in
 
 LIMIT_SHARE = 0.8  # of the limits, that the motion itself may take
@@ -137,7 +137,7 @@ def _sweep(
 
 def _truth(env: Any, robot: Multibody, start: np.ndarray, seed: int) -> Multibody:
     """Return the robot as a reset with this seed randomizes it."""
-    _, info = env.reset(seed=seed, options={"start": start})
+    _, info = env.reset(seed=episode_seed(seed, 0), options={"start": start})
     found = robot_in(env)
     if len(found.body_names) > len(robot.body_names):
         found = found.merge_fixed()

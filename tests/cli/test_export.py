@@ -69,7 +69,7 @@ def test_an_actor_begins_anew_and_a_plan_takes_the_time(folder, capsys):
     chunks = eqx.tree_at(
         lambda p: p.gains, ro.policies.LinearFeedback(GAINS), jnp.ones((2, 4))
     )
-    history = ro.policies.ObservationHistory(chunks, 2)
+    history = ro.policies.ObservationHistory(chunks, 2, 2)
     ro.save(folder / "controller.npz", history)
     assert main(["export", str(folder), "--observation-size", "2"]) == 0
     assert "policy.reset()  # when an episode begins" in capsys.readouterr().out

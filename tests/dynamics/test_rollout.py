@@ -85,7 +85,7 @@ def test_bad_input_is_refused(twin):
         with pytest.raises(ValueError, match="`starts` must have shape"):
             rollout(Gain(jnp.array(1.0)), starts)
     with pytest.raises(
-        ValueError, match=r"`model` must return actions of shape \(1,\)"
+        ValueError, match=r"`policy` must return actions of shape \(1,\)"
     ):
         rollout(lambda observation: observation[:2], STARTS)
 
@@ -95,12 +95,12 @@ class Winding(StatefulPolicy):
 
     k: jax.Array
 
-    def begin(self, observation, key):
-        return jnp.zeros_like(observation[:1])
+    def init(self, key):
+        return jnp.zeros(1)
 
-    def step(self, memory, observation, time):
-        memory = memory + observation[:1]
-        return self.k * memory, memory
+    def __call__(self, carry, observation, time):
+        carry = carry + observation[:1]
+        return carry, self.k * carry
 
 
 @pytest.mark.slow
@@ -116,31 +116,40 @@ def test_an_actors_memory_is_handed_on(twin):
 
 
 def test_a_history_of_one_and_noise_of_zero_change_nothing(twin):
-    policy, keys = Gain(jnp.array(2.0)), jax.random.split(jax.random.key(0), 2)
-    rollout = Rollout(twin, 4)
-    wrapped = rollout(ActionNoise(ObservationHistory(policy, 1), 0.0), STARTS, keys)
+    policy, rollout = Gain(jnp.array(2.0)), Rollout(twin, 4)
+    wrapped = rollout(
+        ActionNoise(ObservationHistory(policy, 1, 5), 0.0), STARTS, jax.random.key(0)
+    )
     np.testing.assert_allclose(
         wrapped.observations, rollout(policy, STARTS).observations, rtol=1e-13
     )
 
 
 def test_each_start_has_a_key_of_its_own(twin):
-    noisy, keys = (
-        ActionNoise(Gain(jnp.array(0.0)), 1.0),
-        jax.random.split(jax.random.key(0)),
-    )
+    noisy, key = ActionNoise(Gain(jnp.array(0.0)), 1.0), jax.random.key(0)
     rollout = Rollout(twin, 4)
-    both = rollout(noisy, STARTS[:1].repeat(2, 0), keys)
+    both = rollout(noisy, STARTS[:1].repeat(2, 0), key)
     assert len(np.unique(both.actions)) == 8
-    for k in range(2):
-        one = rollout(noisy, STARTS[:1], keys[k : k + 1])
-        np.testing.assert_allclose(one.actions[0], both.actions[k], rtol=1e-13)
+    # The first start draws the same, however many there are.
+    one = rollout(noisy, STARTS[:1], key)
+    np.testing.assert_allclose(one.actions[0], both.actions[0], rtol=1e-13)
     with pytest.raises(
-        ValueError, match="`key` must be given: ActionNoise acts by chance"
+        ValueError, match="`key` must be given: ActionNoise is stochastic"
     ):
         rollout(noisy, STARTS)
-    with pytest.raises(ValueError, match=r"`keys` must hold one .* 2 starts, got .*3"):
-        rollout(noisy, STARTS, jax.random.split(jax.random.key(0), 3))
+
+
+def test_many_policies_do_what_each_does(twin):
+    gains, rollout = Gain(jnp.array([0.5, 2.0])), Rollout(twin, 4, Clock())
+    assert rollout.differentiable
+    many, each = rollout.many(gains, STARTS), rollout.each(gains, STARTS)
+    assert many.observations.shape == (2, 2, 5, 5)
+    for k in range(2):
+        alone = rollout(Gain(gains.k[k]), STARTS)
+        for name in ("observations", "actions", "rewards"):
+            made, found = getattr(alone, name), getattr(many, name)
+            np.testing.assert_allclose(found[k], made, rtol=1e-13)
+            np.testing.assert_allclose(getattr(each, name)[k], made[k], rtol=1e-13)
 
 
 class Clock:

@@ -57,12 +57,12 @@ class Integrator(ro.policies.StatefulPolicy):
 
     gain: jax.Array
 
-    def begin(self, observation, key):
-        return {"sum": jnp.zeros_like(observation)}
+    def init(self, key):
+        return {"sum": jnp.zeros_like(self.gain)}
 
-    def step(self, memory, observation, time):
-        total = memory["sum"] + observation
-        return self.gain * total + time, {"sum": total}
+    def __call__(self, carry, observation, time):
+        total = carry["sum"] + observation
+        return {"sum": total}, self.gain * total + time
 
 
 # A function that makes each policy, and the size of its observations.
@@ -132,28 +132,30 @@ POLICIES = {
     ),
     "ObservationHistory": (
         lambda: ro.policies.ObservationHistory(
-            ro.policies.MLPPolicy.of(samples(history=3), key=KEY, **SMALL), 3
+            ro.policies.MLPPolicy.of(samples(history=3), key=KEY, **SMALL), 3, 4
         ),
         4,
     ),
     "ActionChunking": (
         lambda: ro.policies.ActionChunking(
-            ro.policies.MLPPolicy.of(samples(chunk=5), key=KEY, **SMALL)
+            ro.policies.MLPPolicy.of(samples(chunk=5), key=KEY, **SMALL), 4
         ),
         4,
     ),
     "ActionChunking to the end": (
         lambda: ro.policies.ActionChunking(
-            ro.policies.MLPPolicy.of(samples(chunk=5), key=KEY, **SMALL), None
+            ro.policies.MLPPolicy.of(samples(chunk=5), key=KEY, **SMALL), 4, None
         ),
         4,
     ),
     "history of chunks": (
         lambda: ro.policies.ObservationHistory(
             ro.policies.ActionChunking(
-                ro.policies.MLPPolicy.of(samples(chunk=5, history=2), key=KEY, **SMALL)
+                ro.policies.MLPPolicy.of(samples(chunk=5, history=2), key=KEY, **SMALL),
+                8,
             ),
             2,
+            4,
         ),
         4,
     ),
@@ -385,11 +387,11 @@ class Chancy:
 
 
 class Growing(ro.policies.StatefulPolicy):
-    def begin(self, observation, key):
-        return observation
+    def init(self, key):
+        return jnp.zeros(1)
 
-    def step(self, memory, observation, time):
-        return jnp.asarray(observation), jnp.concatenate([memory, observation])
+    def __call__(self, carry, observation, time):
+        return jnp.concatenate([carry, observation]), jnp.asarray(observation)
 
 
 def randomly(observation):
@@ -401,7 +403,7 @@ REFUSED = {
     "SampleActions": (ro.policies.SampleActions(Chancy()), "without chance|key"),
     "ActionNoise": (ro.policies.ActionNoise(Chancy(), 0.1), "without chance|key"),
     "inside": (
-        ro.policies.ObservationHistory(ro.policies.SampleActions(Chancy()), 2),
+        ro.policies.ObservationHistory(ro.policies.SampleActions(Chancy()), 2, 4),
         "without chance|key",
     ),
     "random": (randomly, "without chance, got `.*(random|threefry)"),

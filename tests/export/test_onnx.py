@@ -18,7 +18,7 @@ def test_it_says_what_is_missing(tmp_path, monkeypatch):
 
 def test_a_memory_is_refused(tmp_path):
     policy = ro.policies.ObservationHistory(
-        ro.policies.LinearFeedback(np.ones((1, 4))), 2
+        ro.policies.LinearFeedback(np.ones((1, 4))), 2, 2
     )
     with pytest.raises(ValueError, match="must have no memory.*export_numpy"):
         ro.export.export_onnx(policy, np.ones(2), tmp_path / "policy.onnx")

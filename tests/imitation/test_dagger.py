@@ -47,9 +47,7 @@ def back(observation):
 
 
 def walk(**settings):
-    demos = ro.rollouts.collect_episodes(
-        Walk(), Constant(jnp.asarray(0.5)), episodes=2, seed=0
-    )
+    demos = ro.rollouts.collect(Walk(), Constant(jnp.asarray(0.5)), episodes=2, seed=0)
     return ro.imitation.DAgger(Walk(), back, demos, **{"samples": 9, **settings})
 
 
@@ -110,9 +108,7 @@ def test_the_same_seed_gives_the_same_blocks():
 def test_it_mends_a_clone_of_one_short_demonstration():
     # Twenty steps show the pole near upright: a clone of them alone soon meets others.
     env = gymnasium.make("CartPole-v1")
-    demos = ro.rollouts.collect_episodes(
-        env, balancer, episodes=1, seed=1, max_steps=20
-    )
+    demos = ro.rollouts.collect(env, balancer, episodes=1, seed=1, max_steps=20)
     samples = ro.data.Demonstrations.from_trajectories(demos)
     policy = ro.policies.CategoricalPolicy.of(
         samples, key=jax.random.key(0), start=0, sizes=2, width=32
@@ -136,9 +132,7 @@ def test_a_demonstrator_that_fails_loses_nothing():
     def fails(observation):
         raise OSError("the demonstrator went home")
 
-    demos = ro.rollouts.collect_episodes(
-        Walk(), Constant(jnp.asarray(0.5)), episodes=2, seed=0
-    )
+    demos = ro.rollouts.collect(Walk(), Constant(jnp.asarray(0.5)), episodes=2, seed=0)
     source = ro.imitation.DAgger(Walk(), fails, demos, steps=3)
     result = ro.minimize(
         ro.ActionMismatch(), Constant(jnp.asarray(0.0)), source, steps=6, batch_size=4

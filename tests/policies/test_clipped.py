@@ -21,7 +21,7 @@ from roboopt.policies import (
     StatefulPolicy,
     TimeVaryingPolicy,
     act,
-    begin,
+    initial_carry,
 )
 
 
@@ -63,13 +63,13 @@ def test_every_kind_of_policy_keeps_its_kind():
 
 
 def test_a_policy_with_memory_is_clipped_step_by_step():
-    chunks = ActionChunking(lambda o: o[None] + jnp.arange(3.0)[:, None], None)
+    chunks = ActionChunking(lambda o: o[None] + jnp.arange(3.0)[:, None], 1, None)
     policy = Clipped(chunks, -np.inf, 1.0)
     assert isinstance(policy, StatefulPolicy)
-    memory = begin(policy, jnp.zeros(1), None)
+    carry = initial_carry(policy)
     actions = []
     for time in range(4):
-        action, memory = act(policy, memory, jnp.zeros(1), jnp.asarray(1.0 * time))
+        carry, action = act(policy, carry, jnp.zeros(1), jnp.asarray(1.0 * time))
         actions.append(float(action[0]))
     assert actions == [0.0, 1.0, 1.0, 0.0]
 

@@ -1,4 +1,4 @@
-"""Actors around policies, each worked out by hand."""
+"""Wrappers around policies, each worked out by hand."""
 
 import equinox as eqx
 import jax
@@ -7,18 +7,18 @@ import numpy as np
 import pytest
 
 import roboopt as ro
-from roboopt.policies import act, begin
+from roboopt.policies import act, initial_carry
 
 
-def acted(actor, observations, key=None):
-    """Return what `actor` does on each of `observations`, compiled, a second apart."""
-    step = eqx.filter_jit(lambda memory, *seen: act(actor, memory, *seen))
-    memory = begin(actor, jnp.asarray(observations[0]), key)
-    shapes = jax.tree.map(lambda x: (x.shape, x.dtype), memory)
+def acted(policy, observations, key=None):
+    """Return the actions of `policy`, compiled, on observations a second apart."""
+    step = eqx.filter_jit(lambda carry, *seen: act(policy, carry, *seen))
+    carry = initial_carry(policy, key)
+    shapes = jax.tree.map(lambda x: (x.shape, x.dtype), carry)
     actions = []
     for time, observation in enumerate(observations):
-        action, memory = step(memory, jnp.asarray(observation), jnp.asarray(1.0 * time))
-        assert jax.tree.map(lambda x: (x.shape, x.dtype), memory) == shapes
+        carry, action = step(carry, jnp.asarray(observation), jnp.asarray(1.0 * time))
+        assert jax.tree.map(lambda x: (x.shape, x.dtype), carry) == shapes
         actions.append(action)
     return np.array(actions)
 
@@ -44,14 +44,14 @@ class Coin(eqx.Module):
 
 def test_history_by_hand():
     shown = acted(
-        ro.policies.ObservationHistory(lambda o: o, 3),
+        ro.policies.ObservationHistory(lambda o: o, 3, 2),
         [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]],
     )
     np.testing.assert_array_equal(
         shown, [[1, 2, 1, 2, 1, 2], [1, 2, 1, 2, 3, 4], [1, 2, 3, 4, 5, 6]]
     )
     np.testing.assert_array_equal(
-        acted(ro.policies.ObservationHistory(lambda o: o, 1), SEEN), SEEN
+        acted(ro.policies.ObservationHistory(lambda o: o, 1, 1), SEEN), SEEN
     )
 
 
@@ -61,7 +61,7 @@ def test_history_is_stacked_as_demonstrations_stack_it(length):
     run = ro.Trajectory(rng.normal(size=(7, 2)), rng.normal(size=(6, 1)), 0.1)
     samples = ro.data.Demonstrations.from_trajectories([run], history=length)
     shown = acted(
-        ro.policies.ObservationHistory(lambda o: o, length), run.observations[:-1]
+        ro.policies.ObservationHistory(lambda o: o, length, 2), run.observations[:-1]
     )
     np.testing.assert_array_equal(shown, samples.observations)
 
@@ -76,11 +76,11 @@ def test_ensemble_by_hand():
         (12 * 1 + 21 * 0.5 + 30 * 0.25) / 1.75,
         (22 * 1 + 31 * 0.5 + 40 * 0.25) / 1.75,
     ]
-    actions = acted(ro.policies.ActionChunking(count_up, float(np.log(2))), SEEN)
+    actions = acted(ro.policies.ActionChunking(count_up, 1, float(np.log(2))), SEEN)
     np.testing.assert_allclose(actions[:, 0], wanted, rtol=1e-14)
     # Without decay it is their mean.
     np.testing.assert_allclose(
-        acted(ro.policies.ActionChunking(count_up, 0.0), SEEN)[2], [11.0]
+        acted(ro.policies.ActionChunking(count_up, 1, 0.0), SEEN)[2], [11.0]
     )
 
 
@@ -89,7 +89,7 @@ def test_chunks_that_agree_are_executed_as_they_are():
         return observation[None] + 10 * jnp.arange(3.0)[:, None]
 
     np.testing.assert_allclose(
-        acted(ro.policies.ActionChunking(line), SEEN), SEEN, rtol=1e-14
+        acted(ro.policies.ActionChunking(line, 1), SEEN), SEEN, rtol=1e-14
     )
 
 
@@ -100,7 +100,7 @@ def test_whole_chunks_by_hand():
         jax.debug.callback(lambda seen: asked.append(float(seen[0])), observation)
         return count_up(observation)
 
-    actions = acted(ro.policies.ActionChunking(policy, None), SEEN)
+    actions = acted(ro.policies.ActionChunking(policy, 1, None), SEEN)
     jax.effects_barrier()
     np.testing.assert_array_equal(actions[:, 0], [0, 1, 2, 30, 31])
     assert asked == [0.0, 30.0]
@@ -108,11 +108,11 @@ def test_whole_chunks_by_hand():
 
 def test_chunks_of_choices_are_executed_whole():
     choices = lambda o: jnp.array([[1], [2]])  # noqa: E731
-    actions = acted(ro.policies.ActionChunking(choices, None), SEEN)
+    actions = acted(ro.policies.ActionChunking(choices, 1, None), SEEN)
     assert actions.dtype.kind == "i"
     np.testing.assert_array_equal(actions[:, 0], [1, 2, 1, 2, 1])
-    with pytest.raises(ValueError, match="`ensemble` must be None where actions are"):
-        acted(ro.policies.ActionChunking(choices), SEEN)
+    with pytest.raises(ValueError, match="`ensemble` must be None for discrete"):
+        acted(ro.policies.ActionChunking(choices, 1), SEEN)
 
 
 @pytest.mark.parametrize("ensemble", [None, 0.5])
@@ -121,10 +121,10 @@ def test_history_and_chunks_compose_in_either_order(ensemble):
         return (seen[0] + 100 * seen[1]) * jnp.arange(1.0, 3.0)[:, None]
 
     inside = ro.policies.ActionChunking(
-        ro.policies.ObservationHistory(policy, 2), ensemble
+        ro.policies.ObservationHistory(policy, 2, 1), 1, ensemble
     )
     outside = ro.policies.ObservationHistory(
-        ro.policies.ActionChunking(policy, ensemble), 2
+        ro.policies.ActionChunking(policy, 2, ensemble), 2, 1
     )
     actions = acted(inside, SEEN)
     np.testing.assert_allclose(actions, acted(outside, SEEN), rtol=1e-14)
@@ -166,14 +166,16 @@ def test_all_of_them_compose_run_in_single_precision_and_come_back(tmp_path):
 
     actor = ro.policies.ActionNoise(
         ro.policies.ObservationHistory(
-            ro.policies.ActionChunking(ro.policies.SampleActions(Chunks())), 2
+            ro.policies.ActionChunking(ro.policies.SampleActions(Chunks()), 2), 2, 1
         ),
         0.1,
     )
     actions = acted(actor, SEEN.astype(np.float32), KEY)
     assert actions.dtype == np.float32 and np.all(np.isfinite(actions))
     kept = ro.policies.ActionNoise(
-        ro.policies.ObservationHistory(ro.policies.LinearFeedback(jnp.ones((1, 2))), 2),
+        ro.policies.ObservationHistory(
+            ro.policies.LinearFeedback(jnp.ones((1, 2))), 2, 1
+        ),
         0.1,
     )
     ro.save(tmp_path / "actor.npz", kept)
@@ -184,11 +186,15 @@ def test_all_of_them_compose_run_in_single_precision_and_come_back(tmp_path):
     "make, match",
     [
         (
-            lambda: ro.policies.ObservationHistory(count_up, 0),
+            lambda: ro.policies.ObservationHistory(count_up, 0, 1),
             "`length` must be at least 1, got 0",
         ),
         (
-            lambda: ro.policies.ActionChunking(count_up, np.nan),
+            lambda: ro.policies.ActionChunking(count_up, 0),
+            "`observation_size` must be at least 1",
+        ),
+        (
+            lambda: ro.policies.ActionChunking(count_up, 1, np.nan),
             "`ensemble` must be finite or None",
         ),
         (
@@ -197,7 +203,7 @@ def test_all_of_them_compose_run_in_single_precision_and_come_back(tmp_path):
         ),
         (
             lambda: ro.policies.SampleActions(
-                ro.policies.ObservationHistory(Coin(), 2)
+                ro.policies.ObservationHistory(Coin(), 2, 1)
             ),
             "got ObservationHistory; another",
         ),
@@ -226,15 +232,15 @@ def test_bad_settings_are_refused(make, match):
         (
             ro.policies.SampleActions(Coin()),
             None,
-            "`key` must be given: SampleActions acts by chance",
+            "`key` must be given: SampleActions is stochastic",
         ),
         (
             ro.policies.ActionNoise(Coin(), 1.0),
             None,
-            "`key` must be given: ActionNoise acts by chance",
+            "`key` must be given: ActionNoise is stochastic",
         ),
         (
-            ro.policies.ActionChunking(ro.policies.ActionNoise(count_up, 1.0)),
+            ro.policies.ActionChunking(ro.policies.ActionNoise(count_up, 1.0), 1),
             None,
             "`key` must be given: ActionNoise",
         ),
@@ -249,7 +255,12 @@ def test_bad_settings_are_refused(make, match):
             r"`scale` must hold one number or \(1,\)",
         ),
         (
-            ro.policies.ActionChunking(Coin()),
+            ro.policies.ObservationHistory(Coin(), 2, 3),
+            None,
+            r"`observation_size` must be .*\(1,\), got 3",
+        ),
+        (
+            ro.policies.ActionChunking(Coin(), 1),
             None,
             r"`model` must return chunks.*got \(1,\)",
         ),

@@ -35,7 +35,7 @@ def test_effort_by_hand(tmp_path):
         return 0.0 * time[None], 2.0 + 0.0 * time[None], 3.0 + 0.0 * time[None]
 
     controller = TrackingController(robot, reference, np.array([10.0]), np.array([4.0]))
-    effort, _ = act(controller, None, jnp.array([0.1, 1.5, 9.0]), jnp.asarray(1.0))
+    _, effort = act(controller, None, jnp.array([0.1, 1.5, 9.0]), jnp.asarray(1.0))
     gravity = float(robot.gravity_effort(jnp.zeros(1))[0])
     assert gravity == pytest.approx(-9.81, abs=0.01)
     assert float(effort[0]) == pytest.approx(

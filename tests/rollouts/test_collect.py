@@ -1,6 +1,7 @@
 """Recording episodes of any environment, of any length, by anyone who acts."""
 
 import types
+from typing import Any
 
 import equinox as eqx
 import gymnasium
@@ -44,6 +45,11 @@ class Drift(gymnasium.Env):
         return self.seen, 1.0, ended, self.seen[1] == self.length, info
 
 
+def episodes(*arguments, **options):
+    """Return single episodes."""
+    return ro.rollouts.collect(*arguments, **options).episodes()
+
+
 def ahead(observation):
     return np.ones(1)
 
@@ -53,7 +59,7 @@ def test_episodes_keep_their_lengths_and_how_they_ended():
     env = Drift(length=2)
     starts = np.array([[0.0, 0.0], [1.5, 0.0], [1.9, 0.0]])
     done = []
-    runs = ro.rollouts.collect_episodes(env, ahead, starts=starts, progress=done.append)
+    runs = episodes(env, ahead, starts=starts, progress=done.append)
     assert [run.steps for run in runs] == [2, 1, 1] and done == [1, 2, 3]
     assert [bool(run.terminated) for run in runs] == [False, True, True]
     assert [bool(run.success) for run in runs] == [False, True, True]
@@ -79,14 +85,12 @@ def test_episodes_keep_their_lengths_and_how_they_ended():
 )
 def test_the_time_step_is_the_environments_or_else_a_second(attributes, step):
     env = Drift(length=1, **attributes)
-    (run,) = ro.rollouts.collect_episodes(env, ahead, episodes=1)
+    (run,) = episodes(env, ahead, episodes=1)
     assert run.time_step == pytest.approx(step)
 
 
 def test_without_an_end_max_steps_ends_it():
-    (run,) = ro.rollouts.collect_episodes(
-        Drift(), lambda o: np.zeros(1), episodes=1, max_steps=3
-    )
+    (run,) = episodes(Drift(), lambda o: np.zeros(1), episodes=1, max_steps=3)
     assert run.steps == 3 and not run.terminated
 
 
@@ -95,29 +99,25 @@ def test_success_is_what_the_task_says_of_what_it_sees():
     env = Drift(length=3, task=task)
     start = np.zeros((1, 2))
     arguments = {"starts": start, "max_steps": 3}
-    assert ro.rollouts.collect_episodes(env, ahead, **arguments)[0].success
+    assert episodes(env, ahead, **arguments)[0].success
     # Of other observations than its own it knows nothing: the info's word counts.
     env = Drift(length=3, task=types.SimpleNamespace(success=lambda *_: 1 / 0))
     moved = gymnasium.wrappers.TransformObservation(env, lambda o: o + 1, PLANE)
-    assert ro.rollouts.collect_episodes(moved, ahead, **arguments)[0].success
+    assert episodes(moved, ahead, **arguments)[0].success
     silent = gymnasium.make("Pendulum-v1", max_episode_steps=2)
-    (run,) = ro.rollouts.collect_episodes(
-        silent, lambda o: np.zeros(1), episodes=1, seed=0
-    )
+    (run,) = episodes(silent, lambda o: np.zeros(1), episodes=1, seed=0)
     assert run.success is None and run.efforts is None
 
 
 def test_episodes_begin_alike_whoever_acts_and_whatever_was_before():
     env = gymnasium.make("CartPole-v1")
-    left = ro.rollouts.collect_episodes(env, lambda o: 0, episodes=3, seed=5)
-    sign = ro.rollouts.collect_episodes(
-        env, lambda o: int(o[2] > 0), episodes=3, seed=5
-    )
+    left = episodes(env, lambda o: 0, episodes=3, seed=5)
+    sign = episodes(env, lambda o: int(o[2] > 0), episodes=3, seed=5)
     assert {run.steps for run in left} != {run.steps for run in sign}
     for a, b in zip(left, sign, strict=True):
         np.testing.assert_array_equal(a.observations[0], b.observations[0])
     firsts = {tuple(run.observations[0]) for run in left}
-    others = ro.rollouts.collect_episodes(env, lambda o: 0, episodes=3, seed=6)
+    others = episodes(env, lambda o: 0, episodes=3, seed=6)
     assert len(firsts | {tuple(run.observations[0]) for run in others}) == 6
 
 
@@ -134,7 +134,7 @@ def test_episodes_begin_alike_whoever_acts_and_whatever_was_before():
 )
 def test_actions_are_what_the_space_takes(space, action, recorded, taken):
     env = Drift(space, length=1)
-    (run,) = ro.rollouts.collect_episodes(env, lambda o: action, episodes=1)
+    (run,) = episodes(env, lambda o: action, episodes=1)
     np.testing.assert_array_equal(run.actions, [recorded])
     np.testing.assert_array_equal(env.taken[0], taken)
     assert isinstance(env.taken[0], type(taken))
@@ -161,7 +161,7 @@ def test_actions_are_what_the_space_takes(space, action, recorded, taken):
 )
 def test_what_is_no_action_is_refused(space, action, match):
     with pytest.raises(ValueError, match=f"`policy` .*{match}"):
-        ro.rollouts.collect_episodes(Drift(space), lambda o: action, episodes=1)
+        episodes(Drift(space), lambda o: action, episodes=1)
 
 
 def test_a_refusal_says_where_it_happened():
@@ -169,15 +169,13 @@ def test_a_refusal_says_where_it_happened():
         return observation[:1] * (np.nan if observation[1] == 1 else 0)
 
     with pytest.raises(ValueError, match=r"at step 1 of episode 1 on .*\[0.5 1. \]"):
-        ro.rollouts.collect_episodes(
+        episodes(
             Drift(length=2),
             lambda o: ahead(o) if o[0] >= 0.9 else failing(o),
             starts=np.array([[1.0, 0.0], [0.5, 0.0]]),
         )
     with pytest.raises(ValueError, match="`label` must return finite actions"):
-        ro.rollouts.collect_episodes(
-            Drift(), ahead, label=lambda o: [np.nan], episodes=1
-        )
+        episodes(Drift(), ahead, label=lambda o: [np.nan], episodes=1)
 
 
 @pytest.mark.parametrize(
@@ -193,7 +191,7 @@ def test_a_refusal_says_where_it_happened():
 )
 def test_observations_that_are_no_vectors_are_refused(space, advice):
     with pytest.raises(ValueError, match=f"(?s)Box of one axis, got .*{advice}"):
-        ro.rollouts.collect_episodes(Drift(observations=space), ahead, episodes=1)
+        episodes(Drift(observations=space), ahead, episodes=1)
 
 
 @pytest.mark.parametrize(
@@ -209,7 +207,7 @@ def test_observations_that_are_no_vectors_are_refused(space, advice):
 )
 def test_actions_that_are_no_vectors_or_choices_are_refused(space):
     with pytest.raises(ValueError, match="`env` must have actions in a Box"):
-        ro.rollouts.collect_episodes(Drift(space), ahead, episodes=1)
+        episodes(Drift(space), ahead, episodes=1)
 
 
 @pytest.mark.parametrize(
@@ -226,18 +224,18 @@ def test_actions_that_are_no_vectors_or_choices_are_refused(space):
 )
 def test_bad_arguments_are_refused(arguments, match):
     with pytest.raises(ValueError, match=match):
-        ro.rollouts.collect_episodes(Drift(), ahead, **arguments)
+        episodes(Drift(), ahead, **arguments)
 
 
 def test_what_does_not_act_or_begin_as_told_is_refused():
     with pytest.raises(ValueError, match="`policy` must be callable.*got None"):
-        ro.rollouts.collect_episodes(Drift(), None, episodes=1)
+        episodes(Drift(), None, episodes=1)
     deaf = gymnasium.make("CartPole-v1")
     with pytest.raises(ValueError, match="`env` must begin where `reset` is told"):
-        ro.rollouts.collect_episodes(deaf, lambda o: 0, starts=np.full((1, 4), 0.2))
+        episodes(deaf, lambda o: 0, starts=np.full((1, 4), 0.2))
     many = gymnasium.make_vec("CartPole-v1", num_envs=2, vectorization_mode="sync")
-    with pytest.raises(ValueError, match="`env` must be one environment"):
-        ro.rollouts.collect_episodes(many, lambda o: 0, episodes=1)
+    with pytest.raises(ValueError, match="must be one environment"):
+        episodes(many, lambda o: 0, episodes=1)
     many.close()
 
 
@@ -247,9 +245,7 @@ def test_whole_numbers_are_observed_as_real_ones():
         Drift(length=1), lambda o: o.astype(np.uint8), bytes_
     )
     kinds = []
-    ro.rollouts.collect_episodes(
-        env, lambda o: kinds.append(o.dtype.kind) or [0], episodes=1
-    )
+    episodes(env, lambda o: kinds.append(o.dtype.kind) or [0], episodes=1)
     assert kinds == ["f"]
 
 
@@ -268,12 +264,10 @@ class Integrator:
 
 def test_rules_of_numpy_are_called_once_a_step_and_as_they_stand():
     rule, random = Integrator(), np.random.default_rng(0)
-    (run,) = ro.rollouts.collect_episodes(Drift(length=4), rule, episodes=1)
+    (run,) = episodes(Drift(length=4), rule, episodes=1)
     assert rule.calls == 4
     np.testing.assert_allclose(run.actions[:, 0], [0.1, 0.2, 0.3, 0.4], rtol=1e-6)
-    (run,) = ro.rollouts.collect_episodes(
-        Drift(length=4), lambda o: random.uniform(size=1), episodes=1
-    )
+    (run,) = episodes(Drift(length=4), lambda o: random.uniform(size=1), episodes=1)
     assert len(set(run.actions[:, 0])) == 4
 
 
@@ -293,7 +287,7 @@ def test_functions_of_jax_are_compiled_where_they_can_be():
         calls.append(observation)
         return jnp.tanh(observation[:1])
 
-    ro.rollouts.collect_episodes(Drift(length=5), pure, episodes=2)
+    episodes(Drift(length=5), pure, episodes=2)
     assert len(calls) == 2  # As it stands, and traced.
 
     def asks(observation):
@@ -304,9 +298,7 @@ def test_functions_of_jax_are_compiled_where_they_can_be():
         Asking(jnp.ones(1)),
         ro.policies.ActionNoise(Asking(jnp.ones(1)), 0.0),
     ):
-        (run,) = ro.rollouts.collect_episodes(
-            Drift(length=3), policy, starts=np.array([[0.75, 0.0]])
-        )
+        (run,) = episodes(Drift(length=3), policy, starts=np.array([[0.75, 0.0]]))
         np.testing.assert_array_equal(run.actions[:, 0], [1.0, 1.0][: run.steps])
 
 
@@ -321,29 +313,29 @@ class Leash(ro.policies.TimeVaryingPolicy):
 
 
 class Counter(ro.policies.StatefulPolicy):
-    """Its memory counts; its chance shows the key."""
+    """Counts in its carry; the actions show the key."""
 
-    def begin(self, observation, key):
+    def init(self, key):
         assert key is not None
         return jnp.zeros(()), 0.1 * jax.random.uniform(key)
 
-    def step(self, memory, observation, time):
-        count, drawn = memory
-        return (drawn + count / 10)[None], (count + 1, drawn)
+    def __call__(self, carry, observation, time):
+        count, drawn = carry
+        return (count + 1, drawn), (drawn + count / 10)[None]
 
 
 def test_plans_trackers_and_actors_act():
     env = Drift(length=3, time_step=0.5)
-    (run,) = ro.rollouts.collect_episodes(env, Clock(), episodes=1)
+    (run,) = episodes(env, Clock(), episodes=1)
     np.testing.assert_allclose(run.actions[:, 0], np.sin([0, 0.5, 1]), rtol=1e-6)
-    (run,) = ro.rollouts.collect_episodes(env, Leash(), starts=np.array([[0.2, 0.0]]))
+    (run,) = episodes(env, Leash(), starts=np.array([[0.2, 0.0]]))
     np.testing.assert_allclose(
         run.actions[:, 0],
         0.5 * (np.array([0, 0.5, 1]) - run.observations[:-1, 0]),
         rtol=1e-6,
     )
     counted = np.array([0, 0.1, 0.2])
-    runs = ro.rollouts.collect_episodes(env, Counter(), episodes=2, seed=2**40 + 3)
+    runs = episodes(env, Counter(), episodes=2, seed=2**40 + 3)
     for k, run in enumerate(runs):
         key = jax.random.fold_in(jax.random.key(3), k)
         drawn = 0.1 * float(jax.random.uniform(key))
@@ -352,7 +344,7 @@ def test_plans_trackers_and_actors_act():
 
 def test_a_label_is_recorded_while_the_policy_acts():
     env = Drift(length=2)
-    (run,) = ro.rollouts.collect_episodes(
+    (run,) = episodes(
         env, ahead, label=lambda o: -5 * o[:1], starts=np.array([[0.1, 0.0]])
     )
     np.testing.assert_allclose(run.observations[:, 0], [0.1, 1.1, 2.1])
@@ -360,9 +352,7 @@ def test_a_label_is_recorded_while_the_policy_acts():
     np.testing.assert_allclose(run.actions[:, 0], [-0.5, -1.0])
     # The same actor draws from another stream when it labels.
     one, two = (
-        ro.rollouts.collect_episodes(
-            Drift(length=2), Counter(), episodes=1, seed=0, label=who
-        )
+        episodes(Drift(length=2), Counter(), episodes=1, seed=0, label=who)
         for who in (None, Counter())
     )
     gaps = two[0].actions - one[0].actions
@@ -374,7 +364,7 @@ def test_episodes_of_equal_length_stack():
     trajectory = ro.rollouts.collect(
         Drift(length=2), lambda o: [0.1], episodes=3, seed=0
     )
-    assert trajectory.actions.shape == (3, 2, 1)
+    assert trajectory.actions.shape == (3, 2, 1) and trajectory.lengths is None
     for name in ("terminated", "success"):
         np.testing.assert_array_equal(getattr(trajectory, name), [False] * 3)
 
@@ -436,7 +426,58 @@ def test_collecting_needs_starts_or_episodes():
     env.close()
 
 
-def test_episodes_of_different_lengths_do_not_stack():
+def test_episodes_of_different_lengths_are_padded():
     env = gymnasium.make("CartPole-v1")
-    with pytest.raises(ValueError, match="`env` must end every episode after the same"):
-        ro.rollouts.collect(env, lambda o: (o[2] > 0).astype(int), episodes=5, seed=0)
+    run = ro.rollouts.collect(env, lambda o: int(o[2] > 0), episodes=5, seed=0)
+    assert run.lengths is not None and len(set(run.lengths.tolist())) > 1
+    assert run.steps == run.lengths.max() and run.observations.shape[1] == run.steps + 1
+    np.testing.assert_array_equal(run.returns, run.lengths)
+    for k, single in enumerate(run.episodes()):
+        assert single.steps == run.lengths[k] and single.lengths is None
+        late = run.observations[k, single.steps :]
+        np.testing.assert_array_equal(late, np.broadcast_to(late[0], late.shape))
+    again = ro.Trajectory.from_episodes(run.episodes())
+    assert eqx.tree_equal(again, run)
+
+
+class Endless(Drift):
+    def step(self, action):
+        return self.seen, 0.0, False, False, {}
+
+
+def test_episodes_that_nothing_ends_are_refused(monkeypatch):
+    from roboopt.rollouts import _episodes
+
+    monkeypatch.setattr(_episodes, "MAX_UNBOUNDED_STEPS", 50)
+    for run in (ro.rollouts.collect, ro.evaluate):
+        with pytest.raises(
+            ro.RobooptError, match="nothing ends .*Endless.*`max_steps`"
+        ):
+            run(Endless(), ahead, episodes=1)
+    assert ro.rollouts.collect(Endless(), ahead, episodes=1, max_steps=60).steps == 60
+    # A time limit ends them, however late.
+    limited = gymnasium.wrappers.TimeLimit(Endless(), 60)
+    assert ro.rollouts.collect(limited, ahead, episodes=1).steps == 60
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_what_an_episode_draws_does_not_depend_on_how_many_run(processes):
+    policy = ro.policies.ActionNoise(Leash(), 0.3)
+    spec = "roboopt/CartPoleBalance-v0"
+    done = []
+    options: Any = {"episodes": 3, "seed": 4, "max_steps": 5}
+    alone = ro.rollouts.collect(gymnasium.make(spec), policy, **options)
+    run = ro.rollouts.collect(
+        spec, policy, processes=processes, progress=done.append, **options
+    )
+    assert done == [1, 2, 3]
+    np.testing.assert_allclose(run.observations, alone.observations, rtol=1e-12)
+    first = ro.rollouts.collect(spec, policy, **{**options, "episodes": 1})
+    np.testing.assert_allclose(first.actions[0], run.actions[0], rtol=1e-12)
+    judged = ro.evaluate(spec, policy, processes=processes, **options)
+    np.testing.assert_allclose(judged.returns, alone.returns, rtol=1e-12)
+
+
+def test_processes_need_an_environment_that_can_be_made_again():
+    with pytest.raises(ro.RobooptError, match="`processes` needs an `env`"):
+        ro.rollouts.collect(Drift(), ahead, episodes=1, processes=1)

@@ -91,7 +91,9 @@ def test_policies_meet_the_same_starts():
     upright = ro.evaluate(env, lambda o: int(o[2] + o[3] > 0), episodes=4)
     assert done == [1, 2, 3, 4]
     assert not np.array_equal(left.lengths, upright.lengths)
-    for a, b in zip(left.trajectories, upright.trajectories, strict=True):
+    for a, b in zip(
+        left.trajectories.episodes(), upright.trajectories.episodes(), strict=True
+    ):
         np.testing.assert_array_equal(a.observations[0], b.observations[0])
     np.testing.assert_array_equal(left.returns, left.lengths)
     # CartPole's threshold is 475.
@@ -108,16 +110,18 @@ def test_a_hundred_episodes_or_the_starts():
 def test_recorded_episodes_are_judged_as_those_just_run():
     runs = [
         ro.Trajectory(
-            observations=np.zeros((3, 1)),
-            actions=np.zeros((2, 1)),
+            observations=np.zeros((1 + steps, 1)),
+            actions=np.zeros((steps, 1)),
             time_step=0.1,
-            rewards=np.array([1.0, reward]),
+            rewards=np.full(steps, reward),
         )
-        for reward in (2.0, 4.0)
+        for steps, reward in ((2, 1.5), (1, 5.0))
     ]
-    judged = ro.rollouts.Evaluation.of(runs)
+    judged = ro.rollouts.Evaluation.of(ro.Trajectory.from_episodes(runs))
     np.testing.assert_array_equal(judged.returns, [3.0, 5.0])
-    np.testing.assert_array_equal(judged.lengths, [2, 2])
+    np.testing.assert_array_equal(judged.lengths, [2, 1])
     assert judged.successes is None
-    with pytest.raises(ValueError, match="`trajectories` must hold at least one"):
-        ro.rollouts.Evaluation.of([])
+    threshold = ro.rollouts.Evaluation.of(judged.trajectories, 4.0)
+    np.testing.assert_array_equal(threshold.successes, [False, True])
+    with pytest.raises(ValueError, match="`episodes` must hold at least one"):
+        ro.Trajectory.from_episodes([])

@@ -59,15 +59,15 @@ class Counting(ro.policies.StatefulPolicy):
 
     gain: Float[Array, ""] | Float[Array, " model"]
 
-    def begin(self, observation, key):
+    def init(self, key):
         return jnp.zeros(()), key
 
-    def step(self, memory, observation, time):
-        total, key = memory
+    def __call__(self, carry, observation, time):
+        total, key = carry
         total = total + observation[0]
         key, own = jax.random.split(key)
         action = self.gain * total + 0.1 * jax.random.normal(own)
-        return action[None], (total, key)
+        return (total, key), action[None]
 
 
 STARTS = np.array([[0.0, 0.0], [1.5, 0.0], [1.95, 0.0]])
@@ -148,16 +148,16 @@ def test_each_model_has_a_start_of_its_own(envs, processes):
 
 
 def test_memories_and_chance_are_each_episodes_own(drift):
-    keys = jax.random.split(jax.random.key(0), 3)
+    key = jax.random.key(0)
     models = Counting(jnp.array([0.1, -0.2]))
-    runs = drift.many(models, STARTS, keys)
+    runs = drift.many(models, STARTS, key)
     for k in range(2):
         model = one(models, k)
         for s in range(3):
-            memory = model.begin(STARTS[s], keys[s])
+            carry = model.init(jax.random.fold_in(key, s))
             for t in range(4 if not runs.terminated[k, s] else 1):
                 seen = jnp.asarray(runs.observations[k, s, t])
-                action, memory = model.step(memory, seen, t * 0.5)
+                carry, action = model(carry, seen, t * 0.5)
                 expected = np.clip(action, -1, 1)
                 np.testing.assert_allclose(runs.actions[k, s, t], expected, rtol=1e-12)
 
@@ -280,15 +280,14 @@ class Deaf(Drift):
 
 
 BAD = [
-    (lambda s: s(3, STARTS), "`model` must be callable"),
+    (lambda s: s(3, STARTS), "`policy` must be callable"),
     (lambda s: s(Push(jnp.array(0.1)), STARTS[:, :1]), "`starts` must hold .* size 2"),
     (lambda s: s(Push(jnp.array(0.1)), STARTS[0]), "`starts` must be observations"),
     (lambda s: s(Push(jnp.array(0.1)), STARTS[:0]), "at least one"),
     (lambda s: s(Push(jnp.array(0.1)), np.array([-1])), "`starts` must be seeds of at"),
-    (lambda s: s(Ticking(), STARTS, jnp.zeros((1, 2))), "`keys` must hold one"),
-    (lambda s: s.many(Push(jnp.array(0.1)), STARTS), "`models` must hold arrays"),
+    (lambda s: s.many(Push(jnp.array(0.1)), STARTS), "`policies` must hold arrays"),
     (lambda s: s.each(Push(jnp.ones(2)), STARTS), "`starts` must hold one for each"),
-    (lambda s: s.many(lambda o: o, STARTS), "`models` must hold arrays"),
+    (lambda s: s.many(lambda o: o, STARTS), "`policies` must hold arrays"),
     (lambda s: s(lambda o: np.zeros(2), STARTS), "must return numbers of shape"),
 ]
 

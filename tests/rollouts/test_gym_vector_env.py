@@ -85,10 +85,10 @@ def world(mode, kind=Count, envs=2):
 def given(made):
     """Return the actions that each environment was given."""
     vector = inside(made)
-    if hasattr(vector, "_pool"):
-        (part,) = vector._pool._parts
-        return [env.given for env in part._group.envs]
-    return [env.given for env in vector._vector.envs]
+    if hasattr(vector, "pool"):
+        (part,) = vector.pool._parts
+        return [env.given for env in part.group.envs]
+    return [env.given for env in vector.vector.envs]
 
 
 @pytest.mark.parametrize("mode", [*MODES, None])
@@ -169,7 +169,7 @@ def test_choices_are_given_as_the_environment_takes_them():
 
 def test_an_environment_is_made_by_its_id_or_by_a_function():
     native = ro.rollouts.GymVectorEnv("CartPole-v1", envs=2)
-    inner = inside(native)._vector.unwrapped
+    inner = inside(native).vector.unwrapped
     assert type(inner).__name__ == "CartPoleVectorEnv"
     assert native.envs == 2 and native.observation_size == 4
     for made in (
@@ -204,7 +204,7 @@ def test_what_is_not_finite_is_refused():
     with pytest.raises(ValueError, match="`begin` must be called"):
         made.collect(Lost(), KEY, 1)
     made.begin(0)
-    with pytest.raises(ValueError, match="`agent` must draw finite actions"):
+    with pytest.raises(ValueError, match="`agent` must return finite actions"):
         made.collect(Lost(), KEY, 1)
 
 

@@ -88,8 +88,10 @@ def gone(found):
 def test_a_pool_is_so_many_environments(envs, processes):
     actions = np.random.default_rng(0).integers(0, 2, (6, envs))
     with Pool("CartPole-v1", envs, processes=processes) as pool:
-        assert pool.time_step == 0.02 and pool.observation_size == 4
-        assert pool.name == "CartPole-v1" and pool.reward_threshold == 475
+        description = pool.description
+        assert description.time_step == 0.02 and description.bounded
+        assert description.name == "CartPole-v1"
+        assert description.reward_threshold == 475
         seen = [pool.reset(seeds=range(envs))]
         for action in actions:
             observations, rewards, terminated, truncated, infos = pool.step(action)
@@ -252,7 +254,7 @@ SCRIPT = """
 import os, sys, time
 import gymnasium, numpy as np
 from gymnasium.spaces import Box
-from roboopt.data import Pool
+from roboopt.rollouts import Pool
 
 class Tell(gymnasium.Env):
     observation_space = Box(-np.inf, np.inf, (3,), np.float64)
@@ -305,6 +307,27 @@ def test_workers_end_with_a_script_that_has_no_guard(
         if killed:
             script.send_signal(signal.SIGKILL)
         assert gone({int(row[0]) for row in told})
+
+
+class Forks(Ramp):
+    """Forks in its second step; the child returns from the step as well."""
+
+    def step(self, action):
+        found = super().step(action)
+        if self.seen[1] == 2:
+            os.fork()
+        return found
+
+
+def test_the_answers_of_a_process_that_forked_are_not_taken_for_later_ones():
+    with Pool(Forks, 1, processes=1) as pool:
+        worker = pids(pool.reset(options={"start": 0.0}))
+        for k in range(1, 8):
+            seen = pool.step(np.ones((1, 1)))[0]
+            np.testing.assert_array_equal(seen[:, :2], [[k, k]])
+            assert pids(seen) == worker
+            # A stale answer may be late.
+            time.sleep(0.02)
 
 
 def test_interrupts_are_the_parents():
@@ -419,5 +442,6 @@ def test_the_robots_are_known_by_their_names():
         start = np.array([0.1, 0.0, 0.0, 0.0])
         seen = pool.reset(options={"start": start})
         np.testing.assert_array_equal(seen, [start])
-        assert pool.unchanged and pool.task.success is not None
+        assert pool.description.unchanged
+        assert pool.description.task.success is not None
         assert np.asarray(pool.step(np.zeros((1, 1)))[4].efforts).shape == (1, 2)
