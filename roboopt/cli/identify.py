@@ -181,7 +181,7 @@ class Identify:
         """Return the URDF, or the environment that simulates the robot."""
         if self.urdf is not None and not self.collect and self.env is None:
             return self.urdf
-        from roboopt.cli._silence import import_pybullet_silently
+        from roboopt_envs import import_pybullet_silently
 
         import_pybullet_silently()
         from roboopt_envs.arm import ArmReach
