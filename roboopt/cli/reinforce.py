@@ -2,10 +2,10 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import tyro
 
@@ -28,13 +28,40 @@ BY_GRADIENT = {
     "zeroth-order": ("zeroth-order",),
     "mixed": ("mixed",),
 }
-CHOICES = {
-    "algorithm": ALGORITHMS,
-    "gradient": tuple(filter(None, BY_GRADIENT)),
-    "policy": ("network", "pd"),
-}
+GRADIENTS = tuple(filter(None, BY_GRADIENT))
+STARTS = ("network", "pd")
+CHOICES = {"algorithm": ALGORITHMS, "gradient": GRADIENTS, "policy": STARTS}
 NETWORK = ("width", "depth", "angles")
 ENDINGS = ("timesteps", "seconds", "target", "episodes")
+Word: TypeAlias = str | None
+Whole: TypeAlias = int | None
+Real: TypeAlias = float | None
+Choice: TypeAlias = bool | None
+Place: TypeAlias = Path | None
+ENV_HELP = "Gymnasium id, such as CartPole-v1 or my_package:Mine-v0."
+OPTION_HELP = "Keywords of the environment's constructor, such as robot=panda."
+GRADIENT_HELP = "Gradient, where no algorithm is named."
+TWIN_OR_NOT = "analytic with a twin, else likelihood"
+START_HELP = "Policy to start from: a fresh network or PD gains."
+FROM_HELP = "Run or saved policy to start from."
+RESUME_HELP = "Run to continue from its checkpoint, with its settings."
+BUDGET_HELP = "Budget of environment steps."
+ENVS_HELP = "Environments side by side, or starts a gradient step."
+TARGET_HELP = "Mean return of the last 100 episodes that ends the learning."
+LIMIT_HELP = "Time limit of an episode [steps]."
+NORMALIZE_HELP = "Running normalization of the observations."
+DECAY_HELP = "Decay time of the analytic gradient [s]."
+WIDTH_HELP = "Neurons of a hidden layer."
+STEPS_HELP = "PPO's steps of each environment a block."
+PAIRS_HELP = "Pairs of opposite perturbations a gradient step."
+SCALE_HELP = "Size of perturbations, relative to the parameters."
+UPDATES_HELP = "SHAC's gradient steps on a window."
+RATE_HELP = "Largest learning rate."
+NORM_HELP = "Norm that gradients are clipped to."
+
+
+def _of(choices: Sequence[str]) -> str:
+    return "{" + ",".join(choices) + "}"
 
 
 @dataclass(frozen=True)
@@ -48,125 +75,55 @@ class Reinforce:
     the learning and goes on to the report; a second one ends the command.
     """
 
-    env: Annotated[
-        str | None,
-        tyro.conf.Positional,
-        flag("ENV", "Gymnasium id, such as CartPole-v1 or my_package:Mine-v0."),
-    ] = None
-    option: Annotated[
-        tuple[str, ...],
-        flag("KEY=VALUE", "Keywords of its constructor: robot=panda.", "none"),
-    ] = ()
-    algorithm: Annotated[
-        str | None,
-        flag("{" + ",".join(ALGORITHMS) + "}", "Algorithm.", "one that fits"),
-    ] = None
-    gradient: Annotated[
-        str | None,
-        flag(
-            "{likelihood,analytic,zeroth-order,mixed}",
-            "Gradient, where no algorithm is named.",
-            "analytic with a twin, else likelihood",
-        ),
-    ] = None
-    policy: Annotated[
-        str | None,
-        flag("{network,pd}", "Start: a network or PD gains.", "pd for arms"),
-    ] = None
-    from_: Annotated[
-        Path | None,
-        flag("PATH", "Run or saved policy to start from.", "none", name="from"),
-    ] = None
-    resume: Annotated[
-        Path | None,
-        flag("PATH", "Run to continue, with its settings and checkpoint.", "none"),
-    ] = None
-    timesteps: Annotated[
-        int | None, flag("INT", "Budget of environment steps.", "printed")
-    ] = None
-    seconds: Annotated[
-        float, flag("FLOAT", "Time limit of the learning [s].", "none")
-    ] = math.inf
-    target: Annotated[
-        float | None,
-        flag("FLOAT", "Mean return of the last 100 episodes that ends it.", "none"),
-    ] = None
-    envs: Annotated[
-        int | None, flag("INT", "Environments side by side, or starts.", "printed")
-    ] = None
-    processes: Annotated[int, flag("INT", "Processes of the environments.")] = 0
-    width: Annotated[
-        int | None, flag("INT", "Neurons of a hidden layer.", "64; 16 if perturbed")
-    ] = None
-    depth: Annotated[int | None, flag("INT", "Hidden layers.", "2; 1 if perturbed")] = (
+    env: Annotated[Word, tyro.conf.Positional, flag("ENV", ENV_HELP)] = None
+    option: Annotated[tuple[str, ...], flag("KEY=VALUE", OPTION_HELP, "none")] = ()
+    algorithm: Annotated[Word, flag(_of(ALGORITHMS), "Algorithm.", "one that fits")] = (
         None
     )
+    gradient: Annotated[Word, flag(_of(GRADIENTS), GRADIENT_HELP, TWIN_OR_NOT)] = None
+    policy: Annotated[Word, flag(_of(STARTS), START_HELP, "pd for arms")] = None
+    from_: Annotated[Place, flag("PATH", FROM_HELP, "none", name="from")] = None
+    resume: Annotated[Place, flag("PATH", RESUME_HELP, "none")] = None
+    timesteps: Annotated[Whole, flag("INT", BUDGET_HELP, "printed")] = None
+    seconds: Annotated[float, flag("FLOAT", "Time limit [s].", "none")] = math.inf
+    target: Annotated[Real, flag("FLOAT", TARGET_HELP, "none")] = None
+    envs: Annotated[Whole, flag("INT", ENVS_HELP, "printed")] = None
+    processes: Annotated[int, flag("INT", "Processes of the environments.")] = 0
+    width: Annotated[Whole, flag("INT", WIDTH_HELP, "64; 16 if perturbed")] = None
+    depth: Annotated[Whole, flag("INT", "Hidden layers.", "2; 1 if perturbed")] = None
     angles: Annotated[
-        tuple[int, ...], flag("INT", "Axes of observations that are angles.", "env's")
+        tuple[int, ...], flag("INT", "Axes that are angles.", "env's")
     ] = ()
-    max_steps: Annotated[
-        int | None,
-        flag("INT", "Time limit of an episode [steps].", "the environment's"),
-    ] = None
+    max_steps: Annotated[Whole, flag("INT", LIMIT_HELP, "the environment's")] = None
     episodes: Annotated[int, flag("INT", "Fresh episodes of the evaluation.")] = 100
     seed: Annotated[int, flag("INT", "Seed of all randomness.")] = 0
-    discount: Annotated[float | None, flag("γ", "Discount of one step.", "0.99")] = None
-    gae_lambda: Annotated[float | None, flag("λ", "GAE's λ.", "0.98; 0.99 of shac")] = (
-        None
-    )
-    clip: Annotated[
-        float | None, flag("ε", "PPO's clip range; inf for REINFORCE.", "0.2")
-    ] = None
-    value_weight: Annotated[
-        float | None, flag("FLOAT", "Weight of the value function's error.", "0.5")
-    ] = None
-    entropy_weight: Annotated[
-        float | None, flag("FLOAT", "Weight of the entropy bonus [1/nat].", "0")
-    ] = None
-    steps: Annotated[
-        int | None, flag("INT", "PPO's steps of an environment a block.", "256")
-    ] = None
-    epochs: Annotated[int | None, flag("INT", "PPO's passes over a block.", "10")] = (
-        None
-    )
-    minibatches: Annotated[
-        int | None, flag("INT", "PPO's gradient steps a pass.", "8")
-    ] = None
+    # Settings of the algorithms; None for the default of the algorithm.
+    discount: Annotated[Real, flag("γ", "Discount of one step.", "0.99")] = None
+    gae_lambda: Annotated[Real, flag("λ", "GAE's λ.", "0.98; shac: 0.99")] = None
+    clip: Annotated[Real, flag("ε", "PPO's clip range, or inf.", "0.2")] = None
+    value_weight: Annotated[Real, flag("FLOAT", "Value error's weight.", "0.5")] = None
+    entropy_weight: Annotated[Real, flag("FLOAT", "Entropy bonus [1/nat].", "0")] = None
+    steps: Annotated[Whole, flag("INT", STEPS_HELP, "256")] = None
+    epochs: Annotated[Whole, flag("INT", "PPO's passes a block.", "10")] = None
+    minibatches: Annotated[Whole, flag("INT", "PPO's minibatches a pass.", "8")] = None
     normalize_observations: Annotated[
-        bool | None, flag("BOOL", "Running normalization of inputs.", "True; not shac")
+        Choice, flag("BOOL", NORMALIZE_HELP, "ppo: True")
     ] = None
-    scale_rewards: Annotated[
-        bool | None, flag("BOOL", "PPO's scaling of the rewards.", "True")
-    ] = None
-    horizon: Annotated[int | None, flag("INT", "SHAC's steps a window.", "240")] = None
-    updates: Annotated[
-        int | None, flag("INT", "SHAC's gradient steps a window.", "1")
-    ] = None
+    scale_rewards: Annotated[Choice, flag("BOOL", "PPO's reward scaling.", "True")] = (
+        None
+    )
+    horizon: Annotated[Whole, flag("INT", "SHAC's steps a window.", "240")] = None
+    updates: Annotated[Whole, flag("INT", UPDATES_HELP, "1")] = None
     sample_actions: Annotated[
-        bool | None, flag("BOOL", "SHAC's sampling of actions.", "True")
+        Choice, flag("BOOL", "SHAC's action sampling.", "True")
     ] = None
-    draws: Annotated[
-        int | None, flag("INT", "PGPE's policies for each start.", "8")
-    ] = None
-    spread: Annotated[
-        float | None, flag("FLOAT", "PGPE's relative parameter noise.", "0.1")
-    ] = None
-    gradient_decay_time: Annotated[
-        float | None,
-        flag("FLOAT", "Decay time of the analytic gradient [s].", "0.6; inf of arms"),
-    ] = None
-    pairs: Annotated[
-        int | None, flag("INT", "Pairs of perturbations.", "one a parameter, or 8")
-    ] = None
-    scale: Annotated[
-        float | None, flag("FLOAT", "Relative size of perturbations.", "0.05")
-    ] = None
-    learning_rate: Annotated[
-        float | None, flag("FLOAT", "Largest learning rate.", "the algorithm's")
-    ] = None
-    max_gradient_norm: Annotated[
-        float | None, flag("FLOAT", "Norm that gradients are clipped to.", "0.5 or 1")
-    ] = None
+    draws: Annotated[Whole, flag("INT", "PGPE's policies a start.", "8")] = None
+    spread: Annotated[Real, flag("FLOAT", "PGPE's relative noise.", "0.1")] = None
+    gradient_decay_time: Annotated[Real, flag("FLOAT", DECAY_HELP, "0.6 or inf")] = None
+    pairs: Annotated[Whole, flag("INT", PAIRS_HELP, "printed")] = None
+    scale: Annotated[Real, flag("FLOAT", SCALE_HELP, "0.05")] = None
+    learning_rate: Annotated[Real, flag("FLOAT", RATE_HELP, "algorithm's")] = None
+    max_gradient_norm: Annotated[Real, flag("FLOAT", NORM_HELP, "0.5 or 1")] = None
     output: Annotated[Output, OUTPUT] = Output()
 
     def run(self) -> int:

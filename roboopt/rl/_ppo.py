@@ -28,7 +28,7 @@ from roboopt.gradients import Automatic
 from roboopt.objectives import PPOBatch, PPOLoss
 from roboopt.optimize import Block, Result, minimize
 from roboopt.rl._advantages import generalized_advantages
-from roboopt.rl._checks import require_at_least, require_positive, require_share
+from roboopt.rl._checks import check_settings, require_at_least
 from roboopt.rl._policies import actor_critic
 from roboopt.rl._run import Run, count_blocks
 from roboopt.rl._running import RewardScale, RunningMeanStd
@@ -72,12 +72,12 @@ class PPO:
 
     def __post_init__(self):
         """Raise a RobooptError where a setting is out of its range."""
-        for name in ("steps", "epochs", "minibatches"):
-            require_at_least(name, getattr(self, name), 1)
-        for name in ("discount", "gae_lambda"):
-            require_share(name, getattr(self, name))
-        for name in ("learning_rate", "max_gradient_norm"):
-            require_positive(name, getattr(self, name))
+        check_settings(
+            self,
+            counts=("steps", "epochs", "minibatches"),
+            shares=("discount", "gae_lambda"),
+            positive=("learning_rate", "max_gradient_norm"),
+        )
         self.loss()
 
     def loss(self) -> PPOLoss:
@@ -115,15 +115,9 @@ class PPO:
         """
         data = self.data(envs, seed)
         steps = data.gradient_steps(timesteps)
-        settings = self._descent(data, steps) | settings
+        optimizer, batch_size = self.optimizer(steps), data.batch_size
+        settings = {"optimizer": optimizer, "batch_size": batch_size, **settings}
         return minimize(self.loss(), agent, data, steps=steps, seed=seed, **settings)
-
-    def _descent(self, data: "PPOData", steps: int) -> dict[str, Any]:
-        return {
-            "optimizer": self.optimizer(steps),
-            "batch_size": data.batch_size,
-            "gradient": Automatic(),
-        }
 
     def prepare(self, task: Task, policy: Any) -> Run:
         """Return the run on `task`, from `policy` or a fresh network."""
@@ -146,7 +140,11 @@ class PPO:
             model=agent,
             data=data,
             steps=steps,
-            settings=self._descent(data, steps),
+            settings={
+                "optimizer": self.optimizer(steps),
+                "batch_size": data.batch_size,
+                "gradient": Automatic(),  # notes the norm and noise of the gradient
+            },
             timesteps=timesteps,
             count=count_blocks(data),
             choice={
@@ -185,17 +183,7 @@ class PPOData:
     """Steps so far, of all environments together."""
 
     def __init__(self, ppo: PPO, envs: VectorEnv, seed: int = 0):
-        """Keep the settings; no step is taken yet.
-
-        Args:
-            ppo: the settings.
-            envs: the environments to act in.
-            seed: the seed of the episodes and of the agent's draws.
-
-        Raises:
-            RobooptError: if a block has fewer samples than there are minibatches, or
-                `seed` is negative.
-        """
+        """Keep the arguments of `PPO.data`; no step is taken yet."""
         require_at_least("seed", seed, 0)
         self.samples = ppo.steps * envs.envs
         """Steps of all environments in a block."""
@@ -216,7 +204,7 @@ class PPOData:
         self.episodes, self.timesteps, self._begun = [], 0, False
         self._number = 0
         self._observed = RunningMeanStd.zero(self._envs.observation_size)
-        self._scale = RewardScale(np.zeros(self._envs.envs), 0.0, 0.0)
+        self._scale = RewardScale.zero(self._envs.envs)
 
     def gradient_steps(self, timesteps: int) -> int:
         """Return the gradient steps of at least `timesteps` in the environments."""
@@ -277,12 +265,8 @@ class PPOData:
         return {
             "number": np.asarray(self._number),
             "timesteps": np.asarray(self.timesteps),
-            "observed": (
-                np.asarray(self._observed.number),
-                self._observed.mean,
-                self._observed.square,
-            ),
-            "scale": (np.asarray(self._scale.square), np.asarray(self._scale.number)),
+            "observed": self._observed,
+            "scale": self._scale._replace(running=np.zeros(self._envs.envs)),
         }
 
     def restore(self, state: Any) -> None:
@@ -290,10 +274,8 @@ class PPOData:
         self._reset()
         self._number = int(state["number"])
         self.timesteps = int(state["timesteps"])
-        count, mean, square = map(np.asarray, state["observed"])
-        self._observed = RunningMeanStd(float(count), mean, square)
-        square, count = map(float, state["scale"])
-        self._scale = RewardScale(np.zeros(self._envs.envs), square, count)
+        self._observed = RunningMeanStd(*map(np.asarray, state["observed"]))
+        self._scale = RewardScale(*map(np.asarray, state["scale"]))
 
 
 @eqx.filter_jit

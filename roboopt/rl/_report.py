@@ -1,14 +1,27 @@
 """The sections of the report of `reinforce`."""
 
-from typing import Any
-
 import numpy as np
 
 from roboopt.diagnose import HISTORY_TITLES as TITLES
-from roboopt.report import COLORS, Figure, Notes, Panel, Section, Table, spread, traces
-from roboopt.rl._result import ReinforceResult, health_sentences
+from roboopt.report import (
+    COLORS,
+    Figure,
+    Notes,
+    Section,
+    Table,
+    Video,
+    motions,
+    performance,
+    settings,
+    spread,
+)
+from roboopt.rl._result import (
+    EVALUATION_SEED_OFFSET,
+    ReinforceResult,
+    health_sentences,
+)
 
-MAX_MOTIONS, MAX_PANELS = 9, 24
+MAX_MOTIONS = 9
 MAX_SUCCESS_POINTS, MIN_SUCCESS_GROUP = 60, 20
 UNITS = {"approximate_kl": "nat", "entropy": "nat", "negative_entropy": "nat"}
 REUSE_ONLY = "approximate_kl", "clip_fraction"
@@ -20,10 +33,12 @@ def sections(result: ReinforceResult, video: bool) -> list[Section]:
     """Return the sections of the report in order."""
     made = [
         _evaluation(result),
+        _video(result) if video else None,
         _learning(result),
         _health(result),
         _loss(result),
         _motions(result),
+        settings(result.record()),
     ]
     return [section for section in made if section is not None]
 
@@ -129,6 +144,16 @@ def _loss(result: ReinforceResult) -> Section | None:
     return Section("Loss", [Figure(panels)]) if panels else None
 
 
+def _video(result: ReinforceResult) -> Section | None:
+    policies = {result.start_name: result.start, "learned": result.policy}
+    seed = result.seed + EVALUATION_SEED_OFFSET
+    film = performance(result.env, policies, seed, max_steps=result.max_steps)
+    if film is None:
+        return None
+    caption = "The first episode of the evaluation, in real time."
+    return Section("Video", [Video(film, caption)])
+
+
 def _motions(result: ReinforceResult) -> Section | None:
     if result.evaluation is None:
         return None
@@ -136,29 +161,4 @@ def _motions(result: ReinforceResult) -> Section | None:
         name: found.trajectories.episodes()[:MAX_MOTIONS]
         for name, found in result.evaluations.items()
     }
-    first = shown["learned"][0]
-    panels = []
-    for kind in ("observation", "action"):
-        size = np.shape(getattr(first, f"{kind}s"))[-1]
-        for axis in range(size):
-            runs = {
-                name: _padded(
-                    [np.asarray(getattr(x, f"{kind}s"), float)[:, axis] for x in found]
-                )
-                for name, found in shown.items()
-            }
-            panels.append(Panel(f"{kind} {axis}", "1", runs))
-    caption = f"{len(shown['learned'])} of the episodes, the first in bold."
-    if len(panels) > MAX_PANELS:
-        caption += f" The first {MAX_PANELS} of {len(panels)} axes are drawn."
-    legend = {name: COLORS.get(name, COLORS["started from"]) for name in shown}
-    drawn = traces(panels[:MAX_PANELS], first.time_step)
-    return Section("Motions", [Figure(drawn, caption, legend)])
-
-
-def _padded(values: list[np.ndarray]) -> Any:
-    """Return rows of different lengths as one array, NaN where one has ended."""
-    rows = np.full((len(values), max(map(len, values))), np.nan)
-    for row, some in zip(rows, values, strict=True):
-        row[: len(some)] = some
-    return rows
+    return motions(result.signals, shown, {name: COLORS[name] for name in shown})

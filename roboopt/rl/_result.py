@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from roboopt.data import atomic_write, save, save_episodes
+from roboopt.data import save, save_episodes
 from roboopt.diagnose import Finding, HorizonNorms, gradient_health
-from roboopt.report import Section, Summary, Table, VerbResult
+from roboopt.report import Section, Summary, Table, VerbResult, write_history
 from roboopt.rl._returns import Returns
-from roboopt.rollouts import EnvSpec, Evaluation
+from roboopt.rollouts import EnvSpec, Evaluation, Signals
 
 EVALUATION_SEED_OFFSET = 3_000_003  # far from the seeds of the learning
 INTERRUPTED = "the evaluation was interrupted"
@@ -35,6 +35,8 @@ class ReinforceResult(VerbResult):
     """The id and options of the environment; None where only a function makes it."""
     name: str
     """The name of the environment."""
+    signals: Signals
+    """Names and units of its observations and actions."""
     algorithm: str
     """The class of the algorithm, such as "PPO"."""
     settings: dict[str, Any]
@@ -98,10 +100,14 @@ class ReinforceResult(VerbResult):
         return self.evaluation_failure == INTERRUPTED
 
     @property
+    def start_name(self) -> str:
+        """Return the start's name in tables and figures."""
+        return "random start" if self.fresh else "started from"
+
+    @property
     def evaluations(self) -> dict[str, Evaluation]:
         """Return the evaluations by the name of who acted, the policy last."""
-        start = "random start" if self.fresh else "started from"
-        both = {start: self.start_evaluation, "learned": self.evaluation}
+        both = {self.start_name: self.start_evaluation, "learned": self.evaluation}
         return {name: found for name, found in both.items() if found is not None}
 
     def summary(self) -> Summary:
@@ -168,15 +174,7 @@ class ReinforceResult(VerbResult):
                 folder / "episodes.npz", self.evaluation.trajectories.episodes()
             )
         self.returns.write(folder / "returns.csv")
-        write_columns(folder / "history.csv", self.history)
-
-
-def write_columns(path: Path, columns: Mapping[str, np.ndarray]) -> None:
-    """Write a CSV file with a row for each gradient step."""
-    rows = zip(*(np.asarray(x).tolist() for x in columns.values()), strict=True)
-    lines = [["step", *columns], *([k, *row] for k, row in enumerate(rows))]
-    with atomic_write(path) as file:
-        file.write("".join(",".join(map(str, x)) + "\n" for x in lines).encode())
+        write_history(folder / "history.csv", self.history)
 
 
 def health_sentences(found: Sequence[Finding]) -> list[str]:

@@ -14,7 +14,8 @@ EPSILON = 1e-6  # relative to the mean: smaller standard deviations count as zer
 class RunningMeanStd(NamedTuple):
     """The mean and the squared deviations of all observations (Chan et al., 1979)."""
 
-    number: float
+    number: Any
+    """Observations so far."""
     mean: np.ndarray
     square: np.ndarray
     """The sum of the squared deviations from the mean."""
@@ -22,7 +23,7 @@ class RunningMeanStd(NamedTuple):
     @classmethod
     def zero(cls, size: int) -> "RunningMeanStd":
         """Return the statistics of no observation."""
-        return cls(0.0, np.zeros(size), np.zeros(size))
+        return cls(np.zeros(()), np.zeros(size), np.zeros(size))
 
     def update(self, observations: Any, valid: Any) -> "RunningMeanStd":
         """Return the statistics with the `valid` ones of `observations` added."""
@@ -33,7 +34,7 @@ class RunningMeanStd(NamedTuple):
         square = ((rows - mean) ** 2).sum(0)
         count, apart = self.number + len(rows), mean - self.mean
         return RunningMeanStd(
-            count,
+            np.asarray(count),
             self.mean + apart * (len(rows) / count),
             self.square + square + apart**2 * (self.number * len(rows) / count),
         )
@@ -55,10 +56,15 @@ class RewardScale(NamedTuple):
 
     running: np.ndarray
     """R after the last step of each environment, 0 where the episode ended."""
-    square: float
+    square: Any
     """The mean of R²."""
-    number: float
+    number: Any
     """Steps in that mean."""
+
+    @classmethod
+    def zero(cls, envs: int) -> "RewardScale":
+        """Return the scale of no reward."""
+        return cls(np.zeros(envs), np.zeros(()), np.zeros(()))
 
     def update(self, steps: Steps, discount: float) -> "RewardScale":
         """Return the scale with the rewards of `steps` added."""
@@ -72,9 +78,9 @@ class RewardScale(NamedTuple):
         fresh = float(valid.sum())
         count = self.number + fresh
         square = self.square + (total - fresh * self.square) / max(count, 1.0)
-        return RewardScale(running, square, count)
+        return RewardScale(running, np.asarray(square), np.asarray(count))
 
     @property
     def unit(self) -> float:
         """Return the root mean square, or 1 where all rewards were 0."""
-        return math.sqrt(self.square) if self.square > 0 else 1.0
+        return math.sqrt(float(self.square)) if self.square > 0 else 1.0

@@ -31,7 +31,7 @@ from roboopt.optimize import Block, Result, minimize
 from roboopt.policies import acts_by_chance
 from roboopt.rl._advantages import generalized_advantages
 from roboopt.rl._analytic_adam import analytic_adam
-from roboopt.rl._checks import require_at_least, require_positive, require_share
+from roboopt.rl._checks import check_settings, require_at_least
 from roboopt.rl._policies import actor_critic
 from roboopt.rl._run import Run, count_blocks
 from roboopt.rl._running import RunningMeanStd
@@ -73,10 +73,10 @@ class SHAC:
 
     def __post_init__(self):
         """Raise a RobooptError where a setting is out of its range."""
-        require_at_least("updates", self.updates, 1)
-        require_share("gae_lambda", self.gae_lambda)
-        require_positive("learning_rate", self.learning_rate)
-        require_positive("max_gradient_norm", self.max_gradient_norm)
+        positive = "learning_rate", "max_gradient_norm"
+        check_settings(
+            self, counts=("updates",), shares=("gae_lambda",), positive=positive
+        )
         self.loss(None)
 
     def loss(self, rollout: Rollout | None) -> ShortHorizonLoss:
@@ -161,16 +161,7 @@ class SHACData:
     """Steps so far, of all twins together."""
 
     def __init__(self, shac: SHAC, envs: TwinVectorEnv, seed: int = 0):
-        """Keep the settings; no step is taken yet.
-
-        Args:
-            shac: the settings.
-            envs: the twins to act in.
-            seed: the seed of all randomness.
-
-        Raises:
-            RobooptError: if `seed` is negative.
-        """
+        """Keep the arguments of `SHAC.data`; no step is taken yet."""
         require_at_least("seed", seed, 0)
         self._shac, self._envs, self._seed = shac, envs, seed
         self.steps = shac.updates
@@ -235,12 +226,11 @@ class SHACData:
 
     def state(self) -> Any:
         """Return the running statistics, for a checkpoint."""
-        observed = self._observed
         return {
             "number": np.asarray(self._number),
             "timesteps": np.asarray(self.timesteps),
             "unit": np.asarray(np.nan if self._unit is None else self._unit),
-            "observed": (np.asarray(observed.number), observed.mean, observed.square),
+            "observed": self._observed,
         }
 
     def restore(self, state: Any) -> None:
@@ -250,8 +240,7 @@ class SHACData:
         self._number = int(state["number"])
         self.timesteps = int(state["timesteps"])
         self._unit = None if np.isnan(unit) else unit
-        count, mean, square = map(np.asarray, state["observed"])
-        self._observed = RunningMeanStd(float(count), mean, square)
+        self._observed = RunningMeanStd(*map(np.asarray, state["observed"]))
 
 
 class _Deterministic(eqx.Module):

@@ -75,8 +75,12 @@ def test_it_is_evaluated_beside_its_start(learned):
 
 
 def test_a_result_is_saved_and_reported(learned, tmp_path):
-    learned.write_files(tmp_path)
+    learned.save(tmp_path)
+    again = ro.load(tmp_path)
+    assert str(again) == str(learned)
+    assert again.policy(np.ones(1)) == learned.policy(np.ones(1))
     assert {x.name for x in tmp_path.iterdir()} == {
+        "result.npz",
         "policy.npz",
         "episodes.npz",
         "history.csv",
@@ -86,7 +90,8 @@ def test_a_result_is_saved_and_reported(learned, tmp_path):
     assert policy(np.ones(1)) == learned.policy(np.ones(1))
     pytest.importorskip("matplotlib")
     titles = [section.title for section in learned.sections(video=False)]
-    assert titles == ["Evaluation", "Learning", "Gradient health", "Loss", "Motions"]
+    middle = ["Learning", "Gradient health", "Loss", "Motions"]
+    assert titles == ["Evaluation", *middle, "Settings"]
 
 
 def test_the_history_tells_of_the_gradients_health(learned):
