@@ -22,6 +22,7 @@ from .data import load as load
 from .data import save as save
 from .dynamics import Twin as Twin
 from .dynamics import load_urdf as load_urdf
+from .imitation import clone as clone
 from .objectives import ActionMismatch as ActionMismatch
 from .objectives import EnergyTaskCost as EnergyTaskCost
 from .objectives import NegativeReward as NegativeReward

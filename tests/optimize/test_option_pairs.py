@@ -13,7 +13,7 @@ import roboopt as ro
 # The samples are alike, so that minibatches have the minimum of all data.
 TARGET = np.array([1.0, -2.0])
 DATA = np.tile(TARGET, (12, 1))
-STEPS = 400
+STEPS = 250
 
 
 def loss(model, batch):

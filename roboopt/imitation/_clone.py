@@ -1,0 +1,191 @@
+"""`clone`: from demonstrations to a policy that is judged by doing the task.
+
+Behavior cloning minimizes the mismatch between the policy's actions and demonstrated
+ones (Pomerleau, 1989). A small mismatch does not prove that the policy does the task,
+since its own errors take it where nobody has been (Ross et al., 2011); so the clone
+acts in the environment, from the same random starts as its demonstrator.
+"""
+
+import contextlib
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from roboopt._errors import RobooptError
+from roboopt.imitation._clone_result import EVALUATION_SEED_OFFSET, CloneResult
+from roboopt.imitation._clone_training import DaggerSettings, Training, TrainingSettings
+from roboopt.imitation._demonstration_set import DemonstrationSet
+from roboopt.policies import Clipped
+from roboopt.report import progress_bar
+from roboopt.rollouts import EnvSpec, Evaluation, evaluate
+
+
+def clone(
+    demonstrations: Any,
+    env: Any = None,
+    *,
+    policy: Any = None,
+    loss: Any = "l2",
+    history: int = 1,
+    chunk: int | None = None,
+    angles: Sequence[int] = (),
+    width: int = 64,
+    depth: int = 2,
+    steps: int = 10_000,
+    batch_size: int = 256,
+    seconds: float = math.inf,
+    demonstrator: Any = None,
+    dagger: int = 0,
+    held_out: float = 0.1,
+    seed: int = 0,
+    episodes: int = 100,
+    max_steps: int | None = None,
+    time_step: float | None = None,
+    options: Mapping[str, Any] | None = None,
+    processes: int = 0,
+    progress: bool = False,
+) -> CloneResult:
+    """Clone behavior from demonstrations, and let the clone do the task.
+
+    Args:
+        demonstrations: trajectories, a file (.npz, .hdf5), a folder that
+            `save_episodes` wrote, or "minari:<dataset>".
+        env: Gymnasium id, environment, or function that makes one; without it the clone
+            is trained but does not act.
+        policy: "mlp", "gaussian", "tanh-gaussian", "gmm" or "flow" (for demonstrations
+            that disagree with each other), or "categorical" (for discrete actions); or
+            a policy of your own to train. If None, "categorical" or "mlp".
+        loss: of "mlp": "l2", "huber", "l1", or any function of the error.
+        history: observations that the policy sees.
+        chunk: actions predicted at once, executed by temporal ensembling; one if None.
+        angles: axes of the observation that are angles without limits.
+        width: hidden-layer width.
+        depth: hidden layers.
+        steps: gradient steps.
+        batch_size: samples per step.
+        seconds: time limit of the training, compilation included [s].
+        demonstrator: policy that demonstrated, to compare with and for `dagger`.
+        dagger: DAgger rounds, in which the clone acts and the demonstrator labels.
+        held_out: fraction of the episodes that is held out.
+        seed: random seed of weights, batches and starts.
+        episodes: episodes of the evaluation.
+        max_steps: episode length limit, where the environment has none.
+        time_step: [s], where the demonstrations do not state theirs.
+        options: keyword arguments of the environment's constructor, if `env` is an id.
+        processes: worker processes of the evaluation; 0 runs it in this process.
+        progress: whether to show progress bars.
+
+    Returns:
+        The clone with its evaluation, also after Ctrl-C: the best policy so far.
+
+    Raises:
+        RobooptError: if an argument breaks its rule, or demonstrations, policy and
+            environment do not fit each other.
+    """
+    counts = {
+        "history": history,
+        "width": width,
+        "depth": depth,
+        "steps": steps,
+        "batch_size": batch_size,
+        "episodes": episodes,
+    }
+    counts |= {"chunk": chunk, "max_steps": max_steps}
+    for name, value in counts.items():
+        if value is not None and value < 1:
+            raise RobooptError(f"`{name}` must be at least 1, got {value}.")
+    for name, value in (("seed", seed), ("dagger", dagger)):
+        if value < 0:
+            raise RobooptError(f"`{name}` must be at least 0, got {value}.")
+    if not 0 < held_out < 1:
+        raise RobooptError(f"`held_out` must be between 0 and 1, got {held_out}.")
+    if dagger and (demonstrator is None or env is None):
+        missing = "demonstrator" if demonstrator is None else "env"
+        raise RobooptError(
+            "`dagger` asks the demonstrator where the clone acts: it needs "
+            f"`{missing}`, got None."
+        )
+    settings = TrainingSettings(
+        policy=policy,
+        loss=loss,
+        history=history,
+        chunk=chunk,
+        angles=tuple(angles),
+        width=width,
+        depth=depth,
+        batch_size=batch_size,
+        seed=seed,
+    )
+    with _made(env, options) as (spec, world):
+        data = DemonstrationSet.load(
+            demonstrations, world, held_out=held_out, seed=seed, time_step=time_step
+        )
+        training = Training.of(data, world, settings)
+        if dagger:
+            rounds = DaggerSettings(dagger, steps, max_steps)
+            training = training.with_dagger(world, demonstrator, data, rounds)
+        run = training.run(steps, seconds=seconds, progress=progress)
+        acting = _limited(training.acting(run.result.model), world)
+        actors = {"clone": acting}
+        if demonstrator is not None:
+            actors = {"demonstrator": demonstrator, **actors}
+        evaluations: dict[str, Evaluation] = {}
+        for name, actor in actors.items() if world is not None else ():
+            with progress_bar(f"testing the {name}", episodes, progress) as advance:
+                evaluations[name] = evaluate(
+                    world if spec is None else spec,
+                    actor,
+                    episodes=episodes,
+                    seed=seed + EVALUATION_SEED_OFFSET,
+                    max_steps=max_steps,
+                    processes=processes,
+                    progress=lambda _: advance(),
+                )
+        return CloneResult.of(
+            demonstrator=demonstrator,
+            training=training,
+            run=run,
+            data=data,
+            policy=acting,
+            evaluations=evaluations,
+            env=world,
+            spec=spec,
+        )
+
+
+@contextlib.contextmanager
+def _made(env: Any, options: Mapping[str, Any] | None) -> Iterator[Any]:
+    """Yield the spec of the environment, if it has one, and the environment or None."""
+    if options and not isinstance(env, str):
+        raise RobooptError(
+            f"`options` are for an `env` that is a Gymnasium id, got {env!r}."
+        )
+    if env is None:
+        yield None, None
+        return
+    spec = EnvSpec.of(env, **dict(options or {}))
+    if hasattr(env, "step"):
+        yield spec, env
+        return
+    if spec is None and not callable(env):
+        raise RobooptError(
+            f"`env` must be a Gymnasium id, an environment or a function, got {env!r}."
+        )
+    world: Any = env() if spec is None else spec.make()  # pyright: ignore
+    try:
+        yield spec, world
+    finally:
+        world.close()
+
+
+def _limited(policy: Any, env: Any) -> Any:
+    """Return the policy with the limits of a continuous action space."""
+    space: Any = None if env is None else env.action_space
+    if not hasattr(space, "low"):
+        return policy
+    low, high = np.asarray(space.low, float), np.asarray(space.high, float)
+    if not (np.isfinite(low).any() or np.isfinite(high).any()):
+        return policy
+    return Clipped(policy, low, high)

@@ -1,0 +1,146 @@
+"""The demonstrations that are cloned: loaded, checked, and split by episode."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from roboopt._errors import RobooptError
+from roboopt.data import (
+    Demonstrations,
+    MemmapDemonstrations,
+    Trajectory,
+    is_episode_folder,
+    load_recordings,
+    split_episodes,
+)
+from roboopt.diagnose import Finding, check_demonstrations
+
+MAX_BYTES_IN_MEMORY = 2**30
+MAX_EPISODES_CHECKED = 20  # of a folder that does not fit in memory
+MAX_SAMPLES_FITTED = 50_000  # that normalizers are fitted to, of such a folder
+
+
+@dataclass(frozen=True)
+class DemonstrationSet:
+    """Episodes to learn from, and whole episodes that are held out."""
+
+    training: Sequence[Trajectory]
+    held_out: Sequence[Trajectory]
+    folder: Path | None
+    """The folder of episodes that do not fit in memory; `training` and `held_out` are
+    some of them."""
+    findings: list[Finding]
+    fraction: float
+    seed: int
+
+    @classmethod
+    def load(
+        cls,
+        source: Any,
+        env: Any,
+        *,
+        held_out: float,
+        seed: int,
+        time_step: float | None,
+    ) -> "DemonstrationSet":
+        """Load demonstrations, check them, and set some episodes aside.
+
+        Args:
+            source: trajectories, a file, a folder, or "minari:<dataset>".
+            env: the environment whose spaces the demonstrations must fit, or None.
+            held_out: fraction of the episodes.
+            seed: random seed of the split.
+            time_step: [s], where a file does not state its own.
+
+        Raises:
+            RobooptError: if `source` cannot be read, or nothing can be learned from
+                the demonstrations.
+        """
+        folder = None
+        if not isinstance(source, str | PathLike):
+            episodes = _episodes(source)
+        elif _exceeds_memory(Path(source)):
+            folder = Path(source)
+            episodes = _sampled_episodes(folder, seed)
+        else:
+            episodes = load_recordings(source, time_step=time_step)
+        findings = check_demonstrations(
+            episodes,
+            observation_space=None if env is None else env.observation_space,
+            action_space=None if env is None else env.action_space,
+        )
+        # Saturated actions are cloned through the clip.
+        findings = [f for f in findings if f.code != "saturation"]
+        errors = [f.message for f in findings if f.severity == "error"]
+        if errors:
+            raise RobooptError("`demonstrations`: " + "; ".join(errors[:3]))
+        if len(episodes) < 2:
+            training = aside = episodes
+        else:
+            training, aside = split_episodes(episodes, held_out, seed=seed)
+        return cls(training, aside, folder, findings, held_out, seed)
+
+    def samples(
+        self, **cut: Any
+    ) -> tuple[Demonstrations, Demonstrations, MemmapDemonstrations | None]:
+        """Return training samples, held-out samples, and the source on disk if any.
+
+        Args:
+            **cut: `history`, `chunk`, `low` and `high` of the samples.
+        """
+        if self.folder is None:
+            training, held_out = (
+                Demonstrations.from_trajectories(runs, **cut)
+                for runs in (self.training, self.held_out)
+            )
+            return _in_jax(training), _in_jax(held_out), None
+        whole = MemmapDemonstrations(self.folder, **cut)
+        source, rest = whole.split(self.fraction, self.seed)
+        training, held_out = (
+            _in_jax(part.sample(MAX_SAMPLES_FITTED)) for part in (source, rest)
+        )
+        return training, held_out, source
+
+
+def _episodes(source: Any) -> list[Trajectory]:
+    if isinstance(source, Trajectory):
+        return source.episodes()
+    episodes = list(source) if isinstance(source, Sequence) else [source]
+    for episode in episodes:
+        if not isinstance(episode, Trajectory):
+            raise RobooptError(
+                "`demonstrations` must be trajectories, a file or a folder, got "
+                f"{type(episode).__name__}."
+            )
+    if not episodes:
+        raise RobooptError("`demonstrations` must hold at least one episode, got 0.")
+    return episodes
+
+
+def _exceeds_memory(folder: Path) -> bool:
+    if not folder.is_dir() or not is_episode_folder(folder):
+        return False
+    size = sum(file.stat().st_size for file in folder.iterdir())
+    return size > MAX_BYTES_IN_MEMORY
+
+
+def _sampled_episodes(folder: Path, seed: int) -> list[Trajectory]:
+    """Return a few episodes, whose arrays are read only where they are used."""
+    episodes = load_recordings(folder)
+    count = min(MAX_EPISODES_CHECKED, len(episodes))
+    chosen = np.random.default_rng(seed).choice(len(episodes), count, replace=False)
+    return [episodes[k] for k in sorted(chosen)]
+
+
+def _in_jax(samples: Demonstrations) -> Demonstrations:
+    """Return the samples as JAX arrays in JAX's default precision."""
+    return jax.tree.map(
+        lambda x: jnp.asarray(x, float) if x.dtype.kind == "f" else jnp.asarray(x),
+        samples,
+    )

@@ -1,0 +1,172 @@
+"""The policies that `clone` can train, each with the loss that fits it."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+
+from roboopt._errors import RobooptError
+from roboopt.data import Demonstrations
+from roboopt.losses import FlowMatching, NegativeLogLikelihood
+from roboopt.objectives import ActionMismatch
+from roboopt.policies import (
+    ActionChunking,
+    CategoricalPolicy,
+    FlowPolicy,
+    GaussianPolicy,
+    GMMPolicy,
+    GravityCompensated,
+    MLPPolicy,
+    ObservationHistory,
+    SampleActions,
+    TanhGaussianPolicy,
+)
+from roboopt.rollouts import twin_rollout
+
+KINDS: dict[str, Callable[..., Any]] = {
+    "mlp": MLPPolicy.of,
+    "gaussian": GaussianPolicy.of,
+    "tanh-gaussian": TanhGaussianPolicy.of,
+    "gmm": GMMPolicy.of,
+    "flow": FlowPolicy.of,
+    "categorical": CategoricalPolicy.of,
+}
+
+
+def kind_for(policy: str | None, discrete: bool) -> str:
+    """Return the kind of policy to train.
+
+    Raises:
+        RobooptError: if `policy` is unknown, or does not fit the actions.
+    """
+    kind = policy or ("categorical" if discrete else "mlp")
+    if kind not in KINDS:
+        raise RobooptError(
+            f"`policy` must be one of {', '.join(KINDS)} or a policy, got {policy!r}."
+        )
+    if discrete != (kind == "categorical"):
+        actions = "discrete" if discrete else "continuous"
+        other = "'categorical'" if discrete else "another kind"
+        raise RobooptError(
+            f"`policy` {kind!r} does not fit {actions} actions: choose {other}."
+        )
+    return kind
+
+
+def fresh_policy(
+    kind: str,
+    samples: Demonstrations,
+    env: Any,
+    *,
+    history: int,
+    chunk: int | None,
+    angles: tuple[int, ...],
+    width: int,
+    depth: int,
+    seed: int,
+) -> tuple[Any, str]:
+    """Return a policy with random weights, normalized by `samples`, and what it is.
+
+    Raises:
+        RobooptError: if `angles` are no axes of an observation, or a tanh-Gaussian
+            policy is asked for actions without limits.
+    """
+    size = samples.observations.shape[-1] // history
+    for axis in angles:
+        if not 0 <= axis < size:
+            raise RobooptError(
+                f"`angles` must be axes 0 to {size - 1} of an observation, got {axis}."
+            )
+    settings: dict[str, Any] = {
+        "key": jax.random.key(seed),
+        "width": width,
+        "depth": depth,
+        "angles": tuple(axis + size * k for k in range(history) for axis in angles),
+    }
+    make = KINDS[kind]
+    description = f"{kind}, {depth} hidden layers of {width}"
+    if kind == "categorical":
+        settings |= _choices(samples, env)
+    if kind == "tanh-gaussian":
+        settings |= _finite_limits(env)
+    robot = _compensated_robot(kind, env) if chunk is None else None
+    if robot is None:
+        return make(samples, **settings), description
+    first = size * (history - 1)
+    policy = GravityCompensated.of(samples, robot, make, first=first, **settings)
+    return policy, f"{description}, on top of gravity compensation"
+
+
+def objective_for(kind: str, loss: Any, samples: Demonstrations) -> ActionMismatch:
+    """Return the action mismatch that trains a policy of this kind."""
+    if kind == "mlp":
+        return ActionMismatch(scale=action_spread(samples), loss=loss)
+    if loss != "l2":
+        raise RobooptError(
+            f"`loss` is for `policy` 'mlp', got {loss!r} with {kind!r}, which has a "
+            "loss of its own."
+        )
+    other = FlowMatching() if kind == "flow" else NegativeLogLikelihood()
+    return ActionMismatch(loss=other)
+
+
+def acting_policy(
+    model: Any, kind: str, history: int, chunk: int | None, observation_size: int
+) -> Any:
+    """Return the policy that acts: samples of a flow, executed chunks, a history."""
+    if kind == "flow":
+        model = SampleActions(model)
+    if chunk is not None:
+        # The mean of chunks drawn from a multimodal policy could lie between modes.
+        averages = kind not in ("flow", "gmm", "categorical")
+        size = history * observation_size
+        model = (
+            ActionChunking(model, size)
+            if averages
+            else ActionChunking(model, size, None)
+        )
+    if history == 1:
+        return model
+    return ObservationHistory(model, history, observation_size)
+
+
+def action_spread(samples: Demonstrations) -> np.ndarray:
+    """Return the standard deviation of each action axis; 1 where one never changes."""
+    actions = np.asarray(samples.actions)
+    spread = actions.reshape(-1, actions.shape[-1]).std(0)
+    return np.where(spread > 0, spread, 1.0)
+
+
+def _choices(samples: Demonstrations, env: Any) -> dict[str, Any]:
+    if env is None:
+        actions = np.asarray(samples.actions)
+        actions = actions.reshape(-1, actions.shape[-1])
+        return {"sizes": tuple(int(n) + 1 for n in actions.max(0))}
+    space = env.action_space
+    sizes = np.atleast_1d(space.nvec if hasattr(space, "nvec") else space.n)
+    start = np.broadcast_to(np.asarray(space.start), sizes.shape)
+    return {
+        "sizes": tuple(int(n) for n in sizes),
+        "start": tuple(int(n) for n in start),
+    }
+
+
+def _finite_limits(env: Any) -> dict[str, Any]:
+    space = None if env is None else env.action_space
+    if space is None or not (np.isfinite(space.low) & np.isfinite(space.high)).all():
+        raise RobooptError(
+            "`policy` 'tanh-gaussian' needs an environment whose actions have finite "
+            f"limits, got {space}: choose 'gaussian'."
+        )
+    return {"low": space.low, "high": space.high}
+
+
+def _compensated_robot(kind: str, env: Any) -> Any:
+    """Return the robot whose gravity is compensated: one with every joint actuated."""
+    if env is None or kind in ("categorical", "tanh-gaussian"):
+        return None
+    rollout = twin_rollout(env).rollout
+    if rollout is None or rollout.dynamics.action_size != rollout.dynamics.joints:
+        return None
+    return rollout.dynamics.robot
