@@ -1,6 +1,6 @@
 """The differentiable rollout that reproduces a Gymnasium environment, or why none does.
 
-Environments are recognized by what they expose, never by their class: `client` or
+Environments are recognized by what they expose, never by their class:
 `physics_client` (PyBullet's), `body`, `actuated`, `time_step`, `effort_limits`, `task`
 and `horizon`, with observations [q, q̇, goal] and episodes that end at the horizon.
 
@@ -26,7 +26,7 @@ from roboopt.dynamics import Twin
 from roboopt.rollouts._env_spec import EnvSpec
 from roboopt.rollouts._rollout import Rollout
 
-PROTOCOL = ("body", "actuated", "time_step", "effort_limits", "task")
+PROTOCOL = ("physics_client", "body", "actuated", "time_step", "effort_limits", "task")
 NEUTRAL_WRAPPERS = (
     "OrderEnforcing",
     "PassiveEnvChecker",
@@ -120,8 +120,6 @@ def _unwrapped_rollout(
         if kind in _builders:
             return _builders[kind](env)
     missing = [p for p in PROTOCOL if not hasattr(env, p)]
-    if not (hasattr(env, "client") or hasattr(env, "physics_client")):
-        missing.insert(0, "physics_client")
     if missing:
         raise RobooptError(
             f"{name} has no twin: its environment has no "
