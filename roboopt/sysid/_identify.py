@@ -221,7 +221,9 @@ def _check(
     held_out: Any,
 ) -> None:
     if error not in ERRORS:
-        raise RobooptError(f"`error` must be one of {ERRORS}, got {error!r}.")
+        raise RobooptError(
+            f"`error` must be one of {', '.join(ERRORS)}, got {error!r}."
+        )
     for name, value in (("cutoff", cutoff), ("horizon", horizon), ("prior", prior)):
         if value is not None and not 0 < value < np.inf:
             raise RobooptError(f"`{name}` must be positive and finite, got {value}.")
