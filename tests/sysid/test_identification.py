@@ -10,7 +10,7 @@ import pytest
 import roboopt_envs.arm
 
 import roboopt as ro
-from roboopt.sysid import _fitting
+from roboopt.sysid import _fitter
 from roboopt.sysid._preparation import common_length
 from roboopt.sysid._recordings import Recording, simulated_step, split
 from roboopt.sysid._robot import KnownRobot
@@ -149,7 +149,7 @@ def test_a_cut_off_is_found():
 
 def test_ctrl_c_ends_all_fits_with_the_best_so_far(clean, monkeypatch):
     calls = []
-    plain = _fitting.least_squares
+    plain = _fitter.least_squares
 
     def interrupted(*arguments, **options):
         def stop(status):
@@ -158,7 +158,7 @@ def test_ctrl_c_ends_all_fits_with_the_best_so_far(clean, monkeypatch):
         calls.append(1)
         return plain(*arguments, **options, callback=stop)
 
-    monkeypatch.setattr(_fitting, "least_squares", interrupted)
+    monkeypatch.setattr(_fitter, "least_squares", interrupted)
     found = ro.identify(believed(), [clean], free=FREE)
     assert found.result.reason == "interrupted" and len(calls) == 1
     assert found.model.values().shape == (4,)
