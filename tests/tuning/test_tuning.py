@@ -253,3 +253,15 @@ def test_every_robot_and_task_goes_through(arguments, tmp_path):
     found = tune(**arguments, **{**TINY, "duration": 0.4})
     found.report(tmp_path / "report.html")
     assert "Video" in (tmp_path / "report.html").read_text("utf-8")
+
+
+def test_worker_processes_test_the_same_motions():
+    short = {"steps": 1, "starts": 1, "duration": 0.1, "episodes": 3}
+    alone, shared = (tune("cart-pole", processes=n, **short) for n in (0, 2))
+    for when in ("before", "after"):
+        np.testing.assert_allclose(
+            shared.motions[when].observations,
+            alone.motions[when].observations,
+            rtol=0,
+            atol=1e-12,
+        )
