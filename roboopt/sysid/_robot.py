@@ -41,8 +41,8 @@ class KnownRobot:
 
         Args:
             source: a `KnownRobot`, `Twin` or `Multibody`, the path of a URDF, or a
-                PyBullet environment with `client` or `physics_client`, `body`, `actuated` and
-                `effort_limits`, and with `urdf`, where there is a file.
+                PyBullet environment with `client` or `physics_client`, `body`,
+                `actuated` and `effort_limits`, and with `urdf`, where there is a file.
             free: names or patterns of the fitted parameters.
 
         Raises:
