@@ -123,7 +123,7 @@ def constrained_velocity(
     acceleration = robot.forward_dynamics(q, velocity, effort)
     free = velocity + time_step * acceleration
     free = jnp.clip(free, -max_velocity, max_velocity)
-    order = row_order(robot.limited, () if motors is None else actuated)
+    order = constraint_row_order(robot.limited, () if motors is None else actuated)
     order = [row for row in order if joint_limits or row[0] == MOTOR]
     if not order:
         return free
@@ -139,7 +139,7 @@ def constrained_velocity(
     return free + _solve(_stack(order, impulses, compliance))
 
 
-def row_order(
+def constraint_row_order(
     limited: tuple[bool, ...], motors: tuple[int, ...]
 ) -> list[tuple[str, int]]:
     """Return (kind, joint) of the rows in Bullet's order.

@@ -1,5 +1,6 @@
 """Tables of a robot for `repr`: joints and masses, with units."""
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 import equinox as eqx
@@ -13,17 +14,20 @@ if TYPE_CHECKING:
 HEADER = ("joint", "type", "limits", "effort limit", "damping", "links it carries")
 
 
-def is_concrete(tree: object) -> bool:
-    """Return whether every leaf is an array with values: no tracer, no shape."""
-    return all(
+def has_values(module: eqx.Module) -> bool:
+    """Return whether no array of a module is traced, or missing as after filtering."""
+    fields = [f for f in dataclasses.fields(module) if not f.metadata.get("static")]
+    leaves = jax.tree.leaves([vars(module).get(f.name) for f in fields])
+    concrete = [
         isinstance(leaf, jax.Array | np.ndarray) and not isinstance(leaf, Tracer)
-        for leaf in jax.tree.leaves(tree, is_leaf=lambda x: x is None)
-    )
+        for leaf in leaves
+    ]
+    return len(leaves) >= len(fields) and all(concrete)
 
 
 def describe_robot(robot: "Multibody") -> str:
     """Return a table of a robot, or the shapes of its arrays if they have no values."""
-    if not is_concrete(robot) or robot.masses.ndim != 1:
+    if not has_values(robot) or robot.masses.ndim != 1:
         return eqx.tree_pformat(robot)
     gravity = ", ".join(f"{g:g}" for g in robot.gravity.tolist())
     masses = robot.masses.tolist()

@@ -8,8 +8,6 @@ of the bodies), viscous damping d, Coulomb friction c smoothed below v_s, and th
 Coulomb friction nor armature: both are zero in a robot that shall match PyBullet.
 """
 
-from typing import Any
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -80,9 +78,6 @@ class Multibody(Jittable):
     def __repr__(self) -> str:
         """Return a table of joints and masses."""
         return describe_robot(self)
-
-    def _shown(self) -> dict[str, Any]:
-        return {"joints": self.joint_names}
 
     @property
     def tree(self) -> rigid.Tree:

@@ -27,7 +27,7 @@ from roboopt.dynamics._actuation import (
 )
 from roboopt.dynamics._bullet import BULLET_DAMPING, load_bullet
 from roboopt.dynamics._constraints import PositionMotors, constrained_velocity
-from roboopt.dynamics._describe import is_concrete
+from roboopt.dynamics._describe import has_values
 from roboopt.dynamics._multibody import Multibody
 
 MAX_VELOCITY = 100.0  # Bullet's maxJointVelocity [rad/s or m/s]
@@ -135,7 +135,7 @@ class Twin(Jittable):
 
     def __repr__(self) -> str:
         """Return a short description with a table of the robot."""
-        if not is_concrete(eqx.filter(self, eqx.is_array)):
+        if not has_values(self) or self.effort_limits.ndim != 1:
             return eqx.tree_pformat(self)
         limits = self.effort_limits.tolist()
         driven = [
