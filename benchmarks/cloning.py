@@ -25,7 +25,6 @@ import optax
 import roboopt_envs  # noqa: F401  registers the environments
 
 import roboopt as ro
-from roboopt.cli._demonstrators import demonstrator
 
 DEMONSTRATIONS = 50
 NOISE = 0.2  # of the largest action, on what is done; what is wanted is recorded
@@ -73,7 +72,7 @@ def tasks() -> None:
     print(f"\n{DEMONSTRATIONS} demonstrations, 100 episodes, success and return")
     for name, (env_id, options) in TASKS.items():
         env = gymnasium.make(env_id, **options)
-        expert, said = demonstrator(env, None)
+        expert, said = ro.imitation.demonstrator(env)
         space: Any = env.action_space
         noisy = ro.policies.ActionNoise(expert, NOISE * space.high)
         demos = ro.rollouts.collect(
@@ -259,7 +258,7 @@ def energy() -> None:
     """Print what a clone saves that minds energy too."""
     env = gymnasium.make("roboopt/ArmReach-v0", robot="two-link")
     world: Any = env.unwrapped
-    expert, _ = demonstrator(env, None)
+    expert, _ = ro.imitation.demonstrator(env)
     demos = ro.rollouts.collect(env, expert, episodes=DEMONSTRATIONS, seed=0)
     space, twin = world.action_space, ro.Twin.from_env(world)
     samples = ro.data.Demonstrations.from_trajectories(

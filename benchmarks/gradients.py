@@ -22,7 +22,6 @@ from roboopt_envs.arm import ArmReach
 from roboopt_envs.cart_pole import CartPoleBalance
 
 import roboopt as ro
-from roboopt.cli._demonstrators import demonstrator
 from roboopt.objectives import total
 from roboopt.tuning import TuningProblem
 
@@ -99,7 +98,7 @@ def mixed() -> None:
     The start is the linear-quadratic regulator that the right twin has.
     """
     problem = TuningProblem.of("cart-pole", task="balance", starts=8)
-    start, _ = demonstrator(problem.env, None)
+    start, _ = ro.imitation.demonstrator(problem.env)
     simulation = ro.GymRollout(
         CartPoleBalance, problem.env.horizon, envs=12, processes=2
     )

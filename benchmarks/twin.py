@@ -214,8 +214,7 @@ def motors(name: str, source: str, steps: int, seed: int) -> float:
     robot = read(body, name, source)
     count = len(robot.joint_names)
     gains = [0.1] * count, [1.0] * count
-    infos = [body.client.getJointInfo(body.body, joint) for joint in body.joints]
-    forces = [info[10] or 20.0 for info in infos]
+    forces = [x if np.isfinite(x) else 20.0 for x in robot.effort_limits]
     held = PositionMotors(*gains, forces)
     twin = Twin(robot, TIME_STEP, joint_limits=True, motors=held)
     rng = np.random.default_rng(seed)

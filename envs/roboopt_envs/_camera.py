@@ -1,32 +1,39 @@
-"""Pictures of a robot, by Bullet's software renderer: no display is needed."""
+"""Pictures of a robot by Bullet's software renderer, which needs no display."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-import pybullet
 
-from ._bullet import VectorEnv
+from roboopt._errors import RobooptError
+
+from ._silence import import_pybullet_silently
+
+import_pybullet_silently()
+
+import pybullet  # noqa: E402
 
 MODES = ("human", "rgb_array")
-FIELD_OF_VIEW = 40.0  # degrees, of the height
-SKY = (222, 230, 238)
+FIELD_OF_VIEW_DEG = 40.0  # vertical
+SKY = (222, 230, 238)  # red, green, blue
 
 
 @dataclass(frozen=True)
 class View:
-    """How an environment is looked at.
+    """The render mode, picture size and direction of view of an environment.
 
     Args:
         mode: one of `MODES`, or None.
-        width: of a picture in pixels.
-        height: of a picture in pixels.
-        yaw: where the camera stands, 0 at negative y, 90 at positive x [degrees].
-        pitch: how far it looks down [degrees].
-        goal_position: where a goal is to be marked [m].
+        width: picture width [pixels].
+        height: picture height [pixels].
+        yaw: direction from which the camera looks, 0 at negative y and 90 at positive x
+            [degrees].
+        pitch: downward angle of the line of sight [degrees].
+        goal_position: maps a goal to the point where it is marked [m], or None.
 
     Raises:
-        ValueError: if the mode is another, or a size is not at least 1.
+        RobooptError: if the mode is another, or a size is not at least 1.
     """
 
     mode: str | None
@@ -37,23 +44,24 @@ class View:
     goal_position: Callable[[np.ndarray], np.ndarray] | None = None
 
     def __post_init__(self):
+        """Check mode and size."""
         if self.mode is not None and self.mode not in MODES:
-            raise ValueError(
+            raise RobooptError(
                 f"`render_mode` must be None or one of {MODES}, got {self.mode!r}."
             )
         if self.width < 1 or self.height < 1:
-            raise ValueError(
+            raise RobooptError(
                 "`width` and `height` must be at least 1 pixel, got "
                 f"{self.width} and {self.height}."
             )
 
 
 class Camera:
-    """A camera that has all that a robot can reach in view."""
+    """A camera that has given points in view."""
 
-    def __init__(self, world: VectorEnv, view: View):
-        self._client, self._size = world.client, (view.width, view.height)
-        corners = world.extent()
+    def __init__(self, client: Any, corners: np.ndarray, view: View):
+        """Place the camera as near as it has all `corners` (k, 3) [m] in view."""
+        self._client, self._size = client, (view.width, view.height)
         center = (corners.min(axis=0) + corners.max(axis=0)) / 2
         yaw, pitch = np.radians([view.yaw, view.pitch])
         right = np.array([np.cos(yaw), np.sin(yaw), 0.0])
@@ -64,17 +72,17 @@ class Camera:
         offset = np.maximum(
             np.abs(seen @ right) / aspect, np.abs(seen @ np.cross(right, ahead))
         )
-        slope = np.tan(np.radians(FIELD_OF_VIEW / 2))
+        slope = np.tan(np.radians(FIELD_OF_VIEW_DEG / 2))
         distance = 1.05 * float(np.max(offset / slope - seen @ ahead))
         self._view = pybullet.computeViewMatrix(
             (center - distance * ahead).tolist(), center.tolist(), [0, 0, 1]
         )
         self._projection = pybullet.computeProjectionMatrixFOV(
-            FIELD_OF_VIEW, aspect, 0.05 * distance, 5 * distance
+            FIELD_OF_VIEW_DEG, aspect, 0.05 * distance, 5 * distance
         )
 
     def picture(self) -> np.ndarray:
-        """Return what it sees, (height, width, 3) of bytes."""
+        """Return the picture, (height, width, 3) bytes."""
         width, height = self._size
         _, _, pixels, depths, _ = self._client.getCameraImage(
             width,

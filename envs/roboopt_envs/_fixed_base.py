@@ -1,4 +1,4 @@
-"""What all environments share: a fixed-base robot driven by efforts, and a task.
+"""The base of all environments: a fixed-base robot driven by efforts, and a task.
 
 An observation is [q, q̇, goal] and an action the effort of every actuated joint, both
 float64 and in SI units. Episodes last `horizon` steps and never end before.
@@ -8,7 +8,6 @@ import abc
 import math
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -17,36 +16,44 @@ import numpy.typing as npt
 from gymnasium.error import ClosedEnvironmentError, ResetNeeded
 from gymnasium.utils import seeding
 
-from ._actuators import Actuators
-from ._bullet import MAX_SPEED, VectorEnv
-from ._camera import Camera, View
-from ._fitted_robot import read_fitted_robot
-from ._sizing import check_inertia, check_time_step
+from roboopt._errors import RobooptError
 
-RATED_CURRENT = 10.0  # A, that a motor draws through 1 Ω at its effort limit
+from ._actuators import Actuators
+from ._camera import Camera, View
+from ._fitted_robot import fitted_robot
+from ._sizing import check_inertia, check_time_step
+from ._world import MAX_SPEED, PybulletWorld
+
+RATED_CURRENT_A = 10.0  # current at the effort limit of the default motors, of 1 Ω
 
 
 class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
     """One robot in a world of its own, with a task.
 
-    Subclasses say where episodes start.
+    Subclasses define the distribution of starts. Any environment with the attributes
+    `physics_client`, `body`, `actuated`, `time_step`, `effort_limits`, `task` and
+    `horizon` has a twin, and so does this one.
 
     Attributes:
-        client: PyBullet's functions, as methods.
+        physics_client: the PyBullet client, with PyBullet's functions as methods.
         body: the robot's id in PyBullet.
-        joint_names: of the n joints that move, depth first.
-        joint_indices: what Bullet calls them.
-        actuated: positions in `joint_names` of the m that an action drives.
-        effort_limits: of these, (m,) [N·m or N].
+        urdf: path of the URDF that the robot was loaded from.
+        joint_names: the n joints that move, depth first.
+        joint_indices: PyBullet's indices of these joints.
+        actuated: positions in `joint_names` of the m joints that an action drives.
+        effort_limits: limits of the actuated joints, (m,) [N·m or N].
+        joint_limits: lower and upper limits of all joints, infinite where there are
+            none, (2, n) [rad or m].
         time_step: [s].
-        duration: of an episode [s].
-        horizon: of an episode, in steps.
-        task: what the reward is the negative of.
+        duration: length of an episode [s].
+        horizon: length of an episode in steps.
+        task: the task, whose cost is the negative reward.
         actuators: the motors of all joints.
-        damping: of every joint, (n,) [N·m·s/rad or N·s/m], before `randomize`.
-        friction: Coulomb's of every joint, (n,) [N·m or N]: 0 without a fitted model.
-        linear_damping: of every link in Bullet [1/s]: off without a fitted model.
-        angular_damping: likewise.
+        damping: joint damping before `randomize`, (n,) [N·m·s/rad or N·s/m].
+        friction: Coulomb friction, 0 without a fitted model, (n,) [N·m or N].
+        linear_damping: damping of every link in PyBullet [1/s], 0 without a fitted
+            model.
+        angular_damping: damping of every link in PyBullet [1/s], likewise.
     """
 
     metadata: dict[str, Any] = {
@@ -56,7 +63,7 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
 
     def __init__(
         self,
-        world: VectorEnv,
+        world: PybulletWorld,
         *,
         task: Any,
         actuated: Sequence[int],
@@ -69,13 +76,13 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
         randomize: float,
         view: View,
     ):
-        """Give a loaded robot something to do."""
+        """Set up spaces, episodes and rendering for a loaded robot."""
         self._world = world
-        self.client = world.client
+        self.physics_client, self.urdf = world.client, world.urdf
         self._read_world()
         check_time_step(world, time_step, margin=randomization_margin(randomize))
         if not 0 < duration < math.inf or round(duration / time_step) < 1:
-            raise ValueError(
+            raise RobooptError(
                 "`duration` must be finite and at least one time step of "
                 f"{time_step:g} s, got {duration}."
             )
@@ -87,43 +94,40 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
         self.task = task
         self.actuators = actuators or self._default_actuators()
         if len(self.actuators.resistance) != len(self.joint_names):
-            raise ValueError(
+            raise RobooptError(
                 f"`actuators` must describe the joints {list(self.joint_names)}, got "
                 f"{len(self.actuators.resistance)}."
             )
         self._randomize = randomize
         self.render_mode, self._view = view.mode, view
-        self._camera = Camera(world, view) if view.mode == "rgb_array" else None
+        self._camera = None
+        if view.mode == "rgb_array":
+            self._camera = Camera(world.client, world.extent(), view)
         self.metadata = {**self.metadata, "render_fps": round(1 / time_step)}
 
-        # Nothing moves faster than MAX_SPEED, hence nothing farther than this.
+        # No joint is faster than MAX_SPEED, hence none moves farther than this.
         farthest = MAX_SPEED * self.horizon * self.time_step
         speeds = np.full(len(self.joint_names), MAX_SPEED)
-        self._low = np.concatenate([start_range[0] - farthest, -speeds, goal_range[0]])
-        self._high = np.concatenate([start_range[1] + farthest, speeds, goal_range[1]])
-        self.observation_space = gymnasium.spaces.Box(
-            self._low, self._high, dtype=np.float64
-        )
+        low = np.concatenate([start_range[0] - farthest, -speeds, goal_range[0]])
+        high = np.concatenate([start_range[1] + farthest, speeds, goal_range[1]])
+        self.observation_space = gymnasium.spaces.Box(low, high, dtype=np.float64)
         self.action_space = gymnasium.spaces.Box(
             -self.effort_limits, self.effort_limits, dtype=np.float64
         )
         self._limits = self.effort_limits.tolist()
-        self._recorded = np.empty((self.horizon + 1, len(self._low)))
+        self._recorded = np.empty((self.horizon + 1, len(low)))
         self._steps: int | None = None
 
-    def _read_world(self):
-        """Repeat for the user what the world says of its robot."""
+    def _read_world(self) -> None:
+        """Publish the attributes of the world's robot."""
         world = self._world
         self.body = world.body
-        self.joint_names, self.joint_indices = world.joint_names, world.joint_indices
+        self.joint_names = world.model.joint_names
+        self.joint_indices = world.joint_indices
+        self.joint_limits = world.model.position_limits
         self.damping, self.friction = world.damping.copy(), world.friction.copy()
         self.linear_damping = world.linear_damping
         self.angular_damping = world.angular_damping
-
-    @property
-    def urdf(self) -> Path:
-        """Return the path of the robot's URDF."""
-        return self._world.urdf
 
     @abc.abstractmethod
     def _draw_start(self, random: np.random.Generator) -> np.ndarray:
@@ -132,48 +136,48 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
     def sample_starts(self, count: int, *, seed: int) -> np.ndarray:
         """Draw starts as `reset` draws them, (count, obs) [SI units].
 
-        They are those of `reset(seed=seed)` and the resets after it, if `randomize` is
-        0: otherwise these draw the robot's dynamics too.
+        They equal the starts of `reset(seed=seed)` and the resets after it if
+        `randomize` is 0; otherwise these resets also draw the robot's dynamics.
 
         Args:
-            count: how many, at least 1.
-            seed: of the draw.
+            count: number of starts, at least 1.
+            seed: seed of the draw.
 
         Raises:
-            ValueError: if `count` is not at least 1.
+            RobooptError: if `count` is not at least 1.
             ClosedEnvironmentError: after `close`.
         """
         self._require_open("sample_starts")
         if count < 1:
-            raise ValueError(f"`count` must be at least 1, got {count}.")
+            raise RobooptError(f"`count` must be at least 1, got {count}.")
         random, _ = seeding.np_random(seed)
         return np.stack([self._draw_start(random) for _ in range(count)])
 
-    def apply(self, model: Any):
+    def apply(self, model: Any) -> None:
         """Give the simulated robot the numbers of a fitted model.
 
-        These are masses, centers of mass, inertias, joint damping, Coulomb friction,
-        gravity, and Bullet's damping of the links; a step is then one of
-        `Twin(model.robot)`. What `randomize` scales are they. Lengths, joint limits and
-        effort limits stay the environment's. The robot is loaded anew: `body` changes,
-        a `reset` must follow, and PyBullet keeps up to some MB of memory each time.
+        These numbers are masses, centers of mass, inertias, joint damping, Coulomb
+        friction, gravity, and PyBullet's damping of the links; a step then equals one
+        of `Twin(model.robot)`, and `randomize` scales the new numbers. Lengths, joint
+        limits and effort limits stay the environment's. The robot is loaded again:
+        `body` changes, a `reset` must follow, and PyBullet keeps up to some MB of
+        memory each time.
 
         Args:
-            model: a `roboopt.dynamics.Multibody`, or what has one as its `robot`: a
-            `Twin`, a
-                `ParametricTwin`.
+            model: a `roboopt.dynamics.Multibody`, or an object with one as its `robot`,
+                such as a `Twin` or a `ParametricTwin`.
 
         Raises:
-            ValueError: if it is no such model, its joints or links are not the robot's,
-                an armature is not 0 (Bullet has no place for it), Bullet cannot
-                simulate it, its damping diverges at `time_step`, or the effort limits
-                can hold it hardly anywhere. The robot stays as it was.
+            RobooptError: if `model` is no such model, its joints or links are not the
+                robot's, an armature is not 0 (PyBullet has none), PyBullet cannot
+                simulate the robot, its damping diverges at `time_step`, or the effort
+                limits can hold it hardly anywhere. The robot stays as it was.
             ClosedEnvironmentError: after `close`.
         """
         self._require_open("apply")
         world = self._world
-        fitted = read_fitted_robot(model, self.joint_names, world.link_names)
-        with world.replaced(fitted):
+        links = world.model.link_names[1:]
+        with world.replaced(fitted_robot(model, self.joint_names, links)):
             check_inertia(world)
             margin = randomization_margin(self._randomize)
             check_time_step(world, self.time_step, margin=margin)
@@ -187,15 +191,16 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
         """Start an episode.
 
         Args:
-            seed: of everything random from here on.
+            seed: seed of all random numbers from here on.
             options: `{"start": observation}` starts exactly there, goal included.
 
         Returns:
-            The observation; and, where the dynamics are randomized, the factors on the
-            massive links' masses and inertias and on the joints' damping.
+            The observation, and a dict that is empty unless the dynamics are
+            randomized: `mass_factors` on the massive links' masses and inertias, and
+            `damping_factors` on the joints' damping.
 
         Raises:
-            ValueError: if `options` has another key, or the start is not a finite
+            RobooptError: if `options` has another key, or the start is not a finite
                 observation within `observation_space`.
             ClosedEnvironmentError: after `close`.
         """
@@ -203,7 +208,7 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
         super().reset(seed=seed)
         options = options or {}
         if set(options) - {"start"}:
-            raise ValueError(f"`options` may hold 'start', got {sorted(options)}.")
+            raise RobooptError(f"`options` may hold 'start', got {sorted(options)}.")
         info: dict[str, Any] = {}
         if "start" in options:
             start = self._checked_start(options["start"])
@@ -224,7 +229,7 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
         self._goal = start[2 * n :].tolist()
         self._recorded[0] = start
         self._work = self._loss = self._cost = 0.0
-        self._drawn = time.monotonic()
+        self._frame_time = time.monotonic()
         return start, info
 
     def step(
@@ -233,13 +238,14 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
         """Drive the actuated joints with `action` (m,) for one time step [N·m or N].
 
         Returns:
-            Observation, reward, False, whether the horizon is reached, and: `effort`
-            of every joint [N·m or N], `mechanical_power` and `joule_power` of every
-            joint [W], `mechanical_work` and `joule_loss` [J] and `task_cost` [s] since
-            the start, `is_success` of the whole episode at its last step.
+            Observation, reward, False, whether the horizon is reached, and a dict:
+            `effort` of every joint [N·m or N], `mechanical_power` and `joule_power` of
+            every joint [W]; `mechanical_work` and `joule_loss` [J] and `task_cost` [s]
+            since the start; `is_success` of the whole episode, False before its last
+            step.
 
         Raises:
-            ValueError: if `action` is not within `action_space`.
+            RobooptError: if `action` is not within `action_space`.
             ResetNeeded: before the first reset, and after the horizon.
             ClosedEnvironmentError: after `close`.
         """
@@ -277,13 +283,15 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
             and bool(self.task.success(self._recorded, self.time_step)),
         }
         if self.render_mode == "human":
-            self._keep_pace()
+            # Wait until as much time has passed outside as in the simulation.
+            self._frame_time += self.time_step
+            time.sleep(max(0.0, self._frame_time - time.monotonic()))
         return observation, -cost, False, truncated, info
 
     def render(self) -> np.ndarray | None:
-        """Return a picture (height, width, 3) of bytes with `render_mode="rgb_array"`.
+        """Return a picture (height, width, 3) of bytes if the mode is "rgb_array".
 
-        Bullet's own window, with `render_mode="human"`, needs no call.
+        With "human", Bullet's own window needs no call.
 
         Raises:
             ResetNeeded: before the first reset.
@@ -299,24 +307,24 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
             )
         return None if self._camera is None else self._camera.picture()
 
-    def close(self):
+    def close(self) -> None:
         """Disconnect from PyBullet. Closing twice is fine."""
         self._steps = None
         self._world.close()
 
-    def _require_open(self, method: str):
+    def _require_open(self, method: str) -> None:
         if self._world.closed:
             raise ClosedEnvironmentError(f"`{method}` was called after `close`.")
 
     def _default_actuators(self) -> Actuators:
         constants = np.ones(len(self.joint_names))
-        constants[list(self.actuated)] = self.effort_limits / RATED_CURRENT
+        constants[list(self.actuated)] = self.effort_limits / RATED_CURRENT_A
         return Actuators((1.0,) * len(constants), tuple(constants.tolist()))
 
     def _efforts(self, action: np.ndarray) -> list[float]:
         """Return the effort of every joint, having checked the action."""
         if action.shape != self.action_space.shape:
-            raise ValueError(
+            raise RobooptError(
                 f"`action` must have shape {self.action_space.shape}, got "
                 f"{action.shape}."
             )
@@ -325,41 +333,36 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
             self.actuated, action.tolist(), self._limits, strict=True
         ):
             if not -limit <= value <= limit:
-                raise ValueError(
+                raise RobooptError(
                     f"`action` on joint {self.joint_names[joint]!r} must be within "
                     f"±{limit}, got {value}."
                 )
             efforts[joint] = value
         return efforts
 
-    def _checked_start(self, start: Any) -> np.ndarray:
-        start = np.array(start, np.float64)
-        if start.shape != self._low.shape:
-            raise ValueError(
-                f"`options['start']` must have shape {self._low.shape}, got "
-                f"{start.shape}."
+    def _checked_start(self, given: Any) -> np.ndarray:
+        start, space = np.array(given, np.float64), self.observation_space
+        assert isinstance(space, gymnasium.spaces.Box)
+        if start.shape != space.shape:
+            raise RobooptError(
+                f"`options['start']` must have shape {space.shape}, got {start.shape}."
             )
-        outside = ~((self._low <= start) & (start <= self._high))
+        outside = ~((space.low <= start) & (start <= space.high))
         if outside.any():
             i = int(np.argmax(outside))
-            raise ValueError(
+            raise RobooptError(
                 "`options['start']` must be within `observation_space`, at index "
-                f"{i} within {self._low[i]} to {self._high[i]}, got {start[i]}."
+                f"{i} within {space.low[i]} to {space.high[i]}, got {start[i]}."
             )
         return start
 
-    def _keep_pace(self):
-        """Wait until as much time has passed outside as inside."""
-        self._drawn += self.time_step
-        time.sleep(max(0.0, self._drawn - time.monotonic()))
-
 
 def randomization_margin(randomize: float) -> float:
-    """Return by how much damping over inertia may exceed the URDF's.
+    """Return the factor by which damping over inertia may exceed the URDF's.
 
     Raises:
-        ValueError: if `randomize` is not in [0, 1).
+        RobooptError: if `randomize` is not in [0, 1).
     """
     if not 0 <= randomize < 1:
-        raise ValueError(f"`randomize` must be in [0, 1), got {randomize}.")
+        raise RobooptError(f"`randomize` must be in [0, 1), got {randomize}.")
     return (1 + randomize) / (1 - randomize)

@@ -1,12 +1,12 @@
-"""Gymnasium's names for the environments, given where Gymnasium is installed."""
+"""The environments' Gymnasium ids."""
 
 from importlib.util import find_spec
 
 
-def register():
-    """Register every environment with Gymnasium, if it is installed.
+def register() -> None:
+    """Register every environment with Gymnasium, if Gymnasium is installed.
 
-    Their modules, and with them PyBullet, load only when one is made.
+    An environment's module, and with it PyBullet, loads when the environment is made.
     """
     if find_spec("gymnasium") is None:
         return

@@ -1,21 +1,28 @@
-"""Where a robot's tool is: forward kinematics of the serial chain base → tool.
+"""Position of a robot's tool: forward kinematics of the serial chain base → tool.
 
-Every joint frame is turned so that its joint moves about, or along, its own z axis
-(as Denavit and Hartenberg choose theirs), which leaves Rodrigues' formula as
+Every joint frame is turned so that its joint rotates about, or slides along, its own z
+axis (as Denavit and Hartenberg choose theirs), which reduces Rodrigues' formula to
 
     p_{i-1} = o_i + R_i·(Rot_z(q_i)·p_i)        p_{i-1} = o_i + R_i·(p_i + q_i·z)
 
 for a revolute and a prismatic joint, from the tool's point in the last frame down to
-the base. It runs in components, without a matrix product: under XLA that fuses into
-one loop, ten times as fast as products of small matrices, and no accelerator rounds
-it to a shorter float.
+the base. The formula is evaluated in components, without a matrix product: under XLA it
+fuses into one loop, ten times as fast as products of small matrices, and no accelerator
+rounds it to a shorter float. `roboopt.dynamics.Multibody` has forward kinematics of its
+own: differentiable in the robot's geometry, and JAX only, where a `ToolChain` is a
+hashable constant of a task that runs in NumPy and JAX alike.
 """
 
 import math
 from dataclasses import dataclass
 from typing import Any
 
-Array = Any  # of NumPy, JAX, or whatever else has `__array_namespace__`
+import numpy as np
+
+from roboopt._errors import RobooptError
+from roboopt.urdf import PRISMATIC, UrdfModel
+
+Array = Any  # an array of NumPy, JAX or any library with `__array_namespace__`
 Vector = tuple[float, float, float]
 Matrix = tuple[Vector, Vector, Vector]
 
@@ -25,15 +32,17 @@ class ToolChain:
     """The joints that carry a tool, from the base outwards.
 
     Args:
-        joints: position of each in the robot's joint vector.
-        revolute: whether it turns about the z axis of its frame, or slides along it.
-        rotations: of its frame at q = 0 in the frame of the joint before, or the world.
-        offsets: origin of its frame there [m].
+        joints: position of each joint in the robot's joint vector.
+        revolute: whether each joint turns about the z axis of its frame, or slides
+            along it.
+        rotations: orientation of each joint's frame at q = 0 in the frame of the joint
+            before it, or in the world.
+        offsets: origin of each joint's frame there [m].
         tip: the tool's point in the last joint's frame [m].
 
     Raises:
-        ValueError: if there is no joint, the four differ in length, or a number is not
-            finite.
+        RobooptError: if there is no joint, the four tuples differ in length, or a
+            number is not finite.
     """
 
     joints: tuple[int, ...]
@@ -43,36 +52,60 @@ class ToolChain:
     tip: Vector
 
     def __post_init__(self):
-        """Refuse what is no chain."""
-        lengths = [
-            len(field)
-            for field in (self.joints, self.revolute, self.rotations, self.offsets)
-        ]
+        """Check lengths and numbers."""
+        fields = self.joints, self.revolute, self.rotations, self.offsets
+        lengths = [len(field) for field in fields]
         if lengths[0] == 0 or len(set(lengths)) > 1:
-            raise ValueError(
+            raise RobooptError(
                 "`joints`, `revolute`, `rotations` and `offsets` must hold one entry "
                 f"for each of at least one joint, got {lengths}."
             )
-        numbers = [x for R in self.rotations for row in R for x in row] + [
-            x for offset in (*self.offsets, self.tip) for x in offset
-        ]
+        rows = [row for rotation in self.rotations for row in rotation]
+        numbers = [x for row in (*rows, *self.offsets, self.tip) for x in row]
         if not all(map(math.isfinite, numbers)):
-            raise ValueError(
+            raise RobooptError(
                 "`rotations`, `offsets` and `tip` must be finite, got "
                 f"{self.rotations}, {self.offsets} and {self.tip}."
             )
+
+    @classmethod
+    def from_urdf(cls, model: UrdfModel, link: str) -> "ToolChain":
+        """Return the chain from the base to the origin of a link's frame.
+
+        Raises:
+            RobooptError: if there is no such link, or no moving joint carries it.
+        """
+        if link not in model.link_names or not model.chain(link):
+            moving = [name for name in model.link_names if model.chain(name)]
+            raise RobooptError(f"`link` must be one of {moving}, got {link!r}.")
+        joints = model.chain(link)
+        rotations, offsets = [], []
+        turn = np.eye(3)  # from the joint's own frame to the one with the axis along z
+        for joint in joints:
+            pose, along_z = model.joint_poses[joint], _frame(model.moving[joint].axis)
+            x, y, z = turn @ pose.rotation @ along_z
+            rotations.append((_vector(x), _vector(y), _vector(z)))
+            offsets.append(_vector(turn @ pose.offset))
+            turn = along_z.T
+        return cls(
+            joints=joints,
+            revolute=tuple(model.moving[j].kind != PRISMATIC for j in joints),
+            rotations=tuple(rotations),
+            offsets=tuple(offsets),
+            tip=_vector(turn @ model.link_poses[link].offset),
+        )
 
     def coordinates(self, configuration: Array) -> tuple[Array, Array, Array]:
         """Return the tool's x, y and z in the world, each (...) [m].
 
         Args:
-            configuration: of all joints of the robot, (..., n) [rad or m].
+            configuration: positions of all joints of the robot (..., n) [rad or m].
 
         Raises:
-            ValueError: if `configuration` does not reach up to the last joint.
+            RobooptError: if `configuration` does not reach up to the last joint.
         """
         if configuration.shape[-1] <= max(self.joints):
-            raise ValueError(
+            raise RobooptError(
                 f"`configuration` must hold more than {max(self.joints)} joints on its "
                 f"last axis, got shape {configuration.shape}."
             )
@@ -98,10 +131,23 @@ class ToolChain:
         """Return the tool's position in the world (..., 3) [m].
 
         Args:
-            configuration: of all joints of the robot, (..., n) [rad or m].
+            configuration: positions of all joints of the robot (..., n) [rad or m].
 
         Raises:
-            ValueError: if `configuration` does not reach up to the last joint.
+            RobooptError: if `configuration` does not reach up to the last joint.
         """
         xp = configuration.__array_namespace__()
         return xp.stack(self.coordinates(configuration), axis=-1)
+
+
+def _frame(axis: np.ndarray) -> np.ndarray:
+    """Return a rotation that takes z to `axis`."""
+    z = axis / np.linalg.norm(axis)
+    x = np.cross(np.eye(3)[np.argmin(np.abs(z))], z)
+    x /= np.linalg.norm(x)
+    return np.column_stack([x, np.cross(z, x), z])
+
+
+def _vector(numbers: np.ndarray) -> Vector:
+    x, y, z = numbers.tolist()
+    return x, y, z

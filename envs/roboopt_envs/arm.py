@@ -1,8 +1,8 @@
-"""Arms that reach: from one random configuration to another, and stop there.
+"""Arms that reach from one random configuration to another, and stop there.
 
 Observations are (q, q̇, g) with the goal configuration g; every joint is driven. Start
-and goal are in the central 60 % of every joint's range, at rest, where holding still
-takes at most 60 % of what the motors can give.
+and goal are in the central 60 % of every joint's range, at rest, and holding still
+there takes at most 60 % of the effort limits.
 """
 
 import warnings
@@ -13,19 +13,22 @@ from typing import Any
 import numpy as np
 import pybullet_data
 
+from roboopt._errors import RobooptError
+from roboopt.urdf import UrdfModel
+
 from ._actuators import Actuators
-from ._bullet import VectorEnv
 from ._camera import View
-from ._chain_reading import read_tool_chain
-from ._fitted_robot import read_fitted_robot
+from ._fitted_robot import fitted_robot
 from ._fixed_base import FixedBaseEnv, randomization_margin
 from ._sizing import assumed_efforts, check_inertia, largest_time_step
+from ._tool_chain import ToolChain
+from ._world import PybulletWorld
 from .tasks import Reach
 
-CENTRAL = 0.6  # of a joint's range, where starts and goals are
-HOLDING = 0.6  # of the effort limit, that gravity may take there
-TRIES = 1000
-RELAXATION = 5.0  # 1/s: speed scale over position scale
+CENTRAL_FRACTION = 0.6  # of a joint's range, for starts and goals
+HOLDING_FRACTION = 0.6  # of the effort limit, for gravity at starts and goals
+MAX_DRAWS = 1000
+RELAXATION_RATE = 5.0  # 1/s: speed scale over position scale
 
 
 class ArmReach(FixedBaseEnv):
@@ -33,30 +36,31 @@ class ArmReach(FixedBaseEnv):
 
     Args:
         robot: "two-link" in a vertical plane, "iiwa" (KUKA), "panda" (Franka, with its
-            two fingers), or the path of a URDF; its base is fixed to the world.
-        tool: the link that must arrive; by default the deepest of the tree, the last.
-        effort_limits: of every joint, instead of the URDF's [N·m or N].
-        duration: of an episode [s].
+            two fingers), or the path of a URDF, whose base is fixed to the world.
+        tool: the link that must arrive; by default the deepest link of the tree, the
+            last of several.
+        effort_limits: limit of every joint, instead of the URDF's [N·m or N].
+        duration: length of an episode [s].
         time_step: [s]; by default the first of 1/240, 1/480, … at which the joint
             damping is far from diverging.
         actuators: the motors of all joints; by default 1 Ω and 10 A at the limit.
-        model: a fitted model of the robot, as `apply` takes it; given here, the time
-            step suits its damping.
-        randomize: how far every mass and joint damping may be off, as a fraction.
+        model: a fitted model of the robot, as in `apply`; given here, the time step
+            suits its damping.
+        randomize: largest relative change of every mass and joint damping at a reset.
         render_mode: None, "rgb_array" or "human".
-        width: of a picture in pixels.
-        height: of a picture in pixels.
+        width: picture width [pixels].
+        height: picture height [pixels].
 
     Raises:
-        ValueError: if an argument is out of its range, the URDF or `model` is not one
-            that Bullet can simulate, or its motors can hold it hardly anywhere.
-        RuntimeError: if "human" is asked for where there is no display.
+        RobooptError: if an argument is out of its range, PyBullet cannot simulate the
+            URDF or `model`, or the motors can hold the arm hardly anywhere.
+        RuntimeError: if "human" is asked for and there is no display.
 
     Attributes:
         tool: the link that must arrive.
 
     Warns:
-        UserWarning: if the URDF has no effort limit for a joint, and which is assumed.
+        UserWarning: if the URDF has no effort limit for a joint, and one is assumed.
     """
 
     def __init__(
@@ -77,24 +81,26 @@ class ArmReach(FixedBaseEnv):
         """Load the robot."""
         path, known = _find(robot)
         margin = randomization_margin(randomize)
-        world = VectorEnv(path, mimic=known, gui=render_mode == "human")
+        world = PybulletWorld(path, mimic=known, gui=render_mode == "human")
         if model is not None:
-            fitted = read_fitted_robot(model, world.joint_names, world.link_names)
+            fitted = fitted_robot(
+                model, world.model.joint_names, world.model.link_names[1:]
+            )
             with world.replaced(fitted):
                 pass
         check_inertia(world)
         if time_step is None:
             time_step = largest_time_step(world, margin=margin)
-        self.tool, chain = read_tool_chain(world, tool)
-        self._range = world.sampling_range(CENTRAL)
+        self.tool = _tool(world.model, tool)
+        chain = ToolChain.from_urdf(world.model, self.tool)
+        self._range = world.sampling_range(CENTRAL_FRACTION)
         widest = world.sampling_range(1.0)
-        half = np.where(world.revolute, 1.0, (widest[1] - widest[0]) / 2)
+        half = np.where(world.model.revolute, 1.0, (widest[1] - widest[0]) / 2)
+        scales = tuple(half.tolist()), tuple((RELAXATION_RATE * half).tolist())
         super().__init__(
             world,
-            task=Reach(
-                chain, tuple(half.tolist()), tuple((RELAXATION * half).tolist())
-            ),
-            actuated=range(len(world.joint_names)),
+            task=Reach(chain, *scales),
+            actuated=range(len(half)),
             effort_limits=_effort_limits(world, effort_limits),
             start_range=widest,
             goal_range=widest,
@@ -114,15 +120,15 @@ class ArmReach(FixedBaseEnv):
 
     def _draw_configuration(self, random: np.random.Generator) -> np.ndarray:
         """Return a configuration that the motors can hold, (n,) [rad or m]."""
-        for _ in range(TRIES):
+        for _ in range(MAX_DRAWS):
             q = random.uniform(*self._range)
             gravity = np.abs(self._world.gravity_effort(q))
-            if (gravity <= HOLDING * self.effort_limits).all():
+            if (gravity <= HOLDING_FRACTION * self.effort_limits).all():
                 return q
-        raise ValueError(
+        raise RobooptError(
             "`effort_limits` must leave configurations that take at most "
-            f"{HOLDING:.0%} of them to hold: among {TRIES} there was none with "
-            f"{self.effort_limits} for joints {list(self.joint_names)}."
+            f"{HOLDING_FRACTION:.0%} of them to hold: among {MAX_DRAWS} there was none "
+            f"with {self.effort_limits} for joints {list(self.joint_names)}."
         )
 
 
@@ -137,32 +143,54 @@ def _find(robot: str | Path) -> tuple[Path, bool]:
     if robot in robots:
         return robots[str(robot)], True
     if not Path(robot).is_file():
-        raise ValueError(
+        raise RobooptError(
             f"`robot` must be one of {list(robots)} or the path of a URDF, got "
             f"{str(robot)!r}."
         )
     return Path(robot), False
 
 
-def _effort_limits(world: VectorEnv, given: Sequence[float] | np.ndarray | None):
+def _tool(model: UrdfModel, tool: str | None) -> str:
+    """Return the tool's link, without `tool` the deepest and last."""
+    depths = {model.root: 0}
+    for joint in model.joints:
+        depths[joint.child] = depths[joint.parent] + 1
+    links = model.link_names[1:]
+    if tool is None:
+        tool = max(reversed(links), key=depths.__getitem__)
+    if tool not in links:
+        raise RobooptError(
+            f"`tool` must be a link, one of {list(links)}, got {tool!r}."
+        )
+    if not model.chain(tool):
+        raise RobooptError(f"`tool` must be on a moving link, got {tool!r}.")
+    return tool
+
+
+def _effort_limits(
+    world: PybulletWorld, given: Sequence[float] | np.ndarray | None
+) -> np.ndarray:
     """Return the effort limit of every joint, (n,) [N·m or N]."""
-    n = len(world.joint_names)
+    names, stated = world.model.joint_names, world.model.effort_limits
     if given is not None:
         limits = np.array(given, np.float64)
-        if limits.shape != (n,) or not ((limits > 0) & np.isfinite(limits)).all():
-            raise ValueError(
+        if (
+            limits.shape != stated.shape
+            or not ((limits > 0) & np.isfinite(limits)).all()
+        ):
+            raise RobooptError(
                 "`effort_limits` must hold a positive, finite one for each of the "
-                f"joints {list(world.joint_names)}, got {given}."
+                f"joints {list(names)}, got {given}."
             )
         return limits
-    missing = world.urdf_efforts <= 0
+    missing = np.isinf(stated)
     if not missing.any():
-        return world.urdf_efforts
-    limits = np.where(missing, assumed_efforts(world), world.urdf_efforts)
+        return stated
+    limits = np.where(missing, assumed_efforts(world), stated)
     assumed = {
         name: float(f"{limit:.4g}")
-        for name, limit, m in zip(world.joint_names, limits, missing, strict=True)
-        if m
+        for name, limit, is_missing in zip(names, limits, missing, strict=True)
+        if is_missing
     }
     warnings.warn(
         "the URDF has no effort limit for these joints, assumed [N·m or N]: "

@@ -6,79 +6,48 @@ and 1 m; the force is at most 10 N and the rail reaches to ±2.4 m.
 """
 
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
 from ._actuators import Actuators
-from ._bullet import VectorEnv
 from ._camera import View
 from ._fixed_base import FixedBaseEnv
+from ._world import PybulletWorld
 from .tasks import Balance, SwingUp
 
 URDF = Path(__file__).parent / "assets" / "cart_pole.urdf"
 
 
-class _CartPole(FixedBaseEnv):
-    """A cart-pole that starts anywhere in a box of states."""
-
-    def __init__(
-        self,
-        task: Balance | SwingUp,
-        middle: tuple[float, ...],
-        spread: tuple[float, ...],
-        *,
-        duration: float,
-        time_step: float,
-        actuators: Actuators | None,
-        randomize: float,
-        render_mode: str | None,
-        width: int,
-        height: int,
-    ):
-        self._middle, self._spread = np.array(middle), np.array(spread)
-        world = VectorEnv(URDF, gui=render_mode == "human")
-        lower, upper = self._middle - self._spread, self._middle + self._spread
-        super().__init__(
-            world,
-            task=task,
-            actuated=(0,),
-            effort_limits=world.urdf_efforts[:1],
-            start_range=(lower[:2], upper[:2]),
-            goal_range=(np.empty(0), np.empty(0)),
-            duration=duration,
-            time_step=time_step,
-            actuators=actuators,
-            randomize=randomize,
-            view=View(render_mode, width, height, yaw=0.0, pitch=8.0),
-        )
-
-    def _draw_start(self, random: np.random.Generator) -> np.ndarray:
-        return random.uniform(self._middle - self._spread, self._middle + self._spread)
-
-
-class CartPoleBalance(_CartPole):
-    """Keep the pole upright, from x within ±0.5 m and θ, ẋ, θ̇ within ±0.2.
+class CartPole(FixedBaseEnv):
+    """A cart-pole whose episodes start anywhere in a box of states.
 
     Args:
-        task: what the reward is the negative of.
-        duration: of an episode [s].
+        task: the task, whose cost is the negative reward; by default the class' own.
+        duration: length of an episode [s]; by default the class' own.
         time_step: [s].
         actuators: the motors of cart and pole; by default 1 Ω and 10 A at the limit.
-        randomize: how far every mass and joint damping may be off, as a fraction.
+        randomize: largest relative change of every mass and joint damping at a reset.
         render_mode: None, "rgb_array" or "human".
-        width: of a picture in pixels.
-        height: of a picture in pixels.
+        width: picture width [pixels].
+        height: picture height [pixels].
 
     Raises:
-        ValueError: if an argument is out of its range.
-        RuntimeError: if "human" is asked for where there is no display.
+        RobooptError: if an argument is out of its range.
+        RuntimeError: if "human" is asked for and there is no display.
     """
+
+    default_task: ClassVar[type[Balance] | type[SwingUp]]
+    default_duration: ClassVar[float]
+    """[s]"""
+    start_center: ClassVar[np.ndarray]
+    start_half_width: ClassVar[np.ndarray]
 
     def __init__(
         self,
         *,
-        task: Balance | None = None,
-        duration: float = 4.0,
+        task: Balance | SwingUp | None = None,
+        duration: float | None = None,
         time_step: float = 1 / 240,
         actuators: Actuators | None = None,
         randomize: float = 0.0,
@@ -87,63 +56,47 @@ class CartPoleBalance(_CartPole):
         height: int = 360,
     ):
         """Load the robot."""
+        view = View(render_mode, width, height, yaw=0.0, pitch=8.0)
+        world = PybulletWorld(URDF, gui=render_mode == "human")
+        self._lower = self.start_center - self.start_half_width
+        self._upper = self.start_center + self.start_half_width
         super().__init__(
-            task or Balance(),
-            middle=(0.0, 0.0, 0.0, 0.0),
-            spread=(0.5, 0.2, 0.2, 0.2),
-            duration=duration,
+            world,
+            task=task or self.default_task(),
+            actuated=(0,),
+            effort_limits=world.model.effort_limits[:1],
+            start_range=(self._lower[:2], self._upper[:2]),
+            goal_range=(np.empty(0), np.empty(0)),
+            duration=self.default_duration if duration is None else duration,
             time_step=time_step,
             actuators=actuators,
             randomize=randomize,
-            render_mode=render_mode,
-            width=width,
-            height=height,
+            view=view,
         )
 
+    def _draw_start(self, random: np.random.Generator) -> np.ndarray:
+        return random.uniform(self._lower, self._upper)
 
-class CartPoleSwingUp(_CartPole):
-    """Swing the pole up, from x and θ − π within ±0.1 and ẋ, θ̇ within ±0.05.
 
-    Args:
-        task: what the reward is the negative of.
-        duration: of an episode [s].
-        time_step: [s].
-        actuators: the motors of cart and pole; by default 1 Ω and 10 A at the limit.
-        randomize: how far every mass and joint damping may be off, as a fraction.
-        render_mode: None, "rgb_array" or "human".
-        width: of a picture in pixels.
-        height: of a picture in pixels.
+class CartPoleBalance(CartPole):
+    """Keep the pole upright for 4 s, from x within ±0.5 m and θ, ẋ, θ̇ within ±0.2.
 
-    Raises:
-        ValueError: if an argument is out of its range.
-        RuntimeError: if "human" is asked for where there is no display.
+    Arguments and errors are those of `CartPole`.
+    """
+
+    default_task, default_duration = Balance, 4.0
+    start_center = np.zeros(4)
+    start_half_width = np.array([0.5, 0.2, 0.2, 0.2])
+
+
+class CartPoleSwingUp(CartPole):
+    """Swing the pole up in 6 s, from x and θ − π within ±0.1 and ẋ, θ̇ within ±0.05.
+
+    Arguments and errors are those of `CartPole`.
     """
 
     angles = (1,)
     """Axes of the observation that are angles and wrap around."""
-
-    def __init__(
-        self,
-        *,
-        task: SwingUp | None = None,
-        duration: float = 6.0,
-        time_step: float = 1 / 240,
-        actuators: Actuators | None = None,
-        randomize: float = 0.0,
-        render_mode: str | None = None,
-        width: int = 480,
-        height: int = 360,
-    ):
-        """Load the robot."""
-        super().__init__(
-            task or SwingUp(),
-            middle=(0.0, np.pi, 0.0, 0.0),
-            spread=(0.1, 0.1, 0.05, 0.05),
-            duration=duration,
-            time_step=time_step,
-            actuators=actuators,
-            randomize=randomize,
-            render_mode=render_mode,
-            width=width,
-            height=height,
-        )
+    default_task, default_duration = SwingUp, 6.0
+    start_center = np.array([0.0, np.pi, 0.0, 0.0])
+    start_half_width = np.array([0.1, 0.1, 0.05, 0.05])

@@ -1,26 +1,28 @@
-"""What a robot is asked to do, written once for environments and objectives.
+"""Tasks of robots, written once for environments (NumPy) and objectives (JAX).
 
-A task gives the cost rate of a state and action, dimensionless: every error is divided
-by a scale in its own unit before anything is added. Over a trajectory of observations
-o_0 … o_T and actions a_0 … a_{T-1} the task cost, in [s], is
+A task defines a dimensionless cost rate c of observation and action: every error is
+divided by a scale in its own unit before anything is added. Over a trajectory of
+observations o_0 … o_T and actions a_0 … a_{T-1} the task cost, in [s], is
 
     J = Σ_k c(o_{k+1}, a_k)·Δt
 
-and an environment's reward is −c·Δt. Tasks speak the array API, elementwise over
-leading axes, so that the same lines serve NumPy in an environment and JAX in an
-objective. They are hashable: static arguments to `jax.jit`.
+and an environment's reward is −c·Δt. Tasks use the array API, elementwise over leading
+axes, so that the same code runs in NumPy and in JAX. Tasks are hashable: they can be
+static arguments of `jax.jit`.
 """
 
 import math
 from dataclasses import dataclass, fields
 from typing import Any
 
+from roboopt._errors import RobooptError
+
 from ._actuators import Actuators
 from ._tool_chain import ToolChain
 
 __all__ = ["Actuators", "Balance", "Reach", "SwingUp", "ToolChain"]
 
-Array = Any  # of NumPy, JAX, or whatever else has `__array_namespace__`
+Array = Any  # an array of NumPy, JAX or any library with `__array_namespace__`
 
 
 @dataclass(frozen=True)
@@ -29,10 +31,10 @@ class Balance:
 
         c = (x/s_x)² + (θ/s_θ)² + (ẋ/s_ẋ)² + (θ̇/s_θ̇)² + (F/s_F)²
 
-    is quadratic in observation (x, θ, ẋ, θ̇) and force F: LQR theory holds for it.
-    It succeeds if throughout the last `window` the pole is within `angle_tolerance` of
-    upright and the cart within `position_tolerance` of the middle, and if the cart
-    never left the rail.
+    is quadratic in observation (x, θ, ẋ, θ̇) and force F, so that LQR theory applies.
+    An episode succeeds if throughout the last `window` the pole is within
+    `angle_tolerance` of upright and the cart within `position_tolerance` of the middle,
+    and if the cart never left the rail.
 
     Args:
         position_scale: s_x [m].
@@ -43,10 +45,10 @@ class Balance:
         position_tolerance: largest |x| at the end [m].
         angle_tolerance: largest |θ| at the end [rad].
         rail: largest |x| at any time [m].
-        window: what counts as the end [s].
+        window: length of the final part of the episode [s].
 
     Raises:
-        ValueError: if a field is not positive and finite.
+        RobooptError: if a field is not positive and finite.
     """
 
     position_scale: float = 0.5
@@ -60,7 +62,7 @@ class Balance:
     window: float = 1.0
 
     def __post_init__(self):
-        """Refuse scales and tolerances that make no sense."""
+        """Check scales and tolerances."""
         _require_positive(self)
 
     @property
@@ -82,10 +84,10 @@ class Balance:
         )
 
     def cost_rate(self, observation: Array, action: Array) -> Array:
-        """Return c of observations (..., 4) reached by actions (..., 1): (...) [1].
+        """Return c (...) [1] of observations (..., 4) reached by actions (..., 1).
 
         Raises:
-            ValueError: if the last axes do not hold 4 and 1 entries.
+            RobooptError: if the last axes do not hold 4 and 1 entries.
         """
         x, angle, speed, angular_speed, force = _cart_pole(observation, action)
         return (
@@ -97,11 +99,11 @@ class Balance:
         )
 
     def success(self, observations: Array, time_step: float) -> Array:
-        """Say whether episodes of observations (..., T+1, 4) succeeded: (...) bool.
+        """Return whether episodes of observations (..., T+1, 4) succeeded, (...) bool.
 
         Args:
             observations: x [m], θ [rad], ẋ [m/s], θ̇ [rad/s] over the whole episode.
-            time_step: between them [s].
+            time_step: time between observations [s].
         """
         xp = observations.__array_namespace__()
         x, angle = xp.abs(observations[..., 0]), xp.abs(observations[..., 1])
@@ -119,10 +121,11 @@ class SwingUp:
 
         c = 2·(1 − cos θ)/s_θ² + (x/s_x)² + (ẋ/s_ẋ)² + (θ̇/s_θ̇)² + (F/s_F)²
 
-    is smooth and bounded in the angle, blind to full turns, and (θ/s_θ)² near upright.
-    It succeeds if throughout the last `window` the pole is within `angle_tolerance` of
-    upright, the cart within `position_tolerance` of the middle, both slow, and if the
-    cart never left the rail.
+    is smooth and bounded in the angle, periodic in full turns, and quadratic near
+    upright, where the angle's term is (θ/s_θ)². An episode succeeds if throughout the
+    last `window` the pole is within `angle_tolerance` of upright, the cart within
+    `position_tolerance` of the middle, both slow, and if the cart never
+    left the rail.
 
     Args:
         position_scale: s_x [m].
@@ -135,10 +138,11 @@ class SwingUp:
         speed_tolerance: largest |ẋ| at the end [m/s].
         angular_speed_tolerance: largest |θ̇| at the end [rad/s].
         rail: largest |x| at any time [m].
-        window: what counts as the end [s].
+        window: length of the final part of the episode [s].
 
     Raises:
-        ValueError: if a field is not positive and finite, or `angle_tolerance` above π.
+        RobooptError: if a field is not positive and finite, or `angle_tolerance` is
+            above π.
     """
 
     position_scale: float = 1.0
@@ -154,10 +158,10 @@ class SwingUp:
     window: float = 1.0
 
     def __post_init__(self):
-        """Refuse scales and tolerances that make no sense."""
+        """Check scales and tolerances."""
         _require_positive(self)
         if self.angle_tolerance > math.pi:
-            raise ValueError(
+            raise RobooptError(
                 f"`angle_tolerance` must be at most π rad, got {self.angle_tolerance}."
             )
 
@@ -184,10 +188,10 @@ class SwingUp:
         )
 
     def cost_rate(self, observation: Array, action: Array) -> Array:
-        """Return c of observations (..., 4) reached by actions (..., 1): (...) [1].
+        """Return c (...) [1] of observations (..., 4) reached by actions (..., 1).
 
         Raises:
-            ValueError: if the last axes do not hold 4 and 1 entries.
+            RobooptError: if the last axes do not hold 4 and 1 entries.
         """
         x, angle, speed, angular_speed, force = _cart_pole(observation, action)
         xp = observation.__array_namespace__()
@@ -201,11 +205,11 @@ class SwingUp:
         )
 
     def success(self, observations: Array, time_step: float) -> Array:
-        """Say whether episodes of observations (..., T+1, 4) succeeded: (...) bool.
+        """Return whether episodes of observations (..., T+1, 4) succeeded, (...) bool.
 
         Args:
             observations: x [m], θ [rad], ẋ [m/s], θ̇ [rad/s] over the whole episode.
-            time_step: between them [s].
+            time_step: time between observations [s].
         """
         xp = observations.__array_namespace__()
         end = observations[..., _window(self.window, time_step) :, :]
@@ -226,23 +230,24 @@ class Reach:
         c = Σ_j ((q_j − g_j)/s_j)² + Σ_j (q̇_j/v_j)² + log(1 + |p(q) − p(g)|²/s_p²)
 
     with the tool at p. The squares bring the joints near, and the logarithm, steep
-    close to the goal and flat far from it, makes the tool arrive early and exactly
+    close to the goal and flat far from it, makes the tool arrive early and precisely
     (after Levine et al., 2016, End-to-end training of deep visuomotor policies).
     Observations are (q, q̇, g); the action costs nothing here: what motors draw is
-    counted in energy. It succeeds if throughout the last `window` the tool is within
-    `tool_tolerance` of the goal's and every joint speed is at most `speed_tolerance`.
+    counted in energy. An episode succeeds if throughout the last `window` the tool is
+    within `tool_tolerance` of the goal's and every joint speed is at most
+    `speed_tolerance`.
 
     Args:
-        chain: what puts the tool where it is.
+        chain: forward kinematics of the tool.
         position_scale: s_j of each joint [rad or m].
         speed_scale: v_j of each joint [rad/s or m/s].
-        tool_scale: s_p [m], about the precision wanted.
+        tool_scale: s_p [m], about the required precision.
         tool_tolerance: largest distance of the tool at the end [m].
         speed_tolerance: largest |q̇_j| at the end [rad/s or m/s].
-        window: what counts as the end [s].
+        window: length of the final part of the episode [s].
 
     Raises:
-        ValueError: if a number is not positive and finite, or the scales differ in
+        RobooptError: if a number is not positive and finite, or the scales differ in
             length or do not reach the chain's last joint.
     """
 
@@ -255,11 +260,11 @@ class Reach:
     window: float = 0.1
 
     def __post_init__(self):
-        """Refuse scales and tolerances that make no sense."""
+        """Check scales and tolerances."""
         _require_positive(self)
         joints = len(self.position_scale)
         if joints != len(self.speed_scale) or joints <= max(self.chain.joints):
-            raise ValueError(
+            raise RobooptError(
                 "`position_scale` and `speed_scale` must hold one value for each "
                 f"joint, more than {max(self.chain.joints)}, got {joints} and "
                 f"{len(self.speed_scale)}."
@@ -283,10 +288,10 @@ class Reach:
         )
 
     def cost_rate(self, observation: Array, action: Array) -> Array:
-        """Return c of observations (..., 3n): (...) [1]. `action` does not enter.
+        """Return c (...) [1] of observations (..., 3n); `action` does not enter.
 
         Raises:
-            ValueError: if the last axis of `observation` does not hold 3n entries.
+            RobooptError: if the last axis of `observation` does not hold 3n entries.
         """
         q, velocity, goal = self._split(observation)
         xp = observation.__array_namespace__()
@@ -300,12 +305,12 @@ class Reach:
         )
 
     def success(self, observations: Array, time_step: float) -> Array:
-        """Say whether episodes of observations (..., T+1, 3n) succeeded: (...) bool.
+        """Return whether episodes of observations (..., T+1, 3n) succeeded, (...) bool.
 
         Args:
             observations: q [rad or m], q̇ [rad/s or m/s] and goal [rad or m] over the
                 whole episode.
-            time_step: between them [s].
+            time_step: time between observations [s].
         """
         xp = observations.__array_namespace__()
         end = observations[..., _window(self.window, time_step) :, :]
@@ -317,7 +322,7 @@ class Reach:
     def _split(self, observation: Array) -> tuple[Array, Array, Array]:
         n = len(self.position_scale)
         if observation.shape[-1] != 3 * n:
-            raise ValueError(
+            raise RobooptError(
                 f"`observation` must hold q, q̇ and goal of {n} joints on its last "
                 f"axis, got shape {observation.shape}."
             )
@@ -339,7 +344,7 @@ def _square(x: Array) -> Array:
 def _cart_pole(observation: Array, action: Array) -> tuple[Array, ...]:
     """Return x, θ, ẋ, θ̇ and the force."""
     if observation.shape[-1] != 4 or action.shape[-1] != 1:
-        raise ValueError(
+        raise RobooptError(
             "`observation` and `action` must hold (x, θ, ẋ, θ̇) and (force,) on their "
             f"last axis, got shapes {observation.shape} and {action.shape}."
         )
@@ -358,6 +363,6 @@ def _require_positive(task):
             continue
         numbers = value if isinstance(value, tuple) else (value,)
         if not all(0 < number < math.inf for number in numbers):
-            raise ValueError(
+            raise RobooptError(
                 f"`{field.name}` must be positive and finite, got {value}."
             )

@@ -5,7 +5,6 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-from roboopt.cli._silence import import_pybullet_silently
 from roboopt.cli._usage import UsageError
 
 
@@ -24,8 +23,9 @@ def make(name: str, options: Sequence[str] = (), *, film: bool = False) -> Any:
     import gymnasium
 
     if name.startswith("roboopt/"):
-        import_pybullet_silently()
-        import roboopt_envs  # noqa: F401  registers them
+        import roboopt_envs  # registers them
+
+        roboopt_envs.import_pybullet_silently()
     keywords = keywords_of(options)
     try:
         with warnings.catch_warnings():

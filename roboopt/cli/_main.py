@@ -24,10 +24,10 @@ from roboopt.cli._process import process_settings
 COMMANDS = {
     "tune": "roboopt.cli.tune:Tune",
     "identify": "roboopt.cli.identify:Identify",
-    "collect": "roboopt.cli._collect:Collect",
+    "collect": "roboopt.cli.collect:Collect",
     "clone": "roboopt.cli.clone:Clone",
     "reinforce": "roboopt.cli.reinforce:Reinforce",
-    "export": "roboopt.cli._export:Export",
+    "export": "roboopt.cli.export:Export",
 }
 DESCRIPTION = (
     "Robot learning as minimization: tune controllers through a differentiable twin of "

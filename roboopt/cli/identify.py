@@ -17,7 +17,6 @@ ENVIRONMENTS = {
 }
 """Robots by name, and by the class of their environment."""
 ROBOTS = ("two-link", "iiwa", "panda")
-ERRORS = ("auto", "motion", "effort", "both")
 FREE = ("mass", "center_of_mass", "extent", "shear", "damping", "friction")
 COLUMNS = ("time", "positions", "velocities", "efforts")
 DURATION_S = 10.0
@@ -150,7 +149,7 @@ class Identify:
         if self.collect:
             excited = ro.sysid.excite(robot, free=free, seed=self.seed, progress=True)
             excited.recording.save(folder / RECORDING)
-            recordings = [excited.recording]
+            robot, recordings = excited.known, [excited.recording]
             options["truth"] = excited.truth
         else:
             options["time_step"] = self.time_step
@@ -182,7 +181,7 @@ class Identify:
         """Return the URDF, or the environment that simulates the robot."""
         if self.urdf is not None and not self.collect and self.env is None:
             return self.urdf
-        from roboopt.cli._silence import import_pybullet_silently
+        from roboopt_envs import import_pybullet_silently
 
         import_pybullet_silently()
         from roboopt_envs.arm import ArmReach
@@ -211,7 +210,6 @@ class Identify:
             raise RobooptError("name the robot: give `urdf`, or `env`: arm, cart-pole")
         require_choice("`env`", self.env or "arm", tuple(ENVIRONMENTS))
         require_choice("`robot`", self.robot or ROBOTS[0], ROBOTS)
-        require_choice("`error`", self.error, ERRORS)
         given = [f for f in ("robot", "urdf") if getattr(self, f) is not None]
         if given and self._kind != "arm":
             raise RobooptError(f"`{given[0]}` is for `env` arm, got {self.env}")
@@ -226,15 +224,12 @@ class Identify:
             if getattr(self, name) is not None:
                 what = "recordings" if self.collect else "`collect`"
                 raise RobooptError(f"`{name}` is for {what}, got {getattr(self, name)}")
-        for name in ("duration", "time_step", "cutoff"):
+        for name in ("duration", "time_step"):
             require_positive(f"`{name}`", getattr(self, name))
-        require_positive("`prior`", self.prior, zero=True)
-        for name in ("randomize", "held_out"):
-            value = getattr(self, name)
-            if value is not None and not 0 <= value < 1:
-                raise RobooptError(
-                    f"`{name}` must be 0 or more and below 1, got {value}"
-                )
+        if self.randomize is not None and not 0 <= self.randomize < 1:
+            raise RobooptError(
+                f"`randomize` must be 0 or more and below 1, got {self.randomize}"
+            )
         if self.seed < 0:
             raise RobooptError(f"`seed` must be 0 or more, got {self.seed}")
 

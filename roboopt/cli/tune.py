@@ -84,9 +84,10 @@ class Tune:
 
     def run(self) -> int:
         """Tune, test, save and report; return the exit code."""
+        from roboopt_envs import import_pybullet_silently
+
         from roboopt import tuning
         from roboopt.cli._run import run
-        from roboopt.cli._silence import import_pybullet_silently
 
         import_pybullet_silently()
         names = self.env, self.task, self.robot, self.urdf, self.model

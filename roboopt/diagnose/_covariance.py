@@ -1,4 +1,4 @@
-"""The covariance of least-squares estimates, with the residuals' own noise.
+"""Covariance of least-squares estimates, robust to the residuals' own noise.
 
     C = (JᵀJ)⁻¹ Ω (JᵀJ)⁻¹,    Ω = Σ_{|k| ≤ L} (1 − |k|/(L + 1)) Σ_t g_t g_{t−k}ᵀ,
 
@@ -10,8 +10,8 @@ or noise is smooth in time, as filtered signals have it, that would be too small
 import numpy as np
 from jaxtyping import Float
 
-MOST_LAGS = 0.1  # of the instants
-UNRELATED = 2.0  # standard errors of an autocorrelation of 0
+MAX_LAG_SHARE = 0.1  # of the instants
+MIN_AUTOCORRELATION = 2.0  # standard errors
 
 
 def score_covariance(
@@ -30,19 +30,20 @@ def score_covariance(
 
 
 def correlated_lags(residuals: Float[np.ndarray, "time output"]) -> int:
-    """Return over how many instants the noise hangs together, 0 if it is white.
+    """Return over how many instants the noise is correlated, 0 if it is white.
 
-    Twice the first lag at which no output's autocorrelation stands out any more.
+    The number is twice the last lag whose median autocorrelation over the outputs is
+    significant.
     """
     count = len(residuals)
-    centerd = residuals - residuals.mean(0)
-    power = np.sum(centerd**2, 0)
+    centered = residuals - residuals.mean(0)
+    power = np.sum(centered**2, 0)
     alive = power > 1e-28 * max(power.max(initial=0.0), 1e-300)
     if count < 20 or not alive.any():
         return 0
-    centerd, power = centerd[:, alive], power[alive]
-    for lag in range(1, int(MOST_LAGS * count)):
-        related = np.abs(np.sum(centerd[lag:] * centerd[:-lag], 0)) / power
-        if np.median(related) < UNRELATED / np.sqrt(count):
+    centered, power = centered[:, alive], power[alive]
+    for lag in range(1, int(MAX_LAG_SHARE * count)):
+        related = np.abs(np.sum(centered[lag:] * centered[:-lag], 0)) / power
+        if np.median(related) < MIN_AUTOCORRELATION / np.sqrt(count):
             return 2 * (lag - 1)
-    return int(MOST_LAGS * count)
+    return int(MAX_LAG_SHARE * count)

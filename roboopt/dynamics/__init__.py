@@ -3,12 +3,13 @@
 from roboopt.dynamics._bullet import BULLET_DAMPING as BULLET_DAMPING
 from roboopt.dynamics._bullet import load_bullet as load_bullet
 from roboopt.dynamics._constraints import PositionMotors as PositionMotors
+from roboopt.dynamics._constraints import constraint_row_order as constraint_row_order
 from roboopt.dynamics._ensemble import Ensemble as Ensemble
-from roboopt.dynamics._gaussian import Gaussian as Gaussian
-from roboopt.dynamics._multibody import Multibody as Multibody
-from roboopt.dynamics._network_dynamics import (
+from roboopt.dynamics._gaussian_dynamics import Gaussian as Gaussian
+from roboopt.dynamics._gaussian_dynamics import (
     GaussianNetworkDynamics as GaussianNetworkDynamics,
 )
+from roboopt.dynamics._multibody import Multibody as Multibody
 from roboopt.dynamics._network_dynamics import NetworkDynamics as NetworkDynamics
 from roboopt.dynamics._parametric_twin import ParametricTwin as ParametricTwin
 from roboopt.dynamics._residual_dynamics import ResidualDynamics as ResidualDynamics

@@ -6,6 +6,7 @@ flags the file was loaded with. Frames: a joint's frame has its origin at the jo
 the principal axes of the link after the joint.
 """
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,7 @@ def load_bullet(
     """Load a fixed-base robot from a PyBullet simulation.
 
     Args:
-        client: the `pybullet` module, or a `BulletClient`; connected.
+        client: the `pybullet` module, a `BulletClient`, or the id of a connection.
         body: the body's id, as `loadURDF` returned it.
         linear_damping: the value that `changeDynamics` set on every link [1/s], which
             PyBullet does not report; by default PyBullet's own.
@@ -47,6 +48,7 @@ def load_bullet(
         RobooptError: if a joint is neither revolute, prismatic nor fixed, the body does
             not stand on a fixed base, or nothing of it moves.
     """
+    client = _functions(client)
     count = client.getNumJoints(body)
     dynamics = {i: client.getDynamicsInfo(body, i) for i in range(-1, count)}
     if dynamics[-1][0] != 0:
@@ -72,6 +74,19 @@ def load_bullet(
         linear_damping=linear_damping,
         angular_damping=angular_damping,
     )
+
+
+def _functions(client: Any) -> Any:
+    """Return an object with PyBullet's functions, for one of the three clients."""
+    if not isinstance(client, int):
+        return client
+    import pybullet
+
+    class Client:
+        def __getattr__(self, name: str) -> Any:
+            return partial(getattr(pybullet, name), physicsClientId=client)
+
+    return Client()
 
 
 def _base(client: Any, body: int, dynamics: dict[int, Any]) -> LinkRow:

@@ -1,14 +1,14 @@
-"""Joint limits and position motors: Bullet's constraint solver, for joints alone.
+"""Joint limits and position motors: Bullet's constraint solver, for joints only.
 
-Each constraint is a row that asks one joint's velocity to change by b, with an impulse
-λ between bounds. With A = M⁻¹, s = ±1 the direction of row r and i its joint, one sweep
+Each constraint is a row that demands a velocity change b of one joint, by an impulse λ
+between bounds. With A = M⁻¹, s = ±1 the direction of row r and i its joint, one sweep
 of projected Gauss-Seidel takes the rows in turn,
 
     λ_r ← clip(λ_r + (b_r − s_r Δq̇_i) / A_ii),   Δq̇ ← Δq̇ + A e_i s_r δλ_r,
 
-and sweeps go backwards and forwards by turns, 50 at most, until in one of them no
-(A_ii δλ)² exceeds 1e-7 (btMultiBodyConstraintSolver). It does not wait for convergence,
-so agreement with Bullet needs the rows in Bullet's own order.
+and sweeps go backwards and forwards in turn, 50 at most, until no (A_ii δλ)² of a sweep
+exceeds 1e-7 (btMultiBodyConstraintSolver). The solver does not wait for convergence, so
+that agreement with Bullet requires the rows in Bullet's order.
 """
 
 from typing import Any, NamedTuple
@@ -33,9 +33,9 @@ LOWER, UPPER, MOTOR = "lower", "upper", "motor"
 
 
 class PositionMotors(Jittable):
-    """PyBullet's POSITION_CONTROL on each actuated joint, at rest at its target.
+    """PyBullet's POSITION_CONTROL on each actuated joint, with target velocity 0.
 
-    A motor asks for the velocity q̇ + kp (q_target − q)/Δt − kd q̇.
+    A motor demands the velocity q̇ + kp (q_target − q)/Δt − kd q̇.
     """
 
     kp: Float[Array, " act"]
@@ -46,20 +46,19 @@ class PositionMotors(Jittable):
     """[N·m or N]"""
 
     def __init__(self, kp: Any, kd: Any, max_force: Any):
-        """Set gains and forces, one each an actuated joint.
+        """Set gains and forces, one for each actuated joint.
 
         Raises:
             RobooptError: if the three differ in shape, a gain is negative or not
-            finite,
-                or a force is not positive.
+                finite, or a force is not positive.
         """
         given = {"kp": kp, "kd": kd, "max_force": max_force}
         values = {name: np.asarray(value, float) for name, value in given.items()}
         shapes = {name: value.shape for name, value in values.items()}
         if values["kp"].ndim != 1 or len(set(shapes.values())) > 1:
             raise RobooptError(
-                "`kp`, `kd` and `max_force` must each hold one number an actuated "
-                f"joint, got shapes {shapes}."
+                "`kp`, `kd` and `max_force` must each hold one number for each "
+                f"actuated joint, got shapes {shapes}."
             )
         for name in ("kp", "kd"):
             if not np.all((values[name] >= 0) & np.isfinite(values[name])):
@@ -77,12 +76,12 @@ class PositionMotors(Jittable):
 
     @property
     def joints(self) -> int:
-        """Return how many joints have a motor."""
+        """Return the number of motors."""
         return self.kp.shape[0]
 
 
 class _Rows(NamedTuple):
-    """The solver's problem, one row a constraint."""
+    """The solver's problem, one row for each constraint."""
 
     direction: Array  # (row, joint): s e_i
     response: Array  # (row, joint): A e_i s
@@ -109,23 +108,22 @@ def constrained_velocity(
     """Return the velocity that Bullet's solver gives after one step.
 
     Args:
-        robot: what moves.
+        robot: the robot.
         q: joint positions [rad or m].
-        velocity: of the joints [rad/s or m/s].
-        effort: on the joints [N·m or N], beside what motors do.
+        velocity: joint velocities [rad/s or m/s].
+        effort: efforts on the joints [N·m or N], without the motors'.
         time_step: [s]
-        max_velocity: to which the velocity is held before the constraints act; after
-            them it is not.
+        max_velocity: bound on the velocity before the constraints act.
         joint_limits: whether the robot's limits act.
-        motors: on the actuated joints, if any.
-        actuated: their numbers.
-        targets: positions [rad or m] that the motors drive at, as near as the robot's
-            limits allow where these act.
+        motors: the motors of the actuated joints, if any.
+        actuated: numbers of the actuated joints.
+        targets: target positions of the motors [rad or m]; clipped to the robot's
+            limits if these act.
     """
     acceleration = robot.forward_dynamics(q, velocity, effort)
     free = velocity + time_step * acceleration
     free = jnp.clip(free, -max_velocity, max_velocity)
-    order = row_order(robot.limited, () if motors is None else actuated)
+    order = constraint_row_order(robot.limited, () if motors is None else actuated)
     order = [row for row in order if joint_limits or row[0] == MOTOR]
     if not order:
         return free
@@ -141,13 +139,13 @@ def constrained_velocity(
     return free + _solve(_stack(order, impulses, compliance))
 
 
-def row_order(
+def constraint_row_order(
     limited: tuple[bool, ...], motors: tuple[int, ...]
 ) -> list[tuple[str, int]]:
     """Return (kind, joint) of the rows in Bullet's order.
 
-    Limits are made when the robot is loaded and a motor for each joint after them; the
-    world sorts them all by keys that are equal, then those that are off drop out.
+    Bullet creates limits when it loads the robot, and after them a motor for each
+    joint; it sorts all of them by keys that are equal, and then drops inactive ones.
     """
     constraints = [(LOWER, joint) for joint, stops in enumerate(limited) if stops]
     constraints += [(MOTOR, joint) for joint in range(len(limited))]
@@ -162,7 +160,7 @@ def row_order(
 
 
 def _quicksorted(count: int) -> list[int]:
-    """Return where btAlignedObjectArray::quickSort leaves `count` equal keys."""
+    """Return the order in which btAlignedObjectArray::quickSort leaves equal keys."""
     order = list(range(count))
 
     def sort(low: int, high: int) -> None:
@@ -181,7 +179,7 @@ def _quicksorted(count: int) -> list[int]:
 
 
 class _Impulses(NamedTuple):
-    """Constraints of one kind, one a joint: what they ask for, and how hard."""
+    """Constraints of one kind, one for each joint: demanded change, impulse bounds."""
 
     change: Array
     lowest: Array
@@ -208,7 +206,7 @@ def _limit_rows(
 def _within_limits(
     robot: Multibody, actuated: tuple[int, ...], targets: Array
 ) -> Array:
-    """Return the targets as PyBullet hands them to its motors."""
+    """Return the targets as PyBullet passes them to its motors."""
     at = np.array(actuated)
     within = jnp.clip(targets, robot.lower[at], robot.upper[at])
     return jnp.where(np.array(robot.limited)[at], within, targets)
@@ -253,7 +251,7 @@ _State = tuple[Array, Array, Array]  # Δq̇, λ, whether the solver has stopped
 
 
 def _sweep(rows: _Rows, state: _State, *, backwards: bool) -> _State:
-    """Take every row once; a solver that has stopped stays as it is."""
+    """Process every row once; a solver that has stopped does not change."""
     change, impulses, stopped = state
 
     def take(carry, row_and_impulse):
@@ -283,7 +281,7 @@ def _start(rows: _Rows) -> _State:
 
 @jax.custom_jvp
 def _solve(rows: _Rows) -> Array:
-    """Return Δq̇, in no more sweeps than the rows need."""
+    """Return Δq̇, in as many sweeps as the rows need."""
 
     def unfinished(counted):
         count, (_, _, stopped) = counted
@@ -298,7 +296,7 @@ def _solve(rows: _Rows) -> Array:
 
 
 def _solve_in_full(rows: _Rows) -> Array:
-    """Return the same in a fixed number of sweeps, which reverse mode can take."""
+    """Return Δq̇ in a fixed number of sweeps, which reverse mode can differentiate."""
 
     def advance(state, _):
         return _two_sweeps(rows, state), None

@@ -1,11 +1,11 @@
-"""Several dynamics as one: what they agree on, and how far they do not.
+"""An ensemble of dynamics: its mean, and the disagreement of its members.
 
-Networks that start from weights of their own and learn from the same data agree where
-the data are and differ where they are not: their disagreement tells where a model must
-not be trusted. Each is trained on all of the data, which serves as well as bootstrap
-samples or better (Lakshminarayanan et al., 2017), with
-`roboopt.objectives.over_ensemble`: the error of the mean prediction would let the
-members' errors cancel.
+Networks with different initial weights, trained on the same data, agree where data are
+dense and differ where they are sparse: their disagreement shows where a model must not
+be trusted. Each member is trained on all of the data, which is at least as good as
+bootstrap samples (Lakshminarayanan et al., 2017), with
+`roboopt.objectives.over_ensemble`: the error of the mean alone would let the members'
+errors cancel.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,28 +16,29 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from roboopt._core import AnyArray, Jittable
+from roboopt._core import AnyArray
 from roboopt._errors import RobooptError
-from roboopt.dynamics._gaussian import Gaussian
+from roboopt.dynamics._gaussian_dynamics import Gaussian
+from roboopt.dynamics._wrapped import WrappedDynamics
 
 
-class Ensemble(Jittable):
+class Ensemble(WrappedDynamics):
     """The mean of several dynamics, a dynamics itself.
 
-    Of members that give a `Gaussian` it gives one too, with the mean and the variance
-    of their mixture: the members' mean variance, and the variance of their means.
+    If its members return a `Gaussian`, the ensemble returns the mean and variance of
+    their mixture: the members' mean variance plus the variance of their means.
     """
 
     members: Any
-    """One dynamics in form, every array of it with a leading axis of members."""
+    """One dynamics whose arrays have a leading axis of members."""
     count: int = eqx.field(static=True)
 
     def __init__(self, members: Sequence[Any]):
-        """Join dynamics of one kind and size.
+        """Stack dynamics of one kind and size.
 
         Raises:
-            RobooptError: if there are fewer than two, or they differ in more than their
-                numbers.
+            RobooptError: if there are fewer than two, or they differ in more than the
+                values of their arrays.
         """
         members = list(members)
         if len(members) < 2:
@@ -78,39 +79,21 @@ class Ensemble(Jittable):
         return self.member(jax.random.randint(key, (), 0, self.count))
 
     @property
+    def inner(self) -> Any:
+        """Return the first member, whose joints and actuators are all members'."""
+        return self.member(0)
+
+    @property
     def mean_dynamics(self) -> "Ensemble":
-        """Return a dynamics that gives one next state: the mean."""
+        """Return the dynamics that gives one next state: the mean."""
         if not hasattr(self.members, "mean_dynamics"):
             return self
         return eqx.tree_at(lambda e: e.members, self, self.members.mean_dynamics)
 
-    @property
-    def time_step(self) -> float:
-        """Return the length of a step [s]."""
-        return self.members.time_step
-
-    @property
-    def joints(self) -> int:
-        """Return how many joints move."""
-        return self.member(0).joints
-
-    @property
-    def action_size(self) -> int:
-        """Return how many joints an action drives."""
-        return self.member(0).action_size
-
-    def clip(self, action: Float[Array, " act"]) -> Float[Array, " act"]:
-        """Return the action that the actuators can follow."""
-        return self.member(0).clip(action)
-
-    def effort(self, action: Float[Array, " act"]) -> Float[Array, " joint"] | None:
-        """Return the effort [N·m or N] on every joint, if an action says it."""
-        return self.member(0).effort(action)
-
     def predictions(
         self, state: Float[AnyArray, " state"], action: Float[AnyArray, " act"]
     ) -> Any:
-        """Return what each member says, with a leading axis of members."""
+        """Return each member's prediction, with a leading axis of members."""
         call = lambda member: member(state, action)  # noqa: E731
         return eqx.filter_vmap(call)(self.members)
 
@@ -118,15 +101,16 @@ class Ensemble(Jittable):
         self, state: Float[AnyArray, " state"], action: Float[AnyArray, " act"]
     ) -> Float[Array, " state"]:
         """Return the standard deviation between the members, in the state's units."""
-        said = self.predictions(state, action)
-        return jnp.std(said.mean if isinstance(said, Gaussian) else said, 0)
+        predicted = self.predictions(state, action)
+        gaussian = isinstance(predicted, Gaussian)
+        return jnp.std(predicted.mean if gaussian else predicted, 0)
 
     def __call__(
         self, state: Float[AnyArray, " state"], action: Float[AnyArray, " act"]
     ) -> Float[Array, " state"] | Gaussian:
-        """Return the members' mean, or the mixture's where they are Gaussian."""
-        said = self.predictions(state, action)
-        if not isinstance(said, Gaussian):
-            return jnp.mean(said, 0)
-        variance = jnp.mean(said.variance, 0) + jnp.var(said.mean, 0)
-        return Gaussian(jnp.mean(said.mean, 0), variance)
+        """Return the members' mean, or their mixture's if they are Gaussian."""
+        predicted = self.predictions(state, action)
+        if not isinstance(predicted, Gaussian):
+            return jnp.mean(predicted, 0)
+        variance = jnp.mean(predicted.variance, 0) + jnp.var(predicted.mean, 0)
+        return Gaussian(jnp.mean(predicted.mean, 0), variance)

@@ -1,24 +1,23 @@
-"""The inertia of a body in coordinates of which every value is physically possible.
+"""Inertia of a body in coordinates whose every value is physically possible.
 
-A distribution of mass has a total m, a center c and a second moment about the center,
-Σ = ∫ (x − c)(x − c)ᵀ dm, and is possible where m > 0 and Σ is positive definite, which
-for the inertia I = tr(Σ) 1 − Σ means positive principal moments that satisfy the
-triangle inequality (Wensing, Kim and Slotine, 2018). The pseudo-inertia's log-Cholesky
-coordinates (Rucker and Wensing, 2022) have it so by construction,
+A mass distribution has a total m, a center c and a second moment about the center,
+Σ = ∫ (x − c)(x − c)ᵀ dm. It is possible if m > 0 and Σ is positive definite; for the
+inertia I = tr(Σ) 1 − Σ this means positive principal moments that satisfy the triangle
+inequality (Wensing, Kim and Slotine, 2018). The log-Cholesky coordinates of the
+pseudo-inertia (Rucker and Wensing, 2022) satisfy this by construction,
 
     m = e^μ,    c = t,    Σ = m U Uᵀ,    U = [e^d₁  s₁₂  s₁₃]
                                              [  0  e^d₂  s₂₃]  [m]
                                              [  0    0  e^d₃]
 
-and split into what each number means: the mass alone (its distribution scaled with it),
-the center alone, the shape alone.
+and separate the mass (which scales the distribution), the center, and the shape.
 """
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-FLATTEST = 1e-3  # of a body's largest extent: what is flatter is a boundary
+MIN_EXTENT_RATIO = 1e-3  # smallest extent of a body, relative to its largest
 
 
 def second_moment(inertia: Float[np.ndarray, "3 3"]) -> Float[np.ndarray, "3 3"]:
@@ -31,8 +30,8 @@ def shape_coordinates(
 ) -> tuple[Float[np.ndarray, "3"], Float[np.ndarray, "3"]]:
     """Return the logarithms d and the shears s = (s₁₂, s₁₃, s₂₃) [m] of a body.
 
-    A body flatter than a thousandth of its extent, such as a rod or a plate in a file,
-    is a boundary that no finite d reaches: it is taken as just that flat.
+    A flat body, such as a rod or a plate in a file, lies on a boundary that no finite d
+    reaches: extents below `MIN_EXTENT_RATIO` are raised to it.
 
     Args:
         mass: [kg], positive.
@@ -40,11 +39,13 @@ def shape_coordinates(
     """
     moment = second_moment(np.asarray(inertia, float)) / mass
     values, axes = np.linalg.eigh(0.5 * (moment + moment.T))
-    # A point mass has no extent of its own: a millimetre stands for none.
-    floor = FLATTEST**2 * max(float(values[-1]), 1.0 if values[-1] <= 0 else 0.0)
+    # A point mass has no extent of its own; it gets one millimeter.
+    floor = MIN_EXTENT_RATIO**2 * max(
+        float(values[-1]), 1.0 if values[-1] <= 0 else 0.0
+    )
     if values[0] < floor:
         moment = axes @ np.diag(np.maximum(values, floor)) @ axes.T
-    # Cholesky's factor from the last row up is that of the matrix turned around.
+    # An upper factor U Uᵀ is the Cholesky factor of the matrix in reverse order.
     upper = np.linalg.cholesky(moment[::-1, ::-1])[::-1, ::-1]
     return np.log(np.diag(upper)), upper[(0, 0, 1), (1, 2, 2)]
 

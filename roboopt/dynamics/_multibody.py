@@ -1,14 +1,12 @@
-"""A fixed-base robot as a tree of rigid bodies, every physical number of it a leaf.
+"""A fixed-base robot as a tree of rigid bodies; every physical number is a leaf.
 
     M(q) q̈ + h(q, q̇) + d q̇ + c tanh(q̇ / v_s) = τ
 
 with the mass matrix M, the bias h (Coriolis, centrifugal, gravity, and Bullet's damping
-of the bodies), viscous damping d, Coulomb friction c made smooth below v_s, and the
-effort τ, [N·m] at a revolute and [N] at a prismatic joint. PyBullet's joints have
-neither Coulomb friction nor armature: where it is to be matched both are zero.
+of the bodies), viscous damping d, Coulomb friction c smoothed below v_s, and the effort
+τ, [N·m] at a revolute and [N] at a prismatic joint. PyBullet's joints have neither
+Coulomb friction nor armature: both are zero in a robot that shall match PyBullet.
 """
-
-from typing import Any
 
 import equinox as eqx
 import jax
@@ -19,6 +17,7 @@ from jaxtyping import Array, Float
 from roboopt._core import Jittable
 from roboopt._errors import RobooptError
 from roboopt.dynamics import _rigid_bodies as rigid
+from roboopt.dynamics._describe import describe_robot
 
 FRICTION_VELOCITY = 1e-2  # v_s [rad/s or m/s]
 
@@ -26,14 +25,15 @@ FRICTION_VELOCITY = 1e-2  # v_s [rad/s or m/s]
 class Multibody(Jittable):
     """A tree of rigid bodies on a fixed base, joined by revolute and prismatic joints.
 
-    Frames: a joint's frame sits at the joint and moves with the link after it. A body
-    is a link with inertia, a link any named frame; fixed joints leave several of them
-    on one joint's frame. Joint −1 is the world, in which links may stand too.
+    A joint's frame has its origin at the joint and moves with the link after the joint.
+    A link is any named frame, and a body is a link with inertia; fixed joints put
+    several of them on one joint's frame. Joint −1 is the world, to which links may be
+    fixed, too.
     """
 
     joint_names: tuple[str, ...] = eqx.field(static=True)
     parents: tuple[int, ...] = eqx.field(static=True)
-    """For each joint the joint before it, −1 for the world."""
+    """For each joint its parent joint, −1 for the world."""
     revolute: tuple[bool, ...] = eqx.field(static=True)
     limited: tuple[bool, ...] = eqx.field(static=True)
     """Whether the joint stops at `lower` and `upper`."""
@@ -65,7 +65,7 @@ class Multibody(Jittable):
     friction: Float[Array, " joint"]
     """Coulomb, [N·m] or [N]."""
     armature: Float[Array, " joint"]
-    """Inertia of the rotor, seen at the joint, [kg·m²] or [kg]."""
+    """Inertia of the rotor, reflected to the joint, [kg·m²] or [kg]."""
     lower: Float[Array, " joint"]
     upper: Float[Array, " joint"]
     """Joint limits [rad or m]."""
@@ -75,12 +75,13 @@ class Multibody(Jittable):
     angular_damping: Float[Array, ""]
     """Bullet's damping of each body, [1/s] at low speed."""
 
-    def _shown(self) -> dict[str, Any]:
-        return {"joints": self.joint_names}
+    def __repr__(self) -> str:
+        """Return a table of joints and masses."""
+        return describe_robot(self)
 
     @property
     def tree(self) -> rigid.Tree:
-        """Which joint moves which, as the algorithms take it."""
+        """Return the structure of the tree, as the algorithms take it."""
         return rigid.Tree(self.parents, self.revolute, self.body_joints)
 
     def frames(
@@ -175,7 +176,7 @@ class Multibody(Jittable):
 
         Args:
             q: joint positions [rad or m].
-            link: its name; the last link of the robot where none is given.
+            link: name of the link; by default the last link of the robot.
 
         Raises:
             RobooptError: if the robot has no such link.
@@ -198,7 +199,7 @@ class Multibody(Jittable):
 
         Args:
             q: joint positions [rad or m].
-            link: its name; the last link of the robot where none is given.
+            link: name of the link; by default the last link of the robot.
 
         Raises:
             RobooptError: if the robot has no such link.
@@ -224,11 +225,11 @@ class Multibody(Jittable):
         return self.link_names.index(link)
 
     def merge_fixed(self) -> "Multibody":
-        """Return the same robot with the bodies on one joint's frame made one.
+        """Return the robot with the bodies on each joint's frame merged into one.
 
-        Its motion is the same if Bullet's damping of the bodies is zero, for which the
-        sum of several is not that of the whole. A joint keeps the name of its first
-        body, and bodies without mass stay in as inertia.
+        The motion is the same if Bullet's damping of the bodies is zero: this damping
+        is not additive. The merged body has the name of the joint's first body, and
+        bodies without mass contribute their inertia.
 
         Raises:
             RobooptError: if `linear_damping` or `angular_damping` is not zero.
@@ -296,7 +297,7 @@ def _equations_of_motion(
 
 
 def _composite(robot: Multibody, bodies: np.ndarray) -> tuple[Array, Array, Array]:
-    """Return mass, center and inertia of bodies taken as one (parallel axes)."""
+    """Return mass, center and inertia of a composite body (parallel axes)."""
     masses, centers = robot.masses[bodies], robot.centers_of_mass[bodies]
     mass = masses.sum()
     center = (masses[:, None] * centers).sum(0) / jnp.where(mass > 0, mass, 1.0)

@@ -4,9 +4,9 @@
     h(q, q̇) = Σ_b  J_vᵀ m (a_b − g) + J_ωᵀ (I α_b + ω × I ω) + the bodies' damping
 
 with J_v, J_ω the Jacobians of body b's center of mass and a_b, α_b its accelerations
-at q̈ = 0 (Siciliano et al., Robotics, 2009, §7.2). Every body's Jacobian is formed in
-a few batched operations: more arithmetic than a recursion over the joints, and two to
-three times its speed where XLA compiles it, for one rollout and for many.
+at q̈ = 0 (Siciliano et al., Robotics, 2009, §7.2). All Jacobians are formed in
+a few batched operations: more arithmetic than a recursion over the joints, but two to
+three times as fast when compiled by XLA, for one rollout and for many.
 """
 
 from functools import partial
@@ -19,14 +19,14 @@ from jaxtyping import Array, Float
 
 
 class Tree(NamedTuple):
-    """Who moves whom: for each joint its parent joint, for each body its joint."""
+    """For each joint its parent joint and type, and for each body its joint."""
 
     parents: tuple[int, ...]
     revolute: tuple[bool, ...]
     body_joints: tuple[int, ...]
 
     def ancestors(self) -> np.ndarray:
-        """Return (joint, joint) booleans: joint j lies on the way from base to i."""
+        """Return (joint, joint) booleans: joint j lies on the path from base to i."""
         count = len(self.parents)
         result = np.zeros((count, count), bool)
         for i, parent in enumerate(self.parents):
@@ -37,7 +37,7 @@ class Tree(NamedTuple):
 
 
 class Motion(NamedTuple):
-    """Where the bodies are and how they move at (q, q̇), in the world's axes."""
+    """Positions and motion of the bodies at (q, q̇), in the world's axes."""
 
     angular_jacobian: Array  # (body, joint, 3)
     linear_jacobian: Array  # (body, joint, 3), of the center of mass
@@ -45,19 +45,19 @@ class Motion(NamedTuple):
     inertia: Array  # (body, 3, 3) [kg·m²] about the center of mass
     angular_velocity: Array  # (body, 3) [rad/s]
     linear_velocity: Array  # (body, 3) [m/s]
-    angular_bias: Array  # (body, 3) [rad/s²], the acceleration where q̈ = 0
+    angular_bias: Array  # (body, 3) [rad/s²], the acceleration at q̈ = 0
     linear_bias: Array  # (body, 3) [m/s²]
 
 
 def cross(a: Array, b: Array) -> Array:
-    """Return a × b over the last axis; unlike jnp.cross one fusible expression."""
+    """Return a × b over the last axis, which fuses as jnp.cross does not."""
     ax, ay, az = a[..., 0], a[..., 1], a[..., 2]
     bx, by, bz = b[..., 0], b[..., 1], b[..., 2]
     return jnp.stack([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx], -1)
 
 
 def matmul(a: Array, b: Array) -> Array:
-    """Return the 3×3 product a b; products and sums fuse where a dot would not."""
+    """Return the 3×3 product a b in products and sums, which fuse as a dot does not."""
     return (a[..., :, :, None] * b[..., None, :, :]).sum(-2)
 
 
@@ -110,10 +110,10 @@ def _chained_frames(
 
 @joint_frames.def_jvp
 def _joint_frames_jvp(primals, tangents):
-    """Turn and shift all frames at once where the joints alone move: no chain.
+    """Differentiate all frames at once if only q has a tangent, without the chain.
 
     δR_i = [Σ_j z_j δq_j]× R_i and δo_i = Σ_j z_j × (o_i − o_j) δq_j over the revolute
-    joints j from base to i, beside which prismatic ones shift o_i by z_j δq_j.
+    joints j from base to i; prismatic joints add z_j δq_j to δo_i.
     """
     tree, *numbers = primals
     _, *numbers_tangents = tangents
@@ -143,9 +143,9 @@ def jacobian(
     points: Float[Array, "point 3"],
     point_joints: tuple[int, ...],
 ) -> tuple[Float[Array, "point joint 3"], Float[Array, "point joint 3"]]:
-    """Return the angular and linear Jacobians of points that ride on joints' frames."""
+    """Return the angular and linear Jacobians of points fixed in joints' frames."""
     turns = np.array(tree.revolute)[:, None]
-    # Joint −1 is the world: no joint moves it.
+    # Joint −1 is the world, which no joint moves.
     above = np.vstack([tree.ancestors(), np.zeros(len(tree.parents), bool)])
     moves = jnp.asarray(above[np.array(point_joints)][..., None], directions.dtype)
     spin = jnp.where(turns, directions, 0.0)
@@ -215,7 +215,7 @@ def motion(
 
 
 def safe_norm(v: Array) -> Array:
-    """Return ‖v‖ over the last axis, kept, with derivative 0 at v = 0."""
+    """Return ‖v‖ over the last axis, which is kept, with derivative 0 at v = 0."""
     square = (v * v).sum(-1, keepdims=True)
     moving = square > 0
     return jnp.where(moving, jnp.sqrt(jnp.where(moving, square, 1.0)), 0.0)
@@ -229,7 +229,7 @@ def generalized_force(
     angular_damping: Float[Array, ""],
     acceleration: Float[Array, " joint"] | None,
 ) -> Float[Array, " joint"]:
-    """Return the joint efforts that give the bodies this acceleration; None is zero.
+    """Return the joint efforts for an acceleration; None stands for zero.
 
     Bullet slows each body by a force m v (k + k‖v‖) and a torque I ω (k + k‖ω‖)
     (btMultiBody::computeAccelerationsArticulatedBodyAlgorithmMultiDof).
@@ -263,23 +263,23 @@ def joint_space_inertia(
 def solve_positive_definite(
     matrix: Float[Array, "joint joint"], vector: Float[Array, " joint"]
 ) -> Float[Array, " joint"]:
-    """Return matrix⁻¹ vector. For a handful of joints; see `_eliminate`."""
+    """Return matrix⁻¹ vector, for few joints; see `_eliminate`."""
     return _eliminate(matrix, vector)[1]
 
 
 def invert_positive_definite(
     matrix: Float[Array, "joint joint"],
 ) -> Float[Array, "joint joint"]:
-    """Return matrix⁻¹. For a handful of joints; see `_eliminate`."""
+    """Return matrix⁻¹, for few joints; see `_eliminate`."""
     return _eliminate(matrix, jnp.zeros_like(matrix[0]))[0]
 
 
 def _eliminate(matrix: Array, vector: Array) -> tuple[Array, Array]:
-    """Return matrix⁻¹ and matrix⁻¹ vector by Gauss and Jordan's elimination in place.
+    """Return matrix⁻¹ and matrix⁻¹ vector by Gauss-Jordan elimination in place.
 
-    One elementwise operation on the whole matrix a joint: unlike a LAPACK call it fuses
-    and vectorizes under vmap. Positive definite matrices need no pivoting (Higham,
-    Accuracy and Stability of Numerical Algorithms, §14.4).
+    Each joint takes one elementwise operation on the whole matrix, which, unlike a
+    LAPACK call, fuses and vectorizes under vmap. Positive definite matrices need no
+    pivoting (Higham, Accuracy and Stability of Numerical Algorithms, §14.4).
     """
     for i, here in enumerate(np.eye(vector.shape[0], dtype=bool)):
         column = matrix[:, i]

@@ -1,4 +1,4 @@
-"""The steps of recorded motions, one by one: what one-step learning is made from."""
+"""Recorded motions as single steps: the data of one-step learning."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -11,7 +11,7 @@ from roboopt.data import Trajectory
 
 
 class Transitions(NamedTuple):
-    """A state, the action it was answered with, and the state one `time_step` later."""
+    """States, the actions taken in them, and the states one `time_step` later."""
 
     states: Float[np.ndarray, "step state"]
     actions: Float[np.ndarray, "step act"]
@@ -27,12 +27,12 @@ class Transitions(NamedTuple):
 
         Args:
             trajectories: observations [q, q̇, ...].
-            joints: how many they are of; half of an observation where none is given.
+            joints: number of joints; by default half the size of an observation.
 
         Raises:
-            RobooptError: if there is no trajectory, they differ in size or time step,
-            are
-                not evenly spaced or not finite, or do not hold the state of `joints`.
+            RobooptError: if there is no trajectory, trajectories differ in size or time
+                step, are not evenly spaced or not finite, or do not hold the state of
+                `joints`.
         """
         runs = (
             [trajectories] if isinstance(trajectories, Trajectory) else [*trajectories]

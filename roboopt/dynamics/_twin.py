@@ -2,35 +2,43 @@
 
     q̈ = FD(q, q̇, τ),   q̇' = clip(q̇ + Δt q̈, ±v_max),   q' = q + Δt q̇'
 
-the semi-implicit Euler of Bullet's multibodies, all forces taken at the old state
-(btMultiBodyDynamicsWorld::solveInternalConstraints). Joint limits and position motors
-act between the two lines, on velocities, as `_constraints` describes.
+This is the semi-implicit Euler step of Bullet's multibodies, with all forces evaluated
+at the old state (btMultiBodyDynamicsWorld::solveInternalConstraints). Joint limits and
+position motors act between the two updates, on velocities, as described in
+`_constraints`.
 """
 
-import functools
 import math
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
 from roboopt._core import Jittable
 from roboopt._errors import RobooptError
-from roboopt.dynamics._bullet import load_bullet
+from roboopt.dynamics._actuation import (
+    checked_actuated,
+    checked_effort_limits,
+    checked_time_step,
+    clipped,
+    joint_effort,
+)
+from roboopt.dynamics._bullet import BULLET_DAMPING, load_bullet
 from roboopt.dynamics._constraints import PositionMotors, constrained_velocity
+from roboopt.dynamics._describe import has_values
 from roboopt.dynamics._multibody import Multibody
 
 MAX_VELOCITY = 100.0  # Bullet's maxJointVelocity [rad/s or m/s]
+PROTOCOL = ("physics_client", "body", "actuated", "time_step", "effort_limits")
 
 
 class Twin(Jittable):
-    """A dynamics `twin(state, action) -> next_state`, as PyBullet steps it.
+    """A dynamics `twin(state, action) -> next_state` that steps as PyBullet steps.
 
     The state is [q, q̇]. The action is the effort [N·m or N] on the actuated joints,
-    held within `effort_limits`; with `motors` it is their target positions [rad or m].
+    clipped to `effort_limits`; with `motors` it is their target positions [rad or m].
     """
 
     robot: Multibody
@@ -41,7 +49,8 @@ class Twin(Jittable):
     effort_limits: Float[Array, " act"]
     """[N·m or N]; infinite where there is none."""
     joint_limits: bool = eqx.field(static=True)
-    """Whether joints stop at their limits; off, a step is several times faster."""
+    """Whether joints stop at their limits; without them a step is several times faster.
+    """
     motors: PositionMotors | None
 
     def __init__(
@@ -54,100 +63,116 @@ class Twin(Jittable):
         joint_limits: bool = False,
         motors: PositionMotors | None = None,
     ):
-        """Set `robot` in motion; all its joints are actuated where none are named.
+        """Set `robot` in motion.
+
+        Args:
+            robot: the robot.
+            time_step: length of a step [s].
+            actuated: numbers of the joints that an action drives; by default all.
+            effort_limits: limit of each actuated joint, or one for all [N·m or N].
+            joint_limits: whether joints stop at their limits.
+            motors: position motors on the actuated joints, instead of efforts.
 
         Raises:
             RobooptError: if `time_step` is not positive and finite, an actuated joint
-                does not exist, or an effort limit is not positive.
+                does not exist, an effort limit is not positive, or there is not one
+                motor for each actuated joint.
         """
-        joints = len(robot.joint_names)
-        if not 0 < time_step < math.inf:
-            raise RobooptError(
-                f"`time_step` must be positive and finite, got {time_step}."
-            )
-        actuated = tuple(range(joints)) if actuated is None else tuple(actuated)
-        if len(set(actuated)) < len(actuated) or not set(actuated) <= set(
-            range(joints)
-        ):
-            raise RobooptError(
-                f"`actuated` must name joints of 0 to {joints - 1} once each, got "
-                f"{actuated}."
-            )
-        limits = np.asarray(effort_limits, float)
-        if limits.shape not in ((), (len(actuated),)) or not np.all(limits > 0):
-            raise RobooptError(
-                f"`effort_limits` must be one positive number or {len(actuated)} of "
-                f"them, got {effort_limits}."
-            )
-        if motors is not None and motors.joints != len(actuated):
-            raise RobooptError(
-                f"`motors` must hold one gain for each of the {len(actuated)} actuated "
-                f"joints, got {motors.joints}."
-            )
         self.robot = robot
-        self.time_step = float(time_step)
-        self.actuated = actuated
-        self.effort_limits = jnp.asarray(np.broadcast_to(limits, (len(actuated),)))
+        self.time_step = checked_time_step(time_step)
+        self.actuated = checked_actuated(actuated, len(robot.joint_names))
+        count = len(self.actuated)
+        self.effort_limits = checked_effort_limits(effort_limits, count)
+        if motors is not None and motors.joints != count:
+            raise RobooptError(
+                f"`motors` must hold one gain for each of the {count} actuated joints, "
+                f"got {motors.joints}."
+            )
         self.joint_limits = joint_limits
         self.motors = motors
 
     @classmethod
     def from_env(cls, env: Any, *, joint_limits: bool = False) -> "Twin":
-        """Read the twin of the innermost PyBullet environment of `env`.
+        """Return the twin of a PyBullet environment, read from the loaded body.
 
         Args:
-            env: an environment with `client` or `physics_client` (PyBullet's), `body`,
-                `actuated`, `time_step` and `effort_limits`; with `linear_damping`,
-                `angular_damping` and Coulomb's `friction` where these are not Bullet's.
+            env: any environment whose innermost environment has the attributes
+                `physics_client`, `body`, `actuated`, `time_step` [s] and
+                `effort_limits` [N·m or N]; also `linear_damping` and `angular_damping`
+                of its links [1/s], if they are not PyBullet's defaults, and `friction`,
+                if the environment adds Coulomb friction [N·m or N] to the efforts.
             joint_limits: whether joints stop at their limits.
+
+        Raises:
+            RobooptError: if an attribute is missing, or the body is not a robot on a
+                fixed base.
         """
-        world = env.unwrapped
-        names = ("linear_damping", "angular_damping")
-        damping = {n: getattr(world, n) for n in names if hasattr(world, n)}
-        robot = load_bullet(_client(world), world.body, **damping)
-        # PyBullet's joints have no Coulomb friction: the environment adds it.
-        friction = getattr(world, "friction", None)
+        env = env.unwrapped
+        missing = [name for name in PROTOCOL if not hasattr(env, name)]
+        if missing:
+            raise RobooptError(
+                f"`env` must have the attributes {PROTOCOL}, got a "
+                f"{type(env).__name__} without {missing}."
+            )
+        linear = float(getattr(env, "linear_damping", BULLET_DAMPING))
+        angular = float(getattr(env, "angular_damping", BULLET_DAMPING))
+        robot = load_bullet(
+            env.physics_client, env.body, linear_damping=linear, angular_damping=angular
+        )
+        friction = getattr(env, "friction", None)
         if friction is not None:
+            # PyBullet's joints have no Coulomb friction: the environment adds it.
             robot = eqx.tree_at(lambda r: r.friction, robot, jnp.asarray(friction))
-        if len(damping) == len(names) and not any(damping.values()):
+        if not (linear or angular):
             robot = robot.merge_fixed()
         return cls(
             robot,
-            world.time_step,
-            actuated=tuple(world.actuated),
-            effort_limits=world.effort_limits,
+            env.time_step,
+            actuated=tuple(env.actuated),
+            effort_limits=env.effort_limits,
             joint_limits=joint_limits,
+        )
+
+    def __repr__(self) -> str:
+        """Return a short description with a table of the robot."""
+        if not has_values(self) or self.effort_limits.ndim != 1:
+            return eqx.tree_pformat(self)
+        limits = self.effort_limits.tolist()
+        driven = [
+            self.robot.joint_names[joint] + (f" ±{x:.4g}" if math.isfinite(x) else "")
+            for joint, x in zip(self.actuated, limits, strict=True)
+        ]
+        by = "efforts [N·m or N]" if self.motors is None else "position motors"
+        return (
+            f"Twin stepping {self.time_step:.6g} s, driven by {by} on "
+            f"{', '.join(driven)}; joint limits {'on' if self.joint_limits else 'off'}"
+            f"\n{self.robot!r}"
         )
 
     @property
     def joints(self) -> int:
-        """Return how many joints move."""
+        """Return the number of moving joints."""
         return len(self.robot.joint_names)
 
     @property
     def action_size(self) -> int:
-        """Return how many joints an action drives."""
+        """Return the number of actuated joints."""
         return len(self.actuated)
 
     def clip(self, action: Float[Array, " act"]) -> Float[Array, " act"]:
         """Return the action that the actuators can follow."""
-        if self.motors is not None:
-            return action
-        limits = self.effort_limits.astype(action.dtype)
-        return jnp.clip(action, -limits, limits)
+        return (
+            action if self.motors is not None else clipped(action, self.effort_limits)
+        )
 
     def effort(self, action: Float[Array, " act"]) -> Float[Array, " joint"] | None:
-        """Return the effort [N·m or N] on every joint, 0 where none is actuated.
+        """Return the effort [N·m or N] on every joint, 0 on joints not actuated.
 
-        With `motors` None: an action does not say what force it takes to follow it.
+        With `motors` the result is None: a target does not determine the force.
         """
         if self.motors is not None:
             return None
-        applied = self.clip(action)
-        if self.actuated == tuple(range(self.joints)):
-            return applied
-        zero = jnp.zeros(self.joints, applied.dtype)
-        return zero.at[np.array(self.actuated)].set(applied)
+        return joint_effort(self.clip(action), self.actuated, self.joints)
 
     def __call__(
         self, state: Float[Array, " state"], action: Float[Array, " act"]
@@ -161,7 +186,7 @@ class Twin(Jittable):
         action: Float[Array, " act"],
         duration: float | Float[Array, ""],
     ) -> Float[Array, " state"]:
-        """Return the state after one step of `duration` [s] in place of `time_step`."""
+        """Return the state after one step of `duration` [s] instead of `time_step`."""
         q, velocity = jnp.split(state, 2)
         effort = self.effort(action)
         if effort is None:
@@ -184,22 +209,6 @@ class Twin(Jittable):
             )
         velocity = jnp.clip(velocity, -MAX_VELOCITY, MAX_VELOCITY)
         return jnp.concatenate([q + duration * velocity, velocity])
-
-
-def _client(env: Any) -> Any:
-    """Return PyBullet's functions as methods, for the client of an environment."""
-    client = getattr(env, "client", None)
-    if client is None:
-        client = env.physics_client
-    if not isinstance(client, int):
-        return client
-    import pybullet
-
-    class Client:
-        def __getattr__(self, name: str) -> Any:
-            return functools.partial(getattr(pybullet, name), physicsClientId=client)
-
-    return Client()
 
 
 def linearize(

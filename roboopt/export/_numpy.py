@@ -19,8 +19,8 @@ import numpy as np
 
 from roboopt._errors import RobooptError
 from roboopt.data import atomic_write
-from roboopt.export._program import Program, read
-from roboopt.export._writer import Writer, kind
+from roboopt.export._program import Program, constant, read
+from roboopt.export._writer import COMPARISON, Writer, kind
 from roboopt.policies import (
     OpenLoop,
     StatefulPolicy,
@@ -66,18 +66,17 @@ RESET = '''        self.reset()
 
     def reset(self):
         """Begin an episode: forget what was observed."""
-        self.memory = None
+        self.memory = [{initial}]
 '''
 CALL = '''
     @np.errstate(all="ignore")
     def __call__(self, {arguments}):
         """Return the action."""
 '''
-REMEMBER = """\
-        if self.memory is None:
-            self.memory = self._begin(observation)
-        action, *self.memory = self._step({step})
+STEP = """        action, *self.memory = self._step(*self.memory, {arguments})
         return action
+
+    def _step(self, {names}, {arguments}):
 """
 CHECK = """\
         observation = np.asarray(observation).astype({kind}, casting="same_kind")
@@ -150,18 +149,14 @@ def _files(path: str | PathLike) -> tuple[Path, Path]:
     return arrays, module
 
 
-def _traced(policy: Any, observation: Any) -> tuple[Program, Program]:
-    """Return how `policy` begins and acts.
+def _traced(policy: Any, observation: Any) -> tuple[list, Program]:
+    """Return the initial memory of `policy`, and how it acts.
 
-    The first maps the observation to the memory, which may be empty; the second
-    maps the memory, the observation and the time to the action and the memory.
+    The program maps the memory, the observation and the time to the action and the next
+    memory.
     """
-    kinds = (StatefulPolicy, TimeVaryingPolicy, OpenLoop)
-    if not callable(policy) and not isinstance(policy, StatefulPolicy):
-        raise RobooptError(
-            "`policy` must be a callable or a `StatefulPolicy`, got a "
-            f"{type(policy).__name__}."
-        )
+    if not callable(policy):
+        raise RobooptError(f"`policy` must be callable, got a {type(policy).__name__}.")
     try:
         seen = jnp.asarray(observation)
     except (TypeError, ValueError) as error:
@@ -171,26 +166,19 @@ def _traced(policy: Any, observation: Any) -> tuple[Program, Program]:
     extended = jnp.issubdtype(seen.dtype, jax.dtypes.extended)
     if extended or np.dtype(seen.dtype).kind not in "fiub":
         raise RobooptError(f"`observation` must be of numbers, got {seen.dtype}.")
-    tree = None
-
-    def start(observation):
-        nonlocal tree
-        leaves, tree = jax.tree.flatten(initial_carry(policy))
-        return [jnp.asarray(leaf) for leaf in leaves]
+    leaves, tree = jax.tree.flatten(initial_carry(policy))
+    memory = [jnp.asarray(leaf) for leaf in leaves]
 
     def step(*inputs):
         *leaves, observation, time = inputs
-        if not isinstance(policy, kinds):
+        if not isinstance(policy, StatefulPolicy | TimeVaryingPolicy | OpenLoop):
             return policy(observation), []
-        memory = jax.tree.unflatten(tree, leaves)
-        after, action = act(policy, memory, observation, time)
+        after, action = act(policy, jax.tree.unflatten(tree, leaves), observation, time)
         return action, [jnp.asarray(leaf) for leaf in jax.tree.leaves(after)]
 
-    first, memory = jax.make_jaxpr(start, return_shape=True)(seen)
     time = jnp.zeros((), jnp.result_type(float))
-    closed, (action, after) = jax.make_jaxpr(step, return_shape=True)(
-        *memory, seen, time
-    )
+    trace = jax.make_jaxpr(step, return_shape=True)
+    closed, (action, after) = trace(*memory, seen, time)
     if not isinstance(action, jax.ShapeDtypeStruct):
         raise RobooptError(
             f"`policy` must return one array, got {jax.tree.structure(action)}."
@@ -201,7 +189,7 @@ def _traced(policy: Any, observation: Any) -> tuple[Program, Program]:
             "`policy` must keep a memory of the same shapes and types, got "
             f"{before} at the beginning and {after} after a step."
         )
-    return read(first), read(closed)
+    return memory, read(closed)
 
 
 def _names(policy: Any) -> dict[str, Any]:
@@ -216,57 +204,50 @@ def _names(policy: Any) -> dict[str, Any]:
 
 
 def _module(
-    policy: Any, beginning: Program, step: Program, module: str
-) -> tuple[str, dict]:
+    policy: Any, memory: list, step: Program, module: str
+) -> tuple[str, dict[str, np.ndarray]]:
     """Return the text of the module, and the arrays of the file beside it."""
-    writer, remembers = Writer(_names(policy)), bool(beginning.outputs)
-    reads = beginning.reads() | step.reads()
-    seen, time = step.inputs[-2:]
+    writer, reads = Writer(_names(policy)), step.reads()
+    *_, seen, time = step.inputs
     timed = time in reads or isinstance(policy, TimeVaryingPolicy | OpenLoop)
-    observed = seen in reads or beginning.inputs[0] in reads
-    arguments = ", ".join(["observation"] + ["time"] * timed)
-    memory = [f"memory{i}" for i in range(len(step.inputs) - 2)]
-    code = CALL.format(arguments=arguments)
-    if observed:
-        code += CHECK.format(kind=kind(seen.dtype), shape=seen.shape)
-    if timed:
-        code += f"{BODY}time = {kind(time.dtype)}(time)\n"
-    lines = writer.function(step, [*memory, "observation", "time"])
-    if remembers:
-        first = writer.function(beginning, ["observation"])
-        code += REMEMBER.format(step=", ".join(["*self.memory", arguments]))
-        code += _method("_begin", "observation", first)
-        code += _method("_step", ", ".join([*memory, arguments]), lines)
-        code = RESET + code
-    else:
-        lines[-1] = re.sub(r"return \[(.*)\]$", r"return \1", lines[-1])
-        code += "".join(f"{BODY}{line}\n" for line in lines)
-    names = [f'            self.{name} = file["{name}"]\n' for name in writer.arrays]
-    code = "".join(names) + code
-    content = code.encode() + b"".join(a.tobytes() for a in writer.arrays.values())
-    fingerprint = hashlib.sha256(content).hexdigest()[:16]
-    use = ["    policy.reset()  # at the beginning of an episode"] * remembers
-    use.append(f"    action = policy({arguments})")
-    action, described = step.outputs[0], []
-    if observed:
+    arguments = "observation, time" if timed else "observation"
+    action = step.outputs[0]
+    described = [f"action: shape {action.shape}, {action.dtype.name}."]
+    call = CALL.format(arguments=arguments)
+    if seen in reads:
+        call += CHECK.format(kind=kind(seen.dtype), shape=seen.shape)
         described.append(f"observation: shape {seen.shape}, {seen.dtype.name}.")
     if timed:
+        call += f"{BODY}time = {kind(time.dtype)}(time)\n"
         described.append("time: since the beginning of the episode [s].")
-    described.append(f"action: shape {action.shape}, {action.dtype.name}.")
+    names = [f"memory{i}" for i in range(len(memory))]
+    lines = writer.function(step, [*names, "observation", "time"])
+    use = f"    action = policy({arguments})"
+    if memory:
+        initial = [
+            f"np.array({writer.full(constant(array), COMPARISON)}, {kind(array.dtype)})"
+            for array in memory
+        ]
+        call = RESET.format(initial=", ".join(initial)) + call
+        call += STEP.format(arguments=arguments, names=", ".join(names))
+        use = "    policy.reset()  # at the beginning of an episode\n" + use
+    else:
+        lines[-1] = re.sub(r"return \[(.*)\]$", r"return \1", lines[-1])
+    code = "".join(
+        f'            self.{name} = file["{name}"]\n' for name in writer.arrays
+    )
+    code += call + "".join(f"{BODY}{line}\n" for line in lines)
+    content = code.encode() + b"".join(a.tobytes() for a in writer.arrays.values())
+    fingerprint = hashlib.sha256(content).hexdigest()[:16]
     name = getattr(policy, "__name__", type(policy).__name__)
     text = MODULE.format(
         mark=MARK,
         name=name if name.isidentifier() else "a function",
         module=module,
-        use="\n".join(use),
+        use=use,
         described="\n".join(described),
         fingerprint=fingerprint,
         arguments=arguments,
         code=code,
     )
     return text, {**writer.arrays, "fingerprint": np.array(fingerprint)}
-
-
-def _method(name: str, arguments: str, lines: list[str]) -> str:
-    body = "".join(f"{BODY}{line}\n" for line in lines)
-    return f"\n    def {name}(self, {arguments}):\n{body}"

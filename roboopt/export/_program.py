@@ -89,7 +89,8 @@ def _inline(
 
     def look(var: Any) -> Value:
         if isinstance(var, jex.core.Literal):
-            return constant(np.asarray(var.val, var.aval.dtype))
+            aval: Any = var.aval
+            return constant(np.asarray(var.val, aval.dtype))
         return known[var]
 
     for equation in jaxpr.eqns:

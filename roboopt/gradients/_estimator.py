@@ -124,8 +124,8 @@ class Estimator(eqx.Module):
 
         Returns:
             The loss, the gradient in the form of `params`, and scalars for the history
-            of the run, the same names each time. `gradient_error` is the expected
-            squared error of the relative gradient.
+            of the run, the same names each time. The scalar `gradient_error`, the
+            expected squared error of the relative gradient, is for `Mixed` alone.
         """
 
     def init(self, params: Any) -> Any:

@@ -1,13 +1,13 @@
-"""DAgger: the demonstrator says what to do where the clone itself has come to.
+"""DAgger: the demonstrator labels the observations that the clone itself meets.
 
-A clone that errs sees what no demonstration shows, and errs the more: over T steps the
-cost grows as T². If it is trained on what the demonstrator would do in the states that
-the clone meets, as T (Ross, Gordon and Bagnell, 2011, A reduction of imitation learning
-and structured prediction to no-regret online learning):
+A clone that errs meets observations that no demonstration shows, and errs the more:
+over T steps the cost grows as T². If it is trained on the demonstrator's actions where
+the clone itself has been, the cost grows as T (Ross, Gordon and Bagnell, 2011, A
+reduction of imitation learning and structured prediction to no-regret online learning):
 
     D₀ = demonstrations,   D_k = D_{k−1} ∪ {(o, π*(o)) : o met by the clone π_k}
 
-with their β of 1 at the demonstrations and 0 from then on.
+with their β equal to 1 for the demonstrations and 0 from then on.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,25 +21,25 @@ from roboopt.data import Demonstrations, Trajectory
 from roboopt.policies import ActionChunking, ObservationHistory
 from roboopt.rollouts import Evaluation, evaluate
 
-SAMPLES = 10_000
-GROWTH = 4
+MIN_SAMPLES = 10_000
+SAMPLES_PER_DEMONSTRATED = 4
 
 
 class DAgger:
-    """A source of batches for `minimize`, whose blocks grow by what the clone meets.
+    """A source of batches for `minimize` that grows by what the clone meets.
 
     `minimize(objective, policy, DAgger(env, demonstrator, demonstrations))` trains on
     the demonstrations for `steps` steps; then the best clone so far acts in `env`, and
-    the next steps are taken on all that has been seen. All of that is sampled anew for
-    each block, every sample as often as any other but for one.
+    the next steps use all samples so far. Each block is a fresh random draw in which
+    the numbers of times that any two samples occur differ by one at most.
     """
 
     drifts: bool = True
     """Losses on different blocks cannot be compared: the data come from the clone."""
     steps: int
-    """Steps of the descent on one block."""
+    """Optimizer steps on one block."""
     rounds: list[Evaluation]
-    """What each clone did that acted; the actions in it are the demonstrator's."""
+    """The evaluation of each clone that acted, with the demonstrator's actions."""
 
     def __init__(
         self,
@@ -62,26 +62,24 @@ class DAgger:
         """Keep the demonstrations; nothing acts yet.
 
         Args:
-            env: as `collect` takes it; its observations and actions are like
-                the demonstrations'.
-            demonstrator: of the same kinds as a policy there; asked about each
-                observation that a clone meets.
-            demonstrations: to begin with, at least one.
-            episodes: that a clone acts for before each block but the first.
-            steps: of the descent on one block.
-            seed: of the episodes, and of the samples drawn.
-            samples: in a block, the same number each time; if None, 10 000 or four
-                times those demonstrated, whichever is more.
-            history: as `roboopt.data.demonstrations`, like `chunk`, `low` and `high`.
-            chunk: likewise.
-            low: likewise.
-            high: likewise.
-            wrap: what acts, made of the clone, `lambda model:
-            roboopt.policies.SampleActions(model)`;
-                if None the clone itself, in `ObservationHistory` and `ActionChunking`
-                where `history`
-                or `chunk` ask for it.
-            max_steps: as `collect`.
+            env: as in `collect`, with observations and actions like those of the
+                demonstrations.
+            demonstrator: a policy that labels each observation that a clone meets.
+            demonstrations: at least one.
+            episodes: the number of episodes of a clone before each block but the first.
+            steps: the number of optimizer steps on one block.
+            seed: the source of randomness of the episodes and the samples drawn.
+            samples: the number of samples in every block; if None, 10 000 or four times
+                those demonstrated, whichever is more.
+            history: as in `Demonstrations.from_trajectories`, like the next three.
+            chunk: actions a sample.
+            low: the lower limits of the demonstrator's actuators.
+            high: the upper limits.
+            wrap: builds the acting policy from the clone, for example
+                `roboopt.policies.SampleActions`; if None the clone itself acts, in
+                `ObservationHistory` and `ActionChunking` where `history` or `chunk` ask
+                for them.
+            max_steps: as in `collect`.
             progress: called with the number of episodes done in a round, after each.
 
         Raises:
@@ -107,7 +105,9 @@ class DAgger:
         self._seed = seed
         self._begun = False
         self._first = self._known = _laid_out(demonstrations, self._cut)
-        self._samples = samples or max(SAMPLES, GROWTH * len(self._first))
+        self._samples = samples or max(
+            MIN_SAMPLES, SAMPLES_PER_DEMONSTRATED * len(self._first)
+        )
 
     def __len__(self) -> int:
         """Return how many samples there are by now, in all."""

@@ -42,7 +42,7 @@ class FlowBatch(eqx.Module):
 class FlowMatching(Readable, eqx.Module):
     """A loss for `ActionMismatch`, on batches that are `FlowBatch`."""
 
-    def errors(self, model: Any, batch: FlowBatch) -> Float[Array, "..."]:
+    def errors(self, model: Any, batch: Any) -> Float[Array, "..."]:
         """Return `model.flow_error` of each sample, in the shape of the actions.
 
         Raises:

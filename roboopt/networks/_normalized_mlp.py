@@ -48,9 +48,9 @@ class NormalizedMLP(Jittable):
 
     perceptron: MLP
     inputs: Normalizer
-    """Of the features φ."""
+    """Normalizer of the features φ."""
     outputs: Normalizer | None = None
-    """Of the outputs; None for outputs as the perceptron gives them."""
+    """Units of the outputs; None for the perceptron's own."""
     matrix: Float[Array, "output feature"] | None = None
     """W"""
     angles: tuple[int, ...] = eqx.field(static=True, default=())

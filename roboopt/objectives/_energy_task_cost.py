@@ -70,6 +70,10 @@ class EnergyTaskCost(RolloutObjective):
         for name in ("task_weight", "work_weight", "joule_weight"):
             check_weight(name, getattr(self, name))
 
+    def terms(self, model: Any, batch: Any) -> dict[str, Term]:
+        """Return the terms of the motions that `model` makes from `batch`."""
+        return self.measure(self.rollout(model, self.starts(batch)))
+
     def trajectory_terms(self, trajectory: Trajectory, batch: Any) -> dict[str, Term]:
         """Return the terms of the motions made from the starts in `batch`."""
         return self.measure(trajectory)

@@ -1,7 +1,7 @@
-"""Checkpoints: the whole state of a descent in a file, to go on from to the bit.
+"""Checkpoints: the whole state of a run in a file, to continue from to the bit.
 
-A descent that was killed and one that was not take the same steps: the state holds the
-optimizer, the order of the samples, the random key and the best model as well.
+The state holds the optimizer, the order of the samples, the random key and the best
+model, so that a run that was killed takes the same steps as one that was not.
 """
 
 from os import PathLike
@@ -21,11 +21,11 @@ HISTORY, LEAF, SEED = "history/", "leaf/", "seed"
 def write(
     path: str | PathLike, state: Any, history: dict[str, np.ndarray], seed: int
 ) -> None:
-    """Write the state and the history so far; the file is whole or what it was."""
-    leaves = {f"{LEAF}{name}": value for name, value in _leaves(state).items()}
-    past = {f"{HISTORY}{name}": values for name, values in history.items()}
+    """Write the state and the history so far, replacing the file as a whole."""
+    arrays = {LEAF + name: value for name, value in _leaves(state).items()}
+    arrays |= {HISTORY + name: values for name, values in history.items()}
     with atomic_write(path) as file:
-        np.savez(file, **{SEED: np.array(seed)}, **leaves, **past)  # type: ignore
+        np.savez(file, **{SEED: np.array(seed)}, **arrays)  # type: ignore
 
 
 def read(
@@ -34,13 +34,12 @@ def read(
     """Return the state and the history in `path`; None if there is no file.
 
     Args:
-        path: of the file.
-        state: a state of the same descent, whose form the file must have; any pytree
-            of arrays.
-        seed: of the descent.
+        path: the file.
+        state: a pytree of arrays with the shapes and dtypes that the file must have.
+        seed: the seed of the run.
 
     Raises:
-        RobooptError: if the file is of another descent, or of none.
+        RobooptError: if the file belongs to another run, or to none.
     """
     if not Path(path).exists():
         return None
@@ -51,23 +50,27 @@ def read(
             f"`checkpoint` must be of the same descent, with seed {seed}; {path} has "
             f"{found.get(SEED, 'none')}."
         )
-    expected = _leaves(state)
-    values = {k.removeprefix(LEAF): v for k, v in found.items() if k.startswith(LEAF)}
+    expected, values = _leaves(state), _with_prefix(found, LEAF)
     for name in expected | values:
-        pair = [_form(leaves.get(name)) for leaves in (expected, values)]
-        if pair[0] != pair[1]:
+        here, there = _form(expected.get(name)), _form(values.get(name))
+        if here != there:
             raise RobooptError(
                 f"`checkpoint` must be of the same model and optimizer; in {path} "
-                f"{name} is {pair[1]}, here {pair[0]}."
+                f"{name} is {there}, here {here}."
             )
-    paths, structure = jax.tree_util.tree_flatten_with_path(state)
-    restored = [
-        _typed(leaf, values[jax.tree_util.keystr(where)]) for where, leaf in paths
-    ]
-    history = {
-        k.removeprefix(HISTORY): v for k, v in found.items() if k.startswith(HISTORY)
-    }
-    return jax.tree.unflatten(structure, restored), history
+
+    def restored(where: Any, leaf: Any) -> Any:
+        value = values[jax.tree_util.keystr(where)]
+        if _is_key(leaf):
+            return jax.random.wrap_key_data(jnp.asarray(value))
+        return value if isinstance(leaf, np.ndarray) else jnp.asarray(value)
+
+    state = jax.tree_util.tree_map_with_path(restored, state)
+    return state, _with_prefix(found, HISTORY)
+
+
+def _with_prefix(found: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    return {k.removeprefix(prefix): v for k, v in found.items() if k.startswith(prefix)}
 
 
 def _leaves(state: Any) -> dict[str, np.ndarray]:
@@ -81,12 +84,6 @@ def _leaves(state: Any) -> dict[str, np.ndarray]:
 
 def _is_key(leaf: Any) -> bool:
     return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-
-
-def _typed(leaf: Any, value: np.ndarray) -> Any:
-    if _is_key(leaf):
-        return jax.random.wrap_key_data(jnp.asarray(value))
-    return value if isinstance(leaf, np.ndarray) else jnp.asarray(value)
 
 
 def _form(value: np.ndarray | None) -> str:

@@ -3,8 +3,8 @@
 Compiling needs the shapes of the data alone, and one of two cores would be idle.
 """
 
+import dataclasses
 import threading
-from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -13,17 +13,20 @@ import jax.numpy as jnp
 import numpy as np
 
 from roboopt.optimize._loop import Problem, advance, begin
+from roboopt.optimize._sources import array_source
 
 
 def compile_ahead(
-    problem: Callable[[], Problem], params: Any, fixed: Any
+    problem: Problem, params: Any, fixed: Any, model: Any, batch_size: int | None
 ) -> threading.Thread:
     """Compile the steps in a thread, under the configuration of this one.
 
     Args:
-        problem: makes the problem with data of the right shapes.
+        problem: the problem, with a source that has an `outline`.
         params: the trainable leaves.
         fixed: the other arrays of the model.
+        model: the model that the source is asked with.
+        batch_size: samples of a minibatch, None for whole batches.
 
     Returns:
         The thread; after it has ended, `advance` finds the compiled program.
@@ -34,10 +37,10 @@ def compile_ahead(
     def compile_steps() -> None:
         with jax.enable_x64(x64), jax.default_device(device):
             try:
-                made = problem()
-                state = eqx.filter_eval_shape(
-                    begin, made, params, fixed, jax.random.key(0)
-                )
+                batches = array_source(problem.source.outline(model), batch_size)
+                made = dataclasses.replace(problem, source=batches)
+                key = jax.random.key(0)
+                state = eqx.filter_eval_shape(begin, made, params, fixed, key)
                 lowered = advance.lower(  # pyright: ignore[reportFunctionMemberAccess]
                     made, zeros(state), jnp.asarray(0)
                 )

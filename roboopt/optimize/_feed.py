@@ -100,6 +100,8 @@ class Feed:
         return model
 
     def _next(self, model: Any) -> tuple[Any, Any]:
+        if self.iterable:
+            return self._given.next(None, None), model
         key = jax.random.fold_in(self._key, self._number)
         block = self._given.next(model, key)
         return block if isinstance(block, Block) else (block, model)

@@ -25,6 +25,7 @@ from roboopt.optimize._sources import FullBatch, Sampler
 T = TypeVar("T")
 MAX_CHUNK = 1024  # steps per call
 SMOOTHING = 0.98  # of the running mean of noisy losses
+UNRECORDED = "gradient_error"  # of the info of an estimator
 
 
 class Descent(eqx.Module):
@@ -182,7 +183,11 @@ def estimate(
 
     loss_fn, params = problem.loss_fn(descent.fixed), descent.params
     if problem.gradient is not None:
-        return problem.gradient.update(loss_fn, params, batch, key, descent.estimator)
+        loss, gradient, info, estimator = problem.gradient.update(
+            loss_fn, params, batch, key, descent.estimator
+        )
+        terms = {name: value for name, value in info.items() if name != UNRECORDED}
+        return loss, gradient, terms, estimator
     if not keeps_gradient(descent.optimizer):
         evaluate = jax.value_and_grad(loss_fn.evaluate, has_aux=True)
         (loss, terms), gradient = evaluate(params, batch)

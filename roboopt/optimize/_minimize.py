@@ -1,5 +1,6 @@
 """`minimize`: gradient descent on any objective."""
 
+import dataclasses
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -118,15 +119,7 @@ def minimize(
         raise RobooptError(
             "`batched` must be False with a simulator outside JAX, got True."
         )
-    iterable = is_iterable(data)
-    source = None
-    if iterable:
-        _check_iterable(batch_size, checkpoint)
-        data = Batches(data)
-    elif not isinstance(data, Source):
-        source = _source(data, batch_size)
-    else:
-        _check_source(data, batched, tolerance, checkpoint)
+    source = _source(data, batch_size, batched, tolerance, checkpoint)
     one = jax.tree.map(lambda x: x[0], params) if batched else params
     exact = gradient is None or gradient.deterministic(one)
     deterministic = isinstance(source, FullBatch) and exact
@@ -135,37 +128,26 @@ def minimize(
         tolerance = TOLERANCE if deterministic and optimizer is None else 0.0
     if optimizer is None:
         optimizer = default_optimizer(steps, deterministic, gradient is not None)
-
-    def problem_on(source: Any) -> Problem:
-        return Problem(
-            objective=objective,
-            static=static,
-            intervals=limits,
-            source=source,
-            optimizer=transformation,
-            tolerance=jnp.asarray(float(tolerance)),
-            patience=jnp.asarray(patience if tolerance > 0 else np.iinfo(np.int32).max),
-            first_judged=jnp.asarray(0),
-            gradient=gradient,
-            batched=batched,
-        )
-
-    limits = intervals(bounds, model, params, batched)
-    transformation = checked_optimizer(optimizer)
+    problem = Problem(
+        objective=objective,
+        static=static,
+        intervals=intervals(bounds, model, params, batched),
+        source=source,
+        optimizer=checked_optimizer(optimizer),
+        tolerance=jnp.asarray(float(tolerance)),
+        patience=jnp.asarray(patience if tolerance > 0 else np.iinfo(np.int32).max),
+        first_judged=jnp.asarray(0),
+        gradient=gradient,
+        batched=batched,
+    )
     feed, thread = None, None
     try:
-        if source is None:
-            if hasattr(data, "outline") and not on_host:
-                size, outline = batch_size, data.outline
-                thread = compile_ahead(
-                    lambda: problem_on(array_source(outline(model), size)),
-                    params,
-                    fixed,
-                )
-            feed = Feed(data, model, steps, batch_size, seed)
+        if isinstance(source, Source):
+            if hasattr(source, "outline") and not on_host:
+                thread = compile_ahead(problem, params, fixed, model, batch_size)
+            feed = Feed(source, model, steps, batch_size, seed)
             fixed = updated_arrays(feed.model, trainable, fixed)
-            source = feed.source
-        problem = problem_on(source)
+            problem = dataclasses.replace(problem, source=feed.source)
         state = begin(problem, params, fixed, jax.random.key(seed))
         if thread is not None:
             renew(problem, state, fixed)  # compiled while the thread compiles
@@ -185,37 +167,37 @@ def minimize(
         return run.descend(state, report)
 
 
-def _source(data: Any, batch_size: int | None) -> Any:
-    if not callable(data):
-        return array_source(data, batch_size)
-    if batch_size is not None:
+def _source(
+    data: Any,
+    batch_size: int | None,
+    batched: bool,
+    tolerance: float | None,
+    checkpoint: Any,
+) -> Any:
+    """Return the source of batches that `data` stands for.
+
+    Raises:
+        RobooptError: if `data`, or another argument together with it, is refused.
+    """
+    if isinstance(data, Source):
+        _require("batched", batched, False, "a source")
+        if not hasattr(data, "restore"):
+            _require("checkpoint", checkpoint, None, "a source without `restore`")
+        if getattr(data, "drifts", False) and tolerance:
+            _require("tolerance", tolerance, None, "a source that drifts")
+        return data
+    if callable(data):
+        _require("batch_size", batch_size, None, "a function")
+        return Sampler(data)
+    if is_iterable(data):
+        _require("batch_size", batch_size, None, "an iterable of batches")
+        _require("checkpoint", checkpoint, None, "an iterable of batches")
+        return Batches(data)
+    return array_source(data, batch_size)
+
+
+def _require(name: str, value: Any, needed: Any, kind: str) -> None:
+    if value != needed:
         raise RobooptError(
-            f"`batch_size` must be None where `data` is a function, got {batch_size}."
-        )
-    return Sampler(data)
-
-
-def _check_iterable(batch_size: int | None, checkpoint: Any) -> None:
-    for name, value in (("batch_size", batch_size), ("checkpoint", checkpoint)):
-        if value is not None:
-            raise RobooptError(
-                f"`{name}` must be None where `data` is an iterable of batches, got "
-                f"{value}."
-            )
-
-
-def _check_source(
-    data: Any, batched: bool, tolerance: float | None, checkpoint: Any
-) -> None:
-    if batched:
-        raise RobooptError("`batched` must be False where `data` is a source.")
-    if checkpoint is not None and not hasattr(data, "restore"):
-        raise RobooptError(
-            "`checkpoint` must be None where `data` is a source without `state` and "
-            f"`restore`, got {checkpoint}."
-        )
-    if getattr(data, "drifts", False) and tolerance:
-        raise RobooptError(
-            "`tolerance` must be 0 or None where losses on different batches of `data` "
-            f"cannot be compared, got {tolerance}."
+            f"`{name}` must be {needed} where `data` is {kind}, got {value}."
         )

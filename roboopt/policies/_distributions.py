@@ -60,7 +60,7 @@ class Normal(eqx.Module):
     mean: Float[Array, "*shape"]
     log_deviation: Float[Array, "*shape"]
     units: Normalizer | None = None
-    """Of the action; None where `mean` is in the action's units."""
+    """Units of the action; None where `mean` is in the action's units."""
 
     def mode(self) -> Array:
         """Return the mean."""

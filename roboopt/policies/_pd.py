@@ -35,12 +35,7 @@ class JointGains(Readable, eqx.Module):
     log_damping: Float[Array, " joint"]
     robot: Frozen[Multibody]
 
-    def __init__(
-        self,
-        robot: Multibody,
-        stiffness: Float[AnyArray, "..."],
-        damping: Float[AnyArray, "..."],
-    ):
+    def __init__(self, robot: Multibody, stiffness: AnyArray, damping: AnyArray):
         """Set the gains, K_p [N·m/rad or N/m] and K_d [N·m·s/rad or N·s/m].
 
         Raises:
@@ -85,6 +80,19 @@ class JointGains(Readable, eqx.Module):
 
 class PDGravityCompensation(JointGains, Jittable):
     """τ = g(q) + K_p (q* − q) − K_d q̇, for observations [q, q̇, q*]."""
+
+    def __init__(self, robot: Multibody, stiffness: AnyArray, damping: AnyArray):
+        """Control `robot` with a gain of each kind for each joint.
+
+        Args:
+            robot: the robot whose gravity is compensated.
+            stiffness: K_p [N·m/rad or N/m].
+            damping: K_d [N·m·s/rad or N·s/m].
+
+        Raises:
+            RobooptError: if a gain is missing or not positive.
+        """
+        super().__init__(robot, stiffness, damping)
 
     @classmethod
     def from_limits(

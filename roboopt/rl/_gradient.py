@@ -16,11 +16,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from roboopt._core import trainable
+from roboopt._errors import RobooptError
 from roboopt.diagnose import norm_by_horizon
 from roboopt.gradients import Automatic, Mixed, ZerothOrder
 from roboopt.objectives import NegativeReward
 from roboopt.rl._analytic_adam import analytic_adam
-from roboopt.rl._checks import require_at_least, require_positive
+from roboopt.rl._checks import check_settings, require_at_least
 from roboopt.rl._policies import (
     actor_critic,
     deterministic_policy,
@@ -60,10 +61,10 @@ class AnalyticGradient:
 
     def __post_init__(self):
         """Raise a RobooptError where a setting is out of its range."""
-        if self.gradient_decay_time is not None and not self.gradient_decay_time > 0:
-            require_positive("gradient_decay_time", self.gradient_decay_time)
-        require_positive("learning_rate", self.learning_rate)
-        require_positive("max_gradient_norm", self.max_gradient_norm)
+        check_settings(self, positive=("learning_rate", "max_gradient_norm"))
+        decay = self.gradient_decay_time
+        if decay is not None and not decay > 0:
+            raise RobooptError(f"`gradient_decay_time` must be positive, got {decay}.")
 
     def prepare(self, task: Task, policy: Any) -> Run:
         """Return the run on `task`, from `policy`, or one that fits."""
@@ -200,7 +201,7 @@ class ZerothOrderGradient:
         """Raise a RobooptError where a setting is out of its range."""
         if self.pairs is not None:
             require_at_least("pairs", self.pairs, 1)
-        require_positive("scale", self.scale)
+        check_settings(self, positive=("scale",))
 
     def prepare(self, task: Task, policy: Any) -> Run:
         """Return the run on `task`, from `policy`, or one that fits."""

@@ -34,7 +34,7 @@ from roboopt.data import Trajectory
 from roboopt.gradients import Automatic
 from roboopt.objectives import PPOBatch, PPOLoss
 from roboopt.optimize import Block, Result, minimize
-from roboopt.rl._checks import require_at_least, require_positive
+from roboopt.rl._checks import check_settings, require_at_least
 from roboopt.rl._parameter_noise import ParameterNoise
 from roboopt.rl._policies import deterministic_policy
 from roboopt.rl._run import Run, count_blocks
@@ -61,8 +61,7 @@ class PGPE:
     def __post_init__(self):
         """Raise a RobooptError where a setting is out of its range."""
         require_at_least("draws", self.draws, 2)
-        require_positive("spread", self.spread)
-        require_positive("learning_rate", self.learning_rate)
+        check_settings(self, positive=("spread", "learning_rate"))
 
     def loss(self) -> PPOLoss:
         """Return the objective: the likelihood ratio, neither clip nor value."""
@@ -108,13 +107,14 @@ class PGPE:
         """
         noise = self.around(policy)
         data = self.data(rollout, starts, starts_per_step=starts_per_step, seed=seed)
-        settings = {"optimizer": self.optimizer(), **settings}
+        settings.setdefault("optimizer", self.optimizer())
         return minimize(self.loss(), noise, data, steps=steps, seed=seed, **settings)
 
     def around(self, policy: Any) -> ParameterNoise:
         """Return `policy` with noise on its parameters."""
-        known = isinstance(policy, ParameterNoise)
-        return policy if known else ParameterNoise(policy, self.spread)
+        if isinstance(policy, ParameterNoise):
+            return policy
+        return ParameterNoise(policy, self.spread)
 
     def prepare(self, task: Task, policy: Any) -> Run:
         """Return the run on `task`, from `policy`."""

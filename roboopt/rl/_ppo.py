@@ -28,7 +28,7 @@ from roboopt.gradients import Automatic
 from roboopt.objectives import PPOBatch, PPOLoss
 from roboopt.optimize import Block, Result, minimize
 from roboopt.rl._advantages import generalized_advantages
-from roboopt.rl._checks import require_at_least, require_positive, require_share
+from roboopt.rl._checks import check_settings, require_at_least
 from roboopt.rl._policies import actor_critic
 from roboopt.rl._run import Run, count_blocks
 from roboopt.rl._running import RewardScale, RunningMeanStd
@@ -72,12 +72,12 @@ class PPO:
 
     def __post_init__(self):
         """Raise a RobooptError where a setting is out of its range."""
-        for name in ("steps", "epochs", "minibatches"):
-            require_at_least(name, getattr(self, name), 1)
-        for name in ("discount", "gae_lambda"):
-            require_share(name, getattr(self, name))
-        for name in ("learning_rate", "max_gradient_norm"):
-            require_positive(name, getattr(self, name))
+        check_settings(
+            self,
+            counts=("steps", "epochs", "minibatches"),
+            shares=("discount", "gae_lambda"),
+            positive=("learning_rate", "max_gradient_norm"),
+        )
         self.loss()
 
     def loss(self) -> PPOLoss:
@@ -115,15 +115,9 @@ class PPO:
         """
         data = self.data(envs, seed)
         steps = data.gradient_steps(timesteps)
-        settings = self._descent(data, steps) | settings
+        optimizer, batch_size = self.optimizer(steps), data.batch_size
+        settings = {"optimizer": optimizer, "batch_size": batch_size, **settings}
         return minimize(self.loss(), agent, data, steps=steps, seed=seed, **settings)
-
-    def _descent(self, data: "PPOData", steps: int) -> dict[str, Any]:
-        return {
-            "optimizer": self.optimizer(steps),
-            "batch_size": data.batch_size,
-            "gradient": Automatic(),
-        }
 
     def prepare(self, task: Task, policy: Any) -> Run:
         """Return the run on `task`, from `policy` or a fresh network."""
@@ -146,7 +140,11 @@ class PPO:
             model=agent,
             data=data,
             steps=steps,
-            settings=self._descent(data, steps),
+            settings={
+                "optimizer": self.optimizer(steps),
+                "batch_size": data.batch_size,
+                "gradient": Automatic(),  # notes the norm and noise of the gradient
+            },
             timesteps=timesteps,
             count=count_blocks(data),
             choice={

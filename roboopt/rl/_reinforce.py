@@ -17,6 +17,7 @@ import numpy as np
 from roboopt._errors import RobooptError
 from roboopt.optimize import Result
 from roboopt.policies import NetworkSettings, StatefulPolicy
+from roboopt.report import progress_bar
 from roboopt.rl._checks import require_at_least
 from roboopt.rl._gradient import AnalyticGradient, MixedGradient, ZerothOrderGradient
 from roboopt.rl._monitor import LearningStatus, Monitor, learning_bar
@@ -140,7 +141,8 @@ def reinforce(
         finally:
             monitor.write()
             run.close()
-        return _result(task, run, monitor, result, fresh(task, policy), episodes)
+        new = fresh(task, policy)
+        return _result(task, run, monitor, result, new, episodes, progress)
     finally:
         task.env.close()
 
@@ -192,7 +194,13 @@ def _check(
 
 
 def _result(
-    task: Task, run: Run, monitor: Monitor, result: Result, new: bool, episodes: int
+    task: Task,
+    run: Run,
+    monitor: Monitor,
+    result: Result,
+    new: bool,
+    episodes: int,
+    progress: bool,
 ) -> ReinforceResult:
     """Evaluate the policy and its start, and return the result."""
     if result.reason == "interrupted" and not len(result.history["loss"]):
@@ -203,8 +211,9 @@ def _result(
     evaluation, start_evaluation, norms, failure = None, None, None, ""
     try:
         if episodes:
-            evaluation = _evaluated(task, policy, episodes)
-            start_evaluation = _evaluated(task, start, episodes)
+            with progress_bar("evaluating", 2 * episodes, progress) as advance:
+                evaluation = _evaluated(task, policy, episodes, advance)
+                start_evaluation = _evaluated(task, start, episodes, advance)
             if run.norm_by_horizon is not None:
                 # At the start: where nothing is left to gain all gradients are noise.
                 norms = run.norm_by_horizon(start)
@@ -244,11 +253,19 @@ def _result(
     )
 
 
-def _evaluated(task: Task, policy: Any, episodes: int) -> Evaluation:
-    limit = MAX_EPISODE_STEPS if task.horizon is None else task.horizon
-    seed = task.seed + EVALUATION_SEED_OFFSET
+def _evaluated(
+    task: Task, policy: Any, episodes: int, advance: Callable[[], None]
+) -> Evaluation:
     try:
-        return evaluate(task.env, policy, episodes=episodes, seed=seed, max_steps=limit)
+        return evaluate(
+            task.make if task.processes else task.env,
+            policy,
+            episodes=episodes,
+            seed=task.seed + EVALUATION_SEED_OFFSET,
+            max_steps=MAX_EPISODE_STEPS if task.horizon is None else task.horizon,
+            processes=task.processes,
+            progress=lambda _: advance(),
+        )
     except Exception as error:
         # The user's environment failed: what was learned is not lost by it.
         text = f"the evaluation failed: {type(error).__name__}: {error}"

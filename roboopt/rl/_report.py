@@ -12,6 +12,7 @@ from roboopt.report import (
     Video,
     motions,
     performance,
+    settings,
     spread,
 )
 from roboopt.rl._result import (
@@ -37,6 +38,7 @@ def sections(result: ReinforceResult, video: bool) -> list[Section]:
         _health(result),
         _loss(result),
         _motions(result),
+        settings(result.record()),
     ]
     return [section for section in made if section is not None]
 

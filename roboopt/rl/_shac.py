@@ -31,7 +31,7 @@ from roboopt.optimize import Block, Result, minimize
 from roboopt.policies import acts_by_chance
 from roboopt.rl._advantages import generalized_advantages
 from roboopt.rl._analytic_adam import analytic_adam
-from roboopt.rl._checks import require_at_least, require_positive, require_share
+from roboopt.rl._checks import check_settings, require_at_least
 from roboopt.rl._policies import actor_critic
 from roboopt.rl._run import Run, count_blocks
 from roboopt.rl._running import RunningMeanStd
@@ -73,10 +73,10 @@ class SHAC:
 
     def __post_init__(self):
         """Raise a RobooptError where a setting is out of its range."""
-        require_at_least("updates", self.updates, 1)
-        require_share("gae_lambda", self.gae_lambda)
-        require_positive("learning_rate", self.learning_rate)
-        require_positive("max_gradient_norm", self.max_gradient_norm)
+        positive = "learning_rate", "max_gradient_norm"
+        check_settings(
+            self, counts=("updates",), shares=("gae_lambda",), positive=positive
+        )
         self.loss(None)
 
     def loss(self, rollout: Rollout | None) -> ShortHorizonLoss:

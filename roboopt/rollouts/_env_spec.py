@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from roboopt._errors import RobooptError
+
 RENDERING = ("render_mode",)
 
 
@@ -63,6 +65,29 @@ class EnvSpec:
     def __str__(self) -> str:
         """Return the id without the package."""
         return self.id.rpartition(":")[2]
+
+
+def is_env(env: Any) -> bool:
+    """Return whether `env` is an environment, not a class of environments."""
+    return hasattr(env, "step") and not isinstance(env, type)
+
+
+def env_maker(make: Any) -> Callable[[], Any]:
+    """Return a function that makes an environment of an id, a spec or a function.
+
+    Raises:
+        RobooptError: if `make` is none of these.
+    """
+    if isinstance(make, str | EnvSpec):
+        spec = EnvSpec.of(make)
+        assert spec is not None
+        return partial(spec.maker, disable_env_checker=True)
+    if not callable(make):
+        raise RobooptError(
+            "`make` must be a Gymnasium id, an `EnvSpec`, or a function that makes an "
+            f"environment, got {make!r}."
+        )
+    return make
 
 
 def _importable(name: str, entry_point: Any = None) -> str:

@@ -22,28 +22,28 @@ START_TOLERANCE = 1e-3  # Above rounding to single precision, below random start
 
 
 def run_policy(
-    vector: Any,
+    step: Callable[[Any, np.ndarray], Any],
     act: Callable[[np.ndarray, np.ndarray], Any],
     observations: np.ndarray,
     active: np.ndarray,
-    on_step: Callable[[Any, Any], tuple[np.ndarray, np.ndarray]],
+    on_step: Callable[[Any], tuple[np.ndarray, np.ndarray]],
     steps: int | None = None,
 ) -> None:
     """Step a policy in environments until none is active, or for `steps` steps.
 
     Args:
-        vector: has `step(actions, active)`, as a `Pool` has.
+        step: `step(actions, active)` steps the environments.
         act: `act(observations, active) -> actions`.
         observations: the first, (env, obs).
         active: which environments take a step.
-        on_step: `on_step(actions, step) -> (observations, active)` records a step, and
-            begins the next episodes.
+        on_step: `on_step(step) -> (observations, active)` records a step, and begins
+            the next episodes.
         steps: the number of steps.
     """
     taken = 0
     while taken != steps and active.any():
         actions = act(observations, active)
-        observations, active = on_step(actions, vector.step(actions, active))
+        observations, active = on_step(step(actions, active))
         taken += 1
 
 
@@ -84,7 +84,7 @@ def run_episodes(
     """
     recorder = _Recorder(pool, policy, starts, keys, owners, label, max_steps, progress)
     observations, active = recorder.begin(np.zeros((pool.envs, 0)))
-    run_policy(pool, recorder.act, observations, active, recorder.on_step)
+    run_policy(pool.advance, recorder.act, observations, active, recorder.on_step)
     return recorder.trajectory()
 
 
@@ -169,22 +169,19 @@ class _Recorder:
                 f"{self._episode[row]} on observation {observations[row]}."
             ) from None
 
-    def on_step(self, actions: Any, step: Any) -> tuple[np.ndarray, np.ndarray]:
+    def on_step(self, step: Any) -> tuple[np.ndarray, np.ndarray]:
         """Keep a step, and begin episodes where others have ended."""
         observations, rewards, terminated, truncated, infos = step
         active = self._active
-        efforts = None if infos.efforts is None else infos.efforts[active]
-        self._steps.append(
-            (
-                self._episode[active],
-                self._elapsed[active],
-                observations[active],
-                self._recorded[active],
-                rewards[active],
-                efforts,
-            )
-        )
-        self._elapsed[active] += 1
+        columns = (self._episode, self._elapsed, observations, self._recorded, rewards)
+        efforts = infos.efforts
+        if active.all():
+            columns = (columns[0].copy(), columns[1].copy(), *columns[2:])
+        else:
+            columns = tuple(column[active] for column in columns)
+            efforts = None if efforts is None else efforts[active]
+        self._steps.append((*columns, efforts))
+        self._elapsed += active
         over = active & (terminated | truncated)
         if self._max_steps is not None:
             over |= active & (self._elapsed == self._max_steps)

@@ -82,12 +82,13 @@ class GymVectorEnv:
         """
         if self._now is None:
             raise RobooptError("`begin` must be called before `collect`.")
-        block = _Block(self._vector, self._compiled(agent, key), self._over)
-        block.randomness = _randomness(key, steps, self.envs)
+        block = _Block(self._vector, self._compiled(agent, key), steps, self._float)
+        block.begin(_randomness(key, steps, self.envs), self._over)
         active = np.ones(self.envs, bool)
-        run_policy(self._vector, block.act, self._now, active, block.on_step, steps)
-        found, now = block.result(self._float)
-        self._now, self._over = np.array(now, self._float), np.asarray(found.ended[-1])
+        step, now = self._vector.step, self._now
+        run_policy(step, block.act, now, active, block.on_step, steps)
+        found = block.steps()
+        self._now, self._over = np.array(block.now, self._float), block.ended[-1].copy()
         if not all(
             np.isfinite(x).all() for x in (found.next_observations, found.rewards)
         ):
@@ -112,53 +113,57 @@ class GymVectorEnv:
 class _Block:
     """Records a block of steps."""
 
-    randomness: np.ndarray
-
-    def __init__(self, vector: Any, agent: Callable, over: np.ndarray):
-        self._vector, self._agent, self._over = vector, agent, over
-        self._steps: list[tuple[Any, ...]] = []
-        self._all = np.ones(vector.envs, bool)
+    def __init__(self, vector: Any, agent: Callable, steps: int, dtype: Any):
+        self._vector, self._agent = vector, agent
+        envs = vector.envs
+        self._seen = np.empty((steps, envs, *vector.observation_space.shape), dtype)
+        self._after = np.empty_like(self._seen)
+        self._rewards = np.empty((steps, envs))
+        self._terminated, self.ended = np.empty((2, steps, envs), bool)
+        self._valid = np.ones((steps, envs), bool)
+        self._drawn: list[np.ndarray] = []
         self.success: dict[tuple[int, int], bool | None] = {}
+        self._active = np.ones(envs, bool)
+
+    def begin(self, randomness: np.ndarray, over: np.ndarray) -> None:
+        """Take the keys, and which environments' episodes are over."""
+        self._randomness, self._over = randomness, over
 
     def act(self, observations: np.ndarray, active: np.ndarray) -> np.ndarray:
-        seen = self._seen = np.array(observations)
-        drawn, actions = self._agent(self.randomness[len(self._steps)], seen)
-        self._drawn = np.asarray(drawn)
-        return self._drawn if actions is None else np.asarray(actions)
+        t = len(self._drawn)
+        self._seen[t] = observations
+        drawn, actions = self._agent(self._randomness[t], self._seen[t])
+        self._drawn.append(np.asarray(drawn))
+        return self._drawn[-1] if actions is None else np.asarray(actions)
 
-    def on_step(self, actions: Any, step: Any) -> tuple[np.ndarray, np.ndarray]:
-        after, rewards, terminated, truncated, success = step
-        valid = ~self._over if self._vector.idles else self._all
-        over = terminated | truncated
-        t = len(self._steps)
-        self._steps.append(
-            (self._seen, self._drawn, rewards, np.array(after), terminated, over, valid)
-        )
+    def on_step(self, step: Any) -> tuple[np.ndarray, np.ndarray]:
+        t = len(self._drawn) - 1
+        self.now, self._rewards[t], self._terminated[t], truncated, success = step
+        self._after[t] = self.now
+        if self._vector.idles:
+            np.logical_not(self._over, out=self._valid[t])
+        over = np.logical_or(self._terminated[t], truncated, out=self.ended[t])
         self._over = over
-        self._now = after
         if over.any():
-            self._now = self._vector.renewed(step, over)
+            self.now = self._vector.renewed(step, over)
             if success is not None:
                 for row in np.flatnonzero(over).tolist():
                     said = success[row]
                     self.success[t, row] = None if said is None else bool(said)
-        return self._now, self._all
+        return self.now, self._active
 
-    def result(self, dtype: Any) -> tuple[Steps, np.ndarray]:
-        """Return the steps, and the observations after them."""
-        columns = [np.stack(column) for column in zip(*self._steps, strict=True)]
-        seen, drawn, rewards, after, terminated, over, valid = columns
-        rewards = np.where(valid, rewards, 0.0)
-        found = Steps(
-            observations=seen.astype(dtype, copy=False),
-            drawn=drawn,
-            rewards=rewards.astype(dtype, copy=False),
-            next_observations=after.astype(dtype, copy=False),
-            terminated=terminated,
-            ended=over,
-            valid=valid,
+    def steps(self) -> Steps:
+        """Return the steps."""
+        rewards = np.where(self._valid, self._rewards, 0.0)
+        return Steps(
+            observations=self._seen,
+            drawn=np.stack(self._drawn),
+            rewards=rewards.astype(self._seen.dtype),
+            next_observations=self._after,
+            terminated=self._terminated,
+            ended=self.ended,
+            valid=self._valid,
         )
-        return found, self._now
 
 
 def _randomness(key: PRNGKeyArray, steps: int, envs: int) -> np.ndarray:

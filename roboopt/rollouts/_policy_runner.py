@@ -124,6 +124,8 @@ class PolicyRunner:
                 answers[slot] = policy(observations[slot].copy())
         if self._compile is None:
             self._compile = all(isinstance(a, jax.Array) for a in answers.values())
+        if self._slots == 1:
+            return np.asarray(answers[0])[None]
         return self._stacked({slot: np.asarray(a) for slot, a in answers.items()})
 
     def _stacked(self, answers: dict[int, np.ndarray]) -> np.ndarray:

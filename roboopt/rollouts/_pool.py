@@ -6,8 +6,7 @@ anew. Finished environments stay finished until `reset`; no auto-reset.
 """
 
 import weakref
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,7 +24,7 @@ from roboopt.rollouts._env_group import (
     TRUNCATED,
     Fault,
 )
-from roboopt.rollouts._env_spec import EnvSpec
+from roboopt.rollouts._env_spec import EnvSpec, env_maker, is_env
 from roboopt.rollouts._env_worker import LocalEnvs, WorkerEnvs
 
 
@@ -232,6 +231,11 @@ class Pool:
                 f"`actions`: the policy {refused.why}, in environment {refused.row} at "
                 f"step {self._steps[refused.row]} of its episode."
             ) from None
+        return self.advance(recorded, active)
+
+    def advance(self, recorded: np.ndarray, active: np.ndarray) -> tuple[Any, ...]:
+        """Take a step as `step` does, with actions from `read_actions`."""
+        running = self._running
         self._running = np.zeros(self.envs, bool)
         asked = []
         for part, rows in zip(self._parts, self._rows, strict=True):
@@ -338,6 +342,8 @@ class Pool:
 
     def _gathered(self, position: int) -> np.ndarray:
         # A copy even of one array: the next step writes over it.
+        if len(self._parts) == 1:
+            return self._parts[0].answer[position].copy()
         return np.concatenate([part.answer[position] for part in self._parts])
 
     def _efforts(self, asked: list[Any]) -> np.ndarray | None:
@@ -349,29 +355,6 @@ class Pool:
             if part in asked:
                 efforts[rows] = part.answer[3]
         return efforts
-
-
-def is_env(env: Any) -> bool:
-    """Return whether `env` is an environment, not a class of environments."""
-    return hasattr(env, "step") and not isinstance(env, type)
-
-
-def env_maker(make: Any) -> Callable[[], Any]:
-    """Return a function that makes an environment of an id, a spec or a function.
-
-    Raises:
-        RobooptError: if `make` is none of these.
-    """
-    if isinstance(make, str | EnvSpec):
-        spec = EnvSpec.of(make)
-        assert spec is not None
-        return partial(spec.maker, disable_env_checker=True)
-    if not callable(make):
-        raise RobooptError(
-            "`make` must be a Gymnasium id, an `EnvSpec`, or a function that makes an "
-            f"environment, got {make!r}."
-        )
-    return make
 
 
 def _close(parts: list[Any]) -> None:

@@ -16,7 +16,8 @@ from roboopt._errors import RobooptError
 from roboopt.data import Columns, Trajectory
 from roboopt.diagnose import Finding, check_recordings
 from roboopt.dynamics import Multibody, ParametricTwin, Twin
-from roboopt.sysid._fitting import Fitter, fit_clean, fit_noisy
+from roboopt.sysid._fitter import Fitter
+from roboopt.sysid._fitting import fit_clean, fit_noisy
 from roboopt.sysid._preparation import common_step, evenly
 from roboopt.sysid._recordings import (
     Recording,
@@ -98,9 +99,12 @@ def identify(
     driven = _actuated(actuated, known)
     names = known.robot.joint_names
     read = load_all(recordings, joint_names=names, actuated=driven, columns=columns)
-    shared = held_out is None or isinstance(held_out, int | float)
-    parts = split(read, held_out if shared else 0.0)
-    if not shared and not (isinstance(held_out, Sequence) and not held_out):
+    if held_out is None or isinstance(held_out, int | float):
+        parts = split(read, held_out)
+    elif isinstance(held_out, Sequence) and not held_out:
+        parts = split(read, 0.0)
+    else:
+        parts = split(read, 0.0)
         judging = load_all(
             held_out, joint_names=names, actuated=driven, columns=columns
         )
@@ -217,7 +221,9 @@ def _check(
     held_out: Any,
 ) -> None:
     if error not in ERRORS:
-        raise RobooptError(f"`error` must be one of {ERRORS}, got {error!r}.")
+        raise RobooptError(
+            f"`error` must be one of {', '.join(ERRORS)}, got {error!r}."
+        )
     for name, value in (("cutoff", cutoff), ("horizon", horizon), ("prior", prior)):
         if value is not None and not 0 < value < np.inf:
             raise RobooptError(f"`{name}` must be positive and finite, got {value}.")

@@ -19,7 +19,7 @@ from roboopt.diagnose import Finding, IdentifiabilityReport
 from roboopt.dynamics import ParametricTwin, save_urdf
 from roboopt.optimize import Result
 from roboopt.report import Section, Summary, Table, VerbResult
-from roboopt.sysid._fitting import lead_steps
+from roboopt.sysid._fitter import lead_steps
 from roboopt.sysid._forecast import FORECAST_TIMES_S, Forecasts, forecasts
 
 IDENTIFIED = "identified"
@@ -67,13 +67,15 @@ class Parameter:
     def covered(self) -> bool | None:
         """Return whether the interval holds the true value.
 
-        None where the true value is unknown or there is no interval of some width.
+        None where the true value is unknown or there is no interval, and where an
+        interval of no width does not hold the true value.
         """
-        width = self.upper - self.lower
-        if self.true is None or not self.identified or width <= 2 * ROUNDING_SI:
+        if self.true is None or not self.identified:
             return None
         spare = ROUNDING * max(abs(self.true), abs(self.start)) + ROUNDING_SI
-        return self.lower - spare <= self.true <= self.upper + spare
+        inside = self.lower - spare <= self.true <= self.upper + spare
+        fixed = self.upper - self.lower <= 2 * ROUNDING_SI
+        return None if fixed and not inside else inside
 
     @property
     def interval(self) -> str:

@@ -1,6 +1,7 @@
 """`tune`: descend on energy and task cost, and test the controller in PyBullet."""
 
 import math
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -26,6 +27,8 @@ from roboopt.tuning._rounds import descend
 
 # Seeds of the test starts are far from those of the tuning, which users count from 0.
 TEST_SEED_OFFSET = 1_000_003
+MIN_PARALLEL_EPISODES = 20
+MAX_WORKERS = 8
 
 
 def tune(
@@ -74,7 +77,8 @@ def tune(
         work_weight: worth of a joule of mechanical work [1/J]; by default energy is a
             tenth of the task cost at first, for fully driven robots three tenths.
         joule_weight: worth of a joule of Joule loss [1/J]; see `work_weight`.
-        processes: worker processes of the test; by default one a processor.
+        processes: worker processes of the test, 0 for none; by default one a processor
+            where there are 20 test starts or more.
         progress: whether to show bars and the result of each round on stderr.
         callback: called with the `Status` of the descent.
 
@@ -150,15 +154,33 @@ def _test(
     starts = sample_starts(env, episodes, seed + TEST_SEED_OFFSET)
     # The descent does without joint limits, which PyBullet's arms run into.
     rollout = eqx.filter_jit(twin_rollout(env, joint_limits=True).require())
+    workers = _workers(problem, episodes) if processes is None else processes
+    maker = problem.plant if workers and problem.plant.spec is not None else env
+    begin: dict[str, Any] = {"starts": starts}
+    if not hasattr(env.unwrapped, "sample_starts"):
+        begin = {"episodes": episodes, "seed": seed + TEST_SEED_OFFSET}
     motions: dict[str, dict[str, Trajectory]] = {"PyBullet": {}, "twin": {}}
     with progress_bar("testing in PyBullet", 2 * episodes, progress) as advance:
         for when, policy in controllers.items():
-            motions["PyBullet"][when] = collect(
-                env, policy, starts=starts, progress=lambda _: advance()
+            motions["PyBullet"][when] = made = collect(
+                maker,
+                policy,
+                processes=workers,
+                progress=lambda _: advance(),
+                **begin,
             )
-            made = rollout(policy, jnp.asarray(starts))
+            made = rollout(policy, jnp.asarray(made.observations[:, 0]))
             motions["twin"][when] = jax.tree.map(np.asarray, made)
     return motions
+
+
+def _workers(problem: TuningProblem, episodes: int) -> int:
+    """Return one worker a processor, none where the test is short."""
+    if problem.plant.spec is None or episodes < MIN_PARALLEL_EPISODES:
+        return 0
+    allowed = getattr(os, "sched_getaffinity", None)
+    count = len(allowed(0)) if allowed else os.cpu_count() or 1
+    return min(count, MAX_WORKERS) if count > 1 else 0
 
 
 def _result(

@@ -72,7 +72,7 @@ def test_an_actor_begins_anew_and_a_plan_takes_the_time(folder, capsys):
     history = ro.policies.ObservationHistory(chunks, 2, 2)
     ro.save(folder / "controller.npz", history)
     assert main(["export", str(folder), "--observation-size", "2"]) == 0
-    assert "policy.reset()  # when an episode begins" in capsys.readouterr().out
+    assert "policy.reset()  # at the beginning of an episode" in capsys.readouterr().out
     ro.save(folder / "controller.npz", ro.policies.OpenLoopSpline(np.ones((3, 2)), 1.0))
     assert main(["export", str(folder)]) == 0
     assert "action = policy(observation, time)" in capsys.readouterr().out
@@ -98,19 +98,17 @@ def test_what_is_wrong_is_said_in_a_line(folder, capsys, tmp_path):
         return refusal(capsys, *arguments)
 
     file = folder / "controller.npz"
-    assert "which is not there" in refused(tmp_path / "none")
+    assert "is missing" in refused(tmp_path / "none")
     assert "holds no controller.npz or policy.npz" in refused(tmp_path)
     assert "--format must be one of numpy, onnx" in refused(folder, "--format", "tf")
     few = refused(folder, "--observation-size", "0")
     assert "--observation-size must be at least 1, got 0" in few
     assert "--out must be a folder" in refused(folder, "--out", file)
-    assert "the controller fails on 3 numbers" in refused(
-        folder, "--observation-size", "3"
-    )
+    assert "the policy fails on 3 numbers" in refused(folder, "--observation-size", "3")
     (tmp_path / "text.npz").write_text("none")
-    assert "is not a saved controller" in refused(tmp_path / "text.npz")
+    assert "must be an .npz archive" in refused(tmp_path / "text.npz")
     ro.save(file, {"gains": GAINS})
-    assert "must hold a controller, got a dict" in refused(folder)
+    assert "must hold a policy, got a dict" in refused(folder)
     ro.save(file, jnp.tanh)
     assert "give --observation-size" in refused(folder)
     ro.save(file, Mine(jnp.ones(())))

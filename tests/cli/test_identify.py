@@ -213,7 +213,7 @@ wrong = {
     "--env arm --collect --seed -1": "--seed must be 0 or more, got -1",
     "minari:a --urdf {u} --error all": "--error must be one of auto, motion, effort",
     "minari:a --urdf {u} --cutoff 0": "--cutoff must be positive and finite, got 0",
-    "minari:a --urdf {u} --prior -1": "--prior must be 0 or more and finite",
+    "minari:a --urdf {u} --prior -1": "--prior must be positive and finite",
     "minari:a --urdf {u} --held-out 1": "--held-out must be 0 or more and below 1",
 }
 

@@ -45,6 +45,34 @@ def test_times_are_kept_with_what_is_not_evenly_spaced(tmp_path):
     np.testing.assert_array_equal(second.times, times[1])
 
 
+def test_episodes_of_different_lengths_stack_and_come_apart():
+    def run(steps, **extra):
+        seen = np.arange(steps + 1.0)[:, None]
+        arrays = {"rewards": np.ones(steps), "success": np.array(steps == 1), **extra}
+        return ro.Trajectory(seen, np.ones((steps, 1), int), 0.5, **arrays)
+
+    times = [np.array([0.0, 0.4, 1.0, 1.5]), np.array([0.0, 0.7])]
+    runs = [run(3, times=times[0]), run(1, times=times[1])]
+    both = ro.Trajectory.from_episodes(runs)
+    # The short episode stays at 1, does and earns nothing more; its time goes on.
+    np.testing.assert_array_equal(both.observations[1, :, 0], [0, 1, 1, 1])
+    np.testing.assert_array_equal(both.actions[1, :, 0], [1, 0, 0])
+    np.testing.assert_array_equal(both.returns, [3.0, 1.0])
+    assert both.times is not None
+    np.testing.assert_allclose(both.times[1], [0.0, 0.7, 1.2, 1.7])
+    np.testing.assert_array_equal(both.lengths, [3, 1])
+    assert both.actions.dtype.kind == "i"
+    for single, original in zip(both.episodes(), runs, strict=True):
+        assert eqx.tree_equal(single, original)
+    # Arrays that one episode lacks are left out; equal lengths need no `lengths`.
+    assert ro.Trajectory.from_episodes([runs[0], run(2)]).times is None
+    assert ro.Trajectory.from_episodes([run(2), run(2)]).lengths is None
+    with pytest.raises(ro.RobooptError, match="one time step"):
+        ro.Trajectory.from_episodes(
+            [run(1), dataclasses.replace(run(1), time_step=1.0)]
+        )
+
+
 @pytest.mark.parametrize(
     "observations, actions, extra, match",
     [

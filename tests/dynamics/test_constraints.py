@@ -3,8 +3,7 @@ import numpy as np
 import pytest
 from hand_robots import write_slider
 
-from roboopt.dynamics import PositionMotors, load_urdf
-from roboopt.dynamics._constraints import constrained_velocity, row_order
+from roboopt.dynamics import PositionMotors, Twin, constraint_row_order, load_urdf
 
 
 @pytest.fixture
@@ -14,19 +13,10 @@ def slider(tmp_path):
     return load_urdf(path, linear_damping=0.0, angular_damping=0.0)
 
 
-def after(robot, q, velocity, effort=0.0, *, target=0.0, motors=None, limits=True):
-    return constrained_velocity(
-        robot,
-        jnp.array([q]),
-        jnp.array([velocity]),
-        jnp.array([effort]),
-        0.01,
-        max_velocity=100.0,
-        joint_limits=limits,
-        motors=motors,
-        actuated=(0,),
-        targets=jnp.array([target]),
-    )
+def after(robot, q, velocity, *, target=0.0, motors=None, limits=True):
+    """Return the velocity after a step of 0.01 s, without effort or with motors."""
+    twin = Twin(robot, 0.01, joint_limits=limits, motors=motors)
+    return twin(jnp.array([q, velocity]), jnp.array([target]))[1:]
 
 
 @pytest.mark.parametrize(
@@ -63,18 +53,18 @@ def test_targets_beyond_a_limit_are_taken_at_it(slider):
 def test_rows_are_in_bullets_order():
     # Bullet's quicksort of three equal keys swaps the outer two, of four all pairs
     # from outside in, and goes on in each half.
-    assert row_order((False,) * 2, (0, 1)) == [("motor", 1), ("motor", 0)]
-    assert row_order((False,) * 3, (0, 1, 2)) == [
+    assert constraint_row_order((False,) * 2, (0, 1)) == [("motor", 1), ("motor", 0)]
+    assert constraint_row_order((False,) * 3, (0, 1, 2)) == [
         ("motor", 2),
         ("motor", 1),
         ("motor", 0),
     ]
-    assert row_order((True, False), (1,)) == [
+    assert constraint_row_order((True, False), (1,)) == [
         ("motor", 1),
         ("lower", 0),
         ("upper", 0),
     ]
-    assert row_order((True,), ()) == [("lower", 0), ("upper", 0)]
+    assert constraint_row_order((True,), ()) == [("lower", 0), ("upper", 0)]
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,7 @@ def test_inertias_of_robots_come_back(name):
     for mass, inertia in zip(robot.masses, robot.inertias, strict=True):
         known = np.asarray(inertia)
         moments = np.linalg.eigvalsh(cholesky.second_moment(known))
-        if mass == 0 or moments[0] < cholesky.FLATTEST**2 * moments[-1]:
+        if mass == 0 or moments[0] < cholesky.MIN_EXTENT_RATIO**2 * moments[-1]:
             continue  # Flat, or no body at all.
         count += 1
         np.testing.assert_allclose(

@@ -319,3 +319,19 @@ def test_bad_input_is_refused(pendulum):
     damped = dataclasses.replace(pendulum, linear_damping=jnp.array(0.04))
     with pytest.raises(ValueError, match="`linear_damping`.*to be 0.*0.04"):
         damped.merge_fixed()
+
+
+def test_is_described_with_units(tmp_path):
+    limits = '<limit lower="-1" upper="1" effort="5"/>'
+    robot = load_urdf(write_slider(tmp_path / "slider.urdf", more=limits))
+    title, header, row = repr(robot).splitlines()
+    assert "1 joint(s)" in title and "2 kg" in title
+    assert header.split()[:3] == ["joint", "type", "limits"]
+    for text in ("rail", "prismatic", "-1 to 1 m", "5 N", "0 N·s/m", "block 2 kg"):
+        assert text in row
+    # Without values, as while tracing, the arrays' shapes are shown.
+    jax.jit(lambda r: assert_has(repr(r), "f64[1,3]"))(robot)
+
+
+def assert_has(text, part):
+    assert part in text

@@ -193,8 +193,8 @@ def test_the_mean_is_run_in_a_rollout(stochastic, dynamics):
 @pytest.mark.parametrize(
     "setting, match",
     [
-        ({"actuated": None}, r"`actuated` must name 1 of the joints \[0, 1\], one for"),
-        ({"actuated": (2,)}, r"`actuated` must name 1 of the joints .* got \(2,\)"),
+        ({"actuated": None}, r"`actuated` must name 1 joint"),
+        ({"actuated": (2,)}, r"`actuated` must name 1 .* got \(2,\)"),
         ({"actuated": (0, 0)}, r"`actuated` must name 1 .* got \(0, 0\)"),
         ({"effort_limits": 0.0}, "`effort_limits` must be one positive number or 1"),
         ({"effort_limits": (1.0, 2.0)}, "`effort_limits` must be one positive number"),
@@ -209,7 +209,9 @@ def test_an_angle_that_jumps_is_refused(runs):
     wrapped = eqx.tree_at(
         lambda r: r.observations, runs, np.mod(runs.observations, 2 * np.pi)
     )
-    with pytest.raises(ValueError, match=r"`angles` must go on .* jump of 6\.\d+ rad"):
+    with pytest.raises(
+        ValueError, match=r"`angles` must not be wrapped .* jump of 6\.\d+ rad"
+    ):
         NetworkDynamics.of(wrapped, key=KEY, angles=(1,), **SETTINGS)
 
 

@@ -75,7 +75,7 @@ def test_learns_what_the_twin_misses_and_leaves_it_alone(residual, wrong, runs):
         one_step_errors(wrong, held_out), 0
     )
     assert np.all(ratio < 0.3)
-    assert eqx.tree_equal(result.model.physics, residual.physics)
+    assert eqx.tree_equal(result.model.inner, residual.inner)
 
 
 @pytest.mark.slow
@@ -84,13 +84,14 @@ def test_the_twin_is_tuned_on_request(wrong, runs):
     options = {"key": KEY, "width": 4}
     given = ResidualDynamics.of(wrong, runs, **options)
     tuned = ResidualDynamics.of(wrong, runs, train_twin=True, **options)
-    assert not np.any(slope(given).physics.robot.masses)
-    assert np.any(slope(tuned).physics.robot.masses)
+    assert not np.any(slope(given).inner.robot.masses)
+    assert np.any(slope(tuned).inner.robot.masses)
 
 
 def test_a_perfect_twin_is_left_as_it_is(runs):
     perfect = ResidualDynamics.of(TWIN, runs, key=KEY, width=4)
-    assert np.all(np.isfinite(perfect.correction.outputs.scale()))
+    outputs = perfect.correction.outputs
+    assert outputs is not None and np.all(np.isfinite(outputs.scale()))
     np.testing.assert_array_equal(perfect(STATE, ACTION), TWIN(STATE, ACTION))
 
 

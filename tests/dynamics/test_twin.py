@@ -8,6 +8,7 @@ from hand_robots import write_pendulum, write_slider
 from jax.test_util import check_grads
 from scipy.linalg import solve_discrete_are
 
+from roboopt import RobooptError
 from roboopt.dynamics import PositionMotors, Twin, linearize, load_bullet, load_urdf
 
 TIME_STEP = 1 / 240
@@ -215,3 +216,22 @@ def test_bad_settings_are_refused(pendulum, setting, match):
     settings = {"time_step": 0.1} | setting
     with pytest.raises(ValueError, match=match):
         Twin(pendulum, settings.pop("time_step"), **settings)
+
+
+def test_is_described_with_units(tmp_path):
+    path = write_pendulum(tmp_path / "pendulum.urdf")
+    text = repr(Twin(load_urdf(path), 0.01, effort_limits=3.0))
+    for part in ("0.01 s", "hinge ±3", "N·m", "joint limits off", "arm 2 kg"):
+        assert part in text
+
+
+def test_an_environment_that_lacks_an_attribute_is_refused():
+    class Env:
+        body = 0
+
+        @property
+        def unwrapped(self):
+            return self
+
+    with pytest.raises(RobooptError, match="`env`.*without .*'physics_client'"):
+        Twin.from_env(Env())

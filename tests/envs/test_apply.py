@@ -41,7 +41,7 @@ def balance():
 def read(env, **settings) -> Multibody:
     damping = env.linear_damping, env.angular_damping
     settings |= dict(zip(("linear_damping", "angular_damping"), damping, strict=True))
-    return load_bullet(env.client, env.body, **settings)
+    return load_bullet(env.physics_client, env.body, **settings)
 
 
 def turned(inertia: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -169,7 +169,7 @@ def test_applying_again_leaves_nothing_of_the_last(env):
     env.apply(first)
     env.apply(second)
     env.apply(first)
-    assert env.client.getNumBodies() == 1
+    assert env.physics_client.getNumBodies() == 1
     assert_steps_agree(env, first)
 
 
@@ -239,7 +239,7 @@ def refuse(env, model: Any, match: str) -> None:
     before, body = read(env), env.body
     with pytest.raises(ValueError, match=match):
         env.apply(model)
-    assert (env.body, env.client.getNumBodies()) == (body, 1)
+    assert (env.body, env.physics_client.getNumBodies()) == (body, 1)
     assert_steps_agree(env, before)
 
 
@@ -254,14 +254,14 @@ def test_another_robot_is_refused(balance):
 
 
 bad = {
-    r"no armature, for which Bullet has no place, got {'pole': 0.1}": (
+    r"no armature, .* got {'pole': 0.1}": (
         "armature",
         [0.0, 0.1],
     ),
     "no negative friction": ("friction", [0.0, -1.0]),
     "finite numbers, got masses": ("masses", [np.nan, 1.0]),
-    "must not be negative, got -1.0 kg": ("masses", [-1.0, 1.0]),
-    "effort and damping of joint 'cart' must not be negative": ("damping", [-1.0, 0.0]),
+    "`model`.*negative, got -1.0 kg": ("masses", [-1.0, 1.0]),
+    "`model`: `damping` of joint 'cart' must not be negative": ("damping", [-1.0, 0.0]),
     "triangle inequality": (
         "inertias",
         [np.diag([1.0, 1.0, 1.0]), np.diag([1.0, 1.0, 3.0])],

@@ -138,7 +138,7 @@ def test_more_than_a_turn_either_way_counts_as_half_a_turn(write, limit, farthes
 
 def test_starts_keep_within_joint_limits():
     env = ArmReach("panda")
-    lower, upper = env._world.lower, env._world.upper
+    lower, upper = env.joint_limits
     starts = env.sample_starts(300, seed=0)
     for configurations in (starts[:, :9], starts[:, 18:]):
         share = (configurations - lower) / (upper - lower)
@@ -155,14 +155,14 @@ def test_scales_suit_what_moves():
 def test_computed_torque_reaches_the_goal(robot):
     env = ArmReach(robot)
     n = len(env.joint_names)
-    damping = env._world.damping
+    damping = env.damping
     for seed in range(3):
         observation, _ = env.reset(seed=seed)
         truncated, info = False, {}
         while not truncated:
             q, velocity, goal = np.split(observation, 3)
             wanted = 64.0 * (goal - q) - 16.0 * velocity
-            effort = env.client.calculateInverseDynamics(
+            effort = env.physics_client.calculateInverseDynamics(
                 env.body, q.tolist(), velocity.tolist(), wanted.tolist()
             )
             effort = np.array(effort) + damping * velocity

@@ -103,10 +103,10 @@ def test_nothing_is_left_of_what_others_did_to_the_world(make):
     env = make(duration=SHORT)
     first = fingerprint(env, seed=3)
     joint = env.joint_indices[0]
-    env.client.setJointMotorControl2(
+    env.physics_client.setJointMotorControl2(
         env.body, joint, pybullet.POSITION_CONTROL, targetPosition=1.0
     )
-    env.client.setJointMotorControl2(
+    env.physics_client.setJointMotorControl2(
         env.body, joint, pybullet.TORQUE_CONTROL, force=5.0
     )
     assert fingerprint(env, seed=3) == first
@@ -168,7 +168,7 @@ def test_motion_obeys_the_equation_of_motion(make):
     random = np.random.default_rng(0)
     n = len(env.joint_names)
     damping = np.array(
-        [env.client.getJointInfo(env.body, j)[6] for j in env.joint_indices]
+        [env.physics_client.getJointInfo(env.body, j)[6] for j in env.joint_indices]
     )
     for start in env.sample_starts(10, seed=0):
         velocity = 0.3 * random.uniform(-1, 1, n)
@@ -178,7 +178,7 @@ def test_motion_obeys_the_equation_of_motion(make):
         action = 0.01 * random.uniform(-1, 1, env.effort_limits.shape)
         after, _, _, _, info = env.step(action * env.effort_limits)
         acceleration = (after[n : 2 * n] - velocity) / env.time_step
-        effort = env.client.calculateInverseDynamics(
+        effort = env.physics_client.calculateInverseDynamics(
             env.body, start[:n].tolist(), velocity.tolist(), acceleration.tolist()
         )
         # The acceleration has the velocities' rounding, 1e-16 over the time step.
@@ -223,8 +223,8 @@ def test_a_motor_draws_ten_amperes_at_its_limit(make):
 def test_randomized_dynamics_are_what_reset_says(make):
     env = make(randomize=0.3, duration=SHORT)
     first = fingerprint(env, seed=3)
-    client, links = env.client, range(env.client.getNumJoints(env.body))
-    nominal = [make().client.getDynamicsInfo(env.body, link) for link in links]
+    client, links = env.physics_client, range(env.physics_client.getNumJoints(env.body))
+    nominal = [make().physics_client.getDynamicsInfo(env.body, link) for link in links]
     for _ in range(5):
         _, info = env.reset()
         mass, damping = info["mass_factors"], info["damping_factors"]
@@ -313,13 +313,13 @@ def test_picture_from_tuples(make, monkeypatch):
     env = make(render_mode="rgb_array", width=40, height=30)
     env.reset(seed=0)
     expected = env.render()
-    camera_image = env.client.getCameraImage
+    camera_image = env.physics_client.getCameraImage
 
     def tuples(*args, **kwargs):
         width, height, *buffers = camera_image(*args, **kwargs)
         return width, height, *(tuple(b.ravel().tolist()) for b in buffers)
 
-    monkeypatch.setattr(env.client, "getCameraImage", tuples, raising=False)
+    monkeypatch.setattr(env.physics_client, "getCameraImage", tuples, raising=False)
     np.testing.assert_array_equal(env.render(), expected)
 
 

@@ -1,5 +1,6 @@
 """Where the tool is: by hand, and by Bullet."""
 
+from functools import partial
 from typing import Any
 
 import gymnasium
@@ -7,9 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from roboopt_envs._chain_reading import read_tool_chain
 from roboopt_envs.arm import ArmReach
 from roboopt_envs.tasks import ToolChain
+
+from roboopt.urdf import for_pybullet, read_urdf
 
 EYE = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
 # The z axis of the second frame is the x axis of the first.
@@ -55,17 +57,18 @@ def test_two_link_by_hand():
 
 
 def test_every_link_is_where_bullet_has_it(arm):
-    world = arm._world
-    carried = [link for link in world.link_names if link != "probe"]
-    random = np.random.default_rng(0)
-    lower, upper = world.sampling_range(1.0)
-    for q in random.uniform(lower, upper, (20, len(lower))):
-        world.place(q, 0 * q)
-        for link in (*carried, arm.tool):
-            state = arm.client.getLinkState(
-                arm.body, world.link_names.index(link), computeForwardKinematics=True
-            )
-            _, chain = read_tool_chain(world, link)
+    client, body = arm.physics_client, arm.body
+    infos = [client.getJointInfo(body, i) for i in range(client.getNumJoints(body))]
+    model = read_urdf(arm.urdf, partial(for_pybullet, mimic=True))
+    names = [info[12].decode() for info in infos]
+    assert names == list(model.link_names[1:])
+    carried = {i: name for i, name in enumerate(names) if model.chain(name)}
+    for start in arm.sample_starts(20, seed=0):
+        arm.reset(options={"start": start})
+        q = start[: len(arm.joint_names)]
+        for index, link in carried.items():
+            state = client.getLinkState(body, index, computeForwardKinematics=True)
+            chain = ToolChain.from_urdf(model, link)
             # Bullet gives link frames in float32: 1e-7 of a meter or two.
             np.testing.assert_allclose(chain.position(q), state[4], atol=5e-7)
 
@@ -75,10 +78,14 @@ def test_tool_to_the_last_digit(specs, name):
     # These have their center of mass, which Bullet gives in double, at their origin.
     identifier, arguments = specs[name]
     env: Any = gymnasium.make(identifier, **arguments).unwrapped
-    index = env._world.link_names.index(env.tool)
+    client, links = env.physics_client, range(env.physics_client.getNumJoints(env.body))
+    names = [client.getJointInfo(env.body, link)[12].decode() for link in links]
+    index = names.index(env.tool)
     for start in env.sample_starts(20, seed=0):
         env.reset(options={"start": start})
-        state = env.client.getLinkState(env.body, index, computeForwardKinematics=True)
+        state = env.physics_client.getLinkState(
+            env.body, index, computeForwardKinematics=True
+        )
         q = start[: len(env.joint_names)]
         np.testing.assert_allclose(env.task.chain.position(q), state[0], atol=1e-14)
 

@@ -109,7 +109,7 @@ POLICIES = {
     ),
     "PDGravityCompensation": (
         lambda: ro.policies.PDGravityCompensation(
-            robot(TWO_LINK), np.ones(2), np.ones(2)
+            *(robot(TWO_LINK), np.ones(2), np.ones(2))
         ),
         6,
     ),
@@ -431,7 +431,7 @@ REFUSED = {
     ),
     "two": (lambda o: (o, o), "must return one array"),
     "growing": (Growing(), "same shapes and types"),
-    "no policy": (3.0, "callable or a `StatefulPolicy`, got a float"),
+    "no policy": (3.0, "`policy` must be callable, got a float"),
     "half": (
         lambda o: o.astype(jnp.bfloat16) * jnp.arange(4.0).astype(jnp.bfloat16),
         "bfloat16",

@@ -80,7 +80,7 @@ class HostRollout:
         self.calls = 0
 
     def __call__(self, model, starts, keys=None):
-        assert not isinstance(model.gain, jax.core.Tracer)
+        assert not isinstance(model.gain, jax.core.Tracer)  # pyright: ignore
         many = jax.tree.map(lambda x: x[None], model)
         made = self.many(many, starts)
         return jax.tree.map(lambda x: x[0], made)

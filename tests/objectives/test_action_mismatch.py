@@ -452,11 +452,11 @@ def test_anyones_network_learns(make):
 @pytest.mark.parametrize(
     "scale, loss, match",
     [
-        (0.0, ro.losses.L2(), "`scale` must be a positive, finite number"),
-        ((1.0, -2.0), ro.losses.L2(), "`scale` must be a positive, finite number"),
-        (float("inf"), ro.losses.L2(), "`scale` must be a positive, finite number"),
-        (float("nan"), ro.losses.Huber(), "`scale` must be a positive, finite number"),
-        (np.ones((1, 2)), ro.losses.L2(), "`scale` must be a positive, finite number"),
+        (0.0, ro.losses.L2(), "`scale` must hold one positive number"),
+        ((1.0, -2.0), ro.losses.L2(), "`scale` must hold one positive number"),
+        (float("inf"), ro.losses.L2(), "`scale` must hold one positive number"),
+        (float("nan"), ro.losses.Huber(), "`scale` must hold one positive number"),
+        (np.ones((1, 2)), ro.losses.L2(), "`scale` must hold one positive number"),
         (
             1.0,
             ro.losses.NegativeLogLikelihood(),
@@ -477,7 +477,7 @@ ONE = single([1.0, 2.0])
 @pytest.mark.parametrize(
     "settings, model, batch, match",
     [
-        ({}, gain(1.0), DEMOS, "`scale` must say what the 2 axes .* got None"),
+        ({}, gain(1.0), DEMOS, "`scale` must be given .* 2 axes.* got None"),
         (
             {"scale": (1.0,)},
             gain(1.0),
@@ -526,7 +526,7 @@ ONE = single([1.0, 2.0])
             {},
             constant(1.0),
             CHOICES,
-            r"got int64: choices need `loss=NegativeLogLikelihood\(\)`",
+            "`batch` must have real-valued actions, got int64",
         ),
         (
             {"loss": ro.losses.NegativeLogLikelihood()},
@@ -538,7 +538,7 @@ ONE = single([1.0, 2.0])
             {"loss": ro.losses.FlowMatching()},
             constant(1.0),
             ONE,
-            "`batch` must be `FlowBatch` .* got Demonstrations",
+            "`batch` must be a `FlowBatch` .* got Demonstrations",
         ),
         (
             {"loss": ro.losses.FlowMatching()},
@@ -600,7 +600,7 @@ def test_a_likelihood_is_no_sum_of_squares():
     [
         (
             partial(ro.losses.flow_batches, CHOICES, 1),
-            "`demonstrations` must have actions that are",
+            "`demonstrations` must have real-valued actions",
         ),
         (
             partial(ro.losses.flow_batches, ONE, 0),
@@ -639,9 +639,8 @@ def test_losses_may_be_names_and_functions(loss, expected):
 
 
 def test_the_likelihood_may_be_named():
-    assert ro.ActionMismatch(loss="nll") == ro.ActionMismatch(
-        loss=ro.losses.NegativeLogLikelihood()
-    )
+    named = ro.ActionMismatch(loss="nll").loss
+    assert isinstance(named, ro.losses.NegativeLogLikelihood)
     for loss in ("l3", 3.0):
         with pytest.raises(ro.RobooptError, match="`loss` must be one of.*'nll'"):
             ro.ActionMismatch(loss=loss)

@@ -1,6 +1,7 @@
 """Each pair of options of `minimize` finds the minimum, or one of them is refused."""
 
 import itertools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +14,7 @@ import roboopt as ro
 # The samples are alike, so that minibatches have the minimum of all data.
 TARGET = np.array([1.0, -2.0])
 DATA = np.tile(TARGET, (12, 1))
-STEPS = 400
+STEPS = 250
 
 
 def loss(model, batch):
@@ -128,7 +129,7 @@ def test_bounds_do_not_have_the_axis_of_starts():
 
 @pytest.mark.parametrize("data", [DATA, DATA.astype(np.float32)])
 @pytest.mark.parametrize("options", [{}, {"batch_size": 4}, {"bounds": True}])
-def test_a_single_precision_model_in_double_precision(data, options):
+def test_a_single_precision_model_in_double_precision(data, options: dict[str, Any]):
     def squared(model, batch):
         return jnp.mean((model[None] - batch) ** 2)
 

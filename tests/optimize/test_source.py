@@ -274,7 +274,7 @@ BAD = [
         {"batched": True, "start": [0.0]},
         "`batched`",
     ),
-    (Given([1.0], drifts=True), {"tolerance": 0.1}, "`tolerance` must be 0 or None"),
+    (Given([1.0], drifts=True), {"tolerance": 0.1}, "`tolerance`"),
     (Given([np.inf]), {}, r"`data`\['x'\] must be finite"),
     (Given([{"x": "text"}]), {}, "`data`"),
 ]

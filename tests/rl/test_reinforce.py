@@ -90,7 +90,8 @@ def test_a_result_is_saved_and_reported(learned, tmp_path):
     assert policy(np.ones(1)) == learned.policy(np.ones(1))
     pytest.importorskip("matplotlib")
     titles = [section.title for section in learned.sections(video=False)]
-    assert titles == ["Evaluation", "Learning", "Gradient health", "Loss", "Motions"]
+    middle = ["Learning", "Gradient health", "Loss", "Motions"]
+    assert titles == ["Evaluation", *middle, "Settings"]
 
 
 def test_the_history_tells_of_the_gradients_health(learned):

@@ -150,7 +150,7 @@ def test_any_pybullet_environment_with_the_protocols_attributes_has_a_twin():
 
         def __init__(self):
             inner = CartPoleSwingUp(duration=0.1)
-            self.physics_client = inner.client._client
+            self.physics_client = inner.physics_client._client
             for name in ("body", "actuated", "time_step", "effort_limits", "task"):
                 setattr(self, name, getattr(inner, name))
             self.linear_damping = self.angular_damping = 0.0

@@ -10,7 +10,7 @@ import pytest
 import roboopt_envs.arm
 
 import roboopt as ro
-from roboopt.sysid import _fitting
+from roboopt.sysid import _fitter
 from roboopt.sysid._preparation import common_length
 from roboopt.sysid._recordings import Recording, simulated_step, split
 from roboopt.sysid._robot import KnownRobot
@@ -149,7 +149,7 @@ def test_a_cut_off_is_found():
 
 def test_ctrl_c_ends_all_fits_with_the_best_so_far(clean, monkeypatch):
     calls = []
-    plain = _fitting.least_squares
+    plain = _fitter.least_squares
 
     def interrupted(*arguments, **options):
         def stop(status):
@@ -158,7 +158,7 @@ def test_ctrl_c_ends_all_fits_with_the_best_so_far(clean, monkeypatch):
         calls.append(1)
         return plain(*arguments, **options, callback=stop)
 
-    monkeypatch.setattr(_fitting, "least_squares", interrupted)
+    monkeypatch.setattr(_fitter, "least_squares", interrupted)
     found = ro.identify(believed(), [clean], free=FREE)
     assert found.result.reason == "interrupted" and len(calls) == 1
     assert found.model.values().shape == (4,)
@@ -317,3 +317,15 @@ def test_every_third_recording_is_held_out_or_the_end_of_each():
     assert split(recorded, 0.0).held_out == []
     with pytest.raises(ro.RobooptError, match="`held_out` of 0.01 leaves nothing of a"):
         split(recorded, 0.01)
+
+
+def test_an_excited_robot_is_known_as_it_was_before_it_was_randomized():
+    from roboopt_envs.cart_pole import CartPoleSwingUp
+
+    env = CartPoleSwingUp(duration=0.1, randomize=0.3)
+    excited = ro.sysid.excite(env, free=("mass",), seed=1)
+    env.close()
+    np.testing.assert_allclose(excited.known.robot.masses, [1.0, 0.1])
+    assert np.all(np.abs(np.asarray(excited.truth.masses) / [1.0, 0.1] - 1) > 1e-3)
+    assert excited.recording.steps == round(0.1 / excited.recording.time_step)
+    assert excited.known.urdf is not None

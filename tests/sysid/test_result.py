@@ -36,8 +36,9 @@ def parameter(**changes):
         ({"true": 0.785}, True),
         ({"true": 0.8}, False),
         # A fixed value of zero width is not outside of its interval.
-        ({"true": 0.0, "estimate": 0.0, "lower": 0.0, "upper": 0.0}, None),
-        ({"true": 0.0, "estimate": 1e-17, "lower": 1e-17, "upper": 1e-17}, None),
+        ({"true": 0.1, "estimate": 0.0, "lower": 0.0, "upper": 0.0}, None),
+        ({"true": 0.0, "estimate": 0.0, "lower": 0.0, "upper": 0.0}, True),
+        ({"true": 0.0, "estimate": 1e-17, "lower": 1e-17, "upper": 1e-17}, True),
         ({"true": 0.8, "verdict": "not excited"}, None),
     ],
 )

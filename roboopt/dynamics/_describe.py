@@ -1,0 +1,63 @@
+"""Tables of a robot for `repr`: joints and masses, with units."""
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+import equinox as eqx
+import jax
+import numpy as np
+from jax.core import Tracer
+
+if TYPE_CHECKING:
+    from roboopt.dynamics._multibody import Multibody
+
+HEADER = ("joint", "type", "limits", "effort limit", "damping", "links it carries")
+
+
+def has_values(module: eqx.Module) -> bool:
+    """Return whether no array of a module is traced, or missing as after filtering."""
+    fields = [f for f in dataclasses.fields(module) if not f.metadata.get("static")]
+    leaves = jax.tree.leaves([vars(module).get(f.name) for f in fields])
+    concrete = [
+        isinstance(leaf, jax.Array | np.ndarray) and not isinstance(leaf, Tracer)
+        for leaf in leaves
+    ]
+    return len(leaves) >= len(fields) and all(concrete)
+
+
+def describe_robot(robot: "Multibody") -> str:
+    """Return a table of a robot, or the shapes of its arrays if they have no values."""
+    if not has_values(robot) or robot.masses.ndim != 1:
+        return eqx.tree_pformat(robot)
+    gravity = ", ".join(f"{g:g}" for g in robot.gravity.tolist())
+    masses = robot.masses.tolist()
+    title = (
+        f"Multibody with {len(robot.joint_names)} joint(s), {len(masses)} bodies of "
+        f"{sum(masses):.4g} kg, gravity ({gravity}) m/s²"
+    )
+    rows = [HEADER, *(_row(robot, j) for j in range(len(robot.joint_names)))]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [
+        "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+    return "\n  ".join([title, *lines])
+
+
+def _row(robot: "Multibody", joint: int) -> tuple[str, ...]:
+    turns = robot.revolute[joint]
+    angle, effort = ("rad", "N·m") if turns else ("m", "N")
+    lower, upper = float(robot.lower[joint]), float(robot.upper[joint])
+    limit = robot.effort_limits[joint]
+    bodies = zip(
+        robot.body_names, robot.body_joints, robot.masses.tolist(), strict=True
+    )
+    carried = [f"{name} {mass:.4g} kg" for name, j, mass in bodies if j == joint]
+    return (
+        robot.joint_names[joint],
+        "revolute" if turns else "prismatic",
+        f"{lower:.4g} to {upper:.4g} {angle}" if robot.limited[joint] else "none",
+        f"{limit:.4g} {effort}" if np.isfinite(limit) else "none",
+        f"{float(robot.damping[joint]):.4g} {effort}·s/{angle}",
+        ", ".join(carried),
+    )

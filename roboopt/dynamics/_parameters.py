@@ -1,0 +1,206 @@
+"""The entries of a `ParametricTwin`: names, units, starting values, and which are free.
+
+An entry is one number of a robot or its actuators, such as "mass[link_3]", with a
+coordinate z in one vector. Masses and extents are exponentials of their coordinates.
+"""
+
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from roboopt._errors import RobooptError
+from roboopt.dynamics import _log_cholesky as cholesky
+from roboopt.dynamics._multibody import Multibody
+from roboopt.dynamics._twin import Twin
+
+# The unit of each quantity, at a revolute and at a prismatic joint where they differ.
+BODY_UNITS = {
+    "mass": "kg",
+    **{f"center_of_mass.{axis}": "m" for axis in "xyz"},
+    **{f"extent.{axis}": "m" for axis in "xyz"},
+    **{f"shear.{axes}": "m" for axes in ("xy", "xz", "yz")},
+}
+JOINT_UNITS = {
+    "damping": ("N·m·s/rad", "N·s/m"),
+    "friction": ("N·m", "N"),
+    "armature": ("kg·m²", "kg"),
+    "position_offset": ("rad", "m"),
+}
+ACTUATOR_UNITS = {
+    "effort_gain": ("1", "1"),
+    "effort_offset": ("N·m", "N"),
+    "lag": ("s", "s"),
+    "delay": ("s", "s"),
+}
+GRAVITY_UNITS = {f"gravity.{axis}": "m/s²" for axis in "xyz"}
+POSITIVE = ("mass", "extent.x", "extent.y", "extent.z")
+NOT_NEGATIVE = ("damping", "friction", "armature", "lag", "delay")
+FIXED_SPANS = {"effort_gain": 1.0, "position_offset": 0.1, "lag": 0.1, "delay": 0.1}
+MIN_EXTENT = 1e-3  # m, in `span`
+
+
+class Entry(NamedTuple):
+    """One number that may be fitted."""
+
+    name: str
+    unit: str
+
+    @property
+    def quantity(self) -> str:
+        """Return the name without the link or joint in brackets."""
+        return quantity(self.name)
+
+
+def quantity(name: str) -> str:
+    """Return the name of an entry without the link or joint in brackets."""
+    return name.partition("[")[0]
+
+
+def massive_bodies(robot: Multibody) -> tuple[int, ...]:
+    """Return the numbers of the bodies that have mass."""
+    return tuple(int(i) for i in np.flatnonzero(np.asarray(robot.masses) > 0))
+
+
+def entries(twin: Twin) -> list[Entry]:
+    """Return every entry, in the order of the coordinates."""
+    robot = twin.robot
+    kinds = [0 if revolute else 1 for revolute in robot.revolute]
+    bodies = [robot.body_names[i] for i in massive_bodies(robot)]
+    found = [
+        Entry(f"{q}[{name}]", unit) for q, unit in BODY_UNITS.items() for name in bodies
+    ]
+    for units, joints in (
+        (JOINT_UNITS, range(twin.joints)),
+        (ACTUATOR_UNITS, twin.actuated),
+    ):
+        for q, unit in units.items():
+            names = [(robot.joint_names[j], unit[kinds[j]]) for j in joints]
+            found += [Entry(f"{q}[{name}]", u) for name, u in names]
+    return found + [Entry(*item) for item in GRAVITY_UNITS.items()]
+
+
+def sizes(twin: Twin, bodies: int) -> dict[str, int]:
+    """Return the number of entries of each quantity, in the order of the entries."""
+    return {
+        **dict.fromkeys(BODY_UNITS, bodies),
+        **dict.fromkeys(JOINT_UNITS, twin.joints),
+        **dict.fromkeys(ACTUATOR_UNITS, twin.action_size),
+        **dict.fromkeys(GRAVITY_UNITS, 1),
+    }
+
+
+def coordinates(twin: Twin) -> np.ndarray:
+    """Return the coordinates of every entry of a twin without actuator errors."""
+    robot = twin.robot
+    chosen = np.array(massive_bodies(robot))
+    masses = np.asarray(robot.masses)[chosen]
+    inertias = np.asarray(robot.inertias)[chosen]
+    shapes = [
+        cholesky.shape_coordinates(float(m), i)
+        for m, i in zip(masses, inertias, strict=True)
+    ]
+    zero, one = np.zeros(twin.action_size), np.ones(twin.action_size)
+    return np.concatenate(
+        [
+            np.log(masses),
+            np.asarray(robot.centers_of_mass)[chosen].T.ravel(),
+            np.array([logs for logs, _ in shapes]).T.ravel(),
+            np.array([shears for _, shears in shapes]).T.ravel(),
+            np.asarray(robot.damping),
+            np.asarray(robot.friction),
+            np.asarray(robot.armature),
+            np.zeros(twin.joints),
+            *(one, zero, zero, zero),
+            np.asarray(robot.gravity),
+        ]
+    )
+
+
+def flat_remainders(robot: Multibody) -> np.ndarray:
+    """Return each massive body's inertia minus the inertia of its coordinates.
+
+    The difference is nonzero for flat bodies only, whose coordinates are not exact.
+    """
+    gaps = []
+    for i in massive_bodies(robot):
+        mass, known = float(robot.masses[i]), np.asarray(robot.inertias[i])
+        logs, shears = cholesky.shape_coordinates(mass, known)
+        made = cholesky.inertia(*map(jnp.asarray, (mass, logs, shears)))
+        gap = known - np.asarray(made)
+        rounding = 1e-9 * np.abs(known).max()
+        gaps.append(np.where(np.abs(gap).max() <= rounding, 0.0, gap))
+    return np.array(gaps)
+
+
+def span(name: str, robot: Multibody, joint_inertia: np.ndarray) -> float:
+    """Return the error of an entry's coordinate that would matter; see `spans`."""
+    what, _, where = name.removesuffix("]").partition("[")
+    if what in FIXED_SPANS:
+        return FIXED_SPANS[what]
+    if what in POSITIVE or what in GRAVITY_UNITS:
+        return 1.0
+    if what in BODY_UNITS:
+        body = robot.body_names.index(where)
+        trace = 0.5 * float(jnp.trace(robot.inertias[body]) / robot.masses[body])
+        return max(np.sqrt(trace), MIN_EXTENT)
+    return float(joint_inertia[robot.joint_names.index(where)])
+
+
+def groups(
+    all_entries: list[Entry], free: Sequence[str], ties: Sequence[Sequence[str]]
+) -> list[list[int]]:
+    """Return the entries of each parameter: one, or several that are tied.
+
+    Raises:
+        RobooptError: if nothing is free, a pattern matches nothing, or a tie names an
+            entry that is not free, twice, or of another quantity or unit.
+    """
+    names = [entry.name for entry in all_entries]
+    chosen = _matching(names, (free,) if isinstance(free, str) else free)
+    group_of = {i: [i] for i in chosen}
+    for tie in ties:
+        unknown = [n for n in tie if n not in names or names.index(n) not in chosen]
+        if unknown or len(tie) < 2:
+            raise RobooptError(
+                f"`ties` must each hold two or more names that are free, got {tie}"
+                + (f", of which {unknown} is not." if unknown else ".")
+            )
+        members = sorted(names.index(name) for name in tie)
+        if len({(quantity(names[i]), all_entries[i].unit) for i in members}) > 1:
+            raise RobooptError(f"`ties` must each be of one quantity, got {tie}.")
+        if any(len(group_of[i]) > 1 for i in members) or len(set(members)) < len(tie):
+            raise RobooptError(f"`ties` must name a parameter once, got {tie}.")
+        for i in members:
+            group_of[i] = members
+    return [group for i, group in sorted(group_of.items()) if group[0] == i]
+
+
+def _matching(names: list[str], free: Sequence[str]) -> list[int]:
+    chosen: set[int] = set()
+    for pattern in free:
+        found = [i for i, name in enumerate(names) if _matches(name, pattern)]
+        if not found:
+            quantities = sorted({quantity(name) for name in names})
+            raise RobooptError(
+                f"`free` must name parameters, got {pattern!r}, which matches none; "
+                f"there are {quantities}, each with a link or joint in brackets, such "
+                f"as {names[0]!r}."
+            )
+        chosen.update(found)
+    if not chosen:
+        raise RobooptError("`free` must name at least one parameter, got none.")
+    return sorted(chosen)
+
+
+def _matches(name: str, pattern: str) -> bool:
+    # Brackets are part of names here, not sets of letters.
+    literal = pattern.replace("[", "[[]")
+    what = quantity(name)
+    return (
+        fnmatchcase(name, literal)
+        or fnmatchcase(what, literal)
+        or what.partition(".")[0] == pattern
+    )

@@ -1,0 +1,89 @@
+"""The library's own demonstrators: controllers of its tasks, from theory alone.
+
+An arm that reaches gets gravity-compensated proportional-derivative control, an upright
+cart-pole the linear-quadratic regulator, and one that swings up energy shaping with
+that regulator around the top.
+"""
+
+import sys
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from roboopt._errors import RobooptError
+from roboopt.dynamics import Twin, linearize
+from roboopt.policies import (
+    EnergyShapingSwingUp,
+    LinearFeedback,
+    PDGravityCompensation,
+)
+
+# Gains for reaching that overshoot little, on arms from a toy to an industrial one.
+REACH_SATURATION = 0.1
+REACH_DAMPING_RATIO = 1.5
+STATE_COSTS = (1.0, 10.0, 0.1, 0.1)  # of [x, θ, ẋ, θ̇], in SI units squared
+FORCE_COST = 0.01  # 1/N²
+SWING_UP_GAINS = {"energy_gain": 80.0, "position_gain": 3.0, "velocity_gain": 2.0}
+
+
+class Demonstrator(NamedTuple):
+    """A policy that does a task, and its name in words."""
+
+    policy: Any
+    description: str
+
+
+def demonstrator(env: Any) -> Demonstrator:
+    """Return a controller that does the task of `env`.
+
+    Args:
+        env: an environment that a twin reproduces, with a task of `roboopt_envs.tasks`.
+            Its wrappers must leave observations and actions as they are.
+
+    Raises:
+        RobooptError: if the library has no controller for the task.
+    """
+    world = env.unwrapped
+    spaces = ("observation_space", "action_space")
+    if any(getattr(env, name) != getattr(world, name) for name in spaces):
+        raise RobooptError(
+            f"`env` must have the observations and actions of {world}, got the wrapped "
+            f"{env}: give a demonstrator."
+        )
+    task = getattr(world, "task", None)
+    # An environment with such a task has loaded its module.
+    tasks: Any = sys.modules.get("roboopt_envs.tasks")
+    if tasks is not None and isinstance(task, tasks.Reach):
+        policy = PDGravityCompensation.from_limits(
+            Twin.from_env(world).robot,
+            world.effort_limits,
+            world.time_step,
+            saturation=REACH_SATURATION,
+            damping_ratio=REACH_DAMPING_RATIO,
+        )
+        words = "proportional-derivative control, gravity compensated"
+        return Demonstrator(policy, words)
+    if tasks is not None and isinstance(task, tasks.Balance):
+        policy = LinearFeedback(_regulator(Twin.from_env(world)))
+        return Demonstrator(policy, "the linear-quadratic regulator")
+    if tasks is not None and isinstance(task, tasks.SwingUp):
+        twin = Twin.from_env(world)
+        policy = EnergyShapingSwingUp(twin.robot, _regulator(twin)[0], **SWING_UP_GAINS)
+        words = "energy shaping, and the linear-quadratic regulator around the top"
+        return Demonstrator(policy, words)
+    raise RobooptError(
+        "`env` must have a task of roboopt_envs.tasks, for which the library has a "
+        f"controller, got {task!r}: give a demonstrator."
+    )
+
+
+def _regulator(twin: Twin) -> Float[Array, "1 4"]:
+    """Return K of the discrete-time LQR about the upright cart-pole."""
+    from scipy.linalg import solve_discrete_are
+
+    a, b = map(np.asarray, linearize(twin, jnp.zeros(4), jnp.zeros(1)))
+    q, r = np.diag(STATE_COSTS), FORCE_COST * np.eye(1)
+    p = solve_discrete_are(a, b, q, r)
+    return jnp.asarray(np.linalg.solve(r + b.T @ p @ b, b.T @ p @ a))
