@@ -1,5 +1,6 @@
 """A video of policies side by side, from the same start, in real time."""
 
+import sys
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -43,6 +44,13 @@ def performance(
         )
         return None
     begin: dict[str, Any]
+    if (package := _package_to_import(spec)) is not None:
+        warnings.warn(
+            f"there is no video: import {package} first. A report imports no package "
+            "that a saved result names.",
+            stacklevel=2,
+        )
+        return None
     begin = {"episodes": 1, "seed": seed} if start is None else {"starts": [start]}
     films: list[tuple[str, str, list[np.ndarray]]] = []
     try:
@@ -66,6 +74,17 @@ def performance(
         for caption, color, frames in films
     ]
     return encode(side_by_side(shown), 1 / (every * step))
+
+
+def _package_to_import(spec: Any) -> str | None:
+    """Return the package that making the environment would import, if any.
+
+    A result may come from a stranger's file, so that rendering it must not import what
+    the file names.
+    """
+    package = getattr(spec, "id", "").rpartition(":")[0]
+    known = not package or package == "roboopt_envs" or package in sys.modules
+    return None if known else package
 
 
 def _stride(steps: int, time_step: float) -> int:

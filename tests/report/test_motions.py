@@ -45,6 +45,14 @@ def test_a_video_is_made_from_the_spec():
         assert performance(None, {"clone": lambda o: 1}, seed=0) is None
 
 
+def test_a_video_imports_no_package_that_a_file_names(tmp_path, monkeypatch):
+    (tmp_path / "stranger.py").write_text("raise SystemExit('ran')")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.warns(UserWarning, match="import stranger first"):
+        spec = EnvSpec("stranger:Trap-v0")
+        assert performance(spec, {"clone": lambda o: 1}, seed=0) is None
+
+
 def test_the_history_is_a_table_with_units(tmp_path):
     write_history(tmp_path / "h.csv", {"loss": np.array([2.0, 1.0])}, {"loss": "J"})
     rows = list(csv.reader((tmp_path / "h.csv").read_text().splitlines()))
