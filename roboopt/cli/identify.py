@@ -149,7 +149,7 @@ class Identify:
         if self.collect:
             excited = ro.sysid.excite(robot, free=free, seed=self.seed, progress=True)
             excited.recording.save(folder / RECORDING)
-            recordings = [excited.recording]
+            robot, recordings = excited.known, [excited.recording]
             options["truth"] = excited.truth
         else:
             options["time_step"] = self.time_step

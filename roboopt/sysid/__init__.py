@@ -12,3 +12,4 @@ from roboopt.sysid._noise import noise_share as noise_share
 from roboopt.sysid._result import IdentifyResult as IdentifyResult
 from roboopt.sysid._result import Parameter as Parameter
 from roboopt.sysid._result import Source as Source
+from roboopt.sysid._robot import KnownRobot as KnownRobot

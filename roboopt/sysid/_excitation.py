@@ -36,9 +36,11 @@ SWEEP_STIFFNESS, SWEEP_DAMPING = 20.0, 9.0  # [N/m], [N·s/m]
 
 @dataclass(frozen=True)
 class Excitation:
-    """A recording of an excited robot, and the robot as it really is."""
+    """A recording of an excited robot, and the robot as it is known and as it is."""
 
     recording: Trajectory
+    known: KnownRobot
+    """The robot before the environment randomized it, the start of `identify`."""
     truth: Multibody
 
 
@@ -68,7 +70,8 @@ def excite(
             argument breaks its rule.
     """
     env = env.unwrapped
-    robot = KnownRobot.of(env, free).robot
+    known = KnownRobot.of(env, free)
+    robot = known.robot
     if len(env.actuated) < len(env.joint_names):
         controller, start = _sweep(robot, tuple(env.actuated), seed)
     else:
@@ -94,7 +97,7 @@ def excite(
     recording = Trajectory(
         observations, run.actions, run.time_step, efforts=run.efforts
     )
-    return Excitation(recording, truth)
+    return Excitation(recording, known, truth)
 
 
 class RailSweep(TimeVaryingPolicy):

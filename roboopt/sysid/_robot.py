@@ -37,15 +37,19 @@ class KnownRobot:
         every measurement they are one. Where masses alone are fitted they stay, because
         one of them may be heavier than its file says and the other not.
 
+        An environment gives the robot as it stands, randomized or not.
+
         Args:
-            source: a `Twin`, a `Multibody`, the path of a URDF, or a PyBullet
-                environment with `client` or `physics_client`, `body`, `actuated` and
-                `effort_limits`, and with `urdf`, where there is a file.
+            source: a `KnownRobot`, `Twin` or `Multibody`, the path of a URDF, or a
+                PyBullet environment with `client` or `physics_client`, `body`,
+                `actuated` and `effort_limits`, and with `urdf`, where there is a file.
             free: names or patterns of the fitted parameters.
 
         Raises:
             RobooptError: if `source` is none of these, or its URDF cannot be used.
         """
+        if isinstance(source, KnownRobot):
+            return source
         if isinstance(source, Twin):
             limits = np.full(source.joints, np.inf)
             limits[list(source.actuated)] = source.effort_limits

@@ -187,7 +187,7 @@ BAD = [
         lambda r: ro.policies.EnergyShapingSwingUp(
             r, jnp.ones(4), energy_gain=1.0, blend_angle=2.0
         ),
-        "`blend_angle` must lie within 0 and π/2, got 2.0",
+        "`blend_angle` must lie between 0 and π/2, got 2.0",
     ),
     (
         lambda r: ro.policies.OpenLoopSpline(jnp.ones((1, 2)), 1.0),

@@ -317,3 +317,15 @@ def test_every_third_recording_is_held_out_or_the_end_of_each():
     assert split(recorded, 0.0).held_out == []
     with pytest.raises(ro.RobooptError, match="`held_out` of 0.01 leaves nothing of a"):
         split(recorded, 0.01)
+
+
+def test_an_excited_robot_is_known_as_it_was_before_it_was_randomized():
+    from roboopt_envs.cart_pole import CartPoleSwingUp
+
+    env = CartPoleSwingUp(duration=0.1, randomize=0.3)
+    excited = ro.sysid.excite(env, free=("mass",), seed=1)
+    env.close()
+    np.testing.assert_allclose(excited.known.robot.masses, [1.0, 0.1])
+    assert np.all(np.abs(np.asarray(excited.truth.masses) / [1.0, 0.1] - 1) > 1e-3)
+    assert excited.recording.steps == round(0.1 / excited.recording.time_step)
+    assert excited.known.urdf is not None
