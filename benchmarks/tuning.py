@@ -9,6 +9,7 @@ between twin and PyBullet over all motions, and the seconds of the descent.
 """
 
 import sys
+from typing import Any
 
 import jax
 
@@ -16,7 +17,7 @@ import roboopt as ro
 
 jax.config.update("jax_enable_x64", True)
 
-RUNS = {
+RUNS: dict[str, dict[str, Any]] = {
     "balance": {"env": "cart-pole", "task": "balance"},
     "swing-up": {"env": "cart-pole", "task": "swing-up"},
     **{robot: {"env": "arm", "robot": robot} for robot in ro.tuning.ROBOTS},
@@ -28,6 +29,7 @@ def main() -> None:
     for name in sys.argv[1:] or RUNS:
         tuned = ro.tune(**RUNS[name])
         found, compared = tuned.result, tuned.comparison
+        assert compared is not None  # Ctrl-C in the test ends the benchmark.
         print(
             f"{name}: {found.message}; {found.seconds:.1f} s, of which the first "
             f"step with its compilation {found.compile_seconds:.1f} s"

@@ -42,6 +42,7 @@ def performance(
             "there is no video: the environment was not given by its id", stacklevel=2
         )
         return None
+    begin: dict[str, Any]
     begin = {"episodes": 1, "seed": seed} if start is None else {"starts": [start]}
     films: list[tuple[str, str, list[np.ndarray]]] = []
     try:

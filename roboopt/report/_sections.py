@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import json
 from collections.abc import Callable, Iterator, Mapping
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -53,14 +54,12 @@ def progress_bar(
         total: of the calls.
         shown: whether to show the bar; without rich there is none either.
     """
-    try:
-        from rich import progress
-        from rich.console import Console
-    except ModuleNotFoundError:
-        shown = False
-    if not shown:
+    if not shown or find_spec("rich") is None:
         yield lambda: None
         return
+    from rich import progress
+    from rich.console import Console
+
     columns = (
         progress.TextColumn("{task.description}"),
         progress.BarColumn(),

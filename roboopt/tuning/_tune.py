@@ -156,7 +156,7 @@ def _test(
     rollout = eqx.filter_jit(twin_rollout(env, joint_limits=True).require())
     workers = _workers(problem, episodes) if processes is None else processes
     maker = problem.plant if workers and problem.plant.spec is not None else env
-    begin = {"starts": starts}
+    begin: dict[str, Any] = {"starts": starts}
     if not hasattr(env.unwrapped, "sample_starts"):
         begin = {"episodes": episodes, "seed": seed + TEST_SEED_OFFSET}
     motions: dict[str, dict[str, Trajectory]] = {"PyBullet": {}, "twin": {}}

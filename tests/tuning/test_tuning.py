@@ -3,6 +3,7 @@
 import json
 import warnings
 from pathlib import Path
+from typing import Any
 
 import equinox as eqx
 import gymnasium
@@ -17,16 +18,16 @@ from roboopt.policies import Clipped, EnergyShapingSwingUp, LinearFeedback
 from roboopt.tuning import TuneResult, TuningProblem, run_name, tune
 from roboopt.tuning._environment import left_out
 
-TINY = {"steps": 1, "starts": 1, "episodes": 2, "duration": 0.1}
+TINY: dict[str, Any] = {"steps": 1, "starts": 1, "episodes": 2, "duration": 0.1}
 
 
 @pytest.fixture(scope="module")
-def tuned():
+def tuned() -> Any:
     return tune("cart-pole", steps=3, duration=0.5, starts=2, episodes=3)
 
 
-def test_a_controller_is_tuned_and_tested(tuned):
-    assert isinstance(tuned, TuneResult) and not tuned.interrupted
+def test_a_controller_is_tuned_and_tested(tuned: Any):
+    assert issubclass(type(tuned), TuneResult) and not tuned.interrupted
     assert tuned.motions["after"].actions.shape == (3, 120, 1)
     assert max(tuned.comparison.gaps["after"].values()) < 1e-12
     rows = {row.name: row.values for row in tuned.comparison.rows}
@@ -79,7 +80,7 @@ def test_ctrl_c_in_the_test_keeps_the_controller(monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("roboopt.tuning._tune.collect", interrupt)
-    found = tune("cart-pole", **TINY)
+    found: Any = tune("cart-pole", **TINY)
     assert found.interrupted and found.comparison is None and not found.motions
     assert found.controller is not None and "Ctrl-C" in str(found)
     assert [section.title for section in found.sections()][0] == "The descent"
@@ -107,7 +108,7 @@ def test_any_environment_with_a_twin_is_tuned():
     env = gymnasium.make("roboopt/CartPoleBalance-v0", duration=0.1)
     start = LinearFeedback(jnp.array([[-1.0, -30.0, -3.0, -8.0]]))
     task = Balance(angle_scale=0.1)
-    found = tune(env, controller=start, task=task, starts=1, episodes=2, steps=1)
+    found: Any = tune(env, controller=start, task=task, starts=1, episodes=2, steps=1)
     assert found.objective.task == task
     np.testing.assert_array_equal(found.before.policy.gains, start.gains)
     assert "angle" not in found.title and found.env.id.endswith("CartPoleBalance-v0")
@@ -124,7 +125,7 @@ def test_actions_that_are_rescaled_are_respected():
     with pytest.raises(ro.RobooptError, match="`controller` must be given"):
         tune(env, starts=1, episodes=1, steps=1)
     start = LinearFeedback(jnp.array([[-0.2, -4.0, -0.4, -1.0]]))
-    found = tune(env, controller=start, starts=1, episodes=2, steps=1)
+    found: Any = tune(env, controller=start, starts=1, episodes=2, steps=1)
     assert max(found.comparison.gaps["after"].values()) < 1e-12
     assert np.abs(found.motions["before"].actions).max() <= 1.0
     assert np.abs(found.motions["before"].efforts).max() > 1.0
@@ -151,7 +152,7 @@ def test_a_fitted_robot_is_simulated_by_both(tmp_path):
     ro.save(tmp_path / "model.npz", ro.Twin(robot, 1 / 240))
     recorded = {"robot": {"environment": "cart-pole"}}
     (tmp_path / "settings.json").write_text(json.dumps(recorded))
-    found = tune(model=tmp_path, **TINY)
+    found: Any = tune(model=tmp_path, **TINY)
     assert max(found.comparison.gaps["after"].values()) < 1e-12
     assert str(tmp_path) in found.notes["robot"]
     motions = found.motions["before"]
@@ -250,13 +251,13 @@ def test_a_model_of_another_kind_is_refused(tmp_path):
     ],
 )
 def test_every_robot_and_task_goes_through(arguments, tmp_path):
-    found = tune(**arguments, **{**TINY, "duration": 0.4})
+    found: Any = tune(**arguments, **{**TINY, "duration": 0.4})
     found.report(tmp_path / "report.html")
     assert "Video" in (tmp_path / "report.html").read_text("utf-8")
 
 
 def test_worker_processes_test_the_same_motions():
-    short = {"steps": 1, "starts": 1, "duration": 0.1, "episodes": 3}
+    short: dict[str, Any] = {"steps": 1, "starts": 1, "duration": 0.1, "episodes": 3}
     alone, shared = (tune("cart-pole", processes=n, **short) for n in (0, 2))
     for when in ("before", "after"):
         np.testing.assert_allclose(
