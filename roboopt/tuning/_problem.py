@@ -196,7 +196,8 @@ def _guess(env: Any, rollout: Rollout, given: Any, seed: int) -> Guess:
     joints = twin.joints
     full = twin.action_size == joints
     share, few = (0.3, 16 if joints < 4 else 8) if full else (0.1, 32)
-    robot = getattr(twin, "robot", None)
+    # Default gains are efforts: none suits a twin whose actions are rescaled.
+    robot = None if hasattr(twin, "dynamics") else getattr(twin, "robot", None)
     if given is not None:
         return Guess(given, type(given).__name__, share, few)
     if robot is not None and full:

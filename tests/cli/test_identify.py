@@ -293,7 +293,8 @@ def test_a_simulated_robot_is_excited_and_what_is_true_is_told(
     with (folder / "parameters.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     told = [row for row in rows if row["verdict"] == "identified"]
-    assert len(told) >= 3
+    # The cart-pole has no damping: its estimate ends at its bound, 0.
+    assert len(told) >= (3 if kind == "arm" else 2)
     for row in told:
         assert row["estimate"] != row["start"]
         np.testing.assert_allclose(

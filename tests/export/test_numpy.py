@@ -109,7 +109,7 @@ POLICIES = {
     ),
     "PDGravityCompensation": (
         lambda: ro.policies.PDGravityCompensation(
-            *(robot(TWO_LINK), np.ones(2), np.ones(2))
+            robot(TWO_LINK), np.ones(2), np.ones(2)
         ),
         6,
     ),

@@ -9,7 +9,7 @@ or name, and the words listed here, as in `q1`, `tau_meas1`, `shoulder_velocity`
 import dataclasses
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from roboopt._errors import RobooptError
@@ -151,7 +151,11 @@ def unit_scale(name: str) -> float:
     return UNITS[unit] if (unit := _unit(name)) else 1.0
 
 
-def _best_columns(header, joints, fail) -> dict[str, dict[str | int, str]]:
+def _best_columns(
+    header: Sequence[str],
+    joints: Sequence[str] | None,
+    fail: Callable[[str], ColumnError],
+) -> dict[str, dict[str | int, str]]:
     """Return the best column for each quantity and joint: measured, then plain."""
     ranked: dict[tuple, list[tuple[int, str]]] = {}
     for name in header:
