@@ -88,7 +88,8 @@ def class_name(kind: type) -> str:
         return f"{parts[1]}.{kind.__qualname__}"
     if parts[:2] == ["equinox", "nn"]:
         return f"equinox.nn.{kind.__qualname__}"
-    if parts == ["roboopt_envs", "tasks"]:
+    tasks = sys.modules.get("roboopt_envs.tasks")
+    if parts[0] == "roboopt_envs" and getattr(tasks, kind.__qualname__, None) is kind:
         return f"tasks.{kind.__qualname__}"
     return qualified_name(kind)
 

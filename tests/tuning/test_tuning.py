@@ -75,6 +75,13 @@ def test_files_are_written(tuned, tmp_path):
     assert motions.efforts is not None
 
 
+def test_a_saved_result_renders_the_same(tuned: Any, tmp_path):
+    tuned.save(tmp_path)
+    loaded = ro.load(tmp_path)
+    assert loaded.comparison == tuned.comparison and str(loaded) == str(tuned)
+    assert len(loaded.sections(video=False)) == 6
+
+
 def test_ctrl_c_in_the_test_keeps_the_controller(monkeypatch):
     def interrupt(*args, **kwargs):
         raise KeyboardInterrupt
