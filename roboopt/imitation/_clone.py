@@ -11,15 +11,20 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from roboopt._errors import RobooptError
-from roboopt.imitation._clone_result import EVALUATION_SEED_OFFSET, CloneResult
+from roboopt.imitation._clone_result import CloneResult
 from roboopt.imitation._clone_training import DaggerSettings, Training, TrainingSettings
 from roboopt.imitation._demonstration_set import DemonstrationSet
-from roboopt.policies import Clipped
+from roboopt.policies import within_limits
 from roboopt.report import progress_bar
-from roboopt.rollouts import EnvSpec, Evaluation, evaluate
+from roboopt.rollouts import (
+    EVALUATION_SEED_OFFSET,
+    EnvSpec,
+    Evaluation,
+    env_maker,
+    evaluate,
+    is_env,
+)
 
 
 def clone(
@@ -127,7 +132,9 @@ def clone(
             rounds = DaggerSettings(dagger, steps, max_steps)
             training = training.with_dagger(world, demonstrator, data, rounds)
         run = training.run(steps, seconds=seconds, progress=progress)
-        acting = _limited(training.acting(run.result.model), world)
+        acting = within_limits(
+            training.acting(run.result.model), world and world.action_space
+        )
         actors = {"clone": acting}
         if demonstrator is not None:
             actors = {"demonstrator": demonstrator, **actors}
@@ -158,34 +165,15 @@ def clone(
 @contextlib.contextmanager
 def _made(env: Any, options: Mapping[str, Any] | None) -> Iterator[Any]:
     """Yield the spec of the environment, if it has one, and the environment or None."""
-    if options and not isinstance(env, str):
+    if options and (env is None or is_env(env)):
         raise RobooptError(
             f"`options` are for an `env` that is a Gymnasium id, got {env!r}."
         )
     if env is None:
         yield None, None
-        return
-    spec = EnvSpec.of(env, **dict(options or {}))
-    if hasattr(env, "step"):
-        yield spec, env
-        return
-    if spec is None and not callable(env):
-        raise RobooptError(
-            f"`env` must be a Gymnasium id, an environment or a function, got {env!r}."
-        )
-    world: Any = env() if spec is None else spec.make()  # pyright: ignore
-    try:
-        yield spec, world
-    finally:
-        world.close()
-
-
-def _limited(policy: Any, env: Any) -> Any:
-    """Return the policy with the limits of a continuous action space."""
-    space: Any = None if env is None else env.action_space
-    if not hasattr(space, "low"):
-        return policy
-    low, high = np.asarray(space.low, float), np.asarray(space.high, float)
-    if not (np.isfinite(low).any() or np.isfinite(high).any()):
-        return policy
-    return Clipped(policy, low, high)
+    elif is_env(env):
+        yield EnvSpec.of(env), env
+    else:
+        make, spec = env_maker(env, options)
+        with contextlib.closing(make()) as made:
+            yield spec, made

@@ -21,24 +21,29 @@ from roboopt.report import (
     Panel,
     Section,
     Summary,
-    Table,
     VerbResult,
     Video,
     bars,
     curves,
+    evaluation_record,
+    evaluation_table,
     motions,
     padded,
     performance,
     traces,
     write_history,
 )
-from roboopt.rollouts import EnvSpec, Evaluation, Signals, signals
+from roboopt.rollouts import (
+    EVALUATION_SEED_OFFSET,
+    EnvSpec,
+    Evaluation,
+    Signals,
+    signals,
+)
 
-EVALUATION_HEADER = ("", "success", "95 % interval", "return", "95 % interval")
 MAX_EPISODES_DRAWN = 9
 MAX_SUCCESS_LOSS = 0.03  # within which a clone is as good as its demonstrator
 OVERFITTING_RATIO = 10.0  # of the mismatch held out to the mismatch in training
-EVALUATION_SEED_OFFSET = 1_000_003  # far from the seeds that users count from 0
 
 
 @dataclass(frozen=True)
@@ -147,12 +152,10 @@ class CloneResult(VerbResult):
 
     def summary(self) -> Summary:
         """Return the returns and successes, and the mismatch."""
-        tables = []
-        rows = [evaluation_row(name, e) for name, e in self.evaluations.items()]
+        known = dict(self.evaluations)
         if self.demonstrations is not None:
-            rows.insert(0, evaluation_row("demonstrations", self.demonstrations))
-        if rows:
-            tables.append(Table(EVALUATION_HEADER, rows))
+            known = {"demonstrations": self.demonstrations, **known}
+        tables = [evaluation_table(known)] if known else []
         title = "Cloning" if self.env is None else f"Cloning {self.env}"
         return Summary(title, tables, self._sentences())
 
@@ -293,23 +296,5 @@ class CloneResult(VerbResult):
             "training": self.description,
             "mismatch": self.mismatch,
             "held_out_error_by_action": self.errors.by_action,
-            "evaluation": {
-                name: {
-                    "episodes": len(found.returns),
-                    "success_rate": found.success_rate,
-                    "mean_return": found.mean_return,
-                }
-                for name, found in self.evaluations.items()
-            },
+            "evaluation": evaluation_record(self.evaluations),
         }
-
-
-def evaluation_row(name: str, found: Evaluation) -> list[str]:
-    """Return the cells of an evaluation, under `EVALUATION_HEADER`."""
-    rate, mean = found.success_rate, found.mean_return
-    cells = ["–", "–"]
-    if rate is not None:
-        value, low, high = (f"{100 * share:.0f}" for share in rate)
-        cells = [f"{value} %", f"{low} to {high} %"]
-    interval = f"{mean.low:.4g} to {mean.high:.4g}".replace("-", "−")
-    return [name, *cells, f"{mean.value:.4g}".replace("-", "−"), interval]

@@ -8,6 +8,7 @@ from roboopt.policies._clipped import ClippedStatefulPolicy as ClippedStatefulPo
 from roboopt.policies._clipped import (
     ClippedTimeVaryingPolicy as ClippedTimeVaryingPolicy,
 )
+from roboopt.policies._clipped import within_limits as within_limits
 from roboopt.policies._distributions import Categorical as Categorical
 from roboopt.policies._distributions import EntropyPolicy as EntropyPolicy
 from roboopt.policies._distributions import Normal as Normal

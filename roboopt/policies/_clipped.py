@@ -101,6 +101,21 @@ class Clipped(Readable, eqx.Module, metaclass=_ByKind):
         return lambda observation, key: self.clip(sample(observation, key))
 
 
+def within_limits(policy: Any, action_space: Any) -> Any:
+    """Return `policy` clipped to the limits of an action space, where it has any.
+
+    Args:
+        policy: any policy; returned as it is where there is nothing to clip.
+        action_space: a Gymnasium space, or None for no limits.
+    """
+    if not hasattr(action_space, "low"):
+        return policy
+    low, high = np.asarray(action_space.low), np.asarray(action_space.high)
+    if not np.isfinite([low, high]).any():
+        return policy
+    return Clipped(policy, low, high)
+
+
 class ClippedTimeVaryingPolicy(Clipped, TimeVaryingPolicy):
     """`Clipped` of a `TimeVaryingPolicy`."""
 

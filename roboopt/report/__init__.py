@@ -1,15 +1,16 @@
 """Reports: figures, videos, and one self-contained HTML page."""
 
+from roboopt.report._evaluation import evaluation_record as evaluation_record
+from roboopt.report._evaluation import evaluation_table as evaluation_table
 from roboopt.report._figures import BEFORE_AFTER as BEFORE_AFTER
 from roboopt.report._figures import COLORS as COLORS
-from roboopt.report._figures import MODELS as MODELS
+from roboopt.report._figures import GRAY as GRAY
+from roboopt.report._figures import INK as INK
+from roboopt.report._figures import PANEL_SIZE as PANEL_SIZE
 from roboopt.report._figures import curves as curves
+from roboopt.report._figures import panel as panel
 from roboopt.report._figures import spread as spread
 from roboopt.report._history import write_history as write_history
-from roboopt.report._identification_figures import Change as Change
-from roboopt.report._identification_figures import forecast_errors as forecast_errors
-from roboopt.report._identification_figures import predictions as predictions
-from roboopt.report._identification_figures import whiskers as whiskers
 from roboopt.report._motion_figures import Panel as Panel
 from roboopt.report._motion_figures import bars as bars
 from roboopt.report._motion_figures import traces as traces

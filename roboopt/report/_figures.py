@@ -21,15 +21,8 @@ from roboopt._core import AnyArray
 BEFORE_AFTER = {"before": "#d9772b", "after": "#2f80c9"}
 """Told apart by the color-blind too, on white and on black."""
 GRAY = "#7a7f87"
-MODELS = {
-    "fitted": BEFORE_AFTER["after"],
-    "URDF": BEFORE_AFTER["before"],
-    "constant velocity": GRAY,
-}
-"""Colors of the forecasts of an identification."""
 COLORS = {
     **BEFORE_AFTER,
-    **MODELS,
     "demonstrator": BEFORE_AFTER["before"],
     "clone": BEFORE_AFTER["after"],
     "started from": BEFORE_AFTER["before"],

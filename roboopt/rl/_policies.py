@@ -16,6 +16,7 @@ from roboopt.policies import (
     GaussianExploration,
     MLPPolicy,
     PDGravityCompensation,
+    within_limits,
 )
 from roboopt.rl._parameter_noise import ParameterNoise
 from roboopt.rl._task import STARTS, Task
@@ -99,10 +100,7 @@ def acting_policy(model: Any, action_space: Any) -> Any:
     """Return the policy of an agent without exploration, within the action limits."""
     for kind in (ActorCritic, GaussianExploration, ParameterNoise):
         model = model.policy if isinstance(model, kind) else model
-    low, high = (getattr(action_space, name, None) for name in ("low", "high"))
-    if low is None or high is None or not np.isfinite([low, high]).any():
-        return model
-    return Clipped(model, np.asarray(low, float), np.asarray(high, float))
+    return within_limits(model, action_space)
 
 
 def parameter_count(policy: Any) -> int:

@@ -30,12 +30,18 @@ from roboopt.rl._policies import (
     parameter_count,
 )
 from roboopt.rl._ppo import PPO
-from roboopt.rl._result import EVALUATION_SEED_OFFSET, INTERRUPTED, ReinforceResult
+from roboopt.rl._result import INTERRUPTED, ReinforceResult
 from roboopt.rl._returns import Returns
 from roboopt.rl._run import Run
 from roboopt.rl._shac import SHAC
 from roboopt.rl._task import Task
-from roboopt.rollouts import EnvError, Evaluation, evaluate, signals
+from roboopt.rollouts import (
+    EVALUATION_SEED_OFFSET,
+    EnvError,
+    Evaluation,
+    evaluate,
+    signals,
+)
 
 ALGORITHMS = {
     "ppo": PPO,

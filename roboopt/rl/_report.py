@@ -16,11 +16,8 @@ from roboopt.report import (
     settings,
     spread,
 )
-from roboopt.rl._result import (
-    EVALUATION_SEED_OFFSET,
-    ReinforceResult,
-    health_sentences,
-)
+from roboopt.rl._result import ReinforceResult, health_sentences
+from roboopt.rollouts import EVALUATION_SEED_OFFSET
 
 MAX_MOTIONS = 9
 MAX_SUCCESS_POINTS, MIN_SUCCESS_GROUP = 60, 20

@@ -9,13 +9,18 @@ import numpy as np
 
 from roboopt.data import save, save_episodes
 from roboopt.diagnose import Finding, HorizonNorms, gradient_health
-from roboopt.report import Section, Summary, Table, VerbResult, write_history
+from roboopt.report import (
+    Section,
+    Summary,
+    VerbResult,
+    evaluation_record,
+    evaluation_table,
+    write_history,
+)
 from roboopt.rl._returns import Returns
 from roboopt.rollouts import EnvSpec, Evaluation, Signals
 
-EVALUATION_SEED_OFFSET = 3_000_003  # far from the seeds of the learning
 INTERRUPTED = "the evaluation was interrupted"
-HEADER = ("", "success", "95 % interval", "return", "95 % interval")
 
 
 @dataclass(frozen=True)
@@ -114,8 +119,7 @@ class ReinforceResult(VerbResult):
         """Return the evaluation, the reason of the end, and the gradient's health."""
         tables, sentences = [], []
         if self.evaluations:
-            rows = [_row(name, found) for name, found in self.evaluations.items()]
-            tables.append(Table(HEADER, rows))
+            tables.append(evaluation_table(self.evaluations))
             sentences.append(self._verdict())
         if failure := self.evaluation_failure:
             sentences.append(f"{failure[0].upper()}{failure[1:]}.")
@@ -155,14 +159,7 @@ class ReinforceResult(VerbResult):
             "algorithm": {"name": self.algorithm, **self.settings},
             "choice": self.choice,
             "learning": {name: getattr(self, name) for name in names},
-            "evaluation": {
-                name: {
-                    "episodes": len(found.returns),
-                    "success_rate": found.success_rate,
-                    "mean_return": found.mean_return,
-                }
-                for name, found in self.evaluations.items()
-            },
+            "evaluation": evaluation_record(self.evaluations),
             "health": health_sentences(self.health),
         }
 
@@ -180,16 +177,6 @@ class ReinforceResult(VerbResult):
 def health_sentences(found: Sequence[Finding]) -> list[str]:
     """Return the messages of findings as sentences."""
     return [f"{x.message[0].upper()}{x.message[1:].rstrip('.')}." for x in found]
-
-
-def _row(name: str, found: Evaluation) -> list[str]:
-    rate, mean = found.success_rate, found.mean_return
-    cells = ["–", "–"]
-    if rate is not None:
-        value, low, high = (f"{100 * share:.0f}" for share in rate)
-        cells = [f"{value} %", f"{low} to {high} %"]
-    interval = f"{_number(mean.low)} to {_number(mean.high)}"
-    return [name, *cells, _number(mean.value), interval]
 
 
 def _number(value: float) -> str:

@@ -18,6 +18,7 @@ from roboopt.rollouts import (
     GymRollout,
     Rollout,
     TwinVectorEnv,
+    env_maker,
     twin_rollout,
 )
 
@@ -80,7 +81,7 @@ class Task:
             require_at_least(name, wishes.get(name, 0), 0)
         if (target := wishes.get("target")) is not None and not math.isfinite(target):
             raise RobooptError(f"`target` must be finite, got {target}.")
-        make, spec = _maker(env, dict(options or {}), max_steps)
+        make, spec = _maker(env, options, max_steps)
         try:
             made = make()
         except Exception as error:  # whatever a user's constructor raises
@@ -204,26 +205,15 @@ def _require_an_end(env: Any, seed: int) -> None:
 
 
 def _maker(
-    env: Any, options: dict[str, Any], max_steps: int | None
+    env: Any, options: Mapping[str, Any] | None, max_steps: int | None
 ) -> tuple[Callable[[], Any], EnvSpec | None]:
     """Return a function that makes the environment, and its spec if it has one."""
-    spec = EnvSpec.of(env, **options)
-    if spec is not None:
-        if max_steps is not None:
-            spec = EnvSpec.of(spec, max_episode_steps=max_steps)
-        assert spec is not None
-        return spec.maker, spec
-    if not callable(env) or (hasattr(env, "step") and not isinstance(env, type)):
-        raise RobooptError(
-            "`env` must be an id of Gymnasium, an `EnvSpec`, an environment that "
-            "gymnasium.make has made, or a function that makes an environment, got "
-            f"{env!r}."
-        )
-    if options:
-        raise RobooptError(f"`options` are for an id, got {options} and {env!r}.")
+    make, spec = env_maker(env, options)
     if max_steps is None:
-        return env, None
-    return functools.partial(_limited, env, max_steps), None
+        return make, spec
+    if spec is None:
+        return functools.partial(_limited, make, max_steps), None
+    return env_maker(spec, {"max_episode_steps": max_steps})
 
 
 def _limited(make: Callable[[], Any], max_steps: int) -> Any:

@@ -4,6 +4,9 @@ from roboopt.rollouts._collect import collect as collect
 from roboopt.rollouts._collect import episode_seed as episode_seed
 from roboopt.rollouts._env_group import time_step_of as time_step_of
 from roboopt.rollouts._env_spec import EnvSpec as EnvSpec
+from roboopt.rollouts._env_spec import env_maker as env_maker
+from roboopt.rollouts._env_spec import is_env as is_env
+from roboopt.rollouts._evaluate import EVALUATION_SEED_OFFSET as EVALUATION_SEED_OFFSET
 from roboopt.rollouts._evaluate import Estimate as Estimate
 from roboopt.rollouts._evaluate import Evaluation as Evaluation
 from roboopt.rollouts._evaluate import evaluate as evaluate
@@ -14,6 +17,7 @@ from roboopt.rollouts._pool import Pool as Pool
 from roboopt.rollouts._rollout import PolicyStep as PolicyStep
 from roboopt.rollouts._rollout import Rollout as Rollout
 from roboopt.rollouts._rollout import faded as faded
+from roboopt.rollouts._signals import JointUnits as JointUnits
 from roboopt.rollouts._signals import Signal as Signal
 from roboopt.rollouts._signals import Signals as Signals
 from roboopt.rollouts._signals import signals as signals

@@ -1,6 +1,6 @@
 """An environment as data: its Gymnasium id and options, from which it is made again."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -72,22 +72,34 @@ def is_env(env: Any) -> bool:
     return hasattr(env, "step") and not isinstance(env, type)
 
 
-def env_maker(make: Any) -> Callable[[], Any]:
-    """Return a function that makes an environment of an id, a spec or a function.
+def env_maker(
+    env: Any, options: Mapping[str, Any] | None = None, *, name: str = "env"
+) -> tuple[Callable[[], Any], EnvSpec | None]:
+    """Return a function that makes an environment, and the spec if one is known.
+
+    Args:
+        env: a Gymnasium id, an `EnvSpec`, an environment from `gymnasium.make`, or a
+            function that makes an environment.
+        options: keyword arguments of the constructor, where `env` is no function.
+        name: of the argument, for error messages.
 
     Raises:
-        RobooptError: if `make` is none of these.
+        RobooptError: if `env` is none of these, or `options` are given for a function.
     """
-    if isinstance(make, str | EnvSpec):
-        spec = EnvSpec.of(make)
-        assert spec is not None
-        return partial(spec.maker, disable_env_checker=True)
-    if not callable(make):
+    spec = EnvSpec.of(env, **(options or {}))
+    if spec is not None:
+        return spec.maker, spec
+    if not callable(env) or is_env(env):
         raise RobooptError(
-            "`make` must be a Gymnasium id, an `EnvSpec`, or a function that makes an "
-            f"environment, got {make!r}."
+            f"`{name}` must be a Gymnasium id, an `EnvSpec`, an environment that "
+            "gymnasium.make has made, or a function that makes an environment, got "
+            f"{env!r}."
         )
-    return make
+    if options:
+        raise RobooptError(
+            f"`options` are for an environment with an id, got {options} and {env!r}."
+        )
+    return env, None
 
 
 def _importable(name: str, entry_point: Any = None) -> str:

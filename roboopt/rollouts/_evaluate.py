@@ -17,6 +17,9 @@ from roboopt.data import Trajectory
 from roboopt.rollouts._collect import collect_in
 
 CONFIDENCE = 0.95
+EVALUATION_SEED_OFFSET = 1_000_003
+"""Added to a verb's seed for its evaluation: far from the seeds of the learning, which
+users count from 0, and the same for all verbs, so that their results compare."""
 
 
 class Estimate(NamedTuple):

@@ -7,6 +7,7 @@ anew. Finished environments stay finished until `reset`; no auto-reset.
 
 import weakref
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -102,7 +103,11 @@ class Pool:
                 "`make` must make environments for `envs` above 1 or `processes`, got "
                 f"the environment {make}."
             )
-        maker = (lambda: make) if borrowed else env_maker(make)
+        maker, spec = ((lambda: make), None)
+        if not borrowed:
+            maker, spec = env_maker(make, name="make")
+        if spec is not None:
+            maker = partial(maker, disable_env_checker=True)
         self.envs = envs
         self._name = str(make) if isinstance(make, str | EnvSpec) else "the environment"
         parts = min(processes, envs) or 1

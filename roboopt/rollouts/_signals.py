@@ -5,6 +5,23 @@ from typing import Any, NamedTuple
 from roboopt.rollouts._twin_rollout import twin_rollout
 
 
+class JointUnits(NamedTuple):
+    """The units of a joint's position, velocity and effort."""
+
+    position: str
+    velocity: str
+    effort: str
+    effort_name: str
+    """"torque" or "force"."""
+
+    @classmethod
+    def of(cls, revolute: Any) -> "JointUnits":
+        """Return the units of a revolute or a prismatic joint."""
+        if revolute:
+            return cls("rad", "rad/s", "N·m", "torque")
+        return cls("m", "m/s", "N", "force")
+
+
 class Signal(NamedTuple):
     """One axis of an observation or an action."""
 
@@ -38,14 +55,13 @@ def signals(env: Any) -> Signals:
             tuple(Signal(f"action {k}", "1") for k in range(shape[0])),
         )
     robot, actuated = rollout.dynamics.robot, env.unwrapped.actuated
-    units = ["rad" if revolute else "m" for revolute in robot.revolute]
+    units = [JointUnits.of(revolute) for revolute in robot.revolute]
     named = list(zip(robot.joint_names, units, strict=True))
-    observations = [Signal(f"{name}: position", unit) for name, unit in named]
-    observations += [Signal(f"{name}: velocity", f"{unit}/s") for name, unit in named]
-    observations += [Signal(f"{name}: goal", unit) for name, unit in named]
-    actions = []
-    for joint in actuated:
-        name, unit = named[joint]
-        kind, effort = ("torque", "N·m") if unit == "rad" else ("force", "N")
-        actions.append(Signal(f"{name}: {kind}", effort))
+    observations = [Signal(f"{name}: position", unit.position) for name, unit in named]
+    observations += [Signal(f"{name}: velocity", unit.velocity) for name, unit in named]
+    observations += [Signal(f"{name}: goal", unit.position) for name, unit in named]
+    actions = [
+        Signal(f"{name}: {unit.effort_name}", unit.effort)
+        for name, unit in (named[joint] for joint in actuated)
+    ]
     return Signals(tuple(observations[:size]), tuple(actions))

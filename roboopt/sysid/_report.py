@@ -8,16 +8,10 @@ import numpy as np
 
 from roboopt.data import Trajectory
 from roboopt.objectives import PredictionError
-from roboopt.report import (
-    MODELS as COLORS,
-)
-from roboopt.report import (
+from roboopt.report import Details, Figure, Notes, Section, Table
+from roboopt.sysid._figures import (
+    COLORS,
     Change,
-    Details,
-    Figure,
-    Notes,
-    Section,
-    Table,
     forecast_errors,
     predictions,
     whiskers,

@@ -19,6 +19,7 @@ from roboopt.diagnose import Finding, IdentifiabilityReport
 from roboopt.dynamics import ParametricTwin, save_urdf
 from roboopt.optimize import Result
 from roboopt.report import Section, Summary, Table, VerbResult
+from roboopt.rollouts import JointUnits
 from roboopt.sysid._fitter import lead_steps
 from roboopt.sysid._forecast import FORECAST_TIMES_S, Forecasts, forecasts
 
@@ -299,8 +300,8 @@ def coordinates(model: ParametricTwin) -> list[tuple[str, str]]:
     """Return the name and the unit of every coordinate of the state."""
     robot = model.robot
     return [
-        (f"{joint} {quantity}", ("rad" if revolute else "m") + rate)
-        for quantity, rate in (("position", ""), ("velocity", "/s"))
+        (f"{joint} {quantity}", getattr(JointUnits.of(revolute), quantity))
+        for quantity in ("position", "velocity")
         for joint, revolute in zip(robot.joint_names, robot.revolute, strict=True)
     ]
 

@@ -5,10 +5,12 @@ from typing import Any
 
 import numpy as np
 
+from roboopt.rollouts import JointUnits
+
 
 @dataclass(frozen=True)
 class Joints:
-    """What the tables and figures of a robot need to know."""
+    """Names, kinds and limits of joints, for tables and figures."""
 
     names: tuple[str, ...]
     revolute: tuple[bool, ...]
@@ -42,8 +44,8 @@ class Joints:
     @property
     def state_units(self) -> tuple[str, ...]:
         """Return the unit of every entry of a state [q, q̇]."""
-        positions = tuple("rad" if turns else "m" for turns in self.revolute)
-        return positions + tuple(f"{unit}/s" for unit in positions)
+        units = [JointUnits.of(turns) for turns in self.revolute]
+        return tuple([*(u.position for u in units), *(u.velocity for u in units)])
 
     @property
     def driven_names(self) -> tuple[str, ...]:

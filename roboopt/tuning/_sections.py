@@ -6,6 +6,7 @@ import numpy as np
 
 from roboopt import report
 from roboopt.report import BEFORE_AFTER, Figure, Notes, Panel, Section, readable
+from roboopt.rollouts import JointUnits
 from roboopt.tuning._environment import Plant
 from roboopt.tuning._parameters import parameter_table
 
@@ -120,7 +121,8 @@ def _joint(result: Any, joint: int, has_goal: bool, shown: list[int]) -> list[Pa
     """Return a joint's position, velocity, and effort if it is driven."""
     joints, task = result.joints, result.objective.task
     n, name = len(joints.names), joints.names[joint]
-    unit, effort = ("rad", "N·m") if joints.revolute[joint] else ("m", "N")
+    units = JointUnits.of(joints.revolute[joint])
+    unit = units.position
     seen = {k: np.asarray(t.observations)[shown] for k, t in result.motions.items()}
     positions = {k: o[..., joint] for k, o in seen.items()}
     if has_goal:
@@ -131,15 +133,15 @@ def _joint(result: Any, joint: int, has_goal: bool, shown: list[int]) -> list[Pa
     title = f"{name}: {'error' if has_goal else 'position'}"
     panels = [
         Panel(title, unit, positions, goals, [-rail, rail] if rail else []),
-        Panel(f"{name}: velocity", f"{unit}/s", velocities),
+        Panel(f"{name}: velocity", units.velocity, velocities),
     ]
     if joint in joints.driven:
         limit = joints.effort_limits[joints.driven.index(joint)]
         efforts = {
             k: np.asarray(t.efforts)[shown, :, joint] for k, t in result.motions.items()
         }
-        kind = "torque" if joints.revolute[joint] else "force"
-        panels.append(Panel(f"{name}: {kind}", effort, efforts, limits=[-limit, limit]))
+        title = f"{name}: {units.effort_name}"
+        panels.append(Panel(title, units.effort, efforts, limits=[-limit, limit]))
     return panels
 
 

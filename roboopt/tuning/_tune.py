@@ -15,9 +15,9 @@ import numpy as np
 from roboopt._errors import RobooptError
 from roboopt.data import Trajectory
 from roboopt.optimize import Result
-from roboopt.policies import Clipped
+from roboopt.policies import within_limits
 from roboopt.report import progress_bar
-from roboopt.rollouts import collect, twin_rollout
+from roboopt.rollouts import EVALUATION_SEED_OFFSET, collect, twin_rollout
 from roboopt.tuning._comparison import WHEN, compare
 from roboopt.tuning._environment import sample_starts
 from roboopt.tuning._joints import Joints
@@ -25,8 +25,6 @@ from roboopt.tuning._problem import TuningProblem
 from roboopt.tuning._result import TuneResult
 from roboopt.tuning._rounds import descend
 
-# Seeds of the test starts are far from those of the tuning, which users count from 0.
-TEST_SEED_OFFSET = 1_000_003
 MIN_PARALLEL_EPISODES = 20
 MAX_WORKERS = 8
 
@@ -117,7 +115,7 @@ def tune(
         )
         if not len(found.history["loss"]):
             raise KeyboardInterrupt  # Before the first step there is nothing to keep.
-        tuned = _clipped(problem, found.model)
+        tuned = within_limits(found.model, problem.env.action_space)
         motions: dict[str, dict[str, Trajectory]] | None = None
         try:
             motions = _test(problem, tuned, episodes, seed, processes, progress)
@@ -133,11 +131,6 @@ def _silent(line: str) -> None:
     """Print nothing."""
 
 
-def _clipped(problem: TuningProblem, policy: Any) -> Clipped:
-    space = problem.env.action_space
-    return Clipped(policy, np.asarray(space.low, float), np.asarray(space.high, float))
-
-
 def _test(
     problem: TuningProblem,
     tuned: Any,
@@ -148,17 +141,16 @@ def _test(
 ) -> dict[str, dict[str, Trajectory]]:
     """Return the motions of both controllers in both simulators."""
     env = problem.env
-    controllers = dict(
-        zip(WHEN, (_clipped(problem, problem.controller), tuned), strict=True)
-    )
-    starts = sample_starts(env, episodes, seed + TEST_SEED_OFFSET)
+    before = within_limits(problem.controller, env.action_space)
+    controllers = dict(zip(WHEN, (before, tuned), strict=True))
+    starts = sample_starts(env, episodes, seed + EVALUATION_SEED_OFFSET)
     # The descent does without joint limits, which PyBullet's arms run into.
     rollout = eqx.filter_jit(twin_rollout(env, joint_limits=True).require())
     workers = _workers(problem, episodes) if processes is None else processes
     maker = problem.plant if workers and problem.plant.spec is not None else env
     begin: dict[str, Any] = {"starts": starts}
     if not hasattr(env.unwrapped, "sample_starts"):
-        begin = {"episodes": episodes, "seed": seed + TEST_SEED_OFFSET}
+        begin = {"episodes": episodes, "seed": seed + EVALUATION_SEED_OFFSET}
     motions: dict[str, dict[str, Trajectory]] = {"PyBullet": {}, "twin": {}}
     with progress_bar("testing in PyBullet", 2 * episodes, progress) as advance:
         for when, policy in controllers.items():
@@ -198,11 +190,11 @@ def _result(
         problem.objective.terms, problem.controller, problem.starts
     )
     run = {"steps": problem.steps, "starts": len(problem.starts)}
-    run["test_seed"] = seed + TEST_SEED_OFFSET
+    run["test_seed"] = seed + EVALUATION_SEED_OFFSET
     return TuneResult(
         title=problem.title,
         controller=tuned,
-        before=_clipped(problem, problem.controller),
+        before=within_limits(problem.controller, problem.env.action_space),
         result=found,
         objective=problem.objective,
         joints=joints,

@@ -22,6 +22,7 @@ from roboopt.policies import (
     TimeVaryingPolicy,
     act,
     initial_carry,
+    within_limits,
 )
 
 
@@ -48,6 +49,15 @@ def test_the_limits_of_an_environment_hold():
     policy = Clipped(LinearFeedback(np.array([[4.0, 1.0, 1.0]])), space.low, space.high)
     for observation in ([1.0, 0.0, 8.0], [-1.0, 0.0, -8.0], [0.1, 0.0, 0.0]):
         assert space.contains(np.asarray(policy(jnp.array(observation)), np.float32))
+
+
+def test_only_a_space_with_limits_clips():
+    policy, box = LinearFeedback(jnp.ones((1, 1))), gymnasium.spaces.Box
+    for space in (None, gymnasium.spaces.Discrete(2), box(-np.inf, np.inf, (1,))):
+        assert within_limits(policy, space) is policy
+    above = within_limits(policy, box(-np.inf, 1.0, (1,), np.float64))
+    np.testing.assert_array_equal(above(jnp.array([-5.0])), [1.0])
+    np.testing.assert_array_equal(above(jnp.array([5.0])), [-5.0])
 
 
 def test_every_kind_of_policy_keeps_its_kind():

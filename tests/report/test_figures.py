@@ -6,15 +6,11 @@ import numpy as np
 import pytest
 
 from roboopt.report import (
-    Change,
     Panel,
     bars,
     curves,
-    forecast_errors,
-    predictions,
     spread,
     traces,
-    whiskers,
 )
 from roboopt.report._motion_figures import MAX_POINTS, _common_prefix
 
@@ -91,17 +87,6 @@ def test_noisy_values_are_a_line_and_a_band(count, logs):
     places = np.arange(float(count))
     svg = spread("Return", places, values, axis="steps", level=1.0, logs=logs)
     assert 'aria-label="Return over steps"' in svg and len(svg) < 60_000
-
-
-def test_the_figures_of_an_identification_are_drawn():
-    rows = [Change("a", 1.0, 0.9, 1.1, true=1.0), Change("b", 2.0, -np.inf, np.inf)]
-    assert [row.known for row in rows] == [True, False]
-    assert 'aria-label="Mass: estimates' in whiskers("Mass", "kg", rows)
-    errors = {"fitted": np.array([1e-9, np.nan]), "URDF": np.array([0.0, 1.0])}
-    assert "<svg" in forecast_errors("elbow", "rad", [0.1, 0.2], errors)
-    windows = {"fitted": np.array([[0.0, 1.0, 99.0], [1.0, 2.0, 3.0]])}
-    time = np.arange(5) / 10
-    assert "<svg" in predictions("elbow", "rad", time, time, windows)
 
 
 def test_summaries_need_no_plotting_library():

@@ -397,7 +397,7 @@ def test_shac_is_an_algorithm_like_the_others():
 @pytest.mark.parametrize(
     "env, settings, match",
     [
-        (3, {}, "`env` must be an id"),
+        (3, {}, "`env` must be a Gymnasium id"),
         ("CartPole-v1", {"gradient": "exact"}, "`gradient` must be one of"),
         ("CartPole-v1", {"gradient": "analytic"}, "has no twin.*'likelihood'"),
         ("CartPole-v1", {"gradient": "zeroth-order"}, "cannot see small changes"),

@@ -6,8 +6,14 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from roboopt.report._figures import INK, MODELS, PANEL_SIZE, panel
+from roboopt.report import BEFORE_AFTER, GRAY, INK, PANEL_SIZE, panel
 
+COLORS = {
+    "fitted": BEFORE_AFTER["after"],
+    "URDF": BEFORE_AFTER["before"],
+    "constant velocity": GRAY,
+}
+"""The color of each model's forecasts."""
 ROW_HEIGHT = 0.19  # inches
 FRAME_HEIGHT = 1.33  # inches above and below the rows: title, axis
 MIN_MARGIN = 1e-6  # of an axis to either side
@@ -40,7 +46,7 @@ def whiskers(title: str, unit: str, rows: Sequence[Change]) -> str:
     height = max(FRAME_HEIGHT + ROW_HEIGHT * len(rows), 0.7 * PANEL_SIZE[1])
     label, under = f"{title}: estimates with intervals", f"estimate − start [{unit}]"
     with panel(title, under, "", label=label, height=height) as made:
-        axes, color = made.axes, MODELS["fitted"]
+        axes, color = made.axes, COLORS["fitted"]
         for place, row in enumerate(rows):
             if row.known:
                 axes.plot([row.lower, row.upper], [place] * 2, color=color, lw=2.2)
@@ -48,7 +54,7 @@ def whiskers(title: str, unit: str, rows: Sequence[Change]) -> str:
             axes.plot(row.change, place, "o", mfc=filled, mec=color, ms=4.5)
             if row.true is not None:
                 axes.plot(row.true, place, "x", color=INK, ms=5.5, mew=1.3)
-        axes.axvline(0, color=MODELS["URDF"], lw=1.2, zorder=0)
+        axes.axvline(0, color=COLORS["URDF"], lw=1.2, zorder=0)
         axes.set_yticks(range(len(rows)), [row.name for row in rows])
         axes.set_ylim(len(rows) - 0.4, -0.6)
         axes.set_xlim(*_limits(rows))
@@ -69,13 +75,13 @@ def forecast_errors(
         title: of the panel.
         unit: of the errors.
         seconds: how far ahead.
-        errors: by label, one of `MODELS`.
+        errors: by label, one of `COLORS`.
     """
     label = f"{title}: forecast errors"
     with panel(title, "forecast after [s]", f"RMSE [{unit}]", label=label) as made:
         for name, values in errors.items():
             seen = np.where(np.isfinite(values) & (values > 0), values, np.nan)
-            made.axes.plot(seconds, seen, "o-", color=MODELS[name], ms=4)
+            made.axes.plot(seconds, seen, "o-", color=COLORS[name], ms=4)
         made.axes.set_yscale("log")
         made.axes.set_xlim(0, 1.05 * max(seconds))
     return made.svg
@@ -104,7 +110,7 @@ def predictions(
             steps = windows.shape[1] - 1
             for number, values in enumerate(windows):
                 along = time[number * steps : (number + 1) * steps + 1]
-                made.axes.plot(along, values, color=MODELS[name], lw=1.2)
+                made.axes.plot(along, values, color=COLORS[name], lw=1.2)
         low, high = np.nanmin(measured), np.nanmax(measured)
         room = MAX_OVERSHOOT * max(high - low, 1e-9)
         bottom, top = made.axes.get_ylim()
