@@ -24,16 +24,16 @@ from jaxtyping import Array, Float
 
 from roboopt._core import AnyArray
 from roboopt._errors import RobooptError
-from roboopt.gradients import Automatic
 from roboopt.objectives import PPOBatch, PPOLoss
-from roboopt.optimize import Block, Result, minimize
+from roboopt.optimize import Block
 from roboopt.rl._advantages import generalized_advantages
-from roboopt.rl._checks import check_settings, require_at_least
+from roboopt.rl._blocks import BlockAlgorithm, Blocks
+from roboopt.rl._checks import check_settings
 from roboopt.rl._policies import actor_critic
-from roboopt.rl._run import Run, count_blocks
-from roboopt.rl._running import RewardScale, RunningMeanStd
+from roboopt.rl._run import Run
+from roboopt.rl._running import RewardScale
 from roboopt.rl._task import Task
-from roboopt.rollouts import Episode, GymVectorEnv, Steps, VectorEnv
+from roboopt.rollouts import GymVectorEnv, Steps, VectorEnv
 
 ADAM_EPSILON = 1e-5  # gradients that are almost zero stay so
 TWIN_ENVS, GYM_ENVS = 64, 8
@@ -41,7 +41,7 @@ TWIN_TIMESTEPS, GYM_TIMESTEPS = 2_000_000, 100_000
 
 
 @dataclass(frozen=True)
-class PPO:
+class PPO(BlockAlgorithm):
     """Proximal policy optimization; with `clip=None` REINFORCE with a baseline."""
 
     discount: float = 0.99
@@ -84,6 +84,10 @@ class PPO:
         """Return the objective."""
         return PPOLoss(self.clip, self.value_weight, self.entropy_weight)
 
+    def objective(self, envs: Any) -> PPOLoss:
+        """Return the objective, which is the same in all environments."""
+        return self.loss()
+
     def optimizer(self, steps: int) -> Any:
         """Return the optax transformation for `steps` gradient steps."""
         return _optimizer(steps, self.learning_rate, self.max_gradient_norm)
@@ -91,33 +95,6 @@ class PPO:
     def data(self, envs: VectorEnv, seed: int = 0) -> "PPOData":
         """Return the data source for `minimize`: blocks of steps in `envs`."""
         return PPOData(self, envs, seed)
-
-    def learn(
-        self,
-        agent: Any,
-        envs: VectorEnv,
-        *,
-        timesteps: int,
-        seed: int = 0,
-        **settings: Any,
-    ) -> Result:
-        """Improve `agent` by acting in `envs`.
-
-        Args:
-            agent: an `ActorCritic`, or anything with its methods.
-            envs: vector environments, in Gymnasium or in a twin.
-            timesteps: steps of all environments together, rounded up to whole blocks.
-            seed: the seed of all randomness.
-            **settings: further settings of `minimize`, such as `callback`.
-
-        Raises:
-            RobooptError: if an argument is out of its range.
-        """
-        data = self.data(envs, seed)
-        steps = data.gradient_steps(timesteps)
-        optimizer, batch_size = self.optimizer(steps), data.batch_size
-        settings = {"optimizer": optimizer, "batch_size": batch_size, **settings}
-        return minimize(self.loss(), agent, data, steps=steps, seed=seed, **settings)
 
     def prepare(self, task: Task, policy: Any) -> Run:
         """Return the run on `task`, from `policy` or a fresh network."""
@@ -131,32 +108,21 @@ class PPO:
             envs = GymVectorEnv(task.make, count, processes=task.processes)
             timesteps = task.timesteps or GYM_TIMESTEPS
             where = f"{count} environments{task.in_processes}"
-        data = self.data(envs, task.seed)
-        steps = data.gradient_steps(timesteps)
-        return Run(
-            algorithm=self,
-            gradient="likelihood",
-            objective=self.loss(),
-            model=agent,
-            data=data,
-            steps=steps,
-            settings={
-                "optimizer": self.optimizer(steps),
-                "batch_size": data.batch_size,
-                "gradient": Automatic(),  # notes the norm and noise of the gradient
-            },
+        per_block = self.epochs * self.minibatches
+        return self._run(
+            agent,
+            envs,
             timesteps=timesteps,
-            count=count_blocks(data),
+            seed=task.seed,
+            gradient="likelihood",
             choice={
                 "policy": f"{described}, with a value network",
                 "algorithm": (
-                    f"PPO: likelihood-ratio gradient, {data.steps} gradient steps "
-                    f"every {data.samples} timesteps"
+                    f"PPO: likelihood-ratio gradient, {per_block} gradient steps "
+                    f"every {self.steps * envs.envs} timesteps"
                 ),
                 "environment": where,
-                "budget": f"{timesteps} timesteps",
             },
-            reused=data.steps,
             close=getattr(envs, "close", lambda: None),
         )
 
@@ -172,64 +138,33 @@ def _optimizer(steps: int, learning_rate: float, max_norm: float) -> Any:
     return optax.flatten(optax.chain(optax.clip_by_global_norm(max_norm), adam))
 
 
-class PPOData:
-    """Blocks of steps of an agent in vector environments, a data source."""
-
-    drifts: bool = True
-    """The data come from the agent."""
-    episodes: list[Episode]
-    """All episodes that have ended."""
-    timesteps: int
-    """Steps so far, of all environments together."""
+class PPOData(Blocks):
+    """The blocks of `PPO`, with advantages and returns."""
 
     def __init__(self, ppo: PPO, envs: VectorEnv, seed: int = 0):
         """Keep the arguments of `PPO.data`; no step is taken yet."""
-        require_at_least("seed", seed, 0)
-        self.samples = ppo.steps * envs.envs
-        """Steps of all environments in a block."""
+        self._ppo = ppo
+        per_block = ppo.epochs * ppo.minibatches
+        super().__init__(envs, seed, length=ppo.steps, steps=per_block)
         if ppo.minibatches > self.samples:
             raise RobooptError(
                 f"`minibatches` must be at most the {self.samples} samples of a "
                 f"block, got {ppo.minibatches}."
             )
-        self._ppo, self._envs, self._seed = ppo, envs, seed
-        self.steps = ppo.epochs * ppo.minibatches
-        """Gradient steps on one block."""
-        whole = ppo.minibatches == 1
-        self.batch_size = None if whole else self.samples // ppo.minibatches
-        """Samples of a minibatch, None for whole blocks."""
-        self._reset()
+        if ppo.minibatches > 1:
+            self.batch_size = self.samples // ppo.minibatches
 
     def _reset(self) -> None:
-        self.episodes, self.timesteps, self._begun = [], 0, False
-        self._number = 0
-        self._observed = RunningMeanStd.zero(self._envs.observation_size)
+        super()._reset()
         self._scale = RewardScale.zero(self._envs.envs)
 
-    def gradient_steps(self, timesteps: int) -> int:
-        """Return the gradient steps of at least `timesteps` in the environments."""
-        require_at_least("timesteps", timesteps, 1)
-        return -(-timesteps // self.samples) * self.steps
-
-    def next(self, model: Any, key: Any) -> Block:
-        """Let `model` act; return the batch, and the model with renewed normalizers.
-
-        Args:
-            model: an agent, such as an `ActorCritic`.
-            key: not used; the randomness follows from the seed of the source.
-        """
+    def _block(self, model: Any, number: int) -> Block:
         ppo = self._ppo
-        number, self._number = self._number, self._number + 1
-        if not self._begun:
-            self._begun = True
-            self._envs.begin(self._seed)
         if number and ppo.normalize_observations:
             model = model.seeing(self._observed.normalizer())
         acted = model
         key = jax.random.key(_block_seed(self._seed, number))
-        steps, episodes = self._envs.collect(acted, key, ppo.steps)
-        self.timesteps += self.samples
-        self.episodes += episodes
+        steps = self._collect(acted, key)
         self._observed = self._observed.update(steps.observations, steps.valid)
         if number == 0 and ppo.normalize_observations:
             # The first gradient steps are not taken on inputs in any unit.
@@ -260,21 +195,14 @@ class PPOData:
             lambda x: jax.device_put(np.zeros(x.shape, x.dtype)), shapes
         )
 
-    def state(self) -> Any:
+    def state(self) -> dict[str, Any]:
         """Return the running statistics, for a checkpoint."""
-        return {
-            "number": np.asarray(self._number),
-            "timesteps": np.asarray(self.timesteps),
-            "observed": self._observed,
-            "scale": self._scale._replace(running=np.zeros(self._envs.envs)),
-        }
+        scale = self._scale._replace(running=np.zeros(self._envs.envs))
+        return super().state() | {"scale": scale}
 
     def restore(self, state: Any) -> None:
         """Go on from a `state`, with new episodes."""
-        self._reset()
-        self._number = int(state["number"])
-        self.timesteps = int(state["timesteps"])
-        self._observed = RunningMeanStd(*map(np.asarray, state["observed"]))
+        super().restore(state)
         self._scale = RewardScale(*map(np.asarray, state["scale"]))
 
 

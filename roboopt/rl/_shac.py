@@ -25,24 +25,23 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from roboopt.gradients import Automatic
 from roboopt.objectives import ShortHorizonBatch, ShortHorizonLoss
-from roboopt.optimize import Block, Result, minimize
+from roboopt.optimize import Block
 from roboopt.policies import acts_by_chance
 from roboopt.rl._advantages import generalized_advantages
 from roboopt.rl._analytic_adam import analytic_adam
-from roboopt.rl._checks import check_settings, require_at_least
+from roboopt.rl._blocks import BlockAlgorithm, Blocks
+from roboopt.rl._checks import check_settings
 from roboopt.rl._policies import actor_critic
-from roboopt.rl._run import Run, count_blocks
-from roboopt.rl._running import RunningMeanStd
+from roboopt.rl._run import Run
 from roboopt.rl._task import Task
-from roboopt.rollouts import Episode, Rollout, Steps, TwinVectorEnv
+from roboopt.rollouts import Rollout, Steps, TwinVectorEnv
 
 ENVS, TIMESTEPS = 64, 2_000_000
 
 
 @dataclass(frozen=True)
-class SHAC:
+class SHAC(BlockAlgorithm):
     """Short-horizon actor-critic, for environments with a twin.
 
     Where an episode can be differentiated as a whole, `AnalyticGradient` with a finite
@@ -84,6 +83,10 @@ class SHAC:
         weights = self.value_weight, self.entropy_weight
         return ShortHorizonLoss(rollout, self.horizon, self.discount, *weights)
 
+    def objective(self, envs: TwinVectorEnv) -> ShortHorizonLoss:
+        """Return the objective through the twins of `envs`."""
+        return self.loss(envs.rollout)
+
     def optimizer(self, steps: int) -> Any:
         """Return the optax transformation for `steps` gradient steps."""
         return analytic_adam(steps, self.learning_rate, self.max_gradient_norm)
@@ -92,112 +95,47 @@ class SHAC:
         """Return the data source for `minimize`: windows of `envs`."""
         return SHACData(self, envs, seed)
 
-    def learn(
-        self,
-        agent: Any,
-        envs: TwinVectorEnv,
-        *,
-        timesteps: int,
-        seed: int = 0,
-        **settings: Any,
-    ) -> Result:
-        """Improve `agent` through the gradient of `envs`.
-
-        Args:
-            agent: an `ActorCritic`, or a deterministic policy with `value`.
-            envs: twins; stagger them, for twins at the same point of their episodes
-                teach the value function little.
-            timesteps: steps of all twins together, rounded up to whole windows.
-            seed: the seed of all randomness.
-            **settings: further settings of `minimize`, such as `callback`.
-
-        Raises:
-            RobooptError: if an argument is out of its range.
-        """
-        data = self.data(envs, seed)
-        steps = data.gradient_steps(timesteps)
-        settings = {"optimizer": self.optimizer(steps), **settings}
-        loss = self.loss(envs.rollout)
-        return minimize(loss, agent, data, steps=steps, seed=seed, **settings)
-
     def prepare(self, task: Task, policy: Any) -> Run:
         """Return the run on `task`, from `policy` or a fresh network."""
         task.require_twin("SHAC")
         agent, described = actor_critic(task, policy)
         envs = task.twin_envs(task.envs or ENVS)
-        data = self.data(envs, task.seed)
-        timesteps = task.timesteps or TIMESTEPS
-        steps = data.gradient_steps(timesteps)
-        return Run(
-            algorithm=self,
+        return self._run(
+            agent,
+            envs,
+            timesteps=task.timesteps or TIMESTEPS,
+            seed=task.seed,
             gradient="analytic",
-            objective=self.loss(envs.rollout),
-            model=agent,
-            data=data,
-            steps=steps,
-            settings={"optimizer": self.optimizer(steps), "gradient": Automatic()},
-            timesteps=timesteps,
-            count=count_blocks(data),
             choice={
                 "policy": f"{described}, with a value network",
                 "algorithm": f"SHAC: analytic gradient through {self.horizon} steps",
                 "environment": f"{envs.envs} twins in JAX",
-                "budget": f"{timesteps} timesteps",
             },
             horizon=self.horizon,
             norm_by_horizon=task.norm_by_horizon,
-            reused=self.updates,
         )
 
 
-class SHACData:
-    """Windows of twins that go on through their episodes, a data source."""
-
-    drifts: bool = True
-    """Losses of windows that begin elsewhere cannot be compared."""
-    episodes: list[Episode]
-    """All episodes that have ended."""
-    timesteps: int
-    """Steps so far, of all twins together."""
+class SHACData(Blocks):
+    """The blocks of `SHAC`: windows of twins that go on through their episodes."""
 
     def __init__(self, shac: SHAC, envs: TwinVectorEnv, seed: int = 0):
         """Keep the arguments of `SHAC.data`; no step is taken yet."""
-        require_at_least("seed", seed, 0)
-        self._shac, self._envs, self._seed = shac, envs, seed
-        self.steps = shac.updates
-        """Gradient steps on one window."""
-        self.samples = envs.envs * shac.horizon
-        """Steps of all twins in a window."""
-        self._reset()
+        self._shac, self._envs = shac, envs
+        super().__init__(envs, seed, length=shac.horizon, steps=shac.updates)
 
     def _reset(self) -> None:
-        self.episodes, self.timesteps, self._number = [], 0, 0
+        super()._reset()
         self._unit: float | None = None
-        self._observed = RunningMeanStd.zero(self._envs.observation_size)
-        self._envs.begin(self._seed)
 
-    def gradient_steps(self, timesteps: int) -> int:
-        """Return the gradient steps of at least `timesteps` in the twins."""
-        require_at_least("timesteps", timesteps, 1)
-        return -(-timesteps // self.samples) * self.steps
-
-    def next(self, model: Any, key: Any) -> Block:
-        """Let `model` act through a window; return the batch, and the model.
-
-        Args:
-            model: an agent, such as an `ActorCritic`.
-            key: not used; the randomness follows from the seed of the source.
-        """
+    def _block(self, model: Any, number: int) -> Block:
         shac, envs = self._shac, self._envs
-        number, self._number = self._number, self._number + 1
         key = jax.random.fold_in(jax.random.key(self._seed), number)
         envs_key, window_key = jax.random.split(key)
         samples = shac.sample_actions and acts_by_chance(model)
         starts, left = envs.twins
         acting = model if samples else _Deterministic(model)
-        steps, ended = envs.collect(acting, envs_key, shac.horizon)
-        self.episodes += ended
-        self.timesteps += self.samples
+        steps = self._collect(acting, envs_key)
         if shac.normalize_observations and hasattr(model, "seeing"):
             self._observed = self._observed.update(steps.observations, steps.valid)
             model = model.seeing(self._observed.normalizer())
@@ -224,23 +162,16 @@ class SHACData:
         rest = 1 - self._shac.discount
         return (size or 1.0) / max(rest, 1 / self._envs.rollout.horizon)
 
-    def state(self) -> Any:
+    def state(self) -> dict[str, Any]:
         """Return the running statistics, for a checkpoint."""
-        return {
-            "number": np.asarray(self._number),
-            "timesteps": np.asarray(self.timesteps),
-            "unit": np.asarray(np.nan if self._unit is None else self._unit),
-            "observed": self._observed,
-        }
+        unit = np.asarray(np.nan if self._unit is None else self._unit)
+        return super().state() | {"unit": unit}
 
     def restore(self, state: Any) -> None:
         """Go on from a `state`, with new episodes."""
-        self._reset()
+        super().restore(state)
         unit = float(state["unit"])
-        self._number = int(state["number"])
-        self.timesteps = int(state["timesteps"])
         self._unit = None if np.isnan(unit) else unit
-        self._observed = RunningMeanStd(*map(np.asarray, state["observed"]))
 
 
 class _Deterministic(eqx.Module):
