@@ -13,8 +13,9 @@ from typing import Any
 
 from roboopt._errors import RobooptError
 from roboopt.imitation._clone_result import CloneResult
-from roboopt.imitation._clone_training import DaggerSettings, Training, TrainingSettings
+from roboopt.imitation._clone_training import Training
 from roboopt.imitation._demonstration_set import DemonstrationSet
+from roboopt.imitation._policy_kinds import TrainingSettings
 from roboopt.policies import within_limits
 from roboopt.report import progress_bar
 from roboopt.rollouts import (
@@ -129,8 +130,14 @@ def clone(
         )
         training = Training.of(data, world, settings)
         if dagger:
-            rounds = DaggerSettings(dagger, steps, max_steps)
-            training = training.with_dagger(world, demonstrator, data, rounds)
+            training = training.with_dagger(
+                world,
+                demonstrator,
+                data,
+                rounds=dagger,
+                steps=steps,
+                max_steps=max_steps,
+            )
         run = training.run(steps, seconds=seconds, progress=progress)
         acting = within_limits(
             training.acting(run.result.model), world and world.action_space

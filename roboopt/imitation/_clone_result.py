@@ -15,7 +15,6 @@ from roboopt.imitation._clone_training import Training, TrainingRun
 from roboopt.imitation._demonstration_set import DemonstrationSet
 from roboopt.optimize import Result
 from roboopt.report import (
-    COLORS,
     Figure,
     Notes,
     Panel,
@@ -30,6 +29,7 @@ from roboopt.report import (
     motions,
     padded,
     performance,
+    sentence,
     traces,
     write_history,
 )
@@ -41,7 +41,6 @@ from roboopt.rollouts import (
     signals,
 )
 
-MAX_EPISODES_DRAWN = 9
 MAX_SUCCESS_LOSS = 0.03  # within which a clone is as good as its demonstrator
 OVERFITTING_RATIO = 10.0  # of the mismatch held out to the mismatch in training
 
@@ -216,11 +215,7 @@ class CloneResult(VerbResult):
                 said = "The first of the starts, in real time."
                 made.insert(1, Section("Video", [Video(film, said)]))
             assert self.signals is not None
-            shown = {
-                name: found.trajectories.episodes()[:MAX_EPISODES_DRAWN]
-                for name, found in self.evaluations.items()
-            }
-            made.append(motions(self.signals, shown, {n: COLORS[n] for n in shown}))
+            made.append(motions(self.signals, self.evaluations))
         return made
 
     def _film(self) -> bytes | None:
@@ -244,7 +239,7 @@ class CloneResult(VerbResult):
         panels = curves({"loss": result.history["loss"], "held out": held_out}, {})
         notes = Notes(
             [
-                f"{result.message.capitalize()}: {result.steps} steps took "
+                f"{sentence(result.message)} {result.steps} steps took "
                 f"{result.seconds:.1f} s, the first of them, with the compilation, "
                 f"{result.compile_seconds:.1f} s."
             ]

@@ -13,6 +13,7 @@ from roboopt.data import Demonstrations
 from roboopt.imitation._dagger import DAgger
 from roboopt.imitation._demonstration_set import DemonstrationSet
 from roboopt.imitation._policy_kinds import (
+    TrainingSettings,
     acting_policy,
     fresh_policy,
     kind_for,
@@ -26,30 +27,6 @@ DAGGER_SEED_OFFSET = 2_000_003
 DAGGER_EPISODES = 5  # per round
 HELD_OUT_PERIOD_S = 0.5
 MAX_HELD_OUT_FLOW_SAMPLES = 4096
-
-
-@dataclass(frozen=True)
-class TrainingSettings:
-    """The arguments of `clone` that decide what is trained."""
-
-    policy: Any
-    loss: Any
-    history: int
-    chunk: int | None
-    angles: tuple[int, ...]
-    width: int
-    depth: int
-    batch_size: int
-    seed: int
-
-
-@dataclass(frozen=True)
-class DaggerSettings:
-    """The arguments of `clone` that decide how the demonstrator is asked again."""
-
-    rounds: int
-    steps: int
-    max_steps: int | None
 
 
 @dataclass(frozen=True)
@@ -104,17 +81,8 @@ class Training:
             angles = settings.angles or getattr(
                 getattr(env, "unwrapped", None), "angles", ()
             )
-            policy, words = fresh_policy(
-                kind,
-                samples,
-                env,
-                history=settings.history,
-                chunk=settings.chunk,
-                angles=tuple(angles),
-                width=settings.width,
-                depth=settings.depth,
-                seed=settings.seed,
-            )
+            known = dataclasses.replace(settings, angles=tuple(angles))
+            policy, words = fresh_policy(kind, samples, env, known)
         objective = objective_for(kind, settings.loss, samples)
         batch_size = min(settings.batch_size, len(samples))
         count = len(samples) if source is None else len(source)
@@ -157,9 +125,20 @@ class Training:
         env: Any,
         demonstrator: Any,
         data: DemonstrationSet,
-        dagger: DaggerSettings,
+        *,
+        rounds: int,
+        steps: int,
+        max_steps: int | None,
     ) -> "Training":
         """Return the training in which the demonstrator labels what the clone meets.
+
+        Args:
+            env: the environment in which the clone acts.
+            demonstrator: a policy.
+            data: the first demonstrations.
+            rounds: rounds in which the clone acts.
+            steps: gradient steps in all.
+            max_steps: episode length limit.
 
         Raises:
             RobooptError: if the demonstrations do not fit in memory, or the policy is a
@@ -175,10 +154,10 @@ class Training:
             demonstrator,
             data.training,
             episodes=DAGGER_EPISODES,
-            steps=max(1, dagger.steps // (dagger.rounds + 1)),
+            steps=max(1, steps // (rounds + 1)),
             seed=self.settings.seed + DAGGER_SEED_OFFSET,
             wrap=self.acting,
-            max_steps=dagger.max_steps,
+            max_steps=max_steps,
             **self.cut,
         )
         return dataclasses.replace(self, data=source)

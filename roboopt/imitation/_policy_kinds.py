@@ -1,6 +1,7 @@
 """The policies that `clone` can train, each with the loss that fits it."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -34,6 +35,21 @@ KINDS: dict[str, Callable[..., Any]] = {
 }
 
 
+@dataclass(frozen=True)
+class TrainingSettings:
+    """The arguments of `clone` that decide what is trained."""
+
+    policy: Any
+    loss: Any
+    history: int
+    chunk: int | None
+    angles: tuple[int, ...]
+    width: int
+    depth: int
+    batch_size: int
+    seed: int
+
+
 def kind_for(policy: str | None, discrete: bool) -> str:
     """Return the kind of policy to train.
 
@@ -58,13 +74,7 @@ def fresh_policy(
     kind: str,
     samples: Demonstrations,
     env: Any,
-    *,
-    history: int,
-    chunk: int | None,
-    angles: tuple[int, ...],
-    width: int,
-    depth: int,
-    seed: int,
+    wanted: TrainingSettings,
 ) -> tuple[Any, str]:
     """Return a policy with random weights, normalized by `samples`, and what it is.
 
@@ -72,17 +82,20 @@ def fresh_policy(
         RobooptError: if `angles` are no axes of an observation, or a tanh-Gaussian
             policy is asked for actions without limits.
     """
+    history, width, depth = wanted.history, wanted.width, wanted.depth
     size = samples.observations.shape[-1] // history
-    for axis in angles:
+    for axis in wanted.angles:
         if not 0 <= axis < size:
             raise RobooptError(
                 f"`angles` must be axes 0 to {size - 1} of an observation, got {axis}."
             )
     settings: dict[str, Any] = {
-        "key": jax.random.key(seed),
+        "key": jax.random.key(wanted.seed),
         "width": width,
         "depth": depth,
-        "angles": tuple(axis + size * k for k in range(history) for axis in angles),
+        "angles": tuple(
+            axis + size * k for k in range(history) for axis in wanted.angles
+        ),
     }
     make = KINDS[kind]
     description = f"{kind}, {depth} hidden layers of {width}"
@@ -90,7 +103,7 @@ def fresh_policy(
         settings |= _choices(samples, env)
     if kind == "tanh-gaussian":
         settings |= _finite_limits(env)
-    robot = _compensated_robot(kind, env) if chunk is None else None
+    robot = _compensated_robot(kind, env) if wanted.chunk is None else None
     if robot is None:
         return make(samples, **settings), description
     first = size * (history - 1)

@@ -31,6 +31,7 @@ from roboopt.report._summary import Summary as Summary
 from roboopt.report._text import change as change
 from roboopt.report._text import number as number
 from roboopt.report._text import readable as readable
+from roboopt.report._text import sentence as sentence
 from roboopt.report._verb_result import VerbResult as VerbResult
 from roboopt.report._video import encode as encode
 from roboopt.report._video import side_by_side as side_by_side

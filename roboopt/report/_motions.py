@@ -5,26 +5,28 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from jaxtyping import Float
 
-from roboopt.data import Trajectory
+from roboopt.report._figures import COLORS
 from roboopt.report._motion_figures import Panel, traces
 from roboopt.report._page import Figure, Section
-from roboopt.rollouts import Signals
+from roboopt.rollouts import Evaluation, Signals
 
-MAX_PANELS = 24
+MAX_PANELS, MAX_EPISODES = 24, 9
 
 
 def motions(
     signals: Signals,
-    episodes: Mapping[str, Sequence[Trajectory]],
-    legend: Mapping[str, str],
+    evaluations: Mapping[str, Evaluation],
 ) -> Section:
-    """Return the section with the motions of each policy.
+    """Return the section with the first motions of each policy.
 
     Args:
         signals: names and units of the axes.
-        episodes: by the policy's name, a few episodes in the order of drawing.
-        legend: from the policy's name to its color.
+        evaluations: by the policy's name, one of `COLORS`.
     """
+    episodes = {
+        name: found.trajectories.episodes()[:MAX_EPISODES]
+        for name, found in evaluations.items()
+    }
     count = len(signals.observations)
     axes = [*signals.observations, *signals.actions]
     panels = []
@@ -48,6 +50,7 @@ def motions(
     if len(axes) > MAX_PANELS:
         caption += f" The first {MAX_PANELS} of {len(axes)} are drawn."
     drawn = traces(panels, last[0].time_step)
+    legend = {name: COLORS[name] for name in evaluations}
     return Section("Motions", [Figure(drawn, caption, legend)])
 
 

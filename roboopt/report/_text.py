@@ -131,6 +131,12 @@ def readable(name: str) -> str:
     return {"joule_loss": "Joule loss"}.get(name, name.replace("_", " "))
 
 
+def sentence(text: str) -> str:
+    """Return `text` with a capital letter first and a full stop last."""
+    text = text.strip().rstrip(".")
+    return f"{text[:1].upper()}{text[1:]}."
+
+
 def number(value: float) -> str:
     """Return a number with four digits."""
     return f"{value:.4g}"

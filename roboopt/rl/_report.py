@@ -5,7 +5,6 @@ import numpy as np
 from roboopt.diagnose import HISTORY_TITLES as TITLES
 from roboopt.diagnose import mask_constant_returns
 from roboopt.report import (
-    COLORS,
     Figure,
     Notes,
     Section,
@@ -13,13 +12,13 @@ from roboopt.report import (
     Video,
     motions,
     performance,
+    sentence,
     settings,
     spread,
 )
 from roboopt.rl._result import ReinforceResult, health_sentences
 from roboopt.rollouts import EVALUATION_SEED_OFFSET
 
-MAX_MOTIONS = 9
 MAX_SUCCESS_POINTS, MIN_SUCCESS_GROUP = 60, 20
 UNITS = {"approximate_kl": "nat", "entropy": "nat", "negative_entropy": "nat"}
 REUSE_ONLY = "approximate_kl", "clip_fraction"
@@ -29,13 +28,14 @@ MEDIAN_AND_BAND = "the median, and the band that 80 % of neighboring {} lie in"
 
 def sections(result: ReinforceResult, video: bool) -> list[Section]:
     """Return the sections of the report in order."""
+    shown = result.evaluations if result.evaluation is not None else {}
     made = [
         _evaluation(result),
         _video(result) if video else None,
         _learning(result),
         _health(result),
         _loss(result),
-        _motions(result),
+        motions(result.signals, shown) if shown else None,
         settings(result.record()),
     ]
     return [section for section in made if section is not None]
@@ -56,10 +56,10 @@ def _evaluation(result: ReinforceResult) -> Section:
 def _learning(result: ReinforceResult) -> Section:
     returns = result.returns
     text = (
-        f"{result.message[0].upper()}{result.message[1:].rstrip('.')}. "
-        f"{result.timesteps} environment steps, {len(returns)} episodes and "
-        f"{result.steps} gradient steps took {result.seconds:.1f} s, of which the "
-        f"first gradient step took {result.compile_seconds:.1f} s."
+        f"{sentence(result.message)} {result.timesteps} environment steps, "
+        f"{len(returns)} episodes and {result.steps} gradient steps took "
+        f"{result.seconds:.1f} s, of which the first gradient step took "
+        f"{result.compile_seconds:.1f} s."
     )
     if not len(returns):
         return Section("Learning", [Notes([text, "No episode ended."])])
@@ -150,13 +150,3 @@ def _video(result: ReinforceResult) -> Section | None:
         return None
     caption = "The first episode of the evaluation, in real time."
     return Section("Video", [Video(film, caption)])
-
-
-def _motions(result: ReinforceResult) -> Section | None:
-    if result.evaluation is None:
-        return None
-    shown = {
-        name: found.trajectories.episodes()[:MAX_MOTIONS]
-        for name, found in result.evaluations.items()
-    }
-    return motions(result.signals, shown, {name: COLORS[name] for name in shown})

@@ -15,6 +15,7 @@ from roboopt.report import (
     VerbResult,
     evaluation_record,
     evaluation_table,
+    sentence,
     write_history,
 )
 from roboopt.rl._returns import Returns
@@ -122,7 +123,7 @@ class ReinforceResult(VerbResult):
             tables.append(evaluation_table(self.evaluations))
             sentences.append(self._verdict())
         if failure := self.evaluation_failure:
-            sentences.append(f"{failure[0].upper()}{failure[1:]}.")
+            sentences.append(sentence(failure))
         worse = self.start_evaluation
         if not self.fresh and worse is not None and self.evaluation is not None:
             if self.evaluation.mean_return.value < worse.mean_return.low:
@@ -176,7 +177,7 @@ class ReinforceResult(VerbResult):
 
 def health_sentences(found: Sequence[Finding]) -> list[str]:
     """Return the messages of findings as sentences."""
-    return [f"{x.message[0].upper()}{x.message[1:].rstrip('.')}." for x in found]
+    return [sentence(x.message) for x in found]
 
 
 def _number(value: float) -> str:

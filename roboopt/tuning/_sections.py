@@ -89,9 +89,8 @@ def _descent(result: Any) -> Section:
         "Means over the tuning starts, in the twin. The dot marks the controller that "
         f"was kept, of step {best}."
     )
-    message = found.message.strip().rstrip(".")
     said = (
-        f"{message[:1].upper()}{message[1:]}. {found.steps} steps took "
+        f"{report.sentence(found.message)} {found.steps} steps took "
         f"{found.seconds:.1f} s, of which the first, with the compilation, took "
         f"{found.compile_seconds:.1f} s."
     )

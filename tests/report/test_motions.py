@@ -9,7 +9,7 @@ import roboopt_envs  # noqa: F401  registers the environments
 
 import roboopt as ro
 from roboopt.report import motions, padded, performance, write_history
-from roboopt.rollouts import EnvSpec, signals
+from roboopt.rollouts import EnvSpec, Evaluation, signals
 
 
 def test_axes_are_named_by_joint_or_numbered():
@@ -29,10 +29,12 @@ def test_episodes_of_different_lengths_are_drawn():
         padded([np.ones(1), np.zeros(2)]), [[1, np.nan], [0, 0]]
     )
     episodes = [
-        ro.Trajectory(np.zeros((t + 1, 4)), np.zeros((t, 1)), 0.02) for t in (5, 9)
+        ro.Trajectory(np.zeros((t + 1, 4)), np.zeros((t, 1)), 0.02, rewards=np.ones(t))
+        for t in (5, 9)
     ]
+    found = Evaluation.of(ro.Trajectory.from_episodes(episodes))
     names = signals(gymnasium.make("CartPole-v1"))
-    page = motions(names, {"clone": episodes}, {"clone": "#123456"}).html()
+    page = motions(names, {"clone": found}).html()
     assert page.count("<svg") == 5
 
 
