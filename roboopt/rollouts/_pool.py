@@ -118,8 +118,8 @@ class Pool:
         ]
         # No bound method: it would keep the pool alive.
         self._close = weakref.finalize(self, _close, self._parts)
-        self._running = np.zeros(envs, bool)
-        self._idle = np.zeros(envs, bool)
+        self._running: np.ndarray = np.zeros(envs, bool)
+        self._idle: np.ndarray = np.zeros(envs, bool)
         self._idle.flags.writeable = False  # It is returned, as no episode's end.
         self._steps = [0] * envs
         self._told_success = False
@@ -225,7 +225,7 @@ class Pool:
         """
         self._require_open()
         running = self._running
-        active = running if active is None else running & active
+        active = running if active is None else np.logical_and(running, active)
         if True not in active.tolist():
             raise RobooptError("`step` needs a `reset` before, got no episode running.")
         try:
