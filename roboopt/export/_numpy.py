@@ -153,14 +153,13 @@ def _traced(policy: Any, observation: Any) -> tuple[list, Program]:
         raise RobooptError(f"`policy` must be callable, got a {type(policy).__name__}.")
     try:
         seen = jnp.asarray(observation)
-        numeric = np.dtype(seen.dtype).kind in "fiub"
-    except (TypeError, ValueError):  # Random keys have no NumPy type.
-        numeric = False
-    if not numeric:
+        if np.dtype(seen.dtype).kind not in "fiub":
+            raise TypeError(f"{seen.dtype} is no type of real numbers")
+    except (TypeError, ValueError) as error:  # Random keys have no NumPy type.
         raise RobooptError(
             "`observation` must be an array of numbers, got a "
             f"{type(observation).__name__}."
-        )
+        ) from error
     leaves, tree = jax.tree.flatten(initial_carry(policy))
     memory = [jnp.asarray(leaf) for leaf in leaves]
 
