@@ -35,7 +35,7 @@ def make(name: str, options: Sequence[str] = (), *, film: bool = False) -> Any:
             if film and "rgb_array" in (env.metadata.get("render_modes") or ()):
                 env.close()
                 env = gymnasium.make(name, render_mode="rgb_array", **keywords)
-    except Exception as error:  # whatever a user's constructor raises
+    except Exception as error:  # A user's constructor may raise anything.
         reason = " ".join(str(error).split()) or type(error).__name__
         raise RobooptError(f"--env {name} cannot be made: {reason}") from error
     return env
