@@ -74,7 +74,7 @@ def is_env(env: Any) -> bool:
 
 def env_maker(
     env: Any, options: Mapping[str, Any] | None = None, *, name: str = "env"
-) -> tuple[Callable[[], Any], EnvSpec | None]:
+) -> tuple[Callable[..., Any], EnvSpec | None]:
     """Return a function that makes an environment, and the spec if one is known.
 
     Args:

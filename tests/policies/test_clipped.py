@@ -1,6 +1,6 @@
 """`Clipped`: actions within limits, for every kind of policy."""
 
-from typing import Any
+from typing import Any, cast
 
 import gymnasium
 import jax
@@ -52,7 +52,7 @@ def test_the_limits_of_an_environment_hold():
 
 
 def test_only_a_space_with_limits_clips():
-    policy, box = LinearFeedback(jnp.ones((1, 1))), gymnasium.spaces.Box
+    policy, box = LinearFeedback(jnp.ones((1, 1))), cast(Any, gymnasium.spaces.Box)
     for space in (None, gymnasium.spaces.Discrete(2), box(-np.inf, np.inf, (1,))):
         assert within_limits(policy, space) is policy
     above = within_limits(policy, box(-np.inf, 1.0, (1,), np.float64))

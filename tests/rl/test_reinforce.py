@@ -339,7 +339,7 @@ def test_the_twin_of_another_reward_is_not_used():
 def test_actions_are_those_of_the_wrapped_environment():
     def made():
         env = gymnasium.make("roboopt_envs:roboopt/CartPoleBalance-v0", duration=0.5)
-        return gymnasium.wrappers.RescaleAction(env, np.float32(-1), np.float32(1))
+        return gymnasium.wrappers.RescaleAction(env, np.float64(-1), np.float64(1))
 
     learned = ro.reinforce(
         made, gradient="likelihood", timesteps=2048, envs=2, episodes=0, **SMALL
