@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-MIN_COMPILE_TIME_S = 0.2  # Faster compilations are not worth a file.
+MIN_COMPILE_TIME_S = 0.0  # Each of a command's many fast compilations counts too.
 
 
 @contextlib.contextmanager

@@ -7,6 +7,9 @@ from roboopt.diagnose._demonstration_checks import (
 from roboopt.diagnose._finding import Finding as Finding
 from roboopt.diagnose._gradient_health import HISTORY_TITLES as HISTORY_TITLES
 from roboopt.diagnose._gradient_health import gradient_health as gradient_health
+from roboopt.diagnose._gradient_health import (
+    mask_constant_returns as mask_constant_returns,
+)
 from roboopt.diagnose._identifiability import (
     IdentifiabilityReport as IdentifiabilityReport,
 )

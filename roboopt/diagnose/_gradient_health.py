@@ -30,6 +30,12 @@ MAX_CLIPPED_SHARE = 0.3
 """Of the samples: 0.1 to 0.2 is usual; clipped samples have no gradient."""
 MIN_EXPLAINED_VARIANCE = 0.1
 """Of the returns: below, a constant value would do as well."""
+MIN_RETURN_SPREAD = 0.02
+"""Least standard deviation of the returns over their root mean square: below, as in a
+solved CartPole whose episodes all last to the time limit, there is nothing to explain
+and nothing to gain."""
+RETURN_DIAGNOSTICS = ("explained_variance", "gradient_snr")
+"""Entries of a history that mean nothing where the returns do not vary."""
 MIN_STEPS = 10
 HISTORY_TITLES = {
     "gradient_norm": "norm of the gradient",
@@ -39,6 +45,7 @@ HISTORY_TITLES = {
     "approximate_kl": "approximate KL divergence",
     "clip_fraction": "fraction clipped",
     "explained_variance": "explained variance of the returns",
+    "return_spread": "standard deviation of the returns over their root mean square",
 }
 """Titles of the entries of a history."""
 
@@ -54,7 +61,8 @@ def gradient_health(
     Args:
         history: history of a `Result`. The checks look at "gradient_norm",
             "gradient_snr", "gradient_cosine", "approximate_kl", "clip_fraction" and
-            "explained_variance" over the steps, where they are present.
+            "explained_variance" over the steps, where they are present; at steps where
+            the returns do not vary by "return_spread", see `mask_constant_returns`.
         horizon: steps of simulation that the gradient goes through, if it does.
         reused: consecutive steps on the same samples. The gradient's noise is judged on
             the first of these steps, the distance that the policy moved on the last.
@@ -67,6 +75,7 @@ def gradient_health(
     """
     if reused < 1:
         raise RobooptError(f"`reused` must be at least 1, got {reused}.")
+    history = mask_constant_returns(history)
     found = []
     for name, (check, step) in CHECKS.items():
         values = np.asarray(history.get(name, ()), float)
@@ -76,6 +85,27 @@ def gradient_health(
         if len(values) >= MIN_STEPS and (message := check(values, horizon)):
             found.append(warning(name, message))
     return found
+
+
+def mask_constant_returns(
+    history: Mapping[str, Float[AnyArray, "..."]],
+) -> dict[str, Float[AnyArray, "..."]]:
+    """Return a history without the diagnostics of steps whose returns do not vary.
+
+    The explained variance and the signal-to-noise ratio become NaN at steps where
+    "return_spread" is less than `MIN_RETURN_SPREAD`.
+
+    Args:
+        history: history of a `Result`, as for `gradient_health`.
+    """
+    masked = dict(history)
+    if "return_spread" not in masked:
+        return masked
+    constant = np.asarray(masked["return_spread"]) < MIN_RETURN_SPREAD
+    for name in RETURN_DIAGNOSTICS:
+        if name in masked:
+            masked[name] = np.where(constant, np.nan, masked[name])
+    return masked
 
 
 def noise_message(ratio: float, horizon: int | None, detail: str = "") -> str:

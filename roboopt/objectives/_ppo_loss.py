@@ -9,7 +9,8 @@ first term is −E[r A]. At r = 1 the gradient of either is that of REINFORCE wi
 baseline, −E[A ∇ log π(a|o)] (Williams, 1992). The terms without weight are diagnostics:
 the approximate KL divergence E[(r − 1) − log r] from the policy that acted, which is
 never negative (Schulman, 2020, Approximating KL divergence), the fraction of samples
-that are clipped, and the explained variance of the returns.
+that are clipped, the explained variance 1 − Var(R − V)/Var(R) of the returns, and their
+spread √(Var(R)/E[R²]), without which there is nothing to explain.
 """
 
 import math
@@ -96,11 +97,13 @@ class PPOLoss(Objective):
             def variance(x: Any) -> Array:
                 return mean((x - mean(x)) ** 2)
 
-            # Returns that do not vary leave nothing to explain.
             tiny = jnp.finfo(error.dtype).tiny
-            unexplained = variance(error) / jnp.maximum(variance(batch.returns), tiny)
+            varied, square = variance(batch.returns), mean(batch.returns**2)
+            unexplained = variance(error) / jnp.maximum(varied, tiny)
             unexplained = jnp.minimum(unexplained, MAX_UNEXPLAINED)
             notes["explained_variance"] = (1 - unexplained, "1")
+            spread = jnp.sqrt(varied / jnp.maximum(square, tiny))
+            notes["return_spread"] = (spread, "1")
         entropy = mean(jax.vmap(model.entropy)(observations))
         if isinstance(self.entropy_weight, int | float) and self.entropy_weight == 0:
             entropy = jax.lax.stop_gradient(entropy)  # saves its backward pass

@@ -3,6 +3,7 @@
 import numpy as np
 
 from roboopt.diagnose import HISTORY_TITLES as TITLES
+from roboopt.diagnose import mask_constant_returns
 from roboopt.report import (
     COLORS,
     Figure,
@@ -132,7 +133,7 @@ def _health(result: ReinforceResult) -> Section | None:
 
 
 def _over_steps(result: ReinforceResult, name: str, title: str) -> str:
-    values = np.asarray(result.history[name])
+    values = mask_constant_returns(result.history)[name]
     title, unit = title[0].upper() + title[1:], UNITS.get(name, "1")
     places = np.arange(float(len(values)))
     return spread(title, places, values, axis="gradient step", unit=unit)

@@ -89,6 +89,7 @@ class EnvGroup:
 
     def reset(self, orders: Sequence[tuple[int, int | None, dict | None]]) -> None:
         """Begin an episode for each of (row, seed, options)."""
+        self.observations = self.observations.copy()
         for row, seed, options in orders:
             self._mark[0] = row
             try:
@@ -100,9 +101,10 @@ class EnvGroup:
     def step(self, actions: np.ndarray, rows: Sequence[int]) -> None:
         """Take a step in each of `rows`, with the same rows of `actions`."""
         given = actions[:, 0].tolist() if self._discrete else actions
-        observations, rewards, flags = self.observations, self.rewards, self.flags
-        rewards.fill(0)
-        flags.fill(0)
+        # New arrays, which the caller may keep: copying the old ones takes longer.
+        observations = self.observations = self.observations.copy()
+        rewards = self.rewards = np.zeros(len(self.envs))
+        flags = self.flags = np.zeros(len(self.envs), np.uint8)
         mark, steps, shape = self._mark, self._steps, self._shape
         with_effort = 0
         row = -1
@@ -129,8 +131,10 @@ class EnvGroup:
                     flags[row] = flag
         except Exception as error:
             raise _fault(row, "`step`", error) from error
-        complete = with_effort and with_effort == len(rows)
-        self.efforts = self._efforts if complete else None
+        self.efforts = None
+        if with_effort and with_effort == len(rows):
+            assert self._efforts is not None
+            self.efforts = self._efforts.copy()
 
     def close(self) -> None:
         """Close all environments, whatever they raise."""

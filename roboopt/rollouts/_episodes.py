@@ -41,7 +41,7 @@ def run_policy(
         steps: the number of steps.
     """
     taken = 0
-    while taken != steps and active.any():
+    while taken != steps and True in active.tolist():
         actions = act(observations, active)
         observations, active = on_step(step(actions, active))
         taken += 1
@@ -100,6 +100,7 @@ class _Recorder:
         if label is not None:
             own = None if keys is None else _other_keys(keys)
             self._policies["label"] = PolicyRunner(label, pool.envs), own
+        self._runners = [(name, p[0]) for name, p in self._policies.items()]
         self._max_steps = max_steps
         self._endless = max_steps is None and not pool.description.bounded
         self._progress = progress
@@ -108,7 +109,10 @@ class _Recorder:
         self._elapsed = np.zeros(pool.envs, int)
         self._active = np.zeros(pool.envs, bool)
         self._first: list[np.ndarray] = []
-        self._steps: list[tuple[Any, ...]] = []
+        # Steps are written down in stretches, in which no episode begins or ends.
+        self._stretch: list[tuple[Any, ...]] = []
+        self._stretch_steps = 0
+        self._stretches: list[tuple[Any, ...]] = []
         self._lengths = np.zeros(count, int)
         self._terminated, self._success = np.zeros((2, count), bool)
         self._told = False
@@ -121,7 +125,9 @@ class _Recorder:
             first = self._waiting
             self._waiting += len(free)
             self._episode[free] = np.arange(first, self._waiting)
-            self._elapsed[free], self._active[free] = 0, True
+            self._elapsed[free] = 0
+            self._active = self._active.copy()
+            self._active[free] = True
             starts = self._starts[first : self._waiting]
             observations = self._reset(free, starts)
             self._first.extend(observations[free])
@@ -131,6 +137,9 @@ class _Recorder:
             for runner, keys in self._policies.values():
                 slot_keys = None if keys is None else keys[self._episode]
                 runner.begin(fresh, owners, slot_keys)
+        most = MAX_UNBOUNDED_STEPS if self._max_steps is None else self._max_steps
+        if self._active.any():
+            self._stretch_steps = int(most - self._elapsed[self._active].max())
         return observations, self._active
 
     def _reset(self, slots: np.ndarray, starts: list[Start]) -> np.ndarray:
@@ -151,37 +160,38 @@ class _Recorder:
 
     def act(self, observations: np.ndarray, active: np.ndarray) -> np.ndarray:
         """Return the actions of the policy, and keep those of the label."""
-        times = self._elapsed * self._pool.description.time_step
-        answers = [
-            self._read(name, runner(observations, times, active), observations)
-            for name, (runner, _) in self._policies.items()
-        ]
-        self._recorded = answers[-1]
-        return answers[0]
+        taken = None
+        for name, runner in self._runners:
+            actions = runner(observations, self._times, active)
+            try:
+                self._recorded = self._pool.read_actions(actions, active)
+            except RefusedAction as refused:
+                row = refused.row
+                step = self._elapsed[row] + len(self._stretch)
+                raise RobooptError(
+                    f"`{name}` {refused.why}, at step {step} of episode "
+                    f"{self._episode[row]} on observation {observations[row]}."
+                ) from None
+            if taken is None:
+                taken = self._recorded
+        assert taken is not None
+        return taken
 
-    def _read(self, name: str, actions: Any, observations: np.ndarray) -> np.ndarray:
-        try:
-            return self._pool.read_actions(actions, self._active)
-        except RefusedAction as refused:
-            row = refused.row
-            raise RobooptError(
-                f"`{name}` {refused.why}, at step {self._elapsed[row]} of episode "
-                f"{self._episode[row]} on observation {observations[row]}."
-            ) from None
+    def _times(self) -> np.ndarray:
+        elapsed = self._elapsed + self._active * len(self._stretch)
+        return elapsed * self._pool.description.time_step
 
     def on_step(self, step: Any) -> tuple[np.ndarray, np.ndarray]:
         """Keep a step, and begin episodes where others have ended."""
         observations, rewards, terminated, truncated, infos = step
+        stretch = self._stretch
+        stretch.append((observations, self._recorded, rewards, infos.efforts))
+        if len(stretch) < self._stretch_steps and not (
+            True in terminated.tolist() or True in truncated.tolist()
+        ):
+            return observations, self._active
         active = self._active
-        columns = (self._episode, self._elapsed, observations, self._recorded, rewards)
-        efforts = infos.efforts
-        if active.all():
-            columns = (columns[0].copy(), columns[1].copy(), *columns[2:])
-        else:
-            columns = tuple(column[active] for column in columns)
-            efforts = None if efforts is None else efforts[active]
-        self._steps.append((*columns, efforts))
-        self._elapsed += active
+        self._end_stretch()
         over = active & (terminated | truncated)
         if self._max_steps is not None:
             over |= active & (self._elapsed == self._max_steps)
@@ -190,8 +200,6 @@ class _Recorder:
                 f"nothing ends the episodes of {self._pool.description.name} within "
                 f"{MAX_UNBOUNDED_STEPS} steps: give `max_steps`."
             )
-        if not over.any():
-            return observations, active
         episodes = self._episode[over]
         self._lengths[episodes] = self._elapsed[over]
         self._terminated[episodes] = terminated[over]
@@ -205,13 +213,28 @@ class _Recorder:
                 self._progress(self._done)
         return self.begin(observations)
 
+    def _end_stretch(self) -> None:
+        """Write down the steps since the last episode began or ended."""
+        active, steps = self._active, len(self._stretch)
+        at = self._elapsed[active] + np.arange(steps)[:, None]
+        rows = np.broadcast_to(self._episode[active], at.shape)
+        columns = [
+            None
+            if any(v is None for v in values)
+            else _flat(np.array(values)[:, active])
+            for values in zip(*self._stretch, strict=True)
+        ]
+        self._stretches.append((rows.ravel(), at.ravel(), *columns))
+        self._elapsed += active * steps
+        self._stretch = []
+
     def trajectory(self) -> Trajectory:
         """Return all episodes, padded to `max_steps` or the longest."""
         description, lengths = self._pool.description, self._lengths
         count, most = len(lengths), int(lengths.max())
         if not self._endless and self._max_steps is not None:
             most = self._max_steps
-        columns = list(zip(*self._steps, strict=True))
+        columns = list(zip(*self._stretches, strict=True))
         rows, at = (np.concatenate(column) for column in columns[:2])
 
         def table(values: Any, offset: int = 0) -> np.ndarray:
@@ -241,6 +264,10 @@ class _Recorder:
             success=success,
             lengths=None if (lengths == most).all() else lengths,
         )
+
+
+def _flat(values: np.ndarray) -> np.ndarray:
+    return values.reshape(-1, *values.shape[2:])
 
 
 def episode_keys(key: Array, count: int) -> Shaped[Array, "episode ..."]:

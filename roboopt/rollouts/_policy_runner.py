@@ -7,6 +7,7 @@ called episode by episode throughout.
 """
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -54,6 +55,7 @@ class PolicyRunner:
         structure = _Structure(treedef, rest, batched, module)
         self._structure = _known(structure)
         self._policy, self._slots, self._batched = policy, slots, batched
+        self._plain = not isinstance(policy, eqx.Module)
         # None while it is not known whether the policy can be compiled.
         self._compile: bool | None = True if module else None
         self._owners = np.zeros(slots, int)
@@ -93,15 +95,24 @@ class PolicyRunner:
     def __call__(
         self,
         observations: Float[np.ndarray, "slot obs"],
-        times: Float[np.ndarray, " slot"],
+        times: Callable[[], Float[np.ndarray, " slot"]],
         active: Bool[np.ndarray, " slot"],
     ) -> np.ndarray:
-        """Return the actions, (slot, ...), arbitrary in slots that are not active."""
+        """Return the actions, (slot, ...), arbitrary in slots that are not active.
+
+        Args:
+            observations: the current ones.
+            times: returns the time in each slot's episode [s], called where a policy
+                needs it.
+            active: the slots whose actions are needed.
+        """
+        if self._plain and self._compile is False and self._slots == 1:
+            return np.asarray(self._policy(observations[0].copy()))[None]
         if self._compile:
             try:
                 arrays = self._own_arrays()
                 self._carry, actions = _act(
-                    self._structure, arrays, self._carry, _floats(observations), times
+                    self._structure, arrays, self._carry, _floats(observations), times()
                 )
                 return np.asarray(actions)
             except UNTRACEABLE:
@@ -113,12 +124,12 @@ class PolicyRunner:
         answers: dict[int, Any] = {}
         for slot in np.flatnonzero(active).tolist():
             policy = self._alone(slot)
-            if isinstance(policy, eqx.Module):
+            if not self._plain:
                 self._carries[slot], answers[slot] = act(
                     policy,
                     self._carries[slot],
                     jnp.asarray(_floats(observations[slot])),
-                    jnp.asarray(times[slot], float),
+                    jnp.asarray(times()[slot], float),
                 )
             else:
                 answers[slot] = policy(observations[slot].copy())

@@ -7,6 +7,7 @@ anew. Finished environments stay finished until `reset`; no auto-reset.
 
 import weakref
 from collections.abc import Sequence
+from math import isfinite
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,7 +15,7 @@ from jaxtyping import Bool, Float, Int, Shaped
 
 from roboopt._errors import RobooptError
 from roboopt.policies import check_observation_space
-from roboopt.rollouts._action_reader import RefusedAction, action_reader
+from roboopt.rollouts._action_reader import RefusedAction, action_reader, all_finite
 from roboopt.rollouts._env_group import (
     RESET,
     STEP,
@@ -117,8 +118,10 @@ class Pool:
         ]
         # No bound method: it would keep the pool alive.
         self._close = weakref.finalize(self, _close, self._parts)
-        self._running = np.zeros(envs, bool)
-        self._steps = np.zeros(envs, int)
+        self._running: np.ndarray = np.zeros(envs, bool)
+        self._idle: np.ndarray = np.zeros(envs, bool)
+        self._idle.flags.writeable = False  # It is returned, as no episode's end.
+        self._steps = [0] * envs
         self._told_success = False
         try:
             self._start(first=True)
@@ -174,7 +177,7 @@ class Pool:
             for row, seed, option in zip(rows, seeds, options, strict=True)
         }
         # None is running until all have begun: a reset may fail, or be interrupted.
-        running, self._running = self._running, np.zeros(self.envs, bool)
+        running, self._running = self._running.copy(), self._idle
         self._start()
         asked = []
         for part, own in zip(self._parts, self._rows, strict=True):
@@ -188,8 +191,9 @@ class Pool:
                 asked.append(part)
         self._receive(asked, None)
         observations = self._gathered(0)
-        self._steps[rows] = 0
-        self._check_finite(observations)
+        for row in rows:
+            self._steps[row] = 0
+        self._refuse_not_finite(observations)
         running[rows] = True
         self._running = running
         return observations
@@ -221,8 +225,8 @@ class Pool:
         """
         self._require_open()
         running = self._running
-        active = running if active is None else running & active
-        if not active.any():
+        active = running if active is None else np.logical_and(running, active)
+        if True not in active.tolist():
             raise RobooptError("`step` needs a `reset` before, got no episode running.")
         try:
             recorded = self.read_actions(actions, active)
@@ -236,25 +240,55 @@ class Pool:
     def advance(self, recorded: np.ndarray, active: np.ndarray) -> tuple[Any, ...]:
         """Take a step as `step` does, with actions from `read_actions`."""
         running = self._running
-        self._running = np.zeros(self.envs, bool)
+        # None is running until all have answered: the wait may be interrupted.
+        self._running = self._idle
+        rows = active.nonzero()[0].tolist()
+        observations, rewards, flags, efforts = self._answers(recorded, rows)
+        if not (
+            # Squares that overflow are looked at again.
+            isfinite(np.vdot(observations, observations))
+            and isfinite(np.vdot(rewards, rewards))
+        ):
+            self._refuse_not_finite(observations, rewards, recorded)
+        for row in rows:
+            self._steps[row] += 1
+        said = 0
+        for flag in flags.tolist():
+            said |= flag
+        if said & (TERMINATED | TRUNCATED):
+            terminated, truncated = flags & TERMINATED > 0, flags & TRUNCATED > 0
+            running = running & ~(terminated | truncated)
+        else:
+            terminated = truncated = self._idle
+        self._told_success |= bool(said & TOLD)
+        success = flags & SUCCEEDED > 0 if self._told_success else None
+        self._running = running
+        return (
+            observations,
+            rewards,
+            terminated,
+            truncated,
+            Infos(recorded, success, efforts),
+        )
+
+    def _answers(self, actions: np.ndarray, rows: list[int]) -> tuple[Any, ...]:
+        """Return the observations, rewards, flags and efforts after a step."""
+        if len(self._parts) == 1:
+            self._parts[0].request(STEP, actions, rows)
+            self._receive(self._parts, actions)
+            return self._parts[0].answer
         asked = []
-        for part, rows in zip(self._parts, self._rows, strict=True):
-            if active[rows].any():
-                own = np.flatnonzero(active[rows]).tolist()
-                part.request(STEP, recorded[rows], own)
+        for part, own in zip(self._parts, self._rows, strict=True):
+            order = [k - own.start for k in rows if own.start <= k < own.stop]
+            if order:
+                part.request(STEP, actions[own], order)
                 asked.append(part)
-        self._receive(asked, recorded)
+        self._receive(asked, actions)
         observations, rewards, flags = (self._gathered(k) for k in range(3))
         if len(asked) < len(self._parts):
-            rewards[~active], flags[~active] = 0, 0
-        self._check_finite(observations, rewards, recorded)
-        self._steps += active
-        terminated, truncated = flags & TERMINATED > 0, flags & TRUNCATED > 0
-        self._running = running & ~(terminated | truncated)
-        self._told_success |= bool((flags & TOLD).any())
-        success = flags & SUCCEEDED > 0 if self._told_success else None
-        infos = Infos(recorded, success, self._efforts(asked))
-        return observations, rewards, terminated, truncated, infos
+            idle = np.setdiff1d(np.arange(self.envs), rows)
+            rewards[idle], flags[idle] = 0, 0
+        return observations, rewards, flags, self._efforts(asked)
 
     def close(self) -> None:
         """Close the environments, and end their processes. Closing twice is fine."""
@@ -315,7 +349,7 @@ class Pool:
         said = f"{self._name}: environment {index} {what}"
         if actions is None:
             return EnvError(f"{said}, at its reset.", index=index)
-        step, action = int(self._steps[index]), actions[index]
+        step, action = self._steps[index], actions[index]
         return EnvError(
             f"{said}, at step {step} of its episode, on action {action}.",
             index=index,
@@ -323,14 +357,17 @@ class Pool:
             action=action,
         )
 
-    def _check_finite(
+    def _refuse_not_finite(
         self,
         observations: np.ndarray,
         rewards: np.ndarray | None = None,
         actions: np.ndarray | None = None,
     ) -> None:
-        for name, values in (("observation", observations), ("reward", rewards)):
-            if values is None or np.isfinite(values).all():
+        found = [("observation", observations)]
+        if rewards is not None:
+            found.append(("reward", rewards))
+        for name, values in found:
+            if all_finite(values):
                 continue
             bad = np.array([not np.isfinite(row).all() for row in values])
             for part, rows in zip(self._parts, self._rows, strict=True):
@@ -341,9 +378,8 @@ class Pool:
             raise self._failure(index, what, actions)
 
     def _gathered(self, position: int) -> np.ndarray:
-        # A copy even of one array: the next step writes over it.
         if len(self._parts) == 1:
-            return self._parts[0].answer[position].copy()
+            return self._parts[0].answer[position]
         return np.concatenate([part.answer[position] for part in self._parts])
 
     def _efforts(self, asked: list[Any]) -> np.ndarray | None:

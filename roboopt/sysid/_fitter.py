@@ -27,6 +27,11 @@ MIN_SCALE_SHARE = 1e-9  # of a signal: smaller residuals are rounding
 MEMORY_S = 0.2  # of actions that a lag or a delay is judged on
 MAX_SIMULATED_STEPS = 10_000  # of all windows whose motion is fitted
 NOISY_TOLERANCE = 1e-4  # of the loss: less is little beside the effect of the noise
+STOP_REASONS = {
+    "tolerance": "no further improvement",
+    "steps": "the last fit took all its steps",
+    "interrupted": "interrupted",
+}
 
 
 @dataclass(frozen=True)
@@ -87,6 +92,8 @@ class Fitter:
         self.start, self.prior = start, prior
         self.steps, self.progress = steps, progress
         self.interrupted: Result | None = None
+        self.step_counts: list[int] = []
+        """Steps of each fit so far."""
         self.passive = len(start.actuated) < start.joints
         """Whether a joint is driven by nothing."""
 
@@ -107,7 +114,19 @@ class Fitter:
         )
         if result.reason == "interrupted":
             self.interrupted = result
+        self.step_counts.append(result.steps)
         return result
+
+    def outcome(self, last: Result) -> Result:
+        """Return the result of the last fit, with a message on all fits together.
+
+        The last of several fits begins where another ended, and may take no step.
+        """
+        count = len(self.step_counts)
+        if count == 1:
+            return last
+        message = f"{STOP_REASONS[last.reason]} after {sum(self.step_counts)} steps"
+        return dataclasses.replace(last, message=f"{message} in {count} fits")
 
     def fit(
         self,

@@ -114,7 +114,8 @@ def identify(
     twin = _twin(known, driven, time_step, read)
     start = ParametricTwin(twin, free, ties=ties)
     findings = _findings(read, known)
-    result = _fit(Fitter(start, prior, steps, progress), parts, error, cutoff, horizon)
+    fitter = Fitter(start, prior, steps, progress)
+    result = _fit(fitter, parts, error, cutoff, horizon)
     true_values = None
     if truth is not None:
         real = eqx.tree_at(lambda t: t.robot, twin, truth)
@@ -124,7 +125,7 @@ def identify(
         before=start,
         model=result.model,
         identifiability=result.identifiability(),
-        result=result.result,
+        result=fitter.outcome(result.result),
         error=result.error,
         cutoff=result.cutoff,
         training=result.training,

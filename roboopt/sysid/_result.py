@@ -100,7 +100,7 @@ class IdentifyResult(VerbResult):
     """The robot as it was fitted."""
     identifiability: IdentifiabilityReport
     result: Result
-    """Outcome of the last fit."""
+    """Outcome of the last fit; its message is on all fits together."""
     error: str
     """The minimized error: "effort", "motion" or "both"."""
     cutoff: float | None

@@ -7,7 +7,7 @@ import pytest
 
 import roboopt as ro
 from roboopt.data import Trajectory
-from roboopt.diagnose import gradient_health, norm_by_horizon
+from roboopt.diagnose import gradient_health, mask_constant_returns, norm_by_horizon
 
 STEPS = 40
 
@@ -68,6 +68,24 @@ def test_noise_near_the_end_is_no_fault():
 def test_returns_that_are_alike_in_the_end_are_no_fault():
     shares = np.r_[np.full(25, 0.8), np.full(15, -3.0)]
     assert codes({"explained_variance": shares}) == []
+
+
+def test_returns_that_do_not_vary_leave_nothing_to_explain_and_nothing_to_gain():
+    # As in CartPole: solved after a fifth of the steps, all later returns are alike.
+    steps = 5 * STEPS
+    solved = np.arange(steps) >= STEPS
+    history = {
+        "explained_variance": np.where(solved, -5.0, 0.8),
+        "gradient_snr": np.where(solved, 1e-4, 5.0),
+    }
+    assert codes(history) == ["gradient_snr", "explained_variance"]
+    history["return_spread"] = np.where(solved, 0.005, 0.3)
+    assert codes(history) == []
+    masked = mask_constant_returns(history)
+    for name in ("explained_variance", "gradient_snr"):
+        np.testing.assert_array_equal(np.isnan(masked[name]), solved)
+    # Returns that vary are judged as before.
+    assert codes(history | {"return_spread": np.full(steps, 0.3)}) != []
 
 
 def test_of_samples_used_again_the_first_and_the_last_step_count():

@@ -84,8 +84,10 @@ def test_the_value_function_is_fitted_to_the_returns():
     value, grad = eqx.filter_value_and_grad(objective)(hand(0.0, 3.0), batch)
     np.testing.assert_allclose([value, grad.height], [5.0, 5.0], rtol=1e-12)
     # Of errors 2 and 4 the variance is 1, of returns 1 and 2 it is 0.25: 1 − 4.
-    explained = objective.terms(hand(0.0, 3.0), batch)["explained_variance"].value
-    np.testing.assert_allclose(explained, -3.0, rtol=1e-12)
+    terms = objective.terms(hand(0.0, 3.0), batch)
+    np.testing.assert_allclose(terms["explained_variance"].value, -3.0, rtol=1e-12)
+    # The mean square of the returns is 2.5: their spread is √(0.25/2.5).
+    np.testing.assert_allclose(terms["return_spread"].value, np.sqrt(0.1), rtol=1e-12)
 
 
 def test_entropy_is_worth_its_weight():

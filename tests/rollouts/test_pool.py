@@ -186,6 +186,13 @@ class Shown(Ramp):
         self.observation_space = space
 
 
+def test_finite_numbers_with_infinite_squares_are_no_fault():
+    with Pool(Ramp, 2) as pool:
+        pool.reset(options={"start": -1e300})
+        seen, rewards, *_ = pool.step(np.ones((2, 1)))
+    assert (seen[:, 0] == -1e300).all() and (rewards == 1).all()
+
+
 REFUSED_SPACES = [
     (lambda: Shown(Dict(x=Box(0, 1, (2,)))), "FlattenObservation"),
     (lambda: Shown(Box(0, 255, (8, 8, 3), np.uint8)), "TransformObservation"),

@@ -1,5 +1,6 @@
 """`identify`: parameters from clean and noisy recordings, and what it refuses."""
 
+import re
 from pathlib import Path
 
 import equinox as eqx
@@ -98,6 +99,11 @@ def test_what_simulation_recorded_is_found_to_rounding(clean):
     np.testing.assert_allclose(found.identifiability.values, truth(), rtol=1e-10)
     assert found.error == "effort" and found.cutoff is None
     assert set(found.identifiability.verdicts) == {"identified"}
+    # The second fit begins at the minimum of the first: its own count would say 0.
+    said = re.match(
+        r"no further improvement after (\d+) steps in 2 fits", found.result.message
+    )
+    assert said is not None and int(said[1]) > found.result.steps
     made = found.forecast((0.1,))
     assert made.rmse["fitted"].max() < 1e-9 < made.rmse["URDF"][-1].min()
 
