@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import roboopt as ro
+from roboopt._errors import RobooptError
 from roboopt.cli._run_folder import ACTORS, actor_file
-from roboopt.cli._usage import UsageError
 
 
 def demonstrator(env: Any, given: str | None) -> tuple[Any, str]:
@@ -18,18 +18,18 @@ def demonstrator(env: Any, given: str | None) -> tuple[Any, str]:
             function; the library's own controller for the task where None.
 
     Raises:
-        UsageError: if there is no demonstrator, or it cannot be loaded.
+        RobooptError: if there is no demonstrator, or it cannot be loaded.
     """
     if given is None:
         try:
             return ro.imitation.demonstrator(env)
         except ro.RobooptError as error:
-            raise UsageError(f"--demonstrator must be given: {error}") from error
+            raise RobooptError(f"--demonstrator must be given: {error}") from error
     if Path(given).exists():
         return saved("--demonstrator", given)
     module, colon, name = given.partition(":")
     if not colon:
-        raise UsageError(
+        raise RobooptError(
             "--demonstrator must be a saved policy, the folder of a run, or "
             f"module:function, got {given!r}"
         )
@@ -38,11 +38,11 @@ def demonstrator(env: Any, given: str | None) -> tuple[Any, str]:
         for part in name.split("."):
             found = getattr(found, part)
     except (ImportError, AttributeError) as error:
-        raise UsageError(
+        raise RobooptError(
             f"--demonstrator {given} cannot be imported: {error}"
         ) from error
     if not callable(found) and not isinstance(found, ro.policies.StatefulPolicy):
-        raise UsageError(f"--demonstrator {given} must be callable, got {found!r}")
+        raise RobooptError(f"--demonstrator {given} must be callable, got {found!r}")
     return found, given
 
 
@@ -50,15 +50,15 @@ def saved(flag: str, given: str) -> tuple[Any, str]:
     """Return the policy in a file or the folder of a run, and its name in words.
 
     Raises:
-        UsageError: if there is none, or it cannot be loaded.
+        RobooptError: if there is none, or it cannot be loaded.
     """
     path = Path(given)
     if path.is_dir():
         found = actor_file(path)
         if found is None:
-            raise UsageError(f"{flag} {given} holds no {' or '.join(ACTORS)}")
+            raise RobooptError(f"{flag} {given} holds no {' or '.join(ACTORS)}")
         path = found
     try:
         return ro.load(path), f"the policy in {path}"
     except ro.RobooptError as error:
-        raise UsageError(f"{flag} {given}: {error}") from error
+        raise RobooptError(f"{flag} {given}: {error}") from error

@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-from roboopt.cli._usage import UsageError
+from roboopt._errors import RobooptError
 
 
 def make(name: str, options: Sequence[str] = (), *, film: bool = False) -> Any:
@@ -17,8 +17,8 @@ def make(name: str, options: Sequence[str] = (), *, film: bool = False) -> Any:
         film: whether it is to render pictures, where it can.
 
     Raises:
-        UsageError: if there is no such environment, it cannot be made, or an option is
-            no `key=value`.
+        RobooptError: if there is no such environment, it cannot be made, or an option
+            is no `key=value`.
     """
     import gymnasium
 
@@ -35,9 +35,9 @@ def make(name: str, options: Sequence[str] = (), *, film: bool = False) -> Any:
             if film and "rgb_array" in (env.metadata.get("render_modes") or ()):
                 env.close()
                 env = gymnasium.make(name, render_mode="rgb_array", **keywords)
-    except Exception as error:  # whatever a user's constructor raises
+    except Exception as error:  # A user's constructor may raise anything.
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise UsageError(f"--env {name} cannot be made: {reason}") from error
+        raise RobooptError(f"--env {name} cannot be made: {reason}") from error
     return env
 
 
@@ -45,7 +45,7 @@ def keywords_of(options: Sequence[str]) -> dict[str, Any]:
     """Return what each `key=value` stands for.
 
     Raises:
-        UsageError: if one is no `key=value`.
+        RobooptError: if one is no `key=value`.
     """
     return dict(_option(text) for text in options)
 
@@ -53,7 +53,7 @@ def keywords_of(options: Sequence[str]) -> dict[str, Any]:
 def _option(text: str) -> tuple[str, Any]:
     key, equals, value = text.partition("=")
     if not equals or not key.isidentifier():
-        raise UsageError(f"--option must be key=value, got {text!r}")
+        raise RobooptError(f"--option must be key=value, got {text!r}")
     try:
         return key, ast.literal_eval(value)
     except (ValueError, SyntaxError):

@@ -38,7 +38,9 @@ class Output:
 
     name: Annotated[
         str | None,
-        flag("NAME", "Name of the run's folder.", "what is run, numbered if taken"),
+        flag(
+            "NAME", "Name of the run's folder.", "name of the task, numbered if taken"
+        ),
     ] = None
     runs: Annotated[Path, flag("PATH", "Folder that holds the folders of runs.")] = (
         Path("runs")

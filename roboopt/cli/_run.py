@@ -1,15 +1,20 @@
 """One run of a command: claim a folder, call the verb, save, print, report."""
 
+import os
+import platform
 from collections.abc import Callable, Mapping
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from roboopt.cli._flags import verb_arguments
 from roboopt.cli._process import jax_settings
 from roboopt.cli._run_folder import SETTINGS, RunFolder, write_json
-from roboopt.cli._settings import surroundings
 from roboopt.report import VerbResult, plain
 
+PACKAGES = (
+    *("roboopt", "jax", "jaxlib", "equinox", "optax", "numpy", "gymnasium", "pybullet"),
+)
 REPORT = "report.html"
 
 
@@ -59,13 +64,31 @@ def run(
 
 
 def _settings(command: Any, result: VerbResult) -> dict[str, Any]:
-    """Return what decided the result, and what repeats the run with `--config`."""
+    """Return the flags for `--config`, the verb's record, versions and the machine."""
+    import jax
+
     return {
         "command": type(command).__name__.lower(),
         "flags": plain(verb_arguments(command)),
         **plain(result.record()),
-        **surroundings(),
+        "versions": {
+            **{name: _version(name) for name in PACKAGES},
+            "python": platform.python_version(),
+        },
+        "platform": {
+            "system": platform.platform(),
+            "processors": os.cpu_count(),
+            "jax_backend": jax.default_backend(),
+            "jax_enable_x64": bool(jax.config.jax_enable_x64),  # pyright: ignore
+        },
     }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
 def _say_where(folder: Path) -> None:

@@ -10,8 +10,8 @@ from typing import Any
 
 from roboopt._errors import RobooptError
 
-SETTINGS = "settings.json"  # what tells the folder of a run from any other
-ACTORS = ("controller.npz", "policy.npz")  # what a run leaves that acts
+SETTINGS = "settings.json"  # its presence marks the folder of a run
+ACTORS = ("controller.npz", "policy.npz")  # files of acting policies
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def _files_of(folder: Path) -> set[str]:
 
 
 def actor_file(folder: Path) -> Path | None:
-    """Return the file of what acts, of the run in `folder`; None if there is none."""
+    """Return the policy file of the run in `folder`; None if there is none."""
     return next((folder / a for a in ACTORS if (folder / a).is_file()), None)
 
 

@@ -8,9 +8,10 @@ from typing import Annotated, Any
 
 import tyro
 
+from roboopt._errors import RobooptError
 from roboopt.cli._environment import label, make
 from roboopt.cli._flags import flag
-from roboopt.cli._usage import UsageError, require_count, require_positive
+from roboopt.cli._usage import require_count, require_positive
 
 SUFFIXES = ("", ".npz", ".hdf5", ".h5")
 
@@ -85,16 +86,16 @@ class Collect:
         require_count("--max-steps", self.max_steps)
         require_positive("--noise", self.noise, zero=True)
         if self.seed < 0:
-            raise UsageError(f"--seed must be 0 or more, got {self.seed}")
+            raise RobooptError(f"--seed must be 0 or more, got {self.seed}")
         out = self.out or Path(f"{label(self.environment, self.option)}-demos.npz")
         if out.suffix not in SUFFIXES:
-            raise UsageError(
+            raise RobooptError(
                 f"--out must end in .npz or .hdf5, or have no suffix, got {out}"
             )
         if out.exists() and not self.overwrite:
-            raise UsageError(f"{out} exists: give another --out, or --overwrite")
+            raise RobooptError(f"{out} exists: give another --out, or --overwrite")
         if not out.absolute().parent.is_dir():
-            raise UsageError(f"--out must lie in a folder, but {out.parent} is none")
+            raise RobooptError(f"--out must lie in a folder, but {out.parent} is none")
         return out
 
     def _record(self, out: Path) -> None:
@@ -144,7 +145,7 @@ def _noise(env: Any, share: float) -> Any:
     low, high = (np.asarray(getattr(space, n, np.nan)) for n in ("low", "high"))
     half = (high - low) / 2
     if half.ndim != 1 or not np.all(np.isfinite(half)):
-        raise UsageError(f"--noise needs actions with limits, got {space}")
+        raise RobooptError(f"--noise needs actions with limits, got {space}")
     return share * half
 
 
@@ -163,8 +164,8 @@ def _described(episodes: list[Any]) -> str:
 
 def _successes(episodes: list[Any]) -> list[Any]:
     if any(run.success is None for run in episodes):
-        raise UsageError("--only-successes needs an environment that tells success")
+        raise RobooptError("--only-successes needs an environment that tells success")
     kept = [run for run in episodes if run.success]
     if not kept:
-        raise UsageError("--only-successes: no episode succeeded")
+        raise RobooptError("--only-successes: no episode succeeded")
     return kept

@@ -11,7 +11,7 @@ import tyro
 from roboopt._errors import RobooptError
 from roboopt.cli._flags import flag
 from roboopt.cli._run_folder import ACTORS, SETTINGS, actor_file
-from roboopt.cli._usage import UsageError, require_choice, require_count
+from roboopt.cli._usage import require_choice, require_count
 
 FORMATS = ("numpy", "onnx")
 OBSERVATIONS = 100  # random ones on which actions are compared
@@ -51,15 +51,15 @@ class Export:
         if file.is_dir():
             found = actor_file(file)
             if found is None:
-                raise UsageError(f"{file} holds no {' or '.join(ACTORS)}")
+                raise RobooptError(f"{file} holds no {' or '.join(ACTORS)}")
             file = found
         out = file.parent / "export" if self.out is None else self.out
         if out.exists() and not out.is_dir():
-            raise UsageError(f"--out must be a folder, got {out}")
+            raise RobooptError(f"--out must be a folder, got {out}")
         if self.format == "onnx":
             missing = [m for m in ("jax2onnx", "onnxruntime") if find_spec(m) is None]
             if missing:
-                raise UsageError(
+                raise RobooptError(
                     f"--format onnx needs {', '.join(missing)}: pip install "
                     "'roboopt[onnx]'"
                 )
@@ -84,7 +84,7 @@ def _loaded(file: Path) -> Any:
         jax.config.update("jax_enable_x64", True)
     policy = ro.load(file)
     if not callable(policy) and not isinstance(policy, ro.policies.StatefulPolicy):
-        raise UsageError(f"{file} must hold a policy, got a {type(policy).__name__}")
+        raise RobooptError(f"{file} must hold a policy, got a {type(policy).__name__}")
     return policy
 
 
@@ -106,12 +106,11 @@ def _recorded_size(file: Path) -> int | None:
 
 
 def _told_size(policy: Any) -> int:
-    from roboopt.export import observation_size
-    from roboopt.policies import OpenLoop
+    from roboopt.policies import OpenLoop, observation_size
 
     size = 1 if isinstance(policy, OpenLoop) else observation_size(policy)
     if size is None:
-        raise UsageError(
+        raise RobooptError(
             f"give --observation-size: a {type(policy).__name__} does not tell it"
         )
     return size
@@ -131,7 +130,7 @@ def _check_acts(policy: Any, observation: Any) -> None:
         jax.eval_shape(once, jnp.asarray(observation), jnp.zeros(()))
     except Exception as error:  # A policy may fail in any way on another size.
         reason = " ".join(str(error).split())
-        raise UsageError(
+        raise RobooptError(
             f"the policy fails on {len(observation)} numbers, give "
             f"--observation-size: {reason}"
         ) from error
@@ -144,8 +143,7 @@ def _export_numpy(policy: Any, observations: Any, folder: Path) -> int:
 
     exported = export_numpy(policy, observations[0], folder)
     times = TIME_STEP_S * np.arange(len(observations))
-    found = agreement(exported, policy, observations, times)
-    code = _print_agreement(found.difference, found.largest)
+    code = _print_agreement(*agreement(exported, policy, observations, times))
     source = exported.runner.read_text("utf-8")
     timed = "policy(observation, time)" in source
     print(f"\n{exported.arrays}\n{exported.runner}\n\nfrom policy import Policy")

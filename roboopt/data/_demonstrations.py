@@ -17,7 +17,7 @@ from jaxtyping import Array, Float, Shaped
 
 from roboopt._core import AnyArray
 from roboopt._errors import RobooptError
-from roboopt.data._trajectory import Trajectory
+from roboopt.data._trajectory import Trajectory, check_episodes
 from roboopt.data._windows import single_recordings
 
 OBSERVATION_KEYS = ("observations", "observation", "obs")
@@ -99,7 +99,7 @@ class Demonstrations(eqx.Module):
                 or `low` is not below `high`.
         """
         runs = single_recordings(trajectories)
-        _check_trajectories(runs)
+        check_episodes(runs, "trajectories")
         for name, value in (("history", history), ("chunk", chunk)):
             if value is not None and value < 1:
                 raise RobooptError(f"`{name}` must be at least 1, got {value}.")
@@ -180,17 +180,6 @@ class Demonstrations(eqx.Module):
             weights = jnp.broadcast_to(jnp.expand_dims(weights, missing), shape)
         whole = jnp.sum(weights)
         return weights / jnp.where(whole > 0, whole, 1.0)
-
-
-def _check_trajectories(runs: list[Trajectory]) -> None:
-    if not runs:
-        raise RobooptError("`trajectories` must hold at least one, got none.")
-    for name in ("observations", "actions"):
-        sizes = {getattr(run, name).shape[-1] for run in runs}
-        if len(sizes) > 1:
-            raise RobooptError(
-                f"`trajectories` must have {name} of one size, got {sorted(sizes)}."
-            )
 
 
 def _array(value: Any) -> Any:

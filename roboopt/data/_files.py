@@ -2,8 +2,6 @@
 
 import contextlib
 import os
-import zipfile
-import zlib
 from collections.abc import Iterator
 from os import PathLike
 from pathlib import Path
@@ -54,22 +52,8 @@ def read_archive(path: str | PathLike) -> dict[str, np.ndarray]:
         raise
     except FileNotFoundError as error:
         raise RobooptError(f"`path` must be a file, but {path} is missing.") from error
-    except EOFError as error:
+    except Exception as error:  # A broken file may fail in any way.
         raise RobooptError(
-            f"`path` must be an .npz archive, but {path} is empty or truncated."
-        ) from error
-    except (
-        zipfile.BadZipFile,
-        zlib.error,
-        ValueError,
-        OSError,
-        NotImplementedError,
-        RuntimeError,
-        KeyError,
-        TypeError,
-        SyntaxError,
-    ) as error:
-        raise RobooptError(
-            f"`path` must be an .npz archive of numbers, but {path} is truncated, "
-            f"broken or another kind of file: {error}"
+            f"`path` must be an .npz archive of numbers, but {path} is empty, "
+            f"truncated, broken or another kind of file: {error}"
         ) from error

@@ -11,6 +11,8 @@ import functools
 import importlib
 import inspect
 import sys
+import types
+import typing
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
@@ -18,28 +20,16 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
+from jaxtyping import jaxtyped
 
 from roboopt._core import Frozen
 
 NAMESPACES = (
-    "data",
-    "dynamics",
-    "networks",
-    "policies",
-    "rollouts",
-    "losses",
-    "networks",
-    "objectives",
-    "gradients",
-    "optimize",
-    "diagnose",
-    "report",
-    "sysid",
-    "imitation",
-    "rl",
+    *("data", "dynamics", "networks", "policies", "rollouts", "losses", "objectives"),
+    *("gradients", "optimize", "diagnose", "report", "sysid", "imitation", "rl"),
     "tuning",
-    "planning",
 )
 """roboopt's packages, by name: the only ones that `load` looks into."""
 
@@ -105,6 +95,61 @@ def qualified_name(thing: Any) -> str:
     module = getattr(thing, "__module__", None) or type(thing).__module__
     name = getattr(thing, "__qualname__", None) or type(thing).__qualname__
     return f"{module}:{name}"
+
+
+def field_names(kind: Any) -> list[str]:
+    """Return the names of the fields of a dataclass, module or named tuple."""
+    if dataclasses.is_dataclass(kind):
+        return [field.name for field in dataclasses.fields(kind)]
+    return list(kind._fields)
+
+
+def build(kind: Any, values: dict[str, Any]) -> Any:
+    """Return an instance of `kind` with these fields; `refusal` checks a module."""
+    if not issubclass(kind, eqx.Module):
+        return kind(**values)
+    # The constructor of a module may take other arguments than its fields.
+    module = object.__new__(kind)
+    for name, value in values.items():
+        object.__setattr__(module, name, value)
+    return module
+
+
+def refusal(node: Any) -> str | None:
+    """Return why the class of `node` refuses its fields, or None.
+
+    Fields are compared with their annotations; names of axes bind within one object.
+    """
+    kind = type(node)
+    if not issubclass(kind, eqx.Module):
+        return None
+    try:
+        with jaxtyped("context"):
+            for field in dataclasses.fields(kind):
+                if not hasattr(node, field.name):
+                    return f"`{field.name}` is missing"
+                value = getattr(node, field.name)
+                if not _fits(value, field.type):
+                    return f"`{field.name}` must be {field.type}, got {value!r:.80}"
+        for base in reversed(kind.__mro__):
+            if "__check_init__" in vars(base):
+                vars(base)["__check_init__"](node)
+    except Exception as error:  # A check may fail in any way on a broken file.
+        return str(error) or type(error).__name__
+    return None
+
+
+def _fits(value: Any, annotation: Any) -> bool:
+    origin = typing.get_origin(annotation)
+    if origin in (typing.Union, types.UnionType):
+        return any(_fits(value, option) for option in typing.get_args(annotation))
+    if annotation is None:
+        return value is None
+    if annotation is float:
+        scalar = isinstance(value, jax.Array | np.ndarray) and value.ndim == 0
+        return scalar or isinstance(value, float | int | np.number)
+    kind = annotation if origin is None else origin
+    return isinstance(value, kind) if isinstance(kind, type) else True
 
 
 @functools.cache

@@ -9,11 +9,9 @@ Parts of other libraries, such as a flax module, are stored as their arrays alon
 `load(path, like=...)` takes the structure around the arrays from an object in memory.
 """
 
-import dataclasses
 import functools
 import json
 import types
-import typing
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
@@ -23,16 +21,18 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import jaxtyped
 
 from roboopt._errors import RobooptError
 from roboopt.data._files import atomic_write, read_archive
 from roboopt.data._schema import (
+    build,
     class_name,
+    field_names,
     is_record,
     known_class,
     known_functions,
     qualified_name,
+    refusal,
 )
 
 SCHEMA = "schema"
@@ -159,11 +159,11 @@ class _Writer:
     def _record(self, node: Any, where: str) -> Any:
         fields = {
             name: self.encode(getattr(node, name), f"{where}.{name}")
-            for name in _fields(type(node))
+            for name in field_names(type(node))
             if hasattr(node, name)
         }
         # A batch of models has more axes than the annotations of its class say.
-        batched = _refusal(node) is not None
+        batched = refusal(node) is not None
         return {"class": class_name(type(node)), "fields": fields, "batched": batched}
 
     def _foreign(self, node: Any, where: str) -> Any:
@@ -205,6 +205,15 @@ class _Reader:
             f"`path` must be a file of `roboopt.save`: {self.path} {rule}."
         )
 
+    def unknown(self, what: str, name: str) -> RobooptError:
+        """Return the error for a class or function that the table lacks."""
+        short = name.rpartition(":")[2].rpartition(".")[2]
+        return RobooptError(
+            f"`path` uses the {what} {name}, which is not a {what} of roboopt: allow "
+            f"it by `load(path, allow=[{short}])` if you trust {self.path}, or give "
+            "`like=`, an object of the same structure."
+        )
+
     def decode(self, node: Any, like: Any) -> Any:
         """Return the object that `node` describes; `like` fills what it cannot hold."""
         match node:
@@ -220,8 +229,7 @@ class _Reader:
             case {"list": list(items)}:
                 return [self.decode(x, _item(like, i)) for i, x in enumerate(items)]
             case {"tuple": list(items)}:
-                parts = enumerate(items)
-                return tuple(self.decode(x, _item(like, i)) for i, x in parts)
+                return tuple(self.decode({"list": items}, like))
             case {"dict": dict(items)}:
                 return {k: self.decode(v, _item(like, k)) for k, v in items.items()}
             case {"class": str(name), "fields": dict(fields)}:
@@ -262,22 +270,17 @@ class _Reader:
         if kind is None and class_name(type(like)) == name:
             kind = type(like)
         if not isinstance(kind, type) or not is_record(kind):
-            short = name.rpartition(":")[2].rpartition(".")[2]
-            raise RobooptError(
-                f"`path` uses {name}, which is not a class of roboopt: allow it by "
-                f"`load(path, allow=[{short}])` if it is yours and you trust "
-                f"{self.path}."
-            )
-        names = _fields(kind)
+            raise self.unknown("class", name)
+        names = field_names(kind)
         if unknown := sorted(set(fields) - set(names)):
             raise self.error(f"gives {name} the fields {unknown}, which it lacks")
         values = {k: self.decode(v, getattr(like, k, None)) for k, v in fields.items()}
         refused = f"holds a {name} that its class refuses"
         try:
-            built = _build(kind, values)
+            built = build(kind, values)
         except Exception as error:  # A class may fail in any way on a broken file.
             raise self.error(f"{refused}: {error}") from error
-        if not batched and (reason := _refusal(built)) is not None:
+        if not batched and (reason := refusal(built)) is not None:
             raise self.error(f"{refused}: {reason}")
         return built
 
@@ -286,12 +289,7 @@ class _Reader:
         if found is None and callable(like) and _function_name(like) == name:
             found = like
         if found is None:
-            short = name.rpartition(":")[2].rpartition(".")[2]
-            raise RobooptError(
-                f"`path` uses the function {name}, which is not in roboopt's table: "
-                f"allow it by `load(path, allow=[{short}])`, or give `like=`, an "
-                "object of the same structure."
-            )
+            raise self.unknown("function", name)
         return found
 
     def _partial(
@@ -338,60 +336,6 @@ class _Reader:
 def _is_foreign(kind: type) -> bool:
     """Return whether a record belongs to a library that sets its fields by itself."""
     return kind.__module__.partition(".")[0] in ("flax", "haiku")
-
-
-def _fields(kind: Any) -> list[str]:
-    if dataclasses.is_dataclass(kind):
-        return [field.name for field in dataclasses.fields(kind)]
-    return list(kind._fields)
-
-
-def _build(kind: Any, values: dict[str, Any]) -> Any:
-    """Return an instance of `kind` with these fields; `_refusal` checks a module."""
-    if not issubclass(kind, eqx.Module):
-        return kind(**values)
-    # The constructor of a module may take other arguments than its fields.
-    module = object.__new__(kind)
-    for name, value in values.items():
-        object.__setattr__(module, name, value)
-    return module
-
-
-def _refusal(node: Any) -> str | None:
-    """Return why the class of `node` refuses its fields, or None.
-
-    Fields are compared with their annotations; names of axes bind within one object.
-    """
-    kind = type(node)
-    if not issubclass(kind, eqx.Module):
-        return None
-    try:
-        with jaxtyped("context"):
-            for field in dataclasses.fields(kind):
-                if not hasattr(node, field.name):
-                    return f"`{field.name}` is missing"
-                value = getattr(node, field.name)
-                if not _fits(value, field.type):
-                    return f"`{field.name}` must be {field.type}, got {value!r:.80}"
-        for base in reversed(kind.__mro__):
-            if "__check_init__" in vars(base):
-                vars(base)["__check_init__"](node)
-    except Exception as error:  # A check may fail in any way on a broken file.
-        return str(error) or type(error).__name__
-    return None
-
-
-def _fits(value: Any, annotation: Any) -> bool:
-    origin = typing.get_origin(annotation)
-    if origin in (typing.Union, types.UnionType):
-        return any(_fits(value, option) for option in typing.get_args(annotation))
-    if annotation is None:
-        return value is None
-    if annotation is float:
-        scalar = isinstance(value, jax.Array | np.ndarray) and value.ndim == 0
-        return scalar or isinstance(value, float | int | np.number)
-    kind = annotation if origin is None else origin
-    return isinstance(value, kind) if isinstance(kind, type) else True
 
 
 def _function_name(function: Any) -> str | None:

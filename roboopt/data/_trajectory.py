@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Int, Shaped
 
 from roboopt._core import AnyArray
 from roboopt._errors import RobooptError
-from roboopt.data._files import atomic_write
+from roboopt.data._files import atomic_write, read_archive
 
 PER_STEP = ("actions", "rewards", "efforts")
 PER_OBSERVATION = ("observations", "times")
@@ -127,20 +127,8 @@ class Trajectory(eqx.Module):
             RobooptError: if there is no episode, or the time steps or the sizes of
                 observations or actions differ.
         """
-        if not episodes:
-            raise RobooptError("`episodes` must hold at least one, got 0.")
+        check_episodes(episodes, "episodes", one_time_step=True)
         lengths = np.array([run.steps for run in episodes])
-        for name in ("observations", "actions"):
-            sizes = {getattr(run, name).shape[1:] for run in episodes}
-            if len(sizes) > 1:
-                raise RobooptError(
-                    f"`episodes` must have {name} of one size, got {sorted(sizes)}."
-                )
-        if len({run.time_step for run in episodes}) > 1:
-            raise RobooptError(
-                "`episodes` must have one time step, got "
-                f"{sorted({run.time_step for run in episodes})}."
-            )
 
         def stacked(name: str) -> Any:
             values = [getattr(run, name) for run in episodes]
@@ -175,15 +163,39 @@ class Trajectory(eqx.Module):
         Raises:
             RobooptError: if `path` lacks observations, actions or the time step.
         """
-        with np.load(path, allow_pickle=False) as file:
-            missing = {"observations", "actions", "time_step"} - set(file.files)
-            if missing:
-                raise RobooptError(
-                    f"`path` must hold observations, actions and time_step; {path} "
-                    f"lacks {sorted(missing)}."
-                )
-            arrays = {k: file[k] for k in cls.__dataclass_fields__ if k in file.files}
-        return cls(**{**arrays, "time_step": float(arrays["time_step"])})
+        arrays = read_archive(path)
+        missing = {"observations", "actions", "time_step"} - set(arrays)
+        if missing:
+            raise RobooptError(
+                f"`path` must hold observations, actions and time_step; {path} lacks "
+                f"{sorted(missing)}."
+            )
+        fields = {k: arrays[k] for k in cls.__dataclass_fields__ if k in arrays}
+        return cls(**{**fields, "time_step": float(arrays["time_step"])})
+
+
+def check_episodes(
+    episodes: Sequence[Trajectory], argument: str, *, one_time_step: bool = False
+) -> None:
+    """Check that there are episodes, and that they fit together.
+
+    Raises:
+        RobooptError: if there are none, or the sizes of their observations or actions,
+            or their time steps where `one_time_step`, differ.
+    """
+    if not episodes:
+        raise RobooptError(f"`{argument}` must hold at least one, got none.")
+    for name in ("observations", "actions"):
+        sizes = {getattr(run, name).shape[-1] for run in episodes}
+        if len(sizes) > 1:
+            raise RobooptError(
+                f"`{argument}` must have {name} of one size, got {sorted(sizes)}."
+            )
+    steps = {run.time_step for run in episodes}
+    if one_time_step and len(steps) > 1:
+        raise RobooptError(
+            f"`{argument}` must have one time step, got {sorted(steps)} [s]."
+        )
 
 
 def _padded(name: str, values: np.ndarray, lengths: np.ndarray) -> np.ndarray:

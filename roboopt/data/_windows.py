@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from roboopt._errors import RobooptError
-from roboopt.data._trajectory import Trajectory
+from roboopt.data._trajectory import Trajectory, check_episodes
 
 TIME_STEP_TOLERANCE = 1e-6  # relative
 
@@ -96,8 +96,7 @@ def sample_times(recording: Trajectory) -> np.ndarray:
 
 
 def _check_alike(runs: list[Trajectory], length: int) -> None:
-    if not runs:
-        raise RobooptError("`recordings` must hold at least one recording, got none.")
+    check_episodes(runs, "recordings")
     first = runs[0]
     # A model can follow recorded times, but has only one time step otherwise.
     untimed = all(run.times is None for run in runs)
@@ -107,13 +106,6 @@ def _check_alike(runs: list[Trajectory], length: int) -> None:
                 f"`recordings` must each hold at least `lead + horizon` = {length} "
                 f"steps, but recording {k} holds {run.steps}."
             )
-        for name in ("observations", "actions"):
-            size, expected = (getattr(r, name).shape[-1] for r in (run, first))
-            if size != expected:
-                raise RobooptError(
-                    f"`recordings` must have {name} of one size, but recording 0 has "
-                    f"{expected} and recording {k} has {size}."
-                )
         differs = (
             abs(run.time_step - first.time_step) > TIME_STEP_TOLERANCE * first.time_step
         )

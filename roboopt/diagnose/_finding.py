@@ -13,7 +13,7 @@ class Finding:
     severity: Literal["error", "warning"]
     """An error makes every fit wrong; a warning is for a person to judge."""
     message: str
-    """What was found, its number, and what to do."""
+    """The finding with its numbers, and the remedy."""
     where: str = ""
     """Place in the data, such as "joint elbow of run_2.csv"; empty for all of them."""
 

@@ -27,9 +27,9 @@ MAX_KL_NATS = 0.05
 """Proximal policy optimization is tuned to 0.01 to 0.02 (Schulman et al., 2017; Achiam,
 2018, Spinning Up)."""
 MAX_CLIPPED_SHARE = 0.3
-"""Of the samples: 0.1 to 0.2 is usual; clipped samples have no gradient."""
+"""Share of the samples: 0.1 to 0.2 is usual; clipped samples have no gradient."""
 MIN_EXPLAINED_VARIANCE = 0.1
-"""Of the returns: below, a constant value would do as well."""
+"""Share of the returns' variance: below, a constant value would do as well."""
 MIN_RETURN_SPREAD = 0.02
 """Least standard deviation of the returns over their root mean square: below, as in a
 solved CartPole whose episodes all last to the time limit, there is nothing to explain

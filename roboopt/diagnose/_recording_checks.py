@@ -49,7 +49,7 @@ def check_recordings(
     """
     runs = single_recordings(recordings)
     if not runs:
-        raise RobooptError("`recordings` must hold at least one recording, got none.")
+        raise RobooptError("`recordings` must hold at least one, got none.")
     count = _joint_count(runs)
     limits = _per_joint("effort_limits", effort_limits, math.inf, count)
     lowest = _per_joint("lower", lower, -math.inf, count)

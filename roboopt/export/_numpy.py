@@ -6,8 +6,8 @@ spells it. The module reads arrays only: it evaluates nothing from the file.
 
 import hashlib
 import keyword
-import re
 import sys
+import textwrap
 from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,7 +20,7 @@ import numpy as np
 from roboopt._errors import RobooptError
 from roboopt.data import atomic_write
 from roboopt.export._program import Program, constant, read
-from roboopt.export._writer import COMPARISON, Writer, kind
+from roboopt.export._writer import Writer, kind
 from roboopt.policies import (
     OpenLoop,
     StatefulPolicy,
@@ -61,32 +61,23 @@ class Policy:
                     "`path` must be the file that was exported with this module, "
                     f"got {{path}}."
                 )
-{code}'''
+{arrays}{reset}
+    @np.errstate(all="ignore")
+    def __call__(self, {arguments}):
+        """Return the action."""
+{body}'''
 RESET = '''        self.reset()
 
     def reset(self):
         """Begin an episode: forget what was observed."""
         self.memory = [{initial}]
 '''
-CALL = '''
-    @np.errstate(all="ignore")
-    def __call__(self, {arguments}):
-        """Return the action."""
-'''
-STEP = """        action, *self.memory = self._step(*self.memory, {arguments})
-        return action
-
-    def _step(self, {names}, {arguments}):
-"""
 CHECK = """\
-        observation = np.asarray(observation).astype({kind}, casting="same_kind")
-        if observation.shape != {shape}:
-            raise ValueError(
-                "`observation` must have shape {shape}, "
-                f"got {{observation.shape}}."
-            )
-"""
-BODY = " " * 8
+observation = np.asarray(observation).astype({kind}, casting="same_kind")
+if observation.shape != {shape}:
+    raise ValueError(
+        f"`observation` must have shape {shape}, got {{observation.shape}}."
+    )"""
 
 
 class Exported(NamedTuple):
@@ -101,14 +92,11 @@ class Exported(NamedTuple):
 def export_numpy(policy: Any, observation: Any, path: str | PathLike) -> Exported:
     """Write `policy` as a NumPy file and a module that needs NumPy alone.
 
-        from policy import Policy
-        policy = Policy("policy.npz")
-        action = policy(observation)
-
-    The module computes in the precision that JAX has here. An `OpenLoop` or
-    `TimeVaryingPolicy` becomes `policy(observation, time)`. A `StatefulPolicy` gets a
-    method `reset()`, which begins an episode, and takes the time if it uses it. Actions
-    are clipped where the policy is `Clipped`.
+    The module's `Policy("policy.npz")` is called as `policy(observation)`, or as
+    `policy(observation, time)` for an `OpenLoop` or a `TimeVaryingPolicy`. A
+    `StatefulPolicy` gets a method `reset()`, which begins an episode, and takes the
+    time if it uses it. The module computes in the precision that JAX has here, and
+    clips actions where the policy is `Clipped`.
 
     Args:
         policy: a policy without chance: any callable pytree from one observation to one
@@ -124,7 +112,6 @@ def export_numpy(policy: Any, observation: Any, path: str | PathLike) -> Exporte
     """
     arrays, module = _files(path)
     text, constants = _module(policy, *_traced(policy, observation), module.stem)
-    compile(text, str(module), "exec")
     arrays.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(arrays) as file:
         np.savez(file, **constants)  # type: ignore
@@ -149,23 +136,30 @@ def _files(path: str | PathLike) -> tuple[Path, Path]:
     return arrays, module
 
 
-def _traced(policy: Any, observation: Any) -> tuple[list, Program]:
-    """Return the initial memory of `policy`, and how it acts.
+def check_action(action: Any) -> None:
+    """Raise unless the traced result of a policy is one array."""
+    if not isinstance(action, jax.ShapeDtypeStruct):
+        raise RobooptError(
+            f"`policy` must return one array, got {jax.tree.structure(action)}."
+        )
 
-    The program maps the memory, the observation and the time to the action and the next
-    memory.
+
+def _traced(policy: Any, observation: Any) -> tuple[list, Program]:
+    """Return the initial memory of `policy`, and the program of one step.
+
+    The program maps memory, observation and time to the action and the next memory.
     """
     if not callable(policy):
         raise RobooptError(f"`policy` must be callable, got a {type(policy).__name__}.")
     try:
         seen = jnp.asarray(observation)
-    except (TypeError, ValueError) as error:
+        if np.dtype(seen.dtype).kind not in "fiub":
+            raise TypeError(f"{seen.dtype} is no type of real numbers")
+    except (TypeError, ValueError) as error:  # Random keys have no NumPy type.
         raise RobooptError(
-            f"`observation` must be an array, got a {type(observation).__name__}."
+            "`observation` must be an array of numbers, got a "
+            f"{type(observation).__name__}."
         ) from error
-    extended = jnp.issubdtype(seen.dtype, jax.dtypes.extended)
-    if extended or np.dtype(seen.dtype).kind not in "fiub":
-        raise RobooptError(f"`observation` must be of numbers, got {seen.dtype}.")
     leaves, tree = jax.tree.flatten(initial_carry(policy))
     memory = [jnp.asarray(leaf) for leaf in leaves]
 
@@ -173,16 +167,13 @@ def _traced(policy: Any, observation: Any) -> tuple[list, Program]:
         *leaves, observation, time = inputs
         if not isinstance(policy, StatefulPolicy | TimeVaryingPolicy | OpenLoop):
             return policy(observation), []
-        after, action = act(policy, jax.tree.unflatten(tree, leaves), observation, time)
+        carry = jax.tree.unflatten(tree, leaves)
+        after, action = act(policy, carry, observation, time)
         return action, [jnp.asarray(leaf) for leaf in jax.tree.leaves(after)]
 
-    time = jnp.zeros((), jnp.result_type(float))
-    trace = jax.make_jaxpr(step, return_shape=True)
-    closed, (action, after) = trace(*memory, seen, time)
-    if not isinstance(action, jax.ShapeDtypeStruct):
-        raise RobooptError(
-            f"`policy` must return one array, got {jax.tree.structure(action)}."
-        )
+    inputs = (*memory, seen, jnp.zeros((), jnp.result_type(float)))
+    closed, (action, after) = jax.make_jaxpr(step, return_shape=True)(*inputs)
+    check_action(action)
     before, after = ([(x.shape, x.dtype) for x in y] for y in (memory, after))
     if before != after:
         raise RobooptError(
@@ -195,11 +186,11 @@ def _traced(policy: Any, observation: Any) -> tuple[list, Program]:
 def _names(policy: Any) -> dict[str, Any]:
     """Return the arrays of `policy` by their place in it."""
     found = {}
-    for path, leaf in jax.tree_util.tree_flatten_with_path(policy)[0]:
-        if eqx.is_array(leaf):
-            # The field `value` of a `Frozen` part says nothing.
-            keys = jax.tree_util.keystr(path, simple=True, separator=".").split(".")
-            found[".".join(k for k in keys if k != "value") or "array"] = leaf
+    arrays = eqx.filter(policy, eqx.is_array)
+    for path, leaf in jax.tree_util.tree_flatten_with_path(arrays)[0]:
+        # The field `value` of a `Frozen` part says nothing.
+        keys = jax.tree_util.keystr(path, simple=True, separator=".").split(".")
+        found[".".join(k for k in keys if k != "value") or "array"] = leaf
     return found
 
 
@@ -207,47 +198,41 @@ def _module(
     policy: Any, memory: list, step: Program, module: str
 ) -> tuple[str, dict[str, np.ndarray]]:
     """Return the text of the module, and the arrays of the file beside it."""
-    writer, reads = Writer(_names(policy)), step.reads()
+    writer = Writer(_names(policy))
     *_, seen, time = step.inputs
-    timed = time in reads or isinstance(policy, TimeVaryingPolicy | OpenLoop)
+    timed = time in step.uses or isinstance(policy, TimeVaryingPolicy | OpenLoop)
     arguments = "observation, time" if timed else "observation"
-    action = step.outputs[0]
-    described = [f"action: shape {action.shape}, {action.dtype.name}."]
-    call = CALL.format(arguments=arguments)
-    if seen in reads:
-        call += CHECK.format(kind=kind(seen.dtype), shape=seen.shape)
-        described.append(f"observation: shape {seen.shape}, {seen.dtype.name}.")
-    if timed:
-        call += f"{BODY}time = {kind(time.dtype)}(time)\n"
-        described.append("time: since the beginning of the episode [s].")
+    use, reset = f"    action = policy({arguments})", ""
+    described = [f"action: shape {step.outputs[0].shape}, {step.outputs[0].dtype}."]
     names = [f"memory{i}" for i in range(len(memory))]
-    lines = writer.function(step, [*names, "observation", "time"])
-    use = f"    action = policy({arguments})"
+    lines, (action, *after) = writer.function(step, [*names, "observation", "time"])
+    if timed:
+        lines.insert(0, f"time = {kind(time.dtype)}(time)")
+        described.insert(1, "time: since the beginning of the episode [s].")
+    if seen in step.uses:
+        lines.insert(0, CHECK.format(kind=kind(seen.dtype), shape=seen.shape))
+        described.insert(1, f"observation: shape {seen.shape}, {seen.dtype}.")
     if memory:
-        initial = [
-            f"np.array({writer.full(constant(array), COMPARISON)}, {kind(array.dtype)})"
-            for array in memory
-        ]
-        call = RESET.format(initial=", ".join(initial)) + call
-        call += STEP.format(arguments=arguments, names=", ".join(names))
         use = "    policy.reset()  # at the beginning of an episode\n" + use
-    else:
-        lines[-1] = re.sub(r"return \[(.*)\]$", r"return \1", lines[-1])
-    code = "".join(
-        f'            self.{name} = file["{name}"]\n' for name in writer.arrays
-    )
-    code += call + "".join(f"{BODY}{line}\n" for line in lines)
-    content = code.encode() + b"".join(a.tobytes() for a in writer.arrays.values())
-    fingerprint = hashlib.sha256(content).hexdigest()[:16]
+        initial = [writer.array(constant(array)) for array in memory]
+        reset = RESET.format(initial=", ".join(initial))
+        lines.insert(0, f"[{', '.join(names)}] = self.memory")
+        lines.append(f"self.memory = [{', '.join(after)}]")
+    body = textwrap.indent("\n".join([*lines, f"return {action}\n"]), " " * 8)
+    content = (body + reset).encode()
+    content += b"".join(a.tobytes() for a in writer.arrays.values())
     name = getattr(policy, "__name__", type(policy).__name__)
-    text = MODULE.format(
-        mark=MARK,
-        name=name if name.isidentifier() else "a function",
-        module=module,
-        use=use,
-        described="\n".join(described),
-        fingerprint=fingerprint,
-        arguments=arguments,
-        code=code,
-    )
-    return text, {**writer.arrays, "fingerprint": np.array(fingerprint)}
+    fields = {
+        "mark": MARK,
+        "name": name if name.isidentifier() else "a function",
+        "module": module,
+        "use": use,
+        "described": "\n".join(described),
+        "fingerprint": hashlib.sha256(content).hexdigest()[:16],
+        "arguments": arguments,
+        "arrays": "".join(f'{" " * 12}self.{x} = file["{x}"]\n' for x in writer.arrays),
+        "reset": reset,
+        "body": body,
+    }
+    arrays = {**writer.arrays, "fingerprint": np.array(fields["fingerprint"])}
+    return MODULE.format(**fields), arrays

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from roboopt._errors import RobooptError
 from roboopt.data import atomic_write
+from roboopt.export._numpy import check_action
 from roboopt.policies import OpenLoop, StatefulPolicy, TimeVaryingPolicy
 
 
@@ -48,16 +49,11 @@ def export_onnx(policy: Any, observation: Any, path: str | PathLike) -> Path:
         del inputs["observation"]
     elif not isinstance(policy, TimeVaryingPolicy):
         del inputs["time"]
-    given = [jax.ShapeDtypeStruct(x.shape, x.dtype) for x in inputs.values()]
-    action = jax.eval_shape(lambda *x: policy(*x), *given)
-    if not isinstance(action, jax.ShapeDtypeStruct):
-        raise RobooptError(
-            f"`policy` must return one array, got {jax.tree.structure(action)}."
-        )
+    check_action(jax.eval_shape(lambda *x: policy(*x), *inputs.values()))
     try:
         model: Any = to_onnx(
             lambda *x: policy(*x),
-            given,
+            [jax.ShapeDtypeStruct(x.shape, x.dtype) for x in inputs.values()],
             model_name=type(policy).__name__,
             enable_double_precision=seen.dtype == jnp.float64,
             input_names=list(inputs),

@@ -1,12 +1,12 @@
-"""A traced function as a list of operations: calls inlined, constants computed.
+"""A traced function as a list of operations.
 
-JAX traces a function to a jaxpr, whose equations apply primitives or call further
-jaxprs. A `Program` holds the same equations without calls, without those that depend on
-no input, and without those whose results nothing uses. Loops are unrolled, and all
-branches are computed.
+A jaxpr's equations apply primitives or call further jaxprs. A `Program` holds the same
+equations with calls inlined, constants computed, unused results dropped, loops unrolled
+and all branches computed.
 """
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -36,7 +36,7 @@ class Value:
 
 @dataclass(eq=False)
 class Operation:
-    """A primitive and what it is applied to."""
+    """A primitive, its inputs and its output."""
 
     primitive: str
     inputs: list[Value]
@@ -51,24 +51,20 @@ class Program:
     inputs: list[Value]
     operations: list[Operation]
     outputs: list[Value]
-
-    def reads(self) -> set[Value]:
-        """Return the values that its operations and results depend on."""
-        read = [value for operation in self.operations for value in operation.inputs]
-        return {*read, *self.outputs}
+    uses: Counter[Value]
+    """How many operations and results depend on each value."""
 
 
 def read(closed: Any) -> Program:
     """Return a closed jaxpr as a program."""
-    inputs = [_value(var.aval) for var in closed.jaxpr.invars]
-    operations: list[Operation] = []
-    outputs = _inline(closed, inputs, operations)
-    needed, kept = set(outputs), []
-    for operation in reversed(operations):
-        if operation.output in needed:
-            needed.update(operation.inputs)
-            kept.append(operation)
-    return Program(inputs, kept[::-1], outputs)
+    inputs, reader = [_value(var.aval) for var in closed.jaxpr.invars], _Reader([])
+    outputs = reader.inline(closed, inputs)
+    uses = Counter(outputs)
+    for operation in reversed(reader.operations):
+        if uses[operation.output]:
+            uses.update(operation.inputs)
+    kept = [o for o in reader.operations if uses[o.output]]
+    return Program(inputs, kept, outputs, uses)
 
 
 def constant(array: Any) -> Value:
@@ -78,152 +74,135 @@ def constant(array: Any) -> Value:
     return Value(array.shape, array.dtype, array)
 
 
-def _inline(
-    closed: Any, inputs: Sequence[Value], operations: list[Operation]
-) -> list[Value]:
-    """Append the operations of a jaxpr, and return its results."""
-    jaxpr = getattr(closed, "jaxpr", closed)
-    consts = [constant(array) for array in getattr(closed, "consts", ())]
-    known: dict[Any, Value] = dict(zip(jaxpr.constvars, consts, strict=True))
-    known.update(zip(jaxpr.invars, inputs, strict=True))
+@dataclass
+class _Reader:
+    """Appends the operations of jaxprs, and returns their results."""
 
-    def look(var: Any) -> Value:
-        if isinstance(var, jex.core.Literal):
-            aval: Any = var.aval
-            return constant(np.asarray(var.val, aval.dtype))
-        return known[var]
+    operations: list[Operation]
 
-    for equation in jaxpr.eqns:
-        arguments = [look(var) for var in equation.invars]
-        results = _apply(equation, arguments, operations)
-        known.update(zip(equation.outvars, results, strict=True))
-    return [look(var) for var in jaxpr.outvars]
+    def inline(self, closed: Any, inputs: Sequence[Value]) -> list[Value]:
+        jaxpr = getattr(closed, "jaxpr", closed)
+        consts = [constant(array) for array in getattr(closed, "consts", ())]
+        known: dict[Any, Value] = dict(zip(jaxpr.constvars, consts, strict=True))
+        known.update(zip(jaxpr.invars, inputs, strict=True))
 
+        def look(var: Any) -> Value:
+            if isinstance(var, jex.core.Literal):
+                aval: Any = var.aval
+                return constant(np.asarray(var.val, aval.dtype))
+            return known[var]
 
-def _apply(
-    equation: Any, inputs: list[Value], operations: list[Operation]
-) -> Sequence[Value]:
-    """Append the operations of an equation, and return its results."""
-    name, params = equation.primitive.name, equation.params
-    outputs = [_value(var.aval) for var in equation.outvars]
-    if name == "cond":
-        return _branch(params["branches"], inputs, operations)
-    if name == "scan" and params["num_carry"] == len(outputs) and not params["reverse"]:
-        if params["length"] <= MAX_UNROLLED_STEPS:
-            return _unroll(params, inputs, operations)
-    called = next((params[key] for key in CALLED if key in params), None)
-    if called is not None and name not in ("scan", "while"):
-        return _inline(called, inputs, operations)
-    kept = name == "convert_element_type" and inputs[0].dtype == outputs[0].dtype
-    if name in IDENTITIES or kept:
-        return inputs
-    if all(value.constant is not None for value in inputs):
-        if computed := _computed(equation, inputs):
-            return computed
-    if name in REARRANGEMENTS and all(v.constant is not None for v in inputs[1:]):
-        if taken := _take(equation, inputs, operations):
-            return taken
-    if name == "scatter" and inputs[1].constant is not None:
-        return [_put(equation, inputs, operations)]
-    # The writer refuses an operation of several results.
-    for output in outputs:
-        operations.append(Operation(name, inputs, output, dict(params)))
-    return outputs
+        for equation in jaxpr.eqns:
+            results = self.apply(equation, [look(var) for var in equation.invars])
+            known.update(zip(equation.outvars, results, strict=True))
+        return [look(var) for var in jaxpr.outvars]
 
+    def append(
+        self, primitive: str, inputs: list[Value], like: Value, **params: Any
+    ) -> Value:
+        """Append an operation, and return its result, shaped and typed as `like`."""
+        output = Value(like.shape, like.dtype)
+        self.operations.append(Operation(primitive, inputs, output, params))
+        return output
 
-def _branch(
-    branches: Sequence[Any], inputs: list[Value], operations: list[Operation]
-) -> list[Value]:
-    """Compute every branch, and select the results of one."""
-    index, *rest = inputs
-    results = _inline(branches[0], rest, operations)
-    for k, branch in enumerate(branches[1:], start=1):
-        chosen = Value((), np.dtype(bool))
-        number = constant(np.asarray(k, index.dtype))
-        operations.append(Operation("ge", [index, number], chosen, {}))
-        others = _inline(branch, rest, operations)
-        for i, (one, other) in enumerate(zip(results, others, strict=True)):
-            results[i] = Value(one.shape, one.dtype)
-            cases = [chosen, one, other]
-            operations.append(Operation("select_n", cases, results[i], {}))
-    return results
+    def apply(self, equation: Any, inputs: list[Value]) -> Sequence[Value]:
+        name, params = equation.primitive.name, equation.params
+        outputs = [_value(var.aval) for var in equation.outvars]
+        if name == "cond":
+            return self.branch(params["branches"], *inputs)
+        loop = name == "scan" and params["num_carry"] == len(outputs)
+        if loop and not params["reverse"] and params["length"] <= MAX_UNROLLED_STEPS:
+            return self.unroll(params, inputs)
+        called = next((params[key] for key in CALLED if key in params), None)
+        if called is not None and name not in ("scan", "while"):
+            return self.inline(called, inputs)
+        kept = name == "convert_element_type" and inputs[0].dtype == outputs[0].dtype
+        if name in IDENTITIES or kept:
+            return inputs
+        if all(value.constant is not None for value in inputs):
+            # A constant much larger than what it is computed from stays an operation.
+            given, made = (
+                sum(math.prod(v.shape) for v in x) for x in (inputs, outputs)
+            )
+            if made <= max(given, MAX_CONSTANT_SIZE):
+                return [constant(x) for x in _bound(equation, inputs)]
+        if name in REARRANGEMENTS and all(v.constant is not None for v in inputs[1:]):
+            if taken := self.take(equation, *inputs):
+                return taken
+        if name == "scatter" and inputs[1].constant is not None:
+            return [self.put(equation, *inputs)]
+        # The writer refuses an operation of several results.
+        return [self.append(name, inputs, output, **params) for output in outputs]
 
+    def branch(
+        self, branches: Sequence[Any], index: Value, *inputs: Value
+    ) -> list[Value]:
+        """Compute every branch, and select the results of one."""
+        results = self.inline(branches[0], inputs)
+        for k, branch in enumerate(branches[1:], start=1):
+            number = constant(np.asarray(k, index.dtype))
+            later = self.append("ge", [index, number], Value((), np.dtype(bool)))
+            others = self.inline(branch, inputs)
+            results = [
+                self.append("select_n", [later, one, other], one)
+                for one, other in zip(results, others, strict=True)
+            ]
+        return results
 
-def _unroll(
-    params: Any, inputs: list[Value], operations: list[Operation]
-) -> list[Value]:
-    """Write the steps of a scan one after the other."""
-    first, carried = params["num_consts"], params["num_carry"]
-    consts, rows = inputs[:first], inputs[first + carried :]
-    carry = inputs[first : first + carried]
-    for step in range(params["length"]):
-        each = []
-        for value in rows:
-            if value.constant is not None:
-                each.append(constant(value.constant[step]))
-            else:
-                each.append(_places(value, _numbers(value)[step], operations))
-        carry = _inline(params["jaxpr"], [*consts, *carry, *each], operations)
-    return carry
+    def unroll(self, params: Any, inputs: list[Value]) -> list[Value]:
+        """Write the steps of a scan one after the other."""
+        first = params["num_consts"]
+        last = first + params["num_carry"]
+        carry = inputs[first:last]
+        for step in range(params["length"]):
+            rows = [self.row(value, step) for value in inputs[last:]]
+            carry = self.inline(params["jaxpr"], [*inputs[:first], *carry, *rows])
+        return carry
 
+    def row(self, value: Value, index: int) -> Value:
+        if value.constant is not None:
+            return constant(value.constant[index])
+        return self.places(value, np.asarray(_numbers(value)[index]))
 
-def _computed(equation: Any, inputs: list[Value]) -> list[Value] | None:
-    """Return the results of known inputs; None where they would be too large."""
-    given = sum(math.prod(value.shape) for value in inputs)
-    made = sum(math.prod(var.aval.shape) for var in equation.outvars)
-    if made > max(given, MAX_CONSTANT_SIZE):
-        return None
-    arrays = [
-        jnp.asarray(v.constant) if isinstance(v.constant, np.ndarray) else v.constant
-        for v in inputs
-    ]
-    results = equation.primitive.bind(*arrays, **equation.params)
-    results = results if equation.primitive.multiple_results else [results]
-    return [constant(array) for array in results]
+    def take(self, equation: Any, value: Value, *rest: Value) -> list[Value] | None:
+        """Return the results of a rearrangement as elements taken from flat places.
 
+        The primitive itself, applied to the numbers of the elements, says which go
+        where.
+        """
+        changed = {"fill_value": -1} if "fill_value" in equation.params else {}
+        made = _bound(equation, [constant(_numbers(value)), *rest], **changed)
+        places = [np.asarray(each) for each in made]
+        if any((each < 0).any() for each in places):
+            return None  # Some would be filled with another number.
+        return [self.places(value, each) for each in places]
 
-def _take(
-    equation: Any, inputs: list[Value], operations: list[Operation]
-) -> list[Value] | None:
-    """Return the results of a rearrangement as elements taken from flat places.
+    def places(self, value: Value, places: np.ndarray) -> Value:
+        """Return the elements of `value` at flat `places`."""
+        maker = next((o for o in self.operations if o.output is value), None)
+        if maker is not None and maker.primitive == "take":
+            (value,) = maker.inputs
+            places = np.asarray(maker.params["places"].ravel()[places])
+        if np.array_equal(places, _numbers(value)):
+            return value
+        return self.append(
+            "take", [value], Value(places.shape, value.dtype), places=places
+        )
 
-    The primitive itself, applied to the numbers of the elements, says which go where.
-    """
-    value, *rest = inputs
-    params = dict(equation.params)
-    if "fill_value" in params:
-        params["fill_value"] = -1
-    arrays = [jnp.asarray(v.constant) for v in rest]
-    made = equation.primitive.bind(jnp.asarray(_numbers(value)), *arrays, **params)
-    made = made if equation.primitive.multiple_results else [made]
-    places = [np.asarray(each) for each in made]
-    if any((each < 0).any() for each in places):
-        return None  # Some would be filled with another number.
-    return [_places(value, each, operations) for each in places]
-
-
-def _places(value: Value, places: Any, operations: list[Operation]) -> Value:
-    """Return the elements of `value` at flat `places`."""
-    maker = next((o for o in operations if o.output is value), None)
-    if maker is not None and maker.primitive == "take":
-        (value,), places = maker.inputs, maker.params["places"].ravel()[places]
-    places = np.asarray(places)
-    if np.array_equal(places, _numbers(value)):
-        return value
-    taken = Value(places.shape, value.dtype)
-    operations.append(Operation("take", [value], taken, {"places": places}))
-    return taken
+    def put(self, equation: Any, value: Value, indices: Value, update: Value) -> Value:
+        """Return the result of setting elements at known places."""
+        numbers = constant(_numbers(value)), indices, constant(-1 - _numbers(update))
+        places = np.asarray(_bound(equation, numbers)[0])
+        taken = np.maximum(-1 - places, 0)
+        return self.append("put", [value, update], value, mask=places < 0, places=taken)
 
 
-def _put(equation: Any, inputs: list[Value], operations: list[Operation]) -> Value:
-    """Return the result of setting elements at known places."""
-    value, indices, update = inputs
-    arrays = _numbers(value), np.asarray(indices.constant), -1 - _numbers(update)
-    made = equation.primitive.bind(*map(jnp.asarray, arrays), **equation.params)
-    places, output = np.asarray(made), Value(value.shape, value.dtype)
-    params = {"mask": places < 0, "places": np.maximum(-1 - places, 0)}
-    operations.append(Operation("put", [value, update], output, params))
-    return output
+def _bound(equation: Any, inputs: Sequence[Value], **changed: Any) -> Sequence[Any]:
+    """Return the results of the primitive of an equation on known inputs."""
+    arrays = [x.constant for x in inputs]
+    arrays = [jnp.asarray(x) if isinstance(x, np.ndarray) else x for x in arrays]
+    results = equation.primitive.bind(*arrays, **{**equation.params, **changed})
+    return results if equation.primitive.multiple_results else [results]
 
 
 def _numbers(value: Value) -> np.ndarray:

@@ -1,13 +1,16 @@
 """Operations as lines of Python that need NumPy alone.
 
-A result that is used once is written where it is used; the others get names. NumPy
-broadcasts by itself, so a text may have a smaller shape than its value: `Text.have`.
+The text of a result that is used once stands where the result is used; other results
+get names. Operands are written in parentheses, and `ast.unparse` drops those that
+Python does not need. NumPy broadcasts, so a text may have a smaller shape than its
+value: `Text.shape`.
 """
 
+import ast
 import math
 import re
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,120 +18,117 @@ import numpy as np
 from roboopt._errors import RobooptError
 from roboopt.export._program import Operation, Program, Value
 
-# How tightly Python's operators bind.
-COMPARISON, SUM, PRODUCT, SIGN, POWER, ATOM = range(6)
 MAX_INLINE_LENGTH = 64  # characters
-MAX_FACTOR_LENGTH = 32  # likewise, of a factor of a matrix product
 RESERVED = ("reset", "memory")
 
-INFIX = {
-    **{"add": ("+", SUM), "add_any": ("+", SUM), "sub": ("-", SUM)},
-    **{"mul": ("*", PRODUCT), "div": ("/", PRODUCT)},
-    **{"eq": ("==", COMPARISON), "ne": ("!=", COMPARISON)},
-    **{"lt": ("<", COMPARISON), "le": ("<=", COMPARISON)},
-    **{"gt": (">", COMPARISON), "ge": (">=", COMPARISON)},
-    **{"and": ("&", COMPARISON), "or": ("|", COMPARISON), "xor": ("^", COMPARISON)},
+OPERATORS = {
+    **{"add": "+", "add_any": "+", "sub": "-", "mul": "*", "div": "/"},
+    **{"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="},
+    **{"and": "&", "or": "|", "xor": "^"},
 }
-"""Primitives that are operators of Python."""
+FUNCTIONS = (
+    *("abs", "sign", "floor", "ceil", "exp", "expm1", "exp2", "log", "log1p", "sqrt"),
+    *("square", "cbrt", "sin", "cos", "tan", "sinh", "cosh", "tanh"),
+)
+RENAMED = {"not": "invert", "is_finite": "isfinite", "round": "rint"}
+BINARY = dict(atan2="arctan2", max="maximum", min="minimum", pow="power", rem="fmod")
 TEMPLATES = {
-    **{f: f"np.{f}({{0}})" for f in ("abs", "sign", "floor", "ceil", "exp", "expm1")},
-    **{f: f"np.{f}({{0}})" for f in ("log", "log1p", "sqrt", "square", "sin", "cos")},
-    **{f: f"np.{f}({{0}})" for f in ("tan", "sinh", "cosh", "tanh", "cbrt", "exp2")},
-    **{f"a{f}": f"np.arc{f}({{0}})" for f in ("sin", "cos", "tan", "sinh", "cosh")},
-    **{"atanh": "np.arctanh({0})", "atan2": "np.arctan2({0}, {1})"},
-    **{"max": "np.maximum({0}, {1})", "min": "np.minimum({0}, {1})"},
-    **{"pow": "np.power({0}, {1})", "rem": "np.fmod({0}, {1})"},
-    **{"not": "np.invert({0})", "is_finite": "np.isfinite({0})"},
-    **{"rsqrt": "1 / np.sqrt({0})", "logistic": "1 / (1 + np.exp(np.negative({0})))"},
-    **{"clamp": "np.minimum(np.maximum({1}, {0}), {2})"},
-    **{"select_n": "np.where({0}, {2}, {1})"},
+    **{name: f"{{0}} {sign} {{1}}" for name, sign in OPERATORS.items()},
+    **{name: f"np.{name}({{0}})" for name in FUNCTIONS},
+    **{f"a{name}": f"np.arc{name}({{0}})" for name in FUNCTIONS[-6:]},
+    **{name: f"np.{other}({{0}})" for name, other in RENAMED.items()},
+    **{name: f"np.{other}({{0}}, {{1}})" for name, other in BINARY.items()},
+    "clamp": "np.minimum(np.maximum({1}, {0}), {2})",
+    "neg": "-{0}",
+    "integer_pow": "{0} ** {y}",
+    "rsqrt": "1 / np.sqrt({0})",
+    "logistic": "1 / (1 + np.exp(np.negative({0})))",
+    "select_n": "np.where({0}, {2}, {1})",
+    "convert_element_type": "{0}.astype({dtype})",
 }
-"""Primitives that are functions of each element."""
+"""Primitives that act on each element; y and dtype are the operation's parameters."""
 METHODS = {
-    **{"reduce_sum": "sum", "reduce_prod": "prod", "reduce_max": "max"},
-    **{"reduce_min": "min", "reduce_and": "all", "reduce_or": "any"},
-    **{"argmax": "argmax", "argmin": "argmin"},
+    **{f"reduce_{name}": name for name in ("sum", "prod", "max", "min")},
+    **{"reduce_and": "all", "reduce_or": "any", "argmax": "argmax", "argmin": "argmin"},
 }
 """Primitives that reduce axes."""
 
 
 class Text(NamedTuple):
-    """The text of a value, how tightly it binds, and the shape that it has."""
+    """The text of a value, and the shape that the text evaluates to."""
 
     text: str
-    level: int
-    have: tuple[int, ...]
+    shape: tuple[int, ...]
 
 
+@dataclass
 class Writer:
-    """Writes functions that share constants."""
+    """Writes operations as Python, and collects the arrays that they refer to."""
 
-    def __init__(self, names: Mapping[str, Any]):
-        """Take the arrays of the policy by name, for the names of constants."""
-        self.arrays: dict[str, np.ndarray] = {}
-        self._names = names
-        self._texts: dict[Value, Text] = {}
+    names: Mapping[str, Any]
+    """The arrays of the policy by name, for the names of constants."""
+    arrays: dict[str, np.ndarray] = field(default_factory=dict)
+    texts: dict[Value, Text] = field(default_factory=dict)
 
-    def function(self, program: Program, inputs: Sequence[str]) -> list[str]:
-        """Return the lines of a function's body, up to its `return [results]`."""
+    def function(
+        self, program: Program, inputs: Sequence[str]
+    ) -> tuple[list[str], list[str]]:
+        """Return the lines of `program`, and the texts of its results."""
         lines: list[str] = []
-        self._texts = {
-            value: Text(name, ATOM, value.shape)
+        self.texts = {
+            value: Text(name, value.shape)
             for value, name in zip(program.inputs, inputs, strict=True)
         }
-        uses = Counter(v for operation in program.operations for v in operation.inputs)
-        uses.update(program.outputs)
         products = (o for o in program.operations if o.primitive == "dot_general")
         factors = {value for product in products for value in product.inputs}
         for operation in program.operations:
-            value, text = operation.output, spelled(operation, self)
-            longest = MAX_FACTOR_LENGTH if value in factors else MAX_INLINE_LENGTH
-            if uses[value] > 1 or len(text.text) > longest:
-                lines.append(f"x{len(lines) + 1} = {text.text}")
-                text = Text(f"x{len(lines)}", ATOM, text.have)
-            self._texts[value] = text
-        results = [
-            f"np.array({self.full(value, COMPARISON)}, dtype={kind(value.dtype)})"
-            for value in program.outputs
-        ]
-        return [*lines, f"return [{', '.join(results)}]"]
+            value, (text, shape) = operation.output, spelled(operation, self)
+            text = _unparenthesized(text)
+            once = program.uses[value] == 1 and value not in factors
+            if not once or len(text) > MAX_INLINE_LENGTH:
+                lines.append(f"x{len(lines) + 1} = {text}")
+                text = f"x{len(lines)}"
+            self.texts[value] = Text(text, shape)
+        return lines, [self.array(value) for value in program.outputs]
 
     def text(self, value: Value) -> Text:
         """Return the text of a value, perhaps of a shape that broadcasts to its own."""
         if value.constant is None:
-            return self._texts[value]
+            return self.texts[value]
         array = np.asarray(value.constant)
         if array.dtype.kind not in "fiub":
             raise RobooptError(
-                f"`policy` must hold numbers that NumPy has, got {array.dtype}: use "
-                "ONNX (`export_onnx`)."
+                f"`policy` must hold NumPy's numbers, got {array.dtype}: use ONNX."
             )
-        named = array.shape and any(_same(array, own) for own in self._names.values())
+        named = array.shape and any(_same(array, own) for own in self.names.values())
         uniform = array.tobytes() == array.tobytes()[: array.itemsize] * array.size
         if uniform and array.size and not named:
-            text = _literal(array.flat[0])
-            return Text(text, SIGN if text.startswith("-") else ATOM, ())
-        return Text(self.stored(array), ATOM, array.shape)
+            return Text(re.sub("inf|nan", r"np.\g<0>", str(array.flat[0])), ())
+        return Text(self.stored(array), array.shape)
 
-    def part(self, value: Value, level: int = COMPARISON) -> str:
-        """Return the text of a value, in parentheses unless it binds so tightly."""
-        text = self.text(value)
-        return text.text if text.level >= level else f"({text.text})"
+    def part(self, value: Value) -> str:
+        """Return the text of a value in parentheses, of any shape that broadcasts."""
+        return f"({self.text(value).text})"
 
-    def full(self, value: Value, level: int = ATOM) -> str:
-        """Return the text of a value at its full shape."""
-        if self.text(value).have == value.shape:
-            return self.part(value, level)
+    def full(self, value: Value) -> str:
+        """Return the text of a value in parentheses, of the value's shape."""
+        if self.text(value).shape == value.shape:
+            return self.part(value)
         if value.constant is not None:
             return self.stored(np.asarray(value.constant))
         return f"np.broadcast_to({self.part(value)}, {value.shape})"
+
+    def array(self, value: Value) -> str:
+        """Return the text of a value as a new array of the value's type."""
+        text = f"np.array({self.full(value)}, dtype={kind(value.dtype)})"
+        return _unparenthesized(text)
 
     def stored(self, array: np.ndarray) -> str:
         """Return the text of an array that goes into the file."""
         for name, other in self.arrays.items():
             if _same(array, other):
                 return f"self.{name}"
-        found = (name for name, own in self._names.items() if _same(array, own))
+        found = (name for name, own in self.names.items() if _same(array, own))
         base = re.sub(r"\W+", "_", next(found, "constant")).strip("_")
         base = base if base.isidentifier() else f"array_{base}"
         name, number = base, 2
@@ -139,35 +139,29 @@ class Writer:
 
 
 def spelled(operation: Operation, writer: Writer) -> Text:
-    """Return the text of an operation.
-
-    Raises:
-        RobooptError: if the table lacks it.
-    """
-    name, inputs = operation.primitive, operation.inputs
-    text = None
-    if name in INFIX and not (name == "div" and inputs[0].dtype.kind in "iu"):
-        sign, level = INFIX[name]
-        one = writer.part(inputs[0], level + (level == COMPARISON))
-        text = Text(f"{one} {sign} {writer.part(inputs[1], level + 1)}", level, ())
-    if name in TEMPLATES and not (name == "select_n" and inputs[0].dtype.kind != "b"):
-        made = TEMPLATES[name].format(*(writer.part(value) for value in inputs))
-        text = Text(made, PRODUCT if made.startswith("1 /") else ATOM, ())
-    if text is not None:
-        have = np.broadcast_shapes(*(writer.text(value).have for value in inputs))
-        return text._replace(have=have)
-    if name in SPELLINGS:
-        text = SPELLINGS[name](operation, writer)
-        if text is not None:
-            full = operation.output.shape
-            return Text(text, ATOM, full) if isinstance(text, str) else text
-    if "random" in name or "threefry" in name:
-        raise RobooptError(
-            f"`policy` must act without chance, got `{name}`: export the policy "
-            "inside, which returns its mean or likeliest action."
+    """Return the text of an operation; an error if no table has it."""
+    name, inputs, output = operation.primitive, operation.inputs, operation.output
+    parameters = operation.params
+    # JAX rounds quotients of integers towards 0, and may round halves away from 0.
+    whole = name in ("div", "select_n") and inputs[0].dtype.kind in "iu"
+    unlike = whole or int(parameters.get("rounding_method", 1)) != 1
+    found = SPELLINGS[name](operation, writer) if name in SPELLINGS else None
+    if name in TEMPLATES and not unlike:
+        found = Text(
+            TEMPLATES[name].format(
+                *map(writer.part, inputs),
+                y=parameters.get("y"),
+                dtype=kind(output.dtype),
+            ),
+            np.broadcast_shapes(*(writer.text(value).shape for value in inputs)),
         )
+    if found is not None:
+        return found if isinstance(found, Text) else Text(found, output.shape)
     raise RobooptError(
-        f"`policy` uses `{name}`, which the NumPy export does not have: use ONNX "
+        f"`policy` must act without chance, got `{name}`: export the policy inside, "
+        "which returns its mean or likeliest action."
+        if "random" in name or "threefry" in name
+        else f"`policy` uses `{name}`, which the NumPy export does not have: use ONNX "
         "(`export_onnx`)."
     )
 
@@ -178,74 +172,52 @@ def kind(dtype: Any) -> str:
     return "np.bool_" if name == "bool" else f"np.{name}"
 
 
-def _each(level: int, template: str) -> Callable[[Operation, Writer], Text]:
-    """Return the spelling of a function of each element with a parameter."""
-
-    def spelling(operation: Operation, writer: Writer) -> Text:
-        (value,), made = operation.inputs, operation.output
-        part = writer.part(value, POWER if level == SIGN else ATOM)
-        text = template.format(part, kind(made.dtype), operation.params.get("y"))
-        return Text(text, level, writer.text(value).have)
-
-    return spelling
-
-
-def _round(operation: Operation, writer: Writer) -> str | None:
-    # NumPy rounds halves to even, not away from zero.
-    even = int(operation.params["rounding_method"]) == 1
-    return f"np.rint({writer.full(operation.inputs[0])})" if even else None
+def _unparenthesized(text: str) -> str:
+    return ast.unparse(ast.parse(text, mode="eval"))
 
 
 def _reduce(operation: Operation, writer: Writer) -> str:
-    (value,) = operation.inputs
-    axes = [str(int(axis)) for axis in operation.params["axes"]]
-    shown = axes[0] if len(axes) == 1 else f"({', '.join(axes)})"
-    shown = "" if len(axes) == len(value.shape) else shown
-    return f"{writer.full(value)}.{METHODS[operation.primitive]}({shown})"
+    axes = tuple(int(axis) for axis in operation.params["axes"])
+    text, method = writer.full(operation.inputs[0]), METHODS[operation.primitive]
+    return f"{text}.{method}({axes[0] if len(axes) == 1 else axes})"
 
 
 def _broadcast(operation: Operation, writer: Writer) -> Text:
     """Put axes of length 1 where new ones go; NumPy does the rest."""
     (value, *_), made = operation.inputs, operation.output
-    if writer.text(value).have == ():
+    if writer.text(value).shape == ():
         return writer.text(value)
     kept = [int(axis) for axis in operation.params["broadcast_dimensions"]]
     first, text = min(kept), writer.full(value)
-    have = [1] * (len(made.shape) - first)
-    for axis, length in zip(kept, value.shape, strict=True):
-        have[axis - first] = length
-    if len(have) > len(kept):
-        items = [":" if i + first in kept else "None" for i in range(len(have))]
+    axes = range(first, len(made.shape))
+    if len(axes) > len(kept):
+        items = [":" if axis in kept else "None" for axis in axes]
         text = f"{text}[{', '.join(items)}]"
-    return Text(text, ATOM, tuple(have))
+    lengths = dict(zip(kept, value.shape, strict=True))
+    return Text(text, tuple(lengths.get(axis, 1) for axis in axes))
 
 
 def _join(operation: Operation, writer: Writer) -> str:
-    parts = ", ".join(writer.full(v, COMPARISON) for v in operation.inputs)
+    parts = ", ".join(map(writer.full, operation.inputs))
     axis = operation.params.get("dimension", operation.params.get("axis"))
-    function = "stack" if operation.primitive == "stack" else "concatenate"
-    return f"np.{function}([{parts}]{f', axis={axis}' if axis else ''})"
+    return f"np.{operation.primitive}([{parts}], axis={axis})"
 
 
-def _dot(operation: Operation, writer: Writer) -> str | Text:
-    (one, other), made = operation.inputs, operation.output
+def _dot(operation: Operation, writer: Writer) -> str:
+    one, other = operation.inputs
     (left, right), (batch, along) = operation.params["dimension_numbers"]
     ranks = len(one.shape), len(other.shape)
     plain = tuple(left) == (ranks[0] - 1,) and tuple(right) == (0,) and not batch
     if plain and 1 <= min(ranks) and max(ranks) <= 2:
-        text = f"{writer.full(one, PRODUCT)} @ {writer.full(other)}"
-        return Text(text, PRODUCT, made.shape)
-    letters = iter("ijklmnopqrstuvwxyzabcdefgh")
-    first = [next(letters) for _ in one.shape]
-    second = [""] * len(other.shape)
-    for i, j in (*zip(left, right, strict=True), *zip(batch, along, strict=True)):
+        return f"{writer.full(one)} @ {writer.full(other)}"
+    # Axes that are summed or shared by both factors have the number of the first.
+    first = list(range(ranks[0]))
+    second = list(range(ranks[0], sum(ranks)))
+    for i, j in zip((*left, *batch), (*right, *along), strict=True):
         second[j] = first[i]
-    second = [letter or next(letters) for letter in second]
-    result = [first[i] for i in batch]
-    result += [c for i, c in enumerate(first) if i not in (*left, *batch)]
-    result += [c for i, c in enumerate(second) if i not in (*right, *along)]
-    rule = f"{''.join(first)},{''.join(second)}->{''.join(result)}"
-    return f'np.einsum("{rule}", {writer.full(one)}, {writer.full(other)})'
+    free = [axis for axis in (*first, *second) if axis not in (*left, *batch)]
+    factors = f"{writer.full(one)}, {first}, {writer.full(other)}, {second}"
+    return f"np.einsum({factors}, {[*batch, *free]})"
 
 
 def _take(operation: Operation, writer: Writer) -> str:
@@ -256,7 +228,8 @@ def _take(operation: Operation, writer: Writer) -> str:
     if places.ndim == 0:
         return f"{text}[{', '.join(str(i) for i in np.unravel_index(places, shape))}]"
     if places.ndim == 2 and np.array_equal(places.T.ravel(), np.arange(size)):
-        return f"{text}.reshape{places.T.shape}.T".replace(f".reshape{shape}", "")
+        other = "" if shape == places.T.shape else f".reshape{places.T.shape}"
+        return f"{text}{other}.T"
     text = text if len(shape) == 1 else f"{text}.ravel()"
     if not flat.size or np.any(np.diff(flat) != 1):
         return f"{text}[{writer.stored(places)}]"
@@ -270,7 +243,7 @@ def _put(operation: Operation, writer: Writer) -> str:
     value, update = operation.inputs
     mask, places = (operation.params[name] for name in ("mask", "places"))
     new = writer.part(update)
-    if writer.text(update).have:
+    if writer.text(update).shape:
         new = f"{writer.full(update)}.ravel()[{writer.stored(places)}]"
     return f"np.where({writer.stored(mask)}, {new}, {writer.part(value)})"
 
@@ -284,9 +257,8 @@ def _gather(operation: Operation, writer: Writer) -> str | None:
         return None
     (axis,) = axes
     kept = tuple(i for i in range(len(made.shape)) if not axis <= i < axis + rank)
-    pairs = enumerate(zip(sizes, value.shape, strict=True))
-    whole = all(size == n for i, (size, n) in pairs if i != axis)
-    if not whole or numbers.operand_batching_dims or numbers.offset_dims != kept:
+    rows = (*value.shape[:axis], 1, *value.shape[axis + 1 :])
+    if sizes != rows or numbers.operand_batching_dims or numbers.offset_dims != kept:
         return None
     # An index beyond the array is clipped, where JAX may fill with NaN instead.
     places = f"{writer.full(indices)}[..., 0]"
@@ -307,22 +279,11 @@ def _dynamic_slice(operation: Operation, writer: Writer) -> str | None:
 
 SPELLINGS: dict[str, Callable[[Operation, Writer], str | Text | None]] = {
     **dict.fromkeys(METHODS, _reduce),
-    **{"neg": _each(SIGN, "-{0}"), "integer_pow": _each(POWER, "{0} ** {2}")},
-    **{"convert_element_type": _each(ATOM, "{0}.astype({1})"), "round": _round},
     **{"broadcast_in_dim": _broadcast, "concatenate": _join, "stack": _join},
     **{"dot_general": _dot, "gather": _gather, "dynamic_slice": _dynamic_slice},
     **{"take": _take, "put": _put},
 }
 """Primitives that need more than a template; None refuses a case."""
-
-
-def _literal(value: Any) -> str:
-    """Return a number as Python writes it, in the fewest digits that give it back."""
-    if value.dtype.kind == "b":
-        return "np.True_" if value else "np.False_"
-    if not np.isfinite(value):
-        return {"nan": "np.nan", "inf": "np.inf", "-inf": "-np.inf"}[str(value)]
-    return str(value)
 
 
 def _same(one: np.ndarray, other: Any) -> bool:

@@ -31,6 +31,7 @@ from roboopt.policies._memory import ActionNoise as ActionNoise
 from roboopt.policies._memory import ObservationHistory as ObservationHistory
 from roboopt.policies._memory import SampleActions as SampleActions
 from roboopt.policies._mlp import MLPPolicy as MLPPolicy
+from roboopt.policies._observation_size import observation_size as observation_size
 from roboopt.policies._pd import PDGravityCompensation as PDGravityCompensation
 from roboopt.policies._policy_network import NetworkSettings as NetworkSettings
 from roboopt.policies._protocol import OpenLoop as OpenLoop

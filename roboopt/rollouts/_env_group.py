@@ -7,6 +7,7 @@ environment's row into shared memory: if the worker hangs or dies, the parent kn
 which environment did it.
 """
 
+import contextlib
 import linecache
 import mmap
 import os
@@ -244,7 +245,10 @@ def _begun(parent: Connection, first: bytes, mark: Any) -> tuple[EnvGroup, float
         linecache.cache.update(sources)
         _register(specs)
         if quiet:
-            _import_pybullet_silently()
+            with contextlib.suppress(ImportError):
+                from roboopt_envs import import_pybullet_silently
+
+                import_pybullet_silently()
         group = EnvGroup(pickle.loads(make), count, mark)
     except Exception as error:
         fault = (
@@ -275,20 +279,6 @@ def _register(specs: Sequence[tuple[str, bytes]]) -> None:
                 gymnasium.registry[name] = pickle.loads(spec)
             except Exception:  # Its module can be imported in the parent only.
                 pass
-
-
-def _import_pybullet_silently() -> None:
-    """Import PyBullet, which prints its build time to stderr."""
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    try:
-        import pybullet  # noqa: F401
-    except ImportError:
-        pass
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
 
 
 def _end_within(seconds: float) -> None:

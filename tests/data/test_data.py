@@ -102,3 +102,11 @@ def test_a_file_without_a_trajectory_is_refused(tmp_path):
     np.savez(tmp_path / "x.npz", observations=np.ones((3, 2)))
     with pytest.raises(ValueError, match=r"lacks \['actions', 'time_step'\]"):
         ro.Trajectory.load(tmp_path / "x.npz")
+
+
+def test_a_missing_or_broken_file_is_refused(tmp_path):
+    broken = tmp_path / "broken.npz"
+    broken.write_bytes(b"PK none")
+    for path in (broken, tmp_path / "missing.npz"):
+        with pytest.raises(ro.RobooptError, match="`path` must be"):
+            ro.Trajectory.load(path)

@@ -101,7 +101,7 @@ def test_with_times_the_time_steps_may_differ():
 @pytest.mark.parametrize(
     "runs, arguments, match",
     [
-        ([], {"horizon": 2}, "`recordings` must hold at least one recording, got none"),
+        ([], {"horizon": 2}, "`recordings` must hold at least one, got none"),
         ([recording(4)], {"horizon": 0}, "`horizon` must be at least 1, got 0"),
         ([recording(4)], {"horizon": 2, "lead": -1}, "`lead` must be at least 0"),
         ([recording(4)], {"horizon": 2, "stride": 0}, "`stride` must be at least 1"),
@@ -118,12 +118,12 @@ def test_with_times_the_time_steps_may_differ():
         (
             [recording(4), Trajectory(np.ones((5, 3)), np.ones((4, 1)), 0.5)],
             {"horizon": 2},
-            "observations of one size, but recording 0 has 2 and recording 1 has 3",
+            r"`recordings` must have observations of one size, got \[2, 3\]",
         ),
         (
             [recording(4), Trajectory(np.ones((5, 2)), np.ones((4, 2)), 0.5)],
             {"horizon": 2},
-            "actions of one size, but recording 0 has 1 and recording 1 has 2",
+            r"`recordings` must have actions of one size, got \[1, 2\]",
         ),
     ],
 )

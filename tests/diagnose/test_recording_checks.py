@@ -227,7 +227,7 @@ def test_efforts_are_looked_at_before_actions_and_missing_ones_are_not():
 @pytest.mark.parametrize(
     "recordings, arguments, match",
     [
-        ([], {}, "`recordings` must hold at least one recording, got none"),
+        ([], {}, "`recordings` must hold at least one, got none"),
         (
             Trajectory(np.ones((4, 3)), np.ones((3, 1)), 0.1),
             {},

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from roboopt._errors import RobooptError
-from roboopt.data._trajectory import Trajectory
+from roboopt.data._trajectory import Trajectory, check_episodes
 from roboopt.data._windows import sample_times, single_recordings
 
 PER_STEP = ("rewards", "efforts")
@@ -30,16 +30,10 @@ def checked_episodes(
             observations or actions differ.
     """
     runs = single_recordings(episodes)
-    if not runs:
-        raise RobooptError("`episodes` must hold at least one, got none.")
+    check_episodes(runs, "episodes")
     for name in ("observations", "actions"):
-        arrays = [getattr(run, name) for run in runs]
-        if len(sizes := {array.shape[-1] for array in arrays}) > 1:
-            raise RobooptError(
-                f"`episodes` must have {name} of one size, got {sorted(sizes)}."
-            )
         # A common type would turn discrete actions into floating-point numbers.
-        if len(types := {str(array.dtype) for array in arrays}) > 1:
+        if len(types := {str(getattr(run, name).dtype) for run in runs}) > 1:
             raise RobooptError(
                 f"`episodes` must have {name} of one data type, got {sorted(types)}."
             )

@@ -6,6 +6,7 @@ that `obs` lacks. Files written here also keep `efforts`, `times`, the time step
 each episode ended, which robomimic ignores.
 """
 
+import importlib
 import json
 import re
 import warnings
@@ -41,7 +42,7 @@ def load_hdf5(
         RobooptError: if the file is broken or has another layout, an observation is
             missing or an image, or nothing tells the time step.
     """
-    h5py = _h5py()
+    h5py = optional_package("h5py", "HDF5", "h5py")
     try:
         file = h5py.File(path, "r")
     except OSError as error:
@@ -58,8 +59,7 @@ def load_hdf5(
             raise RobooptError(
                 "`path` must hold groups data/demo_0, data/demo_1, … with `actions` "
                 f"and `obs`, but {path} holds {', '.join(file) or 'nothing'}."
-                + hint
-                * ("episode_0" in file)
+                f"{hint if 'episode_0' in file else ''}"
             )
         shared = _control_step(data.attrs)
         for name in names:
@@ -96,7 +96,7 @@ def save_hdf5(path: Path, runs: Sequence[Trajectory], kept: Sequence[str]) -> No
         ImportError: if h5py is not installed.
         RobooptError: if an episode has no actions: its observation has no place.
     """
-    h5py = _h5py()
+    h5py = optional_package("h5py", "HDF5", "h5py")
     if empty := [k for k, run in enumerate(runs) if not run.steps]:
         raise RobooptError(
             "`episodes` must each have an action to be written as HDF5, but those "
@@ -160,14 +160,18 @@ def join_observations(
     return joined if joined.dtype.kind == "f" else joined.astype(float)
 
 
-def _h5py() -> Any:
+def optional_package(name: str, what: str, requirement: str) -> Any:
+    """Return the package that reading and writing `what` needs.
+
+    Raises:
+        ImportError: if it is not installed, saying how to install `requirement`.
+    """
     try:
-        import h5py
+        return importlib.import_module(name)
     except ImportError as error:
         raise ImportError(
-            "reading and writing HDF5 takes h5py: pip install h5py"
+            f"reading and writing {what} needs {name}: pip install {requirement}"
         ) from error
-    return h5py
 
 
 def _demonstrations(data: Any) -> list[str]:

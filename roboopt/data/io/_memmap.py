@@ -6,6 +6,7 @@ once an epoch. All blocks have one size; where an epoch ends within a block, the
 epoch begins there, in another order and cut at other places.
 """
 
+import copy
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
@@ -84,19 +85,23 @@ class MemmapDemonstrations:
         arrays = map_arrays(self.folder)
         for name, value in (("low", low), ("high", high)):
             broadcast_limit(name, value, arrays["actions"][:1])
-        lengths = arrays["lengths"]
         self._number = 0
-        self.episodes = _chosen(episodes, len(lengths))
-        first = np.cumsum(lengths) - lengths
-        self._lengths = lengths[self.episodes]
+        self._choose(_chosen(episodes, len(arrays["lengths"])), arrays["lengths"])
+
+    def _choose(self, episodes: np.ndarray, lengths: np.ndarray) -> None:
+        """Read these episodes only; `lengths` are those of all episodes."""
+        self.episodes, self._all_lengths = episodes, lengths
+        self._lengths = lengths[episodes]
         # The first action and the first observation of each chosen episode: each
         # episode before it has one more observation than actions.
-        self._first_action = first[self.episodes]
-        self._first_observation = self._first_action + self.episodes
+        self._first_action = (np.cumsum(lengths) - lengths)[episodes]
+        self._first_observation = self._first_action + episodes
         # The first sample of each, counted among those of the chosen episodes.
         self._first_sample = np.cumsum(self._lengths) - self._lengths
         if not len(self):
-            raise RobooptError(f"`folder` must hold samples, but {folder} holds none.")
+            raise RobooptError(
+                f"`folder` must hold samples, but {self.folder} holds none."
+            )
 
     def __len__(self) -> int:
         """Return the number of samples."""
@@ -152,21 +157,12 @@ class MemmapDemonstrations:
         Raises:
             RobooptError: as `split_episodes`, which holds out the same episodes.
         """
-        train, held_out = (
-            MemmapDemonstrations(
-                self.folder,
-                block=self.block_size,
-                steps=self.steps,
-                history=self.history,
-                chunk=self.chunk,
-                low=self.low,
-                high=self.high,
-                seed=self.seed,
-                episodes=self.episodes[part].tolist(),
-            )
-            for part in split_indices(len(self.episodes), fraction, seed)
-        )
-        return train, held_out
+        parts = copy.copy(self), copy.copy(self)
+        indices = split_indices(len(self.episodes), fraction, seed)
+        for part, chosen in zip(parts, indices, strict=True):
+            part._number = 0
+            part._choose(self.episodes[chosen], self._all_lengths)
+        return parts
 
     def _epoch(self, epoch: int, begin: int, end: int) -> np.ndarray:
         """Return samples `begin` to `end` of an epoch, or to its end."""

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from roboopt._errors import RobooptError
-from roboopt.data._trajectory import Trajectory
+from roboopt.data._trajectory import Trajectory, check_episodes
 from roboopt.data._windows import single_recordings
-from roboopt.data.io._hdf5 import join_observations
+from roboopt.data.io._hdf5 import join_observations, optional_package
 
 SUCCESS_KEYS = ("is_success", "success")
 
@@ -38,7 +38,7 @@ def load_minari(
         RobooptError: if the dataset is missing, its observations or actions are not
             vectors, or nothing tells the time step.
     """
-    minari = _minari()
+    minari = optional_package("minari", "Minari datasets", "minari[hdf5]")
     folder = Path(name)
     if folder.is_dir():
         inner = folder / "data"
@@ -90,25 +90,20 @@ def save_minari(
             are not those of the spaces, `env` was made without an id, or `dataset_id`
             is taken or not an id.
     """
-    minari = _minari()
+    minari = optional_package("minari", "Minari datasets", "minari[hdf5]")
     from minari.storage.datasets_root_dir import get_dataset_path
 
     runs = single_recordings(episodes)
-    if not runs:
-        raise RobooptError("`episodes` must hold at least one, got none.")
-    if len(steps := {run.time_step for run in runs}) > 1:
-        raise RobooptError(
-            f"`episodes` must have one time step, got {sorted(steps)} [s]."
-        )
+    check_episodes(runs, "episodes", one_time_step=True)
     env, observation_space, action_space = _spaces(
         runs, env, observation_space, action_space
     )
-    left = [
+    names = [
         n for n in ("efforts", "times") if any(getattr(r, n) is not None for r in runs)
     ]
-    if left:
+    if names:
         warnings.warn(
-            f"a Minari dataset has no place for {', '.join(left)}: left out.",
+            f"a Minari dataset has no place for {', '.join(names)}: left out.",
             stacklevel=2,
         )
     buffers = [_buffer(run, observation_space, action_space) for run in runs]
@@ -128,23 +123,13 @@ def save_minari(
                 action_space=action_space,
                 **metadata,
             )
-        dataset.storage.update_metadata({"time_step": float(steps.pop())})
+        dataset.storage.update_metadata({"time_step": runs[0].time_step})
     except BaseException as error:
         shutil.rmtree(folder, ignore_errors=True)
         if isinstance(error, ValueError) and "dataset ID" in str(error):
             raise RobooptError(f"`dataset_id` must be an id: {error}") from error
         raise
     return dataset
-
-
-def _minari() -> Any:
-    try:
-        import minari
-    except ImportError as error:
-        raise ImportError(
-            "reading and writing Minari datasets takes Minari: pip install minari[hdf5]"
-        ) from error
-    return minari
 
 
 def _time_step(dataset: Any, name: str) -> float:

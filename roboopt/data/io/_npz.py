@@ -54,8 +54,7 @@ def load_npz(path: Path, time_step: float | None) -> list[Trajectory]:
         return cut_episodes(arrays, str(path), time_step)
     if time_step is not None:
         arrays.pop("times", None)
-    else:
-        time_step = float(arrays["time_step"])
+    time_step = float(arrays["time_step"]) if time_step is None else time_step
     for name in ("observations", "actions"):
         if arrays[name].ndim == 1:
             arrays[name] = arrays[name][:, None]
