@@ -33,7 +33,7 @@ BALANCE = "roboopt/CartPoleBalance-v0"
 def folder(tmp_path_factory):
     """Return a folder with a user's own rule in a module."""
     place = tmp_path_factory.mktemp("user")
-    (place / "mine.py").write_text(RULE)
+    (place / "own_rule.py").write_text(RULE)
     # The processes here compile the same things once.
     os.environ["JAX_COMPILATION_CACHE_DIR"] = str(tmp_path_factory.mktemp("cache"))
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
@@ -52,7 +52,7 @@ def run(place, *arguments):
 @pytest.fixture(scope="module")
 def collected(folder):
     done = run(
-        folder, "collect", "CartPole-v1", "--demonstrator", "mine:rule",
+        folder, "collect", "CartPole-v1", "--demonstrator", "own_rule:rule",
         "--episodes", "4", "--max-steps", "120", "--out", "demos.npz",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -63,7 +63,7 @@ def collected(folder):
 def cloned(folder, collected):
     done = run(
         folder, "clone", "demos.npz", "--env", "CartPole-v1", "--max-steps", "120",
-        "--no-video", "--demonstrator", "mine:rule", *SHORT,
+        "--no-video", "--demonstrator", "own_rule:rule", *SHORT,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return folder / "runs" / "CartPole-v1-clone", done
@@ -78,7 +78,7 @@ def test_a_users_rule_is_recorded(folder, collected):
         wanted = angle + 0.5 * rate + 0.1 * v + 0.05 * x > 0
         np.testing.assert_array_equal(run_.actions[:, 0], wanted)
     assert "4 episodes, 480 samples" in collected.stdout
-    command = "roboopt clone demos.npz --env CartPole-v1 --demonstrator mine:rule"
+    command = "roboopt clone demos.npz --env CartPole-v1 --demonstrator own_rule:rule"
     assert command in collected.stdout
 
 
@@ -233,8 +233,11 @@ def test_what_a_user_gets_wrong_is_one_line(
     [
         (("CartPole-v1",), r"--demonstrator must be given"),
         (("CartPole-v1", "--demonstrator", "nowhere:rule"), r"cannot be imported"),
-        (("CartPole-v1", "--demonstrator", "mine"), r"or module:function"),
-        (("CartPole-v1", "--demonstrator", "mine:rule", "--noise", "1"), r"--noise"),
+        (("CartPole-v1", "--demonstrator", "own_rule"), r"or module:function"),
+        (
+            ("CartPole-v1", "--demonstrator", "own_rule:rule", "--noise", "1"),
+            r"--noise",
+        ),
         ((BALANCE, "--episodes", "0"), r"--episodes must be at least 1"),
         ((BALANCE, "--out", "a.csv"), r"--out must end in"),
         ((BALANCE, "--out", "nowhere/a.npz"), r"--out must lie in a folder"),

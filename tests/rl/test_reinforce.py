@@ -336,6 +336,8 @@ def test_the_twin_of_another_reward_is_not_used():
     np.testing.assert_array_equal(learned.returns.returns, learned.returns.lengths)
 
 
+# Gymnasium's own warning, where it wraps a box without limits.
+@pytest.mark.filterwarnings("ignore:overflow encountered in cast")
 def test_actions_are_those_of_the_wrapped_environment():
     def made():
         env = gymnasium.make("roboopt_envs:roboopt/CartPoleBalance-v0", duration=0.5)

@@ -1,7 +1,6 @@
 """`ro.tune`: the verb, from names to a tested controller."""
 
 import json
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -123,11 +122,12 @@ def test_any_environment_with_a_twin_is_tuned():
     env.close()
 
 
+# Gymnasium's own warning, where it wraps a box without limits.
+@pytest.mark.filterwarnings("ignore:overflow encountered in cast")
 def test_actions_that_are_rescaled_are_respected():
     from gymnasium.wrappers import RescaleAction
 
     inner = gymnasium.make("roboopt/CartPoleBalance-v0", duration=0.1)
-    warnings.simplefilter("ignore")  # of Gymnasium, on boxes without limits
     env = RescaleAction(inner, np.float32(-1.0), np.float32(1.0))
     with pytest.raises(ro.RobooptError, match="`controller` must be given"):
         tune(env, starts=1, episodes=1, steps=1)
