@@ -1,5 +1,7 @@
 """The sections of the report of `reinforce`."""
 
+from typing import Any
+
 import numpy as np
 
 from roboopt.diagnose import HISTORY_TITLES as TITLES
@@ -16,7 +18,6 @@ from roboopt.report import (
     settings,
     spread,
 )
-from roboopt.rl._result import ReinforceResult, health_sentences
 from roboopt.rollouts import EVALUATION_SEED_OFFSET
 
 MAX_SUCCESS_POINTS, MIN_SUCCESS_GROUP = 60, 20
@@ -26,7 +27,7 @@ REUSE_ONLY = "approximate_kl", "clip_fraction"
 MEDIAN_AND_BAND = "the median, and the band that 80 % of neighboring {} lie in"
 
 
-def sections(result: ReinforceResult, video: bool) -> list[Section]:
+def sections(result: Any, video: bool) -> list[Section]:
     """Return the sections of the report in order."""
     shown = result.evaluations if result.evaluation is not None else {}
     made = [
@@ -41,7 +42,7 @@ def sections(result: ReinforceResult, video: bool) -> list[Section]:
     return [section for section in made if section is not None]
 
 
-def _evaluation(result: ReinforceResult) -> Section:
+def _evaluation(result: Any) -> Section:
     notes = [f"{name.capitalize()}: {text}." for name, text in result.choice.items()]
     if result.evaluation is not None:
         notes.insert(
@@ -53,7 +54,7 @@ def _evaluation(result: ReinforceResult) -> Section:
     return Section("Evaluation", [*tables, Notes(notes)])
 
 
-def _learning(result: ReinforceResult) -> Section:
+def _learning(result: Any) -> Section:
     returns = result.returns
     text = (
         f"{sentence(result.message)} {result.timesteps} environment steps, "
@@ -99,14 +100,16 @@ def _success(steps: np.ndarray, success: np.ndarray, axis: str) -> str:
     return spread("Success", places, shares, axis=axis, logs=False)
 
 
-def _health(result: ReinforceResult) -> Section | None:
+def _health(result: Any) -> Section | None:
     names = [
         name
         for name in TITLES
         if name in result.history and (result.reused > 1 or name not in REUSE_ONLY)
     ]
     panels = [_over_steps(result, name, TITLES[name]) for name in names]
-    notes = health_sentences(result.health) or ["No finding about the gradients."]
+    notes = [sentence(found.message) for found in result.health] or [
+        "No finding about the gradients."
+    ]
     caption = f"Over the gradient steps: {MEDIAN_AND_BAND.format('steps')}."
     norms = result.gradient_by_horizon
     if norms is not None:
@@ -129,20 +132,20 @@ def _health(result: ReinforceResult) -> Section | None:
     return Section("Gradient health", [Notes(notes), Figure(panels, caption)])
 
 
-def _over_steps(result: ReinforceResult, name: str, title: str) -> str:
+def _over_steps(result: Any, name: str, title: str) -> str:
     values = mask_constant_returns(result.history)[name]
     title, unit = title[0].upper() + title[1:], UNITS.get(name, "1")
     places = np.arange(float(len(values)))
     return spread(title, places, values, axis="gradient step", unit=unit)
 
 
-def _loss(result: ReinforceResult) -> Section | None:
+def _loss(result: Any) -> Section | None:
     names = [name for name in result.history if name not in TITLES and name != "loss"]
     panels = [_over_steps(result, name, name.replace("_", " ")) for name in names]
     return Section("Loss", [Figure(panels)]) if panels else None
 
 
-def _video(result: ReinforceResult) -> Section | None:
+def _video(result: Any) -> Section | None:
     policies = {result.start_name: result.start, "learned": result.policy}
     seed = result.seed + EVALUATION_SEED_OFFSET
     film = performance(result.env, policies, seed, max_steps=result.max_steps)

@@ -16,7 +16,7 @@ from roboopt.sysid._figures import (
     predictions,
     whiskers,
 )
-from roboopt.sysid._result import (
+from roboopt.sysid._tables import (
     MODELS,
     Parameter,
     combination_table,

@@ -1,7 +1,5 @@
 """The result of an identification: parameters, forecasts, identifiability."""
 
-import csv
-import math
 import warnings
 from collections import Counter
 from collections.abc import Sequence
@@ -18,18 +16,22 @@ from roboopt.data import Trajectory, save
 from roboopt.diagnose import Finding, IdentifiabilityReport
 from roboopt.dynamics import ParametricTwin, save_urdf
 from roboopt.optimize import Result
-from roboopt.report import Section, Summary, Table, VerbResult
-from roboopt.rollouts import JointUnits
+from roboopt.report import Section, Summary, VerbResult
 from roboopt.sysid._fitter import lead_steps
 from roboopt.sysid._forecast import FORECAST_TIMES_S, Forecasts, forecasts
+from roboopt.sysid._tables import (
+    MODELS,
+    Parameter,
+    combination_table,
+    comparison,
+    forecast_table,
+    parameter_table,
+    write_forecasts,
+    write_parameters,
+)
 
-IDENTIFIED = "identified"
-MODELS = ("fitted", "URDF", "constant velocity")
 MAX_ROWS = 40  # parameters in a summary; the files hold all
 MAX_LINES = 12  # combinations or findings in a summary
-EQUAL_RATIO = 1.005  # of forecast errors
-ROUNDING_SI = 1e-12  # a value below is 0
-ROUNDING = 1e-6  # of a value: PyBullet's precision of true values
 
 
 @dataclass(frozen=True)
@@ -40,53 +42,6 @@ class Source:
     steps: int
     time_step: float
     """[s]"""
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """One parameter: its start, its estimate and what the data say of it."""
-
-    name: str
-    unit: str
-    start: float
-    estimate: float
-    lower: float
-    upper: float
-    """Ends of the 95 % interval."""
-    verdict: str
-    """As in `IdentifiabilityReport.verdicts`."""
-    explanation: str
-    """The verdict with the partners in a combination."""
-    true: float | None = None
-
-    @property
-    def identified(self) -> bool:
-        """Return whether the data determine the parameter by itself."""
-        return self.verdict == IDENTIFIED
-
-    @property
-    def covered(self) -> bool | None:
-        """Return whether the interval holds the true value.
-
-        None where the true value is unknown or there is no interval, and where an
-        interval of no width does not hold the true value.
-        """
-        if self.true is None or not self.identified:
-            return None
-        spare = ROUNDING * max(abs(self.true), abs(self.start)) + ROUNDING_SI
-        inside = self.lower - spare <= self.true <= self.upper + spare
-        fixed = self.upper - self.lower <= 2 * ROUNDING_SI
-        return None if fixed and not inside else inside
-
-    @property
-    def interval(self) -> str:
-        """Return the 95 % interval as text, "± half width" where it is symmetric."""
-        if not self.identified:
-            return "–"
-        low, high = self.estimate - self.lower, self.upper - self.estimate
-        if high <= 1.1 * low + ROUNDING_SI and low <= 1.1 * high + ROUNDING_SI:
-            return f"± {number(max(low, high), 2)}"
-        return f"{number(self.lower, 3)} to {number(self.upper, 3)}"
 
 
 @dataclass(frozen=True)
@@ -248,120 +203,12 @@ class IdentifyResult(VerbResult):
     def write_files(self, folder: Path) -> None:
         """Write model.npz, identified.urdf, parameters.csv and forecasts.csv."""
         save(folder / "model.npz", self.model)
-        _write_parameters(folder / "parameters.csv", self.parameters)
+        write_parameters(folder / "parameters.csv", self.parameters)
         if self.forecasts is not None:
-            _write_forecasts(folder / "forecasts.csv", self.forecasts, self.model)
+            write_forecasts(folder / "forecasts.csv", self.forecasts, self.model)
         if self.urdf is not None:
             try:
                 save_urdf(self.model.robot, self.urdf, folder / "identified.urdf")
             except (RobooptError, OSError) as error:
                 reason = " ".join(str(error).split())
                 warnings.warn(f"no identified.urdf was written: {reason}", stacklevel=3)
-
-
-def parameter_table(rows: Sequence[Parameter], *, explain: bool = False) -> Table:
-    """Return a table of parameters.
-
-    Args:
-        rows: the parameters.
-        explain: whether verdicts name the partners in a combination.
-    """
-    header = ["parameter", "start", "estimate", "95 % interval", "verdict"]
-    cells = [
-        [
-            f"{row.name} [{row.unit}]",
-            number(row.start),
-            number(row.estimate),
-            row.interval,
-            row.explanation if explain else row.verdict,
-        ]
-        for row in rows
-    ]
-    if not any(row.true is not None for row in rows):
-        return Table(header, cells, text=(0, 4), optional=(1,))
-    inside = {None: "–", True: "yes", False: "no"}
-    for row, line in zip(rows, cells, strict=True):
-        true = "–" if row.true is None else number(row.true)
-        line[4:4] = [true, inside[row.covered]]
-    header[4:4] = ["true", "inside"]
-    return Table(header, cells, text=(0, 6), optional=(1, 5))
-
-
-def combination_table(found: IdentifyResult, count: int | None = None) -> Table:
-    """Return the first `count` combinations with values and 95 % intervals."""
-    rows = [
-        [str(c), number(c.value), f"± {number(c.half_width, 2)}"]
-        for c in found.identifiability.combinations[:count]
-    ]
-    return Table(("determined combination [SI]", "estimate", "95 % interval"), rows)
-
-
-def coordinates(model: ParametricTwin) -> list[tuple[str, str]]:
-    """Return the name and the unit of every coordinate of the state."""
-    robot = model.robot
-    return [
-        (f"{joint} {quantity}", getattr(JointUnits.of(revolute), quantity))
-        for quantity in ("position", "velocity")
-        for joint, revolute in zip(robot.joint_names, robot.revolute, strict=True)
-    ]
-
-
-def forecast_table(made: Forecasts, model: ParametricTwin) -> Table:
-    """Return a table of the forecasts' errors, three rows a coordinate."""
-    times = ["one step", *(f"{s:.3g} s" for s in made.seconds[1:])]
-    rows = []
-    for i, (name, unit) in enumerate(coordinates(model)):
-        for label in MODELS:
-            first = f"{name} [{unit}]" if label == MODELS[0] else ""
-            errors = (f"{error:.3g}" for error in made.rmse[label][:, i])
-            rows.append([first, label, *errors])
-    middle = tuple(range(3, 2 + len(times) - 1))
-    return Table(("RMSE of forecasts", "", *times), rows, text=(0, 1), optional=middle)
-
-
-def number(value: float, digits: int = 4) -> str:
-    """Return a number at the precision at which it is read."""
-    if abs(value) < ROUNDING_SI:
-        return "0"
-    return f"{'−' if value < 0 else ''}{abs(value):.{digits}g}"
-
-
-def comparison(ratio: float) -> str:
-    """Return how many times better one error is than another, as text."""
-    if not math.isfinite(ratio) or ratio == 0:
-        return "not comparable with"
-    times = max(ratio, 1 / ratio)
-    if times < EQUAL_RATIO:
-        return "as good as"
-    said = f"{times:.3g}" if times < 1000 else f"{times:,.0f}"
-    if times > 1e6:  # exact but for rounding
-        said = "over a million"
-    return f"{said} times {'better' if ratio >= 1 else 'worse'} than"
-
-
-def _write_parameters(path: Path, rows: Sequence[Parameter]) -> None:
-    """Write one row for each parameter; an unknown end of an interval is empty."""
-    known = any(row.true is not None for row in rows)
-    names = ["name", "unit", "start", "estimate", "lower", "upper", "verdict"]
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow([*names, *(["true", "covered"] if known else [])])
-        for row in rows:
-            ends = [repr(row.lower), repr(row.upper)] if row.identified else ["", ""]
-            cells = [row.name, row.unit, repr(row.start), repr(row.estimate), *ends]
-            cells.append(row.explanation)
-            if known:
-                covered = "" if row.covered is None else str(row.covered).lower()
-                cells += [repr(row.true), covered]
-            writer.writerow(cells)
-
-
-def _write_forecasts(path: Path, made: Forecasts, model: ParametricTwin) -> None:
-    """Write one row for each model and time, one column for each coordinate."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        named = [f"{name} [{unit}]" for name, unit in coordinates(model)]
-        writer.writerow(["model", "seconds", *named])
-        for label, errors in made.rmse.items():
-            for seconds, row in zip(made.seconds, errors, strict=True):
-                writer.writerow([label, repr(seconds), *map(repr, row.tolist())])
