@@ -19,9 +19,7 @@ from typing import Any
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
-import optax
 from jaxtyping import jaxtyped
 
 from roboopt._core import Frozen
@@ -33,23 +31,23 @@ NAMESPACES = (
 )
 """roboopt's packages, by name: the only ones that `load` looks into."""
 
-FUNCTIONS: tuple[tuple[str, Any, str], ...] = (
+FUNCTIONS: tuple[tuple[str, str, str], ...] = (
     (
         "jax.nn",
-        jax.nn,
+        "jax.nn",
         "celu elu gelu glu hard_sigmoid hard_silu hard_tanh identity leaky_relu "
         "log_sigmoid log_softmax mish relu relu6 selu sigmoid silu soft_sign softmax "
         "softplus sparse_plus sparse_sigmoid squareplus standardize",
     ),
     (
         "jax.numpy",
-        jnp,
+        "jax.numpy",
         "abs arctan arctan2 clip cos cosh exp log log1p max maximum mean min minimum "
         "negative sign sin sinh sqrt square sum tan tanh",
     ),
     (
         "optax",
-        optax.losses,
+        "optax.losses",
         "cosine_distance hinge_loss huber_loss l2_loss log_cosh "
         "sigmoid_binary_cross_entropy softmax_cross_entropy "
         "softmax_cross_entropy_with_integer_labels squared_error",
@@ -155,12 +153,12 @@ def _fits(value: Any, annotation: Any) -> bool:
 @functools.cache
 def known_functions() -> dict[str, Callable]:
     """Return the functions of the table by name."""
-    table = {
-        f"{prefix}.{name}": getattr(module, name)
-        for prefix, module, names in FUNCTIONS
-        for name in names.split()
-        if hasattr(module, name)
-    }
+    table = {}
+    for prefix, path, names in FUNCTIONS:
+        module = importlib.import_module(path)
+        for name in names.split():
+            if hasattr(module, name):
+                table[f"{prefix}.{name}"] = getattr(module, name)
     # The default of `final_activation` is private in equinox.
     signature = inspect.signature(eqx.nn.MLP.__init__)
     table["equinox.nn.identity"] = signature.parameters["final_activation"].default

@@ -47,6 +47,7 @@ class Motor:
 def test_importing_it_imports_neither_simulator():
     program = (
         "import sys, roboopt\n"
+        "for name in roboopt.__all__: getattr(roboopt, name)\n"
         "print([m for m in ('pybullet', 'gymnasium', 'optax', 'matplotlib', 'tyro')"
         " if m in sys.modules])"
     )
