@@ -61,11 +61,11 @@ def folder(tmp_path_factory):
     place = tmp_path_factory.mktemp("user")
     (place / "mine.py").write_text(MINE)
     # The processes here compile the same things once.
-    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(tmp_path_factory.mktemp("cache"))
-    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
-    yield place
-    del os.environ["JAX_COMPILATION_CACHE_DIR"]
-    del os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"]
+    with pytest.MonkeyPatch.context() as patch:
+        cache = tmp_path_factory.mktemp("cache")
+        patch.setenv("JAX_COMPILATION_CACHE_DIR", str(cache))
+        patch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+        yield place
 
 
 def run(place, *arguments):
