@@ -1,7 +1,7 @@
 """Tests run in double precision, with shapes checked at each call.
 
-Programs are compiled with little optimization, since the suite compiles far more than it
-computes, and kept between runs. Not under CI: JAX 0.10.2 has crashed, once in some
+Programs are compiled with little optimization, since the suite compiles far more than
+it computes, and kept between runs. Not under CI: JAX 0.10.2 has crashed, once in some
 thousand tests, while it read a compiled program from disk.
 """
 
