@@ -65,6 +65,11 @@ class DemonstrationSet:
         folder = None
         if not isinstance(source, str | PathLike):
             episodes = _episodes(source)
+        elif not str(source).startswith("minari:") and not Path(source).exists():
+            raise RobooptError(
+                "`demonstrations` must be a file, a folder or minari:<dataset>, got "
+                f"{source}, which is missing."
+            )
         elif _exceeds_memory(Path(source)):
             folder = Path(source)
             episodes = _sampled_episodes(folder, seed)

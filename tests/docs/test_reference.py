@@ -18,12 +18,11 @@ def test_every_public_name_is_in_the_reference():
     }
     for name, found in listed.items():
         module = importlib.import_module(name)
-        names = ro.__all__ if module is ro else vars(module)
         public = {
             n
-            for n in names
+            for n in dir(module)
             if not n.startswith("_") and not inspect.ismodule(getattr(module, n))
         }
         assert found == public, name
-    top = {n for n in ro.__all__ if inspect.ismodule(getattr(ro, n))}
+    top = {n for n in dir(ro) if inspect.ismodule(getattr(ro, n))}
     assert {f"roboopt.{n}" for n in top} <= set(listed)
