@@ -1,9 +1,9 @@
 """Tests run in double precision, with shapes checked at each call.
 
 Programs are compiled with little optimization, since the suite compiles far more than
-it computes, and kept between runs, not under CI. Each of them holds memory maps, of which
-the kernel grants a process 65,530: before these run out, where XLA would abort, the
-compiled programs are dropped.
+it computes, and kept between runs, not under CI. Each of them holds memory maps, of
+which the kernel grants a process 65,530: before these run out, where XLA would abort,
+the compiled programs are dropped.
 """
 
 import os
