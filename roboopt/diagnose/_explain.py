@@ -1,0 +1,371 @@
+"""What the derivative of an objective says about each parameter of a model.
+
+The derivative has a sign, which says in which direction a parameter lowers the loss,
+and a size, which says how much the parameter matters. To first order a step Δx changes
+the loss by f'(x)·Δx. The gradient is split by term, f = Σ w_i t_i, where terms may pull
+against each other, and for a policy in a rollout by time,
+
+    dL/dp = Σ_t ∂a_t/∂p · dL/da_t,
+
+over the actions a_t = π_p(o_t), where dL/da_t includes all that the action changes
+later.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from roboopt._core import sizes
+from roboopt._errors import RobooptError
+from roboopt.diagnose._explanation import Explanation, TermShare, TimeSplit
+from roboopt.diagnose._parameters import element_name, flat_name
+from roboopt.gradients import LossFn
+from roboopt.objectives import Objective, RolloutObjective, Sum
+from roboopt.optimize import partition
+from roboopt.policies import StatefulPolicy, act, initial_carry
+
+MAX_SCALAR_ROWS = 24  # beyond, a row is a leaf
+MAX_DIFFERENCED = 64  # parameters of an objective that JAX cannot differentiate
+LEARNING_RATES = tuple(10.0**k for k in range(-3, 3))
+PERCENT = 0.01
+PROBE = 1e-4  # of the parameters' scale, for the curvature along the gradient
+DIFFERENCE_STEP = 1e-3  # of a parameter's scale
+
+
+def explain(
+    objective: Callable[[Any, Any], Any],
+    model: Any,
+    batch: Any,
+    *,
+    trainable: Callable[[Any], Any] | None = None,
+    units: Mapping[str, str] | None = None,
+) -> Explanation:
+    """Explain the gradient of an objective at a model.
+
+    Args:
+        objective: an `Objective`, or any function of model and batch that returns a
+            scalar.
+        model: any pytree; its floating-point arrays are the parameters, except in
+            `Frozen`. Up to 24 numbers get a row each; of more, each array gets one.
+        batch: the data, as one step of `minimize` sees them.
+        trainable: selects the parameters, as in `minimize`.
+        units: of the parameters, by the name of a number ("gains[0, 1]") or an array
+            ("gains").
+
+    Raises:
+        RobooptError: if no array is trainable, the loss is not finite, or `objective`
+            runs a simulator outside JAX and has more than 64 parameters.
+    """
+    params, fixed, static = partition(model, trainable)
+    build = lambda own: eqx.combine(own, fixed, static)  # noqa: E731
+    loss_fn = LossFn(objective, build)
+    terms = _Terms(loss_fn)
+    values, slopes = (
+        terms.differentiated(params, batch)
+        if loss_fn.differentiable
+        else terms.differenced(params, batch)
+    )
+    loss = float(jnp.sum(values))
+    if not math.isfinite(loss):
+        raise RobooptError(f"`objective` must be finite at `model`, got {loss}.")
+    rows = _rows(params)
+    gradient = jax.tree.map(lambda s: s.sum(0), slopes)
+    square = float(_inner(gradient, gradient))
+    changes, actual = _changes(loss_fn, params, batch, rows, gradient, loss)
+    known = dict(units or {})
+    return Explanation(
+        loss=loss,
+        names=tuple(row.name for row in rows),
+        sizes=tuple(row.size for row in rows),
+        values=tuple(row.value(params) for row in rows),
+        units=tuple(known.get(r.name) or known.get(r.leaf_name, "") for r in rows),
+        derivatives=np.array([row.slopes(slopes) for row in rows]),
+        changes=changes,
+        terms=terms.shares(np.asarray(values, float)),
+        cosines=_cosines(slopes),
+        gradient_norm=math.sqrt(square),
+        learning_rates=np.array(LEARNING_RATES),
+        predicted=-square * np.array(LEARNING_RATES),
+        actual=actual,
+        curvature=_curvature(loss_fn, params, batch, gradient, square),
+        time=_time_split(objective, params, build, batch, rows),
+    )
+
+
+class _Row:
+    """One parameter: a number, or an array where there are many numbers."""
+
+    def __init__(self, leaf: int, path: Any, index: int | None, shape: tuple[int, ...]):
+        self.leaf, self.index = leaf, index
+        self.leaf_name = flat_name(path)
+        self.size = 1 if index is not None else math.prod(shape)
+        where = () if index is None else np.unravel_index(index, shape)
+        self.name = element_name(self.leaf_name, tuple(where))
+
+    def value(self, params: Any) -> float:
+        """Return the number, or the root mean square of the array."""
+        leaf = np.asarray(jax.tree.leaves(params)[self.leaf], float).ravel()
+        if self.index is not None:
+            return float(leaf[self.index])
+        return float(np.sqrt(np.mean(leaf**2)))
+
+    def slopes(self, slopes: Any) -> np.ndarray:
+        """Return each term's derivative by the number, or its norm by the array.
+
+        The last entry is that of the loss.
+        """
+        leaf = np.asarray(jax.tree.leaves(slopes)[self.leaf], float)
+        leaf = leaf.reshape(len(leaf), -1)
+        leaf = np.concatenate([leaf, leaf.sum(0, keepdims=True)])
+        if self.index is not None:
+            return leaf[:, self.index]
+        return np.linalg.norm(leaf, axis=1)
+
+    def scaled(self, params: Any, factor: float) -> Any:
+        """Return the parameters with this one multiplied by `factor`."""
+        leaves, structure = jax.tree.flatten(params)
+        leaf = leaves[self.leaf]
+        if self.index is None:
+            leaf = leaf * factor
+        else:
+            leaf = leaf.ravel().at[self.index].multiply(factor).reshape(leaf.shape)
+        leaves[self.leaf] = leaf
+        return jax.tree.unflatten(structure, leaves)
+
+
+def _rows(params: Any) -> list[_Row]:
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    if sum(leaf.size for _, leaf in leaves) > MAX_SCALAR_ROWS:
+        return [_Row(k, path, None, x.shape) for k, (path, x) in enumerate(leaves)]
+    return [
+        _Row(k, path, index, leaf.shape)
+        for k, (path, leaf) in enumerate(leaves)
+        for index in range(leaf.size)
+    ]
+
+
+class _Terms:
+    """The weighted terms of a loss as one vector, and their derivatives."""
+
+    def __init__(self, loss_fn: LossFn):
+        self.loss_fn = loss_fn
+        self.known: dict[str, Any] = {}
+
+    def weighted(self, params: Any, batch: Any) -> Float[Array, " term"]:
+        """Return weight · value of each term; the loss where there are no terms."""
+        objective = self.loss_fn.objective
+        model = self.loss_fn.build(params)
+        if not isinstance(objective, Objective):
+            return jnp.asarray(objective(model, batch)).reshape(1)
+        terms = objective.terms(model, batch)
+        self.known = {name: term.unit for name, term in terms.items()}
+        return jnp.stack([jnp.asarray(t.weight * t.value) for t in terms.values()])
+
+    def differentiated(self, params: Any, batch: Any) -> tuple[Array, Any]:
+        """Return the weighted terms, and their derivatives (term, ...) by each leaf."""
+
+        @jax.jit
+        def run(params):
+            values, back = jax.vjp(lambda own: self.weighted(own, batch), params)
+            (slopes,) = jax.vmap(back)(jnp.eye(len(values), dtype=values.dtype))
+            return values, slopes
+
+        return run(params)
+
+    def differenced(self, params: Any, batch: Any) -> tuple[Array, Any]:
+        """Return the same by central differences.
+
+        Raises:
+            RobooptError: if there are too many parameters.
+        """
+        count = sum(leaf.size for leaf in jax.tree.leaves(params))
+        if count > MAX_DIFFERENCED:
+            raise RobooptError(
+                "`objective` must be differentiable by JAX for more than "
+                f"{MAX_DIFFERENCED} parameters, got {count} parameters and a simulator "
+                "outside JAX."
+            )
+        leaves, structure = jax.tree.flatten(params)
+        scales = jax.tree.leaves(sizes(params))
+        moved, steps = [params], []
+        for k, leaf in enumerate(leaves):
+            step = DIFFERENCE_STEP * scales[k]
+            for index in range(leaf.size):
+                for sign in (1.0, -1.0):
+                    own = leaf.ravel().at[index].add(sign * step).reshape(leaf.shape)
+                    changed = [*leaves[:k], own, *leaves[k + 1 :]]
+                    moved.append(jax.tree.unflatten(structure, changed))
+                steps.append(step)
+        objective = self.loss_fn.objective
+        stacked = jax.tree.map(lambda *own: jnp.stack(own), *moved)
+        models = eqx.filter_vmap(self.loss_fn.build)(stacked)
+        terms = objective.evaluate_many(models, batch)  # pyright: ignore
+        self.known = {name: term.unit for name, term in terms.items()}
+        values = jnp.stack([t.weight * t.value for t in terms.values()])
+        slopes = (values[:, 1::2] - values[:, 2::2]) / (2 * jnp.stack(steps)[None])
+        ends = np.cumsum([leaf.size for leaf in leaves])[:-1]
+        parts = [
+            part.reshape(len(values), *leaf.shape)
+            for part, leaf in zip(jnp.split(slopes, ends, axis=1), leaves, strict=True)
+        ]
+        return values[:, 0], jax.tree.unflatten(structure, parts)
+
+    def shares(self, values: np.ndarray) -> tuple[TermShare, ...]:
+        """Return the names, units and weighted values."""
+        if not self.known:
+            return (TermShare("loss", float(values[0]), "1"),)
+        return tuple(
+            TermShare(name, float(value), unit)
+            for (name, unit), value in zip(self.known.items(), values, strict=True)
+        )
+
+
+def _inner(a: Any, b: Any) -> Array:
+    """Return the inner product of two pytrees."""
+    return sum(jax.tree.leaves(jax.tree.map(jnp.vdot, a, b)), jnp.zeros(()))
+
+
+def _cosines(slopes: Any) -> np.ndarray:
+    """Return the cosines between the terms' gradients, NaN for a gradient of zero."""
+    leaves = [np.asarray(x, float).reshape(len(x), -1) for x in jax.tree.leaves(slopes)]
+    flat = np.concatenate(leaves, 1)
+    norms = np.linalg.norm(flat, axis=1)
+    with np.errstate(all="ignore"):
+        return (flat @ flat.T) / np.outer(norms, norms)
+
+
+def _changes(
+    loss_fn: LossFn,
+    params: Any,
+    batch: Any,
+    rows: list[_Row],
+    gradient: Any,
+    loss: float,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the changes of the loss for −1 % and +1 % of each row, and for each step.
+
+    A parameter that is zero has no percent: NaN.
+    """
+    moved = [row.scaled(params, 1 + s * PERCENT) for row in rows for s in (-1, 1)]
+    for rate in LEARNING_RATES:
+        moved.append(jax.tree.map(lambda x, g: x - rate * g, params, gradient))  # noqa: B023
+    stacked = jax.tree.map(lambda *own: jnp.stack(own), *moved)
+    traced = loss_fn.differentiable
+    evaluate = jax.jit(loss_fn.evaluate_many) if traced else loss_fn.evaluate_many
+    losses = np.asarray(evaluate(stacked, batch)[0], float) - loss
+    changes = losses[: 2 * len(rows)].reshape(-1, 2)
+    zero = np.array([row.value(params) == 0 for row in rows])
+    return np.where(zero[:, None], np.nan, changes), losses[2 * len(rows) :]
+
+
+def _curvature(
+    loss_fn: LossFn, params: Any, batch: Any, gradient: Any, square: float
+) -> float:
+    """Return gᵀHg / gᵀg, from the gradient a little further along −g; NaN without."""
+    if not loss_fn.differentiable or square == 0:
+        return math.nan
+    scale = math.sqrt(float(sum(jnp.sum(x**2) for x in jax.tree.leaves(sizes(params)))))
+    step = PROBE * scale / math.sqrt(square)
+    ahead = jax.tree.map(lambda x, g: x - step * g, params, gradient)
+    later = jax.jit(jax.grad(lambda own: loss_fn(own, batch)))(ahead)
+    fall = float(_inner(gradient, jax.tree.map(jnp.subtract, gradient, later)))
+    return fall / (step * square)
+
+
+class _Nudged(StatefulPolicy):
+    """A policy whose actions are moved by a number of their own in every step."""
+
+    policy: Any
+    nudges: Float[Array, "time act"]
+    time_step: float
+
+    def init(self, key: Any) -> Any:
+        """Return the policy's own carry."""
+        return initial_carry(self.policy, key)
+
+    def __call__(self, carry: Any, observation: Any, time: Any) -> tuple[Any, Any]:
+        """Return the policy's action, moved by the nudge of this step."""
+        carry, action = act(self.policy, carry, observation, time)
+        index = jnp.round(time / self.time_step).astype(int)
+        return carry, action + self.nudges[index].astype(action.dtype)
+
+
+def _time_split(
+    objective: Any,
+    params: Any,
+    build: Callable[[Any], Any],
+    batch: Any,
+    rows: list[_Row],
+) -> TimeSplit | None:
+    """Split the gradient of a policy by the steps of its rollout, where there is one.
+
+    The batch must be starts (starts, obs), and the objective a mean over these.
+    """
+    parts = (
+        [p for _, p in objective.parts] if isinstance(objective, Sum) else [objective]
+    )
+    if not all(isinstance(p, RolloutObjective) and p.differentiable for p in parts):
+        return None
+    rollout = parts[0].rollout
+    steps = getattr(rollout, "horizon", None)
+    time_step = getattr(getattr(rollout, "dynamics", None), "time_step", None)
+    if steps is None or time_step is None or np.ndim(batch) != 2:
+        return None
+    starts = jnp.asarray(batch)
+
+    @jax.jit
+    def split(params):
+        policy = build(params)
+        made = rollout(policy, starts)
+        nudges = jnp.zeros_like(made.actions)
+
+        def loss(nudges):
+            each = jax.vmap(
+                lambda start, own: objective(
+                    _Nudged(policy, own, time_step), start[None]
+                )
+            )(starts, nudges)
+            return jnp.mean(each)
+
+        slopes = jax.grad(loss)(nudges)
+        if isinstance(policy, StatefulPolicy):
+            return slopes, None
+
+        def share(observations, slopes, time):
+            """Return the part of the gradient that one step's actions carry."""
+
+            def actions(params):
+                own = build(params)
+                one = lambda o: act(own, None, o, time)[1]  # noqa: E731
+                return jax.vmap(one)(observations)
+
+            (part,) = jax.vjp(actions, params)[1](slopes)
+            found = []
+            leaves = jax.tree.leaves(part)
+            for row in rows:
+                leaf = leaves[row.leaf].ravel()
+                one = row.index is not None
+                found.append(leaf[row.index] if one else jnp.linalg.norm(leaf))
+            return jnp.stack(found)
+
+        times = jnp.arange(steps) * time_step
+        before = jnp.swapaxes(made.observations[:, :-1], 0, 1)
+        shares = jax.lax.map(
+            lambda own: share(*own), (before, jnp.swapaxes(slopes, 0, 1), times)
+        )
+        return slopes, shares
+
+    slopes, shares = split(params)
+    # The loss is a mean over the starts; dL/da of one motion is asked for.
+    each = np.asarray(slopes, float) * len(starts)
+    return TimeSplit(
+        time_step=float(time_step),
+        sensitivity=np.sqrt(np.mean(np.sum(each**2, -1), 0)),
+        shares=None if shares is None else np.asarray(shares, float),
+    )
