@@ -4,7 +4,6 @@ The variables of the graph are grouped by the statement of the source that assig
 so that `h = jnp.tanh(w1 * x)` is one variable with one factor dh/dw1.
 """
 
-import inspect
 import itertools
 import math
 from collections.abc import Callable, Sequence
@@ -18,6 +17,7 @@ import numpy as np
 from roboopt._errors import RobooptError
 from roboopt.diagnose._chain_result import Chain, Node, Steps
 from roboopt.diagnose._graph import (
+    RETURN,
     Equation,
     Graph,
     Variable,
@@ -29,7 +29,7 @@ from roboopt.diagnose._graph import (
     trace,
     values_and_cotangents,
 )
-from roboopt.diagnose._parameters import element_name, flat_name
+from roboopt.diagnose._parameters import element_name, leaf_names, with_arrays
 from roboopt.optimize import partition
 from roboopt.report import number
 
@@ -40,8 +40,8 @@ def chain(function: Callable[..., Any], *args: Any) -> Chain:
     Args:
         function: any function in JAX that returns a scalar, such as a loss
             `function(weights, sample)` or an `Objective`.
-        args: its arguments. The derivatives are by the floating-point arrays and
-            numbers of the first one, except in `Frozen`.
+        args: its arguments. The derivatives are by the floating-point arrays of the
+            first one, except in `Frozen`; or by its numbers, if it has no arrays.
 
     Raises:
         RobooptError: if `function` returns no scalar, or nothing of the first argument
@@ -49,10 +49,7 @@ def chain(function: Callable[..., Any], *args: Any) -> Chain:
     """
     if not args:
         raise RobooptError("`args` must hold the parameters, got none.")
-    first = jax.tree.map(
-        lambda x: jnp.asarray(x) if isinstance(x, float | np.floating) else x, args[0]
-    )
-    params, fixed, static = partition(first, None)
+    params, fixed, static = partition(with_arrays(args[0]), None)
     leaves, structure = jax.tree.flatten(params)
 
     def loss(*leaves: Any) -> Any:
@@ -76,17 +73,8 @@ def chain(function: Callable[..., Any], *args: Any) -> Chain:
         dict(zip(keys, part, strict=True))
         for keys, part in zip(held["keys"], got, strict=True)
     )
-    prefix = _first_argument(function)
-    paths = jax.tree_util.tree_leaves_with_path(params)
-    names = [flat_name(path, prefix) for path, _ in paths]
+    names = leaf_names(params, function)
     return _Reader(graph, names, values, slopes, scans).chain()
-
-
-def _first_argument(function: Any) -> str:
-    try:
-        return next(iter(inspect.signature(function).parameters), "model")
-    except (TypeError, ValueError):
-        return "model"
 
 
 class _Reader:
@@ -186,7 +174,8 @@ class _Reader:
     def name_outputs(self, group: list[Equation], outputs: list[Variable]) -> None:
         """Name what a group computes for others, by its assignment."""
         place, last = group[-1].place, group[-1].outputs
-        targets = [] if place is None else [n for n in place.names if n != "_"]
+        targets = () if place is None or place.names == RETURN else place.names
+        targets = [name for name in targets if name != "_"]
         for k, variable in enumerate(outputs):
             if variable in last and len(last) == len(targets):
                 name = targets[last.index(variable)]
@@ -248,7 +237,7 @@ class _Reader:
     def factors(
         self, group: list[Equation], variable: Variable, sources: list[Variable]
     ) -> dict[str, float]:
-        """Return the derivatives of a number by the numbers that it is computed from."""
+        """Return the derivatives of a number by those that it is computed from."""
         slopes: dict[Variable, Any] = {variable: jnp.ones_like(self.values[variable])}
         for equation in reversed(group):
             given = [

@@ -25,7 +25,7 @@ import numpy as np
 from roboopt._core import sizes
 from roboopt._errors import RobooptError
 from roboopt.diagnose._finding import Finding, error, warning
-from roboopt.diagnose._parameters import element_name, flat_name
+from roboopt.diagnose._parameters import element_name, leaf_names, with_arrays
 from roboopt.gradients import LossFn
 from roboopt.optimize import partition
 from roboopt.report import Summary, Table
@@ -119,8 +119,8 @@ def _finding(s: Slope) -> Finding:
         return error("not_finite", said, s.name)
     if s.verdict == KINK:
         said = (
-            f"the loss has a kink at this value, or near it: its slope is {s.below:.6g} "
-            f"below and {s.above:.6g} above (JAX says {s.derivative:.6g})"
+            f"the loss has a kink at this value, or near it: its slope is "
+            f"{s.below:.6g} below and {s.above:.6g} above (JAX says {s.derivative:.6g})"
         )
         return warning("kink", said, s.name)
     said = (
@@ -156,7 +156,7 @@ def check_gradient(
         RobooptError: if `objective` cannot be differentiated by JAX, or no array is
             trainable.
     """
-    params, fixed, static = partition(model, trainable)
+    params, fixed, static = partition(with_arrays(model), trainable)
     loss_fn = LossFn(objective, lambda own: eqx.combine(own, fixed, static))
     if not loss_fn.differentiable:
         raise RobooptError(
@@ -168,7 +168,7 @@ def check_gradient(
     largest = max(float(np.max(np.abs(slope), initial=0.0)) for slope in slopes)
     leaves, structure = jax.tree.flatten(params)
     scales = jax.tree.leaves(sizes(params))
-    names = [flat_name(path) for path, _ in jax.tree_util.tree_leaves_with_path(params)]
+    names = leaf_names(params, objective)
     rng = np.random.default_rng(seed)
 
     @functools.partial(jax.jit, static_argnums=0)

@@ -24,7 +24,7 @@ from jaxtyping import Array, Float
 from roboopt._core import sizes
 from roboopt._errors import RobooptError
 from roboopt.diagnose._explanation import Explanation, TermShare, TimeSplit
-from roboopt.diagnose._parameters import element_name, flat_name
+from roboopt.diagnose._parameters import element_name, leaf_names, with_arrays
 from roboopt.gradients import LossFn
 from roboopt.objectives import Objective, RolloutObjective, Sum
 from roboopt.optimize import partition
@@ -62,7 +62,7 @@ def explain(
         RobooptError: if no array is trainable, the loss is not finite, or `objective`
             runs a simulator outside JAX and has more than 64 parameters.
     """
-    params, fixed, static = partition(model, trainable)
+    params, fixed, static = partition(with_arrays(model), trainable)
     build = lambda own: eqx.combine(own, fixed, static)  # noqa: E731
     loss_fn = LossFn(objective, build)
     terms = _Terms(loss_fn)
@@ -74,7 +74,7 @@ def explain(
     loss = float(jnp.sum(values))
     if not math.isfinite(loss):
         raise RobooptError(f"`objective` must be finite at `model`, got {loss}.")
-    rows = _rows(params)
+    rows = _rows(params, objective)
     gradient = jax.tree.map(lambda s: s.sum(0), slopes)
     square = float(_inner(gradient, gradient))
     changes, actual = _changes(loss_fn, params, batch, rows, gradient, loss)
@@ -101,9 +101,9 @@ def explain(
 class _Row:
     """One parameter: a number, or an array where there are many numbers."""
 
-    def __init__(self, leaf: int, path: Any, index: int | None, shape: tuple[int, ...]):
+    def __init__(self, leaf: int, name: str, index: int | None, shape: tuple[int, ...]):
         self.leaf, self.index = leaf, index
-        self.leaf_name = flat_name(path)
+        self.leaf_name = name
         self.size = 1 if index is not None else math.prod(shape)
         where = () if index is None else np.unravel_index(index, shape)
         self.name = element_name(self.leaf_name, tuple(where))
@@ -139,13 +139,14 @@ class _Row:
         return jax.tree.unflatten(structure, leaves)
 
 
-def _rows(params: Any) -> list[_Row]:
-    leaves = jax.tree_util.tree_leaves_with_path(params)
+def _rows(params: Any, objective: Any) -> list[_Row]:
+    names = leaf_names(params, objective)
+    leaves = list(zip(names, jax.tree.leaves(params), strict=True))
     if sum(leaf.size for _, leaf in leaves) > MAX_SCALAR_ROWS:
-        return [_Row(k, path, None, x.shape) for k, (path, x) in enumerate(leaves)]
+        return [_Row(k, name, None, x.shape) for k, (name, x) in enumerate(leaves)]
     return [
-        _Row(k, path, index, leaf.shape)
-        for k, (path, leaf) in enumerate(leaves)
+        _Row(k, name, index, leaf.shape)
+        for k, (name, leaf) in enumerate(leaves)
         for index in range(leaf.size)
     ]
 

@@ -18,9 +18,11 @@ from roboopt.report import (
     Summary,
     Table,
     VerbResult,
-    number,
     panel,
     readable,
+)
+from roboopt.report import (
+    number as ascii_number,
 )
 
 FLAT = 1e-9  # change of the loss by 1 %, relative to the largest: no effect
@@ -276,7 +278,7 @@ class Explanation(VerbResult):
 
     def sections(self, *, video: bool = True) -> list[Section]:
         """Return the section of a report."""
-        return [Section("Gradient", self.blocks())]
+        return [Section("Gradient", self.blocks()[1:])]
 
     def blocks(self) -> list[Table | Figure | Notes]:
         """Return the tables, figures and sentences for a report."""
@@ -310,24 +312,23 @@ class Explanation(VerbResult):
         return made.svg
 
     def _step_panel(self) -> str:
-        title = "Predicted and actual change"
-        with panel(title, "learning rate", "[1]", label=f"{title} of the loss") as made:
-            finite = np.isfinite(self.actual)
-            rates = self.learning_rates
-            smallest = float(np.min(np.abs(self.predicted), initial=np.inf)) or 1e-12
-            made.axes.plot(rates, self.predicted, "--", color=GRAY, label="predicted")
-            made.axes.plot(
-                rates[finite],
-                self.actual[finite],
-                "o-",
-                color=BEFORE_AFTER["after"],
-                markersize=4,
-                label="actual",
-            )
-            made.axes.set_xscale("log")
-            made.axes.set_yscale("symlog", linthresh=max(smallest, 1e-12))
-            made.axes.axhline(0, color=INK, lw=0.8)
-            made.axes.legend(frameon=False, fontsize=8)
+        title = "Decrease of the loss by one step"
+        rates, falls = self.learning_rates, self.actual < 0
+        rises = np.isfinite(self.actual) & (self.actual > 0)
+        with panel(title, "learning rate", "[1]", label=title) as made:
+            axes, color = made.axes, BEFORE_AFTER["after"]
+            if self.gradient_norm > 0:
+                axes.plot(rates, -self.predicted, "--", color=GRAY, label="predicted")
+            own = {"color": color, "markersize": 5}
+            axes.plot(rates[falls], -self.actual[falls], "o-", label="actual", **own)
+            if rises.any():
+                own = {"color": BEFORE_AFTER["before"], "markersize": 7}
+                said = "the loss rises instead"
+                axes.plot(rates[rises], self.actual[rises], "x", label=said, **own)
+            axes.set_xscale("log")
+            if self.gradient_norm > 0:
+                axes.set_yscale("log")
+            axes.legend(frameon=False, fontsize=8)
         return made.svg
 
     def write_files(self, folder: Path) -> None:
@@ -351,6 +352,11 @@ def _time_panel(split: TimeSplit) -> str:
             made.axes.set_yscale("log")
         made.ticks()
     return made.svg
+
+
+def number(value: float) -> str:
+    """Return a number with four digits and a minus sign."""
+    return ascii_number(value).replace("-", "−")
 
 
 def _signed(value: float) -> str:

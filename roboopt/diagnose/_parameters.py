@@ -1,22 +1,40 @@
 """The names of a model's parameters."""
 
+import inspect
 from typing import Any
 
+import equinox as eqx
 import jax
+import jax.numpy as jnp
 
 
-def flat_name(path: Any, prefix: str = "") -> str:
-    """Return the name of a leaf, such as "gains" or "layers[0].weight".
+def with_arrays(model: Any) -> Any:
+    """Return a model of Python numbers alone as one of arrays, any other as it is."""
+    if any(map(eqx.is_inexact_array, jax.tree.leaves(model))):
+        return model
+    return jax.tree.map(lambda x: jnp.asarray(x) if isinstance(x, float) else x, model)
 
-    Args:
-        path: of the leaf, as `jax.tree_util` has it.
-        prefix: name of the model.
+
+def leaf_names(params: Any, function: Any) -> list[str]:
+    """Return the names of a model's leaves, such as "gains" or "layers[0].weight".
+
+    A model without names, such as an array or a list, has that of the first argument
+    of `function`.
     """
-    name = prefix + jax.tree_util.keystr(path)
-    return (
-        name.removeprefix(".").replace("['", ".").replace("']", "").lstrip(".")
-        or "model"
-    )
+    names = []
+    for path, _ in jax.tree_util.tree_leaves_with_path(params):
+        name = jax.tree_util.keystr(path).replace("['", ".").replace("']", "")
+        bare = not name or name.startswith("[")
+        names.append(_first_argument(function) + name if bare else name.lstrip("."))
+    return names
+
+
+def _first_argument(function: Any) -> str:
+    """Return the name of the first argument of a function, "model" without one."""
+    try:
+        return next(iter(inspect.signature(function).parameters), "model")
+    except (TypeError, ValueError):
+        return "model"
 
 
 def element_name(leaf: str, where: tuple[Any, ...]) -> str:

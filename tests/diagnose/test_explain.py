@@ -21,7 +21,7 @@ def test_two_weights_by_hand():
     # L = (0.6 − 3)² = 5.76, dL/dw1 = −4.8·0.8·1.5 = −5.76, dL/dw2 = −4.8·0.75 = −3.6.
     found = explain(network, jnp.array([0.5, 0.8]), (1.5, 3.0))
     assert found.loss == pytest.approx(5.76, rel=1e-12)
-    assert found.names == ("model[0]", "model[1]")
+    assert found.names == ("weights[0]", "weights[1]")
     np.testing.assert_allclose(found.gradient, [-5.76, -3.6], rtol=1e-12)
     assert [found.direction(k) for k in range(2)] == ["raising it", "raising it"]
     # ŷ is 0.6·(1 ± 0.01) whichever weight changes by 1 %.
