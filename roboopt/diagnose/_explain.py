@@ -127,14 +127,18 @@ class _Row:
             return leaf[:, self.index]
         return np.linalg.norm(leaf, axis=1)
 
-    def scaled(self, params: Any, factor: float) -> Any:
-        """Return the parameters with this one multiplied by `factor`."""
+    def moved(self, params: Any, share: float) -> Any:
+        """Return the parameters with a number raised by a share of its size.
+
+        An array is multiplied by 1 + `share`.
+        """
         leaves, structure = jax.tree.flatten(params)
         leaf = leaves[self.leaf]
         if self.index is None:
-            leaf = leaf * factor
+            leaf = leaf * (1 + share)
         else:
-            leaf = leaf.ravel().at[self.index].multiply(factor).reshape(leaf.shape)
+            step = share * jnp.abs(leaf.ravel()[self.index])
+            leaf = leaf.ravel().at[self.index].add(step).reshape(leaf.shape)
         leaves[self.leaf] = leaf
         return jax.tree.unflatten(structure, leaves)
 
@@ -249,11 +253,11 @@ def _changes(
     gradient: Any,
     loss: float,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the changes of the loss for −1 % and +1 % of each row, and for each step.
+    """Return the changes of the loss by −1 % and +1 % of each row, and by each step.
 
     A parameter that is zero has no percent: NaN.
     """
-    moved = [row.scaled(params, 1 + s * PERCENT) for row in rows for s in (-1, 1)]
+    moved = [row.moved(params, s * PERCENT) for row in rows for s in (-1, 1)]
     for rate in LEARNING_RATES:
         moved.append(jax.tree.map(lambda x, g: x - rate * g, params, gradient))  # noqa: B023
     stacked = jax.tree.map(lambda *own: jnp.stack(own), *moved)

@@ -75,8 +75,8 @@ class Explanation(VerbResult):
     derivatives: Float[np.ndarray, "row column"]
     """Of each weighted term, and last of the loss; for arrays their norms."""
     changes: Float[np.ndarray, "row 2"]
-    """Changes of the loss as the row's values are changed by −1 % and by +1 %; NaN for
-    a value of zero."""
+    """Changes of the loss as a number is lowered and raised by 1 % of its size, or an
+    array multiplied by 0.99 and 1.01; NaN for a value of zero."""
     terms: tuple[TermShare, ...]
     cosines: Float[np.ndarray, "term term"]
     """Between the gradients of the terms; NaN for a term without gradient."""

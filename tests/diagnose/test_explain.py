@@ -80,6 +80,13 @@ def test_a_sum_of_objectives_by_hand():
     np.testing.assert_allclose(found.derivatives[0], [-2, 3, -3, -2], rtol=1e-12)
 
 
+def test_a_negative_number_is_raised_towards_zero():
+    # f = x at x = −2: raised by 1 % of its size to −1.98.
+    found = explain(lambda x, _: x, -2.0, None)
+    np.testing.assert_allclose(found.changes, [[-0.02, 0.02]], rtol=1e-12)
+    assert "Lowering x by 1 % changes the loss by −0.02" in found.sentences()[0]
+
+
 def test_flat_parameters_and_units():
     model = {"a": jnp.asarray(1.0), "unused": jnp.asarray(5.0)}
     found = explain(
