@@ -23,12 +23,12 @@ from jaxtyping import Array, Float
 
 from roboopt._core import sizes
 from roboopt._errors import RobooptError
-from roboopt.diagnose._explanation import Explanation, TermShare, TimeSplit
+from roboopt.diagnose._explanation import Explanation, TermShare
 from roboopt.diagnose._parameters import element_name, leaf_names, with_arrays
+from roboopt.diagnose._time_split import time_split
 from roboopt.gradients import LossFn
-from roboopt.objectives import Objective, RolloutObjective, Sum
+from roboopt.objectives import Objective
 from roboopt.optimize import partition
-from roboopt.policies import StatefulPolicy, act, initial_carry
 
 MAX_SCALAR_ROWS = 24  # beyond, a row is a leaf
 MAX_DIFFERENCED = 64  # parameters of an objective that JAX cannot differentiate
@@ -63,14 +63,9 @@ def explain(
             runs a simulator outside JAX and has more than 64 parameters.
     """
     params, fixed, static = partition(with_arrays(model), trainable)
-    build = lambda own: eqx.combine(own, fixed, static)  # noqa: E731
-    loss_fn = LossFn(objective, build)
-    terms = _Terms(loss_fn)
-    values, slopes = (
-        terms.differentiated(params, batch)
-        if loss_fn.differentiable
-        else terms.differenced(params, batch)
-    )
+    loss_fn = LossFn(objective, _Model(fixed, static))
+    differentiate = _differentiated if loss_fn.differentiable else _differenced
+    values, slopes = differentiate(loss_fn, params, batch)
     loss = float(jnp.sum(values))
     if not math.isfinite(loss):
         raise RobooptError(f"`objective` must be finite at `model`, got {loss}.")
@@ -87,14 +82,14 @@ def explain(
         units=tuple(known.get(r.name) or known.get(r.leaf_name, "") for r in rows),
         derivatives=np.array([row.slopes(slopes) for row in rows]),
         changes=changes,
-        terms=terms.shares(np.asarray(values, float)),
+        terms=_shares(objective, model, batch, np.asarray(values, float)),
         cosines=_cosines(slopes),
         gradient_norm=math.sqrt(square),
         learning_rates=np.array(LEARNING_RATES),
         predicted=-square * np.array(LEARNING_RATES),
         actual=actual,
         curvature=_curvature(loss_fn, params, batch, gradient, square),
-        time=_time_split(objective, params, build, batch, rows),
+        time=time_split(loss_fn, params, batch, [(r.leaf, r.index) for r in rows]),
     )
 
 
@@ -155,80 +150,94 @@ def _rows(params: Any, objective: Any) -> list[_Row]:
     ]
 
 
-class _Terms:
-    """The weighted terms of a loss as one vector, and their derivatives."""
+class _Model(eqx.Module):
+    """Builds the model from its parameters."""
 
-    def __init__(self, loss_fn: LossFn):
-        self.loss_fn = loss_fn
-        self.known: dict[str, Any] = {}
+    fixed: Any
+    static: Any
 
-    def weighted(self, params: Any, batch: Any) -> Float[Array, " term"]:
-        """Return weight · value of each term; the loss where there are no terms."""
-        objective = self.loss_fn.objective
-        model = self.loss_fn.build(params)
-        if not isinstance(objective, Objective):
-            return jnp.asarray(objective(model, batch)).reshape(1)
-        terms = objective.terms(model, batch)
-        self.known = {name: term.unit for name, term in terms.items()}
-        return jnp.stack([jnp.asarray(t.weight * t.value) for t in terms.values()])
+    def __call__(self, params: Any) -> Any:
+        """Return the model at `params`."""
+        return eqx.combine(params, self.fixed, self.static)
 
-    def differentiated(self, params: Any, batch: Any) -> tuple[Array, Any]:
-        """Return the weighted terms, and their derivatives (term, ...) by each leaf."""
 
-        @jax.jit
-        def run(params):
-            values, back = jax.vjp(lambda own: self.weighted(own, batch), params)
-            (slopes,) = jax.vmap(back)(jnp.eye(len(values), dtype=values.dtype))
-            return values, slopes
+def _weighted(objective: Any, model: Any, batch: Any) -> Float[Array, " term"]:
+    """Return weight · value of each term; the loss where there are no terms."""
+    if not isinstance(objective, Objective):
+        return jnp.asarray(objective(model, batch)).reshape(1)
+    terms = objective.terms(model, batch).values()
+    return jnp.stack([jnp.asarray(term.weight * term.value) for term in terms])
 
-        return run(params)
 
-    def differenced(self, params: Any, batch: Any) -> tuple[Array, Any]:
-        """Return the same by central differences.
+@eqx.filter_jit
+def _differentiated(loss_fn: LossFn, params: Any, batch: Any) -> tuple[Array, Any]:
+    """Return the weighted terms, and their derivatives by each leaf (term, ...)."""
 
-        Raises:
-            RobooptError: if there are too many parameters.
-        """
-        count = sum(leaf.size for leaf in jax.tree.leaves(params))
-        if count > MAX_DIFFERENCED:
-            raise RobooptError(
-                "`objective` must be differentiable by JAX for more than "
-                f"{MAX_DIFFERENCED} parameters, got {count} parameters and a simulator "
-                "outside JAX."
-            )
-        leaves, structure = jax.tree.flatten(params)
-        scales = jax.tree.leaves(sizes(params))
-        moved, steps = [params], []
-        for k, leaf in enumerate(leaves):
-            step = DIFFERENCE_STEP * scales[k]
-            for index in range(leaf.size):
-                for sign in (1.0, -1.0):
-                    own = leaf.ravel().at[index].add(sign * step).reshape(leaf.shape)
-                    changed = [*leaves[:k], own, *leaves[k + 1 :]]
-                    moved.append(jax.tree.unflatten(structure, changed))
-                steps.append(step)
-        objective = self.loss_fn.objective
-        stacked = jax.tree.map(lambda *own: jnp.stack(own), *moved)
-        models = eqx.filter_vmap(self.loss_fn.build)(stacked)
-        terms = objective.evaluate_many(models, batch)  # pyright: ignore
-        self.known = {name: term.unit for name, term in terms.items()}
-        values = jnp.stack([t.weight * t.value for t in terms.values()])
-        slopes = (values[:, 1::2] - values[:, 2::2]) / (2 * jnp.stack(steps)[None])
-        ends = np.cumsum([leaf.size for leaf in leaves])[:-1]
-        parts = [
-            part.reshape(len(values), *leaf.shape)
-            for part, leaf in zip(jnp.split(slopes, ends, axis=1), leaves, strict=True)
-        ]
-        return values[:, 0], jax.tree.unflatten(structure, parts)
+    def terms(params):
+        return _weighted(loss_fn.objective, loss_fn.build(params), batch)
 
-    def shares(self, values: np.ndarray) -> tuple[TermShare, ...]:
-        """Return the names, units and weighted values."""
-        if not self.known:
-            return (TermShare("loss", float(values[0]), "1"),)
-        return tuple(
-            TermShare(name, float(value), unit)
-            for (name, unit), value in zip(self.known.items(), values, strict=True)
+    values, back = jax.vjp(terms, params)
+    (slopes,) = jax.vmap(back)(jnp.eye(len(values), dtype=values.dtype))
+    return values, slopes
+
+
+def _differenced(loss_fn: LossFn, params: Any, batch: Any) -> tuple[Array, Any]:
+    """Return the weighted terms and their derivatives by central differences.
+
+    Raises:
+        RobooptError: if there are too many parameters.
+    """
+    leaves, structure = jax.tree.flatten(params)
+    count = sum(leaf.size for leaf in leaves)
+    if count > MAX_DIFFERENCED:
+        raise RobooptError(
+            "`objective` must be differentiable by JAX for more than "
+            f"{MAX_DIFFERENCED} parameters, got {count} parameters and a simulator "
+            "outside JAX."
         )
+    moved, steps = [params], []
+    for k, (leaf, scale) in enumerate(
+        zip(leaves, jax.tree.leaves(sizes(params)), strict=True)
+    ):
+        for index in range(leaf.size):
+            for step in (DIFFERENCE_STEP * scale, -DIFFERENCE_STEP * scale):
+                own = leaf.ravel().at[index].add(step).reshape(leaf.shape)
+                changed = [*leaves[:k], own, *leaves[k + 1 :]]
+                moved.append(jax.tree.unflatten(structure, changed))
+            steps.append(DIFFERENCE_STEP * scale)
+    stacked = jax.tree.map(lambda *own: jnp.stack(own), *moved)
+    models = eqx.filter_vmap(loss_fn.build)(stacked)
+    terms = loss_fn.objective.evaluate_many(models, batch)  # pyright: ignore
+    values = jnp.stack([term.weight * term.value for term in terms.values()])
+    slopes = (values[:, 1::2] - values[:, 2::2]) / (2 * jnp.stack(steps)[None])
+    parts = jnp.split(slopes, np.cumsum([leaf.size for leaf in leaves])[:-1], axis=1)
+    parts = [
+        part.reshape(len(values), *leaf.shape)
+        for part, leaf in zip(parts, leaves, strict=True)
+    ]
+    return values[:, 0], jax.tree.unflatten(structure, parts)
+
+
+def _shares(
+    objective: Any, model: Any, batch: Any, values: np.ndarray
+) -> tuple[TermShare, ...]:
+    """Return the terms with their names and units."""
+    if not isinstance(objective, Objective):
+        return (TermShare("loss", float(values[0]), "1"),)
+    if objective.differentiable:
+        terms = eqx.filter_eval_shape(objective.terms, model, batch)
+    else:
+        terms = objective.terms(model, batch)
+    return tuple(
+        TermShare(name, float(value), term.unit)
+        for (name, term), value in zip(terms.items(), values, strict=True)
+    )
+
+
+@eqx.filter_jit
+def _losses(loss_fn: LossFn, many: Any, batch: Any) -> Array:
+    """Return the losses at many parameters."""
+    return loss_fn.evaluate_many(many, batch)[0]
 
 
 def _inner(a: Any, b: Any) -> Array:
@@ -261,9 +270,11 @@ def _changes(
     for rate in LEARNING_RATES:
         moved.append(jax.tree.map(lambda x, g: x - rate * g, params, gradient))  # noqa: B023
     stacked = jax.tree.map(lambda *own: jnp.stack(own), *moved)
-    traced = loss_fn.differentiable
-    evaluate = jax.jit(loss_fn.evaluate_many) if traced else loss_fn.evaluate_many
-    losses = np.asarray(evaluate(stacked, batch)[0], float) - loss
+    if loss_fn.differentiable:
+        losses = _losses(loss_fn, stacked, batch)
+    else:
+        losses, _ = loss_fn.evaluate_many(stacked, batch)
+    losses = np.asarray(losses, float) - loss
     changes = losses[: 2 * len(rows)].reshape(-1, 2)
     zero = np.array([row.value(params) == 0 for row in rows])
     return np.where(zero[:, None], np.nan, changes), losses[2 * len(rows) :]
@@ -278,99 +289,7 @@ def _curvature(
     scale = math.sqrt(float(sum(jnp.sum(x**2) for x in jax.tree.leaves(sizes(params)))))
     step = PROBE * scale / math.sqrt(square)
     ahead = jax.tree.map(lambda x, g: x - step * g, params, gradient)
-    later = jax.jit(jax.grad(lambda own: loss_fn(own, batch)))(ahead)
-    fall = float(_inner(gradient, jax.tree.map(jnp.subtract, gradient, later)))
+    _, slopes = _differentiated(loss_fn, ahead, batch)
+    change = jax.tree.map(lambda g, s: g - s.sum(0), gradient, slopes)
+    fall = float(_inner(gradient, change))
     return fall / (step * square)
-
-
-class _Nudged(StatefulPolicy):
-    """A policy whose actions are moved by a number of their own in every step."""
-
-    policy: Any
-    nudges: Float[Array, "time act"]
-    time_step: float
-
-    def init(self, key: Any) -> Any:
-        """Return the policy's own carry."""
-        return initial_carry(self.policy, key)
-
-    def __call__(self, carry: Any, observation: Any, time: Any) -> tuple[Any, Any]:
-        """Return the policy's action, moved by the nudge of this step."""
-        carry, action = act(self.policy, carry, observation, time)
-        index = jnp.round(time / self.time_step).astype(int)
-        return carry, action + self.nudges[index].astype(action.dtype)
-
-
-def _time_split(
-    objective: Any,
-    params: Any,
-    build: Callable[[Any], Any],
-    batch: Any,
-    rows: list[_Row],
-) -> TimeSplit | None:
-    """Split the gradient of a policy by the steps of its rollout, where there is one.
-
-    The batch must be starts (starts, obs), and the objective a mean over these.
-    """
-    parts = (
-        [p for _, p in objective.parts] if isinstance(objective, Sum) else [objective]
-    )
-    if not all(isinstance(p, RolloutObjective) and p.differentiable for p in parts):
-        return None
-    rollout = parts[0].rollout
-    steps = getattr(rollout, "horizon", None)
-    time_step = getattr(getattr(rollout, "dynamics", None), "time_step", None)
-    if steps is None or time_step is None or np.ndim(batch) != 2:
-        return None
-    starts = jnp.asarray(batch)
-
-    @jax.jit
-    def split(params):
-        policy = build(params)
-        made = rollout(policy, starts)
-        nudges = jnp.zeros_like(made.actions)
-
-        def loss(nudges):
-            each = jax.vmap(
-                lambda start, own: objective(
-                    _Nudged(policy, own, time_step), start[None]
-                )
-            )(starts, nudges)
-            return jnp.mean(each)
-
-        slopes = jax.grad(loss)(nudges)
-        if isinstance(policy, StatefulPolicy):
-            return slopes, None
-
-        def share(observations, slopes, time):
-            """Return the part of the gradient that one step's actions carry."""
-
-            def actions(params):
-                own = build(params)
-                one = lambda o: act(own, None, o, time)[1]  # noqa: E731
-                return jax.vmap(one)(observations)
-
-            (part,) = jax.vjp(actions, params)[1](slopes)
-            found = []
-            leaves = jax.tree.leaves(part)
-            for row in rows:
-                leaf = leaves[row.leaf].ravel()
-                one = row.index is not None
-                found.append(leaf[row.index] if one else jnp.linalg.norm(leaf))
-            return jnp.stack(found)
-
-        times = jnp.arange(steps) * time_step
-        before = jnp.swapaxes(made.observations[:, :-1], 0, 1)
-        shares = jax.lax.map(
-            lambda own: share(*own), (before, jnp.swapaxes(slopes, 0, 1), times)
-        )
-        return slopes, shares
-
-    slopes, shares = split(params)
-    # The loss is a mean over the starts; dL/da of one motion is asked for.
-    each = np.asarray(slopes, float) * len(starts)
-    return TimeSplit(
-        time_step=float(time_step),
-        sensitivity=np.sqrt(np.mean(np.sum(each**2, -1), 0)),
-        shares=None if shares is None else np.asarray(shares, float),
-    )

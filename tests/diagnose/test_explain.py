@@ -185,7 +185,7 @@ def test_it_is_saved_reported_and_read_back(cart_pole_problem, tmp_path):
     assert (tmp_path / "run" / "gradient.csv").read_text().count("\n") == 5
     again.report(tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text()
-    assert page.count("<svg") >= 3 and "Predicted and actual" in page
+    assert page.count("<svg") >= 3 and "Decrease of the loss by one step" in page
     assert "<table" in found._repr_html_()
 
 
