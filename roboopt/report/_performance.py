@@ -38,7 +38,9 @@ def performance(
     Returns:
         The video, or None with a warning where the environment cannot be rendered.
     """
-    begin = {"episodes": 1, "seed": seed} if start is None else {"starts": [start]}
+    begin: dict[str, Any] = {"starts": [start]}
+    if start is None:
+        begin = {"episodes": 1, "seed": seed}
     films: list[tuple[str, str, list[np.ndarray]]] = []
     try:
         _check_source(spec)

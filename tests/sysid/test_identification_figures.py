@@ -7,9 +7,10 @@ from roboopt.sysid._figures import forecast_errors, predictions, whiskers
 
 
 def test_the_figures_of_an_identification_are_drawn():
-    verdicts = "identified", "not excited"
-    first = Parameter("mass[a]", "kg", 1.0, 2.0, 1.9, 2.1, *verdicts[:1] * 2, true=2.0)
-    other = Parameter("mass[b]", "kg", 1.0, 3.0, -np.inf, np.inf, *verdicts[1:] * 2)
+    known, not_known = "identified", "not excited"
+    first = Parameter("mass[a]", "kg", 1.0, 2.0, 1.9, 2.1, known, known, true=2.0)
+    ends = -np.inf, np.inf
+    other = Parameter("mass[b]", "kg", 1.0, 3.0, *ends, not_known, not_known)
     drawn = whiskers("Mass", "kg", [("a", first), ("b", other)])
     assert 'aria-label="Mass: estimates' in drawn
     # An interval and a cross belong to the first parameter alone.
