@@ -74,7 +74,7 @@ def _arrays(
 ) -> dict[str, Any]:
     if count < 2:
         raise RobooptError(f"a recording must hold at least 2 samples, got {count}.")
-    timed = {"time_step": time_step}
+    timed: dict[str, Any] = {"time_step": time_step}
     if time_step is None:
         assert layout.time is not None
         timed = _even_step(values[layout.time])
