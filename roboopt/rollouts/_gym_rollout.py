@@ -18,7 +18,8 @@ from roboopt._core import AnyArray
 from roboopt._errors import RobooptError
 from roboopt.data import Trajectory
 from roboopt.rollouts._collect import check_policy
-from roboopt.rollouts._episodes import Start, episode_keys, run_episodes
+from roboopt.rollouts._env_group import Start
+from roboopt.rollouts._episodes import episode_keys, run_episodes
 from roboopt.rollouts._policy_runner import count_policies
 from roboopt.rollouts._pool import Pool
 
