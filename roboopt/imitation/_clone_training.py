@@ -62,11 +62,7 @@ class Training:
         seed: int,
         **network: Any,
     ) -> "Training":
-        """Choose a policy and a loss that fit the demonstrations and the action space.
-
-        Raises:
-            RobooptError: if the policy that is asked for does not fit the actions.
-        """
+        """Choose a policy and a loss that fit the demonstrations and the actions."""
         if env is None:
             discrete = np.asarray(data.training[0].actions).dtype.kind in "iu"
         else:
@@ -130,12 +126,7 @@ class Training:
         steps: int,
         max_steps: int | None,
     ) -> "Training":
-        """Return the training in which the demonstrator labels what the clone meets.
-
-        Raises:
-            RobooptError: if the demonstrations do not fit in memory, or the policy is a
-                flow.
-        """
+        """Return the training in which the demonstrator labels what the clone meets."""
         if self.batch_size is None or data.folder is not None:
             raise RobooptError(
                 "`dagger` needs demonstrations that fit in memory and a `policy` other "

@@ -50,19 +50,7 @@ class DemonstrationSet:
         seed: int,
         time_step: float | None,
     ) -> "DemonstrationSet":
-        """Load demonstrations, check them, and set some episodes aside.
-
-        Args:
-            source: trajectories, a file, a folder, or "minari:<dataset>".
-            env: the environment whose spaces the demonstrations must fit, or None.
-            held_out: fraction of the episodes.
-            seed: random seed of the split.
-            time_step: [s], where a file does not state its own.
-
-        Raises:
-            RobooptError: if `source` cannot be read, or nothing can be learned from
-                the demonstrations.
-        """
+        """Load demonstrations, check them, and set some episodes aside."""
         folder = None
         if not isinstance(source, str | PathLike):
             episodes = _episodes(source)
@@ -98,11 +86,7 @@ class DemonstrationSet:
     def samples(
         self, **cut: Any
     ) -> tuple[Demonstrations, Demonstrations, MemmapDemonstrations | None]:
-        """Return training samples, held-out samples, and the source on disk if any.
-
-        Args:
-            **cut: `history`, `chunk`, `low` and `high` of the samples.
-        """
+        """Return training samples, held-out samples, and the source on disk if any."""
         source = None
         if self.folder is None:
             runs = self.training, self.held_out

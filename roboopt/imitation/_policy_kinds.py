@@ -34,11 +34,7 @@ KINDS: dict[str, Callable[..., Any]] = {
 
 
 def kind_for(policy: str | None, discrete: bool) -> str:
-    """Return the kind of policy to train.
-
-    Raises:
-        RobooptError: if `policy` is unknown, or does not fit the actions.
-    """
+    """Return the kind of policy to train."""
     kind = policy or ("categorical" if discrete else "mlp")
     if kind not in KINDS:
         raise RobooptError(
@@ -65,12 +61,7 @@ def fresh_policy(
     depth: int,
     seed: int,
 ) -> tuple[Any, str]:
-    """Return a policy with random weights, normalized by `samples`, and what it is.
-
-    Raises:
-        RobooptError: if `angles` are no axes of an observation, or a tanh-Gaussian
-            policy is asked for actions without limits.
-    """
+    """Return a policy with random weights, normalized by `samples`, and what it is."""
     size = samples.observations.shape[-1] // history
     angles = tuple(angles) or getattr(getattr(env, "unwrapped", None), "angles", ())
     for axis in angles:
