@@ -41,7 +41,7 @@ class Collect(Flags):
         None, DEMONSTRATOR_HELP, "the library's own", shown="PATH|MODULE:NAME"
     )
     option: tuple[str, ...] = flag(
-        (), "Keywords of the environment: robot=panda.", "none", shown="KEY=VALUE"
+        (), "Keywords of the environment: robot=panda.", shown="KEY=VALUE"
     )
     episodes: int = flag(50, "Number of episodes.")
     seed: int = flag(0, "Seed of the starts and of the noise.")

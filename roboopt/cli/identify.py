@@ -46,7 +46,7 @@ class Identify(Flags):
         shown="RECORDING ...",
         positional=True,
     )
-    urdf: Path | None = flag(None, "URDF of the robot on a fixed base.", "none")
+    urdf: Path | None = flag(None, "URDF of the robot on a fixed base.")
     env: str | None = flag(
         None,
         "Simulated robot, instead of --urdf.",
