@@ -243,8 +243,7 @@ def _serve(parent: Connection, mark: Any) -> None:
             failure, answer = None, None
             try:
                 if group is None:
-                    group, limit = _begun(message, mark)
-                    answer = _sendable(group.describe())
+                    group, answer, limit = _begun(message, mark)
                 else:
                     number, kind, *arguments = pickle.loads(message)
                     _end_within(limit)
@@ -260,33 +259,22 @@ def _serve(parent: Connection, mark: Any) -> None:
         group.close()
 
 
-def _begun(setup: bytes, mark: Any) -> tuple[EnvGroup, float]:
-    """Return the environments, and the seconds in which each request is answered."""
+def _begun(setup: bytes, mark: Any) -> tuple[EnvGroup, bytes, float]:
+    """Return environments, their description, and the time to answer a request [s]."""
     try:
-        specs, sources, quiet, make, count, limit, starting = pickle.loads(setup)
+        import cloudpickle
+
+        specs, sources, make, count, limit, starting = pickle.loads(setup)
         _end_within(starting)
         linecache.cache.update(sources)
         _register(specs)
-        if quiet:
-            with contextlib.suppress(ImportError):
-                from roboopt_envs import import_pybullet_silently
-
-                import_pybullet_silently()
-        return EnvGroup(pickle.loads(make), count, mark), limit
+        group = EnvGroup(pickle.loads(make), count, mark)
+        # A tuple: the parent knows this script's classes by another name.
+        return group, cloudpickle.dumps(tuple(group.describe())), limit
     except Fault:
         raise
     except Exception as error:
         raise Fault.raised(mark[0], "starting", error) from error
-
-
-def _sendable(description: Description) -> bytes:
-    """Return the fields: the parent knows this script's classes by another name."""
-    import cloudpickle
-
-    try:
-        return cloudpickle.dumps(tuple(description))
-    except Exception:  # The task holds something that cannot be sent.
-        return cloudpickle.dumps(tuple(description._replace(task=None)))
 
 
 def _register(specs: Sequence[tuple[str, bytes]]) -> None:

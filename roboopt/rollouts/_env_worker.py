@@ -147,8 +147,7 @@ def _setup(
                 specs.append((name, _dumps(spec, sources)))
             except Exception:  # It may be another environment's.
                 pass
-    quiet = "pybullet" in sys.modules or "roboopt_envs" in repr(make)
-    return pickle.dumps((specs, sources, quiet, made, count, timeout, startup))
+    return pickle.dumps((specs, sources, made, count, timeout, startup))
 
 
 def _dumps(value: Any, sources: dict[str, Any]) -> bytes:

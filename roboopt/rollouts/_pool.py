@@ -131,21 +131,19 @@ class Pool:
         Raises:
             EnvError: if one fails. All must then be reset.
         """
-        if len(self._parts) == 1:
-            (found,) = self._ask("step", [(actions, rows)], actions)
-        else:
+        orders = [(actions, rows)]
+        if len(self._parts) > 1:
             orders = [
-                (
-                    actions[own.start : own.stop],
-                    [k - own.start for k in rows if k in own],
-                )
+                (actions[list(own)], [k - own.start for k in rows if k in own])
                 for own in self._rows
             ]
-            seen, *lists = zip(*self._ask("step", orders, actions), strict=True)
-            found = np.concatenate(seen), *(sum(parts, []) for parts in lists)
+        answers = self._ask("step", orders, actions)
         for row in rows:
             self._steps[row] += 1
-        return found
+        if len(answers) == 1:
+            return answers[0]
+        seen, *lists = zip(*answers, strict=True)
+        return np.concatenate(seen), *(sum(parts, []) for parts in lists)
 
     def close(self) -> None:
         """Close the environments, and end their processes. Closing twice is fine."""
