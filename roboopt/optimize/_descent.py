@@ -1,0 +1,232 @@
+"""One step of a descent: estimate the gradient, judge the model, move.
+
+A loss or gradient that is not finite moves nothing: the descent has failed, and its
+last state is kept.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from roboopt.gradients import Estimator, LossFn
+from roboopt.objectives import Objective
+from roboopt.optimize._bounds import to_bounded, to_free
+from roboopt.optimize._optimizers import keeps_gradient
+from roboopt.optimize._sources import FullBatch, Sampler
+
+SMOOTHING = 0.98  # of the running mean of noisy losses
+UNRECORDED = "gradient_error"  # of the info of an estimator
+
+
+class Descent(eqx.Module):
+    """The state of the descent from one start."""
+
+    params: Any
+    """The trainable leaves, in coordinates without bounds."""
+    fixed: Any
+    """The other arrays of the model."""
+    optimizer: Any
+    best: Any
+    """The best parameters; the latest if the objective does not rank models."""
+    best_loss: Float[Array, "*start"]
+    mean_loss: Float[Array, "*start"]
+    """The running mean of the losses, biased towards its initial value 0."""
+    stale: Int[Array, "*start"]
+    """Steps since the best loss last improved by more than the tolerance."""
+    failed: Bool[Array, "*start"]
+    bad_leaves: Any
+    """For each trainable leaf whether its gradient was not finite at the failure."""
+    estimator: Any
+    """The state of the gradient estimator."""
+
+
+class Problem(eqx.Module):
+    """The settings of a run, the same in every step."""
+
+    objective: Any
+    static: Any
+    """The model without its arrays."""
+    intervals: Any
+    source: Any
+    optimizer: Any
+    tolerance: Float[Array, ""]
+    patience: Int[Array, ""]
+    first_judged: Int[Array, ""]
+    """The step from which on losses are compared with the best. On noisy losses of new
+    data the running mean needs some steps, or one lucky minibatch would win."""
+    gradient: Estimator | None
+    """The gradient estimator; None for plain differentiation."""
+    batched: bool = eqx.field(static=True)
+
+    def model(self, params: Any, fixed: Any) -> Any:
+        """Return the model at `params`."""
+        return _build(self.intervals, fixed, self.static, params)
+
+    def loss_fn(self, fixed: Any) -> LossFn:
+        """Return the loss as a function of the parameters."""
+        build = eqx.Partial(_build, self.intervals, fixed, self.static)
+        return LossFn(self.objective, build)
+
+    def ranks(self, batch: Any) -> bool:
+        """Return whether a lower loss on `batch` means a better model."""
+        objective = self.objective
+        return not isinstance(objective, Objective) or objective.ranks(batch)
+
+    def sample(self, descent: Descent, batch: Any, key: Any) -> Any:
+        """Return the batch, sampled with the model if the data are a function."""
+        if not isinstance(self.source, Sampler):
+            return batch
+        model = self.model(descent.params, descent.fixed)
+        return self.source.function(model, key)
+
+
+def _build(intervals: Any, fixed: Any, static: Any, params: Any) -> Any:
+    return eqx.combine(to_bounded(intervals, params), fixed, static)
+
+
+def begin_descent(problem: Problem, params: Any, fixed: Any) -> Descent:
+    """Return the descent before its first step, from the trainable leaves."""
+    free = to_free(problem.intervals, params)
+    infinite = jnp.asarray(jnp.inf)
+    return Descent(
+        params=free,
+        fixed=fixed,
+        optimizer=problem.optimizer.init(free),
+        best=free,
+        best_loss=infinite,
+        mean_loss=jnp.zeros_like(infinite),
+        stale=jnp.zeros((), int),
+        failed=jnp.zeros((), bool),
+        bad_leaves=jax.tree.map(lambda _: jnp.zeros((), bool), free),
+        estimator=None if problem.gradient is None else problem.gradient.init(free),
+    )
+
+
+def descend(
+    problem: Problem, step: Array, descent: Descent, batch: Any, key: Any
+) -> tuple[Descent, dict]:
+    """Take a step of one descent; return the descent after and its row."""
+    own = key
+    if key is not None and problem.gradient is not None:
+        key, own = jax.random.split(key)
+    batch = problem.sample(descent, batch, key)
+    loss, gradient, terms, estimator = estimate(problem, descent, batch, own)
+    found = loss, gradient, estimator
+    return move(problem, step, descent, batch, found), {"loss": loss, **terms}
+
+
+def estimate(
+    problem: Problem, descent: Descent, batch: Any, key: Any
+) -> tuple[Array, Any, dict, Any]:
+    """Return the loss, the gradient, the terms, and the state of the estimator."""
+    import optax
+
+    loss_fn, params = problem.loss_fn(descent.fixed), descent.params
+    if problem.gradient is not None:
+        loss, gradient, info, estimator = problem.gradient.update(
+            loss_fn, params, batch, key, descent.estimator
+        )
+        terms = {name: value for name, value in info.items() if name != UNRECORDED}
+        return loss, gradient, terms, estimator
+    if not keeps_gradient(descent.optimizer):
+        evaluate = jax.value_and_grad(loss_fn.evaluate, has_aux=True)
+        (loss, terms), gradient = evaluate(params, batch)
+        return loss, gradient, terms, None
+    # The line search ended at these parameters, with their loss and gradient.
+    search = optax.value_and_grad_from_state(
+        lambda own: _cast(loss_fn(own, batch), params)
+    )
+    loss, gradient = search(params, state=descent.optimizer)
+    _, terms = loss_fn.evaluate(params, batch)
+    return jnp.asarray(loss), gradient, terms, None
+
+
+def _cast(loss: Array, params: Any) -> Array:
+    """Return the loss in the precision of the parameters, as line searches need it."""
+    return jnp.asarray(loss).astype(jnp.result_type(*jax.tree.leaves(params)))
+
+
+def move(
+    problem: Problem,
+    step: Array,
+    descent: Descent,
+    batch: Any,
+    found: tuple[Array, Any, Any],
+    value: Callable[[Any], Array] | None = None,
+) -> Descent:
+    """Return the descent after one step of the optimizer.
+
+    Args:
+        problem: the problem.
+        step: the number of steps before.
+        descent: the descent before the step.
+        batch: the batch of the step.
+        found: the loss, the gradient, and the next state of the estimator.
+        value: `value(params)`, the loss for line searches.
+    """
+    loss, gradient, estimator = found
+    if value is None:
+        value = searched_loss(problem, descent, batch)
+    bad_leaves = jax.tree.map(lambda g: ~jnp.isfinite(g).all(), gradient)
+    bad = ~jnp.isfinite(loss) | jnp.array(jax.tree.leaves(bad_leaves)).any()
+    failed = descent.failed | bad
+
+    # One noisy loss says little, so minibatches are judged by a running mean.
+    mean_loss = SMOOTHING * descent.mean_loss + (1 - SMOOTHING) * loss
+    debiased = mean_loss / (1 - SMOOTHING ** (step + 1.0))
+    judged = loss if isinstance(problem.source, FullBatch) else debiased
+    better = (judged < descent.best_loss) & (step > problem.first_judged)
+    better = ~failed & (better | (step == problem.first_judged))
+    if not problem.ranks(batch):
+        better = ~failed
+    known = jnp.where(jnp.isfinite(descent.best_loss), descent.best_loss, 0.0)
+    improved = descent.best_loss - judged > problem.tolerance * jnp.abs(known)
+
+    def moved():
+        updates, optimizer = problem.optimizer.update(
+            gradient,
+            descent.optimizer,
+            descent.params,
+            value=_cast(loss, descent.params),
+            grad=gradient,
+            value_fn=lambda params: _cast(value(params), descent.params),
+        )
+        params = jax.tree.map(
+            lambda x, u: (x + u).astype(x.dtype), descent.params, updates
+        )
+        return params, optimizer, mean_loss.astype(descent.mean_loss.dtype), estimator
+
+    def stayed():
+        kept = descent.params, descent.optimizer, descent.mean_loss
+        return *kept, descent.estimator
+
+    # One `cond` for all leaves: a `where` for each takes longer to compile.
+    params, optimizer, mean_loss, estimator = jax.lax.cond(failed, stayed, moved)
+    return Descent(
+        params=params,
+        fixed=descent.fixed,
+        optimizer=optimizer,
+        best=jax.lax.cond(better, lambda: descent.params, lambda: descent.best),
+        best_loss=jnp.where(better, judged, descent.best_loss),
+        mean_loss=mean_loss,
+        stale=jnp.where(~failed & improved, 0, descent.stale + 1),
+        failed=failed,
+        bad_leaves=jax.lax.cond(
+            descent.failed, lambda: descent.bad_leaves, lambda: bad_leaves
+        ),
+        estimator=estimator,
+    )
+
+
+def searched_loss(
+    problem: Problem, descent: Descent, batch: Any
+) -> Callable[[Any], Array]:
+    """Return the loss as a function of the parameters, for line searches."""
+    loss_fn = problem.loss_fn(descent.fixed)
+    if problem.gradient is not None:
+        loss_fn = problem.gradient.loss_function(loss_fn)
+    return lambda params: loss_fn(params, batch)
