@@ -6,7 +6,7 @@ The samples of trajectories of any length are concatenated. A sample may hold th
 of an episode its first observation is repeated; actions after its end have weight 0.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import equinox as eqx
@@ -60,8 +60,7 @@ class Demonstrations(eqx.Module):
                 f"`weights` must have shape {size[:1]} or {size[:-1]}, got "
                 f"{self.weights.shape}."
             )
-        for name in ("low", "high"):
-            limit = getattr(self, name)
+        for name, limit in (("low", self.low), ("high", self.high)):
             if limit is not None and limit.shape != size:
                 raise RobooptError(
                     f"`{name}` must have the shape of `actions`, {size}, got "
@@ -103,29 +102,20 @@ class Demonstrations(eqx.Module):
         for name, value in (("history", history), ("chunk", chunk)):
             if value is not None and value < 1:
                 raise RobooptError(f"`{name}` must be at least 1, got {value}.")
-        length = 1 if chunk is None else chunk
-        observations, actions, weights = [], [], []
-        for run in runs:
-            steps = np.arange(run.steps)
-            past = np.maximum(steps[:, None] + np.arange(1 - history, 1), 0)
-            seen = np.asarray(run.observations)[past]
-            observations.append(seen.reshape(run.steps, -1))
-            future = steps[:, None] + np.arange(length)
-            weights.append((future < run.steps).astype(float))
-            actions.append(np.asarray(run.actions)[np.minimum(future, run.steps - 1)])
-        chosen = np.concatenate(actions)
-        if chunk is None:
-            chosen = chosen[:, 0]
-        lower = broadcast_limit("low", low, chosen)
-        upper = broadcast_limit("high", high, chosen)
-        if lower is not None and upper is not None and np.any(lower >= upper):
-            raise RobooptError(f"`low` must be below `high`, got {low} and {high}.")
-        return cls(
-            observations=np.concatenate(observations),
-            actions=chosen,
-            weights=np.concatenate(weights) if length > 1 else None,
-            low=lower,
-            high=upper,
+        lengths = np.array([run.steps for run in runs])
+        arrays = {
+            name: np.concatenate([np.asarray(getattr(run, name)) for run in runs])
+            for name in ("observations", "actions")
+        }
+        first = np.cumsum(lengths) - lengths
+        return cut_samples(
+            lambda name, rows: arrays[name][rows],
+            np.arange(lengths.sum()),
+            (lengths, first, first + np.arange(len(runs))),
+            history=history,
+            chunk=chunk,
+            low=low,
+            high=high,
         )
 
     @classmethod
@@ -196,20 +186,69 @@ def _value(batch: dict, keys: tuple[str, ...]) -> Any:
     return _array(batch[present[0]])
 
 
-def broadcast_limit(name: str, value: Any, actions: np.ndarray) -> np.ndarray | None:
-    """Return the limit `value` in the shape of `actions`; None for None.
+def cut_samples(
+    read: Callable[[str, np.ndarray], np.ndarray],
+    samples: np.ndarray,
+    episodes: tuple[np.ndarray, np.ndarray, np.ndarray],
+    *,
+    history: int,
+    chunk: int | None,
+    low: Any,
+    high: Any,
+) -> Demonstrations:
+    """Return samples of episodes that lie end to end.
+
+    Args:
+        read: returns the given rows of "observations" or of "actions".
+        samples: numbers of samples, counted through all episodes, (sample,).
+        episodes: of each, the number of actions, and the rows of its first action and
+            of its first observation.
+        history: as in `Demonstrations.from_trajectories`, like the others.
+        chunk: likewise.
+        low: likewise.
+        high: likewise.
+    """
+    lengths, first_action, first_observation = episodes
+    first_sample = np.cumsum(lengths) - lengths
+    episode = np.searchsorted(first_sample, samples, side="right") - 1
+    step, length = samples - first_sample[episode], lengths[episode][:, None]
+    past = np.maximum(step[:, None] + np.arange(1 - history, 1), 0)
+    future = step[:, None] + np.arange(1 if chunk is None else chunk)
+    seen = read("observations", past + first_observation[episode][:, None])
+    acted = np.minimum(future, length - 1) + first_action[episode][:, None]
+    actions = read("actions", acted if chunk is not None else acted[:, 0])
+    lower, upper = limits(low, high, actions)
+    return Demonstrations(
+        observations=seen.reshape(len(seen), -1),
+        actions=actions,
+        weights=(future < length).astype(float) if future.shape[1] > 1 else None,
+        low=lower,
+        high=upper,
+    )
+
+
+def limits(low: Any, high: Any, actions: np.ndarray) -> list[np.ndarray | None]:
+    """Return the limits `low` and `high` in the shape of `actions`; None for None.
 
     Raises:
-        RobooptError: if `value` is not one number or one an axis, or NaN.
+        RobooptError: if a limit is not one number or one an axis, or NaN, or `low` is
+            not below `high`.
     """
-    if value is None:
-        return None
-    limit = np.asarray(value, float)
-    if limit.shape not in ((), actions.shape[-1:]):
-        raise RobooptError(
-            f"`{name}` must be one number or {actions.shape[-1]}, got shape "
-            f"{limit.shape}."
-        )
-    if np.isnan(limit).any():
-        raise RobooptError(f"`{name}` must be numbers, got {limit}.")
-    return np.broadcast_to(limit, actions.shape)
+    found: list[np.ndarray | None] = []
+    for name, value in (("low", low), ("high", high)):
+        if value is None:
+            found.append(None)
+            continue
+        limit = np.asarray(value, float)
+        if limit.shape not in ((), actions.shape[-1:]):
+            raise RobooptError(
+                f"`{name}` must be one number or {actions.shape[-1]}, got shape "
+                f"{limit.shape}."
+            )
+        if np.isnan(limit).any():
+            raise RobooptError(f"`{name}` must be numbers, got {limit}.")
+        found.append(np.broadcast_to(limit, actions.shape))
+    lower, upper = found
+    if lower is not None and upper is not None and np.any(lower >= upper):
+        raise RobooptError(f"`low` must be below `high`, got {low} and {high}.")
+    return found

@@ -34,8 +34,8 @@ def low_pass(
         order: of the filter, run once.
 
     Raises:
-        RobooptError: if `values` are not finite or too few, `order` is less than 1, or
-            `cutoff_hz` is not between 0 and half the sampling rate.
+        RobooptError: if `values` are not finite or too few, or a number breaks its
+            rule.
     """
     from scipy import signal  # Slow to import.
 
@@ -158,17 +158,14 @@ def smooth(
     def filtered(values: AnyArray) -> np.ndarray:
         return low_pass(np.asarray(values, float), cutoff_hz, trajectory.time_step)
 
-    observations = filtered(trajectory.observations)
+    names = ("observations", "actions", "efforts")
+    known = {n: v for n in names if (v := getattr(trajectory, n)) is not None}
+    arrays = {name: filtered(values) for name, values in known.items()}
     if not measured_velocities:
-        positions = observations[:, : size // 2]
-        observations = np.hstack([positions, differentiate(positions, times)])
-    efforts = trajectory.efforts
-    return dataclasses.replace(
-        trajectory,
-        observations=observations,
-        actions=filtered(trajectory.actions),
-        efforts=None if efforts is None else filtered(efforts),
-    )
+        positions = arrays["observations"][:, : size // 2]
+        velocities = differentiate(positions, times)
+        arrays["observations"] = np.hstack([positions, velocities])
+    return dataclasses.replace(trajectory, **arrays)
 
 
 def _times_of_one(trajectory: Trajectory) -> np.ndarray:
