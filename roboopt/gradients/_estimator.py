@@ -150,7 +150,6 @@ class FunctionEstimator(Estimator):
     def __call__(
         self, loss_fn: LossFn, params: Any, batch: Any, key: PRNGKeyArray
     ) -> tuple[Array, Any, dict[str, Array]]:
-        """Call the function."""
         return self.function(loss_fn, params, batch, key)
 
 
@@ -165,7 +164,6 @@ def relative_gradient(gradient: Any, params: Any) -> Any:
 
 
 def inner(a: Any, b: Any) -> Float[Array, ""]:
-    """Return the inner product of two pytrees."""
     pairs = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
     return sum((jnp.sum(x * y) for x, y in pairs), jnp.zeros(()))
 

@@ -136,12 +136,10 @@ def intervals(
 
 
 def to_bounded(intervals: Any, params: Any) -> Any:
-    """Return the trainable leaves at coordinates without bounds."""
     return _map_bounded(Interval.to_bounded, intervals, params)
 
 
 def to_free(intervals: Any, leaves: Any) -> Any:
-    """Return the coordinates without bounds of the trainable leaves."""
     return _map_bounded(Interval.to_free, intervals, leaves)
 
 

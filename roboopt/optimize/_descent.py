@@ -63,7 +63,6 @@ class Problem(eqx.Module):
     batched: bool = eqx.field(static=True)
 
     def model(self, params: Any, fixed: Any) -> Any:
-        """Return the model at `params`."""
         return _build(self.intervals, fixed, self.static, params)
 
     def loss_fn(self, fixed: Any) -> LossFn:

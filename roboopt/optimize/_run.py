@@ -54,7 +54,6 @@ class Run:
     began: float
 
     def __post_init__(self):
-        """Begin with an empty history."""
         self.rows: list[dict[str, np.ndarray]] = []
         self.taken, self.compile_seconds, self.failure = 0, 0.0, ""
 

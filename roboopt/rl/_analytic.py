@@ -51,7 +51,6 @@ class AnalyticGradient:
     """Gradients are clipped to this norm, where the decay time is finite."""
 
     def __post_init__(self):
-        """Raise a RobooptError where a setting is out of its range."""
         require_positive(
             learning_rate=self.learning_rate, max_gradient_norm=self.max_gradient_norm
         )

@@ -91,7 +91,6 @@ class VectorExperience(Experience):
     """Blocks of `length` steps of an agent in each of many environments."""
 
     def __init__(self, envs: VectorEnv, seed: int, length: int, **memory: Any):
-        """Keep the arguments; no step is taken yet."""
         observed = RunningMeanStd.zero(envs.observation_size)
         super().__init__(seed, observed=observed, **memory)
         self._envs, self._length = envs, length

@@ -45,7 +45,6 @@ class Monitor:
         callback: Callable[[LearningStatus], Any] | None,
         log: str | PathLike | None,
     ):
-        """Begin without an episode."""
         self._run, self._space = run, action_space
         self._target, self._callback, self._log = target, callback, log
         self.show: Callable[[int, str], object] = lambda timesteps, text: None
@@ -105,7 +104,6 @@ class Monitor:
         return np.array([row[2] for row in self.rows[-self._run.recent :]])
 
     def write(self) -> None:
-        """Write the log."""
         if self._log is not None and self.rows:
             Returns.from_rows(self.rows).write(self._log)
         self._written = time.perf_counter()
@@ -124,7 +122,6 @@ class Monitor:
 
 
 def _described(status: LearningStatus, total: int | None) -> str:
-    """Return the recent returns and the progress, in one line."""
     text = "no episode has ended"
     if status.episodes:
         mean, std = f"{status.mean_return:.4g}", f"{status.std_return:.3g}"

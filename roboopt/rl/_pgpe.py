@@ -61,7 +61,6 @@ class PGPE:
     average."""
 
     def __post_init__(self):
-        """Raise a RobooptError where a setting is out of its range."""
         require_at_least(2, draws=self.draws)
         require_positive(spread=self.spread, learning_rate=self.learning_rate)
 

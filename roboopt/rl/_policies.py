@@ -100,7 +100,6 @@ def acting_policy(model: Any, action_space: Any) -> Any:
 
 
 def parameter_count(policy: Any) -> int:
-    """Return the number of trainable parameters."""
     return sum(x.size for x in jax.tree.leaves(eqx.filter(policy, trainable(policy))))
 
 

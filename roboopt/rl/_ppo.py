@@ -72,7 +72,6 @@ class PPO(ActorCriticAlgorithm):
     """Whether rewards are divided by the root mean square of their discounted sums."""
 
     def __post_init__(self):
-        """Raise a RobooptError where a setting is out of its range."""
         counts = {"steps": self.steps, "epochs": self.epochs}
         require_at_least(1, **counts, minibatches=self.minibatches)
         require_share(discount=self.discount, gae_lambda=self.gae_lambda)
@@ -132,7 +131,6 @@ class PPOData(VectorExperience):
     """The blocks of `PPO`, with advantages and returns."""
 
     def __init__(self, ppo: PPO, envs: VectorEnv, seed: int = 0):
-        """Keep the arguments of `PPO.data`; no step is taken yet."""
         super().__init__(envs, seed, ppo.steps, scale=RewardScale.zero(envs.envs))
         self._ppo, self.steps = ppo, ppo.epochs * ppo.minibatches
         if ppo.minibatches > self.samples:

@@ -89,7 +89,6 @@ class ReinforceResult(VerbResult):
 
     @property
     def health(self) -> list[Finding]:
-        """Return the findings about the gradients."""
         found = gradient_health(self.history, horizon=self.horizon, reused=self.reused)
         norms = self.gradient_by_horizon
         if norms is None or norms.horizons[-1] != self.horizon:

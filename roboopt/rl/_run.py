@@ -26,7 +26,7 @@ class Run:
     data: Any
     steps: int
     """Gradient steps, at most."""
-    settings: Mapping[str, Any]
+    settings: Mapping[str, Any] = field(default_factory=dict)
     """Further arguments of `minimize`, such as the optimizer."""
     estimator: Any = Automatic()
     """The gradient estimator for `reinforce`; by default one that notes the norm and

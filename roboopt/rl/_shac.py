@@ -73,7 +73,6 @@ class SHAC(ActorCriticAlgorithm):
     of a robot seldom need this, and a policy that learns fast forgets by it."""
 
     def __post_init__(self):
-        """Raise a RobooptError where a setting is out of its range."""
         require_at_least(1, updates=self.updates)
         require_share(gae_lambda=self.gae_lambda)
         require_positive(
@@ -119,7 +118,6 @@ class SHACData(VectorExperience):
     """The blocks of `SHAC`: windows of twins that go on through their episodes."""
 
     def __init__(self, shac: SHAC, envs: TwinVectorEnv, seed: int = 0):
-        """Keep the arguments of `SHAC.data`; no step is taken yet."""
         super().__init__(envs, seed, shac.horizon, unit=np.asarray(np.nan))
         self._shac, self._envs, self.steps = shac, envs, shac.updates
 

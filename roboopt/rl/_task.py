@@ -151,7 +151,6 @@ class Task:
         return twin_rollout(self.env, joint_limits=True).require()
 
     def twin_envs(self, count: int) -> TwinVectorEnv:
-        """Return `count` twins side by side."""
         starts = self.starts(STARTS)
         return TwinVectorEnv(self.sampling_twin(), starts, count, stagger=True)
 

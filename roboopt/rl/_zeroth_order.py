@@ -39,7 +39,6 @@ class ZerothOrderGradient:
     """Standard deviation of the perturbations, relative to each parameter array."""
 
     def __post_init__(self):
-        """Raise a RobooptError where a setting is out of its range."""
         require_at_least(1, pairs=self.pairs)
         require_positive(scale=self.scale)
 
@@ -113,7 +112,6 @@ def _whole_episodes(
         model=policy,
         data=starts,
         steps=steps,
-        settings={},
         estimator=mixed or values,
         timesteps=task.timesteps,
         progress=Measured(
