@@ -32,11 +32,11 @@ def split_config(arguments: Sequence[str]) -> tuple[Path | None, list[str]]:
 
 
 def defaults_from(path: Path, command: Any) -> Any:
-    """Return the command with the flags that a run's settings record.
+    """Return the command, a dataclass, with the flags that a run's settings record.
 
     Args:
         path: of a `settings.json`, or of the folder of a run.
-        command: the dataclass of the command.
+        command: the class.
 
     Raises:
         RobooptError: if the file is not there, is of another command, or holds flags
@@ -52,10 +52,10 @@ def defaults_from(path: Path, command: Any) -> Any:
         raise RobooptError(f"{FLAG} {path} holds no settings of a run") from error
     if recorded != command.__name__.lower():
         raise RobooptError(f"{FLAG} {path} must be of this command, got {recorded}")
-    hints = get_type_hints(command)
     fields = {field.name for field in dataclasses.fields(command)}
     if unknown := sorted(flags.keys() - fields):
         raise RobooptError(f"{FLAG} {path} has unknown flags: {', '.join(unknown)}")
+    hints = get_type_hints(command)
     return command(**{name: _typed(hints[name], flags[name]) for name in flags})
 
 
@@ -63,9 +63,7 @@ def _typed(hint: Any, value: Any) -> Any:
     """Return a value read from JSON as the type that its flag has."""
     if isinstance(value, list):
         return tuple(value)
-    kinds = (hint, *get_args(hint))
-    if isinstance(value, str) and Path in kinds:
-        return Path(value)
-    if isinstance(value, str) and float in kinds:
-        return float(value)  # JSON has no number for infinity.
+    if isinstance(value, str):  # JSON has no number for infinity.
+        kinds = (hint, *get_args(hint))
+        return next((kind(value) for kind in (Path, float) if kind in kinds), value)
     return value

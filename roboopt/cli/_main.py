@@ -18,7 +18,7 @@ from typing import Any
 
 from roboopt._errors import RobooptError
 from roboopt.cli._config import defaults_from, split_config
-from roboopt.cli._flags import name_flags
+from roboopt.cli._flags import check_choices, name_flags
 from roboopt.cli._process import process_settings
 
 COMMANDS = {
@@ -34,9 +34,7 @@ DESCRIPTION = (
     "PyBullet, identify robots from recordings, clone behavior from demonstrations, "
     "and learn from reward in any Gymnasium environment."
 )
-EXTRAS = (
-    *("tyro", "rich", "gymnasium", "pybullet", "matplotlib", "imageio_ffmpeg", "PIL"),
-)
+EXTRAS = "tyro rich gymnasium pybullet matplotlib imageio_ffmpeg PIL".split()
 HELP = ("-h", "--help")
 MAX_WIDTH = 80  # columns
 
@@ -59,7 +57,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command = _command_class(arguments[0])
         _require_extras()
         with process_settings():
-            return _parse(command, *arguments).run()
+            parsed = _parse(command, *arguments)
+            check_choices(parsed)
+            return parsed.run()
     except RobooptError as error:
         print(f"roboopt: error: {name_flags(str(error), command)}", file=sys.stderr)
         return 2

@@ -182,5 +182,10 @@ def _made(env: Any, options: Mapping[str, Any] | None) -> Iterator[Any]:
         yield EnvSpec.of(env), env
     else:
         make, spec = env_maker(env, options)
-        with contextlib.closing(make()) as made:
+        try:
+            made = make()
+        except Exception as error:  # A user's constructor may raise anything.
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise RobooptError(f"`env` {env} cannot be made: {reason}") from error
+        with contextlib.closing(made):
             yield spec, made

@@ -249,7 +249,7 @@ class PGPEData(Experience):
             trajectory = self._compiled(model, drawn, jnp.asarray(starts, float))
             return trajectory, len(starts) * self._rollout.horizon
         before = self._rollout.steps_made
-        trajectory = self._rollout.each(_policies(model, drawn), starts)
+        trajectory = self._rollout.many(_policies(model, drawn), starts, paired=True)
         return trajectory, self._rollout.steps_made - before
 
     def _rollouts(

@@ -9,6 +9,7 @@ from roboopt.rollouts._env_spec import is_env as is_env
 from roboopt.rollouts._evaluate import EVALUATION_SEED_OFFSET as EVALUATION_SEED_OFFSET
 from roboopt.rollouts._evaluate import Estimate as Estimate
 from roboopt.rollouts._evaluate import Evaluation as Evaluation
+from roboopt.rollouts._evaluate import as_episodes as as_episodes
 from roboopt.rollouts._evaluate import evaluate as evaluate
 from roboopt.rollouts._gym_rollout import GymRollout as GymRollout
 from roboopt.rollouts._gym_vector_env import GymVectorEnv as GymVectorEnv
@@ -28,4 +29,3 @@ from roboopt.rollouts._twin_vector_env import TwinVectorEnv as TwinVectorEnv
 from roboopt.rollouts._vector_env import Episode as Episode
 from roboopt.rollouts._vector_env import Steps as Steps
 from roboopt.rollouts._vector_env import VectorEnv as VectorEnv
-from roboopt.rollouts._vector_env import as_episodes as as_episodes

@@ -6,7 +6,6 @@ probable error of a mean).
 """
 
 import math
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -15,6 +14,7 @@ from jaxtyping import Bool, Float, Int
 
 from roboopt.data import Trajectory
 from roboopt.rollouts._collect import collect_in
+from roboopt.rollouts._vector_env import Episode
 
 CONFIDENCE = 0.95
 EVALUATION_SEED_OFFSET = 1_000_003
@@ -113,11 +113,7 @@ def evaluate(
     *,
     episodes: int | None = None,
     seed: int | None = 0,
-    starts: Any = None,
-    label: Any = None,
-    max_steps: int | None = None,
-    processes: int = 0,
-    progress: Callable[[int], object] | None = None,
+    **settings: Any,
 ) -> Evaluation:
     """Run `policy` in `env`, 100 episodes by default, and evaluate it.
 
@@ -127,19 +123,36 @@ def evaluate(
     Args:
         env: as in `collect`.
         policy: as in `collect`.
-        episodes: the number of episodes, where no starts are given.
+        episodes: the number of episodes, where no `starts` are given.
         seed: the source of all randomness.
-        starts: observations to start at, (episodes, obs).
-        label: as in `collect`.
-        max_steps: the end of an episode that the environment has not ended before.
-        processes: the number of worker processes that run episodes side by side.
-        progress: called with the number of episodes done, after each.
+        **settings: the other arguments of `collect`: `starts`, `label`, `max_steps`,
+            `processes` and `progress`.
 
     Raises:
         RobooptError: as `collect`.
         EnvError: as `collect`.
     """
-    if episodes is None and starts is None:
+    if episodes is None and settings.get("starts") is None:
         episodes = 100
-    arguments = (episodes, starts, seed, label, max_steps, processes, progress)
-    return Evaluation.of(*collect_in(env, policy, *arguments))
+    return Evaluation.of(
+        *collect_in(env, policy, episodes=episodes, seed=seed, **settings)
+    )
+
+
+def as_episodes(trajectory: Trajectory, success: Any = None) -> list[Episode]:
+    """Return the episodes of a stacked trajectory.
+
+    Args:
+        trajectory: with rewards, (start, …).
+        success: `success(observations, time_step)` judges each, where the trajectory
+            does not say.
+    """
+    found = Evaluation.of(trajectory)
+    said = found.successes
+    if said is None and success is not None:
+        said = success(np.asarray(trajectory.observations), trajectory.time_step)
+    achieved = (
+        [None] * len(found.returns) if said is None else np.asarray(said).tolist()
+    )
+    columns = found.returns.tolist(), found.lengths.tolist(), achieved
+    return [Episode(*row) for row in zip(*columns, strict=True)]

@@ -31,7 +31,6 @@ class GymRollout:
 
     Attributes:
         horizon: steps.
-        pool: the environments.
         time_step: the duration of a step [s]; 1 where the environment does not say.
         steps_made: the steps that environments have taken so far, in all.
         differentiable: False: JAX can neither trace nor differentiate the rollout.
@@ -63,10 +62,9 @@ class GymRollout:
         """
         if horizon < 1:
             raise RobooptError(f"`horizon` must be at least 1 step, got {horizon}.")
-        self.horizon = horizon
-        self.pool = Pool(make, envs, processes=processes, timeout=timeout)
-        self.time_step = self.pool.description.time_step
-        self.steps_made = 0
+        self.horizon, self.steps_made = horizon, 0
+        self._pool = Pool(make, envs, processes=processes, timeout=timeout)
+        self.time_step = self._pool.description.time_step
 
     def __call__(
         self,
@@ -94,13 +92,16 @@ class GymRollout:
         """
         _refuse_tracing(policy, starts, key)
         check_policy("policy", policy)
-        return self._run(policy, _starts(starts, self.pool), key)
+        begins = _starts(starts, self._pool)
+        return self._run(policy, begins, key, np.arange(len(begins)), None)
 
     def many(
         self,
         policies: Any,
         starts: Shaped[AnyArray, "..."],
         key: PRNGKeyArray | None = None,
+        *,
+        paired: bool = False,
     ) -> Trajectory:
         """Return the trajectories (policies, starts, ...) of each from each start.
 
@@ -109,6 +110,8 @@ class GymRollout:
                 counts the policies.
             starts: as above.
             key: as above; the same for all policies.
+            paired: whether each policy has one start of its own; the trajectories are
+                then (policies, ...).
 
         Raises:
             RobooptError: as above; or if the arrays of `policies` differ in their first
@@ -116,41 +119,23 @@ class GymRollout:
             EnvError: as above.
         """
         _refuse_tracing(policies, starts, key)
-        count, begins = count_policies(policies), _starts(starts, self.pool)
-        owners = np.repeat(np.arange(count), len(begins))
-        run = self._run(policies, begins * count, key, owners, count)
+        count, begins = count_policies(policies), _starts(starts, self._pool)
+        if paired:
+            if len(begins) != count:
+                raise RobooptError(
+                    f"`starts` must hold one for each of {count} policies, got shape "
+                    f"{np.shape(starts)}."
+                )
+            each = np.arange(count)
+            return self._run(policies, begins, key, each, each)
+        owners, rows = np.divmod(np.arange(count * len(begins)), len(begins))
+        run = self._run(policies, begins, key, rows, owners)
         shape = count, len(begins)
         return jax.tree.map(lambda x: x.reshape(*shape, *x.shape[1:]), run)
 
-    def each(
-        self,
-        policies: Any,
-        starts: Shaped[AnyArray, "..."],
-        key: PRNGKeyArray | None = None,
-    ) -> Trajectory:
-        """Return the trajectories (policies, ...) of each from a start of its own.
-
-        Args:
-            policies: as for `many`.
-            starts: as above, as many as there are policies.
-            key: as above.
-
-        Raises:
-            RobooptError: as above; or if there are not as many starts as policies.
-            EnvError: as above.
-        """
-        _refuse_tracing(policies, starts, key)
-        count = count_policies(policies)
-        if np.ndim(starts) == 0 or len(starts) != count:
-            raise RobooptError(
-                f"`starts` must hold one for each of {count} policies, got shape "
-                f"{np.shape(starts)}."
-            )
-        return self._run(policies, _starts(starts, self.pool), key, np.arange(count))
-
     def close(self) -> None:
         """Close the environments, and end their processes. Closing twice is fine."""
-        self.pool.close()
+        self._pool.close()
 
     def __enter__(self) -> "GymRollout":
         """Return the rollout."""
@@ -165,19 +150,20 @@ class GymRollout:
         policy: Any,
         starts: list[Start],
         key: PRNGKeyArray | None,
-        owners: np.ndarray | None = None,
-        repeats: int = 1,
+        rows: np.ndarray,
+        owners: np.ndarray | None,
     ) -> Trajectory:
-        keys = None
-        if key is not None:
-            own = np.arange(len(starts)) % (len(starts) // repeats)
-            keys = episode_keys(key, len(starts) // repeats)[own]
+        """Run an episode for each of `rows` of `starts`."""
         run = run_episodes(
-            self.pool, policy, starts, keys, owners=owners, max_steps=self.horizon
+            self._pool,
+            policy,
+            [starts[row] for row in rows],
+            None if key is None else episode_keys(key, len(starts))[rows],
+            owners=owners,
+            max_steps=self.horizon,
         )
-        lengths = run.lengths
-        whole = len(starts) * self.horizon
-        self.steps_made += whole if lengths is None else int(np.sum(lengths))
+        whole = len(rows) * self.horizon
+        self.steps_made += whole if run.lengths is None else int(np.sum(run.lengths))
         return run
 
 

@@ -8,7 +8,6 @@ anew. Finished environments stay finished until `reset`; no auto-reset.
 import weakref
 from collections.abc import Sequence
 from functools import partial
-from math import isfinite
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,18 +15,10 @@ from jaxtyping import Bool, Float, Int, Shaped
 
 from roboopt._errors import RobooptError
 from roboopt.policies import check_observation_space
-from roboopt.rollouts._action_reader import RefusedAction, action_reader, all_finite
-from roboopt.rollouts._env_group import (
-    RESET,
-    STEP,
-    SUCCEEDED,
-    TERMINATED,
-    TOLD,
-    TRUNCATED,
-    Fault,
-)
+from roboopt.rollouts._action_reader import RefusedAction, action_reader
+from roboopt.rollouts._env_group import EnvGroup, Fault
 from roboopt.rollouts._env_spec import EnvSpec, env_maker, is_env
-from roboopt.rollouts._env_worker import LocalEnvs, WorkerEnvs
+from roboopt.rollouts._env_worker import EnvWorker
 
 
 class EnvError(RuntimeError):
@@ -47,11 +38,11 @@ class EnvError(RuntimeError):
 
 
 class Infos(NamedTuple):
-    """What else a step told, of all environments."""
+    """The rest of a step of all environments."""
 
     actions: Shaped[np.ndarray, "env act"]
     """The actions taken, clipped to their limits."""
-    success: Bool[np.ndarray, " env"] | None
+    success: Bool[np.ndarray, " env"] | list[bool | None] | None
     """`is_success` or `success`; None if no environment says."""
     efforts: Float[np.ndarray, "env joint"] | None
     """The joints' efforts; None unless all that took a step say."""
@@ -63,6 +54,8 @@ class Pool:
     Attributes:
         envs: the number of environments.
         description: the properties of one environment.
+        observation_space: the observation space of one environment.
+        action_space: the action space of one environment.
         read_actions: `read_actions(actions, active)` returns the actions that
             environments take, or raises `RefusedAction`.
     """
@@ -98,14 +91,14 @@ class Pool:
                 raise RobooptError(f"`{name}` must be at least {least}, got {value}.")
         if not 0 < timeout < float("inf"):
             raise RobooptError(f"`timeout` must be positive and finite, got {timeout}.")
-        borrowed = is_env(make)
-        if borrowed and (envs > 1 or processes):
+        self._borrowed = is_env(make)
+        if self._borrowed and (envs > 1 or processes):
             raise RobooptError(
                 "`make` must make environments for `envs` above 1 or `processes`, got "
                 f"the environment {make}."
             )
-        maker, spec = ((lambda: make), None)
-        if not borrowed:
+        maker, spec = (lambda: make), None
+        if not self._borrowed:
             maker, spec = env_maker(make, name="make")
         if spec is not None:
             maker = partial(maker, disable_env_checker=True)
@@ -113,40 +106,28 @@ class Pool:
         self._name = str(make) if isinstance(make, str | EnvSpec) else "the environment"
         parts = min(processes, envs) or 1
         edges = [envs * k // parts for k in range(parts + 1)]
-        self._rows = [slice(*edge) for edge in zip(edges, edges[1:], strict=False)]
-        counts = [rows.stop - rows.start for rows in self._rows]
-        self._parts: list[LocalEnvs | WorkerEnvs] = [
-            WorkerEnvs(maker, n, timeout)
+        self._rows = [range(*edge) for edge in zip(edges, edges[1:], strict=False)]
+        self._start = (
+            partial(EnvWorker, maker, timeout=timeout)
             if processes
-            else LocalEnvs(maker, n, leave_open=borrowed)
-            for n in counts
-        ]
+            else partial(EnvGroup, maker, mark=[0])
+        )
+        self._parts: list[Any] = [None] * parts  # `EnvGroup`s, `EnvWorker`s, or ended
         # No bound method: it would keep the pool alive.
-        self._close = weakref.finalize(self, _close, self._parts)
-        self._running: np.ndarray = np.zeros(envs, bool)
-        self._idle: np.ndarray = np.zeros(envs, bool)
-        self._idle.flags.writeable = False  # It is returned, as no episode's end.
-        self._steps = [0] * envs
-        self._told_success = False
+        owned = [] if self._borrowed else self._parts
+        self._close = weakref.finalize(self, _close, owned)
+        self._idle = np.zeros(envs, bool)
+        self._running, self._steps = self._idle, [0] * envs
         try:
-            self._start(first=True)
-            self.description = self._parts[0].description
+            self._start_parts(first=True)
             self._name = self.description.name
+            self.observation_space = self.description.observation_space
+            self.action_space = self.description.action_space
             check_observation_space(self.observation_space)
             self.read_actions = action_reader(self.action_space, envs)
         except BaseException:
             self.close()
             raise
-
-    @property
-    def observation_space(self) -> Any:
-        """Return the observation space of one environment."""
-        return self.description.observation_space
-
-    @property
-    def action_space(self) -> Any:
-        """Return the action space of one environment."""
-        return self.description.action_space
 
     def reset(
         self,
@@ -173,32 +154,26 @@ class Pool:
             raise RobooptError(
                 f"`indices` must be different ones below {self.envs}, got {indices}."
             )
+        seeds = [None] * len(rows) if seeds is None else np.asarray(seeds).tolist()
         if options is None or isinstance(options, dict):
             options = [options] * len(rows)
-        seeds = _one_each("seeds", [None] * len(rows) if seeds is None else seeds, rows)
-        options = _one_each("options", options, rows)
-        orders = {
-            row: (None if seed is None else int(seed), option)
-            for row, seed, option in zip(rows, seeds, options, strict=True)
-        }
+        for name, values in (("seeds", seeds), ("options", options)):
+            if len(values) != len(rows):
+                raise RobooptError(
+                    f"`{name}` must hold one for each of {len(rows)} environments, got "
+                    f"{len(values)}."
+                )
         # None is running until all have begun: a reset may fail, or be interrupted.
         running, self._running = self._running.copy(), self._idle
-        self._start()
-        asked = []
-        for part, own in zip(self._parts, self._rows, strict=True):
-            order = [
-                (k - own.start, *orders[k])
-                for k in range(own.start, own.stop)
-                if k in orders
-            ]
-            if order:
-                part.request(RESET, order)
-                asked.append(part)
-        self._receive(asked, None)
-        observations = self._gathered(0)
+        self._start_parts()
+        told = dict(zip(rows, zip(seeds, options, strict=True), strict=True))
+        orders = [
+            ([(k - own.start, *told[k]) for k in own if k in told],)
+            for own in self._rows
+        ]
+        observations = np.concatenate(self._ask("reset", orders))
         for row in rows:
             self._steps[row] = 0
-        self._refuse_not_finite(observations)
         running[rows] = True
         self._running = running
         return observations
@@ -222,78 +197,63 @@ class Pool:
             active: which take the step; by default all.
 
         Returns:
-            Observations, rewards, `terminated`, `truncated`, and what else was told.
+            Observations, rewards, `terminated`, `truncated`, and the rest.
 
         Raises:
             RobooptError: if no episode is running, or an action is invalid.
             EnvError: if one fails. All must then be reset.
         """
         self._require_open()
-        running = self._running
-        active = running if active is None else np.logical_and(running, active)
-        if True not in active.tolist():
+        acting = self._running if active is None else self._running & active
+        if not acting.any():
             raise RobooptError("`step` needs a `reset` before, got no episode running.")
         try:
-            recorded = self.read_actions(actions, active)
+            taken = self.read_actions(actions, acting)
         except RefusedAction as refused:
             raise RobooptError(
                 f"`actions`: the policy {refused.why}, in environment {refused.row} at "
                 f"step {self._steps[refused.row]} of its episode."
             ) from None
-        return self.advance(recorded, active)
+        rows = np.flatnonzero(acting).tolist()
+        seen, rewards, terminated, truncated, said, known = self.advance(taken, rows)
+        success = efforts = None
+        if any(s is not None for s in said):
+            success = np.array([bool(s) for s in said])
+        if all(known[row] is not None for row in rows):
+            efforts = np.zeros((self.envs, known[rows[0]].size))
+            efforts[rows] = [known[row] for row in rows]
+        infos = Infos(taken, success, efforts)
+        ends = np.array(terminated), np.array(truncated)
+        return seen, np.array(rewards), *ends, infos
 
-    def advance(self, recorded: np.ndarray, active: np.ndarray) -> tuple[Any, ...]:
-        """Take a step as `step` does, with actions from `read_actions`."""
-        running = self._running
+    def advance(self, actions: np.ndarray, rows: list[int]) -> tuple[Any, ...]:
+        """Take a step in `rows`, whose episodes run; return as `EnvGroup.step` does.
+
+        Args:
+            actions: of all environments, from `read_actions`.
+            rows: the environments that take the step.
+        """
         # None is running until all have answered: the wait may be interrupted.
-        self._running = self._idle
-        rows = active.nonzero()[0].tolist()
-        observations, rewards, flags, efforts = self._answers(recorded, rows)
-        if not (
-            # Squares that overflow are looked at again.
-            isfinite(np.vdot(observations, observations))
-            and isfinite(np.vdot(rewards, rewards))
-        ):
-            self._refuse_not_finite(observations, rewards, recorded)
+        running, self._running = self._running, self._idle
+        if len(self._parts) == 1:
+            (found,) = self._ask("step", [(actions, rows)], actions)
+        else:
+            orders = [
+                (
+                    actions[own.start : own.stop],
+                    [k - own.start for k in rows if k in own],
+                )
+                for own in self._rows
+            ]
+            seen, *lists = zip(*self._ask("step", orders, actions), strict=True)
+            found = np.concatenate(seen), *(sum(parts, []) for parts in lists)
         for row in rows:
             self._steps[row] += 1
-        said = 0
-        for flag in flags.tolist():
-            said |= flag
-        if said & (TERMINATED | TRUNCATED):
-            terminated, truncated = flags & TERMINATED > 0, flags & TRUNCATED > 0
-            running = running & ~(terminated | truncated)
-        else:
-            terminated = truncated = self._idle
-        self._told_success |= bool(said & TOLD)
-        success = flags & SUCCEEDED > 0 if self._told_success else None
+        terminated, truncated = found[2:4]
+        if True in terminated or True in truncated:
+            running = running & ~np.logical_or(terminated, truncated)
         self._running = running
-        return (
-            observations,
-            rewards,
-            terminated,
-            truncated,
-            Infos(recorded, success, efforts),
-        )
-
-    def _answers(self, actions: np.ndarray, rows: list[int]) -> tuple[Any, ...]:
-        """Return the observations, rewards, flags and efforts after a step."""
-        if len(self._parts) == 1:
-            self._parts[0].request(STEP, actions, rows)
-            self._receive(self._parts, actions)
-            return self._parts[0].answer
-        asked = []
-        for part, own in zip(self._parts, self._rows, strict=True):
-            order = [k - own.start for k in rows if own.start <= k < own.stop]
-            if order:
-                part.request(STEP, actions[own], order)
-                asked.append(part)
-        self._receive(asked, actions)
-        observations, rewards, flags = (self._gathered(k) for k in range(3))
-        if len(asked) < len(self._parts):
-            idle = np.setdiff1d(np.arange(self.envs), rows)
-            rewards[idle], flags[idle] = 0, 0
-        return observations, rewards, flags, self._efforts(asked)
+        return found
 
     def close(self) -> None:
         """Close the environments, and end their processes. Closing twice is fine."""
@@ -311,44 +271,52 @@ class Pool:
         if not self._close.alive:
             raise RobooptError("the pool must be open, but `close` was called.")
 
-    def _start(self, first: bool = False) -> None:
+    def _start_parts(self, first: bool = False) -> None:
         """Start all parts at first, later those that were ended."""
-        part = self._parts[0]
+        missing = [k for k, part in enumerate(self._parts) if part is None]
+        k = 0
         try:
-            for part in self._parts:
-                part.start()
-            for part in self._parts:
-                part.ready()
+            for k in missing:
+                self._parts[k] = self._start(count=len(self._rows[k]))
+            for k in missing:
+                self.description = self._parts[k].describe()
         except Fault as fault:
-            part.end()
+            self._end(k)
+            error = EnvError(f"{self._name}: at its start it {fault.what}.")
             if first and fault.trace:
-                error = RobooptError(
-                    f"`make` must make an environment, but {fault.what}"
-                )
-            else:
-                error = EnvError(f"{self._name}: at its start it {fault.what}.")
+                text = f"`make` must make an environment, but {fault.what}"
+                error = RobooptError(text)
             raise _noted(error, fault) from fault.__cause__
 
-    def _receive(self, parts: list[Any], actions: np.ndarray | None) -> None:
-        """Wait for all of `parts`, then report the first failure."""
-        failed: list[tuple[int, Fault]] = []
-        received = 0
-        try:
-            for part in parts:
-                try:
-                    part.receive()
-                except Fault as fault:
-                    failed.append((self._parts.index(part), fault))
-                    part.end()
-                received += 1
-        finally:
-            for part in parts[received:]:  # The wait was interrupted.
-                part.end()
+    def _end(self, k: int) -> None:
+        part, self._parts[k] = self._parts[k], None
+        if part is not None and not self._borrowed:
+            part.kill()
+
+    def _ask(
+        self, kind: str, orders: list[tuple], actions: np.ndarray | None = None
+    ) -> list[Any]:
+        """Return the answer of each part, or report the first failure."""
+        answers, failed = [], []
+        for part, order in zip(self._parts, orders, strict=True):
+            part.request(kind, *order)
+        for k, part in enumerate(self._parts):
+            try:
+                answers.append(part.receive())
+            except Fault as fault:
+                failed.append((k, fault))
+                self._end(k)
+            except BaseException:  # The wait was interrupted.
+                for late in range(k, len(self._parts)):
+                    self._end(late)
+                raise
         if failed:
-            number, fault = failed[0]
-            index = self._rows[number].start + fault.row
-            error = self._failure(index, fault.what, actions)
-            raise _noted(error, fault) from fault.__cause__
+            k, fault = failed[0]
+            index = self._rows[k].start + fault.row
+            raise _noted(self._failure(index, fault.what, actions), fault) from (
+                fault.__cause__
+            )
+        return answers
 
     def _failure(self, index: int, what: str, actions: np.ndarray | None) -> EnvError:
         said = f"{self._name}: environment {index} {what}"
@@ -362,55 +330,11 @@ class Pool:
             action=action,
         )
 
-    def _refuse_not_finite(
-        self,
-        observations: np.ndarray,
-        rewards: np.ndarray | None = None,
-        actions: np.ndarray | None = None,
-    ) -> None:
-        found = [("observation", observations)]
-        if rewards is not None:
-            found.append(("reward", rewards))
-        for name, values in found:
-            if all_finite(values):
-                continue
-            bad = np.array([not np.isfinite(row).all() for row in values])
-            for part, rows in zip(self._parts, self._rows, strict=True):
-                if bad[rows].any():
-                    part.end()
-            index = int(bad.argmax())
-            what = f"gave the {name} {values[index]}, which is not finite"
-            raise self._failure(index, what, actions)
-
-    def _gathered(self, position: int) -> np.ndarray:
-        if len(self._parts) == 1:
-            return self._parts[0].answer[position]
-        return np.concatenate([part.answer[position] for part in self._parts])
-
-    def _efforts(self, asked: list[Any]) -> np.ndarray | None:
-        known = [part.answer[3] for part in asked]
-        if any(efforts is None for efforts in known):
-            return None
-        efforts = np.zeros((self.envs, known[0].shape[1]))
-        for part, rows in zip(self._parts, self._rows, strict=True):
-            if part in asked:
-                efforts[rows] = part.answer[3]
-        return efforts
-
 
 def _close(parts: list[Any]) -> None:
     for part in parts:
-        part.close()
-
-
-def _one_each(name: str, values: Any, rows: list[int]) -> list[Any]:
-    values = list(values)
-    if len(values) != len(rows):
-        raise RobooptError(
-            f"`{name}` must hold one for each of {len(rows)} environments, got "
-            f"{len(values)}."
-        )
-    return values
+        if part is not None:
+            part.close()
 
 
 def _noted(error: Exception, fault: Fault) -> Exception:

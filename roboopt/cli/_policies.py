@@ -1,4 +1,4 @@
-"""The demonstrator that a flag names: a saved policy, or a function of the user."""
+"""The policy that a flag names: in a file, in the folder of a run, or in a module."""
 
 import importlib
 from pathlib import Path
@@ -6,16 +6,30 @@ from typing import Any
 
 import roboopt as ro
 from roboopt._errors import RobooptError
-from roboopt.cli._run_folder import ACTORS, actor_file
+from roboopt.cli._run_folder import policy_file
+
+
+def saved(flag: str, path: Path) -> Any:
+    """Return the policy in a file or in the folder of a run.
+
+    Raises:
+        RobooptError: if there is none, or it cannot be loaded.
+    """
+    if not path.exists():
+        raise RobooptError(f"{flag} {path} must be a saved policy, or a run's folder")
+    try:
+        return ro.load(policy_file(path))
+    except RobooptError as error:
+        raise RobooptError(f"{flag} {path}: {error}") from error
 
 
 def demonstrator(env: Any, given: str | None) -> tuple[Any, str]:
     """Return the demonstrator, and its name in words.
 
     Args:
-        env: the environment.
+        env: the environment, for the library's own controller of its task.
         given: a file of `roboopt.save`, the folder of a run, or `module:name` of a
-            function; the library's own controller for the task where None.
+            function; the library's own controller where None.
 
     Raises:
         RobooptError: if there is no demonstrator, or it cannot be loaded.
@@ -23,10 +37,11 @@ def demonstrator(env: Any, given: str | None) -> tuple[Any, str]:
     if given is None:
         try:
             return ro.imitation.demonstrator(env)
-        except ro.RobooptError as error:
+        except RobooptError as error:
             raise RobooptError(f"--demonstrator must be given: {error}") from error
     if Path(given).exists():
-        return saved("--demonstrator", given)
+        policy = saved("--demonstrator", Path(given))
+        return policy, f"the policy in {policy_file(Path(given))}"
     module, colon, name = given.partition(":")
     if not colon:
         raise RobooptError(
@@ -44,21 +59,3 @@ def demonstrator(env: Any, given: str | None) -> tuple[Any, str]:
     if not callable(found) and not isinstance(found, ro.policies.StatefulPolicy):
         raise RobooptError(f"--demonstrator {given} must be callable, got {found!r}")
     return found, given
-
-
-def saved(flag: str, given: str) -> tuple[Any, str]:
-    """Return the policy in a file or the folder of a run, and its name in words.
-
-    Raises:
-        RobooptError: if there is none, or it cannot be loaded.
-    """
-    path = Path(given)
-    if path.is_dir():
-        found = actor_file(path)
-        if found is None:
-            raise RobooptError(f"{flag} {given} holds no {' or '.join(ACTORS)}")
-        path = found
-    try:
-        return ro.load(path), f"the policy in {path}"
-    except ro.RobooptError as error:
-        raise RobooptError(f"{flag} {given}: {error}") from error
