@@ -1,29 +1,55 @@
-"""The compiled loop of `minimize`: many steps per call, without Python between them."""
+"""The compiled loop of `minimize`: many steps per call, without Python between them.
 
-import dataclasses
+A step draws a batch, estimates the gradient, records the loss and its terms, keeps the
+model if it is the best so far, and lets the optimizer move. A loss or gradient that is
+not finite moves nothing: the descent has failed, and its last state is kept.
+"""
+
 import functools
-from typing import Any, TypeVar
+from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from roboopt.optimize._descent import (
-    SMOOTHING,
-    Descent,
-    Problem,
-    begin_descent,
-    descend,
-    estimate,
-    move,
-    searched_loss,
-)
-from roboopt.optimize._optimizers import evaluates_loss, keeps_gradient
+from roboopt.gradients import Estimator, LossFn
+from roboopt.objectives import Objective
+from roboopt.optimize._bounds import to_bounded
+from roboopt.optimize._optimizers import keeps_gradient
 from roboopt.optimize._sources import FullBatch, Sampler
 
-T = TypeVar("T")
 MAX_CHUNK = 1024  # steps per call
+SMOOTHING = 0.98  # of the running mean of noisy losses
+UNRECORDED = "gradient_error"  # of the info of an estimator
+
+
+class Descent(eqx.Module):
+    """The state of the descent from one start."""
+
+    params: Any
+    """The trainable leaves, in coordinates without bounds."""
+    fixed: Any
+    """The other arrays of the model."""
+    optimizer: Any
+    best: Any
+    """The best parameters; the latest if the objective does not rank models."""
+    best_loss: Float[Array, "*start"]
+    step: Int[Array, "*start"]
+    """Steps since losses can be compared."""
+    first_judged: Int[Array, "*start"]
+    """The step from which on losses are compared with the best. On noisy losses of new
+    data the running mean needs some steps, or one lucky minibatch would win."""
+    mean_loss: Float[Array, "*start"]
+    """The running mean of the losses, biased towards its initial value 0."""
+    stale: Int[Array, "*start"]
+    """Steps since the best loss last improved by more than the tolerance."""
+    failed: Bool[Array, "*start"]
+    bad_leaves: Any
+    """For each trainable leaf whether its gradient was not finite at the failure."""
+    estimator: Any
+    """The state of the gradient estimator."""
 
 
 class State(eqx.Module):
@@ -33,58 +59,46 @@ class State(eqx.Module):
     """With `batched=True` all descents, along a leading axis."""
     source: Any
     key: PRNGKeyArray
-    step: Int[Array, ""]
-    """Steps since losses can be compared."""
 
 
-@eqx.filter_jit
-def begin(problem: Problem, params: Any, fixed: Any, key: PRNGKeyArray) -> State:
-    """Return the state before the first step."""
-    start = functools.partial(begin_descent, problem)
-    descent = (eqx.filter_vmap(start) if problem.batched else start)(params, fixed)
-    key, own = jax.random.split(key)
-    source = problem.source.init(own)
-    return _strong(State(descent, source, key, jnp.zeros((), int)))
+class Problem(eqx.Module):
+    """The settings of a run, the same in every step."""
+
+    objective: Any
+    static: Any
+    """The model without its arrays."""
+    intervals: Any
+    source: Any
+    optimizer: Any
+    tolerance: Float[Array, ""]
+    patience: Int[Array, ""]
+    gradient: Estimator | None
+    """The gradient estimator; None for plain differentiation."""
+    batched: bool = eqx.field(static=True)
+
+    def model(self, params: Any, fixed: Any) -> Any:
+        return _build(self.intervals, fixed, self.static, params)
+
+    def loss_fn(self, fixed: Any) -> LossFn:
+        """Return the loss as a function of the parameters."""
+        build = eqx.Partial(_build, self.intervals, fixed, self.static)
+        return LossFn(self.objective, build)
+
+    def ranks(self, batch: Any) -> bool:
+        """Return whether a lower loss on `batch` means a better model."""
+        objective = self.objective
+        return not isinstance(objective, Objective) or objective.ranks(batch)
+
+    def sample(self, descent: Descent, batch: Any, key: Any) -> Any:
+        """Return the batch, sampled with the model if the data are a function."""
+        if not isinstance(self.source, Sampler):
+            return batch
+        model = self.model(descent.params, descent.fixed)
+        return self.source.function(model, key)
 
 
-@eqx.filter_jit
-def renew(problem: Problem, state: State, fixed: Any) -> State:
-    """Return the state before the first step on another batch of a source.
-
-    Args:
-        problem: the problem with the new batch as its source.
-        state: the state after the last step.
-        fixed: the fixed arrays of the model that came with the batch.
-    """
-    descent = dataclasses.replace(state.descent, fixed=fixed)
-    if keeps_gradient(descent.optimizer):
-        # Its loss and gradient are those of the last batch.
-        optimizer = problem.optimizer.init(descent.params)
-        descent = dataclasses.replace(descent, optimizer=optimizer)
-    key, own = jax.random.split(state.key)
-    return _strong(State(descent, problem.source.init(own), key, state.step))
-
-
-def restart_judging(
-    problem: Problem, state: State, steps: int
-) -> tuple[Problem, State]:
-    """Return both for `steps` steps on data whose losses are of another kind.
-
-    The best model so far is kept until the running mean of the new losses is known.
-    """
-    same_data = isinstance(problem.source, FullBatch)
-    needed = 0 if same_data else min(round(1 / (1 - SMOOTHING)), steps // 2)
-    first = jnp.full_like(problem.first_judged, needed)
-    mean_loss = jnp.zeros_like(state.descent.mean_loss)
-    descent = dataclasses.replace(state.descent, mean_loss=mean_loss)
-    step = jnp.zeros_like(state.step)
-    state = dataclasses.replace(state, descent=descent, step=step)
-    return dataclasses.replace(problem, first_judged=first), state
-
-
-def _strong(tree: T) -> T:
-    """Return the tree without weak types, which would make `advance` compile twice."""
-    return jax.tree.map(lambda x: jax.lax.convert_element_type(x, x.dtype), tree)
+def _build(intervals: Any, fixed: Any, static: Any, params: Any) -> Any:
+    return eqx.combine(to_bounded(intervals, params), fixed, static)
 
 
 @eqx.filter_jit
@@ -124,51 +138,151 @@ def _step(problem: Problem, state: State) -> tuple[State, dict]:
     key, own = state.key, None
     if isinstance(problem.source, Sampler) or problem.gradient is not None:
         key, own = jax.random.split(state.key)
-    step = functools.partial(descend, problem, state.step)
+    step = functools.partial(_descend, problem)
     if problem.batched:
         if own is not None:
             own = jax.random.split(own, state.descent.best_loss.shape[0])
         axes = (eqx.if_array(0), None, None if own is None else 0)
         step = eqx.filter_vmap(step, in_axes=axes)
     descent, row = step(state.descent, batch, own)
-    return State(descent, source, key, state.step + 1), row
+    return State(descent, source, key), row
 
 
-def advance_on_host(problem: Problem, state: State) -> tuple[State, dict, int]:
-    """Take one step at most, with a simulator that JAX cannot trace.
+def _descend(
+    problem: Problem, descent: Descent, batch: Any, key: Any
+) -> tuple[Descent, dict]:
+    """Take a step of one descent; return the descent after and its row."""
+    own = key
+    if key is not None and problem.gradient is not None:
+        key, own = jax.random.split(key)
+    batch = problem.sample(descent, batch, key)
+    loss, gradient, terms, estimator = estimate(problem, descent, batch, own)
+    found = loss, gradient, estimator
+    return move(problem, descent, batch, found), {"loss": loss, **terms}
 
-    Drawing and moving are compiled, except for a line search, which runs the simulator.
+
+def estimate(
+    problem: Problem, descent: Descent, batch: Any, key: Any
+) -> tuple[Array, Any, dict, Any]:
+    """Return the loss, the gradient, the terms, and the state of the estimator."""
+    import optax
+
+    loss_fn, params = problem.loss_fn(descent.fixed), descent.params
+    if problem.gradient is not None:
+        loss, gradient, info, estimator = problem.gradient.update(
+            loss_fn, params, batch, key, descent.estimator
+        )
+        terms = {name: value for name, value in info.items() if name != UNRECORDED}
+        return loss, gradient, terms, estimator
+    if not keeps_gradient(descent.optimizer):
+        evaluate = jax.value_and_grad(loss_fn.evaluate, has_aux=True)
+        (loss, terms), gradient = evaluate(params, batch)
+        return loss, gradient, terms, None
+    # The line search ended at these parameters, with their loss and gradient.
+    search = optax.value_and_grad_from_state(
+        lambda own: _cast(loss_fn(own, batch), params)
+    )
+    loss, gradient = search(params, state=descent.optimizer)
+    _, terms = loss_fn.evaluate(params, batch)
+    return jnp.asarray(loss), gradient, terms, None
+
+
+def _cast(loss: Array, params: Any) -> Array:
+    """Return the loss in the precision of the parameters, as line searches need it."""
+    return jnp.asarray(loss).astype(jnp.result_type(*jax.tree.leaves(params)))
+
+
+def move(
+    problem: Problem,
+    descent: Descent,
+    batch: Any,
+    found: tuple[Array, Any, Any],
+    value: Callable[[Any], Array] | None = None,
+) -> Descent:
+    """Return the descent after one step of the optimizer.
+
+    Args:
+        problem: the problem.
+        descent: the descent before the step.
+        batch: the batch of the step.
+        found: the loss, the gradient, and the next state of the estimator.
+        value: `value(params)`, the loss for line searches.
+    """
+    loss, gradient, estimator = found
+    if value is None:
+        value = searched_loss(problem, descent, batch)
+    bad_leaves = jax.tree.map(lambda g: ~jnp.isfinite(g).all(), gradient)
+    bad = ~jnp.isfinite(loss) | jnp.array(jax.tree.leaves(bad_leaves)).any()
+    failed = descent.failed | bad
+
+    mean_loss, judged, better, improved = _judge(problem, descent, batch, loss)
+    better = better & ~failed
+
+    def moved():
+        updates, optimizer = problem.optimizer.update(
+            gradient,
+            descent.optimizer,
+            descent.params,
+            value=_cast(loss, descent.params),
+            grad=gradient,
+            value_fn=lambda params: _cast(value(params), descent.params),
+        )
+        params = jax.tree.map(
+            lambda x, u: (x + u).astype(x.dtype), descent.params, updates
+        )
+        return params, optimizer, mean_loss.astype(descent.mean_loss.dtype), estimator
+
+    def stayed():
+        kept = descent.params, descent.optimizer, descent.mean_loss
+        return *kept, descent.estimator
+
+    # One `cond` for all leaves: a `where` for each takes longer to compile.
+    params, optimizer, mean_loss, estimator = jax.lax.cond(failed, stayed, moved)
+    return Descent(
+        params=params,
+        fixed=descent.fixed,
+        optimizer=optimizer,
+        best=jax.lax.cond(better, lambda: descent.params, lambda: descent.best),
+        best_loss=jnp.where(better, judged, descent.best_loss),
+        step=descent.step + 1,
+        first_judged=descent.first_judged,
+        mean_loss=mean_loss,
+        stale=jnp.where(~failed & improved, 0, descent.stale + 1),
+        failed=failed,
+        bad_leaves=jax.lax.cond(
+            descent.failed, lambda: descent.bad_leaves, lambda: bad_leaves
+        ),
+        estimator=estimator,
+    )
+
+
+def _judge(
+    problem: Problem, descent: Descent, batch: Any, loss: Array
+) -> tuple[Array, Array, Array, Array]:
+    """Judge the model by its loss.
 
     Returns:
-        What `advance` returns, with filled rows only.
+        The running mean of the losses, the loss that counts, whether it is the best so
+        far, and whether it is better by more than the tolerance.
     """
-    descent = state.descent
-    if bool(descent.failed) or bool(descent.stale >= problem.patience):
-        return state, {}, 0
-    batch, source, key, own = _draw_compiled(problem, state)
-    loss, gradient, terms, estimator = estimate(problem, descent, batch, own)
-    moving = problem, state.step, descent, batch, (loss, gradient, estimator)
-    if evaluates_loss(descent.optimizer):
-        value = searched_loss(problem, descent, batch)
-
-        def untraced(params: Any) -> Array:
-            with jax.disable_jit(False):
-                return value(params)
-
-        with jax.disable_jit():
-            descent = _strong(move(*moving, untraced))
-    else:
-        descent = _move_compiled(*moving)
-    row = jax.tree.map(lambda value: jnp.asarray(value)[None], {"loss": loss, **terms})
-    return State(descent, source, key, state.step + 1), row, 1
+    # One noisy loss says little, so minibatches are judged by a running mean.
+    mean_loss = SMOOTHING * descent.mean_loss + (1 - SMOOTHING) * loss
+    debiased = mean_loss / (1 - SMOOTHING ** (descent.step + 1.0))
+    judged = loss if isinstance(problem.source, FullBatch) else debiased
+    better = (judged < descent.best_loss) & (descent.step > descent.first_judged)
+    better = better | (descent.step == descent.first_judged)
+    if not problem.ranks(batch):
+        better = jnp.ones_like(better)
+    known = jnp.where(jnp.isfinite(descent.best_loss), descent.best_loss, 0.0)
+    improved = descent.best_loss - judged > problem.tolerance * jnp.abs(known)
+    return mean_loss, judged, better, improved
 
 
-_move_compiled = eqx.filter_jit(move)
-
-
-@eqx.filter_jit
-def _draw_compiled(problem: Problem, state: State) -> tuple[Any, Any, Array, Array]:
-    """Return the batch, the state of the source, the next key and that of the step."""
-    key, first, own = jax.random.split(state.key, 3)
-    batch, source = problem.source.draw(state.source)
-    return problem.sample(state.descent, batch, first), source, key, own
+def searched_loss(
+    problem: Problem, descent: Descent, batch: Any
+) -> Callable[[Any], Array]:
+    """Return the loss as a function of the parameters, for line searches."""
+    loss_fn = problem.loss_fn(descent.fixed)
+    if problem.gradient is not None:
+        loss_fn = problem.gradient.loss_function(loss_fn)
+    return lambda params: loss_fn(params, batch)

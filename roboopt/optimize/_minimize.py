@@ -14,9 +14,8 @@ import numpy as np
 from roboopt._errors import RobooptError
 from roboopt.gradients import Estimator, FunctionEstimator
 from roboopt.optimize._bounds import Bound, intervals
-from roboopt.optimize._descent import Problem
 from roboopt.optimize._feed import Feed
-from roboopt.optimize._loop import begin
+from roboopt.optimize._loop import Problem
 from roboopt.optimize._optimizers import (
     checked_optimizer,
     default_optimizer,
@@ -26,6 +25,7 @@ from roboopt.optimize._partition import check_model, partition, updated_arrays
 from roboopt.optimize._result import Result, Status, check_budget
 from roboopt.optimize._run import Run
 from roboopt.optimize._sources import FullBatch, as_source
+from roboopt.optimize._start import begin
 
 TOLERANCE = 1e-6
 
@@ -129,7 +129,6 @@ def minimize(
         optimizer=checked_optimizer(optimizer),
         tolerance=jnp.asarray(float(tolerance)),
         patience=jnp.asarray(patience if tolerance > 0 else np.iinfo(np.int32).max),
-        first_judged=jnp.asarray(0),
         gradient=gradient,
         batched=batched,
     )

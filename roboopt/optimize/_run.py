@@ -17,20 +17,14 @@ import numpy as np
 from roboopt._errors import RobooptError
 from roboopt._progress import progress_line
 from roboopt.optimize import _checkpoint
-from roboopt.optimize._descent import Problem
 from roboopt.optimize._feed import Feed
-from roboopt.optimize._loop import (
-    MAX_CHUNK,
-    State,
-    advance,
-    advance_on_host,
-    renew,
-    restart_judging,
-)
+from roboopt.optimize._host_loop import advance_on_host
+from roboopt.optimize._loop import MAX_CHUNK, Problem, State, advance
 from roboopt.optimize._optimizers import keeps_gradient
 from roboopt.optimize._partition import updated_arrays
 from roboopt.optimize._result import Result, Status, stop_message
 from roboopt.optimize._sources import SourceExhausted, SourceFailed
+from roboopt.optimize._start import renew
 
 CHUNK_S = 0.1
 CHECKPOINT_PERIOD_S = 10.0
@@ -161,7 +155,7 @@ class Run:
             feed.advance(None)
             self.problem = dataclasses.replace(self.problem, source=feed.batches)
             if keeps_gradient(descent.optimizer):
-                return renew(self.problem, state, descent.fixed)
+                return renew(self.problem, state, descent.fixed, None)
             return state
         best = feed.drifts and self.problem.ranks(feed.batches.data)
         params = descent.best if best else descent.params
@@ -171,10 +165,8 @@ class Run:
         except ValueError as error:
             raise SourceFailed(f"`data`: {error}") from error
         self.problem = dataclasses.replace(self.problem, source=feed.batches)
-        state = renew(self.problem, state, fixed)
-        if feed.drifts:
-            self.problem, state = restart_judging(self.problem, state, feed.steps)
-        return state
+        steps = int(feed.steps) if feed.drifts else None
+        return renew(self.problem, state, fixed, steps)
 
     def _ended(self, state: State, early: bool, status: Status) -> str | None:
         """Return the reason to stop, if there is one."""

@@ -1,0 +1,52 @@
+"""Steps whose gradient needs a simulator that JAX cannot trace."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from roboopt.optimize._loop import Problem, State, estimate, move, searched_loss
+from roboopt.optimize._optimizers import evaluates_loss
+from roboopt.optimize._start import strong
+
+
+def advance_on_host(problem: Problem, state: State) -> tuple[State, dict, int]:
+    """Take one step at most.
+
+    Drawing and moving are compiled, except for a line search, which runs the simulator.
+
+    Returns:
+        What `advance` returns, with filled rows only.
+    """
+    descent = state.descent
+    if bool(descent.failed) or bool(descent.stale >= problem.patience):
+        return state, {}, 0
+    batch, source, key, own = _draw_compiled(problem, state)
+    loss, gradient, terms, estimator = estimate(problem, descent, batch, own)
+    moving = problem, descent, batch, (loss, gradient, estimator)
+    if evaluates_loss(descent.optimizer):
+        value = searched_loss(problem, descent, batch)
+
+        def untraced(params: Any) -> Array:
+            with jax.disable_jit(False):
+                return value(params)
+
+        with jax.disable_jit():
+            descent = strong(move(*moving, untraced))
+    else:
+        descent = _move_compiled(*moving)
+    row = jax.tree.map(lambda value: jnp.asarray(value)[None], {"loss": loss, **terms})
+    return State(descent, source, key), row, 1
+
+
+_move_compiled = eqx.filter_jit(move)
+
+
+@eqx.filter_jit
+def _draw_compiled(problem: Problem, state: State) -> tuple[Any, Any, Array, Array]:
+    """Return the batch, the state of the source, the next key and that of the step."""
+    key, first, own = jax.random.split(state.key, 3)
+    batch, source = problem.source.draw(state.source)
+    return problem.sample(state.descent, batch, first), source, key, own
