@@ -88,7 +88,7 @@ class Run:
         saved = time.perf_counter()
         with progress_line(self.steps, self.progress) as show:
             try:
-                while self.taken < evaluations:
+                while self.taken < evaluations and reason == "steps":
                     if self.feed.left(self.taken, evaluations) == 0:
                         state = self._next_batch(state)
                     count = min(chunk, self.feed.left(self.taken, evaluations))
@@ -101,9 +101,7 @@ class Run:
                     status = self._status(state)
                     show(status.step, _described(status, self.steps))
                     early = taken < (1 if self.on_host else count)
-                    if ended := self._ended(state, early, status):
-                        reason = ended
-                        break
+                    reason = self._ended(state, early, status)
             except KeyboardInterrupt:
                 reason = "interrupted"
             except SourceExhausted:
@@ -149,7 +147,7 @@ class Run:
         return state, taken
 
     def _next_batch(self, state: State) -> State:
-        """Return the state before the first step on the next batch of the source."""
+        """Return the state before the first step on the next batch."""
         feed, descent = self.feed, state.descent
         if feed.iterable:
             feed.advance(None)
@@ -168,8 +166,8 @@ class Run:
         steps = int(feed.steps) if feed.drifts else None
         return renew(self.problem, state, fixed, steps)
 
-    def _ended(self, state: State, early: bool, status: Status) -> str | None:
-        """Return the reason to stop, if there is one."""
+    def _ended(self, state: State, early: bool, status: Status) -> str:
+        """Return the reason to stop; "steps" is none yet."""
         failed = np.all(state.descent.failed)
         if early:
             return "non-finite" if failed else "tolerance"
@@ -177,7 +175,7 @@ class Run:
             return "callback"
         if status.seconds >= self.seconds and self.taken <= self.steps:
             return "seconds"
-        return "non-finite" if failed else None
+        return "non-finite" if failed else "steps"
 
     def _status(self, state: State) -> Status:
         last = [loss for rows in self.rows for loss in rows["loss"][-1:]][-1]

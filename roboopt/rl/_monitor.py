@@ -61,9 +61,9 @@ class Monitor:
 
     def restore(self, state: dict[str, np.ndarray]) -> None:
         """Go on from a `state`, with the episodes of the log up to then."""
-        self.timesteps, self._earlier = int(state["timesteps"]), float(state["seconds"])
-        if resume := getattr(self._run.progress, "resume", None):
-            resume(int(state["step"]), self.timesteps)
+        self._step, self.timesteps = int(state["step"]), int(state["timesteps"])
+        self._seconds = self._earlier = float(state["seconds"])
+        self._run.progress.resume(self._step, self.timesteps)
         if self._log is not None and Path(self._log).exists():
             # The log may be younger than the checkpoint.
             rows = Returns.read(self._log).rows()
