@@ -71,9 +71,6 @@ class Experience(ABC):
         """Return the environment steps up to the latest gradient step."""
         return self.timesteps
 
-    def resume(self, step: int, timesteps: int) -> None:
-        """Do nothing: `restore` has set the count."""
-
     def recent_episodes(self, status: Any) -> list[Episode]:
         """Return the episodes that have ended since the last call."""
         found = self.episodes[self._reported :]

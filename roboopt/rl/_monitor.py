@@ -11,7 +11,7 @@ import numpy as np
 
 from roboopt.rl._policies import acting_policy
 from roboopt.rl._returns import Returns, rows_of
-from roboopt.rl._run import Run
+from roboopt.rl._run import Measured, Run
 
 MIN_EPISODES = 20  # before their mean return can reach a target
 LOG_PERIOD_S = 5.0
@@ -63,7 +63,8 @@ class Monitor:
         """Go on from a `state`, with the episodes of the log up to then."""
         self._step, self.timesteps = int(state["step"]), int(state["timesteps"])
         self._seconds = self._earlier = float(state["seconds"])
-        self._run.progress.resume(self._step, self.timesteps)
+        if isinstance(self._run.progress, Measured):
+            self._run.progress.resume(self._step, self.timesteps)
         if self._log is not None and Path(self._log).exists():
             # The log may be younger than the checkpoint.
             rows = Returns.read(self._log).rows()
