@@ -179,7 +179,7 @@ class PGPEData(Experience):
         groups: int = 8,
         draws: int = 8,
         seed: int = 0,
-        timesteps: float = math.inf,
+        timesteps: int | None = None,
     ):
         """Keep the arguments of `PGPE.learn`; no episode runs yet.
 
@@ -211,7 +211,8 @@ class PGPEData(Experience):
             raise RobooptError(
                 f"`model` must be a `ParameterNoise`, got {type(model).__name__}."
             )
-        if self._last is not None and self.timesteps >= self._budget:
+        budget = math.inf if self._budget is None else self._budget
+        if self._last is not None and self.timesteps >= budget:
             self.exhausted = True
             return Block(self._last, model)
         random = np.random.default_rng([self._seed, number])

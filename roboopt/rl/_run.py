@@ -68,7 +68,7 @@ class Measured:
         *,
         every_step: bool,
         beside: int = 0,
-        budget: float = math.inf,
+        budget: int | None = None,
     ):
         """Keep the arguments.
 
@@ -78,7 +78,7 @@ class Measured:
             measure: `measure(model, step)` runs the policy.
             every_step: whether to measure after every step.
             beside: steps of `count` that do not belong to the learning.
-            budget: environment steps of the learning.
+            budget: environment steps of the learning, at most.
         """
         self._count, self._measure, self._every_step = count, measure, every_step
         self._beside, self._budget = beside, budget
@@ -94,7 +94,8 @@ class Measured:
 
     def recent_episodes(self, status: Any) -> list[Episode]:
         """Run the policy, if it is time, and return its episodes."""
-        self.exhausted = self.taken(status.step) >= self._budget
+        if self._budget is not None:
+            self.exhausted = self.taken(status.step) >= self._budget
         if status.seconds - self._last < self._pause:
             return []
         began, before = time.perf_counter(), self._count(status.step)

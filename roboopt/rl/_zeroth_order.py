@@ -95,12 +95,11 @@ def _whole_episodes(
     if mixed is None and values.deterministic(trained):
         # L-BFGS searches along lines, by one more run from each start.
         episodes, steps = episodes + count, LBFGS_STEPS
-    budget = math.inf if task.timesteps is None else task.timesteps
     if task.timesteps is not None:
         # The length of an episode, for the annealing, is that of the first policy.
         rollout(policy, starts)
         per_step = episodes * rollout.steps_made / count
-        steps = max(1, math.ceil(budget / per_step))
+        steps = max(1, math.ceil(task.timesteps / per_step))
     success = getattr(getattr(task.env.unwrapped, "task", None), "success", None)
 
     def measure(model: Any, step: int) -> list[Episode]:
@@ -119,7 +118,7 @@ def _whole_episodes(
             measure,
             every_step=task.target is not None,
             beside=rollout.steps_made,
-            budget=budget,
+            budget=task.timesteps,
         ),
         choice={
             "policy": described,
