@@ -58,18 +58,12 @@ def combinations_of(
         return ()
     found = []
     for row in _echelon(known / spans):
-        matter = np.abs(row) * units
-        order = [
-            i for i in np.argsort(-matter) if matter[i] > MIN_COEFFICIENT * matter.max()
-        ]
-        slope = row * units
-        found.append(
-            Combination(
-                coefficients={names[i]: float(row[i]) for i in order},
-                value=float(row @ values),
-                half_width=float(np.sqrt(max(slope @ spread @ slope, 0.0))),
-            )
-        )
+        matter, slope = np.abs(row) * units, row * units
+        least = MIN_COEFFICIENT * matter.max()
+        order = [i for i in np.argsort(-matter) if matter[i] > least]
+        terms = {names[i]: float(row[i]) for i in order}
+        half_width = float(np.sqrt(max(slope @ spread @ slope, 0.0)))
+        found.append(Combination(terms, float(row @ values), half_width))
     return tuple(found)
 
 
