@@ -44,13 +44,9 @@ def combinations_of(
 ) -> tuple[Combination, ...]:
     """Return the sums that are orthogonal to all `unknown` directions.
 
-    Args:
-        names: names of the parameters.
-        values: estimates.
-        units: derivative of each parameter by its coordinate.
-        spans: size of each parameter; `unknown` are in parameters over these.
-        unknown: orthonormal directions, in columns.
-        spread: squared half widths of the coordinates, as a matrix.
+    These are orthonormal columns, in parameters over their `spans`. `units` are the
+    derivatives of the parameters by their coordinates, `spread` the squared half widths
+    of the coordinates.
     """
     left, singular, _ = np.linalg.svd(unknown, full_matrices=True)
     known = left[:, int(np.sum(singular > RANK_TOLERANCE)) :].T

@@ -58,11 +58,7 @@ class Subject:
 
 
 def subject(env: Any, task: Any, robot: Any, urdf: Any, model: Any) -> Subject:
-    """Check the names that `tune` is given, and complete them.
-
-    Raises:
-        RobooptError: if a name is unknown, or they exclude each other.
-    """
+    """Check the names that `tune` is given, and complete them."""
     if robot is not None and urdf is not None:
         raise RobooptError("`robot` and `urdf` exclude each other, got both.")
     if env is None and robot is None and urdf is None:
@@ -111,16 +107,7 @@ class Plant:
 
     @classmethod
     def of(cls, named: Subject, duration: float | None, fitted: Any) -> "Plant":
-        """Return the plant of checked names.
-
-        Args:
-            named: the subject.
-            duration: of an episode [s]; None for the environment's own.
-            fitted: a fitted robot; None for the environment's own.
-
-        Raises:
-            RobooptError: if `duration` is not positive and finite.
-        """
+        """Return the plant of a subject; None is the environment's own."""
         if duration is not None and not 0 < duration < float("inf"):
             raise RobooptError(
                 f"`duration` must be positive and finite, got {duration}."
@@ -137,11 +124,7 @@ class Plant:
         return cls(EnvSpec(name, options), fitted)
 
     def make(self, **kwargs: Any) -> Any:
-        """Make the environment.
-
-        Raises:
-            RobooptError: if there is none of that name, or an option is refused.
-        """
+        """Make the environment, or raise a `RobooptError` that says why it cannot."""
         from gymnasium.error import Error
 
         if self.spec is None:
@@ -174,11 +157,7 @@ def sample_starts(env: Any, count: int, seed: int) -> np.ndarray:
 
 
 def fitted_robot(model: Any) -> Any:
-    """Return a fitted robot: the model itself, or the one saved at a path.
-
-    Raises:
-        RobooptError: if there is none at the path, or it is not of a robot.
-    """
+    """Return a fitted robot: the model itself, or the one saved at a path."""
     if isinstance(model, str | Path):
         path = Path(model)
         file = path / MODEL_FILE if path.is_dir() else path
