@@ -57,7 +57,7 @@ def check_recordings(
             f"sizes {sorted(sizes)}."
         )
     count = min(sizes) // 2
-    joints = list(
+    joints: list[Any] = list(
         zip(
             _one_each("joint_names", joint_names, range(count)),
             _per_joint("effort_limits", effort_limits, math.inf, count),

@@ -36,7 +36,7 @@ def describe_robot(robot: "Multibody") -> str:
         f"{sum(masses):.4g} kg, gravity ({gravity}) m/s²"
     )
     bodies = list(zip(robot.body_joints, robot.body_names, masses, strict=True))
-    rows = [HEADER]
+    rows: list[tuple[str, ...]] = [HEADER]
     for joint, name in enumerate(robot.joint_names):
         turns, limit = robot.revolute[joint], robot.effort_limits[joint]
         kind, angle, effort = (
