@@ -17,12 +17,10 @@ from roboopt.policies._distributions import StochasticPolicy as StochasticPolicy
 from roboopt.policies._distributions import TanhNormal as TanhNormal
 from roboopt.policies._flow import FlowPolicy as FlowPolicy
 from roboopt.policies._fourier import FourierReference as FourierReference
+from roboopt.policies._gaussian import GaussianExploration as GaussianExploration
 from roboopt.policies._gaussian import GaussianPolicy as GaussianPolicy
+from roboopt.policies._gaussian import GMMPolicy as GMMPolicy
 from roboopt.policies._gaussian import TanhGaussianPolicy as TanhGaussianPolicy
-from roboopt.policies._gaussian_exploration import (
-    GaussianExploration as GaussianExploration,
-)
-from roboopt.policies._gmm import GMMPolicy as GMMPolicy
 from roboopt.policies._gravity_compensated import (
     GravityCompensated as GravityCompensated,
 )

@@ -15,8 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from roboopt._core import AnyArray, Frozen, Jittable
-from roboopt._errors import RobooptError
+from roboopt._core import AnyArray, Frozen, Jittable, check_positive, per_joint
 from roboopt._readable import Readable, readable
 from roboopt.dynamics import Multibody
 from roboopt.policies._linear import leading
@@ -36,19 +35,10 @@ class JointGains(Readable, eqx.Module):
     robot: Frozen[Multibody]
 
     def __init__(self, robot: Multibody, stiffness: AnyArray, damping: AnyArray):
-        """Set the gains, K_p [N·m/rad or N/m] and K_d [N·m·s/rad or N·s/m].
-
-        Raises:
-            RobooptError: if a gain is missing or not positive.
-        """
+        """Set positive gains, K_p [N·m/rad or N/m] and K_d [N·m·s/rad or N·s/m]."""
         joints = len(robot.joint_names)
-        for name, value in (("stiffness", stiffness), ("damping", damping)):
-            value = np.asarray(value)
-            if value.shape != (joints,) or not np.all((value > 0) & np.isfinite(value)):
-                raise RobooptError(
-                    f"`{name}` must hold a positive number for each of the {joints} "
-                    f"joints, got {value}."
-                )
+        stiffness = per_joint("stiffness", stiffness, joints)
+        damping = per_joint("damping", damping, joints)
         self.log_stiffness = jnp.log(jnp.asarray(stiffness, float))
         self.log_damping = jnp.log(jnp.asarray(damping, float))
         self.robot = Frozen(robot)
@@ -64,35 +54,20 @@ class JointGains(Readable, eqx.Module):
         return jnp.exp(self.log_damping)
 
     def _shown(self) -> dict[str, Any]:
-        robot, gains = self.robot.value, zip(self.stiffness, self.damping, strict=True)
-        units = {True: ("N·m/rad", "N·m·s/rad"), False: ("N/m", "N·s/m")}
-        texts = {
-            name: ", ".join(
-                f"{readable(gain)} {unit}"
-                for gain, unit in zip(pair, units[bool(turns)], strict=True)
+        robot, texts = self.robot.value, {}
+        for name, turns, stiffness, damping in zip(
+            robot.joint_names, robot.revolute, self.stiffness, self.damping, strict=True
+        ):
+            force, length = ("N·m", "rad") if turns else ("N", "m")
+            texts[name] = (
+                f"{readable(stiffness)} {force}/{length}, "
+                f"{readable(damping)} {force}·s/{length}"
             )
-            for name, turns, pair in zip(
-                robot.joint_names, robot.revolute, gains, strict=True
-            )
-        }
         return {"gains": texts}
 
 
 class PDGravityCompensation(JointGains, Jittable):
     """τ = g(q) + K_p (q* − q) − K_d q̇, for observations [q, q̇, q*]."""
-
-    def __init__(self, robot: Multibody, stiffness: AnyArray, damping: AnyArray):
-        """Control `robot` with a gain of each kind for each joint.
-
-        Args:
-            robot: the robot whose gravity is compensated.
-            stiffness: K_p [N·m/rad or N/m].
-            damping: K_d [N·m·s/rad or N·s/m].
-
-        Raises:
-            RobooptError: if a gain is missing or not positive.
-        """
-        super().__init__(robot, stiffness, damping)
 
     @classmethod
     def from_limits(
@@ -118,20 +93,11 @@ class PDGravityCompensation(JointGains, Jittable):
             time_step: Δt [s].
             saturation: a fraction; smaller values give stiffer gains.
             damping_ratio: ζ; 1 is critical for a joint that moves alone.
-
-        Raises:
-            RobooptError: if an argument is not positive.
         """
-        for name, value in (
-            ("effort_limits", effort_limits),
-            ("time_step", time_step),
-            ("saturation", saturation),
-            ("damping_ratio", damping_ratio),
-        ):
-            if not np.all((np.asarray(value) > 0) & np.isfinite(value)):
-                raise RobooptError(
-                    f"`{name}` must be positive and finite, got {value}."
-                )
+        check_positive("effort_limits", effort_limits)
+        check_positive("time_step", time_step)
+        check_positive("saturation", saturation)
+        check_positive("damping_ratio", damping_ratio)
         span = robot.upper - robot.lower
         limited = (span >= 0) & (span < 4 * np.pi)
         half = jnp.where(limited & (span > 0), span / 2, np.pi)

@@ -38,11 +38,7 @@ class TrackingController(JointGains, TimeVaryingPolicy):
     reference: Frozen[Any]
 
     def __init__(
-        self,
-        robot: Multibody,
-        reference: Any,
-        stiffness: Float[AnyArray, "..."],
-        damping: Float[AnyArray, "..."],
+        self, robot: Multibody, reference: Any, stiffness: AnyArray, damping: AnyArray
     ):
         """Follow `reference` with a gain of each kind for each joint of `robot`.
 
@@ -51,9 +47,6 @@ class TrackingController(JointGains, TimeVaryingPolicy):
             reference: `reference(time) -> (q, q̇, q̈)`, such as a `FourierReference`.
             stiffness: K_p [N·m/rad or N/m].
             damping: K_d [N·m·s/rad or N·s/m].
-
-        Raises:
-            RobooptError: if a gain is missing or not positive.
         """
         super().__init__(robot, stiffness, damping)
         self.reference = Frozen(reference)
@@ -78,10 +71,6 @@ class TrackingController(JointGains, TimeVaryingPolicy):
             reference: the motion, over its period.
             effort_limits: of every joint [N·m or N].
             time_step: Δt of the control [s].
-
-        Raises:
-            RobooptError: if an argument is not positive, or the robot's own damping
-                diverges in steps of `time_step`.
         """
         guess = PDGravityCompensation.from_limits(
             robot, effort_limits, time_step, saturation=0.05, damping_ratio=1.0
@@ -110,11 +99,10 @@ class TrackingController(JointGains, TimeVaryingPolicy):
         self, observation: Float[AnyArray, " obs"], time: float | Float[Array, ""]
     ) -> Float[Array, " act"]:
         """Return the effort [N·m or N] on every joint at `time` [s]."""
-        robot = self.robot()
         joints = self.log_stiffness.shape[0]
         q, velocity = jnp.split(leading(observation, 2 * joints), 2)
         desired, speed, acceleration = self.reference()(time)
-        forward = robot.inverse_dynamics(desired, speed, acceleration)
+        forward = self.robot().inverse_dynamics(desired, speed, acceleration)
         feedback = self.stiffness * (desired - q) + self.damping * (speed - velocity)
         return forward + feedback
 
