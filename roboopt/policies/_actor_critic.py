@@ -185,7 +185,7 @@ def _actions(space: Any) -> Normalizer | tuple[tuple[int, ...], tuple[int, ...]]
     """Return the units of real-valued actions, or the start and sizes of choices."""
     if isinstance(space, int | np.integer):
         check_at_least("action_space", space)
-        return Normalizer(np.zeros(space), np.ones(space))
+        space = np.full(space, -np.inf), np.full(space, np.inf)
     if isinstance(space, tuple) and len(space) == 2:
         low, high = (np.asarray(limit, float) for limit in space)
         if low.ndim != 1 or low.shape != high.shape or not np.all(low < high):
@@ -193,15 +193,11 @@ def _actions(space: Any) -> Normalizer | tuple[tuple[int, ...], tuple[int, ...]]
                 "`action_space` must be limits (low, high), each one number an axis "
                 f"and `low` below `high`, got {space}."
             )
-        return _half_ranges(low, high)
-    check_action_space(space, "`action_space` must be")
-    found = choices(space)
-    if found is not None:
-        return found
-    return _half_ranges(np.asarray(space.low), np.asarray(space.high))
-
-
-def _half_ranges(low: np.ndarray, high: np.ndarray) -> Normalizer:
+    else:
+        check_action_space(space, "`action_space` must be")
+        if (found := choices(space)) is not None:
+            return found
+        low, high = np.asarray(space.low), np.asarray(space.high)  # type: ignore
     # The greatest numbers of a type stand for no limit: their range overflows.
     with np.errstate(over="ignore", invalid="ignore"):
         bounded = np.isfinite(high - low) & (high > low)

@@ -133,14 +133,9 @@ class FourierReference(Jittable):
         scaled = factor * offset, factor[:, None] * sine, factor[:, None] * cosine
         return eqx.tree_at(lambda r: (r.offset, r.sine, r.cosine), reference, scaled)
 
-    @property
-    def harmonics(self) -> int:
-        """Return the number of harmonics."""
-        return self.sine.shape[-1]
-
     def _series(self) -> tuple[Array, Array, Array, Array]:
         """Return o, α and β projected for a start at rest, and T."""
-        order = jnp.arange(1, self.harmonics + 1, dtype=self.sine.dtype)
+        order = jnp.arange(1, self.sine.shape[1] + 1, dtype=self.sine.dtype)
         sine = _orthogonal(self.sine, order)
         cosine = _orthogonal(self.cosine, order**2)
         strays = jnp.sqrt(sine**2 + cosine**2 + SMOOTHING).sum(-1)
@@ -153,7 +148,7 @@ class FourierReference(Jittable):
         offset, sine, cosine, reach = self._series()
         lower, upper = (jnp.asarray(x, offset.dtype) for x in (self.lower, self.upper))
         scale = (upper - lower) / 2 / jnp.sqrt(1 + reach**2)
-        rate = 2 * np.pi / self.period * jnp.arange(1, self.harmonics + 1)
+        rate = 2 * np.pi / self.period * jnp.arange(1, self.sine.shape[1] + 1)
         rate = rate.astype(offset.dtype)
         s, c = jnp.sin(rate * time), jnp.cos(rate * time)
         position = offset + sine @ s + cosine @ c

@@ -50,8 +50,9 @@ class GaussianPolicy(EntropyPolicy):
     ) -> "GaussianPolicy":
         """Build a policy for demonstrations, with about their spread.
 
-        The arguments are those of `MLPPolicy.of`, and `varying`. With `varying`, σ depends on the observation. It then also explains what the
-        mean has not learned yet, at the cost of the mean.
+        The arguments are those of `MLPPolicy.of`, and `varying`: whether σ depends on
+        the observation. It then also explains what the mean has not learned yet, at the
+        cost of the mean.
         """
         samples = Demonstrations.of(samples)
         outputs = action_units(samples)
@@ -119,13 +120,12 @@ class TanhGaussianPolicy(EntropyPolicy):
 def _bound(name: str, given: Any, censored: Any, shape: tuple[int, ...]) -> Array:
     """Return the given bound, else the samples', in the shape of an action."""
     if given is None:
-        if censored is None:
-            raise RobooptError(f"`{name}` must be given where `samples` have none.")
-        given = np.asarray(censored)[0]
-        if np.any(np.asarray(censored) != given):
+        rows = [] if censored is None else np.unique(censored, axis=0)
+        if len(rows) != 1:
             raise RobooptError(
-                f"`{name}` must be given where that of the samples varies."
+                f"`{name}` must be given where `samples` have none, or several."
             )
+        given = rows[0]
     bound = np.asarray(given, float)
     if bound.shape not in ((), shape[-1:], shape) or not np.all(np.isfinite(bound)):
         raise RobooptError(

@@ -1,6 +1,5 @@
 """Linear state feedback, τ = −K (s − s*)."""
 
-
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 

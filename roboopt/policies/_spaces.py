@@ -1,10 +1,16 @@
-"""Which Gymnasium spaces a policy can observe and act in."""
+"""What a policy can observe and act in: Gymnasium spaces, and their sizes."""
 
 from typing import Any
 
+import equinox as eqx
 import numpy as np
 
 from roboopt._errors import RobooptError
+from roboopt.networks import NormalizedMLP
+from roboopt.policies._joint_control import PDGravityCompensation, TrackingController
+from roboopt.policies._linear import LinearFeedback
+from roboopt.policies._memory import ObservationHistory
+from roboopt.policies._swing_up import EnergyShapingSwingUp
 
 
 def check_observation_space(
@@ -41,4 +47,31 @@ def choices(space: Any) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
         return (int(space.start),), (int(space.n),)
     if isinstance(space, MultiDiscrete) and space.nvec.ndim == 1:
         return tuple(space.start.tolist()), tuple(space.nvec.tolist())
+    return None
+
+
+def observation_size(policy: Any) -> int | None:
+    """Return the size of the observations of `policy`; None if its parts do not tell.
+
+    For a controller that reads the beginning of an observation, the size is that of the
+    part it reads.
+    """
+    match policy:
+        case ObservationHistory():
+            return policy.observation_size
+        case LinearFeedback():
+            return policy.gains.shape[1]
+        case PDGravityCompensation():
+            return 3 * policy.log_stiffness.shape[0]
+        case TrackingController():
+            return 2 * policy.log_stiffness.shape[0]
+        case EnergyShapingSwingUp():
+            return 4
+        case eqx.nn.MLP(in_size=int(size)) | eqx.nn.Linear(in_features=int(size)):
+            return size
+        case NormalizedMLP():
+            return policy.size
+    for part in ("policy", "model", "network", "latent"):
+        if isinstance(inner := getattr(policy, part, None), eqx.Module):
+            return observation_size(inner)
     return None
