@@ -28,7 +28,7 @@ def low_pass(
     The amplitude of an oscillation at `cutoff_hz` is halved.
 
     Args:
-        values: evenly spaced samples, in any unit.
+        values: evenly spaced samples.
         cutoff_hz: cutoff frequency [Hz].
         time_step: sampling period [s].
         order: of the filter, run once.
@@ -68,12 +68,8 @@ def differentiate(
 ) -> Float[np.ndarray, "sample axis"]:
     """Return the time derivative of `values`, exact for parabolas at any times.
 
-    Args:
-        values: samples, in any unit.
-        times: when they were taken [s].
-
     Raises:
-        RobooptError: if there are fewer than 3 samples, or `times` do not increase.
+        RobooptError: if there are fewer than 3 samples, or `times` [s] do not increase.
     """
     values, times = np.asarray(values, float), np.asarray(times, float)
     if len(times) < 3:
@@ -119,9 +115,9 @@ def resample(trajectory: Trajectory, time_step: float) -> Trajectory:
 
     efforts = trajectory.efforts
     return Trajectory(
-        observations=CubicSpline(times, np.asarray(trajectory.observations))(grid),
-        actions=averaged(trajectory.actions),
-        time_step=float(time_step),
+        CubicSpline(times, np.asarray(trajectory.observations))(grid),
+        averaged(trajectory.actions),
+        float(time_step),
         efforts=None if efforts is None else averaged(efforts),
     )
 

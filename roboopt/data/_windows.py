@@ -36,8 +36,8 @@ def sliding_windows(
 
     Raises:
         RobooptError: if there are no recordings, a recording is shorter than a window,
-            or their time steps or the sizes of their observations or actions differ;
-            if `horizon` or `stride` is less than 1, or `lead` less than 0.
+            their time steps or the sizes of their observations or actions differ, or a
+            number breaks its rule.
     """
     stride = horizon if stride is None else stride
     for name, value, least in (

@@ -57,16 +57,16 @@ class MemmapDemonstrations:
             block: samples a block, at most as many as there are.
             steps: of the descent on one block. With `block / steps` samples a step,
                 each sample is seen once an epoch.
-            history: observations a sample, as in `Demonstrations.from_trajectories`.
-            chunk: actions a sample, likewise.
-            low: where the demonstrator's actuators clip, likewise.
-            high: likewise.
+            history: as in `Demonstrations.from_trajectories`, like the next three.
+            chunk: actions a sample.
+            low: the lower limits of the demonstrator's actuators.
+            high: the upper limits.
             seed: of the order of the samples.
             episodes: which to read, by number; all of them where None.
 
         Raises:
-            RobooptError: if `folder` holds no episodes or the chosen ones no samples,
-                a number of `episodes` is unknown, or another argument breaks its rule.
+            RobooptError: if `folder` holds no samples, or another argument breaks its
+                rule.
         """
         self.folder = Path(folder)
         if not self.folder.is_dir() or not is_episode_folder(self.folder):
@@ -78,12 +78,11 @@ class MemmapDemonstrations:
         for name, value in counts.items():
             if value is not None and value < 1:
                 raise RobooptError(f"`{name}` must be at least 1, got {value}.")
-        self.steps, self.history, self.chunk, self.seed = steps, history, chunk, seed
-        self.low, self.high, self.block_size = low, high, block
+        self.steps, self.seed, self.block_size, self._number = steps, seed, block, 0
+        self._cut = {"history": history, "chunk": chunk, "low": low, "high": high}
         arrays = map_arrays(self.folder)
         check_lengths(arrays, str(folder))
         limits(low, high, arrays["actions"][:1])
-        self._number = 0
         count = len(arrays["lengths"])
         chosen = np.arange(count) if episodes is None else np.array(episodes)
         if chosen.ndim != 1 or not len(chosen) or chosen.dtype.kind not in "iu":
@@ -131,13 +130,7 @@ class MemmapDemonstrations:
         return jax.tree.map(lambda x: x[order], self._samples(np.sort(rows)))
 
     def sample(self, count: int, seed: int = 0) -> Demonstrations:
-        """Return `count` samples drawn at random, or all where there are fewer.
-
-        Normalizers are fitted to such a sample.
-
-        Raises:
-            RobooptError: if `count` is less than 1.
-        """
+        """Return `count` samples drawn at random, or all where there are fewer."""
         if count < 1:
             raise RobooptError(f"`count` must be at least 1, got {count}.")
         generator = np.random.default_rng([seed, 2])
@@ -150,8 +143,7 @@ class MemmapDemonstrations:
     ) -> tuple["MemmapDemonstrations", "MemmapDemonstrations"]:
         """Return a source of training episodes, and one of the `fraction` held out.
 
-        Raises:
-            RobooptError: as `split_episodes`, which holds out the same episodes.
+        `split_episodes` holds out the same episodes.
         """
         parts = copy.copy(self), copy.copy(self)
         indices = split_indices(len(self.episodes), fraction, seed)
@@ -182,15 +174,7 @@ class MemmapDemonstrations:
         first = (np.cumsum(lengths) - lengths)[self.episodes]
         # Each episode has one more observation than actions.
         chosen = lengths[self.episodes], first, first + self.episodes
-        return cut_samples(
-            self._read,
-            rows,
-            chosen,
-            history=self.history,
-            chunk=self.chunk,
-            low=self.low,
-            high=self.high,
-        )
+        return cut_samples(self._read, rows, chosen, **self._cut)
 
     def _read(self, name: str, rows: np.ndarray) -> np.ndarray:
         """Return the rows of an array, through a new mapping for every few of them."""
