@@ -9,18 +9,12 @@ from roboopt._errors import RobooptError
 
 
 def make(name: str, options: Sequence[str] = ()) -> Any:
-    """Return the environment of a Gymnasium id, `package:Name-v0` for a user's own.
+    """Return the environment of a Gymnasium id, `package:Name-v0` for a user's own."""
+    from roboopt_envs import import_pybullet_silently
 
-    Args:
-        name: the id.
-        options: `key=value` each, for its constructor.
-
-    Raises:
-        RobooptError: if there is no such environment, it cannot be made, or an option
-            is no `key=value`.
-    """
     from roboopt.rollouts import EnvSpec
 
+    import_pybullet_silently()
     spec: Any = EnvSpec.of(name, **keywords_of(options))
     try:
         with warnings.catch_warnings():
@@ -33,11 +27,7 @@ def make(name: str, options: Sequence[str] = ()) -> Any:
 
 
 def keywords_of(options: Sequence[str]) -> dict[str, Any]:
-    """Return what each `key=value` stands for.
-
-    Raises:
-        RobooptError: if one is no `key=value`.
-    """
+    """Return the keyword and the value that each `key=value` stands for."""
     keywords = {}
     for text in options:
         key, equals, value = text.partition("=")

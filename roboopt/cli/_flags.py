@@ -2,7 +2,7 @@
 
 import dataclasses
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_type_hints
@@ -30,13 +30,16 @@ def flag(
         default: what holds where the flag is left out.
         text: help, a noun phrase that says what the value is, with its unit in
             brackets.
-        words: the default in words, where its value does not say enough.
+        words: the default in words, where its value does not say enough; "none" for
+            None and no values.
         shown: the placeholder for the value; the choices or the type where None.
         choices: the only values besides None.
         name: the flag's name, where it differs from the field's.
         positional: whether the value comes without the flag's name.
     """
     shown = shown or ("{" + ",".join(choices) + "}" if choices else None)
+    if default in (None, ()):
+        words = words or "none"
     told = {"text": text, "words": words, "shown": shown, "choices": tuple(choices)}
     told |= {"name": name, "positional": positional}
     return dataclasses.field(default=default, metadata=told)
@@ -84,7 +87,7 @@ class Output(Flags):
     )
     no_video: bool = flag(False, "Report without a video.")
     config: Path | None = flag(
-        None, "Settings of a past run, whose flags become defaults.", "none"
+        None, "Settings of a past run, whose flags become defaults."
     )
 
 
@@ -102,12 +105,17 @@ def check_choices(command: Any) -> None:
     """Raise a `RobooptError` if a flag has none of its choices."""
     for field in dataclasses.fields(command):
         value, choices = getattr(command, field.name), field.metadata.get("choices")
-        if not choices or value is None or value in choices:
-            continue
+        if choices and value is not None:
+            require_choice(f"`{field.name}`", value, choices)
+
+
+def require_choice(name: str, value: str, choices: Collection[str]) -> None:
+    """Raise a `RobooptError` that lists `choices` unless `value` is one of them."""
+    if value not in choices:
         close = get_close_matches(value, choices, n=1)
         hint = f"; did you mean {close[0]}?" if close else ""
         raise RobooptError(
-            f"`{field.name}` must be one of {', '.join(choices)}, got {value!r}{hint}"
+            f"{name} must be one of {', '.join(choices)}, got {value!r}{hint}"
         )
 
 

@@ -11,14 +11,13 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Sequence
-from difflib import get_close_matches
 from importlib.metadata import version
 from importlib.util import find_spec
 from typing import Any
 
 from roboopt._errors import RobooptError
 from roboopt.cli._config import defaults_from, split_config
-from roboopt.cli._flags import check_choices, name_flags
+from roboopt.cli._flags import check_choices, name_flags, require_choice
 from roboopt.cli._process import process_settings
 
 COMMANDS = {
@@ -85,12 +84,7 @@ def _overview() -> str:
 
 
 def _command_class(name: str) -> Any:
-    if name not in COMMANDS:
-        close = get_close_matches(name, COMMANDS, n=1)
-        hint = f"; did you mean {close[0]}?" if close else ""
-        raise RobooptError(
-            f"the command must be one of {', '.join(COMMANDS)}, got {name!r}{hint}"
-        )
+    require_choice("the command", name, COMMANDS)
     module, _, attribute = COMMANDS[name].partition(":")
     return getattr(importlib.import_module(module), attribute)
 

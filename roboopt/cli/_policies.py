@@ -1,6 +1,6 @@
 """The policy that a flag names: in a file, in the folder of a run, or in a module."""
 
-import importlib
+import pkgutil
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +10,7 @@ from roboopt.cli._run_folder import policy_file
 
 
 def saved(flag: str, path: Path) -> Any:
-    """Return the policy in a file or in the folder of a run.
-
-    Raises:
-        RobooptError: if there is none, or it cannot be loaded.
-    """
+    """Return the policy in a file or in the folder of a run."""
     if not path.exists():
         raise RobooptError(f"{flag} {path} must be a saved policy, or a run's folder")
     try:
@@ -30,9 +26,6 @@ def demonstrator(env: Any, given: str | None) -> tuple[Any, str]:
         env: the environment, for the library's own controller of its task.
         given: a file of `roboopt.save`, the folder of a run, or `module:name` of a
             function; the library's own controller where None.
-
-    Raises:
-        RobooptError: if there is no demonstrator, or it cannot be loaded.
     """
     if given is None:
         try:
@@ -42,17 +35,14 @@ def demonstrator(env: Any, given: str | None) -> tuple[Any, str]:
     if Path(given).exists():
         policy = saved("--demonstrator", Path(given))
         return policy, f"the policy in {policy_file(Path(given))}"
-    module, colon, name = given.partition(":")
-    if not colon:
+    if ":" not in given:
         raise RobooptError(
             "--demonstrator must be a saved policy, the folder of a run, or "
             f"module:function, got {given!r}"
         )
     try:
-        found = importlib.import_module(module)
-        for part in name.split("."):
-            found = getattr(found, part)
-    except (ImportError, AttributeError) as error:
+        found = pkgutil.resolve_name(given)
+    except (ImportError, AttributeError, ValueError) as error:
         raise RobooptError(
             f"--demonstrator {given} cannot be imported: {error}"
         ) from error

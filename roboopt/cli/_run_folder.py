@@ -33,24 +33,17 @@ class RunFolder:
             name: of the run; by default `default`, or `default-2` and so on.
             default: see `name`.
             overwrite: whether the run may replace an earlier run of this name.
-
-        Raises:
-            RobooptError: if the folder exists and must not be replaced, is not a run's,
-                or cannot be made.
         """
         if name is not None and (not name or name != Path(name).name or name == ".."):
             raise RobooptError(f"`name` must be the name of a folder, got {name!r}")
         path = runs / (name or default)
         if overwrite:
             _require_run(path)
+            shutil.rmtree(_work(path), ignore_errors=True)
         elif name is None:
             numbered = (f"{default}-{number}" for number in itertools.count(2))
-            names = itertools.chain([default], numbered)
-            path = next(
-                runs / n
-                for n in names
-                if not ((runs / n).exists() or _work(runs / n).exists())
-            )
+            paths = (runs / name for name in itertools.chain([default], numbered))
+            path = next(p for p in paths if not (p.exists() or _work(p).exists()))
         elif path.exists():
             raise RobooptError(
                 f"{path} exists already: give another `name`, or `overwrite`"
@@ -61,8 +54,6 @@ class RunFolder:
                 "give `overwrite`"
             )
         try:
-            if overwrite and _work(path).is_dir():
-                shutil.rmtree(_work(path))
             _work(path).mkdir(parents=True)
         except OSError as error:
             reason = error.strerror or str(error)
@@ -92,11 +83,7 @@ class RunFolder:
 
 
 def policy_file(path: Path) -> Path:
-    """Return the file of the policy in the folder of a run; a file as it is.
-
-    Raises:
-        RobooptError: if the folder holds none.
-    """
+    """Return the file of the policy in the folder of a run; a file as it is."""
     if not path.is_dir():
         return path
     for name in POLICIES:

@@ -33,8 +33,8 @@ class Clone(Flags):
         shown="DEMOS",
         positional=True,
     )
-    env: str | None = flag(None, ENV_HELP, "none", shown="ENV")
-    option: tuple[str, ...] = flag((), OPTION_HELP, "none", shown="KEY=VALUE")
+    env: str | None = flag(None, ENV_HELP, shown="ENV")
+    option: tuple[str, ...] = flag((), OPTION_HELP, shown="KEY=VALUE")
     policy: str | None = flag(None, KIND_HELP, "mlp, categorical", choices=KINDS)
     loss: str = flag(
         "l2", "Loss of an mlp's action errors.", choices=("l2", "huber", "l1")
@@ -50,7 +50,7 @@ class Clone(Flags):
         math.inf, "Longest training, compilation included [s].", "no limit"
     )
     demonstrator: str | None = flag(
-        None, "Policy to compare with and to ask.", "none", shown=DEMONSTRATOR
+        None, "Policy to compare with and to ask.", shown=DEMONSTRATOR
     )
     dagger: int = flag(0, "DAgger rounds.")
     held_out: float = flag(0.1, "Share of episodes held out.")

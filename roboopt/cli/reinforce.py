@@ -49,7 +49,7 @@ class Reinforce(Flags):
     """
 
     env: str | None = flag(None, ENV_HELP, shown="ENV", positional=True)
-    option: tuple[str, ...] = flag((), OPTION_HELP, "none", shown="KEY=VALUE")
+    option: tuple[str, ...] = flag((), OPTION_HELP, shown="KEY=VALUE")
     algorithm: str | None = flag(
         None, "Algorithm.", "one that fits", choices=ALGORITHMS
     )
@@ -57,13 +57,11 @@ class Reinforce(Flags):
     policy: str | None = flag(
         None, START_HELP, "pd for arms", choices=("network", "pd")
     )
-    from_: Path | None = flag(
-        None, "Run or saved policy to start from.", "none", name="from"
-    )
-    resume: Path | None = flag(None, RESUME_HELP, "none")
+    from_: Path | None = flag(None, "Run or saved policy to start from.", name="from")
+    resume: Path | None = flag(None, RESUME_HELP)
     timesteps: int | None = flag(None, "Budget of environment steps.", "printed")
     seconds: float = flag(math.inf, "Time limit [s].", "none")
-    target: float | None = flag(None, TARGET_HELP, "none")
+    target: float | None = flag(None, TARGET_HELP)
     envs: int | None = flag(None, ENVS_HELP, "printed")
     processes: int = flag(0, "Processes of the environments.")
     width: int | None = flag(None, "Neurons of a hidden layer.", "64; 16 if perturbed")

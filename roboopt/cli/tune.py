@@ -41,10 +41,8 @@ class Tune(Flags):
     robot: str | None = flag(
         None, "Model of the arm.", "two-link", shown="{two-link,iiwa,panda}"
     )
-    urdf: Path | None = flag(
-        None, "URDF of a fixed-base robot, instead of --robot.", "none"
-    )
-    model: Path | None = flag(None, MODEL_HELP, "none")
+    urdf: Path | None = flag(None, "URDF of a fixed-base robot, instead of --robot.")
+    model: Path | None = flag(None, MODEL_HELP)
     controller: Path | None = flag(
         None, "Starting controller: a run or its controller.npz.", BY_ROBOT
     )

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Array, Float, Shaped
 
 from roboopt._core import AnyArray
-from roboopt._errors import RobooptError
+from roboopt._errors import RobooptError, require_at_least
 from roboopt.data._trajectory import Trajectory, check_episodes
 from roboopt.data._windows import single_recordings
 
@@ -93,20 +93,17 @@ class Demonstrations(eqx.Module):
             high: the upper actuator limit, likewise.
 
         Raises:
-            RobooptError: if there are no trajectories or their sizes differ, `history`
-                or `chunk` is less than 1, or a limit does not fit the actions, is NaN,
-                or `low` is not below `high`.
+            RobooptError: if there are no trajectories, their sizes differ, or another
+                argument breaks its rule.
         """
         runs = single_recordings(trajectories)
         check_episodes(runs, "trajectories")
-        for name, value in (("history", history), ("chunk", chunk)):
-            if value is not None and value < 1:
-                raise RobooptError(f"`{name}` must be at least 1, got {value}.")
-        lengths = np.array([run.steps for run in runs])
+        require_at_least(1, history=history, chunk=chunk)
         arrays = {
             name: np.concatenate([np.asarray(getattr(run, name)) for run in runs])
             for name in ("observations", "actions")
         }
+        lengths = np.array([run.steps for run in runs])
         first = np.cumsum(lengths) - lengths
         return cut_samples(
             lambda name, rows: arrays[name][rows],
@@ -133,14 +130,21 @@ class Demonstrations(eqx.Module):
         if isinstance(batch, Trajectory):
             observations = jnp.asarray(batch.observations)[..., :-1, :]
             actions = jnp.asarray(batch.actions)
+            weights = None
+            if batch.lengths is not None:
+                lengths = jnp.asarray(batch.lengths).reshape(-1, 1)
+                counted = jnp.arange(batch.steps)[None] < lengths
+                weights = counted.astype(float).reshape(-1)
             batch = cls(
                 observations.reshape(-1, observations.shape[-1]),
                 actions.reshape(-1, actions.shape[-1]),
+                weights,
             )
         elif isinstance(batch, dict):
-            found = [_value(batch, keys) for keys in (OBSERVATION_KEYS, ACTION_KEYS)]
+            names = [_only(batch, keys) for keys in (OBSERVATION_KEYS, ACTION_KEYS)]
             rest = {k: batch[k] for k in ("weights", "low", "high") if k in batch}
-            batch = cls(*found, **{k: _array(v) for k, v in rest.items()})
+            known = {k: _array(v) for k, v in rest.items()}
+            batch = cls(*(_array(batch[name]) for name in names), **known)
         elif isinstance(batch, tuple | list) and len(batch) == 2:
             batch = cls(*map(_array, batch))
         if not isinstance(batch, Demonstrations):
@@ -160,14 +164,11 @@ class Demonstrations(eqx.Module):
             shape: (sample,), or (sample, chunk) where every step of a chunk has a cost
                 of its own. A chunk with one cost has the least weight of its steps.
         """
-        if self.weights is None:
-            weights = jnp.ones(shape)
-        else:
-            weights = jnp.asarray(self.weights)
-            if weights.ndim > len(shape):
-                weights = jnp.min(weights, -1)
-            missing = tuple(range(weights.ndim, len(shape)))
-            weights = jnp.broadcast_to(jnp.expand_dims(weights, missing), shape)
+        weights = jnp.ones(()) if self.weights is None else jnp.asarray(self.weights)
+        if weights.ndim > len(shape):
+            weights = jnp.min(weights, -1)
+        missing = tuple(range(weights.ndim, len(shape)))
+        weights = jnp.broadcast_to(jnp.expand_dims(weights, missing), shape)
         whole = jnp.sum(weights)
         return weights / jnp.where(whole > 0, whole, 1.0)
 
@@ -176,14 +177,14 @@ def _array(value: Any) -> Any:
     return value if isinstance(value, jax.Array) else np.asarray(value)
 
 
-def _value(batch: dict, keys: tuple[str, ...]) -> Any:
+def _only(batch: dict, keys: tuple[str, ...]) -> str:
     present = [key for key in keys if key in batch]
     if len(present) != 1:
         raise RobooptError(
             f"`batch` must hold one of the keys {', '.join(map(repr, keys))}, got "
             f"{sorted(map(str, batch))}."
         )
-    return _array(batch[present[0]])
+    return present[0]
 
 
 def cut_samples(
@@ -196,17 +197,10 @@ def cut_samples(
     low: Any,
     high: Any,
 ) -> Demonstrations:
-    """Return samples of episodes that lie end to end.
+    """Return the `samples`, counted through all `episodes`, which lie end to end.
 
-    Args:
-        read: returns the given rows of "observations" or of "actions".
-        samples: numbers of samples, counted through all episodes, (sample,).
-        episodes: of each, the number of actions, and the rows of its first action and
-            of its first observation.
-        history: as in `Demonstrations.from_trajectories`, like the others.
-        chunk: likewise.
-        low: likewise.
-        high: likewise.
+    `read` returns the given rows of "observations" or "actions". `episodes` are, for
+    each, the number of actions, and the rows of its first action and observation.
     """
     lengths, first_action, first_observation = episodes
     first_sample = np.cumsum(lengths) - lengths
@@ -228,16 +222,10 @@ def cut_samples(
 
 
 def limits(low: Any, high: Any, actions: np.ndarray) -> list[np.ndarray | None]:
-    """Return the limits `low` and `high` in the shape of `actions`; None for None.
-
-    Raises:
-        RobooptError: if a limit is not one number or one an axis, or NaN, or `low` is
-            not below `high`.
-    """
-    found: list[np.ndarray | None] = []
-    for name, value in (("low", low), ("high", high)):
+    """Return the limits in the shape of `actions`, None for None, after checks."""
+    found: list[np.ndarray | None] = [None, None]
+    for k, (name, value) in enumerate((("low", low), ("high", high))):
         if value is None:
-            found.append(None)
             continue
         limit = np.asarray(value, float)
         if limit.shape not in ((), actions.shape[-1:]):
@@ -247,8 +235,7 @@ def limits(low: Any, high: Any, actions: np.ndarray) -> list[np.ndarray | None]:
             )
         if np.isnan(limit).any():
             raise RobooptError(f"`{name}` must be numbers, got {limit}.")
-        found.append(np.broadcast_to(limit, actions.shape))
-    lower, upper = found
-    if lower is not None and upper is not None and np.any(lower >= upper):
+        found[k] = np.broadcast_to(limit, actions.shape)
+    if low is not None and high is not None and np.any(np.asarray(low) >= high):
         raise RobooptError(f"`low` must be below `high`, got {low} and {high}.")
     return found

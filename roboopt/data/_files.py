@@ -61,11 +61,7 @@ def read_archive(path: str | PathLike) -> dict[str, np.ndarray]:
 
 
 def optional_package(name: str, what: str, requirement: str) -> Any:
-    """Return the package that reading and writing `what` needs.
-
-    Raises:
-        ImportError: if it is not installed, saying how to install `requirement`.
-    """
+    """Return a package, or say how to install the `requirement` that provides it."""
     try:
         return importlib.import_module(name)
     except ImportError as error:

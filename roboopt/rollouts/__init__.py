@@ -14,7 +14,6 @@ from roboopt.rollouts._evaluate import evaluate as evaluate
 from roboopt.rollouts._gym_rollout import GymRollout as GymRollout
 from roboopt.rollouts._gym_vector_env import GymVectorEnv as GymVectorEnv
 from roboopt.rollouts._pool import EnvError as EnvError
-from roboopt.rollouts._pool import Pool as Pool
 from roboopt.rollouts._rollout import PolicyStep as PolicyStep
 from roboopt.rollouts._rollout import Rollout as Rollout
 from roboopt.rollouts._rollout import faded as faded

@@ -9,8 +9,9 @@ import numpy as np
 from roboopt._errors import RobooptError
 from roboopt.data import Trajectory
 from roboopt.policies import StatefulPolicy
+from roboopt.rollouts._env_group import Start
 from roboopt.rollouts._env_spec import EnvSpec, is_env
-from roboopt.rollouts._episodes import Start, episode_keys, run_episodes
+from roboopt.rollouts._episodes import episode_keys, run_episodes
 from roboopt.rollouts._pool import Pool
 
 ENVS_PER_PROCESS = 16  # The more step side by side, the less each step costs here.

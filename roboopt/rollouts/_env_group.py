@@ -16,7 +16,7 @@ import signal
 import sys
 import traceback
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from math import isfinite
 from multiprocessing.connection import Connection
 from typing import Any, NamedTuple
@@ -38,6 +38,13 @@ class Fault(Exception):
         """Return the fault of an exception that is being handled."""
         text = f"{what} raised {type(error).__name__}: {error}"
         return cls(row, text, traceback.format_exc())
+
+
+class Start(NamedTuple):
+    """How an episode begins: the arguments of `reset`."""
+
+    seed: int | None = None
+    options: dict | None = None
 
 
 class Description(NamedTuple):
@@ -68,19 +75,18 @@ class EnvGroup:
     def __init__(self, make: Any, count: int, mark: Any):
         """Make `count` environments; `mark[0]` is set to the row that is touched."""
         self._mark = mark
-        self.envs: list[Any] = []
+        self._envs: list[Any] = []
         for row in range(count):
             mark[0] = row
             try:
-                self.envs.append(_made(make))
+                self._envs.append(_made(make))
             except Exception as error:
                 self.close()
                 raise Fault.raised(row, "making it", error) from error
-        self._description = describe(self.envs[0])
+        self._description = describe(self._envs[0])
         space = self._description.observation_space
         self._shape = space.shape or ()
         self._discrete = type(self._description.action_space).__name__ == "Discrete"
-        self._steps = [env.step for env in self.envs]
         dtype = space.dtype if np.dtype(space.dtype).kind == "f" else np.dtype(float)
         self._observations = np.zeros((count, *self._shape), dtype)
         self._told = False
@@ -98,20 +104,17 @@ class EnvGroup:
         method, arguments = self._request
         return method(*arguments)
 
-    def reset(
-        self, orders: Iterable[tuple[int, int | None, dict | None]]
-    ) -> np.ndarray:
-        """Begin episodes, each (row, seed, options); return all observations."""
+    def reset(self, starts: dict[int, tuple[int | None, dict | None]]) -> np.ndarray:
+        """Begin an episode in each row of `starts`; return all observations."""
         seen = self._observations = self._observations.copy()
-        for row, seed, options in orders:
+        for row, (seed, options) in starts.items():
             self._mark[0] = row
             try:
-                seen[row] = self._shaped(
-                    self.envs[row].reset(seed=seed, options=options)[0]
-                )
+                begun, _ = self._envs[row].reset(seed=seed, options=options)
+                seen[row] = self._shaped(begun)
             except Exception as error:
                 raise Fault.raised(row, "`reset`", error) from error
-        _check_observations(seen)
+        _check_finite(seen)
         return seen
 
     def step(self, actions: np.ndarray, rows: Sequence[int]) -> tuple[Any, ...]:
@@ -123,7 +126,7 @@ class EnvGroup:
             environment says), and the efforts (None where unknown).
         """
         given = actions[:, 0].tolist() if self._discrete else actions
-        count, mark, steps, shape = len(self.envs), self._mark, self._steps, self._shape
+        count, mark, shape = len(self._envs), self._mark, self._shape
         # A new array, which the caller may keep.
         observations = self._observations = self._observations.copy()
         rewards, terminated, truncated = [0.0] * count, [False] * count, [False] * count
@@ -133,7 +136,7 @@ class EnvGroup:
         try:
             for row in rows:
                 mark[0] = row
-                seen, reward, over, cut, info = steps[row](given[row])
+                seen, reward, over, cut, info = self._envs[row].step(given[row])
                 if type(seen) is not np.ndarray or seen.shape != shape:
                     seen = self._shaped(seen)
                 observations[row], rewards[row] = seen, float(reward)
@@ -150,16 +153,12 @@ class EnvGroup:
                         efforts[row] = np.array(effort, float).ravel()
         except Exception as error:
             raise Fault.raised(row, "`step`", error) from error
-        _check_observations(observations)
-        if not isfinite(sum(rewards)):
-            for row, value in enumerate(rewards):
-                if not isfinite(value):
-                    raise Fault(row, f"gave the reward {value}, which is not finite")
+        _check_finite(observations, rewards)
         return observations, rewards, terminated, truncated, success, efforts
 
     def close(self) -> None:
         """Close all environments, whatever they raise."""
-        for env in self.envs:
+        for env in self._envs:
             with contextlib.suppress(Exception):
                 env.close()
 
@@ -180,11 +179,13 @@ def all_finite(values: np.ndarray) -> bool:
     return isfinite(np.vdot(values, values)) or bool(np.isfinite(values).all())
 
 
-def _check_observations(observations: np.ndarray) -> None:
-    if not all_finite(observations):
-        row = int(np.isfinite(observations).all(1).argmin())
-        what = f"gave the observation {observations[row]}, which is not finite"
-        raise Fault(row, what)
+def _check_finite(observations: np.ndarray, rewards: Sequence[float] = ()) -> None:
+    if all_finite(observations) and isfinite(sum(rewards)):
+        return
+    for name, values in (("observation", observations), ("reward", rewards)):
+        for row, value in enumerate(values):
+            if not np.isfinite(value).all():
+                raise Fault(row, f"gave the {name} {value}, which is not finite")
 
 
 def describe(env: Any) -> Description:

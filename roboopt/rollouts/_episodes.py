@@ -1,7 +1,7 @@
 """Whole episodes of a policy in Gymnasium environments, one or many at a time."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
@@ -9,19 +9,13 @@ from jaxtyping import Array, Shaped
 
 from roboopt._errors import RobooptError
 from roboopt.data import Trajectory
-from roboopt.rollouts._action_reader import RefusedAction
+from roboopt.rollouts._action_reader import RefusedAction, action_reader
+from roboopt.rollouts._env_group import Start
 from roboopt.rollouts._policy_runner import PolicyRunner
 from roboopt.rollouts._pool import Pool
 
 MAX_UNBOUNDED_STEPS = 100_000
 START_TOLERANCE = 1e-3  # Above rounding to single precision, below random starts.
-
-
-class Start(NamedTuple):
-    """How an episode begins, whoever acts in it."""
-
-    seed: int | None
-    options: dict | None
 
 
 def run_episodes(
@@ -71,14 +65,12 @@ class _Episodes:
     def __init__(self, pool, runners, starts, owners, max_steps, progress):
         self._pool, self._runners, self._starts = pool, runners, starts
         self._max_steps, self._progress = max_steps, progress
-        self._endless = max_steps is None and not pool.description.bounded
+        self._read = action_reader(pool.action_space, pool.envs)
         count = len(starts)
         self._owners = np.zeros(count, int) if owners is None else owners
-        self._waiting = self._done = 0
-        self._episode = np.zeros(pool.envs, int)
-        self._elapsed = np.zeros(pool.envs, int)
+        self._begun = self._done = 0
+        self._episode, self._elapsed = np.zeros((2, pool.envs), int)
         self._active = np.zeros(pool.envs, bool)
-        self._observations = np.zeros((pool.envs, *pool.observation_space.shape))
         self._first: list[np.ndarray] = []
         self._stretch: list[tuple[Any, ...]] = []
         self._stretches: list[tuple[Any, ...]] = []
@@ -95,63 +87,63 @@ class _Episodes:
 
     def _begin(self) -> None:
         """Begin waiting episodes in the environments that are not active."""
-        waiting = len(self._starts) - self._waiting
-        free = np.flatnonzero(~self._active)[:waiting]
+        waiting = range(self._begun, len(self._starts))
+        free = np.flatnonzero(~self._active)[: len(waiting)]
         if not len(free):
             return
-        starts = self._starts[self._waiting : self._waiting + len(free)]
-        self._episode[free] = self._waiting + np.arange(len(free))
-        self._waiting += len(free)
-        self._elapsed[free] = 0
+        episodes = waiting[: len(free)]
+        self._begun += len(free)
+        self._episode[free], self._elapsed[free] = episodes, 0
         self._active[free] = True
-        self._observations = self._reset(free, starts)
-        self._first.extend(self._observations[free])
-        fresh = np.zeros(self._pool.envs, bool)
-        fresh[free] = True
+        starts = [self._starts[k] for k in episodes]
+        pairs = zip(free.tolist(), starts, strict=True)
+        self._observations = self._pool.reset(dict(pairs))
+        first = self._observations[free]
+        self._check_starts(first, starts)
+        self._first.extend(first)
+        fresh = np.isin(np.arange(self._pool.envs), free)
         for runner, keys in self._runners.values():
             own = None if keys is None else keys[self._episode]
             runner.begin(fresh, self._owners[self._episode], own)
 
-    def _reset(self, slots: np.ndarray, starts: list[Start]) -> np.ndarray:
-        seeds, options = zip(*starts, strict=True)
-        observations = self._pool.reset(slots, seeds, options)
+    def _check_starts(self, observations: np.ndarray, starts: list[Start]) -> None:
+        """Refuse an environment that does not begin where it is told."""
         description = self._pool.description
-        for begun, option in zip(observations[slots], options, strict=True):
-            if option is not None and description.unchanged:
-                told = option["start"]
-                tolerance = START_TOLERANCE * (1 + np.abs(told))
-                if begun.shape != told.shape or (abs(begun - told) > tolerance).any():
-                    raise RobooptError(
-                        "`env` must begin where `reset` is told by options['start'] if "
-                        f"`starts` are given; {description.name} was told {told} and "
-                        f"began at {begun}."
-                    )
-        return observations
+        for begun, start in zip(observations, starts, strict=True):
+            if start.options is None or not description.unchanged:
+                continue
+            told = start.options["start"]
+            tolerance = START_TOLERANCE * (1 + np.abs(told))
+            if begun.shape != told.shape or (abs(begun - told) > tolerance).any():
+                raise RobooptError(
+                    "`env` must begin where `reset` is told by options['start'] if "
+                    f"`starts` are given; {description.name} was told {told} and began "
+                    f"at {begun}."
+                )
 
     def _run_stretch(self) -> None:
         """Let all active environments take steps until the first episode ends."""
-        active, stretch, advance = self._active, self._stretch, self._pool.advance
+        active, stretch, step = self._active, self._stretch, self._pool.step
+        description = self._pool.description
         rows = np.flatnonzero(active).tolist()
+        labeled = "label" in self._runners
         most = MAX_UNBOUNDED_STEPS if self._max_steps is None else self._max_steps
         left = max(int(most - self._elapsed[active].max()), 1)
         terminated = truncated = success = []
-        labeled = "label" in self._runners
         while len(stretch) < left and True not in terminated and True not in truncated:
             taken = recorded = self._actions("policy", rows)
             if labeled:
                 recorded = self._actions("label", rows)
-            observations, rewards, terminated, truncated, success, efforts = advance(
-                taken, rows
-            )
-            stretch.append((observations, recorded, rewards, efforts))
-            self._observations = observations
+            seen, rewards, terminated, truncated, success, efforts = step(taken, rows)
+            stretch.append((seen, recorded, rewards, efforts))
+            self._observations = seen
         self._end_stretch(rows)
         over = active & np.logical_or(terminated, truncated)
         if self._max_steps is not None:
             over |= active & (self._elapsed == self._max_steps)
-        elif self._endless and self._elapsed.max() >= MAX_UNBOUNDED_STEPS:
+        elif self._elapsed.max() >= MAX_UNBOUNDED_STEPS and not description.bounded:
             raise RobooptError(
-                f"nothing ends the episodes of {self._pool.description.name} within "
+                f"nothing ends the episodes of {description.name} within "
                 f"{MAX_UNBOUNDED_STEPS} steps: give `max_steps`."
             )
         for slot in np.flatnonzero(over).tolist():
@@ -169,7 +161,7 @@ class _Episodes:
         """Return the actions of the policy, or of the label."""
         actions = self._runners[name][0](self._observations, self._times, rows)
         try:
-            return self._pool.read_actions(actions, self._active)
+            return self._read(actions, self._active)
         except RefusedAction as refused:
             row = refused.row
             raise RobooptError(
@@ -191,9 +183,8 @@ class _Episodes:
         known = [step[slot] for step in efforts for slot in slots]
 
         def flat(values: Any) -> np.ndarray:
-            table = np.concatenate(values)
-            table = table.reshape(steps, envs, *table.shape[1:])[:, slots]
-            return table.reshape(-1, *table.shape[2:])
+            table = np.concatenate(values).reshape(steps, envs, -1)[:, slots]
+            return table.reshape(-1, table.shape[-1])
 
         self._stretches.append(
             (
@@ -212,15 +203,14 @@ class _Episodes:
         """Return all episodes, padded to `max_steps` or the longest."""
         description, lengths = self._pool.description, self._lengths
         count, most = len(lengths), int(lengths.max())
-        if not self._endless and self._max_steps is not None:
+        if self._max_steps is not None:
             most = self._max_steps
         rows, at, *columns = zip(*self._stretches, strict=True)
         rows, at = np.concatenate(rows), np.concatenate(at)
 
         def table(values: Any, offset: int = 0) -> np.ndarray:
             joined = np.concatenate(values)
-            shape = count, most + offset, *joined.shape[1:]
-            found = np.zeros(shape, joined.dtype)
+            found = np.zeros((count, most + offset, *joined.shape[1:]), joined.dtype)
             found[rows, at + offset] = joined
             return found
 
@@ -233,12 +223,13 @@ class _Episodes:
             judge, step = description.task.success, description.time_step
             pairs = zip(observations, lengths, strict=True)
             success = np.array([bool(judge(seen[: n + 1], step)) for seen, n in pairs])
+        efforts = None if any(x is None for x in columns[3]) else table(columns[3])
         return Trajectory(
             observations=observations,
             actions=table(columns[1]),
             time_step=description.time_step,
             rewards=table(columns[2]),
-            efforts=None if any(x is None for x in columns[3]) else table(columns[3]),
+            efforts=efforts,
             terminated=self._terminated,
             success=success,
             lengths=None if (lengths == most).all() else lengths,

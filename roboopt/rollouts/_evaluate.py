@@ -34,7 +34,7 @@ class Evaluation(eqx.Module):
     """The episodes of a policy, their returns, and their success."""
 
     trajectories: Trajectory
-    """All episodes, stacked; `trajectories.episodes()` are the single ones."""
+    """All episodes, stacked."""
     returns: Float[np.ndarray, " episode"]
     """The sum of each episode's rewards."""
     lengths: Int[np.ndarray, " episode"]
@@ -51,12 +51,8 @@ class Evaluation(eqx.Module):
         Success is what the trajectories say, or else a return of at least
         `reward_threshold`.
 
-        Args:
-            trajectories: stacked episodes, with rewards.
-            reward_threshold: the return that solves the environment.
-
         Raises:
-            RobooptError: if there are no rewards.
+            RobooptError: if the trajectories have no rewards.
         """
         returns = trajectories.returns
         successes = None if reward_threshold is None else returns >= reward_threshold
@@ -76,9 +72,7 @@ class Evaluation(eqx.Module):
             return None
         test = binomtest(int(self.successes.sum()), len(self.successes))
         interval = test.proportion_ci(CONFIDENCE, "wilson")
-        return Estimate(
-            float(test.statistic), float(interval.low), float(interval.high)
-        )
+        return Estimate(*map(float, (test.statistic, interval.low, interval.high)))
 
     @property
     def mean_return(self) -> Estimate:
@@ -97,14 +91,11 @@ class Evaluation(eqx.Module):
 
     def __str__(self) -> str:
         """Return the estimates in one line."""
-        text = f"{len(self.returns)} episodes: "
-        rate = self.success_rate
+        rate, mean, success = self.success_rate, self.mean_return, ""
         if rate is not None:
-            text += (
-                f"success {rate.value:.1%} ({rate.low:.1%} to {rate.high:.1%}), "
-            ).replace("%", " %")
-        mean = self.mean_return
-        return text + f"return {mean.value:.6g} ({mean.low:.6g} to {mean.high:.6g})"
+            success = f"success {rate.value:.1%} ({rate.low:.1%} to {rate.high:.1%}), "
+        text = f"return {mean.value:.6g} ({mean.low:.6g} to {mean.high:.6g})"
+        return f"{len(self.returns)} episodes: {success.replace('%', ' %')}{text}"
 
 
 def evaluate(
@@ -142,10 +133,7 @@ def evaluate(
 def as_episodes(trajectory: Trajectory, success: Any = None) -> list[Episode]:
     """Return the episodes of a stacked trajectory.
 
-    Args:
-        trajectory: with rewards, (start, …).
-        success: `success(observations, time_step)` judges each, where the trajectory
-            does not say.
+    Where the trajectory does not say, `success(observations, time_step)` judges each.
     """
     found = Evaluation.of(trajectory)
     said = found.successes

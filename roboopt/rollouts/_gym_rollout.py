@@ -18,7 +18,8 @@ from roboopt._core import AnyArray
 from roboopt._errors import RobooptError
 from roboopt.data import Trajectory
 from roboopt.rollouts._collect import check_policy
-from roboopt.rollouts._episodes import Start, episode_keys, run_episodes
+from roboopt.rollouts._env_group import Start
+from roboopt.rollouts._episodes import episode_keys, run_episodes
 from roboopt.rollouts._policy_runner import count_policies
 from roboopt.rollouts._pool import Pool
 
@@ -57,8 +58,10 @@ class GymRollout:
             timeout: the time within which a worker process must answer [s].
 
         Raises:
-            RobooptError: if `horizon` is less than 1, or as `Pool`.
-            EnvError: as `Pool`.
+            RobooptError: if a number is out of its range, `make` makes no environment
+                or cannot be sent to a process, or the spaces are not such as `collect`
+                takes.
+            EnvError: if a worker dies or hangs at the start.
         """
         if horizon < 1:
             raise RobooptError(f"`horizon` must be at least 1 step, got {horizon}.")
@@ -75,10 +78,7 @@ class GymRollout:
         """Return the trajectories of `policy`, one a start.
 
         Args:
-            policy: `policy(observation) -> action`, an `OpenLoop`, a
-                `TimeVaryingPolicy` or a `StatefulPolicy`. A function need not be JAX's,
-                but must not remember anything; one that returns arrays of JAX must be
-                pure.
+            policy: as in `collect`; a function must not remember anything.
             starts: observations (starts, obs) for environments that begin where `reset`
                 is told by `options["start"]`, as those of `roboopt_envs`; or the seeds
                 (starts,) of resets, for any.
@@ -92,7 +92,7 @@ class GymRollout:
         """
         _refuse_tracing(policy, starts, key)
         check_policy("policy", policy)
-        begins = _starts(starts, self._pool)
+        begins = self._starts(starts)
         return self._run(policy, begins, key, np.arange(len(begins)), None)
 
     def many(
@@ -115,18 +115,18 @@ class GymRollout:
 
         Raises:
             RobooptError: as above; or if the arrays of `policies` differ in their first
-                axis, or there are none.
+                axis.
             EnvError: as above.
         """
         _refuse_tracing(policies, starts, key)
-        count, begins = count_policies(policies), _starts(starts, self._pool)
+        count, begins = count_policies(policies), self._starts(starts)
+        each = np.arange(count)
+        if paired and len(begins) != count:
+            raise RobooptError(
+                f"`starts` must hold one for each of {count} policies, got shape "
+                f"{np.shape(starts)}."
+            )
         if paired:
-            if len(begins) != count:
-                raise RobooptError(
-                    f"`starts` must hold one for each of {count} policies, got shape "
-                    f"{np.shape(starts)}."
-                )
-            each = np.arange(count)
             return self._run(policies, begins, key, each, each)
         owners, rows = np.divmod(np.arange(count * len(begins)), len(begins))
         run = self._run(policies, begins, key, rows, owners)
@@ -144,6 +144,30 @@ class GymRollout:
     def __exit__(self, *error: object) -> None:
         """Close the rollout."""
         self.close()
+
+    def _starts(self, starts: Any) -> list[Start]:
+        starts = np.asarray(starts)
+        if starts.ndim == 1 and starts.dtype.kind in "iu" and len(starts):
+            if (starts < 0).any():
+                raise RobooptError(
+                    f"`starts` must be seeds of at least 0, got {starts.min()}."
+                )
+            return [Start(int(seed), None) for seed in starts]
+        if starts.ndim != 2 or len(starts) == 0 or starts.dtype.kind != "f":
+            raise RobooptError(
+                "`starts` must be observations (starts, obs), or the seeds (starts,) "
+                f"of resets, at least one, got {starts.dtype} of shape {starts.shape}."
+            )
+        size = self._pool.observation_space.shape[0]
+        if self._pool.description.unchanged and starts.shape[1] != size:
+            raise RobooptError(
+                f"`starts` must hold observations of size {size}, got shape "
+                f"{starts.shape}."
+            )
+        # The randomness depends on the start alone, wherever it is in a batch.
+        return [
+            Start(zlib.crc32(start.tobytes()), {"start": start}) for start in starts
+        ]
 
     def _run(
         self,
@@ -165,28 +189,6 @@ class GymRollout:
         whole = len(rows) * self.horizon
         self.steps_made += whole if run.lengths is None else int(np.sum(run.lengths))
         return run
-
-
-def _starts(starts: Any, pool: Pool) -> list[Start]:
-    starts = np.asarray(starts)
-    if starts.ndim == 1 and starts.dtype.kind in "iu" and len(starts):
-        if (starts < 0).any():
-            raise RobooptError(
-                f"`starts` must be seeds of at least 0, got {starts.min()}."
-            )
-        return [Start(int(seed), None) for seed in starts]
-    if starts.ndim != 2 or len(starts) == 0 or starts.dtype.kind != "f":
-        raise RobooptError(
-            "`starts` must be observations (starts, obs), or the seeds (starts,) of "
-            f"resets, at least one, got {starts.dtype} of shape {starts.shape}."
-        )
-    size = pool.observation_space.shape[0]
-    if pool.description.unchanged and starts.shape[1] != size:
-        raise RobooptError(
-            f"`starts` must hold observations of size {size}, got shape {starts.shape}."
-        )
-    # The randomness depends on the start alone, wherever it is in a batch.
-    return [Start(zlib.crc32(start.tobytes()), {"start": start}) for start in starts]
 
 
 def _refuse_tracing(*arguments: Any) -> None:

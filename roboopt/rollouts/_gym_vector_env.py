@@ -8,6 +8,8 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from roboopt._errors import RobooptError
+from roboopt.rollouts._action_reader import RefusedAction, action_reader
+from roboopt.rollouts._env_group import Start
 from roboopt.rollouts._gymnasium_vector import GymnasiumVector
 from roboopt.rollouts._policy_runner import PolicyStructure, split_policy
 from roboopt.rollouts._pool import Pool
@@ -49,6 +51,7 @@ class GymVectorEnv:
         self.observation_space = self._vector.observation_space
         self.action_space = self._vector.action_space
         self._float = np.dtype(jax.dtypes.canonicalize_dtype(float))
+        self._read = action_reader(self.action_space, self.envs)
         self._now: np.ndarray | None = None
         self._over = np.zeros(self.envs, bool)
 
@@ -59,13 +62,14 @@ class GymVectorEnv:
 
     def close(self) -> None:
         """Close the environments."""
+        self._now = None
         self._vector.close()
 
     def begin(self, seed: int) -> None:
         """Begin an episode in each, all randomness from `seed`."""
-        seeds = range(seed, seed + self.envs)
-        self._now = np.array(self._vector.reset(seeds=seeds), self._float)
-        self._over[:] = False
+        starts = {k: Start(seed + k) for k in range(self.envs)}
+        self._now = np.array(self._vector.reset(starts), self._float)
+        self._over = np.zeros(self.envs, bool)
         self._counter = EpisodeCounter(np.zeros(self.envs, int))
 
     def collect(
@@ -76,35 +80,48 @@ class GymVectorEnv:
         Raises:
             RobooptError: if no episode has begun, `agent` draws a non-finite action, or
                 the environments return a non-finite number.
+            EnvError: if an environment fails. `begin` must follow.
         """
-        if self._now is None:
+        now, over, self._now = self._now, self._over, None
+        if now is None:
             raise RobooptError("`begin` must be called before `collect`.")
         structure, arrays = split_policy(agent)
         kind = jax.random.key_impl(key)
         randomness = _randomness(key, steps, self.envs)
-        seen = np.empty((steps, *self._now.shape), self._float)
+        seen = np.empty((steps, *now.shape), self._float)
         after, rewards = np.empty_like(seen), np.empty(seen.shape[:2], self._float)
         terminated, ended = np.empty((2, steps, self.envs), bool)
         valid, drawn = np.ones((steps, self.envs), bool), []
         success: dict[tuple[int, int], Any] = {}
-        over, now = self._over, self._now
+        rows, active = list(range(self.envs)), np.ones(self.envs, bool)
         for t in range(steps):
             seen[t] = now
             chosen, actions = _act(structure, kind, arrays, randomness[t], seen[t])
             drawn.append(np.asarray(chosen))
-            found = self._vector.step(drawn[t] if actions is None else actions)
-            now, rewards[t], terminated[t], truncated, infos = found
+            try:
+                given = self._read(drawn[t] if actions is None else actions, active)
+            except RefusedAction as refused:
+                raise RobooptError(
+                    f"`agent` {refused.why}, in environment {refused.row}."
+                ) from None
+            now, rewards[t], terminated[t], cut, said, _ = self._vector.step(
+                given, rows
+            )
             after[t] = now
             if self._idles:
                 valid[t] = ~over
-            over = np.logical_or(terminated[t], truncated, out=ended[t])
+            over = np.logical_or(terminated[t], cut, out=ended[t])
             if over.any():
-                rows = np.flatnonzero(over)
-                now = self._vector.reset(rows)
-                if infos.success is not None:
-                    success |= {(t, k): infos.success[k] for k in rows.tolist()}
+                fresh = np.flatnonzero(over).tolist()
+                success |= {(t, k): said[k] for k in fresh}
+                now = self._vector.reset(dict.fromkeys(fresh, Start()))
         self._now, self._over = np.array(now, self._float), over.copy()
         rewards[~valid] = 0
+        if not (np.isfinite(after).all() and np.isfinite(rewards).all()):
+            raise RobooptError(
+                "`env` must return finite observations and rewards, got others within "
+                f"the last {steps} steps."
+            )
         made = Steps(
             observations=seen,
             drawn=np.stack(drawn),
@@ -114,11 +131,6 @@ class GymVectorEnv:
             ended=ended,
             valid=valid,
         )
-        if not (np.isfinite(after).all() and np.isfinite(rewards).all()):
-            raise RobooptError(
-                "`env` must return finite observations and rewards, got others within "
-                f"the last {steps} steps."
-            )
         return made, self._counter.add(made, success)
 
 

@@ -45,9 +45,7 @@ def split_policy(
 ) -> tuple[PolicyStructure, list[Any]]:
     """Return the structure of a policy, and its arrays, None in place of other leaves.
 
-    Args:
-        policy: any pytree.
-        shared: whether policies of one structure share it, and so compiled functions.
+    If `shared`, policies of one structure share compiled functions.
     """
     leaves, treedef = jax.tree.flatten(policy)
     arrays = [jnp.asarray(x) if is_array(x) else None for x in leaves]
@@ -66,11 +64,7 @@ def is_array(leaf: Any) -> bool:
 
 
 def count_policies(policies: Any) -> int:
-    """Return the number of policies that are stacked in one.
-
-    Raises:
-        RobooptError: if the arrays' first axes differ, or there are none.
-    """
+    """Return the number of policies that are stacked in one."""
     leaves = [leaf for leaf in jax.tree.leaves(policies) if is_array(leaf)]
     counts = {leaf.shape[0] if leaf.ndim else 0 for leaf in leaves}
     if len(counts) != 1 or 0 in counts:
@@ -104,13 +98,7 @@ class PolicyRunner:
         owners: Int[np.ndarray, " slot"],
         keys: Shaped[Array, "slot ..."] | None,
     ) -> None:
-        """Begin an episode in the slots that are `fresh`.
-
-        Args:
-            fresh: the slots.
-            owners: the policy that acts in each slot, of many.
-            keys: the source of randomness of each slot's episode.
-        """
+        """Begin an episode in the `fresh` slots, with policies `owners` and `keys`."""
         if self._batched and not np.array_equal(owners, self._owners):
             self._own = _taken(self._arrays, jnp.asarray(owners))
             self._owners = owners.copy()
@@ -136,11 +124,7 @@ class PolicyRunner:
     ) -> np.ndarray:
         """Return the actions, (slot, ...), arbitrary in slots that are not in `rows`.
 
-        Args:
-            observations: the current ones.
-            times: returns the time in each slot's episode [s], called where a policy
-                needs it.
-            rows: the slots whose actions are needed.
+        `times` returns the time in each slot's episode [s], where a policy needs it.
         """
         if self._compile:
             try:

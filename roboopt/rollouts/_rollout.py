@@ -129,7 +129,7 @@ class Rollout(Jittable):
         Args:
             policy: any kind of policy; with a `key`, an agent that draws its actions.
             carry: from `policies.initial_carry`, or the last step.
-            observation: before the step.
+            observation: as in `step`.
             time: [s].
             key: the source of the agent's randomness; None for its best action.
             restoring: as in `step`.
@@ -202,7 +202,7 @@ class Rollout(Jittable):
         Args:
             policies: as `policy`, but that every array has a first axis more, which
                 counts the policies.
-            starts: observations at time 0.
+            starts: as above.
             key: as above; the same for all policies.
             paired: whether each policy has one start of its own; the trajectories are
                 then (policies, ...).

@@ -209,6 +209,30 @@ def test_what_is_not_finite_is_refused():
         made.collect(Lost(), KEY, 1)
 
 
+def test_after_a_failure_or_the_end_all_begin_anew():
+    class Raising(Count):
+        def step(self, action):
+            if self.count == 1:
+                raise OSError("it fell over")
+            return super().step(action)
+
+    made = ro.rollouts.GymVectorEnv(Raising, envs=2)
+    made.begin(0)
+    agent = Twice(jnp.asarray(0.0))
+    made.collect(agent, KEY, 1)
+    with pytest.raises(ro.rollouts.EnvError, match="environment 0 .* it fell over.* 1"):
+        made.collect(agent, KEY, 1)
+    with pytest.raises(ValueError, match="`begin` must be called"):
+        made.collect(agent, KEY, 1)
+    made.begin(0)
+    np.testing.assert_array_equal(made.collect(agent, KEY, 1)[0].rewards, 1.0)
+    made.close()
+    with pytest.raises(ValueError, match="`begin` must be called"):
+        made.collect(agent, KEY, 1)
+    with pytest.raises(ValueError, match="`close` was called"):
+        made.begin(0)
+
+
 class Seeing(Count):
     observation_space = Box(0, 255, (4, 4, 3), np.uint8)
 

@@ -59,10 +59,6 @@ def to_episodes(
         arrays: by name; others than `NAMES` are ignored.
         where: the file, and the place in it, for errors.
         time_step: [s], in place of the file's and of its times.
-
-    Raises:
-        RobooptError: if an array is missing or holds anything but numbers, the arrays
-            do not fit each other, or nothing tells the time step.
     """
     if not {"observations", "actions"} <= set(arrays):
         raise RobooptError(_missing(arrays, where))
@@ -79,17 +75,13 @@ def to_episodes(
     if "lengths" in fields and len(actions) == 2:
         check_lengths(fields, where)
         return _cut(fields, where)
-    if observations[:-1] == actions[:-1]:
+    if len(actions) > 1 and observations[:-1] == actions[:-1]:
         raise _equal_counts(where, actions[-2])
     return single_recordings(_trajectory(fields, where))
 
 
 def check_lengths(arrays: Arrays, where: str) -> None:
-    """Check that `lengths` fits the other arrays.
-
-    Raises:
-        RobooptError: if an array has another number of rows.
-    """
+    """Raise a `RobooptError` unless `lengths` fits the other arrays."""
     lengths = arrays["lengths"]
     if lengths.ndim != 1 or lengths.dtype.kind not in "iu" or (lengths < 0).any():
         raise RobooptError(
@@ -122,10 +114,6 @@ def end_to_end(
 
     Arrays that only some episodes have are left out with a warning; `times` follow from
     the time step where they were not recorded.
-
-    Raises:
-        RobooptError: if there are no episodes, or the sizes or data types of their
-            observations or actions differ.
     """
     runs = single_recordings(episodes)
     check_episodes(runs, "episodes")
@@ -158,11 +146,7 @@ def end_to_end(
 def join_observations(
     arrays: Mapping[str, Any], keys: Sequence[str] | None, where: str
 ) -> np.ndarray:
-    """Return the observations under `keys`, or all of them, as one vector a sample.
-
-    Raises:
-        RobooptError: if an observation is missing, an image, or not of numbers.
-    """
+    """Return the observations under `keys`, or all of them, as one vector a sample."""
     vectors = [
         name
         for name in sorted(arrays)

@@ -48,6 +48,13 @@ class Columns:
     efforts: Sequence[str | None] | None = None
     """None for a joint without an actuator: its effort is 0."""
 
+    @property
+    def names(self) -> list[str]:
+        """Return every column that is named."""
+        lists = (self.positions, self.velocities, self.efforts)
+        every = [self.time, *(name for names in lists for name in names or ())]
+        return [name for name in every if name is not None]
+
 
 class ColumnError(RobooptError):
     """The columns of a table that are missing, ambiguous or unknown."""
@@ -62,23 +69,6 @@ class ColumnError(RobooptError):
         )
 
 
-@dataclasses.dataclass(frozen=True)
-class Layout:
-    """The columns to read, in the order of the joints, and that of the runs."""
-
-    time: str | None
-    positions: tuple[str, ...]
-    velocities: tuple[str, ...] | None
-    efforts: tuple[str | None, ...]
-    run: str | None
-
-    @property
-    def names(self) -> list[str]:
-        """Return every column of numbers that is read."""
-        every = (self.time, *self.positions, *(self.velocities or ()), *self.efforts)
-        return [name for name in every if name is not None]
-
-
 def find_columns(
     header: Sequence[str],
     columns: Columns | None,
@@ -86,8 +76,8 @@ def find_columns(
     *,
     timed: bool,
     path: Path,
-) -> Layout:
-    """Return which columns of `header` to read.
+) -> tuple[Columns, str | None]:
+    """Return which columns of `header` to read, and the column of runs, if any.
 
     Args:
         header: the names in the first row.
@@ -135,17 +125,18 @@ def find_columns(
         which = f" of joint {missing}" if found else ""
         require(found and not missing, f"lacks {quantity}{which}")
         picked[quantity] = tuple(best[joint][0] for joint in order)
-    layout = Layout(time=time, run=only(RUNS, "runs"), **picked)
-    unknown = [name for name in layout.names if name not in header]
+    known = Columns(time, **picked)
+    run = only(RUNS, "runs")
+    unknown = [name for name in known.names if name not in header]
     require(not unknown, f"must hold the columns that `columns` names, not {unknown}")
-    twice = sorted({n for n in layout.names if list(header).count(n) > 1})
+    twice = sorted({n for n in known.names if list(header).count(n) > 1})
     require(not twice, f"must hold each column once, got {twice} twice")
-    count = len(layout.positions if joints is None else joints)
+    count = len(picked["positions"] if joints is None else joints)
     for quantity in ALIASES:
-        names = getattr(layout, quantity)
+        names = picked[quantity]
         rule = f"must hold {quantity} of {count} joints, got {list(names or ())}"
         require(names is None or len(names) == count, rule)
-    return layout
+    return known, run
 
 
 def unit_scale(name: str) -> float:

@@ -12,25 +12,19 @@ import numpy as np
 from roboopt._errors import RobooptError
 from roboopt.data._smoothing import differentiate
 from roboopt.data.io._arrays import Arrays, ReadOptions, located
-from roboopt.data.io._columns import Layout, find_columns, unit_scale
+from roboopt.data.io._columns import Columns, find_columns, unit_scale
 
 EVEN_STEP_TOLERANCE = 1e-6  # relative deviation from the mean step
 
 
 def read_csv(path: Path, options: ReadOptions) -> Iterator[tuple[str, Arrays]]:
-    """Yield the arrays of each recording in a table.
-
-    Raises:
-        RobooptError: if `path` is not a table of numbers under names, lacks a column or
-            has an ambiguous one, or holds a recording of fewer than 2 samples or of
-            decreasing times.
-    """
+    """Yield the arrays of each recording in a table."""
     with _open(path) as file:
         first = file.readline()
         delimiter = max(",;\t", key=first.count)
         (header,) = csv.reader([first.lstrip("# ").rstrip("\r\n")], delimiter=delimiter)
         header = [name.strip() for name in header]
-        layout = find_columns(
+        columns, run_column = find_columns(
             header,
             options.columns,
             options.joints,
@@ -39,24 +33,24 @@ def read_csv(path: Path, options: ReadOptions) -> Iterator[tuple[str, Arrays]]:
         )
         table = csv.reader(file, delimiter=delimiter)
         rows = [row for row in table if row and not row[0].startswith("#")]
-    if layout.velocities is None:
+    if columns.velocities is None:
         options.estimated.append(path.name)
-    places = [header.index(name) for name in layout.names]
+    places = [header.index(name) for name in columns.names]
     runs: dict[str, list[list[float]]] = {}
     try:
         for row in rows:
-            run = row[header.index(layout.run)].strip() if layout.run else ""
+            run = row[header.index(run_column)].strip() if run_column else ""
             # A cell may be empty, such as the effort of the last sample.
             numbers = [float(row[k].strip() or "nan") for k in places]
             runs.setdefault(run, []).append(numbers)
     except (ValueError, IndexError) as error:
         raise RobooptError(f"`path` must hold numbers, but {path}: {error}") from error
-    scale = [unit_scale(name) for name in layout.names]
+    scale = [unit_scale(name) for name in columns.names]
     for k, samples in enumerate(runs.values()):
-        values = dict(zip(layout.names, (np.array(samples) * scale).T, strict=True))
+        values = dict(zip(columns.names, (np.array(samples) * scale).T, strict=True))
         where = f"recording {k} of {path}"
         with located(where):
-            arrays = _arrays(values, layout, options.time_step, len(samples))
+            arrays = _arrays(values, columns, options.time_step)
         yield where, arrays
 
 
@@ -67,32 +61,28 @@ def _open(path: Path) -> TextIOWrapper:
 
 
 def _arrays(
-    values: Mapping[str, np.ndarray],
-    layout: Layout,
-    time_step: float | None,
-    count: int,
+    values: Mapping[str, np.ndarray], columns: Columns, time_step: float | None
 ) -> dict[str, Any]:
+    assert columns.positions and columns.efforts
+    count = len(values[columns.positions[0]])
     if count < 2:
         raise RobooptError(f"a recording must hold at least 2 samples, got {count}.")
     timed: dict[str, Any] = {"time_step": time_step}
     if time_step is None:
-        assert layout.time is not None
-        timed = _even_step(values[layout.time])
-    positions = np.stack([values[name] for name in layout.positions], axis=1)
-    if layout.velocities is None:
+        assert columns.time is not None
+        timed = _even_step(values[columns.time])
+    positions = np.stack([values[name] for name in columns.positions], axis=1)
+    if columns.velocities is None:
         stamps = timed.get("times", timed["time_step"] * np.arange(count))
         velocities = differentiate(positions, stamps)
     else:
-        velocities = np.stack([values[name] for name in layout.velocities], axis=1)
+        velocities = np.stack([values[name] for name in columns.velocities], axis=1)
     idle = np.zeros(count)
-    efforts = [idle if name is None else values[name] for name in layout.efforts]
+    efforts = [idle if name is None else values[name] for name in columns.efforts]
+    observations = np.hstack([positions, velocities])
     # The last effort acts after the last observation.
     actions = np.stack(efforts, axis=1)[:-1]
-    return {
-        **timed,
-        "observations": np.hstack([positions, velocities]),
-        "actions": actions,
-    }
+    return {**timed, "observations": observations, "actions": actions}
 
 
 def _even_step(times: np.ndarray) -> dict[str, Any]:

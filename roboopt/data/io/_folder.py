@@ -26,11 +26,7 @@ def read_folder(path: Path, options: ReadOptions) -> list[tuple[str, Arrays]]:
 
 
 def map_arrays(path: Path, mode: Any = "r") -> dict[str, np.ndarray]:
-    """Return the memory-mapped arrays of an episode folder by name.
-
-    Raises:
-        RobooptError: if an array is broken.
-    """
+    """Return the memory-mapped arrays of an episode folder by name."""
     arrays = {}
     for name in NAMES:
         file = path / f"{name}.npy"
@@ -48,11 +44,7 @@ def map_arrays(path: Path, mode: Any = "r") -> dict[str, np.ndarray]:
 
 
 def write_folder(path: Path, parts: dict[str, list[np.ndarray]]) -> None:
-    """Write arrays laid end to end; the folder is complete or unchanged.
-
-    Raises:
-        RobooptError: if `path` holds anything but episodes.
-    """
+    """Write arrays laid end to end; the folder is complete or unchanged."""
     known = {f"{name}.npy" for name in NAMES}
     if path.exists() and not (
         is_episode_folder(path) and {file.name for file in path.iterdir()} <= known

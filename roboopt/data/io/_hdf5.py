@@ -25,13 +25,7 @@ GYM_TYPE = 2  # robomimic's number for Gym environments
 
 
 def read_hdf5(path: Path, options: ReadOptions) -> list[tuple[str, Arrays]]:
-    """Return the arrays of each episode, in the order of their numbers.
-
-    Raises:
-        ImportError: if h5py is not installed.
-        RobooptError: if the file is broken or has another layout, or an observation is
-            missing or an image.
-    """
+    """Return the arrays of each episode, in the order of their numbers."""
     h5py = optional_package("h5py", "HDF5", "h5py")
     try:
         file = h5py.File(path, "r")
@@ -73,12 +67,7 @@ def read_hdf5(path: Path, options: ReadOptions) -> list[tuple[str, Arrays]]:
 
 
 def write_hdf5(path: Path, parts: dict[str, list[np.ndarray]]) -> None:
-    """Write the episodes; the file is complete or unchanged.
-
-    Raises:
-        ImportError: if h5py is not installed.
-        RobooptError: if an episode has no actions: its observation has no place.
-    """
+    """Write the episodes; the file is complete or unchanged."""
     h5py = optional_package("h5py", "HDF5", "h5py")
     (lengths,), (time_steps,) = parts["lengths"], parts["time_step"]
     if empty := np.flatnonzero(lengths == 0).tolist():

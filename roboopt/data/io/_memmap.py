@@ -7,7 +7,6 @@ epoch begins there, in another order and cut at other places.
 """
 
 import copy
-from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from roboopt._errors import RobooptError
+from roboopt._errors import RobooptError, require_at_least
 from roboopt.data._demonstrations import Demonstrations, cut_samples, limits
 from roboopt.data._split import split_indices
 from roboopt.data.io._arrays import check_lengths
@@ -34,6 +33,8 @@ class MemmapDemonstrations:
 
     steps: int
     """Steps of the descent on one block."""
+    episodes: np.ndarray
+    """The numbers of the episodes that are read."""
     drifts: bool = False
     """Losses on different blocks can be compared, since the data stay the same."""
 
@@ -48,7 +49,6 @@ class MemmapDemonstrations:
         low: Any = None,
         high: Any = None,
         seed: int = 0,
-        episodes: Sequence[int] | None = None,
     ):
         """Open `folder` without reading its samples.
 
@@ -57,45 +57,30 @@ class MemmapDemonstrations:
             block: samples a block, at most as many as there are.
             steps: of the descent on one block. With `block / steps` samples a step,
                 each sample is seen once an epoch.
-            history: observations a sample, as in `Demonstrations.from_trajectories`.
-            chunk: actions a sample, likewise.
-            low: where the demonstrator's actuators clip, likewise.
-            high: likewise.
+            history: as in `Demonstrations.from_trajectories`, like the next three.
+            chunk: actions a sample.
+            low: the lower limits of the demonstrator's actuators.
+            high: the upper limits.
             seed: of the order of the samples.
-            episodes: which to read, by number; all of them where None.
 
         Raises:
-            RobooptError: if `folder` holds no episodes or the chosen ones no samples,
-                a number of `episodes` is unknown, or another argument breaks its rule.
+            RobooptError: if `folder` holds no samples, or another argument breaks its
+                rule.
         """
         self.folder = Path(folder)
-        if not self.folder.is_dir() or not is_episode_folder(self.folder):
+        if not is_episode_folder(self.folder):
             raise RobooptError(
                 "`folder` must be one that `save_episodes` wrote to a path without "
                 f"suffix, got {folder}."
             )
-        counts = {"block": block, "steps": steps, "history": history, "chunk": chunk}
-        for name, value in counts.items():
-            if value is not None and value < 1:
-                raise RobooptError(f"`{name}` must be at least 1, got {value}.")
-        self.steps, self.history, self.chunk, self.seed = steps, history, chunk, seed
-        self.low, self.high, self.block_size = low, high, block
+        require_at_least(1, block=block, steps=steps, history=history, chunk=chunk)
+        self.steps, self.seed, self.block_size, self._number = steps, seed, block, 0
+        self._cut = {"history": history, "chunk": chunk, "low": low, "high": high}
         arrays = map_arrays(self.folder)
         check_lengths(arrays, str(folder))
         limits(low, high, arrays["actions"][:1])
-        self._number = 0
-        count = len(arrays["lengths"])
-        chosen = np.arange(count) if episodes is None else np.array(episodes)
-        if chosen.ndim != 1 or not len(chosen) or chosen.dtype.kind not in "iu":
-            raise RobooptError(
-                f"`episodes` must be numbers of episodes, got {episodes}."
-            )
-        if chosen.min() < 0 or chosen.max() >= count:
-            raise RobooptError(
-                f"`episodes` must be among 0 to {count - 1}, got {chosen.min()} to "
-                f"{chosen.max()}."
-            )
-        self.episodes, self._lengths = chosen, arrays["lengths"]
+        self._lengths = arrays["lengths"]
+        self.episodes = np.arange(len(self._lengths))
         if not len(self):
             raise RobooptError(f"`folder` must hold samples, but {folder} holds none.")
 
@@ -131,15 +116,8 @@ class MemmapDemonstrations:
         return jax.tree.map(lambda x: x[order], self._samples(np.sort(rows)))
 
     def sample(self, count: int, seed: int = 0) -> Demonstrations:
-        """Return `count` samples drawn at random, or all where there are fewer.
-
-        Normalizers are fitted to such a sample.
-
-        Raises:
-            RobooptError: if `count` is less than 1.
-        """
-        if count < 1:
-            raise RobooptError(f"`count` must be at least 1, got {count}.")
+        """Return `count` samples drawn at random, or all where there are fewer."""
+        require_at_least(1, count=count)
         generator = np.random.default_rng([seed, 2])
         count = min(count, len(self))
         rows = generator.choice(len(self), count, replace=False, shuffle=False)
@@ -150,8 +128,7 @@ class MemmapDemonstrations:
     ) -> tuple["MemmapDemonstrations", "MemmapDemonstrations"]:
         """Return a source of training episodes, and one of the `fraction` held out.
 
-        Raises:
-            RobooptError: as `split_episodes`, which holds out the same episodes.
+        `split_episodes` holds out the same episodes.
         """
         parts = copy.copy(self), copy.copy(self)
         indices = split_indices(len(self.episodes), fraction, seed)
@@ -182,15 +159,7 @@ class MemmapDemonstrations:
         first = (np.cumsum(lengths) - lengths)[self.episodes]
         # Each episode has one more observation than actions.
         chosen = lengths[self.episodes], first, first + self.episodes
-        return cut_samples(
-            self._read,
-            rows,
-            chosen,
-            history=self.history,
-            chunk=self.chunk,
-            low=self.low,
-            high=self.high,
-        )
+        return cut_samples(self._read, rows, chosen, **self._cut)
 
     def _read(self, name: str, rows: np.ndarray) -> np.ndarray:
         """Return the rows of an array, through a new mapping for every few of them."""

@@ -23,11 +23,6 @@ def read_minari(name: str, options: ReadOptions) -> list[tuple[str, Arrays]]:
     A choice among `Discrete` actions is a whole number in an action of size 1. Whether
     an episode succeeded is what `is_success` or `success` of its last `info` says. The
     time step is the dataset's, or follows from the frame rate of its environment.
-
-    Raises:
-        ImportError: if Minari is not installed.
-        RobooptError: if the dataset is missing, or its observations or actions are not
-            vectors.
     """
     minari = optional_package("minari", "Minari datasets", "minari[hdf5]")
     folder, where = Path(name), f"the Minari dataset {name!r}"
