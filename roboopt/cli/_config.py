@@ -1,5 +1,6 @@
 """`--config settings.json`: the flags of a past run as the defaults of a new one."""
 
+import argparse
 import dataclasses
 import json
 from collections.abc import Sequence
@@ -13,35 +14,15 @@ FLAG = "--config"
 
 
 def split_config(arguments: Sequence[str]) -> tuple[Path | None, list[str]]:
-    """Return the path that `--config` names, if any, and the other arguments.
-
-    Raises:
-        RobooptError: if `--config` comes without a path.
-    """
-    path, rest, words = None, [], iter(arguments)
-    for word in words:
-        if word == FLAG:
-            path = next(words, "")
-        elif word.startswith(f"{FLAG}="):
-            path = word.removeprefix(f"{FLAG}=")
-        else:
-            rest.append(word)
-    if path == "":
-        raise RobooptError(f"{FLAG} must be followed by the path of a {SETTINGS}")
-    return None if path is None else Path(path), rest
+    """Return the path that `--config` names, if any, and the other arguments."""
+    parser = argparse.ArgumentParser("roboopt", add_help=False, allow_abbrev=False)
+    parser.add_argument(FLAG, type=Path)
+    known, rest = parser.parse_known_args(arguments)
+    return known.config, rest
 
 
 def defaults_from(path: Path, command: Any) -> Any:
-    """Return the command with the flags that a run's settings record.
-
-    Args:
-        path: of a `settings.json`, or of the folder of a run.
-        command: the dataclass of the command.
-
-    Raises:
-        RobooptError: if the file is not there, is of another command, or holds flags
-            that the command does not have.
-    """
+    """Return the command with the flags that a run's folder or its settings record."""
     path = path / SETTINGS if path.is_dir() else path
     try:
         settings = json.loads(path.read_text("utf-8"))
@@ -52,10 +33,10 @@ def defaults_from(path: Path, command: Any) -> Any:
         raise RobooptError(f"{FLAG} {path} holds no settings of a run") from error
     if recorded != command.__name__.lower():
         raise RobooptError(f"{FLAG} {path} must be of this command, got {recorded}")
-    hints = get_type_hints(command)
     fields = {field.name for field in dataclasses.fields(command)}
     if unknown := sorted(flags.keys() - fields):
         raise RobooptError(f"{FLAG} {path} has unknown flags: {', '.join(unknown)}")
+    hints = get_type_hints(command)
     return command(**{name: _typed(hints[name], flags[name]) for name in flags})
 
 
@@ -63,9 +44,7 @@ def _typed(hint: Any, value: Any) -> Any:
     """Return a value read from JSON as the type that its flag has."""
     if isinstance(value, list):
         return tuple(value)
-    kinds = (hint, *get_args(hint))
-    if isinstance(value, str) and Path in kinds:
-        return Path(value)
-    if isinstance(value, str) and float in kinds:
-        return float(value)  # JSON has no number for infinity.
+    if isinstance(value, str):  # JSON has no number for infinity.
+        kinds = (hint, *get_args(hint))
+        return next((kind(value) for kind in (Path, float) if kind in kinds), value)
     return value

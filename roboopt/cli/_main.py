@@ -11,14 +11,13 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Sequence
-from difflib import get_close_matches
 from importlib.metadata import version
 from importlib.util import find_spec
 from typing import Any
 
 from roboopt._errors import RobooptError
 from roboopt.cli._config import defaults_from, split_config
-from roboopt.cli._flags import name_flags
+from roboopt.cli._flags import check_choices, name_flags, require_choice
 from roboopt.cli._process import process_settings
 
 COMMANDS = {
@@ -34,9 +33,7 @@ DESCRIPTION = (
     "PyBullet, identify robots from recordings, clone behavior from demonstrations, "
     "and learn from reward in any Gymnasium environment."
 )
-EXTRAS = (
-    *("tyro", "rich", "gymnasium", "pybullet", "matplotlib", "imageio_ffmpeg", "PIL"),
-)
+EXTRAS = "tyro rich gymnasium pybullet matplotlib imageio_ffmpeg PIL".split()
 HELP = ("-h", "--help")
 MAX_WIDTH = 80  # columns
 
@@ -59,7 +56,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command = _command_class(arguments[0])
         _require_extras()
         with process_settings():
-            return _parse(command, *arguments).run()
+            parsed = _parse(command, *arguments)
+            check_choices(parsed)
+            return parsed.run()
     except RobooptError as error:
         print(f"roboopt: error: {name_flags(str(error), command)}", file=sys.stderr)
         return 2
@@ -85,12 +84,7 @@ def _overview() -> str:
 
 
 def _command_class(name: str) -> Any:
-    if name not in COMMANDS:
-        close = get_close_matches(name, COMMANDS, n=1)
-        hint = f"; did you mean {close[0]}?" if close else ""
-        raise RobooptError(
-            f"the command must be one of {', '.join(COMMANDS)}, got {name!r}{hint}"
-        )
+    require_choice("the command", name, COMMANDS)
     module, _, attribute = COMMANDS[name].partition(":")
     return getattr(importlib.import_module(module), attribute)
 

@@ -40,9 +40,8 @@ def jax_settings() -> Iterator[None]:
         "jax_enable_x64": True,
         "jax_cpu_enable_async_dispatch": False,
     }
-    cache = None
-    if not jax.config.jax_compilation_cache_dir:  # pyright: ignore
-        cache = _cache_folder()
+    own_cache = jax.config.jax_compilation_cache_dir  # pyright: ignore
+    cache = None if own_cache else _cache_folder()
     if cache is not None:
         wanted["jax_compilation_cache_dir"] = str(cache)
         wanted["jax_persistent_cache_min_compile_time_secs"] = MIN_COMPILE_TIME_S

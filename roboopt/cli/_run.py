@@ -7,14 +7,14 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from roboopt_envs import import_pybullet_silently
+
 from roboopt.cli._flags import verb_arguments
 from roboopt.cli._process import jax_settings
 from roboopt.cli._run_folder import SETTINGS, RunFolder, write_json
 from roboopt.report import VerbResult, plain
 
-PACKAGES = (
-    *("roboopt", "jax", "jaxlib", "equinox", "optax", "numpy", "gymnasium", "pybullet"),
-)
+PACKAGES = "roboopt jax jaxlib equinox optax numpy gymnasium pybullet".split()
 REPORT = "report.html"
 
 
@@ -43,6 +43,7 @@ def run(
     """
     output = command.output
     folder = RunFolder.claim(output.runs, output.name, name, overwrite=output.overwrite)
+    import_pybullet_silently()
     with jax_settings():
         try:
             result = verb(folder.work)
@@ -59,17 +60,24 @@ def run(
             result.report(folder.work / REPORT, video=not output.no_video)
         finally:
             folder.publish()
-            _say_where(folder.path)
+            if (folder.path / REPORT).exists():
+                print(folder.path / REPORT)
+            print(f'The result loads with: roboopt.load("{folder.path}")')
     return 0
 
 
+def flags_of(command: Any) -> dict[str, Any]:
+    """Return the part of settings.json that `--config` reads."""
+    flags = plain(verb_arguments(command))
+    return {"command": type(command).__name__.lower(), "flags": flags}
+
+
 def _settings(command: Any, result: VerbResult) -> dict[str, Any]:
-    """Return the flags for `--config`, the verb's record, versions and the machine."""
+    """Return the flags, the verb's record, versions and the machine."""
     import jax
 
     return {
-        "command": type(command).__name__.lower(),
-        "flags": plain(verb_arguments(command)),
+        **flags_of(command),
         **plain(result.record()),
         "versions": {
             **{name: _version(name) for name in PACKAGES},
@@ -89,9 +97,3 @@ def _version(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
-
-
-def _say_where(folder: Path) -> None:
-    if (folder / REPORT).exists():
-        print(folder / REPORT)
-    print(f'The result loads with: roboopt.load("{folder}")')

@@ -3,7 +3,6 @@
 import itertools
 import json
 import shutil
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 from roboopt._errors import RobooptError
 
 SETTINGS = "settings.json"  # its presence marks the folder of a run
-ACTORS = ("controller.npz", "policy.npz")  # files of acting policies
+POLICIES = ("controller.npz", "policy.npz")
 
 
 @dataclass(frozen=True)
@@ -34,37 +33,32 @@ class RunFolder:
             name: of the run; by default `default`, or `default-2` and so on.
             default: see `name`.
             overwrite: whether the run may replace an earlier run of this name.
-
-        Raises:
-            RobooptError: if the folder exists and must not be replaced, is not a run's,
-                or cannot be made.
         """
         if name is not None and (not name or name != Path(name).name or name == ".."):
             raise RobooptError(f"`name` must be the name of a folder, got {name!r}")
         path = runs / (name or default)
-        work = _work(path)
         if overwrite:
             _require_run(path)
+            shutil.rmtree(_work(path), ignore_errors=True)
         elif name is None:
-            path = next(p for p in _numbered(path) if not (_taken(p)))
-            work = _work(path)
+            numbered = (f"{default}-{number}" for number in itertools.count(2))
+            paths = (runs / name for name in itertools.chain([default], numbered))
+            path = next(p for p in paths if not (p.exists() or _work(p).exists()))
         elif path.exists():
             raise RobooptError(
                 f"{path} exists already: give another `name`, or `overwrite`"
             )
-        elif work.exists():
+        elif _work(path).exists():
             raise RobooptError(
-                f"{work} is left from a run that did not end: remove it, or give "
-                "`overwrite`"
+                f"{_work(path)} is left from a run that did not end: remove it, or "
+                "give `overwrite`"
             )
         try:
-            if overwrite and work.is_dir():
-                shutil.rmtree(work)
-            work.mkdir(parents=True)
+            _work(path).mkdir(parents=True)
         except OSError as error:
             reason = error.strerror or str(error)
             raise RobooptError(f"cannot write to {path}: {reason}") from error
-        return cls(path, work)
+        return cls(path, _work(path))
 
     def discard(self) -> None:
         """Remove what the run has written so far; an earlier run stays as it was."""
@@ -88,18 +82,23 @@ class RunFolder:
         self.work.rmdir()
 
 
+def policy_file(path: Path) -> Path:
+    """Return the file of the policy in the folder of a run; a file as it is."""
+    if not path.is_dir():
+        return path
+    for name in POLICIES:
+        if (path / name).is_file():
+            return path / name
+    raise RobooptError(f"{path} holds no {' or '.join(POLICIES)}")
+
+
+def write_json(path: Path, tree: Any) -> None:
+    """Write dictionaries, lists, numbers and text so that people read them too."""
+    path.write_text(json.dumps(tree, indent=2, ensure_ascii=False) + "\n", "utf-8")
+
+
 def _work(path: Path) -> Path:
     return path.with_name(f"{path.name}.partial")
-
-
-def _taken(path: Path) -> bool:
-    return path.exists() or _work(path).exists()
-
-
-def _numbered(path: Path) -> Iterator[Path]:
-    yield path
-    for number in itertools.count(2):
-        yield path.with_name(f"{path.name}-{number}")
 
 
 def _files_of(folder: Path) -> set[str]:
@@ -111,22 +110,10 @@ def _files_of(folder: Path) -> set[str]:
     return {n for n in names if Path(n).name == n and (folder / n).is_file()}
 
 
-def actor_file(folder: Path) -> Path | None:
-    """Return the policy file of the run in `folder`; None if there is none."""
-    return next((folder / a for a in ACTORS if (folder / a).is_file()), None)
-
-
-def write_json(path: Path, tree: Any) -> None:
-    """Write dictionaries, lists, numbers and text so that people read them too."""
-    path.write_text(json.dumps(tree, indent=2, ensure_ascii=False) + "\n", "utf-8")
-
-
 def _require_run(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise RobooptError(f"{folder} is not a folder")
-    if not folder.exists() or not any(folder.iterdir()):
-        return
-    if not (folder / SETTINGS).is_file():
+    if folder.exists() and any(folder.iterdir()) and not (folder / SETTINGS).is_file():
         raise RobooptError(
             f"{folder} holds something other than a run: `overwrite` leaves it alone"
         )

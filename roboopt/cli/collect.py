@@ -1,23 +1,29 @@
 """`roboopt collect`: record demonstrations in an environment."""
 
+import dataclasses
 import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
-
-import tyro
+from typing import Any
 
 from roboopt._errors import RobooptError
 from roboopt.cli._environment import label, make
-from roboopt.cli._flags import flag
-from roboopt.cli._usage import require_count, require_positive
+from roboopt.cli._flags import Flags, flag
 
 SUFFIXES = ("", ".npz", ".hdf5", ".h5")
+DEMONSTRATOR_HELP = (
+    "File of roboopt.save, folder of a run, or function of an observation."
+)
+NOISE_HELP = (
+    "Standard deviation of noise on the executed actions, as a share of half their "
+    "range; the recorded actions have none."
+)
+OUT_HELP = "File .npz or .hdf5, or, without suffix, a folder of memory-mapped arrays."
 
 
 @dataclass(frozen=True)
-class Collect:
+class Collect(Flags):
     """Record demonstrations in any Gymnasium environment, to be cloned.
 
     The demonstrator is one of the library's controllers for its environments, a saved
@@ -25,68 +31,34 @@ class Collect:
     `roboopt clone --demonstrator` takes.
     """
 
-    environment: Annotated[
-        str,
-        tyro.conf.Positional,
-        flag("ENV", "Gymnasium id, such as CartPole-v1 or my_package:Mine-v0."),
-    ]
-    demonstrator: Annotated[
-        str | None,
-        flag(
-            "PATH|MODULE:NAME",
-            "File of roboopt.save, folder of a run, or function of an observation.",
-            "the library's own",
-        ),
-    ] = None
-    option: Annotated[
-        tuple[str, ...],
-        flag("KEY=VALUE", "Keywords of the environment: robot=panda.", "none"),
-    ] = ()
-    episodes: Annotated[int, flag("INT", "Number of episodes.")] = 50
-    seed: Annotated[int, flag("INT", "Seed of the starts and of the noise.")] = 0
-    noise: Annotated[
-        float,
-        flag(
-            "FLOAT",
-            "Standard deviation of noise on the executed actions, as a share of half "
-            "their range; the recorded actions have none.",
-        ),
-    ] = 0.0
-    max_steps: Annotated[
-        int | None,
-        flag("INT", "Longest episode, in steps.", "the environment's"),
-    ] = None
-    only_successes: Annotated[
-        bool, tyro.conf.arg(help="Recording of successful episodes only.")
-    ] = False
-    out: Annotated[
-        Path | None,
-        flag(
-            "PATH",
-            "File .npz or .hdf5, or, without suffix, a folder of memory-mapped arrays.",
-            "after the environment",
-        ),
-    ] = None
-    overwrite: Annotated[
-        bool, tyro.conf.arg(help="Replacement of an existing file.")
-    ] = False
+    environment: str = flag(
+        dataclasses.MISSING,
+        "Gymnasium id, such as CartPole-v1 or my_package:Mine-v0.",
+        shown="ENV",
+        positional=True,
+    )
+    demonstrator: str | None = flag(
+        None, DEMONSTRATOR_HELP, "the library's own", shown="PATH|MODULE:NAME"
+    )
+    option: tuple[str, ...] = flag(
+        (), "Keywords of the environment: robot=panda.", shown="KEY=VALUE"
+    )
+    episodes: int = flag(50, "Number of episodes.")
+    seed: int = flag(0, "Seed of the starts and of the noise.")
+    noise: float = flag(0.0, NOISE_HELP)
+    max_steps: int | None = flag(
+        None, "Longest episode, in steps.", "the environment's"
+    )
+    only_successes: bool = flag(False, "Recording of successful episodes only.")
+    out: Path | None = flag(None, OUT_HELP, "after the environment")
+    overwrite: bool = flag(False, "Replacement of an existing file.")
 
     def run(self) -> int:
         """Record, save and describe the episodes; return the exit code."""
-        out = self._checked_out()
-        from roboopt.cli._process import jax_settings
-
-        with jax_settings():
-            self._record(out)
-        return 0
-
-    def _checked_out(self) -> Path:
-        """Return the file to write, after checking the flags."""
-        require_count("--episodes", self.episodes)
-        require_count("--max-steps", self.max_steps)
-        require_positive("--noise", self.noise, zero=True)
-        if self.seed < 0:
-            raise RobooptError(f"--seed must be 0 or more, got {self.seed}")
+        if not 0 <= self.noise < float("inf"):
+            raise RobooptError(
+                f"`noise` must be 0 or more and finite, got {self.noise}"
+            )
         out = self.out or Path(f"{label(self.environment, self.option)}-demos.npz")
         if out.suffix not in SUFFIXES:
             raise RobooptError(
@@ -96,13 +68,17 @@ class Collect:
             raise RobooptError(f"{out} exists: give another --out, or --overwrite")
         if not out.absolute().parent.is_dir():
             raise RobooptError(f"--out must lie in a folder, but {out.parent} is none")
-        return out
+        from roboopt.cli._process import jax_settings
+
+        with jax_settings():
+            self._record(out)
+        return 0
 
     def _record(self, out: Path) -> None:
         import equinox as eqx
 
         import roboopt as ro
-        from roboopt.cli._demonstrators import demonstrator
+        from roboopt.cli._policies import demonstrator
 
         env = make(self.environment, self.option)
         expert, said = demonstrator(env, self.demonstrator)
@@ -120,11 +96,18 @@ class Collect:
                 max_steps=self.max_steps,
                 progress=lambda _: advance(),
             )
+        found = ro.rollouts.Evaluation.of(recorded)
+        print(_described(found))
         episodes = recorded.episodes()
-        print(_described(episodes))
-        ro.data.save_episodes(
-            out, _successes(episodes) if self.only_successes else episodes
-        )
+        if self.only_successes:
+            if found.successes is None:
+                raise RobooptError(
+                    "--only-successes needs an environment that tells success"
+                )
+            episodes = [episodes[k] for k in found.successes.nonzero()[0]]
+            if not episodes:
+                raise RobooptError("--only-successes: no episode succeeded")
+        ro.data.save_episodes(out, episodes)
         print(out)
         named = self.demonstrator
         if isinstance(expert, eqx.Module):
@@ -149,23 +132,13 @@ def _noise(env: Any, share: float) -> Any:
     return share * half
 
 
-def _described(episodes: list[Any]) -> str:
-    steps = [run.steps for run in episodes]
-    total = [float(run.returns) for run in episodes]
+def _described(found: Any) -> str:
+    steps, total = found.lengths, found.returns
     said = (
-        f"{len(episodes)} episodes, {sum(steps)} samples, {min(steps)} to {max(steps)} "
-        f"steps each; returns {sum(total) / len(total):.4g} ({min(total):.4g} to "
-        f"{max(total):.4g})"
+        f"{len(steps)} episodes, {steps.sum()} samples, {steps.min()} to {steps.max()} "
+        f"steps each; returns {total.mean():.4g} ({total.min():.4g} to "
+        f"{total.max():.4g})"
     )
-    if all(run.success is not None for run in episodes):
-        said += f"; {sum(bool(run.success) for run in episodes)} succeed"
+    if found.successes is not None:
+        said += f"; {found.successes.sum()} succeed"
     return said + "."
-
-
-def _successes(episodes: list[Any]) -> list[Any]:
-    if any(run.success is None for run in episodes):
-        raise RobooptError("--only-successes needs an environment that tells success")
-    kept = [run for run in episodes if run.success]
-    if not kept:
-        raise RobooptError("--only-successes: no episode succeeded")
-    return kept

@@ -1,19 +1,16 @@
 """`roboopt export`: write a policy as files that run without JAX."""
 
+import dataclasses
 import json
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import tyro
+from roboopt._errors import RobooptError, require_at_least
+from roboopt.cli._flags import Flags, flag
+from roboopt.cli._run_folder import SETTINGS, policy_file
 
-from roboopt._errors import RobooptError
-from roboopt.cli._flags import flag
-from roboopt.cli._run_folder import ACTORS, SETTINGS, actor_file
-from roboopt.cli._usage import require_choice, require_count
-
-FORMATS = ("numpy", "onnx")
 OBSERVATIONS = 100  # random ones on which actions are compared
 TIME_STEP_S = 0.01  # between them
 TOLERANCES = {"float64": 1e-6, "float32": 1e-3}  # of the largest action
@@ -21,7 +18,7 @@ MOTIONS = ("after.npz", "before.npz")
 
 
 @dataclass(frozen=True)
-class Export:
+class Export(Flags):
     """Write a policy as files that run without JAX and roboopt.
 
     As numpy these are policy.npz and policy.py, which needs NumPy alone; as onnx,
@@ -29,30 +26,24 @@ class Export:
     actions are compared with those of the policy.
     """
 
-    policy: Annotated[
-        Path,
-        tyro.conf.Positional,
-        flag("RUN", "Folder of a run, or a file of roboopt.save."),
-    ]
-    format: Annotated[str, flag("{numpy,onnx}", "Format of the files.")] = "numpy"
-    out: Annotated[
-        Path | None, flag("DIR", "Folder of the files.", "export, in the run's folder")
-    ] = None
-    observation_size: Annotated[
-        int | None,
-        flag("INT", "Size of an observation.", "that of the run or the policy"),
-    ] = None
+    policy: Path = flag(
+        dataclasses.MISSING,
+        "Folder of a run, or a file of roboopt.save.",
+        shown="RUN",
+        positional=True,
+    )
+    format: str = flag("numpy", "Format of the files.", choices=("numpy", "onnx"))
+    out: Path | None = flag(
+        None, "Folder of the files.", "export, in the run's folder", shown="DIR"
+    )
+    observation_size: int | None = flag(
+        None, "Size of an observation.", "that of the run or the policy"
+    )
 
     def run(self) -> int:
         """Export, compare, and say how the files are used; return the exit code."""
-        require_choice("--format", self.format, FORMATS)
-        require_count("--observation-size", self.observation_size)
-        file = self.policy
-        if file.is_dir():
-            found = actor_file(file)
-            if found is None:
-                raise RobooptError(f"{file} holds no {' or '.join(ACTORS)}")
-            file = found
+        require_at_least(1, observation_size=self.observation_size)
+        file = policy_file(self.policy)
         out = file.parent / "export" if self.out is None else self.out
         if out.exists() and not out.is_dir():
             raise RobooptError(f"--out must be a folder, got {out}")
@@ -64,13 +55,23 @@ class Export:
                     "'roboopt[onnx]'"
                 )
         policy = _loaded(file)
+        import jax.numpy as jnp
         import numpy as np
 
-        size = self.observation_size or _recorded_size(file) or _told_size(policy)
+        size = self.observation_size or _observation_size(file, policy)
         observations = np.random.default_rng(0).standard_normal((OBSERVATIONS, size))
         _check_acts(policy, observations[0])
         export = _export_onnx if self.format == "onnx" else _export_numpy
-        return export(policy, observations, out)
+        difference, largest, usage = export(policy, observations, out)
+        print(
+            f"Largest difference on {OBSERVATIONS} random observations: "
+            f"{difference:.2g}, of actions up to {largest:.3g}."
+        )
+        wrong = difference > TOLERANCES[jnp.result_type(float).name] * largest
+        if wrong:
+            print("This is more than rounding: do not use these files.")
+        print(f"\n{usage}")
+        return int(wrong)
 
 
 def _loaded(file: Path) -> Any:
@@ -88,9 +89,10 @@ def _loaded(file: Path) -> Any:
     return policy
 
 
-def _recorded_size(file: Path) -> int | None:
-    """Return the size of the observations that the run recorded, if it did."""
+def _observation_size(file: Path, policy: Any) -> int:
+    """Return the size of an observation, as the run recorded or the policy tells it."""
     from roboopt.data import read_archive
+    from roboopt.policies import OpenLoop, observation_size
 
     try:
         settings = json.loads((file.parent / SETTINGS).read_text("utf-8"))
@@ -98,16 +100,8 @@ def _recorded_size(file: Path) -> int | None:
     except (OSError, ValueError, LookupError, TypeError):
         pass
     for name in MOTIONS:
-        try:
-            return int(read_archive(file.parent / name)["observations"].shape[-1])
-        except (RobooptError, LookupError):
-            continue
-    return None
-
-
-def _told_size(policy: Any) -> int:
-    from roboopt.policies import OpenLoop, observation_size
-
+        if (file.parent / name).is_file():
+            return read_archive(file.parent / name)["observations"].shape[-1]
     size = 1 if isinstance(policy, OpenLoop) else observation_size(policy)
     if size is None:
         raise RobooptError(
@@ -136,25 +130,32 @@ def _check_acts(policy: Any, observation: Any) -> None:
         ) from error
 
 
-def _export_numpy(policy: Any, observations: Any, folder: Path) -> int:
+def _export_numpy(
+    policy: Any, observations: Any, folder: Path
+) -> tuple[float, float, str]:
+    """Return the largest difference, the largest action, and how to use the files."""
     import numpy as np
 
     from roboopt.export import agreement, export_numpy
 
     exported = export_numpy(policy, observations[0], folder)
     times = TIME_STEP_S * np.arange(len(observations))
-    code = _print_agreement(*agreement(exported, policy, observations, times))
     source = exported.runner.read_text("utf-8")
-    timed = "policy(observation, time)" in source
-    print(f"\n{exported.arrays}\n{exported.runner}\n\nfrom policy import Policy")
-    print(f'policy = Policy("{exported.arrays.name}")')
-    print(f"action = policy(observation{', time' if timed else ''})")
-    if "def reset(self)" in source:
-        print("policy.reset()  # at the beginning of an episode")
-    return code
+    timed = ", time" if "policy(observation, time)" in source else ""
+    reset = "\npolicy.reset()  # at the beginning of an episode"
+    usage = (
+        f"{exported.arrays}\n{exported.runner}\n\nfrom policy import Policy\n"
+        f'policy = Policy("{exported.arrays.name}")\n'
+        f"action = policy(observation{timed})"
+        f"{reset if 'def reset(self)' in source else ''}"
+    )
+    return *agreement(exported, policy, observations, times), usage
 
 
-def _export_onnx(policy: Any, observations: Any, folder: Path) -> int:
+def _export_onnx(
+    policy: Any, observations: Any, folder: Path
+) -> tuple[float, float, str]:
+    """Return the largest difference, the largest action, and how to use the file."""
     import jax.numpy as jnp
     import numpy as np
     import onnxruntime  # pyright: ignore[reportMissingImports]
@@ -173,23 +174,10 @@ def _export_onnx(policy: Any, observations: Any, folder: Path) -> int:
         expected = np.asarray(act(policy, None, seen, time)[1])
         difference = max(difference, float(np.max(np.abs(action - expected))))
         largest = max(largest, float(np.max(np.abs(expected))))
-    code = _print_agreement(difference, largest)
     given = ", ".join(f'"{name}": {name}' for name in names)
-    print(f"\n{file}\n\nimport onnxruntime")
-    print(f'session = onnxruntime.InferenceSession("{file.name}")')
-    print(f"(action,) = session.run(None, {{{given}}})")
-    return code
-
-
-def _print_agreement(difference: float, largest: float) -> int:
-    """Say how far apart the actions are, and return the exit code."""
-    import jax.numpy as jnp
-
-    print(
-        f"Largest difference on {OBSERVATIONS} random observations: {difference:.2g}, "
-        f"of actions up to {largest:.3g}."
+    usage = (
+        f"{file}\n\nimport onnxruntime\n"
+        f'session = onnxruntime.InferenceSession("{file.name}")\n'
+        f"(action,) = session.run(None, {{{given}}})"
     )
-    if difference > TOLERANCES[jnp.result_type(float).name] * largest:
-        print("This is more than rounding: do not use these files.")
-        return 1
-    return 0
+    return difference, largest, usage

@@ -4,11 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-import tyro
-
-from roboopt._errors import RobooptError
-from roboopt.cli._flags import OUTPUT, Output, flag
-from roboopt.cli._usage import require_choice, require_positive
+from roboopt._errors import RobooptError, require_positive
+from roboopt.cli._flags import OUTPUT, Flags, Output, flag
 
 ENVIRONMENTS = {
     **{"arm": "arm", "cart-pole": "cart-pole"},
@@ -19,12 +16,20 @@ ENVIRONMENTS = {
 ROBOTS = ("two-link", "iiwa", "panda")
 FREE = ("mass", "center_of_mass", "extent", "shear", "damping", "friction")
 COLUMNS = ("time", "positions", "velocities", "efforts")
+SIMULATED = ("duration", "randomize")
 DURATION_S = 10.0
 RECORDING = "recording.npz"
+EFFORTS_HELP = "Columns of the efforts [N·m or N], of all joints or of --actuated."
+HELD_OUT_HELP = "Share at the end of each recording that the fit does not see."
+THIRD = "every third of 3 or more recordings, else 0.25"
+PRIOR_HELP = (
+    "Standard deviation of the parameters before the fit, in differences that matter; "
+    "0 for no prior."
+)
 
 
 @dataclass(frozen=True)
-class Identify:
+class Identify(Flags):
     """Fit a robot's parameters to recordings, and test the fitted model.
 
     Recordings hold positions, velocities and efforts of all joints. The command checks
@@ -34,85 +39,57 @@ class Identify:
     far; a second Ctrl-C ends the command.
     """
 
-    recordings: Annotated[
-        tuple[str, ...],
-        tyro.conf.Positional,
-        flag("RECORDING ...", "Files, folders of files, or minari:<dataset>."),
-    ] = ()
-    urdf: Annotated[
-        Path | None, flag("PATH", "URDF of the robot on a fixed base.", "none")
-    ] = None
-    env: Annotated[
-        str | None,
-        flag("{arm,cart-pole}", "Simulated robot, instead of --urdf.", "arm"),
-    ] = None
-    robot: Annotated[
-        str | None, flag("{two-link,iiwa,panda}", "Arm of --env arm.", "two-link")
-    ] = None
-    collect: Annotated[
-        bool, tyro.conf.arg(help="Excitation and recording of the simulated robot.")
-    ] = False
-    duration: Annotated[
-        float | None, flag("FLOAT", "Length of that motion [s].", f"{DURATION_S:g}")
-    ] = None
-    randomize: Annotated[
-        float | None,
-        flag("FLOAT", "Largest change of its masses and joint dampings.", "0"),
-    ] = None
-    seed: Annotated[int, flag("INT", "Seed of --randomize and of the motion.")] = 0
-    time: Annotated[
-        str | None, flag("NAME", "Column of a table's times [s].", "by its name")
-    ] = None
-    positions: Annotated[
-        str | None,
-        flag("NAME,...", "Columns of the joints' positions [rad or m].", "by name"),
-    ] = None
-    velocities: Annotated[
-        str | None,
-        flag("NAME,...", "Columns of the velocities [rad/s or m/s].", "by name"),
-    ] = None
-    efforts: Annotated[
-        str | None,
-        flag(
-            "NAME,...",
-            "Columns of the efforts [N·m or N], of all joints or of --actuated.",
-            "by name",
-        ),
-    ] = None
-    actuated: Annotated[
-        str | None, flag("JOINT,...", "Joints that the actions drive.", "all")
-    ] = None
-    time_step: Annotated[
-        float | None,
-        flag("FLOAT", "Step of the simulation [s].", "the recordings', up to 1/240"),
-    ] = None
-    free: Annotated[
-        tuple[str, ...],
-        flag("NAME ...", 'Fitted parameters, such as mass or "*[link_7]".'),
-    ] = FREE
-    held_out: Annotated[
-        float | None,
-        flag(
-            "FLOAT",
-            "Share at the end of each recording that the fit does not see.",
-            "every third of 3 or more recordings, else 0.25",
-        ),
-    ] = None
-    error: Annotated[
-        str, flag("{auto,motion,effort,both}", "Error that the fit minimizes.")
-    ] = "auto"
-    cutoff: Annotated[
-        float | None,
-        flag("FLOAT", "Cutoff frequency of the smoothing [Hz].", "from the spectrum"),
-    ] = None
-    prior: Annotated[
-        float,
-        flag(
-            "FLOAT",
-            "Standard deviation of the parameters before the fit, in differences that "
-            "matter; 0 for no prior.",
-        ),
-    ] = 0.5
+    recordings: tuple[str, ...] = flag(
+        (),
+        "Files, folders of files, or minari:<dataset>.",
+        shown="RECORDING ...",
+        positional=True,
+    )
+    urdf: Path | None = flag(None, "URDF of the robot on a fixed base.")
+    env: str | None = flag(
+        None,
+        "Simulated robot, instead of --urdf.",
+        "arm",
+        shown="{arm,cart-pole}",
+        choices=tuple(ENVIRONMENTS),
+    )
+    robot: str | None = flag(None, "Arm of --env arm.", "two-link", choices=ROBOTS)
+    collect: bool = flag(False, "Excitation and recording of the simulated robot.")
+    duration: float | None = flag(None, "Length of that motion [s].", f"{DURATION_S:g}")
+    randomize: float | None = flag(
+        None, "Largest change of its masses and joint dampings.", "0"
+    )
+    seed: int = flag(0, "Seed of --randomize and of the motion.")
+    time: str | None = flag(
+        None, "Column of a table's times [s].", "by its name", shown="NAME"
+    )
+    positions: str | None = flag(
+        None,
+        "Columns of the joints' positions [rad or m].",
+        "by name",
+        shown="NAME,...",
+    )
+    velocities: str | None = flag(
+        None, "Columns of the velocities [rad/s or m/s].", "by name", shown="NAME,..."
+    )
+    efforts: str | None = flag(None, EFFORTS_HELP, "by name", shown="NAME,...")
+    actuated: str | None = flag(
+        None, "Joints that the actions drive.", "all", shown="JOINT,..."
+    )
+    time_step: float | None = flag(
+        None, "Step of the simulation [s].", "the recordings', up to 1/240"
+    )
+    free: tuple[str, ...] = flag(
+        FREE, 'Fitted parameters, such as mass or "*[link_7]".', shown="NAME ..."
+    )
+    held_out: float | None = flag(None, HELD_OUT_HELP, THIRD)
+    error: str = flag(
+        "auto", "Error that the fit minimizes.", shown="{auto,motion,effort,both}"
+    )
+    cutoff: float | None = flag(
+        None, "Cutoff frequency of the smoothing [Hz].", "from the spectrum"
+    )
+    prior: float = flag(0.5, PRIOR_HELP)
     output: Annotated[Output, OUTPUT] = Output()
 
     def run(self) -> int:
@@ -129,17 +106,6 @@ class Identify:
         return run(self, name, self._identify, record={"robot": robot})
 
     def _identify(self, folder: Path) -> Any:
-        from roboopt.data import ColumnError
-
-        try:
-            return self._identified(folder)
-        except ColumnError as error:
-            raise RobooptError(
-                f"{error.path} {error.rule}: name the columns by `time`, `positions`, "
-                f"`velocities` and `efforts`; it has the columns {error.header}"
-            ) from error
-
-    def _identified(self, folder: Path) -> Any:
         import roboopt as ro
 
         free = tuple(name for text in self.free for name in text.split(",") if name)
@@ -154,22 +120,30 @@ class Identify:
         else:
             options["time_step"] = self.time_step
             options["actuated"] = _split(self.actuated)
-            options["columns"] = self._columns()
-        return ro.identify(
-            robot,
-            recordings,
-            free=free,
-            held_out=self.held_out,
-            error=self.error,
-            cutoff=self.cutoff,
-            prior=self.prior or None,
-            progress=True,
-            **options,
-        )
+            if any(getattr(self, name) is not None for name in COLUMNS):
+                names = [_split(getattr(self, name)) for name in COLUMNS[1:]]
+                options["columns"] = ro.data.Columns(self.time, *names)
+        try:
+            return ro.identify(
+                robot,
+                recordings,
+                free=free,
+                held_out=self.held_out,
+                error=self.error,
+                cutoff=self.cutoff,
+                prior=self.prior or None,
+                progress=True,
+                **options,
+            )
+        except ro.data.ColumnError as error:
+            raise RobooptError(
+                f"{error.path} {error.rule}: name the columns by `time`, `positions`, "
+                f"`velocities` and `efforts`; it has the columns {error.header}"
+            ) from error
 
     @property
     def _kind(self) -> str:
-        return ENVIRONMENTS.get(self.env or "arm", "")
+        return ENVIRONMENTS[self.env or "arm"]
 
     @property
     def _name(self) -> str:
@@ -181,9 +155,6 @@ class Identify:
         """Return the URDF, or the environment that simulates the robot."""
         if self.urdf is not None and not self.collect and self.env is None:
             return self.urdf
-        from roboopt_envs import import_pybullet_silently
-
-        import_pybullet_silently()
         from roboopt_envs.arm import ArmReach
         from roboopt_envs.cart_pole import CartPoleSwingUp
 
@@ -197,19 +168,9 @@ class Identify:
             return CartPoleSwingUp(**options)
         return ArmReach(str(self.urdf or self.robot or ROBOTS[0]), **options)
 
-    def _columns(self) -> Any:
-        from roboopt.data import Columns
-
-        given = [_split(getattr(self, name)) for name in COLUMNS[1:]]
-        if self.time is None and not any(given):
-            return None
-        return Columns(self.time, *given)
-
     def _check(self) -> None:
         if not (self.env or self.robot or self.urdf):
             raise RobooptError("name the robot: give `urdf`, or `env`: arm, cart-pole")
-        require_choice("`env`", self.env or "arm", tuple(ENVIRONMENTS))
-        require_choice("`robot`", self.robot or ROBOTS[0], ROBOTS)
         given = [f for f in ("robot", "urdf") if getattr(self, f) is not None]
         if given and self._kind != "arm":
             raise RobooptError(f"`{given[0]}` is for `env` arm, got {self.env}")
@@ -219,13 +180,11 @@ class Identify:
             raise RobooptError(f"`urdf` must be a file, got {self.urdf}")
         if self.collect == bool(self.recordings):
             raise RobooptError("give either recordings of the robot, or `collect`")
-        others = (*COLUMNS, "actuated") if self.collect else ("duration", "randomize")
-        for name in others:
-            if getattr(self, name) is not None:
-                what = "recordings" if self.collect else "`collect`"
-                raise RobooptError(f"`{name}` is for {what}, got {getattr(self, name)}")
-        for name in ("duration", "time_step"):
-            require_positive(f"`{name}`", getattr(self, name))
+        what = "recordings" if self.collect else "`collect`"
+        for name in (*COLUMNS, "actuated") if self.collect else SIMULATED:
+            if (value := getattr(self, name)) is not None:
+                raise RobooptError(f"`{name}` is for {what}, got {value}")
+        require_positive(duration=self.duration, time_step=self.time_step)
         if self.randomize is not None and not 0 <= self.randomize < 1:
             raise RobooptError(
                 f"`randomize` must be 0 or more and below 1, got {self.randomize}"

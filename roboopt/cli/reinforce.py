@@ -2,22 +2,16 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
-
-import tyro
+from typing import Annotated, Any
 
 from roboopt._errors import RobooptError
 from roboopt.cli._config import defaults_from
 from roboopt.cli._environment import keywords_of, label
-from roboopt.cli._flags import OUTPUT, Output, flag, verb_arguments
-from roboopt.cli._run_folder import SETTINGS, actor_file, write_json
-from roboopt.cli._usage import require_choice
-
-if TYPE_CHECKING:
-    from roboopt.report import VerbResult
+from roboopt.cli._flags import OUTPUT, Flags, Output, flag
+from roboopt.cli._run_folder import SETTINGS, write_json
 
 CHECKPOINT, RETURNS = "checkpoint.npz", "returns.csv"
 ALGORITHMS = ("ppo", "pgpe", "shac", "analytic", "zeroth-order", "mixed")
@@ -29,43 +23,22 @@ BY_GRADIENT = {
     "mixed": ("mixed",),
 }
 GRADIENTS = tuple(filter(None, BY_GRADIENT))
-STARTS = ("network", "pd")
-CHOICES = {"algorithm": ALGORITHMS, "gradient": GRADIENTS, "policy": STARTS}
-NETWORK = ("width", "depth", "angles")
 ENDINGS = ("timesteps", "seconds", "target", "episodes")
-Word: TypeAlias = str | None
-Whole: TypeAlias = int | None
-Real: TypeAlias = float | None
-Choice: TypeAlias = bool | None
-Place: TypeAlias = Path | None
+PASSED = (*ENDINGS[:3], "envs", "processes", "max_steps", "episodes", "seed")
+NETWORK = ("width", "depth", "angles")
 ENV_HELP = "Gymnasium id, such as CartPole-v1 or my_package:Mine-v0."
 OPTION_HELP = "Keywords of the environment's constructor, such as robot=panda."
 GRADIENT_HELP = "Gradient, where no algorithm is named."
 TWIN_OR_NOT = "analytic with a twin, else likelihood"
 START_HELP = "Policy to start from: a fresh network or PD gains."
-FROM_HELP = "Run or saved policy to start from."
-RESUME_HELP = "Run to continue from its checkpoint, with its settings."
-BUDGET_HELP = "Budget of environment steps."
-ENVS_HELP = "Environments side by side, or starts a gradient step."
 TARGET_HELP = "Mean return of the last 100 episodes that ends the learning."
-LIMIT_HELP = "Time limit of an episode [steps]."
+RESUME_HELP = "Run to continue from its checkpoint, with its settings."
+ENVS_HELP = "Environments side by side, or starts a gradient step."
 NORMALIZE_HELP = "Running normalization of the observations."
-DECAY_HELP = "Decay time of the analytic gradient [s]."
-WIDTH_HELP = "Neurons of a hidden layer."
-STEPS_HELP = "PPO's steps of each environment a block."
-PAIRS_HELP = "Pairs of opposite perturbations a gradient step."
-SCALE_HELP = "Size of perturbations, relative to the parameters."
-UPDATES_HELP = "SHAC's gradient steps on a window."
-RATE_HELP = "Largest learning rate."
-NORM_HELP = "Norm that gradients are clipped to."
-
-
-def _of(choices: Sequence[str]) -> str:
-    return "{" + ",".join(choices) + "}"
 
 
 @dataclass(frozen=True)
-class Reinforce:
+class Reinforce(Flags):
     """Learn a policy from reward.
 
     The policy class and the algorithm follow from the spaces of the environment, and
@@ -75,55 +48,59 @@ class Reinforce:
     the learning and goes on to the report; a second one ends the command.
     """
 
-    env: Annotated[Word, tyro.conf.Positional, flag("ENV", ENV_HELP)] = None
-    option: Annotated[tuple[str, ...], flag("KEY=VALUE", OPTION_HELP, "none")] = ()
-    algorithm: Annotated[Word, flag(_of(ALGORITHMS), "Algorithm.", "one that fits")] = (
-        None
+    env: str | None = flag(None, ENV_HELP, shown="ENV", positional=True)
+    option: tuple[str, ...] = flag((), OPTION_HELP, shown="KEY=VALUE")
+    algorithm: str | None = flag(
+        None, "Algorithm.", "one that fits", choices=ALGORITHMS
     )
-    gradient: Annotated[Word, flag(_of(GRADIENTS), GRADIENT_HELP, TWIN_OR_NOT)] = None
-    policy: Annotated[Word, flag(_of(STARTS), START_HELP, "pd for arms")] = None
-    from_: Annotated[Place, flag("PATH", FROM_HELP, "none", name="from")] = None
-    resume: Annotated[Place, flag("PATH", RESUME_HELP, "none")] = None
-    timesteps: Annotated[Whole, flag("INT", BUDGET_HELP, "printed")] = None
-    seconds: Annotated[float, flag("FLOAT", "Time limit [s].", "none")] = math.inf
-    target: Annotated[Real, flag("FLOAT", TARGET_HELP, "none")] = None
-    envs: Annotated[Whole, flag("INT", ENVS_HELP, "printed")] = None
-    processes: Annotated[int, flag("INT", "Processes of the environments.")] = 0
-    width: Annotated[Whole, flag("INT", WIDTH_HELP, "64; 16 if perturbed")] = None
-    depth: Annotated[Whole, flag("INT", "Hidden layers.", "2; 1 if perturbed")] = None
-    angles: Annotated[
-        tuple[int, ...], flag("INT", "Axes that are angles.", "env's")
-    ] = ()
-    max_steps: Annotated[Whole, flag("INT", LIMIT_HELP, "the environment's")] = None
-    episodes: Annotated[int, flag("INT", "Fresh episodes of the evaluation.")] = 100
-    seed: Annotated[int, flag("INT", "Seed of all randomness.")] = 0
+    gradient: str | None = flag(None, GRADIENT_HELP, TWIN_OR_NOT, choices=GRADIENTS)
+    policy: str | None = flag(
+        None, START_HELP, "pd for arms", choices=("network", "pd")
+    )
+    from_: Path | None = flag(None, "Run or saved policy to start from.", name="from")
+    resume: Path | None = flag(None, RESUME_HELP)
+    timesteps: int | None = flag(None, "Budget of environment steps.", "printed")
+    seconds: float = flag(math.inf, "Time limit [s].", "none")
+    target: float | None = flag(None, TARGET_HELP)
+    envs: int | None = flag(None, ENVS_HELP, "printed")
+    processes: int = flag(0, "Processes of the environments.")
+    width: int | None = flag(None, "Neurons of a hidden layer.", "64; 16 if perturbed")
+    depth: int | None = flag(None, "Hidden layers.", "2; 1 if perturbed")
+    angles: tuple[int, ...] = flag((), "Axes that are angles.", "env's")
+    max_steps: int | None = flag(
+        None, "Time limit of an episode [steps].", "the environment's"
+    )
+    episodes: int = flag(100, "Fresh episodes of the evaluation.")
+    seed: int = flag(0, "Seed of all randomness.")
     # Settings of the algorithms; None for the default of the algorithm.
-    discount: Annotated[Real, flag("γ", "Discount of one step.", "0.99")] = None
-    gae_lambda: Annotated[Real, flag("λ", "GAE's λ.", "0.98; shac: 0.99")] = None
-    clip: Annotated[Real, flag("ε", "PPO's clip range, or inf.", "0.2")] = None
-    value_weight: Annotated[Real, flag("FLOAT", "Value error's weight.", "0.5")] = None
-    entropy_weight: Annotated[Real, flag("FLOAT", "Entropy bonus [1/nat].", "0")] = None
-    steps: Annotated[Whole, flag("INT", STEPS_HELP, "256")] = None
-    epochs: Annotated[Whole, flag("INT", "PPO's passes a block.", "10")] = None
-    minibatches: Annotated[Whole, flag("INT", "PPO's minibatches a pass.", "8")] = None
-    normalize_observations: Annotated[
-        Choice, flag("BOOL", NORMALIZE_HELP, "ppo: True")
-    ] = None
-    scale_rewards: Annotated[Choice, flag("BOOL", "PPO's reward scaling.", "True")] = (
-        None
+    discount: float | None = flag(None, "Discount of one step.", "0.99", shown="γ")
+    gae_lambda: float | None = flag(None, "GAE's λ.", "0.98; shac: 0.99", shown="λ")
+    clip: float | None = flag(None, "PPO's clip range, or inf.", "0.2", shown="ε")
+    value_weight: float | None = flag(None, "Value error's weight.", "0.5")
+    entropy_weight: float | None = flag(None, "Entropy bonus [1/nat].", "0")
+    steps: int | None = flag(None, "PPO's steps of each environment a block.", "256")
+    epochs: int | None = flag(None, "PPO's passes a block.", "10")
+    minibatches: int | None = flag(None, "PPO's minibatches a pass.", "8")
+    normalize_observations: bool | None = flag(None, NORMALIZE_HELP, "ppo: True")
+    scale_rewards: bool | None = flag(None, "PPO's reward scaling.", "True")
+    horizon: int | None = flag(None, "SHAC's steps a window.", "240")
+    updates: int | None = flag(None, "SHAC's gradient steps on a window.", "1")
+    sample_actions: bool | None = flag(None, "SHAC's action sampling.", "True")
+    draws: int | None = flag(None, "PGPE's policies a start.", "8")
+    spread: float | None = flag(None, "PGPE's relative noise.", "0.1")
+    gradient_decay_time: float | None = flag(
+        None, "Decay time of the analytic gradient [s].", "0.6 or inf"
     )
-    horizon: Annotated[Whole, flag("INT", "SHAC's steps a window.", "240")] = None
-    updates: Annotated[Whole, flag("INT", UPDATES_HELP, "1")] = None
-    sample_actions: Annotated[
-        Choice, flag("BOOL", "SHAC's action sampling.", "True")
-    ] = None
-    draws: Annotated[Whole, flag("INT", "PGPE's policies a start.", "8")] = None
-    spread: Annotated[Real, flag("FLOAT", "PGPE's relative noise.", "0.1")] = None
-    gradient_decay_time: Annotated[Real, flag("FLOAT", DECAY_HELP, "0.6 or inf")] = None
-    pairs: Annotated[Whole, flag("INT", PAIRS_HELP, "printed")] = None
-    scale: Annotated[Real, flag("FLOAT", SCALE_HELP, "0.05")] = None
-    learning_rate: Annotated[Real, flag("FLOAT", RATE_HELP, "algorithm's")] = None
-    max_gradient_norm: Annotated[Real, flag("FLOAT", NORM_HELP, "0.5 or 1")] = None
+    pairs: int | None = flag(
+        None, "Pairs of opposite perturbations a gradient step.", "printed"
+    )
+    scale: float | None = flag(
+        None, "Size of perturbations, relative to the parameters.", "0.05"
+    )
+    learning_rate: float | None = flag(None, "Largest learning rate.", "algorithm's")
+    max_gradient_norm: float | None = flag(
+        None, "Norm that gradients are clipped to.", "0.5 or 1"
+    )
     output: Annotated[Output, OUTPUT] = Output()
 
     def run(self) -> int:
@@ -133,52 +110,41 @@ class Reinforce:
         command, kept = self, {}
         if self.resume is not None:
             command, kept = self._resumed(self.resume), _checkpoint(self.resume)
-        command._check()
+        if command.policy is not None and command.from_ is not None:
+            raise RobooptError("--policy must be left out with --from")
+        if command.algorithm is not None and command.gradient is not None:
+            raise RobooptError("--gradient must be left out with --algorithm")
         from roboopt.cli._run import run
 
         assert command.env is not None
         name = f"{label(command.env, command.option)}-reinforce"
         return run(command, name, lambda folder: command._learn(folder, kept))
 
-    def _check(self) -> None:
-        """Raise a RobooptError where a flag breaks its rule."""
-        for name, choices in CHOICES.items():
-            if (value := getattr(self, name)) is not None:
-                require_choice(f"--{name}", value, choices)
-        if self.policy is not None and self.from_ is not None:
-            raise RobooptError("--policy must be left out with --from")
-        if self.algorithm is not None and self.gradient is not None:
-            raise RobooptError("--gradient must be left out with --algorithm")
-
-    def _learn(self, folder: Path, kept: Mapping[str, bytes]) -> "VerbResult":
+    def _learn(self, folder: Path, kept: Mapping[str, bytes]) -> Any:
         """Run the verb in `folder`, on the files `kept` of an earlier run."""
         import roboopt as ro
+        from roboopt.cli._policies import saved
+        from roboopt.cli._run import flags_of
 
         for name, content in kept.items():
             (folder / name).write_bytes(content)
         # With the checkpoint, a run that is killed can be resumed.
-        flags = {"command": "reinforce", "flags": ro.report.plain(verb_arguments(self))}
-        write_json(folder / SETTINGS, flags)
+        write_json(folder / SETTINGS, flags_of(self))
         algorithm = self._algorithm(ro.rl.ALGORITHMS)
         network = {name: getattr(self, name) for name in NETWORK}
         try:
             return ro.reinforce(
                 self.env,
                 algorithm=algorithm,
-                policy=self.policy if self.from_ is None else _saved(self.from_),
+                policy=self.policy
+                if self.from_ is None
+                else saved("--from", self.from_),
                 gradient=self.gradient if algorithm is None else None,
-                timesteps=self.timesteps,
-                seconds=self.seconds,
-                target=self.target,
-                envs=self.envs,
-                processes=self.processes,
-                max_steps=self.max_steps,
-                episodes=self.episodes,
                 options=keywords_of(self.option),
-                seed=self.seed,
                 progress=True,
                 checkpoint=folder / CHECKPOINT,
                 log=folder / RETURNS,
+                **{name: getattr(self, name) for name in PASSED},
                 **{name: value for name, value in network.items() if value},
             )
         except ro.rollouts.EnvError as error:
@@ -189,11 +155,8 @@ class Reinforce:
         own = {
             n: {f.name for f in dataclasses.fields(a)} for n, a in algorithms.items()
         }
-        given = {
-            name: value
-            for name in set().union(*own.values())
-            if (value := getattr(self, name)) is not None
-        }
+        every = set().union(*own.values())
+        given = {n: v for n in every if (v := getattr(self, n)) is not None}
         names = [self.algorithm] if self.algorithm else BY_GRADIENT[self.gradient]
         if self.algorithm is None and not given:
             return None
@@ -206,15 +169,14 @@ class Reinforce:
     def _resumed(self, path: Path) -> "Reinforce":
         """Return the flags of the run in `path`, with those that may be changed."""
         given = {
-            field.name: getattr(self, field.name)
+            field.name: value
             for field in dataclasses.fields(self)
-            if field.name not in ("resume", "output")
-            and getattr(self, field.name) != field.default
+            if (value := getattr(self, field.name)) != field.default
+            and field.name not in ("resume", "output")
         }
         if fixed := sorted(given.keys() - set(ENDINGS)):
-            flag = fixed[0].strip("_").replace("_", "-")
             raise RobooptError(
-                f"--{flag} must be left out with --resume, which keeps the settings"
+                f"`{fixed[0]}` must be left out with --resume, which keeps the settings"
             )
         folder = path.resolve()
         output = dataclasses.replace(
@@ -223,9 +185,8 @@ class Reinforce:
             runs=folder.parent,
             overwrite=True,
         )
-        return dataclasses.replace(
-            defaults_from(path, Reinforce), **given, output=output
-        )
+        before = defaults_from(path, Reinforce)
+        return dataclasses.replace(before, **given, output=output)
 
 
 def _checkpoint(path: Path) -> dict[str, bytes]:
@@ -234,13 +195,3 @@ def _checkpoint(path: Path) -> dict[str, bytes]:
         raise RobooptError(f"--resume {path} has no {CHECKPOINT}: nothing to resume")
     files = (path / name for name in (CHECKPOINT, RETURNS))
     return {file.name: file.read_bytes() for file in files if file.is_file()}
-
-
-def _saved(path: Path) -> Any:
-    """Return the policy in a file or in the folder of a run."""
-    import roboopt as ro
-
-    file = path if path.is_file() else actor_file(path)
-    if file is None:
-        raise RobooptError(f"--from {path} must be a saved policy, or a run's folder")
-    return ro.load(file)

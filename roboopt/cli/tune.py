@@ -4,15 +4,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import tyro
-
-from roboopt.cli._flags import OUTPUT, Output, flag, verb_arguments
+from roboopt.cli._flags import OUTPUT, Flags, Output, flag, verb_arguments
 
 BY_ROBOT = "as the robot and task need"
+ENV_HELP = "Robot, or the id of a Gymnasium environment that has a twin."
+MODEL_HELP = (
+    "Robot as `roboopt identify` fitted it, to be simulated: runs/NAME or its "
+    "model.npz."
+)
 
 
 @dataclass(frozen=True)
-class Tune:
+class Tune(Flags):
     """Tune a controller on energy and task cost by gradient descent.
 
     The descent runs through the differentiable twin; then the starting and the tuned
@@ -22,74 +25,49 @@ class Tune:
     goes on to the report; a second one ends the command.
     """
 
-    env: Annotated[
-        str | None,
-        tyro.conf.Positional,
-        flag(
-            "{cart-pole,arm,ENV}",
-            "Robot, or the id of a Gymnasium environment that has a twin.",
-            "cart-pole; arm with --urdf; with --model its own",
-        ),
-    ] = None
-    task: Annotated[
-        str | None,
-        flag(
-            "{balance,swing-up,reach}", "Task.", "balance for cart-pole, reach for arm"
-        ),
-    ] = None
-    robot: Annotated[
-        str | None, flag("{two-link,iiwa,panda}", "Model of the arm.", "two-link")
-    ] = None
-    urdf: Annotated[
-        Path | None,
-        flag("PATH", "URDF of a fixed-base robot, instead of --robot.", "none"),
-    ] = None
-    model: Annotated[
-        Path | None,
-        flag(
-            "PATH",
-            "Robot as `roboopt identify` fitted it, to be simulated: runs/NAME or its "
-            "model.npz.",
-            "none",
-        ),
-    ] = None
-    controller: Annotated[
-        Path | None,
-        flag("PATH", "Starting controller: a run or its controller.npz.", BY_ROBOT),
-    ] = None
-    steps: Annotated[int | None, flag("INT", "Gradient steps.", "40")] = None
-    seconds: Annotated[
-        float,
-        flag("FLOAT", "Longest descent, compilation included [s].", "no limit"),
-    ] = float("inf")
-    duration: Annotated[
-        float | None, flag("FLOAT", "Episode length [s].", "the environment's")
-    ] = None
-    seed: Annotated[int, flag("INT", "Random seed of all starts.")] = 0
-    starts: Annotated[
-        int | None,
-        flag("INT", "Number of tuning starts, which the objective averages.", BY_ROBOT),
-    ] = None
-    episodes: Annotated[int, flag("INT", "Number of test starts.")] = 100
-    work_weight: Annotated[
-        float | None, flag("FLOAT", "Weight of mechanical work [1/J].", BY_ROBOT)
-    ] = None
-    joule_weight: Annotated[
-        float | None, flag("FLOAT", "Weight of Joule loss [1/J].", BY_ROBOT)
-    ] = None
-    processes: Annotated[
-        int | None, flag("INT", "Worker processes of the test.", "one a processor")
-    ] = None
+    env: str | None = flag(
+        None,
+        ENV_HELP,
+        "cart-pole; arm with --urdf; with --model its own",
+        shown="{cart-pole,arm,ENV}",
+        positional=True,
+    )
+    task: str | None = flag(
+        None,
+        "Task.",
+        "balance for cart-pole, reach for arm",
+        shown="{balance,swing-up,reach}",
+    )
+    robot: str | None = flag(
+        None, "Model of the arm.", "two-link", shown="{two-link,iiwa,panda}"
+    )
+    urdf: Path | None = flag(None, "URDF of a fixed-base robot, instead of --robot.")
+    model: Path | None = flag(None, MODEL_HELP)
+    controller: Path | None = flag(
+        None, "Starting controller: a run or its controller.npz.", BY_ROBOT
+    )
+    steps: int | None = flag(None, "Gradient steps.", "40")
+    seconds: float = flag(
+        float("inf"), "Longest descent, compilation included [s].", "no limit"
+    )
+    duration: float | None = flag(None, "Episode length [s].", "the environment's")
+    seed: int = flag(0, "Random seed of all starts.")
+    starts: int | None = flag(
+        None, "Number of tuning starts, which the objective averages.", BY_ROBOT
+    )
+    episodes: int = flag(100, "Number of test starts.")
+    work_weight: float | None = flag(None, "Weight of mechanical work [1/J].", BY_ROBOT)
+    joule_weight: float | None = flag(None, "Weight of Joule loss [1/J].", BY_ROBOT)
+    processes: int | None = flag(
+        None, "Worker processes of the test.", "one a processor"
+    )
     output: Annotated[Output, OUTPUT] = Output()
 
     def run(self) -> int:
         """Tune, test, save and report; return the exit code."""
-        from roboopt_envs import import_pybullet_silently
-
         from roboopt import tuning
         from roboopt.cli._run import run
 
-        import_pybullet_silently()
         names = self.env, self.task, self.robot, self.urdf, self.model
         return run(
             self,

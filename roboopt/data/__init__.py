@@ -17,10 +17,8 @@ from roboopt.data._windows import single_recordings as single_recordings
 from roboopt.data._windows import sliding_windows as sliding_windows
 from roboopt.data.io._columns import ColumnError as ColumnError
 from roboopt.data.io._columns import Columns as Columns
-from roboopt.data.io._episodes import load_episodes as load_episodes
-from roboopt.data.io._episodes import save_episodes as save_episodes
 from roboopt.data.io._folder import is_episode_folder as is_episode_folder
+from roboopt.data.io._formats import load_recordings as load_recordings
+from roboopt.data.io._formats import save_episodes as save_episodes
 from roboopt.data.io._memmap import MemmapDemonstrations as MemmapDemonstrations
-from roboopt.data.io._minari import load_minari as load_minari
 from roboopt.data.io._minari import save_minari as save_minari
-from roboopt.data.io._recordings import load_recordings as load_recordings

@@ -6,7 +6,7 @@ The samples of trajectories of any length are concatenated. A sample may hold th
 of an episode its first observation is repeated; actions after its end have weight 0.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import equinox as eqx
@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Array, Float, Shaped
 
 from roboopt._core import AnyArray
-from roboopt._errors import RobooptError
+from roboopt._errors import RobooptError, require_at_least
 from roboopt.data._trajectory import Trajectory, check_episodes
 from roboopt.data._windows import single_recordings
 
@@ -60,8 +60,7 @@ class Demonstrations(eqx.Module):
                 f"`weights` must have shape {size[:1]} or {size[:-1]}, got "
                 f"{self.weights.shape}."
             )
-        for name in ("low", "high"):
-            limit = getattr(self, name)
+        for name, limit in (("low", self.low), ("high", self.high)):
             if limit is not None and limit.shape != size:
                 raise RobooptError(
                     f"`{name}` must have the shape of `actions`, {size}, got "
@@ -94,38 +93,26 @@ class Demonstrations(eqx.Module):
             high: the upper actuator limit, likewise.
 
         Raises:
-            RobooptError: if there are no trajectories or their sizes differ, `history`
-                or `chunk` is less than 1, or a limit does not fit the actions, is NaN,
-                or `low` is not below `high`.
+            RobooptError: if there are no trajectories, their sizes differ, or another
+                argument breaks its rule.
         """
         runs = single_recordings(trajectories)
         check_episodes(runs, "trajectories")
-        for name, value in (("history", history), ("chunk", chunk)):
-            if value is not None and value < 1:
-                raise RobooptError(f"`{name}` must be at least 1, got {value}.")
-        length = 1 if chunk is None else chunk
-        observations, actions, weights = [], [], []
-        for run in runs:
-            steps = np.arange(run.steps)
-            past = np.maximum(steps[:, None] + np.arange(1 - history, 1), 0)
-            seen = np.asarray(run.observations)[past]
-            observations.append(seen.reshape(run.steps, -1))
-            future = steps[:, None] + np.arange(length)
-            weights.append((future < run.steps).astype(float))
-            actions.append(np.asarray(run.actions)[np.minimum(future, run.steps - 1)])
-        chosen = np.concatenate(actions)
-        if chunk is None:
-            chosen = chosen[:, 0]
-        lower = broadcast_limit("low", low, chosen)
-        upper = broadcast_limit("high", high, chosen)
-        if lower is not None and upper is not None and np.any(lower >= upper):
-            raise RobooptError(f"`low` must be below `high`, got {low} and {high}.")
-        return cls(
-            observations=np.concatenate(observations),
-            actions=chosen,
-            weights=np.concatenate(weights) if length > 1 else None,
-            low=lower,
-            high=upper,
+        require_at_least(1, history=history, chunk=chunk)
+        arrays = {
+            name: np.concatenate([np.asarray(getattr(run, name)) for run in runs])
+            for name in ("observations", "actions")
+        }
+        lengths = np.array([run.steps for run in runs])
+        first = np.cumsum(lengths) - lengths
+        return cut_samples(
+            lambda name, rows: arrays[name][rows],
+            np.arange(lengths.sum()),
+            (lengths, first, first + np.arange(len(runs))),
+            history=history,
+            chunk=chunk,
+            low=low,
+            high=high,
         )
 
     @classmethod
@@ -143,14 +130,21 @@ class Demonstrations(eqx.Module):
         if isinstance(batch, Trajectory):
             observations = jnp.asarray(batch.observations)[..., :-1, :]
             actions = jnp.asarray(batch.actions)
+            weights = None
+            if batch.lengths is not None:
+                lengths = jnp.asarray(batch.lengths).reshape(-1, 1)
+                counted = jnp.arange(batch.steps)[None] < lengths
+                weights = counted.astype(float).reshape(-1)
             batch = cls(
                 observations.reshape(-1, observations.shape[-1]),
                 actions.reshape(-1, actions.shape[-1]),
+                weights,
             )
         elif isinstance(batch, dict):
-            found = [_value(batch, keys) for keys in (OBSERVATION_KEYS, ACTION_KEYS)]
+            names = [_only(batch, keys) for keys in (OBSERVATION_KEYS, ACTION_KEYS)]
             rest = {k: batch[k] for k in ("weights", "low", "high") if k in batch}
-            batch = cls(*found, **{k: _array(v) for k, v in rest.items()})
+            known = {k: _array(v) for k, v in rest.items()}
+            batch = cls(*(_array(batch[name]) for name in names), **known)
         elif isinstance(batch, tuple | list) and len(batch) == 2:
             batch = cls(*map(_array, batch))
         if not isinstance(batch, Demonstrations):
@@ -170,14 +164,11 @@ class Demonstrations(eqx.Module):
             shape: (sample,), or (sample, chunk) where every step of a chunk has a cost
                 of its own. A chunk with one cost has the least weight of its steps.
         """
-        if self.weights is None:
-            weights = jnp.ones(shape)
-        else:
-            weights = jnp.asarray(self.weights)
-            if weights.ndim > len(shape):
-                weights = jnp.min(weights, -1)
-            missing = tuple(range(weights.ndim, len(shape)))
-            weights = jnp.broadcast_to(jnp.expand_dims(weights, missing), shape)
+        weights = jnp.ones(()) if self.weights is None else jnp.asarray(self.weights)
+        if weights.ndim > len(shape):
+            weights = jnp.min(weights, -1)
+        missing = tuple(range(weights.ndim, len(shape)))
+        weights = jnp.broadcast_to(jnp.expand_dims(weights, missing), shape)
         whole = jnp.sum(weights)
         return weights / jnp.where(whole > 0, whole, 1.0)
 
@@ -186,30 +177,65 @@ def _array(value: Any) -> Any:
     return value if isinstance(value, jax.Array) else np.asarray(value)
 
 
-def _value(batch: dict, keys: tuple[str, ...]) -> Any:
+def _only(batch: dict, keys: tuple[str, ...]) -> str:
     present = [key for key in keys if key in batch]
     if len(present) != 1:
         raise RobooptError(
             f"`batch` must hold one of the keys {', '.join(map(repr, keys))}, got "
             f"{sorted(map(str, batch))}."
         )
-    return _array(batch[present[0]])
+    return present[0]
 
 
-def broadcast_limit(name: str, value: Any, actions: np.ndarray) -> np.ndarray | None:
-    """Return the limit `value` in the shape of `actions`; None for None.
+def cut_samples(
+    read: Callable[[str, np.ndarray], np.ndarray],
+    samples: np.ndarray,
+    episodes: tuple[np.ndarray, np.ndarray, np.ndarray],
+    *,
+    history: int,
+    chunk: int | None,
+    low: Any,
+    high: Any,
+) -> Demonstrations:
+    """Return the `samples`, counted through all `episodes`, which lie end to end.
 
-    Raises:
-        RobooptError: if `value` is not one number or one an axis, or NaN.
+    `read` returns the given rows of "observations" or "actions". `episodes` are, for
+    each, the number of actions, and the rows of its first action and observation.
     """
-    if value is None:
-        return None
-    limit = np.asarray(value, float)
-    if limit.shape not in ((), actions.shape[-1:]):
-        raise RobooptError(
-            f"`{name}` must be one number or {actions.shape[-1]}, got shape "
-            f"{limit.shape}."
-        )
-    if np.isnan(limit).any():
-        raise RobooptError(f"`{name}` must be numbers, got {limit}.")
-    return np.broadcast_to(limit, actions.shape)
+    lengths, first_action, first_observation = episodes
+    first_sample = np.cumsum(lengths) - lengths
+    episode = np.searchsorted(first_sample, samples, side="right") - 1
+    step, length = samples - first_sample[episode], lengths[episode][:, None]
+    past = np.maximum(step[:, None] + np.arange(1 - history, 1), 0)
+    future = step[:, None] + np.arange(1 if chunk is None else chunk)
+    seen = read("observations", past + first_observation[episode][:, None])
+    acted = np.minimum(future, length - 1) + first_action[episode][:, None]
+    actions = read("actions", acted if chunk is not None else acted[:, 0])
+    lower, upper = limits(low, high, actions)
+    return Demonstrations(
+        observations=seen.reshape(len(seen), -1),
+        actions=actions,
+        weights=(future < length).astype(float) if future.shape[1] > 1 else None,
+        low=lower,
+        high=upper,
+    )
+
+
+def limits(low: Any, high: Any, actions: np.ndarray) -> list[np.ndarray | None]:
+    """Return the limits in the shape of `actions`, None for None, after checks."""
+    found: list[np.ndarray | None] = [None, None]
+    for k, (name, value) in enumerate((("low", low), ("high", high))):
+        if value is None:
+            continue
+        limit = np.asarray(value, float)
+        if limit.shape not in ((), actions.shape[-1:]):
+            raise RobooptError(
+                f"`{name}` must be one number or {actions.shape[-1]}, got shape "
+                f"{limit.shape}."
+            )
+        if np.isnan(limit).any():
+            raise RobooptError(f"`{name}` must be numbers, got {limit}.")
+        found[k] = np.broadcast_to(limit, actions.shape)
+    if low is not None and high is not None and np.any(np.asarray(low) >= high):
+        raise RobooptError(f"`low` must be below `high`, got {low} and {high}.")
+    return found

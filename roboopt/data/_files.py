@@ -1,11 +1,12 @@
-"""Files that are complete or absent, and archives of arrays that may be broken."""
+"""Files that are complete or absent, archives that may be broken, optional packages."""
 
 import contextlib
+import importlib
 import os
 from collections.abc import Iterator
 from os import PathLike
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -56,4 +57,14 @@ def read_archive(path: str | PathLike) -> dict[str, np.ndarray]:
         raise RobooptError(
             f"`path` must be an .npz archive of numbers, but {path} is empty, "
             f"truncated, broken or another kind of file: {error}"
+        ) from error
+
+
+def optional_package(name: str, what: str, requirement: str) -> Any:
+    """Return a package, or say how to install the `requirement` that provides it."""
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise ImportError(
+            f"reading and writing {what} needs {name}: pip install {requirement}"
         ) from error

@@ -1,9 +1,10 @@
 """The closed table of classes and functions that a saved file may name.
 
 The table holds the modules, dataclasses and named tuples that roboopt's packages
-define, those of `roboopt_envs.tasks`, the layers of `equinox.nn`, and a list of
-functions: activations, elementwise functions and losses. A name outside the table is
-never looked up anywhere, so a file cannot make `load` import or call anything.
+define, those of `roboopt_envs.tasks`, the layers of `equinox.nn`, partial functions,
+and a list of functions: activations, elementwise functions and losses. A name outside
+the table is never looked up anywhere, so a file cannot make `load` import or call
+anything.
 """
 
 import dataclasses
@@ -14,7 +15,6 @@ import sys
 import types
 import typing
 from collections.abc import Callable
-from types import ModuleType
 from typing import Any
 
 import equinox as eqx
@@ -24,68 +24,75 @@ from jaxtyping import jaxtyped
 
 from roboopt._core import Frozen
 
-NAMESPACES = (
-    *("data", "dynamics", "networks", "policies", "rollouts", "losses", "objectives"),
-    *("gradients", "optimize", "diagnose", "report", "sysid", "imitation", "rl"),
-    "tuning",
-)
-"""roboopt's packages, by name: the only ones that `load` looks into."""
-
-FUNCTIONS: tuple[tuple[str, str, str], ...] = (
-    (
-        "jax.nn",
-        "jax.nn",
+SPACES = {
+    **{
+        name: f"roboopt.{name}"
+        for name in (
+            *("data", "dynamics", "networks", "policies", "rollouts", "losses"),
+            *("objectives", "gradients", "optimize", "diagnose", "report", "sysid"),
+            *("imitation", "rl", "tuning"),
+        )
+    },
+    "tasks": "roboopt_envs.tasks",
+    "equinox.nn": "equinox.nn",
+}
+"""The only modules that `load` looks into, by the beginning of a class's name."""
+FUNCTIONS = {
+    ("jax.nn", "jax.nn"): (
         "celu elu gelu glu hard_sigmoid hard_silu hard_tanh identity leaky_relu "
         "log_sigmoid log_softmax mish relu relu6 selu sigmoid silu soft_sign softmax "
-        "softplus sparse_plus sparse_sigmoid squareplus standardize",
+        "softplus sparse_plus sparse_sigmoid squareplus standardize"
     ),
-    (
-        "jax.numpy",
-        "jax.numpy",
+    ("jax.numpy", "jax.numpy"): (
         "abs arctan arctan2 clip cos cosh exp log log1p max maximum mean min minimum "
-        "negative sign sin sinh sqrt square sum tan tanh",
+        "negative sign sin sinh sqrt square sum tan tanh"
     ),
-    (
-        "optax",
-        "optax.losses",
+    ("optax", "optax.losses"): (
         "cosine_distance hinge_loss huber_loss l2_loss log_cosh "
         "sigmoid_binary_cross_entropy softmax_cross_entropy "
-        "softmax_cross_entropy_with_integer_labels squared_error",
+        "softmax_cross_entropy_with_integer_labels squared_error"
     ),
-)
+}
+"""The functions by the beginning of their names and the module that holds them."""
+OTHERS: dict[str, type] = {
+    "Frozen": Frozen,
+    "functools.partial": functools.partial,
+    "jax.tree_util.Partial": jax.tree_util.Partial,
+}
+PARTIALS = (functools.partial, jax.tree_util.Partial)
 
 
 def known_class(name: str) -> type | None:
     """Return the class of the table called `name`, such as "policies.MLPPolicy"."""
-    package, _, short = name.rpartition(".")
-    if name == "Frozen":
-        return Frozen
-    for module in _modules(package):
-        found = vars(module).get(short)
-        if isinstance(found, type) and is_record(found) and class_name(found) == name:
-            return found
+    space, _, short = name.rpartition(".")
+    if name in OTHERS or space not in SPACES:
+        return OTHERS.get(name)
+    try:
+        importlib.import_module(SPACES[space])
+    except ModuleNotFoundError:
+        return None
+    # Private classes are parts of public ones, such as the units of a policy.
+    for key, module in list(sys.modules.items()):
+        if f"{key}.".startswith(f"{SPACES[space]}."):
+            found = vars(module).get(short)
+            if isinstance(found, type) and is_record(found):
+                if class_name(found) == name:
+                    return found
     return None
 
 
 def class_name(kind: type) -> str:
     """Return the name by which the table may know a class."""
-    parts = kind.__module__.split(".")
-    if kind is Frozen:
-        return "Frozen"
-    if parts[0] == "roboopt" and len(parts) > 1:
-        return f"{parts[1]}.{kind.__qualname__}"
-    if parts[:2] == ["equinox", "nn"]:
-        return f"equinox.nn.{kind.__qualname__}"
-    tasks = sys.modules.get("roboopt_envs.tasks")
-    if parts[0] == "roboopt_envs" and getattr(tasks, kind.__qualname__, None) is kind:
-        return f"tasks.{kind.__qualname__}"
+    for name, other in OTHERS.items():
+        if kind is other:
+            return name
+    module, short = kind.__module__, kind.__qualname__
+    if module.startswith("roboopt.") or module.startswith("equinox.nn."):
+        first, second, *_ = module.split(".")
+        return f"{second if first == 'roboopt' else 'equinox.nn'}.{short}"
+    if getattr(sys.modules.get(SPACES["tasks"]), short, None) is kind:
+        return f"tasks.{short}"
     return qualified_name(kind)
-
-
-def is_record(kind: type) -> bool:
-    """Return whether a class holds named fields: a dataclass, module or named tuple."""
-    named_tuple = issubclass(kind, tuple) and hasattr(kind, "_fields")
-    return dataclasses.is_dataclass(kind) or named_tuple
 
 
 def qualified_name(thing: Any) -> str:
@@ -95,8 +102,16 @@ def qualified_name(thing: Any) -> str:
     return f"{module}:{name}"
 
 
+def is_record(kind: type) -> bool:
+    """Return whether a class holds named fields: a dataclass, module or named tuple."""
+    named_tuple = issubclass(kind, tuple) and hasattr(kind, "_fields")
+    return dataclasses.is_dataclass(kind) or named_tuple or kind in PARTIALS
+
+
 def field_names(kind: Any) -> list[str]:
-    """Return the names of the fields of a dataclass, module or named tuple."""
+    """Return the names of the fields of a record."""
+    if kind in PARTIALS:
+        return ["func", "args", "keywords"]
     if dataclasses.is_dataclass(kind):
         return [field.name for field in dataclasses.fields(kind)]
     return list(kind._fields)
@@ -104,6 +119,8 @@ def field_names(kind: Any) -> list[str]:
 
 def build(kind: Any, values: dict[str, Any]) -> Any:
     """Return an instance of `kind` with these fields; `refusal` checks a module."""
+    if kind in PARTIALS:
+        return kind(values["func"], *values["args"], **values["keywords"])
     if not issubclass(kind, eqx.Module):
         return kind(**values)
     # The constructor of a module may take other arguments than its fields.
@@ -154,7 +171,7 @@ def _fits(value: Any, annotation: Any) -> bool:
 def known_functions() -> dict[str, Callable]:
     """Return the functions of the table by name."""
     table = {}
-    for prefix, path, names in FUNCTIONS:
+    for (prefix, path), names in FUNCTIONS.items():
         module = importlib.import_module(path)
         for name in names.split():
             if hasattr(module, name):
@@ -165,20 +182,11 @@ def known_functions() -> dict[str, Callable]:
     return table
 
 
-def _modules(package: str) -> list[ModuleType]:
-    """Return the loaded modules that may hold the classes of `package`."""
-    if package == "equinox.nn":
-        return [eqx.nn]
-    if package == "tasks":
-        name = "roboopt_envs.tasks"
-    elif package in NAMESPACES:
-        name = f"roboopt.{package}"
-    else:
-        return []
-    try:
-        found = importlib.import_module(name)
-    except ModuleNotFoundError:
-        return []
-    # Private classes are parts of public ones, such as the units of a policy.
-    parts = [m for key, m in list(sys.modules.items()) if key.startswith(f"{name}.")]
-    return [found, *parts]
+def function_name(function: Any) -> str | None:
+    """Return the name of a function; None for methods and other callables."""
+    for name, known in known_functions().items():
+        if function is known:
+            return name
+    bound = getattr(function, "__self__", None) is not None
+    plain = isinstance(function, types.FunctionType) or hasattr(function, "__wrapped__")
+    return qualified_name(function) if plain and not bound else None

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from roboopt._core import AnyArray
-from roboopt._errors import RobooptError
+from roboopt._errors import RobooptError, require_at_least, require_positive
 from roboopt.data._trajectory import Trajectory
 from roboopt.data._windows import sample_times
 
@@ -28,22 +28,20 @@ def low_pass(
     The amplitude of an oscillation at `cutoff_hz` is halved.
 
     Args:
-        values: evenly spaced samples, in any unit.
+        values: evenly spaced samples.
         cutoff_hz: cutoff frequency [Hz].
         time_step: sampling period [s].
         order: of the filter, run once.
 
     Raises:
-        RobooptError: if `values` are not finite or too few, `order` is less than 1, or
-            `cutoff_hz` is not between 0 and half the sampling rate.
+        RobooptError: if `values` are not finite or too few, or a number breaks its
+            rule.
     """
     from scipy import signal  # Slow to import.
 
     values = np.asarray(values, float)
-    if order < 1:
-        raise RobooptError(f"`order` must be at least 1, got {order}.")
-    if not 0 < time_step < float("inf"):
-        raise RobooptError(f"`time_step` must be positive and finite, got {time_step}.")
+    require_at_least(1, order=order)
+    require_positive(time_step=time_step)
     nyquist = 0.5 / time_step
     if not 0 < cutoff_hz < nyquist:
         raise RobooptError(
@@ -68,12 +66,8 @@ def differentiate(
 ) -> Float[np.ndarray, "sample axis"]:
     """Return the time derivative of `values`, exact for parabolas at any times.
 
-    Args:
-        values: samples, in any unit.
-        times: when they were taken [s].
-
     Raises:
-        RobooptError: if there are fewer than 3 samples, or `times` do not increase.
+        RobooptError: if there are fewer than 3 samples, or `times` [s] do not increase.
     """
     values, times = np.asarray(values, float), np.asarray(times, float)
     if len(times) < 3:
@@ -119,9 +113,9 @@ def resample(trajectory: Trajectory, time_step: float) -> Trajectory:
 
     efforts = trajectory.efforts
     return Trajectory(
-        observations=CubicSpline(times, np.asarray(trajectory.observations))(grid),
-        actions=averaged(trajectory.actions),
-        time_step=float(time_step),
+        CubicSpline(times, np.asarray(trajectory.observations))(grid),
+        averaged(trajectory.actions),
+        float(time_step),
         efforts=None if efforts is None else averaged(efforts),
     )
 
@@ -158,17 +152,14 @@ def smooth(
     def filtered(values: AnyArray) -> np.ndarray:
         return low_pass(np.asarray(values, float), cutoff_hz, trajectory.time_step)
 
-    observations = filtered(trajectory.observations)
+    names = ("observations", "actions", "efforts")
+    known = {n: v for n in names if (v := getattr(trajectory, n)) is not None}
+    arrays = {name: filtered(values) for name, values in known.items()}
     if not measured_velocities:
-        positions = observations[:, : size // 2]
-        observations = np.hstack([positions, differentiate(positions, times)])
-    efforts = trajectory.efforts
-    return dataclasses.replace(
-        trajectory,
-        observations=observations,
-        actions=filtered(trajectory.actions),
-        efforts=None if efforts is None else filtered(efforts),
-    )
+        positions = arrays["observations"][:, : size // 2]
+        velocities = differentiate(positions, times)
+        arrays["observations"] = np.hstack([positions, velocities])
+    return dataclasses.replace(trajectory, **arrays)
 
 
 def _times_of_one(trajectory: Trajectory) -> np.ndarray:

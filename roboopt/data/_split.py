@@ -35,11 +35,7 @@ def split_episodes(
 def split_indices(
     count: int, fraction: float, seed: int
 ) -> tuple[list[int], list[int]]:
-    """Return the indices of training episodes and of held-out ones.
-
-    Raises:
-        RobooptError: as `split_episodes`.
-    """
+    """Return the indices of training episodes and of held-out ones."""
     if not 0 < fraction < 1:
         raise RobooptError(f"`fraction` must be between 0 and 1, got {fraction}.")
     if count < 2:

@@ -5,19 +5,17 @@ schema names classes and functions; `load` builds only those of a closed table (
 `_schema`) and those that the caller allows, checks their fields against the annotations
 and `__check_init__` of their classes, and imports nothing because a file names it.
 
-Parts of other libraries, such as a flax module, are stored as their arrays alone;
-`load(path, like=...)` takes the structure around the arrays from an object in memory.
+Parts of other libraries, such as a flax module, cannot be described so. The schema also
+lists the leaves of the whole tree by their paths, and `load(path, like=...)` puts them
+into an object in memory, as `equinox.tree_deserialise_leaves` does.
 """
 
-import functools
 import json
-import types
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -25,9 +23,11 @@ import numpy as np
 from roboopt._errors import RobooptError
 from roboopt.data._files import atomic_write, read_archive
 from roboopt.data._schema import (
+    PARTIALS,
     build,
     class_name,
     field_names,
+    function_name,
     is_record,
     known_class,
     known_functions,
@@ -38,7 +38,7 @@ from roboopt.data._schema import (
 SCHEMA = "schema"
 FORMAT = 1
 RESULT = "result.npz"
-PARTIALS = (jax.tree_util.Partial, functools.partial)
+DATA = (np.ndarray, np.generic, jax.Array, bool, int, float, str)
 
 
 def save(path: str | PathLike, tree: Any) -> None:
@@ -52,7 +52,11 @@ def save(path: str | PathLike, tree: Any) -> None:
         RobooptError: if a part of `tree` is neither data nor callable.
     """
     writer = _Writer()
-    schema = {"format": FORMAT, "tree": writer.encode(tree, "tree")}
+    schema = {
+        "format": FORMAT,
+        "tree": writer.encode(tree, "tree"),
+        "leaves": {k: writer.encode(leaf, k) for k, leaf in _leaves(tree).items()},
+    }
     with atomic_write(path) as file:
         arrays = {SCHEMA: np.array(json.dumps(schema)), **writer.arrays}
         np.savez(file, **arrays)  # type: ignore
@@ -65,8 +69,9 @@ def load(path: str | PathLike, allow: Sequence[Any] = (), like: Any = None) -> A
         path: a file of `save`, or the folder of a result, whose `result.npz` is read.
         allow: classes and functions outside roboopt that the file may use, matched by
             qualified name.
-        like: an object of the same structure, which supplies what a file cannot hold:
-            modules of other libraries, bound methods and lambdas.
+        like: an object of the same structure, into which the arrays and numbers of the
+            file are put; for what a file cannot hold: modules of other libraries, bound
+            methods and lambdas.
 
     Raises:
         RobooptError: if `path` was not written by `save`, is broken, uses a class or
@@ -84,14 +89,26 @@ def load(path: str | PathLike, allow: Sequence[Any] = (), like: Any = None) -> A
         schema = json.loads(str(arrays[SCHEMA]))
         if not isinstance(schema, dict) or schema.get("format") != FORMAT:
             raise reader.error("has another format than this version reads")
-        loaded = reader.decode(schema.get("tree"), like)
-    except (json.JSONDecodeError, RecursionError) as error:
+        if like is None:
+            return reader.decode(schema.get("tree"))
+        leaves = {k: reader.decode(v) for k, v in dict(schema["leaves"]).items()}
+        leaves = {k: leaf for k, leaf in leaves.items() if isinstance(leaf, DATA)}
+    except (json.JSONDecodeError, RecursionError, KeyError, TypeError) as error:
         raise reader.error(f"has a broken schema: {error}") from error
-    if like is not None and not _same_structure(loaded, like):
+    shapes = [{k: np.shape(v) for k, v in x.items()} for x in (leaves, _leaves(like))]
+    if shapes[0] != shapes[1]:
         raise RobooptError(
             f"`like` must have the structure and shapes of the object in {path}."
         )
-    return loaded
+    return jax.tree_util.tree_map_with_path(
+        lambda place, leaf: leaves.get(jax.tree_util.keystr(place), leaf), like
+    )
+
+
+def _leaves(tree: Any) -> dict[str, Any]:
+    """Return the leaves that are data, by path."""
+    flat, _ = jax.tree_util.tree_flatten_with_path(tree)
+    return {jax.tree_util.keystr(k): x for k, x in flat if isinstance(x, DATA)}
 
 
 class _Writer:
@@ -99,6 +116,7 @@ class _Writer:
 
     def __init__(self) -> None:
         self.arrays: dict[str, np.ndarray] = {}
+        self._known: dict[int, tuple[Any, dict]] = {}
 
     def encode(self, node: Any, where: str) -> Any:
         """Return `node` as JSON; `where` is its place in the tree, for errors."""
@@ -108,28 +126,41 @@ class _Writer:
         if isinstance(node, float) and not isinstance(node, np.generic):
             return {"float": float.hex(node)}
         if isinstance(node, np.ndarray | np.generic | jax.Array):
-            return self._array(node, where)
+            if id(node) not in self._known:
+                self._known[id(node)] = node, self._array(node, where)
+            return self._known[id(node)][1]
         if kind in (list, tuple):
             items = [self.encode(x, f"{where}[{i}]") for i, x in enumerate(node)]
             return {kind.__name__: items}
         if kind is dict and all(isinstance(key, str) for key in node):
             items = {k: self.encode(v, f"{where}[{k!r}]") for k, v in node.items()}
             return {"dict": items}
-        if kind in PARTIALS:
-            return self._partial(node, where)
-        if is_record(kind) and not _is_foreign(kind):
-            return self._record(node, where)
-        if callable(node) and (name := _function_name(node)):
+        # flax and haiku set the fields of their records by themselves.
+        if is_record(kind) and kind.__module__.split(".")[0] not in ("flax", "haiku"):
+            fields = {
+                name: self.encode(getattr(node, name), f"{where}.{name}")
+                for name in field_names(kind)
+                if hasattr(node, name)
+            }
+            # A batch of models has more axes than the annotations of its class say.
+            batched = refusal(node) is not None
+            return {"class": class_name(kind), "fields": fields, "batched": batched}
+        if callable(node) and (name := function_name(node)):
             return {"function": name}
-        return self._foreign(node, where)
+        for leaf in jax.tree.leaves(node):
+            if not isinstance(leaf, DATA) and not callable(leaf):
+                raise RobooptError(
+                    "`tree` must consist of modules, containers with text keys, "
+                    f"arrays, numbers and functions; {where} is a "
+                    f"{type(leaf).__name__}."
+                )
+        return {"foreign": qualified_name(node)}
 
-    def _array(self, node: Any, where: str) -> Any:
-        key = None
-        if isinstance(node, jax.Array) and jnp.issubdtype(
-            node.dtype, jax.dtypes.prng_key
-        ):
-            key, node = str(jax.random.key_impl(node)), jax.random.key_data(node)
-        array = np.asarray(node)
+    def _array(self, node: Any, where: str) -> dict[str, Any]:
+        key, data = None, node
+        if _is_key(node):
+            key, data = str(jax.random.key_impl(node)), jax.random.key_data(node)
+        array = np.asarray(data)
         if array.dtype == jnp.bfloat16:
             array = array.view(np.uint16)  # NumPy's format has no bfloat16.
         if array.dtype.kind not in "biufc":
@@ -141,46 +172,10 @@ class _Writer:
         return {
             "array": name,
             "shape": list(array.shape),
-            "dtype": str(node.dtype),
+            "dtype": str(data.dtype),
             "jax": isinstance(node, jax.Array),
             "key": key,
         }
-
-    def _partial(self, node: Any, where: str) -> Any:
-        return {
-            "partial": self.encode(node.func, f"{where}.func"),
-            "args": [self.encode(x, f"{where}.args") for x in node.args],
-            "keywords": {
-                k: self.encode(v, f"{where}.{k}") for k, v in node.keywords.items()
-            },
-            "jax": type(node) is jax.tree_util.Partial,
-        }
-
-    def _record(self, node: Any, where: str) -> Any:
-        fields = {
-            name: self.encode(getattr(node, name), f"{where}.{name}")
-            for name in field_names(type(node))
-            if hasattr(node, name)
-        }
-        # A batch of models has more axes than the annotations of its class say.
-        batched = refusal(node) is not None
-        return {"class": class_name(type(node)), "fields": fields, "batched": batched}
-
-    def _foreign(self, node: Any, where: str) -> Any:
-        flat, _ = jax.tree_util.tree_flatten_with_path(node)
-        leaves = {}
-        for path, leaf in flat:
-            if isinstance(
-                leaf, np.ndarray | np.generic | jax.Array | bool | int | float
-            ):
-                leaves[jax.tree_util.keystr(path)] = self.encode(leaf, where)
-            elif not callable(leaf):
-                raise RobooptError(
-                    "`tree` must consist of modules, containers with text keys, "
-                    f"arrays, numbers and functions; {where} is a "
-                    f"{type(leaf).__name__}."
-                )
-        return {"foreign": qualified_name(node), "leaves": leaves}
 
 
 class _Reader:
@@ -188,16 +183,15 @@ class _Reader:
 
     def __init__(self, path: Path, arrays: dict[str, np.ndarray], allow: Sequence[Any]):
         self.path, self.arrays = path, arrays
-        self.allowed: dict[str, Any] = {}
         for thing in allow:
             if not callable(thing):
                 raise RobooptError(
                     f"`allow` must hold classes and functions, got {thing!r}."
                 )
-            # A class that a script saved as `__main__:Mine` may now lie in a module.
-            self.allowed[qualified_name(thing).partition(":")[2]] = thing
-        for thing in allow:
-            self.allowed[qualified_name(thing)] = thing
+        names = [qualified_name(thing) for thing in allow]
+        # A class that a script saved as `__main__:Mine` may now lie in a module.
+        short = [name.partition(":")[2] for name in names]
+        self.allowed = dict(zip([*short, *names], [*allow, *allow], strict=True))
 
     def error(self, rule: str) -> RobooptError:
         """Return the error that says what is wrong with the file."""
@@ -205,17 +199,8 @@ class _Reader:
             f"`path` must be a file of `roboopt.save`: {self.path} {rule}."
         )
 
-    def unknown(self, what: str, name: str) -> RobooptError:
-        """Return the error for a class or function that the table lacks."""
-        short = name.rpartition(":")[2].rpartition(".")[2]
-        return RobooptError(
-            f"`path` uses the {what} {name}, which is not a {what} of roboopt: allow "
-            f"it by `load(path, allow=[{short}])` if you trust {self.path}, or give "
-            "`like=`, an object of the same structure."
-        )
-
-    def decode(self, node: Any, like: Any) -> Any:
-        """Return the object that `node` describes; `like` fills what it cannot hold."""
+    def decode(self, node: Any) -> Any:
+        """Return the object that `node` describes."""
         match node:
             case None | bool() | int() | str():
                 return node
@@ -227,19 +212,21 @@ class _Reader:
             case {"array": str(name)}:
                 return self._array(name, node)
             case {"list": list(items)}:
-                return [self.decode(x, _item(like, i)) for i, x in enumerate(items)]
+                return [self.decode(item) for item in items]
             case {"tuple": list(items)}:
-                return tuple(self.decode({"list": items}, like))
+                return tuple(self.decode(item) for item in items)
             case {"dict": dict(items)}:
-                return {k: self.decode(v, _item(like, k)) for k, v in items.items()}
+                return {key: self.decode(item) for key, item in items.items()}
             case {"class": str(name), "fields": dict(fields)}:
-                return self._record(name, fields, node.get("batched") is True, like)
+                return self._record(name, fields, node.get("batched") is True)
             case {"function": str(name)}:
-                return self._function(name, like)
-            case {"partial": func, "args": list(args), "keywords": dict(keywords)}:
-                return self._partial(func, args, keywords, bool(node.get("jax")), like)
-            case {"foreign": str(name), "leaves": dict(leaves)}:
-                return self._foreign(name, leaves, like)
+                return known_functions().get(name) or self._allowed("function", name)
+            case {"foreign": str(name)}:
+                raise RobooptError(
+                    f"`like` must be given: {self.path} holds the arrays of {name}, "
+                    "whose structure no file of roboopt can hold. Build an object of "
+                    "the same structure, and call `load(path, like=object)`."
+                )
         raise self.error(f"has a schema that holds {str(node)[:60]}")
 
     def _array(self, name: str, node: dict[str, Any]) -> Any:
@@ -248,12 +235,9 @@ class _Reader:
             raise self.error(f"lacks the array {name}")
         if node.get("dtype") == "bfloat16" and array.dtype == np.uint16:
             array = array.view(jnp.bfloat16)
-        key = node.get("key")
-        told = node.get("shape"), node.get("dtype")
-        if (
-            told != (list(array.shape), str(array.dtype))
-            or array.dtype.kind not in "biufcV"
-        ):
+        told, key = (node.get("shape"), node.get("dtype")), node.get("key")
+        numbers = array.dtype.kind in "biufcV"
+        if not numbers or told != (list(array.shape), str(array.dtype)):
             raise self.error(
                 f"holds {name} of shape {array.shape} and type {array.dtype}, where "
                 f"its schema says {told[0]} and {told[1]}"
@@ -265,99 +249,37 @@ class _Reader:
                 raise self.error(f"holds a random key of {key!r}: {error}") from error
         return jnp.asarray(array) if node.get("jax") else array
 
-    def _record(self, name: str, fields: dict, batched: bool, like: Any) -> Any:
-        kind = known_class(name) or self._allowed(name) or None
-        if kind is None and class_name(type(like)) == name:
-            kind = type(like)
+    def _record(self, name: str, fields: dict, batched: bool) -> Any:
+        kind = known_class(name) or self._allowed("class", name)
         if not isinstance(kind, type) or not is_record(kind):
-            raise self.unknown("class", name)
-        names = field_names(kind)
-        if unknown := sorted(set(fields) - set(names)):
+            raise self.error(f"uses {name}, which is not a class with fields")
+        if unknown := sorted(set(fields) - set(field_names(kind))):
             raise self.error(f"gives {name} the fields {unknown}, which it lacks")
-        values = {k: self.decode(v, getattr(like, k, None)) for k, v in fields.items()}
-        refused = f"holds a {name} that its class refuses"
+        values = {key: self.decode(value) for key, value in fields.items()}
+        if kind in PARTIALS and not callable(values.get("func")):
+            raise self.error("has a partial of what is not callable")
         try:
             built = build(kind, values)
+            reason = None if batched else refusal(built)
         except Exception as error:  # A class may fail in any way on a broken file.
-            raise self.error(f"{refused}: {error}") from error
-        if not batched and (reason := refusal(built)) is not None:
-            raise self.error(f"{refused}: {reason}")
+            built, reason = None, str(error) or type(error).__name__
+        if reason is not None:
+            raise self.error(f"holds a {name} that its class refuses: {reason}")
         return built
 
-    def _function(self, name: str, like: Any) -> Any:
-        found = known_functions().get(name) or self._allowed(name)
-        if found is None and callable(like) and _function_name(like) == name:
-            found = like
+    def _allowed(self, what: str, name: str) -> Any:
+        """Return the class or function outside the table that the caller allows."""
+        found = self.allowed.get(name) or self.allowed.get(name.partition(":")[2])
         if found is None:
-            raise self.unknown("function", name)
+            short = name.rpartition(":")[2].rpartition(".")[2]
+            raise RobooptError(
+                f"`path` uses the {what} {name}, which is not a {what} of roboopt: "
+                f"allow it by `load(path, allow=[{short}])` if you trust {self.path}, "
+                "or give `like=`, an object of the same structure."
+            )
         return found
 
-    def _partial(
-        self, func: Any, args: list, keywords: dict, as_tree: bool, like: Any
-    ) -> Any:
-        function = self.decode(func, getattr(like, "func", None))
-        if not callable(function):
-            raise self.error("has a partial of what is not callable")
-        given = getattr(like, "args", ())
-        filled = [self.decode(x, _item(given, i)) for i, x in enumerate(args)]
-        given = getattr(like, "keywords", {})
-        named = {k: self.decode(v, _item(given, k)) for k, v in keywords.items()}
-        return PARTIALS[0 if as_tree else 1](function, *filled, **named)
 
-    def _foreign(self, name: str, leaves: dict, like: Any) -> Any:
-        if like is None:
-            raise RobooptError(
-                f"`like` must be given: {self.path} holds the arrays of {name}, whose "
-                "structure no file of roboopt can hold. Build an object of the same "
-                "structure, and call `load(path, like=object)`."
-            )
-        if qualified_name(like) != name:
-            raise RobooptError(
-                f"`like` must hold a {name} there, got a {qualified_name(like)}."
-            )
-        flat, structure = jax.tree_util.tree_flatten_with_path(like)
-        filled = []
-        for path, leaf in flat:
-            place = jax.tree_util.keystr(path)
-            if place in leaves:
-                leaf = self.decode(leaves[place], None)
-            elif not callable(leaf):
-                raise RobooptError(
-                    f"`like` must have the structure of the saved {name}, but the file "
-                    f"lacks {place}."
-                )
-            filled.append(leaf)
-        return jax.tree.unflatten(structure, filled)
-
-    def _allowed(self, name: str) -> Any:
-        return self.allowed.get(name) or self.allowed.get(name.partition(":")[2])
-
-
-def _is_foreign(kind: type) -> bool:
-    """Return whether a record belongs to a library that sets its fields by itself."""
-    return kind.__module__.partition(".")[0] in ("flax", "haiku")
-
-
-def _function_name(function: Any) -> str | None:
-    """Return the name of a function; None for methods and other callables."""
-    for name, known in known_functions().items():
-        if function is known:
-            return name
-    bound = getattr(function, "__self__", None) is not None
-    plain = isinstance(function, types.FunctionType) or hasattr(function, "__wrapped__")
-    return qualified_name(function) if plain and not bound else None
-
-
-def _item(container: Any, key: Any) -> Any:
-    try:
-        return container[key]
-    except (TypeError, LookupError):
-        return None
-
-
-def _same_structure(one: Any, other: Any) -> bool:
-    return jax.tree.structure(one) == jax.tree.structure(other) and all(
-        np.shape(a) == np.shape(b)
-        for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
-        if eqx.is_array_like(a) or eqx.is_array_like(b)
-    )
+def _is_key(node: Any) -> bool:
+    is_array = isinstance(node, jax.Array)
+    return is_array and jnp.issubdtype(node.dtype, jax.dtypes.prng_key)

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
 from roboopt._core import AnyArray
-from roboopt._errors import RobooptError
+from roboopt._errors import RobooptError, require_positive
 from roboopt.data._files import atomic_write, read_archive
 
 PER_STEP = ("actions", "rewards", "efforts")
@@ -49,34 +49,26 @@ class Trajectory(eqx.Module):
     """(...,): steps of each episode; None where all have T."""
 
     def __check_init__(self):
-        if not 0 < self.time_step < float("inf"):
-            raise RobooptError(
-                f"`time_step` must be positive and finite, got {self.time_step}."
-            )
+        require_positive(time_step=self.time_step)
         batch, steps = self.actions.shape[:-2], self.actions.shape[-2]
         if self.observations.shape[:-1] != (*batch, steps + 1):
             raise RobooptError(
                 "`observations` must hold one more step than `actions`, got shapes "
                 f"{self.observations.shape} and {self.actions.shape}."
             )
-        if self.times is not None and self.times.shape != (*batch, steps + 1):
-            raise RobooptError(
-                f"`times` must hold one for each observation, {(*batch, steps + 1)}, "
-                f"got shape {self.times.shape}."
-            )
-        for name in (*PER_EPISODE, "lengths"):
-            value = getattr(self, name)
-            if value is not None and value.shape != batch:
+        rules = {
+            "times": ("one for each observation", (*batch, steps + 1)),
+            "rewards": ("one step an action", (*batch, steps)),
+            "efforts": ("one step an action", (*batch, steps)),
+            **dict.fromkeys((*PER_EPISODE, "lengths"), ("one a trajectory", batch)),
+        }
+        for name, (rule, shape) in rules.items():
+            if (value := getattr(self, name)) is None:
+                continue
+            exact = name not in ("rewards", "efforts")
+            if (value.shape if exact else value.shape[: len(shape)]) != shape:
                 raise RobooptError(
-                    f"`{name}` must hold one a trajectory, {batch}, got shape "
-                    f"{value.shape}."
-                )
-        for name in ("rewards", "efforts"):
-            value = getattr(self, name)
-            if value is not None and value.shape[: len(batch) + 1] != (*batch, steps):
-                raise RobooptError(
-                    f"`{name}` must hold one step an action, {(*batch, steps)}, got "
-                    f"shape {value.shape}."
+                    f"`{name}` must hold {rule}, {shape}, got shape {value.shape}."
                 )
 
     @property
@@ -97,23 +89,18 @@ class Trajectory(eqx.Module):
 
     def episodes(self) -> list["Trajectory"]:
         """Return each episode by itself, at its own length, in NumPy."""
-        arrays = {
-            name: np.asarray(value)
-            for name, value in vars(self).items()
-            if name != "time_step" and value is not None
-        }
-        lengths = arrays.pop("lengths", None)
+        arrays = {k: np.asarray(v) for k, v in vars(self).items() if v is not None}
+        del arrays["time_step"]
+        lengths = arrays.pop("lengths", np.full(self.actions.shape[:-2], self.steps))
         found = []
-        for index in np.ndindex(*self.actions.shape[:-2]):
-            steps = self.steps if lengths is None else int(lengths[index])
-            ends = {name: steps for name in PER_STEP}
-            ends |= {name: steps + 1 for name in PER_OBSERVATION}
+        for index in np.ndindex(*lengths.shape):
+            ends = dict.fromkeys(PER_STEP, lengths[index])
+            ends |= dict.fromkeys(PER_OBSERVATION, lengths[index] + 1)
             one = {
-                name: np.asarray(value[index])[: ends[name]]
-                if name in ends
-                else np.asarray(value[index])
+                name: value[index][: ends[name]] if name in ends else value[index]
                 for name, value in arrays.items()
             }
+            one = {name: np.asarray(value) for name, value in one.items()}
             found.append(Trajectory(time_step=self.time_step, **one))
         return found
 
@@ -130,25 +117,20 @@ class Trajectory(eqx.Module):
         check_episodes(episodes, "episodes", one_time_step=True)
         lengths = np.array([run.steps for run in episodes])
 
-        def stacked(name: str) -> Any:
+        longest = int(lengths.max())
+        arrays: dict[str, Any] = {}
+        for name in (*PER_OBSERVATION, *PER_STEP, *PER_EPISODE):
             values = [getattr(run, name) for run in episodes]
-            if any(value is None for value in values):
-                return None
-            if name in PER_EPISODE:
-                return np.stack([np.asarray(value) for value in values])
-            return np.stack([_padded(name, np.asarray(v), lengths) for v in values])
-
-        names = (*PER_OBSERVATION, *PER_STEP, *PER_EPISODE)
-        arrays = {name: stacked(name) for name in names}
-        if arrays["times"] is not None:
-            late = np.arange(lengths.max() + 1) - lengths[:, None]
+            if all(value is not None for value in values):
+                arrays[name] = np.stack(
+                    [_padded(name, np.asarray(v), longest) for v in values]
+                )
+        if "times" in arrays:
+            late = np.arange(longest + 1) - lengths[:, None]
             arrays["times"] += episodes[0].time_step * np.maximum(late, 0)
-        same = len(set(lengths.tolist())) == 1
-        return cls(
-            time_step=episodes[0].time_step,
-            lengths=None if same else lengths,
-            **arrays,
-        )
+        if len(set(lengths.tolist())) > 1:
+            arrays["lengths"] = lengths
+        return cls(time_step=episodes[0].time_step, **arrays)
 
     def save(self, path: str | PathLike) -> None:
         """Write the arrays to `path`, a NumPy .npz file."""
@@ -164,8 +146,7 @@ class Trajectory(eqx.Module):
             RobooptError: if `path` lacks observations, actions or the time step.
         """
         arrays = read_archive(path)
-        missing = {"observations", "actions", "time_step"} - set(arrays)
-        if missing:
+        if missing := {"observations", "actions", "time_step"} - set(arrays):
             raise RobooptError(
                 f"`path` must hold observations, actions and time_step; {path} lacks "
                 f"{sorted(missing)}."
@@ -177,12 +158,7 @@ class Trajectory(eqx.Module):
 def check_episodes(
     episodes: Sequence[Trajectory], argument: str, *, one_time_step: bool = False
 ) -> None:
-    """Check that there are episodes, and that they fit together.
-
-    Raises:
-        RobooptError: if there are none, or the sizes of their observations or actions,
-            or their time steps where `one_time_step`, differ.
-    """
+    """Raise a `RobooptError` unless there are episodes, and they fit together."""
     if not episodes:
         raise RobooptError(f"`{argument}` must hold at least one, got none.")
     for name in ("observations", "actions"):
@@ -198,8 +174,10 @@ def check_episodes(
         )
 
 
-def _padded(name: str, values: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """Return one episode's `values` up to the longest episode's end."""
-    missing = lengths.max() + (name in PER_OBSERVATION) - len(values)
+def _padded(name: str, values: np.ndarray, steps: int) -> np.ndarray:
+    """Return one episode's `values` up to the end of an episode of `steps` actions."""
+    if name in PER_EPISODE:
+        return values
+    missing = steps + (name in PER_OBSERVATION) - len(values)
     last = values[-1:] if name in PER_OBSERVATION else np.zeros_like(values[:1])
     return np.concatenate([values, np.repeat(last, missing, 0)])

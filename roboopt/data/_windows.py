@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from roboopt._errors import RobooptError
-from roboopt.data._trajectory import Trajectory, check_episodes
+from roboopt._errors import RobooptError, require_at_least
+from roboopt.data._trajectory import PER_STEP, Trajectory, check_episodes
 
 TIME_STEP_TOLERANCE = 1e-6  # relative
 
@@ -36,47 +36,37 @@ def sliding_windows(
 
     Raises:
         RobooptError: if there are no recordings, a recording is shorter than a window,
-            or their time steps or the sizes of their observations or actions differ;
-            if `horizon` or `stride` is less than 1, or `lead` less than 0.
+            their time steps or the sizes of their observations or actions differ, or a
+            number breaks its rule.
     """
     stride = horizon if stride is None else stride
-    for name, value, least in (
-        ("horizon", horizon, 1),
-        ("lead", lead, 0),
-        ("stride", stride, 1),
-    ):
-        if value < least:
-            raise RobooptError(f"`{name}` must be at least {least}, got {value}.")
+    require_at_least(1, horizon=horizon, stride=stride)
+    require_at_least(0, lead=lead)
     runs = single_recordings(recordings)
     length = lead + horizon
-    _check_alike(runs, length)
     timed = any(run.times is not None for run in runs)
+    _check_alike(runs, length, timed)
 
     def cut(values: Callable[[Trajectory], np.ndarray], samples: int) -> np.ndarray:
         pieces = []
         for run in runs:
-            starts = np.union1d(
-                np.arange(0, run.steps - length + 1, stride), run.steps - length
-            )
+            starts = np.arange(0, run.steps - length + 1, stride)
+            starts = np.union1d(starts, run.steps - length)
             pieces.append(values(run)[starts[:, None] + np.arange(samples)])
         return np.concatenate(pieces)
 
-    def optional(name: str) -> np.ndarray | None:
-        if any(getattr(run, name) is None for run in runs):
-            return None
-        return cut(lambda run: getattr(run, name), length)
-
-    times = cut(sample_times, length + 1) if timed else None
-    return Trajectory(
-        observations=cut(lambda run: np.asarray(run.observations), length + 1),
-        actions=cut(lambda run: np.asarray(run.actions), length),
-        time_step=(
-            runs[0].time_step if times is None else float(np.diff(times).mean())
-        ),
-        rewards=optional("rewards"),
-        efforts=optional("efforts"),
-        times=None if times is None else times - times[:, :1],
-    )
+    arrays = {
+        name: cut(lambda run, name=name: getattr(run, name), length)
+        for name in PER_STEP
+        if all(getattr(run, name) is not None for run in runs)
+    }
+    time_step = runs[0].time_step
+    if timed:
+        times = cut(sample_times, length + 1)
+        time_step = float(np.diff(times).mean())
+        arrays["times"] = times - times[:, :1]
+    observations = cut(lambda run: np.asarray(run.observations), length + 1)
+    return Trajectory(observations, time_step=time_step, **arrays)
 
 
 def single_recordings(
@@ -95,22 +85,18 @@ def sample_times(recording: Trajectory) -> np.ndarray:
     return recording.time_step * np.arange(recording.steps + 1)
 
 
-def _check_alike(runs: list[Trajectory], length: int) -> None:
+def _check_alike(runs: list[Trajectory], length: int, timed: bool) -> None:
     check_episodes(runs, "recordings")
-    first = runs[0]
-    # A model can follow recorded times, but has only one time step otherwise.
-    untimed = all(run.times is None for run in runs)
+    first = runs[0].time_step
     for k, run in enumerate(runs):
         if run.steps < length:
             raise RobooptError(
                 f"`recordings` must each hold at least `lead + horizon` = {length} "
                 f"steps, but recording {k} holds {run.steps}."
             )
-        differs = (
-            abs(run.time_step - first.time_step) > TIME_STEP_TOLERANCE * first.time_step
-        )
-        if untimed and differs:
+        # A model can follow recorded times, but has only one time step otherwise.
+        if not timed and abs(run.time_step - first) > TIME_STEP_TOLERANCE * first:
             raise RobooptError(
                 "`recordings` without `times` must have one `time_step`, but recording "
-                f"0 has {first.time_step} s and recording {k} has {run.time_step} s."
+                f"0 has {first} s and recording {k} has {run.time_step} s."
             )

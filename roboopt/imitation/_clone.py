@@ -11,11 +11,11 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from roboopt._errors import RobooptError
+from roboopt._errors import RobooptError, require_at_least
+from roboopt.data import Trajectory
 from roboopt.imitation._clone_result import CloneResult
 from roboopt.imitation._clone_training import Training
 from roboopt.imitation._demonstration_set import DemonstrationSet
-from roboopt.imitation._policy_kinds import TrainingSettings
 from roboopt.policies import within_limits
 from roboopt.report import progress_bar
 from roboopt.rollouts import (
@@ -25,6 +25,7 @@ from roboopt.rollouts import (
     env_maker,
     evaluate,
     is_env,
+    signals,
 )
 
 
@@ -90,45 +91,35 @@ def clone(
         RobooptError: if an argument breaks its rule, or demonstrations, policy and
             environment do not fit each other.
     """
-    counts = {
-        "history": history,
-        "width": width,
-        "depth": depth,
-        "steps": steps,
-        "batch_size": batch_size,
-        "episodes": episodes,
-    }
-    counts |= {"chunk": chunk, "max_steps": max_steps}
-    for name, value in counts.items():
-        if value is not None and value < 1:
-            raise RobooptError(f"`{name}` must be at least 1, got {value}.")
-    for name, value in (("seed", seed), ("dagger", dagger)):
-        if value < 0:
-            raise RobooptError(f"`{name}` must be at least 0, got {value}.")
+    require_at_least(1, history=history, chunk=chunk, width=width, depth=depth)
+    require_at_least(1, steps=steps, batch_size=batch_size)
+    require_at_least(1, episodes=episodes, max_steps=max_steps)
+    require_at_least(0, seed=seed, dagger=dagger)
     if not 0 < held_out < 1:
         raise RobooptError(f"`held_out` must be between 0 and 1, got {held_out}.")
-    if dagger and (demonstrator is None or env is None):
-        missing = "demonstrator" if demonstrator is None else "env"
-        raise RobooptError(
-            "`dagger` asks the demonstrator where the clone acts: it needs "
-            f"`{missing}`, got None."
-        )
-    settings = TrainingSettings(
-        policy=policy,
-        loss=loss,
-        history=history,
-        chunk=chunk,
-        angles=tuple(angles),
-        width=width,
-        depth=depth,
-        batch_size=batch_size,
-        seed=seed,
-    )
+    for name, value in (("demonstrator", demonstrator), ("env", env)):
+        if dagger and value is None:
+            raise RobooptError(
+                "`dagger` asks the demonstrator where the clone acts: it needs "
+                f"`{name}`, got None."
+            )
     with _made(env, options) as (spec, world):
         data = DemonstrationSet.load(
             demonstrations, world, held_out=held_out, seed=seed, time_step=time_step
         )
-        training = Training.of(data, world, settings)
+        training = Training.of(
+            data,
+            world,
+            policy,
+            loss,
+            history=history,
+            chunk=chunk,
+            batch_size=batch_size,
+            seed=seed,
+            angles=angles,
+            width=width,
+            depth=depth,
+        )
         if dagger:
             training = training.with_dagger(
                 world,
@@ -138,18 +129,18 @@ def clone(
                 steps=steps,
                 max_steps=max_steps,
             )
-        run = training.run(steps, seconds=seconds, progress=progress)
-        acting = within_limits(
-            training.acting(run.result.model), world and world.action_space
+        result, curve, mismatch = training.run(
+            steps, seconds=seconds, progress=progress
         )
-        actors = {"clone": acting}
-        if demonstrator is not None:
-            actors = {"demonstrator": demonstrator, **actors}
+        space = None if world is None else world.action_space
+        acting = within_limits(training.acting(result.model), space)
+        actors = {} if demonstrator is None else {"demonstrator": demonstrator}
         evaluations: dict[str, Evaluation] = {}
-        for name, actor in actors.items() if world is not None else ():
+        actors = {} if world is None else {**actors, "clone": acting}
+        for name, actor in actors.items():
             with progress_bar(f"testing the {name}", episodes, progress) as advance:
                 evaluations[name] = evaluate(
-                    world if spec is None else spec,
+                    spec or world,
                     actor,
                     episodes=episodes,
                     seed=seed + EVALUATION_SEED_OFFSET,
@@ -157,15 +148,26 @@ def clone(
                     processes=processes,
                     progress=lambda _: advance(),
                 )
-        return CloneResult.of(
-            demonstrator=demonstrator,
-            training=training,
-            run=run,
-            data=data,
+        by_action, over_time = training.errors(result.model, data.held_out)
+        recorded = None
+        if demonstrator is None and all(e.rewards is not None for e in data.training):
+            recorded = Evaluation.of(Trajectory.from_episodes(data.training))
+        return CloneResult(
             policy=acting,
+            demonstrator=demonstrator,
+            training=result,
+            mismatch=mismatch,
+            held_out=curve,
             evaluations=evaluations,
-            env=world,
-            spec=spec,
+            demonstrations=recorded,
+            error_by_action=by_action,
+            error_over_time=over_time,
+            discrete=training.discrete,
+            findings=tuple(data.findings),
+            description=training.description,
+            signals=None if world is None else signals(world),
+            env=spec,
+            seed=seed,
         )
 
 
@@ -182,5 +184,10 @@ def _made(env: Any, options: Mapping[str, Any] | None) -> Iterator[Any]:
         yield EnvSpec.of(env), env
     else:
         make, spec = env_maker(env, options)
-        with contextlib.closing(make()) as made:
+        try:
+            made = make()
+        except Exception as error:  # A user's constructor may raise anything.
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise RobooptError(f"`env` {env} cannot be made: {reason}") from error
+        with contextlib.closing(made):
             yield spec, made

@@ -5,14 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-from roboopt.data import Demonstrations, Trajectory, save, save_episodes
+from roboopt.data import save, save_episodes
 from roboopt.diagnose import Finding
-from roboopt.imitation._clone_training import Training, TrainingRun
-from roboopt.imitation._demonstration_set import DemonstrationSet
 from roboopt.optimize import Result
 from roboopt.report import (
     Figure,
@@ -33,60 +29,10 @@ from roboopt.report import (
     traces,
     write_history,
 )
-from roboopt.rollouts import (
-    EVALUATION_SEED_OFFSET,
-    EnvSpec,
-    Evaluation,
-    Signals,
-    signals,
-)
+from roboopt.rollouts import EVALUATION_SEED_OFFSET, EnvSpec, Evaluation, Signals
 
 MAX_SUCCESS_LOSS = 0.03  # within which a clone is as good as its demonstrator
 OVERFITTING_RATIO = 10.0  # of the mismatch held out to the mismatch in training
-
-
-@dataclass(frozen=True)
-class HeldOutErrors:
-    """How far the clone's actions are from held-out demonstrations."""
-
-    by_action: np.ndarray
-    """(act,): root mean square, in the actions' units; of discrete actions the share of
-    samples with another choice."""
-    over_time: tuple[np.ndarray, ...]
-    """By episode, (time,): root mean square over axes, in units of the actions'
-    standard deviations; of discrete actions whether the choice differs."""
-    discrete: bool
-
-    @classmethod
-    def of(
-        cls, model: Any, training: Training, episodes: Sequence[Trajectory]
-    ) -> "HeldOutErrors":
-        """Return the errors of a trained model."""
-        predict = jax.jit(jax.vmap(model))
-        known = np.asarray(training.samples.actions)
-        discrete = known.dtype.kind in "iu"
-        scale = known.reshape(-1, known.shape[-1]).std(0)
-        scale = np.where(scale > 0, scale, 1.0)
-        gaps = []
-        for episode in episodes:
-            own = Demonstrations.from_trajectories([episode], **training.cut)
-            made = np.asarray(predict(jnp.asarray(own.observations, float)))
-            if training.cut["chunk"] is not None:
-                made = made[:, 0]
-            actions = np.asarray(episode.actions)
-            if discrete:
-                gaps.append((made != actions).astype(float))
-                continue
-            low, high = (training.cut.get(name) for name in ("low", "high"))
-            if low is not None or high is not None:
-                made = np.clip(made, low, high)
-            gaps.append(made - actions)
-        joined = np.concatenate(gaps)
-        by_action = joined.mean(0) if discrete else np.sqrt((joined**2).mean(0))
-        over_time = tuple(
-            g.mean(1) if discrete else np.sqrt(((g / scale) ** 2).mean(1)) for g in gaps
-        )
-        return cls(by_action, over_time, discrete)
 
 
 @dataclass(frozen=True)
@@ -107,7 +53,14 @@ class CloneResult(VerbResult):
     """By "demonstrator" and "clone", from the same starts; empty without `env`."""
     demonstrations: Evaluation | None
     """The recorded returns, where there are rewards and no demonstrator."""
-    errors: HeldOutErrors
+    error_by_action: np.ndarray
+    """(act,): root mean square on held-out demonstrations, in the actions' units; of
+    discrete actions the share of samples with another choice."""
+    error_over_time: tuple[np.ndarray, ...]
+    """By held-out episode, (time,): root mean square over axes, in units of the
+    actions' standard deviations; of discrete actions whether the choice differs."""
+    discrete: bool
+    """Whether the actions are choices."""
     findings: tuple[Finding, ...]
     """What the checks of the demonstrations found."""
     description: dict[str, str]
@@ -115,39 +68,6 @@ class CloneResult(VerbResult):
     signals: Signals | None
     env: EnvSpec | None
     seed: int
-
-    @classmethod
-    def of(
-        cls,
-        *,
-        training: Training,
-        run: TrainingRun,
-        data: DemonstrationSet,
-        policy: Any,
-        demonstrator: Any,
-        evaluations: dict[str, Evaluation],
-        env: Any,
-        spec: EnvSpec | None,
-    ) -> "CloneResult":
-        """Gather what a training and an evaluation found."""
-        recorded = None
-        if demonstrator is None and all(e.rewards is not None for e in data.training):
-            recorded = Evaluation.of(Trajectory.from_episodes(data.training))
-        return cls(
-            policy=policy,
-            demonstrator=demonstrator,
-            training=run.result,
-            mismatch=run.mismatch,
-            held_out=run.held_out,
-            evaluations=evaluations,
-            demonstrations=recorded,
-            errors=HeldOutErrors.of(run.result.model, training, data.held_out),
-            findings=tuple(data.findings),
-            description=training.description,
-            signals=None if env is None else signals(env),
-            env=spec,
-            seed=training.settings.seed,
-        )
 
     def summary(self) -> Summary:
         """Return the returns and successes, and the mismatch."""
@@ -159,12 +79,12 @@ class CloneResult(VerbResult):
         return Summary(title, tables, self._sentences())
 
     def _sentences(self) -> list[str]:
-        sentences = [*self._outcome()]
         held_out, training = self.mismatch["held out"], self.mismatch["training"]
-        sentences.append(
+        sentences = [
+            self._outcome(),
             f"The mismatch is {held_out:.4g} on held-out demonstrations and "
-            f"{training:.4g} on those it was trained on."
-        )
+            f"{training:.4g} on those it was trained on.",
+        ]
         if held_out > OVERFITTING_RATIO * abs(training):
             sentences.append(
                 f"The held-out mismatch is {held_out / training:.3g} times as large: "
@@ -179,50 +99,48 @@ class CloneResult(VerbResult):
         stopped = self.training.message.rstrip(".")
         return [*sentences, f"The training stopped: {stopped}."]
 
-    def _outcome(self) -> list[str]:
+    def _outcome(self) -> str:
         if "clone" not in self.evaluations:
-            return ["The clone was trained without an environment to act in."]
+            return "The clone was trained without an environment to act in."
         clone, other = self.evaluations["clone"], self.evaluations.get("demonstrator")
         count = len(clone.returns)
         if clone.successes is not None:
             said = f"The clone succeeds in {clone.successes.sum()} of {count} episodes"
             if other is not None and other.successes is not None:
-                said += "; its demonstrator, from the same starts, in "
-                said += f"{other.successes.sum()}"
+                total = other.successes.sum()
+                said += f"; its demonstrator, from the same starts, in {total}"
         else:
             mean = clone.mean_return
-            said = f"The clone's mean return over {count} episodes is {mean.value:.4g}"
-            said += f" ({mean.low:.4g} to {mean.high:.4g})"
+            said = (
+                f"The clone's mean return over {count} episodes is {mean.value:.4g} "
+                f"({mean.low:.4g} to {mean.high:.4g})"
+            )
             if other is not None:
                 said += f"; its demonstrator's is {other.mean_return.value:.4g}"
-        return [f"{said}."]
+        return f"{said}."
 
     def _worse_than_demonstrator(self) -> bool:
         clone, other = (self.evaluations.get(n) for n in ("clone", "demonstrator"))
         if clone is None or other is None:
             return False
-        if clone.success_rate is not None and other.success_rate is not None:
-            return (
-                clone.success_rate.value < other.success_rate.value - MAX_SUCCESS_LOSS
-            )
-        return clone.mean_return.high < other.mean_return.low
+        if clone.success_rate is None or other.success_rate is None:
+            return clone.mean_return.high < other.mean_return.low
+        return clone.success_rate.value < other.success_rate.value - MAX_SUCCESS_LOSS
 
     def sections(self, *, video: bool = True) -> Sequence[Section]:
         """Return the sections of the report."""
         made = [self._task_section(), self._training_section(), self._error_section()]
-        if self.evaluations:
-            if video and (film := self._film()) is not None:
-                said = "The first of the starts, in real time."
-                made.insert(1, Section("Video", [Video(film, said)]))
-            assert self.signals is not None
-            made.append(motions(self.signals, self.evaluations))
-        return made
-
-    def _film(self) -> bytes | None:
+        if not self.evaluations:
+            return made
+        assert self.signals is not None
         policies = {"clone": self.policy}
         if self.demonstrator is not None:
             policies = {"demonstrator": self.demonstrator, **policies}
-        return performance(self.env, policies, self.seed + EVALUATION_SEED_OFFSET)
+        seed = self.seed + EVALUATION_SEED_OFFSET
+        if video and (film := performance(self.env, policies, seed)) is not None:
+            said = "The first of the starts, in real time."
+            made.insert(1, Section("Video", [Video(film, said)]))
+        return [*made, motions(self.signals, self.evaluations)]
 
     def _task_section(self) -> Section:
         notes = [f"{k.capitalize()}: {v}." for k, v in self.description.items()]
@@ -237,43 +155,38 @@ class CloneResult(VerbResult):
         steps, values = np.array(self.held_out).T
         held_out = np.interp(np.arange(len(result.history["loss"])), steps, values)
         panels = curves({"loss": result.history["loss"], "held out": held_out}, {})
-        notes = Notes(
-            [
-                f"{sentence(result.message)} {result.steps} steps took "
-                f"{result.seconds:.1f} s, the first of them, with the compilation, "
-                f"{result.compile_seconds:.1f} s."
-            ]
+        note = (
+            f"{sentence(result.message)} {result.steps} steps took "
+            f"{result.seconds:.1f} s, the first of them, with the compilation, "
+            f"{result.compile_seconds:.1f} s."
         )
         caption = (
             "The mismatch of each step's batch, and of the best policy so far on "
             "held-out demonstrations."
         )
-        return Section("The training", [notes, Figure(panels, caption, columns=2)])
+        figure = Figure(panels, caption, columns=2)
+        return Section("The training", [Notes([note]), figure])
 
     def _error_section(self) -> Section:
-        errors = self.errors
-        if errors.discrete:
+        titles, unit = ("Error by action", "Error over time"), "actions' units"
+        if self.discrete:
             titles, unit = ("Other choice than demonstrated", "Over time"), "1"
-        else:
-            titles, unit = ("Error by action", "Error over time"), "actions' units"
-        count = len(errors.by_action)
-        names = [f"action {k}" for k in range(count)]
+        names = [f"action {k}" for k in range(len(self.error_by_action))]
         if self.signals is not None:
             names = [signal.name for signal in self.signals.actions]
-        by_action = bars(titles[0], unit, {"clone": errors.by_action}, names, axis="")
-        panel = Panel(titles[1], "1", {"clone": padded(errors.over_time)})
-        over_time = traces([panel], self._time_step())
+        values = {"clone": self.error_by_action}
+        by_action = bars(titles[0], unit, values, names, axis="")
+        panel = Panel(titles[1], "1", {"clone": padded(self.error_over_time)})
+        time_step = 1.0
+        if "clone" in self.evaluations:
+            time_step = self.evaluations["clone"].trajectories.time_step
+        over_time = traces([panel], time_step)
         caption = (
             "The clone's action where the demonstrator was, in held-out episodes: "
-            + ("share of samples with another choice" if errors.discrete else "RMS")
+            + ("share of samples with another choice" if self.discrete else "RMS")
             + ", and over time in units of the actions' standard deviations."
         )
         return Section("The mismatch", [Figure([by_action, *over_time], caption)])
-
-    def _time_step(self) -> float:
-        if "clone" in self.evaluations:
-            return self.evaluations["clone"].trajectories.time_step
-        return 1.0
 
     def write_files(self, folder: Path) -> None:
         """Write policy.npz, history.csv, and episodes.npz with what the clone did."""
@@ -290,6 +203,6 @@ class CloneResult(VerbResult):
         return {
             "training": self.description,
             "mismatch": self.mismatch,
-            "held_out_error_by_action": self.errors.by_action,
+            "held_out_error_by_action": self.error_by_action,
             "evaluation": evaluation_record(self.evaluations),
         }

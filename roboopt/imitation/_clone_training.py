@@ -1,43 +1,36 @@
 """The training of a clone: what is minimized, over which samples, and how it went."""
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from roboopt._errors import RobooptError
-from roboopt.data import Demonstrations
+from roboopt.data import Demonstrations, Trajectory
 from roboopt.imitation._dagger import DAgger
 from roboopt.imitation._demonstration_set import DemonstrationSet
 from roboopt.imitation._policy_kinds import (
-    TrainingSettings,
-    acting_policy,
+    action_spread,
     fresh_policy,
     kind_for,
     objective_for,
+    with_memory,
 )
 from roboopt.losses import FlowMatching, flow_batches
 from roboopt.objectives import ActionMismatch
 from roboopt.optimize import Result, minimize
+from roboopt.policies import SampleActions
 
 DAGGER_SEED_OFFSET = 2_000_003
 DAGGER_EPISODES = 5  # per round
 HELD_OUT_PERIOD_S = 0.5
 MAX_HELD_OUT_FLOW_SAMPLES = 4096
-
-
-@dataclass(frozen=True)
-class TrainingRun:
-    """A training that is over."""
-
-    result: Result
-    held_out: tuple[tuple[int, float], ...]
-    """Steps, and the mismatch of the best policy so far on held-out demonstrations."""
-    mismatch: dict[str, float]
-    """Of the trained policy, by "training" and "held out"."""
+MULTIMODAL = ("flow", "gmm", "categorical")
 
 
 @dataclass(frozen=True)
@@ -55,50 +48,54 @@ class Training:
     cut: dict[str, Any]
     """How trajectories are cut into samples: history, chunk, low and high."""
     kind: str
-    settings: TrainingSettings
+    seed: int
     description: dict[str, str]
 
     @classmethod
     def of(
-        cls, data: DemonstrationSet, env: Any, settings: TrainingSettings
+        cls,
+        data: DemonstrationSet,
+        env: Any,
+        policy: Any,
+        loss: Any,
+        *,
+        history: int,
+        chunk: int | None,
+        batch_size: int,
+        seed: int,
+        **network: Any,
     ) -> "Training":
-        """Choose a policy and a loss that fit the demonstrations and the action space.
-
-        Raises:
-            RobooptError: if the policy that is asked for does not fit the actions.
-        """
-        discrete = _discrete(data, env)
-        own = settings.policy is not None and not isinstance(settings.policy, str)
-        kind = "mlp" if own and not discrete else ""
-        kind = kind or kind_for(None if own else settings.policy, discrete)
-        cut: dict[str, Any] = {"history": settings.history, "chunk": settings.chunk}
-        if not discrete and env is not None:
-            cut |= _finite(low=env.action_space.low, high=env.action_space.high)
-        samples, held_out, source = data.samples(**cut)
-        if own:
-            policy, words = settings.policy, type(settings.policy).__name__
+        """Choose a policy and a loss that fit the demonstrations and the actions."""
+        if env is None:
+            discrete = np.asarray(data.training[0].actions).dtype.kind in "iu"
         else:
-            angles = settings.angles or getattr(
-                getattr(env, "unwrapped", None), "angles", ()
-            )
-            known = dataclasses.replace(settings, angles=tuple(angles))
-            policy, words = fresh_policy(kind, samples, env, known)
-        objective = objective_for(kind, settings.loss, samples)
-        batch_size = min(settings.batch_size, len(samples))
+            discrete = not hasattr(env.action_space, "low")
+        own = policy is not None and not isinstance(policy, str)
+        kind = kind_for(None if own else policy, discrete)
+        cut: dict[str, Any] = {"history": history, "chunk": chunk}
+        if not discrete and env is not None:
+            limits = {"low": env.action_space.low, "high": env.action_space.high}
+            cut |= {name: x for name, x in limits.items() if np.isfinite(x).any()}
+        samples, held_out, source = data.samples(**cut)
+        words = type(policy).__name__
+        if not own:
+            network |= {"history": history, "chunk": chunk, "seed": seed}
+            policy, words = fresh_policy(kind, samples, env, **network)
+        objective = objective_for(kind, loss, samples)
+        batch_size = min(batch_size, len(samples))
         count = len(samples) if source is None else len(source)
+        seen = f"{history} observations" if history > 1 else "observation"
         description = {
             "policy": words,
-            "input": f"the last {settings.history} observations"
-            if settings.history > 1
-            else "the last observation",
+            "input": f"the last {seen}",
             "loss": type(objective.loss).__name__,
             "samples": f"{count} for training, {len(held_out)} held out by episode",
         }
-        if settings.chunk is not None:
-            description["chunk"] = f"{settings.chunk} actions predicted at once"
+        if chunk is not None:
+            description["chunk"] = f"{chunk} actions predicted at once"
         made = cls(
             policy, objective, samples, samples if source is None else source,
-            batch_size, held_out, cut, kind, settings, description,
+            batch_size, held_out, cut, kind, seed, description,
         )  # fmt: skip
         if not isinstance(objective.loss, FlowMatching):
             return made
@@ -116,9 +113,11 @@ class Training:
 
     def acting(self, model: Any) -> Any:
         """Return the policy that acts, of the model that was trained."""
-        settings = self.settings
-        size = self.samples.observations.shape[-1] // settings.history
-        return acting_policy(model, self.kind, settings.history, settings.chunk, size)
+        history, chunk = self.cut["history"], self.cut["chunk"]
+        size = self.samples.observations.shape[-1] // history
+        model = SampleActions(model) if self.kind == "flow" else model
+        averages = self.kind not in MULTIMODAL
+        return with_memory(model, size, history, chunk, averages=averages)
 
     def with_dagger(
         self,
@@ -130,20 +129,7 @@ class Training:
         steps: int,
         max_steps: int | None,
     ) -> "Training":
-        """Return the training in which the demonstrator labels what the clone meets.
-
-        Args:
-            env: the environment in which the clone acts.
-            demonstrator: a policy.
-            data: the first demonstrations.
-            rounds: rounds in which the clone acts.
-            steps: gradient steps in all.
-            max_steps: episode length limit.
-
-        Raises:
-            RobooptError: if the demonstrations do not fit in memory, or the policy is a
-                flow.
-        """
+        """Return the training in which the demonstrator labels what the clone meets."""
         if self.batch_size is None or data.folder is not None:
             raise RobooptError(
                 "`dagger` needs demonstrations that fit in memory and a `policy` other "
@@ -155,15 +141,58 @@ class Training:
             data.training,
             episodes=DAGGER_EPISODES,
             steps=max(1, steps // (rounds + 1)),
-            seed=self.settings.seed + DAGGER_SEED_OFFSET,
+            seed=self.seed + DAGGER_SEED_OFFSET,
             wrap=self.acting,
             max_steps=max_steps,
             **self.cut,
         )
         return dataclasses.replace(self, data=source)
 
-    def run(self, steps: int, *, seconds: float, progress: bool) -> TrainingRun:
-        """Descend on the mismatch; note the mismatch on held-out samples on the way.
+    @property
+    def discrete(self) -> bool:
+        """Return whether the actions are choices."""
+        return np.asarray(self.samples.actions).dtype.kind in "iu"
+
+    def errors(
+        self, model: Any, episodes: Sequence[Trajectory]
+    ) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+        """Return how far the actions of `model` are from the demonstrated ones.
+
+        Returns:
+            Root mean squares by action (act,), and over time in each episode, in units
+            of the actions' standard deviations; of choices, how many differ.
+        """
+        predict = jax.jit(jax.vmap(model))
+        scale = action_spread(self.samples)
+        low, high = (self.cut.get(name) for name in ("low", "high"))
+        gaps = []
+        for episode in episodes:
+            own = Demonstrations.from_trajectories([episode], **self.cut)
+            made = np.asarray(predict(jnp.asarray(own.observations, float)))
+            if self.cut["chunk"] is not None:
+                made = made[:, 0]
+            actions = np.asarray(episode.actions)
+            if self.discrete:
+                gaps.append((made != actions).astype(float))
+                continue
+            if low is not None or high is not None:
+                made = np.clip(made, low, high)
+            gaps.append(made - actions)
+        joined = np.concatenate(gaps)
+        if self.discrete:
+            return joined.mean(0), tuple(gap.mean(1) for gap in gaps)
+        over_time = tuple(np.sqrt(((gap / scale) ** 2).mean(1)) for gap in gaps)
+        return np.sqrt((joined**2).mean(0)), over_time
+
+    def run(
+        self, steps: int, *, seconds: float, progress: bool
+    ) -> tuple[Result, tuple[tuple[int, float], ...], dict[str, float]]:
+        """Descend on the mismatch.
+
+        Returns:
+            The descent; steps, and the mismatch of the best policy so far on held-out
+            demonstrations; and the mismatch of the trained policy, by "training" and
+            "held out".
 
         Raises:
             KeyboardInterrupt: if the descent was interrupted before its first step.
@@ -185,7 +214,7 @@ class Training:
             steps=steps,
             batch_size=self.batch_size,
             seconds=seconds,
-            seed=self.settings.seed,
+            seed=self.seed,
             callback=watch,
             progress=progress,
         )
@@ -199,14 +228,4 @@ class Training:
             "held out": float(measure(result.model, self.held_out)),
         }
         curve.append((result.steps, mismatch["held out"]))
-        return TrainingRun(result, tuple(curve), mismatch)
-
-
-def _discrete(data: DemonstrationSet, env: Any) -> bool:
-    if env is not None:
-        return not hasattr(env.action_space, "low")
-    return np.asarray(data.training[0].actions).dtype.kind in "iu"
-
-
-def _finite(**limits: np.ndarray) -> dict[str, np.ndarray]:
-    return {name: x for name, x in limits.items() if np.isfinite(x).any()}
+        return result, tuple(curve), mismatch

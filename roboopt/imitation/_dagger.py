@@ -16,9 +16,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from roboopt._errors import RobooptError
+from roboopt._errors import require_at_least
 from roboopt.data import Demonstrations, Trajectory
-from roboopt.policies import ActionChunking, ObservationHistory
+from roboopt.imitation._policy_kinds import with_memory
 from roboopt.rollouts import Evaluation, evaluate
 
 MIN_SAMPLES = 10_000
@@ -66,11 +66,11 @@ class DAgger:
                 demonstrations.
             demonstrator: a policy that labels each observation that a clone meets.
             demonstrations: at least one.
-            episodes: the number of episodes of a clone before each block but the first.
-            steps: the number of optimizer steps on one block.
-            seed: the source of randomness of the episodes and the samples drawn.
-            samples: the number of samples in every block; if None, 10 000 or four times
-                those demonstrated, whichever is more.
+            episodes: of a clone before each block but the first.
+            steps: of the optimizer on one block.
+            seed: of the episodes and of the samples drawn.
+            samples: in every block; if None, 10 000 or four times those demonstrated,
+                whichever is more.
             history: as in `Demonstrations.from_trajectories`, like the next three.
             chunk: actions a sample.
             low: the lower limits of the demonstrator's actuators.
@@ -83,30 +83,19 @@ class DAgger:
             progress: called with the number of episodes done in a round, after each.
 
         Raises:
-            RobooptError: if `episodes`, `steps` or `samples` is less than 1, `seed` is
-                negative, or the demonstrations do not fit `history`, `chunk`, `low` and
-                `high`.
+            RobooptError: if an argument breaks its rule, or the demonstrations do not
+                fit `history`, `chunk`, `low` and `high`.
         """
-        given = {"episodes": episodes, "steps": steps, "samples": samples}
-        for name, value in given.items():
-            if value is not None and value < 1:
-                raise RobooptError(f"`{name}` must be at least 1, got {value}.")
-        if seed < 0:
-            raise RobooptError(f"`seed` must be at least 0, got {seed}.")
-        self.steps, self.rounds = steps, []
-        self._env, self._demonstrator = env, demonstrator
-        self._cut = {"history": history, "chunk": chunk, "low": low, "high": high}
+        require_at_least(1, episodes=episodes, steps=steps, samples=samples)
+        require_at_least(0, seed=seed)
+        self.steps, self.rounds, self._seed, self._begun = steps, [], seed, False
         self._wrap = self._acting if wrap is None else wrap
-        self._settings = {
-            "episodes": episodes,
-            "max_steps": max_steps,
-            "progress": progress,
-        }
-        self._seed = seed
-        self._begun = False
-        self._first = self._known = _laid_out(demonstrations, self._cut)
+        self._act = {"episodes": episodes, "max_steps": max_steps, "progress": progress}
+        self._act |= {"env": env, "label": demonstrator}
+        self._cut = {"history": history, "chunk": chunk, "low": low, "high": high}
+        self._known = Demonstrations.from_trajectories(demonstrations, **self._cut)
         self._samples = samples or max(
-            MIN_SAMPLES, SAMPLES_PER_DEMONSTRATED * len(self._first)
+            MIN_SAMPLES, SAMPLES_PER_DEMONSTRATED * len(self._known)
         )
 
     def __len__(self) -> int:
@@ -120,49 +109,34 @@ class DAgger:
             RobooptError: as `collect`.
         """
         if self._begun:
-            self._add(model, len(self.rounds) + 1)
+            self._add(model)
         self._begun = True
         generator = np.random.default_rng([self._seed, 1, len(self.rounds)])
         count = len(self._known)
         passes = -(-self._samples // count)
         rows = np.concatenate([generator.permutation(count) for _ in range(passes)])
-        return _rows(self._known, rows[: self._samples])
+        return jax.tree.map(lambda x: x[rows[: self._samples]], self._known)
 
-    def _add(self, model: Any, number: int) -> None:
-        seed = np.random.SeedSequence([self._seed, 0, number])
-        round_ = evaluate(
-            self._env,
-            self._wrap(model),
-            label=self._demonstrator,
-            seed=int(seed.generate_state(1)[0]),
-            **self._settings,
+    def _add(self, model: Any) -> None:
+        seed = np.random.SeedSequence([self._seed, 0, len(self.rounds) + 1])
+        self.rounds.append(
+            evaluate(
+                policy=self._wrap(model),
+                seed=int(seed.generate_state(1)[0]),
+                **self._act,
+            )
         )
-        met = _laid_out(round_.trajectories, self._cut)
+        met = Demonstrations.from_trajectories(
+            self.rounds[-1].trajectories, **self._cut
+        )
         self._known = jax.tree.map(
             lambda old, new: np.concatenate([old, np.asarray(new, old.dtype)]),
             self._known,
             met,
         )
-        self.rounds.append(round_)
 
     def _acting(self, model: Any) -> Any:
-        size = self._first.observations.shape[-1]
-        if self._cut["chunk"] is not None:
-            discrete = np.issubdtype(self._first.actions.dtype, np.integer)
-            model = ActionChunking(model, size, None if discrete else 0.01)
         history = self._cut["history"]
-        if history == 1:
-            return model
-        return ObservationHistory(model, history, size // history)
-
-
-def _laid_out(
-    trajectories: Sequence[Trajectory] | Trajectory, cut: dict[str, Any]
-) -> Demonstrations:
-    return jax.tree.map(
-        np.asarray, Demonstrations.from_trajectories(trajectories, **cut)
-    )
-
-
-def _rows(samples: Demonstrations, rows: np.ndarray) -> Demonstrations:
-    return jax.tree.map(lambda x: x[rows], samples)
+        size = self._known.observations.shape[-1] // history
+        averages = not np.issubdtype(self._known.actions.dtype, np.integer)
+        return with_memory(model, size, history, self._cut["chunk"], averages=averages)

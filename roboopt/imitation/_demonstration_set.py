@@ -17,6 +17,7 @@ from roboopt.data import (
     Trajectory,
     is_episode_folder,
     load_recordings,
+    single_recordings,
     split_episodes,
 )
 from roboopt.diagnose import Finding, check_demonstrations
@@ -49,19 +50,7 @@ class DemonstrationSet:
         seed: int,
         time_step: float | None,
     ) -> "DemonstrationSet":
-        """Load demonstrations, check them, and set some episodes aside.
-
-        Args:
-            source: trajectories, a file, a folder, or "minari:<dataset>".
-            env: the environment whose spaces the demonstrations must fit, or None.
-            held_out: fraction of the episodes.
-            seed: random seed of the split.
-            time_step: [s], where a file does not state its own.
-
-        Raises:
-            RobooptError: if `source` cannot be read, or nothing can be learned from
-                the demonstrations.
-        """
+        """Load demonstrations, check them, and set some episodes aside."""
         folder = None
         if not isinstance(source, str | PathLike):
             episodes = _episodes(source)
@@ -70,11 +59,15 @@ class DemonstrationSet:
                 "`demonstrations` must be a file, a folder or minari:<dataset>, got "
                 f"{source}, which is missing."
             )
-        elif _exceeds_memory(Path(source)):
-            folder = Path(source)
-            episodes = _sampled_episodes(folder, seed)
         else:
             episodes = load_recordings(source, time_step=time_step)
+            if _exceeds_memory(Path(source)):
+                # Their arrays are read only where they are used.
+                folder = Path(source)
+                count = min(MAX_EPISODES_CHECKED, len(episodes))
+                generator = np.random.default_rng(seed)
+                chosen = generator.choice(len(episodes), count, replace=False)
+                episodes = [episodes[k] for k in sorted(chosen)]
         findings = check_demonstrations(
             episodes,
             observation_space=None if env is None else env.observation_space,
@@ -85,62 +78,44 @@ class DemonstrationSet:
         errors = [f.message for f in findings if f.severity == "error"]
         if errors:
             raise RobooptError("`demonstrations`: " + "; ".join(errors[:3]))
-        if len(episodes) < 2:
-            training = aside = episodes
-        else:
+        training = aside = episodes
+        if len(episodes) > 1:
             training, aside = split_episodes(episodes, held_out, seed=seed)
         return cls(training, aside, folder, findings, held_out, seed)
 
     def samples(
         self, **cut: Any
     ) -> tuple[Demonstrations, Demonstrations, MemmapDemonstrations | None]:
-        """Return training samples, held-out samples, and the source on disk if any.
-
-        Args:
-            **cut: `history`, `chunk`, `low` and `high` of the samples.
-        """
+        """Return training samples, held-out samples, and the source on disk if any."""
+        source = None
         if self.folder is None:
-            training, held_out = (
-                Demonstrations.from_trajectories(runs, **cut)
-                for runs in (self.training, self.held_out)
-            )
-            return _in_jax(training), _in_jax(held_out), None
-        whole = MemmapDemonstrations(self.folder, **cut)
-        source, rest = whole.split(self.fraction, self.seed)
-        training, held_out = (
-            _in_jax(part.sample(MAX_SAMPLES_FITTED)) for part in (source, rest)
-        )
+            runs = self.training, self.held_out
+            parts = [Demonstrations.from_trajectories(run, **cut) for run in runs]
+        else:
+            whole = MemmapDemonstrations(self.folder, **cut)
+            source, rest = whole.split(self.fraction, self.seed)
+            parts = [part.sample(MAX_SAMPLES_FITTED) for part in (source, rest)]
+        training, held_out = map(_in_jax, parts)
         return training, held_out, source
 
 
 def _episodes(source: Any) -> list[Trajectory]:
-    if isinstance(source, Trajectory):
-        return source.episodes()
-    episodes = list(source) if isinstance(source, Sequence) else [source]
-    for episode in episodes:
+    sequence = isinstance(source, Sequence)
+    for episode in source if sequence else [source]:
         if not isinstance(episode, Trajectory):
             raise RobooptError(
                 "`demonstrations` must be trajectories, a file or a folder, got "
                 f"{type(episode).__name__}."
             )
-    if not episodes:
+    if sequence and not source:
         raise RobooptError("`demonstrations` must hold at least one episode, got 0.")
-    return episodes
+    return single_recordings(source)
 
 
 def _exceeds_memory(folder: Path) -> bool:
-    if not folder.is_dir() or not is_episode_folder(folder):
+    if not is_episode_folder(folder):
         return False
-    size = sum(file.stat().st_size for file in folder.iterdir())
-    return size > MAX_BYTES_IN_MEMORY
-
-
-def _sampled_episodes(folder: Path, seed: int) -> list[Trajectory]:
-    """Return a few episodes, whose arrays are read only where they are used."""
-    episodes = load_recordings(folder)
-    count = min(MAX_EPISODES_CHECKED, len(episodes))
-    chosen = np.random.default_rng(seed).choice(len(episodes), count, replace=False)
-    return [episodes[k] for k in sorted(chosen)]
+    return sum(f.stat().st_size for f in folder.iterdir()) > MAX_BYTES_IN_MEMORY
 
 
 def _in_jax(samples: Demonstrations) -> Demonstrations:

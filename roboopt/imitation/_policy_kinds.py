@@ -1,7 +1,6 @@
 """The policies that `clone` can train, each with the loss that fits it."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -20,7 +19,6 @@ from roboopt.policies import (
     GravityCompensated,
     MLPPolicy,
     ObservationHistory,
-    SampleActions,
     TanhGaussianPolicy,
 )
 from roboopt.rollouts import twin_rollout
@@ -35,27 +33,8 @@ KINDS: dict[str, Callable[..., Any]] = {
 }
 
 
-@dataclass(frozen=True)
-class TrainingSettings:
-    """The arguments of `clone` that decide what is trained."""
-
-    policy: Any
-    loss: Any
-    history: int
-    chunk: int | None
-    angles: tuple[int, ...]
-    width: int
-    depth: int
-    batch_size: int
-    seed: int
-
-
 def kind_for(policy: str | None, discrete: bool) -> str:
-    """Return the kind of policy to train.
-
-    Raises:
-        RobooptError: if `policy` is unknown, or does not fit the actions.
-    """
+    """Return the kind of policy to train."""
     kind = policy or ("categorical" if discrete else "mlp")
     if kind not in KINDS:
         raise RobooptError(
@@ -74,41 +53,42 @@ def fresh_policy(
     kind: str,
     samples: Demonstrations,
     env: Any,
-    wanted: TrainingSettings,
+    *,
+    history: int,
+    chunk: int | None,
+    angles: Sequence[int],
+    width: int,
+    depth: int,
+    seed: int,
 ) -> tuple[Any, str]:
-    """Return a policy with random weights, normalized by `samples`, and what it is.
-
-    Raises:
-        RobooptError: if `angles` are no axes of an observation, or a tanh-Gaussian
-            policy is asked for actions without limits.
-    """
-    history, width, depth = wanted.history, wanted.width, wanted.depth
+    """Return a policy with random weights, normalized by `samples`, and what it is."""
     size = samples.observations.shape[-1] // history
-    for axis in wanted.angles:
+    angles = tuple(angles) or getattr(getattr(env, "unwrapped", None), "angles", ())
+    for axis in angles:
         if not 0 <= axis < size:
             raise RobooptError(
                 f"`angles` must be axes 0 to {size - 1} of an observation, got {axis}."
             )
     settings: dict[str, Any] = {
-        "key": jax.random.key(wanted.seed),
+        "key": jax.random.key(seed),
         "width": width,
         "depth": depth,
-        "angles": tuple(
-            axis + size * k for k in range(history) for axis in wanted.angles
-        ),
+        "angles": tuple(axis + size * k for k in range(history) for axis in angles),
     }
-    make = KINDS[kind]
     description = f"{kind}, {depth} hidden layers of {width}"
     if kind == "categorical":
         settings |= _choices(samples, env)
-    if kind == "tanh-gaussian":
+    elif kind == "tanh-gaussian":
         settings |= _finite_limits(env)
-    robot = _compensated_robot(kind, env) if wanted.chunk is None else None
-    if robot is None:
-        return make(samples, **settings), description
-    first = size * (history - 1)
-    policy = GravityCompensated.of(samples, robot, make, first=first, **settings)
-    return policy, f"{description}, on top of gravity compensation"
+    elif env is not None and chunk is None:
+        rollout = twin_rollout(env).rollout
+        twin = None if rollout is None else rollout.dynamics
+        if twin is not None and twin.action_size == twin.joints:  # all are actuated
+            made = GravityCompensated.of(
+                samples, twin.robot, KINDS[kind], first=size * (history - 1), **settings
+            )
+            return made, f"{description}, on top of gravity compensation"
+    return KINDS[kind](samples, **settings), description
 
 
 def objective_for(kind: str, loss: Any, samples: Demonstrations) -> ActionMismatch:
@@ -124,24 +104,23 @@ def objective_for(kind: str, loss: Any, samples: Demonstrations) -> ActionMismat
     return ActionMismatch(loss=other)
 
 
-def acting_policy(
-    model: Any, kind: str, history: int, chunk: int | None, observation_size: int
+def with_memory(
+    model: Any, size: int, history: int, chunk: int | None, *, averages: bool
 ) -> Any:
-    """Return the policy that acts: samples of a flow, executed chunks, a history."""
-    if kind == "flow":
-        model = SampleActions(model)
+    """Return the policy that acts: a history of observations in, chunks executed.
+
+    Args:
+        model: from `history` observations to an action, or to `chunk` actions.
+        size: of one observation.
+        history: observations that `model` sees.
+        chunk: actions that `model` returns; None for one without a chunk axis.
+        averages: whether the actions of overlapping chunks are averaged. The mean of
+            chunks drawn from a multimodal policy could lie between modes.
+    """
     if chunk is not None:
-        # The mean of chunks drawn from a multimodal policy could lie between modes.
-        averages = kind not in ("flow", "gmm", "categorical")
-        size = history * observation_size
-        model = (
-            ActionChunking(model, size)
-            if averages
-            else ActionChunking(model, size, None)
-        )
-    if history == 1:
-        return model
-    return ObservationHistory(model, history, observation_size)
+        ensemble = {} if averages else {"ensemble": None}
+        model = ActionChunking(model, history * size, **ensemble)
+    return model if history == 1 else ObservationHistory(model, history, size)
 
 
 def action_spread(samples: Demonstrations) -> np.ndarray:
@@ -173,13 +152,3 @@ def _finite_limits(env: Any) -> dict[str, Any]:
             f"limits, got {space}: choose 'gaussian'."
         )
     return {"low": space.low, "high": space.high}
-
-
-def _compensated_robot(kind: str, env: Any) -> Any:
-    """Return the robot whose gravity is compensated: one with every joint actuated."""
-    if env is None or kind in ("categorical", "tanh-gaussian"):
-        return None
-    rollout = twin_rollout(env).rollout
-    if rollout is None or rollout.dynamics.action_size != rollout.dynamics.joints:
-        return None
-    return rollout.dynamics.robot

@@ -143,6 +143,13 @@ def test_batches_of_the_customary_forms_are_demonstrations(batch):
     np.testing.assert_array_equal(samples.actions, DONE)
 
 
+def test_what_stands_after_the_end_of_an_episode_is_no_demonstration():
+    seen = np.arange(6.0).reshape(2, 3, 1)
+    batch = ro.Trajectory(seen, np.ones((2, 2, 1)), 0.1, lengths=np.array([2, 1]))
+    samples = ro.data.Demonstrations.of(batch)
+    np.testing.assert_allclose(samples.shares((4,)), [1 / 3, 1 / 3, 1 / 3, 0.0])
+
+
 def test_a_dict_may_hold_weights_and_limits():
     batch = {"obs": SEEN, "actions": DONE, "weights": np.array([1.0, 3.0]), "low": DONE}
     samples = ro.data.Demonstrations.of(batch)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from roboopt import RobooptError
-from roboopt.data import Trajectory, load_episodes, load_recordings, save_episodes
+from roboopt.data import Trajectory, load_recordings, save_episodes
 
 FORMS = ["demos.npz", "demos", "demos.hdf5"]
 
@@ -43,7 +43,7 @@ def check_same(read, written):
 def test_what_is_written_is_read_back_equal(tmp_path, form):
     written = [full(3, 0), full(1, 1), full(5, 2)]
     save_episodes(tmp_path / form, written)
-    check_same(load_episodes(tmp_path / form), written)
+    check_same(load_recordings(tmp_path / form), written)
     # Again, over what is there; now without the fields that may be missing, in single
     # precision and with steps of different lengths.
     single = [
@@ -53,18 +53,18 @@ def test_what_is_written_is_read_back_equal(tmp_path, form):
         for k in (1, 2)
     ]
     save_episodes(tmp_path / form, single)
-    read = load_episodes(tmp_path / form)
+    read = load_recordings(tmp_path / form)
     check_same(read, single)
     assert read[0].observations.dtype == read[0].actions.dtype == np.float32
     assert sorted(os.listdir(tmp_path)) == [form]
-    assert load_episodes(tmp_path / form, time_step=0.5)[1].time_step == 0.5
+    assert load_recordings(tmp_path / form, time_step=0.5)[1].time_step == 0.5
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_choices_stay_whole_numbers(tmp_path, form):
     chosen = Trajectory(np.zeros((3, 4)), np.array([[1], [0]]), 0.02)
     save_episodes(tmp_path / form, chosen)
-    (read,) = load_episodes(tmp_path / form)
+    (read,) = load_recordings(tmp_path / form)
     assert read.actions.dtype == np.int64
     np.testing.assert_array_equal(read.actions, [[1], [0]])
 
@@ -72,7 +72,13 @@ def test_choices_stay_whole_numbers(tmp_path, form):
 def test_batches_are_taken_apart(tmp_path):
     batch = Trajectory(np.zeros((2, 4, 3)), np.zeros((2, 3, 1)), 0.1, np.zeros((2, 3)))
     save_episodes(tmp_path / "demos.npz", [batch, Trajectory(*one(5), 0.1, np.ones(5))])
-    assert [r.steps for r in load_episodes(tmp_path / "demos.npz")] == [3, 3, 5]
+    assert [r.steps for r in load_recordings(tmp_path / "demos.npz")] == [3, 3, 5]
+
+
+def test_a_saved_batch_of_episodes_of_different_lengths_is_taken_apart(tmp_path):
+    runs = [episode(3, 0), episode(1, 1)]
+    Trajectory.from_episodes(runs).save(tmp_path / "batch.npz")
+    check_same(load_recordings(tmp_path / "batch.npz"), runs)
 
 
 def one(steps):
@@ -83,7 +89,7 @@ def test_what_only_some_episodes_have_is_left_out_with_a_warning(tmp_path):
     some = [full(3, 0), episode(2)]
     with pytest.warns(UserWarning, match="rewards, in 1 of 2; efforts, in 1 of 2; ter"):
         save_episodes(tmp_path / "demos.npz", some)
-    first, second = load_episodes(tmp_path / "demos.npz")
+    first, second = load_recordings(tmp_path / "demos.npz")
     assert first.rewards is None and first.success is None
     # Times follow from the time step where they were not recorded.
     np.testing.assert_array_equal(second.times, [0, 0.25, 0.5])
@@ -91,13 +97,13 @@ def test_what_only_some_episodes_have_is_left_out_with_a_warning(tmp_path):
 
 def test_a_folder_is_mapped_and_its_files_are_safe(tmp_path):
     save_episodes(tmp_path / "demos", [episode(3), episode(2)])
-    first, second = load_episodes(tmp_path / "demos")
+    first, second = load_recordings(tmp_path / "demos")
     base = np.asarray(second.observations)
     while isinstance(base.base, np.ndarray):
         base = base.base
     assert isinstance(base, np.memmap)
     first.observations[:] = 7.0
-    check_same(load_episodes(tmp_path / "demos"), [episode(3), episode(2)])
+    check_same(load_recordings(tmp_path / "demos"), [episode(3), episode(2)])
 
 
 def test_nothing_of_an_interrupted_write_is_left(tmp_path, monkeypatch):
@@ -107,7 +113,7 @@ def test_nothing_of_an_interrupted_write_is_left(tmp_path, monkeypatch):
         with pytest.raises(OSError, match="full"):
             save_episodes(tmp_path / form, episode(9))
     assert os.listdir(tmp_path) == ["demos"]
-    check_same(load_episodes(tmp_path / "demos"), [episode(3)])
+    check_same(load_recordings(tmp_path / "demos"), [episode(3)])
 
 
 def test_somebody_elses_folder_is_not_replaced(tmp_path):
@@ -152,18 +158,18 @@ def test_episodes_that_cannot_be_written_are_refused(tmp_path, name, episodes, m
 def test_an_episode_of_plain_arrays_is_read(tmp_path):
     path = tmp_path / "plain.npz"
     np.savez(path, observations=np.arange(8).reshape(4, 2), actions=np.array([1, 0, 1]))
-    (run,) = load_episodes(path, time_step=0.1)
+    (run,) = load_recordings(path, time_step=0.1)
     np.testing.assert_array_equal(run.observations, np.arange(8.0).reshape(4, 2))
     np.testing.assert_array_equal(run.actions, [[1], [0], [1]])
-    with pytest.raises(ValueError, match="`time_step` must be given: .*plain.npz hold"):
-        load_episodes(path)
+    with pytest.raises(ValueError, match="`time_step` must be given: .*plain.npz does"):
+        load_recordings(path)
 
 
 def test_episodes_of_plain_arrays_are_read_by_their_lengths(tmp_path):
     path = tmp_path / "plain.npz"
     arrays = {"observations": np.zeros((7, 2)), "actions": np.ones(5)}
     np.savez(path, **arrays, lengths=np.array([2, 3]), time_step=0.5)
-    first, second = load_episodes(path)
+    first, second = load_recordings(path)
     assert (first.steps, second.steps, second.time_step) == (2, 3, 0.5)
     np.testing.assert_array_equal(second.actions, np.ones((3, 1)))
 
@@ -231,7 +237,7 @@ def test_arrays_that_are_no_episodes_are_refused(tmp_path, arrays, match):
     path = tmp_path / "x.npz"
     np.savez(path, **arrays)
     with pytest.raises(ValueError, match="`path` must hold .*" + match):
-        load_episodes(path, time_step=None if "time_step" in arrays else 0.1)
+        load_recordings(path, time_step=None if "time_step" in arrays else 0.1)
 
 
 def test_broken_files_are_refused(tmp_path):
@@ -243,18 +249,18 @@ def test_broken_files_are_refused(tmp_path):
     for content in (b"", whole[: len(whole) // 2], damaged, b"time,q,dq\n0,1,2\n"):
         path.write_bytes(content)
         with pytest.raises(RobooptError, match="`path` must be an .npz archive"):
-            load_episodes(path)
+            load_recordings(path)
     with open(path, "wb") as file:
         np.save(file, np.ones(3))
     with pytest.raises(RobooptError, match="one array without a name"):
-        load_episodes(path)
+        load_recordings(path)
     np.savez(path, observations=np.array([{}], dtype=object))
     with pytest.raises(ValueError, match="`path` must be an .npz archive of num"):
-        load_episodes(path)
+        load_recordings(path)
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("weights.txt", "")
     with pytest.raises(ValueError, match="lacks observations, actions and holds weig"):
-        load_episodes(path)
+        load_recordings(path)
 
 
 def test_broken_folders_are_refused(tmp_path):
@@ -264,10 +270,10 @@ def test_broken_folders_are_refused(tmp_path):
     with pytest.raises(
         ValueError, match="`path` must hold whole arrays, but .*actions"
     ):
-        load_episodes(tmp_path / "demos")
+        load_recordings(tmp_path / "demos")
     np.save(file, np.ones((299, 2)))
     with pytest.raises(ValueError, match="must hold 300 rows of `actions`"):
-        load_episodes(tmp_path / "demos")
+        load_recordings(tmp_path / "demos")
 
 
 def test_joints_are_picked_from_episodes_of_robots(tmp_path):

@@ -6,7 +6,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from gymnasium.spaces import Discrete
-from roboopt_envs.cart_pole import CartPoleBalance
 
 import roboopt as ro
 from roboopt.rl import PPO, generalized_advantages
@@ -71,9 +70,9 @@ def test_a_block_holds_what_was_done_in_units_of_what_was_seen():
     assert batch.observations.shape == (8, 1)
     np.testing.assert_array_equal(batch.weights.reshape(4, 2)[:, 0], [1, 1, 0, 1])
     # 0, 10 and 30 were seen, whose mean is 40/3, and 20 was not.
-    np.testing.assert_allclose(model.inputs.mean(), [40 / 3], rtol=1e-12)
+    np.testing.assert_allclose(model.critic.inputs.mean(), [40 / 3], rtol=1e-12)
     spread = np.std([0.0, 10.0, 30.0])
-    np.testing.assert_allclose(model.inputs.scale(), [spread], rtol=1e-12)
+    np.testing.assert_allclose(model.critic.inputs.scale(), [spread], rtol=1e-12)
     # R is 2 and 3, then the episode is over, and 2: E[R²] = (4 + 9 + 4)/3.
     unit = np.sqrt(17 / 3)
     value = jax.vmap(model.value)
@@ -90,10 +89,10 @@ def test_a_block_holds_what_was_done_in_units_of_what_was_seen():
     np.testing.assert_allclose(batch.log_probs, 0.0, atol=1e-12)
     # The next block is acted with what was known when it began.
     second, later = source.next(model, None)
-    np.testing.assert_allclose(later.inputs.mean(), [40 / 3], rtol=1e-12)
+    np.testing.assert_allclose(later.critic.inputs.mean(), [40 / 3], rtol=1e-12)
     _, third = source.next(later, None)
     mean = np.mean([0.0, 10, 30, 40, 50, 70])
-    np.testing.assert_allclose(third.inputs.mean(), [mean], rtol=1e-12)
+    np.testing.assert_allclose(third.critic.inputs.mean(), [mean], rtol=1e-12)
     assert source.timesteps == 24
     # Episodes of 4, 8 and 12; the first did not succeed.
     assert [x.undiscounted_return for x in source.episodes] == [4.0, 8.0, 12.0]
@@ -115,30 +114,10 @@ def test_as_it_is_where_nothing_is_to_be_normalized():
     np.testing.assert_allclose(batch.returns.reshape(4, 2)[:2, 0], [3.0, 2.0])
 
 
-def twins():
-    env = CartPoleBalance(duration=0.1)
-    rollout = ro.rollouts.twin_rollout(env).require()
-    starts = env.sample_starts(4, seed=0)
-    env.close()
-    return ro.rollouts.TwinVectorEnv(rollout, starts, 2), ro.policies.ActorCritic.of(
-        4, 1, key=KEY
-    )
-
-
 def vector():
     world = ro.rollouts.GymVectorEnv("CartPole-v1", 2)
     spaces = world.observation_space, world.action_space
     return world, ro.policies.ActorCritic.of(*spaces, key=KEY)
-
-
-@pytest.mark.parametrize("made", [twins, vector])
-def test_the_outline_is_like_a_block(made):
-    world, agent = made()
-    source = PPO(steps=8).data(world)
-    outline, block = source.outline(agent), source.next(agent, None).data
-    assert jax.tree.structure(outline) == jax.tree.structure(block)
-    for like, leaf in zip(*map(jax.tree.leaves, (outline, block)), strict=True):
-        assert jax.typeof(like) == jax.typeof(leaf)
 
 
 def test_it_goes_on_from_a_state():
@@ -148,7 +127,7 @@ def test_it_goes_on_from_a_state():
     second.restore(first.state())
     assert second.timesteps == 16
     a, b = first.next(model, None)[1], second.next(model, None)[1]
-    assert eqx.tree_equal(a.inputs, b.inputs)
+    assert eqx.tree_equal(a.critic.inputs, b.critic.inputs)
 
 
 def test_the_steps_of_a_budget():

@@ -9,8 +9,9 @@ or name, and the words listed here, as in `q1`, `tau_meas1`, `shoulder_velocity`
 import dataclasses
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from roboopt._errors import RobooptError
 
@@ -47,6 +48,13 @@ class Columns:
     efforts: Sequence[str | None] | None = None
     """None for a joint without an actuator: its effort is 0."""
 
+    @property
+    def names(self) -> list[str]:
+        """Return every column that is named."""
+        lists = (self.positions, self.velocities, self.efforts)
+        every = [self.time, *(name for names in lists for name in names or ())]
+        return [name for name in every if name is not None]
+
 
 class ColumnError(RobooptError):
     """The columns of a table that are missing, ambiguous or unknown."""
@@ -61,23 +69,6 @@ class ColumnError(RobooptError):
         )
 
 
-@dataclasses.dataclass(frozen=True)
-class Layout:
-    """The columns to read, in the order of the joints, and that of the runs."""
-
-    time: str | None
-    positions: tuple[str, ...]
-    velocities: tuple[str, ...] | None
-    efforts: tuple[str | None, ...]
-    run: str | None
-
-    @property
-    def names(self) -> list[str]:
-        """Return every column of numbers that is read."""
-        every = (self.time, *self.positions, *(self.velocities or ()), *self.efforts)
-        return [name for name in every if name is not None]
-
-
 def find_columns(
     header: Sequence[str],
     columns: Columns | None,
@@ -85,8 +76,8 @@ def find_columns(
     *,
     timed: bool,
     path: Path,
-) -> Layout:
-    """Return which columns of `header` to read.
+) -> tuple[Columns, str | None]:
+    """Return which columns of `header` to read, and the column of runs, if any.
 
     Args:
         header: the names in the first row.
@@ -98,52 +89,54 @@ def find_columns(
     Raises:
         ColumnError: if a column is missing, ambiguous or unknown.
     """
-    columns = columns or Columns()
 
-    def fail(rule: str) -> ColumnError:
-        return ColumnError(rule, path, header)
+    def require(fits: Any, rule: str) -> None:
+        if not fits:
+            raise ColumnError(rule, path, header)
 
     def only(words: set[str], what: str) -> str | None:
         found = [name for name in header if "".join(_words(name)) in words]
-        if len(found) > 1:
-            raise fail(f"must hold one column of {what}, got {found}")
+        require(len(found) < 2, f"must hold one column of {what}, got {found}")
         return found[0] if found else None
 
-    time = columns.time
-    if time is None and timed:
-        time = only(TIMES, "times")
-        if time is None:
-            raise fail("must hold one column of times, or `time_step` be given")
-    best = _best_columns(header, joints, fail)
-    keys = None
-    picked: dict[str, tuple | None] = {}
-    for quantity in ALIASES:
+    columns = columns or Columns()
+    time = columns.time or (only(TIMES, "times") if timed else None)
+    require(time or not timed, "must hold one column of times, or `time_step` be given")
+    ranked: dict[str, dict[Any, dict[int, list[str]]]] = {q: {} for q in ALIASES}
+    for name in header:
+        if role := _role(_words(name), joints or ()):
+            quantity, joint, rank = role
+            ranked[quantity].setdefault(joint, {}).setdefault(rank, []).append(name)
+    order: list[Any] | None = None
+    picked: dict[str, Any] = {}
+    for quantity, found in ranked.items():
         named = getattr(columns, quantity)
-        if named is not None:
-            picked[quantity] = tuple(named)
+        best = {joint: ranks[min(ranks)] for joint, ranks in found.items()}
+        for joint, names in best.items():
+            rule = f"must hold one of the {quantity} of joint {joint}, got {names}"
+            require(len(names) == 1, rule)
+        if named is not None or (not found and quantity == "velocities"):
+            picked[quantity] = None if named is None else tuple(named)
             continue
-        found = best[quantity]
-        if not found and quantity == "velocities":
-            picked[quantity] = None
-            continue
-        if keys is None:
-            keys = _joint_order(set(found), joints)
-        missing = [str(key) for key in keys if key not in found]
-        if missing or not found:
-            of = f" of joint {', '.join(missing)}" if found else ""
-            raise fail(f"lacks {quantity}{of}")
-        picked[quantity] = tuple(found[key] for key in keys)
-    layout = Layout(time=time, run=only(RUNS, "runs"), **picked)  # type: ignore
-    if unknown := [name for name in layout.names if name not in header]:
-        raise fail(f"must hold the columns that `columns` names, not {unknown}")
-    if twice := sorted({n for n in layout.names if list(header).count(n) > 1}):
-        raise fail(f"must hold each column once, got {twice} twice")
-    count = len(layout.positions if joints is None else joints)
+        # Numbers rise, and names come in the order of `joints`.
+        numbered = found and all(isinstance(joint, int) for joint in found)
+        order = order or (sorted(found) if numbered else list(joints or ()))
+        missing = ", ".join(str(joint) for joint in order if joint not in found)
+        which = f" of joint {missing}" if found else ""
+        require(found and not missing, f"lacks {quantity}{which}")
+        picked[quantity] = tuple(best[joint][0] for joint in order)
+    known = Columns(time, **picked)
+    run = only(RUNS, "runs")
+    unknown = [name for name in known.names if name not in header]
+    require(not unknown, f"must hold the columns that `columns` names, not {unknown}")
+    twice = sorted({n for n in known.names if list(header).count(n) > 1})
+    require(not twice, f"must hold each column once, got {twice} twice")
+    count = len(picked["positions"] if joints is None else joints)
     for quantity in ALIASES:
-        names = getattr(layout, quantity)
-        if names is not None and len(names) != count:
-            raise fail(f"must hold {quantity} of {count} joints, got {list(names)}")
-    return layout
+        names = picked[quantity]
+        rule = f"must hold {quantity} of {count} joints, got {list(names or ())}"
+        require(names is None or len(names) == count, rule)
+    return known, run
 
 
 def unit_scale(name: str) -> float:
@@ -151,29 +144,11 @@ def unit_scale(name: str) -> float:
     return UNITS[unit] if (unit := _unit(name)) else 1.0
 
 
-def _best_columns(
-    header: Sequence[str],
-    joints: Sequence[str] | None,
-    fail: Callable[[str], ColumnError],
-) -> dict[str, dict[str | int, str]]:
-    """Return the best column for each quantity and joint: measured, then plain."""
-    ranked: dict[tuple, list[tuple[int, str]]] = {}
-    for name in header:
-        if role := _role(_words(name), joints or ()):
-            quantity, key, rank = role
-            ranked.setdefault((quantity, key), []).append((rank, name))
-    best: dict[str, dict[str | int, str]] = {quantity: {} for quantity in ALIASES}
-    for (quantity, key), found in ranked.items():
-        least = min(found)[0]
-        names = [name for rank, name in found if rank == least]
-        if len(names) > 1:
-            raise fail(f"must hold one of the {quantity} of joint {key}, got {names}")
-        best[quantity][key] = names[0]
-    return best
-
-
 def _role(words: list[str], joints: Sequence[str]) -> tuple[str, str | int, int] | None:
-    """Return the quantity, the joint's name or number, and the rank of a column."""
+    """Return the quantity, the joint's name or number, and the rank of a column.
+
+    Measured columns rank before plain ones, and these before commanded ones.
+    """
     key: str | int | None = None
     for joint in sorted(joints, key=len, reverse=True):
         parts = _parts(joint)
@@ -186,9 +161,7 @@ def _role(words: list[str], joints: Sequence[str]) -> tuple[str, str | int, int]
     words = [word for word in words if not word.isdigit()]
     if len(words) == 2 and words[0] == "q" and words[1] != "dot":
         words = words[1:]  # `q1_vel` is a velocity.
-    quantity = next(
-        (q for q, names in ALIASES.items() if words[:1] and words[0] in names), None
-    )
+    quantity = next((q for q, names in ALIASES.items() if {*words[:1]} & names), None)
     if words[1:] == ["dot"] and quantity == "positions":
         quantity, words = "velocities", words[:1]
     # A commanded position is a target, not a measurement.
@@ -197,13 +170,6 @@ def _role(words: list[str], joints: Sequence[str]) -> tuple[str, str | int, int]
     if len(numbers) > (key is None):
         return None
     return quantity, key if key is not None else int((numbers or ["0"])[0]), rank
-
-
-def _joint_order(keys: set[str | int], joints: Sequence[str] | None) -> list:
-    """Return the keys of the joints: numbers rising, or names as `joints` has them."""
-    numbers = sorted(key for key in keys if isinstance(key, int))
-    named = len(numbers) < len(keys) or not keys
-    return list(joints or ()) if named else numbers
 
 
 def _words(name: str) -> list[str]:

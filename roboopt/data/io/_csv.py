@@ -2,51 +2,56 @@
 
 import csv
 import gzip
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from io import TextIOWrapper
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from roboopt._errors import RobooptError
 from roboopt.data._smoothing import differentiate
-from roboopt.data._trajectory import Trajectory
-from roboopt.data.io._columns import Columns, Layout, find_columns, unit_scale
+from roboopt.data.io._arrays import Arrays, ReadOptions, located
+from roboopt.data.io._columns import Columns, find_columns, unit_scale
 
 EVEN_STEP_TOLERANCE = 1e-6  # relative deviation from the mean step
 
 
-def load_csv(
-    path: Path,
-    columns: Columns | None,
-    joints: Sequence[str] | None,
-    time_step: float | None,
-) -> tuple[list[Trajectory], bool]:
-    """Return the recordings in `path`, and whether their velocities are estimates.
-
-    Raises:
-        RobooptError: if `path` is not a table of numbers under names, lacks a column or
-            has an ambiguous one, or holds a recording of fewer than 2 samples or of
-            decreasing times.
-    """
+def read_csv(path: Path, options: ReadOptions) -> Iterator[tuple[str, Arrays]]:
+    """Yield the arrays of each recording in a table."""
     with _open(path) as file:
-        line = file.readline()
-    delimiter = max(",;\t", key=line.count)
-    (header,) = csv.reader([line.lstrip("# ").rstrip("\r\n")], delimiter=delimiter)
-    header = [name.strip() for name in header]
-    layout = find_columns(header, columns, joints, timed=time_step is None, path=path)
-    values = _numbers(path, header, layout, delimiter)
-    runs = []
-    for rows in _runs(path, header, layout, delimiter, len(values)):
-        one = {name: values[rows, k] for k, name in enumerate(layout.names)}
-        try:
-            runs.append(_trajectory(one, layout, time_step, int(rows.sum())))
-        except RobooptError as error:
-            raise RobooptError(
-                f"`path` must hold valid recordings; recording {len(runs)} of {path}: "
-                f"{error}"
-            ) from error
-    return runs, layout.velocities is None
+        first = file.readline()
+        delimiter = max(",;\t", key=first.count)
+        (header,) = csv.reader([first.lstrip("# ").rstrip("\r\n")], delimiter=delimiter)
+        header = [name.strip() for name in header]
+        columns, run_column = find_columns(
+            header,
+            options.columns,
+            options.joints,
+            timed=options.time_step is None,
+            path=path,
+        )
+        table = csv.reader(file, delimiter=delimiter)
+        rows = [row for row in table if row and not row[0].startswith("#")]
+    if columns.velocities is None:
+        options.estimated.append(path.name)
+    places = [header.index(name) for name in columns.names]
+    runs: dict[str, list[list[float]]] = {}
+    try:
+        for row in rows:
+            run = row[header.index(run_column)].strip() if run_column else ""
+            # A cell may be empty, such as the effort of the last sample.
+            numbers = [float(row[k].strip() or "nan") for k in places]
+            runs.setdefault(run, []).append(numbers)
+    except (ValueError, IndexError) as error:
+        raise RobooptError(f"`path` must hold numbers, but {path}: {error}") from error
+    scale = [unit_scale(name) for name in columns.names]
+    for k, samples in enumerate(runs.values()):
+        values = dict(zip(columns.names, (np.array(samples) * scale).T, strict=True))
+        where = f"recording {k} of {path}"
+        with located(where):
+            arrays = _arrays(values, columns, options.time_step)
+        yield where, arrays
 
 
 def _open(path: Path) -> TextIOWrapper:
@@ -55,80 +60,36 @@ def _open(path: Path) -> TextIOWrapper:
     return open(path, encoding="utf-8-sig", newline="")
 
 
-def _numbers(
-    path: Path, header: list[str], layout: Layout, delimiter: str
-) -> np.ndarray:
-    places = [header.index(name) for name in layout.names]
-
-    def read(converters: object) -> np.ndarray:
-        with _open(path) as file:
-            return np.loadtxt(
-                file,
-                delimiter=delimiter,
-                skiprows=1,
-                usecols=places,
-                ndmin=2,
-                quotechar='"',
-                converters=converters,  # type: ignore
-            )
-
-    try:
-        try:
-            values = read(None)
-        except ValueError:
-            # The slow way accepts empty cells, such as the effort of the last sample.
-            values = read(lambda text: float(text) if text.strip() else np.nan)
-    except (ValueError, IndexError) as error:
-        raise RobooptError(f"`path` must hold numbers, but {path}: {error}") from error
-    return values * [unit_scale(name) for name in layout.names]
-
-
-def _runs(
-    path: Path, header: list[str], layout: Layout, delimiter: str, rows: int
-) -> Iterator[np.ndarray]:
-    """Yield which rows belong to each recording, in the order of their first rows."""
-    if layout.run is None:
-        yield np.ones(rows, bool)
-        return
-    place = header.index(layout.run)
-    with _open(path) as file:
-        table = csv.reader(file, delimiter=delimiter)
-        labels = np.array([row[place].strip() for row in table if row][1:])
-    for label in dict.fromkeys(labels.tolist()):
-        yield labels == label
-
-
-def _trajectory(
-    values: dict[str, np.ndarray], layout: Layout, time_step: float | None, rows: int
-) -> Trajectory:
-    if rows < 2:
-        raise RobooptError(f"a recording must hold at least 2 samples, got {rows}.")
-    times = None
+def _arrays(
+    values: Mapping[str, np.ndarray], columns: Columns, time_step: float | None
+) -> dict[str, Any]:
+    assert columns.positions and columns.efforts
+    count = len(values[columns.positions[0]])
+    if count < 2:
+        raise RobooptError(f"a recording must hold at least 2 samples, got {count}.")
+    timed: dict[str, Any] = {"time_step": time_step}
     if time_step is None:
-        assert layout.time is not None
-        time_step, times = _even_step(values[layout.time])
-    positions = np.stack([values[name] for name in layout.positions], axis=1)
-    if layout.velocities is None:
-        stamps = time_step * np.arange(rows) if times is None else times
+        assert columns.time is not None
+        timed = _even_step(values[columns.time])
+    positions = np.stack([values[name] for name in columns.positions], axis=1)
+    if columns.velocities is None:
+        stamps = timed.get("times", timed["time_step"] * np.arange(count))
         velocities = differentiate(positions, stamps)
     else:
-        velocities = np.stack([values[name] for name in layout.velocities], axis=1)
-    idle = np.zeros(rows)
-    efforts = [idle if name is None else values[name] for name in layout.efforts]
-    return Trajectory(
-        observations=np.hstack([positions, velocities]),
-        # The last effort acts after the last observation.
-        actions=np.stack(efforts, axis=1)[:-1],
-        time_step=time_step,
-        times=times,
-    )
+        velocities = np.stack([values[name] for name in columns.velocities], axis=1)
+    idle = np.zeros(count)
+    efforts = [idle if name is None else values[name] for name in columns.efforts]
+    observations = np.hstack([positions, velocities])
+    # The last effort acts after the last observation.
+    actions = np.stack(efforts, axis=1)[:-1]
+    return {**timed, "observations": observations, "actions": actions}
 
 
-def _even_step(times: np.ndarray) -> tuple[float, np.ndarray | None]:
+def _even_step(times: np.ndarray) -> dict[str, Any]:
     """Return the mean step [s], and the times from 0 on if their steps are uneven."""
     times = times - times[0]
     step = float(times[-1] / (len(times) - 1))
     if not 0 < step < np.inf:
         raise RobooptError(f"`times` must increase, but their mean step is {step} s.")
     even = np.abs(np.diff(times) - step).max() <= EVEN_STEP_TOLERANCE * step
-    return step, None if even else times
+    return {"time_step": step} if even else {"time_step": step, "times": times}

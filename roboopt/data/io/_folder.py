@@ -5,22 +5,14 @@ A dataset may be larger than memory: only the rows that are used are read.
 
 import os
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
 from roboopt._errors import RobooptError
-from roboopt.data._trajectory import Trajectory
-from roboopt.data.io._flat import (
-    NAMES,
-    PER_EPISODE,
-    REQUIRED,
-    check_lengths,
-    cut_episodes,
-    pieces,
-)
+from roboopt.data._trajectory import PER_EPISODE
+from roboopt.data.io._arrays import NAMES, REQUIRED, Arrays, ReadOptions
 
 
 def is_episode_folder(path: Path) -> bool:
@@ -28,21 +20,13 @@ def is_episode_folder(path: Path) -> bool:
     return all((path / f"{name}.npy").is_file() for name in REQUIRED)
 
 
-def load_folder(path: Path, time_step: float | None) -> list[Trajectory]:
-    """Return the episodes in a folder; writing to their arrays leaves the files alone.
-
-    Raises:
-        RobooptError: if the files do not hold whole episodes.
-    """
-    return cut_episodes(map_arrays(path, "c"), str(path), time_step)
+def read_folder(path: Path, options: ReadOptions) -> list[tuple[str, Arrays]]:
+    """Return the arrays; writing to them leaves the files alone."""
+    return [(str(path), map_arrays(path, "c"))]
 
 
 def map_arrays(path: Path, mode: Any = "r") -> dict[str, np.ndarray]:
-    """Return the memory-mapped arrays of a folder by name.
-
-    Raises:
-        RobooptError: if an array is missing, broken, or has the wrong length.
-    """
+    """Return the memory-mapped arrays of an episode folder by name."""
     arrays = {}
     for name in NAMES:
         file = path / f"{name}.npy"
@@ -56,26 +40,14 @@ def map_arrays(path: Path, mode: Any = "r") -> dict[str, np.ndarray]:
                 f"`path` must hold whole arrays, but {file} is empty, truncated or not "
                 f"an array: {error}"
             ) from error
-    missing = sorted(set(REQUIRED) - set(arrays))
-    if missing:
-        raise RobooptError(
-            f"`path` must be a folder that `save_episodes` wrote, but {path} lacks "
-            f"{', '.join(f'{name}.npy' for name in missing)}."
-        )
-    check_lengths(arrays, str(path))
     return arrays
 
 
-def save_folder(path: Path, runs: Sequence[Trajectory], kept: Sequence[str]) -> None:
-    """Write the arrays named in `kept`; the folder is complete or unchanged.
-
-    Raises:
-        RobooptError: if `path` holds anything but episodes.
-    """
+def write_folder(path: Path, parts: dict[str, list[np.ndarray]]) -> None:
+    """Write arrays laid end to end; the folder is complete or unchanged."""
+    known = {f"{name}.npy" for name in NAMES}
     if path.exists() and not (
-        path.is_dir()
-        and is_episode_folder(path)
-        and {file.name for file in path.iterdir()} <= {f"{name}.npy" for name in NAMES}
+        is_episode_folder(path) and {file.name for file in path.iterdir()} <= known
     ):
         raise RobooptError(
             f"`path` must be new, or a folder of episodes and nothing else, got {path}."
@@ -84,9 +56,9 @@ def save_folder(path: Path, runs: Sequence[Trajectory], kept: Sequence[str]) -> 
     replaced = partial.with_name(partial.name + ".old")
     try:
         partial.mkdir()
-        for name in kept:
+        for name, part in parts.items():
             with open(partial / f"{name}.npy", "wb") as file:
-                _write(file, pieces(name, runs))
+                _write(file, part)
                 file.flush()
                 os.fsync(file.fileno())
         if path.exists():

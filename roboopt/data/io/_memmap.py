@@ -7,16 +7,17 @@ epoch begins there, in another order and cut at other places.
 """
 
 import copy
-from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
-from roboopt._errors import RobooptError
-from roboopt.data._demonstrations import Demonstrations, broadcast_limit
+from roboopt._errors import RobooptError, require_at_least
+from roboopt.data._demonstrations import Demonstrations, cut_samples, limits
 from roboopt.data._split import split_indices
+from roboopt.data.io._arrays import check_lengths
 from roboopt.data.io._folder import is_episode_folder, map_arrays
 
 PIECE_SIZE = 256  # samples: tens of kilobytes, which a disk reads at full speed
@@ -32,6 +33,8 @@ class MemmapDemonstrations:
 
     steps: int
     """Steps of the descent on one block."""
+    episodes: np.ndarray
+    """The numbers of the episodes that are read."""
     drifts: bool = False
     """Losses on different blocks can be compared, since the data stay the same."""
 
@@ -46,7 +49,6 @@ class MemmapDemonstrations:
         low: Any = None,
         high: Any = None,
         seed: int = 0,
-        episodes: Sequence[int] | None = None,
     ):
         """Open `folder` without reading its samples.
 
@@ -55,57 +57,36 @@ class MemmapDemonstrations:
             block: samples a block, at most as many as there are.
             steps: of the descent on one block. With `block / steps` samples a step,
                 each sample is seen once an epoch.
-            history: observations a sample, as in `Demonstrations.from_trajectories`.
-            chunk: actions a sample, likewise.
-            low: where the demonstrator's actuators clip, likewise.
-            high: likewise.
+            history: as in `Demonstrations.from_trajectories`, like the next three.
+            chunk: actions a sample.
+            low: the lower limits of the demonstrator's actuators.
+            high: the upper limits.
             seed: of the order of the samples.
-            episodes: which to read, by number; all of them where None.
 
         Raises:
-            RobooptError: if `folder` holds no episodes or the chosen ones no samples,
-                a number of `episodes` is unknown, or another argument breaks its rule.
+            RobooptError: if `folder` holds no samples, or another argument breaks its
+                rule.
         """
         self.folder = Path(folder)
-        if not self.folder.is_dir() or not is_episode_folder(self.folder):
+        if not is_episode_folder(self.folder):
             raise RobooptError(
                 "`folder` must be one that `save_episodes` wrote to a path without "
                 f"suffix, got {folder}."
             )
-        self.steps, self.history, self.chunk, self.seed = steps, history, chunk, seed
-        self.low, self.high, self.block_size = low, high, block
-        for name, value in (
-            ("block", block),
-            ("steps", steps),
-            ("history", history),
-            ("chunk", 1 if chunk is None else chunk),
-        ):
-            if value < 1:
-                raise RobooptError(f"`{name}` must be at least 1, got {value}.")
+        require_at_least(1, block=block, steps=steps, history=history, chunk=chunk)
+        self.steps, self.seed, self.block_size, self._number = steps, seed, block, 0
+        self._cut = {"history": history, "chunk": chunk, "low": low, "high": high}
         arrays = map_arrays(self.folder)
-        for name, value in (("low", low), ("high", high)):
-            broadcast_limit(name, value, arrays["actions"][:1])
-        self._number = 0
-        self._choose(_chosen(episodes, len(arrays["lengths"])), arrays["lengths"])
-
-    def _choose(self, episodes: np.ndarray, lengths: np.ndarray) -> None:
-        """Read these episodes only; `lengths` are those of all episodes."""
-        self.episodes, self._all_lengths = episodes, lengths
-        self._lengths = lengths[episodes]
-        # The first action and the first observation of each chosen episode: each
-        # episode before it has one more observation than actions.
-        self._first_action = (np.cumsum(lengths) - lengths)[episodes]
-        self._first_observation = self._first_action + episodes
-        # The first sample of each, counted among those of the chosen episodes.
-        self._first_sample = np.cumsum(self._lengths) - self._lengths
+        check_lengths(arrays, str(folder))
+        limits(low, high, arrays["actions"][:1])
+        self._lengths = arrays["lengths"]
+        self.episodes = np.arange(len(self._lengths))
         if not len(self):
-            raise RobooptError(
-                f"`folder` must hold samples, but {self.folder} holds none."
-            )
+            raise RobooptError(f"`folder` must hold samples, but {folder} holds none.")
 
     def __len__(self) -> int:
         """Return the number of samples."""
-        return int(self._lengths.sum())
+        return int(self._lengths[self.episodes].sum())
 
     @property
     def size(self) -> int:
@@ -127,23 +108,16 @@ class MemmapDemonstrations:
 
     def block(self, number: int) -> Demonstrations:
         """Return block `number`, counted from 0."""
-        order = np.random.default_rng([self.seed, 1, number])
         epoch, begin = divmod(number * self.size, len(self))
         rows = self._epoch(epoch, begin, begin + self.size)
         if left := self.size - len(rows):
             rows = np.concatenate([rows, self._epoch(epoch + 1, 0, left)])
-        return self._samples(np.sort(rows), order.permutation(len(rows)))
+        order = np.random.default_rng([self.seed, 1, number]).permutation(len(rows))
+        return jax.tree.map(lambda x: x[order], self._samples(np.sort(rows)))
 
     def sample(self, count: int, seed: int = 0) -> Demonstrations:
-        """Return `count` samples drawn at random, or all where there are fewer.
-
-        Normalizers are fitted to such a sample.
-
-        Raises:
-            RobooptError: if `count` is less than 1.
-        """
-        if count < 1:
-            raise RobooptError(f"`count` must be at least 1, got {count}.")
+        """Return `count` samples drawn at random, or all where there are fewer."""
+        require_at_least(1, count=count)
         generator = np.random.default_rng([seed, 2])
         count = min(count, len(self))
         rows = generator.choice(len(self), count, replace=False, shuffle=False)
@@ -154,14 +128,13 @@ class MemmapDemonstrations:
     ) -> tuple["MemmapDemonstrations", "MemmapDemonstrations"]:
         """Return a source of training episodes, and one of the `fraction` held out.
 
-        Raises:
-            RobooptError: as `split_episodes`, which holds out the same episodes.
+        `split_episodes` holds out the same episodes.
         """
         parts = copy.copy(self), copy.copy(self)
         indices = split_indices(len(self.episodes), fraction, seed)
         for part, chosen in zip(parts, indices, strict=True):
             part._number = 0
-            part._choose(self.episodes[chosen], self._all_lengths)
+            part.episodes = self.episodes[chosen]
         return parts
 
     def _epoch(self, epoch: int, begin: int, end: int) -> np.ndarray:
@@ -180,31 +153,13 @@ class MemmapDemonstrations:
         rows = rows[(rows >= 0) & (rows < len(self))]
         return rows[skipped : skipped + end - begin]
 
-    def _samples(
-        self, rows: np.ndarray, order: np.ndarray | slice = slice(None)
-    ) -> Demonstrations:
-        """Read sorted `rows`, since neighbors are read fast, and put them in order."""
-        ahead = 1 if self.chunk is None else self.chunk
-        episode = np.searchsorted(self._first_sample, rows, side="right") - 1
-        step = rows - self._first_sample[episode]
-        length = self._lengths[episode][:, None]
-        past = np.maximum(step[:, None] + np.arange(1 - self.history, 1), 0)
-        future = step[:, None] + np.arange(ahead)
-        seen = self._read(
-            "observations", self._first_observation[episode][:, None] + past
-        )
-        within = np.minimum(future, length - 1)
-        actions = self._read("actions", self._first_action[episode][:, None] + within)
-        actions = actions[order]
-        chosen = actions[:, 0] if self.chunk is None else actions
-        weights = (future < length).astype(float)[order] if ahead > 1 else None
-        return Demonstrations(
-            observations=seen.reshape(len(rows), -1)[order],
-            actions=chosen,
-            weights=weights,
-            low=broadcast_limit("low", self.low, chosen),
-            high=broadcast_limit("high", self.high, chosen),
-        )
+    def _samples(self, rows: np.ndarray) -> Demonstrations:
+        """Return the samples of sorted `rows`: a disk reads neighbors fast."""
+        lengths = self._lengths
+        first = (np.cumsum(lengths) - lengths)[self.episodes]
+        # Each episode has one more observation than actions.
+        chosen = lengths[self.episodes], first, first + self.episodes
+        return cut_samples(self._read, rows, chosen, **self._cut)
 
     def _read(self, name: str, rows: np.ndarray) -> np.ndarray:
         """Return the rows of an array, through a new mapping for every few of them."""
@@ -213,16 +168,3 @@ class MemmapDemonstrations:
             for part in np.array_split(rows, -(-len(rows) // ROWS_PER_MAPPING))
         ]
         return np.concatenate(parts)
-
-
-def _chosen(episodes: Sequence[int] | None, count: int) -> np.ndarray:
-    """Return the numbers of the episodes to read."""
-    chosen = np.arange(count) if episodes is None else np.array(episodes)
-    if chosen.ndim != 1 or not len(chosen) or chosen.dtype.kind not in "iu":
-        raise RobooptError(f"`episodes` must be numbers of episodes, got {episodes}.")
-    if chosen.min() < 0 or chosen.max() >= count:
-        raise RobooptError(
-            f"`episodes` must be among 0 to {count - 1}, got {chosen.min()} to "
-            f"{chosen.max()}."
-        )
-    return chosen

@@ -9,37 +9,23 @@ from typing import Any
 import numpy as np
 
 from roboopt._errors import RobooptError
+from roboopt.data._files import optional_package
 from roboopt.data._trajectory import Trajectory, check_episodes
 from roboopt.data._windows import single_recordings
-from roboopt.data.io._hdf5 import join_observations, optional_package
+from roboopt.data.io._arrays import Arrays, ReadOptions, join_observations
 
 SUCCESS_KEYS = ("is_success", "success")
 
 
-def load_minari(
-    name: str,
-    time_step: float | None,
-    observation_keys: Sequence[str] | None = None,
-) -> list[Trajectory]:
-    """Return the episodes of a dataset, by its id or the folder it lies in.
+def read_minari(name: str, options: ReadOptions) -> list[tuple[str, Arrays]]:
+    """Return the arrays of each episode of a dataset, by its id or its folder.
 
     A choice among `Discrete` actions is a whole number in an action of size 1. Whether
-    an episode succeeded is what `is_success` or `success` of its last `info` says.
-
-    Args:
-        name: the id, or a folder that holds the dataset or its `data`.
-        time_step: [s]; from the dataset, or the frame rate of its environment, where
-            None.
-        observation_keys: which entries of a dictionary to join to one vector; all of
-            them, sorted by name, where None.
-
-    Raises:
-        ImportError: if Minari is not installed.
-        RobooptError: if the dataset is missing, its observations or actions are not
-            vectors, or nothing tells the time step.
+    an episode succeeded is what `is_success` or `success` of its last `info` says. The
+    time step is the dataset's, or follows from the frame rate of its environment.
     """
     minari = optional_package("minari", "Minari datasets", "minari[hdf5]")
-    folder = Path(name)
+    folder, where = Path(name), f"the Minari dataset {name!r}"
     if folder.is_dir():
         inner = folder / "data"
         dataset = minari.MinariDataset(inner if inner.is_dir() else folder)
@@ -51,9 +37,9 @@ def load_minari(
                 f"`path` must name a Minari dataset on this machine, got {name!r}: "
                 f"{error}"
             ) from error
-    if time_step is None:
-        time_step = _time_step(dataset, name)
-    return [_trajectory(one, name, time_step, observation_keys) for one in dataset]
+    timed = {} if options.time_step is not None else _time_step(dataset)
+    keys = options.observation_keys
+    return [(where, {**timed, **_arrays(one, where, keys)}) for one in dataset]
 
 
 def save_minari(
@@ -95,26 +81,34 @@ def save_minari(
 
     runs = single_recordings(episodes)
     check_episodes(runs, "episodes", one_time_step=True)
-    env, observation_space, action_space = _spaces(
-        runs, env, observation_space, action_space
-    )
-    names = [
-        n for n in ("efforts", "times") if any(getattr(r, n) is not None for r in runs)
-    ]
-    if names:
-        warnings.warn(
-            f"a Minari dataset has no place for {', '.join(names)}: left out.",
-            stacklevel=2,
-        )
+    if isinstance(env, str):
+        import gymnasium
+
+        env = gymnasium.make(env)
+    if env is not None:
+        if env.spec is None:
+            raise RobooptError(
+                "`env` must be made by `gymnasium.make`, got one without an id."
+            )
+        observation_space = observation_space or env.observation_space
+        action_space = action_space or env.action_space
+    observation_space = observation_space or _space(runs, "observations")
+    action_space = action_space or _space(runs, "actions")
+    for name in ("efforts", "times"):
+        if any(getattr(run, name) is not None for run in runs):
+            warnings.warn(
+                f"a Minari dataset has no place for {name}: left out.", stacklevel=2
+            )
     buffers = [_buffer(run, observation_space, action_space) for run in runs]
     folder = get_dataset_path(dataset_id)
     if folder.exists():
         raise RobooptError(f"`dataset_id` must be new, but {dataset_id!r} exists.")
     try:
         with warnings.catch_warnings():
-            # Minari warns about metadata that are optional.
-            for message in (".*is set to None", "env_spec is None"):
-                warnings.filterwarnings("ignore", message, UserWarning)
+            optional = (
+                ".*is set to None|env_spec is None"  # Minari's advice on metadata.
+            )
+            warnings.filterwarnings("ignore", optional, UserWarning)
             dataset = minari.create_dataset_from_buffers(
                 dataset_id,
                 buffer=buffers,
@@ -132,10 +126,10 @@ def save_minari(
     return dataset
 
 
-def _time_step(dataset: Any, name: str) -> float:
-    """Return the time step that the dataset or its environment tells [s]."""
+def _time_step(dataset: Any) -> dict[str, float]:
+    """Return the time step that the dataset or its environment tells [s], if any."""
     if told := dataset.storage.metadata.get("time_step"):
-        return float(told)
+        return {"time_step": float(told)}
     entry = getattr(getattr(dataset, "env_spec", None), "entry_point", None)
     if isinstance(entry, str):
         from gymnasium.envs.registration import load_env_creator
@@ -145,63 +139,30 @@ def _time_step(dataset: Any, name: str) -> float:
         except (ImportError, AttributeError):
             entry = None  # The environment is not installed on this machine.
     rate = (getattr(entry, "metadata", None) or {}).get("render_fps")
-    if not rate:
-        raise RobooptError(
-            f"`time_step` must be given: the Minari dataset {name!r} does not tell it."
-        )
-    return 1.0 / rate
+    return {"time_step": 1.0 / rate} if rate else {}
 
 
-def _trajectory(
-    episode: Any, name: str, time_step: float, keys: Sequence[str] | None
-) -> Trajectory:
+def _arrays(episode: Any, where: str, keys: Sequence[str] | None) -> dict[str, Any]:
     observations, actions = episode.observations, episode.actions
     if isinstance(observations, dict):
-        observations = join_observations(observations, keys, repr(name))
+        observations = join_observations(observations, keys, where)
     arrays = {"observations": observations, "actions": actions}
     for key, value in arrays.items():
-        if not isinstance(value, np.ndarray) or value.dtype.kind not in "fiub":
+        numbers = isinstance(value, np.ndarray) and value.dtype.kind in "fiub"
+        if not numbers or value.ndim > 2:
             raise RobooptError(
-                f"`path` must hold {key} that are arrays of numbers, but those of "
-                f"{name!r} are {type(value).__name__}."
+                f"`path` must hold {key} that are vectors of numbers, but those of "
+                f"{where} are {type(value).__name__} of shape {np.shape(value)[1:]}."
             )
-        if value.ndim > 2:
-            raise RobooptError(
-                f"`path` must hold {key} that are vectors, but those of {name!r} have "
-                f"shape {value.shape[1:]}."
-            )
-        arrays[key] = value.reshape(len(value), -1)
+    arrays["observations"] = observations.astype(float)
+    arrays["terminated"] = bool(np.any(episode.terminations))
     rewards = np.asarray(episode.rewards, float)
+    if not np.isnan(rewards).all():  # which `save_minari` writes where there are none
+        arrays["rewards"] = rewards
     infos = episode.infos or {}
-    told = [infos[key] for key in SUCCESS_KEYS if key in infos]
-    return Trajectory(
-        observations=arrays["observations"].astype(float),
-        actions=arrays["actions"],
-        time_step=time_step,
-        # `save_minari` writes rewards that were not recorded as NaN.
-        rewards=None if np.isnan(rewards).all() else rewards,
-        terminated=np.array(bool(np.any(episode.terminations))),
-        success=np.array(bool(np.ravel(told[0])[-1])) if told else None,
-    )
-
-
-def _spaces(
-    runs: list[Trajectory], env: Any, observation_space: Any, action_space: Any
-) -> tuple[Any, Any, Any]:
-    """Return the environment and its spaces, or spaces that hold the episodes."""
-    import gymnasium
-
-    if isinstance(env, str):
-        env = gymnasium.make(env)
-    if env is not None:
-        if env.spec is None:
-            raise RobooptError(
-                "`env` must be made by `gymnasium.make`, got one without an id."
-            )
-        observation_space = observation_space or env.observation_space
-        action_space = action_space or env.action_space
-    observation_space = observation_space or _space(runs, "observations")
-    return env, observation_space, action_space or _space(runs, "actions")
+    if told := [infos[key] for key in SUCCESS_KEYS if key in infos]:
+        arrays["success"] = bool(np.ravel(told[0])[-1])
+    return arrays
 
 
 def _space(runs: list[Trajectory], name: str) -> Any:
@@ -213,16 +174,16 @@ def _space(runs: list[Trajectory], name: str) -> Any:
         return spaces.Box(-np.inf, np.inf, values.shape[1:], values.dtype.type)
     least = np.minimum(values.min(axis=0), 0)
     counts = values.max(axis=0) + 1 - least
-    if len(counts) == 1:
-        return spaces.Discrete(int(counts[0]), start=int(least[0]))
-    return spaces.MultiDiscrete(counts, start=least)
+    if len(counts) > 1:
+        return spaces.MultiDiscrete(counts, start=least)
+    return spaces.Discrete(int(counts[0]), start=int(least[0]))
 
 
 def _buffer(run: Trajectory, observation_space: Any, action_space: Any) -> Any:
     from minari.data_collector import EpisodeBuffer
 
     steps = run.steps
-    ended = bool(run.terminated) if run.terminated is not None else False
+    ended = run.terminated is not None and bool(run.terminated)
     last = np.arange(1, steps + 1) == steps
     infos = None
     if run.success is not None:
