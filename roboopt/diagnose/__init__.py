@@ -3,11 +3,11 @@
 from roboopt.diagnose._base_parameters import Combination as Combination
 from roboopt.diagnose._chain import chain as chain
 from roboopt.diagnose._chain_result import Chain as Chain
-from roboopt.diagnose._chain_result import Node as Node
-from roboopt.diagnose._chain_result import Path as Path
-from roboopt.diagnose._chain_result import Steps as Steps
+from roboopt.diagnose._chain_result import ChainNode as ChainNode
+from roboopt.diagnose._chain_result import ChainPath as ChainPath
+from roboopt.diagnose._chain_result import ScanNorms as ScanNorms
 from roboopt.diagnose._check_gradient import GradientCheck as GradientCheck
-from roboopt.diagnose._check_gradient import Slope as Slope
+from roboopt.diagnose._check_gradient import SlopeCheck as SlopeCheck
 from roboopt.diagnose._check_gradient import check_gradient as check_gradient
 from roboopt.diagnose._demonstration_checks import (
     check_demonstrations as check_demonstrations,

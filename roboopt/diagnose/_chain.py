@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from roboopt._errors import RobooptError
-from roboopt.diagnose._chain_result import Chain, Node, Steps
+from roboopt.diagnose._chain_result import Chain, ChainNode, ScanNorms
 from roboopt.diagnose._graph import (
     RETURN,
     Equation,
@@ -106,7 +106,7 @@ class _Reader:
         for k, group in enumerate(groups):
             for variable in (v for e in group for v in e.inputs):
                 users.setdefault(variable, set()).add(k)
-        nodes: dict[str, Node] = {}
+        nodes: dict[str, ChainNode] = {}
         for k, group in enumerate(groups):
             outputs = [
                 v
@@ -199,8 +199,8 @@ class _Reader:
         return found
 
     def node(
-        self, group: list[Equation], variable: Variable, nodes: dict[str, Node]
-    ) -> Node:
+        self, group: list[Equation], variable: Variable, nodes: dict[str, ChainNode]
+    ) -> ChainNode:
         """Return a named variable with its factors."""
         sources = self.sources(group, variable)
         names = dict.fromkeys(self.names[v] for v in sources)
@@ -210,7 +210,7 @@ class _Reader:
         numbers = all(math.prod(v.shape) == 1 for v in [variable, *sources])
         value = np.asarray(self.values[variable], float)
         single = value.size == 1
-        return Node(
+        return ChainNode(
             name=self.names[variable],
             expression=self.expression(group, variable),
             shape=() if single else variable.shape,
@@ -276,13 +276,13 @@ class _Reader:
         ]
         return f"{equation.primitive}({', '.join(parts)})"
 
-    def steps(self, equation: Equation) -> Steps:
+    def steps(self, equation: Equation) -> ScanNorms:
         """Return the norms in a scan, named for its first result that has a name."""
         found = self.scans[equation]
         names = [self.names[v] for v in equation.outputs if v in self.names]
         name = names[0] if names else f"scan of {equation.params['length']} steps"
         carry = np.asarray(found["carry"], float)
-        return Steps(name, carry, np.asarray(found["constants"], float))
+        return ScanNorms(name, carry, np.asarray(found["constants"], float))
 
 
 def _number(value: Any) -> float:

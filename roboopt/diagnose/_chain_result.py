@@ -32,7 +32,7 @@ MAX_ROUNDING_SHARE = 0.01  # of a derivative that may be rounding error
 
 
 @dataclass(frozen=True)
-class Node:
+class ChainNode:
     """A variable between the parameters and the loss."""
 
     name: str
@@ -51,7 +51,7 @@ class Node:
 
 
 @dataclass(frozen=True)
-class Path:
+class ChainPath:
     """A product of factors from the loss to a parameter."""
 
     names: tuple[str, ...]
@@ -71,7 +71,7 @@ class Path:
 
 
 @dataclass(frozen=True)
-class Steps:
+class ScanNorms:
     """A scan: the norm of the derivative by its carry, step by step."""
 
     name: str
@@ -89,14 +89,14 @@ class Chain:
     loss: float
     parameters: dict[str, float]
     """The derivative of the loss by each parameter; of an array, the norm."""
-    nodes: tuple[Node, ...]
+    nodes: tuple[ChainNode, ...]
     """In the order of evaluation; the loss last."""
-    steps: tuple[Steps, ...]
+    steps: tuple[ScanNorms, ...]
     """One for each scan."""
     rounding: float
     """The relative precision of the numbers."""
 
-    def paths(self, parameter: str) -> list[Path]:
+    def paths(self, parameter: str) -> list[ChainPath]:
         """Return the products that add up to the derivative by one parameter.
 
         Raises:
@@ -115,14 +115,14 @@ class Chain:
             )
         return list(self._walk(parameter))
 
-    def _walk(self, parameter: str) -> Iterator[Path]:
+    def _walk(self, parameter: str) -> Iterator[ChainPath]:
         by_name = {n.name: n for n in self.nodes if parameter in n.parameters}
 
-        def down(name: str, names: tuple, factors: tuple) -> Iterator[Path]:
+        def down(name: str, names: tuple, factors: tuple) -> Iterator[ChainPath]:
             for source, factor in by_name[name].factors.items():
                 way = (*names, source), (*factors, factor)
                 if source == parameter:
-                    yield Path(*way)
+                    yield ChainPath(*way)
                 elif source in by_name:
                     yield from down(source, *way)
 
@@ -202,7 +202,7 @@ class Chain:
         title = f"The chain rule from {loss} = {number(self.loss)}"
         return Summary(title, tables, said)
 
-    def _shown_paths(self, parameter: str) -> list[Path]:
+    def _shown_paths(self, parameter: str) -> list[ChainPath]:
         """Return the paths to a parameter, none where there is an array on the way."""
         on_way = [n for n in self.nodes if parameter in n.parameters]
         if not all(node.factors for node in on_way):
@@ -223,7 +223,7 @@ class Chain:
         return Table(header, rows, text=(0, 1, 4), optional=(1, 4))
 
 
-def _steps_table(steps: Steps, loss: str) -> Table:
+def _steps_table(steps: ScanNorms, loss: str) -> Table:
     length = len(steps.norms) - 1
     picked = sorted({round(k) for k in np.linspace(0, length, 9)})
     rows = [

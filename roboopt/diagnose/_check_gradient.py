@@ -43,7 +43,7 @@ UNDECIDED, NOT_FINITE = "undecided", "not finite"
 
 
 @dataclass(frozen=True)
-class Slope:
+class SlopeCheck:
     """The derivative of a loss along one direction, in two ways."""
 
     name: str
@@ -67,7 +67,7 @@ class Slope:
 class GradientCheck:
     """Derivatives by JAX beside finite differences."""
 
-    slopes: tuple[Slope, ...]
+    slopes: tuple[SlopeCheck, ...]
 
     @property
     def ok(self) -> bool:
@@ -106,7 +106,7 @@ class GradientCheck:
         return self.summary().html()
 
 
-def _finding(s: Slope) -> Finding:
+def _finding(s: SlopeCheck) -> Finding:
     if s.verdict == WRONG:
         said = (
             f"JAX's derivative is {s.derivative:.6g} and finite differences give "
@@ -229,7 +229,7 @@ def _judge(
     taken: np.ndarray,
     precision: float,
     largest: float,
-) -> Slope:
+) -> SlopeCheck:
     """Return the verdict on a derivative.
 
     Args:
@@ -245,7 +245,7 @@ def _judge(
     above, below = taken[1 : half + 1], -taken[half + 1 :]
     usable = np.isfinite(up) & np.isfinite(down)
     if not (np.isfinite(derivative) and np.isfinite(center) and usable[-5:].all()):
-        return Slope(
+        return SlopeCheck(
             name, derivative, math.nan, math.nan, math.nan, math.nan, NOT_FINITE
         )
     first = int(np.argmax(np.logical_and.accumulate(usable[::-1])[::-1]))
@@ -274,7 +274,7 @@ def _judge(
         verdict = UNDECIDED
     else:
         verdict = AGREES if abs(derivative - difference) <= allowed else WRONG
-    return Slope(name, derivative, difference, uncertainty, lower, upper, verdict)
+    return SlopeCheck(name, derivative, difference, uncertainty, lower, upper, verdict)
 
 
 def _extrapolated(
