@@ -1,6 +1,6 @@
 """Foundations of all packages: array types, modules and fixed parts of a model."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
 import equinox as eqx
@@ -23,17 +23,14 @@ class Jittable(Readable, eqx.Module):
     """A module that `jax.jit` accepts as a function, and that prints its numbers.
 
     `jax.jit(f)` hashes f, and equinox hashes a module by its leaves, which fails for
-    arrays. This class hashes and compares by identity, so that `jax.jit(objective)` and
-    `jax.jit(robot.mass_matrix)` work; the compiled function holds the arrays as
-    constants. `equinox.tree_equal` compares values.
+    arrays. This class hashes and compares by identity; the compiled function holds the
+    arrays as constants. `equinox.tree_equal` compares values.
     """
 
     def __hash__(self) -> int:
-        """Return the object's identity."""
         return id(self)
 
     def __eq__(self, other: object) -> bool:
-        """Return whether both are the same object."""
         return self is other
 
 
@@ -46,7 +43,6 @@ class Frozen(Readable, eqx.Module, Generic[T]):
     value: T
 
     def __repr__(self) -> str:
-        """Return the text of the part."""
         return readable(vars(self).get("value"))
 
     def __call__(self) -> T:
@@ -77,12 +73,59 @@ def sizes(tree: Any) -> Any:
 
 
 def check_shape(name: str, shape: Sequence[int], expected: Sequence[int]) -> None:
-    """Check the shape of the argument `name` before it would broadcast.
-
-    Raises:
-        RobooptError: if `shape` is not `expected`.
-    """
+    """Refuse a shape of the argument `name` that is not `expected`."""
     if tuple(shape) != tuple(expected):
         raise RobooptError(
             f"`{name}` must have shape {tuple(expected)}, got {tuple(shape)}."
+        )
+
+
+def check_at_least(name: str, value: Any, least: int = 1) -> None:
+    """Refuse a number of the argument `name` below `least`."""
+    if value < least:
+        raise RobooptError(f"`{name}` must be at least {least}, got {value}.")
+
+
+def check_positive(name: str, value: Any) -> None:
+    """Refuse numbers of the argument `name` that are not positive and finite."""
+    if not np.all((np.asarray(value) > 0) & np.isfinite(value)):
+        raise RobooptError(f"`{name}` must be positive and finite, got {value}.")
+
+
+def per_joint(
+    name: str, values: Any, joints: int, *, infinite: bool = False
+) -> np.ndarray:
+    """Return the argument `name`, refused unless it has a positive number a joint."""
+    numbers = np.asarray(values, float)
+    valid = (numbers > 0) & (infinite | np.isfinite(numbers))
+    if numbers.shape != (joints,) or not np.all(valid):
+        raise RobooptError(
+            f"`{name}` must hold a positive number for each of the {joints} joints, "
+            f"got {values}."
+        )
+    return numbers
+
+
+def per_axis(name: str, values: Any, rule: str, valid: Callable[[Any], Any]) -> Any:
+    """Return the argument `name`, refused unless it is one number or one an axis.
+
+    Every number must be `valid`, as `rule` says in words.
+    """
+    numbers = np.asarray(values, float)
+    if numbers.ndim > 1 or not np.all(valid(numbers)):
+        raise RobooptError(
+            f"`{name}` must hold one number, or one an axis, {rule}, got {numbers}."
+        )
+    return numbers
+
+
+def check_axes(name: str, shape: Sequence[int], axes: int) -> None:
+    """Refuse a shape of the argument `name` that is neither one number nor one an axis.
+
+    Unchecked, other shapes would broadcast.
+    """
+    if tuple(shape) not in ((), (axes,)):
+        raise RobooptError(
+            f"`{name}` must hold one number or {(axes,)}, one an axis, got shape "
+            f"{tuple(shape)}."
         )

@@ -61,9 +61,9 @@ class Actuators:
         """Return the mechanical power of each joint over a step (..., n) [W].
 
         Args:
-            effort: effort during the step (..., n) [N·m or N].
-            velocity: velocity before the step (..., n) [rad/s or m/s].
-            next_velocity: velocity after the step (..., n) [rad/s or m/s].
+            effort: during the step (..., n) [N·m or N].
+            velocity: before the step (..., n) [rad/s or m/s].
+            next_velocity: after the step (..., n) [rad/s or m/s].
 
         Raises:
             RobooptError: if the last axis does not hold one value for each joint.

@@ -21,27 +21,21 @@ SKY = (222, 230, 238)  # red, green, blue
 
 @dataclass(frozen=True)
 class View:
-    """The render mode, picture size and direction of view of an environment.
-
-    Args:
-        mode: one of `MODES`, or None.
-        width: picture width [pixels].
-        height: picture height [pixels].
-        yaw: direction from which the camera looks, 0 at negative y and 90 at positive x
-            [degrees].
-        pitch: downward angle of the line of sight [degrees].
-        goal_position: maps a goal to the point where it is marked [m], or None.
+    """The render mode, picture size [pixels] and direction of view of an environment.
 
     Raises:
-        RobooptError: if the mode is another, or a size is not at least 1.
+        RobooptError: if `mode` is neither None nor of `MODES`, or a size is below 1.
     """
 
     mode: str | None
     width: int
     height: int
     yaw: float
+    """Where the camera stands, 0 at negative y and 90 at positive x [degrees]."""
     pitch: float
+    """Downward angle of the line of sight [degrees]."""
     goal_position: Callable[[np.ndarray], np.ndarray] | None = None
+    """Maps a goal to the point where it is marked [m]."""
 
     def __post_init__(self):
         """Check mode and size."""

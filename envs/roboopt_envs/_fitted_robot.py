@@ -21,15 +21,10 @@ def fitted_robot(
 ) -> Any:
     """Return the robot of a model: the model itself, or its attribute `robot`.
 
-    Args:
-        model: a `roboopt.dynamics.Multibody`, or an object with one as its `robot`;
-            every class with the same attributes will do.
-        joint_names: the joints that the robot must have, in this order.
-        link_names: the links that the robot must have.
-
     Raises:
-        RobooptError: if `model` is no such model, its joints or links are others, a
-            number is not finite, a friction is negative, or an armature is not 0.
+        RobooptError: if `model` has not the attributes of a `dynamics.Multibody` with
+            the joints and links named, a number is not finite, a friction is negative,
+            or an armature is not 0.
     """
     robot = getattr(model, "robot", model)
     if not hasattr(robot, "joint_names"):

@@ -19,7 +19,7 @@ from gymnasium.utils import seeding
 from roboopt._errors import RobooptError
 
 from ._actuators import Actuators
-from ._camera import Camera, View
+from ._camera import MODES, Camera, View
 from ._fitted_robot import fitted_robot
 from ._sizing import check_inertia, check_time_step
 from ._world import MAX_SPEED, PybulletWorld
@@ -41,25 +41,20 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
         joint_names: the n joints that move, depth first.
         joint_indices: PyBullet's indices of these joints.
         actuated: positions in `joint_names` of the m joints that an action drives.
-        effort_limits: limits of the actuated joints, (m,) [N·m or N].
-        joint_limits: lower and upper limits of all joints, infinite where there are
-            none, (2, n) [rad or m].
+        effort_limits: of the actuated joints, (m,) [N·m or N].
+        joint_limits: lower and upper, or infinite, (2, n) [rad or m].
         time_step: [s].
-        duration: length of an episode [s].
-        horizon: length of an episode in steps.
-        task: the task, whose cost is the negative reward.
+        duration: of an episode [s].
+        horizon: steps of an episode.
+        task: its cost is the negative reward.
         actuators: the motors of all joints.
-        damping: joint damping before `randomize`, (n,) [N·m·s/rad or N·s/m].
+        damping: of the joints before `randomize`, (n,) [N·m·s/rad or N·s/m].
         friction: Coulomb friction, 0 without a fitted model, (n,) [N·m or N].
-        linear_damping: damping of every link in PyBullet [1/s], 0 without a fitted
-            model.
-        angular_damping: damping of every link in PyBullet [1/s], likewise.
+        linear_damping: of every link in PyBullet [1/s], 0 without a fitted model.
+        angular_damping: likewise.
     """
 
-    metadata: dict[str, Any] = {
-        "render_modes": ["human", "rgb_array"],
-        "render_fps": 240,
-    }
+    metadata: dict[str, Any] = {"render_modes": [*MODES], "render_fps": 240}
 
     def __init__(
         self,
@@ -134,14 +129,10 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
         """Return the observation an episode starts from, (obs,)."""
 
     def sample_starts(self, count: int, *, seed: int) -> np.ndarray:
-        """Draw starts as `reset` draws them, (count, obs) [SI units].
+        """Draw starts, (count, obs) [SI units].
 
         They equal the starts of `reset(seed=seed)` and the resets after it if
         `randomize` is 0; otherwise these resets also draw the robot's dynamics.
-
-        Args:
-            count: number of starts, at least 1.
-            seed: seed of the draw.
 
         Raises:
             RobooptError: if `count` is not at least 1.
@@ -156,22 +147,20 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
     def apply(self, model: Any) -> None:
         """Give the simulated robot the numbers of a fitted model.
 
-        These numbers are masses, centers of mass, inertias, joint damping, Coulomb
-        friction, gravity, and PyBullet's damping of the links; a step then equals one
-        of `Twin(model.robot)`, and `randomize` scales the new numbers. Lengths, joint
-        limits and effort limits stay the environment's. The robot is loaded again:
-        `body` changes, a `reset` must follow, and PyBullet keeps up to some MB of
-        memory each time.
+        A step then equals one of `Twin(model.robot)`, and `randomize` scales the new
+        numbers. Lengths, joint limits and effort limits stay the environment's. The
+        robot is loaded again: `body` changes, a `reset` must follow, and PyBullet keeps
+        up to some MB of memory each time.
 
         Args:
             model: a `roboopt.dynamics.Multibody`, or an object with one as its `robot`,
                 such as a `Twin` or a `ParametricTwin`.
 
         Raises:
-            RobooptError: if `model` is no such model, its joints or links are not the
-                robot's, an armature is not 0 (PyBullet has none), PyBullet cannot
-                simulate the robot, its damping diverges at `time_step`, or the effort
-                limits can hold it hardly anywhere. The robot stays as it was.
+            RobooptError: if `model` is none of these, or has other joints or links or
+                an armature; or if the robot cannot be simulated, its damping diverges
+                at `time_step`, or the effort limits can hold it hardly anywhere. The
+                robot stays as it was.
             ClosedEnvironmentError: after `close`.
         """
         self._require_open("apply")
@@ -195,9 +184,8 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
             options: `{"start": observation}` starts exactly there, goal included.
 
         Returns:
-            The observation, and a dict that is empty unless the dynamics are
-            randomized: `mass_factors` on the massive links' masses and inertias, and
-            `damping_factors` on the joints' damping.
+            The observation, and a dict, empty unless the dynamics are randomized:
+            `mass_factors` of the massive links, and `damping_factors` of the joints.
 
         Raises:
             RobooptError: if `options` has another key, or the start is not a finite
@@ -329,9 +317,8 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
                 f"{action.shape}."
             )
         efforts = [0.0] * len(self.joint_names)
-        for joint, value, limit in zip(
-            self.actuated, action.tolist(), self._limits, strict=True
-        ):
+        driven = zip(self.actuated, action.tolist(), self._limits, strict=True)
+        for joint, value, limit in driven:
             if not -limit <= value <= limit:
                 raise RobooptError(
                     f"`action` on joint {self.joint_names[joint]!r} must be within "
@@ -358,11 +345,7 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
 
 
 def randomization_margin(randomize: float) -> float:
-    """Return the factor by which damping over inertia may exceed the URDF's.
-
-    Raises:
-        RobooptError: if `randomize` is not in [0, 1).
-    """
+    """Return the factor by which damping over inertia may exceed the URDF's."""
     if not 0 <= randomize < 1:
         raise RobooptError(f"`randomize` must be in [0, 1), got {randomize}.")
     return (1 + randomize) / (1 - randomize)

@@ -12,11 +12,10 @@ def register() -> None:
         return
     import gymnasium
 
-    for name, module in {
-        "CartPoleBalance": "cart_pole",
-        "CartPoleSwingUp": "cart_pole",
-        "ArmReach": "arm",
-    }.items():
-        gymnasium.register(
-            f"roboopt/{name}-v0", entry_point=f"roboopt_envs.{module}:{name}"
-        )
+    for path in (
+        "cart_pole:CartPoleBalance",
+        "cart_pole:CartPoleSwingUp",
+        "arm:ArmReach",
+    ):
+        name = f"roboopt/{path.partition(':')[2]}-v0"
+        gymnasium.register(name, entry_point=f"roboopt_envs.{path}")

@@ -37,9 +37,6 @@ def largest_time_step(world: PybulletWorld, *, margin: float) -> float:
     Args:
         world: the robot.
         margin: factor by which damping over inertia may exceed the URDF's.
-
-    Raises:
-        RobooptError: if no such time step is above a microsecond.
     """
     rate, joint = _damping_rate(world)
     shortening = rate * margin * LONGEST_TIME_STEP / CHOSEN_BOUND
@@ -55,16 +52,7 @@ def largest_time_step(world: PybulletWorld, *, margin: float) -> float:
 
 
 def check_time_step(world: PybulletWorld, time_step: float, *, margin: float) -> None:
-    """Refuse a time step [s] at which joint damping would diverge.
-
-    Args:
-        world: the robot.
-        time_step: the time step to be checked [s].
-        margin: factor by which damping over inertia may exceed the URDF's.
-
-    Raises:
-        RobooptError: if the time step is not positive and finite, or is too long.
-    """
+    """Refuse a time step [s] at which joint damping would diverge."""
     if not 0 < time_step < math.inf:
         raise RobooptError(f"`time_step` must be positive and finite, got {time_step}.")
     rate, joint = _damping_rate(world)
@@ -77,11 +65,7 @@ def check_time_step(world: PybulletWorld, time_step: float, *, margin: float) ->
 
 
 def check_inertia(world: PybulletWorld) -> None:
-    """Refuse a robot with a joint that moves no inertia.
-
-    Raises:
-        RobooptError: if the mass matrix is singular.
-    """
+    """Refuse a robot with a joint that moves no inertia: M(q) must not be singular."""
     for q in _configurations(world, 32):
         inertia = world.mass_matrix(q)
         diagonal = np.diag(inertia)

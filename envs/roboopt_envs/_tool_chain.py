@@ -6,11 +6,10 @@ axis (as Denavit and Hartenberg choose theirs), which reduces Rodrigues' formula
     p_{i-1} = o_i + R_i·(Rot_z(q_i)·p_i)        p_{i-1} = o_i + R_i·(p_i + q_i·z)
 
 for a revolute and a prismatic joint, from the tool's point in the last frame down to
-the base. The formula is evaluated in components, without a matrix product: under XLA it
-fuses into one loop, ten times as fast as products of small matrices, and no accelerator
-rounds it to a shorter float. `roboopt.dynamics.Multibody` has forward kinematics of its
-own: differentiable in the robot's geometry, and JAX only, where a `ToolChain` is a
-hashable constant of a task that runs in NumPy and JAX alike.
+the base. In components, without a matrix product, the formula fuses into one loop under
+XLA, ten times as fast as products of small matrices, and no accelerator rounds it to a
+shorter float. `roboopt.dynamics.Multibody` has forward kinematics in JAX; a `ToolChain`
+is a hashable constant of a task that runs in NumPy and JAX alike.
 """
 
 import math
@@ -112,10 +111,10 @@ class ToolChain:
         xp = configuration.__array_namespace__()
         cosines, sines = xp.cos(configuration), xp.sin(configuration)
         x, y, z = self.tip
-        links = zip(
-            self.joints, self.revolute, self.rotations, self.offsets, strict=True
-        )
-        for joint, revolute, rotation, offset in reversed(list(links)):
+        fields = self.joints, self.revolute, self.rotations, self.offsets
+        for joint, revolute, rotation, offset in reversed(
+            list(zip(*fields, strict=True))
+        ):
             if revolute:
                 c, s = cosines[..., joint], sines[..., joint]
                 x, y = c * x - s * y, s * x + c * y
@@ -128,14 +127,7 @@ class ToolChain:
         return x, y, z
 
     def position(self, configuration: Array) -> Array:
-        """Return the tool's position in the world (..., 3) [m].
-
-        Args:
-            configuration: positions of all joints of the robot (..., n) [rad or m].
-
-        Raises:
-            RobooptError: if `configuration` does not reach up to the last joint.
-        """
+        """Return the tool's position (..., 3) [m]; arguments as of `coordinates`."""
         xp = configuration.__array_namespace__()
         return xp.stack(self.coordinates(configuration), axis=-1)
 

@@ -4,11 +4,10 @@ Bullet steps a torque-driven multibody as
 
     q̈ = FD(q, q̇, τ − d·q̇)      q̇′ = clip(q̇ + Δt·q̈, ±100)      q′ = q + Δt·q̇′
 
-once two defaults are switched off: motors that hold every joint, and a damping of every
-link that is not in the URDF. The world is built once, and an episode starts by writing
-the state of the joints: loading a robot again leaks memory, and restoring a saved state
-does not undo motors or masses. Coulomb friction, which Bullet lacks, is added to the
-other efforts as −c·tanh(q̇/v_s), at the velocity before the step.
+once the motors that hold every joint, and the damping of every link, are switched off.
+An episode starts by writing the state of the joints: loading a robot again leaks
+memory, and restoring a saved state does not undo motors or masses. Coulomb friction,
+which Bullet lacks, is added to the efforts as −c·tanh(q̇/v_s), with q̇ before the step.
 """
 
 import contextlib
@@ -47,16 +46,11 @@ class PybulletWorld:
         gui: open Bullet's window.
 
     Attributes:
-        client: the connection, with PyBullet's functions as methods.
-        body: the robot's id in the client.
         model: the robot's `roboopt.urdf.UrdfModel`; its joints and PyBullet's have the
             same order.
-        joint_indices: PyBullet's indices of the moving joints.
-        damping: joint damping as loaded, (n,) [N·m·s/rad or N·s/m].
-        friction: Coulomb friction, 0 without a fitted model, (n,) [N·m or N].
         gravity: (3,) [m/s²].
-        linear_damping: damping of every link [1/s], 0 without a fitted model.
-        angular_damping: damping of every link [1/s], 0 without a fitted model.
+        client, body, joint_indices, damping, friction, linear_damping, angular_damping:
+            as those of `FixedBaseEnv`.
 
     Raises:
         RobooptError: if the URDF is refused, or PyBullet cannot load it.
@@ -127,15 +121,8 @@ class PybulletWorld:
     def replaced(self, robot: Any) -> Iterator[None]:
         """Replace the robot by one with the numbers of a fitted robot.
 
-        If loading the robot or the block raises an error, everything stays as it was.
-        Joints are at 0 afterwards, and PyBullet keeps up to 1.5 MB of memory for good
-        for a robot of the size of the iiwa.
-
-        Args:
-            robot: a robot that `fitted_robot` has returned.
-
-        Raises:
-            RobooptError: if PyBullet cannot simulate the robot.
+        If PyBullet cannot simulate `robot`, or the block raises an error, everything
+        stays as it was. Joints are at 0 afterwards.
         """
         before = vars(self).copy()
         try:
@@ -146,11 +133,8 @@ class PybulletWorld:
                 self.model = read_urdf(path, decide, argument="model")
                 self._load(path, "model")
             self.friction = np.asarray(robot.friction, np.float64)
-            self._set_physics(
-                np.asarray(robot.gravity, np.float64),
-                float(robot.linear_damping),
-                float(robot.angular_damping),
-            )
+            dampings = float(robot.linear_damping), float(robot.angular_damping)
+            self._set_physics(np.asarray(robot.gravity, np.float64), *dampings)
             yield
         except BaseException:
             if self.body != before["body"]:
@@ -168,9 +152,8 @@ class PybulletWorld:
         """Put the joints at `q` [rad or m] and `velocity`, and reset the motors."""
         # A torque that somebody has applied acts at the next step, whatever is reset.
         self._step()
-        for joint, position, speed in zip(
-            self.joint_indices, q.tolist(), velocity.tolist(), strict=True
-        ):
+        states = zip(self.joint_indices, q.tolist(), velocity.tolist(), strict=True)
+        for joint, position, speed in states:
             self.client.resetJointState(self.body, joint, position, speed)
         self._set_motors(
             self.body,
@@ -181,17 +164,13 @@ class PybulletWorld:
         self._friction = self.friction.tolist() if self.friction.any() else []
 
     def advance(self, efforts: list[float]) -> tuple[list[float], list[float]]:
-        """Step once under the efforts of all joints [N·m or N]; return q and q̇.
-
-        Friction is added to the efforts.
-        """
+        """Step once under all joints' efforts [N·m or N], and friction; return q, q̇."""
         if self._friction:
             states = self._get_states(self.body, self.joint_indices)
+            joints = zip(efforts, self._friction, states, strict=True)
             efforts = [
                 effort - friction * math.tanh(state[1] / FRICTION_VELOCITY)
-                for effort, friction, state in zip(
-                    efforts, self._friction, states, strict=True
-                )
+                for effort, friction, state in joints
             ]
         self._set_motors(
             self.body, self.joint_indices, pybullet.TORQUE_CONTROL, forces=efforts
@@ -203,8 +182,7 @@ class PybulletWorld:
     def gravity_effort(self, q: np.ndarray) -> np.ndarray:
         """Return the efforts that hold the robot still at q, (n,) [N·m or N].
 
-        They are those of the robot as loaded, whatever `scale_dynamics` has changed:
-        PyBullet keeps the model that it made when first asked for efforts or M(q).
+        PyBullet answers for the robot as loaded, before any `scale_dynamics`.
         """
         zero = [0.0] * len(self.joint_indices)
         return np.array(
@@ -221,23 +199,14 @@ class PybulletWorld:
         return tuple(self._nominal)
 
     def scale_dynamics(self, mass: np.ndarray, damping: np.ndarray) -> None:
-        """Multiply the masses, inertias and dampings of the URDF.
-
-        Args:
-            mass: factor on the mass and inertia of each massive link.
-            damping: factor on the damping of each joint.
-        """
+        """Multiply mass and inertia of each massive link, and each joint's damping."""
         change = self.client.changeDynamics
-        for (link, (kilograms, inertia)), factor in zip(
-            self._nominal.items(), mass.tolist(), strict=True
-        ):
+        links = zip(self._nominal.items(), mass.tolist(), strict=True)
+        for (link, (kilograms, inertia)), factor in links:
             # Mass alone would replace the inertia by that of the collision shape.
-            change(
-                self.body,
-                link,
-                mass=kilograms * factor,
-                localInertiaDiagonal=[moment * factor for moment in inertia],
-            )
+            scaled = [moment * factor for moment in inertia]
+            mass_now = kilograms * factor
+            change(self.body, link, mass=mass_now, localInertiaDiagonal=scaled)
         damped = (self.damping * damping).tolist()
         for joint, value in zip(self.joint_indices, damped, strict=True):
             change(self.body, joint, jointDamping=value)

@@ -34,6 +34,9 @@ RELAXATION_RATE = 5.0  # 1/s: speed scale over position scale
 class ArmReach(FixedBaseEnv):
     """Bring an arm's tool, and its joints, to a goal and stop there.
 
+    Attributes:
+        tool: the link that must arrive.
+
     Args:
         robot: "two-link" in a vertical plane, "iiwa" (KUKA), "panda" (Franka, with its
             two fingers), or the path of a URDF, whose base is fixed to the world.
@@ -55,9 +58,6 @@ class ArmReach(FixedBaseEnv):
         RobooptError: if an argument is out of its range, PyBullet cannot simulate the
             URDF or `model`, or the motors can hold the arm hardly anywhere.
         RuntimeError: if "human" is asked for and there is no display.
-
-    Attributes:
-        tool: the link that must arrive.
 
     Warns:
         UserWarning: if the URDF has no effort limit for a joint, and one is assumed.
@@ -174,10 +174,8 @@ def _effort_limits(
     names, stated = world.model.joint_names, world.model.effort_limits
     if given is not None:
         limits = np.array(given, np.float64)
-        if (
-            limits.shape != stated.shape
-            or not ((limits > 0) & np.isfinite(limits)).all()
-        ):
+        good = (limits > 0) & np.isfinite(limits)
+        if limits.shape != stated.shape or not good.all():
             raise RobooptError(
                 "`effort_limits` must hold a positive, finite one for each of the "
                 f"joints {list(names)}, got {given}."

@@ -11,9 +11,10 @@ axes, so that the same code runs in NumPy and in JAX. Tasks are hashable: they c
 static arguments of `jax.jit`.
 """
 
+import abc
 import math
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, ClassVar
 
 from roboopt._errors import RobooptError
 
@@ -25,63 +26,53 @@ __all__ = ["Actuators", "Balance", "Reach", "SwingUp", "ToolChain"]
 Array = Any  # an array of NumPy, JAX or any library with `__array_namespace__`
 
 
-@dataclass(frozen=True)
-class Balance:
-    """Keep a cart-pole's pole upright, and the cart in the middle of its rail.
+class _Task(abc.ABC):
+    """A task whose fields are positive numbers, or tuples of them."""
 
-        c = (x/s_x)² + (θ/s_θ)² + (ẋ/s_ẋ)² + (θ̇/s_θ̇)² + (F/s_F)²
-
-    is quadratic in observation (x, θ, ẋ, θ̇) and force F, so that LQR theory applies.
-    An episode succeeds if throughout the last `window` the pole is within
-    `angle_tolerance` of upright and the cart within `position_tolerance` of the middle,
-    and if the cart never left the rail.
-
-    Args:
-        position_scale: s_x [m].
-        angle_scale: s_θ [rad].
-        speed_scale: s_ẋ [m/s].
-        angular_speed_scale: s_θ̇ [rad/s].
-        force_scale: s_F [N].
-        position_tolerance: largest |x| at the end [m].
-        angle_tolerance: largest |θ| at the end [rad].
-        rail: largest |x| at any time [m].
-        window: length of the final part of the episode [s].
-
-    Raises:
-        RobooptError: if a field is not positive and finite.
-    """
-
-    position_scale: float = 0.5
-    angle_scale: float = 0.2
-    speed_scale: float = 2.0
-    angular_speed_scale: float = 2.0
-    force_scale: float = 10.0
-    position_tolerance: float = 0.1
-    angle_tolerance: float = 0.05
-    rail: float = 2.4
-    window: float = 1.0
+    window: float
 
     def __post_init__(self):
-        """Check scales and tolerances."""
-        _require_positive(self)
+        """Check the fields."""
+        for field in fields(self):  # pyright: ignore[reportArgumentType]
+            value = getattr(self, field.name)
+            if isinstance(value, ToolChain):
+                continue
+            numbers = value if isinstance(value, tuple) else (value,)
+            if not all(0 < number < math.inf for number in numbers):
+                raise RobooptError(
+                    f"`{field.name}` must be positive and finite, got {value}."
+                )
+
+    def _end(self, observations: Array, time_step: float) -> Array:
+        """Return the observations of the last `window`, (..., steps, obs)."""
+        return observations[..., -(round(self.window / time_step) + 1) :, :]
+
+
+class _CartPoleTask(_Task):
+    """A task of a cart-pole, with scales of x, θ, ẋ, θ̇ and the force."""
+
+    position_scale: float
+    angle_scale: float
+    speed_scale: float
+    angular_speed_scale: float
+    force_scale: float
+    rail: float
+    _angle_formula: ClassVar[str]
 
     @property
     def formula(self) -> str:
         """Return the cost rate c [1] as a formula, with its scales."""
         return (
-            f"(x / {self.position_scale:g} m)² + (θ / {self.angle_scale:g} rad)² + "
+            f"(x / {self.position_scale:g} m)² + "
+            f"{self._angle_formula.format(f'{self.angle_scale:g} rad')} + "
             f"(ẋ / {self.speed_scale:g} m/s)² + "
             f"(θ̇ / {self.angular_speed_scale:g} rad/s)² + "
             f"(F / {self.force_scale:g} N)²"
         )
 
-    @property
-    def success_rule(self) -> str:
-        """Return when a motion succeeds, as the end of a sentence."""
-        return (
-            f"throughout the last {self.window:g} s |θ| ≤ {self.angle_tolerance:g} rad "
-            f"and |x| ≤ {self.position_tolerance:g} m, and |x| ≤ {self.rail:g} m always"
-        )
+    @abc.abstractmethod
+    def _angle_error(self, angle: Array) -> Array:
+        """Return the angle's part in the cost rate, before it is squared and scaled."""
 
     def cost_rate(self, observation: Array, action: Array) -> Array:
         """Return c (...) [1] of observations (..., 4) reached by actions (..., 1).
@@ -89,13 +80,18 @@ class Balance:
         Raises:
             RobooptError: if the last axes do not hold 4 and 1 entries.
         """
-        x, angle, speed, angular_speed, force = _cart_pole(observation, action)
+        if observation.shape[-1] != 4 or action.shape[-1] != 1:
+            raise RobooptError(
+                "`observation` and `action` must hold (x, θ, ẋ, θ̇) and (force,) on "
+                f"their last axis, got shapes {observation.shape} and {action.shape}."
+            )
+        x, angle, speed, angular_speed = (observation[..., i] for i in range(4))
         return (
             _square(x / self.position_scale)
-            + _square(angle / self.angle_scale)
+            + _square(self._angle_error(angle) / self.angle_scale)
             + _square(speed / self.speed_scale)
             + _square(angular_speed / self.angular_speed_scale)
-            + _square(force / self.force_scale)
+            + _square(action[..., 0] / self.force_scale)
         )
 
     def success(self, observations: Array, time_step: float) -> Array:
@@ -106,39 +102,75 @@ class Balance:
             time_step: time between observations [s].
         """
         xp = observations.__array_namespace__()
-        x, angle = xp.abs(observations[..., 0]), xp.abs(observations[..., 1])
-        end = _window(self.window, time_step)
-        return (
-            xp.all(x <= self.rail, axis=-1)
-            & xp.all(x[..., end:] <= self.position_tolerance, axis=-1)
-            & xp.all(angle[..., end:] <= self.angle_tolerance, axis=-1)
-        )
+        on_rail = xp.abs(observations[..., 0]) <= self.rail
+        there = self._arrived(self._end(observations, time_step))
+        return xp.all(there, axis=-1) & xp.all(on_rail, axis=-1)
+
+    @abc.abstractmethod
+    def _arrived(self, observations: Array) -> Array:
+        """Return whether observations (..., 4) are within all tolerances, (...)."""
 
 
 @dataclass(frozen=True)
-class SwingUp:
+class Balance(_CartPoleTask):
+    """Keep a cart-pole's pole upright, and the cart in the middle of its rail.
+
+        c = (x/s_x)² + (θ/s_θ)² + (ẋ/s_ẋ)² + (θ̇/s_θ̇)² + (F/s_F)²
+
+    is quadratic in observation (x, θ, ẋ, θ̇) and force F, so that LQR theory applies.
+    An episode succeeds if throughout the last `window` [s] |θ| is at most
+    `angle_tolerance` [rad] and |x| at most `position_tolerance` [m], and if |x| was
+    never above `rail` [m].
+
+    Raises:
+        RobooptError: if a field is not positive and finite.
+    """
+
+    position_scale: float = 0.5
+    """s_x [m]"""
+    angle_scale: float = 0.2
+    """s_θ [rad]"""
+    speed_scale: float = 2.0
+    """s_ẋ [m/s]"""
+    angular_speed_scale: float = 2.0
+    """s_θ̇ [rad/s]"""
+    force_scale: float = 10.0
+    """s_F [N]"""
+    position_tolerance: float = 0.1
+    angle_tolerance: float = 0.05
+    rail: float = 2.4
+    window: float = 1.0
+
+    _angle_formula = "(θ / {})²"
+
+    @property
+    def success_rule(self) -> str:
+        """Return when a motion succeeds, as the end of a sentence."""
+        return (
+            f"throughout the last {self.window:g} s |θ| ≤ {self.angle_tolerance:g} rad "
+            f"and |x| ≤ {self.position_tolerance:g} m, and |x| ≤ {self.rail:g} m always"
+        )
+
+    def _angle_error(self, angle: Array) -> Array:
+        return angle
+
+    def _arrived(self, observations: Array) -> Array:
+        xp = observations.__array_namespace__()
+        x, angle = xp.abs(observations[..., 0]), xp.abs(observations[..., 1])
+        return (x <= self.position_tolerance) & (angle <= self.angle_tolerance)
+
+
+@dataclass(frozen=True)
+class SwingUp(_CartPoleTask):
     """Swing a cart-pole's pole up from hanging, and stay there.
 
-        c = 2·(1 − cos θ)/s_θ² + (x/s_x)² + (ẋ/s_ẋ)² + (θ̇/s_θ̇)² + (F/s_F)²
+        c = (x/s_x)² + 2·(1 − cos θ)/s_θ² + (ẋ/s_ẋ)² + (θ̇/s_θ̇)² + (F/s_F)²
 
     is smooth and bounded in the angle, periodic in full turns, and quadratic near
     upright, where the angle's term is (θ/s_θ)². An episode succeeds if throughout the
-    last `window` the pole is within `angle_tolerance` of upright, the cart within
-    `position_tolerance` of the middle, both slow, and if the cart never
-    left the rail.
-
-    Args:
-        position_scale: s_x [m].
-        angle_scale: s_θ [rad].
-        speed_scale: s_ẋ [m/s].
-        angular_speed_scale: s_θ̇ [rad/s].
-        force_scale: s_F [N].
-        position_tolerance: largest |x| at the end [m].
-        angle_tolerance: largest angle from upright at the end [rad], at most π.
-        speed_tolerance: largest |ẋ| at the end [m/s].
-        angular_speed_tolerance: largest |θ̇| at the end [rad/s].
-        rail: largest |x| at any time [m].
-        window: length of the final part of the episode [s].
+    last `window` [s] the pole is within `angle_tolerance` [rad] of upright and |x|, |ẋ|
+    and |θ̇| are at most `position_tolerance` [m], `speed_tolerance` [m/s] and
+    `angular_speed_tolerance` [rad/s], and if |x| was never above `rail` [m].
 
     Raises:
         RobooptError: if a field is not positive and finite, or `angle_tolerance` is
@@ -146,10 +178,15 @@ class SwingUp:
     """
 
     position_scale: float = 1.0
+    """s_x [m]"""
     angle_scale: float = 1.0
+    """s_θ [rad]"""
     speed_scale: float = 5.0
+    """s_ẋ [m/s]"""
     angular_speed_scale: float = 10.0
+    """s_θ̇ [rad/s]"""
     force_scale: float = 20.0
+    """s_F [N]"""
     position_tolerance: float = 0.5
     angle_tolerance: float = 0.2
     speed_tolerance: float = 0.5
@@ -157,24 +194,15 @@ class SwingUp:
     rail: float = 2.4
     window: float = 1.0
 
+    _angle_formula = "2 (1 − cos θ) / ({})²"
+
     def __post_init__(self):
         """Check scales and tolerances."""
-        _require_positive(self)
+        super().__post_init__()
         if self.angle_tolerance > math.pi:
             raise RobooptError(
                 f"`angle_tolerance` must be at most π rad, got {self.angle_tolerance}."
             )
-
-    @property
-    def formula(self) -> str:
-        """Return the cost rate c [1] as a formula, with its scales."""
-        return (
-            f"(x / {self.position_scale:g} m)² + "
-            f"2 (1 − cos θ) / ({self.angle_scale:g} rad)² + "
-            f"(ẋ / {self.speed_scale:g} m/s)² + "
-            f"(θ̇ / {self.angular_speed_scale:g} rad/s)² + "
-            f"(F / {self.force_scale:g} N)²"
-        )
 
     @property
     def success_rule(self) -> str:
@@ -187,44 +215,23 @@ class SwingUp:
             "always"
         )
 
-    def cost_rate(self, observation: Array, action: Array) -> Array:
-        """Return c (...) [1] of observations (..., 4) reached by actions (..., 1).
-
-        Raises:
-            RobooptError: if the last axes do not hold 4 and 1 entries.
-        """
-        x, angle, speed, angular_speed, force = _cart_pole(observation, action)
-        xp = observation.__array_namespace__()
+    def _angle_error(self, angle: Array) -> Array:
         # 2·(1 − cos θ) = 4·sin²(θ/2), which does not cancel near upright.
-        return (
-            _square(2.0 * xp.sin(0.5 * angle) / self.angle_scale)
-            + _square(x / self.position_scale)
-            + _square(speed / self.speed_scale)
-            + _square(angular_speed / self.angular_speed_scale)
-            + _square(force / self.force_scale)
-        )
+        return 2.0 * angle.__array_namespace__().sin(0.5 * angle)
 
-    def success(self, observations: Array, time_step: float) -> Array:
-        """Return whether episodes of observations (..., T+1, 4) succeeded, (...) bool.
-
-        Args:
-            observations: x [m], θ [rad], ẋ [m/s], θ̇ [rad/s] over the whole episode.
-            time_step: time between observations [s].
-        """
+    def _arrived(self, observations: Array) -> Array:
         xp = observations.__array_namespace__()
-        end = observations[..., _window(self.window, time_step) :, :]
-        upright = xp.cos(end[..., 1]) >= math.cos(self.angle_tolerance)
-        still = (
-            (xp.abs(end[..., 0]) <= self.position_tolerance)
-            & (xp.abs(end[..., 2]) <= self.speed_tolerance)
-            & (xp.abs(end[..., 3]) <= self.angular_speed_tolerance)
+        x, angle, speed, angular_speed = (observations[..., i] for i in range(4))
+        return (
+            (xp.cos(angle) >= math.cos(self.angle_tolerance))
+            & (xp.abs(x) <= self.position_tolerance)
+            & (xp.abs(speed) <= self.speed_tolerance)
+            & (xp.abs(angular_speed) <= self.angular_speed_tolerance)
         )
-        on_rail = xp.abs(observations[..., 0]) <= self.rail
-        return xp.all(upright & still, axis=-1) & xp.all(on_rail, axis=-1)
 
 
 @dataclass(frozen=True)
-class Reach:
+class Reach(_Task):
     """Bring an arm to a goal configuration, its tool with it, and stop.
 
         c = Σ_j ((q_j − g_j)/s_j)² + Σ_j (q̇_j/v_j)² + log(1 + |p(q) − p(g)|²/s_p²)
@@ -233,18 +240,9 @@ class Reach:
     close to the goal and flat far from it, makes the tool arrive early and precisely
     (after Levine et al., 2016, End-to-end training of deep visuomotor policies).
     Observations are (q, q̇, g); the action costs nothing here: what motors draw is
-    counted in energy. An episode succeeds if throughout the last `window` the tool is
-    within `tool_tolerance` of the goal's and every joint speed is at most
-    `speed_tolerance`.
-
-    Args:
-        chain: forward kinematics of the tool.
-        position_scale: s_j of each joint [rad or m].
-        speed_scale: v_j of each joint [rad/s or m/s].
-        tool_scale: s_p [m], about the required precision.
-        tool_tolerance: largest distance of the tool at the end [m].
-        speed_tolerance: largest |q̇_j| at the end [rad/s or m/s].
-        window: length of the final part of the episode [s].
+    counted in energy. An episode succeeds if throughout the last `window` [s] the tool
+    is within `tool_tolerance` [m] of the goal's and every joint speed is at most
+    `speed_tolerance` [rad/s or m/s].
 
     Raises:
         RobooptError: if a number is not positive and finite, or the scales differ in
@@ -252,16 +250,20 @@ class Reach:
     """
 
     chain: ToolChain
+    """Forward kinematics of the tool."""
     position_scale: tuple[float, ...]
+    """s_j of each joint [rad or m]."""
     speed_scale: tuple[float, ...]
+    """v_j of each joint [rad/s or m/s]."""
     tool_scale: float = 0.02
+    """s_p [m], about the required precision."""
     tool_tolerance: float = 0.01
     speed_tolerance: float = 0.1
     window: float = 0.1
 
     def __post_init__(self):
         """Check scales and tolerances."""
-        _require_positive(self)
+        super().__post_init__()
         joints = len(self.position_scale)
         if joints != len(self.speed_scale) or joints <= max(self.chain.joints):
             raise RobooptError(
@@ -313,24 +315,19 @@ class Reach:
             time_step: time between observations [s].
         """
         xp = observations.__array_namespace__()
-        end = observations[..., _window(self.window, time_step) :, :]
-        q, velocity, goal = self._split(end)
+        q, velocity, goal = self._split(self._end(observations, time_step))
         there = self._square_distance(q, goal) <= self.tool_tolerance**2
         slow = xp.all(xp.abs(velocity) <= self.speed_tolerance, axis=-1)
         return xp.all(there & slow, axis=-1)
 
-    def _split(self, observation: Array) -> tuple[Array, Array, Array]:
+    def _split(self, observation: Array) -> list[Array]:
         n = len(self.position_scale)
         if observation.shape[-1] != 3 * n:
             raise RobooptError(
                 f"`observation` must hold q, q̇ and goal of {n} joints on its last "
                 f"axis, got shape {observation.shape}."
             )
-        return (
-            observation[..., :n],
-            observation[..., n : 2 * n],
-            observation[..., 2 * n :],
-        )
+        return [observation[..., k : k + n] for k in range(0, 3 * n, n)]
 
     def _square_distance(self, q: Array, goal: Array) -> Array:
         here, there = self.chain.coordinates(q), self.chain.coordinates(goal)
@@ -339,30 +336,3 @@ class Reach:
 
 def _square(x: Array) -> Array:
     return x * x
-
-
-def _cart_pole(observation: Array, action: Array) -> tuple[Array, ...]:
-    """Return x, θ, ẋ, θ̇ and the force."""
-    if observation.shape[-1] != 4 or action.shape[-1] != 1:
-        raise RobooptError(
-            "`observation` and `action` must hold (x, θ, ẋ, θ̇) and (force,) on their "
-            f"last axis, got shapes {observation.shape} and {action.shape}."
-        )
-    return (*(observation[..., i] for i in range(4)), action[..., 0])
-
-
-def _window(duration: float, time_step: float) -> int:
-    """Return the (negative) index where the last `duration` [s] begin."""
-    return -(round(duration / time_step) + 1)
-
-
-def _require_positive(task):
-    for field in fields(task):
-        value = getattr(task, field.name)
-        if isinstance(value, ToolChain):
-            continue
-        numbers = value if isinstance(value, tuple) else (value,)
-        if not all(0 < number < math.inf for number in numbers):
-            raise RobooptError(
-                f"`{field.name}` must be positive and finite, got {value}."
-            )

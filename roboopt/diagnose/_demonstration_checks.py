@@ -14,9 +14,8 @@ import numpy as np
 
 from roboopt._errors import RobooptError
 from roboopt.data import Trajectory, single_recordings
-from roboopt.diagnose import _space_checks as space_checks
 from roboopt.diagnose._finding import Finding, error, warning
-from roboopt.diagnose._space_checks import Bounds
+from roboopt.diagnose._space_checks import Bounds, check_space
 
 MIN_SATURATED_SHARE = 0.01
 SHIFTS = range(-3, 4)  # [samples]
@@ -44,48 +43,26 @@ def check_demonstrations(
     runs = single_recordings(episodes)
     if not runs:
         raise RobooptError("`episodes` must hold at least one, got none.")
-    seen, acted = (
-        None if space is None else Bounds.of(space, name)
-        for name, space in (
-            ("observation_space", observation_space),
-            ("action_space", action_space),
-        )
-    )
+    spaces = {"observation": observation_space, "action": action_space}
+    bounds = {
+        name: None if space is None else Bounds.of(space, f"{name}_space")
+        for name, space in spaces.items()
+    }
     findings = [*_not_finite(runs), *_short(runs), *_duplicates(runs)]
     mixed = [*_mixed(runs, "observation"), *_mixed(runs, "action")]
     if not mixed and any(run.steps for run in runs):
-        findings += [*_observations(runs, seen), *_actions(runs, acted)]
+        seen, acted = bounds["observation"], bounds["action"]
+        if seen is not None:
+            observations = _finite(np.concatenate([run.observations for run in runs]))
+            findings += check_space(observations, seen, "observation")
+        actions = _finite(np.concatenate([run.actions for run in runs]))
+        beyond = [] if acted is None else check_space(actions, acted, "action")
+        findings += [*_constant(actions), *beyond]
+        # In another unit, actions show nothing about limits.
+        wrong = any(finding.severity == "error" for finding in beyond)
+        if actions.dtype.kind == "f" and not wrong:
+            findings += [*_saturation(actions, acted), *_misaligned(runs)]
     return sorted(findings + mixed, key=lambda finding: finding.severity)
-
-
-def _observations(runs: list[Trajectory], seen: Bounds | None) -> list[Finding]:
-    """Return the findings in the observations of all episodes together."""
-    if seen is None:
-        return []
-    values = np.concatenate([run.observations for run in runs])
-    wrong = list(space_checks.size(values.shape[1], seen, "observation"))
-    return wrong or [*space_checks.value_range(_finite(values), seen, "observation")]
-
-
-def _actions(runs: list[Trajectory], acted: Bounds | None) -> list[Finding]:
-    """Return the findings in the actions of all episodes together."""
-    actions = _finite(np.concatenate([run.actions for run in runs]))
-    findings = [*_constant(actions)]
-    if acted is not None:
-        wrong = [*space_checks.size(actions.shape[1], acted, "action")]
-        wrong += space_checks.kind(actions, acted)
-        if wrong:
-            return findings + wrong
-        if acted.discrete:
-            return [*findings, *space_checks.labels(actions, acted)]
-        wrong = [*space_checks.value_range(actions, acted, "action")]
-        findings += wrong
-        if any(finding.severity == "error" for finding in wrong):
-            return findings  # In another unit, actions show nothing about limits.
-        findings += space_checks.normalized(actions, acted)
-    if actions.dtype.kind == "f":
-        findings += [*_saturation(actions, acted), *_misaligned(runs)]
-    return findings
 
 
 def _finite(values: np.ndarray) -> np.ndarray:
@@ -119,26 +96,25 @@ def _short(runs: list[Trajectory]) -> Iterator[Finding]:
 
 
 def _mixed(runs: list[Trajectory], name: str) -> Iterator[Finding]:
+    """Find episodes whose arrays differ in size, or else in type."""
     groups: dict[tuple[int, bool], list[int]] = defaultdict(list)
     for k, run in enumerate(runs):
         array = getattr(run, f"{name}s")
         groups[array.shape[-1], array.dtype.kind in "iub"].append(k)
-    if len({size for size, _ in groups}) > 1:
-        found = "; ".join(f"{n} in {_episodes(ks)}" for (n, _), ks in groups.items())
-        yield error(
-            "mixed_sizes",
-            f"the {name}s differ in size: {found}; keep the episodes of one robot and "
-            "task.",
-        )
-    elif len(groups) > 1:
-        kinds = {True: "whole numbers", False: "numbers"}
-        found = "; ".join(
-            f"{kinds[w]} in {_episodes(ks)}" for (_, w), ks in groups.items()
-        )
-        yield error(
-            "mixed_kinds",
-            f"the {name}s differ in type: {found}; convert them to one type.",
-        )
+    if len(groups) == 1:
+        return
+    sizes = len({size for size, _ in groups}) > 1
+    found = "; ".join(
+        f"{size if sizes else 'whole numbers' if whole else 'numbers'} in "
+        f"{_episodes(episodes)}"
+        for (size, whole), episodes in groups.items()
+    )
+    if sizes:
+        advice = "keep the episodes of one robot and task"
+        yield error("mixed_sizes", f"the {name}s differ in size: {found}; {advice}.")
+    else:
+        advice = "convert them to one type"
+        yield error("mixed_kinds", f"the {name}s differ in type: {found}; {advice}.")
 
 
 def _duplicates(runs: list[Trajectory]) -> Iterator[Finding]:
@@ -171,8 +147,7 @@ def _constant(actions: np.ndarray) -> Iterator[Finding]:
 
 
 def _saturation(actions: np.ndarray, bounds: Bounds | None) -> Iterator[Finding]:
-    for axis in range(actions.shape[1]):
-        column = actions[:, axis]
+    for axis, column in enumerate(actions.T):
         ends = []
         for name, side in (("low", -1.0), ("high", 1.0)):
             limit = None if bounds is None else side * getattr(bounds, name)[axis]
@@ -210,30 +185,24 @@ def _held(column: np.ndarray, limit: float | None) -> tuple[float, float]:
 
 
 def _misaligned(runs: list[Trajectory]) -> Iterator[Finding]:
-    reach = max(SHIFTS)
-    runs = [
-        run
-        for run in runs
-        if run.steps > 2 * reach
-        and np.isfinite(run.observations).all()
-        and np.isfinite(run.actions).all()
-    ]
-    before = np.cumsum([0] + [run.steps for run in runs])[:-1]
-    runs = [run for run, n in zip(runs, before, strict=True) if n < MAX_SAMPLES]
-    inner = sum(run.steps - 2 * reach for run in runs)
-    if not runs or inner < MIN_SAMPLES_PER_UNKNOWN * (
-        runs[0].observations.shape[1] + 1
-    ):
+    """Find actions that a linear law of the observations explains best if shifted."""
+    reach, count, kept = max(SHIFTS), 0, []
+    for run in runs:
+        finite = np.isfinite(run.observations).all() and np.isfinite(run.actions).all()
+        if run.steps > 2 * reach and finite and count < MAX_SAMPLES:
+            kept.append(run)
+            count += run.steps
+    unknowns = runs[0].observations.shape[1] + 1
+    if count - 2 * reach * len(kept) < MIN_SAMPLES_PER_UNKNOWN * unknowns:
         return
-    actions = np.concatenate([run.actions[reach : run.steps - reach] for run in runs])
+    actions = np.concatenate([run.actions[reach : run.steps - reach] for run in kept])
     spread = np.sum((actions - actions.mean(axis=0)) ** 2)
     if not spread:
         return
     left = []
     for shift in SHIFTS:
-        ends = [(reach + shift, run.steps - reach + shift) for run in runs]
         seen = np.concatenate(
-            [run.observations[a:b] for run, (a, b) in zip(runs, ends, strict=True)]
+            [r.observations[reach + shift : r.steps - reach + shift] for r in kept]
         )
         scaled = (seen - seen.mean(axis=0)) / np.maximum(seen.std(axis=0), 1e-12)
         design = np.column_stack([scaled, np.ones(len(seen))])

@@ -1,7 +1,10 @@
 """Findings of a check, as data."""
 
 import dataclasses
+import math
 from typing import Literal
+
+DEGREES_PER_RADIAN = 180 / math.pi
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,15 +7,14 @@ logged a sample early or late. Data cannot tell a slow motion in degrees from a 
 motion in radians of a joint without limits: there is no finding then.
 """
 
-import dataclasses
 import math
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 
-from roboopt.diagnose._finding import Finding, error, warning
+from roboopt.diagnose._finding import DEGREES_PER_RADIAN, Finding, error, warning
 
-DEGREES_PER_RADIAN = 180 / math.pi
 MIN_SATURATED_SHARE = 0.01
 MIN_TRAVEL = 1e-3  # [rad or m]: below, a joint counts as standing still
 MIN_RATIO_TRAVEL = 0.05  # [rad or m]: below, sensor noise hides ratios
@@ -34,8 +33,7 @@ RATIOS = (
 """Velocities over the rates of positions that one wrong unit explains."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Joint:
+class Joint(NamedTuple):
     """One joint of one recording."""
 
     times: np.ndarray
@@ -47,36 +45,24 @@ class Joint:
     upper: float
     revolute: bool
 
-    @property
-    def travel(self) -> float:
-        """Return the distance between the extreme positions [rad or m]."""
-        return float(np.ptp(self.position))
 
-    @property
-    def unit(self) -> str:
-        """Return the unit of the positions."""
-        return "rad" if self.revolute else "m"
+def check_joint(joint: Joint) -> Iterator[Finding]:
+    """Find what is wrong with a joint's positions, velocities and efforts."""
+    yield from _positions(joint)
+    yield from _velocities(joint)
+    if joint.effort is not None:
+        yield from _efforts(joint, joint.effort)
 
 
-def still(joint: Joint) -> Iterator[Finding]:
-    """Find a joint that does not move, and an effort that does not change."""
-    if joint.travel < MIN_TRAVEL:
+def _positions(joint: Joint) -> Iterator[Finding]:
+    q, unit = joint.position, "rad" if joint.revolute else "m"
+    travel, peak = float(np.ptp(q)), float(np.abs(q).max())
+    if travel < MIN_TRAVEL:
         yield warning(
             "not_moving",
-            f"the joint moves by {joint.travel:.2g} {joint.unit} in all: take what "
-            "only its motion shows from another recording, or keep that fixed.",
+            f"the joint moves by {travel:.2g} {unit} in all: take what only its motion "
+            "shows from another recording, or keep that fixed.",
         )
-    if joint.effort is not None and np.ptp(joint.effort) == 0:
-        yield warning(
-            "constant_effort",
-            f"the effort is {joint.effort[0]:g} throughout: if a motor drives the "
-            "joint, read the column of its effort.",
-        )
-
-
-def position_range(joint: Joint) -> Iterator[Finding]:
-    """Find positions in degrees, and positions beyond the joint's limits."""
-    peak = float(np.abs(joint.position).max())
     reach = max(abs(joint.lower), abs(joint.upper))
     limited = math.isfinite(reach)
     in_degrees = peak / DEGREES_PER_RADIAN <= 1.05 * reach
@@ -87,45 +73,50 @@ def position_range(joint: Joint) -> Iterator[Finding]:
             "rad, and would keep to them in degrees: convert the positions to radians.",
         )
         return
-    low, high = joint.position.min(), joint.position.max()
-    outside = max(joint.lower - low, high - joint.upper)
+    outside = max(joint.lower - q.min(), q.max() - joint.upper)
     if outside > MIN_RATIO_TRAVEL:
         yield warning(
             "beyond_limits",
-            f"the joint goes {outside:.3g} {joint.unit} beyond its limits: compare its "
-            "zero and its sign with the model's.",
+            f"the joint goes {outside:.3g} {unit} beyond its limits: compare its zero "
+            "and its sign with the model's.",
         )
-    speed = float(np.abs(np.diff(joint.position) / np.diff(joint.times)).max())
-    fast = speed > MAX_SPEED or joint.travel > MAX_TRAVEL
+    speed = float(np.abs(np.diff(q) / np.diff(joint.times)).max())
+    fast = speed > MAX_SPEED or travel > MAX_TRAVEL
     if joint.revolute and not limited and fast:
         yield warning(
             "degrees",
-            f"the joint turns by {joint.travel:.4g} rad at up to {speed:.4g} rad/s: "
-            "unless it makes so many turns, the positions are in degrees; convert them "
-            "to radians.",
+            f"the joint turns by {travel:.4g} rad at up to {speed:.4g} rad/s: unless "
+            "it makes so many turns, the positions are in degrees; convert them to "
+            "radians.",
         )
 
 
-def velocity(joint: Joint) -> Iterator[Finding]:
+def _velocities(joint: Joint) -> Iterator[Finding]:
     """Find velocities that disagree with the rate of the positions."""
-    if joint.travel < MIN_RATIO_TRAVEL or len(joint.times) < 20:
+    q, count, steps = joint.position, len(joint.times), np.diff(joint.times)
+    if np.ptp(q) < MIN_RATIO_TRAVEL or count < 20:
         return
     # Changes over several samples, so that noise does not decide.
-    reach = max(1, len(joint.times) // 200)
-    steps = np.diff(joint.times)
+    reach = max(1, count // 200)
     mean = (joint.velocity[1:] + joint.velocity[:-1]) / 2
     integral = np.concatenate([[0.0], np.cumsum(mean * steps)])
-    moved = joint.position[reach:] - joint.position[:-reach]
-    integrated = integral[reach:] - integral[:-reach]
+    moved, integrated = q[reach:] - q[:-reach], integral[reach:] - integral[:-reach]
     ratio = agreement = 0.0
     if integrated.any() and moved.any():
         ratio = float(moved @ integrated / (moved @ moved))
         agreement = abs(_correlation(moved, integrated))
-    found = list(_velocity_ratio(ratio, agreement))
-    yield from found
-    if found:
+    said = f"the velocities are {ratio:.4g} times the rate of the positions"
+    for value, code, advice in RATIOS:
+        if agreement > 0.9 and abs(ratio / value - 1) < 0.1:
+            yield error(code, f"{said}: {advice}.")
+            return
+    if agreement <= 0.9 or abs(ratio - 1) > 0.2:
+        advice = "compare their signs" if ratio < 0 else "compare their units and gears"
+        if agreement <= 0.9:
+            advice = f"they correlate by {agreement:.2f} only; compare the columns"
+        yield warning("velocity_mismatch", f"{said}: {advice}.")
         return
-    rate = np.diff(joint.position) / steps
+    rate = np.diff(q) / steps
     errors = np.array([np.sum((np.roll(mean, -s) - rate)[INNER] ** 2) for s in SHIFTS])
     shift = int(SHIFTS[np.argmin(errors)])
     # An integrator stores velocities half a sample early or late: then the errors at
@@ -139,57 +130,36 @@ def velocity(joint: Joint) -> Iterator[Finding]:
         )
 
 
-def _velocity_ratio(ratio: float, agreement: float) -> Iterator[Finding]:
-    said = f"the velocities are {ratio:.4g} times the rate of the positions"
-    for value, code, advice in RATIOS:
-        if agreement > 0.9 and abs(ratio / value - 1) < 0.1:
-            yield error(code, f"{said}: {advice}.")
-            return
-    if agreement <= 0.9:
-        advice = f"they correlate by {agreement:.2f} only; compare the columns"
-    elif ratio < 0:
-        advice = "compare their signs"
-    else:
-        advice = "compare their units and gears"
-    if agreement <= 0.9 or abs(ratio - 1) > 0.2:
-        yield warning("velocity_mismatch", f"{said}: {advice}.")
-
-
-def saturation(joint: Joint) -> Iterator[Finding]:
-    """Find efforts that were cut off at a limit."""
-    if joint.effort is None or np.ptp(joint.effort) == 0:
+def _efforts(joint: Joint, effort: np.ndarray) -> Iterator[Finding]:
+    """Find efforts that do not change, were cut off, or were logged early or late."""
+    if np.ptp(effort) == 0:
+        yield warning(
+            "constant_effort",
+            f"the effort is {effort[0]:g} throughout: if a motor drives the joint, "
+            "read the column of its effort.",
+        )
         return
-    size = np.abs(joint.effort)
-    if math.isfinite(joint.effort_limit):
-        top, name = joint.effort_limit, "limit"
-        held = size >= 0.999 * top
-    else:
+    size, top, name = np.abs(effort), joint.effort_limit, "limit"
+    held = size >= 0.999 * top
+    if not math.isfinite(top):
         size = size.round(12)
         top, name = size.max(), "largest value"
         levels, counts = np.unique(size, return_counts=True)
         # The top of an oscillation that was rounded holds 2.4 times as many samples as
         # the level below; an effort that was cut off many more. A switch has two.
-        if len(levels) <= 2 or counts[-1] < 4 * counts[-2]:
-            return
-        held = size == top
+        held = (size == top) & (len(levels) > 2 and counts[-1] >= 4 * counts[-2])
     if held.mean() > MIN_SATURATED_SHARE:
         yield warning(
             "saturation",
             f"the effort is at its {name} of {top:g} for {100 * held.mean():.1f} % of "
             "the samples: make sure that it was measured, or recorded as clipped.",
         )
-
-
-def effort_shift(joint: Joint) -> Iterator[Finding]:
-    """Find efforts that agree with the accelerations best at a shift."""
-    if joint.effort is None or np.ptp(joint.effort) == 0 or len(joint.effort) < 50:
+    if len(effort) < 50:
         return
-    acceleration = np.diff(joint.velocity) / np.diff(joint.times)
     # Differences leave out gravity and friction, which change slowly.
-    effort, jerk = np.diff(joint.effort), np.diff(acceleration)
-    fit = np.array(
-        [_correlation(effort[INNER], np.roll(jerk, -s)[INNER]) for s in SHIFTS]
-    )
+    jerk = np.diff(np.diff(joint.velocity) / np.diff(joint.times))
+    change = np.diff(effort)[INNER]
+    fit = np.array([_correlation(change, np.roll(jerk, -s)[INNER]) for s in SHIFTS])
     shift, middle = int(SHIFTS[np.argmax(fit)]), fit[UNSHIFTED]
     if shift and fit.max() > 0.5 and fit.max() > 2 * middle:
         yield warning(
@@ -205,6 +175,3 @@ def effort_shift(joint: Joint) -> Iterator[Finding]:
 def _correlation(a: np.ndarray, b: np.ndarray) -> float:
     size = math.sqrt((a @ a) * (b @ b))
     return float(a @ b) / size if size else 0.0
-
-
-JOINT_CHECKS = (still, position_range, velocity, saturation, effort_shift)

@@ -10,7 +10,7 @@ import numpy as np
 from roboopt._errors import RobooptError
 from roboopt.data import Trajectory, sample_times, single_recordings
 from roboopt.diagnose._finding import Finding, error, warning
-from roboopt.diagnose._joint_checks import JOINT_CHECKS, MIN_TRAVEL, Joint
+from roboopt.diagnose._joint_checks import MIN_TRAVEL, Joint, check_joint
 
 MAX_UNEVENNESS = 1e-3  # of the median step
 MAX_GAP = 3.0  # median steps
@@ -50,53 +50,39 @@ def check_recordings(
     runs = single_recordings(recordings)
     if not runs:
         raise RobooptError("`recordings` must hold at least one, got none.")
-    count = _joint_count(runs)
-    limits = _per_joint("effort_limits", effort_limits, math.inf, count)
-    lowest = _per_joint("lower", lower, -math.inf, count)
-    highest = _per_joint("upper", upper, math.inf, count)
-    turns = _one_each("revolute", revolute, [True] * count)
-    joints = _one_each("joint_names", joint_names, [str(j) for j in range(count)])
-    named = _one_each("names", names, [f"recording {k}" for k in range(len(runs))])
-    findings = []
-    for name, run in zip(named, runs, strict=True):
-        broken = [*_not_finite(run), *_not_increasing(run)]
-        # After an error in times or values the other checks would mean nothing.
-        found = broken or [*_timing(sample_times(run)), *_repeated(run)]
-        findings += [dataclasses.replace(f, where=name) for f in found]
-        for j in range(0 if broken else count):
-            joint = _joint(run, j, limits[j], lowest[j], highest[j], turns[j])
-            where = f"joint {joints[j]} of {name}"
-            for check in JOINT_CHECKS:
-                findings += [dataclasses.replace(f, where=where) for f in check(joint)]
-    return sorted(findings, key=lambda finding: finding.severity)
-
-
-def _joint(
-    run: Trajectory, j: int, limit: float, lower: float, upper: float, revolute: bool
-) -> Joint:
-    observations = np.asarray(run.observations, float)
-    efforts = np.asarray(run.actions if run.efforts is None else run.efforts, float)
-    count = observations.shape[-1] // 2
-    return Joint(
-        times=sample_times(run),
-        position=observations[:, j],
-        velocity=observations[:, count + j],
-        effort=efforts[:, j] if efforts.shape[-1] == count else None,
-        effort_limit=limit,
-        lower=lower,
-        upper=upper,
-        revolute=revolute,
-    )
-
-
-def _joint_count(runs: list[Trajectory]) -> int:
     sizes = {run.observations.shape[-1] for run in runs}
     if len(sizes) > 1 or min(sizes) % 2:
         raise RobooptError(
             "`recordings` must hold observations [q, q̇] of one number of joints, got "
             f"sizes {sorted(sizes)}."
         )
-    return min(sizes) // 2
+    count = min(sizes) // 2
+    joints: list[Any] = list(
+        zip(
+            _one_each("joint_names", joint_names, range(count)),
+            _per_joint("effort_limits", effort_limits, math.inf, count),
+            _per_joint("lower", lower, -math.inf, count),
+            _per_joint("upper", upper, math.inf, count),
+            _one_each("revolute", revolute, [True] * count),
+            strict=True,
+        )
+    )
+    default = [f"recording {k}" for k in range(len(runs))]
+    findings = []
+    for name, run in zip(_one_each("names", names, default), runs, strict=True):
+        # After an error in times or values the other checks would mean nothing.
+        broken = [*_broken(run)]
+        for found in broken or _sampling(run):
+            findings.append(dataclasses.replace(found, where=name))
+        q, velocity = np.split(np.asarray(run.observations, float), 2, axis=1)
+        efforts = np.asarray(run.actions if run.efforts is None else run.efforts, float)
+        for j, (joint, *known) in enumerate([] if broken else joints):
+            effort = efforts[:, j] if efforts.shape[-1] == count else None
+            motion = sample_times(run), q[:, j], velocity[:, j], effort
+            for found in check_joint(Joint(*motion, *known)):
+                where = f"joint {joint} of {name}"
+                findings.append(dataclasses.replace(found, where=where))
+    return sorted(findings, key=lambda finding: finding.severity)
 
 
 def _per_joint(name: str, value: Any, default: float, joints: int) -> list[float]:
@@ -108,27 +94,24 @@ def _per_joint(name: str, value: Any, default: float, joints: int) -> list[float
     return np.broadcast_to(array, (joints,)).tolist()
 
 
-def _one_each(name: str, value: Sequence[Any] | None, default: list[Any]) -> list[Any]:
+def _one_each(name: str, value: Any, default: Sequence[Any]) -> Sequence[Any]:
     if value is not None and len(value) != len(default):
         raise RobooptError(f"`{name}` must hold {len(default)}, got {len(value)}.")
-    return default if value is None else list(value)
+    return default if value is None else value
 
 
-def _not_finite(run: Trajectory) -> Iterator[Finding]:
+def _broken(run: Trajectory) -> Iterator[Finding]:
+    """Find values that are not finite, and times that do not increase."""
     for name in ("times", "observations", "actions", "efforts"):
         value = getattr(run, name)
-        bad = np.argwhere(
-            ~np.isfinite(np.asarray(0 if value is None else value, float))
-        )
+        finite = np.isfinite(np.asarray(0 if value is None else value, float))
+        bad = np.argwhere(~finite)
         if len(bad):
             yield error(
                 "not_finite",
                 f"the {name} hold {len(bad)} values that are not finite, the first at "
                 f"{tuple(bad[0].tolist())}: cut the recording there.",
             )
-
-
-def _not_increasing(run: Trajectory) -> Iterator[Finding]:
     back = np.flatnonzero(np.diff(sample_times(run)) <= 0)
     if back.size:
         yield error(
@@ -139,7 +122,9 @@ def _not_increasing(run: Trajectory) -> Iterator[Finding]:
         )
 
 
-def _timing(times: np.ndarray) -> Iterator[Finding]:
+def _sampling(run: Trajectory) -> Iterator[Finding]:
+    """Find steps that are long or uneven, gaps, and samples that repeat."""
+    times = sample_times(run)
     steps = np.diff(times)
     low, median, high = steps.min(), float(np.median(steps)), steps.max()
     if median > MAX_STEP_S:
@@ -164,9 +149,6 @@ def _timing(times: np.ndarray) -> Iterator[Finding]:
             f"{1e3 * steps[gaps[0]]:.3f} ms after {times[gaps[0]]:.3f} s: cut the "
             "recording in two there.",
         )
-
-
-def _repeated(run: Trajectory) -> Iterator[Finding]:
     observations = np.asarray(run.observations, float)
     same = (np.diff(observations, axis=0) == 0).all(axis=1)
     # A robot at rest has equal rows for a good reason.

@@ -13,9 +13,8 @@ from typing import Any
 import numpy as np
 
 from roboopt._errors import RobooptError
-from roboopt.diagnose._finding import Finding, error, warning
+from roboopt.diagnose._finding import DEGREES_PER_RADIAN, Finding, error, warning
 
-DEGREES_PER_RADIAN = 180 / math.pi
 ROUNDING = 1e-6  # of the bounds: single precision
 MIN_UNIT_RATIO = 3.0  # of the bounds: no actuator overshoots so far
 MIN_NORMALIZED_PEAK = 0.99
@@ -37,11 +36,7 @@ class Bounds:
 
     @classmethod
     def of(cls, space: Any, name: str) -> "Bounds":
-        """Return the bounds of a Box, Discrete, MultiDiscrete or MultiBinary space.
-
-        Raises:
-            RobooptError: if `space` is another, naming it `name`.
-        """
+        """Return the bounds of a Box, Discrete, MultiDiscrete or MultiBinary space."""
         discrete = True
         if hasattr(space, "low") and hasattr(space, "high"):
             low, high = np.ravel(space.low), np.ravel(space.high)
@@ -63,28 +58,42 @@ class Bounds:
         return cls(low.astype(float), high.astype(float), discrete)
 
 
-def size(count: int, bounds: Bounds, name: str) -> Iterator[Finding]:
-    """Find samples of another size than the space's."""
-    if count != len(bounds.low):
-        yield error(
-            "another_environment",
-            f"the {name}s have size {count}, but those of the environment have "
-            f"{len(bounds.low)}: the dataset is one of another environment, or its "
-            f"{name}s were flattened, stacked or cut; take the environment that they "
-            "were recorded in, or bring them to its form.",
+def check_space(values: np.ndarray, bounds: Bounds, name: str) -> list[Finding]:
+    """Find samples (sample, axis) of another size, kind or range than the space's.
+
+    Their `name` is "action" or "observation".
+    """
+    size = values.shape[1]
+    wrong = []
+    if size != len(bounds.low):
+        wrong.append(
+            error(
+                "another_environment",
+                f"the {name}s have size {size}, but those of the environment have "
+                f"{len(bounds.low)}: the dataset is one of another environment, or its "
+                f"{name}s were flattened, stacked or cut; take the environment that "
+                "they were recorded in, or bring them to its form.",
+            )
         )
+    if name == "action":
+        wrong += _kind(values, bounds)
+    if wrong:
+        return wrong
+    if name == "action" and bounds.discrete:
+        return [*_labels(values, bounds)]
+    wrong = [*_range(values, bounds, name)]
+    if name == "action" and all(found.severity == "warning" for found in wrong):
+        wrong += _normalized(values, bounds)
+    return wrong
 
 
-def kind(values: np.ndarray, bounds: Bounds) -> Iterator[Finding]:
+def _kind(values: np.ndarray, bounds: Bounds) -> Iterator[Finding]:
     """Find numbers where the environment has choices, or the other way round."""
     whole = values.dtype.kind in "iub"
     if bounds.discrete and not whole:
-        rounded = bool((values == np.round(values)).all())
-        advice = (
-            "though all of them are whole: convert them by `astype(int)`"
-            if rounded
-            else "and not all of them are whole: they are of another action space"
-        )
+        advice = "and not all of them are whole: they are of another action space"
+        if (values == np.round(values)).all():
+            advice = "though all of them are whole: convert them by `astype(int)`"
         yield error(
             "numbers_for_choices",
             "the environment's actions are choices, but those recorded are of type "
@@ -99,10 +108,10 @@ def kind(values: np.ndarray, bounds: Bounds) -> Iterator[Finding]:
         )
 
 
-def labels(values: np.ndarray, bounds: Bounds) -> Iterator[Finding]:
+def _labels(values: np.ndarray, bounds: Bounds) -> Iterator[Finding]:
     """Find choices that the space does not have."""
-    for axis in range(values.shape[1]):
-        column, low, high = values[:, axis], bounds.low[axis], bounds.high[axis]
+    for axis, column in enumerate(values.T):
+        low, high = bounds.low[axis], bounds.high[axis]
         bad = (column < low) | (column > high)
         if bad.any():
             yield error(
@@ -114,20 +123,19 @@ def labels(values: np.ndarray, bounds: Bounds) -> Iterator[Finding]:
             )
 
 
-def value_range(values: np.ndarray, bounds: Bounds, name: str) -> Iterator[Finding]:
+def _range(values: np.ndarray, bounds: Bounds, name: str) -> Iterator[Finding]:
     """Find axes that leave their bounds, with a guess at the reason."""
     unit_box = bool((bounds.low == -1).all() and (bounds.high == 1).all())
-    for axis in range(values.shape[1]):
-        column = values[:, axis]
+    for axis, column in enumerate(values.T):
         low, high = float(bounds.low[axis]), float(bounds.high[axis])
-        finite = [abs(x) for x in (low, high, 1) if math.isfinite(x)]
         span = high - low if math.isfinite(high - low) else 0.0
+        finite = [abs(x) for x in (low, high, 1) if math.isfinite(x)]
         room = ROUNDING * (span or max(finite))
         bad = (column < low - room) | (column > high + room)
         if not bad.any():
             continue
         beyond = float(max(low - column.min(), column.max() - high))
-        guess = _unit_guess(column, low, high, unit_box)
+        guess = _unit_guess(column, max(abs(low), abs(high)), unit_box)
         make = error if guess and name == "action" else warning
         yield make(
             f"{name}_out_of_range",
@@ -137,25 +145,8 @@ def value_range(values: np.ndarray, bounds: Bounds, name: str) -> Iterator[Findi
         )
 
 
-def normalized(values: np.ndarray, bounds: Bounds) -> Iterator[Finding]:
-    """Find actions that seem divided by their largest, unlike the space's."""
-    reach = np.minimum(np.abs(bounds.low), np.abs(bounds.high))
-    largest = np.abs(values).max(axis=0)
-    small = (reach >= MIN_UNIT_RATIO) & (largest <= 1 + ROUNDING)
-    if small.any() and small.all() and largest.max() >= MIN_NORMALIZED_PEAK:
-        yield warning(
-            "normalized",
-            f"all actions are within ±1 and reach {largest.max():.4g}, but the "
-            f"environment's go to {reach.min():.4g}: if they were divided by their "
-            "largest, multiply them by it.",
-        )
-
-
-def _unit_guess(
-    column: np.ndarray, low: float, high: float, unit_box: bool
-) -> str | None:
+def _unit_guess(column: np.ndarray, reach: float, unit_box: bool) -> str | None:
     """Return the unit that the values seem to be in, if the ratio is telling."""
-    reach = max(abs(low), abs(high))
     if not math.isfinite(reach) or reach == 0:
         return None
     ratio = float(np.abs(column).max()) / reach
@@ -167,12 +158,27 @@ def _unit_guess(
             "if they are in physical units, divide them by the largest that the "
             "environment allows"
         )
+    said = f"they reach {ratio:.3g} times the bounds"
     if 0.3 <= ratio / DEGREES_PER_RADIAN <= 1.05:
         return (
-            f"they reach {ratio:.3g} times the bounds, and would keep to them in "
-            "degrees; convert them to radians, or find what else scales them"
+            f"{said}, and would keep to them in degrees; convert them to radians, or "
+            "find what else scales them"
         )
-    return f"they reach {ratio:.3g} times the bounds; compare the units"
+    return f"{said}; compare the units"
+
+
+def _normalized(values: np.ndarray, bounds: Bounds) -> Iterator[Finding]:
+    """Find actions that seem divided by their largest, unlike the space's."""
+    reach = np.minimum(np.abs(bounds.low), np.abs(bounds.high))
+    largest = np.abs(values).max(axis=0, initial=0)
+    small = (reach >= MIN_UNIT_RATIO) & (largest <= 1 + ROUNDING)
+    if small.any() and small.all() and largest.max() >= MIN_NORMALIZED_PEAK:
+        yield warning(
+            "normalized",
+            f"all actions are within ±1 and reach {largest.max():.4g}, but the "
+            f"environment's go to {reach.min():.4g}: if they were divided by their "
+            "largest, multiply them by it.",
+        )
 
 
 def _share(bad: np.ndarray) -> str:

@@ -3,7 +3,6 @@
 import subprocess
 import sys
 import tempfile
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -48,19 +47,14 @@ def agreement(
             type.
     """
     seen, times = jnp.asarray(observations), jnp.asarray(times, float)
-
-    def step(carry: Any, inputs: Any) -> tuple[Any, Any]:
-        return act(policy, carry, *inputs)
-
+    step = lambda carry, inputs: act(policy, carry, *inputs)  # noqa: E731
     expected = jax.lax.scan(step, initial_carry(policy), (seen, times))[1]
     with tempfile.TemporaryDirectory() as folder:
-        given, answer = Path(folder) / "given.npz", Path(folder) / "answer.npz"
+        given, answer = f"{folder}/given.npz", f"{folder}/answer.npz"
         np.savez(given, observations=seen, times=times)
         place = exported.runner.resolve()
         command = [sys.executable, "-IB", "-c", SCRIPT, str(place.parent), place.stem]
-        done = subprocess.run(
-            [*command, str(given), str(answer)], capture_output=True, text=True
-        )
+        done = subprocess.run([*command, given, answer], capture_output=True, text=True)
         if done.returncode:
             last = (done.stderr.strip().splitlines() or ["no reason"])[-1]
             raise RobooptError(f"`exported` must run, got: {last}")

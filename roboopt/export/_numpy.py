@@ -107,11 +107,11 @@ def export_numpy(policy: Any, observation: Any, path: str | PathLike) -> Exporte
 
     Raises:
         RobooptError: if `policy` acts by chance, does not map an array to an array, or
-            uses a primitive that only ONNX has; or if `path` is not the name of a
-            module, or that of a module which was not exported.
+            uses a primitive that only ONNX has.
     """
     arrays, module = _files(path)
-    text, constants = _module(policy, *_traced(policy, observation), module.stem)
+    memory, step = _traced(policy, observation)
+    text, constants = _module(policy, memory, step, module.stem)
     arrays.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(arrays) as file:
         np.savez(file, **constants)  # type: ignore
@@ -187,7 +187,7 @@ def _names(policy: Any) -> dict[str, Any]:
     """Return the arrays of `policy` by their place in it."""
     found = {}
     arrays = eqx.filter(policy, eqx.is_array)
-    for path, leaf in jax.tree_util.tree_flatten_with_path(arrays)[0]:
+    for path, leaf in jax.tree.leaves_with_path(arrays):
         # The field `value` of a `Frozen` part says nothing.
         keys = jax.tree_util.keystr(path, simple=True, separator=".").split(".")
         found[".".join(k for k in keys if k != "value") or "array"] = leaf

@@ -43,12 +43,11 @@ def export_onnx(policy: Any, observation: Any, path: str | PathLike) -> Path:
         raise ImportError(
             "`export_onnx` needs jax2onnx: pip install 'roboopt[onnx]'"
         ) from error
-    seen, time = jnp.asarray(observation), jnp.zeros((), jnp.result_type(float))
-    inputs = {"observation": seen, "time": time}
-    if isinstance(policy, OpenLoop):
-        del inputs["observation"]
-    elif not isinstance(policy, TimeVaryingPolicy):
-        del inputs["time"]
+    seen, inputs = jnp.asarray(observation), {}
+    if not isinstance(policy, OpenLoop):
+        inputs["observation"] = seen
+    if isinstance(policy, OpenLoop | TimeVaryingPolicy):
+        inputs["time"] = jnp.zeros((), jnp.result_type(float))
     check_action(jax.eval_shape(lambda *x: policy(*x), *inputs.values()))
     try:
         model: Any = to_onnx(

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from roboopt._core import check_positive
 from roboopt._errors import RobooptError
 from roboopt._readable import Readable
 
@@ -26,14 +27,13 @@ class Loss(Readable, eqx.Module):
 
     @abstractmethod
     def residual(self, error: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-        """Return r with ρ(e) = r²/2."""
+        """Return sign(e) √(2 ρ(e)), r with ρ(e) = r²/2."""
 
 
 class L2(Loss):
     """ρ(e) = e²/2."""
 
     def residual(self, error: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-        """Return the error itself."""
         return error
 
 
@@ -47,15 +47,10 @@ class Huber(Loss):
     threshold: float = 1.345
 
     def __check_init__(self):
-        if isinstance(self.threshold, float | int) and not (
-            0 < self.threshold < float("inf")
-        ):
-            raise RobooptError(
-                f"`threshold` must be positive and finite, got {self.threshold}."
-            )
+        if isinstance(self.threshold, float | int):
+            check_positive("threshold", self.threshold)
 
     def residual(self, error: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-        """Return sign(e) √(2 ρ(e))."""
         size = jnp.abs(error)
         far = size > self.threshold
         # √ has no finite derivative at 0: it gets 1 where it is not used.
@@ -71,7 +66,6 @@ class L1(Loss):
     """
 
     def residual(self, error: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-        """Return sign(e) √(2 |e|)."""
         size = jnp.abs(error)
         # As above; below the least normal number √ has no finite derivative either.
         far = size >= jnp.finfo(error.dtype).tiny
@@ -80,16 +74,14 @@ class L1(Loss):
 
 
 class FunctionLoss(Loss):
-    """Any elementwise function of the error, such as `optax.huber_loss`."""
+    """Any elementwise function of the error, such as `optax.huber_loss`.
+
+    For a `residual` the function must be 0 at 0 and nowhere negative.
+    """
 
     function: Callable[[Array], Array] = eqx.field(static=True)
 
     def __call__(self, error: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-        """Return ρ(e).
-
-        Raises:
-            RobooptError: if the function does not return one number for each error.
-        """
         cost = jnp.asarray(self.function(error))
         if cost.shape != error.shape:
             raise RobooptError(
@@ -99,7 +91,6 @@ class FunctionLoss(Loss):
         return cost
 
     def residual(self, error: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-        """Return sign(e) √(2 ρ(e)), for a ρ that is 0 at 0 and nowhere negative."""
         cost = self(error)
         slope = lambda e: jax.jvp(self, (e,), (jnp.ones_like(e),))[1]  # noqa: E731
         _, curvature = jax.jvp(slope, (error,), (jnp.ones_like(error),))
@@ -119,9 +110,6 @@ def as_loss(loss: Any, **others: type[Any]) -> Any:
     Args:
         loss: a loss, its name, or an elementwise function of the error.
         **others: names and classes of further losses that the caller knows.
-
-    Raises:
-        RobooptError: if `loss` is none of these.
     """
     known = {**LOSSES, **others}
     if isinstance(loss, (Loss, *others.values())):

@@ -25,8 +25,8 @@ class MLP(Jittable):
         self,
         inputs: int,
         outputs: int,
-        width: int,
-        depth: int,
+        width: int = 64,
+        depth: int = 2,
         *,
         key: PRNGKeyArray,
         activation: Callable[[Array], Array] = jnp.tanh,
@@ -38,22 +38,18 @@ class MLP(Jittable):
         Args:
             inputs: size of the input.
             outputs: size of the output.
-            width: neurons a hidden layer.
-            depth: hidden layers.
+            width: neurons a hidden layer, at least 1.
+            depth: hidden layers, at least 1.
             key: random key of the weights.
             activation: of the hidden layers.
             hidden_gain: factor on the hidden layers' weights.
             last_gain: factor on the output layer's weights and biases.
-
-        Raises:
-            RobooptError: if `width` or `depth` is less than 1.
         """
         if width < 1 or depth < 1:
             raise RobooptError(
                 f"`width` and `depth` must be at least 1, got {width} and {depth}."
             )
-        drawn = eqx.nn.MLP(inputs, outputs, width, depth, key=key)
-        *hidden, last = drawn.layers
+        *hidden, last = eqx.nn.MLP(inputs, outputs, width, depth, key=key).layers
         weight = lambda layer: layer.weight  # noqa: E731
         both = lambda layer: (layer.weight, layer.bias)  # noqa: E731
         self.layers = (

@@ -7,7 +7,7 @@ then further inputs e such as an action. The linear path W and the output units 
 are optional.
 """
 
-from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -23,11 +23,7 @@ from roboopt.networks._mlp import MLP
 def angle_features(
     x: Float[AnyArray, "*batch axis"], angles: tuple[int, ...]
 ) -> Float[Array, "*batch feature"]:
-    """Replace `angles` by their sines and cosines, which come last.
-
-    Raises:
-        RobooptError: if `angles` are not axes of `x`, or repeat one.
-    """
+    """Replace the axes `angles` by their sines and cosines, which come last."""
     size = x.shape[-1]
     if len(set(angles)) < len(angles) or not set(angles) <= set(range(size)):
         raise RobooptError(
@@ -67,10 +63,7 @@ class NormalizedMLP(Jittable):
         extra: Float[AnyArray, "_ extra"],
         key: PRNGKeyArray,
         angles: tuple[int, ...] = (),
-        width: int = 64,
-        depth: int = 2,
-        activation: Callable[[Array], Array] = jnp.tanh,
-        last_gain: float = 1.0,
+        **settings: Any,
     ) -> "NormalizedMLP":
         """Build a network with random weights, normalized by samples.
 
@@ -80,15 +73,8 @@ class NormalizedMLP(Jittable):
             extra: samples of the further inputs, one for each of `samples`.
             key: random key of the weights.
             angles: input axes that are angles.
-            width: neurons a hidden layer.
-            depth: hidden layers.
-            activation: of the hidden layers.
-            last_gain: factor on the output layer; with 0 the outputs begin at their
-                mean.
-
-        Raises:
-            RobooptError: if there are no samples or not as many of `extra`, an angle is
-                not an axis of the inputs, or `width` or `depth` is less than 1.
+            **settings: `width`, `depth`, `activation` and `last_gain` of an `MLP`; with
+                a `last_gain` of 0 the outputs begin at their mean.
         """
         if len(samples) != len(extra):
             raise RobooptError(
@@ -98,15 +84,7 @@ class NormalizedMLP(Jittable):
         angles = tuple(angles)
         seen = angle_features(samples, angles)
         inputs = Normalizer.of(jnp.concatenate([seen, jnp.asarray(extra)], 1))
-        perceptron = MLP(
-            inputs.size,
-            outputs.size,
-            width,
-            depth,
-            key=key,
-            activation=activation,
-            last_gain=last_gain,
-        )
+        perceptron = MLP(inputs.size, outputs.size, key=key, **settings)
         size = extra.shape[-1]
         return cls(perceptron, inputs, outputs, angles=angles, extra_size=size)
 
@@ -125,11 +103,7 @@ class NormalizedMLP(Jittable):
         x: Float[AnyArray, " input"],
         extra: Float[AnyArray, " extra"] | None = None,
     ) -> Float[Array, " output"]:
-        """Return the outputs, in their units.
-
-        Raises:
-            RobooptError: if `x` or `extra` has another size than the network's inputs.
-        """
+        """Return the outputs, in their units."""
         others = 0 if extra is None else extra.shape[0]
         if x.shape != (self.size,) or others != self.extra_size:
             more = f" and {self.extra_size} of `extra`" if self.extra_size else ""

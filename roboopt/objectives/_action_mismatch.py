@@ -15,8 +15,7 @@ For squares and a linear policy this is convex, and the gradient does not vanish
 wrong side of a limit, as it does where clip(π) is compared.
 """
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -24,18 +23,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from roboopt._core import AnyArray
+from roboopt._core import AnyArray, check_axes
 from roboopt._errors import RobooptError
 from roboopt.data import Demonstrations
 from roboopt.losses import L2, FlowMatching, Loss, NegativeLogLikelihood, as_loss
 from roboopt.objectives._objective import ResidualObjective, Term
 from roboopt.objectives._scale import check_scale
-from roboopt.policies import OpenLoop, TimeVaryingPolicy
+from roboopt.policies import OpenLoop, TimeVaryingPolicy, observation_size
 
 LIMIT_TOLERANCE = 5e-7  # relative: four roundings of single precision
-MAX_INPUT_SIZE = 256  # tried to find the input size that a policy expects
-
-T = TypeVar("T")
 
 
 def _numbers(scale: Any) -> Any:
@@ -85,7 +81,7 @@ class ActionMismatch(ResidualObjective):
             RobooptError: if `batch` is empty or holds no demonstrations, its actions
                 are integers, or `model` is no policy for them.
         """
-        return self._errors(model, Demonstrations.of(batch))
+        return _errors(model, Demonstrations.of(batch))
 
     def residuals(self, model: Any, batch: Any) -> Float[Array, "..."]:
         """Return the residuals, in the shape of the actions, including the weights.
@@ -114,7 +110,8 @@ class ActionMismatch(ResidualObjective):
         loss = self.loss
         if isinstance(loss, NegativeLogLikelihood):
             name, known = "negative_log_likelihood", Demonstrations.of(batch)
-            cost = explaining_sizes(model, known, lambda: loss.costs(model, known))
+            _check_inputs(model, known)
+            cost = loss.costs(model, known)
         else:
             error, known = self._scaled(model, batch)
             if isinstance(loss, Loss):
@@ -126,15 +123,11 @@ class ActionMismatch(ResidualObjective):
 
     def _scaled(self, model: Any, batch: Any) -> tuple[Array, Demonstrations]:
         """Return the dimensionless errors, and the samples that they are of."""
-        loss = self.loss
-        if isinstance(loss, FlowMatching):
-            error = loss.errors(model, batch)
+        if isinstance(self.loss, FlowMatching):
+            error = self.loss.errors(model, batch)
             return error, Demonstrations.of(batch.demonstrations)
         known = Demonstrations.of(batch)
-        error = self._errors(model, known)
-        return error / self._divisor(error), known
-
-    def _divisor(self, error: Array) -> Array:
+        error = _errors(model, known)
         axes = error.shape[-1]
         if self.scale is None and axes > 1:
             raise RobooptError(
@@ -142,85 +135,55 @@ class ActionMismatch(ResidualObjective):
                 "they have one unit, or else one number an axis, got None."
             )
         scale = jnp.asarray(1.0 if self.scale is None else self.scale, error.dtype)
-        if scale.shape not in ((), (axes,)):
+        check_axes("scale", scale.shape, axes)
+        return error / jnp.broadcast_to(scale, error.shape), known
+
+
+def _errors(model: Any, known: Demonstrations) -> Array:
+    if not jnp.issubdtype(known.actions.dtype, jnp.floating):
+        raise RobooptError(
+            f"`batch` must have real-valued actions, got {known.actions.dtype}: "
+            'integers need `loss="nll"`.'
+        )
+    if not callable(model) or isinstance(model, OpenLoop | TimeVaryingPolicy):
+        raise RobooptError(
+            "`model` must be a policy, `policy(observation) -> action`, got "
+            f"{type(model).__name__}."
+        )
+
+    _check_inputs(model, known)
+
+    def error(observation: AnyArray, demonstrated: AnyArray, *limits: Any) -> Array:
+        action = jnp.asarray(model(observation))
+        # Unchecked, an action of shape (1,) would broadcast silently.
+        if action.shape != demonstrated.shape:
             raise RobooptError(
-                f"`scale` must be one number or one for each of the {axes} axes of an "
-                f"action, got shape {scale.shape}."
+                "`model` must return actions like the demonstrated ones, of shape "
+                f"{demonstrated.shape}, got {action.shape}."
             )
-        return jnp.broadcast_to(scale, error.shape)
-
-    def _errors(self, model: Any, known: Demonstrations) -> Array:
-        if not jnp.issubdtype(known.actions.dtype, jnp.floating):
+        if not jnp.issubdtype(action.dtype, jnp.floating):
             raise RobooptError(
-                f"`batch` must have real-valued actions, got {known.actions.dtype}: "
-                'integers need `loss="nll"`.'
+                "`model` must return floating-point actions, which have a "
+                f"gradient, got {action.dtype}."
             )
-        if not callable(model) or isinstance(model, OpenLoop | TimeVaryingPolicy):
-            raise RobooptError(
-                "`model` must be a policy, `policy(observation) -> action`, got "
-                f"{type(model).__name__}."
-            )
+        return _censored(action, demonstrated, *limits)
 
-        def error(
-            observation: AnyArray,
-            demonstrated: AnyArray,
-            low: AnyArray | None,
-            high: AnyArray | None,
-        ) -> Array:
-            action = jnp.asarray(model(observation))
-            # Unchecked, an action of shape (1,) would broadcast silently.
-            if action.shape != demonstrated.shape:
-                raise RobooptError(
-                    "`model` must return actions like the demonstrated ones, of shape "
-                    f"{demonstrated.shape}, got {action.shape}."
-                )
-            if not jnp.issubdtype(action.dtype, jnp.floating):
-                raise RobooptError(
-                    "`model` must return floating-point actions, which have a "
-                    f"gradient, got {action.dtype}."
-                )
-            return _censored(action, demonstrated, low, high)
-
-        arrays = known.observations, known.actions, known.low, known.high
-        return explaining_sizes(model, known, lambda: jax.vmap(error)(*arrays))
+    arrays = known.observations, known.actions, known.low, known.high
+    return jax.vmap(error)(*arrays)
 
 
-def explaining_sizes(model: Any, known: Demonstrations, compute: Callable[[], T]) -> T:
-    """Return `compute()`, explaining a failure by the input size of a policy.
-
-    Raises:
-        RobooptError: if `compute` fails, `model` fails on observations of this size and
-            works on observations of another size.
-    """
-    try:
-        return compute()
-    except Exception as error:
-        size, dtype = known.observations.shape[1], known.observations.dtype
-        if _accepts(model, size, dtype):
-            raise
-        for other in range(1, MAX_INPUT_SIZE + 1):
-            if _accepts(model, other, dtype):
-                raise RobooptError(
-                    f"`model` expects {other} inputs, the observations of `batch` have "
-                    f"{size}."
-                ) from error
-        raise
-
-
-def _accepts(model: Any, size: int, dtype: Any) -> bool:
-    """Return whether a policy can be evaluated for observations of a size."""
-    try:
-        jax.eval_shape(lambda o: model(o), jax.ShapeDtypeStruct((size,), dtype))
-    except Exception:
-        return False
-    return True
+def _check_inputs(model: Any, known: Demonstrations) -> None:
+    """Refuse observations of fewer numbers than a policy says that it takes."""
+    expected, size = observation_size(model), known.observations.shape[1]
+    if expected is not None and expected > size:
+        raise RobooptError(
+            f"`model` expects {expected} inputs, the observations of `batch` have "
+            f"{size}."
+        )
 
 
 def _censored(
-    action: Array,
-    demonstrated: AnyArray,
-    low: AnyArray | None,
-    high: AnyArray | None,
+    action: Array, demonstrated: AnyArray, low: AnyArray | None, high: AnyArray | None
 ) -> Array:
     """Return action less demonstrated action, one-sided where a limit censored it."""
     lower = jnp.asarray(-jnp.inf if low is None else low, demonstrated.dtype)

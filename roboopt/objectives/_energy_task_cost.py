@@ -17,7 +17,7 @@ from jaxtyping import Array, Float
 
 from roboopt._errors import RobooptError
 from roboopt.data import Trajectory
-from roboopt.objectives._objective import Term, check_weight
+from roboopt.objectives._objective import Term, check_weights
 from roboopt.objectives._rollout_objective import RolloutObjective
 
 
@@ -50,9 +50,7 @@ class Actuators(Protocol):
 class EnergyTaskCost(RolloutObjective):
     """The energy of rollouts from a batch of starts, plus the cost of their task.
 
-    `objective(model, starts)` takes the starts' observations (starts, obs), or a
-    `Trajectory`, one or a batch, of which it takes the first observations. With
-    `work_weight=0.1`, 1 J costs as much as a tenth of a second of unit error.
+    With `work_weight=0.1`, 1 J costs as much as a tenth of a second of unit error.
     """
 
     rollout: Any
@@ -67,25 +65,20 @@ class EnergyTaskCost(RolloutObjective):
     """[1/J]"""
 
     def __check_init__(self):
-        for name in ("task_weight", "work_weight", "joule_weight"):
-            check_weight(name, getattr(self, name))
-
-    def terms(self, model: Any, batch: Any) -> dict[str, Term]:
-        """Return the terms of the motions that `model` makes from `batch`."""
-        return self.measure(self.rollout(model, self.starts(batch)))
+        check_weights(
+            task_weight=self.task_weight,
+            work_weight=self.work_weight,
+            joule_weight=self.joule_weight,
+        )
 
     def trajectory_terms(self, trajectory: Trajectory, batch: Any) -> dict[str, Term]:
-        """Return the terms of the motions made from the starts in `batch`."""
         return self.measure(trajectory)
 
     def measure(self, trajectory: Trajectory) -> dict[str, Term]:
-        """Return the terms of a motion, simulated or recorded.
+        """Return the terms of a motion, simulated or recorded, with efforts.
 
         Args:
             trajectory: one, or a batch for the mean; observations [q, q̇, ...].
-
-        Raises:
-            RobooptError: if `trajectory` has no efforts.
         """
         energy = self.energy_by_joint(trajectory)
         after = jnp.asarray(trajectory.observations)[..., 1:, :]
@@ -101,11 +94,7 @@ class EnergyTaskCost(RolloutObjective):
     def energy_by_joint(
         self, trajectory: Trajectory
     ) -> dict[str, Float[Array, " joint"]]:
-        """Return the mechanical work and the Joule loss [J] of each joint.
-
-        Raises:
-            RobooptError: if `trajectory` has no efforts.
-        """
+        """Return the mechanical work and the Joule loss [J] of each joint."""
         return {
             name: power.mean(tuple(range(power.ndim - 2))).sum(0) * trajectory.time_step
             for name, power in self.power(trajectory).items()
@@ -114,11 +103,7 @@ class EnergyTaskCost(RolloutObjective):
     def power(
         self, trajectory: Trajectory
     ) -> dict[str, Float[Array, "*batch time joint"]]:
-        """Return the power [W] of each joint in each step, by the same names.
-
-        Raises:
-            RobooptError: if `trajectory` has no efforts.
-        """
+        """Return the power [W] of each joint in each step, by the same names."""
         if trajectory.efforts is None:
             raise RobooptError(
                 "`trajectory` must hold the efforts on the joints, got none."

@@ -19,10 +19,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from roboopt._core import AnyArray, Frozen
+from roboopt._core import AnyArray, Frozen, per_joint
 from roboopt._errors import RobooptError
 from roboopt.dynamics import ParametricTwin
-from roboopt.objectives._objective import Objective, Term, check_weight
+from roboopt.objectives._objective import Objective, Term, check_weights
 
 DEFAULT_NOISE = 0.01  # standard deviation, in effort limits
 
@@ -35,13 +35,9 @@ class ExcitationCost(Objective):
     """
 
     model: Frozen[ParametricTwin]
-    """With the best known values of its parameters."""
     effort_limits: Float[Array, " joint"]
-    """[N·m or N]"""
     velocity_limits: Float[Array, " joint"]
-    """[rad/s or m/s]; infinite where there is none."""
     noise: Float[Array, " joint"]
-    """Standard deviations σ of the efforts [N·m or N]."""
     spans: Float[Array, " parameter"]
     """Standard deviations s of the prior, in coordinates: `model.spans()`."""
     effort_weight: float | Float[Array, ""]
@@ -50,46 +46,43 @@ class ExcitationCost(Objective):
     def __init__(
         self,
         model: ParametricTwin,
-        effort_limits: Float[AnyArray, "..."],
+        effort_limits: Any,
         *,
-        velocity_limits: Float[AnyArray, "..."] | None = None,
-        noise: Float[AnyArray, "..."] | None = None,
+        velocity_limits: Any = None,
+        noise: Any = None,
         effort_weight: float | Float[Array, ""] = 1e3,
         velocity_weight: float | Float[Array, ""] = 1e3,
     ):
         """Weigh the information about `model` against the limits.
 
         Args:
-            model: the robot whose parameters are identified, actuated at every joint.
-            effort_limits: of every joint [N·m or N].
-            velocity_limits: of every joint [rad/s or m/s], if there are any.
-            noise: standard deviation of every joint's effort at one instant [N·m or
+            model: the robot whose parameters are identified, with their best known
+                values; actuated at every joint.
+            effort_limits: of every joint [N·m or N], finite.
+            velocity_limits: of every joint [rad/s or m/s], infinite where there is
+                none; None for no limits.
+            noise: standard deviation σ of every joint's effort at one instant [N·m or
                 N], by default 1 % of the effort limits.
             effort_weight: weight of the mean squared excess over the effort limits, in
                 units of these; at 1e3 a designed motion may still exceed them by 5 %.
             velocity_weight: weight of the excess over the velocity limits, likewise.
-
-        Raises:
-            RobooptError: if a joint has no actuator, a limit or a noise is missing or
-                not positive, the effort limits are not finite, or a weight is negative.
         """
-        if model.action_size != model.joints:
+        joints = model.joints
+        if model.action_size != joints:
             raise RobooptError(
-                f"`model` must have an actuator at each of its {model.joints} joints, "
-                f"to follow any motion, got {model.action_size}."
+                f"`model` must have an actuator at each of its {joints} joints, to "
+                f"follow any motion, got {model.action_size}."
             )
-        self.model = Frozen(model)
-        self.effort_limits = _each(model, "effort_limits", effort_limits)
-        if not np.all(np.isfinite(self.effort_limits)):
-            raise RobooptError(f"`effort_limits` must be finite, got {effort_limits}.")
         if velocity_limits is None:
-            velocity_limits = np.full(model.joints, np.inf)
-        self.velocity_limits = _each(model, "velocity_limits", velocity_limits)
-        noise = DEFAULT_NOISE * self.effort_limits if noise is None else noise
-        self.noise = _each(model, "noise", noise)
+            velocity_limits = np.full(joints, np.inf)
+        efforts = per_joint("effort_limits", effort_limits, joints)
+        speeds = per_joint("velocity_limits", velocity_limits, joints, infinite=True)
+        noise = DEFAULT_NOISE * efforts if noise is None else noise
+        check_weights(effort_weight=effort_weight, velocity_weight=velocity_weight)
+        self.model = Frozen(model)
+        self.effort_limits, self.velocity_limits = map(jnp.asarray, (efforts, speeds))
+        self.noise = jnp.asarray(per_joint("noise", noise, joints))
         self.spans = jnp.asarray(model.spans())
-        check_weight("effort_weight", effort_weight)
-        check_weight("velocity_weight", velocity_weight)
         self.effort_weight, self.velocity_weight = effort_weight, velocity_weight
 
     def terms(self, model: Any, batch: Float[AnyArray, " time"]) -> dict[str, Term]:
@@ -100,32 +93,24 @@ class ExcitationCost(Objective):
         rows = jnp.concatenate(
             [sensitivity.reshape(-1, count), jnp.eye(count, dtype=sensitivity.dtype)]
         )
-        information = _log_det(rows) / count
         effort = jax.vmap(self.model().inverse_dynamics)(q, velocity, acceleration)
+        effort = _excess(effort, self.effort_limits)
+        speed = _excess(velocity, self.velocity_limits)
         return {
-            "information": Term(-information, 1.0, "1"),
-            "effort_excess": Term(
-                _excess(effort, self.effort_limits), self.effort_weight, "1"
-            ),
-            "velocity_excess": Term(
-                _excess(velocity, self.velocity_limits), self.velocity_weight, "1"
-            ),
+            "information": Term(-_log_det(rows) / count, 1.0, "1"),
+            "effort_excess": Term(effort, self.effort_weight, "1"),
+            "velocity_excess": Term(speed, self.velocity_weight, "1"),
         }
-
-    def sensitivity(
-        self, reference: Any, times: Float[AnyArray, " time"]
-    ) -> Float[Array, "time joint parameter"]:
-        """Return J: the efforts in units of noise, by parameters in units of spans."""
-        return self._sensitivity(*jax.vmap(reference)(jnp.asarray(times)))
 
     def information(
         self, reference: Any, times: Float[AnyArray, " time"]
     ) -> Float[Array, "parameter parameter"]:
         """Return the Fisher information Σ_t J_tᵀ W J_t, without the prior."""
-        sensitivity = self.sensitivity(reference, times)
+        sensitivity = self._sensitivity(*jax.vmap(reference)(jnp.asarray(times)))
         return jnp.einsum("tji,tjk->ik", sensitivity, sensitivity)
 
     def _sensitivity(self, q: Array, velocity: Array, acceleration: Array) -> Array:
+        """Return J (time, joint, parameter): efforts in units of noise, by spans."""
         model = self.model()
 
         def effort(change: Array, *motion: Array) -> Array:
@@ -178,14 +163,3 @@ def _orthogonalized(matrix: Array) -> tuple[Array, Array]:
 def _excess(values: Array, limits: Array) -> Array:
     """Return the mean square of the parts by which `values` exceed ±`limits`."""
     return jnp.mean(jnp.maximum(jnp.abs(values) / limits[None] - 1, 0.0) ** 2)
-
-
-def _each(model: ParametricTwin, name: str, values: Float[AnyArray, "..."]) -> Array:
-    """Return `values`, checked to be one positive number for each joint."""
-    checked = np.asarray(values, float)
-    if checked.shape != (model.joints,) or not np.all(checked > 0):
-        raise RobooptError(
-            f"`{name}` must hold a positive number for each of the {model.joints} "
-            f"joints, got {values}."
-        )
-    return jnp.asarray(checked)

@@ -16,12 +16,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from roboopt._core import AnyArray
+from roboopt._core import AnyArray, check_at_least
 from roboopt._errors import RobooptError
 from roboopt.data import Trajectory
 from roboopt.losses import L2, Loss, as_loss
 from roboopt.objectives._objective import ResidualObjective
-from roboopt.objectives._scale import check_scale, scaled
+from roboopt.objectives._prediction_windows import commanded
+from roboopt.objectives._scale import check_scale, root_mean_square, scaled
 
 
 class InverseDynamicsError(ResidualObjective):
@@ -44,8 +45,7 @@ class InverseDynamicsError(ResidualObjective):
     """A loss, "l1", "l2", "huber", or an elementwise function of the scaled error."""
 
     def __check_init__(self):
-        if self.every < 1:
-            raise RobooptError(f"`every` must be at least 1 instant, got {self.every}.")
+        check_at_least("every", self.every)
         if self.scale is not None:
             check_scale("scale", self.scale)
 
@@ -55,19 +55,11 @@ class InverseDynamicsError(ResidualObjective):
     ) -> "InverseDynamicsError":
         """Build the objective with a scale from data: the efforts' root mean square.
 
-        The scale of a joint without effort is 1.
-
-        Args:
-            model: maps actions to the efforts on all joints.
-            batch: one trajectory, or several of equal length.
-            **settings: `central`, `every` and `loss`.
-
-        Raises:
-            RobooptError: as `errors`.
+        The scale of a joint without effort is 1. `model` maps actions to the efforts on
+        all joints; the settings are `central`, `every` and `loss`.
         """
-        recorded = np.asarray(cls(**settings)._efforts(model, batch)[1])
-        size = np.sqrt(np.mean(recorded**2, tuple(range(recorded.ndim - 1))))
-        return cls(np.where(size > 0, size, 1.0), **settings)
+        recorded = cls(**settings)._efforts(model, batch)[1]
+        return cls(root_mean_square(recorded), **settings)
 
     def errors(
         self, model: Any, batch: Trajectory
@@ -91,14 +83,10 @@ class InverseDynamicsError(ResidualObjective):
         Raises:
             RobooptError: as `errors`; if `scale` is None or does not fit the joints.
         """
-        error = self.errors(model, batch)
-        if self.scale is None:
-            raise RobooptError(
-                f"`scale` must hold one number for each of the {error.shape[-1]} "
-                "joints, got None: give it, or use `InverseDynamicsError.for_data("
-                "model, data)`, which takes it from data."
-            )
-        return self.loss.residual(scaled(error, self.scale))
+        error = scaled(
+            self.errors(model, batch), self.scale, source="InverseDynamicsError"
+        )
+        return self.loss.residual(error)
 
     def _efforts(self, model: Any, batch: Trajectory) -> tuple[Array, Array]:
         """Return the model's and the recorded efforts."""
@@ -110,16 +98,14 @@ class InverseDynamicsError(ResidualObjective):
                 f"`batch` must hold [q, q̇] of {joints} joints, got observations of "
                 f"{observations.shape[-1]} numbers."
             )
-        steps = batch.steps
-        q = observations[..., :steps, :joints]
-        velocity = observations[..., joints : 2 * joints]
+        q, velocity = observations[..., :joints], observations[..., joints : 2 * joints]
         acceleration = self._acceleration(velocity, batch)
         recorded = _recorded(model, batch, joints)
         inverse = model.inverse_dynamics
         for _ in range(q.ndim - 1):
             inverse = jax.vmap(inverse)
         q, velocity, acceleration, recorded = (
-            x[..., : steps : self.every, :]
+            x[..., : batch.steps : self.every, :]
             for x in (q, velocity, acceleration, recorded)
         )
         return inverse(q, velocity, acceleration), recorded
@@ -133,24 +119,18 @@ class InverseDynamicsError(ResidualObjective):
         if not self.central:
             return slope
         # At a sample the parabola through its neighbors; at the first the slope.
+        earlier, later = slope[..., :-1, :], slope[..., 1:, :]
         if batch.times is None:
-            inner = 0.5 * (slope[..., 1:, :] + slope[..., :-1, :])
+            inner = 0.5 * (later + earlier)
         else:
             before, after = gap[..., :-1, :], gap[..., 1:, :]
-            inner = (before * slope[..., 1:, :] + after * slope[..., :-1, :]) / (
-                before + after
-            )
+            inner = (before * later + after * earlier) / (before + after)
         return jnp.concatenate([slope[..., :1, :], inner], -2)
 
 
 def _recorded(model: Any, batch: Trajectory, joints: int) -> Array:
     """Return the efforts on all joints, as the actuators pass actions on."""
-    actions = jnp.asarray(batch.actions)
-    if hasattr(model, "commanded"):
-        passed = lambda a: model.commanded(a, batch.time_step)  # noqa: E731
-        for _ in range(actions.ndim - 2):
-            passed = jax.vmap(passed)
-        actions = passed(actions)
+    actions = commanded(model, jnp.asarray(batch.actions), batch.time_step)
     driven = getattr(model, "actuated", tuple(range(joints)))
     if actions.shape[-1] != len(driven):
         raise RobooptError(

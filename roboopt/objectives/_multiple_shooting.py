@@ -18,17 +18,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from roboopt._core import AnyArray, Jittable
+from roboopt._core import AnyArray, Jittable, check_at_least
 from roboopt._errors import RobooptError
 from roboopt.data import Trajectory, differentiate
 from roboopt.dynamics import Gaussian
 from roboopt.objectives._objective import ResidualObjective, Term
-from roboopt.objectives._prediction_windows import (
-    PredictionWindows,
-    state_size,
-    wrapped,
-)
-from roboopt.objectives._scale import check_scale, scaled
+from roboopt.objectives._prediction_windows import PredictionWindows, state_size
+from roboopt.objectives._scale import check_scale, check_wraps, scaled, wrapped
 
 
 class ShootingVariables(Jittable):
@@ -52,7 +48,8 @@ class ShootingVariables(Jittable):
     ) -> "ShootingVariables":
         """Begin every window at its measured state.
 
-        Velocities that were not measured are computed from the positions.
+        Velocities that were not measured are computed from the positions, of which
+        there must then be at least 3 samples.
 
         Args:
             dynamics: `dynamics(state, action) -> next_state`.
@@ -61,19 +58,11 @@ class ShootingVariables(Jittable):
             velocities: whether the second half of a state was measured; if not, it is
                 ignored. NaN marks single velocities that were not measured.
             wraps: as in `MultipleShooting`.
-
-        Raises:
-            RobooptError: as `MultipleShooting.errors`; if a measured value is not
-                finite; if velocities must be computed, and a state has no two halves or
-                there are fewer than 3 samples.
         """
-        _check_horizon(horizon)
+        check_at_least("horizon", horizon)
         size = state_size(dynamics, batch.observations.shape[-1])
-        if wraps is not None and len(wraps) != size:
-            raise RobooptError(
-                f"`wraps` must hold one for each of the {size} state coordinates, got "
-                f"{len(wraps)}."
-            )
+        if wraps is not None:
+            check_wraps(wraps, size)
         states = np.array(batch.observations[..., :size])
         half = size // 2
         absent = np.isnan(states) | (np.arange(size) >= (size if velocities else half))
@@ -129,7 +118,7 @@ class MultipleShooting(ResidualObjective):
     """Which coordinates are angles that count modulo 2π; None for none."""
 
     def __check_init__(self):
-        _check_horizon(self.horizon)
+        check_at_least("horizon", self.horizon)
         check_scale("scale", self.scale)
         check_scale("gap_scale", self.gap_scale, infinite=False)
 
@@ -148,19 +137,11 @@ class MultipleShooting(ResidualObjective):
         return self._errors_and_gaps(model, batch)[0]
 
     def gaps(self, model: Any, batch: Trajectory) -> Float[Array, "gap state"]:
-        """Return the ends of windows less the beginnings of the next ones.
-
-        Raises:
-            RobooptError: as `errors`.
-        """
+        """Return the ends of windows less the beginnings of the next ones."""
         return self._errors_and_gaps(model, batch)[1]
 
     def residuals(self, model: Any, batch: Trajectory) -> Float[Array, "row state"]:
-        """Return the scaled errors, 0 where nothing was measured, and then the gaps.
-
-        Raises:
-            RobooptError: as `errors`.
-        """
+        """Return the scaled errors, 0 where nothing was measured, and then the gaps."""
         return jnp.concatenate(self._scaled(model, batch))
 
     def terms(self, model: Any, batch: Trajectory) -> dict[str, Term]:
@@ -223,8 +204,3 @@ def _differences(
         times = np.broadcast_to(times, flat.shape[:-1])
     rates = map(differentiate, flat, np.reshape(times, flat.shape[:-1]))
     return np.stack(list(rates)).reshape(positions.shape)
-
-
-def _check_horizon(horizon: int) -> None:
-    if horizon < 1:
-        raise RobooptError(f"`horizon` must be at least 1 step, got {horizon}.")

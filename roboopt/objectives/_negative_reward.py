@@ -13,15 +13,11 @@ import jax.numpy as jnp
 from roboopt._errors import RobooptError
 from roboopt.data import Trajectory
 from roboopt.objectives._objective import Term
-from roboopt.objectives._rollout_objective import RolloutObjective
+from roboopt.objectives._rollout_objective import RolloutObjective, check_discount
 
 
 class NegativeReward(RolloutObjective):
-    """The negative of a policy's mean return over the starts in the batch.
-
-    `objective(policy, starts)` runs `rollout` from the observations `starts`, of shape
-    (starts, obs); a `Trajectory` as the batch stands for its first observations.
-    """
+    """The negative of a policy's mean return over the starts in the batch."""
 
     rollout: Any
     """`rollout(policy, starts) -> Trajectory`, with rewards."""
@@ -29,17 +25,10 @@ class NegativeReward(RolloutObjective):
     """γ of one step."""
 
     def __check_init__(self):
-        if not 0 < self.discount <= 1:
-            raise RobooptError(
-                f"`discount` must be above 0 and at most 1, got {self.discount}."
-            )
+        check_discount(self.discount)
 
     def trajectory_terms(self, trajectory: Trajectory, batch: Any) -> dict[str, Term]:
-        """Return the negative reward of the motions made from the starts in `batch`.
-
-        Raises:
-            RobooptError: if the rollout returns no rewards.
-        """
+        """Return the negative reward of the motions made from the starts in `batch`."""
         rewards = trajectory.rewards
         if rewards is None:
             raise RobooptError(

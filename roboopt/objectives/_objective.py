@@ -30,7 +30,6 @@ class Term(eqx.Module):
     unit: str = eqx.field(static=True)
 
     def __repr__(self) -> str:
-        """Return the value with its unit and weight, such as "0.726 s (weight 1)"."""
         unit = "" if self.unit == "1" else f" {self.unit}"
         return f"{readable(self.value)}{unit} (weight {readable(self.weight)})"
 
@@ -40,10 +39,13 @@ def total(terms: dict[str, Term]) -> Float[Array, "*batch"]:
     return jnp.asarray(sum(term.weight * term.value for term in terms.values()))
 
 
-def check_weight(name: str, weight: Any) -> None:
-    """Raise a RobooptError unless `weight` is a number of at least 0, or traced."""
-    if isinstance(weight, int | float) and not 0 <= weight < math.inf:
-        raise RobooptError(f"`{name}` must be finite and not negative, got {weight}.")
+def check_weights(**weights: Any) -> None:
+    """Refuse weights that are not numbers of at least 0, or traced."""
+    for name, weight in weights.items():
+        if isinstance(weight, int | float) and not 0 <= weight < math.inf:
+            raise RobooptError(
+                f"`{name}` must be finite and not negative, got {weight}."
+            )
 
 
 class Objective(Jittable):
@@ -63,14 +65,11 @@ class Objective(Jittable):
         return True
 
     def evaluate_many(self, models: Any, batch: Any) -> dict[str, Term]:
-        """Return the terms of each of many models on one batch.
+        """Return the terms of each of many models on one batch, of shape (models,).
 
         Args:
             models: a model whose arrays have a leading axis of models.
             batch: as for `terms`.
-
-        Returns:
-            The terms, their values of shape (models,).
         """
         return eqx.filter_vmap(lambda model: self.terms(model, batch))(models)
 
@@ -93,14 +92,14 @@ class Objective(Jittable):
         return Sum((*_parts(self), *_parts(other)))
 
     def __mul__(self, weight: Any) -> "Objective":
-        """Return the objective multiplied by `weight`.
-
-        Raises:
-            RobooptError: if `weight` is negative or not finite.
-        """
+        """Return the objective multiplied by `weight`, which must not be negative."""
         return Sum(tuple((weight * w, part) for w, part in _parts(self)))
 
     __rmul__ = __mul__
+
+
+def _parts(objective: Objective) -> tuple[tuple[Any, Objective], ...]:
+    return objective.parts if isinstance(objective, Sum) else ((1.0, objective),)
 
 
 class Sum(Objective):
@@ -113,23 +112,21 @@ class Sum(Objective):
 
     def __check_init__(self):
         for weight, _ in self.parts:
-            check_weight("weight", weight)
+            check_weights(weight=weight)
 
     def terms(self, model: Any, batch: Any) -> dict[str, Term]:
         """Return the terms of all parts."""
         return self._merged([part.terms(model, batch) for _, part in self.parts])
 
     def evaluate_many(self, models: Any, batch: Any) -> dict[str, Term]:
-        """Return the terms of all parts for each of many models."""
-        return self._merged(
-            [part.evaluate_many(models, batch) for _, part in self.parts]
-        )
+        found = [part.evaluate_many(models, batch) for _, part in self.parts]
+        return self._merged(found)
 
     def _merged(self, found: list[dict[str, Term]]) -> dict[str, Term]:
         names = [name for terms in found for name in terms]
         result = {}
-        for number, ((weight, _), terms) in enumerate(
-            zip(self.parts, found, strict=True), start=1
+        for number, (terms, (weight, _)) in enumerate(
+            zip(found, self.parts, strict=True), start=1
         ):
             for name, term in terms.items():
                 label = name if names.count(name) == 1 else f"{number}.{name}"
@@ -138,11 +135,9 @@ class Sum(Objective):
 
     @property
     def differentiable(self) -> bool:
-        """Whether JAX can differentiate every part."""
         return all(part.differentiable for _, part in self.parts)
 
     def ranks(self, batch: Any) -> bool:
-        """Return whether a lower value of every part means a better model."""
         return all(part.ranks(batch) for _, part in self.parts)
 
     def residuals(self, model: Any, batch: Any) -> Float[Array, " residual"]:
@@ -164,10 +159,6 @@ class Sum(Objective):
         return jnp.concatenate(
             [jnp.sqrt(weight * count / own.size) * own for weight, own in found]
         )
-
-
-def _parts(objective: Objective) -> tuple[tuple[Any, Objective], ...]:
-    return objective.parts if isinstance(objective, Sum) else ((1.0, objective),)
 
 
 class ResidualObjective(Objective):
@@ -207,9 +198,7 @@ class Keyed(ResidualObjective):
 
     @property
     def differentiable(self) -> bool:
-        """Whether JAX can differentiate the objective."""
         return self.objective.differentiable
 
     def evaluate_many(self, models: Any, batch: Any) -> dict[str, Term]:
-        """Return the objective's terms for each of many models."""
         return self.objective.evaluate_many(models, self._part(batch))

@@ -21,28 +21,19 @@ def over_ensemble(objective: Objective) -> Objective:
     Args:
         objective: of a single member, such as `PredictionError`.
     """
-    return EnsembleMean(objective)
+    return _EnsembleMean(objective)
 
 
-class EnsembleMean(Objective):
-    """The objective that `over_ensemble` makes."""
-
+class _EnsembleMean(Objective):
     objective: Objective
 
     def terms(self, model: Any, batch: Any) -> dict[str, Term]:
-        """Return the means of the members' terms.
-
-        Raises:
-            RobooptError: if `model` has no `members`.
-        """
         if not hasattr(model, "members"):
             raise RobooptError(
                 f"`model` must be an `Ensemble`, got {type(model).__name__}."
             )
-        terms = eqx.filter_vmap(lambda member: self.objective.terms(member, batch))(
-            model.members
-        )
+        of_member = lambda member: self.objective.terms(member, batch)  # noqa: E731
         return {
             name: Term(jnp.mean(term.value), jnp.mean(term.weight), term.unit)
-            for name, term in terms.items()
+            for name, term in eqx.filter_vmap(of_member)(model.members).items()
         }

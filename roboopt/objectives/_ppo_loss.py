@@ -23,7 +23,7 @@ from jaxtyping import Array, Float, Shaped
 
 from roboopt._core import AnyArray
 from roboopt._errors import RobooptError
-from roboopt.objectives._objective import Objective, Term, check_weight
+from roboopt.objectives._objective import Objective, Term, check_weights
 
 MAX_LOG_RATIO = 20.0  # beyond which exp overflows single precision when squared
 MAX_UNEXPLAINED = 1e6
@@ -61,12 +61,12 @@ class PPOLoss(Objective):
     def __check_init__(self):
         if self.clip is not None and not self.clip > 0:
             raise RobooptError(f"`clip` must be positive or None, got {self.clip}.")
-        for name in ("value_weight", "entropy_weight"):
-            check_weight(name, getattr(self, name))
+        check_weights(
+            value_weight=self.value_weight, entropy_weight=self.entropy_weight
+        )
 
     def ranks(self, batch: Any) -> bool:
-        """Return False: only the gradient of a surrogate has a meaning."""
-        return False
+        return False  # Only the gradient of a surrogate has a meaning.
 
     def terms(self, model: Any, batch: PPOBatch) -> dict[str, Term]:
         """Return the terms of the loss of the agent `model`, and its diagnostics."""

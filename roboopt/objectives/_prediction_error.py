@@ -8,23 +8,20 @@ whole recording its output error (Ljung, System Identification, 1999, §7). Ever
 coordinate has a scale σ of its own, in its unit.
 """  # noqa: E501
 
-from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
-from roboopt._core import AnyArray
+from roboopt._core import AnyArray, check_at_least
 from roboopt._errors import RobooptError
 from roboopt.data import Trajectory
 from roboopt.dynamics import Gaussian
 from roboopt.losses import L2, Loss, as_loss
 from roboopt.objectives._objective import ResidualObjective, Term
-from roboopt.objectives._prediction_windows import PredictionWindows, wrapped
-from roboopt.objectives._scale import check_scale, scaled
+from roboopt.objectives._prediction_windows import PredictionWindows
+from roboopt.objectives._scale import check_scale, root_mean_square, scaled, wrapped
 
 
 class PredictionError(ResidualObjective):
@@ -48,17 +45,11 @@ class PredictionError(ResidualObjective):
     """Steps at the beginning of a trajectory that only feed an actuator's memory."""
     loss: Loss = eqx.field(converter=as_loss, default=L2())
     """A loss, "l1", "l2", "huber", or an elementwise function of the scaled error."""
-    weigh: Callable[[Array, Array], Array] | None = None
-    """`weigh(state, action)` multiplies the scaled errors of the step from there: a
-    number, one a coordinate, or a matrix (rows, state), such as a controller's gain."""
 
     def __check_init__(self):
-        if self.horizon is not None and self.horizon < 1:
-            raise RobooptError(
-                f"`horizon` must be at least 1 step, got {self.horizon}."
-            )
-        if self.lead < 0:
-            raise RobooptError(f"`lead` must be at least 0 steps, got {self.lead}.")
+        if self.horizon is not None:
+            check_at_least("horizon", self.horizon)
+        check_at_least("lead", self.lead, 0)
         if self.scale is not None:
             check_scale("scale", self.scale)
 
@@ -76,23 +67,11 @@ class PredictionError(ResidualObjective):
         """Build the objective with a scale from data: the change over a window.
 
         The scale of a coordinate is the root mean square of its change from the
-        beginning of a window, or 1 if it never changes.
-
-        Args:
-            model: the dynamics, of which only the size of the state matters.
-            batch: one trajectory, or several of equal length.
-            horizon: as `PredictionError`, like all others.
-            wraps: which coordinates are angles.
-            lead: steps that are not predicted.
-            **settings: `loss` and `weigh`.
-
-        Raises:
-            RobooptError: as `errors`.
+        beginning of a window, or 1 if it never changes. Of the dynamics `model` only
+        the size of the state matters; the settings are those of the class.
         """
         states = PredictionWindows.of(model, batch, horizon, lead).states
-        change = wrapped(states[:, 1:] - states[:, :1], wraps)
-        size = np.sqrt(np.mean(np.asarray(change) ** 2, (0, 1)))
-        scale = np.where(size > 0, size, 1.0)
+        scale = root_mean_square(wrapped(states[:, 1:] - states[:, :1], wraps))
         return cls(horizon, scale, wraps, lead, **settings)
 
     def errors(
@@ -108,7 +87,7 @@ class PredictionError(ResidualObjective):
             RobooptError: if the trajectories are shorter than `lead` and `horizon`, or
                 their steps are not the dynamics' and it has no `advance`.
         """
-        return self._errors(model, self._windows(model, batch))[0]
+        return self._errors(model, batch)[0]
 
     def residuals(self, model: Any, batch: Trajectory) -> Float[Array, "..."]:
         """Return the residuals, (window, step, state).
@@ -117,14 +96,13 @@ class PredictionError(ResidualObjective):
             RobooptError: as `terms`; if the dynamics is stochastic, since a likelihood
                 is no sum of squares.
         """
-        windows = self._windows(model, batch)
-        error, variance = self._errors(model, windows)
+        error, variance = self._scaled(model, batch)
         if variance is not None:
             raise RobooptError(
                 "`model` must predict states for a sum of squares, got a Gaussian: use "
                 "`minimize`, which needs no residuals."
             )
-        return self.loss.residual(self._weighed(windows, error))
+        return self.loss.residual(error)
 
     def terms(self, model: Any, batch: Trajectory) -> dict[str, Term]:
         """Return the prediction error, or a Gaussian's mean negative log-likelihood.
@@ -134,45 +112,23 @@ class PredictionError(ResidualObjective):
         Raises:
             RobooptError: as `errors`; if `scale` is None or does not fit the state.
         """
-        windows = self._windows(model, batch)
-        error, variance = self._errors(model, windows)
-        weighed = self._weighed(windows, error)
+        error, variance = self._scaled(model, batch)
         if variance is None:
-            return {"prediction_error": Term(jnp.mean(self.loss(weighed)), 1.0, "1")}
+            return {"prediction_error": Term(jnp.mean(self.loss(error)), 1.0, "1")}
         squared = jnp.asarray(self.scale, variance.dtype) ** 2
         measured = jnp.broadcast_to(jnp.isfinite(squared), variance.shape)
         spread = jnp.where(measured, scaled(variance, squared), 1.0)
-        cost = 0.5 * weighed**2 / spread + 0.5 * jnp.log(spread)
+        cost = 0.5 * error**2 / spread + 0.5 * jnp.log(spread)
         return {"negative_log_likelihood": Term(jnp.mean(cost), 1.0, "1")}
 
-    def _windows(self, model: Any, batch: Trajectory) -> PredictionWindows:
-        return PredictionWindows.of(model, batch, self.horizon, self.lead)
-
-    def _errors(
-        self, model: Any, windows: PredictionWindows
-    ) -> tuple[Array, Array | None]:
-        predicted = windows.predict(model, windows.states[:, 0])
-        variance = None
+    def _errors(self, model: Any, batch: Trajectory) -> tuple[Array, Array | None]:
+        """Return the errors, and the variance of a Gaussian."""
+        windows = PredictionWindows.of(model, batch, self.horizon, self.lead)
+        predicted, variance = windows.predict(model, windows.states[:, 0]), None
         if isinstance(predicted, Gaussian):
             predicted, variance = predicted.mean, predicted.variance
         return wrapped(predicted - windows.states[:, 1:], self.wraps), variance
 
-    def _weighed(self, windows: PredictionWindows, error: Array) -> Array:
-        """Return the scaled errors, multiplied by `weigh`."""
-        if self.scale is None:
-            raise RobooptError(
-                "`scale` must hold one number for each of the "
-                f"{error.shape[-1]} state coordinates, got None: give it, or use "
-                "`PredictionError.for_data(model, data)`, which takes it from data."
-            )
-        error = scaled(error, self.scale)
-        if self.weigh is None:
-            return error
-        weight = jax.vmap(jax.vmap(self.weigh))(
-            windows.states[:, :-1], windows.recorded_actions
-        )
-        if weight.ndim == error.ndim - 1:
-            return weight[..., None] * error
-        if weight.ndim == error.ndim:
-            return weight * error
-        return jnp.einsum("wkij,wkj->wki", weight, error)
+    def _scaled(self, model: Any, batch: Trajectory) -> tuple[Array, Array | None]:
+        error, variance = self._errors(model, batch)
+        return scaled(error, self.scale, source="PredictionError"), variance

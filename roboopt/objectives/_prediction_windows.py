@@ -20,19 +20,40 @@ from roboopt.dynamics import Gaussian
 TIME_STEP_TOLERANCE = 1e-6  # relative
 
 
+def trajectories(batch: Trajectory) -> tuple[Array, Array]:
+    """Return observations and actions of one trajectory, or of several, as several."""
+    observations = jnp.asarray(batch.observations)
+    actions = jnp.asarray(batch.actions)
+    if observations.ndim == 2:
+        observations, actions = observations[None], actions[None]
+    if observations.ndim != 3 or observations.shape[0] == 0:
+        raise RobooptError(
+            "`batch` must be one trajectory or a batch of them, got observations "
+            f"of shape {observations.shape}."
+        )
+    return observations, actions
+
+
+def commanded(model: Any, actions: Array, time_step: float) -> Array:
+    """Return actions (..., time, act) as the actuators of `model` pass them on."""
+    if not hasattr(model, "commanded"):
+        return actions
+    passed = lambda a: model.commanded(a, time_step)  # noqa: E731
+    for _ in range(actions.ndim - 2):
+        passed = jax.vmap(passed)
+    return passed(actions)
+
+
 class PredictionWindows(eqx.Module):
     """Trajectories cut into windows, ready to be predicted."""
 
     states: Float[Array, "window node state"]
     actions: Float[Array, "window step act"]
     """As the actuators pass them on."""
-    recorded_actions: Float[Array, "window step act"]
     durations: Float[Array, "window step"]
     """[s]"""
     substeps: int = eqx.field(static=True)
-    """Simulation steps a recorded step."""
-    native: bool = eqx.field(static=True)
-    """Whether the recorded step is the dynamics' own."""
+    """Simulation steps a recorded step; 0 for one of the dynamics' own steps."""
 
     @classmethod
     def of(
@@ -50,15 +71,7 @@ class PredictionWindows(eqx.Module):
             RobooptError: if the trajectories are shorter than `lead` and `horizon`, or
                 their steps are not the dynamics' and it has no `advance`.
         """
-        observations = jnp.asarray(batch.observations)
-        actions = jnp.asarray(batch.actions)
-        if observations.ndim == 2:
-            observations, actions = observations[None], actions[None]
-        if observations.ndim != 3:
-            raise RobooptError(
-                "`batch` must be one trajectory or a batch of them, got observations "
-                f"of shape {observations.shape}."
-            )
+        observations, actions = trajectories(batch)
         steps = actions.shape[1]
         horizon = steps - lead if horizon is None else horizon
         if steps < lead + horizon or horizon < 1:
@@ -66,11 +79,7 @@ class PredictionWindows(eqx.Module):
                 "`batch` must hold at least `lead` + `horizon` = "
                 f"{lead + max(horizon, 1)} steps, got {steps}."
             )
-        states = observations[..., : state_size(model, observations.shape[-1])]
-        durations, substeps, native = _durations(model, batch, actions.shape[:2])
-        passed = actions
-        if hasattr(model, "commanded"):
-            passed = jax.vmap(lambda a: model.commanded(a, batch.time_step))(actions)
+        durations, substeps = _durations(model, batch, actions.shape[:2])
         first = np.arange(lead, steps - horizon + 1, horizon)
         if first[-1] < steps - horizon:
             first = np.append(first, steps - horizon)
@@ -80,13 +89,12 @@ class PredictionWindows(eqx.Module):
             taken = array[:, index]
             return taken.reshape(-1, *taken.shape[2:])
 
+        size = state_size(model, observations.shape[-1])
         return cls(
-            states=gather(states, nodes),
-            actions=gather(passed, nodes[:, :-1]),
-            recorded_actions=gather(actions, nodes[:, :-1]),
+            states=gather(observations[..., :size], nodes),
+            actions=gather(commanded(model, actions, batch.time_step), nodes[:, :-1]),
             durations=gather(durations, nodes[:, :-1]),
             substeps=substeps,
-            native=native,
         )
 
     def predict(self, model: Any, starts: Float[Array, "window state"]) -> Any:
@@ -104,7 +112,7 @@ class PredictionWindows(eqx.Module):
     ) -> Any:
         def step(state: Array, at: tuple[Array, Array]) -> tuple[Array, Any]:
             action, duration = at
-            if self.native:
+            if not self.substeps:
                 after = model(state, action)
                 return (after.mean if isinstance(after, Gaussian) else after), after
             part = duration / self.substeps
@@ -129,17 +137,15 @@ def state_size(model: Any, observation: int) -> int:
 
 def _durations(
     model: Any, batch: Trajectory, shape: tuple[int, ...]
-) -> tuple[Array, int, bool]:
-    """Return the steps' lengths [s], their substeps, and whether they are native."""
-    own = getattr(model, "time_step", None)
-    step = batch.time_step
+) -> tuple[Array, int]:
+    """Return the steps' lengths [s], and their substeps, 0 for the model's own step."""
+    own, step = getattr(model, "time_step", None), batch.time_step
     if batch.times is None:
         durations = jnp.full(shape, step)
+        if own is None or abs(own - step) <= TIME_STEP_TOLERANCE * step:
+            return durations, 0
     else:
         durations = jnp.diff(jnp.asarray(batch.times)).reshape(shape)
-    equal = own is None or abs(own - step) <= TIME_STEP_TOLERANCE * step
-    if batch.times is None and equal:
-        return durations, 1, True
     if not hasattr(model, "advance"):
         uneven = "" if batch.times is None else " and uneven"
         raise RobooptError(
@@ -148,23 +154,4 @@ def _durations(
             "the recording, or use a twin."
         )
     count = max(1, math.ceil(step / own - TIME_STEP_TOLERANCE)) if own else 1
-    return durations, count, False
-
-
-def wrapped(error: Array, wraps: tuple[bool, ...] | None) -> Array:
-    """Return the error with the angles among its coordinates in [−π, π].
-
-    Raises:
-        RobooptError: if `wraps` does not hold one for each coordinate.
-    """
-    if wraps is None or not any(wraps):
-        return error
-    if len(wraps) != error.shape[-1]:
-        raise RobooptError(
-            f"`wraps` must hold one for each of the {error.shape[-1]} state "
-            f"coordinates, got {len(wraps)}."
-        )
-    turns = jax.lax.stop_gradient(jnp.round(error / (2 * jnp.pi)))
-    return error - 2 * jnp.pi * jnp.where(
-        jnp.broadcast_to(jnp.array(wraps), error.shape), turns, 0.0
-    )
+    return durations, count

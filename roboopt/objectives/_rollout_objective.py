@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from roboopt._errors import RobooptError
 from roboopt.data import Trajectory
 from roboopt.objectives._objective import Objective, Term
 
@@ -15,7 +16,9 @@ from roboopt.objectives._objective import Objective, Term
 class RolloutObjective(Objective):
     """An objective of `rollout(model, starts) -> Trajectory`.
 
-    Where the rollout runs a simulator outside JAX, many models are evaluated at once by
+    `objective(model, starts)` takes the starts' observations (starts, obs), or a
+    `Trajectory`, one or a batch, of which it takes the first observations. Where the
+    rollout runs a simulator outside JAX, many models are evaluated at once by
     `rollout.many(models, starts)`.
     """
 
@@ -26,7 +29,7 @@ class RolloutObjective(Objective):
         """Return the terms of the motions made from the starts in `batch`."""
 
     def starts(self, batch: Any) -> Any:
-        """Return the starts in a batch: observations, or those of a `Trajectory`."""
+        """Return the observations at the starts in a batch."""
         if not isinstance(batch, Trajectory):
             return batch
         first = jnp.asarray(batch.observations)[..., 0, :]
@@ -34,7 +37,6 @@ class RolloutObjective(Objective):
 
     @property
     def differentiable(self) -> bool:
-        """Whether JAX can differentiate the rollout."""
         return bool(getattr(self.rollout, "differentiable", True))
 
     def terms(self, model: Any, batch: Any) -> dict[str, Term]:
@@ -42,7 +44,6 @@ class RolloutObjective(Objective):
         return self.trajectory_terms(self.rollout(model, self.starts(batch)), batch)
 
     def evaluate_many(self, models: Any, batch: Any) -> dict[str, Term]:
-        """Return the terms of each of many models, values of shape (models,)."""
         if self.differentiable:
             return super().evaluate_many(models, batch)
         made = self.rollout.many(models, np.asarray(self.starts(batch)))
@@ -57,3 +58,9 @@ def _terms_of_each(objective: Any, made: Trajectory, batch: Any) -> dict[str, Te
 def _in_jax(leaf: Any) -> jax.Array:
     leaf = np.asarray(leaf)
     return jnp.asarray(leaf, float) if leaf.dtype.kind == "f" else jnp.asarray(leaf)
+
+
+def check_discount(discount: Any) -> None:
+    """Refuse a `discount` that is not above 0 and at most 1, unless traced."""
+    if isinstance(discount, float | int) and not 0 < discount <= 1:
+        raise RobooptError(f"`discount` must be above 0 and at most 1, got {discount}.")

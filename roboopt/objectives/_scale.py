@@ -1,4 +1,7 @@
-"""Scales: the size of an error, in the unit of its axis, that costs as much as 1."""
+"""Errors of coordinates of different units: their scales, and their turns.
+
+A scale is the size of an error, in the unit of its axis, that costs as much as 1.
+"""
 
 from typing import Any
 
@@ -13,7 +16,7 @@ from roboopt._errors import RobooptError
 def check_scale(
     name: str, scale: Any, *, scalar: bool = False, infinite: bool = True
 ) -> None:
-    """Check the scale of an error, unless it is traced.
+    """Refuse a scale that does not hold a positive number an axis, unless traced.
 
     Args:
         name: of the argument.
@@ -21,9 +24,6 @@ def check_scale(
         scalar: whether one number for all axes is accepted too.
         infinite: whether infinite scales, of axes that do not count, are accepted; at
             least one must be finite.
-
-    Raises:
-        RobooptError: if a number is not positive, or infinite where it must not be.
     """
     if isinstance(scale, jax.core.Tracer):  # pyright: ignore
         return
@@ -39,18 +39,54 @@ def check_scale(
         )
 
 
-def scaled(error: Array, scale: Any, name: str = "scale") -> Array:
+def scaled(error: Array, scale: Any, name: str = "scale", source: str = "") -> Array:
     """Return error / scale along the last axis, 0 where the scale is infinite.
 
-    Raises:
-        RobooptError: if `scale` does not hold one number for each axis of the error.
+    Args:
+        error: in the units of its axes.
+        scale: one number an axis.
+        name: of the argument that holds the scale.
+        source: a function that takes a scale from data, for the message.
     """
-    scale = jnp.asarray(scale, error.dtype)
-    if scale.shape != error.shape[-1:]:
+    axes = error.shape[-1]
+    if scale is None:
         raise RobooptError(
-            f"`{name}` must hold one for each of the {error.shape[-1]} axes, got shape "
+            f"`{name}` must hold one number for each of the {axes} axes, got None: "
+            f"give it, or take it from data by `{source}.for_data(model, data)`."
+        )
+    scale = jnp.asarray(scale, error.dtype)
+    if scale.shape != (axes,):
+        raise RobooptError(
+            f"`{name}` must hold one for each of the {axes} axes, got shape "
             f"{scale.shape}."
         )
     scale = jnp.broadcast_to(scale, error.shape)
     counts = jnp.isfinite(scale)
     return jnp.where(counts, error / jnp.where(counts, scale, 1.0), 0.0)
+
+
+def root_mean_square(values: Any) -> np.ndarray:
+    """Return the scale of each axis from data, 1 where all of its values are 0."""
+    values = np.asarray(values)
+    size = np.sqrt(np.mean(values**2, tuple(range(values.ndim - 1))))
+    return np.where(size > 0, size, 1.0)
+
+
+def wrapped(error: Array, wraps: tuple[bool, ...] | None) -> Array:
+    """Return the error with the angles among its coordinates in [−π, π]."""
+    if wraps is None or not any(wraps):
+        return error
+    check_wraps(wraps, error.shape[-1])
+    turns = jax.lax.stop_gradient(jnp.round(error / (2 * jnp.pi)))
+    return error - 2 * jnp.pi * jnp.where(
+        jnp.broadcast_to(jnp.array(wraps), error.shape), turns, 0.0
+    )
+
+
+def check_wraps(wraps: tuple[bool, ...], size: int) -> None:
+    """Refuse `wraps` that do not hold one for each of `size` coordinates."""
+    if len(wraps) != size:
+        raise RobooptError(
+            f"`wraps` must hold one for each of the {size} state coordinates, got "
+            f"{len(wraps)}."
+        )

@@ -20,9 +20,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, UInt32
 
-from roboopt._core import AnyArray
-from roboopt._errors import RobooptError
-from roboopt.objectives._objective import Objective, Term, check_weight
+from roboopt._core import AnyArray, Frozen, check_at_least
+from roboopt.objectives._objective import Objective, Term, check_weights
+from roboopt.objectives._rollout_objective import check_discount
 from roboopt.policies import draw
 from roboopt.rollouts import faded
 
@@ -62,23 +62,18 @@ class ShortHorizonLoss(Objective):
     """w_H, per nat; 0 for an agent that does not sample."""
 
     def __check_init__(self):
-        if self.horizon < 1:
-            raise RobooptError(f"`horizon` must be at least 1, got {self.horizon}.")
-        if not 0 < self.discount <= 1:
-            raise RobooptError(
-                f"`discount` must be above 0 and at most 1, got {self.discount}."
-            )
-        for name in ("value_weight", "entropy_weight"):
-            check_weight(name, getattr(self, name))
+        check_at_least("horizon", self.horizon)
+        check_discount(self.discount)
+        check_weights(
+            value_weight=self.value_weight, entropy_weight=self.entropy_weight
+        )
 
     def ranks(self, batch: Any) -> bool:
-        """Return False: losses of windows that begin elsewhere cannot be compared."""
-        return False
+        return False  # Windows that begin elsewhere cannot be compared.
 
     def terms(self, model: Any, batch: ShortHorizonBatch) -> dict[str, Term]:
         """Return the terms of the loss of the agent `model`."""
-        arrays, rest = eqx.partition(model, eqx.is_inexact_array)
-        critic = eqx.combine(jax.lax.stop_gradient(arrays), rest)
+        critic = Frozen(model)()
 
         def reward(start, left, unit, key):
             keys = None
@@ -87,8 +82,7 @@ class ShortHorizonLoss(Objective):
             end, total = self._window(model, start, left, keys)
             return total / unit + critic.value(end)
 
-        axes = (0, 0, 0, None if batch.keys is None else 0)
-        rewards = jax.vmap(reward, in_axes=axes)(
+        rewards = jax.vmap(reward)(
             batch.starts, batch.steps_left, batch.value_unit, batch.keys
         )
         error = jax.vmap(jax.vmap(model.value))(batch.observations)

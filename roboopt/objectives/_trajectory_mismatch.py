@@ -24,10 +24,10 @@ from roboopt.objectives._objective import ResidualObjective, Term
 from roboopt.objectives._prediction_windows import (
     TIME_STEP_TOLERANCE,
     state_size,
-    wrapped,
+    trajectories,
 )
-from roboopt.objectives._rollout_objective import RolloutObjective
-from roboopt.objectives._scale import check_scale, scaled
+from roboopt.objectives._rollout_objective import RolloutObjective, check_discount
+from roboopt.objectives._scale import check_scale, scaled, wrapped
 
 
 class TrajectoryMismatch(RolloutObjective, ResidualObjective):
@@ -52,10 +52,15 @@ class TrajectoryMismatch(RolloutObjective, ResidualObjective):
 
     def __check_init__(self):
         check_scale("scale", self.scale)
-        if isinstance(self.discount, float | int) and not 0 < self.discount <= 1:
+        check_discount(self.discount)
+
+    def starts(self, batch: Trajectory) -> Float[Array, "trajectory obs"]:
+        """Return the first observation of each demonstration."""
+        if batch.times is not None:
             raise RobooptError(
-                f"`discount` must be above 0 and at most 1, got {self.discount}."
+                "`batch` must have even time steps, got `times`: resample it first."
             )
+        return trajectories(batch)[0][:, 0]
 
     def errors(
         self, model: Any, batch: Trajectory
@@ -68,19 +73,8 @@ class TrajectoryMismatch(RolloutObjective, ResidualObjective):
         """
         return self._errors(self.rollout(model, self.starts(batch)), batch)
 
-    def starts(self, batch: Trajectory) -> Float[Array, "trajectory obs"]:
-        """Return the first observation of each demonstration.
-
-        Raises:
-            RobooptError: if `batch` is no trajectory or batch of them, or its times are
-                uneven.
-        """
-        return _demonstrated(batch)[:, 0]
-
-    def _errors(
-        self, made: Trajectory, batch: Trajectory
-    ) -> Float[Array, "trajectory step state"]:
-        observations = _demonstrated(batch)
+    def _errors(self, made: Trajectory, batch: Trajectory) -> Array:
+        observations, _ = trajectories(batch)
         difference = abs(made.time_step - batch.time_step)
         if difference > TIME_STEP_TOLERANCE * batch.time_step:
             raise RobooptError(
@@ -99,11 +93,7 @@ class TrajectoryMismatch(RolloutObjective, ResidualObjective):
         return wrapped(error, self.wraps)
 
     def residuals(self, model: Any, batch: Trajectory) -> Float[Array, "..."]:
-        """Return the residuals, (trajectory, step, state), including the discount.
-
-        Raises:
-            RobooptError: as `terms`.
-        """
+        """Return the residuals, (trajectory, step, state), including the discount."""
         error = scaled(self.errors(model, batch), self.scale)
         share = self._share(error, batch.time_step)
         return jnp.sqrt(share * error.size) * self.loss.residual(error)
@@ -111,11 +101,7 @@ class TrajectoryMismatch(RolloutObjective, ResidualObjective):
     def trajectory_terms(
         self, trajectory: Trajectory, batch: Trajectory
     ) -> dict[str, Term]:
-        """Return the mismatch of the motions made from the starts in `batch`.
-
-        Raises:
-            RobooptError: as `errors`; if `scale` or `wraps` do not fit the state.
-        """
+        """Return the mismatch of the motions made from the starts in `batch`."""
         error = scaled(self._errors(trajectory, batch), self.scale)
         share = self._share(error, batch.time_step)
         cost = jnp.sum(share * self.loss(error))
@@ -123,25 +109,8 @@ class TrajectoryMismatch(RolloutObjective, ResidualObjective):
 
     def _share(self, error: Array, time_step: float) -> Array:
         """Return the weight of each step divided by their sum, in the error's shape."""
-        trajectories, steps = error.shape[:2]
+        count, steps = error.shape[:2]
         elapsed = (time_step * jnp.arange(1, steps + 1)).astype(error.dtype)
         weight = jnp.asarray(self.discount, error.dtype) ** elapsed
-        share = weight / (trajectories * jnp.sum(weight))
+        share = weight / (count * jnp.sum(weight))
         return jnp.broadcast_to(share[None, :, None], error.shape)
-
-
-def _demonstrated(batch: Trajectory) -> Float[Array, "trajectory time obs"]:
-    """Return the observations of one trajectory or a batch of them, as a batch."""
-    observations = jnp.asarray(batch.observations)
-    if observations.ndim == 2:
-        observations = observations[None]
-    if observations.ndim != 3 or observations.shape[0] == 0:
-        raise RobooptError(
-            "`batch` must be one trajectory or a batch of them, got observations "
-            f"of shape {observations.shape}."
-        )
-    if batch.times is not None:
-        raise RobooptError(
-            "`batch` must have even time steps, got `times`: resample it first."
-        )
-    return observations

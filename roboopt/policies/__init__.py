@@ -17,23 +17,23 @@ from roboopt.policies._distributions import StochasticPolicy as StochasticPolicy
 from roboopt.policies._distributions import TanhNormal as TanhNormal
 from roboopt.policies._flow import FlowPolicy as FlowPolicy
 from roboopt.policies._fourier import FourierReference as FourierReference
+from roboopt.policies._gaussian import GaussianExploration as GaussianExploration
 from roboopt.policies._gaussian import GaussianPolicy as GaussianPolicy
+from roboopt.policies._gaussian import GMMPolicy as GMMPolicy
 from roboopt.policies._gaussian import TanhGaussianPolicy as TanhGaussianPolicy
-from roboopt.policies._gaussian_exploration import (
-    GaussianExploration as GaussianExploration,
-)
-from roboopt.policies._gmm import GMMPolicy as GMMPolicy
 from roboopt.policies._gravity_compensated import (
     GravityCompensated as GravityCompensated,
 )
+from roboopt.policies._joint_control import (
+    PDGravityCompensation as PDGravityCompensation,
+)
+from roboopt.policies._joint_control import TrackingController as TrackingController
 from roboopt.policies._linear import LinearFeedback as LinearFeedback
 from roboopt.policies._memory import ActionChunking as ActionChunking
 from roboopt.policies._memory import ActionNoise as ActionNoise
 from roboopt.policies._memory import ObservationHistory as ObservationHistory
 from roboopt.policies._memory import SampleActions as SampleActions
 from roboopt.policies._mlp import MLPPolicy as MLPPolicy
-from roboopt.policies._observation_size import observation_size as observation_size
-from roboopt.policies._pd import PDGravityCompensation as PDGravityCompensation
 from roboopt.policies._policy_network import NetworkSettings as NetworkSettings
 from roboopt.policies._protocol import OpenLoop as OpenLoop
 from roboopt.policies._protocol import StatefulPolicy as StatefulPolicy
@@ -46,6 +46,6 @@ from roboopt.policies._spaces import check_action_space as check_action_space
 from roboopt.policies._spaces import (
     check_observation_space as check_observation_space,
 )
+from roboopt.policies._spaces import observation_size as observation_size
 from roboopt.policies._spline import OpenLoopSpline as OpenLoopSpline
 from roboopt.policies._swing_up import EnergyShapingSwingUp as EnergyShapingSwingUp
-from roboopt.policies._tracking import TrackingController as TrackingController

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
-from roboopt._core import AnyArray, Jittable
+from roboopt._core import AnyArray, Jittable, check_at_least
 from roboopt._errors import RobooptError
 from roboopt.data import Normalizer
 from roboopt.networks import NormalizedMLP, angle_features
@@ -24,6 +24,11 @@ from roboopt.policies._clipped import Clipped
 from roboopt.policies._distributions import unbounded_log_deviation
 from roboopt.policies._gaussian import GaussianPolicy, TanhGaussianPolicy
 from roboopt.policies._policy_network import NetworkSettings, untrained_network
+from roboopt.policies._spaces import (
+    check_action_space,
+    check_observation_space,
+    choices,
+)
 
 INITIAL_SPREAD = 0.5  # standard deviation of actions, in halves of their range
 POLICY_GAIN, CRITIC_GAIN = 0.01, 1.0  # of the output layers' orthogonal weights
@@ -42,11 +47,8 @@ class ActorCritic(Jittable):
     the critic's are. A policy that was trained before keeps its normalizer."""
 
     def __check_init__(self):
-        missing = [
-            name
-            for name in ("sample", "log_prob", "entropy")
-            if not callable(getattr(self.policy, name, None))
-        ]
+        needed = ("sample", "log_prob", "entropy")
+        missing = [n for n in needed if not callable(getattr(self.policy, n, None))]
         if missing:
             raise RobooptError(
                 "`policy` must have `sample`, `log_prob` and `entropy`, got "
@@ -74,13 +76,10 @@ class ActorCritic(Jittable):
                 of actions without limits.
             key: random key of the weights.
             spread: initial standard deviation of real-valued actions, in halves of
-                their range, or in their units where they have no limits.
+                their range, or in their units where they have no limits; between 0.001
+                and 10.
             **settings: `width`, `depth`, `activation`, `angles`, `skip`, of both
                 networks.
-
-        Raises:
-            RobooptError: if a space is none of these, `spread` is not between 0.001 and
-                10, or a setting breaks its rule.
         """
         size, space = _size(observation_space), _actions(action_space)
         if not 1e-3 < spread < 10:
@@ -114,14 +113,9 @@ class ActorCritic(Jittable):
             observation_space: as `of`.
             key: random key of the value function's weights.
             **settings: as `of`, of the value function's network.
-
-        Raises:
-            RobooptError: if `policy` lacks one of these; and as `of`.
         """
         critic = _networks(key, _size(observation_space), 1, settings)[1]
-        if isinstance(policy, Clipped):
-            policy = policy.policy
-        return cls(policy, critic)
+        return cls(policy.policy if isinstance(policy, Clipped) else policy, critic)
 
     def __call__(self, observation: Float[AnyArray, " obs"]) -> Shaped[Array, " act"]:
         """Return the policy's likeliest action."""
@@ -164,25 +158,10 @@ class ActorCritic(Jittable):
         policy = self.policy
         return policy.latent if isinstance(policy, TanhGaussianPolicy) else policy
 
-    @property
-    def inputs(self) -> Normalizer | None:
-        """Return the normalizer of observations that `seeing` replaces, if any."""
-        if not isinstance(self.critic, NormalizedMLP):
-            return None
-        inputs, angles = self.critic.inputs, self.critic.angles
-        mean, scale = np.zeros(self.critic.size), np.ones(self.critic.size)
-        straight = np.setdiff1d(np.arange(self.critic.size), angles)
-        mean[straight] = np.asarray(inputs.mean())[: len(straight)]
-        scale[straight] = np.asarray(inputs.scale())[: len(straight)]
-        return Normalizer(mean, scale)
-
     def seeing(self, normalizer: Normalizer) -> "ActorCritic":
         """Replace the normalizer of the critic's inputs, and of a fresh policy's.
 
         Sines and cosines of angles are not normalized.
-
-        Raises:
-            RobooptError: if `normalizer` has another size than observations.
         """
         changed: dict[str, Any] = {}
         if isinstance(self.critic, NormalizedMLP):
@@ -196,24 +175,17 @@ class ActorCritic(Jittable):
 def _size(space: Any) -> int:
     """Return the size of observations."""
     if isinstance(space, int | np.integer):
-        if space < 1:
-            raise RobooptError(f"`observation_space` must be at least 1, got {space}.")
+        check_at_least("observation_space", space)
         return int(space)
-    shape = getattr(space, "shape", None)
-    if not hasattr(space, "low") or shape is None or len(shape) != 1:
-        raise RobooptError(
-            "`observation_space` must be a Box of one axis, or the size of an "
-            f"observation, got {space}."
-        )
-    return shape[0]
+    check_observation_space(space, "`observation_space` must be")
+    return space.shape[0]
 
 
 def _actions(space: Any) -> Normalizer | tuple[tuple[int, ...], tuple[int, ...]]:
     """Return the units of real-valued actions, or the start and sizes of choices."""
     if isinstance(space, int | np.integer):
-        if space < 1:
-            raise RobooptError(f"`action_space` must be at least 1, got {space}.")
-        return Normalizer(np.zeros(space), np.ones(space))
+        check_at_least("action_space", space)
+        space = np.full(space, -np.inf), np.full(space, np.inf)
     if isinstance(space, tuple) and len(space) == 2:
         low, high = (np.asarray(limit, float) for limit in space)
         if low.ndim != 1 or low.shape != high.shape or not np.all(low < high):
@@ -221,23 +193,11 @@ def _actions(space: Any) -> Normalizer | tuple[tuple[int, ...], tuple[int, ...]]
                 "`action_space` must be limits (low, high), each one number an axis "
                 f"and `low` below `high`, got {space}."
             )
-        return _half_ranges(low, high)
-    from gymnasium.spaces import Box, Discrete, MultiDiscrete
-
-    if isinstance(space, Discrete):
-        return (int(space.start),), (int(space.n),)
-    if isinstance(space, MultiDiscrete) and space.nvec.ndim == 1:
-        return tuple(space.start.tolist()), tuple(space.nvec.tolist())
-    if isinstance(space, Box) and np.issubdtype(space.dtype, np.floating):
-        if len(space.shape) == 1:  # type: ignore
-            return _half_ranges(np.asarray(space.low), np.asarray(space.high))  # type: ignore
-    raise RobooptError(
-        "`action_space` must be a Box of one axis, a Discrete or a MultiDiscrete, got "
-        f"{space}."
-    )
-
-
-def _half_ranges(low: np.ndarray, high: np.ndarray) -> Normalizer:
+    else:
+        check_action_space(space, "`action_space` must be")
+        if (found := choices(space)) is not None:
+            return found
+        low, high = np.asarray(space.low), np.asarray(space.high)  # type: ignore
     # The greatest numbers of a type stand for no limit: their range overflows.
     with np.errstate(over="ignore", invalid="ignore"):
         bounded = np.isfinite(high - low) & (high > low)
@@ -249,13 +209,12 @@ def _half_ranges(low: np.ndarray, high: np.ndarray) -> Normalizer:
 def _networks(
     key: PRNGKeyArray, size: int, outputs: int, settings: Any
 ) -> tuple[NormalizedMLP, NormalizedMLP]:
-    """Return the networks of policy and critic, with orthogonal weights.
+    """Return the networks of policy and critic, with orthogonal weights and no biases.
 
     NumPy draws the weights: JAX would compile each draw.
     """
     angles = tuple(settings.get("angles", ()))
-    observation = jax.ShapeDtypeStruct((size,), float)
-    seen = jax.eval_shape(lambda x: angle_features(x, angles), observation)
+    seen = jax.eval_shape(lambda x: angle_features(x, angles), jnp.zeros(size))
     inputs = Normalizer(np.zeros(seen.shape), np.ones(seen.shape))
     random = np.random.default_rng(np.asarray(jax.random.key_data(key)).ravel())
 
@@ -263,16 +222,18 @@ def _networks(
         shapes = eqx.filter_eval_shape(
             lambda key: untrained_network(inputs, outputs, key=key, **settings), key
         )
+        empty = jax.tree.map(
+            lambda x: jnp.asarray(np.zeros(x.shape)) if hasattr(x, "shape") else x,
+            shapes,
+        )
         layers = shapes.perceptron.layers
         gains = [2**0.5] * (len(layers) - 1) + [gain]
         weights = [
-            g * _orthogonal(random, *layer.weight.shape)
+            jnp.asarray(g * _orthogonal(random, *layer.weight.shape))
             for g, layer in zip(gains, layers, strict=True)
         ]
         parts = lambda n: [n.inputs, *(x.weight for x in n.perceptron.layers)]  # noqa: E731
-        return jax.tree.map(
-            _device_array, eqx.tree_at(parts, shapes, [inputs, *weights])
-        )
+        return eqx.tree_at(parts, empty, [inputs, *weights])
 
     return network(outputs, POLICY_GAIN), network(1, CRITIC_GAIN)
 
@@ -285,25 +246,16 @@ def _orthogonal(random: np.random.Generator, rows: int, columns: int) -> np.ndar
     return q if rows >= columns else q.T
 
 
-def _device_array(leaf: Any) -> Any:
-    """Return zeros for an abstract leaf, and any array as one of JAX."""
-    if isinstance(leaf, jax.ShapeDtypeStruct):
-        leaf = np.zeros(leaf.shape)
-    if not isinstance(leaf, np.ndarray):
-        return leaf
-    return jax.device_put(leaf.astype(jax.dtypes.canonicalize_dtype(float)))
-
-
 def _seeing(network: NormalizedMLP, normalizer: Normalizer) -> NormalizedMLP:
+    """Return `network` with another normalizer of its inputs."""
     if normalizer.size != network.size:
         raise RobooptError(
             f"`normalizer` must be of {network.size} axes, got {normalizer.size}."
         )
-    if network.angles:
-        straight = np.setdiff1d(np.arange(network.size), network.angles)
-        turns = 2 * len(network.angles)
-        normalizer = Normalizer(
-            np.append(np.asarray(normalizer.mean())[straight], np.zeros(turns)),
-            np.append(np.asarray(normalizer.scale())[straight], np.ones(turns)),
-        )
-    return eqx.tree_at(lambda n: n.inputs, network, normalizer)
+    straight = np.setdiff1d(np.arange(network.size), network.angles)
+    turns = 2 * len(network.angles)
+    inputs = Normalizer(
+        np.append(np.asarray(normalizer.mean())[straight], np.zeros(turns)),
+        np.append(np.asarray(normalizer.scale())[straight], np.ones(turns)),
+    )
+    return eqx.tree_at(lambda n: n.inputs, network, inputs)

@@ -6,7 +6,7 @@ The axes are independent given the observation. Actions are integers, numbered a
 environment numbers them.
 """
 
-from typing import Any, Unpack
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -14,15 +14,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from roboopt._core import check_at_least
 from roboopt._errors import RobooptError
 from roboopt.data import Demonstrations
 from roboopt.networks import NormalizedMLP
-from roboopt.policies._distributions import (
-    Categorical,
-    EntropyPolicy,
-    Observation,
-)
-from roboopt.policies._policy_network import NetworkSettings, policy_network
+from roboopt.policies._distributions import Categorical, EntropyPolicy, Observation
+from roboopt.policies._policy_network import policy_network
 
 
 class CategoricalPolicy(EntropyPolicy):
@@ -44,7 +41,7 @@ class CategoricalPolicy(EntropyPolicy):
         key: PRNGKeyArray,
         start: Any = None,
         sizes: Any = None,
-        **settings: Unpack[NetworkSettings],
+        **settings: Any,
     ) -> "CategoricalPolicy":
         """Build a policy for demonstrations, with nearly equal probabilities.
 
@@ -56,10 +53,6 @@ class CategoricalPolicy(EntropyPolicy):
             sizes: the number of values, likewise, such as `action_space.n` or `.nvec`;
                 up to the samples' greatest by default.
             **settings: as `MLPPolicy.of`.
-
-        Raises:
-            RobooptError: if the actions are not integers, or not among the choices, or
-                `start` or `sizes` does not fit them; and as `MLPPolicy.of`.
         """
         samples = Demonstrations.of(samples)
         actions = np.asarray(samples.actions)
@@ -70,6 +63,8 @@ class CategoricalPolicy(EntropyPolicy):
         rows = actions.reshape(-1, actions.shape[-1])
         least = _integers("start", start, rows.min(0))
         count = _integers("sizes", sizes, rows.max(0) - least + 1)
+        if sizes is not None:
+            check_at_least("sizes", count.min())
         if np.any((rows < least) | (rows >= least + count)):
             raise RobooptError(
                 f"`samples` must have actions from `start`, {least}, to below `start` +"
@@ -81,7 +76,6 @@ class CategoricalPolicy(EntropyPolicy):
         return cls(network, shape, tuple(least.tolist()), tuple(count.tolist()))
 
     def distribution(self, observation: Observation) -> Categorical:
-        """Return p(action | observation)."""
         choices = max(self.sizes)
         scores = self.network(observation).reshape(*self.shape, choices)
         exists = np.arange(choices) < np.array(self.sizes)[:, None]
@@ -103,6 +97,4 @@ def _integers(name: str, given: Any, default: np.ndarray) -> np.ndarray:
         raise RobooptError(
             f"`{name}` must be one integer or {default.size}, got {given}."
         )
-    if name == "sizes" and given is not None and np.any(numbers < 1):
-        raise RobooptError(f"`sizes` must be at least 1, got {given}.")
     return np.broadcast_to(numbers, default.shape)

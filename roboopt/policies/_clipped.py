@@ -9,12 +9,20 @@ from typing import Any
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray, Shaped
+from jaxtyping import Array, Float, PRNGKeyArray
 
-from roboopt._core import AnyArray, Frozen
+from roboopt._core import Frozen, per_axis
 from roboopt._errors import RobooptError
 from roboopt._readable import Readable
-from roboopt.policies._protocol import OpenLoop, StatefulPolicy, TimeVaryingPolicy
+from roboopt.policies._protocol import (
+    Action,
+    Observation,
+    OpenLoop,
+    StatefulPolicy,
+    Time,
+    TimeVaryingPolicy,
+    over_action,
+)
 
 
 class _ByKind(type(eqx.Module)):
@@ -55,39 +63,22 @@ class Clipped(Readable, eqx.Module, metaclass=_ByKind):
         """
         if not callable(policy) and not isinstance(policy, StatefulPolicy):
             raise RobooptError(f"`policy` must be a policy, got {policy!r}.")
-        low, high = (np.asarray(limit, float) for limit in (low, high))
-        for name, limit in (("low", low), ("high", high)):
-            if limit.ndim > 1 or np.isnan(limit).any():
-                raise RobooptError(
-                    f"`{name}` must be one number or one an axis of an action, got "
-                    f"{limit}."
-                )
+        low, high = (
+            per_axis(name, limit, "not NaN", lambda x: ~np.isnan(x))
+            for name, limit in (("low", low), ("high", high))
+        )
         fit = not (low.ndim and high.ndim) or low.shape == high.shape
         if not fit or not np.all(low < high):
             raise RobooptError(f"`low` must be below `high`, got {low} and {high}.")
         self.policy = policy
         self.low, self.high = Frozen(jnp.asarray(low)), Frozen(jnp.asarray(high))
 
-    def clip(self, action: Shaped[AnyArray, "..."]) -> Float[Array, "..."]:
-        """Return `action` within the limits.
-
-        Raises:
-            RobooptError: if `action` is an integer, or the limits do not fit it.
-        """
+    def clip(self, action: Any) -> Float[Array, "..."]:
+        """Return `action`, real numbers that the limits fit, within the limits."""
         action = jnp.asarray(action)
-        if not jnp.issubdtype(action.dtype, jnp.floating):
-            raise RobooptError(
-                f"`policy` must return real numbers to be clipped, got {action.dtype}."
-            )
-        limits = []
-        for name, limit in (("low", self.low()), ("high", self.high())):
-            if limit.ndim and limit.shape != action.shape[-1:]:
-                raise RobooptError(
-                    f"`{name}` must hold one number or {action.shape[-1]}, one an axis "
-                    f"of an action, got shape {limit.shape}."
-                )
-            limits.append(jnp.broadcast_to(limit.astype(action.dtype), action.shape))
-        return jnp.minimum(jnp.maximum(action, limits[0]), limits[1])
+        low = over_action("low", self.low(), action, "policy")
+        high = over_action("high", self.high(), action, "policy")
+        return jnp.minimum(jnp.maximum(action, low), high)
 
     def __call__(self, *inputs: Any) -> Any:
         """Return the clipped action on the inputs of `policy`."""
@@ -128,12 +119,10 @@ class ClippedStatefulPolicy(Clipped, StatefulPolicy):
     """`Clipped` of a `StatefulPolicy`."""
 
     def init(self, key: PRNGKeyArray | None) -> Any:
-        """Return the carry of `policy` at the beginning of an episode."""
         return self.policy.init(key)
 
     def __call__(  # pyright: ignore
-        self, carry: Any, observation: Shaped[AnyArray, "..."], time: Float[Array, ""]
-    ) -> tuple[Any, Float[Array, "..."]]:
-        """Return the next carry, and the clipped action at `time` [s]."""
+        self, carry: Any, observation: Observation, time: Time
+    ) -> tuple[Any, Action]:
         carry, action = self.policy(carry, observation, time)
         return carry, self.clip(action)

@@ -7,7 +7,7 @@ Flow matching for generative modeling; in robots Black et al., 2024, π₀). The
 represents any distribution of an action or a chunk without a likelihood.
 """
 
-from typing import Any, Unpack
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -15,15 +15,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from roboopt._core import AnyArray, Jittable, check_shape
-from roboopt._errors import RobooptError
+from roboopt._core import AnyArray, Jittable, check_at_least, check_shape
 from roboopt.data import Demonstrations, Normalizer
 from roboopt.networks import NormalizedMLP
-from roboopt.policies._policy_network import (
-    NetworkSettings,
-    action_units,
-    policy_network,
-)
+from roboopt.policies._policy_network import action_units, policy_network
 
 FREQUENCIES = np.pi * np.arange(1, 5)  # of the features of t
 
@@ -44,26 +39,13 @@ class FlowPolicy(Jittable):
 
     @classmethod
     def of(
-        cls,
-        samples: Any,
-        *,
-        key: PRNGKeyArray,
-        steps: int = 10,
-        **settings: Unpack[NetworkSettings],
+        cls, samples: Any, *, key: PRNGKeyArray, steps: int = 10, **settings: Any
     ) -> "FlowPolicy":
-        """Build a policy for demonstrations, with small random weights.
+        """Build a policy for demonstrations, as `MLPPolicy.of`, with random weights.
 
-        Args:
-            samples: demonstrations with real-valued actions, or chunks of them.
-            key: random key of the weights.
-            steps: steps of the integration from noise to an action.
-            **settings: as `MLPPolicy.of`.
-
-        Raises:
-            RobooptError: if `steps` is less than 1; and as `MLPPolicy.of`.
+        The integration from noise to an action takes `steps` steps.
         """
-        if steps < 1:
-            raise RobooptError(f"`steps` must be at least 1, got {steps}.")
+        check_at_least("steps", steps)
         samples = Demonstrations.of(samples)
         outputs = action_units(samples)
         network = policy_network(
@@ -93,10 +75,6 @@ class FlowPolicy(Jittable):
             action: in its units; y is its normalized value.
             noise: z, standard normal, in the shape of an action.
             level: t, uniform between 0 (noise) and 1 (action).
-
-        Raises:
-            RobooptError: if `action` or `noise` has another shape than the policy's
-                actions.
         """
         shape = self.outputs.shape
         check_shape("action", action.shape, shape)

@@ -10,6 +10,7 @@ q̈ are 0 at time 0.
 """
 
 import math
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -17,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from roboopt._core import AnyArray, Jittable
+from roboopt._core import AnyArray, Jittable, check_at_least, check_positive
 from roboopt._errors import RobooptError
 from roboopt.dynamics import Multibody
 
@@ -38,50 +39,43 @@ class FourierReference(Jittable):
     cosine: Float[Array, "joint harmonic"]
     lower: tuple[float, ...] = eqx.field(static=True)
     upper: tuple[float, ...] = eqx.field(static=True)
-    """[rad or m]"""
     period: float = eqx.field(static=True)
-    """[s]"""
 
     def __init__(
         self,
-        offset: Float[AnyArray, "..."],
-        sine: Float[AnyArray, "..."],
-        cosine: Float[AnyArray, "..."],
+        offset: Any,
+        sine: Any,
+        cosine: Any,
         *,
-        lower: Float[AnyArray, "..."],
-        upper: Float[AnyArray, "..."],
+        lower: Any,
+        upper: Any,
         period: float,
     ):
         """Build a motion from the dimensionless coefficients of the series.
 
         Args:
             offset: o of each joint.
-            sine: α of each joint and harmonic.
+            sine: α of each joint and harmonic, of which there are at least 2.
             cosine: β of each joint and harmonic.
             lower: lower ends of the joints' ranges [rad or m].
             upper: upper ends of the joints' ranges [rad or m].
             period: 2π/ω [s].
-
-        Raises:
-            RobooptError: if the shapes differ, there are fewer than 2 harmonics, a
-                range is infinite or empty, or `period` is not positive.
         """
-        joints = np.shape(offset)
-        if (
-            len(joints) != 1
-            or np.shape(sine) != np.shape(cosine)
-            or np.shape(sine)[:1] != joints
-            or np.ndim(sine) != 2
-        ):
+        joints, shape = np.shape(offset), np.shape(sine)
+        coefficients = len(joints) == 1 and len(shape) == 2 and shape[:1] == joints
+        if not coefficients or np.shape(cosine) != shape:
             raise RobooptError(
                 "`sine` and `cosine` must have shape (joints, harmonics) and `offset` "
-                f"(joints,), got {np.shape(sine)}, {np.shape(cosine)} and {joints}."
+                f"(joints,), got {shape}, {np.shape(cosine)} and {joints}."
             )
-        _check_series(np.shape(sine)[1], period)
+        check_at_least("harmonics", shape[1], 2)
+        check_positive("period", period)
         low, high = np.asarray(lower, float), np.asarray(upper, float)
-        if not (
-            low.shape == high.shape == joints
-            and np.all(np.isfinite(low) & np.isfinite(high) & (low <= high))
+        ordered = np.isfinite(low).all() and np.isfinite(high).all()
+        if (
+            low.shape != joints
+            or high.shape != joints
+            or not (ordered and np.all(low <= high))
         ):
             raise RobooptError(
                 "`lower` and `upper` must be finite and in this order at each of the "
@@ -114,20 +108,15 @@ class FourierReference(Jittable):
             harmonics: number of harmonics of 1/period, at least 2.
             key: random key of the coefficients.
             range_share: greatest distance of a joint from the middle of its range, as
-                a share of half the range: T/√(1 + T²).
-
-        Raises:
-            RobooptError: if `period` is not positive, there are fewer than 2 harmonics,
-                or `range_share` is not between 0 and 1.
+                a share of half the range, T/√(1 + T²): above 0 and below 1.
         """
-        _check_series(harmonics, period)
+        check_at_least("harmonics", harmonics, 2)
         if not 0 < range_share < 1:
             raise RobooptError(
                 f"`range_share` must be between 0 and 1, got {range_share}."
             )
         lower, upper = _ranges(robot)
-        joints = len(lower)
-        drawn = jax.random.normal(key, (joints, 2 * harmonics + 1))
+        drawn = jax.random.normal(key, (len(lower), 2 * harmonics + 1))
         # Divided by their order, all harmonics weigh the same in the velocity.
         order = jnp.arange(1, harmonics + 1)[None]
         reference = cls(
@@ -139,25 +128,14 @@ class FourierReference(Jittable):
             period=period,
         )
         wanted = range_share / math.sqrt(1 - range_share**2)
-        _, sine, cosine, reach = reference._series()
+        offset, sine, cosine, reach = reference._series()
         factor = wanted / reach
-        return cls(
-            factor * reference.offset,
-            factor[:, None] * sine,
-            factor[:, None] * cosine,
-            lower=lower,
-            upper=upper,
-            period=period,
-        )
-
-    @property
-    def harmonics(self) -> int:
-        """Return the number of harmonics."""
-        return self.sine.shape[-1]
+        scaled = factor * offset, factor[:, None] * sine, factor[:, None] * cosine
+        return eqx.tree_at(lambda r: (r.offset, r.sine, r.cosine), reference, scaled)
 
     def _series(self) -> tuple[Array, Array, Array, Array]:
         """Return o, α and β projected for a start at rest, and T."""
-        order = jnp.arange(1, self.harmonics + 1, dtype=self.sine.dtype)
+        order = jnp.arange(1, self.sine.shape[1] + 1, dtype=self.sine.dtype)
         sine = _orthogonal(self.sine, order)
         cosine = _orthogonal(self.cosine, order**2)
         strays = jnp.sqrt(sine**2 + cosine**2 + SMOOTHING).sum(-1)
@@ -170,7 +148,7 @@ class FourierReference(Jittable):
         offset, sine, cosine, reach = self._series()
         lower, upper = (jnp.asarray(x, offset.dtype) for x in (self.lower, self.upper))
         scale = (upper - lower) / 2 / jnp.sqrt(1 + reach**2)
-        rate = 2 * np.pi / self.period * jnp.arange(1, self.harmonics + 1)
+        rate = 2 * np.pi / self.period * jnp.arange(1, self.sine.shape[1] + 1)
         rate = rate.astype(offset.dtype)
         s, c = jnp.sin(rate * time), jnp.cos(rate * time)
         position = offset + sine @ s + cosine @ c
@@ -183,15 +161,6 @@ class FourierReference(Jittable):
 def _orthogonal(rows: Array, normal: Array) -> Array:
     """Return the rows less their part along `normal`."""
     return rows - jnp.outer(rows @ normal, normal) / (normal @ normal)
-
-
-def _check_series(harmonics: int, period: float) -> None:
-    if harmonics < 2:
-        raise RobooptError(
-            f"`harmonics` must be at least 2 for a start at rest, got {harmonics}."
-        )
-    if not 0 < period < math.inf:
-        raise RobooptError(f"`period` must be positive and finite, got {period}.")
 
 
 def _ranges(robot: Multibody) -> tuple[np.ndarray, np.ndarray]:

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from roboopt._core import AnyArray, Frozen, Jittable, check_shape
+from roboopt._core import AnyArray, Frozen, Jittable, check_at_least, check_shape
 from roboopt._errors import RobooptError
 from roboopt.data import Demonstrations
 from roboopt.dynamics import Multibody
@@ -23,7 +23,8 @@ from roboopt.policies._mlp import MLPPolicy
 class GravityCompensated(Jittable):
     """`policy` plus the effort g(q) that holds `robot` still where it is.
 
-    `sample`, `log_prob` and `flow_error` exist where `policy` has them.
+    `sample`, `log_prob` and `flow_error` exist where `policy` has them. `policy` must
+    not return chunks, whose later actions come at another q.
     """
 
     policy: Any
@@ -39,12 +40,8 @@ class GravityCompensated(Jittable):
             robot: with a joint for every axis of an action.
             first: the axis of an observation at which q begins; with a history, that of
                 the latest observation.
-
-        Raises:
-            RobooptError: if `first` is negative.
         """
-        if first < 0:
-            raise RobooptError(f"`first` must be at least 0, got {first}.")
+        check_at_least("first", first, 0)
         self.policy, self.robot, self.first = policy, Frozen(robot), first
 
     @classmethod
@@ -66,12 +63,8 @@ class GravityCompensated(Jittable):
             inner: builds the inner policy, such as `GMMPolicy.of`, from demonstrations
                 whose actions and limits are reduced by gravity.
             key: random key of the weights.
-            first: as `GravityCompensated`.
+            first: the axis of an observation at which q begins.
             **settings: of `inner`.
-
-        Raises:
-            RobooptError: if `first` is negative, the actions are chunks, or not one
-                number a joint, or the observations have no q; and as `inner`.
         """
         samples = Demonstrations.of(samples)
         shell = cls(None, robot, first=first)
@@ -85,11 +78,7 @@ class GravityCompensated(Jittable):
         return cls(inner(rest, key=key, **settings), robot, first=first)
 
     def gravity(self, observation: Float[AnyArray, " obs"]) -> Float[Array, " joint"]:
-        """Return g(q) [N·m or N].
-
-        Raises:
-            RobooptError: if `observation` is too short to hold q.
-        """
+        """Return g(q) [N·m or N]."""
         robot = self.robot()
         end = self.first + len(robot.joint_names)
         if observation.shape[0] < end:
@@ -110,12 +99,7 @@ class GravityCompensated(Jittable):
         return jnp.asarray(action) - gravity
 
     def __call__(self, observation: Float[AnyArray, " obs"]) -> Float[Array, " joint"]:
-        """Return the effort [N·m or N].
-
-        Raises:
-            RobooptError: if `policy` returns a chunk, whose later actions come at
-                another q, or another number of efforts than there are joints.
-        """
+        """Return the effort [N·m or N]."""
         return self._total(observation, self.policy(observation))
 
     # Properties, so that `hasattr` answers for the inner policy.

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from roboopt._core import AnyArray, Frozen, Jittable
+from roboopt._core import AnyArray, Frozen, Jittable, check_shape
 from roboopt._errors import RobooptError
 
 
@@ -19,40 +19,24 @@ class LinearFeedback(Jittable):
         gains: Float[AnyArray, "..."],
         target: Float[AnyArray, "..."] | None = None,
     ):
-        """Hold `target`, by default the origin.
-
-        Raises:
-            RobooptError: if `gains` are not a matrix, or `target` does not fit them.
-        """
+        """Hold `target`, by default the origin, with `gains` of (actions, state)."""
         gains = jnp.asarray(gains, float)
         if gains.ndim != 2:
             raise RobooptError(
                 f"`gains` must have shape (actions, state), got {gains.shape}."
             )
         target = jnp.zeros(gains.shape[1]) if target is None else jnp.asarray(target)
-        if target.shape != gains.shape[1:]:
-            raise RobooptError(
-                f"`target` must have shape {gains.shape[1:]}, got {target.shape}."
-            )
-        self.gains = gains
-        self.target = Frozen(target)
+        check_shape("target", target.shape, gains.shape[1:])
+        self.gains, self.target = gains, Frozen(target)
 
     def __call__(self, observation: Float[AnyArray, " obs"]) -> Float[Array, " act"]:
-        """Return the effort [N·m or N].
-
-        Raises:
-            RobooptError: if `observation` is shorter than the state.
-        """
+        """Return the effort [N·m or N]."""
         state = leading(observation, self.gains.shape[1])
         return -self.gains @ (state - self.target())
 
 
 def leading(observation: Float[AnyArray, " obs"], size: int) -> Float[Array, " size"]:
-    """Return the first `size` numbers of an observation.
-
-    Raises:
-        RobooptError: if there are fewer.
-    """
+    """Return the first `size` numbers of an observation, refused if it has fewer."""
     if observation.shape[0] < size:
         raise RobooptError(
             f"`observation` must hold at least {size} numbers, got "

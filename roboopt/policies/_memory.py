@@ -10,18 +10,26 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Num, PRNGKeyArray, Shaped
+from jaxtyping import Array, Float, PRNGKeyArray
 
-from roboopt._core import AnyArray, Frozen
+from roboopt._core import Frozen, check_at_least, per_axis
 from roboopt._errors import RobooptError
-from roboopt.policies._protocol import StatefulPolicy, act, initial_carry
+from roboopt.policies._protocol import (
+    Action,
+    Observation,
+    StatefulPolicy,
+    Time,
+    act,
+    initial_carry,
+    over_action,
+)
 
 
 class ObservationHistory(StatefulPolicy):
     """Passes the last `length` observations to `model`, in one vector, oldest first.
 
     The first observation of an episode is repeated where there are fewer, as
-    `roboopt.data.demonstrations` does.
+    `Demonstrations.from_trajectories` does.
     """
 
     model: Any
@@ -30,11 +38,8 @@ class ObservationHistory(StatefulPolicy):
     """The size of one observation."""
 
     def __check_init__(self):
-        for name in ("length", "observation_size"):
-            if getattr(self, name) < 1:
-                raise RobooptError(
-                    f"`{name}` must be at least 1, got {getattr(self, name)}."
-                )
+        check_at_least("length", self.length)
+        check_at_least("observation_size", self.observation_size)
 
     def init(self, key: PRNGKeyArray | None) -> Any:
         """Return an empty history, and the carry of `model`."""
@@ -42,11 +47,8 @@ class ObservationHistory(StatefulPolicy):
         return jnp.asarray(True), history, initial_carry(self.model, key)
 
     def __call__(
-        self,
-        carry: Any,
-        observation: Shaped[AnyArray, " obs"],
-        time: Float[Array, ""],
-    ) -> tuple[Any, Shaped[Array, "..."]]:
+        self, carry: Any, observation: Observation, time: Time
+    ) -> tuple[Any, Action]:
         """Return the action of `model` on the last observations."""
         first, history, inner = carry
         seen = jnp.asarray(observation)[None]
@@ -68,7 +70,8 @@ class ActionChunking(StatefulPolicy):
     With `ensemble` = m, every step asks for a chunk and executes the mean of all that
     the recent chunks hold for it, weighted by exp(−m i) with i = 0 for the oldest (Zhao
     et al., 2023, Learning fine-grained bimanual manipulation with low-cost hardware).
-    With None, a chunk is executed to its end before the next is asked for.
+    With None, a chunk is executed to its end before the next is asked for; discrete
+    actions, which have no mean, need this.
     """
 
     model: Any
@@ -77,10 +80,7 @@ class ActionChunking(StatefulPolicy):
     ensemble: float | None = eqx.field(static=True, default=0.01)
 
     def __check_init__(self):
-        if self.observation_size < 1:
-            raise RobooptError(
-                f"`observation_size` must be at least 1, got {self.observation_size}."
-            )
+        check_at_least("observation_size", self.observation_size)
         if self.ensemble is not None and not np.isfinite(self.ensemble):
             raise RobooptError(
                 f"`ensemble` must be finite or None, got {self.ensemble}."
@@ -90,8 +90,8 @@ class ActionChunking(StatefulPolicy):
         """Return an empty chunk, and the carry of `model`.
 
         Raises:
-            RobooptError: if `model` returns anything but chunks of actions, or discrete
-                actions, which have no mean, with an `ensemble`.
+            RobooptError: if `model` does not return chunks, or returns discrete actions
+                for an `ensemble`.
         """
         inner = initial_carry(self.model, key)
         chunk = jax.eval_shape(
@@ -114,11 +114,8 @@ class ActionChunking(StatefulPolicy):
         return inner, empty, jnp.zeros(len(empty), chunk.dtype), jnp.asarray(0)
 
     def __call__(
-        self,
-        carry: Any,
-        observation: Shaped[AnyArray, "..."],
-        time: Float[Array, ""],
-    ) -> tuple[Any, Shaped[Array, " act"]]:
+        self, carry: Any, observation: Observation, time: Time
+    ) -> tuple[Any, Action]:
         """Return the action that the chunks hold for `time`."""
         if self.ensemble is None:
             return self._executed(carry, observation, time)
@@ -170,19 +167,12 @@ class SampleActions(StatefulPolicy):
             )
 
     def init(self, key: PRNGKeyArray | None) -> PRNGKeyArray:
-        """Return the key that the episode's actions are drawn with.
-
-        Raises:
-            RobooptError: if `key` is None.
-        """
+        """Return the key that the episode's actions are drawn with."""
         return _required(key, self)
 
     def __call__(
-        self,
-        carry: PRNGKeyArray,
-        observation: Shaped[AnyArray, "..."],
-        time: Float[Array, ""],
-    ) -> tuple[PRNGKeyArray, Shaped[Array, "..."]]:
+        self, carry: PRNGKeyArray, observation: Observation, time: Time
+    ) -> tuple[PRNGKeyArray, Action]:
         """Return an action drawn on `observation`."""
         carry, key = jax.random.split(carry)
         return carry, self.model.sample(observation, key)
@@ -201,56 +191,27 @@ class ActionNoise(StatefulPolicy):
     """The standard deviation, one or one an axis, in the actions' units."""
 
     def __init__(self, model: Any, scale: Any):
-        """Add noise of standard deviation `scale` to the actions of `model`.
-
-        Raises:
-            RobooptError: if `scale` is not one number or one an axis, or is negative or
-                not finite.
-        """
-        values = np.asarray(scale, float)
-        if values.ndim > 1 or not np.all((values >= 0) & np.isfinite(values)):
-            raise RobooptError(
-                "`scale` must hold one number, or one an axis of actions, at least 0 "
-                f"and finite, got {values}."
-            )
+        """Add noise of standard deviation `scale` to the actions of `model`."""
+        valid = lambda x: (x >= 0) & np.isfinite(x)  # noqa: E731
+        values = per_axis("scale", scale, "at least 0 and finite", valid)
         self.model = model
         self.scale = Frozen(jnp.asarray(values))
 
     def init(self, key: PRNGKeyArray | None) -> Any:
-        """Return the key of the noise, and the carry of `model`.
-
-        Raises:
-            RobooptError: if `key` is None.
-        """
+        """Return the key of the noise, and the carry of `model`."""
         own, inner = jax.random.split(_required(key, self))
         return own, initial_carry(self.model, inner)
 
     def __call__(
-        self,
-        carry: Any,
-        observation: Shaped[AnyArray, "..."],
-        time: Float[Array, ""],
-    ) -> tuple[Any, Num[Array, "..."]]:
-        """Return the action of `model` plus noise.
-
-        Raises:
-            RobooptError: if actions are discrete, or `scale` does not fit them.
-        """
+        self, carry: Any, observation: Observation, time: Time
+    ) -> tuple[Any, Action]:
+        """Return the action of `model`, real numbers that `scale` fits, plus noise."""
         own, inner = carry
         inner, action = act(self.model, inner, jnp.asarray(observation), time)
-        action, scale = jnp.asarray(action), self.scale()
-        if not jnp.issubdtype(action.dtype, jnp.floating):
-            raise RobooptError(
-                f"`model` must return real numbers to add noise to, got {action.dtype}."
-            )
-        if scale.ndim and scale.shape != action.shape[-1:]:
-            raise RobooptError(
-                f"`scale` must hold one number or {action.shape[-1:]}, one an axis of "
-                f"actions, got shape {scale.shape}."
-            )
+        action = jnp.asarray(action)
+        scale = over_action("scale", self.scale(), action, "model")
         own, key = jax.random.split(own)
         noise = jax.random.normal(key, action.shape, action.dtype)
-        scale = jnp.broadcast_to(scale.astype(action.dtype), action.shape)
         return (own, inner), action + scale * noise
 
 

@@ -9,8 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from roboopt._core import AnyArray, Jittable
-from roboopt._errors import RobooptError
+from roboopt._core import AnyArray, Jittable, check_positive
 from roboopt.data import Demonstrations, Normalizer
 from roboopt.networks import NormalizedMLP
 from roboopt.policies._policy_network import (
@@ -33,12 +32,7 @@ class MLPPolicy(Jittable):
 
     @classmethod
     def bounded(
-        cls,
-        scale: Any,
-        limits: Any,
-        *,
-        key: PRNGKeyArray,
-        **settings: Unpack[NetworkSettings],
+        cls, scale: Any, limits: Any, *, key: PRNGKeyArray, **settings: Any
     ) -> "MLPPolicy":
         """Build a policy with small random weights and actions bounded by tanh.
 
@@ -47,17 +41,9 @@ class MLPPolicy(Jittable):
             limits: greatest magnitude of each action axis [N·m or N].
             key: random key of the weights.
             **settings: as `of`, with a width of 32 and without linear path by default.
-
-        Raises:
-            RobooptError: if `scale` or `limits` are not positive and finite, or `width`
-                or `depth` is less than 1.
         """
-        for name, value in (("scale", scale), ("limits", limits)):
-            value = np.asarray(value, float)
-            if value.ndim != 1 or not np.all((value > 0) & np.isfinite(value)):
-                raise RobooptError(
-                    f"`{name}` must be positive, finite numbers, got {value}."
-                )
+        check_positive("scale", scale)
+        check_positive("limits", limits)
         network = untrained_network(
             Normalizer(np.zeros(len(scale)), scale),
             len(limits),
@@ -68,11 +54,7 @@ class MLPPolicy(Jittable):
 
     @classmethod
     def of(
-        cls,
-        samples: Any,
-        *,
-        key: PRNGKeyArray,
-        **settings: Unpack[NetworkSettings],
+        cls, samples: Any, *, key: PRNGKeyArray, **settings: Unpack[NetworkSettings]
     ) -> "MLPPolicy":
         """Build a policy for demonstrations, which normalize its inputs and outputs.
 
@@ -87,8 +69,7 @@ class MLPPolicy(Jittable):
 
         Raises:
             RobooptError: if `samples` are empty or not finite, their actions are
-                integers, an angle is not an axis of the observation, or `width` or
-                `depth` is less than 1.
+                integers, or a setting breaks its rule.
         """
         samples = Demonstrations.of(samples)
         outputs = action_units(samples)

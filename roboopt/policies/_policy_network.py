@@ -8,7 +8,7 @@ only the nonlinear rest is left to learn.
 """
 
 from collections.abc import Callable
-from typing import TypedDict, Unpack
+from typing import Any, TypedDict, Unpack
 
 import equinox as eqx
 import jax
@@ -51,27 +51,17 @@ def untrained_network(
     *,
     key: PRNGKeyArray,
     extra: int = 0,
-    width: int = 64,
-    depth: int = 2,
-    activation: Callable[[Array], Array] = jnp.tanh,
     angles: tuple[int, ...] = (),
     skip: bool = True,
+    **settings: Any,
 ) -> NormalizedMLP:
     """Build a network with small random weights, and a linear path of zeros.
 
     `inputs` normalizes the features of `NormalizedMLP`; the settings are those of
     `NetworkSettings`.
     """
-    perceptron = MLP(
-        inputs.size,
-        outputs,
-        width,
-        depth,
-        key=key,
-        activation=activation,
-        hidden_gain=HIDDEN_GAIN,
-        last_gain=LAST_GAIN if skip else 1.0,
-    )
+    gains = {"hidden_gain": HIDDEN_GAIN, "last_gain": LAST_GAIN if skip else 1.0}
+    perceptron = MLP(inputs.size, outputs, key=key, **gains, **settings)
     matrix = jnp.zeros((outputs, inputs.size)) if skip else None
     return NormalizedMLP(
         perceptron, inputs, matrix=matrix, angles=tuple(angles), extra_size=extra
@@ -101,10 +91,6 @@ def policy_network(
         upper: upper limits, likewise.
         extra: number of further inputs, which are not normalized.
         **settings: see `NetworkSettings`.
-
-    Raises:
-        RobooptError: if an angle is not an axis of the observation, the observations
-            are empty or not finite, or `width` or `depth` is less than 1.
     """
     features = angle_features(observations, tuple(settings.get("angles", ())))
     seen = Normalizer.of(features)
@@ -152,9 +138,6 @@ def action_units(samples: Demonstrations) -> Normalizer:
     """Return the normalizer of the samples' actions, equal at each place of a chunk.
 
     Actions of weight 0 do not count.
-
-    Raises:
-        RobooptError: if the actions are integers; and as `Normalizer.of`.
     """
     actions = np.asarray(samples.actions)
     if not np.issubdtype(actions.dtype, np.floating):

@@ -9,16 +9,22 @@ from abc import abstractmethod
 from typing import Any
 
 import equinox as eqx
+import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
-from roboopt._core import AnyArray
+from roboopt._core import AnyArray, check_axes
+from roboopt._errors import RobooptError
+
+Action = Shaped[Array, "..."]
+Observation = Shaped[AnyArray, "..."]
+Time = Float[Array, ""]
 
 
 class OpenLoop(eqx.Module):
     """Actions decided beforehand: `policy(time) -> action`, the time in [s]."""
 
     @abstractmethod
-    def __call__(self, time: Float[Array, ""]) -> Float[Array, " act"]:
+    def __call__(self, time: Time) -> Float[Array, " act"]:
         """Return the action at `time`."""
 
 
@@ -27,7 +33,7 @@ class TimeVaryingPolicy(eqx.Module):
 
     @abstractmethod
     def __call__(
-        self, observation: Float[AnyArray, " obs"], time: Float[Array, ""]
+        self, observation: Float[AnyArray, " obs"], time: Time
     ) -> Float[Array, " act"]:
         """Return the action on `observation` at `time` [s]."""
 
@@ -51,8 +57,8 @@ class StatefulPolicy(eqx.Module):
 
     @abstractmethod
     def __call__(
-        self, carry: Any, observation: Shaped[AnyArray, "..."], time: Float[Array, ""]
-    ) -> tuple[Any, Shaped[Array, "..."]]:
+        self, carry: Any, observation: Observation, time: Time
+    ) -> tuple[Any, Action]:
         """Return the next carry, and the action on `observation` at `time` [s]."""
 
 
@@ -62,11 +68,8 @@ def initial_carry(policy: Any, key: PRNGKeyArray | None = None) -> Any:
 
 
 def act(
-    policy: Any,
-    carry: Any,
-    observation: Shaped[AnyArray, "..."],
-    time: Float[Array, ""],
-) -> tuple[Any, Shaped[Array, "..."]]:
+    policy: Any, carry: Any, observation: Observation, time: Time
+) -> tuple[Any, Action]:
     """Return the next carry, and the action of any policy at `time` [s]."""
     if isinstance(policy, StatefulPolicy):
         return policy(carry, observation, time)
@@ -82,9 +85,7 @@ def acts_by_chance(policy: Any) -> bool:
     )
 
 
-def draw(
-    policy: Any, observation: Shaped[Array, "..."], key: PRNGKeyArray
-) -> tuple[Shaped[Array, "..."], Shaped[Array, "..."]]:
+def draw(policy: Any, observation: Any, key: PRNGKeyArray) -> tuple[Action, Action]:
     """Return the sample that `policy` draws with `key`, and the action it stands for.
 
     Both are the action where the policy is deterministic.
@@ -94,3 +95,18 @@ def draw(
         return action, action
     drawn = policy.draw(observation, key)
     return drawn, policy.execute(drawn)
+
+
+def over_action(name: str, values: Array, action: Array, policy: str) -> Array:
+    """Return `values`, one number or one an axis, in the shape of an action.
+
+    Args:
+        name: of the argument that holds `values`.
+        values: in the action's units.
+        action: what the policy returned, real numbers.
+        policy: name of the argument that holds the policy.
+    """
+    if not jnp.issubdtype(action.dtype, jnp.floating):
+        raise RobooptError(f"`{policy}` must return real numbers, got {action.dtype}.")
+    check_axes(name, values.shape, action.shape[-1])
+    return jnp.broadcast_to(values.astype(action.dtype), action.shape)

@@ -7,13 +7,12 @@ within two intervals.
 
 import equinox as eqx
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
-from roboopt._core import AnyArray
+from roboopt._core import AnyArray, check_positive
 from roboopt._errors import RobooptError
 from roboopt._readable import Readable
-from roboopt.policies._protocol import OpenLoop
+from roboopt.policies._protocol import OpenLoop, Time
 
 
 class OpenLoopSpline(Readable, OpenLoop):
@@ -25,23 +24,16 @@ class OpenLoopSpline(Readable, OpenLoop):
     """Time of the last knot [s]."""
 
     def __init__(self, knots: Float[AnyArray, "..."], duration: float):
-        """Interpolate `knots` over `duration` [s].
-
-        Raises:
-            RobooptError: if there are fewer than two knots, or `duration` is not
-                positive.
-        """
+        """Interpolate two or more `knots` over `duration` [s]."""
         knots = jnp.asarray(knots, float)
         if knots.ndim != 2 or knots.shape[0] < 2:
             raise RobooptError(
                 f"`knots` must have shape (2 or more, actions), got {knots.shape}."
             )
-        if not 0 < duration < np.inf:
-            raise RobooptError(f"`duration` must be positive, got {duration}.")
-        self.knots = knots
-        self.duration = float(duration)
+        check_positive("duration", duration)
+        self.knots, self.duration = knots, float(duration)
 
-    def __call__(self, time: Float[Array, ""]) -> Float[Array, " act"]:
+    def __call__(self, time: Time) -> Float[Array, " act"]:
         """Return the effort at `time` [s]."""
         last = self.knots.shape[0] - 1
         place = jnp.clip(time / self.duration, 0.0, 1.0) * last

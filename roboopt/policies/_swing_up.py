@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from roboopt._core import AnyArray, Frozen, Jittable
+from roboopt._core import AnyArray, Frozen, Jittable, check_positive
 from roboopt._errors import RobooptError
 from roboopt._readable import readable
 from roboopt.dynamics import Multibody
@@ -38,9 +38,7 @@ class EnergyShapingSwingUp(Jittable):
     log_position_gain: Float[Array, ""]
     log_velocity_gain: Float[Array, ""]
     gains: Float[Array, " 4"]
-    """K of the linear feedback near the top, F = −K s."""
     blend_angle: float = eqx.field(static=True)
-    """Angle from upright at which both have equal weight [rad]."""
     robot: Frozen[Multibody]
 
     def __init__(
@@ -57,16 +55,11 @@ class EnergyShapingSwingUp(Jittable):
 
         Args:
             robot: a cart-pole: joint 0 is driven, joint 1 carries the pole.
-            gains: K [N/m, N/rad, N·s/m, N·s/rad].
+            gains: K of the linear feedback near the top [N/m, N/rad, N·s/m, N·s/rad].
             energy_gain: k_E [1/(J·kg·s)], rate at which energy is pumped.
             position_gain: k_x [1/s²], which pulls the cart to the middle.
             velocity_gain: k_v [1/s], which slows the cart.
             blend_angle: angle from upright at which both have equal weight [rad].
-
-        Raises:
-            RobooptError: if the robot does not have two joints, `gains` are not four
-                numbers, a gain is not positive, or `blend_angle` is not between 0 and
-                π/2.
         """
         if len(robot.joint_names) != 2:
             raise RobooptError(
@@ -74,14 +67,9 @@ class EnergyShapingSwingUp(Jittable):
             )
         if np.shape(gains) != (4,):
             raise RobooptError(f"`gains` must be four numbers, got {np.shape(gains)}.")
-        positive = {
-            "energy_gain": energy_gain,
-            "position_gain": position_gain,
-            "velocity_gain": velocity_gain,
-        }
-        for name, value in positive.items():
-            if not 0 < value < np.inf:
-                raise RobooptError(f"`{name}` must be positive, got {value}.")
+        check_positive("energy_gain", energy_gain)
+        check_positive("position_gain", position_gain)
+        check_positive("velocity_gain", velocity_gain)
         if not 0 < blend_angle < np.pi / 2:
             raise RobooptError(
                 f"`blend_angle` must lie between 0 and π/2, got {blend_angle}."
@@ -105,11 +93,7 @@ class EnergyShapingSwingUp(Jittable):
         }
 
     def __call__(self, observation: Float[AnyArray, " obs"]) -> Float[Array, " 1"]:
-        """Return the force on the cart [N].
-
-        Raises:
-            RobooptError: if `observation` is shorter than the state.
-        """
+        """Return the force on the cart [N]."""
         q, velocity = jnp.split(leading(observation, 4), 2)
         angle = jnp.arctan2(jnp.sin(q[1]), jnp.cos(q[1]))
         upright = jnp.stack([q[0], angle, velocity[0], velocity[1]])

@@ -1,7 +1,9 @@
 """Reports: figures, videos, and one self-contained HTML page."""
 
-from roboopt.report._evaluation import evaluation_record as evaluation_record
-from roboopt.report._evaluation import evaluation_table as evaluation_table
+from roboopt.report._evaluations import evaluation_record as evaluation_record
+from roboopt.report._evaluations import evaluation_table as evaluation_table
+from roboopt.report._evaluations import motions as motions
+from roboopt.report._evaluations import padded as padded
 from roboopt.report._figures import BEFORE_AFTER as BEFORE_AFTER
 from roboopt.report._figures import COLORS as COLORS
 from roboopt.report._figures import GRAY as GRAY
@@ -10,12 +12,9 @@ from roboopt.report._figures import PANEL_SIZE as PANEL_SIZE
 from roboopt.report._figures import curves as curves
 from roboopt.report._figures import panel as panel
 from roboopt.report._figures import spread as spread
-from roboopt.report._history import write_history as write_history
 from roboopt.report._motion_figures import Panel as Panel
 from roboopt.report._motion_figures import bars as bars
 from roboopt.report._motion_figures import traces as traces
-from roboopt.report._motions import motions as motions
-from roboopt.report._motions import padded as padded
 from roboopt.report._page import Details as Details
 from roboopt.report._page import Figure as Figure
 from roboopt.report._page import Notes as Notes
@@ -24,14 +23,16 @@ from roboopt.report._page import Table as Table
 from roboopt.report._page import Video as Video
 from roboopt.report._page import write_report as write_report
 from roboopt.report._performance import performance as performance
-from roboopt.report._sections import plain as plain
-from roboopt.report._sections import progress_bar as progress_bar
-from roboopt.report._sections import settings as settings
-from roboopt.report._summary import Summary as Summary
+from roboopt.report._progress import progress_bar as progress_bar
+from roboopt.report._records import plain as plain
+from roboopt.report._records import settings as settings
+from roboopt.report._records import write_csv as write_csv
+from roboopt.report._records import write_history as write_history
+from roboopt.report._result import Summary as Summary
+from roboopt.report._result import VerbResult as VerbResult
 from roboopt.report._text import change as change
 from roboopt.report._text import number as number
 from roboopt.report._text import readable as readable
 from roboopt.report._text import sentence as sentence
-from roboopt.report._verb_result import VerbResult as VerbResult
 from roboopt.report._video import encode as encode
 from roboopt.report._video import side_by_side as side_by_side

@@ -125,31 +125,25 @@ def curves(
         best: the step whose model was kept, marked.
         titles: of each panel, by default the quantity's name.
     """
-    return [
-        _curve((titles or {}).get(name, name), name, values, units.get(name, "1"), best)
-        for name, values in history.items()
-    ]
-
-
-def _curve(
-    title: str, name: str, values: np.ndarray, unit: str, best: int | None
-) -> str:
-    values = np.asarray(values, float).reshape(len(values), -1)
-    values = np.where(np.isfinite(values), values, np.nan)
-    color = BEFORE_AFTER["after"]
-    label = f"{name} over gradient steps"
-    with panel(title, "gradient step", f"[{unit}]", label=label) as made:
-        alpha = 1.0 if values.shape[1] == 1 else 0.5
-        made.axes.plot(np.arange(len(values)), values, color=color, alpha=alpha)
-        if best is not None:
-            row = values[best]
-            kept = np.nanmin(row) if np.isfinite(row).any() else np.nan
-            made.axes.plot(best, kept, "o", color=color, markersize=5)
-        finite = values[np.isfinite(values)]
-        if finite.size and 0 < LOG_RATIO * finite.min() < finite.max():
-            made.axes.set_yscale("log")
-        made.ticks(integer=True)
-    return made.svg
+    color, drawn = BEFORE_AFTER["after"], []
+    for name, given in history.items():
+        values = np.asarray(given, float).reshape(len(given), -1)
+        values = np.where(np.isfinite(values), values, np.nan)
+        title, unit = (titles or {}).get(name, name), f"[{units.get(name, '1')}]"
+        label = f"{name} over gradient steps"
+        with panel(title, "gradient step", unit, label=label) as made:
+            alpha = 1.0 if values.shape[1] == 1 else 0.5
+            made.axes.plot(np.arange(len(values)), values, color=color, alpha=alpha)
+            if best is not None:
+                row = values[best]
+                kept = np.nanmin(row) if np.isfinite(row).any() else np.nan
+                made.axes.plot(best, kept, "o", color=color, markersize=5)
+            finite = values[np.isfinite(values)]
+            if finite.size and 0 < LOG_RATIO * finite.min() < finite.max():
+                made.axes.set_yscale("log")
+            made.ticks(integer=True)
+        drawn.append(made.svg)
+    return drawn
 
 
 def spread(

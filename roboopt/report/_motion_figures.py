@@ -119,6 +119,6 @@ def bars(
 
 
 def _common_prefix(names: Sequence[str]) -> str:
-    """Return the common beginning up to an underscore that leaves some of each name."""
+    """Return the beginning that all names share, up to an underscore."""
     prefix = os.path.commonprefix([name[:-1] for name in names]) if names[1:] else ""
     return prefix[: prefix.rfind("_") + 1]

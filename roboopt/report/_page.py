@@ -6,16 +6,17 @@ escaped; only figures and videos, which this package makes, go in as they are.
 """
 
 import base64
-import html
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from html import escape
 from importlib.resources import files
 from os import PathLike
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-LONGEST_NUMBER = 40  # characters, an interval's
+MAX_NUMBER = 40  # characters, an interval's
+TEXT = ' class="text"'  # of a cell that is wrapped
 
 
 @runtime_checkable
@@ -23,7 +24,7 @@ class Block(Protocol):
     """Something that a section shows."""
 
     def html(self) -> str:
-        """Return it as HTML."""
+        """Return the block as HTML."""
         ...
 
 
@@ -39,8 +40,8 @@ class Section:
         anchor = re.sub(r"\W+", "-", self.title.lower()).strip("-")
         inside = "\n".join(block.html() for block in self.blocks)
         return (
-            f'<section id="{html.escape(anchor)}">'
-            f"<h2>{html.escape(self.title)}</h2>\n{inside}</section>"
+            f'<section id="{escape(anchor)}">'
+            f"<h2>{escape(self.title)}</h2>\n{inside}</section>"
         )
 
 
@@ -52,7 +53,7 @@ class Notes:
 
     def html(self) -> str:
         """Return one `<p>` a paragraph."""
-        return "".join(f"<p>{html.escape(text)}</p>" for text in self.paragraphs)
+        return "".join(f"<p>{escape(text)}</p>" for text in self.paragraphs)
 
 
 @dataclass(frozen=True)
@@ -73,14 +74,14 @@ class Table:
 
     def html(self) -> str:
         """Return the table in a box that scrolls where the screen is narrow."""
+        columns = zip(self.header, *self.rows, strict=True)
+        long = [max(map(len, cells[1:]), default=0) > MAX_NUMBER for cells in columns]
+        head = _cells("th", self.header, long)
+        body = "".join(f"<tr>{_cells('td', row, long)}</tr>" for row in self.rows)
         groups = "".join(
-            f'<th colspan="{span}" class="group">{html.escape(name)}</th>'
+            f'<th colspan="{span}" class="group">{escape(name)}</th>'
             for name, span in self.groups
         )
-        kinds = [_kind(column) for column in zip(*self.rows, strict=True)]
-        kinds = kinds or [""] * len(self.header)
-        head = _cells("th", self.header, kinds)
-        body = "".join(f"<tr>{_cells('td', row, kinds)}</tr>" for row in self.rows)
         groups = f"<tr>{groups}</tr>" if groups else ""
         return (
             f'<div class="wide"><table><thead>{groups}<tr>{head}</tr></thead>'
@@ -101,16 +102,16 @@ class Figure:
 
     def html(self) -> str:
         """Return the figure with its panels in a grid."""
-        keys = "".join(
-            f'<span class="key"><i style="border-top:3px {_line(style)}"></i>'
-            f"{html.escape(label)}</span>"
-            for label, style in self.legend.items()
-        )
-        panels = "".join(f'<div class="panel">{panel}</div>' for panel in self.panels)
-        caption = f"<figcaption>{html.escape(self.caption)}</figcaption>"
+        keys = ""
+        for label, style in self.legend.items():
+            color, _, line = style.partition(" ")
+            border = escape(f"{line or 'solid'} {color}")
+            keys += f'<span class="key"><i style="border-top:3px {border}"></i>'
+            keys += f"{escape(label)}</span>"
         legend = f'<div class="legend">{keys}</div>' if keys else ""
+        panels = "".join(f'<div class="panel">{panel}</div>' for panel in self.panels)
         grid = f'<div class="panels columns{self.columns}">{panels}</div>'
-        return f"<figure>{legend}{grid}{caption if self.caption else ''}</figure>"
+        return f"<figure>{legend}{grid}{_caption(self.caption)}</figure>"
 
 
 @dataclass(frozen=True)
@@ -123,11 +124,10 @@ class Video:
     def html(self) -> str:
         """Return the film inside a data URI."""
         data = base64.b64encode(self.mp4).decode()
-        caption = f"<figcaption>{html.escape(self.caption)}</figcaption>"
         return (
             "<figure><video controls loop muted autoplay playsinline "
             f'src="data:video/mp4;base64,{data}"></video>'
-            f"{caption if self.caption else ''}</figure>"
+            f"{_caption(self.caption)}</figure>"
         )
 
 
@@ -141,8 +141,8 @@ class Details:
     def html(self) -> str:
         """Return the text, folded."""
         return (
-            f"<details><summary>{html.escape(self.summary)}</summary>"
-            f"<pre>{html.escape(self.text)}</pre></details>"
+            f"<details><summary>{escape(self.summary)}</summary>"
+            f"<pre>{escape(self.text)}</pre></details>"
         )
 
 
@@ -161,10 +161,10 @@ def write_report(
         verdict: what came out, in sentences: the first thing a reader sees.
         sections: everything else, in order.
     """
-    lead = "".join(f"<p>{html.escape(sentence)}</p>" for sentence in verdict)
+    lead = "".join(f"<p>{escape(sentence)}</p>" for sentence in verdict)
     body = "\n".join(section.html() for section in sections)
     style = files("roboopt.report").joinpath("style.css").read_text("utf-8")
-    name = html.escape(title)
+    name = escape(title)
     page = (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
@@ -175,18 +175,12 @@ def write_report(
     Path(path).write_text(page, encoding="utf-8")
 
 
-def _kind(column: Sequence[str]) -> str:
-    longest = max(map(len, column))
-    return ' class="text"' if longest > LONGEST_NUMBER else ""
-
-
-def _cells(tag: str, row: Sequence[str], kinds: Sequence[str]) -> str:
+def _cells(tag: str, row: Sequence[str], long: Sequence[bool]) -> str:
     return "".join(
-        f"<{tag}{kind}>{html.escape(text)}</{tag}>"
-        for text, kind in zip(row, kinds, strict=True)
+        f"<{tag}{TEXT * wraps}>{escape(text)}</{tag}>"
+        for text, wraps in zip(row, long, strict=True)
     )
 
 
-def _line(style: str) -> str:
-    color, _, line = style.partition(" ")
-    return html.escape(f"{line or 'solid'} {color}")
+def _caption(text: str) -> str:
+    return f"<figcaption>{escape(text)}</figcaption>" if text else ""

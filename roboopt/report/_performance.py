@@ -11,7 +11,7 @@ from roboopt.report._figures import COLORS, GRAY
 from roboopt.report._video import encode, side_by_side
 from roboopt.rollouts import collect, time_step_of
 
-FRAME_RATE = 30  # pictures a second
+FRAME_RATE = 30.0  # pictures a second
 MAX_FRAMES = 150  # of an episode of known length; longer ones have fewer a second
 
 
@@ -38,25 +38,17 @@ def performance(
     Returns:
         The video, or None with a warning where the environment cannot be rendered.
     """
-    if spec is None:
-        warnings.warn(
-            "there is no video: the environment was not given by its id", stacklevel=2
-        )
-        return None
-    begin: dict[str, Any]
-    if (package := _package_to_import(spec)) is not None:
-        warnings.warn(
-            f"there is no video: import {package} first. A report imports no package "
-            "that a saved result names.",
-            stacklevel=2,
-        )
-        return None
-    begin = {"episodes": 1, "seed": seed} if start is None else {"starts": [start]}
+    begin: dict[str, Any] = {"starts": [start]}
+    if start is None:
+        begin = {"episodes": 1, "seed": seed}
     films: list[tuple[str, str, list[np.ndarray]]] = []
     try:
+        _check_source(spec)
         env = spec.make(render_mode="rgb_array")
         step = time_step_of(env)
-        every = _stride(getattr(env.unwrapped, "horizon", 0), step)
+        steps = getattr(env.unwrapped, "horizon", 0)
+        rate = min(FRAME_RATE, MAX_FRAMES / (steps or 1) / step)
+        every = max(1, round(1 / (rate * step)))
         for name, policy in policies.items():
             camera = _camera(env, every)
             collect(camera, policy, max_steps=max_steps, **begin)
@@ -64,9 +56,8 @@ def performance(
             films.append((caption, COLORS.get(name, GRAY), camera.frames))
         env.close()
     except Exception as error:  # such as a missing graphics library
-        warnings.warn(
-            f"there is no video: {' '.join(str(error).split())}", stacklevel=2
-        )
+        reason = " ".join(str(error).split())
+        warnings.warn(f"there is no video: {reason}", stacklevel=2)
         return None
     longest = max(len(frames) for *_, frames in films)
     shown = [
@@ -76,21 +67,20 @@ def performance(
     return encode(side_by_side(shown), 1 / (every * step))
 
 
-def _package_to_import(spec: Any) -> str | None:
-    """Return the package that making the environment would import, if any.
+def _check_source(spec: Any) -> None:
+    """Raise if there is no environment, or making it would import a package.
 
     A result may come from a stranger's file, so that rendering it must not import what
     the file names.
     """
+    if spec is None:
+        raise RuntimeError("the environment was not given by its id")
     package = getattr(spec, "id", "").rpartition(":")[0]
-    known = not package or package == "roboopt_envs" or package in sys.modules
-    return None if known else package
-
-
-def _stride(steps: int, time_step: float) -> int:
-    """Return how many steps pass from one picture to the next, in real time."""
-    rate = FRAME_RATE if not steps else min(FRAME_RATE, MAX_FRAMES / steps / time_step)
-    return max(1, round(1 / (rate * time_step)))
+    if package not in ("", "roboopt_envs", *sys.modules):
+        raise RuntimeError(
+            f"import {package} first. A report imports no package that a saved result "
+            "names."
+        )
 
 
 def _camera(env: Any, every: int) -> Any:

@@ -29,18 +29,15 @@ def side_by_side(
     shapes = {np.shape(frames) for _, _, frames in films}
     if len(shapes) != 1:
         raise RobooptError(f"`films` must be of one shape, got {sorted(shapes)}.")
-    font = ImageFont.load_default(15)
+    font, middle = ImageFont.load_default(15), CAPTION_HEIGHT // 2
     captioned = []
     for caption, color, frames in films:
         bar = Image.new("RGB", (frames.shape[2], CAPTION_HEIGHT), "#15181d")
         draw = ImageDraw.Draw(bar)
         draw.rectangle((0, 0, 6, CAPTION_HEIGHT), fill=color)
-        draw.text(
-            (16, CAPTION_HEIGHT // 2), caption, font=font, fill="#ffffff", anchor="lm"
-        )
-        bars = np.broadcast_to(
-            np.asarray(bar), (len(frames), CAPTION_HEIGHT, *frames.shape[2:])
-        )
+        draw.text((16, middle), caption, font=font, fill="#ffffff", anchor="lm")
+        shape = len(frames), CAPTION_HEIGHT, *frames.shape[2:]
+        bars = np.broadcast_to(np.asarray(bar), shape)
         captioned.append(np.concatenate([bars, frames], 1))
     return np.concatenate(captioned, 2)
 
@@ -61,29 +58,23 @@ def encode(
             "`frames` must not be empty and `frames_per_second` positive, got "
             f"{len(frames)} and {frames_per_second}."
         )
+    import imageio_ffmpeg
+
     height, width = (side - side % 2 for side in frames.shape[1:3])
+    command = [
+        imageio_ffmpeg.get_ffmpeg_exe(),
+        *("-loglevel", "error", "-f", "rawvideo", "-pix_fmt", "rgb24"),
+        *("-s", f"{width}x{height}", "-r", f"{frames_per_second:.6f}", "-i", "pipe:"),
+        *("-c:v", "libx264", "-preset", "veryfast", "-crf", "24"),
+        *("-pix_fmt", "yuv420p", "-movflags", "+faststart"),
+    ]
+    pictures = np.ascontiguousarray(frames[:, :height, :width]).tobytes()
     with tempfile.TemporaryDirectory() as folder:
         # The index goes to the front, for which MP4 has to be written to a file.
         path = Path(folder) / "film.mp4"
-        command = _command(path, width, height, frames_per_second)
-        done = subprocess.run(
-            command,
-            input=np.ascontiguousarray(frames[:, :height, :width]).tobytes(),
-            capture_output=True,
-        )
+        command += ["-y", str(path)]
+        done = subprocess.run(command, input=pictures, capture_output=True)
         if done.returncode:
             reason = done.stderr.decode(errors="replace").strip()
             raise RuntimeError(f"ffmpeg could not encode the film: {reason}")
         return path.read_bytes()
-
-
-def _command(path: Path, width: int, height: int, rate: float) -> list[str]:
-    import imageio_ffmpeg
-
-    return [
-        imageio_ffmpeg.get_ffmpeg_exe(),
-        *("-loglevel", "error", "-f", "rawvideo", "-pix_fmt", "rgb24"),
-        *("-s", f"{width}x{height}", "-r", f"{rate:.6f}", "-i", "pipe:"),
-        *("-c:v", "libx264", "-preset", "veryfast", "-crf", "24"),
-        *("-pix_fmt", "yuv420p", "-movflags", "+faststart", "-y", str(path)),
-    ]

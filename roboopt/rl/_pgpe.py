@@ -277,7 +277,7 @@ class PGPEData:
             self.timesteps += len(starts) * self._rollout.horizon
             return trajectory
         before = self._rollout.steps_made
-        trajectory = self._rollout.each(_policies(model, drawn), starts)
+        trajectory = self._rollout.many(_policies(model, drawn), starts, paired=True)
         self.timesteps += self._rollout.steps_made - before
         return trajectory
 

@@ -9,11 +9,11 @@ from roboopt.rollouts._env_spec import is_env as is_env
 from roboopt.rollouts._evaluate import EVALUATION_SEED_OFFSET as EVALUATION_SEED_OFFSET
 from roboopt.rollouts._evaluate import Estimate as Estimate
 from roboopt.rollouts._evaluate import Evaluation as Evaluation
+from roboopt.rollouts._evaluate import as_episodes as as_episodes
 from roboopt.rollouts._evaluate import evaluate as evaluate
 from roboopt.rollouts._gym_rollout import GymRollout as GymRollout
 from roboopt.rollouts._gym_vector_env import GymVectorEnv as GymVectorEnv
 from roboopt.rollouts._pool import EnvError as EnvError
-from roboopt.rollouts._pool import Pool as Pool
 from roboopt.rollouts._rollout import PolicyStep as PolicyStep
 from roboopt.rollouts._rollout import Rollout as Rollout
 from roboopt.rollouts._rollout import faded as faded
@@ -28,4 +28,3 @@ from roboopt.rollouts._twin_vector_env import TwinVectorEnv as TwinVectorEnv
 from roboopt.rollouts._vector_env import Episode as Episode
 from roboopt.rollouts._vector_env import Steps as Steps
 from roboopt.rollouts._vector_env import VectorEnv as VectorEnv
-from roboopt.rollouts._vector_env import as_episodes as as_episodes

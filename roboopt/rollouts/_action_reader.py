@@ -4,7 +4,6 @@ Continuous actions are clipped to their limits, as actuators do; discrete action
 integers, recorded with one axis.
 """
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +11,7 @@ import numpy as np
 
 from roboopt._errors import RobooptError
 from roboopt.policies import check_action_space
+from roboopt.rollouts._env_group import all_finite
 
 ActionReader = Callable[[Any, np.ndarray], np.ndarray]
 """`read(actions, active)` returns the recorded actions, (envs, act), of active rows."""
@@ -21,17 +21,8 @@ class RefusedAction(ValueError):
     """An action that no environment accepts: its row and the reason."""
 
     def __init__(self, row: int, why: str):
-        """Keep the row and the reason."""
         super().__init__(row, why)
         self.row, self.why = row, why
-
-
-def all_finite(values: np.ndarray) -> bool:
-    """Return whether all values are finite."""
-    if values.dtype.kind != "f":
-        return True
-    # Finite squares need no closer look, and NumPy has no faster function.
-    return math.isfinite(np.vdot(values, values)) or bool(np.isfinite(values).all())
 
 
 def action_reader(space: Any, envs: int) -> ActionReader:
@@ -46,8 +37,13 @@ def action_reader(space: Any, envs: int) -> ActionReader:
     from gymnasium.spaces import Box
 
     check_action_space(space)
-    rows = _numbers if isinstance(space, Box) else _choices
-    read_rows = rows(space, envs)
+    box = isinstance(space, Box)
+    read_rows = _numbers(space) if box else _choices(space)
+    several = box or hasattr(space, "nvec")
+    shapes = [space.shape] if several else [(), (1,)]
+    kinds = "fiu" if box else "fiub"
+    wanted = f"{'numbers' if box else 'integers'} of shape {space.shape}"
+    wanted = wanted if several else "an integer"
 
     def read(actions: Any, active: np.ndarray) -> np.ndarray:
         raw = np.asarray(actions)
@@ -56,23 +52,21 @@ def action_reader(space: Any, envs: int) -> ActionReader:
                 f"`actions` must hold one for each of {envs} environments, got shape "
                 f"{raw.shape}."
             )
+        if raw.shape[1:] not in shapes or raw.dtype.kind not in kinds:
+            why = f"must return {wanted}, got {raw.dtype} of shape {raw.shape[1:]}"
+            raise RefusedAction(int(active.argmax()), why)
         return read_rows(raw, active)
 
     return read
 
 
-def _numbers(space: Any, envs: int) -> ActionReader:
-    shape, low, high, dtype = space.shape, space.low, space.high, space.dtype
+def _numbers(space: Any) -> ActionReader:
+    low, high, dtype = space.low, space.high, space.dtype
 
     def read(raw: np.ndarray, active: np.ndarray) -> np.ndarray:
-        if raw.shape[1:] != shape or raw.dtype.kind not in "fiu":
-            found = f"{raw.dtype} of shape {raw.shape[1:]}"
-            why = f"must return numbers of shape {shape}, got {found}"
-            raise RefusedAction(int(active.argmax()), why)
         clipped = np.minimum(np.maximum(raw, low), high)
-        if not all_finite(clipped):
-            finite = np.isfinite(clipped)
-            bad = ~finite.all(1) & active
+        if clipped.dtype.kind == "f" and not all_finite(clipped):
+            bad = ~np.isfinite(clipped).all(1) & active
             if bad.any():
                 row = int(bad.argmax())
                 raise RefusedAction(row, f"must return finite actions, got {raw[row]}")
@@ -83,36 +77,27 @@ def _numbers(space: Any, envs: int) -> ActionReader:
     return read
 
 
-def _choices(space: Any, envs: int) -> ActionReader:
+def _choices(space: Any) -> ActionReader:
     several = hasattr(space, "nvec")
     first = np.atleast_1d(space.start).astype(np.int64)
     last = first + np.atleast_1d(space.nvec if several else space.n) - 1
-    shapes = [first.shape] if several else [(1,), ()]
-    wanted = f"integers of shape {first.shape}" if several else "an integer"
-    ends = (first, last) if several else (first[0], last[0])
     least, most = int(first[0]), int(last[0])
-    choice = f"{'integers' if several else 'an integer'} from {ends[0]} to {ends[1]}"
+    choice = f"an integer from {least} to {most}"
+    if several:
+        choice = f"integers from {first} to {last}"
 
     def read(raw: np.ndarray, active: np.ndarray) -> np.ndarray:
-        if raw.shape[1:] not in shapes or raw.dtype.kind not in "fiub":
-            found = f"{raw.dtype} of shape {raw.shape[1:]}"
-            why = f"must return {wanted}, got {found}"
-            raise RefusedAction(int(active.argmax()), why)
-        raw = raw.reshape(envs, -1)
         if raw.dtype.kind != "f" and not several:
-            chosen = raw[:, 0].tolist()
+            chosen = raw.ravel().tolist()
             if least <= min(chosen) and max(chosen) <= most:
-                return raw.astype(np.int64)
-        good = (first <= raw) & (raw <= last)
-        if raw.dtype.kind == "f":
-            good &= raw % 1 == 0
-        if not good.all():
-            bad = ~good.all(1) & active
-            if bad.any():
-                row = int(bad.argmax())
-                value = raw[row] if several else raw[row, 0]
-                raise RefusedAction(row, f"must choose {choice}, got {value}")
-            raw = np.where(good, raw, first)
-        return raw.astype(np.int64)
+                return raw.reshape(-1, 1).astype(np.int64)
+        raw = raw.reshape(len(raw), -1)
+        good = (first <= raw) & (raw <= last) & (raw % 1 == 0)
+        bad = ~good.all(1) & active
+        if bad.any():
+            row = int(bad.argmax())
+            value = raw[row] if several else raw[row, 0]
+            raise RefusedAction(row, f"must choose {choice}, got {value}")
+        return np.where(good, raw, first).astype(np.int64)
 
     return read

@@ -9,8 +9,9 @@ import numpy as np
 from roboopt._errors import RobooptError
 from roboopt.data import Trajectory
 from roboopt.policies import StatefulPolicy
+from roboopt.rollouts._env_group import Start
 from roboopt.rollouts._env_spec import EnvSpec, is_env
-from roboopt.rollouts._episodes import Start, episode_keys, run_episodes
+from roboopt.rollouts._episodes import episode_keys, run_episodes
 from roboopt.rollouts._pool import Pool
 
 ENVS_PER_PROCESS = 16  # The more step side by side, the less each step costs here.
@@ -66,20 +67,21 @@ def collect(
             `policy` or `label` is not callable, or returns an invalid action.
         EnvError: if the environment fails.
     """
-    arguments = (episodes, starts, seed, label, max_steps, processes, progress)
-    return collect_in(env, policy, *arguments)[0]
+    return collect_in(
+        env, policy, episodes, starts, seed, label, max_steps, processes, progress
+    )[0]
 
 
 def collect_in(
     env: Any,
     policy: Any,
-    episodes: int | None,
-    starts: Any,
-    seed: int | None,
-    label: Any,
-    max_steps: int | None,
-    processes: int,
-    progress: Callable[[int], object] | None,
+    episodes: int | None = None,
+    starts: Any = None,
+    seed: int | None = None,
+    label: Any = None,
+    max_steps: int | None = None,
+    processes: int = 0,
+    progress: Callable[[int], object] | None = None,
 ) -> tuple[Trajectory, float | None]:
     """Return what `collect` does, and the environment's reward threshold."""
     if (starts is None) == (episodes is None):
@@ -88,43 +90,37 @@ def collect_in(
             f"{'neither' if starts is None else 'both'}."
         )
     count = len(starts) if episodes is None else episodes
-    if count < 1:
-        raise RobooptError(f"`episodes` must be at least 1, got {count}.")
     for name, value, least in (
+        ("episodes", count, 1),
         ("seed", seed, 0),
         ("max_steps", max_steps, 1),
         ("processes", processes, 0),
     ):
         if value is not None and value < least:
             raise RobooptError(f"`{name}` must be at least {least}, got {value}.")
-    for name, model in (("policy", policy), ("label", label)):
-        if not (model is None and name == "label"):
-            check_policy(name, model)
-    if seed is None:
-        random = np.random.SeedSequence().generate_state(1)[0]
-        begins = [Start(None, None)] * count
-    else:
-        random = seed % 2**32
-        begins = [Start(episode_seed(seed, k), None) for k in range(count)]
+    check_policy("policy", policy)
+    if label is not None:
+        check_policy("label", label)
+    seeds = [None if seed is None else episode_seed(seed, k) for k in range(count)]
+    options = [None] * count
     if starts is not None:
-        told = [np.asarray(start) for start in starts]
-        begins = [
-            Start(b.seed, {"start": s}) for b, s in zip(begins, told, strict=True)
-        ]
+        options = [{"start": np.asarray(start)} for start in starts]
     keys = None
     if isinstance(policy, StatefulPolicy) or isinstance(label, StatefulPolicy):
-        keys = episode_keys(jax.random.key(np.uint32(random)), count)
+        if seed is None:
+            seed = int(np.random.SeedSequence().generate_state(1)[0])
+        keys = episode_keys(jax.random.key(np.uint32(seed % 2**32)), count)
     with _pool(env, count, processes) as pool:
-        made = run_episodes(
+        run = run_episodes(
             pool,
             policy,
-            begins,
+            list(map(Start, seeds, options)),
             keys,
             label=label,
             max_steps=max_steps,
             progress=progress,
         )
-        return made, pool.description.reward_threshold
+        return run, pool.description.reward_threshold
 
 
 def episode_seed(seed: int, episode: int) -> int:
@@ -134,11 +130,7 @@ def episode_seed(seed: int, episode: int) -> int:
 
 
 def check_policy(name: str, policy: Any) -> None:
-    """Refuse what cannot act.
-
-    Raises:
-        RobooptError: if `policy` is not callable.
-    """
+    """Raise a RobooptError if the argument `name` cannot act."""
     if not callable(policy):
         raise RobooptError(
             f"`{name}` must be callable, observation -> action, or a `StatefulPolicy`, "

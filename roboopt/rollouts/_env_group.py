@@ -17,13 +17,12 @@ import sys
 import traceback
 import warnings
 from collections.abc import Sequence
+from math import isfinite
 from multiprocessing.connection import Connection
 from typing import Any, NamedTuple
 
 import numpy as np
 
-TERMINATED, TRUNCATED, SUCCEEDED, TOLD = 1, 2, 4, 8
-RESET, STEP = "reset", "step"
 ORPHAN_GRACE_S = 2.0  # The parent ends a late worker before the worker ends itself.
 
 
@@ -31,9 +30,21 @@ class Fault(Exception):
     """An environment's failure: its row, what happened, and the traceback."""
 
     def __init__(self, row: int, what: str, trace: str = ""):
-        """Describe the failure."""
         super().__init__(row, what, trace)
         self.row, self.what, self.trace = row, what, trace
+
+    @classmethod
+    def raised(cls, row: int, what: str, error: Exception) -> "Fault":
+        """Return the fault of an exception that is being handled."""
+        text = f"{what} raised {type(error).__name__}: {error}"
+        return cls(row, text, traceback.format_exc())
+
+
+class Start(NamedTuple):
+    """How an episode begins: the arguments of `reset`."""
+
+    seed: int | None = None
+    options: dict | None = None
 
 
 class Description(NamedTuple):
@@ -54,102 +65,104 @@ class Description(NamedTuple):
 
 
 class EnvGroup:
-    """Environments of one kind, and their last observations, rewards and flags.
+    """Environments of one kind.
 
     Raises:
-        Fault: from each method, if an environment raised, or `make` made none.
+        Fault: from each method, if an environment raised, or returned a number that is
+            not finite.
     """
 
     def __init__(self, make: Any, count: int, mark: Any):
         """Make `count` environments; `mark[0]` is set to the row that is touched."""
         self._mark = mark
-        self.envs: list[Any] = []
+        self._envs: list[Any] = []
         for row in range(count):
             mark[0] = row
             try:
-                self.envs.append(_made(make))
+                self._envs.append(_made(make))
             except Exception as error:
                 self.close()
-                raise _fault(row, "making it", error) from error
-        self.description = describe(self.envs[0])
-        space = self.description.observation_space
+                raise Fault.raised(row, "making it", error) from error
+        self._description = describe(self._envs[0])
+        space = self._description.observation_space
         self._shape = space.shape or ()
-        self._discrete = type(self.description.action_space).__name__ == "Discrete"
-        self._steps = [env.step for env in self.envs]
+        self._discrete = type(self._description.action_space).__name__ == "Discrete"
         dtype = space.dtype if np.dtype(space.dtype).kind == "f" else np.dtype(float)
-        self.observations = np.zeros((count, *self._shape), dtype)
-        self.rewards = np.zeros(count)
-        self.flags = np.zeros(count, np.uint8)
-        self.efforts: np.ndarray | None = None
-        self._efforts: np.ndarray | None = None
+        self._observations = np.zeros((count, *self._shape), dtype)
+        self._told = False
 
-    @property
-    def answer(self) -> tuple[Any, ...]:
-        """Return the observations, rewards, flags and efforts of the last request."""
-        return self.observations, self.rewards, self.flags, self.efforts
+    def describe(self) -> Description:
+        """Return the properties of one environment."""
+        return self._description
 
-    def reset(self, orders: Sequence[tuple[int, int | None, dict | None]]) -> None:
-        """Begin an episode for each of (row, seed, options)."""
-        self.observations = self.observations.copy()
-        for row, seed, options in orders:
+    def request(self, kind: str, *arguments: Any) -> None:
+        """Keep the request, "reset" or "step", until `receive`."""
+        self._request = getattr(self, kind), arguments
+
+    def receive(self) -> Any:
+        """Return the answer to the last request."""
+        method, arguments = self._request
+        return method(*arguments)
+
+    def reset(self, starts: dict[int, tuple[int | None, dict | None]]) -> np.ndarray:
+        """Begin an episode in each row of `starts`; return all observations."""
+        seen = self._observations = self._observations.copy()
+        for row, (seed, options) in starts.items():
             self._mark[0] = row
             try:
-                observation, _ = self.envs[row].reset(seed=seed, options=options)
-                self.observations[row] = self._shaped(observation)
+                begun, _ = self._envs[row].reset(seed=seed, options=options)
+                seen[row] = self._shaped(begun)
             except Exception as error:
-                raise _fault(row, "`reset`", error) from error
+                raise Fault.raised(row, "`reset`", error) from error
+        _check_finite(seen)
+        return seen
 
-    def step(self, actions: np.ndarray, rows: Sequence[int]) -> None:
-        """Take a step in each of `rows`, with the same rows of `actions`."""
+    def step(self, actions: np.ndarray, rows: Sequence[int]) -> tuple[Any, ...]:
+        """Take a step in each of `rows`, with the same rows of `actions`.
+
+        Returns:
+            Of all environments the observations, and lists of the rewards, whether the
+            episode was terminated or truncated, `success` (None as long as no
+            environment says), and the efforts (None where unknown).
+        """
         given = actions[:, 0].tolist() if self._discrete else actions
-        # New arrays, which the caller may keep: copying the old ones takes longer.
-        observations = self.observations = self.observations.copy()
-        rewards = self.rewards = np.zeros(len(self.envs))
-        flags = self.flags = np.zeros(len(self.envs), np.uint8)
-        mark, steps, shape = self._mark, self._steps, self._shape
-        with_effort = 0
+        count, mark, shape = len(self._envs), self._mark, self._shape
+        # A new array, which the caller may keep.
+        observations = self._observations = self._observations.copy()
+        rewards, terminated, truncated = [0.0] * count, [False] * count, [False] * count
+        success: list[bool | None] = [False if self._told else None] * count
+        efforts: list[np.ndarray | None] = [None] * count
         row = -1
         try:
             for row in rows:
                 mark[0] = row
-                seen, reward, terminated, truncated, info = steps[row](given[row])
+                seen, reward, over, cut, info = self._envs[row].step(given[row])
                 if type(seen) is not np.ndarray or seen.shape != shape:
                     seen = self._shaped(seen)
-                observations[row] = seen
-                rewards[row] = reward
-                flag = TERMINATED if terminated else 0
-                if truncated:
-                    flag |= TRUNCATED
+                observations[row], rewards[row] = seen, float(reward)
+                if over:
+                    terminated[row] = True
+                if cut:
+                    truncated[row] = True
                 if info:
-                    success = info.get("is_success", info.get("success"))
-                    if success is not None:
-                        flag |= TOLD | SUCCEEDED if success else TOLD
+                    said = info.get("is_success", info.get("success"))
+                    if said is not None:
+                        success[row], self._told = bool(said), True
                     effort = info.get("effort")
                     if effort is not None:
-                        with_effort += 1
-                        self._note_effort(row, effort)
-                if flag:
-                    flags[row] = flag
+                        efforts[row] = np.array(effort, float).ravel()
         except Exception as error:
-            raise _fault(row, "`step`", error) from error
-        self.efforts = None
-        if with_effort and with_effort == len(rows):
-            assert self._efforts is not None
-            self.efforts = self._efforts.copy()
+            raise Fault.raised(row, "`step`", error) from error
+        _check_finite(observations, rewards)
+        return observations, rewards, terminated, truncated, success, efforts
 
     def close(self) -> None:
         """Close all environments, whatever they raise."""
-        for env in self.envs:
-            try:
+        for env in self._envs:
+            with contextlib.suppress(Exception):
                 env.close()
-            except Exception:  # The environment is of no use any more.
-                pass
 
-    def _note_effort(self, row: int, effort: Any) -> None:
-        effort = np.asarray(effort, float)
-        if self._efforts is None:
-            self._efforts = np.zeros((len(self.envs), effort.size))
-        self._efforts[row] = effort.reshape(self._efforts.shape[1:])
+    kill = close
 
     def _shaped(self, observation: Any) -> np.ndarray:
         seen = np.asarray(observation)
@@ -158,6 +171,21 @@ class EnvGroup:
                 f"an observation must have shape {self._shape}, got {seen.shape}"
             )
         return seen
+
+
+def all_finite(values: np.ndarray) -> bool:
+    """Return whether all of some real numbers are finite."""
+    # Finite squares need no closer look, and NumPy has no faster function.
+    return isfinite(np.vdot(values, values)) or bool(np.isfinite(values).all())
+
+
+def _check_finite(observations: np.ndarray, rewards: Sequence[float] = ()) -> None:
+    if all_finite(observations) and isfinite(sum(rewards)):
+        return
+    for name, values in (("observation", observations), ("reward", rewards)):
+        for row, value in enumerate(values):
+            if not np.isfinite(value).all():
+                raise Fault(row, f"gave the {name} {value}, which is not finite")
 
 
 def describe(env: Any) -> Description:
@@ -205,42 +233,37 @@ def _made(make: Any) -> Any:
     return env
 
 
-def _fault(row: int, what: str, error: Exception) -> Fault:
-    trace = traceback.format_exc()
-    return Fault(row, f"{what} raised {type(error).__name__}: {error}", trace)
-
-
 def _serve(parent: Connection, mark: Any) -> None:
-    """Make the environments of the first message, then answer requests."""
-    process = os.getpid()
-    path, first = pickle.loads(parent.recv_bytes())
-    sys.path[:] = path
-    group, limit = _begun(parent, first, mark)
-    try:
+    """Make the environments of the second message, then answer requests."""
+    process, number, group, limit = os.getpid(), 0, None, 0.0
+    sys.path[:] = pickle.loads(parent.recv_bytes())
+    with contextlib.suppress(EOFError, ConnectionError):
         while True:
-            number, kind, *arguments = pickle.loads(parent.recv_bytes())
-            _end_within(limit)
-            failure = None
+            message = parent.recv_bytes()
+            failure, answer = None, None
             try:
-                (group.reset if kind == RESET else group.step)(*arguments)
+                if group is None:
+                    group, limit = _begun(message, mark)
+                    answer = _sendable(group.describe())
+                else:
+                    number, kind, *arguments = pickle.loads(message)
+                    _end_within(limit)
+                    answer = getattr(group, kind)(*arguments)
             except Fault as fault:
                 failure = fault.args
             _end_within(0)
             if os.getpid() != process:  # A process that an environment forked.
                 os._exit(0)
-            answer = number, failure, group.answer
-            parent.send_bytes(pickle.dumps(answer, protocol=5))
-    except (EOFError, ConnectionError):
-        pass
+            parent.send_bytes(pickle.dumps((number, failure, answer), protocol=5))
     _end_within(limit)
-    group.close()
+    if group is not None:
+        group.close()
 
 
-def _begun(parent: Connection, first: bytes, mark: Any) -> tuple[EnvGroup, float]:
-    import cloudpickle
-
+def _begun(setup: bytes, mark: Any) -> tuple[EnvGroup, float]:
+    """Return the environments, and the seconds in which each request is answered."""
     try:
-        specs, sources, quiet, make, count, limit, starting = pickle.loads(first)
+        specs, sources, quiet, make, count, limit, starting = pickle.loads(setup)
         _end_within(starting)
         linecache.cache.update(sources)
         _register(specs)
@@ -249,22 +272,21 @@ def _begun(parent: Connection, first: bytes, mark: Any) -> tuple[EnvGroup, float
                 from roboopt_envs import import_pybullet_silently
 
                 import_pybullet_silently()
-        group = EnvGroup(pickle.loads(make), count, mark)
+        return EnvGroup(pickle.loads(make), count, mark), limit
+    except Fault:
+        raise
     except Exception as error:
-        fault = (
-            error if isinstance(error, Fault) else _fault(mark[0], "starting", error)
-        )
-        parent.send_bytes(pickle.dumps((0, fault.args, None)))
-        sys.exit(1)
-    told = group.description
+        raise Fault.raised(mark[0], "starting", error) from error
+
+
+def _sendable(description: Description) -> bytes:
+    """Return the fields: the parent knows this script's classes by another name."""
+    import cloudpickle
+
     try:
-        # A tuple: in this process the class has no name that the parent knows.
-        answer = cloudpickle.dumps((0, None, tuple(told)))
-    except Exception:  # The task holds what cannot be sent.
-        answer = cloudpickle.dumps((0, None, tuple(told._replace(task=None))))
-    _end_within(0)
-    parent.send_bytes(answer)
-    return group, limit
+        return cloudpickle.dumps(tuple(description))
+    except Exception:  # The task holds something that cannot be sent.
+        return cloudpickle.dumps(tuple(description._replace(task=None)))
 
 
 def _register(specs: Sequence[tuple[str, bytes]]) -> None:
@@ -275,10 +297,8 @@ def _register(specs: Sequence[tuple[str, bytes]]) -> None:
     warnings.filterwarnings("ignore", ".*Overriding environment")
     for name, spec in specs:
         if name not in gymnasium.registry:
-            try:
+            with contextlib.suppress(Exception):  # Only the parent has its module.
                 gymnasium.registry[name] = pickle.loads(spec)
-            except Exception:  # Its module can be imported in the parent only.
-                pass
 
 
 def _end_within(seconds: float) -> None:
@@ -290,16 +310,11 @@ def _end_within(seconds: float) -> None:
     signal.setitimer(signal.ITIMER_REAL, seconds + ORPHAN_GRACE_S if seconds else 0)
 
 
-def _main(handle: int, marked: int) -> None:
+if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    mark = memoryview(mmap.mmap(marked, 8)).cast("q")
-    os.close(marked)
-    with Connection(handle) as parent:
-        _serve(parent, mark)
+    _handle, _shared = map(int, sys.argv[1:])
+    with Connection(_handle) as _parent:
+        _serve(_parent, memoryview(mmap.mmap(_shared, 8)).cast("q"))
     # Without the interpreter's end, in which a library may hang.
     sys.stdout.flush()
     os._exit(0)
-
-
-if __name__ == "__main__":
-    _main(int(sys.argv[1]), int(sys.argv[2]))

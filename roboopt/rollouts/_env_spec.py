@@ -7,8 +7,6 @@ from typing import Any
 
 from roboopt._errors import RobooptError
 
-RENDERING = ("render_mode",)
-
 
 @dataclass(frozen=True)
 class EnvSpec:
@@ -16,7 +14,7 @@ class EnvSpec:
 
     Attributes:
         id: the id, `package:Name-v0` where a package registers the environment.
-        options: keyword arguments of `gymnasium.make`, rendering left out.
+        options: keyword arguments of `gymnasium.make`, `render_mode` left out.
     """
 
     id: str
@@ -39,13 +37,12 @@ class EnvSpec:
         spec = getattr(env, "spec", None)
         if spec is None or callable(env) or getattr(spec, "additional_wrappers", ()):
             return None
-        kept = {k: v for k, v in spec.kwargs.items() if k not in RENDERING}
-        name = _importable(spec.id, spec.entry_point)
         import gymnasium
 
+        kept = {k: v for k, v in spec.kwargs.items() if k != "render_mode"}
         if spec.max_episode_steps != gymnasium.spec(spec.id).max_episode_steps:
             kept["max_episode_steps"] = spec.max_episode_steps
-        return cls(name, {**kept, **options})
+        return cls(_importable(spec.id, spec.entry_point), {**kept, **options})
 
     @property
     def maker(self) -> Callable[..., Any]:
@@ -104,11 +101,8 @@ def env_maker(
 
 def _importable(name: str, entry_point: Any = None) -> str:
     """Return the id with the package that registers it, where the package is known."""
-    if ":" in name:
-        return name
     if name.startswith("roboopt/"):
         return f"roboopt_envs:{name}"
-    if not isinstance(entry_point, str):
-        return name
-    package = entry_point.split(":")[0].split(".")[0]
-    return name if package in ("gymnasium", "__main__") else f"{package}:{name}"
+    package = str(entry_point).split(":")[0].split(".")[0]
+    own = isinstance(entry_point, str) and package not in ("gymnasium", "__main__")
+    return f"{package}:{name}" if own and ":" not in name else name

@@ -1,8 +1,4 @@
-"""Handles of environments, in this process or in a worker process, with one interface.
-
-`start` and `ready` make the environments, `request` asks and `receive` waits for the
-answer. A failure is a `Fault`; the handle is then ended, and starts anew when needed.
-"""
+"""Environments in a worker process, with a watchdog."""
 
 import io
 import linecache
@@ -23,76 +19,32 @@ from typing import Any
 
 from roboopt._errors import RobooptError
 from roboopt.rollouts import _env_group
-from roboopt.rollouts._env_group import RESET, Description, EnvGroup, Fault
+from roboopt.rollouts._env_group import Description, Fault
 
 STARTUP_TIMEOUT_S = 300.0
 CLOSING_TIMEOUT_S = 3.0
 
 
-class LocalEnvs:
-    """Environments in this process."""
+class EnvWorker:
+    """An `EnvGroup` in a process of its own.
 
-    description: Description
-    answer: tuple[Any, ...]
-    """Observations, rewards, flags and efforts after the last request."""
-
-    def __init__(self, make: Callable[[], Any], count: int, *, leave_open: bool):
-        """Take the function that makes one environment; `start` calls it."""
-        self._make, self._count, self._leave_open = make, count, leave_open
-        self.group: EnvGroup | None = None
-
-    def start(self) -> None:
-        """Make the environments, if there are none."""
-        if self.group is None:
-            self.group = EnvGroup(self._make, self._count, [0])
-            self.description, self.answer = self.group.description, self.group.answer
-
-    def ready(self) -> None:
-        """Do nothing: `start` has made the environments."""
-
-    def request(self, kind: str, *arguments: Any) -> None:
-        """Keep the request until `receive`."""
-        self._request = kind, arguments
-
-    def receive(self) -> None:
-        """Reset or step the environments."""
-        assert self.group is not None
-        kind, arguments = self._request
-        (self.group.reset if kind == RESET else self.group.step)(*arguments)
-        self.answer = self.group.answer
-
-    def end(self) -> None:
-        """Close the environments, unless they are to be left open."""
-        if self.group is not None and not self._leave_open:
-            self.group.close()
-        self.group = None
-
-    close = end
-
-
-class WorkerEnvs:
-    """Environments in a worker process, with a watchdog."""
-
-    description: Description
-    answer: tuple[Any, ...]
+    Requests and answers are numbered: the process may answer twice, where an
+    environment forks, or late, where nobody waited.
+    """
 
     def __init__(self, make: Callable[[], Any], count: int, timeout: float):
-        """Serialize the request to make `count` environments.
+        """Start a process that makes `count` environments.
+
+        Args:
+            make: makes one environment.
+            count: the number of environments.
+            timeout: the time within which a request must be answered [s].
 
         Raises:
             RobooptError: if `make` cannot be serialized.
         """
-        self._timeout = timeout
-        self._startup = max(timeout, STARTUP_TIMEOUT_S)
-        self._setup = _setup(make, count, timeout, self._startup)
-        self._process: subprocess.Popen | None = None
-        self._ready = False
-        self._number = 0
-
-    def start(self) -> None:
-        """Start the process, if there is none."""
-        if self._process is not None:
-            return
+        startup = max(timeout, STARTUP_TIMEOUT_S)
+        setup = _setup(make, count, timeout, startup)
         with tempfile.TemporaryFile() as file:
             file.truncate(8)
             self._mark = memoryview(mmap.mmap(file.fileno(), 8)).cast("q")
@@ -109,52 +61,55 @@ class WorkerEnvs:
                     # The processes share the cores already.
                     env={"OMP_NUM_THREADS": "1", **os.environ},
                 )
-        self._deadline = time.monotonic() + self._startup
-        self._ready, self._number = False, 0
+        self._timeout, self._limit, self._number = timeout, startup, 0
+        self._deadline = time.monotonic() + startup
+        # The path by itself: the rest may need it to be read.
+        path = [str(Path(folder).absolute()) for folder in sys.path]
+        for message in (pickle.dumps(path), setup):
+            self._send(message)
 
-    def ready(self) -> None:
-        """Wait until the environments are made."""
-        if not self._ready:
-            self._send(self._setup)
-            self.description = Description(*self._receive())
-            self._ready = True
+    def describe(self) -> Description:
+        """Wait until the environments are made; return the properties of one."""
+        return Description(*pickle.loads(self.receive()))
 
     def request(self, kind: str, *arguments: Any) -> None:
-        """Send a numbered request."""
-        self._number += 1
+        """Ask for `EnvGroup.reset` or `EnvGroup.step`."""
+        self._number, self._limit = self._number + 1, self._timeout
         self._deadline = time.monotonic() + self._timeout
         self._send(pickle.dumps((self._number, kind, *arguments), protocol=5))
 
-    def receive(self) -> None:
-        """Wait for the answer.
+    def receive(self) -> Any:
+        """Wait for the answer to the last request.
 
         Raises:
             Fault: if an environment raised, was late, or died with the process.
         """
-        self.answer = self._receive()
+        number = failure = answer = None
+        while number != self._number:
+            try:
+                if not self._pipe.poll(max(self._deadline - time.monotonic(), 0)):
+                    what = f"did not answer within `timeout`, {self._limit:g} s"
+                    raise Fault(int(self._mark[0]), what)
+                number, failure, answer = pickle.loads(self._pipe.recv_bytes())
+            except (EOFError, ConnectionError):
+                raise Fault(int(self._mark[0]), self._death()) from None
+        if failure is not None:
+            raise Fault(*failure)
+        return answer
 
-    def end(self) -> None:
-        """Kill the process."""
-        if self._process is not None:
-            self._process.kill()
-            self._reap()
+    def kill(self) -> None:
+        """End the process at once."""
+        self._process.kill()
+        self._process.wait()
+        self._pipe.close()
 
     def close(self) -> None:
         """Let the process close its environments and end."""
-        if self._process is None:
-            return
         self._pipe.close()
         try:
             self._process.wait(CLOSING_TIMEOUT_S)
         except subprocess.TimeoutExpired:
-            self._process.kill()
-        self._reap()
-
-    def _reap(self) -> None:
-        assert self._process is not None
-        self._process.wait()
-        self._pipe.close()
-        self._process = None
+            self.kill()
 
     def _send(self, message: bytes) -> None:
         try:
@@ -162,24 +117,7 @@ class WorkerEnvs:
         except ConnectionError:
             pass  # Receiving the answer will tell why.
 
-    def _receive(self) -> tuple[Any, ...]:
-        while True:
-            try:
-                if not self._pipe.poll(max(self._deadline - time.monotonic(), 0)):
-                    limit = self._timeout if self._ready else self._startup
-                    what = f"did not answer within `timeout`, {limit:g} s"
-                    raise Fault(int(self._mark[0]), what)
-                number, failure, answer = pickle.loads(self._pipe.recv_bytes())
-            except (EOFError, ConnectionError):
-                raise Fault(int(self._mark[0]), self._death()) from None
-            if number != self._number:
-                continue
-            if failure is not None:
-                raise Fault(*failure)
-            return answer
-
     def _death(self) -> str:
-        assert self._process is not None
         try:
             code = self._process.wait(CLOSING_TIMEOUT_S)
         except subprocess.TimeoutExpired:
@@ -192,11 +130,6 @@ class WorkerEnvs:
 def _setup(
     make: Callable[[], Any], count: int, timeout: float, startup: float
 ) -> bytes:
-    """Return the first message of a worker.
-
-    Raises:
-        RobooptError: if `make` cannot be serialized.
-    """
     import gymnasium
 
     sources: dict[str, Any] = {}
@@ -215,10 +148,7 @@ def _setup(
             except Exception:  # It may be another environment's.
                 pass
     quiet = "pybullet" in sys.modules or "roboopt_envs" in repr(make)
-    first = specs, sources, quiet, made, count, timeout, startup
-    # The path by itself: the rest may need it to be read.
-    path = [str(Path(folder).absolute()) for folder in sys.path]
-    return pickle.dumps((path, pickle.dumps(first)))
+    return pickle.dumps((specs, sources, quiet, made, count, timeout, startup))
 
 
 def _dumps(value: Any, sources: dict[str, Any]) -> bytes:
@@ -241,8 +171,7 @@ def _dumps(value: Any, sources: dict[str, Any]) -> bytes:
         name = code.co_filename
         lines = linecache.getlines(name)
         if lines and not os.path.exists(name):
-            size = sum(map(len, lines))
-            sources[name] = (size, None, lines, name)
+            sources[name] = sum(map(len, lines)), None, lines, name
         make, arguments = reduce_code(code)[:2]
         return make, tuple(name if x == "<dynamic-code>" else x for x in arguments)
 

@@ -1,11 +1,7 @@
-"""Whole episodes of a policy in Gymnasium environments, one or many at a time.
-
-`run_policy` is the one loop that steps a policy in Gymnasium; `run_episodes` records
-whole episodes with it, and `GymVectorEnv` records blocks of steps.
-"""
+"""Whole episodes of a policy in Gymnasium environments, one or many at a time."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
@@ -13,45 +9,13 @@ from jaxtyping import Array, Shaped
 
 from roboopt._errors import RobooptError
 from roboopt.data import Trajectory
-from roboopt.rollouts._action_reader import RefusedAction
+from roboopt.rollouts._action_reader import RefusedAction, action_reader
+from roboopt.rollouts._env_group import Start
 from roboopt.rollouts._policy_runner import PolicyRunner
 from roboopt.rollouts._pool import Pool
 
 MAX_UNBOUNDED_STEPS = 100_000
 START_TOLERANCE = 1e-3  # Above rounding to single precision, below random starts.
-
-
-def run_policy(
-    step: Callable[[Any, np.ndarray], Any],
-    act: Callable[[np.ndarray, np.ndarray], Any],
-    observations: np.ndarray,
-    active: np.ndarray,
-    on_step: Callable[[Any], tuple[np.ndarray, np.ndarray]],
-    steps: int | None = None,
-) -> None:
-    """Step a policy in environments until none is active, or for `steps` steps.
-
-    Args:
-        step: `step(actions, active)` steps the environments.
-        act: `act(observations, active) -> actions`.
-        observations: the first, (env, obs).
-        active: which environments take a step.
-        on_step: `on_step(step) -> (observations, active)` records a step, and begins
-            the next episodes.
-        steps: the number of steps.
-    """
-    taken = 0
-    while taken != steps and True in active.tolist():
-        actions = act(observations, active)
-        observations, active = on_step(step(actions, active))
-        taken += 1
-
-
-class Start(NamedTuple):
-    """How an episode begins, whoever acts in it."""
-
-    seed: int | None
-    options: dict | None
 
 
 def run_episodes(
@@ -82,192 +46,194 @@ def run_episodes(
             invalid, or if nothing ends the episodes.
         EnvError: if an environment fails.
     """
-    recorder = _Recorder(pool, policy, starts, keys, owners, label, max_steps, progress)
-    observations, active = recorder.begin(np.zeros((pool.envs, 0)))
-    run_policy(pool.advance, recorder.act, observations, active, recorder.on_step)
-    return recorder.trajectory()
+    batched = owners is not None
+    runners = {"policy": (PolicyRunner(policy, pool.envs, batched=batched), keys)}
+    if label is not None:
+        own = None if keys is None else _other_keys(keys)
+        runners["label"] = PolicyRunner(label, pool.envs), own
+    episodes = _Episodes(pool, runners, starts, owners, max_steps, progress)
+    episodes.run()
+    return episodes.trajectory()
 
 
-class _Recorder:
-    """Assigns episodes to environments, asks the policies, and keeps what happened."""
+class _Episodes:
+    """Assigns episodes to environments, asks the policies, and keeps what happened.
 
-    def __init__(self, pool, policy, starts, keys, owners, label, max_steps, progress):
-        self._pool, self._starts, self._keys = pool, starts, keys
+    Steps are written down in stretches, in which no episode begins or ends.
+    """
+
+    def __init__(self, pool, runners, starts, owners, max_steps, progress):
+        self._pool, self._runners, self._starts = pool, runners, starts
+        self._max_steps, self._progress = max_steps, progress
+        self._read = action_reader(pool.action_space, pool.envs)
         count = len(starts)
         self._owners = np.zeros(count, int) if owners is None else owners
-        runner = PolicyRunner(policy, pool.envs, batched=owners is not None)
-        self._policies: dict[str, tuple[PolicyRunner, Any]] = {"policy": (runner, keys)}
-        if label is not None:
-            own = None if keys is None else _other_keys(keys)
-            self._policies["label"] = PolicyRunner(label, pool.envs), own
-        self._runners = [(name, p[0]) for name, p in self._policies.items()]
-        self._max_steps = max_steps
-        self._endless = max_steps is None and not pool.description.bounded
-        self._progress = progress
-        self._waiting = self._done = 0
-        self._episode = np.zeros(pool.envs, int)
-        self._elapsed = np.zeros(pool.envs, int)
+        self._begun = self._done = 0
+        self._episode, self._elapsed = np.zeros((2, pool.envs), int)
         self._active = np.zeros(pool.envs, bool)
         self._first: list[np.ndarray] = []
-        # Steps are written down in stretches, in which no episode begins or ends.
         self._stretch: list[tuple[Any, ...]] = []
-        self._stretch_steps = 0
         self._stretches: list[tuple[Any, ...]] = []
         self._lengths = np.zeros(count, int)
         self._terminated, self._success = np.zeros((2, count), bool)
         self._told = False
 
-    def begin(self, observations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def run(self) -> None:
+        """Run all episodes."""
+        self._begin()
+        while self._active.any():
+            self._run_stretch()
+            self._begin()
+
+    def _begin(self) -> None:
         """Begin waiting episodes in the environments that are not active."""
-        waiting = len(self._starts) - self._waiting
-        free = np.flatnonzero(~self._active)[:waiting]
-        if len(free):
-            first = self._waiting
-            self._waiting += len(free)
-            self._episode[free] = np.arange(first, self._waiting)
-            self._elapsed[free] = 0
-            self._active = self._active.copy()
-            self._active[free] = True
-            starts = self._starts[first : self._waiting]
-            observations = self._reset(free, starts)
-            self._first.extend(observations[free])
-            fresh = np.zeros(self._pool.envs, bool)
-            fresh[free] = True
-            owners = self._owners[self._episode]
-            for runner, keys in self._policies.values():
-                slot_keys = None if keys is None else keys[self._episode]
-                runner.begin(fresh, owners, slot_keys)
-        most = MAX_UNBOUNDED_STEPS if self._max_steps is None else self._max_steps
-        if self._active.any():
-            self._stretch_steps = int(most - self._elapsed[self._active].max())
-        return observations, self._active
+        waiting = range(self._begun, len(self._starts))
+        free = np.flatnonzero(~self._active)[: len(waiting)]
+        if not len(free):
+            return
+        episodes = waiting[: len(free)]
+        self._begun += len(free)
+        self._episode[free], self._elapsed[free] = episodes, 0
+        self._active[free] = True
+        starts = [self._starts[k] for k in episodes]
+        pairs = zip(free.tolist(), starts, strict=True)
+        self._observations = self._pool.reset(dict(pairs))
+        first = self._observations[free]
+        self._check_starts(first, starts)
+        self._first.extend(first)
+        fresh = np.isin(np.arange(self._pool.envs), free)
+        for runner, keys in self._runners.values():
+            own = None if keys is None else keys[self._episode]
+            runner.begin(fresh, self._owners[self._episode], own)
 
-    def _reset(self, slots: np.ndarray, starts: list[Start]) -> np.ndarray:
-        observations = self._pool.reset(
-            slots, [s.seed for s in starts], [s.options for s in starts]
-        )
-        for slot, start in zip(slots.tolist(), starts, strict=True):
-            if start.options is not None and self._pool.description.unchanged:
-                told, begun = start.options["start"], observations[slot]
-                tolerance = START_TOLERANCE * (1 + np.abs(told))
-                if begun.shape != told.shape or (abs(begun - told) > tolerance).any():
-                    raise RobooptError(
-                        "`env` must begin where `reset` is told by options['start'] if "
-                        f"`starts` are given; {self._pool.description.name} was told "
-                        f"{told} and began at {begun}."
-                    )
-        return observations
-
-    def act(self, observations: np.ndarray, active: np.ndarray) -> np.ndarray:
-        """Return the actions of the policy, and keep those of the label."""
-        taken = None
-        for name, runner in self._runners:
-            actions = runner(observations, self._times, active)
-            try:
-                self._recorded = self._pool.read_actions(actions, active)
-            except RefusedAction as refused:
-                row = refused.row
-                step = self._elapsed[row] + len(self._stretch)
+    def _check_starts(self, observations: np.ndarray, starts: list[Start]) -> None:
+        """Refuse an environment that does not begin where it is told."""
+        description = self._pool.description
+        for begun, start in zip(observations, starts, strict=True):
+            if start.options is None or not description.unchanged:
+                continue
+            told = start.options["start"]
+            tolerance = START_TOLERANCE * (1 + np.abs(told))
+            if begun.shape != told.shape or (abs(begun - told) > tolerance).any():
                 raise RobooptError(
-                    f"`{name}` {refused.why}, at step {step} of episode "
-                    f"{self._episode[row]} on observation {observations[row]}."
-                ) from None
-            if taken is None:
-                taken = self._recorded
-        assert taken is not None
-        return taken
+                    "`env` must begin where `reset` is told by options['start'] if "
+                    f"`starts` are given; {description.name} was told {told} and began "
+                    f"at {begun}."
+                )
+
+    def _run_stretch(self) -> None:
+        """Let all active environments take steps until the first episode ends."""
+        active, stretch, step = self._active, self._stretch, self._pool.step
+        description = self._pool.description
+        rows = np.flatnonzero(active).tolist()
+        labeled = "label" in self._runners
+        most = MAX_UNBOUNDED_STEPS if self._max_steps is None else self._max_steps
+        left = max(int(most - self._elapsed[active].max()), 1)
+        terminated = truncated = success = []
+        while len(stretch) < left and True not in terminated and True not in truncated:
+            taken = recorded = self._actions("policy", rows)
+            if labeled:
+                recorded = self._actions("label", rows)
+            seen, rewards, terminated, truncated, success, efforts = step(taken, rows)
+            stretch.append((seen, recorded, rewards, efforts))
+            self._observations = seen
+        self._end_stretch(rows)
+        over = active & np.logical_or(terminated, truncated)
+        if self._max_steps is not None:
+            over |= active & (self._elapsed == self._max_steps)
+        elif self._elapsed.max() >= MAX_UNBOUNDED_STEPS and not description.bounded:
+            raise RobooptError(
+                f"nothing ends the episodes of {description.name} within "
+                f"{MAX_UNBOUNDED_STEPS} steps: give `max_steps`."
+            )
+        for slot in np.flatnonzero(over).tolist():
+            episode = self._episode[slot]
+            self._lengths[episode] = self._elapsed[slot]
+            self._terminated[episode] = terminated[slot]
+            if success[slot] is not None:
+                self._told, self._success[episode] = True, success[slot]
+            self._done += 1
+            if self._progress is not None:
+                self._progress(self._done)
+        self._active = active & ~over
+
+    def _actions(self, name: str, rows: list[int]) -> np.ndarray:
+        """Return the actions of the policy, or of the label."""
+        actions = self._runners[name][0](self._observations, self._times, rows)
+        try:
+            return self._read(actions, self._active)
+        except RefusedAction as refused:
+            row = refused.row
+            raise RobooptError(
+                f"`{name}` {refused.why}, at step "
+                f"{self._elapsed[row] + len(self._stretch)} of episode "
+                f"{self._episode[row]} on observation {self._observations[row]}."
+            ) from None
 
     def _times(self) -> np.ndarray:
         elapsed = self._elapsed + self._active * len(self._stretch)
         return elapsed * self._pool.description.time_step
 
-    def on_step(self, step: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Keep a step, and begin episodes where others have ended."""
-        observations, rewards, terminated, truncated, infos = step
-        stretch = self._stretch
-        stretch.append((observations, self._recorded, rewards, infos.efforts))
-        if len(stretch) < self._stretch_steps and not (
-            True in terminated.tolist() or True in truncated.tolist()
-        ):
-            return observations, self._active
-        active = self._active
-        self._end_stretch()
-        over = active & (terminated | truncated)
-        if self._max_steps is not None:
-            over |= active & (self._elapsed == self._max_steps)
-        elif self._endless and self._elapsed.max() >= MAX_UNBOUNDED_STEPS:
-            raise RobooptError(
-                f"nothing ends the episodes of {self._pool.description.name} within "
-                f"{MAX_UNBOUNDED_STEPS} steps: give `max_steps`."
-            )
-        episodes = self._episode[over]
-        self._lengths[episodes] = self._elapsed[over]
-        self._terminated[episodes] = terminated[over]
-        if infos.success is not None:
-            self._told = True
-            self._success[episodes] = infos.success[over]
-        self._active = active & ~over
-        for _ in episodes:
-            self._done += 1
-            if self._progress is not None:
-                self._progress(self._done)
-        return self.begin(observations)
+    def _end_stretch(self, slots: list[int]) -> None:
+        """Write down the steps of the stretch in the rows of their episodes."""
+        steps, envs = len(self._stretch), self._pool.envs
+        at = self._elapsed[slots] + np.arange(steps)[:, None]
+        rows = np.broadcast_to(self._episode[slots], at.shape)
+        observations, actions, rewards, efforts = zip(*self._stretch, strict=True)
+        known = [step[slot] for step in efforts for slot in slots]
 
-    def _end_stretch(self) -> None:
-        """Write down the steps since the last episode began or ended."""
-        active, steps = self._active, len(self._stretch)
-        at = self._elapsed[active] + np.arange(steps)[:, None]
-        rows = np.broadcast_to(self._episode[active], at.shape)
-        columns = [
-            None
-            if any(v is None for v in values)
-            else _flat(np.array(values)[:, active])
-            for values in zip(*self._stretch, strict=True)
-        ]
-        self._stretches.append((rows.ravel(), at.ravel(), *columns))
-        self._elapsed += active * steps
-        self._stretch = []
+        def flat(values: Any) -> np.ndarray:
+            table = np.concatenate(values).reshape(steps, envs, -1)[:, slots]
+            return table.reshape(-1, table.shape[-1])
+
+        self._stretches.append(
+            (
+                rows.ravel(),
+                at.ravel(),
+                flat(observations),
+                flat(actions),
+                np.array(rewards)[:, slots].ravel(),
+                None if any(effort is None for effort in known) else np.array(known),
+            )
+        )
+        self._elapsed[slots] += steps
+        self._stretch.clear()
 
     def trajectory(self) -> Trajectory:
         """Return all episodes, padded to `max_steps` or the longest."""
         description, lengths = self._pool.description, self._lengths
         count, most = len(lengths), int(lengths.max())
-        if not self._endless and self._max_steps is not None:
+        if self._max_steps is not None:
             most = self._max_steps
-        columns = list(zip(*self._stretches, strict=True))
-        rows, at = (np.concatenate(column) for column in columns[:2])
+        rows, at, *columns = zip(*self._stretches, strict=True)
+        rows, at = np.concatenate(rows), np.concatenate(at)
 
         def table(values: Any, offset: int = 0) -> np.ndarray:
             joined = np.concatenate(values)
-            shape = count, most + offset, *joined.shape[1:]
-            found = np.zeros(shape, joined.dtype)
+            found = np.zeros((count, most + offset, *joined.shape[1:]), joined.dtype)
             found[rows, at + offset] = joined
             return found
 
-        observations = table(columns[2], 1)
+        observations = table(columns[0], 1)
         observations[:, 0] = self._first
         for episode, steps in enumerate(lengths.tolist()):
             observations[episode, steps + 1 :] = observations[episode, steps]
-        efforts = None if any(e is None for e in columns[5]) else table(columns[5])
         success = self._success if self._told else None
         if description.task is not None and description.unchanged:
             judge, step = description.task.success, description.time_step
             pairs = zip(observations, lengths, strict=True)
             success = np.array([bool(judge(seen[: n + 1], step)) for seen, n in pairs])
+        efforts = None if any(x is None for x in columns[3]) else table(columns[3])
         return Trajectory(
             observations=observations,
-            actions=table(columns[3]),
+            actions=table(columns[1]),
             time_step=description.time_step,
-            rewards=table(columns[4]),
+            rewards=table(columns[2]),
             efforts=efforts,
             terminated=self._terminated,
             success=success,
             lengths=None if (lengths == most).all() else lengths,
         )
-
-
-def _flat(values: np.ndarray) -> np.ndarray:
-    return values.reshape(-1, *values.shape[2:])
 
 
 def episode_keys(key: Array, count: int) -> Shaped[Array, "episode ..."]:

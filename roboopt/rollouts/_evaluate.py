@@ -6,7 +6,6 @@ probable error of a mean).
 """
 
 import math
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -15,6 +14,7 @@ from jaxtyping import Bool, Float, Int
 
 from roboopt.data import Trajectory
 from roboopt.rollouts._collect import collect_in
+from roboopt.rollouts._vector_env import Episode
 
 CONFIDENCE = 0.95
 EVALUATION_SEED_OFFSET = 1_000_003
@@ -34,7 +34,7 @@ class Evaluation(eqx.Module):
     """The episodes of a policy, their returns, and their success."""
 
     trajectories: Trajectory
-    """All episodes, stacked; `trajectories.episodes()` are the single ones."""
+    """All episodes, stacked."""
     returns: Float[np.ndarray, " episode"]
     """The sum of each episode's rewards."""
     lengths: Int[np.ndarray, " episode"]
@@ -51,12 +51,8 @@ class Evaluation(eqx.Module):
         Success is what the trajectories say, or else a return of at least
         `reward_threshold`.
 
-        Args:
-            trajectories: stacked episodes, with rewards.
-            reward_threshold: the return that solves the environment.
-
         Raises:
-            RobooptError: if there are no rewards.
+            RobooptError: if the trajectories have no rewards.
         """
         returns = trajectories.returns
         successes = None if reward_threshold is None else returns >= reward_threshold
@@ -76,9 +72,7 @@ class Evaluation(eqx.Module):
             return None
         test = binomtest(int(self.successes.sum()), len(self.successes))
         interval = test.proportion_ci(CONFIDENCE, "wilson")
-        return Estimate(
-            float(test.statistic), float(interval.low), float(interval.high)
-        )
+        return Estimate(*map(float, (test.statistic, interval.low, interval.high)))
 
     @property
     def mean_return(self) -> Estimate:
@@ -97,14 +91,11 @@ class Evaluation(eqx.Module):
 
     def __str__(self) -> str:
         """Return the estimates in one line."""
-        text = f"{len(self.returns)} episodes: "
-        rate = self.success_rate
+        rate, mean, success = self.success_rate, self.mean_return, ""
         if rate is not None:
-            text += (
-                f"success {rate.value:.1%} ({rate.low:.1%} to {rate.high:.1%}), "
-            ).replace("%", " %")
-        mean = self.mean_return
-        return text + f"return {mean.value:.6g} ({mean.low:.6g} to {mean.high:.6g})"
+            success = f"success {rate.value:.1%} ({rate.low:.1%} to {rate.high:.1%}), "
+        text = f"return {mean.value:.6g} ({mean.low:.6g} to {mean.high:.6g})"
+        return f"{len(self.returns)} episodes: {success.replace('%', ' %')}{text}"
 
 
 def evaluate(
@@ -113,11 +104,7 @@ def evaluate(
     *,
     episodes: int | None = None,
     seed: int | None = 0,
-    starts: Any = None,
-    label: Any = None,
-    max_steps: int | None = None,
-    processes: int = 0,
-    progress: Callable[[int], object] | None = None,
+    **settings: Any,
 ) -> Evaluation:
     """Run `policy` in `env`, 100 episodes by default, and evaluate it.
 
@@ -127,19 +114,33 @@ def evaluate(
     Args:
         env: as in `collect`.
         policy: as in `collect`.
-        episodes: the number of episodes, where no starts are given.
+        episodes: the number of episodes, where no `starts` are given.
         seed: the source of all randomness.
-        starts: observations to start at, (episodes, obs).
-        label: as in `collect`.
-        max_steps: the end of an episode that the environment has not ended before.
-        processes: the number of worker processes that run episodes side by side.
-        progress: called with the number of episodes done, after each.
+        **settings: the other arguments of `collect`: `starts`, `label`, `max_steps`,
+            `processes` and `progress`.
 
     Raises:
         RobooptError: as `collect`.
         EnvError: as `collect`.
     """
-    if episodes is None and starts is None:
+    if episodes is None and settings.get("starts") is None:
         episodes = 100
-    arguments = (episodes, starts, seed, label, max_steps, processes, progress)
-    return Evaluation.of(*collect_in(env, policy, *arguments))
+    return Evaluation.of(
+        *collect_in(env, policy, episodes=episodes, seed=seed, **settings)
+    )
+
+
+def as_episodes(trajectory: Trajectory, success: Any = None) -> list[Episode]:
+    """Return the episodes of a stacked trajectory.
+
+    Where the trajectory does not say, `success(observations, time_step)` judges each.
+    """
+    found = Evaluation.of(trajectory)
+    said = found.successes
+    if said is None and success is not None:
+        said = success(np.asarray(trajectory.observations), trajectory.time_step)
+    achieved = (
+        [None] * len(found.returns) if said is None else np.asarray(said).tolist()
+    )
+    columns = found.returns.tolist(), found.lengths.tolist(), achieved
+    return [Episode(*row) for row in zip(*columns, strict=True)]

@@ -18,7 +18,8 @@ from roboopt._core import AnyArray
 from roboopt._errors import RobooptError
 from roboopt.data import Trajectory
 from roboopt.rollouts._collect import check_policy
-from roboopt.rollouts._episodes import Start, episode_keys, run_episodes
+from roboopt.rollouts._env_group import Start
+from roboopt.rollouts._episodes import episode_keys, run_episodes
 from roboopt.rollouts._policy_runner import count_policies
 from roboopt.rollouts._pool import Pool
 
@@ -31,7 +32,6 @@ class GymRollout:
 
     Attributes:
         horizon: steps.
-        pool: the environments.
         time_step: the duration of a step [s]; 1 where the environment does not say.
         steps_made: the steps that environments have taken so far, in all.
         differentiable: False: JAX can neither trace nor differentiate the rollout.
@@ -58,15 +58,16 @@ class GymRollout:
             timeout: the time within which a worker process must answer [s].
 
         Raises:
-            RobooptError: if `horizon` is less than 1, or as `Pool`.
-            EnvError: as `Pool`.
+            RobooptError: if a number is out of its range, `make` makes no environment
+                or cannot be sent to a process, or the spaces are not such as `collect`
+                takes.
+            EnvError: if a worker dies or hangs at the start.
         """
         if horizon < 1:
             raise RobooptError(f"`horizon` must be at least 1 step, got {horizon}.")
-        self.horizon = horizon
-        self.pool = Pool(make, envs, processes=processes, timeout=timeout)
-        self.time_step = self.pool.description.time_step
-        self.steps_made = 0
+        self.horizon, self.steps_made = horizon, 0
+        self._pool = Pool(make, envs, processes=processes, timeout=timeout)
+        self.time_step = self._pool.description.time_step
 
     def __call__(
         self,
@@ -77,10 +78,7 @@ class GymRollout:
         """Return the trajectories of `policy`, one a start.
 
         Args:
-            policy: `policy(observation) -> action`, an `OpenLoop`, a
-                `TimeVaryingPolicy` or a `StatefulPolicy`. A function need not be JAX's,
-                but must not remember anything; one that returns arrays of JAX must be
-                pure.
+            policy: as in `collect`; a function must not remember anything.
             starts: observations (starts, obs) for environments that begin where `reset`
                 is told by `options["start"]`, as those of `roboopt_envs`; or the seeds
                 (starts,) of resets, for any.
@@ -94,13 +92,16 @@ class GymRollout:
         """
         _refuse_tracing(policy, starts, key)
         check_policy("policy", policy)
-        return self._run(policy, _starts(starts, self.pool), key)
+        begins = self._starts(starts)
+        return self._run(policy, begins, key, np.arange(len(begins)), None)
 
     def many(
         self,
         policies: Any,
         starts: Shaped[AnyArray, "..."],
         key: PRNGKeyArray | None = None,
+        *,
+        paired: bool = False,
     ) -> Trajectory:
         """Return the trajectories (policies, starts, ...) of each from each start.
 
@@ -109,48 +110,32 @@ class GymRollout:
                 counts the policies.
             starts: as above.
             key: as above; the same for all policies.
+            paired: whether each policy has one start of its own; the trajectories are
+                then (policies, ...).
 
         Raises:
             RobooptError: as above; or if the arrays of `policies` differ in their first
-                axis, or there are none.
+                axis.
             EnvError: as above.
         """
         _refuse_tracing(policies, starts, key)
-        count, begins = count_policies(policies), _starts(starts, self.pool)
-        owners = np.repeat(np.arange(count), len(begins))
-        run = self._run(policies, begins * count, key, owners, count)
-        shape = count, len(begins)
-        return jax.tree.map(lambda x: x.reshape(*shape, *x.shape[1:]), run)
-
-    def each(
-        self,
-        policies: Any,
-        starts: Shaped[AnyArray, "..."],
-        key: PRNGKeyArray | None = None,
-    ) -> Trajectory:
-        """Return the trajectories (policies, ...) of each from a start of its own.
-
-        Args:
-            policies: as for `many`.
-            starts: as above, as many as there are policies.
-            key: as above.
-
-        Raises:
-            RobooptError: as above; or if there are not as many starts as policies.
-            EnvError: as above.
-        """
-        _refuse_tracing(policies, starts, key)
-        count = count_policies(policies)
-        if np.ndim(starts) == 0 or len(starts) != count:
+        count, begins = count_policies(policies), self._starts(starts)
+        each = np.arange(count)
+        if paired and len(begins) != count:
             raise RobooptError(
                 f"`starts` must hold one for each of {count} policies, got shape "
                 f"{np.shape(starts)}."
             )
-        return self._run(policies, _starts(starts, self.pool), key, np.arange(count))
+        if paired:
+            return self._run(policies, begins, key, each, each)
+        owners, rows = np.divmod(np.arange(count * len(begins)), len(begins))
+        run = self._run(policies, begins, key, rows, owners)
+        shape = count, len(begins)
+        return jax.tree.map(lambda x: x.reshape(*shape, *x.shape[1:]), run)
 
     def close(self) -> None:
         """Close the environments, and end their processes. Closing twice is fine."""
-        self.pool.close()
+        self._pool.close()
 
     def __enter__(self) -> "GymRollout":
         """Return the rollout."""
@@ -160,47 +145,50 @@ class GymRollout:
         """Close the rollout."""
         self.close()
 
+    def _starts(self, starts: Any) -> list[Start]:
+        starts = np.asarray(starts)
+        if starts.ndim == 1 and starts.dtype.kind in "iu" and len(starts):
+            if (starts < 0).any():
+                raise RobooptError(
+                    f"`starts` must be seeds of at least 0, got {starts.min()}."
+                )
+            return [Start(int(seed), None) for seed in starts]
+        if starts.ndim != 2 or len(starts) == 0 or starts.dtype.kind != "f":
+            raise RobooptError(
+                "`starts` must be observations (starts, obs), or the seeds (starts,) "
+                f"of resets, at least one, got {starts.dtype} of shape {starts.shape}."
+            )
+        size = self._pool.observation_space.shape[0]
+        if self._pool.description.unchanged and starts.shape[1] != size:
+            raise RobooptError(
+                f"`starts` must hold observations of size {size}, got shape "
+                f"{starts.shape}."
+            )
+        # The randomness depends on the start alone, wherever it is in a batch.
+        return [
+            Start(zlib.crc32(start.tobytes()), {"start": start}) for start in starts
+        ]
+
     def _run(
         self,
         policy: Any,
         starts: list[Start],
         key: PRNGKeyArray | None,
-        owners: np.ndarray | None = None,
-        repeats: int = 1,
+        rows: np.ndarray,
+        owners: np.ndarray | None,
     ) -> Trajectory:
-        keys = None
-        if key is not None:
-            own = np.arange(len(starts)) % (len(starts) // repeats)
-            keys = episode_keys(key, len(starts) // repeats)[own]
+        """Run an episode for each of `rows` of `starts`."""
         run = run_episodes(
-            self.pool, policy, starts, keys, owners=owners, max_steps=self.horizon
+            self._pool,
+            policy,
+            [starts[row] for row in rows],
+            None if key is None else episode_keys(key, len(starts))[rows],
+            owners=owners,
+            max_steps=self.horizon,
         )
-        lengths = run.lengths
-        whole = len(starts) * self.horizon
-        self.steps_made += whole if lengths is None else int(np.sum(lengths))
+        whole = len(rows) * self.horizon
+        self.steps_made += whole if run.lengths is None else int(np.sum(run.lengths))
         return run
-
-
-def _starts(starts: Any, pool: Pool) -> list[Start]:
-    starts = np.asarray(starts)
-    if starts.ndim == 1 and starts.dtype.kind in "iu" and len(starts):
-        if (starts < 0).any():
-            raise RobooptError(
-                f"`starts` must be seeds of at least 0, got {starts.min()}."
-            )
-        return [Start(int(seed), None) for seed in starts]
-    if starts.ndim != 2 or len(starts) == 0 or starts.dtype.kind != "f":
-        raise RobooptError(
-            "`starts` must be observations (starts, obs), or the seeds (starts,) of "
-            f"resets, at least one, got {starts.dtype} of shape {starts.shape}."
-        )
-    size = pool.observation_space.shape[0]
-    if pool.description.unchanged and starts.shape[1] != size:
-        raise RobooptError(
-            f"`starts` must hold observations of size {size}, got shape {starts.shape}."
-        )
-    # The randomness depends on the start alone, wherever it is in a batch.
-    return [Start(zlib.crc32(start.tobytes()), {"start": start}) for start in starts]
 
 
 def _refuse_tracing(*arguments: Any) -> None:

@@ -1,17 +1,19 @@
 """A `VectorEnv` of Gymnasium environments, acted in by one compiled call a step."""
 
-from collections.abc import Callable
+import functools
 from typing import Any
 
-import equinox as eqx
 import jax
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from roboopt._errors import RobooptError
-from roboopt.rollouts._episodes import run_policy
+from roboopt.rollouts._action_reader import RefusedAction, action_reader
+from roboopt.rollouts._env_group import Start
+from roboopt.rollouts._gymnasium_vector import GymnasiumVector
+from roboopt.rollouts._policy_runner import PolicyStructure, split_policy
+from roboopt.rollouts._pool import Pool
 from roboopt.rollouts._vector_env import Episode, EpisodeCounter, Steps
-from roboopt.rollouts._vectors import vector_of
 
 
 class GymVectorEnv:
@@ -20,12 +22,12 @@ class GymVectorEnv:
     On a CPU a small network is computed faster than it is handed to another thread:
     with `jax.config.update("jax_cpu_enable_async_dispatch", False)` before anything
     else, as in `roboopt reinforce`, acting takes about half the time.
-    """
 
-    observation_space: Any
-    """The observation space of one environment."""
-    action_space: Any
-    """The action space of one environment."""
+    Attributes:
+        envs: the number of environments.
+        observation_space: the observation space of one environment.
+        action_space: the action space of one environment.
+    """
 
     def __init__(self, env: Any, envs: int = 8, *, processes: int = 0):
         """Make the environments.
@@ -43,18 +45,15 @@ class GymVectorEnv:
             EnvError: if an environment cannot be made; later if one raises, hangs, dies
                 or returns a non-finite number.
         """
-        self._vector = vector_of(env, envs, processes)
+        self._vector = _vector(env, envs, processes)
+        self._idles = isinstance(self._vector, GymnasiumVector) and self._vector.idles
+        self.envs: int = self._vector.envs
         self.observation_space = self._vector.observation_space
         self.action_space = self._vector.action_space
         self._float = np.dtype(jax.dtypes.canonicalize_dtype(float))
-        self._acting: tuple[Any, Callable] | None = None
+        self._read = action_reader(self.action_space, self.envs)
         self._now: np.ndarray | None = None
         self._over = np.zeros(self.envs, bool)
-
-    @property
-    def envs(self) -> int:
-        """Return the number of environments."""
-        return self._vector.envs
 
     @property
     def observation_size(self) -> int:
@@ -63,12 +62,14 @@ class GymVectorEnv:
 
     def close(self) -> None:
         """Close the environments."""
+        self._now = None
         self._vector.close()
 
     def begin(self, seed: int) -> None:
         """Begin an episode in each, all randomness from `seed`."""
-        self._now = np.array(self._vector.begin(seed), self._float)
-        self._over[:] = False
+        starts = {k: Start(seed + k) for k in range(self.envs)}
+        self._now = np.array(self._vector.reset(starts), self._float)
+        self._over = np.zeros(self.envs, bool)
         self._counter = EpisodeCounter(np.zeros(self.envs, int))
 
     def collect(
@@ -79,91 +80,70 @@ class GymVectorEnv:
         Raises:
             RobooptError: if no episode has begun, `agent` draws a non-finite action, or
                 the environments return a non-finite number.
+            EnvError: if an environment fails. `begin` must follow.
         """
-        if self._now is None:
+        now, over, self._now = self._now, self._over, None
+        if now is None:
             raise RobooptError("`begin` must be called before `collect`.")
-        block = _Block(self._vector, self._compiled(agent, key), steps, self._float)
-        block.begin(_randomness(key, steps, self.envs), self._over)
-        active = np.ones(self.envs, bool)
-        step, now = self._vector.step, self._now
-        run_policy(step, block.act, now, active, block.on_step, steps)
-        found = block.steps()
-        self._now, self._over = np.array(block.now, self._float), block.ended[-1].copy()
-        if not all(
-            np.isfinite(x).all() for x in (found.next_observations, found.rewards)
-        ):
+        structure, arrays = split_policy(agent)
+        kind = jax.random.key_impl(key)
+        randomness = _randomness(key, steps, self.envs)
+        seen = np.empty((steps, *now.shape), self._float)
+        after, rewards = np.empty_like(seen), np.empty(seen.shape[:2], self._float)
+        terminated, ended = np.empty((2, steps, self.envs), bool)
+        valid, drawn = np.ones((steps, self.envs), bool), []
+        success: dict[tuple[int, int], Any] = {}
+        rows, active = list(range(self.envs)), np.ones(self.envs, bool)
+        for t in range(steps):
+            seen[t] = now
+            chosen, actions = _act(structure, kind, arrays, randomness[t], seen[t])
+            drawn.append(np.asarray(chosen))
+            try:
+                given = self._read(drawn[t] if actions is None else actions, active)
+            except RefusedAction as refused:
+                raise RobooptError(
+                    f"`agent` {refused.why}, in environment {refused.row}."
+                ) from None
+            now, rewards[t], terminated[t], cut, said, _ = self._vector.step(
+                given, rows
+            )
+            after[t] = now
+            if self._idles:
+                valid[t] = ~over
+            over = np.logical_or(terminated[t], cut, out=ended[t])
+            if over.any():
+                fresh = np.flatnonzero(over).tolist()
+                success |= {(t, k): said[k] for k in fresh}
+                now = self._vector.reset(dict.fromkeys(fresh, Start()))
+        self._now, self._over = np.array(now, self._float), over.copy()
+        rewards[~valid] = 0
+        if not (np.isfinite(after).all() and np.isfinite(rewards).all()):
             raise RobooptError(
                 "`env` must return finite observations and rewards, got others within "
                 f"the last {steps} steps."
             )
-        return found, self._counter.add(found, block.success)
-
-    def _compiled(self, agent: Any, key: PRNGKeyArray) -> Callable:
-        """Return `act(randomness, observations)`, compiled once for a structure."""
-        arrays, static = eqx.partition(agent, eqx.is_array)
-        leaves, structure = jax.tree.flatten(static)
-        kind = jax.random.key_impl(key)
-        known = structure, leaves, kind
-        if self._acting is None or self._acting[0] != known:
-            self._acting = known, _acting(jax.tree.structure(arrays), static, kind)
-        act, given = self._acting[1], jax.tree.leaves(arrays)
-        return lambda randomness, observations: act(given, randomness, observations)
-
-
-class _Block:
-    """Records a block of steps."""
-
-    def __init__(self, vector: Any, agent: Callable, steps: int, dtype: Any):
-        self._vector, self._agent = vector, agent
-        envs = vector.envs
-        self._seen = np.empty((steps, envs, *vector.observation_space.shape), dtype)
-        self._after = np.empty_like(self._seen)
-        self._rewards = np.empty((steps, envs))
-        self._terminated, self.ended = np.empty((2, steps, envs), bool)
-        self._valid = np.ones((steps, envs), bool)
-        self._drawn: list[np.ndarray] = []
-        self.success: dict[tuple[int, int], bool | None] = {}
-        self._active = np.ones(envs, bool)
-
-    def begin(self, randomness: np.ndarray, over: np.ndarray) -> None:
-        """Take the keys, and which environments' episodes are over."""
-        self._randomness, self._over = randomness, over
-
-    def act(self, observations: np.ndarray, active: np.ndarray) -> np.ndarray:
-        t = len(self._drawn)
-        self._seen[t] = observations
-        drawn, actions = self._agent(self._randomness[t], self._seen[t])
-        self._drawn.append(np.asarray(drawn))
-        return self._drawn[-1] if actions is None else np.asarray(actions)
-
-    def on_step(self, step: Any) -> tuple[np.ndarray, np.ndarray]:
-        t = len(self._drawn) - 1
-        self.now, self._rewards[t], self._terminated[t], truncated, success = step
-        self._after[t] = self.now
-        if self._vector.idles:
-            np.logical_not(self._over, out=self._valid[t])
-        over = np.logical_or(self._terminated[t], truncated, out=self.ended[t])
-        self._over = over
-        if over.any():
-            self.now = self._vector.renewed(step, over)
-            if success is not None:
-                for row in np.flatnonzero(over).tolist():
-                    said = success[row]
-                    self.success[t, row] = None if said is None else bool(said)
-        return self.now, self._active
-
-    def steps(self) -> Steps:
-        """Return the steps."""
-        rewards = np.where(self._valid, self._rewards, 0.0)
-        return Steps(
-            observations=self._seen,
-            drawn=np.stack(self._drawn),
-            rewards=rewards.astype(self._seen.dtype),
-            next_observations=self._after,
-            terminated=self._terminated,
-            ended=self.ended,
-            valid=self._valid,
+        made = Steps(
+            observations=seen,
+            drawn=np.stack(drawn),
+            rewards=rewards,
+            next_observations=after,
+            terminated=terminated,
+            ended=ended,
+            valid=valid,
         )
+        return made, self._counter.add(made, success)
+
+
+def _vector(env: Any, envs: int, processes: int) -> Pool | GymnasiumVector:
+    import gymnasium
+
+    if isinstance(env, gymnasium.vector.VectorEnv):
+        return GymnasiumVector(env)
+    spec = gymnasium.registry.get(env) if isinstance(env, str) else None
+    if spec is not None and spec.vector_entry_point and not processes and envs > 0:
+        mode = gymnasium.VectorizeMode.VECTOR_ENTRY_POINT
+        return GymnasiumVector(gymnasium.make_vec(env, envs, vectorization_mode=mode))
+    return Pool(env, envs, processes=processes)
 
 
 def _randomness(key: PRNGKeyArray, steps: int, envs: int) -> np.ndarray:
@@ -176,18 +156,13 @@ def _randomness(key: PRNGKeyArray, steps: int, envs: int) -> np.ndarray:
     return generator.integers(0, 2**32, (steps, envs, *data.shape), np.uint32)
 
 
-def _acting(structure: Any, static: Any, kind: Any) -> Callable:
-    """Return a compiled function of the drawn and the executed actions.
-
-    The executed actions are None where they are those drawn.
-    """
-
-    @jax.jit
-    def act(leaves: list, randomness: Any, seen: Any) -> tuple[Any, Any]:
-        agent = eqx.combine(jax.tree.unflatten(structure, leaves), static)
-        keys = jax.random.wrap_key_data(randomness, impl=kind)
-        drawn = jax.vmap(agent.draw)(seen, keys)
-        actions = jax.vmap(agent.execute)(drawn)
-        return drawn, None if actions is drawn else actions
-
-    return act
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _act(
+    structure: PolicyStructure, kind: Any, arrays: list, randomness: Any, seen: Any
+) -> tuple[Any, Any]:
+    """Return the drawn actions, and those to execute, None where these are the same."""
+    agent = structure.policy(arrays)
+    keys = jax.random.wrap_key_data(randomness, impl=kind)
+    drawn = jax.vmap(agent.draw)(seen, keys)
+    actions = jax.vmap(agent.execute)(drawn)
+    return drawn, None if actions is drawn else actions

@@ -20,25 +20,11 @@ class RescaledActions(Jittable):
     low: Float[Array, " act"]
     high: Float[Array, " act"]
 
-    @property
-    def time_step(self) -> float:
-        """Return the time step [s]."""
-        return self.dynamics.time_step
-
-    @property
-    def joints(self) -> int:
-        """Return the number of joints that move."""
-        return self.dynamics.joints
-
-    @property
-    def action_size(self) -> int:
-        """Return the size of an action."""
-        return self.dynamics.action_size
-
-    @property
-    def robot(self) -> Any:
-        """Return the rigid bodies, of a twin of a robot."""
-        return self.dynamics.robot
+    def __getattr__(self, name: str) -> Any:
+        """Return `time_step`, `joints`, `action_size` or `robot` of the dynamics."""
+        if name in ("time_step", "joints", "action_size", "robot"):
+            return getattr(self.dynamics, name)
+        raise AttributeError(name)
 
     def clip(self, action: Float[Array, " act"]) -> Float[Array, " act"]:
         """Return the action within its limits."""
@@ -82,8 +68,6 @@ class RescaledReward(Jittable):
 
 def _mapped(action: Any, gain: Array, offset: Array) -> Any:
     xp = action.__array_namespace__()
+    gain, offset = (xp.asarray(x, dtype=action.dtype) for x in (gain, offset))
     shape = (1,) * (action.ndim - 1) + gain.shape
-    gain, offset = (
-        xp.reshape(xp.asarray(x, dtype=action.dtype), shape) for x in (gain, offset)
-    )
-    return gain * action + offset
+    return xp.reshape(gain, shape) * action + xp.reshape(offset, shape)

@@ -129,7 +129,7 @@ class Rollout(Jittable):
         Args:
             policy: any kind of policy; with a `key`, an agent that draws its actions.
             carry: from `policies.initial_carry`, or the last step.
-            observation: before the step.
+            observation: as in `step`.
             time: [s].
             key: the source of the agent's randomness; None for its best action.
             restoring: as in `step`.
@@ -153,12 +153,12 @@ class Rollout(Jittable):
         Raises:
             RobooptError: if there is no `reward`, or it returns anything but a number.
         """
-        if self.reward is None:
-            raise RobooptError("`reward` must be given for rewards, got None.")
-        if hasattr(self.reward, "cost_rate"):
-            rate = self.reward.cost_rate(next_observations, actions)
-            return -(rate * self.dynamics.time_step)
         reward = self.reward
+        if reward is None:
+            raise RobooptError("`reward` must be given for rewards, got None.")
+        if hasattr(reward, "cost_rate"):
+            rate = reward.cost_rate(next_observations, actions)
+            return -(rate * self.dynamics.time_step)
         for _ in observations.shape[:-1]:
             reward = jax.vmap(reward)
         values = jnp.asarray(reward(observations, actions, next_observations))
@@ -187,48 +187,42 @@ class Rollout(Jittable):
             RobooptError: if `starts` do not hold a state, `policy` needs a key, or its
                 actions have the wrong size.
         """
-        starts = jnp.asarray(starts)
-        check_starts(starts, self.dynamics)
-        keys = None if key is None else episode_keys(key, len(starts))
-        return jax.vmap(self._one, (None, 0, None if key is None else 0))(
-            policy, starts, keys
-        )
+        return self._run(policy, starts, key, None)
 
     def many(
         self,
         policies: Any,
         starts: Float[AnyArray, "..."],
         key: PRNGKeyArray | None = None,
+        *,
+        paired: bool = False,
     ) -> Trajectory:
         """Return the trajectories (policies, starts, ...) of each from each start.
 
         Args:
             policies: as `policy`, but that every array has a first axis more, which
                 counts the policies.
-            starts: observations at time 0.
+            starts: as above.
             key: as above; the same for all policies.
+            paired: whether each policy has one start of its own; the trajectories are
+                then (policies, ...).
         """
+        if paired:
+            return self._run(policies, starts, key, eqx.if_array(0))
         return eqx.filter_vmap(lambda policy: self(policy, starts, key))(policies)
 
-    def each(
+    def _run(
         self,
-        policies: Any,
+        policy: Any,
         starts: Float[AnyArray, "..."],
-        key: PRNGKeyArray | None = None,
+        key: PRNGKeyArray | None,
+        axis: Any,
     ) -> Trajectory:
-        """Return the trajectories (policies, ...) of each from a start of its own.
-
-        Args:
-            policies: as for `many`.
-            starts: observations at time 0, as many as there are policies.
-            key: as above.
-        """
         starts = jnp.asarray(starts)
         check_starts(starts, self.dynamics)
         keys = None if key is None else episode_keys(key, len(starts))
-        return eqx.filter_vmap(self._one, in_axes=(eqx.if_array(0), 0, 0))(
-            policies, starts, keys
-        )
+        axes = axis, 0, None if key is None else 0
+        return eqx.filter_vmap(self._one, in_axes=axes)(policy, starts, keys)
 
     def _one(
         self, policy: Any, start: Float[Array, " obs"], key: PRNGKeyArray | None
@@ -271,12 +265,7 @@ class Rollout(Jittable):
 
 
 def check_starts(starts: Float[AnyArray, "..."], dynamics: Any) -> None:
-    """Refuse starts without a state.
-
-    Raises:
-        RobooptError: if `starts` are not observations (starts, obs), at least one, that
-            begin with the state.
-    """
+    """Raise a RobooptError unless `starts` are observations that hold a state."""
     size = 2 * dynamics.joints
     if starts.ndim != 2 or starts.shape[-1] < size or starts.shape[0] == 0:
         raise RobooptError(

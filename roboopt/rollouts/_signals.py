@@ -47,21 +47,24 @@ def signals(env: Any) -> Signals:
         env: a Gymnasium environment with one axis of observations.
     """
     size = env.observation_space.shape[0]
-    shape = env.action_space.shape or (1,)
     rollout = twin_rollout(env).rollout
     if rollout is None:
-        return Signals(
-            tuple(Signal(f"observation {k}", "1") for k in range(size)),
-            tuple(Signal(f"action {k}", "1") for k in range(shape[0])),
+        counts = {"observation": size, "action": (*env.action_space.shape, 1)[0]}
+        axes = (
+            tuple(Signal(f"{kind} {k}", "1") for k in range(count))
+            for kind, count in counts.items()
         )
-    robot, actuated = rollout.dynamics.robot, env.unwrapped.actuated
+        return Signals(*axes)
+    robot = rollout.dynamics.robot
     units = [JointUnits.of(revolute) for revolute in robot.revolute]
     named = list(zip(robot.joint_names, units, strict=True))
-    observations = [Signal(f"{name}: position", unit.position) for name, unit in named]
-    observations += [Signal(f"{name}: velocity", unit.velocity) for name, unit in named]
-    observations += [Signal(f"{name}: goal", unit.position) for name, unit in named]
+    observations = [
+        Signal(f"{name}: {kind}", unit[column])
+        for kind, column in (("position", 0), ("velocity", 1), ("goal", 0))
+        for name, unit in named
+    ]
+    driven = (named[joint] for joint in env.unwrapped.actuated)
     actions = [
-        Signal(f"{name}: {unit.effort_name}", unit.effort)
-        for name, unit in (named[joint] for joint in actuated)
+        Signal(f"{name}: {unit.effort_name}", unit.effort) for name, unit in driven
     ]
     return Signals(tuple(observations[:size]), tuple(actions))

@@ -89,111 +89,96 @@ def twin_rollout(
             )
         finally:
             made.close()
-    name = _name(env)
     try:
-        read = _read_wrappers(env)
-        rollout = _unwrapped_rollout(env.unwrapped, name, joint_limits, read.horizon)
+        limits, limit = _read_wrappers(env)
+        rollout = _unwrapped_rollout(env, joint_limits, limit)
     except RobooptError as error:
-        return TwinMatch(None, str(error))
-    dynamics, reward = rollout.dynamics, rollout.reward
-    if read.changed:
-        gain, offset = jnp.asarray(read.gain), jnp.asarray(read.offset)
-        dynamics = RescaledActions(
-            dynamics, gain, offset, jnp.asarray(read.low), jnp.asarray(read.high)
+        name = (
+            getattr(getattr(env, "spec", None), "id", None)
+            or type(env.unwrapped).__name__
         )
+        return TwinMatch(None, f"{name} has no twin: {error}")
+    dynamics, reward = rollout.dynamics, rollout.reward
+    if limits is not None:
+        gain, offset, low, high = map(jnp.asarray, limits)
+        dynamics = RescaledActions(dynamics, gain, offset, low, high)
         if reward is not None:
             reward = RescaledReward(reward, gain, offset)
-    horizon = min(rollout.horizon, read.horizon or rollout.horizon)
+    horizon = min(rollout.horizon, limit or rollout.horizon)
     return TwinMatch(Rollout(dynamics, horizon, reward, gradient_decay_time), "")
 
 
-def _name(env: Any) -> str:
-    spec = getattr(env, "spec", None)
-    return str(getattr(spec, "id", None) or type(env.unwrapped).__name__)
-
-
-def _unwrapped_rollout(
-    env: Any, name: str, joint_limits: bool, limit: int | None
-) -> Rollout:
+def _unwrapped_rollout(env: Any, joint_limits: bool, limit: int | None) -> Rollout:
+    """Return the rollout of the innermost environment, or raise with the reason."""
+    env = env.unwrapped
     for kind in type(env).__mro__:
         if kind in _builders:
             return _builders[kind](env)
-    missing = [p for p in PROTOCOL if not hasattr(env, p)]
+    missing = ", ".join(f"`{name}`" for name in PROTOCOL if not hasattr(env, name))
     if missing:
         raise RobooptError(
-            f"{name} has no twin: its environment has no "
-            f"{', '.join(f'`{m}`' for m in missing)}; `register_twin` declares one."
+            f"its environment has no {missing}; `register_twin` declares one."
         )
     horizon = getattr(env, "horizon", None) or limit
     if horizon is None:
-        raise RobooptError(
-            f"{name} has no twin: nothing ends its episodes; give `max_steps`."
-        )
+        raise RobooptError("nothing ends its episodes; give `max_steps`.")
     twin = Twin.from_env(env, joint_limits=joint_limits)
     size = env.observation_space.shape[0]
     if size < 2 * twin.joints:
         raise RobooptError(
-            f"{name} has no twin: its observations must begin with [q, q̇] of "
-            f"{twin.joints} joints, got {size} numbers."
+            f"its observations must begin with [q, q̇] of {twin.joints} joints, got "
+            f"{size} numbers."
         )
     return Rollout(twin, int(horizon), env.task)
 
 
-class _Wrappers(NamedTuple):
-    """What the wrappers do to actions and to the length of episodes."""
-
-    gain: np.ndarray
-    offset: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
-    changed: bool
-    horizon: int | None
-
-
-def _read_wrappers(env: Any) -> _Wrappers:
+def _read_wrappers(env: Any) -> tuple[tuple[np.ndarray, ...] | None, int | None]:
     """Walk from the outermost wrapper inwards.
+
+    Returns:
+        Gain, offset, low and high, (act,) each, or None where no wrapper changes the
+        actions; and the limit of steps, if any.
 
     Raises:
         RobooptError: at a wrapper that changes anything but actions' scale and limits.
     """
     from gymnasium import wrappers
 
-    name, known = _name(env), {getattr(wrappers, n, None) for n in NEUTRAL_WRAPPERS}
-    gain, offset = np.asarray(1.0), np.asarray(0.0)
-    low, high = np.asarray(-np.inf), np.asarray(np.inf)
-    changed, horizon = False, None
-
-    def clipped(box: Any) -> None:
-        nonlocal low, high
-        low = np.maximum(low, (np.asarray(box.low, float) - offset) / gain)
-        high = np.minimum(high, (np.asarray(box.high, float) - offset) / gain)
-
+    known = {getattr(wrappers, name, None) for name in NEUTRAL_WRAPPERS}
+    gain, offset, low, high = (np.asarray(x) for x in (1.0, 0.0, -np.inf, np.inf))
+    changed, limits = False, []
     while env is not env.unwrapped:
         kind = type(env)
         if kind is wrappers.TimeLimit:
-            steps = int(env._max_episode_steps)
-            horizon = steps if horizon is None else min(horizon, steps)
+            limits.append(int(env._max_episode_steps))
         elif kind is wrappers.RescaleAction or kind is wrappers.ClipAction:
             changed = True
             inner = env.env.action_space
             if kind is wrappers.RescaleAction:
-                clipped(env.action_space)
+                low, high = _clipped(low, high, env.action_space, gain, offset)
                 scale, shift = _affine(env.action_space, inner)
                 gain, offset = scale * gain, scale * offset + shift
-            clipped(inner)
+            low, high = _clipped(low, high, inner, gain, offset)
         elif kind not in known:
             raise RobooptError(
-                f"{name} has no twin: the wrapper {kind.__name__} may change its "
-                "observations, actions or rewards."
+                f"the wrapper {kind.__name__} may change its observations, actions or "
+                "rewards."
             )
         env = env.env
-    if changed:
-        shape = env.action_space.shape
-        gain, offset, low, high = (
-            np.array(np.broadcast_to(x, shape), float)
-            for x in (gain, offset, low, high)
-        )
-    return _Wrappers(gain, offset, low, high, changed, horizon)
+    limit = min(limits, default=None)
+    if not changed:
+        return None, limit
+    shape = env.action_space.shape
+    bounds = (np.broadcast_to(x, shape) for x in (gain, offset, low, high))
+    return tuple(np.array(x, float) for x in bounds), limit
+
+
+def _clipped(
+    low: np.ndarray, high: np.ndarray, box: Any, gain: np.ndarray, offset: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the outer bounds at which gain · action + offset is also within `box`."""
+    below, above = ((np.asarray(x, float) - offset) / gain for x in (box.low, box.high))
+    return np.maximum(low, below), np.minimum(high, above)
 
 
 def _affine(outer: Any, inner: Any) -> tuple[np.ndarray, np.ndarray]:

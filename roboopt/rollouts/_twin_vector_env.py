@@ -7,7 +7,7 @@ XLA would share every small operation among threads, at a third of the speed.
 """
 
 import functools
-from typing import Any, NamedTuple
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -21,12 +21,6 @@ from roboopt.rollouts._rollout import Rollout, check_starts
 from roboopt.rollouts._vector_env import Episode, EpisodeCounter, Steps
 
 GROUP = 64
-
-
-class _Twins(NamedTuple):
-    observations: Float[Array, "*env obs"]
-    elapsed: Int[Array, "*env"]
-    """Steps of the episode."""
 
 
 class TwinVectorEnv:
@@ -67,23 +61,13 @@ class TwinVectorEnv:
         if envs < 1:
             raise RobooptError(f"`envs` must be at least 1, got {envs}.")
         self.rollout, self.stagger, self.steps_made = rollout, bool(stagger), 0
+        self.envs, self.observation_size = int(envs), bank.shape[1]
         self._bank = jnp.asarray(bank, float)
-        self._envs = int(envs)
         self._group = max(d for d in range(1, GROUP + 1) if envs % d == 0)
         # Compiled for this object alone: the twin's numbers are then constants, which
         # is half as fast again as numbers that could change.
         self._run = eqx.filter_jit(self._block)
-        self._twins: _Twins | None = None
-
-    @property
-    def envs(self) -> int:
-        """Return the number of twins."""
-        return self._envs
-
-    @property
-    def observation_size(self) -> int:
-        """Return the size of one observation."""
-        return self._bank.shape[1]
+        self._twins: tuple[Array, Array] | None = None
 
     @property
     def twins(self) -> tuple[Float[Array, "env obs"], Int[Array, " env"]]:
@@ -92,19 +76,18 @@ class TwinVectorEnv:
         Raises:
             RobooptError: before `begin`.
         """
-        now = self._now()
-        return now.observations, self.rollout.horizon - now.elapsed
+        observations, elapsed = self._now()
+        return observations, self.rollout.horizon - elapsed
 
     def begin(self, seed: int) -> None:
         """Begin an episode in each, all randomness from `seed`."""
-        envs, horizon = self._envs, self.rollout.horizon
-        rows = np.random.default_rng(seed).integers(len(self._bank), size=envs)
-        elapsed = np.zeros(envs, int)
+        rows = np.random.default_rng(seed).integers(len(self._bank), size=self.envs)
+        elapsed = np.zeros(self.envs, int)
         if self.stagger:
-            elapsed = np.arange(envs) * horizon // envs
-        self._twins = _Twins(self._bank[rows], jnp.asarray(elapsed, jnp.int32))
+            elapsed = np.arange(self.envs) * self.rollout.horizon // self.envs
+        self._twins = self._bank[rows], jnp.asarray(elapsed, jnp.int32)
         self._counter = EpisodeCounter(elapsed)
-        self._past = np.zeros((0, *self._twins.observations.shape))
+        self._past = np.zeros((0, self.envs, self.observation_size))
 
     def collect(
         self, agent: Any, key: PRNGKeyArray, steps: int
@@ -125,37 +108,35 @@ class TwinVectorEnv:
         if steps < 1:
             raise RobooptError(f"`steps` must be at least 1, got {steps}.")
         self._twins, made = self._run(agent, now, key, steps)
-        self.steps_made += steps * self._envs
+        self.steps_made += steps * self.envs
         return made, self._counter.add(made, self._success(made))
 
-    def _now(self) -> _Twins:
+    def _now(self) -> tuple[Array, Array]:
         if self._twins is None:
             raise RobooptError("a `TwinVectorEnv` must `begin` before it is asked.")
         return self._twins
 
     def _block(
-        self, agent: Any, twins: _Twins, key: PRNGKeyArray, steps: int
-    ) -> tuple[_Twins, Steps]:
-        shape = (self._envs // self._group, steps, self._group)
+        self, agent: Any, twins: tuple[Array, Array], key: PRNGKeyArray, steps: int
+    ) -> tuple[tuple[Array, Array], Steps]:
+        shape = (self.envs // self._group, steps, self._group)
         of_agent, of_starts = jax.random.split(key)
         keys = jax.random.split(of_agent, shape)
         begun = self._bank[jax.random.randint(of_starts, shape, 0, len(self._bank))]
-
-        def step(twins, chance):
-            return jax.vmap(functools.partial(self._step, agent))(twins, *chance)
+        step = jax.vmap(functools.partial(self._step, agent))
 
         def run(group):
             twins, *chance = group
-            return jax.lax.scan(step, twins, chance)
+            return jax.lax.scan(lambda twins, drawn: step(twins, *drawn), twins, chance)
 
         def apart(x):
             return x.reshape(-1, self._group, *x.shape[1:])
 
         def together(x):
-            return x.reshape(self._envs, *x.shape[2:])
+            return x.reshape(self.envs, *x.shape[2:])
 
         def in_time(x):
-            return jnp.moveaxis(x, 0, 1).reshape(steps, self._envs, *x.shape[3:])
+            return jnp.moveaxis(x, 0, 1).reshape(steps, self.envs, *x.shape[3:])
 
         twins, made = jax.lax.map(run, (jax.tree.map(apart, twins), keys, begun))
         observations, drawn, rewards, after, ended = jax.tree.map(in_time, made)
@@ -170,18 +151,21 @@ class TwinVectorEnv:
         )
 
     def _step(
-        self, agent: Any, twin: _Twins, key: PRNGKeyArray, begun: Float[Array, " obs"]
-    ) -> tuple[_Twins, tuple[Array, ...]]:
-        rollout, observation = self.rollout, twin.observations
+        self,
+        agent: Any,
+        twin: tuple[Float[Array, " obs"], Int[Array, ""]],
+        key: PRNGKeyArray,
+        begun: Float[Array, " obs"],
+    ) -> tuple[tuple[Array, Array], tuple[Array, ...]]:
+        rollout, (observation, elapsed) = self.rollout, twin
         _, step = rollout.policy_step(agent, None, observation, key=key)
-        reward = rollout.rewards(observation, step.action, step.next_observation)
-        elapsed = twin.elapsed + 1
+        after, elapsed = step.next_observation, elapsed + 1
+        reward = rollout.rewards(observation, step.action, after)
         ended = elapsed >= rollout.horizon
-        onward = jnp.where(ended, begun, step.next_observation)
-        twin = _Twins(onward, jnp.where(ended, 0, elapsed))
-        return twin, (observation, step.drawn, reward, step.next_observation, ended)
+        twin = jnp.where(ended, begun, after), jnp.where(ended, 0, elapsed)
+        return twin, (observation, step.drawn, reward, after, ended)
 
-    def _success(self, made: Steps) -> dict[tuple[int, int], bool | None]:
+    def _success(self, made: Steps) -> dict[tuple[int, int], Any]:
         """Return the success of the whole episodes that end, by time and twin."""
         judge = getattr(self.rollout.reward, "success", None)
         if judge is None:
@@ -195,11 +179,8 @@ class TwinVectorEnv:
             if end < horizon:  # Only episodes that were cut short.
                 continue
             rows = np.flatnonzero(ended[t])
-            whole = np.concatenate(
-                [seen[end - horizon : end, rows], after[t, rows][None]]
-            )
-            said = judge(whole.swapaxes(0, 1), time_step)
-            pairs = zip(rows.tolist(), np.asarray(said), strict=True)
-            found |= {(t, row): bool(success) for row, success in pairs}
+            episodes = [*seen[end - horizon : end, rows], after[t, rows]]
+            said = judge(np.stack(episodes, 1), time_step)
+            found |= {(t, k): x for k, x in zip(rows.tolist(), said, strict=True)}
         self._past = seen[-horizon:]
         return found

@@ -62,25 +62,22 @@ class VectorEnv(Protocol):
 
 
 class EpisodeCounter:
-    """Adds up the returns and lengths of episodes that go on from block to block."""
+    """Adds up the returns and lengths of episodes that go on from block to block.
+
+    Args:
+        elapsed: steps that each environment's episode has had already; an episode whose
+            beginning was not seen is not returned.
+    """
 
     def __init__(self, elapsed: np.ndarray):
-        """Begin to count.
-
-        Args:
-            elapsed: steps that each environment's episode has had already; an episode
-                whose beginning was not seen is not returned.
-        """
         self._elapsed, self._whole = elapsed.copy(), elapsed == 0
         self._returns = np.zeros(len(elapsed))
 
-    def add(
-        self, steps: Steps, success: dict[tuple[int, int], bool | None]
-    ) -> list[Episode]:
-        """Return the episodes that ended in `steps`, in their order.
+    def add(self, steps: Steps, success: dict[tuple[int, int], Any]) -> list[Episode]:
+        """Return the episodes that ended in the next block, in their order.
 
         Args:
-            steps: the next block.
+            steps: the block.
             success: of the episodes that end, by time and environment.
         """
         totals = self._returns + np.cumsum(np.asarray(steps.rewards, float), 0)
@@ -88,30 +85,13 @@ class EpisodeCounter:
         episodes = []
         for t, row in np.argwhere(np.asarray(steps.ended)).tolist():
             if self._whole[row]:
-                total, count = float(totals[t, row]), int(counts[t, row])
-                episodes.append(Episode(total, count, success.get((t, row))))
+                said = success.get((t, row))
+                said = None if said is None else bool(said)
+                episodes.append(
+                    Episode(float(totals[t, row]), int(counts[t, row]), said)
+                )
             self._whole[row] = True
             totals[:, row] -= totals[t, row]
             counts[:, row] -= counts[t, row]
         self._returns, self._elapsed = totals[-1], counts[-1]
         return episodes
-
-
-def as_episodes(trajectory: Any, success: Any = None) -> list[Episode]:
-    """Return the episodes of a stacked trajectory.
-
-    Args:
-        trajectory: with rewards, (start, …).
-        success: `success(observations, time_step)` judges each, where the trajectory
-            does not say.
-    """
-    rewards = np.asarray(trajectory.rewards, float)
-    lengths = trajectory.lengths
-    if lengths is None:
-        lengths = np.full(len(rewards), trajectory.steps)
-    said = trajectory.success
-    if said is None and success is not None:
-        said = success(np.asarray(trajectory.observations), trajectory.time_step)
-    achieved = [None] * len(rewards) if said is None else np.asarray(said).tolist()
-    columns = rewards.sum(-1).tolist(), np.asarray(lengths).tolist(), achieved
-    return [Episode(*row) for row in zip(*columns, strict=True)]

@@ -71,13 +71,11 @@ def excite(
     """
     env = env.unwrapped
     known = KnownRobot.of(env, free)
-    robot = known.robot
-    if len(env.actuated) < len(env.joint_names):
-        controller, start = _sweep(robot, tuple(env.actuated), seed)
-    else:
-        twin = Twin(robot, env.time_step, actuated=tuple(env.actuated))
+    robot, actuated = known.robot, tuple(env.actuated)
+    joints = len(env.joint_names)
+    if len(actuated) == joints:
         reference = design_excitation(
-            ParametricTwin(twin, free),
+            ParametricTwin(Twin(robot, env.time_step, actuated=actuated), free),
             duration=env.duration,
             effort_limits=env.effort_limits,
             time_step=env.time_step,
@@ -90,13 +88,21 @@ def excite(
         )
         q = np.asarray(reference(0.0)[0])
         start = np.concatenate([q, 0 * q, q])
+    elif actuated == (0,) and tuple(robot.revolute) == (False, True):
+        random = np.random.default_rng(seed)
+        phases = random.uniform(0, 2 * np.pi, len(SWEEP_FREQUENCIES_HZ))
+        controller = RailSweep(float(jnp.sum(robot.masses)), jnp.asarray(phases))
+        start = np.array([0.0, np.pi, 0.0, 0.0])  # hanging
+    else:
+        raise RobooptError(
+            "`env` must drive every joint of its robot, or be a cart-pole; it drives "
+            f"joints {actuated} of {', '.join(robot.joint_names)}."
+        )
     truth = _truth(env, robot, start, seed)
     batch = collect(env, controller, starts=start[None], seed=seed)
     run = jax.tree.map(lambda leaf: np.asarray(leaf)[0], batch)
-    observations = run.observations[:, : 2 * len(env.joint_names)]
-    recording = Trajectory(
-        observations, run.actions, run.time_step, efforts=run.efforts
-    )
+    states = run.observations[:, : 2 * joints]
+    recording = Trajectory(states, run.actions, run.time_step, efforts=run.efforts)
     return Excitation(recording, known, truth)
 
 
@@ -122,20 +128,6 @@ class RailSweep(TimeVaryingPolicy):
         force += SWEEP_STIFFNESS * (position - observation[0])
         force += SWEEP_DAMPING * (speed - observation[2])
         return force[None]
-
-
-def _sweep(
-    robot: Multibody, actuated: tuple[int, ...], seed: int
-) -> tuple[RailSweep, np.ndarray]:
-    if actuated != (0,) or tuple(robot.revolute) != (False, True):
-        raise RobooptError(
-            "`env` must drive every joint of its robot, or be a cart-pole; it drives "
-            f"joints {actuated} of {', '.join(robot.joint_names)}."
-        )
-    sines = len(SWEEP_FREQUENCIES_HZ)
-    phases = np.random.default_rng(seed).uniform(0, 2 * np.pi, sines)
-    hanging = np.array([0.0, np.pi, 0.0, 0.0])
-    return RailSweep(float(jnp.sum(robot.masses)), jnp.asarray(phases)), hanging
 
 
 def _truth(env: Any, robot: Multibody, start: np.ndarray, seed: int) -> Multibody:
@@ -202,12 +194,12 @@ def design_excitation(
         noise=whole.noise / math.sqrt(samples / count),
     )
     times = jnp.linspace(0.0, duration, count, endpoint=False)
+    robot = model.origin.value.robot
     results = []
     for key in jax.random.split(jax.random.key(seed), starts):
         first = FourierReference.random(
-            model.origin.value.robot, duration, harmonics, key, range_share=START_SHARE
+            robot, duration, harmonics, key, range_share=START_SHARE
         )
-        results.append(
-            minimize(objective, first, times, steps=steps, progress=progress)
-        )
+        found = minimize(objective, first, times, steps=steps, progress=progress)
+        results.append(found)
     return min(results, key=lambda result: result.loss).model

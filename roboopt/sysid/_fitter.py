@@ -9,7 +9,7 @@ robot as given holds what the data do not determine.
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import equinox as eqx
@@ -49,11 +49,6 @@ class Estimate:
     held_out: tuple[Trajectory, ...] = ()
 
     @property
-    def error(self) -> str:
-        """Return "effort", "motion" or "both"."""
-        return "both" if len(self.parts) > 1 else next(iter(self.parts))
-
-    @property
     def model(self) -> ParametricTwin:
         """Return the fitted model."""
         return self.result.model
@@ -64,12 +59,12 @@ class Estimate:
         Residuals of efforts are noise from instant to instant; the errors within a
         window of motion are one mistake over and over.
         """
-        driven = len(self.model.actuated) == self.model.joints
-        by_effort = "effort" in self.parts and (driven or len(self.parts) == 1)
-        kind = "effort" if by_effort else "motion"
-        return identifiability(
-            self.parts[kind], self.model, self.data[kind], bounds=bounds_of(self.model)
-        )
+        model, kind = self.model, "motion"
+        driven = len(model.actuated) == model.joints
+        if "effort" in self.parts and (driven or len(self.parts) == 1):
+            kind = "effort"
+        bounds = bounds_of(model)
+        return identifiability(self.parts[kind], model, self.data[kind], bounds=bounds)
 
 
 def bounds_of(model: ParametricTwin) -> list[Bound]:
@@ -83,39 +78,22 @@ def lead_steps(model: ParametricTwin, time_step: float) -> int:
     return int(np.ceil(MEMORY_S / time_step)) if remembers else 0
 
 
+@dataclass
 class Fitter:
     """Fits one parametric twin to data, by one error or by a sum of them."""
 
-    def __init__(
-        self, start: ParametricTwin, prior: float | None, steps: int, progress: bool
-    ):
-        self.start, self.prior = start, prior
-        self.steps, self.progress = steps, progress
-        self.interrupted: Result | None = None
-        self.step_counts: list[int] = []
-        """Steps of each fit so far."""
-        self.passive = len(start.actuated) < start.joints
-        """Whether a joint is driven by nothing."""
+    start: ParametricTwin
+    prior: float | None
+    steps: int
+    progress: bool
+    interrupted: Result | None = None
+    step_counts: list[int] = field(default_factory=list)
+    """Steps of each fit so far."""
 
-    def least_squares(
-        self, objective: Any, data: Any, begin: ParametricTwin, tolerance: float
-    ) -> Result:
-        """Return the least-squares fit; `begin` itself after a Ctrl-C."""
-        if self.interrupted is not None:
-            return eqx.tree_at(lambda r: r.model, self.interrupted, begin)
-        result = least_squares(
-            objective,
-            begin,
-            data,
-            bounds=bounds_of(self.start),
-            tolerance=tolerance,
-            steps=self.steps,
-            progress=self.progress,
-        )
-        if result.reason == "interrupted":
-            self.interrupted = result
-        self.step_counts.append(result.steps)
-        return result
+    @property
+    def passive(self) -> bool:
+        """Whether a joint is driven by nothing."""
+        return len(self.start.actuated) < self.start.joints
 
     def outcome(self, last: Result) -> Result:
         """Return the result of the last fit, with a message on all fits together.
@@ -141,39 +119,54 @@ class Fitter:
         first = self.start if begin is None else begin
         used = {kind: data[kind] for kind in parts}
         if weigh:
-            plain = self._sum(parts, 0.0)
-            first = self.least_squares(plain, used, first, tolerance).model
+            first = self.fit_once(parts, used, first, tolerance=tolerance).model
             parts = {k: weighted(p, first, used[k]) for k, p in parts.items()}
         # Half a mean square each: this weight makes the sum a posterior.
         count = max(p.residuals(first, used[k]).size for k, p in parts.items())
-        whole = self._sum(parts, len(self.start.names) / count)
-        return Estimate(parts, used, self.least_squares(whole, used, first, tolerance))
+        prior = len(self.start.names) / count
+        return Estimate(
+            parts, used, self.fit_once(parts, used, first, prior, tolerance)
+        )
 
     def fit_once(
-        self, kind: str, part: Any, data: Trajectory, tolerance: float = NOISY_TOLERANCE
-    ) -> ParametricTwin:
-        """Return the unweighted fit by one error, without the prior's weight."""
-        whole = self._sum({kind: part}, 0.0)
-        return self.least_squares(whole, {kind: data}, self.start, tolerance).model
-
-    def _sum(self, parts: Mapping[str, Any], prior_weight: float) -> Any:
+        self,
+        parts: Mapping[str, Any],
+        data: Any,
+        begin: ParametricTwin,
+        prior_weight: float = 0.0,
+        tolerance: float = NOISY_TOLERANCE,
+    ) -> Result:
+        """Fit the sum of the parts and the prior; return `begin` after a Ctrl-C."""
+        if self.interrupted is not None:
+            return eqx.tree_at(lambda r: r.model, self.interrupted, begin)
         whole, *others = (Keyed(kind, part) for kind, part in parts.items())
         for other in others:
             whole = whole + other
-        if self.prior is None:
-            return whole
-        x = np.asarray(self.start.coordinates)
-        spans = np.maximum(np.abs(x), self.start.spans())
-        spans = np.where(self.start.positive, 1.0, spans)
-        # The weight is an array: with another one, the compiled program serves again.
-        center = Prior(self.start, _coordinates, jnp.asarray(self.prior * spans))
-        return whole + jnp.asarray(prior_weight) * center
+        if self.prior is not None:
+            x = np.asarray(self.start.coordinates)
+            spans = np.maximum(np.abs(x), self.start.spans())
+            spans = jnp.asarray(self.prior * np.where(self.start.positive, 1.0, spans))
+            # The weight is an array: with another, the compiled program serves again.
+            whole += jnp.asarray(prior_weight) * Prior(self.start, _coordinates, spans)
+        result = least_squares(
+            whole,
+            begin,
+            data,
+            bounds=bounds_of(self.start),
+            tolerance=tolerance,
+            steps=self.steps,
+            progress=self.progress,
+        )
+        if result.reason == "interrupted":
+            self.interrupted = result
+        self.step_counts.append(result.steps)
+        return result
 
     def effort_error(
         self,
         data: Trajectory,
         *,
-        central: bool,
+        central: bool = False,
         every: int = 1,
         driven_only: bool = False,
     ) -> InverseDynamicsError:
@@ -189,9 +182,13 @@ class Fitter:
         size[np.array(self.start.actuated)] = _rms(data.actions)
         return dataclasses.replace(error, scale=np.where(size > 0, size, 1.0))
 
-    def effort_windows(self, runs: Sequence[Trajectory]) -> Trajectory:
-        """Return the recordings in windows of one length."""
-        return sliding_windows(runs, common_length(runs))
+    def motion_error(self, data: Trajectory) -> PredictionError:
+        """Return the error of the positions alone: velocities are not measured."""
+        joints, lead = self.start.joints, lead_steps(self.start, data.time_step)
+        size = _step_size(data, joints)
+        scale = np.where(size > 0, size, max(size.max(), 1e-300))
+        scale = np.concatenate([scale, np.full(joints, np.inf)])
+        return PredictionError(horizon=data.steps - lead, lead=lead, scale=scale)
 
     def motion_windows(
         self, runs: Sequence[Trajectory], horizon: float | None = None
@@ -206,32 +203,23 @@ class Fitter:
         apart = -(-sum(run.steps for run in runs) // MAX_SIMULATED_STEPS)
         return sliding_windows(runs, steps + lead, stride=apart * steps)
 
-    def motion_error(self, data: Trajectory) -> PredictionError:
-        """Return the error of the positions alone: velocities are not measured."""
-        joints, lead = self.start.joints, lead_steps(self.start, data.time_step)
-        size = _step_size(data, joints)
-        scale = np.where(size > 0, size, max(size.max(), 1e-300))
-        unmeasured = np.full(joints, np.inf)
-        return PredictionError(
-            horizon=data.steps - lead,
-            lead=lead,
-            scale=np.concatenate([scale, unmeasured]),
-        )
+
+def effort_windows(runs: Sequence[Trajectory]) -> Trajectory:
+    """Return the recordings in windows of one length."""
+    return sliding_windows(runs, common_length(runs))
 
 
 def weighted(objective: Any, model: ParametricTwin, data: Trajectory) -> Any:
     """Return the objective in units of the noise that `model` leaves."""
     noise = _rms(objective.errors(model, data))
     if isinstance(objective, InverseDynamicsError):
-        size = np.sqrt(np.mean(np.asarray(data.actions) ** 2))
-        scale = np.maximum(noise, MIN_SCALE_SHARE * max(size, 1e-300))
-        scale = np.where(np.isinf(np.asarray(objective.scale)), np.inf, scale)
-        return dataclasses.replace(objective, scale=scale)
-    size = _step_size(data, noise.size)
-    scale = np.maximum(noise, MIN_SCALE_SHARE * np.where(size > 0, size, size.max()))
-    if objective.scale is not None:
-        scale = np.where(np.isinf(np.asarray(objective.scale)), np.inf, scale)
-    return PredictionError(horizon=objective.horizon, lead=objective.lead, scale=scale)
+        size = max(np.sqrt(np.mean(np.asarray(data.actions) ** 2)), 1e-300)
+    else:
+        size = _step_size(data, noise.size)
+        size = np.where(size > 0, size, size.max())
+    scale = np.maximum(noise, MIN_SCALE_SHARE * size)
+    scale = np.where(np.isinf(np.asarray(objective.scale)), np.inf, scale)
+    return dataclasses.replace(objective, scale=scale)
 
 
 def _coordinates(model: ParametricTwin) -> Any:

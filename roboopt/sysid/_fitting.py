@@ -15,14 +15,16 @@ import numpy as np
 from roboopt.data import Trajectory
 from roboopt.dynamics import ParametricTwin
 from roboopt.objectives import PredictionError
-from roboopt.sysid._fitter import Estimate, Fitter, lead_steps, weighted
-from roboopt.sysid._forecast import forecasts
-from roboopt.sysid._noise import cutoff_frequency
-from roboopt.sysid._preparation import (
-    largest_noise_share,
-    smoothed,
-    steps_as_simulated,
+from roboopt.sysid._fitter import (
+    Estimate,
+    Fitter,
+    effort_windows,
+    lead_steps,
+    weighted,
 )
+from roboopt.sysid._forecast import forecasts
+from roboopt.sysid._noise import cutoff_frequency, noise_share
+from roboopt.sysid._preparation import smoothed, steps_as_simulated
 
 MIN_NOISE_SHARE = 1e-4  # of a step's motion: below, recordings are clean
 MAX_UNEXPLAINED_SHARE = 0.5  # of the efforts, in a fit of clean recordings
@@ -45,22 +47,20 @@ def fit_clean(
     """
     twin = fitter.start.origin.value
     simulated = all(steps_as_simulated(run, twin) for run in runs)
-    noise = largest_noise_share(runs, fitter.start.joints)
-    if not simulated and noise >= MIN_NOISE_SHARE:
+    if not simulated and max(map(noise_share, _positions(runs))) >= MIN_NOISE_SHARE:
         return None
     # The effort on a joint that nothing drives is 0, as without any mass: only the
     # motion shows the mass.
     if error == "auto":
         error = "motion" if fitter.passive or not simulated else "effort"
     parts, data = {}, {}
-    if error in ("effort", "both"):
-        data["effort"] = fitter.effort_windows(runs)
+    if error != "motion":
+        data["effort"] = effort_windows(runs)
+        only = fitter.passive and error == "both"
         parts["effort"] = fitter.effort_error(
-            data["effort"],
-            central=not simulated,
-            driven_only=fitter.passive and error == "both",
+            data["effort"], central=not simulated, driven_only=only
         )
-    if error in ("motion", "both"):
+    if error != "effort":
         data["motion"] = fitter.motion_windows(runs)
         lead = lead_steps(fitter.start, runs[0].time_step)
         parts["motion"] = PredictionError.for_data(
@@ -84,45 +84,36 @@ def fit_noisy(
     horizon: float,
 ) -> Estimate:
     """Return the fit to noisy recordings, smoothed above `cutoff` [Hz]."""
-    step = runs[0].time_step
-    positions = [np.asarray(r.observations)[:, : fitter.start.joints] for r in runs]
-    noise_begins = cutoff_frequency(positions, step)
+    noise_begins = cutoff_frequency(_positions(runs), runs[0].time_step)
     finest = noise_begins if cutoff is None else max(noise_begins, cutoff)
     shown = smoothed(runs, finest, efforts=False)
-    if fitter.passive and error in ("auto", "motion", "both"):
-        found = _by_passive_motion(
-            fitter, runs, shown, error, cutoff or noise_begins, horizon
-        )
-        cutoff = cutoff or noise_begins
-    else:
-        if cutoff is None:
-            cutoff = _best_cutoff(fitter, runs, shown, noise_begins)
-        found = _by_efforts_first(fitter, runs, shown, error, cutoff, horizon)
+    by_motion = fitter.passive and error != "effort"
+    if cutoff is None and by_motion:
+        cutoff = noise_begins
+    elif cutoff is None:
+        cutoff = _best_cutoff(fitter, runs, shown, noise_begins)
+    fit = _fit_motion_first if by_motion else _fit_efforts_first
     return dataclasses.replace(
-        found,
+        fit(fitter, smoothed(runs, cutoff), shown, error, cutoff, horizon),
         cutoff=cutoff,
         training=tuple(shown),
         held_out=tuple(smoothed(tests, finest, efforts=False)),
     )
 
 
+def _positions(runs: Sequence[Trajectory]) -> list[np.ndarray]:
+    return [np.split(np.asarray(run.observations), 2, axis=1)[0] for run in runs]
+
+
 def _noisy_effort(
-    fitter: Fitter,
-    runs: Sequence[Trajectory],
-    cutoff: float,
-    *,
-    driven_only: bool = False,
-) -> tuple[Any, Trajectory]:
-    """Return the error of smoothed efforts, and its data."""
-    data = fitter.effort_windows(smoothed(runs, cutoff))
-    every = max(1, int(1 / (SAMPLES_PER_PERIOD * cutoff * runs[0].time_step)))
-    error = fitter.effort_error(
-        data, central=False, every=every, driven_only=driven_only
-    )
-    return error, data
+    fitter: Fitter, data: Trajectory, cutoff: float, *, driven_only: bool = False
+) -> Any:
+    """Return the error of smoothed efforts, at a few instants of a cutoff's period."""
+    every = max(1, int(1 / (SAMPLES_PER_PERIOD * cutoff * data.time_step)))
+    return fitter.effort_error(data, every=every, driven_only=driven_only)
 
 
-def _by_passive_motion(
+def _fit_motion_first(
     fitter: Fitter,
     runs: Sequence[Trajectory],
     shown: Sequence[Trajectory],
@@ -135,13 +126,14 @@ def _by_passive_motion(
     by_motion = fitter.fit({"motion": fitter.motion_error(data["motion"])}, data)
     if error != "both":
         return by_motion
-    effort, data["effort"] = _noisy_effort(fitter, runs, cutoff, driven_only=True)
+    data["effort"] = effort_windows(runs)
+    effort = _noisy_effort(fitter, data["effort"], cutoff, driven_only=True)
     effort = weighted(effort, by_motion.model, data["effort"])
-    parts = {"effort": effort, "motion": by_motion.parts["motion"]}
+    parts = {"effort": effort, **by_motion.parts}
     return fitter.fit(parts, data, begin=by_motion.model, weigh=False)
 
 
-def _by_efforts_first(
+def _fit_efforts_first(
     fitter: Fitter,
     runs: Sequence[Trajectory],
     shown: Sequence[Trajectory],
@@ -150,8 +142,8 @@ def _by_efforts_first(
     horizon: float,
 ) -> Estimate:
     """Fit the efforts, then the motion, then both."""
-    effort, data_effort = _noisy_effort(fitter, runs, cutoff)
-    data = {"effort": data_effort}
+    data = {"effort": effort_windows(runs)}
+    effort = _noisy_effort(fitter, data["effort"], cutoff)
     by_effort = fitter.fit({"effort": effort}, data)
     if error == "effort":
         return by_effort
@@ -161,14 +153,12 @@ def _by_efforts_first(
     by_motion = fitter.fit({"motion": motion}, data, begin=by_effort.model)
     if error == "motion":
         return by_motion
-    parts = {"effort": by_effort.parts["effort"], "motion": by_motion.parts["motion"]}
+    parts = {**by_effort.parts, **by_motion.parts}
     by_both = fitter.fit(parts, data, begin=by_motion.model, weigh=False)
     if error == "both":
         return by_both
-    gain = _forecast_error(by_both.model, shown) - _forecast_error(
-        by_effort.model, shown
-    )
-    return by_both if gain < np.log(BETTER_RATIO) else by_effort
+    both, efforts = (_forecast_error(f.model, shown) for f in (by_both, by_effort))
+    return by_both if both - efforts < np.log(BETTER_RATIO) else by_effort
 
 
 def _best_cutoff(
@@ -184,12 +174,13 @@ def _best_cutoff(
     tried = [highest / 2**k for k in range(MAX_HALVINGS)]
     tried = [cutoff for cutoff in tried if cutoff >= MIN_CUTOFF_HZ] or [highest]
     every = max(1, sum(run.steps for run in runs) // MAX_CUTOFF_SAMPLES)
-    scores = {}
+    scores = []
     for cutoff in tried:
-        data = fitter.effort_windows(smoothed(runs, cutoff, edge=0.5 / tried[-1]))
-        part = fitter.effort_error(data, central=False, every=every)
-        scores[cutoff] = _forecast_error(fitter.fit_once("effort", part, data), shown)
-    return min(scores, key=lambda cutoff: (scores[cutoff], cutoff))
+        data = effort_windows(smoothed(runs, cutoff, edge=0.5 / tried[-1]))
+        parts = {"effort": fitter.effort_error(data, every=every)}
+        found = fitter.fit_once(parts, {"effort": data}, fitter.start)
+        scores.append((_forecast_error(found.model, shown), cutoff))
+    return min(scores)[1]
 
 
 def _forecast_error(model: ParametricTwin, runs: Sequence[Trajectory]) -> float:

@@ -16,9 +16,9 @@ from roboopt._errors import RobooptError
 from roboopt.data import Columns, Trajectory
 from roboopt.diagnose import Finding, check_recordings
 from roboopt.dynamics import Multibody, ParametricTwin, Twin
-from roboopt.sysid._fitter import Fitter
+from roboopt.sysid._fitter import Estimate, Fitter
 from roboopt.sysid._fitting import fit_clean, fit_noisy
-from roboopt.sysid._preparation import common_step, evenly
+from roboopt.sysid._preparation import evenly
 from roboopt.sysid._recordings import (
     Recording,
     Split,
@@ -96,26 +96,24 @@ def identify(
     """
     _check(error, cutoff, horizon, prior, held_out)
     known = KnownRobot.of(robot, free)
-    driven = _actuated(actuated, known)
-    names = known.robot.joint_names
-    read = load_all(recordings, joint_names=names, actuated=driven, columns=columns)
+    driven = known.actuated if actuated is None else _numbers(actuated, known.robot)
+    arguments = known.robot.joint_names, driven, columns
+    read = load_all(recordings, *arguments)
     if held_out is None or isinstance(held_out, int | float):
         parts = split(read, held_out)
-    elif isinstance(held_out, Sequence) and not held_out:
-        parts = split(read, 0.0)
     else:
+        empty = isinstance(held_out, Sequence) and not held_out
+        judging = [] if empty else load_all(held_out, *arguments)
         parts = split(read, 0.0)
-        judging = load_all(
-            held_out, joint_names=names, actuated=driven, columns=columns
-        )
-        runs = [one.run for one in judging]
-        parts = Split(parts.training, runs, f"{len(runs)} recordings were held out")
-        read = [*read, *judging]
+        if judging:
+            said = f"{len(judging)} recordings were held out"
+            parts = Split(parts.training, [one.run for one in judging], said)
+        read += judging
     twin = _twin(known, driven, time_step, read)
     start = ParametricTwin(twin, free, ties=ties)
     findings = _findings(read, known)
     fitter = Fitter(start, prior, steps, progress)
-    result = _fit(fitter, parts, error, cutoff, horizon)
+    found = _fit(fitter, parts, error, cutoff, horizon)
     true_values = None
     if truth is not None:
         real = eqx.tree_at(lambda t: t.robot, twin, truth)
@@ -123,13 +121,13 @@ def identify(
     return IdentifyResult(
         name=known.name,
         before=start,
-        model=result.model,
-        identifiability=result.identifiability(),
-        result=fitter.outcome(result.result),
-        error=result.error,
-        cutoff=result.cutoff,
-        training=result.training,
-        held_out=result.held_out,
+        model=found.model,
+        identifiability=found.identifiability(),
+        result=fitter.outcome(found.result),
+        error="both" if len(found.parts) > 1 else next(iter(found.parts)),
+        cutoff=found.cutoff,
+        training=found.training,
+        held_out=found.held_out,
         split=parts.description,
         sources=tuple(Source(o.source, o.run.steps, o.run.time_step) for o in read),
         findings=tuple(findings),
@@ -140,34 +138,26 @@ def identify(
 
 def _fit(
     fitter: Fitter, parts: Split, error: str, cutoff: float | None, horizon: float
-) -> Any:
-    step = common_step([*parts.training, *parts.held_out])
+) -> Estimate:
+    steps = [run.time_step for run in (*parts.training, *parts.held_out)]
+    step = float(np.median(steps))
     runs, tests = evenly(parts.training, step), evenly(parts.held_out, step)
-    if cutoff is None:
-        found = fit_clean(fitter, runs, error)
-        if found is not None:
-            return dataclasses.replace(
-                found, training=tuple(runs), held_out=tuple(tests)
-            )
+    if cutoff is None and (found := fit_clean(fitter, runs, error)) is not None:
+        return dataclasses.replace(found, training=tuple(runs), held_out=tuple(tests))
     return fit_noisy(fitter, runs, tests, error, cutoff, horizon)
 
 
-def _actuated(
-    given: Sequence[str | int] | None, known: KnownRobot
-) -> tuple[int, ...] | None:
-    if given is None:
-        return known.actuated
-    names = known.robot.joint_names
-    unknown = [j for j in given if isinstance(j, str) and j not in names]
-    joints = tuple(
-        names.index(j) if isinstance(j, str) else j for j in given if j not in unknown
-    )
-    if unknown or len(set(joints)) < len(joints):
+def _numbers(joints: Sequence[str | int], robot: Multibody) -> tuple[int, ...]:
+    """Return the numbers of joints that are given by name or by number."""
+    names = robot.joint_names
+    known = [j for j in joints if not isinstance(j, str) or j in names]
+    numbers = tuple(names.index(j) if isinstance(j, str) else j for j in known)
+    if len(set(numbers)) < len(joints):
         raise RobooptError(
             f"`actuated` must name joints of {', '.join(names)} once each, got "
-            f"{', '.join(map(str, given))}."
+            f"{', '.join(map(str, joints))}."
         )
-    return joints
+    return numbers
 
 
 def _twin(
@@ -176,23 +166,19 @@ def _twin(
     time_step: float | None,
     recordings: Sequence[Recording],
 ) -> Twin:
-    if known.twin is not None:
-        if time_step is not None or actuated != known.twin.actuated:
-            raise RobooptError(
-                "`time_step` and `actuated` must be left out where `robot` is a Twin, "
-                f"which has its own, got {time_step} and {actuated}."
-            )
-        return known.twin
-    step = simulated_step(recordings) if time_step is None else time_step
-    return Twin(known.robot, step, actuated=actuated)
+    if known.twin is None:
+        step = simulated_step(recordings) if time_step is None else time_step
+        return Twin(known.robot, step, actuated=actuated)
+    if time_step is not None or actuated != known.twin.actuated:
+        raise RobooptError(
+            "`time_step` and `actuated` must be left out where `robot` is a Twin, "
+            f"which has its own, got {time_step} and {actuated}."
+        )
+    return known.twin
 
 
 def _findings(recordings: Sequence[Recording], known: KnownRobot) -> list[Finding]:
-    """Return the warnings on the recordings.
-
-    Raises:
-        RobooptError: if there are errors, with which no fit is right.
-    """
+    """Return the warnings on the recordings; raise if no fit of them can be right."""
     robot = known.robot
     limited = np.array(robot.limited)
     findings = check_recordings(

@@ -59,23 +59,19 @@ def cutoff_frequency(
             f"`runs` must hold at least {MIN_SAMPLES} samples each, got {length}."
         )
     segment = max(MIN_SAMPLES, 2 * length // SEGMENT_COUNT)
-    spectra, frequencies = [], np.zeros(0)
-    for run in runs:
-        frequencies, power = signal.welch(
-            np.asarray(run, float), 1 / time_step, nperseg=segment, axis=0
-        )
-        spectra.append(power)
-    power = np.mean(spectra, axis=0)
+    spectra = [
+        signal.welch(np.asarray(run, float), 1 / time_step, nperseg=segment, axis=0)
+        for run in runs
+    ]
+    frequencies = spectra[-1][0]
+    power = np.mean([power for _, power in spectra], axis=0)
     half = len(power) // 2
     floor = np.median(power[half:], axis=0)
+    window = np.ones(SMOOTHED_LINES) / SMOOTHED_LINES
+    last = 0
+    for line, noise in zip(power.T, floor, strict=True):
+        mean = np.convolve(line, window, "same")[:half]
+        above = np.flatnonzero(mean > MIN_SIGNAL_RATIO * noise)
+        last = max(last, int(above.max(initial=0)))
     least = max(1.0, 4 * float(frequencies[1]))
-    most = 0.4 / time_step
-    ends = []
-    for joint in range(power.shape[1]):
-        mean = np.convolve(
-            power[:, joint], np.ones(SMOOTHED_LINES) / SMOOTHED_LINES, "same"
-        )
-        signal_lines = np.flatnonzero(mean[:half] > MIN_SIGNAL_RATIO * floor[joint])
-        last = int(signal_lines[-1]) if signal_lines.size else 0
-        ends.append(float(frequencies[last + 1]))
-    return float(np.clip(max(ends), least, max(least, most)))
+    return float(np.clip(frequencies[last + 1], least, max(least, 0.4 / time_step)))

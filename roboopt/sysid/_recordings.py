@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -41,34 +41,20 @@ class Split:
 
 def load_all(
     sources: Any,
-    *,
     joint_names: Sequence[str],
     actuated: Sequence[int] | None,
-    columns: Columns | None = None,
+    columns: Columns | None,
 ) -> list[Recording]:
-    """Return all recordings as [q, q̇] and the efforts on the actuated joints.
-
-    Args:
-        sources: a Trajectory, the path of a file or a folder, `minari:<dataset>`, or a
-            sequence of these.
-        joint_names: the robot's joints.
-        actuated: the joints that the actions drive; all of them if None.
-        columns: the columns of tables; its efforts may be those of the actuated joints.
-
-    Raises:
-        RobooptError: if there are none, or one does not fit the robot.
-    """
+    """Return all recordings as [q, q̇] and the efforts on the actuated joints."""
     columns = _padded(columns, len(joint_names), actuated)
-    single = isinstance(sources, Trajectory | str | PathLike)
     found: list[Recording] = []
+    single = isinstance(sources, Trajectory | str | PathLike)
     for source in [sources] if single else sources:
         if isinstance(source, Trajectory):
-            runs = single_recordings(source)
-            names = [f"recording {len(found) + k}" for k in range(len(runs))]
-            found += [Recording(n, run) for n, run in zip(names, runs, strict=True)]
-            continue
-        for path in _files(str(source)):
-            found += _load(path, columns, joint_names)
+            runs = enumerate(single_recordings(source), len(found))
+            found += [Recording(f"recording {k}", run) for k, run in runs]
+        else:
+            found += _read(str(source), columns, joint_names)
     if not found:
         raise RobooptError("`recordings` must hold at least one recording, got none.")
     return [
@@ -84,47 +70,33 @@ def _padded(
         return columns
     if not len(columns.efforts) == len(actuated) < joints:
         return columns
-    efforts: list[str | None] = [None] * joints
-    for joint, name in zip(actuated, columns.efforts, strict=True):
-        efforts[joint] = name
-    return dataclasses.replace(columns, efforts=efforts)
+    named = dict(zip(actuated, columns.efforts, strict=True))
+    return dataclasses.replace(columns, efforts=[named.get(j) for j in range(joints)])
 
 
-def _files(path: str) -> list[str]:
-    """Return the path itself, or the files of recordings in a folder."""
-    if path.startswith(MINARI) or not Path(path).is_dir():
-        return [path]
-    files = sorted(
-        str(file)
-        for file in Path(path).iterdir()
-        if file.name.endswith(TABLES + ARRAYS) and not file.name.startswith(".")
-    )
-    return files or [path]
-
-
-def _load(
+def _read(
     path: str, columns: Columns | None, joint_names: Sequence[str]
-) -> list[Recording]:
-    table = path.endswith(TABLES)
-    runs = load_recordings(
-        path,
-        columns=columns if table else None,
-        joints=joint_names if table else None,
-    )
-    name = path if path.startswith(MINARI) else Path(path).name
-    several = len(runs) > 1
-    return [
-        Recording(f"{name}[{k}]" if several else name, run)
-        for k, run in enumerate(runs)
-    ]
+) -> Iterator[Recording]:
+    """Yield the recordings of a file, of a folder's files, or of a Minari dataset."""
+    files = [path]
+    if not path.startswith(MINARI) and Path(path).is_dir():
+        inside = (str(f) for f in Path(path).iterdir() if not f.name.startswith("."))
+        files = sorted(f for f in inside if f.endswith(TABLES + ARRAYS)) or files
+    for file in files:
+        asked: dict[str, Any] = {}
+        if file.endswith(TABLES):
+            asked = {"columns": columns, "joints": joint_names}
+        runs = load_recordings(file, **asked)
+        name = file if file.startswith(MINARI) else Path(file).name
+        for k, run in enumerate(runs):
+            yield Recording(f"{name}[{k}]" if len(runs) > 1 else name, run)
 
 
 def _of_robot(
     one: Recording, joint_names: Sequence[str], actuated: Sequence[int] | None
 ) -> Trajectory:
     """Return the run with [q, q̇] and an action for every actuated joint."""
-    run, joints = one.run, len(joint_names)
-    names = ", ".join(joint_names)
+    run, joints, names = one.run, len(joint_names), ", ".join(joint_names)
     size = run.observations.shape[-1]
     if size < 2 * joints:
         raise RobooptError(
@@ -143,12 +115,9 @@ def _of_robot(
             f"{one.source} holds {actions.shape[-1]} and the robot has the joints "
             f"{names}: name the driven ones by `actuated`."
         )
+    observations = np.asarray(run.observations[:, : 2 * joints], float)
     return dataclasses.replace(
-        run,
-        observations=np.asarray(run.observations[:, : 2 * joints], float),
-        actions=actions,
-        rewards=None,
-        efforts=None,
+        run, observations=observations, actions=actions, rewards=None, efforts=None
     )
 
 
@@ -159,16 +128,9 @@ def simulated_step(recordings: Sequence[Recording]) -> float:
 
 
 def split(recordings: Sequence[Recording], share: float | None) -> Split:
-    """Hold out every third recording of three or more, or the end of each.
+    """Hold out a share of each recording, at its end.
 
-    Args:
-        recordings: all recordings.
-        share: the share of each recording's time to hold out, at its end; if None,
-            every third recording, or a quarter of each where there are fewer than
-            three.
-
-    Raises:
-        RobooptError: if a recording is too short for that.
+    If `share` is None: every third recording of three or more, else a quarter of each.
     """
     runs = [one.run for one in recordings]
     if share == 0:
@@ -179,30 +141,27 @@ def split(recordings: Sequence[Recording], share: float | None) -> Split:
         said = f"every third of {len(runs)} recordings was held out"
         return Split(training, runs[last::HELD_OUT_EVERY], said)
     share = HELD_OUT_SHARE if share is None else share
-    cuts = [run.steps - round(share * run.steps) for run in runs]
-    for one, cut in zip(recordings, cuts, strict=True):
-        if not 1 <= cut < one.run.steps:
+    training, held_out = [], []
+    for one in recordings:
+        steps = one.run.steps
+        cut = steps - round(share * steps)
+        if not 1 <= cut < steps:
             raise RobooptError(
                 f"`held_out` of {share:g} leaves nothing of {one.source}, which has "
-                f"{one.run.steps} steps."
+                f"{steps} steps."
             )
-    return Split(
-        [_part(run, 0, cut) for run, cut in zip(runs, cuts, strict=True)],
-        [_part(run, cut, run.steps) for run, cut in zip(runs, cuts, strict=True)],
-        f"the last {100 * share:.3g} % of each recording was held out",
-    )
+        training.append(_part(one.run, 0, cut))
+        held_out.append(_part(one.run, cut, steps))
+    said = f"the last {100 * share:.3g} % of each recording was held out"
+    return Split(training, held_out, said)
 
 
 def _part(run: Trajectory, first: int, last: int) -> Trajectory:
-    times = None if run.times is None else np.asarray(run.times)[first : last + 1]
-    return Trajectory(
-        observations=np.asarray(run.observations)[first : last + 1],
-        actions=np.asarray(run.actions)[first:last],
-        # Parts of uneven recordings have a mean step of their own.
-        time_step=(
-            run.time_step
-            if times is None
-            else float((times[-1] - times[0]) / (last - first))
-        ),
-        times=None if times is None else times - times[0],
-    )
+    observations = np.asarray(run.observations)[first : last + 1]
+    actions = np.asarray(run.actions)[first:last]
+    if run.times is None:
+        return Trajectory(observations, actions, run.time_step)
+    times = np.asarray(run.times)[first : last + 1]
+    # Parts of uneven recordings have a mean step of their own.
+    step = float((times[-1] - times[0]) / (last - first))
+    return Trajectory(observations, actions, step, times=times - times[0])

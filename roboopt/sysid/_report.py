@@ -7,15 +7,10 @@ import equinox as eqx
 import numpy as np
 
 from roboopt.data import Trajectory
+from roboopt.diagnose import IdentifiabilityReport
 from roboopt.objectives import PredictionError
 from roboopt.report import Details, Figure, Notes, Section, Table
-from roboopt.sysid._figures import (
-    COLORS,
-    Change,
-    forecast_errors,
-    predictions,
-    whiskers,
-)
+from roboopt.sysid._figures import COLORS, forecast_errors, predictions, whiskers
 from roboopt.sysid._tables import (
     MODELS,
     Parameter,
@@ -26,7 +21,6 @@ from roboopt.sysid._tables import (
 )
 
 if TYPE_CHECKING:
-    from roboopt.diagnose import IdentifiabilityReport
     from roboopt.sysid._result import IdentifyResult
 
 WINDOW_S = 0.5  # of one prediction that is drawn
@@ -51,36 +45,26 @@ def sections(found: "IdentifyResult") -> list[Section]:
 
 
 def _parameters(rows: Sequence[Parameter]) -> Section:
-    known = any(row.true is not None for row in rows)
-    crosses = ", crosses the true values" if known else ""
-    caption = (
-        "Estimates less the starts, with 95 % intervals. Hollow circles are parameters "
-        f"that the data do not determine by themselves{crosses}."
-    )
-    legend = {"start": COLORS["URDF"], "estimate": COLORS["fitted"]}
-    figure = Figure(_changes(rows), caption, legend)
-    return Section("Parameters", [figure, parameter_table(rows, explain=True)])
-
-
-def _changes(rows: Sequence[Parameter]) -> list[str]:
-    """Return one panel for each quantity, its axes and links together."""
-    groups: dict[tuple[str, str], list[Change]] = {}
+    """Return the parameters, with one panel a quantity, its axes and links together."""
+    groups: dict[tuple[str, str], list[tuple[str, Parameter]]] = {}
     for row in rows:
         quantity, _, where = row.name.partition(" = ")[0].partition("[")
         family, _, axis = quantity.partition(".")
         place = " ".join(part for part in (axis, where.rstrip("]")) if part)
-        change = Change(
-            place or family,
-            row.estimate - row.start,
-            row.lower - row.start if row.identified else -np.inf,
-            row.upper - row.start if row.identified else np.inf,
-            None if row.true is None else row.true - row.start,
-        )
-        groups.setdefault((family, row.unit), []).append(change)
-    return [
-        whiskers(family.replace("_", " "), unit, changes)
-        for (family, unit), changes in groups.items()
+        groups.setdefault((family, row.unit), []).append((place or family, row))
+    panels = [
+        whiskers(family.replace("_", " "), unit, group)
+        for (family, unit), group in groups.items()
     ]
+    known = any(row.true is not None for row in rows)
+    caption = (
+        "Estimates less the starts, with 95 % intervals. Hollow circles are parameters "
+        "that the data do not determine by themselves"
+        f"{', crosses the true values' if known else ''}."
+    )
+    legend = {"start": COLORS["URDF"], "estimate": COLORS["fitted"]}
+    blocks = [Figure(panels, caption, legend), parameter_table(rows, explain=True)]
+    return Section("Parameters", blocks)
 
 
 def _forecasts(found: "IdentifyResult") -> Section | None:
@@ -100,36 +84,31 @@ def _forecasts(found: "IdentifyResult") -> Section | None:
             )
             for i, (name, unit) in enumerate(coordinates(found.model))
         ]
-        blocks.append(Figure(panels, "", dict(COLORS)))
+        blocks.append(Figure(panels, "", COLORS))
     return Section("Forecasts", blocks)
 
 
 def _motions(found: "IdentifyResult") -> Section | None:
     longest = max(found.held_out or found.training, key=lambda run: run.steps)
-    steps = max(1, round(WINDOW_S / longest.time_step))
-    count = min(longest.steps, round(SHOWN_S / longest.time_step)) // steps
+    step = longest.time_step
+    steps = max(1, round(WINDOW_S / step))
+    count = min(longest.steps, round(SHOWN_S / step)) // steps
     if count < 1:
         return None
     states = np.asarray(longest.observations)[: count * steps + 1]
-    shown = Trajectory(states, longest.actions[: count * steps], longest.time_step)
+    shown = Trajectory(states, longest.actions[: count * steps], step)
     models = {"URDF": found.before, "fitted": found.model}
     curves = {label: _windows(model, shown, steps) for label, model in models.items()}
-    time = np.arange(len(states)) * longest.time_step
-    panels = [
-        predictions(
-            name,
-            unit,
-            time,
-            states[:, i],
-            {label: windows[..., i] for label, windows in curves.items()},
-        )
-        for i, (name, unit) in enumerate(coordinates(found.model))
-    ]
+    time = np.arange(len(states)) * step
+    panels = []
+    for i, (name, unit) in enumerate(coordinates(found.model)):
+        drawn = {label: windows[..., i] for label, windows in curves.items()}
+        panels.append(predictions(name, unit, time, states[:, i], drawn))
     smoothed = "" if found.cutoff is None else f", smoothed above {found.cutoff:.3g} Hz"
     caption = (
         f"A recording that was {'held out' if found.held_out else 'fitted'}{smoothed}, "
         "and predictions that begin anew at the measured state every "
-        f"{steps * longest.time_step:.3g} s. Curves that leave the panel are cut off."
+        f"{steps * step:.3g} s. Curves that leave the panel are cut off."
     )
     legend = {"measured": "currentColor", **{m: COLORS[m] for m in MODELS[:2]}}
     return Section("Predicted and measured motion", [Figure(panels, caption, legend)])
@@ -138,11 +117,10 @@ def _motions(found: "IdentifyResult") -> Section | None:
 def _windows(model: Any, shown: Trajectory, steps: int) -> np.ndarray:
     """Return predictions with the states that they begin at, (window, node, state)."""
     objective = PredictionError(horizon=steps)
-    apart = np.asarray(eqx.filter_jit(objective.errors)(model, shown))
-    states = np.asarray(shown.observations)
-    nodes = np.arange(len(apart))[:, None] * steps + np.arange(steps + 1)
-    measured = states[nodes]
-    return np.concatenate([measured[:, :1], measured[:, 1:] + apart], axis=1)
+    errors = np.asarray(eqx.filter_jit(objective.errors)(model, shown))
+    nodes = np.arange(len(errors))[:, None] * steps + np.arange(steps + 1)
+    measured = np.asarray(shown.observations)[nodes]
+    return np.concatenate([measured[:, :1], measured[:, 1:] + errors], axis=1)
 
 
 def _identifiability(found: "IdentifyResult") -> Section:
@@ -150,11 +128,11 @@ def _identifiability(found: "IdentifyResult") -> Section:
     blocks: list[Any] = [Notes([_conditioning(report)])]
     loose = [p.name for p in found.parameters if p.verdict == "only in combination"]
     if report.combinations:
-        one = (
+        said = (
             "The data determine these sums of parameters that are known only in "
             "combination (base parameters):"
         )
-        blocks += [Notes([one]), combination_table(found)]
+        blocks += [Notes([said]), combination_table(report.combinations)]
     elif loose:
         blocks.append(Notes([f"Not known well by themselves: {', '.join(loose)}."]))
     still = [p.name for p in found.parameters if p.verdict == "not excited"]
@@ -166,16 +144,15 @@ def _identifiability(found: "IdentifyResult") -> Section:
     return Section("Identifiability", blocks)
 
 
-def _conditioning(report: "IdentifiabilityReport") -> str:
-    condition, kept = report.condition, len(report.singular_values)
+def _conditioning(report: IdentifiabilityReport) -> str:
     said = (
-        f"The sensitivities to the {kept} parameters that the data depend on have the "
-        f"condition number {condition:.3g}: the least known direction is that many "
-        "times less certain than the best known. "
+        f"The sensitivities to the {len(report.singular_values)} parameters that the "
+        f"data depend on have the condition number {report.condition:.3g}: the least "
+        "known direction is that many times less certain than the best known. "
     )
-    if condition < 100:
+    if report.condition < 100:
         return said + "The robot is well excited."
-    if condition < 1e4:
+    if report.condition < 1e4:
         return said + "Some combinations are known much better than others."
     return said + (
         "Some combinations are practically unknown; a recording that moves all joints "
@@ -184,15 +161,10 @@ def _conditioning(report: "IdentifiabilityReport") -> str:
 
 
 def _recordings(found: "IdentifyResult") -> Section:
-    rows = [
-        [
-            one.name,
-            f"{one.steps}",
-            f"{one.steps * one.time_step:.4g}",
-            f"{1e3 * one.time_step:.4g}",
-        ]
-        for one in found.sources
-    ]
+    rows = []
+    for one in found.sources:
+        duration, step = one.steps * one.time_step, 1e3 * one.time_step
+        rows.append([one.name, f"{one.steps}", f"{duration:.4g}", f"{step:.4g}"])
     noise = "The recordings are clean and were not smoothed."
     if found.cutoff is not None:
         noise = f"The recordings were smoothed above {found.cutoff:.3g} Hz."

@@ -99,61 +99,48 @@ class IdentifyResult(VerbResult):
     @cached_property
     def parameters(self) -> tuple[Parameter, ...]:
         """The parameters with starts, estimates, intervals and verdicts."""
-        report, before = self.identifiability, np.asarray(self.before.values())
-        true = self.true_values
-        return tuple(
-            Parameter(
-                name=name,
-                unit=report.units[i],
-                start=float(before[i]),
-                estimate=float(report.values[i]),
-                lower=float(report.lower[i]),
-                upper=float(report.upper[i]),
-                verdict=report.verdicts[i],
-                explanation=report.sentence(i),
-                true=None if true is None else float(true[i]),
-            )
-            for i, name in enumerate(report.names)
+        report, true = self.identifiability, self.true_values
+        columns = (
+            report.names,
+            report.units,
+            np.asarray(self.before.values()).tolist(),
+            *(np.asarray(x).tolist() for x in (report.values, report.lower)),
+            np.asarray(report.upper).tolist(),
+            report.verdicts,
+            map(report.sentence, range(len(report.names))),
+            [None] * len(report.names) if true is None else np.asarray(true).tolist(),
         )
-
-    @property
-    def interrupted(self) -> bool:
-        """Return False: a fit ended by Ctrl-C is a result, the best so far."""
-        return False
+        return tuple(Parameter(*row) for row in zip(*columns, strict=True))
 
     def summary(self) -> Summary:
         """Return tables of parameters and forecasts, and the sentences on them."""
-        rows = self.parameters
+        rows, combinations = self.parameters, self.identifiability.combinations
         shown = [row for row in rows if row.identified or len(rows) <= MAX_ROWS]
         tables = [parameter_table(shown)]
-        if self.identifiability.combinations:
-            tables.append(combination_table(self, MAX_LINES))
+        if combinations:
+            tables.append(combination_table(combinations[:MAX_LINES]))
         if self.forecasts is not None:
             tables.append(forecast_table(self.forecasts, self.model))
         return Summary(f"Identification of {self.name}", tables, self._sentences())
 
     def _sentences(self) -> list[str]:
-        rows, made = self.parameters, self.forecasts
+        rows = self.parameters
         count = sum(row.identified for row in rows)
         others = Counter(row.verdict for row in rows if not row.identified)
         said = [
-            "The recordings are too short for a forecast."
-            if made is None
-            else self._forecast_sentence(made),
+            self._forecast_sentence(),
             f"{count} of {len(rows)} parameters are identified by themselves"
             + "".join(f", {number} {kind}" for kind, number in others.items())
             + ".",
         ]
         if len(rows) > MAX_ROWS and count < len(rows):
             said.append("The others are in parameters.csv.")
-        combinations = len(self.identifiability.combinations)
-        if combinations:
+        if combinations := len(self.identifiability.combinations):
             said.append(
                 f"The data determine {combinations} combinations of the other "
                 "parameters (base parameters)."
             )
-        judged = [row.covered for row in rows if row.covered is not None]
-        if judged:
+        if judged := [row.covered for row in rows if row.covered is not None]:
             said.append(
                 f"The true value lies inside the interval of {sum(judged)} of "
                 f"{len(judged)} identified parameters."
@@ -163,7 +150,10 @@ class IdentifyResult(VerbResult):
             said.append(f"{len(self.findings) - MAX_LINES} more warnings.")
         return [*said, f"The fit stopped: {self.result.message.rstrip('.')}."]
 
-    def _forecast_sentence(self, made: Forecasts) -> str:
+    def _forecast_sentence(self) -> str:
+        made = self.forecasts
+        if made is None:
+            return "The recordings are too short for a forecast."
         kind = "Held-out forecasts" if self.held_out else "Forecasts"
         when = "one step" if len(made.seconds) == 1 else f"{made.seconds[-1]:.3g} s"
         urdf, still = (
@@ -184,21 +174,17 @@ class IdentifyResult(VerbResult):
     def record(self) -> dict[str, Any]:
         """Return the choices and numbers of the run."""
         names = self.model.robot.joint_names
-        return {
-            "run": {
-                "parameters": list(self.model.names),
-                "time_step": self.model.time_step,
-                "actuated": [names[joint] for joint in self.model.actuated],
-                "recordings": list(self.sources),
-                "held_out": self.split,
-                "error": self.error,
-                "cutoff": self.cutoff,
-            },
-            "result": {
-                name: getattr(self.result, name)
-                for name in ("loss", "reason", "message", "steps", "seconds")
-            },
+        run = {
+            "parameters": list(self.model.names),
+            "time_step": self.model.time_step,
+            "actuated": [names[joint] for joint in self.model.actuated],
+            "recordings": list(self.sources),
+            "held_out": self.split,
+            "error": self.error,
+            "cutoff": self.cutoff,
         }
+        outcome = ("loss", "reason", "message", "steps", "seconds")
+        return {"run": run, "result": {n: getattr(self.result, n) for n in outcome}}
 
     def write_files(self, folder: Path) -> None:
         """Write model.npz, identified.urdf, parameters.csv and forecasts.csv."""

@@ -56,10 +56,21 @@ class KnownRobot:
             return cls("robot", source.robot, limits, source.actuated, twin=source)
         if isinstance(source, Multibody):
             return cls("robot", source, np.array(source.effort_limits))
+        shaped = any(pattern.startswith(SHAPES) for pattern in free)
         if isinstance(source, str | PathLike):
-            return _from_urdf(Path(source), free)
+            path = Path(source)
+            # The links have no damping of their own: air is thin.
+            robot = load_urdf(path, linear_damping=0.0, angular_damping=0.0)
+            robot = robot.merge_fixed() if shaped else robot
+            return cls(path.stem, robot, np.array(robot.effort_limits), urdf=path)
         if hasattr(source, "unwrapped"):
-            return _from_env(source.unwrapped, free)
+            env = source.unwrapped
+            robot = robot_in(env).merge_fixed() if shaped else robot_in(env)
+            limits = np.full(len(robot.joint_names), np.inf)
+            limits[list(env.actuated)] = env.effort_limits
+            urdf = getattr(env, "urdf", None)
+            name = type(env).__name__ if urdf is None else Path(urdf).stem
+            return cls(name, robot, limits, tuple(env.actuated), urdf=urdf)
         raise RobooptError(
             "`robot` must be a Twin, a Multibody, the path of a URDF or a PyBullet "
             f"environment, got {type(source).__name__}."
@@ -71,24 +82,3 @@ def robot_in(env: Any) -> Multibody:
     client = getattr(env, "client", None)
     client = env.physics_client if client is None else client
     return load_bullet(client, env.body, linear_damping=0.0, angular_damping=0.0)
-
-
-def _from_urdf(path: Path, free: Sequence[str]) -> KnownRobot:
-    # The links have no damping of their own: air is thin.
-    robot = load_urdf(path, linear_damping=0.0, angular_damping=0.0)
-    robot = _merged(robot, free)
-    return KnownRobot(path.stem, robot, np.array(robot.effort_limits), urdf=path)
-
-
-def _from_env(env: Any, free: Sequence[str]) -> KnownRobot:
-    robot = _merged(robot_in(env), free)
-    limits = np.full(len(robot.joint_names), np.inf)
-    limits[list(env.actuated)] = env.effort_limits
-    urdf = getattr(env, "urdf", None)
-    name = type(env).__name__ if urdf is None else Path(urdf).stem
-    return KnownRobot(name, robot, limits, tuple(env.actuated), urdf=urdf)
-
-
-def _merged(robot: Multibody, free: Sequence[str]) -> Multibody:
-    shaped = any(pattern.startswith(SHAPES) for pattern in free)
-    return robot.merge_fixed() if shaped else robot

@@ -1,14 +1,13 @@
 """The parameters and forecasts of an identification as tables, and as files."""
 
-import csv
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from roboopt.diagnose import Combination
 from roboopt.dynamics import ParametricTwin
-from roboopt.report import Table
+from roboopt.report import Table, write_csv
 from roboopt.rollouts import JointUnits
 from roboopt.sysid._forecast import Forecasts
 
@@ -67,12 +66,7 @@ class Parameter:
 
 
 def parameter_table(rows: Sequence[Parameter], *, explain: bool = False) -> Table:
-    """Return a table of parameters.
-
-    Args:
-        rows: the parameters.
-        explain: whether verdicts name the partners in a combination.
-    """
+    """Return a row a parameter; with `explain` verdicts name the partners."""
     header = ["parameter", "start", "estimate", "95 % interval", "verdict"]
     cells = [
         [
@@ -84,21 +78,19 @@ def parameter_table(rows: Sequence[Parameter], *, explain: bool = False) -> Tabl
         ]
         for row in rows
     ]
-    if not any(row.true is not None for row in rows):
+    if all(row.true is None for row in rows):
         return Table(header, cells, text=(0, 4), optional=(1,))
     inside = {None: "–", True: "yes", False: "no"}
     for row, line in zip(rows, cells, strict=True):
-        true = "–" if row.true is None else number(row.true)
-        line[4:4] = [true, inside[row.covered]]
+        line[4:4] = ["–" if row.true is None else number(row.true), inside[row.covered]]
     header[4:4] = ["true", "inside"]
     return Table(header, cells, text=(0, 6), optional=(1, 5))
 
 
-def combination_table(found: Any, count: int | None = None) -> Table:
-    """Return the first `count` combinations with values and 95 % intervals."""
+def combination_table(combinations: Sequence[Combination]) -> Table:
+    """Return a row a combination, with its value and 95 % interval."""
     rows = [
-        [str(c), number(c.value), f"± {number(c.half_width, 2)}"]
-        for c in found.identifiability.combinations[:count]
+        [str(c), number(c.value), f"± {number(c.half_width, 2)}"] for c in combinations
     ]
     return Table(("determined combination [SI]", "estimate", "95 % interval"), rows)
 
@@ -122,7 +114,7 @@ def forecast_table(made: Forecasts, model: ParametricTwin) -> Table:
             first = f"{name} [{unit}]" if label == MODELS[0] else ""
             errors = (f"{error:.3g}" for error in made.rmse[label][:, i])
             rows.append([first, label, *errors])
-    middle = tuple(range(3, 2 + len(times) - 1))
+    middle = tuple(range(3, 1 + len(times)))
     return Table(("RMSE of forecasts", "", *times), rows, text=(0, 1), optional=middle)
 
 
@@ -148,27 +140,23 @@ def comparison(ratio: float) -> str:
 
 def write_parameters(path: Path, rows: Sequence[Parameter]) -> None:
     """Write one row for each parameter; an unknown end of an interval is empty."""
+    header = ["name", "unit", "start", "estimate", "lower", "upper", "verdict"]
     known = any(row.true is not None for row in rows)
-    names = ["name", "unit", "start", "estimate", "lower", "upper", "verdict"]
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow([*names, *(["true", "covered"] if known else [])])
-        for row in rows:
-            ends = [repr(row.lower), repr(row.upper)] if row.identified else ["", ""]
-            cells = [row.name, row.unit, repr(row.start), repr(row.estimate), *ends]
-            cells.append(row.explanation)
-            if known:
-                covered = "" if row.covered is None else str(row.covered).lower()
-                cells += [repr(row.true), covered]
-            writer.writerow(cells)
+    lines: list[list] = []
+    for row in rows:
+        ends = [row.lower, row.upper] if row.identified else ["", ""]
+        line = [row.name, row.unit, row.start, row.estimate, *ends, row.explanation]
+        covered = "" if row.covered is None else str(row.covered).lower()
+        lines.append([*line, row.true, covered] if known else line)
+    write_csv(path, [*header, "true", "covered"] if known else header, lines)
 
 
 def write_forecasts(path: Path, made: Forecasts, model: ParametricTwin) -> None:
     """Write one row for each model and time, one column for each coordinate."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        named = [f"{name} [{unit}]" for name, unit in coordinates(model)]
-        writer.writerow(["model", "seconds", *named])
-        for label, errors in made.rmse.items():
-            for seconds, row in zip(made.seconds, errors, strict=True):
-                writer.writerow([label, repr(seconds), *map(repr, row.tolist())])
+    named = [f"{name} [{unit}]" for name, unit in coordinates(model)]
+    rows = [
+        [label, seconds, *row.tolist()]
+        for label, errors in made.rmse.items()
+        for seconds, row in zip(made.seconds, errors, strict=True)
+    ]
+    write_csv(path, ["model", "seconds", *named], rows)

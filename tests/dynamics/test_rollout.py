@@ -142,7 +142,7 @@ def test_each_start_has_a_key_of_its_own(twin):
 def test_many_policies_do_what_each_does(twin):
     gains, rollout = Gain(jnp.array([0.5, 2.0])), Rollout(twin, 4, Clock())
     assert rollout.differentiable
-    many, each = rollout.many(gains, STARTS), rollout.each(gains, STARTS)
+    many, each = rollout.many(gains, STARTS), rollout.many(gains, STARTS, paired=True)
     assert many.observations.shape == (2, 2, 5, 5)
     for k in range(2):
         alone = rollout(Gain(gains.k[k]), STARTS)

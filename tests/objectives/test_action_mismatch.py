@@ -482,7 +482,7 @@ ONE = single([1.0, 2.0])
             {"scale": (1.0,)},
             gain(1.0),
             DEMOS,
-            r"`scale` must be one number or one for each of the 2 .* \(1,\)",
+            r"`scale` must hold one number or \(2,\), .* got shape \(1,\)",
         ),
         (
             {"scale": 1.0},

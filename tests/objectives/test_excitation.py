@@ -132,7 +132,10 @@ def test_a_designed_motion_tells_more_and_keeps_its_limits_in_bullet():
 
 BAD = [
     ({"effort_limits": np.ones(2)}, "`effort_limits` must hold a positive number"),
-    ({"effort_limits": np.array([np.inf])}, "`effort_limits` must be finite"),
+    (
+        {"effort_limits": np.array([np.inf])},
+        "`effort_limits` must hold a positive",
+    ),
     ({"velocity_limits": -np.ones(1)}, "`velocity_limits` must hold a positive"),
     ({"noise": np.zeros(1)}, "`noise` must hold a positive number"),
     ({"effort_weight": -1.0}, "`effort_weight` must be finite"),

@@ -306,7 +306,7 @@ def test_adds_to_a_prior():
 @pytest.mark.parametrize(
     "arguments, match",
     [
-        ((0, np.ones(1), np.ones(1)), "`horizon` must be at least 1 step, got 0"),
+        ((0, np.ones(1), np.ones(1)), "`horizon` must be at least 1, got 0"),
         ((1, np.array([0.0]), np.ones(1)), "`scale` must hold one positive number"),
         ((1, np.array([np.nan]), np.ones(1)), "`scale` must hold one positive number"),
         ((1, np.array([np.inf]), np.ones(1)), "`scale` .* one of them finite"),
@@ -370,7 +370,7 @@ def test_what_does_not_fit_is_refused(objective, model, match):
 @pytest.mark.parametrize(
     "observations, horizon, options, match",
     [
-        (np.ones((4, 2)), 0, {}, "`horizon` must be at least 1 step, got 0"),
+        (np.ones((4, 2)), 0, {}, "`horizon` must be at least 1, got 0"),
         (np.ones((4, 2)), 4, {}, "`batch` must hold at least"),
         (np.ones((4, 2)), 1, {"wraps": (True,)}, "`wraps` .* 2 state coordinates"),
         (np.ones((4, 3)), 1, {"velocities": False}, "`batch` .* got 3 coordinates"),

@@ -199,26 +199,6 @@ def test_a_likelihood_leaves_out_what_was_not_measured():
     assert objective(guess, batch) == pytest.approx(expected)
 
 
-@pytest.mark.parametrize(
-    "weigh, expected",
-    [
-        # At the states 1 and 2 and actions 0 and 1; the errors are (1, 2) and (3, 5).
-        (lambda state, action: state[0], [[1.0, 2.0], [6.0, 10.0]]),
-        (
-            lambda state, action: jnp.array([1.0, action[1]]),
-            [[1.0, 0.0], [3.0, 5.0]],
-        ),
-        (lambda state, action: jnp.array([[2.0, 1.0]]), [[4.0], [11.0]]),
-    ],
-)
-def test_errors_may_be_weighed(weigh, expected):
-    batch = recording([1, 2], [2, 4], [4, 8], actions=[0, 1])
-    batch = Trajectory(batch.observations, np.repeat(batch.actions, 2, 1), 0.1)
-    objective = PredictionError(horizon=1, scale=np.ones(2), weigh=weigh)
-    residuals = objective.residuals(factor(3.0), batch)
-    np.testing.assert_array_equal(residuals[:, 0], expected)
-
-
 def test_another_sampling_step_is_simulated_in_substeps():
     # 0.25 s in steps of at most 0.1 s are three of 1/12 s: (1 + 1.2/12)³ = 1.1³.
     model = Flow(jnp.array(1.2))
@@ -295,8 +275,8 @@ def test_gradient_matches_finite_differences():
 @pytest.mark.parametrize(
     "settings, match",
     [
-        ({"horizon": 0}, "`horizon` must be at least 1 step, got 0"),
-        ({"lead": -1}, "`lead` must be at least 0 steps, got -1"),
+        ({"horizon": 0}, "`horizon` must be at least 1, got 0"),
+        ({"lead": -1}, "`lead` must be at least 0, got -1"),
         ({"scale": np.array([1.0, 0.0])}, "`scale` must hold one positive number"),
         ({"scale": jnp.array([jnp.inf, jnp.inf])}, "one of them finite"),
     ],

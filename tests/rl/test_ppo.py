@@ -71,9 +71,9 @@ def test_a_block_holds_what_was_done_in_units_of_what_was_seen():
     assert batch.observations.shape == (8, 1)
     np.testing.assert_array_equal(batch.weights.reshape(4, 2)[:, 0], [1, 1, 0, 1])
     # 0, 10 and 30 were seen, whose mean is 40/3, and 20 was not.
-    np.testing.assert_allclose(model.inputs.mean(), [40 / 3], rtol=1e-12)
+    np.testing.assert_allclose(model.critic.inputs.mean(), [40 / 3], rtol=1e-12)
     spread = np.std([0.0, 10.0, 30.0])
-    np.testing.assert_allclose(model.inputs.scale(), [spread], rtol=1e-12)
+    np.testing.assert_allclose(model.critic.inputs.scale(), [spread], rtol=1e-12)
     # R is 2 and 3, then the episode is over, and 2: E[R²] = (4 + 9 + 4)/3.
     unit = np.sqrt(17 / 3)
     value = jax.vmap(model.value)
@@ -90,10 +90,10 @@ def test_a_block_holds_what_was_done_in_units_of_what_was_seen():
     np.testing.assert_allclose(batch.log_probs, 0.0, atol=1e-12)
     # The next block is acted with what was known when it began.
     second, later = source.next(model, None)
-    np.testing.assert_allclose(later.inputs.mean(), [40 / 3], rtol=1e-12)
+    np.testing.assert_allclose(later.critic.inputs.mean(), [40 / 3], rtol=1e-12)
     _, third = source.next(later, None)
     mean = np.mean([0.0, 10, 30, 40, 50, 70])
-    np.testing.assert_allclose(third.inputs.mean(), [mean], rtol=1e-12)
+    np.testing.assert_allclose(third.critic.inputs.mean(), [mean], rtol=1e-12)
     assert source.timesteps == 24
     # Episodes of 4, 8 and 12; the first did not succeed.
     assert [x.undiscounted_return for x in source.episodes] == [4.0, 8.0, 12.0]
@@ -148,7 +148,7 @@ def test_it_goes_on_from_a_state():
     second.restore(first.state())
     assert second.timesteps == 16
     a, b = first.next(model, None)[1], second.next(model, None)[1]
-    assert eqx.tree_equal(a.inputs, b.inputs)
+    assert eqx.tree_equal(a.critic.inputs, b.critic.inputs)
 
 
 def test_the_steps_of_a_budget():

@@ -137,7 +137,7 @@ def test_many_models_do_what_each_does(envs, processes):
 def test_each_model_has_a_start_of_its_own(envs, processes):
     models = Push(jnp.array([0.1, 0.5, 0.9]))
     with ro.GymRollout(Drift, 4, envs=envs, processes=processes) as simulation:
-        runs = simulation.each(models, STARTS)
+        runs = simulation.many(models, STARTS, paired=True)
         assert np.asarray(runs.rewards).shape == (3, 4)
         for k in range(3):
             alone = simulation(one(models, k), STARTS[k : k + 1])
@@ -286,7 +286,10 @@ BAD = [
     (lambda s: s(Push(jnp.array(0.1)), STARTS[:0]), "at least one"),
     (lambda s: s(Push(jnp.array(0.1)), np.array([-1])), "`starts` must be seeds of at"),
     (lambda s: s.many(Push(jnp.array(0.1)), STARTS), "`policies` must hold arrays"),
-    (lambda s: s.each(Push(jnp.ones(2)), STARTS), "`starts` must hold one for each"),
+    (
+        lambda s: s.many(Push(jnp.ones(2)), STARTS, paired=True),
+        "`starts` must hold one for each",
+    ),
     (lambda s: s.many(lambda o: o, STARTS), "`policies` must hold arrays"),
     (lambda s: s(lambda o: np.zeros(2), STARTS), "must return numbers of shape"),
 ]

@@ -22,8 +22,10 @@ class Count(gymnasium.Env):
 
     observation_space = Box(-100.0, 100.0, (2,), np.float64)
     action_space = Box(-1.0, 1.0, (1,), np.float32)
+    made: list[Any] = []
 
     def __init__(self):
+        self.made.append(self)
         self.number, self.given = -1, []
 
     def reset(self, *, seed=None, options=None):
@@ -74,21 +76,13 @@ class Seven(eqx.Module):
         return drawn
 
 
-def inside(made) -> Any:
-    return made._vector
-
-
 def world(mode, kind=Count, envs=2):
     return ro.rollouts.GymVectorEnv(SyncVectorEnv([kind] * envs, autoreset_mode=mode))
 
 
-def given(made):
-    """Return the actions that each environment was given."""
-    vector = inside(made)
-    if hasattr(vector, "pool"):
-        (part,) = vector.pool._parts
-        return [env.given for env in part.group.envs]
-    return [env.given for env in vector.vector.envs]
+def given(count=2):
+    """Return the actions that each of the last environments was given."""
+    return [env.given for env in Count.made[-count:]]
 
 
 @pytest.mark.parametrize("mode", [*MODES, None])
@@ -119,7 +113,7 @@ def test_each_way_of_beginning_anew_gives_the_same_episodes(mode):
         over = ended & (number % 2 == 0)
         np.testing.assert_array_equal(whole.terminated[real, env], over)
         np.testing.assert_array_equal(whole.drawn[real, env, 0], 2 * count)
-        done = np.ravel(given(made)[env])
+        done = np.ravel(given()[env])
         np.testing.assert_allclose(done, np.minimum(count / 4, 1))
         assert not whole.ended[~real, env].any() and not whole.rewards[~real, env].any()
     # Both alike: 1 + 2 of two steps, 11 + 12 + 13 of three, and 20 · 4 + 10 of four.
@@ -146,12 +140,18 @@ def test_chance_comes_from_the_key():
 
 
 def test_other_agents_of_the_same_form_are_not_compiled_again():
+    traced = []
+
+    class Traced(Twice):
+        def draw(self, observation, key):
+            traced.append(observation.shape)
+            return super().draw(observation, key)
+
     made = world(AutoresetMode.SAME_STEP)
     made.begin(0)
-    made.collect(Twice(jnp.asarray(2.0)), KEY, 1)
-    before = made._acting
-    found, _ = made.collect(Twice(jnp.asarray(3.0)), KEY, 1)
-    assert before is not None and made._acting is before
+    made.collect(Traced(jnp.asarray(2.0)), KEY, 1)
+    found, _ = made.collect(Traced(jnp.asarray(3.0)), KEY, 1)
+    assert len(traced) == 1
     np.testing.assert_array_equal(found.drawn, 3.0)
 
 
@@ -160,16 +160,17 @@ def test_choices_are_given_as_the_environment_takes_them():
     made.begin(0)
     found, _ = made.collect(Seven(), KEY, 2)
     assert found.drawn.shape == (2, 2, 1)
-    assert given(made)[0] == [6, 6]
+    assert given()[0] == [6, 6]
     made = world(AutoresetMode.SAME_STEP, ChooseMore)
     made.begin(0)
     made.collect(Seven(2), KEY, 1)
-    np.testing.assert_array_equal(given(made)[1], [[0, 1]])
+    np.testing.assert_array_equal(given()[1], [[0, 1]])
 
 
 def test_an_environment_is_made_by_its_id_or_by_a_function():
     native = ro.rollouts.GymVectorEnv("CartPole-v1", envs=2)
-    inner = inside(native).vector.unwrapped
+    inner: Any = native._vector
+    inner = inner.vector.unwrapped
     assert type(inner).__name__ == "CartPoleVectorEnv"
     assert native.envs == 2 and native.observation_size == 4
     for made in (
@@ -206,6 +207,30 @@ def test_what_is_not_finite_is_refused():
     made.begin(0)
     with pytest.raises(ValueError, match="`agent` must return finite actions"):
         made.collect(Lost(), KEY, 1)
+
+
+def test_after_a_failure_or_the_end_all_begin_anew():
+    class Raising(Count):
+        def step(self, action):
+            if self.count == 1:
+                raise OSError("it fell over")
+            return super().step(action)
+
+    made = ro.rollouts.GymVectorEnv(Raising, envs=2)
+    made.begin(0)
+    agent = Twice(jnp.asarray(0.0))
+    made.collect(agent, KEY, 1)
+    with pytest.raises(ro.rollouts.EnvError, match="environment 0 .* it fell over.* 1"):
+        made.collect(agent, KEY, 1)
+    with pytest.raises(ValueError, match="`begin` must be called"):
+        made.collect(agent, KEY, 1)
+    made.begin(0)
+    np.testing.assert_array_equal(made.collect(agent, KEY, 1)[0].rewards, 1.0)
+    made.close()
+    with pytest.raises(ValueError, match="`begin` must be called"):
+        made.collect(agent, KEY, 1)
+    with pytest.raises(ValueError, match="`close` was called"):
+        made.begin(0)
 
 
 class Seeing(Count):

@@ -19,7 +19,8 @@ import pytest
 from gymnasium.spaces import Box, Dict, Discrete, MultiDiscrete, Tuple
 
 import roboopt as ro
-from roboopt.rollouts import Pool
+from roboopt.rollouts._env_group import Start
+from roboopt.rollouts._pool import Pool
 
 # Workers are not to import this module, and JAX with it.
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
@@ -65,6 +66,21 @@ class Ramp(gymnasium.Env):
         return self.seen, reward, over, False, {"effort": [1.0, 2.0], "success": over}
 
 
+def reset(pool, seeds=None, options=None, rows=None):
+    """Begin episodes; `options` are for all rows, or for each."""
+    rows = range(pool.envs) if rows is None else rows
+    seeds = [None] * len(rows) if seeds is None else seeds
+    options = options if isinstance(options, list) else [options] * len(rows)
+    starts = map(Start, seeds, options)
+    return pool.reset(dict(zip(rows, starts, strict=True)))
+
+
+def step(pool, actions, rows=None):
+    return pool.step(
+        np.asarray(actions), list(range(pool.envs) if rows is None else rows)
+    )
+
+
 def pids(observations):
     return {int(pid) for pid in observations[:, 2]}
 
@@ -92,14 +108,13 @@ def test_a_pool_is_so_many_environments(envs, processes):
         assert description.time_step == 0.02 and description.bounded
         assert description.name == "CartPole-v1"
         assert description.reward_threshold == 475
-        seen = [pool.reset(seeds=range(envs))]
+        seen = [reset(pool, seeds=range(envs))]
         for action in actions:
-            observations, rewards, terminated, truncated, infos = pool.step(action)
+            observations, rewards, *ends, success, efforts = step(pool, action[:, None])
             seen.append(observations)
             np.testing.assert_array_equal(rewards, 1.0)
-            assert not (terminated | truncated).any()
-            np.testing.assert_array_equal(infos.actions, action[:, None])
-            assert infos.success is None and infos.efforts is None
+            assert ends == [[False] * envs] * 2
+            assert success == efforts == [None] * envs
     assert seen[0].dtype == np.float32
     for k in range(envs):
         env = gymnasium.make("CartPole-v1")
@@ -109,75 +124,37 @@ def test_a_pool_is_so_many_environments(envs, processes):
 
 
 @pytest.mark.parametrize("processes", [0, 2])
-def test_what_is_over_stays_until_it_is_reset(processes):
+def test_only_the_rows_that_are_told_take_a_step_or_begin(processes):
     # From 8 and 2 a step leads beyond 9, which ends it, and to 4.
     with Pool(Ramp, 4, processes=processes) as pool:
         starts = [{"start": start} for start in (8.0, 2.0, 2.0, 8.0)]
-        first = pool.reset(options=starts)
-        step = np.full((4, 1), 2.0)
-        active = np.array([True, True, False, False])
-        observations, rewards, terminated, _, infos = pool.step(step, active)
-        np.testing.assert_array_equal(observations[:, 0], [10, 4, 2, 8])
-        np.testing.assert_array_equal(rewards, [2, 2, 0, 0])
-        np.testing.assert_array_equal(terminated, [True, False, False, False])
-        np.testing.assert_array_equal(infos.success, [True, False, False, False])
-        own = np.asarray(infos.efforts)[active]
-        np.testing.assert_array_equal(own, [[1.0, 2.0], [1.0, 2.0]])
+        first = reset(pool, options=starts)
+        actions = np.full((4, 1), 2.0)
+        seen, rewards, terminated, _, success, efforts = step(pool, actions, [0, 1])
+        np.testing.assert_array_equal(seen[:, 0], [10, 4, 2, 8])
+        assert rewards == [2, 2, 0, 0]
+        assert terminated == [True, False, False, False]
+        assert success[:2] == [True, False]
+        np.testing.assert_array_equal(efforts[:2], [[1.0, 2.0], [1.0, 2.0]])
+        assert efforts[2:] == [None, None]
         # The first is over, and is not stepped.
-        observations, rewards, terminated, _, infos = pool.step(step)
-        np.testing.assert_array_equal(observations[:, 0], [10, 6, 4, 10])
-        np.testing.assert_array_equal(rewards, [0, 2, 2, 2])
-        np.testing.assert_array_equal(terminated, [False, False, False, True])
-        assert np.asarray(infos.efforts).shape == (4, 2)
+        seen, rewards, terminated, *_ = step(pool, actions, [1, 2, 3])
+        np.testing.assert_array_equal(seen[:, 0], [10, 6, 4, 10])
+        assert rewards == [0, 2, 2, 2]
+        assert terminated == [False, False, False, True]
         # Now only the first and third begin anew.
-        again = pool.reset([2, 0], options=[{"start": 1.0}, {"start": 0.0}])
+        again = reset(pool, rows=[2, 0], options=[{"start": 1.0}, {"start": 0.0}])
         np.testing.assert_array_equal(again[:, 0], [0, 6, 1, 10])
         np.testing.assert_array_equal(again[:, 1], [0, 2, 0, 1])
         # What was returned is not written over.
         np.testing.assert_array_equal(first[:, 0], [8, 2, 2, 8])
 
 
-def test_actions_are_clipped_and_choices_whole():
-    with Pool(Ramp, 2) as pool:
-        pool.reset(options={"start": 0.0})
-        step = pool.step(np.array([[np.inf], [-1.0]]))
-        np.testing.assert_array_equal(step[0][:, 0], [2, -1])
-        np.testing.assert_array_equal(step[4].actions, [[2.0], [-1.0]])
-        # Who does nothing may say anything.
-        pool.step(np.array([[np.nan], [1.0]]), np.array([False, True]))
-    with Pool(lambda: Ramp(Discrete(3, start=1)), 2) as pool:
-        pool.reset(options={"start": 0.0})
-        step = pool.step(np.array([1.0, 3.0]))
-        np.testing.assert_array_equal(step[4].actions, [[1], [3]])
-        np.testing.assert_array_equal(step[0][:, 0], [1, 3])
-        pool.step(np.array([[9], [3]]), np.array([False, True]))
+def test_several_choices_are_given_as_they_are():
     with Pool(lambda: Ramp(MultiDiscrete([2, 3])), 2, processes=1) as pool:
-        pool.reset(options={"start": 0.0})
-        step = pool.step(np.array([[1, 2], [0, 1]]))
-        np.testing.assert_array_equal(step[0][:, 0], [3, 1])
-
-
-NUMBER, CHOICE = Box(-1.0, 1.0, (1,)), Discrete(3, start=1)
-REFUSED_ACTIONS = [
-    (NUMBER, [[0.0]], "one for each of 2"),
-    (NUMBER, [0.0, 0.0], "environment 0 at step 0"),
-    (NUMBER, [[0.0], [np.nan]], "finite .* in environment 1 at step 0"),
-    (NUMBER, [[True], [False]], "must return numbers"),
-    (CHOICE, [1, 0], "from 1 to 3, got 0, in environment 1"),
-    (CHOICE, [1.5, 2.0], "got 1.5, in environment 0"),
-    (CHOICE, [[1, 1], [1, 1]], "must return an integer"),
-    (MultiDiscrete([2, 2]), [[0, 1], [0, 2]], "environment 1"),
-]
-
-
-@pytest.mark.parametrize("space, actions, match", REFUSED_ACTIONS)
-def test_what_is_no_action_is_refused_and_says_whose(space, actions, match):
-    with Pool(lambda: Ramp(space), 2) as pool:
-        pool.reset()
-        with pytest.raises(ValueError, match=f"`actions`.*{match}"):
-            pool.step(np.array(actions))
-        # Nothing has happened: the episodes go on.
-        pool.step(np.array([space.sample(), space.sample()]))
+        reset(pool, options={"start": 0.0})
+        seen = step(pool, [[1, 2], [0, 1]])[0]
+        np.testing.assert_array_equal(seen[:, 0], [3, 1])
 
 
 class Shown(Ramp):
@@ -188,9 +165,9 @@ class Shown(Ramp):
 
 def test_finite_numbers_with_infinite_squares_are_no_fault():
     with Pool(Ramp, 2) as pool:
-        pool.reset(options={"start": -1e300})
-        seen, rewards, *_ = pool.step(np.ones((2, 1)))
-    assert (seen[:, 0] == -1e300).all() and (rewards == 1).all()
+        reset(pool, options={"start": -1e300})
+        seen, rewards, *_ = step(pool, np.ones((2, 1)))
+    assert (seen[:, 0] == -1e300).all() and rewards == [1, 1]
 
 
 REFUSED_SPACES = [
@@ -226,19 +203,17 @@ SAID = {
 )
 def test_a_fault_names_the_environment_and_the_pool_goes_on(fault, processes):
     with Pool(Ramp, 4, processes=processes, timeout=0.5) as pool:
-        before = pool.reset(options=[{}, {}, {}, {"fault": fault, "start": 0.0}])
+        before = reset(pool, options=[{}, {}, {}, {"fault": fault, "start": 0.0}])
         action = np.array([[0.0], [0.0], [0.0], [1.5]])
-        pool.step(action)
-        pool.step(action)
+        step(pool, action)
+        step(pool, action)
         message = f"{SAID[fault]}, at step 2 of its episode, on action .1.5.."
         with pytest.raises(ro.rollouts.EnvError, match=message) as caught:
-            pool.step(action)
+            step(pool, action)
         assert str(caught.value).startswith("Ramp: environment 3 ")
         assert (caught.value.index, caught.value.step) == (3, 2)
-        with pytest.raises(ValueError, match="needs a `reset`"):
-            pool.step(action)
-        after = pool.reset(options={"start": 0.0})
-        np.testing.assert_array_equal(pool.step(action)[0][:, 0], [0, 0, 0, 1.5])
+        after = reset(pool, options={"start": 0.0})
+        np.testing.assert_array_equal(step(pool, action)[0][:, 0], [0, 0, 0, 1.5])
         if processes:
             # Those beside it went on in their process, and it has another.
             np.testing.assert_array_equal(before[:2, 2], after[:2, 2])
@@ -247,21 +222,22 @@ def test_a_fault_names_the_environment_and_the_pool_goes_on(fault, processes):
 
 def test_what_is_raised_tells_where():
     with Pool(Ramp, 2, processes=1) as pool:
-        pool.reset(options={"fault": "raise"})
+        reset(pool, options={"fault": "raise"})
         for _ in range(2):
-            pool.step(np.zeros((2, 1)))
+            step(pool, np.zeros((2, 1)))
         with pytest.raises(ro.rollouts.EnvError) as caught:
-            pool.step(np.zeros((2, 1)))
+            step(pool, np.zeros((2, 1)))
         assert "FAULTS[fault]()" in caught.value.__notes__[0]
         with pytest.raises(ro.rollouts.EnvError, match="environment 1 `reset` raised"):
-            pool.reset([1], options={"start": "here"})
+            reset(pool, rows=[1], options={"start": "here"})
 
 
 SCRIPT = """
 import os, sys, time
 import gymnasium, numpy as np
 from gymnasium.spaces import Box
-from roboopt.rollouts import Pool
+from roboopt.rollouts._env_group import Start
+from roboopt.rollouts._pool import Pool
 
 class Tell(gymnasium.Env):
     observation_space = Box(-np.inf, np.inf, (3,), np.float64)
@@ -278,7 +254,7 @@ class Tell(gymnasium.Env):
 
 gymnasium.register("Tell-v0", Tell)
 pool = Pool(MAKE, 2, processes=2, timeout=2.0)
-for row in pool.reset().astype(int).tolist():
+for row in pool.reset({0: Start(), 1: Start()}).astype(int).tolist():
     print("told", *row, flush=True)
 print("ready", flush=True)
 LAST
@@ -289,7 +265,7 @@ LAST
     "make, last, until, killed",
     [
         ("Tell", "sys.stdin.read()", "ready", True),
-        ("'Tell-v0'", "pool.step(np.zeros((2, 1)))", "hung", True),
+        ("'Tell-v0'", "pool.step(np.zeros((2, 1)), [0, 1])", "hung", True),
         ("Tell", "", "ready", False),
     ],
 )
@@ -328,9 +304,9 @@ class Forks(Ramp):
 
 def test_the_answers_of_a_process_that_forked_are_not_taken_for_later_ones():
     with Pool(Forks, 1, processes=1) as pool:
-        worker = pids(pool.reset(options={"start": 0.0}))
+        worker = pids(reset(pool, options={"start": 0.0}))
         for k in range(1, 8):
-            seen = pool.step(np.ones((1, 1)))[0]
+            seen = step(pool, np.ones((1, 1)))[0]
             np.testing.assert_array_equal(seen[:, :2], [[k, k]])
             assert pids(seen) == worker
             # A stale answer may be late.
@@ -342,36 +318,35 @@ def test_interrupts_are_the_parents():
         raise KeyboardInterrupt
 
     with Pool(Ramp, 2, processes=2) as pool:
-        workers = pids(pool.reset())
+        workers = pids(reset(pool))
         for pid in workers:
             os.kill(pid, signal.SIGINT)
-        pool.step(np.zeros((2, 1)))
-        pool.step(np.zeros((2, 1)))
-        pool.reset([1], options={"fault": "hang"})
-        pool.step(np.zeros((2, 1)))
-        pool.step(np.zeros((2, 1)))
+        step(pool, np.zeros((2, 1)))
+        step(pool, np.zeros((2, 1)))
+        reset(pool, rows=[1], options={"fault": "hang"})
+        step(pool, np.zeros((2, 1)))
+        step(pool, np.zeros((2, 1)))
         before = signal.signal(signal.SIGALRM, interrupt)
         signal.setitimer(signal.ITIMER_REAL, 0.3)
         try:
             with pytest.raises(KeyboardInterrupt):
-                pool.step(np.zeros((2, 1)))
+                step(pool, np.zeros((2, 1)))
         finally:
             signal.signal(signal.SIGALRM, before)
         # An answer that nobody waited for is not taken for the next.
-        np.testing.assert_array_equal(pool.reset(options={"start": 5.0})[:, 0], 5.0)
+        np.testing.assert_array_equal(reset(pool, options={"start": 5.0})[:, 0], 5.0)
 
 
 def test_processes_end_when_the_pool_is_closed_or_forgotten():
     pool = Pool(Ramp, 2, processes=2)
-    workers = pids(pool.reset())
+    workers = pids(reset(pool))
     assert len(workers) == 2 and all(map(alive, workers))
     pool.close()
     pool.close()
     assert gone(workers)
-    for method in (pool.reset, lambda: pool.step(np.zeros((2, 1)))):
-        with pytest.raises(ValueError, match="`close` was called"):
-            method()
-    workers = pids(Pool(Ramp, 1, processes=1).reset())
+    with pytest.raises(ValueError, match="`close` was called"):
+        reset(pool)
+    workers = pids(Pool(Ramp, 1, processes=1).reset({0: Start()}))
     gc.collect()
     assert gone(workers)
 
@@ -387,7 +362,7 @@ def test_large_observations_pass():
             return np.arange(size) + float(seed or 0), {}
 
     with Pool(Large, 2, processes=1) as pool:
-        seen = pool.reset(seeds=[0, 7])
+        seen = reset(pool, seeds=[0, 7])
         np.testing.assert_array_equal(seen[1], np.arange(size) + 7.0)
 
 
@@ -427,28 +402,11 @@ def test_a_worker_that_dies_at_the_start_is_told():
         Pool(FAULTS["exit"], 1, processes=1)
 
 
-@pytest.mark.parametrize(
-    "arguments, match",
-    [
-        (dict(indices=[0, 0]), "`indices` must be different"),
-        (dict(indices=[2]), "`indices` must be different ones below 2"),
-        (dict(indices=[1], seeds=[1, 2]), "`seeds` must hold one for each of 1"),
-        (dict(options=[{}]), "`options` must hold one for each of 2"),
-    ],
-)
-def test_a_reset_that_cannot_be_is_refused(arguments, match):
-    with Pool(Ramp, 2) as pool:
-        with pytest.raises(ValueError, match="needs a `reset`"):
-            pool.step(np.zeros((2, 1)))
-        with pytest.raises(ValueError, match=match):
-            pool.reset(**arguments)
-
-
 def test_the_robots_are_known_by_their_names():
     with Pool("roboopt/CartPoleBalance-v0", 1, processes=1) as pool:
         start = np.array([0.1, 0.0, 0.0, 0.0])
-        seen = pool.reset(options={"start": start})
+        seen = reset(pool, options={"start": start})
         np.testing.assert_array_equal(seen, [start])
         assert pool.description.unchanged
         assert pool.description.task.success is not None
-        assert np.asarray(pool.step(np.zeros((1, 1)))[4].efforts).shape == (1, 2)
+        assert np.shape(step(pool, np.zeros((1, 1)))[5]) == (1, 2)

@@ -2,13 +2,20 @@
 
 import numpy as np
 
-from roboopt.sysid._figures import Change, forecast_errors, predictions, whiskers
+from roboopt.sysid import Parameter
+from roboopt.sysid._figures import forecast_errors, predictions, whiskers
 
 
 def test_the_figures_of_an_identification_are_drawn():
-    rows = [Change("a", 1.0, 0.9, 1.1, true=1.0), Change("b", 2.0, -np.inf, np.inf)]
-    assert [row.known for row in rows] == [True, False]
-    assert 'aria-label="Mass: estimates' in whiskers("Mass", "kg", rows)
+    known, not_known = "identified", "not excited"
+    first = Parameter("mass[a]", "kg", 1.0, 2.0, 1.9, 2.1, known, known, true=2.0)
+    ends = -np.inf, np.inf
+    other = Parameter("mass[b]", "kg", 1.0, 3.0, *ends, not_known, not_known)
+    drawn = whiskers("Mass", "kg", [("a", first), ("b", other)])
+    assert 'aria-label="Mass: estimates' in drawn
+    # An interval and a cross belong to the first parameter alone.
+    alone = whiskers("Mass", "kg", [("b", other)])
+    assert drawn.count("<path") > alone.count("<path")
     errors = {"fitted": np.array([1e-9, np.nan]), "URDF": np.array([0.0, 1.0])}
     assert "<svg" in forecast_errors("elbow", "rad", [0.1, 0.2], errors)
     windows = {"fitted": np.array([[0.0, 1.0, 99.0], [1.0, 2.0, 3.0]])}

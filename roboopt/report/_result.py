@@ -1,18 +1,50 @@
-"""The base of what the verbs return: one summary, one report, one way to save.
+"""What the verbs return: one summary, one report, one way to save.
 
 A result holds data alone: arrays, modules, strings. So it is written to a file and read
 back without the environment that it came from, and renders the same afterwards.
 """
 
-import os
+import html
+import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from roboopt.report._page import Section, write_report
-from roboopt.report._summary import Summary
+from roboopt.data import save
+from roboopt.report._page import Section, Table, write_report
+from roboopt.report._text import paragraph, table_text
+
+MIN_WIDTH, MAX_WIDTH = 60, 110  # characters
+DEFAULT_WIDTH = 80
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A title, the tables, and sentences with the most important one first."""
+
+    title: str
+    tables: Sequence[Table]
+    sentences: Sequence[str]
+
+    def text(self, width: int = DEFAULT_WIDTH) -> str:
+        """Return plain text of at most `width` columns; no number is cut short."""
+        tables = [table_text(table, width) for table in self.tables]
+        sentences = "\n".join(paragraph(said, width) for said in self.sentences)
+        return "\n\n".join([self.title, *tables, sentences])
+
+    def html(self) -> str:
+        """Return a fragment of HTML, as notebooks show it."""
+        tables = "".join(table.html() for table in self.tables)
+        said = "".join(f"<p>{html.escape(text)}</p>" for text in self.sentences)
+        return f"<h3>{html.escape(self.title)}</h3>{tables}{said}"
+
+    def __str__(self) -> str:
+        """Return the text at the width of the terminal, 80 columns without one."""
+        columns = shutil.get_terminal_size((DEFAULT_WIDTH, 24)).columns
+        return self.text(min(max(columns, MIN_WIDTH), MAX_WIDTH))
 
 
 class VerbResult(ABC):
@@ -53,26 +85,17 @@ class VerbResult(ABC):
             path: of the file.
             video: whether to render a video, where the environment can be made.
         """
-        said = self.summary()
-        write_report(
-            path,
-            title=said.title,
-            verdict=said.sentences,
-            sections=self.sections(video=video),
-        )
+        said, sections = self.summary(), self.sections(video=video)
+        write_report(path, title=said.title, verdict=said.sentences, sections=sections)
 
     def save(self, folder: str | PathLike) -> None:
         """Write the result to a folder, made where it is missing.
 
-        `roboopt.load(folder)` returns the result again.
-
-        Args:
-            folder: existing files of the same names are replaced, others are left.
+        `roboopt.load(folder)` returns the result again. Existing files of the same
+        names are replaced, others are left.
         """
-        from roboopt.data import save
-
         folder = Path(folder)
-        os.makedirs(folder, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         save(folder / "result.npz", self)
         self.write_files(folder)
 

@@ -1,11 +1,18 @@
-"""Flow matching: the flow from noise to the demonstrated action, trained as a velocity.
+"""Losses that a policy itself computes: a likelihood, and the error of a flow.
+
+The negative log-likelihood of demonstrated actions,
+
+    L(π) = −Σ_b w_b log π(a_b | o_b) / Σ_b w_b   [nat],
+
+has densities over actions in their units, so that it may be negative and changes by a
+constant with the unit. For integer actions this is the cross-entropy. Flow matching
 
     L(v) = 1/(2B) · Σ_b ‖v(x_b, t_b, o_b) − (a_b − ε_b)‖²,    x = (1 − t) ε + t a
 
-with noise ε ~ N(0, 1) and the level t ~ U(0, 1), on straight paths (Lipman et al.,
-2023, Flow matching for generative modeling). The policy defines v and the units of a:
-`flow_error(observation, action, noise, level)` is the vector in the bars. The noise is
-part of the batch, so that the objective stays a function.
+trains the velocity of a flow from noise ε ~ N(0, 1) to the action a, at a level
+t ~ U(0, 1) of straight paths (Lipman et al., 2023, Flow matching for generative
+modeling). The policy defines v and the units of a. The noise is part of the batch, so
+that the objective stays a function.
 """
 
 from typing import Any
@@ -15,10 +22,39 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from roboopt._core import AnyArray, Jittable
+from roboopt._core import AnyArray, Jittable, check_at_least
 from roboopt._errors import RobooptError
 from roboopt._readable import Readable
 from roboopt.data import Demonstrations
+
+
+class NegativeLogLikelihood(Readable, eqx.Module):
+    """A loss for `ActionMismatch`: −`policy.log_prob(observation, action)`.
+
+    Weights of a chunk's steps need a `log_prob` that returns one number a step. If it
+    returns one number for the chunk, a chunk has the least weight of its steps.
+    """
+
+    def costs(self, model: Any, batch: Demonstrations) -> Float[Array, "..."]:
+        """Return −log π [nat], of shape (sample,), or (sample, chunk) for each step."""
+        if not hasattr(model, "log_prob"):
+            raise RobooptError(
+                "`model` must have `log_prob(observation, action)` for a "
+                f"`NegativeLogLikelihood`, got {type(model).__name__}: use a policy "
+                "that has, or a loss of errors such as `L2`."
+            )
+
+        def cost(observation: AnyArray, action: AnyArray) -> Array:
+            found = model.log_prob(observation, action)
+            # Unchecked, one number an axis would be averaged instead of added.
+            if found.shape not in ((), action.shape[:-1]):
+                raise RobooptError(
+                    "`model.log_prob` must return a number, or one for each step of a "
+                    f"chunk, got shape {found.shape} for actions {action.shape}."
+                )
+            return -found
+
+        return jax.vmap(cost)(batch.observations, batch.actions)
 
 
 class FlowBatch(eqx.Module):
@@ -43,12 +79,7 @@ class FlowMatching(Readable, eqx.Module):
     """A loss for `ActionMismatch`, on batches that are `FlowBatch`."""
 
     def errors(self, model: Any, batch: Any) -> Float[Array, "..."]:
-        """Return `model.flow_error` of each sample, in the shape of the actions.
-
-        Raises:
-            RobooptError: if `batch` is no `FlowBatch`, `model` has no `flow_error`, or
-                it returns another shape than an action's.
-        """
+        """Return `model.flow_error` of each sample, in the shape of the actions."""
         if not isinstance(batch, FlowBatch):
             raise RobooptError(
                 "`batch` must be a `FlowBatch` for `FlowMatching`, as drawn by "
@@ -61,9 +92,7 @@ class FlowMatching(Readable, eqx.Module):
                 f"`FlowMatching`, got {type(model).__name__}."
             )
 
-        def error(
-            observation: AnyArray, action: AnyArray, noise: AnyArray, level: AnyArray
-        ) -> Array:
+        def error(observation: Any, action: Any, noise: Any, level: Any) -> Array:
             found = model.flow_error(observation, action, noise, level)
             if found.shape != action.shape:
                 raise RobooptError(
@@ -73,19 +102,15 @@ class FlowMatching(Readable, eqx.Module):
             return found
 
         known = batch.demonstrations
-        return jax.vmap(error)(
-            known.observations, known.actions, batch.noise, batch.level
-        )
+        arrays = known.observations, known.actions, batch.noise, batch.level
+        return jax.vmap(error)(*arrays)
 
 
-class FlowBatches(Jittable):
-    """The data source that `flow_batches` makes."""
-
+class _FlowBatches(Jittable):
     demonstrations: Demonstrations
     batch_size: int = eqx.field(static=True)
 
     def __call__(self, model: Any, key: PRNGKeyArray) -> FlowBatch:
-        """Draw samples with replacement, noise and levels."""
         known = self.demonstrations
         for_rows, for_noise, for_level = jax.random.split(key, 3)
         rows = jax.random.randint(for_rows, (self.batch_size,), 0, len(known))
@@ -98,16 +123,15 @@ class FlowBatches(Jittable):
         )
 
 
-def flow_batches(demonstrations: Any, batch_size: int) -> FlowBatches:
+def flow_batches(demonstrations: Any, batch_size: int) -> _FlowBatches:
     """Return a data source `(model, key) -> FlowBatch` for `minimize`.
 
-    Args:
-        demonstrations: in any form that `Demonstrations.of` reads.
-        batch_size: samples a batch.
+    The source draws samples with replacement, noise and levels.
 
-    Raises:
-        RobooptError: if there are no demonstrations, their actions are integers, or
-            `batch_size` is less than 1.
+    Args:
+        demonstrations: with real-valued actions, in any form that `Demonstrations.of`
+            reads.
+        batch_size: samples a batch.
     """
     known = jax.tree.map(jnp.asarray, Demonstrations.of(demonstrations))
     if not jnp.issubdtype(known.actions.dtype, jnp.floating):
@@ -115,6 +139,5 @@ def flow_batches(demonstrations: Any, batch_size: int) -> FlowBatches:
             "`demonstrations` must have real-valued actions, to which noise can be "
             f"added, got {known.actions.dtype}."
         )
-    if batch_size < 1:
-        raise RobooptError(f"`batch_size` must be at least 1, got {batch_size}.")
-    return FlowBatches(known, batch_size)
+    check_at_least("batch_size", batch_size)
+    return _FlowBatches(known, batch_size)

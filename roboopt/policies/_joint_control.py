@@ -1,0 +1,217 @@
+"""Control of the joints: at a posture, and along a motion.
+
+    τ = g(q) + K_p (q* − q) − K_d q̇
+
+makes q* a globally attractive equilibrium for any positive gains in continuous time
+(Takegaki and Arimoto, 1981, A new feedback method for dynamic control of manipulators).
+
+    u = M(q_d) q̈_d + h(q_d, q̇_d) + D q̇_d + K_p (q_d − q) + K_d (q̇_d − q̇)
+
+follows a motion q_d. The robot, its joint damping D included, is computed at the
+desired motion only, so that model errors act as a disturbance and cannot destabilize
+(Kelly and Salgado, 1994, PD control with computed feedforward of robot manipulators).
+In steps of Δt either holds while max eig(M⁻¹ (D + K_d)) Δt < 2: so the gains that are
+guessed here are sized by the joints' inertias.
+"""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from roboopt._core import AnyArray, Frozen, Jittable, check_positive, per_joint
+from roboopt._errors import RobooptError
+from roboopt._readable import Readable, readable
+from roboopt.dynamics import Multibody
+from roboopt.policies._fourier import FourierReference
+from roboopt.policies._linear import leading
+from roboopt.policies._protocol import TimeVaryingPolicy
+
+MAX_STEP_ANGLE = 0.2  # ω Δt of a joint's own oscillation [rad]
+MAX_STEP_DAMPING = 0.5  # d Δt / m: share of the velocity damped in a step
+STABILITY_BOUND = 2.0  # of max eig(M⁻¹ (D + K_d)) Δt
+INSTANTS = 50  # of a motion's period, at which the mass matrix is computed
+
+
+class JointGains(Readable, eqx.Module):
+    """Stiffness and damping of each joint of a robot.
+
+    The parameters are the logarithms of the gains, which therefore stay positive.
+    """
+
+    log_stiffness: Float[Array, " joint"]
+    log_damping: Float[Array, " joint"]
+    robot: Frozen[Multibody]
+
+    def __init__(self, robot: Multibody, stiffness: AnyArray, damping: AnyArray):
+        """Set positive gains, K_p [N·m/rad or N/m] and K_d [N·m·s/rad or N·s/m]."""
+        joints = len(robot.joint_names)
+        stiffness = per_joint("stiffness", stiffness, joints)
+        damping = per_joint("damping", damping, joints)
+        self.log_stiffness = jnp.log(jnp.asarray(stiffness, float))
+        self.log_damping = jnp.log(jnp.asarray(damping, float))
+        self.robot = Frozen(robot)
+
+    @property
+    def stiffness(self) -> Float[Array, " joint"]:
+        """K_p [N·m/rad or N/m]."""
+        return jnp.exp(self.log_stiffness)
+
+    @property
+    def damping(self) -> Float[Array, " joint"]:
+        """K_d [N·m·s/rad or N·s/m]."""
+        return jnp.exp(self.log_damping)
+
+    def _shown(self) -> dict[str, Any]:
+        robot, texts = self.robot.value, {}
+        for name, turns, stiffness, damping in zip(
+            robot.joint_names, robot.revolute, self.stiffness, self.damping, strict=True
+        ):
+            force, length = ("N·m", "rad") if turns else ("N", "m")
+            texts[name] = (
+                f"{readable(stiffness)} {force}/{length}, "
+                f"{readable(damping)} {force}·s/{length}"
+            )
+        return {"gains": texts}
+
+
+class PDGravityCompensation(JointGains, Jittable):
+    """τ = g(q) + K_p (q* − q) − K_d q̇, for observations [q, q̇, q*]."""
+
+    __init__ = JointGains.__init__
+
+    @classmethod
+    def from_limits(
+        cls,
+        robot: Multibody,
+        effort_limits: Any,
+        time_step: float,
+        *,
+        saturation: float = 0.25,
+        damping_ratio: float = 0.6,
+    ) -> "PDGravityCompensation":
+        """Guess gains from the motors' limits: a start for tuning any robot.
+
+        K_p gives full effort at an error of `saturation` times half the joint's range,
+        and K_d = 2 ζ √(K_p m), with m = 1 / (M⁻¹)_jj the inertia that the joint feels
+        at the middle of its range while the others are free. Gains of light joints are
+        reduced: in a step of Δt a joint's own oscillation turns by at most 0.2 rad, and
+        damping takes at most half of its velocity.
+
+        Args:
+            robot: the robot.
+            effort_limits: of every joint [N·m or N].
+            time_step: Δt [s].
+            saturation: a fraction; smaller values give stiffer gains.
+            damping_ratio: ζ; 1 is critical for a joint that moves alone.
+        """
+        check_positive("effort_limits", effort_limits)
+        check_positive("time_step", time_step)
+        check_positive("saturation", saturation)
+        check_positive("damping_ratio", damping_ratio)
+        span = robot.upper - robot.lower
+        limited = (span >= 0) & (span < 4 * np.pi)
+        half = jnp.where(limited & (span > 0), span / 2, np.pi)
+        middle = jnp.where(limited, robot.lower + span / 2, 0.0)
+        inertia = 1 / jnp.diag(jnp.linalg.inv(robot.mass_matrix(middle)))
+        stiffness = jnp.minimum(
+            jnp.asarray(effort_limits) / (saturation * half),
+            inertia * (MAX_STEP_ANGLE / time_step) ** 2,
+        )
+        damping = jnp.minimum(
+            2 * damping_ratio * jnp.sqrt(stiffness * inertia),
+            inertia * (MAX_STEP_DAMPING / time_step),
+        )
+        return cls(robot, stiffness, damping)
+
+    def __call__(self, observation: Float[AnyArray, " obs"]) -> Float[Array, " act"]:
+        """Return the effort [N·m or N] on every joint."""
+        joints = self.log_stiffness.shape[0]
+        q, velocity, goal = jnp.split(leading(observation, 3 * joints), 3)
+        feedback = self.stiffness * (goal - q) - self.damping * velocity
+        return self.robot().gravity_effort(q) + feedback
+
+
+class TrackingController(JointGains, TimeVaryingPolicy):
+    """Follows `reference(time) -> (q, q̇, q̈)`, for observations [q, q̇, ...]."""
+
+    reference: Frozen[Any]
+
+    def __init__(
+        self, robot: Multibody, reference: Any, stiffness: AnyArray, damping: AnyArray
+    ):
+        """Follow `reference` with a gain of each kind for each joint of `robot`.
+
+        Args:
+            robot: as far as it is known; actuated at every joint.
+            reference: `reference(time) -> (q, q̇, q̈)`, such as a `FourierReference`.
+            stiffness: K_p [N·m/rad or N/m].
+            damping: K_d [N·m·s/rad or N·s/m].
+        """
+        super().__init__(robot, stiffness, damping)
+        self.reference = Frozen(reference)
+
+    @classmethod
+    def from_limits(
+        cls,
+        robot: Multibody,
+        reference: FourierReference,
+        effort_limits: Any,
+        time_step: float,
+    ) -> "TrackingController":
+        """Choose gains that track as stiffly as motors and time step allow.
+
+        The gains begin as those of `PDGravityCompensation.from_limits`. At 50 instants
+        of the motion, with the joints coupled, K_p may then turn the fastest mode by
+        0.2 rad in a step, and K_d take half of its velocity, or half of what the
+        joints' own damping leaves up to the bound of stability, where that is less.
+
+        Args:
+            robot: as far as it is known.
+            reference: the motion, over its period.
+            effort_limits: of every joint [N·m or N].
+            time_step: Δt of the control [s].
+        """
+        guess = PDGravityCompensation.from_limits(
+            robot, effort_limits, time_step, saturation=0.05, damping_ratio=1.0
+        )
+        times = jnp.linspace(0.0, reference.period, INSTANTS, endpoint=False)
+        q, _, _ = jax.vmap(reference)(times)
+        matrices = np.asarray(jax.vmap(robot.mass_matrix)(q))
+        own = _fastest(matrices, robot.damping) * time_step
+        if own >= STABILITY_BOUND:
+            raise RobooptError(
+                "`time_step` must be short enough for the joints' damping, of which a "
+                f"step may take less than {STABILITY_BOUND:g} times the velocity, got "
+                f"{time_step}, with which it takes {own:.3g}."
+            )
+        stiff = _fastest(matrices, guess.stiffness) * time_step**2
+        damped = _fastest(matrices, guess.damping) * time_step
+        room = min(MAX_STEP_DAMPING, (STABILITY_BOUND - own) / 2)
+        return cls(
+            robot,
+            reference,
+            guess.stiffness * min(1.0, MAX_STEP_ANGLE**2 / stiff),
+            guess.damping * min(1.0, room / damped),
+        )
+
+    def __call__(
+        self, observation: Float[AnyArray, " obs"], time: float | Float[Array, ""]
+    ) -> Float[Array, " act"]:
+        """Return the effort [N·m or N] on every joint at `time` [s]."""
+        joints = self.log_stiffness.shape[0]
+        q, velocity = jnp.split(leading(observation, 2 * joints), 2)
+        desired, speed, acceleration = self.reference()(time)
+        forward = self.robot().inverse_dynamics(desired, speed, acceleration)
+        feedback = self.stiffness * (desired - q) + self.damping * (speed - velocity)
+        return forward + feedback
+
+
+def _fastest(matrices: np.ndarray, gains: Any) -> float:
+    """Return the largest eigenvalue of M⁻¹ diag(gains) over all M."""
+    root = np.sqrt(np.asarray(gains, float))
+    inverse = np.linalg.inv(matrices)
+    return float(np.linalg.eigvalsh(root[:, None] * inverse * root).max())

@@ -1,0 +1,79 @@
+"""Evaluations of policies: their table, their record, and their motions."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from roboopt.report._figures import COLORS
+from roboopt.report._motion_figures import Panel, traces
+from roboopt.report._page import Figure, Section, Table
+from roboopt.rollouts import Evaluation, Signals
+
+HEADER = ("", "success", "95 % interval", "return", "95 % interval")
+MAX_PANELS, MAX_EPISODES = 24, 9
+
+
+def evaluation_table(evaluations: Mapping[str, Evaluation]) -> Table:
+    """Return a row of success rate and mean return for each name."""
+    rows = []
+    for name, found in evaluations.items():
+        cells = ["–", "–"]
+        if found.success_rate is not None:
+            value, low, high = (f"{100 * share:.0f}" for share in found.success_rate)
+            cells = [f"{value} %", f"{low} to {high} %"]
+        value, low, high = (f"{x:.4g}".replace("-", "−") for x in found.mean_return)
+        rows.append([name, *cells, value, f"{low} to {high}"])
+    return Table(HEADER, rows)
+
+
+def evaluation_record(evaluations: Mapping[str, Evaluation]) -> dict[str, Any]:
+    """Return the numbers of evaluations by name, for settings.json."""
+    return {
+        name: {
+            "episodes": len(found.returns),
+            "success_rate": found.success_rate,
+            "mean_return": found.mean_return,
+        }
+        for name, found in evaluations.items()
+    }
+
+
+def motions(signals: Signals, evaluations: Mapping[str, Evaluation]) -> Section:
+    """Return the section with the first motions of each policy.
+
+    Args:
+        signals: names and units of the axes.
+        evaluations: by the policy's name, one of `COLORS`.
+    """
+    episodes = {
+        name: found.trajectories.episodes()[:MAX_EPISODES]
+        for name, found in evaluations.items()
+    }
+    axes = [("observations", k, *s) for k, s in enumerate(signals.observations)]
+    axes += [("actions", k, *s) for k, s in enumerate(signals.actions)]
+    panels = []
+    for field, k, name, unit in axes[:MAX_PANELS]:
+        rows = {
+            policy: padded([np.asarray(getattr(e, field), float)[:, k] for e in shown])
+            for policy, shown in episodes.items()
+        }
+        panels.append(Panel(name, unit, rows))
+    *_, last = episodes.values()
+    caption = (
+        f"Observations and actions in {len(last)} of the episodes, the first in bold."
+    )
+    if len(axes) > MAX_PANELS:
+        caption += f" The first {MAX_PANELS} of {len(axes)} are drawn."
+    legend = {name: COLORS[name] for name in evaluations}
+    drawn = traces(panels, last[0].time_step)
+    return Section("Motions", [Figure(drawn, caption, legend)])
+
+
+def padded(rows: Sequence[np.ndarray]) -> Float[np.ndarray, "row time"]:
+    """Return rows of different lengths as one array, with NaN after each row's end."""
+    array = np.full((len(rows), max(map(len, rows))), np.nan)
+    for row, values in zip(array, rows, strict=True):
+        row[: len(values)] = values
+    return array

@@ -1,0 +1,69 @@
+"""Numbers and choices of a run as data: JSON, CSV, and the settings in a report."""
+
+import csv
+import dataclasses
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from roboopt.report._page import Details, Section
+
+
+def settings(record: Mapping[str, Any]) -> Section:
+    """Return the last section of a report: the settings, folded away.
+
+    Args:
+        record: what `VerbResult.record` returns.
+    """
+    text = json.dumps(plain(record), indent=2, ensure_ascii=False)
+    return Section("Settings", [Details("The exact settings of this run", text)])
+
+
+def plain(value: Any) -> Any:
+    """Return `value` in dictionaries, lists, finite numbers and text, as JSON has it.
+
+    Dataclasses become dictionaries, arrays lists, and numbers that are not finite text.
+    """
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        names = (field.name for field in dataclasses.fields(value))
+        return {name: plain(getattr(value, name)) for name in names}
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if hasattr(value, "__array__"):
+        return plain(np.asarray(value).tolist())
+    if isinstance(value, float):
+        return value if np.isfinite(value) else str(value)
+    return value if value is None or isinstance(value, int | str) else str(value)
+
+
+def write_csv(
+    path: str | PathLike, header: Sequence[str], rows: Iterable[Sequence[Any]]
+) -> None:
+    """Write rows of numbers and text under a header as a CSV file."""
+    with Path(path).open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([header, *rows])
+
+
+def write_history(
+    path: str | PathLike,
+    history: Mapping[str, np.ndarray],
+    units: Mapping[str, str] | None = None,
+) -> None:
+    """Write the history of a descent as a CSV file, a row a gradient step.
+
+    Args:
+        path: of the file.
+        history: each quantity, (steps + 1,).
+        units: of the quantities, written behind their names in brackets.
+    """
+    units = units or {}
+    header = [f"{name} [{units[name]}]" if name in units else name for name in history]
+    steps = enumerate(zip(*history.values(), strict=True))
+    rows = [[step, *map(float, values)] for step, values in steps]
+    write_csv(path, ["step", *header], rows)
