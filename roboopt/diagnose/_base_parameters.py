@@ -44,13 +44,9 @@ def combinations_of(
 ) -> tuple[Combination, ...]:
     """Return the sums that are orthogonal to all `unknown` directions.
 
-    Args:
-        names: names of the parameters.
-        values: estimates.
-        units: derivative of each parameter by its coordinate.
-        spans: size of each parameter; `unknown` are in parameters over these.
-        unknown: orthonormal directions, in columns.
-        spread: squared half widths of the coordinates, as a matrix.
+    These are orthonormal columns, in parameters over their `spans`. `units` are the
+    derivatives of the parameters by their coordinates, `spread` the squared half widths
+    of the coordinates.
     """
     left, singular, _ = np.linalg.svd(unknown, full_matrices=True)
     known = left[:, int(np.sum(singular > RANK_TOLERANCE)) :].T
@@ -58,18 +54,12 @@ def combinations_of(
         return ()
     found = []
     for row in _echelon(known / spans):
-        matter = np.abs(row) * units
-        order = [
-            i for i in np.argsort(-matter) if matter[i] > MIN_COEFFICIENT * matter.max()
-        ]
-        slope = row * units
-        found.append(
-            Combination(
-                coefficients={names[i]: float(row[i]) for i in order},
-                value=float(row @ values),
-                half_width=float(np.sqrt(max(slope @ spread @ slope, 0.0))),
-            )
-        )
+        matter, slope = np.abs(row) * units, row * units
+        least = MIN_COEFFICIENT * matter.max()
+        order = [i for i in np.argsort(-matter) if matter[i] > least]
+        terms = {names[i]: float(row[i]) for i in order}
+        half_width = float(np.sqrt(max(slope @ spread @ slope, 0.0)))
+        found.append(Combination(terms, float(row @ values), half_width))
     return tuple(found)
 
 

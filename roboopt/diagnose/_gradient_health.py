@@ -34,7 +34,7 @@ MIN_RETURN_SPREAD = 0.02
 """Least standard deviation of the returns over their root mean square: below, as in a
 solved CartPole whose episodes all last to the time limit, there is nothing to explain
 and nothing to gain."""
-RETURN_DIAGNOSTICS = ("explained_variance", "gradient_snr")
+RETURN_DIAGNOSTICS = {"explained_variance", "gradient_snr"}
 """Entries of a history that mean nothing where the returns do not vary."""
 MIN_STEPS = 10
 HISTORY_TITLES = {
@@ -99,23 +99,15 @@ def mask_constant_returns(
         history: history of a `Result`, as for `gradient_health`.
     """
     masked = dict(history)
-    if "return_spread" not in masked:
-        return masked
-    constant = np.asarray(masked["return_spread"]) < MIN_RETURN_SPREAD
-    for name in RETURN_DIAGNOSTICS:
-        if name in masked:
+    if "return_spread" in masked:
+        constant = np.asarray(masked["return_spread"]) < MIN_RETURN_SPREAD
+        for name in RETURN_DIAGNOSTICS & masked.keys():
             masked[name] = np.where(constant, np.nan, masked[name])
     return masked
 
 
 def noise_message(ratio: float, horizon: int | None, detail: str = "") -> str:
-    """Return the sentence on a gradient that is noise.
-
-    Args:
-        ratio: signal-to-noise ratio.
-        horizon: steps of simulation that the gradient goes through, if it does.
-        detail: addition to the numbers.
-    """
+    """Return the sentence on a gradient of this signal-to-noise ratio."""
     said = "below 0.001" if ratio < 0.001 else f"{ratio:.2g}"
     through, advice = "", "use more samples a step, or smaller steps"
     if horizon is not None:
@@ -153,45 +145,41 @@ def _snr(ratios: np.ndarray, horizon: int | None) -> str | None:
 
 def _cosine(cosines: np.ndarray, horizon: int | None) -> str | None:
     opposed = float(np.mean(cosines < 0))
-    if opposed < MAX_OPPOSED_SHARE:
-        return None
-    return (
+    said = (
         "the automatic and the zeroth-order gradient point against each other in "
         f"{100 * opposed:.0f} % of the steps: the model in JAX is not the simulator, "
         "or its gradient is noise; identify the robot, or shorten the horizon"
     )
+    return said if opposed >= MAX_OPPOSED_SHARE else None
 
 
 def _kl(divergences: np.ndarray, horizon: int | None) -> str | None:
     middle = float(np.median(divergences))
-    if middle <= MAX_KL_NATS:
-        return None
-    return (
+    said = (
         "the policy moves too far between two rollouts: the approximate KL divergence "
         f"is {middle:.2g} nats, where 0.02 is usual; take smaller steps or fewer epochs"
     )
+    return said if middle > MAX_KL_NATS else None
 
 
 def _clipped(fractions: np.ndarray, horizon: int | None) -> str | None:
     middle = float(np.median(fractions))
-    if middle <= MAX_CLIPPED_SHARE:
-        return None
-    return (
+    said = (
         f"{100 * middle:.0f} % of the samples are clipped and have no gradient: take "
         "smaller steps or fewer epochs"
     )
+    return said if middle > MAX_CLIPPED_SHARE else None
 
 
 def _explained(shares: np.ndarray, horizon: int | None) -> str | None:
     # Where all returns are alike in the end there is nothing to explain.
     best = float(np.quantile(shares, 0.75))
-    if best >= MIN_EXPLAINED_VARIANCE:
-        return None
-    return (
+    said = (
         "the value function explains next to nothing of the returns (in three quarters "
         f"of the steps less than {max(100 * best, 0):.0f} % of their variance): train "
         "it more, widen it, or see whether the observation determines the return"
     )
+    return said if best < MIN_EXPLAINED_VARIANCE else None
 
 
 CHECKS: dict[str, tuple[Callable, int | None]] = {

@@ -15,6 +15,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.flatten_util import ravel_pytree
 from jaxtyping import Float
 from scipy.special import ndtri
 
@@ -82,9 +83,8 @@ class IdentifiabilityReport:
             return self.verdicts[index]
         others = ", ".join(self.partners[index][:MAX_PARTNERS_NAMED])
         more = len(self.partners[index]) - MAX_PARTNERS_NAMED
-        return f"{self.verdicts[index]} with {others}" + (
-            f" and {more} more" if more > 0 else ""
-        )
+        rest = f" and {more} more" if more > 0 else ""
+        return f"{self.verdicts[index]} with {others}{rest}"
 
     def interval(
         self, quantity: Callable[[Any], Any]
@@ -95,18 +95,14 @@ class IdentifiabilityReport:
         method). It serves functions of the parameters, such as an inertia.
         """
         leaves, structure = jax.tree.flatten(self.model)
-        wanted = [leaf for leaf, on in zip(leaves, self.trained, strict=True) if on]
-        ends = np.cumsum([leaf.size for leaf in wanted])[:-1]
+        pairs = list(zip(leaves, self.trained, strict=True))
+        x, unravel = ravel_pytree([leaf for leaf, on in pairs if on])
 
         def of(x: jax.Array) -> jax.Array:
-            parts = iter(jnp.split(x, ends))
-            moved = [
-                jnp.reshape(next(parts), leaf.shape) if on else leaf
-                for leaf, on in zip(leaves, self.trained, strict=True)
-            ]
+            parts = iter(unravel(x))
+            moved = [next(parts) if on else leaf for leaf, on in pairs]
             return jnp.asarray(quantity(jax.tree.unflatten(structure, moved)))
 
-        x = jnp.concatenate([jnp.ravel(leaf) for leaf in wanted])
         both = jax.jit(lambda x: (of(x), jax.jacfwd(of)(x)))
         value, slope = map(np.asarray, both(x))
         variance = np.einsum("...i,ij,...j->...", slope, self.covariance, slope)
@@ -139,13 +135,19 @@ def identifiability(
     shape = eqx.filter_eval_shape(objective.residuals, model, fit.data).shape
     residuals, slopes = map(np.asarray, fit.jacobian(jnp.asarray(x)))
     outputs = shape[-1] if len(shape) > 1 else 1
-    return _Analysis(
-        fit,
+    leaves = jax.tree.leaves(fit.trained, is_leaf=lambda leaf: leaf is None)
+    whole = jax.tree.leaves(model, is_leaf=lambda leaf: leaf is None)
+    pairs = zip(whole, leaves, strict=True)
+    lower, upper = fit.limits(bounds, model)
+    analysis = _Analysis(
         model,
+        tuple(fit.names()),
+        x,
+        (x <= lower) | (x >= upper),
         residuals.reshape(-1, outputs),
         slopes.reshape(-1, outputs, x.size),
-        fit.limits(bounds, model),
-    ).report()
+    )
+    return analysis.report(tuple(b is not None for a, b in pairs if a is not None))
 
 
 class _Analysis:
@@ -153,28 +155,23 @@ class _Analysis:
 
     def __init__(
         self,
-        fit: Fit,
         model: Any,
+        names: tuple[str, ...],
+        x: np.ndarray,
+        at_bound: np.ndarray,
         residuals: np.ndarray,
         slopes: np.ndarray,
-        limits: tuple[np.ndarray, np.ndarray],
     ):
-        self.model, self.residuals, self.slopes = model, residuals, slopes
-        self.x = x = fit.start()
-        leaves = jax.tree.leaves(fit.trained, is_leaf=lambda leaf: leaf is None)
-        whole = jax.tree.leaves(model, is_leaf=lambda leaf: leaf is None)
-        pairs = zip(whole, leaves, strict=True)
-        self.trained = tuple(b is not None for a, b in pairs if a is not None)
-        self.names = tuple(fit.names())
-        described = getattr(model, "names", None) == self.names
+        self.model, self.names, self.x, self.at_bound = model, names, x, at_bound
+        self.residuals, self.slopes = residuals, slopes
+        described = getattr(model, "names", None) == names
         self.units = tuple(model.units) if described else ("1",) * x.size
         self.positive = np.array(model.positive if described else (False,) * x.size)
         self.values = np.asarray(model.values(), float) if described else x
         spans = model.spans() if described else np.full(x.size, 1e-3)
         self.spans = np.where(self.positive, 1.0, np.maximum(np.abs(x), spans))
-        self.at_bound = (x <= limits[0]) | (x >= limits[1])
 
-    def report(self) -> IdentifiabilityReport:
+    def report(self, trained: tuple[bool, ...]) -> IdentifiabilityReport:
         """Return the verdict on each parameter."""
         lengths = np.sqrt(np.sum(self.slopes**2, (0, 1)))
         dead = self._not_felt(lengths)
@@ -207,7 +204,7 @@ class _Analysis:
             singular_values=singular,
             covariance=covariance,
             model=self.model,
-            trained=self.trained,
+            trained=trained,
         )
 
     def _not_felt(self, lengths: np.ndarray) -> np.ndarray:
@@ -249,13 +246,8 @@ class _Analysis:
         null = singular <= RANK_TOLERANCE * singular[0]
         back = rows[~null] / lengths[kept]
         covariance[np.ix_(kept, kept)] = back.T @ spread[np.ix_(~null, ~null)] @ back
-        unknown = null | (reach > MAX_STANDARD_ERROR)
-        return (
-            covariance,
-            orthonormal(along[null]),
-            orthonormal(along[unknown]),
-            singular,
-        )
+        unseen, unknown = along[null], along[null | (reach > MAX_STANDARD_ERROR)]
+        return covariance, orthonormal(unseen), orthonormal(unknown), singular
 
     def _interval(self, half: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the ends, of exponentials for positive parameters."""
@@ -270,9 +262,7 @@ class _Analysis:
     ) -> tuple[str, ...]:
         """Return the parameters that move along with one while the data see nothing."""
         row = int(np.flatnonzero(kept == index)[0])
-        together = (
-            np.abs(unknown @ unknown[row]) if unknown.size else np.zeros(len(kept))
-        )
+        together = np.abs(unknown @ unknown[row]) if unknown.size else 0 * self.x[kept]
         if together[row] < MIN_SHARE**2:
             spread = np.sqrt(np.maximum(np.diag(covariance)[kept], 1e-300))
             together = np.abs(covariance[index, kept]) / spread / spread[row]

@@ -80,9 +80,8 @@ def norm_by_horizon(
         RobooptError: if `objective` has no rollout in JAX with rewards, there are not
             two starts, or a horizon is not between 1 and the rollout's.
     """
-    rollout = getattr(objective, "rollout", None)
-    length = getattr(rollout, "horizon", None)
-    if rollout is None or length is None:
+    length = getattr(getattr(objective, "rollout", None), "horizon", None)
+    if length is None:
         raise RobooptError(
             "`objective` must be a `NegativeReward` of a rollout with a `horizon`, got "
             f"{objective!r}."
@@ -93,7 +92,8 @@ def norm_by_horizon(
             f"`starts` must be at least {MIN_STARTS} observations, got shape "
             f"{starts.shape}."
         )
-    counts = _powers_of_two(length) if horizons is None else sorted(set(horizons))
+    powers = [2**k for k in range(length.bit_length()) if 2**k < length]
+    counts = [*powers, length] if horizons is None else sorted(set(horizons))
     if not counts or counts[0] < 1 or counts[-1] > length:
         raise RobooptError(f"`horizons` must be from 1 to {length}, got {horizons}.")
     means, each = _gradient_norms(objective, model, starts, jnp.asarray(counts))
@@ -109,11 +109,6 @@ def norm_by_horizon(
     known = np.isfinite(norms) & np.isfinite(squares) & (norms > 0)
     ratio = np.where(known, ratio, 0.0)
     return HorizonNorms(np.asarray(counts), norms, ratio, count)
-
-
-def _powers_of_two(length: int) -> list[int]:
-    counts = [2**k for k in range(length.bit_length()) if 2**k < length]
-    return [*counts, length]
 
 
 @eqx.filter_jit

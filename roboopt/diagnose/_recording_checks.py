@@ -57,15 +57,15 @@ def check_recordings(
             f"sizes {sorted(sizes)}."
         )
     count = min(sizes) // 2
-    about = zip(
-        _per_joint("effort_limits", effort_limits, math.inf, count),
-        _per_joint("lower", lower, -math.inf, count),
-        _per_joint("upper", upper, math.inf, count),
-        _one_each("revolute", revolute, [True] * count),
-        strict=True,
-    )
-    joints = dict(
-        zip(_one_each("joint_names", joint_names, range(count)), about, strict=True)
+    joints: list[Any] = list(
+        zip(
+            _one_each("joint_names", joint_names, range(count)),
+            _per_joint("effort_limits", effort_limits, math.inf, count),
+            _per_joint("lower", lower, -math.inf, count),
+            _per_joint("upper", upper, math.inf, count),
+            _one_each("revolute", revolute, [True] * count),
+            strict=True,
+        )
     )
     default = [f"recording {k}" for k in range(len(runs))]
     findings = []
@@ -76,7 +76,7 @@ def check_recordings(
             findings.append(dataclasses.replace(found, where=name))
         q, velocity = np.split(np.asarray(run.observations, float), 2, axis=1)
         efforts = np.asarray(run.actions if run.efforts is None else run.efforts, float)
-        for j, (joint, known) in enumerate({} if broken else joints.items()):
+        for j, (joint, *known) in enumerate([] if broken else joints):
             effort = efforts[:, j] if efforts.shape[-1] == count else None
             motion = sample_times(run), q[:, j], velocity[:, j], effort
             for found in check_joint(Joint(*motion, *known)):

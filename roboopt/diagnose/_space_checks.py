@@ -36,11 +36,7 @@ class Bounds:
 
     @classmethod
     def of(cls, space: Any, name: str) -> "Bounds":
-        """Return the bounds of a Box, Discrete, MultiDiscrete or MultiBinary space.
-
-        Raises:
-            RobooptError: if `space` is another, naming it `name`.
-        """
+        """Return the bounds of a Box, Discrete, MultiDiscrete or MultiBinary space."""
         discrete = True
         if hasattr(space, "low") and hasattr(space, "high"):
             low, high = np.ravel(space.low), np.ravel(space.high)
@@ -63,12 +59,9 @@ class Bounds:
 
 
 def check_space(values: np.ndarray, bounds: Bounds, name: str) -> list[Finding]:
-    """Find samples of another size, kind, range or unit than the space's.
+    """Find samples (sample, axis) of another size, kind or range than the space's.
 
-    Args:
-        values: finite samples, (sample, axis).
-        bounds: of the space.
-        name: "action" or "observation".
+    Their `name` is "action" or "observation".
     """
     size = values.shape[1]
     wrong = []

@@ -23,11 +23,8 @@ def checked_actuated(
 ) -> tuple[int, ...]:
     """Return the numbers of `count` different joints; all joints for None."""
     numbers = tuple(range(joints)) if actuated is None else tuple(actuated)
-    if (
-        not len(set(numbers) & set(range(joints)))
-        == len(numbers)
-        == (len(numbers) if count is None else count)
-    ):
+    known = len(set(numbers) & set(range(joints))) == len(numbers)
+    if not known or count not in (None, len(numbers)):
         wanted = "joints" if count is None else f"{count} joint(s), one an action,"
         raise RobooptError(
             f"`actuated` must name {wanted} of 0 to {joints - 1} once each, got "

@@ -39,11 +39,7 @@ def assemble(
     linear_damping: float,
     angular_damping: float,
 ) -> Multibody:
-    """Return the robot of these joints and links; links without inertia are frames.
-
-    Raises:
-        RobooptError: if there is no joint, or no joint carries mass or inertia.
-    """
+    """Return the robot of these joints and links; links without inertia are frames."""
     if not joints:
         raise RobooptError(
             "a robot must have a revolute, continuous or prismatic joint, got "

@@ -45,8 +45,7 @@ def load_bullet(
         upper: upper limits of the joints [rad or m], if they were changed.
 
     Raises:
-        RobooptError: if a joint is neither revolute, prismatic nor fixed, the body does
-            not stand on a fixed base, or nothing of it moves.
+        RobooptError: if the base is not fixed, nothing moves, or a joint's type is bad.
     """
     client = _functions(client)
     count = client.getNumJoints(body)
@@ -57,15 +56,16 @@ def load_bullet(
             f"base has a mass of {dynamics[-1][0]} kg."
         )
     infos = [client.getJointInfo(body, i) for i in range(count)]
-    joints, links = _rows(infos, dynamics, _base(client, body, dynamics))
+    position, orientation = client.getBasePositionAndOrientation(body)
+    pose = Pose(-1, rotation_from_quaternion(orientation), np.array(position))
+    base = LinkRow(client.getBodyInfo(body)[0].decode(), pose, None)
+    joints, links = _rows(infos, dynamics, base)
     changed = {"damping": damping, "lower": lower, "upper": upper}
     for name, given in changed.items():
         if given is not None:
             values = np.broadcast_to(given, (len(joints),))
-            joints = [
-                row._replace(**{name: value})
-                for row, value in zip(joints, values, strict=True)
-            ]
+            pairs = zip(joints, values, strict=True)
+            joints = [row._replace(**{name: value}) for row, value in pairs]
     physics = client.getPhysicsEngineParameters()
     return assemble(
         joints,
@@ -89,17 +89,10 @@ def _functions(client: Any) -> Any:
     return Client()
 
 
-def _base(client: Any, body: int, dynamics: dict[int, Any]) -> LinkRow:
-    """Return the base link, with the pose of its principal axes in the world."""
-    position, orientation = client.getBasePositionAndOrientation(body)
-    pose = Pose(-1, rotation_from_quaternion(orientation), np.array(position))
-    return LinkRow(client.getBodyInfo(body)[0].decode(), pose, None)
-
-
 def _rows(
     infos: list[Any], dynamics: dict[int, Any], base: LinkRow
 ) -> tuple[list[JointRow], list[LinkRow]]:
-    """Return the rows of joints and links, in Bullet's order."""
+    """Return the rows of joints and links; `base` stands at its principal axes."""
     axes = rotation_from_quaternion(dynamics[-1][4])
     rotation = base.pose.rotation @ axes.T
     offset = base.pose.offset - rotation @ np.array(dynamics[-1][3])
@@ -121,34 +114,27 @@ def _rows(
         offset = offset + rotation @ (np.array(info[14]) + before)
         rotation = rotation @ rotation_from_quaternion(info[15]).T
         if kind != FIXED:
-            joints.append(_joint_row(info, Pose(joint, rotation, offset)))
+            axis = np.array(info[13])
+            row = JointRow(
+                name=info[1].decode(),
+                revolute=kind == REVOLUTE,
+                pose=Pose(joint, rotation, offset),
+                axis=axis / np.linalg.norm(axis),
+                damping=info[6],
+                lower=info[8],
+                upper=info[9],
+                effort_limit=info[10] if info[10] > 0 else np.inf,
+            )
+            joints.append(row)
             joint, rotation, offset = len(joints) - 1, np.eye(3), np.zeros(3)
         pivots[index] = Pose(joint, rotation, offset)
         mass, moments = dynamics[index][0], dynamics[index][2]
         axes = rotation_from_quaternion(dynamics[index][4])
         inertial = Inertial(mass, _center(dynamics[index]), np.diag(moments))
-        links.append(
-            LinkRow(
-                info[12].decode(),
-                Pose(joint, rotation @ axes.T, offset),
-                inertial.to_parent(rotation, offset),
-            )
-        )
+        pose = Pose(joint, rotation @ axes.T, offset)
+        inertial = inertial.to_parent(rotation, offset)
+        links.append(LinkRow(info[12].decode(), pose, inertial))
     return joints, links
-
-
-def _joint_row(info: Any, pose: Pose) -> JointRow:
-    axis = np.array(info[13])
-    return JointRow(
-        name=info[1].decode(),
-        revolute=info[2] == REVOLUTE,
-        pose=pose,
-        axis=axis / np.linalg.norm(axis),
-        damping=info[6],
-        lower=info[8],
-        upper=info[9],
-        effort_limit=info[10] if info[10] > 0 else np.inf,
-    )
 
 
 def _center(dynamics: Any) -> np.ndarray:

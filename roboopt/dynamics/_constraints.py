@@ -49,8 +49,7 @@ class PositionMotors(Jittable):
         """Set gains and forces, one for each actuated joint.
 
         Raises:
-            RobooptError: if the three differ in shape, a gain is negative or not
-                finite, or a force is not positive.
+            RobooptError: if shapes differ, a gain is negative, or a force not positive.
         """
         given = {"kp": kp, "kd": kd, "max_force": max_force}
         values = {name: np.asarray(value, float) for name, value in given.items()}
@@ -70,9 +69,7 @@ class PositionMotors(Jittable):
                 f"`max_force` must be positive, got {max_force}: leave a joint out of "
                 "`actuated` to switch its motor off."
             )
-        self.kp = jnp.asarray(values["kp"])
-        self.kd = jnp.asarray(values["kd"])
-        self.max_force = jnp.asarray(values["max_force"])
+        self.kp, self.kd, self.max_force = map(jnp.asarray, values.values())
 
     @property
     def joints(self) -> int:
@@ -107,18 +104,9 @@ def constrained_velocity(
 ) -> Float[Array, " joint"]:
     """Return the velocity that Bullet's solver gives after one step.
 
-    Args:
-        robot: the robot.
-        q: joint positions [rad or m].
-        velocity: joint velocities [rad/s or m/s].
-        effort: efforts on the joints [N·m or N], without the motors'.
-        time_step: [s]
-        max_velocity: bound on the velocity before the constraints act.
-        joint_limits: whether the robot's limits act.
-        motors: the motors of the actuated joints, if any.
-        actuated: numbers of the actuated joints.
-        targets: target positions of the motors [rad or m]; clipped to the robot's
-            limits if these act.
+    `effort` is without the motors'; their `targets` [rad or m] are clipped to the
+    robot's limits if these act. `max_velocity` bounds the velocity before the
+    constraints act.
     """
     acceleration = robot.forward_dynamics(q, velocity, effort)
     free = velocity + time_step * acceleration

@@ -35,29 +35,28 @@ def describe_robot(robot: "Multibody") -> str:
         f"Multibody with {len(robot.joint_names)} joint(s), {len(masses)} bodies of "
         f"{sum(masses):.4g} kg, gravity ({gravity}) m/s²"
     )
-    rows = [HEADER, *(_row(robot, j) for j in range(len(robot.joint_names)))]
+    bodies = list(zip(robot.body_joints, robot.body_names, masses, strict=True))
+    rows: list[tuple[str, ...]] = [HEADER]
+    for joint, name in enumerate(robot.joint_names):
+        turns, limit = robot.revolute[joint], robot.effort_limits[joint]
+        kind, angle, effort = (
+            ("revolute", "rad", "N·m") if turns else ("prismatic", "m", "N")
+        )
+        lower, upper = float(robot.lower[joint]), float(robot.upper[joint])
+        row = (
+            name,
+            kind,
+            f"{lower:.4g} to {upper:.4g} {angle}" if robot.limited[joint] else "none",
+            f"{limit:.4g} {effort}" if np.isfinite(limit) else "none",
+            f"{float(robot.damping[joint]):.4g} {effort}·s/{angle}",
+            ", ".join(
+                f"{body} {mass:.4g} kg" for j, body, mass in bodies if j == joint
+            ),
+        )
+        rows.append(row)
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [
         "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
         for row in rows
     ]
     return "\n  ".join([title, *lines])
-
-
-def _row(robot: "Multibody", joint: int) -> tuple[str, ...]:
-    turns = robot.revolute[joint]
-    angle, effort = ("rad", "N·m") if turns else ("m", "N")
-    lower, upper = float(robot.lower[joint]), float(robot.upper[joint])
-    limit = robot.effort_limits[joint]
-    bodies = zip(
-        robot.body_names, robot.body_joints, robot.masses.tolist(), strict=True
-    )
-    carried = [f"{name} {mass:.4g} kg" for name, j, mass in bodies if j == joint]
-    return (
-        robot.joint_names[joint],
-        "revolute" if turns else "prismatic",
-        f"{lower:.4g} to {upper:.4g} {angle}" if robot.limited[joint] else "none",
-        f"{limit:.4g} {effort}" if np.isfinite(limit) else "none",
-        f"{float(robot.damping[joint]):.4g} {effort}·s/{angle}",
-        ", ".join(carried),
-    )

@@ -37,15 +37,13 @@ class Ensemble(WrappedDynamics):
         """Stack dynamics of one kind and size.
 
         Raises:
-            RobooptError: if there are fewer than two, or they differ in more than the
-                values of their arrays.
+            RobooptError: if there are fewer than two, or they differ in structure.
         """
         members = list(members)
         if len(members) < 2:
             raise RobooptError(f"`members` must be at least 2, got {len(members)}.")
-        arrays, rest = zip(
-            *(eqx.partition(m, eqx.is_array) for m in members), strict=True
-        )
+        parts = [eqx.partition(member, eqx.is_array) for member in members]
+        arrays, rest = zip(*parts, strict=True)
         shapes = [[x.shape for x in jax.tree.leaves(a)] for a in arrays]
         for number in range(1, len(members)):
             same = eqx.tree_equal(rest[0], rest[number]) is True

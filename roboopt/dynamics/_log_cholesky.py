@@ -32,17 +32,11 @@ def shape_coordinates(
 
     A flat body, such as a rod or a plate in a file, lies on a boundary that no finite d
     reaches: extents below `MIN_EXTENT_RATIO` are raised to it.
-
-    Args:
-        mass: [kg], positive.
-        inertia: [kg·m²] about the center of mass.
     """
     moment = second_moment(np.asarray(inertia, float)) / mass
     values, axes = np.linalg.eigh(0.5 * (moment + moment.T))
     # A point mass has no extent of its own; it gets one millimeter.
-    floor = MIN_EXTENT_RATIO**2 * max(
-        float(values[-1]), 1.0 if values[-1] <= 0 else 0.0
-    )
+    floor = MIN_EXTENT_RATIO**2 * (float(values[-1]) if values[-1] > 0 else 1.0)
     if values[0] < floor:
         moment = axes @ np.diag(np.maximum(values, floor)) @ axes.T
     # An upper factor U Uᵀ is the Cholesky factor of the matrix in reverse order.

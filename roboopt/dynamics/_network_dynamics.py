@@ -62,18 +62,14 @@ class NetworkDynamics(Jittable):
             effort_limits: limit of each actuated joint, or one for all [N·m or N].
 
         Raises:
-            RobooptError: if `increment` does not give one number for each number of the
-                state, `time_step` is not positive and finite, the actuated joints are
-                not one for each number of an action, or an effort limit is not
-                positive.
+            RobooptError: if the sizes do not fit, or an argument is out of range.
         """
-        size = increment.size
+        size, count = increment.size, increment.extra_size
         if increment.output_size != size or size % 2:
             raise RobooptError(
                 "`increment` must give the change of a state [q, q̇], got "
                 f"{increment.output_size} outputs for a state of {size}."
             )
-        count = increment.extra_size
         self.increment = increment
         self.time_step = checked_time_step(time_step)
         self.actuated = checked_actuated(actuated, size // 2, count)
@@ -103,17 +99,13 @@ class NetworkDynamics(Jittable):
                 cosine), `width` and `depth` of the `NormalizedMLP`.
 
         Raises:
-            RobooptError: if an angle jumps by half a turn or more in a step; and as
-                `Transitions.of`, `NormalizedMLP.of` and `NetworkDynamics` do.
+            RobooptError: if an angle jumps by half a turn, or as `Transitions.of` does.
         """
         steps = Transitions.of(trajectories, joints)
         changes = steps.next_states - steps.states
+        units = Normalizer.of(changes)
         increment = NormalizedMLP.of(
-            steps.states,
-            Normalizer.of(changes),
-            extra=steps.actions,
-            key=key,
-            **network,
+            steps.states, units, extra=steps.actions, key=key, **network
         )
         jumps = np.abs(changes[:, np.array(increment.angles, int)])
         if jumps.size and jumps.max() >= np.pi:
@@ -121,8 +113,9 @@ class NetworkDynamics(Jittable):
                 "`angles` must not be wrapped in `trajectories` (`numpy.unwrap`), got "
                 f"a jump of {jumps.max():.3g} rad in one step."
             )
-        limits = {"actuated": actuated, "effort_limits": effort_limits}
-        return cls(increment, steps.time_step, **limits)
+        return cls(
+            increment, steps.time_step, actuated=actuated, effort_limits=effort_limits
+        )
 
     @property
     def joints(self) -> int:

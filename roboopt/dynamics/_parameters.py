@@ -48,11 +48,6 @@ class Entry(NamedTuple):
     name: str
     unit: str
 
-    @property
-    def quantity(self) -> str:
-        """Return the name without the link or joint in brackets."""
-        return quantity(self.name)
-
 
 def quantity(name: str) -> str:
     """Return the name of an entry without the link or joint in brackets."""
@@ -72,13 +67,11 @@ def entries(twin: Twin) -> list[Entry]:
     found = [
         Entry(f"{q}[{name}]", unit) for q, unit in BODY_UNITS.items() for name in bodies
     ]
-    for units, joints in (
-        (JOINT_UNITS, range(twin.joints)),
-        (ACTUATOR_UNITS, twin.actuated),
-    ):
+    all_joints = range(twin.joints)
+    for units, joints in ((JOINT_UNITS, all_joints), (ACTUATOR_UNITS, twin.actuated)):
         for q, unit in units.items():
-            names = [(robot.joint_names[j], unit[kinds[j]]) for j in joints]
-            found += [Entry(f"{q}[{name}]", u) for name, u in names]
+            names = robot.joint_names
+            found += [Entry(f"{q}[{names[j]}]", unit[kinds[j]]) for j in joints]
     return found + [Entry(*item) for item in GRAVITY_UNITS.items()]
 
 
@@ -98,10 +91,8 @@ def coordinates(twin: Twin) -> np.ndarray:
     chosen = np.array(massive_bodies(robot))
     masses = np.asarray(robot.masses)[chosen]
     inertias = np.asarray(robot.inertias)[chosen]
-    shapes = [
-        cholesky.shape_coordinates(float(m), i)
-        for m, i in zip(masses, inertias, strict=True)
-    ]
+    pairs = zip(masses, inertias, strict=True)
+    shapes = [cholesky.shape_coordinates(float(m), i) for m, i in pairs]
     zero, one = np.zeros(twin.action_size), np.ones(twin.action_size)
     return np.concatenate(
         [
@@ -152,12 +143,7 @@ def span(name: str, robot: Multibody, joint_inertia: np.ndarray) -> float:
 def groups(
     all_entries: list[Entry], free: Sequence[str], ties: Sequence[Sequence[str]]
 ) -> list[list[int]]:
-    """Return the entries of each parameter: one, or several that are tied.
-
-    Raises:
-        RobooptError: if nothing is free, a pattern matches nothing, or a tie names an
-            entry that is not free, twice, or of another quantity or unit.
-    """
+    """Return the entries of each parameter: one, or several that are tied."""
     names = [entry.name for entry in all_entries]
     chosen = _matching(names, (free,) if isinstance(free, str) else free)
     group_of = {i: [i] for i in chosen}
@@ -181,7 +167,13 @@ def groups(
 def _matching(names: list[str], free: Sequence[str]) -> list[int]:
     chosen: set[int] = set()
     for pattern in free:
-        found = [i for i, name in enumerate(names) if _matches(name, pattern)]
+        # Brackets are part of names here, not sets of letters.
+        literal, found = pattern.replace("[", "[[]"), []
+        for i, name in enumerate(names):
+            what = quantity(name)
+            fits = fnmatchcase(name, literal) or fnmatchcase(what, literal)
+            if fits or what.partition(".")[0] == pattern:
+                found.append(i)
         if not found:
             quantities = sorted({quantity(name) for name in names})
             raise RobooptError(
@@ -193,14 +185,3 @@ def _matching(names: list[str], free: Sequence[str]) -> list[int]:
     if not chosen:
         raise RobooptError("`free` must name at least one parameter, got none.")
     return sorted(chosen)
-
-
-def _matches(name: str, pattern: str) -> bool:
-    # Brackets are part of names here, not sets of letters.
-    literal = pattern.replace("[", "[[]")
-    what = quantity(name)
-    return (
-        fnmatchcase(name, literal)
-        or fnmatchcase(what, literal)
-        or what.partition(".")[0] == pattern
-    )

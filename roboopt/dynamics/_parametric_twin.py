@@ -68,9 +68,7 @@ class ParametricTwin(WrappedDynamics):
                 entry's own start (a factor, for masses and extents).
 
         Raises:
-            RobooptError: if nothing is free, a pattern matches nothing, a tie names an
-                entry that is not free, twice, or of another quantity, or the twin has
-                position motors, which hide the dynamics.
+            RobooptError: if `free` or `ties` break their rules, or the twin has motors.
         """
         if twin.motors is not None:
             raise RobooptError(
@@ -91,7 +89,7 @@ class ParametricTwin(WrappedDynamics):
         self.columns = tuple(columns)
         self.names = tuple(" = ".join(entries[i].name for i in g) for g in groups)
         self.units = tuple(entry.unit for entry in first)
-        self.positive = tuple(entry.quantity in parameters.POSITIVE for entry in first)
+        self.positive = tuple(quantity(e.name) in parameters.POSITIVE for e in first)
         self.coordinates = jnp.asarray(given[[group[0] for group in groups]])
 
     @staticmethod
@@ -159,29 +157,26 @@ class ParametricTwin(WrappedDynamics):
         No derivative is then taken through them: most of a Jacobian's cost.
         """
         robot = self.origin().robot
-        changed: dict[str, Array] = {
-            name: parts[name]
-            for name in ("damping", "friction", "armature")
-            if self._free(name)
-        }
+        joint_numbers = [
+            n for n in ("damping", "friction", "armature") if self._free(n)
+        ]
+        changed: dict[str, Array] = {name: parts[name] for name in joint_numbers}
         if self._free("gravity"):
             changed["gravity"] = jnp.concatenate([parts[n] for n in GRAVITY_UNITS])
         massive = np.array(self.massive)
         if self._free("center_of_mass"):
             rows = self._rows("center_of_mass")
             centers = jnp.stack([parts[f"center_of_mass.{axis}"] for axis in "xyz"], -1)
-            changed["centers_of_mass"] = robot.centers_of_mass.at[massive[rows]].set(
-                centers[rows]
-            )
+            kept = robot.centers_of_mass.at[massive[rows]]
+            changed["centers_of_mass"] = kept.set(centers[rows])
         if self._free("mass"):
             rows = self._rows("mass")
             masses = jnp.exp(parts["mass"][rows])
             changed["masses"] = robot.masses.at[massive[rows]].set(masses)
         if self._free("mass", "extent", "shear"):
             rows = self._rows("mass", "extent", "shear")
-            changed["inertias"] = robot.inertias.at[massive[rows]].set(
-                self._inertias(parts, rows)
-            )
+            kept = robot.inertias.at[massive[rows]]
+            changed["inertias"] = kept.set(self._inertias(parts, rows))
         fields = tuple(changed)
         return eqx.tree_at(
             lambda r: tuple(getattr(r, field) for field in fields),
@@ -279,6 +274,5 @@ class ParametricTwin(WrappedDynamics):
         if not self._free("lag", "delay"):
             return actions
         parts = self._parts()
-        return lagged(
-            delayed(actions, parts["delay"] / time_step), parts["lag"] / time_step
-        )
+        late = delayed(actions, parts["delay"] / time_step)
+        return lagged(late, parts["lag"] / time_step)

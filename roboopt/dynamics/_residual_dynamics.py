@@ -73,8 +73,7 @@ class ResidualDynamics(WrappedDynamics):
             **network: `angles`, `width` and `depth` of the `NormalizedMLP`.
 
         Raises:
-            RobooptError: if `trajectories` have another time step or action size than
-                `twin`; and as `Transitions.of` and `NormalizedMLP` do.
+            RobooptError: if `trajectories` do not fit `twin`, or as `Transitions.of`.
         """
         steps = Transitions.of(trajectories, twin.joints)
         if abs(steps.time_step - twin.time_step) > 1e-6 * twin.time_step:

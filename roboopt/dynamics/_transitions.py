@@ -30,13 +30,10 @@ class Transitions(NamedTuple):
             joints: number of joints; by default half the size of an observation.
 
         Raises:
-            RobooptError: if there is no trajectory, trajectories differ in size or time
-                step, are not evenly spaced or not finite, or do not hold the state of
-                `joints`.
+            RobooptError: if there are none, or they are uneven, unlike or not finite.
         """
-        runs = (
-            [trajectories] if isinstance(trajectories, Trajectory) else [*trajectories]
-        )
+        single = isinstance(trajectories, Trajectory)
+        runs = [trajectories] if single else list(trajectories)
         if not runs:
             raise RobooptError("`trajectories` must hold at least one, got 0.")
         sizes = {(r.observations.shape[-1], r.actions.shape[-1]) for r in runs}

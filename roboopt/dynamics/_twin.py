@@ -74,9 +74,7 @@ class Twin(Jittable):
             motors: position motors on the actuated joints, instead of efforts.
 
         Raises:
-            RobooptError: if `time_step` is not positive and finite, an actuated joint
-                does not exist, an effort limit is not positive, or there is not one
-                motor for each actuated joint.
+            RobooptError: if an argument is out of range or does not fit the joints.
         """
         self.robot = robot
         self.time_step = checked_time_step(time_step)
@@ -104,8 +102,7 @@ class Twin(Jittable):
             joint_limits: whether joints stop at their limits.
 
         Raises:
-            RobooptError: if an attribute is missing, or the body is not a robot on a
-                fixed base.
+            RobooptError: if an attribute is missing, or the base is not fixed.
         """
         env = env.unwrapped
         missing = [name for name in PROTOCOL if not hasattr(env, name)]
@@ -114,16 +111,16 @@ class Twin(Jittable):
                 f"`env` must have the attributes {PROTOCOL}, got a "
                 f"{type(env).__name__} without {missing}."
             )
-        linear = float(getattr(env, "linear_damping", BULLET_DAMPING))
-        angular = float(getattr(env, "angular_damping", BULLET_DAMPING))
-        robot = load_bullet(
-            env.physics_client, env.body, linear_damping=linear, angular_damping=angular
-        )
+        dampings = {
+            name: float(getattr(env, name, BULLET_DAMPING))
+            for name in ("linear_damping", "angular_damping")
+        }
+        robot = load_bullet(env.physics_client, env.body, **dampings)
         friction = getattr(env, "friction", None)
         if friction is not None:
             # PyBullet's joints have no Coulomb friction: the environment adds it.
             robot = eqx.tree_at(lambda r: r.friction, robot, jnp.asarray(friction))
-        if not (linear or angular):
+        if not any(dampings.values()):
             robot = robot.merge_fixed()
         return cls(
             robot,
@@ -161,9 +158,7 @@ class Twin(Jittable):
 
     def clip(self, action: Float[Array, " act"]) -> Float[Array, " act"]:
         """Return the action that the actuators can follow."""
-        return (
-            action if self.motors is not None else clipped(action, self.effort_limits)
-        )
+        return clipped(action, self.effort_limits) if self.motors is None else action
 
     def effort(self, action: Float[Array, " act"]) -> Float[Array, " joint"] | None:
         """Return the effort [N·m or N] on every joint, 0 on joints not actuated.

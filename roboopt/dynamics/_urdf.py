@@ -42,10 +42,8 @@ def load_urdf(
 
     Raises:
         FileNotFoundError: if there is no such file.
-        RobooptError: if the file is not a URDF whose links form one tree; a joint is
-            not revolute, continuous, prismatic or fixed; an axis, inertia or limit is
-            impossible, a number missing or not finite; nothing moves, or a joint moves
-            no mass; or an argument is out of range.
+        RobooptError: if the file is no URDF of a possible fixed-base robot, a joint
+            moves no mass, or an argument is out of range.
     """
     if np.shape(gravity) != (3,) or not np.all(np.isfinite(gravity)):
         raise RobooptError(f"`gravity` must be three finite numbers, got {gravity}.")
@@ -96,8 +94,7 @@ def save_urdf(robot: Multibody, template: str | PathLike, path: str | PathLike) 
 
     Raises:
         FileNotFoundError: if there is no file at `template`.
-        RobooptError: if `template` is not a URDF, its joints or links are not the
-            robot's, or no body can have one of the robot's masses and inertias.
+        RobooptError: if `template` is not the robot's, or an inertia is impossible.
 
     Warns:
         UserWarning: if an armature is not 0: a URDF cannot state it.

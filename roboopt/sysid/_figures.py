@@ -76,15 +76,7 @@ def predictions(
     measured: Float[np.ndarray, " time"],
     predicted: Mapping[str, Float[np.ndarray, "window node"]],
 ) -> str:
-    """Draw windows of predicted motion over the measured one.
-
-    Args:
-        title: of the panel.
-        unit: of the values.
-        time: [s] of the measured samples.
-        measured: what was measured.
-        predicted: by model, windows one after the other that share their ends.
-    """
+    """Draw predicted motion, in windows that share ends, over the measured one."""
     label = f"{title}: predicted and measured"
     with panel(title, "time [s]", f"[{unit}]", label=label) as made:
         made.axes.plot(time, measured, color=INK, alpha=0.35, lw=3.5)

@@ -43,15 +43,9 @@ def smoothed(
 
     Velocities become differences of the smoothed positions, as in the twin: with its
     own q' = q + Δt q̇' no error of a fit is the integrator's. (A driver's velocities are
-    such differences too, filtered once more and so later.)
-
-    Args:
-        runs: evenly sampled.
-        cutoff: frequency [Hz].
-        edge: time left out at either end [s]; half a period of the cutoff if None, and
-            never more than a quarter of a run.
-        efforts: whether to smooth the efforts too, as an equation of motion needs; a
-            simulation needs them as they were.
+    such differences too, filtered once more and so later.) At either end `edge` [s] is
+    left out, but never more than a quarter of a run. An equation of motion needs
+    smoothed efforts too, a simulation needs them as they were.
     """
     edge = EDGE_PERIODS / cutoff if edge is None else edge
     result = []

@@ -45,11 +45,7 @@ def load_all(
     actuated: Sequence[int] | None,
     columns: Columns | None,
 ) -> list[Recording]:
-    """Return all recordings as [q, q̇] and the efforts on the actuated joints.
-
-    Raises:
-        RobooptError: if there are none, or one does not fit the robot.
-    """
+    """Return all recordings as [q, q̇] and the efforts on the actuated joints."""
     columns = _padded(columns, len(joint_names), actuated)
     found: list[Recording] = []
     single = isinstance(sources, Trajectory | str | PathLike)
@@ -135,9 +131,6 @@ def split(recordings: Sequence[Recording], share: float | None) -> Split:
     """Hold out a share of each recording, at its end.
 
     If `share` is None: every third recording of three or more, else a quarter of each.
-
-    Raises:
-        RobooptError: if a recording is too short for that.
     """
     runs = [one.run for one in recordings]
     if share == 0:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -33,16 +34,17 @@ class Row:
     values: dict[str, dict[str, float]]
     """By simulator and by "before" or "after"."""
 
+    @property
+    def pybullet(self) -> tuple[float, float]:
+        """Return the values in PyBullet before and after."""
+        return self.values["PyBullet"]["before"], self.values["PyBullet"]["after"]
+
     def cells(self) -> list[str]:
         """Return the cells of the row in the table."""
-        before, after = (self.values["PyBullet"][when] for when in WHEN)
-        return [
-            self.name if self.unit == "1" else f"{self.name} [{self.unit}]",
-            number(before),
-            number(after),
-            change(before, after),
-            *(number(self.values["twin"][when]) for when in WHEN),
-        ]
+        name = self.name if self.unit == "1" else f"{self.name} [{self.unit}]"
+        twin = [number(self.values["twin"][when]) for when in WHEN]
+        before, after = self.pybullet
+        return [name, number(before), number(after), change(before, after), *twin]
 
 
 @dataclass(frozen=True)
@@ -81,41 +83,37 @@ class Comparison:
     def gap_table(self) -> Table:
         """Return a row a unit: how far twin and PyBullet are apart."""
         rows = [
-            [f"{GAP_NAMES[unit]} [{unit}]", f"{gap:.2g}", f"{after:.2g}"]
-            for (unit, gap), after in zip(
-                self.gaps["before"].items(), self.gaps["after"].values(), strict=True
-            )
+            [
+                f"{GAP_NAMES[unit]} [{unit}]",
+                *(f"{self.gaps[w][unit]:.2g}" for w in WHEN),
+            ]
+            for unit in self.gaps["before"]
         ]
-        header = ("largest difference, twin − PyBullet", *WHEN)
-        return Table(header, rows)
+        return Table(("largest difference, twin − PyBullet", *WHEN), rows)
 
     def sentences(self) -> list[str]:
         """Return what came out, the most important sentence first."""
-        before, after = (self.rows[0].values["PyBullet"][when] for when in WHEN)
-        changed = change(before, after)
-        if after < before or np.isfinite(after) > np.isfinite(before):
-            said = f"Improved: the objective fell from {number(before)} to "
-            said += f"{number(after)} ({changed}) in PyBullet."
-        else:
-            said = f"Not improved: the objective was {number(before)} and is "
-            said += f"{number(after)} ({changed}) in PyBullet."
+        before, after = self.rows[0].pybullet
+        better = after < before or np.isfinite(after) > np.isfinite(before)
+        said = f"Not improved: the objective was {number(before)} and is"
+        if better:
+            said = f"Improved: the objective fell from {number(before)} to"
         terms = ", ".join(
-            f"{row.name} {change(*(row.values['PyBullet'][when] for when in WHEN))}"
+            f"{row.name} {change(*row.pybullet)}"
             for row in self.rows[1:]
             if row.name not in PEAKS.values()
         )
-        count = [self.successes["PyBullet"][when] for when in WHEN]
-        agree = max(self.gaps["after"].values()) < MAX_GAP
-        units = ", ".join(
-            f"{gap:.1g} {unit}" for unit, gap in self.gaps["after"].items()
-        )
+        succeeded, gaps = self.successes["PyBullet"], self.gaps["after"]
+        agree = "agree" if max(gaps.values()) < MAX_GAP else "do not agree"
+        apart = ", ".join(f"{gap:.1g} {unit}" for unit, gap in gaps.items())
         sentences = [
-            said,
+            f"{said} {number(after)} ({change(before, after)}) in PyBullet.",
             f"The terms changed: {terms}.",
-            f"The tuned controller succeeds from {count[1]} of {self.episodes} random "
-            f"test starts in PyBullet; the starting controller from {count[0]}.",
-            f"The twin and PyBullet {'agree' if agree else 'do not agree'}: over all "
-            f"these motions they are apart by at most {units}.",
+            f"The tuned controller succeeds from {succeeded['after']} of "
+            f"{self.episodes} random test starts in PyBullet; the starting controller "
+            f"from {succeeded['before']}.",
+            f"The twin and PyBullet {agree}: over all these motions they are apart by "
+            f"at most {apart}.",
         ]
         if self.at_limits:
             sentences.append(
@@ -137,26 +135,27 @@ def compare(objective: Any, joints: Joints, motions: Motions) -> Comparison:
     def each(measure: Any) -> dict[str, dict[str, Any]]:
         return {s: {w: measure(motions[s][w]) for w in WHEN} for s in SIMULATORS}
 
-    def picked(found: Any, pick: Any) -> dict[str, dict[str, float]]:
-        return {s: {w: float(pick(found[s][w])) for w in WHEN} for s in SIMULATORS}
+    def row(name: str, unit: str, found: Any, pick: Any) -> Row:
+        values = {s: {w: float(pick(found[s][w])) for w in WHEN} for s in SIMULATORS}
+        return Row(name, unit, values)
 
     terms = each(objective.measure)
     peaks = each(lambda trajectory: peak_efforts(trajectory, joints))
-    rows = [Row("objective", "1", picked(terms, total))]
+    rows = [row("objective", "1", terms, total)]
     for name, term in terms["PyBullet"]["before"].items():
-        values = picked(terms, lambda found, name=name: found[name].value)
-        rows.append(Row(readable(name), term.unit, values))
+        rows.append(row(readable(name), term.unit, terms, lambda t, n=name: t[n].value))
     for unit in peaks["PyBullet"]["before"]:
-        values = picked(peaks, lambda found, unit=unit: found[unit])
-        rows.append(Row(PEAKS[unit], unit, values))
-    succeeded = each(lambda trajectory: _succeeded(objective.task, trajectory))
+        rows.append(row(PEAKS[unit], unit, peaks, itemgetter(unit)))
+    success = objective.task.success
+    succeeded = each(
+        lambda t: np.asarray(success(np.asarray(t.observations), t.time_step))
+    )
+    counts = {s: {w: int(succeeded[s][w].sum()) for w in WHEN} for s in SIMULATORS}
     changed = succeeded["PyBullet"]["before"] != succeeded["PyBullet"]["after"]
     pybullet = motions["PyBullet"]
     return Comparison(
         rows=rows,
-        successes={
-            s: {w: int(succeeded[s][w].sum()) for w in WHEN} for s in SIMULATORS
-        },
+        successes=counts,
         episodes=len(pybullet["before"].actions),
         gaps={w: disagreement(motions["twin"][w], pybullet[w], joints) for w in WHEN},
         at_limits=sum(_at_limits(joints, pybullet[w]) for w in WHEN),
@@ -173,7 +172,7 @@ def disagreement(
     states = [np.asarray(t.observations)[..., : len(units)] for t in (twin, pybullet)]
     gaps = np.abs(states[0] - states[1]).max(tuple(range(states[0].ndim - 1)))
     return {
-        unit: float(max(gap for gap, u in zip(gaps, units, strict=True) if u == unit))
+        unit: float(gaps[np.array(units) == unit].max())
         for unit in dict.fromkeys(units)
     }
 
@@ -184,11 +183,7 @@ def peak_efforts(trajectory: Trajectory, joints: Joints) -> dict[str, float]:
     efforts = np.abs(np.asarray(trajectory.efforts)).max((0, 1))[driven]
     revolute = np.array(joints.revolute)[driven]
     kinds = {"N": ~revolute, "N·m": revolute}
-    return {
-        unit: float(efforts[which].max())
-        for unit, which in kinds.items()
-        if which.any()
-    }
+    return {unit: float(efforts[on].max()) for unit, on in kinds.items() if on.any()}
 
 
 def _at_limits(joints: Joints, trajectory: Trajectory) -> int:
@@ -197,9 +192,3 @@ def _at_limits(joints: Joints, trajectory: Trajectory) -> int:
     q = np.asarray(trajectory.observations)[..., : len(lower)]
     beyond = ((q < lower) | (q > upper)) & (lower <= upper)
     return int(beyond.any((-1, -2)).sum())
-
-
-def _succeeded(task: Any, trajectory: Trajectory) -> np.ndarray:
-    """Return whether each motion achieved the task, (starts,)."""
-    observations = np.asarray(trajectory.observations)
-    return np.asarray(task.success(observations, trajectory.time_step))

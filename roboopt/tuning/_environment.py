@@ -30,8 +30,9 @@ class Subject:
 
     env: Any
     """ "cart-pole", "arm", or anything that Gymnasium makes."""
-    task: str | None
-    robot: str | None
+    task: str | None = None
+    """None for an environment that is not known by name."""
+    robot: str | None = None
     """A robot's name or the path of a URDF, for "arm"."""
 
     @property
@@ -41,20 +42,27 @@ class Subject:
             spec = EnvSpec.of(self.env)
             name = type(self.env).__name__ if spec is None else str(spec)
             return name.rpartition("/")[2]
-        robot = self.env if self.robot is None else Path(self.robot).stem
-        return f"{robot}-{self.task}"
+        return f"{self.robot_name}-{self.task}"
+
+    @property
+    def title(self) -> str:
+        """Return a title, such as "Tuning cart-pole to balance"."""
+        if self.task is None:
+            return f"Tuning {self.name}"
+        return f"Tuning {self.robot_name} to {self.task}"
+
+    @property
+    def robot_name(self) -> str:
+        """Return the name of the robot, such as "cart-pole"."""
+        return self.env if self.robot is None else Path(self.robot).stem
 
 
 def subject(env: Any, task: Any, robot: Any, urdf: Any, model: Any) -> Subject:
-    """Check the names that `tune` is given, and complete them.
-
-    Raises:
-        RobooptError: if a name is unknown, or they exclude each other.
-    """
+    """Check the names that `tune` is given, and complete them."""
     if robot is not None and urdf is not None:
         raise RobooptError("`robot` and `urdf` exclude each other, got both.")
     if env is None and robot is None and urdf is None:
-        env, robot, urdf = recorded_robot(model)
+        env, robot, urdf = _recorded_robot(model)
     if env is None:
         env = "cart-pole" if robot is None and urdf is None else "arm"
     for name, value in (("robot", robot), ("urdf", urdf)):
@@ -65,10 +73,11 @@ def subject(env: Any, task: Any, robot: Any, urdf: Any, model: Any) -> Subject:
     if urdf is not None and not Path(urdf).is_file():
         raise RobooptError(f"`urdf` must be a file, got {urdf}.")
     if not isinstance(env, str) or env not in TASKS:
-        return Subject(env, None, None)
+        return Subject(env)
     if isinstance(task, str):
         _require_choice("task", task, tuple(TASKS[env]))
-    task = task if isinstance(task, str) else next(iter(TASKS[env]))
+    else:
+        task = next(iter(TASKS[env]))
     if env == "arm":
         robot = str(urdf) if urdf is not None else robot or ROBOTS[0]
     return Subject(env, task, robot)
@@ -76,11 +85,15 @@ def subject(env: Any, task: Any, robot: Any, urdf: Any, model: Any) -> Subject:
 
 def _require_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
     if value not in choices:
-        close = get_close_matches(value, choices, n=1)
-        hint = f"; did you mean {close[0]}?" if close else ""
         raise RobooptError(
-            f"`{name}` must be one of {', '.join(choices)}, got {value!r}{hint}"
+            f"`{name}` must be one of {', '.join(choices)}, got {value!r}"
+            f"{_hint(value, choices)}"
         )
+
+
+def _hint(value: str, choices: tuple[str, ...]) -> str:
+    close = get_close_matches(value, choices, n=1)
+    return f"; did you mean {close[0]}?" if close else ""
 
 
 @dataclass(frozen=True)
@@ -94,16 +107,7 @@ class Plant:
 
     @classmethod
     def of(cls, named: Subject, duration: float | None, fitted: Any) -> "Plant":
-        """Return the plant of checked names.
-
-        Args:
-            named: the subject.
-            duration: of an episode [s]; None for the environment's own.
-            fitted: a fitted robot; None for the environment's own.
-
-        Raises:
-            RobooptError: if `duration` is not positive and finite.
-        """
+        """Return the plant of a subject; None is the environment's own."""
         if duration is not None and not 0 < duration < float("inf"):
             raise RobooptError(
                 f"`duration` must be positive and finite, got {duration}."
@@ -111,20 +115,16 @@ class Plant:
         options = {} if duration is None else {"duration": duration}
         if named.task is None:
             return cls(EnvSpec.of(named.env, **options), fitted)
-        name = TASKS[named.env][named.task]
         if named.env == "arm":
             # The arm's time step suits the damping of the robot it is made with.
             options |= {"robot": named.robot}
             options |= {} if fitted is None else {"model": fitted}
             fitted = None
-        return cls(EnvSpec(f"roboopt_envs:roboopt/{name}-v0", options), fitted)
+        name = f"roboopt_envs:roboopt/{TASKS[named.env][named.task]}-v0"
+        return cls(EnvSpec(name, options), fitted)
 
     def make(self, **kwargs: Any) -> Any:
-        """Make the environment.
-
-        Raises:
-            RobooptError: if there is none of that name, or an option is refused.
-        """
+        """Make the environment, or raise a `RobooptError` that says why it cannot."""
         from gymnasium.error import Error
 
         if self.spec is None:
@@ -133,15 +133,12 @@ class Plant:
             env = self.spec.make(disable_env_checker=True, **kwargs)
             if self.fitted is not None:
                 env.unwrapped.apply(self.fitted)
-        except (Error, ValueError, TypeError, OSError, ImportError) as error:
-            known = tuple(TASKS)
-            close = get_close_matches(self.spec.id, known, n=1)
-            hint = f"; did you mean {close[0]}?" if close else ""
-            if isinstance(error, Error | ImportError):
-                raise RobooptError(
-                    f"`env` must be one of {', '.join(known)} or a Gymnasium "
-                    f"environment, got {self.spec.id!r}{hint}: {error}"
-                ) from error
+        except (Error, ImportError) as error:
+            raise RobooptError(
+                f"`env` must be one of {', '.join(TASKS)} or a Gymnasium environment, "
+                f"got {self.spec.id!r}{_hint(self.spec.id, tuple(TASKS))}: {error}"
+            ) from error
+        except (ValueError, TypeError, OSError) as error:
             raise RobooptError(str(error)) from error
         return env
 
@@ -160,11 +157,7 @@ def sample_starts(env: Any, count: int, seed: int) -> np.ndarray:
 
 
 def fitted_robot(model: Any) -> Any:
-    """Return a fitted robot: the model itself, or the one saved at a path.
-
-    Raises:
-        RobooptError: if there is none at the path, or it is not of a robot.
-    """
+    """Return a fitted robot: the model itself, or the one saved at a path."""
     if isinstance(model, str | Path):
         path = Path(model)
         file = path / MODEL_FILE if path.is_dir() else path
@@ -177,9 +170,8 @@ def fitted_robot(model: Any) -> Any:
             model = load(file)
         except Exception as error:  # a file of another kind can raise anything
             reason = " ".join(str(error).split())
-            raise RobooptError(
-                f"`model`: {file} is not a saved model: {reason}"
-            ) from error
+            said = f"`model`: {file} is not a saved model: {reason}"
+            raise RobooptError(said) from error
     if model is not None and not isinstance(getattr(model, "robot", model), Multibody):
         raise RobooptError(
             f"`model` must be a fitted robot, got a {type(model).__name__}."
@@ -187,26 +179,20 @@ def fitted_robot(model: Any) -> Any:
     return model
 
 
-def recorded_robot(model: Any) -> tuple[str | None, str | None, Path | None]:
-    """Return the environment, robot and URDF that a run of `identify` was of.
-
-    Raises:
-        RobooptError: if it was a URDF that is not there any more.
-    """
+def _recorded_robot(model: Any) -> tuple[str | None, str | None, Path | None]:
+    """Return the environment, robot and URDF that a run of `identify` was of."""
     if not isinstance(model, str | Path):
         return None, None, None
-    path = Path(model)
-    folder = path if path.is_dir() else path.parent
+    folder = Path(model) if Path(model).is_dir() else Path(model).parent
     try:
         settings = json.loads((folder / SETTINGS_FILE).read_text("utf-8"))
         known = dict(settings.get("robot") or settings["flags"])
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         known = {}
-    env, robot, urdf = (known.get(n) for n in ("environment", "robot", "urdf"))
-    env = env or known.get("env")
-    if urdf is None:
+    if (urdf := known.get("urdf")) is None:
+        env = known.get("environment") or known.get("env")
         named = (name for name in TASKS if env in TASKS[name].values())
-        return next(named, env), robot, None
+        return next(named, env), known.get("robot"), None
     if not Path(urdf).is_file():
         raise RobooptError(
             f"`model` is of the robot in {urdf}, which is not there: give `urdf`."

@@ -18,23 +18,20 @@ MAX_ROWS = 60  # Each array of a larger controller is one row.
 def parameter_table(before: Any, after: Any, joints: Joints) -> Table:
     """Return a row a parameter, or a row an array where there are very many."""
     first, last = named_arrays(before), named_arrays(after)
-    if sum(array.size for array in first.values()) > MAX_ROWS:
-        rows = [
-            [
-                f"{name}, {'×'.join(map(str, array.shape))}: root mean square",
-                *_compared(_size(array), _size(last[name])),
-            ]
-            for name, array in first.items()
-        ]
-    else:
-        rows = [
-            [
-                f"{name}{_index_name(index, array.shape, joints)}",
-                *_compared(array[index], last[name][index]),
-            ]
-            for name, array in first.items()
-            for index in np.ndindex(array.shape)
-        ]
+    by_array = sum(array.size for array in first.values()) > MAX_ROWS
+    pairs = {}
+    for name, array in first.items():
+        if by_array:
+            title = f"{name}, {'×'.join(map(str, array.shape))}: root mean square"
+            pairs[title] = [np.sqrt(np.mean(a**2)) for a in (array, last[name])]
+            continue
+        for index in np.ndindex(array.shape):
+            title = f"{name}{_index_name(index, array.shape, joints)}"
+            pairs[title] = array[index], last[name][index]
+    rows = []
+    for name, pair in pairs.items():
+        one, two = map(float, pair)
+        rows.append([name, number(one), number(two), change(one, two)])
     return Table(HEADER, rows)
 
 
@@ -55,15 +52,6 @@ def named_arrays(model: Any) -> dict[str, np.ndarray]:
             name, array = name.removeprefix("log_"), np.exp(array)
         arrays[name] = array
     return arrays
-
-
-def _size(array: np.ndarray) -> float:
-    return float(np.sqrt(np.mean(array**2)))
-
-
-def _compared(before: Any, after: Any) -> list[str]:
-    before, after = float(before), float(after)
-    return [number(before), number(after), change(before, after)]
 
 
 def _index_name(index: tuple[int, ...], shape: tuple[int, ...], joints: Joints) -> str:

@@ -99,11 +99,15 @@ class TuningProblem:
         guess = _guess(made, rollout, _policy(controller), seed)
         count = guess.starts if starts is None else starts
         batch = sample_starts(made, count, seed)
-        objective = _objective(
-            made, rollout, task, guess, batch, work_weight, joule_weight
-        )
+        weights = work_weight, joule_weight
+        objective = _objective(made, rollout, task, guess, batch, *weights)
+        notes = {}
+        if fitted is not None:
+            where = f" in {model}" if isinstance(model, str | Path) else ""
+            missing = ", ".join(left_out(fitted))
+            without = f", without its {missing}" if missing else ""
+            notes["robot"] = f"as fitted{where}{without}"
         horizon, step = rollout.horizon, rollout.dynamics.time_step
-        notes = {} if fitted is None else {"robot": _fitted_note(model, fitted)}
         notes |= {
             "controller": guess.name,
             "objective": (
@@ -115,13 +119,16 @@ class TuningProblem:
                 f"{horizon} steps of {1e3 * step:.3g} ms, {horizon * step:.3g} s"
             ),
         }
-        first = guess.controller
-        title = f"Tuning {named.name}" if named.task is None else named.name
-        if named.task is not None:
-            robot_name = named.name.removesuffix(f"-{named.task}")
-            title = f"Tuning {robot_name} to {named.task}"
         return cls(
-            title, plant, made, rollout, objective, first, batch, steps or STEPS, notes
+            title=named.title,
+            plant=plant,
+            env=made,
+            rollout=rollout,
+            objective=objective,
+            controller=guess.controller,
+            starts=batch,
+            steps=steps or STEPS,
+            notes=notes,
         )
 
     @property
@@ -162,18 +169,8 @@ def _fields(value: Any) -> Any:
     return dataclasses.asdict(value) if dataclasses.is_dataclass(value) else str(value)  # pyright: ignore
 
 
-def _fitted_note(model: Any, fitted: Any) -> str:
-    where = f" in {model}" if isinstance(model, str | Path) else ""
-    without = left_out(fitted)
-    return f"as fitted{where}" + (f", without its {', '.join(without)}" * bool(without))
-
-
 def _policy(given: Any) -> Any:
-    """Return a controller: as it is given, or from a file; without its limits.
-
-    Raises:
-        RobooptError: if there is no file.
-    """
+    """Return a controller: as it is given, or from a file; without its limits."""
     if isinstance(given, str | Path):
         path = Path(given)
         path = path / CONTROLLER_FILE if path.is_dir() else path
@@ -187,23 +184,17 @@ def _policy(given: Any) -> Any:
 
 
 def _guess(env: Any, rollout: Rollout, given: Any, seed: int) -> Guess:
-    """Return the given controller, or the default one of the robot and its start.
-
-    Raises:
-        RobooptError: if no controller is given and there is no default.
-    """
+    """Return the given controller, or the default one of the robot and its start."""
     twin = rollout.dynamics
-    joints = twin.joints
-    full = twin.action_size == joints
-    share, few = (0.3, 16 if joints < 4 else 8) if full else (0.1, 32)
-    # Default gains are efforts: none suits a twin whose actions are rescaled.
-    robot = None if hasattr(twin, "dynamics") else getattr(twin, "robot", None)
+    full = twin.action_size == twin.joints
+    share, few = (0.3, 16 if twin.joints < 4 else 8) if full else (0.1, 32)
     if given is not None:
         return Guess(given, type(given).__name__, share, few)
+    # Default gains are efforts: none suits a twin whose actions are rescaled.
+    robot = None if hasattr(twin, "dynamics") else getattr(twin, "robot", None)
     if robot is not None and full:
-        first = PDGravityCompensation.from_limits(
-            robot, env.unwrapped.effort_limits, twin.time_step
-        )
+        limits = env.unwrapped.effort_limits
+        first = PDGravityCompensation.from_limits(robot, limits, twin.time_step)
         name = "proportional-derivative control with gravity compensation"
         return Guess(first, name, share, few)
     if robot is None or tuple(robot.revolute) != (False, True):
@@ -211,17 +202,11 @@ def _guess(env: Any, rollout: Rollout, given: Any, seed: int) -> Guess:
             "`controller` must be given: there are defaults for fully driven robots "
             "and for cart-poles whose actions are forces only."
         )
-    upright = np.cos(sample_starts(env, 1, seed)[0, 1]) > 0
-    if upright:
+    if np.cos(sample_starts(env, 1, seed)[0, 1]) > 0:  # upright
         first = LinearFeedback(jnp.array([BALANCE_GAINS]))
         return Guess(first, "linear feedback of the state, F = −K s", share, few)
-    first = EnergyShapingSwingUp(
-        robot,
-        jnp.array(UPRIGHT_GAINS),
-        energy_gain=80.0,
-        position_gain=3.0,
-        velocity_gain=2.0,
-    )
+    gains = {"energy_gain": 80.0, "position_gain": 3.0, "velocity_gain": 2.0}
+    first = EnergyShapingSwingUp(robot, jnp.array(UPRIGHT_GAINS), **gains)
     name = "energy shaping below, linear feedback near the top"
     return Guess(first, name, share, 16)
 
@@ -254,5 +239,10 @@ def _objective(
         joule = guess.energy_share / ratio
         work_weight = joule if work_weight is None else work_weight
         joule_weight = joule if joule_weight is None else joule_weight
-    weights = {"work_weight": work_weight, "joule_weight": joule_weight}
-    return EnergyTaskCost(rollout, task, inner.actuators, **weights)
+    return EnergyTaskCost(
+        rollout,
+        task,
+        inner.actuators,
+        work_weight=work_weight,
+        joule_weight=joule_weight,
+    )

@@ -6,6 +6,7 @@ batch. So after each descent fresh starts are run through the twin, those that f
 replace half of the batch, and the descent goes on from there.
 """
 
+import dataclasses
 import math
 import time
 from collections.abc import Callable
@@ -33,7 +34,7 @@ def descend(
     seed: int = 0,
     progress: bool = False,
     callback: Callable[[Any], object] | None = None,
-    say: Callable[[str], object] = lambda line: None,
+    say: Callable[[str], object] | None = None,
 ) -> Result:
     """Tune the controller; return the best on fresh starts, with all steps' history.
 
@@ -77,7 +78,9 @@ def descend(
         succeeded, loss = tries(model, jnp.asarray(fresh))
         succeeded = np.asarray(succeeded)
         scores.append((float(succeeded.mean()), -float(loss)))
-        say(f"round {number}: {succeeded.sum()} of {len(fresh)} fresh starts succeed")
+        if say is not None:
+            good = f"{succeeded.sum()} of {len(fresh)} fresh starts succeed"
+            say(f"round {number}: {good}")
         if succeeded.all():
             break
         failures = np.concatenate([fresh[~succeeded], failures])
@@ -111,9 +114,8 @@ def _joined(
         for name in last.history
     }
     rounds = f"{len(results)} rounds; in the last, " if len(results) > 1 else ""
-    return Result(
-        model=best.model,
-        loss=best.loss,
+    return dataclasses.replace(
+        best,
         history=history,
         reason=last.reason,
         message=rounds + last.message,

@@ -17,31 +17,18 @@ LIMIT = {"limit": "currentColor dotted"}
 
 
 def sections(result: Any, *, video: bool) -> list[Section]:
-    """Return the sections of a `TuneResult`.
-
-    Args:
-        result: a `TuneResult`.
-        video: whether to render one, where the environment can be made again.
-    """
-    if result.comparison is None:
-        return [_descent(result), _controller(result), report.settings(result.record())]
+    """Return the sections of a `TuneResult`, in order."""
+    tested = result.comparison is not None
     made = [
-        _results(result),
-        _video(result) if video else None,
+        _results(result) if tested else None,
+        _video(result) if tested and video else None,
         _descent(result),
-        _motions(result),
-        _energy(result),
+        _motions(result) if tested else None,
+        _energy(result) if tested else None,
         _controller(result),
         report.settings(result.record()),
     ]
     return [section for section in made if section is not None]
-
-
-def _shown(result: Any) -> list[int]:
-    """Return which of the motions are drawn, first the one filmed."""
-    first = result.comparison.filmed
-    others = (i for i in range(result.comparison.episodes) if i != first)
-    return [first, *others][:MAX_MOTIONS]
 
 
 def _results(result: Any) -> Section:
@@ -52,8 +39,8 @@ def _results(result: Any) -> Section:
     )
     chosen = [f"{name.capitalize()}: {text}." for name, text in result.notes.items()]
     notes = Notes([said, *chosen, *result.task_sentences()])
-    tables = result.comparison.table(), result.comparison.gap_table()
-    return Section("Before and after", [tables[0], notes, tables[1]])
+    blocks = [result.comparison.table(), notes, result.comparison.gap_table()]
+    return Section("Before and after", blocks)
 
 
 def _video(result: Any) -> Section | None:
@@ -98,50 +85,63 @@ def _descent(result: Any) -> Section:
 
 
 def _motions(result: Any) -> Section:
-    joints, shown = result.joints, _shown(result)
-    n = len(joints.names)
-    goals = result.motions["after"].observations[:, :, 2 * n :]
-    has_goal = goals.shape[-1] == n
-    panels = [p for joint in range(n) for p in _joint(result, joint, has_goal, shown)]
+    first = result.comparison.filmed
+    others = [i for i in range(result.comparison.episodes) if i != first]
+    shown = [first, *others][:MAX_MOTIONS]
+    seen = {k: np.asarray(t.observations)[shown] for k, t in result.motions.items()}
+    n, step = len(result.joints.names), result.motions["after"].time_step
+    has_goal = seen["after"].shape[-1] == 3 * n
+    panels = []
+    for joint in range(n):
+        panels += _positions(result, joint, seen, has_goal)
+        panels += _efforts(result, joint, shown)
     said = "Position relative to the goal" if has_goal else "Position"
     caption = (
         f"{said}, velocity and effort in PyBullet from {len(shown)} of the test "
         "starts, in bold the one filmed."
     )
-    step = result.motions["after"].time_step
-    legend = LEGEND | GOAL | LIMIT
-    figures = [Figure(report.traces(panels, step), caption, legend)]
+    figures = [Figure(report.traces(panels, step), caption, LEGEND | GOAL | LIMIT)]
     if hasattr(result.objective.task, "chain"):
-        figures.insert(0, _tool(result, shown))
+        panel = _tool(result.objective.task, n, seen)
+        legend = LEGEND | {"tolerance": "currentColor dotted"}
+        figures.insert(0, Figure(report.traces([panel], step), "", legend, columns=2))
     return Section("Motions before and after", figures)
 
 
-def _joint(result: Any, joint: int, has_goal: bool, shown: list[int]) -> list[Panel]:
-    """Return a joint's position, velocity, and effort if it is driven."""
-    joints, task = result.joints, result.objective.task
+def _positions(
+    result: Any, joint: int, seen: dict[str, np.ndarray], has_goal: bool
+) -> list[Panel]:
+    """Return a joint's position, relative to the goal if it has one, and velocity."""
+    joints = result.joints
     n, name = len(joints.names), joints.names[joint]
     units = JointUnits.of(joints.revolute[joint])
-    unit = units.position
-    seen = {k: np.asarray(t.observations)[shown] for k, t in result.motions.items()}
     positions = {k: o[..., joint] for k, o in seen.items()}
+    rail = getattr(result.objective.task, "rail", None) if units.position == "m" else 0
+    limits, goals, title = [-rail, rail] if rail else [], [0.0], "position"
     if has_goal:
         positions = {k: q - seen[k][..., 2 * n + joint] for k, q in positions.items()}
-    rail = getattr(task, "rail", None) if unit == "m" else None
-    goals = _full_turns(positions) if unit == "rad" and not has_goal else [0.0]
+        title = "error"
+    elif joints.revolute[joint]:
+        goals = _full_turns(positions)
     velocities = {k: o[..., n + joint] for k, o in seen.items()}
-    title = f"{name}: {'error' if has_goal else 'position'}"
-    panels = [
-        Panel(title, unit, positions, goals, [-rail, rail] if rail else []),
+    return [
+        Panel(f"{name}: {title}", units.position, positions, goals, limits),
         Panel(f"{name}: velocity", units.velocity, velocities),
     ]
-    if joint in joints.driven:
-        limit = joints.effort_limits[joints.driven.index(joint)]
-        efforts = {
-            k: np.asarray(t.efforts)[shown, :, joint] for k, t in result.motions.items()
-        }
-        title = f"{name}: {units.effort_name}"
-        panels.append(Panel(title, units.effort, efforts, limits=[-limit, limit]))
-    return panels
+
+
+def _efforts(result: Any, joint: int, shown: list[int]) -> list[Panel]:
+    """Return the effort on a joint, if it is driven."""
+    joints = result.joints
+    if joint not in joints.driven:
+        return []
+    units = JointUnits.of(joints.revolute[joint])
+    limit = joints.effort_limits[joints.driven.index(joint)]
+    efforts = {
+        k: np.asarray(t.efforts)[shown, :, joint] for k, t in result.motions.items()
+    }
+    title = f"{joints.names[joint]}: {units.effort_name}"
+    return [Panel(title, units.effort, efforts, limits=[-limit, limit])]
 
 
 def _full_turns(angles: dict[str, np.ndarray]) -> list[float]:
@@ -154,39 +154,27 @@ def _full_turns(angles: dict[str, np.ndarray]) -> list[float]:
     return [2 * np.pi * k for k in sorted(near)]
 
 
-def _tool(result: Any, shown: list[int]) -> Figure:
-    n, task = len(result.joints.names), result.objective.task
+def _tool(task: Any, n: int, seen: dict[str, np.ndarray]) -> Panel:
     distances = {}
-    for label, trajectory in result.motions.items():
-        observations = np.asarray(trajectory.observations)[shown]
+    for label, observations in seen.items():
         here = task.chain.coordinates(observations[..., :n])
         there = task.chain.coordinates(observations[..., 2 * n : 3 * n])
         gaps = [np.square(a - b) for a, b in zip(here, there, strict=True)]
         distances[label] = np.sqrt(sum(gaps))
     title, limits = "tool: distance to the goal", [task.tool_tolerance]
-    panel = Panel(title, "m", distances, limits=limits)
-    panels = report.traces([panel], result.motions["after"].time_step)
-    return Figure(panels, "", LEGEND | {"tolerance": "currentColor dotted"}, columns=2)
+    return Panel(title, "m", distances, limits=limits)
 
 
 def _energy(result: Any) -> Section:
-    driven = list(result.joints.driven)
+    driven, names = list(result.joints.driven), list(result.joints.driven_names)
     found = {
         label: result.objective.energy_by_joint(trajectory)
         for label, trajectory in result.motions.items()
     }
-    panels = [
-        report.bars(
-            readable(term),
-            "J",
-            {
-                label: np.asarray(joules[term])[driven]
-                for label, joules in found.items()
-            },
-            list(result.joints.driven_names),
-        )
-        for term in found["after"]
-    ]
+    panels = []
+    for term in found["after"]:
+        heights = {k: np.asarray(joules[term])[driven] for k, joules in found.items()}
+        panels.append(report.bars(readable(term), "J", heights, names))
     caption = "Mean energy of a motion by joint, in PyBullet."
     return Section("Energy by joint", [Figure(panels, caption, LEGEND, columns=2)])
 

@@ -4,6 +4,7 @@ import math
 import os
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +112,7 @@ def tune(
             seed=seed,
             progress=progress,
             callback=callback,
-            say=(lambda line: print(line, file=sys.stderr)) if progress else _silent,
+            say=partial(print, file=sys.stderr) if progress else None,
         )
         if not len(found.history["loss"]):
             raise KeyboardInterrupt  # Before the first step there is nothing to keep.
@@ -127,10 +128,6 @@ def tune(
             problem.env.close()
 
 
-def _silent(line: str) -> None:
-    """Print nothing."""
-
-
 def _test(
     problem: TuningProblem,
     tuned: Any,
@@ -142,18 +139,17 @@ def _test(
     """Return the motions of both controllers in both simulators."""
     env = problem.env
     before = within_limits(problem.controller, env.action_space)
-    controllers = dict(zip(WHEN, (before, tuned), strict=True))
-    starts = sample_starts(env, episodes, seed + EVALUATION_SEED_OFFSET)
+    test_seed = seed + EVALUATION_SEED_OFFSET
+    begin: dict[str, Any] = {"episodes": episodes, "seed": test_seed}
+    if hasattr(env.unwrapped, "sample_starts"):
+        begin = {"starts": sample_starts(env, episodes, test_seed)}
     # The descent does without joint limits, which PyBullet's arms run into.
     rollout = eqx.filter_jit(twin_rollout(env, joint_limits=True).require())
     workers = _workers(problem, episodes) if processes is None else processes
     maker = problem.plant if workers and problem.plant.spec is not None else env
-    begin: dict[str, Any] = {"starts": starts}
-    if not hasattr(env.unwrapped, "sample_starts"):
-        begin = {"episodes": episodes, "seed": seed + EVALUATION_SEED_OFFSET}
     motions: dict[str, dict[str, Trajectory]] = {"PyBullet": {}, "twin": {}}
     with progress_bar("testing in PyBullet", 2 * episodes, progress) as advance:
-        for when, policy in controllers.items():
+        for when, policy in zip(WHEN, (before, tuned), strict=True):
             motions["PyBullet"][when] = made = collect(
                 maker,
                 policy,
@@ -183,23 +179,19 @@ def _result(
     seed: int,
 ) -> TuneResult:
     joints = Joints.of(problem.env, problem.rollout.dynamics)
-    compared = None
-    if motions is not None:
-        compared = compare(problem.objective, joints, motions)
-    terms = eqx.filter_eval_shape(
-        problem.objective.terms, problem.controller, problem.starts
-    )
-    run = {"steps": problem.steps, "starts": len(problem.starts)}
-    run["test_seed"] = seed + EVALUATION_SEED_OFFSET
+    objective, starts = problem.objective, problem.starts
+    terms = eqx.filter_eval_shape(objective.terms, problem.controller, starts)
+    test_seed = seed + EVALUATION_SEED_OFFSET
+    run = {"steps": problem.steps, "starts": len(starts), "test_seed": test_seed}
     return TuneResult(
         title=problem.title,
         controller=tuned,
         before=within_limits(problem.controller, problem.env.action_space),
         result=found,
-        objective=problem.objective,
+        objective=objective,
         joints=joints,
         motions={} if motions is None else motions["PyBullet"],
-        comparison=compared,
+        comparison=None if motions is None else compare(objective, joints, motions),
         units={name: term.unit for name, term in terms.items()},
         notes=problem.notes,
         settings={"run": run, **problem.settings},

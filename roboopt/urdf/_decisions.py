@@ -27,7 +27,18 @@ def for_twin(model: UrdfModel) -> UrdfModel:
                 f"joint {joint.name!r} must move independently, got one that mimics "
                 f"joint {joint.mimics!r}: fix it with `locked=({joint.name!r},)`."
             )
-        _check_twin_limits(joint)
+        lower, upper = joint.lower, joint.upper
+        if (lower is None) != (upper is None):
+            given = "upper" if lower is None else "lower"
+            raise Fault(
+                f"<limit> of joint {joint.name!r} must have both `lower` and `upper` "
+                f"or neither, got {[given]}."
+            )
+        if lower is not None and upper is not None and lower > upper:
+            raise Fault(
+                f"`lower` of joint {joint.name!r} must not exceed `upper`, got {lower} "
+                f"and {upper}."
+            )
     for number, joint in enumerate(model.moving):
         poses = model.link_poses.items()
         carried = [link for link, pose in poses if pose.joint == number]
@@ -72,22 +83,6 @@ def for_pybullet(model: UrdfModel, *, mimic: bool = False) -> UrdfModel:
             stacklevel=4,
         )
     return replace(model, joints=tuple(joints))
-
-
-def _check_twin_limits(joint: Joint) -> None:
-    if joint.lower is None and joint.upper is None:
-        return
-    if joint.lower is None or joint.upper is None:
-        given = "upper" if joint.lower is None else "lower"
-        raise Fault(
-            f"<limit> of joint {joint.name!r} must have both `lower` and `upper` or "
-            f"neither, got {[given]}."
-        )
-    if joint.lower > joint.upper:
-        raise Fault(
-            f"`lower` of joint {joint.name!r} must not exceed `upper`, got "
-            f"{joint.lower} and {joint.upper}."
-        )
 
 
 def _pybullet_joint(joint: Joint, mimic: bool) -> Joint:

@@ -51,10 +51,8 @@ def read_urdf(
 
     Raises:
         FileNotFoundError: if there is no such file.
-        RobooptError: if the file is not a URDF whose links form one tree with a moving
-            joint; a joint is not revolute, continuous, prismatic or fixed; a number is
-            missing, not finite or impossible; `locked` names no joint; or `decide`
-            refuses the model.
+        RobooptError: if the file is no URDF whose links form one tree with a moving
+            joint, a number is missing or impossible, or `decide` refuses the model.
     """
     try:
         return decide(_read(path, tuple(locked)))
@@ -156,16 +154,15 @@ def _inertia(inertial: Element, where: str) -> np.ndarray:
     for name in ("ixx", "iyy", "izz"):
         required(inertial, "inertia", name, f"<inertial> of {where}")
     element = inertial.find("inertia")
-    given = [n for n in ("ixy", "ixz", "iyz") if element is not None and element.get(n)]
+    products = "ixy", "ixz", "iyz"
+    given = [n for n in products if element is not None and element.get(n)]
     if len(given) not in (0, 3):
         raise Fault(
             f"`inertia` of {where} must have all of ixy, ixz and iyz or none of them, "
             f"got {given}."
         )
-    xx, yy, zz, xy, xz, yz = (
-        number(element, name, 0.0, where)
-        for name in ("ixx", "iyy", "izz", "ixy", "ixz", "iyz")
-    )
+    names = "ixx", "iyy", "izz", *products
+    xx, yy, zz, xy, xz, yz = (number(element, name, 0.0, where) for name in names)
     moments, axes = principal_axes(np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]]))
     if any(m < 0 or m > sum(np.delete(moments, i)) for i, m in enumerate(moments)):
         raise Fault(

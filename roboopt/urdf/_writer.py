@@ -7,6 +7,7 @@ moments break the triangle inequality by a rounding error. A changed inertia is
 therefore written as its principal moments, about axes given by `<origin rpy>`.
 """
 
+import contextlib
 import os
 from os import PathLike
 from pathlib import Path
@@ -55,8 +56,7 @@ def edit_urdf(
 
     Raises:
         FileNotFoundError: if there is no file at `template`.
-        RobooptError: if `template` is not a URDF, its joints or links are not the
-            robot's, or no body can have one of the robot's masses and inertias.
+        RobooptError: if `template` is not the robot's, or an inertia is impossible.
     """
     model = read_urdf(template, lambda as_written: as_written, argument="template")
     _check_names(robot, model)
@@ -69,11 +69,13 @@ def edit_urdf(
         _check_inertial(inertial, link, argument)
         old = model.inertials[link]
         _write_inertial(links[link], old, inertial, tolerance, argument)
-    for name, damping, friction in zip(
-        robot.joint_names, _array(robot.damping), _array(robot.friction), strict=True
-    ):
-        given = {"damping": float(damping), "friction": float(friction)}
-        _write_dynamics(joints[name], given)
+    frictions = _array(robot.damping).tolist(), _array(robot.friction).tolist()
+    for name, damping, friction in zip(robot.joint_names, *frictions, strict=True):
+        old = _child(joints[name], "dynamics")
+        given = {"damping": damping, "friction": friction}
+        has = {k: float((old and old.getAttribute(k)) or 0.0) for k in given}
+        changed = {k: repr(v) for k, v in given.items() if has[k] != v}
+        _set(joints[name], "dynamics", changed)
     before = Path(template).resolve().parent
     for tag in ("mesh", "texture"):
         for element in root.getElementsByTagName(tag):
@@ -108,13 +110,9 @@ def _changed_inertials(
     rows = zip(robot.body_names, *map(_array, columns), strict=True)
     bodies = {name: Inertial(float(mass), *rest) for name, mass, *rest in rows}
     groups: dict[int, dict[str, Pose]] = {}
-    for link, joint, rotation, offset in zip(
-        robot.link_names,
-        robot.link_joints,
-        _array(robot.link_rotations),
-        _array(robot.link_offsets),
-        strict=True,
-    ):
+    poses = map(_array, (robot.link_rotations, robot.link_offsets))
+    links = zip(robot.link_names, robot.link_joints, *poses, strict=True)
+    for link, joint, rotation, offset in links:
         if joint >= 0:
             groups.setdefault(joint, {})[link] = Pose(joint, rotation, offset)
     written = {}
@@ -124,11 +122,10 @@ def _changed_inertials(
             link: model.inertials[link].to_parent(pose.rotation, pose.offset)
             for link, pose in group.items()
         }
-        merged = any(link not in ours and _any(theirs[link]) for link in group)
-        if merged and _same(
-            _composite([*ours.values()]), _composite([*theirs.values()]), tolerance
-        ):
-            continue
+        if any(link not in ours and _any(theirs[link]) for link in group):
+            both = (_composite([*found.values()]) for found in (ours, theirs))
+            if all(_near(a, b, tolerance) for a, b in zip(*both, strict=True)):
+                continue  # The merged body is the file's.
         for link, pose in group.items():
             old = model.inertials[link]
             if link in ours:
@@ -173,10 +170,6 @@ def _composite(bodies: list[Inertial]) -> Inertial:
 def _near(a: Any, b: Any, tolerance: float) -> bool:
     scale = max(np.abs(a).max(), np.abs(b).max())
     return bool(np.abs(np.subtract(a, b)).max() <= tolerance * scale)
-
-
-def _same(a: Inertial, b: Inertial, tolerance: float) -> bool:
-    return all(_near(x, y, tolerance) for x, y in zip(a, b, strict=True))
 
 
 def _check_inertial(body: Inertial, link: str, argument: str) -> None:
@@ -241,12 +234,6 @@ def _moments(
     return moments, turn
 
 
-def _write_dynamics(joint: Element, given: dict[str, float]) -> None:
-    old = _child(joint, "dynamics")
-    has = {k: float((old and old.getAttribute(k)) or 0.0) for k in given}
-    _set(joint, "dynamics", {k: repr(v) for k, v in given.items() if has[k] != v})
-
-
 def _named(root: Element, tag: str) -> dict[str, Element]:
     return {
         node.getAttribute("name"): node
@@ -298,12 +285,7 @@ def _redirect(element: Element, before: Path, after: Path | None) -> None:
     found = [f / name for f in (before, *before.parents) if (f / name).is_file()]
     if found:
         path = found[0].resolve()
-        text = _relative(path, after.resolve()) if after else path.as_posix()
-        element.setAttribute("filename", text)
-
-
-def _relative(path: Path, folder: Path) -> str:
-    try:
-        return Path(os.path.relpath(path, folder)).as_posix()
-    except ValueError:  # on another drive
-        return path.as_posix()
+        if after:
+            with contextlib.suppress(ValueError):  # The folder is on another drive.
+                path = Path(os.path.relpath(path, after.resolve()))
+        element.setAttribute("filename", path.as_posix())
