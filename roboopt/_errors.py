@@ -1,4 +1,4 @@
-"""The error for what a user can mend."""
+"""The error for what a user can mend, and checks of numbers that raise it."""
 
 
 class RobooptError(ValueError):
@@ -7,3 +7,17 @@ class RobooptError(ValueError):
     The message names the argument, the rule and the value. Any other exception is a
     bug.
     """
+
+
+def require_at_least(least: int, **arguments: int | None) -> None:
+    """Raise a `RobooptError` if an argument that is not None is less than `least`."""
+    for name, value in arguments.items():
+        if value is not None and value < least:
+            raise RobooptError(f"`{name}` must be at least {least}, got {value}.")
+
+
+def require_positive(**arguments: float | int | None) -> None:
+    """Raise a `RobooptError` if an argument is given and not positive and finite."""
+    for name, value in arguments.items():
+        if value is not None and not 0 < value < float("inf"):
+            raise RobooptError(f"`{name}` must be positive and finite, got {value}.")

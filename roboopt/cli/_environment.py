@@ -10,8 +10,11 @@ from roboopt._errors import RobooptError
 
 def make(name: str, options: Sequence[str] = ()) -> Any:
     """Return the environment of a Gymnasium id, `package:Name-v0` for a user's own."""
+    from roboopt_envs import import_pybullet_silently
+
     from roboopt.rollouts import EnvSpec
 
+    import_pybullet_silently()
     spec: Any = EnvSpec.of(name, **keywords_of(options))
     try:
         with warnings.catch_warnings():

@@ -96,10 +96,18 @@ class Collect(Flags):
                 max_steps=self.max_steps,
                 progress=lambda _: advance(),
             )
+        found = ro.rollouts.Evaluation.of(recorded)
+        print(_described(found))
         episodes = recorded.episodes()
-        print(_described(episodes))
-        kept = _successes(episodes) if self.only_successes else episodes
-        ro.data.save_episodes(out, kept)
+        if self.only_successes:
+            if found.successes is None:
+                raise RobooptError(
+                    "--only-successes needs an environment that tells success"
+                )
+            episodes = [episodes[k] for k in found.successes.nonzero()[0]]
+            if not episodes:
+                raise RobooptError("--only-successes: no episode succeeded")
+        ro.data.save_episodes(out, episodes)
         print(out)
         named = self.demonstrator
         if isinstance(expert, eqx.Module):
@@ -124,23 +132,13 @@ def _noise(env: Any, share: float) -> Any:
     return share * half
 
 
-def _described(episodes: list[Any]) -> str:
-    steps = [run.steps for run in episodes]
-    total = [float(run.returns) for run in episodes]
+def _described(found: Any) -> str:
+    steps, total = found.lengths, found.returns
     said = (
-        f"{len(episodes)} episodes, {sum(steps)} samples, {min(steps)} to {max(steps)} "
-        f"steps each; returns {sum(total) / len(total):.4g} ({min(total):.4g} to "
-        f"{max(total):.4g})"
+        f"{len(steps)} episodes, {steps.sum()} samples, {steps.min()} to {steps.max()} "
+        f"steps each; returns {total.mean():.4g} ({total.min():.4g} to "
+        f"{total.max():.4g})"
     )
-    if all(run.success is not None for run in episodes):
-        said += f"; {sum(bool(run.success) for run in episodes)} succeed"
+    if found.successes is not None:
+        said += f"; {found.successes.sum()} succeed"
     return said + "."
-
-
-def _successes(episodes: list[Any]) -> list[Any]:
-    if any(run.success is None for run in episodes):
-        raise RobooptError("--only-successes needs an environment that tells success")
-    kept = [run for run in episodes if run.success]
-    if not kept:
-        raise RobooptError("--only-successes: no episode succeeded")
-    return kept

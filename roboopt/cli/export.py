@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from roboopt._errors import RobooptError
+from roboopt._errors import RobooptError, require_at_least
 from roboopt.cli._flags import Flags, flag
 from roboopt.cli._run_folder import SETTINGS, policy_file
 
@@ -42,10 +42,7 @@ class Export(Flags):
 
     def run(self) -> int:
         """Export, compare, and say how the files are used; return the exit code."""
-        if self.observation_size is not None and self.observation_size < 1:
-            raise RobooptError(
-                f"`observation_size` must be at least 1, got {self.observation_size}"
-            )
+        require_at_least(1, observation_size=self.observation_size)
         file = policy_file(self.policy)
         out = file.parent / "export" if self.out is None else self.out
         if out.exists() and not out.is_dir():

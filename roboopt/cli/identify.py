@@ -1,11 +1,10 @@
 """`roboopt identify`: fit a robot's parameters to recordings."""
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from roboopt._errors import RobooptError
+from roboopt._errors import RobooptError, require_positive
 from roboopt.cli._flags import OUTPUT, Flags, Output, flag
 
 ENVIRONMENTS = {
@@ -185,10 +184,7 @@ class Identify(Flags):
         for name in (*COLUMNS, "actuated") if self.collect else SIMULATED:
             if (value := getattr(self, name)) is not None:
                 raise RobooptError(f"`{name}` is for {what}, got {value}")
-        for name in ("duration", "time_step"):
-            value = getattr(self, name)
-            if value is not None and not 0 < value < math.inf:
-                raise RobooptError(f"`{name}` must be positive and finite, got {value}")
+        require_positive(duration=self.duration, time_step=self.time_step)
         if self.randomize is not None and not 0 <= self.randomize < 1:
             raise RobooptError(
                 f"`randomize` must be 0 or more and below 1, got {self.randomize}"

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Array, Float, Shaped
 
 from roboopt._core import AnyArray
-from roboopt._errors import RobooptError
+from roboopt._errors import RobooptError, require_at_least
 from roboopt.data._trajectory import Trajectory, check_episodes
 from roboopt.data._windows import single_recordings
 
@@ -98,9 +98,7 @@ class Demonstrations(eqx.Module):
         """
         runs = single_recordings(trajectories)
         check_episodes(runs, "trajectories")
-        for name, value in (("history", history), ("chunk", chunk)):
-            if value is not None and value < 1:
-                raise RobooptError(f"`{name}` must be at least 1, got {value}.")
+        require_at_least(1, history=history, chunk=chunk)
         arrays = {
             name: np.concatenate([np.asarray(getattr(run, name)) for run in runs])
             for name in ("observations", "actions")

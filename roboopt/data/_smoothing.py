@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from roboopt._core import AnyArray
-from roboopt._errors import RobooptError
+from roboopt._errors import RobooptError, require_at_least, require_positive
 from roboopt.data._trajectory import Trajectory
 from roboopt.data._windows import sample_times
 
@@ -40,10 +40,8 @@ def low_pass(
     from scipy import signal  # Slow to import.
 
     values = np.asarray(values, float)
-    if order < 1:
-        raise RobooptError(f"`order` must be at least 1, got {order}.")
-    if not 0 < time_step < float("inf"):
-        raise RobooptError(f"`time_step` must be positive and finite, got {time_step}.")
+    require_at_least(1, order=order)
+    require_positive(time_step=time_step)
     nyquist = 0.5 / time_step
     if not 0 < cutoff_hz < nyquist:
         raise RobooptError(

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
 from roboopt._core import AnyArray
-from roboopt._errors import RobooptError
+from roboopt._errors import RobooptError, require_positive
 from roboopt.data._files import atomic_write, read_archive
 
 PER_STEP = ("actions", "rewards", "efforts")
@@ -49,10 +49,7 @@ class Trajectory(eqx.Module):
     """(...,): steps of each episode; None where all have T."""
 
     def __check_init__(self):
-        if not 0 < self.time_step < float("inf"):
-            raise RobooptError(
-                f"`time_step` must be positive and finite, got {self.time_step}."
-            )
+        require_positive(time_step=self.time_step)
         batch, steps = self.actions.shape[:-2], self.actions.shape[-2]
         if self.observations.shape[:-1] != (*batch, steps + 1):
             raise RobooptError(

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from roboopt._errors import RobooptError
+from roboopt._errors import RobooptError, require_at_least
 from roboopt.data._trajectory import PER_STEP, Trajectory, check_episodes
 
 TIME_STEP_TOLERANCE = 1e-6  # relative
@@ -40,13 +40,8 @@ def sliding_windows(
             number breaks its rule.
     """
     stride = horizon if stride is None else stride
-    for name, value, least in (
-        ("horizon", horizon, 1),
-        ("lead", lead, 0),
-        ("stride", stride, 1),
-    ):
-        if value < least:
-            raise RobooptError(f"`{name}` must be at least {least}, got {value}.")
+    require_at_least(1, horizon=horizon, stride=stride)
+    require_at_least(0, lead=lead)
     runs = single_recordings(recordings)
     length = lead + horizon
     timed = any(run.times is not None for run in runs)

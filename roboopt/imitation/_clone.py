@@ -11,9 +11,9 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from roboopt._errors import RobooptError
+from roboopt._errors import RobooptError, require_at_least
 from roboopt.data import Trajectory
-from roboopt.imitation._clone_result import CloneResult, HeldOutErrors
+from roboopt.imitation._clone_result import CloneResult
 from roboopt.imitation._clone_training import Training
 from roboopt.imitation._demonstration_set import DemonstrationSet
 from roboopt.policies import within_limits
@@ -91,15 +91,10 @@ def clone(
         RobooptError: if an argument breaks its rule, or demonstrations, policy and
             environment do not fit each other.
     """
-    counts = {"history": history, "width": width, "depth": depth, "steps": steps}
-    counts |= {"batch_size": batch_size, "episodes": episodes}
-    counts |= {"chunk": chunk, "max_steps": max_steps}
-    for name, value in counts.items():
-        if value is not None and value < 1:
-            raise RobooptError(f"`{name}` must be at least 1, got {value}.")
-    for name, value in (("seed", seed), ("dagger", dagger)):
-        if value < 0:
-            raise RobooptError(f"`{name}` must be at least 0, got {value}.")
+    require_at_least(1, history=history, chunk=chunk, width=width, depth=depth)
+    require_at_least(1, steps=steps, batch_size=batch_size)
+    require_at_least(1, episodes=episodes, max_steps=max_steps)
+    require_at_least(0, seed=seed, dagger=dagger)
     if not 0 < held_out < 1:
         raise RobooptError(f"`held_out` must be between 0 and 1, got {held_out}.")
     for name, value in (("demonstrator", demonstrator), ("env", env)):
@@ -153,6 +148,7 @@ def clone(
                     processes=processes,
                     progress=lambda _: advance(),
                 )
+        by_action, over_time = training.errors(result.model, data.held_out)
         recorded = None
         if demonstrator is None and all(e.rewards is not None for e in data.training):
             recorded = Evaluation.of(Trajectory.from_episodes(data.training))
@@ -164,7 +160,9 @@ def clone(
             held_out=curve,
             evaluations=evaluations,
             demonstrations=recorded,
-            errors=HeldOutErrors.of(result.model, training, data.held_out),
+            error_by_action=by_action,
+            error_over_time=over_time,
+            discrete=training.discrete,
             findings=tuple(data.findings),
             description=training.description,
             signals=None if world is None else signals(world),

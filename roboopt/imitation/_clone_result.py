@@ -5,14 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-from roboopt.data import Demonstrations, Trajectory, save, save_episodes
+from roboopt.data import save, save_episodes
 from roboopt.diagnose import Finding
-from roboopt.imitation._clone_training import Training
-from roboopt.imitation._policy_kinds import action_spread
 from roboopt.optimize import Result
 from roboopt.report import (
     Figure,
@@ -40,48 +36,6 @@ OVERFITTING_RATIO = 10.0  # of the mismatch held out to the mismatch in training
 
 
 @dataclass(frozen=True)
-class HeldOutErrors:
-    """How far the clone's actions are from held-out demonstrations."""
-
-    by_action: np.ndarray
-    """(act,): root mean square, in the actions' units; of discrete actions the share of
-    samples with another choice."""
-    over_time: tuple[np.ndarray, ...]
-    """By episode, (time,): root mean square over axes, in units of the actions'
-    standard deviations; of discrete actions whether the choice differs."""
-    discrete: bool
-
-    @classmethod
-    def of(
-        cls, model: Any, training: Training, episodes: Sequence[Trajectory]
-    ) -> "HeldOutErrors":
-        """Return the errors of a trained model."""
-        predict = jax.jit(jax.vmap(model))
-        known = np.asarray(training.samples.actions)
-        discrete = known.dtype.kind in "iu"
-        scale = action_spread(training.samples)
-        low, high = (training.cut.get(name) for name in ("low", "high"))
-        gaps = []
-        for episode in episodes:
-            own = Demonstrations.from_trajectories([episode], **training.cut)
-            made = np.asarray(predict(jnp.asarray(own.observations, float)))
-            if training.cut["chunk"] is not None:
-                made = made[:, 0]
-            actions = np.asarray(episode.actions)
-            if discrete:
-                gaps.append((made != actions).astype(float))
-                continue
-            if low is not None or high is not None:
-                made = np.clip(made, low, high)
-            gaps.append(made - actions)
-        joined = np.concatenate(gaps)
-        if discrete:
-            return cls(joined.mean(0), tuple(gap.mean(1) for gap in gaps), True)
-        over_time = tuple(np.sqrt(((gap / scale) ** 2).mean(1)) for gap in gaps)
-        return cls(np.sqrt((joined**2).mean(0)), over_time, False)
-
-
-@dataclass(frozen=True)
 class CloneResult(VerbResult):
     """The clone, its training, and its evaluation beside the demonstrator's."""
 
@@ -99,7 +53,14 @@ class CloneResult(VerbResult):
     """By "demonstrator" and "clone", from the same starts; empty without `env`."""
     demonstrations: Evaluation | None
     """The recorded returns, where there are rewards and no demonstrator."""
-    errors: HeldOutErrors
+    error_by_action: np.ndarray
+    """(act,): root mean square on held-out demonstrations, in the actions' units; of
+    discrete actions the share of samples with another choice."""
+    error_over_time: tuple[np.ndarray, ...]
+    """By held-out episode, (time,): root mean square over axes, in units of the
+    actions' standard deviations; of discrete actions whether the choice differs."""
+    discrete: bool
+    """Whether the actions are choices."""
     findings: tuple[Finding, ...]
     """What the checks of the demonstrations found."""
     description: dict[str, str]
@@ -207,22 +168,22 @@ class CloneResult(VerbResult):
         return Section("The training", [Notes([note]), figure])
 
     def _error_section(self) -> Section:
-        errors = self.errors
         titles, unit = ("Error by action", "Error over time"), "actions' units"
-        if errors.discrete:
+        if self.discrete:
             titles, unit = ("Other choice than demonstrated", "Over time"), "1"
-        names = [f"action {k}" for k in range(len(errors.by_action))]
+        names = [f"action {k}" for k in range(len(self.error_by_action))]
         if self.signals is not None:
             names = [signal.name for signal in self.signals.actions]
-        by_action = bars(titles[0], unit, {"clone": errors.by_action}, names, axis="")
-        panel = Panel(titles[1], "1", {"clone": padded(errors.over_time)})
+        values = {"clone": self.error_by_action}
+        by_action = bars(titles[0], unit, values, names, axis="")
+        panel = Panel(titles[1], "1", {"clone": padded(self.error_over_time)})
         time_step = 1.0
         if "clone" in self.evaluations:
             time_step = self.evaluations["clone"].trajectories.time_step
         over_time = traces([panel], time_step)
         caption = (
             "The clone's action where the demonstrator was, in held-out episodes: "
-            + ("share of samples with another choice" if errors.discrete else "RMS")
+            + ("share of samples with another choice" if self.discrete else "RMS")
             + ", and over time in units of the actions' standard deviations."
         )
         return Section("The mismatch", [Figure([by_action, *over_time], caption)])
@@ -242,6 +203,6 @@ class CloneResult(VerbResult):
         return {
             "training": self.description,
             "mismatch": self.mismatch,
-            "held_out_error_by_action": self.errors.by_action,
+            "held_out_error_by_action": self.error_by_action,
             "evaluation": evaluation_record(self.evaluations),
         }

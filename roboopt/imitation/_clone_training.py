@@ -1,18 +1,21 @@
 """The training of a clone: what is minimized, over which samples, and how it went."""
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from roboopt._errors import RobooptError
-from roboopt.data import Demonstrations
+from roboopt.data import Demonstrations, Trajectory
 from roboopt.imitation._dagger import DAgger
 from roboopt.imitation._demonstration_set import DemonstrationSet
 from roboopt.imitation._policy_kinds import (
+    action_spread,
     fresh_policy,
     kind_for,
     objective_for,
@@ -144,6 +147,42 @@ class Training:
             **self.cut,
         )
         return dataclasses.replace(self, data=source)
+
+    @property
+    def discrete(self) -> bool:
+        """Return whether the actions are choices."""
+        return np.asarray(self.samples.actions).dtype.kind in "iu"
+
+    def errors(
+        self, model: Any, episodes: Sequence[Trajectory]
+    ) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+        """Return how far the actions of `model` are from the demonstrated ones.
+
+        Returns:
+            Root mean squares by action (act,), and over time in each episode, in units
+            of the actions' standard deviations; of choices, how many differ.
+        """
+        predict = jax.jit(jax.vmap(model))
+        scale = action_spread(self.samples)
+        low, high = (self.cut.get(name) for name in ("low", "high"))
+        gaps = []
+        for episode in episodes:
+            own = Demonstrations.from_trajectories([episode], **self.cut)
+            made = np.asarray(predict(jnp.asarray(own.observations, float)))
+            if self.cut["chunk"] is not None:
+                made = made[:, 0]
+            actions = np.asarray(episode.actions)
+            if self.discrete:
+                gaps.append((made != actions).astype(float))
+                continue
+            if low is not None or high is not None:
+                made = np.clip(made, low, high)
+            gaps.append(made - actions)
+        joined = np.concatenate(gaps)
+        if self.discrete:
+            return joined.mean(0), tuple(gap.mean(1) for gap in gaps)
+        over_time = tuple(np.sqrt(((gap / scale) ** 2).mean(1)) for gap in gaps)
+        return np.sqrt((joined**2).mean(0)), over_time
 
     def run(
         self, steps: int, *, seconds: float, progress: bool

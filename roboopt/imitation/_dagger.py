@@ -16,7 +16,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from roboopt._errors import RobooptError
+from roboopt._errors import require_at_least
 from roboopt.data import Demonstrations, Trajectory
 from roboopt.imitation._policy_kinds import with_memory
 from roboopt.rollouts import Evaluation, evaluate
@@ -86,12 +86,8 @@ class DAgger:
             RobooptError: if an argument breaks its rule, or the demonstrations do not
                 fit `history`, `chunk`, `low` and `high`.
         """
-        given = {"episodes": episodes, "steps": steps, "samples": samples}
-        for name, value in given.items():
-            if value is not None and value < 1:
-                raise RobooptError(f"`{name}` must be at least 1, got {value}.")
-        if seed < 0:
-            raise RobooptError(f"`seed` must be at least 0, got {seed}.")
+        require_at_least(1, episodes=episodes, steps=steps, samples=samples)
+        require_at_least(0, seed=seed)
         self.steps, self.rounds, self._seed, self._begun = steps, [], seed, False
         self._wrap = self._acting if wrap is None else wrap
         self._act = {"episodes": episodes, "max_steps": max_steps, "progress": progress}

@@ -113,10 +113,9 @@ def _episodes(source: Any) -> list[Trajectory]:
 
 
 def _exceeds_memory(folder: Path) -> bool:
-    if not folder.is_dir() or not is_episode_folder(folder):
+    if not is_episode_folder(folder):
         return False
-    size = sum(file.stat().st_size for file in folder.iterdir())
-    return size > MAX_BYTES_IN_MEMORY
+    return sum(f.stat().st_size for f in folder.iterdir()) > MAX_BYTES_IN_MEMORY
 
 
 def _in_jax(samples: Demonstrations) -> Demonstrations:

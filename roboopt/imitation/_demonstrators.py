@@ -14,11 +14,7 @@ from jaxtyping import Array, Float
 
 from roboopt._errors import RobooptError
 from roboopt.dynamics import Twin, linearize
-from roboopt.policies import (
-    EnergyShapingSwingUp,
-    LinearFeedback,
-    PDGravityCompensation,
-)
+from roboopt.policies import EnergyShapingSwingUp, LinearFeedback, PDGravityCompensation
 
 # Gains for reaching that overshoot little, on arms from a toy to an industrial one.
 REACH_SATURATION = 0.1

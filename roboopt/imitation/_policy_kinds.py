@@ -85,11 +85,7 @@ def fresh_policy(
         twin = None if rollout is None else rollout.dynamics
         if twin is not None and twin.action_size == twin.joints:  # all are actuated
             made = GravityCompensated.of(
-                samples,
-                twin.robot,
-                KINDS[kind],
-                first=size * (history - 1),
-                **settings,
+                samples, twin.robot, KINDS[kind], first=size * (history - 1), **settings
             )
             return made, f"{description}, on top of gravity compensation"
     return KINDS[kind](samples, **settings), description

@@ -75,6 +75,12 @@ def test_batches_are_taken_apart(tmp_path):
     assert [r.steps for r in load_recordings(tmp_path / "demos.npz")] == [3, 3, 5]
 
 
+def test_a_saved_batch_of_episodes_of_different_lengths_is_taken_apart(tmp_path):
+    runs = [episode(3, 0), episode(1, 1)]
+    Trajectory.from_episodes(runs).save(tmp_path / "batch.npz")
+    check_same(load_recordings(tmp_path / "batch.npz"), runs)
+
+
 def one(steps):
     return np.zeros((steps + 1, 3)), np.zeros((steps, 1))
 

@@ -136,8 +136,6 @@ def test_episodes_are_split_as_in_memory(folder):
         ({"history": 0}, "`history` must be at least 1, got 0"),
         ({"chunk": 0}, "`chunk` must be at least 1, got 0"),
         ({"low": [1.0] * 3}, r"`low` must be one number or 2, got shape \(3,\)"),
-        ({"episodes": [30]}, "`episodes` must be among 0 to 29, got 30 to 30"),
-        ({"episodes": []}, "`episodes` must be numbers of episodes"),
     ],
 )
 def test_settings_that_do_not_fit_are_refused(folder, arguments, match):

@@ -75,7 +75,7 @@ def to_episodes(
     if "lengths" in fields and len(actions) == 2:
         check_lengths(fields, where)
         return _cut(fields, where)
-    if observations[:-1] == actions[:-1]:
+    if len(actions) > 1 and observations[:-1] == actions[:-1]:
         raise _equal_counts(where, actions[-2])
     return single_recordings(_trajectory(fields, where))
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from roboopt._errors import RobooptError
+from roboopt._errors import RobooptError, require_positive
 from roboopt.data._trajectory import Trajectory
 from roboopt.data.io._arrays import Arrays, ReadOptions, end_to_end, to_episodes
 from roboopt.data.io._columns import Columns
@@ -78,8 +78,7 @@ def load_recordings(
             do not fit `joints`.
         ImportError: if Minari or h5py is needed and not installed.
     """
-    if time_step is not None and not 0 < time_step < float("inf"):
-        raise RobooptError(f"`time_step` must be positive and finite, got {time_step}.")
+    require_positive(time_step=time_step)
     options = ReadOptions(columns, joints, time_step, observation_keys)
     runs = []
     for source, read in _sources(path):
@@ -143,7 +142,7 @@ def _sources(path: str | PathLike) -> list[tuple[Any, Reader]]:
         fit = [r for end, r in READERS.items() if file.name.endswith(end)]
         return [(file, read) for read in fit if not hidden]
 
-    if path.is_dir() and is_episode_folder(path):
+    if is_episode_folder(path):
         return [(path, read_folder)]
     if path.is_dir():
         found = [one for file in sorted(path.iterdir()) for one in readers(file)]

@@ -7,7 +7,6 @@ epoch begins there, in another order and cut at other places.
 """
 
 import copy
-from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from roboopt._errors import RobooptError
+from roboopt._errors import RobooptError, require_at_least
 from roboopt.data._demonstrations import Demonstrations, cut_samples, limits
 from roboopt.data._split import split_indices
 from roboopt.data.io._arrays import check_lengths
@@ -34,6 +33,8 @@ class MemmapDemonstrations:
 
     steps: int
     """Steps of the descent on one block."""
+    episodes: np.ndarray
+    """The numbers of the episodes that are read."""
     drifts: bool = False
     """Losses on different blocks can be compared, since the data stay the same."""
 
@@ -48,7 +49,6 @@ class MemmapDemonstrations:
         low: Any = None,
         high: Any = None,
         seed: int = 0,
-        episodes: Sequence[int] | None = None,
     ):
         """Open `folder` without reading its samples.
 
@@ -62,39 +62,25 @@ class MemmapDemonstrations:
             low: the lower limits of the demonstrator's actuators.
             high: the upper limits.
             seed: of the order of the samples.
-            episodes: which to read, by number; all of them where None.
 
         Raises:
             RobooptError: if `folder` holds no samples, or another argument breaks its
                 rule.
         """
         self.folder = Path(folder)
-        if not self.folder.is_dir() or not is_episode_folder(self.folder):
+        if not is_episode_folder(self.folder):
             raise RobooptError(
                 "`folder` must be one that `save_episodes` wrote to a path without "
                 f"suffix, got {folder}."
             )
-        counts = {"block": block, "steps": steps, "history": history, "chunk": chunk}
-        for name, value in counts.items():
-            if value is not None and value < 1:
-                raise RobooptError(f"`{name}` must be at least 1, got {value}.")
+        require_at_least(1, block=block, steps=steps, history=history, chunk=chunk)
         self.steps, self.seed, self.block_size, self._number = steps, seed, block, 0
         self._cut = {"history": history, "chunk": chunk, "low": low, "high": high}
         arrays = map_arrays(self.folder)
         check_lengths(arrays, str(folder))
         limits(low, high, arrays["actions"][:1])
-        count = len(arrays["lengths"])
-        chosen = np.arange(count) if episodes is None else np.array(episodes)
-        if chosen.ndim != 1 or not len(chosen) or chosen.dtype.kind not in "iu":
-            raise RobooptError(
-                f"`episodes` must be numbers of episodes, got {episodes}."
-            )
-        if chosen.min() < 0 or chosen.max() >= count:
-            raise RobooptError(
-                f"`episodes` must be among 0 to {count - 1}, got {chosen.min()} to "
-                f"{chosen.max()}."
-            )
-        self.episodes, self._lengths = chosen, arrays["lengths"]
+        self._lengths = arrays["lengths"]
+        self.episodes = np.arange(len(self._lengths))
         if not len(self):
             raise RobooptError(f"`folder` must hold samples, but {folder} holds none.")
 
@@ -131,8 +117,7 @@ class MemmapDemonstrations:
 
     def sample(self, count: int, seed: int = 0) -> Demonstrations:
         """Return `count` samples drawn at random, or all where there are fewer."""
-        if count < 1:
-            raise RobooptError(f"`count` must be at least 1, got {count}.")
+        require_at_least(1, count=count)
         generator = np.random.default_rng([seed, 2])
         count = min(count, len(self))
         rows = generator.choice(len(self), count, replace=False, shuffle=False)
