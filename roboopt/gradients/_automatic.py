@@ -6,6 +6,7 @@ the batch, and its squared error is
     e = Σ_k |g_k − ḡ|² / (K (K − 1))
 """
 
+import dataclasses
 from typing import Any
 
 import equinox as eqx
@@ -13,13 +14,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from roboopt._checks import require_at_least
 from roboopt._errors import RobooptError
 from roboopt.gradients._estimator import (
     Estimator,
     LossFn,
     inner,
+    quality,
     relative_gradient,
-    signal_to_noise,
 )
 
 
@@ -37,8 +39,7 @@ class Automatic(Estimator):
     """The largest number of groups."""
 
     def __check_init__(self):
-        if self.groups < 1:
-            raise RobooptError(f"`groups` must be at least 1, got {self.groups}.")
+        require_at_least(1, groups=self.groups)
 
     def traceable(self, objective: Any) -> bool:
         """Return True.
@@ -57,7 +58,7 @@ class Automatic(Estimator):
         """Return the loss function that is differentiated."""
         if self.objective is None:
             return loss_fn
-        return loss_fn.with_objective(self.objective)
+        return dataclasses.replace(loss_fn, objective=self.objective)
 
     def __call__(
         self, loss_fn: LossFn, params: Any, batch: Any, key: PRNGKeyArray
@@ -74,24 +75,12 @@ class Automatic(Estimator):
         parts = jax.tree.map(
             lambda x: x.reshape(groups, x.shape[0] // groups, *x.shape[1:]), batch
         )
-        (losses, terms), gradients = jax.vmap(
-            lambda part: value_and_grad(params, part)
-        )(parts)
-        loss, terms, gradient = jax.tree.map(
-            lambda x: x.mean(0), (losses, terms, gradients)
-        )
-        deviation = jax.tree.map(lambda g, mean: g - mean[None], gradients, gradient)
+        each = jax.vmap(lambda part: value_and_grad(params, part))(parts)
+        (loss, terms), gradient = jax.tree.map(lambda x: x.mean(0), each)
+        deviation = jax.tree.map(lambda g, mean: g - mean[None], each[1], gradient)
         deviation = relative_gradient(deviation, params)
         error = inner(deviation, deviation) / (groups * (groups - 1))
-        scaled = relative_gradient(gradient, params)
-        squared = inner(scaled, scaled)
-        info = {
-            "gradient_norm": jnp.sqrt(squared),
-            # On average the noise adds its own square to |ĝ|².
-            "gradient_snr": signal_to_noise(squared - error, error),
-            "gradient_error": error,
-        }
-        return loss, gradient, terms | info
+        return loss, gradient, terms | quality(gradient, params, error)
 
 
 def _group_count(batch: Any, limit: int) -> int:

@@ -13,7 +13,6 @@ of the leaf, its root mean square or 0.1 if that is larger. A gain of 1000 and a
 of 0.1 then count alike.
 """
 
-import dataclasses
 import operator
 from abc import abstractmethod
 from collections.abc import Callable
@@ -34,19 +33,14 @@ MAX_SNR = 1e6  # ratios above count as exact
 class LossFn(eqx.Module):
     """The loss as a function of the trainable parameters: `loss_fn(params, batch)`.
 
-    The parameters are the trainable leaves of the model. A leaf with bounds is given
-    in coordinates without bounds.
+    The parameters are the trainable leaves of the model, those with bounds in
+    coordinates without bounds.
     """
 
     objective: Callable[[Any, Any], Any]
     """`objective(model, batch) -> loss`, such as an `Objective`."""
     build: Callable[[Any], Any]
     """`build(params) -> model`."""
-
-    @property
-    def differentiable(self) -> bool:
-        """Whether JAX can trace and differentiate the objective."""
-        return getattr(self.objective, "differentiable", True)
 
     def __call__(self, params: Any, batch: Any) -> Float[Array, ""]:
         """Return the loss at `params`."""
@@ -56,7 +50,7 @@ class LossFn(eqx.Module):
         self, params: Any, batch: Any
     ) -> tuple[Float[Array, ""], dict[str, Array]]:
         """Return the loss at `params`, and the values of its terms by name."""
-        if self.differentiable:
+        if differentiable(self.objective):
             return self._evaluate(self.build(params), batch)
         alone = jax.tree.map(lambda x: x[None], params)
         return jax.tree.map(lambda x: x[0], self.evaluate_many(alone, batch))
@@ -69,33 +63,30 @@ class LossFn(eqx.Module):
         Args:
             params: parameters whose arrays have a leading axis of models.
             batch: one batch, the same for all models.
-            traced: whether JAX may trace the objective; otherwise the objective is
-                called model by model.
+            traced: whether JAX may trace the objective, which otherwise is called model
+                by model.
         """
-        if traced and self.differentiable:
+        if traced and differentiable(self.objective):
             return jax.vmap(lambda own: self.evaluate(own, batch))(params)
         models = _build_many(self.build, params)
         if traced and isinstance(self.objective, Objective):
-            terms = self.objective.evaluate_many(models, batch)
-            return total(terms), {name: term.value for name, term in terms.items()}
+            return _total(self.objective.evaluate_many(models, batch))
         arrays, static = eqx.partition(models, eqx.is_array)
-        count = jax.tree.leaves(params)[0].shape[0]
         each = []
-        for k in range(count):
+        for k in range(jax.tree.leaves(params)[0].shape[0]):
             own = eqx.combine(jax.tree.map(operator.itemgetter(k), arrays), static)
             loss, terms = self._evaluate(own, batch)
             each.append((jnp.asarray(loss, float), terms))
         return jax.tree.map(lambda *values: jnp.stack(values), *each)
 
-    def with_objective(self, objective: Any) -> "LossFn":
-        """Return the loss function of another objective on the same parameters."""
-        return dataclasses.replace(self, objective=objective)
-
     def _evaluate(self, model: Any, batch: Any) -> tuple[Array, dict[str, Array]]:
         if isinstance(self.objective, Objective):
-            terms = self.objective.terms(model, batch)
-            return total(terms), {name: term.value for name, term in terms.items()}
+            return _total(self.objective.terms(model, batch))
         return self.objective(model, batch), {}
+
+
+def _total(terms: dict[str, Any]) -> tuple[Array, dict[str, Array]]:
+    return total(terms), {name: term.value for name, term in terms.items()}
 
 
 @eqx.filter_jit
@@ -106,8 +97,8 @@ def _build_many(build: Any, params: Any) -> Any:
 class Estimator(eqx.Module):
     """A gradient estimator with settings, for `minimize(..., gradient=)`.
 
-    A plain function of the same arguments serves as well. A subclass may override the
-    other methods: `init` and `update` to keep a state between steps.
+    A plain function of the same arguments serves as well. A subclass that keeps a state
+    between steps overrides `init` and `update`.
     """
 
     @abstractmethod
@@ -144,7 +135,7 @@ class Estimator(eqx.Module):
 
     def traceable(self, objective: Any) -> bool:
         """Return whether JAX can compile the estimator with this objective."""
-        return getattr(objective, "differentiable", True)
+        return differentiable(objective)
 
     def deterministic(self, params: Any) -> bool:
         """Return whether the gradient does not depend on the key."""
@@ -159,15 +150,12 @@ class FunctionEstimator(Estimator):
     def __call__(
         self, loss_fn: LossFn, params: Any, batch: Any, key: PRNGKeyArray
     ) -> tuple[Array, Any, dict[str, Array]]:
-        """Call the function."""
         return self.function(loss_fn, params, batch, key)
 
 
-def signal_to_noise(
-    signal: Float[Array, ""], noise: Float[Array, ""]
-) -> Float[Array, ""]:
-    """Return the ratio, from 0 to `MAX_SNR`."""
-    return jnp.clip(signal / (noise + TINY), 0.0, MAX_SNR)
+def differentiable(objective: Any) -> bool:
+    """Return whether JAX can trace and differentiate an objective."""
+    return getattr(objective, "differentiable", True)
 
 
 def relative_gradient(gradient: Any, params: Any) -> Any:
@@ -176,6 +164,19 @@ def relative_gradient(gradient: Any, params: Any) -> Any:
 
 
 def inner(a: Any, b: Any) -> Float[Array, ""]:
-    """Return the inner product of two pytrees."""
     pairs = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
     return sum((jnp.sum(x * y) for x, y in pairs), jnp.zeros(()))
+
+
+def quality(
+    gradient: Any, params: Any, error: Float[Array, ""]
+) -> dict[str, Float[Array, ""]]:
+    """Return norm, signal-to-noise ratio and squared error of the relative gradient."""
+    scaled = relative_gradient(gradient, params)
+    squared = inner(scaled, scaled)
+    return {
+        "gradient_norm": jnp.sqrt(squared),
+        # On average the noise adds its own square to |ĝ|².
+        "gradient_snr": jnp.clip((squared - error) / (error + TINY), 0.0, MAX_SNR),
+        "gradient_error": error,
+    }

@@ -23,25 +23,16 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from roboopt._errors import RobooptError
 from roboopt.gradients._estimator import (
     TINY,
     Estimator,
     LossFn,
     inner,
+    quality,
     relative_gradient,
-    signal_to_noise,
 )
 
 DECAY = 0.8  # of the running means: about five steps
-
-
-class RunningMeans(eqx.Module):
-    """Means over the steps so far, not yet divided by their total weight."""
-
-    weight: Float[Array, ""]
-    second_error: Float[Array, ""]
-    difference: Float[Array, ""]
 
 
 class Mixed(Estimator):
@@ -58,14 +49,6 @@ class Mixed(Estimator):
     """The unbiased estimator. The loss and the terms are those of the second; an
     estimator without `gradient_error` in its info counts as exact."""
 
-    def __check_init__(self):
-        for name in ("first", "second"):
-            if getattr(getattr(self, name), "ranked", False):
-                raise RobooptError(
-                    f"`{name}` must estimate the gradient, whose length ranks do not "
-                    f"tell, got {getattr(self, name)}."
-                )
-
     def traceable(self, objective: Any) -> bool:
         """Return whether both estimators are traceable."""
         return self.first.traceable(objective) & self.second.traceable(objective)
@@ -75,9 +58,9 @@ class Mixed(Estimator):
         return self.second.loss_function(loss_fn)
 
     def init(self, params: Any) -> Any:
-        """Return the states of both estimators, and empty means."""
-        zero = jnp.zeros(())
-        means = RunningMeans(zero, zero, zero)
+        """Return the states of both estimators, and three empty running means."""
+        # Their total weight, e₂ and |g₁ − g₂|², not yet divided by the weight.
+        means = (jnp.zeros(()),) * 3
         return self.first.init(params), self.second.init(params), means
 
     def __call__(
@@ -90,21 +73,19 @@ class Mixed(Estimator):
         self, loss_fn: LossFn, params: Any, batch: Any, key: PRNGKeyArray, state: Any
     ) -> tuple[Float[Array, ""], Any, dict[str, Array], Any]:
         """Return the loss of the second, the combined gradient, info and the state."""
-        on_host = not self.traceable(loss_fn.objective)
         found, states = [], []
         for part, own, before in zip(
             (self.first, self.second), jax.random.split(key), state[:2], strict=True
         ):
-            compiled = on_host and part.traceable(loss_fn.objective)
+            compiled = part.traceable(loss_fn.objective)
             update = _update_compiled if compiled else type(part).update
             *estimate, after = update(part, loss_fn, params, batch, own, before)
             found.append(estimate)
             states.append(after)
         (_, first, _), (loss, second, info) = found
         error = info.get("gradient_error", jnp.zeros(()))
-        combine = _combine_compiled if on_host else _combine
-        gradient, quality, means = combine(first, second, error, params, state[2])
-        return loss, gradient, info | quality, (*states, means)
+        gradient, own, means = _combine(first, second, error, params, state[2])
+        return loss, gradient, info | own, (*states, means)
 
 
 @eqx.filter_jit
@@ -112,43 +93,31 @@ def _update_compiled(part: Estimator, *arguments: Any) -> tuple:
     return part.update(*arguments)
 
 
+@eqx.filter_jit
 def _combine(
-    first: Any,
-    second: Any,
-    second_error: Float[Array, ""],
-    params: Any,
-    before: RunningMeans,
-) -> tuple[Any, dict[str, Array], RunningMeans]:
+    first: Any, second: Any, second_error: Float[Array, ""], params: Any, before: Any
+) -> tuple[Any, dict[str, Array], Any]:
+    """Return the combined gradient, its quality, and the next running means."""
     g1, g2 = relative_gradient(first, params), relative_gradient(second, params)
     apart = jax.tree.map(jnp.subtract, g1, g2)
-    now = RunningMeans(jnp.ones(()), second_error, inner(apart, apart))
+    now = jnp.ones(()), second_error, inner(apart, apart)
     means = jax.tree.map(
         lambda old, new: (DECAY * old + (1 - DECAY) * new).astype(old.dtype),
         before,
         now,
     )
-    e2, difference = (
-        means.second_error / means.weight,
-        means.difference / means.weight,
-    )
+    weight, e2, difference = means
+    e2, difference = e2 / weight, difference / weight
     e1 = jnp.maximum(difference - e2, 0.0)
     share = e2 / (e1 + e2 + TINY)
     gradient = jax.tree.map(
         lambda a, b: (share * a + (1 - share) * b).astype(b.dtype), first, second
     )
     error = share**2 * e1 + (1 - share) ** 2 * e2
-    scaled = relative_gradient(gradient, params)
-    squared = inner(scaled, scaled)
     # On average the noise of g₂ adds its own square to |g₂|².
     length = jnp.sqrt(inner(g1, g1) * jnp.maximum(inner(g2, g2) - second_error, TINY))
-    quality = {
-        "gradient_norm": jnp.sqrt(squared),
-        "gradient_snr": signal_to_noise(squared - error, error),
-        "gradient_error": error,
+    agreement = {
         "gradient_cosine": jnp.clip(inner(g1, g2) / (length + TINY), -1.0, 1.0),
         "gradient_share": share,
     }
-    return gradient, quality, means
-
-
-_combine_compiled = eqx.filter_jit(_combine)
+    return gradient, quality(gradient, params, error) | agreement, means

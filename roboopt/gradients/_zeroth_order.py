@@ -28,8 +28,8 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from roboopt._checks import require_at_least, require_positive
 from roboopt._core import sizes
-from roboopt._errors import RobooptError
 from roboopt.gradients._estimator import MAX_SNR, Estimator, LossFn
 
 MAX_PARAMETERS = 32  # up to which every parameter gets a pair by default
@@ -48,28 +48,18 @@ class ZerothOrder(Estimator):
     to 32 parameters, and 8 for more."""
     scale: float = 0.05
     """σ, relative to the scale of each leaf."""
-    ranked: bool = eqx.field(static=True, default=False)
-    """Whether values count by their ranks, from 0 for the best to 1 for the worst.
-    A value that is not finite is then the worst, and no more. The length of the
-    gradient has no meaning then."""
     traced: bool = eqx.field(static=True, default=True)
     """Whether JAX may trace a `differentiable` objective. If not, the objective is
     called with one model at a time, and may be any Python function."""
 
     def __check_init__(self):
-        if self.pairs is not None and self.pairs < 1:
-            raise RobooptError(f"`pairs` must be at least 1, got {self.pairs}.")
-        if not 0 < self.scale < math.inf:
-            raise RobooptError(
-                f"`scale` must be positive and finite, got {self.scale}."
-            )
+        require_at_least(1, pairs=self.pairs)
+        require_positive(scale=self.scale)
 
     def num_pairs(self, params: Any) -> int:
         """Return the number of pairs per step for parameters such as `params`."""
-        if self.pairs is not None:
-            return self.pairs
         size = _size(params)
-        return size if size <= MAX_PARAMETERS else DEFAULT_PAIRS
+        return self.pairs or (size if size <= MAX_PARAMETERS else DEFAULT_PAIRS)
 
     def traceable(self, objective: Any) -> bool:
         """Return whether the objective is traced."""
@@ -77,74 +67,67 @@ class ZerothOrder(Estimator):
 
     def deterministic(self, params: Any) -> bool:
         """Return whether there is a pair for each parameter, or a multiple."""
-        return not self.ranked and self.num_pairs(params) % _size(params) == 0
+        return self.num_pairs(params) % _size(params) == 0
 
     def __call__(
         self, loss_fn: LossFn, params: Any, batch: Any, key: PRNGKeyArray
     ) -> tuple[Float[Array, ""], Any, dict[str, Array]]:
         """Return the loss, its estimated gradient, and the terms with its quality."""
-        on_host = not self.traceable(loss_fn.objective)
-        perturb, combine = _perturb, _combine
-        if on_host:
-            perturb, combine = _perturb_compiled, _combine_compiled
-        many, directions = perturb(self, params, key)
+        many, directions = _perturb(self, params, key)
         losses, terms = loss_fn.evaluate_many(many, batch, traced=self.traced)
-        gradient, info = combine(self, params, directions, losses)
+        gradient, info = _combine(self, params, directions, losses)
         return losses[0], gradient, {k: v[0] for k, v in terms.items()} | info
 
 
 def _size(params: Any) -> int:
-    """Return the number of parameters."""
     return sum(x.size for x in jax.tree.leaves(params))
 
 
+def _flat_scales(params: Any) -> Float[Array, " parameter"]:
+    """Return the scale of the leaf that each parameter is in."""
+    return ravel_pytree(jax.tree.map(jnp.full_like, params, sizes(params)))[0]
+
+
+@eqx.filter_jit
 def _perturb(
     estimator: ZerothOrder, params: Any, key: PRNGKeyArray
 ) -> tuple[Any, Float[Array, "pair parameter"]]:
     """Return `params` and all perturbed parameters along a new axis; the directions."""
     flat, unravel = ravel_pytree(params)
-    scales, _ = ravel_pytree(jax.tree.map(jnp.full_like, params, sizes(params)))
     if estimator.deterministic(params):
         key = jax.random.key(0)
     pairs = estimator.num_pairs(params)
     directions = orthogonal(key, pairs, flat.size).astype(flat.dtype)
-    step = (estimator.scale * scales[None] * directions).astype(flat.dtype)
+    step = estimator.scale * _flat_scales(params)[None] * directions
+    step = step.astype(flat.dtype)
     moved = jnp.concatenate([flat[None], flat[None] + step, flat[None] - step])
     return jax.vmap(unravel)(moved), directions
 
 
+@eqx.filter_jit
 def _combine(
     estimator: ZerothOrder,
     params: Any,
     directions: Float[Array, "pair parameter"],
     losses: Float[Array, " value"],
 ) -> tuple[Any, dict[str, Array]]:
-    """Return the gradient from the losses of all perturbed parameters."""
+    """Return the gradient and its quality from the losses of all parameters."""
     flat, unravel = ravel_pytree(params)
-    scales, _ = ravel_pytree(jax.tree.map(jnp.full_like, params, sizes(params)))
     pairs, size = directions.shape
-    values = losses[1:]
-    if estimator.ranked:
-        ranks = jnp.argsort(jnp.argsort(values)).astype(values.dtype)
-        values = ranks / (values.size - 1)
-    slopes = (values[:pairs] - values[pairs:]) / (2 * estimator.scale)
+    there, back = losses[1 : pairs + 1], losses[pairs + 1 :]
+    slopes = (there - back) / (2 * estimator.scale)
     gradient = slopes @ directions / pairs
     squared = jnp.sum(gradient**2)
     # A whole orthogonal basis has no error; the directions beyond one have.
     left = pairs % size
     variance = left * (size - left) / pairs**2
+    snr = 1 / variance if variance else MAX_SNR
     info = {
         "gradient_norm": jnp.sqrt(squared / (1 + variance)),
-        "gradient_snr": jnp.asarray(
-            1 / variance if variance else MAX_SNR, squared.dtype
-        ),
+        "gradient_snr": jnp.asarray(snr, squared.dtype),
         "gradient_error": variance / (1 + variance) * squared,
     }
-    return unravel((gradient / scales).astype(flat.dtype)), info
-
-
-_perturb_compiled = eqx.filter_jit(_perturb)
-_combine_compiled = eqx.filter_jit(_combine)
+    return unravel((gradient / _flat_scales(params)).astype(flat.dtype)), info
 
 
 def orthogonal(

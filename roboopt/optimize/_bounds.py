@@ -76,32 +76,10 @@ def _inverse_softplus(y: Array) -> Array:
     return y + jnp.log(-jnp.expm1(-y))
 
 
-def bounded_leaves(
-    bounds: Sequence[Bound], model: Any, params: Any
-) -> list[tuple[int, Bound]]:
-    """Return each bound with the number of each leaf of `params` that it selects.
-
-    Raises:
-        RobooptError: if a bound selects no trainable leaf.
-    """
-    structure = jax.tree.structure(params)
-    numbers = jax.tree.unflatten(structure, range(structure.num_leaves))
-    found = []
-    for bound in bounds:
-        selected = jax.tree.leaves(bound.where(numbers))
-        if not selected:
-            raise RobooptError(
-                "`bounds` must select trainable arrays, got one that selects "
-                f"{bound.where(model)}."
-            )
-        found += [(number, bound) for number in selected]
-    return found
-
-
-def intervals(
+def limits(
     bounds: Sequence[Bound], model: Any, params: Any, batched: bool = False
-) -> Any:
-    """Return the tree of `params` with an `Interval` at each bounded leaf, else None.
+) -> list[tuple[np.ndarray, np.ndarray] | None]:
+    """Return the lowest and highest values of each leaf of `params`, None if unbounded.
 
     Args:
         bounds: the bounds.
@@ -111,33 +89,57 @@ def intervals(
             not have.
 
     Raises:
-        RobooptError: if a leaf does not lie strictly inside, or is bounded twice.
+        RobooptError: if a bound selects no trainable leaf, or one that has a bound.
     """
     leaves, structure = jax.tree.flatten(params)
-    found: list[Interval | None] = [None] * len(leaves)
-    for number, bound in bounded_leaves(bounds, model, params):
-        leaf = np.asarray(leaves[number])
-        shape = leaf.shape[1:] if batched else leaf.shape
-        lower = np.broadcast_to(np.asarray(bound.lower, float), shape)
-        upper = np.broadcast_to(np.asarray(bound.upper, float), shape)
-        if found[number] is not None:
-            raise RobooptError("`bounds` must bound a leaf once, got one twice.")
-        if not np.all((lower < leaf) & (leaf < upper)):
+    found: list[tuple[np.ndarray, np.ndarray] | None] = [None] * len(leaves)
+    for bound in bounds:
+        selected = jax.tree.leaves(bound.where(structure.unflatten(range(len(leaves)))))
+        if not selected:
+            raise RobooptError(
+                "`bounds` must select trainable arrays, got one that selects "
+                f"{bound.where(model)}."
+            )
+        for number in selected:
+            if found[number] is not None:
+                raise RobooptError("`bounds` must bound a leaf once, got one twice.")
+            shape = leaves[number].shape[int(batched) :]
+            lower, upper = (
+                np.broadcast_to(np.asarray(side, float), shape)
+                for side in (bound.lower, bound.upper)
+            )
+            found[number] = lower, upper
+    return found
+
+
+def intervals(
+    bounds: Sequence[Bound], model: Any, params: Any, batched: bool = False
+) -> Any:
+    """Return the tree of `params` with an `Interval` at each bounded leaf, else None.
+
+    The arguments are those of `limits`.
+
+    Raises:
+        RobooptError: as `limits`, or if a leaf does not lie strictly inside.
+    """
+    leaves, structure = jax.tree.flatten(params)
+    found: list[Interval | None] = []
+    for leaf, sides in zip(leaves, limits(bounds, model, params, batched), strict=True):
+        x = np.asarray(leaf)
+        if sides is not None and not np.all((sides[0] < x) & (x < sides[1])):
             raise RobooptError(
                 "`model` must start strictly inside its `bounds` "
-                f"({bound.lower}, {bound.upper}), got {leaf}."
+                f"({sides[0]}, {sides[1]}), got {x}."
             )
-        found[number] = Interval(jnp.asarray(lower), jnp.asarray(upper))
-    return jax.tree.unflatten(structure, found)
+        found.append(None if sides is None else Interval(*map(jnp.asarray, sides)))
+    return structure.unflatten(found)
 
 
 def to_bounded(intervals: Any, params: Any) -> Any:
-    """Return the trainable leaves at coordinates without bounds."""
     return _map_bounded(Interval.to_bounded, intervals, params)
 
 
 def to_free(intervals: Any, leaves: Any) -> Any:
-    """Return the coordinates without bounds of the trainable leaves."""
     return _map_bounded(Interval.to_free, intervals, leaves)
 
 

@@ -61,9 +61,11 @@ def read(
 
     def restored(where: Any, leaf: Any) -> Any:
         value = values[jax.tree_util.keystr(where)]
-        if _is_key(leaf):
-            return jax.random.wrap_key_data(jnp.asarray(value))
-        return value if isinstance(leaf, np.ndarray) else jnp.asarray(value)
+        if isinstance(leaf, np.ndarray):
+            return value
+        is_key = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+        value = jnp.asarray(value)
+        return jax.random.wrap_key_data(value) if is_key else value
 
     state = jax.tree_util.tree_map_with_path(restored, state)
     return state, _with_prefix(found, HISTORY)
@@ -74,16 +76,13 @@ def _with_prefix(found: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndar
 
 
 def _leaves(state: Any) -> dict[str, np.ndarray]:
-    return {
-        jax.tree_util.keystr(path): np.asarray(
-            jax.random.key_data(leaf) if _is_key(leaf) else leaf
-        )
-        for path, leaf in jax.tree_util.tree_leaves_with_path(state)
-    }
-
-
-def _is_key(leaf: Any) -> bool:
-    return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+    """Return the arrays by their paths, keys as their data."""
+    found = {}
+    for path, leaf in jax.tree_util.tree_leaves_with_path(state):
+        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            leaf = jax.random.key_data(leaf)
+        found[jax.tree_util.keystr(path)] = np.asarray(leaf)
+    return found
 
 
 def _form(value: np.ndarray | None) -> str:

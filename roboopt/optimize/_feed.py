@@ -1,4 +1,4 @@
-"""The batches of a `Source`, one after the other, and how many steps each serves."""
+"""The batches of a run, one after the other, and how many steps each serves."""
 
 from typing import Any
 
@@ -9,8 +9,7 @@ from roboopt._errors import RobooptError
 from roboopt.optimize._sources import (
     Batches,
     Block,
-    FullBatch,
-    Minibatches,
+    Source,
     SourceExhausted,
     SourceFailed,
     array_source,
@@ -18,14 +17,17 @@ from roboopt.optimize._sources import (
 
 
 class Feed:
-    """Asks a source for its batches, and checks that they are alike.
+    """Asks a `Source` for its batches, and checks that they are alike.
+
+    Arrays and functions are a single batch, which serves all steps.
 
     Attributes:
+        batches: what steps draw from: the latest batch, or minibatches of it.
         model: the initial model, with fixed arrays as the first batch updated them.
-        source: the batches within the latest batch of the source.
-        steps: gradient steps on each.
+        steps: gradient steps on each batch.
         drifts: whether losses on different batches cannot be compared.
         iterable: whether the batches come from an iterable.
+        changes: whether the batches come from a `Source`.
     """
 
     def __init__(
@@ -34,7 +36,7 @@ class Feed:
         """Ask for the first batch.
 
         Args:
-            given: the source.
+            given: what `as_source` returned.
             model: the initial model.
             steps: gradient steps of the whole run.
             batch_size: samples of a minibatch; None for all of a batch in each step.
@@ -44,22 +46,25 @@ class Feed:
             RobooptError: if `steps` of the source is less than 1, or the first batch
                 does not hold arrays.
         """
-        self.steps = getattr(given, "steps", 1)
+        self._given, self._batch_size = given, batch_size
+        self.changes = isinstance(given, Source)
+        self.iterable = isinstance(given, Batches)
+        self.drifts = bool(getattr(given, "drifts", False))
+        self.steps = getattr(given, "steps", 1 if self.changes else steps)
         if not isinstance(self.steps, int | np.integer) or self.steps < 1:
             raise RobooptError(
                 f"`data.steps` must be a whole number of at least 1, got {self.steps}."
             )
-        self.drifts = bool(getattr(given, "drifts", False))
-        self.iterable = isinstance(given, Batches)
-        self._given, self._batch_size = given, batch_size
         self._key = jax.random.fold_in(jax.random.key(seed), 1)
         self._number, self._last = 0, max(0, steps // self.steps - 1)
-        try:
-            data, self.model = self._next(model)
-        except SourceExhausted:
-            raise RobooptError("`data` must hold a batch, got none.") from None
-        self.source = self._batches(data)
-        self._forms = self._shapes(data)
+        self.batches, self.model = given, model
+        if self.changes:
+            try:
+                data, self.model = self._next(model)
+            except SourceExhausted:
+                raise RobooptError("`data` must hold a batch, got none.") from None
+            self.batches = array_source(data, batch_size)
+            self._forms = self._shapes(data)
 
     def left(self, taken: int, total: int) -> int:
         """Return how many of `total` steps are left on this batch after `taken`."""
@@ -85,37 +90,34 @@ class Feed:
             SourceFailed: if the source raises an error, or its arrays are not finite
                 or of other shapes than the first.
         """
-        number = self._number + 1
+        self._number += 1
         try:
-            self._number = number
             data, model = self._next(model)
-            self._check(data)
-            self.source = self._batches(data)
+            for name in self._forms | (shapes := self._shapes(data)):
+                here, first = (x.get(name, "missing") for x in (shapes, self._forms))
+                if here != first:
+                    raise RobooptError(
+                        "`data` must return arrays of the same shapes each time; "
+                        f"`data`{name} is {here}, of block 0 {first}."
+                    )
+            self.batches = array_source(data, self._batch_size)
         except SourceExhausted:
             raise
         except Exception as error:
-            self._number = number - 1
+            number, self._number = self._number, self._number - 1
             text = f"`data`, block {number}: {type(error).__name__}: {error}"
             raise SourceFailed(text) from error
         return model
 
     def _next(self, model: Any) -> tuple[Any, Any]:
-        if self.iterable:
-            return self._given.next(None, None), model
         key = jax.random.fold_in(self._key, self._number)
-        block = self._given.next(model, key)
-        return block if isinstance(block, Block) else (block, model)
-
-    def _check(self, data: Any) -> None:
-        shapes = self._shapes(data)
-        for name in self._forms | shapes:
-            here, first = shapes.get(name), self._forms.get(name)
-            if here != first:
-                raise RobooptError(
-                    "`data` must return arrays of the same shapes each time; "
-                    f"`data`{name} is {here or 'missing'}, of block 0 "
-                    f"{first or 'missing'}."
-                )
+        found = self._given.next(model, key)
+        data, model = found if isinstance(found, Block) else (found, model)
+        if callable(data):
+            raise RobooptError(
+                f"`data.next` must return arrays, got {type(data).__name__}."
+            )
+        return data, model
 
     def _shapes(self, data: Any) -> dict[str, str]:
         # The last batch of an epoch may be smaller.
@@ -125,10 +127,3 @@ class Feed:
             f"{list(np.shape(leaf)[first:])}"
             for path, leaf in jax.tree_util.tree_leaves_with_path(data)
         }
-
-    def _batches(self, data: Any) -> FullBatch | Minibatches:
-        if callable(data):
-            raise RobooptError(
-                f"`data.next` must return arrays, got {type(data).__name__}."
-            )
-        return array_source(data, self._batch_size)

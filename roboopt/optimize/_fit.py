@@ -1,5 +1,6 @@
 """The residuals of an objective as a function of one vector of parameters."""
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
 from roboopt._errors import RobooptError
-from roboopt.optimize._bounds import Bound, bounded_leaves
+from roboopt.optimize._bounds import Bound, limits
 from roboopt.optimize._partition import partition
 from roboopt.optimize._sources import arrays
 
@@ -39,7 +40,7 @@ class Fit(eqx.Module):
         Args:
             objective: an objective with `residuals(model, data)`.
             model: the start.
-            data: arrays, all of which every residual is computed from.
+            data: arrays.
             trainable: selects the parts to train, as in `minimize`.
 
         Raises:
@@ -86,17 +87,14 @@ class Fit(eqx.Module):
         """Return the name of each entry of x, from `names` of the model or its path."""
         found = []
         for path, leaf in jax.tree_util.tree_leaves_with_path(self.trained):
-            owner = self.static
-            for key in path[:-1]:
-                owner = _child(owner, key)
+            owner = functools.reduce(_child, path[:-1], self.static)
             given = getattr(owner, "names", None)
             if given is not None and len(given) == leaf.size:
                 found += given
-            else:
-                found += [
-                    jax.tree_util.keystr(path) + (str(list(index)) if index else "")
-                    for index in np.ndindex(leaf.shape)
-                ]
+                continue
+            for index in np.ndindex(leaf.shape):
+                entry = str(list(index)) if index else ""
+                found.append(jax.tree_util.keystr(path) + entry)
         return found
 
     def limits(
@@ -105,18 +103,18 @@ class Fit(eqx.Module):
         """Return the lowest and the highest value of each entry of x.
 
         Raises:
-            RobooptError: if `model` is not within `bounds`, or they name leaves that
-                are not trainable.
+            RobooptError: if `model` is not within `bounds`, or a bound selects no
+                trainable leaf, or one that has a bound.
         """
+        lower, upper = [], []
         leaves = jax.tree.leaves(self.trained)
-        lower = [np.full(np.shape(leaf), -np.inf) for leaf in leaves]
-        upper = [np.full(np.shape(leaf), np.inf) for leaf in leaves]
-        for number, bound in bounded_leaves(bounds, model, self.trained):
-            lower[number] = np.maximum(lower[number], np.asarray(bound.lower, float))
-            upper[number] = np.minimum(upper[number], np.asarray(bound.upper, float))
-        low, high = (
-            np.concatenate([np.ravel(part) for part in side]) for side in (lower, upper)
-        )
+        for leaf, sides in zip(
+            leaves, limits(bounds, model, self.trained), strict=True
+        ):
+            low, high = (-np.inf, np.inf) if sides is None else sides
+            lower.append(np.ravel(np.broadcast_to(low, leaf.shape)))
+            upper.append(np.ravel(np.broadcast_to(high, leaf.shape)))
+        low, high = np.concatenate(lower), np.concatenate(upper)
         start = self.start()
         outside = (start < low) | (start > high)
         if outside.any():

@@ -22,9 +22,9 @@ import numpy as np
 from jaxtyping import Array
 
 from roboopt._errors import RobooptError
+from roboopt._progress import progress_line
 from roboopt.optimize._bounds import Bound
 from roboopt.optimize._fit import Fit
-from roboopt.optimize._progress import show
 from roboopt.optimize._result import Result, Status, check_budget, stop_message
 
 INITIAL_DAMPING = 1e-4
@@ -84,25 +84,23 @@ def least_squares(
     search = _Search(fit, *fit.limits(bounds, model), tolerance)
     compiled = time.perf_counter() - began
     losses, reason = [search.loss], "steps"
-    with show(steps, progress) as report:
+    with progress_line(steps, progress) as show:
         try:
-            for step in range(1, steps + 1):
+            while reason == "steps" and len(losses) <= steps:
                 if not search.step():
                     reason = "tolerance"
                     break
-                losses.append(search.loss)
+                step, loss = len(losses), search.loss
+                losses.append(loss)
                 spent = time.perf_counter() - began
-                status = Status(step, search.loss, search.loss, search.model, spent)
-                report(status)
+                show(step, f"step {step} of {steps}: loss {loss:.6g}")
+                status = Status(step, loss, loss, search.model, spent)
                 if callback is not None and callback(status) is True:
                     reason = "callback"
                 elif search.converged:
                     reason = "tolerance"
                 elif time.perf_counter() - began >= seconds:
                     reason = "seconds"
-                else:
-                    continue
-                break
         except KeyboardInterrupt:
             reason = "interrupted"
     taken = len(losses) - 1
@@ -140,8 +138,7 @@ class _Search:
         self, fit: Fit, lower: np.ndarray, upper: np.ndarray, tolerance: float
     ):
         self.fit, self.lower, self.upper = fit, lower, upper
-        self.tolerance = tolerance
-        self.x = fit.start()
+        self.tolerance, self.x = tolerance, fit.start()
         self._linearize()
         self.scale = np.linalg.norm(self.triangle, axis=0)
         if not np.isfinite(self.square) or not np.all(np.isfinite(self.scale)):
@@ -150,14 +147,13 @@ class _Search:
                 "`objective` must have finite residuals and derivatives at the start; "
                 f"not finite: {names}."
             )
-        self.damping, self.growth = INITIAL_DAMPING, 2.0
-        self.converged = False
+        self.damping, self.growth, self.converged = INITIAL_DAMPING, 2.0, False
         insensitive = _insensitive(self.scale, self.x)
         if insensitive.any():
-            names = np.array(fit.names())[insensitive]
+            names = ", ".join(np.array(fit.names())[insensitive])
             warnings.warn(
                 "the residuals do not depend on these parameters, which keep their "
-                f"values: {', '.join(names)}.",
+                f"values: {names}.",
                 UserWarning,
                 stacklevel=3,
             )

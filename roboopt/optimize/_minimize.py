@@ -14,26 +14,18 @@ import numpy as np
 from roboopt._errors import RobooptError
 from roboopt.gradients import Estimator, FunctionEstimator
 from roboopt.optimize._bounds import Bound, intervals
-from roboopt.optimize._compile_ahead import compile_ahead
 from roboopt.optimize._feed import Feed
-from roboopt.optimize._loop import Problem, begin, renew
+from roboopt.optimize._loop import Problem
 from roboopt.optimize._optimizers import (
     checked_optimizer,
     default_optimizer,
     keeps_gradient,
 )
-from roboopt.optimize._partition import check_model, partition
-from roboopt.optimize._progress import show
+from roboopt.optimize._partition import check_model, partition, updated_arrays
 from roboopt.optimize._result import Result, Status, check_budget
-from roboopt.optimize._run import Run, updated_arrays
-from roboopt.optimize._sources import (
-    Batches,
-    FullBatch,
-    Sampler,
-    Source,
-    array_source,
-    is_iterable,
-)
+from roboopt.optimize._run import Run
+from roboopt.optimize._sources import FullBatch, as_source
+from roboopt.optimize._start import begin
 
 TOLERANCE = 1e-6
 
@@ -90,7 +82,8 @@ def minimize(
         seconds: stop after this time [s], which includes compilation and `data`.
         seed: seed of the minibatches, and of the keys for `data` and `gradient`.
         callback: called with a `Status` about ten times per second; stops if it returns
-            True.
+            True. If it has the methods `state()` and `restore(state)` of a `Source`,
+            checkpoints hold its state too.
         progress: whether to show a progress bar.
         checkpoint: file for the state of the run, written every ten seconds and at the
             end. If the file exists, the run continues from it, to the same bits as
@@ -107,9 +100,7 @@ def minimize(
             another run.
     """
     began = time.perf_counter()
-    check_budget(steps, tolerance, seconds)
-    if patience < 1:
-        raise RobooptError(f"`patience` must be at least 1 step, got {patience}.")
+    check_budget(steps, tolerance, seconds, patience)
     params, fixed, static = partition(model, trainable)
     check_model(params, fixed, batched)
     if gradient is not None and not isinstance(gradient, Estimator):
@@ -119,7 +110,9 @@ def minimize(
         raise RobooptError(
             "`batched` must be False with a simulator outside JAX, got True."
         )
-    source = _source(data, batch_size, batched, tolerance, checkpoint)
+    source = as_source(
+        data, batch_size, batched=batched, tolerance=tolerance, checkpoint=checkpoint
+    )
     one = jax.tree.map(lambda x: x[0], params) if batched else params
     exact = gradient is None or gradient.deterministic(one)
     deterministic = isinstance(source, FullBatch) and exact
@@ -136,68 +129,30 @@ def minimize(
         optimizer=checked_optimizer(optimizer),
         tolerance=jnp.asarray(float(tolerance)),
         patience=jnp.asarray(patience if tolerance > 0 else np.iinfo(np.int32).max),
-        first_judged=jnp.asarray(0),
         gradient=gradient,
         batched=batched,
     )
-    feed, thread = None, None
-    try:
-        if isinstance(source, Source):
-            if hasattr(source, "outline") and not on_host:
-                thread = compile_ahead(problem, params, fixed, model, batch_size)
-            feed = Feed(source, model, steps, batch_size, seed)
-            fixed = updated_arrays(feed.model, trainable, fixed)
-            problem = dataclasses.replace(problem, source=feed.source)
-        state = begin(problem, params, fixed, jax.random.key(seed))
-        if thread is not None:
-            renew(problem, state, fixed)  # compiled while the thread compiles
-    finally:
-        if thread is not None:
-            thread.join()
+    feed = Feed(source, model, steps, batch_size, seed)
+    problem = dataclasses.replace(problem, source=feed.batches)
+    fixed = updated_arrays(feed.model, trainable, fixed)
+    state = begin(problem, params, fixed, jax.random.key(seed))
     if gradient is not None and keeps_gradient(state.descent.optimizer):
         raise RobooptError(
             "`optimizer` must not search along lines by exact gradients where "
             f"`gradient` is an estimator, got {gradient}: leave `optimizer` out, or "
             "use optax.adam."
         )
-    run = Run(problem, feed, trainable, on_host, steps, seconds, callback, began)
-    if checkpoint is not None:
-        state = run.resume(state, checkpoint, seed)
-    with show(steps, progress) as report:
-        return run.descend(state, report)
-
-
-def _source(
-    data: Any,
-    batch_size: int | None,
-    batched: bool,
-    tolerance: float | None,
-    checkpoint: Any,
-) -> Any:
-    """Return the source of batches that `data` stands for.
-
-    Raises:
-        RobooptError: if `data`, or another argument together with it, is refused.
-    """
-    if isinstance(data, Source):
-        _require("batched", batched, False, "a source")
-        if not hasattr(data, "restore"):
-            _require("checkpoint", checkpoint, None, "a source without `restore`")
-        if getattr(data, "drifts", False) and tolerance:
-            _require("tolerance", tolerance, None, "a source that drifts")
-        return data
-    if callable(data):
-        _require("batch_size", batch_size, None, "a function")
-        return Sampler(data)
-    if is_iterable(data):
-        _require("batch_size", batch_size, None, "an iterable of batches")
-        _require("checkpoint", checkpoint, None, "an iterable of batches")
-        return Batches(data)
-    return array_source(data, batch_size)
-
-
-def _require(name: str, value: Any, needed: Any, kind: str) -> None:
-    if value != needed:
-        raise RobooptError(
-            f"`{name}` must be {needed} where `data` is {kind}, got {value}."
-        )
+    run = Run(
+        problem=problem,
+        feed=feed,
+        trainable=trainable,
+        on_host=on_host,
+        steps=steps,
+        seconds=seconds,
+        seed=seed,
+        callback=callback,
+        checkpoint=checkpoint,
+        progress=progress,
+        began=began,
+    )
+    return run.descend(run.resume(state))

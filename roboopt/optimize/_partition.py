@@ -9,7 +9,6 @@ import numpy as np
 
 from roboopt._core import trainable as trainable_leaves
 from roboopt._errors import RobooptError
-from roboopt.optimize._bounds import to_bounded
 
 
 def partition(
@@ -61,13 +60,19 @@ def check_model(params: Any, fixed: Any, batched: bool) -> None:
         )
 
 
-class ModelBuilder(eqx.Module):
-    """Builds the model from parameters in coordinates without bounds."""
+def updated_arrays(model: Any, trainable: Any, fixed: Any) -> Any:
+    """Return the fixed arrays of a model that came with a batch.
 
-    intervals: Any
-    fixed: Any
-    static: Any
-
-    def __call__(self, params: Any) -> Any:
-        """Return the model at `params`."""
-        return eqx.combine(to_bounded(self.intervals, params), self.fixed, self.static)
+    Raises:
+        RobooptError: if their shapes or dtypes are not those of `fixed`.
+    """
+    updated = partition(model, trainable)[1]
+    new, old = (
+        [(x.shape, x.dtype) for x in jax.tree.leaves(tree)] for tree in (updated, fixed)
+    )
+    if jax.tree.structure(updated) != jax.tree.structure(fixed) or new != old:
+        raise RobooptError(
+            "`data` must return the model with arrays of the same shapes, got "
+            f"{new} for {old}."
+        )
+    return updated

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import numpy as np
 
+from roboopt._checks import require_at_least
 from roboopt._errors import RobooptError
 
 SHOWN_TERMS = 6
@@ -38,15 +39,13 @@ class Result(eqx.Module):
     """One of "steps", "tolerance", "seconds", "callback", "interrupted", "non-finite",
     "source", "exhausted"."""
     message: str = eqx.field(static=True)
-    """The reason as a sentence; for "non-finite" with the terms and leaves that are not
-    finite."""
+    """The reason as a sentence, with the terms and leaves that are not finite."""
     steps: int = eqx.field(static=True)
     seconds: float = eqx.field(static=True)
     """Wall time, compilation included."""
     compile_seconds: float = eqx.field(static=True)
 
     def _rows(self) -> dict[str, str]:
-        """Return the loss, the last value of the first terms, and the reason."""
         last = {
             name: float(np.min(values[-1]))
             for name, values in self.history.items()
@@ -75,7 +74,7 @@ class Result(eqx.Module):
 
 
 def stop_message(reason: str, steps: int) -> str:
-    """Return a reason to stop as a sentence."""
+    """Return a reason to stop as a sentence, or its beginning where details follow."""
     return {
         "steps": f"all {steps} steps taken",
         "tolerance": f"no further improvement after {steps} steps",
@@ -83,10 +82,14 @@ def stop_message(reason: str, steps: int) -> str:
         "callback": f"the callback stopped it after {steps} steps",
         "interrupted": f"interrupted after {steps} steps",
         "exhausted": f"the batches of `data` ended after {steps} steps",
+        "source": f"failed after {steps} steps in",
+        "non-finite": f"step {steps}:",
     }[reason]
 
 
-def check_budget(steps: int, tolerance: float | None, seconds: float) -> None:
+def check_budget(
+    steps: int, tolerance: float | None, seconds: float, patience: int = 1
+) -> None:
     """Raise a RobooptError unless the limits of a run are in their ranges."""
     if not isinstance(steps, int | np.integer) or steps < 1:
         raise RobooptError(
@@ -98,3 +101,4 @@ def check_budget(steps: int, tolerance: float | None, seconds: float) -> None:
         )
     if not seconds > 0:
         raise RobooptError(f"`seconds` must be positive, got {seconds}.")
+    require_at_least(1, patience=patience)

@@ -58,9 +58,16 @@ class Minibatches(eqx.Module):
 
 
 class Sampler(eqx.Module):
-    """A traceable function `(model, key) -> batch`."""
+    """A traceable function `(model, key) -> batch`, called where the model is known."""
 
     function: Callable[[Any, PRNGKeyArray], Any]
+
+    def init(self, key: PRNGKeyArray) -> None:
+        """Return None: no state is needed."""
+
+    def draw(self, state: None) -> tuple[None, None]:
+        """Return no batch yet."""
+        return None, state
 
 
 class Block(NamedTuple):
@@ -84,12 +91,10 @@ class Source(Protocol):
     - `drifts: bool`, whether losses on different batches say nothing about which model
       is better, as where the model collects the data. The best model is then that of
       the last batch. False by default;
-    - `state()` and `restore(state)`, a pytree of arrays, which checkpoints need;
-    - `outline(model)`, arrays of the shapes and dtypes of a batch: `minimize` then
-      compiles its steps while the first batch is collected.
+    - `state()` and `restore(state)`, a pytree of arrays, which checkpoints need.
     """
 
-    def next(self, model: Any, key: PRNGKeyArray) -> Any:
+    def next(self, model: Any, key: Any) -> Any:
         """Return the next batch: arrays of the same shapes and dtypes each time.
 
         A `Block` also updates the fixed arrays of the model.
@@ -122,68 +127,58 @@ class Batches:
         Raises:
             SourceExhausted: if there are no more.
         """
-        try:
-            return _tuple(next(self._iterator))
-        except StopIteration:
+        for _ in range(2):
+            for batch in self._iterator:
+                # torch collates samples (x, y) to a list.
+                return tuple(batch) if isinstance(batch, list) else batch
             self._iterator = iter(self._iterable)
-        try:
-            return _tuple(next(self._iterator))
-        except StopIteration:
-            raise SourceExhausted from None
+        raise SourceExhausted
 
 
-def _tuple(batch: Any) -> Any:
-    # torch collates samples (x, y) to a list.
-    return tuple(batch) if isinstance(batch, list) else batch
+def as_source(
+    data: Any, batch_size: int | None, **others: Any
+) -> FullBatch | Minibatches | Sampler | Source:
+    """Return where the batches of `data` come from.
+
+    Args:
+        data: as in `minimize`.
+        batch_size: samples of a minibatch.
+        **others: the arguments `batched`, `tolerance` and `checkpoint` of `minimize`,
+            which not all data support.
+
+    Raises:
+        RobooptError: if `data`, or another argument together with it, is refused.
+    """
+    if isinstance(data, Source):
+        source, kind, refused = data, "a source", ["batched"]
+        if not hasattr(data, "restore"):
+            kind, refused = "a source without `restore`", [*refused, "checkpoint"]
+        if getattr(data, "drifts", False):
+            kind, refused = "a source that drifts", [*refused, "tolerance"]
+    elif callable(data):
+        source, kind, refused = Sampler(data), "a function", ["batch_size"]
+    elif _is_iterable(data):
+        source, kind = Batches(data), "an iterable of batches"
+        refused = ["batch_size", "checkpoint"]
+    else:
+        return array_source(data, batch_size)
+    for name, value in {"batch_size": batch_size, **others}.items():
+        if value and name in refused:
+            needed = False if name == "batched" else None
+            raise RobooptError(
+                f"`{name}` must be {needed} where `data` is {kind}, got {value}."
+            )
+    return source
 
 
-def is_iterable(data: Any) -> bool:
+def _is_iterable(data: Any) -> bool:
     """Return whether `data` is a list of batches or another iterable, and no arrays."""
     if isinstance(data, list):
         return True
-    leaf = jax.tree_util.all_leaves([data])
     array = eqx.is_array_like(data) or hasattr(data, "__array__")
-    return (
-        leaf and not array and not isinstance(data, str) and hasattr(data, "__iter__")
-    )
-
-
-def arrays(data: Any) -> Any:
-    """Return `data` as arrays of JAX.
-
-    Raises:
-        RobooptError: if `data` holds no array or anything else, or is not finite.
-    """
-
-    def to_array(leaf: Any) -> Any:
-        if not eqx.is_array_like(leaf) and hasattr(leaf, "__array__"):
-            leaf = np.asarray(leaf)
-        if not eqx.is_array_like(leaf):
-            raise _not_arrays(data)
-        return jnp.asarray(leaf)
-
-    if not jax.tree.leaves(data):
-        raise _not_arrays(data)
-    data = jax.tree.map(to_array, data)
-    for path, leaf in jax.tree_util.tree_leaves_with_path(data):
-        if jnp.issubdtype(leaf.dtype, jnp.inexact):
-            limit = bool(path) and getattr(path[-1], "name", None) in LIMITS
-            values = np.asarray(leaf)
-            bad = np.isnan(values) if limit else ~np.isfinite(values)
-            if bad.any():
-                first = tuple(int(i) for i in np.argwhere(bad)[0])
-                raise RobooptError(
-                    f"`data`{jax.tree_util.keystr(path)} must be finite, got "
-                    f"{leaf[first]} at {first}."
-                )
-    return data
-
-
-def _not_arrays(data: Any) -> RobooptError:
-    return RobooptError(
-        "`data` must be a function `(model, key) -> batch`, an object with "
-        "`next(model, key)`, an iterable of batches, or hold arrays, got "
-        f"{type(data).__name__}."
+    container = not jax.tree_util.all_leaves([data])
+    return not (container or array or isinstance(data, str)) and hasattr(
+        data, "__iter__"
     )
 
 
@@ -203,3 +198,33 @@ def array_source(data: Any, batch_size: int | None) -> FullBatch | Minibatches:
             f"every array of `data`; got {batch_size}, and {sorted(counts)} samples."
         )
     return Minibatches(data, batch_size)
+
+
+def arrays(data: Any) -> Any:
+    """Return `data` as arrays of JAX.
+
+    Raises:
+        RobooptError: if `data` holds no array or anything else, or is not finite.
+    """
+    leaves = jax.tree_util.tree_leaves_with_path(data)
+    is_array = [eqx.is_array_like(x) or hasattr(x, "__array__") for _, x in leaves]
+    if not (leaves and all(is_array)):
+        raise RobooptError(
+            "`data` must be a function `(model, key) -> batch`, an object with "
+            "`next(model, key)`, an iterable of batches, or hold arrays, got "
+            f"{type(data).__name__}."
+        )
+    for path, leaf in leaves:
+        values = np.asarray(leaf)
+        if jnp.issubdtype(values.dtype, jnp.inexact):
+            limit = bool(path) and getattr(path[-1], "name", None) in LIMITS
+            bad = np.isnan(values) if limit else ~np.isfinite(values)
+            if bad.any():
+                first = tuple(int(i) for i in np.argwhere(bad)[0])
+                raise RobooptError(
+                    f"`data`{jax.tree_util.keystr(path)} must be finite, got "
+                    f"{values[first]} at {first}."
+                )
+    return jax.tree.map(
+        lambda x: jnp.asarray(x if eqx.is_array_like(x) else np.asarray(x)), data
+    )

@@ -1,10 +1,8 @@
 """Following a run: the returns, the target and the budget, the log and the bar."""
 
-import contextlib
 import math
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,7 +11,7 @@ import numpy as np
 
 from roboopt.rl._policies import acting_policy
 from roboopt.rl._returns import Returns, rows_of
-from roboopt.rl._run import Run
+from roboopt.rl._run import Measured, Run
 
 MIN_EPISODES = 20  # before their mean return can reach a target
 LOG_PERIOD_S = 5.0
@@ -42,48 +40,60 @@ class Monitor:
         self,
         run: Run,
         action_space: Any,
+        *,
         target: float | None,
         callback: Callable[[LearningStatus], Any] | None,
         log: str | PathLike | None,
-        resumed: bool,
     ):
-        """Begin with the returns in `log`, where a run is resumed."""
         self._run, self._space = run, action_space
         self._target, self._callback, self._log = target, callback, log
-        self.show: Callable[[LearningStatus], None] = lambda status: None
+        self.show: Callable[[int, str], object] = lambda timesteps, text: None
         self.rows: list[tuple] = []
-        if resumed and log is not None and Path(log).exists():
-            self.rows = Returns.read(log).rows()
-        self._earlier: float | None = None
-        self._written = time.perf_counter()
         self.timesteps, self.ended = 0, ""
+        self._step, self._seconds, self._earlier = 0, 0.0, 0.0
+        self._written = time.perf_counter()
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Return the counts, for a checkpoint."""
+        counts = self._step, self._run.progress.taken(self._step), self._seconds
+        names = "step", "timesteps", "seconds"
+        return dict(zip(names, map(np.asarray, counts), strict=True))
+
+    def restore(self, state: dict[str, np.ndarray]) -> None:
+        """Go on from a `state`, with the episodes of the log up to then."""
+        self._step, self.timesteps = int(state["step"]), int(state["timesteps"])
+        self._seconds = self._earlier = float(state["seconds"])
+        if isinstance(self._run.progress, Measured):
+            self._run.progress.resume(self._step, self.timesteps)
+        if self._log is not None and Path(self._log).exists():
+            # The log may be younger than the checkpoint.
+            rows = Returns.read(self._log).rows()
+            self.rows = [row for row in rows if row[0] <= self.timesteps]
 
     def __call__(self, status: Any) -> bool:
         """Record the episodes since the last call; return whether to stop."""
-        self.timesteps, episodes = self._run.count(status)
-        if self._earlier is None:
-            # A checkpoint may be older than the log.
-            self.rows = [row for row in self.rows if row[0] <= self.timesteps]
-            self._earlier = max((row[1] for row in self.rows), default=0.0)
-        seconds = self._earlier + status.seconds
-        self.rows += rows_of(episodes, self.timesteps, seconds)
+        run = self._run
+        self._step, self._seconds = status.step, self._earlier + status.seconds
+        self.timesteps = run.progress.taken(status.step)
+        episodes = run.progress.recent_episodes(status)
+        self.rows += rows_of(episodes, self.timesteps, self._seconds)
         recent = self.recent
         learning = LearningStatus(
             timesteps=self.timesteps,
-            seconds=seconds,
+            seconds=self._seconds,
             mean_return=float(recent.mean()) if len(recent) else math.nan,
             std_return=float(recent.std()) if len(recent) else math.nan,
             episodes=len(recent),
             policy=acting_policy(status.model, self._space),
         )
-        self.show(learning)
+        self.show(self.timesteps, _described(learning, run.timesteps))
         if time.perf_counter() - self._written > LOG_PERIOD_S:
             self.write()
         if self._callback is not None and self._callback(learning) is True:
             self.ended = "callback"
-        if self._run.exhausted():
+        if run.progress.exhausted:
             self.ended = "timesteps"
-        enough = len(recent) >= min(MIN_EPISODES, self._run.recent)
+        enough = len(recent) >= min(MIN_EPISODES, run.recent)
         if self._target is not None and enough:
             if learning.mean_return >= self._target:
                 self.ended = "target"
@@ -95,7 +105,6 @@ class Monitor:
         return np.array([row[2] for row in self.rows[-self._run.recent :]])
 
     def write(self) -> None:
-        """Write the log."""
         if self._log is not None and self.rows:
             Returns.from_rows(self.rows).write(self._log)
         self._written = time.perf_counter()
@@ -113,37 +122,7 @@ class Monitor:
         return reason, message
 
 
-@contextlib.contextmanager
-def learning_bar(run: Run, wanted: bool) -> Iterator[Callable[[LearningStatus], None]]:
-    """Print the choice, and yield a function that shows a `LearningStatus`."""
-    if not wanted:
-        yield lambda status: None
-        return
-    for name, text in run.choice.items():
-        print(f"{name}: {text}", file=sys.stderr)
-    total = run.timesteps
-    try:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-    except ModuleNotFoundError:
-        yield lambda status: print(
-            f"\r{described(status, total)} ", end="", file=sys.stderr, flush=True
-        )
-        print(file=sys.stderr)
-        return
-    columns = TextColumn("{task.description}"), BarColumn(20), TimeElapsedColumn()
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task("compiling", total=total)
-
-        def update(status: LearningStatus) -> None:
-            text = described(status, total)
-            bar.update(task, completed=status.timesteps, description=text)
-
-        yield update
-
-
-def described(status: LearningStatus, total: int | None) -> str:
-    """Return the recent returns and the progress, in one line."""
+def _described(status: LearningStatus, total: int | None) -> str:
     text = "no episode has ended"
     if status.episodes:
         mean, std = f"{status.mean_return:.4g}", f"{status.std_return:.3g}"

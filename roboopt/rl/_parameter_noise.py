@@ -1,12 +1,12 @@
-"""GaussianExploration by parameters: chance in what a policy is, not in what it does.
+"""Exploration in parameter space: noise on what a policy is, not on what it does.
 
     θ = θ_0 + u ∘ (x + σ ∘ ε),   ε ~ N(0, 1)
 
-for the parameters θ of any policy, plan or tracker, drawn once for a whole episode
-(Sehnke et al., 2010, Parameter-exploring policy gradients). What is drawn acts without
-chance: smoothly, as a robot can, and as many numbers explain what an episode earned as
-there are parameters, not as many as there are actions in it. So it is for few
-parameters, such as gains, and for many decisions a second.
+for the parameters θ of any policy, drawn once for a whole episode (Sehnke et al., 2010,
+Parameter-exploring policy gradients). A drawn policy acts without noise: smoothly, as a
+robot can, and its return is explained by as many numbers as there are parameters, not
+as there are actions in an episode. So it is for few parameters, such as gains, and for
+many decisions a second.
 """
 
 import math
@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from roboopt._checks import require_positive
 from roboopt._core import AnyArray, Frozen, Jittable, check_shape, sizes, trainable
 from roboopt._errors import RobooptError
 from roboopt.policies import Normal
@@ -26,39 +27,38 @@ from roboopt.policies import Normal
 class ParameterNoise(Jittable):
     """A normal distribution about the parameters of a policy; as a policy, its middle.
 
-    What is drawn, and what is tuned, are changes of the parameters in units u, which
-    are `spread` times the size of the array that they are in.
+    Draws, and the trainable arrays, are changes of the parameters in units u, which are
+    `spread` times the size of the array that they are in.
     """
 
     given: Frozen[Any]
-    """The policy that it is about at first."""
+    """The policy that the distribution is about at first."""
     shift: Float[Array, " parameter"]
     """x: where the middle is, in u."""
     log_deviation: Float[Array, " parameter"]
-    """Of σ, in u."""
+    """log σ, with σ in u."""
     unit: Frozen[Float[Array, " parameter"]]
 
     def __init__(self, policy: Any, spread: float = 0.1):
         """Explore around `policy`.
 
         Args:
-            policy: a pytree with floating-point arrays to tune, outside `Frozen`.
+            policy: a pytree with floating-point arrays to train, outside `Frozen`.
             spread: the standard deviation at first, of each array relative to its root
                 mean square, or to 0.1 where that is less.
 
         Raises:
-            RobooptError: if `spread` is not positive and finite, or nothing is to be
-                tuned.
+            RobooptError: if `spread` is not positive and finite, or no array is
+                trainable.
         """
-        if not 0 < spread < math.inf:
-            raise RobooptError(f"`spread` must be positive and finite, got {spread}.")
-        tuned = eqx.filter(policy, trainable(policy))
-        if not jax.tree.leaves(tuned):
+        require_positive(spread=spread)
+        trained = eqx.filter(policy, trainable(policy))
+        if not jax.tree.leaves(trained):
             raise RobooptError(
                 "`policy` must have a floating-point array to tune, got "
                 f"{jax.tree.structure(policy)}."
             )
-        size = ravel_pytree(jax.tree.map(jnp.full_like, tuned, sizes(tuned)))[0]
+        size = ravel_pytree(jax.tree.map(jnp.full_like, trained, sizes(trained)))[0]
         self.given = Frozen(policy)
         self.unit = Frozen(spread * size)
         self.shift = jnp.zeros_like(size)
@@ -70,7 +70,7 @@ class ParameterNoise(Jittable):
         return self.at(self.shift)
 
     def __call__(self, observation: Float[AnyArray, " obs"]) -> Float[Array, " act"]:
-        """Return what the policy in the middle does."""
+        """Return the action of the policy in the middle."""
         return self.policy(observation)
 
     def at(self, drawn: Float[AnyArray, " parameter"]) -> Any:
@@ -81,12 +81,12 @@ class ParameterNoise(Jittable):
         """
         check_shape("drawn", drawn.shape, self.shift.shape)
         given = self.given()
-        tuned, rest = eqx.partition(given, trainable(given))
-        flat, restored = ravel_pytree(tuned)
+        trained, rest = eqx.partition(given, trainable(given))
+        flat, restored = ravel_pytree(trained)
         return eqx.combine(restored(flat + self.unit() * drawn), rest)
 
     def draw(self, key: PRNGKeyArray) -> Float[Array, " parameter"]:
-        """Return what is recorded of a policy drawn with `key`."""
+        """Return the change of the parameters that `key` draws."""
         normal = jax.random.normal(key, self.shift.shape, self.shift.dtype)
         return self.shift + jnp.exp(self.log_deviation) * normal
 
@@ -95,9 +95,7 @@ class ParameterNoise(Jittable):
         observation: Float[AnyArray, " obs"],
         drawn: Float[AnyArray, " parameter"],
     ) -> Float[Array, ""]:
-        """Return how likely it was to draw this, as the logarithm of its density.
-
-        The `observation` has no say in it.
+        """Return the logarithm of the density at `drawn`, whatever is observed.
 
         Raises:
             RobooptError: if `drawn` does not hold a number for each parameter.
@@ -106,5 +104,5 @@ class ParameterNoise(Jittable):
         return Normal(self.shift, self.log_deviation).log_prob(drawn)
 
     def entropy(self, observation: Float[AnyArray, " obs"]) -> Float[Array, ""]:
-        """Return that of what is drawn [nat], wherever it is drawn."""
+        """Return the entropy of the distribution [nat], whatever is observed."""
         return jnp.sum(self.log_deviation + 0.5 * math.log(2 * math.pi * math.e))

@@ -20,7 +20,7 @@ gradients; Wierstra et al., 2014, Natural evolution strategies).
 import functools
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -28,28 +28,30 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Shaped
 
+from roboopt._checks import require_at_least, require_positive
 from roboopt._core import AnyArray
 from roboopt._errors import RobooptError
 from roboopt.data import Trajectory
-from roboopt.gradients import Automatic
 from roboopt.objectives import PPOBatch, PPOLoss
 from roboopt.optimize import Block, Result, minimize
-from roboopt.rl._checks import check_settings, require_at_least
+from roboopt.rl._experience import Experience
 from roboopt.rl._parameter_noise import ParameterNoise
 from roboopt.rl._policies import deterministic_policy
-from roboopt.rl._run import Run, count_blocks
+from roboopt.rl._run import Run
 from roboopt.rl._task import STARTS, Task
-from roboopt.rollouts import Episode, as_episodes
+from roboopt.rollouts import as_episodes
 
 MIN_STARTS = 8  # a step
 EPISODES_PER_PARAMETER = 4
 TWIN_TIMESTEPS, GYM_TIMESTEPS = 2_000_000, 1_000_000
+OBJECTIVE = PPOLoss(clip=None, value_weight=0.0)  # the likelihood ratio
 
 
 @dataclass(frozen=True)
 class PGPE:
     """Parameter exploration for policies with few parameters, such as gains."""
 
+    gradient: ClassVar[str] = "likelihood"
     draws: int = 8
     """Policies drawn for each start."""
     spread: float = 0.1
@@ -59,17 +61,8 @@ class PGPE:
     average."""
 
     def __post_init__(self):
-        """Raise a RobooptError where a setting is out of its range."""
-        require_at_least("draws", self.draws, 2)
-        check_settings(self, positive=("spread", "learning_rate"))
-
-    def loss(self) -> PPOLoss:
-        """Return the objective: the likelihood ratio, neither clip nor value."""
-        return PPOLoss(clip=None, value_weight=0.0)
-
-    def optimizer(self) -> Any:
-        """Return the optax transformation: natural gradient descent."""
-        return _natural_descent(self.learning_rate)
+        require_at_least(2, draws=self.draws)
+        require_positive(spread=self.spread, learning_rate=self.learning_rate)
 
     def data(
         self, rollout: Any, starts: Any, *, starts_per_step: int = 8, seed: int = 0
@@ -105,10 +98,10 @@ class PGPE:
         Raises:
             RobooptError: if an argument is out of its range.
         """
-        noise = self.around(policy)
         data = self.data(rollout, starts, starts_per_step=starts_per_step, seed=seed)
-        settings.setdefault("optimizer", self.optimizer())
-        return minimize(self.loss(), noise, data, steps=steps, seed=seed, **settings)
+        settings.setdefault("optimizer", _natural_descent(self.learning_rate))
+        noise = self.around(policy)
+        return minimize(OBJECTIVE, noise, data, steps=steps, seed=seed, **settings)
 
     def around(self, policy: Any) -> ParameterNoise:
         """Return `policy` with noise on its parameters."""
@@ -123,27 +116,24 @@ class PGPE:
         noise = self.around(policy)
         enough = -(-EPISODES_PER_PARAMETER * noise.shift.size // self.draws)
         count = task.envs or max(MIN_STARTS, enough)
-        if task.twin is not None and not task.processes:
+        if task.in_twin:
             rollout: Any = task.sampling_twin()
             where, timesteps = "its twin in JAX", task.timesteps or TWIN_TIMESTEPS
         else:
-            rollout = task.gym_rollout()
-            where = f"{task.name}{task.in_processes}"
+            rollout, where = task.gym_rollout(), f"{task.name}{task.in_processes}"
             timesteps = task.timesteps or GYM_TIMESTEPS
-        starts, seed = task.starts(STARTS), task.seed
-        data = PGPEData(rollout, starts, count, self.draws, seed, timesteps)
+        starts = task.starts(STARTS)
+        data = PGPEData(rollout, starts, count, self.draws, task.seed, timesteps)
         return Run(
             algorithm=self,
-            gradient="likelihood",
-            objective=self.loss(),
+            objective=OBJECTIVE,
             model=noise,
             data=data,
+            progress=data,
             # Episodes that end early leave more steps in the budget.
             steps=-(-timesteps // (count * self.draws)),
-            settings={"optimizer": self.optimizer(), "gradient": Automatic()},
+            settings={"optimizer": _natural_descent(self.learning_rate)},
             timesteps=timesteps,
-            count=count_blocks(data),
-            exhausted=lambda: data.exhausted,
             choice={
                 "policy": f"{described}, with noise on its parameters",
                 "algorithm": (
@@ -179,19 +169,8 @@ def _natural_descent(learning_rate: float) -> Any:
     return optax.GradientTransformation(init, update)
 
 
-class PGPEData:
+class PGPEData(Experience):
     """Episodes of policies drawn from a `ParameterNoise`, a data source."""
-
-    drifts: bool = True
-    """The data come from the agent."""
-    steps: int = 1
-    """Gradient steps on one block."""
-    episodes: list[Episode]
-    """All episodes that have ended."""
-    timesteps: int
-    """Steps taken so far in all episodes together."""
-    exhausted: bool
-    """Whether a block was asked for when the budget was used up."""
 
     def __init__(
         self,
@@ -206,31 +185,24 @@ class PGPEData:
 
         After `timesteps`, blocks repeat the last one.
         """
-        require_at_least("starts_per_step", groups, 1)
-        require_at_least("seed", seed, 0)
+        require_at_least(1, starts_per_step=groups)
+        super().__init__(seed)
         self._bank = np.asarray(starts)
         if self._bank.ndim not in (1, 2) or len(self._bank) == 0:
             raise RobooptError(
                 "`starts` must be observations (starts, obs), or the seeds (starts,) "
                 f"of resets, at least one, got shape {self._bank.shape}."
             )
-        self._rollout, self._seed = rollout, seed
+        self._rollout, self._budget = rollout, timesteps
         self._groups, self._draws = groups, draws
-        self._budget = math.inf if timesteps is None else timesteps
         self._outside = not getattr(rollout, "differentiable", True)
         self._success = getattr(getattr(rollout, "reward", None), "success", None)
         # Compiled for every source: what it closes over is constant, and faster so.
         self._compiled = eqx.filter_jit(self._rollouts)
-        self.episodes, self.timesteps, self.exhausted = [], 0, False
-        self._number = 0
         self._last: PPOBatch | None = None
 
-    def next(self, model: Any, key: Any) -> Block:
+    def _block(self, model: Any, number: int) -> Block:
         """Run policies that `model` draws; return their advantages.
-
-        Args:
-            model: a `ParameterNoise`.
-            key: not used; the randomness follows from the seed of the source.
 
         Raises:
             RobooptError: if `model` cannot draw, or the rollout returns no rewards.
@@ -239,8 +211,8 @@ class PGPEData:
             raise RobooptError(
                 f"`model` must be a `ParameterNoise`, got {type(model).__name__}."
             )
-        number, self._number = self._number, self._number + 1
-        if self._last is not None and self.timesteps >= self._budget:
+        budget = math.inf if self._budget is None else self._budget
+        if self._last is not None and self.timesteps >= budget:
             self.exhausted = True
             return Block(self._last, model)
         random = np.random.default_rng([self._seed, number])
@@ -248,12 +220,12 @@ class PGPEData:
         starts = np.repeat(self._bank[rows], self._draws, 0)
         key = jax.random.key(int(random.integers(2**32)))
         drawn = _draw(model, key, len(starts))
-        trajectory = self._run(model, drawn, starts)
+        trajectory, taken = self._run(model, drawn, starts)
         if trajectory.rewards is None:
             raise RobooptError(
                 "`rollout` must return trajectories with rewards, got none."
             )
-        self.episodes += as_episodes(trajectory, self._success)
+        self._count(taken, as_episodes(trajectory, self._success))
         returns = np.asarray(trajectory.rewards, float).sum(-1)
         returns = np.where(np.isfinite(returns), returns, -np.inf)
         advantages = _rank_advantages(returns.reshape(self._groups, self._draws))
@@ -270,16 +242,16 @@ class PGPEData:
         )
         return Block(self._last, model)
 
-    def _run(self, model: Any, drawn: Array, starts: np.ndarray) -> Trajectory:
-        """Run each of the policies `drawn` from its start, and count the steps."""
+    def _run(
+        self, model: Any, drawn: Array, starts: np.ndarray
+    ) -> tuple[Trajectory, int]:
+        """Run each of the policies `drawn` from its start; return also the steps."""
         if not self._outside:
             trajectory = self._compiled(model, drawn, jnp.asarray(starts, float))
-            self.timesteps += len(starts) * self._rollout.horizon
-            return trajectory
+            return trajectory, len(starts) * self._rollout.horizon
         before = self._rollout.steps_made
         trajectory = self._rollout.many(_policies(model, drawn), starts, paired=True)
-        self.timesteps += self._rollout.steps_made - before
-        return trajectory
+        return trajectory, self._rollout.steps_made - before
 
     def _rollouts(
         self,
@@ -299,18 +271,6 @@ class PGPEData:
         group = lambda both: jax.vmap(one)(*both)  # noqa: E731
         runs = jax.lax.map(group, (apart(drawn), apart(starts)))
         return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), runs)
-
-    def state(self) -> Any:
-        """Return what a checkpoint holds."""
-        return {
-            "number": np.asarray(self._number),
-            "timesteps": np.asarray(self.timesteps),
-        }
-
-    def restore(self, state: Any) -> None:
-        """Go on from a `state`."""
-        self.episodes, self.timesteps = [], int(state["timesteps"])
-        self._number = int(state["number"])
 
 
 @eqx.filter_jit

@@ -28,25 +28,21 @@ SMALL_NETWORK = {"width": 16, "depth": 1}
 
 def fresh(task: Task, policy: Any) -> bool:
     """Return whether the start is a network with random weights."""
-    return (
-        policy == "network"
-        if isinstance(policy, str)
-        else (policy is None and not task.holds_goals)
-    )
+    if isinstance(policy, str):
+        return policy == "network"
+    return policy is None and not task.holds_goals
 
 
 def actor_critic(task: Task, policy: Any) -> tuple[ActorCritic, str]:
     """Return a stochastic policy with a value function, and it in words."""
     space, key = task.env.observation_space, jax.random.key(task.seed)
-    network = _network(task)
-    policy = unclipped(policy)
+    network, policy = _network(task), _unclipped(policy)
     if isinstance(policy, ActorCritic):
         return policy, "the agent given"
     if fresh(task, policy):
         agent = ActorCritic.of(space, task.env.action_space, key=key, **network)
-        kind = (
-            "categorical" if isinstance(agent.policy, CategoricalPolicy) else "Gaussian"
-        )
+        categorical = isinstance(agent.policy, CategoricalPolicy)
+        kind = "categorical" if categorical else "Gaussian"
         return agent, f"a fresh {kind} policy, {_described(network)}"
     policy, described = deterministic_policy(task, policy)
     if not callable(getattr(policy, "sample", None)):
@@ -63,7 +59,7 @@ def actor_critic(task: Task, policy: Any) -> tuple[ActorCritic, str]:
 
 def deterministic_policy(task: Task, policy: Any) -> tuple[Any, str]:
     """Return the policy given, or one that fits without exploration, and its name."""
-    policy = unclipped(policy)
+    policy = _unclipped(policy)
     if isinstance(policy, ActorCritic):
         policy = policy.policy
     if policy is not None and not isinstance(policy, str):
@@ -86,12 +82,12 @@ def deterministic_policy(task: Task, policy: Any) -> tuple[Any, str]:
             "'likelihood', or give a `policy`."
         )
     network = {**SMALL_NETWORK, **_network(task)}
-    samples = _random_samples(task)
-    policy = MLPPolicy.of(samples, key=jax.random.key(task.seed), **network)
+    samples, key = _random_samples(task), jax.random.key(task.seed)
+    policy = MLPPolicy.of(samples, key=key, **network)
     return policy, f"a fresh network, {_described(network)}"
 
 
-def unclipped(policy: Any) -> Any:
+def _unclipped(policy: Any) -> Any:
     """Return the policy inside `Clipped`: an optimizer needs the gradient there."""
     return policy.policy if isinstance(policy, Clipped) else policy
 
@@ -104,7 +100,6 @@ def acting_policy(model: Any, action_space: Any) -> Any:
 
 
 def parameter_count(policy: Any) -> int:
-    """Return the number of trainable parameters."""
     return sum(x.size for x in jax.tree.leaves(eqx.filter(policy, trainable(policy))))
 
 
@@ -126,10 +121,10 @@ def _random_samples(task: Task) -> Demonstrations:
 
 
 def _network(task: Task) -> dict[str, Any]:
+    """Return the settings of a network, with the angles that the environment names."""
     world = task.env.unwrapped
-    angles = getattr(world, "angles", ())
-    if task.env.observation_space != world.observation_space:
-        angles = ()
+    wrapped = task.env.observation_space != world.observation_space
+    angles = () if wrapped else getattr(world, "angles", ())
     return {"angles": tuple(angles), **task.network}
 
 

@@ -14,7 +14,7 @@ rate serves newtons and euros.
 
 import functools
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -22,13 +22,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from roboopt._checks import require_at_least, require_positive, require_share
 from roboopt._core import AnyArray
 from roboopt._errors import RobooptError
 from roboopt.objectives import PPOBatch, PPOLoss
 from roboopt.optimize import Block
 from roboopt.rl._advantages import generalized_advantages
-from roboopt.rl._blocks import BlockAlgorithm, Blocks
-from roboopt.rl._checks import check_settings
+from roboopt.rl._experience import ActorCriticAlgorithm, VectorExperience
 from roboopt.rl._policies import actor_critic
 from roboopt.rl._run import Run
 from roboopt.rl._running import RewardScale
@@ -41,9 +41,10 @@ TWIN_TIMESTEPS, GYM_TIMESTEPS = 2_000_000, 100_000
 
 
 @dataclass(frozen=True)
-class PPO(BlockAlgorithm):
+class PPO(ActorCriticAlgorithm):
     """Proximal policy optimization; with `clip=None` REINFORCE with a baseline."""
 
+    gradient: ClassVar[str] = "likelihood"
     discount: float = 0.99
     """γ of one step."""
     gae_lambda: float = 0.98
@@ -71,22 +72,17 @@ class PPO(BlockAlgorithm):
     """Whether rewards are divided by the root mean square of their discounted sums."""
 
     def __post_init__(self):
-        """Raise a RobooptError where a setting is out of its range."""
-        check_settings(
-            self,
-            counts=("steps", "epochs", "minibatches"),
-            shares=("discount", "gae_lambda"),
-            positive=("learning_rate", "max_gradient_norm"),
+        counts = {"steps": self.steps, "epochs": self.epochs}
+        require_at_least(1, **counts, minibatches=self.minibatches)
+        require_share(discount=self.discount, gae_lambda=self.gae_lambda)
+        require_positive(
+            learning_rate=self.learning_rate, max_gradient_norm=self.max_gradient_norm
         )
-        self.loss()
+        self.objective()
 
-    def loss(self) -> PPOLoss:
-        """Return the objective."""
-        return PPOLoss(self.clip, self.value_weight, self.entropy_weight)
-
-    def objective(self, envs: Any) -> PPOLoss:
+    def objective(self, envs: Any = None) -> PPOLoss:
         """Return the objective, which is the same in all environments."""
-        return self.loss()
+        return PPOLoss(self.clip, self.value_weight, self.entropy_weight)
 
     def optimizer(self, steps: int) -> Any:
         """Return the optax transformation for `steps` gradient steps."""
@@ -99,31 +95,24 @@ class PPO(BlockAlgorithm):
     def prepare(self, task: Task, policy: Any) -> Run:
         """Return the run on `task`, from `policy` or a fresh network."""
         agent, described = actor_critic(task, policy)
-        if task.twin is not None and not task.processes:
+        if task.in_twin:
             envs: Any = task.twin_envs(task.envs or TWIN_ENVS)
-            timesteps = task.timesteps or TWIN_TIMESTEPS
-            where = f"{envs.envs} twins in JAX"
+            where, timesteps = f"{envs.envs} twins in JAX", TWIN_TIMESTEPS
         else:
             count = task.envs or GYM_ENVS
             envs = GymVectorEnv(task.make, count, processes=task.processes)
-            timesteps = task.timesteps or GYM_TIMESTEPS
-            where = f"{count} environments{task.in_processes}"
-        per_block = self.epochs * self.minibatches
+            where, timesteps = f"{count} environments{task.in_processes}", GYM_TIMESTEPS
         return self._run(
             agent,
             envs,
-            timesteps=timesteps,
-            seed=task.seed,
-            gradient="likelihood",
-            choice={
-                "policy": f"{described}, with a value network",
-                "algorithm": (
-                    f"PPO: likelihood-ratio gradient, {per_block} gradient steps "
-                    f"every {self.steps * envs.envs} timesteps"
-                ),
-                "environment": where,
-            },
-            close=getattr(envs, "close", lambda: None),
+            task.timesteps or timesteps,
+            task.seed,
+            policy=f"{described}, with a value network",
+            algorithm=(
+                f"PPO: likelihood-ratio gradient, {self.epochs * self.minibatches} "
+                f"gradient steps every {self.steps * envs.envs} timesteps"
+            ),
+            environment=where,
         )
 
 
@@ -138,14 +127,12 @@ def _optimizer(steps: int, learning_rate: float, max_norm: float) -> Any:
     return optax.flatten(optax.chain(optax.clip_by_global_norm(max_norm), adam))
 
 
-class PPOData(Blocks):
+class PPOData(VectorExperience):
     """The blocks of `PPO`, with advantages and returns."""
 
     def __init__(self, ppo: PPO, envs: VectorEnv, seed: int = 0):
-        """Keep the arguments of `PPO.data`; no step is taken yet."""
-        self._ppo = ppo
-        per_block = ppo.epochs * ppo.minibatches
-        super().__init__(envs, seed, length=ppo.steps, steps=per_block)
+        super().__init__(envs, seed, ppo.steps, scale=RewardScale.zero(envs.envs))
+        self._ppo, self.steps = ppo, ppo.epochs * ppo.minibatches
         if ppo.minibatches > self.samples:
             raise RobooptError(
                 f"`minibatches` must be at most the {self.samples} samples of a "
@@ -154,56 +141,28 @@ class PPOData(Blocks):
         if ppo.minibatches > 1:
             self.batch_size = self.samples // ppo.minibatches
 
-    def _reset(self) -> None:
-        super()._reset()
-        self._scale = RewardScale.zero(self._envs.envs)
+    def _begin(self) -> None:
+        super()._begin()
+        no_reward = np.zeros(self._envs.envs)
+        self._memory["scale"] = self._memory["scale"]._replace(running=no_reward)
 
     def _block(self, model: Any, number: int) -> Block:
-        ppo = self._ppo
+        ppo, memory = self._ppo, self._memory
         if number and ppo.normalize_observations:
-            model = model.seeing(self._observed.normalizer())
+            model = model.seeing(memory["observed"].normalizer())
         acted = model
-        key = jax.random.key(_block_seed(self._seed, number))
-        steps = self._collect(acted, key)
-        self._observed = self._observed.update(steps.observations, steps.valid)
+        steps = self._collect(acted, jax.random.key(_block_seed(self._seed, number)))
+        self._observe(steps)
         if number == 0 and ppo.normalize_observations:
             # The first gradient steps are not taken on inputs in any unit.
-            model = model.seeing(self._observed.normalizer())
+            model = model.seeing(memory["observed"].normalizer())
         unit = 1.0
         if ppo.scale_rewards:
-            self._scale = self._scale.update(steps, ppo.discount)
-            unit = self._scale.unit
+            memory["scale"] = memory["scale"].update(steps, ppo.discount)
+            unit = memory["scale"].unit
         numbers = [unit, ppo.discount, ppo.gae_lambda]
         settings = np.array(numbers, steps.rewards.dtype)
         return Block(_batch(model, acted, steps, settings), model)
-
-    def outline(self, model: Any) -> PPOBatch:
-        """Return zeros of the shapes of a block, for compiling ahead."""
-        kind = jax.dtypes.canonicalize_dtype(float)
-        row = jax.ShapeDtypeStruct((self._envs.observation_size,), kind)
-        drawn = eqx.filter_eval_shape(model.draw, row, jax.random.key(0))
-
-        def block(like: Any) -> np.ndarray:
-            shape = self._ppo.steps, self._envs.envs, *like.shape
-            return np.zeros(shape, like.dtype)
-
-        number, flag = (jax.ShapeDtypeStruct((), dtype) for dtype in (kind, bool))
-        steps = Steps(*map(block, (row, drawn, number, row, flag, flag, flag)))
-        shapes = eqx.filter_eval_shape(_batch, model, model, steps, np.zeros(3, kind))
-        # NumPy's zeros: JAX would compile a program for every shape.
-        return jax.tree.map(
-            lambda x: jax.device_put(np.zeros(x.shape, x.dtype)), shapes
-        )
-
-    def state(self) -> dict[str, Any]:
-        """Return the running statistics, for a checkpoint."""
-        scale = self._scale._replace(running=np.zeros(self._envs.envs))
-        return super().state() | {"scale": scale}
-
-    def restore(self, state: Any) -> None:
-        """Go on from a `state`, with new episodes."""
-        super().restore(state)
-        self._scale = RewardScale(*map(np.asarray, state["scale"]))
 
 
 @eqx.filter_jit

@@ -7,20 +7,23 @@ from whether it has a differentiable twin. Each algorithm can also be used by it
 
 import dataclasses
 import math
+import sys
 from collections.abc import Callable, Mapping
 from os import PathLike
-from pathlib import Path
 from typing import Any, Unpack
 
 import numpy as np
 
+from roboopt._checks import require_at_least
 from roboopt._errors import RobooptError
+from roboopt._progress import progress_line
+from roboopt.diagnose import norm_by_horizon
+from roboopt.objectives import NegativeReward
 from roboopt.optimize import Result
 from roboopt.policies import NetworkSettings, StatefulPolicy
 from roboopt.report import progress_bar
-from roboopt.rl._checks import require_at_least
-from roboopt.rl._gradient import AnalyticGradient, MixedGradient, ZerothOrderGradient
-from roboopt.rl._monitor import LearningStatus, Monitor, learning_bar
+from roboopt.rl._analytic import AnalyticGradient
+from roboopt.rl._monitor import LearningStatus, Monitor
 from roboopt.rl._parameter_noise import ParameterNoise
 from roboopt.rl._pgpe import PGPE
 from roboopt.rl._policies import (
@@ -34,7 +37,8 @@ from roboopt.rl._result import INTERRUPTED, ReinforceResult
 from roboopt.rl._returns import Returns
 from roboopt.rl._run import Run
 from roboopt.rl._shac import SHAC
-from roboopt.rl._task import Task
+from roboopt.rl._task import PROBE_STARTS, Task
+from roboopt.rl._zeroth_order import MixedGradient, ZerothOrderGradient
 from roboopt.rollouts import (
     EVALUATION_SEED_OFFSET,
     EnvError,
@@ -51,7 +55,7 @@ ALGORITHMS = {
     "zeroth-order": ZerothOrderGradient,
     "mixed": MixedGradient,
 }
-GRADIENTS = ("likelihood", "analytic", "zeroth-order", "mixed")
+GRADIENTS = tuple(dict.fromkeys(kind.gradient for kind in ALGORITHMS.values()))
 MAX_NOISY_PARAMETERS = 128  # of policies whose parameters are drawn
 MAX_EPISODE_STEPS = 10_000  # of an evaluation, where nothing else limits them
 
@@ -121,7 +125,7 @@ def reinforce(
             or no policy can be learned in its spaces.
     """
     _check(policy, algorithm, gradient, episodes, network)
-    task = Task.of(
+    task = Task(
         env,
         options=options,
         max_steps=max_steps,
@@ -136,13 +140,19 @@ def reinforce(
         if algorithm is None:
             algorithm = default_algorithm(task, policy, gradient)
         run = algorithm.prepare(task, policy)
-        resumed = checkpoint is not None and Path(checkpoint).exists()
         space = task.env.action_space
-        monitor = Monitor(run, space, target, callback, log, resumed)
+        monitor = Monitor(run, space, target=target, callback=callback, log=log)
+        if progress:
+            lines = (f"{name}: {text}" for name, text in run.choice.items())
+            print(*lines, sep="\n", file=sys.stderr)
         try:
-            with learning_bar(run, progress) as monitor.show:
+            with progress_line(run.timesteps, progress) as monitor.show:
                 result = run.minimize(
-                    seconds=seconds, seed=seed, callback=monitor, checkpoint=checkpoint
+                    gradient=run.estimator,
+                    seconds=seconds,
+                    seed=seed,
+                    callback=monitor,
+                    checkpoint=checkpoint,
                 )
         finally:
             monitor.write()
@@ -176,7 +186,7 @@ def _check(
     network: Mapping[str, Any],
 ) -> None:
     """Raise a RobooptError where an argument breaks its rule."""
-    require_at_least("episodes", episodes, 0)
+    require_at_least(0, episodes=episodes)
     if isinstance(policy, str) and policy not in ("network", "pd"):
         raise RobooptError(f"`policy` must be 'network' or 'pd', got {policy!r}.")
     if isinstance(policy, StatefulPolicy):
@@ -220,9 +230,10 @@ def _result(
             with progress_bar("evaluating", 2 * episodes, progress) as advance:
                 evaluation = _evaluated(task, policy, episodes, advance)
                 start_evaluation = _evaluated(task, start, episodes, advance)
-            if run.norm_by_horizon is not None:
+            if run.horizon is not None:
                 # At the start: where nothing is left to gain all gradients are noise.
-                norms = run.norm_by_horizon(start)
+                reward, starts = NegativeReward(task.twin), task.starts(PROBE_STARTS)
+                norms = norm_by_horizon(reward, start, starts)
     except KeyboardInterrupt:
         failure = INTERRUPTED
     except EnvError as error:
@@ -237,7 +248,7 @@ def _result(
         signals=signals(task.env),
         algorithm=type(run.algorithm).__name__,
         settings=dataclasses.asdict(run.algorithm),
-        gradient=run.gradient,
+        gradient=run.algorithm.gradient,
         choice=run.choice,
         history=_history(result, run),
         returns=Returns.from_rows(monitor.rows),
@@ -246,7 +257,7 @@ def _result(
         evaluation_failure=failure,
         gradient_by_horizon=norms,
         horizon=run.horizon,
-        reused=run.reused,
+        reused=getattr(run.data, "steps", 1),
         steps=result.steps,
         timesteps=monitor.timesteps,
         seconds=result.seconds,
@@ -279,10 +290,11 @@ def _evaluated(
 
 
 def _history(result: Result, run: Run) -> dict[str, np.ndarray]:
+    """Return the history, with the gradients that were measured beside the descent."""
     if not run.gradients:
         return result.history
     measured = np.full((len(result.history["loss"]), 2), np.nan)
     for step, values in run.gradients.items():
         measured[min(step, len(measured) - 1)] = values
-    names = "gradient_norm", "gradient_snr"
-    return {**result.history, **dict(zip(names, measured.T, strict=True))}
+    norm, ratio = measured.T
+    return {**result.history, "gradient_norm": norm, "gradient_snr": ratio}

@@ -45,11 +45,9 @@ def sections(result: Any, video: bool) -> list[Section]:
 def _evaluation(result: Any) -> Section:
     notes = [f"{name.capitalize()}: {text}." for name, text in result.choice.items()]
     if result.evaluation is not None:
-        notes.insert(
-            0,
-            f"{len(result.evaluation.returns)} fresh episodes without exploration, "
-            "from the same starts for both.",
-        )
+        count = len(result.evaluation.returns)
+        text = f"{count} fresh episodes without exploration, from the same starts for "
+        notes.insert(0, f"{text}both.")
     tables = [x for x in result.summary().tables if isinstance(x, Table)]
     return Section("Evaluation", [*tables, Notes(notes)])
 
@@ -64,26 +62,24 @@ def _learning(result: Any) -> Section:
     )
     if not len(returns):
         return Section("Learning", [Notes([text, "No episode ended."])])
-    steps, axis = returns.timesteps.astype(float), "environment step"
-    over_time = {"axis": "time [s]", "level": result.target, "logs": False}
+    steps = returns.timesteps.astype(float)
+    drawn = {"Return": (steps, returns.returns)}
+    drawn["Return over time"] = returns.seconds, returns.returns
+    if len(np.unique(returns.lengths)) > 1:
+        drawn["Steps an episode"] = steps, returns.lengths.astype(float)
+    if np.isfinite(returns.successes).any():
+        drawn["Success"] = _success_rates(steps, returns.successes)
     panels = [
         spread(
-            "Return",
-            steps,
-            returns.returns,
-            axis=axis,
-            level=result.target,
+            title,
+            places,
+            values,
+            axis="environment step" if places is not returns.seconds else "time [s]",
+            level=result.target if values is returns.returns else None,
             logs=False,
-        ),
-        spread("Return over time", returns.seconds, returns.returns, **over_time),
-    ]
-    if len(np.unique(returns.lengths)) > 1:
-        title = "Steps an episode"
-        panels.append(
-            spread(title, steps, returns.lengths.astype(float), axis=axis, logs=False)
         )
-    if np.isfinite(returns.successes).any():
-        panels.append(_success(steps, returns.successes, axis))
+        for title, (places, values) in drawn.items()
+    ]
     caption = "Each episode of the learning, exploration included: "
     caption += f"{MEDIAN_AND_BAND.format('episodes')}."
     if result.target is not None:
@@ -91,44 +87,38 @@ def _learning(result: Any) -> Section:
     return Section("Learning", [Notes([text]), Figure(panels, caption)])
 
 
-def _success(steps: np.ndarray, success: np.ndarray, axis: str) -> str:
-    """Draw the share of successes among neighbors: single ones have no quantiles."""
+def _success_rates(
+    steps: np.ndarray, success: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the share of successes among neighbors: single ones have no quantiles."""
     count = max(1, min(MAX_SUCCESS_POINTS, len(success) // MIN_SUCCESS_GROUP))
     groups = np.array_split(np.arange(len(success)), count)
-    places = np.array([steps[g].mean() for g in groups])
-    shares = np.array([np.nanmean(success[g]) for g in groups])
-    return spread("Success", places, shares, axis=axis, logs=False)
+    shares = [np.nanmean(success[g]) for g in groups]
+    return np.array([steps[g].mean() for g in groups]), np.array(shares)
 
 
 def _health(result: Any) -> Section | None:
-    names = [
-        name
-        for name in TITLES
+    panels = [
+        _over_steps(result, name, title)
+        for name, title in TITLES.items()
         if name in result.history and (result.reused > 1 or name not in REUSE_ONLY)
     ]
-    panels = [_over_steps(result, name, TITLES[name]) for name in names]
-    notes = [sentence(found.message) for found in result.health] or [
-        "No finding about the gradients."
-    ]
+    notes = [sentence(found.message) for found in result.health]
     caption = f"Over the gradient steps: {MEDIAN_AND_BAND.format('steps')}."
-    norms = result.gradient_by_horizon
-    if norms is not None:
+    if (norms := result.gradient_by_horizon) is not None:
+        horizons, axis = norms.horizons.astype(float), "steps of simulation"
         for title, values in (
             ("Norm by horizon", norms.norms),
             ("Signal to noise by horizon", norms.signal_to_noise),
         ):
-            axis = "steps of simulation"
-            panels.append(
-                spread(
-                    title, norms.horizons.astype(float), values, axis=axis, logs=True
-                )
-            )
+            panels.append(spread(title, horizons, values, axis=axis, logs=True))
         caption += (
             " By horizon: the exact gradient through the twin at the start, over "
             f"{norms.starts} starts."
         )
     if not panels:
         return None
+    notes = notes or ["No finding about the gradients."]
     return Section("Gradient health", [Notes(notes), Figure(panels, caption)])
 
 

@@ -89,14 +89,12 @@ class ReinforceResult(VerbResult):
 
     @property
     def health(self) -> list[Finding]:
-        """Return the findings about the gradients."""
         found = gradient_health(self.history, horizon=self.horizon, reused=self.reused)
         norms = self.gradient_by_horizon
         if norms is None or norms.horizons[-1] != self.horizon:
             return found
-        if norms.sentence is not None and all(
-            f"through {self.horizon} steps is noise" not in x.message for x in found
-        ):
+        noise = f"through {self.horizon} steps is noise"
+        if norms.sentence is not None and all(noise not in x.message for x in found):
             found.append(Finding("gradient_snr", "warning", norms.sentence))
         return found
 
@@ -118,34 +116,30 @@ class ReinforceResult(VerbResult):
 
     def summary(self) -> Summary:
         """Return the evaluation, the reason of the end, and the gradient's health."""
-        tables, sentences = [], []
-        if self.evaluations:
-            tables.append(evaluation_table(self.evaluations))
-            sentences.append(self._verdict())
-        if failure := self.evaluation_failure:
-            sentences.append(sentence(failure))
-        worse = self.start_evaluation
-        if not self.fresh and worse is not None and self.evaluation is not None:
-            if self.evaluation.mean_return.value < worse.mean_return.low:
+        found, start = self.evaluation, self.start_evaluation
+        tables = [evaluation_table(self.evaluations)] if self.evaluations else []
+        sentences = []
+        if found is not None:
+            mean = found.mean_return
+            low, high = _number(mean.low), _number(mean.high)
+            text = f"The policy's mean return over {len(found.returns)} fresh episodes "
+            text += f"is {_number(mean.value)} ({low} to {high})"
+            if found.successes is not None:
+                text += f"; it succeeds in {int(found.successes.sum())}"
+            if start is not None:
+                text += f". The start's is {_number(start.mean_return.value)}"
+            sentences.append(f"{text}.")
+        if self.evaluation_failure:
+            sentences.append(sentence(self.evaluation_failure))
+        if not self.fresh and start is not None and found is not None:
+            if found.mean_return.value < start.mean_return.low:
                 sentences.append("The policy is worse than its start: keep the start.")
         sentences.append(
             f"The learning ended: {self.message.rstrip('.')}; {self.timesteps} "
             f"timesteps in {self.seconds:.1f} s."
         )
-        sentences += health_sentences(self.health)
+        sentences += [sentence(x.message) for x in self.health]
         return Summary(f"Learning {self.name} from reward", tables, sentences)
-
-    def _verdict(self) -> str:
-        assert self.evaluation is not None
-        found, mean = self.evaluation, self.evaluation.mean_return
-        text = f"The policy's mean return over {len(found.returns)} fresh episodes is "
-        text += f"{_number(mean.value)} ({_number(mean.low)} to {_number(mean.high)})"
-        if found.successes is not None:
-            text += f"; it succeeds in {int(found.successes.sum())}"
-        start = self.start_evaluation
-        if start is None:
-            return f"{text}."
-        return f"{text}. The start's is {_number(start.mean_return.value)}."
 
     def sections(self, *, video: bool = True) -> Sequence[Section]:
         """Return the sections of the report: results, learning, gradients, losses."""
@@ -161,23 +155,17 @@ class ReinforceResult(VerbResult):
             "choice": self.choice,
             "learning": {name: getattr(self, name) for name in names},
             "evaluation": evaluation_record(self.evaluations),
-            "health": health_sentences(self.health),
+            "health": [sentence(x.message) for x in self.health],
         }
 
     def write_files(self, folder: Path) -> None:
         """Write policy.npz, history.csv, returns.csv, and the evaluated episodes."""
         save(folder / "policy.npz", self.policy)
         if self.evaluation is not None:
-            save_episodes(
-                folder / "episodes.npz", self.evaluation.trajectories.episodes()
-            )
+            episodes = self.evaluation.trajectories.episodes()
+            save_episodes(folder / "episodes.npz", episodes)
         self.returns.write(folder / "returns.csv")
         write_history(folder / "history.csv", self.history)
-
-
-def health_sentences(found: Sequence[Finding]) -> list[str]:
-    """Return the messages of findings as sentences."""
-    return [sentence(x.message) for x in found]
 
 
 def _number(value: float) -> str:

@@ -36,8 +36,7 @@ class Returns(eqx.Module):
         """Return the episodes in `rows` of `COLUMNS` each."""
         columns = np.array(rows, float).reshape(-1, len(COLUMNS)).T
         steps, seconds, returns, lengths, successes = columns
-        steps, lengths = steps.astype(int), lengths.astype(int)
-        return cls(steps, seconds, returns, lengths, successes)
+        return cls(steps.astype(int), seconds, returns, lengths.astype(int), successes)
 
     def __len__(self) -> int:
         """Return the number of episodes."""
@@ -76,13 +75,8 @@ class Returns(eqx.Module):
 
 def rows_of(episodes: Iterable[Episode], timestep: int, seconds: float) -> list[tuple]:
     """Return a row of `COLUMNS` for each of the episodes that ended by `timestep`."""
-    return [
-        (
-            timestep,
-            float(seconds),
-            float(episode.undiscounted_return),
-            int(episode.length),
-            math.nan if episode.success is None else float(episode.success),
-        )
-        for episode in episodes
-    ]
+    rows = []
+    for total, length, success in episodes:
+        achieved = math.nan if success is None else float(success)
+        rows.append((timestep, seconds, float(total), int(length), achieved))
+    return rows

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from roboopt.diagnose import HorizonNorms
+from roboopt.gradients import Automatic
 from roboopt.optimize import Result, minimize
 from roboopt.rollouts import Episode
 
@@ -20,97 +20,88 @@ class Run:
     """The arguments of `minimize`, and the bookkeeping of `reinforce`."""
 
     algorithm: Any
-    gradient: str
-    """"likelihood", "analytic", "zeroth-order" or "mixed"."""
     objective: Any
     model: Any
     """The policy or agent at the start."""
     data: Any
     steps: int
     """Gradient steps, at most."""
-    settings: Mapping[str, Any]
-    """Further arguments of `minimize`: the optimizer, the gradient, the batch size."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Further arguments of `minimize`, such as the optimizer."""
+    estimator: Any = Automatic()
+    """The gradient estimator for `reinforce`; by default one that notes the norm and
+    the noise of the gradient."""
     timesteps: int | None
     """The budget of environment steps; None where `steps` is the budget."""
-    count: Callable[[Any], tuple[int, list[Episode]]]
-    """`count(status)` returns the environment steps so far, and the episodes that have
-    ended since the last call."""
+    progress: Any
+    """An `Experience` or `Measured`, which counts environment steps and episodes."""
     choice: dict[str, str]
     """The policy, algorithm, environment and budget, in words."""
-    exhausted: Callable[[], bool] = lambda: False
-    """Whether the budget of environment steps is used up before the gradient steps."""
-    gradients: dict[int, tuple[float, float]] = field(default_factory=dict)
-    """Norm and signal-to-noise ratio of the gradient by step, where measured beside."""
     horizon: int | None = None
     """Steps of simulation that the gradient is propagated through, if it is."""
-    norm_by_horizon: Callable[[Any], HorizonNorms] | None = None
-    """The gradient of a policy by its horizon, where there is a twin."""
-    reused: int = 1
-    """Gradient steps on the same samples."""
     recent: int = RECENT_EPISODES
     """Episodes over which the mean return, and so the target, is taken."""
+    gradients: dict[int, tuple[float, float]] = field(default_factory=dict)
+    """Norm and signal-to-noise ratio of the gradient by step, where measured beside."""
     close: Callable[[], None] = lambda: None
 
     def minimize(self, **settings: Any) -> Result:
         """Descend; `settings` are further arguments of `minimize`."""
+        settings = {**self.settings, **settings}
         return minimize(
-            self.objective,
-            self.model,
-            self.data,
-            steps=self.steps,
-            **self.settings,
-            **settings,
+            self.objective, self.model, self.data, steps=self.steps, **settings
         )
 
 
-def count_blocks(data: Any) -> Callable[[Any], tuple[int, list[Episode]]]:
-    """Return the `count` of data with `timesteps` and `episodes`."""
-    seen = 0
-
-    def count(status: Any) -> tuple[int, list[Episode]]:
-        nonlocal seen
-        fresh, seen = data.episodes[seen:], len(data.episodes)
-        return data.timesteps, fresh
-
-    return count
-
-
 class Measured:
-    """The `count` of descents whose steps run whole episodes of many policies.
+    """Counts steps and episodes where gradient steps run whole episodes.
 
-    The current policy runs beside the descent, at most every second and for at most a
-    fifth of the time, or after every step where a target asks for it. These
-    episodes do not count as steps of the learning.
+    These are episodes of many policies. The current policy runs beside the descent, at
+    most every second and for at most a fifth of the time, or after every step where a
+    target asks for it. Its episodes do not count as steps of the learning.
     """
 
     def __init__(
         self,
-        timesteps: Callable[[Any], int],
+        count: Callable[[int], int],
         measure: Callable[[Any, int], list[Episode]],
+        *,
         every_step: bool,
+        beside: int = 0,
+        budget: int | None = None,
     ):
-        """Keep the functions.
+        """Keep the arguments.
 
         Args:
-            timesteps: `timesteps(status)`, environment steps of the learning so far.
+            count: `count(step)`, environment steps up to a gradient step, with those of
+                `measure`.
             measure: `measure(model, step)` runs the policy.
             every_step: whether to measure after every step.
+            beside: steps of `count` that do not belong to the learning.
+            budget: environment steps of the learning, at most.
         """
-        self._timesteps, self._measure, self._every_step = (
-            timesteps,
-            measure,
-            every_step,
-        )
-        self._last, self._pause = -math.inf, 0.0
+        self._count, self._measure, self._every_step = count, measure, every_step
+        self._beside, self._budget = beside, budget
+        self._last, self._pause, self.exhausted = -math.inf, 0.0, False
 
-    def __call__(self, status: Any) -> tuple[int, list[Episode]]:
-        """Return the environment steps so far, and the episodes measured now."""
-        timesteps = self._timesteps(status)
+    def taken(self, step: int) -> int:
+        """Return the environment steps of the learning up to a gradient step."""
+        return self._count(step) - self._beside
+
+    def resume(self, step: int, timesteps: int) -> None:
+        """Go on from a gradient step up to which there were `timesteps`."""
+        self._beside = self._count(step) - timesteps
+
+    def recent_episodes(self, status: Any) -> list[Episode]:
+        """Run the policy, if it is time, and return its episodes."""
+        if self._budget is not None:
+            self.exhausted = self.taken(status.step) >= self._budget
         if status.seconds - self._last < self._pause:
-            return timesteps, []
-        began = time.perf_counter()
+            return []
+        began, before = time.perf_counter(), self._count(status.step)
         found = self._measure(status.model, status.step)
+        self._beside += self._count(status.step) - before
         cost, self._last = time.perf_counter() - began, status.seconds
         if not self._every_step:
             self._pause = max(MEASURE_PERIOD_S, cost / MAX_MEASURE_SHARE)
-        return timesteps, found
+        return found

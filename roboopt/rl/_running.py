@@ -22,7 +22,6 @@ class RunningMeanStd(NamedTuple):
 
     @classmethod
     def zero(cls, size: int) -> "RunningMeanStd":
-        """Return the statistics of no observation."""
         return cls(np.zeros(()), np.zeros(size), np.zeros(size))
 
     def update(self, observations: Any, valid: Any) -> "RunningMeanStd":
@@ -63,7 +62,6 @@ class RewardScale(NamedTuple):
 
     @classmethod
     def zero(cls, envs: int) -> "RewardScale":
-        """Return the scale of no reward."""
         return cls(np.zeros(envs), np.zeros(()), np.zeros(()))
 
     def update(self, steps: Steps, discount: float) -> "RewardScale":

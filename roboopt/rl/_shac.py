@@ -16,8 +16,9 @@ the policy. Here V takes one, and windows are 2.4 times 1/(1 − γ) steps long,
 little remains of the error of V.
 """
 
+import dataclasses
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -25,13 +26,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from roboopt._checks import require_at_least, require_positive, require_share
 from roboopt.objectives import ShortHorizonBatch, ShortHorizonLoss
 from roboopt.optimize import Block
 from roboopt.policies import acts_by_chance
 from roboopt.rl._advantages import generalized_advantages
-from roboopt.rl._analytic_adam import analytic_adam
-from roboopt.rl._blocks import BlockAlgorithm, Blocks
-from roboopt.rl._checks import check_settings
+from roboopt.rl._analytic import analytic_adam
+from roboopt.rl._experience import ActorCriticAlgorithm, VectorExperience
 from roboopt.rl._policies import actor_critic
 from roboopt.rl._run import Run
 from roboopt.rl._task import Task
@@ -41,13 +42,14 @@ ENVS, TIMESTEPS = 64, 2_000_000
 
 
 @dataclass(frozen=True)
-class SHAC(BlockAlgorithm):
+class SHAC(ActorCriticAlgorithm):
     """Short-horizon actor-critic, for environments with a twin.
 
     Where an episode can be differentiated as a whole, `AnalyticGradient` with a finite
     `gradient_decay_time` needs no value function, and does better.
     """
 
+    gradient: ClassVar[str] = "analytic"
     horizon: int = 240
     """Steps of a window."""
     discount: float = 0.99
@@ -71,10 +73,10 @@ class SHAC(BlockAlgorithm):
     of a robot seldom need this, and a policy that learns fast forgets by it."""
 
     def __post_init__(self):
-        """Raise a RobooptError where a setting is out of its range."""
-        positive = "learning_rate", "max_gradient_norm"
-        check_settings(
-            self, counts=("updates",), shares=("gae_lambda",), positive=positive
+        require_at_least(1, updates=self.updates)
+        require_share(gae_lambda=self.gae_lambda)
+        require_positive(
+            learning_rate=self.learning_rate, max_gradient_norm=self.max_gradient_norm
         )
         self.loss(None)
 
@@ -100,48 +102,38 @@ class SHAC(BlockAlgorithm):
         task.require_twin("SHAC")
         agent, described = actor_critic(task, policy)
         envs = task.twin_envs(task.envs or ENVS)
-        return self._run(
+        run = self._run(
             agent,
             envs,
-            timesteps=task.timesteps or TIMESTEPS,
-            seed=task.seed,
-            gradient="analytic",
-            choice={
-                "policy": f"{described}, with a value network",
-                "algorithm": f"SHAC: analytic gradient through {self.horizon} steps",
-                "environment": f"{envs.envs} twins in JAX",
-            },
-            horizon=self.horizon,
-            norm_by_horizon=task.norm_by_horizon,
+            task.timesteps or TIMESTEPS,
+            task.seed,
+            policy=f"{described}, with a value network",
+            algorithm=f"SHAC: analytic gradient through {self.horizon} steps",
+            environment=f"{envs.envs} twins in JAX",
         )
+        return dataclasses.replace(run, horizon=self.horizon)
 
 
-class SHACData(Blocks):
+class SHACData(VectorExperience):
     """The blocks of `SHAC`: windows of twins that go on through their episodes."""
 
     def __init__(self, shac: SHAC, envs: TwinVectorEnv, seed: int = 0):
-        """Keep the arguments of `SHAC.data`; no step is taken yet."""
-        self._shac, self._envs = shac, envs
-        super().__init__(envs, seed, length=shac.horizon, steps=shac.updates)
-
-    def _reset(self) -> None:
-        super()._reset()
-        self._unit: float | None = None
+        super().__init__(envs, seed, shac.horizon, unit=np.asarray(np.nan))
+        self._shac, self._envs, self.steps = shac, envs, shac.updates
 
     def _block(self, model: Any, number: int) -> Block:
-        shac, envs = self._shac, self._envs
+        shac, envs, memory = self._shac, self._envs, self._memory
         key = jax.random.fold_in(jax.random.key(self._seed), number)
         envs_key, window_key = jax.random.split(key)
         samples = shac.sample_actions and acts_by_chance(model)
         starts, left = envs.twins
-        acting = model if samples else _Deterministic(model)
-        steps = self._collect(acting, envs_key)
+        steps = self._collect(model if samples else _Deterministic(model), envs_key)
         if shac.normalize_observations and hasattr(model, "seeing"):
-            self._observed = self._observed.update(steps.observations, steps.valid)
-            model = model.seeing(self._observed.normalizer())
-        if self._unit is None:
-            self._unit = self._first_unit(steps)
-        unit = jnp.asarray(self._unit, starts.dtype)
+            self._observe(steps)
+            model = model.seeing(memory["observed"].normalizer())
+        if np.isnan(memory["unit"]):
+            memory["unit"] = np.asarray(self._first_unit(steps))
+        unit = jnp.asarray(memory["unit"], starts.dtype)
         targets = _value_targets(model, steps, unit, shac.discount, shac.gae_lambda)
         keys = None
         if samples:
@@ -161,17 +153,6 @@ class SHACData(Blocks):
         size = float(np.sqrt(np.mean(np.square(np.asarray(steps.rewards, float)))))
         rest = 1 - self._shac.discount
         return (size or 1.0) / max(rest, 1 / self._envs.rollout.horizon)
-
-    def state(self) -> dict[str, Any]:
-        """Return the running statistics, for a checkpoint."""
-        unit = np.asarray(np.nan if self._unit is None else self._unit)
-        return super().state() | {"unit": unit}
-
-    def restore(self, state: Any) -> None:
-        """Go on from a `state`, with new episodes."""
-        super().restore(state)
-        unit = float(state["unit"])
-        self._unit = None if np.isnan(unit) else unit
 
 
 class _Deterministic(eqx.Module):

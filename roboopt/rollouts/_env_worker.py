@@ -72,11 +72,12 @@ class EnvWorker:
         """Wait until the environments are made; return the properties of one."""
         return Description(*pickle.loads(self.receive()))
 
-    def request(self, kind: str, *arguments: Any) -> None:
-        """Ask for `EnvGroup.reset` or `EnvGroup.step`."""
+    def request(self, kind: str, *arguments: Any) -> Callable[[], Any]:
+        """Ask for `EnvGroup.reset` or `EnvGroup.step`; return `receive`."""
         self._number, self._limit = self._number + 1, self._timeout
         self._deadline = time.monotonic() + self._timeout
         self._send(pickle.dumps((self._number, kind, *arguments), protocol=5))
+        return self.receive
 
     def receive(self) -> Any:
         """Wait for the answer to the last request.
@@ -147,8 +148,7 @@ def _setup(
                 specs.append((name, _dumps(spec, sources)))
             except Exception:  # It may be another environment's.
                 pass
-    quiet = "pybullet" in sys.modules or "roboopt_envs" in repr(make)
-    return pickle.dumps((specs, sources, quiet, made, count, timeout, startup))
+    return pickle.dumps((specs, sources, made, count, timeout, startup))
 
 
 def _dumps(value: Any, sources: dict[str, Any]) -> bytes:

@@ -108,14 +108,9 @@ def test_directions_are_orthogonal_and_of_length_root_d():
     )
 
 
-def test_by_ranks_a_run_that_fell_over_is_the_worst_and_no_more():
-    # Beyond 1 the cost is not a number; the gradient there still leads away from it.
+def test_a_run_that_falls_over_at_the_start_is_refused():
     fragile = lambda m, b: jnp.where(m[0] > 1.0, jnp.nan, m[0] ** 2) + 0 * b.sum()  # noqa: E731
     start, batch = jnp.array([0.99]), jnp.ones(2)
-    result = ro.minimize(
-        fragile, start, batch, gradient=ro.gradients.ZerothOrder(ranked=True)
-    )
-    assert result.reason == "steps" and result.loss < 1e-3
     with pytest.raises(ValueError, match="`objective` must be finite at the start"):
         ro.minimize(fragile, start, batch, gradient=ro.gradients.ZerothOrder())
 
@@ -316,12 +311,6 @@ def test_bad_settings_are_refused():
         (
             lambda: ro.gradients.ZerothOrder(scale=0.0),
             "`scale` must be positive .* got 0.0",
-        ),
-        (
-            lambda: ro.gradients.Mixed(
-                ro.gradients.Automatic(), ro.gradients.ZerothOrder(ranked=True)
-            ),
-            "`second` must estimate the gradient",
         ),
     ]:
         with pytest.raises(ValueError, match=match):

@@ -117,3 +117,28 @@ def test_many_starts_resume_too(tmp_path):
     run(10, checkpoint=path)
     resumed = run(20, checkpoint=path)
     np.testing.assert_array_equal(resumed.history["loss"], run(20).history["loss"])
+
+
+class Counting:
+    """A callback that counts its calls, over interruptions too."""
+
+    def __init__(self):
+        self.calls, self.restored = 0, 0
+
+    def __call__(self, status):
+        self.calls += 1
+
+    def state(self):
+        return {"calls": np.asarray(self.calls)}
+
+    def restore(self, state):
+        self.calls = self.restored = int(state["calls"])
+
+
+def test_the_state_of_a_callback_is_in_the_checkpoint(tmp_path):
+    path = tmp_path / "checkpoint.npz"
+    first, second = Counting(), Counting()
+    same = {"optimizer": optax.adam(1e-2), "checkpoint": path}
+    descend(steps=30, callback=first, **same)
+    descend(steps=50, callback=second, **same)
+    assert second.restored == first.calls > 0

@@ -4,7 +4,6 @@ import _thread
 import re
 import threading
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -64,65 +63,6 @@ def test_what_is_left_over_goes_to_the_last_block():
     assert source.numbers == [0, 1]
     source = Given([1.0], steps=100)
     assert descend(source, 5).steps == 5
-
-
-class Outlined(Given):
-    """Says what its blocks are like, and waits with the first for the compilation."""
-
-    def __init__(self, outline, **settings):
-        super().__init__([8.0, -2.0], **settings)
-        self._outline, self.alive = outline, None
-
-    def outline(self, model):
-        if isinstance(self._outline, Exception):
-            raise self._outline
-        return {"x": np.zeros(self._outline)}
-
-    def next(self, model, key):
-        if not self.numbers:
-            threads = [t for t in threading.enumerate() if t.name == "roboopt-compile"]
-            for thread in threads:
-                thread.join()
-            self.before = COMPILED.count("advance")
-        return super().next(model, key)
-
-
-COMPILED = []
-
-
-@pytest.fixture(scope="module")
-def listening():
-    def note(event: str, duration_secs: float, **kwargs: str | int) -> None:
-        if event.endswith("backend_compile_duration"):
-            COMPILED.append(str(kwargs.get("fun_name")).removeprefix("jit(")[:-1])
-
-    jax.monitoring.register_event_duration_secs_listener(note)
-
-
-def test_it_is_compiled_while_the_first_block_is_gathered(listening):
-    # Of a size that no other test has.
-    source = Outlined(26, size=26)
-    result = descend(source, 8)
-    assert COMPILED.count("advance") == source.before > 0
-    expected = descend(Given([8.0, -2.0], size=26), 8)
-    np.testing.assert_array_equal(result.history["loss"], expected.history["loss"])
-
-
-@pytest.mark.parametrize("outline", [RuntimeError("no idea"), 7, 1])
-def test_a_wrong_outline_is_of_no_consequence(outline):
-    result = descend(Outlined(outline), 8)
-    expected = descend(Given([8.0, -2.0]), 8)
-    np.testing.assert_array_equal(result.history["loss"], expected.history["loss"])
-
-
-def test_the_compiling_thread_ends_with_a_first_batch_that_fails():
-    class Failing(Outlined):
-        def next(self, model, key):
-            raise OSError("no such disk")
-
-    with pytest.raises(OSError, match="no such disk"):
-        descend(Failing(34, size=34), 8)
-    assert "roboopt-compile" not in {t.name for t in threading.enumerate()}
 
 
 def test_the_same_loop_serves_all_blocks():

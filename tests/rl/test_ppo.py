@@ -6,7 +6,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from gymnasium.spaces import Discrete
-from roboopt_envs.cart_pole import CartPoleBalance
 
 import roboopt as ro
 from roboopt.rl import PPO, generalized_advantages
@@ -115,30 +114,10 @@ def test_as_it_is_where_nothing_is_to_be_normalized():
     np.testing.assert_allclose(batch.returns.reshape(4, 2)[:2, 0], [3.0, 2.0])
 
 
-def twins():
-    env = CartPoleBalance(duration=0.1)
-    rollout = ro.rollouts.twin_rollout(env).require()
-    starts = env.sample_starts(4, seed=0)
-    env.close()
-    return ro.rollouts.TwinVectorEnv(rollout, starts, 2), ro.policies.ActorCritic.of(
-        4, 1, key=KEY
-    )
-
-
 def vector():
     world = ro.rollouts.GymVectorEnv("CartPole-v1", 2)
     spaces = world.observation_space, world.action_space
     return world, ro.policies.ActorCritic.of(*spaces, key=KEY)
-
-
-@pytest.mark.parametrize("made", [twins, vector])
-def test_the_outline_is_like_a_block(made):
-    world, agent = made()
-    source = PPO(steps=8).data(world)
-    outline, block = source.outline(agent), source.next(agent, None).data
-    assert jax.tree.structure(outline) == jax.tree.structure(block)
-    for like, leaf in zip(*map(jax.tree.leaves, (outline, block)), strict=True):
-        assert jax.typeof(like) == jax.typeof(leaf)
 
 
 def test_it_goes_on_from_a_state():

@@ -157,6 +157,26 @@ def test_it_goes_on_from_its_checkpoint(tmp_path):
     assert len(Returns.read(files["log"])) == len(second.returns)
 
 
+def test_whole_episodes_count_on_after_a_checkpoint(tmp_path):
+    weak = ro.policies.LinearFeedback(np.array([[1.0]]))
+    settings: dict[str, Any] = {
+        "policy": weak,
+        "gradient": "zeroth-order",
+        "max_steps": 20,
+        "timesteps": 2000,
+        "checkpoint": tmp_path / "c.npz",
+        "log": tmp_path / "returns.csv",
+    }
+    first = walk(callback=lambda learning: learning.timesteps >= 300, **settings)
+    assert 300 <= first.timesteps < 1000
+    second = walk(**settings)
+    # A step takes 2 starts × 4 runs × 20 steps, and as many as 12 more in its search.
+    assert second.reason == "timesteps" and 2000 <= second.timesteps < 2640
+    steps = second.returns.timesteps
+    assert steps[0] <= first.timesteps < steps[-1]
+    assert np.all(np.diff(steps) >= 0)
+
+
 def test_it_goes_on_from_a_policy(learned):
     again = walk(policy=learned.policy, timesteps=256)
     assert not again.fresh

@@ -1,0 +1,81 @@
+"""The state before the first step, and before the first step on another batch."""
+
+import dataclasses
+import functools
+from typing import Any, TypeVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import PRNGKeyArray
+
+from roboopt.optimize._bounds import to_free
+from roboopt.optimize._loop import SMOOTHING, Descent, Problem, State
+from roboopt.optimize._optimizers import keeps_gradient
+from roboopt.optimize._sources import FullBatch
+
+T = TypeVar("T")
+
+
+@eqx.filter_jit
+def begin(problem: Problem, params: Any, fixed: Any, key: PRNGKeyArray) -> State:
+    """Return the state before the first step."""
+    start = functools.partial(_begin_one, problem)
+    descent = (eqx.filter_vmap(start) if problem.batched else start)(params, fixed)
+    key, own = jax.random.split(key)
+    source = problem.source.init(own)
+    return strong(State(descent, source, key))
+
+
+@eqx.filter_jit
+def renew(problem: Problem, state: State, fixed: Any, steps: int | None) -> State:
+    """Return the state before the first step on another batch of a source.
+
+    Args:
+        problem: the problem with the new batch as its source.
+        state: the state after the last step.
+        fixed: the fixed arrays of the model that came with the batch.
+        steps: gradient steps on a batch whose losses do not compare with those of the
+            last: the best model so far is kept until their running mean is known.
+    """
+    descent = dataclasses.replace(state.descent, fixed=fixed)
+    if keeps_gradient(descent.optimizer):
+        # Its loss and gradient are those of the last batch.
+        optimizer = problem.optimizer.init(descent.params)
+        descent = dataclasses.replace(descent, optimizer=optimizer)
+    if steps is not None:
+        same_data = isinstance(problem.source, FullBatch)
+        needed = 0 if same_data else min(round(1 / (1 - SMOOTHING)), steps // 2)
+        descent = dataclasses.replace(
+            descent,
+            mean_loss=jnp.zeros_like(descent.mean_loss),
+            step=jnp.zeros_like(descent.step),
+            first_judged=jnp.full_like(descent.first_judged, needed),
+        )
+    key, own = jax.random.split(state.key)
+    return strong(State(descent, problem.source.init(own), key))
+
+
+def _begin_one(problem: Problem, params: Any, fixed: Any) -> Descent:
+    """Return the descent before its first step, from the trainable leaves."""
+    free = to_free(problem.intervals, params)
+    infinite, zero = jnp.asarray(jnp.inf), jnp.zeros((), int)
+    return Descent(
+        params=free,
+        fixed=fixed,
+        optimizer=problem.optimizer.init(free),
+        best=free,
+        best_loss=infinite,
+        step=zero,
+        first_judged=zero,
+        mean_loss=jnp.zeros_like(infinite),
+        stale=zero,
+        failed=jnp.zeros((), bool),
+        bad_leaves=jax.tree.map(lambda _: jnp.zeros((), bool), free),
+        estimator=None if problem.gradient is None else problem.gradient.init(free),
+    )
+
+
+def strong(tree: T) -> T:
+    """Return the tree without weak types, which would make `advance` compile twice."""
+    return jax.tree.map(lambda x: jax.lax.convert_element_type(x, x.dtype), tree)
