@@ -226,8 +226,9 @@ class Chain:
 def _steps_table(steps: ScanNorms, loss: str) -> Table:
     length = len(steps.norms) - 1
     picked = sorted({round(k) for k in np.linspace(0, length, 9)})
+    shares = [*map(float, steps.shares), math.nan]
     rows = [
-        [str(k), number(steps.norms[k]), number(steps.shares[k]) if k < length else "–"]
+        [str(k), number(float(steps.norms[k])), number(shares[k]).replace("nan", "–")]
         for k in picked
     ]
     header = [f"step of {steps.name}", f"norm d{loss}/d carry", "weights' share"]

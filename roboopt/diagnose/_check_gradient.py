@@ -26,7 +26,7 @@ from roboopt._core import sizes
 from roboopt._errors import RobooptError
 from roboopt.diagnose._finding import Finding, error, warning
 from roboopt.diagnose._parameters import element_name, leaf_names, with_arrays
-from roboopt.gradients import LossFn
+from roboopt.gradients import LossFn, differentiable
 from roboopt.optimize import partition
 from roboopt.report import Summary, Table
 
@@ -158,7 +158,7 @@ def check_gradient(
     """
     params, fixed, static = partition(with_arrays(model), trainable)
     loss_fn = LossFn(objective, lambda own: eqx.combine(own, fixed, static))
-    if not loss_fn.differentiable:
+    if not differentiable(objective):
         raise RobooptError(
             "`objective` must be differentiable by JAX to check its gradient, got "
             f"{objective!r}."

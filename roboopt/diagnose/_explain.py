@@ -26,7 +26,7 @@ from roboopt._errors import RobooptError
 from roboopt.diagnose._explanation import Explanation, TermShare
 from roboopt.diagnose._parameters import element_name, leaf_names, with_arrays
 from roboopt.diagnose._time_split import time_split
-from roboopt.gradients import LossFn
+from roboopt.gradients import LossFn, differentiable
 from roboopt.objectives import Objective
 from roboopt.optimize import partition
 
@@ -64,7 +64,7 @@ def explain(
     """
     params, fixed, static = partition(with_arrays(model), trainable)
     loss_fn = LossFn(objective, _Model(fixed, static))
-    differentiate = _differentiated if loss_fn.differentiable else _differenced
+    differentiate = _differentiated if differentiable(objective) else _differenced
     values, slopes = differentiate(loss_fn, params, batch)
     loss = float(jnp.sum(values))
     if not math.isfinite(loss):
@@ -270,7 +270,7 @@ def _changes(
     for rate in LEARNING_RATES:
         moved.append(jax.tree.map(lambda x, g: x - rate * g, params, gradient))  # noqa: B023
     stacked = jax.tree.map(lambda *own: jnp.stack(own), *moved)
-    if loss_fn.differentiable:
+    if differentiable(loss_fn.objective):
         losses = _losses(loss_fn, stacked, batch)
     else:
         losses, _ = loss_fn.evaluate_many(stacked, batch)
@@ -284,7 +284,7 @@ def _curvature(
     loss_fn: LossFn, params: Any, batch: Any, gradient: Any, square: float
 ) -> float:
     """Return gᵀHg / gᵀg, from the gradient a little further along −g; NaN without."""
-    if not loss_fn.differentiable or square == 0:
+    if not differentiable(loss_fn.objective) or square == 0:
         return math.nan
     scale = math.sqrt(float(sum(jnp.sum(x**2) for x in jax.tree.leaves(sizes(params)))))
     step = PROBE * scale / math.sqrt(square)

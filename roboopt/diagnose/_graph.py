@@ -105,9 +105,10 @@ def trace(function: Callable[..., Any], *args: Any) -> Graph:
 
 def _changes_nothing(eqn: Any) -> bool:
     """Return whether an equation only strengthens a weak type."""
-    before, after = eqn.invars[0].aval if eqn.invars else None, eqn.outvars[0].aval
-    named = eqn.primitive.name in ("convert_element_type", "copy", "copy_p")
-    return named and (before.shape, before.dtype) == (after.shape, after.dtype)
+    if eqn.primitive.name not in ("convert_element_type", "copy", "copy_p"):
+        return False
+    before, after = eqn.invars[0].aval, eqn.outvars[0].aval
+    return (before.shape, before.dtype) == (after.shape, after.dtype)
 
 
 def _variable(aval: Any) -> Variable:
@@ -161,12 +162,13 @@ def _function(jaxpr: Any, eqn: Any) -> Callable[..., list[Any]]:
     alone = jaxpr.replace(
         constvars=[], invars=unique, outvars=list(eqn.outvars), eqns=[eqn]
     )
+    function = jex.core.jaxpr_as_fun(jex.core.ClosedJaxpr(alone, []))
 
     def apply(*values: Any) -> list[Any]:
         # The derivative by a variable that comes twice is that of its last place.
         given = [v for v, fixed in zip(values, literal, strict=True) if not fixed]
         known = dict(zip(variables, given, strict=True))
-        return jax.core.eval_jaxpr(alone, (), *known.values())
+        return function(*known.values())
 
     return apply
 
@@ -256,8 +258,9 @@ def runs(equations: Sequence[Equation]) -> list[list[Equation]]:
     for equation in equations:
         place = equation.place
         last = found[-1][-1].place if found else None
-        same = place is not None and place == last and place.offset >= last.offset
-        found[-1].append(equation) if same else found.append([equation])
+        if place is None or last is None or place != last or place.offset < last.offset:
+            found.append([])
+        found[-1].append(equation)
     return found
 
 

@@ -54,9 +54,9 @@ def time_split(
         rows: the parameters: the number of the leaf, and of an element in it or None.
     """
     objective: Any = loss_fn.objective
-    parts = (
-        [p for _, p in objective.parts] if isinstance(objective, Sum) else [objective]
-    )
+    parts: list[Any] = [objective]
+    if isinstance(objective, Sum):
+        parts = [part for _, part in objective.parts]
     if not all(isinstance(p, RolloutObjective) and p.differentiable for p in parts):
         return None
     dynamics = getattr(parts[0].rollout, "dynamics", None)

@@ -1,5 +1,7 @@
 """A small objective of a policy's rollout."""
 
+from typing import Any
+
 import jax.numpy as jnp
 import pytest
 
@@ -15,7 +17,7 @@ def cart_pole_problem():
     import roboopt_envs  # noqa: F401
 
     env = gymnasium.make("roboopt/CartPoleBalance-v0")
-    inner = env.unwrapped
+    inner: Any = env.unwrapped
     rollout = Rollout(twin_rollout(env).require().dynamics, 60)
     objective = ro.EnergyTaskCost(
         rollout, inner.task, inner.actuators, work_weight=0.1, joule_weight=0.2

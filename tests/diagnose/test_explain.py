@@ -1,5 +1,7 @@
 """Gradients explained: by parameter, term, step size and time, against other ways."""
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -135,15 +137,15 @@ def test_an_action_of_one_step_changes_the_loss_as_the_time_split_says(
 
     one = starts[:1]
     up, down = (float(objective(Pushed(jnp.asarray(h)), one)) for h in (1e-3, -1e-3))
-    found = explain(objective, policy, one)
+    found: Any = explain(objective, policy, one)
     assert found.time.sensitivity[20] == pytest.approx(abs(up - down) / 2e-3, rel=1e-5)
 
 
 def test_a_policy_with_memory_has_a_time_split_without_shares(cart_pole_problem):
     objective, policy, starts = cart_pole_problem
     held = ObservationHistory(policy, 1, 4)
-    found = explain(objective, held, starts)
-    plain = explain(objective, policy, starts)
+    found: Any = explain(objective, held, starts)
+    plain: Any = explain(objective, policy, starts)
     assert found.time.shares is None
     np.testing.assert_allclose(found.time.sensitivity, plain.time.sensitivity)
 
