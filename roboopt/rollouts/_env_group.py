@@ -16,13 +16,15 @@ import signal
 import sys
 import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from math import isfinite
 from multiprocessing.connection import Connection
 from typing import Any, NamedTuple
 
 import numpy as np
 
+FEW_NUMBERS = 32
 ORPHAN_GRACE_S = 2.0  # The parent ends a late worker before the worker ends itself.
 
 
@@ -95,14 +97,9 @@ class EnvGroup:
         """Return the properties of one environment."""
         return self._description
 
-    def request(self, kind: str, *arguments: Any) -> None:
-        """Keep the request, "reset" or "step", until `receive`."""
-        self._request = getattr(self, kind), arguments
-
-    def receive(self) -> Any:
-        """Return the answer to the last request."""
-        method, arguments = self._request
-        return method(*arguments)
+    def request(self, kind: str, *arguments: Any) -> Callable[[], Any]:
+        """Return a function that answers the request, "reset" or "step"."""
+        return partial(getattr(self, kind), *arguments)
 
     def reset(self, starts: dict[int, tuple[int | None, dict | None]]) -> np.ndarray:
         """Begin an episode in each row of `starts`; return all observations."""
@@ -175,8 +172,10 @@ class EnvGroup:
 
 def all_finite(values: np.ndarray) -> bool:
     """Return whether all of some real numbers are finite."""
-    # Finite squares need no closer look, and NumPy has no faster function.
-    return isfinite(np.vdot(values, values)) or bool(np.isfinite(values).all())
+    # A finite sum needs no closer look; lists are faster for few numbers.
+    few = values.size <= FEW_NUMBERS
+    total = sum(values.ravel().tolist()) if few else np.vdot(values, values)
+    return isfinite(total) or bool(np.isfinite(values).all())
 
 
 def _check_finite(observations: np.ndarray, rewards: Sequence[float] = ()) -> None:
@@ -243,8 +242,7 @@ def _serve(parent: Connection, mark: Any) -> None:
             failure, answer = None, None
             try:
                 if group is None:
-                    group, limit = _begun(message, mark)
-                    answer = _sendable(group.describe())
+                    group, answer, limit = _begun(message, mark)
                 else:
                     number, kind, *arguments = pickle.loads(message)
                     _end_within(limit)
@@ -260,33 +258,22 @@ def _serve(parent: Connection, mark: Any) -> None:
         group.close()
 
 
-def _begun(setup: bytes, mark: Any) -> tuple[EnvGroup, float]:
-    """Return the environments, and the seconds in which each request is answered."""
+def _begun(setup: bytes, mark: Any) -> tuple[EnvGroup, bytes, float]:
+    """Return environments, their description, and the time to answer a request [s]."""
     try:
-        specs, sources, quiet, make, count, limit, starting = pickle.loads(setup)
+        import cloudpickle
+
+        specs, sources, make, count, limit, starting = pickle.loads(setup)
         _end_within(starting)
         linecache.cache.update(sources)
         _register(specs)
-        if quiet:
-            with contextlib.suppress(ImportError):
-                from roboopt_envs import import_pybullet_silently
-
-                import_pybullet_silently()
-        return EnvGroup(pickle.loads(make), count, mark), limit
+        group = EnvGroup(pickle.loads(make), count, mark)
+        # A tuple: the parent knows this script's classes by another name.
+        return group, cloudpickle.dumps(tuple(group.describe())), limit
     except Fault:
         raise
     except Exception as error:
         raise Fault.raised(mark[0], "starting", error) from error
-
-
-def _sendable(description: Description) -> bytes:
-    """Return the fields: the parent knows this script's classes by another name."""
-    import cloudpickle
-
-    try:
-        return cloudpickle.dumps(tuple(description))
-    except Exception:  # The task holds something that cannot be sent.
-        return cloudpickle.dumps(tuple(description._replace(task=None)))
 
 
 def _register(specs: Sequence[tuple[str, bytes]]) -> None:

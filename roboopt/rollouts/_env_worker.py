@@ -33,16 +33,7 @@ class EnvWorker:
     """
 
     def __init__(self, make: Callable[[], Any], count: int, timeout: float):
-        """Start a process that makes `count` environments.
-
-        Args:
-            make: makes one environment.
-            count: the number of environments.
-            timeout: the time within which a request must be answered [s].
-
-        Raises:
-            RobooptError: if `make` cannot be serialized.
-        """
+        """Start a process that makes environments and answers within `timeout` [s]."""
         startup = max(timeout, STARTUP_TIMEOUT_S)
         setup = _setup(make, count, timeout, startup)
         with tempfile.TemporaryFile() as file:
@@ -72,11 +63,12 @@ class EnvWorker:
         """Wait until the environments are made; return the properties of one."""
         return Description(*pickle.loads(self.receive()))
 
-    def request(self, kind: str, *arguments: Any) -> None:
-        """Ask for `EnvGroup.reset` or `EnvGroup.step`."""
+    def request(self, kind: str, *arguments: Any) -> Callable[[], Any]:
+        """Ask for `EnvGroup.reset` or `EnvGroup.step`; return `receive`."""
         self._number, self._limit = self._number + 1, self._timeout
         self._deadline = time.monotonic() + self._timeout
         self._send(pickle.dumps((self._number, kind, *arguments), protocol=5))
+        return self.receive
 
     def receive(self) -> Any:
         """Wait for the answer to the last request.
@@ -147,20 +139,15 @@ def _setup(
                 specs.append((name, _dumps(spec, sources)))
             except Exception:  # It may be another environment's.
                 pass
-    quiet = "pybullet" in sys.modules or "roboopt_envs" in repr(make)
-    return pickle.dumps((specs, sources, quiet, made, count, timeout, startup))
+    return pickle.dumps((specs, sources, made, count, timeout, startup))
 
 
 def _dumps(value: Any, sources: dict[str, Any]) -> bytes:
     """Serialize by cloudpickle, but keep the file names of functions.
 
     cloudpickle calls all code that it copies `<dynamic-code>`, so that a traceback in
-    the worker would show neither file nor line.
-
-    Args:
-        value: to serialize.
-        sources: receives the source lines of code that is in no file, such as the
-            cells of a notebook, as `linecache` keeps them.
+    the worker would show neither file nor line. `sources` receives, for `linecache`,
+    the lines of code that is in no file, such as the cells of a notebook.
     """
     import cloudpickle
 

@@ -128,15 +128,8 @@ class PolicyRunner:
         """
         if self._compile:
             try:
-                seen = _floats(observations)
-                self._carry, actions = _act(
-                    self._structure,
-                    self._batched,
-                    self._own,
-                    self._carry,
-                    seen,
-                    times(),
-                )
+                arguments = self._own, self._carry, _floats(observations), times()
+                self._carry, actions = _act(self._structure, self._batched, *arguments)
                 return np.asarray(actions)
             except UNTRACEABLE:
                 self._compile = False
@@ -153,8 +146,6 @@ class PolicyRunner:
         if self._compile is None:
             self._compile = all(isinstance(a, jax.Array) for a in answers)
         actions = [np.asarray(answer) for answer in answers]
-        if self._slots == 1:
-            return actions[0][None]
         shapes = sorted({action.shape for action in actions})
         if len(shapes) > 1:
             raise RobooptError(
