@@ -68,16 +68,17 @@ def known_class(name: str) -> type | None:
     if name in OTHERS or space not in SPACES:
         return OTHERS.get(name)
     try:
-        importlib.import_module(SPACES[space])
+        modules = [importlib.import_module(SPACES[space])]
     except ModuleNotFoundError:
         return None
-    # Private classes are parts of public ones, such as the units of a policy.
-    for key, module in list(sys.modules.items()):
-        if f"{key}.".startswith(f"{SPACES[space]}."):
-            found = vars(module).get(short)
-            if isinstance(found, type) and is_record(found):
-                if class_name(found) == name:
-                    return found
+    if space != "equinox.nn":
+        # Private classes are parts of public ones, such as the units of a policy.
+        inside = f"{SPACES[space]}."
+        modules += [m for key, m in list(sys.modules.items()) if key.startswith(inside)]
+    for module in modules:
+        found = vars(module).get(short)
+        if isinstance(found, type) and is_record(found) and class_name(found) == name:
+            return found
     return None
 
 

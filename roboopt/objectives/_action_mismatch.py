@@ -84,12 +84,7 @@ class ActionMismatch(ResidualObjective):
         return _errors(model, Demonstrations.of(batch))
 
     def residuals(self, model: Any, batch: Any) -> Float[Array, "..."]:
-        """Return the residuals, in the shape of the actions, including the weights.
-
-        Raises:
-            RobooptError: as `terms`; if the loss is a likelihood, which is no sum of
-                squares.
-        """
+        """Return the residuals, in the shape of the actions, including the weights."""
         if isinstance(self.loss, NegativeLogLikelihood):
             raise RobooptError(
                 "`loss` must be of errors for a sum of squares, got "

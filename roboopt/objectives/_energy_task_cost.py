@@ -95,15 +95,6 @@ class EnergyTaskCost(RolloutObjective):
         self, trajectory: Trajectory
     ) -> dict[str, Float[Array, " joint"]]:
         """Return the mechanical work and the Joule loss [J] of each joint."""
-        return {
-            name: power.mean(tuple(range(power.ndim - 2))).sum(0) * trajectory.time_step
-            for name, power in self.power(trajectory).items()
-        }
-
-    def power(
-        self, trajectory: Trajectory
-    ) -> dict[str, Float[Array, "*batch time joint"]]:
-        """Return the power [W] of each joint in each step, by the same names."""
         if trajectory.efforts is None:
             raise RobooptError(
                 "`trajectory` must hold the efforts on the joints, got none."
@@ -114,9 +105,13 @@ class EnergyTaskCost(RolloutObjective):
         mechanical = self.actuators.mechanical_power(
             efforts, velocity[..., :-1, :], velocity[..., 1:, :]
         )
-        return {
+        power = {
             "mechanical_work": mechanical,
             "joule_loss": self.actuators.joule_power(efforts),
+        }
+        return {
+            name: watts.mean(tuple(range(watts.ndim - 2))).sum(0) * trajectory.time_step
+            for name, watts in power.items()
         }
 
     def success(self, trajectory: Trajectory) -> Float[Array, ""]:

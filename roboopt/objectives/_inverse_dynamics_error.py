@@ -8,6 +8,7 @@ are (q̇_{k+1} − q̇_k)/Δt, for which the twin's own motions give exactly 0; 
 them at the samples instead, for smoothed recordings of a real robot.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import equinox as eqx
@@ -58,17 +59,14 @@ class InverseDynamicsError(ResidualObjective):
         The scale of a joint without effort is 1. `model` maps actions to the efforts on
         all joints; the settings are `central`, `every` and `loss`.
         """
-        recorded = cls(**settings)._efforts(model, batch)[1]
-        return cls(root_mean_square(recorded), **settings)
+        error = cls(**settings)
+        recorded = error._efforts(model, batch)[1]
+        return replace(error, scale=root_mean_square(recorded))
 
     def errors(
         self, model: Any, batch: Trajectory
     ) -> Float[Array, "*batch time joint"]:
         """Return the model's efforts less the recorded ones [N·m or N].
-
-        Args:
-            model: with `inverse_dynamics`.
-            batch: one trajectory, or several of equal length.
 
         Raises:
             RobooptError: if the observations do not hold [q, q̇], or there is not one
@@ -78,11 +76,7 @@ class InverseDynamicsError(ResidualObjective):
         return computed - recorded
 
     def residuals(self, model: Any, batch: Trajectory) -> Float[Array, "..."]:
-        """Return the residuals, (…, time, joint).
-
-        Raises:
-            RobooptError: as `errors`; if `scale` is None or does not fit the joints.
-        """
+        """Return the residuals, (…, time, joint)."""
         error = scaled(
             self.errors(model, batch), self.scale, source="InverseDynamicsError"
         )

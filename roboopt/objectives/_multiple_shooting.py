@@ -125,14 +125,11 @@ class MultipleShooting(ResidualObjective):
     def errors(self, model: Any, batch: Trajectory) -> Float[Array, "sample state"]:
         """Return predicted less measured states, in their units, in order of time.
 
-        Args:
-            model: a `ShootingVariables` of the same batch and horizon.
-            batch: one trajectory, or several of equal length.
-
         Raises:
-            RobooptError: if `model` has no states or those of other windows, `batch` is
-                shorter than `horizon`, the dynamics returns a Gaussian, or its steps
-                are not the recorded ones and it has no `advance`.
+            RobooptError: if `model` is no `ShootingVariables` of the same batch and
+                horizon, `batch` is shorter than `horizon`, the dynamics returns a
+                Gaussian, or its steps are not the recorded ones and it has no
+                `advance`.
         """
         return self._errors_and_gaps(model, batch)[0]
 

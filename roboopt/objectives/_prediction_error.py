@@ -8,6 +8,7 @@ whole recording its output error (Ljung, System Identification, 1999, §7). Ever
 coordinate has a scale σ of its own, in its unit.
 """  # noqa: E501
 
+from dataclasses import replace
 from typing import Any
 
 import equinox as eqx
@@ -55,33 +56,23 @@ class PredictionError(ResidualObjective):
 
     @classmethod
     def for_data(
-        cls,
-        model: Any,
-        batch: Trajectory,
-        *,
-        horizon: int | None = None,
-        wraps: tuple[bool, ...] | None = None,
-        lead: int = 0,
-        **settings: Any,
+        cls, model: Any, batch: Trajectory, **settings: Any
     ) -> "PredictionError":
         """Build the objective with a scale from data: the change over a window.
 
         The scale of a coordinate is the root mean square of its change from the
         beginning of a window, or 1 if it never changes. Of the dynamics `model` only
-        the size of the state matters; the settings are those of the class.
+        the size of the state matters; the settings are the other fields of the class.
         """
-        states = PredictionWindows.of(model, batch, horizon, lead).states
-        scale = root_mean_square(wrapped(states[:, 1:] - states[:, :1], wraps))
-        return cls(horizon, scale, wraps, lead, **settings)
+        error = cls(**settings)
+        states = PredictionWindows.of(model, batch, error.horizon, error.lead).states
+        change = wrapped(states[:, 1:] - states[:, :1], error.wraps)
+        return replace(error, scale=root_mean_square(change))
 
     def errors(
         self, model: Any, batch: Trajectory
     ) -> Float[Array, "window step state"]:
         """Return predicted less measured states, in their units.
-
-        Args:
-            model: `dynamics(state, action) -> next_state`.
-            batch: one trajectory, or several of equal length.
 
         Raises:
             RobooptError: if the trajectories are shorter than `lead` and `horizon`, or
@@ -90,12 +81,7 @@ class PredictionError(ResidualObjective):
         return self._errors(model, batch)[0]
 
     def residuals(self, model: Any, batch: Trajectory) -> Float[Array, "..."]:
-        """Return the residuals, (window, step, state).
-
-        Raises:
-            RobooptError: as `terms`; if the dynamics is stochastic, since a likelihood
-                is no sum of squares.
-        """
+        """Return the residuals, (window, step, state), of a dynamics without chance."""
         error, variance = self._scaled(model, batch)
         if variance is not None:
             raise RobooptError(
@@ -108,9 +94,6 @@ class PredictionError(ResidualObjective):
         """Return the prediction error, or a Gaussian's mean negative log-likelihood.
 
         The latter is of the states over their scales, without the constant ½ log 2π.
-
-        Raises:
-            RobooptError: as `errors`; if `scale` is None or does not fit the state.
         """
         error, variance = self._scaled(model, batch)
         if variance is None:

@@ -60,17 +60,10 @@ class PredictionWindows(eqx.Module):
     def of(
         cls, model: Any, batch: Trajectory, horizon: int | None, lead: int = 0
     ) -> "PredictionWindows":
-        """Cut consecutive windows; the last one is shifted to end at the end.
+        """Cut consecutive windows of `horizon` steps, None for all after `lead`.
 
-        Args:
-            model: dynamics.
-            batch: one trajectory, or several of equal length.
-            horizon: steps a window; None for all after `lead`.
-            lead: steps at the beginning that only feed an actuator's memory.
-
-        Raises:
-            RobooptError: if the trajectories are shorter than `lead` and `horizon`, or
-                their steps are not the dynamics' and it has no `advance`.
+        The last window is shifted to end at the end. The `lead` steps at the beginning
+        only feed an actuator's memory.
         """
         observations, actions = trajectories(batch)
         real = common_float(model, observations, actions)

@@ -18,12 +18,8 @@ def check_scale(
 ) -> None:
     """Refuse a scale that does not hold a positive number an axis, unless traced.
 
-    Args:
-        name: of the argument.
-        scale: one number an axis, in its unit.
-        scalar: whether one number for all axes is accepted too.
-        infinite: whether infinite scales, of axes that do not count, are accepted; at
-            least one must be finite.
+    With `scalar` one number for all axes is accepted too, with `infinite` the infinite
+    scales of axes that do not count, unless all are infinite.
     """
     if isinstance(scale, jax.core.Tracer):  # pyright: ignore
         return
@@ -42,11 +38,7 @@ def check_scale(
 def scaled(error: Array, scale: Any, name: str = "scale", source: str = "") -> Array:
     """Return error / scale along the last axis, 0 where the scale is infinite.
 
-    Args:
-        error: in the units of its axes.
-        scale: one number an axis.
-        name: of the argument that holds the scale.
-        source: a function that takes a scale from data, for the message.
+    Messages say the `name` of the scale, and the class that takes it from data.
     """
     axes = error.shape[-1]
     if scale is None:

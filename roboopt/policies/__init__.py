@@ -3,11 +3,6 @@
 from roboopt.policies._actor_critic import ActorCritic as ActorCritic
 from roboopt.policies._categorical import CategoricalPolicy as CategoricalPolicy
 from roboopt.policies._clipped import Clipped as Clipped
-from roboopt.policies._clipped import ClippedOpenLoop as ClippedOpenLoop
-from roboopt.policies._clipped import ClippedStatefulPolicy as ClippedStatefulPolicy
-from roboopt.policies._clipped import (
-    ClippedTimeVaryingPolicy as ClippedTimeVaryingPolicy,
-)
 from roboopt.policies._clipped import within_limits as within_limits
 from roboopt.policies._distributions import Categorical as Categorical
 from roboopt.policies._distributions import EntropyPolicy as EntropyPolicy

@@ -62,8 +62,7 @@ class FourierReference(Jittable):
             period: 2π/ω [s].
         """
         joints, shape = np.shape(offset), np.shape(sine)
-        coefficients = len(joints) == 1 and len(shape) == 2 and shape[:1] == joints
-        if not coefficients or np.shape(cosine) != shape:
+        if len(shape) != 2 or shape[:1] != joints or np.shape(cosine) != shape:
             raise RobooptError(
                 "`sine` and `cosine` must have shape (joints, harmonics) and `offset` "
                 f"(joints,), got {shape}, {np.shape(cosine)} and {joints}."
@@ -71,11 +70,8 @@ class FourierReference(Jittable):
         check_at_least("harmonics", shape[1], 2)
         check_positive("period", period)
         low, high = np.asarray(lower, float), np.asarray(upper, float)
-        ordered = np.isfinite(low).all() and np.isfinite(high).all()
-        if (
-            low.shape != joints
-            or high.shape != joints
-            or not (ordered and np.all(low <= high))
+        if not low.shape == high.shape == joints or not np.all(
+            (-np.inf < low) & (low <= high) & (high < np.inf)
         ):
             raise RobooptError(
                 "`lower` and `upper` must be finite and in this order at each of the "

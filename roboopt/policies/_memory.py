@@ -167,7 +167,7 @@ class SampleActions(StatefulPolicy):
             )
 
     def init(self, key: PRNGKeyArray | None) -> PRNGKeyArray:
-        """Return the key that the episode's actions are drawn with."""
+        """Return the key that the actions are drawn with."""
         return _required(key, self)
 
     def __call__(

@@ -98,13 +98,9 @@ def draw(policy: Any, observation: Any, key: PRNGKeyArray) -> tuple[Action, Acti
 
 
 def over_action(name: str, values: Array, action: Array, policy: str) -> Array:
-    """Return `values`, one number or one an axis, in the shape of an action.
+    """Return `values`, one number or one an axis, in the shape of a real action.
 
-    Args:
-        name: of the argument that holds `values`.
-        values: in the action's units.
-        action: what the policy returned, real numbers.
-        policy: name of the argument that holds the policy.
+    Messages say the `name` of the values, and that of the `policy` that acted.
     """
     if not jnp.issubdtype(action.dtype, jnp.floating):
         raise RobooptError(f"`{policy}` must return real numbers, got {action.dtype}.")
