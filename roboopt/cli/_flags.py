@@ -5,7 +5,7 @@ import re
 from collections.abc import Collection, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_type_hints
+from typing import Annotated, Any, get_args
 
 import tyro
 
@@ -126,16 +126,15 @@ def name_flags(message: str, command: Any) -> str:
         message: names the library's arguments in backticks, such as `work_weight`.
         command: the dataclass of the command; None names no flag.
     """
-    fields = [] if command is None else [f.name for f in dataclasses.fields(command)]
-    hints = get_type_hints(command, include_extras=True) if fields else {}
-    positional = [n for n in fields if tyro.conf.Positional in get_args(hints[n])]
+    fields = {} if command is None else {f.name: f for f in dataclasses.fields(command)}
     if "output" in fields:
-        fields += [field.name for field in dataclasses.fields(Output)]
+        fields |= {field.name: field for field in dataclasses.fields(Output)}
 
     def flag_of(found: re.Match) -> str:
         name = found[1]
         if name not in fields:
             return found[0]
-        return name if name in positional else f"--{name.strip('_').replace('_', '-')}"
+        positional = fields[name].metadata.get("positional")
+        return name if positional else f"--{name.strip('_').replace('_', '-')}"
 
     return re.sub(r"`(\w+)`", flag_of, " ".join(message.split()))

@@ -68,16 +68,17 @@ def known_class(name: str) -> type | None:
     if name in OTHERS or space not in SPACES:
         return OTHERS.get(name)
     try:
-        importlib.import_module(SPACES[space])
+        modules = [importlib.import_module(SPACES[space])]
     except ModuleNotFoundError:
         return None
-    # Private classes are parts of public ones, such as the units of a policy.
-    for key, module in list(sys.modules.items()):
-        if f"{key}.".startswith(f"{SPACES[space]}."):
-            found = vars(module).get(short)
-            if isinstance(found, type) and is_record(found):
-                if class_name(found) == name:
-                    return found
+    if space != "equinox.nn":
+        # Private classes are parts of public ones, such as the units of a policy.
+        inside = f"{SPACES[space]}."
+        modules += [m for key, m in list(sys.modules.items()) if key.startswith(inside)]
+    for module in modules:
+        found = vars(module).get(short)
+        if isinstance(found, type) and is_record(found) and class_name(found) == name:
+            return found
     return None
 
 
@@ -109,11 +110,15 @@ def is_record(kind: type) -> bool:
 
 
 def field_names(kind: Any) -> list[str]:
-    """Return the names of the fields of a record."""
+    """Return the names of the fields of a record that a file holds.
+
+    Fields with `metadata={"saved": False}` are left out, and have a default.
+    """
     if kind in PARTIALS:
         return ["func", "args", "keywords"]
     if dataclasses.is_dataclass(kind):
-        return [field.name for field in dataclasses.fields(kind)]
+        fields = dataclasses.fields(kind)
+        return [field.name for field in fields if field.metadata.get("saved", True)]
     return list(kind._fields)
 
 

@@ -20,7 +20,6 @@ from jaxtyping import Array, Float
 
 from roboopt._core import Jittable
 from roboopt._errors import RobooptError
-from roboopt.dynamics._multibody import Multibody
 from roboopt.dynamics._rigid_bodies import solve_positive_definite
 
 SWEEP_PAIRS = 25  # m_numIterations is 50
@@ -90,40 +89,40 @@ class _Rows(NamedTuple):
 
 
 def constrained_velocity(
-    robot: Multibody,
+    twin: Any,
     q: Float[Array, " joint"],
-    velocity: Float[Array, " joint"],
-    effort: Float[Array, " joint"],
-    time_step: float | Float[Array, ""],
-    *,
-    max_velocity: float,
-    joint_limits: bool,
-    motors: PositionMotors | None,
-    actuated: tuple[int, ...],
+    free: Float[Array, " joint"],
     targets: Float[Array, " act"],
+    time_step: float | Float[Array, ""],
 ) -> Float[Array, " joint"]:
-    """Return the velocity that Bullet's solver gives after one step.
+    """Return the velocity of a `Twin` that Bullet's solver makes of `free`.
 
-    `effort` is without the motors'; their `targets` [rad or m] are clipped to the
-    robot's limits if these act. `max_velocity` bounds the velocity before the
-    constraints act.
+    The motors' targets [rad or m] are clipped to the robot's limits if these act, as
+    PyBullet clips them.
     """
-    acceleration = robot.forward_dynamics(q, velocity, effort)
-    free = velocity + time_step * acceleration
-    free = jnp.clip(free, -max_velocity, max_velocity)
-    order = constraint_row_order(robot.limited, () if motors is None else actuated)
-    order = [row for row in order if joint_limits or row[0] == MOTOR]
+    robot, motors, at = twin.robot, twin.motors, np.array(twin.actuated)
+    order = constraint_row_order(robot.limited, () if motors is None else twin.actuated)
+    order = [row for row in order if twin.joint_limits or row[0] == MOTOR]
     if not order:
         return free
     eye = jnp.eye(q.shape[0], dtype=q.dtype)
     solve = jax.vmap(solve_positive_definite, in_axes=(None, 0))
     compliance = solve(robot.mass_matrix(q), eye)
     impulses = {}
-    if joint_limits:
-        impulses |= _limit_rows(robot, q, free, time_step)
-        targets = _within_limits(robot, actuated, targets)
+    if twin.joint_limits:
+        impulses[LOWER] = _limit_impulses(q - robot.lower, free, time_step)
+        impulses[UPPER] = _limit_impulses(robot.upper - q, -free, time_step)
+        within = jnp.clip(targets, robot.lower[at], robot.upper[at])
+        targets = jnp.where(np.array(robot.limited)[at], within, targets)
     if motors is not None:
-        impulses[MOTOR] = _motor_rows(motors, actuated, q, free, targets, time_step)
+        change = motors.kp * (targets - q[at]) / time_step - motors.kd * free[at]
+        impulse = motors.max_force * time_step
+        impulses[MOTOR] = _Impulses(
+            _scattered(change, at, q),
+            _scattered(-impulse, at, q),
+            _scattered(impulse, at, q),
+            jnp.ones_like(q),
+        )
     return free + _solve(_stack(order, impulses, compliance))
 
 
@@ -175,46 +174,19 @@ class _Impulses(NamedTuple):
     active: Array
 
 
-def _limit_rows(
-    robot: Multibody, q: Array, free: Array, time_step: float | Float[Array, ""]
-) -> dict[str, _Impulses]:
-    def rows(distance: Array, speed: Array) -> _Impulses:
-        active = distance <= 0
-        # Masked first: the distance to a limit at infinity has no gradient.
-        distance = jnp.where(active, distance, 0.0)
-        push = jnp.where(distance > -DEEP, -distance * (PUSH_OUT / time_step), 0.0)
-        zero = jnp.zeros_like(q)
-        return _Impulses(
-            push - speed, zero, zero + LIMIT_IMPULSE, active.astype(q.dtype)
-        )
-
-    return {LOWER: rows(q - robot.lower, free), UPPER: rows(robot.upper - q, -free)}
-
-
-def _within_limits(
-    robot: Multibody, actuated: tuple[int, ...], targets: Array
-) -> Array:
-    """Return the targets as PyBullet passes them to its motors."""
-    at = np.array(actuated)
-    within = jnp.clip(targets, robot.lower[at], robot.upper[at])
-    return jnp.where(np.array(robot.limited)[at], within, targets)
-
-
-def _motor_rows(
-    motors: PositionMotors,
-    actuated: tuple[int, ...],
-    q: Array,
-    free: Array,
-    targets: Array,
-    time_step: float | Float[Array, ""],
+def _limit_impulses(
+    distance: Array, speed: Array, time_step: float | Float[Array, ""]
 ) -> _Impulses:
-    at = np.array(actuated)
-    change = motors.kp * (targets - q[at]) / time_step - motors.kd * free[at]
-    impulse = motors.max_force * time_step
-    scatter = lambda values: jnp.zeros_like(q).at[at].set(values)  # noqa: E731
-    return _Impulses(
-        scatter(change), scatter(-impulse), scatter(impulse), jnp.ones_like(q)
-    )
+    active = distance <= 0
+    # Masked first: the distance to a limit at infinity has no gradient.
+    distance = jnp.where(active, distance, 0.0)
+    push = jnp.where(distance > -DEEP, -distance * (PUSH_OUT / time_step), 0.0)
+    zero, change = jnp.zeros_like(speed), push - speed
+    return _Impulses(change, zero, zero + LIMIT_IMPULSE, active.astype(speed.dtype))
+
+
+def _scattered(values: Array, at: np.ndarray, like: Array) -> Array:
+    return jnp.zeros_like(like).at[at].set(values)
 
 
 def _stack(

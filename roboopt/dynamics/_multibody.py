@@ -92,33 +92,13 @@ class Multibody(Jittable):
             self.tree, self.joint_rotations, self.joint_offsets, self.axes, q
         )
 
-    def _motion(self, q: Array, velocity: Array) -> rigid.Motion:
-        return rigid.motion(
-            self.tree,
-            self.frames(q),
-            self.axes,
-            self.centers_of_mass,
-            self.inertias,
-            velocity,
-        )
-
     def _resistance(self, velocity: Array) -> Array:
         smooth = jnp.tanh(velocity / FRICTION_VELOCITY)
         return self.damping * velocity + self.friction * smooth
 
-    def _force(self, bodies: rigid.Motion, acceleration: Array | None) -> Array:
-        return rigid.generalized_force(
-            bodies,
-            self.masses,
-            self.gravity,
-            self.linear_damping,
-            self.angular_damping,
-            acceleration,
-        )
-
     def mass_matrix(self, q: Float[Array, " joint"]) -> Float[Array, "joint joint"]:
         """Return M(q), armature included."""
-        bodies = self._motion(q, jnp.zeros_like(q))
+        bodies = rigid.motion(self, q, jnp.zeros_like(q))
         inertia = rigid.joint_space_inertia(bodies, self.masses)
         return inertia + jnp.diag(self.armature)
 
@@ -126,7 +106,7 @@ class Multibody(Jittable):
         self, q: Float[Array, " joint"], velocity: Float[Array, " joint"]
     ) -> Float[Array, " joint"]:
         """Return h(q, q̇), the effort at zero acceleration without joint friction."""
-        return self._force(self._motion(q, velocity), None)
+        return rigid.generalized_force(self, rigid.motion(self, q, velocity))
 
     def gravity_effort(self, q: Float[Array, " joint"]) -> Float[Array, " joint"]:
         """Return the effort that holds the robot still at `q`."""
@@ -148,14 +128,15 @@ class Multibody(Jittable):
         acceleration: Float[Array, " joint"],
     ) -> Float[Array, " joint"]:
         """Return the effort that gives the joints `acceleration`, friction included."""
-        effort = self._force(self._motion(q, velocity), acceleration)
+        bodies = rigid.motion(self, q, velocity)
+        effort = rigid.generalized_force(self, bodies, acceleration)
         return effort + self._resistance(velocity) + self.armature * acceleration
 
     def kinetic_energy(
         self, q: Float[Array, " joint"], velocity: Float[Array, " joint"]
     ) -> Float[Array, ""]:
         """Return ½ q̇ᵀ M q̇ [J]."""
-        bodies = self._motion(q, velocity)
+        bodies = rigid.motion(self, q, velocity)
         v, omega = bodies.linear_velocity, bodies.angular_velocity
         linear = (self.masses * (v * v).sum(-1)).sum()
         angular = (omega * rigid.apply(bodies.inertia, omega)).sum()
@@ -290,9 +271,10 @@ def _equations_of_motion(
     robot: Multibody, q: Array, velocity: Array, effort: Array
 ) -> tuple[Array, Array]:
     """Return M(q) and M(q) q̈."""
-    bodies = robot._motion(q, velocity)
+    bodies = rigid.motion(robot, q, velocity)
     matrix = rigid.joint_space_inertia(bodies, robot.masses)
-    net = effort - robot._resistance(velocity) - robot._force(bodies, None)
+    net = effort - robot._resistance(velocity)
+    net -= rigid.generalized_force(robot, bodies)
     return matrix + jnp.diag(robot.armature), net
 
 

@@ -10,7 +10,7 @@ three times as fast when compiled by XLA, for one rollout and for many.
 """
 
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -156,15 +156,11 @@ def jacobian(
 
 
 def motion(
-    tree: Tree,
-    frames: tuple[Array, Array],
-    axes: Float[Array, "joint 3"],
-    centers_of_mass: Float[Array, "body 3"],
-    inertias: Float[Array, "body 3 3"],
-    velocity: Float[Array, " joint"],
+    robot: Any, q: Float[Array, " joint"], velocity: Float[Array, " joint"]
 ) -> Motion:
-    """Return the bodies' Jacobians, velocities and bias accelerations."""
-    rotations, origins = frames
+    """Return Jacobians, velocities and bias accelerations of a `Multibody`'s bodies."""
+    tree = robot.tree
+    rotations, origins = robot.frames(q)
     turns = np.array(tree.revolute)[:, None]
     carrier = np.array(tree.body_joints)
     ancestors = tree.ancestors()
@@ -172,15 +168,14 @@ def motion(
     moves = jnp.asarray(ancestors[carrier][..., None], dtype)
     strictly = jnp.asarray(ancestors & ~np.eye(len(ancestors), dtype=bool), dtype)
 
-    directions = apply(rotations, axes)
+    directions = apply(rotations, robot.axes)
     spin = jnp.where(turns, directions, 0.0)
     body_rotations, body_origins = rotations, origins
     if tree.body_joints != tuple(range(len(ancestors))):
         body_rotations, body_origins = rotations[carrier], origins[carrier]
-    center = body_origins + apply(body_rotations, centers_of_mass)
-    inertia = matmul(
-        matmul(body_rotations, inertias), jnp.swapaxes(body_rotations, -1, -2)
-    )
+    center = body_origins + apply(body_rotations, robot.centers_of_mass)
+    turned_inertia = matmul(body_rotations, robot.inertias)
+    inertia = matmul(turned_inertia, jnp.swapaxes(body_rotations, -1, -2))
     j_angular, j_linear = jacobian(tree, directions, origins, center, tree.body_joints)
     omega = jnp.einsum("bji,j->bi", j_angular, velocity)
     speed = jnp.einsum("bji,j->bi", j_linear, velocity)
@@ -222,28 +217,23 @@ def safe_norm(v: Array) -> Array:
 
 
 def generalized_force(
-    bodies: Motion,
-    masses: Float[Array, " body"],
-    gravity: Float[Array, "3"],
-    linear_damping: Float[Array, ""],
-    angular_damping: Float[Array, ""],
-    acceleration: Float[Array, " joint"] | None,
+    robot: Any, bodies: Motion, acceleration: Float[Array, " joint"] | None = None
 ) -> Float[Array, " joint"]:
     """Return the joint efforts for an acceleration; None stands for zero.
 
     Bullet slows each body by a force m v (k + k‖v‖) and a torque I ω (k + k‖ω‖)
     (btMultiBody::computeAccelerationsArticulatedBodyAlgorithmMultiDof).
     """
-    linear, angular = bodies.linear_bias - gravity[None], bodies.angular_bias
+    linear, angular = bodies.linear_bias - robot.gravity[None], bodies.angular_bias
     if acceleration is not None:
         linear += jnp.einsum("bji,j->bi", bodies.linear_jacobian, acceleration)
         angular += jnp.einsum("bji,j->bi", bodies.angular_jacobian, acceleration)
     v, omega = bodies.linear_velocity, bodies.angular_velocity
     momentum = apply(bodies.inertia, omega)
-    force = linear + v * (linear_damping * (1 + safe_norm(v)))
-    force = masses[:, None] * force
+    force = linear + v * (robot.linear_damping * (1 + safe_norm(v)))
+    force = robot.masses[:, None] * force
     torque = apply(bodies.inertia, angular) + cross(omega, momentum)
-    torque += momentum * (angular_damping * (1 + safe_norm(omega)))
+    torque += momentum * (robot.angular_damping * (1 + safe_norm(omega)))
     return jnp.einsum("bji,bi->j", bodies.linear_jacobian, force) + jnp.einsum(
         "bji,bi->j", bodies.angular_jacobian, torque
     )

@@ -186,22 +186,11 @@ class Twin(Jittable):
         effort = self.effort(action)
         if effort is None:
             effort = jnp.zeros_like(q)
-        if self.motors is None and not self.joint_limits:
-            acceleration = self.robot.forward_dynamics(q, velocity, effort)
-            velocity = velocity + duration * acceleration
-        else:
-            velocity = constrained_velocity(
-                self.robot,
-                q,
-                velocity,
-                effort,
-                duration,
-                max_velocity=MAX_VELOCITY,
-                joint_limits=self.joint_limits,
-                motors=self.motors,
-                actuated=self.actuated,
-                targets=action,
-            )
+        acceleration = self.robot.forward_dynamics(q, velocity, effort)
+        velocity = velocity + duration * acceleration
+        if self.motors is not None or self.joint_limits:
+            free = jnp.clip(velocity, -MAX_VELOCITY, MAX_VELOCITY)
+            velocity = constrained_velocity(self, q, free, action, duration)
         velocity = jnp.clip(velocity, -MAX_VELOCITY, MAX_VELOCITY)
         return jnp.concatenate([q + duration * velocity, velocity])
 

@@ -135,19 +135,15 @@ def clone(
         space = None if world is None else world.action_space
         acting = within_limits(training.acting(result.model), space)
         actors = {} if demonstrator is None else {"demonstrator": demonstrator}
-        evaluations: dict[str, Evaluation] = {}
-        actors = {} if world is None else {**actors, "clone": acting}
-        for name, actor in actors.items():
-            with progress_bar(f"testing the {name}", episodes, progress) as advance:
-                evaluations[name] = evaluate(
-                    spec or world,
-                    actor,
-                    episodes=episodes,
-                    seed=seed + EVALUATION_SEED_OFFSET,
-                    max_steps=max_steps,
-                    processes=processes,
-                    progress=lambda _: advance(),
-                )
+        evaluations = _evaluations(
+            spec or world,
+            {} if world is None else {**actors, "clone": acting},
+            progress,
+            episodes=episodes,
+            seed=seed + EVALUATION_SEED_OFFSET,
+            max_steps=max_steps,
+            processes=processes,
+        )
         by_action, over_time = training.errors(result.model, data.held_out)
         recorded = None
         if demonstrator is None and all(e.rewards is not None for e in data.training):
@@ -169,6 +165,19 @@ def clone(
             env=spec,
             seed=seed,
         )
+
+
+def _evaluations(
+    env: Any, actors: Mapping[str, Any], progress: bool, *, episodes: int, **how: Any
+) -> dict[str, Evaluation]:
+    """Let the policies do the task, each from the same starts."""
+    found = {}
+    for name, actor in actors.items():
+        with progress_bar(f"testing the {name}", episodes, progress) as advance:
+            found[name] = evaluate(
+                env, actor, episodes=episodes, progress=lambda _: advance(), **how
+            )
+    return found
 
 
 @contextlib.contextmanager

@@ -133,14 +133,10 @@ def _unwrapped_rollout(env: Any, joint_limits: bool, limit: int | None) -> Rollo
 
 
 def _read_wrappers(env: Any) -> tuple[tuple[np.ndarray, ...] | None, int | None]:
-    """Walk from the outermost wrapper inwards.
+    """Return gain, offset, low and high, (act,) each, and the limit of steps.
 
-    Returns:
-        Gain, offset, low and high, (act,) each, or None where no wrapper changes the
-        actions; and the limit of steps, if any.
-
-    Raises:
-        RobooptError: at a wrapper that changes anything but actions' scale and limits.
+    The former are None where no wrapper changes the actions. A wrapper that may change
+    anything but the actions' scale and limits raises a RobooptError.
     """
     from gymnasium import wrappers
 

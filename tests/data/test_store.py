@@ -1,6 +1,7 @@
 """Saving and loading: what comes back, and what a file cannot do."""
 
 import dataclasses
+import functools
 import json
 import subprocess
 import sys
@@ -90,6 +91,18 @@ def test_trees_of_everything_survive(file):
     assert jax.random.uniform(loaded["key"]) == jax.random.uniform(tree["key"])
     assert type(loaded["named"]) is ro.dynamics.Gaussian
     assert eqx.tree_equal(loaded["frozen"], tree["frozen"])
+
+
+def test_partial_functions_survive(file):
+    tree = [
+        functools.partial(jnp.clip, min=0.0),
+        jax.tree_util.Partial(jnp.maximum, jnp.ones(2)),
+    ]
+    ro.save(file, tree)
+    clipped, maximum = ro.load(file)
+    assert isinstance(clipped, functools.partial) and clipped(-1.0) == 0.0
+    assert isinstance(maximum, jax.tree_util.Partial)
+    np.testing.assert_array_equal(maximum(jnp.array([0.0, 3.0])), [1.0, 3.0])
 
 
 def test_the_default_perceptron_of_equinox_survives(file):
@@ -210,8 +223,19 @@ ATTACKS = {
     "a module of roboopt": {"class": "cli.Main", "fields": {}},
     "no record": {"class": "data.save", "fields": {}},
     "another's class": {"class": "policies.RobooptError", "fields": {}},
-    "a partial": {"partial": {"function": "os:system"}, "args": [], "keywords": {}},
-    "a partial of data": {"partial": 3, "args": [], "keywords": {}},
+    "a partial of data": {
+        "class": "functools.partial",
+        "fields": {"func": 3, "args": {"tuple": []}, "keywords": {"dict": {}}},
+    },
+    "a partial of a stranger": {
+        "class": "functools.partial",
+        "fields": {
+            "func": {"function": "os:system"},
+            "args": {"tuple": ["true"]},
+            "keywords": {"dict": {}},
+        },
+    },
+    "a partial of nothing": {"class": "functools.partial", "fields": {}},
     "a foreign one": {"foreign": "os:system", "leaves": {}},
     "no kind": {"pickle": "gASV"},
     "a bare list": [1, 2],
