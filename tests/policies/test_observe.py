@@ -18,7 +18,9 @@ def network(size):
 
 
 @pytest.mark.parametrize(
-    "policy", [network(7), lambda seen: jnp.ones((1, 7)) @ seen], ids=["MLP", "function"]
+    "policy",
+    [network(7), lambda seen: jnp.ones((1, 7)) @ seen],
+    ids=["MLP", "function"],
 )
 def test_a_policy_of_another_size_is_refused(policy):
     twin = ro.Twin(ro.load_urdf(URDF), 0.01, actuated=(0,))
