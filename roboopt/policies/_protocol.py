@@ -133,8 +133,8 @@ def observe(
         if taken is None:
             raise
         raise RobooptError(
-            f"`{argument}` must take observations of {observation.size} numbers, got one "
-            f"that takes {taken}."
+            f"`{argument}` must take observations of {observation.size} numbers, got "
+            f"one that takes {taken}."
         ) from error
 
 
