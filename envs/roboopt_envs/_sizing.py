@@ -34,9 +34,7 @@ def assumed_efforts(world: PybulletWorld) -> np.ndarray:
 def largest_time_step(world: PybulletWorld, *, margin: float) -> float:
     """Return the first of 1/240, 1/480, 1/960, … s that satisfies `CHOSEN_BOUND`.
 
-    Args:
-        world: the robot.
-        margin: factor by which damping over inertia may exceed the URDF's.
+    Damping over inertia may exceed the URDF's by the factor `margin`.
     """
     rate, joint = _damping_rate(world)
     shortening = rate * margin * LONGEST_TIME_STEP / CHOSEN_BOUND

@@ -110,11 +110,15 @@ def is_record(kind: type) -> bool:
 
 
 def field_names(kind: Any) -> list[str]:
-    """Return the names of the fields of a record."""
+    """Return the names of the fields of a record that a file holds.
+
+    Fields with `metadata={"saved": False}` are left out, and have a default.
+    """
     if kind in PARTIALS:
         return ["func", "args", "keywords"]
     if dataclasses.is_dataclass(kind):
-        return [field.name for field in dataclasses.fields(kind)]
+        fields = dataclasses.fields(kind)
+        return [field.name for field in fields if field.metadata.get("saved", True)]
     return list(kind._fields)
 
 

@@ -1,7 +1,7 @@
 """The result of `clone`: the policy, how it did the task, and its action errors."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +41,6 @@ class CloneResult(VerbResult):
 
     policy: Any
     """The policy that acts, within the limits of the actions."""
-    demonstrator: Any
-    """The policy that demonstrated; None where only its recordings are known."""
     training: Result
     """The descent; its `model` is the policy without history, chunks and limits."""
     mismatch: dict[str, float]
@@ -68,6 +66,8 @@ class CloneResult(VerbResult):
     signals: Signals | None
     env: EnvSpec | None
     seed: int
+    demonstrator: Any = field(default=None, metadata={"saved": False})
+    """The policy that demonstrated, for the video; any function, so it is not saved."""
 
     def summary(self) -> Summary:
         """Return the returns and successes, and the mismatch."""

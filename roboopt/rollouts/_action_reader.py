@@ -30,9 +30,6 @@ def action_reader(space: Any, envs: int) -> ActionReader:
 
     The function raises `RefusedAction` for the first active row that no environment
     accepts.
-
-    Raises:
-        RobooptError: as `check_action_space`.
     """
     from gymnasium.spaces import Box
 

@@ -33,16 +33,7 @@ class EnvWorker:
     """
 
     def __init__(self, make: Callable[[], Any], count: int, timeout: float):
-        """Start a process that makes `count` environments.
-
-        Args:
-            make: makes one environment.
-            count: the number of environments.
-            timeout: the time within which a request must be answered [s].
-
-        Raises:
-            RobooptError: if `make` cannot be serialized.
-        """
+        """Start a process that makes environments and answers within `timeout` [s]."""
         startup = max(timeout, STARTUP_TIMEOUT_S)
         setup = _setup(make, count, timeout, startup)
         with tempfile.TemporaryFile() as file:
@@ -155,12 +146,8 @@ def _dumps(value: Any, sources: dict[str, Any]) -> bytes:
     """Serialize by cloudpickle, but keep the file names of functions.
 
     cloudpickle calls all code that it copies `<dynamic-code>`, so that a traceback in
-    the worker would show neither file nor line.
-
-    Args:
-        value: to serialize.
-        sources: receives the source lines of code that is in no file, such as the
-            cells of a notebook, as `linecache` keeps them.
+    the worker would show neither file nor line. `sources` receives, for `linecache`,
+    the lines of code that is in no file, such as the cells of a notebook.
     """
     import cloudpickle
 

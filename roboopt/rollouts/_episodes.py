@@ -31,20 +31,9 @@ def run_episodes(
 ) -> Trajectory:
     """Run one episode a start, as many at a time as the pool has environments.
 
-    Args:
-        pool: the environments.
-        policy: any kind of policy; with `owners`, many along a first axis.
-        starts: how each episode begins.
-        keys: the source of each episode's randomness.
-        owners: which of many policies acts in each episode.
-        label: a policy whose actions are recorded while `policy` acts.
-        max_steps: the end of an episode that the environment has not ended before.
-        progress: called with the number of episodes done, after each.
-
-    Raises:
-        RobooptError: if an environment does not begin where it is told, if an action is
-            invalid, or if nothing ends the episodes.
-        EnvError: if an environment fails.
+    `keys` are the source of each episode's randomness. With `owners`, `policy` is many
+    policies along a first axis, and `owners` says which of them acts in each episode.
+    `label`, `max_steps` and `progress` are those of `collect`.
     """
     batched = owners is not None
     runners = {"policy": (PolicyRunner(policy, pool.envs, batched=batched), keys)}

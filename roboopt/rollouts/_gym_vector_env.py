@@ -25,8 +25,7 @@ class GymVectorEnv:
 
     Attributes:
         envs: the number of environments.
-        observation_space: the observation space of one environment.
-        action_space: the action space of one environment.
+        observation_space, action_space: of one environment.
     """
 
     def __init__(self, env: Any, envs: int = 8, *, processes: int = 0):
@@ -147,10 +146,8 @@ def _vector(env: Any, envs: int, processes: int) -> Pool | GymnasiumVector:
 
 
 def _randomness(key: PRNGKeyArray, steps: int, envs: int) -> np.ndarray:
-    """Return the data of a key for each step of each environment, all from `key`.
-
-    NumPy draws them: JAX's draws would have to be compiled.
-    """
+    """Return the data of a key for each step of each environment, all from `key`."""
+    # NumPy draws them: JAX's draws would have to be compiled.
     data = np.asarray(jax.random.key_data(key))
     generator = np.random.default_rng(data.ravel())
     return generator.integers(0, 2**32, (steps, envs, *data.shape), np.uint32)

@@ -42,22 +42,8 @@ class EnvError(RobooptError):
 class Pool:
     """Many environments of one kind; returned arrays are the caller's to keep.
 
-    Args:
-        make: a Gymnasium id, an `EnvSpec`, or a function that makes one environment; or
-            one environment, which the pool leaves open.
-        envs: the number of environments.
-        processes: the number of processes that hold them; 0 for this one, which is
-            faster where a step takes microseconds. In processes, an environment that
-            hangs or dies does not take this process with it.
-        timeout: the time within which a worker must answer [s].
-
-    Attributes:
-        description: the properties of one environment.
-
-    Raises:
-        RobooptError: if a number is out of its range, `make` makes no environment or
-            cannot be sent to a process, or the spaces are not such as `collect` takes.
-        EnvError: if a worker dies or hangs at the start.
+    Arguments and errors are those of `GymRollout`; `make` may also be one environment,
+    which the pool leaves open.
     """
 
     def __init__(
@@ -104,11 +90,7 @@ class Pool:
             raise
 
     def reset(self, starts: dict[int, Start]) -> np.ndarray:
-        """Begin an episode in the environments given; return all observations.
-
-        Raises:
-            EnvError: if one fails. All must then be reset.
-        """
+        """Begin an episode in the environments given; return all observations."""
         if not self._close.alive:
             raise RobooptError("the environments are closed: `close` was called.")
         self._start_parts()
@@ -122,18 +104,14 @@ class Pool:
         return observations
 
     def step(self, actions: np.ndarray, rows: list[int]) -> tuple[Any, ...]:
-        """Take a step in `rows`; return as `EnvGroup.step` does.
+        """Take a step in `rows`, whose episodes run; return as `EnvGroup.step` does.
 
-        Args:
-            actions: of all environments, as an `action_reader` returns them.
-            rows: the environments that take the step, whose episodes must be running.
-
-        Raises:
-            EnvError: if one fails. All must then be reset.
+        The actions are those of all environments, as an `action_reader` returns them.
         """
-        if len(self._parts) == 1 and isinstance(self._parts[0], EnvGroup):
+        local = self._parts[0]
+        if isinstance(local, EnvGroup):
             try:  # As `_ask` does, but as fast as can be.
-                found = self._parts[0].step(actions, rows)
+                found = local.step(actions, rows)
             except Fault as fault:
                 self._end(0)
                 raise self._error(0, fault, actions) from fault.__cause__
@@ -203,12 +181,8 @@ class Pool:
 
     def _error(self, k: int, fault: Fault, actions: np.ndarray | None) -> Exception:
         """Return the error of a fault in part `k`."""
-        index, step, action, where = (
-            self._rows[k].start + fault.row,
-            None,
-            None,
-            "its reset",
-        )
+        index = self._rows[k].start + fault.row
+        step, action, where = None, None, "its reset"
         if actions is not None:
             step, action = self._steps[index], actions[index]
             where = f"step {step} of its episode, on action {action}"

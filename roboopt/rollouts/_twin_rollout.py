@@ -130,14 +130,10 @@ def _unwrapped_rollout(env: Any, joint_limits: bool, limit: int | None) -> Rollo
 
 
 def _read_wrappers(env: Any) -> tuple[np.ndarray, ...] | None:
-    """Walk from the outermost wrapper inwards.
+    """Return gain, offset, low and high, (act,) each, or None if no wrapper has any.
 
-    Returns:
-        Gain, offset, low and high, (act,) each, or None where no wrapper changes the
-        actions.
-
-    Raises:
-        RobooptError: at a wrapper that changes anything but actions' scale and limits.
+    A wrapper that may change anything but the actions' scale and limits raises a
+    RobooptError.
     """
     from gymnasium import wrappers
 

@@ -99,6 +99,13 @@ def test_the_policy_loads_and_acts(cloned):
     assert (right.item(), left.item()) == (1, 0)
 
 
+def test_the_result_loads_though_the_demonstrator_is_the_users_function(cloned):
+    folder, done = cloned
+    result = ro.load(folder)
+    assert result.demonstrator is None
+    assert str(result.summary().sentences[0]) in " ".join(done.stdout.split())
+
+
 def test_the_policy_is_exported(cloned, capsys):
     folder, _ = cloned
     assert main(["export", str(folder)]) == 0
