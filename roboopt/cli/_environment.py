@@ -7,6 +7,8 @@ from typing import Any
 
 from roboopt._errors import RobooptError
 
+ENV_HELP = "Gymnasium id, such as CartPole-v1 or my_package:Mine-v0."
+
 
 def make(name: str, options: Sequence[str] = ()) -> Any:
     """Return the environment of a Gymnasium id, `package:Name-v0` for a user's own."""

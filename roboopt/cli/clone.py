@@ -5,12 +5,11 @@ import math
 from dataclasses import dataclass
 from typing import Annotated
 
-from roboopt.cli._environment import keywords_of, label
+from roboopt.cli._environment import ENV_HELP, keywords_of, label
 from roboopt.cli._flags import OUTPUT, Flags, Output, flag, verb_arguments
 
 KINDS = ("mlp", "gaussian", "tanh-gaussian", "gmm", "flow", "categorical")
 KIND_HELP = "Kind of policy; gmm or flow if multimodal."
-ENV_HELP = "Gymnasium id, such as CartPole-v1 or my_package:Mine-v0."
 OPTION_HELP = "Keywords of its constructor: robot=panda."
 DEMONSTRATOR = "PATH|MODULE:NAME"
 

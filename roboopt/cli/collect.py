@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from roboopt._errors import RobooptError
-from roboopt.cli._environment import label, make
+from roboopt.cli._environment import ENV_HELP, label, make
 from roboopt.cli._flags import Flags, flag
 
 SUFFIXES = ("", ".npz", ".hdf5", ".h5")
@@ -31,12 +31,7 @@ class Collect(Flags):
     `roboopt clone --demonstrator` takes.
     """
 
-    environment: str = flag(
-        dataclasses.MISSING,
-        "Gymnasium id, such as CartPole-v1 or my_package:Mine-v0.",
-        shown="ENV",
-        positional=True,
-    )
+    environment: str = flag(dataclasses.MISSING, ENV_HELP, shown="ENV", positional=True)
     demonstrator: str | None = flag(
         None, DEMONSTRATOR_HELP, "the library's own", shown="PATH|MODULE:NAME"
     )

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from roboopt._errors import RobooptError
 from roboopt.cli._config import defaults_from
-from roboopt.cli._environment import keywords_of, label
+from roboopt.cli._environment import ENV_HELP, keywords_of, label
 from roboopt.cli._flags import OUTPUT, Flags, Output, flag
 from roboopt.cli._run_folder import SETTINGS, write_json
 
@@ -26,7 +26,6 @@ GRADIENTS = tuple(filter(None, BY_GRADIENT))
 ENDINGS = ("timesteps", "seconds", "target", "episodes")
 PASSED = (*ENDINGS[:3], "envs", "processes", "max_steps", "episodes", "seed")
 NETWORK = ("width", "depth", "angles")
-ENV_HELP = "Gymnasium id, such as CartPole-v1 or my_package:Mine-v0."
 OPTION_HELP = "Keywords of the environment's constructor, such as robot=panda."
 GRADIENT_HELP = "Gradient, where no algorithm is named."
 TWIN_OR_NOT = "analytic with a twin, else likelihood"

@@ -37,13 +37,9 @@ class NetworkDynamics(Jittable):
     """
 
     increment: NormalizedMLP
-    """The change of the state in one step."""
     time_step: float = eqx.field(static=True)
-    """[s]"""
     actuated: tuple[int, ...] = eqx.field(static=True)
-    """The joints that an action drives, in its order."""
     effort_limits: Frozen[Float[Array, " act"]]
-    """[N·m or N]; infinite where there is none."""
 
     def __init__(
         self,

@@ -43,14 +43,9 @@ class Twin(Jittable):
 
     robot: Multibody
     time_step: float = eqx.field(static=True)
-    """[s]"""
     actuated: tuple[int, ...] = eqx.field(static=True)
-    """The joints that an action drives, in its order."""
     effort_limits: Float[Array, " act"]
-    """[N·m or N]; infinite where there is none."""
     joint_limits: bool = eqx.field(static=True)
-    """Whether joints stop at their limits; without them a step is several times faster.
-    """
     motors: PositionMotors | None
 
     def __init__(
@@ -70,7 +65,8 @@ class Twin(Jittable):
             time_step: length of a step [s].
             actuated: numbers of the joints that an action drives; by default all.
             effort_limits: limit of each actuated joint, or one for all [N·m or N].
-            joint_limits: whether joints stop at their limits.
+            joint_limits: whether joints stop at their limits; without them a step is
+                several times faster.
             motors: position motors on the actuated joints, instead of efforts.
 
         Raises:

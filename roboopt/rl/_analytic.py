@@ -2,10 +2,7 @@
 
     L(π) = −E[Σ_t r_t]
 
-(`objectives.NegativeReward`). With an infinite decay time the gradient is exact, and
-L-BFGS descends from a fixed set of starts. A network falls, and its gradient explodes,
-before it has learned not to: its gradient decays on the way back through time, and Adam
-descends on random starts.
+(`objectives.NegativeReward`), by L-BFGS where the gradient is exact, else by Adam.
 """
 
 import dataclasses
@@ -39,7 +36,13 @@ FIRST_RATE, LAST_RATE = 0.1, 0.05  # relative to the largest
 
 @dataclass(frozen=True)
 class AnalyticGradient:
-    """Descent along the gradient of whole episodes of the twin."""
+    """Descent along the gradient of whole episodes of the twin.
+
+    With an infinite decay time the gradient is exact, and L-BFGS descends from a fixed
+    set of starts. A network falls, and its gradient explodes, before it has learned not
+    to: its gradient decays on the way back through time, and Adam descends on random
+    starts.
+    """
 
     gradient: ClassVar[str] = "analytic"
     gradient_decay_time: float | None = None

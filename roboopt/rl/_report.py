@@ -62,23 +62,21 @@ def _learning(result: Any) -> Section:
     )
     if not len(returns):
         return Section("Learning", [Notes([text, "No episode ended."])])
-    steps = returns.timesteps.astype(float)
-    drawn = {"Return": (steps, returns.returns)}
-    drawn["Return over time"] = returns.seconds, returns.returns
+    steps, target = returns.timesteps.astype(float), result.target
+    axis = "environment step"
+    drawn = [
+        ("Return", steps, returns.returns, axis, target),
+        ("Return over time", returns.seconds, returns.returns, "time [s]", target),
+    ]
     if len(np.unique(returns.lengths)) > 1:
-        drawn["Steps an episode"] = steps, returns.lengths.astype(float)
+        lengths = returns.lengths.astype(float)
+        drawn.append(("Steps an episode", steps, lengths, axis, None))
     if np.isfinite(returns.successes).any():
-        drawn["Success"] = _success_rates(steps, returns.successes)
+        places, shares = _success_rates(steps, returns.successes)
+        drawn.append(("Success", places, shares, axis, None))
     panels = [
-        spread(
-            title,
-            places,
-            values,
-            axis="environment step" if places is not returns.seconds else "time [s]",
-            level=result.target if values is returns.returns else None,
-            logs=False,
-        )
-        for title, (places, values) in drawn.items()
+        spread(title, places, values, axis=axis, level=level, logs=False)
+        for title, places, values, axis, level in drawn
     ]
     caption = "Each episode of the learning, exploration included: "
     caption += f"{MEDIAN_AND_BAND.format('episodes')}."

@@ -38,17 +38,8 @@ STEPS = 40
 BALANCE_GAINS = (-2.0, -40.0, -4.0, -10.0)  # [N/m, N/rad, N·s/m, N·s/rad]
 UPRIGHT_GAINS = (-9.0, -65.0, -10.0, -14.0)
 MIN_JOULES_PER_COST = 1e-9  # J/s
-
-
-@dataclass(frozen=True)
-class Guess:
-    """A first controller, and how much of the objective energy is at first."""
-
-    controller: Any
-    name: str
-    energy_share: float
-    starts: int
-    """Random starts that the objective is the mean over."""
+ENERGY_SHARES = {True: 0.3, False: 0.1}
+"""Energy at first over the task cost, by whether every joint is driven."""
 
 
 @dataclass(frozen=True)
@@ -96,11 +87,11 @@ class TuningProblem:
         plant = Plant.of(named, duration, fitted)
         made = named.env if plant.spec is None else plant.make()
         rollout = twin_rollout(made).require()
-        guess = _guess(made, rollout, _policy(controller), seed)
-        count = guess.starts if starts is None else starts
+        first, name, count = _first(made, rollout, _policy(controller), seed)
+        count = count if starts is None else starts
         batch = sample_starts(made, count, seed)
         weights = work_weight, joule_weight
-        objective = _objective(made, rollout, task, guess, batch, *weights)
+        objective = _objective(made, rollout, task, first, batch, *weights)
         notes = {}
         if fitted is not None:
             where = f" in {model}" if isinstance(model, str | Path) else ""
@@ -109,7 +100,7 @@ class TuningProblem:
             notes["robot"] = f"as fitted{where}{without}"
         horizon, step = rollout.horizon, rollout.dynamics.time_step
         notes |= {
-            "controller": guess.name,
+            "controller": name,
             "objective": (
                 f"task cost [s] + {objective.work_weight:g}/J · mechanical work + "
                 f"{objective.joule_weight:g}/J · Joule loss, mean over {count} random "
@@ -125,7 +116,7 @@ class TuningProblem:
             env=made,
             rollout=rollout,
             objective=objective,
-            controller=guess.controller,
+            controller=first,
             starts=batch,
             steps=steps or STEPS,
             notes=notes,
@@ -183,20 +174,20 @@ def _policy(given: Any) -> Any:
     return given.policy if isinstance(given, Clipped) else given
 
 
-def _guess(env: Any, rollout: Rollout, given: Any, seed: int) -> Guess:
-    """Return the given controller, or the default one of the robot and its start."""
+def _first(env: Any, rollout: Rollout, given: Any, seed: int) -> tuple[Any, str, int]:
+    """Return the given or the default controller, its name, and a number of starts."""
     twin = rollout.dynamics
     full = twin.action_size == twin.joints
-    share, few = (0.3, 16 if twin.joints < 4 else 8) if full else (0.1, 32)
+    starts = (16 if twin.joints < 4 else 8) if full else 32
     if given is not None:
-        return Guess(given, type(given).__name__, share, few)
+        return given, type(given).__name__, starts
     # Default gains are efforts: none suits a twin whose actions are rescaled.
     robot = None if hasattr(twin, "dynamics") else getattr(twin, "robot", None)
     if robot is not None and full:
         limits = env.unwrapped.effort_limits
         first = PDGravityCompensation.from_limits(robot, limits, twin.time_step)
         name = "proportional-derivative control with gravity compensation"
-        return Guess(first, name, share, few)
+        return first, name, starts
     if robot is None or tuple(robot.revolute) != (False, True):
         raise RobooptError(
             "`controller` must be given: there are defaults for fully driven robots "
@@ -204,25 +195,24 @@ def _guess(env: Any, rollout: Rollout, given: Any, seed: int) -> Guess:
         )
     if np.cos(sample_starts(env, 1, seed)[0, 1]) > 0:  # upright
         first = LinearFeedback(jnp.array([BALANCE_GAINS]))
-        return Guess(first, "linear feedback of the state, F = −K s", share, few)
+        return first, "linear feedback of the state, F = −K s", starts
     gains = {"energy_gain": 80.0, "position_gain": 3.0, "velocity_gain": 2.0}
     first = EnergyShapingSwingUp(robot, jnp.array(UPRIGHT_GAINS), **gains)
-    name = "energy shaping below, linear feedback near the top"
-    return Guess(first, name, share, 16)
+    return first, "energy shaping below, linear feedback near the top", 16
 
 
 def _objective(
     env: Any,
     rollout: Rollout,
     task: Any,
-    guess: Guess,
+    first: Any,
     starts: np.ndarray,
     work_weight: float | None,
     joule_weight: float | None,
 ) -> EnergyTaskCost:
-    """Return the objective; by default energy has the guess's share of the task cost.
+    """Return the objective; by default energy begins as a share of the task cost.
 
-    What a joule is worth depends on the robot, from a toy to an industrial arm.
+    The worth of a joule depends on the robot, from a toy to an industrial arm.
     """
     inner = env.unwrapped
     task = inner.task if task is None or isinstance(task, str) else task
@@ -233,10 +223,11 @@ def _objective(
         )
     plain = EnergyTaskCost(rollout, task, inner.actuators)
     if work_weight is None or joule_weight is None:
-        terms = eqx.filter_jit(plain.terms)(guess.controller, starts)
+        terms = eqx.filter_jit(plain.terms)(first, starts)
         energy = terms["mechanical_work"].value + terms["joule_loss"].value
         ratio = max(float(energy / terms["task_cost"].value), MIN_JOULES_PER_COST)
-        joule = guess.energy_share / ratio
+        driven = rollout.dynamics.action_size == rollout.dynamics.joints
+        joule = ENERGY_SHARES[driven] / ratio
         work_weight = joule if work_weight is None else work_weight
         joule_weight = joule if joule_weight is None else joule_weight
     return EnergyTaskCost(

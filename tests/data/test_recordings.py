@@ -250,6 +250,7 @@ def test_numbered_columns_must_be_as_many_as_the_joints(tmp_path):
 @pytest.mark.parametrize(
     "rows, match",
     [
+        ([], "`path` must hold samples, but .*run.csv holds none"),
         ([(0, 1, 2, 3)], "recording 0 of .* at least 2 samples, got 1"),
         ([(1, 1, 2, 3), (0, 1, 2, 3)], "recording 0 of .*`times` must increase"),
         ([(0, 1, 2, 3), (1, "fast", 2, 3)], "`path` must hold numbers, but .*fast"),

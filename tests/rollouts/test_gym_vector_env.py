@@ -248,8 +248,8 @@ class Acting(Count):
 @pytest.mark.parametrize(
     "env, settings, match",
     [
-        (Seeing, {}, "wrap it, `gymnasium.wrappers.FlattenObservation"),
-        (Telling, {}, "wrap it, `gymnasium.wrappers.FlattenObservation"),
+        (Seeing, {}, "FlattenObservation"),
+        (Telling, {}, "FlattenObservation"),
         (Acting, {}, "TransformAction"),
         (Count, {"envs": 0}, "`envs` must be at least 1"),
         (Count, {"processes": -1}, "`processes` must be at least 0"),

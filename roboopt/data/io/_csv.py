@@ -33,6 +33,8 @@ def read_csv(path: Path, options: ReadOptions) -> Iterator[tuple[str, Arrays]]:
         )
         table = csv.reader(file, delimiter=delimiter)
         rows = [row for row in table if row and not row[0].startswith("#")]
+    if not rows:
+        raise RobooptError(f"`path` must hold samples, but {path} holds none.")
     if columns.velocities is None:
         options.estimated.append(path.name)
     places = [header.index(name) for name in columns.names]
