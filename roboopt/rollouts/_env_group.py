@@ -172,7 +172,8 @@ class EnvGroup:
         if method == "step":
             parts = "observation, reward, terminated, truncated, info"
         if not isinstance(answer, tuple) or len(answer) != len(parts.split(", ")):
-            return Fault(row, f"must return ({parts}) from `{method}`, got {answer!r}")
+            text = f"must return ({parts}) from `{method}`, got {answer!r}"
+            return Fault(row, text)
         if method == "step" and np.shape(answer[1]) != ():
             return Fault(row, f"must give a number as reward, got {answer[1]!r}")
         return Fault(row, f"returned from `{method}` what cannot be used: {error}")
