@@ -20,6 +20,9 @@ from ._errors import RobooptError as RobooptError
 from .data import Trajectory as Trajectory
 from .data import load as load
 from .data import save as save
+from .diagnose import chain as chain
+from .diagnose import check_gradient as check_gradient
+from .diagnose import explain as explain
 from .dynamics import Twin as Twin
 from .dynamics import load_urdf as load_urdf
 from .imitation import clone as clone

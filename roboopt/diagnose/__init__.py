@@ -1,9 +1,21 @@
 """Diagnostics: identifiability, gradient quality, and checks of recorded data."""
 
 from roboopt.diagnose._base_parameters import Combination as Combination
+from roboopt.diagnose._chain import chain as chain
+from roboopt.diagnose._chain_result import Chain as Chain
+from roboopt.diagnose._chain_result import ChainNode as ChainNode
+from roboopt.diagnose._chain_result import ChainPath as ChainPath
+from roboopt.diagnose._chain_result import ScanNorms as ScanNorms
+from roboopt.diagnose._check_gradient import GradientCheck as GradientCheck
+from roboopt.diagnose._check_gradient import SlopeCheck as SlopeCheck
+from roboopt.diagnose._check_gradient import check_gradient as check_gradient
 from roboopt.diagnose._demonstration_checks import (
     check_demonstrations as check_demonstrations,
 )
+from roboopt.diagnose._explain import explain as explain
+from roboopt.diagnose._explanation import Explanation as Explanation
+from roboopt.diagnose._explanation import TermShare as TermShare
+from roboopt.diagnose._explanation import TimeSplit as TimeSplit
 from roboopt.diagnose._finding import Finding as Finding
 from roboopt.diagnose._gradient_health import HISTORY_TITLES as HISTORY_TITLES
 from roboopt.diagnose._gradient_health import gradient_health as gradient_health

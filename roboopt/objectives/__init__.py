@@ -14,8 +14,8 @@ from roboopt.objectives._objective import Objective as Objective
 from roboopt.objectives._objective import ResidualObjective as ResidualObjective
 from roboopt.objectives._objective import Sum as Sum
 from roboopt.objectives._objective import Term as Term
+from roboopt.objectives._objective import over_ensemble as over_ensemble
 from roboopt.objectives._objective import total as total
-from roboopt.objectives._over_ensemble import over_ensemble as over_ensemble
 from roboopt.objectives._ppo_loss import PPOBatch as PPOBatch
 from roboopt.objectives._ppo_loss import PPOLoss as PPOLoss
 from roboopt.objectives._prediction_error import PredictionError as PredictionError

@@ -202,3 +202,30 @@ class Keyed(ResidualObjective):
 
     def evaluate_many(self, models: Any, batch: Any) -> dict[str, Term]:
         return self.objective.evaluate_many(models, self._part(batch))
+
+
+def over_ensemble(objective: Objective) -> Objective:
+    """Return the mean of `objective` over the members of an `Ensemble`, on one batch.
+
+    The gradient of a member is that of its own objective over their number. The error
+    of the mean prediction, in contrast, would let the members' errors cancel.
+
+    Args:
+        objective: of a single member, such as `PredictionError`.
+    """
+    return _EnsembleMean(objective)
+
+
+class _EnsembleMean(Objective):
+    objective: Objective
+
+    def terms(self, model: Any, batch: Any) -> dict[str, Term]:
+        if not hasattr(model, "members"):
+            raise RobooptError(
+                f"`model` must be an `Ensemble`, got {type(model).__name__}."
+            )
+        of_member = lambda member: self.objective.terms(member, batch)  # noqa: E731
+        return {
+            name: Term(jnp.mean(term.value), jnp.mean(term.weight), term.unit)
+            for name, term in eqx.filter_vmap(of_member)(model.members).items()
+        }

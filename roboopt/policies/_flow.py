@@ -16,9 +16,9 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from roboopt._core import AnyArray, Jittable, check_at_least, check_shape
-from roboopt.data import Demonstrations, Normalizer
+from roboopt.data import Normalizer
 from roboopt.networks import NormalizedMLP
-from roboopt.policies._policy_network import action_units, policy_network
+from roboopt.policies._policy_network import policy_network, with_units
 
 FREQUENCIES = np.pi * np.arange(1, 5)  # of the features of t
 
@@ -46,8 +46,7 @@ class FlowPolicy(Jittable):
         The integration from noise to an action takes `steps` steps.
         """
         check_at_least("steps", steps)
-        samples = Demonstrations.of(samples)
-        outputs = action_units(samples)
+        samples, outputs = with_units(samples)
         network = policy_network(
             samples.observations,
             outputs.size,

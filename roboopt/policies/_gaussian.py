@@ -31,7 +31,7 @@ from roboopt.policies._distributions import (
     unbounded_log_deviation,
     unsquash,
 )
-from roboopt.policies._policy_network import action_units, policy_network
+from roboopt.policies._policy_network import policy_network, with_units
 from roboopt.policies._protocol import over_action
 
 
@@ -54,8 +54,7 @@ class GaussianPolicy(EntropyPolicy):
         the observation. It then also explains what the mean has not learned yet, at the
         cost of the mean.
         """
-        samples = Demonstrations.of(samples)
-        outputs = action_units(samples)
+        samples, outputs = with_units(samples)
         network = policy_network(
             samples.observations,
             outputs.size * (2 if varying else 1),
@@ -96,13 +95,13 @@ class TanhGaussianPolicy(EntropyPolicy):
         The actions lie between `low` and `high`, each one number or one an axis; None
         for the samples' own limits.
         """
-        samples = Demonstrations.of(samples)
+        # Checks the actions: clipping would hide infinite ones.
+        samples, _ = with_units(samples)
         shape = samples.actions.shape[1:]
         low = _bound("low", low, samples.low, shape)
         high = _bound("high", high, samples.high, shape)
         if not np.all(low < high):
             raise RobooptError(f"`low` must be below `high`, got {low} and {high}.")
-        action_units(samples)  # Checks the actions: clipping would hide infinite ones.
         u = jax.vmap(lambda a: unsquash(a, low, high))(samples.actions)
         inner = Demonstrations(samples.observations, u, samples.weights)
         latent = GaussianPolicy.of(inner, key=key, varying=varying, **settings)
@@ -158,8 +157,7 @@ class GMMPolicy(StochasticPolicy):
         which more than there are modes do no harm.
         """
         check_at_least("components", components)
-        samples = Demonstrations.of(samples)
-        outputs = action_units(samples)
+        samples, outputs = with_units(samples)
         y = jax.vmap(outputs)(samples.actions).reshape(len(samples), -1)
         for_weights, for_samples = jax.random.split(key)
         means = components * outputs.size

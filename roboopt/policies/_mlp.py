@@ -10,13 +10,13 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from roboopt._core import AnyArray, Jittable, check_positive
-from roboopt.data import Demonstrations, Normalizer
+from roboopt.data import Normalizer
 from roboopt.networks import NormalizedMLP
 from roboopt.policies._policy_network import (
     NetworkSettings,
-    action_units,
     policy_network,
     untrained_network,
+    with_units,
 )
 
 
@@ -71,8 +71,7 @@ class MLPPolicy(Jittable):
             RobooptError: if `samples` are empty or not finite, their actions are
                 integers, or a setting breaks its rule.
         """
-        samples = Demonstrations.of(samples)
-        outputs = action_units(samples)
+        samples, outputs = with_units(samples)
         units = lambda a: None if a is None else jax.vmap(outputs)(a)  # noqa: E731
         network = policy_network(
             samples.observations,

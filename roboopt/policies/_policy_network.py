@@ -134,11 +134,12 @@ def _least_squares(
     return fitted[:-1].T, fitted[-1]
 
 
-def action_units(samples: Demonstrations) -> Normalizer:
-    """Return the normalizer of the samples' actions, equal at each place of a chunk.
+def with_units(samples: Any) -> tuple[Demonstrations, Normalizer]:
+    """Return demonstrations with real-valued actions, and the normalizer of these.
 
-    Actions of weight 0 do not count.
+    The normalizer is equal at each place of a chunk; actions of weight 0 do not count.
     """
+    samples = Demonstrations.of(samples)
     actions = np.asarray(samples.actions)
     if not np.issubdtype(actions.dtype, np.floating):
         raise RobooptError(
@@ -148,6 +149,5 @@ def action_units(samples: Demonstrations) -> Normalizer:
     weights = samples.weights
     counted = actions if weights is None else actions[np.asarray(weights) > 0]
     one, shape = Normalizer.of(counted), actions.shape[1:]
-    return Normalizer(
-        np.broadcast_to(one.mean(), shape), np.broadcast_to(one.scale(), shape)
-    )
+    units = (np.broadcast_to(x, shape) for x in (one.mean(), one.scale()))
+    return samples, Normalizer(*units)

@@ -1,5 +1,6 @@
 """The derivative of the two-weight network, by hand and by JAX."""
 
+import math
 import runpy
 from pathlib import Path
 
@@ -13,7 +14,11 @@ import roboopt as ro
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 EXAMPLE = runpy.run_path(str(EXAMPLES / "derivative_by_hand.py"))
-loss, by_hand = EXAMPLE["loss"], EXAMPLE["derivative_by_hand"]
+loss, factors = EXAMPLE["loss"], EXAMPLE["factors_by_hand"]
+
+
+def by_hand(*numbers):
+    return tuple(math.prod(found) for found in factors(*numbers).values())
 
 
 @pytest.mark.parametrize("seed", range(10))
@@ -26,6 +31,15 @@ def test_hand_and_jax_agree(seed):
 def test_numbers_worked_out_on_paper():
     # w1 = ½, w2 = 2, x = 3, y = 1: ŷ = 3, so dL/dw1 = 2·2·2·3 and dL/dw2 = 2·2·½·3.
     assert by_hand(0.5, 2.0, 3.0, 1.0) == (24.0, 6.0)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_chain_has_the_factors_of_the_hand(seed):
+    w1, w2, x, y = np.random.default_rng(seed).normal(size=4)
+    found = ro.chain(loss, jnp.array([w1, w2]), (x, y))
+    for name, expected in factors(w1, w2, x, y).items():
+        (path,) = found.paths(name)
+        np.testing.assert_allclose(path.factors, expected, rtol=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -60,4 +74,6 @@ def test_the_first_order_prediction_is_right_to_second_order():
 
 def test_it_fits(capsys):
     assert EXAMPLE["main"]() < 1e-20
-    assert "predicted" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "dL/dyhat · dyhat/dh · dh/dw1 = −4.8 · 0.8 · 1.5 = −5.76" in said
+    assert "w1: raising it lowers the loss" in said

@@ -1,0 +1,235 @@
+"""The chain rule on a function: the factors between a parameter and the loss.
+
+In x → h = w1·x → ŷ = w2·h → L = (ŷ − y)² the derivative by w1 is a product,
+
+    dL/dw1 = dL/dŷ · dŷ/dh · dh/dw1,
+
+with one factor for each variable between w1 and L, and none for w2, on which h does not
+depend. Where a variable is used twice, the products of all paths add up. `chain` reads
+the factors off the jaxpr of any function, evaluated at one point. For arrays, and for
+the steps of a scan, the norms of the derivatives take the place of the numbers: they
+show where a gradient vanishes, explodes, or holds nothing but rounding errors.
+"""
+
+import itertools
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from roboopt._errors import RobooptError
+from roboopt.diagnose._explanation import number
+from roboopt.diagnose._finding import Finding, warning
+from roboopt.report import Summary, Table
+
+MAX_PATHS = 16  # in the summary
+MAX_NODES = 40  # in the summary
+MAX_NAMED_PARAMETERS = 4
+VANISHED, EXPLODED = 1e-6, 1e6  # of a norm from the end of a chain to its beginning
+MAX_ROUNDING_SHARE = 0.01  # of a derivative that may be rounding error
+
+
+@dataclass(frozen=True)
+class ChainNode:
+    """A variable between the parameters and the loss."""
+
+    name: str
+    expression: str
+    """The right-hand side of its assignment, or the operation."""
+    shape: tuple[int, ...]
+    value: float
+    """The value of a number; the root mean square of an array's elements."""
+    derivative: float
+    """The loss by the variable; of an array, the Euclidean norm."""
+    parameters: tuple[str, ...]
+    """The parameters that the variable depends on."""
+    factors: dict[str, float]
+    """The derivatives by the variables and parameters that the expression holds; empty
+    where one of them is an array."""
+
+
+@dataclass(frozen=True)
+class ChainPath:
+    """A product of factors from the loss to a parameter."""
+
+    names: tuple[str, ...]
+    """The loss first, the parameter last."""
+    factors: tuple[float, ...]
+
+    @property
+    def product(self) -> float:
+        """The share of the path in the derivative of the loss by the parameter."""
+        return math.prod(self.factors)
+
+    def __str__(self) -> str:
+        """Return the product in symbols and in numbers."""
+        top = [f"d{a}/d{b}" for a, b in itertools.pairwise(self.names)]
+        numbers = [number(factor) for factor in self.factors]
+        return f"{' · '.join(top)} = {' · '.join(numbers)} = {number(self.product)}"
+
+
+@dataclass(frozen=True)
+class ScanNorms:
+    """A scan: the norm of the derivative by its carry, step by step."""
+
+    name: str
+    norms: Float[np.ndarray, " state"]
+    """Of the loss by the carry before each step, and after the last."""
+    shares: Float[np.ndarray, " step"]
+    """Norms of the part of the derivative by the constants, such as a policy's weights,
+    that enters in each step."""
+
+
+@dataclass(frozen=True)
+class Chain:
+    """The variables between the parameters and the loss, and the factors."""
+
+    loss: float
+    parameters: dict[str, float]
+    """The derivative of the loss by each parameter; of an array, the norm."""
+    nodes: tuple[ChainNode, ...]
+    """In the order of evaluation; the loss last."""
+    steps: tuple[ScanNorms, ...]
+    """One for each scan."""
+    rounding: float
+    """The relative precision of the numbers."""
+
+    def paths(self, parameter: str) -> list[ChainPath]:
+        """Return the products that add up to the derivative by one parameter.
+
+        Raises:
+            RobooptError: if there is no such parameter, or an array is on a path.
+        """
+        if parameter not in self.parameters:
+            raise RobooptError(
+                f"`parameter` must be one of {', '.join(self.parameters)}, got "
+                f"{parameter!r}."
+            )
+        on_way = [n for n in self.nodes if parameter in n.parameters]
+        if not all(node.factors for node in on_way):
+            raise RobooptError(
+                f"`parameter` {parameter!r} must reach the loss through numbers alone "
+                "for its factors: there is an array on the way, see `nodes`."
+            )
+        return list(self._walk(parameter))
+
+    def _walk(self, parameter: str) -> Iterator[ChainPath]:
+        by_name = {n.name: n for n in self.nodes if parameter in n.parameters}
+
+        def down(name: str, names: tuple, factors: tuple) -> Iterator[ChainPath]:
+            for source, factor in by_name[name].factors.items():
+                way = (*names, source), (*factors, factor)
+                if source == parameter:
+                    yield ChainPath(*way)
+                elif source in by_name:
+                    yield from down(source, *way)
+
+        if self.nodes[-1].name in by_name:
+            yield from down(self.nodes[-1].name, (self.nodes[-1].name,), ())
+
+    def findings(self) -> list[Finding]:
+        """Return warnings where a gradient vanishes, explodes, or is rounding error."""
+        found = []
+        for steps in self.steps:
+            norms, length = steps.norms, len(steps.norms) - 1
+            end = float(np.max(norms[-max(2, length // 10) :]))
+            if not np.isfinite(norms).all():
+                code, said = "not_finite", "is not finite"
+            elif end == 0 or norms[0] == 0:
+                continue
+            elif norms[0] / end * self.rounding > MAX_ROUNDING_SHARE:
+                code, said = "rounding", "is rounding error: it grew beyond all digits"
+            elif norms[0] / end > EXPLODED:
+                code, said = "exploding", "explodes"
+            elif norms[0] / end < VANISHED:
+                code, said = "vanishing", "vanishes"
+            else:
+                continue
+            found.append(
+                warning(
+                    code,
+                    f"the gradient {said} on the way from step {length} to step 0 "
+                    f"(norm {norms[-1]:.2g}, {norms[0]:.2g}): shorten the horizon, or "
+                    "use `gradient_decay_time`",
+                    steps.name,
+                )
+            )
+        arrays = [n for n in self.nodes if n.derivative > 0]
+        if not self.steps and len(arrays) > 1:
+            first, last = arrays[0], arrays[-2]
+            ratio = first.derivative / last.derivative
+            if not VANISHED < ratio < EXPLODED:
+                word = "vanishes" if ratio < 1 else "explodes"
+                code = "vanishing" if ratio < 1 else "exploding"
+                found.append(
+                    warning(
+                        code,
+                        f"the gradient {word} on the way from {last.name} to "
+                        f"{first.name} (norm {last.derivative:.2g}, "
+                        f"{first.derivative:.2g})",
+                        first.name,
+                    )
+                )
+        return found
+
+    def __str__(self) -> str:
+        """Return the summary as text."""
+        return str(self.summary())
+
+    def _repr_html_(self) -> str:
+        return self.summary().html()
+
+    def summary(self) -> Summary:
+        """Return the variables, the products for each parameter, and the warnings."""
+        loss = self.nodes[-1].name
+        tables = [self._node_table(loss)]
+        tables += [_steps_table(steps, loss) for steps in self.steps]
+        said = []
+        if (hidden := len(self.nodes) - MAX_NODES) > 0:
+            said.append(f"{hidden} variables before these are not shown.")
+        for name, derivative in self.parameters.items():
+            paths = self._shown_paths(name)
+            said += [str(path) for path in paths]
+            if len(paths) != 1:
+                what = f"The sum is d{loss}" if paths else f"The norm of d{loss}"
+                verb = "" if paths else " is"
+                total = number(derivative)
+                end = f" = {total}" if paths else f"{verb} {total}"
+                said.append(f"{what}/d{name}{end}.")
+        said += [f"{finding}." for finding in self.findings()]
+        title = f"The chain rule from {loss} = {number(self.loss)}"
+        return Summary(title, tables, said)
+
+    def _shown_paths(self, parameter: str) -> list[ChainPath]:
+        """Return the paths to a parameter, none where there is an array on the way."""
+        on_way = [n for n in self.nodes if parameter in n.parameters]
+        if not all(node.factors for node in on_way):
+            return []
+        return list(itertools.islice(self._walk(parameter), MAX_PATHS))
+
+    def _node_table(self, loss: str) -> Table:
+        rows = []
+        for node in self.nodes[-MAX_NODES:]:
+            size = " × ".join(map(str, node.shape))
+            few = len(node.parameters) <= MAX_NAMED_PARAMETERS
+            depends = ", ".join(node.parameters)
+            depends = depends if few else f"{len(node.parameters)} parameters"
+            value = size or number(node.value)
+            derivative = number(node.derivative)
+            rows.append([node.name, node.expression, value, derivative, depends])
+        header = ["variable", "is", "value", f"d{loss}/d·", "depends on"]
+        return Table(header, rows, text=(0, 1, 4), optional=(1, 4))
+
+
+def _steps_table(steps: ScanNorms, loss: str) -> Table:
+    length = len(steps.norms) - 1
+    picked = sorted({round(k) for k in np.linspace(0, length, 9)})
+    shares = [*map(float, steps.shares), math.nan]
+    rows = [
+        [str(k), number(float(steps.norms[k])), number(shares[k]).replace("nan", "–")]
+        for k in picked
+    ]
+    header = [f"step of {steps.name}", f"norm d{loss}/d carry", "weights' share"]
+    return Table(header, rows)

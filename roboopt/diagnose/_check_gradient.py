@@ -1,0 +1,301 @@
+"""A derivative by JAX against finite differences.
+
+Along a direction v the central difference
+
+    D(h) = (f(x + h v) − f(x − h v)) / (2h) = f'(x)·v + O(h²)
+
+has a truncation error that falls with h² and a rounding error that grows with 1/h. The
+differences at steps h, h/2, h/4, … are extrapolated (Ridders, 1982, Accurate
+computation of F'(x) and F'(x)F''(x)), and the step with the least error of both kinds
+gives the derivative and its uncertainty. The differences to either side alone tell a
+kink, as of |x| at 0, from a derivative that is wrong.
+"""
+
+import functools
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from roboopt._core import sizes
+from roboopt._errors import RobooptError
+from roboopt.diagnose._finding import Finding, error, warning
+from roboopt.diagnose._parameters import element_name, leaf_names, with_arrays
+from roboopt.gradients import LossFn, differentiable
+from roboopt.optimize import partition
+from roboopt.report import Summary, Table
+
+MAX_ELEMENTS_PER_LEAF = 12  # of which every one is checked
+LARGEST, RANDOM_ELEMENTS, RANDOM_DIRECTIONS = 6, 4, 2  # in a larger leaf
+MIN_SHARE = 1e-2  # of the largest derivative: an error of less than that decides
+FIRST_STEP = 0.1  # of a leaf's scale
+ROUNDINGS = 10.0  # in the last digit of the loss, at least
+MAX_ERRORS = 5.0  # estimated errors that a correct derivative may be off
+UNDECIDED_SHARE = 0.05  # of the derivative: an error beyond decides nothing
+MIN_KINK_SHARE = 1e-3  # of the larger slope
+AGREES, WRONG, KINK = "agrees", "wrong", "kink"
+UNDECIDED, NOT_FINITE = "undecided", "not finite"
+
+
+@dataclass(frozen=True)
+class SlopeCheck:
+    """The derivative of a loss along one direction, in two ways."""
+
+    name: str
+    """The element, such as "gains[0, 1]", or a leaf for a random direction in it."""
+    derivative: float
+    """By JAX."""
+    difference: float
+    """By finite differences."""
+    uncertainty: float
+    """Estimated error of `difference`: truncation and rounding."""
+    below: float
+    """One-sided derivative from smaller values."""
+    above: float
+    """One-sided derivative from larger values."""
+    verdict: str
+    """"agrees", "wrong", "kink", "undecided" (the loss is too noisy, or jumps), or
+    "not finite"."""
+
+
+@dataclass(frozen=True)
+class GradientCheck:
+    """Derivatives by JAX beside finite differences."""
+
+    slopes: tuple[SlopeCheck, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether every derivative agrees."""
+        return all(slope.verdict == AGREES for slope in self.slopes)
+
+    def findings(self) -> list[Finding]:
+        """Return an error for each wrong derivative, and warnings for the others."""
+        return [_finding(s) for s in self.slopes if s.verdict != AGREES]
+
+    def summary(self) -> Summary:
+        """Return the derivatives side by side, and what disagrees."""
+        rows = [
+            [
+                s.name,
+                f"{s.derivative:.8g}",
+                f"{s.difference:.8g}",
+                f"{s.uncertainty:.0e}",
+                s.verdict,
+            ]
+            for s in self.slopes
+        ]
+        header = ["parameter", "by JAX", "by differences", "±", "verdict"]
+        bad = self.findings()
+        said = [f"{finding}." for finding in bad] or [
+            f"All {len(rows)} derivatives agree with finite differences."
+        ]
+        table = Table(header, rows, text=(0, 4), optional=(3,))
+        return Summary("Gradient check", [table], said)
+
+    def __str__(self) -> str:
+        """Return the summary as text."""
+        return str(self.summary())
+
+    def _repr_html_(self) -> str:
+        return self.summary().html()
+
+
+def _finding(s: SlopeCheck) -> Finding:
+    if s.verdict == WRONG:
+        said = (
+            f"JAX's derivative is {s.derivative:.6g} and finite differences give "
+            f"{s.difference:.6g} ± {s.uncertainty:.1g}: see whether a custom_jvp, "
+            "custom_vjp or stop_gradient is right"
+        )
+        return error("wrong_derivative", said, s.name)
+    if s.verdict == NOT_FINITE:
+        said = f"the derivative or the loss is not finite ({s.derivative})"
+        return error("not_finite", said, s.name)
+    if s.verdict == KINK:
+        said = (
+            f"the loss has a kink at this value, or near it: its slope is "
+            f"{s.below:.6g} below and {s.above:.6g} above (JAX says {s.derivative:.6g})"
+        )
+        return warning("kink", said, s.name)
+    said = (
+        f"finite differences do not settle ({s.difference:.3g} ± {s.uncertainty:.1g}): "
+        "the loss is noisy, jumps, or loses all digits to rounding; try float64"
+    )
+    return warning("undecided", said, s.name)
+
+
+def check_gradient(
+    objective: Callable[[Any, Any], Any],
+    model: Any,
+    batch: Any,
+    *,
+    trainable: Callable[[Any], Any] | None = None,
+    seed: int = 0,
+) -> GradientCheck:
+    """Compare the gradient of an objective with finite differences.
+
+    The differences are taken in the model's own precision, with steps chosen by their
+    estimated error. Of a leaf with more than 12 elements, the 6 largest derivatives, 4
+    random ones and 2 random directions are checked.
+
+    Args:
+        objective: an `Objective`, or any function of model and batch that returns a
+            scalar.
+        model: any pytree, at the values where the gradient is checked.
+        batch: the data.
+        trainable: selects the parts to check, as in `minimize`.
+        seed: of the random directions.
+
+    Raises:
+        RobooptError: if `objective` cannot be differentiated by JAX, or no array is
+            trainable.
+    """
+    params, fixed, static = partition(with_arrays(model), trainable)
+    loss_fn = LossFn(objective, lambda own: eqx.combine(own, fixed, static))
+    if not differentiable(objective):
+        raise RobooptError(
+            "`objective` must be differentiable by JAX to check its gradient, got "
+            f"{objective!r}."
+        )
+    gradient = jax.jit(jax.grad(loss_fn))(params, batch)
+    slopes = jax.tree.leaves(jax.tree.map(lambda g: np.asarray(g, float), gradient))
+    largest = max(float(np.max(np.abs(slope), initial=0.0)) for slope in slopes)
+    leaves, structure = jax.tree.flatten(params)
+    scales = jax.tree.leaves(sizes(params))
+    names = leaf_names(params, objective)
+    rng = np.random.default_rng(seed)
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def values(k: int, points: Any) -> Any:
+        def value(point):
+            moved = [*leaves[:k], point, *leaves[k + 1 :]]
+            return loss_fn(jax.tree.unflatten(structure, moved), batch)
+
+        return jax.vmap(value)(points)
+
+    found = []
+    for k, (leaf, slope, scale) in enumerate(zip(leaves, slopes, scales, strict=True)):
+        precision = float(jnp.finfo(leaf.dtype).eps)
+        count = max(8, round(-math.log2(precision) / 2))
+        steps = FIRST_STEP * float(scale) * 0.5 ** np.arange(count)
+        for name, direction in _directions(names[k], slope, rng):
+            here, along = np.asarray(leaf), direction / np.sum(direction**2)
+            wanted = np.multiply.outer(
+                np.concatenate([[0.0], steps, -steps]), direction
+            )
+            points = (here + wanted).astype(leaf.dtype)
+            # The steps that the rounded points really are.
+            taken = np.sum(
+                (points.astype(float) - here) * along, tuple(range(1, points.ndim))
+            )
+            losses = np.asarray(values(k, points), float)
+            derivative = float(np.sum(slope * direction))
+            found.append(_judge(name, derivative, losses, taken, precision, largest))
+    return GradientCheck(tuple(found))
+
+
+def _directions(
+    name: str, slope: np.ndarray, rng: np.random.Generator
+) -> list[tuple[str, np.ndarray]]:
+    """Return the directions in a leaf, with names: single elements and random ones."""
+    size, chosen = slope.size, np.arange(slope.size)
+    if size > MAX_ELEMENTS_PER_LEAF:
+        large = np.argsort(-np.abs(slope.ravel()))[:LARGEST]
+        chosen = np.unique([*large, *rng.choice(size, RANDOM_ELEMENTS, replace=False)])
+    found = []
+    for index in chosen:
+        direction = np.zeros(size)
+        direction[index] = 1.0
+        where = np.unravel_index(int(index), slope.shape)
+        found.append((element_name(name, where), direction.reshape(slope.shape)))
+    if size > MAX_ELEMENTS_PER_LEAF:
+        for number_ in range(1, RANDOM_DIRECTIONS + 1):
+            direction = rng.standard_normal(slope.shape)
+            direction /= np.sqrt(np.mean(direction**2)) * np.sqrt(size)
+            found.append((f"{name}, random direction {number_}", direction))
+    return found
+
+
+def _judge(
+    name: str,
+    derivative: float,
+    losses: np.ndarray,
+    taken: np.ndarray,
+    precision: float,
+    largest: float,
+) -> SlopeCheck:
+    """Return the verdict on a derivative.
+
+    Args:
+        name: of the parameter.
+        derivative: by JAX.
+        losses: at the point, at the steps up, and at the steps down.
+        taken: the steps, in the same order.
+        precision: of the parameters' type.
+        largest: the largest derivative by any element.
+    """
+    half = (len(losses) - 1) // 2
+    center, up, down = losses[0], losses[1 : half + 1], losses[half + 1 :]
+    above, below = taken[1 : half + 1], -taken[half + 1 :]
+    usable = np.isfinite(up) & np.isfinite(down)
+    if not (np.isfinite(derivative) and np.isfinite(center) and usable[-5:].all()):
+        return SlopeCheck(
+            name, derivative, math.nan, math.nan, math.nan, math.nan, NOT_FINITE
+        )
+    first = int(np.argmax(np.logical_and.accumulate(usable[::-1])[::-1]))
+    up, down, above, below = up[first:], down[first:], above[first:], below[first:]
+    step = (above + below) / 2
+    central = (up - down) / (above + below)
+    rise, fall = (up - center) / above, (center - down) / below
+    # The scatter of the differences at the shortest steps measures the rounding errors
+    # of the loss, which may be many times its last digit.
+    scatter = np.median(np.abs(np.diff(central)[-6:]) * step[-6:])
+    rounding = max(
+        ROUNDINGS * precision * np.max(np.abs(losses[np.isfinite(losses)])), scatter
+    )
+    difference, uncertainty = _extrapolated(central, step, rounding, order=2)
+    gap, gap_error = _extrapolated(rise - fall, step, 4 * rounding, order=1)
+    lower, _ = _extrapolated(fall, step, 2 * rounding, order=1)
+    upper, _ = _extrapolated(rise, step, 2 * rounding, order=1)
+    steepest = max(abs(lower), abs(upper))
+    allowed = MAX_ERRORS * uncertainty + precision ** (2 / 3) * (
+        abs(derivative) + abs(difference)
+    )
+    size = max(abs(derivative), abs(difference), MIN_SHARE * largest)
+    if abs(gap) > max(MAX_ERRORS * gap_error, MIN_KINK_SHARE * steepest):
+        verdict = KINK
+    elif MAX_ERRORS * uncertainty > UNDECIDED_SHARE * size and size > 0:
+        verdict = UNDECIDED
+    else:
+        verdict = AGREES if abs(derivative - difference) <= allowed else WRONG
+    return SlopeCheck(name, derivative, difference, uncertainty, lower, upper, verdict)
+
+
+def _extrapolated(
+    differences: np.ndarray, steps: np.ndarray, rounding: float, *, order: int
+) -> tuple[float, float]:
+    """Return the limit of differences as the step goes to 0, and its estimated error.
+
+    Args:
+        differences: with an error that falls as the step's power of `order`.
+        steps: each half of the last.
+        rounding: error of the values that the differences are taken of.
+        order: see above.
+    """
+    factor = 2.0**order
+    better = (factor * differences[1:] - differences[:-1]) / (factor - 1)
+    truncation = np.abs(better - differences[1:])
+    # Extrapolated twice, neighbors differ by the error that is left.
+    left = np.abs(np.diff(better, prepend=better[0] + truncation[0]))
+    error = (
+        np.minimum(truncation, np.maximum(left, truncation * 1e-3))
+        + rounding / steps[1:]
+    )
+    best = int(np.argmin(error))
+    return float(better[best]), float(error[best])

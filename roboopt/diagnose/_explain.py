@@ -1,0 +1,295 @@
+"""What the derivative of an objective says about each parameter of a model.
+
+The derivative has a sign, which says in which direction a parameter lowers the loss,
+and a size, which says how much the parameter matters. To first order a step Δx changes
+the loss by f'(x)·Δx. The gradient is split by term, f = Σ w_i t_i, where terms may pull
+against each other, and for a policy in a rollout by time,
+
+    dL/dp = Σ_t ∂a_t/∂p · dL/da_t,
+
+over the actions a_t = π_p(o_t), where dL/da_t includes all that the action changes
+later.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from roboopt._core import sizes
+from roboopt._errors import RobooptError
+from roboopt.diagnose._explanation import Explanation, TermShare
+from roboopt.diagnose._parameters import element_name, leaf_names, with_arrays
+from roboopt.diagnose._time_split import time_split
+from roboopt.gradients import LossFn, differentiable
+from roboopt.objectives import Objective
+from roboopt.optimize import partition
+
+MAX_SCALAR_ROWS = 24  # beyond, a row is a leaf
+MAX_DIFFERENCED = 64  # parameters of an objective that JAX cannot differentiate
+LEARNING_RATES = tuple(10.0**k for k in range(-3, 3))
+PERCENT = 0.01
+PROBE = 1e-4  # of the parameters' scale, for the curvature along the gradient
+DIFFERENCE_STEP = 1e-3  # of a parameter's scale
+
+
+def explain(
+    objective: Callable[[Any, Any], Any],
+    model: Any,
+    batch: Any,
+    *,
+    trainable: Callable[[Any], Any] | None = None,
+    units: Mapping[str, str] | None = None,
+) -> Explanation:
+    """Explain the gradient of an objective at a model.
+
+    Args:
+        objective: an `Objective`, or any function of model and batch that returns a
+            scalar.
+        model: any pytree; its floating-point arrays are the parameters, except in
+            `Frozen`. Up to 24 numbers get a row each; of more, each array gets one.
+        batch: the data, as one step of `minimize` sees them.
+        trainable: selects the parameters, as in `minimize`.
+        units: of the parameters, by the name of a number ("gains[0, 1]") or an array
+            ("gains").
+
+    Raises:
+        RobooptError: if no array is trainable, the loss is not finite, or `objective`
+            runs a simulator outside JAX and has more than 64 parameters.
+    """
+    params, fixed, static = partition(with_arrays(model), trainable)
+    loss_fn = LossFn(objective, _Model(fixed, static))
+    differentiate = _differentiated if differentiable(objective) else _differenced
+    values, slopes = differentiate(loss_fn, params, batch)
+    loss = float(jnp.sum(values))
+    if not math.isfinite(loss):
+        raise RobooptError(f"`objective` must be finite at `model`, got {loss}.")
+    rows = _rows(params, objective)
+    gradient = jax.tree.map(lambda s: s.sum(0), slopes)
+    square = float(_inner(gradient, gradient))
+    changes, actual = _changes(loss_fn, params, batch, rows, gradient, loss)
+    known = dict(units or {})
+    return Explanation(
+        loss=loss,
+        names=tuple(row.name for row in rows),
+        sizes=tuple(row.size for row in rows),
+        values=tuple(row.value(params) for row in rows),
+        units=tuple(known.get(r.name) or known.get(r.leaf_name, "") for r in rows),
+        derivatives=np.array([row.slopes(slopes) for row in rows]),
+        changes=changes,
+        terms=_shares(objective, model, batch, np.asarray(values, float)),
+        cosines=_cosines(slopes),
+        gradient_norm=math.sqrt(square),
+        learning_rates=np.array(LEARNING_RATES),
+        predicted=-square * np.array(LEARNING_RATES),
+        actual=actual,
+        curvature=_curvature(loss_fn, params, batch, gradient, square),
+        time=time_split(loss_fn, params, batch, [(r.leaf, r.index) for r in rows]),
+    )
+
+
+class _Row:
+    """One parameter: a number, or an array where there are many numbers."""
+
+    def __init__(self, leaf: int, name: str, index: int | None, shape: tuple[int, ...]):
+        self.leaf, self.index = leaf, index
+        self.leaf_name = name
+        self.size = 1 if index is not None else math.prod(shape)
+        where = () if index is None else np.unravel_index(index, shape)
+        self.name = element_name(self.leaf_name, tuple(where))
+
+    def value(self, params: Any) -> float:
+        """Return the number, or the root mean square of the array."""
+        leaf = np.asarray(jax.tree.leaves(params)[self.leaf], float).ravel()
+        if self.index is not None:
+            return float(leaf[self.index])
+        return float(np.sqrt(np.mean(leaf**2)))
+
+    def slopes(self, slopes: Any) -> np.ndarray:
+        """Return each term's derivative by the number, or its norm by the array.
+
+        The last entry is that of the loss.
+        """
+        leaf = np.asarray(jax.tree.leaves(slopes)[self.leaf], float)
+        leaf = leaf.reshape(len(leaf), -1)
+        leaf = np.concatenate([leaf, leaf.sum(0, keepdims=True)])
+        if self.index is not None:
+            return leaf[:, self.index]
+        return np.linalg.norm(leaf, axis=1)
+
+    def moved(self, params: Any, share: float) -> Any:
+        """Return the parameters with a number raised by a share of its size.
+
+        An array is multiplied by 1 + `share`.
+        """
+        leaves, structure = jax.tree.flatten(params)
+        leaf = leaves[self.leaf]
+        if self.index is None:
+            leaf = leaf * (1 + share)
+        else:
+            step = share * jnp.abs(leaf.ravel()[self.index])
+            leaf = leaf.ravel().at[self.index].add(step).reshape(leaf.shape)
+        leaves[self.leaf] = leaf
+        return jax.tree.unflatten(structure, leaves)
+
+
+def _rows(params: Any, objective: Any) -> list[_Row]:
+    names = leaf_names(params, objective)
+    leaves = list(zip(names, jax.tree.leaves(params), strict=True))
+    if sum(leaf.size for _, leaf in leaves) > MAX_SCALAR_ROWS:
+        return [_Row(k, name, None, x.shape) for k, (name, x) in enumerate(leaves)]
+    return [
+        _Row(k, name, index, leaf.shape)
+        for k, (name, leaf) in enumerate(leaves)
+        for index in range(leaf.size)
+    ]
+
+
+class _Model(eqx.Module):
+    """Builds the model from its parameters."""
+
+    fixed: Any
+    static: Any
+
+    def __call__(self, params: Any) -> Any:
+        """Return the model at `params`."""
+        return eqx.combine(params, self.fixed, self.static)
+
+
+def _weighted(objective: Any, model: Any, batch: Any) -> Float[Array, " term"]:
+    """Return weight · value of each term; the loss where there are no terms."""
+    if not isinstance(objective, Objective):
+        return jnp.asarray(objective(model, batch)).reshape(1)
+    terms = objective.terms(model, batch).values()
+    return jnp.stack([jnp.asarray(term.weight * term.value) for term in terms])
+
+
+@eqx.filter_jit
+def _differentiated(loss_fn: LossFn, params: Any, batch: Any) -> tuple[Array, Any]:
+    """Return the weighted terms, and their derivatives by each leaf (term, ...)."""
+
+    def terms(params):
+        return _weighted(loss_fn.objective, loss_fn.build(params), batch)
+
+    values, back = jax.vjp(terms, params)
+    (slopes,) = jax.vmap(back)(jnp.eye(len(values), dtype=values.dtype))
+    return values, slopes
+
+
+def _differenced(loss_fn: LossFn, params: Any, batch: Any) -> tuple[Array, Any]:
+    """Return the weighted terms and their derivatives by central differences.
+
+    Raises:
+        RobooptError: if there are too many parameters.
+    """
+    leaves, structure = jax.tree.flatten(params)
+    count = sum(leaf.size for leaf in leaves)
+    if count > MAX_DIFFERENCED:
+        raise RobooptError(
+            "`objective` must be differentiable by JAX for more than "
+            f"{MAX_DIFFERENCED} parameters, got {count} parameters and a simulator "
+            "outside JAX."
+        )
+    moved, steps = [params], []
+    for k, (leaf, scale) in enumerate(
+        zip(leaves, jax.tree.leaves(sizes(params)), strict=True)
+    ):
+        for index in range(leaf.size):
+            for step in (DIFFERENCE_STEP * scale, -DIFFERENCE_STEP * scale):
+                own = leaf.ravel().at[index].add(step).reshape(leaf.shape)
+                changed = [*leaves[:k], own, *leaves[k + 1 :]]
+                moved.append(jax.tree.unflatten(structure, changed))
+            steps.append(DIFFERENCE_STEP * scale)
+    stacked = jax.tree.map(lambda *own: jnp.stack(own), *moved)
+    models = eqx.filter_vmap(loss_fn.build)(stacked)
+    terms = loss_fn.objective.evaluate_many(models, batch)  # pyright: ignore
+    values = jnp.stack([term.weight * term.value for term in terms.values()])
+    slopes = (values[:, 1::2] - values[:, 2::2]) / (2 * jnp.stack(steps)[None])
+    parts = jnp.split(slopes, np.cumsum([leaf.size for leaf in leaves])[:-1], axis=1)
+    parts = [
+        part.reshape(len(values), *leaf.shape)
+        for part, leaf in zip(parts, leaves, strict=True)
+    ]
+    return values[:, 0], jax.tree.unflatten(structure, parts)
+
+
+def _shares(
+    objective: Any, model: Any, batch: Any, values: np.ndarray
+) -> tuple[TermShare, ...]:
+    """Return the terms with their names and units."""
+    if not isinstance(objective, Objective):
+        return (TermShare("loss", float(values[0]), "1"),)
+    if objective.differentiable:
+        terms = eqx.filter_eval_shape(objective.terms, model, batch)
+    else:
+        terms = objective.terms(model, batch)
+    return tuple(
+        TermShare(name, float(value), term.unit)
+        for (name, term), value in zip(terms.items(), values, strict=True)
+    )
+
+
+@eqx.filter_jit
+def _losses(loss_fn: LossFn, many: Any, batch: Any) -> Array:
+    """Return the losses at many parameters."""
+    return loss_fn.evaluate_many(many, batch)[0]
+
+
+def _inner(a: Any, b: Any) -> Array:
+    """Return the inner product of two pytrees."""
+    return sum(jax.tree.leaves(jax.tree.map(jnp.vdot, a, b)), jnp.zeros(()))
+
+
+def _cosines(slopes: Any) -> np.ndarray:
+    """Return the cosines between the terms' gradients, NaN for a gradient of zero."""
+    leaves = [np.asarray(x, float).reshape(len(x), -1) for x in jax.tree.leaves(slopes)]
+    flat = np.concatenate(leaves, 1)
+    norms = np.linalg.norm(flat, axis=1)
+    with np.errstate(all="ignore"):
+        return (flat @ flat.T) / np.outer(norms, norms)
+
+
+def _changes(
+    loss_fn: LossFn,
+    params: Any,
+    batch: Any,
+    rows: list[_Row],
+    gradient: Any,
+    loss: float,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the changes of the loss by −1 % and +1 % of each row, and by each step.
+
+    A parameter that is zero has no percent: NaN.
+    """
+    moved = [row.moved(params, s * PERCENT) for row in rows for s in (-1, 1)]
+    for rate in LEARNING_RATES:
+        moved.append(jax.tree.map(lambda x, g: x - rate * g, params, gradient))  # noqa: B023
+    stacked = jax.tree.map(lambda *own: jnp.stack(own), *moved)
+    if differentiable(loss_fn.objective):
+        losses = _losses(loss_fn, stacked, batch)
+    else:
+        losses, _ = loss_fn.evaluate_many(stacked, batch)
+    losses = np.asarray(losses, float) - loss
+    changes = losses[: 2 * len(rows)].reshape(-1, 2)
+    zero = np.array([row.value(params) == 0 for row in rows])
+    return np.where(zero[:, None], np.nan, changes), losses[2 * len(rows) :]
+
+
+def _curvature(
+    loss_fn: LossFn, params: Any, batch: Any, gradient: Any, square: float
+) -> float:
+    """Return gᵀHg / gᵀg, from the gradient a little further along −g; NaN without."""
+    if not differentiable(loss_fn.objective) or square == 0:
+        return math.nan
+    scale = math.sqrt(float(sum(jnp.sum(x**2) for x in jax.tree.leaves(sizes(params)))))
+    step = PROBE * scale / math.sqrt(square)
+    ahead = jax.tree.map(lambda x, g: x - step * g, params, gradient)
+    _, slopes = _differentiated(loss_fn, ahead, batch)
+    change = jax.tree.map(lambda g, s: g - s.sum(0), gradient, slopes)
+    fall = float(_inner(gradient, change))
+    return fall / (step * square)

@@ -1,0 +1,99 @@
+"""Derivatives that are right, wrong, at a kink, or lost in rounding are told apart."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import roboopt as ro
+from roboopt.diagnose import check_gradient
+
+
+def verdicts(check):
+    return {slope.name: slope.verdict for slope in check.slopes}
+
+
+@jax.custom_jvp
+def slightly_wrong(x):
+    return jnp.sin(x)
+
+
+@slightly_wrong.defjvp
+def _(primals, tangents):
+    (x,), (dx,) = primals, tangents
+    return jnp.sin(x), 1.001 * jnp.cos(x) * dx
+
+
+def everything(m, batch):
+    smooth = jnp.sum(jnp.sin(m["a"]) * batch)
+    return smooth + slightly_wrong(m["wrong"]) + jnp.abs(m["kink"]) + 0 * m["flat"]
+
+
+MODEL = {
+    "a": jnp.linspace(0.3, 3.0, 4),
+    "wrong": jnp.asarray(0.7),
+    "kink": jnp.asarray(0.0),
+    "flat": jnp.asarray(2.0),
+}
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+def test_each_kind_is_told_apart_in_either_precision(dtype):
+    model = jax.tree.map(lambda x: x.astype(dtype), MODEL)
+    if dtype == jnp.float32:
+        model["wrong"] = jnp.asarray(0.7, dtype)
+    found = check_gradient(everything, model, jnp.arange(1.0, 5.0, dtype=dtype))
+    expected = {f"a[{k}]": "agrees" for k in range(4)}
+    expected |= {"wrong": "wrong", "kink": "kink", "flat": "agrees"}
+    if dtype == jnp.float32:  # An error of 0.1 % is within single precision's.
+        expected.pop("wrong")
+    assert {n: v for n, v in verdicts(found).items() if n in expected} == expected
+    assert not found.ok
+    kink = next(s for s in found.slopes if s.name == "kink")
+    assert (kink.below, kink.above) == pytest.approx((-1.0, 1.0), rel=1e-3)
+    codes = {(f.where, f.code) for f in found.findings()}
+    assert ("kink", "kink") in codes
+    assert dtype == jnp.float32 or ("wrong", "wrong_derivative") in codes
+
+
+def test_the_uncertainty_covers_the_error():
+    # f = Σ sin(3 x_i)·exp(x_i): the derivative is known.
+    x = jnp.linspace(-1.0, 1.0, 9)
+    found = check_gradient(lambda x, _: jnp.sum(jnp.sin(3 * x) * jnp.exp(x)), x, None)
+    exact = (3 * np.cos(3 * x) + np.sin(3 * x)) * np.exp(x)
+    for slope, true in zip(found.slopes, exact, strict=True):
+        assert abs(slope.difference - true) <= slope.uncertainty
+        assert slope.uncertainty < 1e-8 * max(1.0, abs(true))
+    assert found.ok
+
+
+def test_a_jump_and_digits_lost_are_undecided():
+    jump = check_gradient(lambda x, _: jnp.floor(100 * x) + x, jnp.asarray(0.5), None)
+    assert verdicts(jump) == {"x": "undecided"}
+    lost = check_gradient(
+        lambda x, _: jnp.sum(x**2) + 1e6, jnp.ones(2, jnp.float32), None
+    )
+    assert set(verdicts(lost).values()) == {"undecided"}
+    edge = check_gradient(lambda x, _: jnp.sqrt(x), jnp.asarray(0.0), None)
+    assert verdicts(edge) == {"x": "not finite"}
+
+
+def test_a_large_array_is_checked_in_its_largest_elements_and_random_directions():
+    weights = jnp.ones((20, 3))
+    x = jnp.arange(3.0)
+    found = check_gradient(lambda w, x: jnp.sum(jnp.tanh(0.1 * w @ x)), weights, x)
+    names = [slope.name for slope in found.slopes]
+    assert found.ok and "w, random direction 2" in names
+    assert 8 <= len(names) <= 12
+
+
+def test_the_gradient_of_a_rollout(cart_pole_problem):
+    objective, policy, starts = cart_pole_problem
+    found = check_gradient(objective, policy, starts)
+    assert found.ok and len(found.slopes) == 4
+    assert max(map(len, str(found).splitlines())) <= 80
+
+
+def test_bad_input_is_refused():
+    with pytest.raises(ro.RobooptError, match="`model`"):
+        check_gradient(lambda m, b: jnp.asarray(0.0), {"a": 1}, None)

@@ -1,0 +1,198 @@
+"""Gradients explained: by parameter, term, step size and time, against other ways."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import roboopt as ro
+from roboopt.diagnose import explain
+from roboopt.objectives import Objective
+from roboopt.policies import MLPPolicy, ObservationHistory
+
+
+def network(weights, sample):
+    (w1, w2), (x, y) = weights, sample
+    return (w2 * w1 * x - y) ** 2
+
+
+def test_two_weights_by_hand():
+    # L = (0.6 − 3)² = 5.76, dL/dw1 = −4.8·0.8·1.5 = −5.76, dL/dw2 = −4.8·0.75 = −3.6.
+    found = explain(network, jnp.array([0.5, 0.8]), (1.5, 3.0))
+    assert found.loss == pytest.approx(5.76, rel=1e-12)
+    assert found.names == ("weights[0]", "weights[1]")
+    np.testing.assert_allclose(found.gradient, [-5.76, -3.6], rtol=1e-12)
+    assert [found.direction(k) for k in range(2)] == ["raising it", "raising it"]
+    # ŷ is 0.6·(1 ± 0.01) whichever weight changes by 1 %.
+    change = [(0.6 * (1 + s) - 3) ** 2 - 5.76 for s in (-0.01, 0.01)]
+    np.testing.assert_allclose(found.changes, [change, change], rtol=1e-10)
+    square = 5.76**2 + 3.6**2
+    np.testing.assert_allclose(
+        found.predicted, -square * found.learning_rates, rtol=1e-12
+    )
+    w = np.array([0.5, 0.8]) + 0.1 * np.array([5.76, 3.6])
+    at = list(found.learning_rates).index(0.1)
+    assert found.actual[at] == pytest.approx((w[0] * w[1] * 1.5 - 3) ** 2 - 5.76)
+    # H = 2 x² [[w2², 2 w1 w2 − y/x], …]: along g its value is gᵀHg/gᵀg.
+    g = np.array([-5.76, -3.6])
+    mixed = 2 * 1.5 * (2 * 0.6 - 3)
+    hessian = np.array([[2 * 1.44, mixed], [mixed, 2 * 0.5625]])
+    assert found.curvature == pytest.approx(g @ hessian @ g / (g @ g), rel=1e-3)
+    assert "At a learning rate of 1 the loss rises" in str(found.summary().sentences)
+
+
+def network_policy():
+    return MLPPolicy.bounded(np.ones(4), [10.0], key=jax.random.key(0), width=16)
+
+
+class Pull(Objective):
+    """(a − 1)² + b² as "left", and (a + 1)²/2 as "right" [J] with weight 3."""
+
+    def terms(self, model, batch):
+        a, b = model["a"], model["b"]
+        return {
+            "left": ro.Term((a - 1) ** 2 + b**2, 1.0, "1"),
+            "right": ro.Term(0.5 * (a + 1) ** 2, 3.0, "J"),
+        }
+
+
+def test_terms_that_pull_against_each_other_by_hand():
+    # At a = 0, b = 2: left has the gradient (−2, 4), 3·right (3, 0).
+    model = {"a": jnp.asarray(0.0), "b": jnp.asarray(2.0)}
+    found = explain(Pull(), model, None)
+    np.testing.assert_allclose(found.derivatives, [[-2, 3, 1], [4, 0, 4]], rtol=1e-12)
+    assert [(t.name, t.unit) for t in found.terms] == [("left", "1"), ("right", "J")]
+    assert found.cosines[0, 1] == pytest.approx(-2 / np.sqrt(20), rel=1e-12)
+    assert np.isnan(found.changes[0]).all(), "0 has no percent"
+    assert any("pull against each other" in said for said in found.sentences())
+    assert [found.direction(k) for k in range(2)] == ["lowering it", "lowering it"]
+
+
+def test_a_sum_of_objectives_by_hand():
+    class Square(Objective):
+        def terms(self, model, batch):
+            return {"square": ro.Term(jnp.sum((model["a"] - batch) ** 2), 1.0, "m²")}
+
+    model = {"a": jnp.asarray(0.0), "b": jnp.asarray(2.0)}
+    found = explain(Pull() + 0.5 * Square(), model, 3.0)
+    # 0.5·d/da (a − 3)² = −3.
+    np.testing.assert_allclose(found.derivatives[0], [-2, 3, -3, -2], rtol=1e-12)
+
+
+def test_a_negative_number_is_raised_towards_zero():
+    # f = x at x = −2: raised by 1 % of its size to −1.98.
+    found = explain(lambda x, _: x, -2.0, None)
+    np.testing.assert_allclose(found.changes, [[-0.02, 0.02]], rtol=1e-12)
+    assert "Lowering x by 1 % changes the loss by −0.02" in found.sentences()[0]
+
+
+def test_flat_parameters_and_units():
+    model = {"a": jnp.asarray(1.0), "unused": jnp.asarray(5.0)}
+    found = explain(
+        lambda m, _: m["a"] ** 2, model, None, units={"a": "N/m", "unused": "kg"}
+    )
+    assert found.direction(1) == "flat here"
+    assert found.units == ("N/m", "kg")
+    assert "N/m" in str(found) and "flat here" in str(found)
+
+
+def test_a_rollout_agrees_with_finite_differences_and_its_time_split_adds_up(
+    cart_pole_problem,
+):
+    objective, policy, starts = cart_pole_problem
+    found = explain(objective, policy, starts)
+    for k in range(4):
+        moved = [
+            eqx.tree_at(lambda p: p.gains, policy, policy.gains.at[0, k].add(h))
+            for h in (1e-4, -1e-4)
+        ]
+        up, down = (float(objective(p, starts)) for p in moved)
+        assert found.gradient[k] == pytest.approx((up - down) / 2e-4, rel=1e-6)
+    assert found.time is not None and found.time.shares is not None
+    np.testing.assert_allclose(found.time.shares.sum(0), found.gradient, rtol=1e-9)
+    np.testing.assert_allclose(
+        found.derivatives[:, :-1].sum(1), found.derivatives[:, -1], rtol=1e-9
+    )
+    early, late = found.time.sensitivity[:5].mean(), found.time.sensitivity[-5:].mean()
+    assert early > 3 * late, "an early action changes all that follows"
+    assert max(map(len, str(found).splitlines())) <= 80
+
+
+def test_an_action_of_one_step_changes_the_loss_as_the_time_split_says(
+    cart_pole_problem,
+):
+    objective, policy, starts = cart_pole_problem
+
+    class Pushed(ro.policies.TimeVaryingPolicy):
+        push: jax.Array
+
+        def __call__(self, observation, time):
+            step = time / objective.rollout.dynamics.time_step
+            return policy(observation) + jnp.where(
+                jnp.round(step) == 20, self.push, 0.0
+            )
+
+    one = starts[:1]
+    up, down = (float(objective(Pushed(jnp.asarray(h)), one)) for h in (1e-3, -1e-3))
+    found: Any = explain(objective, policy, one)
+    assert found.time.sensitivity[20] == pytest.approx(abs(up - down) / 2e-3, rel=1e-5)
+
+
+def test_a_policy_with_memory_has_a_time_split_without_shares(cart_pole_problem):
+    objective, policy, starts = cart_pole_problem
+    held = ObservationHistory(policy, 1, 4)
+    found: Any = explain(objective, held, starts)
+    plain: Any = explain(objective, policy, starts)
+    assert found.time.shares is None
+    np.testing.assert_allclose(found.time.sensitivity, plain.time.sensitivity)
+
+
+def test_large_models_have_a_row_an_array(cart_pole_problem):
+    objective, _, starts = cart_pole_problem
+    policy = network_policy()
+    found = explain(objective, policy, starts)
+    assert len(found.names) < 10 and max(found.sizes) > 24
+    gradient = eqx.filter_grad(lambda p: objective(p, starts))(policy)
+    arrays = [g for g in jax.tree.leaves(gradient) if jnp.any(g != 0)]
+    np.testing.assert_allclose(
+        found.gradient, [float(jnp.linalg.norm(g)) for g in arrays], rtol=1e-9
+    )
+    assert max(map(len, str(found).splitlines())) <= 80
+
+
+def test_a_simulator_outside_jax_is_differenced(cart_pole_problem):
+    objective, policy, starts = cart_pole_problem
+    rollout = ro.GymRollout("roboopt/CartPoleBalance-v0", objective.rollout.horizon)
+    outside = ro.EnergyTaskCost(
+        rollout, objective.task, objective.actuators,
+        work_weight=objective.work_weight, joule_weight=objective.joule_weight,
+    )  # fmt: skip
+    found = explain(outside, policy, np.asarray(starts))
+    inside = explain(objective, policy, starts)
+    np.testing.assert_allclose(found.gradient, inside.gradient, rtol=1e-3)
+    assert found.time is None
+    with pytest.raises(ro.RobooptError, match="64 parameters"):
+        explain(outside, network_policy(), starts)
+
+
+def test_it_is_saved_reported_and_read_back(cart_pole_problem, tmp_path):
+    objective, policy, starts = cart_pole_problem
+    found = explain(objective, policy, starts)
+    found.save(tmp_path / "run")
+    again = ro.load(tmp_path / "run")
+    assert str(again) == str(found)
+    assert (tmp_path / "run" / "gradient.csv").read_text().count("\n") == 5
+    again.report(tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text()
+    assert page.count("<svg") >= 3 and "Decrease of the loss by one step" in page
+    assert "<table" in found._repr_html_()
+
+
+def test_bad_input_is_refused():
+    with pytest.raises(ro.RobooptError, match="`objective`"):
+        explain(lambda m, _: jnp.log(m), jnp.asarray(-1.0), None)
+    with pytest.raises(ro.RobooptError, match="`model`"):
+        explain(lambda m, _: jnp.asarray(0.0), {"a": 1}, None)
