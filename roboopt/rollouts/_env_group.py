@@ -165,7 +165,7 @@ class EnvGroup:
     kill = close
 
     def _fault(self, row: int, method: str, answer: Any, error: Exception) -> Fault:
-        """Return the fault of a method that raised, or of its answer if there is one."""
+        """Return the fault of a method that raised, or else of its answer."""
         if answer is None:
             return Fault.raised(row, f"`{method}`", error)
         parts = "observation, info"
