@@ -36,9 +36,9 @@ def _gradient(result: Any) -> Section:
     blocks: list[Any] = [
         Notes(
             [
-                "Means over the tuning starts, in the twin. The derivative of the "
-                "objective says which way a parameter lowers it and by how much; where "
-                "a descent has converged, every parameter is nearly flat."
+                "Means over the tuning starts of the first round, in the twin. The "
+                "derivative of the objective says which way a parameter lowers it and "
+                "by how much; where a descent has converged, each is nearly flat."
             ]
         )
     ]
