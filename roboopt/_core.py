@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from roboopt._errors import RobooptError
+from roboopt._errors import RobooptError, require, require_at_least
 from roboopt._readable import Readable, readable
 
 T = TypeVar("T")
@@ -86,23 +86,31 @@ def check_shape(name: str, shape: Sequence[int], expected: Sequence[int]) -> Non
         )
 
 
+def floats(name: str, values: Any) -> np.ndarray:
+    """Return the argument `name` as an array, refused unless it holds numbers."""
+    try:
+        return np.asarray(values, float)
+    except (TypeError, ValueError):
+        raise RobooptError(f"`{name}` must hold numbers, got {values!r}.") from None
+
+
 def check_at_least(name: str, value: Any, least: int = 1) -> None:
     """Refuse a number of the argument `name` below `least`."""
-    if value < least:
-        raise RobooptError(f"`{name}` must be at least {least}, got {value}.")
+    require_at_least(least, **{name: value})
 
 
 def check_positive(name: str, value: Any) -> None:
     """Refuse numbers of the argument `name` that are not positive and finite."""
-    if not np.all((np.asarray(value) > 0) & np.isfinite(value)):
-        raise RobooptError(f"`{name}` must be positive and finite, got {value}.")
+    numbers = floats(name, value)
+    valid = np.all((numbers > 0) & np.isfinite(numbers))
+    require(valid, name, "be positive and finite", value)
 
 
 def per_joint(
     name: str, values: Any, joints: int, *, infinite: bool = False
 ) -> np.ndarray:
     """Return the argument `name`, refused unless it has a positive number a joint."""
-    numbers = np.asarray(values, float)
+    numbers = floats(name, values)
     valid = (numbers > 0) & (infinite | np.isfinite(numbers))
     if numbers.shape != (joints,) or not np.all(valid):
         raise RobooptError(
@@ -117,7 +125,7 @@ def per_axis(name: str, values: Any, rule: str, valid: Callable[[Any], Any]) -> 
 
     Every number must be `valid`, as `rule` says in words.
     """
-    numbers = np.asarray(values, float)
+    numbers = floats(name, values)
     if numbers.ndim > 1 or not np.all(valid(numbers)):
         raise RobooptError(
             f"`{name}` must hold one number, or one an axis, {rule}, got {numbers}."

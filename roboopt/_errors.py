@@ -1,4 +1,8 @@
-"""The error for what a user can mend, and checks of numbers that raise it."""
+"""The error for what a user can mend, and the checks that raise it."""
+
+import math
+from numbers import Integral, Real
+from typing import Any
 
 
 class RobooptError(ValueError):
@@ -9,15 +13,40 @@ class RobooptError(ValueError):
     """
 
 
-def require_at_least(least: int, **arguments: int | None) -> None:
-    """Raise a `RobooptError` if an argument that is not None is less than `least`."""
-    for name, value in arguments.items():
-        if value is not None and value < least:
-            raise RobooptError(f"`{name}` must be at least {least}, got {value}.")
+def require(valid: Any, argument: str, rule: str, value: Any) -> None:
+    """Raise a `RobooptError`, "`argument` must `rule`, got `value`", unless `valid`.
+
+    A `value` that is a class is shown by its name, for objects of many numbers.
+    """
+    if not valid:
+        shown = repr(value) if isinstance(value, str) else value
+        shown = value.__name__ if isinstance(value, type) else shown
+        raise RobooptError(f"`{argument}` must {rule}, got {shown}.")
 
 
-def require_positive(**arguments: float | int | None) -> None:
-    """Raise a `RobooptError` if an argument is given and not positive and finite."""
+def is_number(value: Any) -> bool:
+    """Return whether `value` is a real number, or an array of a single one."""
+    return isinstance(value, Real) or getattr(value, "shape", None) == ()
+
+
+def require_at_least(least: int, **arguments: Any) -> None:
+    """Raise a `RobooptError` unless each is None or a whole number from `least` on."""
     for name, value in arguments.items():
-        if value is not None and not 0 < value < float("inf"):
-            raise RobooptError(f"`{name}` must be positive and finite, got {value}.")
+        if value is not None:
+            require(isinstance(value, Integral), name, "be a whole number", value)
+            require(value >= least, name, f"be at least {least}", value)
+
+
+def require_positive(**arguments: Any) -> None:
+    """Raise a `RobooptError` unless each is None or a positive, finite number."""
+    for name, value in arguments.items():
+        if value is not None:
+            valid = is_number(value) and 0 < value < math.inf
+            require(valid, name, "be positive and finite", value)
+
+
+def require_share(**arguments: Any) -> None:
+    """Raise a `RobooptError` unless each is a number from 0 to 1."""
+    for name, value in arguments.items():
+        valid = is_number(value) and 0 <= value <= 1
+        require(valid, name, "be from 0 to 1", value)

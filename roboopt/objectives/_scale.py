@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from roboopt._core import floats
 from roboopt._errors import RobooptError
 
 
@@ -23,7 +24,7 @@ def check_scale(
     """
     if isinstance(scale, jax.core.Tracer):  # pyright: ignore
         return
-    numbers = np.asarray(scale)
+    numbers = floats(name, scale)
     finite = np.isfinite(numbers)
     shaped = numbers.ndim == 1 or (scalar and numbers.ndim == 0)
     enough = finite.any() if infinite else finite.all()
