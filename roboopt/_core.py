@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from roboopt._errors import RobooptError, require, require_at_least
+from roboopt._errors import RobooptError, floats
 from roboopt._readable import Readable, readable
 
 T = TypeVar("T")
@@ -84,26 +84,6 @@ def check_shape(name: str, shape: Sequence[int], expected: Sequence[int]) -> Non
         raise RobooptError(
             f"`{name}` must have shape {tuple(expected)}, got {tuple(shape)}."
         )
-
-
-def floats(name: str, values: Any) -> np.ndarray:
-    """Return the argument `name` as an array, refused unless it holds numbers."""
-    try:
-        return np.asarray(values, float)
-    except (TypeError, ValueError):
-        raise RobooptError(f"`{name}` must hold numbers, got {values!r}.") from None
-
-
-def check_at_least(name: str, value: Any, least: int = 1) -> None:
-    """Refuse a number of the argument `name` below `least`."""
-    require_at_least(least, **{name: value})
-
-
-def check_positive(name: str, value: Any) -> None:
-    """Refuse numbers of the argument `name` that are not positive and finite."""
-    numbers = floats(name, value)
-    valid = np.all((numbers > 0) & np.isfinite(numbers))
-    require(valid, name, "be positive and finite", value)
 
 
 def per_joint(

@@ -29,6 +29,19 @@ def is_number(value: Any) -> bool:
     return isinstance(value, Real) or getattr(value, "shape", None) == ()
 
 
+def floats(argument: str, values: Any) -> Any:
+    """Return the `argument` as an array of NumPy, refused unless it holds numbers."""
+    import numpy as np
+
+    try:
+        numbers = np.asarray(values)
+        if numbers.dtype.kind == "U":  # "1" would become 1.
+            raise TypeError
+        return numbers.astype(float)
+    except (TypeError, ValueError):
+        raise RobooptError(f"`{argument}` must hold numbers, got {values!r}.") from None
+
+
 def require_at_least(least: int, **arguments: Any) -> None:
     """Raise a `RobooptError` unless each is None or a whole number from `least` on."""
     for name, value in arguments.items():
@@ -38,10 +51,11 @@ def require_at_least(least: int, **arguments: Any) -> None:
 
 
 def require_positive(**arguments: Any) -> None:
-    """Raise a `RobooptError` unless each is None or a positive, finite number."""
+    """Raise a `RobooptError` unless each is None or holds positive, finite numbers."""
     for name, value in arguments.items():
         if value is not None:
-            valid = is_number(value) and 0 < value < math.inf
+            numbers = floats(name, value)
+            valid = ((numbers > 0) & (numbers < math.inf)).all()
             require(valid, name, "be positive and finite", value)
 
 

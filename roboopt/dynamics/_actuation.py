@@ -7,8 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from roboopt._core import floats
-from roboopt._errors import RobooptError, require_positive
+from roboopt._errors import RobooptError, floats, require_positive
 
 
 def checked_time_step(time_step: float) -> float:

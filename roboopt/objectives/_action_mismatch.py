@@ -22,8 +22,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from roboopt._core import AnyArray, check_axes, floats
-from roboopt._errors import RobooptError
+from roboopt._core import AnyArray, check_axes
+from roboopt._errors import RobooptError, floats
 from roboopt.data import Demonstrations
 from roboopt.losses import L2, FlowMatching, Loss, NegativeLogLikelihood, as_loss
 from roboopt.objectives._objective import ResidualObjective, Term

@@ -10,8 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from roboopt._core import floats
-from roboopt._errors import RobooptError
+from roboopt._errors import RobooptError, floats
 
 
 def check_scale(

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from roboopt._core import AnyArray, Frozen, Jittable, check_shape, floats
-from roboopt._errors import RobooptError, require
+from roboopt._core import AnyArray, Frozen, Jittable, check_shape
+from roboopt._errors import RobooptError, floats, require
 
 
 class LinearFeedback(Jittable):

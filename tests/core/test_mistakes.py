@@ -51,6 +51,7 @@ MISTAKES = {
         lambda: fit(checkpoint=3),
     ],
     "robot": [lambda: ro.Twin(URDF, 0.01)],
+    "time_step": [lambda: ro.Twin(robot, "0.01")],
     "effort_limits": [lambda: ro.Twin(robot, 0.01, effort_limits="a")],
     "state": [lambda: twin(np.zeros(3), np.zeros(1))],
     "action": [lambda: twin(np.zeros(4), np.zeros(2))],
