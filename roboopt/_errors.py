@@ -1,5 +1,7 @@
 """The error for what a user can mend, and checks of numbers that raise it."""
 
+from numbers import Integral
+
 
 class RobooptError(ValueError):
     """An argument, file or environment that cannot be worked with.
@@ -10,8 +12,10 @@ class RobooptError(ValueError):
 
 
 def require_at_least(least: int, **arguments: int | None) -> None:
-    """Raise a `RobooptError` if an argument that is not None is less than `least`."""
+    """Raise a `RobooptError` if an argument, unless None, is no integer from `least`."""
     for name, value in arguments.items():
+        if value is not None and not isinstance(value, Integral):
+            raise RobooptError(f"`{name}` must be a whole number, got {value!r}.")
         if value is not None and value < least:
             raise RobooptError(f"`{name}` must be at least {least}, got {value}.")
 

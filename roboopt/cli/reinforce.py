@@ -5,12 +5,12 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 from roboopt._errors import RobooptError
 from roboopt.cli._config import defaults_from
 from roboopt.cli._environment import ENV_HELP, keywords_of, label
-from roboopt.cli._flags import OUTPUT, Flags, Output, flag
+from roboopt.cli._flags import Output, flag
 from roboopt.cli._run_folder import SETTINGS, write_json
 
 CHECKPOINT, RETURNS = "checkpoint.npz", "returns.csv"
@@ -37,7 +37,7 @@ NORMALIZE_HELP = "Running normalization of the observations."
 
 
 @dataclass(frozen=True)
-class Reinforce(Flags):
+class Reinforce:
     """Learn a policy from reward.
 
     The policy class and the algorithm follow from the spaces of the environment, and
@@ -56,7 +56,7 @@ class Reinforce(Flags):
     policy: str | None = flag(
         None, START_HELP, "pd for arms", choices=("network", "pd")
     )
-    from_: Path | None = flag(None, "Run or saved policy to start from.", name="from")
+    from_: Path | None = flag(None, "Run or saved policy to start from.")
     resume: Path | None = flag(None, RESUME_HELP)
     timesteps: int | None = flag(None, "Budget of environment steps.", "printed")
     seconds: float = flag(math.inf, "Time limit [s].", "none")
@@ -100,7 +100,7 @@ class Reinforce(Flags):
     max_gradient_norm: float | None = flag(
         None, "Norm that gradients are clipped to.", "0.5 or 1"
     )
-    output: Annotated[Output, OUTPUT] = Output()
+    output: Output = Output()
 
     def run(self) -> int:
         """Learn, evaluate, report; return the exit code."""
@@ -161,8 +161,9 @@ class Reinforce(Flags):
             return None
         fits = [name for name in names if given.keys() <= own[name]]
         if not fits:
-            flags = ", ".join(f"--{name.replace('_', '-')}" for name in sorted(given))
-            raise RobooptError(f"{flags}: not all are settings of {' or '.join(names)}")
+            nearest = max(names, key=lambda name: len(given.keys() & own[name]))
+            wrong = min(given.keys() - own[nearest])
+            raise RobooptError(f"`{wrong}` must be left out, {nearest} has none")
         return algorithms[fits[0]](**given)
 
     def _resumed(self, path: Path) -> "Reinforce":
