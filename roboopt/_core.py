@@ -72,6 +72,12 @@ def sizes(tree: Any) -> Any:
     )
 
 
+def common_float(*trees: Any) -> np.dtype:
+    """Return the floating-point type in which numbers of all `trees` meet."""
+    found = [x for x in jax.tree.leaves(trees) if eqx.is_inexact_array(x)]
+    return jnp.result_type(*found) if found else jax.dtypes.canonicalize_dtype(float)
+
+
 def check_shape(name: str, shape: Sequence[int], expected: Sequence[int]) -> None:
     """Refuse a shape of the argument `name` that is not `expected`."""
     if tuple(shape) != tuple(expected):

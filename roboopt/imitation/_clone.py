@@ -94,7 +94,7 @@ def clone(
     require_at_least(1, history=history, chunk=chunk, width=width, depth=depth)
     require_at_least(1, steps=steps, batch_size=batch_size)
     require_at_least(1, episodes=episodes, max_steps=max_steps)
-    require_at_least(0, seed=seed, dagger=dagger)
+    require_at_least(0, seed=seed, dagger=dagger, processes=processes)
     if not 0 < held_out < 1:
         raise RobooptError(f"`held_out` must be between 0 and 1, got {held_out}.")
     for name, value in (("demonstrator", demonstrator), ("env", env)):

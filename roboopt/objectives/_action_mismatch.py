@@ -29,7 +29,7 @@ from roboopt.data import Demonstrations
 from roboopt.losses import L2, FlowMatching, Loss, NegativeLogLikelihood, as_loss
 from roboopt.objectives._objective import ResidualObjective, Term
 from roboopt.objectives._scale import check_scale
-from roboopt.policies import OpenLoop, TimeVaryingPolicy, observation_size
+from roboopt.policies import OpenLoop, TimeVaryingPolicy, observation_size, observe
 
 LIMIT_TOLERANCE = 5e-7  # relative: four roundings of single precision
 
@@ -149,7 +149,7 @@ def _errors(model: Any, known: Demonstrations) -> Array:
     _check_inputs(model, known)
 
     def error(observation: AnyArray, demonstrated: AnyArray, *limits: Any) -> Array:
-        action = jnp.asarray(model(observation))
+        action = jnp.asarray(observe(model, model, observation, "model"))
         # Unchecked, an action of shape (1,) would broadcast silently.
         if action.shape != demonstrated.shape:
             raise RobooptError(

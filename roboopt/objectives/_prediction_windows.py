@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from roboopt._core import common_float
 from roboopt._errors import RobooptError
 from roboopt.data import Trajectory
 from roboopt.dynamics import Gaussian
@@ -65,6 +66,8 @@ class PredictionWindows(eqx.Module):
         only feed an actuator's memory.
         """
         observations, actions = trajectories(batch)
+        real = common_float(model, observations, actions)
+        observations, actions = observations.astype(real), actions.astype(real)
         steps = actions.shape[1]
         horizon = steps - lead if horizon is None else horizon
         if steps < lead + horizon or horizon < 1:
@@ -86,7 +89,7 @@ class PredictionWindows(eqx.Module):
         return cls(
             states=gather(observations[..., :size], nodes),
             actions=gather(commanded(model, actions, batch.time_step), nodes[:, :-1]),
-            durations=gather(durations, nodes[:, :-1]),
+            durations=gather(durations.astype(real), nodes[:, :-1]),
             substeps=substeps,
         )
 
@@ -107,10 +110,11 @@ class PredictionWindows(eqx.Module):
             action, duration = at
             if not self.substeps:
                 after = model(state, action)
-                return (after.mean if isinstance(after, Gaussian) else after), after
+                mean = after.mean if isinstance(after, Gaussian) else after
+                return mean.astype(start.dtype), after
             part = duration / self.substeps
             for _ in range(self.substeps):
-                state = model.advance(state, action, part)
+                state = model.advance(state, action, part).astype(start.dtype)
             return state, state
 
         if actions.shape[0] == 1:

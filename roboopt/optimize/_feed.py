@@ -9,6 +9,7 @@ from roboopt._errors import RobooptError
 from roboopt.optimize._sources import (
     Batches,
     Block,
+    FullBatch,
     Source,
     SourceExhausted,
     SourceFailed,
@@ -28,6 +29,8 @@ class Feed:
         drifts: whether losses on different batches cannot be compared.
         iterable: whether the batches come from an iterable.
         changes: whether the batches come from a `Source`.
+        noisy: whether another batch serves each step.
+        comparable: the steps whose losses can be compared.
     """
 
     def __init__(
@@ -65,6 +68,9 @@ class Feed:
                 raise RobooptError("`data` must hold a batch, got none.") from None
             self.batches = array_source(data, batch_size)
             self._forms = self._shapes(data)
+        full = isinstance(self.batches, FullBatch)
+        self.noisy = not full or (self.changes and self.steps == 1)
+        self.comparable = self.steps if self.drifts else steps
 
     def left(self, taken: int, total: int) -> int:
         """Return how many of `total` steps are left on this batch after `taken`."""
@@ -86,7 +92,8 @@ class Feed:
         """Ask for the next batch, and return the model to continue with.
 
         Raises:
-            SourceExhausted: if an iterable has ended.
+            SourceExhausted: if an iterable has ended; the last batch then serves once
+                more.
             SourceFailed: if the source raises an error, or its arrays are not finite
                 or of other shapes than the first.
         """
@@ -102,6 +109,7 @@ class Feed:
                     )
             self.batches = array_source(data, self._batch_size)
         except SourceExhausted:
+            self._number = self._last = self._number - 1
             raise
         except Exception as error:
             number, self._number = self._number, self._number - 1

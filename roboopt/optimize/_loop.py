@@ -18,7 +18,7 @@ from roboopt.gradients import Estimator, LossFn
 from roboopt.objectives import Objective
 from roboopt.optimize._bounds import to_bounded
 from roboopt.optimize._optimizers import keeps_gradient
-from roboopt.optimize._sources import FullBatch, Sampler
+from roboopt.optimize._sources import Sampler
 
 MAX_CHUNK = 1024  # steps per call
 SMOOTHING = 0.98  # of the running mean of noisy losses
@@ -39,8 +39,8 @@ class Descent(eqx.Module):
     step: Int[Array, "*start"]
     """Steps since losses can be compared."""
     first_judged: Int[Array, "*start"]
-    """The step from which on losses are compared with the best. On noisy losses of new
-    data the running mean needs some steps, or one lucky minibatch would win."""
+    """The step from which on losses count: `Problem.warmup` after data have drifted,
+    until which the best model of the data before is kept."""
     mean_loss: Float[Array, "*start"]
     """The running mean of the losses, biased towards its initial value 0."""
     stale: Int[Array, "*start"]
@@ -74,6 +74,11 @@ class Problem(eqx.Module):
     patience: Int[Array, ""]
     gradient: Estimator | None
     """The gradient estimator; None for plain differentiation."""
+    warmup: Int[Array, ""]
+    """Steps in which the latest model counts as the best: the running mean of noisy
+    losses needs some, or one lucky batch would win."""
+    noisy: bool = eqx.field(static=True)
+    """Whether the batch changes from step to step, and the running mean is judged."""
     batched: bool = eqx.field(static=True)
 
     def model(self, params: Any, fixed: Any) -> Any:
@@ -268,9 +273,9 @@ def _judge(
     # One noisy loss says little, so minibatches are judged by a running mean.
     mean_loss = SMOOTHING * descent.mean_loss + (1 - SMOOTHING) * loss
     debiased = mean_loss / (1 - SMOOTHING ** (descent.step + 1.0))
-    judged = loss if isinstance(problem.source, FullBatch) else debiased
-    better = (judged < descent.best_loss) & (descent.step > descent.first_judged)
-    better = better | (descent.step == descent.first_judged)
+    judged = debiased if problem.noisy else loss
+    better = (judged < descent.best_loss) | (descent.step <= problem.warmup)
+    better = better & (descent.step >= descent.first_judged)
     if not problem.ranks(batch):
         better = jnp.ones_like(better)
     known = jnp.where(jnp.isfinite(descent.best_loss), descent.best_loss, 0.0)

@@ -1,6 +1,5 @@
 """`minimize`: gradient descent on any objective."""
 
-import dataclasses
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -15,7 +14,7 @@ from roboopt._errors import RobooptError
 from roboopt.gradients import Estimator, FunctionEstimator
 from roboopt.optimize._bounds import Bound, intervals
 from roboopt.optimize._feed import Feed
-from roboopt.optimize._loop import Problem
+from roboopt.optimize._loop import SMOOTHING, Problem
 from roboopt.optimize._optimizers import (
     checked_optimizer,
     default_optimizer,
@@ -121,19 +120,21 @@ def minimize(
         tolerance = TOLERANCE if deterministic and optimizer is None else 0.0
     if optimizer is None:
         optimizer = default_optimizer(steps, deterministic, gradient is not None)
+    feed = Feed(source, model, steps, batch_size, seed)
+    warmup = min(round(1 / (1 - SMOOTHING)), feed.comparable // 2) if feed.noisy else 0
     problem = Problem(
         objective=objective,
         static=static,
         intervals=intervals(bounds, model, params, batched),
-        source=source,
+        source=feed.batches,
         optimizer=checked_optimizer(optimizer),
         tolerance=jnp.asarray(float(tolerance)),
         patience=jnp.asarray(patience if tolerance > 0 else np.iinfo(np.int32).max),
         gradient=gradient,
+        warmup=jnp.asarray(warmup),
+        noisy=feed.noisy,
         batched=batched,
     )
-    feed = Feed(source, model, steps, batch_size, seed)
-    problem = dataclasses.replace(problem, source=feed.batches)
     fixed = updated_arrays(feed.model, trainable, fixed)
     state = begin(problem, params, fixed, jax.random.key(seed))
     if gradient is not None and keeps_gradient(state.descent.optimizer):

@@ -84,13 +84,16 @@ class Run:
     def descend(self, state: State) -> Result:
         """Take steps until there is a reason to stop, and return the result."""
         # One evaluation more than steps, so that the last step is judged too.
-        evaluations, chunk, reason = self.steps + 1, 1, "steps"
+        evaluations, chunk, reason, end = self.steps + 1, 1, "steps", "steps"
         saved = time.perf_counter()
         with progress_line(self.steps, self.progress) as show:
             try:
                 while self.taken < evaluations and reason == "steps":
                     if self.feed.left(self.taken, evaluations) == 0:
-                        state = self._next_batch(state)
+                        try:
+                            state = self._next_batch(state)
+                        except SourceExhausted:
+                            evaluations, end = self.taken + 1, "exhausted"
                     count = min(chunk, self.feed.left(self.taken, evaluations))
                     before = time.perf_counter()
                     state, taken = self._advance(state, count)
@@ -102,10 +105,9 @@ class Run:
                     show(status.step, _described(status, self.steps))
                     early = taken < (1 if self.on_host else count)
                     reason = self._ended(state, early, status)
+                reason = end if reason == "steps" else reason
             except KeyboardInterrupt:
                 reason = "interrupted"
-            except SourceExhausted:
-                reason = "exhausted"
             except SourceFailed as error:
                 reason, self.failure = "source", str(error)
         if self.rows:
@@ -153,7 +155,7 @@ class Run:
             feed.advance(None)
             self.problem = dataclasses.replace(self.problem, source=feed.batches)
             if keeps_gradient(descent.optimizer):
-                return renew(self.problem, state, descent.fixed, None)
+                return renew(self.problem, state, descent.fixed, False)
             return state
         best = feed.drifts and self.problem.ranks(feed.batches.data)
         params = descent.best if best else descent.params
@@ -163,8 +165,7 @@ class Run:
         except ValueError as error:
             raise SourceFailed(f"`data`: {error}") from error
         self.problem = dataclasses.replace(self.problem, source=feed.batches)
-        steps = int(feed.steps) if feed.drifts else None
-        return renew(self.problem, state, fixed, steps)
+        return renew(self.problem, state, fixed, feed.drifts)
 
     def _ended(self, state: State, early: bool, status: Status) -> str:
         """Return the reason to stop; "steps" is none yet."""

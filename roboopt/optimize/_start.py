@@ -10,9 +10,8 @@ import jax.numpy as jnp
 from jaxtyping import PRNGKeyArray
 
 from roboopt.optimize._bounds import to_free
-from roboopt.optimize._loop import SMOOTHING, Descent, Problem, State
+from roboopt.optimize._loop import Descent, Problem, State
 from roboopt.optimize._optimizers import keeps_gradient
-from roboopt.optimize._sources import FullBatch
 
 T = TypeVar("T")
 
@@ -28,29 +27,27 @@ def begin(problem: Problem, params: Any, fixed: Any, key: PRNGKeyArray) -> State
 
 
 @eqx.filter_jit
-def renew(problem: Problem, state: State, fixed: Any, steps: int | None) -> State:
+def renew(problem: Problem, state: State, fixed: Any, drifted: bool) -> State:
     """Return the state before the first step on another batch of a source.
 
     Args:
         problem: the problem with the new batch as its source.
         state: the state after the last step.
         fixed: the fixed arrays of the model that came with the batch.
-        steps: gradient steps on a batch whose losses do not compare with those of the
-            last: the best model so far is kept until their running mean is known.
+        drifted: whether its losses do not compare with those of the last batch: the
+            best model so far is kept until their running mean is known.
     """
     descent = dataclasses.replace(state.descent, fixed=fixed)
     if keeps_gradient(descent.optimizer):
         # Its loss and gradient are those of the last batch.
         optimizer = problem.optimizer.init(descent.params)
         descent = dataclasses.replace(descent, optimizer=optimizer)
-    if steps is not None:
-        same_data = isinstance(problem.source, FullBatch)
-        needed = 0 if same_data else min(round(1 / (1 - SMOOTHING)), steps // 2)
+    if drifted:
         descent = dataclasses.replace(
             descent,
             mean_loss=jnp.zeros_like(descent.mean_loss),
             step=jnp.zeros_like(descent.step),
-            first_judged=jnp.full_like(descent.first_judged, needed),
+            first_judged=jnp.full_like(descent.first_judged, problem.warmup),
         )
     key, own = jax.random.split(state.key)
     return strong(State(descent, problem.source.init(own), key))

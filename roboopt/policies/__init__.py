@@ -37,6 +37,7 @@ from roboopt.policies._protocol import act as act
 from roboopt.policies._protocol import acts_by_chance as acts_by_chance
 from roboopt.policies._protocol import draw as draw
 from roboopt.policies._protocol import initial_carry as initial_carry
+from roboopt.policies._protocol import observe as observe
 from roboopt.policies._spaces import check_action_space as check_action_space
 from roboopt.policies._spaces import (
     check_observation_space as check_observation_space,

@@ -6,10 +6,13 @@ serves all kinds.
 """
 
 from abc import abstractmethod
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
 from roboopt._core import AnyArray, check_axes
@@ -70,12 +73,18 @@ def initial_carry(policy: Any, key: PRNGKeyArray | None = None) -> Any:
 def act(
     policy: Any, carry: Any, observation: Observation, time: Time
 ) -> tuple[Any, Action]:
-    """Return the next carry, and the action of any policy at `time` [s]."""
+    """Return the next carry, and the action of any policy at `time` [s].
+
+    Raises:
+        RobooptError: if `policy` takes observations of another size.
+    """
+    if isinstance(policy, OpenLoop):
+        return None, policy(time)
     if isinstance(policy, StatefulPolicy):
-        return policy(carry, observation, time)
+        return observe(lambda seen: policy(carry, seen, time), policy, observation)
     if isinstance(policy, TimeVaryingPolicy):
-        return None, policy(observation, time)
-    return None, (policy(time) if isinstance(policy, OpenLoop) else policy(observation))
+        return None, observe(lambda seen: policy(seen, time), policy, observation)
+    return None, observe(policy, policy, observation)
 
 
 def acts_by_chance(policy: Any) -> bool:
@@ -91,10 +100,51 @@ def draw(policy: Any, observation: Any, key: PRNGKeyArray) -> tuple[Action, Acti
     Both are the action where the policy is deterministic.
     """
     if not acts_by_chance(policy):
-        action = policy(observation)
+        action = observe(policy, policy, observation)
         return action, action
-    drawn = policy.draw(observation, key)
+    drawn = observe(lambda seen: policy.draw(seen, key), policy, observation)
     return drawn, policy.execute(drawn)
+
+
+def observe(
+    call: Callable[[Any], Any], policy: Any, observation: Any, argument: str = "policy"
+) -> Any:
+    """Return `call(observation)`, where `call` is a policy or one of its methods.
+
+    Args:
+        call: `call(observation)`.
+        policy: whose method it is.
+        observation: one observation.
+        argument: the caller's name for `policy`, used in messages.
+
+    Raises:
+        RobooptError: if the call fails because of the observation's size, which is so
+            where it succeeds with observations of another size.
+    """
+    try:
+        return call(observation)
+    except (TypeError, ValueError) as error:
+        known = isinstance(error, RobooptError | jax.errors.JAXTypeError)
+        if known or np.ndim(observation) != 1 or _takes(call, observation.size):
+            raise
+        shapes = [np.shape(leaf) for leaf in jax.tree.leaves(policy)]
+        likely = [size for shape in shapes for size in shape]
+        taken = next((n for n in (*likely, *range(1, 65)) if _takes(call, n)), None)
+        if taken is None:
+            raise
+        raise RobooptError(
+            f"`{argument}` must take observations of {observation.size} numbers, got "
+            f"one that takes {taken}."
+        ) from error
+
+
+def _takes(call: Callable[[Any], Any], size: int) -> bool:
+    """Return whether a policy's `call` takes observations of `size` numbers."""
+    try:
+        jax.eval_shape(call, jax.ShapeDtypeStruct((size,), float))
+    except Exception:  # A policy of another may fail in any way.
+        return False
+    return True
 
 
 def over_action(name: str, values: Array, action: Array, policy: str) -> Array:

@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Shaped
 
 from roboopt._errors import RobooptError
-from roboopt.policies import StatefulPolicy, act, initial_carry
+from roboopt.policies import StatefulPolicy, act, initial_carry, observe
 
 UNTRACEABLE = (jax.errors.JAXTypeError, jax.errors.JAXIndexError)
 
@@ -138,9 +138,9 @@ class PolicyRunner:
                     for slot in range(self._slots)
                 ]
         if self._plain and self._slots == 1 and self._compile is False:
-            return np.asarray(self._alone(0)(observations[0].copy()))[None]
+            return np.asarray(self._plainly(0, observations[0]))[None]
         if self._plain:
-            answers = [self._alone(k)(observations[k].copy()) for k in rows]
+            answers = [self._plainly(k, observations[k]) for k in rows]
         else:
             answers = [self._act_alone(k, observations[k], times()) for k in rows]
         if self._compile is None:
@@ -154,6 +154,10 @@ class PolicyRunner:
         found = np.zeros((self._slots, *shapes[0]), actions[0].dtype)
         found[rows] = actions
         return found
+
+    def _plainly(self, slot: int, observation: np.ndarray) -> Any:
+        policy = self._alone(slot)
+        return observe(policy, policy, observation.copy())
 
     def _act_alone(self, slot: int, observation: np.ndarray, times: np.ndarray) -> Any:
         seen = jnp.asarray(_floats(observation))

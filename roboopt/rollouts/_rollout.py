@@ -23,7 +23,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
-from roboopt._core import AnyArray, Jittable
+from roboopt._core import AnyArray, Jittable, common_float
 from roboopt._errors import RobooptError
 from roboopt.data import Trajectory
 from roboopt.policies import act, acts_by_chance, draw, initial_carry
@@ -112,7 +112,8 @@ class Rollout(Jittable):
         if restoring:
             held = _restored(action, jax.lax.stop_gradient(held))
         action = held.astype(state.dtype)
-        return action, jnp.concatenate([dynamics(state, action), goal])
+        after = dynamics(state, action).astype(state.dtype)
+        return action, jnp.concatenate([after, goal])
 
     def policy_step(
         self,
@@ -218,7 +219,7 @@ class Rollout(Jittable):
         key: PRNGKeyArray | None,
         axis: Any,
     ) -> Trajectory:
-        starts = jnp.asarray(starts)
+        starts = jnp.asarray(starts, common_float(starts, self.dynamics))
         check_starts(starts, self.dynamics)
         keys = None if key is None else episode_keys(key, len(starts))
         axes = axis, 0, None if key is None else 0

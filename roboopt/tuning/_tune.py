@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from roboopt._errors import RobooptError
+from roboopt._errors import RobooptError, require_at_least
 from roboopt.data import Trajectory
 from roboopt.optimize import Result
 from roboopt.policies import within_limits
@@ -85,8 +85,8 @@ def tune(
         RobooptError: if an argument, a file or the environment cannot be worked with.
         KeyboardInterrupt: if Ctrl-C ends the descent before its first step.
     """
-    if episodes < 1:
-        raise RobooptError(f"`episodes` must be at least 1, got {episodes}.")
+    require_at_least(1, episodes=episodes)
+    require_at_least(0, processes=processes)
     if seed < 0:
         raise RobooptError(f"`seed` must be 0 or more, got {seed}.")
     if not seconds > 0:
@@ -105,6 +105,11 @@ def tune(
         work_weight=work_weight,
         joule_weight=joule_weight,
     )
+    if processes and problem.plant.spec is None:
+        raise RobooptError(
+            "`processes` must be 0 unless `env` can be made again, as a Gymnasium id "
+            f"can, got {processes} and {env}."
+        )
     try:
         found = descend(
             problem,

@@ -77,6 +77,14 @@ def test_works_in_single_precision(twin):
     assert trajectory.actions.dtype == jnp.float32
 
 
+def test_starts_meet_the_precision_of_the_dynamics(twin):
+    rounded = np.asarray(STARTS, np.float32)
+    made = Rollout(twin, 3)(Gain(jnp.array(2.0)), rounded)
+    expected = Rollout(twin, 3)(Gain(jnp.array(2.0)), rounded.astype(float))
+    assert made.observations.dtype == jnp.float64
+    np.testing.assert_array_equal(made.observations, expected.observations)
+
+
 def test_bad_input_is_refused(twin):
     with pytest.raises(ValueError, match="`horizon` must be at least 1 step, got 0"):
         Rollout(twin, 0)

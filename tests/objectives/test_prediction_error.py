@@ -212,6 +212,18 @@ def test_another_sampling_step_is_simulated_in_substeps():
     np.testing.assert_allclose(errors, 1.06, rtol=1e-14)
 
 
+@pytest.mark.parametrize("step", [0.1, 0.2])
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_recordings_meet_the_precision_of_the_dynamics(kind, step):
+    double = recording(1, 2, 4, time_step=step)
+    single = jax.tree.map(lambda x: x.astype(np.float32), double)
+    objective = PredictionError(scale=ONE)
+    flow = Flow(jnp.asarray(1.0, kind))
+    value = objective(flow, single)
+    assert value.dtype == kind
+    np.testing.assert_allclose(value, objective(flow, double), rtol=1e-6)
+
+
 def test_uneven_times_are_followed():
     # Steps of 0.05 and 0.1 s: 1.06 and, from 2, 2·1.12.
     batch = recording(1, 2, 3, time_step=0.075, times=np.array([0.0, 0.05, 0.15]))

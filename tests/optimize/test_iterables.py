@@ -34,11 +34,23 @@ def test_steps_on_batches_by_hand():
 
 def test_a_generator_that_ends():
     result = descend((batch for batch in batches(8.0, 8.0, 8.0)), 10)
-    assert result.reason == "exhausted" and "2 steps" in result.message
-    # The third loss is the last: 0 → 4 → 6.
-    np.testing.assert_allclose(result.history["loss"], [32.0, 8.0, 2.0])
-    assert float(result.model) == 6.0
+    assert result.reason == "exhausted" and "3 steps" in result.message
+    # The last batch judges the last model, too: 0 → 4 → 6 → 7.
+    np.testing.assert_allclose(result.history["loss"], [32.0, 8.0, 2.0, 0.5])
+    assert float(result.model) == 7.0
     assert descend((batch for batch in batches(8.0, 8.0, 8.0)), 3).reason == "steps"
+
+
+def test_a_lucky_batch_does_not_choose_the_model():
+    # The loss of the start is 0 on the first batch.
+    result = descend((batch for batch in batches(0.0, *[8.0] * 9)), 20)
+    assert float(result.model) > 7.9
+    # Batches of one sample scatter by 1 about 2, which costs ½ at best.
+    random = np.random.default_rng(0)
+    noise = batches(*random.normal(2.0, 1.0, 500), size=1)
+    result = descend(noise, 500, optimizer=optax.sgd(0.02))
+    assert 0.3 < result.loss < 0.7
+    assert float(result.model) == pytest.approx(2.0, abs=0.4)
 
 
 class Tensor:

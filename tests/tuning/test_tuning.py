@@ -9,7 +9,7 @@ import gymnasium
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from roboopt_envs.cart_pole import URDF
+from roboopt_envs.cart_pole import URDF, CartPoleBalance
 from roboopt_envs.tasks import Balance
 
 import roboopt as ro
@@ -199,6 +199,7 @@ wrong = [
     ({"urdf": "x.urdf"}, "`urdf` must be a file, got x.urdf"),
     ({"steps": 0}, "`steps` must be at least 1, got 0"),
     ({"episodes": -1}, "`episodes` must be at least 1, got -1"),
+    ({"processes": -1}, "`processes` must be at least 0, got -1"),
     ({"starts": 0}, "`starts` must be at least 1, got 0"),
     ({"seconds": 0.0}, "`seconds` must be positive, got 0"),
     ({"duration": float("inf")}, "`duration` must be positive and finite, got inf"),
@@ -215,6 +216,13 @@ wrong = [
 def test_bad_arguments_are_refused(arguments, said):
     with pytest.raises(ro.RobooptError, match=said):
         tune(**arguments)
+
+
+def test_processes_need_an_environment_that_can_be_made_again():
+    env = CartPoleBalance(duration=0.1)
+    with pytest.raises(ro.RobooptError, match="`processes` must be 0 unless `env`"):
+        tune(env, processes=2, starts=1)
+    env.close()
 
 
 def test_the_robot_of_a_model_is_found_or_asked_for(tmp_path):
