@@ -12,7 +12,7 @@ class RobooptError(ValueError):
 
 
 def require_at_least(least: int, **arguments: int | None) -> None:
-    """Raise a `RobooptError` if an argument, unless None, is no integer from `least`."""
+    """Raise a `RobooptError` if an argument, unless None, is no integer >= `least`."""
     for name, value in arguments.items():
         if value is not None and not isinstance(value, Integral):
             raise RobooptError(f"`{name}` must be a whole number, got {value!r}.")

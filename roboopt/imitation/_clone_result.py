@@ -35,7 +35,7 @@ MAX_SUCCESS_LOSS = 0.03  # within which a clone is as good as its demonstrator
 OVERFITTING_RATIO = 10.0  # of the mismatch held out to the mismatch in training
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class CloneResult(VerbResult):
     """The clone, its training, and its evaluation beside the demonstrator's."""
 

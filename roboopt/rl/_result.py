@@ -24,7 +24,7 @@ from roboopt.rollouts import EnvSpec, Evaluation, Signals
 INTERRUPTED = "the evaluation was interrupted"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ReinforceResult(VerbResult):
     """A policy learned from reward, and how it was learned."""
 

@@ -16,7 +16,7 @@ from roboopt.tuning._comparison import Comparison
 from roboopt.tuning._joints import Joints
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class TuneResult(VerbResult):
     """A tuned controller, its descent, and the test beside the starting controller."""
 

@@ -17,7 +17,7 @@ from roboopt.cli._run import run
 from roboopt.report import Summary, VerbResult
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Outcome(VerbResult):
     """A result with one file, and one more where it is given."""
 
@@ -269,3 +269,11 @@ def test_negative_numbers_are_values(fake):
 
     assert fake("--seconds -1e-3 --angles -1 -2", verb) == 0
     assert (seen[0].seconds, seen[0].angles) == (-1e-3, (-1, -2))
+
+
+def test_a_result_shows_its_summary_and_refuses_a_path_before_any_drawing(tmp_path):
+    result = Outcome(fails=AssertionError)
+    assert repr(result) == str(result) and "Improved." in repr(result)
+    for path in (tmp_path, tmp_path / "none" / "x.html"):
+        with pytest.raises(RobooptError, match="`path` must be a file in a folder"):
+            result.report(path)

@@ -133,7 +133,7 @@ BAD = {
             inertial=f"{INERTIAL}<visual><geometry>"
             '<mesh filename="nowhere.obj"/></geometry></visual>'
         ),
-        "PyBullet cannot load .*robot.urdf, often because a mesh",
+        "PyBullet cannot load .*robot.urdf: .*cannot find 'nowhere.obj'",
     ),
     "negative mass": (
         one_joint(inertial=inertial(mass="-1")),
