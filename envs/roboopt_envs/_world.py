@@ -16,6 +16,7 @@ import os
 import sys
 import tempfile
 import warnings
+import weakref
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -264,14 +265,31 @@ class PybulletWorld:
 
     def close(self) -> None:
         """Disconnect; closing twice is fine."""
-        if not self.closed:
-            self.client.disconnect()
+        self.client.disconnect()
 
 
 class _Client(BulletClient):
-    """A client that connects without printing its (empty) options."""
+    """A client that connects without printing its (empty) options.
+
+    A client that is still open at the end of the program is closed before PyBullet is
+    unloaded; `BulletClient.__del__` would call it afterwards.
+    """
 
     def __init__(self, mode: int):
         self._shapes = {}
-        self._pid = os.getpid()
         self._client = pybullet.connect(mode)
+        self._close = weakref.finalize(self, _disconnect, self._client, os.getpid())
+
+    def disconnect(self) -> None:
+        self._client = -1
+        self._close()
+
+    def __del__(self) -> None:
+        pass
+
+
+def _disconnect(client: int, process: int) -> None:
+    """Close a client of this process; a fork does not own its parent's."""
+    if process == os.getpid():
+        with contextlib.suppress(pybullet.error):
+            pybullet.disconnect(physicsClientId=client)

@@ -29,6 +29,7 @@ COMMANDS = {
     "collect": "roboopt.cli.collect:Collect",
     "clone": "roboopt.cli.clone:Clone",
     "reinforce": "roboopt.cli.reinforce:Reinforce",
+    "explain": "roboopt.cli.explain:Explain",
     "export": "roboopt.cli.export:Export",
 }
 DESCRIPTION = (

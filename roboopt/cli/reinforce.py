@@ -131,23 +131,19 @@ class Reinforce:
         write_json(folder / SETTINGS, flags_of(self))
         algorithm = self._algorithm(ro.rl.ALGORITHMS)
         network = {name: getattr(self, name) for name in NETWORK}
-        try:
-            return ro.reinforce(
-                self.env,
-                algorithm=algorithm,
-                policy=self.policy
-                if self.from_ is None
-                else saved("--from", self.from_),
-                gradient=self.gradient if algorithm is None else None,
-                options=keywords_of(self.option),
-                progress=True,
-                checkpoint=folder / CHECKPOINT,
-                log=folder / RETURNS,
-                **{name: getattr(self, name) for name in PASSED},
-                **{name: value for name, value in network.items() if value},
-            )
-        except ro.rollouts.EnvError as error:
-            raise RobooptError(str(error)) from error
+        start = self.from_
+        return ro.reinforce(
+            self.env,
+            algorithm=algorithm,
+            policy=self.policy if start is None else saved("--from", start),
+            gradient=self.gradient if algorithm is None else None,
+            options=keywords_of(self.option),
+            progress=True,
+            checkpoint=folder / CHECKPOINT,
+            log=folder / RETURNS,
+            **{name: getattr(self, name) for name in PASSED},
+            **{name: x for name, x in network.items() if x not in (None, ())},
+        )
 
     def _algorithm(self, algorithms: Mapping[str, Any]) -> Any:
         """Return the algorithm with its settings, None where neither is given."""

@@ -12,6 +12,7 @@ later.
 """
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -34,6 +35,7 @@ MAX_SCALAR_ROWS = 24  # beyond, a row is a leaf
 MAX_DIFFERENCED = 64  # parameters of an objective that JAX cannot differentiate
 LEARNING_RATES = tuple(10.0**k for k in range(-3, 3))
 PERCENT = 0.01
+LOG = re.compile(r"(?<![^.])log_(?=\w+$)")  # the name of a leaf that is a logarithm
 PROBE = 1e-4  # of the parameters' scale, for the curvature along the gradient
 DIFFERENCE_STEP = 1e-3  # of a parameter's scale
 
@@ -52,7 +54,8 @@ def explain(
         objective: an `Objective`, or any function of model and batch that returns a
             scalar.
         model: any pytree; its floating-point arrays are the parameters, except in
-            `Frozen`. Up to 24 numbers get a row each; of more, each array gets one.
+            `Frozen`; an array `log_gain` stands for the gain. Up to 24 numbers get a
+            row each; of more, each array gets one.
         batch: the data, as one step of `minimize` sees them.
         trainable: selects the parameters, as in `minimize`.
         units: of the parameters, by the name of a number ("gains[0, 1]") or an array
@@ -80,7 +83,7 @@ def explain(
         sizes=tuple(row.size for row in rows),
         values=tuple(row.value(params) for row in rows),
         units=tuple(known.get(r.name) or known.get(r.leaf_name, "") for r in rows),
-        derivatives=np.array([row.slopes(slopes) for row in rows]),
+        derivatives=np.array([row.slopes(slopes, params) for row in rows]),
         changes=changes,
         terms=_shares(objective, model, batch, np.asarray(values, float)),
         cosines=_cosines(slopes),
@@ -89,8 +92,13 @@ def explain(
         predicted=-square * np.array(LEARNING_RATES),
         actual=actual,
         curvature=_curvature(loss_fn, params, batch, gradient, square),
-        time=time_split(loss_fn, params, batch, [(r.leaf, r.index) for r in rows]),
+        time=time_split(loss_fn, params, batch, _places(rows, params)),
     )
+
+
+def _places(rows: list["_Row"], params: Any) -> list[tuple[int, int | None, float]]:
+    """Return leaf and element of each row, and the factor of its derivative."""
+    return [(r.leaf, r.index, 1 / r.value(params) if r.log else 1.0) for r in rows]
 
 
 class _Row:
@@ -98,7 +106,9 @@ class _Row:
 
     def __init__(self, leaf: int, name: str, index: int | None, shape: tuple[int, ...]):
         self.leaf, self.index = leaf, index
-        self.leaf_name = name
+        # The logarithm of a positive number is explained as the number.
+        self.log = index is not None and LOG.search(name) is not None
+        self.leaf_name = LOG.sub("", name) if self.log else name
         self.size = 1 if index is not None else math.prod(shape)
         where = () if index is None else np.unravel_index(index, shape)
         self.name = element_name(self.leaf_name, tuple(where))
@@ -107,10 +117,11 @@ class _Row:
         """Return the number, or the root mean square of the array."""
         leaf = np.asarray(jax.tree.leaves(params)[self.leaf], float).ravel()
         if self.index is not None:
-            return float(leaf[self.index])
+            number = float(leaf[self.index])
+            return math.exp(number) if self.log else number
         return float(np.sqrt(np.mean(leaf**2)))
 
-    def slopes(self, slopes: Any) -> np.ndarray:
+    def slopes(self, slopes: Any, params: Any) -> np.ndarray:
         """Return each term's derivative by the number, or its norm by the array.
 
         The last entry is that of the loss.
@@ -119,7 +130,7 @@ class _Row:
         leaf = leaf.reshape(len(leaf), -1)
         leaf = np.concatenate([leaf, leaf.sum(0, keepdims=True)])
         if self.index is not None:
-            return leaf[:, self.index]
+            return leaf[:, self.index] / (self.value(params) if self.log else 1.0)
         return np.linalg.norm(leaf, axis=1)
 
     def moved(self, params: Any, share: float) -> Any:
@@ -132,7 +143,8 @@ class _Row:
         if self.index is None:
             leaf = leaf * (1 + share)
         else:
-            step = share * jnp.abs(leaf.ravel()[self.index])
+            size = jnp.abs(leaf.ravel()[self.index])
+            step = math.log1p(share) if self.log else share * size
             leaf = leaf.ravel().at[self.index].add(step).reshape(leaf.shape)
         leaves[self.leaf] = leaf
         return jax.tree.unflatten(structure, leaves)
@@ -224,13 +236,19 @@ def _shares(
     """Return the terms with their names and units."""
     if not isinstance(objective, Objective):
         return (TermShare("loss", float(values[0]), "1"),)
+    units: dict[str, str] = {}
+
+    def note(model: Any, batch: Any) -> None:
+        # A dictionary that JAX returns is sorted; here the terms keep their order.
+        units.update((n, t.unit) for n, t in objective.terms(model, batch).items())
+
     if objective.differentiable:
-        terms = eqx.filter_eval_shape(objective.terms, model, batch)
+        eqx.filter_eval_shape(note, model, batch)
     else:
-        terms = objective.terms(model, batch)
+        note(model, batch)
     return tuple(
-        TermShare(name, float(value), term.unit)
-        for (name, term), value in zip(terms.items(), values, strict=True)
+        TermShare(name, float(value), unit)
+        for (name, unit), value in zip(units.items(), values, strict=True)
     )
 
 

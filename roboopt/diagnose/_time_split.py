@@ -43,7 +43,7 @@ def time_split(
     loss_fn: LossFn,
     params: Any,
     batch: Any,
-    rows: Sequence[tuple[int, int | None]],
+    rows: Sequence[tuple[int, int | None, float]],
 ) -> TimeSplit | None:
     """Split a gradient by time, None where the objective is not one of rollouts.
 
@@ -51,7 +51,8 @@ def time_split(
         loss_fn: the loss, a mean over the starts.
         params: the parameters of the policy.
         batch: starts (starts, obs); there is no split for any other batch.
-        rows: the parameters: the number of the leaf, and of an element in it or None.
+        rows: the parameters: the number of the leaf, of an element in it or None, and a
+            factor of the derivative.
     """
     objective: Any = loss_fn.objective
     parts: list[Any] = [objective]
@@ -64,13 +65,14 @@ def time_split(
     if time_step is None or np.ndim(batch) != 2:
         return None
     starts = jnp.asarray(batch)
-    slopes, shares = _split(loss_fn, parts[0].rollout, params, starts, tuple(rows))
+    places = tuple((leaf, index) for leaf, index, _ in rows)
+    slopes, shares = _split(loss_fn, parts[0].rollout, params, starts, places)
     # The loss is a mean over the starts; dL/da of one motion is asked for.
     each = np.asarray(slopes, float) * len(starts)
     return TimeSplit(
         time_step=float(time_step),
         sensitivity=np.sqrt(np.mean(np.sum(each**2, -1), 0)),
-        shares=None if shares is None else np.asarray(shares, float),
+        shares=None if shares is None else np.asarray(shares) * [f for _, _, f in rows],
     )
 
 

@@ -20,12 +20,15 @@ from roboopt.policies import within_limits
 from roboopt.report import progress_bar
 from roboopt.rollouts import (
     EVALUATION_SEED_OFFSET,
+    MAX_EPISODE_STEPS,
     EnvSpec,
     Evaluation,
     env_maker,
     evaluate,
     is_env,
+    require_an_end,
     signals,
+    time_limit,
 )
 
 
@@ -89,7 +92,8 @@ def clone(
 
     Raises:
         RobooptError: if an argument breaks its rule, or demonstrations, policy and
-            environment do not fit each other.
+            environment do not fit each other, or nothing ends an episode.
+        EnvError: if the environment fails.
     """
     require_at_least(1, history=history, chunk=chunk, width=width, depth=depth)
     require_at_least(1, steps=steps, batch_size=batch_size)
@@ -103,7 +107,13 @@ def clone(
                 "`dagger` asks the demonstrator where the clone acts: it needs "
                 f"`{name}`, got None."
             )
-    with _made(env, options) as (spec, world):
+    with _made(env, options) as (spec, source, world):
+        if processes and is_env(source):
+            source, _ = env_maker(source)
+        if world is not None and max_steps is None and time_limit(world) is None:
+            # Before anything is learned: an endless evaluation would lose it.
+            require_an_end(source, seed=seed, processes=processes)
+            max_steps = MAX_EPISODE_STEPS
         data = DemonstrationSet.load(
             demonstrations, world, held_out=held_out, seed=seed, time_step=time_step
         )
@@ -136,7 +146,7 @@ def clone(
         acting = within_limits(training.acting(result.model), space)
         actors = {} if demonstrator is None else {"demonstrator": demonstrator}
         evaluations = _evaluations(
-            spec or world,
+            source,
             {} if world is None else {**actors, "clone": acting},
             progress,
             episodes=episodes,
@@ -182,15 +192,16 @@ def _evaluations(
 
 @contextlib.contextmanager
 def _made(env: Any, options: Mapping[str, Any] | None) -> Iterator[Any]:
-    """Yield the spec of the environment, if it has one, and the environment or None."""
+    """Yield the spec of the environment, how to run it, and itself, each or None."""
     if options and (env is None or is_env(env)):
         raise RobooptError(
             f"`options` are for an `env` that is a Gymnasium id, got {env!r}."
         )
     if env is None:
-        yield None, None
+        yield None, None, None
     elif is_env(env):
-        yield EnvSpec.of(env), env
+        spec = EnvSpec.of(env)
+        yield spec, spec or env, env
     else:
         make, spec = env_maker(env, options)
         try:
@@ -199,4 +210,4 @@ def _made(env: Any, options: Mapping[str, Any] | None) -> Iterator[Any]:
             reason = " ".join(str(error).split()) or type(error).__name__
             raise RobooptError(f"`env` {env} cannot be made: {reason}") from error
         with contextlib.closing(made):
-            yield spec, made
+            yield spec, spec or make, made

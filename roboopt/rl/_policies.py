@@ -1,5 +1,6 @@
 """Policies to start from, and the policies that act in the end."""
 
+from itertools import islice
 from typing import Any
 
 import equinox as eqx
@@ -20,6 +21,7 @@ from roboopt.policies import (
 )
 from roboopt.rl._parameter_noise import ParameterNoise
 from roboopt.rl._task import STARTS, Task
+from roboopt.rollouts import random_steps
 
 EXPLORATION = 0.3  # standard deviation, in halves of the action range
 # Perturbing parameters says the less of each the more there are.
@@ -105,19 +107,11 @@ def parameter_count(policy: Any) -> int:
 
 def _random_samples(task: Task) -> Demonstrations:
     """Return random actions and the observations they lead to, for normalizers."""
-    env, rows, acts = task.env, [], []
-    space = env.action_space
-    space.seed(task.seed)
-    half = _half_range(space)
-    observation, _ = env.reset(seed=task.seed)
-    for _ in range(STARTS):
-        action = np.asarray(space.sample())
-        rows.append(np.array(observation, float))
-        acts.append(np.clip(action, -half, half).astype(float))
-        observation, _, terminated, truncated, _ = env.step(action)
-        if terminated or truncated:
-            observation, _ = env.reset()
-    return Demonstrations(np.stack(rows), np.stack(acts))
+    half = _half_range(task.env.action_space)
+    steps = random_steps(task.source, seed=task.seed, processes=task.processes)
+    rows, acts, _ = zip(*islice(steps, STARTS), strict=True)
+    actions = np.clip(np.stack(acts), -half, half)
+    return Demonstrations(np.stack(rows).astype(float), actions.astype(float))
 
 
 def _network(task: Task) -> dict[str, Any]:

@@ -41,6 +41,7 @@ from roboopt.rl._task import PROBE_STARTS, Task
 from roboopt.rl._zeroth_order import MixedGradient, ZerothOrderGradient
 from roboopt.rollouts import (
     EVALUATION_SEED_OFFSET,
+    MAX_EPISODE_STEPS,
     EnvError,
     Evaluation,
     evaluate,
@@ -57,7 +58,6 @@ ALGORITHMS = {
 }
 GRADIENTS = tuple(dict.fromkeys(kind.gradient for kind in ALGORITHMS.values()))
 MAX_NOISY_PARAMETERS = 128  # of policies whose parameters are drawn
-MAX_EPISODE_STEPS = 10_000  # of an evaluation, where nothing else limits them
 
 
 def reinforce(
@@ -123,6 +123,7 @@ def reinforce(
     Raises:
         RobooptError: if an argument breaks its rule, or does not fit the environment,
             or no policy can be learned in its spaces.
+        EnvError: if the environment fails at first.
     """
     _check(policy, algorithm, gradient, episodes, network)
     task = Task(
@@ -275,7 +276,7 @@ def _evaluated(
 ) -> Evaluation:
     try:
         return evaluate(
-            task.make if task.processes else task.env,
+            task.source,
             policy,
             episodes=episodes,
             seed=task.seed + EVALUATION_SEED_OFFSET,

@@ -16,13 +16,15 @@ from roboopt.rollouts import (
     Rollout,
     TwinVectorEnv,
     env_maker,
+    env_name,
+    require_an_end,
+    time_limit,
     twin_rollout,
 )
 
 STARTS = 1024  # of episodes in the twin
 PROBE_STARTS = 16  # over which a policy or its gradient is measured
 SIDE_BY_SIDE = 32  # episodes of a `GymRollout`
-MAX_PROBE_STEPS = 20_000  # of random actions, within which some episode must end
 
 
 class Task:
@@ -56,6 +58,7 @@ class Task:
         Raises:
             RobooptError: if an argument breaks its rule, `env` cannot be made, its
                 spaces cannot be learned in, or no episode ends.
+            EnvError: if it fails in an episode that looks for an end.
         """
         require_at_least(1, max_steps=max_steps, timesteps=timesteps, envs=envs)
         require_at_least(0, seed=seed, processes=processes)
@@ -73,21 +76,21 @@ class Task:
             check_observation_space(self.env.observation_space)
             check_action_space(self.env.action_space)
             self.twin, self._no_twin = twin_rollout(self.env)
-            limits = (
-                max_steps,
-                getattr(self.env.unwrapped, "horizon", None),
-                getattr(getattr(self.env, "spec", None), "max_episode_steps", None),
-            )
-            self.horizon = min((int(x) for x in limits if x is not None), default=None)
+            self.horizon = time_limit(self.env)
+            # For an id alone, Gymnasium may have a vector environment of its own.
+            plain = self.spec is not None and not self.spec.options
+            self.make = self.spec.id if self.spec is not None and plain else make
             if self.horizon is None:
-                _require_an_end(self.env, seed)
-        except RobooptError:
+                require_an_end(self.source, seed=seed, processes=processes)
+        except Exception:
             self.env.close()
             raise
-        # For an id alone, Gymnasium may have a vector environment of its own.
-        plain = self.spec is not None and not self.spec.options
-        self.make = self.spec.id if self.spec is not None and plain else make
-        self.name = str(self.spec or EnvSpec.of(self.env) or self.env)
+        self.name = env_name(self.env)
+
+    @property
+    def source(self) -> Any:
+        """Return the environment, or its maker where processes are asked for."""
+        return self.make if self.processes else self.env
 
     @property
     def discrete(self) -> bool:
@@ -160,23 +163,6 @@ class Task:
         return GymRollout(
             self.make, horizon, envs=SIDE_BY_SIDE, processes=self.processes
         )
-
-
-def _require_an_end(env: Any, seed: int) -> None:
-    """Raise a RobooptError unless an episode of random actions ends.
-
-    An evaluation would hang in an environment that ends no episode.
-    """
-    env.action_space.seed(seed)
-    env.reset(seed=seed)
-    for _ in range(MAX_PROBE_STEPS):
-        _, _, terminated, truncated, _ = env.step(env.action_space.sample())
-        if terminated or truncated:
-            return
-    raise RobooptError(
-        f"`env` ended no episode within {MAX_PROBE_STEPS} steps of random actions, and "
-        "has no time limit: give `max_steps`."
-    )
 
 
 def _maker(

@@ -10,7 +10,7 @@ from roboopt._errors import RobooptError
 from roboopt.data import Trajectory
 from roboopt.policies import StatefulPolicy
 from roboopt.rollouts._env_group import Start
-from roboopt.rollouts._env_spec import EnvSpec, is_env
+from roboopt.rollouts._env_spec import env_maker, is_env
 from roboopt.rollouts._episodes import episode_keys, run_episodes
 from roboopt.rollouts._pool import Pool
 
@@ -35,7 +35,7 @@ def collect(
     discrete actions are recorded as integers, (T, 1). Efforts come from
     `info["effort"]`, success from the environment's `task` or else from the last
     `info["is_success"]` or `info["success"]`. The time step is the environment's
-    `time_step` [s], or else 1/`metadata["render_fps"]`, or else 1 s.
+    `time_step`, `dt` or `tau` [s], or else 1/`metadata["render_fps"]`, or else 1 s.
 
     Args:
         env: an environment, a Gymnasium id, an `EnvSpec`, or a function that makes an
@@ -142,11 +142,5 @@ def _pool(env: Any, episodes: int, processes: int) -> Pool:
     if not processes:
         return Pool(env, 1)
     if is_env(env):
-        spec = EnvSpec.of(env)
-        if spec is None:
-            raise RobooptError(
-                "`processes` needs an `env` that can be made again, a Gymnasium id or "
-                f"a function, got {env}."
-            )
-        env = spec
+        env, _ = env_maker(env)
     return Pool(env, min(episodes, ENVS_PER_PROCESS * processes), processes=processes)

@@ -16,7 +16,7 @@ import signal
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from math import isfinite
 from multiprocessing.connection import Connection
@@ -106,11 +106,13 @@ class EnvGroup:
         seen = self._observations = self._observations.copy()
         for row, (seed, options) in starts.items():
             self._mark[0] = row
+            answer = None
             try:
-                begun, _ = self._envs[row].reset(seed=seed, options=options)
+                answer = self._envs[row].reset(seed=seed, options=options)
+                begun, _ = answer
                 seen[row] = self._shaped(begun)
             except Exception as error:
-                raise Fault.raised(row, "`reset`", error) from error
+                raise self._fault(row, "reset", answer, error) from error
         _check_finite(seen)
         return seen
 
@@ -129,11 +131,12 @@ class EnvGroup:
         rewards, terminated, truncated = [0.0] * count, [False] * count, [False] * count
         success: list[bool | None] = [False if self._told else None] * count
         efforts: list[np.ndarray | None] = [None] * count
-        row = -1
+        row, answer = -1, None
         try:
             for row in rows:
-                mark[0] = row
-                seen, reward, over, cut, info = self._envs[row].step(given[row])
+                mark[0], answer = row, None
+                answer = self._envs[row].step(given[row])
+                seen, reward, over, cut, info = answer
                 if type(seen) is not np.ndarray or seen.shape != shape:
                     seen = self._shaped(seen)
                 observations[row], rewards[row] = seen, float(reward)
@@ -149,7 +152,7 @@ class EnvGroup:
                     if effort is not None:
                         efforts[row] = np.array(effort, float).ravel()
         except Exception as error:
-            raise Fault.raised(row, "`step`", error) from error
+            raise self._fault(row, "step", answer, error) from error
         _check_finite(observations, rewards)
         return observations, rewards, terminated, truncated, success, efforts
 
@@ -160,6 +163,20 @@ class EnvGroup:
                 env.close()
 
     kill = close
+
+    def _fault(self, row: int, method: str, answer: Any, error: Exception) -> Fault:
+        """Return the fault of a method that raised, or else of its answer."""
+        if answer is None:
+            return Fault.raised(row, f"`{method}`", error)
+        parts = "observation, info"
+        if method == "step":
+            parts = "observation, reward, terminated, truncated, info"
+        if not isinstance(answer, tuple) or len(answer) != len(parts.split(", ")):
+            text = f"must return ({parts}) from `{method}`, got {answer!r}"
+            return Fault(row, text)
+        if method == "step" and np.shape(answer[1]) != ():
+            return Fault(row, f"must give a number as reward, got {answer[1]!r}")
+        return Fault(row, f"returned from `{method}` what cannot be used: {error}")
 
     def _shaped(self, observation: Any) -> np.ndarray:
         seen = np.asarray(observation)
@@ -190,36 +207,60 @@ def _check_finite(observations: np.ndarray, rewards: Sequence[float] = ()) -> No
 def describe(env: Any) -> Description:
     """Return the properties of an environment with its wrappers."""
     from gymnasium import ObservationWrapper
-    from gymnasium.wrappers import TimeLimit
 
-    inner, spec = env.unwrapped, getattr(env, "spec", None)
+    inner = env.unwrapped
     unchanged = env.observation_space == inner.observation_space
-    bounded = hasattr(inner, "horizon")
-    wrapper = env
-    while wrapper is not inner:
-        unchanged &= not isinstance(wrapper, ObservationWrapper)
-        bounded |= isinstance(wrapper, TimeLimit)
-        wrapper = wrapper.env
+    unchanged &= not any(isinstance(x, ObservationWrapper) for x in _wrappers(env))
     task = getattr(inner, "task", None)
     return Description(
-        name=str(getattr(spec, "id", None) or type(inner).__name__),
+        name=env_name(env),
         observation_space=env.observation_space,
         action_space=env.action_space,
         time_step=time_step_of(env),
         unchanged=unchanged,
         task=task if callable(getattr(task, "success", None)) else None,
-        reward_threshold=getattr(spec, "reward_threshold", None),
-        bounded=bounded,
+        reward_threshold=getattr(env.spec, "reward_threshold", None),
+        bounded=time_limit(env) is not None,
     )
 
 
+def env_name(env: Any) -> str:
+    """Return the Gymnasium id of an environment, or the name of its class."""
+    return str(getattr(env.spec, "id", None) or type(env.unwrapped).__name__)
+
+
+def time_limit(env: Any) -> int | None:
+    """Return the most steps of an episode; None where nothing limits them."""
+    from gymnasium.wrappers import TimeLimit
+
+    limits = [x._max_episode_steps for x in _wrappers(env) if isinstance(x, TimeLimit)]
+    horizon = getattr(env.unwrapped, "horizon", None)
+    if isinstance(horizon, int | np.integer):
+        limits.append(int(horizon))
+    return min(limits, default=None)
+
+
+def _wrappers(env: Any) -> Iterator[Any]:
+    """Yield the wrappers of an environment, from the outermost inwards."""
+    inner = env.unwrapped
+    while env is not inner:
+        yield env
+        env = env.env
+
+
 def time_step_of(env: Any) -> float:
-    """Return the duration of a step [s]; 1 where nothing says so."""
-    # An integer `time_step` is in many environments a counter of steps.
-    step = getattr(env.unwrapped, "time_step", None)
-    if isinstance(step, float) and 0 < step < float("inf"):
-        return float(step)
-    rate = (getattr(env.unwrapped, "metadata", None) or {}).get("render_fps")
+    """Return the duration of a step [s]; 1 where nothing says so.
+
+    The environment says so by its `time_step`, `dt` or `tau`, or else by 1/`render_fps`
+    of its metadata.
+    """
+    inner = env.unwrapped
+    for name in ("time_step", "dt", "tau"):
+        step = getattr(inner, name, None)
+        # An integer `time_step` is in many environments a counter of steps.
+        if isinstance(step, float) and 0 < step < float("inf"):
+            return float(step)
+    rate = (getattr(inner, "metadata", None) or {}).get("render_fps")
     return 1.0 / rate if rate else 1.0
 
 

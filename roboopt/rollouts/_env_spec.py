@@ -1,5 +1,6 @@
 """An environment as data: its Gymnasium id and options, from which it is made again."""
 
+import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -75,8 +76,8 @@ def env_maker(
     """Return a function that makes an environment, and the spec if one is known.
 
     Args:
-        env: a Gymnasium id, an `EnvSpec`, an environment from `gymnasium.make`, or a
-            function that makes an environment.
+        env: a Gymnasium id, an `EnvSpec`, an environment from `gymnasium.make`, with
+            any wrappers, or a function that makes an environment.
         options: keyword arguments of the constructor, where `env` is no function.
         name: of the argument, for error messages.
 
@@ -86,11 +87,17 @@ def env_maker(
     spec = EnvSpec.of(env, **(options or {}))
     if spec is not None:
         return spec.maker, spec
+    if is_env(env) and getattr(env, "spec", None) is not None and not options:
+        import gymnasium
+
+        wrapped = copy.deepcopy(env.spec)
+        wrapped.kwargs.pop("render_mode", None)
+        return partial(gymnasium.make, wrapped), None
     if not callable(env) or is_env(env):
         raise RobooptError(
             f"`{name}` must be a Gymnasium id, an `EnvSpec`, an environment that "
-            "gymnasium.make has made, or a function that makes an environment, got "
-            f"{env!r}."
+            "gymnasium.make has made, with any wrappers, or a function that makes an "
+            f"environment, got {env!r}."
         )
     if options:
         raise RobooptError(

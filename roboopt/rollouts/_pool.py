@@ -18,7 +18,7 @@ from roboopt.rollouts._env_spec import EnvSpec, env_maker, is_env
 from roboopt.rollouts._env_worker import EnvWorker
 
 
-class EnvError(RuntimeError):
+class EnvError(RobooptError):
     """An environment raised, returned a non-finite number, hung, or died.
 
     Attributes:

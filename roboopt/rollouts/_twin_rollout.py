@@ -21,6 +21,7 @@ import numpy as np
 
 from roboopt._errors import RobooptError
 from roboopt.dynamics import Twin
+from roboopt.rollouts._env_group import env_name, time_limit
 from roboopt.rollouts._env_spec import EnvSpec
 from roboopt.rollouts._rescaled_actions import RescaledActions, RescaledReward
 from roboopt.rollouts._rollout import Rollout
@@ -33,6 +34,7 @@ NEUTRAL_WRAPPERS = (
     "RecordVideo",
     "HumanRendering",
     "RenderCollection",
+    "TimeLimit",
 )
 
 _builders: dict[type, Callable[[Any], Rollout]] = {}
@@ -90,14 +92,10 @@ def twin_rollout(
         finally:
             made.close()
     try:
-        limits, limit = _read_wrappers(env)
+        limits, limit = _read_wrappers(env), time_limit(env)
         rollout = _unwrapped_rollout(env, joint_limits, limit)
     except RobooptError as error:
-        name = (
-            getattr(getattr(env, "spec", None), "id", None)
-            or type(env.unwrapped).__name__
-        )
-        return TwinMatch(None, f"{name} has no twin: {error}")
+        return TwinMatch(None, f"{env_name(env)} has no twin: {error}")
     dynamics, reward = rollout.dynamics, rollout.reward
     if limits is not None:
         gain, offset, low, high = map(jnp.asarray, limits)
@@ -119,8 +117,7 @@ def _unwrapped_rollout(env: Any, joint_limits: bool, limit: int | None) -> Rollo
         raise RobooptError(
             f"its environment has no {missing}; `register_twin` declares one."
         )
-    horizon = getattr(env, "horizon", None) or limit
-    if horizon is None:
+    if limit is None:
         raise RobooptError("nothing ends its episodes; give `max_steps`.")
     twin = Twin.from_env(env, joint_limits=joint_limits)
     size = env.observation_space.shape[0]
@@ -129,25 +126,23 @@ def _unwrapped_rollout(env: Any, joint_limits: bool, limit: int | None) -> Rollo
             f"its observations must begin with [q, q̇] of {twin.joints} joints, got "
             f"{size} numbers."
         )
-    return Rollout(twin, int(horizon), env.task)
+    return Rollout(twin, limit, env.task)
 
 
-def _read_wrappers(env: Any) -> tuple[tuple[np.ndarray, ...] | None, int | None]:
-    """Return gain, offset, low and high, (act,) each, and the limit of steps.
+def _read_wrappers(env: Any) -> tuple[np.ndarray, ...] | None:
+    """Return gain, offset, low and high, (act,) each, or None if no wrapper has any.
 
-    The former are None where no wrapper changes the actions. A wrapper that may change
-    anything but the actions' scale and limits raises a RobooptError.
+    A wrapper that may change anything but the actions' scale and limits raises a
+    RobooptError.
     """
     from gymnasium import wrappers
 
     known = {getattr(wrappers, name, None) for name in NEUTRAL_WRAPPERS}
     gain, offset, low, high = (np.asarray(x) for x in (1.0, 0.0, -np.inf, np.inf))
-    changed, limits = False, []
+    changed = False
     while env is not env.unwrapped:
         kind = type(env)
-        if kind is wrappers.TimeLimit:
-            limits.append(int(env._max_episode_steps))
-        elif kind is wrappers.RescaleAction or kind is wrappers.ClipAction:
+        if kind is wrappers.RescaleAction or kind is wrappers.ClipAction:
             changed = True
             inner = env.env.action_space
             if kind is wrappers.RescaleAction:
@@ -161,12 +156,11 @@ def _read_wrappers(env: Any) -> tuple[tuple[np.ndarray, ...] | None, int | None]
                 "rewards."
             )
         env = env.env
-    limit = min(limits, default=None)
     if not changed:
-        return None, limit
+        return None
     shape = env.action_space.shape
     bounds = (np.broadcast_to(x, shape) for x in (gain, offset, low, high))
-    return tuple(np.array(x, float) for x in bounds), limit
+    return tuple(np.array(x, float) for x in bounds)
 
 
 def _clipped(

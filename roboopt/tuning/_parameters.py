@@ -9,6 +9,7 @@ import numpy as np
 from roboopt._core import Frozen
 from roboopt.policies import Clipped
 from roboopt.report import Table, change, number
+from roboopt.rollouts import JointUnits
 from roboopt.tuning._joints import Joints
 
 HEADER = ("parameter", "before", "after", "change")
@@ -54,6 +55,28 @@ def named_arrays(model: Any) -> dict[str, np.ndarray]:
             name, array = name.removeprefix("log_"), np.exp(array)
         arrays[name] = array
     return arrays
+
+
+def gain_units(model: Any, joints: Joints) -> dict[str, str]:
+    """Return the units of gains: matrices of efforts by states, and one gain a joint.
+
+    Stiffness is an effort by a position, damping an effort by a velocity.
+    """
+    units = [JointUnits.of(turns) for turns in joints.revolute]
+    efforts = [units[joint].effort for joint in joints.driven]
+    found = {}
+    for name, array in named_arrays(model).items():
+        if array.shape == (len(efforts), 2 * len(units)):
+            for i, effort in enumerate(efforts):
+                for k, unit in enumerate(units):
+                    found[f"{name}[{i}, {k}]"] = f"{effort}/{unit.position}"
+                    damping = f"{effort}·s/{unit.position}"
+                    found[f"{name}[{i}, {k + len(units)}]"] = damping
+        elif array.shape == (len(units),) and name in ("stiffness", "damping"):
+            time = "·s" if name == "damping" else ""
+            for k, unit in enumerate(units):
+                found[f"{name}[{k}]"] = f"{unit.effort}{time}/{unit.position}"
+    return found
 
 
 def _index_name(index: tuple[int, ...], shape: tuple[int, ...], joints: Joints) -> str:

@@ -1,5 +1,6 @@
 """What `tune` returns: the controller, and how it compares with the one before."""
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from roboopt.data import Trajectory, save
+from roboopt.diagnose import Explanation
 from roboopt.objectives import EnergyTaskCost
 from roboopt.optimize import Result
 from roboopt.report import Section, Summary, VerbResult, write_history
@@ -40,6 +42,8 @@ class TuneResult(VerbResult):
     settings: dict[str, Any]
     """What decided the result, in plain data."""
     env: EnvSpec | None
+    gradients: dict[str, Explanation] = dataclasses.field(default_factory=dict)
+    """The gradient of the objective at the controllers "before" and "after"."""
     fitted: Any = None
     """The fitted robot that was simulated, where the environment is not made with it.
     """

@@ -212,6 +212,7 @@ def test_an_environment_that_fails_is_named_and_the_rest_is_kept(
         (("CartPole-v1", "--target", "nan"), r"--target must be finite"),
         (("CartPole-v1", "--from", "nowhere"), r"--from nowhere must be"),
         (("CartPole-v1", "--angles", "7"), r"angle"),
+        (("CartPole-v1", "--width", "0"), r"--width.* at least 1, got 0"),
         (("mine:Image-v0",), r"wrap the environment"),
         (("--resume", "nowhere"), r"--resume nowhere|nowhere"),
         (("CartPole-v1", "--resume", "x"), r"and not both"),

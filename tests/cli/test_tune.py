@@ -15,6 +15,7 @@ import imageio_ffmpeg
 import numpy as np
 import pytest
 
+import roboopt
 from roboopt import Trajectory
 from roboopt.cli import main
 from roboopt.cli.tune import Tune
@@ -73,6 +74,22 @@ def tuned(tmp_path_factory, environment):
     )
     assert done.returncode == 0, done.stderr
     return runs / "cart-pole-balance", done
+
+
+def test_the_gradient_of_a_run_is_explained(tuned, capsys):
+    folder, _ = tuned
+    assert main(["explain", str(folder)]) == 0
+    said = capsys.readouterr().out
+    assert said.count("The gradient at a loss of") == 2
+    assert "N·s/rad" in said and "lowering it" in said
+    assert max(map(len, said.splitlines())) <= 80
+    assert "Gradient</h2>" in (folder / "report.html").read_text("utf-8")
+
+
+def test_only_a_run_with_gradients_is_explained(tmp_path, capsys):
+    roboopt.save(tmp_path / "result.npz", {"a": np.zeros(2)})
+    assert main(["explain", str(tmp_path)]) == 2
+    assert "FOLDER" in capsys.readouterr().err.upper()
 
 
 def test_every_file_is_left(tuned):

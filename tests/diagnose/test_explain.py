@@ -49,22 +49,22 @@ def network_policy():
 
 
 class Pull(Objective):
-    """(a − 1)² + b² as "left", and (a + 1)²/2 as "right" [J] with weight 3."""
+    """(a − 1)² + b² as "task", and (a + 1)²/2 as "energy" [J] with weight 3."""
 
     def terms(self, model, batch):
         a, b = model["a"], model["b"]
         return {
-            "left": ro.Term((a - 1) ** 2 + b**2, 1.0, "1"),
-            "right": ro.Term(0.5 * (a + 1) ** 2, 3.0, "J"),
+            "task": ro.Term((a - 1) ** 2 + b**2, 1.0, "1"),
+            "energy": ro.Term(0.5 * (a + 1) ** 2, 3.0, "J"),
         }
 
 
 def test_terms_that_pull_against_each_other_by_hand():
-    # At a = 0, b = 2: left has the gradient (−2, 4), 3·right (3, 0).
+    # At a = 0, b = 2: task has the gradient (−2, 4), 3·energy (3, 0).
     model = {"a": jnp.asarray(0.0), "b": jnp.asarray(2.0)}
     found = explain(Pull(), model, None)
     np.testing.assert_allclose(found.derivatives, [[-2, 3, 1], [4, 0, 4]], rtol=1e-12)
-    assert [(t.name, t.unit) for t in found.terms] == [("left", "1"), ("right", "J")]
+    assert [(t.name, t.unit) for t in found.terms] == [("task", "1"), ("energy", "J")]
     assert found.cosines[0, 1] == pytest.approx(-2 / np.sqrt(20), rel=1e-12)
     assert np.isnan(found.changes[0]).all(), "0 has no percent"
     assert any("pull against each other" in said for said in found.sentences())
@@ -87,6 +87,15 @@ def test_a_negative_number_is_raised_towards_zero():
     found = explain(lambda x, _: x, -2.0, None)
     np.testing.assert_allclose(found.changes, [[-0.02, 0.02]], rtol=1e-12)
     assert "Lowering x by 1 % changes the loss by −0.02" in found.sentences()[0]
+
+
+def test_the_logarithm_of_a_gain_is_explained_as_the_gain():
+    # f = g² at g = e: df/dg = 2e, and g rises by 1 %.
+    found = explain(lambda m, _: jnp.exp(m["log_gain"]) ** 2, {"log_gain": 1.0}, None)
+    assert found.names == ("gain",)
+    assert found.values == pytest.approx((np.e,), rel=1e-12)
+    assert found.gradient[0] == pytest.approx(2 * np.e, rel=1e-12)
+    np.testing.assert_allclose(found.changes[0, 1], np.e**2 * (1.01**2 - 1), rtol=1e-9)
 
 
 def test_flat_parameters_and_units():

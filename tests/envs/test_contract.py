@@ -439,3 +439,22 @@ def test_nothing_after_close(make):
     ):
         with pytest.raises(ClosedEnvironmentError, match="was called after `close`"):
             call()
+
+
+LEFT_OPEN = """
+import atexit, sys, gymnasium
+
+def unload():
+    for name in ("disconnect", "error"):
+        setattr(sys.modules["pybullet"], name, None)
+
+atexit.register(unload)  # the first, and so the last to run
+env = gymnasium.make("roboopt_envs:roboopt/CartPoleBalance-v0")
+"""
+
+
+def test_an_environment_left_open_ends_with_the_program_in_silence():
+    done = subprocess.run(
+        [sys.executable, "-c", LEFT_OPEN], capture_output=True, text=True, check=True
+    )
+    assert not done.stderr

@@ -386,6 +386,40 @@ class Endless(Walk):
 def test_an_environment_that_never_ends_is_noticed_first():
     with pytest.raises(ro.RobooptError, match="`max_steps`"):
         ro.reinforce(Endless, timesteps=512)
+    rows = np.zeros((5, 1)), np.zeros((4, 1))
+    shown = [ro.data.Trajectory(*rows, time_step=1.0) for _ in range(2)]
+    with pytest.raises(ro.RobooptError, match="`max_steps`"):
+        ro.clone(shown, Endless, steps=10**9)
+
+
+class Dying(Walk):
+    """Walks that take their process with them; nothing states their time limit."""
+
+    def step(self, action):
+        os._exit(7)
+
+
+def test_an_environment_that_fails_at_first_is_named_and_cannot_end_the_program():
+    with pytest.raises(ro.rollouts.EnvError, match="Dying.*code 7, at step 0.*action"):
+        ro.reinforce(Dying, timesteps=512, processes=1)
+    with pytest.raises(ro.rollouts.EnvError, match="Walk.*stuck, at step 2.*action"):
+        ro.reinforce(lambda: Walk("raises", 3), timesteps=512)
+
+
+def test_wrappers_are_kept_and_their_time_limit_counts():
+    def made():
+        return gymnasium.wrappers.TimeLimit(Walk(), 5)
+
+    weak = ro.policies.LinearFeedback(np.array([[1.0]]))
+    settings: Any = {"policy": weak, "gradient": "zeroth-order", "episodes": 0}
+    learned = ro.reinforce(made, timesteps=200, envs=2, **settings)
+    assert learned.max_steps == 5 and learned.name == "Walk"
+    pendulum = gymnasium.make("Pendulum-v1", max_episode_steps=7)
+    wrapped = gymnasium.wrappers.RescaleAction(pendulum, np.float32(-1), np.float32(1))
+    settings["policy"] = ro.policies.LinearFeedback(np.array([[1.0, 2.0, 0.0]]))
+    learned = ro.reinforce(wrapped, timesteps=200, envs=2, **settings)
+    assert learned.max_steps == 7 and learned.name == "Pendulum-v1"
+    assert np.abs(learned.policy(np.full(3, 9.0))) == [1.0]
 
 
 def test_every_setting_is_a_keyword_of_its_algorithm():

@@ -232,6 +232,27 @@ def test_what_is_raised_tells_where():
             reset(pool, rows=[1], options={"start": "here"})
 
 
+@pytest.mark.parametrize("processes", [0, 1])
+@pytest.mark.parametrize(
+    "answer, match",
+    [
+        ((np.zeros(3), np.zeros(1), False, False, {}), r"a number as reward.*\[0\.\]"),
+        ((np.zeros(2), 0.0, False, False, {}), r"`step`.*shape \(3,\), got \(2,\)"),
+        ((np.zeros(3), 0.0, True, {}), r"\(observation, reward.*\) from `step`"),
+    ],
+)
+def test_an_answer_that_breaks_a_rule_is_no_failure_of_step(answer, match, processes):
+    class Wrong(Ramp):
+        def step(self, action):
+            return answer
+
+    with Pool(Wrong, 1, processes=processes) as pool:
+        reset(pool)
+        with pytest.raises(ro.rollouts.EnvError, match=match) as caught:
+            step(pool, np.zeros((1, 1)))
+    assert "raised" not in str(caught.value)
+
+
 SCRIPT = """
 import os, sys, time
 import gymnasium, numpy as np

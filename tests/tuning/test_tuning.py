@@ -78,7 +78,7 @@ def test_a_saved_result_renders_the_same(tuned: Any, tmp_path):
     tuned.save(tmp_path)
     loaded = ro.load(tmp_path)
     assert loaded.comparison == tuned.comparison and str(loaded) == str(tuned)
-    assert len(loaded.sections(video=False)) == 6
+    assert len(loaded.sections(video=False)) == 7
 
 
 def test_ctrl_c_in_the_test_keeps_the_controller(monkeypatch):

@@ -1,0 +1,37 @@
+"""`roboopt explain`: say what the gradient of a run's objective says."""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+
+from roboopt._errors import RobooptError
+from roboopt.cli._flags import Flags, flag
+
+
+@dataclass(frozen=True)
+class Explain(Flags):
+    """Explain the gradient of a run: which parameter lowers the loss, and by how much.
+
+    For each parameter the value, the derivative, the effect of one percent, and the
+    direction that lowers the loss; the pull of each term; the predicted and the actual
+    change of the loss by learning rate; the share of each part of the motion. At the
+    start of the run, and at its end.
+    """
+
+    folder: Path = flag(
+        dataclasses.MISSING, "Folder of a run of tune.", shown="RUN", positional=True
+    )
+
+    def run(self) -> int:
+        """Print the gradients at the start and the end; return the exit code."""
+        from roboopt.data import load
+
+        gradients = getattr(load(self.folder), "gradients", None)
+        if not gradients:
+            raise RobooptError(
+                f"`folder` must be the folder of a run of tune, got {self.folder}: its "
+                "result holds no gradients; in Python there is roboopt.explain"
+            )
+        for when, explanation in gradients.items():
+            print(f"{when.capitalize()} the descent\n{explanation}\n")
+        return 0
