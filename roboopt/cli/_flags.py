@@ -127,7 +127,9 @@ def parse(command: Any, prog: str, words: Sequence[str], default: Any = None) ->
     if unknown:
         known = [option for a in parser._actions for option in a.option_strings]
         require_choice("the flag", unknown[0].partition("=")[0], known, shown=False)
-    given = {k: tuple(v) if isinstance(v, list) else v for k, v in vars(parsed).items()}
+    given: dict[str, Any] = {
+        k: tuple(v) if isinstance(v, list) else v for k, v in vars(parsed).items()
+    }
     if "output" in hints:
         of_output = {f.name for f in dataclasses.fields(Output)} & given.keys()
         given["output"] = Output(**{name: given.pop(name) for name in of_output})
