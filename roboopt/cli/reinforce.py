@@ -58,10 +58,12 @@ class Reinforce:
     )
     from_: Path | None = flag(None, "Run or saved policy to start from.")
     resume: Path | None = flag(None, RESUME_HELP)
-    timesteps: int | None = flag(None, "Budget of environment steps.", "printed")
+    timesteps: int | None = flag(
+        None, "Budget of environment steps.", "chosen and printed"
+    )
     seconds: float = flag(math.inf, "Time limit [s].", "none")
     target: float | None = flag(None, TARGET_HELP)
-    envs: int | None = flag(None, ENVS_HELP, "printed")
+    envs: int | None = flag(None, ENVS_HELP, "chosen and printed")
     processes: int = flag(0, "Processes of the environments.")
     width: int | None = flag(None, "Neurons of a hidden layer.", "64; 16 if perturbed")
     depth: int | None = flag(None, "Hidden layers.", "2; 1 if perturbed")
@@ -91,7 +93,7 @@ class Reinforce:
         None, "Decay time of the analytic gradient [s].", "0.6 or inf"
     )
     pairs: int | None = flag(
-        None, "Pairs of opposite perturbations a gradient step.", "printed"
+        None, "Pairs of opposite perturbations a gradient step.", "chosen and printed"
     )
     scale: float | None = flag(
         None, "Size of perturbations, relative to the parameters.", "0.05"

@@ -34,7 +34,7 @@ BAD = {
     "not XML": ("<robot><link></robot>", "is not valid XML"),
     "not a robot": ("<sdf/>", "must be <robot>, got <sdf>"),
     "nothing moves": (one_joint(kind="fixed"), "must have a .* joint that moves"),
-    "empty": ('<robot name="r"/>', "must form a tree"),
+    "empty": ('<robot name="r"/>', "at least one <link>"),
     "no name": (one_joint(elements="<link/>"), "every <link> must have a `name`"),
     "a name twice": (
         one_joint(elements=link("arm")),
