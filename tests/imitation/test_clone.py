@@ -1,5 +1,7 @@
 """`clone` of arrays in memory."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -7,7 +9,7 @@ import roboopt as ro
 
 SEEN = np.random.default_rng(0).standard_normal((40, 3))
 DONE = SEEN @ np.array([[1.0], [-2.0], [0.5]])
-SHORT = {"steps": 5, "width": 4, "depth": 1}
+SHORT: dict[str, Any] = {"steps": 5, "width": 4, "depth": 1}
 
 
 @pytest.mark.parametrize(
