@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from roboopt._errors import RobooptError
-from roboopt.cli._flags import Flags, flag
+from roboopt.cli._flags import flag
 
 
 @dataclass(frozen=True)
-class Explain(Flags):
-    """Explain the gradient of a run: which parameter lowers the loss, and by how much.
+class Explain:
+    """Explain the gradient of a run, parameter by parameter.
 
     For each parameter the value, the derivative, the effect of one percent, and the
     direction that lowers the loss; the pull of each term; the predicted and the actual
@@ -24,14 +24,16 @@ class Explain(Flags):
 
     def run(self) -> int:
         """Print the gradients at the start and the end; return the exit code."""
+        from roboopt.cli._process import jax_settings
         from roboopt.data import load
 
-        gradients = getattr(load(self.folder), "gradients", None)
-        if not gradients:
-            raise RobooptError(
-                f"`folder` must be the folder of a run of tune, got {self.folder}: its "
-                "result holds no gradients; in Python there is roboopt.explain"
-            )
-        for when, explanation in gradients.items():
-            print(f"{when.capitalize()} the descent\n{explanation}\n")
+        with jax_settings():
+            result = load(self.folder)
+            if not hasattr(result, "gradients"):
+                raise RobooptError(
+                    f"`folder` must be the folder of a run of tune, got {self.folder}: "
+                    "its result has no gradient; in Python there is roboopt.explain"
+                )
+            for when, explanation in result.gradients().items():
+                print(f"{when.capitalize()} the descent\n{explanation}\n")
         return 0
