@@ -86,18 +86,6 @@ def check_shape(name: str, shape: Sequence[int], expected: Sequence[int]) -> Non
         )
 
 
-def check_at_least(name: str, value: Any, least: int = 1) -> None:
-    """Refuse a number of the argument `name` below `least`."""
-    if value < least:
-        raise RobooptError(f"`{name}` must be at least {least}, got {value}.")
-
-
-def check_positive(name: str, value: Any) -> None:
-    """Refuse numbers of the argument `name` that are not positive and finite."""
-    if not np.all((np.asarray(value) > 0) & np.isfinite(value)):
-        raise RobooptError(f"`{name}` must be positive and finite, got {value}.")
-
-
 def per_joint(
     name: str, values: Any, joints: int, *, infinite: bool = False
 ) -> np.ndarray:

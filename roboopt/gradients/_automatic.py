@@ -14,8 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from roboopt._checks import require_at_least
-from roboopt._errors import RobooptError
+from roboopt._errors import RobooptError, require_at_least
 from roboopt.gradients._estimator import (
     Estimator,
     LossFn,

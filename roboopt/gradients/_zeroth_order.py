@@ -28,8 +28,8 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from roboopt._checks import require_at_least, require_positive
 from roboopt._core import sizes
+from roboopt._errors import require_at_least, require_positive
 from roboopt.gradients._estimator import MAX_SNR, Estimator, LossFn
 
 MAX_PARAMETERS = 32  # up to which every parameter gets a pair by default

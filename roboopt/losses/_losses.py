@@ -13,8 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from roboopt._core import check_positive
-from roboopt._errors import RobooptError
+from roboopt._errors import RobooptError, require_positive
 from roboopt._readable import Readable
 
 
@@ -48,7 +47,7 @@ class Huber(Loss):
 
     def __check_init__(self):
         if isinstance(self.threshold, float | int):
-            check_positive("threshold", self.threshold)
+            require_positive(threshold=self.threshold)
 
     def residual(self, error: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
         size = jnp.abs(error)

@@ -22,8 +22,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from roboopt._core import AnyArray, Jittable, check_at_least
-from roboopt._errors import RobooptError
+from roboopt._core import AnyArray, Jittable
+from roboopt._errors import RobooptError, require_at_least
 from roboopt._readable import Readable
 from roboopt.data import Demonstrations
 
@@ -139,5 +139,5 @@ def flow_batches(demonstrations: Any, batch_size: int) -> _FlowBatches:
             "`demonstrations` must have real-valued actions, to which noise can be "
             f"added, got {known.actions.dtype}."
         )
-    check_at_least("batch_size", batch_size)
+    require_at_least(1, batch_size=batch_size)
     return _FlowBatches(known, batch_size)

@@ -17,8 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from roboopt._core import AnyArray, check_at_least
-from roboopt._errors import RobooptError
+from roboopt._core import AnyArray
+from roboopt._errors import RobooptError, require_at_least
 from roboopt.data import Trajectory
 from roboopt.losses import L2, Loss, as_loss
 from roboopt.objectives._objective import ResidualObjective
@@ -46,7 +46,7 @@ class InverseDynamicsError(ResidualObjective):
     """A loss, "l1", "l2", "huber", or an elementwise function of the scaled error."""
 
     def __check_init__(self):
-        check_at_least("every", self.every)
+        require_at_least(1, every=self.every)
         if self.scale is not None:
             check_scale("scale", self.scale)
 

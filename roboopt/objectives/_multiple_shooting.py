@@ -18,8 +18,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from roboopt._core import AnyArray, Jittable, check_at_least
-from roboopt._errors import RobooptError
+from roboopt._core import AnyArray, Jittable
+from roboopt._errors import RobooptError, require_at_least
 from roboopt.data import Trajectory, differentiate
 from roboopt.dynamics import Gaussian
 from roboopt.objectives._objective import ResidualObjective, Term
@@ -59,7 +59,7 @@ class ShootingVariables(Jittable):
                 ignored. NaN marks single velocities that were not measured.
             wraps: as in `MultipleShooting`.
         """
-        check_at_least("horizon", horizon)
+        require_at_least(1, horizon=horizon)
         size = state_size(dynamics, batch.observations.shape[-1])
         if wraps is not None:
             check_wraps(wraps, size)
@@ -118,7 +118,7 @@ class MultipleShooting(ResidualObjective):
     """Which coordinates are angles that count modulo 2π; None for none."""
 
     def __check_init__(self):
-        check_at_least("horizon", self.horizon)
+        require_at_least(1, horizon=self.horizon)
         check_scale("scale", self.scale)
         check_scale("gap_scale", self.gap_scale, infinite=False)
 

@@ -15,8 +15,8 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from roboopt._core import AnyArray, check_at_least
-from roboopt._errors import RobooptError
+from roboopt._core import AnyArray
+from roboopt._errors import RobooptError, require_at_least
 from roboopt.data import Trajectory
 from roboopt.dynamics import Gaussian
 from roboopt.losses import L2, Loss, as_loss
@@ -49,8 +49,8 @@ class PredictionError(ResidualObjective):
 
     def __check_init__(self):
         if self.horizon is not None:
-            check_at_least("horizon", self.horizon)
-        check_at_least("lead", self.lead, 0)
+            require_at_least(1, horizon=self.horizon)
+        require_at_least(0, lead=self.lead)
         if self.scale is not None:
             check_scale("scale", self.scale)
 

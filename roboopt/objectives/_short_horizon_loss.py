@@ -20,7 +20,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, UInt32
 
-from roboopt._core import AnyArray, Frozen, check_at_least
+from roboopt._core import AnyArray, Frozen
+from roboopt._errors import require_at_least
 from roboopt.objectives._objective import Objective, Term, check_weights
 from roboopt.objectives._rollout_objective import check_discount
 from roboopt.policies import draw
@@ -62,7 +63,7 @@ class ShortHorizonLoss(Objective):
     """w_H, per nat; 0 for an agent that does not sample."""
 
     def __check_init__(self):
-        check_at_least("horizon", self.horizon)
+        require_at_least(1, horizon=self.horizon)
         check_discount(self.discount)
         check_weights(
             value_weight=self.value_weight, entropy_weight=self.entropy_weight

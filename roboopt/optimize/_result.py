@@ -7,8 +7,7 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import numpy as np
 
-from roboopt._checks import require_at_least
-from roboopt._errors import RobooptError
+from roboopt._errors import RobooptError, require_at_least
 
 SHOWN_TERMS = 6
 

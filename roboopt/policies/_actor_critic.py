@@ -15,8 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
-from roboopt._core import AnyArray, Jittable, check_at_least
-from roboopt._errors import RobooptError
+from roboopt._core import AnyArray, Jittable
+from roboopt._errors import RobooptError, require_at_least
 from roboopt.data import Normalizer
 from roboopt.networks import NormalizedMLP, angle_features
 from roboopt.policies._categorical import CategoricalPolicy
@@ -175,7 +175,7 @@ class ActorCritic(Jittable):
 def _size(space: Any) -> int:
     """Return the size of observations."""
     if isinstance(space, int | np.integer):
-        check_at_least("observation_space", space)
+        require_at_least(1, observation_space=space)
         return int(space)
     check_observation_space(space, "`observation_space` must be")
     return space.shape[0]
@@ -184,7 +184,7 @@ def _size(space: Any) -> int:
 def _actions(space: Any) -> Normalizer | tuple[tuple[int, ...], tuple[int, ...]]:
     """Return the units of real-valued actions, or the start and sizes of choices."""
     if isinstance(space, int | np.integer):
-        check_at_least("action_space", space)
+        require_at_least(1, action_space=space)
         space = np.full(space, -np.inf), np.full(space, np.inf)
     if isinstance(space, tuple) and len(space) == 2:
         low, high = (np.asarray(limit, float) for limit in space)

@@ -14,8 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from roboopt._core import check_at_least
-from roboopt._errors import RobooptError
+from roboopt._errors import RobooptError, require_at_least
 from roboopt.data import Demonstrations
 from roboopt.networks import NormalizedMLP
 from roboopt.policies._distributions import Categorical, EntropyPolicy, Observation
@@ -64,7 +63,7 @@ class CategoricalPolicy(EntropyPolicy):
         least = _integers("start", start, rows.min(0))
         count = _integers("sizes", sizes, rows.max(0) - least + 1)
         if sizes is not None:
-            check_at_least("sizes", count.min())
+            require_at_least(1, sizes=count.min())
         if np.any((rows < least) | (rows >= least + count)):
             raise RobooptError(
                 f"`samples` must have actions from `start`, {least}, to below `start` +"

@@ -15,7 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from roboopt._core import AnyArray, Jittable, check_at_least, check_shape
+from roboopt._core import AnyArray, Jittable, check_shape
+from roboopt._errors import require_at_least
 from roboopt.data import Normalizer
 from roboopt.networks import NormalizedMLP
 from roboopt.policies._policy_network import policy_network, with_units
@@ -45,7 +46,7 @@ class FlowPolicy(Jittable):
 
         The integration from noise to an action takes `steps` steps.
         """
-        check_at_least("steps", steps)
+        require_at_least(1, steps=steps)
         samples, outputs = with_units(samples)
         network = policy_network(
             samples.observations,

@@ -18,8 +18,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from roboopt._core import AnyArray, Jittable, check_at_least, check_positive
-from roboopt._errors import RobooptError
+from roboopt._core import AnyArray, Jittable
+from roboopt._errors import RobooptError, require_at_least, require_positive
 from roboopt.dynamics import Multibody
 
 RANGE_MARGIN = 0.05  # of the range at each end, for tracking errors
@@ -67,8 +67,8 @@ class FourierReference(Jittable):
                 "`sine` and `cosine` must have shape (joints, harmonics) and `offset` "
                 f"(joints,), got {shape}, {np.shape(cosine)} and {joints}."
             )
-        check_at_least("harmonics", shape[1], 2)
-        check_positive("period", period)
+        require_at_least(2, harmonics=shape[1])
+        require_positive(period=period)
         low, high = np.asarray(lower, float), np.asarray(upper, float)
         if not low.shape == high.shape == joints or not np.all(
             (-np.inf < low) & (low <= high) & (high < np.inf)
@@ -106,7 +106,7 @@ class FourierReference(Jittable):
             range_share: greatest distance of a joint from the middle of its range, as
                 a share of half the range, T/√(1 + T²): above 0 and below 1.
         """
-        check_at_least("harmonics", harmonics, 2)
+        require_at_least(2, harmonics=harmonics)
         if not 0 < range_share < 1:
             raise RobooptError(
                 f"`range_share` must be between 0 and 1, got {range_share}."

@@ -15,8 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from roboopt._core import Frozen, check_at_least, per_axis
-from roboopt._errors import RobooptError
+from roboopt._core import Frozen, per_axis
+from roboopt._errors import RobooptError, require_at_least
 from roboopt.data import Demonstrations, Normalizer
 from roboopt.networks import NormalizedMLP
 from roboopt.policies._distributions import (
@@ -156,7 +156,7 @@ class GMMPolicy(StochasticPolicy):
         The arguments are those of `MLPPolicy.of`, and the number of components, of
         which more than there are modes do no harm.
         """
-        check_at_least("components", components)
+        require_at_least(1, components=components)
         samples, outputs = with_units(samples)
         y = jax.vmap(outputs)(samples.actions).reshape(len(samples), -1)
         for_weights, for_samples = jax.random.split(key)

@@ -13,8 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from roboopt._core import AnyArray, Frozen, Jittable, check_at_least, check_shape
-from roboopt._errors import RobooptError
+from roboopt._core import AnyArray, Frozen, Jittable, check_shape
+from roboopt._errors import RobooptError, require_at_least
 from roboopt.data import Demonstrations
 from roboopt.dynamics import Multibody
 from roboopt.policies._mlp import MLPPolicy
@@ -41,7 +41,7 @@ class GravityCompensated(Jittable):
             first: the axis of an observation at which q begins; with a history, that of
                 the latest observation.
         """
-        check_at_least("first", first, 0)
+        require_at_least(0, first=first)
         self.policy, self.robot, self.first = policy, Frozen(robot), first
 
     @classmethod

@@ -22,8 +22,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from roboopt._core import AnyArray, Frozen, Jittable, check_positive, per_joint
-from roboopt._errors import RobooptError
+from roboopt._core import AnyArray, Frozen, Jittable, per_joint
+from roboopt._errors import RobooptError, require_positive
 from roboopt._readable import Readable, readable
 from roboopt.dynamics import Multibody
 from roboopt.policies._fourier import FourierReference
@@ -108,10 +108,10 @@ class PDGravityCompensation(JointGains, Jittable):
             saturation: a fraction; smaller values give stiffer gains.
             damping_ratio: ζ; 1 is critical for a joint that moves alone.
         """
-        check_positive("effort_limits", effort_limits)
-        check_positive("time_step", time_step)
-        check_positive("saturation", saturation)
-        check_positive("damping_ratio", damping_ratio)
+        require_positive(effort_limits=effort_limits)
+        require_positive(time_step=time_step)
+        require_positive(saturation=saturation)
+        require_positive(damping_ratio=damping_ratio)
         span = robot.upper - robot.lower
         limited = (span >= 0) & (span < 4 * np.pi)
         half = jnp.where(limited & (span > 0), span / 2, np.pi)

@@ -12,8 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from roboopt._core import Frozen, check_at_least, per_axis
-from roboopt._errors import RobooptError
+from roboopt._core import Frozen, per_axis
+from roboopt._errors import RobooptError, require_at_least
 from roboopt.policies._protocol import (
     Action,
     Observation,
@@ -38,8 +38,8 @@ class ObservationHistory(StatefulPolicy):
     """The size of one observation."""
 
     def __check_init__(self):
-        check_at_least("length", self.length)
-        check_at_least("observation_size", self.observation_size)
+        require_at_least(1, length=self.length)
+        require_at_least(1, observation_size=self.observation_size)
 
     def init(self, key: PRNGKeyArray | None) -> Any:
         """Return an empty history, and the carry of `model`."""
@@ -80,7 +80,7 @@ class ActionChunking(StatefulPolicy):
     ensemble: float | None = eqx.field(static=True, default=0.01)
 
     def __check_init__(self):
-        check_at_least("observation_size", self.observation_size)
+        require_at_least(1, observation_size=self.observation_size)
         if self.ensemble is not None and not np.isfinite(self.ensemble):
             raise RobooptError(
                 f"`ensemble` must be finite or None, got {self.ensemble}."

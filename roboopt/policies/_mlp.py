@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from roboopt._core import AnyArray, Jittable, check_positive
+from roboopt._core import AnyArray, Jittable
+from roboopt._errors import require_positive
 from roboopt.data import Normalizer
 from roboopt.networks import NormalizedMLP
 from roboopt.policies._policy_network import (
@@ -42,8 +43,8 @@ class MLPPolicy(Jittable):
             key: random key of the weights.
             **settings: as `of`, with a width of 32 and without linear path by default.
         """
-        check_positive("scale", scale)
-        check_positive("limits", limits)
+        require_positive(scale=scale)
+        require_positive(limits=limits)
         network = untrained_network(
             Normalizer(np.zeros(len(scale)), scale),
             len(limits),

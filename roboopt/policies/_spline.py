@@ -9,8 +9,8 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from roboopt._core import AnyArray, check_positive
-from roboopt._errors import RobooptError
+from roboopt._core import AnyArray
+from roboopt._errors import RobooptError, require_positive
 from roboopt._readable import Readable
 from roboopt.policies._protocol import OpenLoop, Time
 
@@ -30,7 +30,7 @@ class OpenLoopSpline(Readable, OpenLoop):
             raise RobooptError(
                 f"`knots` must have shape (2 or more, actions), got {knots.shape}."
             )
-        check_positive("duration", duration)
+        require_positive(duration=duration)
         self.knots, self.duration = knots, float(duration)
 
     def __call__(self, time: Time) -> Float[Array, " act"]:

@@ -19,8 +19,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from roboopt._core import AnyArray, Frozen, Jittable, check_positive
-from roboopt._errors import RobooptError
+from roboopt._core import AnyArray, Frozen, Jittable
+from roboopt._errors import RobooptError, require_positive
 from roboopt._readable import readable
 from roboopt.dynamics import Multibody
 from roboopt.policies._linear import leading
@@ -67,9 +67,9 @@ class EnergyShapingSwingUp(Jittable):
             )
         if np.shape(gains) != (4,):
             raise RobooptError(f"`gains` must be four numbers, got {np.shape(gains)}.")
-        check_positive("energy_gain", energy_gain)
-        check_positive("position_gain", position_gain)
-        check_positive("velocity_gain", velocity_gain)
+        require_positive(energy_gain=energy_gain)
+        require_positive(position_gain=position_gain)
+        require_positive(velocity_gain=velocity_gain)
         if not 0 < blend_angle < np.pi / 2:
             raise RobooptError(
                 f"`blend_angle` must lie between 0 and π/2, got {blend_angle}."

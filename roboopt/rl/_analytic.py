@@ -16,8 +16,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from roboopt._checks import require_positive
-from roboopt._errors import RobooptError
+from roboopt._errors import RobooptError, require_positive
 from roboopt.diagnose import norm_by_horizon
 from roboopt.gradients import Automatic
 from roboopt.objectives import NegativeReward

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from roboopt._checks import require_at_least
+from roboopt._errors import require_at_least
 from roboopt.optimize import Block, Result
 from roboopt.rl._run import Run, budget_in_words
 from roboopt.rl._running import RunningMeanStd

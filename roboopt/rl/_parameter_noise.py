@@ -18,9 +18,8 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from roboopt._checks import require_positive
 from roboopt._core import AnyArray, Frozen, Jittable, check_shape, sizes, trainable
-from roboopt._errors import RobooptError
+from roboopt._errors import RobooptError, require_positive
 from roboopt.policies import Normal
 
 

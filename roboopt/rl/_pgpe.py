@@ -28,9 +28,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Shaped
 
-from roboopt._checks import require_at_least, require_positive
 from roboopt._core import AnyArray
-from roboopt._errors import RobooptError
+from roboopt._errors import RobooptError, require_at_least, require_positive
 from roboopt.data import Trajectory
 from roboopt.objectives import PPOBatch, PPOLoss
 from roboopt.optimize import Block, Result, minimize

@@ -22,9 +22,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from roboopt._checks import require_at_least, require_positive, require_share
 from roboopt._core import AnyArray
-from roboopt._errors import RobooptError
+from roboopt._errors import (
+    RobooptError,
+    require_at_least,
+    require_positive,
+    require_share,
+)
 from roboopt.objectives import PPOBatch, PPOLoss
 from roboopt.optimize import Block
 from roboopt.rl._advantages import generalized_advantages

@@ -14,8 +14,7 @@ from typing import Any, Unpack
 
 import numpy as np
 
-from roboopt._checks import require_at_least
-from roboopt._errors import RobooptError
+from roboopt._errors import RobooptError, require_at_least
 from roboopt._progress import progress_line
 from roboopt.diagnose import norm_by_horizon
 from roboopt.objectives import NegativeReward

@@ -26,7 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from roboopt._checks import require_at_least, require_positive, require_share
+from roboopt._errors import require_at_least, require_positive, require_share
 from roboopt.objectives import ShortHorizonBatch, ShortHorizonLoss
 from roboopt.optimize import Block
 from roboopt.policies import acts_by_chance

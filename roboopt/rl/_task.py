@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from roboopt._checks import require_at_least
-from roboopt._errors import RobooptError
+from roboopt._errors import RobooptError, require_at_least
 from roboopt.policies import check_action_space, check_observation_space
 from roboopt.rollouts import (
     EnvSpec,

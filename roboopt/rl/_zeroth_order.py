@@ -12,8 +12,8 @@ from typing import Any, ClassVar
 
 import equinox as eqx
 
-from roboopt._checks import require_at_least, require_positive
 from roboopt._core import trainable
+from roboopt._errors import require_at_least, require_positive
 from roboopt.gradients import Automatic, Mixed, ZerothOrder
 from roboopt.objectives import NegativeReward
 from roboopt.rl._policies import deterministic_policy, parameter_count
