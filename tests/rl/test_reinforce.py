@@ -222,7 +222,7 @@ def test_every_gradient_works_where_there_is_a_twin(gradient):
         "roboopt/CartPoleBalance-v0",
         options={"duration": 0.2},
         gradient=gradient,
-        timesteps=4096,
+        timesteps=8192,
         envs=4,
         episodes=2,
         **SMALL,
@@ -338,16 +338,18 @@ def test_many_weights_are_not_drawn_but_actions_are():
 def test_a_few_gains_are_perturbed_one_by_one_unless_a_twin_helps(
     gradient, pairs, a_step
 ):
-    learned = ro.reinforce(
-        "roboopt/ArmReach-v0",
-        gradient=gradient,
-        envs=2,
-        max_steps=3,
-        timesteps=1,
-        episodes=0,
-    )
+    with pytest.warns(UserWarning, match="`timesteps` is 1"):
+        learned = ro.reinforce(
+            "roboopt/ArmReach-v0",
+            gradient=gradient,
+            envs=2,
+            max_steps=3,
+            timesteps=1,
+            episodes=0,
+        )
     assert learned.settings["pairs"] == pairs
-    assert a_step - 6 <= learned.timesteps <= 2 * a_step
+    # The start and what one step finds, and up to 3 runs of a policy by itself.
+    assert 2 * (a_step - 6) + 12 <= learned.timesteps <= 2 * a_step + 18
 
 
 class Doubled(gymnasium.RewardWrapper):
