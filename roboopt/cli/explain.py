@@ -24,14 +24,16 @@ class Explain(Flags):
 
     def run(self) -> int:
         """Print the gradients at the start and the end; return the exit code."""
+        from roboopt.cli._process import jax_settings
         from roboopt.data import load
 
-        gradients = getattr(load(self.folder), "gradients", None)
-        if not gradients:
-            raise RobooptError(
-                f"`folder` must be the folder of a run of tune, got {self.folder}: its "
-                "result holds no gradients; in Python there is roboopt.explain"
-            )
-        for when, explanation in gradients.items():
-            print(f"{when.capitalize()} the descent\n{explanation}\n")
+        with jax_settings():
+            result = load(self.folder)
+            if not hasattr(result, "gradients"):
+                raise RobooptError(
+                    f"`folder` must be the folder of a run of tune, got {self.folder}: "
+                    "its result has no gradient; in Python there is roboopt.explain"
+                )
+            for when, explanation in result.gradients().items():
+                print(f"{when.capitalize()} the descent\n{explanation}\n")
         return 0

@@ -1,21 +1,23 @@
 """What `tune` returns: the controller, and how it compares with the one before."""
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from roboopt.data import Trajectory, save
-from roboopt.diagnose import Explanation
+from roboopt.diagnose import Explanation, explain
 from roboopt.objectives import EnergyTaskCost
 from roboopt.optimize import Result
+from roboopt.policies import Clipped
 from roboopt.report import Section, Summary, VerbResult, write_history
 from roboopt.rollouts import EnvSpec
 from roboopt.tuning._comparison import Comparison
 from roboopt.tuning._joints import Joints
+from roboopt.tuning._parameters import gain_units
 
 
 @dataclass(frozen=True)
@@ -42,8 +44,8 @@ class TuneResult(VerbResult):
     settings: dict[str, Any]
     """What decided the result, in plain data."""
     env: EnvSpec | None
-    gradients: dict[str, Explanation] = dataclasses.field(default_factory=dict)
-    """The gradient of the objective at the controllers "before" and "after"."""
+    starts: Float[np.ndarray, "start obs"]
+    """The tuning starts."""
     fitted: Any = None
     """The fitted robot that was simulated, where the environment is not made with it.
     """
@@ -62,6 +64,24 @@ class TuneResult(VerbResult):
         tables = [self.comparison.table(), self.comparison.gap_table()]
         sentences = [*self.comparison.sentences(), ended, *self.task_sentences()]
         return Summary(self.title, tables, sentences)
+
+    def gradients(self) -> dict[str, Explanation]:
+        """Explain the gradient of the objective at both controllers.
+
+        Returns:
+            The explanations by "before" and "after", means over the tuning starts.
+        """
+        controllers = {"before": self.before, "after": self.controller}
+        units = gain_units(self.before, self.joints)
+        return {
+            when: explain(
+                self.objective,
+                policy.policy if isinstance(policy, Clipped) else policy,
+                self.starts,
+                units=units,
+            )
+            for when, policy in controllers.items()
+        }
 
     def task_sentences(self) -> list[str]:
         """Return the formula of the task cost and the rule of success, if it has them.

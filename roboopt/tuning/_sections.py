@@ -32,9 +32,7 @@ def sections(result: Any, *, video: bool) -> list[Section]:
     return [section for section in made if section is not None]
 
 
-def _gradient(result: Any) -> Section | None:
-    if not result.gradients:
-        return None
+def _gradient(result: Any) -> Section:
     blocks: list[Any] = [
         Notes(
             [
@@ -44,7 +42,7 @@ def _gradient(result: Any) -> Section | None:
             ]
         )
     ]
-    for when, explanation in result.gradients.items():
+    for when, explanation in result.gradients().items():
         blocks += [Notes([f"{when.capitalize()} the descent:"]), *explanation.blocks()]
     return Section("Gradient", blocks)
 

@@ -15,7 +15,6 @@ import numpy as np
 
 from roboopt._errors import RobooptError, require_at_least
 from roboopt.data import Trajectory
-from roboopt.diagnose import explain
 from roboopt.optimize import Result
 from roboopt.policies import within_limits
 from roboopt.report import progress_bar
@@ -23,7 +22,6 @@ from roboopt.rollouts import EVALUATION_SEED_OFFSET, collect, twin_rollout
 from roboopt.tuning._comparison import WHEN, compare
 from roboopt.tuning._environment import sample_starts
 from roboopt.tuning._joints import Joints
-from roboopt.tuning._parameters import gain_units
 from roboopt.tuning._problem import TuningProblem
 from roboopt.tuning._result import TuneResult
 from roboopt.tuning._rounds import descend
@@ -190,12 +188,6 @@ def _result(
     terms = eqx.filter_eval_shape(objective.terms, problem.controller, starts)
     test_seed = seed + EVALUATION_SEED_OFFSET
     run = {"steps": problem.steps, "starts": len(starts), "test_seed": test_seed}
-    policies = dict(zip(WHEN, (problem.controller, found.model), strict=True))
-    units = gain_units(problem.controller, joints)
-    gradients = {
-        when: explain(problem.objective, policy, problem.starts, units=units)
-        for when, policy in policies.items()
-    }
     return TuneResult(
         title=problem.title,
         controller=tuned,
@@ -209,6 +201,6 @@ def _result(
         notes=problem.notes,
         settings={"run": run, **problem.settings},
         env=problem.plant.spec,
-        gradients=gradients,
+        starts=np.asarray(problem.starts),
         fitted=problem.plant.fitted,
     )

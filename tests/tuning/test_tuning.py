@@ -81,6 +81,17 @@ def test_a_saved_result_renders_the_same(tuned: Any, tmp_path):
     assert len(loaded.sections(video=False)) == 7
 
 
+def test_the_gradient_says_why_the_gains_moved(tuned: Any):
+    found = tuned.gradients()
+    losses = {when: float(explanation.loss) for when, explanation in found.items()}
+    history = tuned.result.history["loss"]
+    np.testing.assert_allclose(losses["before"], history[0], rtol=1e-9)
+    np.testing.assert_allclose(losses["after"], tuned.result.loss, rtol=1e-9)
+    assert found["before"].units == ("N/m", "N/rad", "N·s/m", "N·s/rad")
+    # The first step of L-BFGS goes along the negative gradient.
+    assert found["after"].gradient_norm < found["before"].gradient_norm
+
+
 def test_ctrl_c_in_the_test_keeps_the_controller(monkeypatch):
     def interrupt(*args, **kwargs):
         raise KeyboardInterrupt
