@@ -98,7 +98,7 @@ class VectorExperience(Experience):
         """Steps of all environments in a block."""
 
     def gradient_steps(self, timesteps: int) -> int:
-        """Return the gradient steps on whole blocks in `timesteps`, at least a block."""
+        """Return the gradient steps on whole blocks in `timesteps`, at least one."""
         require_at_least(1, timesteps=timesteps)
         return max(1, timesteps // self.samples) * self.steps
 
