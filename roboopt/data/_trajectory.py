@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float, Int, Shaped
 
 from roboopt._core import AnyArray
 from roboopt._errors import RobooptError, require_positive
+from roboopt._readable import Readable
 from roboopt.data._files import atomic_write, read_archive
 
 PER_STEP = ("actions", "rewards", "efforts")
@@ -21,7 +22,7 @@ PER_OBSERVATION = ("observations", "times")
 PER_EPISODE = ("terminated", "success")
 
 
-class Trajectory(eqx.Module):
+class Trajectory(Readable, eqx.Module):
     """One recorded motion, or a batch of motions stacked along the first axes.
 
     Action k answers observation k; the last observation has no action. For a robot, an
@@ -70,6 +71,14 @@ class Trajectory(eqx.Module):
                 raise RobooptError(
                     f"`{name}` must hold {rule}, {shape}, got shape {value.shape}."
                 )
+
+    def _shown(self) -> dict[str, str]:
+        sizes = {
+            name: " × ".join(map(str, np.shape(value))) or str(value)
+            for name, value in vars(self).items()
+            if value is not None
+        }
+        return sizes | {"time_step": f"{self.time_step:.4g} s"}
 
     @property
     def steps(self) -> int:

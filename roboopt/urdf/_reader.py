@@ -175,6 +175,8 @@ def _inertia(inertial: Element, where: str) -> np.ndarray:
 
 def _root(links: tuple[str, ...], joints: list[Joint]) -> str:
     """Return the root, having checked that the links form a tree."""
+    if not links:
+        raise Fault("the robot must have at least one <link>, got none.")
     for joint in joints:
         for end, link in (("parent", joint.parent), ("child", joint.child)):
             if link not in links:

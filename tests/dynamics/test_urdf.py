@@ -272,7 +272,7 @@ REFUSED = {
         (ARM, link("leg"), joint("a", "arm", "leg"), joint("b", "leg", "arm")),
         r"loop of \['arm', 'leg'\]",
     ),
-    "no links": ((), "must form a tree"),
+    "no links": ((), "at least one <link>"),
     "nothing moves": (
         (BASE, ARM, joint("hinge", "base", "arm", kind="fixed")),
         "must have a revolute, continuous or prismatic joint",

@@ -71,7 +71,7 @@ def test_it_is_evaluated_beside_its_start(learned):
     better = learned.evaluation.returns - learned.start_evaluation.returns
     assert (better > 0).all()
     text = str(learned)
-    assert "learned" in text and "random start" in text
+    assert "learned" in text and "untrained" in text
 
 
 def test_a_result_is_saved_and_reported(learned, tmp_path):
@@ -496,6 +496,8 @@ def test_shac_is_an_algorithm_like_the_others():
         ("CartPole-v1", {"gradient": "analytic"}, "has no twin.*'likelihood'"),
         ("CartPole-v1", {"gradient": "zeroth-order"}, "cannot see small changes"),
         ("CartPole-v1", {"policy": "pd"}, "is for arms"),
+        ("CartPole-v1", {"widht": 3}, "`widht` .* did you mean `width`"),
+        ("CartPole-v1", {"clip": 0.1}, r"`clip` .* algorithm=rl.PPO\(clip=...\)"),
         ("CartPole-v1", {"policy": "deep"}, "`policy` must be 'network' or 'pd'"),
         ("CartPole-v1", {"timesteps": 0}, "`timesteps` must be at least 1"),
         ("CartPole-v1", {"episodes": -1}, "`episodes` must be at least 0"),

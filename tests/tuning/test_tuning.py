@@ -206,7 +206,7 @@ wrong = [
     ({"env": "arm", "task": "balance"}, "`task` must be one of reach"),
     ({"env": "arm", "robot": "kuka"}, "`robot` must be one of two-link"),
     ({"env": "cart-pole", "robot": "iiwa"}, "`robot` is for arm, got cart-pole"),
-    ({"robot": "iiwa", "urdf": "x.urdf"}, "exclude each other"),
+    ({"robot": "iiwa", "urdf": "x.urdf"}, "left out with `urdf`"),
     ({"urdf": "x.urdf"}, "`urdf` must be a file, got x.urdf"),
     ({"steps": 0}, "`steps` must be at least 1, got 0"),
     ({"episodes": -1}, "`episodes` must be at least 1, got -1"),
