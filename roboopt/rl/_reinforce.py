@@ -98,7 +98,8 @@ def reinforce(
             (PGPE); "analytic", through the twin; "zeroth-order", from values alone;
             "mixed", of the twin as far as the simulator agrees. If None, "analytic"
             where there is a twin, else "likelihood".
-        timesteps: stop after so many steps of all environments together.
+        timesteps: stop before a step of the learning would exceed so many steps of all
+            environments together, but not before the first.
         seconds: stop the learning after that long, compilation included.
         target: stop once the mean return of the last 100 episodes, or of 20 at first,
             reaches this; where steps run whole episodes, that of the last step's.
