@@ -1,6 +1,7 @@
 """Text of modules that shows numbers, sizes and units instead of array types."""
 
 import dataclasses
+import textwrap
 from typing import Any
 
 import equinox as eqx
@@ -10,6 +11,12 @@ import numpy as np
 
 MAX_NUMBERS = 32  # of an array that is shown in full
 MAX_COLUMNS = 80
+WRAPPED = 70  # columns of a value on lines of its own, before they are indented
+WRAPPING: dict[str, Any] = {
+    "subsequent_indent": "  ",
+    "break_long_words": False,
+    "break_on_hyphens": False,
+}
 
 
 class Readable:
@@ -39,7 +46,8 @@ def _call(title: str, shown: dict[str, Any]) -> str:
     line = f"{title}({', '.join(parts)})"
     if len(line) <= MAX_COLUMNS and "\n" not in line:
         return line
-    body = ",\n".join(parts).replace("\n", "\n  ")
+    lines = [p if "\n" in p else textwrap.fill(p, WRAPPED, **WRAPPING) for p in parts]
+    body = ",\n".join(lines).replace("\n", "\n  ")
     return f"{title}(\n  {body},\n)"
 
 

@@ -86,3 +86,20 @@ def test_no_module_shows_array_types():
         "ActionMismatch(scale=[1, 2], loss=L2())"
     )
     assert repr(ro.Frozen(jnp.ones((30, 3)))) == "<array of 30 × 3>"
+
+
+def test_no_line_is_longer_than_a_terminal():
+    gains = np.full((2, 16), -123.4)
+    clipped = ro.policies.Clipped(LinearFeedback(gains, np.ones(16)), -1.0, 1.0)
+    for thing in (LinearFeedback(gains), clipped, GaussianExploration(clipped, 0.1)):
+        assert max(map(len, repr(thing).splitlines())) <= 80, repr(thing)
+
+
+def test_a_trajectory_shows_sizes_and_the_time_step():
+    run = ro.Trajectory(
+        np.zeros((3, 201, 3)), np.zeros((3, 200, 1)), 0.02, rewards=np.zeros((3, 200))
+    )
+    assert repr(run) == (
+        "Trajectory(\n  observations=3 × 201 × 3,\n  actions=3 × 200 × 1,\n"
+        "  time_step=0.02 s,\n  rewards=3 × 200,\n)"
+    )

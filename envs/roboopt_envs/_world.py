@@ -15,6 +15,7 @@ import math
 import os
 import sys
 import tempfile
+import warnings
 import weakref
 from collections.abc import Iterator
 from functools import partial
@@ -26,7 +27,7 @@ import numpy as np
 from roboopt._errors import RobooptError
 from roboopt.urdf import FIXED, edit_urdf, for_pybullet, read_urdf
 
-from ._silence import import_pybullet_silently
+from ._silence import captured_messages, import_pybullet_silently
 
 import_pybullet_silently()
 
@@ -75,17 +76,23 @@ class PybulletWorld:
 
     def _load(self, path: Path, argument: str) -> None:
         client, model = self.client, self.model
-        try:
-            self.body = client.loadURDF(
-                str(path),
-                useFixedBase=True,
-                flags=pybullet.URDF_USE_INERTIA_FROM_FILE,
-            )
-        except pybullet.error as error:
+        failure = None
+        with captured_messages() as messages:
+            try:
+                self.body = client.loadURDF(
+                    str(path),
+                    useFixedBase=True,
+                    flags=pybullet.URDF_USE_INERTIA_FROM_FILE,
+                )
+            except pybullet.error as error:
+                failure = error
+        said = " ".join(messages)
+        if failure is not None:
             raise RobooptError(
-                f"`{argument}`: PyBullet cannot load {path}, often because a mesh is "
-                "missing; PyBullet has printed the reason."
-            ) from error
+                f"`{argument}`: PyBullet cannot load {path}: {said or failure}."
+            ) from failure
+        if said:
+            warnings.warn(f"PyBullet says of {path}: {said}", stacklevel=3)
         client.changeDynamics(self.body, -1, maxJointVelocity=MAX_SPEED)
         joints = enumerate(model.joints)
         self.joint_indices = tuple(i for i, j in joints if j.kind != FIXED)

@@ -33,11 +33,14 @@ def defaults_from(path: Path, command: Any) -> Any:
         raise RobooptError(f"{FLAG} {path} holds no settings of a run") from error
     if recorded != command.__name__.lower():
         raise RobooptError(f"{FLAG} {path} must be of this command, got {recorded}")
-    fields = {field.name for field in dataclasses.fields(command)}
-    if unknown := sorted(flags.keys() - fields):
+    fields = {
+        field.name.rstrip("_"): field.name for field in dataclasses.fields(command)
+    }
+    if unknown := sorted(flags.keys() - fields.keys()):
         raise RobooptError(f"{FLAG} {path} has unknown flags: {', '.join(unknown)}")
     hints = get_type_hints(command)
-    return command(**{name: _typed(hints[name], flags[name]) for name in flags})
+    values = {fields[name]: value for name, value in flags.items()}
+    return command(**{name: _typed(hints[name], v) for name, v in values.items()})
 
 
 def _typed(hint: Any, value: Any) -> Any:

@@ -1,17 +1,27 @@
-"""How the commands declare flags, show their help, check and name them in errors."""
+"""How the commands declare flags, parse and check them, and name them in errors."""
 
+import argparse
 import dataclasses
 import re
+import shutil
+import textwrap
 from collections.abc import Collection, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, get_args
-
-import tyro
+from typing import Any, get_args, get_origin, get_type_hints
 
 from roboopt._errors import RobooptError
 
-METAVARS = {int: "INT", float: "FLOAT", Path: "PATH", bool: "BOOL"}
+KINDS: dict[type, tuple[str, str]] = {
+    bool: ("BOOL", "True or False"),
+    int: ("INT", "a whole number"),
+    float: ("FLOAT", "a number"),
+    Path: ("PATH", "a path"),
+    str: ("TEXT", "text"),
+}
+"""The placeholder and the rule of each type of a value."""
+HELP = ("-h", "--help")
+MAX_WIDTH = 80  # columns
 
 
 def flag(
@@ -21,7 +31,6 @@ def flag(
     *,
     shown: str | None = None,
     choices: Sequence[str] = (),
-    name: str | None = None,
     positional: bool = False,
 ) -> Any:
     """Return the field of a flag.
@@ -34,43 +43,23 @@ def flag(
             None and no values.
         shown: the placeholder for the value; the choices or the type where None.
         choices: the only values besides None.
-        name: the flag's name, where it differs from the field's.
         positional: whether the value comes without the flag's name.
     """
     shown = shown or ("{" + ",".join(choices) + "}" if choices else None)
     if default in (None, ()):
         words = words or "none"
+    elif not isinstance(default, bool):
+        many = isinstance(default, tuple)
+        words = words or (" ".join(default) if many else str(default))
+    if default is dataclasses.MISSING:
+        words = ""
     told = {"text": text, "words": words, "shown": shown, "choices": tuple(choices)}
-    told |= {"name": name, "positional": positional}
+    told |= {"positional": positional}
     return dataclasses.field(default=default, metadata=told)
 
 
-class Flags:
-    """Base of dataclasses whose fields `flag` makes: annotates them for tyro."""
-
-    def __init_subclass__(cls) -> None:
-        for name, hint in list(cls.__annotations__.items()):
-            told = getattr(vars(cls).get(name), "metadata", None)
-            if not told:
-                continue
-            kinds = (hint, *get_args(hint))
-            shown, words = told["shown"], told["words"]
-            if shown is None and hint is not bool:
-                shown = next(m for kind, m in METAVARS.items() if kind in kinds)
-            argument = tyro.conf.arg(
-                metavar=shown,
-                help=told["text"],
-                help_behavior_hint=f"(default: {words})" if words else None,
-                name=told["name"],
-            )
-            made: Any = Annotated[hint, argument]  # type: ignore
-            if told["positional"]:
-                made = Annotated[made, tyro.conf.Positional]
-            cls.__annotations__[name] = made
-
-
 @dataclasses.dataclass(frozen=True)
-class Output(Flags):
+class Output:
     """Flags of every command that leaves the folder of a run."""
 
     name: str | None = flag(
@@ -91,8 +80,105 @@ class Output(Flags):
     )
 
 
-OUTPUT = tyro.conf.arg(name="", help="")
-"""Annotation of the field `output: Annotated[Output, OUTPUT] = Output()`."""
+def spelled(name: str) -> str:
+    """Return how the command line spells the flag of a field."""
+    return f"--{name.rstrip('_').replace('_', '-')}"
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> Any:
+        raise RobooptError(message)
+
+
+def parse(command: Any, prog: str, words: Sequence[str], default: Any = None) -> Any:
+    """Return the command with the fields that the words of the command line set.
+
+    Args:
+        command: the dataclass.
+        prog: the words before these, for help.
+        words: may ask for help, which is printed and ends the process.
+        default: an instance whose fields are the defaults.
+    """
+    width = min(shutil.get_terminal_size((MAX_WIDTH, 24)).columns, MAX_WIDTH)
+    hints, fields = get_type_hints(command), dataclasses.fields(command)
+    names = [f.metadata["shown"] for f in fields if f.metadata.get("positional")]
+    parser = _Parser(
+        usage=" ".join([prog, "[-h]", "[FLAGS]", *names]),
+        add_help=False,
+        allow_abbrev=False,
+        argument_default=argparse.SUPPRESS,
+        formatter_class=lambda prog: argparse.HelpFormatter(prog, width=width),
+    )
+    # argparse takes -1e-3 and -inf for flags otherwise.
+    parser._negative_number_matcher = re.compile(r"-[\d.]|-inf$")  # type: ignore
+    parser.add_argument(*HELP, action="store_true", help="Help.")
+    for field in fields:
+        if field.name != "output":
+            _add(parser, field, hints[field.name], required=default is None)
+    if "output" in hints:
+        for field in dataclasses.fields(Output):
+            _add(parser, field, get_type_hints(Output)[field.name])
+    if set(words) & set(HELP):
+        described = (command.__doc__ or "").split("\n\n")
+        print("\n\n".join(filled(text) for text in described), end="\n\n")
+        print(parser.format_help(), end="")
+        parser.exit()
+    parsed, unknown = parser.parse_known_intermixed_args(words)
+    if unknown:
+        known = [option for a in parser._actions for option in a.option_strings]
+        require_choice("the flag", unknown[0].partition("=")[0], known, shown=False)
+    given: dict[str, Any] = {
+        k: tuple(v) if isinstance(v, list) else v for k, v in vars(parsed).items()
+    }
+    if "output" in hints:
+        of_output = {f.name for f in dataclasses.fields(Output)} & given.keys()
+        given["output"] = Output(**{name: given.pop(name) for name in of_output})
+    return (
+        command(**given) if default is None else dataclasses.replace(default, **given)
+    )
+
+
+def _add(
+    parser: argparse.ArgumentParser, field: Any, hint: Any, required: bool = False
+) -> None:
+    """Add the flag of a field to the parser."""
+    told = field.metadata
+    kind = next(k for k in (hint, *get_args(hint)) if k in KINDS)
+    placeholder, rule = KINDS[kind]
+    needed = field.default is dataclasses.MISSING
+    words = "required" if needed else f"default: {told['words']}"
+    text = f"{told['text']} ({words})" if needed or told["words"] else told["text"]
+    options: dict[str, Any] = {"help": text.replace("%", "%%")}
+    if hint is bool:
+        options["action"] = "store_true"
+    else:
+
+        def read(text: str) -> Any:
+            try:
+                return (
+                    {"True": True, "False": False}[text] if kind is bool else kind(text)
+                )
+            except (ValueError, KeyError):
+                raise argparse.ArgumentTypeError(
+                    f"must be {rule}, got {text!r}"
+                ) from None
+
+        options |= {"type": read, "metavar": told["shown"] or placeholder}
+    if get_origin(hint) is tuple:
+        options["nargs"] = "*"
+    elif told["positional"] and not (needed and required):
+        options["nargs"] = "?"
+    if told["positional"]:
+        parser.add_argument(field.name, **options)
+    else:
+        parser.add_argument(spelled(field.name), dest=field.name, **options)
+
+
+def filled(text: str) -> str:
+    """Return a paragraph in lines of the terminal's width, at most 80 columns."""
+    width = min(shutil.get_terminal_size((MAX_WIDTH, 24)).columns, MAX_WIDTH)
+    words = " ".join(text.split())
+    return textwrap.fill(words, width, break_long_words=False, break_on_hyphens=False)
 
 
 def verb_arguments(command: Any) -> dict[str, Any]:
@@ -109,32 +195,36 @@ def check_choices(command: Any) -> None:
             require_choice(f"`{field.name}`", value, choices)
 
 
-def require_choice(name: str, value: str, choices: Collection[str]) -> None:
+def require_choice(
+    name: str, value: str, choices: Collection[str], *, shown: bool = True
+) -> None:
     """Raise a `RobooptError` that lists `choices` unless `value` is one of them."""
     if value not in choices:
         close = get_close_matches(value, choices, n=1)
         hint = f"; did you mean {close[0]}?" if close else ""
-        raise RobooptError(
-            f"{name} must be one of {', '.join(choices)}, got {value!r}{hint}"
-        )
+        listed = f"one of {', '.join(choices)}" if shown else "one that --help lists"
+        raise RobooptError(f"{name} must be {listed}, got {value!r}{hint}")
 
 
-def name_flags(message: str, command: Any) -> str:
-    """Return an error's message in one line, with arguments named as flags.
+def name_flag(message: str, command: Any) -> str:
+    """Return an error's message in one line, its argument named as a flag.
+
+    The argument is the name in backticks that begins the message. Nothing else is
+    changed: further names may be those of anything.
 
     Args:
-        message: names the library's arguments in backticks, such as `work_weight`.
+        message: such as "`work_weight` must be positive, got -1."
         command: the dataclass of the command; None names no flag.
     """
-    fields = {} if command is None else {f.name: f for f in dataclasses.fields(command)}
-    if "output" in fields:
-        fields |= {field.name: field for field in dataclasses.fields(Output)}
-
-    def flag_of(found: re.Match) -> str:
-        name = found[1]
-        if name not in fields:
-            return found[0]
-        positional = fields[name].metadata.get("positional")
-        return name if positional else f"--{name.strip('_').replace('_', '-')}"
-
-    return re.sub(r"`(\w+)`", flag_of, " ".join(message.split()))
+    line = " ".join(message.split())
+    found = re.match(r"`(\w+)`", line)
+    if command is None or found is None:
+        return line
+    fields = list(dataclasses.fields(command))
+    if "output" in {field.name for field in fields}:
+        fields += dataclasses.fields(Output)
+    for field in fields:
+        if field.name.rstrip("_") == found[1] and field.metadata:
+            said = found[1] if field.metadata["positional"] else spelled(field.name)
+            return said + line[found.end() :]
+    return line

@@ -4,12 +4,8 @@ A user's mistake is one line on stderr and exit code 2; Ctrl-C that ends the com
 exit code 130. A traceback is a bug.
 """
 
-import contextlib
 import importlib
-import io
-import shutil
 import sys
-import textwrap
 from collections.abc import Sequence
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -17,7 +13,14 @@ from typing import Any
 
 from roboopt._errors import RobooptError
 from roboopt.cli._config import defaults_from, split_config
-from roboopt.cli._flags import check_choices, name_flags, require_choice
+from roboopt.cli._flags import (
+    HELP,
+    check_choices,
+    filled,
+    name_flag,
+    parse,
+    require_choice,
+)
 from roboopt.cli._process import process_settings
 
 COMMANDS = {
@@ -34,9 +37,7 @@ DESCRIPTION = (
     "PyBullet, identify robots from recordings, clone behavior from demonstrations, "
     "and learn from reward in any Gymnasium environment."
 )
-EXTRAS = "tyro rich gymnasium pybullet matplotlib imageio_ffmpeg PIL".split()
-HELP = ("-h", "--help")
-MAX_WIDTH = 80  # columns
+EXTRAS = "rich gymnasium pybullet matplotlib imageio_ffmpeg PIL".split()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -61,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             check_choices(parsed)
             return parsed.run()
     except RobooptError as error:
-        print(f"roboopt: error: {name_flags(str(error), command)}", file=sys.stderr)
+        print(f"roboopt: error: {name_flag(str(error), command)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("roboopt: interrupted", file=sys.stderr)
@@ -70,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _overview() -> str:
     lines = [
-        _filled(DESCRIPTION),
+        filled(DESCRIPTION),
         "",
         "usage: roboopt COMMAND [FLAGS]",
         "",
@@ -91,39 +92,9 @@ def _command_class(name: str) -> Any:
 
 
 def _parse(command: Any, name: str, *arguments: str) -> Any:
-    import tyro
-
     config, words = split_config(arguments)
-    default = {} if config is None else {"default": defaults_from(config, command)}
-
-    def parse() -> Any:
-        return tyro.cli(
-            command,
-            prog=f"roboopt {name}",
-            description="",
-            args=words,
-            config=(tyro.conf.FlagCreatePairsOff,),
-            **default,
-        )
-
-    if not any(word in HELP for word in words):
-        return parse()
-    shown = io.StringIO()
-    try:
-        with contextlib.redirect_stdout(shown):
-            return parse()
-    finally:
-        # tyro breaks no line of the description, nor a short usage.
-        usage, _, flags = shown.getvalue().partition("\n")
-        described = (command.__doc__ or "").split("\n\n")
-        print("\n\n".join(_filled(text) for text in (*described, usage)))
-        print(flags, end="")
-
-
-def _filled(text: str) -> str:
-    width = min(shutil.get_terminal_size((MAX_WIDTH, 24)).columns, MAX_WIDTH)
-    words = " ".join(text.split())
-    return textwrap.fill(words, width, break_long_words=False, break_on_hyphens=False)
+    default = None if config is None else defaults_from(config, command)
+    return parse(command, f"roboopt {name}", words, default)
 
 
 def _require_extras() -> None:

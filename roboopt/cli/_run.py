@@ -68,7 +68,8 @@ def run(
 
 def flags_of(command: Any) -> dict[str, Any]:
     """Return the part of settings.json that `--config` reads."""
-    flags = plain(verb_arguments(command))
+    given = verb_arguments(command)
+    flags = {name.rstrip("_"): plain(value) for name, value in given.items()}
     return {"command": type(command).__name__.lower(), "flags": flags}
 
 

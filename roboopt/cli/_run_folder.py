@@ -46,12 +46,12 @@ class RunFolder:
             path = next(p for p in paths if not (p.exists() or _work(p).exists()))
         elif path.exists():
             raise RobooptError(
-                f"{path} exists already: give another `name`, or `overwrite`"
+                f"{path} exists already: give another --name, or --overwrite"
             )
         elif _work(path).exists():
             raise RobooptError(
                 f"{_work(path)} is left from a run that did not end: remove it, or "
-                "give `overwrite`"
+                "give --overwrite"
             )
         try:
             _work(path).mkdir(parents=True)
@@ -115,5 +115,5 @@ def _require_run(folder: Path) -> None:
         raise RobooptError(f"{folder} is not a folder")
     if folder.exists() and any(folder.iterdir()) and not (folder / SETTINGS).is_file():
         raise RobooptError(
-            f"{folder} holds something other than a run: `overwrite` leaves it alone"
+            f"{folder} holds something other than a run: --overwrite leaves it alone"
         )

@@ -3,10 +3,9 @@
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import Annotated
 
 from roboopt.cli._environment import ENV_HELP, keywords_of, label
-from roboopt.cli._flags import OUTPUT, Flags, Output, flag, verb_arguments
+from roboopt.cli._flags import Output, flag, verb_arguments
 
 KINDS = ("mlp", "gaussian", "tanh-gaussian", "gmm", "flow", "categorical")
 KIND_HELP = "Kind of policy; gmm or flow if multimodal."
@@ -15,7 +14,7 @@ DEMONSTRATOR = "PATH|MODULE:NAME"
 
 
 @dataclass(frozen=True)
-class Clone(Flags):
+class Clone:
     """Clone behavior from demonstrations, and evaluate the policy.
 
     The demonstrations are checked, some episodes are held out, and a policy descends
@@ -60,7 +59,7 @@ class Clone(Flags):
     )
     time_step: float | None = flag(None, "Time between samples [s].", "as recorded")
     processes: int = flag(0, "Worker processes of the evaluation.")
-    output: Annotated[Output, OUTPUT] = Output()
+    output: Output = Output()
 
     def run(self) -> int:
         """Train, evaluate, save and report; return the exit code."""

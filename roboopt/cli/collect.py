@@ -9,7 +9,7 @@ from typing import Any
 
 from roboopt._errors import RobooptError
 from roboopt.cli._environment import ENV_HELP, label, make
-from roboopt.cli._flags import Flags, flag
+from roboopt.cli._flags import flag
 
 SUFFIXES = ("", ".npz", ".hdf5", ".h5")
 DEMONSTRATOR_HELP = (
@@ -23,7 +23,7 @@ OUT_HELP = "File .npz or .hdf5, or, without suffix, a folder of memory-mapped ar
 
 
 @dataclass(frozen=True)
-class Collect(Flags):
+class Collect:
     """Record demonstrations in any Gymnasium environment, to be cloned.
 
     The demonstrator is one of the library's controllers for its environments, a saved

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from roboopt._errors import RobooptError
-from roboopt.cli._flags import Flags, flag
+from roboopt.cli._flags import flag
 
 
 @dataclass(frozen=True)
-class Explain(Flags):
-    """Explain the gradient of a run: which parameter lowers the loss, and by how much.
+class Explain:
+    """Explain the gradient of a run, parameter by parameter.
 
     For each parameter the value, the derivative, the effect of one percent, and the
     direction that lowers the loss; the pull of each term; the predicted and the actual

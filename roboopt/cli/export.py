@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from roboopt._errors import RobooptError, require_at_least
-from roboopt.cli._flags import Flags, flag
+from roboopt.cli._flags import flag
 from roboopt.cli._run_folder import SETTINGS, policy_file
 
 OBSERVATIONS = 100  # random ones on which actions are compared
@@ -18,7 +18,7 @@ MOTIONS = ("after.npz", "before.npz")
 
 
 @dataclass(frozen=True)
-class Export(Flags):
+class Export:
     """Write a policy as files that run without JAX and roboopt.
 
     As numpy these are policy.npz and policy.py, which needs NumPy alone; as onnx,

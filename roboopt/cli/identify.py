@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 from roboopt._errors import RobooptError, require_positive
-from roboopt.cli._flags import OUTPUT, Flags, Output, flag
+from roboopt.cli._flags import Output, flag
 
 ENVIRONMENTS = {
     **{"arm": "arm", "cart-pole": "cart-pole"},
@@ -29,7 +29,7 @@ PRIOR_HELP = (
 
 
 @dataclass(frozen=True)
-class Identify(Flags):
+class Identify:
     """Fit a robot's parameters to recordings, and test the fitted model.
 
     Recordings hold positions, velocities and efforts of all joints. The command checks
@@ -42,7 +42,7 @@ class Identify(Flags):
     recordings: tuple[str, ...] = flag(
         (),
         "Files, folders of files, or minari:<dataset>.",
-        shown="RECORDING ...",
+        shown="RECORDING",
         positional=True,
     )
     urdf: Path | None = flag(None, "URDF of the robot on a fixed base.")
@@ -80,7 +80,7 @@ class Identify(Flags):
         None, "Step of the simulation [s].", "the recordings', up to 1/240"
     )
     free: tuple[str, ...] = flag(
-        FREE, 'Fitted parameters, such as mass or "*[link_7]".', shown="NAME ..."
+        FREE, 'Fitted parameters, such as mass or "*[link_7]".', shown="NAME"
     )
     held_out: float | None = flag(None, HELD_OUT_HELP, THIRD)
     error: str = flag(
@@ -90,7 +90,7 @@ class Identify(Flags):
         None, "Cutoff frequency of the smoothing [Hz].", "from the spectrum"
     )
     prior: float = flag(0.5, PRIOR_HELP)
-    output: Annotated[Output, OUTPUT] = Output()
+    output: Output = Output()
 
     def run(self) -> int:
         """Identify, save, print and report; return the exit code."""
@@ -137,8 +137,8 @@ class Identify(Flags):
             )
         except ro.data.ColumnError as error:
             raise RobooptError(
-                f"{error.path} {error.rule}: name the columns by `time`, `positions`, "
-                f"`velocities` and `efforts`; it has the columns {error.header}"
+                f"{error.path} {error.rule}: name the columns by --time, --positions, "
+                f"--velocities and --efforts; it has the columns {error.header}"
             ) from error
 
     @property
@@ -170,17 +170,22 @@ class Identify(Flags):
 
     def _check(self) -> None:
         if not (self.env or self.robot or self.urdf):
-            raise RobooptError("name the robot: give `urdf`, or `env`: arm, cart-pole")
+            raise RobooptError("name the robot: give --urdf, or --env: arm, cart-pole")
         given = [f for f in ("robot", "urdf") if getattr(self, f) is not None]
         if given and self._kind != "arm":
-            raise RobooptError(f"`{given[0]}` is for `env` arm, got {self.env}")
+            raise RobooptError(f"`{given[0]}` is for --env arm, got {self.env}")
         if len(given) > 1:
-            raise RobooptError("`robot` and `urdf` exclude each other, got both")
+            raise RobooptError("--robot and --urdf exclude each other, got both")
         if self.urdf is not None and not self.urdf.is_file():
             raise RobooptError(f"`urdf` must be a file, got {self.urdf}")
+        if self.urdf is not None:
+            from roboopt.urdf import for_pybullet, for_twin, read_urdf
+
+            decide = for_pybullet if self.collect or self.env else for_twin
+            read_urdf(self.urdf, decide, argument="urdf")
         if self.collect == bool(self.recordings):
-            raise RobooptError("give either recordings of the robot, or `collect`")
-        what = "recordings" if self.collect else "`collect`"
+            raise RobooptError("give either recordings of the robot, or --collect")
+        what = "recordings" if self.collect else "--collect"
         for name in (*COLUMNS, "actuated") if self.collect else SIMULATED:
             if (value := getattr(self, name)) is not None:
                 raise RobooptError(f"`{name}` is for {what}, got {value}")

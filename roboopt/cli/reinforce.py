@@ -5,12 +5,12 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 from roboopt._errors import RobooptError
 from roboopt.cli._config import defaults_from
 from roboopt.cli._environment import ENV_HELP, keywords_of, label
-from roboopt.cli._flags import OUTPUT, Flags, Output, flag
+from roboopt.cli._flags import Output, flag
 from roboopt.cli._run_folder import SETTINGS, write_json
 
 CHECKPOINT, RETURNS = "checkpoint.npz", "returns.csv"
@@ -37,7 +37,7 @@ NORMALIZE_HELP = "Running normalization of the observations."
 
 
 @dataclass(frozen=True)
-class Reinforce(Flags):
+class Reinforce:
     """Learn a policy from reward.
 
     The policy class and the algorithm follow from the spaces of the environment, and
@@ -56,12 +56,14 @@ class Reinforce(Flags):
     policy: str | None = flag(
         None, START_HELP, "pd for arms", choices=("network", "pd")
     )
-    from_: Path | None = flag(None, "Run or saved policy to start from.", name="from")
+    from_: Path | None = flag(None, "Run or saved policy to start from.")
     resume: Path | None = flag(None, RESUME_HELP)
-    timesteps: int | None = flag(None, "Budget of environment steps.", "printed")
+    timesteps: int | None = flag(
+        None, "Budget of environment steps.", "chosen and printed"
+    )
     seconds: float = flag(math.inf, "Time limit [s].", "none")
     target: float | None = flag(None, TARGET_HELP)
-    envs: int | None = flag(None, ENVS_HELP, "printed")
+    envs: int | None = flag(None, ENVS_HELP, "chosen and printed")
     processes: int = flag(0, "Processes of the environments.")
     width: int | None = flag(None, "Neurons of a hidden layer.", "64; 16 if perturbed")
     depth: int | None = flag(None, "Hidden layers.", "2; 1 if perturbed")
@@ -91,7 +93,7 @@ class Reinforce(Flags):
         None, "Decay time of the analytic gradient [s].", "0.6 or inf"
     )
     pairs: int | None = flag(
-        None, "Pairs of opposite perturbations a gradient step.", "printed"
+        None, "Pairs of opposite perturbations a gradient step.", "chosen and printed"
     )
     scale: float | None = flag(
         None, "Size of perturbations, relative to the parameters.", "0.05"
@@ -100,7 +102,7 @@ class Reinforce(Flags):
     max_gradient_norm: float | None = flag(
         None, "Norm that gradients are clipped to.", "0.5 or 1"
     )
-    output: Annotated[Output, OUTPUT] = Output()
+    output: Output = Output()
 
     def run(self) -> int:
         """Learn, evaluate, report; return the exit code."""
@@ -157,8 +159,9 @@ class Reinforce(Flags):
             return None
         fits = [name for name in names if given.keys() <= own[name]]
         if not fits:
-            flags = ", ".join(f"--{name.replace('_', '-')}" for name in sorted(given))
-            raise RobooptError(f"{flags}: not all are settings of {' or '.join(names)}")
+            nearest = max(names, key=lambda name: len(given.keys() & own[name]))
+            wrong = min(given.keys() - own[nearest])
+            raise RobooptError(f"`{wrong}` must be left out, {nearest} has none")
         return algorithms[fits[0]](**given)
 
     def _resumed(self, path: Path) -> "Reinforce":

@@ -2,9 +2,8 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
-from roboopt.cli._flags import OUTPUT, Flags, Output, flag, verb_arguments
+from roboopt.cli._flags import Output, flag, verb_arguments
 
 BY_ROBOT = "as the robot and task need"
 ENV_HELP = "Robot, or the id of a Gymnasium environment that has a twin."
@@ -15,7 +14,7 @@ MODEL_HELP = (
 
 
 @dataclass(frozen=True)
-class Tune(Flags):
+class Tune:
     """Tune a controller on energy and task cost by gradient descent.
 
     The descent runs through the differentiable twin; then the starting and the tuned
@@ -61,7 +60,7 @@ class Tune(Flags):
     processes: int | None = flag(
         None, "Worker processes of the test.", "one a processor"
     )
-    output: Annotated[Output, OUTPUT] = Output()
+    output: Output = Output()
 
     def run(self) -> int:
         """Tune, test, save and report; return the exit code."""

@@ -20,8 +20,8 @@ from roboopt._errors import RobooptError, require_at_least
 from roboopt.data._trajectory import Trajectory, check_episodes
 from roboopt.data._windows import single_recordings
 
-OBSERVATION_KEYS = ("observations", "observation", "obs")
-ACTION_KEYS = ("actions", "action")
+OBSERVATION_KEYS = ("observations", "observation", "obs", "observation.state")
+ACTION_KEYS = ("actions", "action", "acts")
 
 
 class Demonstrations(eqx.Module):
@@ -116,13 +116,14 @@ class Demonstrations(eqx.Module):
         )
 
     @classmethod
-    def of(cls, batch: Any) -> "Demonstrations":
+    def of(cls, batch: Any, *, argument: str = "batch") -> "Demonstrations":
         """Read the samples of a batch in any of the customary forms.
 
         Args:
             batch: `Demonstrations`; a `Trajectory`, single or batched, whose last
                 observations have no action; a tuple `(observations, actions)`; or a
-                dict with "observations" or "obs", and "actions" or "action".
+                dict with one of `OBSERVATION_KEYS` and one of `ACTION_KEYS`.
+            argument: the caller's name for `batch`, used in messages.
 
         Raises:
             RobooptError: if `batch` has another form or is empty.
@@ -141,7 +142,7 @@ class Demonstrations(eqx.Module):
                 weights,
             )
         elif isinstance(batch, dict):
-            names = [_only(batch, keys) for keys in (OBSERVATION_KEYS, ACTION_KEYS)]
+            names = [_only(argument, batch, k) for k in (OBSERVATION_KEYS, ACTION_KEYS)]
             rest = {k: batch[k] for k in ("weights", "low", "high") if k in batch}
             known = {k: _array(v) for k, v in rest.items()}
             batch = cls(*(_array(batch[name]) for name in names), **known)
@@ -149,12 +150,14 @@ class Demonstrations(eqx.Module):
             batch = cls(*map(_array, batch))
         if not isinstance(batch, Demonstrations):
             raise RobooptError(
-                "`batch` must be a `Demonstrations`, a `Trajectory`, a tuple "
+                f"`{argument}` must be a `Demonstrations`, a `Trajectory`, a tuple "
                 "`(observations, actions)` or a dict with these, got "
                 f"{type(batch).__name__}."
             )
         if len(batch) == 0:
-            raise RobooptError("`batch` must hold at least one demonstration, got 0.")
+            raise RobooptError(
+                f"`{argument}` must hold at least one demonstration, got 0."
+            )
         return batch
 
     def shares(self, shape: tuple[int, ...]) -> Float[Array, "..."]:
@@ -177,11 +180,11 @@ def _array(value: Any) -> Any:
     return value if isinstance(value, jax.Array) else np.asarray(value)
 
 
-def _only(batch: dict, keys: tuple[str, ...]) -> str:
+def _only(argument: str, batch: dict, keys: tuple[str, ...]) -> str:
     present = [key for key in keys if key in batch]
     if len(present) != 1:
         raise RobooptError(
-            f"`batch` must hold one of the keys {', '.join(map(repr, keys))}, got "
+            f"`{argument}` must hold one of the keys {', '.join(map(repr, keys))}, got "
             f"{sorted(map(str, batch))}."
         )
     return present[0]

@@ -1,6 +1,7 @@
 """Tables of a robot for `repr`: joints and masses, with units."""
 
 import dataclasses
+from textwrap import wrap
 from typing import TYPE_CHECKING
 
 import equinox as eqx
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from roboopt.dynamics._multibody import Multibody
 
 HEADER = ("joint", "type", "limits", "effort limit", "damping", "links it carries")
+MAX_WIDTH = 78  # columns of a line, which is indented by two
 
 
 def has_values(module: eqx.Module) -> bool:
@@ -23,6 +25,14 @@ def has_values(module: eqx.Module) -> bool:
         for leaf in leaves
     ]
     return len(leaves) >= len(fields) and all(concrete)
+
+
+def _grid(rows: list[tuple[str, ...]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
 
 
 def describe_robot(robot: "Multibody") -> str:
@@ -54,9 +64,10 @@ def describe_robot(robot: "Multibody") -> str:
             ),
         )
         rows.append(row)
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
-        "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
+    lines = _grid(rows)
+    if max(map(len, lines)) > MAX_WIDTH:  # Links go to lines of their own.
+        carried = ["", *(f"  carries {row[-1]}" for row in rows[1:])]
+        lines = []
+        for line, links in zip(_grid([row[:-1] for row in rows]), carried, strict=True):
+            lines += [line, *wrap(links, MAX_WIDTH, subsequent_indent="    ")]
     return "\n  ".join([title, *lines])

@@ -60,8 +60,9 @@ def clone(
     """Clone behavior from demonstrations, and let the clone do the task.
 
     Args:
-        demonstrations: trajectories, a file (.npz, .hdf5), a folder that
-            `save_episodes` wrote, or "minari:<dataset>".
+        demonstrations: trajectories; arrays (observations, actions) of one episode, or
+            a dict with these; a file (.npz, .hdf5), a folder that `save_episodes`
+            wrote, or "minari:<dataset>".
         env: Gymnasium id, environment, or function that makes one; without it the clone
             is trained but does not act.
         policy: "mlp", "gaussian", "tanh-gaussian", "gmm" or "flow" (for demonstrations

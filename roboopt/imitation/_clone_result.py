@@ -22,7 +22,9 @@ from roboopt.report import (
     curves,
     evaluation_record,
     evaluation_table,
+    interval,
     motions,
+    number,
     padded,
     performance,
     sentence,
@@ -35,7 +37,7 @@ MAX_SUCCESS_LOSS = 0.03  # within which a clone is as good as its demonstrator
 OVERFITTING_RATIO = 10.0  # of the mismatch held out to the mismatch in training
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class CloneResult(VerbResult):
     """The clone, its training, and its evaluation beside the demonstrator's."""
 
@@ -82,9 +84,15 @@ class CloneResult(VerbResult):
         held_out, training = self.mismatch["held out"], self.mismatch["training"]
         sentences = [
             self._outcome(),
-            f"The mismatch is {held_out:.4g} on held-out demonstrations and "
-            f"{training:.4g} on those it was trained on.",
+            f"The mismatch is {number(held_out)} on held-out demonstrations and "
+            f"{number(training)} on those it was trained on.",
         ]
+        if held_out == 0 and not self.discrete:
+            sentences.append(
+                "A held-out mismatch of 0 says little: the held-out actions are at the "
+                "actuators' limits, where asking for more counts as no error. Hold out "
+                "more episodes."
+            )
         if held_out > OVERFITTING_RATIO * abs(training):
             sentences.append(
                 f"The held-out mismatch is {held_out / training:.3g} times as large: "
@@ -110,13 +118,10 @@ class CloneResult(VerbResult):
                 total = other.successes.sum()
                 said += f"; its demonstrator, from the same starts, in {total}"
         else:
-            mean = clone.mean_return
-            said = (
-                f"The clone's mean return over {count} episodes is {mean.value:.4g} "
-                f"({mean.low:.4g} to {mean.high:.4g})"
-            )
+            mean = interval(clone.mean_return)
+            said = f"The clone's mean return over {count} episodes is {mean}"
             if other is not None:
-                said += f"; its demonstrator's is {other.mean_return.value:.4g}"
+                said += f"; its demonstrator's is {number(other.mean_return.value)}"
         return f"{said}."
 
     def _worse_than_demonstrator(self) -> bool:

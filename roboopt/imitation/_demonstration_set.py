@@ -53,7 +53,7 @@ class DemonstrationSet:
         """Load demonstrations, check them, and set some episodes aside."""
         folder = None
         if not isinstance(source, str | PathLike):
-            episodes = _episodes(source)
+            episodes = _episodes(source, time_step)
         elif not str(source).startswith("minari:") and not Path(source).exists():
             raise RobooptError(
                 "`demonstrations` must be a file, a folder or minari:<dataset>, got "
@@ -99,17 +99,22 @@ class DemonstrationSet:
         return training, held_out, source
 
 
-def _episodes(source: Any) -> list[Trajectory]:
-    sequence = isinstance(source, Sequence)
-    for episode in source if sequence else [source]:
-        if not isinstance(episode, Trajectory):
-            raise RobooptError(
-                "`demonstrations` must be trajectories, a file or a folder, got "
-                f"{type(episode).__name__}."
-            )
-    if sequence and not source:
-        raise RobooptError("`demonstrations` must hold at least one episode, got 0.")
-    return single_recordings(source)
+def _episodes(source: Any, time_step: float | None) -> list[Trajectory]:
+    runs = [source] if isinstance(source, Trajectory) else source
+    if isinstance(runs, Sequence) and all(isinstance(x, Trajectory) for x in runs):
+        if not runs:
+            raise RobooptError("`demonstrations` must hold at least one episode.")
+        return single_recordings(runs)
+    if not isinstance(source, dict | tuple | list | Demonstrations):
+        raise RobooptError(
+            "`demonstrations` must be trajectories, arrays (observations, actions), a "
+            f"file or a folder, got {type(source).__name__}."
+        )
+    samples = Demonstrations.of(source, argument="demonstrations")
+    observations = np.asarray(samples.observations)
+    # One episode: nobody knows what was seen after the last action.
+    seen = np.concatenate([observations, observations[-1:]])
+    return [Trajectory(seen, np.asarray(samples.actions), time_step or 1.0)]
 
 
 def _exceeds_memory(folder: Path) -> bool:

@@ -60,7 +60,10 @@ class PPOLoss(Objective):
 
     def __check_init__(self):
         if self.clip is not None and not self.clip > 0:
-            raise RobooptError(f"`clip` must be positive or None, got {self.clip}.")
+            raise RobooptError(
+                "`clip` must be positive, and infinite or None for no clip, got "
+                f"{self.clip}."
+            )
         check_weights(
             value_weight=self.value_weight, entropy_weight=self.entropy_weight
         )

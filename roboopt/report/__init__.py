@@ -31,6 +31,7 @@ from roboopt.report._records import write_history as write_history
 from roboopt.report._result import Summary as Summary
 from roboopt.report._result import VerbResult as VerbResult
 from roboopt.report._text import change as change
+from roboopt.report._text import interval as interval
 from roboopt.report._text import number as number
 from roboopt.report._text import readable as readable
 from roboopt.report._text import sentence as sentence

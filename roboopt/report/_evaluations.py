@@ -9,6 +9,7 @@ from jaxtyping import Float
 from roboopt.report._figures import COLORS
 from roboopt.report._motion_figures import Panel, traces
 from roboopt.report._page import Figure, Section, Table
+from roboopt.report._text import number
 from roboopt.rollouts import Evaluation, Signals
 
 HEADER = ("", "success", "95 % interval", "return", "95 % interval")
@@ -23,7 +24,7 @@ def evaluation_table(evaluations: Mapping[str, Evaluation]) -> Table:
         if found.success_rate is not None:
             value, low, high = (f"{100 * share:.0f}" for share in found.success_rate)
             cells = [f"{value} %", f"{low} to {high} %"]
-        value, low, high = (f"{x:.4g}".replace("-", "−") for x in found.mean_return)
+        value, low, high = map(number, found.mean_return)
         rows.append([name, *cells, value, f"{low} to {high}"])
     return Table(HEADER, rows)
 

@@ -26,7 +26,7 @@ COLORS = {
     "demonstrator": BEFORE_AFTER["before"],
     "clone": BEFORE_AFTER["after"],
     "started from": BEFORE_AFTER["before"],
-    "random start": BEFORE_AFTER["before"],
+    "untrained": BEFORE_AFTER["before"],
     "learned": BEFORE_AFTER["after"],
 }
 """The color of each label that the figures know."""

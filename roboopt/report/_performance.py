@@ -1,5 +1,6 @@
 """A video of policies side by side, from the same start, in real time."""
 
+import os
 import sys
 import warnings
 from collections.abc import Mapping
@@ -42,7 +43,11 @@ def performance(
     if start is None:
         begin = {"episodes": 1, "seed": seed}
     films: list[tuple[str, str, list[np.ndarray]]] = []
+    # Pictures need no window: without this SDL looks for a display, and complains.
+    windowless = "SDL_VIDEODRIVER" not in os.environ
     try:
+        if windowless:
+            os.environ["SDL_VIDEODRIVER"] = "dummy"
         _check_source(spec)
         env = spec.make(render_mode="rgb_array")
         step = time_step_of(env)
@@ -59,6 +64,9 @@ def performance(
         reason = " ".join(str(error).split())
         warnings.warn(f"there is no video: {reason}", stacklevel=2)
         return None
+    finally:
+        if windowless:
+            os.environ.pop("SDL_VIDEODRIVER", None)
     longest = max(len(frames) for *_, frames in films)
     shown = [
         (caption, color, np.stack(frames + [frames[-1]] * (longest - len(frames))))

@@ -13,6 +13,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from roboopt._errors import RobooptError
 from roboopt.data import save
 from roboopt.report._page import Section, Table, write_report
 from roboopt.report._text import paragraph, table_text
@@ -84,7 +85,12 @@ class VerbResult(ABC):
         Args:
             path: of the file.
             video: whether to render a video, where the environment can be made.
+
+        Raises:
+            RobooptError: if `path` is a folder, or lies in none.
         """
+        if not Path(path).absolute().parent.is_dir() or Path(path).is_dir():
+            raise RobooptError(f"`path` must be a file in a folder, got {path}.")
         said, sections = self.summary(), self.sections(video=video)
         write_report(path, title=said.title, verdict=said.sentences, sections=sections)
 
@@ -102,6 +108,8 @@ class VerbResult(ABC):
     def __str__(self) -> str:
         """Return the summary as text."""
         return str(self.summary())
+
+    __repr__ = __str__  # Dataclasses of this kind are declared with `repr=False`.
 
     def _repr_html_(self) -> str:
         """Return the summary as notebooks show it."""

@@ -7,6 +7,7 @@ fits, a row is stacked, one cell a line.
 
 import itertools
 import math
+import re
 import textwrap
 from collections.abc import Iterator, Sequence
 
@@ -14,6 +15,8 @@ from roboopt.report._page import Table
 
 GAP = "  "
 MIN_TEXT = 14  # characters of a text column that is wrapped
+UNIT = re.compile(r"(?<=\d) (?=%|(?:steps|kg|ms|rad|Hz|s|m|N|J|W)(?!\w))")
+"""The space between a number and its unit, where no line ends."""
 
 
 def paragraph(text: str, width: int) -> str:
@@ -46,7 +49,9 @@ def table_text(table: Table, width: int) -> str:
 
 
 def _wrapped(text: str, width: int) -> list[str]:
-    return textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
+    bound = UNIT.sub("\N{NO-BREAK SPACE}", text)
+    lines = textwrap.wrap(bound, width, break_long_words=False, break_on_hyphens=False)
+    return [line.replace("\N{NO-BREAK SPACE}", " ") for line in lines]
 
 
 def _total(widths: Sequence[int]) -> int:
@@ -99,7 +104,13 @@ def sentence(text: str) -> str:
 
 def number(value: float) -> str:
     """Return a number with four digits."""
-    return f"{value:.4g}"
+    return f"{value:.4g}".replace("-", "−")
+
+
+def interval(estimate: tuple[float, float, float]) -> str:
+    """Return a value with the ends of its 95 % confidence interval."""
+    value, low, high = map(number, estimate)
+    return f"{value} (95 % interval {low} to {high})"
 
 
 def change(before: float, after: float) -> str:

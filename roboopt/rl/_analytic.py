@@ -21,7 +21,7 @@ from roboopt.diagnose import norm_by_horizon
 from roboopt.gradients import Automatic
 from roboopt.objectives import NegativeReward
 from roboopt.rl._policies import actor_critic, deterministic_policy, fresh
-from roboopt.rl._run import Measured, Run
+from roboopt.rl._run import Measured, Run, budget_in_words
 from roboopt.rl._task import PROBE_STARTS, STARTS, Task
 from roboopt.rollouts import Episode, Rollout, as_episodes
 
@@ -77,8 +77,10 @@ class AnalyticGradient:
         count = task.envs or (default if exact else DECAYING_STARTS)
         per_step = count * twin.horizon
         steps = EXACT_STEPS if exact else DECAYING_STEPS
+        budget = f"{steps} gradient steps"
         if task.timesteps is not None:
-            steps = -(-task.timesteps // per_step)
+            steps = max(1, task.timesteps // per_step)
+            budget = budget_in_words(task.timesteps, per_step)
         starts = task.starts(count if exact else max(STARTS, count))
         measured = jnp.asarray(starts if exact else starts[:PROBE_STARTS], float)
         objective = NegativeReward(
@@ -115,7 +117,7 @@ class AnalyticGradient:
                     f"steps, {how}"
                 ),
                 "environment": "its twin in JAX",
-                "budget": f"{steps} gradient steps",
+                "budget": budget,
             },
             horizon=twin.horizon if exact else round(decay / twin.dynamics.time_step),
             recent=len(measured),

@@ -11,7 +11,7 @@ import numpy as np
 
 from roboopt._errors import require_at_least
 from roboopt.optimize import Block, Result
-from roboopt.rl._run import Run
+from roboopt.rl._run import Run, budget_in_words
 from roboopt.rl._running import RunningMeanStd
 from roboopt.rollouts import Episode, Steps, VectorEnv
 
@@ -98,9 +98,9 @@ class VectorExperience(Experience):
         """Steps of all environments in a block."""
 
     def gradient_steps(self, timesteps: int) -> int:
-        """Return the gradient steps of at least `timesteps` in the environments."""
+        """Return the gradient steps on whole blocks in `timesteps`, at least one."""
         require_at_least(1, timesteps=timesteps)
-        return -(-timesteps // self.samples) * self.steps
+        return max(1, timesteps // self.samples) * self.steps
 
     def _begin(self) -> None:
         super()._begin()
@@ -144,7 +144,8 @@ class ActorCriticAlgorithm(ABC):
             envs: vector environments, in Gymnasium or in a twin; for SHAC a
                 `TwinVectorEnv`. Stagger twins: at the same point of their episodes they
                 teach the value function little.
-            timesteps: steps of all environments together, rounded up to whole blocks.
+            timesteps: steps of all environments together, at least a block; the rest of
+                a block is not used.
             seed: the seed of all randomness.
             **settings: further settings of `minimize`, such as `callback`.
 
@@ -170,6 +171,6 @@ class ActorCriticAlgorithm(ABC):
             steps=steps,
             settings={"optimizer": optimizer, "batch_size": data.batch_size},
             timesteps=timesteps,
-            choice={**words, "budget": f"{timesteps} timesteps"},
+            choice={**words, "budget": budget_in_words(timesteps, data.samples)},
             close=getattr(envs, "close", lambda: None),
         )

@@ -74,8 +74,8 @@ class Monitor:
         """Record the episodes since the last call; return whether to stop."""
         run = self._run
         self._step, self._seconds = status.step, self._earlier + status.seconds
-        self.timesteps = run.progress.taken(status.step)
         episodes = run.progress.recent_episodes(status)
+        self.timesteps = run.progress.taken(status.step)
         self.rows += rows_of(episodes, self.timesteps, self._seconds)
         recent = self.recent
         learning = LearningStatus(
@@ -118,7 +118,8 @@ class Monitor:
                 f"{recent.mean():.4g} and has reached the target {self._target:.4g}"
             )
         if self.ended == "timesteps" and reason == "callback":
-            return "timesteps", f"all {self.timesteps} timesteps taken"
+            taken, budget = self.timesteps, self._run.timesteps
+            return "timesteps", f"{taken} timesteps taken, of a budget of {budget}"
         return reason, message
 
 

@@ -36,7 +36,7 @@ from roboopt.optimize import Block, Result, minimize
 from roboopt.rl._experience import Experience
 from roboopt.rl._parameter_noise import ParameterNoise
 from roboopt.rl._policies import deterministic_policy
-from roboopt.rl._run import Run
+from roboopt.rl._run import Run, budget_in_words
 from roboopt.rl._task import STARTS, Task
 from roboopt.rollouts import as_episodes
 
@@ -140,7 +140,9 @@ class PGPE:
                     f"from each of {count} starts a step"
                 ),
                 "environment": where,
-                "budget": f"{timesteps} timesteps",
+                "budget": budget_in_words(
+                    timesteps, count * self.draws * rollout.horizon
+                ),
             },
             close=getattr(rollout, "close", lambda: None),
         )
@@ -182,7 +184,7 @@ class PGPEData(Experience):
     ):
         """Keep the arguments of `PGPE.learn`; no episode runs yet.
 
-        After `timesteps`, blocks repeat the last one.
+        Where a block could exceed `timesteps`, blocks repeat the last one.
         """
         require_at_least(1, starts_per_step=groups)
         super().__init__(seed)
@@ -199,6 +201,7 @@ class PGPEData(Experience):
         # Compiled for every source: what it closes over is constant, and faster so.
         self._compiled = eqx.filter_jit(self._rollouts)
         self._last: PPOBatch | None = None
+        self._cost = 0  # of the longest block
 
     def _block(self, model: Any, number: int) -> Block:
         """Run policies that `model` draws; return their advantages.
@@ -211,7 +214,7 @@ class PGPEData(Experience):
                 f"`model` must be a `ParameterNoise`, got {type(model).__name__}."
             )
         budget = math.inf if self._budget is None else self._budget
-        if self._last is not None and self.timesteps >= budget:
+        if self._last is not None and self.timesteps + self._cost > budget:
             self.exhausted = True
             return Block(self._last, model)
         random = np.random.default_rng([self._seed, number])
@@ -224,6 +227,7 @@ class PGPEData(Experience):
             raise RobooptError(
                 "`rollout` must return trajectories with rewards, got none."
             )
+        self._cost = max(self._cost, taken)
         self._count(taken, as_episodes(trajectory, self._success))
         returns = np.asarray(trajectory.rewards, float).sum(-1)
         returns = np.where(np.isfinite(returns), returns, -np.inf)

@@ -153,34 +153,22 @@ class PPOData(VectorExperience):
     def _block(self, model: Any, number: int) -> Block:
         ppo, memory = self._ppo, self._memory
         if number and ppo.normalize_observations:
+            # Between blocks: a block is learned as it was acted.
             model = model.seeing(memory["observed"].normalizer())
-        acted = model
-        steps = self._collect(acted, jax.random.key(_block_seed(self._seed, number)))
+        steps = self._collect(model, jax.random.key(_block_seed(self._seed, number)))
         self._observe(steps)
-        if number == 0 and ppo.normalize_observations:
-            # The first gradient steps are not taken on inputs in any unit.
-            model = model.seeing(memory["observed"].normalizer())
         unit = 1.0
         if ppo.scale_rewards:
             memory["scale"] = memory["scale"].update(steps, ppo.discount)
             unit = memory["scale"].unit
         numbers = [unit, ppo.discount, ppo.gae_lambda]
         settings = np.array(numbers, steps.rewards.dtype)
-        return Block(_batch(model, acted, steps, settings), model)
+        return Block(_batch(model, steps, settings), model)
 
 
 @eqx.filter_jit
-def _batch(
-    agent: Any, acted: Any, steps: Steps, settings: Float[AnyArray, "3"]
-) -> PPOBatch:
-    """Return the batch of `steps`.
-
-    Args:
-        agent: the agent whose value function is trained.
-        acted: the agent that acted, whose normalizer may be another.
-        steps: steps of all environments.
-        settings: the unit of the rewards, γ and λ.
-    """
+def _batch(agent: Any, steps: Steps, settings: Float[AnyArray, "3"]) -> PPOBatch:
+    """Return the batch of `steps`; `settings` are the unit of the rewards, γ and λ."""
     unit, discount, gae_lambda = jnp.asarray(settings)
     observations, actions = jnp.asarray(steps.observations), jnp.asarray(steps.drawn)
     both = jnp.stack([observations, jnp.asarray(steps.next_observations)])
@@ -207,7 +195,7 @@ def _batch(
     return PPOBatch(
         observations=rows(observations),
         actions=rows(actions),
-        log_probs=rows(jax.vmap(jax.vmap(acted.log_prob))(observations, actions)),
+        log_probs=rows(jax.vmap(jax.vmap(agent.log_prob))(observations, actions)),
         advantages=rows(centered / deviation),
         returns=rows(advantages + values),
         weights=rows(weights),

@@ -6,9 +6,11 @@ from whether it has a differentiable twin. Each algorithm can also be used by it
 """
 
 import dataclasses
+import inspect
 import math
 import sys
 from collections.abc import Callable, Mapping
+from difflib import get_close_matches
 from os import PathLike
 from typing import Any, Unpack
 
@@ -96,7 +98,8 @@ def reinforce(
             (PGPE); "analytic", through the twin; "zeroth-order", from values alone;
             "mixed", of the twin as far as the simulator agrees. If None, "analytic"
             where there is a twin, else "likelihood".
-        timesteps: stop after so many steps of all environments together.
+        timesteps: stop before a step of the learning would exceed so many steps of all
+            environments together, but not before the first.
         seconds: stop the learning after that long, compilation included.
         target: stop once the mean return of the last 100 episodes, or of 20 at first,
             reaches this; where steps run whole episodes, that of the last step's.
@@ -202,11 +205,17 @@ def _check(
         raise RobooptError("`gradient` must be None where an `algorithm` is given.")
     if unknown := network.keys() - NetworkSettings.__annotations__.keys():
         name = min(unknown)
-        raise RobooptError(
-            f"`{name}` is no argument of `reinforce`: settings are given to the "
-            f"algorithm, such as algorithm=roboopt.rl.PPO({name}=...), and those of "
-            f"networks are {', '.join(NetworkSettings.__annotations__)}."
-        )
+        known = [*inspect.signature(reinforce).parameters][:-1]
+        known += NetworkSettings.__annotations__
+        close = get_close_matches(name, known, n=1)
+        holders = [k for k in ALGORITHMS.values() if name in k.__dataclass_fields__]
+        said = f"it takes {', '.join(known)}"
+        if close:
+            said = f"did you mean `{close[0]}`?"
+        elif holders:
+            said = f"give it to the algorithm, algorithm=rl.{holders[0].__name__}"
+            said += f"({name}=...)"
+        raise RobooptError(f"`{name}` is no argument of `reinforce`; {said}")
 
 
 def _result(

@@ -15,6 +15,8 @@ from roboopt.report import (
     VerbResult,
     evaluation_record,
     evaluation_table,
+    interval,
+    number,
     sentence,
     write_history,
 )
@@ -24,7 +26,7 @@ from roboopt.rollouts import EnvSpec, Evaluation, Signals
 INTERRUPTED = "the evaluation was interrupted"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ReinforceResult(VerbResult):
     """A policy learned from reward, and how it was learned."""
 
@@ -106,7 +108,7 @@ class ReinforceResult(VerbResult):
     @property
     def start_name(self) -> str:
         """Return the start's name in tables and figures."""
-        return "random start" if self.fresh else "started from"
+        return "untrained" if self.fresh else "started from"
 
     @property
     def evaluations(self) -> dict[str, Evaluation]:
@@ -120,14 +122,12 @@ class ReinforceResult(VerbResult):
         tables = [evaluation_table(self.evaluations)] if self.evaluations else []
         sentences = []
         if found is not None:
-            mean = found.mean_return
-            low, high = _number(mean.low), _number(mean.high)
             text = f"The policy's mean return over {len(found.returns)} fresh episodes "
-            text += f"is {_number(mean.value)} ({low} to {high})"
+            text += f"is {interval(found.mean_return)}"
             if found.successes is not None:
                 text += f"; it succeeds in {int(found.successes.sum())}"
             if start is not None:
-                text += f". The start's is {_number(start.mean_return.value)}"
+                text += f". The start's is {number(start.mean_return.value)}"
             sentences.append(f"{text}.")
         if self.evaluation_failure:
             sentences.append(sentence(self.evaluation_failure))
@@ -166,7 +166,3 @@ class ReinforceResult(VerbResult):
             save_episodes(folder / "episodes.npz", episodes)
         self.returns.write(folder / "returns.csv")
         write_history(folder / "history.csv", self.history)
-
-
-def _number(value: float) -> str:
-    return f"{value:.4g}".replace("-", "−")

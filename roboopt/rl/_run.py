@@ -2,6 +2,7 @@
 
 import math
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -53,12 +54,21 @@ class Run:
         )
 
 
+def budget_in_words(timesteps: int, least: int) -> str:
+    """Return the budget in words; warn if even the shortest learning may exceed it."""
+    if least <= timesteps:
+        return f"{timesteps} timesteps"
+    text = f"the shortest learning takes up to {least} timesteps"
+    warnings.warn(f"{text}, but `timesteps` is {timesteps}.", stacklevel=2)
+    return f"{timesteps} timesteps, although {text}"
+
+
 class Measured:
     """Counts steps and episodes where gradient steps run whole episodes.
 
     These are episodes of many policies. The current policy runs beside the descent, at
     most every second and for at most a fifth of the time, or after every step where a
-    target asks for it. Its episodes do not count as steps of the learning.
+    target asks for it.
     """
 
     def __init__(
@@ -67,40 +77,50 @@ class Measured:
         measure: Callable[[Any, int], list[Episode]],
         *,
         every_step: bool,
-        beside: int = 0,
+        spent: int = 0,
+        cost: int = 0,
         budget: int | None = None,
     ):
         """Keep the arguments.
 
         Args:
-            count: `count(step)`, environment steps up to a gradient step, with those of
-                `measure`.
+            count: `count(step)`, environment steps up to a gradient step.
             measure: `measure(model, step)` runs the policy.
             every_step: whether to measure after every step.
-            beside: steps of `count` that do not belong to the learning.
-            budget: environment steps of the learning, at most.
+            spent: environment steps of the preparation, which `count` includes.
+            cost: environment steps of a gradient step, at most as far as known.
+            budget: environment steps, at most.
         """
         self._count, self._measure, self._every_step = count, measure, every_step
-        self._beside, self._budget = beside, budget
+        self._earlier, self._spent, self._budget = 0, spent, budget
+        self._before, self._cost = spent, cost
         self._last, self._pause, self.exhausted = -math.inf, 0.0, False
 
     def taken(self, step: int) -> int:
-        """Return the environment steps of the learning up to a gradient step."""
-        return self._count(step) - self._beside
+        """Return the environment steps up to a gradient step."""
+        return self._earlier + self._count(step)
 
     def resume(self, step: int, timesteps: int) -> None:
         """Go on from a gradient step up to which there were `timesteps`."""
-        self._beside = self._count(step) - timesteps
+        self._earlier = timesteps + self._spent - self._count(step)
+        self._before = self.taken(step)
 
     def recent_episodes(self, status: Any) -> list[Episode]:
         """Run the policy, if it is time, and return its episodes."""
+        found = self._measured(status)
         if self._budget is not None:
-            self.exhausted = self.taken(status.step) >= self._budget
+            taken = self.taken(status.step)
+            self._cost = max(self._cost, taken - self._before)
+            self._before = taken
+            # The first evaluation is of the start: one more judges what was learned.
+            self.exhausted = status.step > 0 and taken + self._cost > self._budget
+        return found
+
+    def _measured(self, status: Any) -> list[Episode]:
         if status.seconds - self._last < self._pause:
             return []
-        began, before = time.perf_counter(), self._count(status.step)
+        began = time.perf_counter()
         found = self._measure(status.model, status.step)
-        self._beside += self._count(status.step) - before
         cost, self._last = time.perf_counter() - began, status.seconds
         if not self._every_step:
             self._pause = max(MEASURE_PERIOD_S, cost / MAX_MEASURE_SHARE)

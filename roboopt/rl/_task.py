@@ -3,6 +3,7 @@
 import functools
 import math
 from collections.abc import Callable, Mapping
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -59,6 +60,8 @@ class Task:
                 spaces cannot be learned in, or no episode ends.
             EnvError: if it fails in an episode that looks for an end.
         """
+        if timesteps is not None and not isinstance(timesteps, Integral):
+            raise RobooptError(f"`timesteps` must be a whole number, got {timesteps}.")
         require_at_least(1, max_steps=max_steps, timesteps=timesteps, envs=envs)
         require_at_least(0, seed=seed, processes=processes)
         if target is not None and not math.isfinite(target):

@@ -7,7 +7,6 @@ with that of a differentiable twin (`roboopt.gradients`).
 """
 
 import dataclasses
-import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -18,12 +17,13 @@ from roboopt._errors import require_at_least, require_positive
 from roboopt.gradients import Automatic, Mixed, ZerothOrder
 from roboopt.objectives import NegativeReward
 from roboopt.rl._policies import deterministic_policy, parameter_count
-from roboopt.rl._run import Measured, Run
+from roboopt.rl._run import Measured, Run, budget_in_words
 from roboopt.rl._task import Task
 from roboopt.rollouts import Episode, as_episodes
 
 STARTS = 8  # a step
 LBFGS_STEPS, ADAM_STEPS = 40, 100
+MAX_SEARCH_RUNS = 12  # from each start, in a line search
 PARAMETERS_PER_PAIR, MAX_MIXED_PAIRS = 4, 8  # the twin knows about the rest
 
 
@@ -95,11 +95,18 @@ def _whole_episodes(
     if mixed is None and values.deterministic(trained):
         # L-BFGS searches along lines, by one more run from each start.
         episodes, steps = episodes + count, LBFGS_STEPS
+    budget, cost = f"{steps} gradient steps", 0
     if task.timesteps is not None:
         # The length of an episode, for the annealing, is that of the first policy.
         rollout(policy, starts)
-        per_step = episodes * rollout.steps_made / count
-        steps = max(1, math.ceil(task.timesteps / per_step))
+        once = rollout.steps_made
+        evaluation = cost = episodes * once // count
+        if steps == LBFGS_STEPS:
+            cost += MAX_SEARCH_RUNS * once
+        steps = max(1, task.timesteps // evaluation - 1)
+        # Two evaluations, and what runs beside them: the first policy, and each found.
+        least = 2 * evaluation + 3 * once
+        budget = budget_in_words(task.timesteps, least)
     success = getattr(getattr(task.env.unwrapped, "task", None), "success", None)
 
     def measure(model: Any, step: int) -> list[Episode]:
@@ -117,7 +124,8 @@ def _whole_episodes(
             lambda step: rollout.steps_made,
             measure,
             every_step=task.target is not None,
-            beside=rollout.steps_made,
+            spent=rollout.steps_made,
+            cost=cost,
             budget=task.timesteps,
         ),
         choice={
@@ -127,11 +135,7 @@ def _whole_episodes(
                 f"{count} starts"
             ),
             "environment": f"{episodes} episodes a step{task.in_processes}",
-            "budget": (
-                f"{steps} gradient steps"
-                if task.timesteps is None
-                else f"{task.timesteps} timesteps"
-            ),
+            "budget": budget,
         },
         close=rollout.close,
         recent=count,

@@ -80,7 +80,7 @@ class EnvWorker:
         while number != self._number:
             try:
                 if not self._pipe.poll(max(self._deadline - time.monotonic(), 0)):
-                    what = f"did not answer within `timeout`, {self._limit:g} s"
+                    what = f"did not answer within {self._limit:g} s"
                     raise Fault(int(self._mark[0]), what)
                 number, failure, answer = pickle.loads(self._pipe.recv_bytes())
             except (EOFError, ConnectionError):

@@ -109,6 +109,10 @@ def identify(
             said = f"{len(judging)} recordings were held out"
             parts = Split(parts.training, [one.run for one in judging], said)
         read += judging
+    if not any(np.ptp(np.asarray(x.observations), 0).any() for x in parts.training):
+        raise RobooptError(
+            "`recordings` must hold motion, but the robot rests in those of the fit."
+        )
     twin = _twin(known, driven, time_step, read)
     start = ParametricTwin(twin, free, ties=ties)
     findings = _findings(read, known)

@@ -44,7 +44,7 @@ class Source:
     """[s]"""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class IdentifyResult(VerbResult):
     """A fitted model, the identifiability of its parameters, and its data."""
 

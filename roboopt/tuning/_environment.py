@@ -13,6 +13,7 @@ from roboopt._errors import RobooptError
 from roboopt.data import load
 from roboopt.dynamics import Multibody
 from roboopt.rollouts import EnvSpec
+from roboopt.urdf import for_pybullet, read_urdf
 
 ROBOTS = ("two-link", "iiwa", "panda")
 TASKS: Mapping[str, Mapping[str, str]] = {
@@ -60,7 +61,7 @@ class Subject:
 def subject(env: Any, task: Any, robot: Any, urdf: Any, model: Any) -> Subject:
     """Check the names that `tune` is given, and complete them."""
     if robot is not None and urdf is not None:
-        raise RobooptError("`robot` and `urdf` exclude each other, got both.")
+        raise RobooptError("`robot` must be left out with `urdf`, got both.")
     if env is None and robot is None and urdf is None:
         env, robot, urdf = _recorded_robot(model)
     if env is None:
@@ -72,6 +73,8 @@ def subject(env: Any, task: Any, robot: Any, urdf: Any, model: Any) -> Subject:
         _require_choice("robot", robot, ROBOTS)
     if urdf is not None and not Path(urdf).is_file():
         raise RobooptError(f"`urdf` must be a file, got {urdf}.")
+    if urdf is not None:
+        read_urdf(urdf, for_pybullet, argument="urdf")
     if not isinstance(env, str) or env not in TASKS:
         return Subject(env)
     if isinstance(task, str):

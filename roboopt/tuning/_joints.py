@@ -48,6 +48,19 @@ class Joints:
         return tuple([*(u.position for u in units), *(u.velocity for u in units)])
 
     @property
+    def gain_units(self) -> tuple[tuple[str, ...], ...]:
+        """Return the units of gains from a state to efforts, (driven, state)."""
+        units = [JointUnits.of(turns) for turns in self.revolute]
+        return tuple(
+            tuple(
+                f"{units[joint].effort}{second}/{unit.position}"
+                for second in ("", "·s")
+                for unit in units
+            )
+            for joint in self.driven
+        )
+
+    @property
     def driven_names(self) -> tuple[str, ...]:
         """Return the names of the driven joints."""
         return tuple(self.names[joint] for joint in self.driven)

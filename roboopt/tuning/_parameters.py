@@ -28,6 +28,8 @@ def parameter_table(before: Any, after: Any, joints: Joints) -> Table:
             continue
         for index in np.ndindex(array.shape):
             title = f"{name}{_index_name(index, array.shape, joints)}"
+            if name == "gains" and array.shape == np.shape(joints.gain_units):
+                title += f" [{np.array(joints.gain_units)[index]}]"
             pairs[title] = array[index], last[name][index]
     rows = []
     for name, pair in pairs.items():

@@ -20,7 +20,7 @@ from roboopt.tuning._joints import Joints
 from roboopt.tuning._parameters import gain_units
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class TuneResult(VerbResult):
     """A tuned controller, its descent, and the test beside the starting controller."""
 

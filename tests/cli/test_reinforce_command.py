@@ -89,7 +89,7 @@ def test_it_says_what_it_chose_and_what_came_out(learned):
     assert "algorithm: PPO" in done.stderr
     assert "a fresh categorical policy" in done.stderr
     assert re.search(r"^learned +", done.stdout, re.M), done.stdout
-    assert re.search(r"^random start +", done.stdout, re.M), done.stdout
+    assert re.search(r"^untrained +", done.stdout, re.M), done.stdout
     assert "mean return over 3 fresh episodes" in done.stdout
     assert "Traceback" not in done.stderr
 

@@ -5,20 +5,19 @@ import json
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
 import jax
 import pytest
 
 from roboopt import RobooptError
 from roboopt.cli import main
-from roboopt.cli._flags import OUTPUT, Output, name_flags
+from roboopt.cli._flags import Output, flag, name_flag
 from roboopt.cli._main import COMMANDS
 from roboopt.cli._run import run
 from roboopt.report import Summary, VerbResult
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Outcome(VerbResult):
     """A result with one file, and one more where it is given."""
 
@@ -51,11 +50,12 @@ class Outcome(VerbResult):
 class Fake:
     """Do nothing."""
 
-    steps: int = 3
-    seconds: float = float("inf")
-    model: Path | None = None
-    angles: tuple[int, ...] = ()
-    output: Annotated[Output, OUTPUT] = Output()
+    steps: int = flag(3, "Steps.")
+    seconds: float = flag(float("inf"), "Limit [s].")
+    model: Path | None = flag(None, "Model.")
+    angles: tuple[int, ...] = flag((), "Angles.")
+    from_: str | None = flag(None, "Start.")
+    output: Output = Output()
 
     def run(self):
         return run(self, "fake", lambda work: VERB[0](self, work))
@@ -90,6 +90,7 @@ def test_a_run_leaves_its_files_and_says_where(fake, tmp_path, capsys):
     assert "Improved." in out and 'roboopt.load("runs/fake")' in out
     settings = json.loads((tmp_path / "runs" / "fake" / "settings.json").read_text())
     assert settings["command"] == "fake" and settings["flags"]["steps"] == 3
+    assert "from" in settings["flags"]
     assert set(settings["files"]) == files
     assert fake() == 0
     assert left(tmp_path / "runs") == {"fake", "fake-2"}
@@ -185,7 +186,7 @@ def test_the_settings_of_a_run_repeat_it(fake, tmp_path):
         seen.append(command)
         return Outcome()
 
-    assert fake("--steps 7 --model a/b --angles 1 2 --seconds 0.5", verb) == 0
+    assert fake("--steps 7 --model a/b --angles 1 2 --seconds 0.5 --from x", verb) == 0
     config = "--config runs/fake/settings.json"
     assert fake(config, verb) == 0 and fake("--config=runs/fake --steps 9", verb) == 0
     first, again, changed = seen
@@ -231,12 +232,48 @@ def test_the_process_is_as_before(fake):
         jax.config.update("jax_enable_x64", True)
 
 
-def test_arguments_are_named_as_flags():
-    said = name_flags(
-        "`steps` must be\n positive; `roboopt` and `no_such` stay", Fake()
-    )
-    assert said == "--steps must be positive; `roboopt` and `no_such` stay"
-    assert name_flags("give another `name`, or `overwrite`", Fake()) == (
-        "give another --name, or --overwrite"
-    )
-    assert name_flags("`steps`", None) == "`steps`"
+def test_only_the_argument_of_an_error_is_named_as_a_flag():
+    said = name_flag("`steps` must be\n positive; `model` and `no_such` stay", Fake())
+    assert said == "--steps must be positive; `model` and `no_such` stay"
+    assert name_flag("x has no `model`", Fake()) == "x has no `model`"
+    assert name_flag("`overwrite` is off", Fake()) == "--overwrite is off"
+    assert name_flag("`steps`", None) == "`steps`"
+
+
+@pytest.mark.parametrize(
+    "line, said",
+    [
+        ("--steps abc", "--steps: must be a whole number, got 'abc'"),
+        ("--seconds 1s", "--seconds: must be a number, got '1s'"),
+        ("--steps", "--steps: expected one argument"),
+        (
+            "--stps 3",
+            "must be one that --help lists, got '--stps'; did you mean --steps",
+        ),
+        ("stray", "got 'stray'"),
+    ],
+)
+def test_a_wrong_word_is_said_in_one_line(fake, capsys, line, said):
+    assert fake(line) == 2
+    printed = capsys.readouterr().err
+    assert said in printed and printed.count("\n") == 1
+    assert printed.startswith("roboopt: error: ")
+
+
+def test_negative_numbers_are_values(fake):
+    seen = []
+
+    def verb(command, work):
+        seen.append(command)
+        return Outcome()
+
+    assert fake("--seconds -1e-3 --angles -1 -2", verb) == 0
+    assert (seen[0].seconds, seen[0].angles) == (-1e-3, (-1, -2))
+
+
+def test_a_result_shows_its_summary_and_refuses_a_path_before_any_drawing(tmp_path):
+    result = Outcome(fails=AssertionError)
+    assert repr(result) == str(result) and "Improved." in repr(result)
+    for path in (tmp_path, tmp_path / "none" / "x.html"):
+        with pytest.raises(RobooptError, match="`path` must be a file in a folder"):
+            result.report(path)

@@ -48,7 +48,7 @@ def test_importing_it_imports_neither_simulator():
     program = (
         "import sys, roboopt\n"
         "for name in roboopt.__all__: getattr(roboopt, name)\n"
-        "print([m for m in ('pybullet', 'gymnasium', 'optax', 'matplotlib', 'tyro')"
+        "print([m for m in ('pybullet', 'gymnasium', 'optax', 'matplotlib', 'rich')"
         " if m in sys.modules])"
     )
     said = subprocess.run(

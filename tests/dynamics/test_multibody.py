@@ -329,6 +329,9 @@ def test_is_described_with_units(tmp_path):
     assert header.split()[:3] == ["joint", "type", "limits"]
     for text in ("rail", "prismatic", "-1 to 1 m", "5 N", "0 N·s/m", "block 2 kg"):
         assert text in row
+    long = dataclasses.replace(robot, body_names=("a_long_name" * 3,))
+    lines = repr(long).splitlines()
+    assert max(map(len, lines)) <= 80 and "carries a_long_name" in lines[-1]
     # Without values, as while tracing, the arrays' shapes are shown.
     jax.jit(lambda r: assert_has(repr(r), "f64[1,3]"))(robot)
 

@@ -34,7 +34,7 @@ BAD = {
     "not XML": ("<robot><link></robot>", "is not valid XML"),
     "not a robot": ("<sdf/>", "must be <robot>, got <sdf>"),
     "nothing moves": (one_joint(kind="fixed"), "must have a .* joint that moves"),
-    "empty": ('<robot name="r"/>', "must form a tree"),
+    "empty": ('<robot name="r"/>', "at least one <link>"),
     "no name": (one_joint(elements="<link/>"), "every <link> must have a `name`"),
     "a name twice": (
         one_joint(elements=link("arm")),
@@ -133,7 +133,7 @@ BAD = {
             inertial=f"{INERTIAL}<visual><geometry>"
             '<mesh filename="nowhere.obj"/></geometry></visual>'
         ),
-        "PyBullet cannot load .*robot.urdf, often because a mesh",
+        "PyBullet cannot load .*robot.urdf: .*cannot find 'nowhere.obj'",
     ),
     "negative mass": (
         one_joint(inertial=inertial(mass="-1")),

@@ -87,3 +87,10 @@ def test_a_notebook_shows_the_same():
     page = Summary("A <run>", [GROUPED], ["a & b"]).html()
     assert "<h3>A &lt;run&gt;</h3>" in page and "a &amp; b" in page
     assert "−41.2 %" in page and "PyBullet" in page
+
+
+def test_no_line_ends_between_a_number_and_its_unit():
+    for width in range(20, 40):
+        text = Summary("", [], ["It fell by +114.7 % and took 3.5 s, 7 kg of 12 %."])
+        lines = text.text(width).splitlines()
+        assert not any(re.search(r"\d$", line) for line in lines)

@@ -189,7 +189,7 @@ SAID = {
     "raise": "`step` raised IndexError: list index out of range",
     "nan": r"gave the observation \[ *nan .*\], which is not finite",
     "reward": "gave the reward inf, which is not finite",
-    "hang": "did not answer within `timeout`, 0.5 s",
+    "hang": "did not answer within 0.5 s",
     "exit": "ended its worker process, with exit code 3",
     "kill": "died with its worker process, by SIGKILL",
     "crash": "died with its worker process, by SIGSEGV",

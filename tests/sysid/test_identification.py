@@ -1,5 +1,6 @@
 """`identify`: parameters from clean and noisy recordings, and what it refuses."""
 
+import dataclasses
 import re
 from pathlib import Path
 
@@ -270,6 +271,12 @@ def test_a_urdf_and_files_are_identified_with_the_defaults_of_the_command(
     assert len(found.training) == 2 and len(found.held_out) == 1
     assert found.model.time_step == STEP and found.urdf == URDF
     assert found.name == "two_link" and found.findings == ()
+
+
+def test_a_recording_at_rest_is_refused(clean):
+    still = dataclasses.replace(clean, observations=np.zeros_like(clean.observations))
+    with pytest.raises(ro.RobooptError, match="`recordings` must hold motion"):
+        ro.identify(URDF, still)
 
 
 def test_errors_in_recordings_name_their_place(clean):

@@ -19,10 +19,10 @@ def test_gains_are_named_by_what_they_act_on():
     after = LinearFeedback(jnp.array([[1.0, 1.0, 6.0, 8.0]]))
     after = Clipped(after, -10.0, 10.0)
     assert parameter_table(before, after, CART_POLE).rows == [
-        ["gains[cart, cart]", "1", "1", "+0.0 %"],
-        ["gains[cart, pole]", "2", "1", "−50.0 %"],
-        ["gains[cart, cart velocity]", "4", "6", "+50.0 %"],
-        ["gains[cart, pole velocity]", "8", "8", "+0.0 %"],
+        ["gains[cart, cart] [N/m]", "1", "1", "+0.0 %"],
+        ["gains[cart, pole] [N/rad]", "2", "1", "−50.0 %"],
+        ["gains[cart, cart velocity] [N·s/m]", "4", "6", "+50.0 %"],
+        ["gains[cart, pole velocity] [N·s/rad]", "8", "8", "+0.0 %"],
     ]
 
 

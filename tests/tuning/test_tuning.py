@@ -205,7 +205,7 @@ wrong = [
     ({"env": "arm", "task": "balance"}, "`task` must be one of reach"),
     ({"env": "arm", "robot": "kuka"}, "`robot` must be one of two-link"),
     ({"env": "cart-pole", "robot": "iiwa"}, "`robot` is for arm, got cart-pole"),
-    ({"robot": "iiwa", "urdf": "x.urdf"}, "exclude each other"),
+    ({"robot": "iiwa", "urdf": "x.urdf"}, "left out with `urdf`"),
     ({"urdf": "x.urdf"}, "`urdf` must be a file, got x.urdf"),
     ({"steps": 0}, "`steps` must be at least 1, got 0"),
     ({"episodes": -1}, "`episodes` must be at least 1, got -1"),
@@ -216,7 +216,7 @@ wrong = [
     ({"duration": 1e-9}, "`duration` must be"),
     ({"work_weight": -1.0}, "`work_weight`"),
     ({"joule_weight": float("nan")}, "`joule_weight`"),
-    ({"seed": -1}, "`seed` must be 0 or more, got -1"),
+    ({"seed": -1}, "`seed` must be at least 0, got -1"),
     ({"model": "none"}, "`model` must be a run of `roboopt identify`"),
     ({"controller": "none"}, "`controller` must be a run"),
 ]
