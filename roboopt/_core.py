@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from roboopt._errors import RobooptError
+from roboopt._errors import RobooptError, floats
 from roboopt._readable import Readable, readable
 
 T = TypeVar("T")
@@ -90,7 +90,7 @@ def per_joint(
     name: str, values: Any, joints: int, *, infinite: bool = False
 ) -> np.ndarray:
     """Return the argument `name`, refused unless it has a positive number a joint."""
-    numbers = np.asarray(values, float)
+    numbers = floats(name, values)
     valid = (numbers > 0) & (infinite | np.isfinite(numbers))
     if numbers.shape != (joints,) or not np.all(valid):
         raise RobooptError(
@@ -105,7 +105,7 @@ def per_axis(name: str, values: Any, rule: str, valid: Callable[[Any], Any]) -> 
 
     Every number must be `valid`, as `rule` says in words.
     """
-    numbers = np.asarray(values, float)
+    numbers = floats(name, values)
     if numbers.ndim > 1 or not np.all(valid(numbers)):
         raise RobooptError(
             f"`{name}` must hold one number, or one an axis, {rule}, got {numbers}."

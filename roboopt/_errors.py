@@ -1,6 +1,7 @@
-"""The error for what a user can mend, and checks of numbers that raise it."""
+"""The error for what a user can mend, and the checks that raise it."""
 
 import math
+from numbers import Integral, Real
 from typing import Any
 
 
@@ -12,30 +13,54 @@ class RobooptError(ValueError):
     """
 
 
+def require(valid: Any, argument: str, rule: str, value: Any) -> None:
+    """Raise a `RobooptError`, "`argument` must `rule`, got `value`", unless `valid`.
+
+    A `value` that is a class is shown by its name, for objects of many numbers.
+    """
+    if not valid:
+        shown = repr(value) if isinstance(value, str) else value
+        shown = value.__name__ if isinstance(value, type) else shown
+        raise RobooptError(f"`{argument}` must {rule}, got {shown}.")
+
+
+def is_number(value: Any) -> bool:
+    """Return whether `value` is a real number, or an array of a single one."""
+    return isinstance(value, Real) or getattr(value, "shape", None) == ()
+
+
+def floats(argument: str, values: Any) -> Any:
+    """Return the `argument` as an array of NumPy, refused unless it holds numbers."""
+    import numpy as np
+
+    try:
+        numbers = np.asarray(values)
+        if numbers.dtype.kind == "U":  # "1" would become 1.
+            raise TypeError
+        return numbers.astype(float)
+    except (TypeError, ValueError):
+        raise RobooptError(f"`{argument}` must hold numbers, got {values!r}.") from None
+
+
 def require_at_least(least: int, **arguments: Any) -> None:
-    """Raise a `RobooptError` if an argument that is not None is less than `least`."""
+    """Raise a `RobooptError` unless each is None or a whole number from `least` on."""
     for name, value in arguments.items():
-        if value is not None and not value >= least:
-            raise RobooptError(f"`{name}` must be at least {least}, got {value}.")
+        if value is not None:
+            require(isinstance(value, Integral), name, "be a whole number", value)
+            require(value >= least, name, f"be at least {least}", value)
 
 
 def require_positive(**arguments: Any) -> None:
-    """Raise a `RobooptError` if an argument is given and not positive and finite.
-
-    An argument may be a number or an array.
-    """
-    import numpy as np
-
+    """Raise a `RobooptError` unless each is None or holds positive, finite numbers."""
     for name, value in arguments.items():
-        if value is None:
-            continue
-        numbers = np.asarray(value)
-        if not ((numbers > 0) & (numbers < math.inf)).all():
-            raise RobooptError(f"`{name}` must be positive and finite, got {value}.")
+        if value is not None:
+            numbers = floats(name, value)
+            valid = ((numbers > 0) & (numbers < math.inf)).all()
+            require(valid, name, "be positive and finite", value)
 
 
 def require_share(**arguments: Any) -> None:
-    """Raise a `RobooptError` unless each argument is from 0 to 1."""
+    """Raise a `RobooptError` unless each is a number from 0 to 1."""
     for name, value in arguments.items():
-        if not 0 <= value <= 1:
-            raise RobooptError(f"`{name}` must be from 0 to 1, got {value}.")
+        valid = is_number(value) and 0 <= value <= 1
+        require(valid, name, "be from 0 to 1", value)

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from roboopt._errors import RobooptError
+from roboopt._errors import RobooptError, require
 
 
 @contextlib.contextmanager
@@ -18,8 +18,11 @@ def atomic_write(path: str | PathLike) -> Iterator[BinaryIO]:
     """Yield a file that replaces `path` when the block ends without an error.
 
     If anything interrupts the writing, `path` keeps its former content.
+
+    Raises:
+        RobooptError: as `check_writable`.
     """
-    path = Path(path)
+    path = check_writable(path)
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with open(partial, "wb") as file:
@@ -31,32 +34,50 @@ def atomic_write(path: str | PathLike) -> Iterator[BinaryIO]:
         partial.unlink(missing_ok=True)
 
 
-def read_archive(path: str | PathLike) -> dict[str, np.ndarray]:
+def as_path(path: Any, argument: str = "path") -> Path:
+    """Return a path, refused unless the `argument` is one."""
+    kind = type(path)
+    require(isinstance(path, str | PathLike), argument, "be the path of a file", kind)
+    return Path(path)
+
+
+def check_writable(path: Any, argument: str = "path") -> Path:
+    """Return the path of a file, refused unless its folder exists."""
+    path = as_path(path, argument)
+    writable = path.parent.is_dir() and not path.is_dir()
+    require(writable, argument, "be a file in a folder that exists", path)
+    return path
+
+
+def read_archive(path: str | PathLike, argument: str = "path") -> dict[str, np.ndarray]:
     """Return the arrays of an .npz file by name.
 
     Raises:
         RobooptError: if `path` is missing, empty, truncated, not an archive, or holds
-            pickled objects.
+            pickled objects; the message calls it `argument`.
     """
+    path = as_path(path, argument)
     try:
         # NumPy leaves a broken archive open, so the file is opened here.
         with open(path, "rb") as file:
             archive = np.load(file, allow_pickle=False)
             if not isinstance(archive, np.lib.npyio.NpzFile):
                 raise RobooptError(
-                    f"`path` must be an .npz archive, but {path} is one array without "
-                    "a name."
+                    f"`{argument}` must be an .npz archive, but {path} is one array "
+                    "without a name."
                 )
             with archive:
                 return {name: np.asarray(archive[name]) for name in archive.files}
     except RobooptError:
         raise
     except FileNotFoundError as error:
-        raise RobooptError(f"`path` must be a file, but {path} is missing.") from error
+        raise RobooptError(
+            f"`{argument}` must be a file, but {path} is missing."
+        ) from error
     except Exception as error:  # A broken file may fail in any way.
         raise RobooptError(
-            f"`path` must be an .npz archive of numbers, but {path} is empty, "
-            f"truncated, broken or another kind of file: {error}"
+            f"`{argument}` must be an .npz archive of numbers, but {path} is empty, "
+            "truncated, broken, of objects or another kind of file."
         ) from error
 
 

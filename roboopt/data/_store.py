@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from roboopt._errors import RobooptError
-from roboopt.data._files import atomic_write, read_archive
+from roboopt.data._files import as_path, atomic_write, check_writable, read_archive
 from roboopt.data._schema import (
     PARTIALS,
     build,
@@ -51,6 +51,7 @@ def save(path: str | PathLike, tree: Any) -> None:
     Raises:
         RobooptError: if a part of `tree` is neither data nor callable.
     """
+    check_writable(path)
     writer = _Writer()
     schema = {
         "format": FORMAT,
@@ -78,7 +79,7 @@ def load(path: str | PathLike, allow: Sequence[Any] = (), like: Any = None) -> A
             function that is not allowed, holds fields that a class refuses, or does not
             fit `like`.
     """
-    path = Path(path)
+    path = as_path(path)
     if path.is_dir():
         path = path / RESULT
     arrays = read_archive(path)

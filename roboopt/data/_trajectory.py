@@ -13,12 +13,13 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
 from roboopt._core import AnyArray
-from roboopt._errors import RobooptError, require_positive
+from roboopt._errors import RobooptError, require, require_positive
 from roboopt._readable import Readable
 from roboopt.data._files import atomic_write, read_archive
 
 PER_STEP = ("actions", "rewards", "efforts")
 PER_OBSERVATION = ("observations", "times")
+NEEDED = ("observations", "actions")
 PER_EPISODE = ("terminated", "success")
 
 
@@ -51,6 +52,12 @@ class Trajectory(Readable, eqx.Module):
 
     def __check_init__(self):
         require_positive(time_step=self.time_step)
+        for name, value in vars(self).items():
+            left_out = name == "time_step" or (value is None and name not in NEEDED)
+            known = left_out or hasattr(value, "shape")
+            require(known, name, "be an array of NumPy or JAX", type(value))
+        shape = self.actions.shape
+        require(len(shape) > 1, "actions", "have the shape (..., steps, act)", shape)
         batch, steps = self.actions.shape[:-2], self.actions.shape[-2]
         if self.observations.shape[:-1] != (*batch, steps + 1):
             raise RobooptError(

@@ -1,6 +1,5 @@
 """Checks and arithmetic of actuated joints and effort limits, shared by dynamics."""
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,13 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from roboopt._errors import RobooptError
+from roboopt._errors import RobooptError, floats, require_positive
 
 
 def checked_time_step(time_step: float) -> float:
     """Return a positive, finite time step [s]."""
-    if not 0 < time_step < math.inf:
-        raise RobooptError(f"`time_step` must be positive and finite, got {time_step}.")
+    require_positive(time_step=time_step)
     return float(time_step)
 
 
@@ -35,7 +33,7 @@ def checked_actuated(
 
 def checked_effort_limits(limits: Any, count: int) -> Float[Array, " act"]:
     """Return `count` positive effort limits [N·m or N]."""
-    given = np.asarray(limits, float)
+    given = floats("effort_limits", limits)
     if given.shape not in ((), (count,)) or not np.all(given > 0):
         raise RobooptError(
             f"`effort_limits` must be one positive number or {count} of them, got "

@@ -16,8 +16,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from roboopt._core import Jittable
-from roboopt._errors import RobooptError
+from roboopt._core import Jittable, check_shape
+from roboopt._errors import RobooptError, require
 from roboopt.dynamics._actuation import (
     checked_actuated,
     checked_effort_limits,
@@ -72,6 +72,8 @@ class Twin(Jittable):
         Raises:
             RobooptError: if an argument is out of range or does not fit the joints.
         """
+        rule = "be a `Multibody`, as `load_urdf` returns"
+        require(isinstance(robot, Multibody), "robot", rule, type(robot))
         self.robot = robot
         self.time_step = checked_time_step(time_step)
         self.actuated = checked_actuated(actuated, len(robot.joint_names))
@@ -178,6 +180,9 @@ class Twin(Jittable):
         duration: float | Float[Array, ""],
     ) -> Float[Array, " state"]:
         """Return the state after one step of `duration` [s] instead of `time_step`."""
+        state, action = jnp.asarray(state), jnp.asarray(action)
+        check_shape("state", state.shape, (2 * self.joints,))
+        check_shape("action", action.shape, (self.action_size,))
         q, velocity = jnp.split(state, 2)
         effort = self.effort(action)
         if effort is None:

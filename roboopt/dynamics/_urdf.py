@@ -41,9 +41,8 @@ def load_urdf(
         angular_damping: damping of each body's angular velocity [1/s].
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        RobooptError: if the file is no URDF of a possible fixed-base robot, a joint
-            moves no mass, or an argument is out of range.
+        RobooptError: if there is no such file, it is no URDF of a possible fixed-base
+            robot, a joint moves no mass, or an argument is out of range.
     """
     if np.shape(gravity) != (3,) or not np.all(np.isfinite(gravity)):
         raise RobooptError(f"`gravity` must be three finite numbers, got {gravity}.")
@@ -93,7 +92,6 @@ def save_urdf(robot: Multibody, template: str | PathLike, path: str | PathLike) 
         path: the file to be written, which may be `template`.
 
     Raises:
-        FileNotFoundError: if there is no file at `template`.
         RobooptError: if `template` is not the robot's, or an inertia is impossible.
 
     Warns:

@@ -24,6 +24,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from roboopt._core import sizes
+from roboopt._errors import is_number, require
 from roboopt.objectives import Objective, total
 
 TINY = 1e-30  # keeps 0/0 finite
@@ -82,7 +83,10 @@ class LossFn(eqx.Module):
     def _evaluate(self, model: Any, batch: Any) -> tuple[Array, dict[str, Array]]:
         if isinstance(self.objective, Objective):
             return _total(self.objective.terms(model, batch))
-        return self.objective(model, batch), {}
+        loss = self.objective(model, batch)
+        shape = getattr(loss, "shape", type(loss))
+        require(is_number(loss), "objective", "return one number, of shape ()", shape)
+        return loss, {}
 
 
 def _total(terms: dict[str, Any]) -> tuple[Array, dict[str, Array]]:

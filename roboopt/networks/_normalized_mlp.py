@@ -104,6 +104,7 @@ class NormalizedMLP(Jittable):
         extra: Float[AnyArray, " extra"] | None = None,
     ) -> Float[Array, " output"]:
         """Return the outputs, in their units."""
+        x = jnp.asarray(x)
         others = 0 if extra is None else extra.shape[0]
         if x.shape != (self.size,) or others != self.extra_size:
             more = f" and {self.extra_size} of `extra`" if self.extra_size else ""

@@ -20,11 +20,10 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
 from roboopt._core import AnyArray, check_axes
-from roboopt._errors import RobooptError
+from roboopt._errors import RobooptError, floats
 from roboopt.data import Demonstrations
 from roboopt.losses import L2, FlowMatching, Loss, NegativeLogLikelihood, as_loss
 from roboopt.objectives._objective import ResidualObjective, Term
@@ -36,7 +35,7 @@ LIMIT_TOLERANCE = 5e-7  # relative: four roundings of single precision
 
 def _numbers(scale: Any) -> Any:
     given = scale is None or isinstance(scale, jax.Array)
-    return scale if given else np.asarray(scale, float)
+    return scale if given else floats("scale", scale)
 
 
 def _loss(loss: Any) -> Any:

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from roboopt._errors import RobooptError
+from roboopt._errors import RobooptError, require
 from roboopt.data import Trajectory
 from roboopt.objectives._objective import Term, check_weights
 from roboopt.objectives._rollout_objective import RolloutObjective
@@ -65,6 +65,11 @@ class EnergyTaskCost(RolloutObjective):
     """[1/J]"""
 
     def __check_init__(self):
+        task, motors = type(self.task), type(self.actuators)
+        require(hasattr(self.task, "cost_rate"), "task", "have a `cost_rate`", task)
+        known = isinstance(self.actuators, Actuators)
+        rule = "have `mechanical_power` and `joule_power`"
+        require(known, "actuators", rule, motors)
         check_weights(
             task_weight=self.task_weight,
             work_weight=self.work_weight,

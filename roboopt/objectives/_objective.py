@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from roboopt._core import Jittable
-from roboopt._errors import RobooptError
+from roboopt._errors import RobooptError, is_number, require
 from roboopt._readable import readable
 
 
@@ -42,10 +42,9 @@ def total(terms: dict[str, Term]) -> Float[Array, "*batch"]:
 def check_weights(**weights: Any) -> None:
     """Refuse weights that are not numbers of at least 0, or traced."""
     for name, weight in weights.items():
-        if isinstance(weight, int | float) and not 0 <= weight < math.inf:
-            raise RobooptError(
-                f"`{name}` must be finite and not negative, got {weight}."
-            )
+        valid = is_number(weight) and 0 <= weight < math.inf
+        rule = "be finite and not negative"
+        require(eqx.is_array(weight) or valid, name, rule, weight)
 
 
 class Objective(Jittable):

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from roboopt._errors import RobooptError
+from roboopt._errors import is_number, require
 from roboopt.data import Trajectory
 from roboopt.objectives._objective import Objective, Term
 
@@ -23,6 +23,13 @@ class RolloutObjective(Objective):
     """
 
     rollout: eqx.AbstractVar[Any]
+
+    def __check_init__(self):
+        # None measures recorded motions only. What has actions is a dynamics.
+        own = callable(self.rollout) and not hasattr(self.rollout, "action_size")
+        rule = "be `rollout(model, starts) -> Trajectory`, such as a `Rollout`"
+        kind = type(self.rollout)
+        require(self.rollout is None or own, "rollout", rule, kind)
 
     @abstractmethod
     def trajectory_terms(self, trajectory: Trajectory, batch: Any) -> dict[str, Term]:
@@ -62,5 +69,5 @@ def _in_jax(leaf: Any) -> jax.Array:
 
 def check_discount(discount: Any) -> None:
     """Refuse a `discount` that is not above 0 and at most 1, unless traced."""
-    if isinstance(discount, float | int) and not 0 < discount <= 1:
-        raise RobooptError(f"`discount` must be above 0 and at most 1, got {discount}.")
+    valid = eqx.is_array(discount) or (is_number(discount) and 0 < discount <= 1)
+    require(valid, "discount", "be above 0 and at most 1", discount)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from roboopt._errors import RobooptError
+from roboopt._errors import RobooptError, floats
 
 
 def check_scale(
@@ -23,7 +23,7 @@ def check_scale(
     """
     if isinstance(scale, jax.core.Tracer):  # pyright: ignore
         return
-    numbers = np.asarray(scale)
+    numbers = floats(name, scale)
     finite = np.isfinite(numbers)
     shaped = numbers.ndim == 1 or (scalar and numbers.ndim == 0)
     enough = finite.any() if infinite else finite.all()

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from roboopt._errors import RobooptError
-from roboopt.data import atomic_write
+from roboopt.data import atomic_write, read_archive
 
 HISTORY, LEAF, SEED = "history/", "leaf/", "seed"
 
@@ -43,8 +43,7 @@ def read(
     """
     if not Path(path).exists():
         return None
-    with np.load(path, allow_pickle=False) as file:
-        found = {name: file[name] for name in file.files}
+    found = read_archive(path, "checkpoint")
     if SEED not in found or int(found[SEED]) != seed:
         raise RobooptError(
             f"`checkpoint` must be of the same descent, with seed {seed}; {path} has "

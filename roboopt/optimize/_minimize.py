@@ -10,7 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from roboopt._errors import RobooptError
+from roboopt._errors import RobooptError, require
+from roboopt.data import check_writable
 from roboopt.gradients import Estimator, FunctionEstimator
 from roboopt.optimize._bounds import Bound, intervals
 from roboopt.optimize._feed import Feed
@@ -100,6 +101,15 @@ def minimize(
     """
     began = time.perf_counter()
     check_budget(steps, tolerance, seconds, patience)
+    rule = "be a function of model and batch"
+    require(callable(objective), "objective", rule, objective)
+    known = isinstance(bounds, Sequence) and all(isinstance(b, Bound) for b in bounds)
+    require(known, "bounds", "be a list of `Bound`", bounds)
+    known = gradient is None or (callable(gradient) and not isinstance(gradient, type))
+    rule = "be an estimator, such as `ZerothOrder()`, or a function"
+    require(known, "gradient", rule, gradient)
+    if checkpoint is not None:
+        check_writable(checkpoint, "checkpoint")
     params, fixed, static = partition(model, trainable)
     check_model(params, fixed, batched)
     if gradient is not None and not isinstance(gradient, Estimator):

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import numpy as np
 
-from roboopt._errors import RobooptError, require_at_least
+from roboopt._errors import is_number, require, require_at_least
 
 SHOWN_TERMS = 6
 
@@ -90,14 +90,8 @@ def check_budget(
     steps: int, tolerance: float | None, seconds: float, patience: int = 1
 ) -> None:
     """Raise a RobooptError unless the limits of a run are in their ranges."""
-    if not isinstance(steps, int | np.integer) or steps < 1:
-        raise RobooptError(
-            f"`steps` must be a whole number of at least 1, got {steps}."
-        )
-    if tolerance is not None and not 0 <= tolerance < math.inf:
-        raise RobooptError(
-            f"`tolerance` must be finite and not negative, got {tolerance}."
-        )
-    if not seconds > 0:
-        raise RobooptError(f"`seconds` must be positive, got {seconds}.")
-    require_at_least(1, patience=patience)
+    require_at_least(1, steps=steps, patience=patience)
+    if tolerance is not None:
+        valid = is_number(tolerance) and 0 <= tolerance < math.inf
+        require(valid, "tolerance", "be finite and not negative", tolerance)
+    require(is_number(seconds) and seconds > 0, "seconds", "be positive", seconds)

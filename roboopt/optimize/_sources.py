@@ -1,6 +1,7 @@
 """Where batches come from: arrays, a function, an iterable, or a `Source`."""
 
 from collections.abc import Callable, Iterable
+from numbers import Real
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import equinox as eqx
@@ -9,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, PRNGKeyArray, UInt32
 
-from roboopt._errors import RobooptError
+from roboopt._errors import RobooptError, require
 from roboopt.optimize._shuffle import first_order, next_order, shuffled
 
 LIMITS = ("low", "high")  # fields whose values may be infinite
@@ -129,8 +130,12 @@ class Batches:
         """
         for _ in range(2):
             for batch in self._iterator:
-                # torch collates samples (x, y) to a list.
-                return tuple(batch) if isinstance(batch, list) else batch
+                if not isinstance(batch, list):
+                    return batch
+                numbers = all(isinstance(x, Real) for x in jax.tree.leaves(batch))
+                rule = "be an array, or batches of arrays"
+                require(not numbers, "data", rule, batch)
+                return tuple(batch)  # torch collates samples (x, y) to a list.
             self._iterator = iter(self._iterable)
         raise SourceExhausted
 

@@ -24,10 +24,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
 from roboopt._core import AnyArray, Jittable, common_float
-from roboopt._errors import RobooptError
+from roboopt._errors import RobooptError, require, require_at_least
 from roboopt.data import Trajectory
 from roboopt.policies import act, acts_by_chance, draw, initial_carry
 from roboopt.rollouts._episodes import episode_keys
+
+PROTOCOL = ("time_step", "joints", "action_size", "clip", "effort")
 
 
 class PolicyStep(NamedTuple):
@@ -50,8 +52,8 @@ class Rollout(Jittable):
     differentiable: ClassVar[bool] = True
 
     dynamics: Any
-    """`dynamics(state, action) -> next_state`, with `time_step`, `joints`, `clip` and
-    `effort` as a `Twin` has them."""
+    """`dynamics(state, action) -> next_state`, with `time_step`, `joints`,
+    `action_size`, `clip` and `effort` as a `Twin` has them."""
     horizon: int = eqx.field(static=True)
     """Steps."""
     reward: Any = None
@@ -65,10 +67,12 @@ class Rollout(Jittable):
     actions beyond their limits have a gradient too, as in `step`."""
 
     def __check_init__(self):
-        if self.horizon < 1:
-            raise RobooptError(
-                f"`horizon` must be at least 1 step, got {self.horizon}."
-            )
+        known = callable(self.dynamics) and all(
+            hasattr(self.dynamics, name) for name in PROTOCOL
+        )
+        kind = type(self.dynamics)
+        require(known, "dynamics", "be a dynamics, such as a `Twin`", kind)
+        require_at_least(1, horizon=self.horizon)
         if not self.gradient_decay_time > 0:
             raise RobooptError(
                 f"`gradient_decay_time` must be positive, got "

@@ -13,7 +13,7 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
-from roboopt._errors import RobooptError
+from roboopt._errors import RobooptError, require_at_least
 from roboopt.data import load
 from roboopt.objectives import EnergyTaskCost
 from roboopt.policies import (
@@ -80,9 +80,7 @@ class TuningProblem:
         Raises:
             RobooptError: if an argument cannot be worked with.
         """
-        for name, value in (("steps", steps), ("starts", starts)):
-            if value is not None and value < 1:
-                raise RobooptError(f"`{name}` must be at least 1, got {value}.")
+        require_at_least(1, steps=steps, starts=starts)
         named, fitted = subject(env, task, robot, urdf, model), fitted_robot(model)
         plant = Plant.of(named, duration, fitted)
         made = named.env if plant.spec is None else plant.make()

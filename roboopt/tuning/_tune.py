@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from roboopt._errors import RobooptError, require_at_least
+from roboopt._errors import RobooptError, is_number, require, require_at_least
 from roboopt.data import Trajectory
 from roboopt.optimize import Result
 from roboopt.policies import within_limits
@@ -86,11 +86,8 @@ def tune(
         KeyboardInterrupt: if Ctrl-C ends the descent before its first step.
     """
     require_at_least(1, episodes=episodes)
-    require_at_least(0, processes=processes)
-    if seed < 0:
-        raise RobooptError(f"`seed` must be 0 or more, got {seed}.")
-    if not seconds > 0:
-        raise RobooptError(f"`seconds` must be positive, got {seconds}.")
+    require_at_least(0, seed=seed, processes=processes)
+    require(is_number(seconds) and seconds > 0, "seconds", "be positive", seconds)
     problem = TuningProblem.of(
         env,
         task=task,

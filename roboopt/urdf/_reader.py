@@ -9,11 +9,12 @@ those of the file, as with PyBullet's `URDF_USE_INERTIA_FROM_FILE`.
 from collections import Counter
 from collections.abc import Callable, Iterable
 from os import PathLike
+from pathlib import Path
 from xml.etree.ElementTree import Element
 
 import numpy as np
 
-from roboopt._errors import RobooptError
+from roboopt._errors import RobooptError, require
 from roboopt.urdf._decisions import for_twin
 from roboopt.urdf._elements import (
     Fault,
@@ -50,16 +51,14 @@ def read_urdf(
         argument: the caller's name for `path`, used in messages.
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        RobooptError: if the file is no URDF whose links form one tree with a moving
-            joint, a number is missing or impossible, or `decide` refuses the model.
+        RobooptError: if there is no such file, it is no URDF whose links form one tree
+            with a moving joint, a number is missing or impossible, or `decide` refuses
+            the model.
     """
+    there = isinstance(path, str | PathLike) and Path(path).is_file()
+    require(there, argument, "be a URDF file", path)
     try:
         return decide(_read(path, tuple(locked)))
-    except FileNotFoundError:
-        raise FileNotFoundError(
-            f"`{argument}` must be a URDF file, and there is none at {path}."
-        ) from None
     except Fault as fault:
         raise RobooptError(f"`{argument}`: {fault}") from None
 

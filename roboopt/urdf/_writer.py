@@ -55,7 +55,6 @@ def edit_urdf(
         argument: the caller's name for `robot`, used in messages.
 
     Raises:
-        FileNotFoundError: if there is no file at `template`.
         RobooptError: if `template` is not the robot's, or an inertia is impossible.
     """
     model = read_urdf(template, lambda as_written: as_written, argument="template")

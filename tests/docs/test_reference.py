@@ -25,7 +25,8 @@ INTERNAL = {
         time_limit time_step_of
     """,
     "roboopt.data": """
-        atomic_write is_episode_folder read_archive single_recordings
+        atomic_write check_writable is_episode_folder read_archive
+        single_recordings
     """,
     "roboopt.diagnose": """
         HISTORY_TITLES mask_constant_returns

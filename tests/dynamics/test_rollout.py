@@ -86,7 +86,7 @@ def test_starts_meet_the_precision_of_the_dynamics(twin):
 
 
 def test_bad_input_is_refused(twin):
-    with pytest.raises(ValueError, match="`horizon` must be at least 1 step, got 0"):
+    with pytest.raises(ValueError, match="`horizon` must be at least 1, got 0"):
         Rollout(twin, 0)
     rollout = Rollout(twin, 3)
     for starts in (jnp.zeros((0, 4)), jnp.zeros((2, 3))):

@@ -359,7 +359,7 @@ def test_a_template_of_another_robot_is_refused(pendulum, tmp_path):
 
 def test_a_file_that_is_no_urdf_is_refused(pendulum, tmp_path):
     robot, path = read(pendulum), tmp_path / "written.urdf"
-    with pytest.raises(FileNotFoundError, match="`template` must be a URDF file"):
+    with pytest.raises(RobooptError, match="`template` must be a URDF file"):
         save_urdf(robot, tmp_path / "none.urdf", path)
     for text in ("<robot", "<robot/>", "<sdf/>"):
         pendulum.write_text(text)

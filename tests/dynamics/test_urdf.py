@@ -5,6 +5,7 @@ import pytest
 from bullet_robots import ROBOTS, Body, random_state
 from hand_robots import joint, link, write, write_pendulum
 
+from roboopt import RobooptError
 from roboopt.dynamics import load_bullet, load_urdf
 
 BASE, ARM, HINGE = '<link name="base"/>', link("arm"), joint("hinge", "base", "arm")
@@ -289,7 +290,7 @@ def test_bad_robots_are_refused(case, tmp_path):
 
 
 def test_bad_files_are_refused(tmp_path):
-    with pytest.raises(FileNotFoundError, match="`path`.*nowhere.urdf"):
+    with pytest.raises(RobooptError, match="`path`.*nowhere.urdf"):
         load_urdf(tmp_path / "nowhere.urdf")
     path = tmp_path / "r.urdf"
     path.write_text("<robot")

@@ -297,6 +297,9 @@ class Outside(eqx.Module):
 
     differentiable = False
 
+    def __call__(self, model, starts):
+        raise NotImplementedError
+
 
 def test_bad_settings_are_refused():
     for make, match in [

@@ -283,7 +283,7 @@ def test_residuals_that_are_not_finite_are_refused():
     "settings, match",
     [
         ({"objective": lambda m, b: m}, "`residuals.*function has none: use `minimize"),
-        ({"steps": 0}, "`steps` must be a whole number of at least 1, got 0"),
+        ({"steps": 0}, "`steps` must be at least 1, got 0"),
         ({"tolerance": -1.0}, "`tolerance` must be finite and not negative"),
         ({"seconds": 0.0}, "`seconds` must be positive, got 0"),
         ({"data": np.array([np.nan])}, "`data` must be finite"),

@@ -325,7 +325,7 @@ def test_the_result_saves_and_loads(tmp_path):
 
 
 BAD = [
-    ({"steps": 0}, "`steps` must be a whole number of at least 1, got 0"),
+    ({"steps": 0}, "`steps` must be at least 1, got 0"),
     ({"tolerance": -1.0}, "`tolerance` must be finite and not negative, got -1.0"),
     ({"patience": 0}, "`patience` must be at least 1"),
     ({"seconds": 0.0}, "`seconds` must be positive, got 0.0"),

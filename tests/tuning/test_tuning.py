@@ -217,7 +217,7 @@ wrong = [
     ({"duration": 1e-9}, "`duration` must be"),
     ({"work_weight": -1.0}, "`work_weight`"),
     ({"joule_weight": float("nan")}, "`joule_weight`"),
-    ({"seed": -1}, "`seed` must be 0 or more, got -1"),
+    ({"seed": -1}, "`seed` must be at least 0, got -1"),
     ({"model": "none"}, "`model` must be a run of `roboopt identify`"),
     ({"controller": "none"}, "`controller` must be a run"),
 ]

@@ -3,7 +3,7 @@
 import csv
 import gzip
 from collections.abc import Iterator, Mapping
-from io import TextIOWrapper
+from io import StringIO, TextIOWrapper
 from pathlib import Path
 from typing import Any
 
@@ -19,20 +19,24 @@ EVEN_STEP_TOLERANCE = 1e-6  # relative deviation from the mean step
 
 def read_csv(path: Path, options: ReadOptions) -> Iterator[tuple[str, Arrays]]:
     """Yield the arrays of each recording in a table."""
-    with _open(path) as file:
-        first = file.readline()
-        delimiter = max(",;\t", key=first.count)
-        (header,) = csv.reader([first.lstrip("# ").rstrip("\r\n")], delimiter=delimiter)
-        header = [name.strip() for name in header]
-        columns, run_column = find_columns(
-            header,
-            options.columns,
-            options.joints,
-            timed=options.time_step is None,
-            path=path,
-        )
-        table = csv.reader(file, delimiter=delimiter)
-        rows = [row for row in table if row and not row[0].startswith("#")]
+    try:
+        with _open(path) as file:
+            text = StringIO(file.read(), newline="")
+    except (UnicodeDecodeError, gzip.BadGzipFile, EOFError) as error:
+        raise RobooptError(f"`path` must be a table, but {path}: {error}") from error
+    first = text.readline()
+    delimiter = max(",;\t", key=first.count)
+    (header,) = csv.reader([first.lstrip("# ").rstrip("\r\n")], delimiter=delimiter)
+    header = [name.strip() for name in header]
+    columns, run_column = find_columns(
+        header,
+        options.columns,
+        options.joints,
+        timed=options.time_step is None,
+        path=path,
+    )
+    table = csv.reader(text, delimiter=delimiter)
+    rows = [row for row in table if row and not row[0].startswith("#")]
     if not rows:
         raise RobooptError(f"`path` must hold samples, but {path} holds none.")
     if columns.velocities is None:
