@@ -21,6 +21,7 @@ from roboopt.report import progress_bar
 from roboopt.rollouts import (
     EVALUATION_SEED_OFFSET,
     MAX_EPISODE_STEPS,
+    EnvError,
     EnvSpec,
     Evaluation,
     env_maker,
@@ -94,7 +95,7 @@ def clone(
     Raises:
         RobooptError: if an argument breaks its rule, or demonstrations, policy and
             environment do not fit each other, or nothing ends an episode.
-        EnvError: if the environment fails.
+        EnvError: if the environment fails before the training.
     """
     require_at_least(1, history=history, chunk=chunk, width=width, depth=depth)
     require_at_least(1, steps=steps, batch_size=batch_size)
@@ -146,15 +147,19 @@ def clone(
         space = None if world is None else world.action_space
         acting = within_limits(training.acting(result.model), space)
         actors = {} if demonstrator is None else {"demonstrator": demonstrator}
-        evaluations = _evaluations(
-            source,
-            {} if world is None else {**actors, "clone": acting},
-            progress,
-            episodes=episodes,
-            seed=seed + EVALUATION_SEED_OFFSET,
-            max_steps=max_steps,
-            processes=processes,
-        )
+        evaluations, failure = {}, ""
+        try:
+            evaluations = _evaluations(
+                source,
+                {} if world is None else {**actors, "clone": acting},
+                progress,
+                episodes=episodes,
+                seed=seed + EVALUATION_SEED_OFFSET,
+                max_steps=max_steps,
+                processes=processes,
+            )
+        except EnvError as error:  # What was trained is not lost by it.
+            failure = str(error)
         by_action, over_time = training.errors(result.model, data.held_out)
         recorded = None
         if demonstrator is None and all(e.rewards is not None for e in data.training):
@@ -166,6 +171,7 @@ def clone(
             mismatch=mismatch,
             held_out=curve,
             evaluations=evaluations,
+            evaluation_failure=failure,
             demonstrations=recorded,
             error_by_action=by_action,
             error_over_time=over_time,

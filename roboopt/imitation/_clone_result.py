@@ -51,6 +51,8 @@ class CloneResult(VerbResult):
     """Gradient steps, and the mismatch on held-out samples at that step."""
     evaluations: dict[str, Evaluation]
     """By "demonstrator" and "clone", from the same starts; empty without `env`."""
+    evaluation_failure: str
+    """What went wrong in the environment; empty if nothing."""
     demonstrations: Evaluation | None
     """The recorded returns, where there are rewards and no demonstrator."""
     error_by_action: np.ndarray
@@ -108,6 +110,8 @@ class CloneResult(VerbResult):
         return [*sentences, f"The training stopped: {stopped}."]
 
     def _outcome(self) -> str:
+        if self.evaluation_failure:
+            return f"The clone could not be evaluated: {self.evaluation_failure}"
         if "clone" not in self.evaluations:
             return "The clone was trained without an environment to act in."
         clone, other = self.evaluations["clone"], self.evaluations.get("demonstrator")

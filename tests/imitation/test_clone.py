@@ -1,33 +1,50 @@
-"""`clone` of arrays in memory."""
+"""`clone`: what ends it before the training, and what cannot take the clone away."""
 
-from typing import Any
-
+import gymnasium
 import numpy as np
 import pytest
 
 import roboopt as ro
 
-SEEN = np.random.default_rng(0).standard_normal((40, 3))
-DONE = SEEN @ np.array([[1.0], [-2.0], [0.5]])
-SHORT: dict[str, Any] = {"steps": 5, "width": 4, "depth": 1}
+
+class Still(gymnasium.Env):
+    """A point that stays where it is, in episodes that nothing ends."""
+
+    observation_space = gymnasium.spaces.Box(-1.0, 1.0, (1,), np.float64)
+    action_space = gymnasium.spaces.Box(-1.0, 1.0, (1,), np.float64)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return np.zeros(1), {}
+
+    def step(self, action):
+        return np.zeros(1), 0.0, False, False, {}
 
 
-@pytest.mark.parametrize(
-    "given",
-    [
-        (SEEN, DONE),
-        {"obs": SEEN, "acts": DONE},
-        {"observation.state": SEEN, "action": DONE},
-        ro.data.Demonstrations(SEEN, DONE),
-    ],
-)
-def test_arrays_are_one_episode(given):
-    result = ro.clone(given, **SHORT)
-    run = ro.Trajectory(np.vstack([SEEN, SEEN[-1:]]), DONE, 1.0)
-    assert result.mismatch == ro.clone(run, **SHORT).mismatch
+class Stuck(Still):
+    """One that fails."""
+
+    def step(self, action):
+        raise RuntimeError("the gripper is stuck")
 
 
-@pytest.mark.parametrize("given", [3, {"x": SEEN}, (SEEN, DONE, DONE), []])
-def test_other_things_are_refused(given):
-    with pytest.raises(ro.RobooptError, match="`demonstrations` must"):
-        ro.clone(given, **SHORT)
+def shown():
+    rows = np.zeros((5, 1)), np.zeros((4, 1))
+    return [ro.data.Trajectory(*rows, time_step=1.0) for _ in range(2)]
+
+
+def test_an_environment_that_never_ends_is_noticed_before_the_training():
+    with pytest.raises(ro.RobooptError, match="`max_steps`"):
+        ro.clone(shown(), Still, steps=10**9)
+
+
+@pytest.mark.parametrize("env, processes", [(Still(), 1), (Still, -1)])
+def test_processes_that_cannot_be_are_refused_before_the_training(env, processes):
+    with pytest.raises(ro.RobooptError, match="`env` must|`processes` must"):
+        ro.clone(shown(), env, steps=10**9, max_steps=5, processes=processes)
+
+
+def test_a_clone_is_kept_where_its_evaluation_fails():
+    made = ro.clone(shown(), Stuck, steps=2, width=4, depth=1, max_steps=5)
+    assert "stuck, at step 0 of its episode" in str(made)
+    assert made.evaluations == {} and np.isfinite(made.policy(np.zeros(1))).all()

@@ -424,10 +424,6 @@ class Endless(Walk):
 def test_an_environment_that_never_ends_is_noticed_first():
     with pytest.raises(ro.RobooptError, match="`max_steps`"):
         ro.reinforce(Endless, timesteps=512)
-    rows = np.zeros((5, 1)), np.zeros((4, 1))
-    shown = [ro.data.Trajectory(*rows, time_step=1.0) for _ in range(2)]
-    with pytest.raises(ro.RobooptError, match="`max_steps`"):
-        ro.clone(shown, Endless, steps=10**9)
 
 
 class Dying(Walk):
