@@ -14,12 +14,19 @@ MIN_COMPILE_TIME_S = 0.0  # Each of a command's many fast compilations counts to
 
 @contextlib.contextmanager
 def process_settings() -> Iterator[None]:
-    """Show warnings in one line, and find a user's own modules.
+    """Show warnings in one line and once, and find a user's own modules.
 
     An in-process caller, such as a notebook, finds both as before afterwards.
     """
     shown, path = warnings.showwarning, list(sys.path)
-    warnings.showwarning = _show_warning
+    said: set[str] = set()
+
+    def show(message, category, filename, lineno, file=None, line=None) -> None:
+        if str(message) not in said:
+            print(f"roboopt: warning: {message}", file=sys.stderr)
+        said.add(str(message))
+
+    warnings.showwarning = show
     if "" not in sys.path:
         sys.path.insert(0, "")  # As `python -m`: a user's own modules are importable.
     try:
@@ -78,7 +85,3 @@ def _processor() -> str:
     except (OSError, StopIteration):
         features = ""
     return hashlib.sha256(features.encode()).hexdigest()[:8]
-
-
-def _show_warning(message, category, filename, lineno, file=None, line=None) -> None:
-    print(f"roboopt: warning: {message}", file=sys.stderr)

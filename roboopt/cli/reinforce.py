@@ -10,7 +10,7 @@ from typing import Any
 from roboopt._errors import RobooptError
 from roboopt.cli._config import defaults_from
 from roboopt.cli._environment import ENV_HELP, keywords_of, label
-from roboopt.cli._flags import Output, flag
+from roboopt.cli._flags import Output, flag, spelled
 from roboopt.cli._run_folder import SETTINGS, write_json
 
 CHECKPOINT, RETURNS = "checkpoint.npz", "returns.csv"
@@ -159,9 +159,10 @@ class Reinforce:
             return None
         fits = [name for name in names if given.keys() <= own[name]]
         if not fits:
-            nearest = max(names, key=lambda name: len(given.keys() & own[name]))
-            wrong = min(given.keys() - own[nearest])
-            raise RobooptError(f"`{wrong}` must be left out, {nearest} has none")
+            wrong = given.keys() - (own[names[0]] if len(names) == 1 else ())
+            said = ", ".join(map(spelled, sorted(wrong)))
+            which = names[0] if len(names) == 1 else f"one of {', '.join(names)}"
+            raise RobooptError(f"{said} must be among the settings of {which}")
         return algorithms[fits[0]](**given)
 
     def _resumed(self, path: Path) -> "Reinforce":

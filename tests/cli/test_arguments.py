@@ -42,7 +42,7 @@ wrong = {
     "tune cart-pole --joule-weight nan": "--joule-weight",
     "tune cart-pole --name ../x": "--name must be the name of a folder, got '../x'",
     "tune CartPole-v1": "`effort_limits`, `task`",
-    "reinforce CartPole-v1 --algorithm pgpe --clip 1": "--clip must be left out, pgpe",
+    "reinforce CartPole-v1 --algorithm pgpe --clip 1": "--clip must be among the",
     "reinforce CartPole-v1 --clip -1": "--clip must be positive, and infinite or None",
     "tune cart-pole --name ..": "--name must be the name of a folder",
     "tune cart-pole --model none": "--model must be a run of `roboopt identify`",

@@ -277,3 +277,15 @@ def test_a_result_shows_its_summary_and_refuses_a_path_before_any_drawing(tmp_pa
     for path in (tmp_path, tmp_path / "none" / "x.html"):
         with pytest.raises(RobooptError, match="`path` must be a file in a folder"):
             result.report(path)
+
+
+def test_a_warning_is_said_once(fake, capsys):
+    def verb(command, work):
+        for category in (UserWarning, RuntimeWarning):
+            warnings.warn("the arm is heavy", category, stacklevel=1)
+        return Outcome()
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        assert fake("", verb) == 0
+    assert capsys.readouterr().err == "roboopt: warning: the arm is heavy\n"
