@@ -239,7 +239,7 @@ def test_recordings_that_do_not_fit_are_said_in_a_line(tmp_path, refused):
     ro.Trajectory(run.observations, run.actions[:, :1], STEP).save(tmp_path / "one.npz")
     message = refused(f"identify one.npz {with_urdf}")
     assert "one.npz holds 1 and the robot has the joints shoulder, elbow" in message
-    assert "by --actuated" in message
+    assert "by `actuated`" in message
     message = refused(f"identify one.npz {with_urdf} --actuated wrist")
     assert "--actuated must name joints of shoulder, elbow once each" in message
 

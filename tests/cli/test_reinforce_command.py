@@ -202,10 +202,13 @@ def test_an_environment_that_fails_is_named_and_the_rest_is_kept(
         (("CartPole-v1", "--gradient", "analitic"), r"did you mean analytic"),
         (("CartPole-v1", "--gradient", "analytic"), r"has no twin.*'likelihood'"),
         (("CartPole-v1", "--algorithm", "sac"), r"--algorithm must be one of"),
-        (("CartPole-v1", "--pairs", "2", "--clip", "0.1"), r"--pairs must be left out"),
+        (
+            ("CartPole-v1", "--pairs", "2", "--clip", "0.1"),
+            r"--clip, --pairs must be among the settings",
+        ),
         (
             ("CartPole-v1", "--algorithm", "pgpe", "--clip", "0.1"),
-            r"--clip must be left out",
+            r"--clip must be among the settings of pgpe",
         ),
         (("CartPole-v1", "--discount", "2"), r"--discount must be"),
         (("CartPole-v1", "--policy", "pd"), r"is for arms"),

@@ -177,7 +177,7 @@ def test_the_report_is_one_file_with_every_section(tuned):
     sources = re.findall(r'\b(?:src|href)="([^"]{0,20})', page)
     assert all(source.startswith(("data:video/mp4", "#")) for source in sources)
     # Four curves, three panels of the cart and two of the pole, two of energy.
-    assert page.count("<svg") == 4 + 5 + 2
+    assert page.count("<svg") == 4 + 5 + 2 + 2 * 3
 
 
 def test_the_video_decodes(tuned, tmp_path):

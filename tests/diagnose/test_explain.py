@@ -130,6 +130,7 @@ def test_a_rollout_agrees_with_finite_differences_and_its_time_split_adds_up(
     assert max(map(len, str(found).splitlines())) <= 80
 
 
+@pytest.mark.slow
 def test_an_action_of_one_step_changes_the_loss_as_the_time_split_says(
     cart_pole_problem,
 ):
@@ -150,6 +151,7 @@ def test_an_action_of_one_step_changes_the_loss_as_the_time_split_says(
     assert found.time.sensitivity[20] == pytest.approx(abs(up - down) / 2e-3, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_a_policy_with_memory_has_a_time_split_without_shares(cart_pole_problem):
     objective, policy, starts = cart_pole_problem
     held = ObservationHistory(policy, 1, 4)

@@ -21,6 +21,7 @@ BLOCK = re.compile(
     r"(?P<mark><!-- (?P<word>[\w-]+) -->\n)?```(?P<language>\w+)\n(?P<code>.*?)```",
     re.DOTALL,
 )
+SLOW_PAGES = ("clone", "reinforce")  # whose quick blocks take half a minute
 SETUP = ("run", "tests")  # the two commands that set up; .ci/run and people run these
 
 
@@ -45,7 +46,8 @@ def cases() -> list:
     for page in PAGES:
         name = str(page.relative_to(ROOT))
         if any(not block.slow for block in blocks(page)):
-            made.append(pytest.param(page, False, id=name))
+            marks = [pytest.mark.slow] if page.stem in SLOW_PAGES else []
+            made.append(pytest.param(page, False, id=name, marks=marks))
         if any(block.slow for block in blocks(page)):
             made.append(pytest.param(page, True, id=name, marks=pytest.mark.slow))
     return made

@@ -482,5 +482,5 @@ def test_what_an_episode_draws_does_not_depend_on_how_many_run(processes):
 
 
 def test_processes_need_an_environment_that_can_be_made_again():
-    with pytest.raises(ro.RobooptError, match="`processes` needs an `env`"):
+    with pytest.raises(ro.RobooptError, match="`env` must be a Gymnasium id"):
         ro.rollouts.collect(Drift(), ahead, episodes=1, processes=1)
