@@ -183,6 +183,7 @@ def test_gradients_that_vanish_explode_or_round_off_are_found():
     assert codes(3.0, 100) == ["rounding"]
 
 
+@pytest.mark.slow
 def test_an_objective_and_a_policy(cart_pole_problem):
     objective, policy, starts = cart_pole_problem
     found = chain(objective, policy, starts)

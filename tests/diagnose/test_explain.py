@@ -161,6 +161,7 @@ def test_a_policy_with_memory_has_a_time_split_without_shares(cart_pole_problem)
     np.testing.assert_allclose(found.time.sensitivity, plain.time.sensitivity)
 
 
+@pytest.mark.slow
 def test_large_models_have_a_row_an_array(cart_pole_problem):
     objective, _, starts = cart_pole_problem
     policy = network_policy()
