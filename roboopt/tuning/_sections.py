@@ -26,25 +26,9 @@ def sections(result: Any, *, video: bool) -> list[Section]:
         _motions(result) if tested else None,
         _energy(result) if tested else None,
         _controller(result),
-        _gradient(result),
         report.settings(result.record()),
     ]
     return [section for section in made if section is not None]
-
-
-def _gradient(result: Any) -> Section:
-    blocks: list[Any] = [
-        Notes(
-            [
-                "Means over the tuning starts of the first round, in the twin. The "
-                "derivative of the objective says which way a parameter lowers it and "
-                "by how much; where a descent has converged, each is nearly flat."
-            ]
-        )
-    ]
-    for when, explanation in result.gradients().items():
-        blocks += [Notes([f"{when.capitalize()} the descent:"]), *explanation.blocks()]
-    return Section("Gradient", blocks)
 
 
 def _results(result: Any) -> Section:

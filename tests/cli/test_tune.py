@@ -83,7 +83,6 @@ def test_the_gradient_of_a_run_is_explained(tuned, capsys):
     assert said.count("The gradient at a loss of") == 2
     assert "N·s/rad" in said and "lowering it" in said
     assert max(map(len, said.splitlines())) <= 80
-    assert "Gradient</h2>" in (folder / "report.html").read_text("utf-8")
 
 
 def test_only_a_run_with_gradients_is_explained(tmp_path, capsys):
@@ -177,7 +176,7 @@ def test_the_report_is_one_file_with_every_section(tuned):
     sources = re.findall(r'\b(?:src|href)="([^"]{0,20})', page)
     assert all(source.startswith(("data:video/mp4", "#")) for source in sources)
     # Four curves, three panels of the cart and two of the pole, two of energy.
-    assert page.count("<svg") == 4 + 5 + 2 + 2 * 3
+    assert page.count("<svg") == 4 + 5 + 2
 
 
 def test_the_video_decodes(tuned, tmp_path):
