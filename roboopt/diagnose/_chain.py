@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from roboopt._errors import RobooptError
+from roboopt.diagnose._backward import pull_back, values_and_cotangents
 from roboopt.diagnose._chain_result import Chain, ChainNode, ScanNorms
 from roboopt.diagnose._graph import (
     RETURN,
@@ -22,12 +23,10 @@ from roboopt.diagnose._graph import (
     Graph,
     Variable,
     dependents,
-    pull_back,
     right_hand_side,
     runs,
     selections,
     trace,
-    values_and_cotangents,
 )
 from roboopt.diagnose._parameters import element_name, leaf_names, with_arrays
 from roboopt.optimize import partition

@@ -20,9 +20,8 @@ import numpy as np
 from jaxtyping import Float
 
 from roboopt._errors import RobooptError
-from roboopt.diagnose._explanation import number
 from roboopt.diagnose._finding import Finding, warning
-from roboopt.report import Summary, Table
+from roboopt.report import Summary, Table, number
 
 MAX_PATHS = 16  # in the summary
 MAX_NODES = 40  # in the summary

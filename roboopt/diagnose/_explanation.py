@@ -18,11 +18,9 @@ from roboopt.report import (
     Summary,
     Table,
     VerbResult,
+    number,
     panel,
     readable,
-)
-from roboopt.report import (
-    number as ascii_number,
 )
 
 FLAT = 1e-9  # change of the loss by 1 %, relative to the largest: no effect
@@ -352,11 +350,6 @@ def _time_panel(split: TimeSplit) -> str:
             made.axes.set_yscale("log")
         made.ticks()
     return made.svg
-
-
-def number(value: float) -> str:
-    """Return a number with four digits and a minus sign."""
-    return ascii_number(value).replace("-", "−")
 
 
 def _signed(value: float) -> str:

@@ -34,8 +34,6 @@ MAX_INDEX_SIZE = 64
 """Numbers that an index is computed from."""
 SKIPPED = ("jax", "jaxlib", "jaxtyping", "beartype")
 """Packages whose lines are no user's code."""
-
-
 RETURN = ("L",)
 """Name of what a function returns."""
 
@@ -52,11 +50,6 @@ class Variable:
     def inexact(self) -> bool:
         """Whether derivatives by the array exist."""
         return jnp.issubdtype(self.dtype, jnp.inexact)
-
-    @property
-    def scalar(self) -> bool:
-        """Whether the array is one number."""
-        return self.shape == ()
 
 
 @dataclass(eq=False)
@@ -262,138 +255,6 @@ def runs(equations: Sequence[Equation]) -> list[list[Equation]]:
             found.append([])
         found[-1].append(equation)
     return found
-
-
-def values_and_cotangents(
-    graph: Graph, inputs: Sequence[Any]
-) -> tuple[dict[Variable, Any], dict[Variable, Any], dict[Equation, dict[str, Any]]]:
-    """Evaluate every variable, and the derivative of the output by it.
-
-    Returns:
-        The values, the derivatives of the (scalar) output, and for each scan the norms
-        of the derivatives by its carry, step by step.
-    """
-    values = dict(zip(graph.inputs, inputs, strict=True))
-    read = lambda v: values[v] if v.constant is None else v.constant  # noqa: E731
-    for equation in graph.equations:
-        made = equation.apply(*map(read, equation.inputs))
-        values.update(zip(equation.outputs, made, strict=True))
-    dependent = dependents(graph)
-    cotangents: dict[Variable, Any] = {
-        graph.output: jnp.ones_like(values[graph.output])
-    }
-    scans = {}
-    for equation in reversed(graph.equations):
-        wanted = [k for k, v in enumerate(equation.inputs) if v in dependent]
-        if not wanted or not any(v in cotangents for v in equation.outputs):
-            continue
-        given = [read(v) for v in equation.inputs]
-        above = [
-            cotangents.get(v, jnp.zeros_like(values[v])) if v.inexact else None
-            for v in equation.outputs
-        ]
-        if equation.primitive == "scan":
-            found, scans[equation] = scan_cotangents(equation, given, above)
-            found = [found[k] for k in wanted]
-        else:
-            found = pull_back(equation, given, wanted, above)
-        for k, slope in zip(wanted, found, strict=True):
-            variable = equation.inputs[k]
-            before = cotangents.get(variable)
-            cotangents[variable] = slope if before is None else before + slope
-    return values, cotangents, scans
-
-
-def pull_back(
-    equation: Equation, given: Sequence[Any], wanted: Sequence[int], above: Any
-) -> Sequence[Any]:
-    """Return the derivatives by the wanted inputs from those by the outputs."""
-
-    def outputs(*chosen):
-        full = list(given)
-        for k, value in zip(wanted, chosen, strict=True):
-            full[k] = value
-        made = equation.apply(*full)
-        return [m for m, slope in zip(made, above, strict=True) if slope is not None]
-
-    _, back = jax.vjp(outputs, *(given[k] for k in wanted))
-    return back([slope for slope in above if slope is not None])
-
-
-def scan_cotangents(
-    equation: Equation, given: Sequence[Any], above: Sequence[Any]
-) -> tuple[list[Any], dict[str, Any]]:
-    """Differentiate a scan, and keep the norm of the derivatives in every step.
-
-    Returns:
-        The derivatives by the inputs (None for integers); "carry", the norms of the
-        derivatives by the carry before each step and after the last, and "constants",
-        those of what each step adds to the derivatives by the constants.
-    """
-    params = equation.params
-    first, count = params["num_consts"], params["num_carry"]
-    body = jex.core.jaxpr_as_fun(params["jaxpr"])
-    turn = (lambda x: x[::-1]) if params["reverse"] else (lambda x: x)
-    consts, init = list(given[:first]), list(given[first : first + count])
-    rows = [turn(x) for x in given[first + count :]]
-
-    def forward(carry, row):
-        return body(*consts, *carry, *row)[:count], carry
-
-    _, carries = jax.lax.scan(forward, init, rows, length=params["length"])
-    slopes_last = above[:count]
-    slopes_rows = [None if s is None else turn(s) for s in above[count:]]
-    inputs = [*consts, *init, *rows]
-    inexact = [jnp.issubdtype(x.dtype, jnp.inexact) for x in inputs]
-
-    def backward(carry, row):
-        slopes, total = carry
-        before, x, slopes_y = row
-        here = [*consts, *before, *x]
-        free = [v for v, ok in zip(here, inexact, strict=True) if ok]
-
-        def outputs(*chosen):
-            left = iter(chosen)
-            full = [
-                next(left) if ok else v for v, ok in zip(here, inexact, strict=True)
-            ]
-            made = body(*full)
-            own = [*slopes, *slopes_y]
-            return [m for m, s in zip(made, own, strict=True) if s is not None]
-
-        _, back = jax.vjp(outputs, *free)
-        left = iter(back([s for s in [*slopes, *slopes_y] if s is not None]))
-        found = [next(left) if ok else None for ok in inexact]
-        added, slopes = found[:first], found[first : first + count]
-        slopes = [
-            None if above_one is None else (jnp.zeros_like(v) if s is None else s)
-            for s, v, above_one in zip(slopes, before, slopes_last, strict=True)
-        ]
-        total = [
-            None if t is None else t + a for t, a in zip(total, added, strict=True)
-        ]
-        record = (found[first + count :], global_norm(slopes), global_norm(added))
-        return (slopes, total), record
-
-    start = [
-        jnp.zeros_like(c) if ok else None
-        for c, ok in zip(consts, inexact[:first], strict=True)
-    ]
-    (slopes, total), (slopes_x, norms, added) = jax.lax.scan(
-        backward, (slopes_last, start), (carries, rows, slopes_rows), reverse=True
-    )
-    slopes_x = [None if s is None else turn(s) for s in slopes_x]
-    steps = {
-        "carry": jnp.append(norms, global_norm(slopes_last)),
-        "constants": added,
-    }
-    return [*total, *slopes, *slopes_x], steps
-
-
-def global_norm(parts: Sequence[Any]) -> Any:
-    """Return the Euclidean norm of all arrays together, None left out."""
-    squares = [jnp.sum(part**2) for part in parts if part is not None]
-    return jnp.sqrt(sum(squares, jnp.zeros(())))
 
 
 def dependents(graph: Graph) -> set[Variable]:

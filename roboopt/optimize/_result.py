@@ -64,7 +64,7 @@ class Result(eqx.Module):
         return f"Result({rows}, model={type(self.model).__name__})"
 
     def _repr_html_(self) -> str:
-        """Return the same as a table for notebooks."""
+        """Return the loss, the terms and the reason as a table for notebooks."""
         rows = "".join(
             f"<tr><th>{html.escape(name)}</th><td>{html.escape(value)}</td></tr>"
             for name, value in self._rows().items()
