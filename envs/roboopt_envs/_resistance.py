@@ -1,0 +1,160 @@
+"""Efforts that stand in for what Bullet's joints lack, exact at the end of a step.
+
+In the robot's coordinates, with the moving joints at K q + c, a step is to be
+
+    q̇′ = q̇ + Δt·(KᵀMK + A + Δt·D)⁻¹·(τ − Kᵀh − D·q̇)      D = diag(d + f·tanh(q̇/v_s)/q̇)
+
+with damping d, Coulomb friction f, smooth below v_s, and armature A: damping and
+friction act on the velocity after the step, so that no Δt is too long for them. M and h
+are those of all moving joints at the old state. Bullet, which steps by M alone, then
+needs at the joints that follow others the effort e = M·a + h of the acceleration
+a = K·q̈ that keeps them there, and at the coordinates τ − D·q̇′ − A·q̈ − Kᵀe.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from roboopt.urdf import RigidBodies, UrdfModel
+
+FRICTION_VELOCITY = 1e-2  # rad/s or m/s: v_s
+AGREEMENT = 1e-9  # of PyBullet's M and h with our own, relative to the largest entry
+
+
+class Resistance:
+    """Damping, friction, armature and followers of one robot in PyBullet.
+
+    Attributes:
+        acts: whether a step needs any effort beside the motors'.
+    """
+
+    def __init__(
+        self,
+        model: UrdfModel,
+        loaded: tuple[Any, int],
+        *,
+        damping: np.ndarray,
+        friction: np.ndarray,
+        armature: np.ndarray,
+        gravity: np.ndarray,
+        air: tuple[float, float],
+        mass_factors: dict[str, float] | None,
+    ):
+        """Prepare for the body `loaded[1]` of the client `loaded[0]`.
+
+        Args:
+            model: the robot, as it was loaded.
+            loaded: client and body.
+            damping: of the coordinates [N·m·s/rad or N·s/m].
+            friction: likewise [N·m or N].
+            armature: likewise [kg·m² or kg].
+            gravity: [m/s²].
+            air: Bullet's damping of the links' linear and angular velocities [1/s].
+            mass_factors: by which the masses of links were changed after loading.
+        """
+        matrix, self._shift = model.coupling
+        self._coordinates = list(model.coordinates)
+        self._followers = [
+            i for i, joint in enumerate(model.moving) if joint.mimic is not None
+        ]
+        self._coupling = matrix
+        self._follow = matrix[self._followers]
+        self._damping, self._friction, self._armature = damping, friction, armature
+        self._rubs, self._gravity = bool(friction.any()), gravity
+        self._rotor = bool(armature.any())
+        numbers = damping, friction, armature
+        self.acts = any(x.any() for x in numbers) or bool(self._followers)
+        self._body, self._bodies = loaded[1], None
+        if not self.acts:
+            return
+        self._air = air
+        self._mass_matrix = loaded[0].calculateMassMatrix
+        self._bias = loaded[0].calculateInverseDynamics
+        self._rest = [0.0] * len(model.moving)
+        bodies = RigidBodies(model, mass_factors)
+        if mass_factors is not None or any(air) or not self._agrees(bodies):
+            self._bodies = bodies
+
+    def _agrees(self, bodies: RigidBodies) -> bool:
+        """Return whether PyBullet's answers are about the robot that it simulates.
+
+        PyBullet keeps its own copy of a body for them, by the body's address: after a
+        change of masses, or when a new body lies where a removed one lay, the copy is
+        another robot's.
+        """
+        random = np.random.default_rng(0)
+        q, velocity = random.uniform(-1, 1, (2, len(self._rest)))
+        try:
+            theirs = self._ask(q.tolist(), velocity.tolist())
+        except (SystemError, ValueError):  # PyBullet refuses some robots.
+            return False
+        ours = bodies.equations_of_motion(q, velocity, self._gravity)
+        return all(
+            a.shape == b.shape and np.abs(a - b).max() <= AGREEMENT * np.abs(b).max()
+            for a, b in zip(theirs, ours, strict=True)
+        )
+
+    def _ask(self, q: list[float], v: list[float]) -> tuple[np.ndarray, np.ndarray]:
+        """Return PyBullet's M and h."""
+        matrix = np.array(self._mass_matrix(self._body, q))
+        return matrix, np.array(self._bias(self._body, q, v, self._rest))
+
+    def efforts(
+        self, driven: list[float], states: Any, time_step: float
+    ) -> list[float]:
+        """Return the efforts of all moving joints in Bullet.
+
+        Args:
+            driven: efforts of the motors at the coordinates [N·m or N].
+            states: of the moving joints, as PyBullet returns them.
+            time_step: [s].
+        """
+        q, v = [state[0] for state in states], [state[1] for state in states]
+        if self._bodies is None:
+            matrix, bias = self._ask(q, v)
+        else:
+            matrix, bias = self._bodies.equations_of_motion(
+                q, v, self._gravity, self._air
+            )
+        effort = np.array(driven)
+        velocity = np.array(v)
+        if not self._followers:
+            here, resistance = velocity, self._coefficients(v)
+            inertia, net = matrix.copy(), effort - bias - resistance * here
+        else:
+            coupling = self._coupling
+            here = velocity[self._coordinates]
+            resistance = self._coefficients(here.tolist())
+            inertia = coupling.T @ matrix @ coupling
+            net = effort - coupling.T @ bias - resistance * here
+        inertia.ravel()[:: len(inertia) + 1] += self._armature + time_step * resistance
+        acceleration = np.linalg.solve(inertia, net)
+        effort -= resistance * (here + time_step * acceleration)
+        if self._rotor:
+            effort -= self._armature * acceleration
+        if not self._followers:
+            return effort.tolist()
+        target = self._coupling @ (here + time_step * acceleration)
+        position = np.array(q)
+        drift = position - self._coupling @ position[self._coordinates] - self._shift
+        # Rounding errors of the positions are undone within one step.
+        needed = (target - velocity - drift / time_step) / time_step
+        followers = self._followers
+        following = matrix[followers] @ needed + bias[followers]
+        full = np.empty(len(q))
+        full[followers] = following
+        full[self._coordinates] = effort - self._follow.T @ following
+        return full.tolist()
+
+    def _coefficients(self, velocity: list[float]) -> np.ndarray:
+        """Return D: damping, and friction over velocity."""
+        if not self._rubs:
+            return self._damping
+        ratios = [
+            math.tanh(v / FRICTION_VELOCITY) / v
+            if abs(v) > 1e-4 * FRICTION_VELOCITY
+            else (1 - (v / FRICTION_VELOCITY) ** 2 / 3) / FRICTION_VELOCITY
+            for v in velocity
+        ]
+        return self._damping + self._friction * np.array(ratios)
