@@ -10,7 +10,6 @@ import pytest
 from roboopt_envs.arm import ArmReach
 from roboopt_envs.tasks import ToolChain
 
-
 EYE = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
 # The z axis of the second frame is the x axis of the first.
 X_AXIS = ((0.0, 0.0, 1.0), (1.0, 0.0, 0.0), (0.0, 1.0, 0.0))
