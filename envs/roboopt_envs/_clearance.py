@@ -8,11 +8,15 @@ configuration: their shapes overlap by design.
 
 import warnings
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 
+from ._silence import import_pybullet_silently
 from ._world import PybulletWorld
+
+import_pybullet_silently()
+
+import pybullet  # noqa: E402
 
 SAMPLES = 64
 ALWAYS = 0.9  # of the samples: links that touch so often overlap by design
@@ -32,14 +36,13 @@ class Clearance:
             for link in (-1, *range(len(carriers)))
             if client.getCollisionShapeData(world.body, link)
         ]
-        self._floor: int | None = None
         self._pairs: list[tuple[int, int]] = []
         self._near_floor: list[int] = []
         if not shaped:
             return
         base = [link for link in shaped if link < 0 or carriers[link] < 0]
         low = [client.getAABB(world.body, link)[0][2] for link in base]
-        self._floor = world.add_ghost_floor(min(low)) if low else None
+        self._height = min(low, default=-np.inf)
         parents = [pose.joint for pose in model.joint_poses]
         neighbors = {(-1, -1)} | {
             pair
@@ -53,8 +56,13 @@ class Clearance:
             if (carrier[a], carrier[b]) not in neighbors
         ]
         moving = [link for link in shaped if carrier[link] >= 0]
-        self._near_floor = moving if self._floor is not None else []
-        self._leave_out(np.random.default_rng(0).uniform(lower, upper, (SAMPLES, len(lower))))
+        if low:
+            self._near_floor = moving
+            # A shape without a body: nothing collides with it.
+            self._plane = client.createCollisionShape(pybullet.GEOM_PLANE)
+        self._leave_out(
+            np.random.default_rng(0).uniform(lower, upper, (SAMPLES, len(lower)))
+        )
 
     def _leave_out(self, configurations: np.ndarray) -> None:
         """Leave out what touches in nearly every configuration."""
@@ -92,10 +100,16 @@ class Clearance:
 
     def _touch(self, a: int, b: int) -> bool:
         body = self._world.body
-        return bool(self._closest(body, body, 0.0, a, b))
+        return bool(self._world.client.getClosestPoints(body, body, 0.0, a, b))
 
     def _is_low(self, link: int) -> bool:
-        return bool(self._closest(self._world.body, self._floor, 0.0, link, -1))
-
-    def _closest(self, *arguments: Any) -> Any:
-        return self._world.client.getClosestPoints(*arguments)
+        return bool(
+            self._world.client.getClosestPoints(
+                bodyA=self._world.body,
+                bodyB=-1,
+                distance=0.0,
+                linkIndexA=link,
+                collisionShapeB=self._plane,
+                collisionShapePositionB=[0.0, 0.0, self._height],
+            )
+        )

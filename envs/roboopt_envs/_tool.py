@@ -20,7 +20,9 @@ NAMES = (
 """Names of tools, the best first; a robot's own prefix may stand before them."""
 PATTERNS = [re.compile(rf"(.*[_\-./])?({name})", re.IGNORECASE) for name in NAMES]
 FINGER = re.compile(r"finger|thumb|jaw|claw|knuckle|gripper", re.IGNORECASE)
-SENSOR = re.compile(r"cam(era)?\b|camera|optical|sensor|lidar|laser|imu|depth|rgb", re.I)
+SENSOR = re.compile(
+    r"cam(era)?\b|camera|optical|sensor|lidar|laser|imu|depth|rgb", re.I
+)
 
 
 def find_tool(model: UrdfModel) -> str:

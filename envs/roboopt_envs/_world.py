@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from roboopt._errors import RobooptError
-from roboopt.urdf import FIXED, UrdfModel, bullet_urdf, find_meshes, reach
+from roboopt.urdf import FIXED, RigidBodies, UrdfModel, bullet_urdf, find_meshes, reach
 
 from ._resistance import Resistance
 from ._silence import captured_messages, import_pybullet_silently
@@ -99,8 +99,11 @@ class PybulletWorld:
                 _warn_of_meshes(list(self._meshes), f"PyBullet cannot load: {said}")
             said = again
         if body is None:
-            raise RobooptError(f"`{argument}`: PyBullet cannot load {self.urdf}: {said}.")
+            raise RobooptError(
+                f"`{argument}`: PyBullet cannot load {self.urdf}: {said}."
+            )
         self.body, self.model = body, model
+        self._bodies = RigidBodies(model)
         client.changeDynamics(body, -1, maxJointVelocity=MAX_SPEED)
         self._links = range(len(model.joints))
         self._moving = [i for i, j in enumerate(model.joints) if j.kind != FIXED]
@@ -249,6 +252,13 @@ class PybulletWorld:
         states = self._get_states(self.body, self.joint_indices)
         return [state[0] for state in states], [state[1] for state in states]
 
+    def gravity_effort(self, q: np.ndarray) -> np.ndarray:
+        """Return the efforts that hold the robot still at q, (n,) [N·m or N].
+
+        The robot is the one as loaded, before any `scale_dynamics`.
+        """
+        return self._bodies.gravity_effort(q, self.gravity)
+
     @property
     def massive_links(self) -> tuple[int, ...]:
         """PyBullet's indices of the links that have mass."""
@@ -297,15 +307,11 @@ class PybulletWorld:
                         state = client.getLinkState(
                             self.body, link, computeForwardKinematics=True
                         )
-                        found += [*(np.array(state[4]) + pad), *(np.array(state[0]) + pad)]
+                        found += [
+                            *(np.array(state[4]) + pad),
+                            *(np.array(state[0]) + pad),
+                        ]
         return np.array(found)
-
-    def add_ghost_floor(self, height: float) -> int:
-        """Return a plane at a height [m] that nothing collides with."""
-        shape = self.client.createCollisionShape(pybullet.GEOM_PLANE)
-        floor = self.client.createMultiBody(0, shape, basePosition=[0, 0, height])
-        self.client.setCollisionFilterGroupMask(floor, -1, 0, 0)
-        return floor
 
     def mark(self, position: np.ndarray) -> None:
         """Show a ball at `position` (3,) [m], which collides with nothing."""

@@ -9,6 +9,8 @@ the principal axes of the link after the joint.
 from functools import partial
 from typing import Any
 
+import equinox as eqx
+import jax.numpy as jnp
 import numpy as np
 
 from roboopt._errors import RobooptError
@@ -30,6 +32,8 @@ def load_bullet(
     damping: Any = None,
     lower: Any = None,
     upper: Any = None,
+    friction: Any = None,
+    armature: Any = None,
 ) -> Multibody:
     """Load a fixed-base robot from a PyBullet simulation.
 
@@ -43,6 +47,8 @@ def load_bullet(
             loading: PyBullet reports the file's.
         lower: lower limits of the joints [rad or m], if they were changed.
         upper: upper limits of the joints [rad or m], if they were changed.
+        friction: Coulomb friction of the joints [N·m or N], of which PyBullet has none.
+        armature: inertia of the joints' rotors [kg·m² or kg], likewise.
 
     Raises:
         RobooptError: if the base is not fixed, nothing moves, or a joint's type is bad.
@@ -67,12 +73,57 @@ def load_bullet(
             pairs = zip(joints, values, strict=True)
             joints = [row._replace(**{name: value}) for row, value in pairs]
     physics = client.getPhysicsEngineParameters()
-    return assemble(
+    robot = assemble(
         joints,
         links,
         gravity=[physics[f"gravityAcceleration{axis}"] for axis in "XYZ"],
         linear_damping=linear_damping,
         angular_damping=angular_damping,
+    )
+    added = {"friction": friction, "armature": armature}
+    for name, given in added.items():
+        if given is not None:
+            values = jnp.broadcast_to(jnp.asarray(given, float), robot.friction.shape)
+            robot = eqx.tree_at(lambda r: getattr(r, name), robot, values)  # noqa: B023
+    return robot
+
+
+def load_env(
+    env: Any,
+    *,
+    linear_damping: float | None = None,
+    angular_damping: float | None = None,
+) -> Multibody:
+    """Load the robot of a PyBullet environment, with each of its links.
+
+    Args:
+        env: an environment with the attributes `physics_client` (or `client`) and
+            `body`; also with `linear_damping` and `angular_damping` of its links [1/s],
+            if they are not PyBullet's defaults. If its `implicit_damping` is True, the
+            environment applies `damping`, `friction` and `armature` of the joints by
+            itself; otherwise, damping is PyBullet's, and `friction` [N·m or N], if
+            there is one, is added to the efforts.
+        linear_damping: of the links, instead of the environment's [1/s].
+        angular_damping: likewise [1/s].
+
+    Raises:
+        RobooptError: if the base is not fixed, nothing moves, or a joint's type is bad.
+    """
+    env = env.unwrapped
+    client = getattr(env, "physics_client", None)
+    given = {"linear_damping": linear_damping, "angular_damping": angular_damping}
+    numbers = {
+        name: float(getattr(env, name, BULLET_DAMPING)) if value is None else value
+        for name, value in given.items()
+    }
+    names = ("friction",)
+    if getattr(env, "implicit_damping", False):
+        names = ("damping", "friction", "armature")
+    return load_bullet(
+        env.client if client is None else client,
+        env.body,
+        **numbers,
+        **{name: getattr(env, name, None) for name in names},
     )
 
 

@@ -32,7 +32,7 @@ from roboopt.dynamics._actuation import (
     clipped,
     joint_effort,
 )
-from roboopt.dynamics._bullet import BULLET_DAMPING, load_bullet
+from roboopt.dynamics._bullet import load_env
 from roboopt.dynamics._constraints import PositionMotors, constrained_velocity
 from roboopt.dynamics._describe import has_values
 from roboopt.dynamics._multibody import FRICTION_VELOCITY, Multibody
@@ -108,8 +108,8 @@ class Twin(Jittable):
             env: any environment whose innermost environment has the attributes
                 `physics_client`, `body`, `actuated`, `time_step` [s] and
                 `effort_limits` [N·m or N]; also `linear_damping` and `angular_damping`
-                of its links [1/s], if they are not PyBullet's defaults, and `friction`,
-                if the environment adds Coulomb friction [N·m or N] to the efforts.
+                of its links [1/s], if they are not PyBullet's defaults. `load_env` says
+                what else is read.
             joint_limits: whether joints stop at their limits.
 
         Raises:
@@ -122,16 +122,8 @@ class Twin(Jittable):
                 f"`env` must have the attributes {PROTOCOL}, got a "
                 f"{type(env).__name__} without {missing}."
             )
-        dampings = {
-            name: float(getattr(env, name, BULLET_DAMPING))
-            for name in ("linear_damping", "angular_damping")
-        }
-        robot = load_bullet(env.physics_client, env.body, **dampings)
-        friction = getattr(env, "friction", None)
-        if friction is not None:
-            # PyBullet's joints have no Coulomb friction: the environment adds it.
-            robot = eqx.tree_at(lambda r: r.friction, robot, jnp.asarray(friction))
-        if not any(dampings.values()):
+        robot = load_env(env)
+        if not (float(robot.linear_damping) or float(robot.angular_damping)):
             robot = robot.merge_fixed()
         return cls(
             robot,
@@ -139,6 +131,7 @@ class Twin(Jittable):
             actuated=tuple(env.actuated),
             effort_limits=env.effort_limits,
             joint_limits=joint_limits,
+            implicit_damping=getattr(env, "implicit_damping", False),
         )
 
     def __repr__(self) -> str:

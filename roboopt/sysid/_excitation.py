@@ -74,8 +74,9 @@ def excite(
     robot, actuated = known.robot, tuple(env.actuated)
     joints = len(env.joint_names)
     if len(actuated) == joints:
+        twin = Twin(robot, env.time_step, actuated=actuated, implicit_damping=True)
         reference = design_excitation(
-            ParametricTwin(Twin(robot, env.time_step, actuated=actuated), free),
+            ParametricTwin(twin, free),
             duration=env.duration,
             effort_limits=env.effort_limits,
             time_step=env.time_step,

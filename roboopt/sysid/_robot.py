@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from roboopt._errors import RobooptError
-from roboopt.dynamics import Multibody, Twin, load_bullet, load_urdf
+from roboopt.dynamics import Multibody, Twin, load_env, load_urdf
 
 SHAPES = ("center_of_mass", "extent", "shear", "*")
 
@@ -79,6 +79,4 @@ class KnownRobot:
 
 def robot_in(env: Any) -> Multibody:
     """Return the robot in a PyBullet environment with each of its links, undamped."""
-    client = getattr(env, "client", None)
-    client = env.physics_client if client is None else client
-    return load_bullet(client, env.body, linear_damping=0.0, angular_damping=0.0)
+    return load_env(env, linear_damping=0.0, angular_damping=0.0)

@@ -114,6 +114,7 @@ def bullet_urdf(
             ends = limits[joint.name] if bounded else (1.0, -1.0)
             low, high = (repr(float(end)) for end in ends)
             SubElement(element, "limit", lower=low, upper=high)
+    ElementTree.indent(robot)  # Bullet does not take lines of 8 kB.
     return ElementTree.tostring(robot, encoding="utf-8", xml_declaration=True)
 
 

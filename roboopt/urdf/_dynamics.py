@@ -5,8 +5,9 @@ For m moving joints, whose velocities are K times those of the n coordinates,
     M = Σ_b m J_vᵀJ_v + J_ωᵀ I J_ω        h = Σ_b m J_vᵀ(a − g) + J_ωᵀ(I α + ω × I ω)
 
 with the Jacobians J_v, J_ω of body b's center of mass, and its accelerations a, α at
-q̈ = 0; in coordinates they are KᵀMK and Kᵀh. Robots are sized (assumed efforts, singular mass matrices) with
-these formulas, where JAX is not at hand and PyBullet may refuse to answer.
+q̈ = 0; in coordinates they are KᵀMK and Kᵀh. Robots are sized (assumed efforts,
+singular mass matrices) with these formulas, where JAX is not at hand and PyBullet may
+refuse to answer.
 """
 
 from collections.abc import Mapping

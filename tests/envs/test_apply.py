@@ -12,7 +12,7 @@ from roboopt_envs.arm import ArmReach
 from roboopt_envs.cart_pole import CartPoleBalance, CartPoleSwingUp
 
 from roboopt import Twin, load_urdf
-from roboopt.dynamics import Multibody, load_bullet
+from roboopt.dynamics import Multibody, load_env
 
 from .urdfs import INERTIA, gantry, one_joint
 
@@ -39,9 +39,7 @@ def balance():
 
 
 def read(env, **settings) -> Multibody:
-    damping = env.linear_damping, env.angular_damping
-    settings |= dict(zip(("linear_damping", "angular_damping"), damping, strict=True))
-    return load_bullet(env.physics_client, env.body, **settings)
+    return load_env(env, **settings)
 
 
 def turned(inertia: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -70,7 +68,11 @@ def changed(robot: Multibody, seed: int = 0) -> Multibody:
 def twin_of(env, robot: Multibody) -> Twin:
     limits = env.effort_limits
     return Twin(
-        robot, env.time_step, actuated=tuple(env.actuated), effort_limits=limits
+        robot,
+        env.time_step,
+        actuated=tuple(env.actuated),
+        effort_limits=limits,
+        implicit_damping=True,
     )
 
 
