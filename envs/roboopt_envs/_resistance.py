@@ -117,27 +117,29 @@ class Resistance:
             matrix, bias = self._bodies.equations_of_motion(
                 q, v, self._gravity, self._air
             )
-        effort = np.array(driven)
-        velocity = np.array(v)
-        if not self._followers:
-            here, resistance = velocity, self._coefficients(v)
-            inertia, net = matrix.copy(), effort - bias - resistance * here
-        else:
-            coupling = self._coupling
+        effort, velocity = np.array(driven), np.array(v)
+        here, coupling = velocity, self._coupling
+        if self._followers:
             here = velocity[self._coordinates]
-            resistance = self._coefficients(here.tolist())
             inertia = coupling.T @ matrix @ coupling
-            net = effort - coupling.T @ bias - resistance * here
-        inertia.ravel()[:: len(inertia) + 1] += self._armature + time_step * resistance
-        acceleration = np.linalg.solve(inertia, net)
-        effort -= resistance * (here + time_step * acceleration)
+            pushed = effort - coupling.T @ bias
+        else:
+            inertia, pushed = matrix.copy(), effort - bias
+        resistance = self._coefficients(here.tolist())
+        inertia.ravel()[:: len(inertia) + 1] += self._armature
+        momentum = inertia @ here + time_step * pushed
+        inertia.ravel()[:: len(inertia) + 1] += time_step * resistance
+        # The new velocity by itself: beside a large D, that of q̇ + Δt·q̈ is too rough.
+        right = np.stack([pushed - resistance * here, momentum], axis=-1)
+        acceleration, after = np.linalg.solve(inertia, right).T
+        effort -= resistance * after
         if self._rotor:
             effort -= self._armature * acceleration
         if not self._followers:
             return effort.tolist()
-        target = self._coupling @ (here + time_step * acceleration)
+        target = coupling @ (here + time_step * acceleration)
         position = np.array(q)
-        drift = position - self._coupling @ position[self._coordinates] - self._shift
+        drift = position - coupling @ position[self._coordinates] - self._shift
         # Rounding errors of the positions are undone within one step.
         needed = (target - velocity - drift / time_step) / time_step
         followers = self._followers

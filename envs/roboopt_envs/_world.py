@@ -36,6 +36,7 @@ from pybullet_utils.bullet_client import BulletClient  # noqa: E402
 
 GRAVITY = 9.81  # m/s²
 MAX_SPEED = 100.0  # rad/s or m/s: Bullet's limit on every joint's velocity
+STAND_INS = "capsules from joint to joint stand in for"
 MARKER_RADIUS = 0.03  # m, and at most this share of the robot's reach
 
 
@@ -80,7 +81,12 @@ class PybulletWorld:
         self._own_shapes = True
         missing = [name for name, path in self._meshes.items() if path is None]
         if missing:
-            _warn_of_meshes(missing, "cannot be found")
+            shown = ", ".join(missing[:3]) + (", …" if len(missing) > 3 else "")
+            _warn(
+                f"{len(missing)} mesh(es) of the robot cannot be found ({shown}): "
+                f"{STAND_INS} them. Name the folders of ROS packages by `packages`, or "
+                "--package NAME=PATH."
+            )
         self.client = _Client(pybullet.GUI if gui else pybullet.DIRECT)
         self._time_step = 1 / 240
         self._load(model, "robot")
@@ -96,7 +102,10 @@ class PybulletWorld:
             self._own_shapes = False
             body, again = self._load_file(model)
             if body is not None:
-                _warn_of_meshes(list(self._meshes), f"PyBullet cannot load: {said}")
+                _warn(
+                    f"PyBullet cannot load the shapes of the robot ({said}): "
+                    f"{STAND_INS} all of them."
+                )
             said = again
         if body is None:
             raise RobooptError(
@@ -336,15 +345,8 @@ class PybulletWorld:
         self.client.disconnect()
 
 
-def _warn_of_meshes(names: list[str], what: str) -> None:
-    shown = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
-    warnings.warn(
-        f"{len(names)} mesh(es) of the robot {what} ({shown}): capsules from joint to "
-        "joint stand in for them. Name the folders of ROS packages by `packages`, or "
-        "--package NAME=PATH.",
-        UserWarning,
-        stacklevel=4,
-    )
+def _warn(message: str) -> None:
+    warnings.warn(message, UserWarning, stacklevel=4)
 
 
 class _Client(BulletClient):

@@ -111,6 +111,8 @@ class ArmReach(FixedBaseEnv):
             with world.replaced(fitted_model(urdf, fitted), fitted):
                 pass
         check_inertia(world)
+        if effort_limits is not None and np.isinf(urdf.effort_limits).any():
+            raise RobooptError(f"`effort_limits` must be finite, got {effort_limits}.")
         self.tool = find_tool(urdf) if tool is None else checked_tool(urdf, tool)
         chain = ToolChain.from_urdf(urdf, self.tool)
         self._range = world.sampling_range(CENTRAL_FRACTION)
