@@ -18,7 +18,6 @@ import_pybullet_silently()
 
 import pybullet  # noqa: E402
 
-SAMPLES = 64
 ALWAYS = 0.9  # of the samples: links that touch so often overlap by design
 RARELY = 0.05  # of the samples: shapes that leave less free are not used
 
@@ -26,8 +25,8 @@ RARELY = 0.05  # of the samples: shapes that leave less free are not used
 class Clearance:
     """The floor, and the pairs of links that must not touch."""
 
-    def __init__(self, world: PybulletWorld, lower: np.ndarray, upper: np.ndarray):
-        """Find out which links touch between two corners of configurations."""
+    def __init__(self, world: PybulletWorld, configurations: np.ndarray):
+        """Find out which links touch by the samples `configurations` (k, n)."""
         self._world = world
         model, client = world.model, world.client
         carriers = [model.link_poses[joint.child].joint for joint in model.joints]
@@ -60,9 +59,8 @@ class Clearance:
             self._near_floor = moving
             # A shape without a body: nothing collides with it.
             self._plane = client.createCollisionShape(pybullet.GEOM_PLANE)
-        self._leave_out(
-            np.random.default_rng(0).uniform(lower, upper, (SAMPLES, len(lower)))
-        )
+        if len(configurations):
+            self._leave_out(configurations)
 
     def _leave_out(self, configurations: np.ndarray) -> None:
         """Leave out what touches in nearly every configuration."""

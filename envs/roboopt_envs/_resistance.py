@@ -66,8 +66,6 @@ class Resistance:
         numbers = damping, friction, armature
         self.acts = any(x.any() for x in numbers) or bool(self._followers)
         self._body, self._bodies = loaded[1], None
-        if not self.acts:
-            return
         self._air = air
         self._mass_matrix = loaded[0].calculateMassMatrix
         self._bias = loaded[0].calculateInverseDynamics
@@ -100,6 +98,21 @@ class Resistance:
         matrix = np.array(self._mass_matrix(self._body, q))
         return matrix, np.array(self._bias(self._body, q, v, self._rest))
 
+    def holding_effort(self, q: np.ndarray) -> np.ndarray:
+        """Return the efforts that hold the robot still at `q`, (n,) [N·m or N]."""
+        _, bias = self._equations(
+            (self._coupling @ q + self._shift).tolist(), self._rest
+        )
+        return self._coupling.T @ bias
+
+    def _equations(
+        self, q: list[float], v: list[float]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return M and h of all moving joints."""
+        if self._bodies is None:
+            return self._ask(q, v)
+        return self._bodies.equations_of_motion(q, v, self._gravity, self._air)
+
     def efforts(
         self, driven: list[float], states: Any, time_step: float
     ) -> list[float]:
@@ -111,12 +124,7 @@ class Resistance:
             time_step: [s].
         """
         q, v = [state[0] for state in states], [state[1] for state in states]
-        if self._bodies is None:
-            matrix, bias = self._ask(q, v)
-        else:
-            matrix, bias = self._bodies.equations_of_motion(
-                q, v, self._gravity, self._air
-            )
+        matrix, bias = self._equations(q, v)
         effort, velocity = np.array(driven), np.array(v)
         here, coupling = velocity, self._coupling
         if self._followers:

@@ -19,7 +19,8 @@ NAMES = (
 )
 """Names of tools, the best first; a robot's own prefix may stand before them."""
 PATTERNS = [re.compile(rf"(.*[_\-./])?({name})", re.IGNORECASE) for name in NAMES]
-FINGER = re.compile(r"finger|thumb|jaw|claw|knuckle|gripper", re.IGNORECASE)
+FINGER = re.compile(r"finger|thumb|jaw|claw|knuckle", re.IGNORECASE)
+GRIPPER = re.compile(r"grip", re.IGNORECASE)
 SENSOR = re.compile(
     r"cam(era)?\b|camera|optical|sensor|lidar|laser|imu|depth|rgb", re.I
 )
@@ -82,9 +83,9 @@ def _preference(name: str) -> int:
 def _fingers(model: UrdfModel, chains: dict[str, tuple[int, ...]]) -> set[int]:
     """Return the moving joints of fingers.
 
-    Fingers are joints that follow another or are followed, joints with a finger's name
-    behind which no two joints move, and siblings, at most two joints each, of which
-    several move on one link behind at least two joints.
+    Fingers are joints that follow another or are followed, at most two joints with a
+    finger's name, the last joint if it is a gripper's, and siblings, at most two joints
+    each, of which several move on one link behind at least two joints.
     """
     moving = model.moving
     parents = [pose.joint for pose in model.joint_poses]
@@ -98,9 +99,13 @@ def _fingers(model: UrdfModel, chains: dict[str, tuple[int, ...]]) -> set[int]:
         siblings = [j for j, parent in enumerate(parents) if parent == parents[number]]
         several = len(siblings) > 1 and all(behind[j] <= 2 for j in siblings)
         deep = parents[number] >= 0 and parents[parents[number]] >= 0
-        by_name = FINGER.search(joint.name) or FINGER.search(joint.child)
-        if joint.mimic is not None or joint.name in followed:
-            fingers.add(number)
-        elif (several and deep) or (by_name and behind[number] <= 2):
+        named = FINGER.search(joint.name) or FINGER.search(joint.child)
+        if (
+            joint.mimic is not None
+            or joint.name in followed
+            or (several and deep)
+            or (named and behind[number] <= 2)
+            or (GRIPPER.search(joint.name) and behind[number] == 1)
+        ):
             fingers.add(number)
     return fingers

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from roboopt._errors import RobooptError
-from roboopt.urdf import FIXED, RigidBodies, UrdfModel, bullet_urdf, find_meshes, reach
+from roboopt.urdf import FIXED, UrdfModel, bullet_urdf, find_meshes, reach
 
 from ._resistance import Resistance
 from ._silence import captured_messages, import_pybullet_silently
@@ -112,7 +112,6 @@ class PybulletWorld:
                 f"`{argument}`: PyBullet cannot load {self.urdf}: {said}."
             )
         self.body, self.model = body, model
-        self._bodies = RigidBodies(model)
         client.changeDynamics(body, -1, maxJointVelocity=MAX_SPEED)
         self._links = range(len(model.joints))
         self._moving = [i for i, j in enumerate(model.joints) if j.kind != FIXED]
@@ -171,7 +170,8 @@ class PybulletWorld:
             self.client.changeDynamics(
                 self.body, link, linearDamping=linear, angularDamping=angular
             )
-        self._resistance = self._new_resistance(damping, None)
+        self._as_loaded = self._new_resistance(damping, None)
+        self._resistance = self._as_loaded
 
     def _new_resistance(
         self, damping: np.ndarray, masses: dict[str, float] | None
@@ -266,7 +266,7 @@ class PybulletWorld:
 
         The robot is the one as loaded, before any `scale_dynamics`.
         """
-        return self._bodies.gravity_effort(q, self.gravity)
+        return self._as_loaded.holding_effort(q)
 
     @property
     def massive_links(self) -> tuple[int, ...]:

@@ -31,6 +31,7 @@ from .tasks import Reach
 CENTRAL_FRACTION = 0.6  # of a joint's range, for starts and goals
 HOLDING_FRACTION = 0.6  # of the effort limit, for gravity at starts and goals
 MAX_DRAWS = 1000
+CLEARANCE_SAMPLES = 64
 RELAXATION_RATE = 5.0  # 1/s: speed scale over position scale
 
 
@@ -115,8 +116,8 @@ class ArmReach(FixedBaseEnv):
             raise RobooptError(f"`effort_limits` must be finite, got {effort_limits}.")
         self.tool = find_tool(urdf) if tool is None else checked_tool(urdf, tool)
         chain = ToolChain.from_urdf(urdf, self.tool)
+        limits = _effort_limits(world)
         self._range = world.sampling_range(CENTRAL_FRACTION)
-        self._clearance = Clearance(world, *self._range)
         widest = world.sampling_range(1.0)
         half = np.where(urdf.revolute, 1.0, (widest[1] - widest[0]) / 2)
         scales = tuple(half.tolist()), tuple((RELAXATION_RATE * half).tolist())
@@ -124,7 +125,7 @@ class ArmReach(FixedBaseEnv):
             world,
             task=Reach(chain, *scales),
             actuated=range(len(half)),
-            effort_limits=_effort_limits(world),
+            effort_limits=limits,
             start_range=widest,
             goal_range=widest,
             duration=duration,
@@ -135,28 +136,32 @@ class ArmReach(FixedBaseEnv):
                 render_mode, width, height, 20.0, 15.0, goal_position=chain.position
             ),
         )
-        self._draw_start(np.random.default_rng(0))
+        random = np.random.default_rng(0)
+        held = [self._draw_held(random) for _ in range(CLEARANCE_SAMPLES)]
+        self._clearance = Clearance(world, np.array(held))
 
     def _draw_start(self, random: np.random.Generator) -> np.ndarray:
         start, goal = self._draw_configuration(random), self._draw_configuration(random)
         return np.concatenate([start, 0 * start, goal])
 
     def _draw_configuration(self, random: np.random.Generator) -> np.ndarray:
+        """Return a configuration that touches nothing, (n,) [rad or m]."""
+        for _ in range(MAX_DRAWS):
+            q = self._draw_held(random)
+            if self._clearance.is_free(q):
+                return q
+        raise RobooptError(
+            "`robot` must have configurations that touch neither the floor nor the "
+            f"robot itself: among {MAX_DRAWS} there was none."
+        )
+
+    def _draw_held(self, random: np.random.Generator) -> np.ndarray:
         """Return a configuration that the motors can hold, (n,) [rad or m]."""
-        held = False
         for _ in range(MAX_DRAWS):
             q = random.uniform(*self._range)
             gravity = np.abs(self._world.gravity_effort(q))
             if (gravity <= HOLDING_FRACTION * self.effort_limits).all():
-                held = True
-                if self._clearance.is_free(q):
-                    return q
-        if held:
-            raise RobooptError(
-                "`robot` must have configurations that touch neither the floor nor the "
-                f"robot itself: among {MAX_DRAWS} that the motors can hold there was "
-                "none."
-            )
+                return q
         raise RobooptError(
             "`effort_limits` must leave configurations that take at most "
             f"{HOLDING_FRACTION:.0%} of them to hold: among {MAX_DRAWS} there was none "
