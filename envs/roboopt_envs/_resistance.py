@@ -55,6 +55,7 @@ class Resistance:
         """
         matrix, self._shift = model.coupling
         self._coordinates = list(model.coordinates)
+        self._diagonal = np.diag_indices(len(self._coordinates))
         self._followers = [
             i for i, joint in enumerate(model.moving) if joint.mimic is not None
         ]
@@ -125,32 +126,46 @@ class Resistance:
         """
         q, v = [state[0] for state in states], [state[1] for state in states]
         matrix, bias = self._equations(q, v)
-        effort, velocity = np.array(driven), np.array(v)
-        here, coupling = velocity, self._coupling
+        effort, velocity, diagonal = np.array(driven), np.array(v), self._diagonal
         if self._followers:
-            here = velocity[self._coordinates]
-            inertia = coupling.T @ matrix @ coupling
-            pushed = effort - coupling.T @ bias
-        else:
-            inertia, pushed = matrix.copy(), effort - bias
-        resistance = self._coefficients(here.tolist())
-        inertia.ravel()[:: len(inertia) + 1] += self._armature
-        momentum = inertia @ here + time_step * pushed
-        inertia.ravel()[:: len(inertia) + 1] += time_step * resistance
-        # The new velocity by itself: beside a large D, that of q̇ + Δt·q̈ is too rough.
-        right = np.stack([pushed - resistance * here, momentum], axis=-1)
-        acceleration, after = np.linalg.solve(inertia, right).T
+            return self._coupled(effort, np.array(q), velocity, matrix, bias, time_step)
+        resistance = self._coefficients(v)
+        if self._rotor:
+            matrix[diagonal] += self._armature
+        # By the new velocity itself: beside a large D, q̇ + Δt·q̈ is too rough.
+        momentum = matrix @ velocity + time_step * (effort - bias)
+        matrix[diagonal] += time_step * resistance
+        after = np.linalg.solve(matrix, momentum)
         effort -= resistance * after
         if self._rotor:
-            effort -= self._armature * acceleration
-        if not self._followers:
-            return effort.tolist()
+            effort -= self._armature * (after - velocity) / time_step
+        return effort.tolist()
+
+    def _coupled(
+        self,
+        effort: np.ndarray,
+        q: np.ndarray,
+        v: np.ndarray,
+        matrix: np.ndarray,
+        bias: np.ndarray,
+        time_step: float,
+    ) -> list[float]:
+        """Return the efforts of a robot with joints that follow others."""
+        coupling, followers = self._coupling, self._followers
+        here, diagonal = v[self._coordinates], self._diagonal
+        resistance = self._coefficients(here.tolist())
+        inertia = coupling.T @ matrix @ coupling
+        inertia[diagonal] += self._armature
+        pushed = effort - coupling.T @ bias
+        momentum = inertia @ here + time_step * pushed
+        inertia[diagonal] += time_step * resistance
+        right = np.stack([pushed - resistance * here, momentum], axis=-1)
+        acceleration, after = np.linalg.solve(inertia, right).T
+        effort -= resistance * after + self._armature * acceleration
         target = coupling @ (here + time_step * acceleration)
-        position = np.array(q)
-        drift = position - coupling @ position[self._coordinates] - self._shift
+        drift = q - coupling @ q[self._coordinates] - self._shift
         # Rounding errors of the positions are undone within one step.
-        needed = (target - velocity - drift / time_step) / time_step
-        followers = self._followers
+        needed = (target - v - drift / time_step) / time_step
         following = matrix[followers] @ needed + bias[followers]
         full = np.empty(len(q))
         full[followers] = following
