@@ -8,7 +8,8 @@ with damping d, Coulomb friction f, smooth below v_s, and armature A: damping an
 friction act on the velocity after the step, so that no Δt is too long for them. M and h
 are those of all moving joints at the old state. Bullet, which steps by M alone, then
 needs at the joints that follow others the effort e = M·a + h of the acceleration
-a = K·q̈ that keeps them there, and at the coordinates τ − D·q̇′ − A·q̈ − Kᵀe.
+a = K·q̈ that keeps them there, and at the coordinates τ − D·q̇′ − A·q̈ − Kᵀe. If their
+rounding errors ask for a further acceleration x, a is K·q̈ + x, and KᵀM·x is added.
 """
 
 import math
@@ -162,10 +163,11 @@ class Resistance:
         right = np.stack([pushed - resistance * here, momentum], axis=-1)
         acceleration, after = np.linalg.solve(inertia, right).T
         effort -= resistance * after + self._armature * acceleration
-        target = coupling @ (here + time_step * acceleration)
+        # Rounding errors of followers' positions and velocities are undone in one step.
         drift = q - coupling @ q[self._coordinates] - self._shift
-        # Rounding errors of the positions are undone within one step.
-        needed = (target - v - drift / time_step) / time_step
+        undone = (coupling @ here - v - drift / time_step) / time_step
+        effort += coupling.T @ (matrix @ undone)
+        needed = coupling @ acceleration + undone
         following = matrix[followers] @ needed + bias[followers]
         full = np.empty(len(q))
         full[followers] = following

@@ -302,24 +302,28 @@ class PybulletWorld:
     def corners(self, configurations: np.ndarray) -> np.ndarray:
         """Return corners of boxes around the robot's links, (k, 3) [m].
 
-        Links without a collision shape count by the origins of their frames.
+        A link without a collision shape counts as reaching from the origin of its frame
+        to twice its center of mass.
         """
         client, found = self.client, []
-        pad = 0.05 * reach(self.model) * np.array([[-1.0], [1.0]])
+        pad = 0.03 * reach(self.model) * np.array([[-1.0], [1.0]])
+        shaped = [
+            link
+            for link in (-1, *self._links)
+            if client.getCollisionShapeData(self.body, link)
+        ]
         with self.elsewhere():
             for q in configurations:
                 self.move(q)
-                for link in (-1, *self._links):
-                    if client.getCollisionShapeData(self.body, link):
-                        found += client.getAABB(self.body, link)
-                    elif link >= 0:
-                        state = client.getLinkState(
-                            self.body, link, computeForwardKinematics=True
-                        )
-                        found += [
-                            *(np.array(state[4]) + pad),
-                            *(np.array(state[0]) + pad),
-                        ]
+                for link in shaped:
+                    found += client.getAABB(self.body, link)
+                for link in set(self._links).difference(shaped):
+                    center, *_, origin, _ = client.getLinkState(
+                        self.body, link, computeForwardKinematics=True
+                    )
+                    beyond = 2 * np.array(center) - origin
+                    ends = np.array([origin, beyond])
+                    found += [*(ends + pad[0]), *(ends + pad[1])]
         return np.array(found)
 
     def mark(self, position: np.ndarray) -> None:
