@@ -6,17 +6,16 @@ flags the file was loaded with. Frames: a joint's frame has its origin at the jo
 the principal axes of the link after the joint.
 """
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-import equinox as eqx
-import jax.numpy as jnp
 import numpy as np
 
 from roboopt._errors import RobooptError
 from roboopt.dynamics._assembly import JointRow, LinkRow, assemble
 from roboopt.dynamics._multibody import Multibody
-from roboopt.urdf import Inertial, Pose, rotation_from_quaternion
+from roboopt.urdf import Inertial, Mimic, Pose, rotation_from_quaternion
 
 FIXED, REVOLUTE, PRISMATIC = 4, 0, 1  # pybullet.JOINT_FIXED and so on
 BULLET_DAMPING = float(np.float32(0.04))
@@ -34,6 +33,7 @@ def load_bullet(
     upper: Any = None,
     friction: Any = None,
     armature: Any = None,
+    mimic: Mapping[str, tuple[str, float, float]] | None = None,
 ) -> Multibody:
     """Load a fixed-base robot from a PyBullet simulation.
 
@@ -49,6 +49,9 @@ def load_bullet(
         upper: upper limits of the joints [rad or m], if they were changed.
         friction: Coulomb friction of the joints [N·m or N], of which PyBullet has none.
         armature: inertia of the joints' rotors [kg·m² or kg], likewise.
+        mimic: joints that something outside PyBullet lets follow others, by name:
+            `(joint, multiplier, offset)` of q_m = multiplier · q + offset. The numbers
+            above are then those of the other joints alone.
 
     Raises:
         RobooptError: if the base is not fixed, nothing moves, or a joint's type is bad.
@@ -66,26 +69,30 @@ def load_bullet(
     pose = Pose(-1, rotation_from_quaternion(orientation), np.array(position))
     base = LinkRow(client.getBodyInfo(body)[0].decode(), pose, None)
     joints, links = _rows(infos, dynamics, base)
+    follows = {name: Mimic(*given) for name, given in (mimic or {}).items()}
+    joints = [row._replace(mimic=follows.get(row.name)) for row in joints]
     changed = {"damping": damping, "lower": lower, "upper": upper}
+    changed |= {"friction": friction, "armature": armature}
     for name, given in changed.items():
         if given is not None:
-            values = np.broadcast_to(given, (len(joints),))
-            pairs = zip(joints, values, strict=True)
-            joints = [row._replace(**{name: value}) for row, value in pairs]
+            joints = _with_numbers(joints, name, given)
     physics = client.getPhysicsEngineParameters()
-    robot = assemble(
+    return assemble(
         joints,
         links,
         gravity=[physics[f"gravityAcceleration{axis}"] for axis in "XYZ"],
         linear_damping=linear_damping,
         angular_damping=angular_damping,
     )
-    added = {"friction": friction, "armature": armature}
-    for name, given in added.items():
-        if given is not None:
-            values = jnp.broadcast_to(jnp.asarray(given, float), robot.friction.shape)
-            robot = eqx.tree_at(lambda r: getattr(r, name), robot, values)  # noqa: B023
-    return robot
+
+
+def _with_numbers(joints: list[JointRow], name: str, given: Any) -> list[JointRow]:
+    """Return rows with a number of the independent joints, 0 at those that follow."""
+    independent = [row.mimic is None for row in joints]
+    values = np.zeros(len(joints))
+    values[independent] = given
+    pairs = zip(joints, values.tolist(), strict=True)
+    return [row._replace(**{name: value}) for row, value in pairs]
 
 
 def load_env(
@@ -100,8 +107,8 @@ def load_env(
         env: an environment with the attributes `physics_client` (or `client`) and
             `body`; also with `linear_damping` and `angular_damping` of its links [1/s],
             if they are not PyBullet's defaults. If its `implicit_damping` is True, the
-            environment applies `damping`, `friction` and `armature` of the joints by
-            itself; otherwise, damping is PyBullet's, and `friction` [N·m or N], if
+            environment applies `damping`, `friction` and `armature` of the joints, and
+            lets the joints of `mimic` follow others, by itself; otherwise, damping is PyBullet's, and `friction` [N·m or N], if
             there is one, is added to the efforts.
         linear_damping: of the links, instead of the environment's [1/s].
         angular_damping: likewise [1/s].
@@ -118,7 +125,7 @@ def load_env(
     }
     names = ("friction",)
     if getattr(env, "implicit_damping", False):
-        names = ("damping", "friction", "armature")
+        names = ("damping", "friction", "armature", "mimic")
     return load_bullet(
         env.client if client is None else client,
         env.body,

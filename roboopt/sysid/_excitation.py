@@ -74,7 +74,8 @@ def excite(
     robot, actuated = known.robot, tuple(env.actuated)
     joints = len(env.joint_names)
     if len(actuated) == joints:
-        twin = Twin(robot, env.time_step, actuated=actuated, implicit_damping=True)
+        implicit = known.implicit_damping
+        twin = Twin(robot, env.time_step, actuated=actuated, implicit_damping=implicit)
         reference = design_excitation(
             ParametricTwin(twin, free),
             duration=env.duration,
@@ -85,7 +86,11 @@ def excite(
             progress=progress,
         )
         controller = TrackingController.from_limits(
-            robot, reference, env.effort_limits, env.time_step
+            robot,
+            reference,
+            env.effort_limits,
+            env.time_step,
+            implicit_damping=implicit,
         )
         q = np.asarray(reference(0.0)[0])
         start = np.concatenate([q, 0 * q, q])

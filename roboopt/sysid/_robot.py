@@ -28,6 +28,8 @@ class KnownRobot:
     urdf: Path | None = None
     twin: Twin | None = None
     """The twin, where the source is one."""
+    implicit_damping: bool = False
+    """Whether joint damping acts on the velocity after a step, as in `Twin`."""
 
     @classmethod
     def of(cls, source: Any, free: Sequence[str]) -> "KnownRobot":
@@ -62,7 +64,8 @@ class KnownRobot:
             # The links have no damping of their own: air is thin.
             robot = load_urdf(path, linear_damping=0.0, angular_damping=0.0)
             robot = robot.merge_fixed() if shaped else robot
-            return cls(path.stem, robot, np.array(robot.effort_limits), urdf=path)
+            limits = np.array(robot.effort_limits)
+            return cls(path.stem, robot, limits, urdf=path, implicit_damping=True)
         if hasattr(source, "unwrapped"):
             env = source.unwrapped
             robot = robot_in(env).merge_fixed() if shaped else robot_in(env)
@@ -70,7 +73,14 @@ class KnownRobot:
             limits[list(env.actuated)] = env.effort_limits
             urdf = getattr(env, "urdf", None)
             name = type(env).__name__ if urdf is None else Path(urdf).stem
-            return cls(name, robot, limits, tuple(env.actuated), urdf=urdf)
+            return cls(
+                name,
+                robot,
+                limits,
+                tuple(env.actuated),
+                urdf=urdf,
+                implicit_damping=getattr(env, "implicit_damping", False),
+            )
         raise RobooptError(
             "`robot` must be a Twin, a Multibody, the path of a URDF or a PyBullet "
             f"environment, got {type(source).__name__}."
