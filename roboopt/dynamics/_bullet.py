@@ -108,8 +108,9 @@ def load_env(
             `body`; also with `linear_damping` and `angular_damping` of its links [1/s],
             if they are not PyBullet's defaults. If its `implicit_damping` is True, the
             environment applies `damping`, `friction` and `armature` of the joints, and
-            lets the joints of `mimic` follow others, by itself; otherwise, damping is PyBullet's, and `friction` [N·m or N], if
-            there is one, is added to the efforts.
+            lets the joints of `mimic` follow others, by itself; otherwise, damping is
+            PyBullet's, and `friction` [N·m or N], if there is one, is added to the
+            efforts.
         linear_damping: of the links, instead of the environment's [1/s].
         angular_damping: likewise [1/s].
 
