@@ -18,14 +18,14 @@ import tempfile
 import warnings
 import weakref
 from collections.abc import Iterator
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from roboopt._errors import RobooptError
-from roboopt.urdf import FIXED, edit_urdf, for_pybullet, read_urdf
+from roboopt.urdf import FIXED, UrdfModel, edit_urdf, read_urdf
 
 from ._silence import captured_messages, import_pybullet_silently
 
@@ -62,8 +62,7 @@ class PybulletWorld:
     def __init__(self, urdf: str | Path, *, mimic: bool = False, gui: bool = False):
         """Connect to PyBullet and load the robot."""
         # Given broken input PyBullet ends the process: the file is checked before.
-        decide = partial(for_pybullet, mimic=mimic)
-        self.model = read_urdf(urdf, decide, argument="robot")
+        self.model = _read(urdf, "robot", mimic=mimic)
         if gui and sys.platform == "linux" and not os.environ.get("DISPLAY"):
             # PyBullet would end the process.
             raise RuntimeError('`render_mode="human"` needs a display, got no DISPLAY.')
@@ -137,8 +136,7 @@ class PybulletWorld:
             with tempfile.TemporaryDirectory() as folder:
                 path = Path(folder) / self.urdf.name
                 path.write_bytes(edit_urdf(robot, self.urdf, None, argument="model"))
-                decide = partial(for_pybullet, mimic=True)
-                self.model = read_urdf(path, decide, argument="model")
+                self.model = _read(path, "model", mimic=True)
                 self._load(path, "model")
             self.friction = np.asarray(robot.friction, np.float64)
             dampings = float(robot.linear_damping), float(robot.angular_damping)
@@ -266,6 +264,28 @@ class PybulletWorld:
     def close(self) -> None:
         """Disconnect; closing twice is fine."""
         self.client.disconnect()
+
+
+def _read(path: str | Path, argument: str, *, mimic: bool) -> UrdfModel:
+    """Return the model of a robot whose joints all move independently."""
+    model = read_urdf(path, bullet_defaults=True, argument=argument)
+    joints = []
+    for joint in model.joints:
+        if joint.mimic is not None and not mimic:
+            raise RobooptError(
+                f"`{argument}`: joint {joint.name!r} must not mimic another: PyBullet "
+                "ignores <mimic>."
+            )
+        joints.append(joint._replace(mimic=None))
+    for link in model.element.findall("link"):
+        if link.get("name") in model.inertials and link.find("inertial") is None:
+            warnings.warn(
+                f"link {link.get('name')!r} has no <inertial>: PyBullet gives it 1 kg "
+                "and 1 kg·m².",
+                UserWarning,
+                stacklevel=4,
+            )
+    return replace(model, joints=tuple(joints))
 
 
 class _Client(BulletClient):

@@ -179,10 +179,9 @@ class Identify:
         if self.urdf is not None and not self.urdf.is_file():
             raise RobooptError(f"`urdf` must be a file, got {self.urdf}")
         if self.urdf is not None:
-            from roboopt.urdf import for_pybullet, for_twin, read_urdf
+            from roboopt.urdf import read_urdf
 
-            decide = for_pybullet if self.collect or self.env else for_twin
-            read_urdf(self.urdf, decide, argument="urdf")
+            read_urdf(self.urdf, argument="urdf")
         if self.collect == bool(self.recordings):
             raise RobooptError("give either recordings of the robot, or --collect")
         what = "recordings" if self.collect else "--collect"

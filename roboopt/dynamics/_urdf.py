@@ -53,6 +53,13 @@ def load_urdf(
                 f"`{name}` must be finite and not negative, got {damping}."
             )
     model = read_urdf(path, locked=locked)
+    for joint in model.moving:
+        if joint.mimic is not None:
+            raise RobooptError(
+                f"`path`: joint {joint.name!r} must move independently, got one that "
+                f"mimics joint {joint.mimic.joint!r}: fix it with "
+                f"`locked=({joint.name!r},)`."
+            )
     joints = [
         JointRow(
             name=joint.name,

@@ -13,7 +13,7 @@ from roboopt._errors import RobooptError
 from roboopt.data import load
 from roboopt.dynamics import Multibody
 from roboopt.rollouts import EnvSpec
-from roboopt.urdf import for_pybullet, read_urdf
+from roboopt.urdf import read_urdf
 
 ROBOTS = ("two-link", "iiwa", "panda")
 TASKS: Mapping[str, Mapping[str, str]] = {
@@ -74,7 +74,7 @@ def subject(env: Any, task: Any, robot: Any, urdf: Any, model: Any) -> Subject:
     if urdf is not None and not Path(urdf).is_file():
         raise RobooptError(f"`urdf` must be a file, got {urdf}.")
     if urdf is not None:
-        read_urdf(urdf, for_pybullet, argument="urdf")
+        read_urdf(urdf, argument="urdf")
     if not isinstance(env, str) or env not in TASKS:
         return Subject(env)
     if isinstance(task, str):

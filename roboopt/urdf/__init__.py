@@ -1,11 +1,10 @@
 """URDF files in plain NumPy: reader, checks, kinematic tree, writer."""
 
-from roboopt.urdf._decisions import for_pybullet as for_pybullet
-from roboopt.urdf._decisions import for_twin as for_twin
 from roboopt.urdf._model import FIXED as FIXED
 from roboopt.urdf._model import PRISMATIC as PRISMATIC
 from roboopt.urdf._model import Inertial as Inertial
 from roboopt.urdf._model import Joint as Joint
+from roboopt.urdf._model import Mimic as Mimic
 from roboopt.urdf._model import Pose as Pose
 from roboopt.urdf._model import UrdfModel as UrdfModel
 from roboopt.urdf._principal_axes import principal_axes as principal_axes

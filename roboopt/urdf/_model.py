@@ -2,11 +2,19 @@
 
 Joints are ordered depth first, siblings as in the file: the order of PyBullet's joint
 indices. A joint's frame coincides with the frame of its child link.
+
+A joint with `<mimic>` moves as q_m = k q + c with the joint that it follows. The
+generalized coordinates of the robot are the joints that move independently; everything
+that says "coordinate" counts these, and everything that says "moving" all joints that
+move. By virtual work a coordinate has the damping Σ k² d and the friction Σ |k| c of
+the joints that move with it.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
+from xml.etree.ElementTree import Element
 
 import numpy as np
 
@@ -50,6 +58,28 @@ class Inertial(NamedTuple):
         )
 
 
+def composite(bodies: Sequence[Inertial]) -> Inertial:
+    """Return the inertial of several bodies taken as one (parallel axes)."""
+    mass = sum(body.mass for body in bodies)
+    moment = sum((body.mass * body.center for body in bodies), np.zeros(3))
+    center = moment / (mass or 1.0)
+    inertia = np.zeros((3, 3))
+    for body in bodies:
+        r = body.center - center
+        inertia += body.inertia + body.mass * (r @ r * np.eye(3) - np.outer(r, r))
+    return Inertial(mass, center, inertia)
+
+
+class Mimic(NamedTuple):
+    """The coordinate that a joint follows: q_m = multiplier · q + offset."""
+
+    joint: str
+    """A joint that moves independently."""
+    multiplier: float
+    offset: float
+    """[rad or m]"""
+
+
 class Joint(NamedTuple):
     """A joint, and the pose of its child link at q = 0 in its parent link."""
 
@@ -65,13 +95,16 @@ class Joint(NamedTuple):
     """Unit vector in the child's frame."""
     damping: float
     """[N·m·s/rad or N·s/m]"""
+    friction: float
+    """Coulomb friction [N·m or N]."""
     lower: float | None
     upper: float | None
     """[rad or m]; both None if the joint has no limits."""
     effort_limit: float
-    """[N·m or N]; infinite if the file states none."""
-    mimics: str | None
-    """The joint that a `<mimic>` names."""
+    """[N·m or N]; infinite if the file states none, or 0."""
+    mimic: Mimic | None
+    driven: bool
+    """Whether a motor drives the joint; False for a joint with `mimic`."""
 
 
 @dataclass(frozen=True)
@@ -85,9 +118,9 @@ class UrdfModel:
     root: str
     joints: tuple[Joint, ...]
     inertials: dict[str, Inertial]
-    """By link, in the link's frame."""
-    without_inertial: tuple[str, ...]
-    """Carried links without `<inertial>`, which have PyBullet's 1 kg and 1 kg·m²."""
+    """By link, in the link's frame; zero for a massless frame."""
+    element: Element
+    """The `<robot>` of the file, without namespaces."""
 
     @property
     def link_names(self) -> tuple[str, ...]:
@@ -96,38 +129,77 @@ class UrdfModel:
 
     @cached_property
     def moving(self) -> tuple[Joint, ...]:
-        """Return the joints that are not fixed."""
+        """Return the joints that are not fixed, joints that follow others included."""
         return tuple(joint for joint in self.joints if joint.kind != FIXED)
+
+    @cached_property
+    def coordinates(self) -> tuple[int, ...]:
+        """Return the numbers, in `moving`, of the joints that move independently."""
+        return tuple(i for i, joint in enumerate(self.moving) if joint.mimic is None)
 
     @property
     def joint_names(self) -> tuple[str, ...]:
-        """Return the names of the moving joints."""
-        return tuple(joint.name for joint in self.moving)
+        """Return the names of the coordinates."""
+        return tuple(self.moving[i].name for i in self.coordinates)
+
+    @cached_property
+    def coupling(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return K, (moving, coordinate), and c, (moving,), of q_moving = K q + c.
+
+        The velocities of the moving joints are K q̇, and the coordinates' efforts Kᵀτ.
+        """
+        matrix = np.zeros((len(self.moving), len(self.coordinates)))
+        offset = np.zeros(len(self.moving))
+        for i, joint in enumerate(self.moving):
+            leader, factor, offset[i] = joint.mimic or Mimic(joint.name, 1.0, 0.0)
+            matrix[i, self.joint_names.index(leader)] = factor
+        return matrix, offset
 
     @property
     def revolute(self) -> np.ndarray:
-        """Return which moving joints rotate, (n,)."""
-        return np.array([joint.kind != PRISMATIC for joint in self.moving])
+        """Return which coordinates rotate, (n,)."""
+        kinds = [self.moving[i].kind for i in self.coordinates]
+        return np.array([kind != PRISMATIC for kind in kinds])
 
     @property
     def damping(self) -> np.ndarray:
-        """Return the damping of the moving joints, (n,) [N·m·s/rad or N·s/m]."""
-        return np.array([joint.damping for joint in self.moving])
+        """Return the damping of the coordinates, (n,) [N·m·s/rad or N·s/m]."""
+        return np.array([j.damping for j in self.moving]) @ self.coupling[0] ** 2
+
+    @property
+    def friction(self) -> np.ndarray:
+        """Return the Coulomb friction of the coordinates, (n,) [N·m or N]."""
+        return np.array([j.friction for j in self.moving]) @ np.abs(self.coupling[0])
 
     @property
     def effort_limits(self) -> np.ndarray:
-        """Return the effort limits of the moving joints, (n,) [N·m or N]."""
-        return np.array([joint.effort_limit for joint in self.moving])
+        """Return the effort limits of the coordinates, (n,) [N·m or N]."""
+        return np.array([self.moving[i].effort_limit for i in self.coordinates])
+
+    @property
+    def driven(self) -> np.ndarray:
+        """Return which coordinates a motor drives, (n,)."""
+        return np.array([self.moving[i].driven for i in self.coordinates])
 
     @property
     def position_limits(self) -> np.ndarray:
-        """Return lower and upper limits of the moving joints, (2, n) [rad or m]."""
-        return np.array(
-            [
-                [-np.inf if j.lower is None else j.lower for j in self.moving],
-                [np.inf if j.upper is None else j.upper for j in self.moving],
-            ]
-        )
+        """Return lower and upper limits of the coordinates, (2, n) [rad or m].
+
+        A coordinate stops where any of the joints that move with it stops.
+        """
+        names = self.joint_names
+        limits = np.full((2, len(names)), [[-np.inf], [np.inf]])
+        for joint in self.moving:
+            if joint.lower is None or joint.upper is None:
+                continue
+            leader, factor, offset = joint.mimic or Mimic(joint.name, 1.0, 0.0)
+            ends = sorted(
+                [(joint.lower - offset) / factor, (joint.upper - offset) / factor]
+            )
+            at = names.index(leader)
+            limits[0, at] = max(limits[0, at], ends[0])
+            limits[1, at] = min(limits[1, at], ends[1])
+        return limits
 
     @cached_property
     def _poses(self) -> tuple[dict[str, Pose], tuple[Pose, ...]]:

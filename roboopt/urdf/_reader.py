@@ -1,212 +1,116 @@
-"""A URDF file read into a `UrdfModel`, everything in it checked.
+"""A URDF file read into a `UrdfModel`: every decision about a robot is taken here.
 
-Missing values are filled in as PyBullet fills them in. Values that PyBullet would
-silently change are refused: an axis that is not a unit vector, an inertia that no body
-can have (PyBullet sets it to zero), some but not all products of inertia. Inertias are
-those of the file, as with PyBullet's `URDF_USE_INERTIA_FROM_FILE`.
+The model is the robot that the file means. A trait that a program cannot mean is
+refused by naming element, rule and value; a trait whose meaning is plain is mended with
+a warning. Inertias are those of the file, as with PyBullet's
+`URDF_USE_INERTIA_FROM_FILE`.
 """
 
-from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
+from typing import Any
 from xml.etree.ElementTree import Element
 
 import numpy as np
 
-from roboopt._errors import RobooptError, require
-from roboopt.urdf._decisions import for_twin
-from roboopt.urdf._elements import (
-    Fault,
-    named,
-    number,
-    numbers,
-    origin,
-    parse_robot,
-    required,
-    title,
-)
-from roboopt.urdf._model import FIXED, PRISMATIC, Inertial, Joint, UrdfModel
-from roboopt.urdf._principal_axes import principal_axes
-
-KINDS = ("revolute", "continuous", PRISMATIC, FIXED)
-UNIT_TOLERANCE = 1e-6  # on an axis' length: files give about six digits
-DEFAULT_INERTIAL = Inertial(1.0, np.zeros(3), np.eye(3))  # PyBullet's
+from roboopt._errors import RobooptError, floats, require
+from roboopt.urdf._driven import with_motors
+from roboopt.urdf._elements import named, parse_robot
+from roboopt.urdf._inertials import check_masses, read_inertials
+from roboopt.urdf._joints import checked_locked, read_joints
+from roboopt.urdf._model import FIXED, Joint, UrdfModel
+from roboopt.urdf._notes import Fault, Notes
+from roboopt.urdf._tree import depth_first, find_root
 
 
 def read_urdf(
     path: str | PathLike,
-    decide: Callable[[UrdfModel], UrdfModel] = for_twin,
     *,
-    locked: Iterable[str] = (),
+    locked: Iterable[str] | Mapping[str, float] = (),
+    actuated: Iterable[str] | None = None,
+    effort_limits: Any = None,
+    repair: bool = False,
+    bullet_defaults: bool = False,
     argument: str = "path",
 ) -> UrdfModel:
-    """Read a robot on a fixed base from a URDF file.
+    """Read a robot on a fixed base from a URDF file, or from a .xacro file.
 
     Args:
         path: the file.
-        decide: a function that accepts, changes or refuses the model as the file
-            states it: `for_twin` or `for_pybullet`.
-        locked: names of joints to be treated as fixed at zero.
+        locked: names of joints to be held at zero, or a mapping from names to the
+            positions [rad or m] at which joints are held. Joints that follow a held
+            joint by `<mimic>` are held, too.
+        actuated: names of the joints that a motor drives; by default those that a
+            `<transmission>` or `<ros2_control>` names or, without such elements, those
+            whose effort limit is not 0.
+        effort_limits: limits of the driven joints instead of the file's, one for all or
+            one each [N·m or N].
+        repair: replace inertias that no body can have by the nearest possible ones;
+            changes up to 5 % of the inertia of the body are made in any case.
+        bullet_defaults: give links without `<inertial>`, which are massless frames,
+            PyBullet's 1 kg and 1 kg·m².
         argument: the caller's name for `path`, used in messages.
 
     Raises:
         RobooptError: if there is no such file, it is no URDF whose links form one tree
-            with a moving joint, a number is missing or impossible, or `decide` refuses
-            the model.
+            with a moving joint, a number is missing or impossible, a joint moves no
+            mass, or an argument names no joint.
+
+    Warns:
+        UserWarning: once, about everything that is taken otherwise than written.
     """
     there = isinstance(path, str | PathLike) and Path(path).is_file()
     require(there, argument, "be a URDF file", path)
+    notes = Notes()
     try:
-        return decide(_read(path, tuple(locked)))
+        robot = parse_robot(path, notes)
+        links, elements = named(robot, "link"), named(robot, "joint")
+        held = checked_locked(locked, elements)
+        any_effort = effort_limits is not None
+        found = read_joints(elements, held, any_effort=any_effort, notes=notes)
+        root = find_root(tuple(links), found)
+        _check_that_something_moves(found, elements)
+        ordered = depth_first(root, found)
+        joints = with_motors(ordered, robot, elements, actuated, notes)
+        if effort_limits is not None:
+            joints = _with_efforts(joints, effort_limits)
+        model = UrdfModel(root, joints, {}, robot)
+        inertials = read_inertials(
+            model, links, repair=repair, bullet_defaults=bullet_defaults, notes=notes
+        )
+        model = replace(model, inertials=inertials)
+        check_masses(model)
     except Fault as fault:
         raise RobooptError(f"`{argument}`: {fault}") from None
+    notes.warn(path, stacklevel=2)
+    return model
 
 
-def _read(path: str | PathLike, locked: tuple[str, ...]) -> UrdfModel:
-    robot = parse_robot(path)
-    links, elements = named(robot, "link"), named(robot, "joint")
-    unknown = [name for name in locked if name not in elements]
-    if unknown:
-        raise RobooptError(
-            f"`locked` must name joints of {sorted(elements)}, got {unknown}."
-        )
-    found = [_joint(e, fixed=name in locked) for name, e in elements.items()]
-    root = _root(tuple(links), found)
-    joints = _depth_first(root, found)
-    if not any(joint.kind != FIXED for joint in joints):
-        raise Fault(
-            f"{path} must have a revolute, continuous or prismatic joint that moves, "
-            f"got {len(links)} link(s) that cannot move."
-        )
-    model = UrdfModel(root, joints, {}, ())
-    carried = [name for name, pose in model.link_poses.items() if pose.joint >= 0]
-    inertials = {name: _inertial(links[name]) for name in carried}
-    without = [name for name in carried if links[name].find("inertial") is None]
-    return UrdfModel(root, joints, inertials, tuple(without))
-
-
-def _joint(element: Element, *, fixed: bool) -> Joint:
-    where = title(element)
-    kind = FIXED if fixed else element.get("type")
-    if kind not in KINDS:
-        raise Fault(f"`type` of {where} must be one of {KINDS}, got {kind!r}.")
-    rotation, offset = origin(element, where)
-    limit, mimic = element.find("limit"), element.find("mimic")
-    if kind in ("revolute", PRISMATIC) and limit is None:
-        raise Fault(f"{where} must have a <limit>, being {kind}, got none.")
-    moves = kind != FIXED
-    damping = number(element.find("dynamics"), "damping", 0.0, where)
-    if damping < 0 and moves:
-        raise Fault(f"`damping` of {where} must not be negative, got {damping}.")
-    lower, upper = (_limit(limit, name, kind, where) for name in ("lower", "upper"))
-    return Joint(
-        name=str(element.get("name")),
-        kind=kind,
-        parent=required(element, "parent", "link", where),
-        child=required(element, "child", "link", where),
-        rotation=rotation,
-        offset=offset,
-        axis=_axis(element, where) if moves else np.array([1.0, 0.0, 0.0]),
-        damping=damping,
-        lower=lower,
-        upper=upper,
-        effort_limit=number(limit, "effort", 0.0, where) if moves else 0.0,
-        mimics=None if mimic is None else mimic.get("joint", ""),
+def _check_that_something_moves(
+    joints: list[Joint], elements: Mapping[str, Element]
+) -> None:
+    if any(joint.kind != FIXED for joint in joints):
+        return
+    held = [name for name, each in elements.items() if each.get("type") != FIXED]
+    held_there = f", with {held} locked or between equal limits" if held else ""
+    raise Fault(
+        "the robot must have a revolute, continuous or prismatic joint that moves, got "
+        f"{len(joints) + 1} link(s) that cannot move{held_there}."
     )
 
 
-def _axis(joint: Element, where: str) -> np.ndarray:
-    axis = numbers(joint.find("axis"), "xyz", (1.0, 0.0, 0.0), where)
-    length = float(np.linalg.norm(axis))
-    # Bullet scales the motion by the length in some places and not in others.
-    if abs(length - 1) > UNIT_TOLERANCE:
-        raise Fault(
-            f"`axis` of {where} must be a unit vector, got {axis.tolist()} of length "
-            f"{length:.6g}."
+def _with_efforts(joints: tuple[Joint, ...], given: Any) -> tuple[Joint, ...]:
+    names = [joint.name for joint in joints if joint.driven]
+    limits = floats("effort_limits", given)
+    if limits.shape not in ((), (len(names),)) or not (limits > 0).all():
+        raise RobooptError(
+            f"`effort_limits` must hold one positive number, or one for each of the "
+            f"joints {names}, got {given}."
         )
-    return axis / length
-
-
-def _limit(limit: Element | None, name: str, kind: str, where: str) -> float | None:
-    """Return a limit, None for a continuous joint: PyBullet ignores its limits."""
-    if kind in (FIXED, "continuous") or limit is None or limit.get(name) is None:
-        return None
-    return number(limit, name, 0.0, where)
-
-
-def _inertial(link: Element) -> Inertial:
-    where = title(link)
-    element = link.find("inertial")
-    if element is None:
-        return DEFAULT_INERTIAL
-    required(element, "mass", "value", f"<inertial> of {where}")
-    mass = number(element.find("mass"), "value", 0.0, where)
-    if mass < 0:
-        raise Fault(f"`mass` of {where} must not be negative, got {mass} kg.")
-    rotation, center = origin(element, where)
-    inertia = _inertia(element, where)
-    return Inertial(mass, center, rotation @ inertia @ rotation.T)
-
-
-def _inertia(inertial: Element, where: str) -> np.ndarray:
-    for name in ("ixx", "iyy", "izz"):
-        required(inertial, "inertia", name, f"<inertial> of {where}")
-    element = inertial.find("inertia")
-    products = "ixy", "ixz", "iyz"
-    given = [n for n in products if element is not None and element.get(n)]
-    if len(given) not in (0, 3):
-        raise Fault(
-            f"`inertia` of {where} must have all of ixy, ixz and iyz or none of them, "
-            f"got {given}."
-        )
-    names = "ixx", "iyy", "izz", *products
-    xx, yy, zz, xy, xz, yz = (number(element, name, 0.0, where) for name in names)
-    moments, axes = principal_axes(np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]]))
-    if any(m < 0 or m > sum(np.delete(moments, i)) for i, m in enumerate(moments)):
-        raise Fault(
-            f"`inertia` of {where} must have principal moments that are not negative "
-            "and satisfy the triangle inequality (none greater than the sum of the "
-            f"other two), got {moments.tolist()} kg·m²."
-        )
-    return axes @ np.diag(moments) @ axes.T
-
-
-def _root(links: tuple[str, ...], joints: list[Joint]) -> str:
-    """Return the root, having checked that the links form a tree."""
-    if not links:
-        raise Fault("the robot must have at least one <link>, got none.")
-    for joint in joints:
-        for end, link in (("parent", joint.parent), ("child", joint.child)):
-            if link not in links:
-                raise Fault(
-                    f"`{end}` of joint {joint.name!r} must be one of the links "
-                    f"{links}, got {link!r}."
-                )
-    children = Counter(joint.child for joint in joints)
-    repeated = [link for link, count in children.items() if count > 1]
-    if repeated:
-        raise Fault(
-            "every link must be the child of one joint at most, got more for "
-            f"{repeated}."
-        )
-    roots = [link for link in links if link not in children]
-    if len(roots) > 1:
-        raise Fault(f"the links must have one root, got {len(roots)}: {roots}.")
-    reached = set(roots)
-    while new := {j.child for j in joints if j.parent in reached} - reached:
-        reached |= new
-    if len(reached) < len(links) or not roots:
-        loop = [link for link in links if link not in reached]
-        raise Fault(f"the links must form a tree, got a loop of {loop}.")
-    return roots[0]
-
-
-def _depth_first(root: str, joints: list[Joint]) -> tuple[Joint, ...]:
-    ordered: list[Joint] = []
-    waiting = [joint for joint in reversed(joints) if joint.parent == root]
-    while waiting:
-        ordered.append(waiting.pop())
-        child = ordered[-1].child
-        waiting += [joint for joint in reversed(joints) if joint.parent == child]
-    return tuple(ordered)
+    by_name = dict(zip(names, np.broadcast_to(limits, (len(names),)), strict=True))
+    return tuple(
+        j._replace(effort_limit=float(by_name[j.name])) if j.driven else j
+        for j in joints
+    )

@@ -41,3 +41,10 @@ def rotation_from_quaternion(quaternion: Any) -> np.ndarray:
             [s * (x * z - w * y), s * (y * z + w * x), 1 - s * (x * x + y * y)],
         ]
     )
+
+
+def rotation_about(axis: np.ndarray, angle: float) -> np.ndarray:
+    """Return the rotation by an angle [rad] about a unit vector (Rodrigues)."""
+    x, y, z = axis
+    screw = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+    return np.eye(3) + np.sin(angle) * screw + (1 - np.cos(angle)) * screw @ screw

@@ -9,6 +9,7 @@ therefore written as its principal moments, about axes given by `<origin rpy>`.
 
 import contextlib
 import os
+import warnings
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from xml.dom.minidom import Element, Text
 import numpy as np
 
 from roboopt._errors import RobooptError
-from roboopt.urdf._model import FIXED, Inertial, Pose, UrdfModel
+from roboopt.urdf._model import Inertial, Pose, UrdfModel, composite
 from roboopt.urdf._principal_axes import principal_axes
 from roboopt.urdf._reader import read_urdf
 from roboopt.urdf._rotations import rotation_from_rpy, rpy_from_rotation
@@ -57,7 +58,11 @@ def edit_urdf(
     Raises:
         RobooptError: if `template` is not the robot's, or an inertia is impossible.
     """
-    model = read_urdf(template, lambda as_written: as_written, argument="template")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # `load_urdf` has said it.
+        model = read_urdf(
+            template, effort_limits=np.inf, repair=True, argument="template"
+        )
     _check_names(robot, model)
     document = parse(str(template), namespaces=False)
     root = document.documentElement
@@ -88,7 +93,7 @@ def _array(numbers: Any) -> np.ndarray:
 
 
 def _check_names(robot: Any, model: UrdfModel) -> None:
-    moving = [joint.name for joint in model.joints if joint.kind != FIXED]
+    moving = list(model.joint_names)
     if not set(robot.joint_names) <= set(moving):
         raise RobooptError(
             f"`template` must have the joints of the robot, {list(robot.joint_names)}, "
@@ -122,7 +127,7 @@ def _changed_inertials(
             for link, pose in group.items()
         }
         if any(link not in ours and _any(theirs[link]) for link in group):
-            both = (_composite([*found.values()]) for found in (ours, theirs))
+            both = (composite([*found.values()]) for found in (ours, theirs))
             if all(_near(a, b, tolerance) for a, b in zip(*both, strict=True)):
                 continue  # The merged body is the file's.
         for link, pose in group.items():
@@ -152,18 +157,6 @@ def _in_link(
 
 def _any(body: Inertial) -> bool:
     return bool(body.mass or np.any(body.inertia))
-
-
-def _composite(bodies: list[Inertial]) -> Inertial:
-    """Return the inertial of several bodies taken as one (parallel axes)."""
-    mass = sum(body.mass for body in bodies)
-    moment = sum((body.mass * body.center for body in bodies), np.zeros(3))
-    center = moment / (mass or 1.0)
-    inertia = np.zeros((3, 3))
-    for body in bodies:
-        r = body.center - center
-        inertia += body.inertia + body.mass * (r @ r * np.eye(3) - np.outer(r, r))
-    return Inertial(mass, center, inertia)
 
 
 def _near(a: Any, b: Any, tolerance: float) -> bool:

@@ -1,6 +1,5 @@
 """Where the tool is: by hand, and by Bullet."""
 
-from functools import partial
 from typing import Any
 
 import gymnasium
@@ -10,8 +9,6 @@ import numpy as np
 import pytest
 from roboopt_envs.arm import ArmReach
 from roboopt_envs.tasks import ToolChain
-
-from roboopt.urdf import for_pybullet, read_urdf
 
 EYE = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
 # The z axis of the second frame is the x axis of the first.
@@ -59,7 +56,7 @@ def test_two_link_by_hand():
 def test_every_link_is_where_bullet_has_it(arm):
     client, body = arm.physics_client, arm.body
     infos = [client.getJointInfo(body, i) for i in range(client.getNumJoints(body))]
-    model = read_urdf(arm.urdf, partial(for_pybullet, mimic=True))
+    model = arm._world.model
     names = [info[12].decode() for info in infos]
     assert names == list(model.link_names[1:])
     carried = {i: name for i, name in enumerate(names) if model.chain(name)}

@@ -2,13 +2,12 @@
 
 import subprocess
 import sys
-from functools import partial
 
 import numpy as np
 import pytest
 
 from roboopt import RobooptError
-from roboopt.urdf import for_pybullet, for_twin, read_urdf
+from roboopt.urdf import Mimic, read_urdf
 
 BODY = (
     '<inertial><mass value="1"/><inertia ixx="1" iyy="1" izz="1"/></inertial>'  # 1 kg
@@ -63,60 +62,90 @@ def test_a_branching_robot_by_hand(write):
     assert model.chain("base") == () and "base" not in model.inertials
 
 
-DISAGREE = {
-    "mimic": (
-        joint("knee", "arm", "leg", more=LIMIT + '<mimic joint="hinge"/>'),
-        "mimic",
-        "mimic",
-    ),
-    "crossed limits": (
-        joint("knee", "arm", "leg", more='<limit lower="2" upper="1"/>'),
-        "`lower` of joint 'knee'",
-        None,
-    ),
-    "no room": (
-        joint("knee", "arm", "leg", more='<limit lower="1" upper="1"/>'),
-        None,
-        "limits of joint 'knee'",
-    ),
-    "one limit": (
-        joint("knee", "arm", "leg", more='<limit upper="1"/>'),
-        "joint 'knee'",
-        None,
-    ),
-    "no limits": (
-        joint("knee", "arm", "leg", more='<limit effort="1"/>'),
-        None,
-        "limits of joint 'knee'",
-    ),
-    "negative effort": (
-        joint("knee", "arm", "leg", more='<limit lower="0" upper="1" effort="-1"/>'),
-        None,
-        "effort limit of joint 'knee'",
-    ),
-}
+def test_a_mimic_joint_is_no_coordinate(write):
+    # The finger follows the knee by −2 q + 0.5, and the knee the hinge by 3 q + 1,
+    # hence the finger the hinge by −6 q − 1.5.
+    finger, more = joint("finger", "leg", "tip", "prismatic", more=""), LIMIT
+    chained = '<mimic joint="knee" multiplier="-2" offset="0.5"/>'
+    losses = '<dynamics damping="0.5" friction="0.25"/>'
+    path = write(
+        link("base"),
+        link("arm"),
+        link("leg"),
+        link("tip"),
+        joint("hinge", "base", "arm", more='<limit lower="-4" upper="4"/>' + losses),
+        joint(
+            "knee",
+            "arm",
+            "leg",
+            "continuous",
+            '<mimic joint="hinge" multiplier="3" offset="1"/>' + losses,
+        ),
+        finger.replace("</joint>", more + chained + losses + "</joint>"),
+    )
+    model = read_urdf(path)
+    assert [j.name for j in model.moving] == ["hinge", "knee", "finger"]
+    assert model.joint_names == ("hinge",) and model.coordinates == (0,)
+    assert model.moving[2].mimic == Mimic("hinge", -6.0, -1.5)
+    matrix, offset = model.coupling
+    np.testing.assert_array_equal(matrix, [[1], [3], [-6]])
+    np.testing.assert_array_equal(offset, [0, 1, -1.5])
+    # Σ k² d = (1 + 9 + 36) 0.5 and Σ |k| c = (1 + 3 + 6) 0.25.
+    np.testing.assert_array_equal(model.damping, [23.0])
+    np.testing.assert_array_equal(model.friction, [2.5])
+    # −1 ≤ −6 q − 1.5 ≤ 2 within the hinge's own ±4.
+    np.testing.assert_allclose(model.position_limits, [[-3.5 / 6], [-0.5 / 6]])
+    assert model.driven.tolist() == [True] and not model.moving[1].driven
+    with pytest.raises(RobooptError, match="cannot move, with"):
+        read_urdf(path, locked={"hinge": 0.2})
 
 
-@pytest.mark.parametrize("case", DISAGREE)
-def test_what_is_decided_differently(case, write):
-    text, twin, bullet = DISAGREE[case]
-    hinge = joint("hinge", "base", "arm")
-    path = write(link("base"), link("arm"), link("leg"), hinge, text)
-    for decide, match in ((for_twin, twin), (for_pybullet, bullet)):
-        if match is None:
-            assert read_urdf(path, decide).joint_names == ("hinge", "knee")
-        else:
-            with pytest.raises(RobooptError, match=f"`robot`: .*{match}"):
-                read_urdf(path, decide, argument="robot")
+def test_locked_joints_stand_where_they_are_told(write):
+    # The finger follows the turn, which is held at 90°: it slides 2 m along the new y.
+    path = write(
+        '<link name="base"/>',
+        link("arm"),
+        link("tip"),
+        link("other"),
+        joint("turn", "base", "arm", more='<axis xyz="0 0 1"/>' + LIMIT),
+        joint(
+            "finger",
+            "arm",
+            "tip",
+            "prismatic",
+            '<mimic joint="turn" offset="2" multiplier="0"/><axis xyz="1 0 0"/>',
+        ),
+        joint("hinge", "base", "other"),
+    )
+    with pytest.warns(UserWarning, match=r"joints without limits.*\(1\): finger"):
+        model = read_urdf(path, locked={"turn": np.pi / 2})
+    assert model.joint_names == ("hinge",)
+    np.testing.assert_allclose(
+        model.link_poses["arm"].rotation @ [1, 0, 0], [0, 1, 0], atol=1e-15
+    )
+    np.testing.assert_allclose(model.link_poses["tip"].offset, [0, 2, 0], atol=1e-15)
 
 
-def test_pybullet_may_be_told_to_ignore_mimic(write):
-    knee = DISAGREE["mimic"][0]
-    hinge = joint("hinge", "base", "arm")
-    path = write(link("base"), link("arm"), link("leg"), hinge, knee)
-    model = read_urdf(path, partial(for_pybullet, mimic=True))
-    assert model.moving[1].mimics == "hinge"
-    assert read_urdf(path, locked=["knee"]).joint_names == ("hinge",)
+@pytest.mark.parametrize(
+    "argument, value, match",
+    [
+        ("locked", ["leg"], r"`locked` must name joints of \['hinge'\], got \['leg'\]"),
+        ("locked", {"hinge": float("nan")}, "`locked` must hold finite positions"),
+        ("locked", "hinge", "must have a .* that moves"),
+        (
+            "actuated",
+            ["leg"],
+            r"`actuated` must name joints.*\['hinge'\], got \['leg'\]",
+        ),
+        ("actuated", [], "`actuated` must name joints"),
+        ("effort_limits", [1.0, 2.0], r"`effort_limits` must hold .*\['hinge'\]"),
+        ("effort_limits", -1.0, "`effort_limits` must hold one positive number"),
+    ],
+)
+def test_bad_arguments_are_refused(argument, value, match, write):
+    path = write(link("base"), link("arm"), joint("hinge", "base", "arm"))
+    with pytest.raises(RobooptError, match=match):
+        read_urdf(path, **{argument: value})
 
 
 def test_an_impossible_inertia_that_never_moves_does_no_harm(write):

@@ -1,0 +1,79 @@
+"""Which coordinates of a robot a motor drives.
+
+Where a file has `<transmission>` or `<ros2_control>` elements, the joints that these
+name are driven. Otherwise the joints are driven whose `<limit>` does not have an effort
+of 0.
+"""
+
+from collections.abc import Iterable, Mapping
+from xml.etree.ElementTree import Element
+
+from roboopt._errors import RobooptError
+from roboopt.urdf._elements import number, title
+from roboopt.urdf._model import FIXED, Joint
+from roboopt.urdf._notes import Notes
+
+
+def with_motors(
+    joints: list[Joint],
+    robot: Element,
+    elements: Mapping[str, Element],
+    actuated: Iterable[str] | None,
+    notes: Notes,
+) -> tuple[Joint, ...]:
+    """Return the joints with `driven` set."""
+    moving = {joint.name: joint for joint in joints if joint.kind != FIXED}
+    coordinates = [name for name, joint in moving.items() if joint.mimic is None]
+    if actuated is None:
+        driven = _driven_by_file(moving, coordinates, robot, elements, notes)
+    else:
+        driven = {actuated} if isinstance(actuated, str) else set(actuated)
+        if not driven or not driven <= set(coordinates):
+            raise RobooptError(
+                f"`actuated` must name joints that move independently, of "
+                f"{coordinates}, got {sorted(driven)}."
+            )
+    return tuple(joint._replace(driven=joint.name in driven) for joint in joints)
+
+
+def _driven_by_file(
+    moving: Mapping[str, Joint],
+    coordinates: list[str],
+    robot: Element,
+    elements: Mapping[str, Element],
+    notes: Notes,
+) -> set[str]:
+    efforts = {name: _stated_effort(elements[name]) for name in coordinates}
+    named = _named_by_motors(robot) & set(moving)
+    # The motor of a gripper may be named at the finger that follows the other.
+    mimics = {name: joint.mimic for name, joint in moving.items()}
+    named = {name if (m := mimics[name]) is None else m.joint for name in named}
+    driven = named or {name for name, effort in efforts.items() if effort != 0}
+    if not driven:
+        for name in coordinates:
+            notes.add('joints that are driven in spite of effort="0", as all', name)
+        return set(coordinates)
+    for name in coordinates:
+        if name not in driven and efforts[name]:
+            notes.add("passive joints, which no <transmission> drives", name)
+    return driven
+
+
+def _stated_effort(joint: Element) -> float | None:
+    """Return the effort limit [N·m or N] of a `<joint>`, None without one."""
+    limit = joint.find("limit")
+    if limit is None or limit.get("effort") is None:
+        return None
+    return number(limit, "effort", 0.0, title(joint), finite=False)
+
+
+def _named_by_motors(robot: Element) -> set[str]:
+    """Return the joints of `<transmission>`s, and those that ros2_control commands."""
+    found = [j for t in robot.findall("transmission") for j in t.findall("joint")]
+    found += [
+        joint
+        for control in robot.findall("ros2_control")
+        for joint in control.findall("joint")
+        if joint.find("command_interface") is not None
+    ]
+    return {joint.get("name") or "" for joint in found}

@@ -1,0 +1,168 @@
+"""The inertials of a URDF, those that no body can have repaired or refused.
+
+A link without `<inertial>` is a massless frame. An inertia is possible if its principal
+moments are not negative and none exceeds the sum of the others (the triangle
+inequality), that is, if the moments are J_i = p_j + p_k with second moments p ≥ 0. The
+nearest possible moments minimize ‖J(p) − J‖ over p ≥ 0. PyBullet sets an impossible
+inertia to zero.
+"""
+
+from collections.abc import Mapping
+from itertools import product
+from typing import NamedTuple
+from xml.etree.ElementTree import Element
+
+import numpy as np
+
+from roboopt.urdf._elements import number, origin, required, title
+from roboopt.urdf._model import Inertial, UrdfModel, composite
+from roboopt.urdf._notes import Fault, Notes
+from roboopt.urdf._principal_axes import principal_axes
+
+MASSLESS = Inertial(0.0, np.zeros(3), np.zeros((3, 3)))
+BULLET_DEFAULT = Inertial(1.0, np.zeros(3), np.eye(3))
+ROUNDING, REPAIRABLE = 1e-9, 0.05  # changes of an inertia, relative to its body's
+FROM_SECOND_MOMENTS = np.ones((3, 3)) - np.eye(3)
+PRODUCTS = ("ixy", "ixz", "iyz")
+
+
+class _Found(NamedTuple):
+    inertial: Inertial
+    """With the nearest possible inertia."""
+    moments: np.ndarray
+    """The principal moments of the file [kg·m²]."""
+    change: float
+    """The largest change of a principal moment [kg·m²]."""
+
+
+def read_inertials(
+    model: UrdfModel,
+    links: Mapping[str, Element],
+    *,
+    repair: bool,
+    bullet_defaults: bool,
+    notes: Notes,
+) -> dict[str, Inertial]:
+    """Return the inertial of every link that a moving joint carries.
+
+    Args:
+        model: the robot, whose inertials are not needed.
+        links: each `<link>` by name.
+        repair: whether to repair inertias that are far from possible ones.
+        bullet_defaults: whether links without `<inertial>` have 1 kg and 1 kg·m².
+        notes: repairs are added here.
+    """
+    default = BULLET_DEFAULT if bullet_defaults else MASSLESS
+    found = {
+        name: _inertial(links[name], default, notes)
+        for name, pose in model.link_poses.items()
+        if pose.joint >= 0
+    }
+    inertials = {name: each.inertial for name, each in found.items()}
+    impossible = []
+    for name, each in found.items():
+        scale = max(_body_moment(name, model, inertials), np.abs(each.moments).max())
+        if each.change <= ROUNDING * scale:
+            continue
+        shown = f"{name} {[float(f'{m:.6g}') for m in each.moments]} kg·m²"
+        if repair or each.change <= REPAIRABLE * scale:
+            kind = "inertias that no body can have, replaced by the nearest possible"
+            notes.add(kind, shown)
+        else:
+            impossible.append(f"link {shown}")
+    if impossible:
+        raise Fault(
+            "`inertia` of every moving link must have principal moments that are not "
+            "negative and satisfy the triangle inequality (none greater than the sum "
+            f"of the other two), got {', '.join(impossible)}: `repair=True` replaces "
+            "them by the nearest possible ones."
+        )
+    return inertials
+
+
+def check_masses(model: UrdfModel, *, argument: str = "bullet_defaults") -> None:
+    """Refuse a coordinate that moves no mass, and no inertia if it rotates."""
+    if not any(_has_inertia(body) for body in model.inertials.values()):
+        raise Fault(
+            f"this URDF describes no masses: an <inertial> must give some link that "
+            f"moves a mass, got none for {list(model.inertials)}. `{argument}=True` "
+            "takes PyBullet's 1 kg and 1 kg·m² for each."
+        )
+    for number_, name in enumerate(model.joint_names):
+        joints = np.flatnonzero(model.coupling[0][:, number_])
+        links = [x for x in model.inertials if set(model.chain(x)) & set(joints)]
+        bodies = [model.inertials[link] for link in links]
+        massive = any(body.mass for body in bodies)
+        if not massive and not (
+            model.revolute[number_] and any(map(_has_inertia, bodies))
+        ):
+            raise Fault(
+                f"joint {name!r} must move a mass, got no mass for any link that it "
+                f"moves, {links}: lock it by `locked=({name!r},)`, or write an "
+                "<inertial>."
+            )
+
+
+def _has_inertia(body: Inertial) -> bool:
+    return bool(body.mass or body.inertia.any())
+
+
+def _body_moment(
+    link: str, model: UrdfModel, inertials: Mapping[str, Inertial]
+) -> float:
+    """Return the largest moment [kg·m²] of the links that move with `link` as one."""
+    poses = model.link_poses
+    together = [
+        inertials[name].to_parent(pose.rotation, pose.offset)
+        for name, pose in poses.items()
+        if pose.joint == poses[link].joint
+    ]
+    return float(np.linalg.eigvalsh(composite(together).inertia)[-1])
+
+
+def _inertial(link: Element, default: Inertial, notes: Notes) -> _Found:
+    where = title(link)
+    element = link.find("inertial")
+    if element is None:
+        return _Found(default, np.zeros(3), 0.0)
+    required(element, "mass", "value", f"<inertial> of {where}")
+    mass = number(element.find("mass"), "value", 0.0, where)
+    if mass < 0:
+        raise Fault(f"`mass` of {where} must not be negative, got {mass} kg.")
+    rotation, center = origin(element, where)
+    moments, axes = principal_axes(_inertia(element, where, notes))
+    possible = nearest_moments(moments)
+    inertia = axes @ np.diag(possible) @ axes.T
+    inertial = Inertial(mass, center, rotation @ inertia @ rotation.T)
+    return _Found(inertial, moments, float(np.abs(possible - moments).max()))
+
+
+def _inertia(inertial: Element, where: str, notes: Notes) -> np.ndarray:
+    for name in ("ixx", "iyy", "izz"):
+        required(inertial, "inertia", name, f"<inertial> of {where}")
+    element = inertial.find("inertia")
+    assert element is not None  # `required` has found it
+    missing = [name for name in PRODUCTS if not element.get(name)]
+    if missing and len(missing) < len(PRODUCTS):
+        kind = "inertias with some products missing, which count as 0"
+        notes.add(kind, f"{where} without {', '.join(missing)}")
+    names = "ixx", "iyy", "izz", *PRODUCTS
+    xx, yy, zz, xy, xz, yz = (number(element, name, 0.0, where) for name in names)
+    return np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])
+
+
+def nearest_moments(moments: np.ndarray) -> np.ndarray:
+    """Return the principal moments (3,) [kg·m²] of a body nearest to the given ones."""
+    if moments.min() >= 0 and 2 * moments.max() <= moments.sum():
+        return moments
+    candidates = []
+    for free in product((False, True), repeat=3):
+        columns = FROM_SECOND_MOMENTS[:, list(free)]
+        second = np.linalg.lstsq(columns, moments, rcond=None)[0]
+        if (second >= 0).all():
+            candidates.append(columns @ second)
+    best = min(candidates, key=lambda found: float(np.linalg.norm(found - moments)))
+    # Rounding must not break the inequality again, which Bullet would answer with 0.
+    largest = int(np.argmax(best))
+    best[largest] = min(best[largest], np.delete(best, largest).sum())
+    return best

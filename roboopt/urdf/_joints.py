@@ -1,0 +1,261 @@
+"""The joints of a URDF: type, axis, limits, friction, and which of them move.
+
+A `continuous` joint has no limits, whatever its `<limit>` says. A missing `lower` or
+`upper` is 0 where the other is given, as the format has it; without either, and with
+`lower` above `upper`, which is PyBullet's way to say so, a joint has no limits. A joint
+whose limits are equal is fixed there. A `<limit>` of nothing but zeros at every joint
+comes from an exporter that was told no limits, and counts as none.
+"""
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from xml.etree.ElementTree import Element
+
+import numpy as np
+
+from roboopt._errors import RobooptError, floats
+from roboopt.urdf._elements import number, numbers, origin, required, title
+from roboopt.urdf._model import FIXED, PRISMATIC, Joint, Mimic
+from roboopt.urdf._notes import Fault, Notes
+from roboopt.urdf._rotations import rotation_about
+
+KINDS = ("revolute", "continuous", PRISMATIC, FIXED)
+# On an axis' length: files give about six digits, and some only four.
+UNIT_TOLERANCE, NORMALIZED_TOLERANCE = 1e-6, 1e-3
+
+
+def read_joints(
+    elements: Mapping[str, Element],
+    locked: Mapping[str, float],
+    *,
+    any_effort: bool,
+    notes: Notes,
+) -> list[Joint]:
+    """Return the joints, those that cannot move or are locked as fixed ones.
+
+    Args:
+        elements: each `<joint>` by name.
+        locked: the positions of joints that are held [rad or m].
+        any_effort: whether to leave effort limits unchecked.
+        notes: what is changed is added here.
+    """
+    joints = {
+        name: _joint(element, name in locked, any_effort, notes)
+        for name, element in elements.items()
+    }
+    moving = [name for name, j in joints.items() if j.kind != FIXED]
+    unset = [name for name in moving if _only_zeros(elements[name].find("limit"))]
+    if unset == moving:
+        for name in unset:
+            notes.add("joints with a <limit> of zeros, which count as unlimited", name)
+            joints[name] = joints[name]._replace(lower=None, upper=None)
+    held = dict(locked)
+    for name, joint in joints.items():
+        if joint.lower is not None and joint.lower == joint.upper and not joint.mimic:
+            held.setdefault(name, joint.lower)
+            notes.add("joints with equal limits, which are fixed there", name)
+    followed = {name: _followed(j, joints, held) for name, j in joints.items()}
+    return [_settled(j, followed[j.name], held, joints, notes) for j in joints.values()]
+
+
+def checked_locked(
+    locked: Iterable[str] | Mapping[str, float], elements: Mapping[str, Element]
+) -> dict[str, float]:
+    """Return the position of each locked joint [rad or m]."""
+    if isinstance(locked, Mapping):
+        values = {str(name): float(floats("locked", at)) for name, at in locked.items()}
+    else:
+        names = (locked,) if isinstance(locked, str) else tuple(locked)
+        values = dict.fromkeys(names, 0.0)
+    unknown = [name for name in values if name not in elements]
+    if unknown:
+        raise RobooptError(
+            f"`locked` must name joints of {sorted(elements)}, got {unknown}."
+        )
+    if not np.isfinite(list(values.values())).all():
+        raise RobooptError(f"`locked` must hold finite positions, got {values}.")
+    return values
+
+
+def _joint(element: Element, locked: bool, any_effort: bool, notes: Notes) -> Joint:
+    where = title(element)
+    kind = element.get("type")
+    if kind not in KINDS and not locked:
+        name = element.get("name")
+        raise Fault(
+            f"`type` of {where} must be one of {KINDS}, or locked by "
+            f"`locked=({name!r},)`, got {kind!r}."
+        )
+    rotation, offset = origin(element, where)
+    joint = Joint(
+        name=str(element.get("name")),
+        kind=kind if kind in KINDS else FIXED,
+        parent=required(element, "parent", "link", where),
+        child=required(element, "child", "link", where),
+        rotation=rotation,
+        offset=offset,
+        axis=np.array([1.0, 0.0, 0.0]),
+        damping=0.0,
+        friction=0.0,
+        lower=None,
+        upper=None,
+        effort_limit=math.inf,
+        mimic=None,
+        driven=False,
+    )
+    if joint.kind == FIXED:
+        return joint
+    joint = joint._replace(axis=_axis(element, where, notes))
+    if locked:
+        return joint
+    dynamics, limit = element.find("dynamics"), element.find("limit")
+    losses = {n: number(dynamics, n, 0.0, where) for n in ("damping", "friction")}
+    for name, value in losses.items():
+        if value < 0:
+            raise Fault(f"`{name}` of {where} must not be negative, got {value}.")
+    effort = number(limit, "effort", math.inf, where, finite=False)
+    if effort < 0 and not any_effort:
+        raise Fault(
+            f"`effort` of {where} must not be negative, got {effort}: give "
+            "`effort_limits`."
+        )
+    lower, upper = _limits(limit, joint, where, notes)
+    return joint._replace(
+        **losses,
+        lower=lower,
+        upper=upper,
+        effort_limit=effort if effort > 0 else math.inf,
+        mimic=_mimic(element, where),
+    )
+
+
+def _axis(joint: Element, where: str, notes: Notes) -> np.ndarray:
+    axis = numbers(joint.find("axis"), "xyz", (1.0, 0.0, 0.0), where)
+    length = float(np.linalg.norm(axis))
+    error = abs(length - 1)
+    # Bullet scales the motion by the length in some places and not in others.
+    if error > NORMALIZED_TOLERANCE:
+        raise Fault(
+            f"`axis` of {where} must be a unit vector, got {axis.tolist()} of length "
+            f"{length:.6g}."
+        )
+    if error > UNIT_TOLERANCE:
+        shown = f"{joint.get('name')} of length {length:.6g}"
+        notes.add("axes that were normalized", shown)
+    return axis / length
+
+
+def _limits(
+    limit: Element | None, joint: Joint, where: str, notes: Notes
+) -> tuple[float | None, float | None]:
+    if joint.kind == "continuous":
+        return None, None
+    ends = "lower", "upper"
+    if limit is None or not any(limit.get(name) for name in ends):
+        notes.add("joints without limits, which count as unlimited", joint.name)
+        return None, None
+    lower, upper = (number(limit, n, 0.0, where, finite=False) for n in ends)
+    if lower > upper:
+        kind = "joints with `lower` above `upper`, which count as unlimited"
+        notes.add(kind, f"{joint.name} ({lower:g}, {upper:g})")
+        return None, None
+    if math.isinf(lower) and math.isinf(upper):
+        return None, None
+    if math.isinf(lower) or math.isinf(upper):
+        raise Fault(
+            f"`lower` and `upper` of {where} must both be finite or both be infinite, "
+            f"got {lower} and {upper}."
+        )
+    return lower, upper
+
+
+def _mimic(element: Element, where: str) -> Mimic | None:
+    found = element.find("mimic")
+    if found is None:
+        return None
+    return Mimic(
+        required(element, "mimic", "joint", where),
+        number(found, "multiplier", 1.0, where),
+        number(found, "offset", 0.0, where),
+    )
+
+
+def _only_zeros(limit: Element | None) -> bool:
+    names = "lower", "upper", "effort", "velocity"
+    texts = [] if limit is None else [limit.get(name) or "" for name in names]
+    return bool(texts) and all(re.fullmatch(r"[+-]?0*\.?0*", t) and t for t in texts)
+
+
+def _followed(
+    joint: Joint, joints: Mapping[str, Joint], held: Mapping[str, float]
+) -> Mimic | None:
+    """Return the joint at the end of a chain of `<mimic>`, which moves or is held."""
+    factor, offset, passed = 1.0, 0.0, [joint.name]
+    while joint.mimic is not None and joint.name not in held:
+        leader = joint.mimic.joint
+        if leader not in joints:
+            raise Fault(
+                f"`joint` of <mimic> in joint {joint.name!r} must be one of "
+                f"{sorted(joints)}, got {leader!r}."
+            )
+        if leader in passed:
+            raise Fault(
+                "joints must not follow each other in a loop of <mimic>, got "
+                f"{[*passed, leader]}."
+            )
+        offset += factor * joint.mimic.offset
+        factor *= joint.mimic.multiplier
+        passed.append(leader)
+        joint = joints[leader]
+    return None if len(passed) == 1 else Mimic(joint.name, factor, offset)
+
+
+def _settled(
+    joint: Joint,
+    follows: Mimic | None,
+    held: Mapping[str, float],
+    joints: Mapping[str, Joint],
+    notes: Notes,
+) -> Joint:
+    """Return a joint fixed, following a coordinate, or as it is."""
+    if joint.name in held:
+        return _fixed(joint, held[joint.name])
+    if follows is None:
+        return joint
+    leader, factor, offset = follows
+    if leader in held:
+        return _fixed(joint, factor * held[leader] + offset)
+    if factor == 0 or joints[leader].kind == FIXED:
+        return _fixed(joint, offset)
+    joint = joint._replace(mimic=follows)
+    first = joints[leader]
+    if joint.lower is not None and joint.upper is not None and joint.kind != FIXED:
+        ends = sorted([(end - offset) / factor for end in (joint.lower, joint.upper)])
+        lower, upper = first.lower, first.upper
+        lower = ends[0] if lower is None else max(lower, ends[0])
+        upper = ends[1] if upper is None else min(upper, ends[1])
+        if lower >= upper:
+            kind = "<mimic> joints whose limits no position meets, and are left out"
+            notes.add(kind, joint.name)
+            joint = joint._replace(lower=None, upper=None)
+    return joint
+
+
+def _fixed(joint: Joint, position: float) -> Joint:
+    """Return a joint fixed at a position [rad or m]."""
+    rotation, offset = joint.rotation, joint.offset
+    if position and joint.kind == PRISMATIC:
+        offset = offset + rotation @ joint.axis * position
+    elif position and joint.kind != FIXED:
+        rotation = rotation @ rotation_about(joint.axis, position)
+    return joint._replace(
+        kind=FIXED,
+        rotation=rotation,
+        offset=offset,
+        mimic=None,
+        lower=None,
+        upper=None,
+        damping=0.0,
+        friction=0.0,
+    )

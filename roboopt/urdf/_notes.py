@@ -1,0 +1,34 @@
+"""What a reader has to say about a file: rules that it breaks, and what was changed."""
+
+import warnings
+from os import PathLike
+
+MAX_NAMES = 12  # in one warning, for each kind of change
+
+
+class Fault(Exception):
+    """A rule that a file breaks; `read_urdf` adds the name of the argument."""
+
+
+class Notes:
+    """Changes to what a file says, by kind, for one warning about the file."""
+
+    def __init__(self):
+        """Begin without notes."""
+        self._names: dict[str, list[str]] = {}
+
+    def add(self, kind: str, name: str) -> None:
+        """Note that `name` belongs to a kind of change, a noun phrase in the plural."""
+        self._names.setdefault(kind, []).append(name)
+
+    def warn(self, path: str | PathLike, *, stacklevel: int) -> None:
+        """Give all notes as one `UserWarning`, each kind counted."""
+        if not self._names:
+            return
+        parts = []
+        for kind, names in self._names.items():
+            more = len(names) - MAX_NAMES
+            shown = names[:MAX_NAMES] + ([f"and {more} more"] if more > 0 else [])
+            parts.append(f"{kind} ({len(names)}): {', '.join(shown)}")
+        text = f"{path} has {'; '.join(parts)}."
+        warnings.warn(text, UserWarning, stacklevel=stacklevel + 1)

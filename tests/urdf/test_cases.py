@@ -1,0 +1,273 @@
+"""Files with one trait each, of kinds that public URDFs have, and what they mean."""
+
+import re
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from roboopt import RobooptError
+from roboopt.urdf import UrdfModel, read_urdf
+
+CASES = Path(__file__).parents[1] / "cases" / "urdf"
+REFUSED = {
+    "axis_0_0_2": "`axis` of joint 'j1'.*unit vector.*length 2",
+    "capital_type": "`type` of joint 'j1' must be one of .*got 'Revolute'",
+    "duplicate_joint_name": r"every <joint>.*own `name`, got twice: \['j1'\]",
+    "two_roots": r"one root, got 2: \['base', 'tray'\]",
+    "no_joint": "must have a revolute, continuous or prismatic joint",
+    "number_with_comma": "`value` of <mass> in link 'a' .* got '1,0'",
+    "effort_-1": "`effort` of joint 'j1' must not be negative, got -1.0.*effort_limits",
+    "lower_upper_0": r"got 2 link\(s\) that cannot move, with \['j1'\]",
+    "floating": "`type` of joint 'f' .* got 'floating'",
+    "planar": "`type` of joint 'f' .* got 'planar'",
+    "spherical": "`type` of joint 's' .* got 'spherical'",
+}
+WARNED = {
+    "axis_0.7071_0_0.7071": r"axes that were normalized \(2\): j1 .*, j2 ",
+    "u2_axis_five_digits": r"axes that were normalized \(1\): elbow_joint",
+    "effort_0": r'in spite of effort="0", as all \(2\): j1, j2',
+    "no_limit_tag": r"joints without limits, .*unlimited \(1\): j1",
+    "no_lower_upper": r"joints without limits, .*unlimited \(1\): j1",
+    "triangle_by_1e-3": r"no body can have.*\(1\): a \[0.01, 0.01, 0.02001\] kg·m²",
+    "u10_rounding_dust": r"no body can have, .*\(1\): tip \[3e-06, 0.0, ",
+    "u6_ros_extras": r"passive joints.*\(2\): shoulder_pan_joint, shoulder_lift_joint",
+    "xacro_left_in": r"xacro elements .*\(1\): <xacro:include>",
+}
+
+
+def read(name: str) -> UrdfModel:
+    """Read a case, any warning accepted."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return read_urdf(CASES / f"{name}.urdf")
+
+
+@pytest.mark.parametrize("path", sorted(CASES.glob("*.urdf")), ids=lambda p: p.stem)
+def test_a_case_is_read_warned_of_or_refused(path):
+    if path.stem in REFUSED:
+        with pytest.raises(RobooptError, match=f"`robot`: .*{REFUSED[path.stem]}"):
+            read_urdf(path, argument="robot")
+    elif path.stem in WARNED:
+        with pytest.warns(UserWarning, match=WARNED[path.stem]) as caught:
+            read_urdf(path)
+        assert len(caught) == 1
+        assert Path(caught[0].filename).name == "test_cases.py"
+    else:
+        read_urdf(path)  # Any warning is an error here.
+
+
+def test_links_without_inertial_are_massless_frames():
+    model = read("u5_tool0")
+    assert sum(body.mass for body in model.inertials.values()) == 9.0
+    assert model.inertials["tool0"].mass == 0 and "tool0" in model.link_names
+    heavy = read_urdf(CASES / "u5_tool0.urdf", bullet_defaults=True)
+    assert heavy.inertials["tool0"].mass == 1
+    np.testing.assert_array_equal(heavy.inertials["tool0"].inertia, np.eye(3))
+
+
+def test_a_link_without_mass_may_carry_one_with_mass():
+    model = read("zero-mass_link_massless_carriage")
+    assert [model.inertials[link].mass for link in "ab"] == [0, 1]
+
+
+@pytest.mark.parametrize(
+    "name, limits",
+    {
+        "basic": (-1, 1),
+        "continuous_with_limits": (-np.inf, np.inf),
+        "only_upper": (0, 1),
+        "no_lower_upper": (-np.inf, np.inf),
+        "no_limit_tag": (-np.inf, np.inf),
+    }.items(),
+)
+def test_limits(name, limits):
+    assert tuple(read(name).position_limits[:, 0]) == limits
+
+
+@pytest.mark.parametrize(
+    "name", ["xmlns_default", "unbound_prefix", "newline_before_xml", "xacro_left_in"]
+)
+def test_foreign_xml_is_the_same_robot_as_without(name):
+    assert_same(read(name), read("basic"))
+
+
+@pytest.mark.parametrize("name", ["u1_default_namespace", "u6_ros_extras"])
+def test_ros_files_are_the_same_robot_as_without(name):
+    # u5 is the arm with a massless frame more, u6 has another name for the forearm.
+    model, plain = read(name), read("u5_tool0")
+    assert model.joint_names == plain.joint_names
+    pairs = zip(model.inertials.values(), plain.inertials.values(), strict=False)
+    for ours, theirs in pairs:
+        for one, other in zip(ours, theirs, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def assert_same(one, other):
+    assert one.link_names == other.link_names
+    for joint, twin in zip(one.joints, other.joints, strict=True):
+        for a, b in zip(joint, twin, strict=True):
+            np.testing.assert_array_equal(a, b)
+    for link, body in one.inertials.items():
+        for a, b in zip(body, other.inertials[link], strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+PLAIN = (CASES / "basic.urdf").read_text()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\xef\xbb\xbf" + PLAIN.encode(),
+        PLAIN.encode("utf-16"),
+        b"<!-- before --> <?xml version='1.0' encoding='us-ascii'?>" + PLAIN.encode(),
+        PLAIN.replace("<link", "<!-- a -- b -->\n<link", 1).encode(),
+        PLAIN.replace("<link", "<!-- g\u00e9n\u00e9r\u00e9 -->\n<link", 1).encode(
+            "iso-8859-1"
+        ),
+        PLAIN.replace("<robot", "<robot xmlns:xacro='http://x' xi:a='b'").encode(),
+    ],
+    ids=["BOM", "UTF-16", "comment first", "dashes", "Latin-1", "prefixed attribute"],
+)
+def test_bytes_that_pybullet_and_ros_take(data, tmp_path):
+    path = tmp_path / "r.urdf"
+    path.write_bytes(data)
+    assert_same(read_urdf(path), read("basic"))
+
+
+def test_the_element_has_no_namespaces():
+    element = read("u6_ros_extras").element
+    assert element.tag == "robot" and list(element.attrib) == ["name"]
+    assert element.find("link/visual/geometry/mesh") is not None
+    assert read("unbound_prefix").element.find("gazebo") is not None
+
+
+@pytest.mark.parametrize("name", ["mimic", "u3_mimic_gripper"])
+def test_a_finger_follows_the_other(name):
+    model = read(name)
+    assert len(model.moving) == len(model.joint_names) + 1
+    locked = read_urdf(CASES / f"{name}.urdf", locked=[model.joint_names[-1]])
+    assert locked.joint_names == model.joint_names[:-1]  # Both fingers are held.
+
+
+def test_negative_efforts_are_overridden():
+    model = read_urdf(CASES / "effort_-1.urdf", effort_limits=[5.0, 6.0])
+    np.testing.assert_array_equal(model.effort_limits, [5, 6])
+
+
+def changed(tmp_path, *pairs) -> Path:
+    """Write the plain case with texts replaced, once each."""
+    text = PLAIN
+    for old, new in pairs:
+        assert old in text
+        text = text.replace(old, new, 1)
+    path = tmp_path / "changed.urdf"
+    path.write_text(text)
+    return path
+
+
+def transmission(joint: str) -> tuple[str, str]:
+    text = f'<transmission name="t"><joint name="{joint}"/></transmission>'
+    return "</robot>", f"{text}</robot>"
+
+
+def test_which_joints_are_driven(tmp_path):
+    none = ('effort="10"', 'effort="0"')
+    assert read_urdf(changed(tmp_path)).driven.tolist() == [True, True]
+    assert read_urdf(changed(tmp_path, none)).driven.tolist() == [False, True]
+    with pytest.warns(UserWarning, match=r"passive joints.*\(1\): j1"):
+        model = read_urdf(changed(tmp_path, transmission("j2")))
+    assert model.driven.tolist() == [False, True]
+    # A transmission says more than an effort limit that nobody has filled in.
+    path = changed(tmp_path, none, none, transmission("j1"))
+    assert read_urdf(path).driven.tolist() == [True, False]
+    assert read_urdf(path, actuated=["j2"]).driven.tolist() == [False, True]
+    control = (
+        '<ros2_control><joint name="j1"><command_interface name="effort"/></joint>'
+    )
+    control += '<joint name="j2"><state_interface name="position"/></joint>'
+    ros2 = "</robot>", f"{control}</ros2_control></robot>"
+    model = read_urdf(changed(tmp_path, none, none, ros2))
+    assert model.driven.tolist() == [True, False]
+
+
+def test_limits_of_zeros_throughout_are_none(tmp_path):
+    limit = re.search("<limit[^>]*>", PLAIN)
+    assert limit is not None
+    zeros = limit[0], '<limit lower="0" upper="0.0" effort="0" velocity="0"/>'
+    with pytest.warns(UserWarning, match=r"<limit> of zeros.*\(2\): j1, j2"):
+        model = read_urdf(changed(tmp_path, zeros, zeros))
+    assert np.isinf(model.position_limits).all() and model.driven.all()
+    with pytest.warns(UserWarning, match=r"equal limits.*\(1\): j1"):
+        assert read_urdf(changed(tmp_path, zeros)).joint_names == ("j2",)
+
+
+def test_the_limits_of_a_mimic_joint_that_cannot_be_met_are_left_out(tmp_path):
+    text = (CASES / "mimic.urdf").read_text()
+    path = tmp_path / "mimic.urdf"
+    mimic = re.search("<mimic[^>]*>", text)
+    assert mimic is not None
+    path.write_text(
+        text.replace(mimic[0], mimic[0].replace("/>", ' offset="9"/>'))
+        .replace('offset="0"', "", 1)
+        .replace(' offset="0"', "")
+    )
+    with pytest.warns(UserWarning, match="no position meets, and are left out"):
+        limits = read_urdf(path).position_limits
+    np.testing.assert_array_equal(limits, read("mimic").position_limits)
+
+
+def inertia(xx, yy, zz, mass=1.0) -> str:
+    return (
+        f'<inertial><mass value="{mass}"/><inertia ixx="{xx}" iyy="{yy}" izz="{zz}" '
+        'ixy="0" ixz="0" iyz="0"/></inertial>'
+    )
+
+
+def test_impossible_inertias_are_named_together_or_repaired(tmp_path):
+    links = [
+        f'<link name="{name}">{inertia(*moments)}</link>'
+        for name, moments in {
+            "base": (1, 1, 9),
+            "a": (1, 1, 2.6),
+            "b": (0.1, -0.05, 0.1),
+            "c": (1, 2, 3),
+        }.items()
+    ]
+    joints = [
+        f'<joint name="{name}" type="continuous"><parent link="{parent}"/>'
+        f'<child link="{child}"/></joint>'
+        for name, parent, child in [
+            ("x", "base", "a"),
+            ("y", "a", "b"),
+            ("z", "b", "c"),
+        ]
+    ]
+    path = tmp_path / "r.urdf"
+    path.write_text(f"<robot name='r'>{''.join(links + joints)}</robot>")
+    with pytest.raises(RobooptError, match=r"link a \[1.0, 1.0, 2.6\] kg·m², link b"):
+        read_urdf(path)
+    with pytest.warns(UserWarning, match=r"nearest possible \(2\): a .*, b "):
+        model = read_urdf(path, repair=True)
+    # The plate J_3 = J_1 + J_2 nearest to (1, 1, 2.6) is (1.2, 1.2, 2.4); a negative
+    # moment makes a rod of two equal ones.
+    for link, moments in {"a": (1.2, 1.2, 2.4), "b": (0.1, 0, 0.1)}.items():
+        np.testing.assert_allclose(
+            np.diag(model.inertials[link].inertia), moments, atol=1e-12
+        )
+    np.testing.assert_array_equal(model.inertials["c"].inertia, np.diag([1, 2, 3]))
+
+
+def test_a_robot_without_masses_is_refused_once(tmp_path):
+    bare = re.sub("<inertial>.*?</inertial>", "", PLAIN)
+    path = tmp_path / "r.urdf"
+    path.write_text(bare)
+    with pytest.raises(RobooptError, match=r"no masses.*none for \['a', 'b'\]"):
+        read_urdf(path)
+    assert read_urdf(path, bullet_defaults=True).inertials["b"].mass == 1
+    last = re.findall("<inertial>.*?</inertial>", PLAIN)[-1]
+    path.write_text("".join(PLAIN.rsplit(last, 1)))
+    with pytest.raises(RobooptError, match=r"joint 'j2' must move a mass.*\['b'\]"):
+        read_urdf(path)
