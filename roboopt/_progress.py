@@ -1,8 +1,50 @@
-"""A progress bar on stderr: rich if it is installed, else plain text."""
+"""A progress bar on stderr on a terminal, and a line now and then in a file."""
 
 import contextlib
 import sys
+import time
 from collections.abc import Callable, Iterator
+from typing import Any
+
+LINE_PERIOD_S = 4.0  # between lines of progress where there is no terminal
+
+
+def say(text: str, shown: bool = True) -> None:
+    """Print what begins now on stderr, if it is to be shown."""
+    if shown:
+        print(text, file=sys.stderr, flush=True)
+
+
+def rich_console() -> Any:
+    """Return rich's console on stderr; None without a terminal, or without rich."""
+    try:
+        from rich.console import Console
+    except ModuleNotFoundError:
+        return None
+    console = Console(stderr=True)
+    return console if console.is_terminal or console.is_jupyter else None
+
+
+class Lines:
+    """Lines of progress: the first text at once, the latest after each period."""
+
+    def __init__(self, text: str):
+        """Print the first text."""
+        self._text, self._shown = text, text
+        say(text)
+        self._last = time.monotonic()
+
+    def show(self, text: str) -> None:
+        """Print a text if it is time."""
+        self._text = text
+        if time.monotonic() - self._last >= LINE_PERIOD_S:
+            self.flush()
+
+    def flush(self) -> None:
+        """Print the latest text unless it has been printed."""
+        if self._text != self._shown:
+            say(self._text)
+        self._shown, self._last = self._text, time.monotonic()
 
 
 @contextlib.contextmanager
@@ -16,21 +58,20 @@ def progress_line(total: int | None, shown: bool) -> Iterator[Callable]:
     if not shown:
         yield lambda completed, text: None
         return
-    try:
-        from rich import progress
-        from rich.console import Console
-    except ModuleNotFoundError:
-        yield lambda completed, text: print(
-            f"\r{text} ", end="", file=sys.stderr, flush=True
-        )
-        print(file=sys.stderr)
+    console = rich_console()
+    if console is None:
+        lines = Lines("compiling")
+        yield lambda completed, text: lines.show(text)
+        lines.flush()
         return
+    from rich import progress
+
     columns = (
         progress.TextColumn("{task.description}"),
         progress.BarColumn(20),
         progress.TimeElapsedColumn(),
     )
-    with progress.Progress(*columns, console=Console(stderr=True)) as bar:
+    with progress.Progress(*columns, console=console) as bar:
         task = bar.add_task("compiling", total=total)
         yield lambda completed, text: bar.update(
             task, completed=completed, description=text

@@ -5,12 +5,14 @@ exit code 130. A traceback is a bug.
 """
 
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 from importlib.util import find_spec
 from typing import Any
 
+from roboopt._deadline import abandoned
 from roboopt._errors import RobooptError
 from roboopt.cli._config import defaults_from, split_config
 from roboopt.cli._flags import (
@@ -21,6 +23,7 @@ from roboopt.cli._flags import (
     parse,
     require_choice,
 )
+from roboopt.cli._heartbeat import heartbeat
 from roboopt.cli._process import process_settings
 
 COMMANDS = {
@@ -46,7 +49,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: the words after `roboopt`; by default those of the process.
     """
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if arguments is None:
+        code = main(sys.argv[1:])
+        if abandoned():
+            # XLA aborts a process that ends while it compiles, or makes it wait.
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+        return code
+    arguments = list(arguments)
     if arguments == ["--version"]:
         print(f"roboopt {version('roboopt')}")
         return 0
@@ -57,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         command = _command_class(arguments[0])
         _require_extras()
-        with process_settings():
+        with process_settings(), heartbeat():
             parsed = _parse(command, *arguments)
             check_choices(parsed)
             return parsed.run()

@@ -9,6 +9,7 @@ from typing import Any
 
 from roboopt_envs import import_pybullet_silently
 
+from roboopt._progress import say
 from roboopt.cli._flags import verb_arguments
 from roboopt.cli._process import jax_settings
 from roboopt.cli._run_folder import SETTINGS, RunFolder, write_json
@@ -57,6 +58,7 @@ def run(
             print(result)
             if result.interrupted:
                 return 130
+            say("writing the report")
             result.report(folder.work / REPORT, video=not output.no_video)
         finally:
             folder.publish()

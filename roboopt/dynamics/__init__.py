@@ -10,6 +10,7 @@ from roboopt.dynamics._gaussian_dynamics import Gaussian as Gaussian
 from roboopt.dynamics._gaussian_dynamics import (
     GaussianNetworkDynamics as GaussianNetworkDynamics,
 )
+from roboopt.dynamics._mjcf import load_mjcf as load_mjcf
 from roboopt.dynamics._multibody import Multibody as Multibody
 from roboopt.dynamics._network_dynamics import NetworkDynamics as NetworkDynamics
 from roboopt.dynamics._parametric_twin import ParametricTwin as ParametricTwin

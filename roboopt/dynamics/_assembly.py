@@ -6,12 +6,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from roboopt._errors import RobooptError
-from roboopt.dynamics._multibody import Multibody
-from roboopt.urdf import Inertial, Pose
+from roboopt.dynamics._multibody import MovingJoint, Multibody
+from roboopt.urdf import Inertial, Mimic, Pose
 
 
 class JointRow(NamedTuple):
-    """A moving joint and the pose of its frame at q = 0 in the joint before it."""
+    """A moving joint and the pose of its frame at zero in the moving joint before."""
 
     name: str
     revolute: bool
@@ -21,6 +21,10 @@ class JointRow(NamedTuple):
     lower: float
     upper: float
     effort_limit: float
+    friction: float = 0.0
+    armature: float = 0.0
+    mimic: Mimic | None = None
+    """The joint that this one follows; its limits do not count then."""
 
 
 class LinkRow(NamedTuple):
@@ -55,12 +59,22 @@ def assemble(
     if not bodies:
         raise RobooptError("a robot must have a moving link with mass, got none.")
     names, carriers, masses, centers, inertias = zip(*bodies, strict=True)
+    free = [joint for joint in joints if joint.mimic is None]
+    moving = _moving_joints(joints, [joint.name for joint in free])
+    losses = np.zeros((3, len(free)))
+    for joint, (_, _, at, factor, _) in zip(joints, moving, strict=True):
+        losses[:, at] += (
+            factor**2 * joint.damping,
+            abs(factor) * joint.friction,
+            factor**2 * joint.armature,
+        )
+    damping, friction, armature = losses
     return Multibody(
-        joint_names=tuple(joint.name for joint in joints),
+        joint_names=tuple(joint.name for joint in free),
         parents=tuple(joint.pose.joint for joint in joints),
-        revolute=tuple(joint.revolute for joint in joints),
-        limited=tuple(bool(joint.lower <= joint.upper) for joint in joints),
-        effort_limits=tuple(float(joint.effort_limit) for joint in joints),
+        revolute=tuple(joint.revolute for joint in free),
+        limited=tuple(bool(joint.lower <= joint.upper) for joint in free),
+        effort_limits=tuple(float(joint.effort_limit) for joint in free),
         body_names=names,
         body_joints=carriers,
         link_names=tuple(link.name for link in links),
@@ -73,15 +87,31 @@ def assemble(
         masses=_real(masses),
         centers_of_mass=_real(centers),
         inertias=_real(inertias),
-        damping=_real([joint.damping for joint in joints]),
-        friction=_real(np.zeros(len(joints))),
-        armature=_real(np.zeros(len(joints))),
-        lower=_real([joint.lower for joint in joints]),
-        upper=_real([joint.upper for joint in joints]),
+        damping=_real(damping),
+        friction=_real(friction),
+        armature=_real(armature),
+        lower=_real([joint.lower for joint in free]),
+        upper=_real([joint.upper for joint in free]),
         gravity=_real(gravity),
         linear_damping=_real(linear_damping),
         angular_damping=_real(angular_damping),
+        moving=moving if len(free) < len(joints) else (),
     )
+
+
+def _moving_joints(joints: list[JointRow], names: list[str]) -> tuple[MovingJoint, ...]:
+    """Return each joint with the number of the joint that it follows, or is."""
+    moving = []
+    for joint in joints:
+        follows = joint.mimic or Mimic(joint.name, 1.0, 0.0)
+        if follows.joint not in names:
+            raise RobooptError(
+                f"joint {joint.name!r} must follow a joint that moves independently, "
+                f"of {names}, got {follows.joint!r}."
+            )
+        number, factor, offset = names.index(follows.joint), *follows[1:]
+        moving.append(MovingJoint(joint.name, joint.revolute, number, factor, offset))
+    return tuple(moving)
 
 
 def _real(numbers: Any) -> jnp.ndarray:

@@ -45,7 +45,10 @@ def describe_robot(robot: "Multibody") -> str:
         f"Multibody with {len(robot.joint_names)} joint(s), {len(masses)} bodies of "
         f"{sum(masses):.4g} kg, gravity ({gravity}) m/s²"
     )
-    bodies = list(zip(robot.body_joints, robot.body_names, masses, strict=True))
+    carriers = list(robot.body_joints)
+    if robot.moving:
+        carriers = [robot.moving[joint].follows for joint in carriers]
+    bodies = list(zip(carriers, robot.body_names, masses, strict=True))
     rows: list[tuple[str, ...]] = [HEADER]
     for joint, name in enumerate(robot.joint_names):
         turns, limit = robot.revolute[joint], robot.effort_limits[joint]
@@ -70,4 +73,10 @@ def describe_robot(robot: "Multibody") -> str:
         lines = []
         for line, links in zip(_grid([row[:-1] for row in rows]), carried, strict=True):
             lines += [line, *wrap(links, MAX_WIDTH, subsequent_indent="    ")]
+    own = robot.joint_names
+    lines += [
+        f"{joint.name} = {joint.multiplier:g} · {own[joint.follows]} + {joint.offset:g}"
+        for joint in robot.moving
+        if joint.name not in own
+    ]
     return "\n  ".join([title, *lines])

@@ -6,7 +6,12 @@ with the mass matrix M, the bias h (Coriolis, centrifugal, gravity, and Bullet's
 of the bodies), viscous damping d, Coulomb friction c smoothed below v_s, and the effort
 τ, [N·m] at a revolute and [N] at a prismatic joint. PyBullet's joints have neither
 Coulomb friction nor armature: both are zero in a robot that shall match PyBullet.
+
+Joints that follow others (`<mimic>`) reduce the coordinates by a constant matrix:
+with the moving joints at K q + c, M = Kᵀ M_moving K and h = Kᵀ h_moving(K q + c, K q̇).
 """
+
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -22,18 +27,31 @@ from roboopt.dynamics._describe import describe_robot
 FRICTION_VELOCITY = 1e-2  # v_s [rad/s or m/s]
 
 
+class MovingJoint(NamedTuple):
+    """A joint of the tree, at multiplier · q + offset of the joint that it follows."""
+
+    name: str
+    revolute: bool
+    follows: int
+    """Number of the joint that it follows, or that it is."""
+    multiplier: float
+    offset: float
+    """[rad or m]"""
+
+
 class Multibody(Jittable):
     """A tree of rigid bodies on a fixed base, joined by revolute and prismatic joints.
 
     A joint's frame has its origin at the joint and moves with the link after the joint.
     A link is any named frame, and a body is a link with inertia; fixed joints put
     several of them on one joint's frame. Joint −1 is the world, to which links may be
-    fixed, too.
+    fixed, too. Joints are those that move independently; the tree's moving joints are
+    these and the joints that follow them.
     """
 
     joint_names: tuple[str, ...] = eqx.field(static=True)
     parents: tuple[int, ...] = eqx.field(static=True)
-    """For each joint its parent joint, −1 for the world."""
+    """For each moving joint its parent, −1 for the world."""
     revolute: tuple[bool, ...] = eqx.field(static=True)
     limited: tuple[bool, ...] = eqx.field(static=True)
     """Whether the joint stops at `lower` and `upper`."""
@@ -45,15 +63,15 @@ class Multibody(Jittable):
     link_names: tuple[str, ...] = eqx.field(static=True)
     link_joints: tuple[int, ...] = eqx.field(static=True)
 
-    joint_rotations: Float[Array, "joint 3 3"]
-    """Orientation of each joint's frame at q = 0 in its parent's frame."""
-    joint_offsets: Float[Array, "joint 3"]
-    """Origin [m] of each joint's frame at q = 0 in its parent's frame."""
-    axes: Float[Array, "joint 3"]
-    """Unit axis of motion, in the joint's frame."""
+    joint_rotations: Float[Array, "moving 3 3"]
+    """Orientation of each moving joint's frame at zero in its parent's frame."""
+    joint_offsets: Float[Array, "moving 3"]
+    """Origin [m] of each moving joint's frame at zero in its parent's frame."""
+    axes: Float[Array, "moving 3"]
+    """Unit axis of motion, in the moving joint's frame."""
     link_rotations: Float[Array, "link 3 3"]
     link_offsets: Float[Array, "link 3"]
-    """Pose of each link's frame in its joint's frame; offsets [m]."""
+    """Pose of each link's frame in its moving joint's frame; offsets [m]."""
     masses: Float[Array, " body"]
     """[kg]"""
     centers_of_mass: Float[Array, "body 3"]
@@ -74,6 +92,8 @@ class Multibody(Jittable):
     linear_damping: Float[Array, ""]
     angular_damping: Float[Array, ""]
     """Bullet's damping of each body, [1/s] at low speed."""
+    moving: tuple[MovingJoint, ...] = eqx.field(static=True, default=())
+    """The moving joints, if some of them follow others; empty if none does."""
 
     def __repr__(self) -> str:
         """Return a table of joints and masses."""
@@ -82,15 +102,57 @@ class Multibody(Jittable):
     @property
     def tree(self) -> rigid.Tree:
         """Return the structure of the tree, as the algorithms take it."""
-        return rigid.Tree(self.parents, self.revolute, self.body_joints)
+        turns = tuple(joint.revolute for joint in self.moving) or self.revolute
+        return rigid.Tree(self.parents, turns, self.body_joints)
+
+    @property
+    def coupling(self) -> Float[np.ndarray, "moving joint"]:
+        """Return K, the constant derivative of the moving joints by the joints."""
+        count = len(self.joint_names)
+        matrix = (
+            np.eye(count) if not self.moving else np.zeros((len(self.moving), count))
+        )
+        for row, joint in zip(matrix, self.moving, strict=False):
+            row[joint.follows] = joint.multiplier
+        return matrix
 
     def frames(
         self, q: Float[Array, " joint"]
-    ) -> tuple[Float[Array, "joint 3 3"], Float[Array, "joint 3"]]:
-        """Return rotation and origin [m] of the joints' frames at `q`."""
-        return rigid.joint_frames(
-            self.tree, self.joint_rotations, self.joint_offsets, self.axes, q
-        )
+    ) -> tuple[Float[Array, "moving 3 3"], Float[Array, "moving 3"]]:
+        """Return rotation and origin [m] of the moving joints' frames at `q`."""
+        poses = self.joint_rotations, self.joint_offsets
+        return rigid.joint_frames(self.tree, *poses, self.axes, self._positions(q))
+
+    def _positions(self, q: Array) -> Array:
+        """Return K q + c."""
+        if not self.moving:
+            return q
+        return self._rates(q) + np.array([j.offset for j in self.moving], q.dtype)
+
+    def _rates(self, velocity: Array) -> Array:
+        """Return K q̇, or K q̈."""
+        if not self.moving:
+            return velocity
+        factors = np.array([joint.multiplier for joint in self.moving], velocity.dtype)
+        return factors * velocity[np.array([joint.follows for joint in self.moving])]
+
+    def _reduced(self, of_moving: Array) -> Array:
+        """Return Kᵀ x, without a dot that an accelerator may round."""
+        if not self.moving:
+            return of_moving
+        matrix = self.coupling.astype(of_moving.dtype)
+        shape = matrix.shape + (1,) * (of_moving.ndim - 1)
+        return (matrix.reshape(shape) * of_moving[:, None]).sum(0)
+
+    def _motion(self, q: Array, velocity: Array) -> rigid.Motion:
+        return rigid.motion(self, self._positions(q), self._rates(velocity))
+
+    def _inertia(self, bodies: rigid.Motion) -> Array:
+        """Return the mass matrix, armature included."""
+        matrix = rigid.joint_space_inertia(bodies, self.masses)
+        if self.moving:
+            matrix = self._reduced(self._reduced(matrix).T)
+        return matrix + jnp.diag(self.armature)
 
     def _resistance(self, velocity: Array) -> Array:
         smooth = jnp.tanh(velocity / FRICTION_VELOCITY)
@@ -98,15 +160,13 @@ class Multibody(Jittable):
 
     def mass_matrix(self, q: Float[Array, " joint"]) -> Float[Array, "joint joint"]:
         """Return M(q), armature included."""
-        bodies = rigid.motion(self, q, jnp.zeros_like(q))
-        inertia = rigid.joint_space_inertia(bodies, self.masses)
-        return inertia + jnp.diag(self.armature)
+        return self._inertia(self._motion(q, jnp.zeros_like(q)))
 
     def bias(
         self, q: Float[Array, " joint"], velocity: Float[Array, " joint"]
     ) -> Float[Array, " joint"]:
         """Return h(q, q̇), the effort at zero acceleration without joint friction."""
-        return rigid.generalized_force(self, rigid.motion(self, q, velocity))
+        return self._reduced(rigid.generalized_force(self, self._motion(q, velocity)))
 
     def gravity_effort(self, q: Float[Array, " joint"]) -> Float[Array, " joint"]:
         """Return the effort that holds the robot still at `q`."""
@@ -128,15 +188,16 @@ class Multibody(Jittable):
         acceleration: Float[Array, " joint"],
     ) -> Float[Array, " joint"]:
         """Return the effort that gives the joints `acceleration`, friction included."""
-        bodies = rigid.motion(self, q, velocity)
-        effort = rigid.generalized_force(self, bodies, acceleration)
+        bodies = self._motion(q, velocity)
+        effort = rigid.generalized_force(self, bodies, self._rates(acceleration))
+        effort = self._reduced(effort)
         return effort + self._resistance(velocity) + self.armature * acceleration
 
     def kinetic_energy(
         self, q: Float[Array, " joint"], velocity: Float[Array, " joint"]
     ) -> Float[Array, ""]:
         """Return ½ q̇ᵀ M q̇ [J]."""
-        bodies = rigid.motion(self, q, velocity)
+        bodies = self._motion(q, velocity)
         v, omega = bodies.linear_velocity, bodies.angular_velocity
         linear = (self.masses * (v * v).sum(-1)).sum()
         angular = (omega * rigid.apply(bodies.inertia, omega)).sum()
@@ -194,7 +255,8 @@ class Multibody(Jittable):
             point[None],
             (self.link_joints[self._link(link)],),
         )
-        return jnp.concatenate([linear[0].T, angular[0].T])
+        both = jnp.concatenate([linear[0], angular[0]], axis=-1)
+        return self._reduced(both).T
 
     def _link(self, link: str | None) -> int:
         if link is None:
@@ -271,11 +333,10 @@ def _equations_of_motion(
     robot: Multibody, q: Array, velocity: Array, effort: Array
 ) -> tuple[Array, Array]:
     """Return M(q) and M(q) q̈."""
-    bodies = rigid.motion(robot, q, velocity)
-    matrix = rigid.joint_space_inertia(bodies, robot.masses)
+    bodies = robot._motion(q, velocity)
     net = effort - robot._resistance(velocity)
-    net -= rigid.generalized_force(robot, bodies)
-    return matrix + jnp.diag(robot.armature), net
+    net -= robot._reduced(rigid.generalized_force(robot, bodies))
+    return robot._inertia(bodies), net
 
 
 def _composite(robot: Multibody, bodies: np.ndarray) -> tuple[Array, Array, Array]:

@@ -158,9 +158,12 @@ def jacobian(
 def motion(
     robot: Any, q: Float[Array, " joint"], velocity: Float[Array, " joint"]
 ) -> Motion:
-    """Return Jacobians, velocities and bias accelerations of a `Multibody`'s bodies."""
-    tree = robot.tree
-    rotations, origins = robot.frames(q)
+    """Return Jacobians, velocities and bias accelerations of a `Multibody`'s bodies.
+
+    Here and below "joint" counts the moving joints, those that follow others included.
+    """
+    tree, poses = robot.tree, (robot.joint_rotations, robot.joint_offsets)
+    rotations, origins = joint_frames(tree, *poses, robot.axes, q)
     turns = np.array(tree.revolute)[:, None]
     carrier = np.array(tree.body_joints)
     ancestors = tree.ancestors()

@@ -1,15 +1,15 @@
 """A `Multibody` from a URDF file and back.
 
-The file is read as PyBullet reads it: a link without `<inertial>` has mass 1 and
-inertia (1, 1, 1), the root is fixed to the world and its inertia dropped, and inertias
-are the file's, as with `URDF_USE_INERTIA_FROM_FILE`. A joint's frame is the frame of
-its child link.
+The file is read by `roboopt.urdf.read_urdf`, which decides what it means: a link
+without `<inertial>` is a massless frame, the root is fixed to the world and its inertia
+dropped, and inertias are the file's, as with PyBullet's `URDF_USE_INERTIA_FROM_FILE`. A
+joint's frame is the frame of its child link. Joints with `<mimic>` follow exactly.
 """
 
-import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,24 +18,40 @@ from roboopt.data import atomic_write
 from roboopt.dynamics._assembly import JointRow, LinkRow, assemble
 from roboopt.dynamics._bullet import BULLET_DAMPING
 from roboopt.dynamics._multibody import Multibody
-from roboopt.urdf import PRISMATIC, edit_urdf, read_urdf
+from roboopt.urdf import PRISMATIC, edit_urdf, read_urdf, side_path, side_text
+
+EARTH_GRAVITY = (0.0, 0.0, -9.81)  # m/s²
 
 
 def load_urdf(
     path: str | PathLike,
     *,
-    locked: Iterable[str] = (),
-    gravity: Sequence[float] = (0.0, 0.0, -9.81),
+    locked: Iterable[str] | Mapping[str, float] = (),
+    effort_limits: Any = None,
+    repair: bool = False,
+    bullet_defaults: bool = False,
+    gravity: Sequence[float] | None = None,
     linear_damping: float = BULLET_DAMPING,
     angular_damping: float = BULLET_DAMPING,
 ) -> Multibody:
-    """Load a robot on a fixed base from a URDF file.
+    """Load a robot on a fixed base from a URDF file, or from a .xacro file.
+
+    Numbers that a URDF has no place for are read from the file beside it, if there is
+    one: see `save_urdf`.
 
     Args:
         path: the file.
-        locked: names of joints to be treated as fixed at zero, such as the second
-            finger of a gripper that mimics the first.
-        gravity: (3,) [m/s²], in the axes of the root link.
+        locked: names of joints to be held at zero, or a mapping from names to the
+            positions [rad or m] at which joints are held, such as those of a gripper.
+            Joints that follow a held joint by `<mimic>` are held, too.
+        effort_limits: limits of the driven joints instead of the file's, one for all or
+            one each [N·m or N].
+        repair: replace inertias that no body can have by the nearest possible ones;
+            changes up to 5 % of the inertia of the body are made in any case.
+        bullet_defaults: give links without `<inertial>`, which are massless frames,
+            PyBullet's 1 kg and 1 kg·m².
+        gravity: (3,) [m/s²], in the axes of the root link; by default that of the file
+            beside the URDF, or (0, 0, −9.81).
         linear_damping: damping of each body's linear velocity [1/s], by default
             PyBullet's.
         angular_damping: damping of each body's angular velocity [1/s].
@@ -43,8 +59,13 @@ def load_urdf(
     Raises:
         RobooptError: if there is no such file, it is no URDF of a possible fixed-base
             robot, a joint moves no mass, or an argument is out of range.
+
+    Warns:
+        UserWarning: once, about everything that is taken otherwise than written.
     """
-    if np.shape(gravity) != (3,) or not np.all(np.isfinite(gravity)):
+    if gravity is not None and not (
+        np.shape(gravity) == (3,) and np.all(np.isfinite(gravity))
+    ):
         raise RobooptError(f"`gravity` must be three finite numbers, got {gravity}.")
     dampings = {"linear_damping": linear_damping, "angular_damping": angular_damping}
     for name, damping in dampings.items():
@@ -52,34 +73,41 @@ def load_urdf(
             raise RobooptError(
                 f"`{name}` must be finite and not negative, got {damping}."
             )
-    model = read_urdf(path, locked=locked)
-    for joint in model.moving:
-        if joint.mimic is not None:
-            raise RobooptError(
-                f"`path`: joint {joint.name!r} must move independently, got one that "
-                f"mimics joint {joint.mimic.joint!r}: fix it with "
-                f"`locked=({joint.name!r},)`."
-            )
-    joints = [
-        JointRow(
+    model = read_urdf(
+        path,
+        locked=locked,
+        effort_limits=effort_limits,
+        repair=repair,
+        bullet_defaults=bullet_defaults,
+    )
+    limits = dict(zip(model.joint_names, model.position_limits.T.tolist(), strict=True))
+    joints = []
+    for joint, pose in zip(model.moving, model.joint_poses, strict=True):
+        lower, upper = limits.get(joint.name, (-np.inf, np.inf))
+        # Bullet, too, marks "no limits" by a lower limit above the upper one.
+        lower, upper = (0.0, -1.0) if np.isinf(lower) else (lower, upper)
+        row = JointRow(
             name=joint.name,
             revolute=joint.kind != PRISMATIC,
             pose=pose,
             axis=joint.axis,
             damping=joint.damping,
-            # Bullet, too, marks "no limits" by a lower limit above the upper one.
-            lower=0.0 if joint.lower is None else joint.lower,
-            upper=-1.0 if joint.upper is None else joint.upper,
+            lower=lower,
+            upper=upper,
             effort_limit=joint.effort_limit,
+            friction=joint.friction,
+            armature=joint.armature,
+            mimic=joint.mimic,
         )
-        for joint, pose in zip(model.moving, model.joint_poses, strict=True)
-    ]
+        joints.append(row)
     links = []
     for name, pose in model.link_poses.items():
         inertial = model.inertials.get(name)
         if inertial is not None:
             inertial = inertial.to_parent(pose.rotation, pose.offset)
         links.append(LinkRow(name, pose, inertial))
+    if gravity is None:
+        gravity = EARTH_GRAVITY if model.gravity is None else model.gravity.tolist()
     return assemble(joints, links, gravity=gravity, **dampings)
 
 
@@ -88,31 +116,41 @@ def save_urdf(robot: Multibody, template: str | PathLike, path: str | PathLike) 
 
     Everything else in the file stays, comments included, except that the relative paths
     of meshes and textures are rewritten to lead to the same files from the new folder;
-    package:// is left alone. A `<dynamics friction>` that the robot does not have
-    becomes 0. If bodies were merged and their composite inertia has changed, the first
-    link gets all of it, and the others get no mass.
+    package:// is left alone. If bodies were merged and their composite inertia has
+    changed, the first link gets all of it, and the others get no mass.
+
+    Armatures that are not 0, and a gravity other than (0, 0, −9.81), for which a URDF
+    has no place, go into a file beside it that `load_urdf` reads with it and programs
+    other than roboopt ignore: `arm.urdf.json` beside `arm.urdf`, such as
+    `{"armature": {"elbow": 0.02}, "gravity": [0, 0, -9.8]}` [kg·m² or kg, m/s²]. An
+    older file of this name is replaced, or deleted where nothing is to be said.
 
     Args:
         robot: a robot whose joints and links are the file's; joints of the file that
-            the robot lacks count as locked at zero.
+            the robot lacks count as locked.
         template: the URDF that the robot was read from, by `load_urdf` or PyBullet.
         path: the file to be written, which may be `template`.
 
     Raises:
-        RobooptError: if `template` is not the robot's, or an inertia is impossible.
-
-    Warns:
-        UserWarning: if an armature is not 0: a URDF cannot state it.
+        RobooptError: if `template` is not the robot's, or a number is impossible.
     """
     data = edit_urdf(robot, template, Path(path).parent)
-    armature = zip(robot.joint_names, robot.armature.tolist(), strict=True)
-    nonzero = {name: value for name, value in armature if value}
-    if nonzero:
-        warnings.warn(
-            "a URDF has no place for the armature of a joint, which is left out "
-            f"[kg·m² or kg]: {nonzero}.",
-            UserWarning,
-            stacklevel=2,
+    armature = dict(zip(robot.joint_names, robot.armature.tolist(), strict=True))
+    numbers = (*armature.values(), *robot.gravity.tolist())
+    if not np.isfinite(numbers).all() or min(armature.values()) < 0:
+        raise RobooptError(
+            "`robot` must have finite gravity and finite armatures that are not "
+            f"negative, got {robot.gravity} and {armature}."
         )
+    earth = np.allclose(robot.gravity, EARTH_GRAVITY, rtol=1e-6, atol=0)
+    text = side_text(
+        {name: value for name, value in armature.items() if value},
+        None if earth else tuple(robot.gravity.tolist()),
+    )
     with atomic_write(path) as out:
         out.write(data)
+    if text is None:
+        side_path(path).unlink(missing_ok=True)
+        return
+    with atomic_write(side_path(path)) as out:
+        out.write(text.encode())

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from roboopt._deadline import require_a_step
 from roboopt._errors import RobooptError
 from roboopt.data import Demonstrations, Trajectory
 from roboopt.imitation._dagger import DAgger
@@ -196,6 +197,7 @@ class Training:
 
         Raises:
             KeyboardInterrupt: if the descent was interrupted before its first step.
+            RobooptError: if there is no time for a step.
         """
         measure = eqx.filter_jit(self.objective)
         curve = [(0, float(measure(self.policy, self.held_out)))]
@@ -218,6 +220,7 @@ class Training:
             callback=watch,
             progress=progress,
         )
+        require_a_step(result, seconds)
         if not len(result.history["loss"]):
             raise KeyboardInterrupt
         batch = self.samples

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from roboopt._deadline import TOLERANCE, Late, within
 from roboopt._errors import RobooptError
 from roboopt._progress import progress_line
 from roboopt.optimize import _checkpoint
@@ -50,6 +51,7 @@ class Run:
     def __post_init__(self):
         self.rows: list[dict[str, np.ndarray]] = []
         self.taken, self.compile_seconds, self.failure = 0, 0.0, ""
+        self.step_seconds = 0.0
 
     def resume(self, state: State) -> State:
         """Return the state in the checkpoint, if there is one."""
@@ -97,7 +99,7 @@ class Run:
                     count = min(chunk, self.feed.left(self.taken, evaluations))
                     before = time.perf_counter()
                     state, taken = self._advance(state, count)
-                    chunk = self._next_chunk(chunk, time.perf_counter() - before)
+                    chunk = self._next_chunk(count, time.perf_counter() - before)
                     if time.perf_counter() - saved > CHECKPOINT_PERIOD_S:
                         self._save(state)
                         saved = time.perf_counter()
@@ -106,6 +108,8 @@ class Run:
                     early = taken < (1 if self.on_host else count)
                     reason = self._ended(state, early, status)
                 reason = end if reason == "steps" else reason
+            except Late:
+                reason = "seconds"
             except KeyboardInterrupt:
                 reason = "interrupted"
             except SourceFailed as error:
@@ -114,13 +118,14 @@ class Run:
             self._save(state)
         return self._result(state, reason)
 
-    def _next_chunk(self, chunk: int, spent: float) -> int:
-        """Return how many steps take `CHUNK_S`, from the time of the last `chunk`."""
+    def _next_chunk(self, count: int, spent: float) -> int:
+        """Return how many steps take `CHUNK_S`, from the time of the last `count`."""
         if not self.compile_seconds:  # the first step is compiled
             self.compile_seconds = spent
-            return 2
-        longest = min(MAX_CHUNK, 4 * chunk)
-        return int(np.clip(chunk * CHUNK_S / max(spent, 1e-9), 1, longest))
+            return 2 if np.isinf(self.seconds) else 1
+        self.step_seconds = max(spent, 1e-9) / count
+        longest = min(MAX_CHUNK, 4 * count)
+        return int(np.clip(CHUNK_S / self.step_seconds, 1, longest))
 
     def _advance(self, state: State, count: int) -> tuple[State, int]:
         """Take up to `count` steps and record them; return the number taken."""
@@ -134,8 +139,10 @@ class Run:
                 text = f"the simulation: {type(error).__name__}: {error}"
                 raise SourceFailed(text) from error
         else:
-            state, rows, taken = jax.block_until_ready(
-                advance(self.problem, state, jnp.asarray(count))
+            first = not self.compile_seconds
+            left = TOLERANCE * self.seconds - (time.perf_counter() - self.began)
+            state, rows, taken = within(
+                left if first else np.inf, _advance, self.problem, state, count
             )
         taken = int(taken)
         if taken:
@@ -174,7 +181,8 @@ class Run:
             return "non-finite" if failed else "tolerance"
         if self.callback is not None and self.callback(status) is True:
             return "callback"
-        if status.seconds >= self.seconds and self.taken <= self.steps:
+        late = status.seconds + self.step_seconds > TOLERANCE * self.seconds
+        if (late or status.seconds >= self.seconds) and self.taken <= self.steps:
             return "seconds"
         return "non-finite" if failed else "steps"
 
@@ -232,6 +240,10 @@ class Run:
             seconds=time.perf_counter() - self.began,
             compile_seconds=self.compile_seconds,
         )
+
+
+def _advance(problem: Problem, state: State, count: int) -> Any:
+    return jax.block_until_ready(advance(problem, state, jnp.asarray(count)))
 
 
 def _described(status: Status, steps: int) -> str:

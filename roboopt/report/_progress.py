@@ -2,7 +2,8 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
-from importlib.util import find_spec
+
+from roboopt._progress import Lines, rich_console
 
 
 @contextlib.contextmanager
@@ -14,13 +15,18 @@ def progress_bar(
     Args:
         label: what is done.
         total: of the calls.
-        shown: whether to show the bar; without rich there is none either.
+        shown: whether to show the bar; lines now and then where there is no terminal.
     """
-    if not shown or find_spec("rich") is None:
+    if not shown:
         yield lambda: None
         return
+    console = rich_console()
+    if console is None:
+        lines, done = Lines(f"{label}: {total}"), iter(range(1, total + 1))
+        yield lambda: lines.show(f"{label}: {next(done, total)} of {total}")
+        lines.flush()
+        return
     from rich import progress
-    from rich.console import Console
 
     columns = (
         progress.TextColumn("{task.description}"),
@@ -29,7 +35,6 @@ def progress_bar(
         progress.TimeElapsedColumn(),
         progress.TimeRemainingColumn(),
     )
-    console = Console(stderr=True)
     with progress.Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task(label, total=total)
         yield lambda: bar.advance(task)

@@ -16,6 +16,7 @@ from typing import Any, Unpack
 
 import numpy as np
 
+from roboopt._deadline import require_a_step
 from roboopt._errors import RobooptError, require_at_least
 from roboopt._progress import progress_line
 from roboopt.diagnose import norm_by_horizon
@@ -100,7 +101,8 @@ def reinforce(
             where there is a twin, else "likelihood".
         timesteps: stop before a step of the learning would exceed so many steps of all
             environments together, but not before the first.
-        seconds: stop the learning after that long, compilation included.
+        seconds: stop the learning after that long, compilation included, to within
+            10 %.
         target: stop once the mean return of the last 100 episodes, or of 20 at first,
             reaches this; where steps run whole episodes, that of the last step's.
         envs: environments side by side; where steps run whole episodes, starts a step.
@@ -124,7 +126,7 @@ def reinforce(
 
     Raises:
         RobooptError: if an argument breaks its rule, or does not fit the environment,
-            or no policy can be learned in its spaces.
+            or no policy can be learned in its spaces, or there is no time for a step.
         EnvError: if the environment fails at first.
     """
     _check(policy, algorithm, gradient, episodes, network)
@@ -160,6 +162,7 @@ def reinforce(
         finally:
             monitor.write()
             run.close()
+        require_a_step(result, seconds)
         new = fresh(task, policy)
         return _result(task, run, monitor, result, new, episodes, progress)
     finally:

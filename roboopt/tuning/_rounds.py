@@ -16,6 +16,7 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
+from roboopt._deadline import TOLERANCE, Late, require_a_step, within
 from roboopt.objectives import total
 from roboopt.optimize import Result, minimize
 from roboopt.tuning._environment import sample_starts
@@ -34,20 +35,20 @@ def descend(
     seed: int = 0,
     progress: bool = False,
     callback: Callable[[Any], object] | None = None,
-    say: Callable[[str], object] | None = None,
+    say: Callable[[str], object] = lambda text: None,
 ) -> Result:
     """Tune the controller; return the best on fresh starts, with all steps' history.
 
     Args:
         problem: its `steps` are those of the first round; the others take half.
-        seconds: wall time for all rounds.
+        seconds: wall time for all rounds, kept to within 10 %.
         seed: of the fresh starts.
         progress: whether to show a bar.
         callback: given to `minimize`.
         say: called with a line on the result of each round.
 
     Raises:
-        RobooptError: as `minimize` does.
+        RobooptError: as `minimize` does, or if there is no time for a step.
     """
     began = time.perf_counter()
     objective, steps = problem.objective, problem.steps
@@ -56,36 +57,44 @@ def descend(
     failures = batch[:0]
     results, scores = [], []
     for number in range(1, MAX_ROUNDS + 1):
-        left = seconds - (time.perf_counter() - began)
-        if left <= 0 and results:
-            break
         result = minimize(
             objective,
             model,
             batch,
             steps=steps if number == 1 else max(1, steps // 2),
-            seconds=max(left, MIN_SECONDS),
+            seconds=max(seconds - (time.perf_counter() - began), MIN_SECONDS),
             progress=progress,
             callback=callback,
         )
+        if number == 1:
+            require_a_step(result, seconds)
         results.append(result)
-        if result.reason == "interrupted":
-            scores.append((-math.inf, -result.loss))
+        scores.append((-math.inf, -result.loss))  # until fresh starts are tried
+        if result.reason == "interrupted" or not result.steps:
             break
         model = result.model
         fresh_seed = seed + FRESH_SEED_OFFSET + number
         fresh = sample_starts(problem.env, FRESH_STARTS, fresh_seed)
-        succeeded, loss = tries(model, jnp.asarray(fresh))
-        succeeded = np.asarray(succeeded)
-        scores.append((float(succeeded.mean()), -float(loss)))
-        if say is not None:
-            good = f"{succeeded.sum()} of {len(fresh)} fresh starts succeed"
-            say(f"round {number}: {good}")
-        if succeeded.all():
+        left = TOLERANCE * seconds - (time.perf_counter() - began)
+        if number == 1:
+            say("compiling the trial of fresh starts")
+        try:
+            succeeded, loss = within(left, _tried, tries, model, fresh)
+        except Late:
+            say(f"round {number}: no time is left to try fresh starts")
+            break
+        scores[-1] = float(succeeded.mean()), -loss
+        say(f"round {number}: {succeeded.sum()} of {len(fresh)} fresh starts succeed")
+        if succeeded.all() or time.perf_counter() - began >= seconds:
             break
         failures = np.concatenate([fresh[~succeeded], failures])
         batch = _replace_half(problem.starts, failures)
     return _joined(results, scores, time.perf_counter() - began)
+
+
+def _tried(tries: Any, model: Any, starts: np.ndarray) -> tuple[np.ndarray, float]:
+    succeeded, loss = tries(model, jnp.asarray(starts))
+    return np.asarray(succeeded), float(loss)
 
 
 def _try(objective: Any, model: Any, starts: Any) -> tuple[Any, Any]:
@@ -106,12 +115,11 @@ def _joined(
 ) -> Result:
     """Return the model of the best round with the history of all rounds."""
     last = results[-1]
-    # An interrupted round was not tried on fresh starts; the round before was.
-    tried = len(results) - (len(results) > 1 and last.reason == "interrupted")
-    best = results[max(range(tried), key=lambda i: scores[i])]
+    best = results[max(range(len(results)), key=lambda i: scores[i])]
+    judged = [result.history for result in results if len(result.history["loss"])]
     history = {
-        name: np.concatenate([result.history[name] for result in results])
-        for name in last.history
+        name: np.concatenate([each[name] for each in judged or [last.history]])
+        for name in results[0].history
     }
     rounds = f"{len(results)} rounds; in the last, " if len(results) > 1 else ""
     return dataclasses.replace(

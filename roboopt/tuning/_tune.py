@@ -2,7 +2,6 @@
 
 import math
 import os
-import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -14,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from roboopt._errors import RobooptError, is_number, require, require_at_least
+from roboopt._progress import say
 from roboopt.data import Trajectory
 from roboopt.optimize import Result
 from roboopt.policies import within_limits
@@ -68,7 +68,8 @@ def tune(
         model: a fitted robot, or the path of a run of `identify` or its model.npz.
         controller: a policy; by default one that suits the robot and its starts.
         steps: gradient steps of the first round; 40 by default.
-        seconds: limit of the descent's wall time, compilation included [s].
+        seconds: limit of the descent's wall time, compilation included [s], kept to
+            within 10 %.
         duration: of an episode [s]; by default the environment's.
         seed: of the random starts.
         starts: tuning starts that the objective is the mean over.
@@ -82,7 +83,8 @@ def tune(
         callback: called with the `Status` of the descent.
 
     Raises:
-        RobooptError: if an argument, a file or the environment cannot be worked with.
+        RobooptError: if an argument, a file or the environment cannot be worked with,
+            or `seconds` leave no time for a step.
         KeyboardInterrupt: if Ctrl-C ends the descent before its first step.
     """
     require_at_least(1, episodes=episodes)
@@ -114,7 +116,7 @@ def tune(
             seed=seed,
             progress=progress,
             callback=callback,
-            say=partial(print, file=sys.stderr) if progress else None,
+            say=partial(say, shown=progress),
         )
         if not len(found.history["loss"]):
             raise KeyboardInterrupt  # Before the first step there is nothing to keep.
@@ -148,7 +150,7 @@ def _test(
     # The descent does without joint limits, which PyBullet's arms run into.
     rollout = eqx.filter_jit(twin_rollout(env, joint_limits=True).require())
     workers = _workers(problem, episodes) if processes is None else processes
-    maker = problem.plant if workers and problem.plant.spec is not None else env
+    maker = problem.plant.maker if workers and problem.plant.spec is not None else env
     motions: dict[str, dict[str, Trajectory]] = {"PyBullet": {}, "twin": {}}
     with progress_bar("testing in PyBullet", 2 * episodes, progress) as advance:
         for when, policy in zip(WHEN, (before, tuned), strict=True):

@@ -18,4 +18,6 @@ from roboopt.urdf._reader import read_urdf as read_urdf
 from roboopt.urdf._rotations import rotation_from_quaternion as rotation_from_quaternion
 from roboopt.urdf._rotations import rotation_from_rpy as rotation_from_rpy
 from roboopt.urdf._rotations import rpy_from_rotation as rpy_from_rotation
+from roboopt.urdf._side_file import side_path as side_path
+from roboopt.urdf._side_file import side_text as side_text
 from roboopt.urdf._writer import edit_urdf as edit_urdf

@@ -22,14 +22,42 @@ from roboopt.urdf._rotations import rotation_from_rpy
 UTF_16 = codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE
 
 
-def parse_robot(path: str | PathLike, notes: Notes) -> Element:
-    """Return the `<robot>` of a URDF or xacro file, without namespaces."""
-    xacro = str(path).endswith(".xacro")
-    data = _compiled(path) if xacro else Path(path).read_bytes()
+def urdf_text(path: str | PathLike) -> str:
+    """Return the text of a URDF file, or of what a .xacro file compiles to, as XML.
+
+    The declaration is dropped, and "--" in comments becomes "- -".
+    """
+    if str(path).endswith(".xacro"):
+        text = _compiled(path)
+    else:
+        data = Path(path).read_bytes()
+        text = _decoded(data, "utf-16" if data.startswith(UTF_16) else "utf-8-sig")
+    text = re.sub(r"<\?xml\s[^>]*\?>", "", text, count=1).lstrip()
+    return re.sub("<!--(.*?)-->", _valid_comment, text, flags=re.DOTALL)
+
+
+def _decoded(data: bytes, encoding: str) -> str:
     try:
-        robot = _parse(data)
+        return data.decode(encoding)
+    except UnicodeDecodeError:
+        return data.decode("iso-8859-1")
+
+
+def _valid_comment(found: re.Match[str]) -> str:
+    content = re.sub("-(?=-|$)", "- ", found[1])
+    return f"<!--{content}-->"
+
+
+def parse_robot(path: str | PathLike, notes: Notes) -> Element:
+    """Return the `<robot>` of a URDF or .xacro file, without namespaces."""
+    builder, parser = TreeBuilder(), expat.ParserCreate("utf-8")
+    parser.StartElementHandler = builder.start
+    parser.EndElementHandler = builder.end
+    try:
+        parser.Parse(urdf_text(path).encode(), True)
     except expat.ExpatError as error:
         raise Fault(f"{path} must be XML, and is not valid XML: {error}.") from None
+    robot = builder.close()
     if robot.tag != "robot":
         raise Fault(f"the root of {path} must be <robot>, got <{robot.tag}>.")
     for element in robot.iter():
@@ -43,28 +71,6 @@ def parse_robot(path: str | PathLike, notes: Notes) -> Element:
     return robot
 
 
-def _parse(data: bytes) -> Element:
-    encoding = None
-    if not data.startswith(UTF_16):
-        data = data.removeprefix(codecs.BOM_UTF8)
-        data = re.sub(rb"<\?xml\s[^>]*\?>", b"", data, count=1).lstrip()
-        data = re.sub(rb"<!--.*?-->", _line_breaks, data, flags=re.DOTALL)
-        try:
-            data.decode("utf-8")
-            encoding = "utf-8"
-        except UnicodeDecodeError:
-            encoding = "iso-8859-1"
-    builder, parser = TreeBuilder(), expat.ParserCreate(encoding)
-    parser.StartElementHandler = builder.start
-    parser.EndElementHandler = builder.end
-    parser.Parse(data, True)
-    return builder.close()
-
-
-def _line_breaks(comment: re.Match[bytes]) -> bytes:
-    return b"\n" * comment.group().count(b"\n")
-
-
 def _strip(element: Element) -> None:
     """Drop namespaces, and the elements and attributes of other programs."""
     for name in [n for n in element.attrib if ":" in n or n == "xmlns"]:
@@ -76,7 +82,7 @@ def _strip(element: Element) -> None:
             _strip(child)
 
 
-def _compiled(path: str | PathLike) -> bytes:
+def _compiled(path: str | PathLike) -> str:
     """Return the URDF that a xacro file expands to."""
     try:
         from xacrodoc import XacroDoc
@@ -85,7 +91,7 @@ def _compiled(path: str | PathLike) -> bytes:
             f"{path} needs xacro: install `roboopt[ros]`, or compile the file to URDF."
         ) from None
     try:
-        return XacroDoc.from_file(str(path)).to_urdf_string().encode()
+        return XacroDoc.from_file(str(path)).to_urdf_string()
     except Exception as error:  # a xacro file runs expressions of any kind
         reason = " ".join(str(error).split()) or type(error).__name__
         raise Fault(f"{path} must be a xacro file that compiles: {reason}.") from error

@@ -105,6 +105,8 @@ class Joint(NamedTuple):
     mimic: Mimic | None
     driven: bool
     """Whether a motor drives the joint; False for a joint with `mimic`."""
+    armature: float = 0.0
+    """[kg·m² or kg], from the file beside the URDF."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +123,8 @@ class UrdfModel:
     """By link, in the link's frame; zero for a massless frame."""
     element: Element
     """The `<robot>` of the file, without namespaces."""
+    gravity: np.ndarray | None = None
+    """(3,) [m/s²] in the root link's axes, if the file beside the URDF states it."""
 
     @property
     def link_names(self) -> tuple[str, ...]:
@@ -170,6 +174,11 @@ class UrdfModel:
     def friction(self) -> np.ndarray:
         """Return the Coulomb friction of the coordinates, (n,) [N·m or N]."""
         return np.array([j.friction for j in self.moving]) @ np.abs(self.coupling[0])
+
+    @property
+    def armature(self) -> np.ndarray:
+        """Return the armature of the coordinates, (n,) [kg·m² or kg]."""
+        return np.array([j.armature for j in self.moving]) @ self.coupling[0] ** 2
 
     @property
     def effort_limits(self) -> np.ndarray:

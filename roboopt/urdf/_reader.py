@@ -6,7 +6,8 @@ a warning. Inertias are those of the file, as with PyBullet's
 `URDF_USE_INERTIA_FROM_FILE`.
 """
 
-from collections.abc import Iterable, Mapping
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
@@ -22,6 +23,7 @@ from roboopt.urdf._inertials import check_masses, read_inertials
 from roboopt.urdf._joints import checked_locked, read_joints
 from roboopt.urdf._model import FIXED, Joint, UrdfModel
 from roboopt.urdf._notes import Fault, Notes
+from roboopt.urdf._side_file import read_side_file
 from roboopt.urdf._tree import depth_first, find_root
 
 
@@ -36,6 +38,9 @@ def read_urdf(
     argument: str = "path",
 ) -> UrdfModel:
     """Read a robot on a fixed base from a URDF file, or from a .xacro file.
+
+    Numbers that a URDF has no place for are read from the file beside it, if there is
+    one: see `save_urdf`.
 
     Args:
         path: the file.
@@ -61,31 +66,58 @@ def read_urdf(
     Warns:
         UserWarning: once, about everything that is taken otherwise than written.
     """
-    there = isinstance(path, str | PathLike) and Path(path).is_file()
-    require(there, argument, "be a URDF file", path)
     notes = Notes()
-    try:
-        robot = parse_robot(path, notes)
-        links, elements = named(robot, "link"), named(robot, "joint")
-        held = checked_locked(locked, elements)
-        any_effort = effort_limits is not None
-        found = read_joints(elements, held, any_effort=any_effort, notes=notes)
-        root = find_root(tuple(links), found)
-        _check_that_something_moves(found, elements)
-        ordered = depth_first(root, found)
-        joints = with_motors(ordered, robot, elements, actuated, notes)
-        if effort_limits is not None:
-            joints = _with_efforts(joints, effort_limits)
-        model = UrdfModel(root, joints, {}, robot)
-        inertials = read_inertials(
-            model, links, repair=repair, bullet_defaults=bullet_defaults, notes=notes
+    with _faults(path, argument):
+        model = _read(
+            path, notes, locked, actuated, effort_limits, repair, bullet_defaults
         )
-        model = replace(model, inertials=inertials)
         check_masses(model)
-    except Fault as fault:
-        raise RobooptError(f"`{argument}`: {fault}") from None
     notes.warn(path, stacklevel=2)
     return model
+
+
+def read_template(path: str | PathLike) -> UrdfModel:
+    """Read a file that numbers are to be written to, whatever its own are."""
+    with _faults(path, "template"):
+        return _read(path, Notes(), (), None, np.inf, True, False)
+
+
+@contextlib.contextmanager
+def _faults(path: Any, argument: str) -> Iterator[None]:
+    there = isinstance(path, str | PathLike) and Path(path).is_file()
+    require(there, argument, "be a URDF file", path)
+    try:
+        yield
+    except Fault as fault:
+        raise RobooptError(f"`{argument}`: {fault}") from None
+
+
+def _read(
+    path: str | PathLike,
+    notes: Notes,
+    locked: Iterable[str] | Mapping[str, float],
+    actuated: Iterable[str] | None,
+    effort_limits: Any,
+    repair: bool,
+    bullet_defaults: bool,
+) -> UrdfModel:
+    robot = parse_robot(path, notes)
+    links, elements = named(robot, "link"), named(robot, "joint")
+    held = checked_locked(locked, elements)
+    any_effort = effort_limits is not None
+    found = read_joints(elements, held, any_effort=any_effort, notes=notes)
+    root = find_root(tuple(links), found)
+    _check_that_something_moves(found, elements)
+    joints = with_motors(depth_first(root, found), robot, elements, actuated, notes)
+    if effort_limits is not None:
+        joints = _with_efforts(joints, effort_limits)
+    armature, gravity = read_side_file(path, list(elements))
+    joints = tuple(j._replace(armature=armature.get(j.name, 0.0)) for j in joints)
+    model = UrdfModel(root, joints, {}, robot, gravity)
+    inertials = read_inertials(
+        model, links, repair=repair, bullet_defaults=bullet_defaults, notes=notes
+    )
+    return replace(model, inertials=inertials)
 
 
 def _check_that_something_moves(

@@ -9,19 +9,19 @@ therefore written as its principal moments, about axes given by `<origin rpy>`.
 
 import contextlib
 import os
-import warnings
 from os import PathLike
 from pathlib import Path
 from typing import Any
-from xml.dom.expatbuilder import parse
+from xml.dom.expatbuilder import parseString
 from xml.dom.minidom import Element, Text
 
 import numpy as np
 
 from roboopt._errors import RobooptError
+from roboopt.urdf._elements import urdf_text
 from roboopt.urdf._model import Inertial, Pose, UrdfModel, composite
 from roboopt.urdf._principal_axes import principal_axes
-from roboopt.urdf._reader import read_urdf
+from roboopt.urdf._reader import read_template
 from roboopt.urdf._rotations import rotation_from_rpy, rpy_from_rotation
 
 MOMENT_TOLERANCE = 1e-9  # on the rules for moments, relative to the largest moment
@@ -41,9 +41,9 @@ def edit_urdf(
 ) -> bytes:
     """Return the text of `template` with the masses and joint frictions of `robot`.
 
-    A `<dynamics friction>` that the robot does not have becomes 0. If bodies that fixed
-    joints connect were merged and their composite inertia has changed, the first link
-    gets all of it and the others get no mass.
+    If bodies that fixed joints connect were merged and their composite inertia has
+    changed, the first link gets all of it and the others get no mass. A changed damping
+    or friction goes to the joint itself, less the shares of the joints that follow it.
 
     Args:
         robot: an object with the attributes of `roboopt.dynamics.Multibody`, whose
@@ -58,13 +58,9 @@ def edit_urdf(
     Raises:
         RobooptError: if `template` is not the robot's, or an inertia is impossible.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # `load_urdf` has said it.
-        model = read_urdf(
-            template, effort_limits=np.inf, repair=True, argument="template"
-        )
+    model = read_template(template)
     _check_names(robot, model)
-    document = parse(str(template), namespaces=False)
+    document = parseString(urdf_text(template), namespaces=False)
     root = document.documentElement
     assert root is not None  # `read_urdf` has found <robot>
     links, joints = _named(root, "link"), _named(root, "joint")
@@ -73,13 +69,8 @@ def edit_urdf(
         _check_inertial(inertial, link, argument)
         old = model.inertials[link]
         _write_inertial(links[link], old, inertial, tolerance, argument)
-    frictions = _array(robot.damping).tolist(), _array(robot.friction).tolist()
-    for name, damping, friction in zip(robot.joint_names, *frictions, strict=True):
-        old = _child(joints[name], "dynamics")
-        given = {"damping": damping, "friction": friction}
-        has = {k: float((old and old.getAttribute(k)) or 0.0) for k in given}
-        changed = {k: repr(v) for k, v in given.items() if has[k] != v}
-        _set(joints[name], "dynamics", changed)
+    for name, losses in _changed_losses(robot, model, tolerance).items():
+        _set(joints[name], "dynamics", {k: repr(v) for k, v in losses.items()})
     before = Path(template).resolve().parent
     for tag in ("mesh", "texture"):
         for element in root.getElementsByTagName(tag):
@@ -93,8 +84,8 @@ def _array(numbers: Any) -> np.ndarray:
 
 
 def _check_names(robot: Any, model: UrdfModel) -> None:
-    moving = list(model.joint_names)
-    if not set(robot.joint_names) <= set(moving):
+    moving = [joint.name for joint in model.moving]
+    if not {*robot.joint_names, *(joint.name for joint in robot.moving)} <= {*moving}:
         raise RobooptError(
             f"`template` must have the joints of the robot, {list(robot.joint_names)}, "
             f"got {moving}."
@@ -153,6 +144,37 @@ def _in_link(
     if _near(body.inertia, old_in_joint.inertia, tolerance):
         inertia = old.inertia
     return Inertial(body.mass, center, inertia)
+
+
+def _changed_losses(
+    robot: Any, model: UrdfModel, tolerance: float
+) -> dict[str, dict[str, float]]:
+    """Return the damping and friction to be written, by joint."""
+    written: dict[str, dict[str, float]] = {}
+    joints = {joint.name: joint for joint in model.moving}
+    for number, name in enumerate(robot.joint_names):
+        factors = {name: 1.0} | {
+            joint.name: joint.multiplier
+            for joint in robot.moving
+            if joint.follows == number and joint.name != name
+        }
+        for loss, power in (("damping", 2), ("friction", 1)):
+            shares = {
+                follower: abs(factor) ** power * getattr(joints[follower], loss)
+                for follower, factor in factors.items()
+            }
+            own, total = shares.pop(name), float(getattr(robot, loss)[number])
+            others = sum(shares.values())
+            if _near(total, own + others, tolerance):
+                continue
+            if others <= total:
+                written.setdefault(name, {})[loss] = total - others
+                continue
+            for follower in (name, *shares):  # The joints that follow have too much.
+                scaled = getattr(joints[follower], loss) * total / others
+                value = 0.0 if follower == name else scaled
+                written.setdefault(follower, {})[loss] = value
+    return written
 
 
 def _any(body: Inertial) -> bool:

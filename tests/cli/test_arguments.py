@@ -21,11 +21,12 @@ def refused(capsys, tmp_path, monkeypatch):
         printed = capsys.readouterr()
         assert code == 2
         assert printed.out == ""
-        assert printed.err.startswith("roboopt: error: ")
-        assert printed.err.count("\n") == 1
+        # A slow machine may have shown signs of life before.
+        said = [x for x in printed.err.splitlines() if not x.startswith("... ")]
+        assert len(said) == 1 and said[0].startswith("roboopt: error: ")
         made = set(tmp_path.rglob("*")) - kept
         assert made <= {tmp_path / "runs"}
-        return printed.err
+        return said[0]
 
     return run
 

@@ -69,6 +69,9 @@ class Body:
             for i in range(count)
             if self.client.getJointInfo(self.body, i)[2] != pybullet.JOINT_FIXED
         ]
+        self.names = [
+            self.client.getJointInfo(self.body, i)[1].decode() for i in self.joints
+        ]
         for joint in self.joints:
             self.client.setJointMotorControl2(
                 self.body, joint, pybullet.VELOCITY_CONTROL, force=0
@@ -155,7 +158,7 @@ def write_random_robot(
     """Write a tree with branches, of revolute, prismatic, continuous and fixed joints.
 
     Origins, axes and inertias are in general position; the links are not in the order
-    of the tree, and one has no <inertial>.
+    of the tree.
     """
     rng = np.random.default_rng(seed)
     kinds = ["continuous", "prismatic", "revolute", "fixed"]
@@ -163,7 +166,7 @@ def write_random_robot(
     for i in range(links):
         body = f"""<inertial>{_origin(rng, 0.1)}<mass value="{rng.uniform(0.5, 3)!r}"/>
             <inertia {random_inertia(rng, diagonal=diagonal)}/></inertial>"""
-        parts.append(f'<link name="link{i}">{"" if i == 2 else body}</link>')
+        parts.append(f'<link name="link{i}">{body}</link>')
     for i in range(1, links):
         kind = kinds[(i + seed) % 4] if i > 1 else "revolute"
         axis = rng.normal(size=3)
@@ -173,7 +176,7 @@ def write_random_robot(
             f"""<joint name="joint{i}" type="{kind}">{_origin(rng, 0.3)}
             <parent link="link{rng.integers(max(0, i - 3), i)}"/>
             <child link="link{i}"/><axis xyz="{_triple(axis)}"/>
-            <dynamics damping="{rng.uniform(0, 0.3)!r}" friction="0.5"/>
+            <dynamics damping="{rng.uniform(0, 0.3)!r}"/>
             <limit {limits} effort="1" velocity="1"/></joint>"""
         )
     order = rng.permutation(len(parts))

@@ -1,5 +1,6 @@
 """A robot written into its URDF is the robot that comes back, from any reader."""
 
+import json
 import re
 from pathlib import Path
 from xml.etree import ElementTree
@@ -17,7 +18,6 @@ from roboopt.dynamics import Twin, load_bullet, load_urdf, save_urdf
 from roboopt.urdf import rotation_from_rpy
 
 NO_DAMPING = {"linear_damping": 0.0, "angular_damping": 0.0}
-LOCKED = {"panda": ("panda_finger_joint2",)}
 # A file with comments, unused namespaces, quotes of both kinds and an accent.
 PENDULUM = """<?xml version='1.0' encoding="utf-8" ?>
 <!-- a pendulum > all others -->
@@ -58,8 +58,7 @@ def pendulum(tmp_path):
 
 
 def read(path: Path, **settings):
-    locked = LOCKED.get(path.stem, ())
-    return load_urdf(path, locked=locked, **NO_DAMPING, **settings)
+    return load_urdf(path, **NO_DAMPING, **settings)
 
 
 def changed(robot, seed=0):
@@ -219,11 +218,16 @@ def test_an_inertia_is_written_in_its_principal_axes(pendulum):
     np.testing.assert_allclose(read(pendulum).inertias[0], inertia, atol=1e-16)
 
 
-def test_a_friction_that_the_robot_does_not_have_goes(tmp_path):
+def test_friction_comes_back(tmp_path):
     path = tmp_path / "pendulum.urdf"
     write_pendulum(path, more='<dynamics damping="0.2" friction="0.7"/>')
+    before = path.read_text()
     save_urdf(read(path), path, path)
-    assert '<dynamics damping="0.2" friction="0.0"/>' in path.read_text()
+    assert_same_xml(path, before)
+    robot = eqx.tree_at(lambda r: r.friction, read(path), jnp.array([0.3]))
+    save_urdf(robot, path, path)
+    assert '<dynamics damping="0.2" friction="0.3"/>' in path.read_text()
+    np.testing.assert_array_equal(read(path).friction, [0.3])
 
 
 def test_merged_bodies_go_to_the_first_link(tmp_path):
@@ -251,7 +255,7 @@ def test_merged_bodies_go_to_the_first_link(tmp_path):
 
 
 def test_a_link_without_inertial_is_given_one(tmp_path):
-    # PyBullet takes such a link for 1 kg; merged into the rod it must weigh nothing.
+    # PyBullet takes such a link for 1 kg, and so does the robot.
     path = write(
         tmp_path / "robot.urdf",
         '<link name="base"/>',
@@ -263,12 +267,15 @@ def test_a_link_without_inertial_is_given_one(tmp_path):
         joint("thread", "flag", "ball", origin="0 0 0.1"),
     )
     written = tmp_path / "written.urdf"
-    for robot in (read(path), read(path).merge_fixed()):
+    loaded = read(path, bullet_defaults=True)
+    for robot, count in ((loaded, 3), (loaded.merge_fixed(), 2)):
         robot = changed(robot)
         save_urdf(robot, path, written)
         assert_same_dynamics(robot, read(written), 1e-12)
-        assert_pybullet_agrees(written, robot)
-        assert written.read_text().count("<inertial>") == 3
+        # Merged into the rod, the flag is a massless frame.
+        assert written.read_text().count("<inertial>") == count
+    save_urdf(changed(loaded), path, written)
+    assert_pybullet_agrees(written, changed(loaded))
 
 
 def test_a_flat_body_keeps_its_inertia_in_pybullet(pendulum):
@@ -317,11 +324,77 @@ def test_meshes_are_found_from_another_folder(tmp_path):
     assert_same_xml(again, template.read_text())
 
 
-def test_an_armature_is_left_out_with_a_warning(pendulum):
-    robot = eqx.tree_at(lambda r: r.armature, read(pendulum), jnp.array([0.02]))
-    with pytest.warns(UserWarning, match=r"no place for the armature.*'hinge': 0.02"):
-        save_urdf(robot, pendulum, pendulum)
-    assert_same_xml(pendulum, PENDULUM)
+def test_armature_and_gravity_go_into_a_file_beside(pendulum):
+    path, beside = pendulum, pendulum.with_name("pendulum.urdf.json")
+    robot = eqx.tree_at(
+        lambda r: (r.armature, r.gravity),
+        read(path),
+        (jnp.array([0.02]), jnp.array([0.1, 0.0, -9.8])),
+    )
+    save_urdf(robot, path, path)
+    assert_same_xml(path, PENDULUM)
+    content = {"armature": {"hinge": 0.02}, "gravity": [0.1, 0.0, -9.8]}
+    assert json.loads(beside.read_text()) == content
+    assert_same_dynamics(robot, read(path))
+    assert read(path, gravity=(0.0, 0.0, -1.0)).gravity[2] == -1
+    save_urdf(eqx.tree_at(lambda r: r.armature, robot, jnp.zeros(1)), path, path)
+    assert set(json.loads(beside.read_text())) == {"gravity"}
+    earth = jnp.array([0.0, 0.0, -9.81])
+    plain = eqx.tree_at(lambda r: (r.armature, r.gravity), robot, (jnp.zeros(1), earth))
+    save_urdf(plain, path, path)
+    assert not beside.exists()
+
+
+@pytest.mark.parametrize(
+    "text, match",
+    {
+        "[": "must be JSON",
+        "[]": "an object with the keys",
+        '{"gear": 2}': "an object with the keys",
+        '{"armature": {"knee": 1}}': r"must name joints of \['hinge'\]",
+        '{"armature": {"hinge": -1}}': "not negative",
+        '{"armature": {"hinge": "1"}}': "finite numbers",
+        '{"gravity": [0, 0]}': "three finite numbers",
+        '{"gravity": [0, 0, NaN]}': "three finite numbers",
+    }.items(),
+)
+def test_a_bad_file_beside_is_refused(text, match, pendulum):
+    pendulum.with_name("pendulum.urdf.json").write_text(text)
+    with pytest.raises(RobooptError, match=f"`path`: .*pendulum.urdf.json.*{match}"):
+        read(pendulum)
+
+
+GRIPPER = Path(__file__).parents[1] / "cases" / "urdf" / "u3_mimic_gripper.urdf"
+
+
+@pytest.mark.parametrize("damping, friction", [(5.0, 2.0), (0.9, 0.25)])
+def test_a_gripper_comes_back(damping, friction, tmp_path):
+    # The finger's own share is what is left of 3 N·s/m and 1 N of the one that follows,
+    # unless nothing is left: then the follower has all.
+    path, written = tmp_path / "robot.urdf", tmp_path / "written.urdf"
+    path.write_text(
+        GRIPPER.read_text().replace(
+            "<mimic", '<dynamics damping="3" friction="1"/><mimic'
+        )
+    )
+    robot = read(path)
+    np.testing.assert_array_equal(robot.damping, [1.0, 0.8, 0.5, 3.0])
+    np.testing.assert_array_equal(robot.friction, [0, 0, 0, 1.0])
+    save_urdf(robot, path, written)
+    assert_same_xml(written, path.read_text())
+    robot = changed(robot)
+    robot = eqx.tree_at(
+        lambda r: (r.damping, r.friction),
+        robot,
+        (robot.damping.at[3].set(damping), robot.friction.at[3].set(friction)),
+    )
+    save_urdf(robot, path, written)
+    again = read(written)
+    np.testing.assert_allclose(again.damping, robot.damping, rtol=1e-15)
+    np.testing.assert_allclose(again.friction, robot.friction, rtol=1e-15)
+    assert_same_dynamics(robot, again, 1e-12)
+    save_urdf(robot.merge_fixed(), path, written)
+    assert_same_dynamics(robot, read(written), 1e-12)
 
 
 def test_what_cannot_be_written_is_refused_and_leaves_nothing(pendulum, tmp_path):

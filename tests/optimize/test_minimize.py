@@ -2,6 +2,8 @@
 
 import _thread
 import threading
+import time
+from functools import partial
 
 import equinox as eqx
 import jax
@@ -294,6 +296,41 @@ def test_it_stops_on_seconds_and_on_the_callback():
     )
     assert stopped.reason == "callback" and stopped.steps == seen[-1].step
     assert seen[-1].best_loss == stopped.loss
+
+
+def sleeping(model, batch, duration):
+    """Return a loss whose evaluation takes `duration` [s]."""
+
+    def sleep(x):
+        time.sleep(duration)
+        return x
+
+    shape = jax.ShapeDtypeStruct((), model.dtype)
+    return jax.pure_callback(sleep, shape, jax.lax.stop_gradient(model)) + model**2
+
+
+def test_steps_that_are_long_do_not_exceed_the_time():
+    result = ro.minimize(
+        partial(sleeping, duration=0.7),
+        jnp.ones(()),
+        NOTHING,
+        steps=10**6,
+        optimizer=optax.sgd(1e-3),
+        tolerance=0.0,
+        seconds=8.0,
+    )
+    assert result.reason == "seconds" and result.steps > 0
+    assert 6 <= result.seconds <= 8.8
+
+
+def test_a_first_step_that_takes_too_long_is_not_waited_for():
+    began = time.perf_counter()
+    result = ro.minimize(
+        partial(sleeping, duration=20.0), jnp.ones(()), NOTHING, steps=3, seconds=2.0
+    )
+    assert time.perf_counter() - began < 10
+    assert (result.reason, result.steps) == ("seconds", 0)
+    assert len(result.history["loss"]) == 0 and result.model == 1.0
 
 
 def test_an_interrupt_keeps_the_best_so_far():

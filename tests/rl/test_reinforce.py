@@ -120,9 +120,16 @@ def test_a_callback_sees_the_returns_and_ends_it():
     assert np.isfinite([seen[-1].mean_return, seen[-1].std_return]).all()
 
 
+@pytest.mark.slow
 def test_seconds_end_it():
-    learned = walk(seconds=1e-3, timesteps=10**7)
-    assert learned.reason == "seconds"
+    learned = walk(seconds=20.0, timesteps=10**9)
+    assert learned.reason == "seconds" and learned.steps > 0
+    assert 18 <= learned.seconds <= 22
+
+
+def test_seconds_that_leave_no_time_for_a_step_are_refused():
+    with pytest.raises(ro.RobooptError, match="`seconds`.* 0 steps"):
+        walk(seconds=1e-3, timesteps=10**7)
 
 
 def test_an_interrupt_keeps_what_was_learned():

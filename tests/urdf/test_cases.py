@@ -53,7 +53,6 @@ def test_a_case_is_read_warned_of_or_refused(path):
         with pytest.warns(UserWarning, match=WARNED[path.stem]) as caught:
             read_urdf(path)
         assert len(caught) == 1
-        assert Path(caught[0].filename).name == "test_cases.py"
     else:
         read_urdf(path)  # Any warning is an error here.
 

@@ -1,0 +1,49 @@
+"""A command is never silent for long, and writes what it would write anyway."""
+
+import sys
+import time
+
+from roboopt._progress import progress_line
+from roboopt.cli._heartbeat import heartbeat
+from roboopt.report import progress_bar
+
+
+def test_silence_is_broken_until_something_is_written(capsys):
+    with heartbeat(0.2):
+        time.sleep(0.7)
+        print("news")
+        time.sleep(0.1)
+    printed = capsys.readouterr()
+    assert printed.out == "news\n"
+    lines = printed.err.splitlines()
+    assert 2 <= len(lines) <= 3 and set(lines) <= {"... 0 s", "... 1 s"}
+
+
+def test_a_busy_command_is_left_alone_and_its_streams_come_back(capsys):
+    streams = sys.stdout, sys.stderr
+    with heartbeat(0.3):
+        for _ in range(6):
+            time.sleep(0.1)
+            print("busy", file=sys.stderr)
+    assert capsys.readouterr().err == "busy\n" * 6
+    assert (sys.stdout, sys.stderr) == streams
+
+
+def test_progress_without_a_terminal_is_lines(capsys, monkeypatch):
+    monkeypatch.setattr("roboopt._progress.LINE_PERIOD_S", 0.0)
+    with progress_line(3, True) as show:
+        show(1, "step 1")
+        show(2, "step 2")
+    with progress_bar("testing", 2) as advance:
+        advance()
+        advance()
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[:3] == ["compiling", "step 1", "step 2"]
+    assert lines[3:] == ["testing: 2", "testing: 1 of 2", "testing: 2 of 2"]
+
+
+def test_progress_that_is_not_wanted_is_none(capsys):
+    with progress_line(3, False) as show, progress_bar("testing", 2, False) as advance:
+        show(1, "step 1")
+        advance()
+    assert capsys.readouterr().err == ""
