@@ -302,8 +302,8 @@ class PybulletWorld:
     def corners(self, configurations: np.ndarray) -> np.ndarray:
         """Return corners of boxes around the robot's links, (k, 3) [m].
 
-        A link without a collision shape counts as reaching from the origin of its frame
-        to twice its center of mass.
+        A link without a collision shape counts by the origin of its frame, and in a
+        robot without any such shape also by twice its center of mass.
         """
         client, found = self.client, []
         pad = 0.03 * reach(self.model) * np.array([[-1.0], [1.0]])
@@ -322,7 +322,7 @@ class PybulletWorld:
                         self.body, link, computeForwardKinematics=True
                     )
                     beyond = 2 * np.array(center) - origin
-                    ends = np.array([origin, beyond])
+                    ends = np.array([origin] if shaped else [origin, beyond])
                     found += [*(ends + pad[0]), *(ends + pad[1])]
         return np.array(found)
 
