@@ -103,7 +103,7 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
             )
         self._randomize = randomize
         self.render_mode, self._view = view.mode, view
-        self._camera = None
+        self._camera, self._viewed = None, None
         if view.mode == "rgb_array":
             self._camera = Camera(world.client, view)
         self.metadata = {**self.metadata, "render_fps": round(1 / time_step)}
@@ -231,8 +231,10 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
         self._world.place(start[:n], start[n : 2 * n])
         if self.render_mode is not None and self._view.goal_position is not None:
             self._world.mark(self._view.goal_position(start[2 * n :]))
-        if self._camera is not None:
+        if self._camera is not None and not np.array_equal(start, self._viewed):
+            # The same start, with whatever robot, is seen from the same place.
             self._camera.frame(self._world.corners(self._framed(start)))
+            self._viewed = start
         self._steps = 0
         self._goal = start[2 * n :].tolist()
         self._recorded[0] = start
