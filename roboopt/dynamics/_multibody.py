@@ -127,7 +127,8 @@ class Multibody(Jittable):
         """Return K q + c."""
         if not self.moving:
             return q
-        return self._rates(q) + np.array([j.offset for j in self.moving], q.dtype)
+        offset = jnp.array([joint.offset for joint in self.moving], q.dtype)
+        return self._rates(q) + offset
 
     def _rates(self, velocity: Array) -> Array:
         """Return K q̇, or K q̈."""
