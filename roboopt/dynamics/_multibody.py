@@ -134,7 +134,7 @@ class Multibody(Jittable):
         """Return K q̇, or K q̈."""
         if not self.moving:
             return velocity
-        factors = np.array([joint.multiplier for joint in self.moving], velocity.dtype)
+        factors = jnp.array([joint.multiplier for joint in self.moving], velocity.dtype)
         return factors * velocity[np.array([joint.follows for joint in self.moving])]
 
     def _reduced(self, of_moving: Array) -> Array:
