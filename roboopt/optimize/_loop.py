@@ -213,11 +213,17 @@ def estimate(
         return loss, gradient, terms, None
     # The line search ended at these parameters, with their loss and gradient.
     search = optax.value_and_grad_from_state(
-        lambda own: _cast(loss_fn(own, batch), params)
+        lambda own: _cast(_evaluate(loss_fn, own, batch)[0], params)
     )
     loss, gradient = search(params, state=descent.optimizer)
-    _, terms = loss_fn.evaluate(params, batch)
+    _, terms = _evaluate(loss_fn, params, batch)
     return jnp.asarray(loss), gradient, terms, None
+
+
+# The line search, the gradient and the terms share one trace.
+@eqx.filter_jit
+def _evaluate(loss_fn: LossFn, params: Any, batch: Any) -> tuple[Array, dict]:
+    return loss_fn.evaluate(params, batch)
 
 
 def _cast(loss: Array, params: Any) -> Array:
@@ -337,6 +343,7 @@ def searched_loss(
 ) -> Callable[[Any], Array]:
     """Return the loss as a function of the parameters, for line searches."""
     loss_fn = problem.loss_fn(descent.fixed)
-    if problem.gradient is not None:
-        loss_fn = problem.gradient.loss_function(loss_fn)
+    if problem.gradient is None:
+        return lambda params: _evaluate(loss_fn, params, batch)[0]
+    loss_fn = problem.gradient.loss_function(loss_fn)
     return lambda params: loss_fn(params, batch)
