@@ -34,6 +34,7 @@ from roboopt.optimize import _loop
 @contextlib.contextmanager
 def bare() -> Iterator[None]:
     """Take the notes out of loops that are compiled inside."""
+
     def checked(gradient: Any) -> Any:
         leaves = jax.tree.leaves(gradient)
         return jnp.stack([~jnp.isfinite(leaf).all() for leaf in leaves])

@@ -170,4 +170,6 @@ def analytic_adam(steps: int, learning_rate: float, max_norm: float = 1.0) -> An
     )
     # One flat array compiles a third faster than a dozen of them.
     clip = optax.clip_by_global_norm(max_norm)
-    return optax.flatten(optax.chain(clip, optax.scale_by_adam(), scale_by_schedule(rate)))
+    return optax.flatten(
+        optax.chain(clip, optax.scale_by_adam(), scale_by_schedule(rate))
+    )

@@ -95,7 +95,13 @@ def test_a_result_is_saved_and_reported(learned, tmp_path):
 
 
 def test_the_history_tells_of_the_gradients_health(learned):
-    for name in ("gradient_norm", "relative_gradient_norm", "gradient_snr", "approximate_kl", "clip_fraction"):
+    for name in (
+        "gradient_norm",
+        "relative_gradient_norm",
+        "gradient_snr",
+        "approximate_kl",
+        "clip_fraction",
+    ):
         assert np.isfinite(learned.history[name]).all(), name
     assert all(finding.severity == "warning" for finding in learned.health)
 
