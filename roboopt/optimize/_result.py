@@ -42,7 +42,8 @@ class Result(eqx.Module):
       along the direction.
 
     Where each step has another batch, every eighth step has a "step_norm" and a
-    "predicted_decrease", the others NaN. The last row is that of the step that would have come next.
+    "predicted_decrease", the others NaN. The last row is that of the step that would
+    have come next.
     """
 
     model: Any
