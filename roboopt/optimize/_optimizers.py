@@ -127,7 +127,7 @@ def _adam(steps: int) -> Any:
 class ScheduleState(NamedTuple):
     """The state of `scale_by_schedule`."""
 
-    count: Int[Array, ""]
+    step: Int[Array, ""]
     learning_rate: Float[Array, ""]
     """Of the last step."""
 
@@ -147,9 +147,10 @@ def scale_by_schedule(schedule: Callable[[Any], Any]) -> Any:
         return ScheduleState(zero, jnp.asarray(schedule(zero), float))
 
     def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
-        rate = schedule(state.count)
+        rate = schedule(state.step)
         updates = jax.tree.map(lambda u: jnp.array(-rate, u.dtype) * u, updates)
         kept = jnp.asarray(rate, state.learning_rate.dtype)
-        return updates, ScheduleState(optax.safe_increment(state.count), kept)
+        count = jnp.asarray(optax.safe_increment(state.step))
+        return updates, ScheduleState(count, kept)
 
     return optax.GradientTransformation(init, update)

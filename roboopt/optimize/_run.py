@@ -235,11 +235,11 @@ class Run:
         bad = [name for name, v in last.items() if not np.all(np.isfinite(v))]
         terms = [name for name in bad if name not in NOTES]
         paths = jax.tree_util.tree_leaves_with_path(state.descent.params)
-        wrong = np.reshape(state.descent.bad_leaves, (-1, len(paths))).any(0)
+        wrong = np.asarray(state.descent.bad_leaves).reshape(-1, len(paths))
         leaves = [
             f"model{jax.tree_util.keystr(path)}"
-            for (path, _), is_wrong in zip(paths, wrong, strict=True)
-            if is_wrong
+            for (path, _), is_wrong in zip(paths, wrong.T, strict=True)
+            if is_wrong.any()
         ]
         loss = f"terms not finite: {', '.join(terms)}" if terms else "finite loss"
         return f"{loss}; gradient not finite: {', '.join(leaves) or 'none'}"
