@@ -14,8 +14,6 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
-import equinox as eqx
-import jax.numpy as jnp
 import numpy as np
 
 from roboopt._errors import RobooptError, require
@@ -23,7 +21,7 @@ from roboopt.dynamics._assembly import JointRow, LinkRow, assemble
 from roboopt.dynamics._mjcf_actuators import Motors, left_out, motors
 from roboopt.dynamics._mjcf_equalities import Coupling, couple, require_open
 from roboopt.dynamics._multibody import Multibody
-from roboopt.urdf import Inertial, Pose, rotation_from_quaternion
+from roboopt.urdf import Inertial, Mimic, Pose, rotation_from_quaternion
 
 SLIDE, HINGE = 2, 3  # mujoco.mjtJoint
 NO_GRAVITY = "mjDSBL_GRAVITY"
@@ -37,8 +35,9 @@ def load_mjcf(
     """Load a robot on a fixed base from an MJCF file, through the package mujoco.
 
     The robot has MuJoCo's mass matrix, bias, gravity, joint damping, armature, friction
-    loss and joint limits. A `Twin` of the robot takes PyBullet's step, not MuJoCo's,
-    and has no contacts.
+    loss and joint limits. Equality constraints between two joints, also those that a
+    fixed tendon makes, hold exactly: one joint follows the other. A `Twin` of the robot
+    takes PyBullet's step, not MuJoCo's, and has no contacts.
 
     Args:
         path: the file, or a `mujoco.MjModel`.
@@ -59,13 +58,7 @@ def load_mjcf(
     names = _Names(model)
     held = _held(model, names.joints, locked)
     motor = motors(model)
-    coupling = couple(model, held, motor.driven, names.equality)
-    if coupling.followers:
-        followers = [names.joints[joint] for joint in coupling.followers]
-        raise RobooptError(
-            "`path`: every joint must move independently, got equality constraints on "
-            f"{followers}: hold them by `locked`."
-        )
+    coupling = couple(model, names.joints, held, motor.driven, names.equality)
     joints, links = _rows(model, names, coupling, motor)
     require_open(model, [link.pose.joint for link in links], names.equality)
     if missing := left_out(model, names, coupling.held):
@@ -77,20 +70,12 @@ def load_mjcf(
         )
     disabled = int(getattr(import_module("mujoco").mjtDisableBit, NO_GRAVITY))
     off = model.opt.disableflags & disabled
-    robot = assemble(
+    return assemble(
         joints,
         links,
         gravity=0 * model.opt.gravity if off else model.opt.gravity,
         linear_damping=0.0,
         angular_damping=0.0,
-    )
-    moving = [j for j in range(model.njnt) if j not in coupling.held]
-    dofs = model.jnt_dofadr[moving]
-    armature = model.dof_armature[dofs] + motor.armature[moving]
-    return eqx.tree_at(
-        lambda r: (r.friction, r.armature),
-        robot,
-        (jnp.asarray(model.dof_frictionloss[dofs]), jnp.asarray(armature)),
     )
 
 
@@ -163,6 +148,7 @@ def _rows(
     """Return the rows of the moving joints, and a row of each body, world first."""
     joints: list[JointRow] = []
     links: list[LinkRow] = []
+    limits = _limits(model, coupling)
     for body, name in enumerate(names.bodies):
         if body == 0:
             links.append(LinkRow(name, Pose(-1, np.eye(3), np.zeros(3)), None))
@@ -181,8 +167,12 @@ def _rows(
             if joint in coupling.held:
                 continue
             frame = _moved(pose, np.eye(3), anchor)
-            row = _joint_row(model, joint, names.joints[joint], frame, motor)
-            joints.append(row)
+            mimic = _mimic(model, joint, names, coupling)
+            joints.append(
+                _joint_row(
+                    model, joint, names.joints[joint], frame, limits[joint], motor
+                )._replace(mimic=mimic)
+            )
             pose = Pose(len(joints) - 1, np.eye(3), -anchor)
         axes = _rotation(model.body_iquat[body])
         tensor = axes @ np.diag(model.body_inertia[body]) @ axes.T
@@ -194,22 +184,50 @@ def _rows(
 
 
 def _joint_row(
-    model: Any, joint: int, name: str, frame: Pose, motor: Motors
+    model: Any, joint: int, name: str, frame: Pose, limits: np.ndarray, motor: Motors
 ) -> JointRow:
-    lower, upper = model.jnt_range[joint]
-    limit = motor.effort_limits[joint]
-    damping = model.dof_damping[model.jnt_dofadr[joint]] + motor.damping[joint]
+    dof, limit = model.jnt_dofadr[joint], motor.effort_limits[joint]
+    # "No limits" is a lower limit above the upper one.
+    lower, upper = limits if np.isfinite(limits).all() else (0.0, -1.0)
     return JointRow(
         name=name,
         revolute=bool(model.jnt_type[joint] == HINGE),
         pose=frame,
         axis=model.jnt_axis[joint].copy(),
-        damping=float(damping),
-        # "No limits" is a lower limit above the upper one.
-        lower=float(lower) if model.jnt_limited[joint] else 0.0,
-        upper=float(upper) if model.jnt_limited[joint] else -1.0,
+        damping=float(model.dof_damping[dof] + motor.damping[joint]),
+        lower=float(lower),
+        upper=float(upper),
         effort_limit=float(limit) if limit > 0 else np.inf,
+        friction=float(model.dof_frictionloss[dof]),
+        armature=float(model.dof_armature[dof] + motor.armature[joint]),
     )
+
+
+def _references(model: Any) -> np.ndarray:
+    """Return the position of each joint at its reference, (joint,) [rad or m]."""
+    return model.qpos0[model.jnt_qposadr]
+
+
+def _mimic(model: Any, joint: int, names: _Names, coupling: Coupling) -> Mimic | None:
+    """Return the joint that a joint follows, in positions instead of displacements."""
+    if joint not in coupling.followers:
+        return None
+    leader, factor, shift = coupling.followers[joint]
+    references = _references(model)
+    offset = references[joint] + shift - factor * references[leader]
+    return Mimic(names.joints[leader], factor, float(offset))
+
+
+def _limits(model: Any, coupling: Coupling) -> np.ndarray:
+    """Return the limits of each joint and the joints that follow it, (joint, 2)."""
+    limited = model.jnt_limited.astype(bool)[:, None]
+    limits = np.where(limited, model.jnt_range, [-np.inf, np.inf])
+    references = _references(model)
+    for joint, (leader, factor, shift) in coupling.followers.items():
+        ends = (limits[joint] - references[joint] - shift) / factor
+        lower, upper = np.sort(ends) + references[leader]
+        limits[leader] = max(limits[leader, 0], lower), min(limits[leader, 1], upper)
+    return limits
 
 
 def _moved(pose: Pose, rotation: np.ndarray, offset: np.ndarray) -> Pose:

@@ -3,7 +3,7 @@
 With joints counted from their reference, x = q − q_ref, a constraint of two joints is
 x_1 = c_0 + c_1 x_2, and a fixed tendon has the length Σ w_i x_i from its reference.
 All of them together are G x = b, which elimination solves for as many joints as there
-are independent rows: x_d = K x_i + c.
+are independent rows; each of them may then depend on one other joint.
 """
 
 from collections.abc import Sequence
@@ -27,23 +27,29 @@ class Coupling(NamedTuple):
 
     held: dict[int, float]
     """Joints that cannot move, and where they stand [rad or m]."""
-    followers: dict[int, tuple[dict[int, float], float]]
-    """Joints that follow others: x = Σ k x_other + c, by the others' numbers."""
+    followers: dict[int, tuple[int, float, float]]
+    """Joints that follow another: its number, k and c of x = k x_other + c."""
 
 
 def couple(
-    model: Any, held: dict[int, float], driven: Sequence[bool], title: Any
+    model: Any,
+    names: Sequence[str],
+    held: dict[int, float],
+    driven: Sequence[bool],
+    title: Any,
 ) -> Coupling:
     """Solve the linear constraints for joints, if possible for joints without a motor.
 
     Args:
         model: the compiled `mujoco.MjModel`.
+        names: of the joints.
         held: joints that are locked, and where.
         driven: whether a joint has a motor.
         title: a function that names a constraint, given its number.
 
     Raises:
-        RobooptError: if a constraint is not linear, or contradicts the locked joints.
+        RobooptError: if a constraint is not linear, is of more than two joints, or
+            contradicts the locked joints.
     """
     rows = []
     for number in np.flatnonzero(model.eq_active0).tolist():
@@ -63,11 +69,15 @@ def couple(
         )
     held, followers = dict(held), {}
     for row, joint in zip(table, pivots, strict=False):
-        others = {
-            int(k): -float(row[k]) for k in np.flatnonzero(row[:-1]) if k != joint
-        }
+        others = [k for k in np.flatnonzero(row[:-1]).tolist() if k != joint]
+        if len(others) > 1:
+            raise RobooptError(
+                "`path`: a joint must follow one other joint at most, got equality "
+                f"constraints by which {names[joint]!r} follows "
+                f"{[names[k] for k in others]}: hold some of them by `locked`."
+            )
         if others:
-            followers[joint] = others, float(row[-1])
+            followers[joint] = others[0], -float(row[others[0]]), float(row[-1])
         else:
             held[joint] = float(row[-1])
     return Coupling(held, followers)

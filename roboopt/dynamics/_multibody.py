@@ -127,13 +127,14 @@ class Multibody(Jittable):
         """Return K q + c."""
         if not self.moving:
             return q
-        return self._rates(q) + np.array([j.offset for j in self.moving], q.dtype)
+        offset = jnp.array([joint.offset for joint in self.moving], q.dtype)
+        return self._rates(q) + offset
 
     def _rates(self, velocity: Array) -> Array:
         """Return K q̇, or K q̈."""
         if not self.moving:
             return velocity
-        factors = np.array([joint.multiplier for joint in self.moving], velocity.dtype)
+        factors = jnp.array([joint.multiplier for joint in self.moving], velocity.dtype)
         return factors * velocity[np.array([joint.follows for joint in self.moving])]
 
     def _reduced(self, of_moving: Array) -> Array:

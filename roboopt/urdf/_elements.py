@@ -18,6 +18,7 @@ import numpy as np
 
 from roboopt.urdf._notes import Fault, Notes
 from roboopt.urdf._rotations import rotation_from_rpy
+from roboopt.urdf._xacro import expanded
 
 UTF_16 = codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE
 
@@ -28,7 +29,7 @@ def urdf_text(path: str | PathLike) -> str:
     The declaration is dropped, and "--" in comments becomes "- -".
     """
     if str(path).endswith(".xacro"):
-        text = _compiled(path)
+        text = expanded(path)
     else:
         data = Path(path).read_bytes()
         text = _decoded(data, "utf-16" if data.startswith(UTF_16) else "utf-8-sig")
@@ -80,21 +81,6 @@ def _strip(element: Element) -> None:
             element.remove(child)
         else:
             _strip(child)
-
-
-def _compiled(path: str | PathLike) -> str:
-    """Return the URDF that a xacro file expands to."""
-    try:
-        from xacrodoc import XacroDoc
-    except ImportError:
-        raise Fault(
-            f"{path} needs xacro: install `roboopt[ros]`, or compile the file to URDF."
-        ) from None
-    try:
-        return XacroDoc.from_file(str(path)).to_urdf_string()
-    except Exception as error:  # a xacro file runs expressions of any kind
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise Fault(f"{path} must be a xacro file that compiles: {reason}.") from error
 
 
 def named(robot: Element, tag: str) -> dict[str, Element]:

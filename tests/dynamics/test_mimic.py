@@ -6,6 +6,7 @@ joints at K q + c, and h' follows from the step that PyBullet takes there.
 """
 
 from pathlib import Path
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -19,7 +20,7 @@ from roboopt import load, save
 from roboopt.dynamics import Multibody, ParametricTwin, Twin, load_urdf
 
 CASES = Path(__file__).parents[1] / "cases" / "urdf"
-NO_DAMPING = {"linear_damping": 0.0, "angular_damping": 0.0}
+NO_DAMPING: dict[str, Any] = {"linear_damping": 0.0, "angular_damping": 0.0}
 
 
 def with_mimics(path: Path) -> Path:

@@ -64,32 +64,46 @@ def two_joints(rest: str, joint: str = "") -> Any:
     )
 
 
-def assert_same_robot(robot, model, held=None, states=50):
-    """Compare with MuJoCo at random states; the joints in `held` stand still."""
-    held = held or {}
+def assert_same_robot(robot, model, held=None, follow=None, states=50):
+    """Compare with MuJoCo at random states.
+
+    Args:
+        robot: the robot that was read.
+        model: the model in MuJoCo.
+        held: positions of joints that stand still.
+        follow: for joints that follow another, its name, k and c of q = k q_other + c.
+        states: number of states.
+    """
+    held, follow = held or {}, follow or {}
     data, random = mujoco.MjData(model), np.random.default_rng(0)
-    # Friction loss and limits are constraints in MuJoCo.
+    # Friction loss, limits and equalities are constraints in MuJoCo.
     model.opt.disableflags |= mujoco.mjtDisableBit.mjDSBL_CONSTRAINT
-    moving = [j for j in range(model.njnt) if model.joint(j).name not in held]
+    names = [model.joint(j).name or f"joint {j}" for j in range(model.njnt)]
+    moving = [j for j, name in enumerate(names) if name not in held]
     places, dofs = model.jnt_qposadr[moving], model.jnt_dofadr[moving]
     data.qpos[:] = model.qpos0
     for name, position in held.items():
         data.joint(name).qpos[:] = position
     matrix, inverse = jax.jit(robot.mass_matrix), jax.jit(robot.inverse_dynamics)
+    coupling = np.zeros((len(moving), len(robot.joint_names)))
+    shift = np.zeros(len(moving))
+    for row, joint in enumerate(moving):
+        leader, factor, shift[row] = follow.get(names[joint], (names[joint], 1.0, 0.0))
+        coupling[row, robot.joint_names.index(leader)] = factor
     for _ in range(states):
-        q, velocity, acceleration = random.normal(size=(3, len(moving)))
-        data.qpos[places] = q
-        data.qvel[dofs], data.qacc[dofs] = velocity, acceleration
+        q, velocity, acceleration = random.normal(size=(3, len(robot.joint_names)))
+        data.qpos[places] = coupling @ q + shift
+        data.qvel[dofs], data.qacc[dofs] = coupling @ velocity, coupling @ acceleration
         mujoco.mj_inverse(model, data)
         full = np.zeros((model.nv, model.nv))
         mujoco.mj_fullM(model, data, full)
-        expected = full[np.ix_(dofs, dofs)]
+        expected = coupling.T @ full[np.ix_(dofs, dofs)] @ coupling
         np.testing.assert_allclose(
             matrix(q), expected, rtol=0, atol=1e-10 * np.abs(expected).max()
         )
         effort = inverse(q, velocity, acceleration)
         effort -= robot.friction * np.tanh(velocity / 1e-2)
-        expected = data.qfrc_inverse[dofs]
+        expected = coupling.T @ data.qfrc_inverse[dofs]
         np.testing.assert_allclose(
             effort, expected, rtol=0, atol=1e-10 * np.abs(expected).max()
         )
@@ -206,6 +220,53 @@ def test_a_constraint_of_one_joint_holds_it():
         "<equality><joint joint1='q2' polycoef='.3 0 0 0 0'/></equality>"
     )
     assert_same_robot(load_mjcf(model), model, {"q2": 0.3})
+
+
+def test_a_joint_follows_another_exactly():
+    constraint = "<joint joint1='q2' joint2='q1' polycoef='.2 -1.5 0 0 0'/>"
+    model = two_joints(
+        f"<equality>{constraint}</equality>",
+        "ref='.3' damping='.2' armature='.1' frictionloss='.4' range='-2 1'",
+    )
+    robot = load_mjcf(model)
+    # Both count from their reference: q2 − 0.3 = 0.2 − 1.5 q1, between −2 and 1.
+    assert robot.joint_names == ("q1",) and robot.limited == (True,)
+    np.testing.assert_allclose(
+        [robot.lower[0], robot.upper[0]], [-0.5 / 1.5, 2.5 / 1.5]
+    )
+    np.testing.assert_allclose(robot.damping, 1.5**2 * 0.2)
+    np.testing.assert_allclose(robot.friction, 1.5 * 0.4)
+    np.testing.assert_allclose(robot.armature, 1.5**2 * 0.1)
+    assert_same_robot(robot, model, follow={"q2": ("q1", -1.5, 0.5)})
+    with pytest.raises(ro.RobooptError, match="cannot move"):
+        load_mjcf(model, locked=["q1"])
+
+
+def test_the_joint_with_the_motor_leads():
+    rest = (
+        "<tendon><fixed name='t'><joint joint='q1' coef='2'/>"
+        "<joint joint='q2' coef='-4'/></fixed></tendon>"
+        "<equality><tendon tendon1='t'/></equality>"
+        "<actuator><motor joint='{}'/></actuator>"
+    )
+    model = two_joints(rest.format("q1"))
+    assert_same_robot(load_mjcf(model), model, follow={"q2": ("q1", 0.5, 0.0)})
+    model = two_joints(rest.format("q2"))
+    assert_same_robot(load_mjcf(model), model, follow={"q1": ("q2", 2.0, 0.0)})
+
+
+def test_a_joint_that_would_follow_two_others_is_refused():
+    model = mjcf(
+        "<body><joint name='q1'/><joint name='q2' axis='0 1 0'/>"
+        "<joint name='q3' axis='1 0 0'/><geom size='.1'/></body>",
+        "<tendon><fixed name='t'><joint joint='q1' coef='1'/><joint joint='q2' "
+        "coef='1'/><joint joint='q3' coef='1'/></fixed></tendon>"
+        "<equality><tendon tendon1='t'/></equality>",
+    )
+    with pytest.raises(ro.RobooptError, match=r"`path`.*'q3' follows \['q1', 'q2'\]"):
+        load_mjcf(model)
+    follow = {"q3": ("q2", -1.0, -0.5)}
+    assert_same_robot(load_mjcf(model, locked={"q1": 0.5}), model, {"q1": 0.5}, follow)
 
 
 @pytest.mark.parametrize("kind", ["connect", "weld"])

@@ -1,0 +1,73 @@
+"""Xacro files in a checkout, without a ROS workspace."""
+
+import pytest
+
+from roboopt import RobooptError
+from roboopt.urdf import read_urdf
+
+pytest.importorskip("xacrodoc")
+
+NAMESPACE = "xmlns:xacro='http://www.ros.org/wiki/xacro'"
+MACRO = f"""<robot {NAMESPACE}>
+  <xacro:include filename="$(find common)/urdf/numbers.xacro"/>
+  <xacro:macro name="arm" params="prefix">
+    <link name="${{prefix}}base"/>
+    <link name="${{prefix}}upper">
+      <visual><geometry>
+        <mesh filename="package://missing/meshes/upper.stl"/>
+      </geometry></visual>
+      <inertial><mass value="${{mass}}"/>
+        <inertia ixx="1" iyy="1" izz="1" ixy="0" ixz="0" iyz="0"/></inertial>
+    </link>
+    <joint name="${{prefix}}lift" type="continuous">
+      <parent link="${{prefix}}base"/><child link="${{prefix}}upper"/>
+    </joint>
+  </xacro:macro>
+</robot>"""
+NUMBERS = f"""<robot {NAMESPACE}><xacro:property name="mass" value="2.5"/></robot>"""
+
+
+def write(path, text):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize(
+    "include",
+    [
+        "macro.xacro",
+        "../urdf/macro.xacro",
+        "$(find my_arm)/urdf/macro.xacro",
+        "$(find my_arm_description)/urdf/macro.xacro",
+    ],
+)
+@pytest.mark.filterwarnings("ignore:.*no <limit>")
+def test_includes_and_packages_are_found_around_the_file(tmp_path, include):
+    write(tmp_path / "common" / "urdf" / "numbers.xacro", NUMBERS)
+    write(tmp_path / "my_arm" / "urdf" / "macro.xacro", MACRO)
+    text = f"<robot name='arm' {NAMESPACE}><xacro:include filename='{include}'/>"
+    path = tmp_path / "my_arm" / "urdf" / "arm.urdf.xacro"
+    model = read_urdf(write(path, f"{text}<xacro:arm prefix='left_'/></robot>"))
+    assert model.joint_names == ("left_lift",)
+    assert model.inertials["left_upper"].mass == 2.5
+    # What becomes of a mesh is not decided here.
+    mesh = model.element.find("link/visual/geometry/mesh")
+    assert mesh is not None
+    assert mesh.get("filename") == "package://missing/meshes/upper.stl"
+
+
+def test_the_name_in_package_xml_counts_before_that_of_a_folder(tmp_path):
+    other = NUMBERS.replace("2.5", "7.5")
+    write(tmp_path / "common" / "urdf" / "numbers.xacro", NUMBERS)
+    write(tmp_path / "src" / "urdf" / "numbers.xacro", other)
+    write(tmp_path / "src" / "package.xml", "<package><name>common</name></package>")
+    text = MACRO.replace("</robot>", "<xacro:arm prefix=''/></robot>")
+    path = write(tmp_path / "my_arm" / "urdf" / "arm.xacro", text)
+    assert read_urdf(path).inertials["upper"].mass == 7.5
+
+
+def test_a_package_that_is_nowhere_is_named(tmp_path):
+    path = write(tmp_path / "arm.xacro", MACRO.replace("common", "not_there"))
+    with pytest.raises(RobooptError, match="`path`.*not_there"):
+        read_urdf(path)
