@@ -111,7 +111,9 @@ def test_the_files_hold_what_was_done(learned):
     assert rows
     with (folder / "history.csv").open(newline="") as file:
         names = next(csv.reader(file))
-    assert {"gradient_norm", "gradient_snr", "approximate_kl"} <= set(names)
+    assert {"gradient_norm", "step_norm", "gradient_snr", "approximate_kl"} <= set(
+        names
+    )
     settings = json.loads((folder / "settings.json").read_text("utf-8"))
     assert settings["learning"]["timesteps"] == 2048
     assert settings["evaluation"]["learned"]["episodes"] == 3
