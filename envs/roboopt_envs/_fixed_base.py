@@ -103,7 +103,7 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
             )
         self._randomize = randomize
         self.render_mode, self._view = view.mode, view
-        self._camera, self._viewed = None, None
+        self._camera, self._viewed = None, np.empty(0)
         if view.mode == "rgb_array":
             self._camera = Camera(world.client, view)
         self.metadata = {**self.metadata, "render_fps": round(1 / time_step)}

@@ -197,9 +197,11 @@ class PybulletWorld:
         before = vars(self).copy()
         try:
             self._load(model, "model")
-            numbers = ("damping", "friction", "armature", "gravity")
             self._set_physics(
-                *(np.array(getattr(robot, name), np.float64) for name in numbers),
+                np.array(robot.damping, np.float64),
+                np.array(robot.friction, np.float64),
+                np.array(robot.armature, np.float64),
+                np.array(robot.gravity, np.float64),
                 float(robot.linear_damping),
                 float(robot.angular_damping),
             )

@@ -6,7 +6,6 @@ flags the file was loaded with. Frames: a joint's frame has its origin at the jo
 the principal axes of the link after the joint.
 """
 
-from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -33,7 +32,7 @@ def load_bullet(
     upper: Any = None,
     friction: Any = None,
     armature: Any = None,
-    mimic: Mapping[str, tuple[str, float, float]] | None = None,
+    mimic: Any = None,
 ) -> Multibody:
     """Load a fixed-base robot from a PyBullet simulation.
 
@@ -49,9 +48,9 @@ def load_bullet(
         upper: upper limits of the joints [rad or m], if they were changed.
         friction: Coulomb friction of the joints [N·m or N], of which PyBullet has none.
         armature: inertia of the joints' rotors [kg·m² or kg], likewise.
-        mimic: joints that something outside PyBullet lets follow others, by name:
-            `(joint, multiplier, offset)` of q_m = multiplier · q + offset. The numbers
-            above are then those of the other joints alone.
+        mimic: a mapping from the names of joints that something outside PyBullet lets
+            follow others to `(joint, multiplier, offset)` of q_m = multiplier · q +
+            offset. The numbers above are then those of the other joints alone.
 
     Raises:
         RobooptError: if the base is not fixed, nothing moves, or a joint's type is bad.
@@ -120,7 +119,7 @@ def load_env(
     env = env.unwrapped
     client = getattr(env, "physics_client", None)
     given = {"linear_damping": linear_damping, "angular_damping": angular_damping}
-    numbers = {
+    numbers: dict[str, Any] = {
         name: float(getattr(env, name, BULLET_DAMPING)) if value is None else value
         for name, value in given.items()
     }
