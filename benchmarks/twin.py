@@ -121,7 +121,7 @@ def read(body: Body, name: str, source: str) -> Any:
 
 
 def without_mimics(path: Path) -> Path:
-    """Return a copy without <mimic>: PyBullet ignores it, `load_urdf` refuses it."""
+    """Return a copy without <mimic>, which PyBullet ignores and `load_urdf` obeys."""
     copy = Path(tempfile.mkdtemp()) / path.name
     lines = path.read_text().splitlines()
     copy.write_text("\n".join(line for line in lines if "<mimic" not in line))

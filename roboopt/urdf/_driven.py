@@ -13,6 +13,8 @@ from roboopt.urdf._elements import number, title
 from roboopt.urdf._model import FIXED, Joint
 from roboopt.urdf._notes import Notes
 
+ALL = "all"  # of `actuated`
+
 
 def with_motors(
     joints: list[Joint],
@@ -26,12 +28,14 @@ def with_motors(
     coordinates = [name for name, joint in moving.items() if joint.mimic is None]
     if actuated is None:
         driven = _driven_by_file(moving, coordinates, robot, elements, notes)
+    elif actuated == ALL:
+        driven = set(coordinates)
     else:
         driven = {actuated} if isinstance(actuated, str) else set(actuated)
         if not driven or not driven <= set(coordinates):
             raise RobooptError(
-                f"`actuated` must name joints that move independently, of "
-                f"{coordinates}, got {sorted(driven)}."
+                f"`actuated` must be {ALL!r}, or name joints that move independently, "
+                f"of {coordinates}, got {sorted(driven)}."
             )
     return tuple(joint._replace(driven=joint.name in driven) for joint in joints)
 
@@ -55,7 +59,10 @@ def _driven_by_file(
         return set(coordinates)
     for name in coordinates:
         if name not in driven and efforts[name]:
-            notes.add("passive joints, which no <transmission> drives", name)
+            kind = (
+                "passive joints, which no <transmission> drives (`actuated='all'` does)"
+            )
+            notes.add(kind, name)
     return driven
 
 

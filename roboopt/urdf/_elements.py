@@ -33,7 +33,7 @@ def urdf_text(path: str | PathLike) -> str:
     else:
         data = Path(path).read_bytes()
         text = _decoded(data, "utf-16" if data.startswith(UTF_16) else "utf-8-sig")
-    text = re.sub(r"<\?xml\s[^>]*\?>", "", text, count=1).lstrip()
+    text = re.sub(r"<\?xml\s[^>]*\?>", "", text, count=1).strip("\0 \t\r\n")
     return re.sub("<!--(.*?)-->", _valid_comment, text, flags=re.DOTALL)
 
 
@@ -116,12 +116,13 @@ def numbers(
     if element is None or text is None:
         return np.array(default, float)
     try:
-        found = np.array([float(word) for word in text.split()])
+        # "1, 2 3" is read as written; "1,5" may be a decimal comma.
+        found = np.array([float(word) for word in re.split(r",?\s+", text.strip())])
     except ValueError:
         found = np.array([])
     valid = np.isfinite(found) if finite else ~np.isnan(found)
     if found.size != len(default) or not valid.all():
-        hint = ": compile the file with xacro" if "${" in text else ""
+        hint = ": compile the file with xacro" if re.search(r"\$[{(]", text) else ""
         raise Fault(
             f"`{attribute}` of <{element.tag}> in {where} must be {len(default)} "
             f"{'finite ' if finite else ''}number(s), got {text!r}{hint}."

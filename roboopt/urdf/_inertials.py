@@ -14,6 +14,7 @@ from xml.etree.ElementTree import Element
 
 import numpy as np
 
+from roboopt.urdf._dynamics import RigidBodies
 from roboopt.urdf._elements import number, origin, required, title
 from roboopt.urdf._model import Inertial, UrdfModel, composite
 from roboopt.urdf._notes import Fault, Notes
@@ -22,6 +23,8 @@ from roboopt.urdf._principal_axes import principal_axes
 MASSLESS = Inertial(0.0, np.zeros(3), np.zeros((3, 3)))
 BULLET_DEFAULT = Inertial(1.0, np.zeros(3), np.eye(3))
 ROUNDING, REPAIRABLE = 1e-9, 0.05  # changes of an inertia, relative to its body's
+DUST = 1e-12  # relative to the robot's largest moment
+SINGULAR, SINGULAR_TRIES = 1e-12, 3  # eigenvalue of M with a diagonal of ones
 FROM_SECOND_MOMENTS = np.ones((3, 3)) - np.eye(3)
 PRODUCTS = ("ixy", "ixz", "iyz")
 
@@ -60,9 +63,10 @@ def read_inertials(
     }
     inertials = {name: each.inertial for name, each in found.items()}
     impossible = []
+    largest = max(np.abs(each.moments).max() for each in found.values())
     for name, each in found.items():
         scale = max(_body_moment(name, model, inertials), np.abs(each.moments).max())
-        if each.change <= ROUNDING * scale:
+        if each.change <= max(ROUNDING * scale, DUST * largest):
             continue
         shown = f"{name} {[float(f'{m:.6g}') for m in each.moments]} kg·m²"
         if repair or each.change <= REPAIRABLE * scale:
@@ -80,27 +84,54 @@ def read_inertials(
     return inertials
 
 
-def check_masses(model: UrdfModel, *, argument: str = "bullet_defaults") -> None:
-    """Refuse a coordinate that moves no mass, and no inertia if it rotates."""
+def check_masses(model: UrdfModel) -> None:
+    """Refuse coordinates that move no mass, and a singular mass matrix."""
     if not any(_has_inertia(body) for body in model.inertials.values()):
         raise Fault(
-            f"this URDF describes no masses: an <inertial> must give some link that "
-            f"moves a mass, got none for {list(model.inertials)}. `{argument}=True` "
-            "takes PyBullet's 1 kg and 1 kg·m² for each."
+            "this URDF describes no masses: an <inertial> must give some link that "
+            f"moves a mass, got none for {list(model.inertials)}. "
+            "`bullet_defaults=True` takes PyBullet's 1 kg and 1 kg·m² for each."
         )
+    massless: dict[str, list[str]] = {}
     for number_, name in enumerate(model.joint_names):
         joints = np.flatnonzero(model.coupling[0][:, number_])
         links = [x for x in model.inertials if set(model.chain(x)) & set(joints)]
         bodies = [model.inertials[link] for link in links]
-        massive = any(body.mass for body in bodies)
-        if not massive and not (
-            model.revolute[number_] and any(map(_has_inertia, bodies))
-        ):
-            raise Fault(
-                f"joint {name!r} must move a mass, got no mass for any link that it "
-                f"moves, {links}: lock it by `locked=({name!r},)`, or write an "
-                "<inertial>."
-            )
+        turns = model.revolute[number_] and any(map(_has_inertia, bodies))
+        if not turns and not any(body.mass for body in bodies):
+            massless[name] = links
+    if massless:
+        raise Fault(
+            "every joint must move a mass, got no mass for any link that these joints "
+            f"move, {massless}: lock them by `locked={list(massless)}`, or write an "
+            "<inertial>."
+        )
+    weightless = _singular_joints(model)
+    if weightless:
+        raise Fault(
+            "every joint must move some inertia, got a singular mass matrix at the "
+            f"joint(s) {weightless}, such as that of a point mass on a joint's axis: "
+            "lock one of them by `locked`, or write an <inertia>."
+        )
+
+
+def _singular_joints(model: UrdfModel) -> list[str]:
+    """Return the joints that move alone or against each other without inertia."""
+    random, bodies = np.random.default_rng(0), RigidBodies(model)
+    worst = np.zeros(0)
+    for _ in range(SINGULAR_TRIES):
+        q = random.uniform(-1, 1, len(model.joint_names))
+        matrix = bodies.mass_matrix(q) + np.diag(model.armature)
+        scale = np.sqrt(np.diag(matrix).clip(min=0))
+        if (scale <= SINGULAR * scale.max()).any():
+            worst = (scale <= SINGULAR * scale.max()).astype(float)
+            continue
+        values, modes = np.linalg.eigh(matrix / np.outer(scale, scale))
+        if values[0] > SINGULAR:
+            return []
+        worst = np.abs(modes[:, 0])
+    pairs = zip(model.joint_names, worst, strict=True)
+    return [name for name, share in pairs if share > worst.max() / 2]
 
 
 def _has_inertia(body: Inertial) -> bool:

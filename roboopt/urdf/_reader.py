@@ -47,9 +47,9 @@ def read_urdf(
         locked: names of joints to be held at zero, or a mapping from names to the
             positions [rad or m] at which joints are held. Joints that follow a held
             joint by `<mimic>` are held, too.
-        actuated: names of the joints that a motor drives; by default those that a
-            `<transmission>` or `<ros2_control>` names or, without such elements, those
-            whose effort limit is not 0.
+        actuated: names of the joints that a motor drives, or "all"; by default those
+            that a `<transmission>` or `<ros2_control>` names or, without such elements,
+            those whose effort limit is not 0.
         effort_limits: limits of the driven joints instead of the file's, one for all or
             one each [N·m or N].
         repair: replace inertias that no body can have by the nearest possible ones;

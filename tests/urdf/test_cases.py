@@ -127,8 +127,9 @@ PLAIN = (CASES / "basic.urdf").read_text()
             "iso-8859-1"
         ),
         PLAIN.replace("<robot", "<robot xmlns:xacro='http://x' xi:a='b'").encode(),
+        PLAIN.replace('"0 1 0"', '" 0, 1  0 "').encode() + b"\r\n\0",
     ],
-    ids=["BOM", "UTF-16", "comment first", "dashes", "Latin-1", "prefixed attribute"],
+    ids=["BOM", "UTF-16", "comment first", "dashes", "Latin-1", "prefix", "commas"],
 )
 def test_bytes_that_pybullet_and_ros_take(data, tmp_path):
     path = tmp_path / "r.urdf"
@@ -183,6 +184,7 @@ def test_which_joints_are_driven(tmp_path):
     path = changed(tmp_path, none, none, transmission("j1"))
     assert read_urdf(path).driven.tolist() == [True, False]
     assert read_urdf(path, actuated=["j2"]).driven.tolist() == [False, True]
+    assert read_urdf(path, actuated="all").driven.tolist() == [True, True]
     control = (
         '<ros2_control><joint name="j1"><command_interface name="effort"/></joint>'
     )
@@ -268,5 +270,28 @@ def test_a_robot_without_masses_is_refused_once(tmp_path):
     assert read_urdf(path, bullet_defaults=True).inertials["b"].mass == 1
     last = re.findall("<inertial>.*?</inertial>", PLAIN)[-1]
     path.write_text("".join(PLAIN.rsplit(last, 1)))
-    with pytest.raises(RobooptError, match=r"joint 'j2' must move a mass.*\['b'\]"):
+    with pytest.raises(
+        RobooptError, match=r"every joint must move a mass.*{'j2': \['b'\]}"
+    ):
+        read_urdf(path)
+
+
+def test_a_singular_mass_matrix_is_refused(tmp_path):
+    # A point on its axis has no inertia about it, and two equal joints in a row with
+    # nothing between them move against each other without any.
+    last = re.findall("<inertial>.*?</inertial>", PLAIN)[-1]
+    path = tmp_path / "r.urdf"
+    path.write_text(
+        "".join(PLAIN.rsplit(last, 1)).replace(
+            '<link name="b">', f'<link name="b">{inertia(0, 0, 0)}'
+        )
+    )
+    with pytest.raises(RobooptError, match=r"singular mass matrix.*\['j2'\]"):
+        read_urdf(path)
+    path.with_name("r.urdf.json").write_text('{"armature": {"j2": 0.01}}')
+    np.testing.assert_array_equal(read_urdf(path).armature, [0, 0.01])
+    text = (CASES / "zero-mass_link_massless_carriage.urdf").read_text()
+    path = tmp_path / "twins.urdf"
+    path.write_text(text.replace('"1 0 0"', '"0 1 0"'))
+    with pytest.raises(RobooptError, match=r"singular mass matrix.*\['j1', 'j2'\]"):
         read_urdf(path)

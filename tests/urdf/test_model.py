@@ -135,9 +135,9 @@ def test_locked_joints_stand_where_they_are_told(write):
         (
             "actuated",
             ["leg"],
-            r"`actuated` must name joints.*\['hinge'\], got \['leg'\]",
+            r"`actuated` must be .all., or name joints.*\['hinge'\], got \['leg'\]",
         ),
-        ("actuated", [], "`actuated` must name joints"),
+        ("actuated", [], "`actuated` must be .all., or name joints"),
         ("effort_limits", [1.0, 2.0], r"`effort_limits` must hold .*\['hinge'\]"),
         ("effort_limits", -1.0, "`effort_limits` must hold one positive number"),
     ],
