@@ -126,12 +126,9 @@ def load_env(
     names = ("friction",)
     if getattr(env, "implicit_damping", False):
         names = ("damping", "friction", "armature", "mimic")
-    return load_bullet(
-        env.client if client is None else client,
-        env.body,
-        **numbers,
-        **{name: getattr(env, name, None) for name in names},
-    )
+    numbers |= {name: getattr(env, name, None) for name in names}
+    client = env.client if client is None else client
+    return load_bullet(client, env.body, **numbers)
 
 
 def _functions(client: Any) -> Any:
