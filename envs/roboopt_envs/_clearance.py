@@ -18,6 +18,7 @@ import_pybullet_silently()
 
 import pybullet  # noqa: E402
 
+TOUCH = 1e-6  # m between two shapes; at 0, Bullet's boxes never touch
 ALWAYS = 0.9  # of the samples: links that touch so often overlap by design
 RARELY = 0.05  # of the samples: shapes that leave less free are not used
 
@@ -98,14 +99,14 @@ class Clearance:
 
     def _touch(self, a: int, b: int) -> bool:
         body = self._world.body
-        return bool(self._world.client.getClosestPoints(body, body, 0.0, a, b))
+        return bool(self._world.client.getClosestPoints(body, body, TOUCH, a, b))
 
     def _is_low(self, link: int) -> bool:
         return bool(
             self._world.client.getClosestPoints(
                 bodyA=self._world.body,
                 bodyB=-1,
-                distance=0.0,
+                distance=TOUCH,
                 linkIndexA=link,
                 collisionShapeB=self._plane,
                 collisionShapePositionB=[0.0, 0.0, self._height],
