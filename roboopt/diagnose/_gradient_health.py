@@ -38,7 +38,7 @@ RETURN_DIAGNOSTICS = {"explained_variance", "gradient_snr"}
 """Entries of a history that mean nothing where the returns do not vary."""
 MIN_STEPS = 10
 HISTORY_TITLES = {
-    "gradient_norm": "norm of the gradient",
+    "relative_gradient_norm": "norm of the relative gradient",
     "gradient_snr": "signal-to-noise ratio of the gradient",
     "gradient_cosine": "cosine between the two gradients",
     "gradient_share": "share of the automatic gradient",
@@ -59,10 +59,11 @@ def gradient_health(
     """Find what is wrong with the gradients of an optimization.
 
     Args:
-        history: history of a `Result`. The checks look at "gradient_norm",
-            "gradient_snr", "gradient_cosine", "approximate_kl", "clip_fraction" and
-            "explained_variance" over the steps, where they are present; at steps where
-            the returns do not vary by "return_spread", see `mask_constant_returns`.
+        history: history of a `Result`. The checks look at "relative_gradient_norm" (or
+            without it at "gradient_norm"), "gradient_snr", "gradient_cosine",
+            "approximate_kl", "clip_fraction" and "explained_variance" over the steps,
+            where they are present; at steps where the returns do not vary by
+            "return_spread", see `mask_constant_returns`.
         horizon: steps of simulation that the gradient goes through, if it does.
         reused: consecutive steps on the same samples. The gradient's noise is judged on
             the first of these steps, the distance that the policy moved on the last.
@@ -78,6 +79,8 @@ def gradient_health(
     history = mask_constant_returns(history)
     found = []
     for name, (check, step) in CHECKS.items():
+        if name == "gradient_norm" and "relative_gradient_norm" in history:
+            continue
         values = np.asarray(history.get(name, ()), float)
         if step is not None and len(values) >= MIN_STEPS * reused:
             values = values[step % reused :: reused]
@@ -183,6 +186,7 @@ def _explained(shares: np.ndarray, horizon: int | None) -> str | None:
 
 
 CHECKS: dict[str, tuple[Callable, int | None]] = {
+    "relative_gradient_norm": (_norm, None),
     "gradient_norm": (_norm, None),
     "gradient_snr": (_snr, 0),
     "gradient_cosine": (_cosine, None),

@@ -9,6 +9,7 @@ which the data do not excite are left out too.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Any
 
 import equinox as eqx
@@ -17,7 +18,6 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Float
-from scipy.special import ndtri
 
 from roboopt.diagnose._base_parameters import (
     Combination,
@@ -32,7 +32,7 @@ MAX_STANDARD_ERROR_ALONE = 0.5  # the same if all other parameters were known
 RANK_TOLERANCE = 1e-11  # of the largest singular value: rounding
 MIN_SHARE = 1e-2  # of a parameter's unit vector in the unseen directions
 MIN_PARTNER_SHARE = 0.05  # of a parameter's own motion along unknown directions
-QUANTILE = float(ndtri(0.975))
+QUANTILE = NormalDist().inv_cdf(0.975)
 MAX_PARTNERS_NAMED = 3
 
 IDENTIFIED = "identified"

@@ -7,6 +7,8 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from roboopt import optimize
+
 
 def with_arrays(model: Any) -> Any:
     """Return a model of Python numbers alone as one of arrays, any other as it is."""
@@ -21,12 +23,7 @@ def leaf_names(params: Any, function: Any) -> list[str]:
     A model without names, such as an array or a list, has that of the first argument
     of `function`.
     """
-    names = []
-    for path, _ in jax.tree_util.tree_leaves_with_path(params):
-        name = jax.tree_util.keystr(path).replace("['", ".").replace("']", "")
-        bare = not name or name.startswith("[")
-        names.append(_first_argument(function) + name if bare else name.lstrip("."))
-    return names
+    return optimize.leaf_names(params, _first_argument(function))
 
 
 def _first_argument(function: Any) -> str:

@@ -70,7 +70,7 @@ class Automatic(Estimator):
             (loss, terms), gradient = value_and_grad(params, batch)
             scaled = relative_gradient(gradient, params)
             norm = jnp.sqrt(inner(scaled, scaled))
-            return loss, gradient, terms | {"gradient_norm": norm}
+            return loss, gradient, terms | {"relative_gradient_norm": norm}
         parts = jax.tree.map(
             lambda x: x.reshape(groups, x.shape[0] // groups, *x.shape[1:]), batch
         )

@@ -179,7 +179,7 @@ def quality(
     scaled = relative_gradient(gradient, params)
     squared = inner(scaled, scaled)
     return {
-        "gradient_norm": jnp.sqrt(squared),
+        "relative_gradient_norm": jnp.sqrt(squared),
         # On average the noise adds its own square to |ĝ|².
         "gradient_snr": jnp.clip((squared - error) / (error + TINY), 0.0, MAX_SNR),
         "gradient_error": error,

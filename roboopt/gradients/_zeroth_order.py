@@ -123,7 +123,7 @@ def _combine(
     variance = left * (size - left) / pairs**2
     snr = 1 / variance if variance else MAX_SNR
     info = {
-        "gradient_norm": jnp.sqrt(squared / (1 + variance)),
+        "relative_gradient_norm": jnp.sqrt(squared / (1 + variance)),
         "gradient_snr": jnp.asarray(snr, squared.dtype),
         "gradient_error": variance / (1 + variance) * squared,
     }

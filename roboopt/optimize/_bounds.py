@@ -6,6 +6,7 @@ Every z gives an x strictly inside, so the optimizer moves freely and the model 
 leaves its bounds.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -141,6 +142,23 @@ def to_bounded(intervals: Any, params: Any) -> Any:
 
 def to_free(intervals: Any, leaves: Any) -> Any:
     return _map_bounded(Interval.to_free, intervals, leaves)
+
+
+def by_parameter(intervals: Any, params: Any, gradient: Any) -> Any:
+    """Return the derivatives by the parameters from those by free coordinates.
+
+    Args:
+        intervals: as `intervals` returns them.
+        params: the coordinates without bounds.
+        gradient: the derivatives by these.
+    """
+    known = lambda x: isinstance(x, Interval)  # noqa: E731
+    if not any(map(known, jax.tree.leaves(intervals, is_leaf=known))):
+        return gradient
+    ones = jax.tree.map(jnp.ones_like, params)
+    bounded = functools.partial(to_bounded, intervals)
+    slopes = jax.jvp(bounded, (params,), (ones,))[1]
+    return jax.tree.map(jnp.divide, gradient, slopes)
 
 
 def _map_bounded(function: Any, intervals: Any, tree: Any) -> Any:

@@ -7,7 +7,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from roboopt.optimize._loop import Problem, State, estimate, move, searched_loss
+from roboopt.optimize._loop import (
+    Problem,
+    State,
+    estimate,
+    move,
+    noted,
+    searched_loss,
+)
 from roboopt.optimize._optimizers import evaluates_loss
 from roboopt.optimize._start import strong
 
@@ -34,11 +41,12 @@ def advance_on_host(problem: Problem, state: State) -> tuple[State, dict, int]:
                 return value(params)
 
         with jax.disable_jit():
-            descent = strong(move(*moving, untraced))
+            after = strong(move(*moving, untraced))
     else:
-        descent = _move_compiled(*moving)
-    row = jax.tree.map(lambda value: jnp.asarray(value)[None], {"loss": loss, **terms})
-    return State(descent, source, key), row, 1
+        after = _move_compiled(*moving)
+    row = noted(problem, descent, after, gradient, {"loss": loss, **terms})
+    row = jax.tree.map(lambda value: jnp.asarray(value)[None], row)
+    return State(after, source, key), row, 1
 
 
 _move_compiled = eqx.filter_jit(move)

@@ -17,6 +17,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 from roboopt.gradients import Estimator, LossFn
 from roboopt.objectives import Objective
 from roboopt.optimize._bounds import to_bounded
+from roboopt.optimize._notes import NOTE_PERIOD, dot, step_notes
 from roboopt.optimize._optimizers import keeps_gradient
 from roboopt.optimize._sources import Sampler
 
@@ -35,6 +36,8 @@ class Descent(eqx.Module):
     optimizer: Any
     best: Any
     """The best parameters; the latest if the objective does not rank models."""
+    best_gradient: Any
+    """The gradient at the best parameters; None where each step has another batch."""
     best_loss: Float[Array, "*start"]
     step: Int[Array, "*start"]
     """Steps since losses can be compared."""
@@ -46,7 +49,7 @@ class Descent(eqx.Module):
     stale: Int[Array, "*start"]
     """Steps since the best loss last improved by more than the tolerance."""
     failed: Bool[Array, "*start"]
-    bad_leaves: Any
+    bad_leaves: Bool[Array, "*start leaf"]
     """For each trainable leaf whether its gradient was not finite at the failure."""
     estimator: Any
     """The state of the gradient estimator."""
@@ -117,7 +120,14 @@ def advance(
         number of these. The loop ends early once every descent has failed or is stale.
     """
     _, row = eqx.filter_eval_shape(_step, problem, state)
-    rows = jax.tree.map(lambda s: jnp.zeros((MAX_CHUNK, *s.shape), s.dtype), row)
+    # One array for all entries alike: a loop pays for each array that it carries.
+    alike: dict[Any, list[str]] = {}
+    for name, entry in row.items():
+        alike.setdefault((entry.shape, entry.dtype), []).append(name)
+    tables = [
+        jnp.zeros((MAX_CHUNK, len(names), *shape), dtype)
+        for (shape, dtype), names in alike.items()
+    ]
 
     def proceed(carry):
         state, _, taken = carry
@@ -125,14 +135,22 @@ def advance(
         return (taken < jnp.minimum(count, MAX_CHUNK)) & ~over.all()
 
     def body(carry):
-        state, rows, taken = carry
+        state, tables, taken = carry
         state, row = _step(problem, state)
-        rows = jax.tree.map(
-            lambda all, one: all.at[taken].set(one.astype(all.dtype)), rows, row
-        )
-        return state, rows, taken + 1
+        tables = [
+            table.at[taken].set(jnp.stack([row[n].astype(table.dtype) for n in names]))
+            for table, names in zip(tables, alike.values(), strict=True)
+        ]
+        return state, tables, taken + 1
 
-    return jax.lax.while_loop(proceed, body, (state, rows, jnp.zeros((), int)))
+    start = state, tables, jnp.zeros((), int)
+    state, tables, taken = jax.lax.while_loop(proceed, body, start)
+    columns = {
+        name: table[:, index]
+        for table, names in zip(tables, alike.values(), strict=True)
+        for index, name in enumerate(names)
+    }
+    return state, {name: columns[name] for name in row}, taken
 
 
 # The shapes and the loop share one trace.
@@ -163,7 +181,17 @@ def _descend(
     batch = problem.sample(descent, batch, key)
     loss, gradient, terms, estimator = estimate(problem, descent, batch, own)
     found = loss, gradient, estimator
-    return move(problem, descent, batch, found), {"loss": loss, **terms}
+    after = move(problem, descent, batch, found)
+    return after, noted(problem, descent, after, gradient, {"loss": loss, **terms})
+
+
+def noted(
+    problem: Problem, before: Descent, after: Descent, gradient: Any, row: dict
+) -> dict:
+    """Return a row of the history with the notes of its step."""
+    now = before.step % NOTE_PERIOD == 0 if problem.noisy else True
+    notes = step_notes(before.params, after.params, gradient, after.optimizer, now)
+    return row | {name: note for name, note in notes.items() if name not in row}
 
 
 def estimate(
@@ -185,16 +213,27 @@ def estimate(
         return loss, gradient, terms, None
     # The line search ended at these parameters, with their loss and gradient.
     search = optax.value_and_grad_from_state(
-        lambda own: _cast(loss_fn(own, batch), params)
+        lambda own: _cast(_evaluate(loss_fn, own, batch)[0], params)
     )
     loss, gradient = search(params, state=descent.optimizer)
-    _, terms = loss_fn.evaluate(params, batch)
+    _, terms = _evaluate(loss_fn, params, batch)
     return jnp.asarray(loss), gradient, terms, None
+
+
+# The line search, the gradient and the terms share one trace.
+@eqx.filter_jit
+def _evaluate(loss_fn: LossFn, params: Any, batch: Any) -> tuple[Array, dict]:
+    return loss_fn.evaluate(params, batch)
 
 
 def _cast(loss: Array, params: Any) -> Array:
     """Return the loss in the precision of the parameters, as line searches need it."""
     return jnp.asarray(loss).astype(jnp.result_type(*jax.tree.leaves(params)))
+
+
+def _cast_leaves(tree: Any, like: Any) -> Any:
+    """Return the leaves in the precisions of `like`."""
+    return jax.tree.map(lambda x, y: jnp.asarray(x).astype(y.dtype), tree, like)
 
 
 def move(
@@ -216,8 +255,8 @@ def move(
     loss, gradient, estimator = found
     if value is None:
         value = searched_loss(problem, descent, batch)
-    bad_leaves = jax.tree.map(lambda g: ~jnp.isfinite(g).all(), gradient)
-    bad = ~jnp.isfinite(loss) | jnp.array(jax.tree.leaves(bad_leaves)).any()
+    bad_leaves = _not_finite(gradient)
+    bad = ~jnp.isfinite(loss) | bad_leaves.any()
     failed = descent.failed | bad
 
     mean_loss, judged, better, improved = _judge(problem, descent, batch, loss)
@@ -243,21 +282,37 @@ def move(
 
     # One `cond` for all leaves: a `where` for each takes longer to compile.
     params, optimizer, mean_loss, estimator = jax.lax.cond(failed, stayed, moved)
+    kept = descent.best, descent.best_gradient
+    here = descent.params, None
+    if descent.best_gradient is not None:
+        here = descent.params, _cast_leaves(gradient, descent.params)
+    best, best_gradient = jax.lax.cond(better, lambda: here, lambda: kept)
     return Descent(
         params=params,
         fixed=descent.fixed,
         optimizer=optimizer,
-        best=jax.lax.cond(better, lambda: descent.params, lambda: descent.best),
+        best=best,
+        best_gradient=best_gradient,
         best_loss=jnp.where(better, judged, descent.best_loss),
         step=descent.step + 1,
         first_judged=descent.first_judged,
         mean_loss=mean_loss,
         stale=jnp.where(~failed & improved, 0, descent.stale + 1),
         failed=failed,
-        bad_leaves=jax.lax.cond(
-            descent.failed, lambda: descent.bad_leaves, lambda: bad_leaves
-        ),
+        bad_leaves=jnp.where(descent.failed, descent.bad_leaves, bad_leaves),
         estimator=estimator,
+    )
+
+
+def _not_finite(gradient: Any) -> Bool[Array, " leaf"]:
+    """Return which leaves are not finite."""
+    leaves = jax.tree.leaves(gradient)
+    # The norm is noted anyway; the square of a finite number may be infinite.
+    squares = jnp.stack([dot(leaf, leaf) for leaf in leaves])
+    return jax.lax.cond(
+        jnp.isfinite(squares).all(),
+        lambda: jnp.zeros(len(leaves), bool),
+        lambda: jnp.stack([~jnp.isfinite(leaf).all() for leaf in leaves]),
     )
 
 
@@ -288,6 +343,7 @@ def searched_loss(
 ) -> Callable[[Any], Array]:
     """Return the loss as a function of the parameters, for line searches."""
     loss_fn = problem.loss_fn(descent.fixed)
-    if problem.gradient is not None:
-        loss_fn = problem.gradient.loss_function(loss_fn)
+    if problem.gradient is None:
+        return lambda params: _evaluate(loss_fn, params, batch)[0]
+    loss_fn = problem.gradient.loss_function(loss_fn)
     return lambda params: loss_fn(params, batch)

@@ -2,10 +2,12 @@
 
 import functools
 import math
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
 
 from roboopt._core import MIN_SCALE
 from roboopt._errors import RobooptError
@@ -118,5 +120,37 @@ def _adam(steps: int) -> Any:
     return optax.chain(
         optax.scale_by_adam(),
         optax.scale_by_param_block_rms(MIN_SCALE),
-        optax.scale_by_learning_rate(schedule),
+        scale_by_schedule(schedule),
     )
+
+
+class ScheduleState(NamedTuple):
+    """The state of `scale_by_schedule`."""
+
+    step: Int[Array, ""]
+    learning_rate: Float[Array, ""]
+    """Of the last step."""
+
+
+def scale_by_schedule(schedule: Callable[[Any], Any]) -> Any:
+    """Return `optax.scale_by_learning_rate(schedule)` that keeps the rate in its state.
+
+    `minimize` then notes the rate of every step.
+
+    Args:
+        schedule: from the number of the step to the learning rate.
+    """
+    import optax
+
+    def init(params: Any) -> ScheduleState:
+        zero = jnp.zeros((), jnp.int32)
+        return ScheduleState(zero, jnp.asarray(schedule(zero), float))
+
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        rate = schedule(state.step)
+        updates = jax.tree.map(lambda u: jnp.array(-rate, u.dtype) * u, updates)
+        kept = jnp.asarray(rate, state.learning_rate.dtype)
+        count = jnp.asarray(optax.safe_increment(state.step))
+        return updates, ScheduleState(count, kept)
+
+    return optax.GradientTransformation(init, update)

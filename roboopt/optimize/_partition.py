@@ -46,6 +46,21 @@ def partition(
     return params, fixed, static
 
 
+def leaf_names(params: Any, bare: str = "model") -> list[str]:
+    """Return the names of the leaves, such as "gains" or "layers[0].weight".
+
+    Args:
+        params: any pytree.
+        bare: the name of a pytree without names, such as an array or a list.
+    """
+    names = []
+    for path, _ in jax.tree_util.tree_leaves_with_path(params):
+        name = jax.tree_util.keystr(path).replace("['", ".").replace("']", "")
+        unnamed = not name or name.startswith("[")
+        names.append(bare + name if unnamed else name.lstrip("."))
+    return names
+
+
 def check_model(params: Any, fixed: Any, batched: bool) -> None:
     """Raise a RobooptError unless the arrays of a model can be optimized."""
     for path, leaf in jax.tree_util.tree_leaves_with_path(params):

@@ -8,6 +8,7 @@ import equinox as eqx
 import numpy as np
 
 from roboopt._errors import is_number, require, require_at_least
+from roboopt.optimize._notes import NOTES
 
 SHOWN_TERMS = 6
 
@@ -28,7 +29,21 @@ class Result(eqx.Module):
 
     The history holds "loss" and every term in its own unit: one value before each step
     and one after the last, of shape (steps + 1,), or (steps + 1, starts) with
-    `batched=True`.
+    `batched=True`. `minimize` notes of each step besides, in the coordinates that the
+    optimizer moves:
+
+    - "gradient_norm" and "step_norm", Euclidean, as optax clips them;
+    - "predicted_decrease" of the loss, −g · Δx to first order;
+    - "actual_decrease", the loss before less the loss after the step, where both are on
+      the same batch: NaN where the batch changes, and left out where each step has
+      another;
+    - "learning_rate", where the optimizer keeps it: the default Adam, those of
+      `reinforce`, `optax.inject_hyperparams`; of a line search, the length of the step
+      along the direction.
+
+    Where each step has another batch, every eighth step has a "step_norm" and a
+    "predicted_decrease", the others NaN. The last row is that of the step that would
+    have come next.
     """
 
     model: Any
@@ -43,12 +58,17 @@ class Result(eqx.Module):
     seconds: float = eqx.field(static=True)
     """Wall time, compilation included."""
     compile_seconds: float = eqx.field(static=True)
+    first_gradient: dict[str, np.ndarray] = eqx.field(default_factory=dict)
+    """The gradient of the loss at the start by the name of each trained array; empty
+    after a checkpoint, and where each step has another batch."""
+    gradient: dict[str, np.ndarray] = eqx.field(default_factory=dict)
+    """The gradient at `model`; empty where each step has another batch."""
 
     def _rows(self) -> dict[str, str]:
         last = {
             name: float(np.min(values[-1]))
             for name, values in self.history.items()
-            if name != "loss" and len(values)
+            if name != "loss" and name not in NOTES and len(values)
         }
         rows = {"loss": f"{self.loss:.6g}"}
         rows |= {name: f"{last[name]:.6g}" for name in list(last)[:SHOWN_TERMS]}

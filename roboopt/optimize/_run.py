@@ -17,11 +17,13 @@ import numpy as np
 from roboopt._errors import RobooptError
 from roboopt._progress import progress_line
 from roboopt.optimize import _checkpoint
+from roboopt.optimize._bounds import by_parameter
 from roboopt.optimize._feed import Feed
 from roboopt.optimize._host_loop import advance_on_host
 from roboopt.optimize._loop import MAX_CHUNK, Problem, State, advance
+from roboopt.optimize._notes import NOTES
 from roboopt.optimize._optimizers import keeps_gradient
-from roboopt.optimize._partition import updated_arrays
+from roboopt.optimize._partition import leaf_names, updated_arrays
 from roboopt.optimize._result import Result, Status, stop_message
 from roboopt.optimize._sources import SourceExhausted, SourceFailed
 from roboopt.optimize._start import renew
@@ -49,6 +51,7 @@ class Run:
 
     def __post_init__(self):
         self.rows: list[dict[str, np.ndarray]] = []
+        self.same_batch, self.first_gradient = False, {}
         self.taken, self.compile_seconds, self.failure = 0, 0.0, ""
 
     def resume(self, state: State) -> State:
@@ -60,6 +63,7 @@ class Run:
             return state
         (state, (of_source, of_callback)), history = found
         self.rows, self.taken = [history], len(history["loss"])
+        self.same_batch = self.taken > 0
         if of_callback is not None:
             self.callback.restore(of_callback)  # type: ignore
         if self.feed.changes and self.taken <= self.steps:
@@ -139,18 +143,36 @@ class Run:
             )
         taken = int(taken)
         if taken:
-            self.rows.append({k: np.asarray(v)[:taken] for k, v in rows.items()})
+            self._record({k: np.asarray(v)[:taken] for k, v in rows.items()})
         if self.taken == 0 and np.all(state.descent.failed):
             raise RobooptError(
                 "`objective` must be finite at the start, with a finite gradient; "
                 f"{self._not_finite(state)}."
             )
+        if self.taken == 0:
+            self.first_gradient = self._gradient(state)
         self.taken += taken
         return state, taken
 
+    def _record(self, rows: dict[str, np.ndarray]) -> None:
+        """Append rows; where steps share a batch, with the decrease of the loss.
+
+        The decrease of a step is known at the next row.
+        """
+        if not self.problem.noisy:
+            losses = rows["loss"]
+            if self.same_batch:
+                last = self.rows[-1]
+                last["actual_decrease"][-1] = last["loss"][-1] - losses[0]
+            falls = np.full(losses.shape, np.nan)
+            falls[:-1] = losses[:-1] - losses[1:]
+            rows.setdefault("actual_decrease", falls)
+        self.rows.append(rows)
+        self.same_batch = True
+
     def _next_batch(self, state: State) -> State:
         """Return the state before the first step on the next batch."""
-        feed, descent = self.feed, state.descent
+        feed, descent, self.same_batch = self.feed, state.descent, False
         if feed.iterable:
             feed.advance(None)
             self.problem = dataclasses.replace(self.problem, source=feed.batches)
@@ -186,24 +208,38 @@ class Run:
         return Status(step, float(np.min(last)), best_loss, model, seconds)
 
     def _best(self, state: State) -> tuple[Any, float]:
+        loss, (params, fixed, _) = self._best_start(state)
+        return self.problem.model(params, fixed), loss
+
+    def _best_start(self, state: State) -> tuple[float, tuple[Any, Any, Any]]:
+        """Return the loss, the parameters, the fixed arrays and the gradient."""
         descent = state.descent
         losses = np.asarray(descent.best_loss)
-        params, fixed = descent.best, descent.fixed
+        found = descent.best, descent.fixed, descent.best_gradient
         if self.problem.batched:
             index = int(np.argmin(losses))
-            params, fixed = jax.tree.map(lambda x: x[index], (params, fixed))
-        return self.problem.model(params, fixed), float(losses.min())
+            found = jax.tree.map(lambda x: x[index], found)
+        return float(losses.min()), found
+
+    def _gradient(self, state: State) -> dict[str, np.ndarray]:
+        """Return the gradient at the best model, by the names of its leaves."""
+        _, (params, _, gradient) = self._best_start(state)
+        if gradient is None:
+            return {}
+        slopes = jax.tree.leaves(by_parameter(self.problem.intervals, params, gradient))
+        return dict(zip(leaf_names(params), map(np.asarray, slopes), strict=True))
 
     def _not_finite(self, state: State) -> str:
         """Name the terms and the leaves' gradients that are not finite."""
         last = {name: values[-1] for name, values in self.rows[-1].items()}
-        terms = [name for name, v in last.items() if not np.all(np.isfinite(v))]
+        bad = [name for name, v in last.items() if not np.all(np.isfinite(v))]
+        terms = [name for name in bad if name not in NOTES]
+        paths = jax.tree_util.tree_leaves_with_path(state.descent.params)
+        wrong = np.asarray(state.descent.bad_leaves).reshape(-1, len(paths))
         leaves = [
             f"model{jax.tree_util.keystr(path)}"
-            for path, bad in jax.tree_util.tree_leaves_with_path(
-                state.descent.bad_leaves
-            )
-            if np.any(bad)
+            for (path, _), is_wrong in zip(paths, wrong.T, strict=True)
+            if is_wrong.any()
         ]
         loss = f"terms not finite: {', '.join(terms)}" if terms else "finite loss"
         return f"{loss}; gradient not finite: {', '.join(leaves) or 'none'}"
@@ -231,6 +267,8 @@ class Run:
             steps=steps,
             seconds=time.perf_counter() - self.began,
             compile_seconds=self.compile_seconds,
+            first_gradient=self.first_gradient,
+            gradient=self._gradient(state),
         )
 
 

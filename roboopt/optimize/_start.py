@@ -62,13 +62,14 @@ def _begin_one(problem: Problem, params: Any, fixed: Any) -> Descent:
         fixed=fixed,
         optimizer=problem.optimizer.init(free),
         best=free,
+        best_gradient=None if problem.noisy else jax.tree.map(jnp.zeros_like, free),
         best_loss=infinite,
         step=zero,
         first_judged=zero,
         mean_loss=jnp.zeros_like(infinite),
         stale=zero,
         failed=jnp.zeros((), bool),
-        bad_leaves=jax.tree.map(lambda _: jnp.zeros((), bool), free),
+        bad_leaves=jnp.zeros(len(jax.tree.leaves(free)), bool),
         estimator=None if problem.gradient is None else problem.gradient.init(free),
     )
 

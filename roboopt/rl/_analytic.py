@@ -20,6 +20,7 @@ from roboopt._errors import RobooptError, require_positive
 from roboopt.diagnose import norm_by_horizon
 from roboopt.gradients import Automatic
 from roboopt.objectives import NegativeReward
+from roboopt.optimize import scale_by_schedule
 from roboopt.rl._policies import actor_critic, deterministic_policy, fresh
 from roboopt.rl._run import Measured, Run, budget_in_words
 from roboopt.rl._task import PROBE_STARTS, STARTS, Task
@@ -129,7 +130,8 @@ def _measure(
 ) -> Callable[[Any, int], list[Episode]]:
     """Return `measure(policy, step)`: the episodes of a policy from `starts`.
 
-    The norm and the signal-to-noise ratio of the gradient go into `noted`, by step.
+    The relative norm and the signal-to-noise ratio of the gradient go into `noted`, by
+    step.
     """
     run, success = eqx.filter_jit(twin), getattr(twin.reward, "success", None)
     objective = NegativeReward(twin)
@@ -168,4 +170,6 @@ def analytic_adam(steps: int, learning_rate: float, max_norm: float = 1.0) -> An
     )
     # One flat array compiles a third faster than a dozen of them.
     clip = optax.clip_by_global_norm(max_norm)
-    return optax.flatten(optax.chain(clip, optax.adam(rate)))
+    return optax.flatten(
+        optax.chain(clip, optax.scale_by_adam(), scale_by_schedule(rate))
+    )

@@ -306,4 +306,5 @@ def _history(result: Result, run: Run) -> dict[str, np.ndarray]:
     for step, values in run.gradients.items():
         measured[min(step, len(measured) - 1)] = values
     norm, ratio = measured.T
-    return {**result.history, "gradient_norm": norm, "gradient_snr": ratio}
+    beside = {"relative_gradient_norm": norm, "gradient_snr": ratio}
+    return {**result.history, **beside}

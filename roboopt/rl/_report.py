@@ -6,6 +6,7 @@ import numpy as np
 
 from roboopt.diagnose import HISTORY_TITLES as TITLES
 from roboopt.diagnose import mask_constant_returns
+from roboopt.optimize import NOTES
 from roboopt.report import (
     Figure,
     Notes,
@@ -128,7 +129,8 @@ def _over_steps(result: Any, name: str, title: str) -> str:
 
 
 def _loss(result: Any) -> Section | None:
-    names = [name for name in result.history if name not in TITLES and name != "loss"]
+    hidden = {"loss", *TITLES, *NOTES}
+    names = [name for name in result.history if name not in hidden]
     panels = [_over_steps(result, name, name.replace("_", " ")) for name in names]
     return Section("Loss", [Figure(panels)]) if panels else None
 

@@ -43,7 +43,8 @@ class Run:
     recent: int = RECENT_EPISODES
     """Episodes over which the mean return, and so the target, is taken."""
     gradients: dict[int, tuple[float, float]] = field(default_factory=dict)
-    """Norm and signal-to-noise ratio of the gradient by step, where measured beside."""
+    """Relative norm and signal-to-noise ratio of the gradient by step, where they are
+    measured beside."""
     close: Callable[[], None] = lambda: None
 
     def minimize(self, **settings: Any) -> Result:

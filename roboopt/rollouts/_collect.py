@@ -1,5 +1,6 @@
 """Recording episodes of a policy in any Gymnasium environment."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +15,7 @@ from roboopt.rollouts._env_spec import env_maker, is_env
 from roboopt.rollouts._episodes import episode_keys, run_episodes
 from roboopt.rollouts._pool import Pool
 
-ENVS_PER_PROCESS = 16  # The more step side by side, the less each step costs here.
+ENVS_PER_PROCESS = 32  # The more step side by side, the less each step costs here.
 
 
 def collect(
@@ -143,4 +144,5 @@ def _pool(env: Any, episodes: int, processes: int) -> Pool:
         return Pool(env, 1)
     if is_env(env):
         env, _ = env_maker(env)
-    return Pool(env, min(episodes, ENVS_PER_PROCESS * processes), processes=processes)
+    rounds = math.ceil(episodes / (ENVS_PER_PROCESS * processes))
+    return Pool(env, math.ceil(episodes / rounds), processes=processes)

@@ -149,6 +149,12 @@ class Plant:
         """Make the environment, in whatever process."""
         return self.make()
 
+    @property
+    def maker(self) -> Any:
+        """Return what makes the environment in a worker process."""
+        # A spec is made there without importing JAX, which takes a second.
+        return self.spec if self.fitted is None else self
+
 
 def sample_starts(env: Any, count: int, seed: int) -> np.ndarray:
     """Return observations that episodes of `env` begin with, (count, obs)."""

@@ -9,7 +9,6 @@ import numpy as np
 from jaxtyping import Float
 
 from roboopt.data import Trajectory, save
-from roboopt.diagnose import Explanation, explain
 from roboopt.objectives import EnergyTaskCost
 from roboopt.optimize import Result
 from roboopt.policies import Clipped
@@ -65,12 +64,14 @@ class TuneResult(VerbResult):
         sentences = [*self.comparison.sentences(), ended, *self.task_sentences()]
         return Summary(self.title, tables, sentences)
 
-    def gradients(self) -> dict[str, Explanation]:
+    def gradients(self) -> dict[str, Any]:
         """Explain the gradient of the objective at both controllers.
 
         Returns:
-            The explanations by "before" and "after", means over the tuning starts.
+            The `Explanation`s by "before" and "after", means over the tuning starts.
         """
+        from roboopt.diagnose import explain  # Slow to import.
+
         controllers = {"before": self.before, "after": self.controller}
         units = gain_units(self.before, self.joints)
         return {

@@ -148,7 +148,7 @@ def _test(
     # The descent does without joint limits, which PyBullet's arms run into.
     rollout = eqx.filter_jit(twin_rollout(env, joint_limits=True).require())
     workers = _workers(problem, episodes) if processes is None else processes
-    maker = problem.plant if workers and problem.plant.spec is not None else env
+    maker = problem.plant.maker if workers and problem.plant.spec is not None else env
     motions: dict[str, dict[str, Trajectory]] = {"PyBullet": {}, "twin": {}}
     with progress_bar("testing in PyBullet", 2 * episodes, progress) as advance:
         for when, policy in zip(WHEN, (before, tuned), strict=True):

@@ -31,6 +31,9 @@ INTERNAL = {
     "roboopt.diagnose": """
         HISTORY_TITLES mask_constant_returns
     """,
+    "roboopt.optimize": """
+        NOTES leaf_names
+    """,
     "roboopt.rl": """
         ALGORITHMS
     """,

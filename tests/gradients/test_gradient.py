@@ -57,7 +57,9 @@ def test_exact_says_how_much_of_it_is_noise():
         cost, jnp.zeros(()), x, ro.gradients.Automatic(groups=2)
     )
     np.testing.assert_allclose(gradient, -2.0, rtol=1e-14)
-    np.testing.assert_allclose(result.history["gradient_norm"][0], 0.2, rtol=1e-14)
+    np.testing.assert_allclose(
+        result.history["relative_gradient_norm"][0], 0.2, rtol=1e-14
+    )
     np.testing.assert_allclose(result.history["gradient_snr"][0], 3.0, rtol=1e-12)
     np.testing.assert_allclose(result.history["loss"][0], 2.5, rtol=1e-14)
     # Three samples do not divide: the gradient is there, and nothing more is said.
@@ -128,7 +130,9 @@ def test_what_jax_cannot_trace_is_tuned_by_its_values():
     few = ro.gradients.ZerothOrder(pairs=1, traced=False)
     result = ro.minimize(numpy_cost, GAINS, jnp.ones(4), gradient=few, **settings)
     assert result.loss < 2e-2 and result.reason == "steps"
-    assert result.history["loss"].shape == result.history["gradient_norm"].shape
+    assert (
+        result.history["loss"].shape == result.history["relative_gradient_norm"].shape
+    )
     # Or all of them, as good as the exact gradient.
     every = ro.gradients.ZerothOrder(traced=False)
     result = ro.minimize(numpy_cost, GAINS, jnp.ones(4), gradient=every, **settings)

@@ -95,7 +95,13 @@ def test_a_result_is_saved_and_reported(learned, tmp_path):
 
 
 def test_the_history_tells_of_the_gradients_health(learned):
-    for name in ("gradient_norm", "gradient_snr", "approximate_kl", "clip_fraction"):
+    for name in (
+        "gradient_norm",
+        "relative_gradient_norm",
+        "gradient_snr",
+        "approximate_kl",
+        "clip_fraction",
+    ):
         assert np.isfinite(learned.history[name]).all(), name
     assert all(finding.severity == "warning" for finding in learned.health)
 
@@ -203,7 +209,8 @@ def test_an_arm_is_learned_through_its_twin():
     assert not learned.fresh
     returns = learned.returns.returns
     assert len(returns) >= 16
-    assert np.isfinite(learned.history["gradient_norm"]).any()
+    for name in ("gradient_norm", "relative_gradient_norm", "learning_rate"):
+        assert np.isfinite(learned.history[name]).any()
     assert learned.gradient_by_horizon is not None
     assert learned.gradient_by_horizon.horizons[-1] == 24
 

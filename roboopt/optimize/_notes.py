@@ -1,0 +1,83 @@
+"""Notes of every step: how long its gradient and its move were, and what it promised.
+
+    predicted decrease = −g · Δx,   actual decrease = L(x) − L(x + Δx)
+
+The prediction is first order: it holds for short steps, and a step that is too long
+falls short of it or raises the loss. All notes are in the coordinates that the
+optimizer moves, which for parameters with bounds are those without.
+"""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+NOTES = (
+    "gradient_norm",
+    "step_norm",
+    "predicted_decrease",
+    "actual_decrease",
+    "learning_rate",
+)
+"""Names in the history of a `Result`."""
+NOTE_PERIOD = 8  # steps on changing batches, of which one has its move noted
+
+
+def step_notes(
+    before: Any,
+    after: Any,
+    gradient: Any,
+    optimizer: Any,
+    now: bool | Bool[Array, ""] = True,
+) -> dict[str, Float[Array, ""]]:
+    """Return the notes of one step, but for the actual decrease.
+
+    Args:
+        before: the parameters before the step.
+        after: those after it.
+        gradient: the gradient before it.
+        optimizer: the state of the optimizer after it.
+        now: whether to look at the step; NaN otherwise.
+    """
+
+    def of_step() -> tuple[Array, Array]:
+        step = jax.tree.map(jnp.subtract, after, before)
+        return jnp.sqrt(_inner(step, step)), -_inner(gradient, step)
+
+    kinds = eqx.filter_eval_shape(of_step)
+    unknown = lambda: tuple(jnp.full((), jnp.nan, k.dtype) for k in kinds)  # noqa: E731
+    found = of_step() if now is True else jax.lax.cond(now, of_step, unknown)
+    notes = {
+        "gradient_norm": jnp.sqrt(_inner(gradient, gradient)),
+        "step_norm": found[0],
+        "predicted_decrease": found[1],
+    }
+    rate = learning_rate(optimizer)
+    return notes if rate is None else {**notes, "learning_rate": rate}
+
+
+def learning_rate(optimizer: Any) -> Float[Array, ""] | None:
+    """Return the learning rate in the state of an optimizer, None if it keeps none.
+
+    `optax.inject_hyperparams` keeps the rate, `scale_by_schedule` of this package does,
+    and a line search keeps the length of its last step.
+    """
+    import optax
+
+    found = optax.tree.get_all_with_path(optimizer, "learning_rate")
+    rates = [rate for _, rate in found if isinstance(rate, Array)]
+    return rates[0].astype(float) if len(rates) == 1 else None
+
+
+def _inner(a: Any, b: Any) -> Float[Array, ""]:
+    """Return the inner product of two pytrees."""
+    pairs = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
+    return sum((dot(x, y) for x, y in pairs), jnp.zeros(()))
+
+
+def dot(x: Array, y: Array) -> Float[Array, ""]:
+    """Return the inner product of two arrays, in single precision at least."""
+    kind = jnp.promote_types(x.dtype, jnp.float32)
+    return jnp.vdot(x.astype(kind), y.astype(kind))
