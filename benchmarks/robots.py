@@ -317,8 +317,8 @@ def table(package: str, rows: list[Row]) -> str:
         "",
         f"{other} loads {len(theirs)} files with joints that move; roboopt loads "
         f"{len(ours)} of them, and {len(massless)} describe no masses. Largest "
-        f"difference{aside}: mass matrix {worst[0]:.0e}, gravity {worst[1]:.0e}, acceleration "
-        f"{worst[2]:.0e}.",
+        f"difference{aside}: mass matrix {worst[0]:.0e}, gravity {worst[1]:.0e}, "
+        f"acceleration {worst[2]:.0e}.",
         "",
         "| file | joints | | mass matrix | gravity | acceleration | |",
         "|---|---|---|---|---|---|---|",
