@@ -179,8 +179,9 @@ def urdf_row(path: Path, name: str) -> Row | None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model = read_urdf(path, bullet_defaults=True)
-        undamped = {"linear_damping": 0.0, "angular_damping": 0.0}
-        robot = load_urdf(path, bullet_defaults=True, **undamped)
+        robot = load_urdf(
+            path, bullet_defaults=True, linear_damping=0.0, angular_damping=0.0
+        )
     try:
         differences = compare(robot, bullet_equations(body, model))
     except SystemError:
