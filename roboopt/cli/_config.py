@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 from roboopt._errors import RobooptError
+from roboopt.cli._flags import Output, groups
 from roboopt.cli._run_folder import SETTINGS
 
 FLAG = "--config"
@@ -33,14 +34,23 @@ def defaults_from(path: Path, command: Any) -> Any:
         raise RobooptError(f"{FLAG} {path} holds no settings of a run") from error
     if recorded != command.__name__.lower():
         raise RobooptError(f"{FLAG} {path} must be of this command, got {recorded}")
-    fields = {
-        field.name.rstrip("_"): field.name for field in dataclasses.fields(command)
+    parts = {
+        "": command,
+        **{n: k for n, k in groups(command).items() if k is not Output},
     }
-    if unknown := sorted(flags.keys() - fields.keys()):
-        raise RobooptError(f"{FLAG} {path} has unknown flags: {', '.join(unknown)}")
-    hints = get_type_hints(command)
-    values = {fields[name]: value for name, value in flags.items()}
-    return command(**{name: _typed(hints[name], v) for name, v in values.items()})
+    made: dict[str, Any] = {}
+    for group, kind in reversed(parts.items()):
+        hints = get_type_hints(kind)
+        values = {
+            field.name: _typed(hints[field.name], flags.pop(field.name.rstrip("_")))
+            for field in dataclasses.fields(kind)
+            if field.name.rstrip("_") in flags
+        }
+        made[group] = kind(**values, **({} if group else made))
+    if flags:
+        unknown = ", ".join(sorted(flags))
+        raise RobooptError(f"{FLAG} {path} has unknown flags: {unknown}")
+    return made[""]
 
 
 def _typed(hint: Any, value: Any) -> Any:

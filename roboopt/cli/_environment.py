@@ -2,15 +2,19 @@
 
 import ast
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from roboopt._errors import RobooptError
 
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 ENV_HELP = "Gymnasium id, such as CartPole-v1 or my_package:Mine-v0."
 
 
-def make(name: str, options: Sequence[str] = ()) -> Any:
+def make(
+    name: str, options: Sequence[str] = (), simulation: Mapping[str, Any] = NOTHING
+) -> Any:
     """Return the environment of a Gymnasium id, `package:Name-v0` for a user's own."""
     from roboopt_envs import import_pybullet_silently
 
@@ -18,6 +22,8 @@ def make(name: str, options: Sequence[str] = ()) -> Any:
 
     import_pybullet_silently()
     spec: Any = EnvSpec.of(name, **keywords_of(options))
+    spec.require_keywords(simulation)
+    spec = EnvSpec.of(spec, **simulation)
     try:
         with warnings.catch_warnings():
             # Gymnasium's advice to others, such as that there is a newer version.

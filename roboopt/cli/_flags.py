@@ -21,6 +21,8 @@ KINDS: dict[type, tuple[str, str]] = {
 }
 """The placeholder and the rule of each type of a value."""
 HELP = ("-h", "--help")
+OTHER_NAMES = {"packages": "package"}
+"""Arguments whose flags have another name."""
 MAX_WIDTH = 80  # columns
 
 
@@ -80,6 +82,24 @@ class Output:
     )
 
 
+def groups(command: Any) -> dict[str, Any]:
+    """Return the fields of a command that are groups of flags, and their classes."""
+    hints = get_type_hints(command if isinstance(command, type) else type(command))
+    fields = dataclasses.fields(command)
+    kinds = {field.name: hints[field.name] for field in fields}
+    return {
+        name: kind for name, kind in kinds.items() if dataclasses.is_dataclass(kind)
+    }
+
+
+def all_flags(command: Any) -> dict[str, Any]:
+    """Return the fields of a command and of its groups, by the flag's name."""
+    own = groups(command)
+    fields = [f for f in dataclasses.fields(command) if f.name not in own]
+    fields += [f for kind in own.values() for f in dataclasses.fields(kind)]
+    return {field.name.rstrip("_"): field for field in fields}
+
+
 def spelled(name: str) -> str:
     """Return how the command line spells the flag of a field."""
     return f"--{name.rstrip('_').replace('_', '-')}"
@@ -112,12 +132,13 @@ def parse(command: Any, prog: str, words: Sequence[str], default: Any = None) ->
     # argparse takes -1e-3 and -inf for flags otherwise.
     parser._negative_number_matcher = re.compile(r"-[\d.]|-inf$")  # type: ignore
     parser.add_argument(*HELP, action="store_true", help="Help.")
+    own = groups(command)
     for field in fields:
-        if field.name != "output":
+        if field.name not in own:
             _add(parser, field, hints[field.name], required=default is None)
-    if "output" in hints:
-        for field in dataclasses.fields(Output):
-            _add(parser, field, get_type_hints(Output)[field.name])
+    for kind in own.values():
+        for field in dataclasses.fields(kind):
+            _add(parser, field, get_type_hints(kind)[field.name])
     if set(words) & set(HELP):
         described = (command.__doc__ or "").split("\n\n")
         print("\n\n".join(filled(text) for text in described), end="\n\n")
@@ -130,9 +151,11 @@ def parse(command: Any, prog: str, words: Sequence[str], default: Any = None) ->
     given: dict[str, Any] = {
         k: tuple(v) if isinstance(v, list) else v for k, v in vars(parsed).items()
     }
-    if "output" in hints:
-        of_output = {f.name for f in dataclasses.fields(Output)} & given.keys()
-        given["output"] = Output(**{name: given.pop(name) for name in of_output})
+    for group, kind in own.items():
+        names = {f.name for f in dataclasses.fields(kind)} & given.keys()
+        before = kind() if default is None else getattr(default, group)
+        of_group = {name: given.pop(name) for name in names}
+        given[group] = dataclasses.replace(before, **of_group)
     return (
         command(**given) if default is None else dataclasses.replace(default, **given)
     )
@@ -166,6 +189,8 @@ def _add(
         options |= {"type": read, "metavar": told["shown"] or placeholder}
     if get_origin(hint) is tuple:
         options["nargs"] = "*"
+        if not told["positional"]:
+            options["action"] = "extend"  # A flag may be given again.
     elif told["positional"] and not (needed and required):
         options["nargs"] = "?"
     if told["positional"]:
@@ -184,7 +209,8 @@ def filled(text: str) -> str:
 def verb_arguments(command: Any) -> dict[str, Any]:
     """Return the flags that are the verb's parameters, by name."""
     names = [field.name for field in dataclasses.fields(command)]
-    return {name: getattr(command, name) for name in names if name != "output"}
+    own = groups(command)
+    return {name: getattr(command, name) for name in names if name not in own}
 
 
 def check_choices(command: Any) -> None:
@@ -207,24 +233,36 @@ def require_choice(
 
 
 def name_flag(message: str, command: Any) -> str:
-    """Return an error's message in one line, its argument named as a flag.
+    """Return a message in one line, its arguments named as flags.
 
-    The argument is the name in backticks that begins the message. Nothing else is
-    changed: further names may be those of anything.
+    An argument is the name in backticks that begins the message, and one of a group of
+    flags after "by", "give" or "with". Nothing else is changed: further names may be
+    those of anything.
 
     Args:
         message: such as "`work_weight` must be positive, got -1."
-        command: the dataclass of the command; None names no flag.
+        command: the command or its dataclass; None names no flag.
     """
     line = " ".join(message.split())
-    found = re.match(r"`(\w+)`", line)
-    if command is None or found is None:
+    if command is None:
         return line
-    fields = list(dataclasses.fields(command))
-    if "output" in {field.name for field in fields}:
-        fields += dataclasses.fields(Output)
-    for field in fields:
-        if field.name.rstrip("_") == found[1] and field.metadata:
-            said = found[1] if field.metadata["positional"] else spelled(field.name)
-            return said + line[found.end() :]
-    return line
+    flags = all_flags(command)
+    grouped = flags.keys() - {f.name.rstrip("_") for f in dataclasses.fields(command)}
+
+    def said(found: re.Match[str]) -> str:
+        name = OTHER_NAMES.get(found[1], found[1])
+        if name == "robot" and _reads_urdf(command):
+            name = "urdf"
+        if name not in flags or (found.start() and name not in grouped):
+            return found[0]
+        if flags[name].metadata["positional"]:
+            return name
+        return spelled(name)
+
+    return re.sub(r"(?:^|(?<=by )|(?<=ive )|(?<=ith ))`(\w+)(?:=[^`]*)?`", said, line)
+
+
+def _reads_urdf(command: Any) -> bool:
+    """Return whether the robot of a parsed command is that of --urdf."""
+    urdf, robot = (getattr(command, name, None) for name in ("urdf", "robot"))
+    return urdf is not None and robot is None

@@ -68,10 +68,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         command = _command_class(arguments[0])
         _require_extras()
-        with process_settings(), heartbeat():
-            parsed = _parse(command, *arguments)
-            check_choices(parsed)
-            return parsed.run()
+        with process_settings(lambda text: name_flag(text, command)), heartbeat():
+            command = _parse(command, *arguments)
+            check_choices(command)
+            return command.run()
     except RobooptError as error:
         print(f"roboopt: error: {name_flag(str(error), command)}", file=sys.stderr)
         return 2

@@ -5,7 +5,7 @@ import hashlib
 import os
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +13,22 @@ MIN_COMPILE_TIME_S = 0.0  # Each of a command's many fast compilations counts to
 
 
 @contextlib.contextmanager
-def process_settings() -> Iterator[None]:
+def process_settings(worded: Callable[[str], str] = str) -> Iterator[None]:
     """Show warnings in one line and once, and find a user's own modules.
 
     An in-process caller, such as a notebook, finds both as before afterwards.
+
+    Args:
+        worded: makes the text to be shown from that of a warning.
     """
     shown, path = warnings.showwarning, list(sys.path)
     said: set[str] = set()
 
     def show(message, category, filename, lineno, file=None, line=None) -> None:
-        if str(message) not in said:
-            print(f"roboopt: warning: {message}", file=sys.stderr)
-        said.add(str(message))
+        text = worded(str(message))
+        if text not in said:
+            print(f"roboopt: warning: {text}", file=sys.stderr)
+        said.add(text)
 
     warnings.showwarning = show
     if "" not in sys.path:

@@ -10,7 +10,7 @@ from typing import Any
 from roboopt_envs import import_pybullet_silently
 
 from roboopt._progress import say
-from roboopt.cli._flags import verb_arguments
+from roboopt.cli._flags import Output, groups, verb_arguments
 from roboopt.cli._process import jax_settings
 from roboopt.cli._run_folder import SETTINGS, RunFolder, write_json
 from roboopt.report import VerbResult, plain
@@ -71,6 +71,9 @@ def run(
 def flags_of(command: Any) -> dict[str, Any]:
     """Return the part of settings.json that `--config` reads."""
     given = verb_arguments(command)
+    for name, kind in groups(command).items():
+        if kind is not Output:
+            given |= vars(getattr(command, name))
     flags = {name.rstrip("_"): plain(value) for name, value in given.items()}
     return {"command": type(command).__name__.lower(), "flags": flags}
 

@@ -10,6 +10,7 @@ from typing import Any
 from roboopt._errors import RobooptError, require_at_least
 from roboopt.cli._environment import ENV_HELP, label, make
 from roboopt.cli._flags import flag
+from roboopt.cli._simulation import Simulation
 
 SUFFIXES = ("", ".npz", ".hdf5", ".h5")
 DEMONSTRATOR_HELP = (
@@ -47,6 +48,7 @@ class Collect:
     only_successes: bool = flag(False, "Recording of successful episodes only.")
     out: Path | None = flag(None, OUT_HELP, "after the environment")
     overwrite: bool = flag(False, "Replacement of an existing file.")
+    simulation: Simulation = Simulation()
 
     def run(self) -> int:
         """Record, save and describe the episodes; return the exit code."""
@@ -77,7 +79,7 @@ class Collect:
         import roboopt as ro
         from roboopt.cli._policies import demonstrator
 
-        env = make(self.environment, self.option)
+        env = make(self.environment, self.option, self.simulation.options())
         expert, said = demonstrator(env, self.demonstrator)
         print(f"Recording {said}", file=sys.stderr)
         acting = expert
@@ -112,7 +114,9 @@ class Collect:
             ro.save(named, expert)
             print(named)
         words = ["roboopt", "clone", str(out), "--env", self.environment]
-        words += ["--option", *self.option] if self.option else []
+        given = self.simulation.options().items()
+        options = [*self.option, *(f"{name}={value!r}" for name, value in given)]
+        words += ["--option", *options] if options else []
         words += ["--demonstrator", str(named)]
         print(f"To clone it: {shlex.join(words)}")
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from roboopt._errors import RobooptError, require_positive
 from roboopt.cli._flags import Output, flag
+from roboopt.cli._simulation import OF_URDF, Simulation
 
 ENVIRONMENTS = {
     **{"arm": "arm", "cart-pole": "cart-pole"},
@@ -16,7 +17,9 @@ ENVIRONMENTS = {
 ROBOTS = ("two-link", "iiwa", "panda")
 FREE = ("mass", "center_of_mass", "extent", "shear", "damping", "friction")
 COLUMNS = ("time", "positions", "velocities", "efforts")
-SIMULATED = ("duration", "randomize")
+SIMULATED = ("tool", "packages", "randomize")
+"""Options of a robot that is simulated, not recorded."""
+OF_CART_POLE = ("time_step", "randomize")
 DURATION_S = 10.0
 RECORDING = "recording.npz"
 EFFORTS_HELP = "Columns of the efforts [N·m or N], of all joints or of --actuated."
@@ -56,9 +59,6 @@ class Identify:
     robot: str | None = flag(None, "Arm of --env arm.", "two-link", choices=ROBOTS)
     collect: bool = flag(False, "Excitation and recording of the simulated robot.")
     duration: float | None = flag(None, "Length of that motion [s].", f"{DURATION_S:g}")
-    randomize: float | None = flag(
-        None, "Largest change of its masses and joint dampings.", "0"
-    )
     seed: int = flag(0, "Seed of --randomize and of the motion.")
     time: str | None = flag(
         None, "Column of a table's times [s].", "by its name", shown="NAME"
@@ -73,12 +73,6 @@ class Identify:
         None, "Columns of the velocities [rad/s or m/s].", "by name", shown="NAME,..."
     )
     efforts: str | None = flag(None, EFFORTS_HELP, "by name", shown="NAME,...")
-    actuated: str | None = flag(
-        None, "Joints that the actions drive.", "all", shown="JOINT,..."
-    )
-    time_step: float | None = flag(
-        None, "Step of the simulation [s].", "the recordings', up to 1/240"
-    )
     free: tuple[str, ...] = flag(
         FREE, 'Fitted parameters, such as mass or "*[link_7]".', shown="NAME"
     )
@@ -90,6 +84,7 @@ class Identify:
         None, "Cutoff frequency of the smoothing [Hz].", "from the spectrum"
     )
     prior: float = flag(0.5, PRIOR_HELP)
+    simulation: Simulation = Simulation()
     output: Output = Output()
 
     def run(self) -> int:
@@ -118,8 +113,12 @@ class Identify:
             robot, recordings = excited.known, [excited.recording]
             options["truth"] = excited.truth
         else:
-            options["time_step"] = self.time_step
-            options["actuated"] = _split(self.actuated)
+            given = self.simulation.options()
+            options["time_step"] = given.pop("time_step", None)
+            driven = given.pop("actuated", "all")
+            options["actuated"] = None if driven == "all" else driven
+            if isinstance(robot, Path):
+                options["options"] = given
             if any(getattr(self, name) is not None for name in COLUMNS):
                 names = [_split(getattr(self, name)) for name in COLUMNS[1:]]
                 options["columns"] = ro.data.Columns(self.time, *names)
@@ -158,12 +157,12 @@ class Identify:
         from roboopt_envs.arm import ArmReach
         from roboopt_envs.cart_pole import CartPoleSwingUp
 
-        options: dict[str, Any] = {}
+        options = self.simulation.options()
         if self.collect:
             options["duration"] = self.duration or DURATION_S
-            options["randomize"] = self.randomize or 0.0
-            if self.time_step is not None:
-                options["time_step"] = self.time_step
+        else:
+            options.pop("time_step", None)  # of the fit
+            options.pop("actuated", None)
         if self._kind == "cart-pole":
             return CartPoleSwingUp(**options)
         return ArmReach(str(self.urdf or self.robot or ROBOTS[0]), **options)
@@ -181,17 +180,24 @@ class Identify:
         if self.urdf is not None:
             from roboopt.urdf import read_urdf
 
-            read_urdf(self.urdf, argument="urdf")
+            reading = self.simulation.options(OF_URDF)
+            read_urdf(self.urdf, argument="urdf", **reading)
         if self.collect == bool(self.recordings):
             raise RobooptError("give either recordings of the robot, or --collect")
         what = "recordings" if self.collect else "--collect"
-        for name in (*COLUMNS, "actuated") if self.collect else SIMULATED:
-            if (value := getattr(self, name)) is not None:
-                raise RobooptError(f"`{name}` is for {what}, got {value}")
-        require_positive(duration=self.duration, time_step=self.time_step)
-        if self.randomize is not None and not 0 <= self.randomize < 1:
+        given = self.simulation.options()
+        for name in COLUMNS if self.collect else ("duration",):
+            given[name] = getattr(self, name)
+        for name in COLUMNS if self.collect else ("duration", *SIMULATED):
+            if given.get(name) is not None:
+                raise RobooptError(f"`{name}` is for {what}, got {given[name]}")
+        if self._kind != "arm":
+            for name in self.simulation.options().keys() - set(OF_CART_POLE):
+                raise RobooptError(f"`{name}` is for --env arm, got {self.env}")
+        require_positive(duration=self.duration, time_step=given.get("time_step"))
+        if not 0 <= given.get("randomize", 0) < 1:
             raise RobooptError(
-                f"`randomize` must be 0 or more and below 1, got {self.randomize}"
+                f"`randomize` must be 0 or more and below 1, got {given['randomize']}"
             )
         if self.seed < 0:
             raise RobooptError(f"`seed` must be 0 or more, got {self.seed}")

@@ -10,8 +10,9 @@ from typing import Any
 from roboopt._errors import RobooptError
 from roboopt.cli._config import defaults_from
 from roboopt.cli._environment import ENV_HELP, keywords_of, label
-from roboopt.cli._flags import Output, flag, spelled
+from roboopt.cli._flags import Output, flag, groups, spelled
 from roboopt.cli._run_folder import SETTINGS, write_json
+from roboopt.cli._simulation import Simulation
 
 CHECKPOINT, RETURNS = "checkpoint.npz", "returns.csv"
 ALGORITHMS = ("ppo", "pgpe", "shac", "analytic", "zeroth-order", "mixed")
@@ -102,6 +103,7 @@ class Reinforce:
     max_gradient_norm: float | None = flag(
         None, "Norm that gradients are clipped to.", "0.5 or 1"
     )
+    simulation: Simulation = Simulation()
     output: Output = Output()
 
     def run(self) -> int:
@@ -131,6 +133,8 @@ class Reinforce:
             (folder / name).write_bytes(content)
         # With the checkpoint, a run that is killed can be resumed.
         write_json(folder / SETTINGS, flags_of(self))
+        if given := self.simulation.options():
+            ro.rollouts.EnvSpec(str(self.env)).require_keywords(given)
         algorithm = self._algorithm(ro.rl.ALGORITHMS)
         network = {name: getattr(self, name) for name in NETWORK}
         start = self.from_
@@ -139,7 +143,7 @@ class Reinforce:
             algorithm=algorithm,
             policy=self.policy if start is None else saved("--from", start),
             gradient=self.gradient if algorithm is None else None,
-            options=keywords_of(self.option),
+            options=keywords_of(self.option) | self.simulation.options(),
             progress=True,
             checkpoint=folder / CHECKPOINT,
             log=folder / RETURNS,
@@ -171,8 +175,9 @@ class Reinforce:
             field.name: value
             for field in dataclasses.fields(self)
             if (value := getattr(self, field.name)) != field.default
-            and field.name not in ("resume", "output")
+            and field.name not in ("resume", *groups(self))
         }
+        given |= self.simulation.options()
         if fixed := sorted(given.keys() - set(ENDINGS)):
             raise RobooptError(
                 f"`{fixed[0]}` must be left out with --resume, which keeps the settings"

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from roboopt.cli._flags import Output, flag, verb_arguments
+from roboopt.cli._simulation import Simulation
 
 BY_ROBOT = "as the robot and task need"
 ENV_HELP = "Robot, or the id of a Gymnasium environment that has a twin."
@@ -60,6 +61,7 @@ class Tune:
     processes: int | None = flag(
         None, "Worker processes of the test.", "one a processor"
     )
+    simulation: Simulation = Simulation()
     output: Output = Output()
 
     def run(self) -> int:
@@ -71,5 +73,9 @@ class Tune:
         return run(
             self,
             tuning.run_name(*names),
-            lambda work: tuning.tune(**verb_arguments(self), progress=True),
+            lambda work: tuning.tune(
+                **verb_arguments(self),
+                options=self.simulation.options(),
+                progress=True,
+            ),
         )

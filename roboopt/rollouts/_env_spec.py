@@ -1,7 +1,9 @@
 """An environment as data: its Gymnasium id and options, from which it is made again."""
 
 import copy
-from collections.abc import Callable, Mapping
+import importlib
+import inspect
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -59,6 +61,35 @@ class EnvSpec:
             kwargs: more keyword arguments of `gymnasium.make`, such as `render_mode`.
         """
         return self.maker(**kwargs)
+
+    def require_keywords(self, names: Iterable[str]) -> None:
+        """Raise a `RobooptError` if the constructor does not take one of the keywords.
+
+        Constructors that take any keyword are not asked, nor are ids that Gymnasium
+        does not know.
+        """
+        import gymnasium
+        from gymnasium.envs.registration import load_env_creator
+
+        module, _, name = self.id.rpartition(":")
+        try:
+            if module:
+                importlib.import_module(module)
+            creator = gymnasium.spec(name).entry_point
+            creator = load_env_creator(creator) if isinstance(creator, str) else creator
+        except (gymnasium.error.Error, ImportError, AttributeError):
+            return  # Making the environment says what is wrong.
+        if creator is None:
+            return
+        known = inspect.signature(creator).parameters
+        if any(p.kind is p.VAR_KEYWORD for p in known.values()):
+            return
+        for name in names:
+            if name not in known:
+                raise RobooptError(
+                    f"`{name}` must be left out for {self}, which takes "
+                    f"{', '.join(known)}."
+                )
 
     def __str__(self) -> str:
         """Return the id without the package."""

@@ -5,7 +5,7 @@ recordings → checks → split → resampling → smoothing, where noisy → fi
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from os import PathLike
 from typing import Any
 
@@ -50,6 +50,7 @@ def identify(
     horizon: float = 0.4,
     prior: float | None = 0.5,
     steps: int = 100,
+    options: Mapping[str, Any] | None = None,
     truth: Multibody | None = None,
     progress: bool = False,
 ) -> IdentifyResult:
@@ -84,6 +85,7 @@ def identify(
             difference that matters (`ParametricTwin.spans`), such as the whole of a
             mass; None for no prior.
         steps: most steps of each fit.
+        options: keywords of `load_urdf`, such as `locked`, where `robot` is a path.
         truth: the real robot, where it is known, for comparison.
         progress: whether to show a progress bar.
 
@@ -95,7 +97,7 @@ def identify(
         UserWarning: if the recordings do not depend on a parameter, which then stays.
     """
     _check(error, cutoff, horizon, prior, held_out)
-    known = KnownRobot.of(robot, free)
+    known = KnownRobot.of(robot, free, options)
     driven = known.actuated if actuated is None else _numbers(actuated, known.robot)
     arguments = known.robot.joint_names, driven, columns
     read = load_all(recordings, *arguments)

@@ -1,6 +1,6 @@
 """The robot that identification starts from, whatever object describes it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -30,7 +30,12 @@ class KnownRobot:
     """The twin, where the source is one."""
 
     @classmethod
-    def of(cls, source: Any, free: Sequence[str]) -> "KnownRobot":
+    def of(
+        cls,
+        source: Any,
+        free: Sequence[str],
+        options: Mapping[str, Any] | None = None,
+    ) -> "KnownRobot":
         """Return the robot of a Twin, a Multibody, a URDF's path or an environment.
 
         Bodies that are joined rigidly become one where their shapes are fitted: to
@@ -44,10 +49,15 @@ class KnownRobot:
                 PyBullet environment with `client` or `physics_client`, `body`,
                 `actuated` and `effort_limits`, and with `urdf`, where there is a file.
             free: names or patterns of the fitted parameters.
+            options: keywords of `load_urdf`, where `source` is a path.
 
         Raises:
             RobooptError: if `source` is none of these, or its URDF cannot be used.
         """
+        if options and not isinstance(source, str | PathLike):
+            raise RobooptError(
+                f"`options` are for a `robot` that is a path, got {dict(options)}."
+            )
         if isinstance(source, KnownRobot):
             return source
         if isinstance(source, Twin):
@@ -60,7 +70,8 @@ class KnownRobot:
         if isinstance(source, str | PathLike):
             path = Path(source)
             # The links have no damping of their own: air is thin.
-            robot = load_urdf(path, linear_damping=0.0, angular_damping=0.0)
+            still = {"linear_damping": 0.0, "angular_damping": 0.0}
+            robot = load_urdf(path, **{**still, **(options or {})})
             robot = robot.merge_fixed() if shaped else robot
             return cls(path.stem, robot, np.array(robot.effort_limits), urdf=path)
         if hasattr(source, "unwrapped"):

@@ -1,6 +1,7 @@
 """The environment of a tuning run, from a name, and made again from data."""
 
 import json
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -20,6 +21,8 @@ TASKS: Mapping[str, Mapping[str, str]] = {
     "cart-pole": {"balance": "CartPoleBalance", "swing-up": "CartPoleSwingUp"},
     "arm": {"reach": "ArmReach"},
 }
+READING = ("locked", "actuated", "effort_limits", "repair")
+"""Options of the arm that say how its URDF is read."""
 MODEL_FILE, SETTINGS_FILE = "model.npz", "settings.json"
 # Between a command and the effort, or in the sensors: no part of a robot's body.
 OUTSIDE_THE_ROBOT = ("effort_gain", "effort_offset", "lag", "delay", "position_offset")
@@ -73,8 +76,6 @@ def subject(env: Any, task: Any, robot: Any, urdf: Any, model: Any) -> Subject:
         _require_choice("robot", robot, ROBOTS)
     if urdf is not None and not Path(urdf).is_file():
         raise RobooptError(f"`urdf` must be a file, got {urdf}.")
-    if urdf is not None:
-        read_urdf(urdf, argument="urdf")
     if not isinstance(env, str) or env not in TASKS:
         return Subject(env)
     if isinstance(task, str):
@@ -109,22 +110,39 @@ class Plant:
     """A model that replaces the environment's robot."""
 
     @classmethod
-    def of(cls, named: Subject, duration: float | None, fitted: Any) -> "Plant":
+    def of(
+        cls,
+        named: Subject,
+        duration: float | None,
+        fitted: Any,
+        options: Mapping[str, Any] | None = None,
+    ) -> "Plant":
         """Return the plant of a subject; None is the environment's own."""
         if duration is not None and not 0 < duration < float("inf"):
             raise RobooptError(
                 f"`duration` must be positive and finite, got {duration}."
             )
-        options = {} if duration is None else {"duration": duration}
+        given = dict(options or {})
+        options = given if duration is None else {**given, "duration": duration}
         if named.task is None:
-            return cls(EnvSpec.of(named.env, **options), fitted)
+            spec = EnvSpec.of(named.env, **options)
+            if given and spec is None:
+                raise RobooptError(
+                    f"`options` are for an environment with an id, got {given}."
+                )
+            if spec is not None:
+                spec.require_keywords(given)
+            return cls(spec, fitted)
         if named.env == "arm":
-            # The arm's time step suits the damping of the robot it is made with.
             options |= {"robot": named.robot}
             options |= {} if fitted is None else {"model": fitted}
             fitted = None
         name = f"roboopt_envs:roboopt/{TASKS[named.env][named.task]}-v0"
-        return cls(EnvSpec(name, options), fitted)
+        spec = EnvSpec(name, options)
+        spec.require_keywords(given)
+        if named.robot is not None and named.robot not in ROBOTS:
+            _check_urdf(named.robot, given)
+        return cls(spec, fitted)
 
     def make(self, **kwargs: Any) -> Any:
         """Make the environment, or raise a `RobooptError` that says why it cannot."""
@@ -154,6 +172,14 @@ class Plant:
         """Return what makes the environment in a worker process."""
         # A spec is made there without importing JAX, which takes a second.
         return self.spec if self.fitted is None else self
+
+
+def _check_urdf(path: str, options: Mapping[str, Any]) -> None:
+    """Refuse a URDF by its argument; the environment calls it `robot`."""
+    read = {name: options[name] for name in READING if name in options}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # The environment warns.
+        read_urdf(path, argument="urdf", **read)
 
 
 def sample_starts(env: Any, count: int, seed: int) -> np.ndarray:

@@ -5,6 +5,7 @@ tuning.
 """
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,7 @@ class TuningProblem:
         starts: int | None = None,
         work_weight: float | None = None,
         joule_weight: float | None = None,
+        options: Mapping[str, Any] | None = None,
     ) -> "TuningProblem":
         """Return the problem that `tune` solves; its arguments are those of `tune`.
 
@@ -82,7 +84,7 @@ class TuningProblem:
         """
         require_at_least(1, steps=steps, starts=starts)
         named, fitted = subject(env, task, robot, urdf, model), fitted_robot(model)
-        plant = Plant.of(named, duration, fitted)
+        plant = Plant.of(named, duration, fitted, options)
         made = named.env if plant.spec is None else plant.make()
         rollout = twin_rollout(made).require()
         first, name, count = _first(made, rollout, _policy(controller), seed)

@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,7 @@ def tune(
     work_weight: float | None = None,
     joule_weight: float | None = None,
     processes: int | None = None,
+    options: Mapping[str, Any] | None = None,
     progress: bool = False,
     callback: Callable[[Any], object] | None = None,
 ) -> TuneResult:
@@ -79,6 +80,7 @@ def tune(
         joule_weight: worth of a joule of Joule loss [1/J]; see `work_weight`.
         processes: worker processes of the test, 0 for none; by default one a processor
             where there are 20 test starts or more.
+        options: keywords of the environment's constructor, such as `tool` or `locked`.
         progress: whether to show bars and the result of each round on stderr.
         callback: called with the `Status` of the descent.
 
@@ -103,6 +105,7 @@ def tune(
         starts=starts,
         work_weight=work_weight,
         joule_weight=joule_weight,
+        options=options,
     )
     if processes and problem.plant.spec is None:
         raise RobooptError(

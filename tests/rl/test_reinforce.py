@@ -128,14 +128,14 @@ def test_a_callback_sees_the_returns_and_ends_it():
 
 @pytest.mark.slow
 def test_seconds_end_it():
-    learned = walk(seconds=20.0, timesteps=10**9)
+    learned = walk(seconds=20.0, timesteps=10**8)
     assert learned.reason == "seconds" and learned.steps > 0
     assert 18 <= learned.seconds <= 22
 
 
 def test_seconds_that_leave_no_time_for_a_step_are_refused():
     with pytest.raises(ro.RobooptError, match="`seconds`.* 0 steps"):
-        walk(seconds=1e-3, timesteps=10**7)
+        walk(seconds=1e-3, timesteps=10**6)
 
 
 def test_an_interrupt_keeps_what_was_learned():

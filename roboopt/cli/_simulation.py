@@ -1,0 +1,99 @@
+"""The flags of a simulated robot, the same in every command that has one."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from roboopt._errors import RobooptError
+from roboopt.cli._flags import flag, spelled
+
+OF_URDF = ("locked", "actuated", "effort_limits", "repair")
+"""Flags of reading a URDF, which a robot without simulation has as well."""
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """Keywords of an environment's constructor; None and empty for its defaults."""
+
+    tool: str | None = flag(
+        None, "Link that must arrive.", "by name and place", shown="LINK"
+    )
+    actuated: str | None = flag(
+        None, "Joints that motors drive, or all.", "the file's", shown="JOINT,..."
+    )
+    locked: str | None = flag(
+        None,
+        "Joints that are held, at 0 or at a position [rad or m].",
+        shown="JOINT[=POSITION],...",
+    )
+    effort_limits: str | None = flag(
+        None,
+        "Effort limit of every motor, or one for all [N·m or N].",
+        "the file's",
+        shown="LIMIT,...",
+    )
+    package: tuple[str, ...] = flag(
+        (), "Folders of ROS packages, for meshes.", "found", shown="NAME=PATH"
+    )
+    repair: bool = flag(False, "Repair of inertias that no body can have.")
+    time_step: float | None = flag(None, "Step of the simulation [s].", "1/240")
+    randomize: float | None = flag(
+        None, "Largest relative change of masses and joint dampings.", "0"
+    )
+
+    def options(self, names: Collection[str] | None = None) -> dict[str, Any]:
+        """Return the keywords that are given, of those in `names`.
+
+        Raises:
+            RobooptError: if the text of a flag has not its form.
+        """
+        made = {
+            "tool": self.tool,
+            "actuated": self.actuated
+            and ("all" if self.actuated == "all" else _split(self.actuated)),
+            "locked": self.locked and _locked(self.locked),
+            "effort_limits": self.effort_limits and _limits(self.effort_limits),
+            "packages": dict(map(_package, self.package)),
+            "repair": self.repair,
+            "time_step": self.time_step,
+            "randomize": self.randomize,
+        }
+        return {
+            name: value
+            for name, value in made.items()
+            if value not in (None, False, {}) and (names is None or name in names)
+        }
+
+
+def _split(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _locked(text: str) -> Any:
+    """Return the names, or a mapping from names to positions where any has one."""
+    pairs = [part.partition("=") for part in _split(text)]
+    if not any(equals for _, equals, _ in pairs):
+        return tuple(name for name, _, _ in pairs)
+    return {name: _number("locked", position or "0") for name, _, position in pairs}
+
+
+def _limits(text: str) -> Any:
+    limits = tuple(_number("effort_limits", part) for part in _split(text))
+    return limits[0] if len(limits) == 1 else limits
+
+
+def _number(name: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise RobooptError(
+            f"{spelled(name)} must have a number, got {text!r}"
+        ) from None
+
+
+def _package(text: str) -> tuple[str, str]:
+    name, equals, folder = text.partition("=")
+    if not equals or not Path(folder).expanduser().is_dir():
+        raise RobooptError(f"--package must be NAME=PATH of a folder, got {text!r}")
+    return name, str(Path(folder).expanduser().resolve())

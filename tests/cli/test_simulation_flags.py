@@ -1,0 +1,117 @@
+"""The flags of a simulated robot mean the keywords of its environment."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+import roboopt as ro
+from roboopt.cli import main
+from roboopt.cli._config import defaults_from
+from roboopt.cli._flags import name_flag, parse
+from roboopt.cli._run import flags_of
+from roboopt.cli._run_folder import write_json
+from roboopt.cli._simulation import Simulation
+from roboopt.cli.collect import Collect
+from roboopt.cli.identify import Identify
+from roboopt.cli.reinforce import Reinforce
+from roboopt.cli.tune import Tune
+
+COMMANDS = {"tune": Tune, "identify": Identify, "reinforce": Reinforce}
+ALL = (
+    "--tool hand --actuated a,b --locked c,d=0.5 --effort-limits 10,20 --repair "
+    "--time-step 0.002 --randomize 0.1"
+)
+ARM = """<robot name="arm"><link name="base"/><link name="a"><inertial>
+<mass value="1"/><inertia ixx="1" iyy="1" izz="1" ixy="0" ixz="0" iyz="0"/></inertial>
+</link><joint name="q" type="revolute"><parent link="base"/><child link="a"/>
+<axis xyz="0 1 0"/><limit lower="-1" upper="1" effort="5"/></joint></robot>"""
+
+
+def parsed(command, line):
+    return parse(command, "roboopt", line.split())
+
+
+@pytest.mark.parametrize("command", [*COMMANDS.values(), Collect])
+def test_every_command_has_them(command, tmp_path):
+    line = f"{ALL} --package arm={tmp_path} --package hand={tmp_path}"
+    if command is Collect:
+        line = f"roboopt/ArmReach-v0 {line}"
+    options = parsed(command, line).simulation.options()
+    assert options == {
+        "tool": "hand",
+        "actuated": ("a", "b"),
+        "locked": {"c": 0.0, "d": 0.5},
+        "effort_limits": (10.0, 20.0),
+        "packages": {"arm": str(tmp_path), "hand": str(tmp_path)},
+        "repair": True,
+        "time_step": 0.002,
+        "randomize": 0.1,
+    }
+
+
+def test_what_is_not_given_is_left_to_the_environment():
+    assert Simulation().options() == {}
+    assert parsed(Tune, "--locked a,b").simulation.options() == {"locked": ("a", "b")}
+    given = parsed(Tune, "--effort-limits 7 --actuated all").simulation.options()
+    assert given == {"effort_limits": 7.0, "actuated": "all"}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_run_repeats_with_its_settings(name, tmp_path):
+    command = COMMANDS[name]
+    before = parsed(command, ALL)
+    write_json(tmp_path / "settings.json", flags_of(before))
+    again = defaults_from(tmp_path, command)
+    assert again.simulation == before.simulation
+    changed = parse(command, "roboopt", ["--tool", "cup"], again)
+    expected = dataclasses.replace(before.simulation, tool="cup")
+    assert changed.simulation == expected
+
+
+def test_messages_name_the_flags_of_a_command():
+    said = "`tool` must be a link: hold `fingers` by `locked=('a',)`, as `tool`."
+    expected = "--tool must be a link: hold `fingers` by --locked, as `tool`."
+    assert name_flag(said, Tune) == expected
+    said = "`robot`: give `effort_limits`."
+    assert name_flag(said, Tune()) == "--robot: give --effort-limits."
+    named = Tune(urdf=Path("arm.urdf"))
+    assert name_flag(said, named) == "--urdf: give --effort-limits."
+    assert name_flag("give `tool`", None) == "give `tool`"
+
+
+WRONG = {
+    "tune cart-pole --tool cart": "--tool must be left out for roboopt/CartPoleBalance",
+    "reinforce CartPole-v1 --locked cart": "--locked must be left out for CartPole-v1",
+    "collect CartPole-v1 --repair": "--repair must be left out for CartPole-v1",
+    "tune arm --urdf arm.urdf --locked x": "--locked must name joints",
+    "tune arm --urdf arm.urdf --locked q=up": "--locked must have a number, got 'up'",
+    "tune arm --urdf arm.urdf --package arm": "--package must be NAME=PATH",
+    "tune arm --urdf arm.urdf --effort-limits -1": "--effort-limits must",
+    "identify --urdf arm.urdf --collect --locked x": "--locked must name joints",
+    "identify --urdf arm.urdf --tool a x.npz": "--tool is for --collect",
+    "identify --env cart-pole --collect --repair": "--repair is for --env arm",
+}
+
+
+@pytest.mark.parametrize("line", WRONG)
+def test_what_is_wrong_is_said_by_the_flag(line, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "arm.urdf").write_text(ARM)
+    assert main(line.split()) == 2
+    assert f"error: {WRONG[line]}" in capsys.readouterr().err
+
+
+def test_the_warnings_of_a_command_name_its_flags(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "arm.urdf").write_text(ARM.replace(' effort="5"', ""))
+    assert main(["tune", "--urdf", "arm.urdf", "--tool", "nothing"]) == 2
+    printed = capsys.readouterr().err
+    assert "error: --tool must" in printed and "`" not in printed
+
+
+def test_the_verb_takes_the_options_of_its_environment():
+    with pytest.raises(ro.RobooptError, match="`locked` must be left out"):
+        ro.tune("cart-pole", options={"locked": ("cart",)})
+    with pytest.raises(ro.RobooptError, match="`tool`"):
+        ro.tune("arm", options={"tool": "none"})
