@@ -275,7 +275,7 @@ def energy() -> None:
     both = mismatch + COST * cost
     batch = jax.tree.map(jnp.asarray, demos)
     gains = ro.policies.PDGravityCompensation.from_limits(
-        twin.robot, world.effort_limits, world.time_step
+        twin.robot, world.effort_limits, world.time_step, implicit_damping=True
     )
     gains = ro.minimize(mismatch, gains, samples, steps=100).model
     network = ro.policies.GravityCompensated.of(

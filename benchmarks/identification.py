@@ -66,7 +66,12 @@ class Case:
         self.true = changed(robot, np.random.default_rng(seed))
         self.path = path
         self.env = ArmReach(path, model=self.true.merge_fixed(), time_step=STEP)
-        self.twin = ro.Twin(robot, STEP, effort_limits=self.env.effort_limits)
+        self.twin = ro.Twin(
+            robot,
+            STEP,
+            effort_limits=self.env.effort_limits,
+            implicit_damping=True,
+        )
         moving = [n for n, b in zip(robot.body_names, robot.masses, strict=True) if b]
         self.free = (
             *(f"mass[{name}]" for name in moving),
@@ -74,7 +79,9 @@ class Case:
         )
         self.start = ro.dynamics.ParametricTwin(self.twin, self.free)
         self.run = self.record(self.design() if designed else self.random(seed))
-        truth = ro.dynamics.ParametricTwin(ro.Twin(self.true, STEP), self.free)
+        truth = ro.dynamics.ParametricTwin(
+            ro.Twin(self.true, STEP, implicit_damping=True), self.free
+        )
         self.values = np.asarray(truth.values())
 
     def random(self, seed: int) -> ro.policies.FourierReference:
@@ -97,7 +104,11 @@ class Case:
     def record(self, reference: ro.policies.FourierReference) -> ro.Trajectory:
         """Return ten seconds of PyBullet under the wrong robot's controller."""
         controller = ro.policies.TrackingController.from_limits(
-            self.twin.robot, reference, self.env.effort_limits, STEP
+            self.twin.robot,
+            reference,
+            self.env.effort_limits,
+            STEP,
+            implicit_damping=True,
         )
         world = ArmReach(
             self.path,
@@ -302,9 +313,16 @@ def speed() -> None:
     names = case.start.names
     free = (*(n for n in names if n.startswith("mass")), *names[-3:])[-10:]
     twin = case.twin
-    known = ro.dynamics.ParametricTwin(ro.Twin(case.true, STEP), free)
+    known = ro.dynamics.ParametricTwin(
+        ro.Twin(case.true, STEP, implicit_damping=True), free
+    )
     model = ro.dynamics.ParametricTwin(
-        ro.Twin(eqx.tree_at(_values, case.true, _values(twin.robot)), STEP), free
+        ro.Twin(
+            eqx.tree_at(_values, case.true, _values(twin.robot)),
+            STEP,
+            implicit_damping=True,
+        ),
+        free,
     )
     # What is not fitted is as it is: both sides find the same ten numbers.
     run = case.run
@@ -426,7 +444,7 @@ def control() -> None:
         robot, SECONDS, 5, jax.random.key(0)
     )
     tracker = ro.policies.TrackingController.from_limits(
-        robot, reference, env.effort_limits, env.time_step
+        robot, reference, env.effort_limits, env.time_step, implicit_damping=True
     )
     long = ArmReach("two-link", duration=SECONDS)
     long.apply(true)
@@ -445,12 +463,17 @@ def control() -> None:
         "the identified one": found.model.robot,
         "the URDF's": robot,
     }.items():
-        model = ro.Twin(believed, env.time_step, effort_limits=env.effort_limits)
+        model = ro.Twin(
+            believed,
+            env.time_step,
+            effort_limits=env.effort_limits,
+            implicit_damping=True,
+        )
         objective = ro.EnergyTaskCost(
             ro.Rollout(model, env.horizon), env.task, env.actuators, work_weight=0.01
         )
         begin = ro.policies.PDGravityCompensation.from_limits(
-            believed, env.effort_limits, env.time_step
+            believed, env.effort_limits, env.time_step, implicit_damping=True
         )
         tuned = ro.minimize(objective, begin, starts, steps=40).model
         motions = ro.rollouts.collect(env, tuned, starts=judged)

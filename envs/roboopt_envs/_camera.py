@@ -17,6 +17,8 @@ import pybullet  # noqa: E402
 MODES = ("human", "rgb_array")
 FIELD_OF_VIEW_DEG = 40.0  # vertical
 SKY = (222, 230, 238)  # red, green, blue
+NEARER_THAN_THE_SKY = 1 - 1e-6  # depth, 1 at the far plane but for rounding
+MARGIN = 1.1  # of the distance at which the framed points touch the picture's edge
 
 
 @dataclass(frozen=True)
@@ -53,9 +55,13 @@ class View:
 class Camera:
     """A camera that has given points in view."""
 
-    def __init__(self, client: Any, corners: np.ndarray, view: View):
+    def __init__(self, client: Any, view: View):
+        """Set up a camera that `frame` is to direct."""
+        self._client, self._view = client, view
+
+    def frame(self, corners: np.ndarray) -> None:
         """Place the camera as near as it has all `corners` (k, 3) [m] in view."""
-        self._client, self._size = client, (view.width, view.height)
+        view = self._view
         center = (corners.min(axis=0) + corners.max(axis=0)) / 2
         yaw, pitch = np.radians([view.yaw, view.pitch])
         right = np.array([np.cos(yaw), np.sin(yaw), 0.0])
@@ -67,8 +73,8 @@ class Camera:
             np.abs(seen @ right) / aspect, np.abs(seen @ np.cross(right, ahead))
         )
         slope = np.tan(np.radians(FIELD_OF_VIEW_DEG / 2))
-        distance = 1.05 * float(np.max(offset / slope - seen @ ahead))
-        self._view = pybullet.computeViewMatrix(
+        distance = MARGIN * float(np.max(offset / slope - seen @ ahead))
+        self._matrix = pybullet.computeViewMatrix(
             (center - distance * ahead).tolist(), center.tolist(), [0, 0, 1]
         )
         self._projection = pybullet.computeProjectionMatrixFOV(
@@ -77,11 +83,11 @@ class Camera:
 
     def picture(self) -> np.ndarray:
         """Return the picture, (height, width, 3) bytes."""
-        width, height = self._size
+        width, height = self._view.width, self._view.height
         _, _, pixels, depths, _ = self._client.getCameraImage(
             width,
             height,
-            self._view,
+            self._matrix,
             self._projection,
             shadow=0,
             renderer=pybullet.ER_TINY_RENDERER,
@@ -91,4 +97,6 @@ class Camera:
         rgba = np.reshape(np.asarray(pixels, np.uint8), (height, width, 4))
         depth = np.reshape(np.asarray(depths, np.float32), (height, width, 1))
         # Bullet's sky is white, and so is the Panda.
-        return np.where(depth < 1, rgba[..., :3], np.array(SKY, np.uint8))
+        return np.where(
+            depth < NEARER_THAN_THE_SKY, rgba[..., :3], np.array(SKY, np.uint8)
+        )

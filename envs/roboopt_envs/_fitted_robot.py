@@ -1,15 +1,18 @@
 """The robot of a fitted model, checked for what PyBullet can take.
 
 `changeDynamics` cannot move a center of mass or turn principal axes. Fitted numbers
-therefore reach Bullet through the robot's URDF, edited by `roboopt.urdf.edit_urdf`.
+therefore reach Bullet through a model of the robot, from which its file is written.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from roboopt._errors import RobooptError
+from roboopt.urdf import Inertial, UrdfModel, principal_axes
 
+MOMENT_TOLERANCE = 1e-9  # on the rules for moments, relative to the largest moment
 NUMBERS = (
     *("masses", "centers_of_mass", "inertias", "damping", "friction", "armature"),
     *("gravity", "linear_damping", "angular_damping"),
@@ -23,8 +26,8 @@ def fitted_robot(
 
     Raises:
         RobooptError: if `model` has not the attributes of a `dynamics.Multibody` with
-            the joints and links named, a number is not finite, a friction is negative,
-            or an armature is not 0.
+            the joints and links named, a number is not finite, or a mass, damping,
+            friction or armature is negative.
     """
     robot = getattr(model, "robot", model)
     if not hasattr(robot, "joint_names"):
@@ -48,14 +51,48 @@ def fitted_robot(
             raise RobooptError(
                 f"`model` must have finite numbers, got {name} {getattr(robot, name)}."
             )
-    armature = dict(zip(joint_names, np.asarray(robot.armature).tolist(), strict=True))
-    if any(armature.values()):
-        raise RobooptError(
-            "`model` must have no armature, which PyBullet cannot simulate, got "
-            f"{ {name: value for name, value in armature.items() if value} }."
-        )
-    if (np.asarray(robot.friction) < 0).any():
-        raise RobooptError(
-            f"`model` must have no negative friction, got {robot.friction}."
-        )
+    for name in ("masses", "damping", "friction", "armature"):
+        if (np.asarray(getattr(robot, name)) < 0).any():
+            raise RobooptError(
+                f"`model` must have no negative {name}, got {getattr(robot, name)}."
+            )
     return robot
+
+
+def fitted_model(model: UrdfModel, robot: Any) -> UrdfModel:
+    """Return a model whose links have the inertia of a fitted robot's bodies.
+
+    Raises:
+        RobooptError: if no body can have an inertia of `robot`.
+    """
+    columns = (robot.masses, robot.centers_of_mass, robot.inertias)
+    numbers = (np.asarray(column, np.float64) for column in columns)
+    bodies = {
+        name: Inertial(float(mass), center, inertia)
+        for name, mass, center, inertia in zip(robot.body_names, *numbers, strict=True)
+    }
+    poses = (robot.link_rotations, robot.link_offsets)
+    links = zip(
+        robot.link_names, *(np.asarray(x, np.float64) for x in poses), strict=True
+    )
+    inertials = dict.fromkeys(
+        model.inertials, Inertial(0.0, np.zeros(3), np.zeros((3, 3)))
+    )
+    for link, rotation, offset in links:
+        if link in inertials and link in bodies:
+            body = bodies[link]
+            _check_moments(link, body)
+            inertials[link] = body.from_parent(rotation, offset)
+    return replace(model, inertials=inertials)
+
+
+def _check_moments(link: str, body: Inertial) -> None:
+    moments, _ = principal_axes(body.inertia)
+    slack = MOMENT_TOLERANCE * np.abs(moments).max()
+    rest = np.maximum(moments, 0).sum() - moments.max()
+    if moments.min() < -slack or moments.max() > rest + slack:
+        raise RobooptError(
+            "`model` must have principal moments of inertia that are not negative and "
+            "satisfy the triangle inequality (none greater than the sum of the other "
+            f"two), got {moments.tolist()} kg·m² for link {link!r}."
+        )

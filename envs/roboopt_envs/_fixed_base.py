@@ -20,11 +20,12 @@ from roboopt._errors import RobooptError
 
 from ._actuators import Actuators
 from ._camera import MODES, Camera, View
-from ._fitted_robot import fitted_robot
+from ._fitted_robot import fitted_model, fitted_robot
 from ._sizing import check_inertia, check_time_step
 from ._world import MAX_SPEED, PybulletWorld
 
 RATED_CURRENT_A = 10.0  # current at the effort limit of the default motors, of 1 Ω
+FRAMED_CONFIGURATIONS = 5  # between start and goal, in a picture
 
 
 class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
@@ -38,8 +39,10 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
         physics_client: the PyBullet client, with PyBullet's functions as methods.
         body: the robot's id in PyBullet.
         urdf: path of the URDF that the robot was loaded from.
-        joint_names: the n joints that move, depth first.
+        joint_names: the n joints that move independently, depth first.
         joint_indices: PyBullet's indices of these joints.
+        mimic: joints that follow one of these, by name: `(joint, multiplier, offset)`
+            of q_m = multiplier · q + offset.
         actuated: positions in `joint_names` of the m joints that an action drives.
         effort_limits: of the actuated joints, (m,) [N·m or N].
         joint_limits: lower and upper, or infinite, (2, n) [rad or m].
@@ -49,12 +52,15 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
         task: its cost is the negative reward.
         actuators: the motors of all joints.
         damping: of the joints before `randomize`, (n,) [N·m·s/rad or N·s/m].
-        friction: Coulomb friction, 0 without a fitted model, (n,) [N·m or N].
+        friction: Coulomb friction of the joints, (n,) [N·m or N].
+        armature: inertia of the joints' rotors, 0 without a fitted model, (n,).
+        implicit_damping: True: damping and friction act on the velocity after a step.
         linear_damping: of every link in PyBullet [1/s], 0 without a fitted model.
         angular_damping: likewise.
     """
 
     metadata: dict[str, Any] = {"render_modes": [*MODES], "render_fps": 240}
+    implicit_damping = True
 
     def __init__(
         self,
@@ -75,7 +81,9 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
         self._world = world
         self.physics_client, self.urdf = world.client, world.urdf
         self._read_world()
-        check_time_step(world, time_step, margin=randomization_margin(randomize))
+        check_time_step(time_step, self.joint_names)
+        if not 0 <= randomize < 1:
+            raise RobooptError(f"`randomize` must be in [0, 1), got {randomize}.")
         if not 0 < duration < math.inf or round(duration / time_step) < 1:
             raise RobooptError(
                 "`duration` must be finite and at least one time step of "
@@ -95,9 +103,9 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
             )
         self._randomize = randomize
         self.render_mode, self._view = view.mode, view
-        self._camera = None
+        self._camera, self._viewed = None, np.empty(0)
         if view.mode == "rgb_array":
-            self._camera = Camera(world.client, world.extent(), view)
+            self._camera = Camera(world.client, view)
         self.metadata = {**self.metadata, "render_fps": round(1 / time_step)}
 
         # No joint is faster than MAX_SPEED, hence none moves farther than this.
@@ -120,13 +128,25 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
         self.joint_names = world.model.joint_names
         self.joint_indices = world.joint_indices
         self.joint_limits = world.model.position_limits
+        moving = world.model.moving
+        self.mimic = {j.name: tuple(j.mimic) for j in moving if j.mimic is not None}
         self.damping, self.friction = world.damping.copy(), world.friction.copy()
+        self.armature = world.armature.copy()
         self.linear_damping = world.linear_damping
         self.angular_damping = world.angular_damping
 
     @abc.abstractmethod
     def _draw_start(self, random: np.random.Generator) -> np.ndarray:
         """Return the observation an episode starts from, (obs,)."""
+
+    def _framed(self, start: np.ndarray) -> np.ndarray:
+        """Return configurations that a picture of an episode has room for, (k, n)."""
+        n = len(self.joint_names)
+        if len(start) == 3 * n:  # The goal is a configuration.
+            return np.linspace(start[:n], start[2 * n :], FRAMED_CONFIGURATIONS)
+        lower, upper = self._world.sampling_range(0.8)
+        random = np.random.default_rng(0).uniform(lower, upper, (64, n))
+        return np.array([start[:n], lower, upper, *random])
 
     def sample_starts(self, count: int, *, seed: int) -> np.ndarray:
         """Draw starts, (count, obs) [SI units].
@@ -157,19 +177,17 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
                 such as a `Twin` or a `ParametricTwin`.
 
         Raises:
-            RobooptError: if `model` is none of these, or has other joints or links or
-                an armature; or if the robot cannot be simulated, its damping diverges
-                at `time_step`, or the effort limits can hold it hardly anywhere. The
-                robot stays as it was.
+            RobooptError: if `model` is none of these, or has other joints or links; or
+                if the robot cannot be simulated, or the effort limits can hold it
+                hardly anywhere. The robot stays as it was.
             ClosedEnvironmentError: after `close`.
         """
         self._require_open("apply")
         world = self._world
         links = world.model.link_names[1:]
-        with world.replaced(fitted_robot(model, self.joint_names, links)):
+        robot = fitted_robot(model, self.joint_names, links)
+        with world.replaced(fitted_model(world.model, robot), robot):
             check_inertia(world)
-            margin = randomization_margin(self._randomize)
-            check_time_step(world, self.time_step, margin=margin)
             self._draw_start(np.random.default_rng(0))
         self._read_world()
         self._steps = None
@@ -213,6 +231,10 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
         self._world.place(start[:n], start[n : 2 * n])
         if self.render_mode is not None and self._view.goal_position is not None:
             self._world.mark(self._view.goal_position(start[2 * n :]))
+        if self._camera is not None and not np.array_equal(start, self._viewed):
+            # The same start, with whatever robot, is seen from the same place.
+            self._camera.frame(self._world.corners(self._framed(start)))
+            self._viewed = start
         self._steps = 0
         self._goal = start[2 * n :].tolist()
         self._recorded[0] = start
@@ -342,10 +364,3 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
                 f"{i} within {space.low[i]} to {space.high[i]}, got {start[i]}."
             )
         return start
-
-
-def randomization_margin(randomize: float) -> float:
-    """Return the factor by which damping over inertia may exceed the URDF's."""
-    if not 0 <= randomize < 1:
-        raise RobooptError(f"`randomize` must be in [0, 1), got {randomize}.")
-    return (1 + randomize) / (1 - randomize)

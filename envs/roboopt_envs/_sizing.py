@@ -1,21 +1,16 @@
-"""Effort limits and time steps that suit a robot.
-
-Bullet integrates joint damping d explicitly, so that velocities follow
-q̇′ = (I − Δt·M⁻¹D)·q̇. They grow at each step, with alternating sign, once an eigenvalue
-of M⁻¹D exceeds 2/Δt.
-"""
+"""Effort limits that suit a robot, and checks of its mass matrix and time step."""
 
 import math
 
 import numpy as np
 
 from roboopt._errors import RobooptError
+from roboopt.urdf import RigidBodies
 
 from ._world import PybulletWorld
 
-STABILITY_BOUND = 2.0  # on λ·Δt, λ the largest eigenvalue of M⁻¹D
-CHOSEN_BOUND = 1.5  # on λ·Δt, for time steps chosen here
-LONGEST_TIME_STEP = 1 / 240  # s
+SHORTEST_TIME_STEP = 1 / 5000  # s
+SINGULAR = 1e-12  # of the mass matrix with a diagonal of ones: its least eigenvalue
 
 
 def assumed_efforts(world: PybulletWorld) -> np.ndarray:
@@ -25,53 +20,35 @@ def assumed_efforts(world: PybulletWorld) -> np.ndarray:
     configurations, plus the effort that accelerates the joint alone, its inertia at its
     largest, by 10 rad/s² or m/s².
     """
-    configurations = _configurations(world, 200)
-    gravity = np.abs([world.gravity_effort(q) for q in configurations]).max(axis=0)
-    inertia = np.max([np.diag(world.mass_matrix(q)) for q in configurations], axis=0)
-    return 3.0 * gravity + 10.0 * inertia
+    bodies, configurations = RigidBodies(world.model), _configurations(world, 200)
+    gravity = [bodies.gravity_effort(q, world.gravity) for q in configurations]
+    inertia = [np.diag(bodies.mass_matrix(q)) for q in configurations]
+    return 3.0 * np.abs(gravity).max(axis=0) + 10.0 * np.max(inertia, axis=0)
 
 
-def largest_time_step(world: PybulletWorld, *, margin: float) -> float:
-    """Return the first of 1/240, 1/480, 1/960, … s that satisfies `CHOSEN_BOUND`.
-
-    Damping over inertia may exceed the URDF's by the factor `margin`.
-    """
-    rate, joint = _damping_rate(world)
-    shortening = rate * margin * LONGEST_TIME_STEP / CHOSEN_BOUND
-    halvings = max(0, math.ceil(math.log2(max(shortening, 1.0))))
-    time_step = LONGEST_TIME_STEP / 2**halvings
-    if time_step < 1e-6:
-        raise RobooptError(
-            f"`robot`: damping of joint {world.model.joint_names[joint]!r}, "
-            f"{world.damping[joint]:g}, is too large for what it moves: a stable time "
-            f"step would be {time_step:g} s."
-        )
-    return time_step
-
-
-def check_time_step(world: PybulletWorld, time_step: float, *, margin: float) -> None:
-    """Refuse a time step [s] at which joint damping would diverge."""
+def check_time_step(time_step: float, joint_names: tuple[str, ...]) -> None:
+    """Refuse a time step [s] that is not positive, or of a rate above 5 kHz."""
     if not 0 < time_step < math.inf:
         raise RobooptError(f"`time_step` must be positive and finite, got {time_step}.")
-    rate, joint = _damping_rate(world)
-    if rate * margin * time_step >= STABILITY_BOUND:
+    if time_step < SHORTEST_TIME_STEP:
         raise RobooptError(
-            f"`time_step` must be below {STABILITY_BOUND / (rate * margin):.3g} s, or "
-            f"damping of joint {world.model.joint_names[joint]!r}, "
-            f"{world.damping[joint]:g}, makes it diverge, got {time_step:.6g}."
+            f"`time_step` must be at least {SHORTEST_TIME_STEP:g} s (5 kHz), got "
+            f"{time_step:g} s. Damping and friction of the joints "
+            f"{list(joint_names)} are stable at any step."
         )
 
 
 def check_inertia(world: PybulletWorld) -> None:
     """Refuse a robot with a joint that moves no inertia: M(q) must not be singular."""
+    bodies = RigidBodies(world.model)
     for q in _configurations(world, 32):
-        inertia = world.mass_matrix(q)
+        inertia = bodies.mass_matrix(q) + np.diag(world.armature)
         diagonal = np.diag(inertia)
         bad = ~(diagonal > 0)
         if not bad.any():
             scale = np.sqrt(diagonal)
             moments, modes = np.linalg.eigh(inertia / np.outer(scale, scale))
-            if moments[0] > 1e-12:
+            if moments[0] > SINGULAR:
                 continue
             bad = np.abs(modes[:, 0]) == np.abs(modes[:, 0]).max()
         names = zip(world.model.joint_names, bad, strict=True)
@@ -85,17 +62,3 @@ def _configurations(world: PybulletWorld, count: int) -> np.ndarray:
     """Return random configurations with a fixed seed, (count, n) [rad or m]."""
     lower, upper = world.sampling_range(1.0)
     return np.random.default_rng(0).uniform(lower, upper, (count, len(lower)))
-
-
-def _damping_rate(world: PybulletWorld) -> tuple[float, int]:
-    """Return the largest eigenvalue of M⁻¹D [1/s], and its mode's largest joint."""
-    root = np.sqrt(world.damping)
-    worst, joint = 0.0, 0
-    for q in _configurations(world, 32):
-        # √D·M⁻¹·√D is symmetric and has the eigenvalues of M⁻¹D.
-        rates, modes = np.linalg.eigh(
-            root[:, None] * np.linalg.inv(world.mass_matrix(q)) * root
-        )
-        if rates[-1] > worst:
-            worst, joint = float(rates[-1]), int(np.argmax(np.abs(modes[:, -1])))
-    return worst, joint

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from roboopt._errors import RobooptError
-from roboopt.urdf import PRISMATIC, UrdfModel
+from roboopt.urdf import PRISMATIC, UrdfModel, rotation_from_rpy
 
 Array = Any  # an array of NumPy, JAX or any library with `__array_namespace__`
 Vector = tuple[float, float, float]
@@ -31,13 +31,16 @@ class ToolChain:
     """The joints that carry a tool, from the base outwards.
 
     Args:
-        joints: position of each joint in the robot's joint vector.
+        joints: position of each joint, or of the joint that it follows, in the
+            robot's joint vector.
         revolute: whether each joint turns about the z axis of its frame, or slides
             along it.
         rotations: orientation of each joint's frame at q = 0 in the frame of the joint
             before it, or in the world.
         offsets: origin of each joint's frame there [m].
         tip: the tool's point in the last joint's frame [m].
+        multipliers: positions of the chain's joints over those of `joints`, which
+            differ where a joint follows another; empty if all are 1.
 
     Raises:
         RobooptError: if there is no joint, the four tuples differ in length, or a
@@ -49,22 +52,26 @@ class ToolChain:
     rotations: tuple[Matrix, ...]
     offsets: tuple[Vector, ...]
     tip: Vector
+    multipliers: tuple[float, ...] = ()
 
     def __post_init__(self):
         """Check lengths and numbers."""
         fields = self.joints, self.revolute, self.rotations, self.offsets
         lengths = [len(field) for field in fields]
+        lengths += [len(self.multipliers)] if self.multipliers else []
         if lengths[0] == 0 or len(set(lengths)) > 1:
             raise RobooptError(
-                "`joints`, `revolute`, `rotations` and `offsets` must hold one entry "
-                f"for each of at least one joint, got {lengths}."
+                "`joints`, `revolute`, `rotations`, `offsets` and `multipliers` must "
+                "hold one entry for each of at least one joint, got "
+                f"{lengths}."
             )
         rows = [row for rotation in self.rotations for row in rotation]
         numbers = [x for row in (*rows, *self.offsets, self.tip) for x in row]
+        numbers += self.multipliers
         if not all(map(math.isfinite, numbers)):
             raise RobooptError(
-                "`rotations`, `offsets` and `tip` must be finite, got "
-                f"{self.rotations}, {self.offsets} and {self.tip}."
+                "`rotations`, `offsets`, `tip` and `multipliers` must be finite, got "
+                f"{self.rotations}, {self.offsets}, {self.tip} and {self.multipliers}."
             )
 
     @classmethod
@@ -77,21 +84,29 @@ class ToolChain:
         if link not in model.link_names or not model.chain(link):
             moving = [name for name in model.link_names if model.chain(name)]
             raise RobooptError(f"`link` must be one of {moving}, got {link!r}.")
-        joints = model.chain(link)
+        chain, (coupling, shifts) = model.chain(link), model.coupling
         rotations, offsets = [], []
         turn = np.eye(3)  # from the joint's own frame to the one with the axis along z
-        for joint in joints:
+        for joint in chain:
             pose, along_z = model.joint_poses[joint], _frame(model.moving[joint].axis)
-            x, y, z = turn @ pose.rotation @ along_z
+            zero, shift = turn @ pose.rotation @ along_z, turn @ pose.offset
+            if model.moving[joint].kind == PRISMATIC:
+                shift = shift + zero @ np.array([0.0, 0.0, shifts[joint]])
+            elif shifts[joint]:
+                zero = zero @ rotation_from_rpy([0.0, 0.0, shifts[joint]])
+            x, y, z = zero
             rotations.append((_vector(x), _vector(y), _vector(z)))
-            offsets.append(_vector(turn @ pose.offset))
+            offsets.append(_vector(shift))
             turn = along_z.T
+        rows = coupling[list(chain)]
+        factors = tuple(row[row != 0].item() for row in rows)
         return cls(
-            joints=joints,
-            revolute=tuple(model.moving[j].kind != PRISMATIC for j in joints),
+            joints=tuple(np.argmax(rows != 0, axis=1).tolist()),
+            revolute=tuple(model.moving[j].kind != PRISMATIC for j in chain),
             rotations=tuple(rotations),
             offsets=tuple(offsets),
             tip=_vector(turn @ model.link_poses[link].offset),
+            multipliers=() if set(factors) == {1.0} else factors,
         )
 
     def coordinates(self, configuration: Array) -> tuple[Array, Array, Array]:
@@ -109,17 +124,21 @@ class ToolChain:
                 f"last axis, got shape {configuration.shape}."
             )
         xp = configuration.__array_namespace__()
+        own = self.multipliers or (1.0,) * len(self.joints)
         cosines, sines = xp.cos(configuration), xp.sin(configuration)
         x, y, z = self.tip
-        fields = self.joints, self.revolute, self.rotations, self.offsets
-        for joint, revolute, rotation, offset in reversed(
+        fields = self.joints, self.revolute, self.rotations, self.offsets, own
+        for joint, revolute, rotation, offset, factor in reversed(
             list(zip(*fields, strict=True))
         ):
-            if revolute:
-                c, s = cosines[..., joint], sines[..., joint]
-                x, y = c * x - s * y, s * x + c * y
+            if not revolute:
+                z = z + factor * configuration[..., joint]
             else:
-                z = z + configuration[..., joint]
+                c, s = cosines[..., joint], sines[..., joint]
+                if factor != 1:
+                    angle = factor * configuration[..., joint]
+                    c, s = xp.cos(angle), xp.sin(angle)
+                x, y = c * x - s * y, s * x + c * y
             x, y, z = (
                 row[0] * x + row[1] * y + row[2] * z + shift
                 for row, shift in zip(rotation, offset, strict=True)

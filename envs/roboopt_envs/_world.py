@@ -1,32 +1,32 @@
 """The PyBullet world of one environment: a client, a robot, and every setting.
 
-Bullet steps a torque-driven multibody as
+Bullet steps a multibody driven by efforts as
 
-    q̈ = FD(q, q̇, τ − d·q̇)      q̇′ = clip(q̇ + Δt·q̈, ±100)      q′ = q + Δt·q̇′
+    q̈ = FD(q, q̇, τ)      q̇′ = clip(q̇ + Δt·q̈, ±100)      q′ = q + Δt·q̇′
 
 once the motors that hold every joint, and the damping of every link, are switched off.
-An episode starts by writing the state of the joints: loading a robot again leaks
-memory, and restoring a saved state does not undo motors or masses. Coulomb friction,
-which Bullet lacks, is added to the efforts as −c·tanh(q̇/v_s), with q̇ before the step.
+Joint damping, friction, armature and joints that follow others are efforts of the
+world's own: see `_resistance`. An episode starts by writing the state of the joints:
+loading a robot again leaks memory, and restoring a saved state does not undo motors or
+masses.
 """
 
 import contextlib
-import math
 import os
 import sys
 import tempfile
 import warnings
 import weakref
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from roboopt._errors import RobooptError
-from roboopt.urdf import FIXED, UrdfModel, edit_urdf, read_urdf
+from roboopt.urdf import FIXED, UrdfModel, bullet_urdf, find_meshes, reach
 
+from ._resistance import Resistance
 from ._silence import captured_messages, import_pybullet_silently
 
 import_pybullet_silently()
@@ -36,85 +36,132 @@ from pybullet_utils.bullet_client import BulletClient  # noqa: E402
 
 GRAVITY = 9.81  # m/s²
 MAX_SPEED = 100.0  # rad/s or m/s: Bullet's limit on every joint's velocity
-FRICTION_VELOCITY = 1e-2  # rad/s or m/s: v_s
+STAND_INS = "capsules from joint to joint stand in for"
+MARKER_RADIUS = 0.03  # m, and at most this share of the robot's reach
 
 
 class PybulletWorld:
     """A fixed-base robot alone in a PyBullet client of its own.
 
     Args:
-        urdf: path of the robot's URDF.
-        mimic: accept `<mimic>`, which PyBullet ignores.
+        model: the robot.
+        urdf: path of the robot's URDF, where its meshes are looked for.
+        packages: folders of ROS packages, by name.
         gui: open Bullet's window.
 
     Attributes:
         model: the robot's `roboopt.urdf.UrdfModel`; its joints and PyBullet's have the
             same order.
         gravity: (3,) [m/s²].
-        client, body, joint_indices, damping, friction, linear_damping, angular_damping:
-            as those of `FixedBaseEnv`.
+        client, body, joint_indices, damping, friction, armature, linear_damping,
+            angular_damping: as those of `FixedBaseEnv`.
 
     Raises:
-        RobooptError: if the URDF is refused, or PyBullet cannot load it.
+        RobooptError: if PyBullet cannot load the robot.
         RuntimeError: if a window is asked for and there is no display.
+
+    Warns:
+        UserWarning: if meshes are not found, and capsules stand in for them.
     """
 
-    def __init__(self, urdf: str | Path, *, mimic: bool = False, gui: bool = False):
+    def __init__(
+        self,
+        model: UrdfModel,
+        urdf: str | Path,
+        *,
+        packages: Mapping[str, str | os.PathLike] | None = None,
+        gui: bool = False,
+    ):
         """Connect to PyBullet and load the robot."""
-        # Given broken input PyBullet ends the process: the file is checked before.
-        self.model = _read(urdf, "robot", mimic=mimic)
         if gui and sys.platform == "linux" and not os.environ.get("DISPLAY"):
             # PyBullet would end the process.
             raise RuntimeError('`render_mode="human"` needs a display, got no DISPLAY.')
         self.urdf = Path(urdf)
+        self._meshes = find_meshes(model, self.urdf.parent, packages)
+        self._own_shapes = True
+        missing = [name for name, path in self._meshes.items() if path is None]
+        if missing:
+            shown = ", ".join(missing[:3]) + (", …" if len(missing) > 3 else "")
+            _warn(
+                f"{len(missing)} mesh(es) of the robot cannot be found ({shown}): "
+                f"{STAND_INS} them. Name the folders of ROS packages by `packages`, or "
+                "--package NAME=PATH."
+            )
         self.client = _Client(pybullet.GUI if gui else pybullet.DIRECT)
-        self.friction = np.zeros(len(self.model.moving))
-        self._load(self.urdf, "robot")
-        self._set_physics(np.array([0.0, 0.0, -GRAVITY]), 0.0, 0.0)
+        self._time_step = 1 / 240
+        self._load(model, "robot")
+        numbers = model.damping, model.friction, 0 * model.damping
+        self._set_physics(*numbers, np.array([0.0, 0.0, -GRAVITY]), 0.0, 0.0)
         self._marker: int | None = None
 
-    def _load(self, path: Path, argument: str) -> None:
-        client, model = self.client, self.model
-        failure = None
-        with captured_messages() as messages:
-            try:
-                self.body = client.loadURDF(
-                    str(path),
-                    useFixedBase=True,
-                    flags=pybullet.URDF_USE_INERTIA_FROM_FILE,
+    def _load(self, model: UrdfModel, argument: str) -> None:
+        """Load the file that is written from `model`, with capsules if shapes fail."""
+        client = self.client
+        body, said = self._load_file(model)
+        if body is None and self._own_shapes:
+            self._own_shapes = False
+            body, again = self._load_file(model)
+            if body is not None:
+                _warn(
+                    f"PyBullet cannot load the shapes of the robot ({said}): "
+                    f"{STAND_INS} all of them."
                 )
-            except pybullet.error as error:
-                failure = error
-        said = " ".join(messages)
-        if failure is not None:
+            said = again
+        if body is None:
             raise RobooptError(
-                f"`{argument}`: PyBullet cannot load {path}: {said or failure}."
-            ) from failure
-        if said:
-            warnings.warn(f"PyBullet says of {path}: {said}", stacklevel=3)
-        client.changeDynamics(self.body, -1, maxJointVelocity=MAX_SPEED)
-        joints = enumerate(model.joints)
-        self.joint_indices = tuple(i for i, j in joints if j.kind != FIXED)
-        self.damping = model.damping
+                f"`{argument}`: PyBullet cannot load {self.urdf}: {said}."
+            )
+        self.body, self.model = body, model
+        client.changeDynamics(body, -1, maxJointVelocity=MAX_SPEED)
         self._links = range(len(model.joints))
+        self._moving = [i for i, j in enumerate(model.joints) if j.kind != FIXED]
+        self.joint_indices = tuple(self._moving[i] for i in model.coordinates)
+        self._coupling, self._offset = model.coupling
+        self._coordinates = list(model.coordinates)
+        self._independent = len(self._coordinates) == len(self._moving)
         self._nominal: dict[int, tuple[float, Any]] = {}
         for link, joint in enumerate(model.joints):
-            dynamics = client.getDynamicsInfo(self.body, link)
+            dynamics = client.getDynamicsInfo(body, link)
             if dynamics[0] > 0:
                 self._nominal[link] = dynamics[0], dynamics[2]
             inertial = model.inertials.get(joint.child)
             if inertial is not None and inertial.inertia.any() and not any(dynamics[2]):
-                raise RobooptError(
-                    f"`{argument}`: the moments of inertia of link {joint.child!r} must"
-                    " satisfy the triangle inequality, which they miss by rounding: "
-                    "PyBullet set them to 0. Make the largest a little smaller."
-                )
+                raise AssertionError(f"PyBullet dropped the inertia of {joint.child}")
         # `BulletClient` looks a function up at each call; every step calls these.
         self._set_motors = client.setJointMotorControlArray
         self._step = client.stepSimulation
         self._get_states = client.getJointStates
 
-    def _set_physics(self, gravity: np.ndarray, linear: float, angular: float) -> None:
+    def _load_file(self, model: UrdfModel) -> tuple[int | None, str]:
+        """Return the loaded body, None if PyBullet refuses, and what PyBullet says."""
+        text = bullet_urdf(model, self._meshes, shapes=self._own_shapes)
+        body, failure = None, ""
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            captured_messages() as messages,
+        ):
+            path = Path(folder) / "robot.urdf"
+            path.write_bytes(text)
+            try:
+                body = self.client.loadURDF(
+                    str(path),
+                    useFixedBase=True,
+                    flags=pybullet.URDF_USE_INERTIA_FROM_FILE,
+                )
+            except pybullet.error as error:
+                failure = str(error)
+        return body, " ".join(messages) or failure
+
+    def _set_physics(
+        self,
+        damping: np.ndarray,
+        friction: np.ndarray,
+        armature: np.ndarray,
+        gravity: np.ndarray,
+        linear: float,
+        angular: float,
+    ) -> None:
+        self.damping, self.friction, self.armature = damping, friction, armature
         self.gravity = gravity
         self.linear_damping, self.angular_damping = linear, angular
         self.client.setGravity(*gravity.tolist())
@@ -123,24 +170,41 @@ class PybulletWorld:
             self.client.changeDynamics(
                 self.body, link, linearDamping=linear, angularDamping=angular
             )
+        self._as_loaded = self._new_resistance(damping, None)
+        self._resistance = self._as_loaded
+
+    def _new_resistance(
+        self, damping: np.ndarray, masses: dict[str, float] | None
+    ) -> Resistance:
+        return Resistance(
+            self.model,
+            (self.client, self.body),
+            damping=damping,
+            friction=self.friction,
+            armature=self.armature,
+            gravity=self.gravity,
+            air=(self.linear_damping, self.angular_damping),
+            mass_factors=masses,
+        )
 
     @contextlib.contextmanager
-    def replaced(self, robot: Any) -> Iterator[None]:
-        """Replace the robot by one with the numbers of a fitted robot.
+    def replaced(self, model: UrdfModel, robot: Any) -> Iterator[None]:
+        """Replace the robot by a fitted one: `model`, with the numbers of `robot`.
 
-        If PyBullet cannot simulate `robot`, or the block raises an error, everything
-        stays as it was. Joints are at 0 afterwards.
+        If PyBullet cannot simulate it, or the block raises an error, everything stays
+        as it was. Joints are at 0 afterwards.
         """
         before = vars(self).copy()
         try:
-            with tempfile.TemporaryDirectory() as folder:
-                path = Path(folder) / self.urdf.name
-                path.write_bytes(edit_urdf(robot, self.urdf, None, argument="model"))
-                self.model = _read(path, "model", mimic=True)
-                self._load(path, "model")
-            self.friction = np.asarray(robot.friction, np.float64)
-            dampings = float(robot.linear_damping), float(robot.angular_damping)
-            self._set_physics(np.asarray(robot.gravity, np.float64), *dampings)
+            self._load(model, "model")
+            self._set_physics(
+                np.array(robot.damping, np.float64),
+                np.array(robot.friction, np.float64),
+                np.array(robot.armature, np.float64),
+                np.array(robot.gravity, np.float64),
+                float(robot.linear_damping),
+                float(robot.angular_damping),
+            )
             yield
         except BaseException:
             if self.body != before["body"]:
@@ -152,34 +216,48 @@ class PybulletWorld:
 
     def set_time_step(self, time_step: float) -> None:
         """Let `advance` take `time_step` [s]."""
+        self._time_step = time_step
         self.client.setTimeStep(time_step)
 
     def place(self, q: np.ndarray, velocity: np.ndarray) -> None:
         """Put the joints at `q` [rad or m] and `velocity`, and reset the motors."""
         # A torque that somebody has applied acts at the next step, whatever is reset.
         self._step()
-        states = zip(self.joint_indices, q.tolist(), velocity.tolist(), strict=True)
-        for joint, position, speed in states:
-            self.client.resetJointState(self.body, joint, position, speed)
+        self.move(q, velocity)
         self._set_motors(
             self.body,
-            self.joint_indices,
+            self._moving,
             pybullet.VELOCITY_CONTROL,
-            forces=[0.0] * len(self.joint_indices),
+            forces=[0.0] * len(self._moving),
         )
-        self._friction = self.friction.tolist() if self.friction.any() else []
+
+    def move(self, q: np.ndarray, velocity: np.ndarray | None = None) -> None:
+        """Write the positions [rad or m] and velocities of all joints."""
+        if not self._independent:
+            q = self._coupling @ q + self._offset
+            velocity = None if velocity is None else self._coupling @ velocity
+        speeds = [0.0] * len(q) if velocity is None else velocity.tolist()
+        states = zip(self._moving, q.tolist(), speeds, strict=True)
+        for joint, position, speed in states:
+            self.client.resetJointState(self.body, joint, position, speed)
+
+    @contextlib.contextmanager
+    def elsewhere(self) -> Iterator[None]:
+        """Put all joints back, after the block, to where they were before it."""
+        states = self._get_states(self.body, self._moving)
+        try:
+            yield
+        finally:
+            for joint, state in zip(self._moving, states, strict=True):
+                self.client.resetJointState(self.body, joint, state[0], state[1])
 
     def advance(self, efforts: list[float]) -> tuple[list[float], list[float]]:
-        """Step once under all joints' efforts [N·m or N], and friction; return q, q̇."""
-        if self._friction:
-            states = self._get_states(self.body, self.joint_indices)
-            joints = zip(efforts, self._friction, states, strict=True)
-            efforts = [
-                effort - friction * math.tanh(state[1] / FRICTION_VELOCITY)
-                for effort, friction, state in joints
-            ]
+        """Step once under all joints' efforts [N·m or N]; return q, q̇."""
+        if self._resistance.acts:
+            states = self._get_states(self.body, self._moving)
+            efforts = self._resistance.efforts(efforts, states, self._time_step)
         self._set_motors(
-            self.body, self.joint_indices, pybullet.TORQUE_CONTROL, forces=efforts
+            self.body, self._moving, pybullet.TORQUE_CONTROL, forces=efforts
         )
         self._step()
         states = self._get_states(self.body, self.joint_indices)
@@ -188,16 +266,9 @@ class PybulletWorld:
     def gravity_effort(self, q: np.ndarray) -> np.ndarray:
         """Return the efforts that hold the robot still at q, (n,) [N·m or N].
 
-        PyBullet answers for the robot as loaded, before any `scale_dynamics`.
+        The robot is the one as loaded, before any `scale_dynamics`.
         """
-        zero = [0.0] * len(self.joint_indices)
-        return np.array(
-            self.client.calculateInverseDynamics(self.body, q.tolist(), zero, zero)
-        )
-
-    def mass_matrix(self, q: np.ndarray) -> np.ndarray:
-        """Return M(q), (n, n) [kg·m², kg·m or kg]."""
-        return np.array(self.client.calculateMassMatrix(self.body, q.tolist()))
+        return self._as_loaded.holding_effort(q)
 
     @property
     def massive_links(self) -> tuple[int, ...]:
@@ -207,15 +278,15 @@ class PybulletWorld:
     def scale_dynamics(self, mass: np.ndarray, damping: np.ndarray) -> None:
         """Multiply mass and inertia of each massive link, and each joint's damping."""
         change = self.client.changeDynamics
+        factors: dict[str, float] = {}
         links = zip(self._nominal.items(), mass.tolist(), strict=True)
         for (link, (kilograms, inertia)), factor in links:
             # Mass alone would replace the inertia by that of the collision shape.
             scaled = [moment * factor for moment in inertia]
             mass_now = kilograms * factor
             change(self.body, link, mass=mass_now, localInertiaDiagonal=scaled)
-        damped = (self.damping * damping).tolist()
-        for joint, value in zip(self.joint_indices, damped, strict=True):
-            change(self.body, joint, jointDamping=value)
+            factors[self.model.joints[link].child] = factor
+        self._resistance = self._new_resistance(self.damping * damping, factors)
 
     def sampling_range(self, fraction: float) -> tuple[np.ndarray, np.ndarray]:
         """Return the central `fraction` of every joint's range, two of (n,) [rad or m].
@@ -230,26 +301,40 @@ class PybulletWorld:
         middle, half = (lower + upper) / 2, (upper - lower) / 2
         return middle - fraction * half, middle + fraction * half
 
-    def extent(self) -> np.ndarray:
-        """Return corners of boxes around positions the robot can reach, (k, 3) [m].
+    def corners(self, configurations: np.ndarray) -> np.ndarray:
+        """Return corners of boxes around the robot's links, (k, 3) [m].
 
-        The joints are left at another configuration.
+        A link without a collision shape counts by the origin of its frame, and in a
+        robot without any such shape also by twice its center of mass.
         """
-        corners = []
-        lower, upper = self.sampling_range(0.8)
-        random = np.random.default_rng(0).uniform(lower, upper, (64, len(lower)))
-        for q in (lower, upper, 0 * lower, *random):
-            self.place(q, 0 * q)
-            for link in (-1, *self._links):
-                corners += self.client.getAABB(self.body, link)
-        return np.array(corners)
+        client, found = self.client, []
+        pad = 0.03 * reach(self.model) * np.array([[-1.0], [1.0]])
+        shaped = [
+            link
+            for link in (-1, *self._links)
+            if client.getCollisionShapeData(self.body, link)
+        ]
+        with self.elsewhere():
+            for q in configurations:
+                self.move(q)
+                for link in shaped:
+                    found += client.getAABB(self.body, link)
+                for link in set(self._links).difference(shaped):
+                    center, *_, origin, _ = client.getLinkState(
+                        self.body, link, computeForwardKinematics=True
+                    )
+                    beyond = 2 * np.array(center) - origin
+                    ends = np.array([origin] if shaped else [origin, beyond])
+                    found += [*(ends + pad[0]), *(ends + pad[1])]
+        return np.array(found)
 
     def mark(self, position: np.ndarray) -> None:
         """Show a ball at `position` (3,) [m], which collides with nothing."""
         point, upright = position.tolist(), [0, 0, 0, 1]
         if self._marker is None:
+            radius = MARKER_RADIUS * min(1.0, reach(self.model))
             ball = self.client.createVisualShape(
-                pybullet.GEOM_SPHERE, radius=0.03, rgbaColor=[0.1, 0.65, 0.3, 1]
+                pybullet.GEOM_SPHERE, radius=radius, rgbaColor=[0.1, 0.65, 0.3, 1]
             )
             self._marker = self.client.createMultiBody(
                 baseVisualShapeIndex=ball, basePosition=point
@@ -266,26 +351,8 @@ class PybulletWorld:
         self.client.disconnect()
 
 
-def _read(path: str | Path, argument: str, *, mimic: bool) -> UrdfModel:
-    """Return the model of a robot whose joints all move independently."""
-    model = read_urdf(path, bullet_defaults=True, argument=argument)
-    joints = []
-    for joint in model.joints:
-        if joint.mimic is not None and not mimic:
-            raise RobooptError(
-                f"`{argument}`: joint {joint.name!r} must not mimic another: PyBullet "
-                "ignores <mimic>."
-            )
-        joints.append(joint._replace(mimic=None))
-    for link in model.element.findall("link"):
-        if link.get("name") in model.inertials and link.find("inertial") is None:
-            warnings.warn(
-                f"link {link.get('name')!r} has no <inertial>: PyBullet gives it 1 kg "
-                "and 1 kg·m².",
-                UserWarning,
-                stacklevel=4,
-            )
-    return replace(model, joints=tuple(joints))
+def _warn(message: str) -> None:
+    warnings.warn(message, UserWarning, stacklevel=4)
 
 
 class _Client(BulletClient):

@@ -2,11 +2,12 @@
 
 Observations are (q, q̇, g) with the goal configuration g; every joint is driven. Start
 and goal are in the central 60 % of every joint's range, at rest, and holding still
-there takes at most 60 % of the effort limits.
+there takes at most 60 % of the effort limits and touches neither floor nor robot.
 """
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,15 @@ import numpy as np
 import pybullet_data
 
 from roboopt._errors import RobooptError
-from roboopt.urdf import UrdfModel
+from roboopt.urdf import UrdfModel, read_urdf
 
 from ._actuators import Actuators
 from ._camera import View
-from ._fitted_robot import fitted_robot
-from ._fixed_base import FixedBaseEnv, randomization_margin
-from ._sizing import assumed_efforts, check_inertia, largest_time_step
+from ._clearance import Clearance
+from ._fitted_robot import fitted_model, fitted_robot
+from ._fixed_base import FixedBaseEnv
+from ._sizing import assumed_efforts, check_inertia
+from ._tool import checked_tool, find_tool
 from ._tool_chain import ToolChain
 from ._world import PybulletWorld
 from .tasks import Reach
@@ -28,6 +31,7 @@ from .tasks import Reach
 CENTRAL_FRACTION = 0.6  # of a joint's range, for starts and goals
 HOLDING_FRACTION = 0.6  # of the effort limit, for gravity at starts and goals
 MAX_DRAWS = 1000
+CLEARANCE_SAMPLES = 64
 RELAXATION_RATE = 5.0  # 1/s: speed scale over position scale
 
 
@@ -40,27 +44,35 @@ class ArmReach(FixedBaseEnv):
     Args:
         robot: "two-link" in a vertical plane, "iiwa" (KUKA), "panda" (Franka, with its
             two fingers), or the path of a URDF, whose base is fixed to the world.
-        tool: the link that must arrive; by default the deepest link of the tree, the
-            last of several.
-        effort_limits: limit of every joint, instead of the URDF's [N·m or N].
+        tool: the link that must arrive; by default the one behind the most joints that
+            is named like a tool (tool0, tcp, flange, ee_link, hand), or else the last
+            link of the longest chain, fingers and sensors left out.
+        actuated: names of the driven joints, instead of those that the URDF says; every
+            joint must be driven.
+        locked: names of joints that are held at 0, or a mapping to the positions
+            [rad or m] at which they are held.
+        effort_limits: limit of every joint, or one for all, instead of the URDF's
+            [N·m or N].
+        packages: folders of ROS packages by name, for meshes of package://NAME/….
+        repair: replace inertias that no body can have by the nearest possible ones.
         duration: length of an episode [s].
-        time_step: [s]; by default the first of 1/240, 1/480, … at which the joint
-            damping is far from diverging.
+        time_step: [s].
         actuators: the motors of all joints; by default 1 Ω and 10 A at the limit.
-        model: a fitted model of the robot, as in `apply`; given here, the time step
-            suits its damping.
+        model: a fitted model of the robot, as in `apply`.
         randomize: largest relative change of every mass and joint damping at a reset.
         render_mode: None, "rgb_array" or "human".
         width: picture width [pixels].
         height: picture height [pixels].
 
     Raises:
-        RobooptError: if an argument is out of its range, PyBullet cannot simulate the
-            URDF or `model`, or the motors can hold the arm hardly anywhere.
+        RobooptError: if an argument is out of its range, the URDF or `model` is no
+            robot that can be simulated, a joint is passive, or the motors can hold the
+            arm hardly anywhere.
         RuntimeError: if "human" is asked for and there is no display.
 
     Warns:
-        UserWarning: if the URDF has no effort limit for a joint, and one is assumed.
+        UserWarning: if the URDF has no effort limit for a joint, and one is assumed; or
+            about everything else that is taken otherwise than the URDF says.
     """
 
     def __init__(
@@ -68,9 +80,13 @@ class ArmReach(FixedBaseEnv):
         robot: str | Path = "two-link",
         *,
         tool: str | None = None,
-        effort_limits: Sequence[float] | np.ndarray | None = None,
+        actuated: Iterable[str] | None = None,
+        locked: Iterable[str] | Mapping[str, float] = (),
+        effort_limits: Sequence[float] | np.ndarray | float | None = None,
+        packages: Mapping[str, str | PathLike] | None = None,
+        repair: bool = False,
         duration: float = 3.0,
-        time_step: float | None = None,
+        time_step: float = 1 / 240,
         actuators: Actuators | None = None,
         model: Any = None,
         randomize: float = 0.0,
@@ -79,29 +95,37 @@ class ArmReach(FixedBaseEnv):
         height: int = 360,
     ):
         """Load the robot."""
-        path, known = _find(robot)
-        margin = randomization_margin(randomize)
-        world = PybulletWorld(path, mimic=known, gui=render_mode == "human")
+        path = _find(robot)
+        urdf = read_urdf(
+            path,
+            locked=locked,
+            actuated=actuated,
+            effort_limits=effort_limits,
+            repair=repair,
+            argument="robot",
+        )
+        _require_motors(urdf)
+        gui = render_mode == "human"
+        world = PybulletWorld(urdf, path, packages=packages, gui=gui)
         if model is not None:
-            fitted = fitted_robot(
-                model, world.model.joint_names, world.model.link_names[1:]
-            )
-            with world.replaced(fitted):
+            fitted = fitted_robot(model, urdf.joint_names, urdf.link_names[1:])
+            with world.replaced(fitted_model(urdf, fitted), fitted):
                 pass
         check_inertia(world)
-        if time_step is None:
-            time_step = largest_time_step(world, margin=margin)
-        self.tool = _tool(world.model, tool)
-        chain = ToolChain.from_urdf(world.model, self.tool)
+        if effort_limits is not None and np.isinf(urdf.effort_limits).any():
+            raise RobooptError(f"`effort_limits` must be finite, got {effort_limits}.")
+        self.tool = find_tool(urdf) if tool is None else checked_tool(urdf, tool)
+        chain = ToolChain.from_urdf(urdf, self.tool)
+        limits = _effort_limits(world)
         self._range = world.sampling_range(CENTRAL_FRACTION)
         widest = world.sampling_range(1.0)
-        half = np.where(world.model.revolute, 1.0, (widest[1] - widest[0]) / 2)
+        half = np.where(urdf.revolute, 1.0, (widest[1] - widest[0]) / 2)
         scales = tuple(half.tolist()), tuple((RELAXATION_RATE * half).tolist())
         super().__init__(
             world,
             task=Reach(chain, *scales),
             actuated=range(len(half)),
-            effort_limits=_effort_limits(world, effort_limits),
+            effort_limits=limits,
             start_range=widest,
             goal_range=widest,
             duration=duration,
@@ -112,13 +136,26 @@ class ArmReach(FixedBaseEnv):
                 render_mode, width, height, 20.0, 15.0, goal_position=chain.position
             ),
         )
-        self._draw_start(np.random.default_rng(0))
+        random = np.random.default_rng(0)
+        held = [self._draw_held(random) for _ in range(CLEARANCE_SAMPLES)]
+        self._clearance = Clearance(world, np.array(held))
 
     def _draw_start(self, random: np.random.Generator) -> np.ndarray:
         start, goal = self._draw_configuration(random), self._draw_configuration(random)
         return np.concatenate([start, 0 * start, goal])
 
     def _draw_configuration(self, random: np.random.Generator) -> np.ndarray:
+        """Return a configuration that touches nothing, (n,) [rad or m]."""
+        for _ in range(MAX_DRAWS):
+            q = self._draw_held(random)
+            if self._clearance.is_free(q):
+                return q
+        raise RobooptError(
+            "`robot` must have configurations that touch neither the floor nor the "
+            f"robot itself: among {MAX_DRAWS} there was none."
+        )
+
+    def _draw_held(self, random: np.random.Generator) -> np.ndarray:
         """Return a configuration that the motors can hold, (n,) [rad or m]."""
         for _ in range(MAX_DRAWS):
             q = random.uniform(*self._range)
@@ -132,8 +169,20 @@ class ArmReach(FixedBaseEnv):
         )
 
 
-def _find(robot: str | Path) -> tuple[Path, bool]:
-    """Return the robot's URDF, and whether it is one of ours or PyBullet's."""
+def _require_motors(model: UrdfModel) -> None:
+    """Refuse a robot with a passive joint: it cannot reach configurations at will."""
+    names = np.array(model.joint_names)
+    if not model.driven.all():
+        raise RobooptError(
+            "`robot` must have a motor at every joint to reach a configuration, got "
+            f"passive joints {names[~model.driven].tolist()}. Hold them by `locked`, "
+            "name the driven joints by `actuated`, or give a task for which passive "
+            "joints may swing."
+        )
+
+
+def _find(robot: str | Path) -> Path:
+    """Return the robot's URDF."""
     data = Path(pybullet_data.getDataPath())
     robots = {
         "two-link": Path(__file__).parent / "assets" / "two_link.urdf",
@@ -141,46 +190,18 @@ def _find(robot: str | Path) -> tuple[Path, bool]:
         "panda": data / "franka_panda" / "panda.urdf",
     }
     if robot in robots:
-        return robots[str(robot)], True
+        return robots[str(robot)]
     if not Path(robot).is_file():
         raise RobooptError(
             f"`robot` must be one of {list(robots)} or the path of a URDF, got "
             f"{str(robot)!r}."
         )
-    return Path(robot), False
+    return Path(robot)
 
 
-def _tool(model: UrdfModel, tool: str | None) -> str:
-    """Return the tool's link, without `tool` the deepest and last."""
-    depths = {model.root: 0}
-    for joint in model.joints:
-        depths[joint.child] = depths[joint.parent] + 1
-    links = model.link_names[1:]
-    if tool is None:
-        tool = max(reversed(links), key=depths.__getitem__)
-    if tool not in links:
-        raise RobooptError(
-            f"`tool` must be a link, one of {list(links)}, got {tool!r}."
-        )
-    if not model.chain(tool):
-        raise RobooptError(f"`tool` must be on a moving link, got {tool!r}.")
-    return tool
-
-
-def _effort_limits(
-    world: PybulletWorld, given: Sequence[float] | np.ndarray | None
-) -> np.ndarray:
+def _effort_limits(world: PybulletWorld) -> np.ndarray:
     """Return the effort limit of every joint, (n,) [N·m or N]."""
     names, stated = world.model.joint_names, world.model.effort_limits
-    if given is not None:
-        limits = np.array(given, np.float64)
-        good = (limits > 0) & np.isfinite(limits)
-        if limits.shape != stated.shape or not good.all():
-            raise RobooptError(
-                "`effort_limits` must hold a positive, finite one for each of the "
-                f"joints {list(names)}, got {given}."
-            )
-        return limits
     missing = np.isinf(stated)
     if not missing.any():
         return stated

@@ -10,6 +10,8 @@ from typing import ClassVar
 
 import numpy as np
 
+from roboopt.urdf import read_urdf
+
 from ._actuators import Actuators
 from ._camera import View
 from ._fixed_base import FixedBaseEnv
@@ -57,7 +59,7 @@ class CartPole(FixedBaseEnv):
     ):
         """Load the robot."""
         view = View(render_mode, width, height, yaw=0.0, pitch=8.0)
-        world = PybulletWorld(URDF, gui=render_mode == "human")
+        world = PybulletWorld(read_urdf(URDF), URDF, gui=render_mode == "human")
         self._lower = self.start_center - self.start_half_width
         self._upper = self.start_center + self.start_half_width
         super().__init__(

@@ -2,6 +2,7 @@
 
 from roboopt.dynamics._bullet import BULLET_DAMPING as BULLET_DAMPING
 from roboopt.dynamics._bullet import load_bullet as load_bullet
+from roboopt.dynamics._bullet import load_env as load_env
 from roboopt.dynamics._constraints import PositionMotors as PositionMotors
 from roboopt.dynamics._constraints import constraint_row_order as constraint_row_order
 from roboopt.dynamics._ensemble import Ensemble as Ensemble

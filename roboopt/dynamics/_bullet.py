@@ -14,7 +14,7 @@ import numpy as np
 from roboopt._errors import RobooptError
 from roboopt.dynamics._assembly import JointRow, LinkRow, assemble
 from roboopt.dynamics._multibody import Multibody
-from roboopt.urdf import Inertial, Pose, rotation_from_quaternion
+from roboopt.urdf import Inertial, Mimic, Pose, rotation_from_quaternion
 
 FIXED, REVOLUTE, PRISMATIC = 4, 0, 1  # pybullet.JOINT_FIXED and so on
 BULLET_DAMPING = float(np.float32(0.04))
@@ -30,6 +30,9 @@ def load_bullet(
     damping: Any = None,
     lower: Any = None,
     upper: Any = None,
+    friction: Any = None,
+    armature: Any = None,
+    mimic: Any = None,
 ) -> Multibody:
     """Load a fixed-base robot from a PyBullet simulation.
 
@@ -43,6 +46,11 @@ def load_bullet(
             loading: PyBullet reports the file's.
         lower: lower limits of the joints [rad or m], if they were changed.
         upper: upper limits of the joints [rad or m], if they were changed.
+        friction: Coulomb friction of the joints [N·m or N], of which PyBullet has none.
+        armature: inertia of the joints' rotors [kg·m² or kg], likewise.
+        mimic: a mapping from the names of joints that something outside PyBullet lets
+            follow others to `(joint, multiplier, offset)` of q_m = multiplier · q +
+            offset. The numbers above are then those of the other joints alone.
 
     Raises:
         RobooptError: if the base is not fixed, nothing moves, or a joint's type is bad.
@@ -60,12 +68,13 @@ def load_bullet(
     pose = Pose(-1, rotation_from_quaternion(orientation), np.array(position))
     base = LinkRow(client.getBodyInfo(body)[0].decode(), pose, None)
     joints, links = _rows(infos, dynamics, base)
+    follows = {name: Mimic(*given) for name, given in (mimic or {}).items()}
+    joints = [row._replace(mimic=follows.get(row.name)) for row in joints]
     changed = {"damping": damping, "lower": lower, "upper": upper}
+    changed |= {"friction": friction, "armature": armature}
     for name, given in changed.items():
         if given is not None:
-            values = np.broadcast_to(given, (len(joints),))
-            pairs = zip(joints, values, strict=True)
-            joints = [row._replace(**{name: value}) for row, value in pairs]
+            joints = _with_numbers(joints, name, given)
     physics = client.getPhysicsEngineParameters()
     return assemble(
         joints,
@@ -74,6 +83,52 @@ def load_bullet(
         linear_damping=linear_damping,
         angular_damping=angular_damping,
     )
+
+
+def _with_numbers(joints: list[JointRow], name: str, given: Any) -> list[JointRow]:
+    """Return rows with a number of the independent joints, 0 at those that follow."""
+    independent = [row.mimic is None for row in joints]
+    values = np.zeros(len(joints))
+    values[independent] = given
+    pairs = zip(joints, values.tolist(), strict=True)
+    return [row._replace(**{name: value}) for row, value in pairs]
+
+
+def load_env(
+    env: Any,
+    *,
+    linear_damping: float | None = None,
+    angular_damping: float | None = None,
+) -> Multibody:
+    """Load the robot of a PyBullet environment, with each of its links.
+
+    Args:
+        env: an environment with the attributes `physics_client` (or `client`) and
+            `body`; also with `linear_damping` and `angular_damping` of its links [1/s],
+            if they are not PyBullet's defaults. If its `implicit_damping` is True, the
+            environment applies `damping`, `friction` and `armature` of the joints, and
+            lets the joints of `mimic` follow others, by itself; otherwise, damping is
+            PyBullet's, and `friction` [N·m or N], if there is one, is added to the
+            efforts.
+        linear_damping: of the links, instead of the environment's [1/s].
+        angular_damping: likewise [1/s].
+
+    Raises:
+        RobooptError: if the base is not fixed, nothing moves, or a joint's type is bad.
+    """
+    env = env.unwrapped
+    client = getattr(env, "physics_client", None)
+    given = {"linear_damping": linear_damping, "angular_damping": angular_damping}
+    numbers: dict[str, Any] = {
+        name: float(getattr(env, name, BULLET_DAMPING)) if value is None else value
+        for name, value in given.items()
+    }
+    names = ("friction",)
+    if getattr(env, "implicit_damping", False):
+        names = ("damping", "friction", "armature", "mimic")
+    numbers |= {name: getattr(env, name, None) for name in names}
+    client = env.client if client is None else client
+    return load_bullet(client, env.body, **numbers)
 
 
 def _functions(client: Any) -> Any:

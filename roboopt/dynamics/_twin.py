@@ -6,6 +6,13 @@ This is the semi-implicit Euler step of Bullet's multibodies, with all forces ev
 at the old state (btMultiBodyDynamicsWorld::solveInternalConstraints). Joint limits and
 position motors act between the two updates, on velocities, as described in
 `_constraints`.
+
+With `implicit_damping`, joint damping and friction act on the new velocity instead,
+
+    q̇' = q̇ + Δt (M + A + Δt D)⁻¹ (τ − h − D q̇)      D = diag(d + c tanh(q̇/v_s)/q̇)
+
+(armature A), which is the same step with the armature A + Δt D. It is stable at every
+Δt, where the explicit step diverges once Δt D exceeds twice the inertia.
 """
 
 import math
@@ -25,10 +32,10 @@ from roboopt.dynamics._actuation import (
     clipped,
     joint_effort,
 )
-from roboopt.dynamics._bullet import BULLET_DAMPING, load_bullet
+from roboopt.dynamics._bullet import load_env
 from roboopt.dynamics._constraints import PositionMotors, constrained_velocity
 from roboopt.dynamics._describe import has_values
-from roboopt.dynamics._multibody import Multibody
+from roboopt.dynamics._multibody import FRICTION_VELOCITY, Multibody
 
 MAX_VELOCITY = 100.0  # Bullet's maxJointVelocity [rad/s or m/s]
 PROTOCOL = ("physics_client", "body", "actuated", "time_step", "effort_limits")
@@ -47,6 +54,7 @@ class Twin(Jittable):
     effort_limits: Float[Array, " act"]
     joint_limits: bool = eqx.field(static=True)
     motors: PositionMotors | None
+    implicit_damping: bool = eqx.field(static=True, default=False)
 
     def __init__(
         self,
@@ -57,6 +65,7 @@ class Twin(Jittable):
         effort_limits: Any = math.inf,
         joint_limits: bool = False,
         motors: PositionMotors | None = None,
+        implicit_damping: bool = False,
     ):
         """Set `robot` in motion.
 
@@ -68,6 +77,9 @@ class Twin(Jittable):
             joint_limits: whether joints stop at their limits; without them a step is
                 several times faster.
             motors: position motors on the actuated joints, instead of efforts.
+            implicit_damping: whether joint damping and friction act on the velocity
+                after the step, as in the environments of roboopt; PyBullet's own joint
+                damping acts on the velocity before it.
 
         Raises:
             RobooptError: if an argument is out of range or does not fit the joints.
@@ -86,6 +98,7 @@ class Twin(Jittable):
             )
         self.joint_limits = joint_limits
         self.motors = motors
+        self.implicit_damping = implicit_damping
 
     @classmethod
     def from_env(cls, env: Any, *, joint_limits: bool = False) -> "Twin":
@@ -95,8 +108,8 @@ class Twin(Jittable):
             env: any environment whose innermost environment has the attributes
                 `physics_client`, `body`, `actuated`, `time_step` [s] and
                 `effort_limits` [N·m or N]; also `linear_damping` and `angular_damping`
-                of its links [1/s], if they are not PyBullet's defaults, and `friction`,
-                if the environment adds Coulomb friction [N·m or N] to the efforts.
+                of its links [1/s], if they are not PyBullet's defaults. `load_env` says
+                what else is read.
             joint_limits: whether joints stop at their limits.
 
         Raises:
@@ -109,16 +122,8 @@ class Twin(Jittable):
                 f"`env` must have the attributes {PROTOCOL}, got a "
                 f"{type(env).__name__} without {missing}."
             )
-        dampings = {
-            name: float(getattr(env, name, BULLET_DAMPING))
-            for name in ("linear_damping", "angular_damping")
-        }
-        robot = load_bullet(env.physics_client, env.body, **dampings)
-        friction = getattr(env, "friction", None)
-        if friction is not None:
-            # PyBullet's joints have no Coulomb friction: the environment adds it.
-            robot = eqx.tree_at(lambda r: r.friction, robot, jnp.asarray(friction))
-        if not any(dampings.values()):
+        robot = load_env(env)
+        if not (float(robot.linear_damping) or float(robot.angular_damping)):
             robot = robot.merge_fixed()
         return cls(
             robot,
@@ -126,6 +131,7 @@ class Twin(Jittable):
             actuated=tuple(env.actuated),
             effort_limits=env.effort_limits,
             joint_limits=joint_limits,
+            implicit_damping=getattr(env, "implicit_damping", False),
         )
 
     def __repr__(self) -> str:
@@ -188,13 +194,27 @@ class Twin(Jittable):
         effort = self.effort(action)
         if effort is None:
             effort = jnp.zeros_like(q)
-        acceleration = self.robot.forward_dynamics(q, velocity, effort)
+        robot = self.robot
+        if self.implicit_damping:
+            added = duration * _resistance_coefficients(robot, velocity)
+            robot = eqx.tree_at(lambda r: r.armature, robot, robot.armature + added)
+        acceleration = robot.forward_dynamics(q, velocity, effort)
         velocity = velocity + duration * acceleration
         if self.motors is not None or self.joint_limits:
             free = jnp.clip(velocity, -MAX_VELOCITY, MAX_VELOCITY)
             velocity = constrained_velocity(self, q, free, action, duration)
         velocity = jnp.clip(velocity, -MAX_VELOCITY, MAX_VELOCITY)
         return jnp.concatenate([q + duration * velocity, velocity])
+
+
+def _resistance_coefficients(robot: Multibody, velocity: Array) -> Array:
+    """Return d + c tanh(q̇/v_s)/q̇, the damping of each joint and its friction."""
+    x = velocity / FRICTION_VELOCITY
+    small = jnp.abs(x) < 1e-4
+    x = jnp.where(small, 1.0, x)  # A safe value where the series is taken.
+    series = 1 - (velocity / FRICTION_VELOCITY) ** 2 / 3
+    ratio = jnp.where(small, series, jnp.tanh(x) / x)
+    return robot.damping + robot.friction / FRICTION_VELOCITY * ratio
 
 
 def linearize(

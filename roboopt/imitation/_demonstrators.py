@@ -52,12 +52,14 @@ def demonstrator(env: Any) -> Demonstrator:
     # An environment with such a task has loaded its module.
     tasks: Any = sys.modules.get("roboopt_envs.tasks")
     if tasks is not None and isinstance(task, tasks.Reach):
+        twin = Twin.from_env(world)
         policy = PDGravityCompensation.from_limits(
-            Twin.from_env(world).robot,
+            twin.robot,
             world.effort_limits,
             world.time_step,
             saturation=REACH_SATURATION,
             damping_ratio=REACH_DAMPING_RATIO,
+            implicit_damping=twin.implicit_damping,
         )
         words = "proportional-derivative control, gravity compensated"
         return Demonstrator(policy, words)

@@ -92,6 +92,7 @@ class PDGravityCompensation(JointGains, Jittable):
         *,
         saturation: float = 0.25,
         damping_ratio: float = 0.6,
+        implicit_damping: bool = False,
     ) -> "PDGravityCompensation":
         """Guess gains from the motors' limits: a start for tuning any robot.
 
@@ -107,6 +108,9 @@ class PDGravityCompensation(JointGains, Jittable):
             time_step: Δt [s].
             saturation: a fraction; smaller values give stiffer gains.
             damping_ratio: ζ; 1 is critical for a joint that moves alone.
+            implicit_damping: whether the joints' own damping d acts on the velocity
+                after a step, as in `Twin(implicit_damping=True)`: in steps of Δt a
+                joint then has the inertia m + Δt d.
         """
         require_positive(effort_limits=effort_limits)
         require_positive(time_step=time_step)
@@ -116,7 +120,9 @@ class PDGravityCompensation(JointGains, Jittable):
         limited = (span >= 0) & (span < 4 * np.pi)
         half = jnp.where(limited & (span > 0), span / 2, np.pi)
         middle = jnp.where(limited, robot.lower + span / 2, 0.0)
-        inertia = 1 / jnp.diag(jnp.linalg.inv(robot.mass_matrix(middle)))
+        matrix = robot.mass_matrix(middle)
+        matrix += time_step * jnp.diag(implicit_damping * robot.damping)
+        inertia = 1 / jnp.diag(jnp.linalg.inv(matrix))
         stiffness = jnp.minimum(
             jnp.asarray(effort_limits) / (saturation * half),
             inertia * (MAX_STEP_ANGLE / time_step) ** 2,
@@ -161,6 +167,8 @@ class TrackingController(JointGains, TimeVaryingPolicy):
         reference: FourierReference,
         effort_limits: Any,
         time_step: float,
+        *,
+        implicit_damping: bool = False,
     ) -> "TrackingController":
         """Choose gains that track as stiffly as motors and time step allow.
 
@@ -174,14 +182,23 @@ class TrackingController(JointGains, TimeVaryingPolicy):
             reference: the motion, over its period.
             effort_limits: of every joint [N·m or N].
             time_step: Δt of the control [s].
+            implicit_damping: as of `PDGravityCompensation.from_limits`; the joints'
+                own damping then leaves all room to K_d.
         """
         guess = PDGravityCompensation.from_limits(
-            robot, effort_limits, time_step, saturation=0.05, damping_ratio=1.0
+            robot,
+            effort_limits,
+            time_step,
+            saturation=0.05,
+            damping_ratio=1.0,
+            implicit_damping=implicit_damping,
         )
         times = jnp.linspace(0.0, reference.period, INSTANTS, endpoint=False)
         q, _, _ = jax.vmap(reference)(times)
-        matrices = np.asarray(jax.vmap(robot.mass_matrix)(q))
-        own = _fastest(matrices, robot.damping) * time_step
+        matrices = np.array(jax.vmap(robot.mass_matrix)(q))
+        if implicit_damping:
+            matrices += time_step * np.diag(robot.damping)
+        own = 0.0 if implicit_damping else _fastest(matrices, robot.damping) * time_step
         if own >= STABILITY_BOUND:
             raise RobooptError(
                 "`time_step` must be short enough for the joints' damping, of which a "

@@ -75,7 +75,10 @@ def deterministic_policy(task: Task, policy: Any) -> tuple[Any, str]:
         assert task.twin is not None
         world = task.env.unwrapped
         policy = PDGravityCompensation.from_limits(
-            task.twin.dynamics.robot, world.effort_limits, world.time_step
+            task.twin.dynamics.robot,
+            world.effort_limits,
+            world.time_step,
+            implicit_damping=getattr(world, "implicit_damping", False),
         )
         return policy, "PD control with gravity compensation"
     if task.discrete:

@@ -74,8 +74,10 @@ def excite(
     robot, actuated = known.robot, tuple(env.actuated)
     joints = len(env.joint_names)
     if len(actuated) == joints:
+        implicit = known.implicit_damping
+        twin = Twin(robot, env.time_step, actuated=actuated, implicit_damping=implicit)
         reference = design_excitation(
-            ParametricTwin(Twin(robot, env.time_step, actuated=actuated), free),
+            ParametricTwin(twin, free),
             duration=env.duration,
             effort_limits=env.effort_limits,
             time_step=env.time_step,
@@ -84,7 +86,11 @@ def excite(
             progress=progress,
         )
         controller = TrackingController.from_limits(
-            robot, reference, env.effort_limits, env.time_step
+            robot,
+            reference,
+            env.effort_limits,
+            env.time_step,
+            implicit_damping=implicit,
         )
         q = np.asarray(reference(0.0)[0])
         start = np.concatenate([q, 0 * q, q])

@@ -174,7 +174,8 @@ def _twin(
 ) -> Twin:
     if known.twin is None:
         step = simulated_step(recordings) if time_step is None else time_step
-        return Twin(known.robot, step, actuated=actuated)
+        implicit = known.implicit_damping
+        return Twin(known.robot, step, actuated=actuated, implicit_damping=implicit)
     if time_step is not None or actuated != known.twin.actuated:
         raise RobooptError(
             "`time_step` and `actuated` must be left out where `robot` is a Twin, "

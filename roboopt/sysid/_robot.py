@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from roboopt._errors import RobooptError
-from roboopt.dynamics import Multibody, Twin, load_bullet, load_urdf
+from roboopt.dynamics import Multibody, Twin, load_env, load_urdf
 
 SHAPES = ("center_of_mass", "extent", "shear", "*")
 
@@ -28,6 +28,8 @@ class KnownRobot:
     urdf: Path | None = None
     twin: Twin | None = None
     """The twin, where the source is one."""
+    implicit_damping: bool = False
+    """Whether joint damping acts on the velocity after a step, as in `Twin`."""
 
     @classmethod
     def of(
@@ -73,7 +75,8 @@ class KnownRobot:
             still = {"linear_damping": 0.0, "angular_damping": 0.0}
             robot = load_urdf(path, **{**still, **(options or {})})
             robot = robot.merge_fixed() if shaped else robot
-            return cls(path.stem, robot, np.array(robot.effort_limits), urdf=path)
+            limits = np.array(robot.effort_limits)
+            return cls(path.stem, robot, limits, urdf=path, implicit_damping=True)
         if hasattr(source, "unwrapped"):
             env = source.unwrapped
             robot = robot_in(env).merge_fixed() if shaped else robot_in(env)
@@ -81,7 +84,14 @@ class KnownRobot:
             limits[list(env.actuated)] = env.effort_limits
             urdf = getattr(env, "urdf", None)
             name = type(env).__name__ if urdf is None else Path(urdf).stem
-            return cls(name, robot, limits, tuple(env.actuated), urdf=urdf)
+            return cls(
+                name,
+                robot,
+                limits,
+                tuple(env.actuated),
+                urdf=urdf,
+                implicit_damping=getattr(env, "implicit_damping", False),
+            )
         raise RobooptError(
             "`robot` must be a Twin, a Multibody, the path of a URDF or a PyBullet "
             f"environment, got {type(source).__name__}."
@@ -90,6 +100,4 @@ class KnownRobot:
 
 def robot_in(env: Any) -> Multibody:
     """Return the robot in a PyBullet environment with each of its links, undamped."""
-    client = getattr(env, "client", None)
-    client = env.physics_client if client is None else client
-    return load_bullet(client, env.body, linear_damping=0.0, angular_damping=0.0)
+    return load_env(env, linear_damping=0.0, angular_damping=0.0)

@@ -185,7 +185,12 @@ def _first(env: Any, rollout: Rollout, given: Any, seed: int) -> tuple[Any, str,
     robot = None if hasattr(twin, "dynamics") else getattr(twin, "robot", None)
     if robot is not None and full:
         limits = env.unwrapped.effort_limits
-        first = PDGravityCompensation.from_limits(robot, limits, twin.time_step)
+        first = PDGravityCompensation.from_limits(
+            robot,
+            limits,
+            twin.time_step,
+            implicit_damping=getattr(twin, "implicit_damping", False),
+        )
         name = "proportional-derivative control with gravity compensation"
         return first, name, starts
     if robot is None or tuple(robot.revolute) != (False, True):

@@ -1,5 +1,11 @@
 """URDF files in plain NumPy: reader, checks, kinematic tree, writer."""
 
+from roboopt.urdf._bullet_file import bullet_urdf as bullet_urdf
+from roboopt.urdf._bullet_file import find_meshes as find_meshes
+from roboopt.urdf._bullet_file import reach as reach
+from roboopt.urdf._dynamics import RigidBodies as RigidBodies
+from roboopt.urdf._dynamics import gravity_effort as gravity_effort
+from roboopt.urdf._dynamics import mass_matrix as mass_matrix
 from roboopt.urdf._model import FIXED as FIXED
 from roboopt.urdf._model import PRISMATIC as PRISMATIC
 from roboopt.urdf._model import Inertial as Inertial

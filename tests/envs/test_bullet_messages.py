@@ -2,10 +2,10 @@
 
 import os
 
+import numpy as np
+import pybullet
 import pytest
 from roboopt_envs.arm import ArmReach
-
-from roboopt import RobooptError
 
 URDF = """
 <robot name="arm">
@@ -28,8 +28,22 @@ def test_a_base_without_inertia_is_no_news(tmp_path, capfd):
     assert capfd.readouterr() == ("before\nafter\n", "")
 
 
-def test_the_reason_why_a_robot_cannot_be_loaded_is_in_the_error(tmp_path, capfd):
-    (tmp_path / "arm.urdf").write_text(URDF.format(visual=MESH))
-    with pytest.raises(RobooptError, match="cannot find 'none.obj'"):
-        ArmReach(str(tmp_path / "arm.urdf"))
+def test_a_mesh_that_is_not_there_is_said_once(tmp_path, capfd):
+    (tmp_path / "arm.urdf").write_text(URDF.format(visual=2 * MESH))
+    with pytest.warns(UserWarning, match=r"1 mesh.*\(none.obj\)") as caught:
+        env = ArmReach(str(tmp_path / "arm.urdf"))
+    assert len(caught) == 1
+    # A capsule from the joint to twice the center of mass, and one of them.
+    ((_, _, kind, size, *_),) = env.physics_client.getVisualShapeData(env.body)
+    assert kind == pybullet.GEOM_CAPSULE
+    np.testing.assert_allclose(size[:2], [0.2, 0.003], rtol=1e-12)
+    env.close()
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_shape_that_cannot_be_read_is_replaced(tmp_path, capfd):
+    cone = "<collision><geometry><cone/></geometry></collision>"
+    (tmp_path / "arm.urdf").write_text(URDF.format(visual=cone))
+    with pytest.warns(UserWarning, match="PyBullet cannot load the shapes .*link"):
+        ArmReach(str(tmp_path / "arm.urdf")).close()
     assert capfd.readouterr() == ("", "")

@@ -20,6 +20,8 @@ from gymnasium.utils.passive_env_checker import env_render_passive_checker
 from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv
 from gymnasium.wrappers import RescaleAction
 
+from roboopt.urdf import read_urdf
+
 # Long enough to come from rest to the joints' limits, short enough to be many.
 SHORT = 0.2
 
@@ -161,15 +163,14 @@ def test_observations_stay_in_their_space(make):
 
 
 def test_motion_obeys_the_equation_of_motion(make):
-    # M·q̈ + h(q, q̇) = τ − d·q̇ at the old state, where nothing but joints' limits, joint
+    # Kᵀ(M·K·q̈ + h(q, q̇)) = τ − d·q̇′, with M and h at the old state, the moving joints
+    # at K q + c, and damping d at the new velocity, where nothing but joints' limits,
     # damping and the motors acts: Bullet's own inverse dynamics of the acceleration
     # that the step made must give the effort back, so no motor or link damping is on.
     env = make()
     random = np.random.default_rng(0)
     n = len(env.joint_names)
-    damping = np.array(
-        [env.physics_client.getJointInfo(env.body, j)[6] for j in env.joint_indices]
-    )
+    matrix, offset = read_urdf(env.urdf).coupling
     for start in env.sample_starts(10, seed=0):
         velocity = 0.3 * random.uniform(-1, 1, n)
         start[n : 2 * n] = velocity
@@ -179,11 +180,17 @@ def test_motion_obeys_the_equation_of_motion(make):
         after, _, _, _, info = env.step(action * env.effort_limits)
         acceleration = (after[n : 2 * n] - velocity) / env.time_step
         effort = env.physics_client.calculateInverseDynamics(
-            env.body, start[:n].tolist(), velocity.tolist(), acceleration.tolist()
+            env.body,
+            (matrix @ start[:n] + offset).tolist(),
+            (matrix @ velocity).tolist(),
+            (matrix @ acceleration).tolist(),
         )
         # The acceleration has the velocities' rounding, 1e-16 over the time step.
         np.testing.assert_allclose(
-            effort, info["effort"] - damping * velocity, rtol=1e-9, atol=1e-9
+            matrix.T @ effort,
+            info["effort"] - env.damping * after[n : 2 * n],
+            rtol=1e-9,
+            atol=1e-9,
         )
         moved = env.time_step * after[n : 2 * n]
         np.testing.assert_allclose(after[:n], start[:n] + moved, rtol=0, atol=1e-14)

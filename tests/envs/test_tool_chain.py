@@ -110,7 +110,8 @@ def test_a_tool_before_the_fingers_leaves_them_out():
     chain = ArmReach("panda", tool="panda_link4").task.chain
     assert chain.joints == (0, 1, 2, 3)
     chain = ArmReach("panda", tool="panda_rightfinger").task.chain
-    assert chain.joints == (0, 1, 2, 3, 4, 5, 6, 8)
+    # The right finger follows the left one, which is joint 7.
+    assert chain.joints == (0, 1, 2, 3, 4, 5, 6, 7)
     assert chain.revolute == (True,) * 7 + (False,)
 
 

@@ -1,5 +1,6 @@
 """URDFs that Bullet would take wrongly, or not survive."""
 
+import numpy as np
 import pytest
 from roboopt_envs.arm import ArmReach
 
@@ -82,19 +83,15 @@ BAD = {
     ),
     "mimic": (
         one_joint(more='<mimic joint="other"/>'),
-        "joint 'hinge' must not mimic another",
-    ),
-    "no limits": (
-        one_joint(limit='<limit effort="1"/>'),
-        "limits of joint 'hinge' must leave room to move, got 0.0 and 0.0",
+        r"`joint` of <mimic> in joint 'hinge' must be one of \['hinge'\], got 'other'",
     ),
     "a word": (
         one_joint(limit='<limit lower="low" upper="1" effort="1"/>'),
-        "`lower` of <limit> in joint 'hinge' must be 1 finite .* got 'low'",
+        "`lower` of <limit> in joint 'hinge' must be 1 number.* got 'low'",
     ),
     "infinite": (
         one_joint(limit='<limit lower="0" upper="inf" effort="1"/>'),
-        "`upper` of <limit> in joint 'hinge' must be 1 finite",
+        "`lower` and `upper` of joint 'hinge' must both be finite or both be infinite",
     ),
     "two numbers": (
         one_joint(axis='<axis xyz="0 1"/>'),
@@ -110,7 +107,7 @@ BAD = {
     ),
     "negative effort": (
         one_joint(limit='<limit lower="0" upper="1" effort="-3"/>'),
-        "effort limit of joint 'hinge' must not be negative, got -3.0",
+        "`effort` of joint 'hinge' must not be negative, got -3.0",
     ),
     "negative damping": (
         one_joint(more='<dynamics damping="-1"/>'),
@@ -120,20 +117,9 @@ BAD = {
         one_joint(inertial=f"<inertial>{INERTIA}</inertial>"),
         "<inertial> of link 'arm' must have a <mass value=…>",
     ),
-    "some products of inertia": (
-        one_joint(inertial=moments(0.1, 0.1, 0.1, 'ixy="0.01"')),
-        r"`inertia` of link 'arm' must have all of ixy.*got \['ixy'\]",
-    ),
     "part of an inertia": (
         one_joint(inertial=inertial(inertia='<inertia ixx="1" iyy="1"/>')),
         "<inertial> of link 'arm' must have a <inertia izz=…>",
-    ),
-    "a mesh that is not there": (
-        one_joint(
-            inertial=f"{INERTIAL}<visual><geometry>"
-            '<mesh filename="nowhere.obj"/></geometry></visual>'
-        ),
-        "PyBullet cannot load .*robot.urdf: .*cannot find 'nowhere.obj'",
     ),
     "negative mass": (
         one_joint(inertial=inertial(mass="-1")),
@@ -141,28 +127,23 @@ BAD = {
     ),
     "negative moment": (
         one_joint(inertial=moments(0.1, 0.1, -0.1)),
-        "`inertia` of link 'arm' must have principal moments.* not negative",
+        "`inertia` of every moving link must .* not negative.* arm",
     ),
     "triangle": (
         one_joint(inertial=moments(0.1, 0.1, 0.3)),
-        "`inertia` of link 'arm' must .*triangle inequality",
+        "`inertia` of every moving link must .*triangle inequality.* arm",
     ),
     "triangle, turned": (
         one_joint(inertial=moments(0.2, 0.2, 0.05, 'ixy="0.18" ixz="0" iyz="0"')),
-        "`inertia` of link 'arm' must .*triangle inequality",
-    ),
-    # 0.1 + 0.7 is 0.7999999999999999 in doubles, less than 0.8.
-    "triangle, by rounding": (
-        one_joint(inertial=moments(0.1, 0.7, 0.8)),
-        "`inertia` of link 'arm' must .*triangle inequality",
+        "`inertia` of every moving link must .*triangle inequality.* arm",
     ),
     "no mass": (
         one_joint(inertial=inertial(mass="0", inertia=NONE)),
-        r"joint 'hinge' must move some mass, got the links \['arm'\] of mass 0",
+        r"this URDF describes no masses.* \['arm'\]",
     ),
     "no mass on a slide": (
         one_joint(kind="prismatic", inertial=inertial(mass="0")),
-        "joint 'hinge' must move some mass",
+        "joint 'hinge' must move a mass",
     ),
     "a point on its axis": (
         one_joint(inertial=inertial(inertia=NONE, origin="")),
@@ -200,6 +181,8 @@ FINE = {
         kind="continuous", limit='<limit effort="20"/>'
     ),
     "a flat body": one_joint(inertial=moments(0.1, 0.2, 0.3)),
+    # 0.1 + 0.7 is 0.7999999999999999 in doubles, less than 0.8.
+    "a flat body, by rounding": one_joint(inertial=moments(0.1, 0.7, 0.8)),
     "a point off its axis": one_joint(inertial=inertial(inertia=NONE)),
     "inertia without mass": one_joint(inertial=inertial(mass="0", origin="")),
     "mass on a child": one_joint(
@@ -208,6 +191,9 @@ FINE = {
     ),
     "a base without inertia": one_joint().replace(
         f'<link name="base">{INERTIAL}</link>', '<link name="base"/>'
+    ),
+    "a frame without inertia": one_joint(
+        elements=link("frame", "") + joint("arm", "frame")
     ),
 }
 
@@ -220,18 +206,20 @@ def test_accepted(write, text):
     assert observation[1] != 0
 
 
-def test_a_link_without_inertia_is_named(write):
+def test_a_link_without_inertia_is_massless(write):
     frame = one_joint(elements=link("frame", "") + joint("arm", "frame"))
-    with pytest.warns(
-        UserWarning, match="link 'frame' has no <inertial>: PyBullet gives"
-    ):
-        env = ArmReach(write(frame))
-    assert env.physics_client.getDynamicsInfo(env.body, 1)[0] == 1.0
+    env = ArmReach(write(frame))
+    assert env.physics_client.getDynamicsInfo(env.body, 1)[0] == 0.0
+    assert env.physics_client.getDynamicsInfo(env.body, 1)[2] == (0.0, 0.0, 0.0)
 
 
-def test_limits_the_wrong_way_round_are_none(write):
-    # So Bullet means it, and so do files written for it.
-    reversed_limits = LIMIT.replace('lower="-1"', 'lower="2"')
-    env = ArmReach(write(one_joint(limit=reversed_limits)))
+@pytest.mark.parametrize(
+    "limit", [LIMIT.replace('lower="-1"', 'lower="2"'), '<limit effort="20"/>']
+)
+def test_limits_the_wrong_way_round_or_missing_are_none(write, limit):
+    # So Bullet means the first, and so do files written for it.
+    with pytest.warns(UserWarning, match="count as unlimited"):
+        env = ArmReach(write(one_joint(limit=limit)))
     starts = env.sample_starts(500, seed=0)[:, 0]
     assert 1.7 < starts.max() <= 0.6 * 3.1416
+    assert np.isinf(env.joint_limits).all()

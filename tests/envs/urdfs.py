@@ -59,3 +59,37 @@ def gantry() -> str:
       <parent link="turret"/><child link="probe"/>
     </joint>
     </robot>"""
+
+
+def gripper_arm() -> str:
+    """Return an arm of two joints with a gripper, whose right finger follows."""
+
+    def finger(name: str, side: int) -> str:
+        mimic = '<mimic joint="left" multiplier="-1"/>' if name == "right" else ""
+        low, high = sorted((0.01 * side, 0.06 * side))
+        inertia = "".join(f'i{k}{k}="2e-5" ' for k in "xyz")
+        return f"""
+        <link name="{name}_finger"><inertial><origin xyz="0.02 0 0"/>
+          <mass value="0.02"/><inertia {inertia}/></inertial></link>
+        <joint name="{name}" type="prismatic">
+          <origin xyz="0.05 0 0"/><parent link="hand"/><child link="{name}_finger"/>
+          <axis xyz="0 1 0"/><limit lower="{low}" upper="{high}" effort="5"/>
+          <dynamics damping="5" friction="0.5"/>{mimic}
+        </joint>"""
+
+    return f"""<robot name="gripper_arm">
+    <link name="base"/>
+    <link name="arm">{INERTIAL}</link>
+    <link name="hand"><inertial><mass value="0.2"/>
+      <inertia ixx="1e-4" iyy="2e-4" izz="2e-4"/></inertial></link>
+    <joint name="lift" type="revolute">
+      <parent link="base"/><child link="arm"/><axis xyz="0 1 0"/>
+      <limit lower="-2" upper="2" effort="20"/>
+      <dynamics damping="0.5" friction="0.2"/>
+    </joint>
+    <joint name="roll" type="continuous">
+      <origin xyz="0.6 0 0"/><parent link="arm"/><child link="hand"/>
+      <axis xyz="1 0 0"/><limit effort="2"/><dynamics damping="0.1" friction="0.1"/>
+    </joint>
+    {finger("left", 1)}{finger("right", -1)}
+    </robot>"""

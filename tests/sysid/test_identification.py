@@ -291,7 +291,8 @@ def test_effort_limits_survive_a_transmission(tmp_path):
     # <transmission> repeats a joint's name, without its limits.
     text = Path(URDF).read_text()
     transmission = """<transmission name="t"><joint name="shoulder">
-        <hardwareInterface>effort</hardwareInterface></joint></transmission></robot>"""
+        <hardwareInterface>effort</hardwareInterface></joint>
+        <joint name="elbow"/></transmission></robot>"""
     path = tmp_path / "robot.urdf"
     path.write_text(text.replace("</robot>", transmission))
     expected = KnownRobot.of(URDF, FREE).effort_limits

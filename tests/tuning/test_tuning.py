@@ -185,7 +185,7 @@ def test_a_fitted_robot_is_simulated_by_both(tmp_path, no_descent):
     assert max(found.comparison.gaps["after"].values()) < 1e-12
     assert str(tmp_path) in found.notes["robot"]
     motions = found.motions["before"]
-    twin = ro.Twin(robot, 1 / 240, actuated=(0,))
+    twin = ro.Twin(robot, 1 / 240, actuated=(0,), implicit_damping=True)
     for seen, actions in zip(motions.observations, motions.actions, strict=True):
         for dynamics in (twin, found.objective.rollout.dynamics):
             expected = dynamics(jnp.asarray(seen[4]), jnp.asarray(actions[4]))

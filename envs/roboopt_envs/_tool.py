@@ -1,0 +1,111 @@
+"""The link of a robot that is its tool, by name and by what moves it.
+
+A gripper's fingers move behind the arm, and cameras and frames of the maker are often
+the deepest links of the tree: neither is what an arm reaches with.
+"""
+
+import re
+
+from roboopt._errors import RobooptError
+from roboopt.urdf import UrdfModel
+
+NAMES = (
+    r"tool_?0",
+    r"tcp",
+    r"flange",
+    r"(ee|eef|end_?effector)(_?link)?",
+    r"grasp_?target|grasp(ing)?_?(frame|link|point)|tool(_?(frame|link|tip|point))?",
+    r"hand(_?link)?",
+)
+"""Names of tools, the best first; a robot's own prefix may stand before them."""
+PATTERNS = [re.compile(rf"(.*[_\-./])?({name})", re.IGNORECASE) for name in NAMES]
+FINGER = re.compile(r"finger|thumb|jaw|claw|knuckle", re.IGNORECASE)
+GRIPPER = re.compile(r"grip", re.IGNORECASE)
+SENSOR = re.compile(
+    r"cam(era)?\b|camera|optical|sensor|lidar|laser|imu|depth|rgb", re.I
+)
+
+
+def find_tool(model: UrdfModel) -> str:
+    """Return the tool's link: behind the most moving joints, fingers left out.
+
+    Links on the moving joints of the longest chain count, those with the name of a tool
+    first, and then the deepest of them, the last of several, that is not a sensor.
+    """
+    chains = {name: model.chain(name) for name in model.link_names}
+    fingers = _fingers(model, chains)
+    arms = {
+        name: chain for name, chain in chains.items() if not fingers.intersection(chain)
+    }
+    if not any(arms.values()):
+        arms = chains
+    longest = max(arms.values(), key=len)
+    depths = {model.root: 0}
+    for joint in model.joints:
+        depths[joint.child] = depths[joint.parent] + 1
+
+    def rank(name: str) -> tuple[int, int]:
+        """Return how many joints move a tool, and how good its name is."""
+        return len(arms[name]), -_preference(name)
+
+    named = [
+        name
+        for name, chain in arms.items()
+        if _preference(name) < len(PATTERNS)
+        and 2 * len(chain) > len(longest)
+        and chain == longest[: len(chain)]
+    ]
+    if named:
+        return max(named, key=rank)
+    last = [name for name, chain in arms.items() if chain == longest]
+    seen = [name for name in last if not SENSOR.search(name)]
+    return max(reversed(seen or last), key=depths.__getitem__)
+
+
+def checked_tool(model: UrdfModel, tool: str) -> str:
+    """Return the name of a link that can be the tool."""
+    links = model.link_names[1:]
+    if tool not in links:
+        raise RobooptError(
+            f"`tool` must be a link, one of {list(links)}, got {tool!r}."
+        )
+    if not model.chain(tool):
+        raise RobooptError(f"`tool` must be on a moving link, got {tool!r}.")
+    return tool
+
+
+def _preference(name: str) -> int:
+    """Return the place of a link's name in `NAMES`, their number for another name."""
+    found = (i for i, pattern in enumerate(PATTERNS) if pattern.fullmatch(name))
+    return next(found, len(PATTERNS))
+
+
+def _fingers(model: UrdfModel, chains: dict[str, tuple[int, ...]]) -> set[int]:
+    """Return the moving joints of fingers.
+
+    Fingers are joints that follow another or are followed, at most two joints with a
+    finger's name, the last joint if it is a gripper's, and siblings, at most two joints
+    each, of which several move on one link behind at least two joints.
+    """
+    moving = model.moving
+    parents = [pose.joint for pose in model.joint_poses]
+    behind = {
+        joint: max(len(c) - c.index(joint) for c in chains.values() if joint in c)
+        for joint in range(len(moving))
+    }
+    followed = {joint.mimic.joint for joint in moving if joint.mimic is not None}
+    fingers = set()
+    for number, joint in enumerate(moving):
+        siblings = [j for j, parent in enumerate(parents) if parent == parents[number]]
+        several = len(siblings) > 1 and all(behind[j] <= 2 for j in siblings)
+        deep = parents[number] >= 0 and parents[parents[number]] >= 0
+        named = FINGER.search(joint.name) or FINGER.search(joint.child)
+        if (
+            joint.mimic is not None
+            or joint.name in followed
+            or (several and deep)
+            or (named and behind[number] <= 2)
+            or (GRIPPER.search(joint.name) and behind[number] == 1)
+        ):
+            fingers.add(number)
+    return fingers

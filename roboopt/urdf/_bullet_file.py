@@ -1,0 +1,214 @@
+"""The file that PyBullet is given: written from a `UrdfModel`, never the user's own.
+
+PyBullet then has no decision left to take. Inertias are principal moments about axes
+given by `<origin rpy>`, of which Bullet changes no bit; a joint has no damping, since
+the world applies damping as an effort; a joint that follows another, or has no limits,
+is free. Shapes are the user's, with the paths of meshes resolved. A mesh that is not
+found is replaced by capsules from the link's joint to the joints after it, and so are
+the shapes of a robot that shows none.
+"""
+
+import copy
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from xml.etree import ElementTree
+from xml.etree.ElementTree import Element, SubElement
+
+import numpy as np
+
+from roboopt.urdf._model import FIXED, PRISMATIC, Inertial, UrdfModel
+from roboopt.urdf._principal_axes import principal_axes
+from roboopt.urdf._rotations import rpy_from_rotation
+
+MESH_FORMATS = (".obj", ".stl", ".dae")  # those that PyBullet reads
+CAPSULE_RADIUS = 0.03  # of the robot's reach
+SHAPES = ("visual", "collision")
+
+
+def find_meshes(
+    model: UrdfModel,
+    folder: str | os.PathLike,
+    packages: Mapping[str, str | os.PathLike] | None = None,
+) -> dict[str, Path | None]:
+    """Return the files of a robot's meshes by the names that its URDF gives them.
+
+    A relative name is looked for in `folder` and the folders above it. The package of
+    package://NAME/… is looked for in `packages`, in the folders of ROS_PACKAGE_PATH,
+    and around `folder`. None stands for a mesh that is not found, or not in a format
+    that PyBullet reads.
+
+    Args:
+        model: the robot.
+        folder: the folder of its URDF.
+        packages: folders of packages, by the packages' names.
+    """
+    names = [e.get("filename") or "" for e in model.element.iter("mesh")]
+    places = [Path(folder).resolve(), *Path(folder).resolve().parents]
+    return {name: _find(name, places, packages or {}) for name in names}
+
+
+def _find(
+    name: str, places: list[Path], packages: Mapping[str, str | os.PathLike]
+) -> Path | None:
+    scheme, _, rest = name.rpartition("://")
+    package, _, inside = rest.partition("/")
+    if scheme in ("", "file"):
+        tried = [place / rest for place in places]  # `rest` may be absolute.
+    else:
+        known = [Path(packages[package])] if package in packages else []
+        for entry in os.environ.get("ROS_PACKAGE_PATH", "").split(os.pathsep):
+            if entry:
+                known += [Path(entry) / package]
+                known += [Path(entry)] if Path(entry).name == package else []
+        known += [place / package for place in places]
+        known += places  # A package whose folder has another name.
+        tried = [place / inside for place in known]
+    for path in tried:
+        if path.suffix.lower() in MESH_FORMATS and path.is_file():
+            return path.resolve()
+    return None
+
+
+def bullet_urdf(
+    model: UrdfModel, meshes: Mapping[str, Path | None], *, shapes: bool = True
+) -> bytes:
+    """Return the text of a URDF that PyBullet loads as `model`.
+
+    Joints and links have the order of the model.
+
+    Args:
+        model: the robot.
+        meshes: the files of its meshes, as `find_meshes` returns them.
+        shapes: whether the robot has its own shapes, or capsules alone.
+    """
+    robot = Element("robot", name=model.element.get("name") or "robot")
+    if shapes:
+        robot.extend(copy.deepcopy(e) for e in model.element.findall("material"))
+    for texture in robot.iter("texture"):
+        texture.attrib.pop("filename", None)
+    own = {e.get("name"): e for e in model.element.findall("link")}
+    shown = {e.tag for link in own.values() for e in link if e.tag in SHAPES}
+    for name in model.link_names:
+        link = SubElement(robot, "link", name=name)
+        _write_inertial(link, model.inertials.get(name))
+        if not shapes or "visual" not in shown:
+            for tag in SHAPES if not shapes else ("visual",):
+                _write_capsules(link, tag, model)
+        if shapes:
+            _copy_shapes(own[name], link, model, meshes)
+    lower, upper = model.position_limits
+    limits = dict(zip(model.joint_names, zip(lower, upper, strict=True), strict=True))
+    for joint in model.joints:
+        bounded = np.isfinite(limits.get(joint.name, (-np.inf, np.inf))).all()
+        kind = joint.kind
+        if kind not in (FIXED, PRISMATIC):
+            kind = "revolute" if bounded else "continuous"
+        element = SubElement(robot, "joint", name=joint.name, type=kind)
+        SubElement(element, "parent", link=joint.parent)
+        SubElement(element, "child", link=joint.child)
+        _write_origin(element, joint.offset, joint.rotation)
+        SubElement(element, "axis", xyz=_words(joint.axis))
+        if kind in ("revolute", PRISMATIC):
+            # Bullet takes a lower limit above the upper one as no limits.
+            ends = limits[joint.name] if bounded else (1.0, -1.0)
+            low, high = (repr(float(end)) for end in ends)
+            SubElement(element, "limit", lower=low, upper=high)
+    ElementTree.indent(robot)  # Bullet does not take lines of 8 kB.
+    return ElementTree.tostring(robot, encoding="utf-8", xml_declaration=True)
+
+
+def reach(model: UrdfModel) -> float:
+    """Return the longest way from the root along the joints' origins [m], at least 0.
+
+    A slide counts with its travel.
+    """
+    ways = {model.root: 0.0}
+    for joint in model.joints:
+        way = float(np.linalg.norm(joint.offset))
+        if joint.kind == PRISMATIC and joint.lower is not None:
+            way += max(abs(joint.lower), abs(joint.upper or 0.0))
+        ways[joint.child] = ways[joint.parent] + way
+    ends = [
+        ways[name] + float(np.linalg.norm(inertial.center))
+        for name, inertial in model.inertials.items()
+        if inertial.mass
+    ]
+    return max([*ways.values(), *ends])
+
+
+def _write_inertial(link: Element, inertial: Inertial | None) -> None:
+    """Write an inertial, with moments that Bullet keeps as they are."""
+    mass, center, inertia = inertial or Inertial(0.0, np.zeros(3), np.zeros((3, 3)))
+    turn = np.eye(3)
+    if (inertia != np.diag(np.diag(inertia))).any():
+        # One pass leaves up to 1e-9 beside the diagonal, and three passes nothing.
+        for _ in range(3):
+            turn = turn @ principal_axes(turn.T @ inertia @ turn)[1]
+    moments = np.maximum(np.diag(turn.T @ inertia @ turn), 0.0)
+    # Bullet drops an inertia that breaks the triangle inequality by a rounding error.
+    largest = int(np.argmax(moments))
+    moments[largest] = min(moments[largest], np.delete(moments, largest).sum())
+    element = SubElement(link, "inertial")
+    _write_origin(element, center, turn)
+    SubElement(element, "mass", value=repr(float(mass)))
+    entries = dict.fromkeys(("ixy", "ixz", "iyz"), "0")
+    values = zip(("ixx", "iyy", "izz"), moments.tolist(), strict=True)
+    SubElement(element, "inertia", {**entries, **{k: repr(v) for k, v in values}})
+
+
+def _copy_shapes(
+    source: Element, link: Element, model: UrdfModel, meshes: Mapping[str, Path | None]
+) -> None:
+    """Copy the shapes of a link, with capsules in place of meshes without a file."""
+    for tag in SHAPES:
+        missing = False
+        for shape in source.findall(tag):
+            mesh = shape.find("geometry/mesh")
+            path = None if mesh is None else meshes.get(mesh.get("filename") or "")
+            if mesh is not None and path is None:
+                missing = True
+                continue
+            shape = copy.deepcopy(shape)
+            for element in shape.iter("mesh"):
+                element.set("filename", str(path))
+            for element in shape.iter("texture"):
+                element.attrib.pop("filename", None)
+            link.append(shape)
+        if missing:
+            _write_capsules(link, tag, model)
+
+
+def _write_capsules(link: Element, tag: str, model: UrdfModel) -> None:
+    """Write capsules from a link's own joint to the joints after it."""
+    name, size = str(link.get("name")), reach(model)
+    radius = CAPSULE_RADIUS * (size or 1.0)
+    ends = [joint.offset for joint in model.joints if joint.parent == name]
+    inertial = model.inertials.get(name)
+    if not any(np.linalg.norm(end) > radius for end in ends):
+        ends = [] if inertial is None or not inertial.mass else [2 * inertial.center]
+    for end in ends:
+        length = float(np.linalg.norm(end))
+        if length <= radius / 2:
+            continue
+        shape = SubElement(link, tag)
+        _write_origin(shape, end / 2, _along(end / length))
+        geometry = SubElement(shape, "geometry")
+        sizes = {"radius": repr(radius), "length": repr(length)}
+        SubElement(geometry, "capsule", sizes)
+
+
+def _along(direction: np.ndarray) -> np.ndarray:
+    """Return a rotation that takes z to `direction`."""
+    side = np.cross(np.eye(3)[np.argmin(np.abs(direction))], direction)
+    side /= np.linalg.norm(side)
+    return np.column_stack([side, np.cross(direction, side), direction])
+
+
+def _write_origin(parent: Element, offset: np.ndarray, rotation: np.ndarray) -> None:
+    rpy = rpy_from_rotation(rotation)
+    SubElement(parent, "origin", xyz=_words(offset), rpy=_words(rpy))
+
+
+def _words(numbers: np.ndarray) -> str:
+    return " ".join(repr(float(x)) for x in numbers)

@@ -1,0 +1,103 @@
+"""The link that an arm reaches with, in trees as makers draw them."""
+
+import warnings
+from pathlib import Path
+
+import pytest
+from roboopt_envs.arm import ArmReach
+
+from .urdfs import INERTIAL, gripper_arm
+
+CASES = Path(__file__).parents[1] / "cases" / "urdf"
+
+
+def robot(*joints: tuple[str, str, str, str]) -> str:
+    """Return a robot of joints: their name, type, parent link and child link."""
+    links = {"base": "<link name='base'/>"}
+    elements = []
+    for number, (name, kind, parent, child) in enumerate(joints):
+        moves = kind != "fixed"
+        links[child] = f"<link name='{child}'>{INERTIAL if moves else ''}</link>"
+        axis = "<axis xyz='0 1 0'/>" if number % 2 else "<axis xyz='0 0 1'/>"
+        elements.append(
+            f"<joint name='{name}' type='{kind}'><parent link='{parent}'/>"
+            f"<child link='{child}'/><origin xyz='0.3 0 0.1'/>{axis}"
+            "<limit lower='-1' upper='1' effort='90'/></joint>"
+        )
+    return f"<robot name='r'>{''.join([*links.values(), *elements])}</robot>"
+
+
+ARM = (
+    ("j1", "revolute", "base", "upper"),
+    ("j2", "revolute", "upper", "lower"),
+    ("j3", "revolute", "lower", "wrist"),
+)
+FINGERS = (
+    ("left_joint", "prismatic", "palm", "left"),
+    ("right_joint", "prismatic", "palm", "right"),
+)
+TOOLS = {
+    "the last link": ((), "wrist"),
+    "a frame at the end": ((("f", "fixed", "wrist", "probe"),), "probe"),
+    "a camera deeper than the wrist": (
+        (
+            ("f", "fixed", "wrist", "mount"),
+            ("g", "fixed", "mount", "camera_link"),
+            ("h", "fixed", "camera_link", "camera_optical_frame"),
+        ),
+        "mount",
+    ),
+    "tool0 beside deeper frames": (
+        (
+            ("f", "fixed", "wrist", "flange"),
+            ("g", "fixed", "flange", "ur_tool0"),
+            ("h", "fixed", "flange", "plate"),
+            ("i", "fixed", "plate", "sticker"),
+        ),
+        "ur_tool0",
+    ),
+    "fingers on a palm": ((("f", "fixed", "wrist", "palm"), *FINGERS), "palm"),
+    "a hand with fingers": (
+        (
+            ("f", "fixed", "wrist", "palm"),
+            ("g", "fixed", "palm", "robot_hand"),
+            *FINGERS,
+        ),
+        "robot_hand",
+    ),
+    "one moving jaw": ((("gripper", "revolute", "wrist", "moving_jaw"),), "wrist"),
+    "a link called gripper that the wrist turns": (
+        (
+            ("wrist_roll", "revolute", "wrist", "gripper"),
+            ("grip", "revolute", "gripper", "jaw"),
+        ),
+        "gripper",
+    ),
+}
+
+
+@pytest.mark.parametrize("more, tool", TOOLS.values(), ids=TOOLS)
+def test_the_tool(more, tool, write):
+    env = ArmReach(write(robot(*ARM, *more)))
+    assert env.tool == tool
+    env.close()
+
+
+def test_the_tool_of_a_gripper_whose_finger_follows(write):
+    assert ArmReach(write(gripper_arm())).tool == "hand"
+
+
+@pytest.mark.parametrize(
+    "name, tool",
+    {
+        "camera_deeper_than_arm": "b",
+        "u3_mimic_gripper": "hand",
+        "r7_arm_with_gripper_joint": "hand",
+        "u5_tool0": "tool0",
+        "tool0_without_inertial": "tool0",
+    }.items(),
+)
+def test_the_tool_of_cases(name, tool):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert ArmReach(CASES / f"{name}.urdf").tool == tool
