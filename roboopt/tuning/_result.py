@@ -68,11 +68,11 @@ class TuneResult(VerbResult):
         """Explain the gradient of the objective at both controllers.
 
         Returns:
-            The `Explanation`s by "before" and "after", means over the tuning starts.
+            The `Explanation`s at the "start" and the "end", means over the tuning starts.
         """
         from roboopt.diagnose import explain  # Slow to import.
 
-        controllers = {"before": self.before, "after": self.controller}
+        controllers = {"start": self.before, "end": self.controller}
         units = gain_units(self.before, self.joints)
         return {
             when: explain(
@@ -109,8 +109,7 @@ class TuneResult(VerbResult):
     def write_files(self, folder: Path) -> None:
         """Write controller.npz, history.csv, before.npz and after.npz."""
         save(folder / "controller.npz", self.controller)
-        columns = {n: self.result.history[n] for n in ("loss", *self.units)}
-        write_history(folder / "history.csv", columns, self.units)
+        write_history(folder / "history.csv", self.result.history, self.units)
         for when, motion in self.motions.items():
             motion.save(folder / f"{when}.npz")
 
