@@ -1,7 +1,8 @@
 """Foundations of all packages: array types, modules and fixed parts of a model."""
 
+import functools
 from collections.abc import Callable, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 import equinox as eqx
 import jax
@@ -12,6 +13,7 @@ from roboopt._errors import RobooptError, floats
 from roboopt._readable import Readable, readable
 
 T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
 
 AnyArray = jax.Array | np.ndarray
 """Type of an argument that is an array of JAX or NumPy."""
@@ -32,6 +34,30 @@ class Jittable(Readable, eqx.Module):
 
     def __eq__(self, other: object) -> bool:
         return self is other
+
+
+ARRAYS = jax.Array, np.ndarray, np.generic
+SETTINGS = bool, int, float, str
+
+
+def compiled(method: F) -> F:
+    """Compile a method of a module, whose arrays are arguments of the program.
+
+    Outside `jax.jit` the method is then one program instead of hundreds of operations.
+    With a function or a list in an argument the method runs as it stands: functions may
+    come to do something else, and each new list would be compiled anew. Unlike a method
+    under `equinox.filter_jit`, the bound method has a hash.
+    """
+    program = eqx.filter_jit(method)
+
+    @functools.wraps(method)
+    def call(*arguments: Any, **options: Any) -> Any:
+        plain = any(isinstance(x, list | tuple) for x in arguments)
+        leaves = () if plain else jax.tree.leaves((arguments, options))
+        plain |= not all(isinstance(leaf, ARRAYS + SETTINGS) for leaf in leaves)
+        return (method if plain else program)(*arguments, **options)
+
+    return cast(F, call)
 
 
 class Frozen(Readable, eqx.Module, Generic[T]):

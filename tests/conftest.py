@@ -6,6 +6,7 @@ grants a process 65,530: before these run out, where XLA would abort, the compil
 programs are dropped.
 """
 
+import gc
 import itertools
 import os
 from pathlib import Path
@@ -28,6 +29,8 @@ jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 install_import_hook("roboopt", "beartype.beartype")
+
+gc.set_threshold(50_000)  # tracing makes many objects, few of them in cycles
 
 MAPS = Path("/proc/self/maps")
 MAX_MAPS = 20_000  # some 4 GB of compiled programs

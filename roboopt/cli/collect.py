@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from roboopt._errors import RobooptError
+from roboopt._errors import RobooptError, require_at_least
 from roboopt.cli._environment import ENV_HELP, label, make
 from roboopt.cli._flags import flag
 
@@ -50,6 +50,8 @@ class Collect:
 
     def run(self) -> int:
         """Record, save and describe the episodes; return the exit code."""
+        require_at_least(1, episodes=self.episodes, max_steps=self.max_steps)
+        require_at_least(0, seed=self.seed)
         if not 0 <= self.noise < float("inf"):
             raise RobooptError(
                 f"`noise` must be 0 or more and finite, got {self.noise}"

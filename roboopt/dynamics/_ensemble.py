@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from roboopt._core import AnyArray
+from roboopt._core import AnyArray, compiled
 from roboopt._errors import RobooptError
 from roboopt.dynamics._gaussian_dynamics import Gaussian
 from roboopt.dynamics._wrapped import WrappedDynamics
@@ -88,6 +88,7 @@ class Ensemble(WrappedDynamics):
             return self
         return eqx.tree_at(lambda e: e.members, self, self.members.mean_dynamics)
 
+    @compiled
     def predictions(
         self, state: Float[AnyArray, " state"], action: Float[AnyArray, " act"]
     ) -> Any:

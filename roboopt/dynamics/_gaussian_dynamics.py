@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from roboopt._core import AnyArray
+from roboopt._core import AnyArray, compiled
 from roboopt._errors import RobooptError
 from roboopt.data import Normalizer, Trajectory
 from roboopt.dynamics._transitions import Transitions
@@ -102,6 +102,7 @@ class GaussianNetworkDynamics(WrappedDynamics):
         """Return the dynamics of the mean."""
         return self.mean_dynamics
 
+    @compiled
     def __call__(
         self, state: Float[AnyArray, " state"], action: Float[AnyArray, " act"]
     ) -> Gaussian:

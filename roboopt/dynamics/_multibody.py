@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from roboopt._core import Jittable
+from roboopt._core import Jittable, compiled
 from roboopt._errors import RobooptError
 from roboopt.dynamics import _rigid_bodies as rigid
 from roboopt.dynamics._describe import describe_robot
@@ -84,6 +84,7 @@ class Multibody(Jittable):
         """Return the structure of the tree, as the algorithms take it."""
         return rigid.Tree(self.parents, self.revolute, self.body_joints)
 
+    @compiled
     def frames(
         self, q: Float[Array, " joint"]
     ) -> tuple[Float[Array, "joint 3 3"], Float[Array, "joint 3"]]:
@@ -96,12 +97,14 @@ class Multibody(Jittable):
         smooth = jnp.tanh(velocity / FRICTION_VELOCITY)
         return self.damping * velocity + self.friction * smooth
 
+    @compiled
     def mass_matrix(self, q: Float[Array, " joint"]) -> Float[Array, "joint joint"]:
         """Return M(q), armature included."""
         bodies = rigid.motion(self, q, jnp.zeros_like(q))
         inertia = rigid.joint_space_inertia(bodies, self.masses)
         return inertia + jnp.diag(self.armature)
 
+    @compiled
     def bias(
         self, q: Float[Array, " joint"], velocity: Float[Array, " joint"]
     ) -> Float[Array, " joint"]:
@@ -112,6 +115,7 @@ class Multibody(Jittable):
         """Return the effort that holds the robot still at `q`."""
         return self.bias(q, jnp.zeros_like(q))
 
+    @compiled
     def forward_dynamics(
         self,
         q: Float[Array, " joint"],
@@ -121,6 +125,7 @@ class Multibody(Jittable):
         """Return the joints' acceleration [rad/s² or m/s²] under `effort`."""
         return _forward_dynamics(self, q, velocity, effort)
 
+    @compiled
     def inverse_dynamics(
         self,
         q: Float[Array, " joint"],
@@ -132,6 +137,7 @@ class Multibody(Jittable):
         effort = rigid.generalized_force(self, bodies, acceleration)
         return effort + self._resistance(velocity) + self.armature * acceleration
 
+    @compiled
     def kinetic_energy(
         self, q: Float[Array, " joint"], velocity: Float[Array, " joint"]
     ) -> Float[Array, ""]:
@@ -142,6 +148,7 @@ class Multibody(Jittable):
         angular = (omega * rigid.apply(bodies.inertia, omega)).sum()
         return 0.5 * (linear + angular + (self.armature * velocity**2).sum())
 
+    @compiled
     def potential_energy(self, q: Float[Array, " joint"]) -> Float[Array, ""]:
         """Return −Σ m gᵀ c [J], zero where every center of mass is at the origin."""
         rotations, origins = self.frames(q)
@@ -173,6 +180,7 @@ class Multibody(Jittable):
             origins[joint] + rigid.apply(rotations[joint], offset),
         )
 
+    @compiled
     def jacobian(
         self, q: Float[Array, " joint"], link: str | None = None
     ) -> Float[Array, "6 joint"]:

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from roboopt._core import AnyArray, Frozen, Jittable, check_shape
+from roboopt._core import AnyArray, Frozen, Jittable, check_shape, compiled
 from roboopt._errors import RobooptError
 from roboopt.data import Normalizer, Trajectory
 from roboopt.dynamics._actuation import (
@@ -131,6 +131,7 @@ class NetworkDynamics(Jittable):
         """Return the effort [N·m or N] on every joint, 0 on joints not actuated."""
         return joint_effort(self.clip(action), self.actuated, self.joints)
 
+    @compiled
     def __call__(
         self, state: Float[AnyArray, " state"], action: Float[AnyArray, " act"]
     ) -> Float[Array, " state"]:

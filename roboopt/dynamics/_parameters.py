@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -88,18 +89,15 @@ def sizes(twin: Twin, bodies: int) -> dict[str, int]:
 def coordinates(twin: Twin) -> np.ndarray:
     """Return the coordinates of every entry of a twin without actuator errors."""
     robot = twin.robot
-    chosen = np.array(massive_bodies(robot))
-    masses = np.asarray(robot.masses)[chosen]
-    inertias = np.asarray(robot.inertias)[chosen]
-    pairs = zip(masses, inertias, strict=True)
-    shapes = [cholesky.shape_coordinates(float(m), i) for m, i in pairs]
+    chosen = np.array(massive_bodies(robot), int)
+    masses, _, logs, shears = _shapes(robot)
     zero, one = np.zeros(twin.action_size), np.ones(twin.action_size)
     return np.concatenate(
         [
             np.log(masses),
             np.asarray(robot.centers_of_mass)[chosen].T.ravel(),
-            np.array([logs for logs, _ in shapes]).T.ravel(),
-            np.array([shears for _, shears in shapes]).T.ravel(),
+            logs.T.ravel(),
+            shears.T.ravel(),
             np.asarray(robot.damping),
             np.asarray(robot.friction),
             np.asarray(robot.armature),
@@ -115,15 +113,23 @@ def flat_remainders(robot: Multibody) -> np.ndarray:
 
     The difference is nonzero for flat bodies only, whose coordinates are not exact.
     """
-    gaps = []
-    for i in massive_bodies(robot):
-        mass, known = float(robot.masses[i]), np.asarray(robot.inertias[i])
-        logs, shears = cholesky.shape_coordinates(mass, known)
-        made = cholesky.inertia(*map(jnp.asarray, (mass, logs, shears)))
-        gap = known - np.asarray(made)
-        rounding = 1e-9 * np.abs(known).max()
-        gaps.append(np.where(np.abs(gap).max() <= rounding, 0.0, gap))
-    return np.array(gaps)
+    masses, inertias, logs, shears = _shapes(robot)
+    gap = inertias - np.asarray(_inertias(masses, logs, shears))
+    size, known = (np.abs(x).max((1, 2), keepdims=True) for x in (gap, inertias))
+    return np.where(size <= 1e-9 * known, 0.0, gap)
+
+
+_inertias = jax.jit(jax.vmap(cholesky.inertia))
+
+
+def _shapes(robot: Multibody) -> tuple[np.ndarray, ...]:
+    """Return masses, inertias, and shape coordinates of the massive bodies."""
+    chosen = np.array(massive_bodies(robot), int)
+    masses = np.asarray(robot.masses, float)[chosen]
+    inertias = np.asarray(robot.inertias)[chosen]
+    found = [cholesky.shape_coordinates(*x) for x in zip(masses, inertias, strict=True)]
+    shapes = np.reshape(found, (-1, 2, 3))
+    return masses, inertias, shapes[:, 0], shapes[:, 1]
 
 
 def span(name: str, robot: Multibody, joint_inertia: np.ndarray) -> float:

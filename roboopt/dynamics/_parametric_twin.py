@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from roboopt._core import Frozen
+from roboopt._core import Frozen, compiled
 from roboopt._errors import RobooptError
 from roboopt.dynamics import _log_cholesky as cholesky
 from roboopt.dynamics import _parameters as parameters
@@ -97,6 +97,7 @@ class ParametricTwin(WrappedDynamics):
         """Return the name and the unit of every entry that may be fitted."""
         return dict(parameters.entries(twin))
 
+    @compiled
     def values(self) -> Float[Array, " parameter"]:
         """Return the parameters in their units; of tied entries the first."""
         positive = np.array(self.positive)
@@ -115,7 +116,7 @@ class ParametricTwin(WrappedDynamics):
         1 m/s) with the robot at q = 0.
         """
         robot = self.origin.value.robot
-        matrix = jax.jit(robot.mass_matrix)(jnp.zeros(self.joints))
+        matrix = robot.mass_matrix(jnp.zeros(self.joints))
         inertia = np.diag(np.asarray(matrix))
         first = [name.partition(" = ")[0] for name in self.names]
         return np.array([parameters.span(name, robot, inertia) for name in first])
@@ -137,11 +138,13 @@ class ParametricTwin(WrappedDynamics):
         return self.origin()
 
     @property
+    @compiled
     def robot(self) -> Multibody:
         """Return the robot with the current parameters."""
         return self._robot(self._parts())
 
     @property
+    @compiled
     def twin(self) -> Twin:
         """Return the twin of the fitted robot, driven by the efforts themselves."""
         return self._twin(self._parts())
@@ -212,6 +215,7 @@ class ParametricTwin(WrappedDynamics):
             return action
         return parts["effort_gain"] * action + parts["effort_offset"]
 
+    @compiled
     def effort(self, action: Float[Array, " act"]) -> Float[Array, " joint"] | None:
         """Return the effort [N·m or N] on every joint under a commanded effort."""
         return self.origin().effort(self._driven(self._parts(), action))
@@ -222,6 +226,7 @@ class ParametricTwin(WrappedDynamics):
         """Return the state one `time_step` later."""
         return self.advance(state, action, self.time_step)
 
+    @compiled
     def advance(
         self,
         state: Float[Array, " state"],
@@ -238,6 +243,7 @@ class ParametricTwin(WrappedDynamics):
         shift = jnp.concatenate([offset, jnp.zeros_like(offset)])
         return twin.advance(state - shift, driven, duration) + shift
 
+    @compiled
     def inverse_dynamics(
         self,
         q: Float[Array, " joint"],
@@ -258,6 +264,7 @@ class ParametricTwin(WrappedDynamics):
         commanded = (effort[driven] - parts["effort_offset"]) / parts["effort_gain"]
         return effort.at[driven].set(commanded)
 
+    @compiled
     def commanded(
         self, actions: Float[Array, "time act"], time_step: float
     ) -> Float[Array, "time act"]:

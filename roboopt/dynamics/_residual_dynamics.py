@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from roboopt._core import AnyArray, Frozen, check_shape
+from roboopt._core import AnyArray, Frozen, check_shape, compiled
 from roboopt._errors import RobooptError
 from roboopt.data import Normalizer, Trajectory
 from roboopt.dynamics._transitions import Transitions
@@ -106,6 +106,7 @@ class ResidualDynamics(WrappedDynamics):
         """Return the twin without the correction."""
         return self.twin() if isinstance(self.twin, Frozen) else self.twin
 
+    @compiled
     def __call__(
         self, state: Float[AnyArray, " state"], action: Float[AnyArray, " act"]
     ) -> Float[Array, " state"]:

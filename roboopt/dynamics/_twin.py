@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from roboopt._core import Jittable, check_shape
+from roboopt._core import Jittable, check_shape, compiled
 from roboopt._errors import RobooptError, require
 from roboopt.dynamics._actuation import (
     checked_actuated,
@@ -173,6 +173,7 @@ class Twin(Jittable):
         """Return the state one `time_step` later."""
         return self.advance(state, action, self.time_step)
 
+    @compiled
     def advance(
         self,
         state: Float[Array, " state"],

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from roboopt._core import AnyArray, Jittable
+from roboopt._core import AnyArray, Jittable, compiled
 from roboopt._errors import RobooptError
 from roboopt.data import Normalizer
 from roboopt.networks._mlp import MLP
@@ -98,6 +98,7 @@ class NormalizedMLP(Jittable):
         """Return the number of outputs."""
         return self.perceptron.layers[-1].weight.shape[0]
 
+    @compiled
     def __call__(
         self,
         x: Float[AnyArray, " input"],

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from roboopt._core import AnyArray
+from roboopt._core import AnyArray, compiled
 from roboopt._errors import RobooptError, require_at_least
 from roboopt.data import Trajectory
 from roboopt.losses import L2, Loss, as_loss
@@ -82,6 +82,7 @@ class InverseDynamicsError(ResidualObjective):
         )
         return self.loss.residual(error)
 
+    @compiled
     def _efforts(self, model: Any, batch: Trajectory) -> tuple[Array, Array]:
         """Return the model's and the recorded efforts."""
         observations = jnp.asarray(batch.observations)

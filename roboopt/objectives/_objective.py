@@ -181,7 +181,12 @@ class Keyed(ResidualObjective):
     key: str = eqx.field(static=True)
     objective: ResidualObjective
 
-    def _part(self, batch: Any) -> Any:
+    def part(self, batch: Any) -> Any:
+        """Return `batch[key]`.
+
+        Raises:
+            RobooptError: if `batch` is no dict with this key.
+        """
         if not isinstance(batch, dict) or self.key not in batch:
             has = sorted(batch) if isinstance(batch, dict) else type(batch).__name__
             raise RobooptError(f"`batch` must be a dict with {self.key!r}, got {has}.")
@@ -189,18 +194,18 @@ class Keyed(ResidualObjective):
 
     def terms(self, model: Any, batch: Any) -> dict[str, Term]:
         """Return the objective's terms on its part of the batch."""
-        return self.objective.terms(model, self._part(batch))
+        return self.objective.terms(model, self.part(batch))
 
     def residuals(self, model: Any, batch: Any) -> Float[Array, "..."]:
         """Return the objective's residuals on its part of the batch."""
-        return self.objective.residuals(model, self._part(batch))
+        return self.objective.residuals(model, self.part(batch))
 
     @property
     def differentiable(self) -> bool:
         return self.objective.differentiable
 
     def evaluate_many(self, models: Any, batch: Any) -> dict[str, Term]:
-        return self.objective.evaluate_many(models, self._part(batch))
+        return self.objective.evaluate_many(models, self.part(batch))
 
 
 def over_ensemble(objective: Objective) -> Objective:

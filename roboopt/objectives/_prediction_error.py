@@ -15,7 +15,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from roboopt._core import AnyArray
+from roboopt._core import AnyArray, compiled
 from roboopt._errors import RobooptError, require_at_least
 from roboopt.data import Trajectory
 from roboopt.dynamics import Gaussian
@@ -104,6 +104,7 @@ class PredictionError(ResidualObjective):
         cost = 0.5 * error**2 / spread + 0.5 * jnp.log(spread)
         return {"negative_log_likelihood": Term(jnp.mean(cost), 1.0, "1")}
 
+    @compiled
     def _errors(self, model: Any, batch: Trajectory) -> tuple[Array, Array | None]:
         """Return the errors, and the variance of a Gaussian."""
         windows = PredictionWindows.of(model, batch, self.horizon, self.lead)

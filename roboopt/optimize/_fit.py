@@ -1,5 +1,6 @@
 """The residuals of an objective as a function of one vector of parameters."""
 
+import dataclasses
 import functools
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -12,6 +13,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
 from roboopt._errors import RobooptError
+from roboopt.objectives import Keyed, Sum
 from roboopt.optimize._bounds import Bound, limits
 from roboopt.optimize._partition import partition
 from roboopt.optimize._sources import arrays
@@ -47,14 +49,33 @@ class Fit(eqx.Module):
             RobooptError: if the objective has no residuals, `data` are not finite
                 arrays, or no leaf is trainable.
         """
-        if not hasattr(objective, "residuals"):
-            raise RobooptError(
-                "`objective` must have `residuals(model, data)`, as `PredictionError` "
-                f"has; {type(objective).__name__} has none: use `minimize`."
-            )
+        _check_residuals(objective)
         if callable(data):
             raise RobooptError("`data` must hold arrays, got a function.")
         return cls(objective, *partition(model, trainable), arrays(data))
+
+    def parts(self) -> list[tuple[Any, "Fit"]]:
+        """Return the weight and the fit of each part of a sum, or the fit itself.
+
+        Every part compiles to programs of its own, which serve any other sum as well.
+
+        Raises:
+            RobooptError: if a part has no residuals, or misses its key in the data.
+        """
+        objective, data = self.objective, self.data
+        if isinstance(objective, Sum):
+            return [
+                (outer * inner, fit)
+                for outer, part in objective.parts
+                for inner, fit in self._of_part(part, data).parts()
+            ]
+        if isinstance(objective, Keyed):
+            return self._of_part(objective.objective, objective.part(data)).parts()
+        return [(1.0, self)]
+
+    def _of_part(self, objective: Any, data: Any) -> "Fit":
+        _check_residuals(objective)
+        return dataclasses.replace(self, objective=objective, data=data)
 
     def start(self) -> np.ndarray:
         """Return x of the initial model."""
@@ -124,6 +145,14 @@ class Fit(eqx.Module):
                 f"{start[i]}, not within {low[i]} to {high[i]}."
             )
         return low, high
+
+
+def _check_residuals(objective: Any) -> None:
+    if not hasattr(objective, "residuals"):
+        raise RobooptError(
+            "`objective` must have `residuals(model, data)`, as `PredictionError` has; "
+            f"{type(objective).__name__} has none: use `minimize`."
+        )
 
 
 def _child(node: Any, key: Any) -> Any:

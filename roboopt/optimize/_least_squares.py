@@ -117,8 +117,15 @@ def least_squares(
 
 
 @eqx.filter_jit
-def _reduce(residuals: Array, slopes: Array) -> tuple[Array, Array, Array]:
-    """Return R, Qᵀ r and ‖r‖² with J = QR."""
+def _reduce(
+    weights: Sequence[Array], parts: Sequence[tuple[Array, Array]]
+) -> tuple[Array, Array, Array]:
+    """Return R, Qᵀ r and ‖r‖² with J = QR, of the weighted parts of r and J."""
+    pairs = list(zip(weights, parts, strict=True))
+    residuals = jnp.concatenate(
+        [jnp.sqrt(w).astype(r.dtype) * r for w, (r, _) in pairs]
+    )
+    slopes = jnp.concatenate([jnp.sqrt(w).astype(j.dtype) * j for w, (_, j) in pairs])
     # R of the matrix [J r] contains Qᵀ r, so that Q is never formed.
     triangle = jnp.linalg.qr(jnp.column_stack([slopes, residuals]), mode="r")
     rank = min(slopes.shape)
@@ -139,10 +146,11 @@ class _Search:
     ):
         self.fit, self.lower, self.upper = fit, lower, upper
         self.tolerance, self.x = tolerance, fit.start()
+        self.weights, self.parts = zip(*fit.parts(), strict=True)
         self._linearize()
         self.scale = np.linalg.norm(self.triangle, axis=0)
         if not np.isfinite(self.square) or not np.all(np.isfinite(self.scale)):
-            names = ", ".join(_not_finite(fit, self.x)) or "the residuals"
+            names = ", ".join(self._not_finite()) or "the residuals"
             raise RobooptError(
                 "`objective` must have finite residuals and derivatives at the start; "
                 f"not finite: {names}."
@@ -159,11 +167,18 @@ class _Search:
             )
 
     def _linearize(self) -> None:
-        residuals, slopes = self.fit.jacobian(jnp.asarray(self.x))
-        triangle, rotated, square = _reduce(residuals, slopes)
+        found = [part.jacobian(jnp.asarray(self.x)) for part in self.parts]
+        sizes = [residuals.size for residuals, _ in found]
+        self.count = sum(sizes)
+        # Half the mean square of the whole is then the sum of the parts' own.
+        self.shares = [
+            jnp.asarray(float(weight) * self.count / size)
+            for weight, size in zip(self.weights, sizes, strict=True)
+        ]
+        triangle, rotated, square = _reduce(self.shares, found)
         self.triangle = np.asarray(triangle, float)
         self.rotated = np.asarray(rotated, float)
-        self.square, self.count = float(square), residuals.size
+        self.square = float(square)
         self.linearized = True
         self.rounding = ROUNDING * float(jnp.finfo(triangle.dtype).eps)
 
@@ -174,6 +189,16 @@ class _Search:
     @property
     def model(self) -> Any:
         return self.fit.model(jnp.asarray(self.x))
+
+    def _not_finite(self) -> list[str]:
+        """Return the names of the parameters whose derivatives are not finite."""
+        found = [part.jacobian(jnp.asarray(self.x))[1] for part in self.parts]
+        slopes = np.concatenate([np.asarray(part) for part in found])
+        # One infinite derivative makes those of other parameters 0 · ∞ = NaN.
+        infinite = np.isinf(slopes)
+        bad = infinite if infinite.any() else np.isnan(slopes)
+        names = self.fit.names()
+        return [names[i] for i in np.flatnonzero(bad.any(0))]
 
     def step(self) -> bool:
         """Move to a lower loss; return whether one was found."""
@@ -196,7 +221,7 @@ class _Search:
                 return False
             # A step cut short by bounds may lead uphill; a shorter one does not.
             if predicted > 0:
-                square = float(_square(self.fit, jnp.asarray(x)))
+                square = self._square(x)
                 actual = self.square - square
                 # A reduction within rounding is the last, and still a good one.
                 last = max(predicted, abs(actual)) <= self.rounding * self.square
@@ -207,6 +232,12 @@ class _Search:
             self.damping *= self.growth
             self.growth *= 2.0
         return False
+
+    def _square(self, x: np.ndarray) -> float:
+        """Return ‖r‖² at x."""
+        squares = [_square(part, jnp.asarray(x)) for part in self.parts]
+        pairs = zip(self.shares, squares, strict=True)
+        return sum(float(share) * float(square) for share, square in pairs)
 
     def _trial(self, moving: np.ndarray) -> np.ndarray:
         """Return x after a damped step of the coordinates that move."""
@@ -237,13 +268,3 @@ def _insensitive(norms: np.ndarray, x: np.ndarray) -> np.ndarray:
     sensitivity = norms * np.maximum(np.abs(x), 1e-3)
     threshold = MIN_SENSITIVITY * max(sensitivity.max(), 1e-300)
     return (norms == 0) | (sensitivity <= threshold)
-
-
-def _not_finite(fit: Fit, x: np.ndarray) -> list[str]:
-    """Return the names of the parameters whose derivatives are not finite."""
-    slopes = np.asarray(fit.jacobian(jnp.asarray(x))[1])
-    # One infinite derivative makes those of other parameters 0 · ∞ = NaN.
-    infinite = np.isinf(slopes)
-    bad = infinite if infinite.any() else np.isnan(slopes)
-    names = fit.names()
-    return [names[i] for i in np.flatnonzero(bad.any(0))]

@@ -23,7 +23,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
-from roboopt._core import AnyArray, Jittable, common_float
+from roboopt._core import AnyArray, Jittable, common_float, compiled
 from roboopt._errors import RobooptError, require, require_at_least
 from roboopt.data import Trajectory
 from roboopt.policies import act, acts_by_chance, draw, initial_carry
@@ -216,6 +216,7 @@ class Rollout(Jittable):
             return self._run(policies, starts, key, eqx.if_array(0))
         return eqx.filter_vmap(lambda policy: self(policy, starts, key))(policies)
 
+    @compiled
     def _run(
         self,
         policy: Any,

@@ -129,7 +129,7 @@ class Fitter:
             first = self.fit_once(parts, used, first, tolerance=tolerance).model
             parts = {k: weighted(p, first, used[k]) for k, p in parts.items()}
         # Half a mean square each: this weight makes the sum a posterior.
-        count = max(p.residuals(first, used[k]).size for k, p in parts.items())
+        count = max(_count(p, first, used[k]) for k, p in parts.items())
         prior = len(self.start.names) / count
         return Estimate(
             parts, used, self.fit_once(parts, used, first, prior, tolerance)
@@ -153,8 +153,7 @@ class Fitter:
             x = np.asarray(self.start.coordinates)
             spans = np.maximum(np.abs(x), self.start.spans())
             spans = jnp.asarray(self.prior * np.where(self.start.positive, 1.0, spans))
-            # The weight is an array: with another, the compiled program serves again.
-            whole += jnp.asarray(prior_weight) * Prior(self.start, _coordinates, spans)
+            whole += prior_weight * Prior(self.start, _coordinates, spans)
         self.last = whole, data
         result = least_squares(
             whole,
@@ -194,7 +193,9 @@ class Fitter:
         The scale of a joint that nothing drives is the effort that the robot as given
         would have needed; infinite with `driven_only`.
         """
-        error = InverseDynamicsError(central=central, every=every)
+        # With a scale, as the fit has one: both then share a compiled program.
+        ones = np.ones(self.start.joints)
+        error = InverseDynamicsError(central=central, every=every, scale=ones)
         size = _rms(error.errors(self.start, data))
         if driven_only:
             size[:] = np.inf
@@ -243,6 +244,11 @@ def weighted(objective: Any, model: ParametricTwin, data: Trajectory) -> Any:
 
 def _coordinates(model: ParametricTwin) -> Any:
     return model.coordinates
+
+
+def _count(objective: Any, model: ParametricTwin, data: Trajectory) -> int:
+    """Return the number of residuals."""
+    return eqx.filter_eval_shape(objective.residuals, model, data).size
 
 
 def _rms(values: Any) -> np.ndarray:

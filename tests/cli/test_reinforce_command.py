@@ -14,6 +14,7 @@ import pytest
 
 import roboopt as ro
 from roboopt.cli import main
+from roboopt.rl._monitor import Monitor
 
 RUN = "import sys; from roboopt.cli import main; sys.exit(main(sys.argv[1:]))"
 FILES = {
@@ -24,6 +25,8 @@ SHORT = (
     *("--episodes", "3", "--width", "8", "--depth", "1", "--max-steps", "60"),
     "--no-video",
 )
+LEARNING = "--timesteps", "2048"
+ENDLESS = "--timesteps", "100000000"
 MINE = """
 import os
 
@@ -60,25 +63,31 @@ def folder(tmp_path_factory):
     """Return a folder with a user's own environments in a module."""
     place = tmp_path_factory.mktemp("user")
     (place / "mine.py").write_text(MINE)
-    # The processes here compile the same things once.
-    with pytest.MonkeyPatch.context() as patch:
-        cache = tmp_path_factory.mktemp("cache")
-        patch.setenv("JAX_COMPILATION_CACHE_DIR", str(cache))
-        patch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
-        yield place
+    return place
 
 
-def run(place, *arguments):
-    return subprocess.run(
-        [sys.executable, "-c", RUN, "reinforce", *arguments],
-        cwd=place, capture_output=True, text=True, timeout=300,
-        env={**os.environ, "COLUMNS": "200"},
-    )  # fmt: skip
+@pytest.fixture
+def run(folder, capsys, monkeypatch):
+    """Return a function that runs the command here and returns what it printed."""
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run_here(*arguments):
+        code = main(["reinforce", *arguments])
+        printed = capsys.readouterr()
+        assert code == 0, printed.err
+        return printed.out
+
+    return run_here
 
 
 @pytest.fixture(scope="module")
 def learned(folder):
-    done = run(folder, "CartPole-v1", "--timesteps", "2048", *SHORT)
+    done = subprocess.run(
+        [sys.executable, "-c", RUN, "reinforce", "CartPole-v1", *LEARNING, *SHORT],
+        cwd=folder, capture_output=True, text=True, timeout=300,
+        env={**os.environ, "COLUMNS": "200"},
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return folder / "runs" / "CartPole-v1-reinforce", done
 
@@ -130,12 +139,9 @@ def test_the_report_is_one_file_with_every_section(learned):
     assert "http:" not in page and "https:" not in page
 
 
-def test_settings_of_the_algorithm_are_flags_and_recorded(folder):
-    done = run(
-        folder, "CartPole-v1", "--discount", "0.9", "--steps", "64", "--timesteps",
-        "512", "--name", "discounted", *SHORT,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+def test_settings_of_the_algorithm_are_flags_and_recorded(folder, run):
+    given = "--discount", "0.9", "--steps", "64", "--timesteps", "512"
+    run("CartPole-v1", *given, "--name", "discounted", *SHORT)
     file = folder / "runs" / "discounted" / "settings.json"
     settings = json.loads(file.read_text("utf-8"))
     assert settings["algorithm"]["discount"] == settings["flags"]["discount"] == 0.9
@@ -151,38 +157,27 @@ def test_the_flags_are_the_settings_of_the_algorithms():
         assert {field.name for field in dataclasses.fields(algorithm)} <= flags
 
 
-def test_it_goes_on_from_a_run(folder, learned):
-    done = run(
-        folder, "CartPole-v1", "--from", "runs/CartPole-v1-reinforce",
-        "--timesteps", "512", "--name", "further", *SHORT,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert re.search(r"^started from +", done.stdout, re.M), done.stdout
+def test_it_goes_on_from_a_run(run, learned):
+    before = "--from", "runs/CartPole-v1-reinforce"
+    said = run("CartPole-v1", *before, *LEARNING, "--name", "further", *SHORT)
+    assert re.search(r"^started from +", said, re.M), said
 
 
-def test_an_interrupted_run_is_kept_and_resumed(folder):
-    program = [
-        sys.executable, "-c", RUN, "reinforce", "CartPole-v1",
-        "--timesteps", "100000000", "--name", "stopped", *SHORT,
-    ]  # fmt: skip
-    process = subprocess.Popen(
-        program, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        env={**os.environ, "COLUMNS": "200"},
-    )  # fmt: skip
+def test_an_interrupted_run_is_kept_and_resumed(folder, run, monkeypatch):
+    watch = Monitor.__call__
+
+    def interrupted(monitor, status):
+        if status.step:
+            os.kill(os.getpid(), signal.SIGINT)
+        return watch(monitor, status)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Monitor, "__call__", interrupted)
+        said = run("CartPole-v1", *ENDLESS, "--name", "stopped", *SHORT)
+    assert "interrupted after" in said
     settings = folder / "runs" / "stopped" / "settings.json"
-    while not (folder / "runs" / "stopped.partial" / "returns.csv").exists():
-        assert process.poll() is None
-        try:
-            process.wait(0.5)
-        except subprocess.TimeoutExpired:
-            continue
-    process.send_signal(signal.SIGINT)
-    printed, _ = process.communicate(timeout=200)
-    assert process.returncode == 0
-    assert "interrupted after" in printed
     before = json.loads(settings.read_text("utf-8"))["learning"]["steps"]
-    done = run(folder, "--resume", "runs/stopped", "--seconds", "0.1")
-    assert done.returncode == 0, done.stderr
+    run("--resume", "runs/stopped", "--seconds", "0.1")
     after = json.loads(settings.read_text("utf-8"))["learning"]["steps"]
     assert after > before
     assert {path.name for path in settings.parent.iterdir()} == FILES
@@ -193,14 +188,11 @@ def test_an_interrupted_run_is_kept_and_resumed(folder):
     [("Breaking-v0", "0", "the gripper is stuck"), ("Dying-v0", "1", "died|ended")],
 )
 def test_an_environment_that_fails_is_named_and_the_rest_is_kept(
-    folder, env, processes, said
+    folder, run, env, processes, said
 ):
-    done = run(
-        folder, f"mine:{env}", "--timesteps", "100000", "--name", env,
-        "--processes", processes, *SHORT,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert re.search(said, done.stdout) and env in done.stdout, done.stdout
+    where = "--processes", processes, "--name", env
+    printed = run(f"mine:{env}", *ENDLESS, *where, *SHORT)
+    assert re.search(said, printed) and env in printed, printed
     assert (folder / "runs" / env / "policy.npz").is_file()
 
 

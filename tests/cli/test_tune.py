@@ -5,7 +5,6 @@ import csv
 import dataclasses
 import inspect
 import json
-import os
 import re
 import signal
 import subprocess
@@ -48,29 +47,18 @@ sys.exit(main([a for a in sys.argv[1:] if a != "--wait"]))
 """
 
 
-@pytest.fixture(scope="module")
-def environment(tmp_path_factory):
-    """Return what lets the processes here compile the same things once."""
-    cache = {
-        "JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.mktemp("cache")),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-    }
-    return {**os.environ, **cache}
-
-
-def run(*command, env=None):
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, env=env)
+def run(*command):
+    return subprocess.run(command, capture_output=True, text=True, timeout=300)
 
 
 @pytest.fixture(scope="module")
-def tuned(tmp_path_factory, environment):
+def tuned(tmp_path_factory):
     """Return the folder of a run of three steps, and what it printed."""
     runs = tmp_path_factory.mktemp("runs")
     main_ = "import sys; from roboopt.cli import main; sys.exit(main(sys.argv[1:]))"
     done = run(
         *(sys.executable, "-c", main_, "tune", "cart-pole", "--steps", "3"),
         *("--runs", str(runs), *SMALL),
-        env=environment,
     )
     assert done.returncode == 0, done.stderr
     return runs / "cart-pole-balance", done
@@ -197,7 +185,7 @@ def test_the_video_decodes(tuned, tmp_path):
 
 
 @pytest.fixture
-def start(tmp_path, environment):
+def start(tmp_path):
     """Return a function that starts the command, to be interrupted."""
     command = [sys.executable, "-u", "-c", TELLING, "tune", "cart-pole", *SMALL]
 
@@ -207,7 +195,6 @@ def start(tmp_path, environment):
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env=environment,
         )
 
     return begin

@@ -22,6 +22,7 @@ BLOCK = re.compile(
     re.DOTALL,
 )
 SLOW_PAGES = ("clone", "reinforce")  # whose quick blocks take half a minute
+COMPUTING = ("README",)  # compiled with full optimization: it computes for longer
 SETUP = ("run", "tests")  # the two commands that set up; .ci/run and people run these
 
 
@@ -57,17 +58,19 @@ def cases() -> list:
 def test_the_blocks_of_a_page_run_in_order(page, slow, tmp_path):
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
     chosen = [block for block in blocks(page) if slow or not block.slow]
-    for block in chosen:
-        if block.language == "bash":
-            run(["bash", "-euc", block.code], tmp_path)
-    python = "\n".join(block.code for block in chosen if block.language == "python")
-    if python:
-        run([sys.executable, "-c", python], tmp_path)
-
-
-def run(command: list[str], folder: Path) -> None:
     scripts = Path(sys.executable).parent
     environment = os.environ | {"PATH": f"{scripts}:{os.environ['PATH']}"}
+    if page.stem in COMPUTING:
+        environment.pop("XLA_FLAGS", None)
+    for block in chosen:
+        if block.language == "bash":
+            run(["bash", "-euc", block.code], tmp_path, environment)
+    python = "\n".join(block.code for block in chosen if block.language == "python")
+    if python:
+        run([sys.executable, "-c", python], tmp_path, environment)
+
+
+def run(command: list[str], folder: Path, environment: dict[str, str]) -> None:
     done = subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True
     )

@@ -6,14 +6,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from bullet_robots import Body, random_state, write_random_robot
+from derivatives import assert_derivatives
 from hand_robots import joint, link, write, write_pendulum, write_slider
-from jax.test_util import check_grads
 
 from roboopt.dynamics import BULLET_DAMPING, load_bullet, load_urdf
-
-
-def assert_gradients(function, arguments, **tolerances):
-    check_grads(jax.jit(function), arguments, **tolerances)
 
 
 def one(x):
@@ -134,7 +130,9 @@ def test_kinematics_agree_with_pybullet(robot_body):
     robot = load_bullet(client, body)
     q, velocity, _ = random_state(np.random.default_rng(1), len(robot.joint_names))
     robot_body.set_state(q, velocity)
-    rotations, origins = robot.frames(q)
+    rotations, origins = map(np.asarray, robot.frames(q))
+    jacobians = jax.jit(lambda q: {n: robot.jacobian(q, n) for n in robot.link_names})
+    ours = jacobians(q)
     zeros = [0.0] * len(q)
     for index, name in enumerate(robot.link_names[1:]):
         state = client.getLinkState(body, index, computeForwardKinematics=True)
@@ -146,22 +144,30 @@ def test_kinematics_agree_with_pybullet(robot_body):
         if name in robot.body_names:  # ... centers of mass in double.
             i = robot.body_names.index(name)
             carrier = robot.body_joints[i]
-            center = origins[carrier] + rotations[carrier] @ robot.centers_of_mass[i]
+            arm = np.asarray(robot.centers_of_mass)[i]
+            center = origins[carrier] + rotations[carrier] @ arm
             np.testing.assert_allclose(center, state[0], atol=1e-12)
         jacobian = client.calculateJacobian(
             body, index, [0.0, 0.0, 0.0], q.tolist(), zeros, zeros
         )
         expected = np.concatenate([np.array(part) for part in jacobian])
-        np.testing.assert_allclose(robot.jacobian(q, name), expected, atol=1e-12)
+        np.testing.assert_allclose(ours[name], expected, atol=1e-12)
 
 
 def test_jacobian_is_the_derivative_of_the_kinematics(random_robot):
     robot = random_robot
     q, velocity, _ = random_state(np.random.default_rng(2), len(robot.joint_names))
-    for name in robot.link_names:
-        pose = lambda q, name=name: robot.forward_kinematics(q, name)  # noqa: E731
-        (rotation, _), (turning, moving) = jax.jvp(pose, (q,), (velocity,))
-        linear, angular = jnp.split(robot.jacobian(q, name) @ velocity, 2)
+    names = robot.link_names
+
+    @jax.jit
+    def both(q, velocity):
+        poses = lambda q: [robot.forward_kinematics(q, name) for name in names]  # noqa: E731
+        return *jax.jvp(poses, (q,), (velocity,)), [robot.jacobian(q, n) for n in names]
+
+    for (rotation, _), (turning, moving), jacobian in zip(
+        *jax.tree.map(np.asarray, both(q, velocity)), strict=True
+    ):
+        linear, angular = np.split(jacobian @ np.asarray(velocity), 2)
         np.testing.assert_allclose(linear, moving, atol=1e-12)
         spin = turning @ rotation.T  # [ω]×
         expected = [spin[2, 1], spin[0, 2], spin[1, 0]]
@@ -199,38 +205,41 @@ def test_energy_changes_by_the_power_of_the_joints(random_path):
 
 
 def test_gradients_match_finite_differences(random_robot):
-    state = random_state(np.random.default_rng(5), len(random_robot.parents))
-    assert_gradients(
-        random_robot.forward_dynamics, state, order=1, rtol=1e-6, atol=1e-6
-    )
-
-    def of_parameters(masses, offsets, axes, inertias, damping):
-        leaves = lambda r: (  # noqa: E731
-            r.masses,
-            r.joint_offsets,
-            r.joint_rotations,
-            r.inertias,
-            r.damping,
-        )
-        new = (masses, offsets, axes, inertias, damping)
-        return eqx.tree_at(leaves, random_robot, new).forward_dynamics(*state)
-
     robot = random_robot
-    parameters = (
-        robot.masses,
-        robot.joint_offsets,
-        robot.joint_rotations,
-        robot.inertias,
-        robot.damping,
+    rng = np.random.default_rng(5)
+    state = random_state(rng, len(robot.parents))
+    leaves = lambda r: (  # noqa: E731
+        r.masses,
+        r.joint_offsets,
+        r.joint_rotations,
+        r.inertias,
+        r.damping,
     )
-    assert_gradients(of_parameters, parameters, order=1, rtol=1e-5, atol=1e-5)
+
+    def forward(q, velocity, effort, *numbers):
+        changed = eqx.tree_at(leaves, robot, numbers)
+        return changed.forward_dynamics(q, velocity, effort)
+
+    point = (*state, *leaves(robot))
+    # Along one argument at a time.
+    along = [
+        tuple(rng.normal(size=x.shape) * (i == k) for k, x in enumerate(point))
+        for i in range(len(point))
+    ]
+    assert_derivatives(forward, point, along, rtol=1e-6, atol=1e-5)
 
 
 def test_second_derivatives_match_finite_differences(tmp_path):
     robot = load_urdf(write_random_robot(tmp_path / "r.urdf", 1, links=4))
     state = random_state(np.random.default_rng(6), len(robot.parents))
-    forward, tolerances = robot.forward_dynamics, {"rtol": 1e-3, "atol": 1e-3}
-    assert_gradients(forward, state, order=2, modes=["rev"], **tolerances)
+    assert_derivatives(
+        robot.forward_dynamics,
+        state,
+        order=2,
+        forward=False,
+        rtol=1e-3,
+        atol=1e-3,
+    )
 
 
 def test_derivative_where_only_one_argument_varies(random_robot):
@@ -238,14 +247,18 @@ def test_derivative_where_only_one_argument_varies(random_robot):
         np.random.default_rng(7), len(random_robot.parents)
     )
     forward = random_robot.forward_dynamics
-    by_effort = jax.jit(jax.jacrev(forward, 2))(q, velocity, effort)
+
+    @jax.jit
+    def slopes(*state):
+        whole = jax.jacfwd(forward, (0, 1, 2))(*state)
+        return whole, [jax.jacrev(forward, i)(*state) for i in range(3)]
+
+    whole, alone = slopes(q, velocity, effort)
     inverse = np.linalg.inv(random_robot.mass_matrix(q))
-    np.testing.assert_allclose(by_effort, inverse, atol=1e-10 * np.abs(inverse).max())
-    whole = jax.jit(jax.jacfwd(forward, (0, 1, 2)))(q, velocity, effort)
-    for i, expected in enumerate(whole):
-        alone = jax.jit(jax.jacrev(forward, i))(q, velocity, effort)
+    np.testing.assert_allclose(alone[2], inverse, atol=1e-10 * np.abs(inverse).max())
+    for found, expected in zip(alone, whole, strict=True):
         scale = np.abs(expected).max()
-        np.testing.assert_allclose(alone, expected, atol=1e-12 * scale)
+        np.testing.assert_allclose(found, expected, atol=1e-12 * scale)
 
 
 def test_merged_bodies_move_as_before(random_path):
@@ -286,19 +299,23 @@ def test_works_in_single_precision(random_path):
     robot = load_urdf(random_path)
     single = jax.tree.map(lambda x: x.astype(jnp.float32), robot)
     state = random_state(np.random.default_rng(9), len(robot.parents))
-    single_state = [x.astype(jnp.float32) for x in state]
-    result = single.forward_dynamics(*single_state)
+    result = single.forward_dynamics(*(x.astype(jnp.float32) for x in state))
     assert result.dtype == jnp.float32
     expected = robot.forward_dynamics(*state)
     scale = np.abs(expected).max()
     np.testing.assert_allclose(result, expected, atol=1e-4 * scale)
-    for value in (
-        single.inverse_dynamics(*single_state),
-        single.mass_matrix(single_state[0]),
-        single.jacobian(single_state[0]),
-        single.kinetic_energy(*single_state[:2]),
-        single.potential_energy(single_state[0]),
-    ):
+
+    def others(robot, q, velocity, acceleration):
+        return (
+            robot.inverse_dynamics(q, velocity, acceleration),
+            robot.mass_matrix(q),
+            robot.jacobian(q),
+            robot.kinetic_energy(q, velocity),
+            robot.potential_energy(q),
+        )
+
+    shapes = [jax.ShapeDtypeStruct(x.shape, jnp.float32) for x in state]
+    for value in jax.tree.leaves(jax.eval_shape(others, single, *shapes)):
         assert value.dtype == jnp.float32
 
 

@@ -224,7 +224,8 @@ def test_randomized_dynamics_are_what_reset_says(make):
     env = make(randomize=0.3, duration=SHORT)
     first = fingerprint(env, seed=3)
     client, links = env.physics_client, range(env.physics_client.getNumJoints(env.body))
-    nominal = [make().physics_client.getDynamicsInfo(env.body, link) for link in links]
+    other = make()
+    nominal = [other.physics_client.getDynamicsInfo(other.body, k) for k in links]
     for _ in range(5):
         _, info = env.reset()
         mass, damping = info["mass_factors"], info["damping_factors"]

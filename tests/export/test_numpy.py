@@ -1,5 +1,6 @@
 """What is exported does what the policy does, where nothing but NumPy can be had."""
 
+import inspect
 import re
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from roboopt_envs.cart_pole import URDF
 import roboopt as ro
 from roboopt import policies as policy_kinds
 from roboopt.export import agreement, export_numpy
-from roboopt.policies import observation_size
+from roboopt.policies import act, initial_carry, observation_size
 
 KEY = jax.random.key(0)
 SMALL = {"width": 8, "depth": 1, "skip": False}
@@ -197,24 +198,61 @@ GROUPS = {
 GROUPS["others"] = [n for n in POLICIES if n not in sum(GROUPS.values(), [])]
 
 
+TIMES = 0.01 * np.arange(100)
+
+
+def imported(exported):
+    """Return what the exported file imports; the first is in its docstring."""
+    text = exported.runner.read_text("utf-8")
+    return re.findall(r"^\s*(?:import|from) (\S+)", text, re.M)
+
+
+def acted(exported, seen):
+    """Return the actions of an exported policy, run in this process."""
+    found: dict = {"__file__": str(exported.runner)}
+    exec(exported.runner.read_text("utf-8"), found)
+    policy = found["Policy"]()
+    timed = "time" in inspect.signature(policy.__call__).parameters
+    pairs = zip(seen, TIMES, strict=True)
+    return np.stack([policy(o, t) if timed else policy(o) for o, t in pairs])
+
+
 # The chains of robots take long to compile, and are no different in single precision.
 @pytest.mark.parametrize(
     "group, double",
     [(g, d) for g in GROUPS for d in (True, False) if d or g != "robots"],
 )
-def test_it_agrees_where_jax_cannot_be_imported(group, double, tmp_path):
+def test_it_agrees_and_imports_numpy_alone(group, double, tmp_path):
     for name in GROUPS[group]:
         make, size = POLICIES[name]
         with jax.enable_x64(double):
             policy = make()
             seen = np.random.default_rng(1).standard_normal((100, size))
             exported = export_numpy(policy, seen[0], tmp_path)
-            difference, largest = agreement(
-                exported, policy, seen, 0.01 * np.arange(100)
-            )
+            step = lambda carry, at, policy=policy: act(policy, carry, *at)  # noqa: E731
+            first, inputs = initial_carry(policy), (jnp.asarray(seen), TIMES)
+            expected = np.asarray(jax.lax.scan(step, first, inputs)[1])
+        assert imported(exported) == ["policy", "pathlib", "numpy"], name
+        actions = acted(exported, seen)
+        assert actions.shape == expected.shape and actions.dtype == expected.dtype
         # XLA's own float32 functions, such as tanh, err by several units in the last
         # place.
-        assert difference < (1e-6 if double else 1e-5) * largest, name
+        error = (1e-6 if double else 1e-5) * np.abs(
+            expected[np.isfinite(expected)]
+        ).max()
+        np.testing.assert_allclose(actions, expected, rtol=0, atol=error, err_msg=name)
+
+
+@pytest.mark.parametrize(
+    "name", ["LinearFeedback", "TrackingController", "ActionChunking"]
+)
+def test_it_agrees_where_jax_cannot_be_imported(name, tmp_path):
+    make, size = POLICIES[name]
+    policy = make()
+    seen = np.random.default_rng(1).standard_normal((100, size))
+    exported = export_numpy(policy, seen[0], tmp_path)
+    difference, largest = agreement(exported, policy, seen, TIMES)
+    assert difference < 1e-6 * largest
 
 
 def test_every_policy_is_exported_or_refused():
@@ -324,9 +362,7 @@ def test_the_table_agrees_with_jax(double, tmp_path):
 def test_nothing_is_read_that_could_run(tmp_path):
     exported = export_numpy(plain, np.ones(4), tmp_path)
     text = exported.runner.read_text("utf-8")
-    imports = re.findall(r"^\s*(?:import|from) (\S+)", text, re.M)
-    # The first is in the docstring.
-    assert imports == ["policy", "pathlib", "numpy"]
+    assert imported(exported) == ["policy", "pathlib", "numpy"]
     assert not re.search(r"\b(eval|exec|pickle|compile|__import__)\b\s*\(", text)
     assert "allow_pickle=False" in text
 

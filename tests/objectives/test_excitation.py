@@ -5,8 +5,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from derivatives import assert_derivatives
 from dynamics.hand_robots import write_pendulum
-from jax.test_util import check_grads
 from roboopt_envs.arm import ArmReach
 from roboopt_envs.cart_pole import CartPoleSwingUp
 
@@ -82,12 +82,10 @@ def test_gradient_matches_finite_differences(pendulum):
     times = jnp.linspace(0.0, 2.0, 7)
     leaves, structure = jax.tree.flatten(motion)
 
-    @jax.jit
     def value(leaves):
         return objective(jax.tree.unflatten(structure, leaves), times)
 
-    # Reverse only: the largest slopes are of the penalties, weighed 1e3.
-    check_grads(value, (leaves,), order=1, modes=("rev",), rtol=1e-5)
+    assert_derivatives(value, (leaves,))
 
 
 @pytest.mark.slow

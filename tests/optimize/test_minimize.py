@@ -273,7 +273,7 @@ def test_it_stops_on_seconds_and_on_the_callback():
         NOTHING,
         steps=10**9,
         optimizer=slow,
-        seconds=5.0,
+        seconds=2.0,
         tolerance=0.0,
     )
     assert timed.reason == "seconds" and 0 < timed.steps < 10**9

@@ -127,7 +127,7 @@ def test_a_callback_sees_the_returns_and_ends_it():
 
 
 def test_seconds_end_it():
-    learned = walk(seconds=1e-3, timesteps=10**7)
+    learned = walk(seconds=1e-3, timesteps=10**6)
     assert learned.reason == "seconds"
 
 
@@ -184,7 +184,7 @@ def test_whole_episodes_count_on_after_a_checkpoint(tmp_path):
 
 
 def test_it_goes_on_from_a_policy(learned):
-    again = walk(policy=learned.policy, timesteps=512)
+    again = walk(policy=learned.policy)
     assert not again.fresh
     np.testing.assert_allclose(
         again.start(np.ones(1)), learned.policy(np.ones(1)), rtol=1e-12
@@ -376,7 +376,7 @@ class Pushing(Walk):
 
 def test_a_reward_wrapper_is_what_is_optimized():
     learned = ro.reinforce(
-        lambda: Doubled(Pushing()), timesteps=4096, envs=2, episodes=0, **SMALL
+        lambda: Doubled(Pushing()), timesteps=8192, envs=2, episodes=0, **SMALL
     )
     assert learned.returns.returns[-20:].mean() > learned.returns.returns[:20].mean()
     # Home would be the best without the wrapper.
@@ -396,7 +396,7 @@ def test_the_twin_of_another_reward_is_not_used():
 
     with pytest.raises(ro.RobooptError, match="Pushed"):
         ro.reinforce(made, gradient="analytic", timesteps=256)
-    learned = ro.reinforce(made, timesteps=2048, envs=1, episodes=0, **SMALL)
+    learned = ro.reinforce(made, timesteps=2048, envs=2, episodes=0, **SMALL)
     assert learned.gradient == "likelihood"
     np.testing.assert_array_equal(learned.returns.returns, learned.returns.lengths)
 

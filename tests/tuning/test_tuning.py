@@ -25,6 +25,18 @@ def tuned() -> Any:
     return tune("cart-pole", steps=3, duration=0.5, starts=2, episodes=3)
 
 
+@pytest.fixture
+def no_descent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let `tune` keep the starting controller: a test is of all but the descent."""
+
+    def stay(problem: Any, **_: Any) -> ro.Result:
+        names = "loss", "task_cost", "mechanical_work", "joule_loss"
+        history = {name: np.ones(1) for name in names}
+        return ro.Result(problem.controller, 1.0, history, "steps", "", 0, 0.0, 0.0)
+
+    monkeypatch.setattr("roboopt.tuning._tune.descend", stay)
+
+
 def test_a_controller_is_tuned_and_tested(tuned: Any):
     assert issubclass(type(tuned), TuneResult) and not tuned.interrupted
     assert tuned.motions["after"].actions.shape == (3, 120, 1)
@@ -67,7 +79,8 @@ def test_files_are_written(tuned, tmp_path):
     tuned.write_files(tmp_path)
     header, *rows = (tmp_path / "history.csv").read_text().splitlines()
     terms = {"task_cost [s]", "mechanical_work [J]", "joule_loss [J]"}
-    assert header.startswith("step,loss,") and set(header.split(",")[2:]) == terms
+    names = {*terms, *ro.optimize.NOTES}
+    assert header.startswith("step,loss,") and set(header.split(",")[2:]) == names
     assert len(rows) == len(tuned.result.history["loss"])
     motions = ro.Trajectory.load(tmp_path / "before.npz")
     np.testing.assert_array_equal(motions.actions, tuned.motions["before"].actions)
@@ -91,7 +104,7 @@ def test_the_gradient_says_why_the_gains_moved(tuned: Any):
     assert found["start"].gradient_norm > 0
 
 
-def test_ctrl_c_in_the_test_keeps_the_controller(monkeypatch):
+def test_ctrl_c_in_the_test_keeps_the_controller(monkeypatch, no_descent):
     def interrupt(*args, **kwargs):
         raise KeyboardInterrupt
 
@@ -120,7 +133,7 @@ def test_the_first_controller_follows_from_the_robot_and_its_starts():
     assert kinds == {"balance": LinearFeedback, "swing-up": EnergyShapingSwingUp}
 
 
-def test_any_environment_with_a_twin_is_tuned():
+def test_any_environment_with_a_twin_is_taken(no_descent):
     env = gymnasium.make("roboopt/CartPoleBalance-v0", duration=0.1)
     start = LinearFeedback(jnp.array([[-1.0, -30.0, -3.0, -8.0]]))
     task = Balance(angle_scale=0.1)
@@ -159,7 +172,7 @@ def test_a_saved_controller_is_tuned_further(tuned, tmp_path):
     assert isinstance(tuned.controller, Clipped)
 
 
-def test_a_fitted_robot_is_simulated_by_both(tmp_path):
+def test_a_fitted_robot_is_simulated_by_both(tmp_path, no_descent):
     robot = ro.load_urdf(URDF, linear_damping=0.0, angular_damping=0.0)
     robot = eqx.tree_at(
         lambda r: (r.masses, r.friction),
@@ -175,8 +188,9 @@ def test_a_fitted_robot_is_simulated_by_both(tmp_path):
     motions = found.motions["before"]
     twin = ro.Twin(robot, 1 / 240, actuated=(0,))
     for seen, actions in zip(motions.observations, motions.actions, strict=True):
-        expected = twin(jnp.asarray(seen[4]), jnp.asarray(actions[4]))
-        np.testing.assert_allclose(seen[5], expected, rtol=0, atol=1e-12)
+        for dynamics in (twin, found.objective.rollout.dynamics):
+            expected = dynamics(jnp.asarray(seen[4]), jnp.asarray(actions[4]))
+            np.testing.assert_allclose(seen[5], expected, rtol=0, atol=1e-12)
 
 
 def test_quantities_beside_the_robot_are_named():
@@ -281,7 +295,7 @@ def test_every_robot_and_task_goes_through(arguments, tmp_path):
     assert "Video" in (tmp_path / "report.html").read_text("utf-8")
 
 
-def test_worker_processes_test_the_same_motions():
+def test_worker_processes_test_the_same_motions(no_descent):
     short: dict[str, Any] = {"steps": 1, "starts": 1, "duration": 0.1, "episodes": 3}
     alone, shared = (tune("cart-pole", processes=n, **short) for n in (0, 2))
     for when in ("before", "after"):
