@@ -164,7 +164,8 @@ class Explanation(VerbResult):
             [name, *map(number, self.derivatives[k])]
             for k, name in enumerate(self.names)
         ]
-        return Table(header, rows)
+        # The sum is in the table of parameters too.
+        return Table(header, rows, optional=(len(header) - 1,))
 
     def term_table(self) -> Table:
         """Return each weighted term, and the cosines between their gradients."""
