@@ -45,7 +45,9 @@ def main() -> None:
         found = ro.explain(objective, policy, starts)
         cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
         what = "after compilation" if number else "with compilation"
-        print(f"{sum(found.sizes)} parameters, {arguments.steps} steps, {what}: ", end="")
+        print(
+            f"{sum(found.sizes)} parameters, {arguments.steps} steps, {what}: ", end=""
+        )
         print(f"{wall:.2f} s wall, {cpu:.2f} s of CPU")
     print(found)
 

@@ -28,7 +28,6 @@ class Joined(eqx.Module):
         return eqx.combine(params, self.fixed, self.static)
 
 
-
 def with_arrays(model: Any) -> Any:
     """Return a model of Python numbers alone as one of arrays, any other as it is."""
     if any(map(eqx.is_inexact_array, jax.tree.leaves(model))):

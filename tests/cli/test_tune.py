@@ -157,7 +157,7 @@ def test_the_report_is_one_file_with_every_section(tuned):
     page = (folder / "report.html").read_text("utf-8")
     for section in (
         *("Before and after", "Video", "The descent", "Gradient"),
-            *("Motions before and after",),
+        *("Motions before and after",),
         *("Energy by joint", "The controller", "Settings"),
     ):
         assert f"<h2>{section}</h2>" in page

@@ -36,7 +36,9 @@ def test_both_ends_by_hand(descent):
     assert first.units == ("N/m", "")
     assert [first.direction(k) for k in range(2)] == ["lowering it", "raising it"]
     assert "learning rate" not in str(first)
-    assert "0.06" in str(first) and max(map(len, first.summary().text().split("\n"))) < 81
+    assert (
+        "0.06" in str(first) and max(map(len, first.summary().text().split("\n"))) < 81
+    )
 
 
 def test_arrays_have_norms_and_agree_with_explain():
