@@ -1,8 +1,8 @@
 """Seconds to explain the gradient of a network policy over a long rollout.
 
 A network of about 10,000 parameters (two hidden layers of 96) balances a cart-pole over
-500 steps from 8 starts, on the task's cost plus energy. `ro.explain` differentiates each
-term, evaluates every array ±1 % and six step sizes, and splits the gradient by time.
+500 steps from 8 starts, on the task's cost plus energy. `ro.explain` differentiates
+each term, evaluates every array ±1 % and six step sizes, and splits by time.
 The first call compiles; the figure is of the second, at other weights.
 
     python benchmarks/explaining.py [--steps 500] [--width 96] [--starts 8]

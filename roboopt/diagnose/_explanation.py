@@ -102,8 +102,8 @@ class Explanation(VerbResult):
     def direction(self, row: int) -> str:
         """Return what lowers the loss: "raising it" or "lowering it".
 
-        Or "at its bound", "flat here", where the derivative is zero, and "flat ± 1 %", where one
-        percent raises the loss both ways.
+        Or "at its bound"; "flat here", where the derivative is zero; and "flat ± 1 %",
+        where one percent raises the loss both ways.
         """
         if self.sizes[row] > 1:
             return "–"

@@ -68,7 +68,7 @@ class TuneResult(VerbResult):
         """Explain the gradient of the objective at both controllers.
 
         Returns:
-            The `Explanation`s at the "start" and the "end", means over the tuning starts.
+            The `Explanation`s at the "start" and the "end", over the tuning starts.
         """
         from roboopt.diagnose import explain  # Slow to import.
 
