@@ -10,6 +10,7 @@ The first call compiles; the figure is of the second, at other weights.
 
 import argparse
 import time
+from typing import Any
 
 import gymnasium
 import jax
@@ -29,7 +30,7 @@ def main() -> None:
     parser.add_argument("--starts", type=int, default=8)
     arguments = parser.parse_args()
     jax.config.update("jax_enable_x64", True)
-    env = gymnasium.make("roboopt/CartPoleBalance-v0").unwrapped
+    env: Any = gymnasium.make("roboopt/CartPoleBalance-v0").unwrapped
     rollout = ro.Rollout(ro.Twin.from_env(env), arguments.steps)
     objective = ro.EnergyTaskCost(
         rollout, env.task, env.actuators, work_weight=0.1, joule_weight=0.1
@@ -37,6 +38,7 @@ def main() -> None:
     starts = env.sample_starts(arguments.starts, seed=0)
     shown = env.sample_starts(256, seed=1)
     samples = ro.data.Demonstrations(shown, -shown @ GAINS)
+    found = None
     for number in range(3):
         policy = ro.policies.MLPPolicy.of(
             samples, key=jax.random.key(number), width=arguments.width, depth=2
