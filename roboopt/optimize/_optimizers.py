@@ -93,7 +93,8 @@ def _reset_without_curvature(lbfgs: Any) -> Any:
     """
     import optax
 
-    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+    @jax.jit
+    def update(updates: Any, state: Any, params: Any) -> tuple[Any, Any]:
         moved = optax.tree.sub(params, state.params)
         turned = optax.tree.sub(updates, state.updates)
         curved = jnp.real(optax.tree.vdot(moved, turned)) > 0
@@ -102,7 +103,12 @@ def _reset_without_curvature(lbfgs: Any) -> Any:
         state = jax.tree.map(lambda x, y: jnp.where(keep, x, y), state, fresh)
         return lbfgs.update(updates, state, params)
 
-    return optax.GradientTransformation(lbfgs.init, update)
+    def compiled(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        # A search that runs a simulator disables compilation for its whole step.
+        with jax.disable_jit(False):
+            return update(updates, state, params)
+
+    return optax.GradientTransformation(lbfgs.init, compiled)
 
 
 @functools.lru_cache
