@@ -48,7 +48,8 @@ def compiled(method: F) -> F:
     come to do something else, and each new list would be compiled anew. Unlike a method
     under `equinox.filter_jit`, the bound method has a hash.
     """
-    program = eqx.filter_jit(method)
+    # Inlined, the method is rounded within a larger program as if it stood there.
+    program = eqx.filter_jit(method, inline=True)  # pyright: ignore[reportCallIssue]
 
     @functools.wraps(method)
     def call(*arguments: Any, **options: Any) -> Any:

@@ -37,7 +37,9 @@ class Simulation:
         (), "Folders of ROS packages, for meshes.", "found", shown="NAME=PATH"
     )
     repair: bool = flag(False, "Repair of inertias that no body can have.")
-    time_step: float | None = flag(None, "Step of the simulation [s].", "1/240")
+    time_step: float | None = flag(
+        None, "Step of the simulation [s].", "1/240; for recordings theirs"
+    )
     randomize: float | None = flag(
         None, "Largest relative change of masses and joint dampings.", "0"
     )

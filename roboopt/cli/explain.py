@@ -15,11 +15,12 @@ class Explain:
     For each parameter the value, the derivative, the effect of one percent, and the
     direction that lowers the loss; the pull of each term; the predicted and the actual
     change of the loss by learning rate; the share of each part of the motion. At the
-    start of the run, and at its end.
+    start of the run, and at its end. Each array of a network is one row, with the norm
+    of its derivatives.
     """
 
     folder: Path = flag(
-        dataclasses.MISSING, "Folder of a run of tune.", shown="RUN", positional=True
+        dataclasses.MISSING, "Folder of a run.", shown="RUN", positional=True
     )
 
     def run(self) -> int:
@@ -31,9 +32,12 @@ class Explain:
             result = load(self.folder)
             if not hasattr(result, "gradients"):
                 raise RobooptError(
-                    f"`folder` must be the folder of a run of tune, got {self.folder}: "
-                    "its result has no gradient; in Python there is roboopt.explain"
+                    "`folder` must be the folder of a run of tune, clone, reinforce or "
+                    f"identify, got {self.folder}; in Python there is roboopt.explain"
                 )
-            for when, explanation in result.gradients().items():
-                print(f"{when.capitalize()} the descent\n{explanation}\n")
+            found = result.gradients()
+            if not found:
+                print("Each gradient step had other data: none is known by itself.")
+            for when, explanation in found.items():
+                print(f"At the {when} of the descent\n{explanation}\n")
         return 0

@@ -9,7 +9,6 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -28,7 +27,12 @@ from roboopt.diagnose._graph import (
     selections,
     trace,
 )
-from roboopt.diagnose._parameters import element_name, leaf_names, with_arrays
+from roboopt.diagnose._parameters import (
+    Joined,
+    element_name,
+    leaf_names,
+    with_arrays,
+)
 from roboopt.optimize import partition
 from roboopt.report import number
 
@@ -50,9 +54,10 @@ def chain(function: Callable[..., Any], *args: Any) -> Chain:
         raise RobooptError("`args` must hold the parameters, got none.")
     params, fixed, static = partition(with_arrays(args[0]), None)
     leaves, structure = jax.tree.flatten(params)
+    join = Joined(fixed, static)
 
     def loss(*leaves: Any) -> Any:
-        model = eqx.combine(jax.tree.unflatten(structure, leaves), fixed, static)
+        model = join(jax.tree.unflatten(structure, leaves))
         return jnp.asarray(function(model, *args[1:]))
 
     shape = jax.eval_shape(loss, *leaves).shape

@@ -17,7 +17,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -25,7 +24,12 @@ import numpy as np
 from roboopt._core import sizes
 from roboopt._errors import RobooptError
 from roboopt.diagnose._finding import Finding, error, warning
-from roboopt.diagnose._parameters import element_name, leaf_names, with_arrays
+from roboopt.diagnose._parameters import (
+    Joined,
+    element_name,
+    leaf_names,
+    with_arrays,
+)
 from roboopt.gradients import LossFn, differentiable
 from roboopt.optimize import partition
 from roboopt.report import Summary, Table
@@ -157,7 +161,7 @@ def check_gradient(
             trainable.
     """
     params, fixed, static = partition(with_arrays(model), trainable)
-    loss_fn = LossFn(objective, lambda own: eqx.combine(own, fixed, static))
+    loss_fn = LossFn(objective, Joined(fixed, static))
     if not differentiable(objective):
         raise RobooptError(
             "`objective` must be differentiable by JAX to check its gradient, got "

@@ -12,7 +12,6 @@ later.
 """
 
 import math
-import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -25,17 +24,15 @@ from jaxtyping import Array, Float
 from roboopt._core import sizes
 from roboopt._errors import RobooptError
 from roboopt.diagnose._explanation import Explanation, TermShare
-from roboopt.diagnose._parameters import element_name, leaf_names, with_arrays
+from roboopt.diagnose._parameters import Joined, Row, leaf_names, rows_of, with_arrays
 from roboopt.diagnose._time_split import time_split
-from roboopt.gradients import LossFn, differentiable
+from roboopt.gradients import LossFn, differentiable, inner
 from roboopt.objectives import Objective
 from roboopt.optimize import partition
 
-MAX_SCALAR_ROWS = 24  # beyond, a row is a leaf
 MAX_DIFFERENCED = 64  # parameters of an objective that JAX cannot differentiate
 LEARNING_RATES = tuple(10.0**k for k in range(-3, 3))
 PERCENT = 0.01
-LOG = re.compile(r"(?<![^.])log_(?=\w+$)")  # the name of a leaf that is a logarithm
 PROBE = 1e-4  # of the parameters' scale, for the curvature along the gradient
 DIFFERENCE_STEP = 1e-3  # of a parameter's scale
 
@@ -66,15 +63,21 @@ def explain(
             runs a simulator outside JAX and has more than 64 parameters.
     """
     params, fixed, static = partition(with_arrays(model), trainable)
-    loss_fn = LossFn(objective, _Model(fixed, static))
+    loss_fn = LossFn(objective, Joined(fixed, static))
     differentiate = _differentiated if differentiable(objective) else _differenced
     values, slopes = differentiate(loss_fn, params, batch)
     loss = float(jnp.sum(values))
     if not math.isfinite(loss):
         raise RobooptError(f"`objective` must be finite at `model`, got {loss}.")
-    rows = _rows(params, objective)
+    shares = _shares(objective, model, batch, np.asarray(values, float))
+    # Terms without weight, as diagnostics are, pull nowhere.
+    norms = sum(np.sum(np.square(s).reshape(len(s), -1), 1) for s in _leaves(slopes))
+    kept = np.flatnonzero((np.asarray(values) != 0) | (norms > 0))
+    kept = kept if kept.size else np.arange(1)
+    slopes = jax.tree.map(lambda s: s[kept], slopes)
+    rows = rows_of(leaf_names(params, objective), jax.tree.leaves(params))
     gradient = jax.tree.map(lambda s: s.sum(0), slopes)
-    square = float(_inner(gradient, gradient))
+    square = float(inner(gradient, gradient))
     changes, actual = _changes(loss_fn, params, batch, rows, gradient, loss)
     known = dict(units or {})
     return Explanation(
@@ -85,7 +88,7 @@ def explain(
         units=tuple(known.get(r.name) or known.get(r.leaf_name, "") for r in rows),
         derivatives=np.array([row.slopes(slopes, params) for row in rows]),
         changes=changes,
-        terms=_shares(objective, model, batch, np.asarray(values, float)),
+        terms=tuple(shares[k] for k in kept),
         cosines=_cosines(slopes),
         gradient_norm=math.sqrt(square),
         learning_rates=np.array(LEARNING_RATES),
@@ -96,81 +99,9 @@ def explain(
     )
 
 
-def _places(rows: list["_Row"], params: Any) -> list[tuple[int, int | None, float]]:
+def _places(rows: list["Row"], params: Any) -> list[tuple[int, int | None, float]]:
     """Return leaf and element of each row, and the factor of its derivative."""
     return [(r.leaf, r.index, 1 / r.value(params) if r.log else 1.0) for r in rows]
-
-
-class _Row:
-    """One parameter: a number, or an array where there are many numbers."""
-
-    def __init__(self, leaf: int, name: str, index: int | None, shape: tuple[int, ...]):
-        self.leaf, self.index = leaf, index
-        # The logarithm of a positive number is explained as the number.
-        self.log = index is not None and LOG.search(name) is not None
-        self.leaf_name = LOG.sub("", name) if self.log else name
-        self.size = 1 if index is not None else math.prod(shape)
-        where = () if index is None else np.unravel_index(index, shape)
-        self.name = element_name(self.leaf_name, tuple(where))
-
-    def value(self, params: Any) -> float:
-        """Return the number, or the root mean square of the array."""
-        leaf = np.asarray(jax.tree.leaves(params)[self.leaf], float).ravel()
-        if self.index is not None:
-            number = float(leaf[self.index])
-            return math.exp(number) if self.log else number
-        return float(np.sqrt(np.mean(leaf**2)))
-
-    def slopes(self, slopes: Any, params: Any) -> np.ndarray:
-        """Return each term's derivative by the number, or its norm by the array.
-
-        The last entry is that of the loss.
-        """
-        leaf = np.asarray(jax.tree.leaves(slopes)[self.leaf], float)
-        leaf = leaf.reshape(len(leaf), -1)
-        leaf = np.concatenate([leaf, leaf.sum(0, keepdims=True)])
-        if self.index is not None:
-            return leaf[:, self.index] / (self.value(params) if self.log else 1.0)
-        return np.linalg.norm(leaf, axis=1)
-
-    def moved(self, params: Any, share: float) -> Any:
-        """Return the parameters with a number raised by a share of its size.
-
-        An array is multiplied by 1 + `share`.
-        """
-        leaves, structure = jax.tree.flatten(params)
-        leaf = leaves[self.leaf]
-        if self.index is None:
-            leaf = leaf * (1 + share)
-        else:
-            size = jnp.abs(leaf.ravel()[self.index])
-            step = math.log1p(share) if self.log else share * size
-            leaf = leaf.ravel().at[self.index].add(step).reshape(leaf.shape)
-        leaves[self.leaf] = leaf
-        return jax.tree.unflatten(structure, leaves)
-
-
-def _rows(params: Any, objective: Any) -> list[_Row]:
-    names = leaf_names(params, objective)
-    leaves = list(zip(names, jax.tree.leaves(params), strict=True))
-    if sum(leaf.size for _, leaf in leaves) > MAX_SCALAR_ROWS:
-        return [_Row(k, name, None, x.shape) for k, (name, x) in enumerate(leaves)]
-    return [
-        _Row(k, name, index, leaf.shape)
-        for k, (name, leaf) in enumerate(leaves)
-        for index in range(leaf.size)
-    ]
-
-
-class _Model(eqx.Module):
-    """Builds the model from its parameters."""
-
-    fixed: Any
-    static: Any
-
-    def __call__(self, params: Any) -> Any:
-        """Return the model at `params`."""
-        return eqx.combine(params, self.fixed, self.static)
 
 
 def _weighted(objective: Any, model: Any, batch: Any) -> Float[Array, " term"]:
@@ -258,15 +189,13 @@ def _losses(loss_fn: LossFn, many: Any, batch: Any) -> Array:
     return loss_fn.evaluate_many(many, batch)[0]
 
 
-def _inner(a: Any, b: Any) -> Array:
-    """Return the inner product of two pytrees."""
-    return sum(jax.tree.leaves(jax.tree.map(jnp.vdot, a, b)), jnp.zeros(()))
+def _leaves(slopes: Any) -> list[np.ndarray]:
+    return [np.asarray(leaf, float) for leaf in jax.tree.leaves(slopes)]
 
 
 def _cosines(slopes: Any) -> np.ndarray:
     """Return the cosines between the terms' gradients, NaN for a gradient of zero."""
-    leaves = [np.asarray(x, float).reshape(len(x), -1) for x in jax.tree.leaves(slopes)]
-    flat = np.concatenate(leaves, 1)
+    flat = np.concatenate([x.reshape(len(x), -1) for x in _leaves(slopes)], 1)
     norms = np.linalg.norm(flat, axis=1)
     with np.errstate(all="ignore"):
         return (flat @ flat.T) / np.outer(norms, norms)
@@ -276,7 +205,7 @@ def _changes(
     loss_fn: LossFn,
     params: Any,
     batch: Any,
-    rows: list[_Row],
+    rows: list[Row],
     gradient: Any,
     loss: float,
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -309,5 +238,5 @@ def _curvature(
     ahead = jax.tree.map(lambda x, g: x - step * g, params, gradient)
     _, slopes = _differentiated(loss_fn, ahead, batch)
     change = jax.tree.map(lambda g, s: g - s.sum(0), gradient, slopes)
-    fall = float(_inner(gradient, change))
+    fall = float(inner(gradient, change))
     return fall / (step * square)

@@ -80,6 +80,8 @@ class Explanation(VerbResult):
     """Between the gradients of the terms; NaN for a term without gradient."""
     gradient_norm: float
     learning_rates: Float[np.ndarray, " rate"]
+    """Of the steps that were tried; none where the loss was not evaluated, and the
+    `changes` are of first order."""
     predicted: Float[np.ndarray, " rate"]
     """First-order change −η |g|² of the loss after a step −η g."""
     actual: Float[np.ndarray, " rate"]
@@ -88,6 +90,9 @@ class Explanation(VerbResult):
     """gᵀHg / gᵀg along the gradient g; NaN where JAX cannot differentiate."""
     time: TimeSplit | None
     """None where the objective is not one of a policy's rollouts from starts."""
+    at_bound: tuple[bool, ...] = ()
+    """Which rows are at a bound that the gradient points beyond; empty without bounds.
+    """
 
     @property
     def gradient(self) -> Float[np.ndarray, " row"]:
@@ -95,14 +100,22 @@ class Explanation(VerbResult):
         return self.derivatives[:, -1]
 
     def direction(self, row: int) -> str:
-        """Return what lowers the loss: "raising it", "lowering it", or "flat here"."""
+        """Return what lowers the loss: "raising it" or "lowering it".
+
+        Or "at its bound"; "flat here", where the derivative is zero; and "flat ± 1 %",
+        where one percent raises the loss both ways.
+        """
         if self.sizes[row] > 1:
             return "–"
+        if self.at_bound and self.at_bound[row]:
+            return "at its bound"
         effect = np.abs(self.gradient) * np.maximum(np.abs(self.values), 1e-300)
         if self.gradient[row] == 0 or effect[row] < FLAT * effect.max() * (
             self.values[row] != 0
         ):
             return "flat here"
+        if (self.changes[row] > 0).all():
+            return "flat ± 1 %"
         return "raising it" if self.gradient[row] < 0 else "lowering it"
 
     def summary(self) -> Summary:
@@ -110,7 +123,8 @@ class Explanation(VerbResult):
         tables = [self.parameter_table()]
         if len(self.terms) > 1:
             tables += [self.pull_table(), self.term_table()]
-        tables.append(self.step_table())
+        if len(self.learning_rates):
+            tables.append(self.step_table())
         if self.time is not None:
             tables.append(self.time_table(self.time))
         title = f"The gradient at a loss of {number(self.loss)}"
@@ -135,9 +149,13 @@ class Explanation(VerbResult):
         norms = any(size > 1 for size in self.sizes)
         header = ["parameter", "value", "unit", "dL/dp", "L at −1 %", "L at +1 %"]
         header = [*header, "L falls by"]
+        table = Table(header, rows, text=(0, 2, 6), optional=(2, 4))
         if norms:
             header[1], header[3] = "rms value", "norm dL/dp"
-        return _without_empty(Table(header, rows, text=(0, 2, 6), optional=(2, 4)))
+            # An array has no one direction.
+            cut = [row[:6] for row in rows]
+            table = Table(header[:6], cut, text=(0, 2), optional=(4, 2))
+        return _without_empty(table)
 
     def pull_table(self) -> Table:
         """Return the derivative of each weighted term, and their sum."""
@@ -146,7 +164,8 @@ class Explanation(VerbResult):
             [name, *map(number, self.derivatives[k])]
             for k, name in enumerate(self.names)
         ]
-        return Table(header, rows)
+        # The sum is in the table of parameters too.
+        return Table(header, rows, optional=(len(header) - 1,))
 
     def term_table(self) -> Table:
         """Return each weighted term, and the cosines between their gradients."""
@@ -211,6 +230,11 @@ class Explanation(VerbResult):
         if self.sizes[k] > 1:
             return [f"One percent matters most in {self.names[k]}."]
         low, high = self.changes[k]
+        if low > 0 and high > 0:
+            return [
+                f"One percent of {self.names[k]} either way raises the loss, by "
+                f"{_signed(max(low, high))}: the largest effect of all parameters."
+            ]
         way, change = ("Raising", high) if high < low else ("Lowering", low)
         said = f"{way} {self.names[k]} by 1 % changes the loss by {_signed(change)}"
         return [f"{said}, the largest effect of all parameters."]
@@ -229,7 +253,7 @@ class Explanation(VerbResult):
         return found
 
     def _steps(self) -> list[str]:
-        if self.gradient_norm == 0:
+        if self.gradient_norm == 0 or not len(self.learning_rates):
             return []
         ratio = self.actual / self.predicted
         kept = np.flatnonzero(np.abs(ratio - 1) <= KEPT_SHARE)
@@ -281,7 +305,7 @@ class Explanation(VerbResult):
     def blocks(self) -> list[Table | Figure | Notes]:
         """Return the tables, figures and sentences for a report."""
         tables = self.summary().tables
-        panels = [self._step_panel()]
+        panels = [self._step_panel()] if len(self.learning_rates) else []
         if all(size == 1 for size in self.sizes) or len(self.names) > 1:
             panels.insert(0, self._pull_panel())
         if self.time is not None:
@@ -369,6 +393,6 @@ def _without_empty(table: Table) -> Table:
     if any(row[2] for row in table.rows):
         return table
     cut = lambda cells: [*cells[:2], *cells[3:]]  # noqa: E731
-    return Table(
-        cut(table.header), [cut(row) for row in table.rows], text=(0, 5), optional=(3,)
-    )
+    text = [k - (k > 2) for k in table.text if k != 2]
+    rows = [cut(row) for row in table.rows]
+    return Table(cut(table.header), rows, text=text, optional=(3,))

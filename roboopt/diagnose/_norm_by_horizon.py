@@ -24,6 +24,7 @@ from jaxtyping import Array, Float, Int
 from roboopt._core import AnyArray
 from roboopt._errors import RobooptError
 from roboopt.diagnose._gradient_health import noise_message
+from roboopt.diagnose._parameters import Joined
 from roboopt.gradients import relative_gradient
 from roboopt.optimize import partition
 
@@ -114,11 +115,11 @@ def norm_by_horizon(
 @eqx.filter_jit
 def _gradient_norms(objective: Any, model: Any, starts: Any, counts: Any) -> Any:
     """Return the norm of the mean gradient and of each start's, by horizon."""
-    trained, rest, static = partition(model, None)
+    trained, *others = partition(model, None)
+    join = Joined(*others)
 
     def rewards(trained, start):
-        model = eqx.combine(trained, rest, static)
-        found = objective.rollout(model, start[None]).rewards
+        found = objective.rollout(join(trained), start[None]).rewards
         if found is None:
             raise RobooptError(
                 "`objective` must have a rollout with rewards, got none."

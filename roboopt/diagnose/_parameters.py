@@ -1,13 +1,31 @@
-"""The names of a model's parameters."""
+"""The parameters of a model: their names, their values, and the rest of the model."""
 
 import inspect
+import math
+import re
+from collections.abc import Sequence
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from roboopt import optimize
+
+MAX_SCALAR_ROWS = 24  # beyond, a row is a leaf
+LOG = re.compile(r"(?<![^.])log_(?=\w+$)")  # the name of a leaf that is a logarithm
+
+
+class Joined(eqx.Module):
+    """Joins the parameters of a model with its other arrays and the rest."""
+
+    fixed: Any
+    static: Any
+
+    def __call__(self, params: Any) -> Any:
+        """Return the model at `params`."""
+        return eqx.combine(params, self.fixed, self.static)
 
 
 def with_arrays(model: Any) -> Any:
@@ -37,3 +55,66 @@ def _first_argument(function: Any) -> str:
 def element_name(leaf: str, where: tuple[Any, ...]) -> str:
     """Return the name of an element of a leaf, such as "gains[0, 1]"."""
     return f"{leaf}[{', '.join(str(int(k)) for k in where)}]" if where else leaf
+
+
+class Row:
+    """One parameter: a number, or an array where there are many numbers."""
+
+    def __init__(self, leaf: int, name: str, index: int | None, shape: tuple[int, ...]):
+        self.leaf, self.index = leaf, index
+        # The logarithm of a positive number is explained as the number.
+        self.log = index is not None and LOG.search(name) is not None
+        self.leaf_name = LOG.sub("", name) if self.log else name
+        self.size = 1 if index is not None else math.prod(shape)
+        where = () if index is None else np.unravel_index(index, shape)
+        self.name = element_name(self.leaf_name, tuple(where))
+
+    def value(self, params: Any) -> float:
+        """Return the number, or the root mean square of the array."""
+        leaf = np.asarray(jax.tree.leaves(params)[self.leaf], float).ravel()
+        if self.index is not None:
+            number = float(leaf[self.index])
+            return math.exp(number) if self.log else number
+        return float(np.sqrt(np.mean(leaf**2)))
+
+    def slopes(self, slopes: Any, params: Any) -> np.ndarray:
+        """Return each term's derivative by the number, or its norm by the array.
+
+        The last entry is that of the loss.
+        """
+        leaf = np.asarray(jax.tree.leaves(slopes)[self.leaf], float)
+        leaf = leaf.reshape(len(leaf), -1)
+        leaf = np.concatenate([leaf, leaf.sum(0, keepdims=True)])
+        if self.index is not None:
+            return leaf[:, self.index] / (self.value(params) if self.log else 1.0)
+        return np.linalg.norm(leaf, axis=1)
+
+    def moved(self, params: Any, share: float) -> Any:
+        """Return the parameters with a number raised by a share of its size.
+
+        An array is multiplied by 1 + `share`.
+        """
+        leaves, structure = jax.tree.flatten(params)
+        leaf = leaves[self.leaf]
+        if self.index is None:
+            leaf = leaf * (1 + share)
+        else:
+            size = jnp.abs(leaf.ravel()[self.index])
+            step = math.log1p(share) if self.log else share * size
+            leaf = leaf.ravel().at[self.index].add(step).reshape(leaf.shape)
+        leaves[self.leaf] = leaf
+        return jax.tree.unflatten(structure, leaves)
+
+
+def rows_of(
+    names: Sequence[str], leaves: Sequence[Any], most: int = MAX_SCALAR_ROWS
+) -> list[Row]:
+    """Return a row for each number of the leaves, or of more than `most` for each."""
+    found = list(zip(names, leaves, strict=True))
+    if sum(leaf.size for _, leaf in found) > most:
+        return [Row(k, name, None, leaf.shape) for k, (name, leaf) in enumerate(found)]
+    return [
+        Row(k, name, index, leaf.shape)
+        for k, (name, leaf) in enumerate(found)
+        for index in range(leaf.size)
+    ]

@@ -44,8 +44,8 @@ def load_urdf(
         locked: names of joints to be held at zero, or a mapping from names to the
             positions [rad or m] at which joints are held, such as those of a gripper.
             Joints that follow a held joint by `<mimic>` are held, too.
-        effort_limits: limits of the driven joints instead of the file's, one for all or
-            one each [N·m or N].
+        effort_limits: limits of the joints instead of the file's, one for all or one
+            each [N·m or N].
         repair: replace inertias that no body can have by the nearest possible ones;
             changes up to 5 % of the inertia of the body are made in any case.
         bullet_defaults: give links without `<inertial>`, which are massless frames,
@@ -76,6 +76,7 @@ def load_urdf(
     model = read_urdf(
         path,
         locked=locked,
+        actuated="all",  # A `Twin` says which joints an action drives.
         effort_limits=effort_limits,
         repair=repair,
         bullet_defaults=bullet_defaults,

@@ -168,6 +168,7 @@ def relative_gradient(gradient: Any, params: Any) -> Any:
 
 
 def inner(a: Any, b: Any) -> Float[Array, ""]:
+    """Return the inner product of two pytrees."""
     pairs = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
     return sum((jnp.sum(x * y) for x, y in pairs), jnp.zeros(()))
 

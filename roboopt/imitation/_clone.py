@@ -181,6 +181,7 @@ def clone(
             signals=None if world is None else signals(world),
             env=spec,
             seed=seed,
+            explained=training.explained(result.model),
         )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from roboopt.data import save, save_episodes
-from roboopt.diagnose import Finding
+from roboopt.diagnose import Explanation, Finding, gradient_section
 from roboopt.optimize import Result
 from roboopt.report import (
     Figure,
@@ -70,8 +70,15 @@ class CloneResult(VerbResult):
     signals: Signals | None
     env: EnvSpec | None
     seed: int
+    explained: dict[str, Explanation]
+    """The gradient of the mismatch at the "start" and the "end" of the training, on
+    samples of the training."""
     demonstrator: Any = field(default=None, metadata={"saved": False})
     """The policy that demonstrated, for the video; any function, so it is not saved."""
+
+    def gradients(self) -> dict[str, Explanation]:
+        """Return the gradient of the mismatch at the "start" and the "end"."""
+        return self.explained
 
     def summary(self) -> Summary:
         """Return the returns and successes, and the mismatch."""
@@ -138,7 +145,11 @@ class CloneResult(VerbResult):
 
     def sections(self, *, video: bool = True) -> Sequence[Section]:
         """Return the sections of the report."""
+        said = "L is the mismatch, on samples of the training."
+        history = self.training.history
+        gradient = gradient_section(self.explained, history, notes=[said])
         made = [self._task_section(), self._training_section(), self._error_section()]
+        made += [] if gradient is None else [gradient]
         if not self.evaluations:
             return made
         assert self.signals is not None

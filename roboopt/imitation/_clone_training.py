@@ -13,6 +13,7 @@ import numpy as np
 from roboopt._deadline import require_a_step
 from roboopt._errors import RobooptError
 from roboopt.data import Demonstrations, Trajectory
+from roboopt.diagnose import Explanation, explain
 from roboopt.imitation._dagger import DAgger
 from roboopt.imitation._demonstration_set import DemonstrationSet
 from roboopt.imitation._policy_kinds import (
@@ -31,6 +32,7 @@ DAGGER_SEED_OFFSET = 2_000_003
 DAGGER_EPISODES = 5  # per round
 HELD_OUT_PERIOD_S = 0.5
 MAX_HELD_OUT_FLOW_SAMPLES = 4096
+EXPLAINED_SAMPLES = 1024
 MULTIMODAL = ("flow", "gmm", "categorical")
 
 
@@ -185,6 +187,21 @@ class Training:
         over_time = tuple(np.sqrt(((gap / scale) ** 2).mean(1)) for gap in gaps)
         return np.sqrt((joined**2).mean(0)), over_time
 
+    def explained(self, model: Any) -> dict[str, Explanation]:
+        """Explain the gradient at the start and at `model`, on samples."""
+        batch = self.batch()
+        count = len(jax.tree.leaves(batch)[0])
+        rows = np.linspace(0, count - 1, min(count, EXPLAINED_SAMPLES)).astype(int)
+        batch = jax.tree.map(lambda x: jnp.asarray(x)[rows], batch)
+        ends = {"start": self.policy, "end": model}
+        return {when: explain(self.objective, m, batch) for when, m in ends.items()}
+
+    def batch(self) -> Any:
+        """Return a batch of training samples."""
+        if self.batch_size is None:
+            return self.data(self.policy, jax.random.key(1))
+        return self.samples
+
     def run(
         self, steps: int, *, seconds: float, progress: bool
     ) -> tuple[Result, tuple[tuple[int, float], ...], dict[str, float]]:
@@ -223,11 +240,8 @@ class Training:
         require_a_step(result, seconds)
         if not len(result.history["loss"]):
             raise KeyboardInterrupt
-        batch = self.samples
-        if self.batch_size is None:
-            batch = self.data(self.policy, jax.random.key(1))
         mismatch = {
-            "training": float(measure(result.model, batch)),
+            "training": float(measure(result.model, self.batch())),
             "held out": float(measure(result.model, self.held_out)),
         }
         curve.append((result.steps, mismatch["held out"]))

@@ -27,6 +27,8 @@ class Experience(ABC):
     """Samples of a minibatch, None for whole blocks."""
     episodes: list[Episode]
     """All episodes that have ended."""
+    last: Block | None = None
+    """The latest block."""
     exhausted: bool = False
     """Whether a block was asked for when the budget was used up."""
 
@@ -53,7 +55,8 @@ class Experience(ABC):
             self._begin()
         number = int(self._memory["number"])
         self._memory["number"] = np.asarray(number + 1)
-        return self._block(model, number)
+        self.last = self._block(model, number)
+        return self.last
 
     def _begin(self) -> None:
         """Prepare for the first block, or for the first after `restore`."""

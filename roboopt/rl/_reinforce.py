@@ -14,13 +14,15 @@ from difflib import get_close_matches
 from os import PathLike
 from typing import Any, Unpack
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from roboopt._deadline import require_a_step
 from roboopt._errors import RobooptError, require_at_least
 from roboopt._progress import progress_line
-from roboopt.diagnose import norm_by_horizon
-from roboopt.objectives import NegativeReward
+from roboopt.diagnose import Explanation, explain, explain_descent, norm_by_horizon
+from roboopt.objectives import NegativeReward, PPOLoss
 from roboopt.optimize import Result
 from roboopt.policies import NetworkSettings, StatefulPolicy
 from roboopt.report import progress_bar
@@ -59,6 +61,7 @@ ALGORITHMS = {
     "mixed": MixedGradient,
 }
 GRADIENTS = tuple(dict.fromkeys(kind.gradient for kind in ALGORITHMS.values()))
+EXPLAINED_SAMPLES = 1024
 MAX_NOISY_PARAMETERS = 128  # of policies whose parameters are drawn
 
 
@@ -263,6 +266,7 @@ def _result(
         gradient=run.algorithm.gradient,
         choice=run.choice,
         history=_history(result, run),
+        explained=_explained(result, run),
         returns=Returns.from_rows(monitor.rows),
         evaluation=evaluation,
         start_evaluation=start_evaluation,
@@ -299,6 +303,18 @@ def _evaluated(
         # The user's environment failed: what was learned is not lost by it.
         text = f"the evaluation failed: {type(error).__name__}: {error}"
         raise EnvError(text) from error
+
+
+def _explained(result: Result, run: Run) -> dict[str, Explanation]:
+    """Explain the gradient at both ends, as far as it costs no simulation."""
+    found = explain_descent(run.model, result)
+    last = getattr(run.data, "last", None)
+    if isinstance(run.objective, PPOLoss) and last is not None:
+        count = len(last.data.returns)
+        rows = np.linspace(0, count - 1, min(count, EXPLAINED_SAMPLES)).astype(int)
+        batch = jax.tree.map(lambda x: jnp.asarray(x)[rows], last.data)
+        found["end"] = explain(run.objective, result.model, batch)
+    return found
 
 
 def _history(result: Result, run: Run) -> dict[str, np.ndarray]:

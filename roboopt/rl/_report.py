@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from roboopt.diagnose import HISTORY_TITLES as TITLES
-from roboopt.diagnose import mask_constant_returns
+from roboopt.diagnose import gradient_section, mask_constant_returns
 from roboopt.optimize import NOTES
 from roboopt.report import (
     Figure,
@@ -35,6 +35,7 @@ def sections(result: Any, video: bool) -> list[Section]:
         _evaluation(result),
         _video(result) if video else None,
         _learning(result),
+        _gradient(result),
         _health(result),
         _loss(result),
         motions(result.signals, shown) if shown else None,
@@ -94,6 +95,12 @@ def _success_rates(
     groups = np.array_split(np.arange(len(success)), count)
     shares = [np.nanmean(success[g]) for g in groups]
     return np.array([steps[g].mean() for g in groups]), np.array(shares)
+
+
+def _gradient(result: Any) -> Section | None:
+    said = f"L is the loss that {result.algorithm} descends; it is no return. "
+    said += "The gradient at the end is on the samples of the last block."
+    return gradient_section(result.explained, result.history, notes=[said])
 
 
 def _health(result: Any) -> Section | None:

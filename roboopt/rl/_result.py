@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from roboopt.data import save, save_episodes
-from roboopt.diagnose import Finding, HorizonNorms, gradient_health
+from roboopt.diagnose import Explanation, Finding, HorizonNorms, gradient_health
 from roboopt.report import (
     Section,
     Summary,
@@ -56,6 +56,9 @@ class ReinforceResult(VerbResult):
     history: dict[str, np.ndarray]
     """The loss, its terms and the gradient's norm and signal-to-noise ratio, by
     gradient step; NaN at steps that were not looked at."""
+    explained: dict[str, Explanation]
+    """The gradient of the loss at the "start" and the "end", as far as it is known: of
+    PPO and PGPE at the end, on the last block."""
     returns: Returns
     """The episodes that ended while the policy learned."""
     evaluation: Evaluation | None
@@ -115,6 +118,10 @@ class ReinforceResult(VerbResult):
         """Return the evaluations by the name of who acted, the policy last."""
         both = {self.start_name: self.start_evaluation, "learned": self.evaluation}
         return {name: found for name, found in both.items() if found is not None}
+
+    def gradients(self) -> dict[str, Explanation]:
+        """Return the gradient of the loss at the "start" and the "end", as known."""
+        return self.explained
 
     def summary(self) -> Summary:
         """Return the evaluation, the reason of the end, and the gradient's health."""

@@ -17,10 +17,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from roboopt.data import Trajectory, sliding_windows
-from roboopt.diagnose import IdentifiabilityReport, identifiability
+from roboopt.diagnose import (
+    Explanation,
+    IdentifiabilityReport,
+    explain_residuals,
+    identifiability,
+)
 from roboopt.dynamics import ParametricTwin
 from roboopt.objectives import InverseDynamicsError, Keyed, PredictionError, Prior
-from roboopt.optimize import Bound, Result, least_squares
+from roboopt.optimize import Bound, Fit, Result, least_squares
 from roboopt.sysid._preparation import common_length
 
 MIN_SCALE_SHARE = 1e-9  # of a signal: smaller residuals are rounding
@@ -89,6 +94,8 @@ class Fitter:
     interrupted: Result | None = None
     step_counts: list[int] = field(default_factory=list)
     """Steps of each fit so far."""
+    last: tuple[Any, Any] | None = None
+    """The objective and the data of the last fit."""
 
     @property
     def passive(self) -> bool:
@@ -147,6 +154,7 @@ class Fitter:
             spans = np.maximum(np.abs(x), self.start.spans())
             spans = jnp.asarray(self.prior * np.where(self.start.positive, 1.0, spans))
             whole += prior_weight * Prior(self.start, _coordinates, spans)
+        self.last = whole, data
         result = least_squares(
             whole,
             begin,
@@ -160,6 +168,17 @@ class Fitter:
             self.interrupted = result
         self.step_counts.append(result.steps)
         return result
+
+    def explained(self, model: ParametricTwin) -> dict[str, Explanation]:
+        """Explain the gradient of the last fit's error at the start and at `model`."""
+        if self.last is None:
+            return {}
+        objective, data = self.last
+        ends = {"start": self.start, "end": model}
+        return {
+            when: explain_residuals(Fit.of(objective, model, data))
+            for when, model in ends.items()
+        }
 
     def effort_error(
         self,

@@ -137,6 +137,7 @@ def identify(
         split=parts.description,
         sources=tuple(Source(o.source, o.run.steps, o.run.time_step) for o in read),
         findings=tuple(findings),
+        explained=fitter.explained(found.model),
         true_values=true_values,
         urdf=None if known.urdf is None else str(known.urdf),
     )

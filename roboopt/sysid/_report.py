@@ -7,7 +7,7 @@ import equinox as eqx
 import numpy as np
 
 from roboopt.data import Trajectory
-from roboopt.diagnose import IdentifiabilityReport
+from roboopt.diagnose import IdentifiabilityReport, gradient_section
 from roboopt.objectives import PredictionError
 from roboopt.report import Details, Figure, Notes, Section, Table
 from roboopt.sysid._figures import COLORS, forecast_errors, predictions, whiskers
@@ -38,6 +38,7 @@ def sections(found: "IdentifyResult") -> list[Section]:
         _parameters(found.parameters),
         _forecasts(found),
         _motions(found),
+        _gradient(found),
         _identifiability(found),
         _recordings(found),
     ]
@@ -142,6 +143,16 @@ def _identifiability(found: "IdentifyResult") -> Section:
     if values:
         blocks.append(Details("Singular values", values))
     return Section("Identifiability", blocks)
+
+
+def _gradient(found: "IdentifyResult") -> Section | None:
+    said = (
+        f"L is half the mean square of the errors {ERRORS[found.error]}, in units of "
+        "their noise, with the prior. At the estimate it is flat: the fit stops where "
+        "no parameter lowers it. How sharply it rises around is how well the "
+        "recordings determine the parameter."
+    )
+    return gradient_section(found.explained, {}, notes=[said])
 
 
 def _conditioning(report: IdentifiabilityReport) -> str:

@@ -13,7 +13,7 @@ from jaxtyping import Float
 
 from roboopt._errors import RobooptError
 from roboopt.data import Trajectory, save
-from roboopt.diagnose import Finding, IdentifiabilityReport
+from roboopt.diagnose import Explanation, Finding, IdentifiabilityReport
 from roboopt.dynamics import ParametricTwin, save_urdf
 from roboopt.optimize import Result
 from roboopt.report import Section, Summary, VerbResult
@@ -70,6 +70,9 @@ class IdentifyResult(VerbResult):
     sources: tuple[Source, ...]
     findings: tuple[Finding, ...]
     """Warnings of the checks of the recordings."""
+    explained: dict[str, Explanation]
+    """The gradient of the minimized error at the "start", the robot as given, and at
+    the "end", the estimate."""
     true_values: Float[np.ndarray, " parameter"] | None = None
     urdf: str | None = None
     """Path of the URDF that the robot was read from."""
@@ -111,6 +114,10 @@ class IdentifyResult(VerbResult):
             [None] * len(report.names) if true is None else np.asarray(true).tolist(),
         )
         return tuple(Parameter(*row) for row in zip(*columns, strict=True))
+
+    def gradients(self) -> dict[str, Explanation]:
+        """Return the gradient of the error at the "start" and the "end"."""
+        return self.explained
 
     def summary(self) -> Summary:
         """Return tables of parameters and forecasts, and the sentences on them."""

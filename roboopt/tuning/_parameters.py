@@ -52,7 +52,7 @@ def named_arrays(model: Any) -> dict[str, np.ndarray]:
     ):
         name, array = jax.tree_util.keystr(path).lstrip("."), np.asarray(leaf)
         if name.startswith("log_"):
-            name, array = name.removeprefix("log_"), np.exp(array)
+            name, array = name.removeprefix("log_"), np.asarray(np.exp(array))
         arrays[name] = array
     return arrays
 

@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from roboopt.data import Trajectory, save
 from roboopt.objectives import EnergyTaskCost
-from roboopt.optimize import Result
+from roboopt.optimize import NOTES, Result
 from roboopt.policies import Clipped
 from roboopt.report import Section, Summary, VerbResult, write_history
 from roboopt.rollouts import EnvSpec
@@ -68,11 +68,11 @@ class TuneResult(VerbResult):
         """Explain the gradient of the objective at both controllers.
 
         Returns:
-            The `Explanation`s by "before" and "after", means over the tuning starts.
+            The `Explanation`s at the "start" and the "end", over the tuning starts.
         """
         from roboopt.diagnose import explain  # Slow to import.
 
-        controllers = {"before": self.before, "after": self.controller}
+        controllers = {"start": self.before, "end": self.controller}
         units = gain_units(self.before, self.joints)
         return {
             when: explain(
@@ -109,7 +109,9 @@ class TuneResult(VerbResult):
     def write_files(self, folder: Path) -> None:
         """Write controller.npz, history.csv, before.npz and after.npz."""
         save(folder / "controller.npz", self.controller)
-        columns = {n: self.result.history[n] for n in ("loss", *self.units)}
+        history = self.result.history
+        notes = [name for name in NOTES if name in history]
+        columns = {name: history[name] for name in ("loss", *self.units, *notes)}
         write_history(folder / "history.csv", columns, self.units)
         for when, motion in self.motions.items():
             motion.save(folder / f"{when}.npz")

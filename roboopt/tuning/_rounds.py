@@ -130,4 +130,5 @@ def _joined(
         steps=sum(result.steps for result in results),
         seconds=seconds,
         compile_seconds=results[0].compile_seconds,
+        first_gradient=results[0].first_gradient,
     )

@@ -5,10 +5,11 @@ from typing import Any
 import numpy as np
 
 from roboopt import report
+from roboopt.policies import Clipped
 from roboopt.report import BEFORE_AFTER, Figure, Notes, Panel, Section, readable
 from roboopt.rollouts import JointUnits
 from roboopt.tuning._environment import Plant
-from roboopt.tuning._parameters import parameter_table
+from roboopt.tuning._parameters import gain_units, parameter_table
 
 MAX_MOTIONS = 9  # drawn, of all that were made
 LEGEND = dict(BEFORE_AFTER)
@@ -23,6 +24,7 @@ def sections(result: Any, *, video: bool) -> list[Section]:
         _results(result) if tested else None,
         _video(result) if tested and video else None,
         _descent(result),
+        _gradient(result),
         _motions(result) if tested else None,
         _energy(result) if tested else None,
         _controller(result),
@@ -82,6 +84,20 @@ def _descent(result: Any) -> Section:
         f"{found.compile_seconds:.1f} s."
     )
     return Section("The descent", [Notes([said]), Figure(panels, caption, columns=2)])
+
+
+def _gradient(result: Any) -> Section | None:
+    from roboopt.diagnose import explain_descent, gradient_section  # Slow to import.
+
+    start = result.before
+    start = start.policy if isinstance(start, Clipped) else start
+    units = gain_units(start, result.joints)
+    explained = explain_descent(start, result.result, units=units)
+    said = (
+        "L is the objective, a mean over the tuning starts, in the twin. `roboopt "
+        "explain` on the folder of this run splits each derivative by term and by time."
+    )
+    return gradient_section(explained, result.result.history, notes=[said])
 
 
 def _motions(result: Any) -> Section:

@@ -4,6 +4,7 @@ import warnings
 from os import PathLike
 
 MAX_NAMES = 12  # in one warning, for each kind of change
+_GIVEN: dict = {}  # the registry by which Python shows a warning once
 
 
 class Fault(Exception):
@@ -21,8 +22,12 @@ class Notes:
         """Note that `name` belongs to a kind of change, a noun phrase in the plural."""
         self._names.setdefault(kind, []).append(name)
 
-    def warn(self, path: str | PathLike, *, stacklevel: int) -> None:
-        """Give all notes as one `UserWarning`, each kind counted."""
+    def warn(self, path: str | PathLike) -> None:
+        """Give all notes as one `UserWarning`, each kind counted.
+
+        The place of the warning is the file, so that it is shown once however often and
+        from wherever the file is read.
+        """
         if not self._names:
             return
         parts = []
@@ -31,4 +36,4 @@ class Notes:
             shown = names[:MAX_NAMES] + ([f"and {more} more"] if more > 0 else [])
             parts.append(f"{kind} ({len(names)}): {', '.join(shown)}")
         text = f"{path} has {'; '.join(parts)}."
-        warnings.warn(text, UserWarning, stacklevel=stacklevel + 1)
+        warnings.warn_explicit(text, UserWarning, str(path), 0, registry=_GIVEN)

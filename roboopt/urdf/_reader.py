@@ -72,7 +72,7 @@ def read_urdf(
             path, notes, locked, actuated, effort_limits, repair, bullet_defaults
         )
         check_masses(model)
-    notes.warn(path, stacklevel=2)
+    notes.warn(path)
     return model
 
 

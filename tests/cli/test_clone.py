@@ -101,6 +101,14 @@ def test_the_result_loads_though_the_demonstrator_is_the_users_function(cloned):
     assert str(result.summary().sentences[0]) in " ".join(done.stdout.split())
 
 
+def test_the_gradient_is_explained(cloned, capsys):
+    folder, *_ = cloned
+    assert main(["explain", str(folder)]) == 0
+    said = capsys.readouterr().out
+    assert said.count("The gradient at a loss of") == 2 and "layers[0].weight" in said
+    assert max(map(len, said.splitlines())) <= 80
+
+
 def test_the_policy_is_exported(cloned, capsys):
     folder, _ = cloned
     assert main(["export", str(folder)]) == 0

@@ -149,6 +149,14 @@ def test_the_urdf_is_that_of_the_fitted_robot(identified):
     np.testing.assert_allclose(robot.mass_matrix(q), fitted.mass_matrix(q), rtol=1e-8)
 
 
+def test_the_gradient_is_explained(identified, capsys):
+    folder, *_ = identified
+    assert main(["explain", str(folder)]) == 0
+    said = capsys.readouterr().out
+    assert said.count("The gradient at a loss of") == 2 and "mass[forearm]" in said
+    assert max(map(len, said.splitlines())) <= 80
+
+
 def test_the_report_holds_the_tables(identified):
     folder, _ = identified
     page = (folder / "report.html").read_text("utf-8")

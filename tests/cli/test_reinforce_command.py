@@ -123,6 +123,14 @@ def test_the_files_hold_what_was_done(learned):
     assert policy(np.zeros(4)).shape == (1,)
 
 
+def test_the_gradient_is_explained(learned, capsys):
+    folder, *_ = learned
+    assert main(["explain", str(folder)]) == 0
+    said = capsys.readouterr().out
+    assert said.count("The gradient at a loss of") == 1 and "value error" in said
+    assert max(map(len, said.splitlines())) <= 80
+
+
 def test_the_report_is_one_file_with_every_section(learned):
     folder, _ = learned
     page = (folder / "report.html").read_text("utf-8")

@@ -156,15 +156,17 @@ def test_the_report_is_one_file_with_every_section(tuned):
     folder, _ = tuned
     page = (folder / "report.html").read_text("utf-8")
     for section in (
-        *("Before and after", "Video", "The descent", "Motions before and after"),
+        *("Before and after", "Video", "The descent", "Gradient"),
+        *("Motions before and after",),
         *("Energy by joint", "The controller", "Settings"),
     ):
         assert f"<h2>{section}</h2>" in page
     assert "http:" not in page and "https:" not in page
     sources = re.findall(r'\b(?:src|href)="([^"]{0,20})', page)
     assert all(source.startswith(("data:video/mp4", "#")) for source in sources)
-    # Four curves, three panels of the cart and two of the pole, two of energy.
-    assert page.count("<svg") == 4 + 5 + 2
+    # Four curves and two of the gradient, three panels of the cart and two of the pole,
+    # two of energy.
+    assert page.count("<svg") == 4 + 2 + 5 + 2
 
 
 def test_the_video_decodes(tuned, tmp_path):

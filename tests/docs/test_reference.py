@@ -29,7 +29,11 @@ INTERNAL = {
         single_recordings
     """,
     "roboopt.diagnose": """
-        HISTORY_TITLES mask_constant_returns
+        HISTORY_TITLES explain_descent explain_residuals gradient_section
+        mask_constant_returns
+    """,
+    "roboopt.gradients": """
+        inner
     """,
     "roboopt.optimize": """
         NOTES leaf_names

@@ -457,7 +457,9 @@ def test_bad_input_is_refused(free, ties, match, tmp_path):
         joint("a", "base", "l0"),
         joint("b", "l0", "l1"),
         joint("c", "l1", "l2"),
-        joint("rail", "l2", "l3", kind="prismatic", more='<limit effort="1"/>'),
+        joint(
+            "rail", "l2", "l3", kind="prismatic", more='<limit lower="-1" upper="1"/>'
+        ),
     )
     twin = Twin(load_urdf(path), TIME_STEP)
     with pytest.raises(ValueError, match=match):

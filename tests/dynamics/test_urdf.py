@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -102,6 +104,14 @@ def test_missing_products_of_inertia_are_zero(tmp_path):
         robot = load_urdf(path)
     np.testing.assert_allclose(robot.inertias[0, :, 2], [0, 0, 0.1], atol=1e-15)
     np.testing.assert_allclose(robot.inertias[0, 0, 1], 0.01)
+
+
+def test_a_tool_frame_weighs_nothing():
+    # Stretched out, 4 kg at 0.2 m and 2 kg at 0.55 m hang on the lift joint.
+    robot = load_urdf(Path(__file__).parents[1] / "cases" / "urdf" / "u5_tool0.urdf")
+    assert "tool0" in robot.link_names and float(robot.masses.sum()) == 9
+    effort = robot.gravity_effort(jnp.zeros(3))
+    np.testing.assert_allclose(effort[1], -9.81 * (4 * 0.2 + 2 * 0.55), rtol=1e-12)
 
 
 def test_a_continuous_joint_has_no_limits_whatever_the_file_says(tmp_path):

@@ -90,7 +90,7 @@ def test_a_result_is_saved_and_reported(learned, tmp_path):
     assert policy(np.ones(1)) == learned.policy(np.ones(1))
     pytest.importorskip("matplotlib")
     titles = [section.title for section in learned.sections(video=False)]
-    middle = ["Learning", "Gradient health", "Loss", "Motions"]
+    middle = ["Learning", "Gradient", "Gradient health", "Loss", "Motions"]
     assert titles == ["Evaluation", *middle, "Settings"]
 
 

@@ -79,7 +79,8 @@ def test_files_are_written(tuned, tmp_path):
     tuned.write_files(tmp_path)
     header, *rows = (tmp_path / "history.csv").read_text().splitlines()
     terms = {"task_cost [s]", "mechanical_work [J]", "joule_loss [J]"}
-    assert header.startswith("step,loss,") and set(header.split(",")[2:]) == terms
+    names = {*terms, *ro.optimize.NOTES}
+    assert header.startswith("step,loss,") and set(header.split(",")[2:]) == names
     assert len(rows) == len(tuned.result.history["loss"])
     motions = ro.Trajectory.load(tmp_path / "before.npz")
     np.testing.assert_array_equal(motions.actions, tuned.motions["before"].actions)
@@ -90,17 +91,17 @@ def test_a_saved_result_renders_the_same(tuned: Any, tmp_path):
     tuned.save(tmp_path)
     loaded = ro.load(tmp_path)
     assert loaded.comparison == tuned.comparison and str(loaded) == str(tuned)
-    assert len(loaded.sections(video=False)) == 6
+    assert len(loaded.sections(video=False)) == 7
 
 
 def test_the_gradient_says_why_the_gains_moved(tuned: Any):
     found = tuned.gradients()
     history = tuned.result.history["loss"]
-    np.testing.assert_allclose(found["before"].loss, history[0], rtol=1e-9)
+    np.testing.assert_allclose(found["start"].loss, history[0], rtol=1e-9)
     after = tuned.objective(tuned.controller.policy, tuned.starts)
-    np.testing.assert_allclose(found["after"].loss, after, rtol=1e-9)
-    assert found["before"].units == ("N/m", "N/rad", "N·s/m", "N·s/rad")
-    assert found["before"].gradient_norm > 0
+    np.testing.assert_allclose(found["end"].loss, after, rtol=1e-9)
+    assert found["start"].units == ("N/m", "N/rad", "N·s/m", "N·s/rad")
+    assert found["start"].gradient_norm > 0
 
 
 def test_ctrl_c_in_the_test_keeps_the_controller(monkeypatch, no_descent):

@@ -295,3 +295,12 @@ def test_a_singular_mass_matrix_is_refused(tmp_path):
     path.write_text(text.replace('"1 0 0"', '"0 1 0"'))
     with pytest.raises(RobooptError, match=r"singular mass matrix.*\['j1', 'j2'\]"):
         read_urdf(path)
+
+
+def test_a_file_is_warned_of_once():
+    path = CASES / "no_limit_tag.urdf"
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("default")
+        for _ in range(3):
+            read_urdf(path)
+    assert [Path(each.filename) for each in caught] == [path]

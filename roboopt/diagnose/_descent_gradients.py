@@ -1,0 +1,272 @@
+"""The gradients of a descent, from what `minimize` has noted: no loss is evaluated.
+
+A parameter moved because its derivative at the start had a sign, and it stays where the
+derivative is zero. Here the effect of one percent is of first order, derivative · 1 %;
+`explain` evaluates it.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Float
+
+from roboopt import optimize
+from roboopt.diagnose._explanation import Explanation, TermShare
+from roboopt.diagnose._parameters import Row, rows_of
+from roboopt.report import (
+    BEFORE_AFTER,
+    GRAY,
+    Figure,
+    Notes,
+    Section,
+    Table,
+    number,
+    panel,
+)
+
+PERCENT = 0.01
+WORDS = (
+    "The derivative dL/dp of the objective L by a parameter p says two things. Its "
+    "sign is the direction: where it is negative, L falls as p is raised, and the "
+    "descent raises p. Its size is how much p matters: to first order, a small change "
+    "Δp changes L by dL/dp · Δp. Where it is zero, the objective is flat."
+)
+SHORT = {"raising it": "raise", "lowering it": "lower", "flat here": "flat"}
+MARK_SIZE = 4
+NEARLY_FLAT = 0.01  # of the largest effect of one percent at the start
+
+
+def explain_descent(
+    start: Any, result: optimize.Result, *, units: Mapping[str, str] | None = None
+) -> dict[str, Explanation]:
+    """Explain the gradients at both ends of a descent by `minimize`.
+
+    Args:
+        start: the model at the start.
+        result: what `minimize` returned.
+        units: of the parameters, as in `explain`.
+
+    Returns:
+        The explanations at the "start" and the "end", as far as they were noted.
+    """
+    losses = np.asarray(result.history["loss"], float).reshape(-1)
+    ends = {
+        "start": (start, result.first_gradient, losses[0] if len(losses) else math.nan),
+        "end": (result.model, result.gradient, float(result.loss)),
+    }
+    return {
+        when: _first_order(model, gradient, float(loss), units)
+        for when, (model, gradient, loss) in ends.items()
+        if gradient
+    }
+
+
+def _first_order(
+    model: Any,
+    gradient: Mapping[str, Any],
+    loss: float,
+    units: Mapping[str, str] | None = None,
+) -> Explanation:
+    """Explain a gradient that is known, without evaluating the loss.
+
+    Args:
+        model: the model.
+        gradient: the derivatives by the names of the model's arrays.
+        loss: the loss.
+        units: of the parameters, as in `explain`.
+    """
+    params = optimize.partition(model)[0]
+    named = zip(optimize.leaf_names(params), jax.tree.leaves(params), strict=True)
+    leaves = {name: leaf for name, leaf in named if name in gradient}
+    values = list(leaves.values())
+    slopes = [np.asarray(gradient[name], float) for name in leaves]
+    rows = rows_of(list(leaves), values)
+    each = [slope[None] for slope in slopes]
+    derivatives = np.array([row.slopes(each, values) for row in rows])
+    effects = np.array([_effect(row, values, slopes) for row in rows])
+    known = dict(units or {})
+    return Explanation(
+        loss=loss,
+        names=tuple(row.name for row in rows),
+        sizes=tuple(row.size for row in rows),
+        values=tuple(row.value(values) for row in rows),
+        units=tuple(known.get(r.name) or known.get(r.leaf_name, "") for r in rows),
+        derivatives=derivatives,
+        changes=np.stack([-effects, effects], 1),
+        terms=(TermShare("loss", loss, "1"),),
+        cosines=np.ones((1, 1)),
+        gradient_norm=math.sqrt(sum(float(np.sum(s**2)) for s in slopes)),
+        learning_rates=np.zeros(0),
+        predicted=np.zeros(0),
+        actual=np.zeros(0),
+        curvature=math.nan,
+        time=None,
+    )
+
+
+def explain_residuals(fit: optimize.Fit) -> Explanation:
+    """Explain the gradient of a least-squares loss at the start of a fit.
+
+    With the residuals r and their Jacobian J the gradient of ½ mean r² is Jᵀr/n, and
+    one percent of a parameter changes the loss to second order (Gauss-Newton).
+    """
+    model, x = fit.model(jax.numpy.asarray(fit.start())), fit.start()
+    residuals, slopes = map(np.asarray, fit.jacobian(jax.numpy.asarray(x)))
+    names, count = tuple(fit.names()), residuals.size
+    described = getattr(model, "names", None) == names
+    lower = model.lower() if described else -np.inf
+    positive = np.array(model.positive if described else (False,) * len(x))
+    values = np.where(positive, np.exp(np.where(positive, x, 0.0)), x)
+    gradient, curvature = slopes.T @ residuals / count, np.sum(slopes**2, 0) / count
+    steps = np.stack(
+        [np.where(positive, np.log1p(s), s * abs(x)) for s in (-PERCENT, PERCENT)], 1
+    )
+    changes = gradient[:, None] * steps + 0.5 * curvature[:, None] * steps**2
+    by_value = gradient / np.where(positive, values, 1.0)
+    loss = 0.5 * float(np.mean(residuals**2))
+    return Explanation(
+        loss=loss,
+        names=names,
+        sizes=(1,) * len(names),
+        values=tuple(values.tolist()),
+        units=tuple(model.units) if described else ("",) * len(names),
+        derivatives=np.stack([by_value, by_value], 1),
+        changes=np.where(values[:, None] == 0, np.nan, changes),
+        terms=(TermShare("error", loss, "1"),),
+        cosines=np.ones((1, 1)),
+        gradient_norm=float(np.linalg.norm(by_value)),
+        learning_rates=np.zeros(0),
+        predicted=np.zeros(0),
+        actual=np.zeros(0),
+        curvature=math.nan,
+        time=None,
+        at_bound=tuple(((x <= lower) & (gradient > 0)).tolist()) if described else (),
+    )
+
+
+def _effect(row: Row, values: Sequence[Any], slopes: Sequence[np.ndarray]) -> float:
+    """Return the first-order change of the loss as a row grows by 1 % of its size."""
+    value, slope = np.asarray(values[row.leaf], float), slopes[row.leaf]
+    if row.index is None:
+        return PERCENT * float(np.sum(value * slope))
+    size = 1.0 if row.log else abs(value.ravel()[row.index])
+    return PERCENT * float(size * slope.ravel()[row.index])
+
+
+def gradient_section(
+    explained: Mapping[str, Explanation],
+    history: Mapping[str, Float[np.ndarray, "..."]],
+    *,
+    notes: Sequence[str] = (),
+) -> Section | None:
+    """Return the section "Gradient" of a report, None where nothing is known.
+
+    Args:
+        explained: the gradient at the "start" and the "end", either may be missing.
+        history: the history of the descent, with the notes of `minimize`.
+        notes: sentences on what was differentiated.
+    """
+    blocks: list[Any] = [Notes([WORDS, *notes])]
+    if explained:
+        first, last = (list(explained.values())[k] for k in (0, -1))
+        for when, found in explained.items():
+            where = f"At the {when} of the descent, where L is {number(found.loss)}:"
+            blocks += [Notes([where]), _table(found, first)]
+        blocks.append(Notes(last.sentences()))
+        if len(last.terms) > 1:
+            blocks += [last.pull_table(), last.term_table()]
+        if len(last.learning_rates):
+            said = (
+                "A step −η · gradient at the end of the descent, for learning rates η: "
+                "the change ΔL that the slope predicts, and the one really reached."
+            )
+            blocks += [Notes([said]), last.step_table()]
+    if panels := _panels(history):
+        blocks.append(Figure(panels, _caption(history), columns=2))
+    return Section("Gradient", blocks) if len(blocks) > 1 else None
+
+
+def _table(found: Explanation, first: Explanation) -> Table:
+    """Return value, derivative and direction of each row; of arrays their norms."""
+    norms = any(size > 1 for size in found.sizes)
+    rows = []
+    for k, name in enumerate(found.names):
+        value = f"{_short(found.values[k])} {found.units[k]}".rstrip()
+        row = [name, value, _short(found.gradient[k])]
+        rows.append(row if norms else [*row, _direction(found, k, first)])
+    header = ["parameter", "value", "dL/dp", "to lower L"]
+    if norms:
+        header = ["parameter", "rms value", "norm dL/dp"]
+    return Table(header, rows, text=(0, 3))
+
+
+def _direction(found: Explanation, row: int, first: Explanation) -> str:
+    """Return how to lower the loss; "flat" also beside the gradient at first."""
+    effect, largest = (
+        np.nanmax(np.abs(e.gradient * np.abs(e.values))[rows], initial=0.0)
+        for e, rows in ((found, [row]), (first, slice(None)))
+    )
+    flat = found is not first and not any(found.at_bound[row : row + 1])
+    if flat and effect < NEARLY_FLAT * largest:
+        return "flat"
+    said = found.direction(row)
+    return SHORT.get(said, said)
+
+
+def _short(value: float) -> str:
+    return f"{value:.3g}".replace("-", "−")
+
+
+def _panels(history: Mapping[str, np.ndarray]) -> list[str]:
+    """Return the norm of the gradient, and what steps promised and kept, over steps."""
+    made = []
+    if (norms := _positive(history, "gradient_norm")) is not None:
+        title = "Norm of the gradient"
+        with panel(title, "gradient step", "|dL/dp|", label=title) as one:
+            one.axes.plot(*norms, color=BEFORE_AFTER["after"], lw=1)
+            one.axes.set_yscale("log")
+            one.ticks(integer=True)
+        made.append(one.svg)
+    predicted = _positive(history, "predicted_decrease")
+    if predicted is not None:
+        title = "Decrease of the loss by a step"
+        with panel(title, "gradient step", "ΔL", label=title) as one:
+            one.axes.plot(*predicted, "--", color=GRAY, label="predicted")
+            actual = _positive(history, "actual_decrease")
+            if actual is not None:
+                own = {"color": BEFORE_AFTER["after"], "markersize": MARK_SIZE}
+                one.axes.plot(*actual, "o", label="actual", **own)
+            one.axes.set_yscale("log")
+            one.axes.legend(frameon=False, fontsize=8)
+            one.ticks(integer=True)
+        made.append(one.svg)
+    return made
+
+
+def _positive(
+    history: Mapping[str, np.ndarray], name: str
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return the steps and the values that are positive, None without any."""
+    values = np.asarray(history.get(name, ()), float)
+    if values.ndim != 1 or not (values > 0).any():
+        return None
+    steps = np.flatnonzero(values > 0)
+    return steps, values[steps]
+
+
+def _caption(history: Mapping[str, np.ndarray]) -> str:
+    said = (
+        "The norm is the length of the gradient: how steep the objective is where the "
+        "descent stands. The decrease predicted by the slope is −gradient · step; "
+    )
+    if "actual_decrease" not in history:
+        return said + (
+            "the one reached is not known, since each step sees other samples."
+        )
+    falls = np.asarray(history["actual_decrease"], float)
+    rises = int(np.sum(falls < 0))
+    said += "a step that is too long keeps less of it, or raises the loss"
+    return said + (f", as {rises} steps did." if rises else ", which no step did.")

@@ -1,0 +1,111 @@
+"""Gradients at both ends of a descent, from notes alone, and their section."""
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import roboopt as ro
+from roboopt.diagnose import explain_descent, explain_residuals, gradient_section
+from roboopt.objectives import Objective, Term
+from roboopt.optimize import Fit
+
+
+def bowl(model: Any, batch: Any) -> Any:
+    return 0.5 * jnp.sum((model["gains"] - jnp.array([1.0, -2.0])) ** 2)
+
+
+@pytest.fixture(scope="module")
+def descent() -> tuple[Any, ro.Result]:
+    start = {"gains": jnp.array([3.0, -4.0])}
+    result = ro.minimize(bowl, start, jnp.ones(1), steps=3, optimizer=optax.sgd(0.5))
+    return start, result
+
+
+def test_both_ends_by_hand(descent):
+    # The gradient is (3 − 1, −4 + 2) = (2, −2) at first and an eighth of that after
+    # three steps that halve it. One percent of 3 is 0.03 and changes L by 0.06.
+    found = explain_descent(*descent, units={"gains[0]": "N/m"})
+    first, last = found["start"], found["end"]
+    np.testing.assert_allclose(first.gradient, [2, -2], rtol=1e-14)
+    np.testing.assert_allclose(first.changes[0], [-0.06, 0.06], rtol=1e-12)
+    np.testing.assert_allclose(last.gradient, [0.25, -0.25], rtol=1e-14)
+    np.testing.assert_allclose(last.values, [1.25, -2.25], rtol=1e-14)
+    assert first.units == ("N/m", "")
+    assert [first.direction(k) for k in range(2)] == ["lowering it", "raising it"]
+    assert "learning rate" not in str(first)
+    assert (
+        "0.06" in str(first) and max(map(len, first.summary().text().split("\n"))) < 81
+    )
+
+
+def test_arrays_have_norms_and_agree_with_explain():
+    def cost(model: Any, x: Any) -> Any:
+        return jnp.sum(jnp.tanh(model["weight"] @ x + model["bias"]) ** 2)
+
+    start = {"weight": jnp.linspace(-1, 1, 30).reshape(6, 5), "bias": jnp.ones(6)}
+    result = ro.minimize(cost, start, jnp.arange(5.0) / 5, steps=1)
+    light = explain_descent(start, result)["start"]
+    full = ro.explain(cost, start, jnp.arange(5.0) / 5)
+    assert light.names == full.names and light.sizes == (6, 30)
+    np.testing.assert_allclose(light.gradient, full.gradient, rtol=1e-12)
+    # To first order; what the second adds is of the size of 1 %.
+    np.testing.assert_allclose(light.changes, full.changes, rtol=0.05)
+
+
+def test_section_shows_both_ends_and_the_steps(descent):
+    pytest.importorskip("matplotlib")
+    start, result = descent
+    section = gradient_section(explain_descent(start, result), result.history)
+    assert section is not None
+    page = section.html()
+    for text in ("gains[0]", "to lower L", "Norm of the gradient", "predicted"):
+        assert text in page
+    assert "which no step did" in page
+    assert gradient_section({}, {"loss": np.ones(3)}) is None
+
+
+def test_steps_that_raise_the_loss_are_counted():
+    pytest.importorskip("matplotlib")
+    start = {"gains": jnp.array([3.0, -4.0])}
+    result = ro.minimize(bowl, start, jnp.ones(1), steps=2, optimizer=optax.sgd(2.5))
+    section = gradient_section(explain_descent(start, result), result.history)
+    assert section is not None and "as 2 steps did" in section.html()
+
+
+class Line(Objective):
+    """The residuals a x − y of a line through the origin."""
+
+    def residuals(self, model: Any, data: Any) -> Any:
+        return model["slope"] * data["x"] - data["y"]
+
+    def terms(self, model: Any, batch: Any) -> dict[str, Term]:
+        loss = 0.5 * jnp.mean(self.residuals(model, batch) ** 2)
+        return {"line": Term(loss, 1.0, "1")}
+
+
+def test_residuals_to_second_order():
+    # With x = (1, 2), y = (2, 4), a = 1 the residuals are (−1, −2): L = 5/4, dL/da =
+    # −5/2, d²L/da² = 5/2, and 1 % of a changes L by ∓0.025 + 0.000125, exactly.
+    data = {"x": jnp.array([1.0, 2.0]), "y": jnp.array([2.0, 4.0])}
+    found = explain_residuals(Fit.of(Line(), {"slope": jnp.asarray(1.0)}, data))
+    np.testing.assert_allclose([found.loss, *found.gradient], [1.25, -2.5], rtol=1e-14)
+    np.testing.assert_allclose(found.changes[0], [0.025125, -0.024875], rtol=1e-12)
+    # The best a is 2: from 1.999 one percent is too far either way.
+    best = explain_residuals(Fit.of(Line(), {"slope": jnp.asarray(1.999)}, data))
+    assert best.direction(0) == "flat ± 1 %"
+    assert "either way raises the loss" in best.sentences()[0]
+
+
+def test_terms_that_pull_nowhere_are_left_out():
+    class Diagnosed(Objective):
+        def terms(self, model: Any, batch: Any) -> dict[str, Term]:
+            kinds = {"task": jnp.sum(model**2), "watched": jnp.sum(model)}
+            weights = {"task": 1.0, "watched": 0.0}
+            return {n: Term(v, weights[n], "1") for n, v in kinds.items()}
+
+    found = ro.explain(Diagnosed(), jnp.array([1.0, 2.0]), None)
+    assert [term.name for term in found.terms] == ["task"]
+    np.testing.assert_allclose(found.gradient, [2, 4], rtol=1e-14)
