@@ -64,7 +64,8 @@ class Simulation:
         return {
             name: value
             for name, value in made.items()
-            if value not in (None, False, {}) and (names is None or name in names)
+            if (value or value == 0 and value is not False)
+            and (names is None or name in names)
         }
 
 

@@ -23,7 +23,7 @@ from roboopt.dynamics import _parameters as parameters
 from roboopt.dynamics._delay_and_lag import delayed, lagged
 from roboopt.dynamics._multibody import Multibody
 from roboopt.dynamics._parameters import BODY_UNITS, GRAVITY_UNITS, quantity
-from roboopt.dynamics._twin import Twin
+from roboopt.dynamics._twin import Twin, with_implicit_damping
 from roboopt.dynamics._wrapped import WrappedDynamics
 
 
@@ -96,6 +96,11 @@ class ParametricTwin(WrappedDynamics):
     def available(twin: Twin) -> dict[str, str]:
         """Return the name and the unit of every entry that may be fitted."""
         return dict(parameters.entries(twin))
+
+    @property
+    def implicit_damping(self) -> bool:
+        """Return whether damping acts on the velocity after a step, as in `Twin`."""
+        return self.origin().implicit_damping
 
     @compiled
     def values(self) -> Float[Array, " parameter"]:
@@ -249,15 +254,21 @@ class ParametricTwin(WrappedDynamics):
         q: Float[Array, " joint"],
         velocity: Float[Array, " joint"],
         acceleration: Float[Array, " joint"],
+        duration: float | Float[Array, ""] = 0.0,
     ) -> Float[Array, " joint"]:
         """Return the commanded effort [N·m or N] that gives the joints `acceleration`.
 
-        At joints that no action drives the result is the effort itself, ideally 0.
+        At joints that no action drives the result is the effort itself, ideally 0. If
+        `acceleration` is the mean over a step of the twin, `duration` [s] is its
+        length: with `implicit_damping`, damping acts on the velocity after it.
         """
         parts = self._parts()
         if self._free("position_offset"):
             q = q - parts["position_offset"]
-        effort = self._robot(parts).inverse_dynamics(q, velocity, acceleration)
+        robot = self._robot(parts)
+        if self.implicit_damping:
+            robot = with_implicit_damping(robot, velocity, duration)
+        effort = robot.inverse_dynamics(q, velocity, acceleration)
         if not self._free("effort"):
             return effort
         driven = np.array(self.actuated)

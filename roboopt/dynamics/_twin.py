@@ -196,8 +196,7 @@ class Twin(Jittable):
             effort = jnp.zeros_like(q)
         robot = self.robot
         if self.implicit_damping:
-            added = duration * _resistance_coefficients(robot, velocity)
-            robot = eqx.tree_at(lambda r: r.armature, robot, robot.armature + added)
+            robot = with_implicit_damping(robot, velocity, duration)
         acceleration = robot.forward_dynamics(q, velocity, effort)
         velocity = velocity + duration * acceleration
         if self.motors is not None or self.joint_limits:
@@ -205,6 +204,18 @@ class Twin(Jittable):
             velocity = constrained_velocity(self, q, free, action, duration)
         velocity = jnp.clip(velocity, -MAX_VELOCITY, MAX_VELOCITY)
         return jnp.concatenate([q + duration * velocity, velocity])
+
+
+def with_implicit_damping(
+    robot: Multibody, velocity: Array, duration: float | Array
+) -> Multibody:
+    """Return the robot whose acceleration is the mean over a step of `duration` [s].
+
+    Resistance r q̇′ to the new velocity q̇′ = q̇ + Δt q̈ is resistance to q̇ and Δt r more
+    armature.
+    """
+    added = duration * _resistance_coefficients(robot, velocity)
+    return eqx.tree_at(lambda r: r.armature, robot, robot.armature + added)
 
 
 def _resistance_coefficients(robot: Multibody, velocity: Array) -> Array:

@@ -94,32 +94,33 @@ class InverseDynamicsError(ResidualObjective):
                 f"{observations.shape[-1]} numbers."
             )
         q, velocity = observations[..., :joints], observations[..., joints : 2 * joints]
-        acceleration = self._acceleration(velocity, batch)
+        if batch.times is None:
+            gap = jnp.full((*velocity.shape[:-2], batch.steps, 1), batch.time_step)
+        else:
+            gap = jnp.diff(jnp.asarray(batch.times))[..., None]
+        acceleration = self._acceleration(velocity, gap)
         recorded = _recorded(model, batch, joints)
         inverse = model.inverse_dynamics
         for _ in range(q.ndim - 1):
             inverse = jax.vmap(inverse)
-        q, velocity, acceleration, recorded = (
+        q, velocity, acceleration, recorded, gap = (
             x[..., : batch.steps : self.every, :]
-            for x in (q, velocity, acceleration, recorded)
+            for x in (q, velocity, acceleration, recorded, gap)
         )
-        return inverse(q, velocity, acceleration), recorded
+        motion = q, velocity, acceleration
+        if getattr(model, "implicit_damping", False) and not self.central:
+            # The accelerations are means over steps, in which the twin damps the end.
+            motion = *motion, gap[..., 0]
+        return inverse(*motion), recorded
 
-    def _acceleration(self, velocity: Array, batch: Trajectory) -> Array:
-        if batch.times is None:
-            gap = jnp.asarray(batch.time_step)
-        else:
-            gap = jnp.diff(jnp.asarray(batch.times))[..., None]
+    def _acceleration(self, velocity: Array, gap: Array) -> Array:
         slope = jnp.diff(velocity, axis=-2) / gap
         if not self.central:
             return slope
         # At a sample the parabola through its neighbors; at the first the slope.
         earlier, later = slope[..., :-1, :], slope[..., 1:, :]
-        if batch.times is None:
-            inner = 0.5 * (later + earlier)
-        else:
-            before, after = gap[..., :-1, :], gap[..., 1:, :]
-            inner = (before * later + after * earlier) / (before + after)
+        before, after = gap[..., :-1, :], gap[..., 1:, :]
+        inner = (before * later + after * earlier) / (before + after)
         return jnp.concatenate([slope[..., :1, :], inner], -2)
 
 

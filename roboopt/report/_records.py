@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from roboopt.optimize import NOTES
 from roboopt.report._page import Details, Section
 
 
@@ -57,12 +58,18 @@ def write_history(
 ) -> None:
     """Write the history of a descent as a CSV file, a row a gradient step.
 
+    The loss comes first, then its terms, then the notes of `minimize`.
+
     Args:
         path: of the file.
         history: each quantity, (steps + 1,).
         units: of the quantities, written behind their names in brackets.
     """
     units = units or {}
+    notes = [name for name in NOTES if name in history]
+    terms = [name for name in history if name not in ("loss", *notes)]
+    first = ["loss"] if "loss" in history else []
+    history = {name: history[name] for name in (*first, *terms, *notes)}
     header = [f"{name} [{units[name]}]" if name in units else name for name in history]
     steps = enumerate(zip(*history.values(), strict=True))
     rows = [[step, *map(float, values)] for step, values in steps]

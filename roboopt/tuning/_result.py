@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from roboopt.data import Trajectory, save
 from roboopt.objectives import EnergyTaskCost
-from roboopt.optimize import NOTES, Result
+from roboopt.optimize import Result
 from roboopt.policies import Clipped
 from roboopt.report import Section, Summary, VerbResult, write_history
 from roboopt.rollouts import EnvSpec
@@ -109,10 +109,7 @@ class TuneResult(VerbResult):
     def write_files(self, folder: Path) -> None:
         """Write controller.npz, history.csv, before.npz and after.npz."""
         save(folder / "controller.npz", self.controller)
-        history = self.result.history
-        notes = [name for name in NOTES if name in history]
-        columns = {name: history[name] for name in ("loss", *self.units, *notes)}
-        write_history(folder / "history.csv", columns, self.units)
+        write_history(folder / "history.csv", self.result.history, self.units)
         for when, motion in self.motions.items():
             motion.save(folder / f"{when}.npz")
 

@@ -13,7 +13,7 @@ import pytest
 
 import roboopt as ro
 from roboopt.cli import main
-from roboopt.optimize import minimize
+from roboopt.optimize import NOTES, minimize
 
 RUN = "import sys; from roboopt.cli import main; sys.exit(main(sys.argv[1:]))"
 RULE = """
@@ -120,7 +120,8 @@ def test_the_history_and_the_settings_hold_what_was_done(cloned):
     folder, _ = cloned
     with (folder / "history.csv").open(newline="") as file:
         header, *rows = csv.reader(file)
-    assert header == ["step", "loss", "negative_log_likelihood"]
+    assert header[:3] == ["step", "loss", "negative_log_likelihood"]
+    assert set(header[3:]) <= set(NOTES)
     assert len(rows) == 301
     settings = json.loads((folder / "settings.json").read_text("utf-8"))
     assert settings["command"] == "clone"

@@ -174,10 +174,10 @@ def test_an_interrupted_run_is_kept_and_resumed(folder, run, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(Monitor, "__call__", interrupted)
         said = run("CartPole-v1", *ENDLESS, "--name", "stopped", *SHORT)
-    assert "interrupted after" in said
-    settings = folder / "runs" / "stopped" / "settings.json"
-    before = json.loads(settings.read_text("utf-8"))["learning"]["steps"]
-    run("--resume", "runs/stopped", "--seconds", "0.1")
+        assert "interrupted after" in said
+        settings = folder / "runs" / "stopped" / "settings.json"
+        before = json.loads(settings.read_text("utf-8"))["learning"]["steps"]
+        run("--resume", "runs/stopped")
     after = json.loads(settings.read_text("utf-8"))["learning"]["steps"]
     assert after > before
     assert {path.name for path in settings.parent.iterdir()} == FILES

@@ -18,6 +18,7 @@ import roboopt
 from roboopt import Trajectory
 from roboopt.cli import main
 from roboopt.cli.tune import Tune
+from roboopt.optimize import NOTES
 from roboopt.tuning import tune
 
 SMALL = ("--duration", "0.5", "--starts", "2", "--episodes", "3")
@@ -108,7 +109,8 @@ def test_the_history_holds_every_term_of_every_step(tuned):
         header, *rows = csv.reader(file)
     assert header[:2] == ["step", "loss"]
     terms = {"task_cost [s]", "mechanical_work [J]", "joule_loss [J]"}
-    assert set(header[2:]) == terms
+    assert set(header[2 : 2 + len(terms)]) == terms
+    assert set(header[2 + len(terms) :]) <= set(NOTES)
     settings = json.loads((folder / "settings.json").read_text("utf-8"))
     # Each round notes its start too, and there are at most four.
     steps = settings["result"]["steps"]
@@ -252,7 +254,9 @@ def test_a_descent_that_cannot_begin_is_said_in_a_line(tmp_path, monkeypatch, ca
 def test_the_flags_are_the_parameters_of_the_verb():
     parameters = inspect.signature(tune).parameters
     flags = {field.name: field.default for field in dataclasses.fields(Tune)}
-    assert flags.pop("output") is not None
+    # The flags of the simulated robot are the keywords in `options`.
+    assert flags.pop("output") is not None and "simulation" in flags
+    del flags["simulation"]
     expected = {n: p.default for n, p in parameters.items()}
-    assert expected.keys() - flags.keys() == {"progress", "callback"}
+    assert expected.keys() - flags.keys() == {"progress", "callback", "options"}
     assert flags == {name: expected[name] for name in flags}

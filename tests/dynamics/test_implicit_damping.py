@@ -1,15 +1,20 @@
 """Damping and friction on the velocity after a step."""
 
 import dataclasses
+from pathlib import Path
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import roboopt_envs.arm
 from roboopt_envs.arm import ArmReach
 
+import roboopt as ro
 from roboopt import Twin
+
+TWO_LINK = Path(roboopt_envs.arm.__file__).parent / "assets" / "two_link.urdf"
 
 
 @pytest.fixture(scope="module")
@@ -58,3 +63,19 @@ def test_without_damping_and_friction_both_steps_are_one(twin):
     np.testing.assert_array_equal(still(state, action), explicit(state, action))
     damped = dataclasses.replace(twin, implicit_damping=False)
     assert np.abs(twin(state, action) - damped(state, action)).max() > 1e-3
+
+
+@pytest.mark.parametrize("friction", [0.0, 0.3])
+def test_the_efforts_of_its_own_motions_are_found_to_rounding(friction):
+    robot = ro.load_urdf(TWO_LINK)
+    robot = eqx.tree_at(lambda r: r.friction, robot, jnp.full(2, friction))
+    robot = eqx.tree_at(lambda r: r.damping, robot, jnp.array([2.0, 5.0]))
+    twin = ro.Twin(robot, 1 / 240, implicit_damping=True)
+    efforts = np.random.default_rng(0).uniform(-5, 5, (50, 2))
+    states = [jnp.array([0.3, -0.5, 0.4, 1.0])]
+    for effort in efforts:
+        states.append(twin(states[-1], jnp.asarray(effort)))
+    run = ro.Trajectory(np.array(states), efforts, 1 / 240)
+    model = ro.dynamics.ParametricTwin(twin, ("mass", "damping"))
+    error = ro.objectives.InverseDynamicsError().errors(model, run)
+    assert np.abs(error).max() < 1e-10
