@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from xml.dom.expatbuilder import parseString
 from xml.dom.minidom import Element, Text
+from xml.sax.saxutils import quoteattr
 
 import numpy as np
 
@@ -75,8 +76,17 @@ def edit_urdf(
     for tag in ("mesh", "texture"):
         for element in root.getElementsByTagName(tag):
             _redirect(element, before, None if folder is None else Path(folder))
-    nodes = [node.toxml() for node in document.childNodes]
+    nodes = [_text(node) for node in document.childNodes]
     return "\n".join([DECLARATION, *nodes, ""]).encode()
+
+
+def _text(node: Any) -> str:
+    """Return the XML of a node; `Element.toxml` loses spaces once xacro is imported."""
+    if not isinstance(node, Element):
+        return node.toxml()
+    pairs = [f" {name}={quoteattr(value)}" for name, value in node.attributes.items()]
+    tag, inside = node.tagName, "".join(map(_text, node.childNodes))
+    return f"<{tag}{''.join(pairs)}" + (f">{inside}</{tag}>" if inside else "/>")
 
 
 def _array(numbers: Any) -> np.ndarray:

@@ -8,7 +8,6 @@ import re
 from collections.abc import Iterator
 from os import PathLike
 from pathlib import Path
-from xml.dom import minidom
 from xml.etree import ElementTree
 
 from roboopt.urdf._notes import Fault
@@ -24,15 +23,12 @@ def expanded(path: str | PathLike) -> str:
     Raises:
         Fault: if xacrodoc is not installed or cannot expand the file.
     """
-    writexml = minidom.Element.writexml
     try:
         from xacrodoc import XacroDoc, packages
     except ImportError:
         raise Fault(
             f"{path} needs xacro: install `roboopt[ros]`, or compile the file to URDF."
         ) from None
-    finally:
-        minidom.Element.writexml = writexml  # xacro replaces it for everybody
     file = Path(path).resolve()
 
     def absolute(found: re.Match[str]) -> str:
