@@ -39,7 +39,9 @@ STATES = 50
 GRAVITY = 9.81  # m/s²
 FRICTION_VELOCITY = 1e-2  # of the smoothed Coulomb friction [rad/s or m/s]
 MAX_REASON = 220  # characters of a reason in the table
-READ_OTHERWISE = {"bicycle/bike.urdf": "PyBullet takes an <origin> with commas for 0"}
+READ_OTHERWISE = {
+    "bicycle/bike.urdf": "the <origin> has commas, which PyBullet probably takes for 0"
+}
 """Files that PyBullet reads otherwise, in the words of the table."""
 FREE, BALL = 0, 1  # mujoco.mjtJoint
 NO_MASS = "this URDF describes no masses"
