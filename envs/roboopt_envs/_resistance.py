@@ -10,6 +10,7 @@ are those of all moving joints at the old state. Bullet, which steps by M alone,
 needs at the joints that follow others the effort e = M·a + h of the acceleration
 a = K·q̈ that keeps them there, and at the coordinates τ − D·q̇′ − A·q̈ − Kᵀe. If their
 rounding errors ask for a further acceleration x, a is K·q̈ + x, and KᵀM·x is added.
+Limits that change q̇′ by v add v/Δt to q̈, and KᵀMK·v/Δt to the effort.
 """
 
 import math
@@ -19,12 +20,17 @@ import numpy as np
 
 from roboopt.urdf import RigidBodies, UrdfModel
 
+from ._joint_limits import JointLimits
+
 FRICTION_VELOCITY = 1e-2  # rad/s or m/s: v_s
+MAX_SPEED = 100.0  # rad/s or m/s: Bullet's limit on every joint's velocity
 AGREEMENT = 1e-9  # of PyBullet's M and h with our own, relative to the largest entry
 
 
 class Resistance:
     """Damping, friction, armature and followers of one robot in PyBullet.
+
+    The limits of a robot with followers are solved here, too.
 
     Attributes:
         acts: whether a step needs any effort beside the motors'.
@@ -62,6 +68,8 @@ class Resistance:
         ]
         self._coupling = matrix
         self._follow = matrix[self._followers]
+        if self._followers:
+            self._limits = JointLimits(*model.position_limits)
         self._damping, self._friction, self._armature = damping, friction, armature
         self._rubs, self._gravity = bool(friction.any()), gravity
         self._rotor = bool(armature.any())
@@ -153,16 +161,22 @@ class Resistance:
     ) -> list[float]:
         """Return the efforts of a robot with joints that follow others."""
         coupling, followers = self._coupling, self._followers
-        here, diagonal = v[self._coordinates], self._diagonal
+        here = v[self._coordinates]
         resistance = self._coefficients(here.tolist())
-        inertia = coupling.T @ matrix @ coupling
-        inertia[diagonal] += self._armature
+        own = coupling.T @ matrix @ coupling
+        inertia = own + np.diag(self._armature)
         pushed = effort - coupling.T @ bias
         momentum = inertia @ here + time_step * pushed
-        inertia[diagonal] += time_step * resistance
+        implicit = inertia + np.diag(time_step * resistance)
         right = np.stack([pushed - resistance * here, momentum], axis=-1)
-        acceleration, after = np.linalg.solve(inertia, right).T
+        acceleration, after = np.linalg.solve(implicit, right).T
         effort -= resistance * after + self._armature * acceleration
+        free = np.clip(after, -MAX_SPEED, MAX_SPEED)
+        stopped = self._limits.velocity(q[self._coordinates], free, inertia, time_step)
+        if stopped is not free:
+            change = np.clip(stopped, -MAX_SPEED, MAX_SPEED) - after
+            acceleration = acceleration + change / time_step
+            effort += own @ change / time_step
         # Rounding errors of followers' positions and velocities are undone in one step.
         drift = q - coupling @ q[self._coordinates] - self._shift
         undone = (coupling @ here - v - drift / time_step) / time_step

@@ -1,6 +1,7 @@
 """Effort limits that suit a robot, and checks of its mass matrix and time step."""
 
 import math
+import warnings
 
 import numpy as np
 
@@ -24,6 +25,28 @@ def assumed_efforts(world: PybulletWorld) -> np.ndarray:
     gravity = [bodies.gravity_effort(q, world.gravity) for q in configurations]
     inertia = [np.diag(bodies.mass_matrix(q)) for q in configurations]
     return 3.0 * np.abs(gravity).max(axis=0) + 10.0 * np.max(inertia, axis=0)
+
+
+def motor_limits(world: PybulletWorld) -> np.ndarray:
+    """Return the effort limits of the driven joints, those missing assumed, (m,).
+
+    Warns:
+        UserWarning: if the URDF has no effort limit for a driven joint.
+    """
+    model = world.model
+    names, stated = np.array(model.joint_names), model.effort_limits
+    missing = np.isinf(stated) & model.driven
+    if missing.any():
+        stated = np.where(missing, assumed_efforts(world), stated)
+        pairs = zip(names[missing].tolist(), stated[missing].tolist(), strict=True)
+        assumed = {name: float(f"{limit:.4g}") for name, limit in pairs}
+        warnings.warn(
+            "the URDF has no effort limit for these joints, assumed [N·m or N]: "
+            f"{assumed}. Give `effort_limits` for others.",
+            UserWarning,
+            stacklevel=3,
+        )
+    return stated[model.driven]
 
 
 def check_time_step(time_step: float, joint_names: tuple[str, ...]) -> None:

@@ -83,9 +83,10 @@ def _preference(name: str) -> int:
 def _fingers(model: UrdfModel, chains: dict[str, tuple[int, ...]]) -> set[int]:
     """Return the moving joints of fingers.
 
-    Fingers are joints that follow another or are followed, at most two joints with a
-    finger's name, the last joint if it is a gripper's, and siblings, at most two joints
-    each, of which several move on one link behind at least two joints.
+    Fingers are joints that follow each other on branches of equal length on one link,
+    at most two joints with a finger's name, the last joint if it is a gripper's, and
+    siblings, at most two joints each, of which several move on one link behind at least
+    two joints. Joints that a linkage couples along the arm are no fingers.
     """
     moving = model.moving
     parents = [pose.joint for pose in model.joint_poses]
@@ -93,16 +94,16 @@ def _fingers(model: UrdfModel, chains: dict[str, tuple[int, ...]]) -> set[int]:
         joint: max(len(c) - c.index(joint) for c in chains.values() if joint in c)
         for joint in range(len(moving))
     }
-    followed = {joint.mimic.joint for joint in moving if joint.mimic is not None}
+    leaders = [j.name if j.mimic is None else j.mimic.joint for j in moving]
     fingers = set()
     for number, joint in enumerate(moving):
         siblings = [j for j, parent in enumerate(parents) if parent == parents[number]]
+        twins = [j for j in siblings if j != number and behind[j] == behind[number]]
         several = len(siblings) > 1 and all(behind[j] <= 2 for j in siblings)
         deep = parents[number] >= 0 and parents[parents[number]] >= 0
         named = FINGER.search(joint.name) or FINGER.search(joint.child)
         if (
-            joint.mimic is not None
-            or joint.name in followed
+            any(leaders[j] == leaders[number] for j in twins)
             or (several and deep)
             or (named and behind[number] <= 2)
             or (GRIPPER.search(joint.name) and behind[number] == 1)

@@ -24,9 +24,16 @@ from typing import Any
 import numpy as np
 
 from roboopt._errors import RobooptError
-from roboopt.urdf import FIXED, UrdfModel, bullet_urdf, find_meshes, reach
+from roboopt.urdf import (
+    EARTH_GRAVITY,
+    FIXED,
+    UrdfModel,
+    bullet_urdf,
+    find_meshes,
+    reach,
+)
 
-from ._resistance import Resistance
+from ._resistance import MAX_SPEED, Resistance
 from ._silence import captured_messages, import_pybullet_silently
 
 import_pybullet_silently()
@@ -34,8 +41,6 @@ import_pybullet_silently()
 import pybullet  # noqa: E402
 from pybullet_utils.bullet_client import BulletClient  # noqa: E402
 
-GRAVITY = 9.81  # m/s²
-MAX_SPEED = 100.0  # rad/s or m/s: Bullet's limit on every joint's velocity
 STAND_INS = "capsules from joint to joint stand in for"
 MARKER_RADIUS = 0.03  # m, and at most this share of the robot's reach
 
@@ -91,7 +96,7 @@ class PybulletWorld:
         self._time_step = 1 / 240
         self._load(model, "robot")
         numbers = model.damping, model.friction, 0 * model.damping
-        self._set_physics(*numbers, np.array([0.0, 0.0, -GRAVITY]), 0.0, 0.0)
+        self._set_physics(*numbers, np.array(EARTH_GRAVITY), 0.0, 0.0)
         self._marker: int | None = None
 
     def _load(self, model: UrdfModel, argument: str) -> None:

@@ -5,7 +5,6 @@ and goal are in the central 60 % of every joint's range, at rest, and holding st
 there takes at most 60 % of the effort limits and touches neither floor nor robot.
 """
 
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
@@ -22,7 +21,7 @@ from ._camera import View
 from ._clearance import Clearance
 from ._fitted_robot import fitted_model, fitted_robot
 from ._fixed_base import FixedBaseEnv
-from ._sizing import assumed_efforts, check_inertia
+from ._sizing import check_inertia, motor_limits
 from ._tool import checked_tool, find_tool
 from ._tool_chain import ToolChain
 from ._world import PybulletWorld
@@ -116,7 +115,7 @@ class ArmReach(FixedBaseEnv):
             raise RobooptError(f"`effort_limits` must be finite, got {effort_limits}.")
         self.tool = find_tool(urdf) if tool is None else checked_tool(urdf, tool)
         chain = ToolChain.from_urdf(urdf, self.tool)
-        limits = _effort_limits(world)
+        limits = motor_limits(world)
         self._range = world.sampling_range(CENTRAL_FRACTION)
         widest = world.sampling_range(1.0)
         half = np.where(urdf.revolute, 1.0, (widest[1] - widest[0]) / 2)
@@ -197,24 +196,3 @@ def _find(robot: str | Path) -> Path:
             f"{str(robot)!r}."
         )
     return Path(robot)
-
-
-def _effort_limits(world: PybulletWorld) -> np.ndarray:
-    """Return the effort limit of every joint, (n,) [N·m or N]."""
-    names, stated = world.model.joint_names, world.model.effort_limits
-    missing = np.isinf(stated)
-    if not missing.any():
-        return stated
-    limits = np.where(missing, assumed_efforts(world), stated)
-    assumed = {
-        name: float(f"{limit:.4g}")
-        for name, limit, is_missing in zip(names, limits, missing, strict=True)
-        if is_missing
-    }
-    warnings.warn(
-        "the URDF has no effort limit for these joints, assumed [N·m or N]: "
-        f"{assumed}. Give `effort_limits` for others.",
-        UserWarning,
-        stacklevel=3,
-    )
-    return limits

@@ -18,7 +18,7 @@ from roboopt.urdf import read_urdf
 from ._actuators import Actuators
 from ._camera import View
 from ._fixed_base import FixedBaseEnv
-from ._sizing import assumed_efforts, check_inertia
+from ._sizing import check_inertia, motor_limits
 from ._world import PybulletWorld
 
 
@@ -28,7 +28,8 @@ class RobotTask(FixedBaseEnv):
     Args:
         robot: path of a URDF, whose base is fixed to the world.
         task: its cost is the negative reward.
-        start: center of the starts [q, q̇], (2n,) [SI units]; by default all zero.
+        start: center of the starts [q, q̇], one number for all or (2n,) [SI units]; by
+            default all zero.
         start_half_width: half the sides of the box of starts, one for all or (2n,).
         actuated: names of the driven joints, instead of those that the URDF says.
         locked: names of joints that are held at 0, or a mapping to the positions
@@ -49,6 +50,10 @@ class RobotTask(FixedBaseEnv):
         RobooptError: if an argument is out of its range, or the URDF is no robot that
             can be simulated.
         RuntimeError: if "human" is asked for and there is no display.
+
+    Warns:
+        UserWarning: if the URDF has no effort limit for a driven joint, and one is
+            assumed; or about everything else that is taken otherwise than written.
     """
 
     def __init__(
@@ -84,22 +89,22 @@ class RobotTask(FixedBaseEnv):
         world = PybulletWorld(urdf, robot, packages=packages, gui=gui)
         check_inertia(world)
         n = len(urdf.joint_names)
-        center = np.zeros(2 * n) if start is None else np.array(start, float)
-        if center.shape != (2 * n,):
-            raise RobooptError(
-                f"`start` must hold q and q̇ of joints {list(urdf.joint_names)}, got "
-                f"shape {center.shape}."
-            )
-        half = np.broadcast_to(np.abs(start_half_width), center.shape)
-        self._lower, self._upper = center - half, center + half
-        driven = np.flatnonzero(urdf.driven)
-        stated = urdf.effort_limits
-        limits = np.where(np.isinf(stated), assumed_efforts(world), stated)[driven]
+        box = np.zeros((2, 2 * n))
+        given = {"start": start, "start_half_width": start_half_width}
+        for row, (name, value) in zip(box, given.items(), strict=True):
+            numbers = np.asarray(0.0 if value is None else value, float)
+            if numbers.shape not in ((), row.shape) or not np.isfinite(numbers).all():
+                raise RobooptError(
+                    f"`{name}` must be one finite number or hold q and q̇ of joints "
+                    f"{list(urdf.joint_names)}, got {value}."
+                )
+            row[:] = numbers
+        self._lower, self._upper = box[0] - np.abs(box[1]), box[0] + np.abs(box[1])
         super().__init__(
             world,
             task=task,
-            actuated=driven.tolist(),
-            effort_limits=limits,
+            actuated=np.flatnonzero(urdf.driven).tolist(),
+            effort_limits=motor_limits(world),
             start_range=(self._lower[:n], self._upper[:n]),
             goal_range=(np.empty(0), np.empty(0)),
             duration=duration,

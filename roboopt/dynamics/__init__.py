@@ -4,7 +4,6 @@ from roboopt.dynamics._bullet import BULLET_DAMPING as BULLET_DAMPING
 from roboopt.dynamics._bullet import load_bullet as load_bullet
 from roboopt.dynamics._bullet import load_env as load_env
 from roboopt.dynamics._constraints import PositionMotors as PositionMotors
-from roboopt.dynamics._constraints import constraint_row_order as constraint_row_order
 from roboopt.dynamics._ensemble import Ensemble as Ensemble
 from roboopt.dynamics._gaussian_dynamics import Gaussian as Gaussian
 from roboopt.dynamics._gaussian_dynamics import (
@@ -20,3 +19,4 @@ from roboopt.dynamics._twin import Twin as Twin
 from roboopt.dynamics._twin import linearize as linearize
 from roboopt.dynamics._urdf import load_urdf as load_urdf
 from roboopt.dynamics._urdf import save_urdf as save_urdf
+from roboopt.urdf.bullet_solver import constraint_row_order as constraint_row_order

@@ -107,9 +107,9 @@ def load_env(
             `body`; also with `linear_damping` and `angular_damping` of its links [1/s],
             if they are not PyBullet's defaults. If its `implicit_damping` is True, the
             environment applies `damping`, `friction` and `armature` of the joints, and
-            lets the joints of `mimic` follow others, by itself; otherwise, damping is
-            PyBullet's, and `friction` [N·m or N], if there is one, is added to the
-            efforts.
+            lets the joints of `mimic` follow others, by itself, and with such joints
+            keeps the `joint_limits` as well; otherwise, damping is PyBullet's, and
+            `friction` [N·m or N], if there is one, is added to the efforts.
         linear_damping: of the links, instead of the environment's [1/s].
         angular_damping: likewise [1/s].
 
@@ -127,6 +127,12 @@ def load_env(
     if getattr(env, "implicit_damping", False):
         names = ("damping", "friction", "armature", "mimic")
     numbers |= {name: getattr(env, name, None) for name in names}
+    if numbers.get("mimic"):
+        # The environment, too, stops joints that follow each other, and not PyBullet.
+        lower, upper = env.joint_limits
+        free = np.isinf(lower)
+        numbers["lower"] = np.where(free, 0.0, lower)
+        numbers["upper"] = np.where(free, -1.0, upper)
     client = env.client if client is None else client
     return load_bullet(client, env.body, **numbers)
 

@@ -18,9 +18,14 @@ from roboopt.data import atomic_write
 from roboopt.dynamics._assembly import JointRow, LinkRow, assemble
 from roboopt.dynamics._bullet import BULLET_DAMPING
 from roboopt.dynamics._multibody import Multibody
-from roboopt.urdf import PRISMATIC, edit_urdf, read_urdf, side_path, side_text
-
-EARTH_GRAVITY = (0.0, 0.0, -9.81)  # m/s²
+from roboopt.urdf import (
+    EARTH_GRAVITY,
+    PRISMATIC,
+    edit_urdf,
+    read_urdf,
+    side_path,
+    side_text,
+)
 
 
 def load_urdf(

@@ -2,10 +2,10 @@
 
 PyBullet then has no decision left to take. Inertias are principal moments about axes
 given by `<origin rpy>`, of which Bullet changes no bit; a joint has no damping, since
-the world applies damping as an effort; a joint that follows another, or has no limits,
-is free. Shapes are the user's, with the paths of meshes resolved. A mesh that is not
-found is replaced by capsules from the link's joint to the joints after it, and so are
-the shapes of a robot that shows none.
+the world applies damping as an effort, and of a robot in which joints follow others
+also these and the limits. Shapes are the user's, with the paths of meshes resolved. A
+mesh that is not found is replaced by capsules from the link's joint to the joints after
+it, and so are the shapes of a robot that shows none.
 """
 
 import copy
@@ -18,7 +18,7 @@ from xml.etree.ElementTree import Element, SubElement
 import numpy as np
 
 from roboopt.urdf._model import FIXED, PRISMATIC, Inertial, UrdfModel
-from roboopt.urdf._principal_axes import principal_axes
+from roboopt.urdf._principal_axes import exact_principal_axes
 from roboopt.urdf._rotations import rpy_from_rotation
 
 MESH_FORMATS = (".obj", ".stl", ".dae")  # those that PyBullet reads
@@ -98,9 +98,12 @@ def bullet_urdf(
         if shapes:
             _copy_shapes(own[name], link, model, meshes)
     lower, upper = model.position_limits
+    # A limit stops joints that follow each other together, and Bullet's only one.
+    coupled = any(joint.mimic is not None for joint in model.moving)
     limits = dict(zip(model.joint_names, zip(lower, upper, strict=True), strict=True))
     for joint in model.joints:
-        bounded = np.isfinite(limits.get(joint.name, (-np.inf, np.inf))).all()
+        ends = limits.get(joint.name, (-np.inf, np.inf))
+        bounded = bool(np.isfinite(ends).all()) and not coupled
         kind = joint.kind
         if kind not in (FIXED, PRISMATIC):
             kind = "revolute" if bounded else "continuous"
@@ -111,8 +114,7 @@ def bullet_urdf(
         SubElement(element, "axis", xyz=_words(joint.axis))
         if kind in ("revolute", PRISMATIC):
             # Bullet takes a lower limit above the upper one as no limits.
-            ends = limits[joint.name] if bounded else (1.0, -1.0)
-            low, high = (repr(float(end)) for end in ends)
+            low, high = map(repr, map(float, ends if bounded else (1.0, -1.0)))
             SubElement(element, "limit", lower=low, upper=high)
     ElementTree.indent(robot)  # Bullet does not take lines of 8 kB.
     return ElementTree.tostring(robot, encoding="utf-8", xml_declaration=True)
@@ -142,9 +144,7 @@ def _write_inertial(link: Element, inertial: Inertial | None) -> None:
     mass, center, inertia = inertial or Inertial(0.0, np.zeros(3), np.zeros((3, 3)))
     turn = np.eye(3)
     if (inertia != np.diag(np.diag(inertia))).any():
-        # One pass leaves up to 1e-9 beside the diagonal, and three passes nothing.
-        for _ in range(3):
-            turn = turn @ principal_axes(turn.T @ inertia @ turn)[1]
+        turn = exact_principal_axes(inertia)
     moments = np.maximum(np.diag(turn.T @ inertia @ turn), 0.0)
     # Bullet drops an inertia that breaks the triangle inequality by a rounding error.
     largest = int(np.argmax(moments))

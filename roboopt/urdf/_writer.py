@@ -21,7 +21,7 @@ import numpy as np
 from roboopt._errors import RobooptError
 from roboopt.urdf._elements import urdf_text
 from roboopt.urdf._model import Inertial, Pose, UrdfModel, composite
-from roboopt.urdf._principal_axes import principal_axes
+from roboopt.urdf._principal_axes import exact_principal_axes
 from roboopt.urdf._reader import read_template
 from roboopt.urdf._rotations import rotation_from_rpy, rpy_from_rotation
 
@@ -241,9 +241,7 @@ def _moments(
     turn = np.eye(3)
     off_diagonal = inertia - np.diag(np.diag(inertia))
     if np.abs(off_diagonal).max() > tolerance * np.abs(inertia).max():
-        # One pass leaves up to 1e-9 beside the diagonal, and three passes nothing.
-        for _ in range(3):
-            turn = turn @ principal_axes(turn.T @ inertia @ turn)[1]
+        turn = exact_principal_axes(inertia)
     moments = np.diag(turn.T @ inertia @ turn).copy()
     largest, slack = int(np.argmax(moments)), MOMENT_TOLERANCE * np.abs(moments).max()
     bound = np.delete(np.maximum(moments, 0), largest).sum()

@@ -102,6 +102,26 @@ def test_mimic_damping_and_friction_together(write, randomize):
     env.close()
 
 
+@pytest.mark.parametrize("robot", ["panda", "gripper"])
+def test_limits_stop_joints_that_follow_each_other_alike(write, robot):
+    # The fingers are pressed to their stop while random efforts throw the arm about.
+    env = make(write(gripper_arm()) if robot == "gripper" else robot)
+    n = len(env.joint_names)
+    twin = jax.jit(Twin.from_env(env, joint_limits=True))
+    observation, _ = env.reset(seed=1)
+    state, random = jnp.asarray(observation[: 2 * n]), np.random.default_rng(0)
+    stopped = np.zeros(n, bool)
+    for _ in range(240):
+        action = env.effort_limits * random.uniform(-1, 1, n)
+        action[-1] = env.effort_limits[-1]
+        observation, state = env.step(action)[0], twin(state, jnp.asarray(action))
+        q = observation[:n]
+        stopped |= (q <= env.joint_limits[0]) | (q >= env.joint_limits[1])
+        np.testing.assert_allclose(observation[: 2 * n], state, atol=1e-10)
+    assert stopped[-1] and stopped[:-1].any()
+    env.close()
+
+
 def test_a_randomized_robot_is_the_twin_of_its_numbers(write):
     # PyBullet's own mass matrix is that of the robot as loaded, which is off by 30 %.
     env = make(write(gripper_arm()), randomize=0.3)

@@ -72,5 +72,9 @@ def test_the_pendulum_balances_by_the_regulator_of_its_twin(env):
 
 
 def test_bad_starts_are_refused(write):
-    with pytest.raises(RobooptError, match="`start` must hold"):
+    with pytest.raises(
+        RobooptError, match="`start` must be one finite number or hold q"
+    ):
         RobotTask(write(FURUTA), Upright(), start=[0.0, 0.0])
+    with pytest.raises(RobooptError, match="`start_half_width` must be one finite"):
+        RobotTask(write(FURUTA), Upright(), start_half_width=[0.1, np.nan, 0, 0])

@@ -11,18 +11,18 @@ from .urdfs import INERTIAL, gripper_arm
 CASES = Path(__file__).parents[1] / "cases" / "urdf"
 
 
-def robot(*joints: tuple[str, str, str, str]) -> str:
+def robot(*joints: tuple[str, ...]) -> str:
     """Return a robot of joints: their name, type, parent link and child link."""
     links = {"base": "<link name='base'/>"}
     elements = []
-    for number, (name, kind, parent, child) in enumerate(joints):
+    for number, (name, kind, parent, child, *inside) in enumerate(joints):
         moves = kind != "fixed"
         links[child] = f"<link name='{child}'>{INERTIAL if moves else ''}</link>"
         axis = "<axis xyz='0 1 0'/>" if number % 2 else "<axis xyz='0 0 1'/>"
         elements.append(
             f"<joint name='{name}' type='{kind}'><parent link='{parent}'/>"
             f"<child link='{child}'/><origin xyz='0.3 0 0.1'/>{axis}"
-            "<limit lower='-1' upper='1' effort='90'/></joint>"
+            f"<limit lower='-1' upper='1' effort='90'/>{''.join(inside)}</joint>"
         )
     return f"<robot name='r'>{''.join([*links.values(), *elements])}</robot>"
 
@@ -55,6 +55,13 @@ TOOLS = {
             ("i", "fixed", "plate", "sticker"),
         ),
         "ur_tool0",
+    ),
+    "a linkage that keeps the tool level": (
+        (
+            ("level", "revolute", "wrist", "plate", "<mimic joint='j2'/>"),
+            ("rod", "revolute", "base", "rod_link", "<mimic joint='j2'/>"),
+        ),
+        "plate",
     ),
     "fingers on a palm": ((("f", "fixed", "wrist", "palm"), *FINGERS), "palm"),
     "a hand with fingers": (
