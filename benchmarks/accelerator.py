@@ -1,4 +1,4 @@
-"""The same computations on the CPU and on an accelerator: do they agree, what is faster?
+"""The same computations on the CPU and on an accelerator: do they agree, which wins?
 
 The double pendulum of `examples/`, held upright by its motors, in double precision
 (agreement) and in single precision (speed):
@@ -39,6 +39,11 @@ class Upright:
         first, second = observation[..., 0], observation[..., 1]
         height = jnp.cos(first) + jnp.cos(first + second)
         return 2 + height + 1e-3 * jnp.sum(jnp.square(action), -1)
+
+    def success(self, observations: Any, time_step: float) -> Any:
+        """Return whether each motion ends within 0.1 of upright."""
+        first, second = observations[..., -1, 0], observations[..., -1, 1]
+        return 2 + jnp.cos(first) + jnp.cos(first + second) < 0.1
 
 
 class Motors:
@@ -107,9 +112,9 @@ def cloning(width: int, batch: int) -> tuple[Callable[[], Any], float, str]:
     model, objective = policy(width), ro.ActionMismatch(scale=(1.0, 1.0))
     steps = 2000 if width < 256 else 200
     return (
-        lambda: ro.minimize(
-            objective, model, samples, steps=steps, batch_size=batch
-        ).model,
+        lambda: (
+            ro.minimize(objective, model, samples, steps=steps, batch_size=batch).model
+        ),
         steps,
         f"cloning, {width}-{width}, batches of {batch} [steps/s]",
     )
@@ -150,7 +155,7 @@ def compare_values(devices: list[Any]) -> None:
 def compare_rates(devices: list[Any]) -> None:
     """Print each device's rates and their ratio to the CPU's."""
     for make, sizes in CASES:
-        rates = []
+        rates, name = [], ""
         for device in devices:
             with jax.default_device(device):
                 run, count, name = make(*sizes)

@@ -101,7 +101,7 @@ def sizes(tree: Any) -> Any:
 
 def groups_at_once(count: int) -> int | None:
     """Return the `batch_size` of `lax.map` over groups: one on a CPU, all elsewhere."""
-    device = jax.config.jax_default_device
+    device = getattr(jax.config, "jax_default_device", None)
     platform = getattr(device, "platform", device) or jax.default_backend()
     return None if platform == "cpu" else count
 
