@@ -9,6 +9,7 @@ from typing import Any
 
 from roboopt_envs import import_pybullet_silently
 
+from roboopt._interrupt import cleaned_up, ending, exit_code, shielded
 from roboopt._progress import say
 from roboopt.cli._flags import Output, groups, verb_arguments
 from roboopt.cli._process import jax_settings
@@ -40,28 +41,31 @@ def run(
         record: further entries of settings.json.
 
     Returns:
-        0; or 130 if the result says that it was interrupted before it was complete.
+        0; or 130 or 143 if a signal came before the result was complete.
     """
     output = command.output
     folder = RunFolder.claim(output.runs, output.name, name, overwrite=output.overwrite)
     import_pybullet_silently()
     with jax_settings():
         try:
-            result = verb(folder.work)
+            with cleaned_up(folder.discard):
+                result = verb(folder.work)
         except BaseException:
             folder.discard()
             raise
-        result.save(folder.work)
-        settings = _settings(command, result) | dict(record or {})
-        write_json(folder.work / SETTINGS, settings)
+        with shielded():
+            result.save(folder.work)
+            settings = _settings(command, result) | dict(record or {})
+            write_json(folder.work / SETTINGS, settings)
         try:
             print(result)
-            if result.interrupted:
-                return 130
+            if result.interrupted or ending():
+                return exit_code()
             say("writing the report")
             result.report(folder.work / REPORT, video=not output.no_video)
         finally:
-            folder.publish()
+            with shielded():
+                folder.publish()
             if (folder.path / REPORT).exists():
                 print(folder.path / REPORT)
             print(f'The result loads with: roboopt.load("{folder.path}")')

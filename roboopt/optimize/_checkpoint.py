@@ -14,29 +14,34 @@ import numpy as np
 
 from roboopt._errors import RobooptError
 from roboopt.data import atomic_write, read_archive
+from roboopt.optimize._identity import check_identity
 
-HISTORY, LEAF, SEED = "history/", "leaf/", "seed"
+HISTORY, LEAF, IDENTITY = "history/", "leaf/", "identity/"
 
 
 def write(
-    path: str | PathLike, state: Any, history: dict[str, np.ndarray], seed: int
+    path: str | PathLike,
+    state: Any,
+    history: dict[str, np.ndarray],
+    identity: dict[str, str],
 ) -> None:
     """Write the state and the history so far, replacing the file as a whole."""
     arrays = {LEAF + name: value for name, value in _leaves(state).items()}
     arrays |= {HISTORY + name: values for name, values in history.items()}
+    arrays |= {IDENTITY + name: np.array(text) for name, text in identity.items()}
     with atomic_write(path) as file:
-        np.savez(file, **{SEED: np.array(seed)}, **arrays)  # type: ignore
+        np.savez(file, **arrays)  # type: ignore
 
 
 def read(
-    path: str | PathLike, state: Any, seed: int
+    path: str | PathLike, state: Any, identity: dict[str, str]
 ) -> tuple[Any, dict[str, np.ndarray]] | None:
     """Return the state and the history in `path`; None if there is no file.
 
     Args:
         path: the file.
         state: a pytree of arrays with the shapes and dtypes that the file must have.
-        seed: the seed of the run.
+        identity: what makes the descent this one and no other, by name.
 
     Raises:
         RobooptError: if the file belongs to another run, or to none.
@@ -44,11 +49,8 @@ def read(
     if not Path(path).exists():
         return None
     found = read_archive(path, "checkpoint")
-    if SEED not in found or int(found[SEED]) != seed:
-        raise RobooptError(
-            f"`checkpoint` must be of the same descent, with seed {seed}; {path} has "
-            f"{found.get(SEED, 'none')}."
-        )
+    there = _with_prefix(found, IDENTITY)
+    check_identity(identity, {name: str(there[name]) for name in there}, path)
     expected, values = _leaves(state), _with_prefix(found, LEAF)
     for name in expected | values:
         here, there = _form(expected.get(name)), _form(values.get(name))

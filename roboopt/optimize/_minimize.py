@@ -11,10 +11,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from roboopt._errors import RobooptError, require
+from roboopt._interrupt import interruptible
 from roboopt.data import check_writable
 from roboopt.gradients import Estimator, FunctionEstimator
 from roboopt.optimize._bounds import Bound, intervals
 from roboopt.optimize._feed import Feed
+from roboopt.optimize._identity import identity
 from roboopt.optimize._loop import SMOOTHING, Problem
 from roboopt.optimize._optimizers import (
     checked_optimizer,
@@ -30,6 +32,7 @@ from roboopt.optimize._start import begin
 TOLERANCE = 1e-6
 
 
+@interruptible
 def minimize(
     objective: Callable[[Any, Any], Any],
     model: Any,
@@ -87,7 +90,10 @@ def minimize(
         progress: whether to show a progress bar.
         checkpoint: file for the state of the run, written every ten seconds and at the
             end. If the file exists, the run continues from it, to the same bits as
-            without the interruption; a `Source` continues with a new batch.
+            without the interruption; a `Source` continues with a new batch. A file of
+            another descent is refused: one that differs in objective, data, model,
+            initial values, bounds, optimizer, gradient, seed or version. There may be
+            more `steps` than before.
 
     Returns:
         The best model found, or the latest if the objective does not rank models; also
@@ -128,6 +134,7 @@ def minimize(
     if tolerance is None:
         # Other optimizers may pause, or rise, before the loss falls again.
         tolerance = TOLERANCE if deterministic and optimizer is None else 0.0
+    own_optimizer = optimizer is None
     if optimizer is None:
         optimizer = default_optimizer(steps, deterministic, gradient is not None)
     feed = Feed(source, model, steps, batch_size, seed)
@@ -145,14 +152,19 @@ def minimize(
         noisy=feed.noisy,
         batched=batched,
     )
-    fixed = updated_arrays(feed.model, trainable, fixed)
-    state = begin(problem, params, fixed, jax.random.key(seed))
+    updated = updated_arrays(feed.model, trainable, fixed)
+    state = begin(problem, params, updated, jax.random.key(seed))
     if gradient is not None and keeps_gradient(state.descent.optimizer):
         raise RobooptError(
             "`optimizer` must not search along lines by exact gradients where "
             f"`gradient` is an estimator, got {gradient}: leave `optimizer` out, or "
             "use optax.adam."
         )
+    own = {}
+    if checkpoint is not None:
+        whose = {"on_host": on_host, "own_optimizer": own_optimizer}
+        own = identity(problem, feed, params, fixed, state.descent, **whose)
+        own = {"seed": str(seed)} | own
     run = Run(
         problem=problem,
         feed=feed,
@@ -160,7 +172,7 @@ def minimize(
         on_host=on_host,
         steps=steps,
         seconds=seconds,
-        seed=seed,
+        identity=own,
         callback=callback,
         checkpoint=checkpoint,
         progress=progress,
