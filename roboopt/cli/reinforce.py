@@ -197,5 +197,6 @@ def _checkpoint(path: Path) -> dict[str, bytes]:
     """Return the files of the run in `path` that the learning goes on from."""
     if not (path / CHECKPOINT).is_file():
         raise RobooptError(f"--resume {path} has no {CHECKPOINT}: nothing to resume")
-    files = (path / name for name in (CHECKPOINT, RETURNS))
+    earlier = path.glob(f"{Path(CHECKPOINT).stem}.[0-9].npz")
+    files = path / CHECKPOINT, path / RETURNS, *earlier
     return {file.name: file.read_bytes() for file in files if file.is_file()}

@@ -1,6 +1,7 @@
 """Files that are complete or absent, archives that may be broken, optional packages."""
 
 import contextlib
+import glob
 import importlib
 import os
 from collections.abc import Iterator
@@ -11,6 +12,8 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from roboopt._errors import RobooptError, require
+
+PROBE_SIZE = 4096  # bytes: a full disk may still take an empty file
 
 
 @contextlib.contextmanager
@@ -23,7 +26,7 @@ def atomic_write(path: str | PathLike) -> Iterator[BinaryIO]:
         RobooptError: as `check_writable`.
     """
     path = check_writable(path)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    partial = _partial(path)
     try:
         with open(partial, "wb") as file:
             yield file
@@ -31,7 +34,8 @@ def atomic_write(path: str | PathLike) -> Iterator[BinaryIO]:
             os.fsync(file.fileno())
         os.replace(partial, path)
     finally:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # The folder may be gone.
+            partial.unlink(missing_ok=True)
 
 
 def as_path(path: Any, argument: str = "path") -> Path:
@@ -47,6 +51,43 @@ def check_writable(path: Any, argument: str = "path") -> Path:
     writable = path.parent.is_dir() and not path.is_dir()
     require(writable, argument, "be a file in a folder that exists", path)
     return path
+
+
+def require_writing(path: Any, argument: str = "path") -> Path:
+    """Return the path of a file, refused unless it can be written now.
+
+    Partial files of processes that were killed while they wrote it are removed.
+    """
+    path = check_writable(path, argument)
+    try:
+        for old in path.parent.glob(f".{glob.escape(path.name)}.*"):
+            if old.suffix[1:].isdigit() and not _is_running(int(old.suffix[1:])):
+                old.unlink(missing_ok=True)
+        try:
+            with open(_partial(path), "wb") as file:
+                file.write(bytes(PROBE_SIZE))
+        finally:
+            _partial(path).unlink(missing_ok=True)
+    except OSError as error:
+        raise RobooptError(
+            f"`{argument}` must be a file that can be written, but {path} cannot: "
+            f"{error.strerror or error}."
+        ) from error
+    return path
+
+
+def _partial(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}")
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def read_archive(path: str | PathLike, argument: str = "path") -> dict[str, np.ndarray]:

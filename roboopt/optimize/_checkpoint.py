@@ -4,6 +4,9 @@ The state holds the optimizer, the order of the samples, the random key and the 
 model, so that a run that was killed takes the same steps as one that was not.
 """
 
+import contextlib
+import os
+import warnings
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -16,6 +19,7 @@ from roboopt._errors import RobooptError
 from roboopt.data import atomic_write, read_archive
 from roboopt.optimize._identity import check_identity
 
+KEPT = 3  # the latest checkpoint and those before it
 HISTORY, LEAF, IDENTITY = "history/", "leaf/", "identity/"
 
 
@@ -25,12 +29,17 @@ def write(
     history: dict[str, np.ndarray],
     identity: dict[str, str],
 ) -> None:
-    """Write the state and the history so far, replacing the file as a whole."""
+    """Write the state and the history so far, replacing the file as a whole.
+
+    The two files before it are kept, as `name.1.npz` and `name.2.npz`.
+    """
+    path = Path(path)
     arrays = {LEAF + name: value for name, value in _leaves(state).items()}
     arrays |= {HISTORY + name: values for name, values in history.items()}
     arrays |= {IDENTITY + name: np.array(text) for name, text in identity.items()}
     with atomic_write(path) as file:
         np.savez(file, **arrays)  # type: ignore
+        _rotate(path)
 
 
 def read(
@@ -48,7 +57,7 @@ def read(
     """
     if not Path(path).exists():
         return None
-    found = read_archive(path, "checkpoint")
+    path, found = _latest(Path(path))
     there = _with_prefix(found, IDENTITY)
     check_identity(identity, {name: str(there[name]) for name in there}, path)
     expected, values = _leaves(state), _with_prefix(found, LEAF)
@@ -70,6 +79,40 @@ def read(
 
     state = jax.tree_util.tree_map_with_path(restored, state)
     return state, _with_prefix(found, HISTORY)
+
+
+def names_kept(path: Path) -> list[Path]:
+    """Return the files of a checkpoint, the latest first."""
+    numbered = (path.with_suffix(f".{k}{path.suffix}") for k in range(1, KEPT))
+    return [path, *numbered]
+
+
+def _rotate(path: Path) -> None:
+    """Keep the file as the one before it, without taking it away."""
+    names = names_kept(path)
+    for older, newer in zip(names[:1:-1], names[-2:0:-1], strict=True):
+        with contextlib.suppress(FileNotFoundError):
+            os.replace(newer, older)
+    # Where there are no hard links, as on FAT, no file is kept.
+    with contextlib.suppress(OSError):
+        os.link(path, names[1])
+
+
+def _latest(path: Path) -> tuple[Path, dict[str, np.ndarray]]:
+    """Return the latest of the files that can be read, and what it holds."""
+    failure: RobooptError | None = None
+    for name in names_kept(path):
+        try:
+            found = read_archive(name, "checkpoint")
+        except RobooptError as error:
+            failure = failure or error
+            continue
+        if failure is not None:
+            text = f"{failure} The descent continues from {name}, the one before."
+            warnings.warn(text, stacklevel=2)
+        return name, found
+    assert failure is not None
+    raise failure
 
 
 def _with_prefix(found: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from roboopt._errors import RobooptError, require
 from roboopt._interrupt import interruptible
-from roboopt.data import check_writable
+from roboopt.data import require_writing
 from roboopt.gradients import Estimator, FunctionEstimator
 from roboopt.optimize._bounds import Bound, intervals
 from roboopt.optimize._feed import Feed
@@ -115,7 +115,7 @@ def minimize(
     rule = "be an estimator, such as `ZerothOrder()`, or a function"
     require(known, "gradient", rule, gradient)
     if checkpoint is not None:
-        check_writable(checkpoint, "checkpoint")
+        require_writing(checkpoint, "checkpoint")
     params, fixed, static = partition(model, trainable)
     check_model(params, fixed, batched)
     if gradient is not None and not isinstance(gradient, Estimator):

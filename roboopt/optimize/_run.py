@@ -6,6 +6,7 @@ is shown, a budget in seconds is kept, and Ctrl-C is heard.
 
 import dataclasses
 import time
+import warnings
 from collections.abc import Callable
 from os import PathLike
 from typing import Any
@@ -56,7 +57,7 @@ class Run:
         self.rows: list[dict[str, np.ndarray]] = []
         self.same_batch, self.first_gradient = False, {}
         self.taken, self.compile_seconds, self.failure = 0, 0.0, ""
-        self.step_seconds = 0.0
+        self.step_seconds, self.unwritten = 0.0, ""
 
     def resume(self, state: State) -> State:
         """Return the state in the checkpoint, if there is one."""
@@ -82,7 +83,17 @@ class Run:
     def _save(self, state: State) -> None:
         if self.checkpoint is not None:
             saved = state, self._states_outside()
-            _checkpoint.write(self.checkpoint, saved, self._history(), self.identity)
+            try:
+                _checkpoint.write(
+                    self.checkpoint, saved, self._history(), self.identity
+                )
+                self.unwritten = ""
+            except (OSError, RobooptError) as error:
+                # The disk or the folder: what was learned is not lost by it.
+                text = f"`checkpoint` could not be written: {error}"
+                if not self.unwritten:
+                    warnings.warn(text, stacklevel=2)
+                self.unwritten = text
 
     def _states_outside(self) -> tuple[Any, Any]:
         """Return the states of the source and of the callback, None without one."""
@@ -275,6 +286,8 @@ class Run:
             message += f" {self.failure}"
         elif reason == "non-finite":
             message += f" {self._not_finite(state)}"
+        if self.unwritten:
+            message += f"; {self.unwritten}"
         return Result(
             model=model,
             loss=loss,

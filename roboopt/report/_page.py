@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from html import escape
 from importlib.resources import files
 from os import PathLike
-from pathlib import Path
 from typing import Protocol, runtime_checkable
+
+from roboopt.data import atomic_write
 
 MAX_NUMBER = 40  # characters, an interval's
 TEXT = ' class="text"'  # of a cell that is wrapped
@@ -172,7 +173,8 @@ def write_report(
         f'<header><h1>{name}</h1>\n<div class="verdict">{lead}</div></header>\n'
         f"{body}\n</main>\n</body>\n</html>\n"
     )
-    Path(path).write_text(page, encoding="utf-8")
+    with atomic_write(path) as file:
+        file.write(page.encode())
 
 
 def _cells(tag: str, row: Sequence[str], long: Sequence[bool]) -> str:

@@ -25,7 +25,7 @@ INTERNAL = {
         time_limit time_step_of
     """,
     "roboopt.data": """
-        atomic_write check_writable is_episode_folder read_archive
+        atomic_write is_episode_folder read_archive require_writing
         single_recordings
     """,
     "roboopt.diagnose": """

@@ -1,5 +1,7 @@
 """Checkpoints: a descent that was killed goes on as if it had not been."""
 
+import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -70,12 +72,81 @@ def test_a_finished_descent_can_be_made_longer(tmp_path):
     )
 
 
-def test_checkpoints_come_in_time_and_nothing_else_is_left(tmp_path, monkeypatch):
+def test_checkpoints_come_in_time_and_three_are_left(tmp_path, monkeypatch):
     path = tmp_path / "checkpoint.npz"
     monkeypatch.setattr(_run, "CHECKPOINT_PERIOD_S", 0.0)
     seen = []
     descend(steps=600, checkpoint=path, callback=lambda s: seen.append(path.exists()))
-    assert all(seen) and [p.name for p in tmp_path.iterdir()] == [path.name]
+    assert all(seen)
+    kept = "checkpoint.npz", "checkpoint.1.npz", "checkpoint.2.npz"
+    assert {p.name for p in tmp_path.iterdir()} == set(kept)
+    lengths = [len(np.load(tmp_path / name)["history/loss"]) for name in kept]
+    assert lengths[0] >= lengths[1] > lengths[2] > 0
+
+
+def test_a_damaged_checkpoint_is_continued_from_the_one_before(tmp_path, monkeypatch):
+    path = tmp_path / "checkpoint.npz"
+    monkeypatch.setattr(_run, "CHECKPOINT_PERIOD_S", 0.0)
+    whole = descend(steps=600, checkpoint=path)
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.warns(UserWarning, match="broken.*continues from .*checkpoint.1.npz"):
+        again = descend(steps=600, checkpoint=path)
+    np.testing.assert_array_equal(again.history["loss"], whole.history["loss"])
+
+
+def removed(folder):
+    shutil.rmtree(folder)
+
+
+def replaced(folder):
+    shutil.rmtree(folder)
+    folder.write_text("a file")
+
+
+def full(folder):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, resource.RLIM_INFINITY))
+
+
+@pytest.mark.parametrize("break_it", [removed, replaced, full])
+def test_a_write_that_fails_costs_no_result(tmp_path, monkeypatch, break_it):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    monkeypatch.setattr(_run, "CHECKPOINT_PERIOD_S", 0.0)
+
+    def watch(status):
+        if status.step and not broken:
+            broken.append(status.step)
+            break_it(folder)
+
+    broken, limits = [], resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        with pytest.warns(
+            UserWarning, match="`checkpoint` could not be written"
+        ) as said:
+            found = descend(steps=600, checkpoint=folder / "c.npz", callback=watch)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert len(said) == 1 and found.reason == "steps" and found.steps == 600
+    assert "`checkpoint` could not be written" in found.message
+    assert found.loss == descend(steps=600).loss
+    if folder.is_dir():  # the last one that was written can be continued
+        descend(steps=600, checkpoint=folder / "c.npz")
+        assert not list(folder.glob(".*"))
+
+
+def test_the_path_is_tried_before_anything_is_compiled(tmp_path):
+    left = tmp_path / ".c.npz.999999999"  # of a process that is gone
+    left.write_text("half")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
+    try:
+        with pytest.raises(
+            ro.RobooptError, match="`checkpoint`.*cannot: File too large"
+        ):
+            descend(checkpoint=tmp_path / "c.npz")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not list(tmp_path.iterdir())
 
 
 def scaled_loss(scale):
