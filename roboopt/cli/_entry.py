@@ -30,6 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             finally:
                 told = ending()
     except KeyboardInterrupt:  # at the very end
+        print("roboopt: interrupted", file=sys.stderr)
         code, told = code or 130, True
     if owner:
         from roboopt._deadline import abandoned

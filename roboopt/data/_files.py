@@ -3,6 +3,7 @@
 import contextlib
 import glob
 import importlib
+import math
 import os
 from collections.abc import Iterator
 from os import PathLike
@@ -13,6 +14,8 @@ import numpy as np
 
 from roboopt._errors import RobooptError, require
 
+MAX_RATIO = 100  # of compressed recordings; zeros alone reach 1000
+MIN_LIMIT = 2**30  # bytes
 PROBE_SIZE = 4096  # bytes: a full disk may still take an empty file
 
 
@@ -108,6 +111,7 @@ def read_archive(path: str | PathLike, argument: str = "path") -> dict[str, np.n
                     "without a name."
                 )
             with archive:
+                _require_size(path, archive)
                 return {name: np.asarray(archive[name]) for name in archive.files}
     except RobooptError:
         raise
@@ -120,6 +124,31 @@ def read_archive(path: str | PathLike, argument: str = "path") -> dict[str, np.n
             f"`{argument}` must be an .npz archive of numbers, but {path} is empty, "
             "truncated, broken, of objects or another kind of file."
         ) from error
+
+
+def _require_size(path: Path, archive: Any) -> None:
+    """Raise a RobooptError, before memory is taken, if an archive expands too far."""
+    sizes = [member.file_size for member in archive.zip.infolist()]
+    if sum(sizes) > expansion_limit(path):
+        raise RobooptError(
+            f"`path` must expand to at most {MAX_RATIO} times its size, or to 1 GiB, "
+            f"but {path} claims to expand to {sum(sizes) / 2**30:.3g} GiB."
+        )
+    headers = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }
+    for member in archive.zip.infolist():
+        with archive.zip.open(member) as file:
+            read_header = headers[np.lib.format.read_magic(file)]
+            shape, _, dtype = read_header(file)
+            if math.prod(shape) * dtype.itemsize > member.file_size:
+                raise ValueError(f"{member.filename} is shorter than it claims")
+
+
+def expansion_limit(path: Path) -> int:
+    """Return the bytes that a compressed file may expand to."""
+    return max(MAX_RATIO * path.stat().st_size, MIN_LIMIT)
 
 
 def optional_package(name: str, what: str, requirement: str) -> Any:

@@ -105,7 +105,7 @@ def test_a_command_that_learns_keeps_its_policy(begun, tmp_path):
     out, _ = ended(process, signal.SIGTERM)
     assert "interrupted after" in out
     (folder,) = (tmp_path / "runs").iterdir()
-    assert ro.load(folder).steps > 0 and (folder / "checkpoint.npz").is_file()
+    assert ro.load(folder).timesteps > 0 and (folder / "checkpoint.npz").is_file()
 
 
 def test_a_second_signal_ends_a_command_at_once(begun):
