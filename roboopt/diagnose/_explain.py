@@ -24,11 +24,17 @@ from jaxtyping import Array, Float
 from roboopt._core import sizes
 from roboopt._errors import RobooptError
 from roboopt.diagnose._explanation import Explanation, TermShare
-from roboopt.diagnose._parameters import Joined, Row, leaf_names, rows_of, with_arrays
+from roboopt.diagnose._parameters import (
+    Joined,
+    Row,
+    leaf_names,
+    parameters_of,
+    require_scalar,
+    rows_of,
+)
 from roboopt.diagnose._time_split import time_split
 from roboopt.gradients import LossFn, differentiable, inner
 from roboopt.objectives import Objective
-from roboopt.optimize import partition
 
 MAX_DIFFERENCED = 64  # parameters of an objective that JAX cannot differentiate
 LEARNING_RATES = tuple(10.0**k for k in range(-3, 3))
@@ -62,9 +68,11 @@ def explain(
         RobooptError: if no array is trainable, the loss is not finite, or `objective`
             runs a simulator outside JAX and has more than 64 parameters.
     """
-    params, fixed, static = partition(with_arrays(model), trainable)
+    params, fixed, static = parameters_of(model, trainable)
     loss_fn = LossFn(objective, Joined(fixed, static))
-    differentiate = _differentiated if differentiable(objective) else _differenced
+    if traced := differentiable(objective):
+        require_scalar("objective", loss_fn, params, batch)
+    differentiate = _differentiated if traced else _differenced
     values, slopes = differentiate(loss_fn, params, batch)
     loss = float(jnp.sum(values))
     if not math.isfinite(loss):

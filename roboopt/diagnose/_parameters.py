@@ -3,7 +3,7 @@
 import inspect
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import equinox as eqx
@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from roboopt import optimize
+from roboopt._errors import RobooptError, require
 
 MAX_SCALAR_ROWS = 24  # beyond, a row is a leaf
 LOG = re.compile(r"(?<![^.])log_(?=\w+$)")  # the name of a leaf that is a logarithm
@@ -28,11 +29,46 @@ class Joined(eqx.Module):
         return eqx.combine(params, self.fixed, self.static)
 
 
-def with_arrays(model: Any) -> Any:
-    """Return a model of Python numbers alone as one of arrays, any other as it is."""
-    if any(map(eqx.is_inexact_array, jax.tree.leaves(model))):
-        return model
-    return jax.tree.map(lambda x: jnp.asarray(x) if isinstance(x, float) else x, model)
+def parameters_of(
+    model: Any, trainable: Callable[[Any], Any] | None = None
+) -> tuple[Any, Any, Any]:
+    """Split a model as `optimize.partition` does, with its parameters as JAX arrays.
+
+    Raises:
+        RobooptError: if no array is trainable, or one is complex.
+    """
+    params, fixed, static = optimize.partition(optimize.with_arrays(model), trainable)
+    for name, leaf in zip(
+        optimize.leaf_names(params), jax.tree.leaves(params), strict=True
+    ):
+        rule = "have real parameters (split a complex one in two)"
+        real = not jnp.issubdtype(leaf.dtype, jnp.complexfloating)
+        require(real, "model", rule, f"{leaf.dtype} in {name}")
+    return jax.tree.map(jnp.asarray, params), fixed, static
+
+
+def require_scalar(argument: str, function: Callable[..., Any], *args: Any) -> None:
+    """Refuse a function that JAX cannot trace, or that returns no real number.
+
+    Raises:
+        RobooptError: naming the `argument`.
+    """
+    try:
+        made = jax.eval_shape(lambda *args: jnp.asarray(function(*args)), *args)
+    except jax.errors.ConcretizationTypeError as error:
+        raise RobooptError(
+            f"`{argument}` must be traceable by JAX: its numbers take no Python `if`, "
+            "`while` or `float()`; use `jnp.where`, `lax.cond` or `lax.scan`, got "
+            f"{str(error).splitlines()[0]}"
+        ) from error
+    except jax.errors.TracerArrayConversionError as error:
+        raise RobooptError(
+            f"`{argument}` must be traceable by JAX: its numbers take `jax.numpy` in "
+            "place of NumPy."
+        ) from error
+    rule = "return one real number, of shape ()"
+    real = jnp.issubdtype(made.dtype, jnp.floating)
+    require(made.shape == () and real, argument, rule, f"{made.dtype}{[*made.shape]}")
 
 
 def leaf_names(params: Any, function: Any) -> list[str]:
