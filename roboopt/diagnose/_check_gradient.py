@@ -276,8 +276,8 @@ def _judge(
     up, down, above, below = up[:held], down[:held], above[:held], below[:held]
     usable = np.isfinite(up) & np.isfinite(down)
     if not (np.isfinite(derivative) and np.isfinite(center) and usable[-5:].all()):
-        unknown = (math.nan,) * 4
-        return SlopeCheck(name, derivative, *unknown, precision, NOT_FINITE)
+        nan = math.nan
+        return SlopeCheck(name, derivative, nan, nan, nan, nan, precision, NOT_FINITE)
     first = int(np.argmax(np.logical_and.accumulate(usable[::-1])[::-1]))
     up, down, above, below = up[first:], down[first:], above[first:], below[first:]
     step = (above + below) / 2
@@ -303,9 +303,8 @@ def _judge(
         verdict = UNDECIDED
     else:
         verdict = AGREES if abs(derivative - difference) <= allowed else WRONG
-    sides = (lower, upper)
     return SlopeCheck(
-        name, derivative, difference, uncertainty, *sides, precision, verdict
+        name, derivative, difference, uncertainty, lower, upper, precision, verdict
     )
 
 

@@ -105,6 +105,17 @@ class Row:
         where = () if index is None else np.unravel_index(index, shape)
         self.name = element_name(self.leaf_name, tuple(where))
 
+    def scale(self, params: Any) -> float:
+        """Return the size that a change of 1 % is of.
+
+        It is the absolute value; of 0 the root mean square of its array, or 1.
+        """
+        value = abs(self.value(params))
+        if value or self.index is None:
+            return value
+        leaf = np.asarray(jax.tree.leaves(params)[self.leaf], float)
+        return float(np.sqrt(np.mean(leaf**2))) or 1.0
+
     def value(self, params: Any) -> float:
         """Return the number, or the root mean square of the array."""
         leaf = np.asarray(jax.tree.leaves(params)[self.leaf], float).ravel()
@@ -126,7 +137,7 @@ class Row:
         return np.linalg.norm(leaf, axis=1)
 
     def moved(self, params: Any, share: float) -> Any:
-        """Return the parameters with a number raised by a share of its size.
+        """Return the parameters with a number raised by a share of its scale.
 
         An array is multiplied by 1 + `share`.
         """
@@ -135,8 +146,7 @@ class Row:
         if self.index is None:
             leaf = leaf * (1 + share)
         else:
-            size = jnp.abs(leaf.ravel()[self.index])
-            step = math.log1p(share) if self.log else share * size
+            step = math.log1p(share) if self.log else share * self.scale(params)
             leaf = leaf.ravel().at[self.index].add(step).reshape(leaf.shape)
         leaves[self.leaf] = leaf
         return jax.tree.unflatten(structure, leaves)

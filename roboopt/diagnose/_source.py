@@ -10,7 +10,7 @@ import linecache
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 SKIPPED = ("jax", "jaxlib", "jaxtyping", "beartype")
 """Packages whose lines are no user's code."""
@@ -100,9 +100,10 @@ def place_of(frames: tuple[Frame, ...]) -> Place | None:
 
 def frames_of(traceback: Any, caller: tuple[Frame, ...]) -> tuple[Frame, ...]:
     """Return the calls that an equation was traced in, below this package's own."""
-    own = [] if traceback is None else zip(*traceback.raw_frames(), strict=True)
+    if traceback is None:
+        return caller
     found = []
-    for code, offset in own:
+    for code, offset in zip(*traceback.raw_frames(), strict=True):
         if Path(code.co_filename).parent == Path(__file__).parent:
             break
         if code.co_name not in LAMBDAS:
@@ -163,7 +164,7 @@ def _assigned(node: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
         target = node.target
     else:
         return (), ()
-    names, value = tuple(_names(target)), node.value
+    names, value = tuple(_names(target)), cast(ast.expr, node.value)
     parts = value.elts if isinstance(value, ast.Tuple | ast.List) else []
     if len(parts) == len(names) > 1:
         return names, tuple(map(_source, parts))
