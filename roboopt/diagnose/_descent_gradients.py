@@ -147,7 +147,6 @@ def explain_residuals(fit: optimize.Fit) -> Explanation:
         actual=np.zeros(0),
         curvature=math.nan,
         time=None,
-        scales=tuple(np.where(values == 0, 1.0, np.abs(values)).tolist()),
         at_bound=tuple(((x <= lower) & (gradient > 0)).tolist()) if described else (),
     )
 

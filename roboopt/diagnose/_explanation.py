@@ -92,9 +92,9 @@ class Explanation(VerbResult):
     """gᵀHg / gᵀg along the gradient g; NaN where JAX cannot differentiate."""
     time: TimeSplit | None
     """None where the objective is not one of a policy's rollouts from starts."""
-    scales: tuple[float, ...]
+    scales: tuple[float, ...] = ()
     """The size of each row that a change of 1 % is of: the absolute value; for a value
-    of zero the root mean square of its array, or 1."""
+    of zero the root mean square of its array, or 1, as by default."""
     at_bound: tuple[bool, ...] = ()
     """Which rows are at a bound that the gradient points beyond; empty without bounds.
     """
@@ -107,6 +107,11 @@ class Explanation(VerbResult):
     """Relative precision of the loss."""
     evaluated: bool = True
     """Whether `changes` were reached; otherwise they are promises of the slope."""
+
+    def __post_init__(self):
+        if not self.scales:
+            scales = tuple(abs(value) or 1.0 for value in self.values)
+            object.__setattr__(self, "scales", scales)
 
     @property
     def gradient(self) -> Float[np.ndarray, " row"]:
