@@ -122,7 +122,7 @@ class Explanation(VerbResult):
         """Return what lowers the loss: "raising it" or "lowering it".
 
         Or "at its bound"; "flat here", where the derivative is zero; "flat ± 1 %",
-        where one percent raises the loss both ways; and "not finite".
+        where one percent lowers the loss neither way; and "not finite".
         """
         if self.sizes[row] > 1:
             return "–"
@@ -134,7 +134,8 @@ class Explanation(VerbResult):
         effect = effect * np.array(self.scales)
         if effect[row] <= FLAT * effect.max():
             return "flat here"
-        if (self.changes[row] > noise(self)).all():
+        limit = noise(self)
+        if (self.changes[row] > limit).any() and (self.changes[row] >= -limit).all():
             return "flat ± 1 %"
         return "raising it" if self.gradient[row] < 0 else "lowering it"
 

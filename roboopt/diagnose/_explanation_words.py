@@ -71,6 +71,11 @@ def _largest(found: "Explanation") -> list[str]:
             f"A change of {name} by {step} either way raises the loss, by "
             f"{signed(min(low, high))} or more{largest}"
         ]
+    if found.evaluated and min(low, high) >= -noise(found):
+        return [
+            f"No change of {name} by {step} lowers the loss: lower it changes by "
+            f"{signed(low)}, higher by {signed(high)}{largest}"
+        ]
     way, change = ("Raising", high) if high < low else ("Lowering", low)
     if found.evaluated:
         said = f"{way} {name} by {step} changes the loss by {signed(change)}"
@@ -135,15 +140,19 @@ def _curvature(found: "Explanation") -> list[str]:
     if abs(fall - predicted) > MAX_CURVATURE_ERROR * abs(predicted) - noise(found):
         return []
     said = (
-        f"The curvature along the gradient is c = {found.curvature:.2g}: to second "
+        f"The curvature along the gradient is c = {_two(found.curvature)}: to second "
         "order, a plain gradient step lowers the loss most at a learning rate of 1/c = "
-        f"{best:.2g}"
+        f"{_two(best)}"
     )
     above = np.flatnonzero(found.line > 0)
     end = found.line_rates[above[0]] if len(above) else np.inf
     if abs(end * found.curvature - 2) <= SURE_SHARE:
-        said += f", and raises it beyond 2/c = {2 * best:.2g}"
+        said += f", and raises it beyond 2/c = {_two(2 * best)}"
     return [f"{said}."]
+
+
+def _two(value: float) -> str:
+    return f"{value:.2g}".replace("-", "−")
 
 
 def _times(found: "Explanation") -> list[str]:

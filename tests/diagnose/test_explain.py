@@ -147,6 +147,13 @@ def test_the_curvature_is_that_of_a_parabola_and_not_of_a_kink():
     assert "curvature" not in " ".join(kink.sentences())
 
 
+def test_a_kink_that_rises_one_way_is_flat_the_other():
+    # max(m, 1) at 1: JAX says 1/2, lower gains nothing, higher costs 0.01.
+    found = explain(lambda m, _: jnp.maximum(m, 1.0), 1.0, None)
+    assert found.direction(0) == "flat ± 1 %"
+    assert "lowers the loss: lower it changes by +0, higher" in found.sentences()[0]
+
+
 def test_an_infinite_slope_is_said_to_be_none():
     model = {"a": jnp.asarray(0.0), "b": jnp.asarray(1.0)}
     found = explain(lambda m, _: jnp.sqrt(m["a"]) + m["b"], model, None)
