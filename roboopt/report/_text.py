@@ -124,7 +124,9 @@ def _group_line(table: Table, kept: list[int], widths: list[int]) -> str:
         first += span
         if name and inside:
             place, room = inside[0], _total([widths[p] for p in inside])
-            line = line.ljust(sum(widths[:place]) + len(GAP) * place)
+            start = sum(widths[:place]) + len(GAP) * place
+            # A name that is longer than its columns begins before them.
+            line = line.ljust(start - max(0, len(name) - room))
             line += name.rjust(min(room, max(widths[place], len(name))))
     return line
 

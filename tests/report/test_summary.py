@@ -76,6 +76,14 @@ def test_columns_are_dropped_by_priority():
     assert numbers(Summary("", [table], []).text(16)) == ["1" * 10]
 
 
+def test_a_long_heading_ends_with_its_columns():
+    rows = [("a long name of a row", "1", "2")]
+    groups = (("", 1), ("a heading", 2))
+    lines = Summary("", [Table(("name", "a", "b"), rows, groups=groups)], []).text()
+    assert max(map(len, lines.splitlines())) == len("a long name of a row  1  2")
+    assert "a heading" in lines
+
+
 def test_columns_that_are_dropped_are_named():
     table = Table(("name", "one", "two"), [("x", "1" * 10, "2" * 10)], optional=(2,))
     assert "not shown" not in Summary("", [table], []).text(28)
