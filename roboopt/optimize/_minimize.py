@@ -23,7 +23,12 @@ from roboopt.optimize._optimizers import (
     default_optimizer,
     keeps_gradient,
 )
-from roboopt.optimize._partition import check_model, partition, updated_arrays
+from roboopt.optimize._partition import (
+    check_model,
+    partition,
+    updated_arrays,
+    with_arrays,
+)
 from roboopt.optimize._result import Result, Status, check_budget
 from roboopt.optimize._run import Run
 from roboopt.optimize._sources import FullBatch, as_source
@@ -58,11 +63,12 @@ def minimize(
     Args:
         objective: an `Objective`, or any function of model and batch that returns a
             scalar.
-        model: any pytree; its floating-point arrays are trained, except in `Frozen`.
+        model: any pytree; its floating-point arrays are trained, except in `Frozen`; or
+            its Python floats, such as 0.5 alone, if there are no arrays.
         data: arrays with samples along the first axis (or a tuple or dict of them); an
             iterable of batches, such as a list, a generator or a data loader; a
             traceable function `(model, key) -> batch`; or a `Source`, an object with
-            `next(model, key) -> batch`.
+            `next(model, key) -> batch`; None for an objective without data.
         steps: the number of steps.
         optimizer: an optax transformation. By default L-BFGS if every step sees the
             same data and the gradient is exact (or a `ZerothOrder` with a pair for each
@@ -116,6 +122,7 @@ def minimize(
     require(known, "gradient", rule, gradient)
     if checkpoint is not None:
         require_writing(checkpoint, "checkpoint")
+    model = with_arrays(model)
     params, fixed, static = partition(model, trainable)
     check_model(params, fixed, batched)
     if gradient is not None and not isinstance(gradient, Estimator):

@@ -195,6 +195,8 @@ def array_source(data: Any, batch_size: int | None) -> FullBatch | Minibatches:
     Raises:
         RobooptError: if `data` are not finite arrays, or `batch_size` does not fit.
     """
+    if data is None and batch_size is None:
+        return FullBatch(None)
     data = arrays(data)
     if batch_size is None:
         return FullBatch(data)

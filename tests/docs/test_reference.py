@@ -36,7 +36,7 @@ INTERNAL = {
         inner
     """,
     "roboopt.optimize": """
-        NOTES leaf_names
+        NOTES leaf_names with_arrays
     """,
     "roboopt.rl": """
         ALGORITHMS
