@@ -6,7 +6,7 @@ from pathlib import Path
 from roboopt.cli._flags import Output, flag, verb_arguments
 from roboopt.cli._simulation import Simulation
 
-BY_ROBOT = "as the robot and task need"
+BY_ROBOT = "chosen for the robot and task"
 ENV_HELP = "Robot, or the id of a Gymnasium environment that has a twin."
 MODEL_HELP = (
     "Robot as `roboopt identify` fitted it, to be simulated: runs/NAME or its "
@@ -28,13 +28,13 @@ class Tune:
     env: str | None = flag(
         None,
         ENV_HELP,
-        "cart-pole; arm with --urdf; with --model its own",
+        "cart-pole, arm with --urdf, the robot of --model",
         shown="{cart-pole,arm,ENV}",
         positional=True,
     )
     task: str | None = flag(
         None,
-        "Task.",
+        "What the robot must do.",
         "balance for cart-pole, reach for arm",
         shown="{balance,swing-up,reach}",
     )
@@ -48,18 +48,18 @@ class Tune:
     )
     steps: int | None = flag(None, "Gradient steps.", "40")
     seconds: float = flag(
-        float("inf"), "Longest descent, compilation included [s].", "no limit"
+        float("inf"), "Time limit of the descent, with compilation [s].", "no limit"
     )
     duration: float | None = flag(None, "Episode length [s].", "the environment's")
     seed: int = flag(0, "Random seed of all starts.")
     starts: int | None = flag(
-        None, "Number of tuning starts, which the objective averages.", BY_ROBOT
+        None, "Number of tuning starts that the objective averages over.", BY_ROBOT
     )
     episodes: int = flag(100, "Number of test starts.")
     work_weight: float | None = flag(None, "Weight of mechanical work [1/J].", BY_ROBOT)
     joule_weight: float | None = flag(None, "Weight of Joule loss [1/J].", BY_ROBOT)
     processes: int | None = flag(
-        None, "Worker processes of the test.", "one a processor"
+        None, "Worker processes of the test.", "one per processor"
     )
     simulation: Simulation = Simulation()
     output: Output = Output()

@@ -32,6 +32,7 @@ def load_urdf(
     path: str | PathLike,
     *,
     locked: Iterable[str] | Mapping[str, float] = (),
+    actuated: Iterable[str] | None = None,
     effort_limits: Any = None,
     repair: bool = False,
     bullet_defaults: bool = False,
@@ -49,8 +50,10 @@ def load_urdf(
         locked: names of joints to be held at zero, or a mapping from names to the
             positions [rad or m] at which joints are held, such as those of a gripper.
             Joints that follow a held joint by `<mimic>` are held, too.
-        effort_limits: limits of the joints instead of the file's, one for all or one
-            each [N·m or N].
+        actuated: names of the joints that motors drive, or "all", instead of those
+            that the file says: a `Twin` of the robot takes an effort for each.
+        effort_limits: limits of the driven joints instead of the file's, one for all or
+            one each [N·m or N]. A `Twin` clips actions to them if it is told so.
         repair: replace inertias that no body can have by the nearest possible ones;
             changes up to 5 % of the inertia of the body are made in any case.
         bullet_defaults: give links without `<inertial>`, which are massless frames,
@@ -81,7 +84,7 @@ def load_urdf(
     model = read_urdf(
         path,
         locked=locked,
-        actuated="all",  # A `Twin` says which joints an action drives.
+        actuated=actuated,
         effort_limits=effort_limits,
         repair=repair,
         bullet_defaults=bullet_defaults,
@@ -104,6 +107,7 @@ def load_urdf(
             friction=joint.friction,
             armature=joint.armature,
             mimic=joint.mimic,
+            driven=joint.driven,
         )
         joints.append(row)
     links = []

@@ -77,14 +77,14 @@ def descend(
         fresh = sample_starts(problem.env, FRESH_STARTS, fresh_seed)
         left = TOLERANCE * seconds - (time.perf_counter() - began)
         if number == 1:
-            say("compiling the trial of fresh starts")
+            say("compiling the simulation from new starts")
         try:
             succeeded, loss = within(left, _tried, tries, model, fresh)
         except Late:
-            say(f"round {number}: no time is left to try fresh starts")
+            say(f"round {number}: no time is left to try new starts")
             break
         scores[-1] = float(succeeded.mean()), -loss
-        say(f"round {number}: {succeeded.sum()} of {len(fresh)} fresh starts succeed")
+        say(f"round {number}: {succeeded.sum()} of {len(fresh)} new starts succeed")
         if succeeded.all() or time.perf_counter() - began >= seconds:
             break
         failures = np.concatenate([fresh[~succeeded], failures])
