@@ -27,7 +27,7 @@ class _Watched:
 
 @contextlib.contextmanager
 def heartbeat(period: float = PERIOD_S) -> Iterator[None]:
-    """Repeat the last line on stderr after each `period` [s] of silence, with its age."""
+    """Repeat on stderr, after each `period` [s] of silence, what was said last."""
     began = written = time.monotonic()
     said = "starting"
     over = threading.Event()

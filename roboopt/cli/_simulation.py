@@ -17,10 +17,16 @@ class Simulation:
     """Keywords of an environment's constructor; None and empty for its defaults."""
 
     tool: str | None = flag(
-        None, "Link that must reach the goal.", "found by its name or place", shown="LINK"
+        None,
+        "Link that must reach the goal.",
+        "found by its name or place",
+        shown="LINK",
     )
     actuated: str | None = flag(
-        None, "Joints that motors drive; all for every joint.", "the file's", shown="JOINT,..."
+        None,
+        "Joints that motors drive; all for every joint.",
+        "the file's",
+        shown="JOINT,...",
     )
     locked: str | None = flag(
         None,
@@ -34,9 +40,14 @@ class Simulation:
         shown="LIMIT,...",
     )
     package: tuple[str, ...] = flag(
-        (), "Folders of ROS packages, for meshes.", "searched for around the URDF", shown="NAME=PATH"
+        (),
+        "Folders of ROS packages, for meshes.",
+        "searched for around the URDF",
+        shown="NAME=PATH",
     )
-    repair: bool = flag(False, "Replace physically inconsistent inertias by the nearest possible.")
+    repair: bool = flag(
+        False, "Replace physically inconsistent inertias by the nearest possible."
+    )
     time_step: float | None = flag(
         None, "Time step of the simulation [s].", "1/240, or from the recordings"
     )

@@ -34,13 +34,17 @@ class Clone:
     )
     env: str | None = flag(None, ENV_HELP, shown="ENV")
     option: tuple[str, ...] = flag((), OPTION_HELP, shown="KEY=VALUE")
-    policy: str | None = flag(None, KIND_HELP, "mlp, or categorical for discrete actions", choices=KINDS)
+    policy: str | None = flag(
+        None, KIND_HELP, "mlp, or categorical for discrete actions", choices=KINDS
+    )
     loss: str = flag(
         "l2", "Loss of the action errors of an mlp.", choices=("l2", "huber", "l1")
     )
     history: int = flag(1, "Number of past observations that the policy sees.")
     chunk: int | None = flag(None, "Number of actions predicted at once.", "one")
-    angles: tuple[int, ...] = flag((), "Indices of observations that are angles.", "the environment's")
+    angles: tuple[int, ...] = flag(
+        (), "Indices of observations that are angles.", "the environment's"
+    )
     width: int = flag(64, "Neurons of a hidden layer.")
     depth: int = flag(2, "Hidden layers.")
     steps: int = flag(10_000, "Gradient steps.")
@@ -49,7 +53,9 @@ class Clone:
         math.inf, "Time limit of the training, with compilation [s].", "no limit"
     )
     demonstrator: str | None = flag(
-        None, "Policy to compare with, which labels the states of --dagger.", shown=DEMONSTRATOR
+        None,
+        "Policy to compare with, which labels the states of --dagger.",
+        shown=DEMONSTRATOR,
     )
     dagger: int = flag(0, "Number of DAgger rounds.")
     held_out: float = flag(0.1, "Fraction of the episodes that is held out.")

@@ -34,10 +34,15 @@ class Collect:
 
     environment: str = flag(dataclasses.MISSING, ENV_HELP, shown="ENV", positional=True)
     demonstrator: str | None = flag(
-        None, DEMONSTRATOR_HELP, "roboopt's controller of the task", shown="PATH|MODULE:NAME"
+        None,
+        DEMONSTRATOR_HELP,
+        "roboopt's controller of the task",
+        shown="PATH|MODULE:NAME",
     )
     option: tuple[str, ...] = flag(
-        (), "Keywords of the environment's constructor, such as robot=panda.", shown="KEY=VALUE"
+        (),
+        "Keywords of the environment's constructor, such as robot=panda.",
+        shown="KEY=VALUE",
     )
     episodes: int = flag(50, "Number of episodes.")
     seed: int = flag(0, "Seed of the starts and of the noise.")

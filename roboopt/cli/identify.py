@@ -58,7 +58,9 @@ class Identify:
     )
     robot: str | None = flag(None, "Arm of --env arm.", "two-link", choices=ROBOTS)
     collect: bool = flag(False, "Excite and record the simulated robot.")
-    duration: float | None = flag(None, "Length of the motion of --collect [s].", f"{DURATION_S:g}")
+    duration: float | None = flag(
+        None, "Length of the motion of --collect [s].", f"{DURATION_S:g}"
+    )
     seed: int = flag(0, "Random seed of --collect.")
     time: str | None = flag(
         None, "Column of a table's times [s].", "by name", shown="NAME"

@@ -66,9 +66,13 @@ class Reinforce:
     target: float | None = flag(None, TARGET_HELP)
     envs: int | None = flag(None, ENVS_HELP, "chosen and printed")
     processes: int = flag(0, "Worker processes of the environments.")
-    width: int | None = flag(None, "Neurons of a hidden layer.", "64, or 16 for perturbed parameters")
+    width: int | None = flag(
+        None, "Neurons of a hidden layer.", "64, or 16 for perturbed parameters"
+    )
     depth: int | None = flag(None, "Hidden layers.", "2, or 1 for perturbed parameters")
-    angles: tuple[int, ...] = flag((), "Indices of observations that are angles.", "the environment's")
+    angles: tuple[int, ...] = flag(
+        (), "Indices of observations that are angles.", "the environment's"
+    )
     max_steps: int | None = flag(
         None, "Time limit of an episode [steps].", "the environment's"
     )
@@ -76,10 +80,18 @@ class Reinforce:
     seed: int = flag(0, "Seed of all randomness.")
     # Settings of the algorithms; None for the default of the algorithm.
     discount: float | None = flag(None, "Discount of one step.", "0.99", shown="γ")
-    gae_lambda: float | None = flag(None, "GAE's λ.", "0.98, or 0.99 for shac", shown="λ")
-    clip: float | None = flag(None, "PPO's clip range; inf for no clip.", "0.2", shown="ε")
-    value_weight: float | None = flag(None, "Weight of the value function's error.", "0.5")
-    entropy_weight: float | None = flag(None, "Weight of the entropy bonus [1/nat].", "0")
+    gae_lambda: float | None = flag(
+        None, "GAE's λ.", "0.98, or 0.99 for shac", shown="λ"
+    )
+    clip: float | None = flag(
+        None, "PPO's clip range; inf for no clip.", "0.2", shown="ε"
+    )
+    value_weight: float | None = flag(
+        None, "Weight of the value function's error.", "0.5"
+    )
+    entropy_weight: float | None = flag(
+        None, "Weight of the entropy bonus [1/nat].", "0"
+    )
     steps: int | None = flag(None, "PPO's steps of each environment per update.", "256")
     epochs: int | None = flag(None, "PPO's passes over the data of an update.", "10")
     minibatches: int | None = flag(None, "PPO's minibatches per pass.", "8")
@@ -87,9 +99,13 @@ class Reinforce:
     scale_rewards: bool | None = flag(None, "PPO's scaling of the rewards.", "True")
     horizon: int | None = flag(None, "SHAC's steps per window.", "240")
     updates: int | None = flag(None, "SHAC's gradient steps per window.", "1")
-    sample_actions: bool | None = flag(None, "Whether SHAC samples the actions.", "True")
+    sample_actions: bool | None = flag(
+        None, "Whether SHAC samples the actions.", "True"
+    )
     draws: int | None = flag(None, "PGPE's sampled policies per start.", "8")
-    spread: float | None = flag(None, "PGPE's noise, relative to the parameters.", "0.1")
+    spread: float | None = flag(
+        None, "PGPE's noise, relative to the parameters.", "0.1"
+    )
     gradient_decay_time: float | None = flag(
         None, "Decay time of the analytic gradient [s].", "chosen by the algorithm"
     )
@@ -99,7 +115,9 @@ class Reinforce:
     scale: float | None = flag(
         None, "Size of perturbations, relative to the parameters.", "0.05"
     )
-    learning_rate: float | None = flag(None, "Largest learning rate.", "chosen by the algorithm")
+    learning_rate: float | None = flag(
+        None, "Largest learning rate.", "chosen by the algorithm"
+    )
     max_gradient_norm: float | None = flag(
         None, "Norm that gradients are clipped to.", "0.5 for ppo, otherwise 1"
     )

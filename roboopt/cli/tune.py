@@ -9,8 +9,8 @@ from roboopt.cli._simulation import Balancing
 BY_ROBOT = "chosen for the robot and task"
 ENV_HELP = "Robot, or the id of a Gymnasium environment that has a twin."
 TASK_HELP = (
-    "What the robot must do: with --urdf also balance, for passive joints; or a task of "
-    "your own, as module:NAME or file.py:NAME."
+    "What the robot must do: with --urdf also balance, for passive joints; or your own "
+    "task, as module:NAME or file.py:NAME."
 )
 MODEL_HELP = (
     "Robot as `roboopt identify` fitted it, to be simulated: runs/NAME or its "

@@ -150,8 +150,8 @@ class Demonstrations(eqx.Module):
             batch = cls(*map(_array, batch))
         if not isinstance(batch, Demonstrations):
             got, hint = type(batch).__name__, ""
-            if hasattr(batch, "shape"):
-                got = f"an array of shape {batch.shape}"
+            if (shape := getattr(batch, "shape", None)) is not None:
+                got = f"an array of shape {shape}"
                 hint = " (a list of data is an iterable of batches)"
             raise RobooptError(
                 f"`{argument}` must be a `Demonstrations`, a `Trajectory`, a tuple "

@@ -54,7 +54,7 @@ def load_urdf(
             that the file says: a `Twin` of the robot takes an effort for each.
         effort_limits: limits of the driven joints instead of the file's, one for all or
             one each [N·m or N]. A `Twin` clips actions to them if it is told so.
-        repair: replace inertias that no body can have by the nearest possible ones;
+        repair: replace physically inconsistent inertias by the nearest possible ones;
             changes up to 5 % of the inertia of the body are made in any case.
         bullet_defaults: give links without `<inertial>`, which are massless frames,
             PyBullet's 1 kg and 1 kg·m².
@@ -69,7 +69,7 @@ def load_urdf(
             robot, a joint moves no mass, or an argument is out of range.
 
     Warns:
-        UserWarning: once, about everything that is taken otherwise than written.
+        UserWarning: once, about everything that is read differently from the file.
     """
     if gravity is not None and not (
         np.shape(gravity) == (3,) and np.all(np.isfinite(gravity))

@@ -159,7 +159,9 @@ def intervals(
         found.append(
             None
             if sides is None
-            else Interval(*map(jnp.asarray, sides), precision=x.dtype, free_precision=free)
+            else Interval(
+                *map(jnp.asarray, sides), precision=x.dtype, free_precision=free
+            )
         )
     return structure.unflatten(found)
 

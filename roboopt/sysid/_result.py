@@ -138,7 +138,9 @@ class IdentifyResult(VerbResult):
         said = [
             self._forecast_sentence(),
             f"{count} of {len(rows)} parameters are identified by themselves"
-            + "".join(f", {n} {PLURALS.get(x, x) if n > 1 else x}" for x, n in others.items())
+            + "".join(
+                f", {n} {PLURALS.get(x, x) if n > 1 else x}" for x, n in others.items()
+            )
             + ".",
         ]
         if len(rows) > MAX_ROWS and count < len(rows):

@@ -75,8 +75,8 @@ class TuneResult(VerbResult):
 
         if not hasattr(self.objective.task, "cost_rate"):
             raise RobooptError(
-                f"`task` must be at hand to explain its gradient, got {self.objective.task}"
-                ", which no file holds."
+                "`task` must be at hand to explain its gradient, got "
+                f"{self.objective.task}, which no file holds."
             )
         controllers = {"start": self.before, "end": self.controller}
         units = gain_units(self.before, self.joints)

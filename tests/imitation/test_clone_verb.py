@@ -51,7 +51,7 @@ def test_a_clone_is_kept_where_its_evaluation_fails():
 
 
 def test_the_end_of_a_single_episode_is_held_out():
-    # a = 2 o holds in the first 80 %, and a = −2 o after: only what is held out is wrong.
+    # a = 2 o holds in the first 80 %, and a = −2 o after: only that is held out.
     observations = np.linspace(-1.0, 1.0, 100)[:, None]
     observations = observations[np.random.default_rng(0).permutation(100)]
     actions = np.where(np.arange(100)[:, None] < 80, 2.0, -2.0) * observations

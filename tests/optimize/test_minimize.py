@@ -412,7 +412,9 @@ BOTH = {"single": jnp.ones(2, jnp.float32), "double": jnp.ones(2)}
 HALF = {"half": jnp.ones(2, jnp.bfloat16)}
 
 
-@pytest.mark.parametrize("model, bounded", [(BOTH, None), (BOTH, "single"), (HALF, "half")])
+@pytest.mark.parametrize(
+    "model, bounded", [(BOTH, None), (BOTH, "single"), (HALF, "half")]
+)
 def test_parameters_keep_their_precisions(model, bounded):
     # 0.25 is exact in every precision.
     bounds = [ro.Bound(lambda m: m[bounded], 0.0, 2.0)] if bounded else []

@@ -148,8 +148,8 @@ class Weaker(CartPoleBalance):
     """Acts and rewards otherwise than its parent."""
 
     def step(self, action):
-        observation, reward, *rest = super().step(0.5 * np.asarray(action))
-        return observation, 10 * reward, *rest
+        observation, reward, *ends = super().step(0.5 * np.asarray(action))
+        return observation, 10 * reward, ends[0], ends[1], ends[2]
 
 
 class SameAgain(CartPoleBalance):

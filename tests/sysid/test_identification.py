@@ -324,7 +324,9 @@ def test_recordings_of_a_simulation_keep_its_step(noise, expected):
     assert simulated_step([Recording("a", run)], joints=2) == pytest.approx(expected)
     if not noise:
         found = ro.identify(believed().robot, [run], free=FREE)
-        np.testing.assert_allclose([p.estimate for p in found.parameters], truth(), rtol=1e-4)
+        np.testing.assert_allclose(
+            [p.estimate for p in found.parameters], truth(), rtol=1e-4
+        )
 
 
 def test_every_third_recording_is_held_out_or_the_end_of_each():
