@@ -36,7 +36,7 @@ def heartbeat(period: float = PERIOD_S) -> Iterator[None]:
         nonlocal began, written, said
         began = written = time.monotonic()
         if lines := text.strip().splitlines():
-            said = lines[-1][:MAX_LINE].rstrip(".")
+            said = lines[-1][:MAX_LINE].rstrip(". ")
 
     def watch() -> None:
         nonlocal written

@@ -221,7 +221,7 @@ def test_common_other_names_are_read(tmp_path):
                 "actions": ACTIONS,
                 "lengths": np.array([4]),
             },
-            r"`lengths` that fit .* 4 actions .* 5 rows of `observations`, .*\(6, 2\)",
+            r"5 rows of `observations`, as `lengths` says, .*4 actions .*\(6, 2\)",
         ),
         (
             {

@@ -364,9 +364,3 @@ def test_what_a_file_cannot_hold_is_saved_as_its_text(tmp_path):
     loaded = ro.load(path)
     np.testing.assert_array_equal(loaded["good"], 1.0)
     assert loaded["mine"].description == "Plain(3)" and loaded["list"][1] == 1.5
-
-
-def test_allow_must_be_a_list(tmp_path):
-    ro.save(tmp_path / "x.npz", jnp.ones(2))
-    with pytest.raises(ro.RobooptError, match=r"`allow` must be a list.*\[Plain\]"):
-        ro.load(tmp_path / "x.npz", allow=Plain)

@@ -108,9 +108,9 @@ def check_lengths(arrays: Arrays, where: str) -> None:
     for name, rows in expected.items():
         if name in arrays and arrays[name].shape[:1] != (rows,):
             raise RobooptError(
-                f"`path` must hold `lengths` that fit the other arrays, but those of "
-                f"{where} count {steps} actions in {count} episodes, hence {rows} rows "
-                f"of `{name}`, which has shape {arrays[name].shape}."
+                f"`path` must hold {rows} rows of `{name}`, as `lengths` says, which "
+                f"counts {steps} actions in {count} episodes, but those of {where} have "
+                f"shape {arrays[name].shape}: `lengths` or `{name}` is wrong."
             )
     if arrays["time_step"].shape not in ((), (count,)):
         raise RobooptError(
