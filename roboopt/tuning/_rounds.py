@@ -37,7 +37,7 @@ def descend(
     callback: Callable[[Any], object] | None = None,
     say: Callable[[str], object] = lambda text: None,
 ) -> Result:
-    """Tune the controller; return the best on fresh starts, with all steps' history.
+    """Tune the controller; return the best on new starts, with all steps' history.
 
     Args:
         problem: its `steps` are those of the first round; the others take half.

@@ -109,8 +109,8 @@ def check_lengths(arrays: Arrays, where: str) -> None:
         if name in arrays and arrays[name].shape[:1] != (rows,):
             raise RobooptError(
                 f"`path` must hold {rows} rows of `{name}`, as `lengths` says, which "
-                f"counts {steps} actions in {count} episodes, but those of {where} have "
-                f"shape {arrays[name].shape}: `lengths` or `{name}` is wrong."
+                f"counts {steps} actions in {count} episodes, but those of {where} "
+                f"have shape {arrays[name].shape}: `lengths` or `{name}` is wrong."
             )
     if arrays["time_step"].shape not in ((), (count,)):
         raise RobooptError(
