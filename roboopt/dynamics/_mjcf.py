@@ -200,7 +200,6 @@ def _joint_row(
         effort_limit=float(limit) if limit > 0 else np.inf,
         friction=float(model.dof_frictionloss[dof]),
         armature=float(model.dof_armature[dof] + motor.armature[joint]),
-        driven=motor.driven[joint] or not any(motor.driven),
     )
 
 

@@ -148,8 +148,9 @@ class Weaker(CartPoleBalance):
     """Acts and rewards otherwise than its parent."""
 
     def step(self, action):
-        observation, reward, *ends = super().step(0.5 * np.asarray(action))
-        return observation, 10 * reward, ends[0], ends[1], ends[2]
+        half = 0.5 * np.asarray(action)
+        observation, reward, terminated, truncated, info = super().step(half)
+        return observation, 10 * reward, terminated, truncated, info
 
 
 class SameAgain(CartPoleBalance):

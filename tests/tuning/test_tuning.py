@@ -333,7 +333,7 @@ def test_a_result_with_a_plain_task_is_saved_and_reported(no_descent, tmp_path):
 @pytest.mark.parametrize(
     "controller",
     [
-        LinearFeedback(jnp.ones((1, 3))),
+        LinearFeedback(jnp.ones((1, 5))),
         LinearFeedback(jnp.ones((2, 4))),
         lambda observation: -observation[:1],
         3.0,
