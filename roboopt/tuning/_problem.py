@@ -235,7 +235,14 @@ def _check_controller(controller: Any, env: Any, seed: int) -> None:
             f"{controller!r}."
         )
     act = lambda seen: observe(controller, controller, seen, "controller")  # noqa: E731
-    action = jax.eval_shape(act, jnp.asarray(start))
+    try:
+        action = jax.eval_shape(act, jnp.asarray(start))
+    except RobooptError as error:
+        if str(error).startswith("`controller`"):
+            raise
+        raise RobooptError(
+            f"`controller` must take observations of {len(start)} numbers: {error}"
+        ) from error
     if getattr(action, "shape", None) != size:
         raise RobooptError(
             f"`controller` must return an action of shape {size}, got {action}."
