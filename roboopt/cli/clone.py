@@ -21,8 +21,8 @@ class Clone:
     on the mismatch of its actions. Then it acts: success and return over random starts
     with 95 % intervals, beside the demonstrator's where --demonstrator is given. The
     folder runs/<name> holds report.html, policy.npz, history.csv, settings.json and
-    episodes.npz. Ctrl-C keeps the best policy so far and goes on to the report; a
-    second one ends the command.
+    episodes.npz. Ctrl-C and SIGTERM end the command with the best policy so far; a
+    second one ends it at once.
     """
 
     demonstrations: str = flag(

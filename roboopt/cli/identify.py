@@ -38,8 +38,8 @@ class Identify:
     Recordings hold positions, velocities and efforts of all joints. The command checks
     them, holds some of them out of the fit, or the last quarter of each, and judges the
     fitted model by its forecasts of these. `roboopt tune --model runs/NAME` tunes a
-    controller for the fitted robot. Ctrl-C ends the fit and keeps the best model so
-    far; a second Ctrl-C ends the command.
+    controller for the fitted robot. Ctrl-C and SIGTERM end the fit and keep the best
+    model so far; a second one ends the command at once.
     """
 
     recordings: tuple[str, ...] = flag(

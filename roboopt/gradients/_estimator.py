@@ -86,6 +86,9 @@ class LossFn(eqx.Module):
         loss = self.objective(model, batch)
         shape = getattr(loss, "shape", type(loss))
         require(is_number(loss), "objective", "return one number, of shape ()", shape)
+        kind = getattr(loss, "dtype", None)
+        real = kind is None or not jnp.issubdtype(kind, jnp.complexfloating)
+        require(real, "objective", "return a real number", kind)
         return loss, {}
 
 
