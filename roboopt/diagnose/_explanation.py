@@ -2,7 +2,8 @@
 
 import csv
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,7 @@ FLAT = 1e-9  # change of the loss by 1 %, relative to the largest: no effect
 MIN_OPPOSED = -0.1  # cosine below which two terms pull against each other
 KEPT_SHARE = 0.1  # by which the actual decrease may differ from the predicted
 TIME_ROWS = 7
+NO_RATES = partial(np.zeros, 0)
 TERM_COLORS = ("#2f80c9", "#d9772b", "#4a9d6e", "#8a63b8", "#b8864b", "#c05a7a")
 
 
@@ -76,19 +78,19 @@ class Explanation(VerbResult):
     """Changes of the loss as a number is lowered and raised by 1 % of its size, or an
     array multiplied by 0.99 and 1.01; NaN for a value of zero."""
     terms: tuple[TermShare, ...]
-    cosines: Float[np.ndarray, "term term"]
-    """Between the gradients of the terms; NaN for a term without gradient."""
     gradient_norm: float
-    learning_rates: Float[np.ndarray, " rate"]
+    cosines: Float[np.ndarray, "term term"] = field(default_factory=lambda: np.eye(1))
+    """Between the gradients of the terms; NaN for a term without gradient."""
+    learning_rates: Float[np.ndarray, " rate"] = field(default_factory=NO_RATES)
     """Of the steps that were tried; none where the loss was not evaluated, and the
     `changes` are of first order."""
-    predicted: Float[np.ndarray, " rate"]
+    predicted: Float[np.ndarray, " rate"] = field(default_factory=NO_RATES)
     """First-order change −η |g|² of the loss after a step −η g."""
-    actual: Float[np.ndarray, " rate"]
+    actual: Float[np.ndarray, " rate"] = field(default_factory=NO_RATES)
     """The change of the loss after that step."""
-    curvature: float
+    curvature: float = math.nan
     """gᵀHg / gᵀg along the gradient g; NaN where JAX cannot differentiate."""
-    time: TimeSplit | None
+    time: TimeSplit | None = None
     """None where the objective is not one of a policy's rollouts from starts."""
     at_bound: tuple[bool, ...] = ()
     """Which rows are at a bound that the gradient points beyond; empty without bounds.
