@@ -26,7 +26,7 @@ from roboopt._errors import RobooptError
 from roboopt.diagnose._explanation import Explanation, TermShare
 from roboopt.diagnose._parameters import Joined, Row, leaf_names, rows_of, with_arrays
 from roboopt.diagnose._time_split import time_split
-from roboopt.gradients import LossFn, differentiable, inner
+from roboopt.gradients import LossFn, differentiable
 from roboopt.objectives import Objective
 from roboopt.optimize import partition
 
@@ -66,7 +66,7 @@ def explain(
     loss_fn = LossFn(objective, Joined(fixed, static))
     differentiate = _differentiated if differentiable(objective) else _differenced
     values, slopes = differentiate(loss_fn, params, batch)
-    loss = float(jnp.sum(values))
+    loss = float(np.sum(values))
     if not math.isfinite(loss):
         raise RobooptError(f"`objective` must be finite at `model`, got {loss}.")
     shares = _shares(objective, model, batch, np.asarray(values, float))
@@ -74,10 +74,10 @@ def explain(
     norms = sum(np.sum(np.square(s).reshape(len(s), -1), 1) for s in _leaves(slopes))
     kept = np.flatnonzero((np.asarray(values) != 0) | (norms > 0))
     kept = kept if kept.size else np.arange(1)
-    slopes = jax.tree.map(lambda s: s[kept], slopes)
+    slopes = jax.tree.map(lambda s: np.asarray(s)[kept], slopes)
     rows = rows_of(leaf_names(params, objective), jax.tree.leaves(params))
     gradient = jax.tree.map(lambda s: s.sum(0), slopes)
-    square = float(inner(gradient, gradient))
+    square = sum(float(np.sum(g**2)) for g in _leaves(gradient))
     changes, actual = _changes(loss_fn, params, batch, rows, gradient, loss)
     known = dict(units or {})
     return Explanation(
@@ -214,9 +214,8 @@ def _changes(
     A parameter that is zero has no percent: NaN.
     """
     moved = [row.moved(params, s * PERCENT) for row in rows for s in (-1, 1)]
-    for rate in LEARNING_RATES:
-        moved.append(jax.tree.map(lambda x, g: x - rate * g, params, gradient))  # noqa: B023
-    stacked = jax.tree.map(lambda *own: jnp.stack(own), *moved)
+    moved += [_stepped(params, gradient, rate) for rate in LEARNING_RATES]
+    stacked = jax.tree.map(lambda *own: np.stack(own), *moved)
     if differentiable(loss_fn.objective):
         losses = _losses(loss_fn, stacked, batch)
     else:
@@ -233,10 +232,13 @@ def _curvature(
     """Return gᵀHg / gᵀg, from the gradient a little further along −g; NaN without."""
     if not differentiable(loss_fn.objective) or square == 0:
         return math.nan
-    scale = math.sqrt(float(sum(jnp.sum(x**2) for x in jax.tree.leaves(sizes(params)))))
+    scale = math.sqrt(sum(float(np.sum(x**2)) for x in _leaves(sizes(params))))
     step = PROBE * scale / math.sqrt(square)
-    ahead = jax.tree.map(lambda x, g: x - step * g, params, gradient)
-    _, slopes = _differentiated(loss_fn, ahead, batch)
-    change = jax.tree.map(lambda g, s: g - s.sum(0), gradient, slopes)
-    fall = float(inner(gradient, change))
-    return fall / (step * square)
+    _, slopes = _differentiated(loss_fn, _stepped(params, gradient, step), batch)
+    pairs = zip(_leaves(gradient), _leaves(slopes), strict=True)
+    return sum(float(np.sum(g * (g - s.sum(0)))) for g, s in pairs) / (step * square)
+
+
+def _stepped(params: Any, gradient: Any, rate: float) -> Any:
+    """Return the parameters after a step −`rate` · gradient."""
+    return jax.tree.map(lambda x, g: np.asarray(x) - rate * g, params, gradient)

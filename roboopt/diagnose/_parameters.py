@@ -95,14 +95,12 @@ class Row:
         An array is multiplied by 1 + `share`.
         """
         leaves, structure = jax.tree.flatten(params)
-        leaf = leaves[self.leaf]
+        leaf = leaves[self.leaf] = np.array(leaves[self.leaf])
         if self.index is None:
-            leaf = leaf * (1 + share)
+            leaf *= 1 + share
         else:
-            size = jnp.abs(leaf.ravel()[self.index])
-            step = math.log1p(share) if self.log else share * size
-            leaf = leaf.ravel().at[self.index].add(step).reshape(leaf.shape)
-        leaves[self.leaf] = leaf
+            size = abs(leaf.flat[self.index])
+            leaf.flat[self.index] += math.log1p(share) if self.log else share * size
         return jax.tree.unflatten(structure, leaves)
 
 

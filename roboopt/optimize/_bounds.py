@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from roboopt._core import compiled
 from roboopt._errors import RobooptError
 
 
@@ -43,6 +44,7 @@ class Interval(eqx.Module):
     lower: Array
     upper: Array
 
+    @compiled
     def to_bounded(self, free: Array) -> Array:
         """Return the leaf at its coordinates without bounds."""
         lower, upper = self._finite(free.dtype)
