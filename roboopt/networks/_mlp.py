@@ -49,8 +49,9 @@ class MLP(Jittable):
             raise RobooptError(
                 f"`width` and `depth` must be at least 1, got {width} and {depth}."
             )
-        sizes = inputs, outputs, width, depth
-        self.layers = _random_layers(sizes, key, hidden_gain, last_gain)
+        self.layers = _random_layers(
+            (inputs, outputs), width, depth, key, (hidden_gain, last_gain)
+        )
         self.activation = activation
 
     def _shown(self) -> dict[str, Any]:
@@ -67,10 +68,15 @@ class MLP(Jittable):
 
 @eqx.filter_jit
 def _random_layers(
-    sizes: tuple[int, ...], key: PRNGKeyArray, hidden_gain: float, last_gain: float
+    ends: tuple[int, int],
+    width: int,
+    depth: int,
+    key: PRNGKeyArray,
+    gains: tuple[float, float],
 ) -> tuple[eqx.nn.Linear, ...]:
     """Return the layers of a random network, in one program."""
-    *hidden, last = eqx.nn.MLP(*sizes, key=key).layers
+    hidden_gain, last_gain = gains
+    *hidden, last = eqx.nn.MLP(*ends, width, depth, key=key).layers
     weight = lambda layer: layer.weight  # noqa: E731
     both = lambda layer: (layer.weight, layer.bias)  # noqa: E731
     return (
