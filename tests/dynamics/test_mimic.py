@@ -118,13 +118,14 @@ def test_kinematics_and_energies_are_consistent(robot_and_bullet):
     np.testing.assert_allclose(
         robot.forward_kinematics(q, last)[1], state[4], atol=1e-6
     )
-    by_rule = jax.jacfwd(lambda q: robot.forward_kinematics(q, last)[1])(q)
+    by_rule = jax.jit(jax.jacfwd(lambda q: robot.forward_kinematics(q, last)[1]))(q)
     np.testing.assert_allclose(robot.jacobian(q, last)[:3], by_rule, atol=1e-13)
     assert_close(
         robot.kinetic_energy(q, velocity),
         0.5 * velocity @ robot.mass_matrix(q) @ velocity,
     )
-    assert_close(jax.grad(robot.potential_energy)(q), robot.gravity_effort(q), 1e-11)
+    slope = jax.jit(jax.grad(robot.potential_energy))(q)
+    assert_close(slope, robot.gravity_effort(q), 1e-11)
 
 
 def test_gradients_single_precision_and_batches(robot_and_bullet):
