@@ -257,9 +257,10 @@ def name_flag(message: str, command: Any) -> str:
             return found[0]
         if flags[name].metadata["positional"]:
             return name
-        return spelled(name)
+        word = re.fullmatch(r"='(\w+)'", found[2] or "")
+        return spelled(name) if word is None else f"{spelled(name)} {word[1]}"
 
-    return re.sub(r"(?:^|(?<=by )|(?<=ive )|(?<=ith ))`(\w+)(?:=[^`]*)?`", said, line)
+    return re.sub(r"(?:^|(?<=by )|(?<=ive )|(?<=ith ))`(\w+)(=[^`]*)?`", said, line)
 
 
 def _reads_urdf(command: Any) -> bool:

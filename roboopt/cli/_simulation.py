@@ -8,7 +8,7 @@ from typing import Any
 from roboopt._errors import RobooptError
 from roboopt.cli._flags import flag, spelled
 
-OF_URDF = ("locked", "actuated", "effort_limits", "repair")
+OF_URDF = ("locked", "actuated", "effort_limits", "repair", "bullet_defaults")
 """Flags of reading a URDF, which a robot without simulation has as well."""
 
 
@@ -37,6 +37,9 @@ class Simulation:
         (), "Folders of ROS packages, for meshes.", "found", shown="NAME=PATH"
     )
     repair: bool = flag(False, "Repair of inertias that no body can have.")
+    bullet_defaults: bool = flag(
+        False, "PyBullet's 1 kg and 1 kg·m² for links without <inertial>."
+    )
     time_step: float | None = flag(
         None, "Step of the simulation [s].", "1/240; for recordings theirs"
     )
@@ -58,6 +61,7 @@ class Simulation:
             "effort_limits": self.effort_limits and _limits(self.effort_limits),
             "packages": dict(map(_package, self.package)),
             "repair": self.repair,
+            "bullet_defaults": self.bullet_defaults,
             "time_step": self.time_step,
             "randomize": self.randomize,
         }

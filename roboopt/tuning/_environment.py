@@ -21,7 +21,7 @@ TASKS: Mapping[str, Mapping[str, str]] = {
     "cart-pole": {"balance": "CartPoleBalance", "swing-up": "CartPoleSwingUp"},
     "arm": {"reach": "ArmReach"},
 }
-READING = ("locked", "actuated", "effort_limits", "repair")
+READING = ("locked", "actuated", "effort_limits", "repair", "bullet_defaults")
 """Options of the arm that say how its URDF is read."""
 MODEL_FILE, SETTINGS_FILE = "model.npz", "settings.json"
 # Between a command and the effort, or in the sensors: no part of a robot's body.
