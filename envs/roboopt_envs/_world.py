@@ -91,8 +91,8 @@ class PybulletWorld:
             shown = ", ".join(missing[:3]) + (", …" if len(missing) > 3 else "")
             _warn(
                 f"{len(missing)} mesh(es) of the robot cannot be found ({shown}): "
-                f"{STAND_INS} them. Name the folders of ROS packages by `packages`, or "
-                "--package NAME=PATH."
+                f"{STAND_INS} them. Name the folders of ROS packages: `packages` in "
+                "Python, --package NAME=PATH in a command."
             )
         self.client = _Client(pybullet.GUI if gui else pybullet.DIRECT)
         self._time_step = 1 / 240
