@@ -99,6 +99,13 @@ def sizes(tree: Any) -> Any:
     )
 
 
+def groups_at_once(count: int) -> int | None:
+    """Return the `batch_size` of `lax.map` over groups: one on a CPU, all elsewhere."""
+    device = getattr(jax.config, "jax_default_device", None)
+    platform = getattr(device, "platform", device) or jax.default_backend()
+    return None if platform == "cpu" else count
+
+
 def common_float(*trees: Any) -> np.dtype:
     """Return the floating-point type in which numbers of all `trees` meet."""
     found = [x for x in jax.tree.leaves(trees) if eqx.is_inexact_array(x)]

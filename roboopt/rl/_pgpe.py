@@ -28,7 +28,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Shaped
 
-from roboopt._core import AnyArray
+from roboopt._core import AnyArray, groups_at_once
 from roboopt._errors import RobooptError, require_at_least, require_positive
 from roboopt.data import Trajectory
 from roboopt.objectives import PPOBatch, PPOLoss
@@ -269,10 +269,11 @@ class PGPEData(Experience):
         def apart(x):
             return x.reshape(self._groups, self._draws, -1)
 
-        # Group by group: all at once, XLA shares every small operation among threads,
-        # and takes three times as long for an arm of nine joints.
+        # On a CPU group by group: all at once, XLA shares every small operation among
+        # threads, and takes three times as long for an arm of nine joints.
         group = lambda both: jax.vmap(one)(*both)  # noqa: E731
-        runs = jax.lax.map(group, (apart(drawn), apart(starts)))
+        width = groups_at_once(self._groups)
+        runs = jax.lax.map(group, (apart(drawn), apart(starts)), batch_size=width)
         return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), runs)
 
 

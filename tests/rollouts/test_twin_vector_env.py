@@ -123,3 +123,19 @@ def test_bad_input_is_refused():
     world.begin(0)
     with pytest.raises(ValueError, match="`steps` must be at least 1, got 0"):
         world.collect(STEADY, KEY, 0)
+
+
+def test_groups_that_run_at_once_make_the_same_steps(monkeypatch):
+    # So runs an accelerator; a CPU runs one group after the other.
+    starts = np.array([[x, 0.0] for x in (0.0, 10.0, 20.0, 30.0)])
+
+    def run():
+        world = ro.rollouts.TwinVectorEnv(line(), starts, envs=192)
+        world.begin(3)
+        return world.collect(Wavering(ONE, ONE), KEY, 5)[0]
+
+    apart = run()
+    monkeypatch.setattr(
+        "roboopt.rollouts._twin_vector_env.groups_at_once", lambda count: count
+    )
+    jax.tree.map(np.testing.assert_allclose, run(), apart)
