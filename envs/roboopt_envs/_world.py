@@ -31,6 +31,7 @@ from roboopt.urdf import (
     bullet_urdf,
     find_meshes,
     reach,
+    without_frames,
 )
 
 from ._resistance import MAX_SPEED, Resistance
@@ -42,6 +43,7 @@ import pybullet  # noqa: E402
 from pybullet_utils.bullet_client import BulletClient  # noqa: E402
 
 STAND_INS = "capsules from joint to joint stand in for"
+MAX_JOINTS = 127  # PyBullet reports the state of no body with more, fixed ones included
 MARKER_RADIUS = 0.03  # m, and at most this share of the robot's reach
 
 
@@ -89,8 +91,8 @@ class PybulletWorld:
             shown = ", ".join(missing[:3]) + (", …" if len(missing) > 3 else "")
             _warn(
                 f"{len(missing)} mesh(es) of the robot cannot be found ({shown}): "
-                f"{STAND_INS} them. Name the folders of ROS packages by `packages`, or "
-                "--package NAME=PATH."
+                f"{STAND_INS} them. Name the folders of ROS packages: `packages` in "
+                "Python, --package NAME=PATH in a command."
             )
         self.client = _Client(pybullet.GUI if gui else pybullet.DIRECT)
         self._time_step = 1 / 240
@@ -102,6 +104,13 @@ class PybulletWorld:
     def _load(self, model: UrdfModel, argument: str) -> None:
         """Load the file that is written from `model`, with capsules if shapes fail."""
         client = self.client
+        if len(model.joints) > MAX_JOINTS:
+            model = without_frames(model)
+        if len(model.joints) > MAX_JOINTS:
+            raise RobooptError(
+                f"`{argument}`: PyBullet simulates at most {MAX_JOINTS} joints, fixed "
+                f"ones included, got {len(model.joints)} in {self.urdf}."
+            )
         body, said = self._load_file(model)
         if body is None and self._own_shapes:
             self._own_shapes = False

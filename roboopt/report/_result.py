@@ -15,7 +15,7 @@ from typing import Any
 
 from roboopt._errors import RobooptError
 from roboopt.data import save
-from roboopt.report._page import Section, Table, write_report
+from roboopt.report._page import Section, Table, marked, write_report
 from roboopt.report._text import paragraph, table_text
 
 MIN_WIDTH, MAX_WIDTH = 60, 110  # characters
@@ -39,7 +39,7 @@ class Summary:
     def html(self) -> str:
         """Return a fragment of HTML, as notebooks show it."""
         tables = "".join(table.html() for table in self.tables)
-        said = "".join(f"<p>{html.escape(text)}</p>" for text in self.sentences)
+        said = "".join(f"<p>{marked(text)}</p>" for text in self.sentences)
         return f"<h3>{html.escape(self.title)}</h3>{tables}{said}"
 
     def __str__(self) -> str:
@@ -99,10 +99,14 @@ class VerbResult(ABC):
 
         `roboopt.load(folder)` returns the result again. Existing files of the same
         names are replaced, others are left.
+
+        Warns:
+            UserWarning: about objects of your own, such as a task, that a file cannot
+                hold; their `repr` is saved.
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        save(folder / "result.npz", self)
+        save(folder / "result.npz", self, partly=True)
         self.write_files(folder)
 
     def __str__(self) -> str:

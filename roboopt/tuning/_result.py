@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from roboopt._errors import RobooptError
 from roboopt.data import Trajectory, save
 from roboopt.objectives import EnergyTaskCost
 from roboopt.optimize import Result
@@ -16,7 +17,7 @@ from roboopt.report import Section, Summary, VerbResult, write_history
 from roboopt.rollouts import EnvSpec
 from roboopt.tuning._comparison import Comparison
 from roboopt.tuning._joints import Joints
-from roboopt.tuning._parameters import gain_units
+from roboopt.tuning._parameters import gain_units, named_by_joint
 
 
 @dataclass(frozen=True, repr=False)
@@ -72,14 +73,23 @@ class TuneResult(VerbResult):
         """
         from roboopt.diagnose import explain  # Slow to import.
 
+        if not hasattr(self.objective.task, "cost_rate"):
+            raise RobooptError(
+                "`task` must be at hand to explain its gradient, got "
+                f"{self.objective.task}, which no file holds."
+            )
         controllers = {"start": self.before, "end": self.controller}
         units = gain_units(self.before, self.joints)
         return {
-            when: explain(
-                self.objective,
-                policy.policy if isinstance(policy, Clipped) else policy,
-                self.starts,
-                units=units,
+            when: named_by_joint(
+                explain(
+                    self.objective,
+                    policy.policy if isinstance(policy, Clipped) else policy,
+                    self.starts,
+                    units=units,
+                ),
+                self.before,
+                self.joints,
             )
             for when, policy in controllers.items()
         }
@@ -108,7 +118,7 @@ class TuneResult(VerbResult):
 
     def write_files(self, folder: Path) -> None:
         """Write controller.npz, history.csv, before.npz and after.npz."""
-        save(folder / "controller.npz", self.controller)
+        save(folder / "controller.npz", self.controller, partly=True)
         write_history(folder / "history.csv", self.result.history, self.units)
         for when, motion in self.motions.items():
             motion.save(folder / f"{when}.npz")

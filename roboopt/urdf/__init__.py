@@ -3,6 +3,7 @@
 from roboopt.urdf._bullet_file import bullet_urdf as bullet_urdf
 from roboopt.urdf._bullet_file import find_meshes as find_meshes
 from roboopt.urdf._bullet_file import reach as reach
+from roboopt.urdf._bullet_file import without_frames as without_frames
 from roboopt.urdf._dynamics import EARTH_GRAVITY as EARTH_GRAVITY
 from roboopt.urdf._dynamics import RigidBodies as RigidBodies
 from roboopt.urdf._dynamics import gravity_effort as gravity_effort

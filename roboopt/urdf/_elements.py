@@ -21,6 +21,7 @@ from roboopt.urdf._rotations import rotation_from_rpy
 from roboopt.urdf._xacro import expanded
 
 UTF_16 = codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE
+MAX_DEPTH = 100  # of elements within elements; a URDF has five or so
 
 
 def urdf_text(path: str | PathLike) -> str:
@@ -51,9 +52,23 @@ def _valid_comment(found: re.Match[str]) -> str:
 
 def parse_robot(path: str | PathLike, notes: Notes) -> Element:
     """Return the `<robot>` of a URDF or .xacro file, without namespaces."""
-    builder, parser = TreeBuilder(), expat.ParserCreate("utf-8")
-    parser.StartElementHandler = builder.start
-    parser.EndElementHandler = builder.end
+    builder, parser, depth = TreeBuilder(), expat.ParserCreate("utf-8"), 0
+
+    def start(tag: str, attributes: dict[str, str]) -> None:
+        nonlocal depth
+        depth += 1
+        if depth > MAX_DEPTH:
+            raise Fault(
+                f"{path} must nest at most {MAX_DEPTH} elements, and nests more."
+            )
+        builder.start(tag, attributes)
+
+    def end(tag: str) -> None:
+        nonlocal depth
+        depth -= 1
+        builder.end(tag)
+
+    parser.StartElementHandler, parser.EndElementHandler = start, end
     try:
         parser.Parse(urdf_text(path).encode(), True)
     except expat.ExpatError as error:

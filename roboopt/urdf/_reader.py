@@ -12,7 +12,7 @@ from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
-from xml.etree.ElementTree import Element
+from xml.etree.ElementTree import Element, SubElement
 
 import numpy as np
 
@@ -25,6 +25,8 @@ from roboopt.urdf._model import FIXED, Joint, UrdfModel
 from roboopt.urdf._notes import Fault, Notes
 from roboopt.urdf._side_file import read_side_file
 from roboopt.urdf._tree import depth_first, find_root
+
+WORLD = "world"  # the link that Drake's files hang a robot on, and do not declare
 
 
 def read_urdf(
@@ -52,7 +54,7 @@ def read_urdf(
             those whose effort limit is not 0.
         effort_limits: limits of the driven joints instead of the file's, one for all or
             one each [N·m or N].
-        repair: replace inertias that no body can have by the nearest possible ones;
+        repair: replace physically inconsistent inertias by the nearest possible ones;
             changes up to 5 % of the inertia of the body are made in any case.
         bullet_defaults: give links without `<inertial>`, which are massless frames,
             PyBullet's 1 kg and 1 kg·m².
@@ -64,7 +66,7 @@ def read_urdf(
             mass, or an argument names no joint.
 
     Warns:
-        UserWarning: once, about everything that is taken otherwise than written.
+        UserWarning: once, about everything that is read differently from the file.
     """
     notes = Notes()
     with _faults(path, argument):
@@ -106,6 +108,9 @@ def _read(
     held = checked_locked(locked, elements)
     any_effort = effort_limits is not None
     found = read_joints(elements, held, any_effort=any_effort, notes=notes)
+    if WORLD not in links and any(joint.parent == WORLD for joint in found):
+        links[WORLD] = SubElement(robot, "link", name=WORLD)
+        notes.add("links that are not declared, and count as frames", WORLD)
     root = find_root(tuple(links), found)
     _check_that_something_moves(found, elements)
     joints = with_motors(depth_first(root, found), robot, elements, actuated, notes)

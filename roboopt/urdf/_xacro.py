@@ -11,6 +11,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from roboopt.urdf._notes import Fault
+from roboopt.urdf._xacro_expressions import harmless_expressions
 
 LEVELS = 4  # folders above the file whose neighbors may be packages
 SUFFIXES = ("_description", "_support")  # left out in the name of many a folder
@@ -41,7 +42,8 @@ def expanded(path: str | PathLike) -> str:
         packages.reset()
         packages.update_package_cache(nearby_packages(file))
         text = INCLUDE.sub(absolute, file.read_text("utf-8"))
-        return XacroDoc.from_string(text, resolve_packages=False).to_urdf_string()
+        with harmless_expressions():
+            return XacroDoc.from_string(text, resolve_packages=False).to_urdf_string()
     except Exception as error:  # a xacro file runs expressions of any kind
         reason = " ".join(str(error).split()) or type(error).__name__
         raise Fault(f"{path} must be a xacro file that compiles: {reason}.") from error

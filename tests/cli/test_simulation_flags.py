@@ -20,7 +20,7 @@ from roboopt.cli.tune import Tune
 COMMANDS = {"tune": Tune, "identify": Identify, "reinforce": Reinforce}
 ALL = (
     "--tool hand --actuated a,b --locked c,d=0.5 --effort-limits 10,20 --repair "
-    "--time-step 0.002 --randomize 0.1"
+    "--bullet-defaults --time-step 0.002 --randomize 0.1"
 )
 ARM = """<robot name="arm"><link name="base"/><link name="a"><inertial>
 <mass value="1"/><inertia ixx="1" iyy="1" izz="1" ixy="0" ixz="0" iyz="0"/></inertial>
@@ -45,6 +45,7 @@ def test_every_command_has_them(command, tmp_path):
         "effort_limits": (10.0, 20.0),
         "packages": {"arm": str(tmp_path), "hand": str(tmp_path)},
         "repair": True,
+        "bullet_defaults": True,
         "time_step": 0.002,
         "randomize": 0.1,
     }
@@ -85,6 +86,9 @@ def test_messages_name_the_flags_of_a_command():
     assert name_flag(said, Tune) == expected
     said = "`robot`: give `effort_limits`."
     assert name_flag(said, Tune()) == "--robot: give --effort-limits."
+    said = "drive them by `actuated='all'`. Give `repair=True`."
+    assert name_flag(said, Tune) == "drive them by --actuated all. Give --repair."
+    said = "`robot`: give `effort_limits`."
     named = Tune(urdf=Path("arm.urdf"))
     assert name_flag(said, named) == "--urdf: give --effort-limits."
     assert name_flag("give `tool`", None) == "give `tool`"
