@@ -50,25 +50,25 @@ def _valid_comment(found: re.Match[str]) -> str:
     return f"<!--{content}-->"
 
 
+class _ShallowTreeBuilder(TreeBuilder):
+    depth = 0
+
+    def start(self, tag: str, attrs: dict[str, str]) -> Element:
+        self.depth += 1
+        if self.depth > MAX_DEPTH:
+            raise Fault(f"the file must nest at most {MAX_DEPTH} elements, nests more.")
+        return super().start(tag, attrs)
+
+    def end(self, tag: str) -> Element:
+        self.depth -= 1
+        return super().end(tag)
+
+
 def parse_robot(path: str | PathLike, notes: Notes) -> Element:
     """Return the `<robot>` of a URDF or .xacro file, without namespaces."""
-    builder, parser, depth = TreeBuilder(), expat.ParserCreate("utf-8"), 0
-
-    def start(tag: str, attributes: dict[str, str]) -> None:
-        nonlocal depth
-        depth += 1
-        if depth > MAX_DEPTH:
-            raise Fault(
-                f"{path} must nest at most {MAX_DEPTH} elements, and nests more."
-            )
-        builder.start(tag, attributes)
-
-    def end(tag: str) -> None:
-        nonlocal depth
-        depth -= 1
-        builder.end(tag)
-
-    parser.StartElementHandler, parser.EndElementHandler = start, end
+    builder, parser = _ShallowTreeBuilder(), expat.ParserCreate("utf-8")
+    parser.StartElementHandler = builder.start
+    parser.EndElementHandler = builder.end
     try:
         parser.Parse(urdf_text(path).encode(), True)
     except expat.ExpatError as error:
