@@ -12,6 +12,7 @@ integrator's own error; with either velocity alone, the work is wrong by percent
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from roboopt._errors import RobooptError
@@ -84,10 +85,17 @@ class Actuators:
         """
         self._check(effort)
         xp = effort.__array_namespace__()
+        watts_per_square = xp.asarray(self._watts_per_square, dtype=effort.dtype)
+        if effort.ndim > 1:
+            shape = (1,) * (effort.ndim - 1) + watts_per_square.shape
+            watts_per_square = xp.reshape(watts_per_square, shape)
+        return effort * effort * watts_per_square
+
+    @cached_property
+    def _watts_per_square(self) -> tuple[float, ...]:
+        """R/k² of each joint [W/(N·m)² or W/N²]."""
         pairs = zip(self.resistance, self.torque_constant, strict=True)
-        watts_per_square = xp.asarray([r / k**2 for r, k in pairs], dtype=effort.dtype)
-        shape = (1,) * (effort.ndim - 1) + watts_per_square.shape
-        return effort * effort * xp.reshape(watts_per_square, shape)
+        return tuple(r / k**2 for r, k in pairs)
 
     def _check(self, effort: Array) -> None:
         if effort.shape[-1] != len(self.resistance):

@@ -4,7 +4,10 @@
 therefore reach Bullet through a model of the robot, from which its file is written.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
+from os import PathLike
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,11 +15,32 @@ import numpy as np
 from roboopt._errors import RobooptError
 from roboopt.urdf import Inertial, UrdfModel, principal_axes
 
+from ._sizing import check_inertia
+from ._world import PybulletWorld
+
 MOMENT_TOLERANCE = 1e-9  # on the rules for moments, relative to the largest moment
 NUMBERS = (
     *("masses", "centers_of_mass", "inertias", "damping", "friction", "armature"),
     *("gravity", "linear_damping", "angular_damping"),
 )
+
+
+def load_world(
+    urdf: UrdfModel,
+    path: str | Path,
+    *,
+    packages: Mapping[str, str | PathLike] | None,
+    gui: bool,
+    model: Any,
+) -> PybulletWorld:
+    """Load a robot into PyBullet, with the numbers of a fitted `model` unless None."""
+    world = PybulletWorld(urdf, path, packages=packages, gui=gui)
+    if model is not None:
+        fitted = fitted_robot(model, urdf.joint_names, urdf.link_names[1:])
+        with world.replaced(fitted_model(urdf, fitted), fitted):
+            pass
+    check_inertia(world)
+    return world
 
 
 def fitted_robot(

@@ -16,6 +16,7 @@ def register() -> None:
         "cart_pole:CartPoleBalance",
         "cart_pole:CartPoleSwingUp",
         "arm:ArmReach",
+        "robot:RobotTask",
     ):
         name = f"roboopt/{path.partition(':')[2]}-v0"
         gymnasium.register(name, entry_point=f"roboopt_envs.{path}")

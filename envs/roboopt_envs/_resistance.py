@@ -62,7 +62,6 @@ class Resistance:
         """
         matrix, self._shift = model.coupling
         self._coordinates = list(model.coordinates)
-        self._diagonal = np.diag_indices(len(self._coordinates))
         self._followers = [
             i for i, joint in enumerate(model.moving) if joint.mimic is not None
         ]
@@ -135,15 +134,15 @@ class Resistance:
         """
         q, v = [state[0] for state in states], [state[1] for state in states]
         matrix, bias = self._equations(q, v)
-        effort, velocity, diagonal = np.array(driven), np.array(v), self._diagonal
+        effort, velocity = np.array(driven), np.array(v)
         if self._followers:
             return self._coupled(effort, np.array(q), velocity, matrix, bias, time_step)
         resistance = self._coefficients(v)
         if self._rotor:
-            matrix[diagonal] += self._armature
+            _diagonal(matrix)[:] += self._armature
         # By the new velocity itself: beside a large D, q̇ + Δt·q̈ is too rough.
         momentum = matrix @ velocity + time_step * (effort - bias)
-        matrix[diagonal] += time_step * resistance
+        _diagonal(matrix)[:] += time_step * resistance
         after = np.linalg.solve(matrix, momentum)
         effort -= resistance * after
         if self._rotor:
@@ -164,17 +163,20 @@ class Resistance:
         here = v[self._coordinates]
         resistance = self._coefficients(here.tolist())
         own = coupling.T @ matrix @ coupling
-        inertia = own + np.diag(self._armature)
+        inertia = own.copy()
+        _diagonal(inertia)[:] += self._armature
         pushed = effort - coupling.T @ bias
         momentum = inertia @ here + time_step * pushed
-        implicit = inertia + np.diag(time_step * resistance)
-        right = np.stack([pushed - resistance * here, momentum], axis=-1)
+        implicit = inertia.copy()
+        _diagonal(implicit)[:] += time_step * resistance
+        right = np.empty((len(here), 2))
+        right[:, 0], right[:, 1] = pushed - resistance * here, momentum
         acceleration, after = np.linalg.solve(implicit, right).T
         effort -= resistance * after + self._armature * acceleration
-        free = np.clip(after, -MAX_SPEED, MAX_SPEED)
+        free = _bounded(after)
         stopped = self._limits.velocity(q[self._coordinates], free, inertia, time_step)
         if stopped is not free:
-            change = np.clip(stopped, -MAX_SPEED, MAX_SPEED) - after
+            change = _bounded(stopped) - after
             acceleration = acceleration + change / time_step
             effort += own @ change / time_step
         # Rounding errors of followers' positions and velocities are undone in one step.
@@ -199,3 +201,13 @@ class Resistance:
             for v in velocity
         ]
         return self._damping + self._friction * np.array(ratios)
+
+
+def _bounded(velocity: np.ndarray) -> np.ndarray:
+    """Return velocities within ±MAX_SPEED; np.clip takes three times as long."""
+    return np.minimum(np.maximum(velocity, -MAX_SPEED), MAX_SPEED)
+
+
+def _diagonal(matrix: np.ndarray) -> np.ndarray:
+    """Return a view of the diagonal, faster than an index of it."""
+    return np.einsum("ii->i", matrix)

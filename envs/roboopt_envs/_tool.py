@@ -62,6 +62,16 @@ def find_tool(model: UrdfModel) -> str:
     return max(reversed(seen or last), key=depths.__getitem__)
 
 
+def tool_choice(model: UrdfModel, tool: str, *, told: bool) -> str:
+    """Return why a link is the tool, and how many joints move it."""
+    reason = "the last link of the longest chain"
+    if _preference(tool) < len(PATTERNS):
+        reason = "by its name"
+    chain = model.chain(tool)
+    movers = f"moved by {len(chain)} of {len(model.moving)} joints"
+    return f"{'as told' if told else reason}, {movers}"
+
+
 def checked_tool(model: UrdfModel, tool: str) -> str:
     """Return the name of a link that can be the tool."""
     links = model.link_names[1:]

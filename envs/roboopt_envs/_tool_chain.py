@@ -125,18 +125,20 @@ class ToolChain:
             )
         xp = configuration.__array_namespace__()
         own = self.multipliers or (1.0,) * len(self.joints)
-        cosines, sines = xp.cos(configuration), xp.sin(configuration)
+        q, cosines, sines = map(
+            _columns, (configuration, xp.cos(configuration), xp.sin(configuration))
+        )
         x, y, z = self.tip
         fields = self.joints, self.revolute, self.rotations, self.offsets, own
         for joint, revolute, rotation, offset, factor in reversed(
             list(zip(*fields, strict=True))
         ):
             if not revolute:
-                z = z + factor * configuration[..., joint]
+                z = z + factor * q[joint]
             else:
-                c, s = cosines[..., joint], sines[..., joint]
+                c, s = cosines[joint], sines[joint]
                 if factor != 1:
-                    angle = factor * configuration[..., joint]
+                    angle = factor * q[joint]
                     c, s = xp.cos(angle), xp.sin(angle)
                 x, y = c * x - s * y, s * x + c * y
             x, y, z = (
@@ -149,6 +151,13 @@ class ToolChain:
         """Return the tool's position (..., 3) [m]; arguments as of `coordinates`."""
         xp = configuration.__array_namespace__()
         return xp.stack(self.coordinates(configuration), axis=-1)
+
+
+def _columns(values: Array) -> list[Any]:
+    """Return the entries on the last axis; plain numbers of NumPy's are faster."""
+    if isinstance(values, np.ndarray) and values.ndim == 1:
+        return values.tolist()
+    return [values[..., i] for i in range(values.shape[-1])]
 
 
 def _frame(axis: np.ndarray) -> np.ndarray:

@@ -19,12 +19,11 @@ from roboopt.urdf import UrdfModel, read_urdf
 from ._actuators import Actuators
 from ._camera import View
 from ._clearance import Clearance
-from ._fitted_robot import fitted_model, fitted_robot
+from ._fitted_robot import load_world
 from ._fixed_base import FixedBaseEnv
-from ._sizing import check_inertia, motor_limits
-from ._tool import checked_tool, find_tool
+from ._sizing import motor_limits
+from ._tool import checked_tool, find_tool, tool_choice
 from ._tool_chain import ToolChain
-from ._world import PybulletWorld
 from .tasks import Reach
 
 CENTRAL_FRACTION = 0.6  # of a joint's range, for starts and goals
@@ -39,6 +38,7 @@ class ArmReach(FixedBaseEnv):
 
     Attributes:
         tool: the link that must arrive.
+        tool_choice: why this link is the tool, in words.
 
     Args:
         robot: "two-link" in a vertical plane, "iiwa" (KUKA), "panda" (Franka, with its
@@ -105,15 +105,11 @@ class ArmReach(FixedBaseEnv):
         )
         _require_motors(urdf)
         gui = render_mode == "human"
-        world = PybulletWorld(urdf, path, packages=packages, gui=gui)
-        if model is not None:
-            fitted = fitted_robot(model, urdf.joint_names, urdf.link_names[1:])
-            with world.replaced(fitted_model(urdf, fitted), fitted):
-                pass
-        check_inertia(world)
+        world = load_world(urdf, path, packages=packages, gui=gui, model=model)
         if effort_limits is not None and np.isinf(urdf.effort_limits).any():
             raise RobooptError(f"`effort_limits` must be finite, got {effort_limits}.")
         self.tool = find_tool(urdf) if tool is None else checked_tool(urdf, tool)
+        self.tool_choice = tool_choice(urdf, self.tool, told=tool is not None)
         chain = ToolChain.from_urdf(urdf, self.tool)
         limits = motor_limits(world)
         self._range = world.sampling_range(CENTRAL_FRACTION)
@@ -176,7 +172,7 @@ def _require_motors(model: UrdfModel) -> None:
             "`robot` must have a motor at every joint to reach a configuration, got "
             f"passive joints {names[~model.driven].tolist()}. Hold them by `locked`, "
             "name the driven joints by `actuated`, or give a task for which passive "
-            "joints may swing."
+            "joints may swing, such as balance."
         )
 
 

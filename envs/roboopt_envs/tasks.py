@@ -13,42 +13,20 @@ static arguments of `jax.jit`.
 
 import abc
 import math
-from dataclasses import dataclass, fields
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import ClassVar
 
 from roboopt._errors import RobooptError
 
 from ._actuators import Actuators
+from ._hold import Hold
+from ._task import Array, PositiveTask, square
 from ._tool_chain import ToolChain
 
-__all__ = ["Actuators", "Balance", "Reach", "SwingUp", "ToolChain"]
-
-Array = Any  # an array of NumPy, JAX or any library with `__array_namespace__`
+__all__ = ["Actuators", "Balance", "Hold", "Reach", "SwingUp", "ToolChain"]
 
 
-class _Task(abc.ABC):
-    """A task whose fields are positive numbers, or tuples of them."""
-
-    window: float
-
-    def __post_init__(self):
-        """Check the fields."""
-        for field in fields(self):  # pyright: ignore[reportArgumentType]
-            value = getattr(self, field.name)
-            if isinstance(value, ToolChain):
-                continue
-            numbers = value if isinstance(value, tuple) else (value,)
-            if not all(0 < number < math.inf for number in numbers):
-                raise RobooptError(
-                    f"`{field.name}` must be positive and finite, got {value}."
-                )
-
-    def _end(self, observations: Array, time_step: float) -> Array:
-        """Return the observations of the last `window`, (..., steps, obs)."""
-        return observations[..., -(round(self.window / time_step) + 1) :, :]
-
-
-class _CartPoleTask(_Task):
+class _CartPoleTask(PositiveTask):
     """A task of a cart-pole, with scales of x, θ, ẋ, θ̇ and the force."""
 
     position_scale: float
@@ -87,11 +65,11 @@ class _CartPoleTask(_Task):
             )
         x, angle, speed, angular_speed = (observation[..., i] for i in range(4))
         return (
-            _square(x / self.position_scale)
-            + _square(self._angle_error(angle) / self.angle_scale)
-            + _square(speed / self.speed_scale)
-            + _square(angular_speed / self.angular_speed_scale)
-            + _square(action[..., 0] / self.force_scale)
+            square(x / self.position_scale)
+            + square(self._angle_error(angle) / self.angle_scale)
+            + square(speed / self.speed_scale)
+            + square(angular_speed / self.angular_speed_scale)
+            + square(action[..., 0] / self.force_scale)
         )
 
     def success(self, observations: Array, time_step: float) -> Array:
@@ -231,7 +209,7 @@ class SwingUp(_CartPoleTask):
 
 
 @dataclass(frozen=True)
-class Reach(_Task):
+class Reach(PositiveTask):
     """Bring an arm to a goal configuration, its tool with it, and stop.
 
         c = Σ_j ((q_j − g_j)/s_j)² + Σ_j (q̇_j/v_j)² + log(1 + |p(q) − p(g)|²/s_p²)
@@ -302,7 +280,7 @@ class Reach(_Task):
             self.position_scale + self.speed_scale, dtype=observation.dtype
         )
         scale = xp.reshape(scale, (1,) * (observation.ndim - 1) + scale.shape)
-        return xp.sum(_square(errors / scale), axis=-1) + xp.log1p(
+        return xp.sum(square(errors / scale), axis=-1) + xp.log1p(
             self._square_distance(q, goal) / self.tool_scale**2
         )
 
@@ -331,8 +309,4 @@ class Reach(_Task):
 
     def _square_distance(self, q: Array, goal: Array) -> Array:
         here, there = self.chain.coordinates(q), self.chain.coordinates(goal)
-        return sum(_square(a - b) for a, b in zip(here, there, strict=True))
-
-
-def _square(x: Array) -> Array:
-    return x * x
+        return sum(square(a - b) for a, b in zip(here, there, strict=True))

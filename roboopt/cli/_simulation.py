@@ -50,23 +50,49 @@ class Simulation:
         Raises:
             RobooptError: if the text of a flag has not its form.
         """
-        made = {
-            "tool": self.tool,
-            "actuated": self.actuated
-            and ("all" if self.actuated == "all" else _split(self.actuated)),
-            "locked": self.locked and _locked(self.locked),
-            "effort_limits": self.effort_limits and _limits(self.effort_limits),
-            "packages": dict(map(_package, self.package)),
-            "repair": self.repair,
-            "time_step": self.time_step,
-            "randomize": self.randomize,
-        }
+        made = self._read()
         return {
             name: value
             for name, value in made.items()
             if (value or value == 0 and value is not False)
             and (names is None or name in names)
         }
+
+    def _read(self) -> dict[str, Any]:
+        return {
+            "tool": self.tool,
+            "actuated": self.actuated
+            and ("all" if self.actuated == "all" else _split(self.actuated)),
+            "locked": self.locked and _locked(self.locked),
+            "effort_limits": _numbers("effort_limits", self.effort_limits),
+            "packages": dict(map(_package, self.package)),
+            "repair": self.repair,
+            "time_step": self.time_step,
+            "randomize": self.randomize,
+        }
+
+
+@dataclass(frozen=True)
+class Balancing(Simulation):
+    """The flags of a simulated robot that may be told to balance."""
+
+    upright: str | None = flag(
+        None,
+        "Positions of balance [rad or m].",
+        "the highest equilibrium",
+        shown="JOINT=POSITION,...",
+    )
+    start_half_width: str | None = flag(
+        None,
+        "Half the sides of the box of starts, of q and then q̇, or one for all.",
+        "by size",
+        shown="WIDTH,...",
+    )
+
+    def _read(self) -> dict[str, Any]:
+        widths = _numbers("start_half_width", self.start_half_width)
+        upright = self.upright and _positions("upright", self.upright)
+        return {**super()._read(), "upright": upright, "start_half_width": widths}
 
 
 def _split(text: str) -> tuple[str, ...]:
@@ -75,15 +101,21 @@ def _split(text: str) -> tuple[str, ...]:
 
 def _locked(text: str) -> Any:
     """Return the names, or a mapping from names to positions where any has one."""
+    return _positions("locked", text) if "=" in text else _split(text)
+
+
+def _positions(flag_name: str, text: str) -> dict[str, float]:
+    """Return the positions of joints, 0 where none is given."""
     pairs = [part.partition("=") for part in _split(text)]
-    if not any(equals for _, equals, _ in pairs):
-        return tuple(name for name, _, _ in pairs)
-    return {name: _number("locked", position or "0") for name, _, position in pairs}
+    return {name: _number(flag_name, position or "0") for name, _, position in pairs}
 
 
-def _limits(text: str) -> Any:
-    limits = tuple(_number("effort_limits", part) for part in _split(text))
-    return limits[0] if len(limits) == 1 else limits
+def _numbers(flag_name: str, text: str | None) -> Any:
+    """Return one number, several in a tuple, or None."""
+    if not text:
+        return None
+    numbers = tuple(_number(flag_name, part) for part in _split(text))
+    return numbers[0] if len(numbers) == 1 else numbers
 
 
 def _number(name: str, text: str) -> float:

@@ -10,7 +10,7 @@ from typing import Any
 from roboopt._errors import RobooptError, require_at_least
 from roboopt.cli._environment import ENV_HELP, label, make
 from roboopt.cli._flags import flag
-from roboopt.cli._simulation import Simulation
+from roboopt.cli._simulation import Balancing
 
 SUFFIXES = ("", ".npz", ".hdf5", ".h5")
 DEMONSTRATOR_HELP = (
@@ -48,7 +48,7 @@ class Collect:
     only_successes: bool = flag(False, "Recording of successful episodes only.")
     out: Path | None = flag(None, OUT_HELP, "after the environment")
     overwrite: bool = flag(False, "Replacement of an existing file.")
-    simulation: Simulation = Simulation()
+    simulation: Balancing = Balancing()
 
     def run(self) -> int:
         """Record, save and describe the episodes; return the exit code."""
@@ -81,6 +81,8 @@ class Collect:
 
         env = make(self.environment, self.option, self.simulation.options())
         expert, said = demonstrator(env, self.demonstrator)
+        for name, text in ro.rollouts.robot_notes(env).items():
+            print(f"{name}: {text}", file=sys.stderr)
         print(f"Recording {said}", file=sys.stderr)
         acting = expert
         if self.noise > 0:

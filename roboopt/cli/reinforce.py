@@ -12,7 +12,7 @@ from roboopt.cli._config import defaults_from
 from roboopt.cli._environment import ENV_HELP, keywords_of, label
 from roboopt.cli._flags import Output, flag, groups, spelled
 from roboopt.cli._run_folder import SETTINGS, write_json
-from roboopt.cli._simulation import Simulation
+from roboopt.cli._simulation import Balancing
 
 CHECKPOINT, RETURNS = "checkpoint.npz", "returns.csv"
 ALGORITHMS = ("ppo", "pgpe", "shac", "analytic", "zeroth-order", "mixed")
@@ -103,7 +103,7 @@ class Reinforce:
     max_gradient_norm: float | None = flag(
         None, "Norm that gradients are clipped to.", "0.5 or 1"
     )
-    simulation: Simulation = Simulation()
+    simulation: Balancing = Balancing()
     output: Output = Output()
 
     def run(self) -> int:

@@ -4,10 +4,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from roboopt.cli._flags import Output, flag, verb_arguments
-from roboopt.cli._simulation import Simulation
+from roboopt.cli._simulation import Balancing
 
 BY_ROBOT = "as the robot and task need"
 ENV_HELP = "Robot, or the id of a Gymnasium environment that has a twin."
+TASK_HELP = (
+    "Task; with --urdf also balance, for passive joints, or an object of your own as "
+    "module:NAME or file.py:NAME."
+)
 MODEL_HELP = (
     "Robot as `roboopt identify` fitted it, to be simulated: runs/NAME or its "
     "model.npz."
@@ -28,15 +32,15 @@ class Tune:
     env: str | None = flag(
         None,
         ENV_HELP,
-        "cart-pole; arm with --urdf; with --model its own",
-        shown="{cart-pole,arm,ENV}",
+        "cart-pole; with --urdf or --model theirs",
+        shown="{cart-pole,arm,robot,ENV}",
         positional=True,
     )
     task: str | None = flag(
         None,
-        "Task.",
+        TASK_HELP,
         "balance for cart-pole, reach for arm",
-        shown="{balance,swing-up,reach}",
+        shown="{balance,swing-up,reach,MODULE:NAME}",
     )
     robot: str | None = flag(
         None, "Model of the arm.", "two-link", shown="{two-link,iiwa,panda}"
@@ -61,7 +65,7 @@ class Tune:
     processes: int | None = flag(
         None, "Worker processes of the test.", "one a processor"
     )
-    simulation: Simulation = Simulation()
+    simulation: Balancing = Balancing()
     output: Output = Output()
 
     def run(self) -> int:

@@ -1,8 +1,8 @@
 """The library's own demonstrators: controllers of its tasks, from theory alone.
 
-An arm that reaches gets gravity-compensated proportional-derivative control, an upright
-cart-pole the linear-quadratic regulator, and one that swings up energy shaping with
-that regulator around the top.
+An arm that reaches gets gravity-compensated proportional-derivative control, a robot
+that balances the linear-quadratic regulator, and a cart-pole that swings up energy
+shaping with that regulator around the top.
 """
 
 import sys
@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from roboopt._errors import RobooptError
-from roboopt.dynamics import Twin, linearize
+from roboopt.dynamics import Twin
 from roboopt.policies import EnergyShapingSwingUp, LinearFeedback, PDGravityCompensation
 
 # Gains for reaching that overshoot little, on arms from a toy to an industrial one.
@@ -63,6 +63,11 @@ def demonstrator(env: Any) -> Demonstrator:
         )
         words = "proportional-derivative control, gravity compensated"
         return Demonstrator(policy, words)
+    if hasattr(world, "upright"):
+        state = np.concatenate([world.upright, 0 * world.upright])
+        cost = world.task.cost_rate
+        policy = LinearFeedback.regulator(Twin.from_env(world), cost, state)
+        return Demonstrator(policy, "the linear-quadratic regulator")
     if tasks is not None and isinstance(task, tasks.Balance):
         policy = LinearFeedback(_regulator(Twin.from_env(world)))
         return Demonstrator(policy, "the linear-quadratic regulator")
@@ -79,9 +84,8 @@ def demonstrator(env: Any) -> Demonstrator:
 
 def _regulator(twin: Twin) -> Float[Array, "1 4"]:
     """Return K of the discrete-time LQR about the upright cart-pole."""
-    from scipy.linalg import solve_discrete_are
 
-    a, b = map(np.asarray, linearize(twin, jnp.zeros(4), jnp.zeros(1)))
-    q, r = np.diag(STATE_COSTS), FORCE_COST * np.eye(1)
-    p = solve_discrete_are(a, b, q, r)
-    return jnp.asarray(np.linalg.solve(r + b.T @ p @ b, b.T @ p @ a))
+    def cost_rate(state: Array, force: Array) -> Array:
+        return jnp.dot(jnp.array(STATE_COSTS), state**2) + FORCE_COST * force[0] ** 2
+
+    return LinearFeedback.regulator(twin, cost_rate, np.zeros(4)).gains

@@ -1,7 +1,9 @@
 """Linear state feedback, τ = −K (s − s*)."""
 
+from collections.abc import Callable
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,6 +11,9 @@ from jaxtyping import Array, Float
 
 from roboopt._core import AnyArray, Frozen, Jittable, check_shape
 from roboopt._errors import RobooptError, floats, require
+from roboopt.dynamics import Twin, linearize
+
+MIN_COST_OF_FULL_EFFORT = 0.01
 
 
 class LinearFeedback(Jittable):
@@ -33,6 +38,62 @@ class LinearFeedback(Jittable):
         target = checked_finite("target", target)
         check_shape("target", target.shape, gains.shape[1:])
         self.gains, self.target = gains, Frozen(target)
+
+    @classmethod
+    def regulator(
+        cls,
+        dynamics: Any,
+        cost_rate: Callable[[Any, Any], Any],
+        target: Float[AnyArray, "..."],
+    ) -> "LinearFeedback":
+        """Return the linear-quadratic regulator about an equilibrium.
+
+        K minimizes the infinite sum of δsᵀQδs + δaᵀRδa + 2δsᵀNδa, half the second
+        derivative of the cost, under the dynamics linearized where the efforts hold
+        the equilibrium. Coulomb friction, which only slow motion feels as damping, is
+        left out. Full effort counts as at least a cost of 0.01.
+
+        Args:
+            dynamics: `dynamics(state, action) -> next_state`, such as a `Twin`.
+            cost_rate: `cost_rate(state, action)`, twice differentiable.
+            target: the state of equilibrium, [q, 0].
+
+        Raises:
+            RobooptError: if no feedback stabilizes the equilibrium.
+        """
+        from scipy.linalg import LinAlgError, solve_discrete_are  # Slow to import.
+
+        if isinstance(dynamics, Twin):
+            free = jnp.zeros_like(dynamics.robot.friction)
+            dynamics = eqx.tree_at(lambda twin: twin.robot.friction, dynamics, free)
+        state, action = jnp.asarray(target, float), jnp.zeros(dynamics.action_size)
+        _, b = linearize(dynamics, state, action)
+        fall = np.asarray(state - dynamics(state, action))
+        holding = np.linalg.lstsq(np.asarray(b), fall, rcond=None)[0]
+        action = jnp.asarray(holding)
+        a, b = map(np.asarray, linearize(dynamics, state, action))
+        n = len(state)
+
+        def cost(both: Array) -> Array:
+            return cost_rate(both[:n], both[n:])
+
+        half = 0.5 * np.asarray(jax.hessian(cost)(jnp.concatenate([state, action])))
+        limits = np.asarray(getattr(dynamics, "effort_limits", np.inf), float)
+        floor = np.broadcast_to(MIN_COST_OF_FULL_EFFORT / limits**2, holding.shape)
+        values, axes = np.linalg.eigh(half)
+        half = (axes * np.maximum(values, 0.0)) @ axes.T
+        q, cross, r = half[:n, :n], half[:n, n:], half[n:, n:]
+        r = r + np.diag(np.maximum(floor - np.diag(r), 0.0))
+        try:
+            p = solve_discrete_are(a, b, q, r, s=cross)
+        except (LinAlgError, ValueError) as error:
+            raise RobooptError(
+                "`target` must be an equilibrium that the actions can stabilize, got "
+                f"{np.round(target, 4).tolist()}: {error}"
+            ) from error
+        gains = np.linalg.solve(r + b.T @ p @ b, b.T @ p @ a + cross.T)
+        # −K (s − s*) is the holding effort at the target.
+        return cls(gains, state + np.linalg.pinv(gains) @ holding)
 
     def __call__(self, observation: Float[AnyArray, " obs"]) -> Float[Array, " act"]:
         """Return the effort [N·m or N]."""

@@ -49,6 +49,7 @@ from roboopt.rollouts import (
     EnvError,
     Evaluation,
     evaluate,
+    robot_notes,
     signals,
 )
 
@@ -148,6 +149,7 @@ def reinforce(
         if algorithm is None:
             algorithm = default_algorithm(task, policy, gradient)
         run = algorithm.prepare(task, policy)
+        run = dataclasses.replace(run, choice={**robot_notes(task.env), **run.choice})
         space = task.env.action_space
         monitor = Monitor(run, space, target=target, callback=callback, log=log)
         if progress:

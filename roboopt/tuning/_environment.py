@@ -20,7 +20,9 @@ ROBOTS = ("two-link", "iiwa", "panda")
 TASKS: Mapping[str, Mapping[str, str]] = {
     "cart-pole": {"balance": "CartPoleBalance", "swing-up": "CartPoleSwingUp"},
     "arm": {"reach": "ArmReach"},
+    "robot": {"balance": "RobotTask"},
 }
+"""Environments by robot and task; "robot" takes tasks of one's own as well."""
 READING = ("locked", "actuated", "effort_limits", "repair")
 """Options of the arm that say how its URDF is read."""
 MODEL_FILE, SETTINGS_FILE = "model.npz", "settings.json"
@@ -33,11 +35,13 @@ class Subject:
     """The names of what is tuned, checked and completed."""
 
     env: Any
-    """ "cart-pole", "arm", or anything that Gymnasium makes."""
+    """ "cart-pole", "arm", "robot", or anything that Gymnasium makes."""
     task: str | None = None
     """None for an environment that is not known by name."""
     robot: str | None = None
-    """A robot's name or the path of a URDF, for "arm"."""
+    """A robot's name or the path of a URDF, for "arm" and "robot"."""
+    own_task: Any = None
+    """A task of one's own, or its name, for "robot"."""
 
     @property
     def name(self) -> str:
@@ -67,24 +71,43 @@ def subject(env: Any, task: Any, robot: Any, urdf: Any, model: Any) -> Subject:
         raise RobooptError("`robot` must be left out with `urdf`, got both.")
     if env is None and robot is None and urdf is None:
         env, robot, urdf = _recorded_robot(model)
+    if env is None and urdf is not None and task not in (None, "reach"):
+        env = "robot"
     if env is None:
         env = "cart-pole" if robot is None and urdf is None else "arm"
+    takers = {"robot": ("arm",), "urdf": ("arm", "robot")}
     for name, value in (("robot", robot), ("urdf", urdf)):
-        if value is not None and env != "arm":
-            raise RobooptError(f"`{name}` is for arm, got {env}.")
+        if value is not None and env not in takers[name]:
+            raise RobooptError(f"`{name}` is for {takers[name][0]}, got {env}.")
+    if env == "robot" and urdf is None:
+        raise RobooptError("`urdf` must be given for robot: the file of the robot.")
     if robot is not None:
         _require_choice("robot", robot, ROBOTS)
     if urdf is not None and not Path(urdf).is_file():
         raise RobooptError(f"`urdf` must be a file, got {urdf}.")
     if not isinstance(env, str) or env not in TASKS:
         return Subject(env)
+    if env == "robot" and not (task is None or task in TASKS[env]):
+        return Subject(env, _task_name(task), str(urdf), task)
     if isinstance(task, str):
         _require_choice("task", task, tuple(TASKS[env]))
     else:
         task = next(iter(TASKS[env]))
+    if env == "robot":
+        robot = str(urdf)
     if env == "arm":
         robot = str(urdf) if urdf is not None else robot or ROBOTS[0]
     return Subject(env, task, robot)
+
+
+def _task_name(task: Any) -> str:
+    """Return a name for a task of one's own, given as an object or module:NAME."""
+    if not isinstance(task, str):
+        return type(task).__name__
+    known = ("reach", *TASKS["robot"], "module:NAME", "file.py:NAME")
+    if ":" not in task:
+        _require_choice("task", task, known)
+    return task.rpartition(":")[2]
 
 
 def _require_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
@@ -133,11 +156,15 @@ class Plant:
             if spec is not None:
                 spec.require_keywords(given)
             return cls(spec, fitted)
-        if named.env == "arm":
+        if named.env in ("arm", "robot"):
             options |= {"robot": named.robot}
             options |= {} if fitted is None else {"model": fitted}
             fitted = None
-        name = f"roboopt_envs:roboopt/{TASKS[named.env][named.task]}-v0"
+        if named.own_task is not None:
+            options |= {"task": named.own_task}
+        known = TASKS[named.env]
+        environment = known.get(named.task, next(iter(known.values())))
+        name = f"roboopt_envs:roboopt/{environment}-v0"
         spec = EnvSpec(name, options)
         spec.require_keywords(given)
         if named.robot is not None and named.robot not in ROBOTS:

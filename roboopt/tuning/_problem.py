@@ -23,7 +23,7 @@ from roboopt.policies import (
     LinearFeedback,
     PDGravityCompensation,
 )
-from roboopt.rollouts import Rollout, twin_rollout
+from roboopt.rollouts import Rollout, robot_notes, twin_rollout
 from roboopt.tuning._environment import ROBOTS as ROBOTS
 from roboopt.tuning._environment import TASKS as TASKS
 from roboopt.tuning._environment import (
@@ -87,7 +87,10 @@ class TuningProblem:
         plant = Plant.of(named, duration, fitted, options)
         made = named.env if plant.spec is None else plant.make()
         rollout = twin_rollout(made).require()
-        first, name, count = _first(made, rollout, _policy(controller), seed)
+        if task is None or isinstance(task, str):
+            task = made.unwrapped.task
+        given = _policy(controller)
+        first, name, count = _first(made, rollout, task, given, seed)
         count = count if starts is None else starts
         batch = sample_starts(made, count, seed)
         weights = work_weight, joule_weight
@@ -98,6 +101,7 @@ class TuningProblem:
             missing = ", ".join(left_out(fitted))
             without = f", without its {missing}" if missing else ""
             notes["robot"] = f"as fitted{where}{without}"
+        notes |= robot_notes(made)
         horizon, step = rollout.horizon, rollout.dynamics.time_step
         notes |= {
             "controller": name,
@@ -174,7 +178,9 @@ def _policy(given: Any) -> Any:
     return given.policy if isinstance(given, Clipped) else given
 
 
-def _first(env: Any, rollout: Rollout, given: Any, seed: int) -> tuple[Any, str, int]:
+def _first(
+    env: Any, rollout: Rollout, task: Any, given: Any, seed: int
+) -> tuple[Any, str, int]:
     """Return the given or the default controller, its name, and a number of starts."""
     twin = rollout.dynamics
     full = twin.action_size == twin.joints
@@ -183,6 +189,11 @@ def _first(env: Any, rollout: Rollout, given: Any, seed: int) -> tuple[Any, str,
         return given, type(given).__name__, starts
     # Default gains are efforts: none suits a twin whose actions are rescaled.
     robot = None if hasattr(twin, "dynamics") else getattr(twin, "robot", None)
+    inner = env.unwrapped
+    if robot is not None and hasattr(inner, "upright"):
+        state = np.concatenate([inner.upright, 0 * inner.upright])
+        first = LinearFeedback.regulator(twin, task.cost_rate, state)
+        return first, "the linear-quadratic regulator of the task cost", starts
     if robot is not None and full:
         limits = env.unwrapped.effort_limits
         first = PDGravityCompensation.from_limits(
@@ -195,8 +206,8 @@ def _first(env: Any, rollout: Rollout, given: Any, seed: int) -> tuple[Any, str,
         return first, name, starts
     if robot is None or tuple(robot.revolute) != (False, True):
         raise RobooptError(
-            "`controller` must be given: there are defaults for fully driven robots "
-            "and for cart-poles whose actions are forces only."
+            "`controller` must be given: there are defaults for fully driven robots, "
+            "balancing ones and cart-poles whose actions are efforts only."
         )
     if np.cos(sample_starts(env, 1, seed)[0, 1]) > 0:  # upright
         first = LinearFeedback(jnp.array([BALANCE_GAINS]))
@@ -220,7 +231,6 @@ def _objective(
     The worth of a joule depends on the robot, from a toy to an industrial arm.
     """
     inner = env.unwrapped
-    task = inner.task if task is None or isinstance(task, str) else task
     if not hasattr(inner, "actuators"):
         raise RobooptError(
             "`env` must have `actuators`, as roboopt_envs.tasks.Actuators has them: "

@@ -137,6 +137,8 @@ def _positions(
     if has_goal:
         positions = {k: q - seen[k][..., 2 * n + joint] for k, q in positions.items()}
         title = "error"
+    elif (target := getattr(result.objective.task, "target", None)) is not None:
+        goals = [target[joint]]
     elif joints.revolute[joint]:
         goals = _full_turns(positions)
     velocities = {k: o[..., n + joint] for k, o in seen.items()}

@@ -18,7 +18,12 @@ from roboopt.data import Trajectory
 from roboopt.optimize import Result
 from roboopt.policies import within_limits
 from roboopt.report import progress_bar
-from roboopt.rollouts import EVALUATION_SEED_OFFSET, collect, twin_rollout
+from roboopt.rollouts import (
+    EVALUATION_SEED_OFFSET,
+    collect,
+    robot_notes,
+    twin_rollout,
+)
 from roboopt.tuning._comparison import WHEN, compare
 from roboopt.tuning._environment import sample_starts
 from roboopt.tuning._joints import Joints
@@ -59,11 +64,14 @@ def tune(
     so far; a second one ends the test.
 
     Args:
-        env: "cart-pole", "arm", a Gymnasium id, or an environment that has a twin and
-            `actuators`; by default the robot that `model`, `robot` or `urdf` is, else
-            the cart-pole.
-        task: "balance" or "swing-up" for the cart-pole, "reach" for the arm, or an
-            object with `cost_rate` and `success`; by default the environment's.
+        env: "cart-pole", "arm", "robot", a Gymnasium id, or an environment that has a
+            twin and `actuators`; by default the robot that `model`, `robot` or `urdf`
+            is, else the cart-pole.
+        task: "balance" or "swing-up" for the cart-pole; with `urdf` "reach", "balance"
+            or a task of your own; an object with `cost_rate` and `success`, or, with
+            `urdf`, its name as "module:NAME" or "file.py:NAME"; by default the
+            environment's. A task of your own with `urdf` observes [q, q̇]; with
+            `env="arm"` it observes [q, q̇, goal].
         robot: "two-link", "iiwa" or "panda", for the arm.
         urdf: a fixed-base robot of your own, instead of `robot`.
         model: a fitted robot, or the path of a run of `identify` or its model.npz.
@@ -80,7 +88,8 @@ def tune(
         joule_weight: worth of a joule of Joule loss [1/J]; see `work_weight`.
         processes: worker processes of the test, 0 for none; by default one a processor
             where there are 20 test starts or more.
-        options: keywords of the environment's constructor, such as `tool` or `locked`.
+        options: keywords of the environment's constructor, such as `tool`, `locked` or
+            `upright`.
         progress: whether to show bars and the result of each round on stderr.
         callback: called with the `Status` of the descent.
 
@@ -112,6 +121,8 @@ def tune(
             "`processes` must be 0 unless `env` can be made again, as a Gymnasium id "
             f"can, got {processes} and {env}."
         )
+    for name, text in robot_notes(problem.env).items():
+        say(f"{name}: {text}", progress)
     try:
         found = descend(
             problem,

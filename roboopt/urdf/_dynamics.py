@@ -80,6 +80,12 @@ class RigidBodies:
         _, bias = self.equations_of_motion(matrix @ q + offset, gravity=gravity)
         return matrix.T @ bias
 
+    def potential_energy(self, q: Any, gravity: Any = EARTH_GRAVITY) -> float:
+        """Return −Σ m gᵀ c [J] at the coordinates `q` (n,), 0 at the root's origin."""
+        matrix, offset = self._coupling
+        _, center, *_ = self._frames(np.asarray(matrix @ q + offset, float))
+        return -float(self._masses @ (center @ np.asarray(gravity, float)))
+
     def equations_of_motion(
         self,
         q: Any,

@@ -50,6 +50,16 @@ def test_every_command_has_them(command, tmp_path):
     }
 
 
+@pytest.mark.parametrize("command", [Tune, Reinforce, Collect])
+def test_commands_that_act_take_the_flags_of_balancing(command):
+    line = "--upright pole=3.14,cart --start-half-width 0.1,0.2"
+    line = f"roboopt/RobotTask-v0 {line}" if command is Collect else line
+    assert parsed(command, line).simulation.options() == {
+        "upright": {"pole": 3.14, "cart": 0.0},
+        "start_half_width": (0.1, 0.2),
+    }
+
+
 def test_what_is_not_given_is_left_to_the_environment():
     assert Simulation().options() == {}
     assert parsed(Tune, "--locked a,b").simulation.options() == {"locked": ("a", "b")}

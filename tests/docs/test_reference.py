@@ -22,7 +22,7 @@ INTERNAL = {
     "roboopt.rollouts": """
         EVALUATION_SEED_OFFSET MAX_EPISODE_STEPS as_episodes env_maker
         env_name episode_seed faded is_env random_steps require_an_end
-        time_limit time_step_of
+        robot_notes time_limit time_step_of
     """,
     "roboopt.data": """
         atomic_write check_writable is_episode_folder read_archive

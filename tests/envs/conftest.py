@@ -9,6 +9,7 @@ import roboopt_envs  # noqa: F401  registers the environments
 
 from .urdfs import gantry
 
+FURUTA = Path(__file__).parents[2] / "examples" / "furuta" / "furuta.urdf"
 SPECS = {
     "balance": ("roboopt/CartPoleBalance-v0", {}),
     "swing-up": ("roboopt/CartPoleSwingUp-v0", {}),
@@ -16,6 +17,7 @@ SPECS = {
     "iiwa": ("roboopt/ArmReach-v0", {"robot": "iiwa"}),
     "panda": ("roboopt/ArmReach-v0", {"robot": "panda"}),
     "gantry": ("roboopt/ArmReach-v0", {}),
+    "furuta": ("roboopt/RobotTask-v0", {"robot": str(FURUTA)}),
 }
 
 

@@ -1,7 +1,10 @@
-"""A Furuta pendulum with a task of ten lines: the passive joint stays passive."""
+"""Robots that balance, or do a task of ten lines: passive joints stay passive."""
 
+import inspect
 from dataclasses import dataclass
+from pathlib import Path
 
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -10,6 +13,11 @@ from roboopt_envs.robot import RobotTask
 import roboopt as ro
 from roboopt import RobooptError
 
+from .urdfs import one_joint
+
+TESTS = Path(__file__).parents[1]
+FILES = {path.stem: path for path in (TESTS / "cases" / "balance").glob("*.urdf")}
+FILES["furuta"] = TESTS.parent / "examples" / "furuta" / "furuta.urdf"
 FURUTA = """<robot name="furuta">
 <link name="base"/>
 <link name="arm"><inertial><origin xyz="0.1 0 0"/><mass value="0.2"/>
@@ -33,6 +41,12 @@ class Upright:
 
     def success(self, observations, time_step):
         return (abs(observations[..., -48:, 1]) < 0.05).all(-1)
+
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:.*has passive joints:UserWarning",
+    "ignore:the URDF has no effort limit:UserWarning",
+)
 
 
 @pytest.fixture
@@ -69,6 +83,133 @@ def test_the_pendulum_balances_by_the_regulator_of_its_twin(env):
         action = np.clip(-gain @ observation, -env.effort_limits, env.effort_limits)
         observation, _, _, truncated, info = env.step(action)
     assert info["is_success"]
+
+
+BALANCE = {
+    "point_mass_pendulum": ({}, [np.pi], ()),
+    "point_mass_cart": ({"actuated": ["slide"]}, [0, 0], ["hinge"]),
+    "cart_pole": ({}, [0, np.pi], ["pole_joint"]),
+    "furuta": ({}, [0, np.pi], ["bearing"]),
+    "acrobot": ({"start_half_width": 0.03}, [np.pi, 0], ["shoulder"]),
+}
+
+
+@pytest.mark.parametrize("name", BALANCE)
+def test_a_robot_balances_where_it_is_highest(name):
+    options, upright, passive = BALANCE[name]
+    env = RobotTask(FILES[name], **options)
+    np.testing.assert_allclose(env.upright, upright, atol=1e-9)
+    driven = [env.joint_names[joint] for joint in env.actuated]
+    assert sorted({*env.joint_names} - {*driven}) == sorted(passive)
+    policy, _ = ro.imitation.demonstrator(env)
+    acting = ro.policies.within_limits(policy, env.action_space)
+    motions = ro.rollouts.collect(env, acting, episodes=3, seed=7)
+    seen = np.asarray(motions.observations)
+    assert env.task.success(seen, env.time_step).all()
+    assert not np.delete(np.asarray(motions.efforts), env.actuated, axis=-1).any()
+    env.close()
+
+
+@pytest.mark.parametrize("name", ["point_mass_cart", "cart_pole", "furuta"])
+def test_passive_joints_have_the_damping_of_their_file_alone(name):
+    env = RobotTask(FILES[name], **BALANCE[name][0])
+    expected = {"point_mass_cart": [0, 0], "cart_pole": [2, 0.01], "furuta": [0, 0]}
+    np.testing.assert_array_equal(env.damping, expected[name])
+    client = env.physics_client
+    for joint in env.joint_indices:
+        info = client.getJointInfo(env.body, joint)
+        assert info[6] == 0 and info[7] == 0  # Bullet adds nothing of its own.
+    assert env.linear_damping == env.angular_damping == 0
+    # Pushed out of balance, the pendulum falls: no motor of Bullet's holds it.
+    observation, _ = env.reset(options={"start": [*env.upright + [0, 0.1], 0, 0]})
+    for _ in range(env.horizon // 2):
+        observation, *_ = env.step(np.zeros(1))
+    assert abs(observation[1] - env.upright[1]) > 0.3
+    env.close()
+
+
+def test_a_pendulum_without_damping_keeps_its_energy():
+    env = RobotTask(FILES["furuta"], time_step=1 / 2000, duration=1.0)
+    robot = ro.Twin.from_env(env).robot
+    observation, _ = env.reset(options={"start": [0.0, 2.0, 0.0, 0.0]})
+
+    def energy(state):
+        q, velocity = jnp.split(jnp.asarray(state), 2)
+        return robot.kinetic_energy(q, velocity) + robot.potential_energy(q)
+
+    first = energy(observation)
+    for _ in range(env.horizon):
+        observation, *_ = env.step(np.zeros(1))
+    # Up to the integrator's error, a share of what the fall would release.
+    fall = energy([0.0, np.pi, 0.0, 0.0]) - energy(np.zeros(4))
+    assert abs(energy(observation) - first) < 0.01 * fall
+    env.close()
+
+
+def test_upright_may_be_told():
+    env = RobotTask(FILES["cart_pole"], upright={"carriage_joint": 0.5})
+    np.testing.assert_allclose(env.upright, [0.5, np.pi])
+    np.testing.assert_allclose(env.task.target, env.upright)
+    starts = env.sample_starts(200, seed=0)
+    np.testing.assert_allclose(starts.mean(0)[:2], env.upright, atol=0.05)
+    env.close()
+
+
+def test_an_arm_may_hold_against_gravity(write):
+    env = RobotTask(write(one_joint()), upright={"hinge": 0.5})
+    np.testing.assert_allclose(env.upright, [0.5])
+    policy, _ = ro.imitation.demonstrator(env)
+    torque = ro.Twin.from_env(env).robot.gravity_effort(jnp.array([0.5]))
+    np.testing.assert_allclose(policy(jnp.array([0.5, 0.0])), torque, rtol=1e-9)
+    env.close()
+
+
+def test_positions_that_are_no_balance_are_refused(write):
+    def make(**options):
+        RobotTask(FILES["cart_pole"], **options)
+
+    with pytest.raises(RobooptError, match="`upright` must name joints of .*'pole'"):
+        make(upright={"pole": 0.0})
+    with pytest.raises(RobooptError, match="`upright` must be within the limits"):
+        make(upright={"carriage_joint": 4.0})
+    with pytest.raises(RobooptError, match="equilibrium: gravity .* 'pole_joint'"):
+        make(upright={"pole_joint": 1.0})
+    with pytest.raises(RobooptError, match="must be held by the motors: joint 'hinge'"):
+        RobotTask(write(one_joint()), upright={"hinge": 0.1}, effort_limits=0.5)
+
+
+def test_a_task_may_be_named(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    lines = inspect.getsource(Upright)
+    (tmp_path / "mine.py").write_text(f"from dataclasses import dataclass\n\n{lines}")
+    for name in ("mine:Upright", f"{tmp_path}/mine.py:Upright"):
+        env = RobotTask(FILES["furuta"], name)
+        assert type(env.task).__name__ == "Upright"
+        env.close()
+
+
+NO_TASKS = {
+    "balance": "`task` must be an object, module:NAME or file.py:NAME, got 'balance'",
+    "nowhere:TASK": "`task` nowhere:TASK cannot be imported: No module named",
+    "math:pi": "`task` must have `cost_rate",
+}
+
+
+@pytest.mark.parametrize("name", NO_TASKS)
+def test_what_is_no_task_is_refused(name):
+    with pytest.raises(RobooptError, match=NO_TASKS[name]):
+        RobotTask(FILES["furuta"], name)
+
+
+def test_a_fitted_robot_balances_where_its_own_mass_is(write):
+    robot = ro.load_urdf(FILES["furuta"], linear_damping=0.0, angular_damping=0.0)
+    last = robot.body_names.index("pendulum")
+    centers = robot.centers_of_mass.at[last, 1].add(0.01)
+    fitted = eqx.tree_at(lambda r: r.centers_of_mass, robot, centers)
+    env = RobotTask(FILES["furuta"], model=fitted)
+    tilt = np.arctan2(0.01, 0.06)
+    np.testing.assert_allclose(abs(env.upright[1]), np.pi - tilt, atol=1e-6)
+    env.close()
 
 
 def test_bad_starts_are_refused(write):

@@ -6,7 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from roboopt_envs.tasks import Balance, Reach, SwingUp, ToolChain
+from roboopt_envs.tasks import Balance, Hold, Reach, SwingUp, ToolChain
+
+from roboopt import RobooptError
 
 from .test_tool_chain import CRANE
 
@@ -25,7 +27,9 @@ SWING_UP = SwingUp(
     force_scale=5.0,
 )
 REACH = Reach(CRANE, (0.5, 1.0, 2.0), (1.0, 2.0, 4.0), tool_scale=0.2)
-CASES = [(BALANCE, 4, 1), (SWING_UP, 4, 1), (REACH, 9, 3)]
+HOLD = Hold((1.0, -0.5), (0.5, 0.2), (2.0, 1.0), (10.0,))
+HOLD_ZERO = dataclasses.replace(HOLD, target=(0.0, 0.0))
+CASES = [(BALANCE, 4, 1), (SWING_UP, 4, 1), (REACH, 9, 3), (HOLD_ZERO, 4, 1)]
 cases = pytest.mark.parametrize("task, observed, driven", CASES)
 
 
@@ -42,6 +46,35 @@ def test_balance_is_quadratic():
     both = BALANCE.cost_rate(x + y, u + v) + BALANCE.cost_rate(x - y, u - v)
     each = 2 * (BALANCE.cost_rate(x, u) + BALANCE.cost_rate(y, v))
     np.testing.assert_allclose(both, each, rtol=1e-13)
+
+
+def test_hold_by_hand():
+    # (1/0.5)² + (0.4/0.2)² + (−4/2)² + (3/1)² + (20/10)² = 4 + 4 + 4 + 9 + 4 = 25.
+    rate = HOLD.cost_rate(np.array([2.0, -0.1, -4.0, 3.0]), np.array([20.0]))
+    np.testing.assert_allclose(rate, 25.0, rtol=1e-14)
+
+
+def test_hold_succeeds_where_all_joints_end_near_the_target():
+    # Within 0.25 of each scale, 0.125 and 0.05, for the last second.
+    there = np.tile([1.0, -0.5, 0.0, 0.0], (300, 1))
+    assert HOLD.success(there, 0.01)
+    for joint, near, far in ((0, 0.12, 0.13), (1, 0.049, 0.051)):
+        for offset, expected in ((near, True), (far, False)):
+            off = there.copy()
+            off[250, joint] += offset
+            assert bool(HOLD.success(off, 0.01)) is expected
+    early = there.copy()
+    early[:190] += 1.0
+    assert HOLD.success(early, 0.01)
+
+
+def test_hold_needs_numbers_that_fit():
+    with pytest.raises(RobooptError, match="`target` must be finite and have"):
+        Hold((1.0,), (0.5, 0.2), (2.0, 1.0), (10.0,))
+    with pytest.raises(RobooptError, match="`position_scale` must be positive"):
+        dataclasses.replace(HOLD, position_scale=(0.0, 1.0))
+    with pytest.raises(RobooptError, match="`observation` and `action` must hold"):
+        HOLD.cost_rate(np.zeros(6), np.zeros(1))
 
 
 def test_swing_up_by_hand():
@@ -158,7 +191,7 @@ def test_success_of_an_episode_shorter_than_the_window():
 def test_bad_fields_are_refused(task, observed, driven, value):
     for field in dataclasses.fields(task):
         old = getattr(task, field.name)
-        if isinstance(old, ToolChain):
+        if isinstance(old, ToolChain) or field.name == "target":
             continue
         new = (*old[:-1], value) if isinstance(old, tuple) else value
         with pytest.raises(ValueError, match=f"`{field.name}` must be positive"):

@@ -1,0 +1,64 @@
+"""A task of one's own, from its name: "module:NAME" or "file.py:NAME"."""
+
+import dataclasses
+import importlib.util
+import pkgutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from roboopt._errors import RobooptError
+
+
+def named_task(task: Any) -> Any:
+    """Return a task: the object itself, or what a name stands for.
+
+    Args:
+        task: an object, or the name of an object or of a dataclass with defaults.
+
+    Raises:
+        RobooptError: if the name cannot be resolved, or the task lacks `cost_rate` or
+            `success`.
+    """
+    found = _resolved(task) if isinstance(task, str) else task
+    if isinstance(found, type):
+        found = found()
+    for name in ("cost_rate", "success"):
+        if not callable(getattr(found, name, None)):
+            raise RobooptError(
+                "`task` must have `cost_rate(observation, action)` and "
+                f"`success(observations, time_step)`, got {task!r} without {name}."
+            )
+    if isinstance(task, str) and not dataclasses.is_dataclass(found):
+        raise RobooptError(
+            f"`task` must be a dataclass, so that results can be saved, got {found!r}."
+        )
+    return found
+
+
+def _resolved(name: str) -> Any:
+    module, colon, attribute = name.rpartition(":")
+    if not colon:
+        raise RobooptError(
+            f"`task` must be an object, module:NAME or file.py:NAME, got {name!r}."
+        )
+    try:
+        if module.endswith(".py"):
+            return getattr(_from_file(Path(module)), attribute)
+        return pkgutil.resolve_name(name)
+    except Exception as error:  # A user's module may raise anything.
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise RobooptError(f"`task` {name} cannot be imported: {reason}.") from error
+
+
+def _from_file(path: Path) -> Any:
+    """Return the module in a file, under the name of the file."""
+    known = sys.modules.get(path.stem)
+    if known is not None and getattr(known, "__file__", None) == str(path.resolve()):
+        return known
+    spec = importlib.util.spec_from_file_location(path.stem, path.resolve())
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module  # Dataclasses look their module up.
+    spec.loader.exec_module(module)
+    return module

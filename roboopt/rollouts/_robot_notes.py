@@ -1,0 +1,32 @@
+"""What is to be known of a simulated robot before its numbers are read."""
+
+from typing import Any
+
+
+def robot_notes(env: Any) -> dict[str, str]:
+    """Return which link is an environment's tool and why, and which joints are driven.
+
+    The motors are left out where every joint is driven, unless the robot is to balance;
+    an environment that knows no tool or no joints has no such note.
+
+    Args:
+        env: an environment, with any wrappers.
+    """
+    inner = getattr(env, "unwrapped", env)
+    notes = {}
+    if tool := getattr(inner, "tool", None):
+        notes["tool"] = f"link {tool}, {inner.tool_choice}"
+    names, actuated = (getattr(inner, n, None) for n in ("joint_names", "actuated"))
+    if names is None or actuated is None:
+        return notes
+    driven = ", ".join(names[joint] for joint in actuated)
+    passive = [name for joint, name in enumerate(names) if joint not in set(actuated)]
+    if passive:
+        notes["motors"] = f"drive {driven}; passive: {', '.join(passive)}"
+    elif hasattr(inner, "upright"):
+        notes["motors"] = f"drive every joint: {driven}"
+    if hasattr(inner, "upright"):
+        pairs = zip(names, inner.upright, strict=True)
+        held = ", ".join(f"{name} {position:.4g}" for name, position in pairs)
+        notes["upright"] = f"{held} [rad or m]"
+    return notes
