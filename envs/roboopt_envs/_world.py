@@ -31,6 +31,7 @@ from roboopt.urdf import (
     bullet_urdf,
     find_meshes,
     reach,
+    shape_faults,
 )
 
 from ._resistance import MAX_SPEED, Resistance
@@ -66,7 +67,7 @@ class PybulletWorld:
         RuntimeError: if a window is asked for and there is no display.
 
     Warns:
-        UserWarning: if meshes are not found, and capsules stand in for them.
+        UserWarning: if capsules stand in for shapes that cannot be used.
     """
 
     def __init__(
@@ -84,20 +85,27 @@ class PybulletWorld:
         self.urdf = Path(urdf)
         self._meshes = find_meshes(model, self.urdf.parent, packages)
         self._own_shapes = True
-        missing = [name for name, path in self._meshes.items() if path is None]
-        if missing:
-            shown = ", ".join(missing[:3]) + (", …" if len(missing) > 3 else "")
-            _warn(
-                f"{len(missing)} mesh(es) of the robot cannot be found ({shown}): "
-                f"{STAND_INS} them. Name the folders of ROS packages by `packages`, or "
-                "--package NAME=PATH."
-            )
+        self._warn_of_shapes(model)
         self.client = _Client(pybullet.GUI if gui else pybullet.DIRECT)
         self._time_step = 1 / 240
         self._load(model, "robot")
         numbers = model.damping, model.friction, 0 * model.damping
         self._set_physics(*numbers, np.array(EARTH_GRAVITY), 0.0, 0.0)
         self._marker: int | None = None
+
+    def _warn_of_shapes(self, model: UrdfModel) -> None:
+        """Say which shapes capsules stand in for, and how to find lost packages."""
+        faults = shape_faults(model, self._meshes)
+        if not faults:
+            return
+        kinds = list(dict.fromkeys(faults))
+        shown = "; ".join(kinds[:3]) + ("; …" if len(kinds) > 3 else "")
+        lost = {mesh.package for mesh in self._meshes.values()} - {""}
+        hint = f" Name the folders of the ROS packages {sorted(lost)} by `packages`."
+        _warn(
+            f"{len(kinds)} mesh(es) or shape(s) of the robot cannot be used ({shown}): "
+            f"{STAND_INS} them.{hint if lost else ''}"
+        )
 
     def _load(self, model: UrdfModel, argument: str) -> None:
         """Load the file that is written from `model`, with capsules if shapes fail."""

@@ -54,6 +54,9 @@ class ArmReach(FixedBaseEnv):
             [N·m or N].
         packages: folders of ROS packages by name, for meshes of package://NAME/….
         repair: replace inertias that no body can have by the nearest possible ones.
+        bullet_defaults: give links without `<inertial>`, which are massless frames,
+            PyBullet's 1 kg and 1 kg·m².
+        xacro_args: values of the arguments of a .xacro file, by name.
         duration: length of an episode [s].
         time_step: [s].
         actuators: the motors of all joints; by default 1 Ω and 10 A at the limit.
@@ -84,6 +87,8 @@ class ArmReach(FixedBaseEnv):
         effort_limits: Sequence[float] | np.ndarray | float | None = None,
         packages: Mapping[str, str | PathLike] | None = None,
         repair: bool = False,
+        bullet_defaults: bool = False,
+        xacro_args: Mapping[str, str] | None = None,
         duration: float = 3.0,
         time_step: float = 1 / 240,
         actuators: Actuators | None = None,
@@ -101,9 +106,11 @@ class ArmReach(FixedBaseEnv):
             actuated=actuated,
             effort_limits=effort_limits,
             repair=repair,
+            bullet_defaults=bullet_defaults,
+            xacro_args=xacro_args,
             argument="robot",
         )
-        _require_motors(urdf)
+        _require_motors(urdf, named=actuated is not None)
         gui = render_mode == "human"
         world = load_world(urdf, path, packages=packages, gui=gui, model=model)
         if effort_limits is not None and np.isinf(urdf.effort_limits).any():
@@ -164,15 +171,20 @@ class ArmReach(FixedBaseEnv):
         )
 
 
-def _require_motors(model: UrdfModel) -> None:
-    """Refuse a robot with a passive joint: it cannot reach configurations at will."""
+def _require_motors(model: UrdfModel, *, named: bool) -> None:
+    """Refuse a robot with a passive joint: it cannot reach configurations at will.
+
+    Args:
+        model: the robot.
+        named: whether the caller has named the driven joints.
+    """
     names = np.array(model.joint_names)
     if not model.driven.all():
         raise RobooptError(
             "`robot` must have a motor at every joint to reach a configuration, got "
             f"passive joints {names[~model.driven].tolist()}. Hold them by `locked`, "
-            "name the driven joints by `actuated`, or give a task for which passive "
-            "joints may swing, such as balance."
+            + ("" if named else "give all joints motors by `actuated='all'`, ")
+            + "or give a task for which passive joints may swing, such as balance."
         )
 
 

@@ -9,69 +9,23 @@ it, and so are the shapes of a robot that shows none.
 """
 
 import copy
-import os
 from collections.abc import Mapping
-from pathlib import Path
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
 import numpy as np
 
+from roboopt.urdf._meshes import Mesh
 from roboopt.urdf._model import FIXED, PRISMATIC, Inertial, UrdfModel
 from roboopt.urdf._principal_axes import exact_principal_axes
 from roboopt.urdf._rotations import rpy_from_rotation
+from roboopt.urdf._shapes import SHAPES, shape_fault
 
-MESH_FORMATS = (".obj", ".stl", ".dae")  # those that PyBullet reads
 CAPSULE_RADIUS = 0.03  # of the robot's reach
-SHAPES = ("visual", "collision")
-
-
-def find_meshes(
-    model: UrdfModel,
-    folder: str | os.PathLike,
-    packages: Mapping[str, str | os.PathLike] | None = None,
-) -> dict[str, Path | None]:
-    """Return the files of a robot's meshes by the names that its URDF gives them.
-
-    A relative name is looked for in `folder` and the folders above it. The package of
-    package://NAME/… is looked for in `packages`, in the folders of ROS_PACKAGE_PATH,
-    and around `folder`. None stands for a mesh that is not found, or not in a format
-    that PyBullet reads.
-
-    Args:
-        model: the robot.
-        folder: the folder of its URDF.
-        packages: folders of packages, by the packages' names.
-    """
-    names = [e.get("filename") or "" for e in model.element.iter("mesh")]
-    places = [Path(folder).resolve(), *Path(folder).resolve().parents]
-    return {name: _find(name, places, packages or {}) for name in names}
-
-
-def _find(
-    name: str, places: list[Path], packages: Mapping[str, str | os.PathLike]
-) -> Path | None:
-    scheme, _, rest = name.rpartition("://")
-    package, _, inside = rest.partition("/")
-    if scheme in ("", "file"):
-        tried = [place / rest for place in places]  # `rest` may be absolute.
-    else:
-        known = [Path(packages[package])] if package in packages else []
-        for entry in os.environ.get("ROS_PACKAGE_PATH", "").split(os.pathsep):
-            if entry:
-                known += [Path(entry) / package]
-                known += [Path(entry)] if Path(entry).name == package else []
-        known += [place / package for place in places]
-        known += places  # A package whose folder has another name.
-        tried = [place / inside for place in known]
-    for path in tried:
-        if path.suffix.lower() in MESH_FORMATS and path.is_file():
-            return path.resolve()
-    return None
 
 
 def bullet_urdf(
-    model: UrdfModel, meshes: Mapping[str, Path | None], *, shapes: bool = True
+    model: UrdfModel, meshes: Mapping[str, Mesh], *, shapes: bool = True
 ) -> bytes:
     """Return the text of a URDF that PyBullet loads as `model`.
 
@@ -158,20 +112,19 @@ def _write_inertial(link: Element, inertial: Inertial | None) -> None:
 
 
 def _copy_shapes(
-    source: Element, link: Element, model: UrdfModel, meshes: Mapping[str, Path | None]
+    source: Element, link: Element, model: UrdfModel, meshes: Mapping[str, Mesh]
 ) -> None:
-    """Copy the shapes of a link, with capsules in place of meshes without a file."""
+    """Copy the shapes of a link, with capsules in place of unusable ones."""
     for tag in SHAPES:
         missing = False
         for shape in source.findall(tag):
-            mesh = shape.find("geometry/mesh")
-            path = None if mesh is None else meshes.get(mesh.get("filename") or "")
-            if mesh is not None and path is None:
+            if shape_fault(shape, str(source.get("name")), meshes):
                 missing = True
                 continue
             shape = copy.deepcopy(shape)
             for element in shape.iter("mesh"):
-                element.set("filename", str(path))
+                mesh = meshes[element.get("filename") or ""]
+                element.set("filename", str(mesh.path))
             for element in shape.iter("texture"):
                 element.attrib.pop("filename", None)
             link.append(shape)
