@@ -21,7 +21,7 @@ from roboopt.urdf._principal_axes import exact_principal_axes
 from roboopt.urdf._rotations import rpy_from_rotation
 from roboopt.urdf._shapes import SHAPES, shape_fault
 
-CAPSULE_RADIUS = 0.03  # of the robot's reach
+CAPSULE_RADIUS, ROD_RADIUS = 0.03, 0.01  # of the robot's reach
 
 
 def bullet_urdf(
@@ -51,6 +51,8 @@ def bullet_urdf(
                 _write_capsules(link, tag, model)
         if shapes:
             _copy_shapes(own[name], link, model, meshes)
+            if "visual" in shown and own[name].find("visual") is None:
+                _write_rods(link, model, own)
     lower, upper = model.position_limits
     # A limit stops joints that follow each other together, and Bullet's only one.
     coupled = any(joint.mimic is not None for joint in model.moving)
@@ -141,14 +143,28 @@ def _write_capsules(link: Element, tag: str, model: UrdfModel) -> None:
     if not any(np.linalg.norm(end) > radius for end in ends):
         ends = [] if inertial is None or not inertial.mass else [2 * inertial.center]
     for end in ends:
-        length = float(np.linalg.norm(end))
-        if length <= radius / 2:
-            continue
-        shape = SubElement(link, tag)
-        _write_origin(shape, end / 2, _along(end / length))
-        geometry = SubElement(shape, "geometry")
-        sizes = {"radius": repr(radius), "length": repr(length)}
-        SubElement(geometry, "capsule", sizes)
+        if np.linalg.norm(end) > radius / 2:
+            _write_capsule(link, tag, end, radius)
+
+
+def _write_rods(link: Element, model: UrdfModel, own: Mapping[str, Element]) -> None:
+    """Show a moving link that shows nothing, from its joint to links that do."""
+    name, radius = str(link.get("name")), ROD_RADIUS * reach(model)
+    if model.link_poses[name].joint < 0:
+        return
+    for joint in model.joints:
+        far = float(np.linalg.norm(joint.offset)) > CAPSULE_RADIUS * reach(model)
+        if joint.parent == name and far and own[joint.child].find("visual") is not None:
+            _write_capsule(link, "visual", joint.offset, radius)
+
+
+def _write_capsule(link: Element, tag: str, end: np.ndarray, radius: float) -> None:
+    """Write a capsule from the link's origin to `end` (3,) [m]."""
+    length = float(np.linalg.norm(end))
+    shape = SubElement(link, tag)
+    _write_origin(shape, end / 2, _along(end / length))
+    sizes = {"radius": repr(radius), "length": repr(length)}
+    SubElement(SubElement(shape, "geometry"), "capsule", sizes)
 
 
 def _along(direction: np.ndarray) -> np.ndarray:

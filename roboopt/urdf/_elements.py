@@ -35,7 +35,7 @@ def urdf_text(path: str | PathLike, xacro_args: Mapping[str, str] | None = None)
     if str(path).endswith(".xacro"):
         text = expanded(path, xacro_args or {})
     elif xacro_args:
-        raise Fault(f"`xacro_args` are for a .xacro file, got {path}.")
+        raise Fault(f"a .xacro file alone takes arguments by `xacro_args`, got {path}.")
     else:
         data = Path(path).read_bytes()
         text = _decoded(data, "utf-16" if data.startswith(UTF_16) else "utf-8-sig")

@@ -112,7 +112,11 @@ def _fault(path: Path, size: int, modified: int) -> str:
     data = path.read_bytes()
     if data.startswith(LFS_POINTER):
         return "a pointer of Git LFS (`git lfs pull` brings the file)"
-    return "" if check(data) else f"no valid {path.suffix.lower()}"
+    if check(data):
+        return ""
+    if check is _is_stl and data.lstrip().startswith(b"solid"):
+        return "a text .stl, which PyBullet does not read"
+    return f"no valid {path.suffix.lower()}"
 
 
 def _is_stl(data: bytes) -> bool:

@@ -3,10 +3,11 @@
 import struct
 import warnings
 
+import pybullet
 import pytest
 from roboopt_envs.arm import ArmReach
 
-from .urdfs import one_joint
+from .urdfs import INERTIAL, one_joint
 
 TRIANGLE = struct.pack("<12fH", 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0)
 STL = bytes(80) + struct.pack("<I", 1) + TRIANGLE
@@ -123,3 +124,22 @@ def test_a_mirrored_mesh_is_taken(tmp_path, write):
         warnings.simplefilter("error")
         geometry = '<mesh filename="a.stl" scale="0.001 -0.001 0.001"/>'
         ArmReach(write(with_shape(geometry))).close()
+
+
+def test_a_rod_without_a_shape_is_shown_up_to_its_bob(write):
+    ball = "<visual><geometry><sphere radius='0.03'/></geometry></visual>"
+    elements = (
+        f"<link name='bob'>{INERTIAL}{ball}</link><link name='frame'/>"
+        "<joint name='f' type='fixed'><parent link='arm'/><child link='bob'/>"
+        "<origin xyz='0 0 0.6'/></joint>"
+        "<joint name='g' type='fixed'><parent link='arm'/><child link='frame'/>"
+        "<origin xyz='0.5 0 0'/></joint>"
+    )
+    env = ArmReach(write(one_joint(elements=elements)))
+    shapes = env.physics_client.getVisualShapeData(env.body)
+    rods = [shape for shape in shapes if shape[2] == pybullet.GEOM_CAPSULE]
+    ((_, link, _, size, _, center, *_),) = rods
+    assert env.physics_client.getJointInfo(env.body, link)[12] == b"arm"
+    assert size[0] == pytest.approx(0.6)
+    assert center == pytest.approx((0, 0, 0.3))
+    env.close()

@@ -97,5 +97,5 @@ def test_arguments_without_a_default_are_given(tmp_path, declared):
 
 def test_arguments_of_a_plain_file_are_refused(tmp_path):
     path = write(tmp_path / "arm.urdf", "<robot name='arm'/>")
-    with pytest.raises(RobooptError, match="`xacro_args` are for a .xacro file"):
+    with pytest.raises(RobooptError, match="a .xacro file alone takes arguments"):
         read_urdf(path, xacro_args={"prefix": "left_"})
