@@ -41,7 +41,7 @@ def bullet_urdf(
         robot.extend(copy.deepcopy(e) for e in model.element.findall("material"))
     for texture in robot.iter("texture"):
         texture.attrib.pop("filename", None)
-    own = {e.get("name"): e for e in model.element.findall("link")}
+    own = {str(e.get("name")): e for e in model.element.findall("link")}
     shown = {e.tag for link in own.values() for e in link if e.tag in SHAPES}
     for name in model.link_names:
         link = SubElement(robot, "link", name=name)

@@ -42,8 +42,8 @@ def test_the_folder_of_another_run_is_its_own_until_its_process_ends(tmp_path):
         "print('claimed', flush=True); sys.stdin.read()"
     )
     words = [sys.executable, "-c", code, str(tmp_path)]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen(words, text=True, **pipes) as process:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(words, text=True, stdin=pipe, stdout=pipe) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "claimed\n"
         with pytest.raises(RobooptError, match="a.partial belongs to a run"):
