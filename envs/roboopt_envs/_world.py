@@ -31,7 +31,8 @@ from roboopt.urdf import (
     bullet_urdf,
     find_meshes,
     reach,
-    shape_faults,
+    unusable_shapes,
+    without_frames,
 )
 
 from ._resistance import MAX_SPEED, Resistance
@@ -43,6 +44,7 @@ import pybullet  # noqa: E402
 from pybullet_utils.bullet_client import BulletClient  # noqa: E402
 
 STAND_INS = "capsules from joint to joint stand in for"
+MAX_JOINTS = 127  # PyBullet reports the state of no body with more, fixed ones included
 MARKER_RADIUS = 0.03  # m, and at most this share of the robot's reach
 
 
@@ -85,7 +87,8 @@ class PybulletWorld:
         self.urdf = Path(urdf)
         self._meshes = find_meshes(model, self.urdf.parent, packages)
         self._own_shapes = True
-        self._warn_of_shapes(model)
+        if said := unusable_shapes(model, self._meshes):
+            _warn(said)
         self.client = _Client(pybullet.GUI if gui else pybullet.DIRECT)
         self._time_step = 1 / 240
         self._load(model, "robot")
@@ -93,23 +96,16 @@ class PybulletWorld:
         self._set_physics(*numbers, np.array(EARTH_GRAVITY), 0.0, 0.0)
         self._marker: int | None = None
 
-    def _warn_of_shapes(self, model: UrdfModel) -> None:
-        """Say which shapes capsules stand in for, and how to find lost packages."""
-        faults = shape_faults(model, self._meshes)
-        if not faults:
-            return
-        kinds = list(dict.fromkeys(faults))
-        shown = "; ".join(kinds[:3]) + ("; …" if len(kinds) > 3 else "")
-        lost = {mesh.package for mesh in self._meshes.values()} - {""}
-        hint = f" Name the folders of the ROS packages {sorted(lost)} by `packages`."
-        _warn(
-            f"{len(kinds)} mesh(es) or shape(s) of the robot cannot be used ({shown}): "
-            f"{STAND_INS} them.{hint if lost else ''}"
-        )
-
     def _load(self, model: UrdfModel, argument: str) -> None:
         """Load the file that is written from `model`, with capsules if shapes fail."""
         client = self.client
+        if len(model.joints) > MAX_JOINTS:
+            model = without_frames(model)
+        if len(model.joints) > MAX_JOINTS:
+            raise RobooptError(
+                f"`{argument}`: PyBullet simulates at most {MAX_JOINTS} joints, fixed "
+                f"ones included, got {len(model.joints)} in {self.urdf}."
+            )
         body, said = self._load_file(model)
         if body is None and self._own_shapes:
             self._own_shapes = False

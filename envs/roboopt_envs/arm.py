@@ -159,15 +159,26 @@ class ArmReach(FixedBaseEnv):
 
     def _draw_held(self, random: np.random.Generator) -> np.ndarray:
         """Return a configuration that the motors can hold, (n,) [rad or m]."""
+        tried = []
         for _ in range(MAX_DRAWS):
             q = random.uniform(*self._range)
             gravity = np.abs(self._world.gravity_effort(q))
             if (gravity <= HOLDING_FRACTION * self.effort_limits).all():
                 return q
+            tried.append(gravity)
+        low, high = np.min(tried, axis=0), np.max(tried, axis=0)
+        failed = (np.array(tried) > HOLDING_FRACTION * self.effort_limits).sum(axis=0)
+        rows = zip(self.joint_names, self.effort_limits, low, high, strict=True)
+        weak = [
+            f"{name} (limit {limit:.4g}, gravity {least:.4g} to {most:.4g})"
+            for (name, limit, least, most), count in zip(rows, failed, strict=True)
+            if 2 * count > failed.max()
+        ]
         raise RobooptError(
             "`effort_limits` must leave configurations that take at most "
-            f"{HOLDING_FRACTION:.0%} of them to hold: among {MAX_DRAWS} there was none "
-            f"with {self.effort_limits} for joints {list(self.joint_names)}."
+            f"{HOLDING_FRACTION:.0%} of them to hold: among {MAX_DRAWS} there was "
+            f"none. Too weak [N·m or N]: {', '.join(weak)}. Give larger limits by "
+            "`effort_limits`, or hold these joints by `locked`."
         )
 
 
@@ -182,9 +193,10 @@ def _require_motors(model: UrdfModel, *, named: bool) -> None:
     if not model.driven.all():
         raise RobooptError(
             "`robot` must have a motor at every joint to reach a configuration, got "
-            f"passive joints {names[~model.driven].tolist()}. Hold them by `locked`, "
-            + ("" if named else "give all joints motors by `actuated='all'`, ")
-            + "or give a task for which passive joints may swing, such as balance."
+            f"passive joints {names[~model.driven].tolist()}. "
+            + ("" if named else "Drive them by `actuated='all'`. ")
+            + "Hold them by `locked`, or give a task for which passive joints may "
+            "swing, such as balance."
         )
 
 

@@ -2,6 +2,7 @@
 
 from roboopt.urdf._bullet_file import bullet_urdf as bullet_urdf
 from roboopt.urdf._bullet_file import reach as reach
+from roboopt.urdf._bullet_file import without_frames as without_frames
 from roboopt.urdf._dynamics import EARTH_GRAVITY as EARTH_GRAVITY
 from roboopt.urdf._dynamics import RigidBodies as RigidBodies
 from roboopt.urdf._dynamics import gravity_effort as gravity_effort
@@ -19,7 +20,7 @@ from roboopt.urdf._reader import read_urdf as read_urdf
 from roboopt.urdf._rotations import rotation_from_quaternion as rotation_from_quaternion
 from roboopt.urdf._rotations import rotation_from_rpy as rotation_from_rpy
 from roboopt.urdf._rotations import rpy_from_rotation as rpy_from_rotation
-from roboopt.urdf._shapes import shape_faults as shape_faults
+from roboopt.urdf._shapes import unusable_shapes as unusable_shapes
 from roboopt.urdf._side_file import side_path as side_path
 from roboopt.urdf._side_file import side_text as side_text
 from roboopt.urdf._writer import edit_urdf as edit_urdf

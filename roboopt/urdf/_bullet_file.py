@@ -10,6 +10,7 @@ it, and so are the shapes of a robot that shows none.
 
 import copy
 from collections.abc import Mapping
+from dataclasses import replace
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
@@ -74,6 +75,25 @@ def bullet_urdf(
             SubElement(element, "limit", lower=low, upper=high)
     ElementTree.indent(robot)  # Bullet does not take lines of 8 kB.
     return ElementTree.tostring(robot, encoding="utf-8", xml_declaration=True)
+
+
+def without_frames(model: UrdfModel) -> UrdfModel:
+    """Return a robot without the links at the ends of its tree that are mere frames.
+
+    Such a link hangs on a fixed joint, and has neither mass nor shape.
+    """
+    links = model.element.findall("link")
+    kept = {
+        x.get("name") for x in links if any(x.find(tag) is not None for tag in SHAPES)
+    }
+    kept |= {name for name, body in model.inertials.items() if body.mass}
+    kept |= {name for name, body in model.inertials.items() if body.inertia.any()}
+    for joint in reversed(model.joints):
+        if joint.kind != FIXED or joint.child in kept:
+            kept |= {joint.child, joint.parent}
+    joints = tuple(joint for joint in model.joints if joint.child in kept)
+    inertials = {name: body for name, body in model.inertials.items() if name in kept}
+    return replace(model, joints=joints, inertials=inertials)
 
 
 def reach(model: UrdfModel) -> float:

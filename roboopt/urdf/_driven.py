@@ -63,10 +63,8 @@ def _driven_by_file(
         return set(coordinates)
     for name in coordinates:
         if name not in driven and efforts[name]:
-            kind = (
-                "passive joints, which no <transmission> drives (`actuated='all'` does)"
-            )
-            notes.add(kind, name)
+            kind = "passive joints, which no <transmission> drives"
+            notes.add(f"{kind} (drive them by `actuated='all'`)", name)
     return driven
 
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
-from xml.etree.ElementTree import Element
+from xml.etree.ElementTree import Element, SubElement
 
 import numpy as np
 
@@ -26,6 +26,8 @@ from roboopt.urdf._model import FIXED, Joint, UrdfModel
 from roboopt.urdf._notes import Fault, Notes
 from roboopt.urdf._side_file import read_side_file
 from roboopt.urdf._tree import depth_first, find_root
+
+WORLD = "world"  # the link that Drake's files hang a robot on, and do not declare
 
 
 def read_urdf(
@@ -114,6 +116,9 @@ def _read(
     held = checked_locked(locked, elements)
     any_effort = effort_limits is not None
     found = read_joints(elements, held, any_effort=any_effort, notes=notes)
+    if WORLD not in links and any(joint.parent == WORLD for joint in found):
+        links[WORLD] = SubElement(robot, "link", name=WORLD)
+        notes.add("links that are not declared, and count as frames", WORLD)
     root = find_root(tuple(links), found)
     _check_that_something_moves(found, elements)
     joints = with_motors(depth_first(root, found), robot, elements, actuated, notes)

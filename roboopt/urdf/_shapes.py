@@ -43,12 +43,25 @@ def shape_fault(shape: Element, link: str, meshes: Mapping[str, Mesh]) -> str:
     return ""
 
 
-def shape_faults(model: UrdfModel, meshes: Mapping[str, Mesh]) -> list[str]:
-    """Return what is wrong with the shapes that capsules stand in for."""
+def unusable_shapes(model: UrdfModel, meshes: Mapping[str, Mesh]) -> str:
+    """Return a warning of the shapes that capsules stand in for, "" for none."""
     faults = [
         shape_fault(shape, str(link.get("name")), meshes)
         for link in model.element.findall("link")
         for tag in SHAPES
         for shape in link.findall(tag)
     ]
-    return [fault for fault in faults if fault]
+    kinds = list(dict.fromkeys(fault for fault in faults if fault))
+    if not kinds:
+        return ""
+    shown = "; ".join(kinds[:3]) + ("; …" if len(kinds) > 3 else "")
+    lost = sorted({mesh.package for mesh in meshes.values()} - {""})
+    return (
+        f"{len(kinds)} mesh(es) or shape(s) of the robot cannot be used ({shown}): "
+        "capsules from joint to joint stand in for them."
+        + (
+            f" Name the folders of the ROS packages {lost} by `packages`."
+            if lost
+            else ""
+        )
+    )
