@@ -48,7 +48,7 @@ TINY = 1e-12  # N·m, N, kg or kg·m²: nothing but rounding
 FREE, BALL = 0, 1  # mujoco.mjtJoint
 NO_MASS = "this URDF describes no masses"
 """The reader's words for a file that describes shapes and joints alone."""
-MENDED = "inertias that no body can have"
+MENDED = "physically inconsistent inertias"
 """The reader's words for inertias that it mends, and PyBullet sets to zero."""
 
 

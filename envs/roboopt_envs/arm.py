@@ -53,7 +53,7 @@ class ArmReach(FixedBaseEnv):
         effort_limits: limit of every joint, or one for all, instead of the URDF's
             [N·m or N].
         packages: folders of ROS packages by name, for meshes of package://NAME/….
-        repair: replace inertias that no body can have by the nearest possible ones.
+        repair: replace physically inconsistent inertias by the nearest possible ones.
         bullet_defaults: give links without `<inertial>`, which are massless frames,
             PyBullet's 1 kg and 1 kg·m².
         xacro_args: values of the arguments of a .xacro file, by name.
@@ -74,7 +74,7 @@ class ArmReach(FixedBaseEnv):
 
     Warns:
         UserWarning: if the URDF has no effort limit for a joint, and one is assumed; or
-            about everything else that is taken otherwise than the URDF says.
+            about everything else that is read differently from the URDF.
     """
 
     def __init__(

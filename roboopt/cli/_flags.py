@@ -71,18 +71,18 @@ class Output:
     name: str | None = flag(
         None,
         "Name of the run's folder.",
-        "name of the task, numbered if taken",
+        "after the task, with a number if that is taken",
         shown="NAME",
     )
-    runs: Path = flag(Path("runs"), "Folder that holds the folders of runs.")
+    runs: Path = flag(Path("runs"), "Parent folder of all runs.")
     overwrite: bool = flag(
         False,
-        "Replacement of an earlier run of this name, once the new one has succeeded; "
-        "only files of that run are touched.",
+        "Replace the earlier run of this name once the new run has succeeded; only "
+        "files of that run are touched.",
     )
-    no_video: bool = flag(False, "Report without a video.")
+    no_video: bool = flag(False, "Write the report without a video.")
     config: Path | None = flag(
-        None, "Settings of a past run, whose flags become defaults."
+        None, "Folder or settings.json of a past run, whose flags become defaults."
     )
 
 
@@ -135,7 +135,7 @@ def parse(command: Any, prog: str, words: Sequence[str], default: Any = None) ->
     )
     # argparse takes -1e-3 and -inf for flags otherwise.
     parser._negative_number_matcher = re.compile(r"-[\d.]|-inf$")  # type: ignore
-    parser.add_argument(*HELP, action="store_true", help="Help.")
+    parser.add_argument(*HELP, action="store_true", help="Show this help and exit.")
     own = groups(command)
     for field in fields:
         if field.name not in own:
@@ -174,7 +174,9 @@ def _add(
     placeholder, rule = KINDS[kind]
     needed = field.default is dataclasses.MISSING
     words = "required" if needed else f"default: {told['words']}"
-    text = f"{told['text']} ({words})" if needed or told["words"] else told["text"]
+    silent = told["positional"] and told["words"] == "none"
+    shown = needed or (told["words"] and not silent)
+    text = f"{told['text']} ({words})" if shown else told["text"]
     options: dict[str, Any] = {"help": text.replace("%", "%%")}
     if hint is bool:
         options["action"] = "store_true"

@@ -20,26 +20,37 @@ class Simulation:
     """Keywords of an environment's constructor; None and empty for its defaults."""
 
     tool: str | None = flag(
-        None, "Link that must arrive.", "by name and place", shown="LINK"
+        None,
+        "Link that must reach the goal.",
+        "found by its name or place",
+        shown="LINK",
     )
     actuated: str | None = flag(
-        None, "Joints that motors drive, or all.", "the file's", shown="JOINT,..."
+        None,
+        "Joints that motors drive; all for every joint.",
+        "the file's",
+        shown="JOINT,...",
     )
     locked: str | None = flag(
         None,
-        "Joints that are held, at 0 or at a position [rad or m].",
+        "Joints that are held fixed, at 0 or at a position [rad or m].",
         shown="JOINT[=POSITION],...",
     )
     effort_limits: str | None = flag(
         None,
-        "Effort limit of every motor, or one for all [N·m or N].",
+        "Effort limit of each motor, or one for all [N·m or N].",
         "the file's",
         shown="LIMIT,...",
     )
     package: tuple[str, ...] = flag(
-        (), "Folders of ROS packages, for meshes.", "found", shown="NAME=PATH"
+        (),
+        "Folders of ROS packages, for meshes.",
+        "searched for around the URDF",
+        shown="NAME=PATH",
     )
-    repair: bool = flag(False, "Repair of inertias that no body can have.")
+    repair: bool = flag(
+        False, "Replace physically inconsistent inertias by the nearest possible."
+    )
     bullet_defaults: bool = flag(
         False, "PyBullet's 1 kg and 1 kg·m² for links without <inertial>."
     )
@@ -47,10 +58,10 @@ class Simulation:
         (), "Arguments of a .xacro file.", shown="NAME=VALUE"
     )
     time_step: float | None = flag(
-        None, "Step of the simulation [s].", "1/240; for recordings theirs"
+        None, "Time step of the simulation [s].", "1/240, or from the recordings"
     )
     randomize: float | None = flag(
-        None, "Largest relative change of masses and joint dampings.", "0"
+        None, "Largest random change of masses and joint dampings, as a fraction.", "0"
     )
 
     def options(self, names: Collection[str] | None = None) -> dict[str, Any]:
@@ -89,14 +100,14 @@ class Balancing(Simulation):
 
     upright: str | None = flag(
         None,
-        "Positions of balance [rad or m].",
+        "Joint positions to balance at [rad or m].",
         "the highest equilibrium",
         shown="JOINT=POSITION,...",
     )
     start_half_width: str | None = flag(
         None,
-        "Half the sides of the box of starts, of q and then q̇, or one for all.",
-        "by size",
+        "Half the range of random starts, of each q and then each q̇, or one for all.",
+        "chosen for the robot",
         shown="WIDTH,...",
     )
 

@@ -94,10 +94,19 @@ class Multibody(Jittable):
     """Bullet's damping of each body, [1/s] at low speed."""
     moving: tuple[MovingJoint, ...] = eqx.field(static=True, default=())
     """The moving joints, if some of them follow others; empty if none does."""
+    driven: tuple[bool, ...] = eqx.field(static=True, default=())
+    """Whether a motor drives the joint; empty if all are driven. The equations of
+    motion do not use it."""
 
     def __repr__(self) -> str:
         """Return a table of joints and masses."""
         return describe_robot(self)
+
+    @property
+    def actuated(self) -> tuple[int, ...]:
+        """Return the numbers of the joints that a motor drives."""
+        driven = self.driven or (True,) * len(self.joint_names)
+        return tuple(joint for joint, motor in enumerate(driven) if motor)
 
     @property
     def tree(self) -> rigid.Tree:

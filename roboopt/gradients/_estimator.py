@@ -86,6 +86,11 @@ class LossFn(eqx.Module):
         loss = self.objective(model, batch)
         shape = getattr(loss, "shape", type(loss))
         require(is_number(loss), "objective", "return one number, of shape ()", shape)
+        kind = jnp.result_type(loss)
+        # A simulator outside JAX may count; a derivative needs real numbers.
+        counts = not differentiable(self.objective) and kind.kind in "biu"
+        real = jnp.issubdtype(kind, jnp.floating) or counts
+        require(real, "objective", "return a real floating-point number", kind)
         return loss, {}
 
 

@@ -30,7 +30,7 @@ class Descent(eqx.Module):
     """The state of the descent from one start."""
 
     params: Any
-    """The trainable leaves, in coordinates without bounds."""
+    """The trainable leaves, in coordinates without bounds and of one type."""
     fixed: Any
     """The other arrays of the model."""
     optimizer: Any

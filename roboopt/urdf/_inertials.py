@@ -1,4 +1,4 @@
-"""The inertials of a URDF, those that no body can have repaired or refused.
+"""The inertials of a URDF, physically inconsistent ones repaired or refused.
 
 A link without `<inertial>` is a massless frame. An inertia is possible if its principal
 moments are not negative and none exceeds the sum of the others (the triangle
@@ -71,7 +71,7 @@ def read_inertials(
             continue
         shown = f"{name} {[float(f'{m:.6g}') for m in each.moments]} kg·m²"
         if repair or each.change <= REPAIRABLE * scale:
-            kind = "inertias that no body can have, replaced by the nearest possible"
+            kind = "physically inconsistent inertias, replaced by the nearest possible"
             notes.add(kind, shown)
         else:
             impossible.append(f"link {shown}")

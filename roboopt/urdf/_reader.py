@@ -56,7 +56,7 @@ def read_urdf(
             those whose effort limit is not 0.
         effort_limits: limits of the driven joints instead of the file's, one for all or
             one each [N·m or N].
-        repair: replace inertias that no body can have by the nearest possible ones;
+        repair: replace physically inconsistent inertias by the nearest possible ones;
             changes up to 5 % of the inertia of the body are made in any case.
         bullet_defaults: give links without `<inertial>`, which are massless frames,
             PyBullet's 1 kg and 1 kg·m².
@@ -69,7 +69,7 @@ def read_urdf(
             joint moves no mass, or an argument names no joint.
 
     Warns:
-        UserWarning: once, about everything that is taken otherwise than written.
+        UserWarning: once, about everything that is read differently from the file.
     """
     notes = Notes()
     with _faults(path, argument, notes):

@@ -8,7 +8,7 @@ from bullet_robots import ROBOTS, Body, random_state
 from hand_robots import joint, link, write, write_pendulum
 
 from roboopt import RobooptError
-from roboopt.dynamics import load_bullet, load_urdf
+from roboopt.dynamics import Twin, load_bullet, load_urdf
 
 BASE, ARM, HINGE = '<link name="base"/>', link("arm"), joint("hinge", "base", "arm")
 
@@ -354,3 +354,16 @@ def test_bad_settings_are_refused(setting, match, tmp_path):
     path = write_pendulum(tmp_path / "r.urdf")
     with pytest.raises(ValueError, match=match):
         load_urdf(path, **setting)
+
+
+def test_a_twin_drives_the_joints_that_the_file_says():
+    robot = load_urdf(ROBOTS["cart_pole"])  # its pole has effort="0"
+    assert robot.actuated == (0,)
+    assert Twin(robot, 0.01).actuated == (0,)
+    assert Twin(robot, 0.01, actuated=(0, 1)).actuated == (0, 1)
+    every = load_urdf(ROBOTS["cart_pole"], actuated="all")
+    assert Twin(every, 0.01).actuated == (0, 1)
+    limited = Twin(robot, 0.01, effort_limits=robot.effort_limits)
+    np.testing.assert_array_equal(limited.effort(jnp.array([99.0])), [10.0, 0.0])
+    text = repr(robot)
+    assert "passive" in text and "friction" in text
