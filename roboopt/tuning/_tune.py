@@ -198,7 +198,10 @@ def _result(
 ) -> TuneResult:
     joints = Joints.of(problem.env, problem.rollout.dynamics)
     objective, starts = problem.objective, problem.starts
-    terms = eqx.filter_eval_shape(objective.terms, problem.controller, starts)
+    if motions is None:
+        terms = eqx.filter_eval_shape(objective.terms, problem.controller, starts)
+    else:  # Without tracing a rollout again.
+        terms = eqx.filter_eval_shape(objective.measure, motions["PyBullet"]["after"])
     test_seed = seed + EVALUATION_SEED_OFFSET
     run = {"steps": problem.steps, "starts": len(starts), "test_seed": test_seed}
     return TuneResult(

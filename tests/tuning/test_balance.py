@@ -15,6 +15,10 @@ from roboopt.cli import main
 from roboopt.policies import LinearFeedback
 from roboopt.tuning import TuningProblem, run_name, tune
 
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:.*has passive joints:UserWarning",
+    "ignore:the URDF has no effort limit:UserWarning",
+)
 ROOT = Path(__file__).parents[2]
 FURUTA = ROOT / "examples" / "furuta" / "furuta.urdf"
 ARM = ROOT / "examples" / "double_pendulum" / "double_pendulum.urdf"
