@@ -52,10 +52,10 @@ class Simulation:
         False, "Replace physically inconsistent inertias by the nearest possible."
     )
     bullet_defaults: bool = flag(
-        False, "PyBullet's 1 kg and 1 kg·m² for links without <inertial>."
+        False, "Give links without <inertial> PyBullet's 1 kg and 1 kg·m²."
     )
     xacro_arg: tuple[str, ...] = flag(
-        (), "Arguments of a .xacro file.", shown="NAME=VALUE"
+        (), "Argument of a .xacro file.", shown="NAME=VALUE"
     )
     time_step: float | None = flag(
         None, "Time step of the simulation [s].", "1/240, or from the recordings"
