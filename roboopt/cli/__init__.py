@@ -1,3 +1,3 @@
 """The command line, `roboopt`."""
 
-from roboopt.cli._main import main as main
+from roboopt.cli._entry import main as main

@@ -30,7 +30,7 @@ def defaults_from(path: Path, command: Any) -> Any:
         recorded, flags = settings["command"], dict(settings["flags"])
     except OSError as error:
         raise RobooptError(f"{FLAG} {path}: {error.strerror}") from error
-    except (ValueError, LookupError, TypeError) as error:
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
         raise RobooptError(f"{FLAG} {path} holds no settings of a run") from error
     if recorded != command.__name__.lower():
         raise RobooptError(f"{FLAG} {path} must be of this command, got {recorded}")

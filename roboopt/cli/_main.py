@@ -1,18 +1,14 @@
 """The command `roboopt`: find the subcommand, parse its flags, run it.
 
-A user's mistake is one line on stderr and exit code 2; Ctrl-C that ends the command is
-exit code 130. A traceback is a bug.
+A user's mistake is one line on stderr and exit code 2. A traceback is a bug.
 """
 
 import importlib
-import os
 import sys
-from collections.abc import Sequence
 from importlib.metadata import version
 from importlib.util import find_spec
 from typing import Any
 
-from roboopt._deadline import abandoned
 from roboopt._errors import RobooptError
 from roboopt.cli._config import defaults_from, split_config
 from roboopt.cli._flags import (
@@ -43,21 +39,8 @@ DESCRIPTION = (
 EXTRAS = "rich gymnasium pybullet matplotlib imageio_ffmpeg PIL".split()
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit code.
-
-    Args:
-        arguments: the words after `roboopt`; by default those of the process.
-    """
-    if arguments is None:
-        code = main(sys.argv[1:])
-        if abandoned():
-            # XLA aborts a process that ends while it compiles, or makes it wait.
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(code)
-        return code
-    arguments = list(arguments)
+def execute(arguments: list[str]) -> int:
+    """Run the command of the words after `roboopt`, and return its exit code."""
     if arguments == ["--version"]:
         print(f"roboopt {version('roboopt')}")
         return 0
@@ -75,9 +58,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except RobooptError as error:
         print(f"roboopt: error: {name_flag(str(error), command)}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("roboopt: interrupted", file=sys.stderr)
-        return 130
 
 
 def _overview() -> str:

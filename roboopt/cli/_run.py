@@ -2,6 +2,7 @@
 
 import os
 import platform
+import tempfile
 from collections.abc import Callable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import Any
 
 from roboopt_envs import import_pybullet_silently
 
+from roboopt._errors import RobooptError
+from roboopt._interrupt import cleaned_up, ending, exit_code, shielded
 from roboopt._progress import say
 from roboopt.cli._flags import Output, groups, verb_arguments
 from roboopt.cli._process import jax_settings
@@ -40,32 +43,56 @@ def run(
         record: further entries of settings.json.
 
     Returns:
-        0; or 130 if the result says that it was interrupted before it was complete.
+        0; or 130 or 143 if a signal came before the result was complete.
     """
     output = command.output
     folder = RunFolder.claim(output.runs, output.name, name, overwrite=output.overwrite)
     import_pybullet_silently()
     with jax_settings():
         try:
-            result = verb(folder.work)
+            with cleaned_up(folder.discard):
+                result = verb(folder.work)
         except BaseException:
             folder.discard()
             raise
-        result.save(folder.work)
-        settings = _settings(command, result) | dict(record or {})
-        write_json(folder.work / SETTINGS, settings)
+        with shielded():
+            settings = _settings(command, result) | dict(record or {})
+            try:
+                _save(result, settings, folder.work)
+            except (OSError, RobooptError) as error:
+                print(result)
+                raise _saved_elsewhere(result, settings, folder.work, error) from error
         try:
             print(result)
-            if result.interrupted:
-                return 130
+            if result.interrupted or ending():
+                return exit_code()
             say("writing the report")
             result.report(folder.work / REPORT, video=not output.no_video)
+        except OSError as error:
+            raise RobooptError(f"the report could not be written: {error}") from error
         finally:
-            folder.publish()
+            with shielded():
+                folder.publish()
             if (folder.path / REPORT).exists():
                 print(folder.path / REPORT)
             print(f'The result loads with: roboopt.load("{folder.path}")')
     return 0
+
+
+def _save(result: VerbResult, settings: Mapping[str, Any], folder: Path) -> None:
+    result.save(folder)
+    write_json(folder / SETTINGS, settings)
+
+
+def _saved_elsewhere(
+    result: VerbResult, settings: Mapping[str, Any], folder: Path, reason: Exception
+) -> RobooptError:
+    """Save a result whose folder cannot be written; return the error that says so."""
+    other = Path(tempfile.mkdtemp(prefix="roboopt-"))
+    _save(result, settings, other)
+    return RobooptError(
+        f"the result could not be written to {folder} ({reason}); it is in {other}"
+    )
 
 
 def flags_of(command: Any) -> dict[str, Any]:

@@ -111,7 +111,10 @@ def policy_file(path: Path) -> Path:
 
 def write_json(path: Path, tree: Any) -> None:
     """Write dictionaries, lists, numbers and text so that people read them too."""
-    path.write_text(json.dumps(tree, indent=2, ensure_ascii=False) + "\n", "utf-8")
+    from roboopt.data import atomic_write  # Slow to import.
+
+    with atomic_write(path) as file:
+        file.write(f"{json.dumps(tree, indent=2, ensure_ascii=False)}\n".encode())
 
 
 def _work(path: Path) -> Path:

@@ -22,8 +22,8 @@ class Clone:
     starts, beside the demonstrator if --demonstrator is given: success rate and return
     with 95 % intervals. The
     folder runs/<name> holds report.html, policy.npz, history.csv, settings.json and
-    episodes.npz. Ctrl-C keeps the best policy so far and goes on to the report; a
-    second one ends the command.
+    episodes.npz. Ctrl-C and SIGTERM end the command with the best policy so far; a
+    second one ends it at once.
     """
 
     demonstrations: str = flag(

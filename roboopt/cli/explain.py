@@ -16,8 +16,8 @@ class Explain:
     effect of a change by one percent, and the direction that lowers the loss; then the
     gradient of each term, the predicted and the actual change of the loss by learning
     rate, and the contribution of each part of the motion. All of it is shown at the
-    start of the run and at its end. Each array of a network is one row, with the norm
-    of its derivatives.
+    start of the run and at its end, as far as the run kept the data: `reinforce` has no
+    start. Each array of a network is one row, with the norm of its derivatives.
     """
 
     folder: Path = flag(
@@ -40,6 +40,8 @@ class Explain:
             found = result.gradients()
             if not found:
                 print("Each gradient step had other data: none is known by itself.")
+            elif "start" not in found:
+                print("The data of the first step were not kept: here is the end.\n")
             for when, explanation in found.items():
                 print(f"At the {when} of the descent\n{explanation}\n")
         return 0

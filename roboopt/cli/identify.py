@@ -37,9 +37,9 @@ class Identify:
 
     Recordings hold positions, velocities and efforts of all joints. The command checks
     them, fits the robot to some of them, and tests the fitted model by its forecasts of
-    the others. `roboopt tune --model runs/NAME` tunes a
-    controller for the fitted robot. Ctrl-C ends the fit and keeps the best model so
-    far; a second Ctrl-C ends the command.
+    the others. `roboopt tune --model runs/NAME` tunes a controller for the fitted
+    robot. Ctrl-C and SIGTERM end the fit and keep the best model so far; a second one
+    ends the command at once.
     """
 
     recordings: tuple[str, ...] = flag(

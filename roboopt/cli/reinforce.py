@@ -44,8 +44,8 @@ class Reinforce:
     The policy class and the algorithm follow from the spaces of the environment, and
     from whether it has a differentiable twin; the choice is printed. The policy and its
     start are evaluated on fresh episodes. The folder runs/<name> holds report.html,
-    policy.npz, history.csv, returns.csv, settings.json and checkpoint.npz. Ctrl-C ends
-    the learning and goes on to the report; a second one ends the command.
+    policy.npz, history.csv, returns.csv, settings.json and checkpoint.npz. Ctrl-C and
+    SIGTERM end the command with the best policy so far; a second one ends it at once.
     """
 
     env: str | None = flag(None, ENV_HELP, shown="ENV", positional=True)
@@ -215,5 +215,6 @@ def _checkpoint(path: Path) -> dict[str, bytes]:
     """Return the files of the run in `path` that the learning goes on from."""
     if not (path / CHECKPOINT).is_file():
         raise RobooptError(f"--resume {path} has no {CHECKPOINT}: nothing to resume")
-    files = (path / name for name in (CHECKPOINT, RETURNS))
+    earlier = path.glob(f"{Path(CHECKPOINT).stem}.[0-9].npz")
+    files = path / CHECKPOINT, path / RETURNS, *earlier
     return {file.name: file.read_bytes() for file in files if file.is_file()}

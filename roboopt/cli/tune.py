@@ -25,8 +25,8 @@ class Tune:
     The descent runs through the differentiable twin; then the starting and the tuned
     controller run from the same random test starts in the twin and in PyBullet. The
     folder runs/NAME receives report.html, controller.npz, history.csv, settings.json,
-    before.npz, after.npz and result.npz. Ctrl-C keeps the best controller so far and
-    goes on to the report; a second one ends the command.
+    before.npz, after.npz and result.npz. Ctrl-C and SIGTERM end the command with the
+    best controller so far; a second one ends it at once.
     """
 
     env: str | None = flag(

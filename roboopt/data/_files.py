@@ -1,7 +1,9 @@
 """Files that are complete or absent, archives that may be broken, optional packages."""
 
 import contextlib
+import glob
 import importlib
+import math
 import os
 from collections.abc import Iterator
 from os import PathLike
@@ -11,6 +13,10 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from roboopt._errors import RobooptError, require
+
+MAX_RATIO = 100  # of compressed recordings; zeros alone reach 1000
+MIN_LIMIT = 2**30  # bytes
+PROBE_SIZE = 4096  # bytes: a full disk may still take an empty file
 
 
 @contextlib.contextmanager
@@ -23,7 +29,7 @@ def atomic_write(path: str | PathLike) -> Iterator[BinaryIO]:
         RobooptError: as `check_writable`.
     """
     path = check_writable(path)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    partial = _partial(path)
     try:
         with open(partial, "wb") as file:
             yield file
@@ -31,7 +37,8 @@ def atomic_write(path: str | PathLike) -> Iterator[BinaryIO]:
             os.fsync(file.fileno())
         os.replace(partial, path)
     finally:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # The folder may be gone.
+            partial.unlink(missing_ok=True)
 
 
 def as_path(path: Any, argument: str = "path") -> Path:
@@ -47,6 +54,43 @@ def check_writable(path: Any, argument: str = "path") -> Path:
     writable = path.parent.is_dir() and not path.is_dir()
     require(writable, argument, "be a file in a folder that exists", path)
     return path
+
+
+def require_writing(path: Any, argument: str = "path") -> Path:
+    """Return the path of a file, refused unless it can be written now.
+
+    Partial files of processes that were killed while they wrote it are removed.
+    """
+    path = check_writable(path, argument)
+    try:
+        for old in path.parent.glob(f".{glob.escape(path.name)}.*"):
+            if old.suffix[1:].isdigit() and not _is_running(int(old.suffix[1:])):
+                old.unlink(missing_ok=True)
+        try:
+            with open(_partial(path), "wb") as file:
+                file.write(bytes(PROBE_SIZE))
+        finally:
+            _partial(path).unlink(missing_ok=True)
+    except OSError as error:
+        raise RobooptError(
+            f"`{argument}` must be a file that can be written, but {path} cannot: "
+            f"{error.strerror or error}."
+        ) from error
+    return path
+
+
+def _partial(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}")
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def read_archive(path: str | PathLike, argument: str = "path") -> dict[str, np.ndarray]:
@@ -67,6 +111,7 @@ def read_archive(path: str | PathLike, argument: str = "path") -> dict[str, np.n
                     "without a name."
                 )
             with archive:
+                _require_size(path, archive)
                 return {name: np.asarray(archive[name]) for name in archive.files}
     except RobooptError:
         raise
@@ -79,6 +124,31 @@ def read_archive(path: str | PathLike, argument: str = "path") -> dict[str, np.n
             f"`{argument}` must be an .npz archive of numbers, but {path} is empty, "
             "truncated, broken, of objects or another kind of file."
         ) from error
+
+
+def _require_size(path: Path, archive: Any) -> None:
+    """Raise a RobooptError, before memory is taken, if an archive expands too far."""
+    sizes = [member.file_size for member in archive.zip.infolist()]
+    if sum(sizes) > expansion_limit(path):
+        raise RobooptError(
+            f"`path` must expand to at most {MAX_RATIO} times its size, or to 1 GiB, "
+            f"but {path} claims to expand to {sum(sizes) / 2**30:.3g} GiB."
+        )
+    headers = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }
+    for member in archive.zip.infolist():
+        with archive.zip.open(member) as file:
+            read_header = headers[np.lib.format.read_magic(file)]
+            shape, _, dtype = read_header(file)
+            if math.prod(shape) * dtype.itemsize > member.file_size:
+                raise ValueError(f"{member.filename} is shorter than it claims")
+
+
+def expansion_limit(path: Path) -> int:
+    """Return the bytes that a compressed file may expand to."""
+    return max(MAX_RATIO * path.stat().st_size, MIN_LIMIT)
 
 
 def optional_package(name: str, what: str, requirement: str) -> Any:

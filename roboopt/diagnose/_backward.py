@@ -43,7 +43,9 @@ def values_and_cotangents(
             for v in equation.outputs
         ]
         if equation.primitive == "scan":
-            found, scans[equation] = scan_cotangents(equation, given, above)
+            found, scans[equation] = scan_cotangents(
+                equation, given, above, set(wanted)
+            )
             found = [found[k] for k in wanted]
         else:
             found = pull_back(equation, given, wanted, above)
@@ -71,14 +73,21 @@ def pull_back(
 
 
 def scan_cotangents(
-    equation: Equation, given: Sequence[Any], above: Sequence[Any]
+    equation: Equation, given: Sequence[Any], above: Sequence[Any], wanted: set[int]
 ) -> tuple[list[Any], dict[str, Any]]:
     """Differentiate a scan, and keep the norm of the derivatives in every step.
 
+    Args:
+        equation: the scan.
+        given: the inputs.
+        above: the derivatives by the outputs.
+        wanted: which of the inputs depend on the parameters.
+
     Returns:
         The derivatives by the inputs (None for integers); "carry", the norms of the
-        derivatives by the carry before each step and after the last, and "constants",
-        those of what each step adds to the derivatives by the constants.
+        derivatives by the carry before each step and after the last, and "entering",
+        those of what each step adds to the derivatives by the parameters: through the
+        constants, or through its rows.
     """
     params = equation.params
     first, count = params["num_consts"], params["num_carry"]
@@ -122,25 +131,27 @@ def scan_cotangents(
         total = [
             None if t is None else t + a for t, a in zip(total, added, strict=True)
         ]
-        record = (found[first + count :], global_norm(slopes), global_norm(added))
+        carried = range(first, first + count)
+        entering = [f for k, f in enumerate(found) if k in wanted and k not in carried]
+        record = found[first + count :], global_norm(slopes), global_norm(entering)
         return (slopes, total), record
 
     start = [
         jnp.zeros_like(c) if ok else None
         for c, ok in zip(consts, inexact[:first], strict=True)
     ]
-    (slopes, total), (slopes_x, norms, added) = jax.lax.scan(
+    (slopes, total), (slopes_x, norms, entering) = jax.lax.scan(
         backward, (slopes_last, start), (carries, rows, slopes_rows), reverse=True
     )
     slopes_x = [None if s is None else turn(s) for s in slopes_x]
     steps = {
         "carry": jnp.append(norms, global_norm(slopes_last)),
-        "constants": added,
+        "entering": entering,
     }
     return [*total, *slopes, *slopes_x], steps
 
 
 def global_norm(parts: Sequence[Any]) -> Any:
     """Return the Euclidean norm of all arrays together, None left out."""
-    squares = [jnp.sum(part**2) for part in parts if part is not None]
+    squares = [jnp.sum(jnp.abs(part) ** 2) for part in parts if part is not None]
     return jnp.sqrt(sum(squares, jnp.zeros(())))

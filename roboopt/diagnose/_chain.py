@@ -17,12 +17,10 @@ from roboopt._errors import RobooptError
 from roboopt.diagnose._backward import pull_back, values_and_cotangents
 from roboopt.diagnose._chain_result import Chain, ChainNode, ScanNorms
 from roboopt.diagnose._graph import (
-    RETURN,
     Equation,
     Graph,
     Variable,
     dependents,
-    right_hand_side,
     runs,
     selections,
     trace,
@@ -31,9 +29,10 @@ from roboopt.diagnose._parameters import (
     Joined,
     element_name,
     leaf_names,
-    with_arrays,
+    parameters_of,
+    require_scalar,
 )
-from roboopt.optimize import partition
+from roboopt.diagnose._source import RETURN
 from roboopt.report import number
 
 
@@ -46,13 +45,17 @@ def chain(function: Callable[..., Any], *args: Any) -> Chain:
         args: its arguments. The derivatives are by the floating-point arrays of the
             first one, except in `Frozen`; or by its numbers, if it has no arrays.
 
+    `function` is traced as in `jax.jit`, and differentiated from its end: conditions on
+    its numbers need `jnp.where` or `lax.cond`, and loops a known number of steps.
+
     Raises:
-        RobooptError: if `function` returns no scalar, or nothing of the first argument
-            can be differentiated by.
+        RobooptError: if `function` does not return one real number, does not depend on
+            the first argument, cannot be traced or differentiated, or nothing of the
+            first argument can be differentiated by.
     """
     if not args:
         raise RobooptError("`args` must hold the parameters, got none.")
-    params, fixed, static = partition(with_arrays(args[0]), None)
+    params, fixed, static = parameters_of(args[0])
     leaves, structure = jax.tree.flatten(params)
     join = Joined(fixed, static)
 
@@ -60,10 +63,20 @@ def chain(function: Callable[..., Any], *args: Any) -> Chain:
         model = join(jax.tree.unflatten(structure, leaves))
         return jnp.asarray(function(model, *args[1:]))
 
-    shape = jax.eval_shape(loss, *leaves).shape
-    if shape != ():
-        raise RobooptError(f"`function` must return a scalar, got shape {shape}.")
+    require_scalar("function", loss, *leaves)
     graph = trace(loss, *leaves)
+    dependent = dependents(graph)
+    if graph.output not in dependent:
+        raise RobooptError(
+            "`function` must depend on its first argument, got one whose value no "
+            "parameter changes."
+        )
+    loops = [e for e in graph.equations if e.primitive == "while"]
+    if any(v in dependent for loop in loops for v in loop.inputs):
+        raise RobooptError(
+            "`function` must be differentiable from its end, which a `while_loop` is "
+            "not: use `lax.scan`, or `lax.fori_loop` with a known number of steps."
+        )
     held: dict[str, Any] = {}
 
     @jax.jit
@@ -100,6 +113,8 @@ class _Reader:
             name: (variable, None) for variable, name in self.names.items()
         }
         """For each parameter its array, and which element where it is one."""
+        self.targets: dict[Variable, str] = {}
+        """The names in the source, which a loop uses again."""
         self.numbers = itertools.count(1)
 
     def chain(self) -> Chain:
@@ -133,6 +148,12 @@ class _Reader:
                 for name in self.root_order()
                 if name in on_way
             },
+            sizes={
+                name: 1 if index is not None else math.prod(array.shape)
+                for name, (array, index) in self.roots.items()
+                if name in on_way
+            },
+            unused=self.unused(on_way),
             nodes=tuple(nodes.values()),
             steps=tuple(map(self.steps, reversed(self.scans))),
             rounding=float(jnp.finfo(output.dtype).eps),
@@ -170,9 +191,18 @@ class _Reader:
         place = lambda name: (arrays[self.roots[name][0]], self.roots[name][1] or 0)  # noqa: E731
         return sorted(self.roots, key=place)
 
+    def unused(self, on_way: set[str]) -> tuple[str, ...]:
+        """Return the names of the arrays from which nothing leads to the loss."""
+        used = {self.roots[name][0] for name in on_way}
+        return tuple(
+            name
+            for name in self.root_order()
+            if self.roots[name][0] not in used and self.roots[name][1] is None
+        )
+
     def derivative(self, array: Variable, index: int | None) -> float:
         """Return the loss by a parameter; by an array, the norm."""
-        slope = np.asarray(self.slopes[array], float)
+        slope = np.asarray(self.slopes[array])
         return _number(slope if index is None else slope.ravel()[index])
 
     def name_outputs(self, group: list[Equation], outputs: list[Variable]) -> None:
@@ -185,6 +215,7 @@ class _Reader:
                 name = targets[last.index(variable)]
             elif len(outputs) == len(targets):
                 name = targets[k]
+                self.targets[variable] = name
             elif len(targets) == 1:
                 name = f"{targets[0]}[{k}]"
             elif variable is self.graph.output:
@@ -211,14 +242,20 @@ class _Reader:
         above = {
             p for n in names for p in (nodes[n].parameters if n in nodes else (n,))
         }
-        numbers = all(math.prod(v.shape) == 1 for v in [variable, *sources])
-        value = np.asarray(self.values[variable], float)
-        single = value.size == 1
+        # A complex number has no one slope: it counts as an array of two numbers.
+        numbers = all(
+            math.prod(v.shape) == 1 and jnp.issubdtype(v.dtype, jnp.floating)
+            for v in [variable, *sources]
+        )
+        value = np.asarray(self.values[variable])
+        single, is_complex = value.size == 1, np.iscomplexobj(value)
+        value = np.abs(value) if is_complex else value
         return ChainNode(
             name=self.names[variable],
             expression=self.expression(group, variable),
             shape=() if single else variable.shape,
-            value=value.item() if single else float(np.sqrt(np.mean(value**2))),
+            value=float(value.item() if single else np.sqrt(np.mean(value**2))),
+            is_complex=is_complex,
             derivative=_number(self.slopes[variable]),
             parameters=tuple(
                 dict.fromkeys(n for n in self.names.values() if n in above)
@@ -271,7 +308,7 @@ class _Reader:
         """Return the source that computes a variable, or the operation."""
         equation = next(e for e in group if variable in e.outputs)
         if equation.place is not None:
-            return right_hand_side(equation.place)
+            return equation.place.expression(self.targets.get(variable, ""))
         parts = [
             number(float(np.asarray(v.constant).ravel()[0]))
             if v.constant is not None and math.prod(v.shape) == 1
@@ -286,10 +323,12 @@ class _Reader:
         names = [self.names[v] for v in equation.outputs if v in self.names]
         name = names[0] if names else f"scan of {equation.params['length']} steps"
         carry = np.asarray(found["carry"], float)
-        return ScanNorms(name, carry, np.asarray(found["constants"], float))
+        return ScanNorms(name, carry, np.asarray(found["entering"], float))
 
 
 def _number(value: Any) -> float:
     """Return a number, or the norm of an array."""
-    array = np.asarray(value, float)
-    return array.item() if array.size == 1 else float(np.linalg.norm(array))
+    array = np.asarray(value)
+    if array.size == 1 and not np.iscomplexobj(array):
+        return float(array.item())
+    return float(np.linalg.norm(array.astype(complex)))

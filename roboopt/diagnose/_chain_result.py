@@ -24,6 +24,7 @@ from roboopt.diagnose._finding import Finding, warning
 from roboopt.report import Summary, Table, number
 
 MAX_PATHS = 16  # in the summary
+MAX_FACTORS = 12  # in a printed product
 MAX_NODES = 40  # in the summary
 MAX_NAMED_PARAMETERS = 4
 VANISHED, EXPLODED = 1e-6, 1e6  # of a norm from the end of a chain to its beginning
@@ -46,7 +47,10 @@ class ChainNode:
     """The parameters that the variable depends on."""
     factors: dict[str, float]
     """The derivatives by the variables and parameters that the expression holds; empty
-    where one of them is an array."""
+    where one of them is an array, or complex."""
+    is_complex: bool = False
+    """Whether `value` is the modulus of a complex number, and `derivative` the norm by
+    its two parts."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,10 @@ class ChainPath:
         """Return the product in symbols and in numbers."""
         top = [f"d{a}/d{b}" for a, b in itertools.pairwise(self.names)]
         numbers = [number(factor) for factor in self.factors]
-        return f"{' · '.join(top)} = {' · '.join(numbers)} = {number(self.product)}"
+        if len(top) > MAX_FACTORS:
+            top, numbers = ([*x[:3], "…", *x[-2:]] for x in (top, numbers))
+        said = f"{' · '.join(top)} = {' · '.join(numbers)}"
+        return said if len(numbers) == 1 else f"{said} = {number(self.product)}"
 
 
 @dataclass(frozen=True)
@@ -77,8 +84,8 @@ class ScanNorms:
     norms: Float[np.ndarray, " state"]
     """Of the loss by the carry before each step, and after the last."""
     shares: Float[np.ndarray, " step"]
-    """Norms of the part of the derivative by the constants, such as a policy's weights,
-    that enters in each step."""
+    """Norms of the part of the derivative by the parameters, such as a policy's
+    weights, that enters in each step."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +95,10 @@ class Chain:
     loss: float
     parameters: dict[str, float]
     """The derivative of the loss by each parameter; of an array, the norm."""
+    sizes: dict[str, int]
+    """How many numbers each parameter holds."""
+    unused: tuple[str, ...]
+    """Parameters from which nothing leads to the loss: their derivative is zero."""
     nodes: tuple[ChainNode, ...]
     """In the order of evaluation; the loss last."""
     steps: tuple[ScanNorms, ...]
@@ -189,14 +200,24 @@ class Chain:
         if (hidden := len(self.nodes) - MAX_NODES) > 0:
             said.append(f"{hidden} variables before these are not shown.")
         for name, derivative in self.parameters.items():
-            paths = self._shown_paths(name)
+            paths, count = self._shown_paths(name), self._count(name)
             said += [str(path) for path in paths]
-            if len(paths) != 1:
-                what = f"The sum is d{loss}" if paths else f"The norm of d{loss}"
-                verb = "" if paths else " is"
-                total = number(derivative)
-                end = f" = {total}" if paths else f"{verb} {total}"
-                said.append(f"{what}/d{name}{end}.")
+            total = f"d{loss}/d{name} = {number(derivative)}"
+            if len(paths) < count and paths:
+                said.append(
+                    f"These are {len(paths)} of {count} products: all of them add up "
+                    f"to {total}."
+                )
+            elif len(paths) > 1:
+                said.append(f"The sum is {total}.")
+            elif not paths and self.sizes[name] > 1:
+                said.append(f"The norm of d{loss}/d{name} is {number(derivative)}.")
+            elif not paths:
+                said.append(f"{total}, through arrays.")
+        said += [
+            f"Nothing leads from {name} to {loss}: d{loss}/d{name} = 0."
+            for name in self.unused
+        ]
         said += [f"{finding}." for finding in self.findings()]
         title = f"The chain rule from {loss} = {number(self.loss)}"
         return Summary(title, tables, said)
@@ -208,6 +229,13 @@ class Chain:
             return []
         return list(itertools.islice(self._walk(parameter), MAX_PATHS))
 
+    def _count(self, parameter: str) -> int:
+        """Return how many products there are from the loss to a parameter."""
+        counts = {parameter: 1}
+        for node in self.nodes:
+            counts[node.name] = sum(counts.get(name, 0) for name in node.factors)
+        return counts[self.nodes[-1].name]
+
     def _node_table(self, loss: str) -> Table:
         rows = []
         for node in self.nodes[-MAX_NODES:]:
@@ -216,6 +244,7 @@ class Chain:
             depends = ", ".join(node.parameters)
             depends = depends if few else f"{len(node.parameters)} parameters"
             value = size or number(node.value)
+            value = f"|·| {value}" if node.is_complex else value
             derivative = number(node.derivative)
             rows.append([node.name, node.expression, value, derivative, depends])
         header = ["variable", "is", "value", f"d{loss}/d·", "depends on"]

@@ -5,10 +5,12 @@ Along a direction v the central difference
     D(h) = (f(x + h v) − f(x − h v)) / (2h) = f'(x)·v + O(h²)
 
 has a truncation error that falls with h² and a rounding error that grows with 1/h. The
-differences at steps h, h/2, h/4, … are extrapolated (Ridders, 1982, Accurate
-computation of F'(x) and F'(x)F''(x)), and the step with the least error of both kinds
-gives the derivative and its uncertainty. The differences to either side alone tell a
-kink, as of |x| at 0, from a derivative that is wrong.
+differences at steps h, h/2, h/4, … down to the last digits of x are extrapolated
+(Ridders, 1982, Accurate computation of F'(x) and F'(x)F''(x)). A long step may leave
+the range in which f looks like its slope and give a difference that is exact and wrong.
+So the step is chosen as Lepski (1991) does: the one with the least error among those
+with which all shorter steps agree. The differences to either side alone tell a kink, as
+of |x| at 0, from a derivative that is wrong.
 """
 
 import functools
@@ -28,16 +30,18 @@ from roboopt.diagnose._parameters import (
     Joined,
     element_name,
     leaf_names,
-    with_arrays,
+    parameters_of,
+    require_scalar,
 )
 from roboopt.gradients import LossFn, differentiable
-from roboopt.optimize import partition
 from roboopt.report import Summary, Table
 
 MAX_ELEMENTS_PER_LEAF = 12  # of which every one is checked
 LARGEST, RANDOM_ELEMENTS, RANDOM_DIRECTIONS = 6, 4, 2  # in a larger leaf
 MIN_SHARE = 1e-2  # of the largest derivative: an error of less than that decides
 FIRST_STEP = 0.1  # of a leaf's scale
+LAST_STEP = 16.0  # last digits of the number
+MIN_STEPS, MAX_STEPS = 6, 128
 ROUNDINGS = 10.0  # in the last digit of the loss, at least
 MAX_ERRORS = 5.0  # estimated errors that a correct derivative may be off
 UNDECIDED_SHARE = 0.05  # of the derivative: an error beyond decides nothing
@@ -62,6 +66,8 @@ class SlopeCheck:
     """One-sided derivative from smaller values."""
     above: float
     """One-sided derivative from larger values."""
+    precision: float
+    """Relative precision of the parameter's type."""
     verdict: str
     """"agrees", "wrong", "kink", "undecided" (the loss is too noisy, or jumps), or
     "not finite"."""
@@ -97,7 +103,9 @@ class GradientCheck:
         header = ["parameter", "by JAX", "by differences", "±", "verdict"]
         bad = self.findings()
         said = [f"{finding}." for finding in bad] or [
-            f"All {len(rows)} derivatives agree with finite differences."
+            "The derivative agrees with finite differences."
+            if len(rows) == 1
+            else f"All {len(rows)} derivatives agree with finite differences."
         ]
         table = Table(header, rows, text=(0, 4), optional=(3,))
         return Summary("Gradient check", [table], said)
@@ -129,8 +137,9 @@ def _finding(s: SlopeCheck) -> Finding:
         return warning("kink", said, s.name)
     said = (
         f"finite differences do not settle ({s.difference:.3g} ± {s.uncertainty:.1g}): "
-        "the loss is noisy, jumps, or loses all digits to rounding; try float64"
+        "the loss is noisy, jumps, or loses all digits to rounding"
     )
+    said += "; try float64" if s.precision > np.finfo(float).eps else ""
     return warning("undecided", said, s.name)
 
 
@@ -157,16 +166,17 @@ def check_gradient(
         seed: of the random directions.
 
     Raises:
-        RobooptError: if `objective` cannot be differentiated by JAX, or no array is
-            trainable.
+        RobooptError: if `objective` cannot be differentiated by JAX, does not return
+            one real number, or no array is trainable.
     """
-    params, fixed, static = partition(with_arrays(model), trainable)
+    params, fixed, static = parameters_of(model, trainable)
     loss_fn = LossFn(objective, Joined(fixed, static))
     if not differentiable(objective):
         raise RobooptError(
             "`objective` must be differentiable by JAX to check its gradient, got "
             f"{objective!r}."
         )
+    require_scalar("objective", loss_fn, params, batch)
     gradient = jax.jit(jax.grad(loss_fn))(params, batch)
     slopes = jax.tree.leaves(jax.tree.map(lambda g: np.asarray(g, float), gradient))
     largest = max(float(np.max(np.abs(slope), initial=0.0)) for slope in slopes)
@@ -186,10 +196,18 @@ def check_gradient(
     found = []
     for k, (leaf, slope, scale) in enumerate(zip(leaves, slopes, scales, strict=True)):
         precision = float(jnp.finfo(leaf.dtype).eps)
-        count = max(8, round(-math.log2(precision) / 2))
-        steps = FIRST_STEP * float(scale) * 0.5 ** np.arange(count)
-        for name, direction in _directions(names[k], slope, rng):
-            here, along = np.asarray(leaf), direction / np.sum(direction**2)
+        directions = _directions(names[k], slope, rng)
+        here = np.asarray(leaf)
+        # Of each direction, the step that the last digits of its numbers still hold.
+        least = [
+            LAST_STEP * precision * float(np.max(np.abs(here[d != 0])) or scale)
+            for _, d in directions
+        ]
+        longest = FIRST_STEP * max(float(scale), float(np.max(np.abs(here))))
+        count = math.ceil(math.log2(longest / min(least)))
+        steps = longest * 0.5 ** np.arange(min(max(8, count), MAX_STEPS))
+        for name, direction in directions:
+            along = direction / np.sum(direction**2)
             wanted = np.multiply.outer(
                 np.concatenate([[0.0], steps, -steps]), direction
             )
@@ -200,7 +218,8 @@ def check_gradient(
             )
             losses = np.asarray(values(k, points), float)
             derivative = float(np.sum(slope * direction))
-            found.append(_judge(name, derivative, losses, taken, precision, largest))
+            own = (losses, taken, precision, largest)
+            found.append(_judge(name, derivative, *own, least=least.pop(0)))
     return GradientCheck(tuple(found))
 
 
@@ -233,6 +252,8 @@ def _judge(
     taken: np.ndarray,
     precision: float,
     largest: float,
+    *,
+    least: float,
 ) -> SlopeCheck:
     """Return the verdict on a derivative.
 
@@ -243,15 +264,20 @@ def _judge(
         taken: the steps, in the same order.
         precision: of the parameters' type.
         largest: the largest derivative by any element.
+        least: the shortest step that the last digits of the numbers hold.
     """
     half = (len(losses) - 1) // 2
     center, up, down = losses[0], losses[1 : half + 1], losses[half + 1 :]
     above, below = taken[1 : half + 1], -taken[half + 1 :]
+    held = max(MIN_STEPS, int(np.sum(np.minimum(above, below) >= 0.5 * least)))
+    # Steps so short that the loss stays the same bit for bit say nothing of its slope.
+    moves = np.flatnonzero((up != center) | (down != center))
+    held = min(held, max(MIN_STEPS, moves[-1] + 1)) if moves.size else held
+    up, down, above, below = up[:held], down[:held], above[:held], below[:held]
     usable = np.isfinite(up) & np.isfinite(down)
     if not (np.isfinite(derivative) and np.isfinite(center) and usable[-5:].all()):
-        return SlopeCheck(
-            name, derivative, math.nan, math.nan, math.nan, math.nan, NOT_FINITE
-        )
+        nan = math.nan
+        return SlopeCheck(name, derivative, nan, nan, nan, nan, precision, NOT_FINITE)
     first = int(np.argmax(np.logical_and.accumulate(usable[::-1])[::-1]))
     up, down, above, below = up[first:], down[first:], above[first:], below[first:]
     step = (above + below) / 2
@@ -259,10 +285,9 @@ def _judge(
     rise, fall = (up - center) / above, (center - down) / below
     # The scatter of the differences at the shortest steps measures the rounding errors
     # of the loss, which may be many times its last digit.
-    scatter = np.median(np.abs(np.diff(central)[-6:]) * step[-6:])
-    rounding = max(
-        ROUNDINGS * precision * np.max(np.abs(losses[np.isfinite(losses)])), scatter
-    )
+    scatter = np.median(np.abs(np.diff(central)[-6:]) * step[1:][-6:])
+    size = np.maximum(np.maximum(np.abs(up), np.abs(down)), abs(center))
+    rounding = np.maximum(ROUNDINGS * precision * size, scatter)
     difference, uncertainty = _extrapolated(central, step, rounding, order=2)
     gap, gap_error = _extrapolated(rise - fall, step, 4 * rounding, order=1)
     lower, _ = _extrapolated(fall, step, 2 * rounding, order=1)
@@ -278,11 +303,13 @@ def _judge(
         verdict = UNDECIDED
     else:
         verdict = AGREES if abs(derivative - difference) <= allowed else WRONG
-    return SlopeCheck(name, derivative, difference, uncertainty, lower, upper, verdict)
+    return SlopeCheck(
+        name, derivative, difference, uncertainty, lower, upper, precision, verdict
+    )
 
 
 def _extrapolated(
-    differences: np.ndarray, steps: np.ndarray, rounding: float, *, order: int
+    differences: np.ndarray, steps: np.ndarray, rounding: np.ndarray, *, order: int
 ) -> tuple[float, float]:
     """Return the limit of differences as the step goes to 0, and its estimated error.
 
@@ -294,12 +321,18 @@ def _extrapolated(
     """
     factor = 2.0**order
     better = (factor * differences[1:] - differences[:-1]) / (factor - 1)
-    truncation = np.abs(better - differences[1:])
-    # Extrapolated twice, neighbors differ by the error that is left.
-    left = np.abs(np.diff(better, prepend=better[0] + truncation[0]))
-    error = (
-        np.minimum(truncation, np.maximum(left, truncation * 1e-3))
-        + rounding / steps[1:]
-    )
-    best = int(np.argmin(error))
+    noise = rounding[1:] / steps[1:]
+    # Neighbors differ by the truncation error of the longer, or by noise: of which the
+    # two shorter ones have more.
+    gaps = np.abs(np.diff(better))
+    gaps = np.concatenate([gaps[:1], gaps, gaps[-1:], gaps[-1:]])
+    error = np.max([gaps[k : k + len(better)] for k in range(3)], 0) + noise
+    low, high = better - error, better + error
+    # Step k agrees with all shorter ones where its interval meets all of theirs.
+    floor = np.maximum.accumulate(low[::-1])[::-1]
+    ceiling = np.minimum.accumulate(high[::-1])[::-1]
+    agrees = (low <= ceiling) & (high >= floor)
+    # One step that does not agree ends the row of longer ones that may.
+    valid = np.logical_and.accumulate(agrees[::-1])[::-1]
+    best = int(np.argmin(np.where(valid, error, np.inf)))
     return float(better[best]), float(error[best])

@@ -88,6 +88,7 @@ def _first_order(
     derivatives = np.array([row.slopes(each, values) for row in rows])
     effects = np.array([_effect(row, values, slopes) for row in rows])
     known = dict(units or {})
+    scales = tuple(row.scale(values) for row in rows)
     return Explanation(
         loss=loss,
         names=tuple(row.name for row in rows),
@@ -104,6 +105,8 @@ def _first_order(
         actual=np.zeros(0),
         curvature=math.nan,
         time=None,
+        scales=scales,
+        evaluated=False,
     )
 
 
@@ -121,8 +124,9 @@ def explain_residuals(fit: optimize.Fit) -> Explanation:
     positive = np.array(model.positive if described else (False,) * len(x))
     values = np.where(positive, np.exp(np.where(positive, x, 0.0)), x)
     gradient, curvature = slopes.T @ residuals / count, np.sum(slopes**2, 0) / count
+    sizes = np.where(x == 0, 1.0, np.abs(x))
     steps = np.stack(
-        [np.where(positive, np.log1p(s), s * abs(x)) for s in (-PERCENT, PERCENT)], 1
+        [np.where(positive, np.log1p(s), s * sizes) for s in (-PERCENT, PERCENT)], 1
     )
     changes = gradient[:, None] * steps + 0.5 * curvature[:, None] * steps**2
     by_value = gradient / np.where(positive, values, 1.0)
@@ -134,7 +138,7 @@ def explain_residuals(fit: optimize.Fit) -> Explanation:
         values=tuple(values.tolist()),
         units=tuple(model.units) if described else ("",) * len(names),
         derivatives=np.stack([by_value, by_value], 1),
-        changes=np.where(values[:, None] == 0, np.nan, changes),
+        changes=changes,
         terms=(TermShare("error", loss, "1"),),
         cosines=np.ones((1, 1)),
         gradient_norm=float(np.linalg.norm(by_value)),
@@ -152,7 +156,7 @@ def _effect(row: Row, values: Sequence[Any], slopes: Sequence[np.ndarray]) -> fl
     value, slope = np.asarray(values[row.leaf], float), slopes[row.leaf]
     if row.index is None:
         return PERCENT * float(np.sum(value * slope))
-    size = 1.0 if row.log else abs(value.ravel()[row.index])
+    size = 1.0 if row.log else row.scale(values)
     return PERCENT * float(size * slope.ravel()[row.index])
 
 
@@ -175,7 +179,7 @@ def gradient_section(
         for when, found in explained.items():
             where = f"At the {when} of the descent, where L is {number(found.loss)}:"
             blocks += [Notes([where]), _table(found, first)]
-        blocks.append(Notes(last.sentences()))
+        blocks.append(Notes(_sentences(last, first)))
         if len(last.terms) > 1:
             blocks += [last.pull_table(), last.term_table()]
         if len(last.learning_rates):
@@ -187,6 +191,21 @@ def gradient_section(
     if panels := _panels(history):
         blocks.append(Figure(panels, _caption(history), columns=2))
     return Section("Gradient", blocks) if len(blocks) > 1 else None
+
+
+def _sentences(found: Explanation, first: Explanation) -> list[str]:
+    """Return what the last gradient says; where no loss was evaluated, how flat it is.
+
+    Near a minimum one percent is too far for a slope to say anything about its end.
+    """
+    if found.evaluated or found is first:
+        return found.sentences()
+    ways = [_direction(found, k, first) for k in range(len(found.names))]
+    share = found.gradient_norm / first.gradient_norm if first.gradient_norm else 1.0
+    said = f"The gradient at the end is {share:.2g} times as long as at the start"
+    if all(size == 1 for size in found.sizes) and set(ways) <= {"flat", "flat here"}:
+        return [f"{said}: to first order L is flat there."]
+    return [f"{said}.", *found.sentences()]
 
 
 def _table(found: Explanation, first: Explanation) -> Table:
@@ -206,7 +225,7 @@ def _table(found: Explanation, first: Explanation) -> Table:
 def _direction(found: Explanation, row: int, first: Explanation) -> str:
     """Return how to lower the loss; "flat" also beside the gradient at first."""
     effect, largest = (
-        np.nanmax(np.abs(e.gradient * np.abs(e.values))[rows], initial=0.0)
+        np.nanmax(np.abs(e.gradient * np.array(e.scales))[rows], initial=0.0)
         for e, rows in ((found, [row]), (first, slice(None)))
     )
     flat = found is not first and not any(found.at_bound[row : row + 1])
@@ -269,4 +288,5 @@ def _caption(history: Mapping[str, np.ndarray]) -> str:
     falls = np.asarray(history["actual_decrease"], float)
     rises = int(np.sum(falls < 0))
     said += "a step that is too long keeps less of it, or raises the loss"
-    return said + (f", as {rises} steps did." if rises else ", which no step did.")
+    many = "step" if rises == 1 else "steps"
+    return said + (f", as {rises} {many} did." if rises else ", which no step did.")

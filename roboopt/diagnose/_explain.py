@@ -12,7 +12,7 @@ later.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import equinox as eqx
@@ -22,18 +22,26 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from roboopt._core import sizes
-from roboopt._errors import RobooptError
+from roboopt._errors import RobooptError, require
 from roboopt.diagnose._explanation import Explanation, TermShare
-from roboopt.diagnose._parameters import Joined, Row, leaf_names, rows_of, with_arrays
+from roboopt.diagnose._parameters import (
+    Joined,
+    Row,
+    leaf_names,
+    parameters_of,
+    require_scalar,
+    rows_of,
+)
 from roboopt.diagnose._time_split import time_split
 from roboopt.gradients import LossFn, differentiable, inner
 from roboopt.objectives import Objective
-from roboopt.optimize import partition
 
 MAX_DIFFERENCED = 64  # parameters of an objective that JAX cannot differentiate
 LEARNING_RATES = tuple(10.0**k for k in range(-3, 3))
 PERCENT = 0.01
 PROBE = 1e-4  # of the parameters' scale, for the curvature along the gradient
+MAX_CURVATURE_SPREAD = 0.1  # between two probes
+LINE_END, LINE_POINTS = 2.4, 25  # in learning rates, of 1 / curvature
 DIFFERENCE_STEP = 1e-3  # of a parameter's scale
 
 
@@ -59,12 +67,15 @@ def explain(
             ("gains").
 
     Raises:
-        RobooptError: if no array is trainable, the loss is not finite, or `objective`
+        RobooptError: if no array is trainable, the loss is not a finite real number,
+            `objective` cannot be traced, `units` names no parameter, or `objective`
             runs a simulator outside JAX and has more than 64 parameters.
     """
-    params, fixed, static = partition(with_arrays(model), trainable)
+    params, fixed, static = parameters_of(model, trainable)
     loss_fn = LossFn(objective, Joined(fixed, static))
-    differentiate = _differentiated if differentiable(objective) else _differenced
+    if traced := differentiable(objective):
+        require_scalar("objective", loss_fn, params, batch)
+    differentiate = _differentiated if traced else _differenced
     values, slopes = differentiate(loss_fn, params, batch)
     loss = float(jnp.sum(values))
     if not math.isfinite(loss):
@@ -78,8 +89,13 @@ def explain(
     rows = rows_of(leaf_names(params, objective), jax.tree.leaves(params))
     gradient = jax.tree.map(lambda s: s.sum(0), slopes)
     square = float(inner(gradient, gradient))
-    changes, actual = _changes(loss_fn, params, batch, rows, gradient, loss)
-    known = dict(units or {})
+    curvature = _curvature(loss_fn, params, batch, gradient, square)
+    line = np.linspace(0.0, LINE_END / curvature, LINE_POINTS) if curvature > 0 else []
+    changes, actual = _changes(
+        loss_fn, params, batch, rows, gradient, loss, [*LEARNING_RATES, *line]
+    )
+    known = _known_units(units, rows)
+    tried = len(LEARNING_RATES)
     return Explanation(
         loss=loss,
         names=tuple(row.name for row in rows),
@@ -93,10 +109,23 @@ def explain(
         gradient_norm=math.sqrt(square),
         learning_rates=np.array(LEARNING_RATES),
         predicted=-square * np.array(LEARNING_RATES),
-        actual=actual,
-        curvature=_curvature(loss_fn, params, batch, gradient, square),
+        actual=actual[:tried],
+        curvature=curvature,
         time=time_split(loss_fn, params, batch, _places(rows, params)),
+        scales=tuple(row.scale(params) for row in rows),
+        line_rates=np.array(line),
+        line=actual[tried:],
+        rounding=float(jnp.finfo(values.dtype).eps),
     )
+
+
+def _known_units(units: Mapping[str, str] | None, rows: list[Row]) -> dict[str, str]:
+    """Return the units, refused where they name no parameter."""
+    leaves = dict.fromkeys(row.leaf_name for row in rows)
+    for name in units or {}:
+        known = any(name == leaf or name.startswith(f"{leaf}[") for leaf in leaves)
+        require(known, "units", f"name parameters, such as {', '.join(leaves)}", name)
+    return dict(units or {})
 
 
 def _places(rows: list["Row"], params: Any) -> list[tuple[int, int | None, float]]:
@@ -208,13 +237,11 @@ def _changes(
     rows: list[Row],
     gradient: Any,
     loss: float,
+    rates: Sequence[float],
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the changes of the loss by −1 % and +1 % of each row, and by each step.
-
-    A parameter that is zero has no percent: NaN.
-    """
+    """Return the changes of the loss by −1 % and +1 % of each row, and by each step."""
     moved = [row.moved(params, s * PERCENT) for row in rows for s in (-1, 1)]
-    for rate in LEARNING_RATES:
+    for rate in rates:
         moved.append(jax.tree.map(lambda x, g: x - rate * g, params, gradient))  # noqa: B023
     stacked = jax.tree.map(lambda *own: jnp.stack(own), *moved)
     if differentiable(loss_fn.objective):
@@ -223,20 +250,27 @@ def _changes(
         losses, _ = loss_fn.evaluate_many(stacked, batch)
     losses = np.asarray(losses, float) - loss
     changes = losses[: 2 * len(rows)].reshape(-1, 2)
-    zero = np.array([row.value(params) == 0 for row in rows])
-    return np.where(zero[:, None], np.nan, changes), losses[2 * len(rows) :]
+    nothing = np.array([row.scale(params) == 0 for row in rows])
+    return np.where(nothing[:, None], np.nan, changes), losses[2 * len(rows) :]
 
 
 def _curvature(
     loss_fn: LossFn, params: Any, batch: Any, gradient: Any, square: float
 ) -> float:
-    """Return gᵀHg / gᵀg, from the gradient a little further along −g; NaN without."""
-    if not differentiable(loss_fn.objective) or square == 0:
+    """Return gᵀHg / gᵀg, from the gradient a little further along −g.
+
+    It is NaN where the gradient is not finite or zero, or the loss has a kink.
+    """
+    usable = square > 0 and math.isfinite(square)
+    if not differentiable(loss_fn.objective) or not usable:
         return math.nan
     scale = math.sqrt(float(sum(jnp.sum(x**2) for x in jax.tree.leaves(sizes(params)))))
-    step = PROBE * scale / math.sqrt(square)
-    ahead = jax.tree.map(lambda x, g: x - step * g, params, gradient)
-    _, slopes = _differentiated(loss_fn, ahead, batch)
-    change = jax.tree.map(lambda g, s: g - s.sum(0), gradient, slopes)
-    fall = float(inner(gradient, change))
-    return fall / (step * square)
+    found = []
+    for probe in (PROBE, PROBE / 4):
+        step = probe * scale / math.sqrt(square)
+        ahead = jax.tree.map(lambda x, g: x - step * g, params, gradient)  # noqa: B023
+        _, slopes = _differentiated(loss_fn, ahead, batch)
+        change = jax.tree.map(lambda g, s: g - s.sum(0), gradient, slopes)
+        found.append(float(inner(gradient, change)) / (step * square))
+    steady = abs(found[1] - found[0]) <= MAX_CURVATURE_SPREAD * abs(found[0])
+    return found[0] if steady else math.nan

@@ -6,19 +6,17 @@ each equation, and the line says `h = w1 * x`. What no statement assigns is numb
 v2, ….
 """
 
-import ast
-import functools
-import linecache
 import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import jax
 import jax.extend as jex
 import jax.numpy as jnp
 import numpy as np
+
+from roboopt.diagnose._source import RETURN, Frame, Place, frames_of, place_of
 
 CALLS = {
     **{"jit": "jaxpr", "pjit": "jaxpr", "checkpoint": "jaxpr", "remat2": "jaxpr"},
@@ -32,10 +30,6 @@ VIEWS = (
 """Primitives that select or arrange elements of their first input."""
 MAX_INDEX_SIZE = 64
 """Numbers that an index is computed from."""
-SKIPPED = ("jax", "jaxlib", "jaxtyping", "beartype")
-"""Packages whose lines are no user's code."""
-RETURN = ("L",)
-"""Name of what a function returns."""
 
 
 @dataclass(eq=False)
@@ -62,17 +56,7 @@ class Equation:
     params: dict[str, Any]
     apply: Callable[..., list[Any]]
     """The outputs as a function of the inputs."""
-    place: "Place | None"
-
-
-@dataclass(frozen=True)
-class Place:
-    """An assignment in the source code, and how far its evaluation has come."""
-
-    file: str
-    line: int
-    names: tuple[str, ...]
-    offset: int = field(compare=False)
+    place: Place | None
 
 
 @dataclass(eq=False)
@@ -89,7 +73,7 @@ def trace(function: Callable[..., Any], *args: Any) -> Graph:
     closed = jax.make_jaxpr(function)(*args)
     inputs = [_variable(var.aval) for var in closed.jaxpr.invars]
     equations: list[Equation] = []
-    outputs = _inline(closed, inputs, equations)
+    outputs = _inline(closed, inputs, equations, ())
     if all(e.place is None or e.place.names == RETURN for e in equations):
         for equation in equations:  # one expression, of which each operation counts
             equation.place = None
@@ -113,8 +97,16 @@ def _constant(value: Any) -> Variable:
 
 
 def _inline(
-    closed: Any, inputs: Sequence[Variable], equations: list[Equation]
+    closed: Any,
+    inputs: Sequence[Variable],
+    equations: list[Equation],
+    caller: tuple[Frame, ...],
 ) -> list[Variable]:
+    """Append the equations of a jaxpr, and return its outputs.
+
+    A jitted function is traced once however often it is called: the calls around its
+    equations are the frames of its `caller`.
+    """
     jaxpr = getattr(closed, "jaxpr", closed)
     known = dict(zip(jaxpr.invars, inputs, strict=True))
     consts = getattr(closed, "consts", ())
@@ -127,8 +119,10 @@ def _inline(
 
     for eqn in jaxpr.eqns:
         given = [look(atom) for atom in eqn.invars]
+        frames = frames_of(eqn.source_info.traceback, caller)
         if eqn.primitive.name in CALLS:
-            made = _inline(eqn.params[CALLS[eqn.primitive.name]], given, equations)
+            inner = eqn.params[CALLS[eqn.primitive.name]]
+            made = _inline(inner, given, equations, frames)
         elif _changes_nothing(eqn):
             made = given
         else:
@@ -140,7 +134,7 @@ def _inline(
                     made,
                     eqn.params,
                     _function(jaxpr, eqn),
-                    _place(eqn.source_info.traceback),
+                    place_of(frames),
                 )
             )
         known.update(zip(eqn.outvars, made, strict=True))
@@ -159,100 +153,39 @@ def _function(jaxpr: Any, eqn: Any) -> Callable[..., list[Any]]:
 
     def apply(*values: Any) -> list[Any]:
         # The derivative by a variable that comes twice is that of its last place.
-        given = [v for v, fixed in zip(values, literal, strict=True) if not fixed]
+        given = [
+            jnp.asarray(v) if isinstance(v, np.ndarray) else v
+            for v, fixed in zip(values, literal, strict=True)
+            if not fixed
+        ]
         known = dict(zip(variables, given, strict=True))
         return function(*known.values())
 
     return apply
 
 
-def _place(traceback: Any) -> Place | None:
-    """Return the innermost assignment that an equation was traced in.
-
-    Without one, the outermost `return` of the traced function stands for "L".
-    """
-    returned = None
-    for file, line, offset in _frames(traceback):  # from the innermost call outwards
-        if Path(file).parent == Path(__file__).parent:
-            break  # The call of this package.
-        found = None if _skipped(file) else _statements(file).get(line)
-        if found is None:
-            continue
-        place = Place(file, *found, offset=offset)
-        if place.names != RETURN:
-            return place
-        returned = place
-    return returned
-
-
-def _frames(traceback: Any) -> Iterator[tuple[str, int, int]]:
-    """Yield file, line and bytecode offset of each frame, the innermost first."""
-    if traceback is None:
-        return
-    for code, offset in zip(*traceback.raw_frames(), strict=True):
-        # The statement around a lambda is not evaluated where the lambda is called.
-        if code.co_name not in ("<lambda>", "<listcomp>", "<genexpr>", "<dictcomp>"):
-            yield code.co_filename, traceback.code_addr2line(code, offset), offset
-
-
-def _skipped(file: str) -> bool:
-    parts = Path(file).parts
-    if "site-packages" not in parts:
-        return False
-    inside = parts[parts.index("site-packages") + 1 :]
-    return inside[0] in SKIPPED or (inside[0] == "equinox" and inside[1] != "nn")
-
-
-@functools.cache
-def _statements(file: str) -> dict[int, tuple[int, tuple[str, ...]]]:
-    """Return for each line of a file its assignment or return: first line, names."""
-    try:
-        tree = ast.parse("".join(linecache.getlines(file)))
-    except SyntaxError:
-        return {}
-    found = {}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Return):
-            names = RETURN
-        elif isinstance(node, ast.Assign) and len(node.targets) == 1:
-            names = tuple(_names(node.targets[0]))
-        elif isinstance(node, ast.AnnAssign | ast.AugAssign | ast.NamedExpr):
-            names = tuple(_names(node.target))
-        else:
-            continue
-        for line in range(node.lineno, (node.end_lineno or node.lineno) + 1):
-            found[line] = (node.lineno, names)
-    return found
-
-
-def _names(target: ast.expr) -> list[str]:
-    if isinstance(target, ast.Tuple | ast.List):
-        return [name for part in target.elts for name in _names(part)]
-    return [ast.unparse(target)]
-
-
-def right_hand_side(place: Place) -> str:
-    """Return the expression of an assignment or a `return`."""
-    for node in ast.walk(ast.parse("".join(linecache.getlines(place.file)))):
-        value = getattr(node, "value", None)
-        statement = isinstance(node, ast.stmt | ast.NamedExpr)
-        if statement and node.lineno == place.line and value is not None:
-            return " ".join(ast.unparse(value).split())
-    return ""
-
-
 def runs(equations: Sequence[Equation]) -> list[list[Equation]]:
     """Return the equations in runs that one statement computes at one time.
 
     An equation outside of any assignment is a run of its own. A loop comes to the same
-    statement again: its bytecode then starts from a lower offset.
+    statement again: its bytecode then starts from a lower offset, or the same call in
+    the statement makes the same equation again.
     """
     found: list[list[Equation]] = []
+    seen: set[Any] = set()
     for equation in equations:
         place = equation.place
         last = found[-1][-1].place if found else None
-        if place is None or last is None or place != last or place.offset < last.offset:
+        made = None if place is None else (equation.primitive, place.frames)
+        if (
+            place is None
+            or last is None
+            or place.starts_after(last)
+            or (place.looped and made in seen)
+        ):
             found.append([])
+            seen = set()
+        seen.add(made)
         found[-1].append(equation)
     return found
 

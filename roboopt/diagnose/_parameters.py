@@ -3,7 +3,7 @@
 import inspect
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import equinox as eqx
@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from roboopt import optimize
+from roboopt._errors import RobooptError, require
 
 MAX_SCALAR_ROWS = 24  # beyond, a row is a leaf
 LOG = re.compile(r"(?<![^.])log_(?=\w+$)")  # the name of a leaf that is a logarithm
@@ -28,11 +29,46 @@ class Joined(eqx.Module):
         return eqx.combine(params, self.fixed, self.static)
 
 
-def with_arrays(model: Any) -> Any:
-    """Return a model of Python numbers alone as one of arrays, any other as it is."""
-    if any(map(eqx.is_inexact_array, jax.tree.leaves(model))):
-        return model
-    return jax.tree.map(lambda x: jnp.asarray(x) if isinstance(x, float) else x, model)
+def parameters_of(
+    model: Any, trainable: Callable[[Any], Any] | None = None
+) -> tuple[Any, Any, Any]:
+    """Split a model as `optimize.partition` does, with its parameters as JAX arrays.
+
+    Raises:
+        RobooptError: if no array is trainable, or one is complex.
+    """
+    params, fixed, static = optimize.partition(optimize.with_arrays(model), trainable)
+    for name, leaf in zip(
+        optimize.leaf_names(params), jax.tree.leaves(params), strict=True
+    ):
+        rule = "have real parameters (split a complex one in two)"
+        real = not jnp.issubdtype(leaf.dtype, jnp.complexfloating)
+        require(real, "model", rule, f"{leaf.dtype} in {name}")
+    return jax.tree.map(jnp.asarray, params), fixed, static
+
+
+def require_scalar(argument: str, function: Callable[..., Any], *args: Any) -> None:
+    """Refuse a function that JAX cannot trace, or that returns no real number.
+
+    Raises:
+        RobooptError: naming the `argument`.
+    """
+    try:
+        made = jax.eval_shape(lambda *args: jnp.asarray(function(*args)), *args)
+    except jax.errors.ConcretizationTypeError as error:
+        raise RobooptError(
+            f"`{argument}` must be traceable by JAX: its numbers take no Python `if`, "
+            "`while` or `float()`; use `jnp.where`, `lax.cond` or `lax.scan`, got "
+            f"{str(error).splitlines()[0]}"
+        ) from error
+    except jax.errors.TracerArrayConversionError as error:
+        raise RobooptError(
+            f"`{argument}` must be traceable by JAX: its numbers take `jax.numpy` in "
+            "place of NumPy."
+        ) from error
+    rule = "return one real number, of shape ()"
+    real = jnp.issubdtype(made.dtype, jnp.floating)
+    require(made.shape == () and real, argument, rule, f"{made.dtype}{[*made.shape]}")
 
 
 def leaf_names(params: Any, function: Any) -> list[str]:
@@ -69,6 +105,17 @@ class Row:
         where = () if index is None else np.unravel_index(index, shape)
         self.name = element_name(self.leaf_name, tuple(where))
 
+    def scale(self, params: Any) -> float:
+        """Return the size that a change of 1 % is of.
+
+        It is the absolute value; of 0 the root mean square of its array, or 1.
+        """
+        value = abs(self.value(params))
+        if value or self.index is None:
+            return value
+        leaf = np.asarray(jax.tree.leaves(params)[self.leaf], float)
+        return float(np.sqrt(np.mean(leaf**2))) or 1.0
+
     def value(self, params: Any) -> float:
         """Return the number, or the root mean square of the array."""
         leaf = np.asarray(jax.tree.leaves(params)[self.leaf], float).ravel()
@@ -90,7 +137,7 @@ class Row:
         return np.linalg.norm(leaf, axis=1)
 
     def moved(self, params: Any, share: float) -> Any:
-        """Return the parameters with a number raised by a share of its size.
+        """Return the parameters with a number raised by a share of its scale.
 
         An array is multiplied by 1 + `share`.
         """
@@ -99,8 +146,7 @@ class Row:
         if self.index is None:
             leaf = leaf * (1 + share)
         else:
-            size = jnp.abs(leaf.ravel()[self.index])
-            step = math.log1p(share) if self.log else share * size
+            step = math.log1p(share) if self.log else share * self.scale(params)
             leaf = leaf.ravel().at[self.index].add(step).reshape(leaf.shape)
         leaves[self.leaf] = leaf
         return jax.tree.unflatten(structure, leaves)

@@ -12,8 +12,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from roboopt._errors import RobooptError, require_at_least
+from roboopt._interrupt import ending
 from roboopt.data import Trajectory
-from roboopt.imitation._clone_result import CloneResult
+from roboopt.imitation._clone_result import INTERRUPTED, CloneResult
 from roboopt.imitation._clone_training import Training
 from roboopt.imitation._demonstration_set import DemonstrationSet
 from roboopt.policies import within_limits
@@ -150,6 +151,8 @@ def clone(
         actors = {} if demonstrator is None else {"demonstrator": demonstrator}
         evaluations, failure = {}, ""
         try:
+            if ending():
+                raise KeyboardInterrupt  # of the training: the command is to end
             evaluations = _evaluations(
                 source,
                 {} if world is None else {**actors, "clone": acting},
@@ -159,6 +162,8 @@ def clone(
                 max_steps=max_steps,
                 processes=processes,
             )
+        except KeyboardInterrupt:
+            failure = INTERRUPTED
         except EnvError as error:  # What was trained is not lost by it.
             failure = str(error)
         by_action, over_time = training.errors(result.model, data.held_out)
@@ -182,7 +187,7 @@ def clone(
             signals=None if world is None else signals(world),
             env=spec,
             seed=seed,
-            explained=training.explained(result.model),
+            explained={} if ending() else training.explained(result.model),
         )
 
 

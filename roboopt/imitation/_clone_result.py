@@ -36,6 +36,8 @@ from roboopt.rollouts import EVALUATION_SEED_OFFSET, EnvSpec, Evaluation, Signal
 MAX_SUCCESS_LOSS = 0.03  # within which a clone is as good as its demonstrator
 OVERFITTING_RATIO = 10.0  # of the mismatch held out to the mismatch in training
 
+INTERRUPTED = "the evaluation was interrupted"
+
 
 @dataclass(frozen=True, repr=False)
 class CloneResult(VerbResult):
@@ -115,6 +117,11 @@ class CloneResult(VerbResult):
             )
         stopped = self.training.message.rstrip(".")
         return [*sentences, f"The training stopped: {stopped}."]
+
+    @property
+    def interrupted(self) -> bool:
+        """Return whether a signal ended the evaluation."""
+        return self.evaluation_failure == INTERRUPTED
 
     def _outcome(self) -> str:
         if self.evaluation_failure:

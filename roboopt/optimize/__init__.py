@@ -8,6 +8,7 @@ from roboopt.optimize._notes import NOTES as NOTES
 from roboopt.optimize._optimizers import scale_by_schedule as scale_by_schedule
 from roboopt.optimize._partition import leaf_names as leaf_names
 from roboopt.optimize._partition import partition as partition
+from roboopt.optimize._partition import with_arrays as with_arrays
 from roboopt.optimize._result import Result as Result
 from roboopt.optimize._result import Status as Status
 from roboopt.optimize._sources import Block as Block

@@ -4,6 +4,9 @@ The state holds the optimizer, the order of the samples, the random key and the 
 model, so that a run that was killed takes the same steps as one that was not.
 """
 
+import contextlib
+import os
+import warnings
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -14,41 +17,49 @@ import numpy as np
 
 from roboopt._errors import RobooptError
 from roboopt.data import atomic_write, read_archive
+from roboopt.optimize._identity import check_identity
 
-HISTORY, LEAF, SEED = "history/", "leaf/", "seed"
+KEPT = 3  # the latest checkpoint and those before it
+HISTORY, LEAF, IDENTITY = "history/", "leaf/", "identity/"
 
 
 def write(
-    path: str | PathLike, state: Any, history: dict[str, np.ndarray], seed: int
+    path: str | PathLike,
+    state: Any,
+    history: dict[str, np.ndarray],
+    identity: dict[str, str],
 ) -> None:
-    """Write the state and the history so far, replacing the file as a whole."""
+    """Write the state and the history so far, replacing the file as a whole.
+
+    The two files before it are kept, as `name.1.npz` and `name.2.npz`.
+    """
+    path = Path(path)
     arrays = {LEAF + name: value for name, value in _leaves(state).items()}
     arrays |= {HISTORY + name: values for name, values in history.items()}
+    arrays |= {IDENTITY + name: np.array(text) for name, text in identity.items()}
     with atomic_write(path) as file:
-        np.savez(file, **{SEED: np.array(seed)}, **arrays)  # type: ignore
+        np.savez(file, **arrays)  # type: ignore
+        _rotate(path)
 
 
 def read(
-    path: str | PathLike, state: Any, seed: int
+    path: str | PathLike, state: Any, identity: dict[str, str]
 ) -> tuple[Any, dict[str, np.ndarray]] | None:
     """Return the state and the history in `path`; None if there is no file.
 
     Args:
         path: the file.
         state: a pytree of arrays with the shapes and dtypes that the file must have.
-        seed: the seed of the run.
+        identity: what makes the descent this one and no other, by name.
 
     Raises:
         RobooptError: if the file belongs to another run, or to none.
     """
     if not Path(path).exists():
         return None
-    found = read_archive(path, "checkpoint")
-    if SEED not in found or int(found[SEED]) != seed:
-        raise RobooptError(
-            f"`checkpoint` must be of the same descent, with seed {seed}; {path} has "
-            f"{found.get(SEED, 'none')}."
-        )
+    path, found = _latest(Path(path))
+    there = _with_prefix(found, IDENTITY)
+    check_identity(identity, {name: str(there[name]) for name in there}, path)
     expected, values = _leaves(state), _with_prefix(found, LEAF)
     for name in expected | values:
         here, there = _form(expected.get(name)), _form(values.get(name))
@@ -68,6 +79,40 @@ def read(
 
     state = jax.tree_util.tree_map_with_path(restored, state)
     return state, _with_prefix(found, HISTORY)
+
+
+def names_kept(path: Path) -> list[Path]:
+    """Return the files of a checkpoint, the latest first."""
+    numbered = (path.with_suffix(f".{k}{path.suffix}") for k in range(1, KEPT))
+    return [path, *numbered]
+
+
+def _rotate(path: Path) -> None:
+    """Keep the file as the one before it, without taking it away."""
+    names = names_kept(path)
+    for older, newer in zip(names[:1:-1], names[-2:0:-1], strict=True):
+        with contextlib.suppress(FileNotFoundError):
+            os.replace(newer, older)
+    # Where there are no hard links, as on FAT, no file is kept.
+    with contextlib.suppress(OSError):
+        os.link(path, names[1])
+
+
+def _latest(path: Path) -> tuple[Path, dict[str, np.ndarray]]:
+    """Return the latest of the files that can be read, and what it holds."""
+    failure: RobooptError | None = None
+    for name in names_kept(path):
+        try:
+            found = read_archive(name, "checkpoint")
+        except RobooptError as error:
+            failure = failure or error
+            continue
+        if failure is not None:
+            text = f"{failure} The descent continues from {name}, the one before."
+            warnings.warn(text, stacklevel=2)
+        return name, found
+    assert failure is not None
+    raise failure
 
 
 def _with_prefix(found: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:

@@ -82,6 +82,13 @@ class Feed:
         """Return the state of the source for a checkpoint; None if it has none."""
         return self._given.state() if hasattr(self._given, "state") else None
 
+    @property
+    def fingerprint(self) -> tuple:
+        """Return what tells the source from others."""
+        given = self._given
+        own = given.fingerprint() if hasattr(given, "fingerprint") else ""
+        return type(given).__qualname__, self.steps, self.drifts, own
+
     def resume(self, state: Any, taken: int) -> None:
         """Restore the source after `taken` steps; the next `advance` asks anew."""
         if hasattr(self._given, "restore"):

@@ -22,6 +22,7 @@ import numpy as np
 from jaxtyping import Array
 
 from roboopt._errors import RobooptError
+from roboopt._interrupt import check, exposed, interruptible, keep, shielded
 from roboopt._progress import progress_line
 from roboopt.optimize._bounds import Bound
 from roboopt.optimize._fit import Fit
@@ -35,6 +36,7 @@ MIN_SENSITIVITY = 1e-12  # relative to the most sensitive parameter
 MIN_STEP = 1e-15  # relative to x
 
 
+@interruptible
 def least_squares(
     objective: Any,
     model: Any,
@@ -84,18 +86,22 @@ def least_squares(
     search = _Search(fit, *fit.limits(bounds, model), tolerance)
     compiled = time.perf_counter() - began
     losses, reason = [search.loss], "steps"
-    with progress_line(steps, progress) as show:
+    with progress_line(steps, progress) as show, shielded():
         try:
             while reason == "steps" and len(losses) <= steps:
+                check()
                 if not search.step():
                     reason = "tolerance"
                     break
                 step, loss = len(losses), search.loss
                 losses.append(loss)
+                keep()
                 spent = time.perf_counter() - began
                 show(step, f"step {step} of {steps}: loss {loss:.6g}")
                 status = Status(step, loss, loss, search.model, spent)
-                if callback is not None and callback(status) is True:
+                with exposed():
+                    stopped = callback is not None and callback(status) is True
+                if stopped:
                     reason = "callback"
                 elif search.converged:
                     reason = "tolerance"
@@ -163,7 +169,7 @@ class _Search:
                 "the residuals do not depend on these parameters, which keep their "
                 f"values: {names}.",
                 UserWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
 
     def _linearize(self) -> None:
@@ -219,6 +225,7 @@ class _Search:
             size = float(np.linalg.norm(self.scale * move))
             if size <= MIN_STEP * np.linalg.norm(self.scale * self.x):
                 return False
+            check()
             # A step cut short by bounds may lead uphill; a shorter one does not.
             if predicted > 0:
                 square = self._square(x)

@@ -11,17 +11,24 @@ import jax.numpy as jnp
 import numpy as np
 
 from roboopt._errors import RobooptError, require
-from roboopt.data import check_writable
+from roboopt._interrupt import interruptible
+from roboopt.data import require_writing
 from roboopt.gradients import Estimator, FunctionEstimator
 from roboopt.optimize._bounds import Bound, intervals
 from roboopt.optimize._feed import Feed
+from roboopt.optimize._identity import identity
 from roboopt.optimize._loop import SMOOTHING, Problem
 from roboopt.optimize._optimizers import (
     checked_optimizer,
     default_optimizer,
     keeps_gradient,
 )
-from roboopt.optimize._partition import check_model, partition, updated_arrays
+from roboopt.optimize._partition import (
+    check_model,
+    partition,
+    updated_arrays,
+    with_arrays,
+)
 from roboopt.optimize._result import Result, Status, check_budget
 from roboopt.optimize._run import Run
 from roboopt.optimize._sources import FullBatch, as_source
@@ -30,6 +37,7 @@ from roboopt.optimize._start import begin
 TOLERANCE = 1e-6
 
 
+@interruptible
 def minimize(
     objective: Callable[[Any, Any], Any],
     model: Any,
@@ -55,11 +63,12 @@ def minimize(
     Args:
         objective: an `Objective`, or any function of model and batch that returns a
             scalar.
-        model: any pytree; its floating-point arrays are trained, except in `Frozen`.
+        model: any pytree; its floating-point arrays are trained, except in `Frozen`; or
+            its Python floats, such as 0.5 alone, if there are no arrays.
         data: arrays with samples along the first axis (or a tuple or dict of them); an
             iterable of batches, such as a list, a generator or a data loader; a
             traceable function `(model, key) -> batch`; or a `Source`, an object with
-            `next(model, key) -> batch`.
+            `next(model, key) -> batch`; None for an objective without data.
         steps: the number of steps.
         optimizer: an optax transformation. By default L-BFGS if every step sees the
             same data and the gradient is exact (or a `ZerothOrder` with a pair for each
@@ -87,7 +96,10 @@ def minimize(
         progress: whether to show a progress bar.
         checkpoint: file for the state of the run, written every ten seconds and at the
             end. If the file exists, the run continues from it, to the same bits as
-            without the interruption; a `Source` continues with a new batch.
+            without the interruption; a `Source` continues with a new batch. A file of
+            another descent is refused: one that differs in objective, data, model,
+            initial values, bounds, optimizer, gradient, seed or version. There may be
+            more `steps` than before.
 
     Returns:
         The best model found, or the latest if the objective does not rank models; also
@@ -109,7 +121,8 @@ def minimize(
     rule = "be an estimator, such as `ZerothOrder()`, or a function"
     require(known, "gradient", rule, gradient)
     if checkpoint is not None:
-        check_writable(checkpoint, "checkpoint")
+        require_writing(checkpoint, "checkpoint")
+    model = with_arrays(model)
     params, fixed, static = partition(model, trainable)
     check_model(params, fixed, batched)
     if gradient is not None and not isinstance(gradient, Estimator):
@@ -128,6 +141,7 @@ def minimize(
     if tolerance is None:
         # Other optimizers may pause, or rise, before the loss falls again.
         tolerance = TOLERANCE if deterministic and optimizer is None else 0.0
+    own_optimizer = optimizer is None
     if optimizer is None:
         optimizer = default_optimizer(steps, deterministic, gradient is not None)
     feed = Feed(source, model, steps, batch_size, seed)
@@ -145,14 +159,19 @@ def minimize(
         noisy=feed.noisy,
         batched=batched,
     )
-    fixed = updated_arrays(feed.model, trainable, fixed)
-    state = begin(problem, params, fixed, jax.random.key(seed))
+    updated = updated_arrays(feed.model, trainable, fixed)
+    state = begin(problem, params, updated, jax.random.key(seed))
     if gradient is not None and keeps_gradient(state.descent.optimizer):
         raise RobooptError(
             "`optimizer` must not search along lines by exact gradients where "
             f"`gradient` is an estimator, got {gradient}: leave `optimizer` out, or "
             "use optax.adam."
         )
+    own = {}
+    if checkpoint is not None:
+        whose = {"on_host": on_host, "own_optimizer": own_optimizer}
+        own = identity(problem, feed, params, fixed, state.descent, **whose)
+        own = {"seed": str(seed)} | own
     run = Run(
         problem=problem,
         feed=feed,
@@ -160,7 +179,7 @@ def minimize(
         on_host=on_host,
         steps=steps,
         seconds=seconds,
-        seed=seed,
+        identity=own,
         callback=callback,
         checkpoint=checkpoint,
         progress=progress,

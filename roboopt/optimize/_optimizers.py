@@ -130,6 +130,12 @@ def _adam(steps: int) -> Any:
     )
 
 
+@functools.partial(jax.jit, static_argnums=0)
+def annealed_rate(schedule: Callable[[Any], Any], step: Any) -> Any:
+    """Return the rate at a step: a function of its own, which digests leave out."""
+    return schedule(step)
+
+
 class ScheduleState(NamedTuple):
     """The state of `scale_by_schedule`."""
 
@@ -141,7 +147,8 @@ class ScheduleState(NamedTuple):
 def scale_by_schedule(schedule: Callable[[Any], Any]) -> Any:
     """Return `optax.scale_by_learning_rate(schedule)` that keeps the rate in its state.
 
-    `minimize` then notes the rate of every step.
+    `minimize` then notes the rate of every step, and a checkpoint may be continued with
+    more steps, to which the schedule is stretched.
 
     Args:
         schedule: from the number of the step to the learning rate.
@@ -153,7 +160,7 @@ def scale_by_schedule(schedule: Callable[[Any], Any]) -> Any:
         return ScheduleState(zero, jnp.asarray(schedule(zero), float))
 
     def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
-        rate = schedule(state.step)
+        rate = annealed_rate(schedule, state.step)
         updates = jax.tree.map(lambda u: jnp.array(-rate, u.dtype) * u, updates)
         kept = jnp.asarray(rate, state.learning_rate.dtype)
         count = jnp.asarray(optax.safe_increment(state.step))

@@ -5,10 +5,20 @@ from typing import Any
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from roboopt._core import trainable as trainable_leaves
 from roboopt._errors import RobooptError
+
+MAX_SHOWN = 5  # leaves of a model in an error
+
+
+def with_arrays(model: Any) -> Any:
+    """Return a model of Python floats alone as one of arrays, any other as it is."""
+    if any(map(eqx.is_inexact_array, jax.tree.leaves(model))):
+        return model
+    return jax.tree.map(lambda x: jnp.asarray(x) if isinstance(x, float) else x, model)
 
 
 def partition(
@@ -39,11 +49,22 @@ def partition(
     fixed, static = eqx.partition(other, eqx.is_array)
     if not jax.tree.leaves(params):
         raise RobooptError(
-            "`model` must have a floating-point array to train (Python numbers are "
-            "constants, and `trainable` must select an array), got "
-            f"{jax.tree.structure(model)}."
+            "`model` must have a floating-point array to train (integers are "
+            "constants, and so are Python floats beside arrays; `trainable` must "
+            f"select an array), got {_shown(model)}."
         )
     return params, fixed, static
+
+
+def _shown(model: Any) -> str:
+    """Return the leaves of a model in short."""
+    leaves = jax.tree_util.tree_leaves_with_path(model)
+    shown = [
+        f"{jax.tree_util.keystr(path)} {getattr(leaf, 'dtype', repr(leaf))}".strip()
+        for path, leaf in leaves[:MAX_SHOWN]
+    ]
+    more = ["…"] if len(leaves) > MAX_SHOWN else []
+    return ", ".join([*shown, *more]) or "a model without leaves"
 
 
 def leaf_names(params: Any, bare: str = "model") -> list[str]:

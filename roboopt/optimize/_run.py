@@ -6,6 +6,7 @@ is shown, a budget in seconds is kept, and Ctrl-C is heard.
 
 import dataclasses
 import time
+import warnings
 from collections.abc import Callable
 from os import PathLike
 from typing import Any
@@ -16,6 +17,7 @@ import numpy as np
 
 from roboopt._deadline import TOLERANCE, Late, within
 from roboopt._errors import RobooptError
+from roboopt._interrupt import check, exposed, keep, shielded
 from roboopt._progress import progress_line
 from roboopt.optimize import _checkpoint
 from roboopt.optimize._bounds import by_parameter
@@ -45,7 +47,8 @@ class Run:
     """Whether steps run a simulator that JAX cannot trace."""
     steps: int
     seconds: float
-    seed: int
+    identity: dict[str, str]
+    """What makes the descent this one and no other; empty without a checkpoint."""
     callback: Callable[[Status], Any] | None
     checkpoint: str | PathLike | None
     progress: bool
@@ -55,14 +58,14 @@ class Run:
         self.rows: list[dict[str, np.ndarray]] = []
         self.same_batch, self.first_gradient = False, {}
         self.taken, self.compile_seconds, self.failure = 0, 0.0, ""
-        self.step_seconds = 0.0
+        self.step_seconds, self.unwritten = 0.0, ""
 
     def resume(self, state: State) -> State:
         """Return the state in the checkpoint, if there is one."""
         if self.checkpoint is None:
             return state
         saved = state, self._states_outside()
-        if (found := _checkpoint.read(self.checkpoint, saved, self.seed)) is None:
+        if (found := _checkpoint.read(self.checkpoint, saved, self.identity)) is None:
             return state
         (state, (of_source, of_callback)), history = found
         self.rows, self.taken = [history], len(history["loss"])
@@ -81,7 +84,17 @@ class Run:
     def _save(self, state: State) -> None:
         if self.checkpoint is not None:
             saved = state, self._states_outside()
-            _checkpoint.write(self.checkpoint, saved, self._history(), self.seed)
+            try:
+                _checkpoint.write(
+                    self.checkpoint, saved, self._history(), self.identity
+                )
+                self.unwritten = ""
+            except (OSError, RobooptError) as error:
+                # The disk or the folder: what was learned is not lost by it.
+                text = f"`checkpoint` could not be written: {error}"
+                if not self.unwritten:
+                    warnings.warn(text, stacklevel=2)
+                self.unwritten = text
 
     def _states_outside(self) -> tuple[Any, Any]:
         """Return the states of the source and of the callback, None without one."""
@@ -93,9 +106,10 @@ class Run:
         # One evaluation more than steps, so that the last step is judged too.
         evaluations, chunk, reason, end = self.steps + 1, 1, "steps", "steps"
         saved = time.perf_counter()
-        with progress_line(self.steps, self.progress) as show:
+        with progress_line(self.steps, self.progress) as show, shielded():
             try:
                 while self.taken < evaluations and reason == "steps":
+                    check()
                     if self.feed.left(self.taken, evaluations) == 0:
                         try:
                             state = self._next_batch(state)
@@ -119,8 +133,8 @@ class Run:
                 reason = "interrupted"
             except SourceFailed as error:
                 reason, self.failure = "source", str(error)
-        if self.rows:
-            self._save(state)
+            if self.rows:
+                self._save(state)
         return self._result(state, reason)
 
     def _next_chunk(self, count: int, spent: float) -> int:
@@ -137,7 +151,8 @@ class Run:
         if self.on_host:
             try:
                 # Only one: a failure later must not take this step with it.
-                state, rows, taken = advance_on_host(self.problem, state)
+                with exposed():
+                    state, rows, taken = advance_on_host(self.problem, state)
             except Exception as error:
                 if self.taken == 0:
                     raise
@@ -151,6 +166,7 @@ class Run:
             )
         taken = int(taken)
         if taken:
+            keep()
             self._record({k: np.asarray(v)[:taken] for k, v in rows.items()})
         if self.taken == 0 and np.all(state.descent.failed):
             raise RobooptError(
@@ -182,14 +198,16 @@ class Run:
         """Return the state before the first step on the next batch."""
         feed, descent, self.same_batch = self.feed, state.descent, False
         if feed.iterable:
-            feed.advance(None)
+            with exposed():
+                feed.advance(None)
             self.problem = dataclasses.replace(self.problem, source=feed.batches)
             if keeps_gradient(descent.optimizer):
                 return renew(self.problem, state, descent.fixed, False)
             return state
         best = feed.drifts and self.problem.ranks(feed.batches.data)
         params = descent.best if best else descent.params
-        model = feed.advance(self.problem.model(params, descent.fixed))
+        with exposed():
+            model = feed.advance(self.problem.model(params, descent.fixed))
         try:
             fixed = updated_arrays(model, self.trainable, descent.fixed)
         except ValueError as error:
@@ -202,8 +220,10 @@ class Run:
         failed = np.all(state.descent.failed)
         if early:
             return "non-finite" if failed else "tolerance"
-        if self.callback is not None and self.callback(status) is True:
-            return "callback"
+        if self.callback is not None:
+            with exposed():
+                if self.callback(status) is True:
+                    return "callback"
         late = status.seconds + self.step_seconds > TOLERANCE * self.seconds
         if (late or status.seconds >= self.seconds) and self.taken <= self.steps:
             return "seconds"
@@ -285,6 +305,8 @@ class Run:
             message += f" {self._not_finite(state)}"
         elif self.problem.batched and np.any(state.descent.failed):
             message += f"; {self._failed_starts(state)}"
+        if self.unwritten:
+            message += f"; {self.unwritten}"
         return Result(
             model=model,
             loss=loss,

@@ -92,7 +92,9 @@ class Source(Protocol):
     - `drifts: bool`, whether losses on different batches say nothing about which model
       is better, as where the model collects the data. The best model is then that of
       the last batch. False by default;
-    - `state()` and `restore(state)`, a pytree of arrays, which checkpoints need.
+    - `state()` and `restore(state)`, a pytree of arrays, which checkpoints need;
+    - `fingerprint()`, a text or arrays that tell its data from others, so that the
+      checkpoint of a descent on other data is refused.
     """
 
     def next(self, model: Any, key: Any) -> Any:
@@ -193,6 +195,8 @@ def array_source(data: Any, batch_size: int | None) -> FullBatch | Minibatches:
     Raises:
         RobooptError: if `data` are not finite arrays, or `batch_size` does not fit.
     """
+    if data is None and batch_size is None:
+        return FullBatch(None)
     data = arrays(data)
     if batch_size is None:
         return FullBatch(data)

@@ -12,11 +12,14 @@ from dataclasses import dataclass, field
 from html import escape
 from importlib.resources import files
 from os import PathLike
-from pathlib import Path
 from typing import Protocol, runtime_checkable
+
+from roboopt.data import atomic_write
 
 MAX_NUMBER = 40  # characters, an interval's
 TEXT = ' class="text"'  # of a cell that is wrapped
+STACKED = ' class="stacked"'
+MAX_PHONE = 46  # characters of a row that a phone shows
 
 
 @runtime_checkable
@@ -53,7 +56,7 @@ class Notes:
 
     def html(self) -> str:
         """Return one `<p>` a paragraph."""
-        return "".join(f"<p>{escape(text)}</p>" for text in self.paragraphs)
+        return "".join(f"<p>{marked(text)}</p>" for text in self.paragraphs)
 
 
 @dataclass(frozen=True)
@@ -73,20 +76,32 @@ class Table:
     """Indices of columns that narrow terminals do without, the first to go first."""
 
     def html(self) -> str:
-        """Return the table in a box that scrolls where the screen is narrow."""
-        columns = zip(self.header, *self.rows, strict=True)
+        """Return the table; on a narrow screen a wide one has a line for each cell."""
+        columns = list(zip(self.header, *self.rows, strict=True))
         long = [max(map(len, cells[1:]), default=0) > MAX_NUMBER for cells in columns]
+        wide = sum(max(map(len, cells)) + 2 for cells in columns) > MAX_PHONE
         head = _cells("th", self.header, long)
-        body = "".join(f"<tr>{_cells('td', row, long)}</tr>" for row in self.rows)
+        labels = self._labels() if wide else None
+        body = "".join(
+            f"<tr>{_cells('td', row, long, labels)}</tr>" for row in self.rows
+        )
         groups = "".join(
             f'<th colspan="{span}" class="group">{escape(name)}</th>'
             for name, span in self.groups
         )
         groups = f"<tr>{groups}</tr>" if groups else ""
         return (
-            f'<div class="wide"><table><thead>{groups}<tr>{head}</tr></thead>'
-            f"<tbody>{body}</tbody></table></div>"
+            f'<div class="wide"><table{STACKED * wide}>'
+            f"<thead>{groups}<tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
         )
+
+    def _labels(self) -> list[str]:
+        """Return the header of each column, with the heading above it."""
+        spans = self.groups or [("", len(self.header))]
+        above = [name for name, span in spans for _ in range(span)]
+        return [
+            f"{top} {own}".strip() for top, own in zip(above, self.header, strict=True)
+        ]
 
 
 @dataclass(frozen=True)
@@ -161,7 +176,7 @@ def write_report(
         verdict: what came out, in sentences: the first thing a reader sees.
         sections: everything else, in order.
     """
-    lead = "".join(f"<p>{escape(sentence)}</p>" for sentence in verdict)
+    lead = "".join(f"<p>{marked(sentence)}</p>" for sentence in verdict)
     body = "\n".join(section.html() for section in sections)
     style = files("roboopt.report").joinpath("style.css").read_text("utf-8")
     name = escape(title)
@@ -172,15 +187,27 @@ def write_report(
         f'<header><h1>{name}</h1>\n<div class="verdict">{lead}</div></header>\n'
         f"{body}\n</main>\n</body>\n</html>\n"
     )
-    Path(path).write_text(page, encoding="utf-8")
+    with atomic_write(path) as file:
+        file.write(page.encode())
 
 
-def _cells(tag: str, row: Sequence[str], long: Sequence[bool]) -> str:
+def marked(text: str) -> str:
+    """Return text for HTML, with `code` in backticks set as code."""
+    return re.sub("`([^`]+)`", r"<code>\1</code>", escape(text))
+
+
+def _cells(
+    tag: str,
+    row: Sequence[str],
+    long: Sequence[bool],
+    labels: Sequence[str] | None = None,
+) -> str:
+    said = [f' data-label="{escape(label)}"' for label in labels or []]
     return "".join(
-        f"<{tag}{TEXT * wraps}>{escape(text)}</{tag}>"
-        for text, wraps in zip(row, long, strict=True)
+        f"<{tag}{TEXT * wraps}{label}>{escape(text)}</{tag}>"
+        for text, wraps, label in zip(row, long, said or [""] * len(row), strict=True)
     )
 
 
 def _caption(text: str) -> str:
-    return f"<figcaption>{escape(text)}</figcaption>" if text else ""
+    return f"<figcaption>{marked(text)}</figcaption>" if text else ""

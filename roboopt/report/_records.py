@@ -2,14 +2,15 @@
 
 import csv
 import dataclasses
+import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from roboopt.data import atomic_write
 from roboopt.optimize import NOTES
 from roboopt.report._page import Details, Section
 
@@ -47,8 +48,10 @@ def write_csv(
     path: str | PathLike, header: Sequence[str], rows: Iterable[Sequence[Any]]
 ) -> None:
     """Write rows of numbers and text under a header as a CSV file."""
-    with Path(path).open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([header, *rows])
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows([header, *rows])
+    with atomic_write(path) as file:
+        file.write(text.getvalue().encode())
 
 
 def write_history(

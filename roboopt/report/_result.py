@@ -15,7 +15,7 @@ from typing import Any
 
 from roboopt._errors import RobooptError
 from roboopt.data import save
-from roboopt.report._page import Section, Table, write_report
+from roboopt.report._page import Section, Table, marked, write_report
 from roboopt.report._text import paragraph, table_text
 
 MIN_WIDTH, MAX_WIDTH = 60, 110  # characters
@@ -39,7 +39,7 @@ class Summary:
     def html(self) -> str:
         """Return a fragment of HTML, as notebooks show it."""
         tables = "".join(table.html() for table in self.tables)
-        said = "".join(f"<p>{html.escape(text)}</p>" for text in self.sentences)
+        said = "".join(f"<p>{marked(text)}</p>" for text in self.sentences)
         return f"<h3>{html.escape(self.title)}</h3>{tables}{said}"
 
     def __str__(self) -> str:

@@ -1,8 +1,9 @@
 """Tables and paragraphs as plain text of a given width.
 
-A table that is too wide first loses the columns of the lowest priority, then wraps the
-cells of its text columns. Numbers are never wrapped or cut short: where nothing else
-fits, a row is stacked, one cell a line.
+A table that is too wide first loses the columns of the lowest priority, and says so,
+then wraps the cells of its text columns. Numbers are never wrapped or cut short: where
+nothing else fits, a table of numbers goes on below, and a row with text is stacked, one
+cell a line.
 """
 
 import itertools
@@ -39,13 +40,50 @@ def table_text(table: Table, width: int) -> str:
             for i, column, wide in zip(kept, columns, widths, strict=True)
         ]
         if _total(least) <= width:
-            return "\n".join(map(str.rstrip, _grid(table, kept, widths, least, width)))
+            lines = map(str.rstrip, _grid(table, kept, widths, least, width))
+            hidden = [
+                table.header[i] for i in range(len(table.header)) if i not in kept
+            ]
+            said = f"(not shown: {', '.join(hidden)})"
+            return "\n".join([*lines, *([paragraph(said, width)] if hidden else [])])
+    if tuple(table.text) == (0,) and not table.optional and (cut := _cut(table, width)):
+        return "\n\n".join(table_text(part, width) for part in cut)
     lines = []
     for row in table.rows:
         lines.append(paragraph(row[0], width))
         for head, cell in zip(table.header[1:], row[1:], strict=True):
             lines.append(paragraph(f"  {head}: {cell}", width))
     return "\n".join(lines)
+
+
+def _cut(table: Table, width: int) -> list[Table]:
+    """Return a table of numbers as tables that fit, each with the names of the rows.
+
+    None where one column alone is too wide.
+    """
+    columns = list(zip(table.header, *table.rows, strict=True))
+    widths = [max(map(len, column)) for column in columns]
+    above = [name for name, span in table.groups for _ in range(span)]
+    blocks: list[list[int]] = []
+    for k in range(1, len(columns)):
+        if _total([widths[0], widths[k]]) > width:
+            return []
+        if not blocks or _total([widths[i] for i in (0, *blocks[-1], k)]) > width:
+            blocks.append([])
+        blocks[-1].append(k)
+    return [
+        Table(
+            [columns[i][0] for i in (0, *block)],
+            list(zip(*(columns[i][1:] for i in (0, *block)), strict=True)),
+            groups=[
+                (name, len(list(same)))
+                for name, same in itertools.groupby(above[i] for i in (0, *block))
+            ]
+            if above
+            else (),
+        )
+        for block in blocks
+    ]
 
 
 def _wrapped(text: str, width: int) -> list[str]:
@@ -86,7 +124,9 @@ def _group_line(table: Table, kept: list[int], widths: list[int]) -> str:
         first += span
         if name and inside:
             place, room = inside[0], _total([widths[p] for p in inside])
-            line = line.ljust(sum(widths[:place]) + len(GAP) * place)
+            start = sum(widths[:place]) + len(GAP) * place
+            # A name that is longer than its columns begins before them.
+            line = line.ljust(start - max(0, len(name) - room))
             line += name.rjust(min(room, max(widths[place], len(name))))
     return line
 

@@ -84,6 +84,10 @@ class Experience(ABC):
         """Return the counts and the running statistics, for a checkpoint."""
         return dict(self._memory)
 
+    def fingerprint(self) -> Any:
+        """Return what tells the data from others."""
+        return self._seed
+
     def restore(self, state: Any) -> None:
         """Go on from a `state`, with new episodes."""
         self._memory, self.episodes, self._reported = dict(state), [], 0
@@ -99,6 +103,11 @@ class VectorExperience(Experience):
         self._envs, self._length = envs, length
         self.samples = length * envs.envs
         """Steps of all environments in a block."""
+
+    def fingerprint(self) -> Any:
+        """Return what tells the data from others."""
+        told = getattr(self._envs, "fingerprint", lambda: type(self._envs).__name__)
+        return super().fingerprint(), self._length, self._envs.envs, told()
 
     def gradient_steps(self, timesteps: int) -> int:
         """Return the gradient steps on whole blocks in `timesteps`, at least one."""

@@ -2,6 +2,7 @@
 
 import math
 import time
+import warnings
 from collections.abc import Callable
 from os import PathLike
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from roboopt._errors import RobooptError
 from roboopt.rl._policies import acting_policy
 from roboopt.rl._returns import Returns, rows_of
 from roboopt.rl._run import Measured, Run
@@ -106,7 +108,11 @@ class Monitor:
 
     def write(self) -> None:
         if self._log is not None and self.rows:
-            Returns.from_rows(self.rows).write(self._log)
+            try:
+                Returns.from_rows(self.rows).write(self._log)
+            except (OSError, RobooptError) as error:
+                # The disk or the folder: what was learned is not lost by it.
+                warnings.warn(f"`log` could not be written: {error}", stacklevel=2)
         self._written = time.perf_counter()
 
     def ending(self, reason: str, message: str) -> tuple[str, str]:

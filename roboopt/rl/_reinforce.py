@@ -20,6 +20,7 @@ import numpy as np
 
 from roboopt._deadline import require_a_step
 from roboopt._errors import RobooptError, require_at_least
+from roboopt._interrupt import ending
 from roboopt._progress import progress_line
 from roboopt.diagnose import Explanation, explain, explain_descent, norm_by_horizon
 from roboopt.objectives import NegativeReward, PPOLoss
@@ -251,6 +252,8 @@ def _result(
     reason, message = monitor.ending(result.reason, result.message)
     evaluation, start_evaluation, norms, failure = None, None, None, ""
     try:
+        if ending():
+            raise KeyboardInterrupt  # of the learning: the command is to end
         if episodes:
             with progress_bar("evaluating", 2 * episodes, progress) as advance:
                 evaluation = _evaluated(task, policy, episodes, advance)
@@ -276,7 +279,7 @@ def _result(
         gradient=run.algorithm.gradient,
         choice=run.choice,
         history=_history(result, run),
-        explained=_explained(result, run),
+        explained={} if ending() else _explained(result, run),
         returns=Returns.from_rows(monitor.rows),
         evaluation=evaluation,
         start_evaluation=start_evaluation,

@@ -44,7 +44,7 @@ class GymVectorEnv:
             EnvError: if an environment cannot be made; later if one raises, hangs, dies
                 or returns a non-finite number.
         """
-        self._vector = _vector(env, envs, processes)
+        self._made_from, self._vector = env, _vector(env, envs, processes)
         self._idles = isinstance(self._vector, GymnasiumVector) and self._vector.idles
         self.envs: int = self._vector.envs
         self.observation_space = self._vector.observation_space
@@ -58,6 +58,10 @@ class GymVectorEnv:
     def observation_size(self) -> int:
         """Return the size of one observation."""
         return self.observation_space.shape[0]
+
+    def fingerprint(self) -> Any:
+        """Return what tells the environments from others."""
+        return self._made_from
 
     def close(self) -> None:
         """Close the environments."""

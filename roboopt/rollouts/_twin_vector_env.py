@@ -80,6 +80,10 @@ class TwinVectorEnv:
         observations, elapsed = self._now()
         return observations, self.rollout.horizon - elapsed
 
+    def fingerprint(self) -> Any:
+        """Return what tells the environments from others."""
+        return self.rollout, self._bank, self.stagger
+
     def begin(self, seed: int) -> None:
         """Begin an episode in each, all randomness from `seed`."""
         rows = np.random.default_rng(seed).integers(len(self._bank), size=self.envs)

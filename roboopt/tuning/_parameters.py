@@ -1,6 +1,7 @@
 """The parameters of a controller, by name, before and after."""
 
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
 import jax
@@ -11,6 +12,9 @@ from roboopt.policies import Clipped
 from roboopt.report import Table, change, number
 from roboopt.rollouts import JointUnits
 from roboopt.tuning._joints import Joints
+
+if TYPE_CHECKING:
+    from roboopt.diagnose import Explanation  # Slow to import.
 
 HEADER = ("parameter", "before", "after", "change")
 MAX_ROWS = 60  # Each array of a larger controller is one row.
@@ -77,6 +81,22 @@ def gain_units(model: Any, joints: Joints) -> dict[str, str]:
             for k, unit in enumerate(units):
                 found[f"{name}[{k}]"] = f"{unit.effort}{time}/{unit.position}"
     return found
+
+
+def gain_names(model: Any, joints: Joints) -> dict[str, str]:
+    """Return the names of single parameters by joint, by their names by index."""
+    found = {}
+    for name, array in named_arrays(model).items():
+        for index in np.ndindex(array.shape):
+            plain = f"{name}[{', '.join(map(str, index))}]" if index else name
+            found[plain] = f"{name}{_index_name(index, array.shape, joints)}"
+    return found
+
+
+def named_by_joint(found: "Explanation", model: Any, joints: Joints) -> "Explanation":
+    """Return the explanation of a controller with its parameters named by joint."""
+    names = gain_names(model, joints)
+    return replace(found, names=tuple(names.get(name, name) for name in found.names))
 
 
 def _index_name(index: tuple[int, ...], shape: tuple[int, ...], joints: Joints) -> str:

@@ -17,7 +17,7 @@ from roboopt.report import Section, Summary, VerbResult, write_history
 from roboopt.rollouts import EnvSpec
 from roboopt.tuning._comparison import Comparison
 from roboopt.tuning._joints import Joints
-from roboopt.tuning._parameters import gain_units
+from roboopt.tuning._parameters import gain_units, named_by_joint
 
 
 @dataclass(frozen=True, repr=False)
@@ -81,11 +81,15 @@ class TuneResult(VerbResult):
         controllers = {"start": self.before, "end": self.controller}
         units = gain_units(self.before, self.joints)
         return {
-            when: explain(
-                self.objective,
-                policy.policy if isinstance(policy, Clipped) else policy,
-                self.starts,
-                units=units,
+            when: named_by_joint(
+                explain(
+                    self.objective,
+                    policy.policy if isinstance(policy, Clipped) else policy,
+                    self.starts,
+                    units=units,
+                ),
+                self.before,
+                self.joints,
             )
             for when, policy in controllers.items()
         }

@@ -9,7 +9,7 @@ from roboopt.policies import Clipped
 from roboopt.report import BEFORE_AFTER, Figure, Notes, Panel, Section, readable
 from roboopt.rollouts import JointUnits
 from roboopt.tuning._environment import Plant
-from roboopt.tuning._parameters import gain_units, parameter_table
+from roboopt.tuning._parameters import gain_units, named_by_joint, parameter_table
 
 MAX_MOTIONS = 9  # drawn, of all that were made
 LEGEND = dict(BEFORE_AFTER)
@@ -92,7 +92,10 @@ def _gradient(result: Any) -> Section | None:
     start = result.before
     start = start.policy if isinstance(start, Clipped) else start
     units = gain_units(start, result.joints)
-    explained = explain_descent(start, result.result, units=units)
+    explained = {
+        when: named_by_joint(found, start, result.joints)
+        for when, found in explain_descent(start, result.result, units=units).items()
+    }
     said = (
         "L is the objective, a mean over the tuning starts, in the twin. `roboopt "
         "explain` on the folder of this run splits each derivative by term and by time."

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from roboopt._errors import RobooptError, is_number, require, require_at_least
+from roboopt._interrupt import ending
 from roboopt._progress import say
 from roboopt.data import Trajectory
 from roboopt.optimize import Result
@@ -137,6 +138,8 @@ def tune(
         tuned = within_limits(found.model, problem.env.action_space)
         motions: dict[str, dict[str, Trajectory]] | None = None
         try:
+            if ending():
+                raise KeyboardInterrupt  # of the descent: the command is to end
             motions = _test(problem, tuned, episodes, seed, processes, progress)
         except KeyboardInterrupt:
             pass  # The result is returned without its test.

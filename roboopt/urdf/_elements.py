@@ -25,6 +25,7 @@ NUMBER = re.compile(
     r"[+-]?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|inf(inity)?|nan)", re.ASCII | re.IGNORECASE
 )
 UTF_16 = codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE
+MAX_DEPTH = 100  # of elements within elements; a URDF has five or so
 
 
 def urdf_text(path: str | PathLike, xacro_args: Mapping[str, str] | None = None) -> str:
@@ -59,9 +60,23 @@ def parse_robot(
     path: str | PathLike, notes: Notes, xacro_args: Mapping[str, str] | None = None
 ) -> Element:
     """Return the `<robot>` of a URDF or .xacro file, without namespaces."""
-    builder, parser = TreeBuilder(), expat.ParserCreate("utf-8")
-    parser.StartElementHandler = builder.start
-    parser.EndElementHandler = builder.end
+    builder, parser, depth = TreeBuilder(), expat.ParserCreate("utf-8"), 0
+
+    def start(tag: str, attributes: dict[str, str]) -> None:
+        nonlocal depth
+        depth += 1
+        if depth > MAX_DEPTH:
+            raise Fault(
+                f"{path} must nest at most {MAX_DEPTH} elements, and nests more."
+            )
+        builder.start(tag, attributes)
+
+    def end(tag: str) -> None:
+        nonlocal depth
+        depth -= 1
+        builder.end(tag)
+
+    parser.StartElementHandler, parser.EndElementHandler = start, end
     parser.CharacterDataHandler = builder.data
     try:
         parser.Parse(urdf_text(path, xacro_args).encode(), True)

@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 from xml.sax.saxutils import quoteattr
 
 from roboopt.urdf._notes import Fault
+from roboopt.urdf._xacro_expressions import harmless_expressions
 
 LEVELS = 4  # folders above the file whose neighbors may be packages
 SUFFIXES = ("_description", "_support")  # left out in the name of many a folder
@@ -48,8 +49,9 @@ def expanded(path: str | PathLike, arguments: Mapping[str, str]) -> str:
         packages.update_package_cache(nearby_packages(file))
         text = INCLUDE.sub(absolute, file.read_text("utf-8"))
         text = _with_defaults(text, arguments)
-        made = XacroDoc.from_string(text, dict(arguments), resolve_packages=False)
-        return made.to_urdf_string()
+        with harmless_expressions():
+            made = XacroDoc.from_string(text, dict(arguments), resolve_packages=False)
+            return made.to_urdf_string()
     except Fault:
         raise
     except Exception as error:  # a xacro file runs expressions of any kind

@@ -96,6 +96,130 @@ def test_branches_that_join_add_up():
     )
 
 
+def test_a_loop_of_one_operation_has_a_variable_each_time():
+    # x₅ = 1.5⁵ p s: dx₅/dx_k = 1.5^(5−k).
+    def power(p, s):
+        x = p * s
+        for _ in range(5):
+            x = x * 1.5
+        return x
+
+    found = chain(power, 0.7, 1.0)
+    assert [n.name for n in found.nodes] == ["x", *(f"x#{k}" for k in range(2, 7))]
+    slopes = [node.derivative for node in found.nodes]
+    np.testing.assert_allclose(slopes, 1.5 ** np.arange(5, -1, -1), rtol=1e-12)
+    (path,) = found.paths("p")
+    np.testing.assert_allclose(path.factors, [1.5] * 5 + [1.0], rtol=1e-12)
+
+    def layers(ws, x):
+        for w in ws:
+            x = w @ x
+        return jnp.sum(x**2)
+
+    keys = jax.random.split(jax.random.key(0), 6)
+    ws = [0.5 * jax.random.normal(key, (4, 4)) for key in keys]
+    found = chain(layers, ws, jnp.ones(4))
+    assert len(found.nodes) == 7
+    for k, node in enumerate(found.nodes[:-1]):
+        after = jax.grad(lambda x: layers(ws[k + 1 :], x))  # noqa: B023
+        x = jnp.ones(4)
+        for w in ws[: k + 1]:
+            x = w @ x
+        expected = float(jnp.linalg.norm(after(x)))
+        assert node.derivative == pytest.approx(expected, rel=1e-12)
+
+
+def test_calls_of_a_jitted_function_keep_the_names_of_the_caller():
+    @jax.jit
+    def inner(w):
+        u = w * 2
+        return u + 1
+
+    def loss(w):
+        h = inner(w)
+        g = inner(h)
+        return g**2
+
+    # h = 2w + 1 = 2.4, g = 2h + 1 = 5.8: dL/dw = 2·5.8·2·2 = 46.4.
+    found = chain(loss, 0.7)
+    assert [n.name for n in found.nodes] == ["u", "h", "u#2", "g", "L"]
+    assert found.paths("w")[0].product == pytest.approx(46.4, rel=1e-12)
+
+
+def test_statements_show_what_they_compute():
+    def loss(w, s):
+        a, b = jnp.sin(w), jnp.cos(w)
+        a += s
+        a *= b
+        return a
+
+    found = chain(loss, 0.7, 0.4)
+    assert {n.name: n.expression for n in found.nodes} == {
+        **{"a": "jnp.sin(w)", "b": "jnp.cos(w)"},
+        **{"a#2": "a + s", "a#3": "a * b"},
+    }
+
+
+def test_complex_numbers_on_the_way():
+    # z = w (1 + 2j), L = (Im z)² = 4w²: dL/dw = 8w, and by the parts of z (0, 2·2w).
+    def loss(w, _):
+        z = w * (1 + 2j)
+        return jnp.imag(z) ** 2
+
+    found = chain(loss, 0.7, None)
+    assert found.parameters["w"] == pytest.approx(5.6, rel=1e-12)
+    z = found.nodes[0]
+    assert (z.value, z.derivative) == pytest.approx((0.7 * 5**0.5, 2.8), rel=1e-12)
+    assert z.is_complex and z.factors == {} and "dL/dw = 5.6" in str(found)
+
+
+def test_paths_that_are_not_shown_are_counted():
+    def loss(h):
+        for _ in range(12):
+            a = jnp.sin(h)
+            b = jnp.cos(h)
+            h = a + b
+        return h
+
+    found = chain(loss, 0.7)
+    assert "16 of 4096 products" in " ".join(str(found).split())
+    total = math.fsum(path.product for path in found.paths("h"))
+    assert total == pytest.approx(found.parameters["h"], rel=1e-9)
+
+
+def test_parameters_without_a_path_and_scalars_through_arrays_are_named():
+    def loss(m):
+        h = jnp.array([1.0, 2.0]) * m["a"]
+        return jnp.sum(jnp.array([-1.0, -3.0]) * h)
+
+    found = chain(loss, {"a": 1.0, "b": 2.0})
+    assert found.unused == ("b",)
+    assert "dL/da = −7, through arrays" in str(found) and "dL/db = 0" in str(found)
+
+
+def test_a_scan_over_weights_counts_each_steps_own():
+    # x₃ = w₁w₂w₃s: step k adds dL/dw_k = x₃/w_k.
+    w, s = np.array([0.1, 0.2, 0.3]), 0.4
+
+    def loss(w, rows):
+        x, _ = jax.lax.scan(lambda x, k: (k[0] * x + 0 * k[1], None), s, (w, rows))
+        return x
+
+    found = chain(loss, w, jnp.ones(3))
+    np.testing.assert_allclose(found.steps[0].shares, 0.006 * s / w, rtol=1e-12)
+
+
+def test_an_integrator_of_jax_is_differentiated():
+    def loss(w, s):
+        from jax.experimental.ode import odeint
+
+        y = odeint(lambda y, t: -w * y, s, jnp.array([0.0, 1.0]))
+        return y[-1] ** 2
+
+    expected = float(jax.grad(loss)(0.7, 0.4))
+    assert chain(loss, 0.7, 0.4).parameters["w"] == pytest.approx(expected, rel=1e-9)
+
+
 def test_a_variable_that_comes_twice_counts_twice():
     # d(x·x)/dx = 2x.
     found = chain(lambda w: w * w, 3.0)
@@ -196,6 +320,14 @@ def test_an_objective_and_a_policy(cart_pole_problem):
 def test_bad_input_is_refused():
     with pytest.raises(ro.RobooptError, match="`function`"):
         chain(lambda w: w, jnp.ones(3))
+    with pytest.raises(ro.RobooptError, match="`function`.*depend"):
+        chain(lambda w, s: (s - 1) ** 2, 0.7, 2.0)
+    with pytest.raises(ro.RobooptError, match="`function`.*lax.cond"):
+        chain(lambda w: w if w > 0 else -w, 0.7)
+    with pytest.raises(ro.RobooptError, match="`function`.*while_loop"):
+        chain(lambda w: jax.lax.while_loop(lambda x: x < 9, lambda x: 2 * x, w), 0.7)
+    with pytest.raises(ro.RobooptError, match="`function`.*complex"):
+        chain(lambda w: w * 1j, 0.7)
     with pytest.raises(ro.RobooptError, match="`args`"):
         chain(lambda: 1.0)
     with pytest.raises(ro.RobooptError, match="`model`"):

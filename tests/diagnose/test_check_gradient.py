@@ -78,6 +78,50 @@ def test_a_jump_and_digits_lost_are_undecided():
     assert verdicts(edge) == {"x": "not finite"}
 
 
+SHARP = {
+    "a mass beside an inertia": (
+        lambda m, _: jnp.tanh(1 / (m[1] * 1e4)) + m[0] ** 2,
+        [10.0, 1e-4],
+    ),
+    "a stiffness beside a damping": (
+        lambda m, t: jnp.sum((m[0] * t * 1e-5 + jnp.exp(-m[1] * t) - 1) ** 2),
+        [5000.0, 0.02],
+    ),
+    "a sine beside a bowl": (
+        lambda m, _: jnp.sin(1e3 * m[1]) + (m[0] / 1e3) ** 2,
+        [1e3, 1e-3],
+    ),
+    "a bump": (lambda m, _: jnp.exp(-(((m[0] - 1) * 1e4) ** 2)), [1.00005]),
+    "a step": (lambda m, _: jnp.tanh(1e4 * (m[0] - 1)), [1.00001]),
+    "a tiny number": (lambda m, _: (m[0] * 1e20 - 3) ** 2, [1e-20]),
+    "fast at zero": (lambda m, _: jnp.sin(1e6 * m[0]), [0.0]),
+}
+
+
+@pytest.mark.parametrize("name", SHARP)
+def test_the_step_is_that_of_each_number(name):
+    loss, values = SHARP[name]
+    model, times = jnp.array(values), jnp.linspace(0.0, 100.0, 5)
+    found = check_gradient(loss, model, times)
+    assert found.ok, found
+    exact = jax.grad(loss)(model, times)
+    for slope, true in zip(found.slopes, np.asarray(exact), strict=True):
+        assert slope.difference == pytest.approx(true, rel=1e-6)
+
+    def off(m, batch):  # One percent of each slope is missing.
+        return 0.99 * loss(m, batch) + 0.01 * jax.lax.stop_gradient(loss(m, batch))
+
+    assert set(verdicts(check_gradient(off, model, times)).values()) == {"wrong"}
+
+
+def test_a_loss_in_lower_precision_than_its_parameters_is_not_called_wrong():
+    def loss(m, _):
+        return (m.astype(jnp.float32) ** 2).astype(jnp.float64)
+
+    found = check_gradient(loss, jnp.asarray(1.0), None)
+    assert verdicts(found) == {"m": "agrees"}
+
+
 def test_a_large_array_is_checked_in_its_largest_elements_and_random_directions():
     weights = jnp.ones((20, 3))
     x = jnp.arange(3.0)
@@ -97,3 +141,7 @@ def test_the_gradient_of_a_rollout(cart_pole_problem):
 def test_bad_input_is_refused():
     with pytest.raises(ro.RobooptError, match="`model`"):
         check_gradient(lambda m, b: jnp.asarray(0.0), {"a": 1}, None)
+    with pytest.raises(ro.RobooptError, match="`model`.*complex128 in m"):
+        check_gradient(lambda m, b: jnp.abs(m["m"]), {"m": jnp.asarray(1j)}, None)
+    with pytest.raises(ro.RobooptError, match="`objective`.*complex128"):
+        check_gradient(lambda m, b: m * 1j, 1.0, None)

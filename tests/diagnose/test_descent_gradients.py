@@ -41,6 +41,21 @@ def test_both_ends_by_hand(descent):
     )
 
 
+def test_a_flat_end_makes_no_promise():
+    pytest.importorskip("matplotlib")
+    start = {"gains": jnp.array([3.0, -4.0])}
+    result = ro.minimize(bowl, start, jnp.ones(1), steps=9, optimizer=optax.sgd(0.5))
+    section = gradient_section(explain_descent(start, result), result.history)
+    assert section is not None
+    page = section.html()
+    # Nine steps that halve it: 0.5⁹ = 0.002.
+    assert "The gradient at the end is 0.002 times as long as at the start" in page
+    assert "changes the loss by" not in page
+    early = ro.minimize(bowl, start, jnp.ones(1), steps=1, optimizer=optax.sgd(0.5))
+    section = gradient_section(explain_descent(start, early), early.history)
+    assert section is not None and "By its slope alone" in section.html()
+
+
 def test_arrays_have_norms_and_agree_with_explain():
     def cost(model: Any, x: Any) -> Any:
         return jnp.sum(jnp.tanh(model["weight"] @ x + model["bias"]) ** 2)

@@ -66,7 +66,8 @@ def test_terms_that_pull_against_each_other_by_hand():
     np.testing.assert_allclose(found.derivatives, [[-2, 3, 1], [4, 0, 4]], rtol=1e-12)
     assert [(t.name, t.unit) for t in found.terms] == [("task", "1"), ("energy", "J")]
     assert found.cosines[0, 1] == pytest.approx(-2 / np.sqrt(20), rel=1e-12)
-    assert np.isnan(found.changes[0]).all(), "0 has no percent"
+    # 0 has no percent: L(±0.01) − L(0) = ±0.01 + 2.5·0.01².
+    np.testing.assert_allclose(found.changes[0], [-0.00975, 0.01025], rtol=1e-9)
     assert any("pull against each other" in said for said in found.sentences())
     assert [found.direction(k) for k in range(2)] == ["lowering it", "lowering it"]
 
@@ -87,6 +88,101 @@ def test_a_negative_number_is_raised_towards_zero():
     found = explain(lambda x, _: x, -2.0, None)
     np.testing.assert_allclose(found.changes, [[-0.02, 0.02]], rtol=1e-12)
     assert "Lowering x by 1 % changes the loss by −0.02" in found.sentences()[0]
+
+
+def line(w, sample):
+    x, y = sample
+    return (w * x - y) ** 2
+
+
+def test_a_number_that_is_zero_is_moved_and_not_called_flat():
+    # L(±0.01) − L(0) = (±0.015 − 3)² − 9.
+    found = explain(line, 0.0, (1.5, 3.0))
+    expected = [(s * 0.015 - 3) ** 2 - 9 for s in (-1, 1)]
+    np.testing.assert_allclose(found.changes, [expected], rtol=1e-9)
+    assert found.sentences()[0] == "Raising w by 0.01 changes the loss by −0.0898."
+    assert "0 ± 0.01" in str(found) and found.direction(0) == "raising it"
+    # Beside 4, the 0 is moved by 1 % of the array's root mean square √8.
+    model = jnp.array([0.0, 4.0])
+    found = explain(lambda w, _: jnp.sum((w - 1) ** 2), model, None)
+    assert found.scales == pytest.approx((8**0.5, 4.0), rel=1e-12)
+    step = 0.01 * 8**0.5
+    np.testing.assert_allclose(found.changes[0, 1], (step - 1) ** 2 - 1, rtol=1e-9)
+    assert "zero" not in " ".join(explain(sum_of_squares, jnp.zeros(5), 0).sentences())
+
+
+def sum_of_squares(w, _):
+    return jnp.sum((w - 1) ** 2)
+
+
+def test_numpy_and_python_numbers_are_models():
+    found = explain(sum_of_squares, np.array([1.5, 2.0]), None)
+    np.testing.assert_allclose(found.gradient, [1, 2], rtol=1e-12)
+    found = explain(lambda m, _: m["a"] ** 2, {"a": 3.0}, None)
+    np.testing.assert_allclose(found.gradient, [6], rtol=1e-12)
+
+
+def test_no_rise_is_claimed_where_the_loss_stays_the_same():
+    # (m − 3)² with m = 1 at η = 1: the step −η·2(m − 3) ends at 5, as high as before.
+    found = explain(lambda m, _: (m - 3) ** 2, jnp.float32(1.0), None)
+    rises = [said for said in found.sentences() if "the loss rises" in said]
+    assert len(rises) == 1 and "At a learning rate of 10 " in rises[0]
+    still = explain(lambda m, _: (m * 1e-20 - 3e-20) ** 2, 2.0, None)
+    assert "None of these steps" in " ".join(still.sentences())
+    lost = explain(lambda m, _: jnp.log(m), 1.0, None)
+    said = " ".join(lost.sentences())
+    assert "From a learning rate of 1 on, the loss is not finite" in said
+    assert "the loss rises" not in said
+
+
+def test_the_curvature_is_that_of_a_parabola_and_not_of_a_kink():
+    # d²L/dw² = 2·1.5² = 4.5; (w − η dL/dw) x − y = (1 − 4.5 η)(w x − y).
+    found = explain(line, 0.5, (1.5, 3.0))
+    assert found.curvature == pytest.approx(4.5, rel=1e-6)
+    expected = 2.25**2 * ((1 - 4.5 * found.line_rates) ** 2 - 1)
+    np.testing.assert_allclose(found.line, expected, rtol=1e-6, atol=1e-12)
+    said = " ".join(found.sentences())
+    assert "c = 4.5" in said and "1/c = 0.22, and raises it beyond 2/c = 0.44" in said
+    kink = explain(lambda m, _: jnp.abs(m[0]) + m[1] ** 2, jnp.array([1e-5, 1.0]), 0)
+    assert "curvature" not in " ".join(kink.sentences())
+
+
+def test_a_kink_that_rises_one_way_is_flat_the_other():
+    # max(m, 1) at 1: JAX says 1/2, lower gains nothing, higher costs 0.01.
+    found = explain(lambda m, _: jnp.maximum(m, 1.0), 1.0, None)
+    assert found.direction(0) == "flat ± 1 %"
+    assert "lowers the loss: lower it changes by +0, higher" in found.sentences()[0]
+
+
+def test_an_infinite_slope_is_said_to_be_none():
+    model = {"a": jnp.asarray(0.0), "b": jnp.asarray(1.0)}
+    found = explain(lambda m, _: jnp.sqrt(m["a"]) + m["b"], model, None)
+    assert [found.direction(k) for k in range(2)] == ["not finite", "lowering it"]
+    assert "by a is not finite" in found.sentences()[0] and str(found)
+
+
+def test_the_largest_effect_is_claimed_of_one_among_several():
+    alone, tied, first = (
+        explain(sum_of_squares, jnp.array(values), None).sentences()[0]
+        for values in ([2.0], [2.0, 2.0], [2.0, 3.0])
+    )
+    assert "largest" not in alone and "largest" not in tied
+    assert "w[1]" in first and "the largest effect of all parameters" in first
+
+
+def test_terms_of_arrays_have_the_norm_of_their_sum():
+    class Two(Objective):
+        def terms(self, model, batch):
+            return {
+                "one": ro.Term(jnp.sum(model), 1.0, "1"),
+                "two": ro.Term(jnp.sum(model**2), 1.0, "1"),
+            }
+
+    table = explain(Two(), jnp.ones(30), None).pull_table()
+    assert (table.header[0], table.header[-1]) == (
+        "norm dL/dp by term",
+        "norm of the sum",
+    )
 
 
 def test_the_logarithm_of_a_gain_is_explained_as_the_gain():
@@ -208,3 +304,15 @@ def test_bad_input_is_refused():
         explain(lambda m, _: jnp.log(m), jnp.asarray(-1.0), None)
     with pytest.raises(ro.RobooptError, match="`model`"):
         explain(lambda m, _: jnp.asarray(0.0), {"a": 1}, None)
+    with pytest.raises(ro.RobooptError, match="`objective`.*one number"):
+        explain(lambda m, _: m**2, jnp.ones(2), None)
+    with pytest.raises(ro.RobooptError, match="`objective`.*real number"):
+        explain(lambda m, _: m * 1j, 1.0, None)
+    with pytest.raises(ro.RobooptError, match="`objective`.*lax.cond"):
+        explain(lambda m, _: m if m > 0 else -m, 1.0, None)
+    with pytest.raises(ro.RobooptError, match="`model`.*complex"):
+        explain(lambda m, _: jnp.abs(m), jnp.asarray(1j), None)
+    with pytest.raises(ro.RobooptError, match="`units`.*zz"):
+        explain(sum_of_squares, jnp.ones(2), None, units={"zz": "m"})
+    with pytest.raises(ro.RobooptError, match="`model`.*got 2"):
+        explain(sum_of_squares, 2, None)

@@ -25,7 +25,7 @@ INTERNAL = {
         robot_notes time_limit time_step_of
     """,
     "roboopt.data": """
-        atomic_write check_writable is_episode_folder read_archive
+        atomic_write is_episode_folder read_archive require_writing
         single_recordings
     """,
     "roboopt.diagnose": """
@@ -36,7 +36,7 @@ INTERNAL = {
         inner
     """,
     "roboopt.optimize": """
-        NOTES leaf_names
+        NOTES leaf_names with_arrays
     """,
     "roboopt.rl": """
         ALGORITHMS

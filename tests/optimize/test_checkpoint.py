@@ -1,5 +1,7 @@
 """Checkpoints: a descent that was killed goes on as if it had not been."""
 
+import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -70,30 +72,145 @@ def test_a_finished_descent_can_be_made_longer(tmp_path):
     )
 
 
-def test_checkpoints_come_in_time_and_nothing_else_is_left(tmp_path, monkeypatch):
+def test_checkpoints_come_in_time_and_three_are_left(tmp_path, monkeypatch):
     path = tmp_path / "checkpoint.npz"
     monkeypatch.setattr(_run, "CHECKPOINT_PERIOD_S", 0.0)
     seen = []
     descend(steps=600, checkpoint=path, callback=lambda s: seen.append(path.exists()))
-    assert all(seen) and [p.name for p in tmp_path.iterdir()] == [path.name]
+    assert all(seen)
+    kept = "checkpoint.npz", "checkpoint.1.npz", "checkpoint.2.npz"
+    assert {p.name for p in tmp_path.iterdir()} == set(kept)
+    lengths = [len(np.load(tmp_path / name)["history/loss"]) for name in kept]
+    assert lengths[0] >= lengths[1] > lengths[2] > 0
 
 
-def test_checkpoints_of_other_descents_are_refused(tmp_path):
+def test_a_damaged_checkpoint_is_continued_from_the_one_before(tmp_path, monkeypatch):
     path = tmp_path / "checkpoint.npz"
-    descend(steps=5, checkpoint=path)
-    with pytest.raises(ValueError, match="`checkpoint`.*with seed 1; .* has 0"):
-        descend(steps=5, checkpoint=path, seed=1)
-    with pytest.raises(ValueError, match="`checkpoint`.*same model and optimizer"):
-        descend(steps=5, checkpoint=path, optimizer=optax.sgd(0.1))
-    with pytest.raises(ValueError, match=r"float64\[3\], here float64\[2\]"):
-        ro.minimize(
-            lambda m, b: (m**2).sum(),
-            jnp.ones(2),
-            DATA,
-            steps=5,
-            batch_size=8,
-            checkpoint=path,
-        )
+    monkeypatch.setattr(_run, "CHECKPOINT_PERIOD_S", 0.0)
+    whole = descend(steps=600, checkpoint=path)
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.warns(UserWarning, match="broken.*continues from .*checkpoint.1.npz"):
+        again = descend(steps=600, checkpoint=path)
+    np.testing.assert_array_equal(again.history["loss"], whole.history["loss"])
+
+
+def removed(folder):
+    shutil.rmtree(folder)
+
+
+def replaced(folder):
+    shutil.rmtree(folder)
+    folder.write_text("a file")
+
+
+def full(folder):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, resource.RLIM_INFINITY))
+
+
+@pytest.mark.parametrize("break_it", [removed, replaced, full])
+def test_a_write_that_fails_costs_no_result(tmp_path, monkeypatch, break_it):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    monkeypatch.setattr(_run, "CHECKPOINT_PERIOD_S", 0.0)
+
+    def watch(status):
+        if status.step and not broken:
+            broken.append(status.step)
+            break_it(folder)
+
+    broken, limits = [], resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        with pytest.warns(
+            UserWarning, match="`checkpoint` could not be written"
+        ) as said:
+            found = descend(steps=600, checkpoint=folder / "c.npz", callback=watch)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert len(said) == 1 and found.reason == "steps" and found.steps == 600
+    assert "`checkpoint` could not be written" in found.message
+    assert found.loss == descend(steps=600).loss
+    if folder.is_dir():  # the last one that was written can be continued
+        descend(steps=600, checkpoint=folder / "c.npz")
+        assert not list(folder.glob(".*"))
+
+
+def test_the_path_is_tried_before_anything_is_compiled(tmp_path):
+    left = tmp_path / ".c.npz.999999999"  # of a process that is gone
+    left.write_text("half")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
+    try:
+        with pytest.raises(
+            ro.RobooptError, match="`checkpoint`.*cannot: File too large"
+        ):
+            descend(checkpoint=tmp_path / "c.npz")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not list(tmp_path.iterdir())
+
+
+def scaled_loss(scale):
+    return lambda model, batch: ((batch - (scale * model)[None]) ** 2).mean()
+
+
+SCALES = np.array([1.0, 2.0, 3.0])
+OTHERS = {
+    "seed (0, here 1)": {"seed": 1},
+    "model (model float64[3], here model float32[3])": {
+        "model": jnp.ones(3, jnp.float32)
+    },
+    "initial values": {"model": jnp.full(3, 2.0)},
+    "data": {"data": DATA + np.eye(64, 3) * 1e-12},
+    "bounds": {"bounds": [ro.Bound(lambda m: m, -9.0, 10.0)]},
+    "gradient (NoneType, here ZerothOrder)": {"gradient": ro.gradients.ZerothOrder()},
+    "objective": {"objective": scaled_loss(1.0)},
+    "optimizer (default, here given)": {"optimizer": optax.adam(1e-2)},
+}
+
+
+def continued(path, **changed):
+    arguments = {"objective": loss, "model": jnp.ones(3), "data": DATA, "steps": 5}
+    arguments |= {"batch_size": 8, "bounds": [ro.Bound(lambda m: m, -9.0, 9.0)]}
+    return ro.minimize(**(arguments | changed), checkpoint=path)
+
+
+@pytest.mark.parametrize("differs", OTHERS)
+def test_checkpoints_of_other_descents_are_refused(tmp_path, differs):
+    path = tmp_path / "checkpoint.npz"
+    before = continued(path)
+    with pytest.raises(ro.RobooptError) as caught:
+        continued(path, **OTHERS[differs])
+    assert f"differs in {differs};" in str(caught.value)
+    assert continued(path).loss == before.loss  # the file is as it was
+
+
+@pytest.mark.parametrize(
+    "name, first, second",
+    [
+        ("objective", scaled_loss(1.0), scaled_loss(1.5)),
+        ("objective", scaled_loss(SCALES), scaled_loss(SCALES + 1e-12)),
+        ("objective", scaled_loss(jnp.array(SCALES)), scaled_loss(jnp.array(-SCALES))),
+        ("optimizer", optax.adam(1e-2), optax.adam(2e-2)),
+        ("optimizer", optax.adam(1e-2), optax.adam(1e-2, b1=0.8)),
+        ("optimizer", optax.adam(1e-2), optax.adam(1e-2, nesterov=True)),
+        ("gradient", ro.gradients.ZerothOrder(2), ro.gradients.ZerothOrder(3)),
+        (
+            "data",
+            lambda model, key: jax.random.normal(key, (4, 3)),
+            lambda model, key: 2 * jax.random.normal(key, (4, 3)),
+        ),
+    ],
+)
+def test_settings_that_only_their_values_tell_apart(tmp_path, name, first, second):
+    path = tmp_path / "checkpoint.npz"
+    size = {"batch_size": None} if name == "data" else {}
+    continued(path, **{name: first}, **size)
+    with pytest.raises(ro.RobooptError, match=f"differs in {name};"):
+        continued(path, **{name: second}, **size)
+    continued(path, **{name: first}, **size)
+
+
+def test_a_file_without_a_descent_is_refused(tmp_path):
     np.savez(tmp_path / "other.npz", x=np.ones(2))
     with pytest.raises(ValueError, match="`checkpoint` must be of the same descent"):
         descend(steps=5, checkpoint=tmp_path / "other.npz")

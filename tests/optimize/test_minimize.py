@@ -373,7 +373,7 @@ BAD = [
     ({"data": jnp.array([0.0, jnp.nan])}, r"`data` must be finite, got nan at \(1,\)"),
     ({"data": lambda m, k: 0.0, "batch_size": 2}, "`batch_size` must be None"),
     ({"model": pair(jnp.nan)}, r"`model`\.first must be finite, got nan"),
-    ({"model": (1.0, 2)}, "`model` must have a floating-point array"),
+    ({"model": (1, 2)}, "`model` must have a floating-point array"),
     ({"batched": True}, "`model` must have one leading axis of starts"),
     ({"bounds": [ro.Bound(lambda m: m.first, 2.0, 3.0)]}, "strictly inside"),
     (
@@ -397,6 +397,16 @@ def test_bad_input_is_refused(change, match):
         ro.minimize(
             distances, arguments.pop("model"), arguments.pop("data"), **arguments
         )
+
+
+def test_a_bare_number_is_a_model_and_none_is_data():
+    # (w − 3)² is least at 3.
+    result = ro.minimize(lambda w, _: (w - 3.0) ** 2, 0.5, None, steps=20)
+    np.testing.assert_allclose(result.model, 3.0, rtol=1e-9)
+    found = ro.minimize(lambda m, _: (m["a"] - 3.0) ** 2, {"a": 0.5}, None, steps=20)
+    np.testing.assert_allclose(found.model["a"], 3.0, rtol=1e-9)
+    with pytest.raises(ro.RobooptError, match="`model`.*got 2"):
+        ro.minimize(lambda w, _: (w - 3.0) ** 2, 2, None)
 
 
 def test_empty_bounds_are_refused():

@@ -76,6 +76,43 @@ def test_columns_are_dropped_by_priority():
     assert numbers(Summary("", [table], []).text(16)) == ["1" * 10]
 
 
+def test_a_long_heading_ends_with_its_columns():
+    rows = [("a long name of a row", "1", "2")]
+    groups = (("", 1), ("a heading", 2))
+    lines = Summary("", [Table(("name", "a", "b"), rows, groups=groups)], []).text()
+    assert max(map(len, lines.splitlines())) == len("a long name of a row  1  2")
+    assert "a heading" in lines
+
+
+def test_columns_that_are_dropped_are_named():
+    table = Table(("name", "one", "two"), [("x", "1" * 10, "2" * 10)], optional=(2,))
+    assert "not shown" not in Summary("", [table], []).text(28)
+    assert "(not shown: two)" in Summary("", [table], []).text(20)
+
+
+def test_a_wide_table_of_numbers_goes_on_below():
+    header = ["time", *(f"gain {k}" for k in range(9))]
+    rows = [[str(t), *(f"{t + k}.{k:04d}" for k in range(9))] for t in range(3)]
+    text = Summary("", [Table(header, rows)], []).text(40)
+    assert max(map(len, text.splitlines())) <= 40
+    assert text.count("time") == 3
+    for head, *cells in zip(header, *rows, strict=True):
+        assert text.count(head) >= 1 and all(cell in text for cell in cells)
+
+
+def test_a_phone_shows_a_wide_table_cell_by_cell_with_its_headings():
+    page = GROUPED.html()
+    assert 'class="stacked"' in page
+    assert page.count('data-label="PyBullet after"') == len(GROUPED.rows)
+    narrow = Table(("a", "b"), [("x", "1")]).html()
+    assert "stacked" not in narrow and "data-label" not in narrow
+
+
+def test_backticks_are_set_as_code():
+    page = Summary("A run", [], ["Call `roboopt explain <run>`."]).html()
+    assert "<code>roboopt explain &lt;run&gt;</code>" in page
+
+
 def test_sentences_are_wrapped_between_words():
     said = "The controller succeeds from every one of the random starts in PyBullet."
     lines = Summary("A run", [], [said]).text(40).splitlines()

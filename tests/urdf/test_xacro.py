@@ -99,3 +99,44 @@ def test_arguments_of_a_plain_file_are_refused(tmp_path):
     path = write(tmp_path / "arm.urdf", "<robot name='arm'/>")
     with pytest.raises(RobooptError, match="a .xacro file alone takes arguments"):
         read_urdf(path, xacro_args={"prefix": "left_"})
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "(lambda: ().__class__.__base__.__subclasses__())()",
+        "[x for x in [0] if ().__class__]",
+        "(x for x in [0]).gi_frame",
+        "'{0.__class__}'.format(0)",
+        "f'{(0).__class__}'",
+        "xacro.dotify.mro()",
+        "python.vars(python.type)",
+        "python['type'](0)",
+        "(lambda: __import__('os'))()",
+        "(lambda: __builtins__)()",
+        "open('/etc/passwd')",
+    ],
+)
+def test_an_expression_of_a_stranger_does_not_leave_it(tmp_path, expression):
+    path = tmp_path / "robot.xacro"
+    value = expression.replace("'", "&apos;")
+    text = (
+        f"<robot name='r' {NAMESPACE}><xacro:property name='a' value='${{{value}}}'/>"
+    )
+    write(path, f"{text}<link name='x${{a}}'/></robot>")
+    with pytest.raises(RobooptError, match="must be a xacro file that compiles"):
+        read_urdf(path)
+
+
+def test_a_stranger_runs_no_shell(tmp_path):
+    path, mark = tmp_path / "robot.xacro", tmp_path / "mark"
+    classes = "().__class__.__base__.__subclasses__()"
+    popen = f"[c for c in {classes} if c.__name__ == &apos;Popen&apos;][0]"
+    value = f"${{(lambda: {popen}([&apos;touch&apos;, &apos;{mark}&apos;]))()}}"
+    text = f"<robot name='r' {NAMESPACE}><xacro:property name='a' value='{value}'/>"
+    write(path, f"{text}<link name='x${{a}}'/></robot>")
+    with pytest.raises(
+        RobooptError, match="`__subclasses__` may not be used|__class__"
+    ):
+        read_urdf(path)
+    assert not mark.exists()

@@ -10,10 +10,13 @@ from typing import Any
 import numpy as np
 
 from roboopt._errors import RobooptError
+from roboopt.data._files import expansion_limit
 from roboopt.data._smoothing import differentiate
 from roboopt.data.io._arrays import Arrays, ReadOptions, located
 from roboopt.data.io._columns import Columns, find_columns, unit_scale
 
+BLOCK = 2**20  # characters
+MAX_COLUMNS = 10_000
 EVEN_STEP_TOLERANCE = 1e-6  # relative deviation from the mean step
 
 
@@ -21,13 +24,26 @@ def read_csv(path: Path, options: ReadOptions) -> Iterator[tuple[str, Arrays]]:
     """Yield the arrays of each recording in a table."""
     try:
         with _open(path) as file:
-            text = StringIO(file.read(), newline="")
+            text, limit = StringIO(newline=""), expansion_limit(path)
+            while block := file.read(BLOCK):
+                text.write(block)
+                if text.tell() > limit:
+                    raise RobooptError(
+                        f"`path` must expand to at most {limit} characters, but {path} "
+                        "goes on."
+                    )
+            text.seek(0)
     except (UnicodeDecodeError, gzip.BadGzipFile, EOFError) as error:
         raise RobooptError(f"`path` must be a table, but {path}: {error}") from error
     first = text.readline()
     delimiter = max(",;\t", key=first.count)
     (header,) = csv.reader([first.lstrip("# ").rstrip("\r\n")], delimiter=delimiter)
     header = [name.strip() for name in header]
+    if len(header) > MAX_COLUMNS:
+        raise RobooptError(
+            f"`path` must have at most {MAX_COLUMNS} columns, but {path} has "
+            f"{len(header)}."
+        )
     columns, run_column = find_columns(
         header,
         options.columns,

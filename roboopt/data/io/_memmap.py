@@ -22,6 +22,7 @@ from roboopt.data.io._folder import is_episode_folder, map_arrays
 
 PIECE_SIZE = 256  # samples: tens of kilobytes, which a disk reads at full speed
 MIN_PIECES = 64  # in a block, so that its samples come from many episodes
+FINGERPRINT_ROWS = 64
 ROWS_PER_MAPPING = 1024  # a mapping counts as memory all that was read through it
 
 
@@ -105,6 +106,11 @@ class MemmapDemonstrations:
     def restore(self, state: Any) -> None:
         """Continue from a `state`."""
         self._number = int(state["number"])
+
+    def fingerprint(self) -> Any:
+        """Return what tells the samples from others: settings, lengths, a few rows."""
+        few = self.sample(FINGERPRINT_ROWS, self.seed)
+        return self.seed, self.block_size, self._cut, self._lengths, self.episodes, few
 
     def block(self, number: int) -> Demonstrations:
         """Return block `number`, counted from 0."""

@@ -1,0 +1,41 @@
+"""The entry of the command `roboopt`, which hears signals before anything is loaded."""
+
+import sys
+from collections.abc import Sequence
+
+from roboopt._interrupt import end_process, ending, exit_code, interrupts
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code.
+
+    Ctrl-C ends a command with exit code 130, and SIGTERM with 143, at the end of what
+    XLA is computing; the best so far is kept. A second signal ends it at once.
+
+    Args:
+        arguments: the words after `roboopt`; by default those of the process.
+    """
+    owner = arguments is None
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    code, told = 0, False
+    try:
+        with interrupts(command=True, owner=owner):
+            try:
+                from roboopt.cli._main import execute
+
+                code = execute(words)
+            except KeyboardInterrupt:
+                print("roboopt: interrupted", file=sys.stderr)
+                code = exit_code()
+            finally:
+                told = ending()
+    except KeyboardInterrupt:  # at the very end
+        print("roboopt: interrupted", file=sys.stderr)
+        code, told = code or 130, True
+    if owner:
+        from roboopt._deadline import abandoned
+
+        if told or abandoned():
+            # XLA aborts a process that ends while it compiles, or makes it wait.
+            end_process(code)
+    return code

@@ -1,0 +1,107 @@
+"""The figures of an `Explanation`: pull, prediction, the loss on a line, and time."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from roboopt.diagnose._explanation_words import LONG_STEP, SHORT_STEP
+from roboopt.report import BEFORE_AFTER, GRAY, INK, panel
+
+if TYPE_CHECKING:
+    from roboopt.diagnose._explanation import Explanation, TimeSplit
+
+TERM_COLORS = ("#2f80c9", "#d9772b", "#4a9d6e", "#8a63b8", "#b8864b", "#c05a7a")
+RISES = "#b3261e"  # no color of a term
+MIN_BAR = 0.02  # of the largest bar, so that a small one is seen
+LOG_RANGE = 30.0
+
+
+def pull_panel(found: "Explanation") -> str:
+    """Draw by how much 1 % more of each parameter changes the loss, term by term."""
+    effect = 0.01 * found.derivatives[:, :-1] * np.array(found.scales)[:, None]
+    title = "ΔL if a parameter is raised by 1 %"
+    with panel(title, "parameter", "change of L", label=f"{title}, by term") as made:
+        places, width = np.arange(len(found.names)), 0.8 / effect.shape[1]
+        least = MIN_BAR * np.max(np.abs(effect), initial=0.0)
+        for i in range(effect.shape[1]):
+            shift = (i - (effect.shape[1] - 1) / 2) * width
+            color = TERM_COLORS[i % len(TERM_COLORS)]
+            own = effect[:, i]
+            shown = np.sign(own) * np.maximum(np.abs(own), least)
+            made.axes.bar(places + shift, shown, 0.9 * width, color=color)
+        made.axes.axhline(0, color=INK, lw=0.8)
+        made.axes.set_xticks(places, found.names)
+        if sum(map(len, found.names)) > 34:
+            for label in made.axes.get_xticklabels():
+                label.set(rotation=30, ha="right", rotation_mode="anchor")
+        made.axes.grid(axis="x", visible=False)
+    return made.svg
+
+
+def step_panel(found: "Explanation") -> str:
+    """Draw the predicted and the actual decrease of the loss over the learning rate."""
+    title = "Decrease of the loss by one step"
+    rates, falls = found.learning_rates, found.actual < 0
+    rises = np.isfinite(found.actual) & (found.actual > 0)
+    with panel(title, "learning rate η", "decrease of L", label=title) as made:
+        axes, color = made.axes, BEFORE_AFTER["after"]
+        if found.gradient_norm > 0:
+            axes.plot(rates, -found.predicted, "--", color=GRAY, label="predicted")
+        own = {"color": color, "markersize": 5}
+        axes.plot(rates[falls], -found.actual[falls], "o-", label="actual", **own)
+        if rises.any():
+            own = {"color": RISES, "markersize": 7}
+            said = "L rises by this"
+            axes.plot(rates[rises], found.actual[rises], "x", label=said, **own)
+        axes.set_xscale("log")
+        if found.gradient_norm > 0:
+            axes.set_yscale("log")
+        axes.legend(frameon=False, fontsize=8)
+    return made.svg
+
+
+def line_panel(found: "Explanation") -> str:
+    """Draw the loss along −gradient with its tangent, and steps of three lengths."""
+    title = "The loss along −η · gradient"
+    rates, losses = found.line_rates, found.loss + found.line
+    best = 1 / found.curvature
+    with panel(title, "learning rate η", "L", label=title) as made:
+        axes, color = made.axes, BEFORE_AFTER["after"]
+        axes.plot(rates, losses, color=color)
+        low = np.min(losses)
+        tangent = found.loss - found.gradient_norm**2 * rates
+        shown = tangent >= low - 0.25 * (found.loss - low)
+        axes.plot(rates[shown], tangent[shown], "--", color=GRAY)
+        axes.plot(0, found.loss, "o", color=INK, markersize=5)
+        for rate in (SHORT_STEP * best, LONG_STEP * best, rates[-1]):
+            height = np.interp(rate, rates, losses)
+            kept = (found.loss - height) / (found.gradient_norm**2 * rate)
+            said = f"keeps {100 * kept:.0f} %" if kept > 0 else "L rises"
+            marker, own = ("o", color) if kept > 0 else ("x", RISES)
+            axes.plot(rate, height, marker, color=own, markersize=7)
+            left = rate == rates[-1]
+            axes.annotate(
+                said,
+                (rate, height),
+                (-6 if left else 6, 6),
+                textcoords="offset points",
+                fontsize=8,
+                ha="right" if left else "left",
+            )
+        end = rates[shown][-1], tangent[shown][-1]
+        own = {"textcoords": "offset points", "fontsize": 8, "color": GRAY}
+        axes.annotate("slope at the start", end, (5, 0), **own)
+    return made.svg
+
+
+def time_panel(split: "TimeSplit") -> str:
+    """Draw the derivative by the action over time."""
+    title = "How much L depends on each action"
+    with panel(title, "time [s]", "|dL/da|", label=f"{title}, over time") as made:
+        times = np.arange(len(split.sensitivity)) * split.time_step
+        made.axes.plot(times, split.sensitivity, color=BEFORE_AFTER["after"])
+        positive = split.sensitivity[split.sensitivity > 0]
+        if len(positive) and positive.max() > LOG_RANGE * np.median(positive):
+            made.axes.set_yscale("log")
+        made.ticks()
+    return made.svg

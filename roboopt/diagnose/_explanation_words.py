@@ -1,0 +1,175 @@
+"""What the numbers of an `Explanation` say, in sentences."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from roboopt.report import number, readable
+
+if TYPE_CHECKING:
+    from roboopt.diagnose._explanation import Explanation
+
+MIN_OPPOSED = -0.1  # cosine below which two terms pull against each other
+KEPT_SHARE = 0.1  # by which the actual decrease may differ from the predicted
+TIE = 0.999  # of the largest effect: as large
+ROUNDINGS = 8.0  # last digits of the loss: no change
+SHORT_STEP, LONG_STEP = 0.2, 1.6  # of the step 1/c that the curvature c makes best
+MAX_CURVATURE_ERROR = 0.3  # of the fall that the curvature predicts
+SURE_SHARE = 0.2  # by which the end of the falling range may differ from 2/c
+
+
+def signed(value: float) -> str:
+    """Return a change with its sign, a dash where it is not known."""
+    return "–" if np.isnan(value) else f"{value:+.3g}".replace("-", "−")
+
+
+def cosine(value: float) -> str:
+    """Return a cosine with two digits."""
+    return "–" if np.isnan(value) else f"{value:.2f}".replace("-", "−")
+
+
+def noise(found: "Explanation") -> float:
+    """Return the change of the loss that may be rounding error."""
+    return ROUNDINGS * found.rounding * abs(found.loss)
+
+
+def sentences(found: "Explanation") -> list[str]:
+    """Return what the numbers say, the most important first."""
+    bad = [n for n, g in zip(found.names, found.gradient, strict=True) if not _fine(g)]
+    if bad:
+        return [
+            f"The derivative by {', '.join(bad)} is not finite: the loss has no slope "
+            "there, and gradient descent cannot start."
+        ]
+    return [*_largest(found), *_conflicts(found), *_steps(found), *_times(found)]
+
+
+def _fine(value: float) -> bool:
+    return bool(np.isfinite(value))
+
+
+def _largest(found: "Explanation") -> list[str]:
+    effects = np.max(np.nan_to_num(np.abs(found.changes)), axis=1, initial=0.0)
+    k = int(np.argmax(effects))
+    if found.gradient_norm == 0 and not effects[k] > noise(found):
+        return ["No parameter changes the loss here: the gradient is zero."]
+    if not effects[k] > noise(found):
+        steepest = found.names[int(np.argmax(np.abs(found.gradient)))]
+        return [
+            "One percent of no parameter changes the loss beyond rounding; the "
+            f"steepest slope is that by {steepest}."
+        ]
+    name = found.names[k]
+    only = np.sum(effects >= TIE * effects[k]) == 1 and len(effects) > 1
+    if found.sizes[k] > 1:
+        return [f"One percent matters most in {name}."] if only else []
+    largest = ": the largest effect of all parameters." if only else "."
+    low, high = found.changes[k]
+    step = "1 %" if found.values[k] else number(0.01 * found.scales[k])
+    if low > 0 and high > 0:
+        return [
+            f"A change of {name} by {step} either way raises the loss, by "
+            f"{signed(min(low, high))} or more{largest}"
+        ]
+    if found.evaluated and min(low, high) >= -noise(found):
+        return [
+            f"No change of {name} by {step} lowers the loss: lower it changes by "
+            f"{signed(low)}, higher by {signed(high)}{largest}"
+        ]
+    way, change = ("Raising", high) if high < low else ("Lowering", low)
+    if found.evaluated:
+        said = f"{way} {name} by {step} changes the loss by {signed(change)}"
+        return [f"{said}{largest}"]
+    said = f"By its slope alone, {way.lower()} {name} by {step} promises a change of "
+    return [f"{said}the loss by {signed(change)}{largest}"]
+
+
+def _conflicts(found: "Explanation") -> list[str]:
+    said = []
+    for i, one in enumerate(found.terms):
+        for j in range(i):
+            if found.cosines[i, j] < MIN_OPPOSED:
+                names = readable(found.terms[j].name), readable(one.name)
+                said.append(
+                    f"{names[0][:1].upper()}{names[0][1:]} and {names[1]} pull against "
+                    "each other: the cosine between their gradients is "
+                    f"{cosine(found.cosines[i, j])}."
+                )
+    return said
+
+
+def _steps(found: "Explanation") -> list[str]:
+    if found.gradient_norm == 0 or not len(found.learning_rates):
+        return []
+    rates, actual = found.learning_rates, found.actual
+    lost = ~np.isfinite(actual)
+    known = np.where(lost, 0.0, actual)
+    if not lost.any() and (np.abs(known) <= noise(found)).all():
+        return ["None of these steps changes the loss beyond rounding."]
+    close = np.abs(known - found.predicted) <= KEPT_SHARE * np.abs(found.predicted)
+    kept = np.flatnonzero(close & (np.abs(known) > noise(found)) & ~lost)
+    rises = np.flatnonzero((known > noise(found)) & ~lost)
+    said = []
+    if len(kept):
+        said.append(
+            "A plain gradient step (those of Adam and L-BFGS have other lengths) keeps "
+            "its first-order prediction within 10 % up to a learning rate of "
+            f"{rates[kept[-1]]:g}."
+        )
+    if len(rises):
+        said.append(
+            f"At a learning rate of {rates[rises[0]]:g} the loss rises after a plain "
+            "gradient step: the step is so long that the slope at its start says "
+            "nothing about its end."
+        )
+    if lost.any():
+        said.append(
+            f"From a learning rate of {rates[np.argmax(lost)]:g} on, the loss is not "
+            "finite after a plain gradient step."
+        )
+    return [*said, *_curvature(found)]
+
+
+def _curvature(found: "Explanation") -> list[str]:
+    """Return the best step to second order, where the losses on the line confirm it."""
+    if not found.curvature > 0 or not len(found.line):
+        return []
+    best = 1 / found.curvature
+    fall = float(np.interp(best, found.line_rates, found.line))
+    predicted = -0.5 * best * found.gradient_norm**2
+    if abs(fall - predicted) > MAX_CURVATURE_ERROR * abs(predicted) - noise(found):
+        return []
+    said = (
+        f"The curvature along the gradient is c = {_two(found.curvature)}: to second "
+        "order, a plain gradient step lowers the loss most at a learning rate of 1/c = "
+        f"{_two(best)}"
+    )
+    above = np.flatnonzero(found.line > 0)
+    end = found.line_rates[above[0]] if len(above) else np.inf
+    if abs(end * found.curvature - 2) <= SURE_SHARE:
+        said += f", and raises it beyond 2/c = {_two(2 * best)}"
+    return [f"{said}."]
+
+
+def _two(value: float) -> str:
+    return f"{value:.2g}".replace("-", "−")
+
+
+def _times(found: "Explanation") -> list[str]:
+    if found.time is None or not np.isfinite(found.time.sensitivity).all():
+        return []
+    values, step = found.time.sensitivity, found.time.time_step
+    peak, last = int(np.argmax(values)), len(values) - 1
+    if values[peak] == 0:
+        return []
+    said = [
+        f"The loss depends most on the action at {peak * step:.3g} s "
+        f"(dL/da {number(values[peak])}); on the one at {last * step:.3g} s by "
+        f"{number(values[last])}."
+    ]
+    if values[0] > 3 * np.median(values):
+        said.append(
+            "An early action changes every state after it, so that early steps "
+            "have the larger gradient."
+        )
+    return said

@@ -1,0 +1,131 @@
+"""Short digests of programs and values, the same in every process.
+
+Two functions of JAX are the same if their programs are: the digest of a jaxpr covers
+its equations, and the bytes of the constants that the function has closed over.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import re
+import types
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
+
+from roboopt.optimize._optimizers import annealed_rate
+
+LENGTH = 16  # characters
+ADDRESS = re.compile(r" at 0x[0-9a-f]+")
+UNNAMED = {"name", "debug_info"}  # parameters of equations that change no result
+ANNEALED = annealed_rate.__name__
+
+
+def digest(*values: Any) -> str:
+    """Return the digest of jaxprs, arrays, containers, functions and modules.
+
+    A function counts by its code, constants and closure; any other object by its class.
+    """
+    return _Digest().of(values).hex()[:LENGTH]
+
+
+class _Digest:
+    """The digests of the jaxprs and objects that have been met."""
+
+    def __init__(self):
+        self._known: dict[int, tuple[Any, bytes]] = {}
+
+    def of(self, value: Any, calls: bool = True) -> bytes:
+        """Return the digest; with `calls` functions count by what they do."""
+        found = hashlib.sha256()
+        for part in self._parts(value, calls):
+            found.update(part)
+        return found.digest()
+
+    def _parts(self, value: Any, calls: bool) -> list[Any]:
+        if isinstance(value, jax.Array) and jax.dtypes.issubdtype(
+            value.dtype, jax.dtypes.prng_key
+        ):
+            value = jax.random.key_data(value)
+        if isinstance(value, np.ndarray | np.generic | jax.Array):
+            array = np.asarray(value, order="C")
+            form = f"{array.dtype}{array.shape}".encode()
+            plain = array.dtype.hasobject
+            return [form, repr(array).encode() if plain else _bytes(array)]
+        if isinstance(value, Mapping):
+            items = sorted(value.items(), key=lambda item: str(item[0]))
+            return [b"{", *(self.of(item, calls) for item in items)]
+        if isinstance(value, set | frozenset):
+            return [b"set", *sorted(self.of(item, calls) for item in value)]
+        if isinstance(value, tuple | list):
+            return [b"(", *(self.of(item, calls) for item in value)]
+        if id(value) not in self._known:
+            self._known[id(value)] = value, b"itself"
+            self._known[id(value)] = value, self._object(value, calls)
+        return [self._known[id(value)][1]]
+
+    def _object(self, value: Any, calls: bool) -> bytes:
+        if isinstance(value, ClosedJaxpr):
+            return self.of([self.of(value.jaxpr), value.consts])
+        if isinstance(value, Jaxpr):
+            return self.of(self._equations(value))
+        if isinstance(value, types.CodeType):
+            return self.of([value.co_code, value.co_consts, value.co_names])
+        kind = type(value)
+        if callable(value) and not dataclasses.is_dataclass(value):
+            return self.of(self._function(value) if calls else _name(value))
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            fields = [field.name for field in dataclasses.fields(value)]
+            # A field may be computed later.
+            own = {name: getattr(value, name, None) for name in fields}
+            return self.of([_name(kind), own], calls)
+        known = kind.__repr__ is not object.__repr__
+        text = ADDRESS.sub("", repr(value)) if known else _name(kind)
+        return text.encode()
+
+    def _function(self, function: Any) -> list[Any]:
+        if isinstance(function, functools.partial):
+            return [function.func, function.args, function.keywords]
+        function = getattr(function, "__wrapped__", function)
+        if isinstance(function, types.MethodType):
+            return [function.__func__, function.__self__]
+        if not isinstance(function, types.FunctionType):
+            return [_name(function)]
+        closed = [cell.cell_contents for cell in function.__closure__ or ()]
+        return [function.__code__, function.__defaults__, closed]
+
+    def _equations(self, jaxpr: Jaxpr) -> list[Any]:
+        numbers: dict[Any, int] = {}
+
+        def atom(variable: Any) -> Any:
+            if isinstance(variable, Literal):
+                return str(variable.aval), variable.val
+            return numbers.setdefault(variable, len(numbers))
+
+        inputs = [*jaxpr.constvars, *jaxpr.invars]
+        found: list[Any] = [(atom(v), str(v.aval)) for v in inputs]
+        for equation in jaxpr.eqns:
+            name, params = equation.primitive.name, dict(equation.params)
+            if params.get("name") == ANNEALED:
+                params.pop("jaxpr", None)
+            calls = "callback" in name
+            named = {
+                key: self.of(value, calls)
+                for key, value in params.items()
+                if key not in UNNAMED
+            }
+            found.append((name, [atom(v) for v in equation.invars], named))
+            found.append([(atom(v), str(v.aval)) for v in equation.outvars])
+        return [*found, [atom(v) for v in jaxpr.outvars]]
+
+
+def _bytes(array: np.ndarray) -> Any:
+    return array.reshape(-1).view(np.uint8) if array.size else b""
+
+
+def _name(value: Any) -> str:
+    kind = value if hasattr(value, "__qualname__") else type(value)
+    return f"{kind.__module__}.{kind.__qualname__}"

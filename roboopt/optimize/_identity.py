@@ -1,0 +1,183 @@
+"""The identity of a descent: two with the same take the same steps.
+
+A checkpoint holds the identity of its descent. One that belongs to another is refused,
+with the parts that differ.
+"""
+
+from importlib.metadata import version
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from roboopt._errors import RobooptError
+from roboopt.gradients import LossFn
+from roboopt.optimize._digest import digest
+from roboopt.optimize._feed import Feed
+from roboopt.optimize._loop import Descent, Problem
+from roboopt.optimize._partition import leaf_names
+from roboopt.optimize._sources import FullBatch, Minibatches, Sampler
+
+SHOWN = 40  # characters of a part that a message repeats
+HASH = " #"  # between the readable part of an entry and its digest
+
+
+def identity(
+    problem: Problem,
+    feed: Feed,
+    params: Any,
+    fixed: Any,
+    descent: Descent,
+    *,
+    on_host: bool,
+    own_optimizer: bool,
+) -> dict[str, str]:
+    """Return the parts of the identity by name.
+
+    How long a descent lasts is no part of it: it may be given more steps, over which
+    the optimizers of roboopt then anneal their rate.
+
+    Args:
+        problem: the problem.
+        feed: where its batches come from.
+        params: the trainable leaves at the start.
+        fixed: the other arrays of the model.
+        descent: the state before the first step.
+        on_host: whether the objective runs a simulator that JAX cannot trace.
+        own_optimizer: whether the optimizer is a default one.
+    """
+    if problem.batched:
+        params, fixed, descent = jax.eval_shape(
+            lambda *trees: jax.tree.map(lambda x: x[0], trees), params, fixed, descent
+        )
+    gradient = problem.gradient
+    model = _structures((params, fixed))
+    batch = _batch(problem, *model)
+    parts = {
+        "model": _forms(params) + _forms(fixed),
+        "data": _data(problem, feed, model),
+        "bounds": HASH + digest(problem.intervals),
+        "gradient": type(gradient).__name__ + HASH + digest(gradient),
+        "objective": _objective(problem, model, batch, on_host),
+        "optimizer": _optimizer(problem, descent, on_host, own_optimizer),
+    }
+    if not feed.changes:
+        parts["initial values"] = HASH + digest(jax.tree.leaves((params, fixed)))
+    return parts | {name: version(name) for name in ("roboopt", "jax")}
+
+
+def check_identity(here: dict[str, str], there: dict[str, str], path: Any) -> None:
+    """Raise a `RobooptError` if two identities differ.
+
+    Args:
+        here: the identity of this descent.
+        there: that of the checkpoint.
+        path: the file of the checkpoint.
+    """
+    other = [name for name in here if here[name] != there.get(name)]
+    if "model" in other:  # then so is all that depends on it
+        other = [name for name in other if name in ("seed", "model")]
+    if not there:
+        other = ["the version of roboopt"]
+    if other:
+        parts = ", ".join(_named(n, here.get(n), there.get(n)) for n in other)
+        raise RobooptError(
+            f"`checkpoint` must be of the same descent, but that of {path} differs in "
+            f"{parts}; to start anew, remove the file or name another."
+        )
+
+
+def _named(name: str, here: str | None, there: str | None) -> str:
+    """Return the name of a part, with both of its values where they are short."""
+    here, there = ((text or "").partition(HASH)[0] for text in (here, there))
+    if here == there or not max(len(here), len(there)) <= SHOWN:
+        return name
+    return f"{name} ({there or 'none'}, here {here or 'none'})"
+
+
+def _structures(tree: Any) -> Any:
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), tree)
+
+
+def _forms(tree: Any) -> str:
+    leaves = zip(leaf_names(tree), jax.tree.leaves(tree), strict=True)
+    return " ".join(f"{name} {x.dtype}{list(x.shape)}" for name, x in leaves)
+
+
+def _batch(problem: Problem, params: Any, fixed: Any) -> Any:
+    """Return the structure of a batch."""
+    source = problem.source
+    if isinstance(source, Sampler):
+        model = eqx.combine(params, fixed, problem.static)
+        key = jax.eval_shape(lambda: jax.random.key(0))
+        return eqx.filter_eval_shape(source.function, model, key)
+    count = source.size if isinstance(source, Minibatches) else None
+    return jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(
+            (count, *x.shape[1:]) if count else x.shape, x.dtype
+        ),
+        source.data,
+    )
+
+
+def _data(problem: Problem, feed: Feed, model: Any) -> str:
+    """Return what identifies the data.
+
+    Arrays count by their bytes, a function by its program, and a `Source` by its class,
+    the shapes of its batches, and `fingerprint()` where it has that.
+    """
+    source = problem.source
+    if isinstance(source, Sampler):
+        key = jax.eval_shape(lambda: jax.random.key(0))
+
+        def drawn(params: Any, fixed: Any, key: Any) -> Any:
+            batch = source.function(eqx.combine(params, fixed, problem.static), key)
+            return eqx.filter(batch, eqx.is_array)
+
+        return HASH + digest(jax.make_jaxpr(drawn)(*model, key))
+    assert isinstance(source, FullBatch | Minibatches)
+    size = getattr(source, "size", "all")
+    text = f"{_forms(source.data)}, batches of {size}"
+    if feed.changes:
+        return f"{text}{HASH}{digest(feed.fingerprint)}"
+    return text + HASH + digest(jax.tree.leaves(source.data))
+
+
+def _objective(problem: Problem, model: Any, batch: Any, on_host: bool) -> str:
+    objective = problem.objective
+    if on_host:
+        return HASH + digest(objective)
+    is_array = lambda x: isinstance(x, jax.ShapeDtypeStruct)  # noqa: E731
+    arrays, rest = eqx.partition(batch, is_array)
+
+    def evaluate(params: Any, fixed: Any, arrays: Any) -> Any:
+        build = lambda own: eqx.combine(own, fixed, problem.static)  # noqa: E731
+        return LossFn(objective, build).evaluate(params, eqx.combine(arrays, rest))
+
+    return HASH + digest(jax.make_jaxpr(evaluate)(*model, arrays))
+
+
+def _optimizer(
+    problem: Problem, descent: Descent, on_host: bool, own_optimizer: bool
+) -> str:
+    if own_optimizer:
+        return "default" + HASH + digest(_forms(descent.optimizer))
+    if on_host:
+        return "given" + HASH + digest(problem.optimizer)
+    params, state = _structures((descent.params, descent.optimizer))
+    kind = jnp.result_type(*jax.tree.leaves(params))
+
+    def value_fn(params: Any) -> Any:
+        return sum(jnp.sum(x**2).astype(kind) for x in jax.tree.leaves(params))
+
+    def update(gradient: Any, state: Any, params: Any, value: Any) -> Any:
+        more = {"value": value, "grad": gradient, "value_fn": value_fn}
+        return problem.optimizer.update(gradient, state, params, **more)
+
+    value = jax.ShapeDtypeStruct((), kind)
+    moves = jax.make_jaxpr(update)(params, state, params, value)
+    # Its state before the first step holds the rates that the program reads.
+    initial = () if problem.batched else jax.tree.leaves(descent.optimizer)
+    return "given" + HASH + digest(moves, list(map(np.asarray, initial)))

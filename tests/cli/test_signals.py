@@ -1,0 +1,138 @@
+"""Signals: a command or a descent that is told to end does, and keeps what it has.
+
+Processes of their own are really signalled. They begin with a word on stdout, since
+until the interpreter has begun no program can hear a signal.
+"""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+# A shell's background job, and so its children, begin with SIGINT ignored.
+COMMAND = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from roboopt.cli import main
+print("begun", flush=True)
+sys.exit(main())
+"""
+DESCENT = """
+import signal, sys, time
+import jax, jax.numpy as jnp
+from roboopt import minimize
+
+def slow(model, batch):
+    for _ in range(int(sys.argv[1])):
+        model = jnp.sin(model @ batch) + model
+    return jnp.sum(model**2)
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+print("begun", flush=True)
+try:
+    found = minimize(slow, jnp.ones((8, 8)), jnp.eye(8), steps=10**8, tolerance=0.0)
+    print(found.reason, found.steps, flush=True)
+except KeyboardInterrupt:
+    print("interrupted 0", flush=True)
+assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+time.sleep(0.2)  # nothing may come late
+print("as before", flush=True)
+"""
+ENDLESS = "--timesteps", "100000000", "--width", "8", "--depth", "1"
+LEARNING = "reinforce", "CartPole-v1", "--no-video", *ENDLESS
+TUNING = "tune", "cart-pole", "--no-video", "--episodes", "2", "--duration", "0.5"
+SIGNALS = signal.SIGINT, signal.SIGTERM
+LONGEST_S = 15.0  # to the end, on a machine that runs other tests; 2 s on an idle one
+
+
+@pytest.fixture
+def begun(tmp_path):
+    """Return a function that starts a program, and waits for its first word."""
+    processes = []
+
+    def start(program, *arguments):
+        process = subprocess.Popen(
+            [sys.executable, "-u", "-c", program, *arguments],
+            cwd=tmp_path,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        processes.append(process)
+        assert process.stdout.readline() == "begun\n"
+        return process
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+def ended(process, number):
+    began = time.monotonic()
+    process.send_signal(number)
+    out, err = process.communicate(timeout=120)
+    assert time.monotonic() - began < LONGEST_S
+    assert process.returncode == 128 + number, err
+    assert "Traceback" not in err and "Fatal" not in err
+    return out, err
+
+
+@pytest.mark.parametrize("seconds, number", [(0.0, 2), (0.5, 15), (2.0, 2)])
+def test_a_command_that_has_nothing_to_keep_leaves_nothing(
+    begun, tmp_path, seconds, number
+):
+    process = begun(COMMAND, *LEARNING)
+    time.sleep(seconds)
+    _, err = ended(process, number)
+    assert err.endswith("roboopt: interrupted\n")
+    runs = tmp_path / "runs"
+    assert not runs.exists() or not list(runs.iterdir())
+
+
+def test_a_command_that_learns_keeps_its_policy(begun, tmp_path):
+    import roboopt as ro
+
+    process = begun(COMMAND, *LEARNING)
+    for line in process.stderr:
+        if "timesteps, " in line and " 0 of" not in line:
+            break
+    out, _ = ended(process, signal.SIGTERM)
+    assert "interrupted after" in out
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert ro.load(folder).timesteps > 0 and (folder / "checkpoint.npz").is_file()
+
+
+def test_a_second_signal_ends_a_command_at_once(begun):
+    process = begun(COMMAND, *LEARNING)
+    time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    os.kill(process.pid, signal.SIGTERM)
+    _, err = process.communicate(timeout=LONGEST_S)
+    assert process.returncode in (130, 143) and "Traceback" not in err
+
+
+@pytest.mark.parametrize("size, seconds", [(2, 1.5), (300, 0.7), (300, 3.0)])
+def test_a_descent_ends_whether_it_compiles_or_steps(begun, size, seconds):
+    process = begun(DESCENT, str(size))
+    time.sleep(seconds)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert out.startswith("interrupted") and out.endswith("as before\n")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(60))
+def test_a_command_ends_at_any_moment(begun, seed):
+    chance = random.Random(seed)
+    command = chance.choice([LEARNING, TUNING])
+    process = begun(COMMAND, *command)
+    time.sleep(chance.uniform(0.0, 30.0))
+    if process.poll() is None:
+        ended(process, chance.choice(SIGNALS))
