@@ -56,27 +56,29 @@ def _valid_comment(found: re.Match[str]) -> str:
     return f"<!--{content}-->"
 
 
+class _ShallowTree(TreeBuilder):
+    """The elements of a file, which must not nest deeper than any URDF does."""
+
+    depth = 0
+
+    def start(self, tag: str, attrs: dict[str, str], /) -> Element:
+        self.depth += 1
+        if self.depth > MAX_DEPTH:
+            raise Fault(f"the file must nest at most {MAX_DEPTH} elements, nests more.")
+        return super().start(tag, attrs)
+
+    def end(self, tag: str, /) -> Element:
+        self.depth -= 1
+        return super().end(tag)
+
+
 def parse_robot(
     path: str | PathLike, notes: Notes, xacro_args: Mapping[str, str] | None = None
 ) -> Element:
     """Return the `<robot>` of a URDF or .xacro file, without namespaces."""
-    builder, parser, depth = TreeBuilder(), expat.ParserCreate("utf-8"), 0
-
-    def start(tag: str, attributes: dict[str, str]) -> None:
-        nonlocal depth
-        depth += 1
-        if depth > MAX_DEPTH:
-            raise Fault(
-                f"{path} must nest at most {MAX_DEPTH} elements, and nests more."
-            )
-        builder.start(tag, attributes)
-
-    def end(tag: str) -> None:
-        nonlocal depth
-        depth -= 1
-        builder.end(tag)
-
-    parser.StartElementHandler, parser.EndElementHandler = start, end
+    builder, parser = _ShallowTree(), expat.ParserCreate("utf-8")
+    parser.StartElementHandler = builder.start
+    parser.EndElementHandler = builder.end
     parser.CharacterDataHandler = builder.data
     try:
         parser.Parse(urdf_text(path, xacro_args).encode(), True)
