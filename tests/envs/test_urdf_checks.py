@@ -1,5 +1,6 @@
 """URDFs that Bullet would take wrongly, or not survive."""
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from roboopt_envs.arm import ArmReach
@@ -244,4 +245,4 @@ def test_a_robot_without_masses_has_bullets_own(write):
     env = ArmReach(path, bullet_defaults=True)
     robot = Twin.from_env(env).robot
     np.testing.assert_array_equal(robot.masses, [1.0])
-    np.testing.assert_allclose(robot.mass_matrix(np.zeros(1)), [[1.0]])
+    np.testing.assert_allclose(robot.mass_matrix(jnp.zeros(1)), [[1.0]])
