@@ -31,6 +31,7 @@ from roboopt.urdf import (
     bullet_urdf,
     find_meshes,
     reach,
+    unusable_shapes,
     without_frames,
 )
 
@@ -68,7 +69,7 @@ class PybulletWorld:
         RuntimeError: if a window is asked for and there is no display.
 
     Warns:
-        UserWarning: if meshes are not found, and capsules stand in for them.
+        UserWarning: if capsules stand in for shapes that cannot be used.
     """
 
     def __init__(
@@ -86,14 +87,8 @@ class PybulletWorld:
         self.urdf = Path(urdf)
         self._meshes = find_meshes(model, self.urdf.parent, packages)
         self._own_shapes = True
-        missing = [name for name, path in self._meshes.items() if path is None]
-        if missing:
-            shown = ", ".join(missing[:3]) + (", …" if len(missing) > 3 else "")
-            _warn(
-                f"{len(missing)} mesh(es) of the robot cannot be found ({shown}): "
-                f"{STAND_INS} them. Name the folders of ROS packages: `packages` in "
-                "Python, --package NAME=PATH in a command."
-            )
+        if said := unusable_shapes(model, self._meshes):
+            _warn(said)
         self.client = _Client(pybullet.GUI if gui else pybullet.DIRECT)
         self._time_step = 1 / 240
         self._load(model, "robot")

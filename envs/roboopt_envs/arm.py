@@ -56,6 +56,7 @@ class ArmReach(FixedBaseEnv):
         repair: replace physically inconsistent inertias by the nearest possible ones.
         bullet_defaults: give links without `<inertial>`, which are massless frames,
             PyBullet's 1 kg and 1 kg·m².
+        xacro_args: values of the arguments of a .xacro file, by name.
         duration: length of an episode [s].
         time_step: [s].
         actuators: the motors of all joints; by default 1 Ω and 10 A at the limit.
@@ -87,6 +88,7 @@ class ArmReach(FixedBaseEnv):
         packages: Mapping[str, str | PathLike] | None = None,
         repair: bool = False,
         bullet_defaults: bool = False,
+        xacro_args: Mapping[str, str] | None = None,
         duration: float = 3.0,
         time_step: float = 1 / 240,
         actuators: Actuators | None = None,
@@ -105,9 +107,10 @@ class ArmReach(FixedBaseEnv):
             effort_limits=effort_limits,
             repair=repair,
             bullet_defaults=bullet_defaults,
+            xacro_args=xacro_args,
             argument="robot",
         )
-        _require_motors(urdf)
+        _require_motors(urdf, named=actuated is not None)
         gui = render_mode == "human"
         world = load_world(urdf, path, packages=packages, gui=gui, model=model)
         if effort_limits is not None and np.isinf(urdf.effort_limits).any():
@@ -179,15 +182,21 @@ class ArmReach(FixedBaseEnv):
         )
 
 
-def _require_motors(model: UrdfModel) -> None:
-    """Refuse a robot with a passive joint: it cannot reach configurations at will."""
+def _require_motors(model: UrdfModel, *, named: bool) -> None:
+    """Refuse a robot with a passive joint: it cannot reach configurations at will.
+
+    Args:
+        model: the robot.
+        named: whether the caller has named the driven joints.
+    """
     names = np.array(model.joint_names)
     if not model.driven.all():
         raise RobooptError(
             "`robot` must have a motor at every joint to reach a configuration, got "
-            f"passive joints {names[~model.driven].tolist()}. Drive them by "
-            "`actuated='all'`, hold them by `locked`, or give a task for which passive "
-            "joints may swing, such as balance."
+            f"passive joints {names[~model.driven].tolist()}. "
+            + ("" if named else "Drive them by `actuated='all'`. ")
+            + "Hold them by `locked`, or give a task for which passive joints may "
+            "swing, such as balance."
         )
 
 

@@ -59,6 +59,7 @@ class RobotTask(FixedBaseEnv):
         repair: replace physically inconsistent inertias by the nearest possible ones.
         bullet_defaults: give links without `<inertial>`, which are massless frames,
             PyBullet's 1 kg and 1 kg·m².
+        xacro_args: values of the arguments of a .xacro file, by name.
         duration: length of an episode [s].
         time_step: [s].
         actuators: the motors of all joints; by default 1 Ω and 10 A at the limit.
@@ -92,6 +93,7 @@ class RobotTask(FixedBaseEnv):
         packages: Mapping[str, str | PathLike] | None = None,
         repair: bool = False,
         bullet_defaults: bool = False,
+        xacro_args: Mapping[str, str] | None = None,
         duration: float = 4.0,
         time_step: float = 1 / 240,
         actuators: Actuators | None = None,
@@ -110,6 +112,7 @@ class RobotTask(FixedBaseEnv):
             effort_limits=effort_limits,
             repair=repair,
             bullet_defaults=bullet_defaults,
+            xacro_args=xacro_args,
             argument="robot",
         )
         gui = render_mode == "human"

@@ -159,6 +159,12 @@ def _inertial(link: Element, default: Inertial, notes: Notes) -> _Found:
     if element is None:
         return _Found(default, np.zeros(3), 0.0)
     required(element, "mass", "value", f"<inertial> of {where}")
+    if element.find("inertia") is None:
+        raise Fault(
+            f"<inertial> of {where} must have an <inertia>, got a <mass> alone: write "
+            '`<inertia ixx="0" iyy="0" izz="0" ixy="0" ixz="0" iyz="0"/>` for a point '
+            "mass."
+        )
     mass = number(element.find("mass"), "value", 0.0, where)
     if mass < 0:
         raise Fault(f"`mass` of {where} must not be negative, got {mass} kg.")

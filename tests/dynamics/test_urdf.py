@@ -251,7 +251,7 @@ REFUSED = {
         (BASE, inertial(MASS + '<inertia ixx="1" iyy="1"/>'), HINGE),
         "<inertial> of link 'arm' must have a <inertia izz=…>",
     ),
-    "no <inertia>": ((BASE, inertial(MASS), HINGE), "must have a <inertia ixx=…>"),
+    "no <inertia>": ((BASE, inertial(MASS), HINGE), "must have an <inertia>"),
     "no <mass>": ((BASE, inertial(INERTIA), HINGE), "must have a <mass value=…>"),
     "not a number": (
         (BASE, inertial('<mass value="${m}"/>' + INERTIA), HINGE),
