@@ -1,6 +1,7 @@
 """How the commands declare flags, parse and check them, and name them in errors."""
 
 import argparse
+import ast
 import dataclasses
 import re
 import shutil
@@ -20,8 +21,11 @@ KINDS: dict[type, tuple[str, str]] = {
     str: ("TEXT", "text"),
 }
 """The placeholder and the rule of each type of a value."""
+ARGUMENT = re.compile(
+    r"(?:^|(?<=by )|(?<=ive )|(?<=ith ))`(\w+)(?:=([^`]*))?`|`(\w+)=([^`]*)`"
+)
 HELP = ("-h", "--help")
-OTHER_NAMES = {"packages": "package"}
+OTHER_NAMES = {"packages": "package", "xacro_args": "xacro_arg"}
 """Arguments whose flags have another name."""
 MAX_WIDTH = 80  # columns
 
@@ -238,8 +242,8 @@ def name_flag(message: str, command: Any) -> str:
     """Return a message in one line, its arguments named as flags.
 
     An argument is the name in backticks that begins the message, and one of a group of
-    flags after "by", "give" or "with". Nothing else is changed: further names may be
-    those of anything.
+    flags after "by", "give" or "with", or with a value, as in `repair=True`. Nothing
+    else is changed: further names may be those of anything.
 
     Args:
         message: such as "`work_weight` must be positive, got -1."
@@ -252,16 +256,28 @@ def name_flag(message: str, command: Any) -> str:
     grouped = flags.keys() - {f.name.rstrip("_") for f in dataclasses.fields(command)}
 
     def said(found: re.Match[str]) -> str:
-        name = OTHER_NAMES.get(found[1], found[1])
+        name, value = found[1] or found[3], found[2] or found[4]
+        name = OTHER_NAMES.get(name, name)
         if name == "robot" and _reads_urdf(command):
             name = "urdf"
         if name not in flags or (found.start() and name not in grouped):
             return found[0]
         if flags[name].metadata["positional"]:
             return name
-        return spelled(name)
+        return spelled(name) + _as_words(value)
 
-    return re.sub(r"(?:^|(?<=by )|(?<=ive )|(?<=ith ))`(\w+)(?:=[^`]*)?`", said, line)
+    return ARGUMENT.sub(said, line)
+
+
+def _as_words(value: str | None) -> str:
+    """Return the words after a flag for a value in Python; none for a value unsaid."""
+    try:
+        value = ast.literal_eval(value or "True")
+    except (ValueError, SyntaxError):
+        return ""
+    if isinstance(value, tuple | list):
+        return f" {','.join(map(str, value))}"
+    return "" if value is True else f" {value}"
 
 
 def _reads_urdf(command: Any) -> bool:

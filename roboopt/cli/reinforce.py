@@ -11,10 +11,10 @@ from roboopt._errors import RobooptError
 from roboopt.cli._config import defaults_from
 from roboopt.cli._environment import ENV_HELP, keywords_of, label
 from roboopt.cli._flags import Output, flag, groups, spelled
-from roboopt.cli._run_folder import SETTINGS, write_json
+from roboopt.cli._run_folder import CHECKPOINT, SETTINGS, write_json
 from roboopt.cli._simulation import Balancing
 
-CHECKPOINT, RETURNS = "checkpoint.npz", "returns.csv"
+RETURNS = "returns.csv"
 ALGORITHMS = ("ppo", "pgpe", "shac", "analytic", "zeroth-order", "mixed")
 BY_GRADIENT = {
     None: ALGORITHMS,

@@ -117,4 +117,5 @@ def _moving_joints(joints: list[JointRow], names: list[str]) -> tuple[MovingJoin
 
 
 def _real(numbers: Any) -> jnp.ndarray:
-    return jnp.asarray(np.asarray(numbers, float))
+    # With its type stated, the copy is taken without a program for its shape.
+    return jnp.asarray(np.array(numbers, float), float)

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from roboopt._core import Jittable, compiled
+from roboopt._core import AnyArray, Jittable, compiled
 from roboopt._errors import RobooptError
 from roboopt.dynamics import _rigid_bodies as rigid
 from roboopt.dynamics._describe import describe_robot
@@ -357,7 +357,8 @@ def _equations_of_motion(
     return robot._inertia(bodies), net
 
 
-def _composite(robot: Multibody, bodies: np.ndarray) -> tuple[Array, Array, Array]:
+@compiled
+def _composite(robot: Multibody, bodies: AnyArray) -> tuple[Array, Array, Array]:
     """Return mass, center and inertia of a composite body (parallel axes)."""
     masses, centers = robot.masses[bodies], robot.centers_of_mass[bodies]
     mass = masses.sum()

@@ -36,6 +36,7 @@ def load_urdf(
     effort_limits: Any = None,
     repair: bool = False,
     bullet_defaults: bool = False,
+    xacro_args: Mapping[str, str] | None = None,
     gravity: Sequence[float] | None = None,
     linear_damping: float = BULLET_DAMPING,
     angular_damping: float = BULLET_DAMPING,
@@ -58,6 +59,7 @@ def load_urdf(
             changes up to 5 % of the inertia of the body are made in any case.
         bullet_defaults: give links without `<inertial>`, which are massless frames,
             PyBullet's 1 kg and 1 kg·m².
+        xacro_args: values of the arguments of a .xacro file, by name.
         gravity: (3,) [m/s²], in the axes of the root link; by default that of the file
             beside the URDF, or (0, 0, −9.81).
         linear_damping: damping of each body's linear velocity [1/s], by default
@@ -88,6 +90,7 @@ def load_urdf(
         effort_limits=effort_limits,
         repair=repair,
         bullet_defaults=bullet_defaults,
+        xacro_args=xacro_args,
     )
     limits = dict(zip(model.joint_names, model.position_limits.T.tolist(), strict=True))
     joints = []

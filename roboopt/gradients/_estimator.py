@@ -173,9 +173,14 @@ def relative_gradient(gradient: Any, params: Any) -> Any:
 
 
 def inner(a: Any, b: Any) -> Float[Array, ""]:
-    """Return the inner product of two pytrees."""
+    """Return the inner product of two pytrees, in single precision at least."""
+
+    def dot(x: Array, y: Array) -> Array:
+        kind = jnp.promote_types(x.dtype, jnp.float32)
+        return jnp.vdot(x.astype(kind), y.astype(kind))
+
     pairs = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
-    return sum((jnp.sum(x * y) for x, y in pairs), jnp.zeros(()))
+    return sum((dot(x, y) for x, y in pairs), jnp.zeros(()))
 
 
 def quality(

@@ -220,6 +220,8 @@ def _made(env: Any, options: Mapping[str, Any] | None) -> Iterator[Any]:
         make, spec = env_maker(env, options)
         try:
             made = make()
+        except RobooptError:  # names its argument
+            raise
         except Exception as error:  # A user's constructor may raise anything.
             reason = " ".join(str(error).split()) or type(error).__name__
             raise RobooptError(f"`env` {env} cannot be made: {reason}") from error

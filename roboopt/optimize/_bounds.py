@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from roboopt._core import compiled
 from roboopt._errors import RobooptError, floats
 
 
@@ -56,6 +57,7 @@ class Interval(eqx.Module):
     free_precision: Any = eqx.field(static=True)
     """The type of the coordinates."""
 
+    @compiled
     def to_bounded(self, free: Array) -> Array:
         """Return the leaf at its coordinates without bounds."""
         lower, upper = self._finite(free.dtype)

@@ -71,6 +71,8 @@ class Task:
         make, self.spec = _maker(env, options, max_steps)
         try:
             self.env = make()
+        except RobooptError:  # names its argument
+            raise
         except Exception as error:  # whatever a user's constructor raises
             text = f"`env` {env} cannot be made: {' '.join(str(error).split())}"
             raise RobooptError(text) from error
