@@ -1,6 +1,8 @@
 """The error for what a user can mend, and the checks that raise it."""
 
+import contextlib
 import math
+from collections.abc import Iterator
 from numbers import Integral, Real
 from typing import Any
 
@@ -22,6 +24,22 @@ def require(valid: Any, argument: str, rule: str, value: Any) -> None:
         shown = repr(value) if isinstance(value, str) else value
         shown = value.__name__ if isinstance(value, type) else shown
         raise RobooptError(f"`{argument}` must {rule}, got {shown}.")
+
+
+@contextlib.contextmanager
+def argument_called(inner: str, outer: str) -> Iterator[None]:
+    """Name an argument as the caller does, in errors that begin with its `inner` name.
+
+    A function that passes its argument `outer` on as `inner` calls the other within.
+    """
+    try:
+        yield
+    except RobooptError as error:
+        named = str(error).startswith(f"`{inner}`")
+        if not named or type(error) is not RobooptError:
+            raise
+        text = str(error).removeprefix(f"`{inner}`")
+        raise RobooptError(f"`{outer}`{text}") from error
 
 
 def is_number(value: Any) -> bool:

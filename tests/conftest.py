@@ -1,9 +1,10 @@
 """Tests run in double precision, with shapes checked at each call.
 
-Programs are compiled with little optimization, since the suite compiles far more than
-it computes, and kept between runs. Each of them holds memory maps, of which the kernel
-grants a process 65,530: before these run out, where XLA would abort, the compiled
-programs are dropped.
+Programs are compiled with little optimization, each in one piece and without XLA's
+emitters of fusions, which take most of the time of the compilation: the suite compiles
+far more than it computes. The programs are kept between runs. Each of them holds memory
+maps, of which the kernel grants a process 65,530: before these run out, where XLA would
+abort, the compiled programs are dropped.
 """
 
 import gc
@@ -18,7 +19,8 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 os.environ.setdefault(
     "XLA_FLAGS",
-    "--xla_backend_optimization_level=0 --xla_cpu_multi_thread_eigen=false",
+    "--xla_backend_optimization_level=0 --xla_cpu_multi_thread_eigen=false"
+    " --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1",
 )
 
 import jax  # noqa: E402

@@ -18,6 +18,7 @@ rollout = ro.Rollout(twin, 2)
 motors, task = Actuators((1.0, 1.0), (1.0, 1.0)), Balance()
 policy = ro.policies.LinearFeedback([[1.0, 2.0]])
 assert policy([1.0, 2.0]).shape == (1,) and twin([0.0] * 4, [0.0]).shape == (4,)
+ro.save("saved.npz", policy)
 open("broken.npz", "w").write("text")
 open("broken.csv", "wb").write(bytes(range(256)))
 
@@ -74,6 +75,7 @@ MISTAKES = {
         lambda: ro.ActionMismatch(scale="std"),
         lambda: ro.PredictionError(scale="std"),
     ],
+    "allow": [lambda: ro.load("saved.npz", allow=ro.Twin)],
     "gains": [lambda: ro.policies.LinearFeedback([[np.nan, 1.0]])],
 }
 

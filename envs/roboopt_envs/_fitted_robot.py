@@ -87,7 +87,7 @@ def fitted_model(model: UrdfModel, robot: Any) -> UrdfModel:
     """Return a model whose links have the inertia of a fitted robot's bodies.
 
     Raises:
-        RobooptError: if no body can have an inertia of `robot`.
+        RobooptError: if an inertia of `robot` is physically inconsistent.
     """
     columns = (robot.masses, robot.centers_of_mass, robot.inertias)
     numbers = (np.asarray(column, np.float64) for column in columns)

@@ -31,9 +31,9 @@ FRAMED_CONFIGURATIONS = 5  # between start and goal, in a picture
 class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
     """One robot in a world of its own, with a task.
 
-    Subclasses define the distribution of starts. Any environment with the attributes
-    `physics_client`, `body`, `actuated`, `time_step`, `effort_limits`, `task` and
-    `horizon` has a twin, and so does this one.
+    Subclasses define the distribution of starts. A subclass that replaces `step`,
+    `reset` or another method has no twin, unless its `task` is still its reward and
+    PyBullet's step its dynamics, and it says so by `has_twin = True`.
 
     Attributes:
         physics_client: the PyBullet client, with PyBullet's functions as methods.
@@ -54,6 +54,7 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
         damping: of the joints before `randomize`, (n,) [N·m·s/rad or N·s/m].
         friction: Coulomb friction of the joints, (n,) [N·m or N].
         armature: inertia of the joints' rotors, 0 without a fitted model, (n,).
+        has_twin: True: efforts, [q, q̇] and `task` are all that a step depends on.
         implicit_damping: True: damping and friction act on the velocity after a step.
         linear_damping: of every link in PyBullet [1/s], 0 without a fitted model.
         angular_damping: likewise.
@@ -61,6 +62,7 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
 
     metadata: dict[str, Any] = {"render_modes": [*MODES], "render_fps": 240}
     implicit_damping = True
+    has_twin = True
 
     def __init__(
         self,

@@ -10,7 +10,7 @@ from roboopt.urdf import RigidBodies
 
 from ._world import PybulletWorld
 
-SHORTEST_TIME_STEP = 1 / 5000  # s
+SHORTEST_TIME_STEP, LONGEST_TIME_STEP = 1 / 5000, 1 / 50  # s
 SINGULAR = 1e-12  # of the mass matrix with a diagonal of ones: its least eigenvalue
 
 
@@ -50,7 +50,7 @@ def motor_limits(world: PybulletWorld) -> np.ndarray:
 
 
 def check_time_step(time_step: float, joint_names: tuple[str, ...]) -> None:
-    """Refuse a time step [s] that is not positive, or of a rate above 5 kHz."""
+    """Refuse a time step [s] outside of 50 Hz to 5 kHz."""
     if not 0 < time_step < math.inf:
         raise RobooptError(f"`time_step` must be positive and finite, got {time_step}.")
     if time_step < SHORTEST_TIME_STEP:
@@ -58,6 +58,12 @@ def check_time_step(time_step: float, joint_names: tuple[str, ...]) -> None:
             f"`time_step` must be at least {SHORTEST_TIME_STEP:g} s (5 kHz), got "
             f"{time_step:g} s. Damping and friction of the joints "
             f"{list(joint_names)} are stable at any step."
+        )
+    if time_step > LONGEST_TIME_STEP:
+        raise RobooptError(
+            f"`time_step` must be at most {LONGEST_TIME_STEP:g} s (50 Hz), got "
+            f"{time_step:g} s: an effort is held for a whole step, and "
+            "feedback by efforts held that long is too late to steady a robot."
         )
 
 

@@ -14,15 +14,19 @@ NAMES = (
     r"tcp",
     r"flange",
     r"(ee|eef|end_?effector)(_?link)?",
-    r"grasp_?target|grasp(ing)?_?(frame|link|point)|tool(_?(frame|link|tip|point))?",
+    r"grasp_?target|grasp(ing)?_?(frame|link|point|cent(er|re))"
+    r"|tool(_?(frame|link|tip|point))?",
     r"hand(_?link)?",
+    r"palm(_?link)?",
 )
 """Names of tools, the best first; a robot's own prefix may stand before them."""
 PATTERNS = [re.compile(rf"(.*[_\-./])?({name})", re.IGNORECASE) for name in NAMES]
 FINGER = re.compile(r"finger|thumb|jaw|claw|knuckle", re.IGNORECASE)
 GRIPPER = re.compile(r"grip", re.IGNORECASE)
 SENSOR = re.compile(
-    r"cam(era)?\b|camera|optical|sensor|lidar|laser|imu|depth|rgb", re.I
+    r"cam(era)?\b|camera|optical|sensor|lidar|laser|imu|depth|rgb"
+    r"|aruco|april_?tag|marker",
+    re.I,
 )
 
 
@@ -30,7 +34,8 @@ def find_tool(model: UrdfModel) -> str:
     """Return the tool's link: behind the most moving joints, fingers left out.
 
     Links on the moving joints of the longest chain count, those with the name of a tool
-    first, and then the deepest of them, the last of several, that is not a sensor.
+    first, then links of such a name on chains of more than half its length, and then
+    the deepest link of the longest chain, the last of several, that is no sensor.
     """
     chains = {name: model.chain(name) for name in model.link_names}
     fingers = _fingers(model, chains)
@@ -51,15 +56,15 @@ def find_tool(model: UrdfModel) -> str:
     named = [
         name
         for name, chain in arms.items()
-        if _preference(name) < len(PATTERNS)
-        and 2 * len(chain) > len(longest)
-        and chain == longest[: len(chain)]
+        if _preference(name) < len(PATTERNS) and 2 * len(chain) > len(longest)
     ]
     if named:
-        return max(named, key=rank)
+        along = [name for name in named if arms[name] == longest[: len(arms[name])]]
+        return max(along or named, key=rank)
     last = [name for name, chain in arms.items() if chain == longest]
-    seen = [name for name in last if not SENSOR.search(name)]
-    return max(reversed(seen or last), key=depths.__getitem__)
+    seen = [name for name in last if not SENSOR.search(name)] or last
+    palms = [name for name in seen if not FINGER.search(name)] or seen
+    return max(reversed(palms), key=depths.__getitem__)
 
 
 def tool_choice(model: UrdfModel, tool: str, *, told: bool) -> str:
@@ -94,9 +99,10 @@ def _fingers(model: UrdfModel, chains: dict[str, tuple[int, ...]]) -> set[int]:
     """Return the moving joints of fingers.
 
     Fingers are joints that follow each other on branches of equal length on one link,
-    at most two joints with a finger's name, the last joint if it is a gripper's, and
-    siblings, at most two joints each, of which several move on one link behind at least
-    two joints. Joints that a linkage couples along the arm are no fingers.
+    at most two joints with a finger's name behind joints of another name, the last
+    joint if it is a gripper's, and siblings behind at least two joints, two or more of
+    at most two joints each, or three or more of fewer joints than are before them.
+    Joints that a linkage couples along the arm are no fingers.
     """
     moving = model.moving
     parents = [pose.joint for pose in model.joint_poses]
@@ -105,16 +111,20 @@ def _fingers(model: UrdfModel, chains: dict[str, tuple[int, ...]]) -> set[int]:
         for joint in range(len(moving))
     }
     leaders = [j.name if j.mimic is None else j.mimic.joint for j in moving]
+    names = [FINGER.search(f"{joint.name} {joint.child}") for joint in moving]
+    lineage = [chains[joint.child] for joint in moving]
+    before = [len(chain) - 1 for chain in lineage]
     fingers = set()
     for number, joint in enumerate(moving):
         siblings = [j for j, parent in enumerate(parents) if parent == parents[number]]
         twins = [j for j in siblings if j != number and behind[j] == behind[number]]
         several = len(siblings) > 1 and all(behind[j] <= 2 for j in siblings)
         deep = parents[number] >= 0 and parents[parents[number]] >= 0
-        named = FINGER.search(joint.name) or FINGER.search(joint.child)
+        hand = len(siblings) > 2 and all(behind[j] < before[number] for j in siblings)
+        named = names[number] and not all(names[j] for j in lineage[number])
         if (
             any(leaders[j] == leaders[number] for j in twins)
-            or (several and deep)
+            or ((several or hand) and deep)
             or (named and behind[number] <= 2)
             or (GRIPPER.search(joint.name) and behind[number] == 1)
         ):

@@ -31,6 +31,8 @@ from roboopt.urdf import (
     bullet_urdf,
     find_meshes,
     reach,
+    unusable_shapes,
+    without_frames,
 )
 
 from ._resistance import MAX_SPEED, Resistance
@@ -42,6 +44,7 @@ import pybullet  # noqa: E402
 from pybullet_utils.bullet_client import BulletClient  # noqa: E402
 
 STAND_INS = "capsules from joint to joint stand in for"
+MAX_JOINTS = 127  # PyBullet reports the state of no body with more, fixed ones included
 MARKER_RADIUS = 0.03  # m, and at most this share of the robot's reach
 
 
@@ -66,7 +69,7 @@ class PybulletWorld:
         RuntimeError: if a window is asked for and there is no display.
 
     Warns:
-        UserWarning: if meshes are not found, and capsules stand in for them.
+        UserWarning: if capsules stand in for shapes that cannot be used.
     """
 
     def __init__(
@@ -84,14 +87,8 @@ class PybulletWorld:
         self.urdf = Path(urdf)
         self._meshes = find_meshes(model, self.urdf.parent, packages)
         self._own_shapes = True
-        missing = [name for name, path in self._meshes.items() if path is None]
-        if missing:
-            shown = ", ".join(missing[:3]) + (", …" if len(missing) > 3 else "")
-            _warn(
-                f"{len(missing)} mesh(es) of the robot cannot be found ({shown}): "
-                f"{STAND_INS} them. Name the folders of ROS packages by `packages`, or "
-                "--package NAME=PATH."
-            )
+        if said := unusable_shapes(model, self._meshes):
+            _warn(said)
         self.client = _Client(pybullet.GUI if gui else pybullet.DIRECT)
         self._time_step = 1 / 240
         self._load(model, "robot")
@@ -102,6 +99,13 @@ class PybulletWorld:
     def _load(self, model: UrdfModel, argument: str) -> None:
         """Load the file that is written from `model`, with capsules if shapes fail."""
         client = self.client
+        if len(model.joints) > MAX_JOINTS:
+            model = without_frames(model)
+        if len(model.joints) > MAX_JOINTS:
+            raise RobooptError(
+                f"`{argument}`: PyBullet simulates at most {MAX_JOINTS} joints, fixed "
+                f"ones included, got {len(model.joints)} in {self.urdf}."
+            )
         body, said = self._load_file(model)
         if body is None and self._own_shapes:
             self._own_shapes = False

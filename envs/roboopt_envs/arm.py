@@ -53,7 +53,10 @@ class ArmReach(FixedBaseEnv):
         effort_limits: limit of every joint, or one for all, instead of the URDF's
             [N·m or N].
         packages: folders of ROS packages by name, for meshes of package://NAME/….
-        repair: replace inertias that no body can have by the nearest possible ones.
+        repair: replace physically inconsistent inertias by the nearest possible ones.
+        bullet_defaults: give links without `<inertial>`, which are massless frames,
+            PyBullet's 1 kg and 1 kg·m².
+        xacro_args: values of the arguments of a .xacro file, by name.
         duration: length of an episode [s].
         time_step: [s].
         actuators: the motors of all joints; by default 1 Ω and 10 A at the limit.
@@ -71,7 +74,7 @@ class ArmReach(FixedBaseEnv):
 
     Warns:
         UserWarning: if the URDF has no effort limit for a joint, and one is assumed; or
-            about everything else that is taken otherwise than the URDF says.
+            about everything else that is read differently from the URDF.
     """
 
     def __init__(
@@ -84,6 +87,8 @@ class ArmReach(FixedBaseEnv):
         effort_limits: Sequence[float] | np.ndarray | float | None = None,
         packages: Mapping[str, str | PathLike] | None = None,
         repair: bool = False,
+        bullet_defaults: bool = False,
+        xacro_args: Mapping[str, str] | None = None,
         duration: float = 3.0,
         time_step: float = 1 / 240,
         actuators: Actuators | None = None,
@@ -101,9 +106,11 @@ class ArmReach(FixedBaseEnv):
             actuated=actuated,
             effort_limits=effort_limits,
             repair=repair,
+            bullet_defaults=bullet_defaults,
+            xacro_args=xacro_args,
             argument="robot",
         )
-        _require_motors(urdf)
+        _require_motors(urdf, named=actuated is not None)
         gui = render_mode == "human"
         world = load_world(urdf, path, packages=packages, gui=gui, model=model)
         if effort_limits is not None and np.isinf(urdf.effort_limits).any():
@@ -152,27 +159,44 @@ class ArmReach(FixedBaseEnv):
 
     def _draw_held(self, random: np.random.Generator) -> np.ndarray:
         """Return a configuration that the motors can hold, (n,) [rad or m]."""
+        tried = []
         for _ in range(MAX_DRAWS):
             q = random.uniform(*self._range)
             gravity = np.abs(self._world.gravity_effort(q))
             if (gravity <= HOLDING_FRACTION * self.effort_limits).all():
                 return q
+            tried.append(gravity)
+        low, high = np.min(tried, axis=0), np.max(tried, axis=0)
+        failed = (np.array(tried) > HOLDING_FRACTION * self.effort_limits).sum(axis=0)
+        rows = zip(self.joint_names, self.effort_limits, low, high, strict=True)
+        weak = [
+            f"{name} (limit {limit:.4g}, gravity {least:.4g} to {most:.4g})"
+            for (name, limit, least, most), count in zip(rows, failed, strict=True)
+            if 2 * count > failed.max()
+        ]
         raise RobooptError(
             "`effort_limits` must leave configurations that take at most "
-            f"{HOLDING_FRACTION:.0%} of them to hold: among {MAX_DRAWS} there was none "
-            f"with {self.effort_limits} for joints {list(self.joint_names)}."
+            f"{HOLDING_FRACTION:.0%} of them to hold: among {MAX_DRAWS} there was "
+            f"none. Too weak [N·m or N]: {', '.join(weak)}. Give larger limits by "
+            "`effort_limits`, or hold these joints by `locked`."
         )
 
 
-def _require_motors(model: UrdfModel) -> None:
-    """Refuse a robot with a passive joint: it cannot reach configurations at will."""
+def _require_motors(model: UrdfModel, *, named: bool) -> None:
+    """Refuse a robot with a passive joint: it cannot reach configurations at will.
+
+    Args:
+        model: the robot.
+        named: whether the caller has named the driven joints.
+    """
     names = np.array(model.joint_names)
     if not model.driven.all():
         raise RobooptError(
             "`robot` must have a motor at every joint to reach a configuration, got "
-            f"passive joints {names[~model.driven].tolist()}. Hold them by `locked`, "
-            "name the driven joints by `actuated`, or give a task for which passive "
-            "joints may swing, such as balance."
+            f"passive joints {names[~model.driven].tolist()}. "
+            + ("" if named else "Drive them by `actuated='all'`. ")
+            + "Hold them by `locked`, or give a task for which passive joints may "
+            "swing, such as balance."
         )
 
 

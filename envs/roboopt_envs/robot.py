@@ -56,7 +56,10 @@ class RobotTask(FixedBaseEnv):
         effort_limits: limit of every driven joint, or one for all, instead of the
             URDF's [N·m or N].
         packages: folders of ROS packages by name, for meshes of package://NAME/….
-        repair: replace inertias that no body can have by the nearest possible ones.
+        repair: replace physically inconsistent inertias by the nearest possible ones.
+        bullet_defaults: give links without `<inertial>`, which are massless frames,
+            PyBullet's 1 kg and 1 kg·m².
+        xacro_args: values of the arguments of a .xacro file, by name.
         duration: length of an episode [s].
         time_step: [s].
         actuators: the motors of all joints; by default 1 Ω and 10 A at the limit.
@@ -73,7 +76,7 @@ class RobotTask(FixedBaseEnv):
 
     Warns:
         UserWarning: if the URDF has no effort limit for a driven joint, and one is
-            assumed; or about everything else that is taken otherwise than written.
+            assumed; or about everything else that is read differently from the file.
     """
 
     def __init__(
@@ -89,6 +92,8 @@ class RobotTask(FixedBaseEnv):
         effort_limits: Sequence[float] | np.ndarray | float | None = None,
         packages: Mapping[str, str | PathLike] | None = None,
         repair: bool = False,
+        bullet_defaults: bool = False,
+        xacro_args: Mapping[str, str] | None = None,
         duration: float = 4.0,
         time_step: float = 1 / 240,
         actuators: Actuators | None = None,
@@ -106,6 +111,8 @@ class RobotTask(FixedBaseEnv):
             actuated=actuated,
             effort_limits=effort_limits,
             repair=repair,
+            bullet_defaults=bullet_defaults,
+            xacro_args=xacro_args,
             argument="robot",
         )
         gui = render_mode == "human"

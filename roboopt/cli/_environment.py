@@ -29,9 +29,11 @@ def make(
             # Gymnasium's advice to others, such as that there is a newer version.
             warnings.simplefilter("ignore")
             return spec.make()
+    except RobooptError:  # names its argument
+        raise
     except Exception as error:  # A user's constructor may raise anything.
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise RobooptError(f"--env {name} cannot be made: {reason}") from error
+        raise RobooptError(f"environment {name} cannot be made: {reason}") from error
 
 
 def keywords_of(options: Sequence[str]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """How the commands declare flags, parse and check them, and name them in errors."""
 
 import argparse
+import ast
 import dataclasses
 import re
 import shutil
@@ -20,8 +21,11 @@ KINDS: dict[type, tuple[str, str]] = {
     str: ("TEXT", "text"),
 }
 """The placeholder and the rule of each type of a value."""
+ARGUMENT = re.compile(
+    r"(?:^|(?<=by )|(?<=ive )|(?<=ith ))`(\w+)(?:=([^`]*))?`|`(\w+)=([^`]*)`"
+)
 HELP = ("-h", "--help")
-OTHER_NAMES = {"packages": "package"}
+OTHER_NAMES = {"packages": "package", "xacro_args": "xacro_arg"}
 """Arguments whose flags have another name."""
 MAX_WIDTH = 80  # columns
 
@@ -67,18 +71,18 @@ class Output:
     name: str | None = flag(
         None,
         "Name of the run's folder.",
-        "name of the task, numbered if taken",
+        "after the task, with a number if that is taken",
         shown="NAME",
     )
-    runs: Path = flag(Path("runs"), "Folder that holds the folders of runs.")
+    runs: Path = flag(Path("runs"), "Parent folder of all runs.")
     overwrite: bool = flag(
         False,
-        "Replacement of an earlier run of this name, once the new one has succeeded; "
-        "only files of that run are touched.",
+        "Replace the earlier run of this name once the new run has succeeded; only "
+        "files of that run are touched.",
     )
-    no_video: bool = flag(False, "Report without a video.")
+    no_video: bool = flag(False, "Write the report without a video.")
     config: Path | None = flag(
-        None, "Settings of a past run, whose flags become defaults."
+        None, "Folder or settings.json of a past run, whose flags become defaults."
     )
 
 
@@ -131,7 +135,7 @@ def parse(command: Any, prog: str, words: Sequence[str], default: Any = None) ->
     )
     # argparse takes -1e-3 and -inf for flags otherwise.
     parser._negative_number_matcher = re.compile(r"-[\d.]|-inf$")  # type: ignore
-    parser.add_argument(*HELP, action="store_true", help="Help.")
+    parser.add_argument(*HELP, action="store_true", help="Show this help and exit.")
     own = groups(command)
     for field in fields:
         if field.name not in own:
@@ -170,7 +174,9 @@ def _add(
     placeholder, rule = KINDS[kind]
     needed = field.default is dataclasses.MISSING
     words = "required" if needed else f"default: {told['words']}"
-    text = f"{told['text']} ({words})" if needed or told["words"] else told["text"]
+    silent = told["positional"] and told["words"] == "none"
+    shown = needed or (told["words"] and not silent)
+    text = f"{told['text']} ({words})" if shown else told["text"]
     options: dict[str, Any] = {"help": text.replace("%", "%%")}
     if hint is bool:
         options["action"] = "store_true"
@@ -236,8 +242,8 @@ def name_flag(message: str, command: Any) -> str:
     """Return a message in one line, its arguments named as flags.
 
     An argument is the name in backticks that begins the message, and one of a group of
-    flags after "by", "give" or "with". Nothing else is changed: further names may be
-    those of anything.
+    flags after "by", "give" or "with", or with a value, as in `repair=True`. Nothing
+    else is changed: further names may be those of anything.
 
     Args:
         message: such as "`work_weight` must be positive, got -1."
@@ -250,16 +256,28 @@ def name_flag(message: str, command: Any) -> str:
     grouped = flags.keys() - {f.name.rstrip("_") for f in dataclasses.fields(command)}
 
     def said(found: re.Match[str]) -> str:
-        name = OTHER_NAMES.get(found[1], found[1])
+        name, value = found[1] or found[3], found[2] or found[4]
+        name = OTHER_NAMES.get(name, name)
         if name == "robot" and _reads_urdf(command):
             name = "urdf"
         if name not in flags or (found.start() and name not in grouped):
             return found[0]
         if flags[name].metadata["positional"]:
             return name
-        return spelled(name)
+        return spelled(name) + _as_words(value)
 
-    return re.sub(r"(?:^|(?<=by )|(?<=ive )|(?<=ith ))`(\w+)(?:=[^`]*)?`", said, line)
+    return ARGUMENT.sub(said, line)
+
+
+def _as_words(value: str | None) -> str:
+    """Return the words after a flag for a value in Python; none for a value unsaid."""
+    try:
+        value = ast.literal_eval(value or "True")
+    except (ValueError, SyntaxError):
+        return ""
+    if isinstance(value, tuple | list):
+        return f" {','.join(map(str, value))}"
+    return "" if value is True else f" {value}"
 
 
 def _reads_urdf(command: Any) -> bool:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+MAX_LINE = 60  # characters
 PERIOD_S = 4.0  # of silence, after which the command says that it still works
 
 
@@ -17,7 +18,7 @@ class _Watched:
         self._stream, self._note = stream, note
 
     def write(self, text: str) -> int:
-        self._note()
+        self._note(text)
         return self._stream.write(text)
 
     def __getattr__(self, name: str) -> Any:
@@ -26,13 +27,16 @@ class _Watched:
 
 @contextlib.contextmanager
 def heartbeat(period: float = PERIOD_S) -> Iterator[None]:
-    """Say on stderr, after each `period` [s] of silence, for how long there is one."""
+    """Repeat on stderr, after each `period` [s] of silence, what was said last."""
     began = written = time.monotonic()
+    said = "starting"
     over = threading.Event()
 
-    def note() -> None:
-        nonlocal began, written
+    def note(text: str) -> None:
+        nonlocal began, written, said
         began = written = time.monotonic()
+        if lines := text.strip().splitlines():
+            said = lines[-1][:MAX_LINE].rstrip(". ")
 
     def watch() -> None:
         nonlocal written
@@ -40,7 +44,7 @@ def heartbeat(period: float = PERIOD_S) -> Iterator[None]:
             now = time.monotonic()
             if now - written >= period:
                 written = now
-                before[1].write(f"... {now - began:.0f} s\n")
+                before[1].write(f"... {said}, {now - began:.0f} s\n")
                 before[1].flush()
 
     before = sys.stdout, sys.stderr

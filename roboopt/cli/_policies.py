@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import roboopt as ro
-from roboopt._errors import RobooptError
+from roboopt._errors import RobooptError, argument_called
 from roboopt.cli._run_folder import policy_file
 
 
@@ -13,10 +13,8 @@ def saved(flag: str, path: Path) -> Any:
     """Return the policy in a file or in the folder of a run."""
     if not path.exists():
         raise RobooptError(f"{flag} {path} must be a saved policy, or a run's folder")
-    try:
+    with argument_called("path", flag.removeprefix("--")):
         return ro.load(policy_file(path))
-    except RobooptError as error:
-        raise RobooptError(f"{flag} {path}: {error}") from error
 
 
 def demonstrator(env: Any, given: str | None) -> tuple[Any, str]:

@@ -1,7 +1,9 @@
 """The folder of a run, `runs/<name>/`, which a failing run leaves untouched."""
 
+import contextlib
 import itertools
 import json
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import Any
 from roboopt._errors import RobooptError
 
 SETTINGS = "settings.json"  # its presence marks the folder of a run
+CHECKPOINT = "checkpoint.npz"  # of a run that can be resumed
 POLICIES = ("controller.npz", "policy.npz")
 
 
@@ -21,12 +24,17 @@ class RunFolder:
     """`runs/<name>`, which the run leaves."""
     work: Path
     """`runs/<name>.partial`, while the run is not over."""
+    lock: int | None = None
+    """The open folder, locked until the run is over or the process has ended."""
 
     @classmethod
     def claim(
         cls, runs: Path, name: str | None, default: str, *, overwrite: bool
     ) -> "RunFolder":
         """Make the folder that a run writes into, before any work is done for it.
+
+        The folder of a run that was killed is used again, unless learning can be
+        resumed from it.
 
         Args:
             runs: the folder above, made where it is missing.
@@ -43,26 +51,28 @@ class RunFolder:
         elif name is None:
             numbered = (f"{default}-{number}" for number in itertools.count(2))
             paths = (runs / name for name in itertools.chain([default], numbered))
-            path = next(p for p in paths if not (p.exists() or _work(p).exists()))
+            path = next(p for p in paths if not p.exists() and _is_free(_work(p)))
         elif path.exists():
             raise RobooptError(
                 f"{path} exists already: give another --name, or --overwrite"
             )
-        elif _work(path).exists():
+        elif not _is_free(_work(path)):
             raise RobooptError(
-                f"{_work(path)} is left from a run that did not end: remove it, or "
-                "give --overwrite"
+                f"{_work(path)} belongs to a run that goes on, or can be resumed: give "
+                "another --name, or --overwrite"
             )
         try:
+            shutil.rmtree(_work(path), ignore_errors=True)
             _work(path).mkdir(parents=True)
         except OSError as error:
             reason = error.strerror or str(error)
             raise RobooptError(f"cannot write to {path}: {reason}") from error
-        return cls(path, _work(path))
+        return cls(path, _work(path), _lock(_work(path)))
 
     def discard(self) -> None:
         """Remove what the run has written so far; an earlier run stays as it was."""
         shutil.rmtree(self.work, ignore_errors=True)
+        self._unlock()
 
     def publish(self) -> None:
         """Move the run's files to their place, the settings last.
@@ -74,12 +84,19 @@ class RunFolder:
         write_json(self.work / SETTINGS, {**settings, "files": files})
         if not self.path.exists():
             self.work.rename(self.path)
+            self._unlock()
             return
         for name in _files_of(self.path) - set(files):
             (self.path / name).unlink(missing_ok=True)
         for name in sorted(files, key=SETTINGS.__eq__):
             (self.work / name).replace(self.path / name)
         self.work.rmdir()
+        self._unlock()
+
+    def _unlock(self) -> None:
+        if self.lock is not None:
+            with contextlib.suppress(OSError):  # closed before
+                os.close(self.lock)
 
 
 def policy_file(path: Path) -> Path:
@@ -102,6 +119,38 @@ def write_json(path: Path, tree: Any) -> None:
 
 def _work(path: Path) -> Path:
     return path.with_name(f"{path.name}.partial")
+
+
+def _lock(work: Path) -> int | None:
+    """Return the folder, open and locked; None where another process has locked it.
+
+    The lock ends with the process, however it ends. Systems without such locks have
+    None.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        return None
+    folder = os.open(work, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(folder)
+        return None
+    return folder
+
+
+def _is_free(work: Path) -> bool:
+    """Return whether no run goes on in a folder, and none can be resumed from it."""
+    if not work.exists():
+        return True
+    if not work.is_dir() or (work / CHECKPOINT).exists():
+        return False
+    lock = _lock(work)
+    if lock is None:
+        return False
+    os.close(lock)
+    return True
 
 
 def _files_of(folder: Path) -> set[str]:

@@ -8,7 +8,10 @@ from typing import Any
 from roboopt._errors import RobooptError
 from roboopt.cli._flags import flag, spelled
 
-OF_URDF = ("locked", "actuated", "effort_limits", "repair")
+OF_URDF = (
+    *("locked", "actuated", "effort_limits", "repair", "bullet_defaults"),
+    "xacro_args",
+)
 """Flags of reading a URDF, which a robot without simulation has as well."""
 
 
@@ -17,31 +20,48 @@ class Simulation:
     """Keywords of an environment's constructor; None and empty for its defaults."""
 
     tool: str | None = flag(
-        None, "Link that must arrive.", "by name and place", shown="LINK"
+        None,
+        "Link that must reach the goal.",
+        "found by its name or place",
+        shown="LINK",
     )
     actuated: str | None = flag(
-        None, "Joints that motors drive, or all.", "the file's", shown="JOINT,..."
+        None,
+        "Joints that motors drive; all for every joint.",
+        "the file's",
+        shown="JOINT,...",
     )
     locked: str | None = flag(
         None,
-        "Joints that are held, at 0 or at a position [rad or m].",
+        "Joints that are held fixed, at 0 or at a position [rad or m].",
         shown="JOINT[=POSITION],...",
     )
     effort_limits: str | None = flag(
         None,
-        "Effort limit of every motor, or one for all [N·m or N].",
+        "Effort limit of each motor, or one for all [N·m or N].",
         "the file's",
         shown="LIMIT,...",
     )
     package: tuple[str, ...] = flag(
-        (), "Folders of ROS packages, for meshes.", "found", shown="NAME=PATH"
+        (),
+        "Folders of ROS packages, for meshes.",
+        "searched for around the URDF",
+        shown="NAME=PATH",
     )
-    repair: bool = flag(False, "Repair of inertias that no body can have.")
+    repair: bool = flag(
+        False, "Replace physically inconsistent inertias by the nearest possible."
+    )
+    bullet_defaults: bool = flag(
+        False, "Give links without <inertial> PyBullet's 1 kg and 1 kg·m²."
+    )
+    xacro_arg: tuple[str, ...] = flag(
+        (), "Argument of a .xacro file.", shown="NAME=VALUE"
+    )
     time_step: float | None = flag(
-        None, "Step of the simulation [s].", "1/240; for recordings theirs"
+        None, "Time step of the simulation [s].", "1/240, or from the recordings"
     )
     randomize: float | None = flag(
-        None, "Largest relative change of masses and joint dampings.", "0"
+        None, "Largest random change of masses and joint dampings, as a fraction.", "0"
     )
 
     def options(self, names: Collection[str] | None = None) -> dict[str, Any]:
@@ -67,6 +87,8 @@ class Simulation:
             "effort_limits": _numbers("effort_limits", self.effort_limits),
             "packages": dict(map(_package, self.package)),
             "repair": self.repair,
+            "bullet_defaults": self.bullet_defaults,
+            "xacro_args": dict(map(_xacro_argument, self.xacro_arg)),
             "time_step": self.time_step,
             "randomize": self.randomize,
         }
@@ -78,14 +100,14 @@ class Balancing(Simulation):
 
     upright: str | None = flag(
         None,
-        "Positions of balance [rad or m].",
+        "Joint positions to balance at [rad or m].",
         "the highest equilibrium",
         shown="JOINT=POSITION,...",
     )
     start_half_width: str | None = flag(
         None,
-        "Half the sides of the box of starts, of q and then q̇, or one for all.",
-        "by size",
+        "Half the range of random starts, of each q and then each q̇, or one for all.",
+        "chosen for the robot",
         shown="WIDTH,...",
     )
 
@@ -107,24 +129,35 @@ def _locked(text: str) -> Any:
 def _positions(flag_name: str, text: str) -> dict[str, float]:
     """Return the positions of joints, 0 where none is given."""
     pairs = [part.partition("=") for part in _split(text)]
-    return {name: _number(flag_name, position or "0") for name, _, position in pairs}
+    shown = spelled(flag_name)
+    return {
+        name: _number(f"{shown} {name}", position or "0") for name, _, position in pairs
+    }
 
 
 def _numbers(flag_name: str, text: str | None) -> Any:
     """Return one number, several in a tuple, or None."""
     if not text:
         return None
-    numbers = tuple(_number(flag_name, part) for part in _split(text))
+    shown = f"{spelled(flag_name)} {text}"
+    numbers = tuple(_number(shown, part) for part in _split(text))
     return numbers[0] if len(numbers) == 1 else numbers
 
 
-def _number(name: str, text: str) -> float:
+def _number(said: str, text: str) -> float:
+    """Return the number in a part of a flag, which messages repeat as it was said."""
     try:
         return float(text)
     except ValueError:
-        raise RobooptError(
-            f"{spelled(name)} must have a number, got {text!r}"
-        ) from None
+        raise RobooptError(f"{said}: must be a number, got {text!r}") from None
+
+
+def _xacro_argument(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    name = name.removesuffix(":")  # ROS writes NAME:=VALUE.
+    if not equals or not name:
+        raise RobooptError(f"--xacro-arg must be NAME=VALUE, got {text!r}")
+    return name, value
 
 
 def _package(text: str) -> tuple[str, str]:

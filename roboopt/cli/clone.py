@@ -8,8 +8,8 @@ from roboopt.cli._environment import ENV_HELP, keywords_of, label
 from roboopt.cli._flags import Output, flag, verb_arguments
 
 KINDS = ("mlp", "gaussian", "tanh-gaussian", "gmm", "flow", "categorical")
-KIND_HELP = "Kind of policy; gmm or flow if multimodal."
-OPTION_HELP = "Keywords of its constructor: robot=panda."
+KIND_HELP = "Kind of policy; gmm or flow if demonstrations disagree."
+OPTION_HELP = "Keywords of the environment's constructor, such as robot=panda."
 DEMONSTRATOR = "PATH|MODULE:NAME"
 
 
@@ -17,9 +17,10 @@ DEMONSTRATOR = "PATH|MODULE:NAME"
 class Clone:
     """Clone behavior from demonstrations, and evaluate the policy.
 
-    The demonstrations are checked, some episodes are held out, and a policy descends
-    on the mismatch of its actions. Then it acts: success and return over random starts
-    with 95 % intervals, beside the demonstrator's where --demonstrator is given. The
+    The command checks the demonstrations, holds some episodes out, and trains a policy
+    to return the demonstrated actions. With --env the policy is then tested from random
+    starts, beside the demonstrator if --demonstrator is given: success rate and return
+    with 95 % intervals. The
     folder runs/<name> holds report.html, policy.npz, history.csv, settings.json and
     episodes.npz. Ctrl-C and SIGTERM end the command with the best policy so far; a
     second one ends it at once.
@@ -33,29 +34,35 @@ class Clone:
     )
     env: str | None = flag(None, ENV_HELP, shown="ENV")
     option: tuple[str, ...] = flag((), OPTION_HELP, shown="KEY=VALUE")
-    policy: str | None = flag(None, KIND_HELP, "mlp, categorical", choices=KINDS)
-    loss: str = flag(
-        "l2", "Loss of an mlp's action errors.", choices=("l2", "huber", "l1")
+    policy: str | None = flag(
+        None, KIND_HELP, "mlp, or categorical for discrete actions", choices=KINDS
     )
-    history: int = flag(1, "Observations that the policy sees.")
-    chunk: int | None = flag(None, "Actions predicted at once.", "one action")
-    angles: tuple[int, ...] = flag((), "Axes of observations that are angles.", "env's")
+    loss: str = flag(
+        "l2", "Loss of the action errors of an mlp.", choices=("l2", "huber", "l1")
+    )
+    history: int = flag(1, "Number of past observations that the policy sees.")
+    chunk: int | None = flag(None, "Number of actions predicted at once.", "one")
+    angles: tuple[int, ...] = flag(
+        (), "Indices of observations that are angles.", "the environment's"
+    )
     width: int = flag(64, "Neurons of a hidden layer.")
     depth: int = flag(2, "Hidden layers.")
     steps: int = flag(10_000, "Gradient steps.")
     batch_size: int = flag(256, "Samples of a gradient step.")
     seconds: float = flag(
-        math.inf, "Longest training, compilation included [s].", "no limit"
+        math.inf, "Time limit of the training, with compilation [s].", "no limit"
     )
     demonstrator: str | None = flag(
-        None, "Policy to compare with and to ask.", shown=DEMONSTRATOR
+        None,
+        "Policy to compare with, which labels the states of --dagger.",
+        shown=DEMONSTRATOR,
     )
-    dagger: int = flag(0, "DAgger rounds.")
-    held_out: float = flag(0.1, "Share of episodes held out.")
+    dagger: int = flag(0, "Number of DAgger rounds.")
+    held_out: float = flag(0.1, "Fraction of the episodes that is held out.")
     seed: int = flag(0, "Seed of weights, batches and starts.")
-    episodes: int = flag(100, "Episodes of the evaluation.")
+    episodes: int = flag(100, "Number of test episodes.")
     max_steps: int | None = flag(
-        None, "Time limit of an episode [steps].", "environment's"
+        None, "Time limit of an episode [steps].", "the environment's"
     )
     time_step: float | None = flag(None, "Time between samples [s].", "as recorded")
     processes: int = flag(0, "Worker processes of the evaluation.")

@@ -14,13 +14,13 @@ from roboopt.cli._simulation import Balancing
 
 SUFFIXES = ("", ".npz", ".hdf5", ".h5")
 DEMONSTRATOR_HELP = (
-    "File of roboopt.save, folder of a run, or function of an observation."
+    "Policy that acts: a file of roboopt.save, the folder of a run, or a function."
 )
 NOISE_HELP = (
-    "Standard deviation of noise on the executed actions, as a share of half their "
-    "range; the recorded actions have none."
+    "Standard deviation of noise on the executed actions, as a fraction of half their "
+    "range; actions are recorded without it."
 )
-OUT_HELP = "File .npz or .hdf5, or, without suffix, a folder of memory-mapped arrays."
+OUT_HELP = "Output: a file .npz or .hdf5, or, without suffix, a folder of .npy files."
 
 
 @dataclass(frozen=True)
@@ -34,20 +34,25 @@ class Collect:
 
     environment: str = flag(dataclasses.MISSING, ENV_HELP, shown="ENV", positional=True)
     demonstrator: str | None = flag(
-        None, DEMONSTRATOR_HELP, "the library's own", shown="PATH|MODULE:NAME"
+        None,
+        DEMONSTRATOR_HELP,
+        "roboopt's controller of the task",
+        shown="PATH|MODULE:NAME",
     )
     option: tuple[str, ...] = flag(
-        (), "Keywords of the environment: robot=panda.", shown="KEY=VALUE"
+        (),
+        "Keywords of the environment's constructor, such as robot=panda.",
+        shown="KEY=VALUE",
     )
     episodes: int = flag(50, "Number of episodes.")
     seed: int = flag(0, "Seed of the starts and of the noise.")
     noise: float = flag(0.0, NOISE_HELP)
     max_steps: int | None = flag(
-        None, "Longest episode, in steps.", "the environment's"
+        None, "Time limit of an episode [steps].", "the environment's"
     )
-    only_successes: bool = flag(False, "Recording of successful episodes only.")
-    out: Path | None = flag(None, OUT_HELP, "after the environment")
-    overwrite: bool = flag(False, "Replacement of an existing file.")
+    only_successes: bool = flag(False, "Keep only the successful episodes.")
+    out: Path | None = flag(None, OUT_HELP, "named after the environment")
+    overwrite: bool = flag(False, "Replace an existing file.")
     simulation: Balancing = Balancing()
 
     def run(self) -> int:

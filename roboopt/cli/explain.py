@@ -4,7 +4,7 @@ import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
-from roboopt._errors import RobooptError
+from roboopt._errors import RobooptError, argument_called
 from roboopt.cli._flags import flag
 
 
@@ -12,11 +12,12 @@ from roboopt.cli._flags import flag
 class Explain:
     """Explain the gradient of a run, parameter by parameter.
 
-    For each parameter the value, the derivative, the effect of one percent, and the
-    direction that lowers the loss; the pull of each term; the predicted and the actual
-    change of the loss by learning rate; the share of each part of the motion. At the
-    start of the run and at its end, as far as the run kept the data: `reinforce` has
-    no start. Each array of a network is one row, with the norm of its derivatives.
+    The command prints for each parameter its value, the derivative of the loss, the
+    effect of a change by one percent, and the direction that lowers the loss; then the
+    gradient of each term, the predicted and the actual change of the loss by learning
+    rate, and the contribution of each part of the motion. All of it is shown at the
+    start of the run and at its end, as far as the run kept the data: `reinforce` has no
+    start. Each array of a network is one row, with the norm of its derivatives.
     """
 
     folder: Path = flag(
@@ -29,7 +30,8 @@ class Explain:
         from roboopt.data import load
 
         with jax_settings():
-            result = load(self.folder)
+            with argument_called("path", "folder"):
+                result = load(self.folder)
             if not hasattr(result, "gradients"):
                 raise RobooptError(
                     "`folder` must be the folder of a run of tune, clone, reinforce or "

@@ -7,11 +7,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from roboopt._errors import RobooptError, require_at_least
+from roboopt._errors import RobooptError, argument_called, require_at_least
 from roboopt.cli._flags import flag
 from roboopt.cli._run_folder import SETTINGS, policy_file
 
 OBSERVATIONS = 100  # random ones on which actions are compared
+SATURATING = 1e3  # scale of observations that take actions to their limits
 TIME_STEP_S = 0.01  # between them
 TOLERANCES = {"float64": 1e-6, "float32": 1e-3}  # of the largest action
 MOTIONS = ("after.npz", "before.npz")
@@ -58,8 +59,13 @@ class Export:
         import jax.numpy as jnp
         import numpy as np
 
+        from roboopt.policies import Clipped
+
         size = self.observation_size or _observation_size(file, policy)
         observations = np.random.default_rng(0).standard_normal((OBSERVATIONS, size))
+        if isinstance(policy, Clipped):
+            # The second half reaches the limits of the actions.
+            observations[OBSERVATIONS // 2 :] *= SATURATING
         _check_acts(policy, observations[0])
         export = _export_onnx if self.format == "onnx" else _export_numpy
         difference, largest, usage = export(policy, observations, out)
@@ -80,10 +86,11 @@ def _loaded(file: Path) -> Any:
 
     import roboopt as ro
 
-    arrays = ro.data.read_archive(file)
-    if any(array.dtype == float for array in arrays.values()):
-        jax.config.update("jax_enable_x64", True)
-    policy = ro.load(file)
+    with argument_called("path", "policy"):
+        arrays = ro.data.read_archive(file)
+        if any(array.dtype == float for array in arrays.values()):
+            jax.config.update("jax_enable_x64", True)
+        policy = ro.load(file)
     if not callable(policy) and not isinstance(policy, ro.policies.StatefulPolicy):
         raise RobooptError(f"{file} must hold a policy, got a {type(policy).__name__}")
     return policy
@@ -174,9 +181,10 @@ def _export_onnx(
         expected = np.asarray(act(policy, None, seen, time)[1])
         difference = max(difference, float(np.max(np.abs(action - expected))))
         largest = max(largest, float(np.max(np.abs(expected))))
-    given = ", ".join(f'"{name}": {name}' for name in names)
+    kind = jnp.result_type(float).name
+    given = ", ".join(f'"{name}": np.asarray({name}, np.{kind})' for name in names)
     usage = (
-        f"{file}\n\nimport onnxruntime\n"
+        f"{file}\n\nimport numpy as np\nimport onnxruntime\n"
         f'session = onnxruntime.InferenceSession("{file.name}")\n'
         f"(action,) = session.run(None, {{{given}}})"
     )

@@ -23,11 +23,11 @@ OF_CART_POLE = ("time_step", "randomize")
 DURATION_S = 10.0
 RECORDING = "recording.npz"
 EFFORTS_HELP = "Columns of the efforts [N·m or N], of all joints or of --actuated."
-HELD_OUT_HELP = "Share at the end of each recording that the fit does not see."
+HELD_OUT_HELP = "Fraction at the end of each recording that is held out of the fit."
 THIRD = "every third of 3 or more recordings, else 0.25"
 PRIOR_HELP = (
-    "Standard deviation of the parameters before the fit, in differences that matter; "
-    "0 for no prior."
+    "Prior standard deviation of each parameter, relative to its size (to the whole of "
+    "a mass); 0 for no prior."
 )
 
 
@@ -36,15 +36,15 @@ class Identify:
     """Fit a robot's parameters to recordings, and test the fitted model.
 
     Recordings hold positions, velocities and efforts of all joints. The command checks
-    them, holds some of them out of the fit, or the last quarter of each, and judges the
-    fitted model by its forecasts of these. `roboopt tune --model runs/NAME` tunes a
-    controller for the fitted robot. Ctrl-C and SIGTERM end the fit and keep the best
-    model so far; a second one ends the command at once.
+    them, fits the robot to some of them, and tests the fitted model by its forecasts of
+    the others. `roboopt tune --model runs/NAME` tunes a controller for the fitted
+    robot. Ctrl-C and SIGTERM end the fit and keep the best model so far; a second one
+    ends the command at once.
     """
 
     recordings: tuple[str, ...] = flag(
         (),
-        "Files, folders of files, or minari:<dataset>.",
+        "Files, folders of files, or minari:<dataset>; required without --collect.",
         shown="RECORDING",
         positional=True,
     )
@@ -57,11 +57,13 @@ class Identify:
         choices=tuple(ENVIRONMENTS),
     )
     robot: str | None = flag(None, "Arm of --env arm.", "two-link", choices=ROBOTS)
-    collect: bool = flag(False, "Excitation and recording of the simulated robot.")
-    duration: float | None = flag(None, "Length of that motion [s].", f"{DURATION_S:g}")
-    seed: int = flag(0, "Seed of --randomize and of the motion.")
+    collect: bool = flag(False, "Excite and record the simulated robot.")
+    duration: float | None = flag(
+        None, "Length of the motion of --collect [s].", f"{DURATION_S:g}"
+    )
+    seed: int = flag(0, "Random seed of --collect.")
     time: str | None = flag(
-        None, "Column of a table's times [s].", "by its name", shown="NAME"
+        None, "Column of a table's times [s].", "by name", shown="NAME"
     )
     positions: str | None = flag(
         None,
@@ -84,6 +86,8 @@ class Identify:
         None, "Cutoff frequency of the smoothing [Hz].", "from the spectrum"
     )
     prior: float = flag(0.5, PRIOR_HELP)
+    horizon: float = flag(0.4, "Time over which noisy motion is predicted [s].")
+    steps: int = flag(100, "Steps of each fit, at most.")
     simulation: Simulation = Simulation()
     output: Output = Output()
 
@@ -131,6 +135,8 @@ class Identify:
                 error=self.error,
                 cutoff=self.cutoff,
                 prior=self.prior or None,
+                horizon=self.horizon,
+                steps=self.steps,
                 progress=True,
                 **options,
             )

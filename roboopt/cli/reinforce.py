@@ -11,10 +11,10 @@ from roboopt._errors import RobooptError
 from roboopt.cli._config import defaults_from
 from roboopt.cli._environment import ENV_HELP, keywords_of, label
 from roboopt.cli._flags import Output, flag, groups, spelled
-from roboopt.cli._run_folder import SETTINGS, write_json
+from roboopt.cli._run_folder import CHECKPOINT, SETTINGS, write_json
 from roboopt.cli._simulation import Balancing
 
-CHECKPOINT, RETURNS = "checkpoint.npz", "returns.csv"
+RETURNS = "returns.csv"
 ALGORITHMS = ("ppo", "pgpe", "shac", "analytic", "zeroth-order", "mixed")
 BY_GRADIENT = {
     None: ALGORITHMS,
@@ -28,12 +28,12 @@ ENDINGS = ("timesteps", "seconds", "target", "episodes")
 PASSED = (*ENDINGS[:3], "envs", "processes", "max_steps", "episodes", "seed")
 NETWORK = ("width", "depth", "angles")
 OPTION_HELP = "Keywords of the environment's constructor, such as robot=panda."
-GRADIENT_HELP = "Gradient, where no algorithm is named."
-TWIN_OR_NOT = "analytic with a twin, else likelihood"
+GRADIENT_HELP = "Kind of gradient, instead of --algorithm."
+TWIN_OR_NOT = "analytic with a twin, otherwise likelihood"
 START_HELP = "Policy to start from: a fresh network or PD gains."
 TARGET_HELP = "Mean return of the last 100 episodes that ends the learning."
-RESUME_HELP = "Run to continue from its checkpoint, with its settings."
-ENVS_HELP = "Environments side by side, or starts a gradient step."
+RESUME_HELP = "Folder of a run to continue from its checkpoint, with its settings."
+ENVS_HELP = "Number of parallel environments, or of starts per gradient step."
 NORMALIZE_HELP = "Running normalization of the observations."
 
 
@@ -51,57 +51,75 @@ class Reinforce:
     env: str | None = flag(None, ENV_HELP, shown="ENV", positional=True)
     option: tuple[str, ...] = flag((), OPTION_HELP, shown="KEY=VALUE")
     algorithm: str | None = flag(
-        None, "Algorithm.", "one that fits", choices=ALGORITHMS
+        None, "Learning algorithm.", "chosen for the environment", choices=ALGORITHMS
     )
     gradient: str | None = flag(None, GRADIENT_HELP, TWIN_OR_NOT, choices=GRADIENTS)
     policy: str | None = flag(
-        None, START_HELP, "pd for arms", choices=("network", "pd")
+        None, START_HELP, "pd for arms, otherwise network", choices=("network", "pd")
     )
-    from_: Path | None = flag(None, "Run or saved policy to start from.")
+    from_: Path | None = flag(None, "Folder of a run, or saved policy, to start from.")
     resume: Path | None = flag(None, RESUME_HELP)
     timesteps: int | None = flag(
-        None, "Budget of environment steps.", "chosen and printed"
+        None, "Number of environment steps.", "chosen and printed"
     )
     seconds: float = flag(math.inf, "Time limit [s].", "none")
     target: float | None = flag(None, TARGET_HELP)
     envs: int | None = flag(None, ENVS_HELP, "chosen and printed")
-    processes: int = flag(0, "Processes of the environments.")
-    width: int | None = flag(None, "Neurons of a hidden layer.", "64; 16 if perturbed")
-    depth: int | None = flag(None, "Hidden layers.", "2; 1 if perturbed")
-    angles: tuple[int, ...] = flag((), "Axes that are angles.", "env's")
+    processes: int = flag(0, "Worker processes of the environments.")
+    width: int | None = flag(
+        None, "Neurons of a hidden layer.", "64, or 16 for perturbed parameters"
+    )
+    depth: int | None = flag(None, "Hidden layers.", "2, or 1 for perturbed parameters")
+    angles: tuple[int, ...] = flag(
+        (), "Indices of observations that are angles.", "the environment's"
+    )
     max_steps: int | None = flag(
         None, "Time limit of an episode [steps].", "the environment's"
     )
-    episodes: int = flag(100, "Fresh episodes of the evaluation.")
+    episodes: int = flag(100, "Number of test episodes.")
     seed: int = flag(0, "Seed of all randomness.")
     # Settings of the algorithms; None for the default of the algorithm.
     discount: float | None = flag(None, "Discount of one step.", "0.99", shown="γ")
-    gae_lambda: float | None = flag(None, "GAE's λ.", "0.98; shac: 0.99", shown="λ")
-    clip: float | None = flag(None, "PPO's clip range, or inf.", "0.2", shown="ε")
-    value_weight: float | None = flag(None, "Value error's weight.", "0.5")
-    entropy_weight: float | None = flag(None, "Entropy bonus [1/nat].", "0")
-    steps: int | None = flag(None, "PPO's steps of each environment a block.", "256")
-    epochs: int | None = flag(None, "PPO's passes a block.", "10")
-    minibatches: int | None = flag(None, "PPO's minibatches a pass.", "8")
-    normalize_observations: bool | None = flag(None, NORMALIZE_HELP, "ppo: True")
-    scale_rewards: bool | None = flag(None, "PPO's reward scaling.", "True")
-    horizon: int | None = flag(None, "SHAC's steps a window.", "240")
-    updates: int | None = flag(None, "SHAC's gradient steps on a window.", "1")
-    sample_actions: bool | None = flag(None, "SHAC's action sampling.", "True")
-    draws: int | None = flag(None, "PGPE's policies a start.", "8")
-    spread: float | None = flag(None, "PGPE's relative noise.", "0.1")
+    gae_lambda: float | None = flag(
+        None, "GAE's λ.", "0.98, or 0.99 for shac", shown="λ"
+    )
+    clip: float | None = flag(
+        None, "PPO's clip range; inf for no clip.", "0.2", shown="ε"
+    )
+    value_weight: float | None = flag(
+        None, "Weight of the value function's error.", "0.5"
+    )
+    entropy_weight: float | None = flag(
+        None, "Weight of the entropy bonus [1/nat].", "0"
+    )
+    steps: int | None = flag(None, "PPO's steps of each environment per update.", "256")
+    epochs: int | None = flag(None, "PPO's passes over the data of an update.", "10")
+    minibatches: int | None = flag(None, "PPO's minibatches per pass.", "8")
+    normalize_observations: bool | None = flag(None, NORMALIZE_HELP, "True for ppo")
+    scale_rewards: bool | None = flag(None, "PPO's scaling of the rewards.", "True")
+    horizon: int | None = flag(None, "SHAC's steps per window.", "240")
+    updates: int | None = flag(None, "SHAC's gradient steps per window.", "1")
+    sample_actions: bool | None = flag(
+        None, "Whether SHAC samples the actions.", "True"
+    )
+    draws: int | None = flag(None, "PGPE's sampled policies per start.", "8")
+    spread: float | None = flag(
+        None, "PGPE's noise, relative to the parameters.", "0.1"
+    )
     gradient_decay_time: float | None = flag(
-        None, "Decay time of the analytic gradient [s].", "0.6 or inf"
+        None, "Decay time of the analytic gradient [s].", "chosen by the algorithm"
     )
     pairs: int | None = flag(
-        None, "Pairs of opposite perturbations a gradient step.", "chosen and printed"
+        None, "Pairs of opposite perturbations per gradient step.", "chosen and printed"
     )
     scale: float | None = flag(
         None, "Size of perturbations, relative to the parameters.", "0.05"
     )
-    learning_rate: float | None = flag(None, "Largest learning rate.", "algorithm's")
+    learning_rate: float | None = flag(
+        None, "Largest learning rate.", "chosen by the algorithm"
+    )
     max_gradient_norm: float | None = flag(
-        None, "Norm that gradients are clipped to.", "0.5 or 1"
+        None, "Norm that gradients are clipped to.", "0.5 for ppo, otherwise 1"
     )
     simulation: Balancing = Balancing()
     output: Output = Output()

@@ -6,11 +6,11 @@ from pathlib import Path
 from roboopt.cli._flags import Output, flag, verb_arguments
 from roboopt.cli._simulation import Balancing
 
-BY_ROBOT = "as the robot and task need"
+BY_ROBOT = "chosen for the robot and task"
 ENV_HELP = "Robot, or the id of a Gymnasium environment that has a twin."
 TASK_HELP = (
-    "Task; with --urdf also balance, for passive joints, or an object of your own as "
-    "module:NAME or file.py:NAME."
+    "What the robot must do: with --urdf also balance, for passive joints; or your own "
+    "task, as module:NAME or file.py:NAME."
 )
 MODEL_HELP = (
     "Robot as `roboopt identify` fitted it, to be simulated: runs/NAME or its "
@@ -32,7 +32,7 @@ class Tune:
     env: str | None = flag(
         None,
         ENV_HELP,
-        "cart-pole; with --urdf or --model theirs",
+        "cart-pole, or the robot of --urdf or --model",
         shown="{cart-pole,arm,robot,ENV}",
         positional=True,
     )
@@ -52,18 +52,18 @@ class Tune:
     )
     steps: int | None = flag(None, "Gradient steps.", "40")
     seconds: float = flag(
-        float("inf"), "Longest descent, compilation included [s].", "no limit"
+        float("inf"), "Time limit of the descent, with compilation [s].", "no limit"
     )
     duration: float | None = flag(None, "Episode length [s].", "the environment's")
     seed: int = flag(0, "Random seed of all starts.")
     starts: int | None = flag(
-        None, "Number of tuning starts, which the objective averages.", BY_ROBOT
+        None, "Number of tuning starts that the objective averages over.", BY_ROBOT
     )
     episodes: int = flag(100, "Number of test starts.")
     work_weight: float | None = flag(None, "Weight of mechanical work [1/J].", BY_ROBOT)
     joule_weight: float | None = flag(None, "Weight of Joule loss [1/J].", BY_ROBOT)
     processes: int | None = flag(
-        None, "Worker processes of the test.", "one a processor"
+        None, "Worker processes of the test.", "one per processor"
     )
     simulation: Balancing = Balancing()
     output: Output = Output()

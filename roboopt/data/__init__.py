@@ -10,6 +10,7 @@ from roboopt.data._smoothing import low_pass as low_pass
 from roboopt.data._smoothing import resample as resample
 from roboopt.data._smoothing import smooth as smooth
 from roboopt.data._split import split_episodes as split_episodes
+from roboopt.data._split import split_in_time as split_in_time
 from roboopt.data._store import load as load
 from roboopt.data._store import save as save
 from roboopt.data._trajectory import Trajectory as Trajectory

@@ -149,10 +149,13 @@ class Demonstrations(eqx.Module):
         elif isinstance(batch, tuple | list) and len(batch) == 2:
             batch = cls(*map(_array, batch))
         if not isinstance(batch, Demonstrations):
+            got, hint = type(batch).__name__, ""
+            if (shape := getattr(batch, "shape", None)) is not None:
+                got = f"an array of shape {shape}"
+                hint = " (a list of data is an iterable of batches)"
             raise RobooptError(
                 f"`{argument}` must be a `Demonstrations`, a `Trajectory`, a tuple "
-                "`(observations, actions)` or a dict with these, got "
-                f"{type(batch).__name__}."
+                f"`(observations, actions)`{hint} or a dict with these, got {got}."
             )
         if len(batch) == 0:
             raise RobooptError(
@@ -182,7 +185,13 @@ def _array(value: Any) -> Any:
 
 def _only(argument: str, batch: dict, keys: tuple[str, ...]) -> str:
     present = [key for key in keys if key in batch]
-    if len(present) != 1:
+    if len(present) > 1:
+        raise RobooptError(
+            f"`{argument}` must hold one of the keys {', '.join(map(repr, present))}, "
+            f"got {'both' if len(present) == 2 else 'all'}: remove what is not to be "
+            "learned from."
+        )
+    if not present:
         raise RobooptError(
             f"`{argument}` must hold one of the keys {', '.join(map(repr, keys))}, got "
             f"{sorted(map(str, batch))}."

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from roboopt._core import AnyArray, Frozen
+from roboopt._core import AnyArray, Frozen, compiled
 from roboopt._errors import RobooptError
 
 MIN_SPREAD_ROUNDINGS = 10.0  # a spread of fewer rounding errors counts as none
@@ -78,10 +78,12 @@ class Normalizer(eqx.Module):
         """Return the number of axes."""
         return self.mean.value.size
 
+    @compiled
     def __call__(self, x: Float[AnyArray, "*shape"]) -> Float[Array, "*shape"]:
         """Return (x − μ)/σ of one sample, dimensionless."""
         return (jnp.asarray(x) - self.mean()) / self.scale()
 
+    @compiled
     def inverse(self, y: Float[AnyArray, "*shape"]) -> Float[Array, "*shape"]:
         """Return μ + σ y, in the unit of each axis."""
         return self.mean() + self.scale() * jnp.asarray(y)

@@ -1,7 +1,7 @@
 """Splits of episodes into training and validation data.
 
 Samples of one episode are alike: a sample held out while its neighbors are trained on
-would measure memorization. So whole episodes are held out.
+would measure memorization. So whole episodes are held out; of a single one, its end.
 """
 
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from roboopt._errors import RobooptError
-from roboopt.data._trajectory import Trajectory
+from roboopt.data._trajectory import PER_OBSERVATION, PER_STEP, Trajectory
 from roboopt.data._windows import single_recordings
 
 
@@ -30,6 +30,37 @@ def split_episodes(
     runs = single_recordings(episodes)
     train, held_out = split_indices(len(runs), fraction, seed)
     return [runs[k] for k in train], [runs[k] for k in held_out]
+
+
+def split_in_time(
+    episode: Trajectory, fraction: float
+) -> tuple[Trajectory, Trajectory]:
+    """Return the beginning of a single episode, and its end, which is held out.
+
+    Args:
+        episode: of at least two steps.
+        fraction: share of the steps to hold out; at least one on each side.
+
+    Raises:
+        RobooptError: if there are fewer than two steps, or `fraction` is not between 0
+            and 1.
+    """
+    if not 0 < fraction < 1:
+        raise RobooptError(f"`fraction` must be between 0 and 1, got {fraction}.")
+    steps = episode.steps
+    if steps < 2:
+        raise RobooptError(f"`episode` must have at least two steps, got {steps}.")
+    cut = steps - int(np.clip(round(fraction * steps), 1, steps - 1))
+    parts = []
+    for first, last in ((0, cut), (cut, steps)):
+        ends = dict.fromkeys(PER_STEP, last) | dict.fromkeys(PER_OBSERVATION, last + 1)
+        arrays = {
+            name: np.asarray(getattr(episode, name))[first:end]
+            for name, end in ends.items()
+            if getattr(episode, name) is not None
+        }
+        parts.append(Trajectory(time_step=episode.time_step, **arrays))
+    return parts[0], parts[1]
 
 
 def split_indices(

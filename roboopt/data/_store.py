@@ -11,7 +11,10 @@ into an object in memory, as `equinox.tree_deserialise_leaves` does.
 """
 
 import json
-from collections.abc import Sequence
+import reprlib
+import warnings
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -38,26 +41,51 @@ from roboopt.data._schema import (
 SCHEMA = "schema"
 FORMAT = 1
 RESULT = "result.npz"
+MAX_DESCRIPTION = 200  # characters
 DATA = (np.ndarray, np.generic, jax.Array, bool, int, float, str)
 
 
-def save(path: str | PathLike, tree: Any) -> None:
+@dataclass(frozen=True)
+class Unsaved:
+    """The place of an object that a file cannot hold, such as a user's plain object."""
+
+    description: str
+    """The `repr` of the object."""
+
+
+def save(path: str | PathLike, tree: Any, *, partly: bool = False) -> None:
     """Write a module, or a tree of modules, containers, arrays and numbers, to `path`.
 
     Classes and functions outside roboopt's table are stored by name: `load` needs them
     in `allow`. Parts that are neither, such as bound methods and flax modules, are
     stored as their arrays: `load` needs `like`.
 
+    Args:
+        path: of the file.
+        tree: what is saved.
+        partly: whether to write the rest where a part is neither data nor callable; of
+            the part its `repr` is written, and `load` returns that in its place.
+
     Raises:
-        RobooptError: if a part of `tree` is neither data nor callable.
+        RobooptError: if a part of `tree` is neither data nor callable, without
+            `partly`.
+
+    Warns:
+        UserWarning: with `partly`, about the parts that are left out.
     """
     check_writable(path)
-    writer = _Writer()
+    writer = _Writer(partly)
     schema = {
         "format": FORMAT,
         "tree": writer.encode(tree, "tree"),
         "leaves": {k: writer.encode(leaf, k) for k, leaf in _leaves(tree).items()},
     }
+    if writer.left_out:
+        warnings.warn(
+            f"{Path(path).name} holds only the `repr` of {', '.join(writer.left_out)}: "
+            "a file holds dataclasses and equinox modules, no other objects.",
+            stacklevel=2,
+        )
     with atomic_write(path) as file:
         arrays = {SCHEMA: np.array(json.dumps(schema)), **writer.arrays}
         np.savez(file, **arrays)  # type: ignore
@@ -115,7 +143,9 @@ def _leaves(tree: Any) -> dict[str, Any]:
 class _Writer:
     """Encodes a tree as JSON and a table of arrays."""
 
-    def __init__(self) -> None:
+    def __init__(self, partly: bool = False) -> None:
+        self.left_out: list[str] = []
+        self._partly = partly
         self.arrays: dict[str, np.ndarray] = {}
         self._known: dict[int, tuple[Any, dict]] = {}
 
@@ -138,24 +168,35 @@ class _Writer:
             return {"dict": items}
         # flax and haiku set the fields of their records by themselves.
         if is_record(kind) and kind.__module__.split(".")[0] not in ("flax", "haiku"):
+            known = len(self.left_out)
             fields = {
                 name: self.encode(getattr(node, name), f"{where}.{name}")
                 for name in field_names(kind)
                 if hasattr(node, name)
             }
-            # A batch of models has more axes than the annotations of its class say.
-            batched = refusal(node) is not None
-            return {"class": class_name(kind), "fields": fields, "batched": batched}
+            # A batch of models has more axes than the annotations of its class say,
+            # and an object that lacks a part may fail the checks of its class.
+            unlike = refusal(node) is not None or len(self.left_out) > known
+            return {"class": class_name(kind), "fields": fields, "batched": unlike}
         if callable(node) and (name := function_name(node)):
             return {"function": name}
         for leaf in jax.tree.leaves(node):
             if not isinstance(leaf, DATA) and not callable(leaf):
+                if self._partly:
+                    return self._described(node, where)
                 raise RobooptError(
                     "`tree` must consist of modules, containers with text keys, "
                     f"arrays, numbers and functions; {where} is a "
                     f"{type(leaf).__name__}."
                 )
         return {"foreign": qualified_name(node)}
+
+    def _described(self, node: Any, where: str) -> Any:
+        """Return the text of an object instead of the object."""
+        self.left_out.append(where.removeprefix("tree."))
+        shown = reprlib.Repr()
+        shown.maxother = MAX_DESCRIPTION
+        return self.encode(Unsaved(shown.repr(node)), where)
 
     def _array(self, node: Any, where: str) -> dict[str, Any]:
         key, data = None, node
@@ -165,6 +206,8 @@ class _Writer:
         if array.dtype == jnp.bfloat16:
             array = array.view(np.uint16)  # NumPy's format has no bfloat16.
         if array.dtype.kind not in "biufc":
+            if self._partly:
+                return self._described(node, where)
             raise RobooptError(
                 f"`tree` must hold arrays of numbers; {where} is of {array.dtype}."
             )
@@ -184,6 +227,11 @@ class _Reader:
 
     def __init__(self, path: Path, arrays: dict[str, np.ndarray], allow: Sequence[Any]):
         self.path, self.arrays = path, arrays
+        if callable(allow) or not isinstance(allow, Iterable):
+            raise RobooptError(
+                "`allow` must be a list of classes and functions, such as "
+                f"[{getattr(allow, '__name__', 'MyPolicy')}], got {allow!r}."
+            )
         for thing in allow:
             if not callable(thing):
                 raise RobooptError(

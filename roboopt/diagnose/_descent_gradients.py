@@ -98,13 +98,7 @@ def _first_order(
         derivatives=derivatives,
         changes=np.stack([-effects, effects], 1),
         terms=(TermShare("loss", loss, "1"),),
-        cosines=np.ones((1, 1)),
         gradient_norm=math.sqrt(sum(float(np.sum(s**2)) for s in slopes)),
-        learning_rates=np.zeros(0),
-        predicted=np.zeros(0),
-        actual=np.zeros(0),
-        curvature=math.nan,
-        time=None,
         scales=scales,
         evaluated=False,
     )
@@ -140,13 +134,7 @@ def explain_residuals(fit: optimize.Fit) -> Explanation:
         derivatives=np.stack([by_value, by_value], 1),
         changes=changes,
         terms=(TermShare("error", loss, "1"),),
-        cosines=np.ones((1, 1)),
         gradient_norm=float(np.linalg.norm(by_value)),
-        learning_rates=np.zeros(0),
-        predicted=np.zeros(0),
-        actual=np.zeros(0),
-        curvature=math.nan,
-        time=None,
         at_bound=tuple(((x <= lower) & (gradient > 0)).tolist()) if described else (),
     )
 

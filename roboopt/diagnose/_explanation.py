@@ -3,6 +3,7 @@
 import csv
 import math
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,7 @@ from roboopt.report import (
 
 FLAT = 1e-9  # change of the loss by 1 %, relative to the largest: no effect
 TIME_ROWS = 7
+NO_RATES = partial(np.zeros, 0)
 LAST = "L falls by"
 
 
@@ -78,19 +80,19 @@ class Explanation(VerbResult):
     """Changes of the loss as a number is lowered and raised by 1 % of its `scales`, so
     that −2 is raised to −1.98; or an array multiplied by 0.99 and 1.01."""
     terms: tuple[TermShare, ...]
-    cosines: Float[np.ndarray, "term term"]
-    """Between the gradients of the terms; NaN for a term without gradient."""
     gradient_norm: float
-    learning_rates: Float[np.ndarray, " rate"]
+    cosines: Float[np.ndarray, "term term"] = field(default_factory=lambda: np.eye(1))
+    """Between the gradients of the terms; NaN for a term without gradient."""
+    learning_rates: Float[np.ndarray, " rate"] = field(default_factory=NO_RATES)
     """Of the steps that were tried; none where the loss was not evaluated, and the
     `changes` are of first order."""
-    predicted: Float[np.ndarray, " rate"]
+    predicted: Float[np.ndarray, " rate"] = field(default_factory=NO_RATES)
     """First-order change −η |g|² of the loss after a step −η g."""
-    actual: Float[np.ndarray, " rate"]
+    actual: Float[np.ndarray, " rate"] = field(default_factory=NO_RATES)
     """The change of the loss after that step."""
-    curvature: float
+    curvature: float = math.nan
     """gᵀHg / gᵀg along the gradient g; NaN where JAX cannot differentiate."""
-    time: TimeSplit | None
+    time: TimeSplit | None = None
     """None where the objective is not one of a policy's rollouts from starts."""
     scales: tuple[float, ...] = ()
     """The size of each row that a change of 1 % is of: the absolute value; for a value

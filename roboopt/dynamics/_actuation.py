@@ -25,8 +25,8 @@ def checked_actuated(
     if not known or count not in (None, len(numbers)):
         wanted = "joints" if count is None else f"{count} joint(s), one an action,"
         raise RobooptError(
-            f"`actuated` must name {wanted} of 0 to {joints - 1} once each, got "
-            f"{numbers}."
+            f"`actuated` must name {wanted} of 0 to {joints - 1} once each, by their "
+            f"numbers, got {actuated!r}."
         )
     return numbers
 

@@ -25,6 +25,7 @@ class JointRow(NamedTuple):
     armature: float = 0.0
     mimic: Mimic | None = None
     """The joint that this one follows; its limits do not count then."""
+    driven: bool = True
 
 
 class LinkRow(NamedTuple):
@@ -96,6 +97,7 @@ def assemble(
         linear_damping=_real(linear_damping),
         angular_damping=_real(angular_damping),
         moving=moving if len(free) < len(joints) else (),
+        driven=() if all(j.driven for j in free) else tuple(j.driven for j in free),
     )
 
 
@@ -115,4 +117,5 @@ def _moving_joints(joints: list[JointRow], names: list[str]) -> tuple[MovingJoin
 
 
 def _real(numbers: Any) -> jnp.ndarray:
-    return jnp.asarray(np.asarray(numbers, float))
+    # With its type stated, the copy is taken without a program for its shape.
+    return jnp.asarray(np.array(numbers, float), float)

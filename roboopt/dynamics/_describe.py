@@ -12,7 +12,10 @@ from jax.core import Tracer
 if TYPE_CHECKING:
     from roboopt.dynamics._multibody import Multibody
 
-HEADER = ("joint", "type", "limits", "effort limit", "damping", "links it carries")
+HEADER = (
+    *("joint", "type", "limits", "effort limit", "damping", "friction"),
+    "links it carries",
+)
 MAX_WIDTH = 78  # columns of a line, which is indented by two
 
 
@@ -55,13 +58,15 @@ def describe_robot(robot: "Multibody") -> str:
         kind, angle, effort = (
             ("revolute", "rad", "N·m") if turns else ("prismatic", "m", "N")
         )
+        motor = f"{limit:.4g} {effort}" if np.isfinite(limit) else "none"
         lower, upper = float(robot.lower[joint]), float(robot.upper[joint])
         row = (
             name,
             kind,
             f"{lower:.4g} to {upper:.4g} {angle}" if robot.limited[joint] else "none",
-            f"{limit:.4g} {effort}" if np.isfinite(limit) else "none",
+            motor if joint in robot.actuated else "passive",
             f"{float(robot.damping[joint]):.4g} {effort}·s/{angle}",
+            f"{float(robot.friction[joint]):.4g} {effort}",
             ", ".join(
                 f"{body} {mass:.4g} kg" for j, body, mass in bodies if j == joint
             ),

@@ -56,6 +56,7 @@ def load_mjcf(
     """
     model = _compiled(path)
     names = _Names(model)
+    locked = (locked,) if isinstance(locked, str) else locked
     held = _held(model, names.joints, locked)
     motor = motors(model)
     coupling = couple(model, names.joints, held, motor.driven, names.equality)

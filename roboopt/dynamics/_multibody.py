@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from roboopt._core import Jittable, compiled
+from roboopt._core import AnyArray, Jittable, compiled
 from roboopt._errors import RobooptError
 from roboopt.dynamics import _rigid_bodies as rigid
 from roboopt.dynamics._describe import describe_robot
@@ -94,10 +94,19 @@ class Multibody(Jittable):
     """Bullet's damping of each body, [1/s] at low speed."""
     moving: tuple[MovingJoint, ...] = eqx.field(static=True, default=())
     """The moving joints, if some of them follow others; empty if none does."""
+    driven: tuple[bool, ...] = eqx.field(static=True, default=())
+    """Whether a motor drives the joint; empty if all are driven. The equations of
+    motion do not use it."""
 
     def __repr__(self) -> str:
         """Return a table of joints and masses."""
         return describe_robot(self)
+
+    @property
+    def actuated(self) -> tuple[int, ...]:
+        """Return the numbers of the joints that a motor drives."""
+        driven = self.driven or (True,) * len(self.joint_names)
+        return tuple(joint for joint, motor in enumerate(driven) if motor)
 
     @property
     def tree(self) -> rigid.Tree:
@@ -348,7 +357,8 @@ def _equations_of_motion(
     return robot._inertia(bodies), net
 
 
-def _composite(robot: Multibody, bodies: np.ndarray) -> tuple[Array, Array, Array]:
+@compiled
+def _composite(robot: Multibody, bodies: AnyArray) -> tuple[Array, Array, Array]:
     """Return mass, center and inertia of a composite body (parallel axes)."""
     masses, centers = robot.masses[bodies], robot.centers_of_mass[bodies]
     mass = masses.sum()

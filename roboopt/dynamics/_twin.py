@@ -21,6 +21,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from roboopt._core import Jittable, check_shape, compiled
@@ -72,8 +73,11 @@ class Twin(Jittable):
         Args:
             robot: the robot.
             time_step: length of a step [s].
-            actuated: numbers of the joints that an action drives; by default all.
-            effort_limits: limit of each actuated joint, or one for all [N·m or N].
+            actuated: numbers of the joints that an action drives, (0, 2) or the like;
+                by default those with a motor, as the robot's file says.
+            effort_limits: limit of each actuated joint, or of each joint, or one for
+                all [N·m or N]. By default no action is clipped; the limits in the
+                robot's file are `effort_limits=robot.effort_limits`.
             joint_limits: whether joints stop at their limits; without them a step is
                 several times faster.
             motors: position motors on the actuated joints, instead of efforts.
@@ -88,8 +92,12 @@ class Twin(Jittable):
         require(isinstance(robot, Multibody), "robot", rule, type(robot))
         self.robot = robot
         self.time_step = checked_time_step(time_step)
+        actuated = robot.actuated if actuated is None else actuated
         self.actuated = checked_actuated(actuated, len(robot.joint_names))
         count = len(self.actuated)
+        joints = len(robot.joint_names)
+        if count < joints and np.shape(effort_limits) == (joints,):
+            effort_limits = [effort_limits[joint] for joint in self.actuated]
         self.effort_limits = checked_effort_limits(effort_limits, count)
         if motors is not None and motors.joints != count:
             raise RobooptError(

@@ -32,9 +32,11 @@ def load_urdf(
     path: str | PathLike,
     *,
     locked: Iterable[str] | Mapping[str, float] = (),
+    actuated: Iterable[str] | None = None,
     effort_limits: Any = None,
     repair: bool = False,
     bullet_defaults: bool = False,
+    xacro_args: Mapping[str, str] | None = None,
     gravity: Sequence[float] | None = None,
     linear_damping: float = BULLET_DAMPING,
     angular_damping: float = BULLET_DAMPING,
@@ -49,12 +51,15 @@ def load_urdf(
         locked: names of joints to be held at zero, or a mapping from names to the
             positions [rad or m] at which joints are held, such as those of a gripper.
             Joints that follow a held joint by `<mimic>` are held, too.
-        effort_limits: limits of the joints instead of the file's, one for all or one
-            each [N·m or N].
-        repair: replace inertias that no body can have by the nearest possible ones;
+        actuated: names of the joints that motors drive, or "all", instead of those
+            that the file says: a `Twin` of the robot takes an effort for each.
+        effort_limits: limits of the driven joints instead of the file's, one for all or
+            one each [N·m or N]. A `Twin` clips actions to them if it is told so.
+        repair: replace physically inconsistent inertias by the nearest possible ones;
             changes up to 5 % of the inertia of the body are made in any case.
         bullet_defaults: give links without `<inertial>`, which are massless frames,
             PyBullet's 1 kg and 1 kg·m².
+        xacro_args: values of the arguments of a .xacro file, by name.
         gravity: (3,) [m/s²], in the axes of the root link; by default that of the file
             beside the URDF, or (0, 0, −9.81).
         linear_damping: damping of each body's linear velocity [1/s], by default
@@ -66,7 +71,7 @@ def load_urdf(
             robot, a joint moves no mass, or an argument is out of range.
 
     Warns:
-        UserWarning: once, about everything that is taken otherwise than written.
+        UserWarning: once, about everything that is read differently from the file.
     """
     if gravity is not None and not (
         np.shape(gravity) == (3,) and np.all(np.isfinite(gravity))
@@ -81,10 +86,11 @@ def load_urdf(
     model = read_urdf(
         path,
         locked=locked,
-        actuated="all",  # A `Twin` says which joints an action drives.
+        actuated=actuated,
         effort_limits=effort_limits,
         repair=repair,
         bullet_defaults=bullet_defaults,
+        xacro_args=xacro_args,
     )
     limits = dict(zip(model.joint_names, model.position_limits.T.tolist(), strict=True))
     joints = []
@@ -104,6 +110,7 @@ def load_urdf(
             friction=joint.friction,
             armature=joint.armature,
             mimic=joint.mimic,
+            driven=joint.driven,
         )
         joints.append(row)
     links = []

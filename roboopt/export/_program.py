@@ -200,7 +200,7 @@ class _Reader:
 def _bound(equation: Any, inputs: Sequence[Value], **changed: Any) -> Sequence[Any]:
     """Return the results of the primitive of an equation on known inputs."""
     arrays = [x.constant for x in inputs]
-    arrays = [jnp.asarray(x) if isinstance(x, np.ndarray) else x for x in arrays]
+    arrays = [jax.device_put(x) if isinstance(x, np.ndarray) else x for x in arrays]
     results = equation.primitive.bind(*arrays, **{**equation.params, **changed})
     return results if equation.primitive.multiple_results else [results]
 

@@ -19,6 +19,8 @@ from roboopt._errors import RobooptError
 from roboopt.export._program import Operation, Program, Value
 
 MAX_INLINE_LENGTH = 64  # characters
+CLIPPING = ("max", "min", "clamp")
+LIMITS = ("low", "high")  # arrays of a `Clipped` policy, whose numbers others may have
 RESERVED = ("reset", "memory")
 
 OPERATORS = {
@@ -69,6 +71,8 @@ class Writer:
     """The arrays of the policy by name, for the names of constants."""
     arrays: dict[str, np.ndarray] = field(default_factory=dict)
     texts: dict[Value, Text] = field(default_factory=dict)
+    clips: bool = False
+    """Whether the operation being written clips, as to the limits of actions."""
 
     def function(
         self, program: Program, inputs: Sequence[str]
@@ -82,6 +86,7 @@ class Writer:
         products = (o for o in program.operations if o.primitive == "dot_general")
         factors = {value for product in products for value in product.inputs}
         for operation in program.operations:
+            self.clips = operation.primitive in CLIPPING
             value, (text, shape) = operation.output, spelled(operation, self)
             text = _unparenthesized(text)
             once = program.uses[value] == 1 and value not in factors
@@ -125,6 +130,11 @@ class Writer:
 
     def stored(self, array: np.ndarray) -> str:
         """Return the text of an array that goes into the file."""
+        if self.clips:
+            for name in LIMITS:
+                if name in self.names and _same(array, self.names[name]):
+                    self.arrays[name] = array
+                    return f"self.{name}"
         for name, other in self.arrays.items():
             if _same(array, other):
                 return f"self.{name}"

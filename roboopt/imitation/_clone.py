@@ -81,7 +81,8 @@ def clone(
         seconds: time limit of the training, compilation included [s].
         demonstrator: policy that demonstrated, to compare with and for `dagger`.
         dagger: DAgger rounds, in which the clone acts and the demonstrator labels.
-        held_out: fraction of the episodes that is held out.
+        held_out: fraction of the episodes that is held out; of a single episode, the
+            fraction of its steps at its end.
         seed: random seed of weights, batches and starts.
         episodes: episodes of the evaluation.
         max_steps: episode length limit, where the environment has none.
@@ -167,8 +168,8 @@ def clone(
             failure = str(error)
         by_action, over_time = training.errors(result.model, data.held_out)
         recorded = None
-        if demonstrator is None and all(e.rewards is not None for e in data.training):
-            recorded = Evaluation.of(Trajectory.from_episodes(data.training))
+        if demonstrator is None and all(e.rewards is not None for e in data.whole):
+            recorded = Evaluation.of(Trajectory.from_episodes(data.whole))
         return CloneResult(
             policy=acting,
             demonstrator=demonstrator,
@@ -219,6 +220,8 @@ def _made(env: Any, options: Mapping[str, Any] | None) -> Iterator[Any]:
         make, spec = env_maker(env, options)
         try:
             made = make()
+        except RobooptError:  # names its argument
+            raise
         except Exception as error:  # A user's constructor may raise anything.
             reason = " ".join(str(error).split()) or type(error).__name__
             raise RobooptError(f"`env` {env} cannot be made: {reason}") from error

@@ -217,7 +217,7 @@ class CloneResult(VerbResult):
 
     def write_files(self, folder: Path) -> None:
         """Write policy.npz, history.csv, and episodes.npz with what the clone did."""
-        save(folder / "policy.npz", self.policy)
+        save(folder / "policy.npz", self.policy, partly=True)
         write_history(folder / "history.csv", self.training.history)
         if "clone" in self.evaluations:
             save_episodes(

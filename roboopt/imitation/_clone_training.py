@@ -92,7 +92,7 @@ class Training:
             "policy": words,
             "input": f"the last {seen}",
             "loss": type(objective.loss).__name__,
-            "samples": f"{count} for training, {len(held_out)} held out by episode",
+            "samples": f"{count} for training, {len(held_out)} held out {data.split}",
         }
         if chunk is not None:
             description["chunk"] = f"{chunk} actions predicted at once"

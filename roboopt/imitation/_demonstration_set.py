@@ -1,4 +1,7 @@
-"""The demonstrations that are cloned: loaded, checked, and split by episode."""
+"""The demonstrations that are cloned: loaded, checked, and split by episode.
+
+A single episode is split in time: its end is held out.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from roboopt._errors import RobooptError
+from roboopt._errors import RobooptError, argument_called
 from roboopt.data import (
     Demonstrations,
     MemmapDemonstrations,
@@ -19,6 +22,7 @@ from roboopt.data import (
     load_recordings,
     single_recordings,
     split_episodes,
+    split_in_time,
 )
 from roboopt.diagnose import Finding, check_demonstrations
 
@@ -33,6 +37,8 @@ class DemonstrationSet:
 
     training: Sequence[Trajectory]
     held_out: Sequence[Trajectory]
+    whole: Sequence[Trajectory]
+    """The training episodes; where there is one episode in all, the whole of it."""
     folder: Path | None
     """The folder of episodes that do not fit in memory; `training` and `held_out` are
     some of them."""
@@ -60,7 +66,8 @@ class DemonstrationSet:
                 f"{source}, which is missing."
             )
         else:
-            episodes = load_recordings(source, time_step=time_step)
+            with argument_called("path", "demonstrations"):
+                episodes = load_recordings(source, time_step=time_step)
             if _exceeds_memory(Path(source)):
                 # Their arrays are read only where they are used.
                 folder = Path(source)
@@ -77,11 +84,26 @@ class DemonstrationSet:
         findings = [f for f in findings if f.code != "saturation"]
         errors = [f.message for f in findings if f.severity == "error"]
         if errors:
-            raise RobooptError("`demonstrations`: " + "; ".join(errors[:3]))
-        training = aside = episodes
+            shown = "; ".join(message.rstrip(".") for message in errors[:3])
+            raise RobooptError(f"`demonstrations`: {shown}.")
         if len(episodes) > 1:
             training, aside = split_episodes(episodes, held_out, seed=seed)
-        return cls(training, aside, folder, findings, held_out, seed)
+            whole = training
+        elif (steps := episodes[0].steps) > 1:
+            *training, end = split_in_time(episodes[0], held_out)
+            aside, whole = [end], episodes
+        else:
+            raise RobooptError(
+                "`demonstrations` must hold at least two samples, one of them to be "
+                f"held out, got {steps}."
+            )
+        return cls(training, aside, whole, folder, findings, held_out, seed)
+
+    @property
+    def split(self) -> str:
+        """Return what is held out, in words."""
+        one = self.whole is not self.training
+        return "from the end of the only episode" if one else "by episode"
 
     def samples(
         self, **cut: Any

@@ -49,12 +49,8 @@ class MLP(Jittable):
             raise RobooptError(
                 f"`width` and `depth` must be at least 1, got {width} and {depth}."
             )
-        *hidden, last = eqx.nn.MLP(inputs, outputs, width, depth, key=key).layers
-        weight = lambda layer: layer.weight  # noqa: E731
-        both = lambda layer: (layer.weight, layer.bias)  # noqa: E731
-        self.layers = (
-            *(eqx.tree_at(weight, x, hidden_gain * x.weight) for x in hidden),
-            eqx.tree_at(both, last, replace_fn=lambda x: last_gain * x),
+        self.layers = _random_layers(
+            (inputs, outputs), width, depth, key, (hidden_gain, last_gain)
         )
         self.activation = activation
 
@@ -68,3 +64,22 @@ class MLP(Jittable):
         for layer in hidden:
             x = self.activation(layer(x))
         return last(x)
+
+
+@eqx.filter_jit
+def _random_layers(
+    ends: tuple[int, int],
+    width: int,
+    depth: int,
+    key: PRNGKeyArray,
+    gains: tuple[float, float],
+) -> tuple[eqx.nn.Linear, ...]:
+    """Return the layers of a random network, in one program."""
+    hidden_gain, last_gain = gains
+    *hidden, last = eqx.nn.MLP(*ends, width, depth, key=key).layers
+    weight = lambda layer: layer.weight  # noqa: E731
+    both = lambda layer: (layer.weight, layer.bias)  # noqa: E731
+    return (
+        *(eqx.tree_at(weight, x, hidden_gain * x.weight) for x in hidden),
+        eqx.tree_at(both, last, replace_fn=lambda x: last_gain * x),
+    )

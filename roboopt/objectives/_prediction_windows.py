@@ -82,7 +82,7 @@ class PredictionWindows(eqx.Module):
         nodes = first[:, None] + np.arange(horizon + 1)
 
         def gather(array: Array, index: np.ndarray) -> Array:
-            taken = array[:, index]
+            taken = jnp.take(array, index, axis=1, mode="clip")
             return taken.reshape(-1, *taken.shape[2:])
 
         size = state_size(model, observations.shape[-1])

@@ -1,9 +1,10 @@
-"""Bounds, kept by optimizing in coordinates without bounds.
+"""The coordinates that the optimizer moves: without bounds, and of one precision.
 
     both:   x = l + (u − l) σ(z)      lower:  x = l + softplus(z)      upper likewise
 
 Every z gives an x strictly inside, so the optimizer moves freely and the model never
-leaves its bounds.
+leaves its bounds. All z have the precision of the most precise parameter, and single
+precision at least: line searches compare numbers of one type.
 """
 
 import functools
@@ -16,7 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from roboopt._errors import RobooptError
+from roboopt._core import compiled
+from roboopt._errors import RobooptError, floats
 
 
 class Bound(eqx.Module):
@@ -31,7 +33,15 @@ class Bound(eqx.Module):
     upper: Any = np.inf
 
     def __check_init__(self):
-        if not np.all(np.asarray(self.lower) < np.asarray(self.upper)):
+        lower, upper = floats("lower", self.lower), floats("upper", self.upper)
+        try:
+            ordered = np.all(lower < upper)
+        except ValueError:
+            shapes = f"{lower.shape} and {upper.shape}"
+            raise RobooptError(
+                f"`lower` and `upper` must broadcast to each other, got {shapes}."
+            ) from None
+        if not ordered:
             raise RobooptError(
                 f"`lower` must be less than `upper`, got {self.lower} and {self.upper}."
             )
@@ -42,17 +52,24 @@ class Interval(eqx.Module):
 
     lower: Array
     upper: Array
+    precision: Any = eqx.field(static=True)
+    """The type of the leaf."""
+    free_precision: Any = eqx.field(static=True)
+    """The type of the coordinates."""
 
+    @compiled
     def to_bounded(self, free: Array) -> Array:
         """Return the leaf at its coordinates without bounds."""
         lower, upper = self._finite(free.dtype)
         both = lower + (upper - lower) * jax.nn.sigmoid(free)
         above_lower = lower + jax.nn.softplus(free)
         below_upper = upper - jax.nn.softplus(-free)
-        return self._select(both, above_lower, below_upper, free)
+        bounded = self._select(both, above_lower, below_upper, free)
+        return bounded.astype(self.precision)
 
     def to_free(self, leaf: Array) -> Array:
         """Return the coordinates without bounds of a leaf."""
+        leaf = leaf.astype(self.free_precision)
         lower, upper = self._finite(leaf.dtype)
         ratio = (leaf - lower) / (upper - lower)
         both = jnp.log(ratio) - jnp.log1p(-ratio)
@@ -105,10 +122,15 @@ def limits(
             if found[number] is not None:
                 raise RobooptError("`bounds` must bound a leaf once, got one twice.")
             shape = leaves[number].shape[int(batched) :]
-            lower, upper = (
-                np.broadcast_to(np.asarray(side, float), shape)
-                for side in (bound.lower, bound.upper)
-            )
+            sides = np.asarray(bound.lower, float), np.asarray(bound.upper, float)
+            try:
+                lower, upper = (np.broadcast_to(side, shape) for side in sides)
+            except ValueError:
+                one = " of one start" if batched else ""
+                raise RobooptError(
+                    f"`bounds` must broadcast to the shape {shape} of the array{one} "
+                    f"that they bound, got {sides[0].shape} and {sides[1].shape}."
+                ) from None
             found[number] = lower, upper
     return found
 
@@ -116,14 +138,16 @@ def limits(
 def intervals(
     bounds: Sequence[Bound], model: Any, params: Any, batched: bool = False
 ) -> Any:
-    """Return the tree of `params` with an `Interval` at each bounded leaf, else None.
+    """Return the tree of `params` with an `Interval` at each leaf that needs one.
 
-    The arguments are those of `limits`.
+    A leaf without bounds whose type is that of the coordinates needs none: None. The
+    arguments are those of `limits`.
 
     Raises:
         RobooptError: as `limits`, or if a leaf does not lie strictly inside.
     """
     leaves, structure = jax.tree.flatten(params)
+    free = jnp.result_type(jnp.float32, *(leaf.dtype for leaf in leaves))
     found: list[Interval | None] = []
     for leaf, sides in zip(leaves, limits(bounds, model, params, batched), strict=True):
         x = np.asarray(leaf)
@@ -132,7 +156,15 @@ def intervals(
                 "`model` must start strictly inside its `bounds` "
                 f"({sides[0]}, {sides[1]}), got {x}."
             )
-        found.append(None if sides is None else Interval(*map(jnp.asarray, sides)))
+        if sides is None and x.dtype != free:
+            sides = np.float32(-np.inf), np.float32(np.inf)
+        found.append(
+            None
+            if sides is None
+            else Interval(
+                *map(jnp.asarray, sides), precision=x.dtype, free_precision=free
+            )
+        )
     return structure.unflatten(found)
 
 

@@ -14,10 +14,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from roboopt.gradients import Estimator, LossFn
+from roboopt.gradients import Estimator, LossFn, inner
 from roboopt.objectives import Objective
 from roboopt.optimize._bounds import to_bounded
-from roboopt.optimize._notes import NOTE_PERIOD, dot, step_notes
+from roboopt.optimize._notes import NOTE_PERIOD, step_notes
 from roboopt.optimize._optimizers import keeps_gradient
 from roboopt.optimize._sources import Sampler
 
@@ -30,7 +30,7 @@ class Descent(eqx.Module):
     """The state of the descent from one start."""
 
     params: Any
-    """The trainable leaves, in coordinates without bounds."""
+    """The trainable leaves, in coordinates without bounds and of one type."""
     fixed: Any
     """The other arrays of the model."""
     optimizer: Any
@@ -308,7 +308,7 @@ def _not_finite(gradient: Any) -> Bool[Array, " leaf"]:
     """Return which leaves are not finite."""
     leaves = jax.tree.leaves(gradient)
     # The norm is noted anyway; the square of a finite number may be infinite.
-    squares = jnp.stack([dot(leaf, leaf) for leaf in leaves])
+    squares = jnp.stack([inner(leaf, leaf) for leaf in leaves])
     return jax.lax.cond(
         jnp.isfinite(squares).all(),
         lambda: jnp.zeros(len(leaves), bool),

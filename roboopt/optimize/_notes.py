@@ -14,6 +14,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from roboopt.gradients import inner
+
 NOTES = (
     "gradient_norm",
     "step_norm",
@@ -44,13 +46,13 @@ def step_notes(
 
     def of_step() -> tuple[Array, Array]:
         step = jax.tree.map(jnp.subtract, after, before)
-        return jnp.sqrt(_inner(step, step)), -_inner(gradient, step)
+        return jnp.sqrt(inner(step, step)), -inner(gradient, step)
 
     kinds = eqx.filter_eval_shape(of_step)
     unknown = lambda: tuple(jnp.full((), jnp.nan, k.dtype) for k in kinds)  # noqa: E731
     found = of_step() if now is True else jax.lax.cond(now, of_step, unknown)
     notes = {
-        "gradient_norm": jnp.sqrt(_inner(gradient, gradient)),
+        "gradient_norm": jnp.sqrt(inner(gradient, gradient)),
         "step_norm": found[0],
         "predicted_decrease": found[1],
     }
@@ -69,15 +71,3 @@ def learning_rate(optimizer: Any) -> Float[Array, ""] | None:
     found = optax.tree.get_all_with_path(optimizer, "learning_rate")
     rates = [rate for _, rate in found if isinstance(rate, Array)]
     return rates[0].astype(float) if len(rates) == 1 else None
-
-
-def _inner(a: Any, b: Any) -> Float[Array, ""]:
-    """Return the inner product of two pytrees."""
-    pairs = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
-    return sum((dot(x, y) for x, y in pairs), jnp.zeros(()))
-
-
-def dot(x: Array, y: Array) -> Float[Array, ""]:
-    """Return the inner product of two arrays, in single precision at least."""
-    kind = jnp.promote_types(x.dtype, jnp.float32)
-    return jnp.vdot(x.astype(kind), y.astype(kind))

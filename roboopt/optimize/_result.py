@@ -8,6 +8,7 @@ import equinox as eqx
 import numpy as np
 
 from roboopt._errors import is_number, require, require_at_least
+from roboopt._readable import readable
 from roboopt.optimize._notes import NOTES
 
 SHOWN_TERMS = 6
@@ -48,6 +49,10 @@ class Result(eqx.Module):
 
     model: Any
     loss: float
+    """The loss of `model`. Where each step has another batch, it is the mean of the
+    losses of the last steps up to `model`, weighted by 0.98 to the power of their age:
+    one batch says little. For the loss on data of your choice call
+    `objective(result.model, data)`."""
     history: dict[str, np.ndarray]
     reason: str = eqx.field(static=True)
     """One of "steps", "tolerance", "seconds", "callback", "interrupted", "non-finite",
@@ -63,25 +68,44 @@ class Result(eqx.Module):
     after a checkpoint, and where each step has another batch."""
     gradient: dict[str, np.ndarray] = eqx.field(default_factory=dict)
     """The gradient at `model`; empty where each step has another batch."""
+    smoothed: bool = eqx.field(static=True, default=False)
+    """Whether `loss` is a mean over the last steps."""
 
     def _rows(self) -> dict[str, str]:
-        last = {
-            name: float(np.min(values[-1]))
-            for name, values in self.history.items()
-            if name != "loss" and name not in NOTES and len(values)
-        }
-        rows = {"loss": f"{self.loss:.6g}"}
-        rows |= {name: f"{last[name]:.6g}" for name in list(last)[:SHOWN_TERMS]}
+        names = [n for n in self.history if n != "loss" and n not in NOTES]
+        loss = f"{self.loss:.6g}"
+        rows = {"loss": f"{loss} (mean of recent batches)" if self.smoothed else loss}
+        if len(names) > 1 and len(self.history["loss"]):  # One term is the loss.
+            where, row = self._term_row()
+            for name in names[:SHOWN_TERMS]:
+                value = np.asarray(self.history[name])[row]
+                rows[f"{name}{where}"] = f"{float(value):.6g}"
         return rows | {
-            "reason": self.reason,
+            "reason": self.message if self.reason == "non-finite" else self.reason,
             "steps": str(self.steps),
             "seconds": f"{self.seconds:.3g}",
+            "model": readable(self.model),
         }
 
+    def _term_row(self) -> tuple[str, tuple[int, ...]]:
+        """Return the place in the history whose terms are shown, in words and index."""
+        losses = np.asarray(self.history["loss"], float)
+        if self.smoothed:
+            return " (last batch)", (-1, *(0 for _ in losses.shape[1:]))
+        gaps = np.abs(losses - self.loss)
+        best = np.argmin(np.where(np.isnan(gaps), np.inf, gaps))
+        return "", tuple(map(int, np.unravel_index(best, losses.shape)))
+
+    def summary(self) -> str:
+        """Return the loss, the terms, the reason and the model, one a line."""
+        rows = self._rows()
+        width = max(map(len, rows))
+        return "\n".join(f"{name:<{width}}  {value}" for name, value in rows.items())
+
     def __repr__(self) -> str:
-        """Return the loss, the last values of the first terms, and the reason."""
+        """Return the loss, the values of the first terms, the reason, the model."""
         rows = ", ".join(f"{name}={value}" for name, value in self._rows().items())
-        return f"Result({rows}, model={type(self.model).__name__})"
+        return f"Result({rows})"
 
     def _repr_html_(self) -> str:
         """Return the loss, the terms and the reason as a table for notebooks."""

@@ -33,6 +33,7 @@ from roboopt.optimize._start import renew
 
 CHUNK_S = 0.1
 CHECKPOINT_PERIOD_S = 10.0
+MAX_STARTS_NAMED = 5  # that failed, in a message
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -272,6 +273,22 @@ class Run:
         loss = f"terms not finite: {', '.join(terms)}" if terms else "finite loss"
         return f"{loss}; gradient not finite: {', '.join(leaves) or 'none'}"
 
+    def _failed_starts(self, state: State) -> str:
+        """Name the starts that failed while others went on, and why each did."""
+        failed = np.flatnonzero(state.descent.failed)
+        bad_leaves = np.asarray(state.descent.bad_leaves)[failed]
+        names, losses = leaf_names(state.descent.params), self._history()["loss"]
+        reasons = []
+        for start, bad in zip(failed, bad_leaves, strict=True):
+            wrong = [name for name, is_bad in zip(names, bad, strict=True) if is_bad]
+            loss = "finite" if np.isfinite(losses[-1, start]) else "not finite"
+            said = f"gradient not finite: {', '.join(wrong)}" if wrong else ""
+            reasons.append(f"start {start}: " + (said or f"loss {loss}"))
+        shown = "; ".join(reasons[:MAX_STARTS_NAMED])
+        more = f"; and {len(reasons) - MAX_STARTS_NAMED} more"
+        shown += more if len(reasons) > MAX_STARTS_NAMED else ""
+        return f"{len(failed)} of {losses.shape[1]} starts failed ({shown})"
+
     def _history(self) -> dict[str, np.ndarray]:
         if not self.rows:
             return {"loss": np.zeros(0)}
@@ -286,6 +303,8 @@ class Run:
             message += f" {self.failure}"
         elif reason == "non-finite":
             message += f" {self._not_finite(state)}"
+        elif self.problem.batched and np.any(state.descent.failed):
+            message += f"; {self._failed_starts(state)}"
         if self.unwritten:
             message += f"; {self.unwritten}"
         return Result(
@@ -299,6 +318,7 @@ class Run:
             compile_seconds=self.compile_seconds,
             first_gradient=self.first_gradient,
             gradient=self._gradient(state),
+            smoothed=self.problem.noisy,
         )
 
 

@@ -21,7 +21,8 @@ class FullBatch(eqx.Module):
 
     data: Any
 
-    def init(self, key: PRNGKeyArray) -> None:
+    @staticmethod
+    def init(key: PRNGKeyArray) -> None:
         """Return None: no state is needed."""
 
     def draw(self, state: None) -> tuple[Any, None]:
@@ -43,7 +44,8 @@ class Minibatches(eqx.Module):
     data: Any
     size: int = eqx.field(static=True)
 
-    def init(self, key: PRNGKeyArray) -> Epoch:
+    @staticmethod
+    def init(key: PRNGKeyArray) -> Epoch:
         """Return the first epoch."""
         return Epoch(first_order(key), jnp.zeros((), int))
 
@@ -63,7 +65,8 @@ class Sampler(eqx.Module):
 
     function: Callable[[Any, PRNGKeyArray], Any]
 
-    def init(self, key: PRNGKeyArray) -> None:
+    @staticmethod
+    def init(key: PRNGKeyArray) -> None:
         """Return None: no state is needed."""
 
     def draw(self, state: None) -> tuple[None, None]:
@@ -234,6 +237,11 @@ def arrays(data: Any) -> Any:
                     f"`data`{jax.tree_util.keystr(path)} must be finite, got "
                     f"{values[first]} at {first}."
                 )
-    return jax.tree.map(
-        lambda x: jnp.asarray(x if eqx.is_array_like(x) else np.asarray(x)), data
-    )
+    return jax.tree.map(_jax_array, data)
+
+
+def _jax_array(x: Any) -> Array:
+    """Return a copy of what is no array of JAX, for which no program is compiled."""
+    if isinstance(x, jax.Array) or not hasattr(x, "__array__"):
+        return jnp.asarray(x)
+    return jax.device_put(np.array(x))

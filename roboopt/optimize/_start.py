@@ -16,9 +16,19 @@ from roboopt.optimize._optimizers import keeps_gradient
 T = TypeVar("T")
 
 
-@eqx.filter_jit
 def begin(problem: Problem, params: Any, fixed: Any, key: PRNGKeyArray) -> State:
     """Return the state before the first step."""
+    return _begin(_without_losses(problem), params, fixed, key)
+
+
+def _without_losses(problem: Problem) -> Problem:
+    """Return what starts depend on, so that other objectives and data share them."""
+    source = type(problem.source)
+    return dataclasses.replace(problem, objective=None, static=None, source=source)
+
+
+@eqx.filter_jit
+def _begin(problem: Problem, params: Any, fixed: Any, key: PRNGKeyArray) -> State:
     start = functools.partial(_begin_one, problem)
     descent = (eqx.filter_vmap(start) if problem.batched else start)(params, fixed)
     key, own = jax.random.split(key)
@@ -26,7 +36,6 @@ def begin(problem: Problem, params: Any, fixed: Any, key: PRNGKeyArray) -> State
     return strong(State(descent, source, key))
 
 
-@eqx.filter_jit
 def renew(problem: Problem, state: State, fixed: Any, drifted: bool) -> State:
     """Return the state before the first step on another batch of a source.
 

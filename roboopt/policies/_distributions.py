@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray, Shaped
 
-from roboopt._core import AnyArray, Jittable, check_shape
+from roboopt._core import AnyArray, Jittable, check_shape, compiled
 from roboopt.data import Normalizer
 
 # Limits of log σ, in the spread of the actions.
@@ -205,14 +205,17 @@ class StochasticPolicy(Jittable):
     def distribution(self, observation: Observation) -> Any:
         """Return p(action | observation)."""
 
+    @compiled
     def __call__(self, observation: Observation) -> Shaped[Array, "..."]:
         """Return the likeliest action, or chunk of actions."""
         return self.distribution(observation).mode()
 
+    @compiled
     def sample(self, observation: Observation, key: PRNGKeyArray) -> Any:
         """Return an action drawn with `key`."""
         return self.distribution(observation).sample(key)
 
+    @compiled
     def log_prob(self, observation: Observation, action: Action) -> Array:
         """Return the log-density, or log-probability, of `action`."""
         return self.distribution(observation).log_prob(action)
@@ -221,6 +224,7 @@ class StochasticPolicy(Jittable):
 class EntropyPolicy(StochasticPolicy):
     """A `StochasticPolicy` whose entropy has a closed form."""
 
+    @compiled
     def entropy(self, observation: Observation) -> Array:
         """Return the entropy of the distribution [nat]."""
         return self.distribution(observation).entropy()

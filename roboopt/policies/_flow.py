@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from roboopt._core import AnyArray, Jittable, check_shape
+from roboopt._core import AnyArray, Jittable, check_shape, compiled
 from roboopt._errors import require_at_least
 from roboopt.data import Normalizer
 from roboopt.networks import NormalizedMLP
@@ -83,6 +83,7 @@ class FlowPolicy(Jittable):
         error = self._velocity(observation, (1 - t) * z + t * y, t) - (y - z)
         return error.reshape(shape)
 
+    @compiled
     def _flow(self, observation: AnyArray, noise: Array) -> Array:
         length = 1 / self.steps
 

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from roboopt._core import AnyArray, Jittable
+from roboopt._core import AnyArray, Jittable, compiled
 from roboopt._errors import RobooptError, require_at_least, require_positive
 from roboopt.dynamics import Multibody
 
@@ -129,6 +129,7 @@ class FourierReference(Jittable):
         scaled = factor * offset, factor[:, None] * sine, factor[:, None] * cosine
         return eqx.tree_at(lambda r: (r.offset, r.sine, r.cosine), reference, scaled)
 
+    @compiled
     def _series(self) -> tuple[Array, Array, Array, Array]:
         """Return o, α and β projected for a start at rest, and T."""
         order = jnp.arange(1, self.sine.shape[1] + 1, dtype=self.sine.dtype)
@@ -141,6 +142,10 @@ class FourierReference(Jittable):
         self, time: float | Float[AnyArray, ""]
     ) -> tuple[Float[Array, " joint"], Float[Array, " joint"], Float[Array, " joint"]]:
         """Return positions [rad or m], velocities and accelerations at `time` [s]."""
+        return self._at(jnp.asarray(time))
+
+    @compiled
+    def _at(self, time: Array) -> tuple[Array, Array, Array]:
         offset, sine, cosine, reach = self._series()
         lower, upper = (jnp.asarray(x, offset.dtype) for x in (self.lower, self.upper))
         scale = (upper - lower) / 2 / jnp.sqrt(1 + reach**2)

@@ -168,13 +168,16 @@ class GMMPolicy(StochasticPolicy):
             targets=np.tile(np.asarray(y), (1, components)),
             **settings,
         )
-        first = jax.random.choice(
-            for_samples, len(samples), (components,), replace=len(samples) < components
+        few = len(samples) < components
+        first = np.asarray(
+            jax.random.choice(for_samples, len(samples), (components,), replace=few)
         )
-        predicted = jax.vmap(network)(jnp.asarray(samples.observations)[first])
-        errors = y[first] - predicted[:, : outputs.size]
+        predicted = jax.vmap(network)(np.asarray(samples.observations)[first])
+        errors = np.asarray(y)[first] - np.asarray(predicted)[:, : outputs.size]
         bias = lambda n: n.perceptron.layers[-1].bias  # noqa: E731
-        start = bias(network).at[:means].set(errors.reshape(-1))
+        start = np.array(bias(network))
+        start[:means] = errors.ravel()
+        start = jax.device_put(start)
         return cls(eqx.tree_at(bias, network, start), outputs, components)
 
     def distribution(self, observation: Observation) -> NormalMixture:

@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from roboopt._core import AnyArray, Frozen, Jittable, per_joint
+from roboopt._core import AnyArray, Frozen, Jittable, compiled, per_joint
 from roboopt._errors import RobooptError, require_positive
 from roboopt._readable import Readable, readable
 from roboopt.dynamics import Multibody
@@ -133,6 +133,7 @@ class PDGravityCompensation(JointGains, Jittable):
         )
         return cls(robot, stiffness, damping)
 
+    @compiled
     def __call__(self, observation: Float[AnyArray, " obs"]) -> Float[Array, " act"]:
         """Return the effort [N·m or N] on every joint."""
         joints = self.log_stiffness.shape[0]

@@ -105,9 +105,10 @@ def policy_network(
     fitted, offset = _least_squares(x, targets, lower, upper)
     rows, columns = fitted.shape
     parts = lambda n: (n.matrix, n.perceptron.layers[-1].bias)  # noqa: E731
-    matrix, bias = parts(network)
-    start = matrix.at[:rows, :columns].set(fitted), bias.at[:rows].add(offset)
-    return eqx.tree_at(parts, network, start)
+    matrix, bias = map(np.array, parts(network))
+    matrix[:rows, :columns] = fitted
+    bias[:rows] += offset
+    return eqx.tree_at(parts, network, jax.device_put((matrix, bias)))
 
 
 def _least_squares(

@@ -9,7 +9,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from roboopt._core import AnyArray
+from roboopt._core import AnyArray, compiled
 from roboopt._errors import RobooptError, require_positive
 from roboopt._readable import Readable
 from roboopt.policies._protocol import OpenLoop, Time
@@ -35,6 +35,10 @@ class OpenLoopSpline(Readable, OpenLoop):
 
     def __call__(self, time: Time) -> Float[Array, " act"]:
         """Return the effort at `time` [s]."""
+        return self._at(jnp.asarray(time))
+
+    @compiled
+    def _at(self, time: Array) -> Float[Array, " act"]:
         last = self.knots.shape[0] - 1
         place = jnp.clip(time / self.duration, 0.0, 1.0) * last
         index = jnp.clip(jnp.floor(place), 0, last - 1).astype(int)

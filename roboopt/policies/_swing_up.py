@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from roboopt._core import AnyArray, Frozen, Jittable
+from roboopt._core import AnyArray, Frozen, Jittable, compiled
 from roboopt._errors import RobooptError, require_positive
 from roboopt._readable import readable
 from roboopt.dynamics import Multibody
@@ -92,6 +92,7 @@ class EnergyShapingSwingUp(Jittable):
             "blend_angle": f"{readable(self.blend_angle)} rad",
         }
 
+    @compiled
     def __call__(self, observation: Float[AnyArray, " obs"]) -> Float[Array, " 1"]:
         """Return the force on the cart [N]."""
         q, velocity = jnp.split(leading(observation, 4), 2)

@@ -59,7 +59,7 @@ def write_history(
     history: Mapping[str, np.ndarray],
     units: Mapping[str, str] | None = None,
 ) -> None:
-    """Write the history of a descent as a CSV file, a row a gradient step.
+    """Write the history of a descent as a CSV file, one row per step.
 
     The loss comes first, then its terms, then the notes of `minimize`.
 

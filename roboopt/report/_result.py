@@ -99,10 +99,14 @@ class VerbResult(ABC):
 
         `roboopt.load(folder)` returns the result again. Existing files of the same
         names are replaced, others are left.
+
+        Warns:
+            UserWarning: about objects of your own, such as a task, that a file cannot
+                hold; their `repr` is saved.
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        save(folder / "result.npz", self)
+        save(folder / "result.npz", self, partly=True)
         self.write_files(folder)
 
     def __str__(self) -> str:

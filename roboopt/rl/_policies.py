@@ -83,8 +83,9 @@ def deterministic_policy(task: Task, policy: Any) -> tuple[Any, str]:
         return policy, "PD control with gravity compensation"
     if task.discrete:
         raise RobooptError(
-            "`gradient` 'zeroth-order' cannot see small changes of choices: choose "
-            "'likelihood', or give a `policy`."
+            "`env` has choices as actions, in which values alone cannot see small "
+            "changes of the parameters: choose `gradient` 'likelihood' or the "
+            "algorithm 'ppo', or give a `policy`."
         )
     network = {**SMALL_NETWORK, **_network(task)}
     samples, key = _random_samples(task), jax.random.key(task.seed)

@@ -94,7 +94,8 @@ def reinforce(
         env: an id of Gymnasium, such as "CartPole-v1" or "package:Name-v0", an
             `EnvSpec`, an environment that `gymnasium.make` has made, or a function that
             makes an environment.
-        algorithm: such as `rl.PPO(discount=0.9)`; also `rl.SHAC`, `rl.PGPE`,
+        algorithm: "ppo", "shac", "pgpe", "analytic", "zeroth-order" or "mixed"; or,
+            with settings, `rl.PPO(discount=0.9)`, `rl.SHAC`, `rl.PGPE`,
             `rl.AnalyticGradient`, `rl.ZerothOrderGradient` or `rl.MixedGradient`. If
             None, one with the `gradient` asked for, by its defaults.
         policy: the start: a policy such as a clone or a tuned controller, "network" for
@@ -118,7 +119,7 @@ def reinforce(
         options: keywords of the environment's constructor, where `env` is an id.
         seed: the seed of all randomness.
         progress: whether to show the choice, the returns and the evaluation.
-        callback: called with a `LearningStatus` some times a second; the learning
+        callback: called with a `LearningStatus` several times per second; the learning
             stops where it returns True.
         checkpoint: a file for the state of the learning, written every ten seconds and
             at the end; where it exists, the learning goes on from it.
@@ -132,9 +133,11 @@ def reinforce(
     Raises:
         RobooptError: if an argument breaks its rule, or does not fit the environment,
             or no policy can be learned in its spaces, or there is no time for a step.
-        EnvError: if the environment fails at first.
+        EnvError: if the environment fails before the first gradient step.
     """
     _check(policy, algorithm, gradient, episodes, network)
+    if isinstance(algorithm, str):
+        algorithm = ALGORITHMS[algorithm]()
     task = Task(
         env,
         options=options,
@@ -207,9 +210,14 @@ def _check(
         )
     if gradient is not None and gradient not in GRADIENTS:
         raise RobooptError(f"`gradient` must be one of {GRADIENTS}, got {gradient!r}.")
-    if algorithm is not None and not isinstance(algorithm, tuple(ALGORITHMS.values())):
-        names = ", ".join(f"rl.{kind.__name__}()" for kind in ALGORITHMS.values())
-        raise RobooptError(f"`algorithm` must be one of {names}, got {algorithm!r}.")
+    kinds = tuple(ALGORITHMS.values())
+    known = isinstance(algorithm, kinds) or algorithm in (None, *ALGORITHMS)
+    if not known:
+        names = ", ".join(f"rl.{kind.__name__}(...)" for kind in kinds)
+        raise RobooptError(
+            f"`algorithm` must be one of {', '.join(ALGORITHMS)}, or, with settings, "
+            f"of {names}, got {algorithm!r}."
+        )
     if algorithm is not None and gradient is not None:
         raise RobooptError("`gradient` must be None where an `algorithm` is given.")
     if unknown := network.keys() - NetworkSettings.__annotations__.keys():

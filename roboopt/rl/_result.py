@@ -167,7 +167,7 @@ class ReinforceResult(VerbResult):
 
     def write_files(self, folder: Path) -> None:
         """Write policy.npz, history.csv, returns.csv, and the evaluated episodes."""
-        save(folder / "policy.npz", self.policy)
+        save(folder / "policy.npz", self.policy, partly=True)
         if self.evaluation is not None:
             episodes = self.evaluation.trajectories.episodes()
             save_episodes(folder / "episodes.npz", episodes)

@@ -71,6 +71,8 @@ class Task:
         make, self.spec = _maker(env, options, max_steps)
         try:
             self.env = make()
+        except RobooptError:  # names its argument
+            raise
         except Exception as error:  # whatever a user's constructor raises
             text = f"`env` {env} cannot be made: {' '.join(str(error).split())}"
             raise RobooptError(text) from error
@@ -127,8 +129,9 @@ class Task:
         """Return the twin; without one raise a RobooptError, for the algorithm."""
         if self.twin is None:
             raise RobooptError(
-                f"`env` must have a twin in JAX for {what}. {self._no_twin} Choose "
-                "`gradient` 'likelihood' or 'zeroth-order'."
+                f"`env` must have a twin in JAX for {what}. {self._no_twin} Without "
+                "one there are the gradients 'likelihood', of the algorithms 'ppo' and "
+                "'pgpe', and 'zeroth-order'."
             )
         self.require_horizon(what)
         return self.twin

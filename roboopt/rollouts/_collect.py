@@ -11,7 +11,7 @@ from roboopt._errors import RobooptError
 from roboopt.data import Trajectory
 from roboopt.policies import StatefulPolicy
 from roboopt.rollouts._env_group import Start
-from roboopt.rollouts._env_spec import env_maker, is_env
+from roboopt.rollouts._env_spec import EnvSpec, env_maker, is_env
 from roboopt.rollouts._episodes import episode_keys, run_episodes
 from roboopt.rollouts._pool import Pool
 
@@ -133,16 +133,19 @@ def episode_seed(seed: int, episode: int) -> int:
 def check_policy(name: str, policy: Any) -> None:
     """Raise a RobooptError if the argument `name` cannot act."""
     if not callable(policy):
+        other = ""
+        if isinstance(policy, str | EnvSpec) or is_env(policy):
+            other = ": the environment comes first, `(env, policy)`"
         raise RobooptError(
             f"`{name}` must be callable, observation -> action, or a `StatefulPolicy`, "
-            f"got {policy!r}."
+            f"got {policy!r}{other}."
         )
 
 
 def _pool(env: Any, episodes: int, processes: int) -> Pool:
     if not processes:
-        return Pool(env, 1)
+        return Pool(env, 1, argument="env")
     if is_env(env):
         env, _ = env_maker(env)
     rounds = math.ceil(episodes / (ENVS_PER_PROCESS * processes))
-    return Pool(env, math.ceil(episodes / rounds), processes=processes)
+    return Pool(env, math.ceil(episodes / rounds), processes=processes, argument="env")

@@ -121,6 +121,13 @@ def env_maker(
     if is_env(env) and getattr(env, "spec", None) is not None and not options:
         import gymnasium
 
+        for wrapper in getattr(env.spec, "additional_wrappers", ()):
+            if wrapper.kwargs is None:
+                raise RobooptError(
+                    f"`{name}` has the wrapper {wrapper.name}, which Gymnasium cannot "
+                    "make again: give a function that makes the environment, such as "
+                    f"lambda: {wrapper.name}(gymnasium.make({env.spec.id!r}))."
+                )
         wrapped = copy.deepcopy(env.spec)
         wrapped.kwargs.pop("render_mode", None)
         return partial(gymnasium.make, wrapped), None

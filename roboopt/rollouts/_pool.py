@@ -43,11 +43,17 @@ class Pool:
     """Many environments of one kind; returned arrays are the caller's to keep.
 
     Arguments and errors are those of `GymRollout`; `make` may also be one environment,
-    which the pool leaves open.
+    which the pool leaves open. `argument` is the caller's name for `make`, in messages.
     """
 
     def __init__(
-        self, make: Any, envs: int = 8, *, processes: int = 0, timeout: float = 60.0
+        self,
+        make: Any,
+        envs: int = 8,
+        *,
+        processes: int = 0,
+        timeout: float = 60.0,
+        argument: str = "make",
     ):
         for name, value, least in (("envs", envs, 1), ("processes", processes, 0)):
             if value < least:
@@ -62,10 +68,10 @@ class Pool:
             )
         maker, spec = (lambda: make), None
         if not self._borrowed:
-            maker, spec = env_maker(make, name="make")
+            maker, spec = env_maker(make, name=argument)
         if spec is not None:
             maker = partial(maker, disable_env_checker=True)
-        self.envs = envs
+        self.envs, self._argument = envs, argument
         self._name = str(make) if isinstance(make, str | EnvSpec) else "the environment"
         self._start = partial(EnvGroup, maker, mark=[0])
         if processes:
@@ -149,7 +155,7 @@ class Pool:
             self._end(k)
             error = EnvError(f"{self._name}: at its start it {fault.what}.")
             if first and fault.trace:
-                text = f"`make` must make an environment, but {fault.what}"
+                text = f"`{self._argument}` must make an environment, but {fault.what}"
                 error = RobooptError(text)
             raise _noted(error, fault) from fault.__cause__
 

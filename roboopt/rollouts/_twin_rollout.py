@@ -1,8 +1,15 @@
 """The differentiable rollout that reproduces a Gymnasium environment, or why none does.
 
-Environments are recognized by what they expose, never by their class:
-`physics_client` (PyBullet's), `body`, `actuated`, `time_step`, `effort_limits`, `task`
-and `horizon`, with observations [q, q̇, goal] and episodes that end at the horizon.
+An environment has a twin if it exposes `physics_client` (PyBullet's), `body`,
+`actuated`, `time_step`, `effort_limits` and `task`, and if the class that defines its
+`step` declares, by `has_twin = True`, that a step
+
+- applies the action as efforts on the actuated joints for one time step of PyBullet,
+- returns an observation that begins with [q, q̇],
+- is rewarded by −Δt · `task.cost_rate(next observation, action)`,
+
+and that only the horizon ends an episode. A subclass that replaces `step`, `reset` or
+another method of that class must declare the same again: what it does is not known.
 
 Wrappers are read from the outside in. Those that do not change what an agent meets are
 skipped, those that rescale or clip actions become an affine map and a box,
@@ -12,6 +19,7 @@ skipped, those that rescale or clip actions become an affine map and a box,
 a `TimeLimit` shortens the horizon, and any other wrapper rules the twin out.
 """
 
+import inspect
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -27,6 +35,8 @@ from roboopt.rollouts._rescaled_actions import RescaledActions, RescaledReward
 from roboopt.rollouts._rollout import Rollout
 
 PROTOCOL = ("physics_client", "body", "actuated", "time_step", "effort_limits", "task")
+FREE_METHODS = ("__init__", "render", "close", "sample_starts")
+"""Methods that a subclass may replace and keep its twin; abstract ones, too."""
 NEUTRAL_WRAPPERS = (
     "OrderEnforcing",
     "PassiveEnvChecker",
@@ -63,7 +73,8 @@ def register_twin(env_class: type, build: Callable[[Any], Rollout]) -> None:
     """Declare how to build the twin rollout of an environment class.
 
     Args:
-        env_class: the innermost environment's class; subclasses inherit the builder.
+        env_class: the innermost environment's class. Subclasses inherit the builder
+            unless they replace `step`, `reset` or another method of the class.
         build: `build(env) -> Rollout` of an unwrapped environment. The rollout's
             actions, horizon and reward are the unwrapped environment's: wrappers are
             taken into account afterwards.
@@ -109,13 +120,19 @@ def twin_rollout(
 def _unwrapped_rollout(env: Any, joint_limits: bool, limit: int | None) -> Rollout:
     """Return the rollout of the innermost environment, or raise with the reason."""
     env = env.unwrapped
-    for kind in type(env).__mro__:
-        if kind in _builders:
-            return _builders[kind](env)
+    declaring = _declaring_class(env)
+    if declaring in _builders:
+        return _builders[declaring](env)
     missing = ", ".join(f"`{name}`" for name in PROTOCOL if not hasattr(env, name))
     if missing:
         raise RobooptError(
             f"its environment has no {missing}; `register_twin` declares one."
+        )
+    if declaring is None:
+        raise RobooptError(
+            f"the class {type(env).__name__} does not declare that its steps are those "
+            "of PyBullet and its reward that of `task`: if so, set `has_twin = True` "
+            "in the class."
         )
     if limit is None:
         raise RobooptError("nothing ends its episodes; give `max_steps`.")
@@ -127,6 +144,33 @@ def _unwrapped_rollout(env: Any, joint_limits: bool, limit: int | None) -> Rollo
             f"{size} numbers."
         )
     return Rollout(twin, limit, env.task)
+
+
+def _declaring_class(env: Any) -> type | None:
+    """Return the class that declares the twin of an environment, None without one.
+
+    A class below it that replaces one of its methods raises a RobooptError.
+    """
+    kinds = type(env).__mro__
+    declared = (k for k in kinds if k in _builders or "has_twin" in vars(k))
+    declaring = next(declared, None)
+    if declaring is None or (declaring not in _builders and not env.has_twin):
+        return None
+    methods = {
+        name
+        for kind in declaring.__mro__
+        for name, value in vars(kind).items()
+        if inspect.isfunction(value) and not hasattr(value, "__isabstractmethod__")
+    }
+    for own in (env, *kinds[: kinds.index(declaring)]):
+        if changed := sorted(methods & vars(own).keys() - set(FREE_METHODS)):
+            name = getattr(own, "__name__", type(env).__name__)
+            raise RobooptError(
+                f"{name} replaces `{changed[0]}` of {declaring.__name__}, whose twin "
+                f"it would have. If {name} has the same dynamics, and the reward of "
+                "its `task`, set `has_twin = True` in the class."
+            )
+    return declaring
 
 
 def _read_wrappers(env: Any) -> tuple[np.ndarray, ...] | None:

@@ -73,17 +73,18 @@ def identify(
             their steps are the twin's, and their motion if not; of noisy ones the
             efforts or both, by their forecasts; and the motion of robots with joints
             that nothing drives.
-        time_step: step of the simulation [s]; if None, the twin's, or the recordings'
-            step, divided until it is at most 1/240 s.
+        time_step: step of the simulation [s]; if None, the twin's, or the recordings',
+            which is divided until it is at most 1/240 s unless a simulation without
+            noise made the recordings.
         actuated: names or numbers of the joints that the recorded actions drive; if
             None, the twin's or the environment's, or all.
         columns: columns of tables; recognized by their names if None.
         cutoff: frequency [Hz] above which recordings are smoothed; if None, chosen by
             spectrum and forecasts, and no smoothing of clean recordings.
         horizon: time over which noisy motion is predicted [s].
-        prior: standard deviation of each parameter before the fit, in multiples of a
-            difference that matters (`ParametricTwin.spans`), such as the whole of a
-            mass; None for no prior.
+        prior: standard deviation of each parameter before the fit, relative to its
+            size (`ParametricTwin.spans`), such as the whole of a mass; None for no
+            prior.
         steps: most steps of each fit.
         options: keywords of `load_urdf`, such as `locked`, where `robot` is a path.
         truth: the real robot, where it is known, for comparison.
@@ -174,9 +175,15 @@ def _twin(
     recordings: Sequence[Recording],
 ) -> Twin:
     if known.twin is None:
-        step = simulated_step(recordings) if time_step is None else time_step
+        joints = tuple(range(len(known.robot.joint_names)))
+        step = simulated_step(recordings, len(joints))
         implicit = known.implicit_damping
-        return Twin(known.robot, step, actuated=actuated, implicit_damping=implicit)
+        return Twin(
+            known.robot,
+            step if time_step is None else time_step,
+            actuated=joints if actuated is None else actuated,
+            implicit_damping=implicit,
+        )
     if time_step is not None or actuated != known.twin.actuated:
         raise RobooptError(
             "`time_step` and `actuated` must be left out where `robot` is a Twin, "

@@ -6,6 +6,7 @@ import numpy as np
 
 from roboopt.data import Trajectory, resample, smooth
 from roboopt.dynamics import Twin
+from roboopt.sysid._recordings import moves_by_next_velocity
 
 ROUNDING = 1e-6  # relative
 EDGE_PERIODS = 0.5  # of the cutoff, cut off at either end of a smoothed recording
@@ -25,11 +26,7 @@ def steps_as_simulated(run: Trajectory, twin: Twin) -> bool:
     """Return whether positions move by the next velocity, as simulated ones do."""
     if abs(run.time_step - twin.time_step) > ROUNDING * twin.time_step:
         return False
-    observations = np.asarray(run.observations)
-    q, velocity = np.split(observations[:, : 2 * twin.joints], 2, axis=1)
-    moved = np.diff(q, axis=0)
-    gap = np.abs(moved - run.time_step * velocity[1:]).max()
-    return bool(gap <= ROUNDING * max(np.abs(moved).max(), 1e-300))
+    return moves_by_next_velocity(run, twin.joints, ROUNDING)
 
 
 def smoothed(

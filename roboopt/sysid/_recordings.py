@@ -10,14 +10,17 @@ from typing import Any
 
 import numpy as np
 
-from roboopt._errors import RobooptError
+from roboopt._errors import RobooptError, argument_called
 from roboopt.data import Columns, Trajectory, load_recordings, single_recordings
+from roboopt.sysid._noise import noise_share
 
 TABLES = (".csv", ".csv.gz")
 ARRAYS = (".npz", ".hdf5", ".h5")
 MINARI = "minari:"
 MAX_SIMULATED_STEP_S = 1 / 240
 ROUNDING = 1e-6  # of a step
+MAX_SIMULATED_NOISE = 1e-3  # over the motion in a step
+PRINTED = 1e-4  # of the largest motion in a step: numbers of a table have few digits
 HELD_OUT_EVERY = 3  # recordings
 HELD_OUT_SHARE = 0.25  # of each recording, where there are fewer
 
@@ -86,7 +89,8 @@ def _read(
         asked: dict[str, Any] = {}
         if file.endswith(TABLES):
             asked = {"columns": columns, "joints": joint_names}
-        runs = load_recordings(file, **asked)
+        with argument_called("path", "recordings"):
+            runs = load_recordings(file, **asked)
         name = file if file.startswith(MINARI) else Path(file).name
         for k, run in enumerate(runs):
             yield Recording(f"{name}[{k}]" if len(runs) > 1 else name, run)
@@ -121,9 +125,29 @@ def _of_robot(
     )
 
 
-def simulated_step(recordings: Sequence[Recording]) -> float:
-    """Return the recorded step [s], or its largest whole fraction of up to 1/240 s."""
+def moves_by_next_velocity(run: Trajectory, joints: int, tolerance: float) -> bool:
+    """Return whether q' = q + Δt q̇' holds to a fraction of the largest motion."""
+    observations = np.asarray(run.observations)
+    q, velocity = np.split(observations[:, : 2 * joints], 2, axis=1)
+    moved = np.diff(q, axis=0)
+    gap, most = np.abs(moved - run.time_step * velocity[1:]).max(), np.abs(moved).max()
+    return bool(most > 0 and gap <= tolerance * most)
+
+
+def simulated_step(recordings: Sequence[Recording], joints: int) -> float:
+    """Return the step of the twin [s]: the recorded one, or a whole fraction of it.
+
+    A real robot is simulated in steps of at most 1/240 s. Recordings without noise
+    whose positions move by the next velocity are of a simulation in steps of their own,
+    which finer steps would not reproduce. (The driver of a real robot may report
+    differences of positions as velocities, but its positions have noise.)
+    """
     step = float(np.median([one.run.time_step for one in recordings]))
+    runs = [one.run for one in recordings]
+    noise = [noise_share(np.asarray(run.observations)[:, :joints]) for run in runs]
+    simulated = all(moves_by_next_velocity(run, joints, PRINTED) for run in runs)
+    if simulated and max(noise) < MAX_SIMULATED_NOISE:
+        return step
     return step / max(1, math.ceil(step / MAX_SIMULATED_STEP_S - ROUNDING))
 
 

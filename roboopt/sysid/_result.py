@@ -31,6 +31,7 @@ from roboopt.sysid._tables import (
 )
 
 MAX_ROWS = 40  # parameters in a summary; the files hold all
+PLURALS = {"at its bound": "at their bounds"}
 MAX_LINES = 12  # combinations or findings in a summary
 
 
@@ -137,7 +138,9 @@ class IdentifyResult(VerbResult):
         said = [
             self._forecast_sentence(),
             f"{count} of {len(rows)} parameters are identified by themselves"
-            + "".join(f", {number} {kind}" for kind, number in others.items())
+            + "".join(
+                f", {n} {PLURALS.get(x, x) if n > 1 else x}" for x, n in others.items()
+            )
             + ".",
         ]
         if len(rows) > MAX_ROWS and count < len(rows):

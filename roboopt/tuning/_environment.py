@@ -23,7 +23,10 @@ TASKS: Mapping[str, Mapping[str, str]] = {
     "robot": {"balance": "RobotTask"},
 }
 """Environments by robot and task; "robot" takes tasks of one's own as well."""
-READING = ("locked", "actuated", "effort_limits", "repair")
+READING = (
+    *("locked", "actuated", "effort_limits", "repair", "bullet_defaults"),
+    "xacro_args",
+)
 """Options of the arm that say how its URDF is read."""
 MODEL_FILE, SETTINGS_FILE = "model.npz", "settings.json"
 # Between a command and the effort, or in the sensors: no part of a robot's body.

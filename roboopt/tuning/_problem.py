@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 
+from roboopt._core import trainable
 from roboopt._errors import RobooptError, require_at_least
 from roboopt.data import load
 from roboopt.objectives import EnergyTaskCost
@@ -22,6 +24,7 @@ from roboopt.policies import (
     EnergyShapingSwingUp,
     LinearFeedback,
     PDGravityCompensation,
+    observe,
 )
 from roboopt.rollouts import Rollout, robot_notes, twin_rollout
 from roboopt.tuning._environment import ROBOTS as ROBOTS
@@ -186,6 +189,7 @@ def _first(
     full = twin.action_size == twin.joints
     starts = (16 if twin.joints < 4 else 8) if full else 32
     if given is not None:
+        _check_controller(given, env, seed)
         return given, type(given).__name__, starts
     # Default gains are efforts: none suits a twin whose actions are rescaled.
     robot = None if hasattr(twin, "dynamics") else getattr(twin, "robot", None)
@@ -217,6 +221,34 @@ def _first(
     return first, "energy shaping below, linear feedback near the top", 16
 
 
+def _check_controller(controller: Any, env: Any, seed: int) -> None:
+    """Refuse a controller that has no gains, or does not fit the environment."""
+    start, size = sample_starts(env, 1, seed)[0], env.action_space.shape
+    if not callable(controller):
+        raise RobooptError(
+            f"`controller` must be callable, observation -> action, got {controller!r}."
+        )
+    if not any(jax.tree.leaves(trainable(controller))):
+        raise RobooptError(
+            "`controller` must have gains to tune, as floating-point arrays in an "
+            "equinox module or another pytree; a lambda or a closure hides them. Got "
+            f"{controller!r}."
+        )
+    act = lambda seen: observe(controller, controller, seen, "controller")  # noqa: E731
+    try:
+        action = jax.eval_shape(act, jnp.asarray(start))
+    except RobooptError as error:
+        if str(error).startswith("`controller`"):
+            raise
+        raise RobooptError(
+            f"`controller` must take observations of {len(start)} numbers: {error}"
+        ) from error
+    if getattr(action, "shape", None) != size:
+        raise RobooptError(
+            f"`controller` must return an action of shape {size}, got {action}."
+        )
+
+
 def _objective(
     env: Any,
     rollout: Rollout,
@@ -228,7 +260,7 @@ def _objective(
 ) -> EnergyTaskCost:
     """Return the objective; by default energy begins as a share of the task cost.
 
-    The worth of a joule depends on the robot, from a toy to an industrial arm.
+    The weight of a joule depends on the robot, from a toy to an industrial arm.
     """
     inner = env.unwrapped
     if not hasattr(inner, "actuators"):

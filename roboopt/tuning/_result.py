@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from roboopt._errors import RobooptError
 from roboopt.data import Trajectory, save
 from roboopt.objectives import EnergyTaskCost
 from roboopt.optimize import Result
@@ -72,6 +73,11 @@ class TuneResult(VerbResult):
         """
         from roboopt.diagnose import explain  # Slow to import.
 
+        if not hasattr(self.objective.task, "cost_rate"):
+            raise RobooptError(
+                "`task` must be at hand to explain its gradient, got "
+                f"{self.objective.task}, which no file holds."
+            )
         controllers = {"start": self.before, "end": self.controller}
         units = gain_units(self.before, self.joints)
         return {
@@ -112,7 +118,7 @@ class TuneResult(VerbResult):
 
     def write_files(self, folder: Path) -> None:
         """Write controller.npz, history.csv, before.npz and after.npz."""
-        save(folder / "controller.npz", self.controller)
+        save(folder / "controller.npz", self.controller, partly=True)
         write_history(folder / "history.csv", self.result.history, self.units)
         for when, motion in self.motions.items():
             motion.save(folder / f"{when}.npz")

@@ -37,7 +37,7 @@ def descend(
     callback: Callable[[Any], object] | None = None,
     say: Callable[[str], object] = lambda text: None,
 ) -> Result:
-    """Tune the controller; return the best on fresh starts, with all steps' history.
+    """Tune the controller; return the best on new starts, with all steps' history.
 
     Args:
         problem: its `steps` are those of the first round; the others take half.
@@ -77,14 +77,14 @@ def descend(
         fresh = sample_starts(problem.env, FRESH_STARTS, fresh_seed)
         left = TOLERANCE * seconds - (time.perf_counter() - began)
         if number == 1:
-            say("compiling the trial of fresh starts")
+            say("compiling the simulation from new starts")
         try:
             succeeded, loss = within(left, _tried, tries, model, fresh)
         except Late:
-            say(f"round {number}: no time is left to try fresh starts")
+            say(f"round {number}: no time is left to try new starts")
             break
         scores[-1] = float(succeeded.mean()), -loss
-        say(f"round {number}: {succeeded.sum()} of {len(fresh)} fresh starts succeed")
+        say(f"round {number}: {succeeded.sum()} of {len(fresh)} new starts succeed")
         if succeeded.all() or time.perf_counter() - began >= seconds:
             break
         failures = np.concatenate([fresh[~succeeded], failures])

@@ -46,7 +46,7 @@ def _results(result: Any) -> Section:
 
 
 def _video(result: Any) -> Section | None:
-    if result.env is None:
+    if result.env is None or not hasattr(result.objective.task, "success"):
         return None
     which = "The first of the test starts"
     if result.comparison.changed:

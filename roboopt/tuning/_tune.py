@@ -59,10 +59,10 @@ def tune(
 ) -> TuneResult:
     """Tune a controller on energy and task cost by gradient descent.
 
-    The descent runs through the differentiable twin, in rounds, until fresh starts
-    succeed. Then the starting and the tuned controller run from the same random test
-    starts in the twin and in PyBullet. Ctrl-C ends the descent with the best controller
-    so far; a second one ends the test.
+    The descent runs through the differentiable twin, in rounds, until the
+    controller succeeds from new random starts. Then the starting and the tuned
+    controller run from the same random test starts in the twin and in PyBullet. Ctrl-C
+    ends the descent with the best controller so far; a second one ends the test.
 
     Args:
         env: "cart-pole", "arm", "robot", a Gymnasium id, or an environment that has a
@@ -84,10 +84,10 @@ def tune(
         seed: of the random starts.
         starts: tuning starts that the objective is the mean over.
         episodes: test starts.
-        work_weight: worth of a joule of mechanical work [1/J]; by default energy is a
+        work_weight: weight of the mechanical work [1/J]; by default energy is a
             tenth of the task cost at first, for fully driven robots three tenths.
-        joule_weight: worth of a joule of Joule loss [1/J]; see `work_weight`.
-        processes: worker processes of the test, 0 for none; by default one a processor
+        joule_weight: weight of the Joule loss [1/J]; see `work_weight`.
+        processes: worker processes of the test, 0 for none; by default one per CPU
             where there are 20 test starts or more.
         options: keywords of the environment's constructor, such as `tool`, `locked` or
             `upright`.
@@ -184,7 +184,7 @@ def _test(
 
 
 def _workers(problem: TuningProblem, episodes: int) -> int:
-    """Return one worker a processor, none where the test is short."""
+    """Return one worker per processor, none where the test is short."""
     if problem.plant.spec is None or episodes < MIN_PARALLEL_EPISODES:
         return 0
     allowed = getattr(os, "sched_getaffinity", None)
@@ -201,7 +201,10 @@ def _result(
 ) -> TuneResult:
     joints = Joints.of(problem.env, problem.rollout.dynamics)
     objective, starts = problem.objective, problem.starts
-    terms = eqx.filter_eval_shape(objective.terms, problem.controller, starts)
+    if motions is None:
+        terms = eqx.filter_eval_shape(objective.terms, problem.controller, starts)
+    else:  # Without tracing a rollout again.
+        terms = eqx.filter_eval_shape(objective.measure, motions["PyBullet"]["after"])
     test_seed = seed + EVALUATION_SEED_OFFSET
     run = {"steps": problem.steps, "starts": len(starts), "test_seed": test_seed}
     return TuneResult(

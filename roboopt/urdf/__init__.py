@@ -1,12 +1,13 @@
 """URDF files in plain NumPy: reader, checks, kinematic tree, writer."""
 
 from roboopt.urdf._bullet_file import bullet_urdf as bullet_urdf
-from roboopt.urdf._bullet_file import find_meshes as find_meshes
 from roboopt.urdf._bullet_file import reach as reach
+from roboopt.urdf._bullet_file import without_frames as without_frames
 from roboopt.urdf._dynamics import EARTH_GRAVITY as EARTH_GRAVITY
 from roboopt.urdf._dynamics import RigidBodies as RigidBodies
 from roboopt.urdf._dynamics import gravity_effort as gravity_effort
 from roboopt.urdf._dynamics import mass_matrix as mass_matrix
+from roboopt.urdf._meshes import find_meshes as find_meshes
 from roboopt.urdf._model import FIXED as FIXED
 from roboopt.urdf._model import PRISMATIC as PRISMATIC
 from roboopt.urdf._model import Inertial as Inertial
@@ -19,6 +20,7 @@ from roboopt.urdf._reader import read_urdf as read_urdf
 from roboopt.urdf._rotations import rotation_from_quaternion as rotation_from_quaternion
 from roboopt.urdf._rotations import rotation_from_rpy as rotation_from_rpy
 from roboopt.urdf._rotations import rpy_from_rotation as rpy_from_rotation
+from roboopt.urdf._shapes import unusable_shapes as unusable_shapes
 from roboopt.urdf._side_file import side_path as side_path
 from roboopt.urdf._side_file import side_text as side_text
 from roboopt.urdf._writer import edit_urdf as edit_urdf

@@ -9,69 +9,24 @@ it, and so are the shapes of a robot that shows none.
 """
 
 import copy
-import os
 from collections.abc import Mapping
-from pathlib import Path
+from dataclasses import replace
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
 import numpy as np
 
+from roboopt.urdf._meshes import Mesh
 from roboopt.urdf._model import FIXED, PRISMATIC, Inertial, UrdfModel
 from roboopt.urdf._principal_axes import exact_principal_axes
 from roboopt.urdf._rotations import rpy_from_rotation
+from roboopt.urdf._shapes import SHAPES, shape_fault
 
-MESH_FORMATS = (".obj", ".stl", ".dae")  # those that PyBullet reads
-CAPSULE_RADIUS = 0.03  # of the robot's reach
-SHAPES = ("visual", "collision")
-
-
-def find_meshes(
-    model: UrdfModel,
-    folder: str | os.PathLike,
-    packages: Mapping[str, str | os.PathLike] | None = None,
-) -> dict[str, Path | None]:
-    """Return the files of a robot's meshes by the names that its URDF gives them.
-
-    A relative name is looked for in `folder` and the folders above it. The package of
-    package://NAME/… is looked for in `packages`, in the folders of ROS_PACKAGE_PATH,
-    and around `folder`. None stands for a mesh that is not found, or not in a format
-    that PyBullet reads.
-
-    Args:
-        model: the robot.
-        folder: the folder of its URDF.
-        packages: folders of packages, by the packages' names.
-    """
-    names = [e.get("filename") or "" for e in model.element.iter("mesh")]
-    places = [Path(folder).resolve(), *Path(folder).resolve().parents]
-    return {name: _find(name, places, packages or {}) for name in names}
-
-
-def _find(
-    name: str, places: list[Path], packages: Mapping[str, str | os.PathLike]
-) -> Path | None:
-    scheme, _, rest = name.rpartition("://")
-    package, _, inside = rest.partition("/")
-    if scheme in ("", "file"):
-        tried = [place / rest for place in places]  # `rest` may be absolute.
-    else:
-        known = [Path(packages[package])] if package in packages else []
-        for entry in os.environ.get("ROS_PACKAGE_PATH", "").split(os.pathsep):
-            if entry:
-                known += [Path(entry) / package]
-                known += [Path(entry)] if Path(entry).name == package else []
-        known += [place / package for place in places]
-        known += places  # A package whose folder has another name.
-        tried = [place / inside for place in known]
-    for path in tried:
-        if path.suffix.lower() in MESH_FORMATS and path.is_file():
-            return path.resolve()
-    return None
+CAPSULE_RADIUS, ROD_RADIUS = 0.03, 0.01  # of the robot's reach
 
 
 def bullet_urdf(
-    model: UrdfModel, meshes: Mapping[str, Path | None], *, shapes: bool = True
+    model: UrdfModel, meshes: Mapping[str, Mesh], *, shapes: bool = True
 ) -> bytes:
     """Return the text of a URDF that PyBullet loads as `model`.
 
@@ -87,7 +42,7 @@ def bullet_urdf(
         robot.extend(copy.deepcopy(e) for e in model.element.findall("material"))
     for texture in robot.iter("texture"):
         texture.attrib.pop("filename", None)
-    own = {e.get("name"): e for e in model.element.findall("link")}
+    own = {str(e.get("name")): e for e in model.element.findall("link")}
     shown = {e.tag for link in own.values() for e in link if e.tag in SHAPES}
     for name in model.link_names:
         link = SubElement(robot, "link", name=name)
@@ -97,6 +52,8 @@ def bullet_urdf(
                 _write_capsules(link, tag, model)
         if shapes:
             _copy_shapes(own[name], link, model, meshes)
+            if "visual" in shown and own[name].find("visual") is None:
+                _write_rods(link, model, own)
     lower, upper = model.position_limits
     # A limit stops joints that follow each other together, and Bullet's only one.
     coupled = any(joint.mimic is not None for joint in model.moving)
@@ -118,6 +75,25 @@ def bullet_urdf(
             SubElement(element, "limit", lower=low, upper=high)
     ElementTree.indent(robot)  # Bullet does not take lines of 8 kB.
     return ElementTree.tostring(robot, encoding="utf-8", xml_declaration=True)
+
+
+def without_frames(model: UrdfModel) -> UrdfModel:
+    """Return a robot without the links at the ends of its tree that are mere frames.
+
+    Such a link hangs on a fixed joint, and has neither mass nor shape.
+    """
+    links = model.element.findall("link")
+    kept = {
+        x.get("name") for x in links if any(x.find(tag) is not None for tag in SHAPES)
+    }
+    kept |= {name for name, body in model.inertials.items() if body.mass}
+    kept |= {name for name, body in model.inertials.items() if body.inertia.any()}
+    for joint in reversed(model.joints):
+        if joint.kind != FIXED or joint.child in kept:
+            kept |= {joint.child, joint.parent}
+    joints = tuple(joint for joint in model.joints if joint.child in kept)
+    inertials = {name: body for name, body in model.inertials.items() if name in kept}
+    return replace(model, joints=joints, inertials=inertials)
 
 
 def reach(model: UrdfModel) -> float:
@@ -158,20 +134,19 @@ def _write_inertial(link: Element, inertial: Inertial | None) -> None:
 
 
 def _copy_shapes(
-    source: Element, link: Element, model: UrdfModel, meshes: Mapping[str, Path | None]
+    source: Element, link: Element, model: UrdfModel, meshes: Mapping[str, Mesh]
 ) -> None:
-    """Copy the shapes of a link, with capsules in place of meshes without a file."""
+    """Copy the shapes of a link, with capsules in place of unusable ones."""
     for tag in SHAPES:
         missing = False
         for shape in source.findall(tag):
-            mesh = shape.find("geometry/mesh")
-            path = None if mesh is None else meshes.get(mesh.get("filename") or "")
-            if mesh is not None and path is None:
+            if shape_fault(shape, str(source.get("name")), meshes):
                 missing = True
                 continue
             shape = copy.deepcopy(shape)
             for element in shape.iter("mesh"):
-                element.set("filename", str(path))
+                mesh = meshes[element.get("filename") or ""]
+                element.set("filename", str(mesh.path))
             for element in shape.iter("texture"):
                 element.attrib.pop("filename", None)
             link.append(shape)
@@ -188,14 +163,28 @@ def _write_capsules(link: Element, tag: str, model: UrdfModel) -> None:
     if not any(np.linalg.norm(end) > radius for end in ends):
         ends = [] if inertial is None or not inertial.mass else [2 * inertial.center]
     for end in ends:
-        length = float(np.linalg.norm(end))
-        if length <= radius / 2:
-            continue
-        shape = SubElement(link, tag)
-        _write_origin(shape, end / 2, _along(end / length))
-        geometry = SubElement(shape, "geometry")
-        sizes = {"radius": repr(radius), "length": repr(length)}
-        SubElement(geometry, "capsule", sizes)
+        if np.linalg.norm(end) > radius / 2:
+            _write_capsule(link, tag, end, radius)
+
+
+def _write_rods(link: Element, model: UrdfModel, own: Mapping[str, Element]) -> None:
+    """Show a moving link that shows nothing, from its joint to links that do."""
+    name, radius = str(link.get("name")), ROD_RADIUS * reach(model)
+    if model.link_poses[name].joint < 0:
+        return
+    for joint in model.joints:
+        far = float(np.linalg.norm(joint.offset)) > CAPSULE_RADIUS * reach(model)
+        if joint.parent == name and far and own[joint.child].find("visual") is not None:
+            _write_capsule(link, "visual", joint.offset, radius)
+
+
+def _write_capsule(link: Element, tag: str, end: np.ndarray, radius: float) -> None:
+    """Write a capsule from the link's origin to `end` (3,) [m]."""
+    length = float(np.linalg.norm(end))
+    shape = SubElement(link, tag)
+    _write_origin(shape, end / 2, _along(end / length))
+    sizes = {"radius": repr(radius), "length": repr(length)}
+    SubElement(SubElement(shape, "geometry"), "capsule", sizes)
 
 
 def _along(direction: np.ndarray) -> np.ndarray:

@@ -48,7 +48,11 @@ def _driven_by_file(
     notes: Notes,
 ) -> set[str]:
     efforts = {name: _stated_effort(elements[name]) for name in coordinates}
-    named = _named_by_motors(robot) & set(moving)
+    named = _named_by_motors(robot)
+    for name in sorted(named - {*elements, ""}):
+        kind = "motors of joints that the robot lacks, in <transmission>, left out"
+        notes.add(kind, name)
+    named &= set(moving)
     # The motor of a gripper may be named at the finger that follows the other.
     mimics = {name: joint.mimic for name, joint in moving.items()}
     named = {name if (m := mimics[name]) is None else m.joint for name in named}
@@ -59,17 +63,15 @@ def _driven_by_file(
         return set(coordinates)
     for name in coordinates:
         if name not in driven and efforts[name]:
-            kind = (
-                "passive joints, which no <transmission> drives (`actuated='all'` does)"
-            )
-            notes.add(kind, name)
+            kind = "passive joints, which no <transmission> drives"
+            notes.add(f"{kind} (drive them by `actuated='all'`)", name)
     return driven
 
 
 def _stated_effort(joint: Element) -> float | None:
     """Return the effort limit [N·m or N] of a `<joint>`, None without one."""
     limit = joint.find("limit")
-    if limit is None or limit.get("effort") is None:
+    if limit is None or not limit.get("effort", "").strip():
         return None
     return number(limit, "effort", 0.0, title(joint), finite=False)
 

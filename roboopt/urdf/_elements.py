@@ -8,7 +8,7 @@ space before the declaration, a default namespace, prefixes that nobody declares
 import codecs
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from xml.etree.ElementTree import Element, TreeBuilder
@@ -20,17 +20,23 @@ from roboopt.urdf._notes import Fault, Notes
 from roboopt.urdf._rotations import rotation_from_rpy
 from roboopt.urdf._xacro import expanded
 
+# As Python reads numbers, but not 1_0 nor digits of other scripts.
+NUMBER = re.compile(
+    r"[+-]?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|inf(inity)?|nan)", re.ASCII | re.IGNORECASE
+)
 UTF_16 = codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE
 MAX_DEPTH = 100  # of elements within elements; a URDF has five or so
 
 
-def urdf_text(path: str | PathLike) -> str:
+def urdf_text(path: str | PathLike, xacro_args: Mapping[str, str] | None = None) -> str:
     """Return the text of a URDF file, or of what a .xacro file compiles to, as XML.
 
     The declaration is dropped, and "--" in comments becomes "- -".
     """
     if str(path).endswith(".xacro"):
-        text = expanded(path)
+        text = expanded(path, xacro_args or {})
+    elif xacro_args:
+        raise Fault(f"a .xacro file alone takes arguments by `xacro_args`, got {path}.")
     else:
         data = Path(path).read_bytes()
         text = _decoded(data, "utf-16" if data.startswith(UTF_16) else "utf-8-sig")
@@ -50,27 +56,32 @@ def _valid_comment(found: re.Match[str]) -> str:
     return f"<!--{content}-->"
 
 
-def parse_robot(path: str | PathLike, notes: Notes) -> Element:
+class _ShallowTree(TreeBuilder):
+    """The elements of a file, which must not nest deeper than any URDF does."""
+
+    depth = 0
+
+    def start(self, tag: str, attrs: dict[str, str], /) -> Element:
+        self.depth += 1
+        if self.depth > MAX_DEPTH:
+            raise Fault(f"the file must nest at most {MAX_DEPTH} elements, nests more.")
+        return super().start(tag, attrs)
+
+    def end(self, tag: str, /) -> Element:
+        self.depth -= 1
+        return super().end(tag)
+
+
+def parse_robot(
+    path: str | PathLike, notes: Notes, xacro_args: Mapping[str, str] | None = None
+) -> Element:
     """Return the `<robot>` of a URDF or .xacro file, without namespaces."""
-    builder, parser, depth = TreeBuilder(), expat.ParserCreate("utf-8"), 0
-
-    def start(tag: str, attributes: dict[str, str]) -> None:
-        nonlocal depth
-        depth += 1
-        if depth > MAX_DEPTH:
-            raise Fault(
-                f"{path} must nest at most {MAX_DEPTH} elements, and nests more."
-            )
-        builder.start(tag, attributes)
-
-    def end(tag: str) -> None:
-        nonlocal depth
-        depth -= 1
-        builder.end(tag)
-
-    parser.StartElementHandler, parser.EndElementHandler = start, end
+    builder, parser = _ShallowTree(), expat.ParserCreate("utf-8")
+    parser.StartElementHandler = builder.start
+    parser.EndElementHandler = builder.end
+    parser.CharacterDataHandler = builder.data
     try:
-        parser.Parse(urdf_text(path).encode(), True)
+        parser.Parse(urdf_text(path, xacro_args).encode(), True)
     except expat.ExpatError as error:
         raise Fault(f"{path} must be XML, and is not valid XML: {error}.") from None
     robot = builder.close()
@@ -79,8 +90,8 @@ def parse_robot(path: str | PathLike, notes: Notes) -> Element:
     for element in robot.iter():
         if element.tag.startswith("xacro:"):
             notes.add(
-                "xacro elements that are left in the file and have no effect (compile "
-                "the file with xacro, or give the .xacro itself)",
+                "xacro elements that are left in the file and have no effect (name the "
+                "file .urdf.xacro, or compile it with xacro)",
                 f"<{element.tag}>",
             )
     _strip(robot)
@@ -130,19 +141,34 @@ def numbers(
     text = None if element is None else element.get(attribute)
     if element is None or text is None:
         return np.array(default, float)
-    try:
-        # "1, 2 3" is read as written; "1,5" may be a decimal comma.
-        found = np.array([float(word) for word in re.split(r",?\s+", text.strip())])
-    except ValueError:
-        found = np.array([])
+    # "1, 2 3" is read as written; "1,5" may be a decimal comma.
+    found = _listed(text)
     valid = np.isfinite(found) if finite else ~np.isnan(found)
     if found.size != len(default) or not valid.all():
-        hint = ": compile the file with xacro" if re.search(r"\$[{(]", text) else ""
+        hint = _remedy(text, len(default))
         raise Fault(
             f"`{attribute}` of <{element.tag}> in {where} must be {len(default)} "
             f"{'finite ' if finite else ''}number(s), got {text!r}{hint}."
         )
     return found
+
+
+def _listed(text: str) -> np.ndarray:
+    """Return the numbers in a text, none where it holds anything else."""
+    words = re.split(r",?\s+", text.strip())
+    valid = all(NUMBER.fullmatch(word) for word in words)
+    return np.array([float(word) for word in words] if valid else [])
+
+
+def _remedy(text: str, count: int) -> str:
+    """Return how to write `count` numbers that are written in a usual, wrong way."""
+    if re.search(r"\$[{(]", text):
+        return ": compile the file with xacro"
+    if "," in text and _listed(text.replace(",", ".")).size == count:
+        return ": write a decimal point, not a comma"
+    if _listed(re.sub("[,;]", " ", text)).size == count:
+        return ": separate the numbers by spaces"
+    return ""
 
 
 def number(
@@ -153,7 +179,9 @@ def number(
     *,
     finite: bool = True,
 ) -> float:
-    """Return the number of an attribute."""
+    """Return the number of an attribute; an empty attribute counts as missing."""
+    if element is not None and not element.get(attribute, "").strip():
+        return default
     return float(numbers(element, attribute, (default,), where, finite=finite)[0])
 
 

@@ -1,10 +1,11 @@
-"""The inertials of a URDF, those that no body can have repaired or refused.
+"""The inertials of a URDF, physically inconsistent ones repaired or refused.
 
 A link without `<inertial>` is a massless frame. An inertia is possible if its principal
 moments are not negative and none exceeds the sum of the others (the triangle
 inequality), that is, if the moments are J_i = p_j + p_k with second moments p ≥ 0. The
 nearest possible moments minimize ‖J(p) − J‖ over p ≥ 0. PyBullet sets an impossible
-inertia to zero.
+inertia to zero. A link's `<contact><inertia_scaling>`, which is PyBullet's own,
+multiplies its inertia as there.
 """
 
 from collections.abc import Mapping
@@ -70,7 +71,7 @@ def read_inertials(
             continue
         shown = f"{name} {[float(f'{m:.6g}') for m in each.moments]} kg·m²"
         if repair or each.change <= REPAIRABLE * scale:
-            kind = "inertias that no body can have, replaced by the nearest possible"
+            kind = "physically inconsistent inertias, replaced by the nearest possible"
             notes.add(kind, shown)
         else:
             impossible.append(f"link {shown}")
@@ -78,8 +79,8 @@ def read_inertials(
         raise Fault(
             "`inertia` of every moving link must have principal moments that are not "
             "negative and satisfy the triangle inequality (none greater than the sum "
-            f"of the other two), got {', '.join(impossible)}: `repair=True` replaces "
-            "them by the nearest possible ones."
+            f"of the other two), got {', '.join(impossible)}. Give `repair=True` to "
+            "replace them by the nearest possible ones."
         )
     return inertials
 
@@ -90,7 +91,8 @@ def check_masses(model: UrdfModel) -> None:
         raise Fault(
             "this URDF describes no masses: an <inertial> must give some link that "
             f"moves a mass, got none for {list(model.inertials)}. "
-            "`bullet_defaults=True` takes PyBullet's 1 kg and 1 kg·m² for each."
+            "Give `bullet_defaults=True` to take PyBullet's 1 kg and 1 kg·m² for every "
+            "link without <inertial>."
         )
     massless: dict[str, list[str]] = {}
     for number_, name in enumerate(model.joint_names):
@@ -157,11 +159,22 @@ def _inertial(link: Element, default: Inertial, notes: Notes) -> _Found:
     if element is None:
         return _Found(default, np.zeros(3), 0.0)
     required(element, "mass", "value", f"<inertial> of {where}")
+    if element.find("inertia") is None:
+        raise Fault(
+            f"<inertial> of {where} must have an <inertia>, got a <mass> alone: write "
+            '`<inertia ixx="0" iyy="0" izz="0" ixy="0" ixz="0" iyz="0"/>` for a point '
+            "mass."
+        )
     mass = number(element.find("mass"), "value", 0.0, where)
     if mass < 0:
         raise Fault(f"`mass` of {where} must not be negative, got {mass} kg.")
     rotation, center = origin(element, where)
-    moments, axes = principal_axes(_inertia(element, where, notes))
+    scaling = number(link.find("contact/inertia_scaling"), "value", 1.0, where)
+    if scaling < 0:
+        raise Fault(
+            f"<inertia_scaling> of {where} must not be negative, got {scaling}."
+        )
+    moments, axes = principal_axes(scaling * _inertia(element, where, notes))
     possible = nearest_moments(moments)
     inertia = axes @ np.diag(possible) @ axes.T
     inertial = Inertial(mass, center, rotation @ inertia @ rotation.T)

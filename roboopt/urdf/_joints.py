@@ -82,10 +82,12 @@ def _joint(element: Element, locked: bool, any_effort: bool, notes: Notes) -> Jo
     where = title(element)
     kind = element.get("type")
     if kind not in KINDS and not locked:
+        meant = (kind or "").strip().lower()
         name = element.get("name")
         raise Fault(
             f"`type` of {where} must be one of {KINDS}, or locked by "
-            f"`locked=({name!r},)`, got {kind!r}."
+            f"`locked=({name!r},)`, got {kind!r}"
+            + (f": write {meant!r}." if meant in KINDS else ".")
         )
     rotation, offset = origin(element, where)
     joint = Joint(
@@ -138,12 +140,20 @@ def _axis(joint: Element, where: str, notes: Notes) -> np.ndarray:
     if error > NORMALIZED_TOLERANCE:
         raise Fault(
             f"`axis` of {where} must be a unit vector, got {axis.tolist()} of length "
-            f"{length:.6g}."
+            f"{length:.6g}{_unit(axis)}."
         )
     if error > UNIT_TOLERANCE:
         shown = f"{joint.get('name')} of length {length:.6g}"
         notes.add("axes that were normalized", shown)
     return axis / length
+
+
+def _unit(axis: np.ndarray) -> str:
+    """Return how to write an axis with length 1."""
+    if not axis.any():
+        return ""
+    shown = " ".join(f"{x:.9g}" for x in axis / np.linalg.norm(axis))
+    return f': write `xyz="{shown}"`'
 
 
 def _limits(
@@ -152,7 +162,7 @@ def _limits(
     if joint.kind == "continuous":
         return None, None
     ends = "lower", "upper"
-    if limit is None or not any(limit.get(name) for name in ends):
+    if limit is None or not any(limit.get(name, "").strip() for name in ends):
         notes.add("joints without limits, which count as unlimited", joint.name)
         return None, None
     lower, upper = (number(limit, n, 0.0, where, finite=False) for n in ends)
@@ -236,7 +246,10 @@ def _settled(
         lower = ends[0] if lower is None else max(lower, ends[0])
         upper = ends[1] if upper is None else min(upper, ends[1])
         if lower >= upper:
-            kind = "<mimic> joints whose limits no position meets, and are left out"
+            kind = (
+                "limits of <mimic> joints that no position of the joint that they "
+                "follow meets, left out"
+            )
             notes.add(kind, joint.name)
             joint = joint._replace(lower=None, upper=None)
     return joint

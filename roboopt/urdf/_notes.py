@@ -3,7 +3,7 @@
 import warnings
 from os import PathLike
 
-MAX_NAMES = 12  # in one warning, for each kind of change
+MAX_NAMES, MAX_NAMES_OF_FAULT = 12, 3  # in one message, for each kind of change
 _GIVEN: dict = {}  # the registry by which Python shows a warning once
 
 
@@ -28,12 +28,20 @@ class Notes:
         The place of the warning is the file, so that it is shown once however often and
         from wherever the file is read.
         """
+        if self._names:
+            text = f"{path} has {self._text(MAX_NAMES)}."
+            warnings.warn_explicit(text, UserWarning, str(path), 0, registry=_GIVEN)
+
+    def beside(self, fault: Fault) -> str:
+        """Return what a refusal says, and the notes, which may be its reason."""
         if not self._names:
-            return
+            return str(fault)
+        return f"{fault} The file also has {self._text(MAX_NAMES_OF_FAULT)}."
+
+    def _text(self, most: int) -> str:
         parts = []
         for kind, names in self._names.items():
-            more = len(names) - MAX_NAMES
-            shown = names[:MAX_NAMES] + ([f"and {more} more"] if more > 0 else [])
+            more = len(names) - most
+            shown = names[:most] + ([f"and {more} more"] if more > 0 else [])
             parts.append(f"{kind} ({len(names)}): {', '.join(shown)}")
-        text = f"{path} has {'; '.join(parts)}."
-        warnings.warn_explicit(text, UserWarning, str(path), 0, registry=_GIVEN)
+        return "; ".join(parts)

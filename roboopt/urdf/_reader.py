@@ -12,7 +12,7 @@ from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
-from xml.etree.ElementTree import Element
+from xml.etree.ElementTree import Element, SubElement
 
 import numpy as np
 
@@ -21,10 +21,13 @@ from roboopt.urdf._driven import with_motors
 from roboopt.urdf._elements import named, parse_robot
 from roboopt.urdf._inertials import check_masses, read_inertials
 from roboopt.urdf._joints import checked_locked, read_joints
+from roboopt.urdf._left_out import check_open, note_left_out
 from roboopt.urdf._model import FIXED, Joint, UrdfModel
 from roboopt.urdf._notes import Fault, Notes
 from roboopt.urdf._side_file import read_side_file
 from roboopt.urdf._tree import depth_first, find_root
+
+WORLD = "world"  # the link that Drake's files hang a robot on, and do not declare
 
 
 def read_urdf(
@@ -35,6 +38,7 @@ def read_urdf(
     effort_limits: Any = None,
     repair: bool = False,
     bullet_defaults: bool = False,
+    xacro_args: Mapping[str, str] | None = None,
     argument: str = "path",
 ) -> UrdfModel:
     """Read a robot on a fixed base from a URDF file, or from a .xacro file.
@@ -52,25 +56,28 @@ def read_urdf(
             those whose effort limit is not 0.
         effort_limits: limits of the driven joints instead of the file's, one for all or
             one each [N·m or N].
-        repair: replace inertias that no body can have by the nearest possible ones;
+        repair: replace physically inconsistent inertias by the nearest possible ones;
             changes up to 5 % of the inertia of the body are made in any case.
         bullet_defaults: give links without `<inertial>`, which are massless frames,
             PyBullet's 1 kg and 1 kg·m².
+        xacro_args: values of the arguments of a .xacro file, by name.
         argument: the caller's name for `path`, used in messages.
 
     Raises:
         RobooptError: if there is no such file, it is no URDF whose links form one tree
-            with a moving joint, a number is missing or impossible, a joint moves no
-            mass, or an argument names no joint.
+            with a moving joint and without a loop, a number is missing or impossible, a
+            joint moves no mass, or an argument names no joint.
 
     Warns:
-        UserWarning: once, about everything that is taken otherwise than written.
+        UserWarning: once, about everything that is read differently from the file.
     """
     notes = Notes()
-    with _faults(path, argument):
+    with _faults(path, argument, notes):
+        robot = parse_robot(path, notes, xacro_args)
         model = _read(
-            path, notes, locked, actuated, effort_limits, repair, bullet_defaults
+            path, robot, notes, locked, actuated, effort_limits, repair, bullet_defaults
         )
+        check_open(model, notes)
         check_masses(model)
     notes.warn(path)
     return model
@@ -78,22 +85,25 @@ def read_urdf(
 
 def read_template(path: str | PathLike) -> UrdfModel:
     """Read a file that numbers are to be written to, whatever its own are."""
-    with _faults(path, "template"):
-        return _read(path, Notes(), (), None, np.inf, True, False)
+    notes = Notes()
+    with _faults(path, "template", notes):
+        robot = parse_robot(path, notes)
+        return _read(path, robot, notes, (), None, np.inf, True, False)
 
 
 @contextlib.contextmanager
-def _faults(path: Any, argument: str) -> Iterator[None]:
+def _faults(path: Any, argument: str, notes: Notes) -> Iterator[None]:
     there = isinstance(path, str | PathLike) and Path(path).is_file()
     require(there, argument, "be a URDF file", path)
     try:
         yield
     except Fault as fault:
-        raise RobooptError(f"`{argument}`: {fault}") from None
+        raise RobooptError(f"`{argument}`: {notes.beside(fault)}") from None
 
 
 def _read(
     path: str | PathLike,
+    robot: Element,
     notes: Notes,
     locked: Iterable[str] | Mapping[str, float],
     actuated: Iterable[str] | None,
@@ -101,11 +111,14 @@ def _read(
     repair: bool,
     bullet_defaults: bool,
 ) -> UrdfModel:
-    robot = parse_robot(path, notes)
     links, elements = named(robot, "link"), named(robot, "joint")
+    note_left_out(robot, elements, notes)
     held = checked_locked(locked, elements)
     any_effort = effort_limits is not None
     found = read_joints(elements, held, any_effort=any_effort, notes=notes)
+    if WORLD not in links and any(joint.parent == WORLD for joint in found):
+        links[WORLD] = SubElement(robot, "link", name=WORLD)
+        notes.add("links that are not declared, and count as frames", WORLD)
     root = find_root(tuple(links), found)
     _check_that_something_moves(found, elements)
     joints = with_motors(depth_first(root, found), robot, elements, actuated, notes)

@@ -229,6 +229,10 @@ def _write_inertial(
             pose["rpy"] = _words(rpy_from_rotation(axes @ turn))
         entries = np.diag(moments)
         tensor = {key: repr(float(entries[at])) for key, at in ENTRIES.items()}
+        for contact in link.getElementsByTagName("contact"):
+            scaling = _child(contact, "inertia_scaling")
+            if scaling is not None:
+                contact.removeChild(scaling)
     # A missing child is inserted first, so that the usual order is the reverse.
     for tag, attributes in (("inertia", tensor), ("mass", mass), ("origin", pose)):
         _set(inertial, tag, attributes)

@@ -5,21 +5,27 @@ a checkout does without a workspace. Paths of meshes stay as the file has them.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from os import PathLike
 from pathlib import Path
 from xml.etree import ElementTree
+from xml.sax.saxutils import quoteattr
 
 from roboopt.urdf._notes import Fault
 from roboopt.urdf._xacro_expressions import harmless_expressions
 
 LEVELS = 4  # folders above the file whose neighbors may be packages
 SUFFIXES = ("_description", "_support")  # left out in the name of many a folder
+ARGUMENT = re.compile(r"(<xacro:arg\s[^>]*?)(/?>)")
 INCLUDE = re.compile(r"(<xacro:include\s[^>]*?filename\s*=\s*)([\"'])(.*?)\2")
 
 
-def expanded(path: str | PathLike) -> str:
+def expanded(path: str | PathLike, arguments: Mapping[str, str]) -> str:
     """Return the URDF that a xacro file expands to.
+
+    Args:
+        path: the file.
+        arguments: values of its arguments, by name.
 
     Raises:
         Fault: if xacrodoc is not installed or cannot expand the file.
@@ -42,11 +48,34 @@ def expanded(path: str | PathLike) -> str:
         packages.reset()
         packages.update_package_cache(nearby_packages(file))
         text = INCLUDE.sub(absolute, file.read_text("utf-8"))
+        text = _with_defaults(text, arguments)
         with harmless_expressions():
-            return XacroDoc.from_string(text, resolve_packages=False).to_urdf_string()
+            made = XacroDoc.from_string(text, dict(arguments), resolve_packages=False)
+            return made.to_urdf_string()
+    except Fault:
+        raise
     except Exception as error:  # a xacro file runs expressions of any kind
         reason = " ".join(str(error).split()) or type(error).__name__
+        if "Undefined substitution argument" in reason:
+            reason += ": give it a value by `xacro_args`"
         raise Fault(f"{path} must be a xacro file that compiles: {reason}.") from error
+
+
+def _with_defaults(text: str, arguments: Mapping[str, str]) -> str:
+    """Return a xacro file whose arguments without a default have the given values."""
+
+    def completed(found: re.Match[str]) -> str:
+        name = re.search(r"\sname\s*=\s*[\"'](.*?)[\"']", found[0])
+        if name is None or re.search(r"\sdefault\s*=", found[0]):
+            return found[0]
+        if name[1] not in arguments:
+            raise Fault(
+                f"the xacro argument {name[1]!r} has no default: give it a value by "
+                "`xacro_args`."
+            )
+        return f"{found[1]} default={quoteattr(arguments[name[1]])}{found[2]}"
+
+    return ARGUMENT.sub(completed, re.sub("<!--.*?-->", "", text, flags=re.DOTALL))
 
 
 def nearby_packages(file: Path) -> dict[str, Path]:

@@ -16,7 +16,17 @@ def test_silence_is_broken_until_something_is_written(capsys):
     printed = capsys.readouterr()
     assert printed.out == "news\n"
     lines = printed.err.splitlines()
-    assert 2 <= len(lines) <= 3 and set(lines) <= {"... 0 s", "... 1 s"}
+    assert 2 <= len(lines) <= 3 and set(lines) <= {
+        "... starting, 0 s",
+        "... starting, 1 s",
+    }
+
+
+def test_silence_is_of_what_was_last_said(capsys):
+    with heartbeat(0.2):
+        print("compiling ...", file=sys.stderr)
+        time.sleep(0.3)
+    assert "... compiling, 0 s" in capsys.readouterr().err.splitlines()[1]
 
 
 def test_a_busy_command_is_left_alone_and_its_streams_come_back(capsys):

@@ -169,8 +169,18 @@ def test_a_bug_is_never_the_mistake_of_a_user(fake, tmp_path):
     assert not left(tmp_path / "runs")
 
 
-def test_a_run_that_was_killed_is_not_taken_for_another(fake, tmp_path, capsys):
+def test_a_run_that_was_killed_is_swept(fake, tmp_path):
+    left_over = tmp_path / "runs" / "fake.partial"
+    left_over.mkdir(parents=True)
+    (left_over / "log.txt").write_text("half a run")
+    assert fake("--name fake") == 0
+    assert left(tmp_path / "runs") == {"fake"}
+    assert not (tmp_path / "runs" / "fake" / "log.txt").exists()
+
+
+def test_a_run_that_can_be_resumed_is_not_taken_for_another(fake, tmp_path, capsys):
     (tmp_path / "runs" / "fake.partial").mkdir(parents=True)
+    (tmp_path / "runs" / "fake.partial" / "checkpoint.npz").touch()
     assert fake() == 0
     assert left(tmp_path / "runs") == {"fake.partial", "fake-2"}
     assert fake("--name fake") == 2

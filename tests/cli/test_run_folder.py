@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -30,6 +32,25 @@ def test_without_a_name_overwriting_takes_the_default(tmp_path):
     (claimed.work / SETTINGS).write_text("{}")
     claimed.publish()
     assert claim(tmp_path, overwrite=True).path == claimed.path
+
+
+def test_the_folder_of_another_run_is_its_own_until_its_process_ends(tmp_path):
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from roboopt.cli._run_folder import RunFolder\n"
+        "RunFolder.claim(Path(sys.argv[1]), 'a', 'a', overwrite=False)\n"
+        "print('claimed', flush=True); sys.stdin.read()"
+    )
+    words = [sys.executable, "-c", code, str(tmp_path)]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(words, text=True, stdin=pipe, stdout=pipe) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "claimed\n"
+        with pytest.raises(RobooptError, match="a.partial belongs to a run"):
+            claim(tmp_path, "a")
+        assert claim(tmp_path).path.name == "a-2"
+        process.kill()
+    assert claim(tmp_path, "a").path.name == "a"
 
 
 def test_folders_above_are_made(tmp_path):

@@ -20,6 +20,7 @@ from roboopt.cli.tune import Tune
 COMMANDS = {"tune": Tune, "identify": Identify, "reinforce": Reinforce}
 ALL = (
     "--tool hand --actuated a,b --locked c,d=0.5 --effort-limits 10,20 --repair "
+    "--bullet-defaults --xacro-arg prefix=l_ --xacro-arg n:=2 "
     "--time-step 0.002 --randomize 0.1"
 )
 ARM = """<robot name="arm"><link name="base"/><link name="a"><inertial>
@@ -45,6 +46,8 @@ def test_every_command_has_them(command, tmp_path):
         "effort_limits": (10.0, 20.0),
         "packages": {"arm": str(tmp_path), "hand": str(tmp_path)},
         "repair": True,
+        "bullet_defaults": True,
+        "xacro_args": {"prefix": "l_", "n": "2"},
         "time_step": 0.002,
         "randomize": 0.1,
     }
@@ -81,12 +84,20 @@ def test_a_run_repeats_with_its_settings(name, tmp_path):
 
 def test_messages_name_the_flags_of_a_command():
     said = "`tool` must be a link: hold `fingers` by `locked=('a',)`, as `tool`."
-    expected = "--tool must be a link: hold `fingers` by --locked, as `tool`."
+    expected = "--tool must be a link: hold `fingers` by --locked a, as `tool`."
     assert name_flag(said, Tune) == expected
     said = "`robot`: give `effort_limits`."
     assert name_flag(said, Tune()) == "--robot: give --effort-limits."
+    said = "drive them by `actuated='all'`. Give `repair=True`."
+    assert name_flag(said, Tune) == "drive them by --actuated all. Give --repair."
+    said = "`robot`: give `effort_limits`."
     named = Tune(urdf=Path("arm.urdf"))
     assert name_flag(said, named) == "--urdf: give --effort-limits."
+    said = "driven by none (`actuated='all'` does): `repair=True` replaces them; `q=1`."
+    expected = "driven by none (--actuated all does): --repair replaces them; `q=1`."
+    assert name_flag(said, Collect) == expected
+    said = "give 'p' a value by `xacro_args`, lock by `locked=['a', 'b']`"
+    assert name_flag(said, Collect).endswith("by --xacro-arg, lock by --locked a,b")
     assert name_flag("give `tool`", None) == "give `tool`"
 
 
@@ -95,7 +106,7 @@ WRONG = {
     "reinforce CartPole-v1 --locked cart": "--locked must be left out for CartPole-v1",
     "collect CartPole-v1 --repair": "--repair must be left out for CartPole-v1",
     "tune arm --urdf arm.urdf --locked x": "--locked must name joints",
-    "tune arm --urdf arm.urdf --locked q=up": "--locked must have a number, got 'up'",
+    "tune arm --urdf arm.urdf --locked q=up": "--locked q: must be a number, got 'up'",
     "tune arm --urdf arm.urdf --package arm": "--package must be NAME=PATH",
     "tune arm --urdf arm.urdf --effort-limits -1": "--effort-limits must",
     "identify --urdf arm.urdf --collect --locked x": "--locked must name joints",
@@ -125,3 +136,33 @@ def test_the_verb_takes_the_options_of_its_environment():
         ro.tune("cart-pole", options={"locked": ("cart",)})
     with pytest.raises(ro.RobooptError, match="`tool`"):
         ro.tune("arm", options={"tool": "none"})
+
+
+@pytest.mark.parametrize(
+    "line, said",
+    {
+        "--locked a,z=abc": "--locked z: must be a number, got 'abc'",
+        "--effort-limits 1,abc": "--effort-limits 1,abc: must be a number, got 'abc'",
+        "--xacro-arg prefix": "--xacro-arg must be NAME=VALUE, got 'prefix'",
+    }.items(),
+)
+def test_a_bad_value_is_shown_with_its_joint(line, said):
+    with pytest.raises(ro.RobooptError, match=f"^{said}$"):
+        parsed(Tune, line).simulation.options()
+
+
+@pytest.mark.parametrize("command", ["collect", "reinforce"])
+def test_an_environment_names_the_flag_of_its_argument(command, tmp_path, capsys):
+    path = tmp_path / "arm.urdf"
+    path.write_text(ARM)
+    line = f"{command} roboopt/ArmReach-v0 --option robot={path} --locked nope"
+    if command == "reinforce":
+        line += f" --runs {tmp_path / 'runs'}"
+    assert main(line.split()) == 2
+    expected = "roboopt: error: --locked must name joints of ['q'], got ['nope']"
+    assert capsys.readouterr().err.splitlines()[-1].startswith(expected)
+
+
+def test_an_environment_that_cannot_be_made_is_no_flag(capsys):
+    assert main(["collect", "Nowhere-v0"]) == 2
+    assert "environment Nowhere-v0 cannot be made" in capsys.readouterr().err

@@ -177,6 +177,15 @@ def test_episodes_of_plain_arrays_are_read_by_their_lengths(tmp_path):
 OBSERVATIONS, ACTIONS = np.zeros((6, 2)), np.zeros((5, 1))
 
 
+def test_common_other_names_are_read(tmp_path):
+    path = tmp_path / "x.npz"
+    np.savez(path, obs=OBSERVATIONS, acts=ACTIONS, dt=0.1, terminals=ACTIONS)
+    (run,) = load_recordings(path)
+    np.testing.assert_array_equal(run.observations, OBSERVATIONS)
+    np.testing.assert_array_equal(run.actions.ravel(), np.ravel(ACTIONS))
+    assert run.time_step == 0.1
+
+
 @pytest.mark.parametrize(
     "arrays, match",
     [
@@ -193,9 +202,9 @@ OBSERVATIONS, ACTIONS = np.zeros((6, 2)), np.zeros((5, 1))
             "5 actions with 5 observations",
         ),
         (
-            {"obs": OBSERVATIONS, "acts": ACTIONS, "terminals": ACTIONS},
-            "lacks observations, actions and holds acts, obs, terminals. Rename "
-            "`obs` to `observations`, `acts` to `actions`",
+            {"obs": OBSERVATIONS, "state": OBSERVATIONS, "acts": ACTIONS},
+            "lacks observations and holds actions, obs, state. Rename "
+            "`obs` to `observations`, `state` to `observations`",
         ),
         ({}, "lacks observations, actions and holds nothing"),
         (
@@ -212,7 +221,7 @@ OBSERVATIONS, ACTIONS = np.zeros((6, 2)), np.zeros((5, 1))
                 "actions": ACTIONS,
                 "lengths": np.array([4]),
             },
-            r"5 rows of `observations`, as `lengths` says, .*\(6, 2\)",
+            r"5 rows of `observations`, as `lengths` says, .*4 actions .*\(6, 2\)",
         ),
         (
             {

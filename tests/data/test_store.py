@@ -345,3 +345,22 @@ def test_every_public_record_is_in_the_table():
 def test_the_schema_names_the_public_class(file):
     ro.save(file, ro.policies.LinearFeedback(np.ones((1, 4))))
     assert schema_of(file)["tree"]["class"] == "policies.LinearFeedback"
+
+
+class Plain:
+    """A user's object, which no file can hold."""
+
+    def __repr__(self):
+        return "Plain(3)"
+
+
+def test_what_a_file_cannot_hold_is_saved_as_its_text(tmp_path):
+    path = tmp_path / "x.npz"
+    tree = {"good": jnp.ones(2), "mine": Plain(), "list": [Plain(), 1.5]}
+    with pytest.raises(ro.RobooptError, match="Plain"):
+        ro.save(path, tree)
+    with pytest.warns(UserWarning, match=r"mine.*list"):
+        ro.data.save(path, tree, partly=True)
+    loaded = ro.load(path)
+    np.testing.assert_array_equal(loaded["good"], 1.0)
+    assert loaded["mine"].description == "Plain(3)" and loaded["list"][1] == 1.5

@@ -14,7 +14,7 @@ INTERNAL = {
         BULLET_DAMPING constraint_row_order
     """,
     "roboopt.urdf": """
-        EARTH_GRAVITY FIXED PRISMATIC side_path side_text
+        EARTH_GRAVITY FIXED PRISMATIC side_path side_text unusable_shapes
     """,
     "roboopt.policies": """
         acts_by_chance check_action_space check_observation_space observe

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from bullet_robots import ROBOTS, Body, random_state, write_random_robot
-from jax.test_util import check_grads
+from derivatives import assert_derivatives
 
 from roboopt import load, save
 from roboopt.dynamics import Multibody, ParametricTwin, Twin, load_urdf
@@ -118,13 +118,14 @@ def test_kinematics_and_energies_are_consistent(robot_and_bullet):
     np.testing.assert_allclose(
         robot.forward_kinematics(q, last)[1], state[4], atol=1e-6
     )
-    by_rule = jax.jacfwd(lambda q: robot.forward_kinematics(q, last)[1])(q)
+    by_rule = jax.jit(jax.jacfwd(lambda q: robot.forward_kinematics(q, last)[1]))(q)
     np.testing.assert_allclose(robot.jacobian(q, last)[:3], by_rule, atol=1e-13)
     assert_close(
         robot.kinetic_energy(q, velocity),
         0.5 * velocity @ robot.mass_matrix(q) @ velocity,
     )
-    assert_close(jax.grad(robot.potential_energy)(q), robot.gravity_effort(q), 1e-11)
+    slope = jax.jit(jax.grad(robot.potential_energy))(q)
+    assert_close(slope, robot.gravity_effort(q), 1e-11)
 
 
 def test_gradients_single_precision_and_batches(robot_and_bullet):
@@ -134,7 +135,7 @@ def test_gradients_single_precision_and_batches(robot_and_bullet):
     # Efforts of 10 N·m throw light fingers: a hundredth is enough here.
     states = [(q, velocity, 0.01 * effort) for q, velocity, effort in states]
     forward = jax.jit(robot.forward_dynamics)
-    check_grads(forward, states[0], order=1, rtol=1e-5, atol=1e-4)
+    assert_derivatives(robot.forward_dynamics, states[0], rtol=1e-5, atol=1e-4)
     batch = [jnp.stack(x) for x in zip(*states, strict=True)]
     many = jax.jit(jax.vmap(robot.forward_dynamics))(*batch)
     for row, state in zip(many, states, strict=True):

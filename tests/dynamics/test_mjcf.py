@@ -158,6 +158,9 @@ def test_locked_joints_stand_at_their_reference_or_where_they_are_told(tree):
     model = mujoco.MjModel.from_xml_path(str(tree))
     locked = load_mjcf(tree, locked=["pan", "lift"])
     assert_same_robot(locked, model, {"pan": 0.4, "lift": -0.1})
+    assert load_mjcf(tree, locked="pan").joint_names == (
+        load_mjcf(tree, locked=["pan"]).joint_names
+    )
     held = {"pan": 1.1, "elbow": -0.7, "lift": 0.2}
     assert_same_robot(load_mjcf(tree, locked=held), model, held)
 

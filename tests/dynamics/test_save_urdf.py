@@ -218,6 +218,22 @@ def test_an_inertia_is_written_in_its_principal_axes(pendulum):
     np.testing.assert_allclose(read(pendulum).inertias[0], inertia, atol=1e-16)
 
 
+def test_pybullets_scaling_of_an_inertia_counts(pendulum):
+    plain = read(pendulum)
+    scaling = '<contact><inertia_scaling value="3.0"/></contact>\n  </link>'
+    before, after = pendulum.read_text().rsplit("</link>", 1)
+    pendulum.write_text(f"{before}{scaling}{after}")
+    robot, text = read(pendulum), pendulum.read_text()
+    np.testing.assert_array_equal(robot.inertias, 3.0 * plain.inertias)
+    assert_pybullet_agrees(pendulum, robot)
+    save_urdf(robot, pendulum, pendulum)
+    assert_same_xml(pendulum, text)
+    robot = changed(robot)
+    save_urdf(robot, pendulum, pendulum)  # The numbers written are not scaled again.
+    assert_same_dynamics(read(pendulum), robot)
+    assert_pybullet_agrees(pendulum, robot)
+
+
 def test_friction_comes_back(tmp_path):
     path = tmp_path / "pendulum.urdf"
     write_pendulum(path, more='<dynamics damping="0.2" friction="0.7"/>')

@@ -17,6 +17,9 @@ def test_time_step_is_one_for_all_robots(robot):
     match = r"`time_step` must be at least 0.0002 s \(5 kHz\), got 0.0001 s"
     with pytest.raises(ValueError, match=match):
         ArmReach(robot, time_step=1e-4)
+    match = r"`time_step` must be at most 0.02 s \(50 Hz\), got 1 s: an effort is held"
+    with pytest.raises(ValueError, match=match):
+        ArmReach(robot, time_step=1)
 
 
 @pytest.mark.parametrize("damping", [0.0, 10.0, 1e4, 1e9])
@@ -86,8 +89,14 @@ def test_one_effort_limit_serves_all_joints():
 
 
 def test_an_arm_that_cannot_hold_itself_is_refused():
-    with pytest.raises(ValueError, match="`effort_limits` must leave configurations"):
+    said = "`effort_limits` must leave configurations"
+    with pytest.raises(ValueError, match=said):
         ArmReach("iiwa", effort_limits=[1e-3] * 7)
+    # The second joint alone carries the arm, and gravity takes some 70 N·m of it.
+    limits = [300.0, 0.02, *[300.0] * 5]
+    weak = r"weak \[N·m or N\]: lbr_iiwa_joint_2 \(limit 0.02, gravity [^)]*\)\. Give"
+    with pytest.raises(ValueError, match=f"{said}.*{weak}"):
+        ArmReach("iiwa", effort_limits=limits)
 
 
 def test_unknown_robots_are_refused(tmp_path):

@@ -154,7 +154,11 @@ def test_passive_joints_are_refused_in_words():
     assert "passive joints ['shoulder_pan_joint', 'shoulder_lift_joint']" in str(
         caught.value
     )
+    assert "`actuated='all'`" in str(caught.value)
     names = read_names(CASES / "u6_ros_extras.urdf")
+    with pytest.raises(RobooptError, match="passive joints") as caught:
+        make(CASES / "u6_ros_extras.urdf", actuated=names[:1])
+    assert "`actuated" not in str(caught.value)
     assert make(CASES / "u6_ros_extras.urdf", actuated=names).joint_names == names
 
 

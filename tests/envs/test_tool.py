@@ -4,7 +4,10 @@ import warnings
 from pathlib import Path
 
 import pytest
+from roboopt_envs._tool import find_tool
 from roboopt_envs.arm import ArmReach
+
+from roboopt.urdf import read_urdf
 
 from .urdfs import INERTIAL, gripper_arm
 
@@ -80,12 +83,95 @@ TOOLS = {
         ),
         "gripper",
     ),
+    "three fingers of two joints": (
+        (
+            ("f", "fixed", "wrist", "mount"),
+            *(
+                (f"j{f}{k}", "revolute", f"f{f}{k - 1}" if k else "mount", f"f{f}{k}")
+                for f in range(3)
+                for k in range(2)
+            ),
+        ),
+        "mount",
+    ),
+    "fingers of fewer joints than the arm has": (
+        (
+            ("j4", "revolute", "wrist", "carpals"),
+            *(
+                (f"j{f}{k}", "revolute", f"f{f}{k - 1}" if k else "carpals", f"f{f}{k}")
+                for f in range(3)
+                for k in range(3)
+            ),
+        ),
+        "carpals",
+    ),
+    "a palm behind fixed fingers": (
+        (
+            ("f", "fixed", "wrist", "palm_link"),
+            ("g", "fixed", "palm_link", "fingertip_left"),
+        ),
+        "palm_link",
+    ),
+    "fixed fingers on a link of any name": (
+        (
+            ("f", "fixed", "wrist", "body"),
+            ("g", "fixed", "body", "finger_left"),
+            ("h", "fixed", "finger_left", "aruco_finger_left"),
+        ),
+        "body",
+    ),
+    "a grasp center beside markers": (
+        (
+            ("f", "fixed", "wrist", "body"),
+            ("g", "fixed", "body", "link_grasp_center"),
+            ("h", "fixed", "body", "finger_left"),
+            ("i", "fixed", "finger_left", "aruco_fingertip_left"),
+        ),
+        "link_grasp_center",
+    ),
 }
+FINGER_ROBOT = [
+    joint
+    for finger in ("_0", "_120", "_240")
+    for joint in (
+        (f"finger_base_to_upper{finger}", "revolute", "base", f"finger_upper{finger}"),
+        (
+            *(f"finger_upper_to_lower{finger}", "revolute"),
+            *(f"finger_upper{finger}", f"finger_lower{finger}"),
+        ),
+        (
+            *(f"finger_to_tip{finger}", "fixed"),
+            *(f"finger_lower{finger}", f"finger_tip{finger}"),
+        ),
+    )
+]
+
+
+def test_a_robot_of_fingers_reaches_with_a_tip(write):
+    model = read_urdf(write(robot(*FINGER_ROBOT)))
+    assert find_tool(model) == "finger_tip_0"
+
+
+def test_a_hand_counts_before_a_longer_leg(write):
+    joints = [
+        (f"l{k}", "revolute", f"l{k - 1}" if k else "base", f"l{k}") for k in range(5)
+    ]
+    more = ("h", "fixed", "wrist", "right_hand")
+    assert find_tool(read_urdf(write(robot(*ARM, more, *joints)))) == "right_hand"
+
+
+def test_arms_on_a_torso_are_no_fingers(write):
+    joints = [("waist", "revolute", "base", "hips"), ("bow", "revolute", "hips", "w")]
+    for side, count in (("left", 4), ("right", 4), ("head", 2)):
+        names = ["w", *(f"{side}{k}" for k in range(count))]
+        pairs = zip(names, names[1:], strict=False)
+        joints += [(f"to_{child}", "revolute", by, child) for by, child in pairs]
+    assert find_tool(read_urdf(write(robot(*joints)))) == "left3"
 
 
 @pytest.mark.parametrize("more, tool", TOOLS.values(), ids=TOOLS)
 def test_the_tool(more, tool, write):
-    env = ArmReach(write(robot(*ARM, *more)))
+    env = ArmReach(write(robot(*ARM, *more)), effort_limits=1e4)
     assert env.tool == tool
     env.close()
 

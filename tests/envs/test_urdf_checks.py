@@ -1,10 +1,11 @@
 """URDFs that Bullet would take wrongly, or not survive."""
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from roboopt_envs.arm import ArmReach
 
-from roboopt import RobooptError
+from roboopt import RobooptError, Twin
 
 from .urdfs import INERTIA, INERTIAL, LIMIT, one_joint
 
@@ -223,3 +224,25 @@ def test_limits_the_wrong_way_round_or_missing_are_none(write, limit):
     starts = env.sample_starts(500, seed=0)[:, 0]
     assert 1.7 < starts.max() <= 0.6 * 3.1416
     assert np.isinf(env.joint_limits).all()
+
+
+def test_frames_beyond_what_bullet_holds_are_left_out(write):
+    # PyBullet reports the state of no robot with more than 127 joints.
+    names = [f"frame_{number}" for number in range(130)]
+    frames = [link(name, "") + joint("arm", name, f"to_{name}") for name in names]
+    many = ArmReach(write(one_joint(elements="".join(frames))))
+    few, goal = ArmReach(write(one_joint())), many.reset(seed=0)[0]
+    np.testing.assert_array_equal(few.reset(seed=0)[0], goal)
+    np.testing.assert_array_equal(few.step([3.0])[0], many.step([3.0])[0])
+    assert many.tool in names  # The tool is a link of the file.
+    heavy = [link(name) + joint("arm", name, f"to_{name}") for name in names]
+    with pytest.raises(RobooptError, match="at most 127 joints, .* got 131 in"):
+        ArmReach(write(one_joint(elements="".join(heavy))))
+
+
+def test_a_robot_without_masses_has_bullets_own(write):
+    path = write(one_joint(inertial=""))
+    env = ArmReach(path, bullet_defaults=True)
+    robot = Twin.from_env(env).robot
+    np.testing.assert_array_equal(robot.masses, [1.0])
+    np.testing.assert_allclose(robot.mass_matrix(jnp.zeros(1)), [[1.0]])

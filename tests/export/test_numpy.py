@@ -505,3 +505,17 @@ def test_the_size_of_an_observation_is_told():
         expected = 4 if name == "LinearFeedback" else size
         told = observation_size(make())
         assert told == (None if name in silent else expected), name
+
+
+def test_the_limits_of_a_clipped_policy_have_their_own_names(tmp_path):
+    # The scale of the network's outputs may hold the same numbers as a limit.
+    gains = ro.policies.LinearFeedback(jnp.array([[10.0, 3.0], [2.0, 1.0]]))
+    high = jnp.array([10.0, 3.0])
+    policy = ro.policies.Clipped(gains, -high, high)
+    policy = eqx.tree_at(lambda p: p.policy.gains, policy, jnp.stack([high, high]))
+    exported = export_numpy(policy, np.zeros(2), tmp_path)
+    text = exported.runner.read_text("utf-8")
+    assert "self.high" in text and "self.low" in text
+    strong = 100.0 * np.random.default_rng(0).standard_normal((20, 2))
+    difference, largest = agreement(exported, policy, strong, np.arange(20.0))
+    assert difference < 1e-12 and largest == 10.0

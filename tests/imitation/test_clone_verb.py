@@ -48,3 +48,26 @@ def test_a_clone_is_kept_where_its_evaluation_fails():
     made = ro.clone(shown(), Stuck, steps=2, width=4, depth=1, max_steps=5)
     assert "stuck, at step 0 of its episode" in str(made)
     assert made.evaluations == {} and np.isfinite(made.policy(np.zeros(1))).all()
+
+
+def test_the_end_of_a_single_episode_is_held_out():
+    # a = 2 o holds in the first 80 %, and a = −2 o after: only that is held out.
+    observations = np.linspace(-1.0, 1.0, 100)[:, None]
+    observations = observations[np.random.default_rng(0).permutation(100)]
+    actions = np.where(np.arange(100)[:, None] < 80, 2.0, -2.0) * observations
+    made = ro.clone((observations, actions), held_out=0.2, steps=500, width=16, seed=0)
+    assert made.mismatch["training"] < 0.1 < made.mismatch["held out"]
+    assert "only episode" in made.record()["training"]["samples"]
+    assert sum(map(len, made.error_over_time)) == 20
+
+
+def test_a_single_sample_cannot_be_cloned():
+    with pytest.raises(ro.RobooptError, match="`demonstrations`.*two samples"):
+        ro.clone((np.zeros((1, 1)), np.zeros((1, 1))), steps=2)
+
+
+def test_messages_of_several_faults_are_joined_without_full_stops():
+    bad = ro.data.Trajectory(np.full((5, 1), np.nan), np.full((4, 1), np.nan), 1.0)
+    with pytest.raises(ro.RobooptError) as error:
+        ro.clone([bad, bad], steps=2)
+    assert ".;" not in str(error.value) and not str(error.value).endswith("..")

@@ -687,15 +687,20 @@ def test_other_failures_of_a_policy_are_its_own():
 
 def test_jax_and_optax_take_the_policies_as_they_stand():
     policy: Any = ro.policies.MLPPolicy.of(DEMOS, key=jax.random.key(0), width=4)
-    value, slope = jax.value_and_grad(ro.ActionMismatch(SCALE))(policy, DEMOS)
-    optimizer = optax.lbfgs()
-    updates, _ = optimizer.update(
-        slope,
-        optimizer.init(policy),
-        policy,
-        value=value,
-        grad=slope,
-        value_fn=lambda p: ro.ActionMismatch(SCALE)(p, DEMOS),
-    )
-    better = optax.apply_updates(policy, updates)
-    assert ro.ActionMismatch(SCALE)(better, DEMOS) < value
+    mismatch, optimizer = ro.ActionMismatch(SCALE), optax.lbfgs()
+
+    @jax.jit
+    def step(policy):
+        value, slope = jax.value_and_grad(mismatch)(policy, DEMOS)
+        updates, _ = optimizer.update(
+            slope,
+            optimizer.init(policy),
+            policy,
+            value=value,
+            grad=slope,
+            value_fn=lambda p: mismatch(p, DEMOS),
+        )
+        return value, optax.apply_updates(policy, updates)
+
+    value, better = step(policy)
+    assert jax.jit(mismatch)(better, DEMOS) < value

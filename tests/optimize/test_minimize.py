@@ -412,3 +412,73 @@ def test_a_bare_number_is_a_model_and_none_is_data():
 def test_empty_bounds_are_refused():
     with pytest.raises(ValueError, match="`lower` must be less than `upper`"):
         ro.Bound(lambda m: m, 1.0, 1.0)
+
+
+def squares(model, batch):
+    return sum(jnp.sum((leaf - 0.25) ** 2) for leaf in jax.tree.leaves(model))
+
+
+BOTH = {"single": jnp.ones(2, jnp.float32), "double": jnp.ones(2)}
+HALF = {"half": jnp.ones(2, jnp.bfloat16)}
+
+
+@pytest.mark.parametrize(
+    "model, bounded", [(BOTH, None), (BOTH, "single"), (HALF, "half")]
+)
+def test_parameters_keep_their_precisions(model, bounded):
+    # 0.25 is exact in every precision.
+    bounds = [ro.Bound(lambda m: m[bounded], 0.0, 2.0)] if bounded else []
+    result = ro.minimize(squares, model, jnp.zeros(1), bounds=bounds, steps=40)
+    for name, leaf in result.model.items():
+        assert leaf.dtype == model[name].dtype
+        np.testing.assert_allclose(np.asarray(leaf, float), 0.25, rtol=1e-5)
+
+
+@pytest.mark.parametrize("batched", [False, True])
+def test_bounds_of_a_wrong_shape_are_refused(batched):
+    starts = jnp.ones((3, 2))
+    bounds = [ro.Bound(lambda m: m, lower=jnp.zeros((3, 2) if batched else 4))]
+    with pytest.raises(ro.RobooptError, match="`bounds`"):
+        ro.minimize(squares, starts, jnp.zeros(1), bounds=bounds, batched=batched)
+    with pytest.raises(ro.RobooptError, match="`lower` and `upper`"):
+        ro.Bound(lambda m: m, [1.0, 2.0], [3.0, 4.0, 5.0])
+
+
+def test_starts_that_fail_leave_the_others_going_and_are_named():
+    # Σ √m + (m − 2)²: at 0 the slope is infinite, below it the root is not real.
+    roots = lambda m, batch: jnp.sum(jnp.sqrt(m) + (m - 2) ** 2)  # noqa: E731
+    starts = jnp.array([[1.0, 1.0], [0.0, 1.0], [-1.0, 1.0]])
+    result = ro.minimize(roots, starts, jnp.zeros(1), batched=True, steps=30)
+    alone = ro.minimize(roots, starts[0], jnp.zeros(1), steps=30)
+    np.testing.assert_allclose(result.model, alone.model, rtol=1e-6)
+    assert result.reason == "tolerance"
+    assert "2 of 3" in result.message
+    assert "start 1" in result.message and "start 2" in result.message
+
+
+@pytest.mark.parametrize("kind", [complex, int])
+def test_a_loss_that_is_not_real_is_refused(kind):
+    loss = lambda m, batch: jnp.sum(m).astype(kind)  # noqa: E731
+    with pytest.raises(ro.RobooptError, match="`objective`"):
+        ro.minimize(loss, jnp.ones(2), jnp.zeros(1), steps=2)
+
+
+def test_the_loss_of_changing_batches_is_said_to_be_a_mean():
+    batches = [jnp.full(1, x) for x in (1.0, 2.0, 3.0, 4.0)]
+    error = lambda m, batch: jnp.sum((m - batch) ** 2)  # noqa: E731
+    result = ro.minimize(error, jnp.zeros(1), batches, steps=3)
+    assert result.smoothed and "mean" in repr(result)
+    exact = ro.minimize(error, jnp.zeros(1), batches[0], steps=3)
+    assert not exact.smoothed and "mean" not in repr(exact)
+    assert result.summary().startswith("loss") and "model" in exact.summary()
+
+
+def test_a_result_shows_the_terms_of_its_model():
+    class Two(ro.Objective):
+        def terms(self, model, batch):
+            near = ro.Term(jnp.sum((model - 1) ** 2), 1.0, "1")
+            return {"near": near, "small": ro.Term(jnp.sum(model**2), 1.0, "1")}
+
+    result = ro.minimize(Two(), jnp.zeros(1), jnp.zeros(1), steps=10)
+    # The minimum of (m − 1)² + m² is ½, where both terms are ¼.
+    assert "near=0.25" in repr(result) and "model=[0.5]" in repr(result)

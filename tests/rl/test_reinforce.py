@@ -478,7 +478,7 @@ def test_every_setting_is_a_keyword_of_its_algorithm():
     with pytest.raises(ro.RobooptError, match="`discount`"):
         walk(discount=0.9)
     with pytest.raises(ro.RobooptError, match="`algorithm`"):
-        walk(algorithm="ppo")
+        walk(algorithm="sac")
     with pytest.raises(ro.RobooptError, match="`gradient`"):
         walk(algorithm=PPO(), gradient="likelihood")
 

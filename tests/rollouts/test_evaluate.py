@@ -125,3 +125,28 @@ def test_recorded_episodes_are_judged_as_those_just_run():
     np.testing.assert_array_equal(threshold.successes, [False, True])
     with pytest.raises(ValueError, match="`episodes` must hold at least one"):
         ro.Trajectory.from_episodes([])
+
+
+class Shifted(gymnasium.Wrapper):
+    """A wrapper that Gymnasium cannot make again."""
+
+
+def test_messages_name_what_was_given():
+    policy = rewards(1)
+    with pytest.raises(ro.RobooptError, match="`policy`.*environment comes first"):
+        ro.evaluate(policy, Bandit(), episodes=1)
+    wrapped = Shifted(gymnasium.make("CartPole-v1"))
+    with pytest.raises(ro.RobooptError, match="`env` has the wrapper Shifted.*lambda"):
+        ro.reinforce(wrapped, timesteps=10)
+    with pytest.raises(ro.RobooptError, match="^`env` has choices"):
+        ro.reinforce("CartPole-v1", algorithm="pgpe", timesteps=10)
+    with pytest.raises(ro.RobooptError, match="^`env` must have a twin.*'ppo'"):
+        ro.reinforce("Pendulum-v1", algorithm=ro.rl.SHAC(), timesteps=10)
+    both = {"obs": np.ones((2, 1)), "state": 0, "observation": 1, "acts": 0}
+    with pytest.raises(ro.RobooptError, match="'observation', 'obs', got both"):
+        ro.clone(both)
+    with pytest.raises(ro.RobooptError, match=r"array of shape \(3, 1\)"):
+        data = [np.ones((3, 1)), np.ones((3, 1))]
+        ro.minimize(
+            ro.ActionMismatch(), ro.policies.LinearFeedback(np.ones((1, 1))), data
+        )

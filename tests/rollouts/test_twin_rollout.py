@@ -144,9 +144,95 @@ def test_an_environment_outside_the_protocol_has_no_twin_unless_registered():
     assert twin_rollout(functools.partial(make, duration=0.05)).rollout is not None
 
 
-def test_any_pybullet_environment_with_the_protocols_attributes_has_a_twin():
+class Weaker(CartPoleBalance):
+    """Acts and rewards otherwise than its parent."""
+
+    def step(self, action):
+        half = 0.5 * np.asarray(action)
+        observation, reward, terminated, truncated, info = super().step(half)
+        return observation, 10 * reward, terminated, truncated, info
+
+
+class SameAgain(CartPoleBalance):
+    """Declares that its steps are still those of PyBullet."""
+
+    has_twin = True
+
+    def step(self, action):
+        return super().step(action)
+
+
+class OtherStarts(CartPoleBalance):
+    def _draw_start(self, random):
+        return np.zeros(4)
+
+
+class OtherReset(CartPoleBalance):
+    def reset(self, **how):
+        observation, info = super().reset(**how)
+        return 2 * observation, info
+
+
+class Renounced(CartPoleBalance):
+    has_twin = False
+
+
+@pytest.mark.parametrize(
+    "kind, reason",
+    [
+        (SameAgain, None),
+        (OtherStarts, None),
+        (Weaker, "Weaker replaces `step`"),
+        (OtherReset, "OtherReset replaces `reset`"),
+        (Renounced, "has_twin"),
+    ],
+)
+def test_a_subclass_that_replaces_a_method_has_no_twin(kind, reason):
+    env = kind(duration=0.05)
+    match = twin_rollout(env)
+    if reason is None:
+        assert match.rollout is not None
+    else:
+        assert match.rollout is None and reason in match.reason
+        with pytest.raises(ro.RobooptError, match="replaces|has_twin"):
+            ro.tune(env, steps=1)
+    env.close()
+
+
+def test_an_object_whose_step_was_replaced_has_no_twin():
+    env = CartPoleBalance(duration=0.05)
+    vars(env)["step"] = lambda action: CartPoleBalance.step(env, -action)
+    assert "`step`" in twin_rollout(env).reason
+    env.close()
+
+
+def test_a_subclass_of_a_registered_class_that_replaces_a_method_has_no_twin():
+    class Registered(gymnasium.Env):
+        observation_space = PLANE
+        action_space = gymnasium.spaces.Box(-9.0, 9.0, (1,), np.float64)
+
+        def step(self, action):
+            return np.zeros(4), 0.0, False, False, {}
+
+    class Inherits(Registered):
+        def render(self):
+            return None
+
+    class Replaces(Registered):
+        def step(self, action):
+            return np.zeros(4), 1.0, False, False, {}
+
+    twin = ro.Twin.from_env(CartPoleBalance(duration=0.05))
+    register_twin(Registered, lambda env: ro.Rollout(twin, 4))
+    assert twin_rollout(Inherits()).rollout is not None
+    assert "Replaces" in twin_rollout(Replaces()).reason
+
+
+def test_any_pybullet_environment_that_declares_the_protocol_has_a_twin():
     class Mine(gymnasium.Env):
         """Shares nothing with `roboopt_envs` but the names of its attributes."""
+
+        has_twin = True
 
         def __init__(self):
             inner = CartPoleSwingUp(duration=0.1)
@@ -158,6 +244,10 @@ def test_any_pybullet_environment_with_the_protocols_attributes_has_a_twin():
             self.action_space = inner.action_space
             self.inner = inner
 
+    class Undeclared(Mine):
+        has_twin = False  # as if nothing were said
+
+    assert "has_twin" in twin_rollout(wrappers.TimeLimit(Undeclared(), 5)).reason
     env = Mine()
     assert "max_steps" in twin_rollout(env).reason
     match = twin_rollout(wrappers.TimeLimit(env, 5))

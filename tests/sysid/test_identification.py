@@ -44,19 +44,19 @@ def real():
     return eqx.tree_at(lambda t: t.robot, twin, changed)
 
 
-def recorded(twin, seconds, seed=0):
-    time = STEP * np.arange(round(seconds / STEP))[:, None]
+def recorded(twin, seconds, seed=0, step=STEP):
+    time = step * np.arange(round(seconds / step))[:, None]
     phases = np.random.default_rng(seed).uniform(0, 6, (2, 2))
     efforts = 2.0 * np.sin(2.0 * time + phases[0]) + np.sin(7.0 * time + phases[1])
     efforts *= [1.0, 0.2]
 
-    def step(state, effort):
+    def advance(state, effort):
         after = twin(state, effort)
         return after, after
 
     start = jnp.array([-np.pi / 2, 0.2, 0.0, 0.0])
-    states = jax.jit(lambda u: jax.lax.scan(step, start, u)[1])(jnp.asarray(efforts))
-    return ro.Trajectory(np.vstack([start[None], states]), efforts, STEP)
+    states = jax.jit(lambda u: jax.lax.scan(advance, start, u)[1])(jnp.asarray(efforts))
+    return ro.Trajectory(np.vstack([start[None], states]), efforts, step)
 
 
 def truth():
@@ -303,12 +303,30 @@ def test_effort_limits_survive_a_transmission(tmp_path):
 def test_the_simulation_takes_whole_fractions_of_long_steps():
     def step_of(step):
         run = ro.Trajectory(np.zeros((3, 4)), np.zeros((2, 2)), step)
-        return simulated_step([Recording("a", run)])
+        return simulated_step([Recording("a", run)], joints=2)
 
     assert step_of(0.002) == 0.002
     assert step_of(1 / 240) == 1 / 240
     # 10 ms in steps of at most 4.17 ms are three of 3.33 ms.
     assert step_of(0.01) == pytest.approx(0.01 / 3)
+
+
+@pytest.mark.parametrize("noise, expected", [(0.0, 0.005), (1e-4, 0.0025)])
+def test_recordings_of_a_simulation_keep_its_step(noise, expected):
+    # 200 Hz: a simulation's own step, but for a real robot one that is too long.
+    twin = dataclasses.replace(real(), time_step=0.005)
+    run = recorded(twin, 1.0, step=0.005)
+    q = run.observations[:, :2]
+    q = q + noise * np.random.default_rng(0).standard_normal(q.shape)
+    # As a driver reports them, velocities are differences of the positions.
+    velocity = np.vstack([run.observations[:1, 2:], np.diff(q, axis=0) / 0.005])
+    run = ro.Trajectory(np.hstack([q, velocity]), run.actions, 0.005)
+    assert simulated_step([Recording("a", run)], joints=2) == pytest.approx(expected)
+    if not noise:
+        found = ro.identify(believed().robot, [run], free=FREE)
+        np.testing.assert_allclose(
+            [p.estimate for p in found.parameters], truth(), rtol=1e-4
+        )
 
 
 def test_every_third_recording_is_held_out_or_the_end_of_each():

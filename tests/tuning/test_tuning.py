@@ -64,7 +64,7 @@ def test_the_summary_names_the_formula_and_the_starts(tuned):
     said = " ".join(tuned.summary().sentences)
     assert "c = (x / 0.5 m)²" in said and "succeeds if" in said
     assert "tuning starts" in tuned.notes["objective"]
-    assert "<table>" in tuned._repr_html_()
+    assert "<table" in tuned._repr_html_()
 
 
 def test_the_settings_decide_the_result(tuned):
@@ -305,3 +305,40 @@ def test_worker_processes_test_the_same_motions(no_descent):
             rtol=0,
             atol=1e-12,
         )
+
+
+class Errand:
+    """A user's task: no dataclass, so no file can hold it."""
+
+    def cost_rate(self, observation, action):
+        return (observation[..., 1] / 0.2) ** 2
+
+    def success(self, observations, time_step):
+        return abs(observations[..., -1, 1]) < 0.1
+
+
+def test_a_result_with_a_plain_task_is_saved_and_reported(no_descent, tmp_path):
+    result = tune("cart-pole", task=Errand(), **TINY)
+    with pytest.warns(UserWarning, match="objective.task"):
+        result.save(tmp_path / "own")
+    loaded = ro.load(tmp_path / "own")
+    assert "Errand" in loaded.objective.task.description
+    loaded.report(tmp_path / "report.html")
+    with pytest.raises(ro.RobooptError, match="`task`"):
+        loaded.gradients()
+    start = jnp.zeros(4)
+    np.testing.assert_array_equal(loaded.controller(start), result.controller(start))
+
+
+@pytest.mark.parametrize(
+    "controller",
+    [
+        LinearFeedback(jnp.ones((1, 5))),
+        LinearFeedback(jnp.ones((2, 4))),
+        lambda observation: -observation[:1],
+        3.0,
+    ],
+)
+def test_a_controller_that_does_not_fit_is_blamed(controller):
+    with pytest.raises(ro.RobooptError, match="^`controller`"):
+        tune("cart-pole", controller=controller, **TINY)

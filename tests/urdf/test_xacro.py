@@ -73,6 +73,34 @@ def test_a_package_that_is_nowhere_is_named(tmp_path):
         read_urdf(path)
 
 
+ARGUMENTS = {
+    "a declared one": "<xacro:arg name='prefix'/>",
+    "one that nothing declares": "",
+}
+
+
+@pytest.mark.parametrize("declared", ARGUMENTS.values(), ids=ARGUMENTS)
+def test_arguments_without_a_default_are_given(tmp_path, declared):
+    write(tmp_path / "common" / "urdf" / "numbers.xacro", NUMBERS)
+    write(tmp_path / "arm" / "macro.xacro", MACRO)
+    path = write(
+        tmp_path / "arm" / "arm.urdf.xacro",
+        f"<robot name='arm' {NAMESPACE}>{declared}"
+        "<xacro:include filename='macro.xacro'/>"
+        "<xacro:arm prefix='$(arg prefix)'/></robot>",
+    )
+    with pytest.raises(RobooptError, match="argument '?prefix.*by `xacro_args`"):
+        read_urdf(path)
+    model = read_urdf(path, xacro_args={"prefix": "right_"})
+    assert model.joint_names == ("right_lift",)
+
+
+def test_arguments_of_a_plain_file_are_refused(tmp_path):
+    path = write(tmp_path / "arm.urdf", "<robot name='arm'/>")
+    with pytest.raises(RobooptError, match="a .xacro file alone takes arguments"):
+        read_urdf(path, xacro_args={"prefix": "left_"})
+
+
 @pytest.mark.parametrize(
     "expression",
     [

@@ -33,7 +33,7 @@ OTHER_NAMES = {
     **dict.fromkeys(("reward", "rews"), "rewards"),
     **dict.fromkeys(("dt", "timestep"), "time_step"),
 }
-"""Common other names, which are not read since their lengths may follow other rules."""
+"""Common other names, which are read where the array has no other."""
 
 Arrays = Mapping[str, Any]
 
@@ -60,6 +60,7 @@ def to_episodes(
         where: the file, and the place in it, for errors.
         time_step: [s], in place of the file's and of its times.
     """
+    arrays = _renamed(arrays)
     if not {"observations", "actions"} <= set(arrays):
         raise RobooptError(_missing(arrays, where))
     if time_step is None and "time_step" not in arrays:
@@ -80,6 +81,16 @@ def to_episodes(
     return single_recordings(_trajectory(fields, where))
 
 
+def _renamed(arrays: Arrays) -> dict[str, Any]:
+    """Return the arrays by the names of this module, where one name alone stands."""
+    named = dict(arrays)
+    for name in set(OTHER_NAMES.values()) - set(arrays):
+        found = [other for other in arrays if OTHER_NAMES.get(other) == name]
+        if len(found) == 1:
+            named[name] = named.pop(found[0])
+    return named
+
+
 def check_lengths(arrays: Arrays, where: str) -> None:
     """Raise a `RobooptError` unless `lengths` fits the other arrays."""
     lengths = arrays["lengths"]
@@ -97,8 +108,9 @@ def check_lengths(arrays: Arrays, where: str) -> None:
     for name, rows in expected.items():
         if name in arrays and arrays[name].shape[:1] != (rows,):
             raise RobooptError(
-                f"`path` must hold {rows} rows of `{name}`, as `lengths` says, but "
-                f"those of {where} have shape {arrays[name].shape}."
+                f"`path` must hold {rows} rows of `{name}`, as `lengths` says, which "
+                f"counts {steps} actions in {count} episodes, but those of {where} "
+                f"have shape {arrays[name].shape}: `lengths` or `{name}` is wrong."
             )
     if arrays["time_step"].shape not in ((), (count,)):
         raise RobooptError(

@@ -1,0 +1,167 @@
+"""The files of a robot's meshes, without those that PyBullet cannot read.
+
+PyBullet ends the process on some broken files and shows nothing for others: an .obj
+without vertices, a COLLADA file without geometry, a text .stl, a pointer of Git LFS.
+"""
+
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import unquote
+from xml.etree import ElementTree
+
+from roboopt.urdf._model import UrdfModel
+
+LFS_POINTER = b"version https://git-lfs"
+STL_HEADER_BYTES, STL_TRIANGLE_BYTES = 84, 50
+
+
+class Mesh(NamedTuple):
+    """The file of a mesh, None with the fault of what is found instead."""
+
+    path: Path | None
+    fault: str = ""
+    package: str = ""
+    """The package that is not found."""
+
+
+def find_meshes(
+    model: UrdfModel,
+    folder: str | os.PathLike,
+    packages: Mapping[str, str | os.PathLike] | None = None,
+) -> dict[str, Mesh]:
+    """Return the meshes of a robot by the names that its URDF gives them.
+
+    A relative name is looked for in `folder` and the folders above it. The package of
+    package://NAME/… is looked for in `packages`, in the folders of ROS_PACKAGE_PATH,
+    and around `folder`. Backslashes, characters written as %20, and letters of the
+    other case lead to a file where the name as it is leads to none.
+
+    Args:
+        model: the robot.
+        folder: the folder of its URDF.
+        packages: folders of packages, by the packages' names.
+    """
+    names = [e.get("filename") or "" for e in model.element.iter("mesh")]
+    places = [Path(folder).resolve(), *Path(folder).resolve().parents]
+    return {name: _find(name, places, packages or {}) for name in names}
+
+
+def _find(
+    name: str, places: list[Path], packages: Mapping[str, str | os.PathLike]
+) -> Mesh:
+    if not name.strip():
+        return Mesh(None, "a <mesh> without `filename`")
+    scheme, _, rest = name.strip().replace("\\", "/").rpartition("://")
+    missing = ""
+    if scheme in ("", "file"):
+        tried = [(place, rest) for place in places]  # `rest` may be absolute.
+    else:
+        package, _, inside = rest.partition("/")
+        known = [Path(packages[package])] if package in packages else []
+        for entry in os.environ.get("ROS_PACKAGE_PATH", "").split(os.pathsep):
+            if entry:
+                known += [Path(entry) / package]
+                known += [Path(entry)] if Path(entry).name == package else []
+        known += [place / package for place in places]
+        missing = "" if any(place.is_dir() for place in known) else package
+        known += places  # A package whose folder has another name.
+        tried = [(place, inside) for place in known]
+    forms = (_exact, str), (_exact, unquote), (_in_any_case, unquote)
+    for lookup, form in forms:
+        for place, inside in tried:
+            path = lookup(place / form(inside))
+            if path is not None:
+                stat = path.stat()
+                fault = _fault(path, stat.st_size, stat.st_mtime_ns)
+                return Mesh(None if fault else path.resolve(), fault)
+    return Mesh(None, "not found", missing)
+
+
+def _exact(path: Path) -> Path | None:
+    return path if path.is_file() else None
+
+
+def _in_any_case(path: Path) -> Path | None:
+    """Return the first file whose name differs in nothing but the case of letters."""
+    found = Path(path.anchor)
+    for part in path.parts[1:]:
+        if part != ".." and not (found / part).exists():
+            entries = sorted(os.listdir(found)) if found.is_dir() else []
+            same = (entry for entry in entries if entry.lower() == part.lower())
+            part = next(same, part)
+        found = found / part
+    return _exact(found)
+
+
+@lru_cache(maxsize=4096)
+def _fault(path: Path, size: int, modified: int) -> str:
+    """Return what keeps PyBullet from reading a mesh, "" for nothing.
+
+    Args:
+        path: the file.
+        size: [bytes].
+        modified: when; with the size, the key under which a file is judged once.
+    """
+    check = CHECKS.get(path.suffix.lower())
+    if check is None:
+        return f"not {', '.join(CHECKS)}"
+    data = path.read_bytes()
+    if data.startswith(LFS_POINTER):
+        return "a pointer of Git LFS (`git lfs pull` brings the file)"
+    if check(data):
+        return ""
+    if check is _is_stl and data.lstrip().startswith(b"solid"):
+        return "a text .stl, which PyBullet does not read"
+    return f"no valid {path.suffix.lower()}"
+
+
+def _is_stl(data: bytes) -> bool:
+    """Return whether a file is a binary .stl; PyBullet reads no other."""
+    count = int.from_bytes(data[80:STL_HEADER_BYTES], "little")
+    return count > 0 and len(data) == STL_HEADER_BYTES + STL_TRIANGLE_BYTES * count
+
+
+def _is_obj(data: bytes) -> bool:
+    """Return whether faces of at least three corners refer to vertices that exist."""
+    vertices = len(re.findall(rb"^[ \t]*v[ \t]", data, re.MULTILINE))
+    corners = [b.split() for b in re.findall(rb"^[ \t]*f[ \t]+(.*)$", data, re.M)]
+    if not vertices or not any(len(each) > 2 for each in corners):
+        return False
+    try:
+        numbers = {int(c.partition(b"/")[0]) for each in corners for c in each}
+    except ValueError:
+        return False
+    return 0 not in numbers and all(abs(number) <= vertices for number in numbers)
+
+
+def _is_collada(data: bytes) -> bool:
+    """Return whether a file has triangles in a scene, and what PyBullet needs there."""
+    try:
+        root = ElementTree.fromstring(data)
+    except ElementTree.ParseError:
+        return False
+    tags = [element.tag.rpartition("}")[2] for element in root.iter()]
+    needed = {"asset", "library_geometries", "mesh", "instance_geometry"}
+    geometries = list(_children(root, "geometry"))
+    return (
+        tags[0] == "COLLADA"
+        and needed <= set(tags)
+        and bool({"triangles", "polylist"} & set(tags))
+        and all(any(_children(geometry, "mesh")) for geometry in geometries)
+    )
+
+
+def _children(root: ElementTree.Element, tag: str) -> Iterator[ElementTree.Element]:
+    return (each for each in root.iter() if each.tag.rpartition("}")[2] == tag)
+
+
+CHECKS: dict[str, Callable[[bytes], bool]] = {
+    ".obj": _is_obj,
+    ".stl": _is_stl,
+    ".dae": _is_collada,
+}
+"""Checks of the formats that PyBullet reads."""
