@@ -222,7 +222,7 @@ def test_ctrl_c_keeps_the_best_so_far(tmp_path, start):
     settings = json.loads((folder / "settings.json").read_text("utf-8"))
     assert settings["result"]["reason"] == "interrupted"
     assert "Traceback" not in err and "interrupted after" in out
-    ro.load(folder).report(tmp_path / "report.html", video=False)
+    roboopt.load(folder).report(tmp_path / "report.html", video=False)
     page = (tmp_path / "report.html").read_text("utf-8")
     assert "Interrupted after" in page and "<video" not in page
 
