@@ -21,7 +21,8 @@ RETRY_S = 0.02
 GRACE_S = 1.0  # in which a command with nothing to keep may end by itself
 SIGNALS = signal.SIGINT, signal.SIGTERM
 
-P, T = ParamSpec("P"), TypeVar("T")
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class _Handler:
@@ -70,7 +71,7 @@ class _Handler:
                 if self.pending and not self.shields:
                     self.retried = True
                     self.expected += 1
-                    _thread.interrupt_main(self.signum)
+                    _thread.interrupt_main(signal.Signals(self.signum))
 
     def watch(self, pipe: int) -> None:
         """Read the signals as the kernel delivers them, also while C++ code runs."""

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
@@ -21,7 +22,7 @@ from roboopt.optimize._optimizers import annealed_rate
 LENGTH = 16  # characters
 ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 UNNAMED = {"name", "debug_info"}  # parameters of equations that change no result
-ANNEALED = annealed_rate.__name__
+ANNEALED = annealed_rate.__wrapped__.__name__  # pyright: ignore
 
 
 def digest(*values: Any) -> str:
@@ -46,7 +47,7 @@ class _Digest:
         return found.digest()
 
     def _parts(self, value: Any, calls: bool) -> list[Any]:
-        if isinstance(value, jax.Array) and jax.dtypes.issubdtype(
+        if isinstance(value, jax.Array) and jnp.issubdtype(
             value.dtype, jax.dtypes.prng_key
         ):
             value = jax.random.key_data(value)

@@ -322,7 +322,7 @@ def test_a_file_is_warned_of_once():
 
 
 def test_zeros_of_an_exporter_are_no_passive_joints(tmp_path):
-    # One joint of three with effort="0" is passive; two of three are an exporter's zeros.
+    # One joint of three with effort="0" is passive; two are an exporter's zeros.
     text = (CASES / "u5_tool0.urdf").read_text()
     path = tmp_path / "r.urdf"
     parts = text.split('effort="150"')
