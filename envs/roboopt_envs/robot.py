@@ -79,6 +79,8 @@ class RobotTask(FixedBaseEnv):
             assumed; or about everything else that is read differently from the file.
     """
 
+    has_twin = True  # It replaces what a picture shows, and nothing that moves.
+
     def __init__(
         self,
         robot: str | Path,

@@ -2,7 +2,8 @@
 
 Where a file has `<transmission>` or `<ros2_control>` elements, the joints that these
 name are driven. Otherwise the joints are driven whose `<limit>` does not have an effort
-of 0.
+of 0. Where that would leave most joints passive, the file is taken for incomplete: it
+gives the motors of a head and its grippers, say, or zeros of a CAD exporter.
 """
 
 from collections.abc import Iterable, Mapping
@@ -57,14 +58,21 @@ def _driven_by_file(
     mimics = {name: joint.mimic for name, joint in moving.items()}
     named = {name if (m := mimics[name]) is None else m.joint for name in named}
     driven = named or {name for name, effort in efforts.items() if effort != 0}
-    if not driven:
-        for name in coordinates:
-            notes.add('joints that are driven in spite of effort="0", as all', name)
-        return set(coordinates)
+    most_are_passive = 2 * len(driven) < len(coordinates)
     for name in coordinates:
-        if name not in driven and efforts[name]:
-            kind = "passive joints, which no <transmission> drives"
-            notes.add(f"{kind} (drive them by `actuated='all'`)", name)
+        if name in driven or named and not efforts[name]:
+            continue
+        if not most_are_passive:
+            if named:
+                kind = "passive joints, which no <transmission> drives"
+                notes.add(f"{kind} (drive them by `actuated='all'`)", name)
+            continue
+        driven.add(name)
+        if named:
+            kind = "joints with effort limits that are driven, as most have no "
+            notes.add(kind + "<transmission> (name the driven by `actuated`)", name)
+        else:
+            notes.add('joints that are driven in spite of effort="0", as most', name)
     return driven
 
 

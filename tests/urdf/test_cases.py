@@ -27,12 +27,12 @@ REFUSED = {
 WARNED = {
     "axis_0.7071_0_0.7071": r"axes that were normalized \(2\): j1 .*, j2 ",
     "u2_axis_five_digits": r"axes that were normalized \(1\): elbow_joint",
-    "effort_0": r'in spite of effort="0", as all \(2\): j1, j2',
+    "effort_0": r'in spite of effort="0", as most \(2\): j1, j2',
     "no_limit_tag": r"joints without limits, .*unlimited \(1\): j1",
     "no_lower_upper": r"joints without limits, .*unlimited \(1\): j1",
     "triangle_by_1e-3": r"inconsistent inertias.*\(1\): a \[0.01, 0.01, 0.02001\]",
     "u10_rounding_dust": r"inconsistent inertias, .*\(1\): tip \[3e-06, 0.0, ",
-    "u6_ros_extras": r"passive joints.*\(2\): shoulder_pan_joint, shoulder_lift_joint",
+    "u6_ros_extras": r"most have no <transmission> .*shoulder_pan_joint, shoulder_lift",
     "xacro_left_in": r"xacro elements .*\(1\): <xacro:include>",
 }
 
@@ -101,6 +101,7 @@ def test_ros_files_are_the_same_robot_as_without(name):
     for ours, theirs in pairs:
         for one, other in zip(ours, theirs, strict=True):
             np.testing.assert_array_equal(one, other)
+    np.testing.assert_array_equal(model.driven, plain.driven)
 
 
 def assert_same(one, other):
@@ -318,3 +319,16 @@ def test_a_file_is_warned_of_once():
         for _ in range(3):
             read_urdf(path)
     assert [Path(each.filename) for each in caught] == [path]
+
+
+def test_zeros_of_an_exporter_are_no_passive_joints(tmp_path):
+    # One joint of three with effort="0" is passive; two are an exporter's zeros.
+    text = (CASES / "u5_tool0.urdf").read_text()
+    path = tmp_path / "r.urdf"
+    parts = text.split('effort="150"')
+    assert len(parts) == 4
+    path.write_text('effort="0"'.join(parts[:3]) + 'effort="150"' + parts[3])
+    with pytest.warns(UserWarning, match=r'effort="0", as most \(2\)'):
+        assert read_urdf(path).driven.all()
+    path.write_text(parts[0] + 'effort="0"' + 'effort="150"'.join(parts[1:]))
+    np.testing.assert_array_equal(read_urdf(path).driven, [False, True, True])
