@@ -1,6 +1,6 @@
 """The chain rule on a function: the factors between a parameter and the loss.
 
-In x → h = w1·x → ŷ = w2·h → L = (ŷ − y)² the derivative by w1 is a product,
+In x → h = w1·x → ŷ = w2·h → L = (ŷ − y)² dL/dw1 is a product,
 
     dL/dw1 = dL/dŷ · dŷ/dh · dh/dw1,
 
@@ -42,15 +42,15 @@ class ChainNode:
     value: float
     """The value of a number; the root mean square of an array's elements."""
     derivative: float
-    """The loss by the variable; of an array, the Euclidean norm."""
+    """Of the loss with respect to the variable; of an array, the Euclidean norm."""
     parameters: tuple[str, ...]
     """The parameters that the variable depends on."""
     factors: dict[str, float]
-    """The derivatives by the variables and parameters that the expression holds; empty
-    where one of them is an array, or complex."""
+    """The derivatives with respect to the variables and parameters that the expression
+    holds; empty where one of them is an array, or complex."""
     is_complex: bool = False
-    """Whether `value` is the modulus of a complex number, and `derivative` the norm by
-    its two parts."""
+    """Whether `value` is the modulus of a complex number, and `derivative` the norm
+    over its two parts."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class ChainPath:
 
     @property
     def product(self) -> float:
-        """The share of the path in the derivative of the loss by the parameter."""
+        """The share of the path in the derivative of the loss."""
         return math.prod(self.factors)
 
     def __str__(self) -> str:
@@ -78,14 +78,14 @@ class ChainPath:
 
 @dataclass(frozen=True)
 class ScanNorms:
-    """A scan: the norm of the derivative by its carry, step by step."""
+    """A scan: the norm of dL/d carry, step by step."""
 
     name: str
     norms: Float[np.ndarray, " state"]
-    """Of the loss by the carry before each step, and after the last."""
+    """For the carry before each step, and after the last."""
     shares: Float[np.ndarray, " step"]
-    """Norms of the part of the derivative by the parameters, such as a policy's
-    weights, that enters in each step."""
+    """Norms of the part of dL/d parameters, such as a policy's weights, that enters in
+    each step."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ class Chain:
     """The relative precision of the numbers."""
 
     def paths(self, parameter: str) -> list[ChainPath]:
-        """Return the products that add up to the derivative by one parameter.
+        """Return the products that add up to dL/d `parameter`.
 
         Raises:
             RobooptError: if there is no such parameter, or an array is on a path.

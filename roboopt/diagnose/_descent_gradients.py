@@ -29,10 +29,10 @@ from roboopt.report import (
 
 PERCENT = 0.01
 WORDS = (
-    "The derivative dL/dp of the objective L by a parameter p says two things. Its "
-    "sign is the direction: where it is negative, L falls as p is raised, and the "
-    "descent raises p. Its size is how much p matters: to first order, a small change "
-    "Δp changes L by dL/dp · Δp. Where it is zero, the objective is flat."
+    "The derivative dL/dp of the objective L with respect to a parameter p says two "
+    "things. Its sign is the direction: where it is negative, L falls as p is raised, "
+    "and the descent raises p. Its size is how much p matters: a small change Δp "
+    "changes L by about dL/dp · Δp. Where it is zero, the objective is flat."
 )
 SHORT = {"raising it": "raise", "lowering it": "lower", "flat here": "flat"}
 MARK_SIZE = 4
@@ -74,7 +74,7 @@ def _first_order(
 
     Args:
         model: the model.
-        gradient: the derivatives by the names of the model's arrays.
+        gradient: the derivatives, under the names of the model's arrays.
         loss: the loss.
         units: of the parameters, as in `explain`.
     """

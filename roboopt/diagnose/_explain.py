@@ -105,7 +105,7 @@ def explain(
         derivatives=np.array([row.slopes(slopes, params) for row in rows]),
         changes=changes,
         terms=tuple(shares[k] for k in kept),
-        cosines=_cosines(slopes),
+        cosines=_cosines(slopes, params, rows),
         gradient_norm=math.sqrt(square),
         learning_rates=np.array(LEARNING_RATES),
         predicted=-square * np.array(LEARNING_RATES),
@@ -143,7 +143,7 @@ def _weighted(objective: Any, model: Any, batch: Any) -> Float[Array, " term"]:
 
 @eqx.filter_jit
 def _differentiated(loss_fn: LossFn, params: Any, batch: Any) -> tuple[Array, Any]:
-    """Return the weighted terms, and their derivatives by each leaf (term, ...)."""
+    """Return the weighted terms, and their derivatives in each leaf (term, ...)."""
 
     def terms(params):
         return _weighted(loss_fn.objective, loss_fn.build(params), batch)
@@ -222,9 +222,17 @@ def _leaves(slopes: Any) -> list[np.ndarray]:
     return [np.asarray(leaf, float) for leaf in jax.tree.leaves(slopes)]
 
 
-def _cosines(slopes: Any) -> np.ndarray:
-    """Return the cosines between the terms' gradients, NaN for a gradient of zero."""
-    flat = np.concatenate([x.reshape(len(x), -1) for x in _leaves(slopes)], 1)
+def _cosines(slopes: Any, params: Any, rows: list[Row]) -> np.ndarray:
+    """Return the cosines between the terms' gradients, NaN for a gradient of zero.
+
+    The derivatives are those per percent of each row, so that no unit matters.
+    """
+    leaves, relative = [x.reshape(len(x), -1) for x in _leaves(slopes)], []
+    for row in rows:
+        own = leaves[row.leaf]
+        own = own if row.index is None else own[:, [row.index]]
+        relative.append(own if row.log else own * (row.scale(params) or 1.0))
+    flat = np.concatenate(relative, 1)
     norms = np.linalg.norm(flat, axis=1)
     with np.errstate(all="ignore"):
         return (flat @ flat.T) / np.outer(norms, norms)

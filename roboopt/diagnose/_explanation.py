@@ -52,8 +52,8 @@ class TimeSplit:
     time_step: float
     """[s]"""
     sensitivity: Float[np.ndarray, " time"]
-    """Norm of the derivative of a motion's loss by its action in each step, the root
-    mean square over the starts."""
+    """Norm of the derivative of a motion's loss with respect to its action in each
+    step, the root mean square over the starts."""
     shares: Float[np.ndarray, "time row"] | None
     """The part of each row's derivative that the actions in a step carry, which adds up
     to the derivative (norms for arrays); None for a policy with memory."""
@@ -82,7 +82,8 @@ class Explanation(VerbResult):
     terms: tuple[TermShare, ...]
     gradient_norm: float
     cosines: Float[np.ndarray, "term term"] = field(default_factory=lambda: np.eye(1))
-    """Between the gradients of the terms; NaN for a term without gradient."""
+    """Between the gradients of the terms per percent of each row; NaN for a term
+    without gradient."""
     learning_rates: Float[np.ndarray, " rate"] = field(default_factory=NO_RATES)
     """Of the steps that were tried; none where the loss was not evaluated, and the
     `changes` are of first order."""
@@ -117,7 +118,7 @@ class Explanation(VerbResult):
 
     @property
     def gradient(self) -> Float[np.ndarray, " row"]:
-        """The derivative of the loss by each row; for arrays its norm."""
+        """The derivative of the loss with respect to each row; for arrays its norm."""
         return self.derivatives[:, -1]
 
     def direction(self, row: int) -> str:
@@ -225,7 +226,7 @@ class Explanation(VerbResult):
         return Table(header, rows)
 
     def time_table(self, split: TimeSplit) -> Table:
-        """Return the derivative by the action over time, and the part of each row."""
+        """Return dL/da over time, and the part of each row."""
         steps = len(split.sensitivity)
         edges = np.unique(np.linspace(0, steps, TIME_ROWS + 1).astype(int))
         rows = []

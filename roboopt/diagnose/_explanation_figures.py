@@ -12,24 +12,20 @@ if TYPE_CHECKING:
 
 TERM_COLORS = ("#2f80c9", "#d9772b", "#4a9d6e", "#8a63b8", "#b8864b", "#c05a7a")
 RISES = "#b3261e"  # no color of a term
-MIN_BAR = 0.02  # of the largest bar, so that a small one is seen
 LOG_RANGE = 30.0
 
 
 def pull_panel(found: "Explanation") -> str:
-    """Draw by how much 1 % more of each parameter changes the loss, term by term."""
+    """Draw the change of the loss that the slopes predict for 1 % more of each row."""
     effect = 0.01 * found.derivatives[:, :-1] * np.array(found.scales)[:, None]
-    title = "ΔL if a parameter is raised by 1 %"
+    title = "Predicted ΔL if raised by 1 %"
     with panel(title, "parameter", "change of L", label=f"{title}, by term") as made:
         places, width = np.arange(len(found.names)), 0.8 / effect.shape[1]
-        least = MIN_BAR * np.max(np.abs(effect), initial=0.0)
         for i in range(effect.shape[1]):
             shift = (i - (effect.shape[1] - 1) / 2) * width
             color = TERM_COLORS[i % len(TERM_COLORS)]
-            own = effect[:, i]
-            shown = np.sign(own) * np.maximum(np.abs(own), least)
-            made.axes.bar(places + shift, shown, 0.9 * width, color=color)
-        made.axes.axhline(0, color=INK, lw=0.8)
+            made.axes.bar(places + shift, effect[:, i], 0.9 * width, color=color)
+        made.axes.axhline(0, color=INK, lw=0.4)
         made.axes.set_xticks(places, found.names)
         if sum(map(len, found.names)) > 34:
             for label in made.axes.get_xticklabels():
@@ -39,7 +35,10 @@ def pull_panel(found: "Explanation") -> str:
 
 
 def step_panel(found: "Explanation") -> str:
-    """Draw the predicted and the actual decrease of the loss over the learning rate."""
+    """Draw the predicted and the actual decrease of the loss over the learning rate.
+
+    A rise, which a logarithmic axis cannot show, is a cross at its foot.
+    """
     title = "Decrease of the loss by one step"
     rates, falls = found.learning_rates, found.actual < 0
     rises = np.isfinite(found.actual) & (found.actual > 0)
@@ -51,8 +50,10 @@ def step_panel(found: "Explanation") -> str:
         axes.plot(rates[falls], -found.actual[falls], "o-", label="actual", **own)
         if rises.any():
             own = {"color": RISES, "markersize": 7}
-            said = "L rises by this"
-            axes.plot(rates[rises], found.actual[rises], "x", label=said, **own)
+            foot = {"transform": axes.get_xaxis_transform(), "clip_on": False}
+            axes.plot(
+                rates[rises], 0 * rates[rises], "x", label="L rises", **own, **foot
+            )
         axes.set_xscale("log")
         if found.gradient_norm > 0:
             axes.set_yscale("log")
@@ -79,14 +80,11 @@ def line_panel(found: "Explanation") -> str:
             said = f"keeps {100 * kept:.0f} %" if kept > 0 else "L rises"
             marker, own = ("o", color) if kept > 0 else ("x", RISES)
             axes.plot(rate, height, marker, color=own, markersize=7)
-            left = rate == rates[-1]
+            last = rate == rates[-1]
+            shift = (-6, 6) if last else (6, 6 if rate < best else -12)
+            own = {"textcoords": "offset points", "fontsize": 8}
             axes.annotate(
-                said,
-                (rate, height),
-                (-6 if left else 6, 6),
-                textcoords="offset points",
-                fontsize=8,
-                ha="right" if left else "left",
+                said, (rate, height), shift, ha="right" if last else "left", **own
             )
         end = rates[shown][-1], tangent[shown][-1]
         own = {"textcoords": "offset points", "fontsize": 8, "color": GRAY}
@@ -95,9 +93,9 @@ def line_panel(found: "Explanation") -> str:
 
 
 def time_panel(split: "TimeSplit") -> str:
-    """Draw the derivative by the action over time."""
+    """Draw dL/da over time, the root mean square over the starts."""
     title = "How much L depends on each action"
-    with panel(title, "time [s]", "|dL/da|", label=f"{title}, over time") as made:
+    with panel(title, "time [s]", "rms dL/da", label=f"{title}, over time") as made:
         times = np.arange(len(split.sensitivity)) * split.time_step
         made.axes.plot(times, split.sensitivity, color=BEFORE_AFTER["after"])
         positive = split.sensitivity[split.sensitivity > 0]

@@ -38,8 +38,8 @@ def sentences(found: "Explanation") -> list[str]:
     bad = [n for n, g in zip(found.names, found.gradient, strict=True) if not _fine(g)]
     if bad:
         return [
-            f"The derivative by {', '.join(bad)} is not finite: the loss has no slope "
-            "there, and gradient descent cannot start."
+            f"The derivative with respect to {', '.join(bad)} is not finite: the loss "
+            "has no slope there, and gradient descent cannot start."
         ]
     return [*_largest(found), *_conflicts(found), *_steps(found), *_times(found)]
 
@@ -57,7 +57,7 @@ def _largest(found: "Explanation") -> list[str]:
         steepest = found.names[int(np.argmax(np.abs(found.gradient)))]
         return [
             "One percent of no parameter changes the loss beyond rounding; the "
-            f"steepest slope is that by {steepest}."
+            f"steepest slope is that with respect to {steepest}."
         ]
     name = found.names[k]
     only = np.sum(effects >= TIE * effects[k]) == 1 and len(effects) > 1
@@ -92,8 +92,8 @@ def _conflicts(found: "Explanation") -> list[str]:
                 names = readable(found.terms[j].name), readable(one.name)
                 said.append(
                     f"{names[0][:1].upper()}{names[0][1:]} and {names[1]} pull against "
-                    "each other: the cosine between their gradients is "
-                    f"{cosine(found.cosines[i, j])}."
+                    "each other: the cosine between their gradients, per percent of "
+                    f"each parameter, is {cosine(found.cosines[i, j])}."
                 )
     return said
 
@@ -112,15 +112,15 @@ def _steps(found: "Explanation") -> list[str]:
     said = []
     if len(kept):
         said.append(
-            "A plain gradient step (those of Adam and L-BFGS have other lengths) keeps "
-            "its first-order prediction within 10 % up to a learning rate of "
-            f"{rates[kept[-1]]:g}."
+            f"Among the learning rates tried, {rates[kept[-1]]:g} is the largest at "
+            "which a plain gradient step −η dL/dp keeps the slope's prediction within "
+            "10 % (other optimizers take other steps)."
         )
     if len(rises):
+        among = "The" if said else "Among the learning rates tried, the"
         said.append(
-            f"At a learning rate of {rates[rises[0]]:g} the loss rises after a plain "
-            "gradient step: the step is so long that the slope at its start says "
-            "nothing about its end."
+            f"{among} smallest at which the loss rises is {rates[rises[0]]:g}: that "
+            "step is so long that the slope at its start says nothing about its end."
         )
     if lost.any():
         said.append(
@@ -131,7 +131,7 @@ def _steps(found: "Explanation") -> list[str]:
 
 
 def _curvature(found: "Explanation") -> list[str]:
-    """Return the best step to second order, where the losses on the line confirm it."""
+    """Return the best step by the curvature, where losses on the line confirm it."""
     if not found.curvature > 0 or not len(found.line):
         return []
     best = 1 / found.curvature
@@ -140,9 +140,9 @@ def _curvature(found: "Explanation") -> list[str]:
     if abs(fall - predicted) > MAX_CURVATURE_ERROR * abs(predicted) - noise(found):
         return []
     said = (
-        f"The curvature along the gradient is c = {_two(found.curvature)}: to second "
-        "order, a plain gradient step lowers the loss most at a learning rate of 1/c = "
-        f"{_two(best)}"
+        "The curvature along the gradient, how fast the slope changes, is c = "
+        f"{_two(found.curvature)}: where it stays so, a plain gradient step lowers the "
+        f"loss most at a learning rate of 1/c = {_two(best)}"
     )
     above = np.flatnonzero(found.line > 0)
     end = found.line_rates[above[0]] if len(above) else np.inf
@@ -164,7 +164,7 @@ def _times(found: "Explanation") -> list[str]:
         return []
     said = [
         f"The loss depends most on the action at {peak * step:.3g} s "
-        f"(dL/da {number(values[peak])}); on the one at {last * step:.3g} s by "
+        f"(rms dL/da {number(values[peak])}); on the one at {last * step:.3g} s by "
         f"{number(values[last])}."
     ]
     if values[0] > 3 * np.median(values):

@@ -168,7 +168,7 @@ def differentiable(objective: Any) -> bool:
 
 
 def relative_gradient(gradient: Any, params: Any) -> Any:
-    """Return the derivatives by relative changes of each leaf of `params`."""
+    """Return the derivatives with respect to relative changes of each leaf."""
     return jax.tree.map(lambda g, s: g * s, gradient, sizes(params))
 
 
