@@ -10,6 +10,7 @@ abort, the compiled programs are dropped.
 import gc
 import itertools
 import os
+import signal
 from pathlib import Path
 
 CACHE = Path(__file__).parents[1] / ".cache" / "jax"
@@ -31,6 +32,10 @@ jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 install_import_hook("roboopt", "beartype.beartype")
+
+# A shell that starts pytest in the background lets it and its children ignore Ctrl-C.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 gc.set_threshold(50_000)  # tracing makes many objects, few of them in cycles
 

@@ -64,7 +64,7 @@ def begun(tmp_path):
             text=True,
         )
         processes.append(process)
-        assert process.stdout.readline() == "begun\n"
+        assert process.stdout is not None and process.stdout.readline() == "begun\n"
         return process
 
     yield start

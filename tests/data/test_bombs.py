@@ -41,7 +41,7 @@ def wide(path):
 
 
 def long(path):
-    with gzip.open(path, "wb", compresslevel=1) as file:
+    with gzip.GzipFile(path, "wb", compresslevel=1) as file:
         file.write(b"t,q,v,tau\n")
         for _ in range(17):
             file.write(b"0" * (1 << 26))
