@@ -16,6 +16,7 @@ from roboopt._errors import RobooptError, require
 
 MAX_RATIO = 100  # of compressed recordings; zeros alone reach 1000
 MIN_LIMIT = 2**30  # bytes
+PEEKED = 16  # bytes, more than a magic prefix has
 PROBE_SIZE = 4096  # bytes: a full disk may still take an empty file
 
 
@@ -140,6 +141,8 @@ def _require_size(path: Path, archive: Any) -> None:
     }
     for member in archive.zip.infolist():
         with archive.zip.open(member) as file:
+            if not file.peek(PEEKED).startswith(np.lib.format.MAGIC_PREFIX):
+                continue  # NumPy gives it as bytes.
             read_header = headers[np.lib.format.read_magic(file)]
             shape, _, dtype = read_header(file)
             if math.prod(shape) * dtype.itemsize > member.file_size:

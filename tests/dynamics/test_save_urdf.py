@@ -139,7 +139,7 @@ def test_trees_in_general_position_come_back(random_path, tmp_path):
 def assert_pybullet_agrees(path, robot):
     """Compare one step of PyBullet from random states with the twin's."""
     body = Body(path, bodies_damping=0.0)
-    twin = Twin(robot, 1 / 240)
+    twin = Twin(robot, 1 / 240, actuated=tuple(range(len(robot.joint_names))))
     for seed in range(3):
         q, velocity, effort = random_state(np.random.default_rng(seed), twin.joints)
         body.set_state(q, velocity)

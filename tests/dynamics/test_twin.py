@@ -159,7 +159,7 @@ def test_gradients_match_finite_differences(tmp_path):
 
 
 def test_gradients_of_a_trajectory_through_limits():
-    robot = load_urdf(ROBOTS["cart_pole"])
+    robot = load_urdf(ROBOTS["cart_pole"], actuated="all")
     twin = Twin(robot, TIME_STEP, joint_limits=True)
 
     def end(start, actions):
