@@ -78,8 +78,14 @@ class Frozen(Readable, eqx.Module, Generic[T]):
         return eqx.combine(jax.lax.stop_gradient(arrays), rest)
 
 
-def trainable(model: Any) -> Any:
-    """Return a tree of booleans: which leaves of `model` are trainable arrays."""
+def trainable_mask(model: Any) -> Any:
+    """Return a tree of booleans: which leaves of `model` are trainable arrays.
+
+    Arrays within a `Frozen`, such as a controller's robot, are not. Their gradient is
+    zero, but weight decay or noise of an optimizer would change them: in a training
+    loop of your own, `optax.masked(optimizer, mask)` or `eqx.partition(model, mask)`
+    keeps them as they are.
+    """
 
     def frozen(node: Any) -> bool:
         return isinstance(node, Frozen)

@@ -1,5 +1,6 @@
 """Optimizers: gradient descent on any objective, and nonlinear least squares."""
 
+from roboopt._core import trainable_mask as trainable_mask
 from roboopt.optimize._bounds import Bound as Bound
 from roboopt.optimize._fit import Fit as Fit
 from roboopt.optimize._least_squares import least_squares as least_squares

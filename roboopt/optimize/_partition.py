@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from roboopt._core import trainable as trainable_leaves
+from roboopt._core import trainable_mask
 from roboopt._errors import RobooptError
 
 MAX_SHOWN = 5  # leaves of a model in an error
@@ -37,7 +37,7 @@ def partition(
     Raises:
         RobooptError: if no array is trainable.
     """
-    selected = trainable_leaves(model)
+    selected = trainable_mask(model)
     if trainable is not None:
         chosen = eqx.tree_at(
             trainable,

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from roboopt._core import AnyArray, Frozen, Jittable, check_shape, sizes, trainable
+from roboopt._core import AnyArray, Frozen, Jittable, check_shape, sizes, trainable_mask
 from roboopt._errors import RobooptError, require_positive
 from roboopt.policies import Normal
 
@@ -51,7 +51,7 @@ class ParameterNoise(Jittable):
                 trainable.
         """
         require_positive(spread=spread)
-        trained = eqx.filter(policy, trainable(policy))
+        trained = eqx.filter(policy, trainable_mask(policy))
         if not jax.tree.leaves(trained):
             raise RobooptError(
                 "`policy` must have a floating-point array to tune, got "
@@ -80,7 +80,7 @@ class ParameterNoise(Jittable):
         """
         check_shape("drawn", drawn.shape, self.shift.shape)
         given = self.given()
-        trained, rest = eqx.partition(given, trainable(given))
+        trained, rest = eqx.partition(given, trainable_mask(given))
         flat, restored = ravel_pytree(trained)
         return eqx.combine(restored(flat + self.unit() * drawn), rest)
 

@@ -7,7 +7,7 @@ import equinox as eqx
 import jax
 import numpy as np
 
-from roboopt._core import trainable
+from roboopt._core import trainable_mask
 from roboopt._errors import RobooptError
 from roboopt.data import Demonstrations
 from roboopt.policies import (
@@ -106,7 +106,9 @@ def acting_policy(model: Any, action_space: Any) -> Any:
 
 
 def parameter_count(policy: Any) -> int:
-    return sum(x.size for x in jax.tree.leaves(eqx.filter(policy, trainable(policy))))
+    return sum(
+        x.size for x in jax.tree.leaves(eqx.filter(policy, trainable_mask(policy)))
+    )
 
 
 def _random_samples(task: Task) -> Demonstrations:

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import equinox as eqx
 
-from roboopt._core import trainable
+from roboopt._core import trainable_mask
 from roboopt._errors import require_at_least, require_positive
 from roboopt.gradients import Automatic, Mixed, ZerothOrder
 from roboopt.objectives import NegativeReward
@@ -89,7 +89,7 @@ def _whole_episodes(
     """Return the run on values of whole episodes in the environment itself."""
     count = task.envs or STARTS
     starts, rollout = task.starts(count), task.gym_rollout()
-    trained = eqx.filter(policy, trainable(policy))
+    trained = eqx.filter(policy, trainable_mask(policy))
     pairs = values.num_pairs(trained)
     episodes, steps = count * (2 * pairs + 1), ADAM_STEPS
     if mixed is None and values.deterministic(trained):

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from roboopt._core import trainable
+from roboopt._core import trainable_mask
 from roboopt._errors import RobooptError, require_at_least
 from roboopt.data import load
 from roboopt.objectives import EnergyTaskCost
@@ -228,7 +228,7 @@ def _check_controller(controller: Any, env: Any, seed: int) -> None:
         raise RobooptError(
             f"`controller` must be callable, observation -> action, got {controller!r}."
         )
-    if not any(jax.tree.leaves(trainable(controller))):
+    if not any(jax.tree.leaves(trainable_mask(controller))):
         raise RobooptError(
             "`controller` must have gains to tune, as floating-point arrays in an "
             "equinox module or another pytree; a lambda or a closure hides them. Got "

@@ -1,11 +1,19 @@
 """What the README says of somebody else's training loop: a function of parameters."""
 
+from pathlib import Path
+
+import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
+import pytest
 from roboopt_envs.cart_pole import CartPoleBalance
 
 import roboopt as ro
+from roboopt.optimize import trainable_mask
+
+URDF = Path(__file__).parents[2] / "examples/double_pendulum/double_pendulum.urdf"
 
 
 def apply(params, observation):
@@ -43,3 +51,43 @@ def test_plain_optax_trains_a_plain_function_on_an_objective():
         losses.append(float(loss))
     assert losses[-1] < 0.8 * losses[0]
     env.close()
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        optax.adamw(0.1, weight_decay=0.1),
+        optax.lion(0.1, weight_decay=0.1),
+        optax.lamb(0.1, weight_decay=0.1),
+        optax.chain(optax.add_noise(0.1, 0.55, key=0), optax.sgd(0.1)),
+    ],
+    ids=["adamw", "lion", "lamb", "add_noise"],
+)
+def test_a_given_robot_stays_to_the_bit_under_decay_and_noise(optimizer):
+    robot = ro.load_urdf(URDF)
+    policy = ro.policies.PDGravityCompensation(robot, 2 * jnp.ones(2), 3 * jnp.ones(2))
+    seen = np.random.default_rng(0).normal(size=(16, 6))
+    batch = ro.data.Demonstrations(seen, seen[:, :2])
+    objective = ro.ActionMismatch(scale=(1.0, 1.0))
+    mask = trainable_mask(policy)
+    params, given = eqx.partition(policy, mask)
+    masked = optax.masked(optimizer, mask)
+    state, whole = optimizer.init(params), masked.init(policy)
+
+    @eqx.filter_jit
+    def steps(params, state, model, whole):
+        grads = eqx.filter_grad(lambda p: objective(eqx.combine(p, given), batch))
+        updates, state = optimizer.update(grads(params), state, params)
+        params = eqx.apply_updates(params, updates)
+        updates, whole = masked.update(jax.grad(objective)(model, batch), whole, model)
+        return params, state, eqx.apply_updates(model, updates), whole
+
+    model = policy
+    for _ in range(3):
+        params, state, model, whole = steps(params, state, model, whole)
+    for after in (eqx.combine(params, given), model):
+        jax.tree.map(np.testing.assert_array_equal, after.robot, policy.robot)
+        (gains, before) = (
+            jax.tree.leaves(eqx.filter(x, mask)) for x in (after, policy)
+        )
+        assert all((a != b).all() for a, b in zip(gains, before, strict=True))
