@@ -112,7 +112,7 @@ def read_archive(path: str | PathLike, argument: str = "path") -> dict[str, np.n
                     "without a name."
                 )
             with archive:
-                _require_size(path, archive)
+                _require_size(path, archive, argument)
                 return {name: np.asarray(archive[name]) for name in archive.files}
     except RobooptError:
         raise
@@ -127,13 +127,13 @@ def read_archive(path: str | PathLike, argument: str = "path") -> dict[str, np.n
         ) from error
 
 
-def _require_size(path: Path, archive: Any) -> None:
+def _require_size(path: Path, archive: Any, argument: str) -> None:
     """Raise a RobooptError, before memory is taken, if an archive expands too far."""
     sizes = [member.file_size for member in archive.zip.infolist()]
     if sum(sizes) > expansion_limit(path):
         raise RobooptError(
-            f"`path` must expand to at most {MAX_RATIO} times its size, or to 1 GiB, "
-            f"but {path} claims to expand to {sum(sizes) / 2**30:.3g} GiB."
+            f"`{argument}` must expand to at most {MAX_RATIO} times its size, or to "
+            f"1 GiB, but {path} claims to expand to {sum(sizes) / 2**30:.3g} GiB."
         )
     headers = {
         (1, 0): np.lib.format.read_array_header_1_0,

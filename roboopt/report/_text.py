@@ -59,7 +59,7 @@ def table_text(table: Table, width: int) -> str:
 def _cut(table: Table, width: int) -> list[Table]:
     """Return a table of numbers as tables that fit, each with the names of the rows.
 
-    None where one column alone is too wide.
+    The list is empty where one column alone is too wide.
     """
     columns = list(zip(table.header, *table.rows, strict=True))
     widths = [max(map(len, column)) for column in columns]
