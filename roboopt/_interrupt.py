@@ -41,6 +41,8 @@ class _Handler:
         if not retried:
             again, self.pending, self.signum = self.pending, True, signum
             if again:
+                if self.owner:  # `watch` ends the process
+                    return
                 self.raise_now()
             threading.Thread(target=self._retry, daemon=True).start()
         if self.pending and not self.shields and not _in_jax(frame):

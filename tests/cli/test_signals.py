@@ -1,7 +1,7 @@
 """Signals: a command or a descent that is told to end does, and keeps what it has.
 
 Processes of their own are really signalled. They begin with a word on stdout, since
-until the interpreter has begun no program can hear a signal.
+until the interpreter and the command have begun no program can hear a signal.
 """
 
 import os
@@ -18,7 +18,12 @@ COMMAND = """
 import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
 from roboopt.cli import main
-print("begun", flush=True)
+
+def tell(event, arguments):  # The command hears signals before it imports the rest.
+    if event == "import" and arguments[0] == "roboopt.cli._main":
+        print("begun", flush=True)
+
+sys.addaudithook(tell)
 sys.exit(main())
 """
 DESCENT = """
