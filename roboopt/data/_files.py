@@ -94,8 +94,15 @@ def _is_running(process: int) -> bool:
     return True
 
 
-def read_archive(path: str | PathLike, argument: str = "path") -> dict[str, np.ndarray]:
+def read_archive(
+    path: str | PathLike,
+    argument: str = "path",
+    left_out: list[str] | None = None,
+) -> dict[str, np.ndarray]:
     """Return the arrays of an .npz file by name.
+
+    Pickled objects could run code: they are refused, or, where a list is given, left
+    out, and their names added to `left_out`.
 
     Raises:
         RobooptError: if `path` is missing, empty, truncated, not an archive, or holds
@@ -112,8 +119,12 @@ def read_archive(path: str | PathLike, argument: str = "path") -> dict[str, np.n
                     "without a name."
                 )
             with archive:
-                _require_size(path, archive, argument)
-                return {name: np.asarray(archive[name]) for name in archive.files}
+                pickled = _require_size(path, archive, argument)
+                names = archive.files
+                if left_out is not None:
+                    left_out += [name for name in names if name in pickled]
+                    names = [name for name in names if name not in pickled]
+                return {name: np.asarray(archive[name]) for name in names}
     except RobooptError:
         raise
     except FileNotFoundError as error:
@@ -127,8 +138,11 @@ def read_archive(path: str | PathLike, argument: str = "path") -> dict[str, np.n
         ) from error
 
 
-def _require_size(path: Path, archive: Any, argument: str) -> None:
-    """Raise a RobooptError, before memory is taken, if an archive expands too far."""
+def _require_size(path: Path, archive: Any, argument: str) -> set[str]:
+    """Return which arrays are of pickled objects.
+
+    Raises a RobooptError, before memory is taken, if the archive expands too far.
+    """
     sizes = [member.file_size for member in archive.zip.infolist()]
     if sum(sizes) > expansion_limit(path):
         raise RobooptError(
@@ -139,14 +153,19 @@ def _require_size(path: Path, archive: Any, argument: str) -> None:
         (1, 0): np.lib.format.read_array_header_1_0,
         (2, 0): np.lib.format.read_array_header_2_0,
     }
+    pickled = set()
     for member in archive.zip.infolist():
         with archive.zip.open(member) as file:
             if not file.peek(PEEKED).startswith(np.lib.format.MAGIC_PREFIX):
                 continue  # NumPy gives it as bytes.
             read_header = headers[np.lib.format.read_magic(file)]
             shape, _, dtype = read_header(file)
+            if dtype.hasobject:
+                pickled.add(member.filename.removesuffix(".npy"))
+                continue
             if math.prod(shape) * dtype.itemsize > member.file_size:
                 raise ValueError(f"{member.filename} is shorter than it claims")
+    return pickled
 
 
 def expansion_limit(path: Path) -> int:

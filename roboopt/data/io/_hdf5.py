@@ -1,4 +1,4 @@
-"""Episodes in HDF5, as robomimic lays them out: https://robomimic.github.io.
+"""Episodes in HDF5: robomimic's layout, and flat ones such as D4RL's and ALOHA's.
 
 Group `data/demo_k` is episode k: `actions`, `obs/<key>`, `next_obs/<key>`, `rewards`,
 `dones`. `next_obs` holds the observations after the actions; its last row is the one
@@ -9,7 +9,7 @@ each episode ended, which robomimic ignores.
 import json
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,16 @@ import numpy as np
 from roboopt._errors import RobooptError
 from roboopt.data._files import atomic_write, optional_package
 from roboopt.data._trajectory import PER_EPISODE
-from roboopt.data.io._arrays import Arrays, ReadOptions, join_observations
+from roboopt.data.io._arrays import (
+    NAMES,
+    NEXT,
+    OTHER_NAMES,
+    Arrays,
+    ReadOptions,
+    join_observations,
+)
+from roboopt.data.io._boundaries import BOUNDARIES
+from roboopt.data.io._named_arrays import read_arrays
 
 KEY = "observation"
 GYM_TYPE = 2  # robomimic's number for Gym environments
@@ -39,17 +48,17 @@ def read_hdf5(path: Path, options: ReadOptions) -> list[tuple[str, Arrays]]:
         data = file.get("data")
         names = _demonstrations(data)
         if not names:
-            hint = " Load a Minari dataset by `minari:` and its folder."
-            raise RobooptError(
-                "`path` must hold groups data/demo_0, data/demo_1, … with `actions` "
-                f"and `obs`, but {path} holds {', '.join(file) or 'nothing'}."
-                f"{hint if 'episode_0' in file else ''}"
-            )
+            try:
+                return list(_flat(file, path, options))
+            except OSError as error:
+                raise RobooptError(
+                    f"`path` must be a complete HDF5 file, but {path}: {error}"
+                ) from error
         shared = _control_step(data.attrs)
         for name in names:
             where = f"data/{name} of {path}"
             try:
-                arrays = _episode(data[name], options.observation_keys, where)
+                arrays = _episode(data[name], options, where)
             except OSError as error:
                 raise RobooptError(
                     f"`path` must be a complete HDF5 file, but {where}: {error}"
@@ -57,13 +66,65 @@ def read_hdf5(path: Path, options: ReadOptions) -> list[tuple[str, Arrays]]:
             found.append((where, {**shared, **arrays}))
             without_last += "next_obs" not in data[name]
     if without_last:
-        warnings.warn(
+        options.note(
             f"{without_last} of the {len(found)} episodes of {path.name} lack "
             "`next_obs`, the observation after the last action: their last action is "
-            "dropped.",
-            stacklevel=3,
+            "dropped."
         )
     return found
+
+
+def episode_masks(path: Path) -> dict[str, list[int]]:
+    """Return the numbers of the episodes that each mask of a robomimic file names."""
+    if path.suffix not in (".hdf5", ".h5") or not path.is_file():
+        return {}
+    h5py = optional_package("h5py", "HDF5", "h5py")
+    with h5py.File(path, "r") as file:
+        names, masks = _demonstrations(file.get("data")), file.get("mask")
+        if not names or not hasattr(masks, "items"):
+            return {}
+        found = {}
+        for mask, members in masks.items():
+            texts = [str(np.char.decode(x)) for x in np.asarray(members, "S")]
+            if unknown := set(texts) - set(names):
+                raise RobooptError(
+                    f"`path` must hold the episodes of its masks, but mask/{mask} of "
+                    f"{path} names {', '.join(sorted(unknown))}."
+                )
+            found[mask] = sorted(names.index(text) for text in texts)
+        return found
+
+
+def _flat(file: Any, path: Path, options: ReadOptions) -> Iterator[tuple[str, Arrays]]:
+    """Yield the arrays of a file without groups of episodes."""
+    if "episode_0" in file:
+        raise RobooptError(
+            "`path` must hold arrays, or groups data/demo_0, data/demo_1, …, but "
+            f"{path} holds {', '.join(file)}. Load a Minari dataset by `minari:` and "
+            "its folder."
+        )
+    arrays: dict[str, Any] = {}
+    for name, item in file.items():
+        meaning = OTHER_NAMES.get(name, name)
+        if hasattr(item, "keys") and meaning in ("observations", NEXT):
+            arrays[meaning] = join_observations(
+                item, options.observation_keys, str(path), options
+            )
+        elif hasattr(item, "shape") and item.dtype.kind in "fiub":
+            arrays[name] = item
+    names = {OTHER_NAMES.get(name, name): name for name in arrays}
+    if not {"observations", "actions"} <= names.keys():
+        arrays = {}
+
+        def visit(name: str, item: Any) -> None:
+            if hasattr(item, "shape") and len(item.shape) < 3:
+                arrays[name.replace("/", ".")] = item[()]
+
+        file.visititems(visit)
+    else:
+        used = {*NAMES, NEXT, *BOUNDARIES}
+        arrays = {n: arrays[n][()] for k, n in names.items() if {k, n} & used}
+    yield from read_arrays(arrays, str(path), options)
 
 
 def write_hdf5(path: Path, parts: dict[str, list[np.ndarray]]) -> None:
@@ -115,8 +176,8 @@ def _control_step(attributes: Any) -> dict[str, float]:
         return {}
 
 
-def _episode(group: Any, keys: Sequence[str] | None, where: str) -> dict[str, Any]:
-    before = _observations(group["obs"], keys, where)
+def _episode(group: Any, options: ReadOptions, where: str) -> dict[str, Any]:
+    before = _observations(group["obs"], options, where)
     names = ("actions", "rewards", "efforts", "times")
     arrays = {name: group[name][()] for name in names if name in group}
     if len(arrays["actions"]) != len(before):
@@ -126,7 +187,7 @@ def _episode(group: Any, keys: Sequence[str] | None, where: str) -> dict[str, An
         )
     told = {k: v for k, v in group.attrs.items() if k in (*PER_EPISODE, "time_step")}
     if "next_obs" in group:
-        after = _observations(group["next_obs"], keys, where)
+        after = _observations(group["next_obs"], options, where)
         if after.shape != before.shape:
             raise RobooptError(
                 f"`path` must hold `next_obs` of the shape of `obs`, but {where} holds "
@@ -146,7 +207,7 @@ def _episode(group: Any, keys: Sequence[str] | None, where: str) -> dict[str, An
     return {**arrays, **told, "observations": before}
 
 
-def _observations(group: Any, keys: Sequence[str] | None, where: str) -> np.ndarray:
+def _observations(group: Any, options: ReadOptions, where: str) -> np.ndarray:
     # Some files keep a single array where robomimic has a group of arrays.
     arrays = group if hasattr(group, "keys") else {KEY: group}
-    return join_observations(arrays, keys, where)
+    return join_observations(arrays, options.observation_keys, where, options)
