@@ -173,7 +173,11 @@ class ActorCriticAlgorithm(ABC):
         """Return the run of `learn`, in `words` for `Run.choice`."""
         data = self.data(envs, seed)
         steps = data.gradient_steps(timesteps)
-        optimizer = self.optimizer(steps)
+        settings = {
+            "optimizer": self.optimizer(steps),
+            "batch_size": data.batch_size,
+            "devices": getattr(envs, "devices", None),
+        }
         return Run(
             algorithm=self,
             objective=self.objective(envs),
@@ -181,7 +185,7 @@ class ActorCriticAlgorithm(ABC):
             data=data,
             progress=data,
             steps=steps,
-            settings={"optimizer": optimizer, "batch_size": data.batch_size},
+            settings=settings,
             timesteps=timesteps,
             choice={**words, "budget": budget_in_words(timesteps, data.samples)},
             close=getattr(envs, "close", lambda: None),
