@@ -59,7 +59,7 @@ def reinforced(algorithm):
     def learn(ds):
         starts = np.random.default_rng(0).normal(size=(32, 2))
         rollout = line(12)
-        envs = ro.rollouts.TwinVectorEnv(rollout, starts, ENVS, stagger=True, devices=ds)
+        envs = ro.rollouts.TwinVectorEnv(rollout, starts, ENVS, devices=ds)
         envs.begin(0)
         collected.append(envs.collect(agent, jax.random.key(1), 6)[0])
         return algorithm.learn(agent, envs, timesteps=ENVS * 6 * 3)
