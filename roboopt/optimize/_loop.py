@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
+from roboopt._programs import filter_jit
 from roboopt.gradients import Estimator, LossFn, inner
 from roboopt.objectives import Objective
 from roboopt.optimize._bounds import to_bounded
@@ -109,7 +110,7 @@ def _build(intervals: Any, fixed: Any, static: Any, params: Any) -> Any:
     return eqx.combine(to_bounded(intervals, params), fixed, static)
 
 
-@eqx.filter_jit
+@filter_jit
 def advance(
     problem: Problem, state: State, count: Int[Array, ""]
 ) -> tuple[State, dict, Int[Array, ""]]:
@@ -154,7 +155,7 @@ def advance(
 
 
 # The shapes and the loop share one trace.
-@eqx.filter_jit(inline=True)  # pyright: ignore[reportCallIssue]
+@functools.partial(filter_jit, inline=True)
 def _step(problem: Problem, state: State) -> tuple[State, dict]:
     """Take a step of every descent; return the state after and a row of the history."""
     batch, source = problem.source.draw(state.source)
@@ -221,7 +222,7 @@ def estimate(
 
 
 # The line search, the gradient and the terms share one trace.
-@eqx.filter_jit
+@filter_jit
 def _evaluate(loss_fn: LossFn, params: Any, batch: Any) -> tuple[Array, dict]:
     return loss_fn.evaluate(params, batch)
 

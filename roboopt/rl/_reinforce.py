@@ -24,7 +24,7 @@ from roboopt._interrupt import ending
 from roboopt._progress import progress_line
 from roboopt.diagnose import Explanation, explain, explain_descent, norm_by_horizon
 from roboopt.objectives import NegativeReward, PPOLoss
-from roboopt.optimize import Result
+from roboopt.optimize import Result, minimize
 from roboopt.policies import NetworkSettings, StatefulPolicy
 from roboopt.report import progress_bar
 from roboopt.rl._analytic import AnalyticGradient
@@ -161,7 +161,12 @@ def reinforce(
             print(*lines, sep="\n", file=sys.stderr)
         try:
             with progress_line(run.timesteps, progress) as monitor.show:
-                result = run.minimize(
+                result = minimize(
+                    run.objective,
+                    run.model,
+                    run.data,
+                    steps=run.steps,
+                    **run.settings,
                     gradient=run.estimator,
                     seconds=seconds,
                     seed=seed,
