@@ -27,5 +27,5 @@ from roboopt.data.io._formats import recording_files as recording_files
 from roboopt.data.io._formats import save_episodes as save_episodes
 from roboopt.data.io._frame import is_frame as is_frame
 from roboopt.data.io._hdf5 import episode_masks as episode_masks
-from roboopt.data.io._memmap import MemmapDemonstrations as MemmapDemonstrations
 from roboopt.data.io._minari import save_minari as save_minari
+from roboopt.data.io._streamed import StreamedDemonstrations as StreamedDemonstrations

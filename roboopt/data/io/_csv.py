@@ -3,8 +3,9 @@
 import csv
 import gzip
 import re
+import zlib
 from collections.abc import Iterator
-from io import StringIO, TextIOWrapper
+from io import TextIOWrapper
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from roboopt.data._files import expansion_limit
 from roboopt.data.io._arrays import Arrays, ReadOptions
 from roboopt.data.io._table import Table, read_table
 
-BLOCK = 2**20  # characters
+MAX_LINE = 2**22  # characters
 MAX_COLUMNS = 10_000
 DELIMITERS = ",;\t"
 
@@ -28,21 +29,18 @@ def read_csv(path: Path, options: ReadOptions) -> Iterator[tuple[str, Arrays]]:
     """
     try:
         with _open(path) as file:
-            text, limit = StringIO(newline=""), expansion_limit(path)
-            while block := file.read(BLOCK):
-                text.write(block)
-                if text.tell() > limit:
-                    raise RobooptError(
-                        f"`path` must expand to at most {limit} characters, but {path} "
-                        "goes on."
-                    )
-            text.seek(0)
-    except (UnicodeDecodeError, gzip.BadGzipFile, EOFError) as error:
+            table = _table(_lines(file, path), path, options)
+    except (UnicodeDecodeError, zlib.error, EOFError, csv.Error, OSError) as error:
         raise RobooptError(f"`path` must be a table, but {path}: {error}") from error
-    comments, first = [], text.readline()
+    return read_table(table, options)
+
+
+def _table(text: Iterator[str], path: Path, options: ReadOptions) -> Table:
+    """Return the table of some lines."""
+    comments, first = [], next(text, "")
     while first and (first.startswith("#") or not first.strip()):
         comments.append(first)
-        first = text.readline()
+        first = next(text, "")
     delimiter = max(DELIMITERS, key=first.count)
     blanks = delimiter not in first and len(first.split()) > 1
     if blanks:
@@ -69,14 +67,11 @@ def read_csv(path: Path, options: ReadOptions) -> Iterator[tuple[str, Arrays]]:
             f"{len(header)}."
         )
     lines = csv.reader(text, delimiter=delimiter, skipinitialspace=True)
-    try:
-        for row in lines:
-            while blanks and row and not row[-1]:
-                row.pop()
-            if row and not row[0].startswith("#"):
-                rows.append(row)
-    except csv.Error as error:
-        raise RobooptError(f"`path` must be a table, but {path}: {error}") from error
+    for row in lines:
+        while blanks and row and not row[-1]:
+            row.pop()
+        if row and not row[0].startswith("#"):
+            rows.append(row)
     if not rows:
         raise RobooptError(f"`path` must hold samples, but {path} holds none.")
     width = len(header)
@@ -91,8 +86,22 @@ def read_csv(path: Path, options: ReadOptions) -> Iterator[tuple[str, Arrays]]:
         options.note(f"the last row of {path.name} is cut off: left out.")
     whole = (row[:width] for row in rows)
     columns = [np.array(cell, object) for cell in zip(*whole, strict=True)]
-    table = Table(str(path), tuple(header), dict(enumerate(columns)))
-    return read_table(table, options)
+    return Table(str(path), tuple(header), dict(enumerate(columns)))
+
+
+def _lines(file: TextIOWrapper, path: Path) -> Iterator[str]:
+    """Yield the lines of a table, refused where one or all of them go on and on."""
+    left = expansion_limit(path)
+    while line := file.readline(MAX_LINE + 1):
+        left -= len(line)
+        if len(line) > MAX_LINE or left < 0:
+            what = "all" if left < 0 else "line"
+            limit = expansion_limit(path) if left < 0 else MAX_LINE
+            raise RobooptError(
+                f"`path` must be a table of at most {limit} characters in {what}, but "
+                f"{path} goes on."
+            )
+        yield line
 
 
 def _open(path: Path) -> TextIOWrapper:
