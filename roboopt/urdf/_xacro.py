@@ -11,12 +11,14 @@ from pathlib import Path
 from xml.etree import ElementTree
 from xml.sax.saxutils import quoteattr
 
+from roboopt._errors import RobooptError
 from roboopt.urdf._notes import Fault
 from roboopt.urdf._xacro_expressions import harmless_expressions
 
 LEVELS = 4  # folders above the file whose neighbors may be packages
 SUFFIXES = ("_description", "_support")  # left out in the name of many a folder
 ARGUMENT = re.compile(r"(<xacro:arg\s[^>]*?)(/?>)")
+NAME = re.compile(r"\sname\s*=\s*[\"'](.*?)[\"']")
 INCLUDE = re.compile(r"(<xacro:include\s[^>]*?filename\s*=\s*)([\"'])(.*?)\2")
 
 
@@ -29,6 +31,7 @@ def expanded(path: str | PathLike, arguments: Mapping[str, str]) -> str:
 
     Raises:
         Fault: if xacrodoc is not installed or cannot expand the file.
+        RobooptError: if the file has no argument of a name in `arguments`.
     """
     try:
         from xacrodoc import XacroDoc, packages
@@ -50,8 +53,10 @@ def expanded(path: str | PathLike, arguments: Mapping[str, str]) -> str:
         text = INCLUDE.sub(absolute, file.read_text("utf-8"))
         text = _with_defaults(text, arguments)
         with harmless_expressions():
-            made = XacroDoc.from_string(text, dict(arguments), resolve_packages=False)
-            return made.to_urdf_string()
+            asked = _Asked(arguments)
+            made = XacroDoc.from_string(text, asked, resolve_packages=False)
+            made = made.to_urdf_string()
+        asked.names.update(_declared(text))
     except Fault:
         raise
     except Exception as error:  # a xacro file runs expressions of any kind
@@ -59,13 +64,43 @@ def expanded(path: str | PathLike, arguments: Mapping[str, str]) -> str:
         if "Undefined substitution argument" in reason:
             reason += ": give it a value by `xacro_args`"
         raise Fault(f"{path} must be a xacro file that compiles: {reason}.") from error
+    unknown = [name for name in arguments if name not in asked.names]
+    if unknown:
+        raise RobooptError(
+            f"`xacro_args` must name arguments of {path}, which are "
+            f"{sorted(asked.names) or 'none'}, got {unknown}."
+        )
+    return made
+
+
+class _Asked(dict):
+    """Arguments of a file, and the names for which xacro has asked."""
+
+    def __init__(self, arguments: Mapping[str, str]):
+        super().__init__(arguments)
+        self.names: set[str] = set()
+
+    def __contains__(self, name: object) -> bool:
+        self.names.add(str(name))
+        return super().__contains__(name)
+
+    def __getitem__(self, name: str) -> str:
+        self.names.add(name)
+        return super().__getitem__(name)
+
+
+def _declared(text: str) -> Iterator[str]:
+    """Yield the names of the arguments in a xacro file's text."""
+    for found in ARGUMENT.finditer(text):
+        if name := NAME.search(found[0]):
+            yield name[1]
 
 
 def _with_defaults(text: str, arguments: Mapping[str, str]) -> str:
     """Return a xacro file whose arguments without a default have the given values."""
 
     def completed(found: re.Match[str]) -> str:
-        name = re.search(r"\sname\s*=\s*[\"'](.*?)[\"']", found[0])
+        name = NAME.search(found[0])
         if name is None or re.search(r"\sdefault\s*=", found[0]):
             return found[0]
         if name[1] not in arguments:
