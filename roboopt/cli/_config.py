@@ -1,17 +1,25 @@
-"""`--config settings.json`: the flags of a past run as the defaults of a new one."""
+"""`--config settings.json`: the flags of a past run as the defaults of a new one.
+
+Flags can name code: the module of an environment, a task or a demonstrator. A settings
+file that a stranger wrote must not make the command import any, so that such a name
+counts only where the command line says it, too.
+"""
 
 import argparse
 import dataclasses
-import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 from roboopt._errors import RobooptError
-from roboopt.cli._flags import Output, groups
+from roboopt._reading import read_json
+from roboopt.cli._flags import Output, all_flags, groups, spelled
 from roboopt.cli._run_folder import SETTINGS
 
 FLAG = "--config"
+CODE = ("env", "environment", "task", "demonstrator", "option")
+"""Flags that may name a module, as in my_package:Mine-v0 or task=file.py:NAME."""
+OWN = "roboopt_envs:"
 
 
 def split_config(arguments: Sequence[str]) -> tuple[Path | None, list[str]]:
@@ -25,12 +33,10 @@ def split_config(arguments: Sequence[str]) -> tuple[Path | None, list[str]]:
 def defaults_from(path: Path, command: Any) -> Any:
     """Return the command with the flags that a run's folder or its settings record."""
     path = path / SETTINGS if path.is_dir() else path
+    settings = read_json(path, "config")
     try:
-        settings = json.loads(path.read_text("utf-8"))
         recorded, flags = settings["command"], dict(settings["flags"])
-    except OSError as error:
-        raise RobooptError(f"{FLAG} {path}: {error.strerror}") from error
-    except (ValueError, LookupError, TypeError, RecursionError) as error:
+    except (ValueError, LookupError, TypeError) as error:
         raise RobooptError(f"{FLAG} {path} holds no settings of a run") from error
     if recorded != command.__name__.lower():
         raise RobooptError(f"{FLAG} {path} must be of this command, got {recorded}")
@@ -51,6 +57,36 @@ def defaults_from(path: Path, command: Any) -> Any:
         unknown = ", ".join(sorted(flags))
         raise RobooptError(f"{FLAG} {path} has unknown flags: {unknown}")
     return made[""]
+
+
+def code_named(command: Any) -> Iterator[tuple[str, str]]:
+    """Yield the flags of a command that name code, and their values."""
+    for name in set(CODE) & {field.name for field in dataclasses.fields(command)}:
+        value = getattr(command, name)
+        for text in (value,) if isinstance(value, str) else value or ():
+            known = text.removeprefix(f"{name}=").startswith(OWN)
+            file = name == "demonstrator" and Path(text).exists()
+            if ":" in text and not known and not file:
+                yield name, text
+
+
+def require_consent(command: Any, words: Iterable[str], source: str) -> None:
+    """Raise a `RobooptError` if a file names code that the command line does not.
+
+    Args:
+        command: the flags that the file holds.
+        words: those of the command line.
+        source: the file, as messages name it.
+    """
+    said = list(words)
+    for name, value in code_named(command):
+        if not any(value in word for word in said):
+            positional = all_flags(command)[name].metadata["positional"]
+            flag = value if positional else f"{spelled(name)} {value}"
+            raise RobooptError(
+                f"{source} names code that would be imported: give {flag} as well if "
+                "you trust it"
+            )
 
 
 def _typed(hint: Any, value: Any) -> Any:

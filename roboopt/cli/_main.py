@@ -10,7 +10,13 @@ from importlib.util import find_spec
 from typing import Any
 
 from roboopt._errors import RobooptError
-from roboopt.cli._config import defaults_from, split_config
+from roboopt.cli._config import (
+    FLAG,
+    code_named,
+    defaults_from,
+    require_consent,
+    split_config,
+)
 from roboopt.cli._flags import (
     HELP,
     check_choices,
@@ -20,7 +26,7 @@ from roboopt.cli._flags import (
     require_choice,
 )
 from roboopt.cli._heartbeat import heartbeat
-from roboopt.cli._process import process_settings
+from roboopt.cli._process import find_own_modules, process_settings
 
 COMMANDS = {
     "tune": "roboopt.cli.tune:Tune",
@@ -54,6 +60,8 @@ def execute(arguments: list[str]) -> int:
         with process_settings(lambda text: name_flag(text, command)), heartbeat():
             command = _parse(command, *arguments)
             check_choices(command)
+            if any(code_named(command)):
+                find_own_modules()
             return command.run()
     except RobooptError as error:
         print(f"roboopt: error: {name_flag(str(error), command)}", file=sys.stderr)
@@ -84,7 +92,10 @@ def _command_class(name: str) -> Any:
 
 def _parse(command: Any, name: str, *arguments: str) -> Any:
     config, words = split_config(arguments)
-    default = None if config is None else defaults_from(config, command)
+    default = None
+    if config is not None:
+        default = defaults_from(config, command)
+        require_consent(default, words, f"{FLAG} {config}")
     return parse(command, f"roboopt {name}", words, default)
 
 

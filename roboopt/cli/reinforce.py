@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from roboopt._errors import RobooptError
-from roboopt.cli._config import defaults_from
+from roboopt.cli._config import defaults_from, require_consent
 from roboopt.cli._environment import ENV_HELP, keywords_of, label
 from roboopt.cli._flags import Output, flag, groups, spelled
 from roboopt.cli._run_folder import CHECKPOINT, SETTINGS, write_json
@@ -32,7 +32,10 @@ GRADIENT_HELP = "Kind of gradient, instead of --algorithm."
 TWIN_OR_NOT = "analytic with a twin, otherwise likelihood"
 START_HELP = "Policy to start from: a fresh network or PD gains."
 TARGET_HELP = "Mean return of the last 100 episodes that ends the learning."
-RESUME_HELP = "Folder of a run to continue from its checkpoint, with its settings."
+RESUME_HELP = (
+    "Folder of a run to continue from its checkpoint, with its settings; a package of "
+    "your own that its environment is from must be named again."
+)
 ENVS_HELP = "Number of parallel environments, or of starts per gradient step."
 NORMALIZE_HELP = "Running normalization of the observations."
 
@@ -126,7 +129,9 @@ class Reinforce:
 
     def run(self) -> int:
         """Learn, evaluate, report; return the exit code."""
-        if (self.env is None) == (self.resume is None):
+        # A resumed run's environment is named again only where it is code.
+        both = None not in (self.env, self.resume) and ":" not in str(self.env)
+        if both or self.env is self.resume is None:
             raise RobooptError("give an environment, or --resume a run, and not both")
         command, kept = self, {}
         if self.resume is not None:
@@ -193,13 +198,21 @@ class Reinforce:
             field.name: value
             for field in dataclasses.fields(self)
             if (value := getattr(self, field.name)) != field.default
-            and field.name not in ("resume", *groups(self))
+            and field.name not in ("resume", "env", "option", *groups(self))
         }
         given |= self.simulation.options()
         if fixed := sorted(given.keys() - set(ENDINGS)):
             raise RobooptError(
                 f"`{fixed[0]}` must be left out with --resume, which keeps the settings"
             )
+        before = defaults_from(path, Reinforce)
+        require_consent(before, [self.env or "", *self.option], f"--resume {path}")
+        for name, again in (("env", self.env), ("option", self.option)):
+            if again and again != getattr(before, name):
+                raise RobooptError(
+                    f"`{name}` must be that of the run with --resume, "
+                    f"{getattr(before, name)}, got {again}"
+                )
         folder = path.resolve()
         output = dataclasses.replace(
             self.output,
@@ -207,7 +220,6 @@ class Reinforce:
             runs=folder.parent,
             overwrite=True,
         )
-        before = defaults_from(path, Reinforce)
         return dataclasses.replace(before, **given, output=output)
 
 

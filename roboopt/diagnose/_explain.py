@@ -23,6 +23,7 @@ from jaxtyping import Array, Float
 
 from roboopt._core import sizes
 from roboopt._errors import RobooptError, require
+from roboopt._programs import filter_jit
 from roboopt.diagnose._explanation import Explanation, TermShare
 from roboopt.diagnose._parameters import (
     Joined,
@@ -141,7 +142,7 @@ def _weighted(objective: Any, model: Any, batch: Any) -> Float[Array, " term"]:
     return jnp.stack([jnp.asarray(term.weight * term.value) for term in terms])
 
 
-@eqx.filter_jit
+@filter_jit
 def _differentiated(loss_fn: LossFn, params: Any, batch: Any) -> tuple[Array, Any]:
     """Return the weighted terms, and their derivatives in each leaf (term, ...)."""
 
@@ -212,7 +213,7 @@ def _shares(
     )
 
 
-@eqx.filter_jit
+@filter_jit
 def _losses(loss_fn: LossFn, many: Any, batch: Any) -> Array:
     """Return the losses at many parameters."""
     return loss_fn.evaluate_many(many, batch)[0]

@@ -23,6 +23,7 @@ from jaxtyping import Array, Float, Int
 
 from roboopt._core import AnyArray
 from roboopt._errors import RobooptError
+from roboopt._programs import filter_jit
 from roboopt.diagnose._gradient_health import noise_message
 from roboopt.diagnose._parameters import Joined
 from roboopt.gradients import relative_gradient
@@ -112,7 +113,7 @@ def norm_by_horizon(
     return HorizonNorms(np.asarray(counts), norms, ratio, count)
 
 
-@eqx.filter_jit
+@filter_jit
 def _gradient_norms(objective: Any, model: Any, starts: Any, counts: Any) -> Any:
     """Return the norm of the mean gradient and of each start's, by horizon."""
     trained, *others = partition(model, None)

@@ -9,12 +9,12 @@ changes later, is that by a nudge added to the action.
 from collections.abc import Sequence
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from roboopt._programs import filter_jit
 from roboopt.diagnose._explanation import TimeSplit
 from roboopt.gradients import LossFn
 from roboopt.objectives import RolloutObjective, Sum
@@ -76,7 +76,7 @@ def time_split(
     )
 
 
-@eqx.filter_jit
+@filter_jit
 def _split(
     loss_fn: LossFn,
     rollout: Any,

@@ -25,6 +25,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from roboopt._core import sizes
 from roboopt._errors import is_number, require
+from roboopt._programs import filter_jit
 from roboopt.objectives import Objective, total
 
 TINY = 1e-30  # keeps 0/0 finite
@@ -98,7 +99,7 @@ def _total(terms: dict[str, Any]) -> tuple[Array, dict[str, Array]]:
     return total(terms), {name: term.value for name, term in terms.items()}
 
 
-@eqx.filter_jit
+@filter_jit
 def _build_many(build: Any, params: Any) -> Any:
     return eqx.filter_vmap(lambda own: build(own))(params)
 

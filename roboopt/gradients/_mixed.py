@@ -18,11 +18,11 @@ first estimate and its noise, such as that of a chaotic rollout.
 
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from roboopt._programs import filter_jit
 from roboopt.gradients._estimator import (
     TINY,
     Estimator,
@@ -88,12 +88,12 @@ class Mixed(Estimator):
         return loss, gradient, info | own, (*states, means)
 
 
-@eqx.filter_jit
+@filter_jit
 def _update_compiled(part: Estimator, *arguments: Any) -> tuple:
     return part.update(*arguments)
 
 
-@eqx.filter_jit
+@filter_jit
 def _combine(
     first: Any, second: Any, second_error: Float[Array, ""], params: Any, before: Any
 ) -> tuple[Any, dict[str, Array], Any]:

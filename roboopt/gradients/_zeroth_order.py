@@ -30,6 +30,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from roboopt._core import sizes
 from roboopt._errors import require_at_least, require_positive
+from roboopt._programs import filter_jit
 from roboopt.gradients._estimator import MAX_SNR, Estimator, LossFn
 
 MAX_PARAMETERS = 32  # up to which every parameter gets a pair by default
@@ -88,7 +89,7 @@ def _flat_scales(params: Any) -> Float[Array, " parameter"]:
     return ravel_pytree(jax.tree.map(jnp.full_like, params, sizes(params)))[0]
 
 
-@eqx.filter_jit
+@filter_jit
 def _perturb(
     estimator: ZerothOrder, params: Any, key: PRNGKeyArray
 ) -> tuple[Any, Float[Array, "pair parameter"]]:
@@ -104,7 +105,7 @@ def _perturb(
     return jax.vmap(unravel)(moved), directions
 
 
-@eqx.filter_jit
+@filter_jit
 def _combine(
     estimator: ZerothOrder,
     params: Any,

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from roboopt._errors import is_number, require
+from roboopt._programs import filter_jit
 from roboopt.data import Trajectory
 from roboopt.objectives._objective import Objective, Term
 
@@ -57,7 +58,7 @@ class RolloutObjective(Objective):
         return _terms_of_each(self, jax.tree.map(_in_jax, made), batch)
 
 
-@eqx.filter_jit
+@filter_jit
 def _terms_of_each(objective: Any, made: Trajectory, batch: Any) -> dict[str, Term]:
     return eqx.filter_vmap(lambda own: objective.trajectory_terms(own, batch))(made)
 

@@ -13,6 +13,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
 from roboopt._errors import RobooptError
+from roboopt._programs import filter_jit
 from roboopt.objectives import Keyed, Sum
 from roboopt.optimize._bounds import Bound, limits
 from roboopt.optimize._partition import partition
@@ -91,7 +92,7 @@ class Fit(eqx.Module):
         """Return r(x)."""
         return jnp.ravel(self.objective.residuals(self.model(x), self.data))
 
-    @eqx.filter_jit
+    @filter_jit
     def jacobian(
         self, x: Float[Array, " parameter"]
     ) -> tuple[Float[Array, " residual"], Float[Array, "residual parameter"]]:

@@ -2,11 +2,11 @@
 
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from roboopt._programs import filter_jit
 from roboopt.optimize._loop import (
     Problem,
     State,
@@ -49,10 +49,10 @@ def advance_on_host(problem: Problem, state: State) -> tuple[State, dict, int]:
     return State(after, source, key), row, 1
 
 
-_move_compiled = eqx.filter_jit(move)
+_move_compiled = filter_jit(move)
 
 
-@eqx.filter_jit
+@filter_jit
 def _draw_compiled(problem: Problem, state: State) -> tuple[Any, Any, Array, Array]:
     """Return the batch, the state of the source, the next key and that of the step."""
     key, first, own = jax.random.split(state.key, 3)

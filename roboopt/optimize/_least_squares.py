@@ -16,13 +16,13 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
 from roboopt._errors import RobooptError
 from roboopt._interrupt import check, exposed, interruptible, keep, shielded
+from roboopt._programs import filter_jit
 from roboopt._progress import progress_line
 from roboopt.optimize._bounds import Bound
 from roboopt.optimize._fit import Fit
@@ -122,7 +122,7 @@ def least_squares(
     )
 
 
-@eqx.filter_jit
+@filter_jit
 def _reduce(
     weights: Sequence[Array], parts: Sequence[tuple[Array, Array]]
 ) -> tuple[Array, Array, Array]:
@@ -138,7 +138,7 @@ def _reduce(
     return triangle[:rank, :-1], triangle[:rank, -1], residuals @ residuals
 
 
-@eqx.filter_jit
+@filter_jit
 def _square(fit: Fit, x: Array) -> Array:
     residuals = fit.residuals(x)
     return residuals @ residuals

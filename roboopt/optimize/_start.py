@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import PRNGKeyArray
 
+from roboopt._programs import filter_jit
 from roboopt.optimize._bounds import to_free
 from roboopt.optimize._loop import Descent, Problem, State
 from roboopt.optimize._optimizers import keeps_gradient
@@ -27,7 +28,7 @@ def _without_losses(problem: Problem) -> Problem:
     return dataclasses.replace(problem, objective=None, static=None, source=source)
 
 
-@eqx.filter_jit
+@filter_jit
 def _begin(problem: Problem, params: Any, fixed: Any, key: PRNGKeyArray) -> State:
     start = functools.partial(_begin_one, problem)
     descent = (eqx.filter_vmap(start) if problem.batched else start)(params, fixed)

@@ -10,8 +10,7 @@ import jax
 import numpy as np
 
 from roboopt._errors import require_at_least
-from roboopt.optimize import Block, Result
-from roboopt.rl._run import Run, budget_in_words
+from roboopt.optimize import Block, Result, minimize
 from roboopt.rl._running import RunningMeanStd
 from roboopt.rollouts import Episode, Steps, VectorEnv
 
@@ -104,6 +103,11 @@ class VectorExperience(Experience):
         self.samples = length * envs.envs
         """Steps of all environments in a block."""
 
+    @property
+    def devices(self) -> Any:
+        """Return the devices that share the environments, or None."""
+        return getattr(self._envs, "devices", None)
+
     def fingerprint(self) -> Any:
         """Return what tells the data from others."""
         told = getattr(self._envs, "fingerprint", lambda: type(self._envs).__name__)
@@ -164,25 +168,16 @@ class ActorCriticAlgorithm(ABC):
         Raises:
             RobooptError: if an argument is out of its range.
         """
-        run = self._run(agent, envs, timesteps, seed)
-        return run.minimize(seed=seed, **settings)
-
-    def _run(
-        self, agent: Any, envs: Any, timesteps: int, seed: int, **words: str
-    ) -> Run:
-        """Return the run of `learn`, in `words` for `Run.choice`."""
         data = self.data(envs, seed)
         steps = data.gradient_steps(timesteps)
-        optimizer = self.optimizer(steps)
-        return Run(
-            algorithm=self,
-            objective=self.objective(envs),
-            model=agent,
-            data=data,
-            progress=data,
-            steps=steps,
-            settings={"optimizer": optimizer, "batch_size": data.batch_size},
-            timesteps=timesteps,
-            choice={**words, "budget": budget_in_words(timesteps, data.samples)},
-            close=getattr(envs, "close", lambda: None),
-        )
+        settings = {**self.settings(data, steps), **settings}
+        objective = self.objective(envs)
+        return minimize(objective, agent, data, steps=steps, seed=seed, **settings)
+
+    def settings(self, data: VectorExperience, steps: int) -> dict[str, Any]:
+        """Return further arguments of `minimize` for `steps` gradient steps."""
+        return {
+            "optimizer": self.optimizer(steps),
+            "batch_size": data.batch_size,
+            "devices": data.devices,
+        }

@@ -34,7 +34,7 @@ from roboopt.optimize import Block, scale_by_schedule
 from roboopt.rl._advantages import generalized_advantages
 from roboopt.rl._experience import ActorCriticAlgorithm, VectorExperience
 from roboopt.rl._policies import actor_critic
-from roboopt.rl._run import Run
+from roboopt.rl._run import Run, budget_in_words
 from roboopt.rl._running import RewardScale
 from roboopt.rl._task import Task
 from roboopt.rollouts import GymVectorEnv, Steps, VectorEnv
@@ -106,17 +106,27 @@ class PPO(ActorCriticAlgorithm):
             count = task.envs or GYM_ENVS
             envs = GymVectorEnv(task.make, count, processes=task.processes)
             where, timesteps = f"{count} environments{task.in_processes}", GYM_TIMESTEPS
-        return self._run(
-            agent,
-            envs,
-            task.timesteps or timesteps,
-            task.seed,
-            policy=f"{described}, with a value network",
-            algorithm=(
-                f"PPO: likelihood-ratio gradient, {self.epochs * self.minibatches} "
-                f"gradient steps every {self.steps * envs.envs} timesteps"
-            ),
-            environment=where,
+        data, timesteps = self.data(envs, task.seed), task.timesteps or timesteps
+        steps = data.gradient_steps(timesteps)
+        return Run(
+            algorithm=self,
+            objective=self.objective(envs),
+            model=agent,
+            data=data,
+            progress=data,
+            steps=steps,
+            settings=self.settings(data, steps),
+            timesteps=timesteps,
+            choice={
+                "policy": f"{described}, with a value network",
+                "algorithm": (
+                    f"PPO: likelihood-ratio gradient, {data.steps} gradient steps "
+                    f"every {data.samples} timesteps"
+                ),
+                "environment": where,
+                "budget": budget_in_words(timesteps, data.samples),
+            },
+            close=getattr(envs, "close", lambda: None),
         )
 
 

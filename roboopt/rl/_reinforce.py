@@ -9,7 +9,7 @@ import dataclasses
 import inspect
 import math
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from os import PathLike
 from typing import Any, Unpack
@@ -24,7 +24,7 @@ from roboopt._interrupt import ending
 from roboopt._progress import progress_line
 from roboopt.diagnose import Explanation, explain, explain_descent, norm_by_horizon
 from roboopt.objectives import NegativeReward, PPOLoss
-from roboopt.optimize import Result
+from roboopt.optimize import Result, minimize
 from roboopt.policies import NetworkSettings, StatefulPolicy
 from roboopt.report import progress_bar
 from roboopt.rl._analytic import AnalyticGradient
@@ -86,6 +86,7 @@ def reinforce(
     callback: Callable[[LearningStatus], Any] | None = None,
     checkpoint: str | PathLike | None = None,
     log: str | PathLike | None = None,
+    devices: Sequence[Any] | None = None,
     **network: Unpack[NetworkSettings],
 ) -> ReinforceResult:
     """Learn a policy that earns more reward in `env`.
@@ -124,6 +125,8 @@ def reinforce(
         checkpoint: a file for the state of the learning, written every ten seconds and
             at the end; where it exists, the learning goes on from it.
         log: a CSV file for the returns, written as they come.
+        devices: such as jax.devices(), which share the twins of PPO and SHAC, and the
+            samples of each gradient, as in `minimize`.
         **network: `width`, `depth`, `angles`, … of fresh networks.
 
     Returns:
@@ -148,6 +151,7 @@ def reinforce(
         target=target,
         seed=seed,
         network=network,
+        devices=devices,
     )
     try:
         if algorithm is None:
@@ -161,12 +165,18 @@ def reinforce(
             print(*lines, sep="\n", file=sys.stderr)
         try:
             with progress_line(run.timesteps, progress) as monitor.show:
-                result = run.minimize(
+                result = minimize(
+                    run.objective,
+                    run.model,
+                    run.data,
+                    steps=run.steps,
+                    **run.settings,
                     gradient=run.estimator,
                     seconds=seconds,
                     seed=seed,
                     callback=monitor,
                     checkpoint=checkpoint,
+                    devices=devices,
                 )
         finally:
             monitor.write()

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from roboopt.gradients import Automatic
-from roboopt.optimize import Result, minimize
 from roboopt.rollouts import Episode
 
 RECENT_EPISODES = 100  # over which the mean return is taken
@@ -18,7 +17,7 @@ MAX_MEASURE_SHARE = 0.2  # of the time
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """The arguments of `minimize`, and the bookkeeping of `reinforce`."""
+    """What `reinforce` gives to `minimize`, and how it counts on the way."""
 
     algorithm: Any
     objective: Any
@@ -46,13 +45,6 @@ class Run:
     """Relative norm and signal-to-noise ratio of the gradient by step, where they are
     measured beside."""
     close: Callable[[], None] = lambda: None
-
-    def minimize(self, **settings: Any) -> Result:
-        """Descend; `settings` are further arguments of `minimize`."""
-        settings = {**self.settings, **settings}
-        return minimize(
-            self.objective, self.model, self.data, steps=self.steps, **settings
-        )
 
 
 def budget_in_words(timesteps: int, least: int) -> str:

@@ -16,7 +16,6 @@ the policy. Here V takes one, and windows are 2.4 times 1/(1 − γ) steps long,
 little remains of the error of V.
 """
 
-import dataclasses
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -34,7 +33,7 @@ from roboopt.rl._advantages import generalized_advantages
 from roboopt.rl._analytic import analytic_adam
 from roboopt.rl._experience import ActorCriticAlgorithm, VectorExperience
 from roboopt.rl._policies import actor_critic
-from roboopt.rl._run import Run
+from roboopt.rl._run import Run, budget_in_words
 from roboopt.rl._task import Task
 from roboopt.rollouts import Rollout, Steps, TwinVectorEnv
 
@@ -102,16 +101,25 @@ class SHAC(ActorCriticAlgorithm):
         task.require_twin("SHAC")
         agent, described = actor_critic(task, policy)
         envs = task.twin_envs(task.envs or ENVS)
-        run = self._run(
-            agent,
-            envs,
-            task.timesteps or TIMESTEPS,
-            task.seed,
-            policy=f"{described}, with a value network",
-            algorithm=f"SHAC: analytic gradient through {self.horizon} steps",
-            environment=f"{envs.envs} twins in JAX",
+        data, timesteps = self.data(envs, task.seed), task.timesteps or TIMESTEPS
+        steps = data.gradient_steps(timesteps)
+        return Run(
+            algorithm=self,
+            objective=self.objective(envs),
+            model=agent,
+            data=data,
+            progress=data,
+            steps=steps,
+            settings=self.settings(data, steps),
+            timesteps=timesteps,
+            choice={
+                "policy": f"{described}, with a value network",
+                "algorithm": f"SHAC: analytic gradient through {self.horizon} steps",
+                "environment": f"{envs.envs} twins in JAX",
+                "budget": budget_in_words(timesteps, data.samples),
+            },
+            horizon=self.horizon,
         )
-        return dataclasses.replace(run, horizon=self.horizon)
 
 
 class SHACData(VectorExperience):

@@ -12,11 +12,11 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
 from roboopt._deadline import TOLERANCE, Late, require_a_step, within
+from roboopt._programs import filter_jit
 from roboopt.objectives import total
 from roboopt.optimize import Result, minimize
 from roboopt.tuning._environment import sample_starts
@@ -52,7 +52,6 @@ def descend(
     """
     began = time.perf_counter()
     objective, steps = problem.objective, problem.steps
-    tries = eqx.filter_jit(lambda model, starts: _try(objective, model, starts))
     batch, model = problem.starts, problem.controller
     failures = batch[:0]
     results, scores = [], []
@@ -79,7 +78,7 @@ def descend(
         if number == 1:
             say("compiling the simulation from new starts")
         try:
-            succeeded, loss = within(left, _tried, tries, model, fresh)
+            succeeded, loss = within(left, _tried, objective, model, fresh)
         except Late:
             say(f"round {number}: no time is left to try new starts")
             break
@@ -92,11 +91,12 @@ def descend(
     return _joined(results, scores, time.perf_counter() - began)
 
 
-def _tried(tries: Any, model: Any, starts: np.ndarray) -> tuple[np.ndarray, float]:
-    succeeded, loss = tries(model, jnp.asarray(starts))
+def _tried(objective: Any, model: Any, starts: np.ndarray) -> tuple[np.ndarray, float]:
+    succeeded, loss = _try(objective, model, jnp.asarray(starts))
     return np.asarray(succeeded), float(loss)
 
 
+@filter_jit
 def _try(objective: Any, model: Any, starts: Any) -> tuple[Any, Any]:
     """Return which starts succeed, and the loss over all of them."""
     trajectory = objective.rollout(model, starts)

@@ -7,18 +7,19 @@ and one with bytes after its triangles, are written for PyBullet as it reads the
 
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import unquote
-from xml.etree import ElementTree
 
 import numpy as np
 
+from roboopt._reading import parse_xml
 from roboopt.urdf._model import UrdfModel
 
 LFS_POINTER = b"version https://git-lfs"
+MAX_SIZE = 2**28  # bytes
 STL_HEADER_BYTES, STL_TRIANGLE_BYTES = 84, 50
 
 
@@ -126,6 +127,8 @@ def _judged(path: Path, size: int, modified: int) -> Mesh:
     check = CHECKS.get(path.suffix.lower())
     if check is None:
         return Mesh(None, f"not {', '.join(CHECKS)}")
+    if size > MAX_SIZE:
+        return Mesh(None, f"larger than {MAX_SIZE >> 20} MiB")
     data = path.read_bytes()
     if data.startswith(LFS_POINTER):
         return Mesh(None, "a pointer of Git LFS (`git lfs pull` brings the file)")
@@ -187,22 +190,18 @@ def _is_obj(data: bytes) -> bool:
 def _is_collada(data: bytes) -> bool:
     """Return whether a file has triangles in a scene, and what PyBullet needs there."""
     try:
-        root = ElementTree.fromstring(data)
-    except ElementTree.ParseError:
+        root = parse_xml(data)
+    except (ValueError, LookupError):  # XML of an unknown encoding
         return False
-    tags = [element.tag.rpartition("}")[2] for element in root.iter()]
+    tags = [element.tag for element in root.iter()]
     needed = {"asset", "library_geometries", "mesh", "instance_geometry"}
-    geometries = list(_children(root, "geometry"))
+    geometries = list(root.iter("geometry"))
     return (
         tags[0] == "COLLADA"
         and needed <= set(tags)
         and bool({"triangles", "polylist"} & set(tags))
-        and all(any(_children(geometry, "mesh")) for geometry in geometries)
+        and all(geometry.find("mesh") is not None for geometry in geometries)
     )
-
-
-def _children(root: ElementTree.Element, tag: str) -> Iterator[ElementTree.Element]:
-    return (each for each in root.iter() if each.tag.rpartition("}")[2] == tag)
 
 
 CHECKS: dict[str, Callable[[bytes], bool]] = {

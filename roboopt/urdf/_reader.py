@@ -16,7 +16,7 @@ from xml.etree.ElementTree import Element, SubElement
 
 import numpy as np
 
-from roboopt._errors import RobooptError, floats, require
+from roboopt._errors import RobooptError, argument_called, floats, require
 from roboopt.urdf._driven import rotor_armatures, with_motors
 from roboopt.urdf._elements import named, parse_robot
 from roboopt.urdf._inertials import check_masses, read_inertials
@@ -106,7 +106,8 @@ def _faults(path: Any, argument: str, notes: Notes) -> Iterator[None]:
     there = isinstance(path, str | PathLike) and Path(path).is_file()
     require(there, argument, "be a URDF file", path)
     try:
-        yield
+        with argument_called("path", argument):
+            yield
     except Fault as fault:
         raise RobooptError(f"`{argument}`: {notes.beside(fault)}") from None
 

@@ -281,6 +281,9 @@ def test_broken_folders_are_refused(tmp_path):
     ):
         load_recordings(tmp_path / "demos")
     np.save(file, np.ones((299, 2)))
+    with pytest.raises(ValueError, match="actions.npy is not what manifest.json says"):
+        load_recordings(tmp_path / "demos")
+    (tmp_path / "demos" / "manifest.json").unlink()
     with pytest.raises(ValueError, match="must hold 300 rows of `actions`"):
         load_recordings(tmp_path / "demos")
 

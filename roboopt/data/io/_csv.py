@@ -2,8 +2,9 @@
 
 import csv
 import gzip
+import zlib
 from collections.abc import Iterator, Mapping
-from io import StringIO, TextIOWrapper
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from roboopt.data._smoothing import differentiate
 from roboopt.data.io._arrays import Arrays, ReadOptions, located
 from roboopt.data.io._columns import Columns, find_columns, unit_scale
 
-BLOCK = 2**20  # characters
+MAX_LINE = 2**22  # characters
 MAX_COLUMNS = 10_000
 EVEN_STEP_TOLERANCE = 1e-6  # relative deviation from the mean step
 
@@ -24,18 +25,16 @@ def read_csv(path: Path, options: ReadOptions) -> Iterator[tuple[str, Arrays]]:
     """Yield the arrays of each recording in a table."""
     try:
         with _open(path) as file:
-            text, limit = StringIO(newline=""), expansion_limit(path)
-            while block := file.read(BLOCK):
-                text.write(block)
-                if text.tell() > limit:
-                    raise RobooptError(
-                        f"`path` must expand to at most {limit} characters, but {path} "
-                        "goes on."
-                    )
-            text.seek(0)
-    except (UnicodeDecodeError, gzip.BadGzipFile, EOFError) as error:
+            yield from _recordings(file, path, options)
+    except (UnicodeDecodeError, zlib.error, EOFError, csv.Error, OSError) as error:
         raise RobooptError(f"`path` must be a table, but {path}: {error}") from error
-    first = text.readline()
+
+
+def _recordings(
+    file: Any, path: Path, options: ReadOptions
+) -> Iterator[tuple[str, Arrays]]:
+    text = _lines(file, path)
+    first = next(text, "")
     delimiter = max(",;\t", key=first.count)
     (header,) = csv.reader([first.lstrip("# ").rstrip("\r\n")], delimiter=delimiter)
     header = [name.strip() for name in header]
@@ -74,6 +73,21 @@ def read_csv(path: Path, options: ReadOptions) -> Iterator[tuple[str, Arrays]]:
         with located(where):
             arrays = _arrays(values, columns, options.time_step)
         yield where, arrays
+
+
+def _lines(file: TextIOWrapper, path: Path) -> Iterator[str]:
+    """Yield the lines of a table, refused where one or all of them go on and on."""
+    left = expansion_limit(path)
+    while line := file.readline(MAX_LINE + 1):
+        left -= len(line)
+        if len(line) > MAX_LINE or left < 0:
+            what = "all" if left < 0 else "line"
+            limit = expansion_limit(path) if left < 0 else MAX_LINE
+            raise RobooptError(
+                f"`path` must be a table of at most {limit} characters in {what}, but "
+                f"{path} goes on."
+            )
+        yield line
 
 
 def _open(path: Path) -> TextIOWrapper:
