@@ -22,5 +22,5 @@ from roboopt.data.io._columns import Columns as Columns
 from roboopt.data.io._folder import is_episode_folder as is_episode_folder
 from roboopt.data.io._formats import load_recordings as load_recordings
 from roboopt.data.io._formats import save_episodes as save_episodes
-from roboopt.data.io._memmap import MemmapDemonstrations as MemmapDemonstrations
 from roboopt.data.io._minari import save_minari as save_minari
+from roboopt.data.io._streamed import StreamedDemonstrations as StreamedDemonstrations

@@ -140,6 +140,25 @@ def read_archive(path: str | PathLike, argument: str = "path") -> dict[str, np.n
         ) from error
 
 
+def read_archive_header(path: Path) -> list[zipfile.ZipInfo]:
+    """Return the members of an .npz file, whose forms fit the file.
+
+    Raises:
+        RobooptError: as `read_archive`.
+    """
+    try:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
+            _require_size(path, archive, "path")
+            return archive.zip.infolist()
+    except RobooptError:
+        raise
+    except Exception as error:  # A broken file may fail in any way.
+        raise RobooptError(
+            f"`path` must be an .npz archive of numbers, but {path} is empty, "
+            "truncated, broken, of objects or another kind of file."
+        ) from error
+
+
 def _require_size(path: Path, archive: Any, argument: str) -> None:
     """Raise a RobooptError, before memory is taken, if an archive expands too far."""
     members = archive.zip.infolist()

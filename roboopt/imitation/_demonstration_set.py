@@ -16,7 +16,7 @@ import numpy as np
 from roboopt._errors import RobooptError, argument_called
 from roboopt.data import (
     Demonstrations,
-    MemmapDemonstrations,
+    StreamedDemonstrations,
     Trajectory,
     is_episode_folder,
     load_recordings,
@@ -107,14 +107,14 @@ class DemonstrationSet:
 
     def samples(
         self, **cut: Any
-    ) -> tuple[Demonstrations, Demonstrations, MemmapDemonstrations | None]:
+    ) -> tuple[Demonstrations, Demonstrations, StreamedDemonstrations | None]:
         """Return training samples, held-out samples, and the source on disk if any."""
         source = None
         if self.folder is None:
             runs = self.training, self.held_out
             parts = [Demonstrations.from_trajectories(run, **cut) for run in runs]
         else:
-            whole = MemmapDemonstrations(self.folder, **cut)
+            whole = StreamedDemonstrations(self.folder, **cut)
             source, rest = whole.split(self.fraction, self.seed)
             parts = [part.sample(MAX_SAMPLES_FITTED) for part in (source, rest)]
         training, held_out = map(_in_jax, parts)

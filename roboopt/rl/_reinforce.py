@@ -9,7 +9,7 @@ import dataclasses
 import inspect
 import math
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from os import PathLike
 from typing import Any, Unpack
@@ -86,6 +86,7 @@ def reinforce(
     callback: Callable[[LearningStatus], Any] | None = None,
     checkpoint: str | PathLike | None = None,
     log: str | PathLike | None = None,
+    devices: Sequence[Any] | None = None,
     **network: Unpack[NetworkSettings],
 ) -> ReinforceResult:
     """Learn a policy that earns more reward in `env`.
@@ -124,6 +125,8 @@ def reinforce(
         checkpoint: a file for the state of the learning, written every ten seconds and
             at the end; where it exists, the learning goes on from it.
         log: a CSV file for the returns, written as they come.
+        devices: such as jax.devices(), which share the twins of PPO and SHAC, and the
+            samples of each gradient, as in `minimize`.
         **network: `width`, `depth`, `angles`, … of fresh networks.
 
     Returns:
@@ -148,6 +151,7 @@ def reinforce(
         target=target,
         seed=seed,
         network=network,
+        devices=devices,
     )
     try:
         if algorithm is None:
@@ -172,6 +176,7 @@ def reinforce(
                     seed=seed,
                     callback=monitor,
                     checkpoint=checkpoint,
+                    devices=devices,
                 )
         finally:
             monitor.write()

@@ -244,7 +244,7 @@ def test_a_changed_bit_in_a_folder_is_noticed(tmp_path):
     file = path / "observations.npy"
     whole = file.read_bytes()
     file.write_bytes(whole[:-1] + b"\x01")
-    for read in (load_recordings, ro.data.MemmapDemonstrations):
+    for read in (load_recordings, ro.data.StreamedDemonstrations):
         with pytest.raises(ro.RobooptError, match="manifest.json"):
             read(path)
 

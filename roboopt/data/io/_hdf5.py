@@ -46,18 +46,10 @@ def _episodes(
     file: Any, guard: Guard, options: ReadOptions
 ) -> list[tuple[str, Arrays]]:
     path, found, without_last = guard.path, [], 0
-    data = guard.member(file, "data") if "data" in file else None
-    names = _demonstrations(data, guard)
-    if not names:
-        hint = " Load a Minari dataset by `minari:` and its folder."
-        raise RobooptError(
-            "`path` must hold groups data/demo_0, data/demo_1, … with `actions` "
-            f"and `obs`, but {path} holds {', '.join(file) or 'nothing'}."
-            f"{hint if 'episode_0' in file else ''}"
-        )
-    shared = _control_step(guard.attribute(data, "env_args"))
-    for name in names:
-        where, group = f"data/{name} of {path}", guard.member(data, name)
+    groups = demonstrations(file, guard)
+    shared = _control_step(guard.attribute(guard.member(file, "data"), "env_args"))
+    for group in groups:
+        where = f"{group.name.removeprefix('/')} of {path}"
         arrays = _episode(group, guard, options.observation_keys, where)
         found.append((where, {**shared, **arrays}))
         without_last += "next_obs" not in group
@@ -116,16 +108,26 @@ def write_hdf5(path: Path, parts: dict[str, list[np.ndarray]]) -> None:
                 demonstration.attrs[name] = bool(parts[name][k][0])
 
 
-def _demonstrations(data: Any, guard: Guard) -> list[str]:
-    """Return the names of the groups of episodes, sorted by number."""
-    if not hasattr(data, "keys"):
-        return []
-    names = [
-        name
-        for name, group in guard.members(data)
+def demonstrations(file: Any, guard: Guard) -> list[Any]:
+    """Return the groups of episodes, sorted by number."""
+    data = guard.member(file, "data") if "data" in file else {}
+    found = {
+        name: group
+        for name, group in (guard.members(data) if hasattr(data, "keys") else ())
         if hasattr(group, "keys") and "actions" in group and "obs" in group
-    ]
-    return sorted(names, key=lambda n: (int((re.findall(r"\d+", n) or [0])[-1]), n))
+    }
+    if not found:
+        hint = " Load a Minari dataset by `minari:` and its folder."
+        raise RobooptError(
+            "`path` must hold groups data/demo_0, data/demo_1, … with `actions` "
+            f"and `obs`, but {guard.path} holds {', '.join(file) or 'nothing'}."
+            f"{hint if 'episode_0' in file else ''}"
+        )
+
+    def number(name: str) -> tuple[int, str]:
+        return int((re.findall(r"\d+", name) or [0])[-1]), name
+
+    return [found[name] for name in sorted(found, key=number)]
 
 
 def _control_step(described: Any) -> dict[str, float]:
