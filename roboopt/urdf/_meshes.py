@@ -1,7 +1,8 @@
 """The files of a robot's meshes, without those that PyBullet cannot read.
 
 PyBullet ends the process on some broken files and shows nothing for others: an .obj
-without vertices, a COLLADA file without geometry, a text .stl, a pointer of Git LFS.
+without vertices, a COLLADA file without geometry, a pointer of Git LFS. A text .stl,
+and one with bytes after its triangles, are written for PyBullet as it reads them.
 """
 
 import os
@@ -31,6 +32,8 @@ class Mesh(NamedTuple):
     fault: str = ""
     package: str = ""
     """The package that is not found."""
+    data: bytes = b""
+    """The binary .stl that says the same, where PyBullet cannot read the file."""
 
 
 def find_meshes(
@@ -53,6 +56,19 @@ def find_meshes(
     names = [e.get("filename") or "" for e in model.element.iter("mesh")]
     places = [Path(folder).resolve(), *Path(folder).resolve().parents]
     return {name: _find(name, places, packages or {}) for name in names}
+
+
+def written_meshes(
+    meshes: Mapping[str, Mesh], folder: str | os.PathLike
+) -> dict[str, Mesh]:
+    """Return the meshes with those that have `data` written to files in `folder`."""
+    made = dict(meshes)
+    for number, (name, mesh) in enumerate(meshes.items()):
+        if mesh.data:
+            path = Path(folder) / f"mesh_{number}.stl"
+            path.write_bytes(mesh.data)
+            made[name] = Mesh(path)
+    return made
 
 
 def _find(
@@ -81,8 +97,7 @@ def _find(
             path = lookup(place / form(inside))
             if path is not None:
                 stat = path.stat()
-                fault = _fault(path, stat.st_size, stat.st_mtime_ns)
-                return Mesh(None if fault else path.resolve(), fault)
+                return _judged(path.resolve(), stat.st_size, stat.st_mtime_ns)
     return Mesh(None, "not found", missing)
 
 
@@ -103,8 +118,8 @@ def _in_any_case(path: Path) -> Path | None:
 
 
 @lru_cache(maxsize=4096)
-def _fault(path: Path, size: int, modified: int) -> str:
-    """Return what keeps PyBullet from reading a mesh, "" for nothing.
+def _judged(path: Path, size: int, modified: int) -> Mesh:
+    """Return a mesh with what keeps PyBullet from reading it, or what it can read.
 
     Args:
         path: the file.
@@ -113,22 +128,22 @@ def _fault(path: Path, size: int, modified: int) -> str:
     """
     check = CHECKS.get(path.suffix.lower())
     if check is None:
-        return f"not {', '.join(CHECKS)}"
+        return Mesh(None, f"not {', '.join(CHECKS)}")
     if size > MAX_SIZE:
-        return f"larger than {MAX_SIZE >> 20} MiB"
+        return Mesh(None, f"larger than {MAX_SIZE >> 20} MiB")
     data = path.read_bytes()
     if data.startswith(LFS_POINTER):
-        return "a pointer of Git LFS (`git lfs pull` brings the file)"
+        return Mesh(None, "a pointer of Git LFS (`git lfs pull` brings the file)")
     if check(data):
-        return ""
-    if check is _is_stl and data.lstrip().startswith(b"solid"):
-        return "a text .stl, which PyBullet does not read"
-    return f"no valid {path.suffix.lower()}"
+        return Mesh(path)
+    if check is _is_stl and _is_stl(binary := _binary_stl(data)):
+        return Mesh(path, data=binary)
+    return Mesh(None, f"no valid {path.suffix.lower()}")
 
 
 def _is_stl(data: bytes) -> bool:
     """Return whether a file is a binary .stl; PyBullet reads no other."""
-    count = int.from_bytes(data[80:STL_HEADER_BYTES], "little")
+    count = _triangles(data)
     if not count or len(data) != STL_HEADER_BYTES + STL_TRIANGLE_BYTES * count:
         return False
     triangles = np.frombuffer(data, STL_TRIANGLE, count, STL_HEADER_BYTES)
@@ -139,6 +154,35 @@ def _are_lengths(numbers: np.ndarray) -> bool:
     """Return whether PyBullet can compute with coordinates: on some it never ends."""
     with np.errstate(invalid="ignore"):
         return bool((np.abs(numbers) < MAX_LENGTH).all())
+
+
+def _triangles(data: bytes) -> int:
+    """Return the number of triangles of a binary .stl."""
+    return int.from_bytes(data[80:STL_HEADER_BYTES], "little")
+
+
+def _binary_stl(data: bytes) -> bytes:
+    """Return a text .stl, or one with more bytes than triangles, as PyBullet reads it.
+
+    The result is empty for a file that holds no triangles.
+    """
+    end = STL_HEADER_BYTES + STL_TRIANGLE_BYTES * _triangles(data)
+    if STL_HEADER_BYTES < end < len(data):
+        return data[:end]
+    words = re.findall(rb"\bvertex\s+(\S+)\s+(\S+)\s+(\S+)", data, re.IGNORECASE)
+    try:
+        corners = np.array(words, dtype=float).reshape(-1, 3, 3)
+    except ValueError:
+        return b""
+    if not len(corners) or not np.isfinite(corners).all():
+        return b""
+    sides = corners[:, 1:] - corners[:, :1]
+    normals = np.cross(sides[:, 0], sides[:, 1])
+    lengths = np.linalg.norm(normals, axis=1, keepdims=True)
+    normals /= np.where(lengths > 0, lengths, 1.0)
+    rows = np.zeros(len(corners), np.dtype([("numbers", "<f4", 12), ("rest", "<u2")]))
+    rows["numbers"] = np.column_stack([normals, corners.reshape(-1, 9)])
+    return bytes(80) + len(corners).to_bytes(4, "little") + rows.tobytes()
 
 
 def _is_obj(data: bytes) -> bool:
