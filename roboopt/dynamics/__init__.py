@@ -9,6 +9,9 @@ from roboopt.dynamics._gaussian_dynamics import Gaussian as Gaussian
 from roboopt.dynamics._gaussian_dynamics import (
     GaussianNetworkDynamics as GaussianNetworkDynamics,
 )
+from roboopt.dynamics._linear_parameters import effort_matrix as effort_matrix
+from roboopt.dynamics._linear_parameters import efforts_are_linear as efforts_are_linear
+from roboopt.dynamics._linear_parameters import linear_parameters as linear_parameters
 from roboopt.dynamics._mjcf import load_mjcf as load_mjcf
 from roboopt.dynamics._multibody import Multibody as Multibody
 from roboopt.dynamics._network_dynamics import NetworkDynamics as NetworkDynamics

@@ -85,6 +85,23 @@ class InverseDynamicsError(ResidualObjective):
     @compiled
     def _efforts(self, model: Any, batch: Trajectory) -> tuple[Array, Array]:
         """Return the model's and the recorded efforts."""
+        *motion, duration, recorded = self.motions(model, batch)
+        inverse = model.inverse_dynamics
+        for _ in range(recorded.ndim - 1):
+            inverse = jax.vmap(inverse)
+        if getattr(model, "implicit_damping", False) and not self.central:
+            motion = [*motion, duration]
+        return inverse(*motion), recorded
+
+    @compiled
+    def motions(self, model: Any, batch: Trajectory) -> tuple[Array, ...]:
+        """Return what the inverse dynamics take of recordings, and the efforts there.
+
+        Returns:
+            Positions, velocities, accelerations, (…, time, joint); the time over which
+            an acceleration is the mean, (…, time), 0 where it is that of an instant;
+            and the recorded efforts on all joints, (…, time, joint).
+        """
         observations = jnp.asarray(batch.observations)
         joints = getattr(model, "joints", None)
         joints = len(model.joint_names) if joints is None else joints
@@ -100,18 +117,13 @@ class InverseDynamicsError(ResidualObjective):
             gap = jnp.diff(jnp.asarray(batch.times))[..., None]
         acceleration = self._acceleration(velocity, gap)
         recorded = _recorded(model, batch, joints)
-        inverse = model.inverse_dynamics
-        for _ in range(q.ndim - 1):
-            inverse = jax.vmap(inverse)
         q, velocity, acceleration, recorded, gap = (
             x[..., : batch.steps : self.every, :]
             for x in (q, velocity, acceleration, recorded, gap)
         )
-        motion = q, velocity, acceleration
-        if getattr(model, "implicit_damping", False) and not self.central:
-            # The accelerations are means over steps, in which the twin damps the end.
-            motion = *motion, gap[..., 0]
-        return inverse(*motion), recorded
+        # Means over steps, at the end of which the twin damps, or of instants.
+        duration = gap[..., 0] * (not self.central)
+        return q, velocity, acceleration, duration, recorded
 
     def _acceleration(self, velocity: Array, gap: Array) -> Array:
         slope = jnp.diff(velocity, axis=-2) / gap

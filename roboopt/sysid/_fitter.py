@@ -8,6 +8,7 @@ robot as given holds what the data do not determine.
 """
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,6 +27,7 @@ from roboopt.diagnose import (
 from roboopt.dynamics import ParametricTwin
 from roboopt.objectives import InverseDynamicsError, Keyed, PredictionError, Prior
 from roboopt.optimize import Bound, Fit, Result, least_squares
+from roboopt.sysid._condensed import Condensed, CondensedEffortError, is_condensable
 from roboopt.sysid._preparation import common_length
 
 MIN_SCALE_SHARE = 1e-9  # of a signal: smaller residuals are rounding
@@ -146,6 +148,29 @@ class Fitter:
         """Fit the sum of the parts and the prior; return `begin` after a Ctrl-C."""
         if self.interrupted is not None:
             return eqx.tree_at(lambda r: r.model, self.interrupted, begin)
+        whole = self._sum(parts, prior_weight)
+        self.last = whole, data
+        minimized = functools.partial(
+            least_squares,
+            bounds=bounds_of(self.start),
+            tolerance=tolerance,
+            steps=self.steps,
+            progress=self.progress,
+        )
+        if set(parts) == {"effort"} and is_condensable(parts["effort"], begin):
+            error = CondensedEffortError(np.asarray(parts["effort"].scale))
+            condensed = Condensed.of(parts["effort"], begin, data["effort"])
+            batch = {"effort": condensed.batch()}
+            result = minimized(self._sum({"effort": error}, prior_weight), begin, batch)
+        else:
+            result = minimized(whole, begin, data)
+        if result.reason == "interrupted":
+            self.interrupted = result
+        self.step_counts.append(result.steps)
+        return result
+
+    def _sum(self, parts: Mapping[str, Any], prior_weight: float) -> Any:
+        """Return the sum of the parts and the prior."""
         whole, *others = (Keyed(kind, part) for kind, part in parts.items())
         for other in others:
             whole = whole + other
@@ -154,20 +179,7 @@ class Fitter:
             spans = np.maximum(np.abs(x), self.start.spans())
             spans = jnp.asarray(self.prior * np.where(self.start.positive, 1.0, spans))
             whole += prior_weight * Prior(self.start, _coordinates, spans)
-        self.last = whole, data
-        result = least_squares(
-            whole,
-            begin,
-            data,
-            bounds=bounds_of(self.start),
-            tolerance=tolerance,
-            steps=self.steps,
-            progress=self.progress,
-        )
-        if result.reason == "interrupted":
-            self.interrupted = result
-        self.step_counts.append(result.steps)
-        return result
+        return whole
 
     def explained(self, model: ParametricTwin) -> dict[str, Explanation]:
         """Explain the gradient of the last fit's error at the start and at `model`."""
