@@ -14,6 +14,7 @@ from roboopt.rollouts._env_group import Start
 from roboopt.rollouts._env_spec import EnvSpec, env_maker, is_env
 from roboopt.rollouts._episodes import episode_keys, run_episodes
 from roboopt.rollouts._pool import Pool
+from roboopt.rollouts._ray import Ray, RayPool, open_pool
 
 ENVS_PER_PROCESS = 32  # The more step side by side, the less each step costs here.
 
@@ -28,6 +29,7 @@ def collect(
     label: Any = None,
     max_steps: int | None = None,
     processes: int = 0,
+    workers: Ray | None = None,
     progress: Callable[[int], object] | None = None,
 ) -> Trajectory:
     """Run `policy` in `env` and return the episodes, stacked in one `Trajectory`.
@@ -58,6 +60,9 @@ def collect(
         processes: the number of worker processes that run episodes side by side. They
             need an `env` that can be made again, and a policy that remembers nothing
             outside its carry.
+        workers: a cluster, `Ray()`, whose workers run the episodes; Python, roboopt and
+            the environment must be installed on each machine. Episodes that fail there
+            run again elsewhere, with a warning, up to three times.
         progress: called with the number of episodes done, after each.
 
     Raises:
@@ -69,7 +74,16 @@ def collect(
         EnvError: if the environment fails.
     """
     return collect_in(
-        env, policy, episodes, starts, seed, label, max_steps, processes, progress
+        env,
+        policy,
+        episodes,
+        starts,
+        seed,
+        label,
+        max_steps,
+        processes,
+        workers,
+        progress,
     )[0]
 
 
@@ -82,6 +96,7 @@ def collect_in(
     label: Any = None,
     max_steps: int | None = None,
     processes: int = 0,
+    workers: Ray | None = None,
     progress: Callable[[int], object] | None = None,
 ) -> tuple[Trajectory, float | None]:
     """Return what `collect` does, and the environment's reward threshold."""
@@ -111,7 +126,7 @@ def collect_in(
         if seed is None:
             seed = int(np.random.SeedSequence().generate_state(1)[0])
         keys = episode_keys(jax.random.key(np.uint32(seed % 2**32)), count)
-    with _pool(env, count, processes) as pool:
+    with _pool(env, count, processes, workers) as pool:
         run = run_episodes(
             pool,
             policy,
@@ -142,10 +157,16 @@ def check_policy(name: str, policy: Any) -> None:
         )
 
 
-def _pool(env: Any, episodes: int, processes: int) -> Pool:
-    if not processes:
+def _pool(
+    env: Any, episodes: int, processes: int, workers: Ray | None
+) -> Pool | RayPool:
+    if not processes and workers is None:
         return Pool(env, 1, argument="env")
     if is_env(env):
         env, _ = env_maker(env)
+    if workers is not None:
+        # Of each worker: how many there will be is not known yet.
+        settings = {"processes": processes, "envs_each": ENVS_PER_PROCESS}
+        return open_pool(env, episodes, workers=workers, argument="env", **settings)
     rounds = math.ceil(episodes / (ENVS_PER_PROCESS * processes))
     return Pool(env, math.ceil(episodes / rounds), processes=processes, argument="env")
