@@ -19,6 +19,7 @@ MAX_RATIO = 100  # of compressed recordings; zeros alone reach 1000
 MIN_LIMIT = 2**28  # bytes
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 """Of compression; others, which NumPy never writes, claim memory of their own."""
+END_OF_ARCHIVE, MAX_END = b"PK\x05\x06", 2**16 + 22  # bytes
 MAX_MEMBERS = 100_000
 HEADERS: dict[Any, Any] = {
     (1, 0): np.lib.format.read_array_header_1_0,
@@ -118,13 +119,14 @@ def read_archive(path: str | PathLike, argument: str = "path") -> dict[str, np.n
     try:
         # NumPy leaves a broken archive open, so the file is opened here.
         with open(path, "rb") as file:
-            archive = np.load(file, allow_pickle=False)
+            archive: Any = np.load(file, allow_pickle=False)
             if not isinstance(archive, np.lib.npyio.NpzFile):
                 raise RobooptError(
                     f"`{argument}` must be an .npz archive, but {path} is one array "
                     "without a name."
                 )
             with archive:
+                _require_whole(path, len(archive.zip.infolist()))
                 _require_size(path, archive, argument)
                 return {name: np.asarray(archive[name]) for name in archive.files}
     except RobooptError:
@@ -140,6 +142,19 @@ def read_archive(path: str | PathLike, argument: str = "path") -> dict[str, np.n
         ) from error
 
 
+def _require_whole(path: Path, members: int) -> None:
+    """Raise a ValueError unless an archive lists as many members as it counts.
+
+    A changed length in the list, which has no checksum, hides the members after it.
+    """
+    with open(path, "rb") as file:
+        file.seek(max(0, path.stat().st_size - MAX_END))
+        _, found, end = file.read().rpartition(END_OF_ARCHIVE)
+    counted = int.from_bytes(end[6:8], "little")
+    if not found or counted not in (members & 0xFFFF, 0xFFFF):
+        raise ValueError(f"{members} of {counted} members are listed")
+
+
 def read_archive_header(path: Path) -> list[zipfile.ZipInfo]:
     """Return the members of an .npz file, whose forms fit the file.
 
@@ -147,9 +162,12 @@ def read_archive_header(path: Path) -> list[zipfile.ZipInfo]:
         RobooptError: as `read_archive`.
     """
     try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
-            _require_size(path, archive, "path")
-            return archive.zip.infolist()
+        with open(path, "rb") as file:
+            archive: Any = np.load(file, allow_pickle=False)
+            with archive:
+                _require_whole(path, len(archive.zip.infolist()))
+                _require_size(path, archive, "path")
+                return archive.zip.infolist()
     except RobooptError:
         raise
     except Exception as error:  # A broken file may fail in any way.

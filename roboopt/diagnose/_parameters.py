@@ -38,6 +38,10 @@ def parameters_of(
         RobooptError: if no array is trainable, or one is complex.
     """
     params, fixed, static = optimize.partition(optimize.with_arrays(model), trainable)
+    empty, params = eqx.partition(params, lambda leaf: leaf.size == 0)
+    fixed = eqx.combine(fixed, empty)
+    rule = "have a number to differentiate by"
+    require(jax.tree.leaves(params), "model", rule, "arrays of size 0 alone")
     for name, leaf in zip(
         optimize.leaf_names(params), jax.tree.leaves(params), strict=True
     ):
@@ -54,7 +58,7 @@ def require_scalar(argument: str, function: Callable[..., Any], *args: Any) -> N
         RobooptError: naming the `argument`.
     """
     try:
-        made = jax.eval_shape(lambda *args: jnp.asarray(function(*args)), *args)
+        made = eqx.filter_eval_shape(function, *args)
     except jax.errors.ConcretizationTypeError as error:
         raise RobooptError(
             f"`{argument}` must be traceable by JAX: its numbers take no Python `if`, "
@@ -66,9 +70,12 @@ def require_scalar(argument: str, function: Callable[..., Any], *args: Any) -> N
             f"`{argument}` must be traceable by JAX: its numbers take `jax.numpy` in "
             "place of NumPy."
         ) from error
-    rule = "return one real number, of shape ()"
-    real = jnp.issubdtype(made.dtype, jnp.floating)
-    require(made.shape == () and real, argument, rule, f"{made.dtype}{[*made.shape]}")
+    rule, known = "return one real number, of shape ()", hasattr(made, "dtype")
+    require(known or isinstance(made, float | int), argument, rule, type(made))
+    shape = getattr(made, "shape", ())
+    kind = made.dtype if known else np.result_type(type(made))
+    real = jnp.issubdtype(kind, jnp.floating)
+    require(shape == () and real, argument, rule, f"{kind}{[*shape]}")
 
 
 def leaf_names(params: Any, function: Any) -> list[str]:

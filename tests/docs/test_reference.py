@@ -33,7 +33,7 @@ INTERNAL = {
         mask_constant_returns
     """,
     "roboopt.gradients": """
-        inner
+        differentiating inner
     """,
     "roboopt.optimize": """
         NOTES leaf_names with_arrays
