@@ -4,7 +4,14 @@ import dataclasses
 import math
 from dataclasses import dataclass
 
-from roboopt.cli._environment import ENV_HELP, keywords_of, label
+from roboopt.cli._environment import (
+    ENV_HELP,
+    RAY_HELP,
+    THIS_MACHINE,
+    cluster,
+    keywords_of,
+    label,
+)
 from roboopt.cli._flags import Output, flag, verb_arguments
 
 KINDS = ("mlp", "gaussian", "tanh-gaussian", "gmm", "flow", "categorical")
@@ -66,6 +73,9 @@ class Clone:
     )
     time_step: float | None = flag(None, "Time between samples [s].", "as recorded")
     processes: int = flag(0, "Worker processes of the evaluation.")
+    ray: str | None = flag(
+        None, RAY_HELP, "no cluster", shown="ADDRESS", alone=THIS_MACHINE
+    )
     output: Output = Output()
 
     def run(self) -> int:
@@ -76,6 +86,7 @@ class Clone:
 
         arguments = verb_arguments(self)
         arguments["options"] = keywords_of(arguments.pop("option"))
+        arguments["workers"] = cluster(arguments.pop("ray"))
         name = "clone"
         if self.env is not None:
             name = f"{label(self.env, self.option)}-clone"

@@ -25,6 +25,7 @@ from roboopt.rollouts import (
     EnvError,
     EnvSpec,
     Evaluation,
+    Ray,
     env_maker,
     evaluate,
     is_env,
@@ -57,6 +58,7 @@ def clone(
     time_step: float | None = None,
     options: Mapping[str, Any] | None = None,
     processes: int = 0,
+    workers: Ray | None = None,
     progress: bool = False,
 ) -> CloneResult:
     """Clone behavior from demonstrations, and let the clone do the task.
@@ -89,6 +91,7 @@ def clone(
         time_step: [s], where the demonstrations do not state theirs.
         options: keyword arguments of the environment's constructor, if `env` is an id.
         processes: worker processes of the evaluation; 0 runs it in this process.
+        workers: a cluster for the evaluation, `rollouts.Ray()`, in their place.
         progress: whether to show progress bars.
 
     Returns:
@@ -112,7 +115,7 @@ def clone(
                 f"`{name}`, got None."
             )
     with _made(env, options) as (spec, source, world):
-        if processes and is_env(source):
+        if (processes or workers is not None) and is_env(source):
             source, _ = env_maker(source)
         if world is not None and max_steps is None and time_limit(world) is None:
             # Before anything is learned: an endless evaluation would lose it.
@@ -161,6 +164,7 @@ def clone(
                 seed=seed + EVALUATION_SEED_OFFSET,
                 max_steps=max_steps,
                 processes=processes,
+                workers=workers,
             )
         except KeyboardInterrupt:
             failure = INTERRUPTED

@@ -171,7 +171,8 @@ class _Episodes:
             raise RobooptError(
                 f"`{name}` {refused.why}, at step "
                 f"{self._elapsed[row] + len(self._stretch)} of episode "
-                f"{self.numbers[self._episode[row]]} on observation {self._observations[row]}."
+                f"{self.numbers[self._episode[row]]} on observation "
+                f"{self._observations[row]}."
             ) from None
 
     def _times(self) -> np.ndarray:

@@ -38,6 +38,7 @@ def joined(
         kind = np.result_type(*values)
         shape = values[0].shape[1:] if steps is None else (steps, *values[0].shape[2:])
         found = np.zeros((len(numbers), *shape), kind)
+        own: Any
         for (rows, _), own in zip(parts, values, strict=True):
             if steps is None:
                 found[rows] = own

@@ -230,7 +230,7 @@ class RayPool:
     def _hand_out(
         self, waiting: deque[_Batch], acting: Any, order: Callable[[_Batch], bytes]
     ) -> None:
-        """Give each idle worker a batch, one that it has lost only if all others did."""
+        """Give each idle worker a batch, one that it has failed at after all others."""
         for worker in list(self._idle):
             alive = [*self._idle, *(busy for busy, _ in self._busy.values())]
 
@@ -253,6 +253,7 @@ class RayPool:
         ray, done = self._ray, []
         refs = [*self._busy, *self._starting]
         ready, _ = ray.wait(refs, num_returns=1, timeout=WAIT_S) if refs else ([], [])
+        answer: list[Any]
         for ref in ready:
             try:
                 kind, *answer = ray.get(ref)

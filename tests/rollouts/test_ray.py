@@ -5,6 +5,7 @@ import signal
 import threading
 import time
 import warnings
+from typing import Any
 
 import equinox as eqx
 import gymnasium
@@ -84,7 +85,7 @@ def end():
 
 def test_seeds_give_the_episodes_of_one_process():
     counts = []
-    settings = {"episodes": 21, "seed": 4}
+    settings: dict[str, Any] = {"episodes": 21, "seed": 4}
     found = collect(Walk, home, workers=WORKERS, progress=counts.append, **settings)
     equal(found, collect(Walk, home, **settings))
     assert counts == list(range(1, 22))
@@ -96,6 +97,7 @@ def test_seeds_give_the_episodes_of_one_process():
     equal(found, collect(Walk, noisy, **settings), atol=1e-12)
 
 
+@pytest.mark.slow
 def test_many_policies_run_as_in_one_process():
     gains = np.random.default_rng(0).normal(size=(3, 1, 2))
     one = ro.policies.LinearFeedback(np.zeros((1, 2)))
@@ -104,7 +106,9 @@ def test_many_policies_run_as_in_one_process():
     starts = np.arange(5)
     with GymRollout(Walk, 7, envs=4, workers=WORKERS) as cluster:
         with GymRollout(Walk, 7, envs=2) as here:
-            pairs = [(r.many(policies, starts), r(one, starts)) for r in (cluster, here)]
+            pairs = [
+                (r.many(policies, starts), r(one, starts)) for r in (cluster, here)
+            ]
             for found, expected in zip(*pairs, strict=True):
                 equal(found, expected, atol=1e-12)
             assert cluster.steps_made == here.steps_made
@@ -116,9 +120,12 @@ def test_many_policies_run_as_in_one_process():
 @pytest.mark.parametrize(
     "trouble, told",
     [
-        ("raise", "raised ValueError: the gripper is stuck"),
+        pytest.param(
+            *("raise", "raised ValueError: the gripper is stuck"),
+            marks=pytest.mark.slow,
+        ),
         ("die", "died with its worker process, by SIGSEGV"),
-        ("hang", "did not answer within 2 s"),
+        pytest.param(*("hang", "did not answer within 2 s"), marks=pytest.mark.slow),
     ],
 )
 def test_what_fails_once_is_named_and_runs_again(tmp_path, trouble, told):
@@ -138,6 +145,7 @@ def test_what_fails_once_is_named_and_runs_again(tmp_path, trouble, told):
     equal(found, expected)
 
 
+@pytest.mark.slow
 def test_what_always_fails_is_an_error_with_its_episode():
     with GymRollout(lambda: Walk("die"), 9, envs=4, workers=WORKERS) as cluster:
         with warnings.catch_warnings(record=True) as warned:
@@ -153,7 +161,9 @@ def test_what_always_fails_is_an_error_with_its_episode():
 
 
 def test_other_use_is_refused():
-    with pytest.raises(ro.RobooptError, match="`policy` must return finite .*episode 0"):
+    with pytest.raises(
+        ro.RobooptError, match="`policy` must return finite .*episode 0"
+    ):
         collect(Walk, lambda o: o[:1] * np.nan, episodes=1, seed=0, workers=WORKERS)
     with pytest.raises(ro.RobooptError, match="`env` must make an environment"):
         collect(lambda: 3, home, episodes=2, workers=WORKERS)
@@ -172,7 +182,8 @@ def test_a_node_that_is_lost_on_the_way_costs_nothing(tmp_path):
     cluster = Cluster(initialize_head=True, head_node_args=head)
     nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
     cluster.wait_for_nodes()
-    settings, counts = {"episodes": 60, "seed": 1}, []
+    settings: dict[str, Any] = {"episodes": 60, "seed": 1}
+    counts: list[int] = []
 
     def make():
         # The process that started the worker which started this one is the node's.
