@@ -19,6 +19,7 @@ MAX_RATIO = 100  # of compressed recordings; zeros alone reach 1000
 MIN_LIMIT = 2**28  # bytes
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 """Of compression; others, which NumPy never writes, claim memory of their own."""
+END_OF_ARCHIVE, MAX_END = b"PK\x05\x06", 2**16 + 22  # bytes
 MAX_MEMBERS = 100_000
 HEADERS: dict[Any, Any] = {
     (1, 0): np.lib.format.read_array_header_1_0,
@@ -105,8 +106,15 @@ def _is_running(process: int) -> bool:
     return True
 
 
-def read_archive(path: str | PathLike, argument: str = "path") -> dict[str, np.ndarray]:
+def read_archive(
+    path: str | PathLike,
+    argument: str = "path",
+    left_out: list[str] | None = None,
+) -> dict[str, np.ndarray]:
     """Return the arrays of an .npz file by name.
+
+    Pickled objects could run code: they are refused, or, where a list is given, left
+    out, and their names added to `left_out`.
 
     Raises:
         RobooptError: if `path` is missing, empty, truncated, not an archive, or holds
@@ -118,15 +126,20 @@ def read_archive(path: str | PathLike, argument: str = "path") -> dict[str, np.n
     try:
         # NumPy leaves a broken archive open, so the file is opened here.
         with open(path, "rb") as file:
-            archive = np.load(file, allow_pickle=False)
+            archive: Any = np.load(file, allow_pickle=False)
             if not isinstance(archive, np.lib.npyio.NpzFile):
                 raise RobooptError(
                     f"`{argument}` must be an .npz archive, but {path} is one array "
                     "without a name."
                 )
             with archive:
-                _require_size(path, archive, argument)
-                return {name: np.asarray(archive[name]) for name in archive.files}
+                _require_whole(path, len(archive.zip.infolist()))
+                pickled = _require_size(path, archive, argument)
+                names = archive.files
+                if left_out is not None:
+                    left_out += [name for name in names if name in pickled]
+                    names = [name for name in names if name not in pickled]
+                return {name: np.asarray(archive[name]) for name in names}
     except RobooptError:
         raise
     except FileNotFoundError as error:
@@ -140,6 +153,19 @@ def read_archive(path: str | PathLike, argument: str = "path") -> dict[str, np.n
         ) from error
 
 
+def _require_whole(path: Path, members: int) -> None:
+    """Raise a ValueError unless an archive lists as many members as it counts.
+
+    A changed length in the list, which has no checksum, hides the members after it.
+    """
+    with open(path, "rb") as file:
+        file.seek(max(0, path.stat().st_size - MAX_END))
+        _, found, end = file.read().rpartition(END_OF_ARCHIVE)
+    counted = int.from_bytes(end[6:8], "little")
+    if not found or counted not in (members & 0xFFFF, 0xFFFF):
+        raise ValueError(f"{members} of {counted} members are listed")
+
+
 def read_archive_header(path: Path) -> list[zipfile.ZipInfo]:
     """Return the members of an .npz file, whose forms fit the file.
 
@@ -147,9 +173,13 @@ def read_archive_header(path: Path) -> list[zipfile.ZipInfo]:
         RobooptError: as `read_archive`.
     """
     try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
-            _require_size(path, archive, "path")
-            return archive.zip.infolist()
+        with open(path, "rb") as file:
+            archive: Any = np.load(file, allow_pickle=False)
+            with archive:
+                _require_whole(path, len(archive.zip.infolist()))
+                if pickled := _require_size(path, archive, "path"):
+                    raise ValueError(f"{', '.join(pickled)} hold objects")
+                return archive.zip.infolist()
     except RobooptError:
         raise
     except Exception as error:  # A broken file may fail in any way.
@@ -159,8 +189,11 @@ def read_archive_header(path: Path) -> list[zipfile.ZipInfo]:
         ) from error
 
 
-def _require_size(path: Path, archive: Any, argument: str) -> None:
-    """Raise a RobooptError, before memory is taken, if an archive expands too far."""
+def _require_size(path: Path, archive: Any, argument: str) -> set[str]:
+    """Return which arrays are of pickled objects.
+
+    Raises a RobooptError, before memory is taken, if the archive expands too far.
+    """
     members = archive.zip.infolist()
     size = sum(member.file_size for member in members)
     if size > expansion_limit(path):
@@ -173,13 +206,18 @@ def _require_size(path: Path, archive: Any, argument: str) -> None:
         raise ValueError("another method of compression")
     if len(members) > MAX_MEMBERS:
         raise ValueError("too many members")
+    pickled = set()
     for member in members:
         with archive.zip.open(member) as file:
             if not file.peek(PEEKED).startswith(np.lib.format.MAGIC_PREFIX):
                 continue  # NumPy gives it as bytes.
             read_header = HEADERS[np.lib.format.read_magic(file)]
             shape, _, dtype = read_header(file)
-            _require_form(shape, dtype, member.file_size, member.filename)
+            if dtype.hasobject:
+                pickled.add(member.filename.removesuffix(".npy"))
+            else:
+                _require_form(shape, dtype, member.file_size, member.filename)
+    return pickled
 
 
 def _require_form(shape: Any, dtype: np.dtype, size: int, name: str) -> None:

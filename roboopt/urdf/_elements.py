@@ -2,7 +2,8 @@
 
 Files are read as leniently as PyBullet and ROS read them: a byte order mark or white
 space before the declaration, a default namespace, prefixes that nobody declares, and
-"--" in comments do no harm. Elements with a prefix belong to other programs.
+"--" in comments do no harm. Elements with a prefix belong to other programs; those
+within links are dropped, and `_left_out` judges the others.
 """
 
 import codecs
@@ -79,15 +80,15 @@ def parse_robot(
     return robot
 
 
-def _strip(element: Element) -> None:
-    """Drop namespaces, and the elements and attributes of other programs."""
+def _strip(element: Element, *, inside_link: bool = False) -> None:
+    """Drop namespaces, attributes of other programs, and their elements in links."""
     for name in [n for n in element.attrib if ":" in n or n == "xmlns"]:
         del element.attrib[name]
     for child in list(element):
-        if ":" in child.tag:
+        if child.tag.startswith("xacro:") or ":" in child.tag and inside_link:
             element.remove(child)
         else:
-            _strip(child)
+            _strip(child, inside_link=inside_link or child.tag == "link")
 
 
 def named(robot: Element, tag: str) -> dict[str, Element]:

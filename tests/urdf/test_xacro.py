@@ -97,6 +97,26 @@ def test_arguments_without_a_default_are_given(tmp_path, declared):
     assert model.joint_names == ("right_lift",)
 
 
+def test_arguments_are_known_from_included_files_and_unmet_conditions(tmp_path):
+    write(tmp_path / "common" / "urdf" / "numbers.xacro", NUMBERS)
+    inner = MACRO.replace(
+        "<link name", "<xacro:arg name='color' default='red'/><link name", 1
+    )
+    write(tmp_path / "arm" / "macro.xacro", inner)
+    path = write(
+        tmp_path / "arm" / "arm.urdf.xacro",
+        f"<robot name='arm' {NAMESPACE}><xacro:arg name='prefix' default='a_'/>"
+        "<xacro:if value='false'><xacro:arg name='mount' default=''/></xacro:if>"
+        "<xacro:include filename='macro.xacro'/>"
+        "<xacro:arm prefix='$(arg prefix)'/></robot>",
+    )
+    known = {"prefix": "b_", "color": "blue", "mount": "wall"}
+    assert read_urdf(path, xacro_args=known).joint_names == ("b_lift",)
+    expected = "^`xacro_args` must name .* color, mount, prefix, got 'prefx'.* prefix"
+    with pytest.raises(RobooptError, match=expected):
+        read_urdf(path, xacro_args={"prefx": "b_"})
+
+
 def test_arguments_of_a_plain_file_are_refused(tmp_path):
     path = write(tmp_path / "arm.urdf", "<robot name='arm'/>")
     with pytest.raises(RobooptError, match="a .xacro file alone takes arguments"):
