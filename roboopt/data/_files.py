@@ -106,8 +106,15 @@ def _is_running(process: int) -> bool:
     return True
 
 
-def read_archive(path: str | PathLike, argument: str = "path") -> dict[str, np.ndarray]:
+def read_archive(
+    path: str | PathLike,
+    argument: str = "path",
+    left_out: list[str] | None = None,
+) -> dict[str, np.ndarray]:
     """Return the arrays of an .npz file by name.
+
+    Pickled objects could run code: they are refused, or, where a list is given, left
+    out, and their names added to `left_out`.
 
     Raises:
         RobooptError: if `path` is missing, empty, truncated, not an archive, or holds
@@ -127,8 +134,12 @@ def read_archive(path: str | PathLike, argument: str = "path") -> dict[str, np.n
                 )
             with archive:
                 _require_whole(path, len(archive.zip.infolist()))
-                _require_size(path, archive, argument)
-                return {name: np.asarray(archive[name]) for name in archive.files}
+                pickled = _require_size(path, archive, argument)
+                names = archive.files
+                if left_out is not None:
+                    left_out += [name for name in names if name in pickled]
+                    names = [name for name in names if name not in pickled]
+                return {name: np.asarray(archive[name]) for name in names}
     except RobooptError:
         raise
     except FileNotFoundError as error:
@@ -166,7 +177,8 @@ def read_archive_header(path: Path) -> list[zipfile.ZipInfo]:
             archive: Any = np.load(file, allow_pickle=False)
             with archive:
                 _require_whole(path, len(archive.zip.infolist()))
-                _require_size(path, archive, "path")
+                if pickled := _require_size(path, archive, "path"):
+                    raise ValueError(f"{', '.join(pickled)} hold objects")
                 return archive.zip.infolist()
     except RobooptError:
         raise
@@ -177,8 +189,11 @@ def read_archive_header(path: Path) -> list[zipfile.ZipInfo]:
         ) from error
 
 
-def _require_size(path: Path, archive: Any, argument: str) -> None:
-    """Raise a RobooptError, before memory is taken, if an archive expands too far."""
+def _require_size(path: Path, archive: Any, argument: str) -> set[str]:
+    """Return which arrays are of pickled objects.
+
+    Raises a RobooptError, before memory is taken, if the archive expands too far.
+    """
     members = archive.zip.infolist()
     size = sum(member.file_size for member in members)
     if size > expansion_limit(path):
@@ -191,13 +206,18 @@ def _require_size(path: Path, archive: Any, argument: str) -> None:
         raise ValueError("another method of compression")
     if len(members) > MAX_MEMBERS:
         raise ValueError("too many members")
+    pickled = set()
     for member in members:
         with archive.zip.open(member) as file:
             if not file.peek(PEEKED).startswith(np.lib.format.MAGIC_PREFIX):
                 continue  # NumPy gives it as bytes.
             read_header = HEADERS[np.lib.format.read_magic(file)]
             shape, _, dtype = read_header(file)
-            _require_form(shape, dtype, member.file_size, member.filename)
+            if dtype.hasobject:
+                pickled.add(member.filename.removesuffix(".npy"))
+            else:
+                _require_form(shape, dtype, member.file_size, member.filename)
+    return pickled
 
 
 def _require_form(shape: Any, dtype: np.dtype, size: int, name: str) -> None:

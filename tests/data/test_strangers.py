@@ -159,7 +159,7 @@ def texts(folder):
 @pytest.mark.parametrize("name", ["actions", "rewards", "obs"])
 def test_hdf5_files_hold_their_own_data(make, said, name, tmp_path):
     path = hdf5(tmp_path / "x.hdf5", **{name: make(tmp_path)})
-    said = f"{said}|is an image or nested"  # which joining observations says of texts
+    said = f"{said}|must hold vectors of observations"
     with pytest.raises(ro.RobooptError, match=said):
         load_recordings(path, time_step=0.1)
 

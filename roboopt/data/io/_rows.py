@@ -170,6 +170,12 @@ class HDF5Rows:
             self._file = h5py.File(path, "r")
             guard = Guard(path)
             groups = demonstrations(self._file, guard)
+            if not groups:
+                raise RobooptError(
+                    "`path` must hold groups data/demo_0, data/demo_1, … with "
+                    f"`actions` and `obs`, but {path} holds "
+                    f"{', '.join(self._file) or 'nothing'}."
+                )
             self._episodes = [_parts(group, guard) for group in groups]
         except RobooptError:
             raise
