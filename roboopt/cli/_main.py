@@ -10,9 +10,10 @@ from importlib.util import find_spec
 from typing import Any
 
 from roboopt._errors import RobooptError
-from roboopt.cli._config import defaults_from, split_config
+from roboopt.cli._config import defaults_from, resume_path, split_config
 from roboopt.cli._flags import (
     HELP,
+    all_flags,
     check_choices,
     filled,
     name_flag,
@@ -21,6 +22,8 @@ from roboopt.cli._flags import (
 )
 from roboopt.cli._heartbeat import heartbeat
 from roboopt.cli._process import process_settings
+from roboopt.cli._resume import resumed
+from roboopt.cli._run_folder import resumable
 
 COMMANDS = {
     "tune": "roboopt.cli.tune:Tune",
@@ -84,8 +87,13 @@ def _command_class(name: str) -> Any:
 
 def _parse(command: Any, name: str, *arguments: str) -> Any:
     config, words = split_config(arguments)
-    default = None if config is None else defaults_from(config, command)
-    return parse(command, f"roboopt {name}", words, default)
+    resume = resume_path(words) if "resume" in all_flags(command) else None
+    if resume is not None and config is not None:
+        raise RobooptError("--config must be left out with --resume")
+    source = config if resume is None else resumable(resume)
+    default = None if source is None else defaults_from(source, command)
+    parsed = parse(command, f"roboopt {name}", words, default)
+    return parsed if resume is None else resumed(parsed, default)
 
 
 def _require_extras() -> None:

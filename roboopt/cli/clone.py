@@ -3,9 +3,12 @@
 import dataclasses
 import math
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
 
 from roboopt.cli._environment import ENV_HELP, keywords_of, label
 from roboopt.cli._flags import Output, flag, verb_arguments
+from roboopt.cli._run_folder import CHECKPOINT
 
 KINDS = ("mlp", "gaussian", "tanh-gaussian", "gmm", "flow", "categorical")
 KIND_HELP = "Kind of policy; gmm or flow if demonstrations disagree."
@@ -67,6 +70,7 @@ class Clone:
     time_step: float | None = flag(None, "Time between samples [s].", "as recorded")
     processes: int = flag(0, "Worker processes of the evaluation.")
     output: Output = Output()
+    endings: ClassVar = ("steps", "seconds", "episodes", "processes")
 
     def run(self) -> int:
         """Train, evaluate, save and report; return the exit code."""
@@ -81,4 +85,9 @@ class Clone:
             name = f"{label(self.env, self.option)}-clone"
         if self.demonstrator is not None:
             arguments["demonstrator"], _ = demonstrator(None, self.demonstrator)
-        return run(self, name, lambda _: imitation.clone(**arguments, progress=True))
+
+        def clone(work: Path) -> Any:
+            kept = work / CHECKPOINT
+            return imitation.clone(**arguments, progress=True, checkpoint=kept)
+
+        return run(self, name, clone)

@@ -6,9 +6,7 @@ is shown, a budget in seconds is kept, and Ctrl-C is heard.
 
 import dataclasses
 import time
-import warnings
 from collections.abc import Callable
-from os import PathLike
 from typing import Any
 
 import jax
@@ -19,8 +17,8 @@ from roboopt._deadline import TOLERANCE, Late, within
 from roboopt._errors import RobooptError
 from roboopt._interrupt import check, exposed, keep, shielded
 from roboopt._progress import progress_line
-from roboopt.optimize import _checkpoint
 from roboopt.optimize._bounds import by_parameter
+from roboopt.optimize._checkpoint import RECORDS, Part
 from roboopt.optimize._feed import Feed
 from roboopt.optimize._host_loop import advance_on_host
 from roboopt.optimize._loop import MAX_CHUNK, Problem, State, advance
@@ -32,7 +30,6 @@ from roboopt.optimize._sources import SourceExhausted, SourceFailed
 from roboopt.optimize._start import renew
 
 CHUNK_S = 0.1
-CHECKPOINT_PERIOD_S = 10.0
 MAX_STARTS_NAMED = 5  # that failed, in a message
 
 
@@ -50,7 +47,7 @@ class Run:
     identity: dict[str, str]
     """What makes the descent this one and no other; empty without a checkpoint."""
     callback: Callable[[Status], Any] | None
-    checkpoint: str | PathLike | None
+    checkpoint: Part | None
     progress: bool
     began: float
 
@@ -58,43 +55,37 @@ class Run:
         self.rows: list[dict[str, np.ndarray]] = []
         self.same_batch, self.first_gradient = False, {}
         self.taken, self.compile_seconds, self.failure = 0, 0.0, ""
-        self.step_seconds, self.unwritten = 0.0, ""
+        self.step_seconds = 0.0
 
     def resume(self, state: State) -> State:
         """Return the state in the checkpoint, if there is one."""
         if self.checkpoint is None:
             return state
-        saved = state, self._states_outside()
-        if (found := _checkpoint.read(self.checkpoint, saved, self.identity)) is None:
+        found = self.checkpoint.read(state, self._states_outside(), self.identity)
+        if found is None:
             return state
-        (state, (of_source, of_callback)), history = found
+        state, (of_source, of_callback) = found.state, found.outside
+        keep()
+        history, self.first_gradient = (found.records[name] for name in RECORDS)
         self.rows, self.taken = [history], len(history["loss"])
         self.same_batch = self.taken > 0
         if of_callback is not None:
             self.callback.restore(of_callback)  # type: ignore
         if self.feed.changes and self.taken <= self.steps:
-            self.feed.resume(of_source, self.taken)
             try:
-                state = self._next_batch(state)
+                if not self.feed.resume(of_source, self.taken):
+                    return self._next_batch(state)
             except SourceFailed as error:
                 # As with the first batch: nothing is lost, the file is there.
                 raise error.__cause__ or error from None
+            self.problem = dataclasses.replace(self.problem, source=self.feed.batches)
         return state
 
     def _save(self, state: State) -> None:
         if self.checkpoint is not None:
-            saved = state, self._states_outside()
-            try:
-                _checkpoint.write(
-                    self.checkpoint, saved, self._history(), self.identity
-                )
-                self.unwritten = ""
-            except (OSError, RobooptError) as error:
-                # The disk or the folder: what was learned is not lost by it.
-                text = f"`checkpoint` could not be written: {error}"
-                if not self.unwritten:
-                    warnings.warn(text, stacklevel=2)
-                self.unwritten = text
+            values = self._history(), self.first_gradient
+            records = dict(zip(RECORDS, values, strict=True))
+            self.checkpoint.write(state, self._states_outside(), records)
 
     def _states_outside(self) -> tuple[Any, Any]:
         """Return the states of the source and of the callback, None without one."""
@@ -105,7 +96,6 @@ class Run:
         """Take steps until there is a reason to stop, and return the result."""
         # One evaluation more than steps, so that the last step is judged too.
         evaluations, chunk, reason, end = self.steps + 1, 1, "steps", "steps"
-        saved = time.perf_counter()
         with progress_line(self.steps, self.progress) as show, shielded():
             try:
                 while self.taken < evaluations and reason == "steps":
@@ -119,9 +109,8 @@ class Run:
                     before = time.perf_counter()
                     state, taken = self._advance(state, count)
                     chunk = self._next_chunk(count, time.perf_counter() - before)
-                    if time.perf_counter() - saved > CHECKPOINT_PERIOD_S:
+                    if self.checkpoint is not None and self.checkpoint.is_due():
                         self._save(state)
-                        saved = time.perf_counter()
                     status = self._status(state)
                     show(status.step, _described(status, self.steps))
                     early = taken < (1 if self.on_host else count)
@@ -305,8 +294,8 @@ class Run:
             message += f" {self._not_finite(state)}"
         elif self.problem.batched and np.any(state.descent.failed):
             message += f"; {self._failed_starts(state)}"
-        if self.unwritten:
-            message += f"; {self.unwritten}"
+        if self.checkpoint is not None and self.checkpoint.unwritten:
+            message += f"; {self.checkpoint.unwritten}"
         return Result(
             model=model,
             loss=loss,

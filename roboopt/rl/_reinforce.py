@@ -122,7 +122,9 @@ def reinforce(
         callback: called with a `LearningStatus` several times per second; the learning
             stops where it returns True.
         checkpoint: a file for the state of the learning, written every ten seconds and
-            at the end; where it exists, the learning goes on from it.
+            at the end; where it exists, the learning goes on from it. PPO, PGPE and
+            SHAC go on with new episodes, and so to another policy than without the
+            interruption, which the result says; the others to the same bits.
         log: a CSV file for the returns, written as they come.
         **network: `width`, `depth`, `angles`, … of fresh networks.
 

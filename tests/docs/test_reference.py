@@ -26,7 +26,7 @@ INTERNAL = {
     """,
     "roboopt.data": """
         atomic_write is_episode_folder read_archive require_writing
-        single_recordings
+        single_recordings sweep
     """,
     "roboopt.diagnose": """
         HISTORY_TITLES explain_descent explain_residuals gradient_section

@@ -97,6 +97,10 @@ class MemmapDemonstrations:
     def next(self, model: Any, key: Any) -> Demonstrations:
         """Return the next block, which depends on neither `model` nor `key`."""
         self._number += 1
+        return self.repeat()
+
+    def repeat(self) -> Demonstrations:
+        """Return the last block once more."""
         return self.block(self._number - 1)
 
     def state(self) -> Any:
