@@ -239,7 +239,8 @@ COMMANDS = {
 }
 PYTHON = {f.__name__: f for f in (minimize, least_squares, tune, dagger)}
 DEMONSTRATOR = "def act(o):\n    return int(o[2] + 0.5 * o[3] + 0.1 * o[1] > 0)\n"
-RECORDING = "CartPole-v1 --demonstrator expert:act --episodes 12 --out demos.npz"
+WHO = "--demonstrator expert:act"
+RECORDING = "CartPole-v1 --episodes 12 --out demos.npz"
 
 
 def command_line(case: str) -> list[str]:
@@ -248,7 +249,8 @@ def command_line(case: str) -> list[str]:
         left = Path("demos.npz.partial", "settings.json").exists()
         if Path("demos.npz").exists() and not left:
             return []  # It was killed after its end.
-        return ["collect", *(["--resume", "demos.npz"] if left else RECORDING.split())]
+        words = f"--resume demos.npz {WHO}" if left else f"{RECORDING} {WHO}"
+        return ["collect", *words.split()]
     run = Path("runs", case)
     if any(Path(f"{run}{end}", "settings.json").exists() for end in ("", ".partial")):
         return [case, "--resume", str(run)]

@@ -39,10 +39,12 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
         physics_client: the PyBullet client, with PyBullet's functions as methods.
         body: the robot's id in PyBullet.
         urdf: path of the URDF that the robot was loaded from.
+        xacro_args: arguments of the .xacro file, by name.
         joint_names: the n joints that move independently, depth first.
         joint_indices: PyBullet's indices of these joints.
         mimic: joints that follow one of these, by name: `(joint, multiplier, offset)`
             of q_m = multiplier · q + offset.
+        locked: joints of the file that stand still, fixed ones left out.
         actuated: positions in `joint_names` of the m joints that an action drives.
         effort_limits: of the actuated joints, (m,) [N·m or N].
         joint_limits: lower and upper, or infinite, (2, n) [rad or m].
@@ -130,6 +132,7 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
         self.joint_names = world.model.joint_names
         self.joint_indices = world.joint_indices
         self.joint_limits = world.model.position_limits
+        self.locked, self.xacro_args = world.model.held, world.model.xacro_args
         moving = world.model.moving
         self.mimic = {j.name: tuple(j.mimic) for j in moving if j.mimic is not None}
         self.damping, self.friction = world.damping.copy(), world.friction.copy()

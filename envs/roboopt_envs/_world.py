@@ -33,6 +33,7 @@ from roboopt.urdf import (
     reach,
     unusable_shapes,
     without_frames,
+    written_meshes,
 )
 
 from ._resistance import MAX_SPEED, Resistance
@@ -92,8 +93,9 @@ class PybulletWorld:
         self.client = _Client(pybullet.GUI if gui else pybullet.DIRECT)
         self._time_step = 1 / 240
         self._load(model, "robot")
-        numbers = model.damping, model.friction, 0 * model.damping
-        self._set_physics(*numbers, np.array(EARTH_GRAVITY), 0.0, 0.0)
+        gravity = EARTH_GRAVITY if model.gravity is None else model.gravity
+        numbers = model.damping, model.friction, model.armature
+        self._set_physics(*numbers, np.array(gravity), 0.0, 0.0)
         self._marker: int | None = None
 
     def _load(self, model: UrdfModel, argument: str) -> None:
@@ -143,14 +145,14 @@ class PybulletWorld:
 
     def _load_file(self, model: UrdfModel) -> tuple[int | None, str]:
         """Return the loaded body, None if PyBullet refuses, and what PyBullet says."""
-        text = bullet_urdf(model, self._meshes, shapes=self._own_shapes)
         body, failure = None, ""
         with (
             tempfile.TemporaryDirectory() as folder,
             captured_messages() as messages,
         ):
-            path = Path(folder) / "robot.urdf"
-            path.write_bytes(text)
+            path, meshes = Path(folder) / "robot.urdf", self._meshes
+            meshes = written_meshes(meshes, folder) if self._own_shapes else meshes
+            path.write_bytes(bullet_urdf(model, meshes, shapes=self._own_shapes))
             try:
                 body = self.client.loadURDF(
                     str(path),

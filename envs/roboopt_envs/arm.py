@@ -18,6 +18,7 @@ from roboopt.urdf import UrdfModel, read_urdf
 
 from ._actuators import Actuators
 from ._camera import View
+from ._checked_arguments import checked_arguments
 from ._clearance import Clearance
 from ._fitted_robot import load_world
 from ._fixed_base import FixedBaseEnv
@@ -50,8 +51,8 @@ class ArmReach(FixedBaseEnv):
             joint must be driven.
         locked: names of joints that are held at 0, or a mapping to the positions
             [rad or m] at which they are held.
-        effort_limits: limit of every joint, or one for all, instead of the URDF's
-            [N·m or N].
+        effort_limits: limits instead of the URDF's [N·m or N]: one for all joints, one
+            for each, or a mapping from the names of some to their limits.
         packages: folders of ROS packages by name, for meshes of package://NAME/….
         repair: replace physically inconsistent inertias by the nearest possible ones.
         bullet_defaults: give links without `<inertial>`, which are massless frames,
@@ -77,6 +78,7 @@ class ArmReach(FixedBaseEnv):
             about everything else that is read differently from the URDF.
     """
 
+    @checked_arguments
     def __init__(
         self,
         robot: str | Path = "two-link",
@@ -84,7 +86,11 @@ class ArmReach(FixedBaseEnv):
         tool: str | None = None,
         actuated: Iterable[str] | None = None,
         locked: Iterable[str] | Mapping[str, float] = (),
-        effort_limits: Sequence[float] | np.ndarray | float | None = None,
+        effort_limits: Mapping[str, float]
+        | Sequence[float]
+        | np.ndarray
+        | float
+        | None = None,
         packages: Mapping[str, str | PathLike] | None = None,
         repair: bool = False,
         bullet_defaults: bool = False,
@@ -113,7 +119,7 @@ class ArmReach(FixedBaseEnv):
         _require_motors(urdf, named=actuated is not None)
         gui = render_mode == "human"
         world = load_world(urdf, path, packages=packages, gui=gui, model=model)
-        if effort_limits is not None and np.isinf(urdf.effort_limits).any():
+        if np.isinf([urdf.effort_limits[i] for i in _given(urdf, effort_limits)]).any():
             raise RobooptError(f"`effort_limits` must be finite, got {effort_limits}.")
         self.tool = find_tool(urdf) if tool is None else checked_tool(urdf, tool)
         self.tool_choice = tool_choice(urdf, self.tool, told=tool is not None)
@@ -180,6 +186,13 @@ class ArmReach(FixedBaseEnv):
             f"none. Too weak [N·m or N]: {', '.join(weak)}. Give larger limits by "
             "`effort_limits`, or hold these joints by `locked`."
         )
+
+
+def _given(model: UrdfModel, effort_limits: Any) -> list[int]:
+    """Return the joints whose effort limits the caller gives."""
+    if isinstance(effort_limits, Mapping):
+        return [model.joint_names.index(name) for name in effort_limits]
+    return [] if effort_limits is None else [*range(len(model.joint_names))]
 
 
 def _require_motors(model: UrdfModel, *, named: bool) -> None:

@@ -6,7 +6,7 @@ and 1 m; the force is at most 10 N and the rail reaches to ±2.4 m.
 """
 
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from roboopt.urdf import read_urdf
 
 from ._actuators import Actuators
 from ._camera import View
+from ._checked_arguments import checked_arguments
 from ._fixed_base import FixedBaseEnv
 from ._world import PybulletWorld
 from .tasks import Balance, SwingUp
@@ -45,10 +46,11 @@ class CartPole(FixedBaseEnv):
     start_center: ClassVar[np.ndarray]
     start_half_width: ClassVar[np.ndarray]
 
+    @checked_arguments
     def __init__(
         self,
         *,
-        task: Balance | SwingUp | None = None,
+        task: Any = None,
         duration: float | None = None,
         time_step: float = 1 / 240,
         actuators: Actuators | None = None,

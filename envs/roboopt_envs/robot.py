@@ -18,6 +18,7 @@ from roboopt.urdf import UrdfModel, reach, read_urdf
 
 from ._actuators import Actuators
 from ._camera import View
+from ._checked_arguments import checked_arguments
 from ._fitted_robot import load_world
 from ._fixed_base import FixedBaseEnv
 from ._named_task import named_task
@@ -53,8 +54,8 @@ class RobotTask(FixedBaseEnv):
         actuated: names of the driven joints, instead of those that the URDF says.
         locked: names of joints that are held at 0, or a mapping to the positions
             [rad or m] at which they are held.
-        effort_limits: limit of every driven joint, or one for all, instead of the
-            URDF's [N·m or N].
+        effort_limits: limits instead of the URDF's [N·m or N]: one for all driven
+            joints, one for each, or a mapping from the names of some to their limits.
         packages: folders of ROS packages by name, for meshes of package://NAME/….
         repair: replace physically inconsistent inertias by the nearest possible ones.
         bullet_defaults: give links without `<inertial>`, which are massless frames,
@@ -81,6 +82,7 @@ class RobotTask(FixedBaseEnv):
 
     has_twin = True  # It replaces what a picture shows, and nothing that moves.
 
+    @checked_arguments
     def __init__(
         self,
         robot: str | Path,
@@ -91,7 +93,11 @@ class RobotTask(FixedBaseEnv):
         start_half_width: Sequence[float] | np.ndarray | float | None = None,
         actuated: Iterable[str] | None = None,
         locked: Iterable[str] | Mapping[str, float] = (),
-        effort_limits: Sequence[float] | np.ndarray | float | None = None,
+        effort_limits: Mapping[str, float]
+        | Sequence[float]
+        | np.ndarray
+        | float
+        | None = None,
         packages: Mapping[str, str | PathLike] | None = None,
         repair: bool = False,
         bullet_defaults: bool = False,

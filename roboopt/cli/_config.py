@@ -1,17 +1,25 @@
-"""`--config settings.json`: the flags of a past run as the defaults of a new one."""
+"""`--config settings.json`: the flags of a past run as the defaults of a new one.
+
+Flags can name code: the module of an environment, a task or a demonstrator. A settings
+file that a stranger wrote must not make the command import any, so that such a name
+counts only where the command line says it, too.
+"""
 
 import argparse
 import dataclasses
-import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 from roboopt._errors import RobooptError
-from roboopt.cli._flags import Output, groups
+from roboopt._reading import read_json
+from roboopt.cli._flags import KINDS, Output, all_flags, groups, spelled
 from roboopt.cli._run_folder import SETTINGS
 
 FLAG, RESUME = "--config", "--resume"
+CODE = ("env", "environment", "task", "demonstrator", "option")
+"""Flags that may name a module, as in my_package:Mine-v0 or task=file.py:NAME."""
+OWN = "roboopt_envs:"
 
 
 def split_config(arguments: Sequence[str]) -> tuple[Path | None, list[str]]:
@@ -39,12 +47,10 @@ class _Parser(argparse.ArgumentParser):
 def defaults_from(path: Path, command: Any) -> Any:
     """Return the command with the flags that a run's folder or its settings record."""
     path = path / SETTINGS if path.is_dir() else path
+    settings = read_json(path, "config")
     try:
-        settings = json.loads(path.read_text("utf-8"))
         recorded, flags = settings["command"], dict(settings["flags"])
-    except OSError as error:
-        raise RobooptError(f"{FLAG} {path}: {error.strerror}") from error
-    except (ValueError, LookupError, TypeError, RecursionError) as error:
+    except (ValueError, LookupError, TypeError) as error:
         raise RobooptError(f"{FLAG} {path} holds no settings of a run") from error
     if recorded != command.__name__.lower():
         raise RobooptError(f"{FLAG} {path} must be of this command, got {recorded}")
@@ -56,22 +62,70 @@ def defaults_from(path: Path, command: Any) -> Any:
     for group, kind in reversed(parts.items()):
         hints = get_type_hints(kind)
         values = {
-            field.name: _typed(hints[field.name], flags.pop(field.name.rstrip("_")))
+            field.name: _typed(name, hints[field.name], flags.pop(name), path)
             for field in dataclasses.fields(kind)
-            if field.name.rstrip("_") in flags
+            if (name := field.name.rstrip("_")) in flags
         }
         made[group] = kind(**values, **({} if group else made))
     if flags:
-        unknown = ", ".join(sorted(flags))
+        unknown = ", ".join(sorted(map(str, flags)))
         raise RobooptError(f"{FLAG} {path} has unknown flags: {unknown}")
     return made[""]
 
 
-def _typed(hint: Any, value: Any) -> Any:
+def code_named(command: Any) -> Iterator[tuple[str, str]]:
+    """Yield the flags of a command that name code, and their values."""
+    for name in set(CODE) & {field.name for field in dataclasses.fields(command)}:
+        value = getattr(command, name)
+        for text in (value,) if isinstance(value, str) else value or ():
+            known = text.removeprefix(f"{name}=").startswith(OWN)
+            file = name == "demonstrator" and Path(text).exists()
+            if ":" in text and not known and not file:
+                yield name, text
+
+
+def require_consent(command: Any, words: Iterable[str], source: str) -> None:
+    """Raise a `RobooptError` if a file names code that the command line does not.
+
+    Args:
+        command: the flags that the file holds.
+        words: those of the command line.
+        source: the file, as messages name it.
+    """
+    said = list(words)
+    for name, value in code_named(command):
+        if not any(value in word for word in said):
+            positional = all_flags(command)[name].metadata["positional"]
+            flag = value if positional else f"{spelled(name)} {value}"
+            raise RobooptError(
+                f"{source} names code that would be imported: give {flag} as well if "
+                "you trust it"
+            )
+
+
+def _typed(name: str, hint: Any, value: Any, path: Path) -> Any:
     """Return a value read from JSON as the type that its flag has."""
-    if isinstance(value, list):
-        return tuple(value)
-    if isinstance(value, str):  # JSON has no number for infinity.
-        kinds = (hint, *get_args(hint))
-        return next((kind(value) for kind in (Path, float) if kind in kinds), value)
-    return value
+    kinds = (hint, *get_args(hint))
+    kind = next(kind for kind in kinds if kind in KINDS)
+    many = get_origin(hint) is tuple
+    if value is None and type(None) in kinds:
+        return None
+    try:
+        if not isinstance(value, list) and not many:
+            return _one(kind, value)
+        if isinstance(value, list) and many:
+            return tuple(_one(kind, each) for each in value)
+    except ValueError:
+        pass
+    rule = f"a list, each {KINDS[kind][1]}" if many else KINDS[kind][1]
+    raise RobooptError(f"{FLAG} {path}: {name} must be {rule}, got {value!r:.80}")
+
+
+def _one(kind: type, value: Any) -> Any:
+    """Return one value as its type; raise a `ValueError` where it has another."""
+    if kind is float and isinstance(value, str):
+        return float(value)  # JSON has no number for infinity.
+    written = {Path: str, float: int | float}.get(kind, kind)
+    if not isinstance(value, written) or isinstance(value, bool) != (kind is bool):
+        raise ValueError(f"{value!r} is no {kind.__name__}")
+    return kind(value)

@@ -10,7 +10,15 @@ from importlib.util import find_spec
 from typing import Any
 
 from roboopt._errors import RobooptError
-from roboopt.cli._config import defaults_from, resume_path, split_config
+from roboopt.cli._config import (
+    FLAG,
+    RESUME,
+    code_named,
+    defaults_from,
+    require_consent,
+    resume_path,
+    split_config,
+)
 from roboopt.cli._flags import (
     HELP,
     all_flags,
@@ -21,7 +29,7 @@ from roboopt.cli._flags import (
     require_choice,
 )
 from roboopt.cli._heartbeat import heartbeat
-from roboopt.cli._process import process_settings
+from roboopt.cli._process import find_own_modules, process_settings
 from roboopt.cli._resume import resumed
 from roboopt.cli._run_folder import resumable
 
@@ -57,6 +65,8 @@ def execute(arguments: list[str]) -> int:
         with process_settings(lambda text: name_flag(text, command)), heartbeat():
             command = _parse(command, *arguments)
             check_choices(command)
+            if any(code_named(command)):
+                find_own_modules()
             return command.run()
     except RobooptError as error:
         print(f"roboopt: error: {name_flag(str(error), command)}", file=sys.stderr)
@@ -90,8 +100,13 @@ def _parse(command: Any, name: str, *arguments: str) -> Any:
     resume = resume_path(words) if "resume" in all_flags(command) else None
     if resume is not None and config is not None:
         raise RobooptError("--config must be left out with --resume")
-    source = config if resume is None else resumable(resume)
-    default = None if source is None else defaults_from(source, command)
+    default = None
+    if config is not None:
+        default = defaults_from(config, command)
+        require_consent(default, words, f"{FLAG} {config}")
+    if resume is not None:
+        default = defaults_from(resumable(resume), command)
+        require_consent(default, words, f"{RESUME} {resume}")
     parsed = parse(command, f"roboopt {name}", words, default)
     return parsed if resume is None else resumed(parsed, default)
 

@@ -14,7 +14,7 @@ MIN_COMPILE_TIME_S = 0.0  # Each of a command's many fast compilations counts to
 
 @contextlib.contextmanager
 def process_settings(worded: Callable[[str], str] = str) -> Iterator[None]:
-    """Show warnings in one line and once, and find a user's own modules.
+    """Show warnings in one line and once.
 
     An in-process caller, such as a notebook, finds both as before afterwards.
 
@@ -31,13 +31,21 @@ def process_settings(worded: Callable[[str], str] = str) -> Iterator[None]:
         said.add(text)
 
     warnings.showwarning = show
-    if "" not in sys.path:
-        sys.path.insert(0, "")  # As `python -m`: a user's own modules are importable.
     try:
         yield
     finally:
         warnings.showwarning = shown
         sys.path[:] = path
+
+
+def find_own_modules() -> None:
+    """Let modules of the working directory be imported, after all installed ones.
+
+    This is only for a command line that names such a module: in a folder of a
+    stranger's files, one called h5py.py is not to be imported as the package.
+    """
+    if "" not in sys.path:
+        sys.path.append("")
 
 
 @contextlib.contextmanager

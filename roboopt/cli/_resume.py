@@ -1,13 +1,14 @@
 """`--resume RUN`: a run that goes on from its checkpoint, with its settings."""
 
 import dataclasses
-from pathlib import Path
+import shlex
 from typing import Any
 
 from roboopt._errors import RobooptError
-from roboopt.cli._flags import Output, groups
+from roboopt.cli._config import RESUME as FLAG
+from roboopt.cli._config import code_named
+from roboopt.cli._flags import Output, all_flags, groups, spelled
 
-FLAG = "--resume"
 OF_THE_PROCESS = "resume", "no_video"
 """Flags of the output that a resumed run may be given."""
 
@@ -40,6 +41,10 @@ def resumed(command: Any, before: Any) -> Any:
     return command
 
 
-def path_of(command: Any) -> Path | None:
-    """Return the run that a command goes on from, if it does."""
-    return getattr(getattr(command, "output", command), "resume", None)
+def how_to_resume(command: Any, path: str) -> str:
+    """Return the line that says how to go on with the run in `path`."""
+    words = ["roboopt", type(command).__name__.lower(), FLAG, path]
+    for name, value in code_named(command):  # Files alone import none.
+        positional = all_flags(command)[name].metadata["positional"]
+        words += [value] if positional else [spelled(name), value]
+    return f"To continue: {shlex.join(words)}"

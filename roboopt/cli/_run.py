@@ -2,7 +2,6 @@
 
 import os
 import platform
-import shlex
 import tempfile
 from collections.abc import Callable, Mapping
 from importlib.metadata import PackageNotFoundError, version
@@ -16,6 +15,7 @@ from roboopt._interrupt import cleaned_up, ending, exit_code, shielded
 from roboopt._progress import say
 from roboopt.cli._flags import Output, groups, verb_arguments
 from roboopt.cli._process import jax_settings
+from roboopt.cli._resume import how_to_resume
 from roboopt.cli._run_folder import CHECKPOINT, SETTINGS, RunFolder, write_json
 from roboopt.report import VerbResult, plain
 
@@ -61,7 +61,7 @@ def run(
                 result = verb(folder.work)
         except BaseException:
             if folder.discard():
-                say(_how_to_resume(command, folder))
+                say(how_to_resume(command, os.path.relpath(folder.path)))
             raise
         with shielded():
             settings = _settings(command, result) | dict(record or {})
@@ -74,7 +74,7 @@ def run(
             print(result)
             if result.interrupted or ending():
                 if (folder.work / CHECKPOINT).exists():
-                    print(_how_to_resume(command, folder))
+                    print(how_to_resume(command, os.path.relpath(folder.path)))
                 return exit_code()
             say("writing the report")
             result.report(folder.work / REPORT, video=not output.no_video)
@@ -87,12 +87,6 @@ def run(
                 print(folder.path / REPORT)
             print(f'The result loads with: roboopt.load("{folder.path}")')
     return 0
-
-
-def _how_to_resume(command: Any, folder: RunFolder) -> str:
-    name = type(command).__name__.lower()
-    words = ["roboopt", name, "--resume", os.path.relpath(folder.path)]
-    return f"To continue: {shlex.join(words)}"
 
 
 def _save(result: VerbResult, settings: Mapping[str, Any], folder: Path) -> None:

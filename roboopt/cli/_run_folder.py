@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from roboopt._errors import RobooptError
+from roboopt._reading import read_json
 
 try:
     import fcntl
@@ -245,7 +246,7 @@ def _is_free(work: Path) -> bool:
 def _files_of(folder: Path) -> set[str]:
     """Return the names of the files that the run in `folder` has left."""
     try:
-        names = json.loads((folder / SETTINGS).read_text("utf-8"))["files"]
+        names = [str(name) for name in read_json(folder / SETTINGS)["files"]]
     except (OSError, ValueError, LookupError, TypeError):
         return set()
     return {n for n in names if Path(n).name == n and (folder / n).is_file()}

@@ -38,9 +38,10 @@ class Simulation:
     )
     effort_limits: str | None = flag(
         None,
-        "Effort limit of each motor, or one for all [N·m or N].",
+        "Effort limit of each motor, or one for all [N·m or N]; or those of some, by "
+        "name.",
         "the file's",
-        shown="LIMIT,...",
+        shown="[JOINT=]LIMIT,...",
     )
     package: tuple[str, ...] = flag(
         (),
@@ -84,7 +85,7 @@ class Simulation:
             "actuated": self.actuated
             and ("all" if self.actuated == "all" else _split(self.actuated)),
             "locked": self.locked and _locked(self.locked),
-            "effort_limits": _numbers("effort_limits", self.effort_limits),
+            "effort_limits": _effort_limits(self.effort_limits),
             "packages": dict(map(_package, self.package)),
             "repair": self.repair,
             "bullet_defaults": self.bullet_defaults,
@@ -133,6 +134,15 @@ def _positions(flag_name: str, text: str) -> dict[str, float]:
     return {
         name: _number(f"{shown} {name}", position or "0") for name, _, position in pairs
     }
+
+
+def _effort_limits(text: str | None) -> Any:
+    """Return limits by joint where the text names any, or else numbers."""
+    if "=" not in (text or ""):
+        return _numbers("effort_limits", text)
+    shown = spelled("effort_limits")
+    pairs = [part.partition("=") for part in _split(text or "")]
+    return {name: _number(f"{shown} {name}", limit) for name, _, limit in pairs}
 
 
 def _numbers(flag_name: str, text: str | None) -> Any:

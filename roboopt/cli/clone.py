@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from roboopt._errors import RobooptError
 from roboopt.cli._environment import ENV_HELP, keywords_of, label
 from roboopt.cli._flags import Output, flag, verb_arguments
 from roboopt.cli._run_folder import CHECKPOINT
@@ -31,7 +32,7 @@ class Clone:
 
     demonstrations: str = flag(
         dataclasses.MISSING,
-        "File (.npz, .hdf5), folder, or minari:<dataset>.",
+        "File, folder, or minari:<dataset>.",
         shown="DEMOS",
         positional=True,
     )
@@ -61,7 +62,17 @@ class Clone:
         shown=DEMONSTRATOR,
     )
     dagger: int = flag(0, "Number of DAgger rounds.")
-    held_out: float = flag(0.1, "Fraction of the episodes that is held out.")
+    held_out: float | None = flag(
+        None,
+        "Fraction of the episodes that is held out.",
+        "those of the file's mask `valid`, else 0.1",
+    )
+    test: tuple[str, ...] = flag(
+        (), "Files of held-out demonstrations.", "none", shown="DEMOS"
+    )
+    observation_keys: tuple[str, ...] = flag(
+        (), "Observations to join, of HDF5, Parquet and Zarr.", "all", shown="NAME"
+    )
     seed: int = flag(0, "Seed of weights, batches and starts.")
     episodes: int = flag(100, "Number of test episodes.")
     max_steps: int | None = flag(
@@ -80,6 +91,11 @@ class Clone:
 
         arguments = verb_arguments(self)
         arguments["options"] = keywords_of(arguments.pop("option"))
+        if test := arguments.pop("test"):
+            if self.held_out is not None:
+                raise RobooptError("--test and --held-out exclude each other, got both")
+            arguments["held_out"] = list(test)
+        arguments["observation_keys"] = self.observation_keys or None
         name = "clone"
         if self.env is not None:
             name = f"{label(self.env, self.option)}-clone"

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 from roboopt._errors import RobooptError, require_at_least
 from roboopt.cli._environment import ENV_HELP, label, make
 from roboopt.cli._flags import flag
+from roboopt.cli._resume import how_to_resume
 from roboopt.cli._run_folder import (
     PARTIAL,
     SETTINGS,
@@ -182,8 +183,7 @@ def _kept(out: Path, command: Collect) -> Iterator[Path]:
         yield folder
     except BaseException:
         if any(folder.glob("part-*.npz")):
-            words = ["roboopt", "collect", "--resume", str(out)]
-            print(f"To continue: {shlex.join(words)}", file=sys.stderr)
+            print(how_to_resume(command, str(out)), file=sys.stderr)
         else:
             shutil.rmtree(folder, ignore_errors=True)
         raise

@@ -1,13 +1,13 @@
 """`roboopt export`: write a policy as files that run without JAX."""
 
 import dataclasses
-import json
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from roboopt._errors import RobooptError, argument_called, require_at_least
+from roboopt._reading import read_json
 from roboopt.cli._flags import flag
 from roboopt.cli._run_folder import SETTINGS, policy_file
 
@@ -102,7 +102,7 @@ def _observation_size(file: Path, policy: Any) -> int:
     from roboopt.policies import OpenLoop, observation_size
 
     try:
-        settings = json.loads((file.parent / SETTINGS).read_text("utf-8"))
+        settings = read_json(file.parent / SETTINGS)
         return int(settings["environment"]["observation_size"])
     except (OSError, ValueError, LookupError, TypeError):
         pass

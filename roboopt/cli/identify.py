@@ -80,6 +80,9 @@ class Identify:
         FREE, 'Fitted parameters, such as mass or "*[link_7]".', shown="NAME"
     )
     held_out: float | None = flag(None, HELD_OUT_HELP, THIRD)
+    test: tuple[str, ...] = flag(
+        (), "Recordings that test the model, held out of the fit.", shown="RECORDING"
+    )
     error: str = flag(
         "auto", "Error that the fit minimizes.", shown="{auto,motion,effort,both}"
     )
@@ -136,7 +139,7 @@ class Identify:
                 robot,
                 recordings,
                 free=free,
-                held_out=self.held_out,
+                held_out=self.test or self.held_out,
                 error=self.error,
                 cutoff=self.cutoff,
                 prior=self.prior or None,
@@ -194,6 +197,10 @@ class Identify:
 
             reading = self.simulation.options(OF_URDF)
             read_urdf(self.urdf, argument="urdf", **reading)
+        if self.test and self.held_out is not None:
+            raise RobooptError("--test and --held-out exclude each other, got both")
+        if self.test and self.collect:
+            raise RobooptError("--test is for recordings, got --collect")
         if self.collect == bool(self.recordings):
             raise RobooptError("give either recordings of the robot, or --collect")
         what = "recordings" if self.collect else "--collect"

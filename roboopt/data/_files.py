@@ -5,6 +5,7 @@ import glob
 import importlib
 import math
 import os
+import zipfile
 from collections.abc import Iterator
 from os import PathLike
 from pathlib import Path
@@ -15,7 +16,15 @@ import numpy as np
 from roboopt._errors import RobooptError, require
 
 MAX_RATIO = 100  # of compressed recordings; zeros alone reach 1000
-MIN_LIMIT = 2**30  # bytes
+MIN_LIMIT = 2**28  # bytes
+METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+"""Of compression; others, which NumPy never writes, claim memory of their own."""
+END_OF_ARCHIVE, MAX_END = b"PK\x05\x06", 2**16 + 22  # bytes
+MAX_MEMBERS = 100_000
+HEADERS: dict[Any, Any] = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
 PEEKED = 16  # bytes, more than a magic prefix has
 PROBE_SIZE = 4096  # bytes: a full disk may still take an empty file
 
@@ -35,7 +44,9 @@ def atomic_write(path: str | PathLike) -> Iterator[BinaryIO]:
         sweep(path.parent, path.name)
     partial = _partial(path)
     try:
-        with open(partial, "wb") as file:
+        # Never into a file, or through a link, that somebody has put there.
+        partial.unlink(missing_ok=True)
+        with open(partial, "xb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -69,7 +80,8 @@ def require_writing(path: Any, argument: str = "path") -> Path:
     try:
         sweep(path.parent, path.name)
         try:
-            with open(_partial(path), "wb") as file:
+            _partial(path).unlink(missing_ok=True)
+            with open(_partial(path), "xb") as file:
                 file.write(bytes(PROBE_SIZE))
         finally:
             _partial(path).unlink(missing_ok=True)
@@ -108,26 +120,40 @@ def _is_running(process: int) -> bool:
     return True
 
 
-def read_archive(path: str | PathLike, argument: str = "path") -> dict[str, np.ndarray]:
+def read_archive(
+    path: str | PathLike,
+    argument: str = "path",
+    left_out: list[str] | None = None,
+) -> dict[str, np.ndarray]:
     """Return the arrays of an .npz file by name.
+
+    Pickled objects could run code: they are refused, or, where a list is given, left
+    out, and their names added to `left_out`.
 
     Raises:
         RobooptError: if `path` is missing, empty, truncated, not an archive, or holds
             pickled objects; the message calls it `argument`.
     """
     path = as_path(path, argument)
+    if path.exists() and not path.is_file():  # A device or a pipe may have no end.
+        raise RobooptError(f"`{argument}` must be a file, got {path}.")
     try:
         # NumPy leaves a broken archive open, so the file is opened here.
         with open(path, "rb") as file:
-            archive = np.load(file, allow_pickle=False)
+            archive: Any = np.load(file, allow_pickle=False)
             if not isinstance(archive, np.lib.npyio.NpzFile):
                 raise RobooptError(
                     f"`{argument}` must be an .npz archive, but {path} is one array "
                     "without a name."
                 )
             with archive:
-                _require_size(path, archive, argument)
-                return {name: np.asarray(archive[name]) for name in archive.files}
+                _require_whole(path, len(archive.zip.infolist()))
+                pickled = _require_size(path, archive, argument)
+                names = archive.files
+                if left_out is not None:
+                    left_out += [name for name in names if name in pickled]
+                    names = [name for name in names if name not in pickled]
+                return {name: np.asarray(archive[name]) for name in names}
     except RobooptError:
         raise
     except FileNotFoundError as error:
@@ -141,26 +167,103 @@ def read_archive(path: str | PathLike, argument: str = "path") -> dict[str, np.n
         ) from error
 
 
-def _require_size(path: Path, archive: Any, argument: str) -> None:
-    """Raise a RobooptError, before memory is taken, if an archive expands too far."""
-    sizes = [member.file_size for member in archive.zip.infolist()]
-    if sum(sizes) > expansion_limit(path):
+def _require_whole(path: Path, members: int) -> None:
+    """Raise a ValueError unless an archive lists as many members as it counts.
+
+    A changed length in the list, which has no checksum, hides the members after it.
+    """
+    with open(path, "rb") as file:
+        file.seek(max(0, path.stat().st_size - MAX_END))
+        _, found, end = file.read().rpartition(END_OF_ARCHIVE)
+    counted = int.from_bytes(end[6:8], "little")
+    if not found or counted not in (members & 0xFFFF, 0xFFFF):
+        raise ValueError(f"{members} of {counted} members are listed")
+
+
+def read_archive_header(path: Path) -> list[zipfile.ZipInfo]:
+    """Return the members of an .npz file, whose forms fit the file.
+
+    Raises:
+        RobooptError: as `read_archive`.
+    """
+    try:
+        with open(path, "rb") as file:
+            archive: Any = np.load(file, allow_pickle=False)
+            with archive:
+                _require_whole(path, len(archive.zip.infolist()))
+                if pickled := _require_size(path, archive, "path"):
+                    raise ValueError(f"{', '.join(pickled)} hold objects")
+                return archive.zip.infolist()
+    except RobooptError:
+        raise
+    except Exception as error:  # A broken file may fail in any way.
+        raise RobooptError(
+            f"`path` must be an .npz archive of numbers, but {path} is empty, "
+            "truncated, broken, of objects or another kind of file."
+        ) from error
+
+
+def _require_size(path: Path, archive: Any, argument: str) -> set[str]:
+    """Return which arrays are of pickled objects.
+
+    Raises a RobooptError, before memory is taken, if the archive expands too far.
+    """
+    members = archive.zip.infolist()
+    size = sum(member.file_size for member in members)
+    if size > expansion_limit(path):
         raise RobooptError(
             f"`{argument}` must expand to at most {MAX_RATIO} times its size, or to "
-            f"1 GiB, but {path} claims to expand to {sum(sizes) / 2**30:.3g} GiB."
+            f"{MIN_LIMIT >> 20} MiB, but {path} claims to expand to "
+            f"{size / 2**30:.3g} GiB."
         )
-    headers = {
-        (1, 0): np.lib.format.read_array_header_1_0,
-        (2, 0): np.lib.format.read_array_header_2_0,
-    }
-    for member in archive.zip.infolist():
+    if {member.compress_type for member in members} - set(METHODS):
+        raise ValueError("another method of compression")
+    if len(members) > MAX_MEMBERS:
+        raise ValueError("too many members")
+    pickled = set()
+    for member in members:
         with archive.zip.open(member) as file:
             if not file.peek(PEEKED).startswith(np.lib.format.MAGIC_PREFIX):
                 continue  # NumPy gives it as bytes.
-            read_header = headers[np.lib.format.read_magic(file)]
+            read_header = HEADERS[np.lib.format.read_magic(file)]
             shape, _, dtype = read_header(file)
-            if math.prod(shape) * dtype.itemsize > member.file_size:
-                raise ValueError(f"{member.filename} is shorter than it claims")
+            if dtype.hasobject:
+                pickled.add(member.filename.removesuffix(".npy"))
+            else:
+                _require_form(shape, dtype, member.file_size, member.filename)
+    return pickled
+
+
+def _require_form(shape: Any, dtype: np.dtype, size: int, name: str) -> None:
+    """Raise a ValueError unless an array of this header fits into `size` bytes."""
+    if dtype.hasobject or dtype.itemsize == 0 and math.prod(shape):
+        raise ValueError(f"{name} holds objects")
+    if min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize > size:
+        raise ValueError(f"{name} is shorter than it claims")
+
+
+def read_array(path: Path, mode: Any = None) -> np.ndarray:
+    """Return the array in an .npy file, memory-mapped where `mode` says how.
+
+    Raises:
+        RobooptError: if the file is missing, empty, truncated, not an array of numbers
+            or longer than its array.
+    """
+    try:
+        with open(path, "rb") as file:
+            version = np.lib.format.read_magic(file)
+            shape, _, dtype = HEADERS[version](file)
+            size = path.stat().st_size - file.tell()
+        _require_form(shape, dtype, size, path.name)
+        if math.prod(shape) * dtype.itemsize != size:
+            raise ValueError("it is longer than its array")
+        return np.load(path, mmap_mode=mode, allow_pickle=False)
+    except Exception as error:  # A broken file may fail in any way.
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise RobooptError(
+            f"`path` must hold whole arrays, but {path} is empty, truncated or not an "
+            f"array of numbers: {reason}"
+        ) from error
 
 
 def expansion_limit(path: Path) -> int:

@@ -122,6 +122,12 @@ def field_names(kind: Any) -> list[str]:
     return list(kind._fields)
 
 
+def marks(kind: Any) -> dict[str, Any]:
+    """Return the fields that are not what a file says: `metadata={"loaded": value}`."""
+    fields = dataclasses.fields(kind) if dataclasses.is_dataclass(kind) else ()
+    return {f.name: f.metadata["loaded"] for f in fields if "loaded" in f.metadata}
+
+
 def build(kind: Any, values: dict[str, Any]) -> Any:
     """Return an instance of `kind` with these fields; `refusal` checks a module."""
     if kind in PARTIALS:

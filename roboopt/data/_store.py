@@ -34,6 +34,7 @@ from roboopt.data._schema import (
     is_record,
     known_class,
     known_functions,
+    marks,
     qualified_name,
     refusal,
 )
@@ -97,7 +98,8 @@ def load(path: str | PathLike, allow: Sequence[Any] = (), like: Any = None) -> A
     Args:
         path: a file of `save`, or the folder of a result, whose `result.npz` is read.
         allow: classes and functions outside roboopt that the file may use, matched by
-            qualified name.
+            qualified name. With `rollouts.EnvSpec` among them, the environment that a
+            result names may be made, which imports its package.
         like: an object of the same structure, into which the arrays and numbers of the
             file are put; for what a file cannot hold: modules of other libraries, bound
             methods and lambdas.
@@ -227,6 +229,7 @@ class _Reader:
 
     def __init__(self, path: Path, arrays: dict[str, np.ndarray], allow: Sequence[Any]):
         self.path, self.arrays = path, arrays
+        self._made: dict[tuple, Any] = {}
         if callable(allow) or not isinstance(allow, Iterable):
             raise RobooptError(
                 "`allow` must be a list of classes and functions, such as "
@@ -279,6 +282,13 @@ class _Reader:
         raise self.error(f"has a schema that holds {str(node)[:60]}")
 
     def _array(self, name: str, node: dict[str, Any]) -> Any:
+        """Return an array, the same one wherever the schema names it."""
+        form = name, str(node.get("dtype")), str(node.get("key")), bool(node.get("jax"))
+        if form not in self._made:
+            self._made[form] = self._new_array(name, node)
+        return self._made[form]
+
+    def _new_array(self, name: str, node: dict[str, Any]) -> Any:
         array = self.arrays.get(name)
         if array is None or name == SCHEMA:
             raise self.error(f"lacks the array {name}")
@@ -305,6 +315,8 @@ class _Reader:
         if unknown := sorted(set(fields) - set(field_names(kind))):
             raise self.error(f"gives {name} the fields {unknown}, which it lacks")
         values = {key: self.decode(value) for key, value in fields.items()}
+        if not any(kind is thing for thing in self.allowed.values()):
+            values |= marks(kind)
         if kind in PARTIALS and not callable(values.get("func")):
             raise self.error("has a partial of what is not callable")
         try:

@@ -1,7 +1,10 @@
 """The chain rule read off the jaxpr of any function; see `Chain`.
 
-The variables of the graph are grouped by the statement of the source that assigns them,
-so that `h = jnp.tanh(w1 * x)` is one variable with one factor dh/dw1.
+The variables that the source code assigns are the nodes, so that `h = jnp.tanh(w1 * x)`
+is one variable with one factor dh/dw1: the derivative of h with respect to w1 where all
+other named variables are held. Where a function assigns nothing, each operation is a
+node. Whichever variables are named, the products of the factors add up to the
+derivative of the loss.
 """
 
 import itertools
@@ -21,7 +24,6 @@ from roboopt.diagnose._graph import (
     Graph,
     Variable,
     dependents,
-    runs,
     selections,
     trace,
 )
@@ -32,7 +34,7 @@ from roboopt.diagnose._parameters import (
     parameters_of,
     require_scalar,
 )
-from roboopt.diagnose._source import RETURN
+from roboopt.gradients import differentiating
 from roboopt.report import number
 
 
@@ -61,10 +63,10 @@ def chain(function: Callable[..., Any], *args: Any) -> Chain:
 
     def loss(*leaves: Any) -> Any:
         model = join(jax.tree.unflatten(structure, leaves))
-        return jnp.asarray(function(model, *args[1:]))
+        return function(model, *args[1:])
 
     require_scalar("function", loss, *leaves)
-    graph = trace(loss, *leaves)
+    graph = trace(lambda *leaves: jnp.asarray(loss(*leaves)), *leaves)
     dependent = dependents(graph)
     if graph.output not in dependent:
         raise RobooptError(
@@ -85,7 +87,8 @@ def chain(function: Callable[..., Any], *args: Any) -> Chain:
         held["keys"] = list(values), list(slopes), list(scans)
         return list(values.values()), list(slopes.values()), list(scans.values())
 
-    got = evaluate(*leaves)
+    with differentiating("function"):
+        got = evaluate(*leaves)
     values, slopes, scans = (
         dict(zip(keys, part, strict=True))
         for keys, part in zip(held["keys"], got, strict=True)
@@ -107,38 +110,23 @@ class _Reader:
     ):
         self.graph, self.values, self.slopes, self.scans = graph, values, slopes, scans
         self.dependent = dependents(graph)
+        self.makers = {v: e for e in graph.equations for v in e.outputs}
+        self.order = {e: k for k, e in enumerate(graph.equations)}
         self.names = dict(zip(graph.inputs, names, strict=True))
         self.taken = set(names)
         self.roots: dict[str, tuple[Variable, int | None]] = {
             name: (variable, None) for variable, name in self.names.items()
         }
         """For each parameter its array, and which element where it is one."""
-        self.targets: dict[Variable, str] = {}
-        """The names in the source, which a loop uses again."""
-        self.numbers = itertools.count(1)
 
     def chain(self) -> Chain:
         """Return the named variables with their values, derivatives and factors."""
-        groups = runs(self.graph.equations)
-        self.name_elements(groups)
-        users: dict[Variable, set[int]] = {}
-        for k, group in enumerate(groups):
-            for variable in (v for e in group for v in e.inputs):
-                users.setdefault(variable, set()).add(k)
+        self.name_elements()
+        shown = self.name_nodes()
         nodes: dict[str, ChainNode] = {}
-        for k, group in enumerate(groups):
-            outputs = [
-                v
-                for v in (v for e in group for v in e.outputs)
-                if v in self.slopes
-                and v in self.dependent
-                and v not in self.names
-                and (v is self.graph.output or users.get(v, set()) - {k})
-            ]
-            self.name_outputs(group, outputs)
-            for variable in outputs:
-                node = self.node(group, variable, nodes)
-                nodes[node.name] = node
+        for variable in shown:
+            node = self.node(variable, nodes)
+            nodes[node.name] = node
         on_way = {p for node in nodes.values() for p in node.parameters}
         output = self.values[self.graph.output]
         return Chain(
@@ -159,31 +147,49 @@ class _Reader:
             rounding=float(jnp.finfo(output.dtype).eps),
         )
 
-    def name_elements(self, groups: list[list[Equation]]) -> None:
+    def name_elements(self) -> None:
         """Name the single elements that are selected from the parameters.
 
         The targets of `w1, w2 = weights` are the names; otherwise "weights[0]".
         """
-        selected = selections(self.graph)
-        known: dict[tuple[Variable, int], str] = {}
-        for group in groups:
-            made: dict[tuple[Variable, int], list[Variable]] = {}
-            for variable in (v for e in group for v in e.outputs):
-                origin, places = selected.get(variable, (None, np.empty(0)))
-                if origin in self.dependent and origin.shape and places.size == 1:
-                    element = origin, int(places.ravel()[0])
-                    made.setdefault(element, []).append(variable)
-            place = group[-1].place
-            own = () if place is None else place.names
-            only = all(v in selected for e in group for v in e.outputs)
-            for k, ((origin, index), variables) in enumerate(made.items()):
-                where = tuple(np.unravel_index(index, origin.shape))
-                name = element_name(self.names[origin], where)
-                name = own[k] if only and len(own) == len(made) else name
-                if (origin, index) not in known:
-                    known[origin, index] = self.unique(name)
-                    self.roots[known[origin, index]] = origin, index
-                self.names |= dict.fromkeys(variables, known[origin, index])
+        made: dict[tuple[Variable, int], list[Variable]] = {}
+        for variable, (origin, places) in selections(self.graph).items():
+            single = origin in self.dependent and origin.shape and places.size == 1
+            if single and variable is not origin:
+                element = origin, int(np.ravel(places)[0])
+                made.setdefault(element, []).append(variable)
+        for (origin, index), variables in made.items():
+            where = tuple(np.unravel_index(index, origin.shape))
+            marks = [self.graph.assigned.get(v) for v in variables]
+            own = [mark.name for mark in marks if mark is not None]
+            name = self.unique([*own, element_name(self.names[origin], where)][0])
+            self.roots[name] = origin, index
+            self.names |= dict.fromkeys(variables, name)
+
+    def name_nodes(self) -> list[Variable]:
+        """Name the variables that are assigned, and the loss; return them in order.
+
+        Every operation is named where nothing is assigned.
+        """
+        found = [
+            v
+            for equation in self.graph.equations
+            for v in equation.outputs
+            if v in self.slopes and v in self.dependent and v not in self.names
+        ]
+        assigned, output = self.graph.assigned, self.graph.output
+        if any(v in assigned for v in found):
+            found = [v for v in found if v in assigned or v is output]
+        else:
+            self.graph.returned.clear()
+        numbers = itertools.count(1)
+        for variable in found:
+            if variable in assigned:
+                name = assigned[variable].name
+            else:
+                name = "L" if variable is output else f"v{next(numbers)}"
+            self.names[variable] = self.unique(name)
+        return found
 
     def root_order(self) -> list[str]:
         """Return the names of the parameters, elements in the order of their arrays."""
@@ -205,25 +211,6 @@ class _Reader:
         slope = np.asarray(self.slopes[array])
         return _number(slope if index is None else slope.ravel()[index])
 
-    def name_outputs(self, group: list[Equation], outputs: list[Variable]) -> None:
-        """Name what a group computes for others, by its assignment."""
-        place, last = group[-1].place, group[-1].outputs
-        targets = () if place is None or place.names == RETURN else place.names
-        targets = [name for name in targets if name != "_"]
-        for k, variable in enumerate(outputs):
-            if variable in last and len(last) == len(targets):
-                name = targets[last.index(variable)]
-            elif len(outputs) == len(targets):
-                name = targets[k]
-                self.targets[variable] = name
-            elif len(targets) == 1:
-                name = f"{targets[0]}[{k}]"
-            elif variable is self.graph.output:
-                name = "L"
-            else:
-                name = f"v{next(self.numbers)}"
-            self.names[variable] = self.unique(name)
-
     def unique(self, name: str) -> str:
         """Return the name, with a number where it was taken before, as in a loop."""
         numbered = (f"{name}#{k}" for k in itertools.count(2))
@@ -233,11 +220,9 @@ class _Reader:
         self.taken.add(found)
         return found
 
-    def node(
-        self, group: list[Equation], variable: Variable, nodes: dict[str, ChainNode]
-    ) -> ChainNode:
+    def node(self, variable: Variable, nodes: dict[str, ChainNode]) -> ChainNode:
         """Return a named variable with its factors."""
-        sources = self.sources(group, variable)
+        between, sources = self.between(variable)
         names = dict.fromkeys(self.names[v] for v in sources)
         above = {
             p for n in names for p in (nodes[n].parameters if n in nodes else (n,))
@@ -252,7 +237,7 @@ class _Reader:
         value = np.abs(value) if is_complex else value
         return ChainNode(
             name=self.names[variable],
-            expression=self.expression(group, variable),
+            expression=self.expression(variable),
             shape=() if single else variable.shape,
             value=float(value.item() if single else np.sqrt(np.mean(value**2))),
             is_complex=is_complex,
@@ -260,27 +245,33 @@ class _Reader:
             parameters=tuple(
                 dict.fromkeys(n for n in self.names.values() if n in above)
             ),
-            factors=self.factors(group, variable, sources) if numbers else {},
+            factors=self.factors(between, variable, sources) if numbers else {},
         )
 
-    def sources(self, group: list[Equation], variable: Variable) -> list[Variable]:
-        """Return the named variables that the group computes `variable` from."""
-        makers = {v: e for e in group for v in e.outputs}
-        found, stack = {}, list(makers[variable].inputs)
+    def between(self, variable: Variable) -> tuple[list[Equation], list[Variable]]:
+        """Return the named variables before one, and the equations from them to it."""
+        found: dict[Variable, None] = {}
+        equations: dict[Equation, None] = {}
+        stack = [self.makers[variable]]
         while stack:
-            one = stack.pop()
-            if one in self.names and one in self.dependent:
-                found[one] = None
-            elif one in makers:
-                stack += makers[one].inputs
-        return [v for v in self.names if v in found]
+            equation = stack.pop()
+            if equation in equations:
+                continue
+            equations[equation] = None
+            for one in equation.inputs:
+                if one in self.names and one in self.dependent:
+                    found[one] = None
+                elif one in self.makers:
+                    stack.append(self.makers[one])
+        inside = sorted(equations, key=self.order.__getitem__)
+        return inside, [v for v in self.names if v in found]
 
     def factors(
-        self, group: list[Equation], variable: Variable, sources: list[Variable]
+        self, between: list[Equation], variable: Variable, sources: list[Variable]
     ) -> dict[str, float]:
         """Return the derivatives of a number by those that it is computed from."""
         slopes: dict[Variable, Any] = {variable: jnp.ones_like(self.values[variable])}
-        for equation in reversed(group):
+        for equation in reversed(between):
             given = [
                 self.values[v] if v.constant is None else v.constant
                 for v in equation.inputs
@@ -304,17 +295,21 @@ class _Reader:
             found[name] = found.get(name, 0.0) + _number(slopes[source])
         return found
 
-    def expression(self, group: list[Equation], variable: Variable) -> str:
+    def expression(self, variable: Variable) -> str:
         """Return the source that computes a variable, or the operation."""
-        equation = next(e for e in group if variable in e.outputs)
-        if equation.place is not None:
-            return equation.place.expression(self.targets.get(variable, ""))
+        if variable in self.graph.assigned:
+            return self.graph.assigned[variable].expression
+        if variable in self.graph.returned:
+            return self.graph.returned[variable]
+        equation = self.makers[variable]
         parts = [
             number(float(np.asarray(v.constant).ravel()[0]))
             if v.constant is not None and math.prod(v.shape) == 1
             else self.names.get(v, "·")
             for v in equation.inputs
         ]
+        if equation.primitive == "integer_pow":
+            parts.append(str(equation.params["y"]))
         return f"{equation.primitive}({', '.join(parts)})"
 
     def steps(self, equation: Equation) -> ScanNorms:
@@ -323,7 +318,10 @@ class _Reader:
         names = [self.names[v] for v in equation.outputs if v in self.names]
         name = names[0] if names else f"scan of {equation.params['length']} steps"
         carry = np.asarray(found["carry"], float)
-        return ScanNorms(name, carry, np.asarray(found["entering"], float))
+        entering = np.asarray(found["entering"], float)
+        first = equation.params["num_consts"] + equation.params["num_carry"]
+        layered = any(v in self.dependent for v in equation.inputs[first:])
+        return ScanNorms(name, carry, entering, layered)
 
 
 def _number(value: Any) -> float:

@@ -27,6 +27,7 @@ MAX_PATHS = 16  # in the summary
 MAX_FACTORS = 12  # in a printed product
 MAX_NODES = 40  # in the summary
 MAX_NAMED_PARAMETERS = 4
+MAX_EXPRESSION = 40  # characters in the summary
 VANISHED, EXPLODED = 1e-6, 1e6  # of a norm from the end of a chain to its beginning
 MAX_ROUNDING_SHARE = 0.01  # of a derivative that may be rounding error
 
@@ -86,6 +87,8 @@ class ScanNorms:
     shares: Float[np.ndarray, " step"]
     """Norms of the part of dL/d parameters, such as a policy's weights, that enters in
     each step."""
+    layered: bool = False
+    """Whether each step has parameters of its own, as a layer of a network has."""
 
 
 @dataclass(frozen=True)
@@ -161,8 +164,7 @@ class Chain:
                 warning(
                     code,
                     f"the gradient {said} on the way from step {length} to step 0 "
-                    f"(norm {norms[-1]:.2g}, {norms[0]:.2g}): shorten the horizon, or "
-                    "use `gradient_decay_time`",
+                    f"(norm {norms[-1]:.2g}, {norms[0]:.2g}): {_remedy(steps)}",
                     steps.name,
                 )
             )
@@ -213,7 +215,7 @@ class Chain:
             elif not paths and self.sizes[name] > 1:
                 said.append(f"The norm of d{loss}/d{name} is {number(derivative)}.")
             elif not paths:
-                said.append(f"{total}, through arrays.")
+                said.append(f"{total}, by all ways through arrays together.")
         said += [
             f"Nothing leads from {name} to {loss}: d{loss}/d{name} = 0."
             for name in self.unused
@@ -239,16 +241,19 @@ class Chain:
     def _node_table(self, loss: str) -> Table:
         rows = []
         for node in self.nodes[-MAX_NODES:]:
-            size = " × ".join(map(str, node.shape))
+            size = f"[{' × '.join(map(str, node.shape))}]" if node.shape else ""
             few = len(node.parameters) <= MAX_NAMED_PARAMETERS
             depends = ", ".join(node.parameters)
             depends = depends if few else f"{len(node.parameters)} parameters"
             value = size or number(node.value)
-            value = f"|·| {value}" if node.is_complex else value
-            derivative = number(node.derivative)
-            rows.append([node.name, node.expression, value, derivative, depends])
+            if node.is_complex:
+                value = f"complex {size}" if size else f"|·| {value}"
+            said, derivative = node.expression, number(node.derivative)
+            if len(said) > MAX_EXPRESSION:
+                said = f"{said[: MAX_EXPRESSION - 1].rstrip()}…"
+            rows.append([node.name, said, value, derivative, depends])
         header = ["variable", "is", "value", f"d{loss}/d·", "depends on"]
-        return Table(header, rows, text=(0, 1, 4), optional=(1, 4))
+        return Table(header, rows, text=(0, 1, 4), optional=(4, 1))
 
 
 def _steps_table(steps: ScanNorms, loss: str) -> Table:
@@ -259,5 +264,11 @@ def _steps_table(steps: ScanNorms, loss: str) -> Table:
         [str(k), number(float(steps.norms[k])), number(shares[k]).replace("nan", "–")]
         for k in picked
     ]
-    header = [f"step of {steps.name}", f"norm d{loss}/d carry", "weights' share"]
+    header = [f"step of {steps.name}", f"norm d{loss}/d carry", f"part of d{loss}/dp"]
     return Table(header, rows)
+
+
+def _remedy(steps: ScanNorms) -> str:
+    if steps.layered:
+        return "let the initial weights of a layer keep the length of its input"
+    return "shorten the horizon, or use `gradient_decay_time` of a `Rollout`"

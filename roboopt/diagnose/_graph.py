@@ -1,14 +1,12 @@
 """The computation graph of a traced function, in the words of its source code.
 
 The equations of a jaxpr are listed with calls inlined. A variable of the graph has the
-name of the Python variable that it is assigned to: JAX keeps the lines of source for
-each equation, and the line says `h = w1 * x`. What no statement assigns is numbered v1,
-v2, ….
+name of the Python variable that it is assigned to (see `_source`).
 """
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import jax
@@ -16,7 +14,7 @@ import jax.extend as jex
 import jax.numpy as jnp
 import numpy as np
 
-from roboopt.diagnose._source import RETURN, Frame, Place, frames_of, place_of
+from roboopt.diagnose._source import Assignment, mark_of, watched
 
 CALLS = {
     **{"jit": "jaxpr", "pjit": "jaxpr", "checkpoint": "jaxpr", "remat2": "jaxpr"},
@@ -48,7 +46,7 @@ class Variable:
 
 @dataclass(eq=False)
 class Equation:
-    """A primitive with its inputs and outputs, and where the source assigns it."""
+    """A primitive with its inputs and outputs."""
 
     primitive: str
     inputs: list[Variable]
@@ -56,7 +54,6 @@ class Equation:
     params: dict[str, Any]
     apply: Callable[..., list[Any]]
     """The outputs as a function of the inputs."""
-    place: Place | None
 
 
 @dataclass(eq=False)
@@ -64,20 +61,22 @@ class Graph:
     """The equations of a function, in order."""
 
     inputs: list[Variable]
-    equations: list[Equation]
     output: Variable
+    equations: list[Equation] = field(default_factory=list)
+    assigned: dict[Variable, Assignment] = field(default_factory=dict)
+    """The variables that a line of the source assigns, and what the line says."""
+    returned: dict[Variable, str] = field(default_factory=dict)
+    """The expressions of what functions return, the outermost of each variable."""
 
 
 def trace(function: Callable[..., Any], *args: Any) -> Graph:
     """Return the graph of a function of arrays that returns one array."""
-    closed = jax.make_jaxpr(function)(*args)
+    with watched():
+        closed = jax.make_jaxpr(function)(*args)
     inputs = [_variable(var.aval) for var in closed.jaxpr.invars]
-    equations: list[Equation] = []
-    outputs = _inline(closed, inputs, equations, ())
-    if all(e.place is None or e.place.names == RETURN for e in equations):
-        for equation in equations:  # one expression, of which each operation counts
-            equation.place = None
-    return Graph(inputs, equations, outputs[0])
+    graph = Graph(inputs, inputs[0])
+    graph.output = _inline(closed, inputs, graph)[0]
+    return graph
 
 
 def _changes_nothing(eqn: Any) -> bool:
@@ -96,17 +95,8 @@ def _constant(value: Any) -> Variable:
     return Variable(tuple(np.shape(value)), jnp.result_type(value), value)
 
 
-def _inline(
-    closed: Any,
-    inputs: Sequence[Variable],
-    equations: list[Equation],
-    caller: tuple[Frame, ...],
-) -> list[Variable]:
-    """Append the equations of a jaxpr, and return its outputs.
-
-    A jitted function is traced once however often it is called: the calls around its
-    equations are the frames of its `caller`.
-    """
+def _inline(closed: Any, inputs: Sequence[Variable], graph: Graph) -> list[Variable]:
+    """Append the equations of a jaxpr to a graph, and return its outputs."""
     jaxpr = getattr(closed, "jaxpr", closed)
     known = dict(zip(jaxpr.invars, inputs, strict=True))
     consts = getattr(closed, "consts", ())
@@ -119,24 +109,20 @@ def _inline(
 
     for eqn in jaxpr.eqns:
         given = [look(atom) for atom in eqn.invars]
-        frames = frames_of(eqn.source_info.traceback, caller)
-        if eqn.primitive.name in CALLS:
-            inner = eqn.params[CALLS[eqn.primitive.name]]
-            made = _inline(inner, given, equations, frames)
+        if (mark := mark_of(eqn)) is not None:
+            if mark.name:
+                graph.assigned.setdefault(given[0], mark)
+            else:
+                graph.returned[given[0]] = mark.expression
+            made = given
+        elif eqn.primitive.name in CALLS:
+            made = _inline(eqn.params[CALLS[eqn.primitive.name]], given, graph)
         elif _changes_nothing(eqn):
             made = given
         else:
             made = [_variable(var.aval) for var in eqn.outvars]
-            equations.append(
-                Equation(
-                    eqn.primitive.name,
-                    given,
-                    made,
-                    eqn.params,
-                    _function(jaxpr, eqn),
-                    place_of(frames),
-                )
-            )
+            name, apply = eqn.primitive.name, _function(jaxpr, eqn)
+            graph.equations.append(Equation(name, given, made, eqn.params, apply))
         known.update(zip(eqn.outvars, made, strict=True))
     return [look(atom) for atom in jaxpr.outvars]
 
@@ -162,32 +148,6 @@ def _function(jaxpr: Any, eqn: Any) -> Callable[..., list[Any]]:
         return function(*known.values())
 
     return apply
-
-
-def runs(equations: Sequence[Equation]) -> list[list[Equation]]:
-    """Return the equations in runs that one statement computes at one time.
-
-    An equation outside of any assignment is a run of its own. A loop comes to the same
-    statement again: its bytecode then starts from a lower offset, or the same call in
-    the statement makes the same equation again.
-    """
-    found: list[list[Equation]] = []
-    seen: set[Any] = set()
-    for equation in equations:
-        place = equation.place
-        last = found[-1][-1].place if found else None
-        made = None if place is None else (equation.primitive, place.frames)
-        if (
-            place is None
-            or last is None
-            or place.starts_after(last)
-            or (place.looped and made in seen)
-        ):
-            found.append([])
-            seen = set()
-        seen.add(made)
-        found[-1].append(equation)
-    return found
 
 
 def dependents(graph: Graph) -> set[Variable]:

@@ -1,181 +1,221 @@
-"""Where the source code assigns what a function computes.
+"""Which variables of the source code a traced function assigns its values to.
 
-JAX keeps for each equation the calls in which it was traced, with their lines. The
-innermost assignment on these lines names the variable.
+While JAX traces a function, Python runs its lines. After a line that assigns, the value
+of its target is marked: an equation in the jaxpr, which changes nothing, holds the name
+of the target and the expression that the line assigns to it. So a variable has the name
+that its function gives it, however many helpers, jitted functions and methods computed
+it on the way.
 """
 
 import ast
 import functools
+import json
 import linecache
+import sys
+import sysconfig
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
+from types import FrameType
 from typing import Any, NamedTuple, cast
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
 
 SKIPPED = ("jax", "jaxlib", "jaxtyping", "beartype")
 """Packages whose lines are no user's code."""
-RETURN = ("L",)
-"""Name of what a function returns."""
-LOOPS = (ast.For, ast.While, ast.ListComp, ast.GeneratorExp, ast.SetComp, ast.DictComp)
-LAMBDAS = ("<lambda>", "<listcomp>", "<genexpr>", "<dictcomp>")
-"""Code whose statement around is not evaluated where the code is called."""
+MARK = "roboopt:"
+MAX_LEAVES = 32  # of an assigned tuple, dictionary or module that are named
 
 
-class Frame(NamedTuple):
-    """A call: where it stands in the source, and in the bytecode."""
+class Assignment(NamedTuple):
+    """What a line assigns: the name of its target, and the expression."""
 
-    file: str
-    line: int
-    offset: int
-
-
-@dataclass(frozen=True)
-class Statement:
-    """A statement of the source code."""
-
-    line: int
-    names: tuple[str, ...]
-    """Of the targets; ("L",) of a `return`, none of any other statement."""
-    values: tuple[str, ...]
-    """The expression for each target, or a single one."""
-    looped: bool
-    """Whether the statement stands in a loop."""
+    name: str
+    """Empty for what a function returns."""
+    expression: str
 
 
-@dataclass(frozen=True)
-class Place:
-    """An assignment in the source code, and how far its evaluation has come."""
+class Target(NamedTuple):
+    """One target of a statement."""
 
-    file: str
-    statement: Statement
-    frames: tuple[Frame, ...] = field(compare=False)
-    """The calls in which an equation was traced, the innermost first."""
-    depth: int = field(compare=False)
-    """Which of the frames the statement stands in."""
-    looped: bool = field(compare=False)
-    """Whether the statement, or a call around it, may be evaluated again."""
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Return the names of the targets."""
-        return self.statement.names
-
-    def expression(self, name: str) -> str:
-        """Return the source that computes one of the targets, or all of them."""
-        values = self.statement.values
-        if len(values) > 1 and name in self.names:
-            return values[self.names.index(name)]
-        return ", ".join(values)
-
-    def starts_after(self, last: "Place") -> bool:
-        """Return whether the statement is evaluated anew after `last`."""
-        own, before = self.frames[self.depth :], last.frames[last.depth :]
-        if self != last or own[1:] != before[1:]:
-            return True
-        return own[0].offset < before[0].offset
+    node: ast.expr
+    assignment: Assignment
 
 
-def place_of(frames: tuple[Frame, ...]) -> Place | None:
-    """Return the innermost assignment that an equation was traced in.
+def mark_of(equation: Any) -> Assignment | None:
+    """Return the assignment that an equation marks, None for any other equation."""
+    said = equation.params.get("name") if equation.primitive.name == "name" else None
+    if not isinstance(said, str) or not said.startswith(MARK):
+        return None
+    return Assignment(*json.loads(said.removeprefix(MARK)))
 
-    Without one, the outermost `return` of the traced function stands for "L".
+
+@contextmanager
+def watched() -> Iterator[None]:
+    """Mark what the lines assign that Python runs in this context.
+
+    A function under `jax.jit` that was traced before is traced anew, with its marks.
     """
-    skipped = [_skipped(frame.file) for frame in frames]
-    found = [
-        None if skip else _statements(frame.file).get(frame.line)
-        for frame, skip in zip(frames, skipped, strict=True)
-    ]
-    returned = None
-    for k, (frame, statement) in enumerate(zip(frames, found, strict=True)):
-        if statement is None or not statement.names:
+    before = sys.gettrace()
+    with _apart():
+        sys.settrace(_on_call)
+        try:
+            yield
+        finally:
+            sys.settrace(before)
+
+
+@functools.cache
+def _context() -> Any:
+    made = getattr(jax, "make_user_context", None)  # Since JAX 0.8.
+    return None if made is None else made(False)
+
+
+def _apart() -> AbstractContextManager:
+    """Return a context in which JAX does not take traces from its usual caches."""
+    context = _context()
+    return nullcontext() if context is None else context(True)
+
+
+def _on_call(frame: FrameType, event: str, value: Any) -> Any:
+    """Watch the lines of a function, unless they are a library's."""
+    file = frame.f_code.co_filename
+    if event != "call" or _skipped(file) or not (lines := _lines(file)):
+        return None
+    assigned, returned = lines
+    held: dict[Assignment, Any] = {}
+    pending: tuple[Target, ...] = ()
+
+    def on_line(frame: FrameType, event: str, value: Any) -> Any:
+        nonlocal pending
+        if event not in ("line", "return"):
+            return on_line
+        for target in pending:
+            new = _value(target.node, frame)
+            if new is not held.get(target.assignment):
+                held[target.assignment] = new
+                _mark(new, target.assignment)
+        if event == "return":
+            if frame.f_lineno in returned and _is_outermost(frame):
+                _mark(value, Assignment("", returned[frame.f_lineno]))
+            return on_line
+        pending = assigned.get(frame.f_lineno, ())
+        for target in pending:
+            held[target.assignment] = _value(target.node, frame)
+        return on_line
+
+    return on_line
+
+
+def _is_outermost(frame: FrameType) -> bool:
+    """Return whether a library, or this package's `chain`, called the function."""
+    caller = frame.f_back
+    return caller is None or _skipped(caller.f_code.co_filename)
+
+
+def _value(node: ast.expr, frame: FrameType) -> Any:
+    """Return the value of a target, None where it has none or is not a plain one."""
+    if isinstance(node, ast.Name):
+        return frame.f_locals.get(node.id)
+    if isinstance(node, ast.Attribute):
+        return getattr(_value(node.value, frame), "__dict__", {}).get(node.attr)
+    if isinstance(node, ast.Subscript):
+        holder, key = _value(node.value, frame), node.slice
+        key = key.value if isinstance(key, ast.Constant) else _value(key, frame)
+        plain = isinstance(holder, dict | list) and isinstance(key, str | int)
+        known = plain and (key in holder if isinstance(holder, dict) else True)
+        return holder[key] if known else None  # pyright: ignore
+    return None
+
+
+def _mark(value: Any, assignment: Assignment) -> None:
+    """Mark the traced numbers in a value; of a tuple or a module each array."""
+    leaves = [((), value)]
+    if isinstance(value, tuple | list | dict | eqx.Module):
+        leaves = jax.tree_util.tree_leaves_with_path(value)
+    for path, leaf in leaves[:MAX_LEAVES]:
+        if not isinstance(leaf, jax.core.Tracer):
             continue
-        # A library may call the function around the statement again and again.
-        looped = any(skipped[k:]) or any(s is not None and s.looped for s in found[k:])
-        place = Place(frame.file, statement, frames, k, looped)
-        if statement.names != RETURN:
-            return place
-        returned = place
-    return returned
+        if jnp.issubdtype(leaf.dtype, jnp.inexact):
+            name = assignment.name and assignment.name + jax.tree_util.keystr(path)
+            checkpoint_name(leaf, MARK + json.dumps([name, assignment.expression]))
 
 
-def frames_of(traceback: Any, caller: tuple[Frame, ...]) -> tuple[Frame, ...]:
-    """Return the calls that an equation was traced in, below this package's own."""
-    if traceback is None:
-        return caller
-    found = []
-    for code, offset in zip(*traceback.raw_frames(), strict=True):
-        if Path(code.co_filename).parent == Path(__file__).parent:
-            break
-        if code.co_name not in LAMBDAS:
-            line = traceback.code_addr2line(code, offset)
-            found.append(Frame(code.co_filename, line, offset))
-    whole = bool(caller) and caller[-1] in found
-    return tuple(found) if whole else (*found, *caller)
-
-
+@functools.cache
 def _skipped(file: str) -> bool:
-    parts = Path(file).parts
+    """Return whether a file is that of a library, or of this package."""
+    path, parts = Path(file), Path(file).parts
     if "site-packages" not in parts:
-        return False
+        library = Path(sysconfig.get_path("stdlib"))
+        return path.parent == Path(__file__).parent or library in path.parents
     inside = parts[parts.index("site-packages") + 1 :]
     return inside[0] in SKIPPED or (inside[0] == "equinox" and inside[1] != "nn")
 
 
-@functools.cache
-def _statements(file: str) -> dict[int, Statement]:
-    """Return the innermost statement on each line of a file."""
+def _lines(file: str) -> tuple[dict[int, tuple[Target, ...]], dict[int, str]]:
+    """Return the targets that are assigned on each line, and what is returned."""
+    return _parsed("".join(linecache.getlines(file)))
+
+
+@functools.lru_cache(maxsize=256)
+def _parsed(source: str) -> tuple[dict[int, tuple[Target, ...]], dict[int, str]]:
     try:
-        tree = ast.parse("".join(linecache.getlines(file)))
+        tree = ast.parse(source)
     except SyntaxError:
-        return {}
-    found = {}
-    for node, looped in _nodes(tree, False):
-        names, values = _assigned(node)
-        if not names and isinstance(
-            node, ast.NamedExpr | ast.FunctionDef | ast.ClassDef
-        ):
-            continue
-        looped = looped or any(isinstance(inner, LOOPS) for inner in ast.walk(node))
-        made = Statement(node.lineno, names, values, looped)
-        for line in range(node.lineno, (node.end_lineno or node.lineno) + 1):
-            found[line] = made
-    return found
+        return {}, {}
+    assigned: dict[int, tuple[Target, ...]] = {}
+    returned: dict[int, str] = {}
+    for node in ast.walk(tree):
+        targets = tuple(_targets(node))
+        if isinstance(node, ast.Return) and node.value is not None:
+            expression = _source(node.value)
+            returned |= dict.fromkeys(_span(node), expression)
+        elif targets:
+            for line in _span(node):
+                assigned[line] = (*assigned.get(line, ()), *targets)
+    return assigned, returned
 
 
-def _nodes(node: ast.AST, looped: bool) -> Iterator[tuple[Any, bool]]:
-    """Yield the statements below a node, the outer first, and which are in loops."""
-    for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.stmt | ast.NamedExpr):
-            yield child, looped
-        inside = looped or isinstance(child, LOOPS)
-        yield from _nodes(child, inside and not isinstance(child, ast.FunctionDef))
+def _span(node: Any) -> range:
+    return range(node.lineno, (node.end_lineno or node.lineno) + 1)
 
 
-def _assigned(node: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the targets of a statement, and the expression for each, or for all."""
-    if isinstance(node, ast.Return) and node.value is not None:
-        return RETURN, (_source(node.value),)
+def _targets(node: Any) -> Iterator[Target]:
+    """Yield the targets of a statement, with the expression for each, or for all."""
     if isinstance(node, ast.AugAssign):
-        value = ast.BinOp(node.target, node.op, node.value)
-        return (_source(node.target),), (_source(value),)
-    if isinstance(node, ast.Assign) and len(node.targets) == 1:
-        target = node.targets[0]
+        whole = ast.BinOp(node.target, node.op, node.value)
+        yield _target(node.target, whole)
+        return
+    if isinstance(node, ast.Assign):
+        targets = node.targets
     elif isinstance(node, ast.AnnAssign | ast.NamedExpr) and node.value is not None:
-        target = node.target
+        targets = [node.target]
     else:
-        return (), ()
-    names, value = tuple(_names(target)), cast(ast.expr, node.value)
-    parts = value.elts if isinstance(value, ast.Tuple | ast.List) else []
-    if len(parts) == len(names) > 1:
-        return names, tuple(map(_source, parts))
-    return names, (_source(value),)
+        return
+    value = cast(ast.expr, node.value)
+    for target in targets:
+        parts = value.elts if isinstance(value, ast.Tuple | ast.List) else []
+        names = list(_names(target))
+        if len(parts) != len(names) or len(names) == 1:
+            parts = [value] * len(names)
+        yield from map(_target, names, parts)
+
+
+def _target(node: ast.expr, value: ast.expr) -> Target:
+    return Target(node, Assignment(_source(node), _source(value)))
 
 
 def _source(node: ast.AST) -> str:
     return " ".join(ast.unparse(node).split())
 
 
-def _names(target: ast.expr) -> list[str]:
+def _names(target: ast.expr) -> Iterator[ast.expr]:
+    """Yield the single targets in a target."""
     if isinstance(target, ast.Tuple | ast.List):
-        return [name for part in target.elts for name in _names(part)]
-    return [ast.unparse(target)]
+        for part in target.elts:
+            yield from _names(part)
+    else:
+        yield target.value if isinstance(target, ast.Starred) else target

@@ -93,7 +93,7 @@ def _compiled(path: Any) -> Any:
     require(there, "path", "be an MJCF file or a mujoco.MjModel", path)
     try:
         return mujoco.MjModel.from_xml_path(fspath(path))
-    except ValueError as error:
+    except (ValueError, mujoco.FatalError) as error:
         said = " ".join(str(error).split())
         raise RobooptError(f"`path`: MuJoCo cannot compile {path}: {said}") from error
 
@@ -107,7 +107,11 @@ class _Names:
         self.joints = [self("joint", n) for n in range(model.njnt)]
 
     def __call__(self, kind: str, number: int) -> str:
-        return getattr(self._model, kind)(number).name or f"{kind} {number}"
+        try:
+            name = getattr(self._model, kind)(number).name
+        except UnicodeDecodeError as error:
+            raise RobooptError(f"`path` must have names in UTF-8: {error}") from error
+        return name or f"{kind} {number}"
 
     def equality(self, number: int) -> str:
         """Return how messages refer to an equality constraint."""

@@ -53,8 +53,9 @@ def load_urdf(
             Joints that follow a held joint by `<mimic>` are held, too.
         actuated: names of the joints that motors drive, or "all", instead of those
             that the file says: a `Twin` of the robot takes an effort for each.
-        effort_limits: limits of the driven joints instead of the file's, one for all or
-            one each [N·m or N]. A `Twin` clips actions to them if it is told so.
+        effort_limits: limits instead of the file's [N·m or N]: one for all driven
+            joints, one for each, or a mapping from the names of some to their limits.
+            A `Twin` clips actions to them if it is told so.
         repair: replace physically inconsistent inertias by the nearest possible ones;
             changes up to 5 % of the inertia of the body are made in any case.
         bullet_defaults: give links without `<inertial>`, which are massless frames,
@@ -124,7 +125,13 @@ def load_urdf(
     return assemble(joints, links, gravity=gravity, **dampings)
 
 
-def save_urdf(robot: Multibody, template: str | PathLike, path: str | PathLike) -> None:
+def save_urdf(
+    robot: Multibody,
+    template: str | PathLike,
+    path: str | PathLike,
+    *,
+    xacro_args: Mapping[str, str] | None = None,
+) -> None:
     """Save the masses, inertias and joint frictions of `robot` in a copy of `template`.
 
     Everything else in the file stays, comments included, except that the relative paths
@@ -143,11 +150,12 @@ def save_urdf(robot: Multibody, template: str | PathLike, path: str | PathLike) 
             the robot lacks count as locked.
         template: the URDF that the robot was read from, by `load_urdf` or PyBullet.
         path: the file to be written, which may be `template`.
+        xacro_args: values of the arguments of a .xacro file, by name.
 
     Raises:
         RobooptError: if `template` is not the robot's, or a number is impossible.
     """
-    data = edit_urdf(robot, template, Path(path).parent)
+    data = edit_urdf(robot, template, Path(path).parent, xacro_args=xacro_args)
     armature = dict(zip(robot.joint_names, robot.armature.tolist(), strict=True))
     numbers = (*armature.values(), *robot.gravity.tolist())
     if not np.isfinite(numbers).all() or min(armature.values()) < 0:
@@ -155,9 +163,10 @@ def save_urdf(robot: Multibody, template: str | PathLike, path: str | PathLike) 
             "`robot` must have finite gravity and finite armatures that are not "
             f"negative, got {robot.gravity} and {armature}."
         )
+    declared = b"rotor_inertia" in data  # A rotor without inertia is said, too.
     earth = np.allclose(robot.gravity, EARTH_GRAVITY, rtol=1e-6, atol=0)
     text = side_text(
-        {name: value for name, value in armature.items() if value},
+        {name: value for name, value in armature.items() if value or declared},
         None if earth else tuple(robot.gravity.tolist()),
     )
     with atomic_write(path) as out:

@@ -15,12 +15,15 @@ from roboopt.policies import act, initial_carry
 
 # The process can import NumPy alone, as on the robot.
 SCRIPT = """
-import importlib, inspect, sys
+import importlib.util, inspect, sys
 sys.modules.update(dict.fromkeys(("jax", "jaxlib", "equinox", "roboopt")))
 import numpy as np
 folder, module, given, answer = sys.argv[1:]
-sys.path.insert(0, folder)
-policy = importlib.import_module(module).Policy(folder + "/" + module + ".npz")
+# Not through sys.path: other files in the folder are not meant.
+spec = importlib.util.spec_from_file_location(module, folder + "/" + module + ".py")
+exported = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(exported)
+policy = exported.Policy(folder + "/" + module + ".npz")
 with np.load(given) as file:
     observations, times = file["observations"], file["times"]
 timed = "time" in inspect.signature(policy.__call__).parameters

@@ -51,11 +51,12 @@ def clone(
     seconds: float = math.inf,
     demonstrator: Any = None,
     dagger: int = 0,
-    held_out: float = 0.1,
+    held_out: Any = None,
     seed: int = 0,
     episodes: int = 100,
     max_steps: int | None = None,
     time_step: float | None = None,
+    observation_keys: Sequence[str] | None = None,
     options: Mapping[str, Any] | None = None,
     processes: int = 0,
     progress: bool = False,
@@ -65,8 +66,7 @@ def clone(
 
     Args:
         demonstrations: trajectories; arrays (observations, actions) of one episode, or
-            a dict with these; a file (.npz, .hdf5), a folder that `save_episodes`
-            wrote, or "minari:<dataset>".
+            a dict with these; or whatever `data.load_episodes` reads.
         env: Gymnasium id, environment, or function that makes one; without it the clone
             is trained but does not act.
         policy: "mlp", "gaussian", "tanh-gaussian", "gmm" or "flow" (for demonstrations
@@ -83,12 +83,15 @@ def clone(
         seconds: time limit of the training, compilation included [s].
         demonstrator: policy that demonstrated, to compare with and for `dagger`.
         dagger: DAgger rounds, in which the clone acts and the demonstrator labels.
-        held_out: fraction of the episodes that is held out; of a single episode, the
-            fraction of its steps at its end.
+        held_out: fraction of the episodes that is held out, of a single episode the
+            fraction of its steps at its end; or demonstrations that are held out. If
+            None, the episodes that the mask `valid` of a robomimic file names, or else
+            a tenth.
         seed: random seed of weights, batches and starts.
         episodes: episodes of the evaluation.
         max_steps: episode length limit, where the environment has none.
         time_step: [s], where the demonstrations do not state theirs.
+        observation_keys: as in `data.load_episodes`.
         options: keyword arguments of the environment's constructor, if `env` is an id.
         processes: worker processes of the evaluation; 0 runs it in this process.
         progress: whether to show progress bars.
@@ -111,7 +114,7 @@ def clone(
     require_at_least(1, steps=steps, batch_size=batch_size)
     require_at_least(1, episodes=episodes, max_steps=max_steps)
     require_at_least(0, seed=seed, dagger=dagger, processes=processes)
-    if not 0 < held_out < 1:
+    if isinstance(held_out, int | float) and not 0 < held_out < 1:
         raise RobooptError(f"`held_out` must be between 0 and 1, got {held_out}.")
     for name, value in (("demonstrator", demonstrator), ("env", env)):
         if dagger and value is None:
@@ -127,7 +130,12 @@ def clone(
             require_an_end(source, seed=seed, processes=processes)
             max_steps = MAX_EPISODE_STEPS
         data = DemonstrationSet.load(
-            demonstrations, world, held_out=held_out, seed=seed, time_step=time_step
+            demonstrations,
+            world,
+            held_out=held_out,
+            seed=seed,
+            time_step=time_step,
+            observation_keys=observation_keys,
         )
         training = Training.of(
             data,

@@ -14,13 +14,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
+from roboopt._devices import Devices
 from roboopt._programs import filter_jit
 from roboopt.gradients import Estimator, LossFn, inner
 from roboopt.objectives import Objective
 from roboopt.optimize._bounds import to_bounded
 from roboopt.optimize._notes import NOTE_PERIOD, step_notes
 from roboopt.optimize._optimizers import keeps_gradient
-from roboopt.optimize._sources import Sampler
+from roboopt.optimize._sources import Minibatches, Sampler
 
 MAX_CHUNK = 1024  # steps per call
 SMOOTHING = 0.98  # of the running mean of noisy losses
@@ -84,6 +85,8 @@ class Problem(eqx.Module):
     noisy: bool = eqx.field(static=True)
     """Whether the batch changes from step to step, and the running mean is judged."""
     batched: bool = eqx.field(static=True)
+    devices: Devices | None = None
+    """What the samples of a batch, or the starts, are shared by."""
 
     def model(self, params: Any, fixed: Any) -> Any:
         return _build(self.intervals, fixed, self.static, params)
@@ -100,10 +103,13 @@ class Problem(eqx.Module):
 
     def sample(self, descent: Descent, batch: Any, key: Any) -> Any:
         """Return the batch, sampled with the model if the data are a function."""
-        if not isinstance(self.source, Sampler):
+        if isinstance(self.source, Sampler):
+            model = self.model(descent.params, descent.fixed)
+            batch = self.source.function(model, key)
+        if self.devices is None or self.batched:
             return batch
-        model = self.model(descent.params, descent.fixed)
-        return self.source.function(model, key)
+        sized = isinstance(self.source, Minibatches)
+        return self.devices.share(batch, "batch_size" if sized else "data")
 
 
 def _build(intervals: Any, fixed: Any, static: Any, params: Any) -> Any:
@@ -145,7 +151,12 @@ def advance(
         return state, tables, taken + 1
 
     start = state, tables, jnp.zeros((), int)
+    if problem.devices is not None and problem.batched:
+        descent = problem.devices.share(state.descent, "model", "starts")
+        start = State(descent, state.source, state.key), *start[1:]
     state, tables, taken = jax.lax.while_loop(proceed, body, start)
+    if problem.devices is not None:
+        state, tables, taken = problem.devices.copy((state, tables, taken))
     columns = {
         name: table[:, index]
         for table, names in zip(tables, alike.values(), strict=True)

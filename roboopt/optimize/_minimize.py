@@ -1,5 +1,6 @@
 """`minimize`: gradient descent on any objective."""
 
+import dataclasses
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -10,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from roboopt._devices import Devices
 from roboopt._errors import RobooptError, require
 from roboopt._interrupt import interruptible
 from roboopt.gradients import Estimator, FunctionEstimator
@@ -57,6 +59,7 @@ def minimize(
     callback: Callable[[Status], Any] | None = None,
     progress: bool = False,
     checkpoint: str | PathLike | Part | None = None,
+    devices: Sequence[Any] | None = None,
 ) -> Result:
     """Minimize `objective(model, batch)` by gradient descent from `model`.
 
@@ -101,6 +104,10 @@ def minimize(
             differs in objective, data, model, initial values, bounds, optimizer,
             gradient, seed or version. There may be more `steps` than before. Several
             descents share a file by `Checkpoint.part`.
+        devices: such as jax.devices(): each computes an equal share of the samples of
+            every batch, or with `batched` of the starts. Sums over samples are then
+            rounded in another order. With `jax.distributed`, every process calls
+            `minimize` with the same arguments.
 
     Returns:
         The best model found, or the latest if the objective does not rank models; also
@@ -109,8 +116,8 @@ def minimize(
 
     Raises:
         RobooptError: if an argument breaks its rule, no array is trainable, the loss or
-            its gradient is not finite at the start, or `checkpoint` is a file of
-            another run.
+            its gradient is not finite at the start, `checkpoint` is a file of
+            another run, or `devices` do not divide the samples or starts equally.
     """
     began = time.perf_counter()
     check_budget(steps, tolerance, seconds, patience)
@@ -131,6 +138,12 @@ def minimize(
     if on_host and batched:
         raise RobooptError(
             "`batched` must be False with a simulator outside JAX, got True."
+        )
+    shared = Devices.of(devices)
+    if on_host and shared is not None:
+        raise RobooptError(
+            "`devices` must be None with a simulator outside JAX, got "
+            f"{shared.count} devices."
         )
     source = as_source(
         data, batch_size, batched=batched, tolerance=tolerance, checkpoint=checkpoint
@@ -172,6 +185,8 @@ def minimize(
         whose = {"on_host": on_host, "own_optimizer": own_optimizer}
         own = identity(problem, feed, params, fixed, state.descent, **whose)
         own = {"seed": str(seed)} | own
+    if shared is not None:
+        problem = dataclasses.replace(problem, devices=shared)
     run = Run(
         problem=problem,
         feed=feed,

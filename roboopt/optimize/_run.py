@@ -14,7 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from roboopt._deadline import TOLERANCE, Late, within
-from roboopt._errors import RobooptError
+from roboopt._devices import agreed
+from roboopt._errors import RobooptError, require
 from roboopt._interrupt import check, exposed, keep, shielded
 from roboopt._progress import progress_line
 from roboopt.optimize._bounds import by_parameter
@@ -26,7 +27,7 @@ from roboopt.optimize._notes import NOTES
 from roboopt.optimize._optimizers import keeps_gradient
 from roboopt.optimize._partition import leaf_names, updated_arrays
 from roboopt.optimize._result import Result, Status, stop_message
-from roboopt.optimize._sources import SourceExhausted, SourceFailed
+from roboopt.optimize._sources import SourceExhausted, SourceFailed, laid_along
 from roboopt.optimize._start import renew
 
 CHUNK_S = 0.1
@@ -62,6 +63,10 @@ class Run:
         if self.checkpoint is None:
             return state
         found = self.checkpoint.read(state, self._states_outside(), self.identity)
+        steps = 0 if found is None else len(found.records["history"]["loss"])
+        (first,) = agreed(self.problem.devices, steps)
+        rule = f"be the same file in every process, of {first} steps"
+        require(steps == first, "checkpoint", rule, f"one of {steps}")
         if found is None:
             return state
         state, (of_source, of_callback) = found.state, found.outside
@@ -82,10 +87,11 @@ class Run:
         return state
 
     def _save(self, state: State) -> None:
-        if self.checkpoint is not None:
+        if self.checkpoint is not None and jax.process_index() == 0:
             values = self._history(), self.first_gradient
             records = dict(zip(RECORDS, values, strict=True))
-            self.checkpoint.write(state, self._states_outside(), records)
+            state, outside = self._local(state), self._states_outside()
+            self.checkpoint.write(state, outside, records)
 
     def _states_outside(self) -> tuple[Any, Any]:
         """Return the states of the source and of the callback, None without one."""
@@ -96,6 +102,9 @@ class Run:
         """Take steps until there is a reason to stop, and return the result."""
         # One evaluation more than steps, so that the last step is judged too.
         evaluations, chunk, reason, end = self.steps + 1, 1, "steps", "steps"
+        devices = self.problem.devices
+        state = state if devices is None else devices.copy(state)
+        self._draw_from(self.problem.source)
         with progress_line(self.steps, self.progress) as show, shielded():
             try:
                 while self.taken < evaluations and reason == "steps":
@@ -109,7 +118,9 @@ class Run:
                     before = time.perf_counter()
                     state, taken = self._advance(state, count)
                     chunk = self._next_chunk(count, time.perf_counter() - before)
-                    if self.checkpoint is not None and self.checkpoint.is_due():
+                    due = self.checkpoint is not None and self.checkpoint.is_due()
+                    chunk, due = agreed(devices, chunk, due)
+                    if due:
                         self._save(state)
                     status = self._status(state)
                     show(status.step, _described(status, self.steps))
@@ -148,7 +159,8 @@ class Run:
                 text = f"the simulation: {type(error).__name__}: {error}"
                 raise SourceFailed(text) from error
         else:
-            first = not self.compile_seconds
+            # Alone: other processes would wait for the one that is late.
+            first = not self.compile_seconds and jax.process_count() == 1
             left = TOLERANCE * self.seconds - (time.perf_counter() - self.began)
             state, rows, taken = within(
                 left if first else np.inf, _advance, self.problem, state, count
@@ -189,32 +201,50 @@ class Run:
         if feed.iterable:
             with exposed():
                 feed.advance(None)
-            self.problem = dataclasses.replace(self.problem, source=feed.batches)
+            self._draw_from(feed.batches)
             if keeps_gradient(descent.optimizer):
                 return renew(self.problem, state, descent.fixed, False)
             return state
         best = feed.drifts and self.problem.ranks(feed.batches.data)
         params = descent.best if best else descent.params
+        params, fixed = self._local((params, descent.fixed))
         with exposed():
-            model = feed.advance(self.problem.model(params, descent.fixed))
+            model = feed.advance(self.problem.model(params, fixed))
         try:
-            fixed = updated_arrays(model, self.trainable, descent.fixed)
+            fixed = updated_arrays(model, self.trainable, fixed)
         except ValueError as error:
             raise SourceFailed(f"`data`: {error}") from error
-        self.problem = dataclasses.replace(self.problem, source=feed.batches)
+        if (devices := self.problem.devices) is not None:
+            fixed = devices.copy(fixed)
+        self._draw_from(feed.batches)
         return renew(self.problem, state, fixed, feed.drifts)
+
+    def _draw_from(self, source: Any) -> None:
+        """Let the next steps draw from a source, laid along the devices."""
+        problem = self.problem
+        source = laid_along(source, problem.devices, problem.batched)
+        self.problem = dataclasses.replace(problem, source=source)
+
+    def _local(self, tree: Any) -> Any:
+        """Return arrays of one device, where several hold copies."""
+        devices = self.problem.devices
+        return tree if devices is None else devices.local(tree)
 
     def _ended(self, state: State, early: bool, status: Status) -> str:
         """Return the reason to stop; "steps" is none yet."""
         failed = np.all(state.descent.failed)
         if early:
             return "non-finite" if failed else "tolerance"
+        told = False
         if self.callback is not None:
             with exposed():
-                if self.callback(status) is True:
-                    return "callback"
+                told = self.callback(status) is True
         late = status.seconds + self.step_seconds > TOLERANCE * self.seconds
-        if (late or status.seconds >= self.seconds) and self.taken <= self.steps:
+        late = late or status.seconds >= self.seconds
+        told, late = agreed(self.problem.devices, told, late)
+        if told:
+            return "callback"
+        if late and self.taken <= self.steps:
             return "seconds"
         return "non-finite" if failed else "steps"
 
@@ -233,7 +263,7 @@ class Run:
         """Return the loss, the parameters, the fixed arrays and the gradient."""
         descent = state.descent
         losses = np.asarray(descent.best_loss)
-        found = descent.best, descent.fixed, descent.best_gradient
+        found = self._local((descent.best, descent.fixed, descent.best_gradient))
         if self.problem.batched:
             index = int(np.argmin(losses))
             found = jax.tree.map(lambda x: x[index], found)

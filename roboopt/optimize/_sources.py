@@ -1,5 +1,6 @@
 """Where batches come from: arrays, a function, an iterable, or a `Source`."""
 
+import dataclasses
 from collections.abc import Callable, Iterable
 from numbers import Real
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -10,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, PRNGKeyArray, UInt32
 
+from roboopt._devices import Devices
 from roboopt._errors import RobooptError, require
 from roboopt.optimize._shuffle import first_order, next_order, shuffled
 
@@ -58,6 +60,18 @@ class Minibatches(eqx.Module):
         rows = shuffled(used * self.size + jnp.arange(self.size), count, order)
         batch = jax.tree.map(lambda x: jnp.take(x, rows, axis=0), self.data)
         return batch, Epoch(order, used + 1)
+
+
+def laid_along(source: Any, devices: Devices | None, batched: bool) -> Any:
+    """Return a source of arrays whose samples the devices share.
+
+    Where minibatches are drawn, or starts are shared, each device has all samples.
+    """
+    if devices is None or not isinstance(source, FullBatch | Minibatches):
+        return source
+    if batched or isinstance(source, Minibatches):
+        return dataclasses.replace(source, data=devices.copy(source.data))
+    return FullBatch(devices.share(source.data, "data"))
 
 
 class Sampler(eqx.Module):

@@ -1,13 +1,13 @@
 """A video of policies side by side, from the same start, in real time."""
 
 import os
-import sys
 import warnings
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from roboopt._errors import RobooptError
 from roboopt.report._figures import COLORS, GRAY
 from roboopt.report._video import encode, side_by_side
 from roboopt.rollouts import collect, time_step_of
@@ -48,7 +48,8 @@ def performance(
     try:
         if windowless:
             os.environ["SDL_VIDEODRIVER"] = "dummy"
-        _check_source(spec)
+        if spec is None:
+            raise RobooptError("the environment was not given by its id")
         env = spec.make(render_mode="rgb_array")
         step = time_step_of(env)
         steps = getattr(env.unwrapped, "horizon", 0)
@@ -73,22 +74,6 @@ def performance(
         for caption, color, frames in films
     ]
     return encode(side_by_side(shown), 1 / (every * step))
-
-
-def _check_source(spec: Any) -> None:
-    """Raise if there is no environment, or making it would import a package.
-
-    A result may come from a stranger's file, so that rendering it must not import what
-    the file names.
-    """
-    if spec is None:
-        raise RuntimeError("the environment was not given by its id")
-    package = getattr(spec, "id", "").rpartition(":")[0]
-    if package not in ("", "roboopt_envs", *sys.modules):
-        raise RuntimeError(
-            f"import {package} first. A report imports no package that a saved result "
-            "names."
-        )
 
 
 def _camera(env: Any, every: int) -> Any:

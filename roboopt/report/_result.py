@@ -82,6 +82,9 @@ class VerbResult(ABC):
     def report(self, path: str | PathLike, *, video: bool = True) -> None:
         """Write one self-contained HTML page.
 
+        The video of a loaded result is left out with a warning where its file names an
+        environment that is not known: `load(path, allow=[rollouts.EnvSpec])`.
+
         Args:
             path: of the file.
             video: whether to render a video, where the environment can be made.

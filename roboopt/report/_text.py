@@ -144,7 +144,7 @@ def sentence(text: str) -> str:
 
 def number(value: float) -> str:
     """Return a number with four digits."""
-    return f"{value:.4g}".replace("-", "−")
+    return f"{value + 0.0:.4g}".replace("-", "−")  # −0 + 0 is 0.
 
 
 def interval(estimate: tuple[float, float, float]) -> str:
@@ -154,10 +154,10 @@ def interval(estimate: tuple[float, float, float]) -> str:
 
 
 def change(before: float, after: float) -> str:
-    """Return by how many percent, or how many times, `after` differs."""
+    """Return by how many percent of its size a number rose, or how many times."""
     if not (math.isfinite(before) and math.isfinite(after)) or before == 0:
         return "–"
-    percent = 100 * (after / before - 1)
-    if percent > 900:
+    percent = 100 * (after - before) / abs(before)
+    if percent > 900 and before > 0:
         return f"×{after / before:.3g}"
     return f"{percent:+.1f} %".replace("-", "−")

@@ -103,6 +103,11 @@ class VectorExperience(Experience):
         self.samples = length * envs.envs
         """Steps of all environments in a block."""
 
+    @property
+    def devices(self) -> Any:
+        """Return the devices that share the environments, or None."""
+        return getattr(self._envs, "devices", None)
+
     def fingerprint(self) -> Any:
         """Return what tells the data from others."""
         told = getattr(self._envs, "fingerprint", lambda: type(self._envs).__name__)
@@ -171,4 +176,8 @@ class ActorCriticAlgorithm(ABC):
 
     def settings(self, data: VectorExperience, steps: int) -> dict[str, Any]:
         """Return further arguments of `minimize` for `steps` gradient steps."""
-        return {"optimizer": self.optimizer(steps), "batch_size": data.batch_size}
+        return {
+            "optimizer": self.optimizer(steps),
+            "batch_size": data.batch_size,
+            "devices": data.devices,
+        }

@@ -9,7 +9,7 @@ import dataclasses
 import inspect
 import math
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from os import PathLike
 from typing import Any, Unpack
@@ -86,6 +86,7 @@ def reinforce(
     callback: Callable[[LearningStatus], Any] | None = None,
     checkpoint: str | PathLike | None = None,
     log: str | PathLike | None = None,
+    devices: Sequence[Any] | None = None,
     **network: Unpack[NetworkSettings],
 ) -> ReinforceResult:
     """Learn a policy that earns more reward in `env`.
@@ -126,6 +127,8 @@ def reinforce(
             SHAC go on with new episodes, and so to another policy than without the
             interruption, which the result says; the others to the same bits.
         log: a CSV file for the returns, written as they come.
+        devices: such as jax.devices(), which share the twins of PPO and SHAC, and the
+            samples of each gradient, as in `minimize`.
         **network: `width`, `depth`, `angles`, … of fresh networks.
 
     Returns:
@@ -150,6 +153,7 @@ def reinforce(
         target=target,
         seed=seed,
         network=network,
+        devices=devices,
     )
     try:
         if algorithm is None:
@@ -168,7 +172,7 @@ def reinforce(
                     run.model,
                     run.data,
                     steps=run.steps,
-                    **run.settings,
+                    **{"devices": devices, **run.settings},
                     gradient=run.estimator,
                     seconds=seconds,
                     seed=seed,

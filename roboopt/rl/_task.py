@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral
 from typing import Any
 
@@ -52,6 +52,7 @@ class Task:
         target: float | None,
         seed: int,
         network: Mapping[str, Any],
+        devices: Sequence[Any] | None = None,
     ):
         """Make an environment and look at it; the arguments are those of `reinforce`.
 
@@ -68,6 +69,7 @@ class Task:
             raise RobooptError(f"`target` must be finite, got {target}.")
         self.timesteps, self.envs, self.processes = timesteps, envs, processes
         self.target, self.seed, self.network = target, seed, network
+        self.devices = devices
         make, self.spec = _maker(env, options, max_steps)
         try:
             self.env = make()
@@ -160,7 +162,9 @@ class Task:
 
     def twin_envs(self, count: int) -> TwinVectorEnv:
         starts = self.starts(STARTS)
-        return TwinVectorEnv(self.sampling_twin(), starts, count, stagger=True)
+        return TwinVectorEnv(
+            self.sampling_twin(), starts, count, stagger=True, devices=self.devices
+        )
 
     def gym_rollout(self) -> GymRollout:
         """Return what runs whole episodes of the environment itself."""

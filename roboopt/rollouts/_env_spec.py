@@ -1,11 +1,19 @@
-"""An environment as data: its Gymnasium id and options, from which it is made again."""
+"""An environment as data: its Gymnasium id and options, from which it is made again.
+
+Making an environment can import the package that its id names, and its options can name
+files. So a spec that was read from a file makes only environments that the process
+knows, with options that name nothing, unless the user allows the others.
+"""
 
 import copy
 import importlib
 import inspect
+import re
+import sys
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from roboopt._errors import RobooptError
@@ -18,10 +26,18 @@ class EnvSpec:
     Attributes:
         id: the id, `package:Name-v0` where a package registers the environment.
         options: keyword arguments of `gymnasium.make`, `render_mode` left out.
+        from_file: whether a file names the environment, which `load` was not allowed
+            to make.
     """
 
     id: str
     options: dict[str, Any] = field(default_factory=dict)
+    from_file: bool = field(
+        default=False,
+        repr=False,
+        compare=False,
+        metadata={"saved": False, "loaded": True},
+    )
 
     @classmethod
     def of(cls, env: Any, **options: Any) -> "EnvSpec | None":
@@ -34,7 +50,7 @@ class EnvSpec:
             options: keyword arguments to add.
         """
         if isinstance(env, EnvSpec):
-            return cls(env.id, {**env.options, **options})
+            return replace(env, options={**env.options, **options})
         if isinstance(env, str):
             return cls(_importable(env), options)
         spec = getattr(env, "spec", None)
@@ -49,8 +65,15 @@ class EnvSpec:
 
     @property
     def maker(self) -> Callable[..., Any]:
-        """Return a function that makes the environment and can be sent to a process."""
+        """Return a function that makes the environment and can be sent to a process.
+
+        Raises:
+            RobooptError: if a file names the environment, and making it could import a
+                module or read a file.
+        """
         import gymnasium
+
+        self._require_trust()
 
         return partial(gymnasium.make, self.id, **self.options)
 
@@ -71,6 +94,7 @@ class EnvSpec:
         import gymnasium
         from gymnasium.envs.registration import load_env_creator
 
+        self._require_trust()
         module, _, name = self.id.rpartition(":")
         try:
             if module:
@@ -91,9 +115,39 @@ class EnvSpec:
                     f"{', '.join(known)}."
                 )
 
+    def _require_trust(self) -> None:
+        """Raise if a file names an environment that is not known to be harmless."""
+        if not self.from_file:
+            return
+        import gymnasium
+
+        package, _, name = self.id.rpartition(":")
+        if package == "roboopt_envs":
+            importlib.import_module(package)
+        known = package in ("", *sys.modules) and name in gymnasium.registry
+        if not known or not _names_nothing(self.options):
+            raise RobooptError(
+                f"`env` is named by a file, {self}, and making it could import modules "
+                "or read files that this file names: allow it by `load(path, allow=["
+                "roboopt.rollouts.EnvSpec])` if you trust the file."
+            )
+
     def __str__(self) -> str:
         """Return the id without the package."""
         return self.id.rpartition(":")[2]
+
+
+def _names_nothing(value: Any) -> bool:
+    """Return whether no text in an option could name a module, a class or a file."""
+    if isinstance(value, str):
+        return re.fullmatch(r"[\w-]*", value) is not None and not Path(value).is_file()
+    if isinstance(value, Mapping):
+        return all(map(_names_nothing, value)) and all(
+            map(_names_nothing, value.values())
+        )
+    if isinstance(value, list | tuple):
+        return all(map(_names_nothing, value))
+    return True
 
 
 def is_env(env: Any) -> bool:

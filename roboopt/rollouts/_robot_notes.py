@@ -4,13 +4,15 @@ from typing import Any
 
 
 def robot_notes(env: Any) -> dict[str, str]:
-    """Return which link is an environment's tool and why, and which joints are driven.
+    """Return which link is a robot's tool and why, and which joints are driven.
 
     The motors are left out where every joint is driven, unless the robot is to balance;
-    an environment that knows no tool or no joints has no such note.
+    an environment that knows no tool or no joints has no such note. Joints that are
+    locked are named, too.
 
     Args:
-        env: an environment, with any wrappers.
+        env: an environment, with any wrappers, or another object with the names of the
+            joints as `joint_names` and the numbers of the driven ones as `actuated`.
     """
     inner = getattr(env, "unwrapped", env)
     notes = {}
@@ -25,6 +27,8 @@ def robot_notes(env: Any) -> dict[str, str]:
         notes["motors"] = f"drive {driven}; passive: {', '.join(passive)}"
     elif hasattr(inner, "upright"):
         notes["motors"] = f"drive every joint: {driven}"
+    if locked := getattr(inner, "locked", ()):
+        notes["locked"] = ", ".join(locked)
     if hasattr(inner, "upright"):
         pairs = zip(names, inner.upright, strict=True)
         held = ", ".join(f"{name} {position:.4g}" for name, position in pairs)

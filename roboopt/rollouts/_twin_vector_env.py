@@ -8,6 +8,7 @@ accelerator all groups run at once.
 """
 
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import equinox as eqx
@@ -17,6 +18,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from roboopt._core import AnyArray, groups_at_once
+from roboopt._devices import Devices
 from roboopt._errors import RobooptError
 from roboopt.rollouts._rollout import Rollout, check_starts
 from roboopt.rollouts._vector_env import Episode, EpisodeCounter, Steps
@@ -38,6 +40,7 @@ class TwinVectorEnv:
         envs: int = 64,
         *,
         stagger: bool = False,
+        devices: Sequence[Any] | None = None,
     ):
         """Keep the starts; nothing is computed yet.
 
@@ -48,10 +51,14 @@ class TwinVectorEnv:
             stagger: whether the first episodes are cut short, so that later ones end
                 evenly spread over a horizon instead of all at once. Those first are not
                 among the episodes returned.
+            devices: such as jax.devices(), each of which steps an equal share of the
+                twins, to the same numbers as one device. `PPO` and `SHAC` then compute
+                their gradients on these devices too.
 
         Raises:
             RobooptError: if `rollout` has no reward, `starts` are not finite
-                observations with a state, or `envs` is less than 1.
+                observations with a state, or `envs` is less than 1 or not a multiple
+                of the number of `devices`.
         """
         if rollout.reward is None:
             raise RobooptError("`rollout` must have a `reward`, got None.")
@@ -63,8 +70,14 @@ class TwinVectorEnv:
             raise RobooptError(f"`envs` must be at least 1, got {envs}.")
         self.rollout, self.stagger, self.steps_made = rollout, bool(stagger), 0
         self.envs, self.observation_size = int(envs), bank.shape[1]
+        self.devices = devices
+        self._devices = Devices.of(devices)
+        share = self.envs
+        if self._devices is not None:
+            self._devices.require_equal_shares(self.envs, "envs", "twins")
+            share //= self._devices.count
         self._bank = jnp.asarray(bank, float)
-        self._group = max(d for d in range(1, GROUP + 1) if envs % d == 0)
+        self._group = _largest_group(share)
         # Compiled for this object alone: the twin's numbers are then constants, which
         # is half as fast again as numbers that could change.
         self._run = eqx.filter_jit(self._block)
@@ -112,7 +125,10 @@ class TwinVectorEnv:
         now = self._now()
         if steps < 1:
             raise RobooptError(f"`steps` must be at least 1, got {steps}.")
-        self._twins, made = self._run(agent, now, key, steps)
+        found = self._run(agent, now, key, steps)
+        if self._devices is not None:
+            found = self._devices.local(found)
+        self._twins, made = found
         self.steps_made += steps * self.envs
         return made, self._counter.add(made, self._success(made))
 
@@ -124,15 +140,18 @@ class TwinVectorEnv:
     def _block(
         self, agent: Any, twins: tuple[Array, Array], key: PRNGKeyArray, steps: int
     ) -> tuple[tuple[Array, Array], Steps]:
-        shape = (self.envs // self._group, steps, self._group)
+        # Drawn in the groups of one device: the same for each twin on several.
+        drawn_at_once = _largest_group(self.envs)
+        shape = (self.envs // drawn_at_once, steps, drawn_at_once)
         of_agent, of_starts = jax.random.split(key)
         keys = jax.random.split(of_agent, shape)
         begun = self._bank[jax.random.randint(of_starts, shape, 0, len(self._bank))]
-        step = jax.vmap(functools.partial(self._step, agent))
 
-        def run(group):
-            twins, *chance = group
-            return jax.lax.scan(lambda twins, drawn: step(twins, *drawn), twins, chance)
+        def regrouped(x):
+            if self._group == drawn_at_once:
+                return x
+            x = jnp.moveaxis(x, 1, 2).reshape(-1, self._group, steps, *x.shape[3:])
+            return jnp.moveaxis(x, 2, 1)
 
         def apart(x):
             return x.reshape(-1, self._group, *x.shape[1:])
@@ -143,8 +162,8 @@ class TwinVectorEnv:
         def in_time(x):
             return jnp.moveaxis(x, 0, 1).reshape(steps, self.envs, *x.shape[3:])
 
-        groups = jax.tree.map(apart, twins), keys, begun
-        twins, made = jax.lax.map(run, groups, batch_size=groups_at_once(len(keys)))
+        groups = jax.tree.map(apart, twins), regrouped(keys), regrouped(begun)
+        twins, made = self._run_groups(agent, groups)
         observations, drawn, rewards, after, ended = jax.tree.map(in_time, made)
         return jax.tree.map(together, twins), Steps(
             observations=observations,
@@ -155,6 +174,25 @@ class TwinVectorEnv:
             ended=ended,
             valid=jnp.ones_like(ended),
         )
+
+    def _run_groups(self, agent: Any, groups: Any) -> Any:
+        """Run all groups, on several devices each its own."""
+        arrays, static = eqx.partition(agent, eqx.is_array)
+
+        def run_all(arrays, groups):
+            agent = eqx.combine(arrays, static)
+            step = jax.vmap(functools.partial(self._step, agent))
+
+            def run(group):
+                twins, *chance = group
+                return jax.lax.scan(lambda now, drawn: step(now, *drawn), twins, chance)
+
+            width = groups_at_once(len(jax.tree.leaves(groups)[0]))
+            return jax.lax.map(run, groups, batch_size=width)
+
+        if self._devices is None:
+            return run_all(arrays, groups)
+        return self._devices.copy(self._devices.map(run_all)(arrays, groups))
 
     def _step(
         self,
@@ -190,3 +228,7 @@ class TwinVectorEnv:
             found |= {(t, k): x for k, x in zip(rows.tolist(), said, strict=True)}
         self._past = seen[-horizon:]
         return found
+
+
+def _largest_group(envs: int) -> int:
+    return max(d for d in range(1, GROUP + 1) if envs % d == 0)

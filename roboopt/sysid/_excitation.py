@@ -16,12 +16,13 @@ from jaxtyping import Array, Float
 
 from roboopt._core import AnyArray
 from roboopt._errors import RobooptError
+from roboopt._progress import say
 from roboopt.data import Trajectory
 from roboopt.dynamics import Multibody, ParametricTwin, Twin
 from roboopt.objectives import ExcitationCost
 from roboopt.optimize import Checkpoint, minimize
 from roboopt.policies import FourierReference, TimeVaryingPolicy, TrackingController
-from roboopt.rollouts import collect, episode_seed
+from roboopt.rollouts import collect, episode_seed, robot_notes
 from roboopt.sysid._robot import KnownRobot, robot_in
 
 LIMIT_SHARE = 0.8  # of the limits, that the motion itself may take
@@ -72,6 +73,8 @@ def excite(
             argument breaks its rule.
     """
     env = env.unwrapped
+    for name, text in robot_notes(env).items():
+        say(f"{name}: {text}", progress)
     known = KnownRobot.of(env, free)
     robot, actuated = known.robot, tuple(env.actuated)
     joints = len(env.joint_names)

@@ -14,10 +14,12 @@ import numpy as np
 
 from roboopt._errors import RobooptError
 from roboopt._interrupt import ending
+from roboopt._progress import say
 from roboopt.data import Columns, Trajectory
 from roboopt.diagnose import Finding, check_recordings
 from roboopt.dynamics import Multibody, ParametricTwin, Twin
 from roboopt.optimize import Checkpoint
+from roboopt.rollouts import robot_notes
 from roboopt.sysid._fitter import Estimate, Fitter
 from roboopt.sysid._fitting import fit_clean, fit_noisy
 from roboopt.sysid._preparation import evenly
@@ -112,6 +114,12 @@ def identify(
     _check(error, cutoff, horizon, prior, held_out)
     known = KnownRobot.of(robot, free, options)
     driven = known.actuated if actuated is None else _numbers(actuated, known.robot)
+    if not isinstance(robot, KnownRobot):  # `excite` has told of its robot.
+        joints = range(len(known.joint_names)) if driven is None else driven
+        notes = robot_notes(dataclasses.replace(known, actuated=tuple(joints)))
+        every = f"drive every joint: {', '.join(known.joint_names)}"
+        for name, text in ({"motors": every} | notes).items():
+            say(f"{name}: {text}", progress)
     arguments = known.robot.joint_names, driven, columns
     read = load_all(recordings, *arguments)
     if held_out is None or isinstance(held_out, int | float):
@@ -162,6 +170,7 @@ def identify(
         explained=explained,
         true_values=true_values,
         urdf=None if known.urdf is None else str(known.urdf),
+        xacro_args=known.xacro_args,
     )
 
 

@@ -3,8 +3,8 @@
 import math
 import warnings
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -84,6 +84,8 @@ class IdentifyResult(VerbResult):
     true_values: Float[np.ndarray, " parameter"] | None = None
     urdf: str | None = None
     """Path of the URDF that the robot was read from."""
+    xacro_args: Mapping[str, str] = field(default_factory=dict)
+    """Arguments of the .xacro file, by name."""
 
     @cached_property
     def forecasts(self) -> Forecasts | None:
@@ -231,7 +233,8 @@ class IdentifyResult(VerbResult):
             write_forecasts(folder / "forecasts.csv", self.forecasts, self.model)
         if self.urdf is not None:
             try:
-                save_urdf(self.model.robot, self.urdf, folder / "identified.urdf")
+                path, arguments = folder / "identified.urdf", self.xacro_args
+                save_urdf(self.model.robot, self.urdf, path, xacro_args=arguments)
             except (RobooptError, OSError) as error:
                 reason = " ".join(str(error).split())
                 warnings.warn(f"no identified.urdf was written: {reason}", stacklevel=3)

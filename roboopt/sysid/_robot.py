@@ -1,7 +1,7 @@
 """The robot that identification starts from, whatever object describes it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,10 @@ class KnownRobot:
     """The twin, where the source is one."""
     implicit_damping: bool = False
     """Whether joint damping acts on the velocity after a step, as in `Twin`."""
+    locked: tuple[str, ...] = ()
+    """Names of the joints that are held."""
+    xacro_args: Mapping[str, str] = field(default_factory=dict)
+    """Arguments of the .xacro file, by name."""
 
     @classmethod
     def of(
@@ -76,7 +80,15 @@ class KnownRobot:
             robot = load_urdf(path, **{**still, **(options or {})})
             robot = robot.merge_fixed() if shaped else robot
             limits = np.array(robot.effort_limits)
-            return cls(path.stem, robot, limits, urdf=path, implicit_damping=True)
+            return cls(
+                path.stem,
+                robot,
+                limits,
+                urdf=path,
+                implicit_damping=True,
+                locked=tuple((options or {}).get("locked", ())),
+                xacro_args=(options or {}).get("xacro_args", {}),
+            )
         if hasattr(source, "unwrapped"):
             env = source.unwrapped
             robot = robot_in(env).merge_fixed() if shaped else robot_in(env)
@@ -91,11 +103,18 @@ class KnownRobot:
                 tuple(env.actuated),
                 urdf=urdf,
                 implicit_damping=getattr(env, "implicit_damping", False),
+                locked=tuple(getattr(env, "locked", ())),
+                xacro_args=getattr(env, "xacro_args", {}),
             )
         raise RobooptError(
             "`robot` must be a Twin, a Multibody, the path of a URDF or a PyBullet "
             f"environment, got {type(source).__name__}."
         )
+
+    @property
+    def joint_names(self) -> tuple[str, ...]:
+        """Return the names of the joints."""
+        return self.robot.joint_names
 
 
 def robot_in(env: Any) -> Multibody:

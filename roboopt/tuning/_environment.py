@@ -1,6 +1,5 @@
 """The environment of a tuning run, from a name, and made again from data."""
 
-import json
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from roboopt._errors import RobooptError
+from roboopt._reading import read_json
 from roboopt.data import load
 from roboopt.dynamics import Multibody
 from roboopt.rollouts import EnvSpec
@@ -250,7 +250,7 @@ def _recorded_robot(model: Any) -> tuple[str | None, str | None, Path | None]:
         return None, None, None
     folder = Path(model) if Path(model).is_dir() else Path(model).parent
     try:
-        settings = json.loads((folder / SETTINGS_FILE).read_text("utf-8"))
+        settings = read_json(folder / SETTINGS_FILE)
         known = dict(settings.get("robot") or settings["flags"])
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         known = {}

@@ -4,6 +4,9 @@ Where a file has `<transmission>` or `<ros2_control>` elements, the joints that 
 name are driven. Otherwise the joints are driven whose `<limit>` does not have an effort
 of 0. Where that would leave most joints passive, the file is taken for incomplete: it
 gives the motors of a head and its grippers, say, or zeros of a CAD exporter.
+
+Drake's files state the rotor of a motor, I, and the ratio of its gear, ρ, in the
+`<actuator>` of a `<transmission>`: the joint's armature is ρ² I.
 """
 
 from collections.abc import Iterable, Mapping
@@ -12,9 +15,10 @@ from xml.etree.ElementTree import Element
 from roboopt._errors import RobooptError
 from roboopt.urdf._elements import number, title
 from roboopt.urdf._model import FIXED, Joint
-from roboopt.urdf._notes import Notes
+from roboopt.urdf._notes import Fault, Notes
 
 ALL = "all"  # of `actuated`
+ROTOR_INERTIA, GEAR_RATIO = "drake:rotor_inertia", "drake:gear_ratio"
 
 
 def with_motors(
@@ -39,6 +43,24 @@ def with_motors(
                 f"of {coordinates}, got {sorted(driven)}."
             )
     return tuple(joint._replace(driven=joint.name in driven) for joint in joints)
+
+
+def rotor_armatures(robot: Element) -> dict[str, float]:
+    """Return the armatures [kg·m² or kg] that `<transmission>`s state, by joint."""
+    found = {}
+    for transmission in robot.findall("transmission"):
+        where = title(transmission)
+        for actuator in transmission.findall("actuator"):
+            inertia = number(actuator.find(ROTOR_INERTIA), "value", 0.0, where)
+            ratio = number(actuator.find(GEAR_RATIO), "value", 1.0, where)
+            if inertia < 0:
+                raise Fault(
+                    f"`value` of <{ROTOR_INERTIA}> in {where} must not be negative, "
+                    f"got {inertia}."
+                )
+            for joint in transmission.findall("joint") if inertia else ():
+                found[joint.get("name") or ""] = inertia * ratio**2
+    return found
 
 
 def _driven_by_file(

@@ -2,7 +2,8 @@
 
 Files are read as leniently as PyBullet and ROS read them: a byte order mark or white
 space before the declaration, a default namespace, prefixes that nobody declares, and
-"--" in comments do no harm. Elements with a prefix belong to other programs.
+"--" in comments do no harm. Elements with a prefix belong to other programs; those
+within links are dropped, and `_left_out` judges the others.
 """
 
 import codecs
@@ -10,12 +11,12 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from os import PathLike
-from pathlib import Path
-from xml.etree.ElementTree import Element, TreeBuilder
-from xml.parsers import expat
+from xml.etree.ElementTree import Element
 
 import numpy as np
 
+from roboopt._reading import parse_xml, read_bytes
+from roboopt.urdf._comments import with_comments
 from roboopt.urdf._notes import Fault, Notes
 from roboopt.urdf._rotations import rotation_from_rpy
 from roboopt.urdf._xacro import expanded
@@ -25,7 +26,6 @@ NUMBER = re.compile(
     r"[+-]?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|inf(inity)?|nan)", re.ASCII | re.IGNORECASE
 )
 UTF_16 = codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE
-MAX_DEPTH = 100  # of elements within elements; a URDF has five or so
 
 
 def urdf_text(path: str | PathLike, xacro_args: Mapping[str, str] | None = None) -> str:
@@ -38,10 +38,12 @@ def urdf_text(path: str | PathLike, xacro_args: Mapping[str, str] | None = None)
     elif xacro_args:
         raise Fault(f"a .xacro file alone takes arguments by `xacro_args`, got {path}.")
     else:
-        data = Path(path).read_bytes()
+        data = read_bytes(path)
         text = _decoded(data, "utf-16" if data.startswith(UTF_16) else "utf-8-sig")
-    text = re.sub(r"<\?xml\s[^>]*\?>", "", text, count=1).strip("\0 \t\r\n")
-    return re.sub("<!--(.*?)-->", _valid_comment, text, flags=re.DOTALL)
+    if found := re.search(r"<\?xml\s", text):
+        _, ended, after = text[found.start() :].partition("?>")
+        text = text[: found.start()] + after if ended else text
+    return with_comments(text.strip("\0 \t\r\n"), _valid_comment)
 
 
 def _decoded(data: bytes, encoding: str) -> str:
@@ -51,40 +53,20 @@ def _decoded(data: bytes, encoding: str) -> str:
         return data.decode("iso-8859-1")
 
 
-def _valid_comment(found: re.Match[str]) -> str:
-    content = re.sub("-(?=-|$)", "- ", found[1])
+def _valid_comment(comment: str) -> str:
+    content = re.sub("-(?=-|$)", "- ", comment)
     return f"<!--{content}-->"
-
-
-class _ShallowTree(TreeBuilder):
-    """The elements of a file, which must not nest deeper than any URDF does."""
-
-    depth = 0
-
-    def start(self, tag: str, attrs: dict[str, str], /) -> Element:
-        self.depth += 1
-        if self.depth > MAX_DEPTH:
-            raise Fault(f"the file must nest at most {MAX_DEPTH} elements, nests more.")
-        return super().start(tag, attrs)
-
-    def end(self, tag: str, /) -> Element:
-        self.depth -= 1
-        return super().end(tag)
 
 
 def parse_robot(
     path: str | PathLike, notes: Notes, xacro_args: Mapping[str, str] | None = None
 ) -> Element:
     """Return the `<robot>` of a URDF or .xacro file, without namespaces."""
-    builder, parser = _ShallowTree(), expat.ParserCreate("utf-8")
-    parser.StartElementHandler = builder.start
-    parser.EndElementHandler = builder.end
-    parser.CharacterDataHandler = builder.data
+    text = urdf_text(path, xacro_args)
     try:
-        parser.Parse(urdf_text(path, xacro_args).encode(), True)
-    except expat.ExpatError as error:
-        raise Fault(f"{path} must be XML, and is not valid XML: {error}.") from None
-    robot = builder.close()
+        robot = parse_xml(text.encode(errors="replace"), "utf-8")
+    except ValueError as error:
+        raise Fault(f"{path} {error}.") from None
     if robot.tag != "robot":
         raise Fault(f"the root of {path} must be <robot>, got <{robot.tag}>.")
     for element in robot.iter():
@@ -98,15 +80,15 @@ def parse_robot(
     return robot
 
 
-def _strip(element: Element) -> None:
-    """Drop namespaces, and the elements and attributes of other programs."""
+def _strip(element: Element, *, inside_link: bool = False) -> None:
+    """Drop namespaces, attributes of other programs, and their elements in links."""
     for name in [n for n in element.attrib if ":" in n or n == "xmlns"]:
         del element.attrib[name]
     for child in list(element):
-        if ":" in child.tag:
+        if child.tag.startswith("xacro:") or ":" in child.tag and inside_link:
             element.remove(child)
         else:
-            _strip(child)
+            _strip(child, inside_link=inside_link or child.tag == "link")
 
 
 def named(robot: Element, tag: str) -> dict[str, Element]:

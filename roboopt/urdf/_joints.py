@@ -9,7 +9,7 @@ comes from an exporter that was told no limits, and counts as none.
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from xml.etree.ElementTree import Element
 
 import numpy as np
@@ -29,7 +29,7 @@ def read_joints(
     elements: Mapping[str, Element],
     locked: Mapping[str, float],
     *,
-    any_effort: bool,
+    efforts_replaced: Collection[str],
     notes: Notes,
 ) -> list[Joint]:
     """Return the joints, those that cannot move or are locked as fixed ones.
@@ -37,11 +37,11 @@ def read_joints(
     Args:
         elements: each `<joint>` by name.
         locked: the positions of joints that are held [rad or m].
-        any_effort: whether to leave effort limits unchecked.
+        efforts_replaced: joints whose effort limits do not count.
         notes: what is changed is added here.
     """
     joints = {
-        name: _joint(element, name in locked, any_effort, notes)
+        name: _joint(element, name in locked, name in efforts_replaced, notes)
         for name, element in elements.items()
     }
     moving = [name for name, j in joints.items() if j.kind != FIXED]

@@ -1,7 +1,8 @@
 """Parts of a URDF that change a robot's motion and that its tree has no place for.
 
 A loop is refused, since the open chain is another robot; all else is noted. PyBullet
-ignores all of it.
+ignores all of it. Loops and springs come as elements of URDF's successors, of Gazebo,
+old and new, and of Drake, whose names have a prefix.
 """
 
 import re
@@ -15,6 +16,9 @@ KNOWN = (
     *("link", "joint", "loop_joint", "constraint", "material", "transmission"),
     *("gazebo", "ros2_control", "sensor", "mujoco", "version"),
 )
+HARMLESS = ("drake:collision_filter_group",)
+ENDS = re.compile(r"link[12]|body[12]|parent|child|.*_body_[ab]", re.IGNORECASE)
+"""The children of a connection that name the links at its ends."""
 SPRINGS = ("springStiffness", "spring_stiffness", "stiffness")
 OFF, ON = ("false", "0"), ("true", "1")
 
@@ -22,7 +26,7 @@ OFF, ON = ("false", "0"), ("true", "1")
 def note_left_out(robot: Element, joints: Mapping[str, Element], notes: Notes) -> None:
     """Note springs, couplings and links without gravity, and unknown elements."""
     for child in robot:
-        if child.tag not in KNOWN:
+        if child.tag not in (*KNOWN, *HARMLESS) and len(_ends(child)) != 2:
             notes.add("elements that URDF does not have, left out", f"<{child.tag}>")
     for name, joint in joints.items():
         for dynamics in joint.findall("dynamics"):
@@ -49,10 +53,15 @@ def _add_spring(joint: str, notes: Notes) -> None:
 def check_open(model: UrdfModel, notes: Notes) -> None:
     """Refuse a robot with a loop, unless the links at its ends do not move apart."""
     poses, loops, held = model.link_poses, [], set()
-    for element, ends in _closures(model.element):
+    for element in _connections(model.element):
+        ends = _ends(element)
         known = [model.root if end == "world" else end for end in ends]
-        title = f"<{element.tag}> between {ends[0]!r} and {ends[1]!r}"
-        if not all(end in poses for end in known):
+        title = f"<{element.tag}> between {' and '.join(map(repr, ends))}"
+        if len(ends) != 2 or not all(ends):
+            if element.tag.startswith(("joint:", "loop_joint", "constraint")):
+                name = f"<{element.tag}> {element.get('name') or ''}".strip()
+                notes.add("connections without two links, left out", name)
+        elif not all(end in poses for end in known):
             notes.add("connections of links that the robot lacks, left out", title)
         elif poses[known[0]].joint != poses[known[1]].joint:
             loops.append(title)
@@ -67,23 +76,27 @@ def check_open(model: UrdfModel, notes: Notes) -> None:
         )
 
 
-def _closures(robot: Element) -> Iterator[tuple[Element, tuple[str, str]]]:
-    """Yield the elements that connect two links beside the tree's own joints."""
-    connections = [
-        *((each, ("link1", "link2")) for each in robot.findall("loop_joint")),
-        *((each, ("parent", "child")) for each in robot.findall("constraint")),
-        *((each, ("parent", "child")) for each in robot.findall("gazebo//joint")),
-    ]
-    for element, tags in connections:
-        ends = [element.find(tag) for tag in tags]
-        names = [_link(end) for end in ends if end is not None]
-        if len(names) == 2 and all(names):
-            yield element, (names[0], names[1])
+def _connections(robot: Element) -> Iterator[Element]:
+    """Yield the elements that may connect two links beside the tree's own joints."""
+    yield from robot.findall("loop_joint")
+    yield from robot.findall("constraint")
+    yield from robot.findall("gazebo//joint")
+    for child in robot:
+        if child.tag not in ("link", "joint"):
+            yield from (each for each in child.iter() if ":" in each.tag)
+
+
+def _ends(connection: Element) -> list[str]:
+    """Return the links that an element connects."""
+    local = (each.tag.rpartition(":")[2] for each in connection)
+    pairs = zip(connection, local, strict=True)
+    return [_link(each) for each, name in pairs if ENDS.fullmatch(name)]
 
 
 def _link(end: Element) -> str:
     """Return the link's name, an attribute or, in Gazebo, a path as text."""
-    return end.get("link") or (end.text or "").strip().rpartition("::")[2]
+    named = end.get("link") or end.get("name")
+    return named or (end.text or "").strip().rpartition("::")[2]
 
 
 def _is_not_zero(text: str | None) -> bool:

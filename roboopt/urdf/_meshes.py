@@ -1,21 +1,27 @@
 """The files of a robot's meshes, without those that PyBullet cannot read.
 
 PyBullet ends the process on some broken files and shows nothing for others: an .obj
-without vertices, a COLLADA file without geometry, a text .stl, a pointer of Git LFS.
+without vertices, a COLLADA file without geometry, a pointer of Git LFS. A text .stl,
+and one with bytes after its triangles, are written for PyBullet as it reads them.
 """
 
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import unquote
-from xml.etree import ElementTree
 
+import numpy as np
+
+from roboopt.urdf._collada import is_collada
 from roboopt.urdf._model import UrdfModel
 
+STL_TRIANGLE = np.dtype([("normal", "<f4", 3), ("corners", "<f4", 9), ("_", "<u2")])
+MAX_LENGTH = 1e6  # of a coordinate, in the mesh's unit
 LFS_POINTER = b"version https://git-lfs"
+MAX_SIZE = 2**28  # bytes
 STL_HEADER_BYTES, STL_TRIANGLE_BYTES = 84, 50
 
 
@@ -26,6 +32,8 @@ class Mesh(NamedTuple):
     fault: str = ""
     package: str = ""
     """The package that is not found."""
+    data: bytes = b""
+    """The binary .stl that says the same, where PyBullet cannot read the file."""
 
 
 def find_meshes(
@@ -48,6 +56,19 @@ def find_meshes(
     names = [e.get("filename") or "" for e in model.element.iter("mesh")]
     places = [Path(folder).resolve(), *Path(folder).resolve().parents]
     return {name: _find(name, places, packages or {}) for name in names}
+
+
+def written_meshes(
+    meshes: Mapping[str, Mesh], folder: str | os.PathLike
+) -> dict[str, Mesh]:
+    """Return the meshes with those that have `data` written to files in `folder`."""
+    made = dict(meshes)
+    for number, (name, mesh) in enumerate(meshes.items()):
+        if mesh.data:
+            path = Path(folder) / f"mesh_{number}.stl"
+            path.write_bytes(mesh.data)
+            made[name] = Mesh(path)
+    return made
 
 
 def _find(
@@ -76,8 +97,7 @@ def _find(
             path = lookup(place / form(inside))
             if path is not None:
                 stat = path.stat()
-                fault = _fault(path, stat.st_size, stat.st_mtime_ns)
-                return Mesh(None if fault else path.resolve(), fault)
+                return _judged(path.resolve(), stat.st_size, stat.st_mtime_ns)
     return Mesh(None, "not found", missing)
 
 
@@ -98,8 +118,8 @@ def _in_any_case(path: Path) -> Path | None:
 
 
 @lru_cache(maxsize=4096)
-def _fault(path: Path, size: int, modified: int) -> str:
-    """Return what keeps PyBullet from reading a mesh, "" for nothing.
+def _judged(path: Path, size: int, modified: int) -> Mesh:
+    """Return a mesh with what keeps PyBullet from reading it, or what it can read.
 
     Args:
         path: the file.
@@ -108,60 +128,96 @@ def _fault(path: Path, size: int, modified: int) -> str:
     """
     check = CHECKS.get(path.suffix.lower())
     if check is None:
-        return f"not {', '.join(CHECKS)}"
+        return Mesh(None, f"not {', '.join(CHECKS)}")
+    if size > MAX_SIZE:
+        return Mesh(None, f"larger than {MAX_SIZE >> 20} MiB")
     data = path.read_bytes()
     if data.startswith(LFS_POINTER):
-        return "a pointer of Git LFS (`git lfs pull` brings the file)"
+        return Mesh(None, "a pointer of Git LFS (`git lfs pull` brings the file)")
     if check(data):
-        return ""
-    if check is _is_stl and data.lstrip().startswith(b"solid"):
-        return "a text .stl, which PyBullet does not read"
-    return f"no valid {path.suffix.lower()}"
+        return Mesh(path)
+    if check is _is_stl and _is_stl(binary := _binary_stl(data)):
+        return Mesh(path, data=binary)
+    return Mesh(None, f"no valid {path.suffix.lower()}")
 
 
 def _is_stl(data: bytes) -> bool:
     """Return whether a file is a binary .stl; PyBullet reads no other."""
-    count = int.from_bytes(data[80:STL_HEADER_BYTES], "little")
-    return count > 0 and len(data) == STL_HEADER_BYTES + STL_TRIANGLE_BYTES * count
+    count = _triangles(data)
+    if not count or len(data) != STL_HEADER_BYTES + STL_TRIANGLE_BYTES * count:
+        return False
+    triangles = np.frombuffer(data, STL_TRIANGLE, count, STL_HEADER_BYTES)
+    return _are_lengths(triangles["corners"])
+
+
+def _are_lengths(numbers: np.ndarray) -> bool:
+    """Return whether PyBullet can compute with coordinates: on some it never ends."""
+    with np.errstate(invalid="ignore"):
+        return bool((np.abs(numbers) < MAX_LENGTH).all())
+
+
+def _triangles(data: bytes) -> int:
+    """Return the number of triangles of a binary .stl."""
+    return int.from_bytes(data[80:STL_HEADER_BYTES], "little")
+
+
+def _binary_stl(data: bytes) -> bytes:
+    """Return a text .stl, or one with more bytes than triangles, as PyBullet reads it.
+
+    The result is empty for a file that holds no triangles.
+    """
+    end = STL_HEADER_BYTES + STL_TRIANGLE_BYTES * _triangles(data)
+    if STL_HEADER_BYTES < end < len(data):
+        return data[:end]
+    words = re.findall(rb"\bvertex\s+(\S+)\s+(\S+)\s+(\S+)", data, re.IGNORECASE)
+    try:
+        corners = np.array(words, dtype=float).reshape(-1, 3, 3)
+    except ValueError:
+        return b""
+    if not len(corners) or not np.isfinite(corners).all():
+        return b""
+    sides = corners[:, 1:] - corners[:, :1]
+    normals = np.cross(sides[:, 0], sides[:, 1])
+    lengths = np.linalg.norm(normals, axis=1, keepdims=True)
+    normals /= np.where(lengths > 0, lengths, 1.0)
+    rows = np.zeros(len(corners), np.dtype([("numbers", "<f4", 12), ("rest", "<u2")]))
+    rows["numbers"] = np.column_stack([normals, corners.reshape(-1, 9)])
+    return bytes(80) + len(corners).to_bytes(4, "little") + rows.tobytes()
 
 
 def _is_obj(data: bytes) -> bool:
     """Return whether faces of at least three corners refer to vertices that exist."""
-    vertices = len(re.findall(rb"^[ \t]*v[ \t]", data, re.MULTILINE))
-    corners = [b.split() for b in re.findall(rb"^[ \t]*f[ \t]+(.*)$", data, re.M)]
-    if not vertices or not any(len(each) > 2 for each in corners):
+    points = [b.split()[:3] for b in _lines(b"v", data)]
+    others = [b.split() for name in (b"vn", b"vt") for b in _lines(name, data)]
+    corners = [b.split() for b in _lines(b"f", data)]
+    if not points or not any(len(each) > 2 for each in corners):
         return False
     try:
-        numbers = {int(c.partition(b"/")[0]) for each in corners for c in each}
-    except ValueError:
+        if not _are_lengths(np.array(points, float)):
+            return False
+        np.array([x for each in others for x in each], float)
+        numbers = {c.partition(b"/")[0] for each in corners for c in each}
+        rest = {x for each in corners for c in each for x in c.split(b"/")[1:] if x}
+        indices = np.array([int(x) for x in numbers])
+        others_index = {int(x) for x in rest}
+    except (ValueError, OverflowError):
         return False
-    return 0 not in numbers and all(abs(number) <= vertices for number in numbers)
+    valid = (indices != 0).all() and (np.abs(indices) <= len(points)).all()
+    return bool(valid) and 0 not in others_index
 
 
-def _is_collada(data: bytes) -> bool:
-    """Return whether a file has triangles in a scene, and what PyBullet needs there."""
-    try:
-        root = ElementTree.fromstring(data)
-    except ElementTree.ParseError:
-        return False
-    tags = [element.tag.rpartition("}")[2] for element in root.iter()]
-    needed = {"asset", "library_geometries", "mesh", "instance_geometry"}
-    geometries = list(_children(root, "geometry"))
-    return (
-        tags[0] == "COLLADA"
-        and needed <= set(tags)
-        and bool({"triangles", "polylist"} & set(tags))
-        and all(any(_children(geometry, "mesh")) for geometry in geometries)
-    )
+def _lines(name: bytes, data: bytes) -> list[bytes]:
+    """Return what follows a name in the lines that begin with it."""
+    return re.findall(rb"^[ \t]*" + name + rb"[ \t]+(.*)$", data, re.MULTILINE)
 
 
-def _children(root: ElementTree.Element, tag: str) -> Iterator[ElementTree.Element]:
-    return (each for each in root.iter() if each.tag.rpartition("}")[2] == tag)
+def _is_dae(data: bytes) -> bool:
+    return is_collada(data, MAX_LENGTH)
 
 
 CHECKS: dict[str, Callable[[bytes], bool]] = {
     ".obj": _is_obj,
     ".stl": _is_stl,
-    ".dae": _is_collada,
+    ".dae": _is_dae,
 }
 """Checks of the formats that PyBullet reads."""

@@ -10,8 +10,8 @@ move. By virtual work a coordinate has the damping Σ k² d and the friction Σ 
 the joints that move with it.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 from xml.etree.ElementTree import Element
@@ -125,6 +125,8 @@ class UrdfModel:
     """The `<robot>` of the file, without namespaces."""
     gravity: np.ndarray | None = None
     """(3,) [m/s²] in the root link's axes, if the file beside the URDF states it."""
+    xacro_args: Mapping[str, str] = field(default_factory=dict)
+    """The arguments of the .xacro file, by name."""
 
     @property
     def link_names(self) -> tuple[str, ...]:
@@ -135,6 +137,13 @@ class UrdfModel:
     def moving(self) -> tuple[Joint, ...]:
         """Return the joints that are not fixed, joints that follow others included."""
         return tuple(joint for joint in self.joints if joint.kind != FIXED)
+
+    @property
+    def held(self) -> tuple[str, ...]:
+        """Return the joints that stand still and are not fixed joints of the file."""
+        kinds = {e.get("name"): e.get("type") for e in self.element.findall("joint")}
+        still = (joint.name for joint in self.joints if joint.kind == FIXED)
+        return tuple(name for name in still if kinds.get(name) != FIXED)
 
     @cached_property
     def coordinates(self) -> tuple[int, ...]:

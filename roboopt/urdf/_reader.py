@@ -16,8 +16,8 @@ from xml.etree.ElementTree import Element, SubElement
 
 import numpy as np
 
-from roboopt._errors import RobooptError, floats, require
-from roboopt.urdf._driven import with_motors
+from roboopt._errors import RobooptError, argument_called, floats, require
+from roboopt.urdf._driven import rotor_armatures, with_motors
 from roboopt.urdf._elements import named, parse_robot
 from roboopt.urdf._inertials import check_masses, read_inertials
 from roboopt.urdf._joints import checked_locked, read_joints
@@ -54,8 +54,8 @@ def read_urdf(
         actuated: names of the joints that a motor drives, or "all"; by default those
             that a `<transmission>` or `<ros2_control>` names or, without such elements,
             those whose effort limit is not 0.
-        effort_limits: limits of the driven joints instead of the file's, one for all or
-            one each [N·m or N].
+        effort_limits: limits instead of the file's [N·m or N]: one for all driven
+            joints, one for each, or a mapping from the names of some to their limits.
         repair: replace physically inconsistent inertias by the nearest possible ones;
             changes up to 5 % of the inertia of the body are made in any case.
         bullet_defaults: give links without `<inertial>`, which are massless frames,
@@ -75,7 +75,15 @@ def read_urdf(
     with _faults(path, argument, notes):
         robot = parse_robot(path, notes, xacro_args)
         model = _read(
-            path, robot, notes, locked, actuated, effort_limits, repair, bullet_defaults
+            path,
+            robot,
+            notes,
+            locked=locked,
+            actuated=actuated,
+            effort_limits=effort_limits,
+            repair=repair,
+            bullet_defaults=bullet_defaults,
+            xacro_args=xacro_args,
         )
         check_open(model, notes)
         check_masses(model)
@@ -83,12 +91,14 @@ def read_urdf(
     return model
 
 
-def read_template(path: str | PathLike) -> UrdfModel:
+def read_template(
+    path: str | PathLike, xacro_args: Mapping[str, str] | None = None
+) -> UrdfModel:
     """Read a file that numbers are to be written to, whatever its own are."""
     notes = Notes()
     with _faults(path, "template", notes):
-        robot = parse_robot(path, notes)
-        return _read(path, robot, notes, (), None, np.inf, True, False)
+        robot = parse_robot(path, notes, xacro_args)
+        return _read(path, robot, notes, effort_limits=np.inf, repair=True)
 
 
 @contextlib.contextmanager
@@ -96,7 +106,8 @@ def _faults(path: Any, argument: str, notes: Notes) -> Iterator[None]:
     there = isinstance(path, str | PathLike) and Path(path).is_file()
     require(there, argument, "be a URDF file", path)
     try:
-        yield
+        with argument_called("path", argument):
+            yield
     except Fault as fault:
         raise RobooptError(f"`{argument}`: {notes.beside(fault)}") from None
 
@@ -105,17 +116,20 @@ def _read(
     path: str | PathLike,
     robot: Element,
     notes: Notes,
-    locked: Iterable[str] | Mapping[str, float],
-    actuated: Iterable[str] | None,
-    effort_limits: Any,
-    repair: bool,
-    bullet_defaults: bool,
+    *,
+    locked: Iterable[str] | Mapping[str, float] = (),
+    actuated: Iterable[str] | None = None,
+    effort_limits: Any = None,
+    repair: bool = False,
+    bullet_defaults: bool = False,
+    xacro_args: Mapping[str, str] | None = None,
 ) -> UrdfModel:
     links, elements = named(robot, "link"), named(robot, "joint")
     note_left_out(robot, elements, notes)
     held = checked_locked(locked, elements)
-    any_effort = effort_limits is not None
-    found = read_joints(elements, held, any_effort=any_effort, notes=notes)
+    told = effort_limits if isinstance(effort_limits, Mapping) else elements
+    replaced = () if effort_limits is None else tuple(told)
+    found = read_joints(elements, held, efforts_replaced=replaced, notes=notes)
     if WORLD not in links and any(joint.parent == WORLD for joint in found):
         links[WORLD] = SubElement(robot, "link", name=WORLD)
         notes.add("links that are not declared, and count as frames", WORLD)
@@ -124,9 +138,10 @@ def _read(
     joints = with_motors(depth_first(root, found), robot, elements, actuated, notes)
     if effort_limits is not None:
         joints = _with_efforts(joints, effort_limits)
-    armature, gravity = read_side_file(path, list(elements))
+    beside, gravity = read_side_file(path, list(elements))
+    armature = {**rotor_armatures(robot), **beside}
     joints = tuple(j._replace(armature=armature.get(j.name, 0.0)) for j in joints)
-    model = UrdfModel(root, joints, {}, robot, gravity)
+    model = UrdfModel(root, joints, {}, robot, gravity, dict(xacro_args or {}))
     inertials = read_inertials(
         model, links, repair=repair, bullet_defaults=bullet_defaults, notes=notes
     )
@@ -148,14 +163,22 @@ def _check_that_something_moves(
 
 def _with_efforts(joints: tuple[Joint, ...], given: Any) -> tuple[Joint, ...]:
     names = [joint.name for joint in joints if joint.driven]
-    limits = floats("effort_limits", given)
+    by_name = isinstance(given, Mapping)
+    if by_name:
+        unknown = [name for name in given if name not in names]
+        if unknown:
+            raise RobooptError(
+                f"`effort_limits` must name driven joints of {names}, got {unknown}."
+            )
+        names = list(given)
+    limits = floats("effort_limits", [*given.values()] if by_name else given)
     if limits.shape not in ((), (len(names),)) or not (limits > 0).all():
         raise RobooptError(
             f"`effort_limits` must hold one positive number, or one for each of the "
             f"joints {names}, got {given}."
         )
-    by_name = dict(zip(names, np.broadcast_to(limits, (len(names),)), strict=True))
+    values = np.broadcast_to(limits, (len(names),)).tolist()
+    new = dict(zip(names, values, strict=True))
     return tuple(
-        j._replace(effort_limit=float(by_name[j.name])) if j.driven else j
-        for j in joints
+        j._replace(effort_limit=new[j.name]) if j.name in new else j for j in joints
     )

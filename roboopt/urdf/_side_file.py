@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from roboopt._reading import read_json
 from roboopt.urdf._notes import Fault
 
 KEYS = ("armature", "gravity")
@@ -47,10 +48,7 @@ def read_side_file(
     file = side_path(path)
     if not file.is_file():
         return {}, None
-    try:
-        content = json.loads(file.read_text("utf-8"))
-    except ValueError as error:
-        raise Fault(f"{file} must be JSON, and is not valid: {error}.") from None
+    content = read_json(file)
     if not isinstance(content, dict) or not set(content) <= set(KEYS):
         raise Fault(f"{file} must hold an object with the keys {KEYS}, got {content}.")
     armature = content.get("armature", {})

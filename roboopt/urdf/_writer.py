@@ -9,6 +9,7 @@ therefore written as its principal moments, about axes given by `<origin rpy>`.
 
 import contextlib
 import os
+from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,7 @@ def edit_urdf(
     template: str | PathLike,
     folder: str | PathLike | None,
     *,
+    xacro_args: Mapping[str, str] | None = None,
     argument: str = "robot",
 ) -> bytes:
     """Return the text of `template` with the masses and joint frictions of `robot`.
@@ -54,14 +56,15 @@ def edit_urdf(
         folder: where the new file will be. Relative paths of meshes and textures are
             rewritten to lead to the same files from there. With None, every path that
             PyBullet can resolve becomes absolute, package:// included.
+        xacro_args: values of the arguments of a .xacro file, by name.
         argument: the caller's name for `robot`, used in messages.
 
     Raises:
         RobooptError: if `template` is not the robot's, or an inertia is impossible.
     """
-    model = read_template(template)
+    model = read_template(template, xacro_args)
     _check_names(robot, model)
-    document = parseString(urdf_text(template), namespaces=False)
+    document = parseString(urdf_text(template, xacro_args), namespaces=False)
     root = document.documentElement
     assert root is not None  # `read_urdf` has found <robot>
     links, joints = _named(root, "link"), _named(root, "joint")

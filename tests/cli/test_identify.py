@@ -107,6 +107,7 @@ def test_every_file_is_left(identified):
     for text in ("95 % interval", "mass[forearm]", "constant velocity", "one step"):
         assert text in printed
     assert "4 of 4 parameters are identified" in printed
+    assert "motors: drive every joint: shoulder, elbow" in lines
 
 
 def test_the_parameters_are_those_of_the_real_arm(identified):

@@ -5,6 +5,7 @@ import dataclasses
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -134,6 +135,52 @@ def test_the_gradient_is_explained(learned, capsys):
     said = capsys.readouterr().out
     assert said.count("The gradient at a loss of") == 1 and "value error" in said
     assert max(map(len, said.splitlines())) <= 80
+
+
+@pytest.fixture
+def strangers(learned, tmp_path, monkeypatch):
+    """Return the folder of a run whose file names an environment of a module."""
+    folder, _ = learned
+    strangers = tmp_path / "strangers"
+    shutil.copytree(folder, strangers)
+    for file in ("result.npz", "settings.json"):
+        path = strangers / file
+        if path.suffix == ".npz":
+            with np.load(path) as arrays:
+                held = dict(arrays)
+            schema = str(held["schema"]).replace('"CartPole-v1"', '"canary:Song-v0"')
+            np.savez(path, **held | {"schema": np.array(schema)})  # type: ignore
+        else:
+            text = path.read_text("utf-8").replace('"CartPole-v1"', '"canary:Song-v0"')
+            path.write_text(text, "utf-8")
+    (tmp_path / "canary.py").write_text("raise SystemExit('imported')")
+    monkeypatch.chdir(tmp_path)
+    return strangers
+
+
+def test_a_report_of_a_loaded_result_imports_nothing(strangers, monkeypatch):
+    monkeypatch.syspath_prepend(strangers.parent)
+    page = strangers.parent / "report.html"
+    result = ro.load(strangers)
+    with pytest.warns(UserWarning, match=r"no video.*`load\(path, allow="):
+        result.report(page)
+    assert page.exists() and "canary" not in sys.modules
+    allowed = ro.load(strangers, allow=[ro.rollouts.EnvSpec])
+    with pytest.raises(SystemExit, match="imported"):
+        allowed.report(page)
+
+
+def test_settings_of_a_stranger_import_nothing(strangers, capsys):
+    for flag in ("--config", "--resume"):
+        assert main(["reinforce", flag, str(strangers), "--timesteps", "9"]) == 2
+        said = capsys.readouterr().err
+        assert "names code that would be imported: give canary:Song-v0" in said
+    # Named by the user, it is imported; the module is found in the folder here.
+    path = list(sys.path)
+    for flag in ("--config", "--resume"):
+        with pytest.raises(SystemExit, match="imported"):
+            main(["reinforce", "canary:Song-v0", flag, str(strangers)])
+        assert sys.path == path
 
 
 def test_the_report_is_one_file_with_every_section(learned):

@@ -1,6 +1,7 @@
 """One run of a command: what it leaves, and what it leaves alone."""
 
 import dataclasses
+import importlib.util
 import json
 import re
 import warnings
@@ -285,8 +286,9 @@ def test_the_settings_of_a_run_repeat_it(fake, tmp_path):
 @pytest.mark.parametrize(
     "text, said",
     [
-        (None, "No such file"),
-        ("{", "holds no settings"),
+        (None, "must be a file"),
+        ("{", "must be JSON"),
+        ("[]", "holds no settings"),
         ('{"command": "tune", "flags": {}}', "must be of this command, got tune"),
         ('{"command": "fake", "flags": {"stps": 3}}', "unknown flags: stps"),
     ],
@@ -316,6 +318,19 @@ def test_the_process_is_as_before(fake):
         assert warnings.showwarning is shown and sys.path == path
     finally:
         jax.config.update("jax_enable_x64", True)
+
+
+def test_modules_of_the_folder_are_hidden_unless_the_command_line_names_one(
+    fake, tmp_path
+):
+    # In a folder of a stranger's files, one may have the name of a package.
+    (tmp_path / "canary.py").write_text("raise SystemExit('imported')")
+
+    def verb(command, work):
+        assert importlib.util.find_spec("canary") is None
+        return Outcome()
+
+    assert fake("", verb) == 0
 
 
 def test_only_the_argument_of_an_error_is_named_as_a_flag():

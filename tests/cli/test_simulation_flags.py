@@ -70,6 +70,11 @@ def test_what_is_not_given_is_left_to_the_environment():
     assert given == {"effort_limits": 7.0, "actuated": "all"}
 
 
+def test_effort_limits_may_be_named():
+    given = parsed(Tune, "--effort-limits lift=7,wrist=2.5").simulation.options()
+    assert given == {"effort_limits": {"lift": 7.0, "wrist": 2.5}}
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_run_repeats_with_its_settings(name, tmp_path):
     command = COMMANDS[name]
@@ -110,6 +115,8 @@ WRONG = {
     "tune arm --urdf arm.urdf --package arm": "--package must be NAME=PATH",
     "tune arm --urdf arm.urdf --effort-limits -1": "--effort-limits must",
     "identify --urdf arm.urdf --collect --locked x": "--locked must name joints",
+    "tune --urdf arm.urdf --effort-limits p=9": "--effort-limits must name driven",
+    "tune --urdf arm.urdf --xacro-arg a=b": "--urdf: a .xacro file alone takes",
     "identify --urdf arm.urdf --tool a x.npz": "--tool is for --collect",
     "identify --env cart-pole --collect --repair": "--repair is for --env arm",
 }
@@ -143,6 +150,7 @@ def test_the_verb_takes_the_options_of_its_environment():
     {
         "--locked a,z=abc": "--locked z: must be a number, got 'abc'",
         "--effort-limits 1,abc": "--effort-limits 1,abc: must be a number, got 'abc'",
+        "--effort-limits a=1,b": "--effort-limits b: must be a number, got ''",
         "--xacro-arg prefix": "--xacro-arg must be NAME=VALUE, got 'prefix'",
     }.items(),
 )
@@ -161,6 +169,18 @@ def test_an_environment_names_the_flag_of_its_argument(command, tmp_path, capsys
     assert main(line.split()) == 2
     expected = "roboopt: error: --locked must name joints of ['q'], got ['nope']"
     assert capsys.readouterr().err.splitlines()[-1].startswith(expected)
+
+
+def test_a_misspelt_argument_of_a_xacro_file_is_named(tmp_path, capsys):
+    pytest.importorskip("xacrodoc")
+    path = tmp_path / "arm.urdf.xacro"
+    head = "<robot name='arm' xmlns:xacro='http://www.ros.org/wiki/xacro'>"
+    head += "<xacro:arg name='gripper' default='none'/>"
+    path.write_text(ARM.replace('<robot name="arm">', head))
+    assert main(["tune", "--urdf", str(path), "--xacro-arg", "griper=x"]) == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    expected = f"roboopt: error: --xacro-arg must name arguments of {path}"
+    assert said.startswith(expected) and "gripper, got 'griper'" in said
 
 
 def test_an_environment_that_cannot_be_made_is_no_flag(capsys):

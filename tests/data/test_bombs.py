@@ -67,7 +67,7 @@ def recordings(path):
         ("a.npz", expanding, recordings, "claims to expand to 1.5 GiB"),
         ("a.csv", wide, recordings, "at most 10000 columns.* has 500000"),
         ("a.urdf", nested, read_urdf, "must nest at most 100 elements"),
-        ("a.json", lists, lambda p: defaults_from(p, Tune), "holds no settings"),
+        ("a.json", lists, lambda p: defaults_from(p, Tune), "nests too deep"),
     ],
 )
 def test_a_bomb_is_refused_before_memory_is_taken(tmp_path, name, write, read, said):

@@ -194,7 +194,9 @@ def test_parameters_without_a_path_and_scalars_through_arrays_are_named():
 
     found = chain(loss, {"a": 1.0, "b": 2.0})
     assert found.unused == ("b",)
-    assert "dL/da = −7, through arrays" in str(found) and "dL/db = 0" in str(found)
+    assert "dL/da = −7, by all ways through arrays" in str(
+        found
+    ) and "dL/db = 0" in str(found)
 
 
 def test_a_scan_over_weights_counts_each_steps_own():
@@ -328,6 +330,14 @@ def test_bad_input_is_refused():
         chain(lambda w: jax.lax.while_loop(lambda x: x < 9, lambda x: 2 * x, w), 0.7)
     with pytest.raises(ro.RobooptError, match="`function`.*complex"):
         chain(lambda w: w * 1j, 0.7)
+    for bad in (lambda w: None, lambda w: (w**2, {"aux": 1.0}), lambda w: "text"):
+        with pytest.raises(ro.RobooptError, match="`function`.*one real number"):
+            chain(bad, 0.7)
+    with pytest.raises(ro.RobooptError, match="`function`.*callback"):
+        kind = jax.ShapeDtypeStruct((), float)
+        chain(lambda w: jax.pure_callback(np.sin, kind, w), 0.7)
+    with pytest.raises(ro.RobooptError, match="`model`.*size 0"):
+        chain(lambda w: jnp.sum(w), jnp.zeros((0, 3)))
     with pytest.raises(ro.RobooptError, match="`args`"):
         chain(lambda: 1.0)
     with pytest.raises(ro.RobooptError, match="`model`"):

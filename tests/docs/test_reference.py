@@ -25,15 +25,15 @@ INTERNAL = {
         robot_notes time_limit time_step_of
     """,
     "roboopt.data": """
-        atomic_write is_episode_folder read_archive require_writing
-        single_recordings sweep
+        atomic_write episode_masks is_episode_folder is_frame joint_motion
+        read_archive recording_files require_writing single_recordings sweep
     """,
     "roboopt.diagnose": """
         HISTORY_TITLES explain_descent explain_residuals gradient_section
         mask_constant_returns
     """,
     "roboopt.gradients": """
-        inner
+        differentiating inner
     """,
     "roboopt.optimize": """
         NOTES leaf_names with_arrays

@@ -361,6 +361,33 @@ def test_armature_and_gravity_go_into_a_file_beside(pendulum):
     assert not beside.exists()
 
 
+def test_a_rotor_that_the_file_states_can_be_taken_away(pendulum):
+    motor = "<transmission name='t'><joint name='hinge'/><actuator name='m'>"
+    motor += "<drake:rotor_inertia value='0.5'/></actuator></transmission></robot>"
+    pendulum.write_text(PENDULUM.replace("</robot>", motor))
+    robot = read(pendulum)
+    assert robot.armature.tolist() == [0.5]
+    light = eqx.tree_at(lambda r: r.armature, robot, jnp.zeros(1))
+    save_urdf(light, pendulum, pendulum)
+    assert_same_dynamics(light, read(pendulum))
+
+
+def test_a_xacro_file_with_arguments_is_a_template(pendulum):
+    pytest.importorskip("xacrodoc")
+    text = PENDULUM.replace("'2.0'", "'$(arg kilograms)'").replace(
+        "<link name", "<xacro:arg name='kilograms'/><link name", 1
+    )
+    template = pendulum.with_name("arm.urdf.xacro")
+    template.write_text(text)
+    given = {"kilograms": "3"}
+    robot = read(template, xacro_args=given)
+    heavy = eqx.tree_at(lambda r: r.masses, robot, 2 * robot.masses)
+    save_urdf(heavy, template, pendulum, xacro_args=given)
+    assert read(pendulum).masses.tolist() == [6]
+    with pytest.raises(RobooptError, match="`template`.*`xacro_args`"):
+        save_urdf(heavy, template, pendulum)
+
+
 @pytest.mark.parametrize(
     "text, match",
     {
@@ -376,7 +403,7 @@ def test_armature_and_gravity_go_into_a_file_beside(pendulum):
 )
 def test_a_bad_file_beside_is_refused(text, match, pendulum):
     pendulum.with_name("pendulum.urdf.json").write_text(text)
-    with pytest.raises(RobooptError, match=f"`path`: .*pendulum.urdf.json.*{match}"):
+    with pytest.raises(RobooptError, match=f"`path`(?=.*pendulum.urdf.json).*{match}"):
         read(pendulum)
 
 

@@ -315,6 +315,25 @@ def test_an_armature_is_simulated(env):
     assert_steps_agree(env, robot)
 
 
+@pytest.mark.parametrize("beside", [False, True], ids=["in the file", "beside"])
+def test_a_rotor_in_the_robots_files_is_simulated(beside, write):
+    rotor = "<drake:rotor_inertia value='0.01'/><drake:gear_ratio value='5'/>"
+    motor = (
+        "<transmission name='t'><joint name='hinge'/><actuator name='m'>{}</actuator>"
+    )
+    motor = motor.format("" if beside else rotor) + "</transmission>"
+    path = write(one_joint(elements=motor))
+    if beside:
+        numbers = '{"armature": {"hinge": 0.25}, "gravity": [1.0, 0.0, -3.7]}'
+        path.with_name(f"{path.name}.json").write_text(numbers)
+    robot = load_urdf(path, linear_damping=0.0, angular_damping=0.0)
+    assert robot.armature.tolist() == [0.25]
+    env = ArmReach(path)
+    assert_steps_agree(env, robot)
+    np.testing.assert_array_equal(load_env(env).gravity, robot.gravity)
+    env.close()
+
+
 def test_a_flat_body_keeps_its_inertia(balance):
     # In general axes its largest moment is the others' sum but for rounding, and of
     # one that is larger Bullet makes zero.

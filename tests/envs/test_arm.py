@@ -69,8 +69,9 @@ def test_efforts_are_assumed_where_missing(write):
     with pytest.warns(UserWarning, match=match):
         env = ArmReach(path)
     np.testing.assert_allclose(env.effort_limits, [9.929], rtol=1e-3)
-    env = ArmReach(path, effort_limits=[7.0])
-    np.testing.assert_array_equal(env.effort_limits, [7.0])
+    for limits in ([7.0], {"hinge": 7.0}):
+        env = ArmReach(path, effort_limits=limits)
+        np.testing.assert_array_equal(env.effort_limits, [7.0])
     assert np.array([7.0]) in env.action_space
     assert np.array([7.1]) not in env.action_space
     assert env.actuators.torque_constant == (0.7,)

@@ -3,6 +3,7 @@
 import struct
 import warnings
 
+import numpy as np
 import pybullet
 import pytest
 from roboopt_envs.arm import ArmReach
@@ -25,6 +26,9 @@ DAE = f"""<COLLADA><asset><unit meter='1'/><up_axis>Z_UP</up_axis></asset>
 </geometry></library_geometries><library_visual_scenes><visual_scene id='v'><node>
 <instance_geometry url='#a'/></node></visual_scene></library_visual_scenes><scene>
 <instance_visual_scene url='#v'/></scene></COLLADA>""".encode()
+TEXT_STL = b"""solid one triangle
+facet normal 0 0 1\n outer loop\n  vertex 0 0 0\n  vertex 1e0 0 0\n  vertex 0 1 0
+ endloop\nendfacet\nendsolid\n"""
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:abc\nsize 12\n"
 BROKEN = {
     "words in an .obj": ("a.obj", b"garbage\nf 1 2 3\n"),
@@ -64,6 +68,17 @@ def test_capsules_stand_in_for_a_broken_mesh(name, data, tmp_path, write):
     with pytest.warns(UserWarning, match=rf"1 mesh.* cannot be used \(.*{name}\)") as w:
         ArmReach(path).close()
     assert "`packages`" not in str(w[0].message)
+
+
+@pytest.mark.parametrize("data", [TEXT_STL, STL + b"\0\0"], ids=["text", "more"])
+def test_an_stl_of_another_kind_is_written_for_pybullet(data, tmp_path, write):
+    (tmp_path / "a.STL").write_bytes(data)
+    text = with_shape('<mesh filename="a.STL"/>', "collision")
+    env = ArmReach(write(text))  # Any warning is an error here.
+    low, high = env.physics_client.getAABB(env.body, 0)
+    size = np.subtract(high, low)  # Bullet keeps a margin of some millimeters.
+    np.testing.assert_allclose(size, [1, 1, 0], atol=0.05)
+    env.close()
 
 
 @pytest.mark.parametrize(

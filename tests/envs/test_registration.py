@@ -5,7 +5,11 @@ import sys
 from pathlib import Path
 
 import gymnasium
+import numpy as np
+import pytest
 import roboopt_envs
+
+from roboopt import RobooptError
 
 SOURCE = Path(roboopt_envs.__file__).parents[1]
 
@@ -24,6 +28,38 @@ def run(script: str, *flags: str) -> str:
 def test_ids_are_registered():
     names = {"CartPoleBalance-v0", "CartPoleSwingUp-v0", "ArmReach-v0", "RobotTask-v0"}
     assert {f"roboopt/{name}" for name in names} <= set(gymnasium.registry)
+
+
+WRONG = {
+    "a keyword of another": ({"urdf": "a.urdf"}, "`urdf` must be left out for .*robot"),
+    "a misspelt keyword": ({"duraton": 1.0}, "`duraton`.*did you mean `duration`"),
+    "text for a number": ({"duration": "2"}, "`duration` must be a number, got '2'"),
+    "a number for a name": ({"tool": 3}, "`tool` must be text or None, got 3"),
+    "a number for a path": ({"robot": 5}, "`robot` must be text or a path, got 5"),
+    "text for a switch": ({"repair": "yes"}, "`repair` must be True or False"),
+    "no mapping": ({"xacro_args": "a"}, "`xacro_args` must be of type Mapping"),
+    "a number of pixels": ({"width": 48.5}, "`width` must be a whole number"),
+}
+
+
+@pytest.mark.parametrize("keywords, text", WRONG.values(), ids=WRONG)
+def test_a_wrong_keyword_or_type_is_named(keywords, text):
+    with pytest.raises(RobooptError, match=text):
+        gymnasium.make("roboopt/ArmReach-v0", **keywords)
+
+
+def test_a_missing_robot_and_other_environments_are_named():
+    with pytest.raises(RobooptError, match="RobotTask: missing .*'robot'"):
+        gymnasium.make("roboopt/RobotTask-v0")
+    with pytest.raises(RobooptError, match="left out for CartPoleBalance.*duration"):
+        gymnasium.make("roboopt/CartPoleBalance-v0", robot="a.urdf")
+
+
+def test_numbers_of_numpy_are_numbers():
+    numbers = {"duration": np.float32(0.5), "width": np.int64(64), "height": 48}
+    env = gymnasium.make("roboopt/ArmReach-v0", repair=True, **numbers)
+    assert env.unwrapped.horizon == 120
+    env.close()
 
 
 def test_importing_loads_no_simulator():

@@ -255,6 +255,15 @@ def test_it_agrees_where_jax_cannot_be_imported(name, tmp_path):
     assert difference < 1e-6 * largest
 
 
+def test_other_files_beside_the_export_are_not_run(tmp_path):
+    # NumPy imports these when it reads an archive.
+    for name in ("zipfile", "tokenize", "struct"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('imported')")
+    policy = ro.policies.LinearFeedback(np.ones((1, 2)))
+    exported = export_numpy(policy, np.zeros(2), tmp_path)
+    assert agreement(exported, policy, np.ones((3, 2)), np.arange(3.0))[0] == 0
+
+
 def test_every_policy_is_exported_or_refused():
     abstract = {"StatefulPolicy", "OpenLoop", "TimeVaryingPolicy", "FourierReference"}
     abstract |= {"StochasticPolicy", "EntropyPolicy", "NetworkSettings"}

@@ -156,6 +156,10 @@ def test_a_finger_follows_the_other(name):
 def test_negative_efforts_are_overridden():
     model = read_urdf(CASES / "effort_-1.urdf", effort_limits=[5.0, 6.0])
     np.testing.assert_array_equal(model.effort_limits, [5, 6])
+    model = read_urdf(CASES / "effort_-1.urdf", effort_limits={"j2": 7, "j1": 8})
+    np.testing.assert_array_equal(model.effort_limits, [8, 7])
+    with pytest.raises(RobooptError, match="`effort` of joint 'j1'.*-1"):
+        read_urdf(CASES / "effort_-1.urdf", effort_limits={"j2": 7.0})
 
 
 def changed(tmp_path, *pairs) -> Path:

@@ -29,6 +29,10 @@ LOOPS = {
     "</constraint>",
     "Gazebo": '<gazebo><joint name="k" type="revolute"><parent>base</parent>'
     "<child>b</child></joint></gazebo>",
+    "Gazebo of old": '<gazebo><joint:hinge name="k"><body1>base</body1>'
+    "<body2>b</body2></joint:hinge></gazebo>",
+    "Drake": "<drake:ball_constraint><drake:ball_constraint_body_A name='base'/>"
+    "<drake:ball_constraint_body_B name='b'/></drake:ball_constraint>",
     "Gazebo's world": '<gazebo><joint name="k" type="ball"><parent>world</parent>'
     "<child>r::b</child></joint></gazebo>",
 }
@@ -69,6 +73,16 @@ NOTED = {
         "",
         r"links without gravity in Gazebo.*\(1\): b",
     ),
+    "a spring of Drake": (
+        '<drake:linear_spring_damper name="s"/>',
+        "",
+        r"does not have.*\(1\): <drake:linear_spring_damper>",
+    ),
+    "a screw of Gazebo": (
+        '<gazebo><joint:screw name="k"><body1/><body2/></joint:screw></gazebo>',
+        "",
+        r"without two links, left out \(1\): <joint:screw> k",
+    ),
     "an unknown element": ("<tendon/>", "", r"does not have.*\(1\): <tendon>"),
     "a link elsewhere": (
         '<constraint><parent link="b"/><child link="door"/></constraint>',
@@ -91,11 +105,30 @@ def test_what_is_left_out_is_said(element, inside, text, tmp_path):
         assert read_urdf(path).driven.all()
 
 
+MOTOR = """<transmission name="t"><joint name="j2"/><actuator name="m">
+<drake:rotor_inertia value="{0}"/><drake:gear_ratio value="10"/></actuator>
+</transmission><transmission name="u"><joint name="j1"/></transmission>"""
+
+
+def test_the_rotor_of_a_motor_is_the_armature_of_its_joint(tmp_path):
+    path = tmp_path / "robot.urdf"
+    path.write_text(chain(MOTOR.format(0.02)))
+    assert read_urdf(path).armature.tolist() == [0, 2]  # ρ² I = 100 · 0.02
+    path.with_name("robot.urdf.json").write_text('{"armature": {"j2": 0.5}}')
+    assert read_urdf(path).armature.tolist() == [0, 0.5]
+    path.write_text(chain(MOTOR.format(-1)))
+    with pytest.raises(RobooptError, match="drake:rotor_inertia.*not be negative"):
+        read_urdf(path)
+
+
 def test_what_changes_nothing_is_not_said(tmp_path):
     path = tmp_path / "robot.urdf"
+    drake = '<drake:collision_filter_group name="g"/>'
+    motor = "<transmission name='t'><joint name='j1'/><actuator name='m'>"
+    motor += "<drake:controller_gains p='1' d='1'/></actuator></transmission>"
     slack = '<gazebo reference="j2"><springStiffness>0.0</springStiffness></gazebo>'
     inside = '<mimic joint="j1"/><dynamics spring_reference="1"/>'
-    path.write_text(chain(slack, COUPLED, inside=inside))
+    path.write_text(chain(slack, drake, motor, COUPLED, inside=inside))
     assert read_urdf(path).joint_names == ("j1",)  # Any warning is an error here.
 
 

@@ -139,6 +139,8 @@ def test_locked_joints_stand_where_they_are_told(write):
         ),
         ("actuated", [], "`actuated` must be .all., or name joints"),
         ("effort_limits", [1.0, 2.0], r"`effort_limits` must hold .*\['hinge'\]"),
+        ("effort_limits", {"knee": 1}, r"driven joints of \['hinge'\], got \['knee'\]"),
+        ("effort_limits", {"hinge": -1}, r"positive.*\['hinge'\], got {'hinge': -1}"),
         ("effort_limits", -1.0, "`effort_limits` must hold one positive number"),
     ],
 )

@@ -1,18 +1,29 @@
 """Episodes in a folder of .npy files, which are memory-mapped.
 
-A dataset may be larger than memory: only the rows that are used are read.
+A dataset may be larger than memory: only the rows that are used are read. The folder
+also holds the size and the CRC-32 of each file, in manifest.json. Files of less than
+256 MiB are compared with both, larger ones, which would take seconds, with their size.
 """
 
+import json
 import os
 import shutil
+import zlib
+from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
 from roboopt._errors import RobooptError
+from roboopt._reading import read_json
+from roboopt.data._files import read_array
 from roboopt.data._trajectory import PER_EPISODE
 from roboopt.data.io._arrays import NAMES, REQUIRED, Arrays, ReadOptions
+
+MANIFEST = "manifest.json"
+MAX_CHECKED = 2**28  # bytes
+BLOCK = 2**20  # bytes
 
 
 def is_episode_folder(path: Path) -> bool:
@@ -30,22 +41,46 @@ def map_arrays(path: Path, mode: Any = "r") -> dict[str, np.ndarray]:
     arrays = {}
     for name in NAMES:
         file = path / f"{name}.npy"
-        if not file.is_file():
-            continue
-        try:
+        if file.is_file():
             small = name in ("lengths", "time_step", *PER_EPISODE)
-            arrays[name] = np.load(file, mmap_mode=None if small else mode)
-        except (ValueError, EOFError, OSError) as error:
-            raise RobooptError(
-                f"`path` must hold whole arrays, but {file} is empty, truncated or not "
-                f"an array: {error}"
-            ) from error
+            arrays[name] = read_array(file, None if small else mode)
+    if (path / MANIFEST).is_file():
+        _check_manifest(path)
     return arrays
+
+
+def _check_manifest(path: Path) -> None:
+    """Raise a `RobooptError` unless the files are those that were written."""
+    told = read_json(path / MANIFEST)
+    for name in NAMES:
+        file = path / f"{name}.npy"
+        known: Any = told.get(file.name) if isinstance(told, dict) else None
+        if not file.is_file() and known is None:
+            continue
+        same = isinstance(known, dict) and file.is_file()
+        size = file.stat().st_size if same else 0
+        same = same and known.get("bytes") == size
+        if same and size < MAX_CHECKED:
+            same = known.get("crc32") == _checksum(file)
+        if not same:
+            raise RobooptError(
+                f"`path` must hold the files that were written, but {file} is not what "
+                f"{MANIFEST} says; where you changed the file on purpose, remove "
+                f"{MANIFEST}."
+            )
+
+
+def _checksum(path: Path) -> int:
+    found = 0
+    with open(path, "rb") as file:
+        while block := file.read(BLOCK):
+            found = zlib.crc32(block, found)
+    return found
 
 
 def write_folder(path: Path, parts: dict[str, list[np.ndarray]]) -> None:
     """Write arrays laid end to end; the folder is complete or unchanged."""
-    known = {f"{name}.npy" for name in NAMES}
+    known = {f"{name}.npy" for name in NAMES} | {MANIFEST}
     if path.exists() and not (
         is_episode_folder(path) and {file.name for file in path.iterdir()} <= known
     ):
@@ -56,11 +91,14 @@ def write_folder(path: Path, parts: dict[str, list[np.ndarray]]) -> None:
     replaced = partial.with_name(partial.name + ".old")
     try:
         partial.mkdir()
+        manifest = {}
         for name, part in parts.items():
             with open(partial / f"{name}.npy", "wb") as file:
-                _write(file, part)
+                checksum = _write(file, part)
+                manifest[f"{name}.npy"] = {"bytes": file.tell(), "crc32": checksum}
                 file.flush()
                 os.fsync(file.fileno())
+        (partial / MANIFEST).write_text(json.dumps(manifest, indent=2), "utf-8")
         if path.exists():
             path.rename(replaced)
         partial.rename(path)
@@ -71,14 +109,23 @@ def write_folder(path: Path, parts: dict[str, list[np.ndarray]]) -> None:
         shutil.rmtree(replaced, ignore_errors=True)
 
 
-def _write(file: BinaryIO, parts: list[np.ndarray]) -> None:
-    """Write `parts` end to end as one .npy file, without joining them in memory."""
+def _write(file: BinaryIO, parts: list[np.ndarray]) -> int:
+    """Write `parts` end to end as one .npy file, without joining them in memory.
+
+    Returns:
+        The CRC-32 of the file.
+    """
     dtype = np.result_type(*parts)
     header = {
         "descr": np.lib.format.dtype_to_descr(dtype),
         "fortran_order": False,
         "shape": (sum(len(part) for part in parts), *parts[0].shape[1:]),
     }
-    np.lib.format.write_array_header_2_0(file, header)
-    for part in parts:
-        file.write(np.ascontiguousarray(part, dtype).data)
+    begin = BytesIO()
+    np.lib.format.write_array_header_2_0(begin, header)
+    checksum = 0
+    arrays = (np.ascontiguousarray(part, dtype).reshape(-1) for part in parts)
+    for data in (begin.getvalue(), *(a.view(np.uint8).data for a in arrays)):
+        file.write(data)
+        checksum = zlib.crc32(data, checksum)
+    return checksum

@@ -1,15 +1,16 @@
-"""Episodes in HDF5, as robomimic lays them out: https://robomimic.github.io.
+"""Episodes in HDF5: robomimic's layout, and flat ones such as D4RL's and ALOHA's.
 
 Group `data/demo_k` is episode k: `actions`, `obs/<key>`, `next_obs/<key>`, `rewards`,
 `dones`. `next_obs` holds the observations after the actions; its last row is the one
 that `obs` lacks. Files written here also keep `efforts`, `times`, the time step and how
-each episode ended, which robomimic ignores.
+each episode ended, which robomimic ignores. In other files the arrays lie side by side,
+all episodes end to end, or one episode a file.
 """
 
 import json
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,52 +19,119 @@ import numpy as np
 from roboopt._errors import RobooptError
 from roboopt.data._files import atomic_write, optional_package
 from roboopt.data._trajectory import PER_EPISODE
-from roboopt.data.io._arrays import Arrays, ReadOptions, join_observations
+from roboopt.data.io._arrays import (
+    NAMES,
+    NEXT,
+    OTHER_NAMES,
+    Arrays,
+    ReadOptions,
+    join_observations,
+)
+from roboopt.data.io._boundaries import BOUNDARIES
+from roboopt.data.io._hdf5_guard import Guard
+from roboopt.data.io._named_arrays import read_arrays
 
 KEY = "observation"
 GYM_TYPE = 2  # robomimic's number for Gym environments
+MAX_CHUNK = 2**20  # bytes; HDF5 keeps chunks of one size in memory
 
 
 def read_hdf5(path: Path, options: ReadOptions) -> list[tuple[str, Arrays]]:
     """Return the arrays of each episode, in the order of their numbers."""
     h5py = optional_package("h5py", "HDF5", "h5py")
     try:
-        file = h5py.File(path, "r")
-    except OSError as error:
+        with h5py.File(path, "r") as file:
+            return _episodes(file, Guard(path), options)
+    except RobooptError:
+        raise
+    except Exception as error:  # A broken file may fail in any way.
+        reason = " ".join(str(error).split()) or type(error).__name__
         raise RobooptError(
-            f"`path` must be an HDF5 file, but {path} is empty, truncated or another "
-            f"kind of file: {error}"
+            f"`path` must be an HDF5 file, but {path} is empty, truncated, broken or "
+            f"another kind of file: {reason}"
         ) from error
-    found, without_last = [], 0
-    with file:
-        data = file.get("data")
-        names = _demonstrations(data)
-        if not names:
-            hint = " Load a Minari dataset by `minari:` and its folder."
-            raise RobooptError(
-                "`path` must hold groups data/demo_0, data/demo_1, … with `actions` "
-                f"and `obs`, but {path} holds {', '.join(file) or 'nothing'}."
-                f"{hint if 'episode_0' in file else ''}"
-            )
-        shared = _control_step(data.attrs)
-        for name in names:
-            where = f"data/{name} of {path}"
-            try:
-                arrays = _episode(data[name], options.observation_keys, where)
-            except OSError as error:
-                raise RobooptError(
-                    f"`path` must be a complete HDF5 file, but {where}: {error}"
-                ) from error
-            found.append((where, {**shared, **arrays}))
-            without_last += "next_obs" not in data[name]
+
+
+def _episodes(
+    file: Any, guard: Guard, options: ReadOptions
+) -> list[tuple[str, Arrays]]:
+    path, found, without_last = guard.path, [], 0
+    groups = demonstrations(file, guard)
+    if not groups:
+        return list(_flat(file, guard, options))
+    shared = _control_step(guard.attribute(guard.member(file, "data"), "env_args"))
+    for group in groups:
+        where = f"{group.name.removeprefix('/')} of {path}"
+        arrays = _episode(group, guard, options, where)
+        found.append((where, {**shared, **arrays}))
+        without_last += "next_obs" not in group
     if without_last:
-        warnings.warn(
+        options.note(
             f"{without_last} of the {len(found)} episodes of {path.name} lack "
             "`next_obs`, the observation after the last action: their last action is "
-            "dropped.",
-            stacklevel=3,
+            "dropped."
         )
     return found
+
+
+def episode_masks(path: Path) -> dict[str, list[int]]:
+    """Return the numbers of the episodes that each mask of a robomimic file names."""
+    if path.suffix not in (".hdf5", ".h5") or not path.is_file():
+        return {}
+    h5py = optional_package("h5py", "HDF5", "h5py")
+    with h5py.File(path, "r") as file:
+        guard = Guard(path)
+        names = [group.name.split("/")[-1] for group in demonstrations(file, guard)]
+        masks = guard.member(file, "mask") if names and "mask" in file else {}
+        found = {}
+        for mask, members in guard.members(masks):
+            texts = [str(np.char.decode(x)) for x in np.asarray(members, "S")]
+            if unknown := set(texts) - set(names):
+                raise RobooptError(
+                    f"`path` must hold the episodes of its masks, but mask/{mask} of "
+                    f"{path} names {', '.join(sorted(unknown))}."
+                )
+            found[mask] = sorted(names.index(text) for text in texts)
+        return found
+
+
+def _flat(
+    file: Any, guard: Guard, options: ReadOptions
+) -> Iterator[tuple[str, Arrays]]:
+    """Yield the arrays of a file without groups of episodes."""
+    where, arrays, groups = str(guard.path), {}, []
+    if "episode_0" in file:
+        raise RobooptError(
+            "`path` must hold arrays, or groups data/demo_0, data/demo_1, …, but "
+            f"{where} holds {', '.join(file)}. Load a Minari dataset by `minari:` and "
+            "its folder."
+        )
+    for name, item in guard.members(file):
+        meaning = OTHER_NAMES.get(name, name)
+        if hasattr(item, "keys") and meaning in ("observations", NEXT):
+            members = dict(guard.members(item))
+            keys = options.observation_keys
+            arrays[meaning] = join_observations(members, keys, where, options)
+        elif hasattr(item, "keys"):
+            groups.append((name, item))
+        elif item.dtype.kind in "fiub":
+            arrays[name] = item
+    names = {OTHER_NAMES.get(name, name): name for name in arrays}
+    if {"observations", "actions"} <= names.keys():
+        used = {*NAMES, NEXT, *BOUNDARIES}
+        arrays = {n: arrays[n][()] for k, n in names.items() if {k, n} & used}
+    else:
+        # The motion of joints may lie in groups.
+        arrays = {n: item[()] for n, item in arrays.items() if np.ndim(item) < 3}
+        while groups:
+            place, group = groups.pop()
+            for name, item in guard.members(group):
+                inner = f"{place}.{name}"
+                if hasattr(item, "keys"):
+                    groups.append((inner, item))
+                elif item.dtype.kind in "fiub" and item.ndim < 3:
+                    arrays[inner] = item[()]
+    yield from read_arrays(arrays, where, options)
 
 
 def write_hdf5(path: Path, parts: dict[str, list[np.ndarray]]) -> None:
@@ -78,7 +146,19 @@ def write_hdf5(path: Path, parts: dict[str, list[np.ndarray]]) -> None:
     one_step = len(set(time_steps)) == 1
     arguments = {"control_freq": 1 / time_steps[0]} if one_step else {}
     described = {"env_name": "", "type": GYM_TYPE, "env_kwargs": arguments}
-    with atomic_write(path) as partial, h5py.File(partial.name, "w") as file:
+
+    def checked(values: Any) -> dict[str, Any]:
+        """Return the data in one chunk, whose checksum is compared when it is read."""
+        values = np.asarray(values)
+        if not values.size or values.nbytes > MAX_CHUNK:
+            return {"data": values, "fletcher32": bool(values.size)}
+        return {"data": values, "fletcher32": True, "chunks": values.shape}
+
+    with (
+        atomic_write(path) as partial,
+        # Of this version on, HDF5 has a checksum of everything but the data.
+        h5py.File(partial.name, "w", libver=("v110", "v110")) as file,
+    ):
         data = file.create_group("data")
         data.attrs["env_args"] = json.dumps(described)
         data.attrs["total"] = lengths.sum()
@@ -86,47 +166,61 @@ def write_hdf5(path: Path, parts: dict[str, list[np.ndarray]]) -> None:
             demonstration = data.create_group(f"demo_{k}")
             demonstration.attrs["num_samples"] = steps
             demonstration.attrs["time_step"] = time_steps[k]
-            demonstration[f"obs/{KEY}"] = parts["observations"][k][:-1]
-            demonstration[f"next_obs/{KEY}"] = parts["observations"][k][1:]
-            demonstration["dones"] = np.arange(1, steps + 1) == steps
+            written = {
+                f"obs/{KEY}": parts["observations"][k][:-1],
+                f"next_obs/{KEY}": parts["observations"][k][1:],
+                "dones": np.arange(1, steps + 1) == steps,
+            }
             for name in {"actions", "rewards", "efforts", "times"} & set(parts):
-                demonstration[name] = parts[name][k]
+                written[name] = parts[name][k]
+            for name, values in written.items():
+                demonstration.create_dataset(name, **checked(values))
             for name in set(PER_EPISODE) & set(parts):
                 demonstration.attrs[name] = bool(parts[name][k][0])
 
 
-def _demonstrations(data: Any) -> list[str]:
-    """Return the names of the groups of episodes, sorted by number."""
-    if not hasattr(data, "keys"):
-        return []
-    names = [
-        name
-        for name, group in data.items()
+def demonstrations(file: Any, guard: Guard) -> list[Any]:
+    """Return the groups of episodes, sorted by number; none in other layouts."""
+    data = guard.member(file, "data") if "data" in file else {}
+    found = {
+        name: group
+        for name, group in (guard.members(data) if hasattr(data, "keys") else ())
         if hasattr(group, "keys") and "actions" in group and "obs" in group
-    ]
-    return sorted(names, key=lambda n: (int((re.findall(r"\d+", n) or [0])[-1]), n))
+    }
+
+    def number(name: str) -> tuple[int, str]:
+        return int((re.findall(r"\d+", name) or [0])[-1]), name
+
+    return [found[name] for name in sorted(found, key=number)]
 
 
-def _control_step(attributes: Any) -> dict[str, float]:
+def _control_step(described: Any) -> dict[str, float]:
     try:
-        arguments = json.loads(attributes["env_args"])["env_kwargs"]
+        arguments = json.loads(described)["env_kwargs"]
         return {"time_step": 1 / float(arguments["control_freq"])}
-    except (KeyError, TypeError, ValueError, ZeroDivisionError):
+    except (KeyError, TypeError, ValueError, ArithmeticError, RecursionError):
         return {}
 
 
-def _episode(group: Any, keys: Sequence[str] | None, where: str) -> dict[str, Any]:
-    before = _observations(group["obs"], keys, where)
-    names = ("actions", "rewards", "efforts", "times")
-    arrays = {name: group[name][()] for name in names if name in group}
+def _episode(
+    group: Any, guard: Guard, options: ReadOptions, where: str
+) -> dict[str, Any]:
+    before = _observations(group, "obs", guard, options, where)
+    arrays = {}
+    for name in {"actions", "rewards", "efforts", "times"} & set(group):
+        values = guard.member(group, name)
+        if getattr(values, "dtype", np.dtype(object)).kind not in "fiub":
+            raise guard.error(f"holds no numbers in {group.name}/{name}")
+        arrays[name] = values[()]
     if len(arrays["actions"]) != len(before):
         raise RobooptError(
             f"`path` must hold as many `actions` as `obs` in each group, but {where} "
             f"holds {len(arrays['actions'])} and {len(before)}."
         )
-    told = {k: v for k, v in group.attrs.items() if k in (*PER_EPISODE, "time_step")}
+    told = {name: guard.attribute(group, name) for name in (*PER_EPISODE, "time_step")}
+    told = {name: value for name, value in told.items() if value is not None}
     if "next_obs" in group:
-        after = _observations(group["next_obs"], keys, where)
+        after = _observations(group, "next_obs", guard, options, where)
         if after.shape != before.shape:
             raise RobooptError(
                 f"`path` must hold `next_obs` of the shape of `obs`, but {where} holds "
@@ -146,7 +240,10 @@ def _episode(group: Any, keys: Sequence[str] | None, where: str) -> dict[str, An
     return {**arrays, **told, "observations": before}
 
 
-def _observations(group: Any, keys: Sequence[str] | None, where: str) -> np.ndarray:
+def _observations(
+    episode: Any, name: str, guard: Guard, options: ReadOptions, where: str
+) -> np.ndarray:
+    group = guard.member(episode, name)
     # Some files keep a single array where robomimic has a group of arrays.
-    arrays = group if hasattr(group, "keys") else {KEY: group}
-    return join_observations(arrays, keys, where)
+    arrays = dict(guard.members(group)) if hasattr(group, "keys") else {KEY: group}
+    return join_observations(arrays, options.observation_keys, where, options)

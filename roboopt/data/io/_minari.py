@@ -9,11 +9,14 @@ from typing import Any
 import numpy as np
 
 from roboopt._errors import RobooptError
+from roboopt._reading import read_json
 from roboopt.data._files import optional_package
 from roboopt.data._trajectory import Trajectory, check_episodes
 from roboopt.data._windows import single_recordings
 from roboopt.data.io._arrays import Arrays, ReadOptions, join_observations
+from roboopt.data.io._hdf5_guard import Guard
 
+METADATA = "metadata.json"
 SUCCESS_KEYS = ("is_success", "success")
 
 
@@ -25,21 +28,50 @@ def read_minari(name: str, options: ReadOptions) -> list[tuple[str, Arrays]]:
     time step is the dataset's, or follows from the frame rate of its environment.
     """
     minari = optional_package("minari", "Minari datasets", "minari[hdf5]")
+    from minari.storage.datasets_root_dir import get_dataset_path
+
     folder, where = Path(name), f"the Minari dataset {name!r}"
-    if folder.is_dir():
-        inner = folder / "data"
-        dataset = minari.MinariDataset(inner if inner.is_dir() else folder)
-    else:
-        try:
-            dataset = minari.load_dataset(name)
-        except FileNotFoundError as error:
+    try:
+        folder = folder if folder.is_dir() else Path(get_dataset_path(name))
+        folder = folder / "data" if (folder / "data").is_dir() else folder
+        if not folder.is_dir():
             raise RobooptError(
                 f"`path` must name a Minari dataset on this machine, got {name!r}: "
-                f"{error}"
-            ) from error
-    timed = {} if options.time_step is not None else _time_step(dataset)
-    keys = options.observation_keys
-    return [(where, {**timed, **_arrays(one, where, keys)}) for one in dataset]
+                f"there is no {folder}."
+            )
+        _require_harmless(folder)
+        dataset = minari.MinariDataset(folder)
+        timed = {} if options.time_step is not None else _time_step(dataset)
+        return [(where, {**timed, **_arrays(one, where, options)}) for one in dataset]
+    except RobooptError:
+        raise
+    except Exception as error:  # A broken dataset may fail in any way.
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise RobooptError(
+            f"`path` must name a Minari dataset, but {where} is broken: {reason}"
+        ) from error
+
+
+def _require_harmless(folder: Path) -> None:
+    """Raise unless Minari reads a dataset without making an environment.
+
+    Where the spaces are missing, Minari makes the environment that the dataset names,
+    of any module.
+    """
+    metadata = read_json(folder / METADATA)
+    spaces = ("observation_space", "action_space")
+    if not isinstance(metadata, dict) or not all(
+        isinstance(metadata.get(name), str) for name in spaces
+    ):
+        raise RobooptError(
+            f"`path` must name a Minari dataset with its {' and '.join(spaces)}, but "
+            f"those are missing in {folder / METADATA}."
+        )
+    data = folder / "main_data.hdf5"
+    if data.is_file():
+        h5py = optional_package("h5py", "Minari datasets", "minari[hdf5]")
+        with h5py.File(data, "r") as file:
+            Guard(data).check_all(file)
 
 
 def save_minari(
@@ -130,10 +162,13 @@ def _time_step(dataset: Any) -> dict[str, float]:
     """Return the time step that the dataset or its environment tells [s], if any."""
     if told := dataset.storage.metadata.get("time_step"):
         return {"time_step": float(told)}
-    entry = getattr(getattr(dataset, "env_spec", None), "entry_point", None)
-    if isinstance(entry, str):
-        from gymnasium.envs.registration import load_env_creator
+    import gymnasium
+    from gymnasium.envs.registration import load_env_creator
 
+    # By its id alone: the entry point in the file could name any module.
+    known = gymnasium.registry.get(getattr(dataset.env_spec, "id", ""))
+    entry = getattr(known, "entry_point", None)
+    if isinstance(entry, str):
         try:
             entry = load_env_creator(entry)
         except (ImportError, AttributeError):
@@ -142,10 +177,12 @@ def _time_step(dataset: Any) -> dict[str, float]:
     return {"time_step": 1.0 / rate} if rate else {}
 
 
-def _arrays(episode: Any, where: str, keys: Sequence[str] | None) -> dict[str, Any]:
+def _arrays(episode: Any, where: str, options: ReadOptions) -> dict[str, Any]:
     observations, actions = episode.observations, episode.actions
     if isinstance(observations, dict):
-        observations = join_observations(observations, keys, where)
+        observations = join_observations(
+            observations, options.observation_keys, where, options
+        )
     arrays = {"observations": observations, "actions": actions}
     for key, value in arrays.items():
         numbers = isinstance(value, np.ndarray) and value.dtype.kind in "fiub"

@@ -3,10 +3,13 @@
 An epoch is cut into short pieces of neighboring samples, and the pieces are shuffled:
 disks read pieces fast, a block holds samples of many episodes, and each sample comes
 once an epoch. All blocks have one size; where an epoch ends within a block, the next
-epoch begins there, in another order and cut at other places.
+epoch begins there, in another order and cut at other places. While a descent uses a
+block, a thread reads the next.
 """
 
 import copy
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -17,19 +20,18 @@ import numpy as np
 from roboopt._errors import RobooptError, require_at_least
 from roboopt.data._demonstrations import Demonstrations, cut_samples, limits
 from roboopt.data._split import split_indices
-from roboopt.data.io._arrays import check_lengths
-from roboopt.data.io._folder import is_episode_folder, map_arrays
+from roboopt.data.io._rows import open_rows
 
 PIECE_SIZE = 256  # samples: tens of kilobytes, which a disk reads at full speed
 MIN_PIECES = 64  # in a block, so that its samples come from many episodes
 FINGERPRINT_ROWS = 64
-ROWS_PER_MAPPING = 1024  # a mapping counts as memory all that was read through it
 
 
-class MemmapDemonstrations:
-    """A data source for `minimize`: the samples of a folder of `save_episodes`.
+class StreamedDemonstrations:
+    """A data source for `minimize`: samples on disk, read ahead in shuffled blocks.
 
-    Reading never holds more than one block in memory.
+    No more than three blocks are in memory: the one in use, as NumPy and JAX have it,
+    and the next.
     """
 
     steps: int
@@ -41,7 +43,7 @@ class MemmapDemonstrations:
 
     def __init__(
         self,
-        folder: str | PathLike,
+        path: str | PathLike,
         *,
         block: int = 65536,
         steps: int = 256,
@@ -49,12 +51,14 @@ class MemmapDemonstrations:
         chunk: int | None = None,
         low: Any = None,
         high: Any = None,
+        observation_keys: Sequence[str] | None = None,
         seed: int = 0,
     ):
-        """Open `folder` without reading its samples.
+        """Open the files without reading their samples.
 
         Args:
-            folder: what `save_episodes` wrote to a path without suffix.
+            path: what `save_episodes` wrote: a folder, a file .npz, or a file .hdf5;
+                or a file of robomimic.
             block: samples a block, at most as many as there are.
             steps: of the descent on one block. With `block / steps` samples a step,
                 each sample is seen once an epoch.
@@ -62,28 +66,26 @@ class MemmapDemonstrations:
             chunk: actions a sample.
             low: the lower limits of the demonstrator's actuators.
             high: the upper limits.
+            observation_keys: which observations of HDF5 to join to one vector, in that
+                order; all of them, sorted by name, where None.
             seed: of the order of the samples.
 
         Raises:
-            RobooptError: if `folder` holds no samples, or another argument breaks its
-                rule.
+            RobooptError: if `path` holds no samples, is compressed as a whole, as an
+                .npz file may be, or another argument breaks its rule.
         """
-        self.folder = Path(folder)
-        if not is_episode_folder(self.folder):
-            raise RobooptError(
-                "`folder` must be one that `save_episodes` wrote to a path without "
-                f"suffix, got {folder}."
-            )
+        self.path = Path(path)
         require_at_least(1, block=block, steps=steps, history=history, chunk=chunk)
+        self._rows = open_rows(self.path, observation_keys)
         self.steps, self.seed, self.block_size, self._number = steps, seed, block, 0
         self._cut = {"history": history, "chunk": chunk, "low": low, "high": high}
-        arrays = map_arrays(self.folder)
-        check_lengths(arrays, str(folder))
-        limits(low, high, arrays["actions"][:1])
-        self._lengths = arrays["lengths"]
+        self._lengths = self._rows.lengths
         self.episodes = np.arange(len(self._lengths))
+        self._ahead: tuple[int, Future] | None = None
+        self._reader: ThreadPoolExecutor | None = None
         if not len(self):
-            raise RobooptError(f"`folder` must hold samples, but {folder} holds none.")
+            raise RobooptError(f"`path` must hold samples, but {path} holds none.")
+        limits(low, high, self._rows.read("actions", np.zeros(1, int)))
 
     def __len__(self) -> int:
         """Return the number of samples."""
@@ -95,9 +97,18 @@ class MemmapDemonstrations:
         return min(self.block_size, len(self))
 
     def next(self, model: Any, key: Any) -> Demonstrations:
-        """Return the next block, which depends on neither `model` nor `key`."""
-        self._number += 1
-        return self.repeat()
+        """Return the next block, which depends on neither `model` nor `key`.
+
+        The block after it is then read while this one is used.
+        """
+        number, ahead = self._number, self._ahead
+        self._number, self._ahead = number + 1, None
+        known = ahead is not None and ahead[0] == number
+        found = ahead[1].result() if ahead and known else self.block(number)
+        if self._reader is None:
+            self._reader = ThreadPoolExecutor(1, "roboopt reads ahead")
+        self._ahead = number + 1, self._reader.submit(self.block, number + 1)
+        return found
 
     def repeat(self) -> Demonstrations:
         """Return the last block once more."""
@@ -135,7 +146,7 @@ class MemmapDemonstrations:
 
     def split(
         self, fraction: float, seed: int = 0
-    ) -> tuple["MemmapDemonstrations", "MemmapDemonstrations"]:
+    ) -> tuple["StreamedDemonstrations", "StreamedDemonstrations"]:
         """Return a source of training episodes, and one of the `fraction` held out.
 
         `split_episodes` holds out the same episodes.
@@ -143,7 +154,7 @@ class MemmapDemonstrations:
         parts = copy.copy(self), copy.copy(self)
         indices = split_indices(len(self.episodes), fraction, seed)
         for part, chosen in zip(parts, indices, strict=True):
-            part._number = 0
+            part._number, part._ahead, part._reader = 0, None, None
             part.episodes = self.episodes[chosen]
         return parts
 
@@ -167,14 +178,6 @@ class MemmapDemonstrations:
         """Return the samples of sorted `rows`: a disk reads neighbors fast."""
         lengths = self._lengths
         first = (np.cumsum(lengths) - lengths)[self.episodes]
-        # Each episode has one more observation than actions.
-        chosen = lengths[self.episodes], first, first + self.episodes
-        return cut_samples(self._read, rows, chosen, **self._cut)
-
-    def _read(self, name: str, rows: np.ndarray) -> np.ndarray:
-        """Return the rows of an array, through a new mapping for every few of them."""
-        parts = [
-            np.load(self.folder / f"{name}.npy", mmap_mode="r")[part]
-            for part in np.array_split(rows, -(-len(rows) // ROWS_PER_MAPPING))
-        ]
-        return np.concatenate(parts)
+        extra = self._rows.extra * self.episodes
+        chosen = lengths[self.episodes], first, first + extra
+        return cut_samples(self._rows.read, rows, chosen, **self._cut)

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import threading
 
 import equinox as eqx
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 import roboopt as ro
 from roboopt.data import (
     Demonstrations,
-    MemmapDemonstrations,
+    StreamedDemonstrations,
     Trajectory,
     load_recordings,
     save_episodes,
@@ -19,8 +20,8 @@ from roboopt.data import (
 )
 
 
-@pytest.fixture
-def folder(tmp_path):
+@pytest.fixture(params=["demos", "demos.npz", "demos.hdf5"])
+def folder(tmp_path, request):
     """30 episodes of 1 to 30 steps, 465 samples, each with a number of its own."""
     episodes, first = [], 0
     for steps in range(1, 31):
@@ -34,8 +35,8 @@ def folder(tmp_path):
                 0.1,
             )
         )
-    save_episodes(tmp_path / "demos", episodes)
-    return tmp_path / "demos"
+    save_episodes(tmp_path / request.param, episodes)
+    return tmp_path / request.param
 
 
 def numbers(samples):
@@ -52,7 +53,7 @@ def numbers(samples):
     ],
 )
 def test_samples_are_those_of_demonstrations(folder, arguments):
-    mapped = MemmapDemonstrations(folder, **arguments)
+    mapped = StreamedDemonstrations(folder, **arguments)
     expected = Demonstrations.from_trajectories(load_recordings(folder), **arguments)
     assert len(mapped) == mapped.size == len(expected) == 465
     block = mapped.block(0)
@@ -69,7 +70,7 @@ def test_samples_are_those_of_demonstrations(folder, arguments):
 
 @pytest.mark.parametrize("size", [10, 64, 100, 465])
 def test_each_sample_comes_once_an_epoch(folder, size):
-    mapped = MemmapDemonstrations(folder, block=size)
+    mapped = StreamedDemonstrations(folder, block=size)
     blocks = [mapped.block(k) for k in range(2 * 465 // size + 1)]
     assert {len(block) for block in blocks} == {size}
     # An epoch ends after 465 samples: in the block in which it does, those of both are
@@ -83,19 +84,19 @@ def test_each_sample_comes_once_an_epoch(folder, size):
 
 
 def test_blocks_follow_from_the_seed_and_their_number(folder):
-    mapped = MemmapDemonstrations(folder, block=100, seed=3)
-    again = MemmapDemonstrations(folder, block=100, seed=3)
+    mapped = StreamedDemonstrations(folder, block=100, seed=3)
+    again = StreamedDemonstrations(folder, block=100, seed=3)
     later = again.block(7)
     assert eqx.tree_equal(mapped.block(7), later)
     assert numbers(mapped.block(8)) != numbers(later)
-    other = MemmapDemonstrations(folder, block=100, seed=4)
+    other = StreamedDemonstrations(folder, block=100, seed=4)
     assert numbers(other.block(7)) != numbers(later)
     assert mapped.steps == 256 and mapped.drifts is False
-    assert MemmapDemonstrations(folder, steps=10).steps == 10
+    assert StreamedDemonstrations(folder, steps=10).steps == 10
 
 
 def test_a_block_holds_samples_of_many_episodes(folder):
-    block = MemmapDemonstrations(folder, block=128).block(0)
+    block = StreamedDemonstrations(folder, block=128).block(0)
     episodes = (block.observations[:, 0] // 1000).astype(int)
     assert len(set(episodes.tolist())) > 20
     # And they do not come one after the other.
@@ -103,7 +104,7 @@ def test_a_block_holds_samples_of_many_episodes(folder):
 
 
 def test_a_sample_for_normalizers_is_drawn_from_all(folder):
-    mapped = MemmapDemonstrations(folder, block=10)
+    mapped = StreamedDemonstrations(folder, block=10)
     drawn = numbers(mapped.sample(200, seed=1))
     assert len(set(drawn)) == 200 and max(drawn) > 400 and min(drawn) < 50
     assert drawn == numbers(mapped.sample(200, seed=1))
@@ -114,7 +115,7 @@ def test_a_sample_for_normalizers_is_drawn_from_all(folder):
 
 
 def test_episodes_are_split_as_in_memory(folder):
-    mapped = MemmapDemonstrations(folder, history=2, high=3.0, block=400, steps=7)
+    mapped = StreamedDemonstrations(folder, history=2, high=3.0, block=400, steps=7)
     train, held_out = mapped.split(0.2, seed=5)
     expected = split_episodes(load_recordings(folder), 0.2, seed=5)
     for part, runs in zip((train, held_out), expected, strict=True):
@@ -140,16 +141,76 @@ def test_episodes_are_split_as_in_memory(folder):
 )
 def test_settings_that_do_not_fit_are_refused(folder, arguments, match):
     with pytest.raises(ValueError, match=match):
-        MemmapDemonstrations(folder, **arguments)
+        StreamedDemonstrations(folder, **arguments)
 
 
-def test_only_folders_of_episodes_are_read(tmp_path):
-    with pytest.raises(ValueError, match="`folder` must be one that `save_episodes`"):
-        MemmapDemonstrations(tmp_path)
+def test_what_cannot_be_read_in_parts_is_refused(tmp_path):
+    path = tmp_path / "demos"
+    with pytest.raises(ValueError, match="`path` must be a folder, or a file .npz"):
+        StreamedDemonstrations(tmp_path)
     nothing = Trajectory(np.zeros((1, 2)), np.zeros((0, 1)), 0.1)
-    save_episodes(tmp_path / "demos", nothing)
-    with pytest.raises(ValueError, match="`folder` must hold samples, but .* holds no"):
-        MemmapDemonstrations(tmp_path / "demos")
+    save_episodes(path, nothing)
+    with pytest.raises(ValueError, match="`path` must hold samples, but .* holds no"):
+        StreamedDemonstrations(path)
+    arrays = {"observations": np.zeros((3, 2)), "actions": np.zeros((2, 1))}
+    np.savez(path.with_suffix(".npz"), **arrays)
+    with pytest.raises(
+        ValueError, match="`path` must hold episodes.* lacks lengths, time_step"
+    ):
+        StreamedDemonstrations(path.with_suffix(".npz"))
+    arrays |= {"lengths": np.array([2]), "time_step": np.array([0.1])}
+    np.savez_compressed(path.with_suffix(".npz"), **arrays)
+    with pytest.raises(ValueError, match="`path` must not be compressed"):
+        StreamedDemonstrations(path.with_suffix(".npz"))
+    path.with_suffix(".hdf5").write_bytes(b"nothing")
+    with pytest.raises(ValueError, match="`path` must be an HDF5 file"):
+        StreamedDemonstrations(path.with_suffix(".hdf5"))
+    with pytest.raises(ValueError, match="`observation_keys` must be None except for"):
+        StreamedDemonstrations(path, observation_keys=["state"])
+
+
+def test_observations_of_robomimic_are_joined(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    seen = np.arange(12.0).reshape(6, 2)
+    with h5py.File(tmp_path / "robomimic.hdf5", "w") as file:
+        for k in (10, 9):  # sorted by number; 9 lacks what it saw last
+            group = file.create_group(f"data/demo_{k}")
+            group["actions"] = k * np.ones((5, 1))
+            group["obs/right"], group["obs/left"] = seen[:5], -seen[:5] - k
+        group = file["data/demo_10"]
+        group["next_obs/right"], group["next_obs/left"] = seen[1:], -seen[1:] - 10
+        file["data"].attrs["env_args"] = '{"env_kwargs": {"control_freq": 20}}'
+    with pytest.warns(UserWarning, match="`next_obs`"):
+        runs = load_recordings(tmp_path / "robomimic.hdf5")
+    expected = Demonstrations.from_trajectories(runs)
+    streamed = StreamedDemonstrations(tmp_path / "robomimic.hdf5")
+    assert len(streamed) == 9
+    assert eqx.tree_equal(streamed.sample(9), expected)
+    right = StreamedDemonstrations(
+        tmp_path / "robomimic.hdf5", observation_keys=["right"]
+    )
+    np.testing.assert_array_equal(
+        right.sample(9).observations, seen[[0, 1, 2, 3, *range(5)]]
+    )
+
+
+def test_the_next_block_is_read_while_one_is_used(folder):
+    streamed = StreamedDemonstrations(folder, block=100)
+    plain = StreamedDemonstrations(folder, block=100)
+    reading, threads = streamed.block, []
+
+    def block(number):
+        threads.append(threading.current_thread())
+        return reading(number)
+
+    streamed.block = block
+    for number in range(3):
+        assert eqx.tree_equal(streamed.next(None, None), plain.block(number))
+    assert threads[0] is threading.main_thread()
+    assert threading.main_thread() not in threads[1:3]
+    # A checkpoint goes on where it was, whatever has been read ahead.
+    streamed.restore({"number": np.asarray(7)})
+    assert eqx.tree_equal(streamed.next(None, None), plain.block(7))
 
 
 LARGE = """
@@ -174,7 +235,7 @@ def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 before = peak()
-mapped = roboopt.data.MemmapDemonstrations(folder, block=32768)
+mapped = roboopt.data.StreamedDemonstrations(folder, block=32768)
 ones = sum(mapped.block(k).actions.sum() for k in range(-(-steps // 32768)))
 drawn = mapped.sample(20_000)
 print(int(ones), len(drawn), peak() - before)
@@ -202,7 +263,7 @@ def test_minimize_descends_on_its_blocks(tmp_path):
     found = ro.minimize(
         ro.ActionMismatch(),
         ro.policies.LinearFeedback(np.zeros((1, 1))),
-        MemmapDemonstrations(tmp_path / "linear", block=128, steps=32),
+        StreamedDemonstrations(tmp_path / "linear", block=128, steps=32),
         batch_size=16,
         steps=400,
         optimizer=optax.adam(0.05),

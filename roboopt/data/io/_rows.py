@@ -1,0 +1,230 @@
+"""Rows of demonstrations that stay on disk, for `StreamedDemonstrations`.
+
+A kind of file has `lengths`, the actions of each episode; `extra`, how many more
+observations than actions of an episode lie there; and `read(name, rows)`, which returns
+rows of "observations" or "actions", counted through all episodes.
+"""
+
+import struct
+import zipfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from roboopt._errors import RobooptError
+from roboopt.data._files import HEADERS, optional_package, read_archive_header
+from roboopt.data.io._arrays import REQUIRED, check_lengths, join_observations
+from roboopt.data.io._folder import is_episode_folder, map_arrays
+from roboopt.data.io._hdf5 import demonstrations
+from roboopt.data.io._hdf5_guard import Guard
+
+LOCAL_HEADER = 30  # bytes of a member of a zip archive before its name
+
+
+def open_rows(path: Path, keys: Sequence[str] | None) -> "FileRows | HDF5Rows":
+    """Return the rows of a folder or file; `keys` are observations of HDF5.
+
+    Raises:
+        RobooptError: if the file cannot be read in parts, or is broken.
+    """
+    if path.suffix in (".hdf5", ".h5") and path.is_file():
+        return HDF5Rows(path, keys)
+    if keys is not None:
+        raise RobooptError(
+            f"`observation_keys` must be None except for HDF5, got {list(keys)}."
+        )
+    if is_episode_folder(path):
+        arrays = map_arrays(path)
+        places = {n: _place(path / f"{n}.npy", 0) for n in ("observations", "actions")}
+        return FileRows(path, places, arrays)
+    if path.suffix == ".npz" and path.is_file():
+        return _stored_rows(path)
+    raise RobooptError(
+        "`path` must be a folder, or a file .npz, .hdf5 or .h5, that `save_episodes` "
+        f"wrote, or a file of robomimic, got {path}."
+    )
+
+
+class _Place(NamedTuple):
+    """Where an array lies in a file."""
+
+    path: Path
+    offset: int
+    dtype: np.dtype
+    shape: tuple[int, ...]
+
+
+class FileRows:
+    """Arrays that lie in files as they do in memory."""
+
+    extra = 1
+
+    def __init__(
+        self, path: Path, places: dict[str, _Place], arrays: dict[str, np.ndarray]
+    ):
+        """Keep the places of the arrays, after a look at the forms of `arrays`."""
+        check_lengths(arrays, str(path))
+        self._places, self.lengths = places, np.array(arrays["lengths"])
+
+    def read(self, name: str, rows: np.ndarray) -> np.ndarray:
+        """Return the rows of an array, neighbors in one piece."""
+        place = self._places[name]
+        # Through a mapping, pages would count as memory, and take longer.
+        with open(place.path, "rb", buffering=0) as file:
+
+            def piece(begin: int, end: int) -> np.ndarray:
+                made = np.empty((end - begin, *place.shape[1:]), place.dtype)
+                size = made.nbytes // max(len(made), 1)
+                file.seek(place.offset + begin * size)
+                read, view = 0, memoryview(made.reshape(-1).view(np.uint8))
+                while read < made.nbytes:
+                    count = file.readinto(view[read:])
+                    if not count:
+                        raise RobooptError(
+                            f"`path` must be whole, but {place.path} is truncated."
+                        )
+                    read += count
+                return made
+
+            return _by_pieces(rows, piece)
+
+
+def _by_pieces(
+    rows: np.ndarray, piece: Callable[[int, int], np.ndarray], cuts: Any = ()
+) -> np.ndarray:
+    """Return `rows` of an array that `piece(begin, end)` returns the parts of.
+
+    No part goes across one of the rows `cuts`.
+    """
+    flat = rows.ravel()
+    ascending = len(flat) < 2 or bool((np.diff(flat) > 0).all())
+    wanted, back = (flat, None) if ascending else np.unique(flat, return_inverse=True)
+    apart = np.diff(wanted) > 1
+    if len(cuts):
+        groups = np.searchsorted(cuts, wanted, side="right")
+        apart |= np.diff(groups) != 0
+    edges = [0, *(np.flatnonzero(apart) + 1).tolist(), len(wanted)]
+    parts = [
+        piece(int(wanted[a]), int(wanted[b - 1]) + 1)
+        for a, b in zip(edges, edges[1:], strict=False)
+    ]
+    found = np.concatenate(parts)
+    found = found if back is None else found[back]
+    return found.reshape(*rows.shape, *found.shape[1:])
+
+
+def _stored_rows(path: Path) -> FileRows:
+    """Return the rows of an archive whose arrays are not compressed."""
+    places = {}
+    for member in read_archive_header(path):
+        name = member.filename.removesuffix(".npy")
+        if name not in REQUIRED:
+            continue
+        if member.compress_type != zipfile.ZIP_STORED:
+            raise RobooptError(
+                f"`path` must not be compressed to be read in parts, but {path} is: "
+                "`save_episodes` writes what `load_recordings` has read to a folder."
+            )
+        with open(path, "rb") as file:
+            file.seek(member.header_offset)
+            lengths = struct.unpack("<HH", file.read(LOCAL_HEADER)[-4:])
+        begin = member.header_offset + LOCAL_HEADER + sum(lengths)
+        places[name] = _place(path, begin)
+    if missing := set(REQUIRED) - set(places):
+        raise RobooptError(
+            "`path` must hold episodes as `save_episodes` writes them, but "
+            f"{path} lacks {', '.join(sorted(missing))}."
+        )
+    arrays = {
+        name: np.memmap(path, place.dtype, "r", place.offset, place.shape)
+        for name, place in places.items()
+    }
+    return FileRows(path, places, arrays)
+
+
+def _place(path: Path, begin: int) -> _Place:
+    """Read the header of an array that begins at a byte of a file."""
+    with open(path, "rb") as file:
+        file.seek(begin)
+        shape, by_column, dtype = HEADERS[np.lib.format.read_magic(file)](file)
+        if by_column and len(shape) > 1:
+            raise RobooptError(
+                f"`path` must hold arrays row by row to be read in parts, but {path} "
+                "holds one by columns."
+            )
+        return _Place(path, file.tell(), dtype, shape)
+
+
+class HDF5Rows:
+    """Episodes in the groups of an HDF5 file of `save_episodes` or robomimic."""
+
+    extra = 0
+
+    def __init__(self, path: Path, keys: Sequence[str] | None):
+        """Open the file, and look at the form of each episode."""
+        h5py = optional_package("h5py", "HDF5", "h5py")
+        self._path, self._keys = path, keys
+        try:
+            self._file = h5py.File(path, "r")
+            guard = Guard(path)
+            groups = demonstrations(self._file, guard)
+            if not groups:
+                raise RobooptError(
+                    "`path` must hold groups data/demo_0, data/demo_1, … with "
+                    f"`actions` and `obs`, but {path} holds "
+                    f"{', '.join(self._file) or 'nothing'}."
+                )
+            self._episodes = [_parts(group, guard) for group in groups]
+        except RobooptError:
+            raise
+        except Exception as error:  # A broken file may fail in any way.
+            raise RobooptError(
+                f"`path` must be an HDF5 file, but {path} is broken or another kind of "
+                f"file: {' '.join(str(error).split())}"
+            ) from error
+        # Without the observation after it, `load_recordings` drops the last action.
+        self.lengths = np.array(
+            [
+                len(parts["actions"]) - ("next_obs" not in group)
+                for parts, group in zip(self._episodes, groups, strict=True)
+            ]
+        )
+        if (self.lengths < 0).any():
+            raise RobooptError(f"`path` must hold actions, but a group of {path} none.")
+        self._first = np.cumsum(self.lengths) - self.lengths
+
+    def read(self, name: str, rows: np.ndarray) -> np.ndarray:
+        """Return the rows of an array, each part of an episode in one piece."""
+
+        def piece(begin: int, end: int) -> np.ndarray:
+            episode = int(np.searchsorted(self._first, begin, side="right")) - 1
+            first = int(self._first[episode])
+            return self._slice(name, episode, begin - first, end - first)
+
+        return _by_pieces(rows, piece, self._first)
+
+    def _slice(self, name: str, episode: int, begin: int, end: int) -> np.ndarray:
+        parts = self._episodes[episode]
+        try:
+            if name == "actions":
+                acted = parts["actions"][begin:end]
+                return acted if acted.ndim > 1 else acted[:, None]
+            seen = {key: part[begin:end] for key, part in parts["obs"].items()}
+        except OSError as error:
+            where = f"episode {episode} of {self._path}"
+            raise RobooptError(f"`path` must be whole, but {where}: {error}") from error
+        return join_observations(seen, self._keys, str(self._path))
+
+
+def _parts(group: Any, guard: Guard) -> dict[str, Any]:
+    """Return the datasets of an episode, each looked at."""
+    seen, acted = guard.member(group, "obs"), guard.member(group, "actions")
+    if not hasattr(seen, "keys"):
+        seen = {"observation": seen}
+    else:
+        seen = dict(guard.members(seen))
+    if {len(part) for part in seen.values()} != {len(acted)}:
+        raise guard.error(f"holds another number of obs than of actions in {group}")
+    return {"actions": acted, "obs": seen}
