@@ -7,7 +7,14 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from roboopt._errors import RobooptError
-from roboopt.cli._environment import ENV_HELP, keywords_of, label
+from roboopt.cli._environment import (
+    ENV_HELP,
+    RAY_HELP,
+    THIS_MACHINE,
+    cluster,
+    keywords_of,
+    label,
+)
 from roboopt.cli._flags import Output, flag, verb_arguments
 from roboopt.cli._run_folder import CHECKPOINT
 
@@ -80,6 +87,9 @@ class Clone:
     )
     time_step: float | None = flag(None, "Time between samples [s].", "as recorded")
     processes: int = flag(0, "Worker processes of the evaluation.")
+    ray: str | None = flag(
+        None, RAY_HELP, "no cluster", shown="ADDRESS", alone=THIS_MACHINE
+    )
     output: Output = Output()
     endings: ClassVar = ("steps", "seconds", "episodes", "processes")
 
@@ -91,6 +101,7 @@ class Clone:
 
         arguments = verb_arguments(self)
         arguments["options"] = keywords_of(arguments.pop("option"))
+        arguments["workers"] = cluster(arguments.pop("ray"))
         if test := arguments.pop("test"):
             if self.held_out is not None:
                 raise RobooptError("--test and --held-out exclude each other, got both")

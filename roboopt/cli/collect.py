@@ -12,7 +12,14 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from roboopt._errors import RobooptError, require_at_least
-from roboopt.cli._environment import ENV_HELP, label, make
+from roboopt.cli._environment import (
+    ENV_HELP,
+    RAY_HELP,
+    THIS_MACHINE,
+    cluster,
+    label,
+    make,
+)
 from roboopt.cli._flags import flag
 from roboopt.cli._resume import how_to_resume
 from roboopt.cli._run_folder import (
@@ -62,6 +69,9 @@ class Collect:
     noise: float = flag(0.0, NOISE_HELP)
     max_steps: int | None = flag(
         None, "Time limit of an episode [steps].", "the environment's"
+    )
+    ray: str | None = flag(
+        None, RAY_HELP, "no cluster", shown="ADDRESS", alone=THIS_MACHINE
     )
     only_successes: bool = flag(False, "Keep only the successful episodes.")
     out: Path | None = flag(None, OUT_HELP, "named after the environment")
@@ -128,8 +138,9 @@ class Collect:
                 seed=self.seed,
                 label=None if acting is expert else expert,
                 max_steps=self.max_steps,
+                workers=cluster(self.ray),
                 progress=lambda _: advance(),
-                checkpoint=folder,
+                checkpoint=None if self.ray else folder,
             )
         found = ro.rollouts.Evaluation.of(recorded)
         print(_described(found))

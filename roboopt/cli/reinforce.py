@@ -8,7 +8,14 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from roboopt._errors import RobooptError
-from roboopt.cli._environment import ENV_HELP, keywords_of, label
+from roboopt.cli._environment import (
+    ENV_HELP,
+    RAY_HELP,
+    THIS_MACHINE,
+    cluster,
+    keywords_of,
+    label,
+)
 from roboopt.cli._flags import Output, flag, spelled
 from roboopt.cli._run_folder import CHECKPOINT
 from roboopt.cli._simulation import Balancing
@@ -63,6 +70,9 @@ class Reinforce:
     target: float | None = flag(None, TARGET_HELP)
     envs: int | None = flag(None, ENVS_HELP, "chosen and printed")
     processes: int = flag(0, "Worker processes of the environments.")
+    ray: str | None = flag(
+        None, RAY_HELP, "no cluster", shown="ADDRESS", alone=THIS_MACHINE
+    )
     width: int | None = flag(
         None, "Neurons of a hidden layer.", "64, or 16 for perturbed parameters"
     )
@@ -153,6 +163,7 @@ class Reinforce:
             progress=True,
             checkpoint=folder / CHECKPOINT,
             log=folder / RETURNS,
+            workers=cluster(self.ray),
             **{name: getattr(self, name) for name in PASSED},
             **{name: x for name, x in network.items() if x not in (None, ())},
         )

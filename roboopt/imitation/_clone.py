@@ -26,6 +26,7 @@ from roboopt.rollouts import (
     EnvError,
     EnvSpec,
     Evaluation,
+    Ray,
     env_maker,
     evaluate,
     is_env,
@@ -59,6 +60,7 @@ def clone(
     observation_keys: Sequence[str] | None = None,
     options: Mapping[str, Any] | None = None,
     processes: int = 0,
+    workers: Ray | None = None,
     progress: bool = False,
     checkpoint: str | PathLike | None = None,
 ) -> CloneResult:
@@ -94,6 +96,7 @@ def clone(
         observation_keys: as in `data.load_episodes`.
         options: keyword arguments of the environment's constructor, if `env` is an id.
         processes: worker processes of the evaluation; 0 runs it in this process.
+        workers: a cluster for the evaluation, `rollouts.Ray()`, in their place.
         progress: whether to show progress bars.
         checkpoint: file for the state of the training, written every ten seconds and at
             the end. If the file exists, the training continues from it, to the same
@@ -123,7 +126,7 @@ def clone(
                 f"`{name}`, got None."
             )
     with _made(env, options) as (spec, source, world):
-        if processes and is_env(source):
+        if (processes or workers is not None) and is_env(source):
             source, _ = env_maker(source)
         if world is not None and max_steps is None and time_limit(world) is None:
             # Before anything is learned: an endless evaluation would lose it.
@@ -177,6 +180,7 @@ def clone(
                 seed=seed + EVALUATION_SEED_OFFSET,
                 max_steps=max_steps,
                 processes=processes,
+                workers=workers,
             )
         except KeyboardInterrupt:
             failure = INTERRUPTED

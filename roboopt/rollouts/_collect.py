@@ -17,6 +17,7 @@ from roboopt.rollouts._env_spec import EnvSpec, env_maker, is_env
 from roboopt.rollouts._episodes import episode_keys, run_episodes
 from roboopt.rollouts._parts import EpisodeParts
 from roboopt.rollouts._pool import Pool
+from roboopt.rollouts._ray import Ray, RayPool, open_pool
 
 ENVS_PER_PROCESS = 32  # The more step side by side, the less each step costs here.
 
@@ -31,6 +32,7 @@ def collect(
     label: Any = None,
     max_steps: int | None = None,
     processes: int = 0,
+    workers: Ray | None = None,
     progress: Callable[[int], object] | None = None,
     checkpoint: str | PathLike | None = None,
 ) -> Trajectory:
@@ -62,6 +64,9 @@ def collect(
         processes: the number of worker processes that run episodes side by side. They
             need an `env` that can be made again, and a policy that remembers nothing
             outside its carry.
+        workers: a cluster, `Ray()`, whose workers run the episodes; Python, roboopt and
+            the environment must be installed on each machine. Episodes that fail there
+            run again elsewhere, with a warning, up to three times.
         progress: called with the number of episodes done, after each.
         checkpoint: folder for finished episodes, written every ten seconds and at the
             end, also after an error or Ctrl-C. If there are some, the others are run,
@@ -89,6 +94,7 @@ def collect(
         label,
         max_steps,
         processes,
+        workers,
         progress,
         checkpoint,
     )[0]
@@ -103,6 +109,7 @@ def collect_in(
     label: Any = None,
     max_steps: int | None = None,
     processes: int = 0,
+    workers: Ray | None = None,
     progress: Callable[[int], object] | None = None,
     checkpoint: str | PathLike | None = None,
 ) -> tuple[Trajectory, float | None]:
@@ -135,9 +142,11 @@ def collect_in(
         if seed is None:
             seed = int(np.random.SeedSequence().generate_state(1)[0])
         keys = episode_keys(jax.random.key(np.uint32(seed % 2**32)), count)
-    with _pool(env, count, processes) as pool:
+    alone = workers is None or checkpoint is None
+    require(alone, "checkpoint", "be None with `workers`", checkpoint)
+    with _pool(env, count, processes, workers) as pool:
         parts = None
-        if checkpoint is not None:
+        if checkpoint is not None and isinstance(pool, Pool):
             limits = pool.observation_space, pool.action_space
             identity = {
                 "environment": pool.description.name + HASH + _env_digest(env, limits),
@@ -190,10 +199,16 @@ def check_policy(name: str, policy: Any) -> None:
         )
 
 
-def _pool(env: Any, episodes: int, processes: int) -> Pool:
-    if not processes:
+def _pool(
+    env: Any, episodes: int, processes: int, workers: Ray | None
+) -> Pool | RayPool:
+    if not processes and workers is None:
         return Pool(env, 1, argument="env")
     if is_env(env):
         env, _ = env_maker(env)
+    if workers is not None:
+        # Of each worker: how many there will be is not known yet.
+        settings = {"processes": processes, "envs_each": ENVS_PER_PROCESS}
+        return open_pool(env, episodes, workers=workers, argument="env", **settings)
     rounds = math.ceil(episodes / (ENVS_PER_PROCESS * processes))
     return Pool(env, math.ceil(episodes / rounds), processes=processes, argument="env")

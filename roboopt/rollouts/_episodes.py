@@ -14,14 +14,14 @@ from roboopt.rollouts._action_reader import RefusedAction, action_reader
 from roboopt.rollouts._env_group import Start
 from roboopt.rollouts._parts import COLUMNS, EpisodeParts
 from roboopt.rollouts._policy_runner import PolicyRunner
-from roboopt.rollouts._pool import Pool
+from roboopt.rollouts._pool import EnvError, Pool
 
 MAX_UNBOUNDED_STEPS = 100_000
 START_TOLERANCE = 1e-3  # Above rounding to single precision, below random starts.
 
 
 def run_episodes(
-    pool: Pool,
+    pool: Any,
     policy: Any,
     starts: list[Start],
     keys: Shaped[Array, "episode ..."] | None,
@@ -31,20 +31,29 @@ def run_episodes(
     max_steps: int | None = None,
     progress: Callable[[int], object] | None = None,
     parts: EpisodeParts | None = None,
+    numbers: np.ndarray | None = None,
 ) -> Trajectory:
     """Run one episode a start, as many at a time as the pool has environments.
+
+    The pool is a `Pool`, or the workers of a cluster, each of which runs some episodes.
 
     `keys` are the source of each episode's randomness. With `owners`, `policy` is many
     policies along a first axis, and `owners` says which of them acts in each episode.
     `label`, `max_steps` and `progress` are those of `collect`. `parts` hold episodes
-    that are not run again, and receive those that end.
+    that are not run again, and receive those that end. Errors name an episode by its
+    place in `numbers`, where these are given.
     """
+    if not isinstance(pool, Pool):
+        settings = {"owners": owners, "label": label, "max_steps": max_steps}
+        return pool.run(policy, starts, keys, progress, **settings)
     batched = owners is not None
     runners = {"policy": (PolicyRunner(policy, pool.envs, batched=batched), keys)}
     if label is not None:
         own = None if keys is None else _other_keys(keys)
         runners["label"] = PolicyRunner(label, pool.envs), own
     episodes = _Episodes(pool, runners, starts, owners, max_steps, progress, parts)
+    if numbers is not None:
+        episodes.numbers = numbers
     episodes.run()
     return episodes.trajectory()
 
@@ -60,6 +69,7 @@ class _Episodes:
         self._max_steps, self._progress = max_steps, progress
         self._read = action_reader(pool.action_space, pool.envs)
         count = len(starts)
+        self.numbers = np.arange(count)
         self._owners = np.zeros(count, int) if owners is None else owners
         self._done, self._parts, self._unwritten = 0, parts, []
         self._episode, self._elapsed = np.zeros((2, pool.envs), int)
@@ -83,6 +93,10 @@ class _Episodes:
                 if self._parts is not None and self._parts.is_due():
                     self._write()
                 self._begin()
+        except EnvError as error:
+            if error.index is not None:
+                error.episode = int(self.numbers[self._episode[error.index]])
+            raise
         finally:
             self._write()
 
@@ -219,7 +233,8 @@ class _Episodes:
             raise RobooptError(
                 f"`{name}` {refused.why}, at step "
                 f"{self._elapsed[row] + len(self._stretch)} of episode "
-                f"{self._episode[row]} on observation {self._observations[row]}."
+                f"{self.numbers[self._episode[row]]} on observation "
+                f"{self._observations[row]}."
             ) from None
 
     def _times(self) -> np.ndarray:
