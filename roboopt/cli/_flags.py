@@ -83,6 +83,12 @@ class Output:
         "files of that run are touched.",
     )
     no_video: bool = flag(False, "Write the report without a video.")
+    resume: Path | None = flag(
+        None,
+        "Folder of a run that was interrupted or killed, to continue from its "
+        "checkpoint, with its settings.",
+        shown="RUN",
+    )
     config: Path | None = flag(
         None, "Folder or settings.json of a past run, whose flags become defaults."
     )

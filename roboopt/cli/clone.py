@@ -3,6 +3,8 @@
 import dataclasses
 import math
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
 
 from roboopt._errors import RobooptError
 from roboopt.cli._environment import (
@@ -14,6 +16,7 @@ from roboopt.cli._environment import (
     label,
 )
 from roboopt.cli._flags import Output, flag, verb_arguments
+from roboopt.cli._run_folder import CHECKPOINT
 
 KINDS = ("mlp", "gaussian", "tanh-gaussian", "gmm", "flow", "categorical")
 KIND_HELP = "Kind of policy; gmm or flow if demonstrations disagree."
@@ -88,6 +91,7 @@ class Clone:
         None, RAY_HELP, "no cluster", shown="ADDRESS", alone=THIS_MACHINE
     )
     output: Output = Output()
+    endings: ClassVar = ("steps", "seconds", "episodes", "processes")
 
     def run(self) -> int:
         """Train, evaluate, save and report; return the exit code."""
@@ -108,4 +112,9 @@ class Clone:
             name = f"{label(self.env, self.option)}-clone"
         if self.demonstrator is not None:
             arguments["demonstrator"], _ = demonstrator(None, self.demonstrator)
-        return run(self, name, lambda _: imitation.clone(**arguments, progress=True))
+
+        def clone(work: Path) -> Any:
+            kept = work / CHECKPOINT
+            return imitation.clone(**arguments, progress=True, checkpoint=kept)
+
+        return run(self, name, clone)

@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from roboopt.cli._environment import RAY_HELP, THIS_MACHINE, cluster
 from roboopt.cli._flags import Output, flag, verb_arguments
+from roboopt.cli._run_folder import CHECKPOINT
 from roboopt.cli._simulation import Balancing
 
 BY_ROBOT = "chosen for the robot and task"
@@ -71,6 +73,7 @@ class Tune:
     )
     simulation: Balancing = Balancing()
     output: Output = Output()
+    endings: ClassVar = ("seconds", "episodes", "processes")
 
     def run(self) -> int:
         """Tune, test, save and report; return the exit code."""
@@ -87,5 +90,6 @@ class Tune:
                 **arguments,
                 options=self.simulation.options(),
                 progress=True,
+                checkpoint=work / CHECKPOINT,
             ),
         )

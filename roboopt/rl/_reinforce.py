@@ -128,7 +128,9 @@ def reinforce(
         callback: called with a `LearningStatus` several times per second; the learning
             stops where it returns True.
         checkpoint: a file for the state of the learning, written every ten seconds and
-            at the end; where it exists, the learning goes on from it.
+            at the end; where it exists, the learning goes on from it. PPO, PGPE and
+            SHAC go on with new episodes, and so to another policy than without the
+            interruption, which the result says; the others to the same bits.
         log: a CSV file for the returns, written as they come.
         devices: such as jax.devices(), which share the twins of PPO and SHAC, and the
             samples of each gradient, as in `minimize`.
@@ -176,13 +178,12 @@ def reinforce(
                     run.model,
                     run.data,
                     steps=run.steps,
-                    **run.settings,
+                    **{"devices": devices, **run.settings},
                     gradient=run.estimator,
                     seconds=seconds,
                     seed=seed,
                     callback=monitor,
                     checkpoint=checkpoint,
-                    devices=devices,
                 )
         finally:
             monitor.write()

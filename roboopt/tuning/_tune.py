@@ -4,6 +4,7 @@ import math
 import os
 from collections.abc import Callable, Mapping
 from functools import partial
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,7 @@ def tune(
     options: Mapping[str, Any] | None = None,
     progress: bool = False,
     callback: Callable[[Any], object] | None = None,
+    checkpoint: str | PathLike | None = None,
 ) -> TuneResult:
     """Tune a controller on energy and task cost by gradient descent.
 
@@ -96,10 +98,14 @@ def tune(
             `upright`.
         progress: whether to show bars and the result of each round on stderr.
         callback: called with the `Status` of the descent.
+        checkpoint: file for the state of the descent, written every ten seconds and
+            after each round. If the file exists, the descent continues from it, to the
+            same bits as without the interruption. A file of another descent is refused.
 
     Raises:
         RobooptError: if an argument, a file or the environment cannot be worked with,
-            or `seconds` leave no time for a step.
+            `seconds` leave no time for a step, or `checkpoint` is a file of another
+            descent.
         KeyboardInterrupt: if Ctrl-C ends the descent before its first step.
     """
     require_at_least(1, episodes=episodes)
@@ -136,6 +142,7 @@ def tune(
             seed=seed,
             progress=progress,
             callback=callback,
+            checkpoint=checkpoint,
             say=partial(say, shown=progress),
         )
         if not len(found.history["loss"]):
