@@ -3,6 +3,7 @@
 import os
 import platform
 import tempfile
+import warnings
 from collections.abc import Callable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -16,6 +17,7 @@ from roboopt._progress import say
 from roboopt.cli._flags import Output, groups, verb_arguments
 from roboopt.cli._process import jax_settings
 from roboopt.cli._run_folder import SETTINGS, RunFolder, write_json
+from roboopt.data import save
 from roboopt.report import VerbResult, plain
 
 PACKAGES = "roboopt jax jaxlib equinox optax numpy gymnasium pybullet".split()
@@ -68,6 +70,9 @@ def run(
                 return exit_code()
             say("writing the report")
             result.report(folder.work / REPORT, video=not output.no_video)
+            if getattr(result, "explained", None):  # by the report: once for all
+                with warnings.catch_warnings(action="ignore"):
+                    save(folder.work / "result.npz", result, partly=True)
         except OSError as error:
             raise RobooptError(f"the report could not be written: {error}") from error
         finally:
