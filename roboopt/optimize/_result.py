@@ -65,7 +65,7 @@ class Result(eqx.Module):
     compile_seconds: float = eqx.field(static=True)
     first_gradient: dict[str, np.ndarray] = eqx.field(default_factory=dict)
     """The gradient of the loss at the start by the name of each trained array; empty
-    after a checkpoint, and where each step has another batch."""
+    where each step has another batch."""
     gradient: dict[str, np.ndarray] = eqx.field(default_factory=dict)
     """The gradient at `model`; empty where each step has another batch."""
     smoothed: bool = eqx.field(static=True, default=False)

@@ -125,8 +125,10 @@ def _windows(model: Any, shown: Trajectory, steps: int) -> np.ndarray:
     return np.concatenate([measured[:, :1], measured[:, 1:] + errors], axis=1)
 
 
-def _identifiability(found: "IdentifyResult") -> Section:
+def _identifiability(found: "IdentifyResult") -> Section | None:
     report = found.identifiability
+    if report is None:
+        return None
     blocks: list[Any] = [Notes([_conditioning(report)])]
     loose = [p.name for p in found.parameters if p.verdict == "only in combination"]
     if report.combinations:
