@@ -16,7 +16,7 @@ from roboopt._reading import read_json
 from roboopt.cli._flags import KINDS, Output, all_flags, groups, spelled
 from roboopt.cli._run_folder import SETTINGS
 
-FLAG = "--config"
+FLAG, RESUME = "--config", "--resume"
 CODE = ("env", "environment", "task", "demonstrator", "option")
 """Flags that may name a module, as in my_package:Mine-v0 or task=file.py:NAME."""
 OWN = "roboopt_envs:"
@@ -24,10 +24,24 @@ OWN = "roboopt_envs:"
 
 def split_config(arguments: Sequence[str]) -> tuple[Path | None, list[str]]:
     """Return the path that `--config` names, if any, and the other arguments."""
-    parser = argparse.ArgumentParser("roboopt", add_help=False, allow_abbrev=False)
-    parser.add_argument(FLAG, type=Path)
+    return _split(arguments, FLAG)
+
+
+def resume_path(arguments: Sequence[str]) -> Path | None:
+    """Return the path that `--resume` names, if any."""
+    return _split(arguments, RESUME)[0]
+
+
+def _split(arguments: Sequence[str], name: str) -> tuple[Path | None, list[str]]:
+    parser = _Parser("roboopt", add_help=False, allow_abbrev=False)
+    parser.add_argument(name, dest="path", type=Path)
     known, rest = parser.parse_known_args(arguments)
-    return known.config, rest
+    return known.path, rest
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> Any:
+        raise RobooptError(message)
 
 
 def defaults_from(path: Path, command: Any) -> Any:

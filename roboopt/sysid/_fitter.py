@@ -26,7 +26,7 @@ from roboopt.diagnose import (
 )
 from roboopt.dynamics import ParametricTwin
 from roboopt.objectives import InverseDynamicsError, Keyed, PredictionError, Prior
-from roboopt.optimize import Bound, Fit, Result, least_squares
+from roboopt.optimize import Bound, Checkpoint, Fit, Result, least_squares
 from roboopt.sysid._condensed import Condensed, CondensedEffortError, is_condensable
 from roboopt.sysid._preparation import common_length
 
@@ -93,23 +93,29 @@ class Fitter:
     prior: float | None
     steps: int
     progress: bool
-    interrupted: Result | None = None
+    checkpoint: Checkpoint | None = None
     step_counts: list[int] = field(default_factory=list)
     """Steps of each fit so far."""
     last: tuple[Any, Any] | None = None
     """The objective and the data of the last fit."""
+    cutoff: float | None = None
+    """Frequency above which the data of the fits are smoothed [Hz]."""
+    kept: Estimate | None = None
+    """The best fit so far, which a Ctrl-C leaves."""
 
     @property
     def passive(self) -> bool:
         """Whether a joint is driven by nothing."""
         return len(self.start.actuated) < self.start.joints
 
-    def outcome(self, last: Result) -> Result:
+    def outcome(self, last: Result, interrupted: bool) -> Result:
         """Return the result of the last fit, with a message on all fits together.
 
         The last of several fits begins where another ended, and may take no step.
         """
         count = len(self.step_counts)
+        if interrupted:
+            last = dataclasses.replace(last, reason="interrupted")
         if count == 1:
             return last
         message = f"{STOP_REASONS[last.reason]} after {sum(self.step_counts)} steps"
@@ -133,9 +139,8 @@ class Fitter:
         # Half a mean square each: this weight makes the sum a posterior.
         count = max(_count(p, first, used[k]) for k, p in parts.items())
         prior = len(self.start.names) / count
-        return Estimate(
-            parts, used, self.fit_once(parts, used, first, prior, tolerance)
-        )
+        result = self.fit_once(parts, used, first, prior, tolerance)
+        return Estimate(parts, used, result, self.cutoff)
 
     def fit_once(
         self,
@@ -145,17 +150,23 @@ class Fitter:
         prior_weight: float = 0.0,
         tolerance: float = NOISY_TOLERANCE,
     ) -> Result:
-        """Fit the sum of the parts and the prior; return `begin` after a Ctrl-C."""
-        if self.interrupted is not None:
-            return eqx.tree_at(lambda r: r.model, self.interrupted, begin)
+        """Fit the sum of the parts and the prior.
+
+        Raises:
+            KeyboardInterrupt: after a Ctrl-C, with the best so far in `kept`.
+        """
         whole = self._sum(parts, prior_weight)
-        self.last = whole, data
+        number = len(self.step_counts) + 1
+        part = self.checkpoint and self.checkpoint.part(
+            f"fit {number}", steps=self.steps, tolerance=tolerance
+        )
         minimized = functools.partial(
             least_squares,
             bounds=bounds_of(self.start),
             tolerance=tolerance,
             steps=self.steps,
             progress=self.progress,
+            checkpoint=part,
         )
         if set(parts) == {"effort"} and is_condensable(parts["effort"], begin):
             error = CondensedEffortError(np.asarray(parts["effort"].scale))
@@ -164,9 +175,14 @@ class Fitter:
             result = minimized(self._sum({"effort": error}, prior_weight), begin, batch)
         else:
             result = minimized(whole, begin, data)
-        if result.reason == "interrupted":
-            self.interrupted = result
+        interrupted = result.reason == "interrupted"
+        # An unfinished fit that began at the start may be worse than one before.
+        if self.kept is None or not interrupted or begin is not self.start:
+            self.last = whole, data
+            self.kept = Estimate(parts, data, result, self.cutoff)
         self.step_counts.append(result.steps)
+        if interrupted:
+            raise KeyboardInterrupt
         return result
 
     def _sum(self, parts: Mapping[str, Any], prior_weight: float) -> Any:
