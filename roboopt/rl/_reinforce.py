@@ -170,13 +170,12 @@ def reinforce(
                     run.model,
                     run.data,
                     steps=run.steps,
-                    **run.settings,
+                    **{"devices": devices, **run.settings},
                     gradient=run.estimator,
                     seconds=seconds,
                     seed=seed,
                     callback=monitor,
                     checkpoint=checkpoint,
-                    devices=devices,
                 )
         finally:
             monitor.write()
