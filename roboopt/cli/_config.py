@@ -23,7 +23,7 @@ from roboopt.cli._flags import (
 )
 from roboopt.cli._run_folder import SETTINGS
 
-FLAG = "--config"
+FLAG, RESUME = "--config", "--resume"
 CODE = ("env", "environment", "task", "demonstrator", "option")
 """Flags that may name a module, as in my_package:Mine-v0 or task=file.py:NAME."""
 OWN = "roboopt_envs:"
@@ -31,10 +31,19 @@ OWN = "roboopt_envs:"
 
 def split_config(arguments: Sequence[str]) -> tuple[Path | None, list[str]]:
     """Return the path that `--config` names, if any, and the other arguments."""
+    return _split(arguments, FLAG)
+
+
+def resume_path(arguments: Sequence[str]) -> Path | None:
+    """Return the path that `--resume` names, if any."""
+    return _split(arguments, RESUME)[0]
+
+
+def _split(arguments: Sequence[str], name: str) -> tuple[Path | None, list[str]]:
     parser = Parser("roboopt", add_help=False, allow_abbrev=False)
-    parser.add_argument(FLAG, type=a_path)
+    parser.add_argument(name, dest="path", type=a_path)
     known, rest = parser.parse_known_args(arguments)
-    return known.config, rest
+    return known.path, rest
 
 
 def defaults_from(path: Path, command: Any) -> Any:

@@ -25,7 +25,7 @@ ARGUMENT = re.compile(
     r"(?:^|(?<=by )|(?<=ive )|(?<=ith ))`(\w+)(?:=([^`]*))?`|`(\w+)=([^`]*)`"
 )
 HELP = ("-h", "--help")
-OTHER_NAMES = {"packages": "package", "xacro_args": "xacro_arg"}
+OTHER_NAMES = {"packages": "package", "xacro_args": "xacro_arg", "address": "ray"}
 """Arguments whose flags have another name."""
 MAX_WIDTH = 80  # columns
 MAX_INT = 2**31 - 1
@@ -48,6 +48,7 @@ def flag(
     shown: str | None = None,
     choices: Sequence[str] = (),
     positional: bool = False,
+    alone: str | None = None,
 ) -> Any:
     """Return the field of a flag.
 
@@ -60,6 +61,7 @@ def flag(
         shown: the placeholder for the value; the choices or the type where None.
         choices: the only values besides None.
         positional: whether the value comes without the flag's name.
+        alone: the value of a flag that is given without one; None where it needs one.
     """
     shown = shown or ("{" + ",".join(choices) + "}" if choices else None)
     if default in (None, ()):
@@ -70,7 +72,7 @@ def flag(
     if default is dataclasses.MISSING:
         words = ""
     told = {"text": text, "words": words, "shown": shown, "choices": tuple(choices)}
-    told |= {"positional": positional}
+    told |= {"positional": positional, "alone": alone}
     return dataclasses.field(default=default, metadata=told)
 
 
@@ -91,6 +93,12 @@ class Output:
         "files of that run are touched.",
     )
     no_video: bool = flag(False, "Write the report without a video.")
+    resume: Path | None = flag(
+        None,
+        "Folder of a run that was interrupted or killed, to continue from its "
+        "checkpoint, with its settings.",
+        shown="RUN",
+    )
     config: Path | None = flag(
         None, "Folder or settings.json of a past run, whose flags become defaults."
     )
@@ -221,6 +229,8 @@ def _add(
         options["nargs"] = "*"
         if not told["positional"]:
             options["action"] = "extend"  # A flag may be given again.
+    elif told["alone"] is not None:
+        options |= {"nargs": "?", "const": told["alone"]}
     elif told["positional"] and not (needed and required):
         options["nargs"] = "?"
     if told["positional"]:

@@ -3,10 +3,20 @@
 import dataclasses
 import math
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
 
 from roboopt._errors import RobooptError
-from roboopt.cli._environment import ENV_HELP, keywords_of, label
+from roboopt.cli._environment import (
+    ENV_HELP,
+    RAY_HELP,
+    THIS_MACHINE,
+    cluster,
+    keywords_of,
+    label,
+)
 from roboopt.cli._flags import Output, flag, verb_arguments
+from roboopt.cli._run_folder import CHECKPOINT
 
 KINDS = ("mlp", "gaussian", "tanh-gaussian", "gmm", "flow", "categorical")
 KIND_HELP = "Kind of policy; gmm or flow if demonstrations disagree."
@@ -77,7 +87,11 @@ class Clone:
     )
     time_step: float | None = flag(None, "Time between samples [s].", "as recorded")
     processes: int = flag(0, "Worker processes of the evaluation.")
+    ray: str | None = flag(
+        None, RAY_HELP, "no cluster", shown="ADDRESS", alone=THIS_MACHINE
+    )
     output: Output = Output()
+    endings: ClassVar = ("steps", "seconds", "episodes", "processes")
 
     def run(self) -> int:
         """Train, evaluate, save and report; return the exit code."""
@@ -87,6 +101,7 @@ class Clone:
 
         arguments = verb_arguments(self)
         arguments["options"] = keywords_of(arguments.pop("option"))
+        arguments["workers"] = cluster(arguments.pop("ray"))
         if test := arguments.pop("test"):
             if self.held_out is not None:
                 raise RobooptError("--test and --held-out exclude each other, got both")
@@ -97,4 +112,9 @@ class Clone:
             name = f"{label(self.env, self.option)}-clone"
         if self.demonstrator is not None:
             arguments["demonstrator"], _ = demonstrator(None, self.demonstrator)
-        return run(self, name, lambda _: imitation.clone(**arguments, progress=True))
+
+        def clone(work: Path) -> Any:
+            kept = work / CHECKPOINT
+            return imitation.clone(**arguments, progress=True, checkpoint=kept)
+
+        return run(self, name, clone)

@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from roboopt._errors import RobooptError, require_positive
 from roboopt.cli._flags import Output, flag
+from roboopt.cli._run_folder import CHECKPOINT
 from roboopt.cli._simulation import OF_URDF, Simulation
 
 ENVIRONMENTS = {
@@ -93,6 +94,7 @@ class Identify:
     steps: int = flag(100, "Steps of each fit, at most.")
     simulation: Simulation = Simulation()
     output: Output = Output()
+    endings: ClassVar = ()
 
     def run(self) -> int:
         """Identify, save, print and report; return the exit code."""
@@ -112,10 +114,13 @@ class Identify:
 
         free = tuple(name for text in self.free for name in text.split(",") if name)
         robot = self._robot()
+        kept = ro.optimize.Checkpoint(folder / CHECKPOINT)
         options: dict[str, Any] = {}
         recordings: Any = self.recordings
         if self.collect:
-            excited = ro.sysid.excite(robot, free=free, seed=self.seed, progress=True)
+            excited = ro.sysid.excite(
+                robot, free=free, seed=self.seed, progress=True, checkpoint=kept
+            )
             excited.recording.save(folder / RECORDING)
             robot, recordings = excited.known, [excited.recording]
             options["truth"] = excited.truth
@@ -141,6 +146,7 @@ class Identify:
                 horizon=self.horizon,
                 steps=self.steps,
                 progress=True,
+                checkpoint=kept,
                 **options,
             )
         except ro.data.ColumnError as error:

@@ -34,12 +34,15 @@ PROBE_SIZE = 4096  # bytes: a full disk may still take an empty file
 def atomic_write(path: str | PathLike) -> Iterator[BinaryIO]:
     """Yield a file that replaces `path` when the block ends without an error.
 
-    If anything interrupts the writing, `path` keeps its former content.
+    If anything interrupts the writing, `path` keeps its former content. Partial files
+    of processes that were killed while they wrote it are removed.
 
     Raises:
         RobooptError: as `check_writable`.
     """
     path = check_writable(path)
+    with contextlib.suppress(OSError):
+        sweep(path.parent, path.name)
     partial = _partial(path)
     try:
         # Never into a file, or through a link, that somebody has put there.
@@ -76,9 +79,7 @@ def require_writing(path: Any, argument: str = "path") -> Path:
     """
     path = check_writable(path, argument)
     try:
-        for old in path.parent.glob(f".{glob.escape(path.name)}.*"):
-            if old.suffix[1:].isdigit() and not _is_running(int(old.suffix[1:])):
-                old.unlink(missing_ok=True)
+        sweep(path.parent, path.name)
         try:
             _partial(path).unlink(missing_ok=True)
             with open(_partial(path), "xb") as file:
@@ -91,6 +92,19 @@ def require_writing(path: Any, argument: str = "path") -> Path:
             f"{error.strerror or error}."
         ) from error
     return path
+
+
+def sweep(folder: Path, name: str = "*") -> None:
+    """Remove the partial files of processes that were killed while they wrote them.
+
+    Args:
+        folder: where they are.
+        name: of the file that was written; by default any.
+    """
+    pattern = name if name == "*" else glob.escape(name)
+    for old in folder.glob(f".{pattern}.*"):
+        if old.suffix[1:].isdigit() and not _is_running(int(old.suffix[1:])):
+            old.unlink(missing_ok=True)
 
 
 def _partial(path: Path) -> Path:

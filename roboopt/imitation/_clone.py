@@ -9,6 +9,7 @@ acts in the environment, from the same random starts as its demonstrator.
 import contextlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from os import PathLike
 from typing import Any
 
 from roboopt._errors import RobooptError, require_at_least
@@ -25,6 +26,7 @@ from roboopt.rollouts import (
     EnvError,
     EnvSpec,
     Evaluation,
+    Ray,
     env_maker,
     evaluate,
     is_env,
@@ -58,7 +60,9 @@ def clone(
     observation_keys: Sequence[str] | None = None,
     options: Mapping[str, Any] | None = None,
     processes: int = 0,
+    workers: Ray | None = None,
     progress: bool = False,
+    checkpoint: str | PathLike | None = None,
 ) -> CloneResult:
     """Clone behavior from demonstrations, and let the clone do the task.
 
@@ -92,14 +96,21 @@ def clone(
         observation_keys: as in `data.load_episodes`.
         options: keyword arguments of the environment's constructor, if `env` is an id.
         processes: worker processes of the evaluation; 0 runs it in this process.
+        workers: a cluster for the evaluation, `rollouts.Ray()`, in their place.
         progress: whether to show progress bars.
+        checkpoint: file for the state of the training, written every ten seconds and at
+            the end. If the file exists, the training continues from it, to the same
+            policy as without the interruption, and for more `steps` if they are more
+            now. The curve of the held-out mismatch is sampled by time, and so never
+            quite the same. A file of another training is refused.
 
     Returns:
         The clone with its evaluation, also after Ctrl-C: the best policy so far.
 
     Raises:
         RobooptError: if an argument breaks its rule, or demonstrations, policy and
-            environment do not fit each other, or nothing ends an episode.
+            environment do not fit each other, nothing ends an episode, or `checkpoint`
+            is a file of another training.
         EnvError: if the environment fails before the training.
     """
     require_at_least(1, history=history, chunk=chunk, width=width, depth=depth)
@@ -115,7 +126,7 @@ def clone(
                 f"`{name}`, got None."
             )
     with _made(env, options) as (spec, source, world):
-        if processes and is_env(source):
+        if (processes or workers is not None) and is_env(source):
             source, _ = env_maker(source)
         if world is not None and max_steps is None and time_limit(world) is None:
             # Before anything is learned: an endless evaluation would lose it.
@@ -152,7 +163,7 @@ def clone(
                 max_steps=max_steps,
             )
         result, curve, mismatch = training.run(
-            steps, seconds=seconds, progress=progress
+            steps, seconds=seconds, progress=progress, checkpoint=checkpoint
         )
         space = None if world is None else world.action_space
         acting = within_limits(training.acting(result.model), space)
@@ -169,6 +180,7 @@ def clone(
                 seed=seed + EVALUATION_SEED_OFFSET,
                 max_steps=max_steps,
                 processes=processes,
+                workers=workers,
             )
         except KeyboardInterrupt:
             failure = INTERRUPTED

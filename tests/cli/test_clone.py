@@ -22,6 +22,7 @@ def rule(observation):
     return int(angle + 0.5 * rate + 0.1 * v + 0.05 * x > 0)
 """
 FILES = {
+    "checkpoint.npz",
     *("report.html", "policy.npz", "history.csv", "settings.json", "episodes.npz"),
     "result.npz",
 }

@@ -26,7 +26,7 @@ INTERNAL = {
     """,
     "roboopt.data": """
         atomic_write episode_masks is_episode_folder is_frame joint_motion
-        read_archive recording_files require_writing single_recordings
+        read_archive recording_files require_writing single_recordings sweep
     """,
     "roboopt.diagnose": """
         HISTORY_TITLES explain_descent explain_residuals gradient_section
