@@ -263,7 +263,7 @@ def check_choices(command: Any) -> None:
             huge = isinstance(number, int) and abs(number) > most
             require(not huge, field.name, f"be at most {most}", number)
         if choices and value is not None:
-            require_choice(f"`{field.name}`", value, choices)
+            require_choice(f"`{field.name}`", str(value), choices)
 
 
 def require_choice(

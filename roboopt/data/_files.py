@@ -168,7 +168,7 @@ def read_archive(
         ) from error
 
 
-def _require_whole(path: Path, archive: zipfile.ZipFile) -> None:
+def _require_whole(path: Path, archive: Any) -> None:
     """Raise a ValueError unless the members fill an archive, as its list says.
 
     The list has no checksum: a changed length in it hides members, or their content.

@@ -215,7 +215,8 @@ def values_of(hint: Any, field: Any) -> Iterator[str | None]:
 
 def wrong_lines() -> list[list[str]]:
     """Return the words of each command line."""
-    lines: list[list[str]] = [line.split() for line in EXTRA.strip().splitlines()]
+    lines: list[list[str]] = []
+    lines += [list(map(str, line.split())) for line in EXTRA.strip().splitlines()]
     for name, place in COMMANDS.items():
         module, _, kind = place.partition(":")
         command = getattr(import_module(module), kind)
