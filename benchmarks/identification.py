@@ -179,6 +179,7 @@ def exact() -> None:
         )
         seconds = time.perf_counter() - began
         report = found.identifiability
+        assert report is not None
         known = np.array([v == "identified" for v in report.verdicts])
         error = np.abs(report.values / case.values - 1)
         print(
@@ -206,6 +207,7 @@ def noisy() -> None:
                 prior=None, held_out=0,
             )  # fmt: skip
             v = found.identifiability
+            assert v is not None
             errors.append(np.abs(v.values / case.values - 1))
             covered.append((v.lower <= case.values) & (case.values <= v.upper))
             verdicts.append([x == "identified" for x in v.verdicts])

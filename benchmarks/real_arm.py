@@ -65,13 +65,14 @@ def main() -> None:
         f"{len(training)} runs, {len(held_out)} held out, {seconds:.1f} s in all; "
         f"fitted by {found.error}, smoothed above {found.cutoff:.3g} Hz"
     )
-    for i, name in enumerate(found.identifiability.names):
-        v = found.identifiability
+    v = found.identifiability
+    assert v is not None
+    for i, name in enumerate(v.names):
         print(
             f"{name:28} {v.values[i]:10.5g} [{v.lower[i]:9.4g}, {v.upper[i]:9.4g}] "
             f"{v.units[i]:10} {v.sentence(i)}"
         )
-    print(*found.identifiability.combinations, sep="\n")
+    print(*v.combinations, sep="\n")
     check_possible(found.model.robot)
 
     models = {"published": Published(published), "identified": found.model}

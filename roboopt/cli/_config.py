@@ -5,18 +5,25 @@ file that a stranger wrote must not make the command import any, so that such a 
 counts only where the command line says it, too.
 """
 
-import argparse
 import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 from roboopt._errors import RobooptError
 from roboopt._reading import read_json
-from roboopt.cli._flags import Output, all_flags, groups, spelled
+from roboopt.cli._flags import (
+    KINDS,
+    Output,
+    Parser,
+    a_path,
+    all_flags,
+    groups,
+    spelled,
+)
 from roboopt.cli._run_folder import SETTINGS
 
-FLAG = "--config"
+FLAG, RESUME = "--config", "--resume"
 CODE = ("env", "environment", "task", "demonstrator", "option")
 """Flags that may name a module, as in my_package:Mine-v0 or task=file.py:NAME."""
 OWN = "roboopt_envs:"
@@ -24,10 +31,19 @@ OWN = "roboopt_envs:"
 
 def split_config(arguments: Sequence[str]) -> tuple[Path | None, list[str]]:
     """Return the path that `--config` names, if any, and the other arguments."""
-    parser = argparse.ArgumentParser("roboopt", add_help=False, allow_abbrev=False)
-    parser.add_argument(FLAG, type=Path)
+    return _split(arguments, FLAG)
+
+
+def resume_path(arguments: Sequence[str]) -> Path | None:
+    """Return the path that `--resume` names, if any."""
+    return _split(arguments, RESUME)[0]
+
+
+def _split(arguments: Sequence[str], name: str) -> tuple[Path | None, list[str]]:
+    parser = Parser("roboopt", add_help=False, allow_abbrev=False)
+    parser.add_argument(name, dest="path", type=a_path)
     known, rest = parser.parse_known_args(arguments)
-    return known.config, rest
+    return known.path, rest
 
 
 def defaults_from(path: Path, command: Any) -> Any:
@@ -48,13 +64,13 @@ def defaults_from(path: Path, command: Any) -> Any:
     for group, kind in reversed(parts.items()):
         hints = get_type_hints(kind)
         values = {
-            field.name: _typed(hints[field.name], flags.pop(field.name.rstrip("_")))
+            field.name: _typed(name, hints[field.name], flags.pop(name), path)
             for field in dataclasses.fields(kind)
-            if field.name.rstrip("_") in flags
+            if (name := field.name.rstrip("_")) in flags
         }
         made[group] = kind(**values, **({} if group else made))
     if flags:
-        unknown = ", ".join(sorted(flags))
+        unknown = ", ".join(sorted(map(str, flags)))
         raise RobooptError(f"{FLAG} {path} has unknown flags: {unknown}")
     return made[""]
 
@@ -89,11 +105,29 @@ def require_consent(command: Any, words: Iterable[str], source: str) -> None:
             )
 
 
-def _typed(hint: Any, value: Any) -> Any:
+def _typed(name: str, hint: Any, value: Any, path: Path) -> Any:
     """Return a value read from JSON as the type that its flag has."""
-    if isinstance(value, list):
-        return tuple(value)
-    if isinstance(value, str):  # JSON has no number for infinity.
-        kinds = (hint, *get_args(hint))
-        return next((kind(value) for kind in (Path, float) if kind in kinds), value)
-    return value
+    kinds = (hint, *get_args(hint))
+    kind = next(kind for kind in kinds if kind in KINDS)
+    many = get_origin(hint) is tuple
+    if value is None and type(None) in kinds:
+        return None
+    try:
+        if not isinstance(value, list) and not many:
+            return _one(kind, value)
+        if isinstance(value, list) and many:
+            return tuple(_one(kind, each) for each in value)
+    except ValueError:
+        pass
+    rule = f"a list, each {KINDS[kind][1]}" if many else KINDS[kind][1]
+    raise RobooptError(f"{FLAG} {path}: {name} must be {rule}, got {value!r:.80}")
+
+
+def _one(kind: type, value: Any) -> Any:
+    """Return one value as its type; raise a `ValueError` where it has another."""
+    if kind is float and isinstance(value, str):
+        return float(value)  # JSON has no number for infinity.
+    written = {Path: str, float: int | float}.get(kind, kind)
+    if not isinstance(value, written) or isinstance(value, bool) != (kind is bool):
+        raise ValueError(f"{value!r} is no {kind.__name__}")
+    return kind(value)

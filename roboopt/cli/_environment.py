@@ -9,6 +9,8 @@ from typing import Any
 from roboopt._errors import RobooptError
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
+THIS_MACHINE = "local"
+RAY_HELP = "Ray cluster whose workers run the episodes; alone, one of this machine."
 ENV_HELP = "Gymnasium id, such as CartPole-v1 or my_package:Mine-v0."
 
 
@@ -34,6 +36,15 @@ def make(
     except Exception as error:  # A user's constructor may raise anything.
         reason = " ".join(str(error).split()) or type(error).__name__
         raise RobooptError(f"environment {name} cannot be made: {reason}") from error
+
+
+def cluster(ray: str | None) -> Any:
+    """Return the workers that --ray asks for, None without the flag."""
+    if ray is None:
+        return None
+    from roboopt.rollouts import Ray
+
+    return Ray(None if ray == THIS_MACHINE else ray)
 
 
 def keywords_of(options: Sequence[str]) -> dict[str, Any]:

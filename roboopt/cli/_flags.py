@@ -11,7 +11,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
-from roboopt._errors import RobooptError
+from roboopt._errors import RobooptError, require
 
 KINDS: dict[type, tuple[str, str]] = {
     bool: ("BOOL", "True or False"),
@@ -25,9 +25,19 @@ ARGUMENT = re.compile(
     r"(?:^|(?<=by )|(?<=ive )|(?<=ith ))`(\w+)(?:=([^`]*))?`|`(\w+)=([^`]*)`"
 )
 HELP = ("-h", "--help")
-OTHER_NAMES = {"packages": "package", "xacro_args": "xacro_arg"}
+OTHER_NAMES = {"packages": "package", "xacro_args": "xacro_arg", "address": "ray"}
 """Arguments whose flags have another name."""
 MAX_WIDTH = 80  # columns
+MAX_INT = 2**31 - 1
+MAX_COUNTS = {
+    "timesteps": 2**53,
+    **dict.fromkeys(("starts", "episodes", "envs", "draws", "pairs"), 10**6),
+    **dict.fromkeys(("horizon", "history", "chunk", "observation_size"), 10**6),
+    **dict.fromkeys(("epochs", "minibatches", "updates", "width"), 10**5),
+    **dict.fromkeys(("depth", "dagger", "processes"), 1000),
+}
+"""The largest values of flags that memory or a whole day is spent for; else `MAX_INT`.
+"""
 
 
 def flag(
@@ -38,6 +48,7 @@ def flag(
     shown: str | None = None,
     choices: Sequence[str] = (),
     positional: bool = False,
+    alone: str | None = None,
 ) -> Any:
     """Return the field of a flag.
 
@@ -50,6 +61,7 @@ def flag(
         shown: the placeholder for the value; the choices or the type where None.
         choices: the only values besides None.
         positional: whether the value comes without the flag's name.
+        alone: the value of a flag that is given without one; None where it needs one.
     """
     shown = shown or ("{" + ",".join(choices) + "}" if choices else None)
     if default in (None, ()):
@@ -60,7 +72,7 @@ def flag(
     if default is dataclasses.MISSING:
         words = ""
     told = {"text": text, "words": words, "shown": shown, "choices": tuple(choices)}
-    told |= {"positional": positional}
+    told |= {"positional": positional, "alone": alone}
     return dataclasses.field(default=default, metadata=told)
 
 
@@ -81,6 +93,12 @@ class Output:
         "files of that run are touched.",
     )
     no_video: bool = flag(False, "Write the report without a video.")
+    resume: Path | None = flag(
+        None,
+        "Folder of a run that was interrupted or killed, to continue from its "
+        "checkpoint, with its settings.",
+        shown="RUN",
+    )
     config: Path | None = flag(
         None, "Folder or settings.json of a past run, whose flags become defaults."
     )
@@ -109,9 +127,20 @@ def spelled(name: str) -> str:
     return f"--{name.rstrip('_').replace('_', '-')}"
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are `RobooptError`s."""
+
     def error(self, message: str) -> Any:
         raise RobooptError(message)
+
+
+def a_path(text: str) -> Path:
+    """Return a path, refused where no file can have the name."""
+    try:
+        Path(text).exists()
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"{error.strerror}: {text:.40}…") from None
+    return Path(text)
 
 
 def parse(command: Any, prog: str, words: Sequence[str], default: Any = None) -> Any:
@@ -126,7 +155,7 @@ def parse(command: Any, prog: str, words: Sequence[str], default: Any = None) ->
     width = min(shutil.get_terminal_size((MAX_WIDTH, 24)).columns, MAX_WIDTH)
     hints, fields = get_type_hints(command), dataclasses.fields(command)
     names = [f.metadata["shown"] for f in fields if f.metadata.get("positional")]
-    parser = _Parser(
+    parser = Parser(
         usage=" ".join([prog, "[-h]", "[FLAGS]", *names]),
         add_help=False,
         allow_abbrev=False,
@@ -184,6 +213,9 @@ def _add(
 
         def read(text: str) -> Any:
             try:
+                if kind in (Path, str):
+                    path = a_path(text)
+                    return path if kind is Path else text
                 return (
                     {"True": True, "False": False}[text] if kind is bool else kind(text)
                 )
@@ -197,6 +229,8 @@ def _add(
         options["nargs"] = "*"
         if not told["positional"]:
             options["action"] = "extend"  # A flag may be given again.
+    elif told["alone"] is not None:
+        options |= {"nargs": "?", "const": told["alone"]}
     elif told["positional"] and not (needed and required):
         options["nargs"] = "?"
     if told["positional"]:
@@ -220,11 +254,16 @@ def verb_arguments(command: Any) -> dict[str, Any]:
 
 
 def check_choices(command: Any) -> None:
-    """Raise a `RobooptError` if a flag has none of its choices."""
+    """Raise a `RobooptError` if a flag has none of its choices, or is a huge count."""
     for field in dataclasses.fields(command):
-        value, choices = getattr(command, field.name), field.metadata.get("choices")
+        value: Any = getattr(command, field.name)
+        choices = field.metadata.get("choices")
+        most = MAX_COUNTS.get(field.name, MAX_INT)
+        for number in value if isinstance(value, tuple) else (value,):
+            huge = isinstance(number, int) and abs(number) > most
+            require(not huge, field.name, f"be at most {most}", number)
         if choices and value is not None:
-            require_choice(f"`{field.name}`", value, choices)
+            require_choice(f"`{field.name}`", str(value), choices)
 
 
 def require_choice(

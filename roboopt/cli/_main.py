@@ -12,13 +12,16 @@ from typing import Any
 from roboopt._errors import RobooptError
 from roboopt.cli._config import (
     FLAG,
+    RESUME,
     code_named,
     defaults_from,
     require_consent,
+    resume_path,
     split_config,
 )
 from roboopt.cli._flags import (
     HELP,
+    all_flags,
     check_choices,
     filled,
     name_flag,
@@ -27,6 +30,8 @@ from roboopt.cli._flags import (
 )
 from roboopt.cli._heartbeat import heartbeat
 from roboopt.cli._process import find_own_modules, process_settings
+from roboopt.cli._resume import resumed
+from roboopt.cli._run_folder import resumable
 
 COMMANDS = {
     "tune": "roboopt.cli.tune:Tune",
@@ -92,11 +97,18 @@ def _command_class(name: str) -> Any:
 
 def _parse(command: Any, name: str, *arguments: str) -> Any:
     config, words = split_config(arguments)
+    resume = resume_path(words) if "resume" in all_flags(command) else None
+    if resume is not None and config is not None:
+        raise RobooptError("--config must be left out with --resume")
     default = None
     if config is not None:
         default = defaults_from(config, command)
         require_consent(default, words, f"{FLAG} {config}")
-    return parse(command, f"roboopt {name}", words, default)
+    if resume is not None:
+        default = defaults_from(resumable(resume), command)
+        require_consent(default, words, f"{RESUME} {resume}")
+    parsed = parse(command, f"roboopt {name}", words, default)
+    return parsed if resume is None else resumed(parsed, default)
 
 
 def _require_extras() -> None:

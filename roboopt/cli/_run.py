@@ -3,6 +3,7 @@
 import os
 import platform
 import tempfile
+import warnings
 from collections.abc import Callable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -15,7 +16,9 @@ from roboopt._interrupt import cleaned_up, ending, exit_code, shielded
 from roboopt._progress import say
 from roboopt.cli._flags import Output, groups, verb_arguments
 from roboopt.cli._process import jax_settings
-from roboopt.cli._run_folder import SETTINGS, RunFolder, write_json
+from roboopt.cli._resume import how_to_resume
+from roboopt.cli._run_folder import CHECKPOINT, SETTINGS, RunFolder, write_json
+from roboopt.data import save
 from roboopt.report import VerbResult, plain
 
 PACKAGES = "roboopt jax jaxlib equinox optax numpy gymnasium pybullet".split()
@@ -32,9 +35,9 @@ def run(
     """Run the verb of a command, and leave the folder of the run.
 
     A run writes into `runs/<name>.partial`, which is renamed when the run is over. If
-    the verb fails, the folder is removed, and an earlier run of that name stays as it
-    was. A result is saved before it is reported: nothing that ends the report takes the
-    result away.
+    the verb fails, the folder is removed unless there is a checkpoint in it, and an
+    earlier run of that name stays as it was. A result is saved before it is reported:
+    nothing that ends the report takes the result away.
 
     Args:
         command: the parsed flags, with a field `output`.
@@ -46,14 +49,21 @@ def run(
         0; or 130 or 143 if a signal came before the result was complete.
     """
     output = command.output
-    folder = RunFolder.claim(output.runs, output.name, name, overwrite=output.overwrite)
+    if output.resume is not None:
+        folder = RunFolder.resume(output.resume)
+    else:
+        taken = output.runs, output.name, name
+        folder = RunFolder.claim(*taken, overwrite=output.overwrite)
     import_pybullet_silently()
     with jax_settings():
         try:
             with cleaned_up(folder.discard):
+                # With these and a checkpoint, a run that is killed can be resumed.
+                write_json(folder.work / SETTINGS, flags_of(command))
                 result = verb(folder.work)
         except BaseException:
-            folder.discard()
+            if folder.discard():
+                say(how_to_resume(command, os.path.relpath(folder.path)))
             raise
         with shielded():
             settings = _settings(command, result) | dict(record or {})
@@ -65,9 +75,14 @@ def run(
         try:
             print(result)
             if result.interrupted or ending():
+                if (folder.work / CHECKPOINT).exists():
+                    print(how_to_resume(command, os.path.relpath(folder.path)))
                 return exit_code()
             say("writing the report")
             result.report(folder.work / REPORT, video=not output.no_video)
+            if getattr(result, "explained", None):  # by the report: once for all
+                with warnings.catch_warnings(action="ignore"):
+                    save(folder.work / "result.npz", result, partly=True)
         except OSError as error:
             raise RobooptError(f"the report could not be written: {error}") from error
         finally:

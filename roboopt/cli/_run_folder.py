@@ -1,6 +1,7 @@
 """The folder of a run, `runs/<name>/`, which a failing run leaves untouched."""
 
 import contextlib
+import filecmp
 import itertools
 import json
 import os
@@ -12,8 +13,17 @@ from typing import Any
 from roboopt._errors import RobooptError
 from roboopt._reading import read_json
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
 SETTINGS = "settings.json"  # its presence marks the folder of a run
 CHECKPOINT = "checkpoint.npz"  # of a run that can be resumed
+EARLIER = "checkpoint.[0-9].npz"
+PARTIAL = ".partial"
+RESUMED = ("checkpoint*.npz", "returns.csv", SETTINGS)
+"""Files that a run goes on from."""
 POLICIES = ("controller.npz", "policy.npz")
 
 
@@ -48,38 +58,82 @@ class RunFolder:
         path = runs / (name or default)
         if overwrite:
             _require_run(path)
-            shutil.rmtree(_work(path), ignore_errors=True)
+            shutil.rmtree(partial(path), ignore_errors=True)
         elif name is None:
             numbered = (f"{default}-{number}" for number in itertools.count(2))
             paths = (runs / name for name in itertools.chain([default], numbered))
-            path = next(p for p in paths if not p.exists() and _is_free(_work(p)))
+            path = next(p for p in paths if not p.exists() and _is_free(partial(p)))
         elif path.exists():
             raise RobooptError(
                 f"{path} exists already: give another --name, or --overwrite"
             )
-        elif not _is_free(_work(path)):
+        elif not _is_free(partial(path)):
             raise RobooptError(
-                f"{_work(path)} belongs to a run that goes on, or can be resumed: give "
-                "another --name, or --overwrite"
+                f"{partial(path)} belongs to a run that goes on, or can be resumed: "
+                "give another --name, --resume, or --overwrite"
             )
         try:
-            shutil.rmtree(_work(path), ignore_errors=True)
-            _work(path).mkdir(parents=True)
+            shutil.rmtree(partial(path), ignore_errors=True)
+            partial(path).mkdir(parents=True)
         except OSError as error:
             reason = error.strerror or str(error)
             raise RobooptError(f"cannot write to {path}: {reason}") from error
-        return cls(path, _work(path), _lock(_work(path)))
+        return cls(path, partial(path), _lock(partial(path)))
 
-    def discard(self) -> None:
-        """Remove what the run has written so far; an earlier run stays as it was."""
-        shutil.rmtree(self.work, ignore_errors=True)
+    @classmethod
+    def resume(cls, path: Path) -> "RunFolder":
+        """Take up the folder of a run, of which nothing is lost if this is interrupted.
+
+        Files that were being written when the run was killed are removed.
+
+        Args:
+            path: `runs/<name>` or `runs/<name>.partial`.
+        """
+        source = resumable(path)
+        final = source.with_name(source.name.removesuffix(PARTIAL))
+        work = partial(final)
+        if source != work:
+            if work.exists() and not _is_free(work):
+                raise RobooptError(f"{work} belongs to a run that goes on")
+            aside = work.with_name(f".{final.name}.resumed")
+            shutil.rmtree(aside, ignore_errors=True)
+            aside.mkdir()
+            for pattern in RESUMED:
+                for file in source.glob(pattern):
+                    shutil.copy2(file, aside)
+            shutil.rmtree(work, ignore_errors=True)
+            aside.rename(work)
+        lock = held(work)
+        from roboopt.data import sweep  # Slow to import.
+
+        sweep(work)
+        return cls(final, work, lock)
+
+    def discard(self) -> bool:
+        """Remove what the run has written so far, unless it can be resumed.
+
+        An earlier run stays as it was.
+
+        Returns:
+            Whether the folder is kept.
+        """
+        own, earlier = (x / CHECKPOINT for x in (self.work, self.path))
+        kept = own.exists()
+        if kept and earlier.exists():
+            kept = not filecmp.cmp(own, earlier, shallow=False)
+        if not kept:
+            shutil.rmtree(self.work, ignore_errors=True)
         self._unlock()
+        return kept
 
     def publish(self) -> None:
         """Move the run's files to their place, the settings last.
 
-        The files of an earlier run there are replaced or removed; all others stay.
+        Of the checkpoints the latest is kept. The files of an earlier run there are
+        replaced or removed; all others stay.
         """
+        for earlier in self.work.glob(EARLIER):
+            earlier.unlink()
         settings = json.loads((self.work / SETTINGS).read_text("utf-8"))
         files = sorted(path.name for path in self.work.iterdir())
         write_json(self.work / SETTINGS, {**settings, "files": files})
@@ -89,7 +143,8 @@ class RunFolder:
             return
         for name in _files_of(self.path) - set(files):
             (self.path / name).unlink(missing_ok=True)
-        for name in sorted(files, key=SETTINGS.__eq__):
+        # Killed on the way, the run can be resumed in one folder or the other.
+        for name in sorted(files, key=_turn):
             (self.work / name).replace(self.path / name)
         self.work.rmdir()
         self._unlock()
@@ -98,6 +153,25 @@ class RunFolder:
         if self.lock is not None:
             with contextlib.suppress(OSError):  # closed before
                 os.close(self.lock)
+
+
+def resumable(path: Path) -> Path:
+    """Return the folder that a run goes on from.
+
+    That is `runs/<name>.partial` of a run that was killed, from its beginning if it had
+    no checkpoint yet, or else `runs/<name>`.
+
+    Args:
+        path: of either folder.
+    """
+    path = Path(os.path.abspath(path))
+    work = path if path.name.endswith(PARTIAL) else partial(path)
+    for folder in dict.fromkeys((work, path)):
+        if (folder / CHECKPOINT).is_file():
+            return folder
+    if (work / SETTINGS).is_file():
+        return work
+    raise RobooptError(f"--resume {path} holds no checkpoint: nothing to resume")
 
 
 def policy_file(path: Path) -> Path:
@@ -118,8 +192,14 @@ def write_json(path: Path, tree: Any) -> None:
         file.write(f"{json.dumps(tree, indent=2, ensure_ascii=False)}\n".encode())
 
 
-def _work(path: Path) -> Path:
-    return path.with_name(f"{path.name}.partial")
+def partial(path: Path) -> Path:
+    """Return the folder that a run writes into until it is over."""
+    return path.with_name(f"{path.name}{PARTIAL}")
+
+
+def _turn(name: str) -> int:
+    """Return when a file is moved: the checkpoint at first, the settings last."""
+    return -1 if name == CHECKPOINT else int(name == SETTINGS)
 
 
 def _lock(work: Path) -> int | None:
@@ -128,9 +208,7 @@ def _lock(work: Path) -> int | None:
     The lock ends with the process, however it ends. Systems without such locks have
     None.
     """
-    try:
-        import fcntl
-    except ImportError:
+    if fcntl is None:
         return None
     folder = os.open(work, os.O_RDONLY)
     try:
@@ -139,6 +217,17 @@ def _lock(work: Path) -> int | None:
         os.close(folder)
         return None
     return folder
+
+
+def held(work: Path) -> int | None:
+    """Return the folder, open and locked; refuse one that another process has locked.
+
+    Systems without such locks have None.
+    """
+    lock = _lock(work)
+    if lock is None and fcntl is not None:
+        raise RobooptError(f"{work} belongs to a run that goes on")
+    return lock
 
 
 def _is_free(work: Path) -> bool:

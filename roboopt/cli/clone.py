@@ -3,9 +3,20 @@
 import dataclasses
 import math
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
 
-from roboopt.cli._environment import ENV_HELP, keywords_of, label
+from roboopt._errors import RobooptError
+from roboopt.cli._environment import (
+    ENV_HELP,
+    RAY_HELP,
+    THIS_MACHINE,
+    cluster,
+    keywords_of,
+    label,
+)
 from roboopt.cli._flags import Output, flag, verb_arguments
+from roboopt.cli._run_folder import CHECKPOINT
 
 KINDS = ("mlp", "gaussian", "tanh-gaussian", "gmm", "flow", "categorical")
 KIND_HELP = "Kind of policy; gmm or flow if demonstrations disagree."
@@ -28,7 +39,7 @@ class Clone:
 
     demonstrations: str = flag(
         dataclasses.MISSING,
-        "File (.npz, .hdf5), folder, or minari:<dataset>.",
+        "File, folder, or minari:<dataset>.",
         shown="DEMOS",
         positional=True,
     )
@@ -58,7 +69,17 @@ class Clone:
         shown=DEMONSTRATOR,
     )
     dagger: int = flag(0, "Number of DAgger rounds.")
-    held_out: float = flag(0.1, "Fraction of the episodes that is held out.")
+    held_out: float | None = flag(
+        None,
+        "Fraction of the episodes that is held out.",
+        "those of the file's mask `valid`, else 0.1",
+    )
+    test: tuple[str, ...] = flag(
+        (), "Files of held-out demonstrations.", "none", shown="DEMOS"
+    )
+    observation_keys: tuple[str, ...] = flag(
+        (), "Observations to join, of HDF5, Parquet and Zarr.", "all", shown="NAME"
+    )
     seed: int = flag(0, "Seed of weights, batches and starts.")
     episodes: int = flag(100, "Number of test episodes.")
     max_steps: int | None = flag(
@@ -66,7 +87,11 @@ class Clone:
     )
     time_step: float | None = flag(None, "Time between samples [s].", "as recorded")
     processes: int = flag(0, "Worker processes of the evaluation.")
+    ray: str | None = flag(
+        None, RAY_HELP, "no cluster", shown="ADDRESS", alone=THIS_MACHINE
+    )
     output: Output = Output()
+    endings: ClassVar = ("steps", "seconds", "episodes", "processes")
 
     def run(self) -> int:
         """Train, evaluate, save and report; return the exit code."""
@@ -76,9 +101,20 @@ class Clone:
 
         arguments = verb_arguments(self)
         arguments["options"] = keywords_of(arguments.pop("option"))
+        arguments["workers"] = cluster(arguments.pop("ray"))
+        if test := arguments.pop("test"):
+            if self.held_out is not None:
+                raise RobooptError("--test and --held-out exclude each other, got both")
+            arguments["held_out"] = list(test)
+        arguments["observation_keys"] = self.observation_keys or None
         name = "clone"
         if self.env is not None:
             name = f"{label(self.env, self.option)}-clone"
         if self.demonstrator is not None:
             arguments["demonstrator"], _ = demonstrator(None, self.demonstrator)
-        return run(self, name, lambda _: imitation.clone(**arguments, progress=True))
+
+        def clone(work: Path) -> Any:
+            kept = work / CHECKPOINT
+            return imitation.clone(**arguments, progress=True, checkpoint=kept)
+
+        return run(self, name, clone)

@@ -1,15 +1,35 @@
 """`roboopt collect`: record demonstrations in an environment."""
 
+import contextlib
 import dataclasses
+import os
 import shlex
+import shutil
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from roboopt._errors import RobooptError, require_at_least
-from roboopt.cli._environment import ENV_HELP, label, make
+from roboopt.cli._environment import (
+    ENV_HELP,
+    RAY_HELP,
+    THIS_MACHINE,
+    cluster,
+    label,
+    make,
+)
 from roboopt.cli._flags import flag
+from roboopt.cli._resume import how_to_resume
+from roboopt.cli._run_folder import (
+    PARTIAL,
+    SETTINGS,
+    held,
+    partial,
+    resumable,
+    write_json,
+)
 from roboopt.cli._simulation import Balancing
 
 SUFFIXES = ("", ".npz", ".hdf5", ".h5")
@@ -50,10 +70,20 @@ class Collect:
     max_steps: int | None = flag(
         None, "Time limit of an episode [steps].", "the environment's"
     )
+    ray: str | None = flag(
+        None, RAY_HELP, "no cluster", shown="ADDRESS", alone=THIS_MACHINE
+    )
     only_successes: bool = flag(False, "Keep only the successful episodes.")
     out: Path | None = flag(None, OUT_HELP, "named after the environment")
     overwrite: bool = flag(False, "Replace an existing file.")
+    resume: Path | None = flag(
+        None,
+        "Output of a recording that was interrupted or killed, to continue with its "
+        "settings.",
+        shown="OUT",
+    )
     simulation: Balancing = Balancing()
+    endings: ClassVar = ("episodes", "only_successes")
 
     def run(self) -> int:
         """Record, save and describe the episodes; return the exit code."""
@@ -63,22 +93,30 @@ class Collect:
             raise RobooptError(
                 f"`noise` must be 0 or more and finite, got {self.noise}"
             )
+        out = self._out()
+        if self.resume is None:
+            _require_free(out, self.overwrite)
+        from roboopt.cli._process import jax_settings
+
+        with jax_settings(), _kept(out, self) as folder:
+            self._record(out, folder)
+        return 0
+
+    def _out(self) -> Path:
         out = self.out or Path(f"{label(self.environment, self.option)}-demos.npz")
         if out.suffix not in SUFFIXES:
             raise RobooptError(
                 f"--out must end in .npz or .hdf5, or have no suffix, got {out}"
             )
-        if out.exists() and not self.overwrite:
-            raise RobooptError(f"{out} exists: give another --out, or --overwrite")
+        if self.resume is not None:
+            # Their place now, whatever folder the settings were relative to.
+            folder = resumable(self.resume)
+            out = folder.with_name(folder.name.removesuffix(PARTIAL))
         if not out.absolute().parent.is_dir():
             raise RobooptError(f"--out must lie in a folder, but {out.parent} is none")
-        from roboopt.cli._process import jax_settings
+        return out
 
-        with jax_settings():
-            self._record(out)
-        return 0
-
-    def _record(self, out: Path) -> None:
+    def _record(self, out: Path, folder: Path) -> None:
         import equinox as eqx
 
         import roboopt as ro
@@ -100,7 +138,9 @@ class Collect:
                 seed=self.seed,
                 label=None if acting is expert else expert,
                 max_steps=self.max_steps,
+                workers=cluster(self.ray),
                 progress=lambda _: advance(),
+                checkpoint=None if self.ray else folder,
             )
         found = ro.rollouts.Evaluation.of(recorded)
         print(_described(found))
@@ -126,6 +166,45 @@ class Collect:
         words += ["--option", *options] if options else []
         words += ["--demonstrator", str(named)]
         print(f"To clone it: {shlex.join(words)}")
+
+
+def _require_free(out: Path, overwrite: bool) -> None:
+    """Refuse a recording in the place of another, unless that is to be replaced."""
+    if overwrite:
+        shutil.rmtree(partial(out), ignore_errors=True)
+    elif out.exists():
+        raise RobooptError(f"{out} exists: give another --out, or --overwrite")
+    elif any(partial(out).glob("part-*.npz")):
+        raise RobooptError(
+            f"{partial(out)} holds episodes of a recording that goes on, or can be "
+            f"resumed: give another --out, --resume {out}, or --overwrite"
+        )
+
+
+@contextlib.contextmanager
+def _kept(out: Path, command: Collect) -> Iterator[Path]:
+    """Yield the folder of the finished episodes, and remove it if all went well."""
+    from roboopt.cli._run import flags_of
+
+    folder = partial(out)
+    folder.mkdir(exist_ok=True)
+    lock = held(folder)
+    write_json(folder / SETTINGS, flags_of(command))
+    try:
+        yield folder
+    except BaseException:
+        if any(folder.glob("part-*.npz")):
+            print(how_to_resume(command, str(out)), file=sys.stderr)
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
+    finally:
+        if lock is not None:
+            os.close(lock)
+    # The settings last: killed on the way, the recording can still be resumed.
+    for file in sorted(folder.iterdir(), key=lambda file: file.name == SETTINGS):
+        file.unlink()
+    folder.rmdir()
 
 
 def _noise(env: Any, share: float) -> Any:

@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from roboopt._errors import RobooptError, require_positive
 from roboopt.cli._flags import Output, flag
+from roboopt.cli._run_folder import CHECKPOINT
 from roboopt.cli._simulation import OF_URDF, Simulation
 
 ENVIRONMENTS = {
@@ -79,6 +80,9 @@ class Identify:
         FREE, 'Fitted parameters, such as mass or "*[link_7]".', shown="NAME"
     )
     held_out: float | None = flag(None, HELD_OUT_HELP, THIRD)
+    test: tuple[str, ...] = flag(
+        (), "Recordings that test the model, held out of the fit.", shown="RECORDING"
+    )
     error: str = flag(
         "auto", "Error that the fit minimizes.", shown="{auto,motion,effort,both}"
     )
@@ -90,6 +94,7 @@ class Identify:
     steps: int = flag(100, "Steps of each fit, at most.")
     simulation: Simulation = Simulation()
     output: Output = Output()
+    endings: ClassVar = ()
 
     def run(self) -> int:
         """Identify, save, print and report; return the exit code."""
@@ -109,10 +114,13 @@ class Identify:
 
         free = tuple(name for text in self.free for name in text.split(",") if name)
         robot = self._robot()
+        kept = ro.optimize.Checkpoint(folder / CHECKPOINT)
         options: dict[str, Any] = {}
         recordings: Any = self.recordings
         if self.collect:
-            excited = ro.sysid.excite(robot, free=free, seed=self.seed, progress=True)
+            excited = ro.sysid.excite(
+                robot, free=free, seed=self.seed, progress=True, checkpoint=kept
+            )
             excited.recording.save(folder / RECORDING)
             robot, recordings = excited.known, [excited.recording]
             options["truth"] = excited.truth
@@ -131,13 +139,14 @@ class Identify:
                 robot,
                 recordings,
                 free=free,
-                held_out=self.held_out,
+                held_out=self.test or self.held_out,
                 error=self.error,
                 cutoff=self.cutoff,
                 prior=self.prior or None,
                 horizon=self.horizon,
                 steps=self.steps,
                 progress=True,
+                checkpoint=kept,
                 **options,
             )
         except ro.data.ColumnError as error:
@@ -188,6 +197,10 @@ class Identify:
 
             reading = self.simulation.options(OF_URDF)
             read_urdf(self.urdf, argument="urdf", **reading)
+        if self.test and self.held_out is not None:
+            raise RobooptError("--test and --held-out exclude each other, got both")
+        if self.test and self.collect:
+            raise RobooptError("--test is for recordings, got --collect")
         if self.collect == bool(self.recordings):
             raise RobooptError("give either recordings of the robot, or --collect")
         what = "recordings" if self.collect else "--collect"

@@ -5,13 +5,19 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from roboopt._errors import RobooptError
-from roboopt.cli._config import defaults_from, require_consent
-from roboopt.cli._environment import ENV_HELP, keywords_of, label
-from roboopt.cli._flags import Output, flag, groups, spelled
-from roboopt.cli._run_folder import CHECKPOINT, SETTINGS, write_json
+from roboopt.cli._environment import (
+    ENV_HELP,
+    RAY_HELP,
+    THIS_MACHINE,
+    cluster,
+    keywords_of,
+    label,
+)
+from roboopt.cli._flags import Output, flag, spelled
+from roboopt.cli._run_folder import CHECKPOINT
 from roboopt.cli._simulation import Balancing
 
 RETURNS = "returns.csv"
@@ -32,10 +38,6 @@ GRADIENT_HELP = "Kind of gradient, instead of --algorithm."
 TWIN_OR_NOT = "analytic with a twin, otherwise likelihood"
 START_HELP = "Policy to start from: a fresh network or PD gains."
 TARGET_HELP = "Mean return of the last 100 episodes that ends the learning."
-RESUME_HELP = (
-    "Folder of a run to continue from its checkpoint, with its settings; a package of "
-    "your own that its environment is from must be named again."
-)
 ENVS_HELP = "Number of parallel environments, or of starts per gradient step."
 NORMALIZE_HELP = "Running normalization of the observations."
 
@@ -61,7 +63,6 @@ class Reinforce:
         None, START_HELP, "pd for arms, otherwise network", choices=("network", "pd")
     )
     from_: Path | None = flag(None, "Folder of a run, or saved policy, to start from.")
-    resume: Path | None = flag(None, RESUME_HELP)
     timesteps: int | None = flag(
         None, "Number of environment steps.", "chosen and printed"
     )
@@ -69,6 +70,9 @@ class Reinforce:
     target: float | None = flag(None, TARGET_HELP)
     envs: int | None = flag(None, ENVS_HELP, "chosen and printed")
     processes: int = flag(0, "Worker processes of the environments.")
+    ray: str | None = flag(
+        None, RAY_HELP, "no cluster", shown="ADDRESS", alone=THIS_MACHINE
+    )
     width: int | None = flag(
         None, "Neurons of a hidden layer.", "64, or 16 for perturbed parameters"
     )
@@ -126,36 +130,25 @@ class Reinforce:
     )
     simulation: Balancing = Balancing()
     output: Output = Output()
+    endings: ClassVar = ENDINGS
 
     def run(self) -> int:
         """Learn, evaluate, report; return the exit code."""
-        # A resumed run's environment is named again only where it is code.
-        both = None not in (self.env, self.resume) and ":" not in str(self.env)
-        if both or self.env is self.resume is None:
-            raise RobooptError("give an environment, or --resume a run, and not both")
-        command, kept = self, {}
-        if self.resume is not None:
-            command, kept = self._resumed(self.resume), _checkpoint(self.resume)
-        if command.policy is not None and command.from_ is not None:
+        if self.env is None:
+            raise RobooptError("give an environment, or --resume a run")
+        if self.policy is not None and self.from_ is not None:
             raise RobooptError("--policy must be left out with --from")
-        if command.algorithm is not None and command.gradient is not None:
+        if self.algorithm is not None and self.gradient is not None:
             raise RobooptError("--gradient must be left out with --algorithm")
         from roboopt.cli._run import run
 
-        assert command.env is not None
-        name = f"{label(command.env, command.option)}-reinforce"
-        return run(command, name, lambda folder: command._learn(folder, kept))
+        name = f"{label(self.env, self.option)}-reinforce"
+        return run(self, name, self._learn)
 
-    def _learn(self, folder: Path, kept: Mapping[str, bytes]) -> Any:
-        """Run the verb in `folder`, on the files `kept` of an earlier run."""
+    def _learn(self, folder: Path) -> Any:
         import roboopt as ro
         from roboopt.cli._policies import saved
-        from roboopt.cli._run import flags_of
 
-        for name, content in kept.items():
-            (folder / name).write_bytes(content)
-        # With the checkpoint, a run that is killed can be resumed.
-        write_json(folder / SETTINGS, flags_of(self))
         if given := self.simulation.options():
             ro.rollouts.EnvSpec(str(self.env)).require_keywords(given)
         algorithm = self._algorithm(ro.rl.ALGORITHMS)
@@ -170,6 +163,7 @@ class Reinforce:
             progress=True,
             checkpoint=folder / CHECKPOINT,
             log=folder / RETURNS,
+            workers=cluster(self.ray),
             **{name: getattr(self, name) for name in PASSED},
             **{name: x for name, x in network.items() if x not in (None, ())},
         )
@@ -191,42 +185,3 @@ class Reinforce:
             which = names[0] if len(names) == 1 else f"one of {', '.join(names)}"
             raise RobooptError(f"{said} must be among the settings of {which}")
         return algorithms[fits[0]](**given)
-
-    def _resumed(self, path: Path) -> "Reinforce":
-        """Return the flags of the run in `path`, with those that may be changed."""
-        given = {
-            field.name: value
-            for field in dataclasses.fields(self)
-            if (value := getattr(self, field.name)) != field.default
-            and field.name not in ("resume", "env", "option", *groups(self))
-        }
-        given |= self.simulation.options()
-        if fixed := sorted(given.keys() - set(ENDINGS)):
-            raise RobooptError(
-                f"`{fixed[0]}` must be left out with --resume, which keeps the settings"
-            )
-        before = defaults_from(path, Reinforce)
-        require_consent(before, [self.env or "", *self.option], f"--resume {path}")
-        for name, again in (("env", self.env), ("option", self.option)):
-            if again and again != getattr(before, name):
-                raise RobooptError(
-                    f"`{name}` must be that of the run with --resume, "
-                    f"{getattr(before, name)}, got {again}"
-                )
-        folder = path.resolve()
-        output = dataclasses.replace(
-            self.output,
-            name=folder.name.removesuffix(".partial"),
-            runs=folder.parent,
-            overwrite=True,
-        )
-        return dataclasses.replace(before, **given, output=output)
-
-
-def _checkpoint(path: Path) -> dict[str, bytes]:
-    """Return the files of the run in `path` that the learning goes on from."""
-    if not (path / CHECKPOINT).is_file():
-        raise RobooptError(f"--resume {path} has no {CHECKPOINT}: nothing to resume")
-    earlier = path.glob(f"{Path(CHECKPOINT).stem}.[0-9].npz")
-    files = path / CHECKPOINT, path / RETURNS, *earlier
-    return {file.name: file.read_bytes() for file in files if file.is_file()}

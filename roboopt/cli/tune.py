@@ -2,8 +2,11 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
+from roboopt.cli._environment import RAY_HELP, THIS_MACHINE, cluster
 from roboopt.cli._flags import Output, flag, verb_arguments
+from roboopt.cli._run_folder import CHECKPOINT
 from roboopt.cli._simulation import Balancing
 
 BY_ROBOT = "chosen for the robot and task"
@@ -65,21 +68,28 @@ class Tune:
     processes: int | None = flag(
         None, "Worker processes of the test.", "one per processor"
     )
+    ray: str | None = flag(
+        None, RAY_HELP, "no cluster", shown="ADDRESS", alone=THIS_MACHINE
+    )
     simulation: Balancing = Balancing()
     output: Output = Output()
+    endings: ClassVar = ("seconds", "episodes", "processes")
 
     def run(self) -> int:
         """Tune, test, save and report; return the exit code."""
         from roboopt import tuning
         from roboopt.cli._run import run
 
+        arguments = verb_arguments(self)
+        arguments["workers"] = cluster(arguments.pop("ray"))
         names = self.env, self.task, self.robot, self.urdf, self.model
         return run(
             self,
             tuning.run_name(*names),
             lambda work: tuning.tune(
-                **verb_arguments(self),
+                **arguments,
                 options=self.simulation.options(),
                 progress=True,
+                checkpoint=work / CHECKPOINT,
             ),
         )

@@ -4,6 +4,7 @@ from roboopt.data._demonstrations import Demonstrations as Demonstrations
 from roboopt.data._files import atomic_write as atomic_write
 from roboopt.data._files import read_archive as read_archive
 from roboopt.data._files import require_writing as require_writing
+from roboopt.data._files import sweep as sweep
 from roboopt.data._normalizer import Normalizer as Normalizer
 from roboopt.data._smoothing import differentiate as differentiate
 from roboopt.data._smoothing import low_pass as low_pass
@@ -20,7 +21,12 @@ from roboopt.data._windows import sliding_windows as sliding_windows
 from roboopt.data.io._columns import ColumnError as ColumnError
 from roboopt.data.io._columns import Columns as Columns
 from roboopt.data.io._folder import is_episode_folder as is_episode_folder
+from roboopt.data.io._formats import joint_motion as joint_motion
+from roboopt.data.io._formats import load_episodes as load_episodes
 from roboopt.data.io._formats import load_recordings as load_recordings
+from roboopt.data.io._formats import recording_files as recording_files
 from roboopt.data.io._formats import save_episodes as save_episodes
+from roboopt.data.io._frame import is_frame as is_frame
+from roboopt.data.io._hdf5 import episode_masks as episode_masks
 from roboopt.data.io._minari import save_minari as save_minari
 from roboopt.data.io._streamed import StreamedDemonstrations as StreamedDemonstrations

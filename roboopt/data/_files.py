@@ -5,6 +5,7 @@ import glob
 import importlib
 import math
 import os
+import struct
 import zipfile
 from collections.abc import Iterator
 from os import PathLike
@@ -19,6 +20,7 @@ MAX_RATIO = 100  # of compressed recordings; zeros alone reach 1000
 MIN_LIMIT = 2**28  # bytes
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 """Of compression; others, which NumPy never writes, claim memory of their own."""
+LOCAL_HEADER, STREAMED = struct.Struct("<4sHHHHHIIIHH"), 1 << 3
 MAX_MEMBERS = 100_000
 HEADERS: dict[Any, Any] = {
     (1, 0): np.lib.format.read_array_header_1_0,
@@ -32,12 +34,15 @@ PROBE_SIZE = 4096  # bytes: a full disk may still take an empty file
 def atomic_write(path: str | PathLike) -> Iterator[BinaryIO]:
     """Yield a file that replaces `path` when the block ends without an error.
 
-    If anything interrupts the writing, `path` keeps its former content.
+    If anything interrupts the writing, `path` keeps its former content. Partial files
+    of processes that were killed while they wrote it are removed.
 
     Raises:
         RobooptError: as `check_writable`.
     """
     path = check_writable(path)
+    with contextlib.suppress(OSError):
+        sweep(path.parent, path.name)
     partial = _partial(path)
     try:
         # Never into a file, or through a link, that somebody has put there.
@@ -74,9 +79,7 @@ def require_writing(path: Any, argument: str = "path") -> Path:
     """
     path = check_writable(path, argument)
     try:
-        for old in path.parent.glob(f".{glob.escape(path.name)}.*"):
-            if old.suffix[1:].isdigit() and not _is_running(int(old.suffix[1:])):
-                old.unlink(missing_ok=True)
+        sweep(path.parent, path.name)
         try:
             _partial(path).unlink(missing_ok=True)
             with open(_partial(path), "xb") as file:
@@ -89,6 +92,19 @@ def require_writing(path: Any, argument: str = "path") -> Path:
             f"{error.strerror or error}."
         ) from error
     return path
+
+
+def sweep(folder: Path, name: str = "*") -> None:
+    """Remove the partial files of processes that were killed while they wrote them.
+
+    Args:
+        folder: where they are.
+        name: of the file that was written; by default any.
+    """
+    pattern = name if name == "*" else glob.escape(name)
+    for old in folder.glob(f".{pattern}.*"):
+        if old.suffix[1:].isdigit() and not _is_running(int(old.suffix[1:])):
+            old.unlink(missing_ok=True)
 
 
 def _partial(path: Path) -> Path:
@@ -105,8 +121,15 @@ def _is_running(process: int) -> bool:
     return True
 
 
-def read_archive(path: str | PathLike, argument: str = "path") -> dict[str, np.ndarray]:
+def read_archive(
+    path: str | PathLike,
+    argument: str = "path",
+    left_out: list[str] | None = None,
+) -> dict[str, np.ndarray]:
     """Return the arrays of an .npz file by name.
+
+    Pickled objects could run code: they are refused, or, where a list is given, left
+    out, and their names added to `left_out`.
 
     Raises:
         RobooptError: if `path` is missing, empty, truncated, not an archive, or holds
@@ -118,15 +141,20 @@ def read_archive(path: str | PathLike, argument: str = "path") -> dict[str, np.n
     try:
         # NumPy leaves a broken archive open, so the file is opened here.
         with open(path, "rb") as file:
-            archive = np.load(file, allow_pickle=False)
+            archive: Any = np.load(file, allow_pickle=False)
             if not isinstance(archive, np.lib.npyio.NpzFile):
                 raise RobooptError(
                     f"`{argument}` must be an .npz archive, but {path} is one array "
                     "without a name."
                 )
             with archive:
-                _require_size(path, archive, argument)
-                return {name: np.asarray(archive[name]) for name in archive.files}
+                _require_whole(path, archive.zip)
+                pickled = _require_size(path, archive, argument)
+                names = archive.files
+                if left_out is not None:
+                    left_out += [name for name in names if name in pickled]
+                    names = [name for name in names if name not in pickled]
+                return {name: np.asarray(archive[name]) for name in names}
     except RobooptError:
         raise
     except FileNotFoundError as error:
@@ -140,6 +168,28 @@ def read_archive(path: str | PathLike, argument: str = "path") -> dict[str, np.n
         ) from error
 
 
+def _require_whole(path: Path, archive: Any) -> None:
+    """Raise a ValueError unless the members fill an archive, as its list says.
+
+    The list has no checksum: a changed length in it hides members, or their content.
+    """
+    place = 0
+    with open(path, "rb") as file:
+        for member in sorted(archive.infolist(), key=lambda m: m.header_offset):
+            file.seek(member.header_offset)
+            header = LOCAL_HEADER.unpack(file.read(LOCAL_HEADER.size))
+            _, _, flags, _, _, _, checksum, _, _, name, extra = header
+            if flags != member.flag_bits or member.header_offset != place:
+                raise ValueError(f"{member.filename} is listed elsewhere")
+            if flags & STREAMED:
+                return  # Sizes and checksums follow the members.
+            if checksum != member.CRC:
+                raise ValueError(f"{member.filename} is listed otherwise")
+            place += LOCAL_HEADER.size + name + extra + member.compress_size
+    if place != archive.start_dir:
+        raise ValueError("a member is not listed")
+
+
 def read_archive_header(path: Path) -> list[zipfile.ZipInfo]:
     """Return the members of an .npz file, whose forms fit the file.
 
@@ -147,9 +197,13 @@ def read_archive_header(path: Path) -> list[zipfile.ZipInfo]:
         RobooptError: as `read_archive`.
     """
     try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
-            _require_size(path, archive, "path")
-            return archive.zip.infolist()
+        with open(path, "rb") as file:
+            archive: Any = np.load(file, allow_pickle=False)
+            with archive:
+                _require_whole(path, archive.zip)
+                if pickled := _require_size(path, archive, "path"):
+                    raise ValueError(f"{', '.join(pickled)} hold objects")
+                return archive.zip.infolist()
     except RobooptError:
         raise
     except Exception as error:  # A broken file may fail in any way.
@@ -159,8 +213,11 @@ def read_archive_header(path: Path) -> list[zipfile.ZipInfo]:
         ) from error
 
 
-def _require_size(path: Path, archive: Any, argument: str) -> None:
-    """Raise a RobooptError, before memory is taken, if an archive expands too far."""
+def _require_size(path: Path, archive: Any, argument: str) -> set[str]:
+    """Return which arrays are of pickled objects.
+
+    Raises a RobooptError, before memory is taken, if the archive expands too far.
+    """
     members = archive.zip.infolist()
     size = sum(member.file_size for member in members)
     if size > expansion_limit(path):
@@ -173,13 +230,18 @@ def _require_size(path: Path, archive: Any, argument: str) -> None:
         raise ValueError("another method of compression")
     if len(members) > MAX_MEMBERS:
         raise ValueError("too many members")
+    pickled = set()
     for member in members:
         with archive.zip.open(member) as file:
             if not file.peek(PEEKED).startswith(np.lib.format.MAGIC_PREFIX):
                 continue  # NumPy gives it as bytes.
             read_header = HEADERS[np.lib.format.read_magic(file)]
             shape, _, dtype = read_header(file)
-            _require_form(shape, dtype, member.file_size, member.filename)
+            if dtype.hasobject:
+                pickled.add(member.filename.removesuffix(".npy"))
+            else:
+                _require_form(shape, dtype, member.file_size, member.filename)
+    return pickled
 
 
 def _require_form(shape: Any, dtype: np.dtype, size: int, name: str) -> None:

@@ -11,11 +11,15 @@ the range in which f looks like its slope and give a difference that is exact an
 So the step is chosen as Lepski (1991) does: the one with the least error among those
 with which all shorter steps agree. The differences to either side alone tell a kink, as
 of |x| at 0, from a derivative that is wrong.
+
+A derivative is judged where the error is small beside the slopes along v, at x or at
+the steps: at a minimum, where the slope at x is zero, those are what tells a zero from
+a number that is not known.
 """
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +29,7 @@ import numpy as np
 
 from roboopt._core import sizes
 from roboopt._errors import RobooptError
+from roboopt._programs import filter_jit
 from roboopt.diagnose._finding import Finding, error, warning
 from roboopt.diagnose._parameters import (
     Joined,
@@ -33,18 +38,20 @@ from roboopt.diagnose._parameters import (
     parameters_of,
     require_scalar,
 )
-from roboopt.gradients import LossFn, differentiable
+from roboopt.gradients import LossFn, differentiable, differentiating
 from roboopt.report import Summary, Table
 
 MAX_ELEMENTS_PER_LEAF = 12  # of which every one is checked
 LARGEST, RANDOM_ELEMENTS, RANDOM_DIRECTIONS = 6, 4, 2  # in a larger leaf
-MIN_SHARE = 1e-2  # of the largest derivative: an error of less than that decides
+ROUGH_SHARE = 0.05  # of the loss's range that its scatter at the last steps may be
 FIRST_STEP = 0.1  # of a leaf's scale
 LAST_STEP = 16.0  # last digits of the number
 MIN_STEPS, MAX_STEPS = 6, 128
 ROUNDINGS = 10.0  # in the last digit of the loss, at least
 MAX_ERRORS = 5.0  # estimated errors that a correct derivative may be off
-UNDECIDED_SHARE = 0.05  # of the derivative: an error beyond decides nothing
+UNDECIDED_SHARE = 0.05  # of the slope: an error beyond decides nothing
+ZERO_DIGITS = 16.0  # last digits of the largest derivative: as good as zero
+MAX_LISTED = 6  # parameters named in one sentence
 MIN_KINK_SHARE = 1e-3  # of the larger slope
 AGREES, WRONG, KINK = "agrees", "wrong", "kink"
 UNDECIDED, NOT_FINITE = "undecided", "not finite"
@@ -101,8 +108,7 @@ class GradientCheck:
             for s in self.slopes
         ]
         header = ["parameter", "by JAX", "by differences", "±", "verdict"]
-        bad = self.findings()
-        said = [f"{finding}." for finding in bad] or [
+        said = [*_sentences(self.findings())] or [
             "The derivative agrees with finite differences."
             if len(rows) == 1
             else f"All {len(rows)} derivatives agree with finite differences."
@@ -116,6 +122,22 @@ class GradientCheck:
 
     def _repr_html_(self) -> str:
         return self.summary().html()
+
+
+def _sentences(findings: list[Finding]) -> Iterator[str]:
+    """Yield a sentence for each finding, one for all that are undecided alike."""
+    alike: dict[str, list[str]] = {}
+    for finding in findings:
+        if finding.code == "undecided":
+            alike.setdefault(finding.message.partition(": ")[2], []).append(
+                finding.where
+            )
+        else:
+            yield f"{finding}."
+    for reason, names in alike.items():
+        shown = ", ".join(names[:MAX_LISTED])
+        more = f" and {n} more" if (n := len(names) - MAX_LISTED) > 0 else ""
+        yield f"{shown}{more}: finite differences do not settle: {reason}."
 
 
 def _finding(s: SlopeCheck) -> Finding:
@@ -137,7 +159,8 @@ def _finding(s: SlopeCheck) -> Finding:
         return warning("kink", said, s.name)
     said = (
         f"finite differences do not settle ({s.difference:.3g} ± {s.uncertainty:.1g}): "
-        "the loss is noisy, jumps, or loses all digits to rounding"
+        "the loss is noisy, jumps, or loses too many digits to rounding, beside larger "
+        "terms or over the steps of a loop (`roboopt.chain` shows where)"
     )
     said += "; try float64" if s.precision > np.finfo(float).eps else ""
     return warning("undecided", said, s.name)
@@ -177,9 +200,11 @@ def check_gradient(
             f"{objective!r}."
         )
     require_scalar("objective", loss_fn, params, batch)
-    gradient = jax.jit(jax.grad(loss_fn))(params, batch)
+    with differentiating("objective"):
+        gradient = filter_jit(jax.grad(loss_fn))(params, batch)
     slopes = jax.tree.leaves(jax.tree.map(lambda g: np.asarray(g, float), gradient))
-    largest = max(float(np.max(np.abs(slope), initial=0.0)) for slope in slopes)
+    finite = [np.abs(slope[np.isfinite(slope)]) for slope in slopes]
+    largest = max(float(np.max(slope, initial=0.0)) for slope in finite)
     leaves, structure = jax.tree.flatten(params)
     scales = jax.tree.leaves(sizes(params))
     names = leaf_names(params, objective)
@@ -217,7 +242,8 @@ def check_gradient(
                 (points.astype(float) - here) * along, tuple(range(1, points.ndim))
             )
             losses = np.asarray(values(k, points), float)
-            derivative = float(np.sum(slope * direction))
+            part = direction != 0  # One element that is NaN is not all of them.
+            derivative = float(np.sum(slope[part] * direction[part]))
             own = (losses, taken, precision, largest)
             found.append(_judge(name, derivative, *own, least=least.pop(0)))
     return GradientCheck(tuple(found))
@@ -263,7 +289,8 @@ def _judge(
         losses: at the point, at the steps up, and at the steps down.
         taken: the steps, in the same order.
         precision: of the parameters' type.
-        largest: the largest derivative by any element.
+        largest: the largest finite derivative by any element, below whose last digit
+            a derivative counts as zero.
         least: the shortest step that the last digits of the numbers hold.
     """
     half = (len(losses) - 1) // 2
@@ -287,7 +314,8 @@ def _judge(
     # of the loss, which may be many times its last digit.
     scatter = np.median(np.abs(np.diff(central)[-6:]) * step[1:][-6:])
     size = np.maximum(np.maximum(np.abs(up), np.abs(down)), abs(center))
-    rounding = np.maximum(ROUNDINGS * precision * size, scatter)
+    digits = ROUNDINGS * precision * size
+    rounding = np.maximum(digits, scatter)
     difference, uncertainty = _extrapolated(central, step, rounding, order=2)
     gap, gap_error = _extrapolated(rise - fall, step, 4 * rounding, order=1)
     lower, _ = _extrapolated(fall, step, 2 * rounding, order=1)
@@ -296,13 +324,25 @@ def _judge(
     allowed = MAX_ERRORS * uncertainty + precision ** (2 / 3) * (
         abs(derivative) + abs(difference)
     )
-    size = max(abs(derivative), abs(difference), MIN_SHARE * largest)
+    # A slope may be small beside those a little further on, as at a minimum.
+    further = np.abs(np.concatenate([rise, fall]))
+    errors = np.concatenate([rounding / above, rounding / below])
+    clear = further[further > MAX_ERRORS * errors]
+    size = max(abs(derivative), abs(difference), float(np.max(clear, initial=0.0)))
+    moved = np.max(np.abs(np.concatenate([up, down]) - center))
+    flat = moved <= digits.max() and abs(derivative) <= precision * largest
+    rough = scatter > max(digits.max(), ROUGH_SHARE * moved)
+    agrees = abs(derivative - difference) <= allowed
+    zero = abs(derivative) <= ZERO_DIGITS * precision * largest
+    share = 1.0 if zero else UNDECIDED_SHARE
     if abs(gap) > max(MAX_ERRORS * gap_error, MIN_KINK_SHARE * steepest):
         verdict = KINK
-    elif MAX_ERRORS * uncertainty > UNDECIDED_SHARE * size and size > 0:
+    elif flat and agrees:
+        verdict = AGREES
+    elif rough or (MAX_ERRORS * uncertainty > share * size and size > 0):
         verdict = UNDECIDED
     else:
-        verdict = AGREES if abs(derivative - difference) <= allowed else WRONG
+        verdict = AGREES if agrees else WRONG
     return SlopeCheck(
         name, derivative, difference, uncertainty, lower, upper, precision, verdict
     )

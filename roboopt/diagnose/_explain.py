@@ -13,7 +13,7 @@ later.
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -24,6 +24,7 @@ from jaxtyping import Array, Float
 from roboopt._core import sizes
 from roboopt._errors import RobooptError, require
 from roboopt._programs import filter_jit
+from roboopt.diagnose._descent_gradients import LEARNING_RATES
 from roboopt.diagnose._explanation import Explanation, TermShare
 from roboopt.diagnose._parameters import (
     Joined,
@@ -34,16 +35,16 @@ from roboopt.diagnose._parameters import (
     rows_of,
 )
 from roboopt.diagnose._time_split import time_split
-from roboopt.gradients import LossFn, differentiable, inner
+from roboopt.gradients import LossFn, differentiable, differentiating, inner
 from roboopt.objectives import Objective
 
 MAX_DIFFERENCED = 64  # parameters of an objective that JAX cannot differentiate
-LEARNING_RATES = tuple(10.0**k for k in range(-3, 3))
 PERCENT = 0.01
 PROBE = 1e-4  # of the parameters' scale, for the curvature along the gradient
 MAX_CURVATURE_SPREAD = 0.1  # between two probes
-LINE_END, LINE_POINTS = 2.4, 25  # in learning rates, of 1 / curvature
+LINE_END, LINE_POINTS = 2.4, 17  # in learning rates, of 1 / curvature
 DIFFERENCE_STEP = 1e-3  # of a parameter's scale
+ROUNDINGS = 8.0  # last digits of the loss that a difference may be off
 
 
 def explain(
@@ -77,24 +78,25 @@ def explain(
     if traced := differentiable(objective):
         require_scalar("objective", loss_fn, params, batch)
     differentiate = _differentiated if traced else _differenced
-    values, slopes = differentiate(loss_fn, params, batch)
+    with differentiating("objective"):
+        values, slopes = differentiate(loss_fn, params, batch)
     loss = float(jnp.sum(values))
     if not math.isfinite(loss):
         raise RobooptError(f"`objective` must be finite at `model`, got {loss}.")
     shares = _shares(objective, model, batch, np.asarray(values, float))
     # Terms without weight, as diagnostics are, pull nowhere.
-    norms = sum(np.sum(np.square(s).reshape(len(s), -1), 1) for s in _leaves(slopes))
-    kept = np.flatnonzero((np.asarray(values) != 0) | (norms > 0))
+    pulls = [np.any(s.reshape(len(s), -1) != 0, 1) for s in _leaves(slopes)]
+    kept = np.flatnonzero((np.asarray(values) != 0) | np.any(pulls, 0))
     kept = kept if kept.size else np.arange(1)
     slopes = jax.tree.map(lambda s: s[kept], slopes)
     rows = rows_of(leaf_names(params, objective), jax.tree.leaves(params))
     gradient = jax.tree.map(lambda s: s.sum(0), slopes)
     square = float(inner(gradient, gradient))
     curvature = _curvature(loss_fn, params, batch, gradient, square)
-    line = np.linspace(0.0, LINE_END / curvature, LINE_POINTS) if curvature > 0 else []
-    changes, actual = _changes(
-        loss_fn, params, batch, rows, gradient, loss, [*LEARNING_RATES, *line]
-    )
+    bends = curvature > 0
+    line = np.linspace(0.0, LINE_END / curvature if bends else 0.0, LINE_POINTS)
+    steps = [*LEARNING_RATES, *line]  # Of one shape: one compiled program for all.
+    found = _changes(loss_fn, params, batch, rows, gradient, loss, steps)
     known = _known_units(units, rows)
     tried = len(LEARNING_RATES)
     return Explanation(
@@ -104,19 +106,21 @@ def explain(
         values=tuple(row.value(params) for row in rows),
         units=tuple(known.get(r.name) or known.get(r.leaf_name, "") for r in rows),
         derivatives=np.array([row.slopes(slopes, params) for row in rows]),
-        changes=changes,
+        changes=found.by_row,
         terms=tuple(shares[k] for k in kept),
         cosines=_cosines(slopes, params, rows),
         gradient_norm=math.sqrt(square),
         learning_rates=np.array(LEARNING_RATES),
-        predicted=-square * np.array(LEARNING_RATES),
-        actual=actual[:tried],
+        predicted=_scaled(-square, np.array(LEARNING_RATES)),
+        actual=found.by_step[:tried],
         curvature=curvature,
         time=time_split(loss_fn, params, batch, _places(rows, params)),
         scales=tuple(row.scale(params) for row in rows),
-        line_rates=np.array(line),
-        line=actual[tried:],
+        line_rates=line[: LINE_POINTS * bends],
+        line=found.by_step[tried:][: LINE_POINTS * bends],
         rounding=float(jnp.finfo(values.dtype).eps),
+        differences=found.differences,
+        logarithms=tuple(row.name for row in rows if row.log),
     )
 
 
@@ -234,9 +238,24 @@ def _cosines(slopes: Any, params: Any, rows: list[Row]) -> np.ndarray:
         own = own if row.index is None else own[:, [row.index]]
         relative.append(own if row.log else own * (row.scale(params) or 1.0))
     flat = np.concatenate(relative, 1)
-    norms = np.linalg.norm(flat, axis=1)
     with np.errstate(all="ignore"):
+        norms = np.linalg.norm(flat, axis=1)
         return (flat @ flat.T) / np.outer(norms, norms)
+
+
+def _scaled(square: float, rates: np.ndarray) -> np.ndarray:
+    with np.errstate(over="ignore"):
+        return square * rates
+
+
+class Changes(NamedTuple):
+    """Changes of the loss that were evaluated."""
+
+    by_row: np.ndarray
+    """(row, 2): by 1 % less and more."""
+    by_step: np.ndarray
+    differences: np.ndarray
+    """See `Explanation`."""
 
 
 def _changes(
@@ -247,20 +266,47 @@ def _changes(
     gradient: Any,
     loss: float,
     rates: Sequence[float],
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the changes of the loss by −1 % and +1 % of each row, and by each step."""
+) -> Changes:
+    """Evaluate the changes by −1 % and +1 % of each row, by each step, and nearby.
+
+    Small steps of each number, or of a large model along the gradient, tell whether
+    the derivative is that of the loss.
+    """
+    traced = differentiable(loss_fn.objective)
     moved = [row.moved(params, s * PERCENT) for row in rows for s in (-1, 1)]
-    for rate in rates:
-        moved.append(jax.tree.map(lambda x, g: x - rate * g, params, gradient))  # noqa: B023
+    along = lambda s: jax.tree.map(lambda x, g: x + s * g, params, gradient)  # noqa: E731
+    moved += [along(-rate) for rate in rates]
+    precision = float(jnp.finfo(jnp.result_type(*jax.tree.leaves(params))).eps)
+    small = precision ** (1 / 3)
+    square = float(inner(gradient, gradient))
+    steps, slopes = [], []  # the lengths of small steps, and JAX's derivatives
+    if traced and all(row.size == 1 for row in rows):
+        alone = jax.tree.map(lambda g: g[None], gradient)
+        for row in rows:
+            shares = (-small, small, -small / 2, small / 2)
+            moved += [row.moved(params, share) for share in shares]
+            steps.append(small * row.scale(params))
+            slopes.append(float(row.slopes(alone, params)[-1]))
+    elif traced and math.isfinite(square) and square > 0:
+        size = math.sqrt(sum(float(jnp.sum(x**2)) for x in jax.tree.leaves(params)))
+        steps.append(small * (size or 1.0) / math.sqrt(square))
+        slopes.append(square)
+        moved += [along(s * steps[0]) for s in (-1, 1, -0.5, 0.5)]
     stacked = jax.tree.map(lambda *own: jnp.stack(own), *moved)
-    if differentiable(loss_fn.objective):
+    if traced:
         losses = _losses(loss_fn, stacked, batch)
     else:
         losses, _ = loss_fn.evaluate_many(stacked, batch)
-    losses = np.asarray(losses, float) - loss
-    changes = losses[: 2 * len(rows)].reshape(-1, 2)
-    nothing = np.array([row.scale(params) == 0 for row in rows])
-    return np.where(nothing[:, None], np.nan, changes), losses[2 * len(rows) :]
+    with np.errstate(all="ignore"):
+        losses = np.asarray(losses, float) - loss
+        ends = np.cumsum([2 * len(rows), len(rates)])
+        by_row, by_step, near = np.split(losses, ends)
+        low, high, lower, higher = near.reshape(-1, 4).T
+        length = np.array(steps)
+        wide, narrow = (high - low) / (2 * length), (higher - lower) / length
+        error = np.abs(wide - narrow) + 2 * ROUNDINGS * precision * abs(loss) / length
+    differences = np.stack([narrow, error, np.array(slopes)], 1)
+    return Changes(by_row.reshape(-1, 2), by_step, differences)
 
 
 def _curvature(

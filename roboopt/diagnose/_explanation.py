@@ -16,7 +16,14 @@ from roboopt.diagnose._explanation_figures import (
     step_panel,
     time_panel,
 )
-from roboopt.diagnose._explanation_words import cosine, noise, sentences, signed
+from roboopt.diagnose._explanation_words import (
+    cosine,
+    disagreeing,
+    noise,
+    percent,
+    sentences,
+    signed,
+)
 from roboopt.report import (
     Figure,
     Notes,
@@ -110,6 +117,13 @@ class Explanation(VerbResult):
     """Relative precision of the loss."""
     evaluated: bool = True
     """Whether `changes` were reached; otherwise they are promises of the slope."""
+    differences: Float[np.ndarray, "compared 3"] = field(
+        default_factory=lambda: np.zeros((0, 3))
+    )
+    """By small steps: ΔL/Δp, its estimated error, and JAX's derivative for comparison;
+    a row for each number, or for a large model one along the gradient."""
+    logarithms: tuple[str, ...] = ()
+    """Rows of which the model holds the logarithm."""
 
     def __post_init__(self):
         if not self.scales:
@@ -124,8 +138,10 @@ class Explanation(VerbResult):
     def direction(self, row: int) -> str:
         """Return what lowers the loss: "raising it" or "lowering it".
 
-        Or "at its bound"; "flat here", where the derivative is zero; "flat ± 1 %",
-        where one percent lowers the loss neither way; and "not finite".
+        Or "at its bound"; "flat here", where the derivative is zero; "flat ± 1 %" (of a
+        zero "flat ± 0.01", or what was tried), where such a change lowers the loss
+        neither way; "not finite"; and "unclear", where the loss does not do what the
+        derivative says.
         """
         if self.sizes[row] > 1:
             return "–"
@@ -133,13 +149,15 @@ class Explanation(VerbResult):
             return "at its bound"
         if not np.isfinite(self.gradient[row]):
             return "not finite"
+        if row in disagreeing(self):
+            return "unclear"
         effect = np.abs(np.where(np.isfinite(self.gradient), self.gradient, 0.0))
         effect = effect * np.array(self.scales)
         if effect[row] <= FLAT * effect.max():
             return "flat here"
         limit = noise(self)
         if (self.changes[row] > limit).any() and (self.changes[row] >= -limit).all():
-            return "flat ± 1 %"
+            return f"flat ± {percent(self, row)}"
         return "raising it" if self.gradient[row] < 0 else "lowering it"
 
     def summary(self) -> Summary:
@@ -161,14 +179,19 @@ class Explanation(VerbResult):
             "parameter": self.names,
             "rms value" if norms else "value": map(self._value, range(len(self.names))),
             "unit": self.units,
-            "norm dL/dp" if norms else "dL/dp": map(number, self.gradient),
+            "norm dL/dp" if norms else "dL/dp": map(
+                number, np.abs(self.gradient) if norms else self.gradient
+            ),
         }
         if not any(self.units):
             del columns["unit"]
         before = len(columns)
         down, up = ("× 0.99", "× 1.01") if norms else ("lower", "higher")
-        columns[down] = map(signed, self.changes[:, 0])
-        columns[up] = map(signed, self.changes[:, 1])
+        lower, higher = self.changes.T
+        if norms:  # A negative number that is multiplied by 1.01 is lowered.
+            turned = (np.array(self.values) < 0) & (np.array(self.sizes) == 1)
+            lower, higher = np.where(turned, (higher, lower), (lower, higher))
+        columns[down], columns[up] = map(signed, lower), map(signed, higher)
         change = "change of L if" if norms else "change of L if 1 %"
         groups = [("", before), (change, 2)]
         if not norms:  # An array has no one direction.
@@ -183,8 +206,8 @@ class Explanation(VerbResult):
     def _value(self, row: int) -> str:
         """Return the value; beside 0 the change that stands for one percent."""
         said = number(self.values[row])
-        if self.values[row] == 0 and self.sizes[row] == 1:
-            said += f" ± {number(0.01 * self.scales[row])}"
+        if self.values[row] == 0:
+            said += f" ± {percent(self, row)}"
         return said
 
     def pull_table(self) -> Table:
@@ -251,22 +274,37 @@ class Explanation(VerbResult):
 
     def sections(self, *, video: bool = True) -> list[Section]:
         """Return the section of a report."""
-        return [Section("Gradient", self.blocks()[1:])]
+        blocks = self.blocks()
+        return [Section("Gradient", [blocks[0], *blocks[2:]])]
 
     def blocks(self) -> list[Table | Figure | Notes]:
-        """Return the tables, figures and sentences for a report."""
-        tables = self.summary().tables
-        panels = [step_panel(self)] if len(self.learning_rates) else []
-        if len(self.line):
-            panels.insert(0, line_panel(self))
+        """Return the sentences, the tables and a figure for a report."""
+        table, *tables = self.summary().tables
+        panels, said = [], []
         if all(size == 1 for size in self.sizes):
-            panels.insert(0, pull_panel(self))
+            panels.append(pull_panel(self))
+            said.append(
+                "Predicted ΔL if raised by 1 %: what the slope says, by term; bars "
+                "below zero lower L."
+            )
+        if len(self.line):
+            panels.append(line_panel(self))
+            said.append("Along −η · gradient: L, and dashed its slope at the start.")
+        if len(self.learning_rates):
+            panels.append(step_panel(self))
+            said.append(
+                "Decrease by one step: dashed what the slope promises, dots what was "
+                "reached, crosses where L rises."
+            )
         if self.time is not None:
             panels.append(time_panel(self.time))
+            said.append(
+                "Each action: rms dL/da over time, of what an action changes later too."
+            )
         names = [readable(term.name) for term in self.terms]
         legend = dict(zip(names, TERM_COLORS, strict=False)) if len(names) > 1 else {}
-        figure = Figure(panels, legend=legend, columns=2)
-        return [Notes(self.sentences()), figure, *tables]
+        figure = [Figure(panels, " ".join(said), legend, columns=2)] if panels else []
+        return [table, Notes(self.sentences()), *figure, *tables]
 
     def write_files(self, folder: Path) -> None:
         """Write gradient.csv: a row a parameter."""
@@ -280,6 +318,6 @@ class Explanation(VerbResult):
 
 
 def _ratio(actual: float, predicted: float) -> str:
-    if predicted == 0 or not math.isfinite(actual / predicted):
-        return "–"
-    return f"{actual / predicted:.3g}".replace("-", "−")
+    with np.errstate(all="ignore"):
+        ratio = np.divide(actual, predicted) + 0.0
+    return f"{ratio:.3g}".replace("-", "−") if np.isfinite(ratio) else "–"

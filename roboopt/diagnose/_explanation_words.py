@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 MIN_OPPOSED = -0.1  # cosine below which two terms pull against each other
 KEPT_SHARE = 0.1  # by which the actual decrease may differ from the predicted
 TIE = 0.999  # of the largest effect: as large
-ROUNDINGS = 8.0  # last digits of the loss: no change
+ROUNDINGS = 4.0  # last digits of the loss: no change
+MAX_DIFFERENCE, MAX_ERRORS = 0.02, 5.0  # of a derivative from small steps
+MAX_NAMED = 4  # parameters in a sentence
 SHORT_STEP, LONG_STEP = 0.2, 1.6  # of the step 1/c that the curvature c makes best
 MAX_CURVATURE_ERROR = 0.3  # of the fall that the curvature predicts
 SURE_SHARE = 0.2  # by which the end of the falling range may differ from 2/c
@@ -20,7 +22,22 @@ SURE_SHARE = 0.2  # by which the end of the falling range may differ from 2/c
 
 def signed(value: float) -> str:
     """Return a change with its sign, a dash where it is not known."""
-    return "–" if np.isnan(value) else f"{value:+.3g}".replace("-", "−")
+    said = f"{value:+.3g}" if value else "0"
+    return "–" if np.isnan(value) else said.replace("-", "−")
+
+
+def percent(found: "Explanation", row: int) -> str:
+    """Return the change of a row that its effect is told for: 1 %, of 0 a number."""
+    return "1 %" if found.values[row] else number(0.01 * found.scales[row])
+
+
+def disagreeing(found: "Explanation") -> list[int]:
+    """Return the rows of `differences` that contradict the derivative."""
+    slopes, errors, said = found.differences.T
+    with np.errstate(all="ignore"):
+        size = np.maximum(np.abs(slopes), np.abs(said))
+        off = np.abs(slopes - said) > MAX_ERRORS * errors + MAX_DIFFERENCE * size
+    return np.flatnonzero(off & np.isfinite(slopes)).tolist()
 
 
 def cosine(value: float) -> str:
@@ -41,11 +58,45 @@ def sentences(found: "Explanation") -> list[str]:
             f"The derivative with respect to {', '.join(bad)} is not finite: the loss "
             "has no slope there, and gradient descent cannot start."
         ]
-    return [*_largest(found), *_conflicts(found), *_steps(found), *_times(found)]
+    said = [*_unclear(found), *_largest(found), *_conflicts(found), *_steps(found)]
+    return [*said, *_logarithms(found), *_times(found)]
 
 
 def _fine(value: float) -> bool:
     return bool(np.isfinite(value))
+
+
+def _unclear(found: "Explanation") -> list[str]:
+    """Return where the loss contradicts its derivative."""
+    rows = disagreeing(found)
+    if not rows:
+        return []
+    names = [found.names[row] for row in rows[:MAX_NAMED]]
+    where = f"for {names[0]}"
+    if max(found.sizes) > 1:
+        names, where = ["the parameters together"], "along the gradient"
+    named = ", ".join(names) + (" and others" if len(rows) > len(names) else "")
+    slope, error, said = found.differences[rows[0]]
+    slope = slope if abs(slope) > error else 0.0
+    return [
+        f"The derivative with respect to {named} disagrees with the loss: {where} JAX "
+        f"says {number(said)}, and small steps show {number(slope)}. There is a kink, "
+        "a `stop_gradient`, a wrong custom derivative, or a loop that loses all "
+        "digits: run `roboopt.check_gradient`, and `roboopt.chain`."
+    ]
+
+
+def _logarithms(found: "Explanation") -> list[str]:
+    if not found.logarithms:
+        return []
+    names = ", ".join(found.logarithms[:MAX_NAMED])
+    if len(found.logarithms) > MAX_NAMED:
+        names += " and others"
+    many = "are numbers" if len(found.logarithms) > 1 else "is a number"
+    return [
+        f"{names} {many} of which the model holds the logarithm: value, derivative and "
+        "1 % are those of the number, and a gradient step moves the logarithm."
+    ]
 
 
 def _largest(found: "Explanation") -> list[str]:
@@ -56,8 +107,9 @@ def _largest(found: "Explanation") -> list[str]:
     if not effects[k] > noise(found):
         steepest = found.names[int(np.argmax(np.abs(found.gradient)))]
         return [
-            "One percent of no parameter changes the loss beyond rounding; the "
-            f"steepest slope is that with respect to {steepest}."
+            "One percent of no parameter changes the loss by more than its last "
+            f"digits ({number(noise(found))}); the steepest slope is that with respect "
+            f"to {steepest}."
         ]
     name = found.names[k]
     only = np.sum(effects >= TIE * effects[k]) == 1 and len(effects) > 1
@@ -65,7 +117,7 @@ def _largest(found: "Explanation") -> list[str]:
         return [f"One percent matters most in {name}."] if only else []
     largest = ": the largest effect of all parameters." if only else "."
     low, high = found.changes[k]
-    step = "1 %" if found.values[k] else number(0.01 * found.scales[k])
+    step = percent(found, k)
     if low > 0 and high > 0:
         return [
             f"A change of {name} by {step} either way raises the loss, by "
@@ -101,12 +153,16 @@ def _conflicts(found: "Explanation") -> list[str]:
 def _steps(found: "Explanation") -> list[str]:
     if found.gradient_norm == 0 or not len(found.learning_rates):
         return []
+    if disagreeing(found):
+        return []  # The table shows it, and no learning rate is at fault.
     rates, actual = found.learning_rates, found.actual
     lost = ~np.isfinite(actual)
     known = np.where(lost, 0.0, actual)
     if not lost.any() and (np.abs(known) <= noise(found)).all():
         return ["None of these steps changes the loss beyond rounding."]
-    close = np.abs(known - found.predicted) <= KEPT_SHARE * np.abs(found.predicted)
+    with np.errstate(all="ignore"):
+        ratio = np.round(known / found.predicted, 3)  # as it is shown
+    close = np.abs(ratio - 1) <= KEPT_SHARE + 1e-9
     kept = np.flatnonzero(close & (np.abs(known) > noise(found)) & ~lost)
     rises = np.flatnonzero((known > noise(found)) & ~lost)
     said = []
@@ -162,7 +218,15 @@ def _times(found: "Explanation") -> list[str]:
     peak, last = int(np.argmax(values)), len(values) - 1
     if values[peak] == 0:
         return []
-    said = [
+    said = (
+        []
+        if found.time.shares is not None
+        else [
+            "The policy has memory: an action depends on its parameters also through "
+            "what it remembers, so that their derivatives are not split by time."
+        ]
+    )
+    said += [
         f"The loss depends most on the action at {peak * step:.3g} s "
         f"(rms dL/da {number(values[peak])}); on the one at {last * step:.3g} s by "
         f"{number(values[last])}."

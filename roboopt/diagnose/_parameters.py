@@ -73,7 +73,7 @@ def require_scalar(argument: str, function: Callable[..., Any], *args: Any) -> N
     rule, known = "return one real number, of shape ()", hasattr(made, "dtype")
     require(known or isinstance(made, float | int), argument, rule, type(made))
     shape = getattr(made, "shape", ())
-    kind = made.dtype if known else np.result_type(type(made))
+    kind = getattr(made, "dtype", np.result_type(type(made)) if not known else None)
     real = jnp.issubdtype(kind, jnp.floating)
     require(shape == () and real, argument, rule, f"{kind}{[*shape]}")
 
@@ -117,8 +117,7 @@ class Row:
 
         It is the absolute value; of 0 the root mean square of its array, or 1.
         """
-        value = abs(self.value(params))
-        if value or self.index is None:
+        if value := abs(self.value(params)):
             return value
         leaf = np.asarray(jax.tree.leaves(params)[self.leaf], float)
         return float(np.sqrt(np.mean(leaf**2))) or 1.0
@@ -146,12 +145,12 @@ class Row:
     def moved(self, params: Any, share: float) -> Any:
         """Return the parameters with a number raised by a share of its scale.
 
-        An array is multiplied by 1 + `share`.
+        An array is multiplied by 1 + `share`; one of zeros has `share` added.
         """
         leaves, structure = jax.tree.flatten(params)
         leaf = leaves[self.leaf]
         if self.index is None:
-            leaf = leaf * (1 + share)
+            leaf = leaf * (1 + share) if self.value(params) else leaf + share
         else:
             step = math.log1p(share) if self.log else share * self.scale(params)
             leaf = leaf.ravel().at[self.index].add(step).reshape(leaf.shape)
@@ -165,7 +164,10 @@ def rows_of(
     """Return a row for each number of the leaves, or of more than `most` for each."""
     found = list(zip(names, leaves, strict=True))
     if sum(leaf.size for _, leaf in found) > most:
-        return [Row(k, name, None, leaf.shape) for k, (name, leaf) in enumerate(found)]
+        return [
+            Row(k, name, 0 if leaf.size == 1 else None, leaf.shape)
+            for k, (name, leaf) in enumerate(found)
+        ]
     return [
         Row(k, name, index, leaf.shape)
         for k, (name, leaf) in enumerate(found)

@@ -19,6 +19,7 @@ import numpy as np
 from roboopt._errors import RobooptError, require
 from roboopt.dynamics._assembly import JointRow, LinkRow, assemble
 from roboopt.dynamics._mjcf_actuators import Motors, left_out, motors
+from roboopt.dynamics._mjcf_bounds import check_bounds
 from roboopt.dynamics._mjcf_equalities import Coupling, couple, require_open
 from roboopt.dynamics._multibody import Multibody
 from roboopt.urdf import Inertial, Mimic, Pose, rotation_from_quaternion
@@ -91,9 +92,10 @@ def _compiled(path: Any) -> Any:
         return path
     there = isinstance(path, str | PathLike) and Path(path).is_file()
     require(there, "path", "be an MJCF file or a mujoco.MjModel", path)
+    check_bounds(path)
     try:
         return mujoco.MjModel.from_xml_path(fspath(path))
-    except ValueError as error:
+    except (ValueError, RuntimeError, mujoco.FatalError) as error:
         said = " ".join(str(error).split())
         raise RobooptError(f"`path`: MuJoCo cannot compile {path}: {said}") from error
 
@@ -107,7 +109,11 @@ class _Names:
         self.joints = [self("joint", n) for n in range(model.njnt)]
 
     def __call__(self, kind: str, number: int) -> str:
-        return getattr(self._model, kind)(number).name or f"{kind} {number}"
+        try:
+            name = getattr(self._model, kind)(number).name
+        except UnicodeDecodeError as error:
+            raise RobooptError(f"`path` must have names in UTF-8: {error}") from error
+        return name or f"{kind} {number}"
 
     def equality(self, number: int) -> str:
         """Return how messages refer to an equality constraint."""

@@ -9,6 +9,7 @@ acts in the environment, from the same random starts as its demonstrator.
 import contextlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from os import PathLike
 from typing import Any
 
 from roboopt._errors import RobooptError, require_at_least
@@ -25,6 +26,7 @@ from roboopt.rollouts import (
     EnvError,
     EnvSpec,
     Evaluation,
+    Ray,
     env_maker,
     evaluate,
     is_env,
@@ -50,21 +52,23 @@ def clone(
     seconds: float = math.inf,
     demonstrator: Any = None,
     dagger: int = 0,
-    held_out: float = 0.1,
+    held_out: Any = None,
     seed: int = 0,
     episodes: int = 100,
     max_steps: int | None = None,
     time_step: float | None = None,
+    observation_keys: Sequence[str] | None = None,
     options: Mapping[str, Any] | None = None,
     processes: int = 0,
+    workers: Ray | None = None,
     progress: bool = False,
+    checkpoint: str | PathLike | None = None,
 ) -> CloneResult:
     """Clone behavior from demonstrations, and let the clone do the task.
 
     Args:
         demonstrations: trajectories; arrays (observations, actions) of one episode, or
-            a dict with these; a file (.npz, .hdf5), a folder that `save_episodes`
-            wrote, or "minari:<dataset>".
+            a dict with these; or whatever `data.load_episodes` reads.
         env: Gymnasium id, environment, or function that makes one; without it the clone
             is trained but does not act.
         policy: "mlp", "gaussian", "tanh-gaussian", "gmm" or "flow" (for demonstrations
@@ -81,29 +85,39 @@ def clone(
         seconds: time limit of the training, compilation included [s].
         demonstrator: policy that demonstrated, to compare with and for `dagger`.
         dagger: DAgger rounds, in which the clone acts and the demonstrator labels.
-        held_out: fraction of the episodes that is held out; of a single episode, the
-            fraction of its steps at its end.
+        held_out: fraction of the episodes that is held out, of a single episode the
+            fraction of its steps at its end; or demonstrations that are held out. If
+            None, the episodes that the mask `valid` of a robomimic file names, or else
+            a tenth.
         seed: random seed of weights, batches and starts.
         episodes: episodes of the evaluation.
         max_steps: episode length limit, where the environment has none.
         time_step: [s], where the demonstrations do not state theirs.
+        observation_keys: as in `data.load_episodes`.
         options: keyword arguments of the environment's constructor, if `env` is an id.
         processes: worker processes of the evaluation; 0 runs it in this process.
+        workers: a cluster for the evaluation, `rollouts.Ray()`, in their place.
         progress: whether to show progress bars.
+        checkpoint: file for the state of the training, written every ten seconds and at
+            the end. If the file exists, the training continues from it, to the same
+            policy as without the interruption, and for more `steps` if they are more
+            now. The curve of the held-out mismatch is sampled by time, and so never
+            quite the same. A file of another training is refused.
 
     Returns:
         The clone with its evaluation, also after Ctrl-C: the best policy so far.
 
     Raises:
         RobooptError: if an argument breaks its rule, or demonstrations, policy and
-            environment do not fit each other, or nothing ends an episode.
+            environment do not fit each other, nothing ends an episode, or `checkpoint`
+            is a file of another training.
         EnvError: if the environment fails before the training.
     """
     require_at_least(1, history=history, chunk=chunk, width=width, depth=depth)
     require_at_least(1, steps=steps, batch_size=batch_size)
     require_at_least(1, episodes=episodes, max_steps=max_steps)
     require_at_least(0, seed=seed, dagger=dagger, processes=processes)
-    if not 0 < held_out < 1:
+    if isinstance(held_out, int | float) and not 0 < held_out < 1:
         raise RobooptError(f"`held_out` must be between 0 and 1, got {held_out}.")
     for name, value in (("demonstrator", demonstrator), ("env", env)):
         if dagger and value is None:
@@ -112,14 +126,19 @@ def clone(
                 f"`{name}`, got None."
             )
     with _made(env, options) as (spec, source, world):
-        if processes and is_env(source):
+        if (processes or workers is not None) and is_env(source):
             source, _ = env_maker(source)
         if world is not None and max_steps is None and time_limit(world) is None:
             # Before anything is learned: an endless evaluation would lose it.
             require_an_end(source, seed=seed, processes=processes)
             max_steps = MAX_EPISODE_STEPS
         data = DemonstrationSet.load(
-            demonstrations, world, held_out=held_out, seed=seed, time_step=time_step
+            demonstrations,
+            world,
+            held_out=held_out,
+            seed=seed,
+            time_step=time_step,
+            observation_keys=observation_keys,
         )
         training = Training.of(
             data,
@@ -144,7 +163,7 @@ def clone(
                 max_steps=max_steps,
             )
         result, curve, mismatch = training.run(
-            steps, seconds=seconds, progress=progress
+            steps, seconds=seconds, progress=progress, checkpoint=checkpoint
         )
         space = None if world is None else world.action_space
         acting = within_limits(training.acting(result.model), space)
@@ -161,6 +180,7 @@ def clone(
                 seed=seed + EVALUATION_SEED_OFFSET,
                 max_steps=max_steps,
                 processes=processes,
+                workers=workers,
             )
         except KeyboardInterrupt:
             failure = INTERRUPTED

@@ -25,7 +25,7 @@ from roboopt.imitation._policy_kinds import (
 )
 from roboopt.losses import FlowMatching, flow_batches
 from roboopt.objectives import ActionMismatch
-from roboopt.optimize import Result, minimize
+from roboopt.optimize import Result, Status, minimize
 from roboopt.policies import SampleActions
 
 DAGGER_SEED_OFFSET = 2_000_003
@@ -203,7 +203,7 @@ class Training:
         return self.samples
 
     def run(
-        self, steps: int, *, seconds: float, progress: bool
+        self, steps: int, *, seconds: float, progress: bool, checkpoint: Any = None
     ) -> tuple[Result, tuple[tuple[int, float], ...], dict[str, float]]:
         """Descend on the mismatch.
 
@@ -217,15 +217,7 @@ class Training:
             RobooptError: if there is no time for a step.
         """
         measure = eqx.filter_jit(self.objective)
-        curve = [(0, float(measure(self.policy, self.held_out)))]
-        last = 0.0
-
-        def watch(status: Any) -> None:
-            nonlocal last
-            if status.seconds - last > HELD_OUT_PERIOD_S:
-                curve.append((status.step, float(measure(status.model, self.held_out))))
-                last = status.seconds
-
+        watch = HeldOut(measure, self.policy, self.held_out)
         result = minimize(
             self.objective,
             self.policy,
@@ -236,6 +228,7 @@ class Training:
             seed=self.seed,
             callback=watch,
             progress=progress,
+            checkpoint=checkpoint,
         )
         require_a_step(result, seconds)
         if not len(result.history["loss"]):
@@ -244,5 +237,25 @@ class Training:
             "training": float(measure(result.model, self.batch())),
             "held out": float(measure(result.model, self.held_out)),
         }
-        curve.append((result.steps, mismatch["held out"]))
-        return result, tuple(curve), mismatch
+        curve = *watch.curve, (result.steps, mismatch["held out"])
+        return result, curve, mismatch
+
+
+class HeldOut:
+    """Follows the mismatch of the best policy so far on held-out demonstrations."""
+
+    def __init__(self, measure: Any, policy: Any, batch: Any):
+        self._measure, self._batch, self._last = measure, batch, 0.0
+        self.curve = [(0, float(measure(policy, batch)))]
+
+    def __call__(self, status: Status) -> None:
+        if status.seconds - self._last > HELD_OUT_PERIOD_S:
+            found = float(self._measure(status.model, self._batch))
+            self.curve.append((status.step, found))
+            self._last = status.seconds
+
+    def state(self) -> Any:
+        return {"curve": np.array(self.curve, float)}
+
+    def restore(self, state: Any) -> None:
+        self.curve = [(int(step), float(value)) for step, value in state["curve"]]

@@ -39,7 +39,8 @@ class DAgger:
     steps: int
     """Optimizer steps on one block."""
     rounds: list[Evaluation]
-    """The evaluation of each clone that acted, with the demonstrator's actions."""
+    """The evaluation of each clone that acted, with the demonstrator's actions; after
+    `restore` of those that have acted since."""
 
     def __init__(
         self,
@@ -89,11 +90,13 @@ class DAgger:
         require_at_least(1, episodes=episodes, steps=steps, samples=samples)
         require_at_least(0, seed=seed)
         self.steps, self.rounds, self._seed, self._begun = steps, [], seed, False
+        self._acted = 0
         self._wrap = self._acting if wrap is None else wrap
         self._act = {"episodes": episodes, "max_steps": max_steps, "progress": progress}
         self._act |= {"env": env, "label": demonstrator}
         self._cut = {"history": history, "chunk": chunk, "low": low, "high": high}
         self._known = Demonstrations.from_trajectories(demonstrations, **self._cut)
+        self._first = self._known
         self._samples = samples or max(
             MIN_SAMPLES, SAMPLES_PER_DEMONSTRATED * len(self._known)
         )
@@ -111,14 +114,32 @@ class DAgger:
         if self._begun:
             self._add(model)
         self._begun = True
-        generator = np.random.default_rng([self._seed, 1, len(self.rounds)])
+        return self.repeat()
+
+    def repeat(self) -> Demonstrations:
+        """Return the last block once more."""
+        generator = np.random.default_rng([self._seed, 1, self._acted])
         count = len(self._known)
         passes = -(-self._samples // count)
         rows = np.concatenate([generator.permutation(count) for _ in range(passes)])
         return jax.tree.map(lambda x: x[rows[: self._samples]], self._known)
 
+    def state(self) -> dict[str, Any]:
+        """Return the samples so far, for checkpoints."""
+        return {"samples": self._known, "rounds": np.asarray(self._acted)}
+
+    def restore(self, state: Any) -> None:
+        """Continue from a `state`."""
+        self._known, self._acted = state["samples"], int(state["rounds"])
+        self._begun = True
+
+    def fingerprint(self) -> Any:
+        """Return what tells the samples from others."""
+        return self._seed, self._samples, self._act["episodes"], self._cut, self._first
+
     def _add(self, model: Any) -> None:
-        seed = np.random.SeedSequence([self._seed, 0, len(self.rounds) + 1])
+        self._acted += 1
+        seed = np.random.SeedSequence([self._seed, 0, self._acted])
         self.rounds.append(
             evaluate(
                 policy=self._wrap(model),

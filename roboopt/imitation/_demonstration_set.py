@@ -18,14 +18,17 @@ from roboopt.data import (
     Demonstrations,
     StreamedDemonstrations,
     Trajectory,
+    episode_masks,
     is_episode_folder,
-    load_recordings,
+    is_frame,
+    load_episodes,
     single_recordings,
     split_episodes,
     split_in_time,
 )
 from roboopt.diagnose import Finding, check_demonstrations
 
+HELD_OUT = 0.1  # of the episodes
 MAX_BYTES_IN_MEMORY = 2**30
 MAX_EPISODES_CHECKED = 20  # of a folder that does not fit in memory
 MAX_SAMPLES_FITTED = 50_000  # that normalizers are fitted to, of such a folder
@@ -45,6 +48,8 @@ class DemonstrationSet:
     findings: list[Finding]
     fraction: float
     seed: int
+    split: str
+    """What is held out, in words."""
 
     @classmethod
     def load(
@@ -52,14 +57,21 @@ class DemonstrationSet:
         source: Any,
         env: Any,
         *,
-        held_out: float,
+        held_out: Any = None,
         seed: int,
         time_step: float | None,
+        observation_keys: Sequence[str] | None = None,
     ) -> "DemonstrationSet":
-        """Load demonstrations, check them, and set some episodes aside."""
-        folder = None
+        """Load demonstrations, check them, and set some episodes aside.
+
+        `held_out` is a fraction, or demonstrations; None for those that a mask of the
+        file names, or else `HELD_OUT`.
+        """
+        reading = {"time_step": time_step, "observation_keys": observation_keys}
+        named = held_out is not None and not isinstance(held_out, int | float)
+        folder, masks = None, {}
         if not isinstance(source, str | PathLike):
-            episodes = _episodes(source, time_step)
+            episodes = _episodes(source, reading, "demonstrations")
         elif not str(source).startswith("minari:") and not Path(source).exists():
             raise RobooptError(
                 "`demonstrations` must be a file, a folder or minari:<dataset>, got "
@@ -67,16 +79,20 @@ class DemonstrationSet:
             )
         else:
             with argument_called("path", "demonstrations"):
-                episodes = load_recordings(source, time_step=time_step)
-            if _exceeds_memory(Path(source)):
+                episodes = load_episodes(source, **reading)
+                masks = {} if named else episode_masks(Path(source))
+            if _exceeds_memory(Path(source)) and not named:
                 # Their arrays are read only where they are used.
                 folder = Path(source)
                 count = min(MAX_EPISODES_CHECKED, len(episodes))
                 generator = np.random.default_rng(seed)
                 chosen = generator.choice(len(episodes), count, replace=False)
                 episodes = [episodes[k] for k in sorted(chosen)]
+        aside: Sequence[Trajectory] = []
+        if named:
+            aside = _episodes(held_out, reading, "held_out")
         findings = check_demonstrations(
-            episodes,
+            [*episodes, *aside],
             observation_space=None if env is None else env.observation_space,
             action_space=None if env is None else env.action_space,
         )
@@ -86,24 +102,30 @@ class DemonstrationSet:
         if errors:
             shown = "; ".join(message.rstrip(".") for message in errors[:3])
             raise RobooptError(f"`demonstrations`: {shown}.")
-        if len(episodes) > 1:
-            training, aside = split_episodes(episodes, held_out, seed=seed)
+        fraction = held_out if isinstance(held_out, int | float) else HELD_OUT
+        chosen = masks.get("valid", []) if held_out is None else []
+        if named:
+            training = whole = episodes
+        elif chosen:
+            known = masks.get("train", [k for k in range(len(episodes))])
+            training = [episodes[k] for k in known if k not in chosen]
+            aside, whole = [episodes[k] for k in chosen], training
+        elif len(episodes) > 1:
+            training, aside = split_episodes(episodes, fraction, seed=seed)
             whole = training
         elif (steps := episodes[0].steps) > 1:
-            *training, end = split_in_time(episodes[0], held_out)
+            *training, end = split_in_time(episodes[0], fraction)
             aside, whole = [end], episodes
         else:
             raise RobooptError(
                 "`demonstrations` must hold at least two samples, one of them to be "
                 f"held out, got {steps}."
             )
-        return cls(training, aside, whole, folder, findings, held_out, seed)
-
-    @property
-    def split(self) -> str:
-        """Return what is held out, in words."""
-        one = self.whole is not self.training
-        return "from the end of the only episode" if one else "by episode"
+        if whole is not training:
+            split = "from the end of the only episode"
+        else:
+            split = "as named" if named else "as masked" if chosen else "by episode"
+        return cls(training, aside, whole, folder, findings, fraction, seed, split)
 
     def samples(
         self, **cut: Any
@@ -121,22 +143,30 @@ class DemonstrationSet:
         return training, held_out, source
 
 
-def _episodes(source: Any, time_step: float | None) -> list[Trajectory]:
+def _episodes(source: Any, reading: dict[str, Any], argument: str) -> list[Trajectory]:
+    if isinstance(source, str | PathLike) or is_frame(source):
+        with argument_called("path", argument):
+            return load_episodes(source, **reading)
     runs = [source] if isinstance(source, Trajectory) else source
+    if isinstance(runs, list | tuple) and runs:
+        if all(isinstance(one, str | PathLike) for one in runs):
+            each = [_episodes(one, reading, argument) for one in runs]
+            return [episode for episodes in each for episode in episodes]
     if isinstance(runs, Sequence) and all(isinstance(x, Trajectory) for x in runs):
         if not runs:
-            raise RobooptError("`demonstrations` must hold at least one episode.")
+            raise RobooptError(f"`{argument}` must hold at least one episode.")
         return single_recordings(runs)
     if not isinstance(source, dict | tuple | list | Demonstrations):
         raise RobooptError(
-            "`demonstrations` must be trajectories, arrays (observations, actions), a "
-            f"file or a folder, got {type(source).__name__}."
+            f"`{argument}` must be trajectories, arrays (observations, actions), a "
+            f"file, a folder or a data frame, got {type(source).__name__}."
         )
-    samples = Demonstrations.of(source, argument="demonstrations")
+    samples = Demonstrations.of(source, argument=argument)
     observations = np.asarray(samples.observations)
     # One episode: nobody knows what was seen after the last action.
     seen = np.concatenate([observations, observations[-1:]])
-    return [Trajectory(seen, np.asarray(samples.actions), time_step or 1.0)]
+    step = reading["time_step"] or 1.0
+    return [Trajectory(seen, np.asarray(samples.actions), step)]
 
 
 def _exceeds_memory(folder: Path) -> bool:

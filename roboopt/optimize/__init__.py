@@ -2,6 +2,8 @@
 
 from roboopt._core import trainable_mask as trainable_mask
 from roboopt.optimize._bounds import Bound as Bound
+from roboopt.optimize._checkpoint import Checkpoint as Checkpoint
+from roboopt.optimize._checkpoint import Part as Part
 from roboopt.optimize._fit import Fit as Fit
 from roboopt.optimize._least_squares import least_squares as least_squares
 from roboopt.optimize._minimize import minimize as minimize

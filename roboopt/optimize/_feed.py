@@ -1,5 +1,6 @@
 """The batches of a run, one after the other, and how many steps each serves."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -89,11 +90,24 @@ class Feed:
         own = given.fingerprint() if hasattr(given, "fingerprint") else ""
         return type(given).__qualname__, self.steps, self.drifts, own
 
-    def resume(self, state: Any, taken: int) -> None:
-        """Restore the source after `taken` steps; the next `advance` asks anew."""
+    def resume(self, state: Any, taken: int) -> bool:
+        """Restore the source after `taken` steps.
+
+        Returns:
+            Whether the last batch serves on, as of a source that can repeat it; else
+            the next `advance` asks anew.
+
+        Raises:
+            SourceFailed: as `advance`.
+        """
         if hasattr(self._given, "restore"):
             self._given.restore(state)
-        self._number = min(taken // self.steps, self._last) - 1
+        if not hasattr(self._given, "repeat"):
+            self._number = min(taken // self.steps, self._last) - 1
+            return False
+        self._number = min((taken - 1) // self.steps, self._last)
+        self._take(lambda: (self._given.repeat(), None))
+        return True
 
     def advance(self, model: Any) -> Any:
         """Ask for the next batch, and return the model to continue with.
@@ -106,7 +120,15 @@ class Feed:
         """
         self._number += 1
         try:
-            data, model = self._next(model)
+            return self._take(lambda: self._next(model))
+        except (SourceExhausted, SourceFailed):
+            self._number -= 1
+            raise
+
+    def _take(self, ask: Callable[[], tuple[Any, Any]]) -> Any:
+        """Take the batch that is asked for as the latest; return the model with it."""
+        try:
+            data, model = ask()
             for name in self._forms | (shapes := self._shapes(data)):
                 here, first = (x.get(name, "missing") for x in (shapes, self._forms))
                 if here != first:
@@ -116,11 +138,10 @@ class Feed:
                     )
             self.batches = array_source(data, self._batch_size)
         except SourceExhausted:
-            self._number = self._last = self._number - 1
+            self._last = self._number - 1
             raise
         except Exception as error:
-            number, self._number = self._number, self._number - 1
-            text = f"`data`, block {number}: {type(error).__name__}: {error}"
+            text = f"`data`, block {self._number}: {type(error).__name__}: {error}"
             raise SourceFailed(text) from error
         return model
 

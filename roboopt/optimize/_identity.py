@@ -12,16 +12,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from roboopt._digest import HASH, differing, digest
 from roboopt._errors import RobooptError
 from roboopt.gradients import LossFn
-from roboopt.optimize._digest import digest
 from roboopt.optimize._feed import Feed
+from roboopt.optimize._fit import Fit
 from roboopt.optimize._loop import Descent, Problem
 from roboopt.optimize._partition import leaf_names
 from roboopt.optimize._sources import FullBatch, Minibatches, Sampler
-
-SHOWN = 40  # characters of a part that a message repeats
-HASH = " #"  # between the readable part of an entry and its digest
 
 
 def identity(
@@ -65,7 +63,24 @@ def identity(
     }
     if not feed.changes:
         parts["initial values"] = HASH + digest(jax.tree.leaves((params, fixed)))
-    return parts | {name: version(name) for name in ("roboopt", "jax")}
+    return parts | _versions()
+
+
+def fit_identity(fit: Fit, lower: np.ndarray, upper: np.ndarray) -> dict[str, str]:
+    """Return the parts of the identity of a fit within bounds by name."""
+    x = fit.start()
+    programs = [(w, jax.make_jaxpr(part.residuals)(x)) for w, part in fit.parts()]
+    return {
+        "model": _forms(fit.trained) + _forms(fit.fixed),
+        "data": _forms(fit.data) + HASH + digest(jax.tree.leaves(fit.data)),
+        "bounds": HASH + digest(lower, upper),
+        "initial values": HASH + digest(jax.tree.leaves((fit.trained, fit.fixed))),
+        "objective": HASH + digest(programs),
+    } | _versions()
+
+
+def _versions() -> dict[str, str]:
+    return {name: version(name) for name in ("roboopt", "jax")}
 
 
 def check_identity(here: dict[str, str], there: dict[str, str], path: Any) -> None:
@@ -76,25 +91,14 @@ def check_identity(here: dict[str, str], there: dict[str, str], path: Any) -> No
         there: that of the checkpoint.
         path: the file of the checkpoint.
     """
-    other = [name for name in here if here[name] != there.get(name)]
-    if "model" in other:  # then so is all that depends on it
-        other = [name for name in other if name in ("seed", "model")]
-    if not there:
-        other = ["the version of roboopt"]
+    if here["model"] != there.get("model"):  # then so is all that depends on it
+        here = {name: here[name] for name in ("seed", "model") if name in here}
+    other = differing(here, there) if there else "the version of roboopt"
     if other:
-        parts = ", ".join(_named(n, here.get(n), there.get(n)) for n in other)
         raise RobooptError(
             f"`checkpoint` must be of the same descent, but that of {path} differs in "
-            f"{parts}; to start anew, remove the file or name another."
+            f"{other}; to start anew, remove the file or name another."
         )
-
-
-def _named(name: str, here: str | None, there: str | None) -> str:
-    """Return the name of a part, with both of its values where they are short."""
-    here, there = ((text or "").partition(HASH)[0] for text in (here, there))
-    if here == there or not max(len(here), len(there)) <= SHOWN:
-        return name
-    return f"{name} ({there or 'none'}, here {here or 'none'})"
 
 
 def _structures(tree: Any) -> Any:

@@ -14,6 +14,7 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from os import PathLike
 from typing import Any
 
 import jax.numpy as jnp
@@ -25,7 +26,9 @@ from roboopt._interrupt import check, exposed, interruptible, keep, shielded
 from roboopt._programs import filter_jit
 from roboopt._progress import progress_line
 from roboopt.optimize._bounds import Bound
+from roboopt.optimize._checkpoint import Part, Records, as_part
 from roboopt.optimize._fit import Fit
+from roboopt.optimize._identity import fit_identity
 from roboopt.optimize._result import Result, Status, check_budget, stop_message
 
 INITIAL_DAMPING = 1e-4
@@ -34,6 +37,7 @@ MIN_RATIO = 1e-4  # of the actual reduction to the predicted one
 ROUNDING = 10.0  # times the precision: reductions of ‖r‖² below are rounding
 MIN_SENSITIVITY = 1e-12  # relative to the most sensitive parameter
 MIN_STEP = 1e-15  # relative to x
+STATE = "x", "scale", "square", "damping", "growth", "converged"
 
 
 @interruptible
@@ -49,6 +53,7 @@ def least_squares(
     seconds: float = math.inf,
     callback: Callable[[Status], Any] | None = None,
     progress: bool = False,
+    checkpoint: str | PathLike | Part | None = None,
 ) -> Result:
     """Minimize half the mean square of `objective.residuals(model, data)`.
 
@@ -69,23 +74,33 @@ def least_squares(
         seconds: stop after this time [s], compilation included.
         callback: called with a `Status` after each step; stops if it returns True.
         progress: whether to show a progress bar.
+        checkpoint: file for the state of the fit, as in `minimize`.
 
     Returns:
         The best model found, also after Ctrl-C. The history holds the loss.
 
     Raises:
         RobooptError: if an argument breaks its rule, the objective has no residuals,
-            the start is outside its bounds, or residuals or derivatives are not finite.
+            the start is outside its bounds, residuals or derivatives are not finite, or
+            `checkpoint` is a file of another run.
 
     Warns:
         UserWarning: if the residuals do not depend on a parameter, which then stays.
     """
     began = time.perf_counter()
     check_budget(steps, tolerance, seconds)
-    fit = Fit.of(objective, model, data, trainable=trainable)
-    search = _Search(fit, *fit.limits(bounds, model), tolerance)
+    fit, part = Fit.of(objective, model, data, trainable=trainable), as_part(checkpoint)
+    limits = fit.limits(bounds, model)
+    search = _Search(fit, *limits, tolerance)
     compiled = time.perf_counter() - began
     losses, reason = [search.loss], "steps"
+    if part is not None:
+        found = part.read(search.state(), (), fit_identity(fit, *limits))
+        if found is not None:
+            keep()
+            search.restore(found.state)
+            losses = found.records["history"]["loss"].tolist()
+            reason = "tolerance" if search.converged else "steps"
     with progress_line(steps, progress) as show, shielded():
         try:
             while reason == "steps" and len(losses) <= steps:
@@ -97,6 +112,8 @@ def least_squares(
                 losses.append(loss)
                 keep()
                 spent = time.perf_counter() - began
+                if part is not None and part.is_due():
+                    part.write(*search.checkpoint(losses))
                 show(step, f"step {step} of {steps}: loss {loss:.6g}")
                 status = Status(step, loss, loss, search.model, spent)
                 with exposed():
@@ -109,13 +126,18 @@ def least_squares(
                     reason = "seconds"
         except KeyboardInterrupt:
             reason = "interrupted"
-    taken = len(losses) - 1
+        taken = len(losses) - 1
+        if part is not None and (taken or reason != "interrupted"):
+            part.write(*search.checkpoint(losses))
+    message = stop_message(reason, taken)
+    if part is not None and part.unwritten:
+        message += f"; {part.unwritten}"
     return Result(
         model=search.model,
         loss=search.loss,
         history={"loss": np.array(losses)},
         reason=reason,
-        message=stop_message(reason, taken),
+        message=message,
         steps=taken,
         seconds=time.perf_counter() - began,
         compile_seconds=compiled,
@@ -187,6 +209,21 @@ class _Search:
         self.square = float(square)
         self.linearized = True
         self.rounding = ROUNDING * float(jnp.finfo(triangle.dtype).eps)
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Return what decides the next steps, as a checkpoint holds it."""
+        return {name: np.asarray(getattr(self, name)) for name in STATE}
+
+    def restore(self, state: dict[str, np.ndarray]) -> None:
+        """Go on from a `state`; the residuals there are linearized anew."""
+        for name in STATE:
+            value = state[name]
+            setattr(self, name, value if value.ndim else value.item())
+        self.linearized = False
+
+    def checkpoint(self, losses: list[float]) -> tuple[Any, tuple, Records]:
+        """Return what a checkpoint holds after steps with these losses."""
+        return self.state(), (), {"history": {"loss": np.array(losses)}}
 
     @property
     def loss(self) -> float:

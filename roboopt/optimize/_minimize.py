@@ -14,9 +14,9 @@ import numpy as np
 from roboopt._devices import Devices
 from roboopt._errors import RobooptError, require
 from roboopt._interrupt import interruptible
-from roboopt.data import require_writing
 from roboopt.gradients import Estimator, FunctionEstimator
 from roboopt.optimize._bounds import Bound, intervals
+from roboopt.optimize._checkpoint import Part, as_part
 from roboopt.optimize._feed import Feed
 from roboopt.optimize._identity import identity
 from roboopt.optimize._loop import SMOOTHING, Problem
@@ -58,7 +58,7 @@ def minimize(
     seed: int = 0,
     callback: Callable[[Status], Any] | None = None,
     progress: bool = False,
-    checkpoint: str | PathLike | None = None,
+    checkpoint: str | PathLike | Part | None = None,
     devices: Sequence[Any] | None = None,
 ) -> Result:
     """Minimize `objective(model, batch)` by gradient descent from `model`.
@@ -99,10 +99,11 @@ def minimize(
         progress: whether to show a progress bar.
         checkpoint: file for the state of the run, written every ten seconds and at the
             end. If the file exists, the run continues from it, to the same bits as
-            without the interruption; a `Source` continues with a new batch. A file of
-            another descent is refused: one that differs in objective, data, model,
-            initial values, bounds, optimizer, gradient, seed or version. There may be
-            more `steps` than before.
+            without the interruption; a `Source` that cannot `repeat` its last batch
+            continues with a new one. A file of another descent is refused: one that
+            differs in objective, data, model, initial values, bounds, optimizer,
+            gradient, seed or version. There may be more `steps` than before. Several
+            descents share a file by `Checkpoint.part`.
         devices: such as jax.devices(): each computes an equal share of the samples of
             every batch, or with `batched` of the starts. Sums over samples are then
             rounded in another order. With `jax.distributed`, every process calls
@@ -127,8 +128,7 @@ def minimize(
     known = gradient is None or (callable(gradient) and not isinstance(gradient, type))
     rule = "be an estimator, such as `ZerothOrder()`, or a function"
     require(known, "gradient", rule, gradient)
-    if checkpoint is not None:
-        require_writing(checkpoint, "checkpoint")
+    part = as_part(checkpoint)
     model = with_arrays(model)
     params, fixed, static = partition(model, trainable)
     check_model(params, fixed, batched)
@@ -181,7 +181,7 @@ def minimize(
             "use optax.adam."
         )
     own = {}
-    if checkpoint is not None:
+    if part is not None:
         whose = {"on_host": on_host, "own_optimizer": own_optimizer}
         own = identity(problem, feed, params, fixed, state.descent, **whose)
         own = {"seed": str(seed)} | own
@@ -196,7 +196,7 @@ def minimize(
         seconds=seconds,
         identity=own,
         callback=callback,
-        checkpoint=checkpoint,
+        checkpoint=part,
         progress=progress,
         began=began,
     )

@@ -6,9 +6,7 @@ is shown, a budget in seconds is kept, and Ctrl-C is heard.
 
 import dataclasses
 import time
-import warnings
 from collections.abc import Callable
-from os import PathLike
 from typing import Any
 
 import jax
@@ -20,20 +18,20 @@ from roboopt._devices import agreed
 from roboopt._errors import RobooptError, require
 from roboopt._interrupt import check, exposed, keep, shielded
 from roboopt._progress import progress_line
-from roboopt.optimize import _checkpoint
+from roboopt.gradients import differentiating
 from roboopt.optimize._bounds import by_parameter
+from roboopt.optimize._checkpoint import RECORDS, Part
 from roboopt.optimize._feed import Feed
 from roboopt.optimize._host_loop import advance_on_host
 from roboopt.optimize._loop import MAX_CHUNK, Problem, State, advance
-from roboopt.optimize._notes import NOTES
+from roboopt.optimize._notes import NOTES, PATH
 from roboopt.optimize._optimizers import keeps_gradient
-from roboopt.optimize._partition import leaf_names, updated_arrays
+from roboopt.optimize._partition import leaf_names, number_names, updated_arrays
 from roboopt.optimize._result import Result, Status, stop_message
 from roboopt.optimize._sources import SourceExhausted, SourceFailed, laid_along
 from roboopt.optimize._start import renew
 
 CHUNK_S = 0.1
-CHECKPOINT_PERIOD_S = 10.0
 MAX_STARTS_NAMED = 5  # that failed, in a message
 
 
@@ -51,7 +49,7 @@ class Run:
     identity: dict[str, str]
     """What makes the descent this one and no other; empty without a checkpoint."""
     callback: Callable[[Status], Any] | None
-    checkpoint: str | PathLike | None
+    checkpoint: Part | None
     progress: bool
     began: float
 
@@ -59,48 +57,42 @@ class Run:
         self.rows: list[dict[str, np.ndarray]] = []
         self.same_batch, self.first_gradient = False, {}
         self.taken, self.compile_seconds, self.failure = 0, 0.0, ""
-        self.step_seconds, self.unwritten = 0.0, ""
+        self.step_seconds = 0.0
 
     def resume(self, state: State) -> State:
         """Return the state in the checkpoint, if there is one."""
         if self.checkpoint is None:
             return state
-        saved = state, self._states_outside()
-        found = _checkpoint.read(self.checkpoint, saved, self.identity)
-        steps = 0 if found is None else len(found[1]["loss"])
+        found = self.checkpoint.read(state, self._states_outside(), self.identity)
+        steps = 0 if found is None else len(found.records["history"]["loss"])
         (first,) = agreed(self.problem.devices, steps)
         rule = f"be the same file in every process, of {first} steps"
         require(steps == first, "checkpoint", rule, f"one of {steps}")
         if found is None:
             return state
-        (state, (of_source, of_callback)), history = found
+        state, (of_source, of_callback) = found.state, found.outside
+        keep()
+        history, self.first_gradient = (found.records[name] for name in RECORDS)
         self.rows, self.taken = [history], len(history["loss"])
         self.same_batch = self.taken > 0
         if of_callback is not None:
             self.callback.restore(of_callback)  # type: ignore
         if self.feed.changes and self.taken <= self.steps:
-            self.feed.resume(of_source, self.taken)
             try:
-                state = self._next_batch(state)
+                if not self.feed.resume(of_source, self.taken):
+                    return self._next_batch(state)
             except SourceFailed as error:
                 # As with the first batch: nothing is lost, the file is there.
                 raise error.__cause__ or error from None
+            self.problem = dataclasses.replace(self.problem, source=self.feed.batches)
         return state
 
     def _save(self, state: State) -> None:
         if self.checkpoint is not None and jax.process_index() == 0:
-            saved = self._local(state), self._states_outside()
-            try:
-                _checkpoint.write(
-                    self.checkpoint, saved, self._history(), self.identity
-                )
-                self.unwritten = ""
-            except (OSError, RobooptError) as error:
-                # The disk or the folder: what was learned is not lost by it.
-                text = f"`checkpoint` could not be written: {error}"
-                if not self.unwritten:
-                    warnings.warn(text, stacklevel=2)
-                self.unwritten = text
+            values = self._history(), self.first_gradient
+            records = dict(zip(RECORDS, values, strict=True))
+            state, outside = self._local(state), self._states_outside()
+            self.checkpoint.write(state, outside, records)
 
     def _states_outside(self) -> tuple[Any, Any]:
         """Return the states of the source and of the callback, None without one."""
@@ -111,7 +103,7 @@ class Run:
         """Take steps until there is a reason to stop, and return the result."""
         # One evaluation more than steps, so that the last step is judged too.
         evaluations, chunk, reason, end = self.steps + 1, 1, "steps", "steps"
-        saved, devices = time.perf_counter(), self.problem.devices
+        devices = self.problem.devices
         state = state if devices is None else devices.copy(state)
         self._draw_from(self.problem.source)
         with progress_line(self.steps, self.progress) as show, shielded():
@@ -127,11 +119,10 @@ class Run:
                     before = time.perf_counter()
                     state, taken = self._advance(state, count)
                     chunk = self._next_chunk(count, time.perf_counter() - before)
-                    due = time.perf_counter() - saved > CHECKPOINT_PERIOD_S
+                    due = self.checkpoint is not None and self.checkpoint.is_due()
                     chunk, due = agreed(devices, chunk, due)
                     if due:
                         self._save(state)
-                        saved = time.perf_counter()
                     status = self._status(state)
                     show(status.step, _described(status, self.steps))
                     early = taken < (1 if self.on_host else count)
@@ -172,9 +163,10 @@ class Run:
             # Alone: other processes would wait for the one that is late.
             first = not self.compile_seconds and jax.process_count() == 1
             left = TOLERANCE * self.seconds - (time.perf_counter() - self.began)
-            state, rows, taken = within(
-                left if first else np.inf, _advance, self.problem, state, count
-            )
+            with differentiating("objective"):
+                state, rows, taken = within(
+                    left if first else np.inf, _advance, self.problem, state, count
+                )
         taken = int(taken)
         if taken:
             keep()
@@ -291,7 +283,7 @@ class Run:
         """Name the terms and the leaves' gradients that are not finite."""
         last = {name: values[-1] for name, values in self.rows[-1].items()}
         bad = [name for name, v in last.items() if not np.all(np.isfinite(v))]
-        terms = [name for name in bad if name not in NOTES]
+        terms = [name for name in bad if name not in (*NOTES, *PATH)]
         paths = jax.tree_util.tree_leaves_with_path(state.descent.params)
         wrong = np.asarray(state.descent.bad_leaves).reshape(-1, len(paths))
         leaves = [
@@ -326,6 +318,14 @@ class Run:
 
     def _result(self, state: State, reason: str) -> Result:
         model, loss = self._best(state)
+        history = self._history()
+        names = number_names(state.descent.params)
+        path = [
+            dict(zip(names, history.pop(kind).T, strict=True))
+            if kind in history
+            else {}
+            for kind in PATH
+        ]
         steps = max(self.taken - 1, 0)
         message = stop_message(reason, steps)
         if reason == "source":
@@ -334,12 +334,12 @@ class Run:
             message += f" {self._not_finite(state)}"
         elif self.problem.batched and np.any(state.descent.failed):
             message += f"; {self._failed_starts(state)}"
-        if self.unwritten:
-            message += f"; {self.unwritten}"
+        if self.checkpoint is not None and self.checkpoint.unwritten:
+            message += f"; {self.checkpoint.unwritten}"
         return Result(
             model=model,
             loss=loss,
-            history=self._history(),
+            history=history,
             reason=reason,
             message=message,
             steps=steps,
@@ -348,6 +348,8 @@ class Run:
             first_gradient=self.first_gradient,
             gradient=self._gradient(state),
             smoothed=self.problem.noisy,
+            parameters=path[0],
+            derivatives=path[1],
         )
 
 

@@ -110,6 +110,8 @@ class Source(Protocol):
       is better, as where the model collects the data. The best model is then that of
       the last batch. False by default;
     - `state()` and `restore(state)`, a pytree of arrays, which checkpoints need;
+    - `repeat()`, which returns the last batch before `state()` once more: a run is then
+      continued within that batch, to the bit, and not with a new one;
     - `fingerprint()`, a text or arrays that tell its data from others, so that the
       checkpoint of a descent on other data is refused.
     """

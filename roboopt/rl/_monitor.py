@@ -52,7 +52,7 @@ class Monitor:
         self.show: Callable[[int, str], object] = lambda timesteps, text: None
         self.rows: list[tuple] = []
         self.timesteps, self.ended = 0, ""
-        self._step, self._seconds, self._earlier = 0, 0.0, 0.0
+        self._step, self._seconds, self._earlier, self._resumed = 0, 0.0, 0.0, ""
         self._written = time.perf_counter()
 
     def state(self) -> dict[str, np.ndarray]:
@@ -67,6 +67,11 @@ class Monitor:
         self._seconds = self._earlier = float(state["seconds"])
         if isinstance(self._run.progress, Measured):
             self._run.progress.resume(self._step, self.timesteps)
+        else:
+            self._resumed = (
+                f"; resumed after {self.timesteps} timesteps with new episodes, so "
+                "the policy is another than without the interruption"
+            )
         if self._log is not None and Path(self._log).exists():
             # The log may be younger than the checkpoint.
             rows = Returns.read(self._log).rows()
@@ -118,15 +123,15 @@ class Monitor:
     def ending(self, reason: str, message: str) -> tuple[str, str]:
         """Return the reason and the sentence, from those of `minimize`."""
         if self.ended == "target":
-            recent = self.recent
-            return "target", (
+            recent, reason = self.recent, "target"
+            message = (
                 f"the mean return of the last {len(recent)} episodes is "
                 f"{recent.mean():.4g} and has reached the target {self._target:.4g}"
             )
-        if self.ended == "timesteps" and reason == "callback":
-            taken, budget = self.timesteps, self._run.timesteps
-            return "timesteps", f"{taken} timesteps taken, of a budget of {budget}"
-        return reason, message
+        elif self.ended == "timesteps" and reason == "callback":
+            taken, budget, reason = self.timesteps, self._run.timesteps, "timesteps"
+            message = f"{taken} timesteps taken, of a budget of {budget}"
+        return reason, message + self._resumed
 
 
 def _described(status: LearningStatus, total: int | None) -> str:

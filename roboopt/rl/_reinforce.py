@@ -49,6 +49,7 @@ from roboopt.rollouts import (
     MAX_EPISODE_STEPS,
     EnvError,
     Evaluation,
+    Ray,
     evaluate,
     robot_notes,
     signals,
@@ -78,6 +79,7 @@ def reinforce(
     target: float | None = None,
     envs: int | None = None,
     processes: int = 0,
+    workers: Ray | None = None,
     max_steps: int | None = None,
     episodes: int = 100,
     options: Mapping[str, Any] | None = None,
@@ -115,6 +117,9 @@ def reinforce(
         envs: environments side by side; where steps run whole episodes, starts a step.
         processes: processes of the environments; 0 for this one. The likelihood ratio
             runs in the twin where there is one and `processes` is 0.
+        workers: a cluster, `rollouts.Ray()`, for whole episodes: those of the
+            evaluation, of zeroth-order gradients and of PGPE. PPO steps its
+            environments together, on this machine.
         max_steps: the time limit of an episode, in steps.
         episodes: fresh episodes that the policy and its start are evaluated on, or 0.
         options: keywords of the environment's constructor, where `env` is an id.
@@ -123,7 +128,9 @@ def reinforce(
         callback: called with a `LearningStatus` several times per second; the learning
             stops where it returns True.
         checkpoint: a file for the state of the learning, written every ten seconds and
-            at the end; where it exists, the learning goes on from it.
+            at the end; where it exists, the learning goes on from it. PPO, PGPE and
+            SHAC go on with new episodes, and so to another policy than without the
+            interruption, which the result says; the others to the same bits.
         log: a CSV file for the returns, written as they come.
         devices: such as jax.devices(), which share the twins of PPO and SHAC, and the
             samples of each gradient, as in `minimize`.
@@ -152,6 +159,7 @@ def reinforce(
         seed=seed,
         network=network,
         devices=devices,
+        workers=workers,
     )
     try:
         if algorithm is None:
@@ -170,13 +178,12 @@ def reinforce(
                     run.model,
                     run.data,
                     steps=run.steps,
-                    **run.settings,
+                    **{"devices": devices, **run.settings},
                     gradient=run.estimator,
                     seconds=seconds,
                     seed=seed,
                     callback=monitor,
                     checkpoint=checkpoint,
-                    devices=devices,
                 )
         finally:
             monitor.write()
@@ -320,6 +327,7 @@ def _evaluated(
             seed=task.seed + EVALUATION_SEED_OFFSET,
             max_steps=MAX_EPISODE_STEPS if task.horizon is None else task.horizon,
             processes=task.processes,
+            workers=task.workers,
             progress=lambda _: advance(),
         )
     except Exception as error:

@@ -13,6 +13,7 @@ from roboopt.policies import check_action_space, check_observation_space
 from roboopt.rollouts import (
     EnvSpec,
     GymRollout,
+    Ray,
     Rollout,
     TwinVectorEnv,
     env_maker,
@@ -53,6 +54,7 @@ class Task:
         seed: int,
         network: Mapping[str, Any],
         devices: Sequence[Any] | None = None,
+        workers: Ray | None = None,
     ):
         """Make an environment and look at it; the arguments are those of `reinforce`.
 
@@ -69,7 +71,7 @@ class Task:
             raise RobooptError(f"`target` must be finite, got {target}.")
         self.timesteps, self.envs, self.processes = timesteps, envs, processes
         self.target, self.seed, self.network = target, seed, network
-        self.devices = devices
+        self.devices, self.workers = devices, workers
         make, self.spec = _maker(env, options, max_steps)
         try:
             self.env = make()
@@ -95,8 +97,9 @@ class Task:
 
     @property
     def source(self) -> Any:
-        """Return the environment, or its maker where processes are asked for."""
-        return self.make if self.processes else self.env
+        """Return the environment, or its maker where others are to be made."""
+        apart = self.processes or self.workers is not None
+        return self.make if apart else self.env
 
     @property
     def discrete(self) -> bool:
@@ -170,7 +173,11 @@ class Task:
         """Return what runs whole episodes of the environment itself."""
         horizon = self.require_horizon("whole episodes")
         return GymRollout(
-            self.make, horizon, envs=SIDE_BY_SIDE, processes=self.processes
+            self.make,
+            horizon,
+            envs=SIDE_BY_SIDE,
+            processes=self.processes,
+            workers=self.workers,
         )
 
 

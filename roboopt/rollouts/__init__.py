@@ -19,6 +19,7 @@ from roboopt.rollouts._pool import EnvError as EnvError
 from roboopt.rollouts._random_steps import MAX_EPISODE_STEPS as MAX_EPISODE_STEPS
 from roboopt.rollouts._random_steps import random_steps as random_steps
 from roboopt.rollouts._random_steps import require_an_end as require_an_end
+from roboopt.rollouts._ray import Ray as Ray
 from roboopt.rollouts._robot_notes import robot_notes as robot_notes
 from roboopt.rollouts._rollout import PolicyStep as PolicyStep
 from roboopt.rollouts._rollout import Rollout as Rollout

@@ -2,18 +2,22 @@
 
 import math
 from collections.abc import Callable
+from os import PathLike
 from typing import Any
 
 import jax
 import numpy as np
 
-from roboopt._errors import RobooptError
+from roboopt._digest import HASH, digest
+from roboopt._errors import RobooptError, require
 from roboopt.data import Trajectory
 from roboopt.policies import StatefulPolicy
 from roboopt.rollouts._env_group import Start
 from roboopt.rollouts._env_spec import EnvSpec, env_maker, is_env
 from roboopt.rollouts._episodes import episode_keys, run_episodes
+from roboopt.rollouts._parts import EpisodeParts
 from roboopt.rollouts._pool import Pool
+from roboopt.rollouts._ray import Ray, RayPool, open_pool
 
 ENVS_PER_PROCESS = 32  # The more step side by side, the less each step costs here.
 
@@ -28,7 +32,9 @@ def collect(
     label: Any = None,
     max_steps: int | None = None,
     processes: int = 0,
+    workers: Ray | None = None,
     progress: Callable[[int], object] | None = None,
+    checkpoint: str | PathLike | None = None,
 ) -> Trajectory:
     """Run `policy` in `env` and return the episodes, stacked in one `Trajectory`.
 
@@ -58,7 +64,18 @@ def collect(
         processes: the number of worker processes that run episodes side by side. They
             need an `env` that can be made again, and a policy that remembers nothing
             outside its carry.
+        workers: a cluster, `Ray()`, whose workers run the episodes; Python, roboopt and
+            the environment must be installed on each machine. Episodes that fail there
+            run again elsewhere, with a warning, up to three times.
         progress: called with the number of episodes done, after each.
+        checkpoint: folder for finished episodes, written every ten seconds and at the
+            end, also after an error or Ctrl-C. If there are some, the others are run,
+            and there may be more `episodes` than before; remove the folder once the
+            recording is saved. The recording is that without the interruption, to the
+            bit, as far as the environment and the policy carry nothing from one episode
+            to the next; with `processes`, to rounding in the policy. A folder of
+            another recording is refused: one of another environment, policy, label,
+            seed, starts or time limit.
 
     Raises:
         RobooptError: unless exactly one of `starts` and `episodes` is given; if there
@@ -69,7 +86,17 @@ def collect(
         EnvError: if the environment fails.
     """
     return collect_in(
-        env, policy, episodes, starts, seed, label, max_steps, processes, progress
+        env,
+        policy,
+        episodes,
+        starts,
+        seed,
+        label,
+        max_steps,
+        processes,
+        workers,
+        progress,
+        checkpoint,
     )[0]
 
 
@@ -82,7 +109,9 @@ def collect_in(
     label: Any = None,
     max_steps: int | None = None,
     processes: int = 0,
+    workers: Ray | None = None,
     progress: Callable[[int], object] | None = None,
+    checkpoint: str | PathLike | None = None,
 ) -> tuple[Trajectory, float | None]:
     """Return what `collect` does, and the environment's reward threshold."""
     if (starts is None) == (episodes is None):
@@ -102,6 +131,8 @@ def collect_in(
     check_policy("policy", policy)
     if label is not None:
         check_policy("label", label)
+    known = seed is not None or checkpoint is None
+    require(known, "seed", "be given with a `checkpoint`", seed)
     seeds = [None if seed is None else episode_seed(seed, k) for k in range(count)]
     options = [None] * count
     if starts is not None:
@@ -111,7 +142,21 @@ def collect_in(
         if seed is None:
             seed = int(np.random.SeedSequence().generate_state(1)[0])
         keys = episode_keys(jax.random.key(np.uint32(seed % 2**32)), count)
-    with _pool(env, count, processes) as pool:
+    alone = workers is None or checkpoint is None
+    require(alone, "checkpoint", "be None with `workers`", checkpoint)
+    with _pool(env, count, processes, workers) as pool:
+        parts = None
+        if checkpoint is not None and isinstance(pool, Pool):
+            limits = pool.observation_space, pool.action_space
+            identity = {
+                "environment": pool.description.name + HASH + _env_digest(env, limits),
+                "policy": _described(policy),
+                "label": _described(label),
+                "seed": str(seed),
+                "starts": HASH + digest(starts),
+                "max_steps": str(max_steps),
+            }
+            parts = EpisodeParts(checkpoint, identity)
         run = run_episodes(
             pool,
             policy,
@@ -120,8 +165,20 @@ def collect_in(
             label=label,
             max_steps=max_steps,
             progress=progress,
+            parts=parts,
         )
         return run, pool.description.reward_threshold
+
+
+def _env_digest(env: Any, limits: Any) -> str:
+    """Return the digest of an environment by its spec, or else by its maker."""
+    known = isinstance(env, str | EnvSpec) or is_env(env)
+    spec = EnvSpec.of(env) if known else None
+    return digest(limits, env if spec is None else (spec.id, spec.options))
+
+
+def _described(policy: Any) -> str:
+    return f"{type(policy).__name__}{HASH}{digest(policy)}"
 
 
 def episode_seed(seed: int, episode: int) -> int:
@@ -142,10 +199,16 @@ def check_policy(name: str, policy: Any) -> None:
         )
 
 
-def _pool(env: Any, episodes: int, processes: int) -> Pool:
-    if not processes:
+def _pool(
+    env: Any, episodes: int, processes: int, workers: Ray | None
+) -> Pool | RayPool:
+    if not processes and workers is None:
         return Pool(env, 1, argument="env")
     if is_env(env):
         env, _ = env_maker(env)
+    if workers is not None:
+        # Of each worker: how many there will be is not known yet.
+        settings = {"processes": processes, "envs_each": ENVS_PER_PROCESS}
+        return open_pool(env, episodes, workers=workers, argument="env", **settings)
     rounds = math.ceil(episodes / (ENVS_PER_PROCESS * processes))
     return Pool(env, math.ceil(episodes / rounds), processes=processes, argument="env")

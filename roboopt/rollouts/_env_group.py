@@ -307,7 +307,7 @@ def _begun(setup: bytes, mark: Any) -> tuple[EnvGroup, bytes, float]:
         specs, sources, make, count, limit, starting = pickle.loads(setup)
         _end_within(starting)
         linecache.cache.update(sources)
-        _register(specs)
+        register(specs)
         group = EnvGroup(pickle.loads(make), count, mark)
         # A tuple: the parent knows this script's classes by another name.
         return group, cloudpickle.dumps(tuple(group.describe())), limit
@@ -317,7 +317,7 @@ def _begun(setup: bytes, mark: Any) -> tuple[EnvGroup, bytes, float]:
         raise Fault.raised(mark[0], "starting", error) from error
 
 
-def _register(specs: Sequence[tuple[str, bytes]]) -> None:
+def register(specs: Sequence[tuple[str, bytes]]) -> None:
     """Register the environments that only the parent has registered."""
     import gymnasium
 

@@ -119,9 +119,16 @@ class EnvWorker:
         return f"ended its worker process, with exit code {code}"
 
 
-def _setup(
-    make: Callable[[], Any], count: int, timeout: float, startup: float
-) -> bytes:
+def portable(make: Any) -> tuple[list[tuple[str, bytes]], dict[str, Any], bytes]:
+    """Return what makes an environment in another process.
+
+    Returns:
+        The environments that are registered here, the lines of code that is in no file,
+        and `make`.
+
+    Raises:
+        RobooptError: if `make` cannot be sent.
+    """
     import gymnasium
 
     sources: dict[str, Any] = {}
@@ -139,7 +146,21 @@ def _setup(
                 specs.append((name, _dumps(spec, sources)))
             except Exception:  # It may be another environment's.
                 pass
-    return pickle.dumps((specs, sources, made, count, timeout, startup))
+    return specs, sources, made
+
+
+def received(sent: tuple[list[tuple[str, bytes]], dict[str, Any], bytes]) -> Any:
+    """Return the `make` of `portable` in this process."""
+    specs, sources, made = sent
+    linecache.cache.update(sources)
+    _env_group.register(specs)
+    return pickle.loads(made)
+
+
+def _setup(
+    make: Callable[[], Any], count: int, timeout: float, startup: float
+) -> bytes:
+    return pickle.dumps((*portable(make), count, timeout, startup))
 
 
 def _dumps(value: Any, sources: dict[str, Any]) -> bytes:

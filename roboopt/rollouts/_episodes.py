@@ -8,18 +8,20 @@ import numpy as np
 from jaxtyping import Array, Shaped
 
 from roboopt._errors import RobooptError
+from roboopt._interrupt import keep
 from roboopt.data import Trajectory
 from roboopt.rollouts._action_reader import RefusedAction, action_reader
 from roboopt.rollouts._env_group import Start
+from roboopt.rollouts._parts import COLUMNS, EpisodeParts
 from roboopt.rollouts._policy_runner import PolicyRunner
-from roboopt.rollouts._pool import Pool
+from roboopt.rollouts._pool import EnvError, Pool
 
 MAX_UNBOUNDED_STEPS = 100_000
 START_TOLERANCE = 1e-3  # Above rounding to single precision, below random starts.
 
 
 def run_episodes(
-    pool: Pool,
+    pool: Any,
     policy: Any,
     starts: list[Start],
     keys: Shaped[Array, "episode ..."] | None,
@@ -28,19 +30,30 @@ def run_episodes(
     label: Any = None,
     max_steps: int | None = None,
     progress: Callable[[int], object] | None = None,
+    parts: EpisodeParts | None = None,
+    numbers: np.ndarray | None = None,
 ) -> Trajectory:
     """Run one episode a start, as many at a time as the pool has environments.
 
+    The pool is a `Pool`, or the workers of a cluster, each of which runs some episodes.
+
     `keys` are the source of each episode's randomness. With `owners`, `policy` is many
     policies along a first axis, and `owners` says which of them acts in each episode.
-    `label`, `max_steps` and `progress` are those of `collect`.
+    `label`, `max_steps` and `progress` are those of `collect`. `parts` hold episodes
+    that are not run again, and receive those that end. Errors name an episode by its
+    place in `numbers`, where these are given.
     """
+    if not isinstance(pool, Pool):
+        settings = {"owners": owners, "label": label, "max_steps": max_steps}
+        return pool.run(policy, starts, keys, progress, **settings)
     batched = owners is not None
     runners = {"policy": (PolicyRunner(policy, pool.envs, batched=batched), keys)}
     if label is not None:
         own = None if keys is None else _other_keys(keys)
         runners["label"] = PolicyRunner(label, pool.envs), own
-    episodes = _Episodes(pool, runners, starts, owners, max_steps, progress)
+    episodes = _Episodes(pool, runners, starts, owners, max_steps, progress, parts)
+    if numbers is not None:
+        episodes.numbers = numbers
     episodes.run()
     return episodes.trajectory()
 
@@ -51,37 +64,102 @@ class _Episodes:
     Steps are written down in stretches, in which no episode begins or ends.
     """
 
-    def __init__(self, pool, runners, starts, owners, max_steps, progress):
+    def __init__(self, pool, runners, starts, owners, max_steps, progress, parts):
         self._pool, self._runners, self._starts = pool, runners, starts
         self._max_steps, self._progress = max_steps, progress
         self._read = action_reader(pool.action_space, pool.envs)
         count = len(starts)
+        self.numbers = np.arange(count)
         self._owners = np.zeros(count, int) if owners is None else owners
-        self._begun = self._done = 0
+        self._done, self._parts, self._unwritten = 0, parts, []
         self._episode, self._elapsed = np.zeros((2, pool.envs), int)
         self._active = np.zeros(pool.envs, bool)
-        self._first: list[np.ndarray] = []
+        self._first: dict[int, np.ndarray] = {}
         self._stretch: list[tuple[Any, ...]] = []
         self._stretches: list[tuple[Any, ...]] = []
         self._lengths = np.zeros(count, int)
         self._terminated, self._success = np.zeros((2, count), bool)
         self._told = False
+        self._waiting = list(range(count))
+        for part in () if parts is None else parts.found:
+            self._restore(part)
 
     def run(self) -> None:
         """Run all episodes."""
-        self._begin()
-        while self._active.any():
-            self._run_stretch()
+        try:
             self._begin()
+            while self._active.any():
+                self._run_stretch()
+                if self._parts is not None and self._parts.is_due():
+                    self._write()
+                self._begin()
+        except EnvError as error:
+            if error.index is not None:
+                error.episode = int(self.numbers[self._episode[error.index]])
+            raise
+        finally:
+            self._write()
+
+    def _restore(self, part: dict[str, np.ndarray]) -> None:
+        """Take over the episodes of a part."""
+        lengths = part["length"]
+        rows = np.repeat(part["number"], lengths)
+        at = np.arange(len(rows)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+        own = rows < len(self._starts)  # There may be fewer episodes than before.
+        columns = [part[name][own] if name in part else None for name in COLUMNS]
+        self._stretches.append((rows[own], at[own], *columns))
+        for k, episode in enumerate(part["number"].tolist()):
+            if episode not in self._waiting:
+                continue
+            self._waiting.remove(episode)
+            self._first[episode] = part["first"][k]
+            self._lengths[episode] = lengths[k]
+            self._terminated[episode] = part["terminated"][k]
+            if "success" in part:
+                self._told, self._success[episode] = True, part["success"][k]
+            self._end_one()
+
+    def _write(self) -> None:
+        """Write the episodes that have ended since the last part."""
+        if self._parts is None or not self._unwritten:
+            return
+        ended = np.array(self._unwritten)
+        chosen = [[np.isin(stretch[0], ended), stretch] for stretch in self._stretches]
+        cut = [
+            [None if x is None else x[own] for x in stretch]
+            for own, stretch in chosen
+            if own.any()
+        ]
+        rows, at, *columns = zip(*cut, strict=True)
+        order = np.lexsort((np.concatenate(at), np.concatenate(rows)))
+        ended.sort()
+        part = {
+            "number": ended,
+            "length": self._lengths[ended],
+            "terminated": self._terminated[ended],
+            "first": np.stack([self._first[k] for k in ended.tolist()]),
+        }
+        part |= {"success": self._success[ended]} if self._told else {}
+        for name, values in zip(COLUMNS, columns, strict=True):
+            if not any(x is None for x in values):
+                part[name] = np.concatenate(values)[order]
+        if self._parts.write(part):
+            self._unwritten.clear()
+
+    def _end_one(self) -> None:
+        if self._parts is not None:
+            keep()
+        self._done += 1
+        if self._progress is not None:
+            self._progress(self._done)
 
     def _begin(self) -> None:
         """Begin waiting episodes in the environments that are not active."""
-        waiting = range(self._begun, len(self._starts))
-        free = np.flatnonzero(~self._active)[: len(waiting)]
+        free = np.flatnonzero(~self._active)[: len(self._waiting)]
         if not len(free):
             return
-        episodes = waiting[: len(free)]
-        self._begun += len(free)
+        episodes = self._waiting[: len(free)]
+        del self._waiting[: len(free)]
         self._episode[free], self._elapsed[free] = episodes, 0
         self._active[free] = True
         starts = [self._starts[k] for k in episodes]
@@ -89,7 +167,7 @@ class _Episodes:
         self._observations = self._pool.reset(dict(pairs))
         first = self._observations[free]
         self._check_starts(first, starts)
-        self._first.extend(first)
+        self._first |= dict(zip(episodes, first, strict=True))
         fresh = np.isin(np.arange(self._pool.envs), free)
         for runner, keys in self._runners.values():
             own = None if keys is None else keys[self._episode]
@@ -141,9 +219,8 @@ class _Episodes:
             self._terminated[episode] = terminated[slot]
             if success[slot] is not None:
                 self._told, self._success[episode] = True, success[slot]
-            self._done += 1
-            if self._progress is not None:
-                self._progress(self._done)
+            self._unwritten.append(int(episode))
+            self._end_one()
         self._active = active & ~over
 
     def _actions(self, name: str, rows: list[int]) -> np.ndarray:
@@ -156,7 +233,8 @@ class _Episodes:
             raise RobooptError(
                 f"`{name}` {refused.why}, at step "
                 f"{self._elapsed[row] + len(self._stretch)} of episode "
-                f"{self._episode[row]} on observation {self._observations[row]}."
+                f"{self.numbers[self._episode[row]]} on observation "
+                f"{self._observations[row]}."
             ) from None
 
     def _times(self) -> np.ndarray:
@@ -204,7 +282,7 @@ class _Episodes:
             return found
 
         observations = table(columns[0], 1)
-        observations[:, 0] = self._first
+        observations[:, 0] = [self._first[k] for k in range(count)]
         for episode, steps in enumerate(lengths.tolist()):
             observations[episode, steps + 1 :] = observations[episode, steps]
         success = self._success if self._told else None

@@ -117,7 +117,7 @@ def evaluate(
         episodes: the number of episodes, where no `starts` are given.
         seed: the source of all randomness.
         **settings: the other arguments of `collect`: `starts`, `label`, `max_steps`,
-            `processes` and `progress`.
+            `processes`, `workers` and `progress`.
 
     Raises:
         RobooptError: as `collect`.

@@ -21,7 +21,7 @@ from roboopt.rollouts._collect import check_policy
 from roboopt.rollouts._env_group import Start
 from roboopt.rollouts._episodes import episode_keys, run_episodes
 from roboopt.rollouts._policy_runner import count_policies
-from roboopt.rollouts._pool import Pool
+from roboopt.rollouts._ray import Ray, open_pool
 
 
 class GymRollout:
@@ -46,6 +46,7 @@ class GymRollout:
         *,
         envs: int = 8,
         processes: int = 0,
+        workers: Ray | None = None,
         timeout: float = 60.0,
     ):
         """Make the environments.
@@ -57,6 +58,8 @@ class GymRollout:
             processes: the number of worker processes; 0 for this process, which is
                 faster where a step takes microseconds. In processes, an environment
                 that hangs or dies does not take this process with it.
+            workers: a cluster, `Ray()`, whose workers run the episodes, as in
+                `collect`; the `envs` are spread over them.
             timeout: the time within which a worker process must answer [s].
 
         Raises:
@@ -68,7 +71,7 @@ class GymRollout:
         if horizon < 1:
             raise RobooptError(f"`horizon` must be at least 1 step, got {horizon}.")
         self.horizon, self.steps_made = horizon, 0
-        self._pool = Pool(make, envs, processes=processes, timeout=timeout)
+        self._pool = open_pool(make, envs, processes, workers, timeout=timeout)
         self.time_step = self._pool.description.time_step
 
     def __call__(

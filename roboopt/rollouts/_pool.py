@@ -25,7 +25,10 @@ class EnvError(RobooptError):
         index: the environment's number.
         step: of its episode.
         action: on which it happened.
+        episode: the number of its episode, where episodes are counted.
     """
+
+    episode: int | None = None
 
     def __init__(
         self,

@@ -20,7 +20,7 @@ from roboopt._progress import say
 from roboopt.data import Trajectory
 from roboopt.dynamics import Multibody, ParametricTwin, Twin
 from roboopt.objectives import ExcitationCost
-from roboopt.optimize import minimize
+from roboopt.optimize import Checkpoint, minimize
 from roboopt.policies import FourierReference, TimeVaryingPolicy, TrackingController
 from roboopt.rollouts import collect, episode_seed, robot_notes
 from roboopt.sysid._robot import KnownRobot, robot_in
@@ -52,6 +52,7 @@ def excite(
     seed: int = 0,
     steps: int = DESIGN_STEPS,
     progress: bool = False,
+    checkpoint: Checkpoint | None = None,
 ) -> Excitation:
     """Record one motion of a simulated robot that excites its parameters.
 
@@ -65,6 +66,7 @@ def excite(
         seed: seed of the motion and of the environment.
         steps: steps of the design.
         progress: whether to show a progress bar.
+        checkpoint: where the state of the design is kept.
 
     Raises:
         RobooptError: if the robot has passive joints and is no cart-pole, or an
@@ -87,6 +89,7 @@ def excite(
             steps=steps,
             seed=seed,
             progress=progress,
+            checkpoint=checkpoint,
         )
         controller = TrackingController.from_limits(
             robot,
@@ -162,6 +165,7 @@ def design_excitation(
     steps: int = 50,
     seed: int = 0,
     progress: bool = False,
+    checkpoint: Checkpoint | None = None,
 ) -> FourierReference:
     """Design a motion whose recording determines the parameters of `model`.
 
@@ -180,6 +184,7 @@ def design_excitation(
         steps: steps of each descent.
         seed: seed of the random motions.
         progress: whether to show a progress bar.
+        checkpoint: where the states of the descents are kept.
 
     Raises:
         RobooptError: if `duration` is less than a step, `starts` is not at least 1, or
@@ -205,10 +210,17 @@ def design_excitation(
     times = jnp.linspace(0.0, duration, count, endpoint=False)
     robot = model.origin.value.robot
     results = []
-    for key in jax.random.split(jax.random.key(seed), starts):
+    for number, key in enumerate(jax.random.split(jax.random.key(seed), starts)):
         first = FourierReference.random(
             robot, duration, harmonics, key, range_share=START_SHARE
         )
-        found = minimize(objective, first, times, steps=steps, progress=progress)
+        found = minimize(
+            objective,
+            first,
+            times,
+            steps=steps,
+            progress=progress,
+            checkpoint=checkpoint and checkpoint.part(f"motion {number}", steps=steps),
+        )
         results.append(found)
     return min(results, key=lambda result: result.loss).model

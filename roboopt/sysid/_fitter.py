@@ -25,7 +25,7 @@ from roboopt.diagnose import (
 )
 from roboopt.dynamics import ParametricTwin
 from roboopt.objectives import InverseDynamicsError, Keyed, PredictionError, Prior
-from roboopt.optimize import Bound, Fit, Result, least_squares
+from roboopt.optimize import Bound, Checkpoint, Fit, Result, least_squares
 from roboopt.sysid._preparation import common_length
 
 MIN_SCALE_SHARE = 1e-9  # of a signal: smaller residuals are rounding
@@ -91,23 +91,29 @@ class Fitter:
     prior: float | None
     steps: int
     progress: bool
-    interrupted: Result | None = None
+    checkpoint: Checkpoint | None = None
     step_counts: list[int] = field(default_factory=list)
     """Steps of each fit so far."""
     last: tuple[Any, Any] | None = None
     """The objective and the data of the last fit."""
+    cutoff: float | None = None
+    """Frequency above which the data of the fits are smoothed [Hz]."""
+    kept: Estimate | None = None
+    """The best fit so far, which a Ctrl-C leaves."""
 
     @property
     def passive(self) -> bool:
         """Whether a joint is driven by nothing."""
         return len(self.start.actuated) < self.start.joints
 
-    def outcome(self, last: Result) -> Result:
+    def outcome(self, last: Result, interrupted: bool) -> Result:
         """Return the result of the last fit, with a message on all fits together.
 
         The last of several fits begins where another ended, and may take no step.
         """
         count = len(self.step_counts)
+        if interrupted:
+            last = dataclasses.replace(last, reason="interrupted")
         if count == 1:
             return last
         message = f"{STOP_REASONS[last.reason]} after {sum(self.step_counts)} steps"
@@ -131,9 +137,8 @@ class Fitter:
         # Half a mean square each: this weight makes the sum a posterior.
         count = max(_count(p, first, used[k]) for k, p in parts.items())
         prior = len(self.start.names) / count
-        return Estimate(
-            parts, used, self.fit_once(parts, used, first, prior, tolerance)
-        )
+        result = self.fit_once(parts, used, first, prior, tolerance)
+        return Estimate(parts, used, result, self.cutoff)
 
     def fit_once(
         self,
@@ -143,9 +148,11 @@ class Fitter:
         prior_weight: float = 0.0,
         tolerance: float = NOISY_TOLERANCE,
     ) -> Result:
-        """Fit the sum of the parts and the prior; return `begin` after a Ctrl-C."""
-        if self.interrupted is not None:
-            return eqx.tree_at(lambda r: r.model, self.interrupted, begin)
+        """Fit the sum of the parts and the prior.
+
+        Raises:
+            KeyboardInterrupt: after a Ctrl-C, with the best so far in `kept`.
+        """
         whole, *others = (Keyed(kind, part) for kind, part in parts.items())
         for other in others:
             whole = whole + other
@@ -154,7 +161,10 @@ class Fitter:
             spans = np.maximum(np.abs(x), self.start.spans())
             spans = jnp.asarray(self.prior * np.where(self.start.positive, 1.0, spans))
             whole += prior_weight * Prior(self.start, _coordinates, spans)
-        self.last = whole, data
+        number = len(self.step_counts) + 1
+        part = self.checkpoint and self.checkpoint.part(
+            f"fit {number}", steps=self.steps, tolerance=tolerance
+        )
         result = least_squares(
             whole,
             begin,
@@ -163,10 +173,16 @@ class Fitter:
             tolerance=tolerance,
             steps=self.steps,
             progress=self.progress,
+            checkpoint=part,
         )
-        if result.reason == "interrupted":
-            self.interrupted = result
+        interrupted = result.reason == "interrupted"
+        # An unfinished fit that began at the start may be worse than one before.
+        if self.kept is None or not interrupted or begin is not self.start:
+            self.last = whole, data
+            self.kept = Estimate(parts, data, result, self.cutoff)
         self.step_counts.append(result.steps)
+        if interrupted:
+            raise KeyboardInterrupt
         return result
 
     def explained(self, model: ParametricTwin) -> dict[str, Explanation]:

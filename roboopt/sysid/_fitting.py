@@ -92,10 +92,10 @@ def fit_noisy(
         cutoff = noise_begins
     elif cutoff is None:
         cutoff = _best_cutoff(fitter, runs, shown, noise_begins)
+    fitter.cutoff = cutoff
     fit = _fit_motion_first if by_motion else _fit_efforts_first
     return dataclasses.replace(
         fit(fitter, smoothed(runs, cutoff), shown, error, cutoff, horizon),
-        cutoff=cutoff,
         training=tuple(shown),
         held_out=tuple(smoothed(tests, finest, efforts=False)),
     )
@@ -176,10 +176,13 @@ def _best_cutoff(
     every = max(1, sum(run.steps for run in runs) // MAX_CUTOFF_SAMPLES)
     scores = []
     for cutoff in tried:
+        fitter.cutoff, before = cutoff, fitter.kept
         data = effort_windows(smoothed(runs, cutoff, edge=0.5 / tried[-1]))
         parts = {"effort": fitter.effort_error(data, every=every)}
         found = fitter.fit_once(parts, {"effort": data}, fitter.start)
         scores.append((_forecast_error(found.model, shown), cutoff))
+        if scores[-1] != min(scores):
+            fitter.kept = before
     return min(scores)[1]
 
 

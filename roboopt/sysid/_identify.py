@@ -13,10 +13,12 @@ import equinox as eqx
 import numpy as np
 
 from roboopt._errors import RobooptError
+from roboopt._interrupt import ending
 from roboopt._progress import say
 from roboopt.data import Columns, Trajectory
 from roboopt.diagnose import Finding, check_recordings
 from roboopt.dynamics import Multibody, ParametricTwin, Twin
+from roboopt.optimize import Checkpoint
 from roboopt.rollouts import robot_notes
 from roboopt.sysid._fitter import Estimate, Fitter
 from roboopt.sysid._fitting import fit_clean, fit_noisy
@@ -55,8 +57,12 @@ def identify(
     options: Mapping[str, Any] | None = None,
     truth: Multibody | None = None,
     progress: bool = False,
+    checkpoint: str | PathLike | Checkpoint | None = None,
 ) -> IdentifyResult:
     """Fit the parameters of a robot to recordings, and judge the fitted model.
+
+    Ctrl-C ends the fits with the best model so far; it loses neither that nor a fitted
+    model that is judged.
 
     Args:
         robot: the robot as it is known: a `Twin`, a `Multibody`, the path of a URDF, or
@@ -91,10 +97,16 @@ def identify(
         options: keywords of `load_urdf`, such as `locked`, where `robot` is a path.
         truth: the real robot, where it is known, for comparison.
         progress: whether to show a progress bar.
+        checkpoint: file for the states of the fits, written every ten seconds and after
+            each fit, so that the fitted model is there before it is judged. If the file
+            exists, the fits continue from it, to the same bits as without the
+            interruption. A file of other fits is refused.
 
     Raises:
         RobooptError: if an argument breaks its rule, the recordings do not fit the
-            robot, or a check of the recordings finds an error.
+            robot, a check of the recordings finds an error, or `checkpoint` is a file
+            of other fits.
+        KeyboardInterrupt: if Ctrl-C comes before the first step of the first fit.
 
     Warns:
         UserWarning: if the recordings do not depend on a parameter, which then stays.
@@ -127,18 +139,27 @@ def identify(
     twin = _twin(known, driven, time_step, read)
     start = ParametricTwin(twin, free, ties=ties)
     findings = _findings(read, known)
-    fitter = Fitter(start, prior, steps, progress)
-    found = _fit(fitter, parts, error, cutoff, horizon)
+    if checkpoint is not None and not isinstance(checkpoint, Checkpoint):
+        checkpoint = Checkpoint(checkpoint)
+    fitter = Fitter(start, prior, steps, progress, checkpoint)
+    found, interrupted = _fit(fitter, parts, error, cutoff, horizon)
     true_values = None
     if truth is not None:
         real = eqx.tree_at(lambda t: t.robot, twin, truth)
         true_values = np.asarray(ParametricTwin(real, free, ties=ties).values())
+    report, explained = None, {}
+    try:
+        if ending():
+            raise KeyboardInterrupt  # of the fits: the command is to end
+        report, explained = found.identifiability(), fitter.explained(found.model)
+    except KeyboardInterrupt:
+        pass  # The model is returned without the verdicts.
     return IdentifyResult(
         name=known.name,
         before=start,
         model=found.model,
-        identifiability=found.identifiability(),
-        result=fitter.outcome(found.result),
+        identifiability=report,
+        result=fitter.outcome(found.result, interrupted),
         error="both" if len(found.parts) > 1 else next(iter(found.parts)),
         cutoff=found.cutoff,
         training=found.training,
@@ -146,7 +167,7 @@ def identify(
         split=parts.description,
         sources=tuple(Source(o.source, o.run.steps, o.run.time_step) for o in read),
         findings=tuple(findings),
-        explained=fitter.explained(found.model),
+        explained=explained,
         true_values=true_values,
         urdf=None if known.urdf is None else str(known.urdf),
         xacro_args=known.xacro_args,
@@ -155,13 +176,22 @@ def identify(
 
 def _fit(
     fitter: Fitter, parts: Split, error: str, cutoff: float | None, horizon: float
-) -> Estimate:
+) -> tuple[Estimate, bool]:
+    """Return the fit, or after Ctrl-C the best so far; and whether Ctrl-C came."""
     steps = [run.time_step for run in (*parts.training, *parts.held_out)]
     step = float(np.median(steps))
     runs, tests = evenly(parts.training, step), evenly(parts.held_out, step)
-    if cutoff is None and (found := fit_clean(fitter, runs, error)) is not None:
-        return dataclasses.replace(found, training=tuple(runs), held_out=tuple(tests))
-    return fit_noisy(fitter, runs, tests, error, cutoff, horizon)
+    try:
+        found = fit_clean(fitter, runs, error) if cutoff is None else None
+        if found is None:
+            return fit_noisy(fitter, runs, tests, error, cutoff, horizon), False
+        interrupted = False
+    except KeyboardInterrupt:
+        found, interrupted = fitter.kept, True
+        if found is None or not sum(fitter.step_counts):
+            raise
+    shown = {"training": tuple(runs), "held_out": tuple(tests)}
+    return dataclasses.replace(found, **shown), interrupted
 
 
 def _numbers(joints: Sequence[str | int], robot: Multibody) -> tuple[int, ...]:

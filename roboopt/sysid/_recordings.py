@@ -11,12 +11,17 @@ from typing import Any
 import numpy as np
 
 from roboopt._errors import RobooptError, argument_called
-from roboopt.data import Columns, Trajectory, load_recordings, single_recordings
+from roboopt.data import (
+    Columns,
+    Trajectory,
+    is_frame,
+    joint_motion,
+    load_recordings,
+    recording_files,
+    single_recordings,
+)
 from roboopt.sysid._noise import noise_share
 
-TABLES = (".csv", ".csv.gz")
-ARRAYS = (".npz", ".hdf5", ".h5")
-MINARI = "minari:"
 MAX_SIMULATED_STEP_S = 1 / 240
 ROUNDING = 1e-6  # of a step
 MAX_SIMULATED_NOISE = 1e-3  # over the motion in a step
@@ -51,13 +56,14 @@ def load_all(
     """Return all recordings as [q, q̇] and the efforts on the actuated joints."""
     columns = _padded(columns, len(joint_names), actuated)
     found: list[Recording] = []
-    single = isinstance(sources, Trajectory | str | PathLike)
-    for source in [sources] if single else sources:
+    single = isinstance(sources, Trajectory | str | PathLike) or is_frame(sources)
+    every: Any = [sources] if single else sources
+    for source in every:
         if isinstance(source, Trajectory):
             runs = enumerate(single_recordings(source), len(found))
             found += [Recording(f"recording {k}", run) for k, run in runs]
         else:
-            found += _read(str(source), columns, joint_names)
+            found += _read(source, columns, joint_names, actuated)
     if not found:
         raise RobooptError("`recordings` must hold at least one recording, got none.")
     return [
@@ -78,51 +84,31 @@ def _padded(
 
 
 def _read(
-    path: str, columns: Columns | None, joint_names: Sequence[str]
+    source: Any,
+    columns: Columns | None,
+    joints: Sequence[str],
+    actuated: Sequence[int] | None,
 ) -> Iterator[Recording]:
-    """Yield the recordings of a file, of a folder's files, or of a Minari dataset."""
-    files = [path]
-    if not path.startswith(MINARI) and Path(path).is_dir():
-        inside = (str(f) for f in Path(path).iterdir() if not f.name.startswith("."))
-        files = sorted(f for f in inside if f.endswith(TABLES + ARRAYS)) or files
-    for file in files:
-        asked: dict[str, Any] = {}
-        if file.endswith(TABLES):
-            asked = {"columns": columns, "joints": joint_names}
-        with argument_called("path", "recordings"):
-            runs = load_recordings(file, **asked)
-        name = file if file.startswith(MINARI) else Path(file).name
-        for k, run in enumerate(runs):
-            yield Recording(f"{name}[{k}]" if len(runs) > 1 else name, run)
+    """Yield the recordings of a file, of a folder's files, or of a data frame."""
+    with argument_called("path", "recordings"):
+        for file in recording_files(source):
+            asked: dict[str, Any] = {"joints": joints, "actuated": actuated}
+            runs = load_recordings(file, columns=columns, **asked)
+            name = file.name if isinstance(file, Path) else str(file)
+            name = "the table" if is_frame(file) else name
+            for k, run in enumerate(runs):
+                yield Recording(f"{name}[{k}]" if len(runs) > 1 else name, run)
 
 
 def _of_robot(
     one: Recording, joint_names: Sequence[str], actuated: Sequence[int] | None
 ) -> Trajectory:
     """Return the run with [q, q̇] and an action for every actuated joint."""
-    run, joints, names = one.run, len(joint_names), ", ".join(joint_names)
-    size = run.observations.shape[-1]
-    if size < 2 * joints:
-        raise RobooptError(
-            f"`recordings` must hold positions and velocities of the {joints} joints "
-            f"{names}, but {one.source} has observations of size {size}."
-        )
-    driven = list(range(joints) if actuated is None else actuated)
-    actions = np.asarray(run.actions, float)
-    if run.efforts is not None and run.efforts.shape[-1] == joints:
-        actions = np.asarray(run.efforts, float)[:, driven]
-    elif actions.shape[-1] == joints:
-        actions = actions[:, driven]
-    elif actions.shape[-1] != len(driven):
-        raise RobooptError(
-            "`recordings` must hold one action for each actuated joint, but "
-            f"{one.source} holds {actions.shape[-1]} and the robot has the joints "
-            f"{names}: name the driven ones by `actuated`."
-        )
-    observations = np.asarray(run.observations[:, : 2 * joints], float)
-    return dataclasses.replace(
-        run, observations=observations, actions=actions, rewards=None, efforts=None
-    )
+    with argument_called("path", "recordings"):
+        run = joint_motion(one.run, joint_names, actuated, one.source)
+    driven = list(range(len(joint_names)) if actuated is None else actuated)
+    actions = np.asarray(run.actions)[:, driven]
+    return dataclasses.replace(run, actions=actions, rewards=None, efforts=None)
 
 
 def moves_by_next_velocity(run: Trajectory, joints: int, tolerance: float) -> bool:

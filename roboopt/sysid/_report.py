@@ -85,7 +85,8 @@ def _forecasts(found: "IdentifyResult") -> Section | None:
             )
             for i, (name, unit) in enumerate(coordinates(found.model))
         ]
-        blocks.append(Figure(panels, "", COLORS))
+        caption = "Root mean square error by how far ahead the forecast is."
+        blocks.append(Figure(panels, caption, COLORS))
     return Section("Forecasts", blocks)
 
 
@@ -124,8 +125,10 @@ def _windows(model: Any, shown: Trajectory, steps: int) -> np.ndarray:
     return np.concatenate([measured[:, :1], measured[:, 1:] + errors], axis=1)
 
 
-def _identifiability(found: "IdentifyResult") -> Section:
+def _identifiability(found: "IdentifyResult") -> Section | None:
     report = found.identifiability
+    if report is None:
+        return None
     blocks: list[Any] = [Notes([_conditioning(report)])]
     loose = [p.name for p in found.parameters if p.verdict == "only in combination"]
     if report.combinations:
@@ -148,9 +151,9 @@ def _identifiability(found: "IdentifyResult") -> Section:
 def _gradient(found: "IdentifyResult") -> Section | None:
     said = (
         f"L is half the mean square of the errors {ERRORS[found.error]}, in units of "
-        "their noise, with the prior. At the estimate it is flat: the fit stops where "
-        "no parameter lowers it. How sharply it rises around is how well the "
-        "recordings determine the parameter."
+        "their noise, with the prior. How sharply it rises around the estimate is how "
+        "well the recordings determine a parameter; the changes for 1 % are to second "
+        "order, as the fit sees them."
     )
     return gradient_section(found.explained, {}, notes=[said])
 

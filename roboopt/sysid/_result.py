@@ -1,5 +1,6 @@
 """The result of an identification: parameters, forecasts, identifiability."""
 
+import math
 import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -13,7 +14,12 @@ from jaxtyping import Float
 
 from roboopt._errors import RobooptError
 from roboopt.data import Trajectory, save
-from roboopt.diagnose import Explanation, Finding, IdentifiabilityReport
+from roboopt.diagnose import (
+    Combination,
+    Explanation,
+    Finding,
+    IdentifiabilityReport,
+)
 from roboopt.dynamics import ParametricTwin, save_urdf
 from roboopt.optimize import Result
 from roboopt.report import Section, Summary, VerbResult
@@ -55,7 +61,8 @@ class IdentifyResult(VerbResult):
     """The robot as it was given."""
     model: ParametricTwin
     """The robot as it was fitted."""
-    identifiability: IdentifiabilityReport
+    identifiability: IdentifiabilityReport | None
+    """None if Ctrl-C came before the model was judged."""
     result: Result
     """Outcome of the last fit; its message is on all fits together."""
     error: str
@@ -82,7 +89,12 @@ class IdentifyResult(VerbResult):
 
     @cached_property
     def forecasts(self) -> Forecasts | None:
-        """Errors of open-loop forecasts, as far ahead as the recordings reach."""
+        """Errors of open-loop forecasts, as far ahead as the recordings reach.
+
+        None where these are too short, or Ctrl-C came before the model was judged.
+        """
+        if self.interrupted:
+            return None
         for count in range(len(FORECAST_TIMES_S), -1, -1):
             try:
                 return self.forecast(FORECAST_TIMES_S[:count])
@@ -105,18 +117,31 @@ class IdentifyResult(VerbResult):
     @cached_property
     def parameters(self) -> tuple[Parameter, ...]:
         """The parameters with starts, estimates, intervals and verdicts."""
-        report, true = self.identifiability, self.true_values
+        report, true, model = self.identifiability, self.true_values, self.model
+        count = len(model.names)
+        unknown, unjudged = [math.nan] * count, ["not judged"] * count
+        if report is None:
+            judged = unknown, unknown, unjudged, unjudged
+        else:
+            ends = (np.asarray(x).tolist() for x in (report.lower, report.upper))
+            judged = *ends, report.verdicts, map(report.sentence, range(count))
         columns = (
-            report.names,
-            report.units,
-            np.asarray(self.before.values()).tolist(),
-            *(np.asarray(x).tolist() for x in (report.values, report.lower)),
-            np.asarray(report.upper).tolist(),
-            report.verdicts,
-            map(report.sentence, range(len(report.names))),
-            [None] * len(report.names) if true is None else np.asarray(true).tolist(),
+            model.names,
+            model.units,
+            *(np.asarray(one.values()).tolist() for one in (self.before, model)),
+            *judged,
+            [None] * count if true is None else np.asarray(true).tolist(),
         )
         return tuple(Parameter(*row) for row in zip(*columns, strict=True))
+
+    @property
+    def interrupted(self) -> bool:
+        """Return whether Ctrl-C came before the model was judged."""
+        return self.identifiability is None
+
+    @property
+    def _combinations(self) -> tuple[Combination, ...]:
+        return () if self.identifiability is None else self.identifiability.combinations
 
     def gradients(self) -> dict[str, Explanation]:
         """Return the gradient of the error at the "start" and the "end"."""
@@ -124,7 +149,7 @@ class IdentifyResult(VerbResult):
 
     def summary(self) -> Summary:
         """Return tables of parameters and forecasts, and the sentences on them."""
-        rows, combinations = self.parameters, self.identifiability.combinations
+        rows, combinations = self.parameters, self._combinations
         shown = [row for row in rows if row.identified or len(rows) <= MAX_ROWS]
         tables = [parameter_table(shown)]
         if combinations:
@@ -147,7 +172,7 @@ class IdentifyResult(VerbResult):
         ]
         if len(rows) > MAX_ROWS and count < len(rows):
             said.append("The others are in parameters.csv.")
-        if combinations := len(self.identifiability.combinations):
+        if combinations := len(self._combinations):
             said.append(
                 f"The data determine {combinations} combinations of the other "
                 "parameters (base parameters)."
@@ -164,6 +189,8 @@ class IdentifyResult(VerbResult):
 
     def _forecast_sentence(self) -> str:
         made = self.forecasts
+        if self.interrupted:
+            return "The fitted model was not judged: Ctrl-C or a signal came before."
         if made is None:
             return "The recordings are too short for a forecast."
         kind = "Held-out forecasts" if self.held_out else "Forecasts"

@@ -10,6 +10,7 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable
+from os import PathLike
 from typing import Any
 
 import jax.numpy as jnp
@@ -18,7 +19,7 @@ import numpy as np
 from roboopt._deadline import TOLERANCE, Late, require_a_step, within
 from roboopt._programs import filter_jit
 from roboopt.objectives import total
-from roboopt.optimize import Result, minimize
+from roboopt.optimize import Checkpoint, Result, minimize
 from roboopt.tuning._environment import sample_starts
 from roboopt.tuning._problem import TuningProblem
 
@@ -35,6 +36,7 @@ def descend(
     seed: int = 0,
     progress: bool = False,
     callback: Callable[[Any], object] | None = None,
+    checkpoint: str | PathLike | None = None,
     say: Callable[[str], object] = lambda text: None,
 ) -> Result:
     """Tune the controller; return the best on new starts, with all steps' history.
@@ -45,6 +47,7 @@ def descend(
         seed: of the fresh starts.
         progress: whether to show a bar.
         callback: given to `minimize`.
+        checkpoint: a file for the state of all rounds.
         say: called with a line on the result of each round.
 
     Raises:
@@ -55,15 +58,18 @@ def descend(
     batch, model = problem.starts, problem.controller
     failures = batch[:0]
     results, scores = [], []
+    kept = None if checkpoint is None else Checkpoint(checkpoint)
     for number in range(1, MAX_ROUNDS + 1):
+        count = steps if number == 1 else max(1, steps // 2)
         result = minimize(
             objective,
             model,
             batch,
-            steps=steps if number == 1 else max(1, steps // 2),
+            steps=count,
             seconds=max(seconds - (time.perf_counter() - began), MIN_SECONDS),
             progress=progress,
             callback=callback,
+            checkpoint=kept and kept.part(f"round {number}", steps=count),
         )
         if number == 1:
             require_a_step(result, seconds)
@@ -121,6 +127,15 @@ def _joined(
         name: np.concatenate([each[name] for each in judged or [last.history]])
         for name in results[0].history
     }
+    parameters, derivatives = (
+        {
+            name: np.concatenate(
+                [getattr(r, kind)[name] for r in results if len(r.history["loss"])]
+            )
+            for name in getattr(results[0], kind)
+        }
+        for kind in ("parameters", "derivatives")
+    )
     rounds = f"{len(results)} rounds; in the last, " if len(results) > 1 else ""
     return dataclasses.replace(
         best,
@@ -131,4 +146,6 @@ def _joined(
         seconds=seconds,
         compile_seconds=results[0].compile_seconds,
         first_gradient=results[0].first_gradient,
+        parameters=parameters,
+        derivatives=derivatives,
     )

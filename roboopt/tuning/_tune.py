@@ -4,6 +4,7 @@ import math
 import os
 from collections.abc import Callable, Mapping
 from functools import partial
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from roboopt.policies import within_limits
 from roboopt.report import progress_bar
 from roboopt.rollouts import (
     EVALUATION_SEED_OFFSET,
+    Ray,
     collect,
     robot_notes,
     twin_rollout,
@@ -53,9 +55,11 @@ def tune(
     work_weight: float | None = None,
     joule_weight: float | None = None,
     processes: int | None = None,
+    workers: Ray | None = None,
     options: Mapping[str, Any] | None = None,
     progress: bool = False,
     callback: Callable[[Any], object] | None = None,
+    checkpoint: str | PathLike | None = None,
 ) -> TuneResult:
     """Tune a controller on energy and task cost by gradient descent.
 
@@ -89,14 +93,19 @@ def tune(
         joule_weight: weight of the Joule loss [1/J]; see `work_weight`.
         processes: worker processes of the test, 0 for none; by default one per CPU
             where there are 20 test starts or more.
+        workers: a cluster for the test, `rollouts.Ray()`, in their place.
         options: keywords of the environment's constructor, such as `tool`, `locked` or
             `upright`.
         progress: whether to show bars and the result of each round on stderr.
         callback: called with the `Status` of the descent.
+        checkpoint: file for the state of the descent, written every ten seconds and
+            after each round. If the file exists, the descent continues from it, to the
+            same bits as without the interruption. A file of another descent is refused.
 
     Raises:
         RobooptError: if an argument, a file or the environment cannot be worked with,
-            or `seconds` leave no time for a step.
+            `seconds` leave no time for a step, or `checkpoint` is a file of another
+            descent.
         KeyboardInterrupt: if Ctrl-C ends the descent before its first step.
     """
     require_at_least(1, episodes=episodes)
@@ -117,10 +126,12 @@ def tune(
         joule_weight=joule_weight,
         options=options,
     )
-    if processes and problem.plant.spec is None:
+    apart = processes if workers is None else workers
+    if apart and problem.plant.spec is None:
+        name, none = ("processes", 0) if workers is None else ("workers", None)
         raise RobooptError(
-            "`processes` must be 0 unless `env` can be made again, as a Gymnasium id "
-            f"can, got {processes} and {env}."
+            f"`{name}` must be {none} unless `env` can be made again, as a Gymnasium "
+            f"id can, got {apart} and {env}."
         )
     for name, text in robot_notes(problem.env).items():
         say(f"{name}: {text}", progress)
@@ -131,6 +142,7 @@ def tune(
             seed=seed,
             progress=progress,
             callback=callback,
+            checkpoint=checkpoint,
             say=partial(say, shown=progress),
         )
         if not len(found.history["loss"]):
@@ -140,7 +152,9 @@ def tune(
         try:
             if ending():
                 raise KeyboardInterrupt  # of the descent: the command is to end
-            motions = _test(problem, tuned, episodes, seed, processes, progress)
+            motions = _test(
+                problem, tuned, episodes, seed, processes, workers, progress
+            )
         except KeyboardInterrupt:
             pass  # The result is returned without its test.
         return _result(problem, found, tuned, motions, seed)
@@ -155,6 +169,7 @@ def _test(
     episodes: int,
     seed: int,
     processes: int | None,
+    workers: Ray | None,
     progress: bool,
 ) -> dict[str, dict[str, Trajectory]]:
     """Return the motions of both controllers in both simulators."""
@@ -166,15 +181,18 @@ def _test(
         begin = {"starts": sample_starts(env, episodes, test_seed)}
     # The descent does without joint limits, which PyBullet's arms run into.
     rollout = eqx.filter_jit(twin_rollout(env, joint_limits=True).require())
-    workers = _workers(problem, episodes) if processes is None else processes
-    maker = problem.plant.maker if workers and problem.plant.spec is not None else env
+    if processes is None:
+        processes = _processes(problem, episodes) if workers is None else 0
+    apart = processes or workers is not None
+    maker = problem.plant.maker if apart and problem.plant.spec is not None else env
     motions: dict[str, dict[str, Trajectory]] = {"PyBullet": {}, "twin": {}}
     with progress_bar("testing in PyBullet", 2 * episodes, progress) as advance:
         for when, policy in zip(WHEN, (before, tuned), strict=True):
             motions["PyBullet"][when] = made = collect(
                 maker,
                 policy,
-                processes=workers,
+                processes=processes,
+                workers=workers,
                 progress=lambda _: advance(),
                 **begin,
             )
@@ -183,8 +201,8 @@ def _test(
     return motions
 
 
-def _workers(problem: TuningProblem, episodes: int) -> int:
-    """Return one worker per processor, none where the test is short."""
+def _processes(problem: TuningProblem, episodes: int) -> int:
+    """Return one process per processor, none where the test is short."""
     if problem.plant.spec is None or episodes < MIN_PARALLEL_EPISODES:
         return 0
     allowed = getattr(os, "sched_getaffinity", None)

@@ -15,9 +15,11 @@ from urllib.parse import unquote
 
 import numpy as np
 
-from roboopt._reading import parse_xml
+from roboopt.urdf._collada import is_collada
 from roboopt.urdf._model import UrdfModel
 
+STL_TRIANGLE = np.dtype([("normal", "<f4", 3), ("corners", "<f4", 9), ("_", "<u2")])
+MAX_LENGTH = 1e6  # of a coordinate, in the mesh's unit
 LFS_POINTER = b"version https://git-lfs"
 MAX_SIZE = 2**28  # bytes
 STL_HEADER_BYTES, STL_TRIANGLE_BYTES = 84, 50
@@ -134,7 +136,7 @@ def _judged(path: Path, size: int, modified: int) -> Mesh:
         return Mesh(None, "a pointer of Git LFS (`git lfs pull` brings the file)")
     if check(data):
         return Mesh(path)
-    if check is _is_stl and (binary := _binary_stl(data)):
+    if check is _is_stl and _is_stl(binary := _binary_stl(data)):
         return Mesh(path, data=binary)
     return Mesh(None, f"no valid {path.suffix.lower()}")
 
@@ -142,7 +144,16 @@ def _judged(path: Path, size: int, modified: int) -> Mesh:
 def _is_stl(data: bytes) -> bool:
     """Return whether a file is a binary .stl; PyBullet reads no other."""
     count = _triangles(data)
-    return count > 0 and len(data) == STL_HEADER_BYTES + STL_TRIANGLE_BYTES * count
+    if not count or len(data) != STL_HEADER_BYTES + STL_TRIANGLE_BYTES * count:
+        return False
+    triangles = np.frombuffer(data, STL_TRIANGLE, count, STL_HEADER_BYTES)
+    return _are_lengths(triangles["corners"])
+
+
+def _are_lengths(numbers: np.ndarray) -> bool:
+    """Return whether PyBullet can compute with coordinates: on some it never ends."""
+    with np.errstate(invalid="ignore"):
+        return bool((np.abs(numbers) < MAX_LENGTH).all())
 
 
 def _triangles(data: bytes) -> int:
@@ -176,37 +187,37 @@ def _binary_stl(data: bytes) -> bytes:
 
 def _is_obj(data: bytes) -> bool:
     """Return whether faces of at least three corners refer to vertices that exist."""
-    vertices = len(re.findall(rb"^[ \t]*v[ \t]", data, re.MULTILINE))
-    corners = [b.split() for b in re.findall(rb"^[ \t]*f[ \t]+(.*)$", data, re.M)]
-    if not vertices or not any(len(each) > 2 for each in corners):
+    points = [b.split()[:3] for b in _lines(b"v", data)]
+    others = [b.split() for name in (b"vn", b"vt") for b in _lines(name, data)]
+    corners = [b.split() for b in _lines(b"f", data)]
+    if not points or not any(len(each) > 2 for each in corners):
         return False
     try:
-        numbers = {int(c.partition(b"/")[0]) for each in corners for c in each}
-    except ValueError:
+        if not _are_lengths(np.array(points, float)):
+            return False
+        np.array([x for each in others for x in each], float)
+        numbers = {c.partition(b"/")[0] for each in corners for c in each}
+        rest = {x for each in corners for c in each for x in c.split(b"/")[1:] if x}
+        indices = np.array([int(x) for x in numbers])
+        others_index = {int(x) for x in rest}
+    except (ValueError, OverflowError):
         return False
-    return 0 not in numbers and all(abs(number) <= vertices for number in numbers)
+    valid = (indices != 0).all() and (np.abs(indices) <= len(points)).all()
+    return bool(valid) and 0 not in others_index
 
 
-def _is_collada(data: bytes) -> bool:
-    """Return whether a file has triangles in a scene, and what PyBullet needs there."""
-    try:
-        root = parse_xml(data)
-    except (ValueError, LookupError):  # XML of an unknown encoding
-        return False
-    tags = [element.tag for element in root.iter()]
-    needed = {"asset", "library_geometries", "mesh", "instance_geometry"}
-    geometries = list(root.iter("geometry"))
-    return (
-        tags[0] == "COLLADA"
-        and needed <= set(tags)
-        and bool({"triangles", "polylist"} & set(tags))
-        and all(geometry.find("mesh") is not None for geometry in geometries)
-    )
+def _lines(name: bytes, data: bytes) -> list[bytes]:
+    """Return what follows a name in the lines that begin with it."""
+    return re.findall(rb"^[ \t]*" + name + rb"[ \t]+(.*)$", data, re.MULTILINE)
+
+
+def _is_dae(data: bytes) -> bool:
+    return is_collada(data, MAX_LENGTH)
 
 
 CHECKS: dict[str, Callable[[bytes], bool]] = {
     ".obj": _is_obj,
     ".stl": _is_stl,
-    ".dae": _is_collada,
+    ".dae": _is_dae,
 }
 """Checks of the formats that PyBullet reads."""

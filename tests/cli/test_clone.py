@@ -22,6 +22,7 @@ def rule(observation):
     return int(angle + 0.5 * rate + 0.1 * v + 0.05 * x > 0)
 """
 FILES = {
+    "checkpoint.npz",
     *("report.html", "policy.npz", "history.csv", "settings.json", "episodes.npz"),
     "result.npz",
 }
@@ -277,7 +278,7 @@ def test_broken_demonstrations_are_named(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     good = {"observations": np.zeros((11, 4)), "actions": np.zeros((10, 1), int)}
     files = {
-        "as_many.npz": {**good, "observations": np.zeros((10, 4)), "time_step": 0.02},
+        "short.npz": {**good, "observations": np.zeros((8, 4)), "time_step": 0.02},
         "labels.npz": {**good, "actions": np.full((10, 1), 7), "time_step": 0.02},
         "other.npz": {**good, "observations": np.zeros((11, 6)), "time_step": 0.02},
     }
@@ -288,7 +289,7 @@ def test_broken_demonstrations_are_named(tmp_path, capsys, monkeypatch):
     for name in (*files, "empty.npz", "missing.npz"):
         assert main(["clone", name, "--env", "CartPole-v1"]) == 2
         said[name] = capsys.readouterr().err
-    assert "10" in said["as_many.npz"] and "observation" in said["as_many.npz"]
+    assert "10" in said["short.npz"] and "observation" in said["short.npz"]
     assert "7" in said["labels.npz"] and "0 to 1" in said["labels.npz"]
     assert "6" in said["other.npz"] and "4" in said["other.npz"]
     assert "empty" in said["empty.npz"]

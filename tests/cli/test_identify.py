@@ -18,6 +18,7 @@ TWO_LINK = Path(roboopt_envs.arm.__file__).parent / "assets" / "two_link.urdf"
 STEP = 1 / 240
 FREE = ("--free", "mass[forearm]", "mass[tool]", "damping")
 FILES = {
+    "checkpoint.npz",
     *("report.html", "result.npz", "model.npz", "identified.urdf"),
     *("parameters.csv", "forecasts.csv", "settings.json"),
 }

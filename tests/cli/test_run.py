@@ -3,9 +3,11 @@
 import dataclasses
 import importlib.util
 import json
+import re
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import jax
 import pytest
@@ -57,6 +59,7 @@ class Fake:
     angles: tuple[int, ...] = flag((), "Angles.")
     from_: str | None = flag(None, "Start.")
     output: Output = Output()
+    endings: ClassVar = ("seconds",)
 
     def run(self):
         return run(self, "fake", lambda work: VERB[0](self, work))
@@ -188,6 +191,79 @@ def test_a_run_that_can_be_resumed_is_not_taken_for_another(fake, tmp_path, caps
     assert "fake.partial" in capsys.readouterr().err
     assert fake("--name fake --overwrite") == 0
     assert left(tmp_path / "runs") == {"fake", "fake-2"}
+
+
+def learns_to(file, fails=None):
+    """Return a verb that leaves a checkpoint, and goes on from what it finds."""
+
+    def verb(command, work):
+        path = work / "checkpoint.npz"
+        before = path.read_text() if path.exists() else ""
+        path.write_text(f"{before}{command.steps} {command.seconds} ")
+        (work / ".checkpoint.npz.999999999").write_text("half")
+        if fails is not None:
+            raise fails
+        return Outcome(extra=file)
+
+    return verb
+
+
+def test_a_run_goes_on_in_its_folder_with_its_settings(fake, tmp_path, capsys):
+    stopped = learns_to("", KeyboardInterrupt)
+    assert fake("--steps 7 --seconds 9", stopped) == 130
+    assert "To continue: roboopt fake --resume runs/fake" in capsys.readouterr().err
+    work = tmp_path / "runs" / "fake.partial"
+    kept = {"checkpoint.npz", "settings.json", ".checkpoint.npz.999999999"}
+    assert left(work) == kept and left(tmp_path / "runs") == {"fake.partial"}
+    (work / ".settings.json.999999999").write_text("half")
+    failing = learns_to("", RobooptError("`seconds` is over."))
+    assert fake("--resume runs/fake.partial", failing) == 2
+    assert left(work) == kept  # what was half written is gone, and then again there
+    assert fake("--resume runs/fake --seconds 5", learns_to("")) == 0
+    assert left(tmp_path / "runs") == {"fake"}
+    text = (tmp_path / "runs" / "fake" / "checkpoint.npz").read_text()
+    assert text == "7 9.0 7 9.0 7 5.0 "
+    # A run that has ended goes on as well, and keeps its place.
+    assert fake("--resume runs/fake", learns_to("new.csv")) == 0
+    assert "new.csv" in left(tmp_path / "runs" / "fake")
+    settings = json.loads((tmp_path / "runs" / "fake" / "settings.json").read_text())
+    assert settings["flags"]["steps"] == 7 and settings["flags"]["seconds"] == 5
+
+
+def test_a_run_that_fails_before_it_goes_on_is_as_before(fake, tmp_path):
+    assert fake("", learns_to("")) == 0
+
+    def failing(command, work):
+        raise RobooptError("`steps` must be even, got 3.")
+
+    assert fake("--resume runs/fake", failing) == 2
+    assert left(tmp_path / "runs") == {"fake"}
+
+
+def test_a_run_without_a_checkpoint_yet_begins_anew(fake, tmp_path):
+    work = tmp_path / "runs" / "fake.partial"
+    work.mkdir(parents=True)
+    flags = {"command": "fake", "flags": {"steps": 8}}
+    (work / "settings.json").write_text(json.dumps(flags))
+    assert fake("--resume runs/fake", learns_to("")) == 0
+    text = (tmp_path / "runs" / "fake" / "checkpoint.npz").read_text()
+    assert text == "8 inf "
+
+
+@pytest.mark.parametrize(
+    "line, said",
+    [
+        ("--resume nowhere", "--resume .*nowhere holds no checkpoint"),
+        ("--resume runs/fake --steps 4", "--steps must be left out with --resume"),
+        ("--resume runs/fake --name a", "--name must be left out with --resume"),
+        ("--resume runs/fake --config runs/fake", "--config must be left out"),
+        ("--resume", "--resume: expected one argument"),
+    ],
+)
+def test_what_cannot_be_resumed_is_said(fake, capsys, line, said):
+    assert fake("", learns_to("")) == 0
+    assert fake(line) == 2
+    assert re.search(said, capsys.readouterr().err)
 
 
 def test_the_settings_of_a_run_repeat_it(fake, tmp_path):

@@ -22,7 +22,13 @@ from roboopt.optimize import NOTES
 from roboopt.tuning import tune
 
 SMALL = ("--duration", "0.5", "--starts", "2", "--episodes", "3")
+KEPT = {
+    *("controller.npz", "history.csv", "settings.json", "result.npz"),
+    "checkpoint.npz",
+}
+"""Files of a run that was interrupted."""
 FILES = {
+    "checkpoint.npz",
     *("report.html", "controller.npz", "history.csv", "settings.json"),
     *("before.npz", "after.npz", "result.npz"),
 }
@@ -218,7 +224,7 @@ def test_ctrl_c_keeps_the_best_so_far(tmp_path, start):
     assert process.returncode == 130, err
     folder = tmp_path / "cart-pole-balance"
     found = {path.name for path in folder.iterdir()}
-    assert found == {"controller.npz", "history.csv", "settings.json", "result.npz"}
+    assert found == KEPT
     settings = json.loads((folder / "settings.json").read_text("utf-8"))
     assert settings["result"]["reason"] == "interrupted"
     assert "Traceback" not in err and "interrupted after" in out
@@ -236,7 +242,7 @@ def test_ctrl_c_while_judging_keeps_the_controller(tmp_path, start):
     assert process.returncode == 130
     folder = tmp_path / "cart-pole-balance"
     found = {path.name for path in folder.iterdir()}
-    assert found == {"controller.npz", "history.csv", "settings.json", "result.npz"}
+    assert found == KEPT
     assert "Traceback" not in err and "roboopt.load" in out
 
 
@@ -259,5 +265,6 @@ def test_the_flags_are_the_parameters_of_the_verb():
     assert flags.pop("output") is not None and "simulation" in flags
     del flags["simulation"]
     expected = {n: p.default for n, p in parameters.items()}
-    assert expected.keys() - flags.keys() == {"progress", "callback", "options"}
+    others = {"progress", "callback", "options", "checkpoint"}
+    assert expected.keys() - flags.keys() == others
     assert flags == {name: expected[name] for name in flags}

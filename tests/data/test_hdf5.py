@@ -75,14 +75,17 @@ def test_next_observations_of_another_episode_are_told(tmp_path):
         load_recordings(path)
 
 
-def test_images_are_refused_and_what_can_be_read_is_named(tmp_path):
+def test_images_are_left_out_with_a_word_and_refused_by_name(tmp_path):
     path = robomimic(tmp_path / "x.hdf5", image=True)
-    for keys in (None, ["agentview"]):
-        with pytest.raises(
-            ValueError,
-            match=r"agentview is an image or nested; .* are \['eef_pos', 'object'\]",
-        ):
-            load_recordings(path, observation_keys=keys)
+    with pytest.warns(UserWarning, match="agentview left out: images"):
+        every = load_recordings(path)
+    chosen = load_recordings(path, observation_keys=["eef_pos", "object"])
+    np.testing.assert_array_equal(every[0].observations, chosen[0].observations)
+    with pytest.raises(
+        ValueError,
+        match=r"agentview is an image or nested; .* are \['eef_pos', 'object'\]",
+    ):
+        load_recordings(path, observation_keys=["agentview"])
     assert load_recordings(path, observation_keys=["object"])[0].steps == 3
 
 
@@ -124,7 +127,7 @@ def test_what_is_written_has_robomimics_layout(tmp_path):
             [],
             "`observation_keys` must name at least one observation of data/demo_0",
         ),
-        ({"lengths": ()}, None, "groups data/demo_0, .* holds data, mask"),
+        ({"lengths": ()}, None, "lacks observations, actions and holds"),
     ],
 )
 def test_other_layouts_are_refused(tmp_path, arguments, keys, match):

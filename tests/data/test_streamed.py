@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import threading
+from typing import Any
 
 import equinox as eqx
 import numpy as np
@@ -152,7 +153,10 @@ def test_what_cannot_be_read_in_parts_is_refused(tmp_path):
     save_episodes(path, nothing)
     with pytest.raises(ValueError, match="`path` must hold samples, but .* holds no"):
         StreamedDemonstrations(path)
-    arrays = {"observations": np.zeros((3, 2)), "actions": np.zeros((2, 1))}
+    arrays: dict[str, Any] = {
+        "observations": np.zeros((3, 2)),
+        "actions": np.zeros((2, 1)),
+    }
     np.savez(path.with_suffix(".npz"), **arrays)
     with pytest.raises(
         ValueError, match="`path` must hold episodes.* lacks lengths, time_step"

@@ -122,6 +122,93 @@ def test_a_loss_in_lower_precision_than_its_parameters_is_not_called_wrong():
     assert verdicts(found) == {"m": "agrees"}
 
 
+@jax.custom_vjp
+def backwards(x):
+    return x
+
+
+backwards.defvjp(lambda x: (x, None), lambda _, g: (-g,))
+
+
+@pytest.mark.parametrize(
+    "dtype, factor, expected",
+    [
+        (jnp.float64, 1e3, "wrong"),
+        (jnp.float64, 1e13, "undecided"),
+        (jnp.float32, 1e2, "wrong"),
+        (jnp.float32, 1e4, "undecided"),
+        (jnp.float32, 1e5, "undecided"),
+        (jnp.float32, 1e6, "undecided"),
+    ],
+)
+def test_a_wrong_derivative_beside_a_large_one_never_agrees(dtype, factor, expected):
+    def loss(m, _):
+        return factor * m["large"] ** 2 + backwards(m["small"])
+
+    model = {name: jnp.asarray(1.0, dtype) for name in ("large", "small")}
+    found = check_gradient(loss, model, None)
+    assert verdicts(found) == {"large": "agrees", "small": expected}
+
+
+MINIMA = {
+    "a parabola": (lambda x, _: (x - 1) ** 2, 1.0),
+    "above zero": (lambda x, _: 3 + (x - 1) ** 2, 1.0),
+    "a cosine": (lambda x, _: jnp.cos(x), np.pi),
+    "x|x|": (lambda x, _: x * jnp.abs(x), 0.0),
+    "of fourth order": (lambda x, _: (x - 1) ** 4, 1.0),
+}
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+@pytest.mark.parametrize("name", MINIMA)
+def test_a_derivative_of_zero_agrees(name, dtype):
+    loss, at = MINIMA[name]
+    found = check_gradient(loss, jnp.asarray(at, dtype), None)
+    assert found.ok, found
+
+    def off(x, batch):  # A slope of 0.1 that JAX does not see.
+        return loss(x, batch) + 0.1 * jax.lax.stop_gradient(x)
+
+    assert not check_gradient(off, jnp.asarray(at, dtype), None).ok
+
+
+def test_the_optimum_of_least_squares_agrees():
+    rng = np.random.default_rng(0)
+    x = jnp.asarray(rng.normal(size=(50, 3)))
+    y = x @ jnp.arange(1.0, 4.0) + 0.1 * jnp.asarray(rng.normal(size=50))
+    best = jnp.linalg.lstsq(x, y)[0]
+    found = check_gradient(lambda w, b: jnp.mean((b[0] @ w - b[1]) ** 2), best, (x, y))
+    assert found.ok, found
+
+
+def test_digits_lost_in_a_loop_are_not_called_wrong():
+    def loss(p, _):  # The logistic map, which is chaotic.
+        h = 0.3
+        for _ in range(200):
+            h = 3.9 * p * h * (1 - h)
+        return h
+
+    found = check_gradient(loss, jnp.asarray(1.0), None)
+    assert verdicts(found) == {"p": "undecided"}
+    assert "roboopt.chain" in str(found) and "custom_jvp" not in str(found)
+
+
+def test_the_element_that_is_not_finite_is_named_alone():
+    def loss(p, _):
+        return jnp.sum(jnp.where(p > 0, jnp.sqrt(p), 0.0))
+
+    found = check_gradient(loss, jnp.array([1.0, 0.0]), None)
+    assert verdicts(found) == {"p[0]": "agrees", "p[1]": "not finite"}
+
+
+def test_what_is_undecided_alike_is_said_once():
+    def loss(x, _):
+        return jnp.sum(x**2) + 1e6
+
+    said = check_gradient(loss, jnp.ones(9, jnp.float32), None).summary().sentences
+    assert len(said) == 1 and "x[0]" in said[0] and "and 3 more" in said[0]
+
+
 def test_a_large_array_is_checked_in_its_largest_elements_and_random_directions():
     weights = jnp.ones((20, 3))
     x = jnp.arange(3.0)
@@ -138,10 +225,22 @@ def test_the_gradient_of_a_rollout(cart_pole_problem):
     assert max(map(len, str(found).splitlines())) <= 80
 
 
+def endless(x, _):
+    return jax.lax.while_loop(lambda x: x < 9, lambda x: 2 * x, x)
+
+
 def test_bad_input_is_refused():
     with pytest.raises(ro.RobooptError, match="`model`"):
         check_gradient(lambda m, b: jnp.asarray(0.0), {"a": 1}, None)
     with pytest.raises(ro.RobooptError, match="`model`.*complex128 in m"):
         check_gradient(lambda m, b: jnp.abs(m["m"]), {"m": jnp.asarray(1j)}, None)
+    with pytest.raises(ro.RobooptError, match="`objective`.*while_loop"):
+        check_gradient(endless, 1.1, None)
+    with pytest.raises(ro.RobooptError, match="`model`.*size 0"):
+        check_gradient(lambda m, b: jnp.sum(m), jnp.zeros((0, 3)), None)
+    beside = {"a": jnp.zeros((0, 3)), "b": jnp.asarray(2.0)}
+    words = {"scale": 2.0, "name": "words"}
+    found = check_gradient(lambda m, b: b["scale"] * m["b"] ** 2, beside, words)
+    assert verdicts(found) == {"b": "agrees"}
     with pytest.raises(ro.RobooptError, match="`objective`.*complex128"):
         check_gradient(lambda m, b: m * 1j, 1.0, None)

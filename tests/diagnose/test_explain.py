@@ -152,7 +152,7 @@ def test_a_kink_that_rises_one_way_is_flat_the_other():
     # max(m, 1) at 1: JAX says 1/2, lower gains nothing, higher costs 0.01.
     found = explain(lambda m, _: jnp.maximum(m, 1.0), 1.0, None)
     assert found.direction(0) == "flat ± 1 %"
-    assert "lowers the loss: lower it changes by +0, higher" in found.sentences()[0]
+    assert "lowers the loss: lower it changes by 0, higher" in found.sentences()[0]
 
 
 def test_an_infinite_slope_is_said_to_be_none():
@@ -300,7 +300,134 @@ def test_it_is_saved_reported_and_read_back(cart_pole_problem, tmp_path):
     assert "<table" in found._repr_html_()
 
 
+@jax.custom_vjp
+def backwards(x):
+    return x**2
+
+
+backwards.defvjp(lambda x: (x**2, x), lambda x, g: (-2 * x * g,))
+
+
+def chaotic(p, _):  # The logistic map.
+    h = 0.3
+    for _ in range(200):
+        h = 3.9 * p * h * (1 - h)
+    return h
+
+
+DISAGREEING = {
+    "wrong sign": (lambda p, _: backwards(p), 1.0),
+    "held constant": (lambda p, _: jax.lax.stop_gradient(p) ** 2, 1.3),
+    "half of it held": (lambda p, _: jax.lax.stop_gradient(p) * p, 1.3),
+    "a kink": (lambda p, _: jnp.abs(p - 1), 1.0),
+    "no digits left": (chaotic, 1.0),
+}
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+@pytest.mark.parametrize("name", DISAGREEING)
+def test_a_derivative_that_the_loss_contradicts_is_named(name, dtype):
+    loss, at = DISAGREEING[name]
+    if loss is chaotic and dtype == jnp.float32:
+        pytest.skip("the derivative is infinite")
+    found = explain(loss, jnp.asarray(at, dtype), None)
+    assert found.direction(0) == "unclear"
+    said = " ".join(found.sentences())
+    assert "disagrees with the loss" in said and "check_gradient" in said
+    assert "that step is so long" not in said and "the largest at which" not in said
+    if dtype == jnp.float64 and at == 1.3:
+        assert found.differences[0, 0] == pytest.approx(2.6, rel=1e-6)
+    # In a large model the gradient as a whole is compared.
+    large = explain(lambda m, b: loss(m["p"], b) + jnp.sum(m["w"] ** 2), {
+        "p": jnp.asarray(at, dtype), "w": jnp.zeros(30, dtype),
+    }, None)  # fmt: skip
+    stopped = name == "held constant"  # where the whole gradient is zero
+    assert stopped or "along the gradient" in large.sentences()[0]
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+@pytest.mark.parametrize(
+    "loss, values",
+    [
+        (lambda w, _: jnp.sum(jnp.sin(3 * w) * jnp.exp(w)), [0.3, -2.0, 0.0, 5.0]),
+        (lambda w, _: jnp.sum((w - 1) ** 2), [1.0, 1.0001, 1e3, 0.0]),
+        (lambda w, _: 1e3 + jnp.tanh(50 * w[0]) + w[1] ** 4, [0.01, 0.0]),
+        (lambda w, _: jnp.log(w[0]) + 1e-4 * w[1], [1e-3, 1e4]),
+    ],
+)
+def test_a_right_derivative_is_not_suspected(loss, values, dtype):
+    found = explain(loss, jnp.array(values, dtype), None)
+    ways = [found.direction(k) for k in range(len(values))]
+    assert "unclear" not in ways, found
+
+
+def test_a_change_at_zero_is_told_as_a_number():
+    # (±10 − 1)² − 1 = 80 or 120.
+    found = explain(lambda p, _: (1000 * p - 1) ** 2, 0.0, None)
+    np.testing.assert_allclose(found.changes, [[120, 80]], rtol=1e-9)
+    assert found.direction(0) == "flat ± 0.01"
+
+
+def test_single_numbers_and_zeros_of_large_models_are_moved():
+    def loss(p, _):
+        return sum((x - 1) ** 2 for x in p)
+
+    values = [float(k) - 2 for k in range(30)]
+    found = explain(loss, values, None)
+    np.testing.assert_allclose(found.gradient, 2 * (np.array(values) - 1), rtol=1e-12)
+    assert found.direction(0) == "raising it" and found.direction(29) == "lowering it"
+    np.testing.assert_allclose(found.changes[2], [0.0201, -0.0199], rtol=1e-9)
+    model = {"w": jnp.ones((6, 5)), "bias": jnp.zeros(6), "gain": jnp.asarray(-2.0)}
+    found = explain(lambda m, _: sum_of_squares(m["w"] @ jnp.ones(5) + m["bias"], 0)
+                    + m["gain"] ** 2, model, None)  # fmt: skip
+    # Each bias is moved by ∓0.01: 6 (4 ∓ 0.01)² − 6·4².
+    expected = [6 * ((4 + s) ** 2 - 16) for s in (-0.01, 0.01)]
+    np.testing.assert_allclose(found.changes[0], expected, rtol=1e-9)
+    row = next(r for r in found.parameter_table().rows if r[0] == "gain")
+    assert row[-2:] == ["−0.0796", "+0.0804"], "−2 · 0.99 is nearer to zero"
+
+
+def test_the_text_and_the_table_agree_on_ten_percent():
+    # L = p² at 1: a step of 0.1 keeps 0.9 of what it promises.
+    for model in (1.0, jnp.linspace(-1, 1, 25)):
+        found = explain(lambda p, _: jnp.sum(p**2), model, None)
+        said = " ".join(found.sentences())
+        assert "tried, 0.1 is the largest" in said
+        assert found.step_table().rows[2][-1] == "0.9"
+
+
+def test_a_logarithm_is_announced():
+    found = explain(lambda m, _: (m["log_prior"] - 3) ** 2, {"log_prior": -2.0}, None)
+    assert "prior is a number of which the model holds the logarithm" in str(found)
+
+
+def test_extreme_numbers_make_no_noise():
+    for scale in (1e300, 1e-300):
+        assert "nan" not in str(explain(lambda p, _: scale * p**2, 1.0, None))  # noqa: B023
+    half = explain(sum_of_squares, jnp.array([1.5, 2.0], jnp.bfloat16), None)
+    assert "no parameter" not in " ".join(half.sentences())
+    top = str(explain(lambda p, _: -((p - 1) ** 2), 1.0, None))
+    assert "loss of 0" in top and "−0 " not in top and "+0 " not in top
+
+
 def test_bad_input_is_refused():
+    def endless(x, _):
+        return jax.lax.while_loop(lambda x: x < 9, lambda x: 2 * x, x)
+
+    def callback(x, _):
+        return jax.pure_callback(np.sin, jax.ShapeDtypeStruct((), float), x)
+
+    for loss, match in ((endless, "while_loop"), (callback, "callback")):
+        with pytest.raises(ro.RobooptError, match=f"`objective`.*{match}"):
+            explain(loss, 1.1, None)
+    with pytest.raises(ro.RobooptError, match="`objective`.*one number.*None"):
+        explain(lambda m, _: None, 1.0, None)
+    with pytest.raises(ro.RobooptError, match="`model`.*size 0"):
+        explain(lambda m, _: jnp.sum(m), jnp.zeros((0, 3)), None)
+    words = {"scale": 2.0, "name": "words"}
+    beside = {"a": jnp.zeros((0, 3)), "b": jnp.asarray(3.0)}
+    found = explain(lambda m, b: b["scale"] * m["b"] ** 2, beside, words)
+    np.testing.assert_allclose(found.gradient, [12], rtol=1e-12)
     with pytest.raises(ro.RobooptError, match="`objective`"):
         explain(lambda m, _: jnp.log(m), jnp.asarray(-1.0), None)
     with pytest.raises(ro.RobooptError, match="`model`"):

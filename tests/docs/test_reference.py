@@ -25,8 +25,8 @@ INTERNAL = {
         robot_notes time_limit time_step_of
     """,
     "roboopt.data": """
-        atomic_write is_episode_folder read_archive require_writing
-        single_recordings
+        atomic_write episode_masks is_episode_folder is_frame joint_motion
+        read_archive recording_files require_writing single_recordings sweep
     """,
     "roboopt.diagnose": """
         HISTORY_TITLES explain_descent explain_residuals gradient_section

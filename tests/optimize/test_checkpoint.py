@@ -14,7 +14,7 @@ import optax
 import pytest
 
 import roboopt as ro
-from roboopt.optimize import _run
+from roboopt.optimize import _checkpoint
 
 STEPS = 20_000
 DATA = np.random.default_rng(0).normal(size=(64, 3))
@@ -26,8 +26,8 @@ import jax
 jax.config.update("jax_enable_x64", True)
 import numpy as np
 import roboopt as ro
-from roboopt.optimize import _run
-_run.CHECKPOINT_PERIOD_S = 0.0
+from roboopt.optimize import _checkpoint
+_checkpoint.PERIOD_S = 0.0
 def loss(model, batch):
     return ((batch - model[None]) ** 2).mean() + 0.1 * (model**4).sum()
 data = np.random.default_rng(0).normal(size=(64, 3))
@@ -74,7 +74,7 @@ def test_a_finished_descent_can_be_made_longer(tmp_path):
 
 def test_checkpoints_come_in_time_and_three_are_left(tmp_path, monkeypatch):
     path = tmp_path / "checkpoint.npz"
-    monkeypatch.setattr(_run, "CHECKPOINT_PERIOD_S", 0.0)
+    monkeypatch.setattr(_checkpoint, "PERIOD_S", 0.0)
     seen = []
     descend(steps=600, checkpoint=path, callback=lambda s: seen.append(path.exists()))
     assert all(seen)
@@ -86,7 +86,7 @@ def test_checkpoints_come_in_time_and_three_are_left(tmp_path, monkeypatch):
 
 def test_a_damaged_checkpoint_is_continued_from_the_one_before(tmp_path, monkeypatch):
     path = tmp_path / "checkpoint.npz"
-    monkeypatch.setattr(_run, "CHECKPOINT_PERIOD_S", 0.0)
+    monkeypatch.setattr(_checkpoint, "PERIOD_S", 0.0)
     whole = descend(steps=600, checkpoint=path)
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.warns(UserWarning, match="broken.*continues from .*checkpoint.1.npz"):
@@ -111,7 +111,7 @@ def full(folder):
 def test_a_write_that_fails_costs_no_result(tmp_path, monkeypatch, break_it):
     folder = tmp_path / "run"
     folder.mkdir()
-    monkeypatch.setattr(_run, "CHECKPOINT_PERIOD_S", 0.0)
+    monkeypatch.setattr(_checkpoint, "PERIOD_S", 0.0)
 
     def watch(status):
         if status.step and not broken:
@@ -259,3 +259,117 @@ def test_the_state_of_a_callback_is_in_the_checkpoint(tmp_path):
     descend(steps=30, callback=first, **same)
     descend(steps=50, callback=second, **same)
     assert second.restored == first.calls > 0
+
+
+class Blocks:
+    """A source of blocks that it can repeat, of which each serves 7 steps."""
+
+    steps, drifts = 7, False
+
+    def __init__(self):
+        self.number = 0
+
+    def next(self, model, key):
+        self.number += 1
+        return self.repeat()
+
+    def repeat(self):
+        return np.random.default_rng(self.number).normal(size=(64, 3))
+
+    def state(self):
+        return {"number": np.asarray(self.number)}
+
+    def restore(self, state):
+        self.number = int(state["number"])
+
+
+@pytest.mark.parametrize("before", [2, 6, 7, 20])
+@pytest.mark.parametrize("batch_size", [None, 8])
+def test_a_source_that_repeats_its_batch_resumes_within_it(
+    tmp_path, before, batch_size
+):
+    def run(**settings):
+        same = {"optimizer": optax.adam(1e-2), "batch_size": batch_size, "steps": 30}
+        return ro.minimize(loss, jnp.ones(3), Blocks(), **same, **settings)
+
+    stop = {"callback": lambda status: status.step >= before}
+    half = run(checkpoint=tmp_path / "c.npz", **stop)
+    assert before <= half.steps < 30
+    resumed, whole = run(checkpoint=tmp_path / "c.npz"), run()
+    for name, values in whole.history.items():
+        np.testing.assert_array_equal(resumed.history[name], values)
+    np.testing.assert_array_equal(resumed.model, whole.model)
+
+
+def test_descents_share_a_file_part_by_part(tmp_path):
+    path = tmp_path / "c.npz"
+
+    def run(steps=40, stop=None, **changed):
+        kept = ro.optimize.Checkpoint(path)
+        first = ro.minimize(
+            loss, jnp.ones(3), DATA, steps=9, checkpoint=kept.part("first"), **changed
+        )
+        return first, ro.minimize(
+            loss,
+            first.model,
+            DATA,
+            steps=steps,
+            optimizer=optax.adam(1e-2),
+            callback=stop,
+            checkpoint=kept.part("second", rate=0.01),
+        )
+
+    _, half = run(stop=lambda status: status.step > 2)
+    again, resumed = run()
+    path.unlink()
+    first, whole = run()
+    assert half.steps < 40 == resumed.steps
+    np.testing.assert_array_equal(again.history["loss"], first.history["loss"])
+    assert again.first_gradient.keys() == first.first_gradient.keys() != set()
+    np.testing.assert_array_equal(resumed.model, whole.model)
+    with pytest.raises(ro.RobooptError, match="'first' in .* differs in seed .0, here"):
+        run(seed=1)
+    kept = ro.optimize.Checkpoint(path)
+    with pytest.raises(ro.RobooptError, match="`checkpoint` must be of the same"):
+        ro.minimize(loss, jnp.ones(3), DATA, checkpoint=kept.part("another"))
+    with pytest.raises(ro.RobooptError, match="`checkpoint` must be of the same"):
+        ro.minimize(loss, jnp.ones(3), DATA, checkpoint=path)
+
+
+class Fitted(ro.objectives.ResidualObjective):
+    scale: float = 1.0
+
+    def residuals(self, model, batch):
+        bend = 10 * (model[1:] - model[:-1] ** 2)
+        return self.scale * jnp.concatenate([bend, 1 - model, batch * (model - 3)])
+
+
+def fitted(objective=None, model=None, **settings):
+    arguments = objective or Fitted(), jnp.full(4, -1.5) if model is None else model
+    return ro.least_squares(*arguments, 0.1 * np.ones(4), **settings)
+
+
+@pytest.mark.parametrize("steps", [0, 1, 5, 9])
+def test_a_fit_resumes_to_the_same_bits(tmp_path, steps):
+    path, whole = tmp_path / "c.npz", fitted()
+    fitted(callback=lambda status: status.step > steps, checkpoint=path)
+    resumed = fitted(checkpoint=path)
+    np.testing.assert_array_equal(resumed.history["loss"], whole.history["loss"])
+    np.testing.assert_array_equal(resumed.model, whole.model)
+    assert resumed.reason == whole.reason and resumed.steps == whole.steps > 10
+    ended = fitted(checkpoint=path)
+    assert ended.reason == whole.reason and ended.steps == whole.steps
+
+
+@pytest.mark.parametrize(
+    "changed, named",
+    [
+        ({"objective": Fitted(2.0)}, "objective"),
+        ({"model": jnp.full(4, -1.4)}, "initial values"),
+        ({"bounds": [ro.Bound(lambda m: m, -9.0, 9.0)]}, "bounds"),
+    ],
+)
+def test_a_checkpoint_of_another_fit_is_refused(tmp_path, changed, named):
+    fitted(steps=2, checkpoint=tmp_path / "c.npz")
+    with pytest.raises(ro.RobooptError, match=f"differs in {named}"):
+        fitted(**changed, checkpoint=tmp_path / "c.npz")

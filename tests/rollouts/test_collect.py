@@ -14,6 +14,7 @@ from roboopt_envs.arm import ArmReach
 from roboopt_envs.cart_pole import CartPoleBalance
 
 import roboopt as ro
+from roboopt.rollouts import _collect
 
 PLANE = Box(-np.inf, np.inf, (2,), np.float64)
 
@@ -484,3 +485,60 @@ def test_what_an_episode_draws_does_not_depend_on_how_many_run(processes):
 def test_processes_need_an_environment_that_can_be_made_again():
     with pytest.raises(ro.RobooptError, match="`env` must be a Gymnasium id"):
         ro.rollouts.collect(Drift(), ahead, episodes=1, processes=1)
+
+
+def drifting(**changed):
+    """Record eight episodes of unequal lengths, with what `changed` says."""
+    arguments = {"policy": ahead, "episodes": 8, "seed": 3, "max_steps": 9, **changed}
+    made = ro.rollouts.collect(Drift(), **arguments)
+    return {name: x for name, x in vars(made).items() if x is not None}
+
+
+def test_a_recording_that_is_interrupted_goes_on_to_the_same_bits(
+    tmp_path, monkeypatch
+):
+    folder, whole = tmp_path / "parts", drifting()
+    calls = []
+
+    def interrupted(observation):
+        calls.append(observation)
+        if len(calls) == 12:
+            raise KeyboardInterrupt
+        return np.ones(1)
+
+    # The policies have one digest: the interruption is no part of the recording.
+    monkeypatch.setattr(_collect, "_described", lambda policy: "the same")
+    with pytest.raises(KeyboardInterrupt):
+        drifting(policy=interrupted, checkpoint=folder)
+    assert len(list(folder.glob("part-*.npz"))) == 1
+    done = []
+    again = drifting(checkpoint=folder, progress=done.append)
+    assert done == list(range(1, 9)) and len(list(folder.glob("part-*"))) == 2
+    for name, values in whole.items():
+        np.testing.assert_array_equal(again[name], values)
+    # More episodes, and a part that is damaged and one that was never finished.
+    (folder / "part-000001.npz").write_bytes(b"half")
+    (folder / ".part-000002.npz.999999999").write_bytes(b"half")
+    with pytest.warns(UserWarning, match="part-000001.*are run again"):
+        more = drifting(checkpoint=folder, episodes=10)
+    np.testing.assert_array_equal(more["observations"][:8], whole["observations"])
+    assert not list(folder.glob(".*"))
+
+
+@pytest.mark.parametrize(
+    "changed, named",
+    [({"seed": 4}, "seed .3, here 4."), ({"max_steps": 8}, "max_steps")],
+)
+def test_parts_of_another_recording_are_refused(tmp_path, changed, named):
+    drifting(checkpoint=tmp_path / "parts")
+    with pytest.raises(ro.RobooptError, match=f"`checkpoint`.*differs in {named}"):
+        drifting(checkpoint=tmp_path / "parts", **changed)
+    with pytest.raises(ro.RobooptError, match="differs in policy"):
+        drifting(checkpoint=tmp_path / "parts", policy=lambda seen: np.zeros(1))
+
+
+def test_parts_need_a_seed_and_a_folder(tmp_path):
+    with pytest.raises(ro.RobooptError, match="`seed` must be given"):
+        drifting(checkpoint=tmp_path / "parts", seed=None)
+    with pytest.raises(ro.RobooptError, match="`checkpoint` must be a folder"):
+        drifting(checkpoint=tmp_path / "none" / "parts")

@@ -59,6 +59,11 @@ def recorded(twin, seconds, seed=0, step=STEP):
     return ro.Trajectory(np.vstack([start[None], states]), efforts, step)
 
 
+def judged(found):
+    assert found.identifiability is not None
+    return found.identifiability
+
+
 def truth():
     return np.asarray(ro.dynamics.ParametricTwin(real(), FREE).values())
 
@@ -97,9 +102,9 @@ def noisy(run, seed):
 def test_what_simulation_recorded_is_found_to_rounding(clean):
     found = ro.identify(believed(), [clean], free=FREE, held_out=[clean])
     # The belief is worth nothing beside data that leave only rounding.
-    np.testing.assert_allclose(found.identifiability.values, truth(), rtol=1e-10)
+    np.testing.assert_allclose(judged(found).values, truth(), rtol=1e-10)
     assert found.error == "effort" and found.cutoff is None
-    assert set(found.identifiability.verdicts) == {"identified"}
+    assert set(judged(found).verdicts) == {"identified"}
     # The second fit begins at the minimum of the first: its own count would say 0.
     said = re.match(
         r"no further improvement after (\d+) steps in 2 fits", found.result.message
@@ -125,7 +130,7 @@ def test_every_second_sample_is_enough(clean):
     run = ro.Trajectory(np.vstack([start[None], states]), half.actions, 2 * STEP)
     found = ro.identify(believed(), [run], free=FREE, held_out=0.0)
     assert found.error == "motion" and found.cutoff is None
-    np.testing.assert_allclose(found.identifiability.values, truth(), rtol=1e-9)
+    np.testing.assert_allclose(judged(found).values, truth(), rtol=1e-9)
 
 
 def test_noise_is_smoothed_away_and_told_in_the_intervals(clean):
@@ -138,7 +143,7 @@ def test_noise_is_smoothed_away_and_told_in_the_intervals(clean):
         error="effort",
         held_out=0.0,
     )
-    v = found.identifiability
+    v = judged(found)
     # Errors of a percent or so, and intervals that know it: four of four inside
     # twice the half width, which white noise misses once in ten thousand.
     np.testing.assert_allclose(v.values[:2], truth()[:2], rtol=0.03)
@@ -151,7 +156,7 @@ def test_a_cut_off_is_found():
     run = noisy(recorded(real(), 6.0), 1)
     found = ro.identify(believed(), [run], free=FREE, held_out=0.0)
     assert found.cutoff is not None and 1.0 < found.cutoff < 60.0
-    np.testing.assert_allclose(found.identifiability.values[:2], truth()[:2], rtol=0.05)
+    np.testing.assert_allclose(judged(found).values[:2], truth()[:2], rtol=0.05)
 
 
 def test_ctrl_c_ends_all_fits_with_the_best_so_far(clean, monkeypatch):
@@ -169,6 +174,45 @@ def test_ctrl_c_ends_all_fits_with_the_best_so_far(clean, monkeypatch):
     found = ro.identify(believed(), [clean], free=FREE)
     assert found.result.reason == "interrupted" and len(calls) == 1
     assert found.model.values().shape == (4,)
+
+
+@pytest.mark.parametrize("where", ["identifiability", "explained"])
+def test_ctrl_c_while_judging_keeps_the_fitted_model(
+    clean, monkeypatch, tmp_path, where
+):
+    path = tmp_path / "fits.npz"
+
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    owner = _fitter.Estimate if where == "identifiability" else _fitter.Fitter
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, where, interrupted)
+        kept = ro.identify(believed(), [clean], free=FREE, checkpoint=path)
+    np.testing.assert_allclose(kept.model.values(), truth(), rtol=1e-10)
+    assert kept.interrupted and kept.identifiability is None
+    assert "was not judged" in str(kept)
+    kept.save(tmp_path / "kept")
+    kept.report(tmp_path / "report.html")
+    kept = ro.load(tmp_path / "kept")
+    # The fits were in the file before: nothing is fitted again.
+    found = ro.identify(believed(), [clean], free=FREE, checkpoint=path)
+    assert not found.interrupted and found.result.message == kept.result.message
+    np.testing.assert_array_equal(found.model.values(), kept.model.values())
+    with pytest.raises(ro.RobooptError, match="'fit 1' in .* differs in steps .100"):
+        ro.identify(believed(), [clean], free=FREE, checkpoint=path, steps=50)
+    other = dataclasses.replace(clean, actions=1.001 * clean.actions)
+    with pytest.raises(ro.RobooptError, match="'fit 1' in .* differs in data"):
+        ro.identify(believed(), [other], free=FREE, checkpoint=path)
+
+
+def test_ctrl_c_before_the_first_step_leaves_nothing(clean, monkeypatch):
+    def interrupted(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(_fitter, "least_squares", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        ro.identify(believed(), [clean], free=FREE)
 
 
 def test_windows_overlap_as_little_as_can_be():
@@ -235,7 +279,7 @@ def test_a_robot_with_an_undriven_joint_is_found_to_rounding(error, minimized):
         cart_pole(), [run], free=("mass", "damping"), held_out=[run], error=error
     )
     assert found.error == minimized
-    values = found.identifiability.values
+    values = judged(found).values
     np.testing.assert_allclose(values[:2], [1.0, 0.13], rtol=1e-10)
     np.testing.assert_allclose(values[2:], 0.02, rtol=1e-8)
 
@@ -243,7 +287,7 @@ def test_a_robot_with_an_undriven_joint_is_found_to_rounding(error, minimized):
 def test_both_errors_of_a_clean_arm_are_fitted(clean):
     found = ro.identify(believed(), [clean], free=FREE, error="both")
     assert found.error == "both"
-    np.testing.assert_allclose(found.identifiability.values, truth(), rtol=1e-10)
+    np.testing.assert_allclose(judged(found).values, truth(), rtol=1e-10)
 
 
 def test_both_errors_of_a_noisy_robot_with_an_undriven_joint_are_fitted():

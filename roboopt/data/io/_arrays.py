@@ -2,11 +2,13 @@
 
 The file of a format only reads arrays under the names below, and leaves the rest to
 `to_episodes`. The arrays hold one episode; a batch, stacked along the first axis; or
-episodes laid end to end with `lengths`, the number of actions of each episode. Every
-episode has one observation more than actions.
+episodes laid end to end, with `lengths`, the number of actions of each, or with flags
+(`_boundaries`). Where an episode has as many observations as actions, and nothing tells
+the observation after the last action, that action is dropped.
 """
 
 import contextlib
+import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,15 +25,21 @@ from roboopt.data._trajectory import (
     check_episodes,
 )
 from roboopt.data._windows import sample_times, single_recordings
+from roboopt.data.io._boundaries import BOUNDARIES, TERMINALS, episode_rows, per_row
 from roboopt.data.io._columns import Columns
+from roboopt.data.io._times import even_step
 
 REQUIRED = ("lengths", "time_step", "observations", "actions")
 NAMES = (*REQUIRED, "times", "rewards", "efforts", *PER_EPISODE)
+NEXT = "next_observations"
 OTHER_NAMES = {
     **dict.fromkeys(("obs", "observation", "states", "state"), "observations"),
+    "observation.state": "observations",
     **dict.fromkeys(("acts", "action", "act", "controls"), "actions"),
-    **dict.fromkeys(("reward", "rews"), "rewards"),
+    **dict.fromkeys(("reward", "rews", "next.reward"), "rewards"),
     **dict.fromkeys(("dt", "timestep"), "time_step"),
+    **dict.fromkeys(("next_obs", "next_observation", "next_states"), NEXT),
+    **dict.fromkeys(("timestamps", "timestamp"), "times"),
 }
 """Common other names, which are read where the array has no other."""
 
@@ -44,41 +52,134 @@ class ReadOptions:
 
     columns: Columns | None = None
     joints: Sequence[str] | None = None
+    driven: Sequence[int] | None = None
+    """The joints that a motor drives; others need no efforts. None for all."""
     time_step: float | None = None
     observation_keys: Sequence[str] | None = None
+    untold: float | None = None
+    """The time step [s] of a file that does not tell one; None for an error."""
     estimated: list[str] = field(default_factory=list)
     """Files without velocities, which were estimated from the positions."""
+    notes: list[str] = field(default_factory=list)
+    """What else is to be said about the files."""
+
+    def note(self, text: str) -> None:
+        """Note what is to be said, once."""
+        if text not in self.notes:
+            self.notes.append(text)
 
 
-def to_episodes(
-    arrays: Arrays, where: str, time_step: float | None
-) -> list[Trajectory]:
+def to_episodes(arrays: Arrays, where: str, options: ReadOptions) -> list[Trajectory]:
     """Return the episodes that `arrays` hold.
 
     Args:
-        arrays: by name; others than `NAMES` are ignored.
+        arrays: by name; others than `NAMES` and `BOUNDARIES` are ignored.
         where: the file, and the place in it, for errors.
-        time_step: [s], in place of the file's and of its times.
+        options: the arguments of the reading.
     """
     arrays = _renamed(arrays)
     if not {"observations", "actions"} <= set(arrays):
         raise RobooptError(_missing(arrays, where))
-    if time_step is None and "time_step" not in arrays:
-        raise RobooptError(f"`time_step` must be given: {where} does not tell it.")
-    fields = {n: _numbers(n, arrays[n], where) for n in NAMES if n in arrays}
-    if time_step is not None:
-        fields["time_step"] = np.asarray(time_step)
-        fields.pop("times", None)
-    for name in ("observations", "actions"):
-        if fields[name].ndim == 1:
+    rows = len(np.atleast_1d(arrays["actions"]))
+    equal = len(np.atleast_1d(arrays["observations"])) == rows
+    flat = equal and np.ndim(arrays["actions"]) < 3 and per_row(arrays, rows)
+    names = [*NAMES, *((NEXT,) if equal else ())]
+    if flat:
+        names = [name for name in names if name not in BOUNDARIES]
+    fields = {n: _numbers(n, arrays[n], where) for n in names if n in arrays}
+    for name in ("observations", "actions", NEXT):
+        if name in fields and fields[name].ndim == 1:
             fields[name] = fields[name][:, None]
-    observations, actions = fields["observations"].shape, fields["actions"].shape
-    if "lengths" in fields and len(actions) == 2:
-        check_lengths(fields, where)
-        return _cut(fields, where)
-    if len(actions) > 1 and observations[:-1] == actions[:-1]:
-        raise _equal_counts(where, actions[-2])
-    return single_recordings(_trajectory(fields, where))
+    same = fields["observations"].shape[:-1] == fields["actions"].shape[:-1]
+    if flat:
+        slices, ended = episode_rows(arrays, rows, where)
+        parts = [_rows(fields, rows, part, where) for part in slices]
+        for part, end in zip(parts, ended or (), strict=ended is not None):
+            part["terminated"] = np.asarray(end)
+    elif "lengths" in fields and fields["actions"].ndim == 2:
+        parts, same = _cut(fields, where), False
+    elif same and fields["actions"].ndim == 2:
+        parts = [_rows(fields, rows, slice(None), where)]
+    elif same:
+        stacked = {name: value for name, value in fields.items() if np.ndim(value)}
+        shared = {name: value for name, value in fields.items() if not np.ndim(value)}
+        every = [shared | {n: v[k] for n, v in stacked.items()} for k in range(rows)]
+        parts = [_rows(one, len(one["actions"]), slice(None), where) for one in every]
+    else:
+        parts = [fields]
+    if same:
+        parts = _with_an_action(parts, NEXT in fields, where, options)
+    return [one for part in parts for one in _trajectories(part, where, options)]
+
+
+def _with_an_action(
+    parts: list[dict[str, Any]], told: bool, where: str, options: ReadOptions
+) -> list[dict[str, Any]]:
+    """Return the episodes that have an action, and note what was left out."""
+    kept = [part for part in parts if len(part["actions"])]
+    if not kept:
+        raise RobooptError(f"`path` must hold samples, but {where} holds none.")
+    if len(kept) < len(parts):
+        options.note(
+            f"{len(parts) - len(kept)} of the {len(parts)} episodes of {where} have a "
+            "single observation: left out."
+        )
+    if not told:
+        options.note(
+            f"{where} holds as many observations as actions, so that none follows the "
+            "last action of an episode: these are dropped."
+        )
+    return kept
+
+
+def _rows(
+    fields: Mapping[str, np.ndarray], rows: int, part: slice, where: str
+) -> dict[str, Any]:
+    """Return one episode of arrays with as many observations as actions."""
+    one = {
+        name: value[part] if np.ndim(value) and len(value) == rows else value
+        for name, value in fields.items()
+        if name != NEXT
+    }
+    if NEXT not in fields:
+        return one | {name: one[name][:-1] for name in PER_STEP if name in one}
+    before, after = one["observations"], fields[NEXT][part]
+    if after.shape != before.shape:
+        raise RobooptError(
+            f"`path` must hold next observations of the shape of the observations, but "
+            f"{where} holds {after.shape} and {before.shape}."
+        )
+    one["observations"] = np.concatenate([before, after[-1:]])
+    if "times" in one:
+        times = one["times"]
+        step = np.median(np.diff(times)) if len(times) > 1 else np.nan
+        one["times"] = np.append(times, times[-1] + step)
+    return one
+
+
+def _trajectories(
+    fields: Mapping[str, Any], where: str, options: ReadOptions
+) -> list[Trajectory]:
+    """Return the episodes of arrays with one observation more than actions."""
+    fields, step = dict(fields), options.time_step
+    if step is not None:
+        fields.pop("times", None)
+    elif "time_step" in fields:
+        step = fields["time_step"]
+    elif np.ndim(fields.get("times", 0.0)) == 1:
+        with located(where):
+            fields |= even_step(fields.pop("times"))
+        step = fields["time_step"]
+    elif options.untold is not None:
+        step = options.untold
+        options.note(
+            f"{where} does not tell its time step: {step:g} s is assumed; `time_step` "
+            "gives another."
+        )
+    else:
+        raise RobooptError(f"`time_step` must be given: {where} does not tell it.")
+    known = {n: v for n, v in fields.items() if n in NAMES or n == "terminated"}
+    return single_recordings(_trajectory({**known, "time_step": step}, where))
 
 
 def _renamed(arrays: Arrays) -> dict[str, Any]:
@@ -88,6 +189,9 @@ def _renamed(arrays: Arrays) -> dict[str, Any]:
         found = [other for other in arrays if OTHER_NAMES.get(other) == name]
         if len(found) == 1:
             named[name] = named.pop(found[0])
+    ends = [name for name in TERMINALS if name in named and not np.ndim(named[name])]
+    if len(ends) == 1:  # of the only episode
+        named["terminated"] = named.pop(ends[0])
     return named
 
 
@@ -100,9 +204,6 @@ def check_lengths(arrays: Arrays, where: str) -> None:
             f"those of {where} are {lengths.dtype} of shape {lengths.shape}."
         )
     count, steps = len(lengths), int(lengths.sum())
-    rows = len(arrays["actions"])
-    if rows == len(arrays["observations"]) and rows in (steps, steps + count):
-        raise _equal_counts(where, rows)
     expected = dict.fromkeys(PER_OBSERVATION, steps + count)
     expected |= dict.fromkeys(PER_STEP, steps) | dict.fromkeys(PER_EPISODE, count)
     for name, rows in expected.items():
@@ -112,7 +213,7 @@ def check_lengths(arrays: Arrays, where: str) -> None:
                 f"counts {steps} actions in {count} episodes, but those of {where} "
                 f"have shape {arrays[name].shape}: `lengths` or `{name}` is wrong."
             )
-    if arrays["time_step"].shape not in ((), (count,)):
+    if np.shape(arrays.get("time_step", 0.0)) not in ((), (count,)):
         raise RobooptError(
             f"`path` must hold one `time_step`, or one for each of {count} episodes, "
             f"but {where} holds {arrays['time_step'].shape}."
@@ -156,16 +257,26 @@ def end_to_end(
 
 
 def join_observations(
-    arrays: Mapping[str, Any], keys: Sequence[str] | None, where: str
+    arrays: Mapping[str, Any],
+    keys: Sequence[str] | None,
+    where: str,
+    options: ReadOptions | None = None,
 ) -> np.ndarray:
-    """Return the observations under `keys`, or all of them, as one vector a sample."""
+    """Return the observations under `keys` as one vector a sample.
+
+    Without keys these are all vectors; what is left out, such as images, is noted.
+    """
     vectors = [
         name
         for name in sorted(arrays)
         if len(getattr(arrays[name], "shape", (0, 0, 0))) in (1, 2)
         and arrays[name].dtype.kind in "fiub"
     ]
-    chosen = sorted(arrays) if keys is None else list(keys)
+    chosen = vectors if keys is None else list(keys)
+    left_out = [name for name in sorted(arrays) if name not in vectors]
+    if keys is None and left_out and options is not None:
+        place = re.sub(r"demo_\d+ of ", "demo_… of ", where)
+        options.note(f"{place}: {', '.join(left_out)} left out: images, or nested.")
     if unknown := [key for key in chosen if key not in arrays]:
         raise RobooptError(
             f"`observation_keys` must be among {sorted(arrays)} for {where}, not "
@@ -177,9 +288,14 @@ def join_observations(
             f"{where} {', '.join(other)} is an image or nested; the vectors are "
             f"{vectors}."
         )
-    if not chosen:
+    if keys is not None and not chosen:
         raise RobooptError(
             f"`observation_keys` must name at least one observation of {where}."
+        )
+    if not chosen:
+        raise RobooptError(
+            f"`path` must hold vectors of observations, but {where} holds "
+            f"{', '.join(sorted(arrays)) or 'nothing'}."
         )
     columns = [np.asarray(arrays[key][()]) for key in chosen]
     return np.concatenate([c.reshape(len(c), -1) for c in columns], axis=1)
@@ -205,23 +321,28 @@ def _numbers(name: str, value: Any, where: str) -> np.ndarray:
         )
     if name in PER_EPISODE:
         return array.astype(bool)
+    if name == "rewards" and array.ndim > 1 and array.shape[-1] == 1:
+        array = array[..., 0]
     if name in ("actions", "lengths") or array.dtype.kind == "f":
         return array
     return array.astype(float)
 
 
-def _cut(fields: dict[str, np.ndarray], where: str) -> list[Trajectory]:
+def _cut(fields: dict[str, np.ndarray], where: str) -> list[dict[str, Any]]:
+    """Return the episodes of arrays that `save_episodes` laid end to end."""
+    check_lengths(fields, where)
     lengths = fields["lengths"]
-    time_steps = np.broadcast_to(fields["time_step"], lengths.shape)
-    runs = []
+    time_steps = np.broadcast_to(fields.get("time_step", np.nan), lengths.shape)
+    parts = []
     for k, (end, length) in enumerate(zip(np.cumsum(lengths), lengths, strict=True)):
         rows: dict[str, Any] = dict.fromkeys(PER_STEP, slice(end - length, end))
         rows |= dict.fromkeys(PER_OBSERVATION, slice(end - length + k, end + k + 1))
         rows |= dict.fromkeys(PER_EPISODE, k)
         one = {name: fields[name][row] for name, row in rows.items() if name in fields}
-        one["time_step"] = time_steps[k]
-        runs.append(_trajectory(one, f"episode {k} of {where}"))
-    return runs
+        if "time_step" in fields:
+            one["time_step"] = time_steps[k]
+        parts.append(one)
+    return parts
 
 
 def _trajectory(fields: Mapping[str, Any], where: str) -> Trajectory:
@@ -230,22 +351,14 @@ def _trajectory(fields: Mapping[str, Any], where: str) -> Trajectory:
         return Trajectory(time_step=float(fields["time_step"]), **arrays)
 
 
-def _equal_counts(where: str, count: int) -> RobooptError:
-    return RobooptError(
-        f"`path` must hold one observation more than actions in each episode, but "
-        f"{where} holds {count} actions with {count} observations: drop the last "
-        "action of each episode, or add the observation after it."
-    )
-
-
 def _missing(arrays: Arrays, where: str) -> str:
     lacks = [name for name in ("observations", "actions") if name not in arrays]
     known = [name for name in arrays if name in OTHER_NAMES]
     hints = [f"`{name}` to `{OTHER_NAMES[name]}`" for name in known]
     return (
-        "`path` must hold arrays named `observations` (one more than actions in each "
-        "episode), `actions`, `time_step` [s] and, for several episodes, `lengths`, "
-        f"the number of actions of each; {where} lacks {', '.join(lacks)} and holds "
+        "`path` must hold arrays named `observations`, `actions`, `time_step` [s] and, "
+        "for several episodes, `lengths`, the number of actions of each, or flags such "
+        f"as `dones`; {where} lacks {', '.join(lacks)} and holds "
         f"{', '.join(sorted(arrays)) or 'nothing'}."
         + (f" Rename {', '.join(hints)}." if hints else "")
     )

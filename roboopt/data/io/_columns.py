@@ -18,13 +18,14 @@ from roboopt._errors import RobooptError
 ALIASES = {
     "positions": {"q", "pos", "position", "theta", "angle"},
     "velocities": {"dq", "qd", "qdot", "vel", "velocity"},
-    "efforts": {"u", "tau", "torque", "effort", "force"},
+    "efforts": {"u", "tau", "torque", "effort", "force", "moment", "current"},
 }
-TIMES = {"t", "time", "timestamp", "timestamps", "stamp", "headerstamp"}
+CURRENTS = {"current"}  # efforts in units of the motors' torque constants
+TIMES = ("headerstamp", "t", "time", "timestamp", "timestamps", "stamp")
 RUNS = {f"{name}{end}" for name in ("run", "episode", "trial") for end in ("", "id")}
 MEASURED = {"meas", "measured", "actual"}
-COMMANDED = {"con", "cmd", "command", "commanded", "ctrl"}
-PREFIXES = {"joint", "joints", "state", "states"}
+COMMANDED = {"con", "cmd", "command", "commanded", "ctrl", "target", "desired"}
+PREFIXES = {"joint", "joints", "state", "states", "field", "data", "msg"}
 UNITS = {
     **dict.fromkeys("s sec rad rad/s rad/sec n nm n·m n*m m m/s".split(), 1.0),
     **{"ms": 1e-3, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ns": 1e-9},
@@ -74,7 +75,8 @@ def find_columns(
     columns: Columns | None,
     joints: Sequence[str] | None,
     *,
-    timed: bool,
+    time: str | None,
+    driven: Sequence[int] | None = None,
     path: Path,
 ) -> tuple[Columns, str | None]:
     """Return which columns of `header` to read, and the column of runs, if any.
@@ -83,7 +85,8 @@ def find_columns(
         header: the names in the first row.
         columns: the columns that the user named.
         joints: the robot's joints, in whose order columns are put.
-        timed: whether a column of times is needed.
+        time: the column of times, None where a time step stands in for it.
+        driven: the joints that a motor drives; others need no efforts. None for all.
         path: the file, for errors.
 
     Raises:
@@ -94,14 +97,7 @@ def find_columns(
         if not fits:
             raise ColumnError(rule, path, header)
 
-    def only(words: set[str], what: str) -> str | None:
-        found = [name for name in header if "".join(_words(name)) in words]
-        require(len(found) < 2, f"must hold one column of {what}, got {found}")
-        return found[0] if found else None
-
     columns = columns or Columns()
-    time = columns.time or (only(TIMES, "times") if timed else None)
-    require(time or not timed, "must hold one column of times, or `time_step` be given")
     ranked: dict[str, dict[Any, dict[int, list[str]]]] = {q: {} for q in ALIASES}
     for name in header:
         if role := _role(_words(name), joints or ()):
@@ -121,12 +117,17 @@ def find_columns(
         # Numbers rise, and names come in the order of `joints`.
         numbered = found and all(isinstance(joint, int) for joint in found)
         order = order or (sorted(found) if numbered else list(joints or ()))
-        missing = ", ".join(str(joint) for joint in order if joint not in found)
+        absent = [joint for joint in order if joint not in found]
+        idle: list[Any] = []
+        if quantity == "efforts" and driven is not None and joints is not None:
+            idle = [j for j in absent if order.index(j) not in driven]
+        missing = ", ".join(str(joint) for joint in absent if joint not in idle)
         which = f" of joint {missing}" if found else ""
         require(found and not missing, f"lacks {quantity}{which}")
-        picked[quantity] = tuple(best[joint][0] for joint in order)
+        picked[quantity] = tuple(None if j in idle else best[j][0] for j in order)
     known = Columns(time, **picked)
-    run = only(RUNS, "runs")
+    runs = [name for name in header if "".join(_words(name)) in RUNS]
+    require(len(runs) < 2, f"must hold one column of runs, got {runs}")
     unknown = [name for name in known.names if name not in header]
     require(not unknown, f"must hold the columns that `columns` names, not {unknown}")
     twice = sorted({n for n in known.names if list(header).count(n) > 1})
@@ -136,12 +137,41 @@ def find_columns(
         names = picked[quantity]
         rule = f"must hold {quantity} of {count} joints, got {list(names or ())}"
         require(names is None or len(names) == count, rule)
-    return known, run
+    return known, runs[0] if runs else None
 
 
-def unit_scale(name: str) -> float:
-    """Return how many SI units one of the unit in a column's `name` is."""
-    return UNITS[unit] if (unit := _unit(name)) else 1.0
+def find_time(header: Sequence[str], moving: Sequence[str], path: Path) -> str:
+    """Return the column of times: the stamp of a message before that of its arrival.
+
+    Args:
+        header: the names of all columns.
+        moving: the names of those that are not constant.
+        path: the file, for errors.
+    """
+    ranked: dict[bool, list[str]] = {}
+    for name in header:
+        words = [word for word in _words(name) if word not in PREFIXES]
+        if (joined := "".join(words)) in TIMES:
+            ranked.setdefault(joined != TIMES[0], []).append(name)
+    every = [name for names in ranked.values() for name in names]
+    if len(every) > 1:
+        kept = {k: [n for n in names if n in moving] for k, names in ranked.items()}
+        ranked = {k: names for k, names in kept.items() if names} or ranked
+    best = ranked[min(ranked)] if ranked else []
+    if len(best) != 1:
+        got = f", got {best}" if best else ", or `time_step` be given"
+        raise ColumnError(f"must hold one column of times{got}", path, header)
+    return best[0]
+
+
+def is_current(name: str) -> bool:
+    """Return whether a column holds currents of motors."""
+    return bool(CURRENTS & set(_words(name)))
+
+
+def unit_scale(name: str) -> float | None:
+    """Return how many SI units one of the unit in a column's `name` is, if it has."""
+    return UNITS[unit] if (unit := _unit(name)) else None
 
 
 def _role(words: list[str], joints: Sequence[str]) -> tuple[str, str | int, int] | None:
@@ -156,16 +186,20 @@ def _role(words: list[str], joints: Sequence[str]) -> tuple[str, str | int, int]
             if key is None and words[k : k + len(parts)] == parts:
                 key, words = joint, words[:k] + words[k + len(parts) :]
     rank = 0 if MEASURED & set(words) else 2 if COMMANDED & set(words) else 1
+    rank += 3 * bool(CURRENTS & set(words))
     words = [w for w in words if w not in MEASURED | COMMANDED | PREFIXES]
     numbers = [word for word in words if word.isdigit()]
     words = [word for word in words if not word.isdigit()]
     if len(words) == 2 and words[0] == "q" and words[1] != "dot":
         words = words[1:]  # `q1_vel` is a velocity.
     quantity = next((q for q, names in ALIASES.items() if {*words[:1]} & names), None)
+    if words == ["tau", "j"]:
+        words = words[:1]  # libfranka's `tau_J`
     if words[1:] == ["dot"] and quantity == "positions":
         quantity, words = "velocities", words[:1]
     # A commanded position is a target, not a measurement.
-    if quantity is None or len(words) > 1 or (rank == 2 and quantity != "efforts"):
+    commanded = rank % 3 == 2 and quantity != "efforts"
+    if quantity is None or len(words) > 1 or commanded:
         return None
     if len(numbers) > (key is None):
         return None

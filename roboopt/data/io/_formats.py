@@ -14,88 +14,150 @@ from typing import Any
 import numpy as np
 
 from roboopt._errors import RobooptError, require_positive
+from roboopt.data._files import as_path
 from roboopt.data._trajectory import Trajectory
 from roboopt.data.io._arrays import Arrays, ReadOptions, end_to_end, to_episodes
 from roboopt.data.io._columns import Columns
 from roboopt.data.io._csv import read_csv
 from roboopt.data.io._folder import is_episode_folder, read_folder, write_folder
+from roboopt.data.io._frame import is_frame, read_frame
 from roboopt.data.io._hdf5 import read_hdf5, write_hdf5
+from roboopt.data.io._mat import read_mat
 from roboopt.data.io._minari import read_minari
 from roboopt.data.io._npz import read_npz, write_npz
+from roboopt.data.io._parquet import is_lerobot_folder, read_lerobot, read_parquet
+from roboopt.data.io._rosbag import is_bag_folder, read_rosbag
+from roboopt.data.io._zarr import is_zarr_folder, read_zarr
 
 Reader = Callable[[Any, ReadOptions], Iterable[tuple[str, Arrays]]]
 
+TEXTS = dict.fromkeys((".txt", ".dat", ".txt.gz"), read_csv)
+"""Suffixes that notes have, too: in a folder they are read if there are no others."""
 READERS: dict[str, Reader] = {
     ".npz": read_npz,
-    ".hdf5": read_hdf5,
-    ".h5": read_hdf5,
-    ".csv": read_csv,
-    ".csv.gz": read_csv,
+    ".mat": read_mat,
+    **dict.fromkeys((".hdf5", ".h5"), read_hdf5),
+    **dict.fromkeys((".csv", ".csv.gz", ".tsv"), read_csv),
+    **TEXTS,
+    ".parquet": read_parquet,
+    ".zarr.zip": read_zarr,
+    **dict.fromkeys((".bag", ".db3", ".mcap"), read_rosbag),
 }
+FOLDERS: tuple[tuple[Callable[[Path], bool], Reader], ...] = (
+    (is_episode_folder, read_folder),
+    (is_lerobot_folder, read_lerobot),
+    (is_zarr_folder, read_zarr),
+    (is_bag_folder, read_rosbag),
+)
 WRITERS: dict[str, Callable[[Path, dict[str, list[np.ndarray]]], None]] = {
     ".npz": write_npz,
     ".hdf5": write_hdf5,
     ".h5": write_hdf5,
     "": write_folder,
 }
-WITH_KEYS = (read_hdf5, read_minari)
+WITH_KEYS = (read_hdf5, read_minari, read_parquet, read_lerobot, read_zarr)
 MINARI = "minari:"
+STEP_S = 1.0  # of episodes whose file does not tell it
 
 
 def load_recordings(
-    path: str | PathLike,
+    path: Any,
     *,
     columns: Columns | None = None,
     joints: Sequence[str] | None = None,
+    actuated: Sequence[int] | None = None,
     time_step: float | None = None,
     observation_keys: Sequence[str] | None = None,
 ) -> list[Trajectory]:
-    """Read the recordings in a file, a folder of files, or a Minari dataset.
+    """Read the recordings of a robot's joints in a file, a folder or a data frame.
 
-    A file is what `save_episodes` or `Trajectory.save` wrote, a file of robomimic, or a
-    table, .csv or .csv.gz, whose first row names its columns and whose optional column
-    `run`, `episode` or `trial` tells its recordings apart. Tables give observations
-    [q, q̇] and, as actions, the efforts that were measured, or else commanded, at each
-    sample but the last. Missing velocities are estimated from the positions, with a
-    warning. Times count from the beginning of a recording; evenly spaced ones, to a
-    millionth, leave only their time step.
+    They are tables of text, with or without names; `.mat` and `.npz` by the names of
+    their arrays; bags of ROS; Parquet; or what `load_episodes` reads. An optional
+    column `run`, `episode` or `trial` of a table tells its recordings apart. The
+    observations are [q, q̇], and the actions the efforts that were measured, or else
+    commanded, at each sample but the last. Missing velocities are estimated from the
+    positions, with a warning. Times count from the beginning of a recording; evenly
+    spaced ones, to a millionth or to the digits of their stamps, leave only their time
+    step.
 
     Args:
-        path: a file; a folder of files; a folder of `save_episodes`, whose arrays are
-            memory-mapped: only the rows that are used are read; or `minari:` and the id
-            or folder of a dataset.
+        path: a file; a folder of files; a data frame of pandas or polars; or what
+            `load_episodes` reads.
         columns: which columns of a table to read; recognized by name where None.
-        joints: the robot's joints, in whose order named columns are put. Of other files
-            only the positions and velocities, which must come first in an observation,
-            and the efforts are kept.
+        joints: the robot's joints, in whose order named columns are put. Of files of
+            episodes only the positions and velocities, which must come first in an
+            observation, and the efforts are kept.
+        actuated: the numbers of the joints that a motor drives: others need no
+            efforts. None for all.
         time_step: [s], in place of the files'.
-        observation_keys: which observations of HDF5 and Minari to join to one vector,
-            in that order; all of them, sorted by name, where None.
+        observation_keys: as in `load_episodes`.
 
     Raises:
         RobooptError: if there is nothing to read, a column or array is missing or
             ambiguous, a file is broken, nothing tells the time step, or the recordings
             do not fit `joints`.
-        ImportError: if Minari or h5py is needed and not installed.
+        ImportError: if a package that reads the format is not installed.
     """
     require_positive(time_step=time_step)
-    options = ReadOptions(columns, joints, time_step, observation_keys)
+    options = ReadOptions(columns, joints, actuated, time_step, observation_keys)
+    return _load(path, options)
+
+
+def load_episodes(
+    path: Any,
+    *,
+    time_step: float | None = None,
+    observation_keys: Sequence[str] | None = None,
+) -> list[Trajectory]:
+    """Read the episodes in a file, a folder, a Minari dataset or a data frame.
+
+    These are what `save_episodes` or `Trajectory.save` wrote; `.npz`, `.mat` and tables
+    with observations and actions under customary names, and flags or counts that tell
+    where episodes end; HDF5 of robomimic, D4RL and ALOHA; LeRobot's datasets; replay
+    buffers in Zarr; and Minari. Where an episode has as many observations as actions,
+    and nothing tells the observation after the last action, that action is dropped.
+
+    Args:
+        path: a file; a folder of files; a folder of `save_episodes`, whose arrays are
+            memory-mapped: only the rows that are used are read; `minari:` and the id or
+            folder of a dataset; or a data frame of pandas or polars.
+        time_step: [s], in place of the files'. Where neither tells it, 1 s is assumed,
+            with a warning.
+        observation_keys: which observations of HDF5, Parquet, Zarr and Minari to join
+            to one vector, in that order; all vectors, sorted by name, where None.
+
+    Raises:
+        RobooptError: if there is nothing to read, arrays are missing, contradict each
+            other or are of no numbers, or a file is broken.
+        ImportError: if a package that reads the format is not installed.
+    """
+    require_positive(time_step=time_step)
+    keys = observation_keys
+    options = ReadOptions(time_step=time_step, observation_keys=keys, untold=STEP_S)
+    return _load(path, options)
+
+
+def _load(path: Any, options: ReadOptions) -> list[Trajectory]:
     runs = []
     for source, read in _sources(path):
-        if observation_keys is not None and read not in WITH_KEYS:
+        if options.observation_keys is not None and read not in WITH_KEYS:
             raise RobooptError(
-                "`observation_keys` must be None except for HDF5 and Minari, got "
-                f"{list(observation_keys)} for {source}."
+                "`observation_keys` must be None except for HDF5, Parquet, Zarr and "
+                f"Minari, got {list(options.observation_keys)} for {source}."
             )
         for where, arrays in read(source, options):
-            found = to_episodes(arrays, where, time_step)
-            runs += [_of_joints(run, joints, where) for run in found]
+            found = to_episodes(arrays, where, options)
+            if (joints := options.joints) is not None:
+                found = [joint_motion(x, joints, options.driven, where) for x in found]
+            runs += found
+    for note in options.notes:
+        warnings.warn(note, stacklevel=3)
     if options.estimated:
         warnings.warn(
             "no velocities were recorded: they are estimated by differentiating the "
             "positions, which amplifies noise; `smooth` the recordings of "
             f"{', '.join(options.estimated)}.",
-            stacklevel=2,
+            stacklevel=3,
         )
     return runs
 
@@ -130,22 +192,35 @@ def save_episodes(
     WRITERS[path.suffix](path, end_to_end(episodes))
 
 
-def _sources(path: str | PathLike) -> list[tuple[Any, Reader]]:
+def recording_files(path: Any) -> list[Any]:
+    """Return the files that `load_recordings` reads of a folder, or what else it is."""
+    if is_frame(path) or str(path).startswith(MINARI):
+        return [path]
+    return [source for source, _ in _sources(path)]
+
+
+def _sources(path: Any) -> list[tuple[Any, Reader]]:
     """Return the files that `path` names, and the reader of each."""
+    if is_frame(path):
+        return [(path, read_frame)]
     if str(path).startswith(MINARI):
         return [(str(path).removeprefix(MINARI), read_minari)]
-    path = Path(path)
+    path = as_path(path)
 
     def readers(file: Path) -> list[tuple[Path, Reader]]:
         # A hidden file may be one that is being written.
         hidden = file.name.startswith(".")
-        fit = [r for end, r in READERS.items() if file.name.endswith(end)]
+        fit = [read for end, read in READERS.items() if file.name.endswith(end)]
         return [(file, read) for read in fit if not hidden]
 
-    if is_episode_folder(path):
-        return [(path, read_folder)]
     if path.is_dir():
-        found = [one for file in sorted(path.iterdir()) for one in readers(file)]
+        for fits, read in FOLDERS:
+            if fits(path):
+                return [(path, read)]
+        files = sorted(path.iterdir())
+        plain = [f for f in files if not f.name.endswith(tuple(TEXTS))]
+        found = [one for file in plain for one in readers(file)]
+        found = found or [one for file in files for one in readers(file)]
         if not found:
             raise RobooptError(
                 f"`path` must hold files of {', '.join(READERS)}, but {path} holds "
@@ -162,21 +237,32 @@ def _sources(path: str | PathLike) -> list[tuple[Any, Reader]]:
     return [*readers(path)]
 
 
-def _of_joints(run: Trajectory, joints: Sequence[str] | None, where: str) -> Trajectory:
-    """Return positions and velocities as observations, and efforts as actions."""
-    if joints is None:
-        return run
-    count = len(joints)
-    efforts = run.actions if run.efforts is None else run.efforts
-    size, driven = run.observations.shape[-1], efforts.shape[-1]
-    if size < 2 * count or driven != count:
+def joint_motion(
+    run: Trajectory, joints: Sequence[str], actuated: Sequence[int] | None, where: str
+) -> Trajectory:
+    """Return positions and velocities as observations, and efforts as actions.
+
+    The actions of joints that nothing drives are 0.
+    """
+    count, names = len(joints), ", ".join(joints)
+    size = run.observations.shape[-1]
+    if size < 2 * count:
         raise RobooptError(
-            f"`path` must hold positions, velocities and efforts of {count} joints, "
-            f"but the recordings of {where} have observations of size {size} and "
-            f"efforts of size {driven}."
+            f"`path` must hold positions and velocities of the {count} joints {names}, "
+            f"but {where} has observations of size {size}."
         )
-    return dataclasses.replace(
-        run,
-        observations=np.asarray(run.observations[:, : 2 * count], float),
-        actions=np.asarray(efforts, float),
-    )
+    efforts = np.asarray(run.actions, float)
+    if run.efforts is not None and run.efforts.shape[-1] == count:
+        efforts = np.asarray(run.efforts, float)
+    elif actuated is not None and efforts.shape[-1] == len(actuated) < count:
+        driven = efforts
+        efforts = np.zeros((len(driven), count))
+        efforts[:, list(actuated)] = driven
+    if efforts.shape[-1] != count:
+        raise RobooptError(
+            f"`path` must hold one action for each actuated joint, but {where} holds "
+            f"{efforts.shape[-1]} and the robot has the joints {names}: name the "
+            "driven ones by `actuated`."
+        )
+    observations = np.asarray(run.observations[..., : 2 * count], float)
+    return dataclasses.replace(run, observations=observations, actions=efforts)

@@ -1,15 +1,16 @@
-"""Episodes in HDF5, as robomimic lays them out: https://robomimic.github.io.
+"""Episodes in HDF5: robomimic's layout, and flat ones such as D4RL's and ALOHA's.
 
 Group `data/demo_k` is episode k: `actions`, `obs/<key>`, `next_obs/<key>`, `rewards`,
 `dones`. `next_obs` holds the observations after the actions; its last row is the one
 that `obs` lacks. Files written here also keep `efforts`, `times`, the time step and how
-each episode ended, which robomimic ignores.
+each episode ended, which robomimic ignores. In other files the arrays lie side by side,
+all episodes end to end, or one episode a file.
 """
 
 import json
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,17 @@ import numpy as np
 from roboopt._errors import RobooptError
 from roboopt.data._files import atomic_write, optional_package
 from roboopt.data._trajectory import PER_EPISODE
-from roboopt.data.io._arrays import Arrays, ReadOptions, join_observations
+from roboopt.data.io._arrays import (
+    NAMES,
+    NEXT,
+    OTHER_NAMES,
+    Arrays,
+    ReadOptions,
+    join_observations,
+)
+from roboopt.data.io._boundaries import BOUNDARIES
 from roboopt.data.io._hdf5_guard import Guard
+from roboopt.data.io._named_arrays import read_arrays
 
 KEY = "observation"
 GYM_TYPE = 2  # robomimic's number for Gym environments
@@ -47,20 +57,81 @@ def _episodes(
 ) -> list[tuple[str, Arrays]]:
     path, found, without_last = guard.path, [], 0
     groups = demonstrations(file, guard)
+    if not groups:
+        return list(_flat(file, guard, options))
     shared = _control_step(guard.attribute(guard.member(file, "data"), "env_args"))
     for group in groups:
         where = f"{group.name.removeprefix('/')} of {path}"
-        arrays = _episode(group, guard, options.observation_keys, where)
+        arrays = _episode(group, guard, options, where)
         found.append((where, {**shared, **arrays}))
         without_last += "next_obs" not in group
     if without_last:
-        warnings.warn(
+        options.note(
             f"{without_last} of the {len(found)} episodes of {path.name} lack "
             "`next_obs`, the observation after the last action: their last action is "
-            "dropped.",
-            stacklevel=4,
+            "dropped."
         )
     return found
+
+
+def episode_masks(path: Path) -> dict[str, list[int]]:
+    """Return the numbers of the episodes that each mask of a robomimic file names."""
+    if path.suffix not in (".hdf5", ".h5") or not path.is_file():
+        return {}
+    h5py = optional_package("h5py", "HDF5", "h5py")
+    with h5py.File(path, "r") as file:
+        guard = Guard(path)
+        names = [group.name.split("/")[-1] for group in demonstrations(file, guard)]
+        masks = guard.member(file, "mask") if names and "mask" in file else {}
+        found = {}
+        for mask, members in guard.members(masks):
+            texts = [str(np.char.decode(x)) for x in np.asarray(members, "S")]
+            if unknown := set(texts) - set(names):
+                raise RobooptError(
+                    f"`path` must hold the episodes of its masks, but mask/{mask} of "
+                    f"{path} names {', '.join(sorted(unknown))}."
+                )
+            found[mask] = sorted(names.index(text) for text in texts)
+        return found
+
+
+def _flat(
+    file: Any, guard: Guard, options: ReadOptions
+) -> Iterator[tuple[str, Arrays]]:
+    """Yield the arrays of a file without groups of episodes."""
+    where, arrays, groups = str(guard.path), {}, []
+    if "episode_0" in file:
+        raise RobooptError(
+            "`path` must hold arrays, or groups data/demo_0, data/demo_1, …, but "
+            f"{where} holds {', '.join(file)}. Load a Minari dataset by `minari:` and "
+            "its folder."
+        )
+    for name, item in guard.members(file):
+        meaning = OTHER_NAMES.get(name, name)
+        if hasattr(item, "keys") and meaning in ("observations", NEXT):
+            members = dict(guard.members(item))
+            keys = options.observation_keys
+            arrays[meaning] = join_observations(members, keys, where, options)
+        elif hasattr(item, "keys"):
+            groups.append((name, item))
+        elif item.dtype.kind in "fiub":
+            arrays[name] = item
+    names = {OTHER_NAMES.get(name, name): name for name in arrays}
+    if {"observations", "actions"} <= names.keys():
+        used = {*NAMES, NEXT, *BOUNDARIES}
+        arrays = {n: arrays[n][()] for k, n in names.items() if {k, n} & used}
+    else:
+        # The motion of joints may lie in groups.
+        arrays = {n: item[()] for n, item in arrays.items() if np.ndim(item) < 3}
+        while groups:
+            place, group = groups.pop()
+            for name, item in guard.members(group):
+                inner = f"{place}.{name}"
+                if hasattr(item, "keys"):
+                    groups.append((inner, item))
+                elif item.dtype.kind in "fiub" and item.ndim < 3:
+                    arrays[inner] = item[()]
+    yield from read_arrays(arrays, where, options)
 
 
 def write_hdf5(path: Path, parts: dict[str, list[np.ndarray]]) -> None:
@@ -109,20 +180,13 @@ def write_hdf5(path: Path, parts: dict[str, list[np.ndarray]]) -> None:
 
 
 def demonstrations(file: Any, guard: Guard) -> list[Any]:
-    """Return the groups of episodes, sorted by number."""
+    """Return the groups of episodes, sorted by number; none in other layouts."""
     data = guard.member(file, "data") if "data" in file else {}
     found = {
         name: group
         for name, group in (guard.members(data) if hasattr(data, "keys") else ())
         if hasattr(group, "keys") and "actions" in group and "obs" in group
     }
-    if not found:
-        hint = " Load a Minari dataset by `minari:` and its folder."
-        raise RobooptError(
-            "`path` must hold groups data/demo_0, data/demo_1, … with `actions` "
-            f"and `obs`, but {guard.path} holds {', '.join(file) or 'nothing'}."
-            f"{hint if 'episode_0' in file else ''}"
-        )
 
     def number(name: str) -> tuple[int, str]:
         return int((re.findall(r"\d+", name) or [0])[-1]), name
@@ -139,9 +203,9 @@ def _control_step(described: Any) -> dict[str, float]:
 
 
 def _episode(
-    group: Any, guard: Guard, keys: Sequence[str] | None, where: str
+    group: Any, guard: Guard, options: ReadOptions, where: str
 ) -> dict[str, Any]:
-    before = _observations(group, "obs", guard, keys, where)
+    before = _observations(group, "obs", guard, options, where)
     arrays = {}
     for name in {"actions", "rewards", "efforts", "times"} & set(group):
         values = guard.member(group, name)
@@ -156,7 +220,7 @@ def _episode(
     told = {name: guard.attribute(group, name) for name in (*PER_EPISODE, "time_step")}
     told = {name: value for name, value in told.items() if value is not None}
     if "next_obs" in group:
-        after = _observations(group, "next_obs", guard, keys, where)
+        after = _observations(group, "next_obs", guard, options, where)
         if after.shape != before.shape:
             raise RobooptError(
                 f"`path` must hold `next_obs` of the shape of `obs`, but {where} holds "
@@ -177,9 +241,9 @@ def _episode(
 
 
 def _observations(
-    episode: Any, name: str, guard: Guard, keys: Sequence[str] | None, where: str
+    episode: Any, name: str, guard: Guard, options: ReadOptions, where: str
 ) -> np.ndarray:
     group = guard.member(episode, name)
     # Some files keep a single array where robomimic has a group of arrays.
     arrays = dict(guard.members(group)) if hasattr(group, "keys") else {KEY: group}
-    return join_observations(arrays, keys, where)
+    return join_observations(arrays, options.observation_keys, where, options)

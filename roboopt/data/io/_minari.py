@@ -42,8 +42,7 @@ def read_minari(name: str, options: ReadOptions) -> list[tuple[str, Arrays]]:
         _require_harmless(folder)
         dataset = minari.MinariDataset(folder)
         timed = {} if options.time_step is not None else _time_step(dataset)
-        keys = options.observation_keys
-        return [(where, {**timed, **_arrays(one, where, keys)}) for one in dataset]
+        return [(where, {**timed, **_arrays(one, where, options)}) for one in dataset]
     except RobooptError:
         raise
     except Exception as error:  # A broken dataset may fail in any way.
@@ -178,10 +177,12 @@ def _time_step(dataset: Any) -> dict[str, float]:
     return {"time_step": 1.0 / rate} if rate else {}
 
 
-def _arrays(episode: Any, where: str, keys: Sequence[str] | None) -> dict[str, Any]:
+def _arrays(episode: Any, where: str, options: ReadOptions) -> dict[str, Any]:
     observations, actions = episode.observations, episode.actions
     if isinstance(observations, dict):
-        observations = join_observations(observations, keys, where)
+        observations = join_observations(
+            observations, options.observation_keys, where, options
+        )
     arrays = {"observations": observations, "actions": actions}
     for key, value in arrays.items():
         numbers = isinstance(value, np.ndarray) and value.dtype.kind in "fiub"

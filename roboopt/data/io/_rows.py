@@ -7,7 +7,7 @@ rows of "observations" or "actions", counted through all episodes.
 
 import struct
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -62,7 +62,7 @@ class FileRows:
     extra = 1
 
     def __init__(
-        self, path: Path, places: dict[str, _Place], arrays: dict[str, np.ndarray]
+        self, path: Path, places: dict[str, _Place], arrays: Mapping[str, np.ndarray]
     ):
         """Keep the places of the arrays, after a look at the forms of `arrays`."""
         check_lengths(arrays, str(path))
@@ -78,7 +78,7 @@ class FileRows:
                 made = np.empty((end - begin, *place.shape[1:]), place.dtype)
                 size = made.nbytes // max(len(made), 1)
                 file.seek(place.offset + begin * size)
-                read, view = 0, memoryview(made.reshape(-1).view(np.uint8))
+                read, view = 0, made.reshape(-1).view(np.uint8).data
                 while read < made.nbytes:
                     count = file.readinto(view[read:])
                     if not count:
@@ -170,6 +170,12 @@ class HDF5Rows:
             self._file = h5py.File(path, "r")
             guard = Guard(path)
             groups = demonstrations(self._file, guard)
+            if not groups:
+                raise RobooptError(
+                    "`path` must hold groups data/demo_0, data/demo_1, … with "
+                    f"`actions` and `obs`, but {path} holds "
+                    f"{', '.join(self._file) or 'nothing'}."
+                )
             self._episodes = [_parts(group, guard) for group in groups]
         except RobooptError:
             raise

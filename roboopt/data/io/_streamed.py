@@ -110,6 +110,10 @@ class StreamedDemonstrations:
         self._ahead = number + 1, self._reader.submit(self.block, number + 1)
         return found
 
+    def repeat(self) -> Demonstrations:
+        """Return the last block once more."""
+        return self.block(self._number - 1)
+
     def state(self) -> Any:
         """Return the state of the reading, for checkpoints."""
         return {"number": np.asarray(self._number)}

@@ -17,12 +17,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
-from roboopt.optimize._optimizers import annealed_rate
-
 LENGTH = 16  # characters
+SHOWN = 40  # characters of an entry that a message repeats
+HASH = " #"  # between the readable part of an entry and its digest
 ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 UNNAMED = {"name", "debug_info"}  # parameters of equations that change no result
-ANNEALED = annealed_rate.__wrapped__.__name__  # pyright: ignore
+ANNEALED = "annealed_rate"  # a rate over the steps, of which there may be more later
 
 
 def digest(*values: Any) -> str:
@@ -31,6 +31,23 @@ def digest(*values: Any) -> str:
     A function counts by its code, constants and closure; any other object by its class.
     """
     return _Digest().of(values).hex()[:LENGTH]
+
+
+def differing(here: dict[str, str], there: dict[str, str]) -> str:
+    """Return the entries of `here` that are others `there`, as words of a message.
+
+    An entry is a text, `HASH` and a digest, of which either may be missing.
+    """
+    other = [name for name in here if here[name] != there.get(name)]
+    return ", ".join(_named(name, here[name], there.get(name, "")) for name in other)
+
+
+def _named(name: str, here: str, there: str) -> str:
+    """Return the name of an entry, with both of its values where they are short."""
+    here, there = (text.partition(HASH)[0] for text in (here, there))
+    if here == there or not max(len(here), len(there)) <= SHOWN:
+        return name
+    return f"{name} ({there or 'none'}, here {here or 'none'})"
 
 
 class _Digest:

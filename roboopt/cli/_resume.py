@@ -1,0 +1,50 @@
+"""`--resume RUN`: a run that goes on from its checkpoint, with its settings."""
+
+import dataclasses
+import shlex
+from typing import Any
+
+from roboopt._errors import RobooptError
+from roboopt.cli._config import RESUME as FLAG
+from roboopt.cli._config import code_named
+from roboopt.cli._flags import Output, all_flags, groups, spelled
+
+OF_THE_PROCESS = "resume", "no_video"
+"""Flags of the output that a resumed run may be given."""
+
+
+def resumed(command: Any, before: Any) -> Any:
+    """Return a command that goes on, with the flags that may be changed.
+
+    Args:
+        command: the command with the flags of the command line.
+        before: the command with the settings of the run alone. Its class names the
+            flags that may be changed in `endings`.
+
+    Raises:
+        RobooptError: if another flag differs.
+    """
+    own = groups(command)
+    parts = {"": (command, before)}
+    parts |= {name: (getattr(command, name), getattr(before, name)) for name in own}
+    for group, (here, there) in parts.items():
+        allowed = OF_THE_PROCESS if own.get(group) is Output else command.endings
+        for field in dataclasses.fields(here):
+            name = field.name
+            if name in own or name in allowed or name == "resume":
+                continue
+            if getattr(here, name) != getattr(there, name):
+                raise RobooptError(
+                    f"`{name.rstrip('_')}` must be left out with {FLAG}, which keeps "
+                    "the settings"
+                )
+    return command
+
+
+def how_to_resume(command: Any, path: str) -> str:
+    """Return the line that says how to go on with the run in `path`."""
+    words = ["roboopt", type(command).__name__.lower(), FLAG, path]
+    for name, value in code_named(command):  # Files alone import none.
+        positional = all_flags(command)[name].metadata["positional"]
+        words += [value] if positional else [spelled(name), value]
+    return f"To continue: {shlex.join(words)}"

@@ -1,0 +1,29 @@
+"""Data frames of pandas or polars, recognized by their columns."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from roboopt.data.io._arrays import Arrays, ReadOptions
+from roboopt.data.io._table import Table, read_table
+
+
+def is_frame(source: Any) -> bool:
+    """Return whether an object is a table with named columns."""
+    return hasattr(source, "columns") and hasattr(source, "__getitem__")
+
+
+def read_frame(source: Any, options: ReadOptions) -> Iterator[tuple[str, Arrays]]:
+    """Yield the arrays of each recording in a data frame.
+
+    An index with a name or of dates is a column too.
+    """
+    columns = {str(name): np.asarray(source[name]) for name in source.columns}
+    index = getattr(source, "index", None)
+    if index is not None:
+        dated = np.asarray(index).dtype.kind == "M"
+        if (name := index.name or ("time" if dated else None)) is not None:
+            columns = {str(name): np.asarray(index), **columns}
+    table = Table("the table", tuple(columns), dict(enumerate(columns.values())))
+    return read_table(table, options)

@@ -1,0 +1,120 @@
+"""Episodes in Parquet files, as LeRobot lays them out (versions 2.1 and 3).
+
+`meta/info.json` tells the frame rate, and `data/` holds files of one or of many
+episodes, with columns such as `observation.state`, `action` and `episode_index`.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from roboopt._errors import RobooptError
+from roboopt._reading import read_json
+from roboopt.data._files import expansion_limit, optional_package
+from roboopt.data.io._arrays import NEXT, Arrays, ReadOptions, join_observations
+from roboopt.data.io._boundaries import BOUNDARIES
+
+BYTES_PER_CELL = 8
+OBSERVATION = "observation"
+USED = ("action", "actions", "next.reward", *BOUNDARIES)
+
+
+def is_lerobot_folder(path: Path) -> bool:
+    """Return whether `path` is a dataset of LeRobot."""
+    return (path / "meta" / "info.json").is_file()
+
+
+def read_lerobot(path: Path, options: ReadOptions) -> Iterator[tuple[str, Arrays]]:
+    """Yield the arrays of each file of a dataset of LeRobot."""
+    try:
+        told = read_json(path / "meta" / "info.json")
+        rate = float(told["fps"])
+        if not 0 < rate < float("inf"):
+            raise ValueError(f"`fps` is {rate}")
+    except (LookupError, TypeError, ValueError) as error:
+        raise RobooptError(
+            f"`path` must hold meta/info.json with `fps`, but that of {path}: {error}"
+        ) from error
+    files = sorted((path / "data").rglob("*.parquet"))
+    if not files:
+        raise RobooptError(
+            f"`path` must hold data/**/*.parquet, but {path} holds none."
+        )
+    for file in files:
+        for where, arrays in read_parquet(file, options):
+            yield where, {**arrays, "time_step": 1 / rate}
+
+
+def read_parquet(path: Path, options: ReadOptions) -> Iterator[tuple[str, Arrays]]:
+    """Yield the arrays of a file: images and texts are left out."""
+    parquet = optional_package("pyarrow.parquet", "Parquet files", "pyarrow")
+    try:
+        told = parquet.read_metadata(path)
+        size = max(
+            told.num_rows * told.num_columns * BYTES_PER_CELL,
+            sum(told.row_group(k).total_byte_size for k in range(told.num_row_groups)),
+        )
+        if size > expansion_limit(path):
+            raise RobooptError(
+                f"`path` must be of its size, but {path} claims to expand to "
+                f"{size / 2**30:.3g} GiB."
+            )
+        table = parquet.read_table(path)
+    except RobooptError:
+        raise
+    except Exception as error:  # A broken file may fail in any way.
+        raise RobooptError(
+            f"`path` must be a Parquet file, but {path} is empty, truncated or another "
+            f"kind of file: {error}"
+        ) from error
+    arrays: dict[str, Any] = {}
+    left_out = []
+    for name in table.column_names:
+        if (values := _numbers(table.column(name))) is None:
+            left_out.append(name)
+        else:
+            arrays[name] = values
+    observed = {n: v for n, v in arrays.items() if n.split(".")[0] == OBSERVATION}
+    if not observed:
+        from roboopt.data.io._named_arrays import read_arrays
+
+        yield from read_arrays(arrays, str(path), options, left_out)
+        return
+    if left_out:
+        options.note(f"{path.name}: {', '.join(left_out)} left out: no vectors.")
+    found = {name: arrays[name] for name in USED if name in arrays}
+    found["observations"] = join_observations(
+        observed, options.observation_keys, str(path), options
+    )
+    if "timestamp" in arrays:
+        found["times"] = arrays["timestamp"].astype(float)
+    following = {n: v for n, v in arrays.items() if n.startswith(f"next.{OBSERVATION}")}
+    if following:
+        found[NEXT] = join_observations(following, None, str(path), options)
+    yield str(path), found
+
+
+def _numbers(column: Any) -> np.ndarray | None:
+    """Return a column of numbers, or of vectors of one size; None for others."""
+    import pyarrow as pa
+
+    kind = column.type
+    if (
+        pa.types.is_list(kind)
+        or pa.types.is_large_list(kind)
+        or pa.types.is_fixed_size_list(kind)
+    ):
+        inner = kind.value_type
+        if not (pa.types.is_floating(inner) or pa.types.is_integer(inner)):
+            return None
+        flat = np.asarray(column.combine_chunks().flatten())
+        rows = len(column)
+        if not rows or len(flat) % rows:
+            return None
+        return flat.reshape(rows, -1)
+    numeric = pa.types.is_floating(kind) or pa.types.is_integer(kind)
+    if not (numeric or pa.types.is_boolean(kind)) or column.null_count:
+        return None
+    return np.asarray(column)

@@ -1,0 +1,107 @@
+"""Recordings of ROS 1 and ROS 2: the messages sensor_msgs/JointState of a bag."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from roboopt._errors import RobooptError
+from roboopt.data._files import optional_package
+from roboopt.data.io._arrays import Arrays, ReadOptions
+from roboopt.data.io._columns import Columns
+from roboopt.data.io._table import Table, read_table
+
+MESSAGES = ("sensor_msgs/msg/JointState", "sensor_msgs/JointState")
+QUANTITIES = ("position", "velocity", "effort")
+
+
+def is_bag_folder(path: Path) -> bool:
+    """Return whether `path` is a bag of ROS 2 in a folder."""
+    return (path / "metadata.yaml").is_file() and any(
+        file.suffix in (".db3", ".mcap") for file in path.iterdir()
+    )
+
+
+def read_rosbag(path: Path, options: ReadOptions) -> Iterator[tuple[str, Arrays]]:
+    """Yield the recording of the joints: `.bag`, `.db3`, `.mcap`, or a folder of ROS 2.
+
+    The names in the messages decide which joint is which. Of several topics and
+    publishers the one with the most messages that holds all the robot's joints is read.
+    """
+    optional_package("rosbags", "bags of ROS", "rosbags")
+    try:
+        found, topics = _messages(path)
+    except RobooptError:
+        raise
+    except Exception as error:  # A broken file may fail in any way.
+        raise RobooptError(
+            f"`path` must be a bag of ROS, but {path} is empty, truncated or another "
+            f"kind of file: {error}"
+        ) from error
+    joints = None if options.joints is None else list(options.joints)
+    fits = {k: v for k, v in found.items() if joints is None or set(joints) <= {*k[1]}}
+    if not fits:
+        held = "; ".join(f"{topic}: {', '.join(names)}" for topic, names in found)
+        what = f"only {held}" if found else f"only the topics {', '.join(topics)}"
+        raise RobooptError(
+            "`path` must hold messages sensor_msgs/JointState"
+            f"{f' of the joints {joints}' if joints else ''}, but {path} holds {what}."
+        )
+    topic, names = max(fits, key=lambda key: len(fits[key]))
+    messages, chosen = fits[topic, names], joints or list(names)
+    places = [names.index(joint) for joint in chosen]
+    stamps, arrivals = (
+        np.array([m[key] for m in messages]) for key in ("stamp", "arrival")
+    )
+    header, columns = ["time"], [stamps if np.ptp(stamps) else arrivals]
+    known: dict[str, Any] = {}
+    for quantity, field in zip(
+        QUANTITIES, ("positions", "velocities", "efforts"), strict=True
+    ):
+        rows = [m[quantity] for m in messages if len(m[quantity]) == len(names)]
+        if len(rows) < len(messages):
+            continue  # The publisher leaves it out.
+        known[field] = [f"{quantity} {joint}" for joint in chosen]
+        header += known[field]
+        columns += [*np.array(rows, float)[:, places].T]
+    if "efforts" not in known or "positions" not in known:
+        lacks = " and ".join({"positions", "efforts"} - known.keys())
+        raise RobooptError(
+            f"`path` must hold positions and efforts, but {topic} of {path} lacks "
+            f"{lacks}."
+        )
+    named = ReadOptions(
+        columns=options.columns or Columns("time", **known),
+        joints=chosen,
+        time_step=options.time_step,
+        estimated=options.estimated,
+        notes=options.notes,
+    )
+    table = Table(str(path), tuple(header), dict(enumerate(columns)))
+    yield from read_table(table, named)
+
+
+def _messages(path: Path) -> tuple[dict[Any, list[dict[str, Any]]], list[str]]:
+    """Return the messages by topic and joints, and the names of all topics."""
+    from rosbags.highlevel import AnyReader
+    from rosbags.typesys import Stores, get_typestore
+
+    found: dict[Any, list[dict[str, Any]]] = defaultdict(list)
+    usual = get_typestore(Stores.ROS2_HUMBLE)
+    with AnyReader([path], default_typestore=usual) as reader:
+        wanted = [c for c in reader.connections if c.msgtype in MESSAGES]
+        for connection, arrival, raw in reader.messages(connections=wanted):
+            message: Any = reader.deserialize(raw, connection.msgtype)
+            stamp = message.header.stamp
+            values = {q: np.asarray(getattr(message, q)) for q in QUANTITIES}
+            found[connection.topic, tuple(message.name)].append(
+                {
+                    **values,
+                    "stamp": stamp.sec * 10**9 + stamp.nanosec,
+                    "arrival": arrival,
+                }
+            )
+        topics = sorted({f"{c.topic} ({c.msgtype})" for c in reader.connections})
+    return found, topics

@@ -1,0 +1,144 @@
+"""The times of recordings: from stamps as they are logged to seconds from the start."""
+
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+import numpy as np
+
+from roboopt._errors import RobooptError
+
+UNITS = (("ns", 1e-9), ("µs", 1e-6), ("ms", 1e-3))
+SINCE_1970 = (3e16, 3e13, 3e10)  # in ns, µs and ms: from 1971 on
+EVEN_STEP_TOLERANCE = 1e-6  # relative deviation from the mean step
+MAX_ROUNDING = 10.0  # steps that the times of even samples are rounded to
+MIN_ROUNDED = 50  # samples that tell rounded times from uneven ones
+LONGEST_STEP = (
+    1.5e5,
+    500.0,
+    2.0,
+)  # median step that is read as s, if not as ns, µs, ms
+
+
+@dataclass(frozen=True)
+class Stamps:
+    """Seconds from the first stamp, and what they were rounded to."""
+
+    seconds: np.ndarray
+    resolution: float
+    """[s]"""
+    note: str = ""
+    """What was assumed."""
+
+
+def read_stamps(values: np.ndarray, scale: float | None, name: str) -> Stamps:
+    """Return stamps in seconds from the first.
+
+    Args:
+        values: numbers, dates, or cells of text.
+        scale: seconds in the unit that the column's name states; None where it states
+            none. A unit follows then from the size of stamps since 1970, or from steps
+            that are too long for a robot.
+        name: of the column, for the note.
+
+    Raises:
+        RobooptError: if a cell is not a number.
+    """
+    values = np.asarray(values)
+    if values.dtype.kind == "M":
+        values, scale = values.astype("datetime64[ns]").astype(np.int64), 1e-9
+    if values.dtype.kind == "O":
+        since, first, resolution = _of_text(values)
+    else:
+        exact = values.dtype.kind in "iu"
+        first, since = float(values[0]), (values - values[0]).astype(float)
+        size = np.abs(values).max(initial=0)
+        resolution = 1.0 if exact else float(np.spacing(values.dtype.type(size)))
+    if scale is not None:
+        return Stamps(since * scale, resolution * scale)
+    unit, scale = _unit(first, since)
+    note = f"`{name}` is read as times in {unit}." if unit else ""
+    return Stamps(since * scale, resolution * scale, note)
+
+
+def _of_text(cells: np.ndarray) -> tuple[np.ndarray, float, float]:
+    """Return what cells of text are beyond the first, the first, and their last digit.
+
+    A stamp since 1970 has more digits than a floating-point number.
+    """
+    try:
+        numbers = [Decimal(str(cell).strip()) for cell in cells]
+    except InvalidOperation as error:
+        wrong = next(cell for cell in cells if not _is_decimal(str(cell).strip()))
+        raise RobooptError(f"times must be numbers, got {wrong!r}.") from error
+    finite = [number for number in numbers if number.is_finite()]
+    if len(finite) < len(numbers):
+        raise RobooptError("times must be finite numbers.")
+    digits = min(int(number.as_tuple().exponent) for number in finite)
+    since = np.array([float(number - numbers[0]) for number in numbers])
+    return since, float(numbers[0]), 10.0**digits
+
+
+def _is_decimal(text: str) -> bool:
+    try:
+        return Decimal(text) is not None
+    except InvalidOperation:
+        return False
+
+
+def _unit(first: float, since: np.ndarray) -> tuple[str, float]:
+    steps = np.diff(since)
+    step = float(np.median(steps)) if len(steps) else 0.0
+    for (unit, scale), late, long in zip(UNITS, SINCE_1970, LONGEST_STEP, strict=True):
+        if abs(first) > late or step > long:
+            return unit, scale
+    return "", 1.0
+
+
+def strictly_later(stamps: Stamps, values: np.ndarray) -> tuple[np.ndarray, str]:
+    """Return the rows to keep of samples of which some repeat a stamp, and a note.
+
+    A sample that repeats the one before, stamp and values, is dropped. Different
+    samples of one stamp, whose last digits were rounded off, stay if all lie on even
+    times to that digit; else the first of each stamp stays.
+    """
+    times = stamps.seconds
+    again = np.append(False, np.diff(times) == 0)
+    same = again & np.append(False, (values[1:] == values[:-1]).all(1))
+    keep = ~same
+    if (again & ~same).any() and _even(times[keep], stamps.resolution) is None:
+        keep = ~again
+    dropped: Any = int((~keep).sum())
+    return keep, f"{dropped} samples repeat a stamp: left out." if dropped else ""
+
+
+def even_step(times: np.ndarray, resolution: float = 0.0) -> dict[str, Any]:
+    """Return the mean step [s], and the times from 0 on if their steps are uneven.
+
+    Args:
+        times: [s].
+        resolution: to which the times were rounded [s].
+    """
+    times = times - times[0]
+    step = float(times[-1] / (len(times) - 1))
+    if not 0 < step < np.inf:
+        raise RobooptError(f"`times` must increase, but their mean step is {step} s.")
+    if np.abs(np.diff(times) - step).max() <= EVEN_STEP_TOLERANCE * step:
+        return {"time_step": step}
+    if (even := _even(times, resolution)) is not None:
+        return {"time_step": even}
+    return {"time_step": step, "times": times}
+
+
+def _even(times: np.ndarray, resolution: float) -> float | None:
+    """Return the step of times that are even up to rounding, else None.
+
+    Rounded times lie within half a unit of a line; a few lie there by chance.
+    """
+    if len(times) < MIN_ROUNDED:
+        return None
+    order = np.arange(len(times))
+    slope, offset = np.polyfit(order, times, 1)
+    off = np.abs(times - offset - slope * order).max()
+    known = off <= 0.5 * resolution * (1 + 1e-6) and resolution < MAX_ROUNDING * slope
+    return float(slope) if known else None

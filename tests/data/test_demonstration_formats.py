@@ -1,0 +1,231 @@
+"""Demonstrations as public datasets hold them: right episodes, nothing ignored."""
+
+import json
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from roboopt.data import episode_masks, load_episodes
+
+CASES = Path(__file__).parents[1] / "cases" / "demonstrations"
+ROWS, SIZES = 9, (4, 2, 3)
+"""Three episodes of 4, 2 and 3 rows, as many observations as actions."""
+OBSERVATIONS = np.arange(2.0 * ROWS).reshape(ROWS, 2)
+ACTIONS = -np.arange(1.0 * ROWS)[:, None]
+STARTS = np.isin(np.arange(ROWS), (0, 4, 6))
+LAST = np.isin(np.arange(ROWS), (3, 5, 8))
+
+
+def read(source, **options):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        found = load_episodes(source, **options)
+    return found, " ".join(str(w.message) for w in caught)
+
+
+def saved(path, **arrays):
+    np.savez(path, **arrays)
+    return path
+
+
+def check(runs, dropped=True):
+    assert len(runs) == len(SIZES)
+    first = 0
+    for run, size in zip(runs, SIZES, strict=True):
+        rows = slice(first, first + size)
+        np.testing.assert_array_equal(run.observations[:size], OBSERVATIONS[rows])
+        steps = size - dropped
+        np.testing.assert_array_equal(run.actions, ACTIONS[rows][:steps])
+        assert len(run.observations) == steps + 1
+        first += size
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"episode_starts": STARTS},
+        {"is_first": STARTS, "is_last": LAST},
+        {"dones": LAST},
+        {"dones": LAST[:, None].astype(float)},
+        {"episode_ends": np.array([4, 6, 9])},
+        {"lengths": np.array(SIZES)},
+        {"episode_index": np.repeat([7, 8, 9], SIZES)},
+        {"terminals": LAST & (np.arange(ROWS) != 5), "timeouts": np.arange(ROWS) == 5},
+        {"episode_starts": STARTS, "terminals": np.arange(ROWS) == 3},
+        {"episode_starts": STARTS, "episode_returns": np.zeros(3)},
+    ],
+)
+def test_flags_and_counts_tell_the_episodes(tmp_path, told):
+    path = saved(tmp_path / "x.npz", obs=OBSERVATIONS, acts=ACTIONS, dt=0.1, **told)
+    runs, said = read(path)
+    check(runs)
+    assert "as many observations as actions" in said and "dropped" in said
+    assert runs[0].time_step == 0.1
+    if "terminals" in told:
+        ended = [bool(told["terminals"][row]) for row in (3, 5, 8)]
+        assert [bool(run.terminated) for run in runs] == ended
+
+
+@pytest.mark.parametrize(
+    "told, match",
+    [
+        (
+            {"episode_starts": STARTS, "dones": np.arange(ROWS) == 4},
+            "`dones` ends an episode at row 4, and `episode_starts` does not",
+        ),
+        (
+            {"episode_ends": np.array([4, 9]), "lengths": np.array(SIZES)},
+            "`lengths` ends an episode at row 5, and `episode_ends` does not",
+        ),
+        ({"episode_starts": np.arange(ROWS) == 4}, "`episode_starts` that tells"),
+        ({"episode_ends": np.array([4, 10])}, "`episode_ends` that tells where"),
+        (
+            {"episode_starts": STARTS, "episode_returns": np.zeros(4)},
+            "3 episodes and 4 `episode_returns`",
+        ),
+    ],
+)
+def test_arrays_that_contradict_are_refused(tmp_path, told, match):
+    path = saved(tmp_path / "x.npz", obs=OBSERVATIONS, acts=ACTIONS, dt=0.1, **told)
+    with pytest.raises(ValueError, match=match):
+        load_episodes(path)
+
+
+def test_next_observations_keep_the_last_action(tmp_path):
+    path = saved(
+        tmp_path / "x.npz",
+        observations=OBSERVATIONS,
+        next_observations=OBSERVATIONS + 100,
+        actions=ACTIONS,
+        dones=LAST,
+        rewards=np.ones((ROWS, 1)),
+        dt=0.1,
+    )
+    runs, said = read(path)
+    check(runs, dropped=False)
+    assert not said
+    np.testing.assert_array_equal(runs[1].observations[-1], OBSERVATIONS[5] + 100)
+    assert np.shape(np.asarray(runs[1].rewards)) == (2,)
+
+
+def test_an_expert_of_stable_baselines_is_read_as_its_episodes():
+    runs, said = read(CASES / "d1_sb_expert.npz")
+    assert len(runs) == 20 and sum(run.steps for run in runs) == 3190 - 20
+    assert "does not tell its time step" in said and "dropped" in said
+    with np.load(CASES / "d1_sb_expert.npz", allow_pickle=False) as raw:
+        second = np.flatnonzero(raw["episode_starts"])[1]
+        np.testing.assert_array_equal(runs[1].actions[0], raw["actions"][second])
+        np.testing.assert_array_equal(runs[0].observations, raw["obs"][:second])
+
+
+def test_objects_that_nobody_needs_are_left_out():
+    (run,), said = read(CASES / "d1b_imitation.npz", time_step=0.02)
+    assert run.steps == 150 and run.time_step == 0.02
+    assert run.terminated is not None and "infos left out" in said
+
+
+def test_d4rl_is_read():
+    runs, said = read(CASES / "d2_d4rl.hdf5", time_step=0.02)
+    assert len(runs) == 20 and sum(run.steps for run in runs) == 3190
+    assert not said and all(run.terminated is not None for run in runs)
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(CASES / "d2_d4rl.hdf5") as file:
+        after = file["next_observations"][-1]
+    np.testing.assert_array_equal(runs[-1].observations[-1], after)
+
+
+def test_aloha_is_read_without_its_images():
+    runs, said = read(CASES / "d3_aloha", time_step=0.02)
+    assert [run.observations.shape for run in runs] == [(60, 28)] * 2
+    assert [run.actions.shape for run in runs] == [(59, 14)] * 2
+    assert "images left out" in said
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(CASES / "d3_aloha" / "episode_1.hdf5") as file:
+        states = file["observations/qpos"][()], file["observations/qvel"][()]
+    np.testing.assert_array_equal(runs[1].observations, np.hstack(states))
+
+
+def test_robomimic_is_read_without_its_images_and_with_its_masks():
+    path = CASES / "d5_robomimic_images.hdf5"
+    runs, said = read(path)
+    assert [run.observations.shape for run in runs] == [(50, 5)] * 4
+    assert runs[0].time_step == 0.05 and said.count("agentview_image left out") == 1
+    masks = episode_masks(path)
+    assert set(masks) == {"train", "valid"}
+    assert sorted(masks["train"] + masks["valid"]) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("version", ["2.1", "3"])
+def test_lerobot_is_read(tmp_path, version):
+    pa, parquet = map(pytest.importorskip, ("pyarrow", "pyarrow.parquet"))
+    table = pa.table(
+        {
+            "observation.state": OBSERVATIONS.tolist(),
+            "action": ACTIONS.tolist(),
+            "timestamp": np.concatenate([np.arange(n) / 10 for n in SIZES]),
+            "episode_index": np.repeat([0, 1, 2], SIZES),
+            "observation.image": [{"path": "x.png"}] * ROWS,
+        }
+    )
+    (tmp_path / "meta").mkdir()
+    (tmp_path / "meta" / "info.json").write_text(json.dumps({"fps": 10}))
+    folder = tmp_path / "data" / "chunk-000"
+    folder.mkdir(parents=True)
+    if version == "3":
+        parquet.write_table(table, folder / "file-000.parquet")
+    else:
+        ends = np.cumsum(SIZES)
+        for k, (end, size) in enumerate(zip(ends, SIZES, strict=True)):
+            part = table.slice(end - size, size)
+            parquet.write_table(part, folder / f"episode_{k:06d}.parquet")
+    runs, said = read(tmp_path)
+    check(runs)
+    assert runs[0].time_step == 0.1 and "observation.image left out" in said
+    (file, *_) = sorted(folder.iterdir())
+    assert read(file)[0][0].time_step == pytest.approx(0.1)
+    file.write_bytes(file.read_bytes()[:200])
+    with pytest.raises(ValueError, match="`path` must be a Parquet file"):
+        load_episodes(tmp_path)
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_a_replay_buffer_in_zarr_is_read(tmp_path, zipped):
+    zarr = pytest.importorskip("zarr")
+    path = tmp_path / ("buffer.zarr.zip" if zipped else "buffer.zarr")
+    kind = zarr.storage.ZipStore if zipped else zarr.storage.LocalStore
+    store = kind(path, mode="w") if zipped else kind(path)
+    root = zarr.open_group(store, mode="w", zarr_format=2)
+    arrays = {
+        "data/state": OBSERVATIONS,
+        "data/action": ACTIONS,
+        "data/img": np.zeros((ROWS, 4, 4, 3), np.uint8),
+        "meta/episode_ends": np.cumsum(SIZES),
+    }
+    for name, values in arrays.items():
+        root.create_array(name, data=values)
+    store.close()
+    runs, said = read(path, time_step=0.1)
+    check(runs)
+    assert runs[0].time_step == 0.1
+    with pytest.raises(ValueError, match="observation_keys.*img is an image"):
+        load_episodes(path, observation_keys=["img"])
+
+
+def test_a_table_of_demonstrations_is_read(tmp_path):
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(
+        {
+            "episode": np.repeat(["a", "b", "c"], SIZES),
+            "obs_0": OBSERVATIONS[:, 0],
+            "obs_1": OBSERVATIONS[:, 1],
+            "action_0": ACTIONS[:, 0],
+            "reward": 1.0,
+        }
+    )
+    frame.to_csv(tmp_path / "x.csv", index=False)
+    for source in (frame, tmp_path / "x.csv"):
+        runs, _ = read(source, time_step=0.1)
+        check(runs)
+        np.testing.assert_array_equal(np.asarray(runs[2].rewards), [1.0, 1.0])
