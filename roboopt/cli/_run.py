@@ -3,6 +3,7 @@
 import os
 import platform
 import tempfile
+import warnings
 from collections.abc import Callable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -17,6 +18,7 @@ from roboopt.cli._flags import Output, groups, verb_arguments
 from roboopt.cli._process import jax_settings
 from roboopt.cli._resume import how_to_resume
 from roboopt.cli._run_folder import CHECKPOINT, SETTINGS, RunFolder, write_json
+from roboopt.data import save
 from roboopt.report import VerbResult, plain
 
 PACKAGES = "roboopt jax jaxlib equinox optax numpy gymnasium pybullet".split()
@@ -78,6 +80,9 @@ def run(
                 return exit_code()
             say("writing the report")
             result.report(folder.work / REPORT, video=not output.no_video)
+            if getattr(result, "explained", None):  # by the report: once for all
+                with warnings.catch_warnings(action="ignore"):
+                    save(folder.work / "result.npz", result, partly=True)
         except OSError as error:
             raise RobooptError(f"the report could not be written: {error}") from error
         finally:

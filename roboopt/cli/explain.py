@@ -4,7 +4,7 @@ import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
-from roboopt._errors import RobooptError, argument_called
+from roboopt._errors import RobooptError, argument_called, require
 from roboopt.cli._flags import flag
 
 
@@ -17,7 +17,8 @@ class Explain:
     gradient of each term, the predicted and the actual change of the loss by learning
     rate, and the contribution of each part of the motion. All of it is shown at the
     start of the run and at its end, as far as the run kept the data: `reinforce` has no
-    start. Each array of a network is one row, with the norm of its derivatives.
+    start. Each array of a network is one row, with the norm of its derivatives. Of
+    `tune`, it also says how each gain moved over the run, and why.
     """
 
     folder: Path = flag(
@@ -26,10 +27,13 @@ class Explain:
 
     def run(self) -> int:
         """Print the gradients at the start and the end; return the exit code."""
+        from roboopt._progress import say
         from roboopt.cli._process import jax_settings
         from roboopt.data import load
 
         with jax_settings():
+            rule = "be the folder of a run"
+            require(self.folder.exists(), "folder", rule, f"{self.folder}, not there")
             with argument_called("path", "folder"):
                 result = load(self.folder)
             if not hasattr(result, "gradients"):
@@ -37,11 +41,15 @@ class Explain:
                     "`folder` must be the folder of a run of tune, clone, reinforce or "
                     f"identify, got {self.folder}; in Python there is roboopt.explain"
                 )
+            say("explaining the gradient")
             found = result.gradients()
+            path = getattr(result, "path", lambda: None)()
             if not found:
                 print("Each gradient step had other data: none is known by itself.")
             elif "start" not in found:
                 print("The data of the first step were not kept: here is the end.\n")
             for when, explanation in found.items():
                 print(f"At the {when} of the descent\n{explanation}\n")
+            if path is not None:
+                print(path)
         return 0

@@ -15,6 +15,7 @@ from roboopt.diagnose._demonstration_checks import (
 from roboopt.diagnose._descent_gradients import explain_descent as explain_descent
 from roboopt.diagnose._descent_gradients import explain_residuals as explain_residuals
 from roboopt.diagnose._descent_gradients import gradient_section as gradient_section
+from roboopt.diagnose._descent_path import DescentPath as DescentPath
 from roboopt.diagnose._explain import explain as explain
 from roboopt.diagnose._explanation import Explanation as Explanation
 from roboopt.diagnose._explanation import TermShare as TermShare

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Float
 
 from roboopt import optimize
+from roboopt.diagnose._descent_path import DescentPath
 from roboopt.diagnose._explanation import Explanation, TermShare
 from roboopt.diagnose._parameters import Row, rows_of
 from roboopt.report import (
@@ -22,21 +23,19 @@ from roboopt.report import (
     Figure,
     Notes,
     Section,
-    Table,
     number,
     panel,
 )
 
 PERCENT = 0.01
+LEARNING_RATES = tuple(10.0**k for k in range(-3, 3))
 WORDS = (
     "The derivative dL/dp of the objective L with respect to a parameter p says two "
     "things. Its sign is the direction: where it is negative, L falls as p is raised, "
     "and the descent raises p. Its size is how much p matters: a small change Δp "
     "changes L by about dL/dp · Δp. Where it is zero, the objective is flat."
 )
-SHORT = {"raising it": "raise", "lowering it": "lower", "flat here": "flat"}
 MARK_SIZE = 4
-NEARLY_FLAT = 0.01  # of the largest effect of one percent at the start
 
 
 def explain_descent(
@@ -107,8 +106,10 @@ def _first_order(
 def explain_residuals(fit: optimize.Fit) -> Explanation:
     """Explain the gradient of a least-squares loss at the start of a fit.
 
-    With the residuals r and their Jacobian J the gradient of ½ mean r² is Jᵀr/n, and
-    one percent of a parameter changes the loss to second order (Gauss-Newton).
+    With the residuals r and their Jacobian J the gradient of ½ mean r² is Jᵀr/n, one
+    percent of a parameter changes the loss to second order (Gauss-Newton), and the
+    curvature along the gradient g is |Jg|²/(n |g|²). The losses after steps −η g are
+    evaluated.
     """
     model, x = fit.model(jax.numpy.asarray(fit.start())), fit.start()
     residuals, slopes = map(np.asarray, fit.jacobian(jax.numpy.asarray(x)))
@@ -117,14 +118,19 @@ def explain_residuals(fit: optimize.Fit) -> Explanation:
     lower = model.lower() if described else -np.inf
     positive = np.array(model.positive if described else (False,) * len(x))
     values = np.where(positive, np.exp(np.where(positive, x, 0.0)), x)
-    gradient, curvature = slopes.T @ residuals / count, np.sum(slopes**2, 0) / count
+    gradient, bend = slopes.T @ residuals / count, np.sum(slopes**2, 0) / count
     sizes = np.where(x == 0, 1.0, np.abs(x))
     steps = np.stack(
         [np.where(positive, np.log1p(s), s * sizes) for s in (-PERCENT, PERCENT)], 1
     )
-    changes = gradient[:, None] * steps + 0.5 * curvature[:, None] * steps**2
+    changes = gradient[:, None] * steps + 0.5 * bend[:, None] * steps**2
     by_value = gradient / np.where(positive, values, 1.0)
-    loss = 0.5 * float(np.mean(residuals**2))
+    loss, square = 0.5 * float(np.mean(residuals**2)), float(gradient @ gradient)
+    rates = np.array(LEARNING_RATES)
+    with np.errstate(all="ignore"):
+        ahead = [fit.residuals(jax.numpy.asarray(x - r * gradient)) for r in rates]
+        after = np.array([0.5 * np.mean(np.asarray(r) ** 2) for r in ahead])
+        curvature = float(np.sum((slopes @ gradient) ** 2) / (count * square))
     return Explanation(
         loss=loss,
         names=names,
@@ -134,8 +140,13 @@ def explain_residuals(fit: optimize.Fit) -> Explanation:
         derivatives=np.stack([by_value, by_value], 1),
         changes=changes,
         terms=(TermShare("error", loss, "1"),),
-        gradient_norm=float(np.linalg.norm(by_value)),
+        gradient_norm=math.sqrt(square),
+        learning_rates=rates,
+        predicted=-square * rates,
+        actual=after - loss,
+        curvature=curvature,
         at_bound=tuple(((x <= lower) & (gradient > 0)).tolist()) if described else (),
+        logarithms=tuple(n for n, p in zip(names, positive, strict=True) if p),
     )
 
 
@@ -153,6 +164,7 @@ def gradient_section(
     history: Mapping[str, Float[np.ndarray, "..."]],
     *,
     notes: Sequence[str] = (),
+    path: DescentPath | None = None,
 ) -> Section | None:
     """Return the section "Gradient" of a report, None where nothing is known.
 
@@ -160,71 +172,26 @@ def gradient_section(
         explained: the gradient at the "start" and the "end", either may be missing.
         history: the history of the descent, with the notes of `minimize`.
         notes: sentences on what was differentiated.
+        path: how each parameter moved.
     """
     blocks: list[Any] = [Notes([WORDS, *notes])]
-    if explained:
-        first, last = (list(explained.values())[k] for k in (0, -1))
-        for when, found in explained.items():
-            where = f"At the {when} of the descent, where L is {number(found.loss)}:"
-            blocks += [Notes([where]), _table(found, first)]
-        blocks.append(Notes(_sentences(last, first)))
-        if len(last.terms) > 1:
-            blocks += [last.pull_table(), last.term_table()]
-        if len(last.learning_rates):
-            said = (
-                "A step −η · gradient at the end of the descent, for learning rates η: "
-                "the change ΔL that the slope predicts, and the one really reached."
+    first = next(iter(explained.values()), None)
+    for when, found in explained.items():
+        said = [f"At the {when} of the descent, where L is {number(found.loss)}:"]
+        if first is not None and found is not first and first.gradient_norm > 0:
+            share = found.gradient_norm / first.gradient_norm
+            said.append(f"The gradient is {share:.2g} times as long as at the start.")
+        if not found.evaluated:
+            said.append(
+                "The changes for 1 % are what the slope promises; they were not tried."
             )
-            blocks += [Notes([said]), last.step_table()]
+        blocks += [Notes(said), *found.blocks()]
+    if path is not None and len(path.values) > 1:
+        said = "Over the descent, the parameters moved as follows:"
+        blocks += [Notes([said]), *path.blocks()]
     if panels := _panels(history):
         blocks.append(Figure(panels, _caption(history), columns=2))
     return Section("Gradient", blocks) if len(blocks) > 1 else None
-
-
-def _sentences(found: Explanation, first: Explanation) -> list[str]:
-    """Return what the last gradient says; where no loss was evaluated, how flat it is.
-
-    Near a minimum one percent is too far for a slope to say anything about its end.
-    """
-    if found.evaluated or found is first:
-        return found.sentences()
-    ways = [_direction(found, k, first) for k in range(len(found.names))]
-    share = found.gradient_norm / first.gradient_norm if first.gradient_norm else 1.0
-    said = f"The gradient at the end is {share:.2g} times as long as at the start"
-    if all(size == 1 for size in found.sizes) and set(ways) <= {"flat", "flat here"}:
-        return [f"{said}: to first order L is flat there."]
-    return [f"{said}.", *found.sentences()]
-
-
-def _table(found: Explanation, first: Explanation) -> Table:
-    """Return value, derivative and direction of each row; of arrays their norms."""
-    norms = any(size > 1 for size in found.sizes)
-    rows = []
-    for k, name in enumerate(found.names):
-        value = f"{_short(found.values[k])} {found.units[k]}".rstrip()
-        row = [name, value, _short(found.gradient[k])]
-        rows.append(row if norms else [*row, _direction(found, k, first)])
-    header = ["parameter", "value", "dL/dp", "to lower L"]
-    if norms:
-        header = ["parameter", "rms value", "norm dL/dp"]
-    return Table(header, rows, text=(0, 3))
-
-
-def _direction(found: Explanation, row: int, first: Explanation) -> str:
-    """Return how to lower the loss; "flat" also beside the gradient at first."""
-    effect, largest = (
-        np.nanmax(np.abs(e.gradient * np.array(e.scales))[rows], initial=0.0)
-        for e, rows in ((found, [row]), (first, slice(None)))
-    )
-    flat = found is not first and not any(found.at_bound[row : row + 1])
-    if flat and effect < NEARLY_FLAT * largest:
-        return "flat"
-    said = found.direction(row)
-    return SHORT.get(said, said)
-
-
-def _short(value: float) -> str:
-    return f"{value:.3g}".replace("-", "−")
 
 
 def _panels(history: Mapping[str, np.ndarray]) -> list[str]:

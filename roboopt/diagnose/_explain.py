@@ -24,6 +24,7 @@ from jaxtyping import Array, Float
 from roboopt._core import sizes
 from roboopt._errors import RobooptError, require
 from roboopt._programs import filter_jit
+from roboopt.diagnose._descent_gradients import LEARNING_RATES
 from roboopt.diagnose._explanation import Explanation, TermShare
 from roboopt.diagnose._parameters import (
     Joined,
@@ -38,7 +39,6 @@ from roboopt.gradients import LossFn, differentiable, differentiating, inner
 from roboopt.objectives import Objective
 
 MAX_DIFFERENCED = 64  # parameters of an objective that JAX cannot differentiate
-LEARNING_RATES = tuple(10.0**k for k in range(-3, 3))
 PERCENT = 0.01
 PROBE = 1e-4  # of the parameters' scale, for the curvature along the gradient
 MAX_CURVATURE_SPREAD = 0.1  # between two probes
@@ -93,8 +93,9 @@ def explain(
     gradient = jax.tree.map(lambda s: s.sum(0), slopes)
     square = float(inner(gradient, gradient))
     curvature = _curvature(loss_fn, params, batch, gradient, square)
-    line = np.linspace(0.0, LINE_END / curvature, LINE_POINTS) if curvature > 0 else []
-    steps = [*LEARNING_RATES, *line]
+    bends = curvature > 0
+    line = np.linspace(0.0, LINE_END / curvature if bends else 0.0, LINE_POINTS)
+    steps = [*LEARNING_RATES, *line]  # Of one shape: one compiled program for all.
     found = _changes(loss_fn, params, batch, rows, gradient, loss, steps)
     known = _known_units(units, rows)
     tried = len(LEARNING_RATES)
@@ -115,8 +116,8 @@ def explain(
         curvature=curvature,
         time=time_split(loss_fn, params, batch, _places(rows, params)),
         scales=tuple(row.scale(params) for row in rows),
-        line_rates=np.array(line),
-        line=found.by_step[tried:],
+        line_rates=line[: LINE_POINTS * bends],
+        line=found.by_step[tried:][: LINE_POINTS * bends],
         rounding=float(jnp.finfo(values.dtype).eps),
         differences=found.differences,
         logarithms=tuple(row.name for row in rows if row.log),

@@ -274,22 +274,37 @@ class Explanation(VerbResult):
 
     def sections(self, *, video: bool = True) -> list[Section]:
         """Return the section of a report."""
-        return [Section("Gradient", self.blocks()[1:])]
+        blocks = self.blocks()
+        return [Section("Gradient", [blocks[0], *blocks[2:]])]
 
     def blocks(self) -> list[Table | Figure | Notes]:
-        """Return the tables, figures and sentences for a report."""
-        tables = self.summary().tables
-        panels = [step_panel(self)] if len(self.learning_rates) else []
-        if len(self.line):
-            panels.insert(0, line_panel(self))
+        """Return the sentences, the tables and a figure for a report."""
+        table, *tables = self.summary().tables
+        panels, said = [], []
         if all(size == 1 for size in self.sizes):
-            panels.insert(0, pull_panel(self))
+            panels.append(pull_panel(self))
+            said.append(
+                "Predicted ΔL if raised by 1 %: what the slope says, by term; bars "
+                "below zero lower L."
+            )
+        if len(self.line):
+            panels.append(line_panel(self))
+            said.append("Along −η · gradient: L, and dashed its slope at the start.")
+        if len(self.learning_rates):
+            panels.append(step_panel(self))
+            said.append(
+                "Decrease by one step: dashed what the slope promises, dots what was "
+                "reached, crosses where L rises."
+            )
         if self.time is not None:
             panels.append(time_panel(self.time))
+            said.append(
+                "Each action: rms dL/da over time, of what an action changes later too."
+            )
         names = [readable(term.name) for term in self.terms]
         legend = dict(zip(names, TERM_COLORS, strict=False)) if len(names) > 1 else {}
-        figure = Figure(panels, legend=legend, columns=2)
-        return [Notes(self.sentences()), figure, *tables]
+        figure = [Figure(panels, " ".join(said), legend, columns=2)] if panels else []
+        return [table, Notes(self.sentences()), *figure, *tables]
 
     def write_files(self, folder: Path) -> None:
         """Write gradient.csv: a row a parameter."""

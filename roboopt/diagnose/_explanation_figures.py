@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from roboopt.diagnose._explanation_words import LONG_STEP, SHORT_STEP
-from roboopt.report import BEFORE_AFTER, GRAY, INK, panel
+from roboopt.report import BEFORE_AFTER, GRAY, INK, PANEL_SIZE, panel
 
 if TYPE_CHECKING:
     from roboopt.diagnose._explanation import Explanation, TimeSplit
@@ -13,24 +13,39 @@ if TYPE_CHECKING:
 TERM_COLORS = ("#2f80c9", "#d9772b", "#4a9d6e", "#8a63b8", "#b8864b", "#c05a7a")
 RISES = "#b3261e"  # no color of a term
 LOG_RANGE = 30.0
+MAX_LABEL, MAX_LABELS = 24, 34  # characters of one name, and of all side by side
+ROW_HEIGHT = 0.19  # [in]
 
 
 def pull_panel(found: "Explanation") -> str:
     """Draw the change of the loss that the slopes predict for 1 % more of each row."""
     effect = 0.01 * found.derivatives[:, :-1] * np.array(found.scales)[:, None]
-    title = "Predicted ΔL if raised by 1 %"
-    with panel(title, "parameter", "change of L", label=f"{title}, by term") as made:
-        places, width = np.arange(len(found.names)), 0.8 / effect.shape[1]
-        for i in range(effect.shape[1]):
-            shift = (i - (effect.shape[1] - 1) / 2) * width
-            color = TERM_COLORS[i % len(TERM_COLORS)]
-            made.axes.bar(places + shift, effect[:, i], 0.9 * width, color=color)
-        made.axes.axhline(0, color=INK, lw=0.4)
-        made.axes.set_xticks(places, found.names)
-        if sum(map(len, found.names)) > 34:
-            for label in made.axes.get_xticklabels():
-                label.set(rotation=30, ha="right", rotation_mode="anchor")
-        made.axes.grid(axis="x", visible=False)
+    count, terms = effect.shape
+    title, label = "Predicted ΔL if raised by 1 %", "change of L"
+    names = [
+        n if len(n) <= MAX_LABEL else f"…{n[1 - MAX_LABEL :]}" for n in found.names
+    ]
+    lying = sum(map(len, names)) > MAX_LABELS
+    axes = (label, "") if lying else ("parameter", label)
+    height = max(PANEL_SIZE[1], ROW_HEIGHT * count) if lying else PANEL_SIZE[1]
+    with panel(title, *axes, label=f"{title}, by term", height=height) as made:
+        places, width = np.arange(count), 0.8 / terms
+        for i in range(terms):
+            shift = places + (i - (terms - 1) / 2) * width
+            own = {"color": TERM_COLORS[i % len(TERM_COLORS)]}
+            if lying:
+                made.axes.barh(shift, effect[:, i], 0.9 * width, **own)
+            else:
+                made.axes.bar(shift, effect[:, i], 0.9 * width, **own)
+        if lying:
+            made.axes.axvline(0, color=INK, lw=0.4)
+            made.axes.set_yticks(places, names, fontsize=7)
+            made.axes.invert_yaxis()
+            made.ticks(4)
+        else:
+            made.axes.axhline(0, color=INK, lw=0.4)
+            made.axes.set_xticks(places, names)
+        made.axes.grid(axis="y" if lying else "x", visible=False)
     return made.svg
 
 

@@ -218,7 +218,15 @@ def _times(found: "Explanation") -> list[str]:
     peak, last = int(np.argmax(values)), len(values) - 1
     if values[peak] == 0:
         return []
-    said = [
+    said = (
+        []
+        if found.time.shares is not None
+        else [
+            "The policy has memory: an action depends on its parameters also through "
+            "what it remembers, so that their derivatives are not split by time."
+        ]
+    )
+    said += [
         f"The loss depends most on the action at {peak * step:.3g} s "
         f"(rms dL/da {number(values[peak])}); on the one at {last * step:.3g} s by "
         f"{number(values[last])}."

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple, cast
 
 import equinox as eqx
 import jax
+import jax.core
 import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
 

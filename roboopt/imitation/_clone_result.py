@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from roboopt.data import save, save_episodes
-from roboopt.diagnose import Explanation, Finding, gradient_section
+from roboopt.diagnose import DescentPath, Explanation, Finding, gradient_section
 from roboopt.optimize import Result
 from roboopt.report import (
     Figure,
@@ -154,7 +154,8 @@ class CloneResult(VerbResult):
         """Return the sections of the report."""
         said = "L is the mismatch, on samples of the training."
         history = self.training.history
-        gradient = gradient_section(self.explained, history, notes=[said])
+        path = DescentPath.of(self.training)
+        gradient = gradient_section(self.explained, history, notes=[said], path=path)
         made = [self._task_section(), self._training_section(), self._error_section()]
         made += [] if gradient is None else [gradient]
         if not self.evaluations:
@@ -218,7 +219,7 @@ class CloneResult(VerbResult):
     def write_files(self, folder: Path) -> None:
         """Write policy.npz, history.csv, and episodes.npz with what the clone did."""
         save(folder / "policy.npz", self.policy, partly=True)
-        write_history(folder / "history.csv", self.training.history)
+        write_history(folder / "history.csv", self.training.columns())
         if "clone" in self.evaluations:
             save_episodes(
                 folder / "episodes.npz",

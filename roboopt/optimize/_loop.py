@@ -18,8 +18,8 @@ from roboopt._devices import Devices
 from roboopt._programs import filter_jit
 from roboopt.gradients import Estimator, LossFn, inner
 from roboopt.objectives import Objective
-from roboopt.optimize._bounds import to_bounded
-from roboopt.optimize._notes import NOTE_PERIOD, step_notes
+from roboopt.optimize._bounds import by_parameter, to_bounded
+from roboopt.optimize._notes import NOTE_PERIOD, path_notes, step_notes
 from roboopt.optimize._optimizers import keeps_gradient
 from roboopt.optimize._sources import Minibatches, Sampler
 
@@ -203,6 +203,10 @@ def noted(
     """Return a row of the history with the notes of its step."""
     now = before.step % NOTE_PERIOD == 0 if problem.noisy else True
     notes = step_notes(before.params, after.params, gradient, after.optimizer, now)
+    if not problem.batched:
+        own = to_bounded(problem.intervals, before.params)
+        slopes = by_parameter(problem.intervals, before.params, gradient)
+        notes |= path_notes(own, slopes)
     return row | {name: note for name, note in notes.items() if name not in row}
 
 

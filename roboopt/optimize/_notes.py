@@ -24,6 +24,9 @@ NOTES = (
     "learning_rate",
 )
 """Names in the history of a `Result`."""
+PATH = ("parameters", "derivatives")
+"""Of a model of few numbers: all of them and their derivatives, before each step."""
+MAX_PATH_NUMBERS = 50
 NOTE_PERIOD = 8  # steps on changing batches, of which one has its move noted
 
 
@@ -58,6 +61,15 @@ def step_notes(
     }
     rate = learning_rate(optimizer)
     return notes if rate is None else {**notes, "learning_rate": rate}
+
+
+def path_notes(params: Any, gradient: Any) -> dict[str, Float[Array, " number"]]:
+    """Return the numbers and derivatives of a small model, nothing of a large one."""
+    leaves, slopes = jax.tree.leaves(params), jax.tree.leaves(gradient)
+    if sum(leaf.size for leaf in leaves) > MAX_PATH_NUMBERS:
+        return {}
+    parts = (jnp.concatenate([x.ravel() for x in part]) for part in (leaves, slopes))
+    return dict(zip(PATH, parts, strict=True))
 
 
 def learning_rate(optimizer: Any) -> Float[Array, ""] | None:

@@ -112,3 +112,12 @@ def updated_arrays(model: Any, trainable: Any, fixed: Any) -> Any:
             f"{new} for {old}."
         )
     return updated
+
+
+def number_names(params: Any) -> list[str]:
+    """Return the name of each single number of the leaves, such as "gains[0, 1]"."""
+    found = []
+    for name, leaf in zip(leaf_names(params), jax.tree.leaves(params), strict=True):
+        for index in np.ndindex(leaf.shape):
+            found.append(f"{name}[{', '.join(map(str, index))}]" if index else name)
+    return found

@@ -82,6 +82,18 @@ class Result(eqx.Module):
     """The gradient at `model`; empty where each step has another batch."""
     smoothed: bool = eqx.field(static=True, default=False)
     """Whether `loss` is a mean over the last steps."""
+    parameters: dict[str, np.ndarray] = eqx.field(default_factory=dict)
+    """Of a model of at most 50 numbers, each by its name, as in the history one value
+    before each step and one after the last; empty for others and with `batched=True`.
+    """
+    derivatives: dict[str, np.ndarray] = eqx.field(default_factory=dict)
+    """The derivatives of the loss with respect to the `parameters`, on the batch of the
+    step."""
+
+    def columns(self) -> dict[str, np.ndarray]:
+        """Return the history, with each of the `parameters` and its derivative."""
+        slopes = {f"dL/d {name}": v for name, v in self.derivatives.items()}
+        return {**self.history, **self.parameters, **slopes}
 
     def _rows(self) -> dict[str, str]:
         names = [n for n in self.history if n != "loss" and n not in NOTES]

@@ -19,7 +19,7 @@ from roboopt._devices import agreed
 from roboopt._errors import RobooptError, require
 from roboopt._interrupt import check, exposed, keep, shielded
 from roboopt._progress import progress_line
-from roboopt.gradients import inner
+from roboopt.gradients import differentiating, inner
 from roboopt.optimize._bounds import by_parameter
 from roboopt.optimize._checkpoint import RECORDS, Part
 from roboopt.optimize._ending import (
@@ -32,9 +32,9 @@ from roboopt.optimize._ending import (
 from roboopt.optimize._feed import Feed
 from roboopt.optimize._host_loop import advance_on_host
 from roboopt.optimize._loop import MAX_CHUNK, Problem, State, advance
-from roboopt.optimize._notes import NOTES
+from roboopt.optimize._notes import NOTES, PATH
 from roboopt.optimize._optimizers import keeps_gradient
-from roboopt.optimize._partition import leaf_names, updated_arrays
+from roboopt.optimize._partition import leaf_names, number_names, updated_arrays
 from roboopt.optimize._result import Result, Status, stop_message
 from roboopt.optimize._sources import SourceExhausted, SourceFailed, laid_along
 from roboopt.optimize._start import renew
@@ -171,9 +171,10 @@ class Run:
             # Alone: other processes would wait for the one that is late.
             first = not self.compile_seconds and jax.process_count() == 1
             left = TOLERANCE * self.seconds - (time.perf_counter() - self.began)
-            state, rows, taken = within(
-                left if first else np.inf, _advance, self.problem, state, count
-            )
+            with differentiating("objective"):
+                state, rows, taken = within(
+                    left if first else np.inf, _advance, self.problem, state, count
+                )
         taken = int(taken)
         if taken:
             keep()
@@ -297,7 +298,7 @@ class Run:
         """Name the terms and the leaves' gradients that are not finite."""
         last = {name: values[-1] for name, values in self.rows[-1].items()}
         bad = [name for name, v in last.items() if not np.all(np.isfinite(v))]
-        terms = [name for name in bad if name not in NOTES]
+        terms = [name for name in bad if name not in (*NOTES, *PATH)]
         paths = jax.tree_util.tree_leaves_with_path(state.descent.params)
         wrong = np.asarray(state.descent.bad_leaves).reshape(-1, len(paths))
         leaves = [
@@ -340,6 +341,14 @@ class Run:
 
     def _result(self, state: State, reason: str) -> Result:
         model, loss = self._best(state)
+        history = self._history()
+        names = number_names(state.descent.params)
+        path = [
+            dict(zip(names, history.pop(kind).T, strict=True))
+            if kind in history
+            else {}
+            for kind in PATH
+        ]
         steps = max(self.taken - 1, 0)
         message = stop_message(reason, steps)
         losses = np.asarray(self._history()["loss"])
@@ -357,7 +366,7 @@ class Run:
         return Result(
             model=model,
             loss=loss,
-            history=self._history(),
+            history=history,
             reason=reason,
             message=message,
             steps=steps,
@@ -366,6 +375,8 @@ class Run:
             first_gradient=self.first_gradient,
             gradient=self._gradient(state),
             smoothed=self.problem.noisy,
+            parameters=path[0],
+            derivatives=path[1],
         )
 
 

@@ -9,6 +9,7 @@ import contextlib
 import html
 import io
 import re
+import textwrap
 import zlib
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -31,6 +32,7 @@ COLORS = {
 }
 """The color of each label that the figures know."""
 PANEL_SIZE = 3.9, 2.55  # inches of 96 px
+MAX_TITLE = 44  # characters in a line
 TICK_STEPS = [1, 2, 2.5, 5, 10]
 INK = "#123456"  # stands for the page's own text color
 STYLE: dict[Any, Any] = {
@@ -104,7 +106,7 @@ def panel(
         axes = figure.add_subplot(facecolor="none")
         for each in (axes.xaxis, axes.yaxis):
             each.set_major_formatter(_formatter())
-        axes.set_title(title)
+        axes.set_title(textwrap.fill(title, MAX_TITLE))
         axes.set_xlabel(axis)
         axes.set_ylabel(value)
         made = PanelAxes(axes)

@@ -19,6 +19,7 @@ from roboopt.data import atomic_write
 MAX_NUMBER = 40  # characters, an interval's
 TEXT = ' class="text"'  # of a cell that is wrapped
 STACKED = ' class="stacked"'
+MAX_UNBROKEN = 18  # characters of a name
 MAX_PHONE = 46  # characters of a row that a phone shows
 
 
@@ -184,7 +185,8 @@ def write_report(
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{name}</title>\n<style>\n{style}</style>\n</head>\n<body>\n<main>\n"
-        f'<header><h1>{name}</h1>\n<div class="verdict">{lead}</div></header>\n'
+        f"<header><h1>{breakable(title)}</h1>\n"
+        f'<div class="verdict">{lead}</div></header>\n'
         f"{body}\n</main>\n</body>\n</html>\n"
     )
     with atomic_write(path) as file:
@@ -196,6 +198,13 @@ def marked(text: str) -> str:
     return re.sub("`([^`]+)`", r"<code>\1</code>", escape(text))
 
 
+def breakable(text: str) -> str:
+    """Return text for HTML, a long name with places where a line may end."""
+    name = len(text) > MAX_UNBROKEN and re.fullmatch(r"[\w.,\[\] /-]+", text)
+    places = r"(?<=[._/])(?=\w)|(?=\[)" if name else r"(?!)"
+    return "<wbr>".join(map(escape, re.split(places, text)))
+
+
 def _cells(
     tag: str,
     row: Sequence[str],
@@ -204,7 +213,7 @@ def _cells(
 ) -> str:
     said = [f' data-label="{escape(label)}"' for label in labels or []]
     return "".join(
-        f"<{tag}{TEXT * wraps}{label}>{escape(text)}</{tag}>"
+        f"<{tag}{TEXT * wraps}{label}>{breakable(text)}</{tag}>"
         for text, wraps, label in zip(row, long, said or [""] * len(row), strict=True)
     )
 

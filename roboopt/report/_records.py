@@ -61,7 +61,8 @@ def write_history(
 ) -> None:
     """Write the history of a descent as a CSV file, one row per step.
 
-    The loss comes first, then its terms, then the notes of `minimize`.
+    The loss comes first, then its terms and, of a small model, its parameters, then
+    the notes of `minimize`.
 
     Args:
         path: of the file.

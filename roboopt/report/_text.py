@@ -18,6 +18,10 @@ GAP = "  "
 MIN_TEXT = 14  # characters of a text column that is wrapped
 UNIT = re.compile(r"(?<=\d) (?=%|(?:steps|kg|ms|rad|Hz|s|m|N|J|W)(?!\w))")
 """The space between a number and its unit, where no line ends."""
+INDEX = re.compile(r"(?<=,) (?=\d+[,\]])")
+"""The space in an index such as [0, 1]."""
+NAME_PARTS = re.compile(r"(?<=[._/])(?=\w)|(?=\[)")
+"""Where a long name may be cut."""
 
 
 def paragraph(text: str, width: int) -> str:
@@ -27,25 +31,21 @@ def paragraph(text: str, width: int) -> str:
 
 def table_text(table: Table, width: int) -> str:
     """Return the table as text of at most `width` columns."""
-    kept = list(range(len(table.header)))
-    for dropped in [None, *table.optional]:
-        if dropped is not None:
-            kept.remove(dropped)
-        columns = [[row[i] for row in (table.header, *table.rows)] for i in kept]
-        widths = [max(map(len, column)) for column in columns]
-        least = [
-            min(wide, max(MIN_TEXT, *map(len, " ".join(column).split()), 0))
-            if i in table.text
-            else wide
-            for i, column, wide in zip(kept, columns, widths, strict=True)
-        ]
-        if _total(least) <= width:
-            lines = map(str.rstrip, _grid(table, kept, widths, least, width))
-            hidden = [
-                table.header[i] for i in range(len(table.header)) if i not in kept
+    for pieces in (_words, _pieces):  # Names are cut where nothing else helps.
+        kept = list(range(len(table.header)))
+        for dropped in [None, *table.optional]:
+            if dropped is not None:
+                kept.remove(dropped)
+            columns = [[row[i] for row in (table.header, *table.rows)] for i in kept]
+            widths = [max(map(len, column)) for column in columns]
+            least = [
+                min(wide, max(MIN_TEXT, *map(len, pieces(column)), 0))
+                if i in table.text
+                else wide
+                for i, column, wide in zip(kept, columns, widths, strict=True)
             ]
-            said = f"(not shown: {', '.join(hidden)})"
-            return "\n".join([*lines, *([paragraph(said, width)] if hidden else [])])
+            if _total(least) <= width:
+                return _fitted(table, kept, widths, least, width)
     if tuple(table.text) == (0,) and not table.optional and (cut := _cut(table, width)):
         return "\n\n".join(table_text(part, width) for part in cut)
     lines = []
@@ -54,6 +54,16 @@ def table_text(table: Table, width: int) -> str:
         for head, cell in zip(table.header[1:], row[1:], strict=True):
             lines.append(paragraph(f"  {head}: {cell}", width))
     return "\n".join(lines)
+
+
+def _fitted(
+    table: Table, kept: list[int], widths: list[int], least: list[int], width: int
+) -> str:
+    """Return the kept columns as text, and the names of the others."""
+    lines = map(str.rstrip, _grid(table, kept, widths, least, width))
+    hidden = [name for i, name in enumerate(table.header) if i not in kept]
+    said = f"(not shown: {', '.join(hidden)})"
+    return "\n".join([*lines, *([paragraph(said, width)] if hidden else [])])
 
 
 def _cut(table: Table, width: int) -> list[Table]:
@@ -86,10 +96,32 @@ def _cut(table: Table, width: int) -> list[Table]:
     ]
 
 
+def _words(column: Sequence[str]) -> list[str]:
+    return INDEX.sub("\N{NO-BREAK SPACE}", " ".join(column)).split(" ")
+
+
+def _pieces(column: Sequence[str]) -> list[str]:
+    """Return the parts of a column of text that are not cut."""
+    return [piece for word in _words(column) for piece in NAME_PARTS.split(word)]
+
+
 def _wrapped(text: str, width: int) -> list[str]:
-    bound = UNIT.sub("\N{NO-BREAK SPACE}", text)
-    lines = textwrap.wrap(bound, width, break_long_words=False, break_on_hyphens=False)
+    bound = INDEX.sub("\N{NO-BREAK SPACE}", UNIT.sub("\N{NO-BREAK SPACE}", text))
+    words = (part for word in bound.split(" ") for part in _parts(word, width))
+    said = " ".join(words)
+    lines = textwrap.wrap(said, width, break_long_words=False, break_on_hyphens=False)
     return [line.replace("\N{NO-BREAK SPACE}", " ") for line in lines]
+
+
+def _parts(word: str, width: int) -> Iterator[str]:
+    """Yield a name in parts that fit, cut behind a dot or before a bracket."""
+    line = ""
+    for piece in NAME_PARTS.split(word) if len(word) > width else [word]:
+        if line and len(line) + len(piece) > width:
+            yield line
+            line = ""
+        line += piece
+    yield line
 
 
 def _total(widths: Sequence[int]) -> int:

@@ -139,7 +139,8 @@ def _loss(result: Any) -> Section | None:
     hidden = {"loss", *TITLES, *NOTES}
     names = [name for name in result.history if name not in hidden]
     panels = [_over_steps(result, name, name.replace("_", " ")) for name in names]
-    return Section("Loss", [Figure(panels)]) if panels else None
+    caption = f"The terms over the gradient steps: {MEDIAN_AND_BAND.format('steps')}."
+    return Section("Loss", [Figure(panels, caption)]) if panels else None
 
 
 def _video(result: Any) -> Section | None:

@@ -34,7 +34,7 @@ from roboopt.rollouts._pool import EnvError, Pool
 from roboopt.rollouts._ray_worker import EpisodeRunner
 
 MAX_ATTEMPTS = 3  # at an episode, before its failure is the caller's
-ROUNDS = 4  # episodes of each environment that a worker is handed at a time
+ROUNDS = 2  # episodes of each environment that a worker is handed at a time
 WAIT_S = 1.0
 PASSED_ON = ("XLA_FLAGS", "JAX_COMPILATION_CACHE_DIR", "XDG_CACHE_HOME")
 LOCAL = {"include_dashboard": False, "log_to_driver": False, "logging_level": "ERROR"}

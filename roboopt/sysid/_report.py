@@ -85,7 +85,8 @@ def _forecasts(found: "IdentifyResult") -> Section | None:
             )
             for i, (name, unit) in enumerate(coordinates(found.model))
         ]
-        blocks.append(Figure(panels, "", COLORS))
+        caption = "Root mean square error by how far ahead the forecast is."
+        blocks.append(Figure(panels, caption, COLORS))
     return Section("Forecasts", blocks)
 
 
@@ -150,9 +151,9 @@ def _identifiability(found: "IdentifyResult") -> Section | None:
 def _gradient(found: "IdentifyResult") -> Section | None:
     said = (
         f"L is half the mean square of the errors {ERRORS[found.error]}, in units of "
-        "their noise, with the prior. At the estimate it is flat: the fit stops where "
-        "no parameter lowers it. How sharply it rises around is how well the "
-        "recordings determine the parameter."
+        "their noise, with the prior. How sharply it rises around the estimate is how "
+        "well the recordings determine a parameter; the changes for 1 % are to second "
+        "order, as the fit sees them."
     )
     return gradient_section(found.explained, {}, notes=[said])
 

@@ -1,7 +1,7 @@
 """What `tune` returns: the controller, and how it compares with the one before."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from roboopt.report import Section, Summary, VerbResult, write_history
 from roboopt.rollouts import EnvSpec
 from roboopt.tuning._comparison import Comparison
 from roboopt.tuning._joints import Joints
-from roboopt.tuning._parameters import gain_units, named_by_joint
+from roboopt.tuning._parameters import gain_names, gain_units, named_by_joint
 
 
 @dataclass(frozen=True, repr=False)
@@ -49,6 +49,8 @@ class TuneResult(VerbResult):
     fitted: Any = None
     """The fitted robot that was simulated, where the environment is not made with it.
     """
+    explained: dict[str, Any] = field(default_factory=dict)
+    """The gradient at both controllers, once `gradients` has explained it."""
 
     @property
     def interrupted(self) -> bool:
@@ -73,6 +75,8 @@ class TuneResult(VerbResult):
         """
         from roboopt.diagnose import explain  # Slow to import.
 
+        if self.explained:
+            return dict(self.explained)
         if not hasattr(self.objective.task, "cost_rate"):
             raise RobooptError(
                 "`task` must be at hand to explain its gradient, got "
@@ -80,19 +84,27 @@ class TuneResult(VerbResult):
             )
         controllers = {"start": self.before, "end": self.controller}
         units = gain_units(self.before, self.joints)
-        return {
-            when: named_by_joint(
-                explain(
-                    self.objective,
-                    policy.policy if isinstance(policy, Clipped) else policy,
-                    self.starts,
-                    units=units,
-                ),
-                self.before,
-                self.joints,
-            )
-            for when, policy in controllers.items()
-        }
+        for when, policy in controllers.items():
+            policy = policy.policy if isinstance(policy, Clipped) else policy
+            found = explain(self.objective, policy, self.starts, units=units)
+            self.explained[when] = named_by_joint(found, self.before, self.joints)
+        return dict(self.explained)
+
+    def path(self) -> Any:
+        """Return how each gain moved, and what its derivative asked for.
+
+        Returns:
+            A `diagnose.DescentPath`; None for a controller of more than 50 numbers.
+        """
+        from roboopt.diagnose import DescentPath  # Slow to import.
+
+        names = gain_names(self.before, self.joints)
+        return DescentPath.of(
+            self.result,
+            end=self.best_step,
+            units=gain_units(self.before, self.joints),
+            name=lambda own: names.get(own, own),
+        )
 
     def task_sentences(self) -> list[str]:
         """Return the formula of the task cost and the rule of success, if it has them.
@@ -119,7 +131,7 @@ class TuneResult(VerbResult):
     def write_files(self, folder: Path) -> None:
         """Write controller.npz, history.csv, before.npz and after.npz."""
         save(folder / "controller.npz", self.controller, partly=True)
-        write_history(folder / "history.csv", self.result.history, self.units)
+        write_history(folder / "history.csv", self.result.columns(), self.units)
         for when, motion in self.motions.items():
             motion.save(folder / f"{when}.npz")
 

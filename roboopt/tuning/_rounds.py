@@ -127,6 +127,15 @@ def _joined(
         name: np.concatenate([each[name] for each in judged or [last.history]])
         for name in results[0].history
     }
+    parameters, derivatives = (
+        {
+            name: np.concatenate(
+                [getattr(r, kind)[name] for r in results if len(r.history["loss"])]
+            )
+            for name in getattr(results[0], kind)
+        }
+        for kind in ("parameters", "derivatives")
+    )
     rounds = f"{len(results)} rounds; in the last, " if len(results) > 1 else ""
     return dataclasses.replace(
         best,
@@ -137,4 +146,6 @@ def _joined(
         seconds=seconds,
         compile_seconds=results[0].compile_seconds,
         first_gradient=results[0].first_gradient,
+        parameters=parameters,
+        derivatives=derivatives,
     )

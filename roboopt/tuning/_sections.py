@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from roboopt import report
+from roboopt._errors import RobooptError
 from roboopt.policies import Clipped
 from roboopt.report import BEFORE_AFTER, Figure, Notes, Panel, Section, readable
 from roboopt.rollouts import JointUnits
@@ -89,18 +90,21 @@ def _descent(result: Any) -> Section:
 def _gradient(result: Any) -> Section | None:
     from roboopt.diagnose import explain_descent, gradient_section  # Slow to import.
 
-    start = result.before
-    start = start.policy if isinstance(start, Clipped) else start
-    units = gain_units(start, result.joints)
-    explained = {
-        when: named_by_joint(found, start, result.joints)
-        for when, found in explain_descent(start, result.result, units=units).items()
-    }
-    said = (
-        "L is the objective, a mean over the tuning starts, in the twin. `roboopt "
-        "explain` on the folder of this run splits each derivative by term and by time."
-    )
-    return gradient_section(explained, result.result.history, notes=[said])
+    said = "L is the objective, a mean over the tuning starts, in the twin."
+    try:
+        explained = result.gradients()
+    except RobooptError:  # A loaded result without its task: what the descent noted.
+        start = result.before
+        start = start.policy if isinstance(start, Clipped) else start
+        units = gain_units(start, result.joints)
+        explained = {
+            when: named_by_joint(found, start, result.joints)
+            for when, found in explain_descent(
+                start, result.result, units=units
+            ).items()
+        }
+    history = result.result.history
+    return gradient_section(explained, history, notes=[said], path=result.path())
 
 
 def _motions(result: Any) -> Section:

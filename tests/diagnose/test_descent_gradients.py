@@ -8,9 +8,15 @@ import optax
 import pytest
 
 import roboopt as ro
-from roboopt.diagnose import explain_descent, explain_residuals, gradient_section
+from roboopt.diagnose import (
+    DescentPath,
+    explain_descent,
+    explain_residuals,
+    gradient_section,
+)
 from roboopt.objectives import Objective, Term
 from roboopt.optimize import Fit
+from roboopt.report import Notes
 
 
 def bowl(model: Any, batch: Any) -> Any:
@@ -41,19 +47,60 @@ def test_both_ends_by_hand(descent):
     )
 
 
-def test_a_flat_end_makes_no_promise():
+def test_the_report_has_the_table_and_the_words_of_the_command():
     pytest.importorskip("matplotlib")
     start = {"gains": jnp.array([3.0, -4.0])}
     result = ro.minimize(bowl, start, jnp.ones(1), steps=9, optimizer=optax.sgd(0.5))
-    section = gradient_section(explain_descent(start, result), result.history)
+    found = explain_descent(start, result)
+    section = gradient_section(found, result.history)
     assert section is not None
     page = section.html()
     # Nine steps that halve it: 0.5⁹ = 0.002.
-    assert "The gradient at the end is 0.002 times as long as at the start" in page
-    assert "changes the loss by" not in page
-    early = ro.minimize(bowl, start, jnp.ones(1), steps=1, optimizer=optax.sgd(0.5))
-    section = gradient_section(explain_descent(start, early), early.history)
-    assert section is not None and "By its slope alone" in section.html()
+    assert "The gradient is 0.002 times as long as at the start" in page
+    for each in found.values():
+        assert each.parameter_table().html() in page
+        assert Notes(each.sentences()).html() in page
+    assert "By its slope alone" in page and "they were not tried" in page
+    full = ro.explain(bowl, start, jnp.ones(1))
+    section = gradient_section({"end": full}, {})
+    assert section is not None
+    for table in full.summary().tables:
+        assert table.html() in section.html()
+    assert "<figcaption>" in section.html()
+
+
+def test_each_parameter_has_a_path_and_a_reason():
+    # With η = 0.5 each step halves the distances to 1 and −2: the first gain falls
+    # from 3 to 1.25, and the second rises from −4 to −2.25.
+    start = {"gains": jnp.array([3.0, -4.0])}
+    result = ro.minimize(bowl, start, jnp.ones(1), steps=3, optimizer=optax.sgd(0.5))
+    path = DescentPath.of(result, units={"gains[0]": "N/m"})
+    assert path is not None and path.names == ("gains[0]", "gains[1]")
+    np.testing.assert_allclose(path.values[:, 0], [3, 2, 1.5, 1.25], rtol=1e-14)
+    np.testing.assert_allclose(path.derivatives[:, 1], [-2, -1, -0.5, -0.25])
+    assert path.table().rows[0] == [
+        "gains[0] [N/m]",
+        "3",
+        "1.25",
+        "2",
+        "0.25",
+        "3 of 3",
+    ]
+    one = "gains[0] fell from 3 to 1.25: by its derivative L falls by lowering it in"
+    assert one in " ".join(path.sentences())
+    # With momentum a parameter goes on against its derivative.
+    heavy = optax.sgd(0.3, momentum=0.9)
+    result = ro.minimize(bowl, start, jnp.ones(1), steps=12, optimizer=heavy)
+    path = DescentPath.of(result)
+    assert path is not None
+    moves = np.diff(path.values[:, 0]) * path.derivatives[:-1, 0] < 0
+    assert not moves.all() and path.table().rows[0][-1] == f"{moves.sum()} of 12"
+    assert "Other steps are the optimizer's" in path.sentences()[-1]
+    assert "L falls by raising it" in path.blocks()[-1].html()
+    large = ro.minimize(
+        lambda m, _: jnp.sum(m**2), jnp.ones(51), None, steps=2, optimizer=heavy
+    )
+    assert DescentPath.of(large) is None
 
 
 def test_arrays_have_norms_and_agree_with_explain():
@@ -76,7 +123,7 @@ def test_section_shows_both_ends_and_the_steps(descent):
     section = gradient_section(explain_descent(start, result), result.history)
     assert section is not None
     page = section.html()
-    for text in ("gains[0]", "to lower L", "Norm of the gradient", "predicted"):
+    for text in ("gains[0]", "L falls by", "Norm of the gradient", "predicted"):
         assert text in page
     assert "which no step did" in page
     assert gradient_section({}, {"loss": np.ones(3)}) is None
@@ -108,6 +155,12 @@ def test_residuals_to_second_order():
     found = explain_residuals(Fit.of(Line(), {"slope": jnp.asarray(1.0)}, data))
     np.testing.assert_allclose([found.loss, *found.gradient], [1.25, -2.5], rtol=1e-14)
     np.testing.assert_allclose(found.changes[0], [0.025125, -0.024875], rtol=1e-12)
+    # A step of 0.1 · 2.5 = 0.25 changes it by −0.625 + ½·2.5·0.25² = −0.546875.
+    np.testing.assert_allclose(
+        [found.predicted[2], found.actual[2], found.curvature],
+        [-0.625, -0.546875, 2.5],
+        rtol=1e-12,
+    )
     # The best a is 2: from 1.999 one percent is too far either way.
     best = explain_residuals(Fit.of(Line(), {"slope": jnp.asarray(1.999)}, data))
     assert best.direction(0) == "flat ± 1 %"

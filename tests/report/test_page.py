@@ -2,7 +2,7 @@ from html.parser import HTMLParser
 
 from roboopt.report import Details, Figure, Notes, Section, Table, Video, write_report
 
-VOID = {"meta", "br", "img", "link", "input"}
+VOID = {"meta", "wbr", "br", "img", "link", "input"}
 
 
 class Reader(HTMLParser):

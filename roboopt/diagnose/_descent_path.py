@@ -1,0 +1,150 @@
+"""How each parameter moved over a descent, and what its derivative asked for.
+
+A plain gradient step moves each parameter against its derivative. Other optimizers also
+follow past gradients (Adam) or how the slopes change (L-BFGS), and may move a parameter
+the other way for a while.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from roboopt import optimize
+from roboopt.report import Figure, Notes, Summary, Table, number, panel
+
+MAX_PANELS, MAX_SENTENCES = 12, 6
+RAISE, LOWER = "#2f80c9", "#d9772b"
+
+
+@dataclass(frozen=True)
+class DescentPath:
+    """The values and derivatives of single parameters at every step of a descent."""
+
+    names: tuple[str, ...]
+    units: tuple[str, ...]
+    values: Float[np.ndarray, "step parameter"]
+    """Up to the model that was kept."""
+    derivatives: Float[np.ndarray, "step parameter"]
+
+    @classmethod
+    def of(
+        cls,
+        result: optimize.Result,
+        *,
+        end: int | None = None,
+        units: Mapping[str, str] | None = None,
+        name: Callable[[str], str] = str,
+    ) -> "DescentPath | None":
+        """Return the path of a descent, None where `minimize` did not record one.
+
+        Args:
+            result: what `minimize` returned.
+            end: the step whose model was kept; the last if None.
+            units: by the name of a number, such as "gains[0, 1]".
+            name: the name to show for a number's own.
+        """
+        if not result.parameters:
+            return None
+        until = None if end is None else end + 1
+        values, slopes = (
+            np.stack([np.asarray(v, float)[:until] for v in part.values()], 1)
+            for part in (result.parameters, result.derivatives)
+        )
+        known, names = units or {}, list(result.parameters)
+        return cls(
+            tuple(map(name, names)),
+            tuple(known.get(n, "") for n in names),
+            values,
+            slopes,
+        )
+
+    def summary(self) -> Summary:
+        """Return start, end and derivatives of each parameter, and why it moved."""
+        return Summary("Over the descent", [self.table()], self.sentences())
+
+    def __str__(self) -> str:
+        """Return the summary as text."""
+        return str(self.summary())
+
+    def table(self) -> Table:
+        """Return a row a parameter: start, end, derivatives, and steps downhill."""
+        moves, steps = np.diff(self.values, axis=0), len(self.values) - 1
+        asked = -self.derivatives[:-1]
+        downhill = np.sum(moves * asked > 0, 0)
+        rows = [
+            [
+                f"{name} [{unit}]" if unit else name,
+                number(self.values[0, k]),
+                number(self.values[-1, k]),
+                number(self.derivatives[0, k]),
+                number(self.derivatives[-1, k]),
+                f"{downhill[k]} of {steps}",
+            ]
+            for k, (name, unit) in enumerate(zip(self.names, self.units, strict=True))
+        ]
+        header = ["parameter", "start", "end", "at first", "at last", "steps downhill"]
+        groups = [("", 3), ("dL/dp", 2), ("", 1)]
+        return Table(header, rows, groups=groups)
+
+    def sentences(self) -> list[str]:
+        """Return why each parameter rose or fell, those that moved most first."""
+        moved = np.abs(self.values[-1] - self.values[0])
+        share = moved / np.maximum(np.abs(self.values[0]), 1e-300)
+        chosen = [k for k in np.argsort(-share) if moved[k] > 0][:MAX_SENTENCES]
+        said = [self._reason(int(k)) for k in chosen]
+        against = np.diff(self.values, axis=0) * self.derivatives[:-1] > 0
+        if against.any():
+            said.append(
+                "A step is downhill for a parameter where it moves against its own "
+                "derivative. Other steps are the optimizer's: L-BFGS follows how the "
+                "slopes of all parameters change together, Adam follows past gradients."
+            )
+        return said
+
+    def _reason(self, k: int) -> str:
+        values, slopes = self.values[:, k], self.derivatives[:-1, k]
+        rose, steps = values[-1] > values[0], len(slopes)
+        asks = slopes < 0 if rose else slopes > 0
+        way, other = ("raising", "lowering") if rose else ("lowering", "raising")
+        said = (
+            f"{self.names[k]} {'rose' if rose else 'fell'} from {number(values[0])} to "
+            f"{number(values[-1])}"
+        )
+        if asks.all():
+            return f"{said}: by its derivative L falls by {way} it in every step."
+        if not asks.any():
+            return (
+                f"{said}, although by its own derivative L falls by {other} it in "
+                "every step: the optimizer moved it together with the others."
+            )
+        said += f": by its derivative L falls by {way} it in {asks.sum()} of {steps} "
+        said += "steps"
+        if not asks[0]:
+            said += f", first at step {int(np.argmax(asks))}; before, by {other} it"
+        return f"{said}."
+
+    def blocks(self) -> list[Table | Figure | Notes]:
+        """Return the table, the sentences and a figure for a report."""
+        panels = [self._panel(k) for k in range(min(len(self.names), MAX_PANELS))]
+        caption = (
+            "Each parameter over the steps of the descent. The dots say what its "
+            "derivative asks for: L falls by raising it, or by lowering it."
+        )
+        legend = {"L falls by raising it": RAISE, "by lowering it": LOWER}
+        figure = Figure(panels, caption, legend)
+        return [self.table(), Notes(self.sentences()), figure]
+
+    def _panel(self, k: int) -> str:
+        values, slopes = self.values[:, k], self.derivatives[:, k]
+        name, unit = self.names[k], self.units[k] or "1"
+        with panel(name, "gradient step", unit, label=f"{name} over steps") as made:
+            steps = np.arange(len(values))
+            made.axes.plot(steps, values, color="#8a919c", lw=0.8)
+            for wanted, color in ((slopes < 0, RAISE), (slopes > 0, LOWER)):
+                made.axes.plot(
+                    steps[wanted], values[wanted], ".", color=color, markersize=5
+                )
+            made.ticks(integer=True)
+        return made.svg
