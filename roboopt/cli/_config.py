@@ -5,7 +5,6 @@ file that a stranger wrote must not make the command import any, so that such a 
 counts only where the command line says it, too.
 """
 
-import argparse
 import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -13,7 +12,15 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from roboopt._errors import RobooptError
 from roboopt._reading import read_json
-from roboopt.cli._flags import KINDS, Output, all_flags, groups, spelled
+from roboopt.cli._flags import (
+    KINDS,
+    Output,
+    Parser,
+    a_path,
+    all_flags,
+    groups,
+    spelled,
+)
 from roboopt.cli._run_folder import SETTINGS
 
 FLAG, RESUME = "--config", "--resume"
@@ -33,15 +40,10 @@ def resume_path(arguments: Sequence[str]) -> Path | None:
 
 
 def _split(arguments: Sequence[str], name: str) -> tuple[Path | None, list[str]]:
-    parser = _Parser("roboopt", add_help=False, allow_abbrev=False)
-    parser.add_argument(name, dest="path", type=Path)
+    parser = Parser("roboopt", add_help=False, allow_abbrev=False)
+    parser.add_argument(name, dest="path", type=a_path)
     known, rest = parser.parse_known_args(arguments)
     return known.path, rest
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> Any:
-        raise RobooptError(message)
 
 
 def defaults_from(path: Path, command: Any) -> Any:

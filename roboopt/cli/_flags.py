@@ -11,7 +11,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
-from roboopt._errors import RobooptError
+from roboopt._errors import RobooptError, require
 
 KINDS: dict[type, tuple[str, str]] = {
     bool: ("BOOL", "True or False"),
@@ -28,6 +28,16 @@ HELP = ("-h", "--help")
 OTHER_NAMES = {"packages": "package", "xacro_args": "xacro_arg", "address": "ray"}
 """Arguments whose flags have another name."""
 MAX_WIDTH = 80  # columns
+MAX_INT = 2**31 - 1
+MAX_COUNTS = {
+    "timesteps": 2**53,
+    **dict.fromkeys(("starts", "episodes", "envs", "draws", "pairs"), 10**6),
+    **dict.fromkeys(("horizon", "history", "chunk", "observation_size"), 10**6),
+    **dict.fromkeys(("epochs", "minibatches", "updates", "width"), 10**5),
+    **dict.fromkeys(("depth", "dagger", "processes"), 1000),
+}
+"""The largest values of flags that memory or a whole day is spent for; else `MAX_INT`.
+"""
 
 
 def flag(
@@ -117,9 +127,20 @@ def spelled(name: str) -> str:
     return f"--{name.rstrip('_').replace('_', '-')}"
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are `RobooptError`s."""
+
     def error(self, message: str) -> Any:
         raise RobooptError(message)
+
+
+def a_path(text: str) -> Path:
+    """Return a path, refused where no file can have the name."""
+    try:
+        Path(text).exists()
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"{error.strerror}: {text:.40}…") from None
+    return Path(text)
 
 
 def parse(command: Any, prog: str, words: Sequence[str], default: Any = None) -> Any:
@@ -134,7 +155,7 @@ def parse(command: Any, prog: str, words: Sequence[str], default: Any = None) ->
     width = min(shutil.get_terminal_size((MAX_WIDTH, 24)).columns, MAX_WIDTH)
     hints, fields = get_type_hints(command), dataclasses.fields(command)
     names = [f.metadata["shown"] for f in fields if f.metadata.get("positional")]
-    parser = _Parser(
+    parser = Parser(
         usage=" ".join([prog, "[-h]", "[FLAGS]", *names]),
         add_help=False,
         allow_abbrev=False,
@@ -192,6 +213,9 @@ def _add(
 
         def read(text: str) -> Any:
             try:
+                if kind in (Path, str):
+                    path = a_path(text)
+                    return path if kind is Path else text
                 return (
                     {"True": True, "False": False}[text] if kind is bool else kind(text)
                 )
@@ -230,11 +254,16 @@ def verb_arguments(command: Any) -> dict[str, Any]:
 
 
 def check_choices(command: Any) -> None:
-    """Raise a `RobooptError` if a flag has none of its choices."""
+    """Raise a `RobooptError` if a flag has none of its choices, or is a huge count."""
     for field in dataclasses.fields(command):
-        value, choices = getattr(command, field.name), field.metadata.get("choices")
+        value: Any = getattr(command, field.name)
+        choices = field.metadata.get("choices")
+        most = MAX_COUNTS.get(field.name, MAX_INT)
+        for number in value if isinstance(value, tuple) else (value,):
+            huge = isinstance(number, int) and abs(number) > most
+            require(not huge, field.name, f"be at most {most}", number)
         if choices and value is not None:
-            require_choice(f"`{field.name}`", value, choices)
+            require_choice(f"`{field.name}`", str(value), choices)
 
 
 def require_choice(

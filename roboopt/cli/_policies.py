@@ -44,6 +44,7 @@ def demonstrator(env: Any, given: str | None) -> tuple[Any, str]:
         raise RobooptError(
             f"--demonstrator {given} cannot be imported: {error}"
         ) from error
-    if not callable(found) and not isinstance(found, ro.policies.StatefulPolicy):
+    acts = callable(found) or isinstance(found, ro.policies.StatefulPolicy)
+    if not acts or isinstance(found, type):
         raise RobooptError(f"--demonstrator {given} must be callable, got {found!r}")
     return found, given

@@ -5,6 +5,7 @@ import glob
 import importlib
 import math
 import os
+import struct
 import zipfile
 from collections.abc import Iterator
 from os import PathLike
@@ -19,7 +20,7 @@ MAX_RATIO = 100  # of compressed recordings; zeros alone reach 1000
 MIN_LIMIT = 2**28  # bytes
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 """Of compression; others, which NumPy never writes, claim memory of their own."""
-END_OF_ARCHIVE, MAX_END = b"PK\x05\x06", 2**16 + 22  # bytes
+LOCAL_HEADER, STREAMED = struct.Struct("<4sHHHHHIIIHH"), 1 << 3
 MAX_MEMBERS = 100_000
 HEADERS: dict[Any, Any] = {
     (1, 0): np.lib.format.read_array_header_1_0,
@@ -147,7 +148,7 @@ def read_archive(
                     "without a name."
                 )
             with archive:
-                _require_whole(path, len(archive.zip.infolist()))
+                _require_whole(path, archive.zip)
                 pickled = _require_size(path, archive, argument)
                 names = archive.files
                 if left_out is not None:
@@ -167,17 +168,26 @@ def read_archive(
         ) from error
 
 
-def _require_whole(path: Path, members: int) -> None:
-    """Raise a ValueError unless an archive lists as many members as it counts.
+def _require_whole(path: Path, archive: Any) -> None:
+    """Raise a ValueError unless the members fill an archive, as its list says.
 
-    A changed length in the list, which has no checksum, hides the members after it.
+    The list has no checksum: a changed length in it hides members, or their content.
     """
+    place = 0
     with open(path, "rb") as file:
-        file.seek(max(0, path.stat().st_size - MAX_END))
-        _, found, end = file.read().rpartition(END_OF_ARCHIVE)
-    counted = int.from_bytes(end[6:8], "little")
-    if not found or counted not in (members & 0xFFFF, 0xFFFF):
-        raise ValueError(f"{members} of {counted} members are listed")
+        for member in sorted(archive.infolist(), key=lambda m: m.header_offset):
+            file.seek(member.header_offset)
+            header = LOCAL_HEADER.unpack(file.read(LOCAL_HEADER.size))
+            _, _, flags, _, _, _, checksum, _, _, name, extra = header
+            if flags != member.flag_bits or member.header_offset != place:
+                raise ValueError(f"{member.filename} is listed elsewhere")
+            if flags & STREAMED:
+                return  # Sizes and checksums follow the members.
+            if checksum != member.CRC:
+                raise ValueError(f"{member.filename} is listed otherwise")
+            place += LOCAL_HEADER.size + name + extra + member.compress_size
+    if place != archive.start_dir:
+        raise ValueError("a member is not listed")
 
 
 def read_archive_header(path: Path) -> list[zipfile.ZipInfo]:
@@ -190,7 +200,7 @@ def read_archive_header(path: Path) -> list[zipfile.ZipInfo]:
         with open(path, "rb") as file:
             archive: Any = np.load(file, allow_pickle=False)
             with archive:
-                _require_whole(path, len(archive.zip.infolist()))
+                _require_whole(path, archive.zip)
                 if pickled := _require_size(path, archive, "path"):
                     raise ValueError(f"{', '.join(pickled)} hold objects")
                 return archive.zip.infolist()

@@ -43,7 +43,8 @@ def low_pass(
     require_at_least(1, order=order)
     require_positive(time_step=time_step)
     nyquist = 0.5 / time_step
-    if not 0 < cutoff_hz < nyquist:
+    # A filter of less has poles that rounding takes to 1.
+    if not 1e-6 * nyquist < cutoff_hz < nyquist:
         raise RobooptError(
             "`cutoff_hz` must be above 0 and below half the sampling rate, "
             f"{nyquist:g} Hz, got {cutoff_hz}."

@@ -73,7 +73,7 @@ def require_scalar(argument: str, function: Callable[..., Any], *args: Any) -> N
     rule, known = "return one real number, of shape ()", hasattr(made, "dtype")
     require(known or isinstance(made, float | int), argument, rule, type(made))
     shape = getattr(made, "shape", ())
-    kind = getattr(made, "dtype", np.result_type(type(made)) if not known else None)
+    kind = np.dtype(getattr(made, "dtype", type(made)))
     real = jnp.issubdtype(kind, jnp.floating)
     require(shape == () and real, argument, rule, f"{kind}{[*shape]}")
 

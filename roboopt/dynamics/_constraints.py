@@ -20,7 +20,7 @@ from jaxtyping import Array, Float
 
 from roboopt._core import Jittable
 from roboopt._errors import RobooptError
-from roboopt.dynamics._rigid_bodies import solve_positive_definite
+from roboopt.dynamics._rigid_bodies import invert_positive_definite
 from roboopt.urdf.bullet_solver import (
     DEEP,
     LIMIT_IMPULSE,
@@ -108,9 +108,7 @@ def constrained_velocity(
     order = [row for row in order if twin.joint_limits or row[0] == MOTOR]
     if not order:
         return free
-    eye = jnp.eye(q.shape[0], dtype=q.dtype)
-    solve = jax.vmap(solve_positive_definite, in_axes=(None, 0))
-    compliance = solve(robot.mass_matrix(q), eye)
+    compliance = invert_positive_definite(robot.mass_matrix(q))
     impulses = {}
     if twin.joint_limits:
         impulses[LOWER] = _limit_impulses(q - robot.lower, free, time_step)

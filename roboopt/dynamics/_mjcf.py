@@ -19,6 +19,7 @@ import numpy as np
 from roboopt._errors import RobooptError, require
 from roboopt.dynamics._assembly import JointRow, LinkRow, assemble
 from roboopt.dynamics._mjcf_actuators import Motors, left_out, motors
+from roboopt.dynamics._mjcf_bounds import check_bounds
 from roboopt.dynamics._mjcf_equalities import Coupling, couple, require_open
 from roboopt.dynamics._multibody import Multibody
 from roboopt.urdf import Inertial, Mimic, Pose, rotation_from_quaternion
@@ -91,9 +92,10 @@ def _compiled(path: Any) -> Any:
         return path
     there = isinstance(path, str | PathLike) and Path(path).is_file()
     require(there, "path", "be an MJCF file or a mujoco.MjModel", path)
+    check_bounds(path)
     try:
         return mujoco.MjModel.from_xml_path(fspath(path))
-    except (ValueError, mujoco.FatalError) as error:
+    except (ValueError, RuntimeError, mujoco.FatalError) as error:
         said = " ".join(str(error).split())
         raise RobooptError(f"`path`: MuJoCo cannot compile {path}: {said}") from error
 

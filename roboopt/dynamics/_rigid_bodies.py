@@ -15,7 +15,12 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
+from jax.scipy.linalg import cho_factor, cho_solve
 from jaxtyping import Array, Float
+
+# Joints up to which the elimination is unrolled; with 12 it takes four times as long as
+# LAPACK, and with 60 minutes to compile.
+MAX_UNROLLED = 9
 
 
 class Tree(NamedTuple):
@@ -256,14 +261,19 @@ def joint_space_inertia(
 def solve_positive_definite(
     matrix: Float[Array, "joint joint"], vector: Float[Array, " joint"]
 ) -> Float[Array, " joint"]:
-    """Return matrix⁻¹ vector, for few joints; see `_eliminate`."""
+    """Return matrix⁻¹ vector; see `_eliminate` for few joints."""
+    if vector.shape[0] > MAX_UNROLLED:
+        return cho_solve(cho_factor(matrix, lower=True), vector)
     return _eliminate(matrix, vector)[1]
 
 
 def invert_positive_definite(
     matrix: Float[Array, "joint joint"],
 ) -> Float[Array, "joint joint"]:
-    """Return matrix⁻¹, for few joints; see `_eliminate`."""
+    """Return matrix⁻¹; see `_eliminate` for few joints."""
+    if matrix.shape[0] > MAX_UNROLLED:
+        factor = cho_factor(matrix, lower=True)
+        return cho_solve(factor, jnp.eye(len(matrix), dtype=matrix.dtype))
     return _eliminate(matrix, jnp.zeros_like(matrix[0]))[0]
 
 

@@ -13,7 +13,8 @@ from roboopt._core import MIN_SCALE
 from roboopt._errors import RobooptError
 
 LEARNING_RATE = 0.03
-LINE_SEARCH_STEPS = 12
+LINE_SEARCH_STEPS = 24  # halvings: a first step of 1 reaches parameters of 1e-6
+SIMULATED_SEARCH_STEPS = 12  # where each of them is a simulation
 
 
 def default_optimizer(steps: int, deterministic: bool, estimated: bool) -> Any:
@@ -79,7 +80,7 @@ def _lbfgs_by_values() -> Any:
     import optax
 
     search = optax.scale_by_backtracking_linesearch(
-        LINE_SEARCH_STEPS, decrease_factor=0.5, increase_factor=math.inf
+        SIMULATED_SEARCH_STEPS, decrease_factor=0.5, increase_factor=math.inf
     )
     curved = _reset_without_curvature(optax.scale_by_lbfgs())
     return optax.chain(curved, optax.scale(-1.0), search)

@@ -9,6 +9,7 @@ import numpy as np
 
 from roboopt._errors import is_number, require, require_at_least
 from roboopt._readable import readable
+from roboopt.optimize._ending import FAILURES
 from roboopt.optimize._notes import NOTES
 
 SHOWN_TERMS = 6
@@ -55,8 +56,19 @@ class Result(eqx.Module):
     `objective(result.model, data)`."""
     history: dict[str, np.ndarray]
     reason: str = eqx.field(static=True)
-    """One of "steps", "tolerance", "seconds", "callback", "interrupted", "non-finite",
-    "source", "exhausted"."""
+    """One of
+
+    - "steps": all were taken;
+    - "tolerance": the loss is on a plateau, where the gradient is small too;
+    - "stuck": no step finds a lower loss, though the gradient is not small, as where
+      the objective is not smooth or badly scaled;
+    - "diverged": the loss has risen more than a thousandfold, as where the learning
+      rate is too high;
+    - "unbounded": the loss falls without end, and has no minimum;
+    - "non-finite": the loss or its gradient is not finite;
+    - "seconds", "callback", "interrupted";
+    - "source": data or a simulator failed; "exhausted": an iterable of batches ended.
+    """
     message: str = eqx.field(static=True)
     """The reason as a sentence, with the terms and leaves that are not finite."""
     steps: int = eqx.field(static=True)
@@ -93,7 +105,7 @@ class Result(eqx.Module):
                 value = np.asarray(self.history[name])[row]
                 rows[f"{name}{where}"] = f"{float(value):.6g}"
         return rows | {
-            "reason": self.message if self.reason == "non-finite" else self.reason,
+            "reason": self.message if self.reason in FAILURES else self.reason,
             "steps": str(self.steps),
             "seconds": f"{self.seconds:.3g}",
             "model": readable(self.model),
@@ -138,7 +150,10 @@ def stop_message(reason: str, steps: int) -> str:
         "interrupted": f"interrupted after {steps} steps",
         "exhausted": f"the batches of `data` ended after {steps} steps",
         "source": f"failed after {steps} steps in",
-        "non-finite": f"step {steps}:",
+        "non-finite": f"not finite after {steps} steps",
+        "stuck": f"stuck after {steps} steps, though the gradient is not small",
+        "diverged": f"the loss diverged after {steps} steps",
+        "unbounded": f"the loss has no minimum: it fell without end in {steps} steps",
     }[reason]
 
 

@@ -5,6 +5,7 @@ is shown, a budget in seconds is kept, and Ctrl-C is heard.
 """
 
 import dataclasses
+import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -18,9 +19,16 @@ from roboopt._devices import agreed
 from roboopt._errors import RobooptError, require
 from roboopt._interrupt import check, exposed, keep, shielded
 from roboopt._progress import progress_line
-from roboopt.gradients import differentiating
+from roboopt.gradients import differentiating, inner
 from roboopt.optimize._bounds import by_parameter
 from roboopt.optimize._checkpoint import RECORDS, Part
+from roboopt.optimize._ending import (
+    FAILURES,
+    ROUNDING,
+    is_unbounded,
+    reason_to_fail,
+    reason_to_rest,
+)
 from roboopt.optimize._feed import Feed
 from roboopt.optimize._host_loop import advance_on_host
 from roboopt.optimize._loop import MAX_CHUNK, Problem, State, advance
@@ -235,8 +243,15 @@ class Run:
     def _ended(self, state: State, early: bool, status: Status) -> str:
         """Return the reason to stop; "steps" is none yet."""
         failed = np.all(state.descent.failed)
+        history = self._own_history(state)
+        if failed:
+            return reason_to_fail(history)
         if early:
-            return "non-finite" if failed else "tolerance"
+            leaves = jax.tree.leaves(self._best_start(state)[1][0])
+            size = math.sqrt(sum(float(inner(x, x)) for x in leaves))
+            return reason_to_rest(history, float(self.problem.tolerance), size)
+        if is_unbounded(float(history["loss"][0]), status.best_loss):
+            return "unbounded"
         told = False
         if self.callback is not None:
             with exposed():
@@ -248,7 +263,7 @@ class Run:
             return "callback"
         if late and self.taken <= self.steps:
             return "seconds"
-        return "non-finite" if failed else "steps"
+        return "steps"
 
     def _status(self, state: State) -> Status:
         last = [loss for rows in self.rows for loss in rows["loss"][-1:]][-1]
@@ -310,6 +325,14 @@ class Run:
         shown += more if len(reasons) > MAX_STARTS_NAMED else ""
         return f"{len(failed)} of {losses.shape[1]} starts failed ({shown})"
 
+    def _own_history(self, state: State) -> dict[str, np.ndarray]:
+        """Return the history of the best of many starts."""
+        history = self._history()
+        if not self.problem.batched:
+            return history
+        best = int(np.argmin(np.asarray(state.descent.best_loss)))
+        return {name: values[:, best] for name, values in history.items()}
+
     def _history(self) -> dict[str, np.ndarray]:
         if not self.rows:
             return {"loss": np.zeros(0)}
@@ -328,10 +351,14 @@ class Run:
         ]
         steps = max(self.taken - 1, 0)
         message = stop_message(reason, steps)
+        losses = np.asarray(self._history()["loss"])
+        lowered = np.any(losses[1:] < losses[:1] - ROUNDING * np.abs(losses[:1]))
+        if reason in FAILURES and steps and not lowered:
+            message += ", of which none lowered the loss"
         if reason == "source":
             message += f" {self.failure}"
-        elif reason == "non-finite":
-            message += f" {self._not_finite(state)}"
+        elif reason in FAILURES and np.all(state.descent.failed):
+            message += f": {self._not_finite(state)}"
         elif self.problem.batched and np.any(state.descent.failed):
             message += f"; {self._failed_starts(state)}"
         if self.checkpoint is not None and self.checkpoint.unwritten:

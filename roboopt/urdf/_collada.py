@@ -97,7 +97,7 @@ def _size(source: Element) -> int:
 
 def _refers(primitive: Element, sizes: dict[str, int]) -> bool:
     """Return whether all indices of a primitive are those of elements."""
-    inputs = [(int(e.get("offset", "0")), e) for e in primitive.findall("input")]
+    inputs = [(int(e.attrib["offset"]), e) for e in primitive.findall("input")]
     if not any(each.attrib["semantic"] == "VERTEX" for _, each in inputs):
         return False
     width = 1 + max(offset for offset, _ in inputs)

@@ -15,8 +15,7 @@ from xml.etree.ElementTree import Element
 
 import numpy as np
 
-from roboopt._reading import parse_xml, read_bytes
-from roboopt.urdf._comments import with_comments
+from roboopt._reading import parse_xml, read_bytes, with_comments
 from roboopt.urdf._notes import Fault, Notes
 from roboopt.urdf._rotations import rotation_from_rpy
 from roboopt.urdf._xacro import expanded

@@ -13,8 +13,7 @@ from typing import Any
 from xml.sax.saxutils import quoteattr
 
 from roboopt._errors import RobooptError
-from roboopt._reading import parse_xml, read_bytes
-from roboopt.urdf._comments import with_comments
+from roboopt._reading import parse_xml, read_bytes, with_comments
 from roboopt.urdf._notes import Fault
 from roboopt.urdf._xacro_expressions import MAX_FILE, harmless_expressions
 

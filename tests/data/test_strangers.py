@@ -2,8 +2,11 @@
 
 import json
 import os
+import pickle
+import struct
 import sys
 import zipfile
+import zlib
 
 import gymnasium
 import numpy as np
@@ -272,3 +275,69 @@ def test_nothing_is_written_through_a_link_that_somebody_put_there(tmp_path):
     (tmp_path / f".x.npz.{os.getpid()}").symlink_to(target)
     ro.save(tmp_path / "x.npz", 1.0)
     assert target.read_text() == "mine" and ro.load(tmp_path / "x.npz") == 1.0
+
+
+class Shout:
+    """What a pickle runs when it is read."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (str(self.path), "w")
+
+
+@pytest.mark.filterwarnings("ignore:.*as many observations")
+def test_a_zarr_store_unpickles_nothing(tmp_path):
+    zarr = pytest.importorskip("zarr")
+    root = zarr.open_group(str(tmp_path / "x.zarr"), mode="w", zarr_format=2)
+    for name in ("state", "action"):
+        made = root.create_array(
+            f"data/{name}", shape=(4, 2), dtype="f8", chunks=(4, 2)
+        )
+        made[:] = 1.0
+    assert len(load_recordings(tmp_path / "x.zarr", time_step=0.1)) == 1
+    file = tmp_path / "x.zarr" / "data" / "state" / ".zarray"
+    told = json.loads(file.read_text())
+    told |= {"filters": None, "compressor": {"id": "pickle", "protocol": 5}}
+    file.write_text(json.dumps(told))
+    mark = tmp_path / "mark"
+    (file.parent / "0.0").write_bytes(pickle.dumps(Shout(mark)))
+    with pytest.raises(ro.RobooptError, match="needs pickle|No Zarr data type"):
+        load_recordings(tmp_path / "x.zarr", time_step=0.1)
+    assert not mark.exists()
+
+
+def test_a_zarr_store_claims_no_more_than_memory_holds(tmp_path):
+    zarr = pytest.importorskip("zarr")
+    root = zarr.open_group(str(tmp_path / "x.zarr"), mode="w")
+    for name in ("state", "action"):
+        shape = (1 << 36, 2)
+        root.create_array(f"data/{name}", shape=shape, dtype="f8", chunks=(64, 2))
+    with pytest.raises(ro.RobooptError, match="expands too far"):
+        load_recordings(tmp_path / "x.zarr", time_step=0.1)
+
+
+def test_a_matlab_file_expands_no_further_than_others(tmp_path):
+    scipy_io = pytest.importorskip("scipy.io")
+    path = tmp_path / "x.mat"
+    few = np.zeros(10)
+    scipy_io.savemat(path, {"t": few}, do_compression=True)
+    data = path.read_bytes()
+    packer = zlib.compressobj(1)
+    packed = b"".join(packer.compress(bytes(1 << 24)) for _ in range(20))
+    packed += packer.flush()
+    path.write_bytes(data[:128] + struct.pack("<II", 15, len(packed)) + packed)
+    with pytest.raises(ro.RobooptError, match="expands too far"):
+        load_recordings(path)
+
+
+def test_a_parquet_file_claims_no_more_than_memory_holds(tmp_path):
+    pa = pytest.importorskip("pyarrow")
+    import pyarrow.parquet
+
+    one = pa.array(np.zeros(1_000_000))
+    table = pa.table({f"c{k}": one for k in range(60)})
+    pyarrow.parquet.write_table(table, tmp_path / "x.parquet")
+    with pytest.raises(ro.RobooptError, match="claims to expand"):
+        load_recordings(tmp_path / "x.parquet")

@@ -320,3 +320,40 @@ def test_a_missing_package_is_named(monkeypatch, tree):
     monkeypatch.setitem(__import__("sys").modules, "mujoco", None)
     with pytest.raises(ro.RobooptError, match=r"roboopt\[mujoco\]"):
         load_mjcf(tree)
+
+
+BOMBS = {
+    "copies": "<worldbody><replicate count='1000000000'><geom size='1'/></replicate>"
+    "</worldbody>",
+    "copies of copies": "<worldbody><replicate count='3000'><replicate count='3000'>"
+    "<geom size='1'/></replicate></replicate></worldbody>",
+    "a flex": "<worldbody><body><flexcomp name='f' count='1000 1000 1000'/></body>"
+    "</worldbody>",
+    "a field": "<asset><hfield name='h' nrow='100000' ncol='100000' size='1 1 1 1'/>"
+    "</asset>",
+    "pixels": "<asset><texture name='t' type='2d' builtin='flat' width='100000' "
+    "height='100000'/></asset>",
+    "keys": "<size nkey='2000000000'/>",
+    "user data": "<size nuser_geom='2000000000'/>",
+    "itself": "<include file='bomb.xml'/>",
+    "itself attached": "<asset><model name='x' file='bomb.xml'/></asset><worldbody>"
+    "<attach model='x' prefix='p'/></worldbody>",
+    "depth": "<worldbody>" + "<body>" * 5000 + "</body>" * 5000 + "</worldbody>",
+    "a plugin": "<extension><plugin plugin='evil.so'/></extension>",
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_a_file_that_claims_too_much_is_refused(name, tmp_path):
+    path = tmp_path / "bomb.xml"
+    path.write_text(f"<mujoco>{BOMBS[name]}</mujoco>")
+    with pytest.raises(ro.RobooptError, match="`path`"):
+        ro.dynamics.load_mjcf(path)
+
+
+def test_entities_of_xml_are_not_expanded(tmp_path):
+    path = tmp_path / "bomb.xml"
+    declared = "<!DOCTYPE m [<!ENTITY a SYSTEM 'file:///etc/passwd'>]>"
+    path.write_text(f"{declared}<mujoco model='m'>&a;</mujoco>")
+    with pytest.raises(ro.RobooptError, match="must declare no entities"):
+        ro.dynamics.load_mjcf(path)

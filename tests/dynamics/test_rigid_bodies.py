@@ -6,7 +6,7 @@ import pytest
 from roboopt.dynamics import _rigid_bodies as rigid
 
 
-@pytest.mark.parametrize("size", [1, 2, 7, 9])
+@pytest.mark.parametrize("size", [1, 2, 5, 9, 10, 60])
 def test_solves_and_inverts(size):
     rng = np.random.default_rng(size)
     root = rng.normal(size=(size, size))

@@ -17,7 +17,7 @@ def test_time_step_is_one_for_all_robots(robot):
     match = r"`time_step` must be at least 0.0002 s \(5 kHz\), got 0.0001 s"
     with pytest.raises(ValueError, match=match):
         ArmReach(robot, time_step=1e-4)
-    match = r"`time_step` must be at most 0.02 s \(50 Hz\), got 1 s: an effort is held"
+    match = r"`time_step` must be at most 0.1 s \(10 Hz\), got 1 s: an effort is held"
     with pytest.raises(ValueError, match=match):
         ArmReach(robot, time_step=1)
 

@@ -142,3 +142,24 @@ def test_names_of_the_objective_win():
         optimizer=optax.sgd(0.1),
     )  # fmt: skip
     np.testing.assert_array_equal(result.history["gradient_norm"], 7.0)
+
+
+def test_a_loop_without_a_derivative_is_named():
+    def endless(x, _):
+        return jax.lax.while_loop(lambda x: x < 9, lambda x: 2 * x, x)
+
+    with pytest.raises(ro.RobooptError, match="`objective`.*while_loop"):
+        ro.minimize(endless, 1.1, None, steps=2)
+
+
+def test_small_models_keep_each_parameter_and_derivative():
+    # f = Σ x² at (1, −2): a step of 0.25 · 2x halves each number.
+    def loss(m, _):
+        return jnp.sum(m["x"] ** 2)
+
+    start = {"x": jnp.array([1.0, -2.0])}
+    result = ro.minimize(loss, start, None, steps=2, optimizer=optax.sgd(0.25))
+    assert list(result.parameters) == ["x[0]", "x[1]"]
+    np.testing.assert_allclose(result.parameters["x[1]"], [-2, -1, -0.5], rtol=1e-12)
+    np.testing.assert_allclose(result.derivatives["x[1]"], [-4, -2, -1], rtol=1e-12)
+    assert "dL/d x[0]" in result.columns() and "parameters" not in result.history

@@ -182,21 +182,25 @@ def test_a_node_that_is_lost_on_the_way_costs_nothing(tmp_path):
     cluster = Cluster(initialize_head=True, head_node_args=head)
     nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
     cluster.wait_for_nodes()
-    settings: dict[str, Any] = {"episodes": 60, "seed": 1}
+    settings: dict[str, Any] = {"episodes": 240, "seed": 1}
     counts: list[int] = []
 
+    class Marked(Walk):
+        def reset(self, **settings):
+            # The process that started the worker which started this one is the node's.
+            told = open(f"/proc/{os.getppid()}/stat").read()
+            (tmp_path / told.rpartition(")")[2].split()[1]).touch()
+            return super().reset(**settings)
+
     def make():
-        # The process that started the worker which started this one is the node's.
-        told = open(f"/proc/{os.getppid()}/stat").read()
-        (tmp_path / told.rpartition(")")[2].split()[1]).touch()
-        return Walk(step_s=0.05)
+        return Marked(step_s=0.02)
 
     def kill():
         """End a node whose episodes have begun: each takes some seconds."""
         node = nodes[1].all_processes["raylet"][0].process
         while not (tmp_path / str(node.pid)).exists():
             time.sleep(0.1)
-        time.sleep(1.0)
+        time.sleep(0.5)
         cluster.remove_node(nodes[1], allow_graceful=False)
 
     killer = threading.Thread(target=kill, daemon=True)
@@ -215,5 +219,5 @@ def test_a_node_that_is_lost_on_the_way_costs_nothing(tmp_path):
         cluster.shutdown()
     killer.join()
     assert len(list(tmp_path.iterdir())) == 3
-    assert counts == list(range(1, 61))
+    assert counts == list(range(1, 241))
     equal(found, collect(Walk, home, **settings))

@@ -1,5 +1,7 @@
 """MATLAB files: arrays by their names, those in structures by `structure.field`."""
 
+import struct
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -7,8 +9,12 @@ from typing import Any
 import numpy as np
 
 from roboopt._errors import RobooptError
+from roboopt.data._files import expansion_limit
 from roboopt.data.io._arrays import Arrays, ReadOptions
 from roboopt.data.io._named_arrays import read_arrays
+
+HEADER_BYTES, COMPRESSED = 128, 15
+BLOCK = 2**20  # bytes
 
 
 def read_mat(path: Path, options: ReadOptions) -> Iterator[tuple[str, Arrays]]:
@@ -18,10 +24,13 @@ def read_mat(path: Path, options: ReadOptions) -> Iterator[tuple[str, Arrays]]:
     from roboopt.data.io._hdf5 import read_hdf5
 
     try:
+        _require_size(path)
         found = loadmat(path, simplify_cells=True)
     except NotImplementedError:
         yield from read_hdf5(path, options)
         return
+    except RobooptError:
+        raise
     except Exception as error:  # A broken file may fail in any way.
         raise RobooptError(
             f"`path` must be a MATLAB file, but {path} is empty, truncated or another "
@@ -35,6 +44,27 @@ def read_mat(path: Path, options: ReadOptions) -> Iterator[tuple[str, Arrays]]:
         else:
             left_out.append(name)
     yield from read_arrays(arrays, str(path), options, left_out)
+
+
+def _require_size(path: Path) -> None:
+    """Raise a `RobooptError` if the compressed arrays of version 5 expand too far."""
+    left = expansion_limit(path)
+    with open(path, "rb") as file:
+        little = file.read(HEADER_BYTES)[-2:] == b"IM"
+        while len(tag := file.read(8)) == 8:
+            kind, size = struct.unpack("<II" if little else ">II", tag)
+            end = file.tell() + size
+            if kind == COMPRESSED and size <= path.stat().st_size:
+                unpacker = zlib.decompressobj()
+                packed = file.read(size)
+                while packed and left >= 0:
+                    left -= len(unpacker.decompress(packed, BLOCK))
+                    packed = unpacker.unconsumed_tail
+                if left < 0:
+                    raise RobooptError(
+                        f"`path` must be of its size, but {path} expands too far."
+                    )
+            file.seek(end)
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -4,7 +4,6 @@
 episodes, with columns such as `observation.state`, `action` and `episode_index`.
 """
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,10 +11,12 @@ from typing import Any
 import numpy as np
 
 from roboopt._errors import RobooptError
-from roboopt.data._files import optional_package
+from roboopt._reading import read_json
+from roboopt.data._files import expansion_limit, optional_package
 from roboopt.data.io._arrays import NEXT, Arrays, ReadOptions, join_observations
 from roboopt.data.io._boundaries import BOUNDARIES
 
+BYTES_PER_CELL = 8
 OBSERVATION = "observation"
 USED = ("action", "actions", "next.reward", *BOUNDARIES)
 
@@ -28,9 +29,11 @@ def is_lerobot_folder(path: Path) -> bool:
 def read_lerobot(path: Path, options: ReadOptions) -> Iterator[tuple[str, Arrays]]:
     """Yield the arrays of each file of a dataset of LeRobot."""
     try:
-        told = json.loads((path / "meta" / "info.json").read_text())
+        told = read_json(path / "meta" / "info.json")
         rate = float(told["fps"])
-    except (KeyError, TypeError, ValueError, OSError) as error:
+        if not 0 < rate < float("inf"):
+            raise ValueError(f"`fps` is {rate}")
+    except (LookupError, TypeError, ValueError) as error:
         raise RobooptError(
             f"`path` must hold meta/info.json with `fps`, but that of {path}: {error}"
         ) from error
@@ -48,7 +51,19 @@ def read_parquet(path: Path, options: ReadOptions) -> Iterator[tuple[str, Arrays
     """Yield the arrays of a file: images and texts are left out."""
     parquet = optional_package("pyarrow.parquet", "Parquet files", "pyarrow")
     try:
+        told = parquet.read_metadata(path)
+        size = max(
+            told.num_rows * told.num_columns * BYTES_PER_CELL,
+            sum(told.row_group(k).total_byte_size for k in range(told.num_row_groups)),
+        )
+        if size > expansion_limit(path):
+            raise RobooptError(
+                f"`path` must be of its size, but {path} claims to expand to "
+                f"{size / 2**30:.3g} GiB."
+            )
         table = parquet.read_table(path)
+    except RobooptError:
+        raise
     except Exception as error:  # A broken file may fail in any way.
         raise RobooptError(
             f"`path` must be a Parquet file, but {path} is empty, truncated or another "

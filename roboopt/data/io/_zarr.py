@@ -4,14 +4,21 @@
 `meta/episode_ends` counts the rows up to the end of each episode.
 """
 
-from collections.abc import Iterator
+import math
+import zipfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from roboopt._errors import RobooptError
-from roboopt.data._files import optional_package
+from roboopt.data._files import (
+    MAX_RATIO,
+    MIN_LIMIT,
+    expansion_limit,
+    optional_package,
+)
 from roboopt.data.io._arrays import (
     OTHER_NAMES,
     Arrays,
@@ -19,10 +26,49 @@ from roboopt.data.io._arrays import (
     join_observations,
 )
 
+CODECS = {
+    *("bytes", "gzip", "zlib", "zstd", "lz4", "bz2", "blosc", "delta", "shuffle"),
+    *("transpose", "sharding_indexed", "crc32", "crc32c", "adler32", "fletcher32"),
+    *("astype", "bitround", "quantize", "fixedscaleoffset", "packbits"),
+}
+
 
 def is_zarr_folder(path: Path) -> bool:
     """Return whether `path` is a group of Zarr."""
     return (path / ".zgroup").is_file() or (path / "zarr.json").is_file()
+
+
+def _expansion_limit(path: Path) -> int:
+    """Return the bytes that the arrays of a store may take."""
+    if not path.is_file():
+        size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+        return max(MAX_RATIO * size, MIN_LIMIT)
+    with zipfile.ZipFile(path) as archive:
+        if sum(m.file_size for m in archive.infolist()) > expansion_limit(path):
+            raise RobooptError(
+                f"`path` must be of its size, but {path} expands too far."
+            )
+    return expansion_limit(path)
+
+
+def _check_codecs(array: Any, path: Path) -> None:
+    """Raise unless an array is encoded by what runs no code: one codec is pickle."""
+    described = array.metadata.to_dict()
+    waiting = [described.get(key) for key in ("filters", "compressor", "codecs")]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, list | tuple):
+            waiting += part
+        elif isinstance(part, Mapping):
+            name = str(part.get("id", part.get("name")))
+            if name.removeprefix("numcodecs.") not in CODECS:
+                raise RobooptError(
+                    f"`path` must be encoded by {', '.join(sorted(CODECS))}, but "
+                    f"{array.name} of {path} needs {name}."
+                )
+            inner = part.get("configuration")
+            inner = inner if isinstance(inner, Mapping) else {}
+            waiting += [inner.get("codecs"), inner.get("index_codecs")]
 
 
 def read_zarr(path: Path, options: ReadOptions) -> Iterator[tuple[str, Arrays]]:
@@ -31,15 +77,26 @@ def read_zarr(path: Path, options: ReadOptions) -> Iterator[tuple[str, Arrays]]:
     try:
         zipped = path.is_file()
         store = zarr.storage.ZipStore(path, mode="r") if zipped else str(path)
+        left = _expansion_limit(path)
         root: Any = zarr.open_group(store, mode="r")
         group: Any = root["data"] if "data" in root else root
         members = {name: array for name, array in group.arrays()}
-        ends = np.asarray(root["meta/episode_ends"]) if "meta" in root else None
+        last = root["meta/episode_ends"] if "meta" in root else None
+        for array in (*members.values(), *([] if last is None else [last])):
+            _check_codecs(array, path)
+            left -= max(array.nbytes, math.prod(array.chunks) * array.dtype.itemsize)
+        if left < 0:
+            raise RobooptError(
+                f"`path` must be of its size, but {path} expands too far."
+            )
+        ends = None if last is None else np.asarray(last)
         read = {
             name: np.asarray(array)
             for name, array in members.items()
             if array.ndim <= 2 and array.dtype.kind in "fiub"
         }
+    except RobooptError:
+        raise
     except Exception as error:  # A broken store may fail in any way.
         raise RobooptError(
             f"`path` must be a replay buffer in Zarr, but {path}: {error}"

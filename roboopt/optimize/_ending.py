@@ -1,0 +1,54 @@
+"""Why a descent could not go on: told apart by its losses and steps."""
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+
+FAILURES = "unbounded", "diverged", "stuck", "non-finite"
+UNBOUNDED = 1e30  # times the size of the first loss, below which there is no minimum
+DIVERGED = 1e3  # times the size of the first loss, above which a descent has diverged
+SMALL = 10.0  # times the root of the tolerance: near a minimum slopes are as roots
+ROUNDING = 1e-9  # of the first loss
+TINY_SIZE = 1e-3  # of parameters that are 0
+
+
+def is_unbounded(first: float, latest: float) -> bool:
+    """Return whether a loss has fallen so far that it has no minimum."""
+    return latest < -UNBOUNDED * max(abs(first), 1.0)
+
+
+def reason_to_fail(history: Mapping[str, np.ndarray]) -> str:
+    """Return why a descent of one start has met a value that is not finite."""
+    losses = np.asarray(history["loss"], float)
+    finite = losses[np.isfinite(losses)]
+    lowest = float(finite.min(initial=np.inf))
+    if losses[-1] == -np.inf or is_unbounded(float(losses[0]), lowest):
+        return "unbounded"
+    risen = finite.size > 1 and finite[-1] - losses[0] > DIVERGED * max(
+        abs(losses[0]), np.finfo(float).tiny
+    )
+    return "diverged" if risen else "non-finite"
+
+
+def reason_to_rest(
+    history: Mapping[str, np.ndarray], tolerance: float, size: float
+) -> str:
+    """Return why the loss of one start has not improved any more.
+
+    On a plateau the gradient is small, too. A descent that is stuck finds no lower loss
+    along a gradient that is not: the objective is not smooth, or badly scaled.
+
+    Args:
+        history: of the descent.
+        tolerance: the fraction of the loss that counts as an improvement.
+        size: the norm of the parameters.
+    """
+    losses = np.asarray(history["loss"], float)
+    if len(losses) < 2 or "actual_decrease" not in history:
+        return "tolerance"
+    if losses[-1] - losses[0] > DIVERGED * abs(losses[0]) > 0:
+        return "diverged"
+    slope = float(history["gradient_norm"][-1])
+    small = SMALL * math.sqrt(tolerance) * abs(losses[-1]) + ROUNDING * abs(losses[0])
+    return "stuck" if slope * max(size, TINY_SIZE) > small else "tolerance"
