@@ -56,8 +56,8 @@ def log(robot: ro.dynamics.Multibody, offsets: np.ndarray, seconds: float, seed:
     jitter = generator.uniform(0, 1, count) ** 4 * (JITTER_S[1] - JITTER_S[0])
     times = np.cumsum(JITTER_S[0] + jitter * RATE / RATE)
     times *= seconds / times[-1]
-    q, velocity, acceleration = motion(times, len(robot.joint_names), seed)
-    effort = np.asarray(jax.vmap(robot.inverse_dynamics)(q, velocity, acceleration))
+    q, velocity, acceleration = moved = motion(times, len(robot.joint_names), seed)
+    effort = np.asarray(jax.vmap(robot.inverse_dynamics)(*map(jnp.asarray, moved)))
     effort = effort + offsets
     noise = generator.normal(size=effort.shape)
     effort = effort + EFFORT_NOISE * np.sqrt((effort**2).mean(0)) * noise

@@ -1,4 +1,4 @@
-"""Efforts of whole recordings in a few rows, and the best fit without constraints.
+"""Efforts of whole recordings in a few rows.
 
 The efforts are linear in the numbers φ of `linear_parameters`: τ = Y φ. The QR
 decomposition of [Y, τ] holds, in as many rows as there are numbers, all that a least
@@ -8,13 +8,13 @@ squares fit needs: a fit of an hour takes no longer than that of a second.
 from dataclasses import dataclass
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from roboopt._core import AnyArray, compiled
+from roboopt._core import AnyArray
+from roboopt._programs import filter_jit
 from roboopt.data import Trajectory
 from roboopt.dynamics import (
     ParametricTwin,
@@ -26,7 +26,6 @@ from roboopt.losses import L2
 from roboopt.objectives import InverseDynamicsError, ResidualObjective
 
 CHUNK = 1024  # instants whose matrices are made at once
-RANK_TOLERANCE = 1e-9  # of the largest singular value
 
 
 class CondensedEffortError(ResidualObjective):
@@ -57,7 +56,7 @@ class Condensed:
         What is not linear, such as Bullet's damping of bodies, counts as the robot
         `model` has it.
         """
-        motions = [np.asarray(x) for x in error.motions(model, data)]
+        motions: list[Any] = [np.asarray(x) for x in error.motions(model, data)]
         joints = motions[0].shape[-1]
         *full, duration, recorded = motions
         full = [x.reshape(-1, joints) for x in (*full, recorded)]
@@ -67,7 +66,9 @@ class Condensed:
         for first in range(0, instants, CHUNK):
             chunk = [x[first : first + CHUNK] for x in motions]
             missing = CHUNK - len(chunk[3])
-            padded = [np.concatenate([x, np.repeat(x[-1:], missing, 0)]) for x in chunk]
+            padded: list[Any] = [
+                np.concatenate([x, np.repeat(x[-1:], missing, 0)]) for x in chunk
+            ]
             rows = np.asarray(_matrices(model, *padded))[: CHUNK - missing]
             rows = np.swapaxes(rows, 0, 1)
             rows = rows if factors is None else np.concatenate([factors, rows], 1)
@@ -80,15 +81,6 @@ class Condensed:
         """Return the batch of `CondensedEffortError`."""
         return self.factors * np.sqrt(self.factors.shape[1] / self.instants)
 
-    def rms(self, numbers: np.ndarray) -> np.ndarray:
-        """Return the root mean square of the efforts' error of each joint."""
-        left = self.factors @ np.append(numbers, -1.0)
-        return np.sqrt((left**2).sum(1) / self.instants)
-
-    def size(self) -> np.ndarray:
-        """Return the root mean square of the recorded efforts of each joint."""
-        return self.rms(np.zeros(self.factors.shape[2] - 1))
-
 
 def is_condensable(error: Any, model: ParametricTwin) -> bool:
     """Return whether a `CondensedEffortError` has the value of `error`."""
@@ -98,31 +90,7 @@ def is_condensable(error: Any, model: ParametricTwin) -> bool:
     return squares and not damped and efforts_are_linear(model)
 
 
-def unconstrained(
-    condensed: Condensed, scale: np.ndarray, begin: ParametricTwin
-) -> np.ndarray:
-    """Return the numbers of least squares, which no robot may have.
-
-    They move as the free parameters of `begin` move them; what the data do not
-    determine stays.
-
-    Args:
-        condensed: the efforts.
-        scale: of each joint's efforts, infinite where a joint does not count.
-        begin: the robot as given.
-    """
-    start, directions = (np.asarray(x) for x in _directions(begin))
-    rows = condensed.factors / scale[:, None, None]
-    rows = rows.reshape(-1, rows.shape[-1])
-    matrix = rows[:, :-1] @ directions
-    size = np.linalg.norm(matrix, axis=0)
-    size[size == 0] = 1.0
-    left = rows @ np.append(start, -1.0)
-    steps = np.linalg.lstsq(matrix / size, -left, rcond=RANK_TOLERANCE)[0]
-    return start + directions @ (steps / size)
-
-
-@eqx.filter_jit
+@filter_jit
 def _matrices(
     model: ParametricTwin, q: Array, velocity: Array, acceleration: Array,
     duration: Array, recorded: Array,
@@ -130,21 +98,10 @@ def _matrices(
     """Return [Y, τ less what is not linear] of some instants, (time, joint, number)."""
     numbers = linear_parameters(model)
 
-    def one(*motion: Array) -> Array:
-        *motion, effort = motion
+    def one(*instant: Array) -> Array:
+        *motion, effort = instant
         matrix = effort_matrix(model, *motion)
         rest = model.inverse_dynamics(*motion) - matrix @ numbers
         return jnp.concatenate([matrix, (effort - rest)[:, None]], 1)
 
     return jax.vmap(one)(q, velocity, acceleration, duration, recorded)
-
-
-@compiled
-def _directions(model: ParametricTwin) -> tuple[Array, Array]:
-    """Return the linear parameters, and their derivative by the coordinates."""
-
-    def numbers(coordinates: Array) -> Array:
-        moved = eqx.tree_at(lambda m: m.coordinates, model, coordinates)
-        return linear_parameters(moved)
-
-    return numbers(model.coordinates), jax.jacfwd(numbers)(model.coordinates)

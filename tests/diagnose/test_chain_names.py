@@ -100,8 +100,7 @@ def assigns_again(w, x):
 
 
 def assigns_in_an_expression(w, x):
-    if (h := w * x) is not None:
-        k = h + 1
+    k = (h := w * x) + 1
     parts = {"a": h * k, "b": jnp.cos(k)}
     parts["c"] = parts["a"] * parts["b"]
     total = sum(v**2 for v in parts.values())
@@ -149,7 +148,8 @@ def locals_of(function: Callable[..., Any], *args: Any) -> dict[str, list[np.nda
         if isinstance(value, Model):
             note(f"{name}.gain", getattr(value, "gain", None))
             return
-        while isinstance(value, jax.core.Tracer):  # of vmap or grad
+        tracer: Any = jax.core.Tracer  # type: ignore
+        while isinstance(value, tracer):  # of vmap or grad
             value = getattr(value, "primal", getattr(value, "val", None))
         if isinstance(value, jax.Array | float):
             found.setdefault(name, []).append(np.asarray(value))
