@@ -63,7 +63,7 @@ class Ray:
         """
         with _own_signals():
             try:
-                import ray
+                import ray  # pyright: ignore[reportMissingImports]
             except ImportError as error:
                 raise ImportError("a cluster needs Ray: pip install ray") from error
             if not ray.is_initialized():

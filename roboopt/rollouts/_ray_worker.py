@@ -22,7 +22,7 @@ class EpisodeRunner:
     def start(self, setup: bytes) -> tuple[Any, ...]:
         """Make the environments; return the properties of one, and the node."""
         import cloudpickle
-        import ray
+        import ray  # pyright: ignore[reportMissingImports]
 
         # Handing an action to a thread takes longer than computing it.
         jax.config.update("jax_cpu_enable_async_dispatch", False)

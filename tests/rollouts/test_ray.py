@@ -175,7 +175,7 @@ def test_other_use_is_refused():
 
 @pytest.mark.slow
 def test_a_node_that_is_lost_on_the_way_costs_nothing(tmp_path):
-    from ray.cluster_utils import Cluster
+    from ray.cluster_utils import Cluster  # pyright: ignore[reportMissingImports]
 
     ray.shutdown()
     head = {"num_cpus": 1, "include_dashboard": False}
