@@ -15,6 +15,10 @@ class RobooptError(ValueError):
     """
 
 
+class MissingPackage(RobooptError, ImportError):
+    """An optional package that is not installed; the message says how to install it."""
+
+
 def require(valid: Any, argument: str, rule: str, value: Any) -> None:
     """Raise a `RobooptError`, "`argument` must `rule`, got `value`", unless `valid`.
 

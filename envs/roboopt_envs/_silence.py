@@ -8,6 +8,8 @@ import sys
 import tempfile
 from collections.abc import Iterator
 
+from roboopt._errors import MissingPackage
+
 HEADER = r"b3(?:Printf|Warning|Error)\[[^\]]*\]:\s*"  # of each of Bullet's messages
 KNOWN = ("No inertial data", "urdfdom: no axis")
 """Messages of which the reader of the URDF has warned where they matter."""
@@ -25,7 +27,7 @@ def import_pybullet_silently() -> None:
     try:
         import pybullet  # noqa: F401
     except ImportError as error:
-        raise ImportError(
+        raise MissingPackage(
             "The environments need PyBullet: pip install 'roboopt[envs]'."
         ) from error
     finally:

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from roboopt._errors import RobooptError, require
+from roboopt._errors import MissingPackage, RobooptError, require
 
 MAX_RATIO = 100  # of compressed recordings; zeros alone reach 1000
 MIN_LIMIT = 2**28  # bytes
@@ -286,6 +286,6 @@ def optional_package(name: str, what: str, requirement: str) -> Any:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        raise ImportError(
+        raise MissingPackage(
             f"reading and writing {what} needs {name}: pip install {requirement}"
         ) from error

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from roboopt._errors import RobooptError
+from roboopt._errors import MissingPackage, RobooptError
 from roboopt.data import atomic_write
 from roboopt.export._numpy import check_action
 from roboopt.policies import OpenLoop, StatefulPolicy, TimeVaryingPolicy
@@ -40,7 +40,7 @@ def export_onnx(policy: Any, observation: Any, path: str | PathLike) -> Path:
     try:
         from jax2onnx import to_onnx  # pyright: ignore[reportMissingImports]
     except ImportError as error:
-        raise ImportError(
+        raise MissingPackage(
             "`export_onnx` needs jax2onnx: pip install 'roboopt[onnx]'"
         ) from error
     seen, inputs = jnp.asarray(observation), {}

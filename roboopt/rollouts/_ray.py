@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from roboopt._errors import RobooptError, require_at_least
+from roboopt._errors import MissingPackage, RobooptError, require_at_least
 from roboopt.data import Trajectory
 from roboopt.rollouts._env_spec import env_maker
 from roboopt.rollouts._env_worker import STARTUP_TIMEOUT_S, portable
@@ -65,7 +65,7 @@ class Ray:
             try:
                 import ray  # pyright: ignore[reportMissingImports]
             except ImportError as error:
-                raise ImportError("a cluster needs Ray: pip install ray") from error
+                raise MissingPackage("a cluster needs Ray: pip install ray") from error
             if not ray.is_initialized():
                 self._join(ray)
         return ray

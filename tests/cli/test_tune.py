@@ -117,7 +117,9 @@ def test_the_history_holds_every_term_of_every_step(tuned):
     assert header[:2] == ["step", "loss"]
     terms = {"task_cost [s]", "mechanical_work [J]", "joule_loss [J]"}
     assert set(header[2 : 2 + len(terms)]) == terms
-    assert set(header[2 + len(terms) :]) <= set(NOTES)
+    gains = {f"gains[0, {k}]" for k in range(4)}
+    path = gains | {f"dL/d {name}" for name in gains}
+    assert set(header[2 + len(terms) :]) - set(NOTES) == path
     settings = json.loads((folder / "settings.json").read_text("utf-8"))
     # Each round notes its start too, and there are at most four.
     steps = settings["result"]["steps"]
@@ -173,9 +175,9 @@ def test_the_report_is_one_file_with_every_section(tuned):
     assert "http:" not in page and "https:" not in page
     sources = re.findall(r'\b(?:src|href)="([^"]{0,20})', page)
     assert all(source.startswith(("data:video/mp4", "#")) for source in sources)
-    # Four curves and two of the gradient, three panels of the cart and two of the pole,
-    # two of energy.
-    assert page.count("<svg") == 4 + 2 + 5 + 2
+    # Four curves, three of the cart and two of the pole, two of energy; of the gradient
+    # two and two by term at either end, one for each gain, and two of its size.
+    assert page.count("<svg") == 4 + 5 + 2 + (4 + 4 + 4 + 2)
 
 
 def test_the_video_decodes(tuned, tmp_path):
@@ -265,6 +267,7 @@ def test_the_flags_are_the_parameters_of_the_verb():
     assert flags.pop("output") is not None and "simulation" in flags
     del flags["simulation"]
     expected = {n: p.default for n, p in parameters.items()}
-    others = {"progress", "callback", "options", "checkpoint"}
+    assert flags.pop("ray") is None  # the `workers` of the verb
+    others = {"progress", "callback", "options", "checkpoint", "workers"}
     assert expected.keys() - flags.keys() == others
     assert flags == {name: expected[name] for name in flags}

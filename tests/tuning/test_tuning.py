@@ -1,5 +1,6 @@
 """`ro.tune`: the verb, from names to a tested controller."""
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -77,10 +78,12 @@ def test_the_settings_decide_the_result(tuned):
 
 def test_files_are_written(tuned, tmp_path):
     tuned.write_files(tmp_path)
-    header, *rows = (tmp_path / "history.csv").read_text().splitlines()
+    text = (tmp_path / "history.csv").read_text()
+    header, *rows = csv.reader(text.splitlines())
     terms = {"task_cost [s]", "mechanical_work [J]", "joule_loss [J]"}
-    names = {*terms, *ro.optimize.NOTES}
-    assert header.startswith("step,loss,") and set(header.split(",")[2:]) == names
+    gains = {f"gains[0, {k}]" for k in range(4)}
+    names = {*terms, *ro.optimize.NOTES, *gains, *(f"dL/d {gain}" for gain in gains)}
+    assert header[:2] == ["step", "loss"] and set(header[2:]) == names
     assert len(rows) == len(tuned.result.history["loss"])
     motions = ro.Trajectory.load(tmp_path / "before.npz")
     np.testing.assert_array_equal(motions.actions, tuned.motions["before"].actions)
