@@ -35,6 +35,11 @@ WORDS = (
     "and the descent raises p. Its size is how much p matters: a small change Δp "
     "changes L by about dL/dp · Δp. Where it is zero, the objective is flat."
 )
+BY_LAYER = (
+    "A table layer by layer shows the norm of a layer's derivatives, which has no "
+    "sign: the columns × 0.99 and × 1.01 say what L does if all its numbers become 1 % "
+    "smaller or larger."
+)
 MARK_SIZE = 4
 
 
@@ -174,7 +179,8 @@ def gradient_section(
         notes: sentences on what was differentiated.
         path: how each parameter moved.
     """
-    blocks: list[Any] = [Notes([WORDS, *notes])]
+    layered = any(size > 1 for found in explained.values() for size in found.sizes)
+    blocks: list[Any] = [Notes([WORDS, *([BY_LAYER] if layered else []), *notes])]
     first = next(iter(explained.values()), None)
     for when, found in explained.items():
         said = [f"At the {when} of the descent, where L is {number(found.loss)}:"]

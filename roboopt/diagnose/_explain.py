@@ -269,8 +269,8 @@ def _changes(
 ) -> Changes:
     """Evaluate the changes by −1 % and +1 % of each row, by each step, and nearby.
 
-    Small steps of each number, or of a large model along the gradient, tell whether
-    the derivative is that of the loss.
+    Small steps of each number or array, and of a large model along the gradient, tell
+    whether the derivative is that of the loss.
     """
     traced = differentiable(loss_fn.objective)
     moved = [row.moved(params, s * PERCENT) for row in rows for s in (-1, 1)]
@@ -280,18 +280,22 @@ def _changes(
     small = precision ** (1 / 3)
     square = float(inner(gradient, gradient))
     steps, slopes = [], []  # the lengths of small steps, and JAX's derivatives
-    if traced and all(row.size == 1 for row in rows):
-        alone = jax.tree.map(lambda g: g[None], gradient)
-        for row in rows:
-            shares = (-small, small, -small / 2, small / 2)
-            moved += [row.moved(params, share) for share in shares]
+    alone = jax.tree.map(lambda g: g[None], gradient)
+    for row in rows if traced else ():
+        shares = (-small, small, -small / 2, small / 2)
+        moved += [row.moved(params, share) for share in shares]
+        if row.index is None:
+            steps.append(small)
+            slopes.append(row.slope_of_share(params, gradient))
+        else:
             steps.append(small * row.scale(params))
             slopes.append(float(row.slopes(alone, params)[-1]))
-    elif traced and math.isfinite(square) and square > 0:
+    large = any(row.size > 1 for row in rows)
+    if traced and large and math.isfinite(square) and square > 0:
         size = math.sqrt(sum(float(jnp.sum(x**2)) for x in jax.tree.leaves(params)))
         steps.append(small * (size or 1.0) / math.sqrt(square))
         slopes.append(square)
-        moved += [along(s * steps[0]) for s in (-1, 1, -0.5, 0.5)]
+        moved += [along(s * steps[-1]) for s in (-1, 1, -0.5, 0.5)]
     stacked = jax.tree.map(lambda *own: jnp.stack(own), *moved)
     if traced:
         losses = _losses(loss_fn, stacked, batch)

@@ -121,7 +121,8 @@ class Explanation(VerbResult):
         default_factory=lambda: np.zeros((0, 3))
     )
     """By small steps: ΔL/Δp, its estimated error, and JAX's derivative for comparison;
-    a row for each number, or for a large model one along the gradient."""
+    a row for each number or array, which is scaled as a whole, and for a large model
+    one along the gradient."""
     logarithms: tuple[str, ...] = ()
     """Rows of which the model holds the logarithm."""
 

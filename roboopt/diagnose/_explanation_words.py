@@ -71,11 +71,13 @@ def _unclear(found: "Explanation") -> list[str]:
     rows = disagreeing(found)
     if not rows:
         return []
-    names = [found.names[row] for row in rows[:MAX_NAMED]]
-    where = f"for {names[0]}"
-    if max(found.sizes) > 1:
-        names, where = ["the parameters together"], "along the gradient"
-    named = ", ".join(names) + (" and others" if len(rows) > len(names) else "")
+    alone = [row for row in rows if row < len(found.names)]
+    names = [found.names[row] for row in alone[:MAX_NAMED]]
+    where = f"for {names[0]}" if names else "along the gradient"
+    if names and found.sizes[alone[0]] > 1:
+        where = f"for {names[0]}, scaled as a whole,"
+    names = names or ["the parameters together"]
+    named = ", ".join(names) + (" and others" if len(alone) > len(names) else "")
     slope, error, said = found.differences[rows[0]]
     slope = slope if abs(slope) > error else 0.0
     return [

@@ -142,6 +142,14 @@ class Row:
             return leaf[:, self.index] / (self.value(params) if self.log else 1.0)
         return np.linalg.norm(leaf, axis=1)
 
+    def slope_of_share(self, params: Any, gradient: Any) -> float:
+        """Return the derivative of the loss by the share of an array in `moved`."""
+        leaf, slope = (
+            np.asarray(jax.tree.leaves(tree)[self.leaf], float)
+            for tree in (params, gradient)
+        )
+        return float(np.sum(leaf * slope if self.value(params) else slope))
+
     def moved(self, params: Any, share: float) -> Any:
         """Return the parameters with a number raised by a share of its scale.
 

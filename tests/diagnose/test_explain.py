@@ -337,12 +337,11 @@ def test_a_derivative_that_the_loss_contradicts_is_named(name, dtype):
     assert "that step is so long" not in said and "the largest at which" not in said
     if dtype == jnp.float64 and at == 1.3:
         assert found.differences[0, 0] == pytest.approx(2.6, rel=1e-6)
-    # In a large model the gradient as a whole is compared.
+    # In a large model each array is scaled as a whole.
     large = explain(lambda m, b: loss(m["p"], b) + jnp.sum(m["w"] ** 2), {
         "p": jnp.asarray(at, dtype), "w": jnp.zeros(30, dtype),
     }, None)  # fmt: skip
-    stopped = name == "held constant"  # where the whole gradient is zero
-    assert stopped or "along the gradient" in large.sentences()[0]
+    assert "with respect to p disagrees" in large.sentences()[0]
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
@@ -444,3 +443,17 @@ def test_bad_input_is_refused():
         explain(sum_of_squares, jnp.ones(2), None, units={"zz": "m"})
     with pytest.raises(ro.RobooptError, match="`model`.*got 2"):
         explain(sum_of_squares, 2, None)
+
+
+@pytest.mark.parametrize("share", [1.0, 1e-3])
+def test_an_array_that_contradicts_its_derivative_is_named_among_others(share):
+    def loss(model, batch):
+        hidden = jax.lax.stop_gradient(model["z"])
+        return jnp.sum(model["w"] ** 2) + share * jnp.sum(hidden**2)
+
+    model = {"w": jnp.ones(30), "z": jnp.ones(3)}
+    said = explain(loss, model, None).sentences()[0]
+    assert "derivative with respect to z disagrees with the loss" in said
+    assert "scaled as a whole" in said and "and others" not in said
+    right = explain(lambda m, b: loss({**m, "z": 0 * m["z"]}, b), model, None)
+    assert "disagrees" not in str(right)
