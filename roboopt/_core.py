@@ -1,7 +1,7 @@
 """Foundations of all packages: array types, modules and fixed parts of a model."""
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, TypeVar, cast
 
 import equinox as eqx
@@ -163,3 +163,17 @@ def check_axes(name: str, shape: Sequence[int], axes: int) -> None:
             f"`{name}` must hold one number or {(axes,)}, one an axis, got shape "
             f"{tuple(shape)}."
         )
+
+
+def scan_counts(params: Mapping[str, Any]) -> tuple[int, int]:
+    """Return the numbers of constants and of carried values of a `scan` in a jaxpr.
+
+    Raises:
+        RobooptError: if this version of JAX describes a scan in another way.
+    """
+    if not {"num_consts", "num_carry"} <= params.keys():
+        raise RobooptError(
+            "JAX must be of a version whose loops roboopt can read, such as 0.10, got "
+            f"{jax.__version__}."
+        )
+    return params["num_consts"], params["num_carry"]

@@ -11,6 +11,7 @@ import jax
 import jax.extend as jex
 import jax.numpy as jnp
 
+from roboopt._core import scan_counts
 from roboopt.diagnose._graph import Equation, Graph, Variable, dependents
 
 
@@ -90,7 +91,7 @@ def scan_cotangents(
         constants, or through its rows.
     """
     params = equation.params
-    first, count = params["num_consts"], params["num_carry"]
+    first, count = scan_counts(params)
     body = jex.core.jaxpr_as_fun(params["jaxpr"])
     turn = (lambda x: x[::-1]) if params["reverse"] else (lambda x: x)
     consts, init = list(given[:first]), list(given[first : first + count])

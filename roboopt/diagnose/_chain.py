@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from roboopt._core import scan_counts
 from roboopt._errors import RobooptError
 from roboopt.diagnose._backward import pull_back, values_and_cotangents
 from roboopt.diagnose._chain_result import Chain, ChainNode, ScanNorms
@@ -319,7 +320,7 @@ class _Reader:
         name = names[0] if names else f"scan of {equation.params['length']} steps"
         carry = np.asarray(found["carry"], float)
         entering = np.asarray(found["entering"], float)
-        first = equation.params["num_consts"] + equation.params["num_carry"]
+        first = sum(scan_counts(equation.params))
         layered = any(v in self.dependent for v in equation.inputs[first:])
         return ScanNorms(name, carry, entering, layered)
 

@@ -16,6 +16,8 @@ import jax.extend as jex
 import jax.numpy as jnp
 import numpy as np
 
+from roboopt._core import scan_counts
+
 IDENTITIES = ("stop_gradient", "copy", "copy_p", "optimization_barrier", "device_put")
 REARRANGEMENTS = (
     *("slice", "squeeze", "reshape", "rev", "transpose", "split", "tile", "gather"),
@@ -110,7 +112,7 @@ class _Reader:
         outputs = [_value(var.aval) for var in equation.outvars]
         if name == "cond":
             return self.branch(params["branches"], *inputs)
-        loop = name == "scan" and params["num_carry"] == len(outputs)
+        loop = name == "scan" and scan_counts(params)[1] == len(outputs)
         if loop and not params["reverse"] and params["length"] <= MAX_UNROLLED_STEPS:
             return self.unroll(params, inputs)
         called = next((params[key] for key in CALLED if key in params), None)
@@ -151,8 +153,8 @@ class _Reader:
 
     def unroll(self, params: Any, inputs: list[Value]) -> list[Value]:
         """Write the steps of a scan one after the other."""
-        first = params["num_consts"]
-        last = first + params["num_carry"]
+        first, carried = scan_counts(params)
+        last = first + carried
         carry = inputs[first:last]
         for step in range(params["length"]):
             rows = [self.row(value, step) for value in inputs[last:]]

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 import roboopt as ro
+from roboopt._core import scan_counts
+from roboopt._errors import RobooptError
 from roboopt.diagnose import chain
 
 
@@ -344,3 +346,8 @@ def test_bad_input_is_refused():
         chain(lambda w: jnp.asarray(1.0), 3)
     with pytest.raises(ro.RobooptError, match="`parameter`"):
         chain(network, jnp.array([0.5, 0.8]), (1.5, 3.0)).paths("w3")
+
+
+def test_a_loop_that_another_jax_describes_is_refused():
+    with pytest.raises(RobooptError, match="JAX must be of a version.*got"):
+        scan_counts({"jaxpr": None, "length": 3})
