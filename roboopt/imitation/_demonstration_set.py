@@ -107,8 +107,13 @@ class DemonstrationSet:
         if named:
             training = whole = episodes
         elif chosen:
-            known = masks.get("train", [k for k in range(len(episodes))])
+            known = masks.get("train", range(len(episodes)))
             training = [episodes[k] for k in known if k not in chosen]
+            if not training:
+                raise RobooptError(
+                    "`demonstrations` must leave episodes to learn from, but the mask "
+                    f"`valid` of {source} names all of them: give `held_out`."
+                )
             aside, whole = [episodes[k] for k in chosen], training
         elif len(episodes) > 1:
             training, aside = split_episodes(episodes, fraction, seed=seed)

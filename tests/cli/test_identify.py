@@ -254,6 +254,14 @@ def test_recordings_that_do_not_fit_are_said_in_a_line(tmp_path, refused):
     assert "--actuated must be 'all', or name joints" in message
 
 
+def test_recordings_of_the_test_are_named_once(tmp_path, refused):
+    record(0.5).save(tmp_path / "run.npz")
+    both = f"identify run.npz --urdf {TWO_LINK} --test run.npz --held-out 0.5"
+    assert "--test and --held-out exclude each other" in refused(both)
+    message = refused(f"identify run.npz --urdf {TWO_LINK} --test missing.npz")
+    assert "missing.npz is missing" in message
+
+
 def test_a_parameter_that_is_none_lists_those_there_are(tmp_path, refused):
     record(0.5).save(tmp_path / "run.npz")
     message = refused(f"identify run.npz --urdf {TWO_LINK} --free help")

@@ -1,0 +1,55 @@
+"""Which demonstrations a clone is judged by: a mask of the file, or named ones."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import roboopt as ro
+from roboopt.cli import main
+
+CASES = Path(__file__).parents[1] / "cases" / "demonstrations"
+MASKED = CASES / "d5_robomimic_images.hdf5"
+SMALL: dict[str, Any] = {"steps": 2, "width": 4, "depth": 1}
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
+
+
+def samples(**arguments):
+    return ro.clone(MASKED, **SMALL, **arguments).description["samples"]
+
+
+def test_the_mask_of_a_file_is_the_split():
+    # Three episodes of 50 observations and one, without their last actions.
+    assert samples() == "147 for training, 49 held out as masked"
+    assert samples(held_out=0.5) == "98 for training, 98 held out by episode"
+
+
+def test_held_out_demonstrations_are_named():
+    named = "196 for training, 196 held out as named"
+    assert samples(held_out=MASKED) == samples(held_out=[str(MASKED)]) == named
+    episodes = ro.data.load_episodes(MASKED)[:1]
+    assert samples(held_out=episodes) == "196 for training, 49 held out as named"
+    with pytest.raises(ro.RobooptError, match="`held_out` must be a file or folder"):
+        samples(held_out="missing.npz")
+
+
+def test_a_mask_that_leaves_nothing_is_refused(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    path = tmp_path / "x.hdf5"
+    path.write_bytes(MASKED.read_bytes())
+    with h5py.File(path, "a") as file:
+        every = [name.encode() for name in file["data"]]
+        del file["mask/valid"]
+        file["mask/valid"] = every
+    with pytest.raises(ro.RobooptError, match="mask `valid` of .* names all of them"):
+        ro.clone(path, **SMALL)
+
+
+def test_the_command_names_them(tmp_path, capsys):
+    few = ["--steps", "2", "--width", "4", "--depth", "1", "--runs", str(tmp_path)]
+    assert main(["clone", str(MASKED), "--test", str(MASKED), *few]) == 0
+    both = ["--test", str(MASKED), "--held-out", "0.5"]
+    capsys.readouterr()
+    assert main(["clone", str(MASKED), *both, *few]) == 2
+    assert "--test and --held-out exclude each other" in capsys.readouterr().err
