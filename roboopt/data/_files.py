@@ -5,6 +5,7 @@ import glob
 import importlib
 import math
 import os
+import shutil
 import struct
 import zipfile
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from roboopt._errors import MissingPackage, RobooptError, require
+from roboopt._errors import MissingPackage, RobooptError, is_of_disk, require
 
 MAX_RATIO = 100  # of compressed recordings; zeros alone reach 1000
 MIN_LIMIT = 2**28  # bytes
@@ -43,7 +44,7 @@ def atomic_write(path: str | PathLike) -> Iterator[BinaryIO]:
     path = check_writable(path)
     with contextlib.suppress(OSError):
         sweep(path.parent, path.name)
-    partial = _partial(path)
+    partial = partial_path(path)
     try:
         # Never into a file, or through a link, that somebody has put there.
         partial.unlink(missing_ok=True)
@@ -81,11 +82,11 @@ def require_writing(path: Any, argument: str = "path") -> Path:
     try:
         sweep(path.parent, path.name)
         try:
-            _partial(path).unlink(missing_ok=True)
-            with open(_partial(path), "xb") as file:
+            partial_path(path).unlink(missing_ok=True)
+            with open(partial_path(path), "xb") as file:
                 file.write(bytes(PROBE_SIZE))
         finally:
-            _partial(path).unlink(missing_ok=True)
+            partial_path(path).unlink(missing_ok=True)
     except OSError as error:
         raise RobooptError(
             f"`{argument}` must be a file that can be written, but {path} cannot: "
@@ -103,15 +104,20 @@ def sweep(folder: Path, name: str = "*") -> None:
     """
     pattern = name if name == "*" else glob.escape(name)
     for old in folder.glob(f".{pattern}.*"):
-        if old.suffix[1:].isdigit() and not _is_running(int(old.suffix[1:])):
-            old.unlink(missing_ok=True)
+        if old.suffix[1:].isdigit() and not is_running(int(old.suffix[1:])):
+            if old.is_dir() and not old.is_symlink():
+                shutil.rmtree(old)
+            else:
+                old.unlink(missing_ok=True)
 
 
-def _partial(path: Path) -> Path:
+def partial_path(path: Path) -> Path:
+    """Return where this process writes a file before it takes its place."""
     return path.with_name(f".{path.name}.{os.getpid()}")
 
 
-def _is_running(process: int) -> bool:
+def is_running(process: int) -> bool:
+    """Return whether a process runs, of any user."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:
@@ -162,6 +168,10 @@ def read_archive(
             f"`{argument}` must be a file, but {path} is missing."
         ) from error
     except Exception as error:  # A broken file may fail in any way.
+        if is_of_disk(error):
+            raise RobooptError(
+                f"`{argument}` must be a file that can be read, but {path}: {error}."
+            ) from error
         raise RobooptError(
             f"`{argument}` must be an .npz archive of numbers, but {path} is empty, "
             "truncated, broken, of objects or another kind of file."

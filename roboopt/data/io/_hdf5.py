@@ -135,7 +135,10 @@ def _flat(
 
 
 def write_hdf5(path: Path, parts: dict[str, list[np.ndarray]]) -> None:
-    """Write the episodes; the file is complete or unchanged."""
+    """Write the episodes; the file is complete or unchanged.
+
+    HDF5 writes to memory: after a disk has failed it, it ends the process later on.
+    """
     h5py = optional_package("h5py", "HDF5", "h5py")
     (lengths,), (time_steps,) = parts["lengths"], parts["time_step"]
     if empty := np.flatnonzero(lengths == 0).tolist():
@@ -155,9 +158,11 @@ def write_hdf5(path: Path, parts: dict[str, list[np.ndarray]]) -> None:
         return {"data": values, "fletcher32": True, "chunks": values.shape}
 
     with (
-        atomic_write(path) as partial,
+        atomic_write(path) as out,
         # Of this version on, HDF5 has a checksum of everything but the data.
-        h5py.File(partial.name, "w", libver=("v110", "v110")) as file,
+        h5py.File(
+            path, "w", "core", backing_store=False, libver=("v110", "v110")
+        ) as file,
     ):
         data = file.create_group("data")
         data.attrs["env_args"] = json.dumps(described)
@@ -177,6 +182,8 @@ def write_hdf5(path: Path, parts: dict[str, list[np.ndarray]]) -> None:
                 demonstration.create_dataset(name, **checked(values))
             for name in set(PER_EPISODE) & set(parts):
                 demonstration.attrs[name] = bool(parts[name][k][0])
+        file.flush()
+        out.write(file.id.get_file_image())
 
 
 def demonstrations(file: Any, guard: Guard) -> list[Any]:
