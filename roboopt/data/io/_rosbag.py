@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from roboopt._errors import RobooptError
-from roboopt.data._files import optional_package
+from roboopt.data._files import optional_package, read_as
 from roboopt.data.io._arrays import Arrays, ReadOptions
 from roboopt.data.io._columns import Columns
 from roboopt.data.io._rosbag_guard import check_files, check_size
@@ -32,15 +32,8 @@ def read_rosbag(path: Path, options: ReadOptions) -> Iterator[tuple[str, Arrays]
     publishers the one with the most messages that holds all the robot's joints is read.
     """
     optional_package("rosbags", "bags of ROS", "rosbags")
-    try:
+    with read_as("be a bag of ROS", path):
         found, topics = _messages(path)
-    except RobooptError:
-        raise
-    except Exception as error:  # A broken file may fail in any way.
-        raise RobooptError(
-            f"`path` must be a bag of ROS, but {path} is empty, truncated or another "
-            f"kind of file: {error}"
-        ) from error
     joints = None if options.joints is None else list(options.joints)
     fits = {k: v for k, v in found.items() if joints is None or set(joints) <= {*k[1]}}
     if not fits:

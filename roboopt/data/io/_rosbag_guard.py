@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from roboopt._errors import RobooptError
-from roboopt.data._files import expansion_limit
+from roboopt.data._files import MAX_RATIO, MIN_LIMIT
 
 BLOCK = 2**20  # bytes
 ZSTD = b"\x28\xb5\x2f\xfd"  # begins a file
@@ -33,7 +33,7 @@ def check_files(path: Path) -> None:
 def check_size(reader: Any, path: Path) -> None:
     """Raise a `RobooptError` if an open bag expands too far."""
     files = [path] if path.is_file() else [f for f in path.iterdir() if f.is_file()]
-    left = sum(map(expansion_limit, files))
+    left = max(MAX_RATIO * sum(file.stat().st_size for file in files), MIN_LIMIT)
     for kind, data in _compressed(reader):
         for size in _expanded(kind, data):
             left -= size
