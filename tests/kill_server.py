@@ -5,6 +5,7 @@ forks another for each run, before JAX has started any thread. Checkpoints are w
 after every chunk of steps.
 """
 
+import contextlib
 import functools
 import os
 import selectors
@@ -54,7 +55,8 @@ class Server:
         with selectors.DefaultSelector() as selector:
             selector.register(self._process.stdout, selectors.EVENT_READ)  # type: ignore
             if not selector.select(seconds):
-                os.kill(pid, signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):  # It has just ended.
+                    os.kill(pid, signal.SIGKILL)
         code = int(self._read())
         return None if code == -signal.SIGKILL else code
 

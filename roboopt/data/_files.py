@@ -127,6 +127,27 @@ def is_running(process: int) -> bool:
     return True
 
 
+@contextlib.contextmanager
+def read_as(rule: str, path: Any, argument: str = "path") -> Iterator[None]:
+    """Refuse a file that the block fails to read; a broken one may fail in any way.
+
+    Raises:
+        RobooptError: "`argument` must `rule`, but ..."; those of the block as they are.
+    """
+    try:
+        yield
+    except RobooptError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        fault = f"is empty, truncated, broken or another kind of file: {reason}"
+        if is_of_disk(error):
+            fault = f"cannot be read: {reason}"
+        if isinstance(error, FileNotFoundError):
+            fault = "is missing."
+        raise RobooptError(f"`{argument}` must {rule}, but {path} {fault}") from error
+
+
 def read_archive(
     path: str | PathLike,
     argument: str = "path",
@@ -144,38 +165,25 @@ def read_archive(
     path = as_path(path, argument)
     if path.exists() and not path.is_file():  # A device or a pipe may have no end.
         raise RobooptError(f"`{argument}` must be a file, got {path}.")
-    try:
-        # NumPy leaves a broken archive open, so the file is opened here.
-        with open(path, "rb") as file:
-            archive: Any = np.load(file, allow_pickle=False)
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise RobooptError(
-                    f"`{argument}` must be an .npz archive, but {path} is one array "
-                    "without a name."
-                )
-            with archive:
-                _require_whole(path, archive.zip)
-                pickled = _require_size(path, archive, argument)
-                names = archive.files
-                if left_out is not None:
-                    left_out += [name for name in names if name in pickled]
-                    names = [name for name in names if name not in pickled]
-                return {name: np.asarray(archive[name]) for name in names}
-    except RobooptError:
-        raise
-    except FileNotFoundError as error:
-        raise RobooptError(
-            f"`{argument}` must be a file, but {path} is missing."
-        ) from error
-    except Exception as error:  # A broken file may fail in any way.
-        if is_of_disk(error):
+    # NumPy leaves a broken archive open, so the file is opened here.
+    with (
+        read_as("be an .npz archive of numbers", path, argument),
+        open(path, "rb") as f,
+    ):
+        archive: Any = np.load(f, allow_pickle=False)
+        if not isinstance(archive, np.lib.npyio.NpzFile):
             raise RobooptError(
-                f"`{argument}` must be a file that can be read, but {path}: {error}."
-            ) from error
-        raise RobooptError(
-            f"`{argument}` must be an .npz archive of numbers, but {path} is empty, "
-            "truncated, broken, of objects or another kind of file."
-        ) from error
+                f"`{argument}` must be an .npz archive, but {path} is one array "
+                "without a name."
+            )
+        with archive:
+            _require_whole(path, archive.zip)
+            pickled = _require_size(path, archive, argument)
+            names = archive.files
+            if left_out is not None:
+                left_out += [name for name in names if name in pickled]
+                names = [name for name in names if name not in pickled]
+            return {name: np.asarray(archive[name]) for name in names}
 
 
 def _require_whole(path: Path, archive: Any) -> None:
@@ -206,21 +214,13 @@ def read_archive_header(path: Path) -> list[zipfile.ZipInfo]:
     Raises:
         RobooptError: as `read_archive`.
     """
-    try:
-        with open(path, "rb") as file:
-            archive: Any = np.load(file, allow_pickle=False)
-            with archive:
-                _require_whole(path, archive.zip)
-                if pickled := _require_size(path, archive, "path"):
-                    raise ValueError(f"{', '.join(pickled)} hold objects")
-                return archive.zip.infolist()
-    except RobooptError:
-        raise
-    except Exception as error:  # A broken file may fail in any way.
-        raise RobooptError(
-            f"`path` must be an .npz archive of numbers, but {path} is empty, "
-            "truncated, broken, of objects or another kind of file."
-        ) from error
+    with read_as("be an .npz archive of numbers", path), open(path, "rb") as file:
+        archive: Any = np.load(file, allow_pickle=False)
+        with archive:
+            _require_whole(path, archive.zip)
+            if pickled := _require_size(path, archive, "path"):
+                raise ValueError(f"{', '.join(pickled)} hold objects")
+            return archive.zip.infolist()
 
 
 def _require_size(path: Path, archive: Any, argument: str) -> set[str]:
@@ -269,7 +269,7 @@ def read_array(path: Path, mode: Any = None) -> np.ndarray:
         RobooptError: if the file is missing, empty, truncated, not an array of numbers
             or longer than its array.
     """
-    try:
+    with read_as("hold whole arrays", path):
         with open(path, "rb") as file:
             version = np.lib.format.read_magic(file)
             shape, _, dtype = HEADERS[version](file)
@@ -278,12 +278,6 @@ def read_array(path: Path, mode: Any = None) -> np.ndarray:
         if math.prod(shape) * dtype.itemsize != size:
             raise ValueError("it is longer than its array")
         return np.load(path, mmap_mode=mode, allow_pickle=False)
-    except Exception as error:  # A broken file may fail in any way.
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise RobooptError(
-            f"`path` must hold whole arrays, but {path} is empty, truncated or not an "
-            f"array of numbers: {reason}"
-        ) from error
 
 
 def expansion_limit(path: Path) -> int:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from roboopt._errors import RobooptError
-from roboopt.data._files import atomic_write, optional_package
+from roboopt.data._files import atomic_write, optional_package, read_as
 from roboopt.data._trajectory import PER_EPISODE
 from roboopt.data.io._arrays import (
     NAMES,
@@ -39,17 +39,8 @@ MAX_CHUNK = 2**20  # bytes; HDF5 keeps chunks of one size in memory
 def read_hdf5(path: Path, options: ReadOptions) -> list[tuple[str, Arrays]]:
     """Return the arrays of each episode, in the order of their numbers."""
     h5py = optional_package("h5py", "HDF5", "h5py")
-    try:
-        with h5py.File(path, "r") as file:
-            return _episodes(file, Guard(path), options)
-    except RobooptError:
-        raise
-    except Exception as error:  # A broken file may fail in any way.
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise RobooptError(
-            f"`path` must be an HDF5 file, but {path} is empty, truncated, broken or "
-            f"another kind of file: {reason}"
-        ) from error
+    with read_as("be an HDF5 file", path), h5py.File(path, "r") as file:
+        return _episodes(file, Guard(path), options)
 
 
 def _episodes(
