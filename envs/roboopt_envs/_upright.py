@@ -86,16 +86,14 @@ def balancing_time(world: PybulletWorld, upright: np.ndarray) -> float:
         return DURATION
     matrix = bodies.mass_matrix(upright) + np.diag(world.armature)
     nudges = NUDGE * np.eye(len(upright))[passive]
-    ends = [
-        [
-            bodies.gravity_effort(upright + way * nudge, world.gravity)
-            for nudge in nudges
-        ]
-        for way in (1.0, -1.0)
+    slopes = [
+        bodies.gravity_effort(upright + nudge, world.gravity)
+        - bodies.gravity_effort(upright - nudge, world.gravity)
+        for nudge in nudges
     ]
-    slopes = np.subtract(*ends)[:, passive] / (2 * NUDGE)
+    slope = np.array(slopes)[:, passive].T / (2 * NUDGE)
     squares = np.linalg.eigvals(
-        -np.linalg.solve(matrix[np.ix_(passive, passive)], slopes.T)
+        -np.linalg.solve(matrix[np.ix_(passive, passive)], slope)
     )
     slowest = (FALLING_TIMES / (MAX_DURATION - HOLDING_TIME)) ** 2
     falling = np.clip(squares.real[squares.real > NUDGE], slowest, None)
