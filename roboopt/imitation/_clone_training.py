@@ -1,17 +1,18 @@
 """The training of a clone: what is minimized, over which samples, and how it went."""
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from roboopt._deadline import require_a_step
 from roboopt._errors import RobooptError
+from roboopt._programs import called
 from roboopt.data import Demonstrations, Trajectory
 from roboopt.diagnose import Explanation, explain
 from roboopt.imitation._dagger import DAgger
@@ -216,7 +217,7 @@ class Training:
             KeyboardInterrupt: if the descent was interrupted before its first step.
             RobooptError: if there is no time for a step.
         """
-        measure = eqx.filter_jit(self.objective)
+        measure = functools.partial(called, self.objective)
         watch = HeldOut(measure, self.policy, self.held_out)
         result = minimize(
             self.objective,

@@ -69,67 +69,33 @@ class DemonstrationSet:
         """
         reading = {"time_step": time_step, "observation_keys": observation_keys}
         named = held_out is not None and not isinstance(held_out, int | float)
-        folder, masks = None, {}
-        if not isinstance(source, str | PathLike):
-            episodes = _episodes(source, reading, "demonstrations")
-        elif not str(source).startswith("minari:") and not Path(source).exists():
-            raise RobooptError(
-                "`demonstrations` must be a file, a folder or minari:<dataset>, got "
-                f"{source}, which is missing."
-            )
-        else:
-            with argument_called("path", "demonstrations"):
-                episodes = load_episodes(source, **reading)
-                masks = {} if named else episode_masks(Path(source))
-            if _exceeds_memory(Path(source)) and not named:
-                # Their arrays are read only where they are used.
-                folder = Path(source)
-                count = min(MAX_EPISODES_CHECKED, len(episodes))
-                generator = np.random.default_rng(seed)
-                chosen = generator.choice(len(episodes), count, replace=False)
-                episodes = [episodes[k] for k in sorted(chosen)]
-        aside: Sequence[Trajectory] = []
+        fraction = HELD_OUT if named or held_out is None else held_out
+        episodes, masks, folder = _read(source, reading, seed, folders=not named)
+        aside = _episodes(held_out, reading, "held_out") if named else []
+        findings = _checked([*episodes, *aside], env)
+        whole, masked = episodes, masks.get("valid", []) if held_out is None else []
         if named:
-            aside = _episodes(held_out, reading, "held_out")
-        findings = check_demonstrations(
-            [*episodes, *aside],
-            observation_space=None if env is None else env.observation_space,
-            action_space=None if env is None else env.action_space,
-        )
-        # Saturated actions are cloned through the clip.
-        findings = [f for f in findings if f.code != "saturation"]
-        errors = [f.message for f in findings if f.severity == "error"]
-        if errors:
-            shown = "; ".join(message.rstrip(".") for message in errors[:3])
-            raise RobooptError(f"`demonstrations`: {shown}.")
-        fraction = held_out if isinstance(held_out, int | float) else HELD_OUT
-        chosen = masks.get("valid", []) if held_out is None else []
-        if named:
-            training = whole = episodes
-        elif chosen:
+            training, split = episodes, "as named"
+        elif masked:
             known = masks.get("train", range(len(episodes)))
-            training = [episodes[k] for k in known if k not in chosen]
+            training = whole = [episodes[k] for k in known if k not in masked]
+            aside, split = [episodes[k] for k in masked], "as masked"
             if not training:
                 raise RobooptError(
                     "`demonstrations` must leave episodes to learn from, but the mask "
                     f"`valid` of {source} names all of them: give `held_out`."
                 )
-            aside, whole = [episodes[k] for k in chosen], training
         elif len(episodes) > 1:
             training, aside = split_episodes(episodes, fraction, seed=seed)
-            whole = training
+            whole, split = training, "by episode"
         elif (steps := episodes[0].steps) > 1:
             *training, end = split_in_time(episodes[0], fraction)
-            aside, whole = [end], episodes
+            aside, split = [end], "from the end of the only episode"
         else:
             raise RobooptError(
                 "`demonstrations` must hold at least two samples, one of them to be "
                 f"held out, got {steps}."
             )
-        if whole is not training:
-            split = "from the end of the only episode"
-        else:
-            split = "as named" if named else "as masked" if chosen else "by episode"
         return cls(training, aside, whole, folder, findings, fraction, seed, split)
 
     def samples(
@@ -146,6 +112,47 @@ class DemonstrationSet:
             parts = [part.sample(MAX_SAMPLES_FITTED) for part in (source, rest)]
         training, held_out = map(_in_jax, parts)
         return training, held_out, source
+
+
+def _read(
+    source: Any, reading: dict[str, Any], seed: int, *, folders: bool
+) -> tuple[list[Trajectory], dict[str, list[int]], Path | None]:
+    """Return the episodes, and the masks of their file by name.
+
+    With `folders`, some episodes of a folder that exceeds memory, and the folder.
+    """
+    if not isinstance(source, str | PathLike):
+        return _episodes(source, reading, "demonstrations"), {}, None
+    path = Path(source)
+    if not str(source).startswith("minari:") and not path.exists():
+        raise RobooptError(
+            "`demonstrations` must be a file, a folder or minari:<dataset>, got "
+            f"{source}, which is missing."
+        )
+    with argument_called("path", "demonstrations"):
+        episodes, masks = load_episodes(source, **reading), episode_masks(path)
+    if not folders or not _exceeds_memory(path):
+        return episodes, masks, None
+    # Their arrays are read only where they are used.
+    count = min(MAX_EPISODES_CHECKED, len(episodes))
+    chosen = np.random.default_rng(seed).choice(len(episodes), count, replace=False)
+    return [episodes[k] for k in sorted(chosen)], masks, path
+
+
+def _checked(episodes: Sequence[Trajectory], env: Any) -> list[Finding]:
+    """Return what the checks find, and raise a `RobooptError` for an error."""
+    findings = check_demonstrations(
+        episodes,
+        observation_space=None if env is None else env.observation_space,
+        action_space=None if env is None else env.action_space,
+    )
+    # Saturated actions are cloned through the clip.
+    findings = [f for f in findings if f.code != "saturation"]
+    errors = [f.message for f in findings if f.severity == "error"]
+    if errors:
+        shown = "; ".join(message.rstrip(".") for message in errors[:3])
+        raise RobooptError(f"`demonstrations`: {shown}.")
+    return findings
 
 
 def _episodes(source: Any, reading: dict[str, Any], argument: str) -> list[Trajectory]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from roboopt._digest import differing
-from roboopt._errors import RobooptError
+from roboopt._errors import RobooptError, is_of_disk
 from roboopt.data import atomic_write, read_archive, require_writing, sweep
 
 PERIOD_S = 10.0
@@ -59,6 +59,8 @@ class EpisodeParts:
             try:
                 self.found.append(read_archive(part, "checkpoint"))
             except RobooptError as error:
+                if is_of_disk(error.__cause__):  # It may be whole, for another time.
+                    raise
                 warnings.warn(f"{error} Its episodes are run again.", stacklevel=4)
                 part.unlink()
         names = [int(part.stem.partition("-")[2]) for part in self._parts()]

@@ -18,6 +18,7 @@ from roboopt.data._files import (
     MIN_LIMIT,
     expansion_limit,
     optional_package,
+    read_as,
 )
 from roboopt.data.io._arrays import (
     OTHER_NAMES,
@@ -74,7 +75,7 @@ def _check_codecs(array: Any, path: Path) -> None:
 def read_zarr(path: Path, options: ReadOptions) -> Iterator[tuple[str, Arrays]]:
     """Yield the arrays of a replay buffer, a folder or a `.zarr.zip`."""
     zarr = optional_package("zarr", "Zarr", "zarr")
-    try:
+    with read_as("be a replay buffer in Zarr", path):
         zipped = path.is_file()
         store = zarr.storage.ZipStore(path, mode="r") if zipped else str(path)
         left = _expansion_limit(path)
@@ -95,12 +96,6 @@ def read_zarr(path: Path, options: ReadOptions) -> Iterator[tuple[str, Arrays]]:
             for name, array in members.items()
             if array.ndim <= 2 and array.dtype.kind in "fiub"
         }
-    except RobooptError:
-        raise
-    except Exception as error:  # A broken store may fail in any way.
-        raise RobooptError(
-            f"`path` must be a replay buffer in Zarr, but {path}: {error}"
-        ) from error
     arrays: dict[str, Any] = {} if ends is None else {"episode_ends": ends}
     names = {OTHER_NAMES.get(name, name): name for name in read}
     if "actions" not in names:
