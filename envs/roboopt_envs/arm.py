@@ -24,7 +24,7 @@ from ._checked_arguments import checked_arguments
 from ._clearance import Clearance
 from ._fitted_robot import load_world
 from ._fixed_base import FixedBaseEnv
-from ._sizing import motor_limits
+from ._sizing import motor_limits, travel_times
 from ._tool import checked_tool, find_tool, tool_choice
 from ._tool_chain import ToolChain
 from .tasks import Reach
@@ -32,6 +32,7 @@ from .tasks import Reach
 CENTRAL_FRACTION = 0.6  # of a joint's range, for starts and goals
 HOLDING_FRACTION = 0.6  # of the effort limit, for gravity at starts and goals
 MAX_DRAWS = 1000
+TYPICAL_SHARE = 0.5  # of the range of starts and goals
 SAMPLES = 64
 RELAXATION_RATE = 5.0  # 1/s: speed scale over position scale
 TOLERANCE, TOLERANCE_SHARE = 0.01, 0.1  # of the tool: in m, and of its way
@@ -45,6 +46,7 @@ class ArmReach(FixedBaseEnv):
     Attributes:
         tool: the link that must arrive.
         tool_choice: why this link is the tool, in words.
+        too_short: why an episode is too short for most goals, or "".
 
     Args:
         robot: "two-link" in a vertical plane, "iiwa" (KUKA), "panda" (Franka, with its
@@ -156,9 +158,22 @@ class ArmReach(FixedBaseEnv):
                 render_mode, width, height, 20.0, 15.0, goal_position=chain.position
             ),
         )
+        self.too_short = self._why_too_short(limits)
         random = np.random.default_rng(0)
         held = [self._draw_held(random) for _ in range(SAMPLES)]
         self._clearance = Clearance(world, np.array(held))
+
+    def _why_too_short(self, limits: np.ndarray) -> str:
+        way = TYPICAL_SHARE * np.ptp(self._range, axis=0)
+        times = travel_times(self._world, limits, way)
+        slowest = int(np.argmax(times))
+        if times[slowest] <= self.duration:
+            return ""
+        return (
+            f"{self.duration:g} s, and joint {self.joint_names[slowest]} takes about "
+            f"{times[slowest]:.2g} s at full effort for half of its way: many goals "
+            "are too far"
+        )
 
     def _draw_start(self, random: np.random.Generator) -> np.ndarray:
         start, goal = self._draw_configuration(random), self._draw_configuration(random)

@@ -42,6 +42,16 @@ def test_a_tool_on_every_axis_is_said_to_stand_still(write):
     assert "moved by 1 of 1 joints, on the axes of all joints" in env.tool_choice
 
 
+def test_too_short_an_episode_is_said(write):
+    # Starts and goals are in ±6 m. Half of that way, 6 m, takes 1 kg under 20 N
+    # 2 √(6 · 1/20) = 1.1 s at least.
+    limit = '<limit lower="-10" upper="10" effort="20"/>'
+    path = write(one_joint(kind="prismatic", limit=limit))
+    assert ArmReach(path).too_short == ""
+    said = ArmReach(path, duration=1.0).too_short
+    assert said.startswith("1 s, and joint hinge takes about 1.1 s at full effort")
+
+
 @pytest.mark.parametrize("damping", [0.0, 10.0, 1e4, 1e9])
 def test_damping_is_implicit(write, damping):
     # Without gravity about its axis a spinning link of M = 0.02 kg·m² slows down by
