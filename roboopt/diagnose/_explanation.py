@@ -223,13 +223,14 @@ class Explanation(VerbResult):
     def layers(self) -> dict[str, list[int]]:
         """Return the rows of each layer of a network, none for single numbers.
 
-        A layer's arrays share a name up to its last part, as "layers[0].weight" does.
+        A layer's arrays share a name up to its last part: "layers[0].weight", ".bias".
         """
         found: dict[str, list[int]] = {}
         if any(size > 1 for size in self.sizes):
             for row, name in enumerate(self.names):
                 found.setdefault(name.rpartition(".")[0] or name, []).append(row)
-        return found
+        alone = lambda layer, own: self.names[own[0]] if len(own) == 1 else layer  # noqa: E731
+        return {alone(layer, own): own for layer, own in found.items()}
 
     def layer_norms(self) -> Float[np.ndarray, "layer column"]:
         """Return the norm of the derivatives by layer, of each term and of the loss."""

@@ -14,6 +14,7 @@ TERM_COLORS = ("#2f80c9", "#d9772b", "#4a9d6e", "#8a63b8", "#b8864b", "#c05a7a")
 RISES = "#b3261e"  # no color of a term
 LOG_RANGE = 30.0
 MAX_LABEL, MAX_LABELS = 24, 34  # characters of one name, and of all side by side
+MAX_BEGINNING = 8  # characters of a name whose middle is left out
 ROW_HEIGHT = 0.19  # [in]
 
 
@@ -71,7 +72,10 @@ def layer_panel(found: "Explanation") -> str:
 
 
 def _shortened(name: str) -> str:
-    return name if len(name) <= MAX_LABEL else f"…{name[1 - MAX_LABEL :]}"
+    """Return a name with its middle left out: both ends tell arrays apart."""
+    if len(name) <= MAX_LABEL:
+        return name
+    return f"{name[:MAX_BEGINNING]}…{name[MAX_BEGINNING + 1 - MAX_LABEL :]}"
 
 
 def step_panel(found: "Explanation") -> str:

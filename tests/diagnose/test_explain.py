@@ -472,7 +472,7 @@ def test_networks_are_told_layer_by_layer():
         return 0.5 * jnp.sum(y**2) + 1e-9 * jnp.sum(m["spare"])
 
     found = explain(loss, model, jnp.ones(2))
-    assert list(found.layers()) == ["layers[0]", "layers[1]", "spare"]
+    assert list(found.layers()) == ["layers[0].weight", "layers[1]", "spare"]
     norms = [16, (16**2 + 32) ** 0.5, 1e-9 * 20**0.5]
     np.testing.assert_allclose(found.layer_norms()[:, -1], norms, rtol=1e-12)
     assert found.layer_table().rows[1][:2] == ["layers[1]", "6"]
