@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from roboopt._deadline import require_a_step
 from roboopt._errors import RobooptError
+from roboopt._programs import called
 from roboopt.data import Demonstrations, Trajectory
 from roboopt.diagnose import Explanation, explain
 from roboopt.imitation._baselines import Errors
@@ -291,7 +291,7 @@ class Training:
         if self.linear is None:
             return result
         model, words = self.linear
-        loss = float(eqx.filter_jit(self.objective)(model, self.validation))
+        loss = float(called(self.objective, model, self.validation))
         if result.loss < (1 - MIN_GAIN) * loss:
             return result
         self.description["policy"] = words + NO_BETTER
@@ -299,11 +299,11 @@ class Training:
 
     def mismatch(self, model: Any) -> dict[str, float]:
         """Return the mismatch by "training", "validation" where known, "held out"."""
-        measure = eqx.filter_jit(self.objective)
         parts = {"training": self.batch(), "held out": self.held_out}
         if self.validation is not None:
             parts["validation"] = self.validation
-        return {name: float(measure(model, part)) for name, part in parts.items()}
+        measure = lambda part: float(called(self.objective, model, part))  # noqa: E731
+        return {name: measure(part) for name, part in parts.items()}
 
 
 def _counted(count: int, name: str) -> str:

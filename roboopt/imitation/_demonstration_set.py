@@ -35,6 +35,7 @@ from roboopt.diagnose import Finding, check_demonstrations
 from roboopt.policies import with_past_actions
 
 HELD_OUT = 0.1  # of the episodes
+OUT_OF_RANGE = "action_out_of_range"
 PARTS = "training", "validation", "held_out", "known"
 VALIDATION = 0.2  # of the others
 VALIDATION_SEED_OFFSET = 4_000_037
@@ -86,68 +87,33 @@ class DemonstrationSet:
         """
         reading = {"time_step": time_step, "observation_keys": observation_keys}
         named = held_out is not None and not isinstance(held_out, int | float)
-        folder, masks = None, {}
-        if not isinstance(source, str | PathLike):
-            episodes = _episodes(source, reading, "demonstrations")
-        elif not str(source).startswith("minari:") and not Path(source).exists():
-            raise RobooptError(
-                "`demonstrations` must be a file, a folder or minari:<dataset>, got "
-                f"{source}, which is missing."
-            )
-        else:
-            with argument_called("path", "demonstrations"):
-                episodes = load_episodes(source, **reading)
-                masks = {} if named else episode_masks(Path(source))
-            if _exceeds_memory(Path(source)) and not named:
-                # Their arrays are read only where they are used.
-                folder = Path(source)
-                count = min(MAX_EPISODES_CHECKED, len(episodes))
-                generator = np.random.default_rng(seed)
-                chosen = generator.choice(len(episodes), count, replace=False)
-                episodes = [episodes[k] for k in sorted(chosen)]
-        aside: Sequence[Trajectory] = []
-        if named:
-            aside = _episodes(held_out, reading, "held_out")
+        fraction = HELD_OUT if named or held_out is None else held_out
+        episodes, masks, folder = _read(source, reading, seed, folders=not named)
+        aside = _episodes(held_out, reading, "held_out") if named else []
         share = VALIDATION if validation is None else validation
         selecting: Sequence[Trajectory] = []
         if not isinstance(share, int | float):
             selecting, share = _episodes(share, reading, "validation"), 0.0
-        findings = check_demonstrations(
-            [*episodes, *selecting, *aside],
-            observation_space=None if env is None else env.observation_space,
-            action_space=None if env is None else env.action_space,
-        )
-        # Saturated actions are cloned through the clip.
-        findings = [f for f in findings if f.code != "saturation"]
-        # An expert may ask for more than the actuators give.
-        errors = [
-            f.message
-            for f in findings
-            if f.severity == "error" and f.code != "action_out_of_range"
-        ]
-        if errors:
-            shown = "; ".join(message.rstrip(".") for message in errors[:3])
-            raise RobooptError(f"`demonstrations`: {shown}.")
+        findings = _checked([*episodes, *selecting, *aside], env)
         if clip:
             parts = episodes, selecting, aside
             episodes, selecting, aside = (_clipped(part, env) for part in parts)
-            findings = [f for f in findings if f.code != "action_out_of_range"]
-        fraction = held_out if isinstance(held_out, int | float) else HELD_OUT
-        chosen = masks.get("valid", []) if held_out is None else []
+            findings = [f for f in findings if f.code != OUT_OF_RANGE]
+        whole, masked = episodes, masks.get("valid", []) if held_out is None else []
         if named:
             training, split = episodes, "as named"
-        elif chosen:
+        elif masked:
             known = masks.get("train", range(len(episodes)))
-            training = [episodes[k] for k in known if k not in chosen]
+            training = whole = [episodes[k] for k in known if k not in masked]
+            aside, split = [episodes[k] for k in masked], "as masked"
             if not training:
                 raise RobooptError(
                     "`demonstrations` must leave episodes to learn from, but the mask "
                     f"`valid` of {source} names all of them: give `held_out`."
                 )
-            aside, split = [episodes[k] for k in chosen], "as masked"
         elif len(episodes) > 1:
             training, aside = split_episodes(episodes, fraction, seed=seed)
-            split = "by episode"
+            whole, split = training, "by episode"
         elif (steps := episodes[0].steps) > 1:
             *training, end = split_in_time(episodes[0], fraction)
             aside, split = [end], "from the end of the only episode"
@@ -156,7 +122,6 @@ class DemonstrationSet:
                 "`demonstrations` must hold at least two samples, one of them to be "
                 f"held out, got {steps}."
             )
-        whole = episodes if split.endswith("only episode") else training
         if share and len(training) > 1:
             other = seed + VALIDATION_SEED_OFFSET
             training, selecting = split_episodes(training, share, seed=other)
@@ -164,9 +129,8 @@ class DemonstrationSet:
             *training, end = split_in_time(training[0], share)
             selecting = [end]
         parts = training, selecting, aside, whole
-        return cls(
-            *parts, folder, findings, (float(fraction), float(share)), seed, split
-        )
+        shares = float(fraction), float(share)
+        return cls(*parts, folder, findings, shares, seed, split)
 
     @property
     def known(self) -> list[Trajectory]:
@@ -224,6 +188,49 @@ class DemonstrationSet:
             parts["training"] = source
             parts = {k: part.sample(MAX_SAMPLES_FITTED) for k, part in parts.items()}
         return {name: _in_jax(part) for name, part in parts.items()}, source
+
+
+def _read(
+    source: Any, reading: dict[str, Any], seed: int, *, folders: bool
+) -> tuple[list[Trajectory], dict[str, list[int]], Path | None]:
+    """Return the episodes, and the masks of their file by name.
+
+    With `folders`, some episodes of a folder that exceeds memory, and the folder.
+    """
+    if not isinstance(source, str | PathLike):
+        return _episodes(source, reading, "demonstrations"), {}, None
+    path = Path(source)
+    if not str(source).startswith("minari:") and not path.exists():
+        raise RobooptError(
+            "`demonstrations` must be a file, a folder or minari:<dataset>, got "
+            f"{source}, which is missing."
+        )
+    with argument_called("path", "demonstrations"):
+        episodes, masks = load_episodes(source, **reading), episode_masks(path)
+    if not folders or not _exceeds_memory(path):
+        return episodes, masks, None
+    # Their arrays are read only where they are used.
+    count = min(MAX_EPISODES_CHECKED, len(episodes))
+    chosen = np.random.default_rng(seed).choice(len(episodes), count, replace=False)
+    return [episodes[k] for k in sorted(chosen)], masks, path
+
+
+def _checked(episodes: Sequence[Trajectory], env: Any) -> list[Finding]:
+    """Return what the checks find, and raise a `RobooptError` for an error."""
+    findings = check_demonstrations(
+        episodes,
+        observation_space=None if env is None else env.observation_space,
+        action_space=None if env is None else env.action_space,
+    )
+    # Saturated actions are cloned through the clip.
+    findings = [f for f in findings if f.code != "saturation"]
+    # An expert may ask for more than the actuators give.
+    wrong = [f for f in findings if f.severity == "error" and f.code != OUT_OF_RANGE]
+    errors = [f.message for f in wrong]
+    if errors:
+        shown = "; ".join(message.rstrip(".") for message in errors[:3])
+        raise RobooptError(f"`demonstrations`: {shown}.")
+    return findings
 
 
 def _episodes(source: Any, reading: dict[str, Any], argument: str) -> list[Trajectory]:
