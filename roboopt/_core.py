@@ -171,7 +171,7 @@ def scan_counts(params: Mapping[str, Any]) -> tuple[int, int]:
     Raises:
         RobooptError: if this version of JAX describes a scan in another way.
     """
-    if hasattr(groups := params.get("ft_in"), "unpack"):  # From JAX 0.11 on.
+    if (groups := params.get("ft_in")) is not None:  # from JAX 0.11 on
         constants, carry, _ = groups.unpack()
         return len(constants), len(carry)
     if not {"num_consts", "num_carry"} <= params.keys():
