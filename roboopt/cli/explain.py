@@ -33,7 +33,8 @@ class Explain:
 
         with jax_settings():
             rule = "be the folder of a run"
-            require(self.folder.exists(), "folder", rule, f"{self.folder}, not there")
+            got = f"{self.folder}, which does not exist"
+            require(self.folder.exists(), "folder", rule, got)
             with argument_called("path", "folder"):
                 result = load(self.folder)
             if not hasattr(result, "gradients"):

@@ -35,7 +35,8 @@ class EpisodeParts:
             identity: what makes the recording this one and no other, by name.
 
         Raises:
-            RobooptError: if the folder cannot be written, or is of another recording.
+            RobooptError: if the folder cannot be written, a part cannot be read since
+                the disk fails, or the folder is of another recording.
         """
         self._folder, self._written = Path(folder), time.perf_counter()
         self.found: list[dict[str, np.ndarray]] = []
