@@ -39,6 +39,7 @@ from roboopt.optimize._validation import Validation
 
 TOLERANCE = 1e-6
 PATIENCE = 10
+MIN_PATIENCE = 100  # with `validation`
 VALIDATED_SHARE = 4  # of all steps may one such part not improve the held-out loss
 
 
@@ -95,7 +96,8 @@ def minimize(
             `patience` steps; by default 1e-6 with the default L-BFGS, and 0, which
             never stops, with any other optimizer.
         patience: steps without improvement after which `tolerance` or `validation`
-            stops; by default 10, and with `validation` a quarter of `steps`.
+            stops; by default 10, and with `validation` a quarter of `steps`, at least
+            100.
         validation: held-out data, a batch as `objective` takes it. The best model is
             then the one with the least loss on them, evaluated in every step, or every
             fiftieth where steps see minibatches (at most a twentieth of `steps`), and
@@ -132,7 +134,8 @@ def minimize(
     """
     began = time.perf_counter()
     if patience is None:
-        patience = PATIENCE if validation is None else max(1, steps // VALIDATED_SHARE)
+        of_all = max(MIN_PATIENCE, steps // VALIDATED_SHARE)
+        patience = PATIENCE if validation is None else of_all
     check_budget(steps, tolerance, seconds, patience)
     rule = "be a function of model and batch"
     require(callable(objective), "objective", rule, objective)

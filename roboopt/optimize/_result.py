@@ -160,7 +160,7 @@ def stop_message(reason: str, steps: int) -> str:
     return {
         "steps": f"all {steps} steps taken",
         "tolerance": f"no further improvement after {steps} steps",
-        "validation": f"no further improvement on `validation` after {steps} steps",
+        "validation": f"no further improvement on validation data after {steps} steps",
         "seconds": f"time was up after {steps} steps",
         "callback": f"the callback stopped it after {steps} steps",
         "interrupted": f"interrupted after {steps} steps",

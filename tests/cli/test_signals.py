@@ -139,8 +139,8 @@ def test_a_descent_ends_whether_it_compiles_or_steps(begun, size, seconds):
 
 
 VERBS = {
-    "collect": (("collect", *RECORDING.split(), *WHO.split()), 10.0),
-    **{name: ((name, *COMMANDS[name].split(), "--no-video"), 20.0) for name in READING},
+    "collect": (("collect", *RECORDING.split(), *WHO.split()), 1.8),
+    **{name: ((name, *COMMANDS[name].split(), "--no-video"), 8.0) for name in READING},
     "reinforce": (LEARNING, 20.0),
     "tune": (TUNING, 25.0),
 }

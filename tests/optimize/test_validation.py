@@ -50,7 +50,7 @@ def test_patience_ends_the_descent_and_the_best_is_the_same():
     np.testing.assert_array_equal(stopped.model, whole.model)
     # A quarter of the steps, by default.
     assert descend().steps == whole.best_step + 375
-    assert "`validation`" in stopped.message
+    assert "validation" in stopped.message
 
 
 def test_minibatches_are_validated_now_and_then_and_at_the_end():
