@@ -35,7 +35,6 @@ from roboopt.report import (
 )
 from roboopt.rollouts import EVALUATION_SEED_OFFSET, EnvSpec, Evaluation, Signals
 
-MAX_SUCCESS_LOSS = 0.03  # within which a clone is as good as its demonstrator
 OVERFITTING_RISE = 0.05  # of the validation mismatch from its least to its last
 ADVICE = {
     "persistence": "it has learned less than that the next action is like the last, "
@@ -208,12 +207,13 @@ class CloneResult(VerbResult):
         return f"{said}."
 
     def _worse_than_demonstrator(self) -> bool:
+        """Return whether the intervals of both do not overlap."""
         clone, other = (self.evaluations.get(n) for n in ("clone", "demonstrator"))
         if clone is None or other is None:
             return False
         if clone.success_rate is None or other.success_rate is None:
             return clone.mean_return.high < other.mean_return.low
-        return clone.success_rate.value < other.success_rate.value - MAX_SUCCESS_LOSS
+        return clone.success_rate.high < other.success_rate.low
 
     def sections(self, *, video: bool = True) -> Sequence[Section]:
         """Return the sections of the report."""
