@@ -113,7 +113,8 @@ def line_panel(found: "Explanation") -> str:
     with panel(title, "learning rate η", "L", label=title) as made:
         axes, color = made.axes, BEFORE_AFTER["after"]
         axes.plot(rates, losses, color=color)
-        low = np.min(losses)
+        # A long step may make L infinite, or not a number.
+        low = np.min(losses[np.isfinite(losses)], initial=found.loss)
         tangent = found.loss - found.gradient_norm**2 * rates
         shown = tangent >= low - 0.25 * (found.loss - low)
         axes.plot(rates[shown], tangent[shown], "--", color=GRAY)
@@ -130,9 +131,10 @@ def line_panel(found: "Explanation") -> str:
             axes.annotate(
                 said, (rate, height), shift, ha="right" if last else "left", **own
             )
-        end = rates[shown][-1], tangent[shown][-1]
-        own = {"textcoords": "offset points", "fontsize": 8, "color": GRAY}
-        axes.annotate("slope at the start", end, (5, 0), **own)
+        if shown.any():
+            end = rates[shown][-1], tangent[shown][-1]
+            own = {"textcoords": "offset points", "fontsize": 8, "color": GRAY}
+            axes.annotate("slope at the start", end, (5, 0), **own)
     return made.svg
 
 
