@@ -16,6 +16,8 @@ from roboopt.sysid._tables import (
     Parameter,
     combination_table,
     coordinates,
+    effort_sentence,
+    effort_table,
     forecast_table,
     parameter_table,
 )
@@ -36,6 +38,7 @@ def sections(found: "IdentifyResult") -> list[Section]:
     """Return the sections of the report, in order."""
     made = [
         _parameters(found.parameters),
+        _efforts(found),
         _forecasts(found),
         _motions(found),
         _gradient(found),
@@ -66,6 +69,23 @@ def _parameters(rows: Sequence[Parameter]) -> Section:
     legend = {"start": COLORS["URDF"], "estimate": COLORS["fitted"]}
     blocks = [Figure(panels, caption, legend), parameter_table(rows, explain=True)]
     return Section("Parameters", blocks)
+
+
+def _efforts(found: "IdentifyResult") -> Section | None:
+    made = found.efforts
+    if made is None:
+        return None
+    said = [
+        "Root mean square errors of the efforts that the recorded motion takes, by "
+        f"inverse dynamics. {effort_sentence(made)}"
+    ]
+    if made.unconstrained is not None:
+        said.append(
+            "The last column is what least squares in the base parameters leave, whose "
+            "robot need not be possible: no rigid robot with this friction does better "
+            "on the recordings of the fit."
+        )
+    return Section("Efforts", [Notes(said), effort_table(made, found.model)])
 
 
 def _forecasts(found: "IdentifyResult") -> Section | None:

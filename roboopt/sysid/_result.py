@@ -23,6 +23,7 @@ from roboopt.diagnose import (
 from roboopt.dynamics import ParametricTwin, save_urdf
 from roboopt.optimize import Result
 from roboopt.report import Section, Summary, VerbResult
+from roboopt.sysid._effort_errors import EffortErrors
 from roboopt.sysid._fitter import lead_steps
 from roboopt.sysid._forecast import FORECAST_TIMES_S, Forecasts, forecasts
 from roboopt.sysid._tables import (
@@ -30,8 +31,11 @@ from roboopt.sysid._tables import (
     Parameter,
     combination_table,
     comparison,
+    effort_sentence,
+    effort_table,
     forecast_table,
     parameter_table,
+    write_efforts,
     write_forecasts,
     write_parameters,
 )
@@ -81,6 +85,9 @@ class IdentifyResult(VerbResult):
     explained: dict[str, Explanation]
     """The gradient of the minimized error at the "start", the robot as given, and at
     the "end", the estimate."""
+    efforts: EffortErrors | None = None
+    """Errors of the efforts; None for robots with joints that nothing drives, or if
+    Ctrl-C came before the model was judged."""
     true_values: Float[np.ndarray, " parameter"] | None = None
     urdf: str | None = None
     """Path of the URDF that the robot was read from."""
@@ -154,6 +161,8 @@ class IdentifyResult(VerbResult):
         tables = [parameter_table(shown)]
         if combinations:
             tables.append(combination_table(combinations[:MAX_LINES]))
+        if self.efforts is not None:
+            tables.append(effort_table(self.efforts, self.model))
         if self.forecasts is not None:
             tables.append(forecast_table(self.forecasts, self.model))
         return Summary(f"Identification of {self.name}", tables, self._sentences())
@@ -163,6 +172,7 @@ class IdentifyResult(VerbResult):
         count = sum(row.identified for row in rows)
         others = Counter(row.verdict for row in rows if not row.identified)
         said = [
+            *([] if self.efforts is None else [effort_sentence(self.efforts)]),
             self._forecast_sentence(),
             f"{count} of {len(rows)} parameters are identified by themselves"
             + "".join(
@@ -226,9 +236,11 @@ class IdentifyResult(VerbResult):
         return {"run": run, "result": {n: getattr(self.result, n) for n in outcome}}
 
     def write_files(self, folder: Path) -> None:
-        """Write model.npz, identified.urdf, parameters.csv and forecasts.csv."""
+        """Write model.npz, identified.urdf, and tables as CSV files."""
         save(folder / "model.npz", self.model)
         write_parameters(folder / "parameters.csv", self.parameters)
+        if self.efforts is not None:
+            write_efforts(folder / "efforts.csv", self.efforts, self.model)
         if self.forecasts is not None:
             write_forecasts(folder / "forecasts.csv", self.forecasts, self.model)
         if self.urdf is not None:

@@ -353,6 +353,8 @@ def test_the_simulation_takes_whole_fractions_of_long_steps():
     assert step_of(1 / 240) == 1 / 240
     # 10 ms in steps of at most 4.17 ms are three of 3.33 ms.
     assert step_of(0.01) == pytest.approx(0.01 / 3)
+    # Of samples every millisecond, four make a step.
+    assert step_of(0.001) == pytest.approx(0.004)
 
 
 @pytest.mark.parametrize("noise, expected", [(0.0, 0.005), (1e-4, 0.0025)])

@@ -1,0 +1,70 @@
+"""Errors of the efforts that a robot's motion takes, beside the recorded ones."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from roboopt.data import Trajectory
+from roboopt.dynamics import ParametricTwin, linear_parameters
+from roboopt.objectives import InverseDynamicsError
+from roboopt.sysid._condensed import Condensed, is_condensable
+from roboopt.sysid._fitter import effort_windows
+from roboopt.sysid._nearest_possible import free_numbers
+
+
+@dataclass(frozen=True)
+class EffortErrors:
+    """Root mean squares of the driven joints' efforts and of their errors."""
+
+    joints: tuple[int, ...]
+    recorded: Float[np.ndarray, " joint"]
+    """[N·m or N], as all others."""
+    before: Float[np.ndarray, " joint"]
+    """Errors of the robot as it was given."""
+    fitted: Float[np.ndarray, " joint"]
+    unconstrained: Float[np.ndarray, " joint"] | None
+    """Errors of least squares in the base parameters, possible for a robot or not:
+    the yardstick of the fit. None where the efforts are not linear in what is free."""
+    held_out: bool
+    """Whether the recordings were held out of the fit."""
+
+    def share(self, errors: Float[np.ndarray, " joint"]) -> float:
+        """Return the errors' root mean square over all joints, each over its effort."""
+        moved = self.recorded > 0
+        ratio = errors[moved] / self.recorded[moved]
+        return float(np.sqrt(np.mean(ratio**2))) if moved.any() else 0.0
+
+
+def effort_errors(
+    error: InverseDynamicsError,
+    before: ParametricTwin,
+    model: ParametricTwin,
+    training: Sequence[Trajectory],
+    held_out: Sequence[Trajectory],
+) -> EffortErrors:
+    """Return the errors on what was held out of the fit, if anything was.
+
+    Least squares are fitted to `training`. All are prepared as the efforts of the fit
+    were; `error` is that of the fit.
+    """
+    judging = held_out or training
+    joints = model.actuated
+    chosen = np.array(joints, int)
+    seen = effort_windows(judging)
+    if not is_condensable(error, before):
+        motions = error.motions(before, seen)
+        errors = [error.errors(m, seen) for m in (before, model)]
+        rms = [_rms(np.asarray(x))[chosen] for x in (motions[-1], *errors)]
+        return EffortErrors(joints, *rms, unconstrained=None, held_out=bool(held_out))
+    known = Condensed.of(error, before, effort_windows(training))
+    judge = Condensed.of(error, before, seen)
+    given, fitted = (np.asarray(linear_parameters(m)) for m in (before, model))
+    best = known.unconstrained(given, free_numbers(before)[0])
+    rms = [judge.rms(x)[chosen] for x in (0 * given, given, fitted, best)]
+    return EffortErrors(joints, *rms[:3], unconstrained=rms[3], held_out=bool(held_out))
+
+
+def _rms(values: np.ndarray) -> np.ndarray:
+    return np.sqrt(np.mean(values.reshape(-1, values.shape[-1]) ** 2, 0))
