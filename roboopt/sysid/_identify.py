@@ -158,8 +158,10 @@ def identify(
         if ending():
             raise KeyboardInterrupt  # of the fits: the command is to end
         if found.efforts is not None:
-            error_of, *judged = found.efforts
-            efforts = effort_errors(error_of, start, found.model, *judged)
+            error_of, seen, unseen = found.efforts
+            efforts = effort_errors(
+                error_of, start, found.model, seen, unseen, found.cutoff
+            )
         report, explained = found.identifiability(), fitter.explained(found.model)
     except KeyboardInterrupt:
         pass  # The model is returned without the verdicts.

@@ -14,6 +14,8 @@ from roboopt.sysid._figures import COLORS, forecast_errors, predictions, whisker
 from roboopt.sysid._tables import (
     MODELS,
     Parameter,
+    base_sentence,
+    base_table,
     combination_table,
     coordinates,
     effort_sentence,
@@ -39,6 +41,7 @@ def sections(found: "IdentifyResult") -> list[Section]:
     made = [
         _parameters(found.parameters),
         _efforts(found),
+        _base_parameters(found),
         _forecasts(found),
         _motions(found),
         _gradient(found),
@@ -86,6 +89,19 @@ def _efforts(found: "IdentifyResult") -> Section | None:
             "on the recordings of the fit."
         )
     return Section("Efforts", [Notes(said), effort_table(made, found.model)])
+
+
+def _base_parameters(found: "IdentifyResult") -> Section | None:
+    base = () if found.efforts is None else found.efforts.base
+    if not base:
+        return None
+    told = [
+        "Base parameters are the fewest numbers that all efforts are linear in: "
+        "masses m, first moments m·x and inertias I about the origin of the "
+        "joint's frame, joined where the recordings tell only their sum. "
+        f"{base_sentence(base)} Intervals hold if what is left is noise."
+    ]
+    return Section("Base parameters", [Notes(told), base_table(base)])
 
 
 def _forecasts(found: "IdentifyResult") -> Section | None:

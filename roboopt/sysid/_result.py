@@ -29,12 +29,14 @@ from roboopt.sysid._forecast import FORECAST_TIMES_S, Forecasts, forecasts
 from roboopt.sysid._tables import (
     MODELS,
     Parameter,
+    base_sentence,
     combination_table,
     comparison,
     effort_sentence,
     effort_table,
     forecast_table,
     parameter_table,
+    write_base_parameters,
     write_efforts,
     write_forecasts,
     write_parameters,
@@ -182,7 +184,10 @@ class IdentifyResult(VerbResult):
         ]
         if len(rows) > MAX_ROWS and count < len(rows):
             said.append("The others are in parameters.csv.")
-        if combinations := len(self._combinations):
+        if self.efforts is not None and self.efforts.base:
+            told = base_sentence(self.efforts.base)
+            said.append(f"{told} They are in the report and in base_parameters.csv.")
+        elif combinations := len(self._combinations):
             said.append(
                 f"The data determine {combinations} combinations of the other "
                 "parameters (base parameters)."
@@ -241,6 +246,8 @@ class IdentifyResult(VerbResult):
         write_parameters(folder / "parameters.csv", self.parameters)
         if self.efforts is not None:
             write_efforts(folder / "efforts.csv", self.efforts, self.model)
+            if base := self.efforts.base:
+                write_base_parameters(folder / "base_parameters.csv", base)
         if self.forecasts is not None:
             write_forecasts(folder / "forecasts.csv", self.forecasts, self.model)
         if self.urdf is not None:

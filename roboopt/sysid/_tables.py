@@ -9,6 +9,7 @@ from roboopt.diagnose import Combination
 from roboopt.dynamics import ParametricTwin
 from roboopt.report import Table, write_csv
 from roboopt.rollouts import JointUnits
+from roboopt.sysid._base_parameters import BaseParameter
 from roboopt.sysid._effort_errors import EffortErrors
 from roboopt.sysid._forecast import Forecasts
 
@@ -146,6 +147,40 @@ def effort_table(made: EffortErrors, model: ParametricTwin) -> Table:
     if made.unconstrained is None:
         return Table(header, cells, text=(0,), optional=(1,))
     return Table((*header, "unconstrained"), cells, text=(0,), optional=(1,))
+
+
+def base_table(rows: Sequence[BaseParameter]) -> Table:
+    """Return a row a base parameter, known ones first."""
+    header = ("base parameter", "URDF", "fitted", "least squares", "95 % interval")
+    ordered = sorted(rows, key=lambda row: not row.known)
+    cells = [
+        [
+            f"{row.name} [{row.unit}]",
+            *(number(x) for x in (row.start, row.estimate, row.least_squares)),
+            f"± {number(row.half_width, 2)}",
+        ]
+        for row in ordered
+    ]
+    return Table(header, cells, text=(0,), optional=(1,))
+
+
+def base_sentence(rows: Sequence[BaseParameter]) -> str:
+    """Return how many base parameters there are, and are known."""
+    known = sum(row.known for row in rows)
+    return (
+        f"The efforts determine {len(rows)} base parameters, "
+        f"{known} of which least squares tell from 0."
+    )
+
+
+def write_base_parameters(path: Path, rows: Sequence[BaseParameter]) -> None:
+    """Write one row a base parameter."""
+    header = ["name", "unit", "URDF", "fitted", "least_squares", "half_width"]
+    lines = [
+        [r.name, r.unit, r.start, r.estimate, r.least_squares, r.half_width]
+        for r in rows
+    ]
+    write_csv(path, header, lines)
 
 
 def effort_sentence(made: EffortErrors) -> str:
