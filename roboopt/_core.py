@@ -171,9 +171,12 @@ def scan_counts(params: Mapping[str, Any]) -> tuple[int, int]:
     Raises:
         RobooptError: if this version of JAX describes a scan in another way.
     """
+    if (groups := params.get("ft_in")) is not None:  # from JAX 0.11 on
+        constants, carry, _ = groups.unpack()
+        return len(constants), len(carry)
     if not {"num_consts", "num_carry"} <= params.keys():
         raise RobooptError(
-            "JAX must be of a version whose loops roboopt can read, such as 0.10, got "
+            "JAX must be of a version whose loops roboopt can read, such as 0.11, got "
             f"{jax.__version__}."
         )
     return params["num_consts"], params["num_carry"]

@@ -1,6 +1,7 @@
 """The error for what a user can mend, and the checks that raise it."""
 
 import contextlib
+import errno
 import math
 from collections.abc import Iterator
 from numbers import Integral, Real
@@ -17,6 +18,17 @@ class RobooptError(ValueError):
 
 class MissingPackage(RobooptError, ImportError):
     """An optional package that is not installed; the message says how to install it."""
+
+
+DISK_ERRORS = {
+    *(errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM),
+    *(errno.EFBIG, errno.ENAMETOOLONG, errno.EMFILE, errno.ENFILE, errno.ESTALE),
+}
+
+
+def is_of_disk(error: BaseException | None) -> bool:
+    """Return whether an error is of a disk, a network drive, or rights, and no bug."""
+    return isinstance(error, OSError) and error.errno in DISK_ERRORS
 
 
 def require(valid: Any, argument: str, rule: str, value: Any) -> None:

@@ -106,7 +106,8 @@ def interrupts(*, command: bool = False, owner: bool = False) -> Iterator[None]:
     """Obey Ctrl-C in the block where nothing can break; in a command SIGTERM too.
 
     Nothing changes outside the main thread, within another such block, or where the
-    program handles SIGINT itself. The handlers of before are put back.
+    program handles SIGINT itself. The handlers of before are put back, or with `owner`
+    those of the system, which end the process.
 
     Args:
         command: whether the block is a whole command.
@@ -129,7 +130,8 @@ def interrupts(*, command: bool = False, owner: bool = False) -> Iterator[None]:
     finally:
         handler.close()
         for number, former in before.items():
-            signal.signal(number, former)
+            # The end of an owner's process takes a while, and keeps nothing any more.
+            signal.signal(number, signal.SIG_DFL if owner else former)
         if ends:
             signal.set_wakeup_fd(-1)
         _handler = None

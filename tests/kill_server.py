@@ -5,6 +5,7 @@ forks another for each run, before JAX has started any thread. Checkpoints are w
 after every chunk of steps.
 """
 
+import contextlib
 import functools
 import os
 import selectors
@@ -16,6 +17,7 @@ import traceback
 from pathlib import Path
 
 import numpy as np
+from failing_disk import KILLED, Disk
 
 FACTOR = 1.0  # of the time of an uninterrupted run, within which runs are killed
 
@@ -23,30 +25,38 @@ FACTOR = 1.0  # of the time of an uninterrupted run, within which runs are kille
 class Server:
     """The process that forks."""
 
-    def __init__(self):
+    def __init__(self, library: Path | None = None):
+        """Begin; with the `library` of `failing_disk`, calls on files are counted."""
         self._process = subprocess.Popen(
             [sys.executable, "-u", __file__],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            env={**os.environ, **({"LD_PRELOAD": str(library)} if library else {})},
         )
         assert self._read() == "begun"
 
-    def run(self, case: str, folder: Path, seconds: float = 600.0) -> int | None:
+    def run(
+        self, case: str, folder: Path, seconds: float = 600.0, call: int | None = None
+    ) -> int | None:
         """Run a case of `CASES` in `folder`; return the exit code, None if killed.
 
         Args:
             case: its name.
             folder: the working folder, in which `log` receives the output.
             seconds: the time after which the process is killed.
+            call: the number of the call on files that kills the process; with 0 their
+                number is written to `folder`.calls.
         """
         assert self._process.stdin is not None
-        print(case, folder, file=self._process.stdin, flush=True)
+        call = -1 if call is None else call
+        print(case, folder, call, file=self._process.stdin, flush=True)
         pid = int(self._read())
         with selectors.DefaultSelector() as selector:
             selector.register(self._process.stdout, selectors.EVENT_READ)  # type: ignore
             if not selector.select(seconds):
-                os.kill(pid, signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):  # It has just ended.
+                    os.kill(pid, signal.SIGKILL)
         code = int(self._read())
         return None if code == -signal.SIGKILL else code
 
@@ -85,16 +95,46 @@ def killed(server: Server, case: str, folder: Path, random, kills: int) -> dict:
         given(case, place)
         while True:
             moment = random.uniform(0.0, FACTOR * seconds)
+            began = time.perf_counter()
             code = server.run(case, place, moment if done < kills else 600.0)
             assert code in (None, 0), (place / "log").read_text()
             continued += "resumed" in (place / "log").read_text().splitlines()[-50:]
             if code == 0:
+                # The machine may have been busy before.
+                seconds = min(seconds, time.perf_counter() - began)
                 break
             done += 1
         same(outcome(case, place), expected)
         assert not [p for p in place.rglob("*.partial") if any(p.iterdir())]
         assert not [p for p in place.rglob(".*.*") if p.suffix[1:].isdigit()]
     return {"kills": done, "resumed": continued}
+
+
+def killed_by_calls(server: Server, case: str, folder: Path, random, kills: int) -> int:
+    """Kill a run at calls on files, and let each end; return the number of calls.
+
+    Args:
+        server: forks the runs, with the library of `failing_disk`.
+        case: its name.
+        folder: made here.
+        random: the source of the calls.
+        kills: their number.
+    """
+    whole = folder / "whole"
+    given(case, whole)
+    assert server.run(case, whole, call=0) == 0, (whole / "log").read_text()
+    expected = outcome(case, whole)
+    calls = int(Path(f"{whole}.calls").read_text())
+    for call in sorted(random.sample(range(1, calls + 1), min(kills, calls))):
+        place = folder / f"killed-{call}"
+        given(case, place)
+        code = server.run(case, place, call=call)
+        # The log and checkpoints of time alone make their number differ a little.
+        assert code is None or code == 0, (place / "log").read_text()
+        assert server.run(case, place) == 0, (place / "log").read_text()
+        same(outcome(case, place), expected)
+        assert not [p for p in place.rglob("*.partial") if any(p.iterdir())]
+    return calls
 
 
 def same(found: dict, expected: dict) -> None:
@@ -258,17 +298,30 @@ def command_line(case: str) -> list[str]:
     return [case, *words]
 
 
-def child(case: str, folder: str) -> int:
+def child(case: str, folder: str, call: int) -> int:
     os.chdir(folder)
     log = os.open("log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(log, 1)
     os.dup2(log, 2)
-    from roboopt.cli import main
     from roboopt.optimize import _checkpoint
-    from roboopt.report import VerbResult
     from roboopt.rollouts import _parts
 
     _checkpoint.PERIOD_S = _parts.PERIOD_S = 0.0
+    disk = None if call < 0 else Disk(Path(folder))
+    if disk is not None:
+        disk.choose(call, KILLED)
+    code = run_here(case)
+    if disk is not None and call == 0:
+        disk.stop()
+        Path(f"{folder}.calls").write_text(str(disk.calls))
+    return code
+
+
+def run_here(case: str) -> int:
+    """Run a case in this process and folder; return the exit code."""
+    from roboopt.cli import main
+    from roboopt.report import VerbResult
+
     if case in PYTHON:
         if Path("state.npz").exists():
             print("resumed", flush=True)
@@ -301,12 +354,12 @@ def serve() -> None:
     assert not jax._src.xla_bridge._backends, "JAX has started threads"  # type: ignore
     print("begun", flush=True)
     for line in sys.stdin:
-        case, folder = line.split()
+        case, folder, call = line.split()
         pid = os.fork()
         if pid == 0:
             code = 1
             try:
-                code = child(case, folder)
+                code = child(case, folder, int(call))
             except BaseException:
                 traceback.print_exc()
             finally:

@@ -52,6 +52,24 @@ def motor_limits(world: PybulletWorld) -> np.ndarray:
     return stated[model.driven]
 
 
+def travel_times(
+    world: PybulletWorld, efforts: np.ndarray, way: np.ndarray
+) -> np.ndarray:
+    """Return the times [s] in which joints come to rest `way` from where they rest.
+
+    Every joint moves alone, its inertia m at its smallest, and nothing but inertia
+    takes any of its effort e: half of the way is (e/m) (t/2)²/2.
+
+    Args:
+        world: the robot.
+        efforts: limits of all joints, (n,) [N·m or N].
+        way: of all joints, (n,) [rad or m].
+    """
+    bodies = RigidBodies(world.model)
+    inertia = [np.diag(bodies.mass_matrix(q)) for q in _configurations(world, 32)]
+    return 2 * np.sqrt(way * (np.min(inertia, axis=0) + world.armature) / efforts)
+
+
 def check_time_step(time_step: float, joint_names: tuple[str, ...]) -> None:
     """Refuse a time step [s] outside of 10 Hz to 5 kHz."""
     if not 0 < time_step < math.inf:

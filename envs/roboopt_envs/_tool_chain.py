@@ -128,7 +128,8 @@ class ToolChain:
         q, cosines, sines = map(
             _columns, (configuration, xp.cos(configuration), xp.sin(configuration))
         )
-        x, y, z = self.tip
+        none = 0.0 * q[self.joints[-1]]  # gives all three the shape of q
+        x, y, z = (number + none for number in self.tip)
         fields = self.joints, self.revolute, self.rotations, self.offsets, own
         for joint, revolute, rotation, offset, factor in reversed(
             list(zip(*fields, strict=True))
@@ -142,7 +143,7 @@ class ToolChain:
                     c, s = xp.cos(angle), xp.sin(angle)
                 x, y = c * x - s * y, s * x + c * y
             x, y, z = (
-                row[0] * x + row[1] * y + row[2] * z + shift
+                _affine(row, (x, y, z), shift)
                 for row, shift in zip(rotation, offset, strict=True)
             )
         return x, y, z
@@ -151,6 +152,16 @@ class ToolChain:
         """Return the tool's position (..., 3) [m]; arguments as of `coordinates`."""
         xp = configuration.__array_namespace__()
         return xp.stack(self.coordinates(configuration), axis=-1)
+
+
+def _affine(row: Vector, point: tuple[Array, Array, Array], shift: float) -> Array:
+    """Return row · point + shift without the terms that are zero.
+
+    XLA keeps a product with zero, and takes minutes to fuse a batch of long chains of
+    them.
+    """
+    terms = [factor * x for factor, x in zip(row, point, strict=True) if factor]
+    return sum(terms, shift)
 
 
 def _columns(values: Array) -> list[Any]:

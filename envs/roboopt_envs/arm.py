@@ -2,7 +2,9 @@
 
 Observations are (q, q̇, g) with the goal configuration g; every joint is driven. Start
 and goal are in the central 60 % of every joint's range, at rest, and holding still
-there takes at most 60 % of the effort limits and touches neither floor nor robot.
+there takes at most 60 % of the effort limits and touches neither floor nor robot. The
+tool must come within 1 cm of its goal, or within a tenth of the way that it can move if
+this is less.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,7 +24,7 @@ from ._checked_arguments import checked_arguments
 from ._clearance import Clearance
 from ._fitted_robot import load_world
 from ._fixed_base import FixedBaseEnv
-from ._sizing import motor_limits
+from ._sizing import motor_limits, travel_times
 from ._tool import checked_tool, find_tool, tool_choice
 from ._tool_chain import ToolChain
 from .tasks import Reach
@@ -30,8 +32,12 @@ from .tasks import Reach
 CENTRAL_FRACTION = 0.6  # of a joint's range, for starts and goals
 HOLDING_FRACTION = 0.6  # of the effort limit, for gravity at starts and goals
 MAX_DRAWS = 1000
-CLEARANCE_SAMPLES = 64
+TYPICAL_SHARE = 0.5  # of the range of starts and goals
+SAMPLES = 64
 RELAXATION_RATE = 5.0  # 1/s: speed scale over position scale
+TOLERANCE, TOLERANCE_SHARE = 0.01, 0.1  # of the tool: in m, and of its way
+STILL = 1e-9  # m: a shorter way of the tool is none
+MOTIONLESS = ", on the axes of all joints: it never moves, and every start succeeds"
 
 
 class ArmReach(FixedBaseEnv):
@@ -40,6 +46,7 @@ class ArmReach(FixedBaseEnv):
     Attributes:
         tool: the link that must arrive.
         tool_choice: why this link is the tool, in words.
+        too_short: why an episode is too short for most goals, or "".
 
     Args:
         robot: "two-link" in a vertical plane, "iiwa" (KUKA), "panda" (Franka, with its
@@ -129,9 +136,16 @@ class ArmReach(FixedBaseEnv):
         widest = world.sampling_range(1.0)
         half = np.where(urdf.revolute, 1.0, (widest[1] - widest[0]) / 2)
         scales = tuple(half.tolist()), tuple((RELAXATION_RATE * half).tolist())
+        way, tolerance = _way(chain, self._range), TOLERANCE
+        if way > STILL:
+            tolerance = min(TOLERANCE, float(f"{TOLERANCE_SHARE * way:.1g}"))
+        else:
+            self.tool_choice += MOTIONLESS
         super().__init__(
             world,
-            task=Reach(chain, *scales),
+            task=Reach(
+                chain, *scales, tool_scale=2 * tolerance, tool_tolerance=tolerance
+            ),
             actuated=range(len(half)),
             effort_limits=limits,
             start_range=widest,
@@ -144,9 +158,22 @@ class ArmReach(FixedBaseEnv):
                 render_mode, width, height, 20.0, 15.0, goal_position=chain.position
             ),
         )
+        self.too_short = self._why_too_short(limits)
         random = np.random.default_rng(0)
-        held = [self._draw_held(random) for _ in range(CLEARANCE_SAMPLES)]
+        held = [self._draw_held(random) for _ in range(SAMPLES)]
         self._clearance = Clearance(world, np.array(held))
+
+    def _why_too_short(self, limits: np.ndarray) -> str:
+        way = TYPICAL_SHARE * np.ptp(self._range, axis=0)
+        times = travel_times(self._world, limits, way)
+        slowest = int(np.argmax(times))
+        if times[slowest] <= self.duration:
+            return ""
+        return (
+            f"{self.duration:g} s, and joint {self.joint_names[slowest]} takes about "
+            f"{times[slowest]:.2g} s at full effort for half of its way: many goals "
+            "are too far"
+        )
 
     def _draw_start(self, random: np.random.Generator) -> np.ndarray:
         start, goal = self._draw_configuration(random), self._draw_configuration(random)
@@ -186,6 +213,13 @@ class ArmReach(FixedBaseEnv):
             f"none. Too weak [N·m or N]: {', '.join(weak)}. Give larger limits by "
             "`effort_limits`, or hold these joints by `locked`."
         )
+
+
+def _way(chain: ToolChain, positions: tuple[np.ndarray, np.ndarray]) -> float:
+    """Return the size [m] of the box in which joint `positions` move the tool."""
+    random, size = np.random.default_rng(0), (SAMPLES, len(positions[0]))
+    places = chain.position(random.uniform(*positions, size))
+    return float(np.linalg.norm(np.ptp(places, axis=0)))
 
 
 def _given(model: UrdfModel, effort_limits: Any) -> list[int]:

@@ -1,6 +1,7 @@
 """The command `roboopt`: find the subcommand, parse its flags, run it.
 
-A user's mistake is one line on stderr and exit code 2. A traceback is a bug.
+A user's mistake, or a disk that fails, is one line on stderr and exit code 2. A
+traceback is a bug.
 """
 
 import importlib
@@ -9,7 +10,7 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from typing import Any
 
-from roboopt._errors import RobooptError
+from roboopt._errors import RobooptError, is_of_disk
 from roboopt.cli._config import (
     FLAG,
     RESUME,
@@ -70,6 +71,11 @@ def execute(arguments: list[str]) -> int:
             return command.run()
     except RobooptError as error:
         print(f"roboopt: error: {name_flag(str(error), command)}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        if not is_of_disk(error):
+            raise
+        print(f"roboopt: error: {error}", file=sys.stderr)
         return 2
 
 

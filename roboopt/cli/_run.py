@@ -71,27 +71,47 @@ def run(
                 _save(result, settings, folder.work)
             except (OSError, RobooptError) as error:
                 print(result)
+                if folder.leave():
+                    print(how_to_resume(command, os.path.relpath(folder.path)))
                 raise _saved_elsewhere(result, settings, folder.work, error) from error
         try:
-            print(result)
-            if result.interrupted or ending():
-                if (folder.work / CHECKPOINT).exists():
-                    print(how_to_resume(command, os.path.relpath(folder.path)))
-                return exit_code()
-            say("writing the report")
-            result.report(folder.work / REPORT, video=not output.no_video)
-            if getattr(result, "explained", None):  # by the report: once for all
-                with warnings.catch_warnings(action="ignore"):
-                    save(folder.work / "result.npz", result, partly=True)
-        except OSError as error:
-            raise RobooptError(f"the report could not be written: {error}") from error
+            return _reported(command, result, folder)
         finally:
             with shielded():
-                folder.publish()
-            if (folder.path / REPORT).exists():
-                print(folder.path / REPORT)
-            print(f'The result loads with: roboopt.load("{folder.path}")')
+                _publish(folder)
+
+
+def _reported(command: Any, result: VerbResult, folder: RunFolder) -> int:
+    """Print a result, and write its report; return the exit code."""
+    print(result)
+    if result.interrupted or ending():
+        if (folder.work / CHECKPOINT).exists():
+            print(how_to_resume(command, os.path.relpath(folder.path)))
+        return exit_code()
+    say("writing the report")
+    try:
+        result.report(folder.work / REPORT, video=not command.output.no_video)
+        if getattr(result, "explained", None):  # by the report: once for all
+            with warnings.catch_warnings(action="ignore"):
+                save(folder.work / "result.npz", result, partly=True)
+    except OSError as error:
+        raise RobooptError(f"the report could not be written: {error}") from error
     return 0
+
+
+def _publish(folder: RunFolder) -> None:
+    """Move the files of a run to their place, and say where they are."""
+    try:
+        folder.publish()
+    except OSError as error:
+        folder.leave()
+        raise RobooptError(
+            f"the result could not be moved to {folder.path} ({error}); it is in "
+            f"{folder.work}, or there already"
+        ) from error
+    if (folder.path / REPORT).exists():
+        print(folder.path / REPORT)
+    print(f'The result loads with: roboopt.load("{folder.path}")')
 
 
 def _save(result: VerbResult, settings: Mapping[str, Any], folder: Path) -> None:
@@ -103,11 +123,13 @@ def _saved_elsewhere(
     result: VerbResult, settings: Mapping[str, Any], folder: Path, reason: Exception
 ) -> RobooptError:
     """Save a result whose folder cannot be written; return the error that says so."""
-    other = Path(tempfile.mkdtemp(prefix="roboopt-"))
-    _save(result, settings, other)
-    return RobooptError(
-        f"the result could not be written to {folder} ({reason}); it is in {other}"
-    )
+    said = f"the result could not be written to {folder} ({reason})"
+    try:
+        other = Path(tempfile.mkdtemp(prefix="roboopt-"))
+        _save(result, settings, other)
+    except (OSError, RobooptError) as error:
+        return RobooptError(f"{said}, nor to a temporary folder ({error})")
+    return RobooptError(f"{said}; it is in {other}")
 
 
 def flags_of(command: Any) -> dict[str, Any]:

@@ -126,6 +126,11 @@ class RunFolder:
         self._unlock()
         return kept
 
+    def leave(self) -> bool:
+        """Leave the run as it is; return whether it can be resumed."""
+        self._unlock()
+        return (self.work / CHECKPOINT).exists()
+
     def publish(self) -> None:
         """Move the run's files to their place, the settings last.
 

@@ -18,7 +18,10 @@ from roboopt.cli._environment import (
 from roboopt.cli._flags import Output, flag, verb_arguments
 from roboopt.cli._run_folder import CHECKPOINT
 
-KINDS = ("mlp", "gaussian", "tanh-gaussian", "gmm", "flow", "categorical")
+KINDS = (
+    *("mlp", "linear", "stable"),
+    *("gaussian", "tanh-gaussian", "gmm", "flow", "categorical"),
+)
 KIND_HELP = "Kind of policy; gmm or flow if demonstrations disagree."
 OPTION_HELP = "Keywords of the environment's constructor, such as robot=panda."
 DEMONSTRATOR = "PATH|MODULE:NAME"
@@ -28,13 +31,14 @@ DEMONSTRATOR = "PATH|MODULE:NAME"
 class Clone:
     """Clone behavior from demonstrations, and evaluate the policy.
 
-    The command checks the demonstrations, holds some episodes out, and trains a policy
-    to return the demonstrated actions. With --env the policy is then tested from random
-    starts, beside the demonstrator if --demonstrator is given: success rate and return
-    with 95 % intervals. The
-    folder runs/<name> holds report.html, policy.npz, history.csv, settings.json and
-    episodes.npz. Ctrl-C and SIGTERM end the command with the best policy so far; a
-    second one ends it at once.
+    The command checks the demonstrations, holds some episodes out, trains a policy to
+    return the demonstrated actions, and keeps the best one on validation episodes. Its
+    error on the held-out episodes is printed beside those of three baselines:
+    persistence, linear, nearest neighbor. With --env the policy is then tested from
+    random starts, beside the demonstrator if --demonstrator is given: success rate and
+    return with 95 % intervals. The folder runs/<name> holds report.html, policy.npz,
+    history.csv, settings.json and episodes.npz. Ctrl-C and SIGTERM end the command with
+    the best policy so far; a second one ends it at once.
     """
 
     demonstrations: str = flag(
@@ -46,12 +50,30 @@ class Clone:
     env: str | None = flag(None, ENV_HELP, shown="ENV")
     option: tuple[str, ...] = flag((), OPTION_HELP, shown="KEY=VALUE")
     policy: str | None = flag(
-        None, KIND_HELP, "mlp, or categorical for discrete actions", choices=KINDS
+        None,
+        KIND_HELP,
+        "mlp, or linear where that is no worse; categorical for discrete actions",
+        choices=KINDS,
     )
     loss: str = flag(
-        "l2", "Loss of the action errors of an mlp.", choices=("l2", "huber", "l1")
+        "l2",
+        "Loss of the action errors of mlp, linear and stable.",
+        choices=("l2", "huber", "l1"),
     )
     history: int = flag(1, "Number of past observations that the policy sees.")
+    past_actions: int | None = flag(
+        None,
+        "Number of its own last actions that the policy sees.",
+        "3 where the policy else predicts no better than repeating the last",
+    )
+    relative: tuple[int, ...] = flag(
+        (),
+        "Index of the observation that each action is relative to.",
+        "absolute actions",
+    )
+    quantiles: bool = flag(
+        False, "Normalize by the 1 % and 99 % quantiles, against outliers."
+    )
     chunk: int | None = flag(None, "Number of actions predicted at once.", "one")
     angles: tuple[int, ...] = flag(
         (), "Indices of observations that are angles.", "the environment's"
@@ -69,6 +91,21 @@ class Clone:
         shown=DEMONSTRATOR,
     )
     dagger: int = flag(0, "Number of DAgger rounds.")
+    weight_decay: float = flag(0.0, "Weight decay of Adam.")
+    dropout: float = flag(0.0, "Share of neurons dropped in each step.")
+    clip: bool = flag(
+        False, "Clip demonstrated actions to the limits of the environment."
+    )
+    validation: float | None = flag(
+        None,
+        "Fraction of the other episodes that selects the best policy; 0 for none.",
+        "0.2",
+    )
+    patience: int | None = flag(
+        None,
+        "Steps without improvement in validation after which the training ends.",
+        "a quarter of the steps",
+    )
     held_out: float | None = flag(
         None,
         "Fraction of the episodes that is held out.",

@@ -6,6 +6,7 @@ import os
 import shlex
 import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -153,7 +154,15 @@ class Collect:
             episodes = [episodes[k] for k in found.successes.nonzero()[0]]
             if not episodes:
                 raise RobooptError("--only-successes: no episode succeeded")
-        ro.data.save_episodes(out, episodes)
+        try:
+            ro.data.save_episodes(out, episodes)
+        except OSError as error:
+            other = Path(tempfile.mkdtemp(prefix="roboopt-")) / out.name
+            ro.data.save_episodes(other, episodes)
+            raise RobooptError(
+                f"the episodes could not be written to {out} ({error}); they are in "
+                f"{other}"
+            ) from error
         print(out)
         named = self.demonstrator
         if isinstance(expert, eqx.Module):

@@ -4,7 +4,7 @@ import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
-from roboopt._errors import RobooptError, argument_called, require
+from roboopt._errors import RobooptError, argument_called
 from roboopt.cli._flags import flag
 
 
@@ -32,8 +32,11 @@ class Explain:
         from roboopt.data import load
 
         with jax_settings():
-            rule = "be the folder of a run"
-            require(self.folder.exists(), "folder", rule, f"{self.folder}, not there")
+            if not self.folder.exists():
+                raise RobooptError(
+                    f"`folder` must be the folder of a run, got {self.folder}, which "
+                    "does not exist."
+                )
             with argument_called("path", "folder"):
                 result = load(self.folder)
             if not hasattr(result, "gradients"):

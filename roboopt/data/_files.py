@@ -5,6 +5,7 @@ import glob
 import importlib
 import math
 import os
+import shutil
 import struct
 import zipfile
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from roboopt._errors import MissingPackage, RobooptError, require
+from roboopt._errors import MissingPackage, RobooptError, is_of_disk, require
 
 MAX_RATIO = 100  # of compressed recordings; zeros alone reach 1000
 MIN_LIMIT = 2**28  # bytes
@@ -43,7 +44,7 @@ def atomic_write(path: str | PathLike) -> Iterator[BinaryIO]:
     path = check_writable(path)
     with contextlib.suppress(OSError):
         sweep(path.parent, path.name)
-    partial = _partial(path)
+    partial = partial_path(path)
     try:
         # Never into a file, or through a link, that somebody has put there.
         partial.unlink(missing_ok=True)
@@ -81,11 +82,11 @@ def require_writing(path: Any, argument: str = "path") -> Path:
     try:
         sweep(path.parent, path.name)
         try:
-            _partial(path).unlink(missing_ok=True)
-            with open(_partial(path), "xb") as file:
+            partial_path(path).unlink(missing_ok=True)
+            with open(partial_path(path), "xb") as file:
                 file.write(bytes(PROBE_SIZE))
         finally:
-            _partial(path).unlink(missing_ok=True)
+            partial_path(path).unlink(missing_ok=True)
     except OSError as error:
         raise RobooptError(
             f"`{argument}` must be a file that can be written, but {path} cannot: "
@@ -103,15 +104,20 @@ def sweep(folder: Path, name: str = "*") -> None:
     """
     pattern = name if name == "*" else glob.escape(name)
     for old in folder.glob(f".{pattern}.*"):
-        if old.suffix[1:].isdigit() and not _is_running(int(old.suffix[1:])):
-            old.unlink(missing_ok=True)
+        if old.suffix[1:].isdigit() and not is_running(int(old.suffix[1:])):
+            if old.is_dir() and not old.is_symlink():
+                shutil.rmtree(old)
+            else:
+                old.unlink(missing_ok=True)
 
 
-def _partial(path: Path) -> Path:
+def partial_path(path: Path) -> Path:
+    """Return where this process writes a file before it takes its place."""
     return path.with_name(f".{path.name}.{os.getpid()}")
 
 
-def _is_running(process: int) -> bool:
+def is_running(process: int) -> bool:
+    """Return whether a process runs, of any user."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:
@@ -119,6 +125,27 @@ def _is_running(process: int) -> bool:
     except OSError:
         return True
     return True
+
+
+@contextlib.contextmanager
+def read_as(rule: str, path: Any, argument: str = "path") -> Iterator[None]:
+    """Refuse a file that the block fails to read; a broken one may fail in any way.
+
+    Raises:
+        RobooptError: "`argument` must `rule`, but ..."; those of the block as they are.
+    """
+    try:
+        yield
+    except RobooptError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        fault = f"is empty, truncated, broken or another kind of file: {reason}"
+        if is_of_disk(error):
+            fault = f"cannot be read: {reason}"
+        if isinstance(error, FileNotFoundError):
+            fault = "is missing."
+        raise RobooptError(f"`{argument}` must {rule}, but {path} {fault}") from error
 
 
 def read_archive(
@@ -138,34 +165,25 @@ def read_archive(
     path = as_path(path, argument)
     if path.exists() and not path.is_file():  # A device or a pipe may have no end.
         raise RobooptError(f"`{argument}` must be a file, got {path}.")
-    try:
-        # NumPy leaves a broken archive open, so the file is opened here.
-        with open(path, "rb") as file:
-            archive: Any = np.load(file, allow_pickle=False)
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise RobooptError(
-                    f"`{argument}` must be an .npz archive, but {path} is one array "
-                    "without a name."
-                )
-            with archive:
-                _require_whole(path, archive.zip)
-                pickled = _require_size(path, archive, argument)
-                names = archive.files
-                if left_out is not None:
-                    left_out += [name for name in names if name in pickled]
-                    names = [name for name in names if name not in pickled]
-                return {name: np.asarray(archive[name]) for name in names}
-    except RobooptError:
-        raise
-    except FileNotFoundError as error:
-        raise RobooptError(
-            f"`{argument}` must be a file, but {path} is missing."
-        ) from error
-    except Exception as error:  # A broken file may fail in any way.
-        raise RobooptError(
-            f"`{argument}` must be an .npz archive of numbers, but {path} is empty, "
-            "truncated, broken, of objects or another kind of file."
-        ) from error
+    # NumPy leaves a broken archive open, so the file is opened here.
+    with (
+        read_as("be an .npz archive of numbers", path, argument),
+        open(path, "rb") as f,
+    ):
+        archive: Any = np.load(f, allow_pickle=False)
+        if not isinstance(archive, np.lib.npyio.NpzFile):
+            raise RobooptError(
+                f"`{argument}` must be an .npz archive, but {path} is one array "
+                "without a name."
+            )
+        with archive:
+            _require_whole(path, archive.zip)
+            pickled = _require_size(path, archive, argument)
+            names = archive.files
+            if left_out is not None:
+                left_out += [name for name in names if name in pickled]
+                names = [name for name in names if name not in pickled]
+            return {name: np.asarray(archive[name]) for name in names}
 
 
 def _require_whole(path: Path, archive: Any) -> None:
@@ -196,21 +214,13 @@ def read_archive_header(path: Path) -> list[zipfile.ZipInfo]:
     Raises:
         RobooptError: as `read_archive`.
     """
-    try:
-        with open(path, "rb") as file:
-            archive: Any = np.load(file, allow_pickle=False)
-            with archive:
-                _require_whole(path, archive.zip)
-                if pickled := _require_size(path, archive, "path"):
-                    raise ValueError(f"{', '.join(pickled)} hold objects")
-                return archive.zip.infolist()
-    except RobooptError:
-        raise
-    except Exception as error:  # A broken file may fail in any way.
-        raise RobooptError(
-            f"`path` must be an .npz archive of numbers, but {path} is empty, "
-            "truncated, broken, of objects or another kind of file."
-        ) from error
+    with read_as("be an .npz archive of numbers", path), open(path, "rb") as file:
+        archive: Any = np.load(file, allow_pickle=False)
+        with archive:
+            _require_whole(path, archive.zip)
+            if pickled := _require_size(path, archive, "path"):
+                raise ValueError(f"{', '.join(pickled)} hold objects")
+            return archive.zip.infolist()
 
 
 def _require_size(path: Path, archive: Any, argument: str) -> set[str]:
@@ -259,7 +269,7 @@ def read_array(path: Path, mode: Any = None) -> np.ndarray:
         RobooptError: if the file is missing, empty, truncated, not an array of numbers
             or longer than its array.
     """
-    try:
+    with read_as("hold whole arrays", path):
         with open(path, "rb") as file:
             version = np.lib.format.read_magic(file)
             shape, _, dtype = HEADERS[version](file)
@@ -268,12 +278,6 @@ def read_array(path: Path, mode: Any = None) -> np.ndarray:
         if math.prod(shape) * dtype.itemsize != size:
             raise ValueError("it is longer than its array")
         return np.load(path, mmap_mode=mode, allow_pickle=False)
-    except Exception as error:  # A broken file may fail in any way.
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise RobooptError(
-            f"`path` must hold whole arrays, but {path} is empty, truncated or not an "
-            f"array of numbers: {reason}"
-        ) from error
 
 
 def expansion_limit(path: Path) -> int:

@@ -17,6 +17,7 @@ from roboopt._core import AnyArray, Frozen, compiled
 from roboopt._errors import RobooptError
 
 MIN_SPREAD_ROUNDINGS = 10.0  # a spread of fewer rounding errors counts as none
+QUANTILES = 0.01, 0.99
 
 
 class Normalizer(eqx.Module):
@@ -46,8 +47,15 @@ class Normalizer(eqx.Module):
         self.scale = Frozen(jnp.asarray(scale))
 
     @classmethod
-    def of(cls, samples: Float[AnyArray, "*sample axis"]) -> "Normalizer":
+    def of(
+        cls, samples: Float[AnyArray, "*sample axis"], *, quantiles: bool = False
+    ) -> "Normalizer":
         """Build the normalizer of `samples` from their mean and standard deviation.
+
+        Args:
+            samples: at least one.
+            quantiles: whether the 1 % and the 99 % quantile go to −1 and 1 instead:
+                few far outliers then do not shrink the rest.
 
         Raises:
             RobooptError: if there is no sample, or one is not finite.
@@ -64,9 +72,15 @@ class Normalizer(eqx.Module):
             raise RobooptError(
                 f"`samples` must be finite, got {samples[first]} at {first}."
             )
-        spread = rows.std(0)
+        middle, spread = rows.mean(0), rows.std(0)
         least = MIN_SPREAD_ROUNDINGS * precision * np.abs(rows).max(0)
-        return cls(rows.mean(0), np.where(spread <= least, 1.0, spread))
+        if quantiles:
+            low, high = np.quantile(rows, QUANTILES, axis=0)
+            # Where almost all are alike, only the outliers tell a scale.
+            known = high - low > 2 * least
+            middle = np.where(known, (low + high) / 2, middle)
+            spread = np.where(known, (high - low) / 2, spread)
+        return cls(middle, np.where(spread <= least, 1.0, spread))
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -86,9 +86,9 @@ def scan_cotangents(
 
     Returns:
         The derivatives by the inputs (None for integers); "carry", the norms of the
-        derivatives by the carry before each step and after the last, and "entering",
-        those of what each step adds to the derivatives by the parameters: through the
-        constants, or through its rows.
+        derivatives by the carry before each step and after the last; "sizes", the norms
+        of the carry itself; and "entering", those of what each step adds to the
+        derivatives by the parameters: through the constants, or through its rows.
     """
     params = equation.params
     first, count = scan_counts(params)
@@ -100,7 +100,7 @@ def scan_cotangents(
     def forward(carry, row):
         return body(*consts, *carry, *row)[:count], carry
 
-    _, carries = jax.lax.scan(forward, init, rows, length=params["length"])
+    last, carries = jax.lax.scan(forward, init, rows, length=params["length"])
     slopes_last = above[:count]
     slopes_rows = [None if s is None else turn(s) for s in above[count:]]
     inputs = [*consts, *init, *rows]
@@ -145,8 +145,12 @@ def scan_cotangents(
         backward, (slopes_last, start), (carries, rows, slopes_rows), reverse=True
     )
     slopes_x = [None if s is None else turn(s) for s in slopes_x]
+    moving = inexact[first : first + count]
+    every = [x for x, ok in zip(carries, moving, strict=True) if ok]
+    ends = [x for x, ok in zip(last, moving, strict=True) if ok]
     steps = {
         "carry": jnp.append(norms, global_norm(slopes_last)),
+        "sizes": jnp.append(jax.vmap(global_norm)(every), global_norm(ends)),
         "entering": entering,
     }
     return [*total, *slopes, *slopes_x], steps

@@ -322,7 +322,8 @@ class _Reader:
         entering = np.asarray(found["entering"], float)
         first = sum(scan_counts(equation.params))
         layered = any(v in self.dependent for v in equation.inputs[first:])
-        return ScanNorms(name, carry, entering, layered)
+        sizes = np.asarray(found["sizes"], float)
+        return ScanNorms(name, carry, entering, sizes, layered)
 
 
 def _number(value: Any) -> float:

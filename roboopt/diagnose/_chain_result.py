@@ -87,8 +87,23 @@ class ScanNorms:
     shares: Float[np.ndarray, " step"]
     """Norms of the part of dL/d parameters, such as a policy's weights, that enters in
     each step."""
+    sizes: Float[np.ndarray, " state"]
+    """Norms of the carry itself, before each step and after the last."""
     layered: bool = False
     """Whether each step has parameters of its own, as a layer of a network has."""
+
+    def lost_digits(self) -> float:
+        """Return how many times the rounding errors of a step have grown at the end.
+
+        The relative error of the carry grows where the derivatives grow and the carry
+        does not, as in chaos. Where both grow, as in a linear network, it stays.
+        """
+        tail = max(2, (len(self.norms) - 1) // 10)
+        end = len(self.norms) - tail + int(np.argmax(self.norms[-tail:]))
+        effects = self.norms * self.sizes
+        if not effects[end] > 0:
+            return float(self.norms[0] / self.norms[end])
+        return float(np.max(effects) / effects[end])
 
 
 @dataclass(frozen=True)
@@ -152,7 +167,7 @@ class Chain:
                 code, said = "not_finite", "is not finite"
             elif end == 0 or norms[0] == 0:
                 continue
-            elif norms[0] / end * self.rounding > MAX_ROUNDING_SHARE:
+            elif steps.lost_digits() * self.rounding > MAX_ROUNDING_SHARE:
                 code, said = "rounding", "is rounding error: it grew beyond all digits"
             elif norms[0] / end > EXPLODED:
                 code, said = "exploding", "explodes"
@@ -253,7 +268,7 @@ class Chain:
                 said = f"{said[: MAX_EXPRESSION - 1].rstrip()}…"
             rows.append([node.name, said, value, derivative, depends])
         header = ["variable", "is", "value", f"d{loss}/d·", "depends on"]
-        return Table(header, rows, text=(0, 1, 4), optional=(4, 1))
+        return Table(header, rows, text=(0, 1, 4))
 
 
 def _steps_table(steps: ScanNorms, loss: str) -> Table:

@@ -38,46 +38,24 @@ from roboopt.diagnose._parameters import (
     parameters_of,
     require_scalar,
 )
+from roboopt.diagnose._slope_check import (
+    AGREES,
+    KINK,
+    NOT_FINITE,
+    WRONG,
+    SlopeCheck,
+    judge,
+)
 from roboopt.gradients import LossFn, differentiable, differentiating
 from roboopt.report import Summary, Table
 
 MAX_ELEMENTS_PER_LEAF = 12  # of which every one is checked
 LARGEST, RANDOM_ELEMENTS, RANDOM_DIRECTIONS = 6, 4, 2  # in a larger leaf
-ROUGH_SHARE = 0.05  # of the loss's range that its scatter at the last steps may be
-FIRST_STEP = 0.1  # of a leaf's scale
+FIRST_STEP = 1.0  # of a leaf's scale: only short steps are rough in float32
+MAX_STEPS = 128
 LAST_STEP = 16.0  # last digits of the number
-MIN_STEPS, MAX_STEPS = 6, 128
-ROUNDINGS = 10.0  # in the last digit of the loss, at least
-MAX_ERRORS = 5.0  # estimated errors that a correct derivative may be off
-UNDECIDED_SHARE = 0.05  # of the slope: an error beyond decides nothing
-ZERO_DIGITS = 16.0  # last digits of the largest derivative: as good as zero
+PERTURBATIONS, PERTURBED_DIGITS = 3, 8.0  # to find the changes by rounding
 MAX_LISTED = 6  # parameters named in one sentence
-MIN_KINK_SHARE = 1e-3  # of the larger slope
-AGREES, WRONG, KINK = "agrees", "wrong", "kink"
-UNDECIDED, NOT_FINITE = "undecided", "not finite"
-
-
-@dataclass(frozen=True)
-class SlopeCheck:
-    """The derivative of a loss along one direction, in two ways."""
-
-    name: str
-    """The element, such as "gains[0, 1]", or a leaf for a random direction in it."""
-    derivative: float
-    """By JAX."""
-    difference: float
-    """By finite differences."""
-    uncertainty: float
-    """Estimated error of `difference`: truncation and rounding."""
-    below: float
-    """One-sided derivative from smaller values."""
-    above: float
-    """One-sided derivative from larger values."""
-    precision: float
-    """Relative precision of the parameter's type."""
-    verdict: str
-    """"agrees", "wrong", "kink", "undecided" (the loss is too noisy, or jumps), or
-    "not finite"."""
 
 
 @dataclass(frozen=True)
@@ -200,15 +178,17 @@ def check_gradient(
             f"{objective!r}."
         )
     require_scalar("objective", loss_fn, params, batch)
+    differentiate = filter_jit(jax.grad(loss_fn))
     with differentiating("objective"):
-        gradient = filter_jit(jax.grad(loss_fn))(params, batch)
-    slopes = jax.tree.leaves(jax.tree.map(lambda g: np.asarray(g, float), gradient))
+        gradient = differentiate(params, batch)
+    slopes = [np.asarray(slope, float) for slope in jax.tree.leaves(gradient)]
     finite = [np.abs(slope[np.isfinite(slope)]) for slope in slopes]
     largest = max(float(np.max(slope, initial=0.0)) for slope in finite)
     leaves, structure = jax.tree.flatten(params)
     scales = jax.tree.leaves(sizes(params))
     names = leaf_names(params, objective)
     rng = np.random.default_rng(seed)
+    noise = _noise(lambda own: differentiate(own, batch), params, slopes)
 
     @functools.partial(jax.jit, static_argnums=0)
     def values(k: int, points: Any) -> Any:
@@ -245,8 +225,30 @@ def check_gradient(
             part = direction != 0  # One element that is NaN is not all of them.
             derivative = float(np.sum(slope[part] * direction[part]))
             own = (losses, taken, precision, largest)
-            found.append(_judge(name, derivative, *own, least=least.pop(0)))
+            error = float(np.linalg.norm(noise[k] * np.where(part, direction, 0.0)))
+            found.append(judge(name, derivative, *own, least=least.pop(0), noise=error))
     return GradientCheck(tuple(found))
+
+
+@np.errstate(all="ignore")
+def _noise(
+    differentiate: Callable[[Any], Any], params: Any, slopes: list[np.ndarray]
+) -> list[np.ndarray]:
+    """Return how far derivatives change as the last digits of all parameters do."""
+    rng = np.random.default_rng(0)
+    found = [np.zeros_like(slope) for slope in slopes]
+
+    def perturbed(leaf: Any) -> Any:
+        digits = PERTURBED_DIGITS * float(jnp.finfo(leaf.dtype).eps)
+        return leaf * jnp.asarray(
+            1 + digits * rng.uniform(-1, 1, leaf.shape), leaf.dtype
+        )
+
+    for _ in range(PERTURBATIONS):
+        others = jax.tree.leaves(differentiate(jax.tree.map(perturbed, params)))
+        for most, slope, other in zip(found, slopes, others, strict=True):
+            np.fmax(most, np.abs(np.asarray(other, float) - slope), out=most)
+    return found
 
 
 def _directions(
@@ -269,110 +271,3 @@ def _directions(
             direction /= np.sqrt(np.mean(direction**2)) * np.sqrt(size)
             found.append((f"{name}, random direction {number_}", direction))
     return found
-
-
-def _judge(
-    name: str,
-    derivative: float,
-    losses: np.ndarray,
-    taken: np.ndarray,
-    precision: float,
-    largest: float,
-    *,
-    least: float,
-) -> SlopeCheck:
-    """Return the verdict on a derivative.
-
-    Args:
-        name: of the parameter.
-        derivative: by JAX.
-        losses: at the point, at the steps up, and at the steps down.
-        taken: the steps, in the same order.
-        precision: of the parameters' type.
-        largest: the largest finite derivative by any element, below whose last digit
-            a derivative counts as zero.
-        least: the shortest step that the last digits of the numbers hold.
-    """
-    half = (len(losses) - 1) // 2
-    center, up, down = losses[0], losses[1 : half + 1], losses[half + 1 :]
-    above, below = taken[1 : half + 1], -taken[half + 1 :]
-    held = max(MIN_STEPS, int(np.sum(np.minimum(above, below) >= 0.5 * least)))
-    # Steps so short that the loss stays the same bit for bit say nothing of its slope.
-    moves = np.flatnonzero((up != center) | (down != center))
-    held = min(held, max(MIN_STEPS, moves[-1] + 1)) if moves.size else held
-    up, down, above, below = up[:held], down[:held], above[:held], below[:held]
-    usable = np.isfinite(up) & np.isfinite(down)
-    if not (np.isfinite(derivative) and np.isfinite(center) and usable[-5:].all()):
-        nan = math.nan
-        return SlopeCheck(name, derivative, nan, nan, nan, nan, precision, NOT_FINITE)
-    first = int(np.argmax(np.logical_and.accumulate(usable[::-1])[::-1]))
-    up, down, above, below = up[first:], down[first:], above[first:], below[first:]
-    step = (above + below) / 2
-    central = (up - down) / (above + below)
-    rise, fall = (up - center) / above, (center - down) / below
-    # The scatter of the differences at the shortest steps measures the rounding errors
-    # of the loss, which may be many times its last digit.
-    scatter = np.median(np.abs(np.diff(central)[-6:]) * step[1:][-6:])
-    size = np.maximum(np.maximum(np.abs(up), np.abs(down)), abs(center))
-    digits = ROUNDINGS * precision * size
-    rounding = np.maximum(digits, scatter)
-    difference, uncertainty = _extrapolated(central, step, rounding, order=2)
-    gap, gap_error = _extrapolated(rise - fall, step, 4 * rounding, order=1)
-    lower, _ = _extrapolated(fall, step, 2 * rounding, order=1)
-    upper, _ = _extrapolated(rise, step, 2 * rounding, order=1)
-    steepest = max(abs(lower), abs(upper))
-    allowed = MAX_ERRORS * uncertainty + precision ** (2 / 3) * (
-        abs(derivative) + abs(difference)
-    )
-    # A slope may be small beside those a little further on, as at a minimum.
-    further = np.abs(np.concatenate([rise, fall]))
-    errors = np.concatenate([rounding / above, rounding / below])
-    clear = further[further > MAX_ERRORS * errors]
-    size = max(abs(derivative), abs(difference), float(np.max(clear, initial=0.0)))
-    moved = np.max(np.abs(np.concatenate([up, down]) - center))
-    flat = moved <= digits.max() and abs(derivative) <= precision * largest
-    rough = scatter > max(digits.max(), ROUGH_SHARE * moved)
-    agrees = abs(derivative - difference) <= allowed
-    zero = abs(derivative) <= ZERO_DIGITS * precision * largest
-    share = 1.0 if zero else UNDECIDED_SHARE
-    if abs(gap) > max(MAX_ERRORS * gap_error, MIN_KINK_SHARE * steepest):
-        verdict = KINK
-    elif flat and agrees:
-        verdict = AGREES
-    elif rough or (MAX_ERRORS * uncertainty > share * size and size > 0):
-        verdict = UNDECIDED
-    else:
-        verdict = AGREES if agrees else WRONG
-    return SlopeCheck(
-        name, derivative, difference, uncertainty, lower, upper, precision, verdict
-    )
-
-
-def _extrapolated(
-    differences: np.ndarray, steps: np.ndarray, rounding: np.ndarray, *, order: int
-) -> tuple[float, float]:
-    """Return the limit of differences as the step goes to 0, and its estimated error.
-
-    Args:
-        differences: with an error that falls as the step's power of `order`.
-        steps: each half of the last.
-        rounding: error of the values that the differences are taken of.
-        order: see above.
-    """
-    factor = 2.0**order
-    better = (factor * differences[1:] - differences[:-1]) / (factor - 1)
-    noise = rounding[1:] / steps[1:]
-    # Neighbors differ by the truncation error of the longer, or by noise: of which the
-    # two shorter ones have more.
-    gaps = np.abs(np.diff(better))
-    gaps = np.concatenate([gaps[:1], gaps, gaps[-1:], gaps[-1:]])
-    error = np.max([gaps[k : k + len(better)] for k in range(3)], 0) + noise
-    low, high = better - error, better + error
-    # Step k agrees with all shorter ones where its interval meets all of theirs.
-    floor = np.maximum.accumulate(low[::-1])[::-1]
-    ceiling = np.minimum.accumulate(high[::-1])[::-1]
-    agrees = (low <= ceiling) & (high >= floor)
-    # One step that does not agree ends the row of longer ones that may.
-    valid = np.logical_and.accumulate(agrees[::-1])[::-1]
-    best = int(np.argmin(np.where(valid, error, np.inf)))
-    return float(better[best]), float(error[best])

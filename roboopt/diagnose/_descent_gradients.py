@@ -6,14 +6,17 @@ derivative is zero. Here the effect of one percent is of first order, derivative
 """
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
 from roboopt import optimize
+from roboopt._programs import filter_jit
 from roboopt.diagnose._descent_path import DescentPath
 from roboopt.diagnose._explanation import Explanation, TermShare
 from roboopt.diagnose._parameters import Row, rows_of
@@ -114,45 +117,77 @@ def explain_residuals(fit: optimize.Fit) -> Explanation:
     With the residuals r and their Jacobian J the gradient of ½ mean r² is Jᵀr/n, one
     percent of a parameter changes the loss to second order (Gauss-Newton), and the
     curvature along the gradient g is |Jg|²/(n |g|²). The losses after steps −η g are
-    evaluated.
+    evaluated. Each part of a sum, such as a prior, is a term.
     """
-    model, x = fit.model(jax.numpy.asarray(fit.start())), fit.start()
-    residuals, slopes = map(np.asarray, fit.jacobian(jax.numpy.asarray(x)))
-    names, count = tuple(fit.names()), residuals.size
+    model, x = fit.model(jnp.asarray(fit.start())), fit.start()
+    names, parts = tuple(fit.names()), fit.parts()
     described = getattr(model, "names", None) == names
     lower = model.lower() if described else -np.inf
     positive = np.array(model.positive if described else (False,) * len(x))
     values = np.where(positive, np.exp(np.where(positive, x, 0.0)), x)
-    gradient, bend = slopes.T @ residuals / count, np.sum(slopes**2, 0) / count
-    sizes = np.where(x == 0, 1.0, np.abs(x))
+    found = [_linearized(weight, part, x) for weight, part in parts]
+    losses, by_term, bends = map(np.array, zip(*found, strict=True))
+    loss, gradient = float(losses.sum()), by_term.sum(0)
+    square, bend = float(gradient @ gradient), bends.sum(0)
+    sizes = np.where(positive, 1.0, np.where(x == 0, 1.0, np.abs(x)))
     steps = np.stack(
         [np.where(positive, np.log1p(s), s * sizes) for s in (-PERCENT, PERCENT)], 1
     )
-    changes = gradient[:, None] * steps + 0.5 * bend[:, None] * steps**2
-    by_value = gradient / np.where(positive, values, 1.0)
-    loss, square = 0.5 * float(np.mean(residuals**2)), float(gradient @ gradient)
+    changes = gradient[:, None] * steps + 0.5 * np.diag(bend)[:, None] * steps**2
+    by_value = by_term / np.where(positive, values, 1.0)
     rates = np.array(LEARNING_RATES)
     with np.errstate(all="ignore"):
-        ahead = [fit.residuals(jax.numpy.asarray(x - r * gradient)) for r in rates]
-        after = np.array([0.5 * np.mean(np.asarray(r) ** 2) for r in ahead])
-        curvature = float(np.sum((slopes @ gradient) ** 2) / (count * square))
+        ahead = [jnp.asarray(x - r * gradient) for r in rates]
+        after = [sum(w * float(_half(p, at)) for w, p in parts) for at in ahead]
+        curvature = float(gradient @ bend @ gradient / square)
+        norms = np.linalg.norm(by_term * sizes, axis=1)
+        cosines = (by_term * sizes) @ (by_term * sizes).T / np.outer(norms, norms)
     return Explanation(
         loss=loss,
         names=names,
         sizes=(1,) * len(names),
         values=tuple(values.tolist()),
         units=tuple(model.units) if described else ("",) * len(names),
-        derivatives=np.stack([by_value, by_value], 1),
+        derivatives=np.stack([*by_value, by_value.sum(0)], 1),
         changes=changes,
-        terms=(TermShare("error", loss, "1"),),
+        terms=tuple(
+            TermShare(_term_name(part), float(share), "1")
+            for (_, part), share in zip(parts, losses, strict=True)
+        ),
+        cosines=cosines,
         gradient_norm=math.sqrt(square),
         learning_rates=rates,
         predicted=-square * rates,
-        actual=after - loss,
+        actual=np.array(after) - loss,
         curvature=curvature,
         at_bound=tuple(((x <= lower) & (gradient > 0)).tolist()) if described else (),
         logarithms=tuple(n for n, p in zip(names, positive, strict=True) if p),
     )
+
+
+def _linearized(
+    weight: Any, part: optimize.Fit, x: np.ndarray
+) -> tuple[float, np.ndarray, np.ndarray]:
+    """Return value, gradient and curvature JᵀJ/n of a part of a least-squares loss."""
+    residuals, slopes = map(np.asarray, part.jacobian(jnp.asarray(x)))
+    share = float(weight) / residuals.size
+    return (
+        0.5 * share * float(residuals @ residuals),
+        share * (slopes.T @ residuals),
+        share * (slopes.T @ slopes),
+    )
+
+
+@filter_jit
+def _half(part: optimize.Fit, x: Any) -> Any:
+    """Return half the mean square of the residuals."""
+    return 0.5 * jnp.mean(part.residuals(x) ** 2)
+
+
+def _term_name(part: optimize.Fit) -> str:
+    """Return the name of a part: that of its class, "prediction_error"."""
+    name = type(part.objective).__name__
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
 
 
 def _effect(row: Row, values: Sequence[Any], slopes: Sequence[np.ndarray]) -> float:

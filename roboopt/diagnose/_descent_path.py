@@ -15,6 +15,7 @@ from roboopt import optimize
 from roboopt.report import Figure, Notes, Summary, Table, number, panel
 
 MAX_PANELS, MAX_SENTENCES = 12, 6
+SHORT_SHARE = 0.01  # of a distance, that is not worth a word
 RAISE, LOWER = "#2f80c9", "#d9772b"
 
 
@@ -69,10 +70,8 @@ class DescentPath:
         return str(self.summary())
 
     def table(self) -> Table:
-        """Return a row a parameter: start, end, derivatives, and steps downhill."""
-        moves, steps = np.diff(self.values, axis=0), len(self.values) - 1
-        asked = -self.derivatives[:-1]
-        downhill = np.sum(moves * asked > 0, 0)
+        """Return a row a parameter: start, end, derivatives, and the way in between."""
+        along, against = self.ways()
         rows = [
             [
                 f"{name} [{unit}]" if unit else name,
@@ -80,13 +79,24 @@ class DescentPath:
                 number(self.values[-1, k]),
                 number(self.derivatives[0, k]),
                 number(self.derivatives[-1, k]),
-                f"{downhill[k]} of {steps}",
+                _three(along[k]),
+                _three(against[k]),
             ]
             for k, (name, unit) in enumerate(zip(self.names, self.units, strict=True))
         ]
-        header = ["parameter", "start", "end", "at first", "at last", "steps downhill"]
-        groups = [("", 3), ("dL/dp", 2), ("", 1)]
-        return Table(header, rows, groups=groups)
+        header = ["parameter", "start", "end", "at first", "at last"]
+        groups = [("", 3), ("dL/dp", 2), ("distance moved", 2)]
+        return Table([*header, "downhill", "uphill"], rows, groups=groups)
+
+    def ways(self) -> tuple[Float[np.ndarray, " parameter"], ...]:
+        """Return how far each parameter moved downhill by its own derivative.
+
+        Returns:
+            The distances moved against the derivative, and along it.
+        """
+        moves, slopes = np.diff(self.values, axis=0), self.derivatives[:-1]
+        size, product = np.abs(moves), moves * slopes
+        return tuple(np.sum(size, 0, where=own) for own in (product < 0, product > 0))
 
     def sentences(self) -> list[str]:
         """Return why each parameter rose or fell, those that moved most first."""
@@ -94,35 +104,43 @@ class DescentPath:
         share = moved / np.maximum(np.abs(self.values[0]), 1e-300)
         chosen = [k for k in np.argsort(-share) if moved[k] > 0][:MAX_SENTENCES]
         said = [self._reason(int(k)) for k in chosen]
-        against = np.diff(self.values, axis=0) * self.derivatives[:-1] > 0
-        if against.any():
+        if (self.ways()[1] > 0).any():
             said.append(
-                "A step is downhill for a parameter where it moves against its own "
-                "derivative. Other steps are the optimizer's: L-BFGS follows how the "
-                "slopes of all parameters change together, Adam follows past gradients."
+                "A parameter moves downhill where it moves against its own derivative. "
+                "Uphill it is moved by the optimizer: L-BFGS follows how the slopes of "
+                "all parameters change together, Adam follows past gradients."
             )
         return said
 
     def _reason(self, k: int) -> str:
         values, slopes = self.values[:, k], self.derivatives[:-1, k]
-        rose, steps = values[-1] > values[0], len(slopes)
-        asks = slopes < 0 if rose else slopes > 0
+        moves, rose = np.diff(values), values[-1] > values[0]
+        forward = moves > 0 if rose else moves < 0
+        asked = slopes < 0 if rose else slopes > 0
         way, other = ("raising", "lowering") if rose else ("lowering", "raising")
         said = (
             f"{self.names[k]} {'rose' if rose else 'fell'} from {number(values[0])} to "
             f"{number(values[-1])}"
         )
-        if asks.all():
-            return f"{said}: by its derivative L falls by {way} it in every step."
-        if not asks.any():
-            return (
-                f"{said}, although by its own derivative L falls by {other} it in "
-                "every step: the optimizer moved it together with the others."
+        size = np.abs(moves)
+        gone, back = size[forward].sum(), size[~forward].sum()
+        by_slope = size[forward & asked].sum()
+        # Steps too short to be shown, as at the end of a descent, are left out.
+        if by_slope >= (1 - SHORT_SHARE) * gone:
+            said += f": all the way, L fell by {way} it, as its derivative says"
+        elif by_slope <= SHORT_SHARE * gone:
+            said += (
+                f", although by its own derivative L fell by {other} it: the optimizer "
+                "moved it together with the others"
             )
-        said += f": by its derivative L falls by {way} it in {asks.sum()} of {steps} "
-        said += "steps"
-        if not asks[0]:
-            said += f", first at step {int(np.argmax(asks))}; before, by {other} it"
+        else:
+            said += (
+                f": it went {_three(by_slope)} that way where by its derivative L "
+                f"falls by {way} it, and {_three(gone - by_slope)} where L falls by "
+                f"{other} it, moved together with the others"
+            )
+        if back > SHORT_SHARE * gone:
+            said += f"; it went {_three(back)} back"
         return f"{said}."
 
     def blocks(self) -> list[Table | Figure | Notes]:
@@ -148,3 +166,7 @@ class DescentPath:
                 )
             made.ticks(integer=True)
         return made.svg
+
+
+def _three(distance: float) -> str:
+    return f"{distance:.3g}".replace("-", "−")

@@ -15,17 +15,22 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
-from roboopt._core import sizes
+from roboopt._core import MIN_SCALE
 from roboopt._errors import RobooptError, require
 from roboopt._programs import filter_jit
+from roboopt.diagnose._derivatives import (
+    differenced,
+    differentiated,
+    splits_by_time,
+    time_split,
+)
 from roboopt.diagnose._descent_gradients import LEARNING_RATES
-from roboopt.diagnose._explanation import Explanation, TermShare
+from roboopt.diagnose._explanation import Explanation, TermShare, TimeSplit
 from roboopt.diagnose._parameters import (
     Joined,
     Row,
@@ -34,16 +39,13 @@ from roboopt.diagnose._parameters import (
     require_scalar,
     rows_of,
 )
-from roboopt.diagnose._time_split import time_split
-from roboopt.gradients import LossFn, differentiable, differentiating, inner
-from roboopt.objectives import Objective
+from roboopt.gradients import LossFn, differentiable, differentiating
+from roboopt.objectives import Objective, total
 
-MAX_DIFFERENCED = 64  # parameters of an objective that JAX cannot differentiate
 PERCENT = 0.01
 PROBE = 1e-4  # of the parameters' scale, for the curvature along the gradient
 MAX_CURVATURE_SPREAD = 0.1  # between two probes
 LINE_END, LINE_POINTS = 2.4, 17  # in learning rates, of 1 / curvature
-DIFFERENCE_STEP = 1e-3  # of a parameter's scale
 ROUNDINGS = 8.0  # last digits of the loss that a difference may be off
 
 
@@ -75,51 +77,46 @@ def explain(
     """
     params, fixed, static = parameters_of(model, trainable)
     loss_fn = LossFn(objective, Joined(fixed, static))
-    if traced := differentiable(objective):
-        require_scalar("objective", loss_fn, params, batch)
-    differentiate = _differentiated if traced else _differenced
-    with differentiating("objective"):
-        values, slopes = differentiate(loss_fn, params, batch)
-    loss = float(jnp.sum(values))
-    if not math.isfinite(loss):
-        raise RobooptError(f"`objective` must be finite at `model`, got {loss}.")
-    shares = _shares(objective, model, batch, np.asarray(values, float))
+    rows = rows_of(leaf_names(params, objective), jax.tree.leaves(params))
+    known = _known_units(units, rows)
+    term_units = _term_units(loss_fn, params, batch)
+    found = None
+    if by_time := differentiable(objective) and splits_by_time(objective, batch):
+        found = _measured(loss_fn, params, batch, rows, by_time=by_time)
+    if found is None or not found.agrees:  # The terms are no means over the starts.
+        found = _measured(loss_fn, params, batch, rows)
+    values, slopes, gradient = found.values, found.slopes, found.gradient
     # Terms without weight, as diagnostics are, pull nowhere.
-    pulls = [np.any(s.reshape(len(s), -1) != 0, 1) for s in _leaves(slopes)]
-    kept = np.flatnonzero((np.asarray(values) != 0) | np.any(pulls, 0))
+    pulls = [np.any(s.reshape(len(s), -1) != 0, 1) for s in jax.tree.leaves(slopes)]
+    kept = np.flatnonzero((values != 0) | np.any(pulls, 0))
     kept = kept if kept.size else np.arange(1)
     slopes = jax.tree.map(lambda s: s[kept], slopes)
-    rows = rows_of(leaf_names(params, objective), jax.tree.leaves(params))
-    gradient = jax.tree.map(lambda s: s.sum(0), slopes)
-    square = float(inner(gradient, gradient))
-    curvature = _curvature(loss_fn, params, batch, gradient, square)
-    bends = curvature > 0
-    line = np.linspace(0.0, LINE_END / curvature if bends else 0.0, LINE_POINTS)
-    steps = [*LEARNING_RATES, *line]  # Of one shape: one compiled program for all.
-    found = _changes(loss_fn, params, batch, rows, gradient, loss, steps)
-    known = _known_units(units, rows)
-    tried = len(LEARNING_RATES)
+    terms = list(zip(term_units.items(), values, strict=True))
+    square = _square(gradient)
+    bends, tried = found.curvature > 0, len(LEARNING_RATES)
     return Explanation(
-        loss=loss,
+        loss=found.loss,
         names=tuple(row.name for row in rows),
         sizes=tuple(row.size for row in rows),
         values=tuple(row.value(params) for row in rows),
         units=tuple(known.get(r.name) or known.get(r.leaf_name, "") for r in rows),
         derivatives=np.array([row.slopes(slopes, params) for row in rows]),
-        changes=found.by_row,
-        terms=tuple(shares[k] for k in kept),
+        changes=found.changes.by_row,
+        terms=tuple(
+            TermShare(n, float(v), u) for (n, u), v in (terms[k] for k in kept)
+        ),
         cosines=_cosines(slopes, params, rows),
         gradient_norm=math.sqrt(square),
         learning_rates=np.array(LEARNING_RATES),
         predicted=_scaled(-square, np.array(LEARNING_RATES)),
-        actual=found.by_step[:tried],
-        curvature=curvature,
-        time=time_split(loss_fn, params, batch, _places(rows, params)),
+        actual=found.changes.by_step[:tried],
+        curvature=found.curvature,
+        time=found.time,
         scales=tuple(row.scale(params) for row in rows),
-        line_rates=line[: LINE_POINTS * bends],
-        line=found.by_step[tried:][: LINE_POINTS * bends],
-        rounding=float(jnp.finfo(values.dtype).eps),
-        differences=found.differences,
+        line_rates=found.line[: LINE_POINTS * bends],
+        line=found.changes.by_step[tried:][: LINE_POINTS * bends],
+        rounding=found.rounding,
+        differences=found.changes.differences,
         logarithms=tuple(row.name for row in rows if row.log),
     )
 
@@ -133,88 +130,96 @@ def _known_units(units: Mapping[str, str] | None, rows: list[Row]) -> dict[str, 
     return dict(units or {})
 
 
-def _places(rows: list["Row"], params: Any) -> list[tuple[int, int | None, float]]:
-    """Return leaf and element of each row, and the factor of its derivative."""
-    return [(r.leaf, r.index, 1 / r.value(params) if r.log else 1.0) for r in rows]
+class _Measured(NamedTuple):
+    """The derivatives of a loss at a model, and the loss nearby."""
+
+    loss: float
+    values: np.ndarray
+    """Of the weighted terms."""
+    slopes: Any
+    gradient: Any
+    curvature: float
+    line: np.ndarray
+    changes: "Changes"
+    time: TimeSplit | None
+    rounding: float
+    agrees: bool
+    """Whether the loss on the whole batch is that which was differentiated."""
 
 
-def _weighted(objective: Any, model: Any, batch: Any) -> Float[Array, " term"]:
-    """Return weight · value of each term; the loss where there are no terms."""
-    if not isinstance(objective, Objective):
-        return jnp.asarray(objective(model, batch)).reshape(1)
-    terms = objective.terms(model, batch).values()
-    return jnp.stack([jnp.asarray(term.weight * term.value) for term in terms])
-
-
-@filter_jit
-def _differentiated(loss_fn: LossFn, params: Any, batch: Any) -> tuple[Array, Any]:
-    """Return the weighted terms, and their derivatives in each leaf (term, ...)."""
-
-    def terms(params):
-        return _weighted(loss_fn.objective, loss_fn.build(params), batch)
-
-    values, back = jax.vjp(terms, params)
-    (slopes,) = jax.vmap(back)(jnp.eye(len(values), dtype=values.dtype))
-    return values, slopes
-
-
-def _differenced(loss_fn: LossFn, params: Any, batch: Any) -> tuple[Array, Any]:
-    """Return the weighted terms and their derivatives by central differences.
+def _measured(
+    loss_fn: LossFn,
+    params: Any,
+    batch: Any,
+    rows: list[Row],
+    *,
+    by_time: bool = False,
+) -> _Measured:
+    """Differentiate the loss, by time where it is one of rollouts, and evaluate it.
 
     Raises:
-        RobooptError: if there are too many parameters.
+        RobooptError: if the loss is not finite, or cannot be differentiated.
     """
-    leaves, structure = jax.tree.flatten(params)
-    count = sum(leaf.size for leaf in leaves)
-    if count > MAX_DIFFERENCED:
-        raise RobooptError(
-            "`objective` must be differentiable by JAX for more than "
-            f"{MAX_DIFFERENCED} parameters, got {count} parameters and a simulator "
-            "outside JAX."
-        )
-    moved, steps = [params], []
-    for k, (leaf, scale) in enumerate(
-        zip(leaves, jax.tree.leaves(sizes(params)), strict=True)
-    ):
-        for index in range(leaf.size):
-            for step in (DIFFERENCE_STEP * scale, -DIFFERENCE_STEP * scale):
-                own = leaf.ravel().at[index].add(step).reshape(leaf.shape)
-                changed = [*leaves[:k], own, *leaves[k + 1 :]]
-                moved.append(jax.tree.unflatten(structure, changed))
-            steps.append(DIFFERENCE_STEP * scale)
-    stacked = jax.tree.map(lambda *own: jnp.stack(own), *moved)
-    models = eqx.filter_vmap(loss_fn.build)(stacked)
-    terms = loss_fn.objective.evaluate_many(models, batch)  # pyright: ignore
-    values = jnp.stack([term.weight * term.value for term in terms.values()])
-    slopes = (values[:, 1::2] - values[:, 2::2]) / (2 * jnp.stack(steps)[None])
-    parts = jnp.split(slopes, np.cumsum([leaf.size for leaf in leaves])[:-1], axis=1)
-    parts = [
-        part.reshape(len(values), *leaf.shape)
-        for part, leaf in zip(parts, leaves, strict=True)
-    ]
-    return values[:, 0], jax.tree.unflatten(structure, parts)
+    factors = [1 / row.value(params) if row.log else 1.0 for row in rows]
+    places = tuple((row.leaf, row.index) for row in rows) if by_time else None
+
+    def differentiate(params: Any) -> Any:
+        if not differentiable(loss_fn.objective):
+            return differenced(loss_fn, params, batch)
+        return differentiated(loss_fn, params, batch, places)
+
+    with differentiating("objective"):
+        found = differentiate(params)
+    values = np.asarray(found.values)
+    loss = float(np.sum(values))
+    if not math.isfinite(loss):
+        raise RobooptError(f"`objective` must be finite at `model`, got {loss}.")
+    slopes = jax.tree.map(np.asarray, found.slopes)
+    gradient = jax.tree.map(lambda s: s.sum(0), slopes)
+    curvature = math.nan
+    if differentiable(loss_fn.objective):
+        curvature = _curvature(lambda p: differentiate(p).slopes, params, gradient)
+    bends = curvature > 0
+    line = np.linspace(0.0, LINE_END / curvature if bends else 0.0, LINE_POINTS)
+    steps = [*LEARNING_RATES, *line]  # Of one shape: one compiled program for all.
+    changes, here = _changes(loss_fn, params, batch, rows, gradient, steps)
+    rounding = float(jnp.finfo(values.dtype).eps)
+    return _Measured(
+        loss=loss,
+        values=values,
+        slopes=slopes,
+        gradient=gradient,
+        curvature=curvature,
+        line=line,
+        changes=changes,
+        time=time_split(loss_fn.objective, found, factors),
+        rounding=rounding,
+        agrees=abs(here - loss) <= math.sqrt(rounding) * max(abs(here), abs(loss)),
+    )
 
 
-def _shares(
-    objective: Any, model: Any, batch: Any, values: np.ndarray
-) -> tuple[TermShare, ...]:
-    """Return the terms with their names and units."""
-    if not isinstance(objective, Objective):
-        return (TermShare("loss", float(values[0]), "1"),)
+def _term_units(loss_fn: LossFn, params: Any, batch: Any) -> dict[str, str]:
+    """Return the units of the terms by name, in their order.
+
+    Raises:
+        RobooptError: if the objective cannot be traced, or returns no real number.
+    """
+    objective = loss_fn.objective
     units: dict[str, str] = {}
 
-    def note(model: Any, batch: Any) -> None:
+    def loss(params: Any, batch: Any) -> Any:
+        if not isinstance(objective, Objective):
+            return loss_fn(params, batch)
+        terms = objective.terms(loss_fn.build(params), batch)
         # A dictionary that JAX returns is sorted; here the terms keep their order.
-        units.update((n, t.unit) for n, t in objective.terms(model, batch).items())
+        units.update((name, term.unit) for name, term in terms.items())
+        return total(terms)
 
-    if objective.differentiable:
-        eqx.filter_eval_shape(note, model, batch)
-    else:
-        note(model, batch)
-    return tuple(
-        TermShare(name, float(value), unit)
-        for (name, unit), value in zip(units.items(), values, strict=True)
-    )
+    if differentiable(objective):
+        require_scalar("objective", loss, params, batch)
+    elif isinstance(objective, Objective):
+        loss(params, batch)
+    return units or {"loss": "1"}
 
 
 @filter_jit
@@ -223,16 +228,13 @@ def _losses(loss_fn: LossFn, many: Any, batch: Any) -> Array:
     return loss_fn.evaluate_many(many, batch)[0]
 
 
-def _leaves(slopes: Any) -> list[np.ndarray]:
-    return [np.asarray(leaf, float) for leaf in jax.tree.leaves(slopes)]
-
-
 def _cosines(slopes: Any, params: Any, rows: list[Row]) -> np.ndarray:
     """Return the cosines between the terms' gradients, NaN for a gradient of zero.
 
     The derivatives are those per percent of each row, so that no unit matters.
     """
-    leaves, relative = [x.reshape(len(x), -1) for x in _leaves(slopes)], []
+    every = (np.asarray(leaf, float) for leaf in jax.tree.leaves(slopes))
+    leaves, relative = [leaf.reshape(len(leaf), -1) for leaf in every], []
     for row in rows:
         own = leaves[row.leaf]
         own = own if row.index is None else own[:, [row.index]]
@@ -258,27 +260,45 @@ class Changes(NamedTuple):
     """See `Explanation`."""
 
 
+@np.errstate(all="ignore")
+def _square(gradient: Any) -> float:
+    return sum(
+        float(np.sum(np.asarray(g, float) ** 2)) for g in jax.tree.leaves(gradient)
+    )
+
+
+@np.errstate(all="ignore")
+def _ahead(params: Any, gradient: Any, step: float) -> Any:
+    """Return the parameters after a step along the gradient."""
+    return jax.tree.map(
+        lambda x, g: (x + float(step) * g).astype(x.dtype), params, gradient
+    )
+
+
 def _changes(
     loss_fn: LossFn,
     params: Any,
     batch: Any,
     rows: list[Row],
     gradient: Any,
-    loss: float,
     rates: Sequence[float],
-) -> Changes:
+) -> tuple[Changes, float]:
     """Evaluate the changes by −1 % and +1 % of each row, by each step, and nearby.
 
     Small steps of each number or array, and of a large model along the gradient, tell
     whether the derivative is that of the loss.
+
+    Returns:
+        The changes, and the loss where nothing is changed.
     """
     traced = differentiable(loss_fn.objective)
-    moved = [row.moved(params, s * PERCENT) for row in rows for s in (-1, 1)]
-    along = lambda s: jax.tree.map(lambda x, g: x + s * g, params, gradient)  # noqa: E731
-    moved += [along(-rate) for rate in rates]
+    params = jax.tree.map(np.asarray, params)
+    moved = [params]
+    moved += [row.moved(params, s * PERCENT) for row in rows for s in (-1, 1)]
+    moved += [_ahead(params, gradient, -rate) for rate in rates]
     precision = float(jnp.finfo(jnp.result_type(*jax.tree.leaves(params))).eps)
     small = precision ** (1 / 3)
-    square = float(inner(gradient, gradient))
+    square = _square(gradient)
     steps, slopes = [], []  # the lengths of small steps, and JAX's derivatives
     alone = jax.tree.map(lambda g: g[None], gradient)
     for row in rows if traced else ():
@@ -292,44 +312,55 @@ def _changes(
             slopes.append(float(row.slopes(alone, params)[-1]))
     large = any(row.size > 1 for row in rows)
     if traced and large and math.isfinite(square) and square > 0:
-        size = math.sqrt(sum(float(jnp.sum(x**2)) for x in jax.tree.leaves(params)))
+        size = math.sqrt(_square(params))
         steps.append(small * (size or 1.0) / math.sqrt(square))
         slopes.append(square)
-        moved += [along(s * steps[-1]) for s in (-1, 1, -0.5, 0.5)]
-    stacked = jax.tree.map(lambda *own: jnp.stack(own), *moved)
+        moved += [_ahead(params, gradient, s * steps[-1]) for s in (-1, 1, -0.5, 0.5)]
+    stacked = jax.tree.map(lambda *own: jnp.asarray(np.stack(own)), *moved)
     if traced:
         losses = _losses(loss_fn, stacked, batch)
     else:
         losses, _ = loss_fn.evaluate_many(stacked, batch)
     with np.errstate(all="ignore"):
-        losses = np.asarray(losses, float) - loss
+        here, *others = np.asarray(losses, float)
         ends = np.cumsum([2 * len(rows), len(rates)])
-        by_row, by_step, near = np.split(losses, ends)
+        by_row, by_step, near = np.split(np.array(others) - here, ends)
         low, high, lower, higher = near.reshape(-1, 4).T
         length = np.array(steps)
         wide, narrow = (high - low) / (2 * length), (higher - lower) / length
-        error = np.abs(wide - narrow) + 2 * ROUNDINGS * precision * abs(loss) / length
+        error = np.abs(wide - narrow) + 2 * ROUNDINGS * precision * abs(here) / length
     differences = np.stack([narrow, error, np.array(slopes)], 1)
-    return Changes(by_row.reshape(-1, 2), by_step, differences)
+    return Changes(by_row.reshape(-1, 2), by_step, differences), float(here)
 
 
-def _curvature(
-    loss_fn: LossFn, params: Any, batch: Any, gradient: Any, square: float
-) -> float:
+@np.errstate(all="ignore")
+def _curvature(slopes: Callable[[Any], Any], params: Any, gradient: Any) -> float:
     """Return gᵀHg / gᵀg, from the gradient a little further along −g.
 
     It is NaN where the gradient is not finite or zero, or the loss has a kink.
+
+    Args:
+        slopes: returns the derivatives of the terms at other parameters.
+        params: the parameters.
+        gradient: the derivatives there.
     """
-    usable = square > 0 and math.isfinite(square)
-    if not differentiable(loss_fn.objective) or not usable:
+    square = _square(gradient)
+    if not (square > 0 and math.isfinite(square)):
         return math.nan
-    scale = math.sqrt(float(sum(jnp.sum(x**2) for x in jax.tree.leaves(sizes(params)))))
+    params = jax.tree.map(np.asarray, params)
+    leaves = [np.asarray(leaf, float) for leaf in jax.tree.leaves(params)]
+    scale = math.sqrt(sum(max(np.mean(leaf**2), MIN_SCALE**2) for leaf in leaves))
     found = []
     for probe in (PROBE, PROBE / 4):
         step = probe * scale / math.sqrt(square)
-        ahead = jax.tree.map(lambda x, g: x - step * g, params, gradient)  # noqa: B023
-        _, slopes = _differentiated(loss_fn, ahead, batch)
-        change = jax.tree.map(lambda g, s: g - s.sum(0), gradient, slopes)
-        found.append(float(inner(gradient, change)) / (step * square))
+        ahead = jax.tree.map(jnp.asarray, _ahead(params, gradient, -step))
+        pairs = zip(
+            jax.tree.leaves(gradient), jax.tree.leaves(slopes(ahead)), strict=True
+        )
+        change = sum(
+            float(np.sum(np.asarray(g, float) * (g - np.asarray(s).sum(0))))
+            for g, s in pairs
+        )
+        found.append(change / (step * square))
     steady = abs(found[1] - found[0]) <= MAX_CURVATURE_SPREAD * abs(found[0])
     return found[0] if steady else math.nan

@@ -11,6 +11,7 @@ from jaxtyping import Float
 
 from roboopt.diagnose._explanation_figures import (
     TERM_COLORS,
+    layer_panel,
     line_panel,
     pull_panel,
     step_panel,
@@ -37,6 +38,7 @@ from roboopt.report import (
 
 FLAT = 1e-9  # change of the loss by 1 %, relative to the largest: no effect
 TIME_ROWS = 7
+MAX_NAME_AND_UNIT = 24  # characters that a table has room for in two columns
 NO_RATES = partial(np.zeros, 0)
 LAST = "L falls by"
 
@@ -164,6 +166,8 @@ class Explanation(VerbResult):
     def summary(self) -> Summary:
         """Return the tables of parameters, terms, steps and time, and what they say."""
         tables = [self.parameter_table()]
+        if len(self.layers()) > 1:
+            tables.append(self.layer_table())
         if len(self.terms) > 1:
             tables += [self.pull_table(), self.term_table()]
         if len(self.learning_rates):
@@ -176,15 +180,21 @@ class Explanation(VerbResult):
     def parameter_table(self) -> Table:
         """Return value, derivative, and the effect of one percent for each row."""
         norms = any(size > 1 for size in self.sizes)
+        width = max(map(len, self.names)) + max(map(len, self.units))
+        folded = width > MAX_NAME_AND_UNIT
+        names = [
+            f"{name} [{unit}]" if folded and unit else name
+            for name, unit in zip(self.names, self.units, strict=True)
+        ]
         columns = {
-            "parameter": self.names,
+            "parameter": names,
             "rms value" if norms else "value": map(self._value, range(len(self.names))),
             "unit": self.units,
             "norm dL/dp" if norms else "dL/dp": map(
                 number, np.abs(self.gradient) if norms else self.gradient
             ),
         }
-        if not any(self.units):
+        if folded or not any(self.units):
             del columns["unit"]
         before = len(columns)
         down, up = ("× 0.99", "× 1.01") if norms else ("lower", "higher")
@@ -201,8 +211,7 @@ class Explanation(VerbResult):
         header = list(columns)
         text = [k for k, h in enumerate(header) if h in ("parameter", "unit", LAST)]
         rows = [list(row) for row in zip(*columns.values(), strict=True)]
-        optional = [header.index("unit")] if "unit" in header else []
-        return Table(header, rows, groups=groups, text=text, optional=optional)
+        return Table(header, rows, groups=groups, text=text)
 
     def _value(self, row: int) -> str:
         """Return the value; beside 0 the change that stands for one percent."""
@@ -210,6 +219,34 @@ class Explanation(VerbResult):
         if self.values[row] == 0:
             said += f" ± {percent(self, row)}"
         return said
+
+    def layers(self) -> dict[str, list[int]]:
+        """Return the rows of each layer of a network, none for single numbers.
+
+        A layer's arrays share a name up to its last part: "layers[0].weight", ".bias".
+        """
+        found: dict[str, list[int]] = {}
+        if any(size > 1 for size in self.sizes):
+            for row, name in enumerate(self.names):
+                found.setdefault(name.rpartition(".")[0] or name, []).append(row)
+        alone = lambda layer, own: self.names[own[0]] if len(own) == 1 else layer  # noqa: E731
+        return {alone(layer, own): own for layer, own in found.items()}
+
+    def layer_norms(self) -> Float[np.ndarray, "layer column"]:
+        """Return the norm of the derivatives by layer, of each term and of the loss."""
+        rows = self.layers().values()
+        return np.array([np.linalg.norm(self.derivatives[own], axis=0) for own in rows])
+
+    def layer_table(self) -> Table:
+        """Return the norm of the derivatives layer by layer."""
+        rows = []
+        for (layer, own), norms in zip(
+            self.layers().items(), self.layer_norms(), strict=True
+        ):
+            count = sum(self.sizes[row] for row in own)
+            norm = float(norms[-1])
+            rows.append([layer, str(count), number(norm), number(norm / count**0.5)])
+        return Table(["layer", "numbers", "norm dL/dp", "rms dL/dp"], rows)
 
     def pull_table(self) -> Table:
         """Return the derivative of each weighted term, and their sum."""
@@ -284,10 +321,15 @@ class Explanation(VerbResult):
         panels, said = [], []
         if all(size == 1 for size in self.sizes):
             panels.append(pull_panel(self))
+            by_term = ", by term" if len(self.terms) > 1 else ""
             said.append(
-                "Predicted ΔL if raised by 1 %: what the slope says, by term; bars "
+                f"Predicted ΔL if raised by 1 %: what the slope says{by_term}; bars "
                 "below zero lower L."
             )
+        elif len(self.layers()) > 1:
+            panels.append(layer_panel(self))
+            by_term = ", by term" if len(self.terms) > 1 else ""
+            said.append(f"Norm of dL/dp, layer by layer{by_term}.")
         if len(self.line):
             panels.append(line_panel(self))
             said.append("Along −η · gradient: L, and dashed its slope at the start.")
@@ -303,7 +345,8 @@ class Explanation(VerbResult):
                 "Each action: rms dL/da over time, of what an action changes later too."
             )
         names = [readable(term.name) for term in self.terms]
-        legend = dict(zip(names, TERM_COLORS, strict=False)) if len(names) > 1 else {}
+        drawn = len(names) > 1 and said and "by term" in said[0]
+        legend = dict(zip(names, TERM_COLORS, strict=False)) if drawn else {}
         figure = [Figure(panels, " ".join(said), legend, columns=2)] if panels else []
         return [table, Notes(self.sentences()), *figure, *tables]
 

@@ -14,6 +14,7 @@ TERM_COLORS = ("#2f80c9", "#d9772b", "#4a9d6e", "#8a63b8", "#b8864b", "#c05a7a")
 RISES = "#b3261e"  # no color of a term
 LOG_RANGE = 30.0
 MAX_LABEL, MAX_LABELS = 24, 34  # characters of one name, and of all side by side
+MAX_BEGINNING = 8  # characters of a name whose middle is left out
 ROW_HEIGHT = 0.19  # [in]
 
 
@@ -22,13 +23,12 @@ def pull_panel(found: "Explanation") -> str:
     effect = 0.01 * found.derivatives[:, :-1] * np.array(found.scales)[:, None]
     count, terms = effect.shape
     title, label = "Predicted ΔL if raised by 1 %", "change of L"
-    names = [
-        n if len(n) <= MAX_LABEL else f"…{n[1 - MAX_LABEL :]}" for n in found.names
-    ]
+    names = [_shortened(name) for name in found.names]
     lying = sum(map(len, names)) > MAX_LABELS
     axes = (label, "") if lying else ("parameter", label)
     height = max(PANEL_SIZE[1], ROW_HEIGHT * count) if lying else PANEL_SIZE[1]
-    with panel(title, *axes, label=f"{title}, by term", height=height) as made:
+    said = f"{title}, by term" if terms > 1 else title
+    with panel(title, *axes, label=said, height=height) as made:
         places, width = np.arange(count), 0.8 / terms
         for i in range(terms):
             shift = places + (i - (terms - 1) / 2) * width
@@ -47,6 +47,35 @@ def pull_panel(found: "Explanation") -> str:
             made.axes.set_xticks(places, names)
         made.axes.grid(axis="y" if lying else "x", visible=False)
     return made.svg
+
+
+def layer_panel(found: "Explanation") -> str:
+    """Draw the norm of the derivatives of each layer, the first on top, by term."""
+    layers, norms = list(found.layers()), found.layer_norms()
+    norms = norms[:, :-1] if len(found.terms) > 1 else norms[:, -1:]
+    count, terms = norms.shape
+    title = "Norm of dL/dp, layer by layer"
+    height = max(PANEL_SIZE[1], ROW_HEIGHT * count * max(1.0, terms / 2))
+    with panel(title, "norm of dL/dp", "", label=title, height=height) as made:
+        places, width = np.arange(count), 0.8 / terms
+        for i in range(terms):
+            shift = places + (i - (terms - 1) / 2) * width
+            color = TERM_COLORS[i % len(TERM_COLORS)]
+            made.axes.barh(shift, norms[:, i], 0.9 * width, color=color)
+        positive = norms[norms > 0]
+        if len(positive) and positive.max() > LOG_RANGE * positive.min():
+            made.axes.set_xscale("log")
+        made.axes.set_yticks(places, [_shortened(n) for n in layers], fontsize=7)
+        made.axes.invert_yaxis()
+        made.axes.grid(axis="y", visible=False)
+    return made.svg
+
+
+def _shortened(name: str) -> str:
+    """Return a name with its middle left out: both ends tell arrays apart."""
+    if len(name) <= MAX_LABEL:
+        return name
+    return f"{name[:MAX_BEGINNING]}…{name[MAX_BEGINNING + 1 - MAX_LABEL :]}"
 
 
 def step_panel(found: "Explanation") -> str:

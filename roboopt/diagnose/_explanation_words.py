@@ -14,6 +14,7 @@ KEPT_SHARE = 0.1  # by which the actual decrease may differ from the predicted
 TIE = 0.999  # of the largest effect: as large
 ROUNDINGS = 4.0  # last digits of the loss: no change
 MAX_DIFFERENCE, MAX_ERRORS = 0.02, 5.0  # of a derivative from small steps
+VANISHED = 1e-6  # of the largest norm of a layer
 MAX_NAMED = 4  # parameters in a sentence
 SHORT_STEP, LONG_STEP = 0.2, 1.6  # of the step 1/c that the curvature c makes best
 MAX_CURVATURE_ERROR = 0.3  # of the fall that the curvature predicts
@@ -58,8 +59,8 @@ def sentences(found: "Explanation") -> list[str]:
             f"The derivative with respect to {', '.join(bad)} is not finite: the loss "
             "has no slope there, and gradient descent cannot start."
         ]
-    said = [*_unclear(found), *_largest(found), *_conflicts(found), *_steps(found)]
-    return [*said, *_logarithms(found), *_times(found)]
+    said = [*_unclear(found), *_largest(found), *_layers(found), *_conflicts(found)]
+    return [*said, *_steps(found), *_logarithms(found), *_times(found)]
 
 
 def _fine(value: float) -> bool:
@@ -136,6 +137,22 @@ def _largest(found: "Explanation") -> list[str]:
         return [f"{said}{largest}"]
     said = f"By its slope alone, {way.lower()} {name} by {step} promises a change of "
     return [f"{said}the loss by {signed(change)}{largest}"]
+
+
+def _layers(found: "Explanation") -> list[str]:
+    """Return where the derivatives of a network are largest and smallest."""
+    layers = list(found.layers())
+    if len(layers) < 2:
+        return []
+    norms = found.layer_norms()[:, -1]
+    low, high = int(np.argmin(norms)), int(np.argmax(norms))
+    said = (
+        f"Layer by layer, the norm of dL/dp lies between {number(norms[low])} "
+        f"({layers[low]}) and {number(norms[high])} ({layers[high]})"
+    )
+    if norms[low] < VANISHED * norms[high]:
+        said += f": in {layers[low]} the gradient all but vanishes"
+    return [f"{said}."]
 
 
 def _conflicts(found: "Explanation") -> list[str]:

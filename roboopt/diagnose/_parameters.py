@@ -150,18 +150,19 @@ class Row:
         )
         return float(np.sum(leaf * slope if self.value(params) else slope))
 
+    @np.errstate(all="ignore")
     def moved(self, params: Any, share: float) -> Any:
         """Return the parameters with a number raised by a share of its scale.
 
         An array is multiplied by 1 + `share`; one of zeros has `share` added.
         """
         leaves, structure = jax.tree.flatten(params)
-        leaf = leaves[self.leaf]
+        leaf = np.array(leaves[self.leaf])
         if self.index is None:
             leaf = leaf * (1 + share) if self.value(params) else leaf + share
         else:
             step = math.log1p(share) if self.log else share * self.scale(params)
-            leaf = leaf.ravel().at[self.index].add(step).reshape(leaf.shape)
+            leaf.reshape(-1)[self.index] += step
         leaves[self.leaf] = leaf
         return jax.tree.unflatten(structure, leaves)
 

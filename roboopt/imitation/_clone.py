@@ -12,13 +12,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from os import PathLike
 from typing import Any
 
-from roboopt._errors import RobooptError, require_at_least
+from roboopt._errors import RobooptError, is_number, require, require_at_least
 from roboopt._interrupt import ending
 from roboopt.data import Trajectory
+from roboopt.imitation._baselines import baseline_errors
 from roboopt.imitation._clone_result import INTERRUPTED, CloneResult
 from roboopt.imitation._clone_training import Training
 from roboopt.imitation._demonstration_set import DemonstrationSet
-from roboopt.policies import within_limits
+from roboopt.imitation._past_choice import trained
 from roboopt.report import progress_bar
 from roboopt.rollouts import (
     EVALUATION_SEED_OFFSET,
@@ -43,6 +44,9 @@ def clone(
     policy: Any = None,
     loss: Any = "l2",
     history: int = 1,
+    past_actions: int | None = None,
+    relative: Sequence[int] = (),
+    quantiles: bool = False,
     chunk: int | None = None,
     angles: Sequence[int] = (),
     width: int = 64,
@@ -52,6 +56,11 @@ def clone(
     seconds: float = math.inf,
     demonstrator: Any = None,
     dagger: int = 0,
+    weight_decay: float = 0.0,
+    dropout: float = 0.0,
+    clip: bool = False,
+    validation: Any = None,
+    patience: int | None = None,
     held_out: Any = None,
     seed: int = 0,
     episodes: int = 100,
@@ -71,11 +80,22 @@ def clone(
             a dict with these; or whatever `data.load_episodes` reads.
         env: Gymnasium id, environment, or function that makes one; without it the clone
             is trained but does not act.
-        policy: "mlp", "gaussian", "tanh-gaussian", "gmm" or "flow" (for demonstrations
-            that disagree with each other), or "categorical" (for discrete actions); or
-            a policy of your own to train. If None, "categorical" or "mlp".
-        loss: of "mlp": "l2", "huber", "l1", or any function of the error.
+        policy: "mlp", "linear", "stable" (for motions to one goal, which it reaches
+            from everywhere), "gaussian", "tanh-gaussian", "gmm" or "flow" (for
+            demonstrations that disagree with each other), or "categorical" (for
+            discrete actions); or a policy of your own to train. If None, "categorical"
+            or "mlp", in whose place comes "linear" where the validation mismatch of the
+            network is not 2 % less.
+        loss: of "mlp", "linear" and "stable": "l2", "huber", "l1", or any function of
+            the error.
         history: observations that the policy sees.
+        past_actions: of its own last actions, how many the policy sees. If None, three
+            where `policy` is None and without them it predicts hardly better than
+            repeating the last action does, by the validation error; else none.
+        relative: the axis of the observation that each axis of an action is relative
+            to, such as the positions of the joints for desired positions.
+        quantiles: whether the 1 % and 99 % quantiles normalize the network's inputs and
+            outputs, and not the mean and the standard deviation.
         chunk: actions predicted at once, executed by temporal ensembling; one if None.
         angles: axes of the observation that are angles without limits.
         width: hidden-layer width.
@@ -85,6 +105,17 @@ def clone(
         seconds: time limit of the training, compilation included [s].
         demonstrator: policy that demonstrated, to compare with and for `dagger`.
         dagger: DAgger rounds, in which the clone acts and the demonstrator labels.
+        weight_decay: of the network's weights, as in `optimize.adam`.
+        dropout: share of the neurons of hidden layers that are off in a step.
+        clip: whether demonstrated actions beyond the limits of the environment are
+            clipped; if not, they count as no less than the limit.
+        validation: fraction of the episodes not held out that selects the policy: the
+            one with the least mismatch on them, on the way, is kept. Of a single
+            episode it is a fraction of its steps at its end; 0 keeps the best on all
+            of them; or demonstrations. If None, a fifth; 0 with `dagger`, whose best
+            clone is not the best on demonstrations.
+        patience: steps without a lower validation mismatch after which the training
+            ends; if None, a quarter of `steps`.
         held_out: fraction of the episodes that is held out, of a single episode the
             fraction of its steps at its end; or demonstrations that are held out. If
             None, the episodes that the mask `valid` of a robomimic file names, or else
@@ -101,8 +132,7 @@ def clone(
         checkpoint: file for the state of the training, written every ten seconds and at
             the end. If the file exists, the training continues from it, to the same
             policy as without the interruption, and for more `steps` if they are more
-            now. The curve of the held-out mismatch is sampled by time, and so never
-            quite the same. A file of another training is refused.
+            now. A file of another training is refused.
 
     Returns:
         The clone with its evaluation, also after Ctrl-C: the best policy so far.
@@ -117,8 +147,20 @@ def clone(
     require_at_least(1, steps=steps, batch_size=batch_size)
     require_at_least(1, episodes=episodes, max_steps=max_steps)
     require_at_least(0, seed=seed, dagger=dagger, processes=processes)
+    require_at_least(0, past_actions=past_actions)
+    require_at_least(1, patience=patience)
     if isinstance(held_out, int | float) and not 0 < held_out < 1:
         raise RobooptError(f"`held_out` must be between 0 and 1, got {held_out}.")
+    rule = "be at least 0 and below 1"
+    require(is_number(dropout) and 0 <= dropout < 1, "dropout", rule, dropout)
+    if isinstance(validation, int | float) and not 0 <= validation < 1:
+        raise RobooptError(
+            f"`validation` must be at least 0 and below 1, got {validation}."
+        )
+    if dagger and (past_actions or validation):
+        raise RobooptError(
+            f"`dagger` must be 0 with `past_actions` or `validation`, got {dagger}."
+        )
     for name, value in (("demonstrator", demonstrator), ("env", env)):
         if dagger and value is None:
             raise RobooptError(
@@ -135,38 +177,49 @@ def clone(
         data = DemonstrationSet.load(
             demonstrations,
             world,
+            clip=clip,
             held_out=held_out,
+            validation=0.0 if dagger else validation,
             seed=seed,
             time_step=time_step,
             observation_keys=observation_keys,
         )
-        training = Training.of(
-            data,
-            world,
-            policy,
-            loss,
-            history=history,
-            chunk=chunk,
-            batch_size=batch_size,
-            seed=seed,
-            angles=angles,
-            width=width,
-            depth=depth,
-        )
-        if dagger:
-            training = training.with_dagger(
+
+        def build(past: int) -> Training:
+            made = Training.of(
+                data.with_past_actions(past),
                 world,
-                demonstrator,
-                data,
-                rounds=dagger,
-                steps=steps,
-                max_steps=max_steps,
+                policy,
+                loss,
+                history=history,
+                chunk=chunk,
+                batch_size=batch_size,
+                seed=seed,
+                angles=angles,
+                width=width,
+                depth=depth,
+                relative=relative,
+                quantiles=quantiles,
             )
-        result, curve, mismatch = training.run(
-            steps, seconds=seconds, progress=progress, checkpoint=checkpoint
+            if not dagger:
+                return made
+            how = {"rounds": dagger, "steps": steps, "max_steps": max_steps}
+            return made.with_dagger(world, demonstrator, data, **how)
+
+        chosen = policy is not None or dagger or data.folder is not None
+        training, result = trained(
+            build,
+            data,
+            past_actions=0 if chosen and past_actions is None else past_actions,
+            seconds=seconds,
+            checkpoint=checkpoint,
+            steps=steps,
+            patience=patience,
+            weight_decay=weight_decay,
+            dropout=dropout,
+            progress=progress,
         )
-        space = None if world is None else world.action_space
-        acting = within_limits(training.acting(result.model), space)
+        acting = training.acting(result.model)
         actors = {} if demonstrator is None else {"demonstrator": demonstrator}
         evaluations, failure = {}, ""
         try:
@@ -186,7 +239,15 @@ def clone(
             failure = INTERRUPTED
         except EnvError as error:  # What was trained is not lost by it.
             failure = str(error)
-        by_action, over_time = training.errors(result.model, data.held_out)
+        judged = data.with_past_actions(training.past[0]).held_out
+        errors = training.errors(result.model, judged)
+        baselines = baseline_errors(
+            data.known,
+            data.held_out,
+            data.first_action,
+            training.scale,
+            training.limits,
+        )
         recorded = None
         if demonstrator is None and all(e.rewards is not None for e in data.whole):
             recorded = Evaluation.of(Trajectory.from_episodes(data.whole))
@@ -194,13 +255,14 @@ def clone(
             policy=acting,
             demonstrator=demonstrator,
             training=result,
-            mismatch=mismatch,
-            held_out=curve,
+            mismatch=training.mismatch(result.model),
+            errors={"clone": errors.total}
+            | {name: found.total for name, found in baselines.items()},
             evaluations=evaluations,
             evaluation_failure=failure,
             demonstrations=recorded,
-            error_by_action=by_action,
-            error_over_time=over_time,
+            error_by_action=errors.by_action,
+            error_over_time=errors.over_time,
             discrete=training.discrete,
             findings=tuple(data.findings),
             description=training.description,

@@ -9,6 +9,8 @@ import numpy as np
 
 from roboopt.data import save, save_episodes
 from roboopt.diagnose import DescentPath, Explanation, Finding, gradient_section
+from roboopt.imitation._clone_training import NO_BETTER
+from roboopt.imitation._learning_curve import learning_curve
 from roboopt.optimize import Result
 from roboopt.report import (
     Figure,
@@ -16,10 +18,10 @@ from roboopt.report import (
     Panel,
     Section,
     Summary,
+    Table,
     VerbResult,
     Video,
     bars,
-    curves,
     evaluation_record,
     evaluation_table,
     interval,
@@ -33,7 +35,15 @@ from roboopt.report import (
 )
 from roboopt.rollouts import EVALUATION_SEED_OFFSET, EnvSpec, Evaluation, Signals
 
-MAX_SUCCESS_LOSS = 0.03  # within which a clone is as good as its demonstrator
+OVERFITTING_RISE = 0.05  # of the validation mismatch from its least to its last
+ADVICE = {
+    "persistence": "it has learned less than that the next action is like the last, "
+    "which it does not see without `past_actions`.",
+    "linear": '`policy` "linear" does better here.',
+    "nearest neighbor": "it has not learned what the demonstrations hold. More `steps` "
+    'or `width` help, or `policy` "gmm" where they disagree.',
+}
+"""What to do about a clone that is worse than a baseline."""
 OVERFITTING_RATIO = 10.0  # of the mismatch held out to the mismatch in training
 
 INTERRUPTED = "the evaluation was interrupted"
@@ -48,9 +58,11 @@ class CloneResult(VerbResult):
     training: Result
     """The descent; its `model` is the policy without history, chunks and limits."""
     mismatch: dict[str, float]
-    """On "training" and "held out" samples."""
-    held_out: tuple[tuple[int, float], ...]
-    """Gradient steps, and the mismatch on held-out samples at that step."""
+    """On "training", "validation" and "held out" samples."""
+    errors: dict[str, float]
+    """On held-out samples, by "clone", "persistence", "linear" and "nearest neighbor":
+    root mean square in units of the actions' standard deviations; of discrete actions
+    the share of other choices."""
     evaluations: dict[str, Evaluation]
     """By "demonstrator" and "clone", from the same starts; empty without `env`."""
     evaluation_failure: str
@@ -88,6 +100,7 @@ class CloneResult(VerbResult):
         if self.demonstrations is not None:
             known = {"demonstrations": self.demonstrations, **known}
         tables = [evaluation_table(known)] if known else []
+        tables.append(self._error_table())
         title = "Cloning" if self.env is None else f"Cloning {self.env}"
         return Summary(title, tables, self._sentences())
 
@@ -97,6 +110,14 @@ class CloneResult(VerbResult):
             self._outcome(),
             f"The mismatch is {number(held_out)} on held-out demonstrations and "
             f"{number(training)} on those it was trained on.",
+            *self._selection(),
+            *self._comparison(),
+        ]
+        sentences += [
+            f"In the demonstrations {f.message} The policy keeps the limits, and an "
+            "action beyond counts as the limit or more; `clip` clips it."
+            for f in self.findings
+            if f.code == "action_out_of_range"
         ]
         if held_out == 0 and not self.discrete:
             sentences.append(
@@ -117,6 +138,49 @@ class CloneResult(VerbResult):
             )
         stopped = self.training.message.rstrip(".")
         return [*sentences, f"The training stopped: {stopped}."]
+
+    @property
+    def linear_kept(self) -> bool:
+        """Return whether a linear policy was kept where a network was no better."""
+        return self.description["policy"].endswith(NO_BETTER)
+
+    def _error_table(self) -> Table:
+        unit = "share" if self.discrete else "standard deviations"
+        header = ["error on held-out demonstrations", f"[{unit}]"]
+        return Table(header, [[name, number(x)] for name, x in self.errors.items()])
+
+    def _selection(self) -> list[str]:
+        """Say at which step the policy was the best, and what training longer does."""
+        best, known = self.training.best_step, self.training.history.get("validation")
+        if best is None or known is None:
+            return []
+        last = known[np.isfinite(known)][-1]
+        if self.linear_kept:
+            return [
+                "No network was better by 2 % on validation demonstrations than the "
+                'linear policy, which is the clone; `policy` "mlp" keeps the network.'
+            ]
+        said = (
+            f"The policy is that of step {best} of {self.training.steps}, the best on "
+            f"validation demonstrations, with a mismatch of {number(known[best])}"
+        )
+        if last - known[best] < OVERFITTING_RISE * abs(known[best]):
+            return [f"{said}."]
+        return [f"{said}; at the end it was {number(last)}: training longer overfits."]
+
+    def _comparison(self) -> list[str]:
+        """Say whether a baseline predicts the held-out actions better."""
+        others = {k: x for k, x in self.errors.items() if k != "clone"}
+        if not others:
+            return []
+        name, own = min(others, key=others.__getitem__), self.errors["clone"]
+        if own <= others[name]:
+            said = f"the best baseline, {name}, errs by {number(others[name])}"
+            return [f"The clone errs by {number(own)} on held-out actions; {said}."]
+        return [
+            f"The clone errs by {number(own)} on held-out actions, more than the "
+            f"baseline {name}, {number(others[name])}: {ADVICE[name]}"
+        ]
 
     @property
     def interrupted(self) -> bool:
@@ -143,12 +207,13 @@ class CloneResult(VerbResult):
         return f"{said}."
 
     def _worse_than_demonstrator(self) -> bool:
+        """Return whether the intervals of both do not overlap."""
         clone, other = (self.evaluations.get(n) for n in ("clone", "demonstrator"))
         if clone is None or other is None:
             return False
         if clone.success_rate is None or other.success_rate is None:
             return clone.mean_return.high < other.mean_return.low
-        return clone.success_rate.value < other.success_rate.value - MAX_SUCCESS_LOSS
+        return clone.success_rate.high < other.success_rate.low
 
     def sections(self, *, video: bool = True) -> Sequence[Section]:
         """Return the sections of the report."""
@@ -180,17 +245,15 @@ class CloneResult(VerbResult):
 
     def _training_section(self) -> Section:
         result = self.training
-        steps, values = np.array(self.held_out).T
-        held_out = np.interp(np.arange(len(result.history["loss"])), steps, values)
-        panels = curves({"loss": result.history["loss"], "held out": held_out}, {})
+        panels = [learning_curve(result)]
         note = (
             f"{sentence(result.message)} {result.steps} steps took "
             f"{result.seconds:.1f} s, the first of them, with the compilation, "
             f"{result.compile_seconds:.1f} s."
         )
         caption = (
-            "The mismatch of each step's batch, and of the best policy so far on "
-            "held-out demonstrations."
+            "The mismatch of the batches, and on validation demonstrations, which no "
+            "step uses; the dot is the policy kept."
         )
         figure = Figure(panels, caption, columns=2)
         return Section("The training", [Notes([note]), figure])
@@ -231,6 +294,8 @@ class CloneResult(VerbResult):
         return {
             "training": self.description,
             "mismatch": self.mismatch,
+            "held_out_errors": self.errors,
+            "best_step": self.training.best_step,
             "held_out_error_by_action": self.error_by_action,
             "evaluation": evaluation_record(self.evaluations),
         }

@@ -5,17 +5,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from roboopt._deadline import require_a_step
 from roboopt._errors import RobooptError
+from roboopt._programs import called
 from roboopt.data import Demonstrations, Trajectory
 from roboopt.diagnose import Explanation, explain
+from roboopt.imitation._baselines import Errors
 from roboopt.imitation._dagger import DAgger
 from roboopt.imitation._demonstration_set import DemonstrationSet
+from roboopt.imitation._dropout import Dropout, Masked
 from roboopt.imitation._policy_kinds import (
     action_spread,
     fresh_policy,
@@ -25,14 +27,15 @@ from roboopt.imitation._policy_kinds import (
 )
 from roboopt.losses import FlowMatching, flow_batches
 from roboopt.objectives import ActionMismatch
-from roboopt.optimize import Result, Status, minimize
+from roboopt.optimize import Result, adam, minimize
 from roboopt.policies import SampleActions
 
 DAGGER_SEED_OFFSET = 2_000_003
 DAGGER_EPISODES = 5  # per round
-HELD_OUT_PERIOD_S = 0.5
+MIN_GAIN = 0.02  # of the validation mismatch, of a network over a linear policy
 MAX_HELD_OUT_FLOW_SAMPLES = 4096
 EXPLAINED_SAMPLES = 1024
+NO_BETTER = ": a network was no better"
 MULTIMODAL = ("flow", "gmm", "categorical")
 
 
@@ -46,6 +49,8 @@ class Training:
     data: Any
     """The data of `minimize`: samples, or a source of batches."""
     batch_size: int | None
+    validation: Any
+    """A batch of samples that select the policy; None without."""
     held_out: Any
     """A batch of held-out samples."""
     cut: dict[str, Any]
@@ -53,6 +58,12 @@ class Training:
     kind: str
     seed: int
     description: dict[str, str]
+    space: Any
+    """Of the environment's actions; None without an environment."""
+    past: tuple[int, Any]
+    """How many of its last actions the policy sees, and the one before an episode."""
+    linear: Any
+    """The linear policy that a network must beat; None where it need not."""
 
     @classmethod
     def of(
@@ -79,39 +90,68 @@ class Training:
         if not discrete and env is not None:
             limits = {"low": env.action_space.low, "high": env.action_space.high}
             cut |= {name: x for name, x in limits.items() if np.isfinite(x).any()}
-        samples, held_out, source = data.samples(**cut)
-        words = type(policy).__name__
+        parts, source = data.samples(**cut)
+        samples, held_out = parts["training"], parts["held_out"]
+        validation, known = parts.get("validation"), parts["known"]
+        words, linear = type(policy).__name__, None
         if not own:
+            ends = np.stack([np.asarray(e.observations)[-1] for e in data.known])
+            motion = {"goal": ends.mean(0), "time_step": data.training[0].time_step}
             network |= {"history": history, "chunk": chunk, "seed": seed}
-            policy, words = fresh_policy(kind, samples, env, **network)
-        objective = objective_for(kind, loss, samples)
+            network["motion"] = motion
+            # All but held-out samples normalize it, and begin its linear path.
+            if policy is None and kind == "mlp" and validation is not None:
+                linear = fresh_policy("linear", known, env, **network)
+            policy, words = fresh_policy(kind, known, env, **network)
+        objective = objective_for(kind, loss, known)
         batch_size = min(batch_size, len(samples))
         count = len(samples) if source is None else len(source)
-        seen = f"{history} observations" if history > 1 else "observation"
+        seen = f"last {history} observations" if history > 1 else "last observation"
+        if data.past_actions:
+            seen += f" and {_counted(data.past_actions, 'past action')}"
+        selecting = 0 if validation is None else len(validation)
         description = {
             "policy": words,
-            "input": f"the last {seen}",
+            "input": f"the {seen}",
             "loss": type(objective.loss).__name__,
-            "samples": f"{count} for training, {len(held_out)} held out {data.split}",
+            "samples": f"{count} for training, {selecting} for validation, "
+            f"{len(held_out)} held out {data.split}",
         }
         if chunk is not None:
             description["chunk"] = f"{chunk} actions predicted at once"
         made = cls(
-            policy, objective, samples, samples if source is None else source,
-            batch_size, held_out, cut, kind, seed, description,
-        )  # fmt: skip
+            policy=policy,
+            objective=objective,
+            samples=known,
+            data=samples if source is None else source,
+            batch_size=batch_size,
+            validation=validation,
+            held_out=held_out,
+            cut=cut,
+            kind=kind,
+            seed=seed,
+            description=description,
+            space=None if env is None else env.action_space,
+            past=(data.past_actions, data.first_action),
+            linear=linear,
+        )
         if not isinstance(objective.loss, FlowMatching):
             return made
         if source is not None:
             raise RobooptError(
                 "`policy` 'flow' needs demonstrations that fit in memory: choose 'gmm'."
             )
-        draw = flow_batches(held_out, MAX_HELD_OUT_FLOW_SAMPLES)
+
+        def drawn(part: Any) -> Any:
+            draw = flow_batches(part, MAX_HELD_OUT_FLOW_SAMPLES)
+            return draw(policy, jax.random.key(0))
+
         return dataclasses.replace(
             made,
             data=flow_batches(samples, batch_size),
             batch_size=None,
-            held_out=draw(policy, jax.random.key(0)),
+            validation=None if validation is None else drawn(validation),
+            held_out=drawn(held_out),
         )
 
     def acting(self, model: Any) -> Any:
@@ -120,7 +160,8 @@ class Training:
         size = self.samples.observations.shape[-1] // history
         model = SampleActions(model) if self.kind == "flow" else model
         averages = self.kind not in MULTIMODAL
-        return with_memory(model, size, history, chunk, averages=averages)
+        more = {"past": self.past, "space": self.space}
+        return with_memory(model, size, history, chunk, averages=averages, **more)
 
     def with_dagger(
         self,
@@ -141,7 +182,7 @@ class Training:
         source = DAgger(
             env,
             demonstrator,
-            data.training,
+            data.known,
             episodes=DAGGER_EPISODES,
             steps=max(1, steps // (rounds + 1)),
             seed=self.seed + DAGGER_SEED_OFFSET,
@@ -149,43 +190,37 @@ class Training:
             max_steps=max_steps,
             **self.cut,
         )
-        return dataclasses.replace(self, data=source)
+        return dataclasses.replace(self, data=source, validation=None, linear=None)
 
     @property
     def discrete(self) -> bool:
         """Return whether the actions are choices."""
         return np.asarray(self.samples.actions).dtype.kind in "iu"
 
-    def errors(
-        self, model: Any, episodes: Sequence[Trajectory]
-    ) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
-        """Return how far the actions of `model` are from the demonstrated ones.
-
-        Returns:
-            Root mean squares by action (act,), and over time in each episode, in units
-            of the actions' standard deviations; of choices, how many differ.
-        """
+    def errors(self, model: Any, episodes: Sequence[Trajectory]) -> Errors:
+        """Return how far the actions of `model` are from the demonstrated ones."""
         predict = jax.jit(jax.vmap(model))
-        scale = action_spread(self.samples)
-        low, high = (self.cut.get(name) for name in ("low", "high"))
-        gaps = []
+        made = []
         for episode in episodes:
             own = Demonstrations.from_trajectories([episode], **self.cut)
-            made = np.asarray(predict(jnp.asarray(own.observations, float)))
+            actions = np.asarray(predict(jnp.asarray(own.observations, float)))
             if self.cut["chunk"] is not None:
-                made = made[:, 0]
-            actions = np.asarray(episode.actions)
-            if self.discrete:
-                gaps.append((made != actions).astype(float))
-                continue
-            if low is not None or high is not None:
-                made = np.clip(made, low, high)
-            gaps.append(made - actions)
-        joined = np.concatenate(gaps)
-        if self.discrete:
-            return joined.mean(0), tuple(gap.mean(1) for gap in gaps)
-        over_time = tuple(np.sqrt(((gap / scale) ** 2).mean(1)) for gap in gaps)
-        return np.sqrt((joined**2).mean(0)), over_time
+                actions = actions[:, 0]
+            if self.limits:
+                low, high = (self.limits.get(name) for name in ("low", "high"))
+                actions = np.clip(actions, low, high)
+            made.append(actions)
+        return Errors.of(made, episodes, self.scale)
+
+    @property
+    def limits(self) -> dict[str, Any]:
+        """Return the actuators' limits, by "low" and "high"."""
+        return {name: self.cut[name] for name in ("low", "high") if name in self.cut}
+
+    @property
+    def scale(self) -> np.ndarray | None:
+        """Return the standard deviations of the actions; None of choices."""
+        return None if self.discrete else action_spread(self.samples)
 
     def explained(self, model: Any) -> dict[str, Explanation]:
         """Explain the gradient at the start and at `model`, on samples."""
@@ -200,62 +235,76 @@ class Training:
         """Return a batch of training samples."""
         if self.batch_size is None:
             return self.data(self.policy, jax.random.key(1))
-        return self.samples
+        return self.data if isinstance(self.data, Demonstrations) else self.samples
 
     def run(
-        self, steps: int, *, seconds: float, progress: bool, checkpoint: Any = None
-    ) -> tuple[Result, tuple[tuple[int, float], ...], dict[str, float]]:
-        """Descend on the mismatch.
-
-        Returns:
-            The descent; steps, and the mismatch of the best policy so far on held-out
-            demonstrations; and the mismatch of the trained policy, by "training" and
-            "held out".
+        self,
+        steps: int,
+        *,
+        seconds: float,
+        patience: int | None = None,
+        weight_decay: float = 0.0,
+        dropout: float = 0.0,
+        progress: bool = False,
+        checkpoint: Any = None,
+    ) -> Result:
+        """Descend on the mismatch, and return the best policy on validation samples.
 
         Raises:
             KeyboardInterrupt: if the descent was interrupted before its first step.
             RobooptError: if there is no time for a step.
         """
-        measure = eqx.filter_jit(self.objective)
-        watch = HeldOut(measure, self.policy, self.held_out)
+        objective, data, size = self.objective, self.data, self.batch_size
+        validation, optimizer = self.validation, None
+        if dropout:
+            if size is None or not isinstance(data, Demonstrations):
+                raise RobooptError(
+                    "`dropout` must be 0 with `dagger`, `policy` 'flow' and "
+                    f"demonstrations that do not fit in memory, got {dropout}."
+                )
+            thin = Dropout(objective, dropout)
+            objective, data, size = thin, thin.batches(data, size), None
+            validation = None if validation is None else Masked(validation)
+        if weight_decay:
+            optimizer = adam(steps, weight_decay=weight_decay)
         result = minimize(
-            self.objective,
+            objective,
             self.policy,
-            self.data,
+            data,
             steps=steps,
-            batch_size=self.batch_size,
+            batch_size=size,
+            optimizer=optimizer,
+            validation=validation,
+            patience=None if self.validation is None else patience,
             seconds=seconds,
             seed=self.seed,
-            callback=watch,
             progress=progress,
             checkpoint=checkpoint,
         )
         require_a_step(result, seconds)
         if not len(result.history["loss"]):
             raise KeyboardInterrupt
-        mismatch = {
-            "training": float(measure(result.model, self.batch())),
-            "held out": float(measure(result.model, self.held_out)),
-        }
-        curve = *watch.curve, (result.steps, mismatch["held out"])
-        return result, curve, mismatch
+        return result
+
+    def without_gain(self, result: Result) -> Result:
+        """Return the result with the linear policy if the network is hardly better."""
+        if self.linear is None:
+            return result
+        model, words = self.linear
+        loss = float(called(self.objective, model, self.validation))
+        if result.loss < (1 - MIN_GAIN) * loss:
+            return result
+        self.description["policy"] = words + NO_BETTER
+        return dataclasses.replace(result, model=model, loss=loss)
+
+    def mismatch(self, model: Any) -> dict[str, float]:
+        """Return the mismatch by "training", "validation" where known, "held out"."""
+        parts = {"training": self.batch(), "held out": self.held_out}
+        if self.validation is not None:
+            parts["validation"] = self.validation
+        measure = lambda part: float(called(self.objective, model, part))  # noqa: E731
+        return {name: measure(part) for name, part in parts.items()}
 
 
-class HeldOut:
-    """Follows the mismatch of the best policy so far on held-out demonstrations."""
-
-    def __init__(self, measure: Any, policy: Any, batch: Any):
-        self._measure, self._batch, self._last = measure, batch, 0.0
-        self.curve = [(0, float(measure(policy, batch)))]
-
-    def __call__(self, status: Status) -> None:
-        if status.seconds - self._last > HELD_OUT_PERIOD_S:
-            found = float(self._measure(status.model, self._batch))
-            self.curve.append((status.step, found))
-            self._last = status.seconds
-
-    def state(self) -> Any:
-        return {"curve": np.array(self.curve, float)}
-
-    def restore(self, state: Any) -> None:
-        self.curve = [(int(step), float(value)) for step, value in state["curve"]]
+def _counted(count: int, name: str) -> str:
+    return f"{count} {name}" + ("s" if count > 1 else "")

@@ -1,8 +1,13 @@
 """The demonstrations that are cloned: loaded, checked, and split by episode.
 
-A single episode is split in time: its end is held out.
+Three parts, since a part that selects a policy flatters it (Hastie et al., 2009, The
+elements of statistical learning, §7.2): the training episodes, of which gradients are
+taken; the validation episodes, by which the best policy on the way is selected; and the
+held-out episodes, which nothing uses until the clone is judged. A single episode is
+split in time, its end being held out.
 """
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
@@ -27,8 +32,13 @@ from roboopt.data import (
     split_in_time,
 )
 from roboopt.diagnose import Finding, check_demonstrations
+from roboopt.policies import with_past_actions
 
 HELD_OUT = 0.1  # of the episodes
+OUT_OF_RANGE = "action_out_of_range"
+PARTS = "training", "validation", "held_out", "known"
+VALIDATION = 0.2  # of the others
+VALIDATION_SEED_OFFSET = 4_000_037
 MAX_BYTES_IN_MEMORY = 2**30
 MAX_EPISODES_CHECKED = 20  # of a folder that does not fit in memory
 MAX_SAMPLES_FITTED = 50_000  # that normalizers are fitted to, of such a folder
@@ -39,17 +49,21 @@ class DemonstrationSet:
     """Episodes to learn from, and whole episodes that are held out."""
 
     training: Sequence[Trajectory]
+    validation: Sequence[Trajectory]
+    """Episodes that select the policy; may be none."""
     held_out: Sequence[Trajectory]
     whole: Sequence[Trajectory]
-    """The training episodes; where there is one episode in all, the whole of it."""
+    """All but the held-out episodes; where there is one in all, the whole of it."""
     folder: Path | None
-    """The folder of episodes that do not fit in memory; `training` and `held_out` are
-    some of them."""
+    """The folder of episodes that do not fit in memory; the parts are some of them."""
     findings: list[Finding]
-    fraction: float
+    fractions: tuple[float, float]
+    """The shares held out, and of the rest for validation."""
     seed: int
     split: str
-    """What is held out, in words."""
+    """How the held-out ones were chosen, in words."""
+    past_actions: int = 0
+    """How many of the last actions are appended to each observation."""
 
     @classmethod
     def load(
@@ -58,6 +72,8 @@ class DemonstrationSet:
         env: Any,
         *,
         held_out: Any = None,
+        validation: Any = None,
+        clip: bool = False,
         seed: int,
         time_step: float | None,
         observation_keys: Sequence[str] | None = None,
@@ -65,87 +81,156 @@ class DemonstrationSet:
         """Load demonstrations, check them, and set some episodes aside.
 
         `held_out` is a fraction, or demonstrations; None for those that a mask of the
-        file names, or else `HELD_OUT`.
+        file names, or else `HELD_OUT`. `validation` is a fraction of the others, which
+        may be 0, or demonstrations; None for `VALIDATION`. With `clip`, actions are
+        clipped to the limits of the environment.
         """
         reading = {"time_step": time_step, "observation_keys": observation_keys}
         named = held_out is not None and not isinstance(held_out, int | float)
-        folder, masks = None, {}
-        if not isinstance(source, str | PathLike):
-            episodes = _episodes(source, reading, "demonstrations")
-        elif not str(source).startswith("minari:") and not Path(source).exists():
-            raise RobooptError(
-                "`demonstrations` must be a file, a folder or minari:<dataset>, got "
-                f"{source}, which is missing."
-            )
-        else:
-            with argument_called("path", "demonstrations"):
-                episodes = load_episodes(source, **reading)
-                masks = {} if named else episode_masks(Path(source))
-            if _exceeds_memory(Path(source)) and not named:
-                # Their arrays are read only where they are used.
-                folder = Path(source)
-                count = min(MAX_EPISODES_CHECKED, len(episodes))
-                generator = np.random.default_rng(seed)
-                chosen = generator.choice(len(episodes), count, replace=False)
-                episodes = [episodes[k] for k in sorted(chosen)]
-        aside: Sequence[Trajectory] = []
+        fraction = HELD_OUT if named or held_out is None else held_out
+        episodes, masks, folder = _read(source, reading, seed, folders=not named)
+        aside = _episodes(held_out, reading, "held_out") if named else []
+        share = VALIDATION if validation is None else validation
+        selecting: Sequence[Trajectory] = []
+        if not isinstance(share, int | float):
+            selecting, share = _episodes(share, reading, "validation"), 0.0
+        findings = _checked([*episodes, *selecting, *aside], env)
+        if clip:
+            parts = episodes, selecting, aside
+            episodes, selecting, aside = (_clipped(part, env) for part in parts)
+            findings = [f for f in findings if f.code != OUT_OF_RANGE]
+        whole, masked = episodes, masks.get("valid", []) if held_out is None else []
         if named:
-            aside = _episodes(held_out, reading, "held_out")
-        findings = check_demonstrations(
-            [*episodes, *aside],
-            observation_space=None if env is None else env.observation_space,
-            action_space=None if env is None else env.action_space,
-        )
-        # Saturated actions are cloned through the clip.
-        findings = [f for f in findings if f.code != "saturation"]
-        errors = [f.message for f in findings if f.severity == "error"]
-        if errors:
-            shown = "; ".join(message.rstrip(".") for message in errors[:3])
-            raise RobooptError(f"`demonstrations`: {shown}.")
-        fraction = held_out if isinstance(held_out, int | float) else HELD_OUT
-        chosen = masks.get("valid", []) if held_out is None else []
-        if named:
-            training = whole = episodes
-        elif chosen:
+            training, split = episodes, "as named"
+        elif masked:
             known = masks.get("train", range(len(episodes)))
-            training = [episodes[k] for k in known if k not in chosen]
+            training = whole = [episodes[k] for k in known if k not in masked]
+            aside, split = [episodes[k] for k in masked], "as masked"
             if not training:
                 raise RobooptError(
                     "`demonstrations` must leave episodes to learn from, but the mask "
                     f"`valid` of {source} names all of them: give `held_out`."
                 )
-            aside, whole = [episodes[k] for k in chosen], training
         elif len(episodes) > 1:
             training, aside = split_episodes(episodes, fraction, seed=seed)
-            whole = training
+            whole, split = training, "by episode"
         elif (steps := episodes[0].steps) > 1:
             *training, end = split_in_time(episodes[0], fraction)
-            aside, whole = [end], episodes
+            aside, split = [end], "from the end of the only episode"
         else:
             raise RobooptError(
                 "`demonstrations` must hold at least two samples, one of them to be "
                 f"held out, got {steps}."
             )
-        if whole is not training:
-            split = "from the end of the only episode"
-        else:
-            split = "as named" if named else "as masked" if chosen else "by episode"
-        return cls(training, aside, whole, folder, findings, fraction, seed, split)
+        if share and len(training) > 1:
+            other = seed + VALIDATION_SEED_OFFSET
+            training, selecting = split_episodes(training, share, seed=other)
+        elif share and training[0].steps > 1:
+            *training, end = split_in_time(training[0], share)
+            selecting = [end]
+        parts = training, selecting, aside, whole
+        shares = float(fraction), float(share)
+        return cls(*parts, folder, findings, shares, seed, split)
+
+    @property
+    def known(self) -> list[Trajectory]:
+        """Return all episodes but the held-out ones."""
+        return [*self.training, *self.validation]
+
+    @property
+    def first_action(self) -> np.ndarray:
+        """Return what counts as the action before an episode: a usual first one."""
+        firsts = np.stack([np.asarray(e.actions)[0] for e in self.known])
+        if firsts.dtype.kind == "f":
+            return firsts.mean(0)
+        return np.array([np.bincount(x - x.min()).argmax() + x.min() for x in firsts.T])
+
+    def with_past_actions(self, length: int) -> "DemonstrationSet":
+        """Return the set with the last actions appended to each observation."""
+        if not length:
+            return self
+        if self.folder is not None:
+            raise RobooptError(
+                "`past_actions` needs demonstrations that fit in memory, got "
+                f"{length} with {self.folder}: give 0."
+            )
+        names = "training", "validation", "held_out"
+        parts = {
+            name: with_past_actions(
+                getattr(self, name), self.first_action, length=length
+            )
+            for name in names
+        }
+        return dataclasses.replace(self, past_actions=length, **parts)
 
     def samples(
         self, **cut: Any
-    ) -> tuple[Demonstrations, Demonstrations, StreamedDemonstrations | None]:
-        """Return training samples, held-out samples, and the source on disk if any."""
+    ) -> tuple[dict[str, Demonstrations], StreamedDemonstrations | None]:
+        """Return the samples of each part, and the source on disk if there is one.
+
+        The part "known" has all but those held out.
+        """
         source = None
         if self.folder is None:
-            runs = self.training, self.held_out
-            parts = [Demonstrations.from_trajectories(run, **cut) for run in runs]
+            runs = {name: getattr(self, name) for name in PARTS if getattr(self, name)}
+            parts = {
+                name: Demonstrations.from_trajectories(run, **cut)
+                for name, run in runs.items()
+            }
         else:
             whole = StreamedDemonstrations(self.folder, **cut)
-            source, rest = whole.split(self.fraction, self.seed)
-            parts = [part.sample(MAX_SAMPLES_FITTED) for part in (source, rest)]
-        training, held_out = map(_in_jax, parts)
-        return training, held_out, source
+            known, rest = whole.split(self.fractions[0], self.seed)
+            parts = {"known": known, "held_out": rest}
+            source = known
+            if self.fractions[1] and len(known.episodes) > 1:
+                other = self.seed + VALIDATION_SEED_OFFSET
+                source, parts["validation"] = known.split(self.fractions[1], other)
+            parts["training"] = source
+            parts = {k: part.sample(MAX_SAMPLES_FITTED) for k, part in parts.items()}
+        return {name: _in_jax(part) for name, part in parts.items()}, source
+
+
+def _read(
+    source: Any, reading: dict[str, Any], seed: int, *, folders: bool
+) -> tuple[list[Trajectory], dict[str, list[int]], Path | None]:
+    """Return the episodes, and the masks of their file by name.
+
+    With `folders`, some episodes of a folder that exceeds memory, and the folder.
+    """
+    if not isinstance(source, str | PathLike):
+        return _episodes(source, reading, "demonstrations"), {}, None
+    path = Path(source)
+    if not str(source).startswith("minari:") and not path.exists():
+        raise RobooptError(
+            "`demonstrations` must be a file, a folder or minari:<dataset>, got "
+            f"{source}, which is missing."
+        )
+    with argument_called("path", "demonstrations"):
+        episodes, masks = load_episodes(source, **reading), episode_masks(path)
+    if not folders or not _exceeds_memory(path):
+        return episodes, masks, None
+    # Their arrays are read only where they are used.
+    count = min(MAX_EPISODES_CHECKED, len(episodes))
+    chosen = np.random.default_rng(seed).choice(len(episodes), count, replace=False)
+    return [episodes[k] for k in sorted(chosen)], masks, path
+
+
+def _checked(episodes: Sequence[Trajectory], env: Any) -> list[Finding]:
+    """Return what the checks find, and raise a `RobooptError` for an error."""
+    findings = check_demonstrations(
+        episodes,
+        observation_space=None if env is None else env.observation_space,
+        action_space=None if env is None else env.action_space,
+    )
+    # Saturated actions are cloned through the clip.
+    findings = [f for f in findings if f.code != "saturation"]
+    # An expert may ask for more than the actuators give.
+    wrong = [f for f in findings if f.severity == "error" and f.code != OUT_OF_RANGE]
+    errors = [f.message for f in wrong]
+    if errors:
+        shown = "; ".join(message.rstrip(".") for message in errors[:3])
+        raise RobooptError(f"`demonstrations`: {shown}.")
+    return findings
 
 
 def _episodes(source: Any, reading: dict[str, Any], argument: str) -> list[Trajectory]:
@@ -172,6 +257,16 @@ def _episodes(source: Any, reading: dict[str, Any], argument: str) -> list[Traje
     seen = np.concatenate([observations, observations[-1:]])
     step = reading["time_step"] or 1.0
     return [Trajectory(seen, np.asarray(samples.actions), step)]
+
+
+def _clipped(episodes: Sequence[Trajectory], env: Any) -> list[Trajectory]:
+    space: Any = None if env is None else env.action_space
+    if not hasattr(space, "low"):
+        raise RobooptError(
+            f"`clip` needs an `env` whose actions have limits, got actions in {space}."
+        )
+    clip = lambda e: np.clip(e.actions, space.low, space.high)  # noqa: E731
+    return [dataclasses.replace(e, actions=clip(e)) for e in episodes]
 
 
 def _exceeds_memory(folder: Path) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from roboopt._errors import RobooptError
+from roboopt._errors import RobooptError, argument_called
 from roboopt.data import Demonstrations
 from roboopt.losses import FlowMatching, NegativeLogLikelihood
 from roboopt.objectives import ActionMismatch
@@ -17,14 +17,23 @@ from roboopt.policies import (
     GaussianPolicy,
     GMMPolicy,
     GravityCompensated,
+    LinearPolicy,
     MLPPolicy,
     ObservationHistory,
+    PastActions,
+    RelativeActions,
+    StablePolicy,
     TanhGaussianPolicy,
+    within_limits,
 )
 from roboopt.rollouts import twin_rollout
 
+DETERMINISTIC = ("mlp", "linear", "stable")
+"""The kinds that return one action, and whose loss is of its error."""
 KINDS: dict[str, Callable[..., Any]] = {
     "mlp": MLPPolicy.of,
+    "linear": LinearPolicy.of,
+    "stable": StablePolicy.of,
     "gaussian": GaussianPolicy.of,
     "tanh-gaussian": TanhGaussianPolicy.of,
     "gmm": GMMPolicy.of,
@@ -60,8 +69,14 @@ def fresh_policy(
     width: int,
     depth: int,
     seed: int,
+    relative: Sequence[int] = (),
+    quantiles: bool = False,
+    motion: dict[str, Any],
 ) -> tuple[Any, str]:
-    """Return a policy with random weights, normalized by `samples`, and what it is."""
+    """Return a policy with random weights, normalized by `samples`, and what it is.
+
+    `motion` holds the goal and the time step, for a policy that is stable.
+    """
     size = samples.observations.shape[-1] // history
     angles = tuple(angles) or getattr(getattr(env, "unwrapped", None), "angles", ())
     for axis in angles:
@@ -75,11 +90,25 @@ def fresh_policy(
         "depth": depth,
         "angles": tuple(axis + size * k for k in range(history) for axis in angles),
     }
+    if quantiles:
+        settings["quantiles"] = True
     description = f"{kind}, {depth} hidden layers of {width}"
+    if kind == "linear":
+        description = "linear, begun at the least squares"
     if kind == "categorical":
         settings |= _choices(samples, env)
+    elif kind == "stable":
+        with argument_called("samples", "demonstrations"):
+            made = StablePolicy.of(samples, **settings, **motion)
+        goal = np.array2string(np.asarray(motion["goal"]), precision=4)
+        return made, f"{description}, stable: ends at {goal} from everywhere"
     elif kind == "tanh-gaussian":
         settings |= _finite_limits(env)
+    elif relative:
+        with argument_called("axes", "relative"):
+            axes = [axis + size * (history - 1) for axis in relative]
+            made = RelativeActions.of(samples, axes, KINDS[kind], **settings)
+        return made, f"{description}, relative to observations {tuple(relative)}"
     elif env is not None and chunk is None:
         rollout = twin_rollout(env).rollout
         twin = None if rollout is None else rollout.dynamics
@@ -93,19 +122,26 @@ def fresh_policy(
 
 def objective_for(kind: str, loss: Any, samples: Demonstrations) -> ActionMismatch:
     """Return the action mismatch that trains a policy of this kind."""
-    if kind == "mlp":
+    if kind in DETERMINISTIC:
         return ActionMismatch(scale=action_spread(samples), loss=loss)
     if loss != "l2":
         raise RobooptError(
-            f"`loss` is for `policy` 'mlp', got {loss!r} with {kind!r}, which has a "
-            "loss of its own."
+            "`loss` is for `policy` 'mlp', 'linear' and 'stable', got "
+            f"{loss!r} with {kind!r}, which has a loss of its own."
         )
     other = FlowMatching() if kind == "flow" else NegativeLogLikelihood()
     return ActionMismatch(loss=other)
 
 
 def with_memory(
-    model: Any, size: int, history: int, chunk: int | None, *, averages: bool
+    model: Any,
+    size: int,
+    history: int,
+    chunk: int | None,
+    *,
+    averages: bool,
+    past: tuple[int, Any] = (0, None),
+    space: Any = None,
 ) -> Any:
     """Return the policy that acts: a history of observations in, chunks executed.
 
@@ -116,11 +152,20 @@ def with_memory(
         chunk: actions that `model` returns; None for one without a chunk axis.
         averages: whether the actions of overlapping chunks are averaged. The mean of
             chunks drawn from a multimodal policy could lie between modes.
+        past: how many of its last actions the policy sees, and what counts as the
+            action before an episode.
+        space: of the actions, which are clipped to it.
     """
     if chunk is not None:
         ensemble = {} if averages else {"ensemble": None}
         model = ActionChunking(model, history * size, **ensemble)
-    return model if history == 1 else ObservationHistory(model, history, size)
+    model = model if history == 1 else ObservationHistory(model, history, size)
+    model = within_limits(model, space)
+    if not past[0]:
+        return model
+    # Clipped before and after: it sees the actions that were done, and its kind says
+    # that it keeps the limits.
+    return within_limits(PastActions(model, past[1], length=past[0]), space)
 
 
 def action_spread(samples: Demonstrations) -> np.ndarray:

@@ -76,10 +76,6 @@ class EnergyTaskCost(RolloutObjective):
             joule_weight=self.joule_weight,
         )
 
-    def terms(self, model: Any, batch: Any) -> dict[str, Term]:
-        """Return the terms of the motions that `model` makes from the starts."""
-        return self.measure(self.rollout(model, self.starts(batch)))
-
     def trajectory_terms(self, trajectory: Trajectory, batch: Any) -> dict[str, Term]:
         return self.measure(trajectory)
 

@@ -8,6 +8,7 @@ from roboopt.optimize._fit import Fit as Fit
 from roboopt.optimize._least_squares import least_squares as least_squares
 from roboopt.optimize._minimize import minimize as minimize
 from roboopt.optimize._notes import NOTES as NOTES
+from roboopt.optimize._optimizers import adam as adam
 from roboopt.optimize._optimizers import scale_by_schedule as scale_by_schedule
 from roboopt.optimize._partition import leaf_names as leaf_names
 from roboopt.optimize._partition import partition as partition

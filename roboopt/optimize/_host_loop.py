@@ -17,10 +17,13 @@ from roboopt.optimize._loop import (
 )
 from roboopt.optimize._optimizers import evaluates_loss
 from roboopt.optimize._start import strong
+from roboopt.optimize._validation import NAME, validated
 
 
-def advance_on_host(problem: Problem, state: State) -> tuple[State, dict, int]:
-    """Take one step at most.
+def advance_on_host(
+    problem: Problem, state: State, number: int
+) -> tuple[State, dict, int]:
+    """Take one step at most, the one of this `number`.
 
     Drawing and moving are compiled, except for a line search, which runs the simulator.
 
@@ -30,9 +33,10 @@ def advance_on_host(problem: Problem, state: State) -> tuple[State, dict, int]:
     descent = state.descent
     if bool(descent.failed) or bool(descent.stale >= problem.patience):
         return state, {}, 0
+    held_out = validated(problem, descent, number)
     batch, source, key, own = _draw_compiled(problem, state)
     loss, gradient, terms, estimator = estimate(problem, descent, batch, own)
-    moving = problem, descent, batch, (loss, gradient, estimator)
+    moving = problem, descent, batch, (loss, gradient, estimator, held_out)
     if evaluates_loss(descent.optimizer):
         value = searched_loss(problem, descent, batch)
 
@@ -44,7 +48,8 @@ def advance_on_host(problem: Problem, state: State) -> tuple[State, dict, int]:
             after = strong(move(*moving, untraced))
     else:
         after = _move_compiled(*moving)
-    row = noted(problem, descent, after, gradient, {"loss": loss, **terms})
+    row = {"loss": loss, **terms} | ({} if held_out is None else {NAME: held_out})
+    row = noted(problem, descent, after, gradient, row)
     row = jax.tree.map(lambda value: jnp.asarray(value)[None], row)
     return State(after, source, key), row, 1
 

@@ -61,6 +61,8 @@ def identity(
         "objective": _objective(problem, model, batch, on_host),
         "optimizer": _optimizer(problem, descent, on_host, own_optimizer),
     }
+    if problem.validation is not None:
+        parts["validation"] = HASH + digest(jax.tree.leaves(problem.validation.data))
     if not feed.changes:
         parts["initial values"] = HASH + digest(jax.tree.leaves((params, fixed)))
     return parts | _versions()

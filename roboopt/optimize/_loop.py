@@ -1,7 +1,8 @@
 """The compiled loop of `minimize`: many steps per call, without Python between them.
 
 A step draws a batch, estimates the gradient, records the loss and its terms, keeps the
-model if it is the best so far, and lets the optimizer move. A loss or gradient that is
+model if it is the best so far, by the loss on held-out data where there are any, and
+lets the optimizer move. A loss or gradient that is
 not finite moves nothing: the descent has failed, and its last state is kept.
 """
 
@@ -22,6 +23,7 @@ from roboopt.optimize._bounds import by_parameter, to_bounded
 from roboopt.optimize._notes import NOTE_PERIOD, path_notes, step_notes
 from roboopt.optimize._optimizers import keeps_gradient
 from roboopt.optimize._sources import Minibatches, Sampler
+from roboopt.optimize._validation import NAME, Validation, validated
 
 MAX_CHUNK = 1024  # steps per call
 SMOOTHING = 0.98  # of the running mean of noisy losses
@@ -87,6 +89,8 @@ class Problem(eqx.Module):
     batched: bool = eqx.field(static=True)
     devices: Devices | None = None
     """What the samples of a batch, or the starts, are shared by."""
+    validation: Validation | None = None
+    """The held-out data that say which model is the best."""
 
     def model(self, params: Any, fixed: Any) -> Any:
         return _build(self.intervals, fixed, self.static, params)
@@ -118,15 +122,15 @@ def _build(intervals: Any, fixed: Any, static: Any, params: Any) -> Any:
 
 @filter_jit
 def advance(
-    problem: Problem, state: State, count: Int[Array, ""]
+    problem: Problem, state: State, count: Int[Array, ""], begun: Int[Array, ""]
 ) -> tuple[State, dict, Int[Array, ""]]:
-    """Take up to `count` steps, at most `MAX_CHUNK`.
+    """Take up to `count` steps, at most `MAX_CHUNK`, after `begun` of them.
 
     Returns:
         The state after; the history, of which only the first rows are filled; and the
         number of these. The loop ends early once every descent has failed or is stale.
     """
-    _, row = eqx.filter_eval_shape(_step, problem, state)
+    _, row = eqx.filter_eval_shape(_step, problem, state, begun)
     # One array for all entries alike: a loop pays for each array that it carries.
     alike: dict[Any, list[str]] = {}
     for name, entry in row.items():
@@ -143,7 +147,7 @@ def advance(
 
     def body(carry):
         state, tables, taken = carry
-        state, row = _step(problem, state)
+        state, row = _step(problem, state, begun + taken)
         tables = [
             table.at[taken].set(jnp.stack([row[n].astype(table.dtype) for n in names]))
             for table, names in zip(tables, alike.values(), strict=True)
@@ -167,8 +171,9 @@ def advance(
 
 # The shapes and the loop share one trace.
 @functools.partial(filter_jit, inline=True)
-def _step(problem: Problem, state: State) -> tuple[State, dict]:
+def _step(problem: Problem, state: State, number: Any) -> tuple[State, dict]:
     """Take a step of every descent; return the state after and a row of the history."""
+    held_out = validated(problem, state.descent, number)
     batch, source = problem.source.draw(state.source)
     key, own = state.key, None
     if isinstance(problem.source, Sampler) or problem.gradient is not None:
@@ -177,14 +182,14 @@ def _step(problem: Problem, state: State) -> tuple[State, dict]:
     if problem.batched:
         if own is not None:
             own = jax.random.split(own, state.descent.best_loss.shape[0])
-        axes = (eqx.if_array(0), None, None if own is None else 0)
+        axes = (eqx.if_array(0), None, None if own is None else 0, eqx.if_array(0))
         step = eqx.filter_vmap(step, in_axes=axes)
-    descent, row = step(state.descent, batch, own)
+    descent, row = step(state.descent, batch, own, held_out)
     return State(descent, source, key), row
 
 
 def _descend(
-    problem: Problem, descent: Descent, batch: Any, key: Any
+    problem: Problem, descent: Descent, batch: Any, key: Any, held_out: Any
 ) -> tuple[Descent, dict]:
     """Take a step of one descent; return the descent after and its row."""
     own = key
@@ -192,9 +197,10 @@ def _descend(
         key, own = jax.random.split(key)
     batch = problem.sample(descent, batch, key)
     loss, gradient, terms, estimator = estimate(problem, descent, batch, own)
-    found = loss, gradient, estimator
+    found = loss, gradient, estimator, held_out
     after = move(problem, descent, batch, found)
-    return after, noted(problem, descent, after, gradient, {"loss": loss, **terms})
+    row = {"loss": loss, **terms} | ({} if held_out is None else {NAME: held_out})
+    return after, noted(problem, descent, after, gradient, row)
 
 
 def noted(
@@ -256,7 +262,7 @@ def move(
     problem: Problem,
     descent: Descent,
     batch: Any,
-    found: tuple[Array, Any, Any],
+    found: tuple[Array, Any, Any, Any],
     value: Callable[[Any], Array] | None = None,
 ) -> Descent:
     """Return the descent after one step of the optimizer.
@@ -265,17 +271,20 @@ def move(
         problem: the problem.
         descent: the descent before the step.
         batch: the batch of the step.
-        found: the loss, the gradient, and the next state of the estimator.
+        found: the loss, the gradient, the next state of the estimator, and the loss on
+            held-out data, None without them.
         value: `value(params)`, the loss for line searches.
     """
-    loss, gradient, estimator = found
+    loss, gradient, estimator, held_out = found
     if value is None:
         value = searched_loss(problem, descent, batch)
     bad_leaves = _not_finite(gradient)
     bad = ~jnp.isfinite(loss) | bad_leaves.any()
     failed = descent.failed | bad
 
-    mean_loss, judged, better, improved = _judge(problem, descent, batch, loss)
+    mean_loss, judged, better, improved = _judge(
+        problem, descent, batch, loss, held_out
+    )
     better = better & ~failed
 
     def moved():
@@ -333,7 +342,7 @@ def _not_finite(gradient: Any) -> Bool[Array, " leaf"]:
 
 
 def _judge(
-    problem: Problem, descent: Descent, batch: Any, loss: Array
+    problem: Problem, descent: Descent, batch: Any, loss: Array, held_out: Any
 ) -> tuple[Array, Array, Array, Array]:
     """Judge the model by its loss.
 
@@ -345,10 +354,15 @@ def _judge(
     mean_loss = SMOOTHING * descent.mean_loss + (1 - SMOOTHING) * loss
     debiased = mean_loss / (1 - SMOOTHING ** (descent.step + 1.0))
     judged = debiased if problem.noisy else loss
-    better = (judged < descent.best_loss) | (descent.step <= problem.warmup)
-    better = better & (descent.step >= descent.first_judged)
-    if not problem.ranks(batch):
-        better = jnp.ones_like(better)
+    if held_out is None:
+        better = (judged < descent.best_loss) | (descent.step <= problem.warmup)
+        better = better & (descent.step >= descent.first_judged)
+        if not problem.ranks(batch):
+            better = jnp.ones_like(better)
+    else:
+        # Where it is not known it is NaN, which is no less than anything.
+        judged = held_out.astype(descent.best_loss.dtype)
+        better = judged < descent.best_loss
     known = jnp.where(jnp.isfinite(descent.best_loss), descent.best_loss, 0.0)
     improved = descent.best_loss - judged > problem.tolerance * jnp.abs(known)
     return mean_loss, judged, better, improved

@@ -35,8 +35,12 @@ from roboopt.optimize._result import Result, Status, check_budget
 from roboopt.optimize._run import Run
 from roboopt.optimize._sources import FullBatch, as_source
 from roboopt.optimize._start import begin
+from roboopt.optimize._validation import Validation
 
 TOLERANCE = 1e-6
+PATIENCE = 10
+MIN_PATIENCE = 100  # with `validation`
+VALIDATED_SHARE = 4  # of all steps may one such part not improve the held-out loss
 
 
 @interruptible
@@ -53,7 +57,8 @@ def minimize(
     bounds: Sequence[Bound] = (),
     batched: bool = False,
     tolerance: float | None = None,
-    patience: int = 10,
+    patience: int | None = None,
+    validation: Any = None,
     seconds: float = math.inf,
     seed: int = 0,
     callback: Callable[[Status], Any] | None = None,
@@ -90,7 +95,15 @@ def minimize(
         tolerance: stop once the best loss has not improved by this fraction within
             `patience` steps; by default 1e-6 with the default L-BFGS, and 0, which
             never stops, with any other optimizer.
-        patience: see `tolerance`.
+        patience: steps without improvement after which `tolerance` or `validation`
+            stops; by default 10, and with `validation` a quarter of `steps`, at least
+            100.
+        validation: held-out data, a batch as `objective` takes it. The best model is
+            then the one with the least loss on them, evaluated in every step, or every
+            fiftieth where steps see minibatches (at most a twentieth of `steps`), and
+            at the end; the descent stops once that loss has not improved within
+            `patience` steps, by the fraction `tolerance` if that is given. The history
+            holds it as "validation", NaN where it was not evaluated.
         seconds: stop after this time [s], which includes compilation and `data`.
         seed: seed of the minibatches, and of the keys for `data` and `gradient`.
         callback: called with a `Status` about ten times per second; stops if it returns
@@ -120,6 +133,9 @@ def minimize(
             another run, or `devices` do not divide the samples or starts equally.
     """
     began = time.perf_counter()
+    if patience is None:
+        of_all = max(MIN_PATIENCE, steps // VALIDATED_SHARE)
+        patience = PATIENCE if validation is None else of_all
     check_budget(steps, tolerance, seconds, patience)
     rule = "be a function of model and batch"
     require(callable(objective), "objective", rule, objective)
@@ -153,12 +169,14 @@ def minimize(
     deterministic = isinstance(source, FullBatch) and exact
     if tolerance is None:
         # Other optimizers may pause, or rise, before the loss falls again.
-        tolerance = TOLERANCE if deterministic and optimizer is None else 0.0
+        own_search = deterministic and optimizer is None and validation is None
+        tolerance = TOLERANCE if own_search else 0.0
     own_optimizer = optimizer is None
     if optimizer is None:
         optimizer = default_optimizer(steps, deterministic, gradient is not None)
     feed = Feed(source, model, steps, batch_size, seed)
     warmup = min(round(1 / (1 - SMOOTHING)), feed.comparable // 2) if feed.noisy else 0
+    stops = tolerance > 0 or validation is not None
     problem = Problem(
         objective=objective,
         static=static,
@@ -166,12 +184,18 @@ def minimize(
         source=feed.batches,
         optimizer=checked_optimizer(optimizer),
         tolerance=jnp.asarray(float(tolerance)),
-        patience=jnp.asarray(patience if tolerance > 0 else np.iinfo(np.int32).max),
+        patience=jnp.asarray(patience if stops else np.iinfo(np.int32).max),
         gradient=gradient,
         warmup=jnp.asarray(warmup),
         noisy=feed.noisy,
         batched=batched,
+        validation=Validation.of(validation, steps, feed.noisy),
     )
+    if validation is not None and not problem.ranks(validation):
+        raise RobooptError(
+            "`validation` must be None where a lower value of `objective` does not "
+            f"mean a better model, as with {type(objective).__name__}."
+        )
     updated = updated_arrays(feed.model, trainable, fixed)
     state = begin(problem, params, updated, jax.random.key(seed))
     if gradient is not None and keeps_gradient(state.descent.optimizer):
@@ -186,7 +210,8 @@ def minimize(
         own = identity(problem, feed, params, fixed, state.descent, **whose)
         own = {"seed": str(seed)} | own
     if shared is not None:
-        problem = dataclasses.replace(problem, devices=shared)
+        everywhere = shared.copy(problem.validation)
+        problem = dataclasses.replace(problem, devices=shared, validation=everywhere)
     run = Run(
         problem=problem,
         feed=feed,

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from roboopt._core import MIN_SCALE
-from roboopt._errors import RobooptError
+from roboopt._errors import RobooptError, is_number, require
 
 LEARNING_RATE = 0.03
 LINE_SEARCH_STEPS = 24  # halvings: a first step of 1 reaches parameters of 1e-6
@@ -31,7 +31,7 @@ def default_optimizer(steps: int, deterministic: bool, estimated: bool) -> Any:
     to a hundredth.
     """
     if not deterministic:
-        return _adam(steps)
+        return adam(steps)
     return _lbfgs_by_values() if estimated else _lbfgs()
 
 
@@ -113,8 +113,25 @@ def _reset_without_curvature(lbfgs: Any) -> Any:
 
 
 @functools.lru_cache
-def _adam(steps: int) -> Any:
+def adam(steps: int, *, weight_decay: float = 0.0) -> Any:
+    """Return the default optimizer of minibatches, with weight decay where asked for.
+
+    Matrices of weights shrink by `weight_decay` times the learning rate in each step,
+    apart from the gradient (Loshchilov and Hutter, 2019, Decoupled weight decay
+    regularization). Biases do not, nor the linear path of a `NormalizedMLP`, nor
+    numbers that are no matrices, such as gains.
+
+    Args:
+        steps: over which the learning rate is annealed.
+        weight_decay: dimensionless; 0 for none.
+
+    Raises:
+        RobooptError: if `weight_decay` is negative.
+    """
     import optax
+
+    valid = is_number(weight_decay) and 0 <= weight_decay < math.inf
+    require(valid, "weight_decay", "be finite and not negative", weight_decay)
 
     warmup = max(1, steps // 20)
     schedule = optax.warmup_cosine_decay_schedule(
@@ -127,8 +144,18 @@ def _adam(steps: int) -> Any:
     return optax.chain(
         optax.scale_by_adam(),
         optax.scale_by_param_block_rms(MIN_SCALE),
+        *([optax.add_decayed_weights(weight_decay, _weights)] if weight_decay else []),
         scale_by_schedule(schedule),
     )
+
+
+def _weights(params: Any) -> Any:
+    """Return which leaves are the weights of layers."""
+
+    def is_weight(path: Any, leaf: Any) -> bool:
+        return leaf.ndim == 2 and getattr(path[-1], "name", "") == "weight"
+
+    return jax.tree_util.tree_map_with_path(is_weight, params)
 
 
 @functools.partial(jax.jit, static_argnums=0)

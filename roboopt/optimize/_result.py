@@ -11,6 +11,7 @@ from roboopt._errors import is_number, require, require_at_least
 from roboopt._readable import readable
 from roboopt.optimize._ending import FAILURES
 from roboopt.optimize._notes import NOTES
+from roboopt.optimize._validation import NAME
 
 SHOWN_TERMS = 6
 
@@ -52,14 +53,15 @@ class Result(eqx.Module):
     loss: float
     """The loss of `model`. Where each step has another batch, it is the mean of the
     losses of the last steps up to `model`, weighted by 0.98 to the power of their age:
-    one batch says little. For the loss on data of your choice call
-    `objective(result.model, data)`."""
+    one batch says little. With `validation` it is the loss on these data. For the loss
+    on data of your choice call `objective(result.model, data)`."""
     history: dict[str, np.ndarray]
     reason: str = eqx.field(static=True)
     """One of
 
     - "steps": all were taken;
     - "tolerance": the loss is on a plateau, where the gradient is small too;
+    - "validation": the loss on held-out data has not improved within `patience` steps;
     - "stuck": no step finds a lower loss, though the gradient is not small, as where
       the objective is not smooth or badly scaled;
     - "diverged": the loss has risen more than a thousandfold, as where the learning
@@ -90,13 +92,24 @@ class Result(eqx.Module):
     """The derivatives of the loss with respect to the `parameters`, on the batch of the
     step."""
 
+    @property
+    def best_step(self) -> int | None:
+        """Return the step before which `model` was the best on `validation`.
+
+        None without `validation`, and with many starts.
+        """
+        losses = np.asarray(self.history.get(NAME, []), float)
+        if losses.ndim != 1 or not np.isfinite(losses).any():
+            return None
+        return int(np.nanargmin(losses))
+
     def columns(self) -> dict[str, np.ndarray]:
         """Return the history, with each of the `parameters` and its derivative."""
         slopes = {f"dL/d {name}": v for name, v in self.derivatives.items()}
         return {**self.history, **self.parameters, **slopes}
 
     def _rows(self) -> dict[str, str]:
-        names = [n for n in self.history if n != "loss" and n not in NOTES]
+        names = [n for n in self.history if n not in ("loss", NAME, *NOTES)]
         loss = f"{self.loss:.6g}"
         rows = {"loss": f"{loss} (mean of recent batches)" if self.smoothed else loss}
         if len(names) > 1 and len(self.history["loss"]):  # One term is the loss.
@@ -114,6 +127,8 @@ class Result(eqx.Module):
     def _term_row(self) -> tuple[str, tuple[int, ...]]:
         """Return the place in the history whose terms are shown, in words and index."""
         losses = np.asarray(self.history["loss"], float)
+        if self.best_step is not None:
+            return "", (self.best_step,)
         if self.smoothed:
             return " (last batch)", (-1, *(0 for _ in losses.shape[1:]))
         gaps = np.abs(losses - self.loss)
@@ -145,6 +160,7 @@ def stop_message(reason: str, steps: int) -> str:
     return {
         "steps": f"all {steps} steps taken",
         "tolerance": f"no further improvement after {steps} steps",
+        "validation": f"no further improvement on validation data after {steps} steps",
         "seconds": f"time was up after {steps} steps",
         "callback": f"the callback stopped it after {steps} steps",
         "interrupted": f"interrupted after {steps} steps",

@@ -38,6 +38,7 @@ from roboopt.optimize._partition import leaf_names, number_names, updated_arrays
 from roboopt.optimize._result import Result, Status, stop_message
 from roboopt.optimize._sources import SourceExhausted, SourceFailed, laid_along
 from roboopt.optimize._start import renew
+from roboopt.optimize._validation import NAME
 
 CHUNK_S = 0.1
 MAX_STARTS_NAMED = 5  # that failed, in a message
@@ -161,7 +162,9 @@ class Run:
             try:
                 # Only one: a failure later must not take this step with it.
                 with exposed():
-                    state, rows, taken = advance_on_host(self.problem, state)
+                    state, rows, taken = advance_on_host(
+                        self.problem, state, self.taken
+                    )
             except Exception as error:
                 if self.taken == 0:
                     raise
@@ -173,7 +176,9 @@ class Run:
             left = TOLERANCE * self.seconds - (time.perf_counter() - self.began)
             with differentiating("objective"):
                 state, rows, taken = within(
-                    left if first else np.inf, _advance, self.problem, state, count
+                    left if first else np.inf,
+                    _advance,
+                    *(self.problem, state, count, self.taken),
                 )
         taken = int(taken)
         if taken:
@@ -184,6 +189,9 @@ class Run:
                 "`objective` must be finite at the start, with a finite gradient; "
                 f"{self._not_finite(state)}."
             )
+        if self.taken == 0 and self.problem.validation is not None:
+            known = np.asarray(self.rows[0][NAME][0])
+            require(np.isfinite(known).all(), "validation", "have a finite loss", known)
         if self.taken == 0:
             self.first_gradient = self._gradient(state)
         self.taken += taken
@@ -246,6 +254,8 @@ class Run:
         history = self._own_history(state)
         if failed:
             return reason_to_fail(history)
+        if early and self.problem.validation is not None:
+            return "validation"
         if early:
             leaves = jax.tree.leaves(self._best_start(state)[1][0])
             size = math.sqrt(sum(float(inner(x, x)) for x in leaves))
@@ -374,14 +384,15 @@ class Run:
             compile_seconds=self.compile_seconds,
             first_gradient=self.first_gradient,
             gradient=self._gradient(state),
-            smoothed=self.problem.noisy,
+            smoothed=self.problem.noisy and self.problem.validation is None,
             parameters=path[0],
             derivatives=path[1],
         )
 
 
-def _advance(problem: Problem, state: State, count: int) -> Any:
-    return jax.block_until_ready(advance(problem, state, jnp.asarray(count)))
+def _advance(problem: Problem, state: State, count: int, begun: int) -> Any:
+    numbers = jnp.asarray(count), jnp.asarray(begun)
+    return jax.block_until_ready(advance(problem, state, *numbers))
 
 
 def _described(status: Status, steps: int) -> str:

@@ -25,7 +25,8 @@ def begin(problem: Problem, params: Any, fixed: Any, key: PRNGKeyArray) -> State
 def _without_losses(problem: Problem) -> Problem:
     """Return what starts depend on, so that other objectives and data share them."""
     source = type(problem.source)
-    return dataclasses.replace(problem, objective=None, static=None, source=source)
+    nothing = dict.fromkeys(("objective", "static", "validation"))
+    return dataclasses.replace(problem, source=source, **nothing)
 
 
 @filter_jit

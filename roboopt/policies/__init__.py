@@ -24,11 +24,14 @@ from roboopt.policies._joint_control import (
 )
 from roboopt.policies._joint_control import TrackingController as TrackingController
 from roboopt.policies._linear import LinearFeedback as LinearFeedback
+from roboopt.policies._linear_policy import LinearPolicy as LinearPolicy
 from roboopt.policies._memory import ActionChunking as ActionChunking
 from roboopt.policies._memory import ActionNoise as ActionNoise
 from roboopt.policies._memory import ObservationHistory as ObservationHistory
 from roboopt.policies._memory import SampleActions as SampleActions
 from roboopt.policies._mlp import MLPPolicy as MLPPolicy
+from roboopt.policies._past_actions import PastActions as PastActions
+from roboopt.policies._past_actions import with_past_actions as with_past_actions
 from roboopt.policies._policy_network import NetworkSettings as NetworkSettings
 from roboopt.policies._protocol import OpenLoop as OpenLoop
 from roboopt.policies._protocol import StatefulPolicy as StatefulPolicy
@@ -38,10 +41,12 @@ from roboopt.policies._protocol import acts_by_chance as acts_by_chance
 from roboopt.policies._protocol import draw as draw
 from roboopt.policies._protocol import initial_carry as initial_carry
 from roboopt.policies._protocol import observe as observe
+from roboopt.policies._relative import RelativeActions as RelativeActions
 from roboopt.policies._spaces import check_action_space as check_action_space
 from roboopt.policies._spaces import (
     check_observation_space as check_observation_space,
 )
 from roboopt.policies._spaces import observation_size as observation_size
 from roboopt.policies._spline import OpenLoopSpline as OpenLoopSpline
+from roboopt.policies._stable import StablePolicy as StablePolicy
 from roboopt.policies._swing_up import EnergyShapingSwingUp as EnergyShapingSwingUp

@@ -47,7 +47,8 @@ class FlowPolicy(Jittable):
         The integration from noise to an action takes `steps` steps.
         """
         require_at_least(1, steps=steps)
-        samples, outputs = with_units(samples)
+        quantiles = settings.get("quantiles", False)
+        samples, outputs = with_units(samples, quantiles=quantiles)
         network = policy_network(
             samples.observations,
             outputs.size,

@@ -54,7 +54,8 @@ class GaussianPolicy(EntropyPolicy):
         the observation. It then also explains what the mean has not learned yet, at the
         cost of the mean.
         """
-        samples, outputs = with_units(samples)
+        quantiles = settings.get("quantiles", False)
+        samples, outputs = with_units(samples, quantiles=quantiles)
         network = policy_network(
             samples.observations,
             outputs.size * (2 if varying else 1),
@@ -157,7 +158,8 @@ class GMMPolicy(StochasticPolicy):
         which more than there are modes do no harm.
         """
         require_at_least(1, components=components)
-        samples, outputs = with_units(samples)
+        quantiles = settings.get("quantiles", False)
+        samples, outputs = with_units(samples, quantiles=quantiles)
         y = jax.vmap(outputs)(samples.actions).reshape(len(samples), -1)
         for_weights, for_samples = jax.random.split(key)
         means = components * outputs.size

@@ -66,13 +66,14 @@ class MLPPolicy(Jittable):
         Args:
             samples: demonstrations with real-valued actions, or chunks of them.
             key: random key of the weights.
-            **settings: `width`, `depth`, `activation`, `angles`, `skip`.
+            **settings: `width`, `depth`, `activation`, `angles`, `skip`, `quantiles`.
 
         Raises:
             RobooptError: if `samples` are empty or not finite, their actions are
                 integers, or a setting breaks its rule.
         """
-        samples, outputs = with_units(samples)
+        quantiles = settings.get("quantiles", False)
+        samples, outputs = with_units(samples, quantiles=quantiles)
         units = lambda a: None if a is None else jax.vmap(outputs)(a)  # noqa: E731
         network = policy_network(
             samples.observations,

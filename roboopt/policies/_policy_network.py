@@ -8,7 +8,7 @@ only the nonlinear rest is left to learn.
 """
 
 from collections.abc import Callable
-from typing import Any, TypedDict, Unpack
+from typing import Any, TypedDict
 
 import equinox as eqx
 import jax
@@ -43,6 +43,8 @@ class NetworkSettings(TypedDict, total=False):
     """Axes of the observation that are angles, by default none."""
     skip: bool
     """Whether there is a linear path beside the perceptron, by default True."""
+    quantiles: bool
+    """Whether normalizers are of quantiles, as in `Normalizer.of`; by default False."""
 
 
 def untrained_network(
@@ -77,7 +79,8 @@ def policy_network(
     lower: Float[AnyArray, "sample *target"] | None = None,
     upper: Float[AnyArray, "sample *target"] | None = None,
     extra: int = 0,
-    **settings: Unpack[NetworkSettings],
+    quantiles: bool = False,
+    **settings: Any,
 ) -> NormalizedMLP:
     """Build a network whose inputs are normalized by `observations`.
 
@@ -90,10 +93,11 @@ def policy_network(
         lower: limits at which targets are censored; outputs below count as equal.
         upper: upper limits, likewise.
         extra: number of further inputs, which are not normalized.
+        quantiles: as in `Normalizer.of`.
         **settings: see `NetworkSettings`.
     """
     features = angle_features(observations, tuple(settings.get("angles", ())))
-    seen = Normalizer.of(features)
+    seen = Normalizer.of(features, quantiles=quantiles)
     inputs = Normalizer(
         np.append(seen.mean(), np.zeros(extra)), np.append(seen.scale(), np.ones(extra))
     )
@@ -109,6 +113,21 @@ def policy_network(
     matrix[:rows, :columns] = fitted
     bias[:rows] += offset
     return eqx.tree_at(parts, network, jax.device_put((matrix, bias)))
+
+
+def least_squares_path(
+    x: np.ndarray, samples: Demonstrations, outputs: Normalizer
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return W and b of the least squares of the normalized actions on `x`."""
+
+    def units(values: Any) -> np.ndarray | None:
+        if values is None:
+            return None
+        return np.asarray(jax.vmap(outputs)(values), float).reshape(len(x), -1)
+
+    actions = units(samples.actions)
+    assert actions is not None
+    return _least_squares(x, actions, units(samples.low), units(samples.high))
 
 
 def _least_squares(
@@ -135,7 +154,9 @@ def _least_squares(
     return fitted[:-1].T, fitted[-1]
 
 
-def with_units(samples: Any) -> tuple[Demonstrations, Normalizer]:
+def with_units(
+    samples: Any, *, quantiles: bool = False
+) -> tuple[Demonstrations, Normalizer]:
     """Return demonstrations with real-valued actions, and the normalizer of these.
 
     The normalizer is equal at each place of a chunk; actions of weight 0 do not count.
@@ -149,6 +170,6 @@ def with_units(samples: Any) -> tuple[Demonstrations, Normalizer]:
         )
     weights = samples.weights
     counted = actions if weights is None else actions[np.asarray(weights) > 0]
-    one, shape = Normalizer.of(counted), actions.shape[1:]
+    one, shape = Normalizer.of(counted, quantiles=quantiles), actions.shape[1:]
     units = (np.broadcast_to(x, shape) for x in (one.mean(), one.scale()))
     return samples, Normalizer(*units)

@@ -9,7 +9,10 @@ from roboopt._errors import RobooptError
 from roboopt.networks import NormalizedMLP
 from roboopt.policies._joint_control import PDGravityCompensation, TrackingController
 from roboopt.policies._linear import LinearFeedback
+from roboopt.policies._linear_policy import LinearPolicy
 from roboopt.policies._memory import ObservationHistory
+from roboopt.policies._past_actions import PastActions
+from roboopt.policies._stable import StablePolicy
 from roboopt.policies._swing_up import EnergyShapingSwingUp
 
 
@@ -69,8 +72,12 @@ def observation_size(policy: Any) -> int | None:
             return 4
         case eqx.nn.MLP(in_size=int(size)) | eqx.nn.Linear(in_features=int(size)):
             return size
-        case NormalizedMLP():
+        case NormalizedMLP() | LinearPolicy() | StablePolicy():
             return policy.size
+        case PastActions():
+            inner = observation_size(policy.model)
+            past = policy.length * policy.first.value.size
+            return None if inner is None else inner - past
     for part in ("policy", "model", "network", "latent"):
         if isinstance(inner := getattr(policy, part, None), eqx.Module):
             return observation_size(inner)

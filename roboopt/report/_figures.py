@@ -59,6 +59,8 @@ MAX_GROUPS = 60  # of neighboring values in a panel of `spread`
 MIN_GROUP_SIZE = 5
 BAND = (0.1, 0.9)  # quantiles
 LOG_RATIO = 30.0  # Values that span more are drawn on a logarithmic axis.
+MATHTEXT = re.compile(r"\$\\mathdefault\{(.*)\}\$")
+POWER = re.compile(r"\^\{([−\d]+)\}")
 SUPERSCRIPTS = str.maketrans("−0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -111,6 +113,10 @@ def panel(
         axes.set_ylabel(value)
         made = PanelAxes(axes)
         yield made
+        for each in (axes.xaxis, axes.yaxis):
+            if each.get_scale() == "log":
+                each.set_major_formatter(_log_formatter())
+                each.set_minor_formatter(_log_formatter())
         made.svg = _inline(figure, label)
 
 
@@ -219,6 +225,19 @@ def _formatter() -> Any:
         def get_offset(self) -> str:
             power = super().get_offset().removeprefix("1e")
             return power and f"×10{power.translate(SUPERSCRIPTS)}"
+
+    return PowersOfTen()
+
+
+def _log_formatter() -> Any:
+    """Return a formatter of logarithmic axes that does without mathtext, too."""
+    from matplotlib.ticker import LogFormatterSciNotation
+
+    class PowersOfTen(LogFormatterSciNotation):
+        def __call__(self, x: float, pos: int | None = None) -> str:
+            said = MATHTEXT.sub(r"\1", super().__call__(x, pos))
+            said = said.replace(r"\times", "×").replace("-", "−")
+            return POWER.sub(lambda found: found[1].translate(SUPERSCRIPTS), said)
 
     return PowersOfTen()
 

@@ -21,6 +21,8 @@ TEXT = ' class="text"'  # of a cell that is wrapped
 STACKED = ' class="stacked"'
 MAX_UNBROKEN = 18  # characters of a name
 MAX_PHONE = 46  # characters of a row that a phone shows
+UNIT = re.compile(r"(?<=\d) (?=%|(?:steps|kg|ms|rad|Hz|s|m|N|J|W)(?!\w))")
+"""The space between a number and its unit, where no line ends."""
 
 
 @runtime_checkable
@@ -177,7 +179,8 @@ def write_report(
         verdict: what came out, in sentences: the first thing a reader sees.
         sections: everything else, in order.
     """
-    lead = "".join(f"<p>{marked(sentence)}</p>" for sentence in verdict)
+    bound = (UNIT.sub("\N{NO-BREAK SPACE}", sentence) for sentence in verdict)
+    lead = "".join(f"<p>{marked(sentence)}</p>" for sentence in bound)
     body = "\n".join(section.html() for section in sections)
     style = files("roboopt.report").joinpath("style.css").read_text("utf-8")
     name = escape(title)

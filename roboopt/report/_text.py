@@ -12,12 +12,10 @@ import re
 import textwrap
 from collections.abc import Iterator, Sequence
 
-from roboopt.report._page import Table
+from roboopt.report._page import UNIT, Table
 
 GAP = "  "
 MIN_TEXT = 14  # characters of a text column that is wrapped
-UNIT = re.compile(r"(?<=\d) (?=%|(?:steps|kg|ms|rad|Hz|s|m|N|J|W)(?!\w))")
-"""The space between a number and its unit, where no line ends."""
 INDEX = re.compile(r"(?<=,) (?=\d+[,\]])")
 """The space in an index such as [0, 1]."""
 NAME_PARTS = re.compile(r"(?<=[._/])(?=\w)|(?=\[)")

@@ -12,11 +12,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from roboopt._errors import RobooptError, require_positive
+from roboopt._programs import called
 from roboopt.diagnose import norm_by_horizon
 from roboopt.gradients import Automatic
 from roboopt.objectives import NegativeReward
@@ -133,14 +133,14 @@ def _measure(
     The relative norm and the signal-to-noise ratio of the gradient go into `noted`, by
     step.
     """
-    run, success = eqx.filter_jit(twin), getattr(twin.reward, "success", None)
+    success = getattr(twin.reward, "success", None)
     objective = NegativeReward(twin)
 
     def measure(policy: Any, step: int) -> list[Episode]:
         if noted is not None:
             norms = norm_by_horizon(objective, policy, starts, [twin.horizon])
             noted[step] = norms.norms[-1], norms.signal_to_noise[-1]
-        return as_episodes(run(policy, starts), success)
+        return as_episodes(called(twin, policy, starts), success)
 
     return measure
 

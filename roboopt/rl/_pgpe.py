@@ -30,6 +30,7 @@ from jaxtyping import Array, Float, Shaped
 
 from roboopt._core import AnyArray, groups_at_once
 from roboopt._errors import RobooptError, require_at_least, require_positive
+from roboopt._programs import filter_jit
 from roboopt.data import Trajectory
 from roboopt.objectives import PPOBatch, PPOLoss
 from roboopt.optimize import Block, Result, minimize
@@ -199,7 +200,7 @@ class PGPEData(Experience):
         self._outside = not getattr(rollout, "differentiable", True)
         self._success = getattr(getattr(rollout, "reward", None), "success", None)
         # Compiled for every source: what it closes over is constant, and faster so.
-        self._compiled = eqx.filter_jit(self._rollouts)
+        self._compiled = filter_jit(self._rollouts)
         self._last: PPOBatch | None = None
         self._cost = 0  # of the longest block
 
@@ -277,17 +278,17 @@ class PGPEData(Experience):
         return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), runs)
 
 
-@eqx.filter_jit
+@filter_jit
 def _draw(model: Any, key: Array, count: int) -> Float[Array, "sample parameter"]:
     return jax.vmap(model.draw)(jax.random.split(key, count))
 
 
-@eqx.filter_jit
+@filter_jit
 def _policies(model: Any, drawn: Float[Array, "sample parameter"]) -> Any:
     return eqx.filter_vmap(model.at)(drawn)
 
 
-@eqx.filter_jit
+@filter_jit
 def _log_probs(model: Any, observations: Array, drawn: Array) -> Array:
     return jax.vmap(model.log_prob)(observations, drawn)
 

@@ -16,7 +16,6 @@ import functools
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -29,6 +28,7 @@ from roboopt._errors import (
     require_positive,
     require_share,
 )
+from roboopt._programs import filter_jit
 from roboopt.objectives import PPOBatch, PPOLoss
 from roboopt.optimize import Block, scale_by_schedule
 from roboopt.rl._advantages import generalized_advantages
@@ -176,7 +176,7 @@ class PPOData(VectorExperience):
         return Block(_batch(model, steps, settings), model)
 
 
-@eqx.filter_jit
+@filter_jit
 def _batch(agent: Any, steps: Steps, settings: Float[AnyArray, "3"]) -> PPOBatch:
     """Return the batch of `steps`; `settings` are the unit of the rewards, γ and λ."""
     unit, discount, gae_lambda = jnp.asarray(settings)

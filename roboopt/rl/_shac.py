@@ -26,6 +26,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from roboopt._errors import require_at_least, require_positive, require_share
+from roboopt._programs import filter_jit
 from roboopt.objectives import ShortHorizonBatch, ShortHorizonLoss
 from roboopt.optimize import Block
 from roboopt.policies import acts_by_chance
@@ -172,7 +173,7 @@ class _Deterministic(eqx.Module):
         return self.agent(observation)
 
 
-@eqx.filter_jit
+@filter_jit
 def _value_targets(
     model: Any, steps: Steps, unit: Float[Array, ""], discount: float, gae_lambda: float
 ) -> Float[Array, "time env"]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from roboopt._digest import differing
-from roboopt._errors import RobooptError
+from roboopt._errors import RobooptError, is_of_disk
 from roboopt.data import atomic_write, read_archive, require_writing, sweep
 
 PERIOD_S = 10.0
@@ -35,7 +35,8 @@ class EpisodeParts:
             identity: what makes the recording this one and no other, by name.
 
         Raises:
-            RobooptError: if the folder cannot be written, or is of another recording.
+            RobooptError: if the folder cannot be written, a part cannot be read since
+                the disk fails, or the folder is of another recording.
         """
         self._folder, self._written = Path(folder), time.perf_counter()
         self.found: list[dict[str, np.ndarray]] = []
@@ -59,6 +60,8 @@ class EpisodeParts:
             try:
                 self.found.append(read_archive(part, "checkpoint"))
             except RobooptError as error:
+                if is_of_disk(error.__cause__):  # It may be whole, for another time.
+                    raise
                 warnings.warn(f"{error} Its episodes are run again.", stacklevel=4)
                 part.unlink()
         names = [int(part.stem.partition("-")[2]) for part in self._parts()]

@@ -8,7 +8,7 @@ def robot_notes(env: Any) -> dict[str, str]:
 
     The motors are left out where every joint is driven, unless the robot is to balance;
     an environment that knows no tool or no joints has no such note. Joints that are
-    locked are named, too.
+    locked are named, too, and so is the joint that needs longer than an episode.
 
     Args:
         env: an environment, with any wrappers, or another object with the names of the
@@ -18,6 +18,8 @@ def robot_notes(env: Any) -> dict[str, str]:
     notes = {}
     if tool := getattr(inner, "tool", None):
         notes["tool"] = f"link {tool}, {inner.tool_choice}"
+    if too_short := getattr(inner, "too_short", ""):
+        notes["duration"] = too_short
     names, actuated = (getattr(inner, n, None) for n in ("joint_names", "actuated"))
     if names is None or actuated is None:
         return notes

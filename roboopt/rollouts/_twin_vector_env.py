@@ -20,6 +20,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from roboopt._core import AnyArray, groups_at_once
 from roboopt._devices import Devices
 from roboopt._errors import RobooptError
+from roboopt._programs import filter_jit
 from roboopt.rollouts._rollout import Rollout, check_starts
 from roboopt.rollouts._vector_env import Episode, EpisodeCounter, Steps
 
@@ -80,7 +81,7 @@ class TwinVectorEnv:
         self._group = _largest_group(share)
         # Compiled for this object alone: the twin's numbers are then constants, which
         # is half as fast again as numbers that could change.
-        self._run = eqx.filter_jit(self._block)
+        self._run = filter_jit(self._block)
         self._twins: tuple[Array, Array] | None = None
 
     @property

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from roboopt._programs import called
 from roboopt.data import Trajectory, sliding_windows
 from roboopt.objectives import PredictionError
 
@@ -89,6 +90,6 @@ def forecasts(
     index = np.array(counts) - 1
     rmse = {}
     for name, model in known.items():
-        apart = np.asarray(eqx.filter_jit(error.errors)(model, cut))[:, index]
+        apart = np.asarray(called(error.errors, model, cut))[:, index]
         rmse[name] = np.sqrt(np.mean(apart**2, axis=0))
     return Forecasts([count * step for count in counts], rmse)

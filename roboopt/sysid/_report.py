@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import equinox as eqx
 import numpy as np
 
+from roboopt._programs import called
 from roboopt.data import Trajectory
 from roboopt.diagnose import IdentifiabilityReport, gradient_section
 from roboopt.objectives import PredictionError
@@ -155,7 +155,7 @@ def _motions(found: "IdentifyResult") -> Section | None:
 def _windows(model: Any, shown: Trajectory, steps: int) -> np.ndarray:
     """Return predictions with the states that they begin at, (window, node, state)."""
     objective = PredictionError(horizon=steps)
-    errors = np.asarray(eqx.filter_jit(objective.errors)(model, shown))
+    errors = np.asarray(called(objective.errors, model, shown))
     nodes = np.arange(len(errors))[:, None] * steps + np.arange(steps + 1)
     measured = np.asarray(shown.observations)[nodes]
     return np.concatenate([measured[:, :1], measured[:, 1:] + errors], axis=1)

@@ -95,6 +95,8 @@ class IdentifyResult(VerbResult):
     """Path of the URDF that the robot was read from."""
     xacro_args: Mapping[str, str] = field(default_factory=dict)
     """Arguments of the .xacro file, by name."""
+    from_file: bool = field(default=False, metadata={"saved": False, "loaded": True})
+    """Whether a file names the URDF, which `load` was not allowed to read."""
 
     @cached_property
     def forecasts(self) -> Forecasts | None:
@@ -241,7 +243,11 @@ class IdentifyResult(VerbResult):
         return {"run": run, "result": {n: getattr(self.result, n) for n in outcome}}
 
     def write_files(self, folder: Path) -> None:
-        """Write model.npz, identified.urdf, and tables as CSV files."""
+        """Write model.npz, identified.urdf, and tables as CSV files.
+
+        A loaded result writes identified.urdf, a copy of the robot's own with other
+        numbers, if it was loaded with `allow=[IdentifyResult]`.
+        """
         save(folder / "model.npz", self.model)
         write_parameters(folder / "parameters.csv", self.parameters)
         if self.efforts is not None:
@@ -250,7 +256,13 @@ class IdentifyResult(VerbResult):
                 write_base_parameters(folder / "base_parameters.csv", base)
         if self.forecasts is not None:
             write_forecasts(folder / "forecasts.csv", self.forecasts, self.model)
-        if self.urdf is not None:
+        if self.urdf is not None and self.from_file:
+            warnings.warn(
+                f"no identified.urdf was written: {self.urdf} is named by a file; if "
+                "you trust that, allow it by `load(path, allow=[IdentifyResult])`.",
+                stacklevel=3,
+            )
+        elif self.urdf is not None:
             try:
                 path, arguments = folder / "identified.urdf", self.xacro_args
                 save_urdf(self.model.robot, self.urdf, path, xacro_args=arguments)

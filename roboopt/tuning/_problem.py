@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from roboopt._core import trainable_mask
 from roboopt._errors import RobooptError, require_at_least
+from roboopt._programs import called
 from roboopt.data import load
 from roboopt.objectives import EnergyTaskCost
 from roboopt.policies import (
@@ -270,7 +270,7 @@ def _objective(
         )
     plain = EnergyTaskCost(rollout, task, inner.actuators)
     if work_weight is None or joule_weight is None:
-        terms = eqx.filter_jit(plain.terms)(first, starts)
+        terms = called(plain.terms, first, starts)
         energy = terms["mechanical_work"].value + terms["joule_loss"].value
         ratio = max(float(energy / terms["task_cost"].value), MIN_JOULES_PER_COST)
         driven = rollout.dynamics.action_size == rollout.dynamics.joints

@@ -15,6 +15,7 @@ import numpy as np
 
 from roboopt._errors import RobooptError, is_number, require, require_at_least
 from roboopt._interrupt import ending
+from roboopt._programs import called
 from roboopt._progress import say
 from roboopt.data import Trajectory
 from roboopt.optimize import Result
@@ -180,7 +181,7 @@ def _test(
     if hasattr(env.unwrapped, "sample_starts"):
         begin = {"starts": sample_starts(env, episodes, test_seed)}
     # The descent does without joint limits, which PyBullet's arms run into.
-    rollout = eqx.filter_jit(twin_rollout(env, joint_limits=True).require())
+    rollout = twin_rollout(env, joint_limits=True).require()
     if processes is None:
         processes = _processes(problem, episodes) if workers is None else 0
     apart = processes or workers is not None
@@ -196,7 +197,8 @@ def _test(
                 progress=lambda _: advance(),
                 **begin,
             )
-            made = rollout(policy, jnp.asarray(made.observations[:, 0]))
+            starts = jnp.asarray(made.observations[:, 0])
+            made = called(rollout, policy, starts)
             motions["twin"][when] = jax.tree.map(np.asarray, made)
     return motions
 

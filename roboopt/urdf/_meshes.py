@@ -17,6 +17,7 @@ import numpy as np
 
 from roboopt.urdf._collada import is_collada
 from roboopt.urdf._model import UrdfModel
+from roboopt.urdf._textures import texture_fault
 
 STL_TRIANGLE = np.dtype([("normal", "<f4", 3), ("corners", "<f4", 9), ("_", "<u2")])
 MAX_LENGTH = 1e6  # of a coordinate, in the mesh's unit
@@ -97,7 +98,11 @@ def _find(
             path = lookup(place / form(inside))
             if path is not None:
                 stat = path.stat()
-                return _judged(path.resolve(), stat.st_size, stat.st_mtime_ns)
+                mesh = _judged(path.resolve(), stat.st_size, stat.st_mtime_ns)
+                if mesh.path is None or path.suffix.lower() != ".obj":
+                    return mesh
+                fault = texture_fault(mesh.path, mesh.path.read_bytes())
+                return Mesh(None, fault) if fault else mesh
     return Mesh(None, "not found", missing)
 
 

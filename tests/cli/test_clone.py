@@ -26,7 +26,7 @@ FILES = {
     *("report.html", "policy.npz", "history.csv", "settings.json", "episodes.npz"),
     "result.npz",
 }
-SHORT = ("--steps", "300", "--episodes", "3", "--width", "16")
+SHORT = ("--steps", "300", "--episodes", "3", "--width", "16", "--patience", "300")
 BALANCE = "roboopt/CartPoleBalance-v0"
 
 
@@ -121,8 +121,8 @@ def test_the_history_and_the_settings_hold_what_was_done(cloned):
     folder, _ = cloned
     with (folder / "history.csv").open(newline="") as file:
         header, *rows = csv.reader(file)
-    assert header[:3] == ["step", "loss", "negative_log_likelihood"]
-    assert set(header[3:]) <= set(NOTES)
+    assert header[:4] == ["step", "loss", "negative_log_likelihood", "validation"]
+    assert set(header[4:]) <= set(NOTES)
     assert len(rows) == 301
     settings = json.loads((folder / "settings.json").read_text("utf-8"))
     assert settings["command"] == "clone"
@@ -195,9 +195,8 @@ def test_what_does_not_fit_in_memory_is_read_block_by_block(
 
 
 def test_an_interrupted_training_is_kept(folder, collected, capsys, monkeypatch):
-    def interrupted(*arguments, callback, **settings):
+    def interrupted(*arguments, **settings):
         def watch(status):
-            callback(status)
             if status.step:
                 os.kill(os.getpid(), signal.SIGINT)
 

@@ -85,6 +85,8 @@ def test_only_a_run_with_gradients_is_explained(tmp_path, capsys):
     roboopt.save(tmp_path / "result.npz", {"a": np.zeros(2)})
     assert main(["explain", str(tmp_path)]) == 2
     assert "FOLDER" in capsys.readouterr().err.upper()
+    assert main(["explain", str(tmp_path / "gone")]) == 2
+    assert "gone, which does not exist" in " ".join(capsys.readouterr().err.split())
 
 
 def test_every_file_is_left(tuned):

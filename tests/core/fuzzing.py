@@ -106,6 +106,11 @@ def recordings(path: Path, **options: object) -> str:
     return digest([vars(run) for run in found])
 
 
+def episodes_in(path: Path) -> str:
+    found = ro.data.load_episodes(path, time_step=0.1)
+    return digest([vars(run) for run in found])
+
+
 def policy(folder: Path) -> Path:
     key = jax.random.key(0)
     kind = ro.policies.MLPPolicy.bounded(np.ones(4), np.ones(2), key=key, width=8)
@@ -180,6 +185,103 @@ def table(name: str) -> Callable[[Path], Path]:
     return write
 
 
+def bag(name: str) -> Callable[[Path], Path]:
+    """Return what writes joint states as a bag of ROS 1, or a folder of ROS 2."""
+
+    def write(folder: Path) -> Path:
+        from rosbags.rosbag1 import Writer as Writer1
+        from rosbags.rosbag2 import StoragePlugin
+        from rosbags.rosbag2 import Writer as Writer2
+        from rosbags.typesys import Stores, get_typestore
+
+        old = name.endswith(".bag")
+        store = get_typestore(Stores.ROS1_NOETIC if old else Stores.ROS2_HUMBLE)
+        stamp_type, header_type, state_type = (
+            store.types[f"{package}/msg/{kind}"]
+            for package, kind in (
+                ("builtin_interfaces", "Time"),
+                ("std_msgs", "Header"),
+                ("sensor_msgs", "JointState"),
+            )
+        )
+        if old:
+            writer: Any = Writer1(folder / name)
+        else:
+            mcap = "mcap" in name
+            plugin = StoragePlugin.MCAP if mcap else StoragePlugin.SQLITE3
+            writer = Writer2(folder / name, version=9, storage_plugin=plugin)
+        extra = {"seq": 0} if old else {}
+        random = np.random.default_rng(0)
+        encode = store.serialize_ros1 if old else store.serialize_cdr
+        with writer:
+            kind = state_type.__msgtype__
+            topic = writer.add_connection("/joint_states", kind, typestore=store)
+            for k in range(20):
+                stamp = stamp_type(sec=1_700_000_000, nanosec=4_000_000 * k)
+                header = header_type(stamp=stamp, frame_id="", **extra)
+                numbers = random.normal(size=(3, 2))
+                message = state_type(header, ["a", "b"], *numbers)
+                arrival = 1_700_000_000_000_000_000 + 4_000_000 * k
+                writer.write(topic, arrival, encode(message, kind))
+        return folder / name
+
+    return write
+
+
+def parquet(folder: Path) -> Path:
+    import pyarrow as pa
+    import pyarrow.parquet
+
+    rows = np.random.default_rng(0).normal(size=(40, 4))
+    vectors = pa.FixedSizeListArray.from_arrays(pa.array(rows[:, :3].ravel()), 3)
+    columns = {"observation.state": vectors, "action": pa.array(rows[:, 3])}
+    columns["episode_index"] = pa.array(np.repeat([0, 1], 20))
+    path = folder / "x.parquet"
+    pyarrow.parquet.write_table(
+        pa.table(columns), path, write_page_checksum=True, compression="gzip"
+    )
+    return path
+
+
+def zarr(folder: Path) -> Path:
+    import zarr
+
+    root = zarr.open_group(str(folder / "x.zarr"), mode="w", zarr_format=2)
+    random = np.random.default_rng(0)
+    arrays = {"data/state": random.normal(size=(30, 3))}
+    arrays |= {"data/action": random.normal(size=(30, 1))}
+    for name, values in {**arrays, "meta/episode_ends": np.array([12, 30])}.items():
+        root.create_array(name, data=values)
+    return folder / "x.zarr"
+
+
+def mat(folder: Path) -> Path:
+    from scipy.io import savemat
+
+    random = np.random.default_rng(0)
+    arrays = {"observations": random.normal(size=(21, 4)), "dt": 0.1}
+    arrays["actions"] = random.normal(size=(20, 2))
+    savemat(folder / "x.mat", arrays, do_compression=True)
+    return folder / "x.mat"
+
+
+def texture(folder: Path) -> Path:
+    """Write a robot whose mesh has a material with an image."""
+    from PIL import Image
+
+    mesh("a.obj")(folder)
+    whole = b"mtllib a.mtl\nusemtl m\n" + OBJ
+    (folder / "a.obj").write_bytes(whole)
+    (folder / "a.mtl").write_text("newmtl m\nKd 1 1 1\nmap_Kd a.png\n")
+    Image.new("RGB", (16, 16), (200, 30, 30)).save(folder / "a.png")
+    return folder / "a.png"
+
+
+def material(folder: Path) -> Path:
+    texture(folder)
+    return folder / "a.mtl"
+
+
 def text(name: str, content: str) -> Callable[[Path], Path]:
     def write(folder: Path) -> Path:
         (folder / name).write_text(content)
@@ -242,6 +344,12 @@ KINDS: dict[str, tuple[Callable[[Path], Path], Callable[[Path], str], bool]] = {
     "demonstrations.hdf5": (written("x.hdf5"), recordings, True),
     "demonstrations folder": (written("x"), recordings, True),
     "minari": (minari, lambda p: recordings(Path(f"minari:{p}")), False),
+    "bag of ROS 1": (bag("x.bag"), recordings, False),
+    "bag of ROS 2": (bag("x"), recordings, False),
+    "mcap": (bag("x.mcap"), recordings, False),
+    "parquet": (parquet, episodes_in, False),
+    "zarr": (zarr, episodes_in, False),
+    "mat": (mat, episodes_in, False),
     "recordings.csv": (table("x.csv"), recordings, False),
     "recordings.csv.gz": (table("x.csv.gz"), recordings, True),
     "urdf": (text("r.urdf", Path(URDF).read_text()), robot, False),
@@ -251,6 +359,8 @@ KINDS: dict[str, tuple[Callable[[Path], Path], Callable[[Path], str], bool]] = {
     "stl": (mesh("a.stl"), shaped, False),
     "obj": (mesh("a.obj"), shaped, False),
     "dae": (mesh("a.dae"), shaped, False),
+    "mtl": (material, shaped, False),
+    "texture": (texture, shaped, False),
 }
 
 

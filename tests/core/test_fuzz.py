@@ -15,6 +15,16 @@ KINDS = (
     *("policy", "result", "checkpoint", "settings", "demonstrations.npz"),
     *("demonstrations.hdf5", "demonstrations folder", "minari", "recordings.csv"),
     *("recordings.csv.gz", "urdf", "side file", "xacro", "mjcf", "stl", "obj", "dae"),
+    *(
+        "bag of ROS 1",
+        "bag of ROS 2",
+        "mcap",
+        "parquet",
+        "zarr",
+        "mat",
+        "mtl",
+        "texture",
+    ),
 )
 
 
@@ -24,6 +34,9 @@ def fuzz(folder, count, seed, kinds):
     pytest.importorskip("minari")
     pytest.importorskip("mujoco")
     pytest.importorskip("xacrodoc")
+    pytest.importorskip("rosbags")
+    pytest.importorskip("pyarrow")
+    pytest.importorskip("zarr")
     command = [sys.executable, str(SCRIPT), str(folder), str(count), str(seed), *kinds]
     done = subprocess.run(command, capture_output=True, text=True)
     lines = [line for line in done.stdout.splitlines() if line.startswith("{")]

@@ -341,3 +341,60 @@ def test_a_parquet_file_claims_no_more_than_memory_holds(tmp_path):
     pyarrow.parquet.write_table(table, tmp_path / "x.parquet")
     with pytest.raises(ro.RobooptError, match="claims to expand"):
         load_recordings(tmp_path / "x.parquet")
+
+
+def joint_states(path, storage="mcap", copies=1):
+    """Write a bag of joint states; chunks of MCAP are compressed."""
+    from rosbags.rosbag2 import StoragePlugin, Writer
+    from rosbags.rosbag2.enums import CompressionFormat, CompressionMode
+    from rosbags.typesys import Stores, get_typestore
+
+    types = get_typestore(Stores.ROS2_HUMBLE)
+    stamp, header, state = (
+        types.types[name]
+        for name in (
+            *("builtin_interfaces/msg/Time", "std_msgs/msg/Header"),
+            "sensor_msgs/msg/JointState",
+        )
+    )
+    kind = state.__msgtype__
+    plugin = {"mcap": StoragePlugin.MCAP, "sqlite3": StoragePlugin.SQLITE3}[storage]
+    writer = Writer(path, version=9, storage_plugin=plugin)
+    mode = CompressionMode.STORAGE if storage == "mcap" else CompressionMode.MESSAGE
+    writer.set_compression(mode, CompressionFormat.ZSTD)
+    with writer:
+        topic = writer.add_connection("/joint_states", kind, typestore=types)
+        for k in range(3):
+            empty = np.zeros(0)
+            numbers = np.arange(3.0) + k
+            head = header(stamp(sec=1, nanosec=1000 * k), "x" * copies)
+            message = state(head, ["a", "b", "c"], numbers, empty, numbers)
+            data = types.serialize_cdr(message, kind)
+            writer.write(topic, 10**9 + 1000 * k, data)
+    return path
+
+
+@pytest.mark.filterwarnings("ignore:no velocities")
+def test_a_bag_is_read_without_code_of_its_definitions(tmp_path, monkeypatch):
+    pytest.importorskip("rosbags")
+    from rosbags.typesys import store
+
+    def refuse(*definitions):
+        raise AssertionError("code is made of the definitions in a file")
+
+    path = joint_states(tmp_path / "bag")
+    monkeypatch.setattr(store, "generate_python_code", refuse)
+    found = load_recordings(path, joints=["a", "b", "c"], time_step=0.1)
+    np.testing.assert_allclose(found[0].observations[:, 0], [0.0, 1.0, 2.0])
+
+
+@pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
+@pytest.mark.filterwarnings("ignore:no velocities")
+def test_a_bag_expands_no_further_than_others(storage, tmp_path):
+    pytest.importorskip("rosbags")
+    read = {"joints": ["a", "b", "c"], "time_step": 0.1}
+    assert load_recordings(joint_states(tmp_path / "small", storage), **read)
+    large = joint_states(tmp_path / "large", storage, copies=1 << 27)
+    assert sum(f.stat().st_size for f in large.iterdir()) < 1 << 20
+    with pytest.raises(ro.RobooptError, match="expands too far"):
+        load_recordings(large, **read)

@@ -308,7 +308,7 @@ def test_gradients_that_vanish_explode_or_round_off_are_found():
     assert codes(0.99, 100) == []
     assert codes(0.5, 100) == ["vanishing"]
     assert codes(1.5, 50) == ["exploding"]
-    assert codes(3.0, 100) == ["rounding"]
+    assert codes(3.0, 100) == ["exploding"]  # 3¹⁰⁰ has all its digits
 
 
 @pytest.mark.slow
@@ -346,6 +346,32 @@ def test_bad_input_is_refused():
         chain(lambda w: jnp.asarray(1.0), 3)
     with pytest.raises(ro.RobooptError, match="`parameter`"):
         chain(network, jnp.array([0.5, 0.8]), (1.5, 3.0)).paths("w3")
+
+
+@pytest.mark.parametrize("layers, code", [(30, "exploding"), (60, "exploding")])
+def test_growth_of_signal_and_gradient_alike_is_no_rounding_error(layers, code):
+    # Each layer of a linear network makes the signal and the derivative 4 times as
+    # large, to the last digit: d out/d w = 4³⁰ = 1.15e18 has all its digits.
+    def linear(w, x):
+        return jax.lax.scan(lambda h, own: (own * h, None), x, w)[0]
+
+    found = chain(linear, jnp.full(layers, 4.0), 1.0)
+    assert [finding.code for finding in found.findings()] == [code]
+
+    def chaotic(w, x):  # The logistic map: the signal stays below 1.
+        return jax.lax.scan(lambda h, own: (own * h * (1 - h), None), x, w)[0]
+
+    found = chain(chaotic, jnp.full(200, 3.9), 0.3)
+    assert [finding.code for finding in found.findings()] == ["rounding"]
+
+
+def test_a_loop_is_read_as_each_jax_describes_it():
+    class Groups:  # JAX 0.11 has constants, carry and rows in groups.
+        def unpack(self):
+            return (None,) * 3, (None,) * 2, (None,)
+
+    assert scan_counts({"num_consts": 3, "num_carry": 2}) == (3, 2)
+    assert scan_counts({"ft_in": Groups(), "length": 3}) == (3, 2)
 
 
 def test_a_loop_that_another_jax_describes_is_refused():

@@ -172,6 +172,37 @@ def test_a_derivative_of_zero_agrees(name, dtype):
     assert not check_gradient(off, jnp.asarray(at, dtype), None).ok
 
 
+def attention(seed):
+    """Return a loss of softmax attention in float32, whose key bias moves nothing."""
+    rng = np.random.default_rng(seed)
+    x, y = (jnp.asarray(rng.normal(size=(64, 8, 16)), jnp.float32) for _ in range(2))
+    weights = {n: rng.normal(size=(16, 16)) / 4 for n in ("query", "key", "value")}
+    weights |= {"query_bias": 0.1 * rng.normal(size=16), "key_bias": np.zeros(16)}
+
+    def loss(w, batch):
+        query = x @ w["query"] + w["query_bias"][None, None]
+        key = x @ w["key"] + w["key_bias"][None, None]
+        shares = jax.nn.softmax(query @ key.swapaxes(1, 2) / 4)
+        return jnp.mean((shares @ (x @ w["value"]) - y) ** 2)
+
+    return loss, jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), weights)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_derivative_of_zero_by_symmetry_agrees_in_single_precision(seed):
+    loss, weights = attention(seed)
+    found = verdicts(check_gradient(loss, weights, None))
+    # Keys that shift together leave each softmax as it is: the terms cancel.
+    assert {v for n, v in found.items() if n.startswith("key_bias")} == {"agrees"}
+    assert list(found.values()).count("undecided") <= 2
+
+    def hidden(w, batch):  # The key's derivative is not zero; JAX is told that it is.
+        return loss(w, batch) + 0.02 * jnp.sum(jax.lax.stop_gradient(w["key_bias"]))
+
+    found = verdicts(check_gradient(hidden, weights, None))
+    assert found["key_bias[0]"] == "wrong"
+
+
 def test_the_optimum_of_least_squares_agrees():
     rng = np.random.default_rng(0)
     x = jnp.asarray(rng.normal(size=(50, 3)))

@@ -14,7 +14,7 @@ from roboopt.diagnose import (
     explain_residuals,
     gradient_section,
 )
-from roboopt.objectives import Objective, Term
+from roboopt.objectives import Objective, Prior, Term
 from roboopt.optimize import Fit
 from roboopt.report import Notes
 
@@ -84,18 +84,41 @@ def test_each_parameter_has_a_path_and_a_reason():
         "1.25",
         "2",
         "0.25",
-        "3 of 3",
+        "1.75",
+        "0",
     ]
-    one = "gains[0] fell from 3 to 1.25: by its derivative L falls by lowering it in"
+    one = "gains[0] fell from 3 to 1.25: all the way, L fell by lowering it"
     assert one in " ".join(path.sentences())
     # With momentum a parameter goes on against its derivative.
     heavy = optax.sgd(0.3, momentum=0.9)
     result = ro.minimize(bowl, start, jnp.ones(1), steps=12, optimizer=heavy)
     path = DescentPath.of(result)
     assert path is not None
-    moves = np.diff(path.values[:, 0]) * path.derivatives[:-1, 0] < 0
-    assert not moves.all() and path.table().rows[0][-1] == f"{moves.sum()} of 12"
-    assert "Other steps are the optimizer's" in path.sentences()[-1]
+    moves = np.diff(path.values[:, 0])
+    uphill = moves * path.derivatives[:-1, 0] > 0
+    along, against = path.ways()
+    assert against[0] == pytest.approx(np.abs(moves[uphill]).sum()) and uphill.any()
+    assert along[0] + against[0] == pytest.approx(np.abs(moves).sum(), rel=1e-12)
+    assert path.table().rows[0][-1] == f"{against[0]:.3g}"
+    assert "it went" in path.sentences()[0] and "Uphill" in path.sentences()[-1]
+
+
+def test_the_way_of_a_parameter_by_hand():
+    # 0 → 2 downhill, 2 → 3 uphill, 3 → 2.5 downhill back: it rose by 2.5, of a way of 3
+    # up where the derivative asked for 2, and 0.5 down.
+    values, slopes = [0.0, 2.0, 3.0, 2.5], [-1.0, 1.0, 1.0, 0.0]
+    path = DescentPath(("p",), ("",), np.array([values]).T, np.array([slopes]).T)
+    np.testing.assert_allclose(path.ways(), [[2.5], [1.0]], rtol=1e-14)
+    said = path.sentences()[0]
+    assert "p rose from 0 to 2.5: it went 2 that way where" in said
+    assert "and 1 where L falls by lowering it" in said and "0.5 back" in said
+
+
+def test_a_descent_notes_its_path_only_of_small_models():
+    start, heavy = {"gains": jnp.array([3.0, -4.0])}, optax.sgd(0.3, momentum=0.9)
+    result = ro.minimize(bowl, start, jnp.ones(1), steps=2, optimizer=heavy)
+    path = DescentPath.of(result)
+    assert path is not None
     assert "L falls by raising it" in path.blocks()[-1].html()
     large = ro.minimize(
         lambda m, _: jnp.sum(m**2), jnp.ones(51), None, steps=2, optimizer=heavy
@@ -165,6 +188,25 @@ def test_residuals_to_second_order():
     best = explain_residuals(Fit.of(Line(), {"slope": jnp.asarray(1.999)}, data))
     assert best.direction(0) == "flat ± 1 %"
     assert "either way raises the loss" in best.sentences()[0]
+
+
+def test_a_fit_with_a_prior_is_split_by_term_by_hand():
+    # The fit pulls a with −5/2 as above; the prior at a = 0.5 with scale 0.1, weight 2,
+    # is ½·2·(0.5/0.1)² = 25 with the derivative 2·0.5/0.1² = 100: they are opposed.
+    data = {"x": jnp.array([1.0, 2.0]), "y": jnp.array([2.0, 4.0])}
+    center = {"slope": jnp.asarray(0.5)}
+    both = Line() + 2.0 * Prior(center, lambda m: m["slope"], 0.1)
+    found = explain_residuals(Fit.of(both, {"slope": jnp.asarray(1.0)}, data))
+    assert [term.name for term in found.terms] == ["line", "prior"]
+    np.testing.assert_allclose([t.value for t in found.terms], [1.25, 25], rtol=1e-12)
+    np.testing.assert_allclose(found.derivatives, [[-2.5, 100, 97.5]], rtol=1e-12)
+    np.testing.assert_allclose(found.cosines, [[1, -1], [-1, 1]], rtol=1e-12)
+    # The curvature is 5/2 + 2/0.1² = 202.5, and a step of 0.001 · 97.5 moves a down.
+    assert found.curvature == pytest.approx(202.5, rel=1e-12)
+    fall = -97.5 * 0.0975 + 202.5 / 2 * 0.0975**2
+    assert found.actual[0] == pytest.approx(fall, rel=1e-12)
+    said = str(found)
+    assert "dL/dp by term" in said and "Line and prior pull against each other" in said
 
 
 def test_terms_that_pull_nowhere_are_left_out():

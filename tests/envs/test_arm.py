@@ -22,6 +22,36 @@ def test_time_step_is_one_for_all_robots(robot):
         ArmReach(robot, time_step=1)
 
 
+@pytest.mark.parametrize(
+    "length, tolerance", [(0.4, 0.01), (0.04, 0.005), (0.002, 0.0002)]
+)
+def test_a_small_robot_must_reach_more_precisely(write, length, tolerance):
+    # Within ±0.6 rad the tool moves in a box of L (1 − cos 0.6) by 2 L sin 0.6, and
+    # the tolerance is a tenth of its diagonal 1.14 L, in one digit, or 1 cm.
+    tip = f"""<link name="tip"/><joint name="end" type="fixed">
+      <parent link="arm"/><child link="tip"/><origin xyz="{length} 0 0"/></joint>"""
+    env = ArmReach(write(one_joint(elements=tip)))
+    assert env.task.tool_tolerance == tolerance
+    assert env.task.tool_scale == 2 * tolerance
+    assert "never moves" not in env.tool_choice
+
+
+def test_a_tool_on_every_axis_is_said_to_stand_still(write):
+    env = ArmReach(write(one_joint()))
+    assert env.task.tool_tolerance == 0.01
+    assert "moved by 1 of 1 joints, on the axes of all joints" in env.tool_choice
+
+
+def test_too_short_an_episode_is_said(write):
+    # Starts and goals are in ±6 m. Half of that way, 6 m, takes 1 kg under 20 N
+    # 2 √(6 · 1/20) = 1.1 s at least.
+    limit = '<limit lower="-10" upper="10" effort="20"/>'
+    path = write(one_joint(kind="prismatic", limit=limit))
+    assert ArmReach(path).too_short == ""
+    said = ArmReach(path, duration=1.0).too_short
+    assert said.startswith("1 s, and joint hinge takes about 1.1 s at full effort")
+
+
 @pytest.mark.parametrize("damping", [0.0, 10.0, 1e4, 1e9])
 def test_damping_is_implicit(write, damping):
     # Without gravity about its axis a spinning link of M = 0.02 kg·m² slows down by

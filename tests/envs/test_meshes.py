@@ -70,6 +70,28 @@ def test_capsules_stand_in_for_a_broken_mesh(name, data, tmp_path, write):
     assert "`packages`" not in str(w[0].message)
 
 
+SIZED = {
+    "png": lambda n: b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + 2 * n.to_bytes(4, "big"),
+    "jpg": lambda n: b"\xff\xd8\xff\xc0\0\x11\x08" + 2 * n.to_bytes(2, "big"),
+    "gif": lambda n: b"GIF89a" + 2 * n.to_bytes(2, "little"),
+    "tga": lambda n: bytes(12) + 2 * n.to_bytes(2, "little"),
+}
+"""Headers of images of n × n pixels."""
+
+
+@pytest.mark.parametrize("kind", SIZED)
+def test_an_image_claims_no_more_than_memory_holds(kind, tmp_path, write):
+    (tmp_path / "a.obj").write_bytes(b"mtllib a.mtl\nusemtl m\n" + OBJ)
+    (tmp_path / "a.mtl").write_text(f"newmtl m\n  map_Kd -clamp on a.{kind}\n")
+    image = tmp_path / f"a.{kind}"
+    image.write_bytes(SIZED[kind](8192) + bytes(99))
+    path = write(mesh("a.obj"))
+    ArmReach(path).close()  # Any warning is an error here.
+    image.write_bytes(SIZED[kind](20_000) + bytes(99))
+    with pytest.warns(UserWarning, match=r"cannot be used \(.*more pixels"):
+        ArmReach(path).close()
+
+
 @pytest.mark.parametrize("data", [TEXT_STL, STL + b"\0\0"], ids=["text", "more"])
 def test_an_stl_of_another_kind_is_written_for_pybullet(data, tmp_path, write):
     (tmp_path / "a.STL").write_bytes(data)

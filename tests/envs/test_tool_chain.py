@@ -97,6 +97,31 @@ def test_numpy_and_jax_agree(arm):
     np.testing.assert_allclose(chain.position(q[1, 2]), chain.position(q)[1, 2])
 
 
+def test_zeros_of_aligned_frames_cost_nothing():
+    # Four products for a joint's turn, and one for each entry of its frame, which XLA
+    # would keep with zeros, too: the gradient of such a chain took minutes to compile.
+    count = 14
+    turned = ((0.0, 0.0, 1.0), (-1.0, 0.0, 0.0), (0.0, -1.0, 0.0))
+    chain = ToolChain(
+        joints=tuple(range(count)),
+        revolute=(True,) * count,
+        rotations=(turned,) * count,
+        offsets=((0.0, 0.0, 0.1),) * count,
+        tip=(0.0, 0.0, 0.3),
+    )
+    jaxpr = jax.make_jaxpr(chain.position)(jnp.ones((8, count)))
+    products = [each for each in jaxpr.eqns if each.primitive.name == "mul"]
+    assert len(products) == 7 * count + 1
+
+
+def test_a_coordinate_that_nothing_moves_has_the_shape_of_the_others():
+    turned = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
+    chain = ToolChain((0,), (True,), (turned,), ((0.0, 0.0, 0.0),), (0.5, 0.0, 0.3))
+    q = np.zeros((4, 5, 1))
+    for position in (chain.position(q), chain.position(jnp.asarray(q))):
+        np.testing.assert_allclose(position, np.full((4, 5, 3), [0.5, 0.0, 0.3]))
+
+
 def test_default_tool_is_the_last_of_the_deepest_links(specs):
     tools = {"two-link": "tool", "iiwa": "lbr_iiwa_link_7", "gantry": "probe"}
     tools |= {"panda": "panda_grasptarget"}

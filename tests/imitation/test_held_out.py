@@ -21,15 +21,23 @@ def samples(**arguments):
 
 def test_the_mask_of_a_file_is_the_split():
     # Three episodes of 50 observations and one, without their last actions.
-    assert samples() == "147 for training, 49 held out as masked"
-    assert samples(held_out=0.5) == "98 for training, 98 held out by episode"
+    # Of the three to learn from, one selects the policy.
+    parts = "98 for training, 49 for validation"
+    assert samples() == f"{parts}, 49 held out as masked"
+    none = {"validation": 0, "held_out": 0.5}
+    said = "98 for training, 0 for validation, 98 held out by episode"
+    assert samples(**none) == said
 
 
 def test_held_out_demonstrations_are_named():
-    named = "196 for training, 196 held out as named"
+    parts = "147 for training, 49 for validation"
+    named = f"{parts}, 196 held out as named"
     assert samples(held_out=MASKED) == samples(held_out=[str(MASKED)]) == named
     episodes = ro.data.load_episodes(MASKED)[:1]
-    assert samples(held_out=episodes) == "196 for training, 49 held out as named"
+    assert samples(held_out=episodes) == f"{parts}, 49 held out as named"
+    said = "196 for training, 98 for validation, 49 held out as named"
+    both = {"held_out": episodes, "validation": [episodes[0]] * 2}
+    assert samples(**both) == said
     with pytest.raises(ro.RobooptError, match="`held_out` must be a file or folder"):
         samples(held_out="missing.npz")
 

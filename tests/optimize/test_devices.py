@@ -21,6 +21,7 @@ FOLDER = Path(__file__).parents[1]
 SETTINGS = {
     "all samples": {},
     "minibatches": {"optimizer": optax.adam(0.01), "batch_size": 64},
+    "validated": {"batch_size": 64, "validation": None},
     "noted": {"gradient": ro.gradients.Automatic(), "batch_size": 64},
 }
 HEAD = """
@@ -110,6 +111,8 @@ def policy(starts=None):
 
 def cloned(starts=None, count=512, **settings):
     data = samples(count)
+    if "validation" in settings:
+        settings["validation"] = jax.tree.map(lambda x: x[:50], data)
     return ro.minimize(OBJECTIVE, policy(starts), data, steps=30, **settings)
 
 

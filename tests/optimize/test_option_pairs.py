@@ -48,6 +48,7 @@ OPTIONS = {
     "batch_size": {"batch_size": 4},
     "checkpoint": {"checkpoint": "run.npz"},
     "tolerance": {"tolerance": 1e-12, "patience": 100},
+    "validation": {"validation": DATA[:6], "patience": STEPS},
     "gradient": {"gradient": ro.gradients.ZerothOrder()},
     "optimizer": {"optimizer": optax.adam(0.05)},
     "iterable": {"data": [DATA[:4], DATA[4:]]},

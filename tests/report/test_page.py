@@ -55,6 +55,13 @@ def test_a_page_holds_every_block_and_needs_nothing_else(tmp_path):
     assert "http" not in text and "@import" not in text and "url(" not in text
 
 
+def test_the_verdict_ends_no_line_between_a_number_and_its_unit(tmp_path):
+    said = "It succeeds in 70 % (95 % interval) within 2 s."
+    write_report(tmp_path / "page.html", title="A", verdict=[said], sections=[])
+    page = (tmp_path / "page.html").read_text("utf-8")
+    assert said.replace(" %", "\xa0%").replace("2 s", "2\xa0s") in page
+
+
 def test_text_is_escaped_everywhere(tmp_path):
     evil = "<script>alert('&')</script>"
     blocks = [

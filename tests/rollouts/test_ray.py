@@ -174,6 +174,7 @@ def test_other_use_is_refused():
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:os.fork")  # Ray begins the nodes' processes so.
 def test_a_node_that_is_lost_on_the_way_costs_nothing(tmp_path):
     from ray.cluster_utils import Cluster  # pyright: ignore[reportMissingImports]
 

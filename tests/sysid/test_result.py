@@ -126,6 +126,12 @@ def test_files_and_report_are_written_and_the_result_is_read_back(found, tmp_pat
     assert isinstance(loaded, IdentifyResult)
     assert loaded.summary().text(WIDTH) == found.summary().text(WIDTH)
     np.testing.assert_array_equal(loaded.model.values(), found.model.values())
+    # A file of a stranger does not choose a file that is read here.
+    with pytest.warns(UserWarning, match=r"allow it by `load\(path, allow="):
+        loaded.save(tmp_path / "again")
+    assert not (tmp_path / "again" / "identified.urdf").exists()
+    ro.load(tmp_path / "run", allow=[IdentifyResult]).save(tmp_path / "again")
+    assert (tmp_path / "again" / "identified.urdf").exists()
     found.report(tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text("utf-8")
     for title in (

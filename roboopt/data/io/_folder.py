@@ -5,6 +5,7 @@ also holds the size and the CRC-32 of each file, in manifest.json. Files of less
 256 MiB are compared with both, larger ones, which would take seconds, with their size.
 """
 
+import glob
 import json
 import os
 import shutil
@@ -17,13 +18,14 @@ import numpy as np
 
 from roboopt._errors import RobooptError
 from roboopt._reading import read_json
-from roboopt.data._files import read_array
+from roboopt.data._files import is_running, partial_path, read_array, sweep
 from roboopt.data._trajectory import PER_EPISODE
 from roboopt.data.io._arrays import NAMES, REQUIRED, Arrays, ReadOptions
 
 MANIFEST = "manifest.json"
 MAX_CHECKED = 2**28  # bytes
 BLOCK = 2**20  # bytes
+FORMER = ".former"  # of a folder while another takes its place
 
 
 def is_episode_folder(path: Path) -> bool:
@@ -87,9 +89,12 @@ def write_folder(path: Path, parts: dict[str, list[np.ndarray]]) -> None:
         raise RobooptError(
             f"`path` must be new, or a folder of episodes and nothing else, got {path}."
         )
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    replaced = partial.with_name(partial.name + ".old")
+    partial = partial_path(path)
+    replaced = partial.with_name(partial.name + FORMER)
+    _recover(path)
+    sweep(path.parent, path.name)
     try:
+        shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir()
         manifest = {}
         for name, part in parts.items():
@@ -103,10 +108,23 @@ def write_folder(path: Path, parts: dict[str, list[np.ndarray]]) -> None:
             path.rename(replaced)
         partial.rename(path)
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
         if not path.exists() and replaced.exists():
             replaced.rename(path)
+        shutil.rmtree(partial, ignore_errors=True)
         shutil.rmtree(replaced, ignore_errors=True)
+
+
+def _recover(path: Path) -> None:
+    """Put back, or remove, the former folders that processes left as they ended."""
+    own = os.getpid()
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*{FORMER}"):
+        process = left.name.removesuffix(FORMER).rpartition(".")[2]
+        if not process.isdigit() or int(process) != own and is_running(int(process)):
+            continue
+        if path.exists():
+            shutil.rmtree(left, ignore_errors=True)
+        else:
+            left.rename(path)
 
 
 def _write(file: BinaryIO, parts: list[np.ndarray]) -> int:

@@ -167,10 +167,10 @@ def save_episodes(
 ) -> None:
     """Write `episodes` to `path`, which is complete afterwards or unchanged.
 
-    The suffix names the format: .npz; .hdf5 or .h5, as robomimic lays it out; none, for
-    a folder of .npy files that `StreamedDemonstrations` reads. Rewards, efforts and how
-    an episode ended are written if all episodes have them, and left out with a warning
-    if only some do.
+    The suffix names the format: .npz; .hdf5 or .h5, as robomimic lays it out, put
+    together in memory; none, for a folder of .npy files that `StreamedDemonstrations`
+    reads. Rewards, efforts and how an episode ended are written if all episodes have
+    them, and left out with a warning if only some do.
 
     Args:
         path: where to write. An existing folder is replaced only if it holds nothing

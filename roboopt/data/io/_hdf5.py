@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from roboopt._errors import RobooptError
-from roboopt.data._files import atomic_write, optional_package
+from roboopt.data._files import atomic_write, optional_package, read_as
 from roboopt.data._trajectory import PER_EPISODE
 from roboopt.data.io._arrays import (
     NAMES,
@@ -39,17 +39,8 @@ MAX_CHUNK = 2**20  # bytes; HDF5 keeps chunks of one size in memory
 def read_hdf5(path: Path, options: ReadOptions) -> list[tuple[str, Arrays]]:
     """Return the arrays of each episode, in the order of their numbers."""
     h5py = optional_package("h5py", "HDF5", "h5py")
-    try:
-        with h5py.File(path, "r") as file:
-            return _episodes(file, Guard(path), options)
-    except RobooptError:
-        raise
-    except Exception as error:  # A broken file may fail in any way.
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise RobooptError(
-            f"`path` must be an HDF5 file, but {path} is empty, truncated, broken or "
-            f"another kind of file: {reason}"
-        ) from error
+    with read_as("be an HDF5 file", path), h5py.File(path, "r") as file:
+        return _episodes(file, Guard(path), options)
 
 
 def _episodes(
@@ -135,7 +126,10 @@ def _flat(
 
 
 def write_hdf5(path: Path, parts: dict[str, list[np.ndarray]]) -> None:
-    """Write the episodes; the file is complete or unchanged."""
+    """Write the episodes; the file is complete or unchanged.
+
+    HDF5 writes to memory: after a disk has failed it, it ends the process later on.
+    """
     h5py = optional_package("h5py", "HDF5", "h5py")
     (lengths,), (time_steps,) = parts["lengths"], parts["time_step"]
     if empty := np.flatnonzero(lengths == 0).tolist():
@@ -155,9 +149,11 @@ def write_hdf5(path: Path, parts: dict[str, list[np.ndarray]]) -> None:
         return {"data": values, "fletcher32": True, "chunks": values.shape}
 
     with (
-        atomic_write(path) as partial,
+        atomic_write(path) as out,
         # Of this version on, HDF5 has a checksum of everything but the data.
-        h5py.File(partial.name, "w", libver=("v110", "v110")) as file,
+        h5py.File(
+            path, "w", "core", backing_store=False, libver=("v110", "v110")
+        ) as file,
     ):
         data = file.create_group("data")
         data.attrs["env_args"] = json.dumps(described)
@@ -177,6 +173,8 @@ def write_hdf5(path: Path, parts: dict[str, list[np.ndarray]]) -> None:
                 demonstration.create_dataset(name, **checked(values))
             for name in set(PER_EPISODE) & set(parts):
                 demonstration.attrs[name] = bool(parts[name][k][0])
+        file.flush()
+        out.write(file.id.get_file_image())
 
 
 def demonstrations(file: Any, guard: Guard) -> list[Any]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from roboopt._errors import RobooptError
-from roboopt.data._files import expansion_limit
+from roboopt.data._files import expansion_limit, read_as
 from roboopt.data.io._arrays import Arrays, ReadOptions
 from roboopt.data.io._named_arrays import read_arrays
 
@@ -23,19 +23,15 @@ def read_mat(path: Path, options: ReadOptions) -> Iterator[tuple[str, Arrays]]:
 
     from roboopt.data.io._hdf5 import read_hdf5
 
-    try:
+    with read_as("be a MATLAB file", path):
         _require_size(path)
-        found = loadmat(path, simplify_cells=True)
-    except NotImplementedError:
+        try:
+            found = loadmat(path, simplify_cells=True)
+        except NotImplementedError:
+            found = None
+    if found is None:
         yield from read_hdf5(path, options)
         return
-    except RobooptError:
-        raise
-    except Exception as error:  # A broken file may fail in any way.
-        raise RobooptError(
-            f"`path` must be a MATLAB file, but {path} is empty, truncated or another "
-            f"kind of file: {error}"
-        ) from error
     arrays, left_out = {}, []
     for name, value in _flat(found):
         numbers = isinstance(value, np.ndarray) and value.dtype.kind in "fiub"

@@ -10,7 +10,7 @@ import numpy as np
 
 from roboopt._errors import RobooptError
 from roboopt._reading import read_json
-from roboopt.data._files import optional_package
+from roboopt.data._files import optional_package, read_as
 from roboopt.data._trajectory import Trajectory, check_episodes
 from roboopt.data._windows import single_recordings
 from roboopt.data.io._arrays import Arrays, ReadOptions, join_observations
@@ -31,7 +31,7 @@ def read_minari(name: str, options: ReadOptions) -> list[tuple[str, Arrays]]:
     from minari.storage.datasets_root_dir import get_dataset_path
 
     folder, where = Path(name), f"the Minari dataset {name!r}"
-    try:
+    with read_as("name a Minari dataset", where):
         folder = folder if folder.is_dir() else Path(get_dataset_path(name))
         folder = folder / "data" if (folder / "data").is_dir() else folder
         if not folder.is_dir():
@@ -43,13 +43,6 @@ def read_minari(name: str, options: ReadOptions) -> list[tuple[str, Arrays]]:
         dataset = minari.MinariDataset(folder)
         timed = {} if options.time_step is not None else _time_step(dataset)
         return [(where, {**timed, **_arrays(one, where, options)}) for one in dataset]
-    except RobooptError:
-        raise
-    except Exception as error:  # A broken dataset may fail in any way.
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise RobooptError(
-            f"`path` must name a Minari dataset, but {where} is broken: {reason}"
-        ) from error
 
 
 def _require_harmless(folder: Path) -> None:

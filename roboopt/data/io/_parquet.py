@@ -12,7 +12,7 @@ import numpy as np
 
 from roboopt._errors import RobooptError
 from roboopt._reading import read_json
-from roboopt.data._files import expansion_limit, optional_package
+from roboopt.data._files import expansion_limit, optional_package, read_as
 from roboopt.data.io._arrays import NEXT, Arrays, ReadOptions, join_observations
 from roboopt.data.io._boundaries import BOUNDARIES
 
@@ -50,7 +50,7 @@ def read_lerobot(path: Path, options: ReadOptions) -> Iterator[tuple[str, Arrays
 def read_parquet(path: Path, options: ReadOptions) -> Iterator[tuple[str, Arrays]]:
     """Yield the arrays of a file: images and texts are left out."""
     parquet = optional_package("pyarrow.parquet", "Parquet files", "pyarrow")
-    try:
+    with read_as("be a Parquet file", path):
         told = parquet.read_metadata(path)
         size = max(
             told.num_rows * told.num_columns * BYTES_PER_CELL,
@@ -62,13 +62,6 @@ def read_parquet(path: Path, options: ReadOptions) -> Iterator[tuple[str, Arrays
                 f"{size / 2**30:.3g} GiB."
             )
         table = parquet.read_table(path)
-    except RobooptError:
-        raise
-    except Exception as error:  # A broken file may fail in any way.
-        raise RobooptError(
-            f"`path` must be a Parquet file, but {path} is empty, truncated or another "
-            f"kind of file: {error}"
-        ) from error
     arrays: dict[str, Any] = {}
     left_out = []
     for name in table.column_names:

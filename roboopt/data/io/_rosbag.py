@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from roboopt._errors import RobooptError
-from roboopt.data._files import optional_package
+from roboopt.data._files import optional_package, read_as
 from roboopt.data.io._arrays import Arrays, ReadOptions
 from roboopt.data.io._columns import Columns
+from roboopt.data.io._rosbag_guard import check_files, check_size
 from roboopt.data.io._table import Table, read_table
 
 MESSAGES = ("sensor_msgs/msg/JointState", "sensor_msgs/JointState")
@@ -31,15 +32,8 @@ def read_rosbag(path: Path, options: ReadOptions) -> Iterator[tuple[str, Arrays]
     publishers the one with the most messages that holds all the robot's joints is read.
     """
     optional_package("rosbags", "bags of ROS", "rosbags")
-    try:
+    with read_as("be a bag of ROS", path):
         found, topics = _messages(path)
-    except RobooptError:
-        raise
-    except Exception as error:  # A broken file may fail in any way.
-        raise RobooptError(
-            f"`path` must be a bag of ROS, but {path} is empty, truncated or another "
-            f"kind of file: {error}"
-        ) from error
     joints = None if options.joints is None else list(options.joints)
     fits = {k: v for k, v in found.items() if joints is None or set(joints) <= {*k[1]}}
     if not fits:
@@ -85,15 +79,21 @@ def read_rosbag(path: Path, options: ReadOptions) -> Iterator[tuple[str, Arrays]
 
 def _messages(path: Path) -> tuple[dict[Any, list[dict[str, Any]]], list[str]]:
     """Return the messages by topic and joints, and the names of all topics."""
-    from rosbags.highlevel import AnyReader
+    from rosbags.rosbag1 import Reader as Reader1
+    from rosbags.rosbag2 import Reader as Reader2
     from rosbags.typesys import Stores, get_typestore
 
     found: dict[Any, list[dict[str, Any]]] = defaultdict(list)
-    usual = get_typestore(Stores.ROS2_HUMBLE)
-    with AnyReader([path], default_typestore=usual) as reader:
+    old = path.suffix == ".bag"
+    # Not the definitions in the bag, of which rosbags makes Python code.
+    types = get_typestore(Stores.ROS1_NOETIC if old else Stores.ROS2_HUMBLE)
+    decode = types.deserialize_ros1 if old else types.deserialize_cdr
+    check_files(path)
+    with (Reader1 if old else Reader2)(path) as reader:
+        check_size(reader, path)
         wanted = [c for c in reader.connections if c.msgtype in MESSAGES]
-        for connection, arrival, raw in reader.messages(connections=wanted):
-            message: Any = reader.deserialize(raw, connection.msgtype)
+        for connection, arrival, raw in reader.messages(wanted) if wanted else ():
+            message: Any = decode(raw, MESSAGES[0])
             stamp = message.header.stamp
             values = {q: np.asarray(getattr(message, q)) for q in QUANTITIES}
             found[connection.topic, tuple(message.name)].append(

@@ -14,7 +14,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from roboopt._errors import RobooptError
-from roboopt.data._files import HEADERS, optional_package, read_archive_header
+from roboopt.data._files import (
+    HEADERS,
+    optional_package,
+    read_archive_header,
+    read_as,
+)
 from roboopt.data.io._arrays import REQUIRED, check_lengths, join_observations
 from roboopt.data.io._folder import is_episode_folder, map_arrays
 from roboopt.data.io._hdf5 import demonstrations
@@ -166,7 +171,7 @@ class HDF5Rows:
         """Open the file, and look at the form of each episode."""
         h5py = optional_package("h5py", "HDF5", "h5py")
         self._path, self._keys = path, keys
-        try:
+        with read_as("be an HDF5 file", path):
             self._file = h5py.File(path, "r")
             guard = Guard(path)
             groups = demonstrations(self._file, guard)
@@ -177,13 +182,6 @@ class HDF5Rows:
                     f"{', '.join(self._file) or 'nothing'}."
                 )
             self._episodes = [_parts(group, guard) for group in groups]
-        except RobooptError:
-            raise
-        except Exception as error:  # A broken file may fail in any way.
-            raise RobooptError(
-                f"`path` must be an HDF5 file, but {path} is broken or another kind of "
-                f"file: {' '.join(str(error).split())}"
-            ) from error
         # Without the observation after it, `load_recordings` drops the last action.
         self.lengths = np.array(
             [

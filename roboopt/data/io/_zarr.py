@@ -18,6 +18,7 @@ from roboopt.data._files import (
     MIN_LIMIT,
     expansion_limit,
     optional_package,
+    read_as,
 )
 from roboopt.data.io._arrays import (
     OTHER_NAMES,
@@ -73,34 +74,31 @@ def _check_codecs(array: Any, path: Path) -> None:
 
 def read_zarr(path: Path, options: ReadOptions) -> Iterator[tuple[str, Arrays]]:
     """Yield the arrays of a replay buffer, a folder or a `.zarr.zip`."""
+    with read_as("be a replay buffer in Zarr", path):
+        arrays = _arrays(path, options)
+    yield str(path), arrays
+
+
+def _arrays(path: Path, options: ReadOptions) -> dict[str, Any]:
     zarr = optional_package("zarr", "Zarr", "zarr")
-    try:
-        zipped = path.is_file()
-        store = zarr.storage.ZipStore(path, mode="r") if zipped else str(path)
-        left = _expansion_limit(path)
-        root: Any = zarr.open_group(store, mode="r")
-        group: Any = root["data"] if "data" in root else root
-        members = {name: array for name, array in group.arrays()}
-        last = root["meta/episode_ends"] if "meta" in root else None
-        for array in (*members.values(), *([] if last is None else [last])):
-            _check_codecs(array, path)
-            left -= max(array.nbytes, math.prod(array.chunks) * array.dtype.itemsize)
-        if left < 0:
-            raise RobooptError(
-                f"`path` must be of its size, but {path} expands too far."
-            )
-        ends = None if last is None else np.asarray(last)
-        read = {
-            name: np.asarray(array)
-            for name, array in members.items()
-            if array.ndim <= 2 and array.dtype.kind in "fiub"
-        }
-    except RobooptError:
-        raise
-    except Exception as error:  # A broken store may fail in any way.
-        raise RobooptError(
-            f"`path` must be a replay buffer in Zarr, but {path}: {error}"
-        ) from error
+    zipped = path.is_file()
+    store = zarr.storage.ZipStore(path, mode="r") if zipped else str(path)
+    left = _expansion_limit(path)
+    root: Any = zarr.open_group(store, mode="r")
+    group: Any = root["data"] if "data" in root else root
+    members = {name: array for name, array in group.arrays()}
+    last = root["meta/episode_ends"] if "meta" in root else None
+    for array in (*members.values(), *([] if last is None else [last])):
+        _check_codecs(array, path)
+        left -= max(array.nbytes, math.prod(array.chunks) * array.dtype.itemsize)
+    if left < 0:
+        raise RobooptError(f"`path` must be of its size, but {path} expands too far.")
+    ends = None if last is None else np.asarray(last)
+    read = {
+        name: np.asarray(array)
+        for name, array in members.items()
+        if array.ndim <= 2 and array.dtype.kind in "fiub"
+    }
     arrays: dict[str, Any] = {} if ends is None else {"episode_ends": ends}
     names = {OTHER_NAMES.get(name, name): name for name in read}
     if "actions" not in names:
@@ -117,4 +115,4 @@ def read_zarr(path: Path, options: ReadOptions) -> Iterator[tuple[str, Arrays]]:
         str(path),
         options,
     )
-    yield str(path), arrays
+    return arrays

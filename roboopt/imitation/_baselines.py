@@ -1,0 +1,119 @@
+"""What a clone must beat: three predictions of an action that learn next to nothing.
+
+- persistence, the action before, which a policy that does not see it cannot return;
+- linear, the least squares of the actions on the observation;
+- nearest neighbor, the action at the nearest of the demonstrated observations.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from roboopt.data import Demonstrations, Normalizer, Trajectory
+from roboopt.policies import LinearPolicy
+
+MAX_NEIGHBORS = 50_000
+PERSISTENCE = "persistence"
+
+
+class Errors(NamedTuple):
+    """How far predicted actions are from demonstrated ones."""
+
+    by_action: np.ndarray
+    """(act,): root mean squares in the actions' units; of discrete actions the share of
+    samples with another choice."""
+    over_time: tuple[np.ndarray, ...]
+    """By episode, (time,): root mean square over axes, in units of the actions'
+    standard deviations; of discrete actions the share of axes that differ."""
+    total: float
+    """The root mean square over all samples and axes, or the share."""
+
+    @classmethod
+    def of(
+        cls, made: Sequence[np.ndarray], episodes: Sequence[Trajectory], scale: Any
+    ) -> "Errors":
+        """Return the errors of predictions, one array (time, act) an episode.
+
+        Args:
+            made: the predictions.
+            episodes: what was demonstrated.
+            scale: of each axis of an action; None for discrete actions.
+        """
+        pairs = list(zip(made, episodes, strict=True))
+        if scale is None:
+            gaps = [(own != np.asarray(e.actions)).astype(float) for own, e in pairs]
+            joined = np.concatenate(gaps)
+            over_time = tuple(gap.mean(1) for gap in gaps)
+            return cls(joined.mean(0), over_time, float(joined.mean()))
+        gaps = [own - np.asarray(e.actions) for own, e in pairs]
+        over_time = tuple(np.sqrt(((gap / scale) ** 2).mean(1)) for gap in gaps)
+        joined = np.concatenate(gaps)
+        total = float(np.sqrt(((joined / scale) ** 2).mean()))
+        return cls(np.sqrt((joined**2).mean(0)), over_time, total)
+
+
+def baseline_errors(
+    known: Sequence[Trajectory],
+    asked: Sequence[Trajectory],
+    first: Any,
+    scale: Any,
+    limits: Mapping[str, Any],
+) -> dict[str, Errors]:
+    """Return the errors of each baseline by its name.
+
+    Args:
+        known: the demonstrations that it may know.
+        asked: those that it predicts.
+        first: what counts as the action before an episode.
+        scale: of each axis of an action; None for discrete actions.
+        limits: the actuators' `low` and `high`, at which actions are clipped.
+    """
+    samples = Demonstrations.from_trajectories(known, **limits)
+    if not np.asarray(samples.observations).shape[1]:
+        return {}
+    seen = [np.asarray(e.observations, float)[:-1] for e in asked]
+    ends = np.cumsum([len(x) for x in seen])[:-1]
+    joined = np.concatenate(seen)
+    linear = _linear if scale is not None else _linear_choices
+    shifted = [np.concatenate([[first], np.asarray(e.actions)[:-1]]) for e in asked]
+    found = {
+        PERSISTENCE: shifted,
+        "linear": np.split(linear(samples, joined), ends),
+        "nearest neighbor": np.split(_nearest(samples, joined), ends),
+    }
+    clip = scale is not None and bool(limits)
+    if clip:
+        low, high = limits.get("low", -np.inf), limits.get("high", np.inf)
+        found = {k: [np.clip(x, low, high) for x in v] for k, v in found.items()}
+    return {name: Errors.of(made, asked, scale) for name, made in found.items()}
+
+
+def _linear(samples: Demonstrations, asked: np.ndarray) -> np.ndarray:
+    real = jax.tree.map(lambda x: jnp.asarray(x, float), samples)
+    return np.asarray(jax.jit(jax.vmap(LinearPolicy.of(real)))(jnp.asarray(asked)))
+
+
+def _linear_choices(samples: Demonstrations, asked: np.ndarray) -> np.ndarray:
+    """Return the likeliest choices by least squares on indicators of each choice."""
+    ones = lambda x: np.concatenate([x, np.ones((len(x), 1))], 1)  # noqa: E731
+    x, rows = ones(np.asarray(samples.observations, float)), []
+    for column in np.asarray(samples.actions).T:
+        choices = np.unique(column)
+        fitted = np.linalg.lstsq(x, (column[:, None] == choices).astype(float))[0]
+        rows.append(choices[(ones(asked) @ fitted).argmax(1)])
+    return np.stack(rows, 1)
+
+
+def _nearest(samples: Demonstrations, asked: np.ndarray) -> np.ndarray:
+    from scipy.spatial import KDTree
+
+    seen = np.asarray(samples.observations, float)
+    rows = np.linspace(0, len(seen) - 1, min(len(seen), MAX_NEIGHBORS)).astype(int)
+    units = Normalizer.of(seen)
+    mean, scale = np.asarray(units.mean()), np.asarray(units.scale())
+    tree = KDTree((seen[rows] - mean) / scale)
+    _, index = tree.query((asked - mean) / scale)
+    return np.asarray(samples.actions)[rows[index]]

@@ -1,0 +1,34 @@
+"""The figure of a training: the loss of its batches, and that on validation data."""
+
+import numpy as np
+
+from roboopt.optimize import Result
+from roboopt.report import BEFORE_AFTER, GRAY, panel
+
+SMOOTHED_SHARE = 100  # of the steps make a point of the loss of batches
+MAX_RATIO = 30.0  # of losses on a linear axis
+
+
+def learning_curve(result: Result) -> str:
+    """Draw the loss in training and on `validation` over the steps, in one panel."""
+    loss = np.asarray(result.history["loss"], float)
+    parts = np.array_split(np.arange(len(loss)), min(len(loss), SMOOTHED_SHARE))
+    steps = np.array([part.mean() for part in parts])
+    means = np.array([loss[part].mean() for part in parts])
+    drawn = [means]
+    label = "mismatch in training and on validation data over gradient steps"
+    with panel("mismatch", "gradient step", "[1]", label=label) as made:
+        made.axes.plot(steps, means, color=GRAY, label="training")
+        if result.best_step is not None:
+            values, color = result.history["validation"], BEFORE_AFTER["after"]
+            known = np.flatnonzero(np.isfinite(values))
+            drawn.append(values[known])
+            made.axes.plot(known, values[known], color=color, label="validation")
+            best = result.best_step
+            made.axes.plot(best, values[best], "o", color=color, markersize=5)
+        low, high = (f(np.concatenate(drawn)) for f in (np.nanmin, np.nanmax))
+        if 0 < MAX_RATIO * low < high:
+            made.axes.set_yscale("log")
+        made.axes.legend(frameon=False)
+        made.ticks(integer=True)
+    return made.svg

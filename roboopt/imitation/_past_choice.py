@@ -1,0 +1,71 @@
+"""Whether the clone sees its last actions, where nobody said.
+
+A policy that sees its last action can copy it, and then a small error says little (see
+`policies.PastActions`). So it sees actions only where without them it predicts worse
+than copying does, as with demonstrations by people, who hesitate, and pass an obstacle
+now on one side and now on the other.
+"""
+
+import time
+from collections.abc import Callable
+from os import PathLike
+from typing import Any
+
+from roboopt._interrupt import ending
+from roboopt.imitation._baselines import PERSISTENCE, baseline_errors
+from roboopt.imitation._clone_training import Training
+from roboopt.imitation._demonstration_set import DemonstrationSet
+from roboopt.optimize import Checkpoint, Result
+
+PAST_ACTIONS = 3  # tell a velocity from tremor
+MAX_SHARE = 0.9  # of the error of copying, above which it counts as no better
+UNFINISHED = ("seconds", "interrupted")
+
+
+def trained(
+    build: Callable[[int], Training],
+    data: DemonstrationSet,
+    *,
+    past_actions: int | None,
+    seconds: float,
+    checkpoint: str | PathLike | None,
+    **budget: Any,
+) -> tuple[Training, Result]:
+    """Return the training and its result.
+
+    Args:
+        build: returns the training of a policy that sees so many past actions.
+        data: the demonstrations.
+        past_actions: how many it sees; if None, three if it needs them.
+        seconds: time limit of all training [s].
+        checkpoint: file for its state.
+        **budget: of `Training.run`.
+    """
+    kept = None if checkpoint is None else Checkpoint(checkpoint)
+    began = time.perf_counter()
+
+    def run(past: int, name: str, seconds: float) -> tuple[Training, Result]:
+        training = build(past)
+        part = None if kept is None else kept.part(name)
+        result = training.run(seconds=seconds, checkpoint=part, **budget)
+        return training, training.without_gain(result)
+
+    training, result = run(past_actions or 0, "", seconds)
+    left = seconds - (time.perf_counter() - began)
+    late = result.reason in UNFINISHED or ending() or left <= 0
+    if past_actions is not None or training.validation is None or late:
+        return training, result
+    copied = baseline_errors(
+        data.training,
+        data.validation,
+        data.first_action,
+        training.scale,
+        training.limits,
+    )[PERSISTENCE].total
+    error = training.errors(result.model, data.validation).total
+    if error < MAX_SHARE * copied:
+        return training, result
+    other, second = run(PAST_ACTIONS, "past actions", left)
+    seen = data.with_past_actions(PAST_ACTIONS).validation
+    better = other.errors(second.model, seen).total < error
+    return (other, second) if better else (training, result)

@@ -1,0 +1,136 @@
+"""A clone is selected on validation episodes, and judged on others beside baselines."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import roboopt as ro
+from roboopt.imitation._baselines import baseline_errors
+
+
+def said(made):
+    return " ".join(str(made).split())
+
+
+SMALL = {"steps": 200, "width": 8, "depth": 1}
+
+
+def wandering(seed, count, length, rule, noise=0.0):
+    """Return episodes of random walks of two axes, with noise on the actions."""
+    rng, episodes = np.random.default_rng(seed), []
+    for _ in range(count):
+        seen = np.cumsum(rng.normal(size=(length + 1, 2)), 0)
+        actions = np.apply_along_axis(rule, 1, seen[:-1])
+        actions = actions + noise * rng.normal(size=actions.shape)
+        episodes.append(ro.data.Trajectory(seen, actions, 0.05))
+    return episodes
+
+
+def tremor(seed, count=12, length=60):
+    """Return episodes whose actions change slowly, and not with the observation."""
+    rng, episodes = np.random.default_rng(seed), []
+    for _ in range(count):
+        action = np.cumsum(rng.normal(size=(length, 1)), 0)
+        seen = rng.normal(size=(length + 1, 2))
+        episodes.append(ro.data.Trajectory(seen, action, 0.05))
+    return episodes
+
+
+def test_a_linear_demonstrator_gets_a_linear_clone():
+    episodes = wandering(0, 8, 40, lambda o: [o[0] - 2 * o[1]], noise=1.0)
+    made = ro.clone(episodes, **SMALL)
+    assert isinstance(made.policy, ro.policies.LinearPolicy)
+    # The same least squares, of all samples but those held out.
+    assert made.errors["clone"] == pytest.approx(made.errors["linear"], rel=1e-9)
+    assert made.errors["clone"] < made.errors["nearest neighbor"]
+    assert "linear policy, which is the clone" in said(made)
+    network = ro.clone(episodes, policy="mlp", **SMALL)
+    assert isinstance(network.policy, ro.policies.MLPPolicy)
+
+
+def test_a_curved_demonstrator_gets_a_network_that_beats_the_baselines():
+    episodes = wandering(1, 12, 80, lambda o: [np.sin(o[0])], noise=0.1)
+    made = ro.clone(episodes, steps=2000, width=32)
+    assert isinstance(made.policy, ro.policies.MLPPolicy)
+    others = [x for name, x in made.errors.items() if name != "clone"]
+    assert made.errors["clone"] < min(others)
+    known = made.training.history["validation"]
+    assert made.mismatch["validation"] == pytest.approx(np.nanmin(known), rel=1e-9)
+    assert f"step {made.training.best_step} of" in said(made)
+
+
+def test_the_clone_sees_its_actions_where_copying_them_is_better():
+    made = ro.clone(tremor(2), **SMALL)
+    assert "3 past actions" in made.description["input"]
+    assert made.errors["clone"] < 1.05 * made.errors["persistence"]
+    assert made.errors["persistence"] < 0.5 * made.errors["linear"]
+    blind = ro.clone(tremor(2), past_actions=0, **SMALL)
+    assert blind.errors["clone"] > blind.errors["persistence"]
+    assert "more than the baseline persistence" in said(blind)
+    # The policy acts with a memory of what it did: three actions in, one out.
+    carry = ro.policies.initial_carry(made.policy)
+    for _ in range(3):
+        carry, action = ro.policies.act(made.policy, carry, jnp.zeros(2), jnp.zeros(()))
+    assert action.shape == (1,) and np.isfinite(action).all()
+    assert ro.policies.observation_size(made.policy) == 2
+
+
+def test_a_resumed_clone_is_the_same_to_the_bit(tmp_path):
+    path = {"checkpoint": tmp_path / "run.npz"}
+    whole = ro.clone(tremor(2), **SMALL)
+    ro.clone(tremor(2), **path, **{**SMALL, "steps": 200}, seconds=1e9)
+    again = ro.clone(tremor(2), **path, **SMALL)
+    for one, other in zip(
+        jax.tree.leaves(whole.policy), jax.tree.leaves(again.policy), strict=True
+    ):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_baselines_by_hand():
+    # Observations 0, 1, 2 with actions 0, 1, 2 are known; asked is 2, 0 with 5, 1.
+    known = ro.data.Trajectory(
+        np.array([[0.0], [1], [2], [3]]), np.arange(3.0)[:, None], 1.0
+    )
+    asked = ro.data.Trajectory(np.array([[2.0], [0], [0]]), np.array([[5.0], [1]]), 1.0)
+    found = baseline_errors([known], [asked], np.array([4.0]), np.array([2.0]), {})
+    # Persistence says 4, 5; linear and neighbor say 2, 0: errors 1, 4 and 3, 1 over 2.
+    assert found["persistence"].total == pytest.approx(np.sqrt((1 + 16) / 2) / 2)
+    assert found["linear"].total == pytest.approx(np.sqrt((9 + 1) / 2) / 2, rel=1e-5)
+    assert found["nearest neighbor"].total == pytest.approx(np.sqrt(5) / 2)
+    clipped = baseline_errors(
+        [known], [asked], np.array([4.0]), np.array([2.0]), {"high": np.array([4.5])}
+    )
+    assert clipped["persistence"].by_action == pytest.approx(np.sqrt((1 + 3.5**2) / 2))
+
+
+def test_baselines_of_choices():
+    known = ro.data.Trajectory(np.array([[-1.0], [1], [0]]), np.array([[0], [3]]), 1.0)
+    asked = ro.data.Trajectory(np.array([[-2.0], [2], [0]]), np.array([[0], [3]]), 1.0)
+    found = baseline_errors([known], [asked], np.array([0]), None, {})
+    assert found["linear"].total == found["nearest neighbor"].total == 0
+    assert found["persistence"].total == 0.5
+
+
+def test_weight_decay_and_dropout_shrink_what_noise_teaches():
+    # Actions of pure noise: whatever a network learns of them is wrong.
+    episodes = wandering(3, 6, 30, lambda o: [0.0], noise=1.0)
+    alike = {"policy": "mlp", "validation": 0, "steps": 600, "width": 32}
+
+    def size(made):
+        seen = np.random.default_rng(0).normal(size=(200, 2))
+        return float(np.std(jax.vmap(made.policy)(jnp.asarray(seen))))
+
+    plain = size(ro.clone(episodes, **alike))
+    assert size(ro.clone(episodes, weight_decay=1.0, **alike)) < 0.7 * plain
+    assert size(ro.clone(episodes, dropout=0.5, **alike)) < 0.9 * plain
+
+
+@pytest.mark.parametrize(
+    "name, value",
+    [("validation", 1.0), ("validation", -0.1), ("patience", 0), ("past_actions", -1)]
+    + [("dropout", 1.0), ("weight_decay", -1.0), ("relative", (5,)), ("clip", True)],
+)
+def test_what_cannot_be_is_refused(name, value):
+    with pytest.raises(ro.RobooptError, match=f"`{name}`"):
+        ro.clone(tremor(0), **{name: value}, **SMALL)
