@@ -20,6 +20,11 @@ NEAR = 1e-6  # rad: angles so close to 0 or π are taken for these
 MAX_REFINEMENT = 0.01  # rad: a root that is farther off is of another equilibrium
 BALANCED = 0.02  # of the largest gravity effort on a joint: what counts as none
 
+DURATION, MAX_DURATION = 4.0, 30.0  # s, of an episode by default
+FALLING_TIMES = 5.0  # 1/λ that a return takes
+HOLDING_TIME = 1.0  # s, after the return
+NUDGE = 1e-6  # rad or m
+
 
 def find_upright(
     world: PybulletWorld, given: Mapping[str, float] | None
@@ -67,6 +72,35 @@ def find_upright(
         free = np.setdiff1d(free, stopped)  # The highest point is at a limit.
     _check(world, q, np.abs(bodies.gravity_effort(q, world.gravity)), pulls)
     return q, turned
+
+
+def balancing_time(world: PybulletWorld, upright: np.ndarray) -> float:
+    """Return the length of an episode [s] in which a robot can return to `upright`.
+
+    Passive joints fall by q̈ = λ² q with −M⁻¹ dg/dq of eigenvalues λ², and no motor
+    brings them back much faster: a pole whose inertia is large for its weight takes
+    long.
+    """
+    bodies, passive = RigidBodies(world.model), np.flatnonzero(~world.model.driven)
+    if not len(passive):
+        return DURATION
+    matrix = bodies.mass_matrix(upright) + np.diag(world.armature)
+    nudges = NUDGE * np.eye(len(upright))[passive]
+    slopes = [
+        bodies.gravity_effort(upright + nudge, world.gravity)
+        - bodies.gravity_effort(upright - nudge, world.gravity)
+        for nudge in nudges
+    ]
+    slope = np.array(slopes)[:, passive].T / (2 * NUDGE)
+    squares = np.linalg.eigvals(
+        -np.linalg.solve(matrix[np.ix_(passive, passive)], slope)
+    )
+    slowest = (FALLING_TIMES / (MAX_DURATION - HOLDING_TIME)) ** 2
+    falling = np.clip(squares.real[squares.real > NUDGE], slowest, None)
+    if not len(falling):
+        return DURATION
+    longest = np.ceil(FALLING_TIMES / np.sqrt(falling.min()) + HOLDING_TIME)
+    return max(DURATION, float(longest))
 
 
 def _largest_pulls(world: PybulletWorld, bodies: RigidBodies) -> np.ndarray:

@@ -23,7 +23,7 @@ from ._fitted_robot import load_world
 from ._fixed_base import FixedBaseEnv
 from ._named_task import named_task
 from ._sizing import assumed_efforts, motor_limits
-from ._upright import find_upright
+from ._upright import balancing_time, find_upright
 from ._world import PybulletWorld
 from .tasks import Hold
 
@@ -61,7 +61,8 @@ class RobotTask(FixedBaseEnv):
         bullet_defaults: give links without `<inertial>`, which are massless frames,
             PyBullet's 1 kg and 1 kg·m².
         xacro_args: values of the arguments of a .xacro file, by name.
-        duration: length of an episode [s].
+        duration: length of an episode [s]; by default 4 s, or longer where passive
+            joints fall slowly.
         time_step: [s].
         actuators: the motors of all joints; by default 1 Ω and 10 A at the limit.
         model: a fitted model of the robot, as in `apply`.
@@ -102,7 +103,7 @@ class RobotTask(FixedBaseEnv):
         repair: bool = False,
         bullet_defaults: bool = False,
         xacro_args: Mapping[str, str] | None = None,
-        duration: float = 4.0,
+        duration: float | None = None,
         time_step: float = 1 / 240,
         actuators: Actuators | None = None,
         model: Any = None,
@@ -154,7 +155,9 @@ class RobotTask(FixedBaseEnv):
             effort_limits=limits,
             start_range=(self._lower[:n], self._upper[:n]),
             goal_range=(np.empty(0), np.empty(0)),
-            duration=duration,
+            duration=balancing_time(world, self.upright)
+            if duration is None
+            else duration,
             time_step=time_step,
             actuators=actuators,
             randomize=randomize,

@@ -32,6 +32,8 @@ from roboopt.policies._protocol import TimeVaryingPolicy
 
 MAX_STEP_ANGLE = 0.2  # ω Δt of a joint's own oscillation [rad]
 MAX_STEP_DAMPING = 0.5  # d Δt / m: share of the velocity damped in a step
+WORST_STEP_ANGLE, WORST_STEP_DAMPING = 0.7, 0.8  # where the inertia is smallest
+CONFIGURATIONS = 50  # at which inertias are computed, the middle of the ranges first
 STABILITY_BOUND = 2.0  # of max eig(M⁻¹ (D + K_d)) Δt
 INSTANTS = 50  # of a motion's period, at which the mass matrix is computed
 
@@ -100,7 +102,9 @@ class PDGravityCompensation(JointGains, Jittable):
         and K_d = 2 ζ √(K_p m), with m = 1 / (M⁻¹)_jj the inertia that the joint feels
         at the middle of its range while the others are free. Gains of light joints are
         reduced: in a step of Δt a joint's own oscillation turns by at most 0.2 rad, and
-        damping takes at most half of its velocity.
+        damping takes at most half of its velocity; and by at most 0.7 rad and 0.8 of
+        the velocity where the inertia is smallest, at 50 random configurations, as
+        when an arm folds up.
 
         Args:
             robot: the robot.
@@ -120,16 +124,20 @@ class PDGravityCompensation(JointGains, Jittable):
         limited = (span >= 0) & (span < 4 * np.pi)
         half = jnp.where(limited & (span > 0), span / 2, np.pi)
         middle = jnp.where(limited, robot.lower + span / 2, 0.0)
-        matrix = robot.mass_matrix(middle)
-        matrix += time_step * jnp.diag(implicit_damping * robot.damping)
-        inertia = 1 / jnp.diag(jnp.linalg.inv(matrix))
+        away = np.random.default_rng(0).uniform(-1, 1, (CONFIGURATIONS, len(half)))
+        away[0] = 0
+        away = half[None] * jnp.asarray(away, half.dtype)
+        matrices = jax.vmap(robot.mass_matrix)(middle[None] + away)
+        matrices += time_step * jnp.diag(implicit_damping * robot.damping)[None]
+        inertias = 1 / jnp.diagonal(jnp.linalg.inv(matrices), axis1=1, axis2=2)
+        inertia, least = inertias[0], inertias.min(axis=0)
+        turning = jnp.minimum(MAX_STEP_ANGLE**2 * inertia, WORST_STEP_ANGLE**2 * least)
+        slowing = jnp.minimum(MAX_STEP_DAMPING * inertia, WORST_STEP_DAMPING * least)
         stiffness = jnp.minimum(
-            jnp.asarray(effort_limits) / (saturation * half),
-            inertia * (MAX_STEP_ANGLE / time_step) ** 2,
+            jnp.asarray(effort_limits) / (saturation * half), turning / time_step**2
         )
         damping = jnp.minimum(
-            2 * damping_ratio * jnp.sqrt(stiffness * inertia),
-            inertia * (MAX_STEP_DAMPING / time_step),
+            2 * damping_ratio * jnp.sqrt(stiffness * inertia), slowing / time_step
         )
         return cls(robot, stiffness, damping)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
+import pybullet_data
 import pytest
 from roboopt_envs.robot import RobotTask
 
@@ -30,6 +31,16 @@ FURUTA = """<robot name="furuta">
 <joint name="swing" type="continuous"><origin xyz="0.2 0 0"/><parent link="arm"/>
   <child link="pole"/><axis xyz="1 0 0"/><limit effort="0"/></joint>
 </robot>"""
+
+
+def test_an_episode_is_long_enough_for_a_pole_that_falls_slowly():
+    # PyBullet's pole of 0.1 kg, 0.5 m above its joint, has 1 kg·m²: λ² = m g l/I with
+    # I = 1 + 0.1 · 0.5², and 5/λ + 1 = 8.2 s.
+    path = Path(pybullet_data.getDataPath()) / "cartpole.urdf"
+    env = RobotTask(path, actuated=["slider_to_cart"])
+    assert env.duration == 9.0
+    assert RobotTask(path, actuated=["slider_to_cart"], duration=2.0).duration == 2.0
+    assert RobotTask(FILES["furuta"]).duration == 4.0
 
 
 @dataclass(frozen=True)

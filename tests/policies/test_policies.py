@@ -76,6 +76,34 @@ def test_guessed_gains_are_stable_and_come_near_the_goal(robot):
     env.close()
 
 
+FOLDING = """<robot name="folding"><link name="base"/>
+<link name="column"><inertial><mass value="0.1"/>
+  <inertia ixx="2e-4" iyy="2e-4" izz="2e-4" ixy="0" ixz="0" iyz="0"/></inertial></link>
+<link name="arm"><inertial><origin xyz="0.25 0 0"/><mass value="0.2"/>
+  <inertia ixx="1e-5" iyy="2e-4" izz="2e-4" ixy="0" ixz="0" iyz="0"/></inertial></link>
+<joint name="pan" type="revolute"><parent link="base"/><child link="column"/>
+  <axis xyz="0 0 1"/><limit lower="-2" upper="2" effort="10"/></joint>
+<joint name="lift" type="revolute"><parent link="column"/><child link="arm"/>
+  <axis xyz="0 1 0"/><limit lower="-1.6" upper="1.6" effort="10"/></joint></robot>"""
+
+
+def test_guessed_gains_are_stable_where_an_arm_folds_up(tmp_path):
+    # Stretched out, the arm has 0.0129 kg·m² about the column, and 0.0002 folded up:
+    # damping of half the velocity in a step would there be of 31 times the velocity,
+    # and a step is stable up to 2.
+    (tmp_path / "folding.urdf").write_text(FOLDING)
+    robot, step = ro.load_urdf(tmp_path / "folding.urdf"), 1 / 240
+    policy = ro.policies.PDGravityCompensation.from_limits(robot, 10.0, step)
+    stiffness, damping = np.diag(policy.stiffness), np.diag(policy.damping)
+    for lift in np.linspace(-1.6, 1.6, 65):
+        inverse = np.linalg.inv(robot.mass_matrix(jnp.array([0.0, lift])))
+        slowed = np.eye(2) - step * inverse @ damping
+        pulled = -step * inverse @ stiffness
+        along = [np.eye(2) + step * pulled, step * slowed]
+        map_ = np.block([along, [pulled, slowed]])
+        assert np.abs(np.linalg.eigvals(map_)).max() < 1
+
+
 def test_gains_stay_positive_whatever_is_tuned(two_link):
     _, twin = two_link
     policy = ro.policies.PDGravityCompensation(twin.robot, jnp.ones(2), jnp.ones(2))
