@@ -16,7 +16,8 @@ ENVIRONMENTS = {
 }
 """Robots by name, and by the class of their environment."""
 ROBOTS = ("two-link", "iiwa", "panda")
-FREE = ("mass", "center_of_mass", "extent", "shear", "damping", "friction")
+FREE_HELP = 'Fitted parameters, such as mass or "*[link_7]".'
+EVERY_QUANTITY = "bodies, damping, friction, of noisy recordings offsets"
 COLUMNS = ("time", "positions", "velocities", "efforts")
 SIMULATED = ("tool", "packages", "randomize")
 """Options of a robot that is simulated, not recorded."""
@@ -76,9 +77,7 @@ class Identify:
         None, "Columns of the velocities [rad/s or m/s].", "by name", shown="NAME,..."
     )
     efforts: str | None = flag(None, EFFORTS_HELP, "by name", shown="NAME,...")
-    free: tuple[str, ...] = flag(
-        FREE, 'Fitted parameters, such as mass or "*[link_7]".', shown="NAME"
-    )
+    free: tuple[str, ...] = flag((), FREE_HELP, EVERY_QUANTITY, shown="NAME")
     held_out: float | None = flag(None, HELD_OUT_HELP, THIRD)
     test: tuple[str, ...] = flag(
         (), "Recordings that test the model, held out of the fit.", shown="RECORDING"
@@ -113,6 +112,7 @@ class Identify:
         import roboopt as ro
 
         free = tuple(name for text in self.free for name in text.split(",") if name)
+        free = free or None
         robot = self._robot()
         kept = ro.optimize.Checkpoint(folder / CHECKPOINT)
         options: dict[str, Any] = {}

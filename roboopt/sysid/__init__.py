@@ -1,5 +1,7 @@
 """System identification: a robot's parameters fitted to recordings."""
 
+from roboopt.sysid._base_parameters import BaseParameter as BaseParameter
+from roboopt.sysid._effort_errors import EffortErrors as EffortErrors
 from roboopt.sysid._excitation import Excitation as Excitation
 from roboopt.sysid._excitation import design_excitation as design_excitation
 from roboopt.sysid._excitation import excite as excite

@@ -25,6 +25,9 @@ from roboopt.dynamics import (
 from roboopt.losses import L2
 from roboopt.objectives import InverseDynamicsError, ResidualObjective
 
+UNCONSTRAINED_FITS = 3  # each weighted by the noise that the one before leaves
+MIN_SINGULAR = 1e-10  # relative
+MIN_NOISE_SHARE = 1e-9  # of the noise before
 CHUNK = 1024  # instants whose matrices are made at once
 
 
@@ -76,6 +79,31 @@ class Condensed:
         # Fewer instants than numbers leave fewer rows: zeros keep the shape.
         short = factors.shape[2] - factors.shape[1]
         return cls(np.pad(factors, ((0, 0), (0, max(short, 0)), (0, 0))), instants)
+
+    def rms(self, numbers: np.ndarray) -> np.ndarray:
+        """Return the root mean square of each joint's error with these φ [N·m or N]."""
+        left = self.factors @ np.append(numbers, -1.0)
+        return np.sqrt((left**2).sum(1) / self.instants)
+
+    def unconstrained(self, given: np.ndarray, free: np.ndarray) -> np.ndarray:
+        """Return the φ of least squares, possible or not, by the noise of each joint.
+
+        Only the `free` numbers change, and of the combinations that the recordings do
+        not determine none does.
+        """
+        found = given.copy()
+        noise = np.where(self.rms(given) > 0, self.rms(given), 1.0)
+        for _ in range(UNCONSTRAINED_FITS):
+            rows = (self.factors / noise[:, None, None]).reshape(-1, len(given) + 1)
+            right = rows @ np.append(-given, 1.0)
+            slopes = rows[:, :-1][:, free]
+            size = np.linalg.norm(slopes, axis=0)
+            size[size == 0] = 1.0
+            change = np.linalg.lstsq(slopes / size, right, rcond=MIN_SINGULAR)[0]
+            found[free] = given[free] + change / size
+            left = self.rms(found)
+            noise = np.maximum(left, MIN_NOISE_SHARE * noise)
+        return found
 
     def batch(self) -> np.ndarray:
         """Return the batch of `CondensedEffortError`."""

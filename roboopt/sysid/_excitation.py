@@ -5,6 +5,7 @@ kept: in a batch, each step would wait for the longest line search.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +24,7 @@ from roboopt.objectives import ExcitationCost
 from roboopt.optimize import Checkpoint, minimize
 from roboopt.policies import FourierReference, TimeVaryingPolicy, TrackingController
 from roboopt.rollouts import collect, episode_seed, robot_notes
-from roboopt.sysid._robot import KnownRobot, robot_in
+from roboopt.sysid._robot import FREE, KnownRobot, robot_in
 
 LIMIT_SHARE = 0.8  # of the limits, that the motion itself may take
 MAX_SAMPLES_PER_PERIOD = 20  # of the fastest harmonic, at which a motion is judged
@@ -48,7 +49,7 @@ class Excitation:
 def excite(
     env: Any,
     *,
-    free: tuple[str, ...],
+    free: Sequence[str] | None = None,
     seed: int = 0,
     steps: int = DESIGN_STEPS,
     progress: bool = False,
@@ -62,7 +63,8 @@ def excite(
     Args:
         env: a PyBullet environment, as `identify` takes it; its `duration` is that of
             the motion, and its `randomize` decides how far the real robot is off.
-        free: names or patterns of the parameters to excite.
+        free: names or patterns of the parameters to excite; if None, those that
+            `identify` fits.
         seed: seed of the motion and of the environment.
         steps: steps of the design.
         progress: whether to show a progress bar.
@@ -72,7 +74,7 @@ def excite(
         RobooptError: if the robot has passive joints and is no cart-pole, or an
             argument breaks its rule.
     """
-    env = env.unwrapped
+    env, free = env.unwrapped, FREE if free is None else free
     for name, text in robot_notes(env).items():
         say(f"{name}: {text}", progress)
     known = KnownRobot.of(env, free)

@@ -16,6 +16,7 @@ from typing import Any
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
 from roboopt.data import Trajectory, sliding_windows
 from roboopt.diagnose import (
@@ -28,6 +29,7 @@ from roboopt.dynamics import ParametricTwin
 from roboopt.objectives import InverseDynamicsError, Keyed, PredictionError, Prior
 from roboopt.optimize import Bound, Checkpoint, Fit, Result, least_squares
 from roboopt.sysid._condensed import Condensed, CondensedEffortError, is_condensable
+from roboopt.sysid._nearest_possible import nearest_possible
 from roboopt.sysid._preparation import common_length
 
 MIN_SCALE_SHARE = 1e-9  # of a signal: smaller residuals are rounding
@@ -54,6 +56,9 @@ class Estimate:
     training: tuple[Trajectory, ...] = ()
     """The recordings of the fit, as a simulation is compared with them."""
     held_out: tuple[Trajectory, ...] = ()
+    efforts: tuple[InverseDynamicsError, Sequence, Sequence] | None = None
+    """What efforts are judged by: their error, the recordings of the fit, and those
+    held out. None for robots with joints that nothing drives."""
 
     @property
     def model(self) -> ParametricTwin:
@@ -94,12 +99,16 @@ class Fitter:
     steps: int
     progress: bool
     checkpoint: Checkpoint | None = None
+    spans: np.ndarray | None = None
+    """The size of each coordinate, of which the prior is a share."""
     step_counts: list[int] = field(default_factory=list)
     """Steps of each fit so far."""
     last: tuple[Any, Any] | None = None
     """The objective and the data of the last fit."""
     cutoff: float | None = None
     """Frequency above which the data of the fits are smoothed [Hz]."""
+    condensed: tuple[tuple, Condensed] | None = None
+    """The condensed data of the last fit of efforts, and what they were made of."""
     kept: Estimate | None = None
     """The best fit so far, which a Ctrl-C leaves."""
 
@@ -170,9 +179,20 @@ class Fitter:
         )
         if set(parts) == {"effort"} and is_condensable(parts["effort"], begin):
             error = CondensedEffortError(np.asarray(parts["effort"].scale))
-            condensed = Condensed.of(parts["effort"], begin, data["effort"])
+            condensed = self._condensed(parts["effort"], data["effort"])
             batch = {"effort": condensed.batch()}
-            result = minimized(self._sum({"effort": error}, prior_weight), begin, batch)
+            effort = self._sum({"effort": error}, prior_weight)
+            counted = np.isfinite(np.asarray(parts["effort"].scale))
+            of_counted = Condensed(condensed.factors[counted], condensed.instants)
+            nearest = nearest_possible(self.start, of_counted, self._deviations())
+            if nearest is not None:
+                if effort(nearest, batch) < effort(begin, batch):
+                    begin = nearest
+                # The first fit only tells the noise.
+                minimized = functools.partial(
+                    minimized, steps=self.steps if prior_weight else 1
+                )
+            result = minimized(effort, begin, batch)
         else:
             result = minimized(whole, begin, data)
         interrupted = result.reason == "interrupted"
@@ -185,17 +205,28 @@ class Fitter:
             raise KeyboardInterrupt
         return result
 
+    def _condensed(self, error: InverseDynamicsError, data: Trajectory) -> Condensed:
+        """Return the condensed data, once for all fits of them."""
+        key = data, error.every, error.central
+        if self.condensed is None or not all(
+            a is b or a == b for a, b in zip(self.condensed[0], key, strict=True)
+        ):
+            self.condensed = key, Condensed.of(error, self.start, data)
+        return self.condensed[1]
+
     def _sum(self, parts: Mapping[str, Any], prior_weight: float) -> Any:
         """Return the sum of the parts and the prior."""
         whole, *others = (Keyed(kind, part) for kind, part in parts.items())
         for other in others:
             whole = whole + other
         if self.prior is not None:
-            x = np.asarray(self.start.coordinates)
-            spans = np.maximum(np.abs(x), self.start.spans())
-            spans = jnp.asarray(self.prior * np.where(self.start.positive, 1.0, spans))
-            whole += prior_weight * Prior(self.start, _coordinates, spans)
+            whole += prior_weight * Prior(self.start, _coordinates, self._deviations())
         return whole
+
+    def _deviations(self) -> Array | None:
+        """Return the standard deviations of the prior, if there is one."""
+        spans = sizes(self.start) if self.spans is None else self.spans
+        return None if self.prior is None else jnp.asarray(self.prior * spans)
 
     def explained(self, model: ParametricTwin) -> dict[str, Explanation]:
         """Explain the gradient of the last fit's error at the start and at `model`."""
@@ -250,6 +281,33 @@ class Fitter:
         steps = max(1, min(round(horizon / step), shortest // 2))
         apart = -(-sum(run.steps for run in runs) // MAX_SIMULATED_STEPS)
         return sliding_windows(runs, steps + lead, stride=apart * steps)
+
+
+def sizes(
+    model: ParametricTwin, runs: Sequence[Trajectory] = ()
+) -> Float[np.ndarray, " parameter"]:
+    """Return the size of each coordinate: an error of it would matter.
+
+    A joint's damping and friction may be as large as the efforts in the recordings,
+    where these say more than `ParametricTwin.spans`.
+    """
+    spans = np.where(model.positive, 1.0, model.spans())
+    if runs:
+        rms = [
+            (_rms(np.concatenate([np.asarray(getattr(run, name)) for run in runs])))
+            for name in ("actions", "observations")
+        ]
+        joints = model.joints
+        effort, speed = np.zeros(joints), rms[1][joints : 2 * joints]
+        effort[np.array(model.actuated, int)] = rms[0]
+        moved = np.where(speed > 0, speed, np.inf)
+        felt = {"damping": effort / moved, "friction": effort, "effort_offset": effort}
+        for number, name in enumerate(model.names):
+            what, _, where = name.partition(" = ")[0].removesuffix("]").partition("[")
+            if what in felt:
+                joint = model.robot.joint_names.index(where)
+                spans[number] = max(spans[number], felt[what][joint])
+    return np.where(model.positive, 1.0, np.maximum(np.abs(model.coordinates), spans))
 
 
 def effort_windows(runs: Sequence[Trajectory]) -> Trajectory:

@@ -2,8 +2,9 @@
 
 Noisy recordings may be fitted by their efforts alone, or by their efforts and by their
 motion over a horizon: the fit that forecasts the recordings better is kept. The fit of
-the efforts is the efficient one where only noise separates robot and model; a real
-gear's friction is not the model's, and then the motion must count too.
+the efforts is the efficient one where only noise separates robot and model, and is the
+only one where it leaves no more than the efforts' noise; a real gear's friction is not
+the model's, and then the motion must count too.
 """
 
 import dataclasses
@@ -12,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from roboopt.data import Trajectory
-from roboopt.dynamics import ParametricTwin
+from roboopt.data import Trajectory, smooth
+from roboopt.dynamics import ParametricTwin, Twin
 from roboopt.objectives import PredictionError
 from roboopt.sysid._fitter import (
     Estimate,
@@ -24,7 +25,7 @@ from roboopt.sysid._fitter import (
 )
 from roboopt.sysid._forecast import forecasts
 from roboopt.sysid._noise import cutoff_frequency, noise_share
-from roboopt.sysid._preparation import smoothed, steps_as_simulated
+from roboopt.sysid._preparation import smoothed, steps_as_simulated, thinned
 
 MIN_NOISE_SHARE = 1e-4  # of a step's motion: below, recordings are clean
 MAX_UNEXPLAINED_SHARE = 0.5  # of the efforts, in a fit of clean recordings
@@ -33,12 +34,17 @@ MAX_HALVINGS = 5  # of the cutoff that are tried
 MIN_CUTOFF_HZ = 2.0  # that is tried
 SAMPLES_PER_PERIOD = 8  # of the cutoff, that a fit takes
 MAX_CUTOFF_SAMPLES = 4000  # to choose a cutoff by
+MAX_STEP_RATE = 0.4  # frequency that steps of a simulation show, over their own
+MAX_NOISE_RATIO = 1.5  # of what a fit of the efforts leaves to their noise
 CLEAN_TOLERANCE = 1e-10
 BETTER_RATIO = 0.9  # of another fit's forecast error
 
 
 def fit_clean(
-    fitter: Fitter, runs: Sequence[Trajectory], error: str
+    fitter: Fitter,
+    runs: Sequence[Trajectory],
+    tests: Sequence[Trajectory],
+    error: str,
 ) -> Estimate | None:
     """Return the fit to recordings whose motion is free of noise, None if it is not.
 
@@ -46,9 +52,9 @@ def fit_clean(
     unless a fit leaves most of the efforts unexplained.
     """
     twin = fitter.start.origin.value
-    simulated = all(steps_as_simulated(run, twin) for run in runs)
-    if not simulated and max(map(noise_share, _positions(runs))) >= MIN_NOISE_SHARE:
+    if not are_clean(runs, twin):
         return None
+    simulated = _are_simulated(runs, twin)
     # The effort on a joint that nothing drives is 0, as without any mass: only the
     # motion shows the mass.
     if error == "auto":
@@ -72,7 +78,20 @@ def fit_clean(
         finite = np.isfinite(whole)
         if np.median(left[finite] / whole[finite]) > MAX_UNEXPLAINED_SHARE:
             return None
-    return found
+    if fitter.passive:
+        return found
+    judge = fitter.effort_error(effort_windows(runs), central=not simulated)
+    return dataclasses.replace(found, efforts=(judge, runs, tests))
+
+
+def are_clean(runs: Sequence[Trajectory], twin: Twin) -> bool:
+    """Return whether the motion of even recordings is free of noise."""
+    noise = max(map(noise_share, _positions(runs)))
+    return noise < MIN_NOISE_SHARE or _are_simulated(runs, twin)
+
+
+def _are_simulated(runs: Sequence[Trajectory], twin: Twin) -> bool:
+    return all(steps_as_simulated(run, twin) for run in runs)
 
 
 def fit_noisy(
@@ -84,9 +103,17 @@ def fit_noisy(
     horizon: float,
 ) -> Estimate:
     """Return the fit to noisy recordings, smoothed above `cutoff` [Hz]."""
-    noise_begins = cutoff_frequency(_positions(runs), runs[0].time_step)
+    step = runs[0].time_step
+    noise_begins = cutoff_frequency(_positions(runs), step)
     finest = noise_begins if cutoff is None else max(noise_begins, cutoff)
-    shown = smoothed(runs, finest, efforts=False)
+    every = max(1, round(fitter.start.time_step / step))
+
+    def simulated(recorded: Sequence[Trajectory]) -> list[Trajectory]:
+        """Return the recordings in steps of a simulation, with efforts as they were."""
+        below = min(finest, MAX_STEP_RATE / (every * step)) if every > 1 else finest
+        return thinned(smoothed(recorded, below, efforts=False), every)
+
+    shown = simulated(runs)
     by_motion = fitter.passive and error != "effort"
     if cutoff is None and by_motion:
         cutoff = noise_begins
@@ -94,15 +121,25 @@ def fit_noisy(
         cutoff = _best_cutoff(fitter, runs, shown, noise_begins)
     fitter.cutoff = cutoff
     fit = _fit_motion_first if by_motion else _fit_efforts_first
+    noise = np.sqrt(np.mean(np.concatenate([_fast(run, cutoff) for run in runs]), 0))
+    prepared, judge = smoothed(runs, cutoff), None
+    if not fitter.passive:
+        judge = _noisy_effort(fitter, effort_windows(prepared), cutoff)
     return dataclasses.replace(
-        fit(fitter, smoothed(runs, cutoff), shown, error, cutoff, horizon),
+        fit(fitter, prepared, shown, noise, error, cutoff, horizon),
+        efforts=judge and (judge, prepared, smoothed(tests, cutoff)),
         training=tuple(shown),
-        held_out=tuple(smoothed(tests, finest, efforts=False)),
+        held_out=tuple(simulated(tests)),
     )
 
 
 def _positions(runs: Sequence[Trajectory]) -> list[np.ndarray]:
     return [np.split(np.asarray(run.observations), 2, axis=1)[0] for run in runs]
+
+
+def _fast(run: Trajectory, cutoff: float) -> np.ndarray:
+    """Return the squares of the efforts' part above `cutoff` [Hz]."""
+    return (np.asarray(run.actions) - np.asarray(smooth(run, cutoff).actions)) ** 2
 
 
 def _noisy_effort(
@@ -117,6 +154,7 @@ def _fit_motion_first(
     fitter: Fitter,
     runs: Sequence[Trajectory],
     shown: Sequence[Trajectory],
+    noise: np.ndarray,
     error: str,
     cutoff: float,
     horizon: float,
@@ -137,15 +175,21 @@ def _fit_efforts_first(
     fitter: Fitter,
     runs: Sequence[Trajectory],
     shown: Sequence[Trajectory],
+    noise: np.ndarray,
     error: str,
     cutoff: float,
     horizon: float,
 ) -> Estimate:
-    """Fit the efforts, then the motion, then both."""
+    """Fit the efforts, then the motion, then both.
+
+    The efforts alone, where their fit leaves no more than their own `noise`.
+    """
     data = {"effort": effort_windows(runs)}
     effort = _noisy_effort(fitter, data["effort"], cutoff)
     by_effort = fitter.fit({"effort": effort}, data)
-    if error == "effort":
+    left = np.asarray(by_effort.parts["effort"].scale)
+    explained = np.all(left <= MAX_NOISE_RATIO * noise)
+    if error == "effort" or (error == "auto" and explained):
         return by_effort
     data["motion"] = fitter.motion_windows(shown, horizon)
     motion = fitter.motion_error(data["motion"])

@@ -20,8 +20,9 @@ from roboopt.diagnose import Finding, check_recordings
 from roboopt.dynamics import Multibody, ParametricTwin, Twin
 from roboopt.optimize import Checkpoint
 from roboopt.rollouts import robot_notes
-from roboopt.sysid._fitter import Estimate, Fitter
-from roboopt.sysid._fitting import fit_clean, fit_noisy
+from roboopt.sysid._effort_errors import effort_errors
+from roboopt.sysid._fitter import Estimate, Fitter, sizes
+from roboopt.sysid._fitting import are_clean, fit_clean, fit_noisy
 from roboopt.sysid._preparation import evenly
 from roboopt.sysid._recordings import (
     Recording,
@@ -31,9 +32,8 @@ from roboopt.sysid._recordings import (
     split,
 )
 from roboopt.sysid._result import IdentifyResult, Source
-from roboopt.sysid._robot import KnownRobot
+from roboopt.sysid._robot import FREE, KnownRobot
 
-FREE = ("mass", "center_of_mass", "extent", "shear", "damping", "friction")
 ERRORS = ("auto", "motion", "effort", "both")
 
 Recordings = Trajectory | str | PathLike | Sequence[Trajectory | str | PathLike]
@@ -44,7 +44,7 @@ def identify(
     recordings: Recordings,
     *,
     held_out: float | Recordings | None = None,
-    free: Sequence[str] = FREE,
+    free: Sequence[str] | None = None,
     ties: Sequence[Sequence[str]] = (),
     error: str = "auto",
     time_step: float | None = None,
@@ -73,7 +73,9 @@ def identify(
         held_out: the share of each recording, at its end, that the fit does not see,
             or recordings for judging alone. If None, every third of three or more
             recordings, else a quarter of each; 0 holds out nothing.
-        free: names or patterns of the parameters to fit, as in `ParametricTwin`.
+        free: names or patterns of the parameters to fit, as in `ParametricTwin`; if
+            None, the bodies' masses, centers and shapes, the joints' damping and
+            friction, and the offsets of efforts that were measured with noise.
         ties: groups of parameters that share one value, as in `ParametricTwin`.
         error: the error to minimize: "effort", through inverse dynamics; "motion",
             through the twin, one step ahead for clean recordings and over `horizon` for
@@ -83,7 +85,7 @@ def identify(
             that nothing drives.
         time_step: step of the simulation [s]; if None, the twin's, or the recordings',
             which is divided until it is at most 1/240 s unless a simulation without
-            noise made the recordings.
+            noise made the recordings; shorter ones of noisy recordings are joined.
         actuated: names or numbers of the joints that the recorded actions drive; if
             None, the twin's or the environment's, or all.
         columns: columns of tables; recognized by their names if None.
@@ -112,7 +114,7 @@ def identify(
         UserWarning: if the recordings do not depend on a parameter, which then stays.
     """
     _check(error, cutoff, horizon, prior, held_out)
-    known = KnownRobot.of(robot, free, options)
+    known = KnownRobot.of(robot, FREE if free is None else free, options)
     driven = known.actuated if actuated is None else _numbers(actuated, known.robot)
     if not isinstance(robot, KnownRobot):  # `excite` has told of its robot.
         joints = range(len(known.joint_names)) if driven is None else driven
@@ -137,20 +139,29 @@ def identify(
             "`recordings` must hold motion, but the robot rests in those of the fit."
         )
     twin = _twin(known, driven, time_step, read)
+    step = float(np.median([x.time_step for x in (*parts.training, *parts.held_out)]))
+    runs, tests = evenly(parts.training, step), evenly(parts.held_out, step)
+    if free is None:
+        free = FREE if are_clean(runs, twin) else (*FREE, "effort_offset")
     start = ParametricTwin(twin, free, ties=ties)
     findings = _findings(read, known)
     if checkpoint is not None and not isinstance(checkpoint, Checkpoint):
         checkpoint = Checkpoint(checkpoint)
-    fitter = Fitter(start, prior, steps, progress, checkpoint)
-    found, interrupted = _fit(fitter, parts, error, cutoff, horizon)
+    fitter = Fitter(start, prior, steps, progress, checkpoint, spans=sizes(start, runs))
+    found, interrupted = _fit(fitter, runs, tests, error, cutoff, horizon)
     true_values = None
     if truth is not None:
         real = eqx.tree_at(lambda t: t.robot, twin, truth)
         true_values = np.asarray(ParametricTwin(real, free, ties=ties).values())
-    report, explained = None, {}
+    report, explained, efforts = None, {}, None
     try:
         if ending():
             raise KeyboardInterrupt  # of the fits: the command is to end
+        if found.efforts is not None:
+            error_of, seen, unseen = found.efforts
+            efforts = effort_errors(
+                error_of, start, found.model, seen, unseen, found.cutoff
+            )
         report, explained = found.identifiability(), fitter.explained(found.model)
     except KeyboardInterrupt:
         pass  # The model is returned without the verdicts.
@@ -168,6 +179,7 @@ def identify(
         sources=tuple(Source(o.source, o.run.steps, o.run.time_step) for o in read),
         findings=tuple(findings),
         explained=explained,
+        efforts=efforts,
         true_values=true_values,
         urdf=None if known.urdf is None else str(known.urdf),
         xacro_args=known.xacro_args,
@@ -175,14 +187,16 @@ def identify(
 
 
 def _fit(
-    fitter: Fitter, parts: Split, error: str, cutoff: float | None, horizon: float
+    fitter: Fitter,
+    runs: Sequence[Trajectory],
+    tests: Sequence[Trajectory],
+    error: str,
+    cutoff: float | None,
+    horizon: float,
 ) -> tuple[Estimate, bool]:
     """Return the fit, or after Ctrl-C the best so far; and whether Ctrl-C came."""
-    steps = [run.time_step for run in (*parts.training, *parts.held_out)]
-    step = float(np.median(steps))
-    runs, tests = evenly(parts.training, step), evenly(parts.held_out, step)
     try:
-        found = fit_clean(fitter, runs, error) if cutoff is None else None
+        found = fit_clean(fitter, runs, tests, error) if cutoff is None else None
         if found is None:
             return fit_noisy(fitter, runs, tests, error, cutoff, horizon), False
         interrupted = False

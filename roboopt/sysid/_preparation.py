@@ -58,6 +58,24 @@ def smoothed(
     return result
 
 
+def thinned(runs: Sequence[Trajectory], every: int) -> list[Trajectory]:
+    """Return every n-th sample of even recordings, with means of the actions.
+
+    Velocities are differences of the positions, as `smoothed` makes them.
+    """
+    if every == 1:
+        return list(runs)
+    result = []
+    for run in runs:
+        count, step = run.steps // every, every * run.time_step
+        q = np.asarray(run.observations)[::every, : run.observations.shape[-1] // 2]
+        q, actions = q[: count + 1], np.asarray(run.actions)[: count * every]
+        observations = np.hstack([q[1:], np.diff(q, axis=0) / step])
+        means = actions.reshape(count, every, -1).mean(1)
+        result.append(Trajectory(observations, means[1:], step))
+    return result
+
+
 def common_length(runs: Sequence[Trajectory]) -> int:
     """Return the length of windows in which the runs overlap themselves least."""
     shortest = min(run.steps for run in runs)

@@ -22,7 +22,7 @@ from roboopt.data import (
 )
 from roboopt.sysid._noise import noise_share
 
-MAX_SIMULATED_STEP_S = 1 / 240
+MIN_SIMULATED_STEP_S, MAX_SIMULATED_STEP_S = 1 / 500, 1 / 240
 ROUNDING = 1e-6  # of a step
 MAX_SIMULATED_NOISE = 1e-3  # over the motion in a step
 PRINTED = 1e-4  # of the largest motion in a step: numbers of a table have few digits
@@ -121,12 +121,13 @@ def moves_by_next_velocity(run: Trajectory, joints: int, tolerance: float) -> bo
 
 
 def simulated_step(recordings: Sequence[Recording], joints: int) -> float:
-    """Return the step of the twin [s]: the recorded one, or a whole fraction of it.
+    """Return the step of the twin [s]: the recorded one, or a fraction or multiple.
 
-    A real robot is simulated in steps of at most 1/240 s. Recordings without noise
-    whose positions move by the next velocity are of a simulation in steps of their own,
-    which finer steps would not reproduce. (The driver of a real robot may report
-    differences of positions as velocities, but its positions have noise.)
+    A real robot is simulated in steps of at most 1/240 s, and of at least 1/500 s where
+    samples are closer. Recordings without noise whose positions move by the next
+    velocity are of a simulation in steps of their own, which other steps would not
+    reproduce. (The driver of a real robot may report differences of positions as
+    velocities, but its positions have noise.)
     """
     step = float(np.median([one.run.time_step for one in recordings]))
     runs = [one.run for one in recordings]
@@ -134,6 +135,8 @@ def simulated_step(recordings: Sequence[Recording], joints: int) -> float:
     simulated = all(moves_by_next_velocity(run, joints, PRINTED) for run in runs)
     if simulated and max(noise) < MAX_SIMULATED_NOISE:
         return step
+    if step < MIN_SIMULATED_STEP_S * (1 - ROUNDING):
+        return step * max(1, math.floor(MAX_SIMULATED_STEP_S / step + ROUNDING))
     return step / max(1, math.ceil(step / MAX_SIMULATED_STEP_S - ROUNDING))
 
 

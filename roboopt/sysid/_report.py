@@ -14,8 +14,12 @@ from roboopt.sysid._figures import COLORS, forecast_errors, predictions, whisker
 from roboopt.sysid._tables import (
     MODELS,
     Parameter,
+    base_sentence,
+    base_table,
     combination_table,
     coordinates,
+    effort_sentence,
+    effort_table,
     forecast_table,
     parameter_table,
 )
@@ -36,6 +40,8 @@ def sections(found: "IdentifyResult") -> list[Section]:
     """Return the sections of the report, in order."""
     made = [
         _parameters(found.parameters),
+        _efforts(found),
+        _base_parameters(found),
         _forecasts(found),
         _motions(found),
         _gradient(found),
@@ -66,6 +72,36 @@ def _parameters(rows: Sequence[Parameter]) -> Section:
     legend = {"start": COLORS["URDF"], "estimate": COLORS["fitted"]}
     blocks = [Figure(panels, caption, legend), parameter_table(rows, explain=True)]
     return Section("Parameters", blocks)
+
+
+def _efforts(found: "IdentifyResult") -> Section | None:
+    made = found.efforts
+    if made is None:
+        return None
+    said = [
+        "Root mean square errors of the efforts that the recorded motion takes, by "
+        f"inverse dynamics. {effort_sentence(made)}"
+    ]
+    if made.unconstrained is not None:
+        said.append(
+            "The last column is what least squares in the base parameters leave, whose "
+            "robot need not be possible: no rigid robot with this friction does better "
+            "on the recordings of the fit."
+        )
+    return Section("Efforts", [Notes(said), effort_table(made, found.model)])
+
+
+def _base_parameters(found: "IdentifyResult") -> Section | None:
+    base = () if found.efforts is None else found.efforts.base
+    if not base:
+        return None
+    told = [
+        "Base parameters are the fewest numbers that all efforts are linear in: "
+        "masses m, first moments m·x and inertias I about the origin of the "
+        "joint's frame, joined where the recordings tell only their sum. "
+        f"{base_sentence(base)} Intervals hold if what is left is noise."
+    ]
+    return Section("Base parameters", [Notes(told), base_table(base)])
 
 
 def _forecasts(found: "IdentifyResult") -> Section | None:

@@ -23,15 +23,21 @@ from roboopt.diagnose import (
 from roboopt.dynamics import ParametricTwin, save_urdf
 from roboopt.optimize import Result
 from roboopt.report import Section, Summary, VerbResult
+from roboopt.sysid._effort_errors import EffortErrors
 from roboopt.sysid._fitter import lead_steps
 from roboopt.sysid._forecast import FORECAST_TIMES_S, Forecasts, forecasts
 from roboopt.sysid._tables import (
     MODELS,
     Parameter,
+    base_sentence,
     combination_table,
     comparison,
+    effort_sentence,
+    effort_table,
     forecast_table,
     parameter_table,
+    write_base_parameters,
+    write_efforts,
     write_forecasts,
     write_parameters,
 )
@@ -81,6 +87,9 @@ class IdentifyResult(VerbResult):
     explained: dict[str, Explanation]
     """The gradient of the minimized error at the "start", the robot as given, and at
     the "end", the estimate."""
+    efforts: EffortErrors | None = None
+    """Errors of the efforts; None for robots with joints that nothing drives, or if
+    Ctrl-C came before the model was judged."""
     true_values: Float[np.ndarray, " parameter"] | None = None
     urdf: str | None = None
     """Path of the URDF that the robot was read from."""
@@ -156,6 +165,8 @@ class IdentifyResult(VerbResult):
         tables = [parameter_table(shown)]
         if combinations:
             tables.append(combination_table(combinations[:MAX_LINES]))
+        if self.efforts is not None:
+            tables.append(effort_table(self.efforts, self.model))
         if self.forecasts is not None:
             tables.append(forecast_table(self.forecasts, self.model))
         return Summary(f"Identification of {self.name}", tables, self._sentences())
@@ -165,6 +176,7 @@ class IdentifyResult(VerbResult):
         count = sum(row.identified for row in rows)
         others = Counter(row.verdict for row in rows if not row.identified)
         said = [
+            *([] if self.efforts is None else [effort_sentence(self.efforts)]),
             self._forecast_sentence(),
             f"{count} of {len(rows)} parameters are identified by themselves"
             + "".join(
@@ -174,7 +186,10 @@ class IdentifyResult(VerbResult):
         ]
         if len(rows) > MAX_ROWS and count < len(rows):
             said.append("The others are in parameters.csv.")
-        if combinations := len(self._combinations):
+        if self.efforts is not None and self.efforts.base:
+            told = base_sentence(self.efforts.base)
+            said.append(f"{told} They are in the report and in base_parameters.csv.")
+        elif combinations := len(self._combinations):
             said.append(
                 f"The data determine {combinations} combinations of the other "
                 "parameters (base parameters)."
@@ -228,13 +243,17 @@ class IdentifyResult(VerbResult):
         return {"run": run, "result": {n: getattr(self.result, n) for n in outcome}}
 
     def write_files(self, folder: Path) -> None:
-        """Write model.npz, identified.urdf, parameters.csv and forecasts.csv.
+        """Write model.npz, identified.urdf, and tables as CSV files.
 
         A loaded result writes identified.urdf, a copy of the robot's own with other
         numbers, if it was loaded with `allow=[IdentifyResult]`.
         """
         save(folder / "model.npz", self.model)
         write_parameters(folder / "parameters.csv", self.parameters)
+        if self.efforts is not None:
+            write_efforts(folder / "efforts.csv", self.efforts, self.model)
+            if base := self.efforts.base:
+                write_base_parameters(folder / "base_parameters.csv", base)
         if self.forecasts is not None:
             write_forecasts(folder / "forecasts.csv", self.forecasts, self.model)
         if self.urdf is not None and self.from_file:

@@ -12,6 +12,8 @@ from jaxtyping import Float
 from roboopt._errors import RobooptError
 from roboopt.dynamics import Multibody, Twin, load_env, load_urdf
 
+FREE = ("mass", "center_of_mass", "extent", "shear", "damping", "friction")
+"""The parameters that are fitted, if none are chosen."""
 SHAPES = ("center_of_mass", "extent", "shear", "*")
 
 

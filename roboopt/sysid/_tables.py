@@ -9,6 +9,8 @@ from roboopt.diagnose import Combination
 from roboopt.dynamics import ParametricTwin
 from roboopt.report import Table, write_csv
 from roboopt.rollouts import JointUnits
+from roboopt.sysid._base_parameters import BaseParameter
+from roboopt.sysid._effort_errors import EffortErrors
 from roboopt.sysid._forecast import Forecasts
 
 IDENTIFIED = "identified"
@@ -116,6 +118,86 @@ def forecast_table(made: Forecasts, model: ParametricTwin) -> Table:
             rows.append([first, label, *errors])
     middle = tuple(range(3, 1 + len(times)))
     return Table(("RMSE of forecasts", "", *times), rows, text=(0, 1), optional=middle)
+
+
+def _effort_rows(made: EffortErrors, model: ParametricTwin) -> list[tuple]:
+    """Return the name, the unit and the errors of every driven joint."""
+    robot, best = model.robot, made.unconstrained
+    columns = made.recorded, made.before, made.fitted, best
+    return [
+        (
+            robot.joint_names[joint],
+            JointUnits.of(robot.revolute[joint]).effort,
+            *(math.nan if c is None else float(c[k]) for c in columns),
+        )
+        for k, joint in enumerate(made.joints)
+    ]
+
+
+def effort_table(made: EffortErrors, model: ParametricTwin) -> Table:
+    """Return a row a joint, with the fit's error over the effort in percent."""
+    header = ("RMSE of efforts", "effort", "URDF", "fitted", "of the effort")
+    cells = []
+    for name, unit, effort, before, fitted, best in _effort_rows(made, model):
+        share = f"{100 * fitted / effort:.3g} %" if effort > 0 else "–"
+        errors = (f"{x:.3g}" for x in (effort, before, fitted))
+        cells.append([f"{name} [{unit}]", *errors, share])
+        if made.unconstrained is not None:
+            cells[-1].append(f"{best:.3g}")
+    if made.unconstrained is None:
+        return Table(header, cells, text=(0,), optional=(1,))
+    return Table((*header, "unconstrained"), cells, text=(0,), optional=(1,))
+
+
+def base_table(rows: Sequence[BaseParameter]) -> Table:
+    """Return a row a base parameter, known ones first."""
+    header = ("base parameter", "URDF", "fitted", "least squares", "95 % interval")
+    ordered = sorted(rows, key=lambda row: not row.known)
+    cells = [
+        [
+            f"{row.name} [{row.unit}]",
+            *(number(x) for x in (row.start, row.estimate, row.least_squares)),
+            f"± {number(row.half_width, 2)}",
+        ]
+        for row in ordered
+    ]
+    return Table(header, cells, text=(0,), optional=(1,))
+
+
+def base_sentence(rows: Sequence[BaseParameter]) -> str:
+    """Return how many base parameters there are, and are known."""
+    known = sum(row.known for row in rows)
+    return (
+        f"The efforts determine {len(rows)} base parameters, "
+        f"{known} of which least squares tell from 0."
+    )
+
+
+def write_base_parameters(path: Path, rows: Sequence[BaseParameter]) -> None:
+    """Write one row a base parameter."""
+    header = ["name", "unit", "URDF", "fitted", "least_squares", "half_width"]
+    lines = [
+        [r.name, r.unit, r.start, r.estimate, r.least_squares, r.half_width]
+        for r in rows
+    ]
+    write_csv(path, header, lines)
+
+
+def effort_sentence(made: EffortErrors) -> str:
+    """Return how well the efforts are met, beside the yardstick."""
+    kind = "Held-out efforts" if made.held_out else "Efforts"
+    said = f"{kind} are met to {100 * made.share(made.fitted):.3g} % of their RMS"
+    if made.unconstrained is None:
+        return f"{said}."
+    best = 100 * made.share(made.unconstrained)
+    return f"{said}; least squares without physical limits to {best:.3g} %."
+
+
+def write_efforts(path: Path, made: EffortErrors, model: ParametricTwin) -> None:
+    """Write one row a joint; the column of least squares is empty without them."""
+    header = ["joint", "unit", "effort", "URDF", "fitted", "unconstrained"]
+    rows = [["" if x != x else x for x in row] for row in _effort_rows(made, model)]
+    write_csv(path, header, rows)
 
 
 def number(value: float, digits: int = 4) -> str:

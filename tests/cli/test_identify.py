@@ -20,7 +20,13 @@ FREE = ("--free", "mass[forearm]", "mass[tool]", "damping")
 FILES = {
     "checkpoint.npz",
     *("report.html", "result.npz", "model.npz", "identified.urdf"),
-    *("parameters.csv", "forecasts.csv", "settings.json"),
+    *(
+        "parameters.csv",
+        "efforts.csv",
+        "base_parameters.csv",
+        "forecasts.csv",
+        "settings.json",
+    ),
 }
 HEAVIER = 1.3  # the real forearm, with its tool, over that of the URDF
 DAMPED = 0.08  # N·m·s/rad, the real shoulder; 0.05 in the URDF

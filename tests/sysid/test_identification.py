@@ -149,6 +149,12 @@ def test_noise_is_smoothed_away_and_told_in_the_intervals(clean):
     np.testing.assert_allclose(v.values[:2], truth()[:2], rtol=0.03)
     assert np.all(np.abs(v.values - truth()) < v.upper - v.lower)
     assert np.all(v.upper - v.lower > 0)
+    made = found.efforts
+    assert made is not None and not made.held_out and made.unconstrained is not None
+    assert np.all(made.fitted < made.before)
+    assert made.share(made.unconstrained) <= made.share(made.fitted) < 0.1
+    recorded_rms = np.sqrt(np.mean(np.asarray(long.actions) ** 2, 0))
+    np.testing.assert_allclose(made.recorded, recorded_rms, rtol=0.05)
 
 
 @pytest.mark.slow
@@ -353,6 +359,8 @@ def test_the_simulation_takes_whole_fractions_of_long_steps():
     assert step_of(1 / 240) == 1 / 240
     # 10 ms in steps of at most 4.17 ms are three of 3.33 ms.
     assert step_of(0.01) == pytest.approx(0.01 / 3)
+    # Of samples every millisecond, four make a step.
+    assert step_of(0.001) == pytest.approx(0.004)
 
 
 @pytest.mark.parametrize("noise, expected", [(0.0, 0.005), (1e-4, 0.0025)])

@@ -92,7 +92,9 @@ def test_the_summary_is_legible_at_80_columns(found):
     assert "…" not in text
     for parameter in found.parameters:
         assert parameter.name in text
-    assert found.summary().sentences[0].startswith("Held-out forecasts after")
+    first, second = found.summary().sentences[:2]
+    assert first.startswith("Held-out efforts are met to")
+    assert second.startswith("Held-out forecasts after")
 
 
 def test_combinations_have_values_and_intervals(found):
@@ -112,7 +114,7 @@ def test_files_and_report_are_written_and_the_result_is_read_back(found, tmp_pat
     left = {path.name for path in (tmp_path / "run").iterdir()}
     assert left == {
         *("result.npz", "model.npz", "identified.urdf"),
-        *("parameters.csv", "forecasts.csv"),
+        *("parameters.csv", "efforts.csv", "base_parameters.csv", "forecasts.csv"),
     }
     with (tmp_path / "run" / "parameters.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -133,7 +135,13 @@ def test_files_and_report_are_written_and_the_result_is_read_back(found, tmp_pat
     found.report(tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text("utf-8")
     for title in (
-        *("Parameters", "Forecasts", "Predicted and measured motion"),
+        *(
+            "Parameters",
+            "Efforts",
+            "Base parameters",
+            "Forecasts",
+            "Predicted and measured motion",
+        ),
         *("Identifiability", "Recordings"),
     ):
         assert f"<h2>{title}</h2>" in page

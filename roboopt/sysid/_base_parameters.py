@@ -1,0 +1,146 @@
+"""Base parameters: the fewest numbers that all efforts are linear in.
+
+A column of Y that is a sum of others, K of them, gives its number to theirs: with
+Y₂ = Y₁ K the efforts are Y₁ β, β = φ₁ + K φ₂ (Gautier, 1991, by the QR decomposition).
+Columns are taken from the base outward, so that a link's numbers join those of the link
+that carries it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from roboopt.dynamics import ParametricTwin
+from roboopt.sysid._condensed import Condensed
+
+RANK_TOLERANCE = 1e-8  # of a column of unit length: below, it is a sum of others
+MIN_SIZE = 1e-12  # of a column, over the largest: below, it is rounding
+MIN_COEFFICIENT = 1e-6
+QUANTILE = NormalDist().inv_cdf(0.975)
+BODY = ("m", "m·x", "m·y", "m·z", "I_xx", "I_xy", "I_xz", "I_yy", "I_yz", "I_zz")
+BODY_UNITS = ("kg", *3 * ("kg·m",), *6 * ("kg·m²",))
+# The numbers that come last join others: those of a link that turns about z.
+ORDER = (9, 4, 5, 6, 8, 1, 2, 7, 3, 0)
+JOINT = ("damping", "friction", "armature", "effort_offset")
+
+
+@dataclass(frozen=True)
+class BaseParameter:
+    """A sum of linear parameters that the recorded motion determines."""
+
+    name: str
+    unit: str
+    start: float
+    """Of the robot as it was given."""
+    estimate: float
+    """Of the fitted robot."""
+    least_squares: float
+    half_width: float
+    """Half the 95 % interval of least squares, if what is left is noise."""
+
+    @property
+    def known(self) -> bool:
+        """Return whether the interval of least squares leaves out 0."""
+        return abs(self.least_squares) > self.half_width
+
+
+def base_parameters(
+    condensed: Condensed,
+    noise: Float[np.ndarray, " joint"],
+    models: Sequence[ParametricTwin],
+    numbers: Sequence[Float[np.ndarray, " number"]],
+    free: Bool[np.ndarray, " number"],
+) -> tuple[BaseParameter, ...]:
+    """Return the base parameters of recordings, by the noise of each joint's efforts.
+
+    `numbers` are the linear parameters of the robot as given and as fitted, `models`.
+    """
+    before, _ = models
+    given = numbers[0]
+    used = noise > 0
+    rows = (condensed.factors[used] / noise[used, None, None]).reshape(
+        -1, len(given) + 1
+    )
+    order = _order(before, free)
+    fixed = np.where(free, 0.0, given)
+    target = rows @ np.append(-fixed, 1.0)
+    size = np.linalg.norm(rows[:, order], axis=0)
+    moves = size > MIN_SIZE * size.max(initial=0.0)
+    felt, size = order[moves], size[moves]
+    columns = rows[:, felt] / size
+    kept = _independent(columns)
+    lost = np.setdiff1d(np.arange(len(felt)), kept)
+    orthogonal, triangle = np.linalg.qr(columns[:, kept])
+    inverse = np.linalg.inv(triangle)
+    scale = 1 / size
+    grouped = inverse @ (orthogonal.T @ columns[:, lost])
+    grouped = scale[kept][:, None] * grouped / scale[lost]
+    best = scale[kept] * (inverse @ (orthogonal.T @ target))
+    spread = scale[kept] * np.linalg.norm(inverse, axis=1)
+    names, units = _names(before)
+    values = [x[felt[kept]] + grouped @ x[felt[lost]] for x in numbers]
+    found = []
+    for row, k in enumerate(kept):
+        others = zip(felt[lost].tolist(), grouped[row].tolist(), strict=True)
+        start, estimate = (float(value[row]) for value in values)
+        found.append(
+            BaseParameter(
+                name=_sum(names[felt[k]], dict(others), names),
+                unit=units[felt[k]],
+                start=start,
+                estimate=estimate,
+                least_squares=float(best[row]),
+                half_width=QUANTILE * float(spread[row]),
+            )
+        )
+    return tuple(found)
+
+
+def _order(model: ParametricTwin, free: np.ndarray) -> np.ndarray:
+    """Return the free numbers, body by body from the base outward, then the joints'."""
+    bodies = len(model.massive)
+    parts = [10 * body + np.array(ORDER) for body in range(bodies)]
+    parts.append(np.arange(10 * bodies, len(free)))
+    order = np.concatenate(parts)
+    return order[free[order]]
+
+
+def _independent(columns: np.ndarray) -> np.ndarray:
+    """Return the columns of unit length that are no sums of those before them."""
+    kept: list[int] = []
+    basis = np.zeros((len(columns), 0))
+    for number, column in enumerate(columns.T):
+        left = column
+        for _ in range(2):  # once more against rounding
+            left = left - basis @ (basis.T @ left)
+        length = np.linalg.norm(left)
+        if length > RANK_TOLERANCE:
+            kept.append(number)
+            basis = np.column_stack([basis, left / length])
+    return np.array(kept, int)
+
+
+def _names(model: ParametricTwin) -> tuple[list[str], list[str]]:
+    """Return the names and the units of all linear parameters."""
+    robot = model.inner.robot
+    names = [f"{q}[{robot.body_names[b]}]" for b in model.massive for q in BODY]
+    units = [unit for _ in model.massive for unit in BODY_UNITS]
+    known = ParametricTwin.available(model.inner)
+    for kind in JOINT:
+        for joint in robot.joint_names:
+            names.append(f"{kind}[{joint}]")
+            units.append(known.get(names[-1], "N·m"))
+    return names, units
+
+
+def _sum(first: str, others: dict[int, float], names: list[str]) -> str:
+    """Return a sum as text."""
+    text = first
+    for number, c in others.items():
+        if abs(c) > MIN_COEFFICIENT:
+            factor = "" if abs(abs(c) - 1) < MIN_COEFFICIENT else f"{abs(c):.3g} "
+            text += f" {'−' if c < 0 else '+'} {factor}{names[number]}"
+    return text

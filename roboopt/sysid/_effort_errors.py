@@ -1,0 +1,86 @@
+"""Errors of the efforts that a robot's motion takes, beside the recorded ones."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from roboopt.data import Trajectory
+from roboopt.dynamics import ParametricTwin, linear_parameters
+from roboopt.objectives import InverseDynamicsError
+from roboopt.sysid._base_parameters import BaseParameter, base_parameters
+from roboopt.sysid._condensed import Condensed, is_condensable
+from roboopt.sysid._fitter import effort_windows
+from roboopt.sysid._nearest_possible import free_numbers
+
+
+@dataclass(frozen=True)
+class EffortErrors:
+    """Root mean squares of the driven joints' efforts and of their errors."""
+
+    joints: tuple[int, ...]
+    recorded: Float[np.ndarray, " joint"]
+    """[N·m or N], as all others."""
+    before: Float[np.ndarray, " joint"]
+    """Errors of the robot as it was given."""
+    fitted: Float[np.ndarray, " joint"]
+    unconstrained: Float[np.ndarray, " joint"] | None
+    """Errors of least squares in the base parameters, possible for a robot or not:
+    the yardstick of the fit. None where the efforts are not linear in what is free."""
+    base: tuple[BaseParameter, ...]
+    """The base parameters; none where there is no yardstick."""
+    held_out: bool
+    """Whether the recordings were held out of the fit."""
+
+    def share(self, errors: Float[np.ndarray, " joint"]) -> float:
+        """Return the errors' root mean square over all joints, each over its effort."""
+        moved = self.recorded > 0
+        ratio = errors[moved] / self.recorded[moved]
+        return float(np.sqrt(np.mean(ratio**2))) if moved.any() else 0.0
+
+
+def effort_errors(
+    error: InverseDynamicsError,
+    before: ParametricTwin,
+    model: ParametricTwin,
+    training: Sequence[Trajectory],
+    held_out: Sequence[Trajectory],
+    cutoff: float | None,
+) -> EffortErrors:
+    """Return the errors on what was held out of the fit, if anything was.
+
+    Least squares are fitted to `training`. All are prepared as the efforts of the fit
+    were; `error` is that of the fit.
+    """
+    judging, oversampling = held_out or training, 1.0
+    if cutoff is not None:  # 2 f samples a second tell all below f.
+        rate = 1 / (training[0].time_step * error.every)
+        oversampling = max(1.0, rate / (2 * cutoff))
+    joints = model.actuated
+    chosen = np.array(joints, int)
+    seen = effort_windows(judging)
+    if not is_condensable(error, before):
+        motions = error.motions(before, seen)
+        errors = [error.errors(m, seen) for m in (before, model)]
+        rms = [_rms(np.asarray(x))[chosen] for x in (motions[-1], *errors)]
+        return EffortErrors(
+            joints, *rms, unconstrained=None, base=(), held_out=bool(held_out)
+        )
+    known = Condensed.of(error, before, effort_windows(training))
+    judge = Condensed.of(error, before, seen)
+    given, fitted = (np.asarray(linear_parameters(m)) for m in (before, model))
+    free = free_numbers(before)[0]
+    best = known.unconstrained(given, free)
+    rms = [judge.rms(x)[chosen] for x in (0 * given, given, fitted, best)]
+    # What is not noise leaves more of recordings that least squares have not seen.
+    noise = np.maximum(known.rms(best), judge.rms(best))
+    spread = np.sqrt(oversampling) * noise
+    base = base_parameters(known, spread, (before, model), (given, fitted), free)
+    return EffortErrors(
+        joints, *rms[:3], unconstrained=rms[3], base=base, held_out=bool(held_out)
+    )
+
+
+def _rms(values: np.ndarray) -> np.ndarray:
+    return np.sqrt(np.mean(values.reshape(-1, values.shape[-1]) ** 2, 0))

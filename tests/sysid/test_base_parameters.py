@@ -1,0 +1,53 @@
+"""Base parameters carry all that the efforts of a robot tell of it."""
+
+import numpy as np
+import pytest
+from test_nearest_possible import arm, condensed, moved, recorded
+
+from roboopt.dynamics import linear_parameters
+from roboopt.sysid._base_parameters import base_parameters
+from roboopt.sysid._nearest_possible import free_numbers
+
+NOISE = 0.05
+
+
+def of(start, real, data):
+    noise = np.maximum(data.rms(np.asarray(linear_parameters(real))), 1e-9)
+    numbers = [np.asarray(linear_parameters(m)) for m in (start, real)]
+    return base_parameters(data, noise, (start, real), numbers, free_numbers(start)[0])
+
+
+def test_their_number_is_that_of_the_columns_that_are_independent():
+    start = arm()
+    data = condensed(start, recorded(start, 0.0))
+    found = of(start, start, data)
+    rows = data.factors[:, :, :-1][:, :, free_numbers(start)[0]]
+    rows = rows.reshape(-1, rows.shape[-1])
+    size = np.linalg.norm(rows, axis=0)
+    felt = size > 1e-9
+    rank = np.linalg.matrix_rank(rows[:, felt] / size[felt], tol=1e-9)
+    assert len(found) == rank
+    # The first link turns about an upright axis: of its ten numbers one is felt.
+    assert found[0].name.startswith("I_zz[shoulder_link] + ")
+    assert found[0].unit == "kg·m²"
+    assert sum("[shoulder_link]" in row.name.partition(" ")[0] for row in found) == 1
+
+
+def test_without_noise_least_squares_find_those_of_the_robot():
+    start = arm()
+    real = moved(start, 0.2, 5)
+    for row in of(start, real, condensed(start, recorded(real, 0.0))):
+        assert row.least_squares == pytest.approx(row.estimate, rel=1e-6, abs=1e-8)
+
+
+def test_intervals_hold_the_true_values_as_often_as_they_say():
+    start = arm()
+    real = moved(start, 0.2, 6)
+    inside = []
+    for seed in range(12):
+        data = condensed(start, recorded(real, NOISE, seed))
+        inside += [
+            abs(row.least_squares - row.estimate) <= row.half_width
+            for row in of(start, real, data)
+        ]
+    assert 0.9 <= np.mean(inside) <= 0.99
