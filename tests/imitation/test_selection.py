@@ -65,6 +65,8 @@ def test_the_clone_sees_its_actions_where_copying_them_is_better():
     assert "3 past actions" in made.description["input"]
     assert made.errors["clone"] < 1.05 * made.errors["persistence"]
     assert made.errors["persistence"] < 0.5 * made.errors["linear"]
+    assert made.time_step == 0.05
+    assert [s.title for s in made.sections()][:2] == ["The error", "The training"]
     blind = ro.clone(tremor(2), past_actions=0, **SMALL)
     assert blind.errors["clone"] > blind.errors["persistence"]
     assert "more than the baseline persistence" in said(blind)
@@ -134,3 +136,9 @@ def test_weight_decay_and_dropout_shrink_what_noise_teaches():
 def test_what_cannot_be_is_refused(name, value):
     with pytest.raises(ro.RobooptError, match=f"`{name}`"):
         ro.clone(tremor(0), **{name: value}, **SMALL)
+
+
+@pytest.mark.parametrize("policy", ["stable", "tanh-gaussian"])
+def test_policies_without_relative_actions_refuse_them(policy):
+    with pytest.raises(ro.RobooptError, match="`relative`.*" + policy):
+        ro.clone(tremor(0), policy=policy, relative=(0,), **SMALL)
