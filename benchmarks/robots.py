@@ -267,7 +267,7 @@ def mjcf_row(path: Path, name: str) -> Row | None:
 
 SHORT = {
     r"this URDF describes no masses.*": NO_MASS,
-    r"`type` of joint '([^']*)' .*got '([^']*)'\.": r"joint \1 is \2",
+    r"`type` of joint '([^']*)' .*got '([^']*)'.*": r"joint \1 is \2",
     r"`inertia` of every moving link .*": f"{MENDED}",
     r"every joint must move a mass,.*?\{'([^']*)'.*": r"no mass behind joint \1",
     r"`joint` of <mimic> in joint '([^']*)' .*": r"<mimic> of \1 names no joint",
@@ -286,6 +286,7 @@ SHORT = {
 def reason(error: Any, path: Path | None = None) -> str:
     """Return an error or a warning in few words, without path and names."""
     said = " ".join(str(error).split()).removeprefix("`path`: ").replace("|", "/")
+    said = said.partition(" The file also has ")[0]
     if path is not None:
         said = said.replace(str(path), "").strip().removeprefix("has ")
     notes = re.findall(r"(?:^|; )([^;,(]*)[^;]*? \((\d+)\): ", said)

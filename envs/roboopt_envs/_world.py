@@ -302,12 +302,12 @@ class PybulletWorld:
     def sampling_range(self, fraction: float) -> tuple[np.ndarray, np.ndarray]:
         """Return the central `fraction` of every joint's range, two of (n,) [rad or m].
 
-        A joint without limits, or with more than one turn to either side, counts as
-        having ±π rad, or ±1 m.
+        A joint without limits, or with more than one turn or 100 m to either side,
+        counts as having ±π rad, or ±1 m.
         """
         (lower, upper), revolute = self.model.position_limits, self.model.revolute
         wide = np.where(revolute, np.pi, 1.0)
-        free = np.isinf(lower) | (revolute & (np.maximum(-lower, upper) > 2 * np.pi))
+        free = np.maximum(-lower, upper) > np.where(revolute, 2 * np.pi, 100.0)
         lower, upper = np.where(free, -wide, lower), np.where(free, wide, upper)
         middle, half = (lower + upper) / 2, (upper - lower) / 2
         return middle - fraction * half, middle + fraction * half

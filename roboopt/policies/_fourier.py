@@ -25,6 +25,7 @@ from roboopt.dynamics import Multibody
 RANGE_MARGIN = 0.05  # of the range at each end, for tracking errors
 MAX_ANGLE = math.pi / 2  # of a revolute joint without limits, each way [rad]
 MAX_LENGTH = 1.0  # of a prismatic joint without limits, each way [m]
+FAR = 100.0  # beyond it a limit of a prismatic joint counts as none [m]
 SMOOTHING = 1e-12  # of T², which is not differentiable at 0 otherwise
 
 
@@ -96,7 +97,8 @@ class FourierReference(Jittable):
         """Draw a motion within the limits of `robot`, less 5 % at each end.
 
         Revolute joints without limits, or with limits beyond ±2π, get ±π/2, prismatic
-        joints without limits ±1 m. A joint locked by its limits stays there.
+        joints without limits, or with limits beyond ±100 m, ±1 m. A joint locked by its
+        limits stays there.
 
         Args:
             robot: the robot whose joints move.
@@ -169,7 +171,8 @@ def _ranges(robot: Multibody) -> tuple[np.ndarray, np.ndarray]:
     lower, upper = np.asarray(robot.lower), np.asarray(robot.upper)
     revolute = np.array(robot.revolute)
     free = ~np.array(robot.limited) | ~np.isfinite(lower) | ~np.isfinite(upper)
-    free |= revolute & (np.maximum(np.abs(lower), np.abs(upper)) > 2 * np.pi)
+    far = np.where(revolute, 2 * np.pi, FAR)
+    free |= np.maximum(np.abs(lower), np.abs(upper)) > far
     wide = np.where(revolute, MAX_ANGLE, MAX_LENGTH)
     spare = np.where(free, 0.0, RANGE_MARGIN * (upper - lower))
     return np.where(free, -wide, lower + spare), np.where(free, wide, upper - spare)

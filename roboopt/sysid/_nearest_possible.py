@@ -22,13 +22,14 @@ from roboopt.dynamics import ParametricTwin, linear_parameters
 from roboopt.sysid._condensed import Condensed
 
 BODY_NUMBERS = 10
-MAX_NEWTON_STEPS = 50  # for one weight
-TOLERANCE = 1e-6  # of Newton's decrement, twice the distance of the value
-FASTER = 10.0  # by which the weight falls
+MAX_NEWTON_STEPS = 100  # for one weight
+TOLERANCE = 1e-3  # of Newton's decrement, twice the distance of the value
+PRECISION = 1e-14  # of a value
+FASTER = 3.0  # by which the weight falls
 ROUNDING = 1e-13  # of a scaled curvature
 MIN_LENGTH = 1e-9  # of a step
-MIN_NOISE_SHARE = 1e-6  # of a joint's efforts
-MIN_EXTENT_SHARE = 1e-6  # of a body's second moments: a flat body has no inverse
+MIN_NOISE_SHARE = 1e-4  # of a joint's efforts
+MIN_THICKNESS = 1e-2, 1e-6  # of a body's second moments about its center, its frame
 BARRIER = 1e-3  # of numbers that may not be negative
 WEAK = 1e-2  # γ without a prior: less would be beyond double precision
 JOINT_NUMBERS = "damping", "friction", "armature", "effort_offset"
@@ -97,6 +98,8 @@ class _Problem:
     gram: np.ndarray
     targets: np.ndarray
     given: np.ndarray
+    begin: np.ndarray
+    """The robot as given, with a thickness of flat bodies."""
     free: np.ndarray
     bodies: int
     inverses: np.ndarray
@@ -124,9 +127,12 @@ class _Problem:
         use = noise > 0
         scaled = (factors[use] / noise[use, None, None]).reshape(-1, factors.shape[2])
         bodies = len(start.massive)
-        pseudo = np.einsum("bn,nij->bij", _of_bodies(given, bodies), BASIS)
-        moments = np.trace(pseudo[:, :3, :3], axis1=1, axis2=2)
-        pseudo[:, :3, :3] += MIN_EXTENT_SHARE * moments[:, None, None] * np.eye(3)
+        pseudo = _thickened(np.einsum("bn,nij->bij", _of_bodies(given, bodies), BASIS))
+        traces = np.trace(pseudo[:, :3, :3], axis1=1, axis2=2)[:, None, None]
+        inertias = traces * np.eye(3) - pseudo[:, :3, :3]
+        begin = given.copy()
+        _of_bodies(begin, bodies)[:, 4:] = inertias[:, *np.triu_indices(3)]
+        begin = np.where(free, begin, given)
         spread, weight = np.full(len(given) - BODY_NUMBERS * bodies, np.inf), WEAK
         if deviations is not None:
             known = dict(zip(start.names, np.asarray(deviations), strict=True))
@@ -141,6 +147,7 @@ class _Problem:
             gram=scaled[:, :-1].T @ scaled[:, :-1],
             targets=scaled[:, -1],
             given=given,
+            begin=begin,
             free=free,
             bodies=bodies,
             inverses=np.linalg.inv(pseudo),
@@ -155,7 +162,7 @@ class _Problem:
         The robot as given counts for much at first, and then for less and less: a weak
         barrier alone would take thousands of steps.
         """
-        x, split = self.given.copy(), BODY_NUMBERS * self.bodies
+        x, split = self.begin.copy(), BODY_NUMBERS * self.bodies
         inside = self.positive & self.free[split:]
         joints = x[split:]
         least = np.where(np.isfinite(self.spans), 1e-3 * self.spans, 1e-3)
@@ -169,13 +176,14 @@ class _Problem:
     def _centered(self, x: np.ndarray, times: float) -> np.ndarray:
         """Return the minimum for a weight and a barrier that are `times` larger."""
         value, slope, curvature = self._at(x, times)
+        weight = times * self.weight  # in which Newton's method measures a step
         for _ in range(MAX_NEWTON_STEPS):
             scale = 1 / np.sqrt(np.diag(curvature))
             step = np.zeros_like(x)
             scaled = curvature * scale[:, None] * scale + ROUNDING * np.eye(len(scale))
             step[self.free] = -scale * np.linalg.solve(scaled, scale * slope)
             decrement = -slope @ step[self.free]
-            if decrement <= 2 * TOLERANCE * max(times, abs(value)):
+            if decrement <= TOLERANCE * weight + PRECISION * abs(value):
                 break
             length = 1.0
             while True:
@@ -224,6 +232,23 @@ class _Problem:
         diagonal[split:] += barrier * bounded / safe**2
         curvature += np.diag(diagonal)
         return value, slope[self.free], curvature[np.ix_(self.free, self.free)]
+
+
+def _thickened(pseudo: np.ndarray) -> np.ndarray:
+    """Return P of bodies that are not flat: a rod of a file is no line."""
+    moments, first = pseudo[:, :3, :3], pseudo[:, :3, 3]
+    whole = np.trace(moments, axis1=1, axis2=2)
+    central = whole - (first**2).sum(1) / pseudo[:, 3, 3]
+    least = np.maximum(MIN_THICKNESS[0] * central, MIN_THICKNESS[1] * whole)
+    lowest = np.array(
+        [
+            np.linalg.eigvalsh(m - np.outer(c, c) / mass)[0]
+            for m, c, mass in zip(moments, first, pseudo[:, 3, 3], strict=True)
+        ]
+    )
+    made = pseudo.copy()
+    made[:, :3, :3] += np.maximum(least - lowest, 0.0)[:, None, None] * np.eye(3)
+    return made
 
 
 def _of_bodies(numbers: np.ndarray, bodies: int) -> np.ndarray:

@@ -19,7 +19,7 @@ GAP_NAMES = {"rad": "angles", "m": "positions"} | {
     "rad/s": "angular speeds",
     "m/s": "speeds",
 }
-MAX_GAP = 1e-6  # rad, m, rad/s or m/s: far below what a robot's sensors see
+MAX_GAP = 1e-4  # rad, m, rad/s or m/s: an encoder of 14 bits resolves 4e-4 rad
 
 Motions = Mapping[str, Mapping[str, Trajectory]]
 """Motions (starts, …) by simulator and by "before" or "after"."""
@@ -112,8 +112,8 @@ class Comparison:
             f"The tuned controller succeeds from {succeeded['after']} of "
             f"{self.episodes} random test starts in PyBullet; the starting controller "
             f"from {succeeded['before']}.",
-            f"The twin and PyBullet {agree}: over all these motions they are apart by "
-            f"at most {apart}.",
+            f"The twin and PyBullet {agree}: over all motions of the tuned controller "
+            f"they are apart by at most {apart}.",
         ]
         if self.at_limits:
             sentences.append(

@@ -95,8 +95,12 @@ def gain_names(model: Any, joints: Joints) -> dict[str, str]:
 
 def named_by_joint(found: "Explanation", model: Any, joints: Joints) -> "Explanation":
     """Return the explanation of a controller with its parameters named by joint."""
-    names = gain_names(model, joints)
-    return replace(found, names=tuple(names.get(name, name) for name in found.names))
+    by_joint = gain_names(model, joints)
+    names, logarithms = (
+        tuple(by_joint.get(name, name) for name in given)
+        for given in (found.names, found.logarithms)
+    )
+    return replace(found, names=names, logarithms=logarithms)
 
 
 def _index_name(index: tuple[int, ...], shape: tuple[int, ...], joints: Joints) -> str:

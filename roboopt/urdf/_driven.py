@@ -91,7 +91,7 @@ def _driven_by_file(
             continue
         driven.add(name)
         if named:
-            kind = "joints with effort limits that are driven, as most have no "
+            kind = "joints that are driven without a transmission, as most have no "
             notes.add(kind + "<transmission> (name the driven by `actuated`)", name)
         else:
             notes.add('joints that are driven in spite of effort="0", as most', name)

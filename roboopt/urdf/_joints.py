@@ -21,6 +21,11 @@ from roboopt.urdf._notes import Fault, Notes
 from roboopt.urdf._rotations import rotation_about
 
 KINDS = ("revolute", "continuous", PRISMATIC, FIXED)
+INSTEAD = {kind: repr(kind) for kind in KINDS} | {
+    "planar": "two prismatic joints and a revolute one, in series, in its place",
+    "spherical": "three revolute joints, in series, in its place",
+}
+"""How to write a joint by the types that are read, by the lower-case type it has."""
 # On an axis' length: files give about six digits, and some only four.
 UNIT_TOLERANCE, NORMALIZED_TOLERANCE = 1e-6, 1e-3
 
@@ -82,12 +87,12 @@ def _joint(element: Element, locked: bool, any_effort: bool, notes: Notes) -> Jo
     where = title(element)
     kind = element.get("type")
     if kind not in KINDS and not locked:
-        meant = (kind or "").strip().lower()
+        instead = INSTEAD.get((kind or "").strip().lower())
         name = element.get("name")
         raise Fault(
             f"`type` of {where} must be one of {KINDS}, or locked by "
             f"`locked=({name!r},)`, got {kind!r}"
-            + (f": write {meant!r}." if meant in KINDS else ".")
+            + (f": write {instead}." if instead else ".")
         )
     rotation, offset = origin(element, where)
     joint = Joint(

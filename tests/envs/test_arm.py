@@ -163,10 +163,19 @@ def test_bullet_clips_velocities_where_the_observation_space_ends():
     assert observation[13] == 100.0 == env.observation_space.high[13]  # type: ignore
 
 
-@pytest.mark.parametrize("limit, farthest", [(6.2, 0.6 * 6.2), (6.3, 0.6 * np.pi)])
-def test_more_than_a_turn_either_way_counts_as_half_a_turn(write, limit, farthest):
+@pytest.mark.parametrize(
+    "kind, limit, farthest",
+    [
+        ("revolute", 6.2, 0.6 * 6.2),
+        ("revolute", 6.3, 0.6 * np.pi),
+        ("prismatic", 99.0, 0.6 * 99.0),
+        ("prismatic", 999999.0, 0.6 * 1.0),
+    ],
+)
+def test_limits_out_of_sight_count_as_none(write, kind, limit, farthest):
     wide = f'<limit lower="{-limit}" upper="{limit}" effort="20"/>'
-    starts = ArmReach(write(one_joint(limit=wide))).sample_starts(500, seed=0)[:, 0]
+    robot = write(one_joint(limit=wide, kind=kind))
+    starts = ArmReach(robot).sample_starts(500, seed=0)[:, 0]
     assert 0.98 * farthest < np.abs(starts).max() <= farthest
 
 

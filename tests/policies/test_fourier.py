@@ -83,6 +83,8 @@ def test_ranges_come_from_the_limits(tmp_path):
     # 5 % of 2 m are left at each end.
     slider = write_slider(tmp_path / "slider.urdf")
     np.testing.assert_allclose(ends(slider), (-0.9, 0.9))
+    endless = '<limit lower="-999999" upper="999999"/>'
+    assert ends(write_slider(tmp_path / "endless.urdf", more=endless)) == (-1, 1)
 
 
 BAD = [

@@ -32,6 +32,17 @@ def arm(free=FREE):
     return ParametricTwin(Twin(robot, STEP, actuated=joints), free)
 
 
+def flat_arm():
+    """Return an arm of thin rods, whose inertias no coordinates describe."""
+    model = arm()
+    rods = np.broadcast_to(np.diag([0.0, 0.05, 0.05]), (3, 3, 3))
+    twin = model.inner
+    chosen = np.array(model.massive)
+    inertias = twin.robot.inertias.at[chosen].set(rods)
+    twin = eqx.tree_at(lambda t: t.robot.inertias, twin, inertias)
+    return ParametricTwin(twin, FREE)
+
+
 def recorded(model, noise, seed=0):
     """Return a wild motion, with the efforts that it takes and noise on these."""
     generator = np.random.default_rng(seed)
@@ -82,8 +93,9 @@ def test_no_fit_of_the_efforts_is_better():
     assert there <= min(fitted) * (1 + 1e-3)
 
 
-def test_without_noise_it_is_the_robot_itself():
-    start = arm()
+@pytest.mark.parametrize("made", [arm, flat_arm])
+def test_without_noise_it_is_the_robot_itself(made):
+    start = made()
     real = moved(start, 0.2, 2)
     data = condensed(start, recorded(real, 0.0))
     found = nearest_possible(start, data, jnp.asarray(PRIOR * sizes(start)))

@@ -5,11 +5,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from roboopt import explain
 from roboopt._core import Frozen
 from roboopt.policies import Clipped, LinearFeedback, MLPPolicy
 from roboopt.tuning import named_arrays
 from roboopt.tuning._joints import Joints
-from roboopt.tuning._parameters import MAX_ROWS, parameter_table
+from roboopt.tuning._parameters import MAX_ROWS, named_by_joint, parameter_table
 
 CART_POLE = Joints(("cart", "pole"), (False, True), (0,), (10.0,), (), ())
 
@@ -36,6 +37,13 @@ def test_logarithms_are_shown_as_what_they_stand_for_and_given_parts_are_not():
     (name, value), *others = named_arrays(model).items()
     assert name == "stiffness" and not others
     np.testing.assert_allclose(value, 3.0)
+
+
+def test_an_explanation_names_logarithms_by_joint_too():
+    model = Model(jnp.log(jnp.array([3.0, 2.0])), None)
+    found = explain(lambda m, batch: jnp.exp(m.log_stiffness).sum(), model, None)
+    found = named_by_joint(found, model, CART_POLE)
+    assert found.names == ("stiffness[cart]", "stiffness[pole]") == found.logarithms
 
 
 def test_a_network_is_a_row_an_array():

@@ -21,8 +21,8 @@ REFUSED = {
     "effort_-1": "`effort` of joint 'j1' must not be negative, got -1.0.*effort_limits",
     "lower_upper_0": r"got 2 link\(s\) that cannot move, with \['j1'\]",
     "floating": "`type` of joint 'f' .* got 'floating'",
-    "planar": "`type` of joint 'f' .* got 'planar'",
-    "spherical": "`type` of joint 's' .* got 'spherical'",
+    "planar": "`type` of joint 'f' .* got 'planar': write two prismatic joints and",
+    "spherical": "`type` of joint 's' .* got 'spherical': write three revolute",
 }
 WARNED = {
     "axis_0.7071_0_0.7071": r"axes that were normalized \(2\): j1 .*, j2 ",
