@@ -444,6 +444,15 @@ def test_bad_input_is_refused():
         explain(sum_of_squares, 2, None)
 
 
+def test_a_partial_function_has_the_names_of_the_model_that_it_holds():
+    def apply(params, x):
+        return params["w"] * x + params["b"]
+
+    model = jax.tree_util.Partial(apply, {"w": jnp.array([2.0]), "b": jnp.array(1.0)})
+    found = ro.explain(lambda m, x: jnp.sum(m(x) ** 2), model, jnp.ones(1))
+    assert set(found.names) == {"w[0]", "b"}
+
+
 def test_a_small_kink_leaves_the_answer_about_learning_rates():
     def loss(m, b):
         return m[0] ** 2 + 1e-3 * jnp.abs(m[1])
