@@ -50,9 +50,7 @@ class Explain:
             if not found:
                 print("Each gradient step had other data: none is known by itself.")
             elif "start" not in found:
-                print(
-                    "The data of the first step were not kept: here is the model kept.\n"
-                )
+                print("The data of the first step were not kept, the end is:\n")
             for when, explanation in found.items():
                 where = "start of the descent" if when == "start" else "model kept"
                 print(f"At the {where}\n{explanation}\n")
