@@ -94,7 +94,8 @@ class Clone:
     weight_decay: float = flag(0.0, "Weight decay of Adam.")
     dropout: float = flag(0.0, "Share of neurons dropped in each step.")
     clip: bool = flag(
-        False, "Clip demonstrated actions to the limits of the environment."
+        False,
+        "Do not warn of demonstrated actions beyond the limits; they are clipped.",
     )
     validation: float | None = flag(
         None,

@@ -108,7 +108,8 @@ def clone(
         weight_decay: of the network's weights, as in `optimize.adam`.
         dropout: share of the neurons of hidden layers that are off in a step.
         clip: whether demonstrated actions beyond the limits of the environment are
-            clipped; if not, they count as no less than the limit.
+            meant; if not, they are clipped all the same, with a warning. A clipped
+            action counts as the limit or more.
         validation: fraction of the episodes not held out that selects the policy: the
             one with the least mismatch on them, on the way, is kept. Of a single
             episode it is a fraction of its steps at its end; 0 keeps the best on all
@@ -263,6 +264,7 @@ def clone(
             demonstrations=recorded,
             error_by_action=errors.by_action,
             error_over_time=errors.over_time,
+            time_step=float(data.held_out[0].time_step),
             discrete=training.discrete,
             findings=tuple(data.findings),
             description=training.description,

@@ -75,6 +75,8 @@ class CloneResult(VerbResult):
     error_over_time: tuple[np.ndarray, ...]
     """By held-out episode, (time,): root mean square over axes, in units of the
     actions' standard deviations; of discrete actions whether the choice differs."""
+    time_step: float
+    """Of the demonstrations [s]."""
     discrete: bool
     """Whether the actions are choices."""
     findings: tuple[Finding, ...]
@@ -114,8 +116,9 @@ class CloneResult(VerbResult):
             *self._comparison(),
         ]
         sentences += [
-            f"In the demonstrations {f.message} The policy keeps the limits, and an "
-            "action beyond counts as the limit or more; `clip` clips it."
+            f"In the demonstrations {f.message} Such an action counts as the limit or "
+            "more, and the policy keeps the limits; the option clip says that this is "
+            "meant."
             for f in self.findings
             if f.code == "action_out_of_range"
         ]
@@ -158,7 +161,7 @@ class CloneResult(VerbResult):
         if self.linear_kept:
             return [
                 "No network was better by 2 % on validation demonstrations than the "
-                'linear policy, which is the clone; `policy` "mlp" keeps the network.'
+                'linear policy, which is the clone; the policy "mlp" keeps a network.'
             ]
         said = (
             f"The policy is that of step {best} of {self.training.steps}, the best on "
@@ -241,7 +244,8 @@ class CloneResult(VerbResult):
         if self.evaluations:
             count = len(self.evaluations["clone"].returns)
             notes.insert(0, f"{count} episodes from random starts, the same for all.")
-        return Section("Doing the task", [*self.summary().tables, Notes(notes)])
+        title = "Doing the task" if self.evaluations else "The error"
+        return Section(title, [*self.summary().tables, Notes(notes)])
 
     def _training_section(self) -> Section:
         result = self.training
@@ -251,9 +255,10 @@ class CloneResult(VerbResult):
             f"{result.seconds:.1f} s, the first of them, with the compilation, "
             f"{result.compile_seconds:.1f} s."
         )
+        kept = "the best network" if self.linear_kept else "the policy kept"
         caption = (
             "The mismatch of the batches, and on validation demonstrations, which no "
-            "step uses; the dot is the policy kept."
+            f"step uses; the dot is {kept}."
         )
         figure = Figure(panels, caption, columns=2)
         return Section("The training", [Notes([note]), figure])
@@ -268,10 +273,7 @@ class CloneResult(VerbResult):
         values = {"clone": self.error_by_action}
         by_action = bars(titles[0], unit, values, names, axis="")
         panel = Panel(titles[1], "1", {"clone": padded(self.error_over_time)})
-        time_step = 1.0
-        if "clone" in self.evaluations:
-            time_step = self.evaluations["clone"].trajectories.time_step
-        over_time = traces([panel], time_step)
+        over_time = traces([panel], self.time_step)
         caption = (
             "The clone's action where the demonstrator was, in held-out episodes: "
             + ("share of samples with another choice" if self.discrete else "RMS")

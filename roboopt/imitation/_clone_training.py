@@ -25,10 +25,11 @@ from roboopt.imitation._policy_kinds import (
     objective_for,
     with_memory,
 )
+from roboopt.imitation._toward_last_action import toward_last_action
 from roboopt.losses import FlowMatching, flow_batches
 from roboopt.objectives import ActionMismatch
 from roboopt.optimize import Result, adam, minimize
-from roboopt.policies import SampleActions
+from roboopt.policies import LinearPolicy, SampleActions
 
 DAGGER_SEED_OFFSET = 2_000_003
 DAGGER_EPISODES = 5  # per round
@@ -102,6 +103,10 @@ class Training:
             # All but held-out samples normalize it, and begin its linear path.
             if policy is None and kind == "mlp" and validation is not None:
                 linear = fresh_policy("linear", known, env, **network)
+                ridge = data.past_actions and chunk is None and not _censored(known)
+                if ridge and isinstance(linear[0], LinearPolicy):
+                    toward = toward_last_action(linear[0], samples, validation, known)
+                    linear = toward, "linear, drawn toward its last action"
             policy, words = fresh_policy(kind, known, env, **network)
         objective = objective_for(kind, loss, known)
         batch_size = min(batch_size, len(samples))
@@ -308,3 +313,13 @@ class Training:
 
 def _counted(count: int, name: str) -> str:
     return f"{count} {name}" + ("s" if count > 1 else "")
+
+
+def _censored(samples: Demonstrations) -> bool:
+    """Return whether a limit cuts some action."""
+    low, high = (
+        np.asarray(default if limit is None else limit)
+        for limit, default in ((samples.low, -np.inf), (samples.high, np.inf))
+    )
+    actions = np.asarray(samples.actions)
+    return bool(((actions <= low) | (actions >= high)).any())

@@ -82,8 +82,8 @@ class DemonstrationSet:
 
         `held_out` is a fraction, or demonstrations; None for those that a mask of the
         file names, or else `HELD_OUT`. `validation` is a fraction of the others, which
-        may be 0, or demonstrations; None for `VALIDATION`. With `clip`, actions are
-        clipped to the limits of the environment.
+        may be 0, or demonstrations; None for `VALIDATION`. Actions beyond the limits of
+        the environment are clipped, which is a finding without `clip`.
         """
         reading = {"time_step": time_step, "observation_keys": observation_keys}
         named = held_out is not None and not isinstance(held_out, int | float)
@@ -95,9 +95,10 @@ class DemonstrationSet:
         if not isinstance(share, int | float):
             selecting, share = _episodes(share, reading, "validation"), 0.0
         findings = _checked([*episodes, *selecting, *aside], env)
-        if clip:
+        if clip or any(f.code == OUT_OF_RANGE for f in findings):
             parts = episodes, selecting, aside
             episodes, selecting, aside = (_clipped(part, env) for part in parts)
+        if clip:
             findings = [f for f in findings if f.code != OUT_OF_RANGE]
         whole, masked = episodes, masks.get("valid", []) if held_out is None else []
         if named:

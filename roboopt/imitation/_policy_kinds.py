@@ -30,6 +30,8 @@ from roboopt.rollouts import twin_rollout
 
 DETERMINISTIC = ("mlp", "linear", "stable")
 """The kinds that return one action, and whose loss is of its error."""
+ABSOLUTE = ("stable", "tanh-gaussian", "categorical")
+"""The kinds whose actions cannot be relative to an observation."""
 KINDS: dict[str, Callable[..., Any]] = {
     "mlp": MLPPolicy.of,
     "linear": LinearPolicy.of,
@@ -84,6 +86,11 @@ def fresh_policy(
             raise RobooptError(
                 f"`angles` must be axes 0 to {size - 1} of an observation, got {axis}."
             )
+    if relative and kind in ABSOLUTE:
+        raise RobooptError(
+            f"`relative` must be empty with `policy` {kind!r}, whose actions are "
+            f"absolute, got {tuple(relative)}."
+        )
     settings: dict[str, Any] = {
         "key": jax.random.key(seed),
         "width": width,

@@ -35,6 +35,17 @@ def samples(**settings):
     return ro.data.Demonstrations.from_trajectories(motions, low=-3, high=3, **settings)
 
 
+def motion():
+    """Return samples of a motion to one goal, of positions and velocities."""
+    path = np.linspace(1.0, 0.0, 31)[:, None] ** np.array([1.0, 2.0, 1.5])
+    return path[:-1], np.diff(path, axis=0) / 0.1
+
+
+def stable():
+    way = {"goal": np.zeros(3), "time_step": 0.1, "width": 8, "layers": 3}
+    return ro.policies.StablePolicy.of(motion(), key=KEY, **way)
+
+
 def choices():
     draw = np.random.default_rng(0)
     motions = [
@@ -93,6 +104,21 @@ POLICIES = {
     ),
     "cloned network": (
         lambda: ro.policies.MLPPolicy.of(samples(), key=KEY, width=8, angles=(1,)),
+        4,
+    ),
+    "LinearPolicy": (
+        lambda: ro.policies.LinearPolicy.of(samples(), angles=(1,), quantiles=True),
+        4,
+    ),
+    "RelativeActions": (
+        lambda: ro.policies.RelativeActions.of(samples(), (2, 0), key=KEY, **SMALL),
+        4,
+    ),
+    "StablePolicy": (stable, 3),
+    "PastActions": (
+        lambda: ro.policies.PastActions(
+            ro.policies.LinearFeedback(0.2 * np.ones((2, 8))), np.ones(2), length=2
+        ),
         4,
     ),
     "GaussianPolicy": (

@@ -29,14 +29,37 @@ def test_the_file_is_named_for_its_format(tmp_path):
         ro.export.export_onnx(jnp.tanh, np.ones(2), tmp_path / "policy.npz")
 
 
-def test_it_agrees_under_onnx_runtime(tmp_path):
+def cloned():
+    """Return policies as `clone` makes them, clipped, and their observations' size."""
+    draw = np.random.default_rng(0)
+    seen, acted = draw.normal(size=(50, 2)), draw.uniform(-2, 2, size=(50, 2))
+    key, way = jax.random.key(0), {"goal": np.zeros(2), "time_step": 0.1}
+    linear = ro.policies.LinearPolicy.of((seen, acted), angles=(1,))
+    small = {"key": key, "width": 8}
+    relative = ro.policies.RelativeActions.of((seen, acted), (1, 0), **small)
+    stable = ro.policies.StablePolicy.of((seen, -seen), **small, **way)
+    return [ro.policies.Clipped(p, -1.5, [1, 2]) for p in (linear, relative, stable)]
+
+
+@pytest.mark.parametrize(
+    "which", range(4), ids="network linear relative stable".split()
+)
+def test_it_agrees_under_onnx_runtime(which, tmp_path):
     pytest.importorskip("jax2onnx")
     runtime = pytest.importorskip("onnxruntime")
-    policy = ro.policies.MLPPolicy.bounded(
-        np.ones(4), np.ones(1), key=jax.random.key(0)
+    bounded = ro.policies.MLPPolicy.bounded(
+        np.ones(2), np.ones(1), key=jax.random.key(0)
     )
-    path = ro.export.export_onnx(policy, np.ones(4), tmp_path / "policy.onnx")
+    policy = [bounded, *cloned()][which]
+    path = ro.export.export_onnx(policy, np.ones(2), tmp_path / "policy.onnx")
     session = runtime.InferenceSession(str(path))
-    for observation in np.random.default_rng(0).normal(size=(10, 4)):
+    for observation in 3 * np.random.default_rng(0).normal(size=(10, 2)):
         (action,) = session.run(["action"], {"observation": observation})
         np.testing.assert_allclose(action, policy(jnp.asarray(observation)), rtol=1e-6)
+
+
+def test_past_actions_are_a_memory_and_refused(tmp_path):
+    inner = ro.policies.LinearFeedback(np.ones((1, 3)))
+    policy = ro.policies.Clipped(ro.policies.PastActions(inner, [0.0]), -1, 1)
+    with pytest.raises(ro.RobooptError, match="must have no memory.*export_numpy"):
+        ro.export.export_onnx(policy, np.ones(2), tmp_path / "policy.onnx")

@@ -7,6 +7,7 @@ import pytest
 
 import roboopt as ro
 from roboopt.imitation._baselines import baseline_errors
+from roboopt.imitation._toward_last_action import toward_last_action
 
 
 def said(made):
@@ -65,6 +66,8 @@ def test_the_clone_sees_its_actions_where_copying_them_is_better():
     assert "3 past actions" in made.description["input"]
     assert made.errors["clone"] < 1.05 * made.errors["persistence"]
     assert made.errors["persistence"] < 0.5 * made.errors["linear"]
+    assert made.time_step == 0.05
+    assert [s.title for s in made.sections()][:2] == ["The error", "The training"]
     blind = ro.clone(tremor(2), past_actions=0, **SMALL)
     assert blind.errors["clone"] > blind.errors["persistence"]
     assert "more than the baseline persistence" in said(blind)
@@ -134,3 +137,39 @@ def test_weight_decay_and_dropout_shrink_what_noise_teaches():
 def test_what_cannot_be_is_refused(name, value):
     with pytest.raises(ro.RobooptError, match=f"`{name}`"):
         ro.clone(tremor(0), **{name: value}, **SMALL)
+
+
+@pytest.mark.parametrize("policy", ["stable", "tanh-gaussian"])
+def test_policies_without_relative_actions_refuse_them(policy):
+    with pytest.raises(ro.RobooptError, match="`relative`.*" + policy):
+        ro.clone(tremor(0), policy=policy, relative=(0,), **SMALL)
+
+
+def test_noise_does_not_draw_a_policy_away_from_its_last_action():
+    # The next action is the last one and noise, beside 20 axes that say nothing.
+    rng = np.random.default_rng(0)
+
+    def samples(count):
+        seen = rng.normal(size=(count, 22)) * [*[3.0] * 20, 2.0, 0.5]
+        acted = seen[:, -2:] + 0.1 * rng.normal(size=(count, 2))
+        return ro.data.Demonstrations(jnp.asarray(seen), jnp.asarray(acted))
+
+    known, fresh = samples(40), samples(1000)
+    policy = ro.policies.LinearPolicy.of(known)
+    policies = policy, toward_last_action(policy, known, samples(40), known)
+    squares, drawn = (
+        float(np.std(jax.vmap(p)(fresh.observations) - fresh.actions)) for p in policies
+    )
+    # Noise of 0.1 cannot be predicted; least squares add √(22 / 40) of it or more.
+    assert drawn < 0.105 and squares > 0.12
+
+
+def test_a_law_of_the_last_action_is_learned_as_by_least_squares():
+    # The observation has an angle, whose features come last.
+    rng = np.random.default_rng(0)
+    seen = rng.normal(size=(200, 3)) + [0, 5, 0]
+    acted = 0.5 * seen[:, 2:] + np.sin(seen[:, :1]) - 0.1 * seen[:, 1:2] + 7
+    known = ro.data.Demonstrations(jnp.asarray(seen), jnp.asarray(acted))
+    policy = ro.policies.LinearPolicy.of(known, angles=(0,))
+    made = toward_last_action(policy, known, known, known)
+    np.testing.assert_allclose(jax.vmap(made)(known.observations), acted, atol=1e-5)
