@@ -50,9 +50,10 @@ class Explain:
             if not found:
                 print("Each gradient step had other data: none is known by itself.")
             elif "start" not in found:
-                print("The data of the first step were not kept: here is the end.\n")
+                print("The data of the first step were not kept, the end is:\n")
             for when, explanation in found.items():
-                print(f"At the {when} of the descent\n{explanation}\n")
+                where = "start of the descent" if when == "start" else "model kept"
+                print(f"At the {where}\n{explanation}\n")
             if path is not None:
                 print(path)
         return 0

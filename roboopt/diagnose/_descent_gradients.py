@@ -44,6 +44,11 @@ BY_LAYER = (
     "smaller or larger."
 )
 MARK_SIZE = 4
+WHERE = {
+    "start": "At the start of the descent",
+    "end": "At the model that the descent kept",
+}
+"""Where a gradient was taken, by the names of `gradients()`."""
 
 
 def explain_descent(
@@ -218,8 +223,11 @@ def gradient_section(
     blocks: list[Any] = [Notes([WORDS, *([BY_LAYER] if layered else []), *notes])]
     first = next(iter(explained.values()), None)
     for when, found in explained.items():
-        said = [f"At the {when} of the descent, where L is {number(found.loss)}:"]
-        if first is not None and found is not first and first.gradient_norm > 0:
+        said = [f"{WHERE[when]}, where L is {number(found.loss)}:"]
+        later = first is not None and found is not first
+        if later and found.values == first.values and found.loss == first.loss:
+            said.append("That is the start: no later model was better.")
+        elif later and first.gradient_norm > 0:
             share = found.gradient_norm / first.gradient_norm
             said.append(f"The gradient is {share:.2g} times as long as at the start.")
         if not found.evaluated:

@@ -18,6 +18,7 @@ VANISHED = 1e-6  # of the largest norm of a layer
 MAX_NAMED = 4  # parameters in a sentence
 SHORT_STEP, LONG_STEP = 0.2, 1.6  # of the step 1/c that the curvature c makes best
 MAX_CURVATURE_ERROR = 0.3  # of the fall that the curvature predicts
+DOUBT = 0.1  # of the gradient that may contradict the loss
 SURE_SHARE = 0.2  # by which the end of the falling range may differ from 2/c
 
 
@@ -172,7 +173,7 @@ def _conflicts(found: "Explanation") -> list[str]:
 def _steps(found: "Explanation") -> list[str]:
     if found.gradient_norm == 0 or not len(found.learning_rates):
         return []
-    if disagreeing(found):
+    if not _mostly_right(found):
         return []  # The table shows it, and no learning rate is at fault.
     rates, actual = found.learning_rates, found.actual
     lost = ~np.isfinite(actual)
@@ -203,6 +204,15 @@ def _steps(found: "Explanation") -> list[str]:
             "finite after a plain gradient step."
         )
     return [*said, *_curvature(found)]
+
+
+def _mostly_right(found: "Explanation") -> bool:
+    """Return whether what contradicts the loss is a small part of the gradient."""
+    rows = disagreeing(found)
+    slopes, _, said = found.differences[rows].T
+    alone = all(row < len(found.names) for row in rows)
+    off = float(np.linalg.norm(slopes - said))
+    return alone and off <= DOUBT * found.gradient_norm
 
 
 def _curvature(found: "Explanation") -> list[str]:

@@ -115,7 +115,11 @@ def judge(
     cancels = zero and abs(derivative) <= CANCELED * noise
     if cancels and MAX_ERRORS * uncertainty <= UNDECIDED_SHARE * noise / precision:
         flat = True
-    if abs(gap) > max(MAX_ERRORS * gap_error, MIN_KINK_SHARE * steepest):
+    # A kink beside steeper slopes is one if it is what the derivative misses.
+    spare = MAX_ERRORS * gap_error
+    between = min(lower, upper) - spare <= derivative <= max(lower, upper) + spare
+    least_gap = 0.0 if between and not agrees else MIN_KINK_SHARE * steepest
+    if abs(gap) > max(spare, least_gap):
         verdict = KINK
     elif flat and agrees:
         verdict = AGREES

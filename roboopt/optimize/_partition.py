@@ -76,7 +76,13 @@ def leaf_names(params: Any, bare: str = "model") -> list[str]:
     """
     names = []
     for path, _ in jax.tree_util.tree_leaves_with_path(params):
-        name = jax.tree_util.keystr(path).replace("['", ".").replace("']", "")
+        name = jax.tree_util.keystr(path)
+        # The arguments that a `jax.tree_util.Partial` holds, of which one is the model.
+        name = name.replace("[<flat index 0>][0]", "").replace(
+            "[<flat index 0>]", ".args"
+        )
+        name = name.replace("[<flat index 1>]", ".keywords")
+        name = name.replace("['", ".").replace("']", "")
         unnamed = not name or name.startswith("[")
         names.append(bare + name if unnamed else name.lstrip("."))
     return names

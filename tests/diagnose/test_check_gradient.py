@@ -249,6 +249,30 @@ def test_a_large_array_is_checked_in_its_largest_elements_and_random_directions(
     assert 8 <= len(names) <= 12
 
 
+def test_a_small_kink_beside_steep_slopes_is_a_kink_in_random_directions_too():
+    # At 0 the loss has the slopes ±1e-3 in the fourth number, and up to 4 in others.
+    x = jnp.linspace(0.5, 2.0, 14).at[3].set(0.0)
+
+    def loss(w, b):
+        return jnp.sum(w**2) + 1e-3 * jnp.abs(w[3])
+
+    checked = ro.check_gradient(loss, x, None)
+    kinds = {s.name: s.verdict for s in checked.slopes}
+    assert "wrong" not in kinds.values()
+    assert {n for n, v in kinds.items() if v == "kink"} <= {
+        *("[3]", "model[3]", "w[3]"),
+        *(n for n in kinds if "random" in n),
+    }
+
+    @jax.custom_jvp
+    def wrong(w):
+        return jnp.sum(w**2)
+
+    wrong.defjvp(lambda w, d: (wrong(w[0]), 2.002 * w[0] @ d[0]))
+    other = ro.check_gradient(lambda w, b: wrong(w) + 1e-3 * jnp.abs(w[3]), x, None)
+    assert "wrong" in {s.verdict for s in other.slopes}
+
+
 def test_the_gradient_of_a_rollout(cart_pole_problem):
     objective, policy, starts = cart_pole_problem
     found = check_gradient(objective, policy, starts)

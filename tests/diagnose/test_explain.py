@@ -444,6 +444,29 @@ def test_bad_input_is_refused():
         explain(sum_of_squares, 2, None)
 
 
+def test_a_partial_function_has_the_names_of_the_model_that_it_holds():
+    def apply(params, x):
+        return params["w"] * x + params["b"]
+
+    model = jax.tree_util.Partial(apply, {"w": jnp.array([2.0]), "b": jnp.array(1.0)})
+    found = ro.explain(lambda m, x: jnp.sum(m(x) ** 2), model, jnp.ones(1))
+    assert set(found.names) == {"w[0]", "b"}
+
+
+def test_a_small_kink_leaves_the_answer_about_learning_rates():
+    def loss(m, b):
+        return m[0] ** 2 + 1e-3 * jnp.abs(m[1])
+
+    said = " ".join(ro.explain(loss, jnp.array([3.0, 0.0]), None).sentences())
+    assert "1/c = 0.5" in said and "is the largest at which" in said
+
+    def kinked(m, b):
+        return m[0] ** 2 + 30.0 * jnp.abs(m[1] - 1.0)
+
+    said = " ".join(ro.explain(kinked, jnp.array([3.0, 1.0]), None).sentences())
+    assert "largest at which" not in said
+
+
 @pytest.mark.parametrize("share", [1.0, 1e-3])
 def test_an_array_that_contradicts_its_derivative_is_named_among_others(share):
     def loss(model, batch):
