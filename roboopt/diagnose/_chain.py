@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from roboopt._core import scan_counts
-from roboopt._errors import RobooptError
+from roboopt._errors import RobooptError, require
 from roboopt.diagnose._backward import pull_back, values_and_cotangents
 from roboopt.diagnose._chain_result import Chain, ChainNode, ScanNorms
 from roboopt.diagnose._graph import (
@@ -52,9 +52,9 @@ def chain(function: Callable[..., Any], *args: Any) -> Chain:
     its numbers need `jnp.where` or `lax.cond`, and loops a known number of steps.
 
     Raises:
-        RobooptError: if `function` does not return one real number, does not depend on
-            the first argument, cannot be traced or differentiated, or nothing of the
-            first argument can be differentiated by.
+        RobooptError: if `function` does not return one finite real number, does not
+            depend on the first argument, cannot be traced or differentiated, or nothing
+            of the first argument can be differentiated by.
     """
     if not args:
         raise RobooptError("`args` must hold the parameters, got none.")
@@ -94,7 +94,12 @@ def chain(function: Callable[..., Any], *args: Any) -> Chain:
         dict(zip(keys, part, strict=True))
         for keys, part in zip(held["keys"], got, strict=True)
     )
-    names = leaf_names(params, function)
+    output = float(values[graph.output])
+    require(math.isfinite(output), "function", "be finite at its arguments", output)
+    names = [
+        element_name(name, (0,) * leaf.ndim if leaf.size == 1 else ())
+        for name, leaf in zip(leaf_names(params, function), leaves, strict=True)
+    ]
     return _Reader(graph, names, values, slopes, scans).chain()
 
 
@@ -151,7 +156,8 @@ class _Reader:
     def name_elements(self) -> None:
         """Name the single elements that are selected from the parameters.
 
-        The targets of `w1, w2 = weights` are the names; otherwise "weights[0]".
+        The targets of `w1, w2 = weights` are the names; otherwise "weights[0]". An
+        array of one element keeps its own name, however it is arranged.
         """
         made: dict[tuple[Variable, int], list[Variable]] = {}
         for variable, (origin, places) in selections(self.graph).items():
@@ -160,6 +166,9 @@ class _Reader:
                 element = origin, int(np.ravel(places)[0])
                 made.setdefault(element, []).append(variable)
         for (origin, index), variables in made.items():
+            if math.prod(origin.shape) == 1:
+                self.names |= dict.fromkeys(variables, self.names[origin])
+                continue
             where = tuple(np.unravel_index(index, origin.shape))
             marks = [self.graph.assigned.get(v) for v in variables]
             own = [mark.name for mark in marks if mark is not None]
@@ -306,7 +315,7 @@ class _Reader:
             return self.graph.returned[variable]
         equation = self.makers[variable]
         parts = [
-            number(float(np.asarray(v.constant).ravel()[0]))
+            _constant(v.constant)
             if v.constant is not None and math.prod(v.shape) == 1
             else self.names.get(v, "·")
             for v in equation.inputs
@@ -326,6 +335,12 @@ class _Reader:
         layered = any(v in self.dependent for v in equation.inputs[first:])
         sizes = np.asarray(found["sizes"], float)
         return ScanNorms(name, carry, entering, sizes, layered)
+
+
+def _constant(value: Any) -> str:
+    """Return the text of a constant of one element."""
+    one = np.asarray(value).item()
+    return f"{one:.4g}" if isinstance(one, complex) else number(float(one))
 
 
 def _number(value: Any) -> float:

@@ -61,6 +61,8 @@ class ChainPath:
     names: tuple[str, ...]
     """The loss first, the parameter last."""
     factors: tuple[float, ...]
+    partial: tuple[bool, ...] = ()
+    """Whether a factor holds other variables that its lower variable changes."""
 
     @property
     def product(self) -> float:
@@ -69,7 +71,13 @@ class ChainPath:
 
     def __str__(self) -> str:
         """Return the product in symbols and in numbers."""
-        top = [f"d{a}/d{b}" for a, b in itertools.pairwise(self.names)]
+        partial = self.partial or (False,) * len(self.factors)
+        top = [
+            f"∂{a}/∂{b}" if held else f"d{a}/d{b}"
+            for (a, b), held in zip(
+                itertools.pairwise(self.names), partial, strict=True
+            )
+        ]
         numbers = [number(factor) for factor in self.factors]
         if len(top) > MAX_FACTORS:
             top, numbers = ([*x[:3], "…", *x[-2:]] for x in (top, numbers))
@@ -138,68 +146,84 @@ class Chain:
         on_way = [n for n in self.nodes if parameter in n.parameters]
         if not all(node.factors for node in on_way):
             raise RobooptError(
-                f"`parameter` {parameter!r} must reach the loss through numbers alone "
-                "for its factors: there is an array on the way, see `nodes`."
+                f"`parameter` {parameter!r} must reach the loss through real numbers "
+                f"alone for its factors, got {self._kind(parameter)} on the way; see "
+                "`nodes`."
             )
         return list(self._walk(parameter))
 
     def _walk(self, parameter: str) -> Iterator[ChainPath]:
         by_name = {n.name: n for n in self.nodes if parameter in n.parameters}
+        partial = self._partial()
 
-        def down(name: str, names: tuple, factors: tuple) -> Iterator[ChainPath]:
+        def down(
+            name: str, names: tuple, factors: tuple, held: tuple
+        ) -> Iterator[ChainPath]:
             for source, factor in by_name[name].factors.items():
-                way = (*names, source), (*factors, factor)
+                way = (
+                    (*names, source),
+                    (*factors, factor),
+                    (*held, (name, source) in partial),
+                )
                 if source == parameter:
                     yield ChainPath(*way)
                 elif source in by_name:
                     yield from down(source, *way)
 
         if self.nodes[-1].name in by_name:
-            yield from down(self.nodes[-1].name, (self.nodes[-1].name,), ())
+            yield from down(self.nodes[-1].name, (self.nodes[-1].name,), (), ())
+
+    def _partial(self) -> set[tuple[str, str]]:
+        """Return the factors beside which another way leads between the variables."""
+        below: dict[str, set[str]] = {}
+        found = set()
+        for node in self.nodes:
+            indirect = {n for s in node.factors for n in below.get(s, ())}
+            found |= {(node.name, s) for s in node.factors if s in indirect}
+            below[node.name] = indirect | set(node.factors)
+        return found
 
     def findings(self) -> list[Finding]:
         """Return warnings where a gradient vanishes, explodes, or is rounding error."""
-        found = []
-        for steps in self.steps:
-            norms, length = steps.norms, len(steps.norms) - 1
-            end = float(np.max(norms[-max(2, length // 10) :]))
-            if not np.isfinite(norms).all():
-                code, said = "not_finite", "is not finite"
-            elif end == 0 or norms[0] == 0:
-                continue
-            elif steps.lost_digits() * self.rounding > MAX_ROUNDING_SHARE:
-                code, said = "rounding", "is rounding error: it grew beyond all digits"
-            elif norms[0] / end > EXPLODED:
-                code, said = "exploding", "explodes"
-            elif norms[0] / end < VANISHED:
-                code, said = "vanishing", "vanishes"
-            else:
-                continue
-            found.append(
-                warning(
-                    code,
-                    f"the gradient {said} on the way from step {length} to step 0 "
-                    f"(norm {norms[-1]:.2g}, {norms[0]:.2g}): {_remedy(steps)}",
-                    steps.name,
-                )
-            )
-        arrays = [n for n in self.nodes if n.derivative > 0]
-        if not self.steps and len(arrays) > 1:
-            first, last = arrays[0], arrays[-2]
-            ratio = first.derivative / last.derivative
-            if not VANISHED < ratio < EXPLODED:
-                word = "vanishes" if ratio < 1 else "explodes"
-                code = "vanishing" if ratio < 1 else "exploding"
-                found.append(
-                    warning(
-                        code,
-                        f"the gradient {word} on the way from {last.name} to "
-                        f"{first.name} (norm {last.derivative:.2g}, "
-                        f"{first.derivative:.2g})",
-                        first.name,
-                    )
-                )
+        found = [
+            f for steps in self.steps if (f := _scan_finding(steps, self.rounding))
+        ]
+        if not any(f.code == "not_finite" for f in found):
+            found += self._not_finite()
+        if not self.steps and not found:
+            found += self._along_nodes()
         return found
+
+    def _not_finite(self) -> list[Finding]:
+        """Return a warning of the variable nearest to the loss without a derivative."""
+        slopes = {n.name: n.derivative for n in reversed(self.nodes)} | self.parameters
+        name = next((n for n, s in slopes.items() if not math.isfinite(s)), None)
+        if name is None:
+            return []
+        said = (
+            f"the gradient is not finite here ({slopes[name]:.2g}): keep "
+            "`sqrt` and division from 0, and let `jnp.where` choose their arguments, "
+            "not their results"
+        )
+        return [warning("not_finite", said, name)]
+
+    def _along_nodes(self) -> list[Finding]:
+        """Return a warning where the gradient changes much between the variables."""
+        slopes = {n.name: abs(n.derivative) for n in self.nodes if n.derivative}
+        if len(slopes) < 2:
+            return []
+        first, last = list(slopes)[0], list(slopes)[-2]
+        ratio = slopes[first] / slopes[last]
+        if VANISHED < ratio < EXPLODED:
+            return []
+        code, word = (
+            ("vanishing", "vanishes") if ratio < 1 else ("exploding", "explodes")
+        )
+        said = (
+            f"the gradient {word} on the way from {last} to {first} "
+            f"(norm {slopes[last]:.2g}, {slopes[first]:.2g})"
+        )
+        return [warning(code, said, first)]
 
     def __str__(self) -> str:
         """Return the summary as text."""
@@ -230,7 +254,14 @@ class Chain:
             elif not paths and self.sizes[name] > 1:
                 said.append(f"The norm of d{loss}/d{name} is {number(derivative)}.")
             elif not paths:
-                said.append(f"{total}, by all ways through arrays together.")
+                said.append(
+                    f"{total}, by all ways through {self._kind(name)} together."
+                )
+        if any("∂" in line for line in said):
+            said.append(
+                "∂y/∂x holds the other variables that x changes; dy/dx counts all ways "
+                "from x to y."
+            )
         said += [
             f"Nothing leads from {name} to {loss}: d{loss}/d{name} = 0."
             for name in self.unused
@@ -245,6 +276,14 @@ class Chain:
         if not all(node.factors for node in on_way):
             return []
         return list(itertools.islice(self._walk(parameter), MAX_PATHS))
+
+    def _kind(self, parameter: str) -> str:
+        """Return what is on the way to a parameter that has no factors."""
+        on_way = [n for n in self.nodes if parameter in n.parameters]
+        if not any(n.is_complex for n in on_way):
+            return "arrays"
+        large = self.sizes[parameter] > 1 or any(n.shape for n in on_way)
+        return "arrays and complex numbers" if large else "complex numbers"
 
     def _count(self, parameter: str) -> int:
         """Return how many products there are from the loss to a parameter."""
@@ -283,7 +322,36 @@ def _steps_table(steps: ScanNorms, loss: str) -> Table:
     return Table(header, rows)
 
 
-def _remedy(steps: ScanNorms) -> str:
+def _scan_finding(steps: ScanNorms, rounding: float) -> Finding | None:
+    """Return a warning where the gradient does not arrive at the first step."""
+    norms, length = steps.norms, len(steps.norms) - 1
+    tail = max(2, length // 10)
+    last = len(norms) - tail + int(np.argmax(norms[-tail:]))
+    end = float(norms[last])
+    # Parameters that enter in every step learn from the late ones.
+    reached = 0.0 if steps.layered else float(np.max(steps.shares, initial=0.0))
+    if not np.isfinite(norms).all():
+        code, said = "not_finite", "is not finite"
+    elif end == 0 or norms[0] == 0:
+        return None
+    elif steps.lost_digits() * rounding > MAX_ROUNDING_SHARE:
+        code, said = "rounding", "is rounding error: it grew beyond all digits"
+    elif norms[0] / end > EXPLODED:
+        code, said = "exploding", "explodes"
+    elif max(float(norms[0]), reached) / end < VANISHED:
+        code, said = "vanishing", "vanishes"
+    else:
+        return None
+    message = (
+        f"the gradient {said} on the way from step {last} to step 0 "
+        f"(norm {end:.2g}, {norms[0]:.2g}): {_remedy(steps, code)}"
+    )
+    return warning(code, message, steps.name)
+
+
+def _remedy(steps: ScanNorms, code: str) -> str:
     if steps.layered:
         return "let the initial weights of a layer keep the length of its input"
+    if code == "vanishing":
+        return "shorten the horizon, or let the loss count every step"
     return "shorten the horizon, or use `gradient_decay_time` of a `Rollout`"

@@ -76,7 +76,19 @@ def trace(function: Callable[..., Any], *args: Any) -> Graph:
     inputs = [_variable(var.aval) for var in closed.jaxpr.invars]
     graph = Graph(inputs, inputs[0])
     graph.output = _inline(closed, inputs, graph)[0]
+    if graph.output in selections(graph):
+        _add_identity(graph)
     return graph
+
+
+def _add_identity(graph: Graph) -> None:
+    """Make the output a variable of its own, where it is an element of an input."""
+    given = graph.output
+    graph.output = Variable(given.shape, given.dtype)
+    one = Equation("identity", [given], [graph.output], {}, lambda value: [value])
+    graph.equations.append(one)
+    if given in graph.returned:
+        graph.returned[graph.output] = graph.returned[given]
 
 
 def _changes_nothing(eqn: Any) -> bool:
