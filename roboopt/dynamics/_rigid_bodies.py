@@ -13,9 +13,9 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.scipy.linalg import cho_factor, cho_solve
 from jaxtyping import Array, Float
 
 # Joints up to which the elimination is unrolled; with 12 it takes four times as long as
@@ -263,7 +263,7 @@ def solve_positive_definite(
 ) -> Float[Array, " joint"]:
     """Return matrix⁻¹ vector; see `_eliminate` for few joints."""
     if vector.shape[0] > MAX_UNROLLED:
-        return cho_solve(cho_factor(matrix, lower=True), vector)
+        return _solve_in_loops(matrix, vector[:, None])[:, 0]
     return _eliminate(matrix, vector)[1]
 
 
@@ -272,8 +272,7 @@ def invert_positive_definite(
 ) -> Float[Array, "joint joint"]:
     """Return matrix⁻¹; see `_eliminate` for few joints."""
     if matrix.shape[0] > MAX_UNROLLED:
-        factor = cho_factor(matrix, lower=True)
-        return cho_solve(factor, jnp.eye(len(matrix), dtype=matrix.dtype))
+        return _solve_in_loops(matrix, jnp.eye(len(matrix), dtype=matrix.dtype))
     return _eliminate(matrix, jnp.zeros_like(matrix[0]))[0]
 
 
@@ -293,3 +292,35 @@ def _eliminate(matrix: Array, vector: Array) -> tuple[Array, Array]:
         known = vector[i] * scale
         vector = jnp.where(here, known, vector - column * known)
     return matrix, vector
+
+
+def _solve_in_loops(matrix: Array, right: Array) -> Array:
+    """Return matrix⁻¹ right by L D Lᵀ, with the derivative of a linear equation.
+
+    LAPACK calls of a batch share their work among the threads that call them: two at
+    once on two processors wait for each other forever (jaxlib 0.10.2).
+    """
+    order = np.arange(len(matrix))
+
+    def eliminate(j, rest):
+        below = jnp.where(order > j, rest[:, j] / rest[j, j], 0.0)
+        return rest - rest[j, j] * jnp.outer(below, below)
+
+    rest = jax.lax.stop_gradient(matrix)
+    rest = jax.lax.fori_loop(0, len(order), eliminate, rest)
+    pivots = jnp.diagonal(rest)
+    lower = jnp.tril(rest, -1) / pivots[None]
+
+    def solve(_, known):
+        def forth(j, x):
+            return x - jnp.outer(lower[:, j], x[j])
+
+        def back(k, x):
+            return x - jnp.outer(lower[-1 - k], x[-1 - k])
+
+        x = jax.lax.fori_loop(0, len(order), forth, known) / pivots[:, None]
+        return jax.lax.fori_loop(0, len(order), back, x)
+
+    return jax.lax.custom_linear_solve(
+        lambda x: matrix @ x, right, solve, symmetric=True
+    )

@@ -16,6 +16,15 @@ def test_solves_and_inverts(size):
     inverse = rigid.invert_positive_definite(jnp.asarray(matrix))
     np.testing.assert_allclose(inverse @ matrix, np.eye(size), atol=1e-12)
 
+    def first(scale):
+        scaled = matrix + (scale - 1) * jnp.diag(jnp.diagonal(matrix))
+        return rigid.solve_positive_definite(scaled, scale * vector)[0]
+
+    # d(M⁻¹ v) = M⁻¹ (dv − dM M⁻¹ v)
+    change = vector - np.diag(matrix) * np.asarray(solved)
+    expected = np.linalg.solve(matrix, change)[0]
+    np.testing.assert_allclose(jax.grad(first)(1.0), expected, rtol=1e-9, atol=1e-12)
+
 
 def test_two_unknowns_by_hand():
     # [[2, 1], [1, 1]] x = (3, 2): x = (1, 1); its inverse is [[1, −1], [−1, 2]].
