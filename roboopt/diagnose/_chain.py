@@ -262,7 +262,7 @@ class _Reader:
             for one in equation.inputs:
                 if one in self.names and one in self.dependent:
                     found[one] = None
-                elif one in self.makers:
+                elif one in self.makers and one in self.dependent:
                     stack.append(self.makers[one])
         inside = sorted(equations, key=self.order.__getitem__)
         return inside, [v for v in self.names if v in found]
@@ -282,7 +282,9 @@ class _Reader:
             if not wanted or not inside:
                 continue
             above = [
-                slopes.get(v, jnp.zeros_like(self.values[v])) if v.inexact else None
+                (slopes[v] if v in inside else jnp.zeros_like(self.values[v]))
+                if v.inexact
+                else None
                 for v in equation.outputs
             ]
             for k, slope in zip(
