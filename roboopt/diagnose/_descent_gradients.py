@@ -224,10 +224,11 @@ def gradient_section(
     first = next(iter(explained.values()), None)
     for when, found in explained.items():
         said = [f"{WHERE[when]}, where L is {number(found.loss)}:"]
-        later = first is not None and found is not first
-        if later and found.values == first.values and found.loss == first.loss:
+        if first is None or found is first:
+            pass
+        elif found.values == first.values and found.loss == first.loss:
             said.append("That is the start: no later model was better.")
-        elif later and first.gradient_norm > 0:
+        elif first.gradient_norm > 0:
             share = found.gradient_norm / first.gradient_norm
             said.append(f"The gradient is {share:.2g} times as long as at the start.")
         if not found.evaluated:
