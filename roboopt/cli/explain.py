@@ -1,6 +1,7 @@
 """`roboopt explain`: say what the gradient of a run's objective says."""
 
 import dataclasses
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +26,16 @@ class Explain:
         dataclasses.MISSING, "Folder of a run.", shown="RUN", positional=True
     )
 
+    def _fault(self) -> str | None:
+        """Return what keeps the folder from being a run, before it is read."""
+        if not self.folder.exists():
+            return "does not exist"
+        if self.folder.is_dir() and not (self.folder / "result.npz").exists():
+            return "holds no result.npz"
+        if self.folder.is_file() and not zipfile.is_zipfile(self.folder):
+            return "is broken, or another kind of file"
+        return None
+
     def run(self) -> int:
         """Print the gradients at the start and the end; return the exit code."""
         from roboopt._progress import say
@@ -32,10 +43,10 @@ class Explain:
         from roboopt.data import load
 
         with jax_settings():
-            if not self.folder.exists():
+            if fault := self._fault():
                 raise RobooptError(
                     f"`folder` must be the folder of a run, got {self.folder}, which "
-                    "does not exist."
+                    f"{fault}."
                 )
             with argument_called("path", "folder"):
                 result = load(self.folder)

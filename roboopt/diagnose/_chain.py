@@ -80,20 +80,9 @@ def chain(function: Callable[..., Any], *args: Any) -> Chain:
             "`function` must be differentiable from its end, which a `while_loop` is "
             "not: use `lax.scan`, or `lax.fori_loop` with a known number of steps."
         )
-    held: dict[str, Any] = {}
-
-    @jax.jit
-    def evaluate(*leaves):
-        values, slopes, scans = values_and_cotangents(graph, leaves)
-        held["keys"] = list(values), list(slopes), list(scans)
-        return list(values.values()), list(slopes.values()), list(scans.values())
-
+    # XLA takes quadratic time to compile a long chain of numbers in one piece.
     with differentiating("function"):
-        got = evaluate(*leaves)
-    values, slopes, scans = (
-        dict(zip(keys, part, strict=True))
-        for keys, part in zip(held["keys"], got, strict=True)
-    )
+        values, slopes, scans = values_and_cotangents(graph, leaves)
     output = float(values[graph.output])
     require(math.isfinite(output), "function", "be finite at its arguments", output)
     names = [

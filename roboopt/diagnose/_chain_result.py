@@ -239,7 +239,7 @@ class Chain:
         tables += [_steps_table(steps, loss) for steps in self.steps]
         said = []
         if (hidden := len(self.nodes) - MAX_NODES) > 0:
-            said.append(f"{hidden} variables before these are not shown.")
+            said.append(f"{hidden} variables in the middle (…) are not shown.")
         for name, derivative in self.parameters.items():
             paths, count = self._shown_paths(name), self._count(name)
             said += [str(path) for path in paths]
@@ -294,7 +294,9 @@ class Chain:
 
     def _node_table(self, loss: str) -> Table:
         rows = []
-        for node in self.nodes[-MAX_NODES:]:
+        hidden, half = len(self.nodes) - MAX_NODES, MAX_NODES // 2
+        shown = [*self.nodes[:half], *self.nodes[-half:]] if hidden > 0 else self.nodes
+        for node in shown:
             size = f"[{' × '.join(map(str, node.shape))}]" if node.shape else ""
             few = len(node.parameters) <= MAX_NAMED_PARAMETERS
             depends = ", ".join(node.parameters)
@@ -306,6 +308,8 @@ class Chain:
             if len(said) > MAX_EXPRESSION:
                 said = f"{said[: MAX_EXPRESSION - 1].rstrip()}…"
             rows.append([node.name, said, value, derivative, depends])
+        if hidden > 0:
+            rows.insert(half, ["…"] * 5)
         header = ["variable", "is", "value", f"d{loss}/d·", "depends on"]
         return Table(header, rows, text=(0, 1, 4))
 

@@ -87,6 +87,13 @@ def test_only_a_run_with_gradients_is_explained(tmp_path, capsys):
     assert "FOLDER" in capsys.readouterr().err.upper()
     assert main(["explain", str(tmp_path / "gone")]) == 2
     assert "gone, which does not exist" in " ".join(capsys.readouterr().err.split())
+    (tmp_path / "empty").mkdir()
+    assert main(["explain", str(tmp_path / "empty")]) == 2
+    assert "which holds no result.npz" in " ".join(capsys.readouterr().err.split())
+    (tmp_path / "notes").write_text("hi\n")
+    assert main(["explain", str(tmp_path / "notes")]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "another kind of file" in said and "pickle" not in said
 
 
 def test_every_file_is_left(tuned):

@@ -1,6 +1,7 @@
 """Factors where numbers are selected, used twice or returned, and what is said."""
 
 import math
+import time
 import warnings
 
 import jax
@@ -214,3 +215,22 @@ def test_a_loss_that_is_not_finite_is_refused():
         chain(lambda m: jnp.log(m), -1.0)
     with pytest.raises(ro.RobooptError, match="`function`.*finite.*got inf"):
         chain(lambda m: jnp.exp(m), 1e3)
+
+
+def test_a_long_chain_shows_both_ends_and_compiles_in_time():
+    # In one piece, XLA takes more than a minute to compile the chain.
+    def halves(x):
+        for _ in range(300):
+            x = jnp.sin(x) * 0.5
+        return x
+
+    start = time.process_time()
+    found = chain(halves, 0.5)
+    assert time.process_time() - start < 30
+    expected = float(jax.grad(halves)(0.5))
+    assert found.parameters["x"] == pytest.approx(expected, rel=1e-9)
+    first = {line.split()[0] for line in str(found).splitlines() if line.split()}
+    assert {"x#2", "x#21", "…", "x#282", "x#301"} <= first
+    assert not {"x#22", "x#281"} & first
+    assert "260 variables in the middle (…) are not shown" in str(found)
+    assert "vanishes on the way from x#300 to x#2" in " ".join(str(found).split())
