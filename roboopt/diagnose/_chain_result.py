@@ -155,23 +155,23 @@ class Chain:
     def _walk(self, parameter: str) -> Iterator[ChainPath]:
         by_name = {n.name: n for n in self.nodes if parameter in n.parameters}
         partial = self._partial()
-
-        def down(
-            name: str, names: tuple, factors: tuple, held: tuple
-        ) -> Iterator[ChainPath]:
-            for source, factor in by_name[name].factors.items():
-                way = (
-                    (*names, source),
-                    (*factors, factor),
-                    (*held, (name, source) in partial),
-                )
-                if source == parameter:
-                    yield ChainPath(*way)
-                elif source in by_name:
-                    yield from down(source, *way)
-
+        ways: list[ChainPath] = []
         if self.nodes[-1].name in by_name:
-            yield from down(self.nodes[-1].name, (self.nodes[-1].name,), (), ())
+            ways.append(ChainPath((self.nodes[-1].name,), ()))
+        while ways:  # No recursion: a chain may be longer than Python's stack.
+            way = ways.pop()
+            name = way.names[-1]
+            if name == parameter:
+                yield way
+            elif name in by_name:
+                ways += [
+                    ChainPath(
+                        (*way.names, source),
+                        (*way.factors, factor),
+                        (*way.partial, (name, source) in partial),
+                    )
+                    for source, factor in reversed(by_name[name].factors.items())
+                ]
 
     def _partial(self) -> set[tuple[str, str]]:
         """Return the factors beside which another way leads between the variables."""

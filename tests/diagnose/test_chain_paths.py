@@ -234,3 +234,15 @@ def test_a_long_chain_shows_both_ends_and_compiles_in_time():
     assert not {"x#22", "x#281"} & first
     assert "260 variables in the middle (…) are not shown" in str(found)
     assert "vanishes on the way from x#300 to x#2" in " ".join(str(found).split())
+
+
+def test_a_chain_longer_than_the_stack_of_python_has_its_path():
+    def turns(x):
+        for _ in range(1200):
+            x = -x
+        return x
+
+    found = chain(turns, 0.5)
+    (path,) = found.paths("x")
+    assert len(path.factors) == 1200 and path.product == 1.0
+    assert "dx#1201/dx#1200" in str(found)
