@@ -133,10 +133,10 @@ def minimize(
             another run, or `devices` do not divide the samples or starts equally.
     """
     began = time.perf_counter()
+    check_budget(steps, tolerance, seconds, 1 if patience is None else patience)
     if patience is None:
         of_all = max(MIN_PATIENCE, steps // VALIDATED_SHARE)
         patience = PATIENCE if validation is None else of_all
-    check_budget(steps, tolerance, seconds, patience)
     rule = "be a function of model and batch"
     require(callable(objective), "objective", rule, objective)
     known = isinstance(bounds, Sequence) and all(isinstance(b, Bound) for b in bounds)
