@@ -76,7 +76,7 @@ def torch_error(
     training: tuple, validation: tuple, tested: tuple, seconds: float
 ) -> tuple[float, float]:
     """Return the errors on validation and test samples of the customary loop."""
-    import torch
+    import torch  # pyright: ignore[reportMissingImports]
 
     torch.manual_seed(0)
     torch.set_default_dtype(torch.float32)
@@ -123,8 +123,10 @@ def customary(episodes: list[ro.data.Trajectory], seconds: float) -> float:
             for part in (training, validation, tested)
         ]
         samples = [ro.data.Demonstrations.from_trajectories(part) for part in parts]
-        arrays = [(np.asarray(x.observations), np.asarray(x.actions)) for x in samples]
-        results.append(torch_error(*arrays, seconds / 2))
+        fitted, chosen, judged = (
+            (np.asarray(x.observations), np.asarray(x.actions)) for x in samples
+        )
+        results.append(torch_error(fitted, chosen, judged, seconds / 2))
     return min(results)[1]
 
 
@@ -134,7 +136,7 @@ def main() -> None:
     given = [int(word) for word in sys.argv[1:]]
     first, count = given if len(given) == 2 else (0, 50)
     try:
-        import torch  # noqa: F401
+        import torch  # noqa: F401  # pyright: ignore[reportMissingImports]
 
         loop = True
     except ImportError:

@@ -35,6 +35,15 @@ def motion(observations=np.zeros((3, 2)), actions=np.zeros((2, 1))):
     ro.Trajectory(observations=observations, actions=actions, time_step=0.1)
 
 
+def square(model, batch):
+    return jnp.sum(model**2)
+
+
+class Plain(ro.Objective):
+    def terms(self, model, batch):
+        return {"miss": square(model, batch)}
+
+
 MISTAKES = {
     "bounds": [
         lambda: fit(bounds=ro.Bound(lambda m: m, 0.0, 1.0)),
@@ -45,7 +54,16 @@ MISTAKES = {
     "steps": [lambda: fit(steps="3"), lambda: ro.tune(steps="abc")],
     "patience": [lambda: fit(patience=1.5)],
     "data": [lambda: fit(data=[[1.0, 2.0], [3.0, 4.0]])],
-    "objective": [lambda: fit(lambda m, b: m - b), lambda: fit(lambda m, b: None)],
+    "objective": [
+        lambda: fit(lambda m, b: m - b),
+        lambda: fit(lambda m, b: None),
+        lambda: ro.explain(3.0, jnp.ones(2), None),
+        lambda: ro.check_gradient(3.0, jnp.ones(2), None),
+    ],
+    "trainable": [lambda: fit(trainable="a")],
+    "seed": [lambda: ro.check_gradient(square, jnp.ones(2), None, seed="a")],
+    "unit": [lambda: ro.Term(jnp.ones(()), "J", 0.1)],
+    "terms": [lambda: Plain()(jnp.ones(2), None)],
     "checkpoint": [
         lambda: fit(checkpoint="no/x.npz"),
         lambda: fit(checkpoint="broken.npz"),

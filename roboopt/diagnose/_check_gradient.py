@@ -28,7 +28,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from roboopt._core import sizes
-from roboopt._errors import RobooptError
+from roboopt._errors import RobooptError, require, require_at_least
 from roboopt._programs import filter_jit
 from roboopt.diagnose._finding import Finding, error, warning
 from roboopt.diagnose._parameters import (
@@ -170,6 +170,9 @@ def check_gradient(
         RobooptError: if `objective` cannot be differentiated by JAX, does not return
             one real number, or no array is trainable.
     """
+    rule = "be a function of model and batch"
+    require(callable(objective), "objective", rule, objective)
+    require_at_least(0, seed=seed)
     params, fixed, static = parameters_of(model, trainable)
     loss_fn = LossFn(objective, Joined(fixed, static))
     if not differentiable(objective):

@@ -75,6 +75,8 @@ def explain(
             `objective` cannot be traced, `units` names no parameter, or `objective`
             runs a simulator outside JAX and has more than 64 parameters.
     """
+    rule = "be a function of model and batch"
+    require(callable(objective), "objective", rule, objective)
     params, fixed, static = parameters_of(model, trainable)
     loss_fn = LossFn(objective, Joined(fixed, static))
     rows = rows_of(leaf_names(params, objective), jax.tree.leaves(params))

@@ -29,13 +29,23 @@ class Term(eqx.Module):
     """In the inverse of `unit`."""
     unit: str = eqx.field(static=True)
 
+    def __check_init__(self):
+        require(isinstance(self.unit, str), "unit", "be text", self.unit)
+
     def __repr__(self) -> str:
         unit = "" if self.unit == "1" else f" {self.unit}"
         return f"{readable(self.value)}{unit} (weight {readable(self.weight)})"
 
 
-def total(terms: dict[str, Term]) -> Float[Array, "*batch"]:
+def total(terms: dict[str, Any]) -> Float[Array, "*batch"]:
     """Return Σ weight · value."""
+    for name, term in terms.items():
+        require(
+            isinstance(term, Term),
+            "terms",
+            "hold a `Term` each",
+            f"{term!r} as {name!r}",
+        )
     return jnp.asarray(sum(term.weight * term.value for term in terms.values()))
 
 

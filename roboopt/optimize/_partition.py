@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from roboopt._core import trainable_mask
-from roboopt._errors import RobooptError
+from roboopt._errors import RobooptError, require
 
 MAX_SHOWN = 5  # leaves of a model in an error
 
@@ -38,6 +38,8 @@ def partition(
         RobooptError: if no array is trainable.
     """
     selected = trainable_mask(model)
+    rule = "be a function of the model, or None"
+    require(trainable is None or callable(trainable), "trainable", rule, trainable)
     if trainable is not None:
         chosen = eqx.tree_at(
             trainable,

@@ -191,8 +191,9 @@ class IdentifyResult(VerbResult):
             said.append(f"{told} They are in the report and in base_parameters.csv.")
         elif combinations := len(self._combinations):
             said.append(
-                f"The data determine {combinations} combinations of the other "
-                "parameters (base parameters)."
+                f"The data determine {combinations} "
+                f"{'combination' if combinations == 1 else 'combinations'} of the "
+                "other parameters (base parameters)."
             )
         if judged := [row.covered for row in rows if row.covered is not None]:
             said.append(

@@ -409,6 +409,7 @@ def test_extreme_numbers_make_no_noise():
 
 
 def test_bad_input_is_refused():
+
     def endless(x, _):
         return jax.lax.while_loop(lambda x: x < 9, lambda x: 2 * x, x)
 

@@ -1,6 +1,7 @@
 """Experts beyond the action limits, and clones and exports that keep these."""
 
 import dataclasses
+from typing import Any
 
 import gymnasium
 import jax.numpy as jnp
@@ -45,8 +46,14 @@ def expert(seed=0, count=6):
     return episodes
 
 
-def cloned(policy, env=Point, **settings):
-    small = {"steps": 20, "width": 8, "depth": 1, "max_steps": 20, "episodes": 2}
+def cloned(policy, env: Any = Point, **settings):
+    small: dict[str, Any] = {
+        "steps": 20,
+        "width": 8,
+        "depth": 1,
+        "max_steps": 20,
+        "episodes": 2,
+    }
     return ro.clone(expert(), env, policy=policy, **(small | settings))
 
 

@@ -1,5 +1,7 @@
 """A clone is selected on validation episodes, and judged on others beside baselines."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,7 +16,7 @@ def said(made):
     return " ".join(str(made).split())
 
 
-SMALL = {"steps": 200, "width": 8, "depth": 1}
+SMALL: dict[str, Any] = {"steps": 200, "width": 8, "depth": 1}
 
 
 def wandering(seed, count, length, rule, noise=0.0):
@@ -72,7 +74,7 @@ def test_the_clone_sees_its_actions_where_copying_them_is_better():
     assert blind.errors["clone"] > blind.errors["persistence"]
     assert "more than the baseline persistence" in said(blind)
     # The policy acts with a memory of what it did: three actions in, one out.
-    carry = ro.policies.initial_carry(made.policy)
+    carry, action = ro.policies.initial_carry(made.policy), jnp.zeros(0)
     for _ in range(3):
         carry, action = ro.policies.act(made.policy, carry, jnp.zeros(2), jnp.zeros(()))
     assert action.shape == (1,) and np.isfinite(action).all()
@@ -80,7 +82,7 @@ def test_the_clone_sees_its_actions_where_copying_them_is_better():
 
 
 def test_a_resumed_clone_is_the_same_to_the_bit(tmp_path):
-    path = {"checkpoint": tmp_path / "run.npz"}
+    path: dict[str, Any] = {"checkpoint": tmp_path / "run.npz"}
     whole = ro.clone(tremor(2), **SMALL)
     ro.clone(tremor(2), **path, **{**SMALL, "steps": 200}, seconds=1e9)
     again = ro.clone(tremor(2), **path, **SMALL)
@@ -118,7 +120,12 @@ def test_baselines_of_choices():
 def test_weight_decay_and_dropout_shrink_what_noise_teaches():
     # Actions of pure noise: whatever a network learns of them is wrong.
     episodes = wandering(3, 6, 30, lambda o: [0.0], noise=1.0)
-    alike = {"policy": "mlp", "validation": 0, "steps": 600, "width": 32}
+    alike: dict[str, Any] = {
+        "policy": "mlp",
+        "validation": 0,
+        "steps": 600,
+        "width": 32,
+    }
 
     def size(made):
         seen = np.random.default_rng(0).normal(size=(200, 2))

@@ -45,6 +45,7 @@ def test_the_best_on_held_out_data_is_kept_and_is_better_on_others():
 
 def test_patience_ends_the_descent_and_the_best_is_the_same():
     stopped, whole = descend(patience=40), descend(patience=1500)
+    assert stopped.best_step is not None and whole.best_step is not None
     assert (stopped.reason, stopped.steps) == ("validation", stopped.best_step + 40)
     assert stopped.best_step == whole.best_step
     np.testing.assert_array_equal(stopped.model, whole.model)
@@ -110,7 +111,7 @@ class Surrogate(ro.Objective):
     """One of which only the gradient means anything."""
 
     def terms(self, model, batch):
-        return {"loss": ro.Term(loss(model, batch), "1")}
+        return {"loss": ro.Term(loss(model, batch), 1.0, "1")}
 
     def ranks(self, batch):
         return False
@@ -133,5 +134,6 @@ def test_what_cannot_select_is_refused(objective, held_out):
 def test_the_default_optimizer_is_stopped_too():
     found = descend(optimizer=None, patience=30, steps=300)
     # Least squares of 30 samples by L-BFGS: the best on held-out data lies before.
-    assert found.reason == "validation" and found.best_step < found.steps
+    assert found.reason == "validation" and found.best_step is not None
+    assert found.best_step < found.steps
     assert measured(found.model) == pytest.approx(found.loss, rel=1e-9)
