@@ -23,6 +23,8 @@ def library(tmp_path_factory):
 
 def check(library, folder, limit, *cases):
     """Let calls of the cases fail, in a process of their own."""
+    pytest.importorskip("h5py")
+    pytest.importorskip("gymnasium")
     command = [sys.executable, failing_disk.__file__, str(folder), str(limit), *cases]
     env = {**os.environ, "LD_PRELOAD": str(library)}
     done = subprocess.run(command, capture_output=True, text=True, env=env)
