@@ -150,7 +150,7 @@ class Explanation(VerbResult):
             return "–"
         if self.at_bound and self.at_bound[row]:
             return "at its bound"
-        if not np.isfinite(self.gradient[row]):
+        if not (np.isfinite(self.gradient[row]) and np.isfinite(self.values[row])):
             return "not finite"
         if row in disagreeing(self):
             return "unclear"

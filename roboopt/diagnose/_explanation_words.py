@@ -15,6 +15,7 @@ TIE = 0.999  # of the largest effect: as large
 ROUNDINGS = 4.0  # last digits of the loss: no change
 MAX_DIFFERENCE, MAX_ERRORS = 0.02, 5.0  # of a derivative from small steps
 VANISHED = 1e-6  # of the largest norm of a layer
+MAX_CONFLICTS = 3  # pairs of terms in sentences
 MAX_NAMED = 4  # parameters in a sentence
 SHORT_STEP, LONG_STEP = 0.2, 1.6  # of the step 1/c that the curvature c makes best
 MAX_CURVATURE_ERROR = 0.3  # of the fall that the curvature predicts
@@ -157,16 +158,20 @@ def _layers(found: "Explanation") -> list[str]:
 
 
 def _conflicts(found: "Explanation") -> list[str]:
+    pairs = [(i, j) for i in range(len(found.terms)) for j in range(i)]
+    opposed = [p for p in pairs if found.cosines[p] < MIN_OPPOSED]
+    opposed.sort(key=lambda pair: found.cosines[pair])
     said = []
-    for i, one in enumerate(found.terms):
-        for j in range(i):
-            if found.cosines[i, j] < MIN_OPPOSED:
-                names = readable(found.terms[j].name), readable(one.name)
-                said.append(
-                    f"{names[0][:1].upper()}{names[0][1:]} and {names[1]} pull against "
-                    "each other: the cosine between their gradients, per percent of "
-                    f"each parameter, is {cosine(found.cosines[i, j])}."
-                )
+    for i, j in opposed[:MAX_CONFLICTS]:
+        one, other = (readable(found.terms[k].name) for k in (j, i))
+        said.append(
+            f"{one[:1].upper()}{one[1:]} and {other} pull against each other: the "
+            "cosine between their gradients, per percent of each parameter, is "
+            f"{cosine(found.cosines[i, j])}."
+        )
+    if (more := len(opposed) - MAX_CONFLICTS) > 0:
+        pairs_said = "pair of terms does" if more == 1 else "pairs of terms do"
+        said.append(f"{more} more {pairs_said} so; the table of cosines has them.")
     return said
 
 

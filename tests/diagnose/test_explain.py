@@ -445,6 +445,26 @@ def test_bad_input_is_refused():
         explain(sum_of_squares, 2, None)
 
 
+def test_of_many_conflicts_the_worst_are_told():
+    class Many(ro.Objective):
+        def terms(self, model, batch):
+            pulls = {f"t{k}": (-1) ** k * model[0] + k * model[1] for k in range(6)}
+            return {name: ro.Term(pull, 1.0, "1") for name, pull in pulls.items()}
+
+    found = ro.explain(Many(), jnp.array([1.0, 0.1]), None)
+    told = [s for s in found.sentences() if "pull against each other" in s]
+    assert len(told) == 3
+    opposed = int(np.sum(found.cosines[np.tril_indices(6, -1)] < -0.1))
+    assert any(s.startswith(f"{opposed - 3} more pair") for s in found.sentences())
+    worst = f"{np.min(found.cosines):.2f}".replace("-", "−")
+    assert told[0].endswith(f"{worst}.")
+
+
+def test_a_parameter_that_is_not_a_number_is_raised_nowhere():
+    found = ro.explain(lambda m, b: jnp.nansum(m**2), jnp.array([jnp.nan, 2.0]), None)
+    assert [found.direction(k) for k in range(2)] == ["not finite", "lowering it"]
+
+
 def test_a_partial_function_has_the_names_of_the_model_that_it_holds():
     def apply(params, x):
         return params["w"] * x + params["b"]
