@@ -41,6 +41,7 @@ class Explain:
         from roboopt._progress import say
         from roboopt.cli._process import jax_settings
         from roboopt.data import load
+        from roboopt.diagnose import ENDS
 
         with jax_settings():
             if fault := self._fault():
@@ -63,8 +64,7 @@ class Explain:
             elif "start" not in found:
                 print("The data of the first step were not kept, the end is:\n")
             for when, explanation in found.items():
-                where = "start of the descent" if when == "start" else "model kept"
-                print(f"At the {where}\n{explanation}\n")
+                print(f"{ENDS[when]}\n{explanation}\n")
             if path is not None:
                 print(path)
         return 0

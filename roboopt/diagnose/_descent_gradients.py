@@ -44,7 +44,7 @@ BY_LAYER = (
     "smaller or larger."
 )
 MARK_SIZE = 4
-WHERE = {
+ENDS = {
     "start": "At the start of the descent",
     "end": "At the model that the descent kept",
 }
@@ -223,7 +223,7 @@ def gradient_section(
     blocks: list[Any] = [Notes([WORDS, *([BY_LAYER] if layered else []), *notes])]
     first = next(iter(explained.values()), None)
     for when, found in explained.items():
-        said = [f"{WHERE[when]}, where L is {number(found.loss)}:"]
+        said = [f"{ENDS[when]}, where L is {number(found.loss)}:"]
         if first is None or found is first:
             pass
         elif found.values == first.values and found.loss == first.loss:

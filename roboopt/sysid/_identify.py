@@ -81,8 +81,9 @@ def identify(
             through the twin, one step ahead for clean recordings and over `horizon` for
             noisy ones; or "both". "auto" takes the efforts of clean recordings, if
             their steps are the twin's, and their motion if not; of noisy ones the
-            efforts or both, by their forecasts; and the motion of robots with joints
-            that nothing drives.
+            efforts alone, if a fit of them leaves no more than their noise, and else
+            the efforts or both, by their forecasts; and the motion of robots with
+            joints that nothing drives.
         time_step: step of the simulation [s]; if None, the twin's, or the recordings',
             which is divided until it is at most 1/240 s unless a simulation without
             noise made the recordings; shorter ones of noisy recordings are joined.
@@ -93,8 +94,9 @@ def identify(
             spectrum and forecasts, and no smoothing of clean recordings.
         horizon: time over which noisy motion is predicted [s].
         prior: standard deviation of each parameter before the fit, relative to its
-            size (`ParametricTwin.spans`), such as the whole of a mass; None for no
-            prior.
+            size (`ParametricTwin.spans`), such as the whole of a mass; of a damping, a
+            friction or an offset relative to the recorded efforts, if that is more;
+            None for no prior.
         steps: most steps of each fit.
         options: keywords of `load_urdf`, such as `locked`, where `robot` is a path.
         truth: the real robot, where it is known, for comparison.
