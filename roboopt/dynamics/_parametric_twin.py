@@ -4,8 +4,9 @@
 
 Positions are measured as q + offset. Every free entry has a name, a unit and a
 coordinate z in one vector, the only leaf that is trained. Masses, extents and the
-velocity scales of friction are exponentials of their coordinates and inertias have log-Cholesky coordinates, so that
-every z is a possible robot; frictions, armatures and times are bounded below by 0.
+velocity scales of friction are exponentials of their coordinates, and inertias have
+log-Cholesky coordinates, so that every z is a possible robot; frictions, armatures and
+times are bounded below by 0.
 """
 
 from collections.abc import Sequence

@@ -33,7 +33,7 @@ INTERNAL = {
         mask_constant_returns
     """,
     "roboopt.gradients": """
-        differentiating inner
+        differentiating inner require_objective
     """,
     "roboopt.optimize": """
         NOTES leaf_names with_arrays
