@@ -108,8 +108,11 @@ class ShortHorizonLoss(Objective):
                 action = model(observation)
             else:
                 _, action = draw(model, observation, key)
-            action, after = self.rollout.step(observation, action, restoring=True)
-            reward = self.rollout.rewards(observation, action, after)
+            made = self.rollout.step(observation, action, restoring=True)
+            reward = self.rollout.rewards(
+                observation, made.action, made.observations, made.efforts
+            )
+            after = made.next_observation
             after = jnp.where(going, faded(after, self.discount), observation)
             return after, jnp.where(going, reward, jnp.zeros_like(reward))
 

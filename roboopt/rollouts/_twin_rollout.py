@@ -5,6 +5,7 @@ An environment has a twin if it exposes `physics_client` (PyBullet's), `body`,
 `step` declares, by `has_twin = True`, that a step
 
 - applies the action as efforts on the actuated joints for one time step of PyBullet,
+  or for its `control_period`,
 - returns an observation that begins with [q, q̇],
 - is rewarded by −Δt · `task.cost_rate(next observation, action)`,
 
@@ -114,7 +115,12 @@ def twin_rollout(
         if reward is not None:
             reward = RescaledReward(reward, gain, offset)
     horizon = min(rollout.horizon, limit or rollout.horizon)
-    return TwinMatch(Rollout(dynamics, horizon, reward, gradient_decay_time), "")
+    return TwinMatch(
+        Rollout(
+            dynamics, horizon, reward, gradient_decay_time, rollout.control_period
+        ),
+        "",
+    )
 
 
 def _unwrapped_rollout(env: Any, joint_limits: bool, limit: int | None) -> Rollout:
@@ -143,7 +149,9 @@ def _unwrapped_rollout(env: Any, joint_limits: bool, limit: int | None) -> Rollo
             f"its observations must begin with [q, q̇] of {twin.joints} joints, got "
             f"{size} numbers."
         )
-    return Rollout(twin, limit, env.task)
+    held = getattr(env, "substeps", 1) > 1
+    period = env.control_period if held else None
+    return Rollout(twin, limit, env.task, control_period=period)
 
 
 def _declaring_class(env: Any) -> type | None:

@@ -205,7 +205,8 @@ class TwinVectorEnv:
         rollout, (observation, elapsed) = self.rollout, twin
         _, step = rollout.policy_step(agent, None, observation, key=key)
         after, elapsed = step.next_observation, elapsed + 1
-        reward = rollout.rewards(observation, step.action, after)
+        made = step.action, step.observations, step.efforts
+        reward = rollout.rewards(observation, *made)
         ended = elapsed >= rollout.horizon
         twin = jnp.where(ended, begun, after), jnp.where(ended, 0, elapsed)
         return twin, (observation, step.drawn, reward, after, ended)
