@@ -116,9 +116,7 @@ def twin_rollout(
             reward = RescaledReward(reward, gain, offset)
     horizon = min(rollout.horizon, limit or rollout.horizon)
     return TwinMatch(
-        Rollout(
-            dynamics, horizon, reward, gradient_decay_time, rollout.control_period
-        ),
+        Rollout(dynamics, horizon, reward, gradient_decay_time, rollout.control_period),
         "",
     )
 

@@ -110,7 +110,9 @@ def test_a_pool_is_so_many_environments(envs, processes):
         assert description.reward_threshold == 475
         seen = [reset(pool, seeds=range(envs))]
         for action in actions:
-            observations, rewards, *ends, success, efforts, _ = step(pool, action[:, None])
+            observations, rewards, *ends, success, efforts, _ = step(
+                pool, action[:, None]
+            )
             seen.append(observations)
             np.testing.assert_array_equal(rewards, 1.0)
             assert ends == [[False] * envs] * 2
