@@ -1,6 +1,7 @@
 """The base of all environments: a fixed-base robot driven by efforts, and a task.
 
-An observation is [q, q̇, goal] and an action the effort of every actuated joint, both
+An observation is [q, q̇, goal], or [q, q̇, reference] where the task has a reference
+that moves, and an action the effort of every actuated joint, both
 float64 and in SI units. Episodes last `horizon` steps and never end before.
 """
 
@@ -22,6 +23,7 @@ from ._actuators import Actuators
 from ._camera import MODES, Camera, View
 from ._fitted_robot import fitted_model, fitted_robot
 from ._sizing import check_inertia, check_time_step
+from ._task import timed
 from ._world import MAX_SPEED, PybulletWorld
 
 RATED_CURRENT_A = 10.0  # current at the effort limit of the default motors, of 1 Ω
@@ -52,6 +54,8 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
         duration: of an episode [s].
         horizon: steps of an episode.
         task: its cost is the negative reward.
+        reference: what an observation holds after [q, q̇] at each step, (horizon + 1,
+            m), where the task has a `reference`; else None.
         actuators: the motors of all joints.
         damping: of the joints before `randomize`, (n,) [N·m·s/rad or N·s/m].
         friction: Coulomb friction of the joints, (n,) [N·m or N].
@@ -98,7 +102,13 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
         self.horizon = round(duration / time_step)
         self.actuated = tuple(actuated)
         self.effort_limits = np.array(effort_limits, np.float64)
-        self.task = task
+        self.task, self._cost_rate = task, timed(task.cost_rate)
+        self.reference: np.ndarray | None = None
+        if hasattr(task, "reference"):
+            times = np.arange(self.horizon + 1) * self.time_step
+            self.reference = np.asarray(task.reference(times), np.float64)
+            ends = self.reference.min(axis=0) - 1, self.reference.max(axis=0) + 1
+            goal_range = ends  # with room, as a reference may stand still
         self.actuators = actuators or self._default_actuators()
         if len(self.actuators.resistance) != len(self.joint_names):
             raise RobooptError(
@@ -241,6 +251,8 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
             self._camera.frame(self._world.corners(self._framed(start)))
             self._viewed = start
         self._steps = 0
+        if self.reference is not None:
+            start[2 * n :] = self.reference[0]
         self._goal = start[2 * n :].tolist()
         self._recorded[0] = start
         self._work = self._loss = self._cost = 0.0
@@ -273,14 +285,16 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
         driven = np.asarray(action, np.float64)
         efforts = self._efforts(driven)
         q, velocity = self._world.advance(efforts)
+        if self.reference is not None:
+            self._goal = self.reference[self._steps + 1].tolist()
         observation = np.array(q + velocity + self._goal)
-        n = len(q)
+        n, time_now = len(q), (self._steps + 1) * self.time_step
         effort = np.array(efforts)
         power = self.actuators.mechanical_power(
             effort, self._recorded[self._steps, n : 2 * n], observation[n : 2 * n]
         )
         heat = self.actuators.joule_power(effort)
-        cost = float(self.task.cost_rate(observation, driven)) * self.time_step
+        cost = float(self._cost_rate(observation, driven, time_now)) * self.time_step
         self._steps += 1
         self._recorded[self._steps] = observation
         self._work += sum(power.tolist()) * self.time_step

@@ -24,6 +24,7 @@ from roboopt.rollouts._robot_notes import robot_notes as robot_notes
 from roboopt.rollouts._rollout import PolicyStep as PolicyStep
 from roboopt.rollouts._rollout import Rollout as Rollout
 from roboopt.rollouts._rollout import faded as faded
+from roboopt.rollouts._rollout import timed as timed
 from roboopt.rollouts._signals import JointUnits as JointUnits
 from roboopt.rollouts._signals import Signal as Signal
 from roboopt.rollouts._signals import Signals as Signals

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from roboopt._core import Jittable
+from roboopt.rollouts._rollout import timed
 
 
 class RescaledActions(Jittable):
@@ -52,9 +53,9 @@ class RescaledReward(Jittable):
     def __getattr__(self, name: str) -> Any:
         """Offer `cost_rate` and `success` where the wrapped task does."""
         if name == "cost_rate":
-            rate = self.reward.cost_rate
-            return lambda observation, action: rate(
-                observation, _mapped(action, self.gain, self.offset)
+            rate = timed(self.reward.cost_rate)
+            return lambda observation, action, time: rate(
+                observation, _mapped(action, self.gain, self.offset), time
             )
         if name == "success":
             return self.reward.success

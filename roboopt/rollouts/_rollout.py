@@ -15,7 +15,9 @@ function. Through an unstable motion, as of a pole that the policy has not learn
 balance, the exact gradient grows exponentially with time and is of no use.
 """
 
+import inspect
 import math
+from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
@@ -65,6 +67,9 @@ class Rollout(Jittable):
     )
     """τ [s]; infinite for the exact gradient. No value depends on τ. With a finite τ,
     actions beyond their limits have a gradient too, as in `step`."""
+    reference: Float[AnyArray, "time shown"] | None = None
+    """What an observation holds after [q, q̇] at each of the horizon + 1 times, such as
+    the `reference` of an environment; None where that stays as in the start."""
 
     def __check_init__(self):
         known = callable(self.dynamics) and all(
@@ -90,6 +95,7 @@ class Rollout(Jittable):
         self,
         observation: Float[Array, " obs"],
         action: Shaped[Array, "..."],
+        index: Any = 0,
         *,
         restoring: bool = False,
     ) -> tuple[Float[Array, " act"], Float[Array, " obs"]]:
@@ -98,6 +104,7 @@ class Rollout(Jittable):
         Args:
             observation: before the step.
             action: the wanted action.
+            index: the number of the step in its episode, for the `reference`.
             restoring: whether an action beyond its limits has a gradient where a
                 descent along it leads back. The exact gradient is 0 there: a policy
                 that asks for too much everywhere would never learn to ask for less.
@@ -117,6 +124,8 @@ class Rollout(Jittable):
             held = _restored(action, jax.lax.stop_gradient(held))
         action = held.astype(state.dtype)
         after = dynamics(state, action).astype(state.dtype)
+        if self.reference is not None:
+            goal = jnp.asarray(self.reference, state.dtype)[index + 1]
         return action, jnp.concatenate([after, goal])
 
     def policy_step(
@@ -124,7 +133,7 @@ class Rollout(Jittable):
         policy: Any,
         carry: Any,
         observation: Float[Array, " obs"],
-        time: Any = 0.0,
+        index: Any = 0,
         *,
         key: PRNGKeyArray | None = None,
         restoring: bool = False,
@@ -135,16 +144,17 @@ class Rollout(Jittable):
             policy: any kind of policy; with a `key`, an agent that draws its actions.
             carry: from `policies.initial_carry`, or the last step.
             observation: as in `step`.
-            time: [s].
+            index: the number of the step in its episode.
             key: the source of the agent's randomness; None for its best action.
             restoring: as in `step`.
         """
         if key is not None and acts_by_chance(policy):
             drawn, wanted = draw(policy, observation, key)
         else:
-            carry, wanted = act(policy, carry, observation, jnp.asarray(time))
+            time = jnp.asarray(index * self.dynamics.time_step)
+            carry, wanted = act(policy, carry, observation, time)
             drawn = wanted
-        action, after = self.step(observation, wanted, restoring=restoring)
+        action, after = self.step(observation, wanted, index, restoring=restoring)
         return carry, PolicyStep(drawn, action, after)
 
     def rewards(
@@ -152,8 +162,16 @@ class Rollout(Jittable):
         observations: Float[Array, "*batch obs"],
         actions: Float[Array, "*batch act"],
         next_observations: Float[Array, "*batch obs"],
+        indices: Any = 0,
     ) -> Float[Array, "*batch"]:
         """Return the reward of each step, in its own unit; for a task, in [s].
+
+        Args:
+            observations: before the steps.
+            actions: that were executed.
+            next_observations: after the steps.
+            indices: the numbers of the steps in their episodes, of which a task may
+                want the times; one for all, or in the shape of the last batch axes.
 
         Raises:
             RobooptError: if there is no `reward`, or it returns anything but a number.
@@ -162,7 +180,9 @@ class Rollout(Jittable):
         if reward is None:
             raise RobooptError("`reward` must be given for rewards, got None.")
         if hasattr(reward, "cost_rate"):
-            rate = reward.cost_rate(next_observations, actions)
+            times = jnp.asarray(indices + 1) * self.dynamics.time_step
+            times = jnp.broadcast_to(times, next_observations.shape[:-1])
+            rate = timed(reward.cost_rate)(next_observations, actions, times)
             return -(rate * self.dynamics.time_step)
         for _ in observations.shape[:-1]:
             reward = jax.vmap(reward)
@@ -236,31 +256,39 @@ class Rollout(Jittable):
         dynamics = self.dynamics
         size = 2 * dynamics.joints
         state, goal = start[:size], start[size:]
+        shown = None if self.reference is None else self.reference.shape
+        if shown is not None and shown != (self.horizon + 1, goal.size):
+            raise RobooptError(
+                "`reference` must hold what observations show after [q, q̇] at each "
+                f"time, {(self.horizon + 1, goal.size)}, got {shown}."
+            )
         fading = not math.isinf(self.gradient_decay_time)
         kept = math.exp(-dynamics.time_step / self.gradient_decay_time)
 
         @jax.checkpoint
-        def step(state, carry, index):
+        def step(state, carry, index, goal):
             observation = jnp.concatenate([state, goal])
-            time = index * dynamics.time_step
             carry, done = self.policy_step(
-                policy, carry, observation, time, restoring=fading
+                policy, carry, observation, index, restoring=fading
             )
             return done.next_observation[:size], carry, done.action
 
-        def scanned(both, index):
+        def scanned(both, inputs):
             both = faded(both, kept) if fading else both
-            state, carry, action = step(*both, index)
+            state, carry, action = step(*both, *inputs)
             return (state, carry), (state, action)
 
-        first = state, initial_carry(policy, key)
-        _, (states, actions) = jax.lax.scan(scanned, first, jnp.arange(self.horizon))
-        states = jnp.concatenate([state[None], states])
         goals = jnp.broadcast_to(goal, (self.horizon + 1, goal.size))
+        if self.reference is not None:
+            goals = jnp.asarray(self.reference, start.dtype)
+        first, steps = (state, initial_carry(policy, key)), jnp.arange(self.horizon)
+        _, (states, actions) = jax.lax.scan(scanned, first, (steps, goals[:-1]))
+        states = jnp.concatenate([state[None], states])
         observations = jnp.concatenate([states, goals], -1)
         rewards = None
         if self.reward is not None:
-            rewards = self.rewards(observations[:-1], actions, observations[1:])
+            seen = observations[:-1], actions, observations[1:]
+            rewards = self.rewards(*seen, steps)
         return Trajectory(
             observations=observations,
             actions=actions,
@@ -268,6 +296,16 @@ class Rollout(Jittable):
             rewards=rewards,
             efforts=jax.vmap(dynamics.effort)(actions),
         )
+
+
+def timed(cost_rate: Callable[..., Any]) -> Callable[..., Any]:
+    """Return `cost_rate(observation, action, time)`, whether it takes the time or not.
+
+    A `cost_rate` of three parameters gets the time of the observation [s].
+    """
+    if len(inspect.signature(cost_rate).parameters) > 2:
+        return cost_rate
+    return lambda observation, action, time: cost_rate(observation, action)
 
 
 def check_starts(starts: Float[AnyArray, "..."], dynamics: Any) -> None:

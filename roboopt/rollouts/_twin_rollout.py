@@ -6,7 +6,8 @@ An environment has a twin if it exposes `physics_client` (PyBullet's), `body`,
 
 - applies the action as efforts on the actuated joints for one time step of PyBullet,
 - returns an observation that begins with [q, q̇],
-- is rewarded by −Δt · `task.cost_rate(next observation, action)`,
+- is rewarded by −Δt · `task.cost_rate(next observation, action)`, or that of the time
+  of the next observation, too,
 
 and that only the horizon ends an episode. A subclass that replaces `step`, `reset` or
 another method of that class must declare the same again: what it does is not known.
@@ -114,7 +115,11 @@ def twin_rollout(
         if reward is not None:
             reward = RescaledReward(reward, gain, offset)
     horizon = min(rollout.horizon, limit or rollout.horizon)
-    return TwinMatch(Rollout(dynamics, horizon, reward, gradient_decay_time), "")
+    reference = rollout.reference
+    if reference is not None:
+        reference = reference[: horizon + 1]
+    made = Rollout(dynamics, horizon, reward, gradient_decay_time, reference)
+    return TwinMatch(made, "")
 
 
 def _unwrapped_rollout(env: Any, joint_limits: bool, limit: int | None) -> Rollout:
@@ -143,7 +148,10 @@ def _unwrapped_rollout(env: Any, joint_limits: bool, limit: int | None) -> Rollo
             f"its observations must begin with [q, q̇] of {twin.joints} joints, got "
             f"{size} numbers."
         )
-    return Rollout(twin, limit, env.task)
+    reference = getattr(env, "reference", None)
+    if reference is not None:
+        reference = jnp.asarray(reference[: limit + 1])
+    return Rollout(twin, limit, env.task, reference=reference)
 
 
 def _declaring_class(env: Any) -> type | None:

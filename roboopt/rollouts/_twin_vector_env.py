@@ -203,9 +203,10 @@ class TwinVectorEnv:
         begun: Float[Array, " obs"],
     ) -> tuple[tuple[Array, Array], tuple[Array, ...]]:
         rollout, (observation, elapsed) = self.rollout, twin
-        _, step = rollout.policy_step(agent, None, observation, key=key)
-        after, elapsed = step.next_observation, elapsed + 1
-        reward = rollout.rewards(observation, step.action, after)
+        _, step = rollout.policy_step(agent, None, observation, elapsed, key=key)
+        after = step.next_observation
+        reward = rollout.rewards(observation, step.action, after, elapsed)
+        elapsed = elapsed + 1
         ended = elapsed >= rollout.horizon
         twin = jnp.where(ended, begun, after), jnp.where(ended, 0, elapsed)
         return twin, (observation, step.drawn, reward, after, ended)
