@@ -22,7 +22,7 @@ from roboopt.urdf import RigidBodies, UrdfModel
 
 from ._joint_limits import JointLimits
 
-FRICTION_VELOCITY = 1e-2  # rad/s or m/s: v_s
+FRICTION_VELOCITY = 1e-2  # rad/s or m/s: v_s where no model says
 MAX_SPEED = 100.0  # rad/s or m/s: Bullet's limit on every joint's velocity
 AGREEMENT = 1e-9  # of PyBullet's M and h with our own, relative to the largest entry
 
@@ -43,6 +43,7 @@ class Resistance:
         *,
         damping: np.ndarray,
         friction: np.ndarray,
+        friction_velocity: np.ndarray,
         armature: np.ndarray,
         gravity: np.ndarray,
         air: tuple[float, float],
@@ -55,6 +56,7 @@ class Resistance:
             loaded: client and body.
             damping: of the coordinates [N·m·s/rad or N·s/m].
             friction: likewise [N·m or N].
+            friction_velocity: v_s, likewise [rad/s or m/s].
             armature: likewise [kg·m² or kg].
             gravity: [m/s²].
             air: Bullet's damping of the links' linear and angular velocities [1/s].
@@ -71,6 +73,7 @@ class Resistance:
             self._limits = JointLimits(*model.position_limits)
         self._damping, self._friction, self._armature = damping, friction, armature
         self._rubs, self._gravity = bool(friction.any()), gravity
+        self._slow = friction_velocity.tolist()
         self._rotor = bool(armature.any())
         numbers = damping, friction, armature
         self.acts = any(x.any() for x in numbers) or bool(self._followers)
@@ -195,10 +198,10 @@ class Resistance:
         if not self._rubs:
             return self._damping
         ratios = [
-            math.tanh(v / FRICTION_VELOCITY) / v
-            if abs(v) > 1e-4 * FRICTION_VELOCITY
-            else (1 - (v / FRICTION_VELOCITY) ** 2 / 3) / FRICTION_VELOCITY
-            for v in velocity
+            math.tanh(v / slow) / v
+            if abs(v) > 1e-4 * slow
+            else (1 - (v / slow) ** 2 / 3) / slow
+            for v, slow in zip(velocity, self._slow, strict=True)
         ]
         return self._damping + self._friction * np.array(ratios)
 

@@ -36,7 +36,7 @@ from roboopt.urdf import (
     written_meshes,
 )
 
-from ._resistance import MAX_SPEED, Resistance
+from ._resistance import FRICTION_VELOCITY, MAX_SPEED, Resistance
 from ._silence import captured_messages, import_pybullet_silently
 
 import_pybullet_silently()
@@ -62,8 +62,8 @@ class PybulletWorld:
         model: the robot's `roboopt.urdf.UrdfModel`; its joints and PyBullet's have the
             same order.
         gravity: (3,) [m/s²].
-        client, body, joint_indices, damping, friction, armature, linear_damping,
-            angular_damping: as those of `FixedBaseEnv`.
+        client, body, joint_indices, damping, friction, friction_velocity, armature,
+            linear_damping, angular_damping: as those of `FixedBaseEnv`.
 
     Raises:
         RobooptError: if PyBullet cannot load the robot.
@@ -94,7 +94,8 @@ class PybulletWorld:
         self._time_step = 1 / 240
         self._load(model, "robot")
         gravity = EARTH_GRAVITY if model.gravity is None else model.gravity
-        numbers = model.damping, model.friction, model.armature
+        slow = np.full(len(model.friction), FRICTION_VELOCITY)
+        numbers = model.damping, model.friction, slow, model.armature
         self._set_physics(*numbers, np.array(gravity), 0.0, 0.0)
         self._marker: int | None = None
 
@@ -167,12 +168,14 @@ class PybulletWorld:
         self,
         damping: np.ndarray,
         friction: np.ndarray,
+        friction_velocity: np.ndarray,
         armature: np.ndarray,
         gravity: np.ndarray,
         linear: float,
         angular: float,
     ) -> None:
         self.damping, self.friction, self.armature = damping, friction, armature
+        self.friction_velocity = friction_velocity
         self.gravity = gravity
         self.linear_damping, self.angular_damping = linear, angular
         self.client.setGravity(*gravity.tolist())
@@ -192,6 +195,7 @@ class PybulletWorld:
             (self.client, self.body),
             damping=damping,
             friction=self.friction,
+            friction_velocity=self.friction_velocity,
             armature=self.armature,
             gravity=self.gravity,
             air=(self.linear_damping, self.angular_damping),
@@ -211,6 +215,7 @@ class PybulletWorld:
             self._set_physics(
                 np.array(robot.damping, np.float64),
                 np.array(robot.friction, np.float64),
+                np.full(len(robot.joint_names), robot.friction_velocity, np.float64),
                 np.array(robot.armature, np.float64),
                 np.array(robot.gravity, np.float64),
                 float(robot.linear_damping),

@@ -66,7 +66,9 @@ class Arm(FixedBaseEnv):
             PyBullet's 1 kg and 1 kg·m².
         xacro_args: values of the arguments of a .xacro file, by name.
         duration: length of an episode [s].
-        time_step: [s].
+        time_step: of the simulation [s].
+        control_period: of a step, for which an action is held [s]; a whole number of
+            time steps, one by default.
         actuators: the motors of all joints; by default 1 Ω and 10 A at the limit.
         model: a fitted model of the robot, as in `apply`.
         randomize: largest relative change of every mass and joint damping at a reset.
@@ -104,6 +106,7 @@ class Arm(FixedBaseEnv):
         xacro_args: Mapping[str, str] | None = None,
         duration: float = 3.0,
         time_step: float = 1 / 240,
+        control_period: float | None = None,
         actuators: Actuators | None = None,
         model: Any = None,
         randomize: float = 0.0,
@@ -156,6 +159,7 @@ class Arm(FixedBaseEnv):
             goal_range=widest,
             duration=duration,
             time_step=time_step,
+            control_period=control_period,
             actuators=actuators,
             randomize=randomize,
             view=View(

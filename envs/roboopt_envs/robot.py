@@ -64,7 +64,9 @@ class RobotTask(FixedBaseEnv):
         xacro_args: values of the arguments of a .xacro file, by name.
         duration: length of an episode [s]; by default 4 s, or longer where passive
             joints fall slowly.
-        time_step: [s].
+        time_step: of the simulation [s].
+        control_period: of a step, for which an action is held [s]; a whole number of
+            time steps, one by default.
         actuators: the motors of all joints; by default 1 Ω and 10 A at the limit.
         model: a fitted model of the robot, as in `apply`.
         randomize: largest relative change of every mass and joint damping at a reset.
@@ -106,6 +108,7 @@ class RobotTask(FixedBaseEnv):
         xacro_args: Mapping[str, str] | None = None,
         duration: float | None = None,
         time_step: float = 1 / 240,
+        control_period: float | None = None,
         actuators: Actuators | None = None,
         model: Any = None,
         randomize: float = 0.0,
@@ -160,6 +163,7 @@ class RobotTask(FixedBaseEnv):
             if duration is None
             else duration,
             time_step=time_step,
+            control_period=control_period,
             actuators=actuators,
             randomize=randomize,
             view=View(render_mode, width, height, yaw=20.0, pitch=12.0),

@@ -36,7 +36,7 @@ from roboopt.dynamics._actuation import (
 from roboopt.dynamics._bullet import load_env
 from roboopt.dynamics._constraints import PositionMotors, constrained_velocity
 from roboopt.dynamics._describe import has_values
-from roboopt.dynamics._multibody import FRICTION_VELOCITY, Multibody
+from roboopt.dynamics._multibody import Multibody
 
 MAX_VELOCITY = 100.0  # Bullet's maxJointVelocity [rad/s or m/s]
 PROTOCOL = ("physics_client", "body", "actuated", "time_step", "effort_limits")
@@ -228,12 +228,11 @@ def with_implicit_damping(
 
 def _resistance_coefficients(robot: Multibody, velocity: Array) -> Array:
     """Return d + c tanh(q̇/v_s)/q̇, the damping of each joint and its friction."""
-    x = velocity / FRICTION_VELOCITY
-    small = jnp.abs(x) < 1e-4
-    x = jnp.where(small, 1.0, x)  # A safe value where the series is taken.
-    series = 1 - (velocity / FRICTION_VELOCITY) ** 2 / 3
-    ratio = jnp.where(small, series, jnp.tanh(x) / x)
-    return robot.damping + robot.friction / FRICTION_VELOCITY * ratio
+    scaled = velocity / robot.friction_velocity
+    small = jnp.abs(scaled) < 1e-4
+    x = jnp.where(small, 1.0, scaled)  # A safe value where the series is taken.
+    ratio = jnp.where(small, 1 - scaled**2 / 3, jnp.tanh(x) / x)
+    return robot.damping + robot.friction / robot.friction_velocity * ratio
 
 
 def linearize(

@@ -13,6 +13,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from roboopt._errors import RobooptError, require
@@ -89,11 +90,16 @@ class EnergyTaskCost(RolloutObjective):
         Args:
             trajectory: one, or a batch for the mean; observations [q, q̇, ...].
         """
+        trajectory = trajectory.simulated
         energy = self.energy_by_joint(trajectory)
         after = jnp.asarray(trajectory.observations)[..., 1:, :]
+        driven, axes = trajectory.actions, getattr(self.rollout, "effort_axes", None)
+        if axes is not None:  # An action is no effort: the task counts the efforts.
+            assert trajectory.efforts is not None  # as the energies need
+            driven = trajectory.efforts[..., np.array(axes)]
         times = jnp.arange(1, after.shape[-2] + 1) * trajectory.time_step
         times = jnp.broadcast_to(times, after.shape[:-1])
-        rate = timed(self.task.cost_rate)(after, jnp.asarray(trajectory.actions), times)
+        rate = timed(self.task.cost_rate)(after, jnp.asarray(driven), times)
         cost = jnp.mean(rate.sum(-1)) * trajectory.time_step
         work, loss = energy["mechanical_work"].sum(), energy["joule_loss"].sum()
         return {
@@ -110,6 +116,7 @@ class EnergyTaskCost(RolloutObjective):
             raise RobooptError(
                 "`trajectory` must hold the efforts on the joints, got none."
             )
+        trajectory = trajectory.simulated
         efforts = jnp.asarray(trajectory.efforts)
         joints = efforts.shape[-1]
         velocity = jnp.asarray(trajectory.observations)[..., joints : 2 * joints]

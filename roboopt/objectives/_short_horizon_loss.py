@@ -110,10 +110,11 @@ class ShortHorizonLoss(Objective):
             else:
                 _, action = draw(model, observation, key)
             number = jnp.clip(self.rollout.horizon - left + index, 0, last)
-            action, after = self.rollout.step(
-                observation, action, number, restoring=True
+            made = self.rollout.step(observation, action, number, restoring=True)
+            reward = self.rollout.rewards(
+                observation, made.action, made.observations, made.efforts, number
             )
-            reward = self.rollout.rewards(observation, action, after, number)
+            after = made.next_observation
             after = jnp.where(going, faded(after, self.discount), observation)
             return after, jnp.where(going, reward, jnp.zeros_like(reward))
 

@@ -204,9 +204,9 @@ class TwinVectorEnv:
     ) -> tuple[tuple[Array, Array], tuple[Array, ...]]:
         rollout, (observation, elapsed) = self.rollout, twin
         _, step = rollout.policy_step(agent, None, observation, elapsed, key=key)
-        after = step.next_observation
-        reward = rollout.rewards(observation, step.action, after, elapsed)
-        elapsed = elapsed + 1
+        made = step.action, step.observations, step.efforts
+        reward = rollout.rewards(observation, *made, elapsed)
+        after, elapsed = step.next_observation, elapsed + 1
         ended = elapsed >= rollout.horizon
         twin = jnp.where(ended, begun, after), jnp.where(ended, 0, elapsed)
         return twin, (observation, step.drawn, reward, after, ended)

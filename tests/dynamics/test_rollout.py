@@ -205,7 +205,7 @@ def test_a_bad_reward_is_refused(twin):
     with pytest.raises(ValueError, match="`reward` must have a `cost_rate`"):
         Rollout(twin, 3, 1.0)
     with pytest.raises(ValueError, match="`reward` must be given for rewards"):
-        Rollout(twin, 3).rewards(STARTS, STARTS[:, :1], STARTS)
+        Rollout(twin, 3).rewards(STARTS, STARTS[:, :1], STARTS[:, None])
     with pytest.raises(ValueError, match=r"one number a step, got shape \(5,\)"):
         Rollout(twin, 3, lambda o, a, after: after)(Gain(jnp.array(1.0)), STARTS)
 

@@ -115,18 +115,21 @@ def test_a_wrong_reference_is_refused(reference):
         ArmTrack(reference=reference)
 
 
-def test_environment_and_twin_agree_over_three_seconds():
-    env: Any = gymnasium.make("roboopt/ArmTrack-v0").unwrapped
+@pytest.mark.parametrize("period, steps", [(1 / 240, 720), (1 / 60, 180)])
+def test_environment_and_twin_agree_over_three_seconds(period, steps):
+    env: Any = gymnasium.make("roboopt/ArmTrack-v0", control_period=period).unwrapped
     rollout, starts = twin_rollout(env).require(), env.sample_starts(2, seed=0)
     gains = {"stiffness": np.array([60.0, 20.0]), "damping": np.array([3.0, 0.5])}
     policy = PDGravityCompensation(rollout.dynamics.robot, **gains)
     policy = within_limits(policy, env.action_space)
     pybullet: Any = collect(env, policy, starts=starts)
     twin: Any = rollout(policy, starts)
-    assert pybullet.actions.shape == (2, 720, 2)
+    assert pybullet.actions.shape == (2, steps, 2) and env.reference.shape == (721, 6)
     np.testing.assert_allclose(twin.observations, pybullet.observations, atol=1e-9)
     np.testing.assert_allclose(twin.rewards, pybullet.rewards, atol=1e-9)
-    np.testing.assert_array_equal(twin.observations[0, :, 4:], env.reference)
+    seen = env.reference[:: 720 // steps]
+    np.testing.assert_array_equal(twin.observations[0, :, 4:], seen)
+    np.testing.assert_array_equal(pybullet.observations[0, :, 4:], seen)
     names = [signal.name for signal in signals(env).observations]
     assert names[4:6] == ["shoulder: reference", "elbow: reference"]
     assert signals(env).observations[-1].unit == "rad/s²"
