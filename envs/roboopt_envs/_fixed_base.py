@@ -1,7 +1,8 @@
 """The base of all environments: a fixed-base robot driven by efforts, and a task.
 
-An observation is [q, q̇, goal] and an action the effort of every actuated joint, both
-float64 and in SI units. An action is held for `substeps` time steps of the simulation.
+An observation is [q, q̇, goal], or [q, q̇, reference] where the task has a reference, and
+an action the effort of every actuated joint, both float64 and in SI units. An action is
+held for `substeps` time steps of the simulation.
 Episodes last `horizon` actions and never end before.
 """
 
@@ -22,8 +23,10 @@ from roboopt._errors import RobooptError, whole_steps
 from ._actuators import Actuators
 from ._camera import MODES, Camera, View
 from ._fitted_robot import fitted_model, fitted_robot
+from ._observations import checked_start, observation_box
 from ._sizing import check_inertia, check_time_step
-from ._world import MAX_SPEED, PybulletWorld
+from ._task import timed
+from ._world import PybulletWorld
 
 RATED_CURRENT_A = 10.0  # current at the effort limit of the default motors, of 1 Ω
 FRAMED_CONFIGURATIONS = 5  # between start and goal, in a picture
@@ -55,6 +58,8 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
         duration: of an episode [s].
         horizon: actions of an episode.
         task: its cost is the negative reward.
+        reference: what an observation holds after [q, q̇] at each time step, (horizon ·
+            substeps + 1, m), where the task has a `reference`; else None.
         actuators: the motors of all joints.
         damping: of the joints before `randomize`, (n,) [N·m·s/rad or N·s/m].
         friction: Coulomb friction of the joints, (n,) [N·m or N].
@@ -107,7 +112,11 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
         self.actuated = tuple(actuated)
         self._driven = np.array(self.actuated, int)
         self.effort_limits = np.array(effort_limits, np.float64)
-        self.task = task
+        self.task, self._cost_rate = task, timed(task.cost_rate)
+        self.reference: np.ndarray | None = None
+        if hasattr(task, "reference"):
+            times = np.arange(self.horizon * self.substeps + 1) * self.time_step
+            self.reference = np.asarray(task.reference(times), np.float64)
         self.actuators = actuators or self._default_actuators()
         if len(self.actuators.resistance) != len(self.joint_names):
             raise RobooptError(
@@ -121,17 +130,14 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
             self._camera = Camera(world.client, view)
         self.metadata = {**self.metadata, "render_fps": round(1 / self.control_period)}
 
-        # No joint is faster than MAX_SPEED, hence none moves farther than this.
-        farthest = MAX_SPEED * self.horizon * self.control_period
-        speeds = np.full(len(self.joint_names), MAX_SPEED)
-        low = np.concatenate([start_range[0] - farthest, -speeds, goal_range[0]])
-        high = np.concatenate([start_range[1] + farthest, speeds, goal_range[1]])
-        self.observation_space = gymnasium.spaces.Box(low, high, dtype=np.float64)
+        time = self.horizon * self.control_period
+        shown = goal_range if self.reference is None else self.reference
+        self.observation_space = observation_box(start_range, time, shown)
         self.action_space = gymnasium.spaces.Box(
             -self.effort_limits, self.effort_limits, dtype=np.float64
         )
         self._limits = self.effort_limits.tolist()
-        self._recorded = np.empty((self.horizon + 1, len(low)))
+        self._recorded = np.empty((self.horizon + 1, *self.observation_space.shape))
         self._steps: int | None = None
 
     def _read_world(self) -> None:
@@ -232,7 +238,7 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
             raise RobooptError(f"`options` may hold 'start', got {sorted(options)}.")
         info: dict[str, Any] = {}
         if "start" in options:
-            start = self._checked_start(options["start"])
+            start = checked_start(options["start"], self.observation_space)
         else:
             start = self._draw_start(self.np_random)
         if self._randomize:
@@ -251,7 +257,10 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
             self._camera.frame(self._world.corners(self._framed(start)))
             self._viewed = start
         self._steps = 0
+        if self.reference is not None:
+            start[2 * n :] = self.reference[0]
         self._goal, self._velocity = start[2 * n :].tolist(), start[n : 2 * n]
+        self._advanced = 0
         self._recorded[0] = start
         self._work = self._loss = self._cost = 0.0
         self._frame_time = time.monotonic()
@@ -316,6 +325,9 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
         The work and loss of the time step are added to those of the episode.
         """
         q, velocity = self._world.advance(efforts)
+        self._advanced += 1
+        if self.reference is not None:
+            self._goal = self.reference[self._advanced].tolist()
         observation = np.array(q + velocity + self._goal)
         effort, after = np.array(efforts), observation[len(q) : 2 * len(q)]
         power = self.actuators.mechanical_power(effort, self._velocity, after)
@@ -324,7 +336,8 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
         self._work += sum(power.tolist()) * self.time_step
         self._loss += sum(heat.tolist()) * self.time_step
         driven = effort[self._driven]
-        cost = float(self.task.cost_rate(observation, driven)) * self.time_step
+        rate = self._cost_rate(observation, driven, self._advanced * self.time_step)
+        cost = float(rate) * self.time_step
         info = {"effort": effort, "mechanical_power": power, "joule_power": heat}
         return observation, cost, info
 
@@ -378,19 +391,3 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
                 )
             efforts[joint] = value
         return efforts
-
-    def _checked_start(self, given: Any) -> np.ndarray:
-        start, space = np.array(given, np.float64), self.observation_space
-        assert isinstance(space, gymnasium.spaces.Box)
-        if start.shape != space.shape:
-            raise RobooptError(
-                f"`options['start']` must have shape {space.shape}, got {start.shape}."
-            )
-        outside = ~((space.low <= start) & (start <= space.high))
-        if outside.any():
-            i = int(np.argmax(outside))
-            raise RobooptError(
-                "`options['start']` must be within `observation_space`, at index "
-                f"{i} within {space.low[i]} to {space.high[i]}, got {start[i]}."
-            )
-        return start
