@@ -1,8 +1,9 @@
 """The base of all environments: a fixed-base robot driven by efforts, and a task.
 
-An observation is [q, q̇, goal] and an action the command of every actuated joint, by
-default its effort, both float64 and in SI units. An action is held for `substeps` time
-steps of the simulation. Episodes last `horizon` actions and never end before.
+An observation is [q, q̇, goal], or [q, q̇, reference] where the task has a reference, and
+an action the command of every actuated joint, by default its effort, both float64 and
+in SI units. An action is held for `substeps` time steps of the simulation. Episodes
+last `horizon` actions and never end before.
 """
 
 import abc
@@ -24,8 +25,10 @@ from ._actuators import Actuators
 from ._camera import MODES, Camera, View
 from ._commands import Commands
 from ._fitted_robot import fitted_model, fitted_robot
+from ._observations import checked_start, observation_box
 from ._sizing import check_inertia, check_time_step
-from ._world import MAX_SPEED, PybulletWorld
+from ._task import timed
+from ._world import PybulletWorld
 
 FRAMED_CONFIGURATIONS = 5  # between start and goal, in a picture
 
@@ -60,6 +63,8 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
         duration: of an episode [s].
         horizon: actions of an episode.
         task: its cost is the negative reward.
+        reference: what an observation holds after [q, q̇] at each time step, (horizon ·
+            substeps + 1, m), where the task has a `reference`; else None.
         actuators: the motors of all joints.
         damping: of the joints before `randomize`, (n,) [N·m·s/rad or N·s/m].
         friction: Coulomb friction of the joints, (n,) [N·m or N].
@@ -114,11 +119,16 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
         self.actuated = tuple(actuated)
         self._driven = np.array(self.actuated, int)
         self.effort_limits = np.array(effort_limits, np.float64)
-        self.interface, self.drive, self.task = interface, drive, task
+        self.interface, self.drive = interface, drive
         self._commands = Commands(
             world, interface, drive, self.actuated, self.effort_limits
         )
         self.effort_axes = None if self._commands.plain else self.actuated
+        self.task, self._cost_rate = task, timed(task.cost_rate)
+        self.reference: np.ndarray | None = None
+        if hasattr(task, "reference"):
+            times = np.arange(self.horizon * self.substeps + 1) * self.time_step
+            self.reference = np.asarray(task.reference(times), np.float64)
         self.actuators = actuators or self._commands.motors()
         if len(self.actuators.resistance) != len(self.joint_names):
             raise RobooptError(
@@ -132,14 +142,11 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
             self._camera = Camera(world.client, view)
         self.metadata = {**self.metadata, "render_fps": round(1 / self.control_period)}
 
-        # No joint is faster than MAX_SPEED, hence none moves farther than this.
-        farthest = MAX_SPEED * self.horizon * self.control_period
-        speeds = np.full(len(self.joint_names), MAX_SPEED)
-        low = np.concatenate([start_range[0] - farthest, -speeds, goal_range[0]])
-        high = np.concatenate([start_range[1] + farthest, speeds, goal_range[1]])
-        self.observation_space = gymnasium.spaces.Box(low, high, dtype=np.float64)
+        time = self.horizon * self.control_period
+        shown = goal_range if self.reference is None else self.reference
+        self.observation_space = observation_box(start_range, time, shown)
         self.action_space = self._commands.space
-        self._recorded = np.empty((self.horizon + 1, len(low)))
+        self._recorded = np.empty((self.horizon + 1, *self.observation_space.shape))
         self._steps: int | None = None
 
     def _read_world(self) -> None:
@@ -241,7 +248,7 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
             raise RobooptError(f"`options` may hold 'start', got {sorted(options)}.")
         info: dict[str, Any] = {}
         if "start" in options:
-            start = self._checked_start(options["start"])
+            start = checked_start(options["start"], self.observation_space)
         else:
             start = self._draw_start(self.np_random)
         if self._randomize:
@@ -261,8 +268,10 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
             self._camera.frame(self._world.corners(self._framed(start)))
             self._viewed = start
         self._steps = 0
+        if self.reference is not None:
+            start[2 * n :] = self.reference[0]
         self._q, self._velocity = start[:n], start[n : 2 * n]
-        self._goal = start[2 * n :].tolist()
+        self._goal, self._advanced = start[2 * n :].tolist(), 0
         self._recorded[0] = start
         self._work = self._loss = self._cost = 0.0
         self._frame_time = time.monotonic()
@@ -328,6 +337,9 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
         """
         state = self._q, self._velocity
         q, velocity, effort = self._commands.advance(command, *state)
+        self._advanced += 1
+        if self.reference is not None:
+            self._goal = self.reference[self._advanced].tolist()
         observation = np.array(q + velocity + self._goal)
         self._q, after = observation[: len(q)], observation[len(q) : 2 * len(q)]
         power = self.actuators.mechanical_power(effort, self._velocity, after)
@@ -336,7 +348,8 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
         self._work += sum(power.tolist()) * self.time_step
         self._loss += sum(heat.tolist()) * self.time_step
         driven = effort[self._driven]
-        cost = float(self.task.cost_rate(observation, driven)) * self.time_step
+        rate = self._cost_rate(observation, driven, self._advanced * self.time_step)
+        cost = float(rate) * self.time_step
         info = {"effort": effort, "mechanical_power": power, "joule_power": heat}
         return observation, cost, info
 
@@ -368,18 +381,3 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
         if self._world.closed:
             raise ClosedEnvironmentError(f"`{method}` was called after `close`.")
 
-    def _checked_start(self, given: Any) -> np.ndarray:
-        start, space = np.array(given, np.float64), self.observation_space
-        assert isinstance(space, gymnasium.spaces.Box)
-        if start.shape != space.shape:
-            raise RobooptError(
-                f"`options['start']` must have shape {space.shape}, got {start.shape}."
-            )
-        outside = ~((space.low <= start) & (start <= space.high))
-        if outside.any():
-            i = int(np.argmax(outside))
-            raise RobooptError(
-                "`options['start']` must be within `observation_space`, at index "
-                f"{i} within {space.low[i]} to {space.high[i]}, got {start[i]}."
-            )
-        return start

@@ -2,8 +2,9 @@
 
 The observation is [q, q̇], and only the joints with a motor are driven. Without a task
 the robot is to balance: every joint holds its position of the highest equilibrium. A
-task is an object with `cost_rate(observation, action)` and `success(observations,
-time_step)`, as those of `roboopt_envs.tasks`; a dataclass of ten lines will do.
+task is an object with `cost_rate(observation, action)`, or `cost_rate(observation,
+action, time)`, and `success(observations, time_step)`, as those of
+`roboopt_envs.tasks`; a dataclass of ten lines will do.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -20,6 +20,7 @@ from roboopt._errors import RobooptError, require
 from roboopt.data import Trajectory
 from roboopt.objectives._objective import Term, check_weights
 from roboopt.objectives._rollout_objective import RolloutObjective
+from roboopt.rollouts import timed
 
 
 @runtime_checkable
@@ -27,7 +28,10 @@ class Task(Protocol):
     """The task of a motion, such as those in `roboopt_envs.tasks`."""
 
     def cost_rate(self, observation: Any, action: Any) -> Any:
-        """Return the dimensionless cost per second, over leading axes."""
+        """Return the dimensionless cost per second, over leading axes.
+
+        With a third parameter the task gets the time of the observation [s].
+        """
         ...
 
     def success(self, observations: Any, time_step: float) -> Any:
@@ -93,7 +97,9 @@ class EnergyTaskCost(RolloutObjective):
         if axes is not None:  # An action is no effort: the task counts the efforts.
             assert trajectory.efforts is not None  # as the energies need
             driven = trajectory.efforts[..., np.array(axes)]
-        rate = self.task.cost_rate(after, jnp.asarray(driven))
+        times = jnp.arange(1, after.shape[-2] + 1) * trajectory.time_step
+        times = jnp.broadcast_to(times, after.shape[:-1])
+        rate = timed(self.task.cost_rate)(after, jnp.asarray(driven), times)
         cost = jnp.mean(rate.sum(-1)) * trajectory.time_step
         work, loss = energy["mechanical_work"].sum(), energy["joule_loss"].sum()
         return {

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 
 from roboopt._core import Jittable
 from roboopt.dynamics import Path, first_memory, path
+from roboopt.rollouts._timed import timed
 
 
 class RescaledActions(Jittable):
@@ -64,9 +65,9 @@ class RescaledReward(Jittable):
     def __getattr__(self, name: str) -> Any:
         """Offer `cost_rate` and `success` where the wrapped task does."""
         if name == "cost_rate":
-            rate = self.reward.cost_rate
-            return lambda observation, action: rate(
-                observation, _mapped(action, self.gain, self.offset)
+            rate = timed(self.reward.cost_rate)
+            return lambda observation, action, time: rate(
+                observation, _mapped(action, self.gain, self.offset), time
             )
         if name == "success":
             return self.reward.success

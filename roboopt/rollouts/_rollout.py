@@ -30,6 +30,8 @@ from roboopt.data import Trajectory
 from roboopt.dynamics import Held, first_memory, path
 from roboopt.policies import act, acts_by_chance, draw, initial_carry
 from roboopt.rollouts._episodes import episode_keys
+from roboopt.rollouts._gradient_rules import faded, restored
+from roboopt.rollouts._timed import timed
 
 PROTOCOL = ("time_step", "joints", "action_size", "clip", "effort")
 
@@ -81,6 +83,10 @@ class Rollout(Jittable):
     """Time between the policy's actions [s], which are held in between: a whole number
     of the dynamics' time steps; one by default. `dynamics` then becomes a
     `dynamics.Held`, and rewards, costs and energies are summed over all time steps."""
+    reference: Float[AnyArray, "time shown"] | None = None
+    """What an observation holds after [q, q̇] at the start and after each step of the
+    simulation, such as the `reference` of an environment; None where that stays as in
+    the start."""
 
     def __post_init__(self):
         period, dynamics = self.control_period, self.dynamics
@@ -113,6 +119,7 @@ class Rollout(Jittable):
         self,
         observation: Float[Array, " obs"],
         action: Shaped[Array, "..."],
+        index: Any = 0,
         *,
         restoring: bool = False,
         memory: Any = None,
@@ -122,6 +129,7 @@ class Rollout(Jittable):
         Args:
             observation: before the step.
             action: the wanted action.
+            index: the number of the step in its episode, for the `reference`.
             memory: of the actuators, from the last step.
             restoring: whether an action beyond its limits has a gradient where a
                 descent along it leads back. The exact gradient is 0 there: a policy
@@ -148,11 +156,15 @@ class Rollout(Jittable):
         state, goal = jnp.split(observation, [2 * dynamics.joints])
         held = dynamics.clip(action)
         if restoring:
-            held = _restored(action, jax.lax.stop_gradient(held))
+            held = restored(action, jax.lax.stop_gradient(held))
         action = held.astype(state.dtype)
         made = path(dynamics, state, action, memory)
         states = made.states.astype(state.dtype)
         goals = jnp.broadcast_to(goal, (len(states), goal.size))
+        if self.reference is not None:
+            shown = jnp.asarray(self.reference, state.dtype)
+            first = index * len(states) + 1
+            goals = jax.lax.dynamic_slice_in_dim(shown, first, len(states))
         observations = jnp.concatenate([states, goals], -1)
         return PolicyStep(wanted, action, observations, made.efforts, made.memory)
 
@@ -161,7 +173,7 @@ class Rollout(Jittable):
         policy: Any,
         carry: Any,
         observation: Float[Array, " obs"],
-        time: Any = 0.0,
+        index: Any = 0,
         *,
         key: PRNGKeyArray | None = None,
         restoring: bool = False,
@@ -173,7 +185,7 @@ class Rollout(Jittable):
             policy: any kind of policy; with a `key`, an agent that draws its actions.
             carry: from `policies.initial_carry`, or the last step.
             observation: as in `step`.
-            time: [s].
+            index: the number of the step in its episode.
             key: the source of the agent's randomness; None for its best action.
             restoring: as in `step`.
             memory: as in `step`.
@@ -181,9 +193,11 @@ class Rollout(Jittable):
         if key is not None and acts_by_chance(policy):
             drawn, wanted = draw(policy, observation, key)
         else:
-            carry, wanted = act(policy, carry, observation, jnp.asarray(time))
+            time = jnp.asarray(index * self.dynamics.time_step)
+            carry, wanted = act(policy, carry, observation, time)
             drawn = wanted
-        made = self.step(observation, wanted, restoring=restoring, memory=memory)
+        options = {"restoring": restoring, "memory": memory}
+        made = self.step(observation, wanted, index, **options)
         return carry, made._replace(drawn=drawn)
 
     @property
@@ -197,6 +211,7 @@ class Rollout(Jittable):
         actions: Float[Array, "*batch act"],
         next_observations: Float[Array, "*batch substep obs"],
         efforts: Float[Array, "*batch substep joint"] | None = None,
+        indices: Any = 0,
     ) -> Float[Array, "*batch"]:
         """Return the reward of each step, in its own unit; for a task, in [s].
 
@@ -207,6 +222,8 @@ class Rollout(Jittable):
                 summed over them, and a function's reward is of the last.
             efforts: on the joints during each step of the simulation [N·m or N]; needed
                 where actions are no efforts.
+            indices: the numbers of the steps in their episodes, (*batch), from which a
+                task's times are; or one for all.
 
         Raises:
             RobooptError: if there is no `reward`, or it returns anything but a number.
@@ -220,7 +237,12 @@ class Rollout(Jittable):
                 driven = jnp.broadcast_to(actions[..., None, :], shape)
             else:
                 driven = efforts[..., np.array(self.effort_axes)]
-            rate = reward.cost_rate(next_observations, driven)
+            held = next_observations.shape[-2]
+            first = jnp.asarray(indices) * held
+            steps = jnp.add.outer(first, jnp.arange(1, held + 1))
+            times = steps * (self.dynamics.time_step / held)
+            times = jnp.broadcast_to(times, next_observations.shape[:-1])
+            rate = timed(reward.cost_rate)(next_observations, driven, times)
             return -(rate.mean(-1) * self.dynamics.time_step)
         for _ in observations.shape[:-1]:
             reward = jax.vmap(reward)
@@ -295,33 +317,38 @@ class Rollout(Jittable):
         dynamics = self.dynamics
         size = 2 * dynamics.joints
         state, goal = start[:size], start[size:]
+        if self.reference is not None:
+            count, shown = self.reference.shape
+            if (count - 1) % self.horizon or shown != goal.size:
+                raise RobooptError(
+                    f"`reference` must hold the {goal.size} numbers that observations "
+                    "show after [q, q̇], at the start and after each step of the "
+                    f"simulation, got shape {(count, shown)}."
+                )
         fading = not math.isinf(self.gradient_decay_time)
         kept = math.exp(-dynamics.time_step / self.gradient_decay_time)
 
         @jax.checkpoint
-        def step(state, memory, carry, index):
-            observation = jnp.concatenate([state, goal])
-            time = index * dynamics.time_step
+        def step(observation, memory, carry, index):
             carry, done = self.policy_step(
-                policy, carry, observation, time, restoring=fading, memory=memory
+                policy, carry, observation, index, restoring=fading, memory=memory
             )
-            states = done.observations[:, :size]
-            now = states[-1], done.memory, carry
-            return now, (states, done.action, done.efforts)
+            now = done.next_observation, done.memory, carry
+            return now, (done.observations, done.action, done.efforts)
 
         def scanned(now, index):
             return step(*(faded(now, kept) if fading else now), index)
 
-        first = state, first_memory(dynamics), initial_carry(policy, key)
-        _, made = jax.lax.scan(scanned, first, jnp.arange(self.horizon))
-        states, actions, efforts = made
-        goals = jnp.broadcast_to(goal, (*states.shape[:2], goal.size))
-        within = jnp.concatenate([states, goals], -1)
-        start = jnp.concatenate([state, goal])
+        if self.reference is not None:
+            goal = jnp.asarray(self.reference, start.dtype)[0]
+        start, steps = jnp.concatenate([state, goal]), jnp.arange(self.horizon)
+        first = start, first_memory(dynamics), initial_carry(policy, key)
+        _, (within, actions, efforts) = jax.lax.scan(scanned, first, steps)
         observations = jnp.concatenate([start[None], within[:, -1]])
         rewards = None
         if self.reward is not None:
-            rewards = self.rewards(observations[:-1], actions, within, efforts)
+            seen = observations[:-1], actions, within, efforts
+            rewards = self.rewards(*seen, steps)
         held = within.shape[1] > 1
         return Trajectory(
             observations=observations,
@@ -342,33 +369,3 @@ def check_starts(starts: Float[AnyArray, "..."], dynamics: Any) -> None:
             "`starts` must have shape (starts, observation) with the state's "
             f"{size} numbers first, got {starts.shape}."
         )
-
-
-def faded(carry: Any, kept: float) -> Any:
-    """Return `carry`, with its gradient multiplied by `kept`."""
-
-    def fade(x):
-        held = jax.lax.stop_gradient(x)
-        return held + kept * (x - held)
-
-    moving, rest = eqx.partition(carry, eqx.is_inexact_array)
-    return eqx.combine(jax.tree.map(fade, moving), rest)
-
-
-@jax.custom_vjp
-def _restored(action: Array, held: Array) -> Array:
-    """Return the action as it is held, with the gradient of what leads back to it."""
-    return held
-
-
-def _restored_forward(action: Array, held: Array) -> tuple[Array, Array]:
-    return held, action - held
-
-
-def _restored_backward(beyond: Array, slope: Array) -> tuple[Array, Array]:
-    # Less of what is beyond the upper limit is wanted where the slope is positive.
-    back = (beyond == 0) | (beyond * slope > 0)
-    return jnp.where(back, slope, jnp.zeros_like(slope)), jnp.zeros_like(slope)
-
-
-_restored.defvjp(_restored_forward, _restored_backward)
