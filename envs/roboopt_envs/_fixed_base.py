@@ -380,4 +380,3 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
     def _require_open(self, method: str) -> None:
         if self._world.closed:
             raise ClosedEnvironmentError(f"`{method}` was called after `close`.")
-
