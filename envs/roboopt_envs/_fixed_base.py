@@ -9,7 +9,7 @@ last `horizon` actions and never end before.
 import abc
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gymnasium
@@ -19,7 +19,7 @@ from gymnasium.error import ClosedEnvironmentError, ResetNeeded
 from gymnasium.utils import seeding
 
 from roboopt._errors import RobooptError, whole_steps
-from roboopt.urdf.drive import Drive
+from roboopt.urdf.drive import Drive, as_drive
 
 from ._actuators import Actuators
 from ._camera import MODES, Camera, View
@@ -93,7 +93,7 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
         time_step: float,
         control_period: float | None,
         interface: str,
-        drive: Drive | None,
+        drive: Drive | Mapping[str, Any] | None,
         actuators: Actuators | None,
         randomize: float,
         view: View,
@@ -119,9 +119,9 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
         self.actuated = tuple(actuated)
         self._driven = np.array(self.actuated, int)
         self.effort_limits = np.array(effort_limits, np.float64)
-        self.interface, self.drive = interface, drive
+        self.interface, self.drive = interface, as_drive(drive)
         self._commands = Commands(
-            world, interface, drive, self.actuated, self.effort_limits
+            world, interface, self.drive, self.actuated, self.effort_limits
         )
         self.effort_axes = None if self._commands.plain else self.actuated
         self.task, self._cost_rate = task, timed(task.cost_rate)

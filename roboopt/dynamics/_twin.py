@@ -17,6 +17,7 @@ With `implicit_damping`, joint damping and friction act on the new velocity inst
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import equinox as eqx
@@ -44,6 +45,7 @@ from roboopt.urdf.drive import (
     KP,
     Drive,
     Memory,
+    as_drive,
     followed,
     has_loop,
     motor_effort,
@@ -88,7 +90,7 @@ class Twin(Jittable):
         motors: PositionMotors | None = None,
         implicit_damping: bool = False,
         interface: str | None = None,
-        drive: Drive | None = None,
+        drive: Drive | Mapping[str, Any] | None = None,
     ):
         """Set `robot` in motion.
 
@@ -111,7 +113,8 @@ class Twin(Jittable):
             interface: what an action is: "torque", for efforts, "position", "velocity",
                 or with a DC motor "voltage" or "duty", a share of the supply's; by
                 default "torque", or "position" with `motors`.
-            drive: the actuators between commands and efforts.
+            drive: the actuators between commands and efforts, or a mapping from the
+                names of their numbers.
 
         Raises:
             RobooptError: if an argument is out of range or does not fit the joints.
@@ -129,6 +132,7 @@ class Twin(Jittable):
         self.effort_limits = checked_effort_limits(effort_limits, count)
         if interface is None:
             interface = "torque" if motors is None else "position"
+        drive = as_drive(drive)
         if not has_loop(interface, drive) and motors is None:
             gains = np.full(count, KP), np.full(count, KD)
             motors = PositionMotors(gains[0], gains[1], self.effort_limits)
