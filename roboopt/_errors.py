@@ -98,3 +98,19 @@ def require_share(**arguments: Any) -> None:
     for name, value in arguments.items():
         valid = is_number(value) and 0 <= value <= 1
         require(valid, name, "be from 0 to 1", value)
+
+
+def whole_steps(control_period: float | None, time_step: float) -> int:
+    """Return the number of time steps [s] in a control period [s], 1 for None."""
+    if control_period is None:
+        return 1
+    require_positive(control_period=control_period)
+    steps = round(control_period / time_step)
+    whole = steps > 0 and abs(control_period - steps * time_step) <= 1e-6 * time_step
+    if not whole:
+        raise RobooptError(
+            "`control_period` must be a whole number of time steps, got "
+            f"{control_period:.6g} s and `time_step` {time_step:.6g} s, "
+            f"{control_period / time_step:.4g} steps."
+        )
+    return steps

@@ -1,9 +1,9 @@
 """Cart-poles and arms in PyBullet under the Gymnasium API, and their tasks.
 
 Importing this package registers `roboopt/CartPoleBalance-v0`,
-`roboopt/CartPoleSwingUp-v0`, `roboopt/ArmReach-v0` and `roboopt/RobotTask-v0` with
-Gymnasium if Gymnasium is installed. `roboopt_envs.tasks` needs neither Gymnasium nor
-PyBullet.
+`roboopt/CartPoleSwingUp-v0`, `roboopt/ArmReach-v0`, `roboopt/ArmTrack-v0` and
+`roboopt/RobotTask-v0` with Gymnasium if Gymnasium is installed. `roboopt_envs.tasks`
+needs neither Gymnasium nor PyBullet.
 """
 
 from ._registration import register as _register

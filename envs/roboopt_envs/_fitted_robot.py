@@ -21,7 +21,7 @@ from ._world import PybulletWorld
 MOMENT_TOLERANCE = 1e-9  # on the rules for moments, relative to the largest moment
 NUMBERS = (
     *("masses", "centers_of_mass", "inertias", "damping", "friction", "armature"),
-    *("gravity", "linear_damping", "angular_damping"),
+    *("friction_velocity", "gravity", "linear_damping", "angular_damping"),
 )
 
 
@@ -80,6 +80,11 @@ def fitted_robot(
             raise RobooptError(
                 f"`model` must have no negative {name}, got {getattr(robot, name)}."
             )
+    if not (np.asarray(robot.friction_velocity) > 0).all():
+        raise RobooptError(
+            "`model` must have positive velocity scales of friction, got "
+            f"{robot.friction_velocity}."
+        )
     return robot
 
 

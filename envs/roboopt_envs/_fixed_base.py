@@ -1,7 +1,9 @@
 """The base of all environments: a fixed-base robot driven by efforts, and a task.
 
-An observation is [q, q̇, goal] and an action the effort of every actuated joint, both
-float64 and in SI units. Episodes last `horizon` steps and never end before.
+An observation is [q, q̇, goal], or [q, q̇, reference] where the task has a reference, and
+an action the command of every actuated joint, by default its effort, both float64 and
+in SI units. An action is held for `substeps` time steps of the simulation. Episodes
+last `horizon` actions and never end before.
 """
 
 import abc
@@ -16,15 +18,18 @@ import numpy.typing as npt
 from gymnasium.error import ClosedEnvironmentError, ResetNeeded
 from gymnasium.utils import seeding
 
-from roboopt._errors import RobooptError
+from roboopt._errors import RobooptError, whole_steps
+from roboopt.urdf.drive import Drive
 
 from ._actuators import Actuators
 from ._camera import MODES, Camera, View
+from ._commands import Commands
 from ._fitted_robot import fitted_model, fitted_robot
+from ._observations import checked_start, observation_box
 from ._sizing import check_inertia, check_time_step
-from ._world import MAX_SPEED, PybulletWorld
+from ._task import timed
+from ._world import PybulletWorld
 
-RATED_CURRENT_A = 10.0  # current at the effort limit of the default motors, of 1 Ω
 FRAMED_CONFIGURATIONS = 5  # between start and goal, in a picture
 
 
@@ -47,14 +52,23 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
         locked: joints of the file that stand still, fixed ones left out.
         actuated: positions in `joint_names` of the m joints that an action drives.
         effort_limits: of the actuated joints, (m,) [N·m or N].
+        interface: what an action is, such as "torque".
+        drive: the actuators between commands and efforts, or None.
+        effort_axes: `actuated` where an action is no effort, else None; the task's cost
+            is then of these joints' efforts.
         joint_limits: lower and upper, or infinite, (2, n) [rad or m].
-        time_step: [s].
+        time_step: of the simulation [s].
+        control_period: of a `step`, for which an action is held [s].
+        substeps: time steps in a control period.
         duration: of an episode [s].
-        horizon: steps of an episode.
+        horizon: actions of an episode.
         task: its cost is the negative reward.
+        reference: what an observation holds after [q, q̇] at each time step, (horizon ·
+            substeps + 1, m), where the task has a `reference`; else None.
         actuators: the motors of all joints.
         damping: of the joints before `randomize`, (n,) [N·m·s/rad or N·s/m].
         friction: Coulomb friction of the joints, (n,) [N·m or N].
+        friction_velocity: below which this friction is smooth, (n,) [rad/s or m/s].
         armature: inertia of the joints' rotors, 0 without a fitted model, (n,).
         has_twin: True: efforts, [q, q̇] and `task` are all that a step depends on.
         implicit_damping: True: damping and friction act on the velocity after a step.
@@ -77,6 +91,9 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
         goal_range: tuple[np.ndarray, np.ndarray],
         duration: float,
         time_step: float,
+        control_period: float | None,
+        interface: str,
+        drive: Drive | None,
         actuators: Actuators | None,
         randomize: float,
         view: View,
@@ -88,18 +105,31 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
         check_time_step(time_step, self.joint_names)
         if not 0 <= randomize < 1:
             raise RobooptError(f"`randomize` must be in [0, 1), got {randomize}.")
-        if not 0 < duration < math.inf or round(duration / time_step) < 1:
+        self.substeps = whole_steps(control_period, time_step)
+        self.control_period = self.substeps * float(time_step)
+        if not 0 < duration < math.inf or round(duration / self.control_period) < 1:
+            step = "time step" if self.substeps == 1 else "control period"
             raise RobooptError(
-                "`duration` must be finite and at least one time step of "
-                f"{time_step:g} s, got {duration}."
+                f"`duration` must be finite and at least one {step} of "
+                f"{self.control_period:g} s, got {duration}."
             )
         world.set_time_step(time_step)
         self.time_step, self.duration = float(time_step), float(duration)
-        self.horizon = round(duration / time_step)
+        self.horizon = round(duration / self.control_period)
         self.actuated = tuple(actuated)
+        self._driven = np.array(self.actuated, int)
         self.effort_limits = np.array(effort_limits, np.float64)
-        self.task = task
-        self.actuators = actuators or self._default_actuators()
+        self.interface, self.drive = interface, drive
+        self._commands = Commands(
+            world, interface, drive, self.actuated, self.effort_limits
+        )
+        self.effort_axes = None if self._commands.plain else self.actuated
+        self.task, self._cost_rate = task, timed(task.cost_rate)
+        self.reference: np.ndarray | None = None
+        if hasattr(task, "reference"):
+            times = np.arange(self.horizon * self.substeps + 1) * self.time_step
+            self.reference = np.asarray(task.reference(times), np.float64)
+        self.actuators = actuators or self._commands.motors()
         if len(self.actuators.resistance) != len(self.joint_names):
             raise RobooptError(
                 f"`actuators` must describe the joints {list(self.joint_names)}, got "
@@ -110,19 +140,13 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
         self._camera, self._viewed = None, np.empty(0)
         if view.mode == "rgb_array":
             self._camera = Camera(world.client, view)
-        self.metadata = {**self.metadata, "render_fps": round(1 / time_step)}
+        self.metadata = {**self.metadata, "render_fps": round(1 / self.control_period)}
 
-        # No joint is faster than MAX_SPEED, hence none moves farther than this.
-        farthest = MAX_SPEED * self.horizon * self.time_step
-        speeds = np.full(len(self.joint_names), MAX_SPEED)
-        low = np.concatenate([start_range[0] - farthest, -speeds, goal_range[0]])
-        high = np.concatenate([start_range[1] + farthest, speeds, goal_range[1]])
-        self.observation_space = gymnasium.spaces.Box(low, high, dtype=np.float64)
-        self.action_space = gymnasium.spaces.Box(
-            -self.effort_limits, self.effort_limits, dtype=np.float64
-        )
-        self._limits = self.effort_limits.tolist()
-        self._recorded = np.empty((self.horizon + 1, len(low)))
+        time = self.horizon * self.control_period
+        shown = goal_range if self.reference is None else self.reference
+        self.observation_space = observation_box(start_range, time, shown)
+        self.action_space = self._commands.space
+        self._recorded = np.empty((self.horizon + 1, *self.observation_space.shape))
         self._steps: int | None = None
 
     def _read_world(self) -> None:
@@ -136,6 +160,7 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
         moving = world.model.moving
         self.mimic = {j.name: tuple(j.mimic) for j in moving if j.mimic is not None}
         self.damping, self.friction = world.damping.copy(), world.friction.copy()
+        self.friction_velocity = world.friction_velocity.copy()
         self.armature = world.armature.copy()
         self.linear_damping = world.linear_damping
         self.angular_damping = world.angular_damping
@@ -192,6 +217,7 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
         links = world.model.link_names[1:]
         robot = fitted_robot(model, self.joint_names, links)
         with world.replaced(fitted_model(world.model, robot), robot):
+            self._commands.prepare(world)
             check_inertia(world)
             self._draw_start(np.random.default_rng(0))
         self._read_world()
@@ -222,7 +248,7 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
             raise RobooptError(f"`options` may hold 'start', got {sorted(options)}.")
         info: dict[str, Any] = {}
         if "start" in options:
-            start = self._checked_start(options["start"])
+            start = checked_start(options["start"], self.observation_space)
         else:
             start = self._draw_start(self.np_random)
         if self._randomize:
@@ -234,6 +260,7 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
             info = {"mass_factors": mass, "damping_factors": damping}
         n = len(self.joint_names)
         self._world.place(start[:n], start[n : 2 * n])
+        self._commands.begin(self._world)
         if self.render_mode is not None and self._view.goal_position is not None:
             self._world.mark(self._view.goal_position(start[2 * n :]))
         if self._camera is not None and not np.array_equal(start, self._viewed):
@@ -241,7 +268,10 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
             self._camera.frame(self._world.corners(self._framed(start)))
             self._viewed = start
         self._steps = 0
-        self._goal = start[2 * n :].tolist()
+        if self.reference is not None:
+            start[2 * n :] = self.reference[0]
+        self._q, self._velocity = start[:n], start[n : 2 * n]
+        self._goal, self._advanced = start[2 * n :].tolist(), 0
         self._recorded[0] = start
         self._work = self._loss = self._cost = 0.0
         self._frame_time = time.monotonic()
@@ -250,14 +280,16 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
     def step(
         self, action: npt.ArrayLike
     ) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
-        """Drive the actuated joints with `action` (m,) for one time step [N·m or N].
+        """Drive the actuated joints with `action` (m,) for one step.
 
         Returns:
             Observation, reward, False, whether the horizon is reached, and a dict:
             `effort` of every joint [N·m or N], `mechanical_power` and `joule_power` of
-            every joint [W]; `mechanical_work` and `joule_loss` [J] and `task_cost` [s]
-            since the start; `is_success` of the whole episode, False before its last
-            step.
+            every joint [W], each the mean over the step; `mechanical_work` and
+            `joule_loss` [J] and `task_cost` [s] since the start; `is_success` of the
+            whole episode, False before its last step. If an action is held for several
+            time steps, also `substep_observations` and `substep_efforts` after and
+            during each of them.
 
         Raises:
             RobooptError: if `action` is not within `action_space`.
@@ -270,38 +302,56 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
                 "`step` needs a `reset` before the first step and after the last, "
                 f"step {self.horizon}."
             )
-        driven = np.asarray(action, np.float64)
-        efforts = self._efforts(driven)
-        q, velocity = self._world.advance(efforts)
-        observation = np.array(q + velocity + self._goal)
-        n = len(q)
-        effort = np.array(efforts)
-        power = self.actuators.mechanical_power(
-            effort, self._recorded[self._steps, n : 2 * n], observation[n : 2 * n]
-        )
-        heat = self.actuators.joule_power(effort)
-        cost = float(self.task.cost_rate(observation, driven)) * self.time_step
+        command = self._commands.checked(np.asarray(action, np.float64))
+        steps = [self._advance(command) for _ in range(self.substeps)]
+        observation, cost, info = steps[-1]
+        if self.substeps > 1:
+            seen, costs, infos = zip(*steps, strict=True)
+            cost = sum(costs)
+            info = {name: np.mean([x[name] for x in infos], 0) for name in info}
+            info["substep_observations"] = np.array(seen)
+            info["substep_efforts"] = np.array([x["effort"] for x in infos])
         self._steps += 1
         self._recorded[self._steps] = observation
-        self._work += sum(power.tolist()) * self.time_step
-        self._loss += sum(heat.tolist()) * self.time_step
         self._cost += cost
         truncated = self._steps == self.horizon
-        info = {
-            "effort": effort,
-            "mechanical_power": power,
-            "joule_power": heat,
+        info |= {
             "mechanical_work": self._work,
             "joule_loss": self._loss,
             "task_cost": self._cost,
             "is_success": truncated
-            and bool(self.task.success(self._recorded, self.time_step)),
+            and bool(self.task.success(self._recorded, self.control_period)),
         }
         if self.render_mode == "human":
             # Wait until as much time has passed outside as in the simulation.
-            self._frame_time += self.time_step
+            self._frame_time += self.control_period
             time.sleep(max(0.0, self._frame_time - time.monotonic()))
         return observation, -cost, False, truncated, info
+
+    def _advance(
+        self, command: np.ndarray
+    ) -> tuple[np.ndarray, float, dict[str, np.ndarray]]:
+        """Take one time step; return the observation, the cost [s], effort and power.
+
+        The work and loss of the time step are added to those of the episode.
+        """
+        state = self._q, self._velocity
+        q, velocity, effort = self._commands.advance(command, *state)
+        self._advanced += 1
+        if self.reference is not None:
+            self._goal = self.reference[self._advanced].tolist()
+        observation = np.array(q + velocity + self._goal)
+        self._q, after = observation[: len(q)], observation[len(q) : 2 * len(q)]
+        power = self.actuators.mechanical_power(effort, self._velocity, after)
+        heat = self.actuators.joule_power(effort)
+        self._velocity = after
+        self._work += sum(power.tolist()) * self.time_step
+        self._loss += sum(heat.tolist()) * self.time_step
+        driven = effort[self._driven]
+        rate = self._cost_rate(observation, driven, self._advanced * self.time_step)
+        cost = float(rate) * self.time_step
+        info = {"effort": effort, "mechanical_power": power, "joule_power": heat}
+        return observation, cost, info
 
     def render(self) -> np.ndarray | None:
         """Return a picture (height, width, 3) of bytes if the mode is "rgb_array".
@@ -330,42 +380,3 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
     def _require_open(self, method: str) -> None:
         if self._world.closed:
             raise ClosedEnvironmentError(f"`{method}` was called after `close`.")
-
-    def _default_actuators(self) -> Actuators:
-        constants = np.ones(len(self.joint_names))
-        constants[list(self.actuated)] = self.effort_limits / RATED_CURRENT_A
-        return Actuators((1.0,) * len(constants), tuple(constants.tolist()))
-
-    def _efforts(self, action: np.ndarray) -> list[float]:
-        """Return the effort of every joint, having checked the action."""
-        if action.shape != self.action_space.shape:
-            raise RobooptError(
-                f"`action` must have shape {self.action_space.shape}, got "
-                f"{action.shape}."
-            )
-        efforts = [0.0] * len(self.joint_names)
-        driven = zip(self.actuated, action.tolist(), self._limits, strict=True)
-        for joint, value, limit in driven:
-            if not -limit <= value <= limit:
-                raise RobooptError(
-                    f"`action` on joint {self.joint_names[joint]!r} must be within "
-                    f"±{limit}, got {value}."
-                )
-            efforts[joint] = value
-        return efforts
-
-    def _checked_start(self, given: Any) -> np.ndarray:
-        start, space = np.array(given, np.float64), self.observation_space
-        assert isinstance(space, gymnasium.spaces.Box)
-        if start.shape != space.shape:
-            raise RobooptError(
-                f"`options['start']` must have shape {space.shape}, got {start.shape}."
-            )
-        outside = ~((space.low <= start) & (start <= space.high))
-        if outside.any():
-            i = int(np.argmax(outside))
-            raise RobooptError(
-                "`options['start']` must be within `observation_space`, at index "
-                f"{i} within {space.low[i]} to {space.high[i]}, got {start[i]}."
-            )
-        return start

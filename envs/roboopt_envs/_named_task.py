@@ -26,7 +26,7 @@ def named_task(task: Any) -> Any:
     for name in ("cost_rate", "success"):
         if not callable(getattr(found, name, None)):
             raise RobooptError(
-                "`task` must have `cost_rate(observation, action)` and "
+                "`task` must have `cost_rate(observation, action[, time])` and "
                 f"`success(observations, time_step)`, got {task!r} without {name}."
             )
     if isinstance(task, str) and not dataclasses.is_dataclass(found):

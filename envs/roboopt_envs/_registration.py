@@ -16,6 +16,7 @@ def register() -> None:
         "cart_pole:CartPoleBalance",
         "cart_pole:CartPoleSwingUp",
         "arm:ArmReach",
+        "arm_track:ArmTrack",
         "robot:RobotTask",
     ):
         name = f"roboopt/{path.partition(':')[2]}-v0"

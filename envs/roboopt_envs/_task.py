@@ -1,7 +1,9 @@
 """The base of the tasks whose fields are positive numbers."""
 
 import abc
+import inspect
 import math
+from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
 
@@ -10,10 +12,11 @@ from roboopt._errors import RobooptError
 from ._tool_chain import ToolChain
 
 Array = Any  # an array of NumPy, JAX or any library with `__array_namespace__`
+NO_SCALES = "target", "times", "positions"  # fields that say where to be, and when
 
 
 class PositiveTask(abc.ABC):
-    """A task whose fields are positive numbers, or tuples of them, but for a target."""
+    """A task whose fields are positive numbers, or tuples of them, but for a goal."""
 
     window: float
 
@@ -21,7 +24,7 @@ class PositiveTask(abc.ABC):
         """Check the fields."""
         for field in fields(self):  # pyright: ignore[reportArgumentType]
             value = getattr(self, field.name)
-            if isinstance(value, ToolChain) or field.name == "target":
+            if isinstance(value, ToolChain) or field.name in NO_SCALES:
                 continue
             numbers = value if isinstance(value, tuple) else (value,)
             if not all(0 < number < math.inf for number in numbers):
@@ -32,6 +35,16 @@ class PositiveTask(abc.ABC):
     def _end(self, observations: Array, time_step: float) -> Array:
         """Return the observations of the last `window`, (..., steps, obs)."""
         return observations[..., -(round(self.window / time_step) + 1) :, :]
+
+
+def timed(cost_rate: Callable[..., Any]) -> Callable[..., Any]:
+    """Return `cost_rate(observation, action, time)`, whether it takes the time or not.
+
+    A `cost_rate` of three parameters gets the time of the observation [s].
+    """
+    if len(inspect.signature(cost_rate).parameters) > 2:
+        return cost_rate
+    return lambda observation, action, time: cost_rate(observation, action)
 
 
 def square(x: Array) -> Array:

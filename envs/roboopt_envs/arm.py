@@ -1,12 +1,13 @@
-"""Arms that reach from one random configuration to another, and stop there.
+"""Arms, and those that reach from one configuration to another, and stop there.
 
-Observations are (q, q̇, g) with the goal configuration g; every joint is driven. Start
-and goal are in the central 60 % of every joint's range, at rest, and holding still
-there takes at most 60 % of the effort limits and touches neither floor nor robot. The
-tool must come within 1 cm of its goal, or within a tenth of the way that it can move if
-this is less.
+Observations of `ArmReach` are (q, q̇, g) with the goal configuration g; every joint is
+driven. Start and goal are in the central 60 % of every joint's range, at rest, and
+holding still there takes at most 60 % of the effort limits and touches neither floor
+nor robot. The tool must come within 1 cm of its goal, or within a tenth of the way that
+it can move if this is less.
 """
 
+import abc
 from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
@@ -17,6 +18,7 @@ import pybullet_data
 
 from roboopt._errors import RobooptError
 from roboopt.urdf import UrdfModel, read_urdf
+from roboopt.urdf.drive import Drive
 
 from ._actuators import Actuators
 from ._camera import View
@@ -40,13 +42,12 @@ STILL = 1e-9  # m: a shorter way of the tool is none
 MOTIONLESS = ", on the axes of all joints: it never moves, and every start succeeds"
 
 
-class ArmReach(FixedBaseEnv):
-    """Bring an arm's tool, and its joints, to a goal and stop there.
+class Arm(FixedBaseEnv):
+    """A robot with a tool, and a motor at every joint.
 
     Attributes:
         tool: the link that must arrive.
         tool_choice: why this link is the tool, in words.
-        too_short: why an episode is too short for most goals, or "".
 
     Args:
         robot: "two-link" in a vertical plane, "iiwa" (KUKA), "panda" (Franka, with its
@@ -66,7 +67,12 @@ class ArmReach(FixedBaseEnv):
             PyBullet's 1 kg and 1 kg·m².
         xacro_args: values of the arguments of a .xacro file, by name.
         duration: length of an episode [s].
-        time_step: [s].
+        time_step: of the simulation [s].
+        control_period: of a step, for which an action is held [s]; a whole number of
+            time steps, one by default.
+        interface: what an action is: "torque", for efforts, "position" or "velocity" of
+            the driven joints, or with a DC motor "voltage" or "duty".
+        drive: a `roboopt.dynamics.Drive`, the actuators between commands and efforts.
         actuators: the motors of all joints; by default 1 Ω and 10 A at the limit.
         model: a fitted model of the robot, as in `apply`.
         randomize: largest relative change of every mass and joint damping at a reset.
@@ -104,6 +110,9 @@ class ArmReach(FixedBaseEnv):
         xacro_args: Mapping[str, str] | None = None,
         duration: float = 3.0,
         time_step: float = 1 / 240,
+        control_period: float | None = None,
+        interface: str = "torque",
+        drive: Drive | None = None,
         actuators: Actuators | None = None,
         model: Any = None,
         randomize: float = 0.0,
@@ -143,8 +152,12 @@ class ArmReach(FixedBaseEnv):
             self.tool_choice += MOTIONLESS
         super().__init__(
             world,
-            task=Reach(
-                chain, *scales, tool_scale=2 * tolerance, tool_tolerance=tolerance
+            task=self._make_task(
+                urdf,
+                chain,
+                *scales,
+                tool_scale=2 * tolerance,
+                tool_tolerance=tolerance,
             ),
             actuated=range(len(half)),
             effort_limits=limits,
@@ -152,16 +165,47 @@ class ArmReach(FixedBaseEnv):
             goal_range=widest,
             duration=duration,
             time_step=time_step,
+            control_period=control_period,
+            interface=interface,
+            drive=drive,
             actuators=actuators,
             randomize=randomize,
             view=View(
                 render_mode, width, height, 20.0, 15.0, goal_position=chain.position
             ),
         )
-        self.too_short = self._why_too_short(limits)
+        self._prepare_starts()
+
+    @abc.abstractmethod
+    def _make_task(
+        self, urdf: UrdfModel, chain: ToolChain, *scales: Any, **tool: float
+    ) -> Any:
+        """Return the task, given the scales of positions, speeds and the tool."""
+
+    @abc.abstractmethod
+    def _prepare_starts(self) -> None:
+        """Compute what drawing starts needs."""
+
+
+class ArmReach(Arm):
+    """Bring an arm's tool, and its joints, to a goal and stop there.
+
+    Arguments and errors are those of `Arm`.
+
+    Attributes:
+        too_short: why an episode is too short for most goals, or "".
+    """
+
+    def _make_task(
+        self, urdf: UrdfModel, chain: ToolChain, *scales: Any, **tool: float
+    ) -> Reach:
+        return Reach(chain, *scales, **tool)
+
+    def _prepare_starts(self) -> None:
+        self.too_short = self._why_too_short(self.effort_limits)
         random = np.random.default_rng(0)
         held = [self._draw_held(random) for _ in range(SAMPLES)]
-        self._clearance = Clearance(world, np.array(held))
+        self._clearance = Clearance(self._world, np.array(held))
 
     def _why_too_short(self, limits: np.ndarray) -> str:
         way = TYPICAL_SHARE * np.ptp(self._range, axis=0)

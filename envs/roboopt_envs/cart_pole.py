@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from roboopt.urdf import read_urdf
+from roboopt.urdf.drive import Drive
 
 from ._actuators import Actuators
 from ._camera import View
@@ -28,7 +29,12 @@ class CartPole(FixedBaseEnv):
     Args:
         task: the task, whose cost is the negative reward; by default the class' own.
         duration: length of an episode [s]; by default the class' own.
-        time_step: [s].
+        time_step: of the simulation [s].
+        control_period: of a step, for which an action is held [s]; a whole number of
+            time steps, one by default.
+        interface: what an action is: "torque", for efforts, "position" or "velocity" of
+            the driven joints, or with a DC motor "voltage" or "duty".
+        drive: a `roboopt.dynamics.Drive`, the actuators between commands and efforts.
         actuators: the motors of cart and pole; by default 1 Ω and 10 A at the limit.
         randomize: largest relative change of every mass and joint damping at a reset.
         render_mode: None, "rgb_array" or "human".
@@ -53,6 +59,9 @@ class CartPole(FixedBaseEnv):
         task: Any = None,
         duration: float | None = None,
         time_step: float = 1 / 240,
+        control_period: float | None = None,
+        interface: str = "torque",
+        drive: Drive | None = None,
         actuators: Actuators | None = None,
         randomize: float = 0.0,
         render_mode: str | None = None,
@@ -73,6 +82,9 @@ class CartPole(FixedBaseEnv):
             goal_range=(np.empty(0), np.empty(0)),
             duration=self.default_duration if duration is None else duration,
             time_step=time_step,
+            control_period=control_period,
+            interface=interface,
+            drive=drive,
             actuators=actuators,
             randomize=randomize,
             view=view,

@@ -2,8 +2,9 @@
 
 The observation is [q, q̇], and only the joints with a motor are driven. Without a task
 the robot is to balance: every joint holds its position of the highest equilibrium. A
-task is an object with `cost_rate(observation, action)` and `success(observations,
-time_step)`, as those of `roboopt_envs.tasks`; a dataclass of ten lines will do.
+task is an object with `cost_rate(observation, action)`, or `cost_rate(observation,
+action, time)`, and `success(observations, time_step)`, as those of
+`roboopt_envs.tasks`; a dataclass of ten lines will do.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,6 +16,7 @@ import numpy as np
 
 from roboopt._errors import RobooptError
 from roboopt.urdf import UrdfModel, reach, read_urdf
+from roboopt.urdf.drive import Drive
 
 from ._actuators import Actuators
 from ._camera import View
@@ -63,7 +65,12 @@ class RobotTask(FixedBaseEnv):
         xacro_args: values of the arguments of a .xacro file, by name.
         duration: length of an episode [s]; by default 4 s, or longer where passive
             joints fall slowly.
-        time_step: [s].
+        time_step: of the simulation [s].
+        control_period: of a step, for which an action is held [s]; a whole number of
+            time steps, one by default.
+        interface: what an action is: "torque", for efforts, "position" or "velocity" of
+            the driven joints, or with a DC motor "voltage" or "duty".
+        drive: a `roboopt.dynamics.Drive`, the actuators between commands and efforts.
         actuators: the motors of all joints; by default 1 Ω and 10 A at the limit.
         model: a fitted model of the robot, as in `apply`.
         randomize: largest relative change of every mass and joint damping at a reset.
@@ -105,6 +112,9 @@ class RobotTask(FixedBaseEnv):
         xacro_args: Mapping[str, str] | None = None,
         duration: float | None = None,
         time_step: float = 1 / 240,
+        control_period: float | None = None,
+        interface: str = "torque",
+        drive: Drive | None = None,
         actuators: Actuators | None = None,
         model: Any = None,
         randomize: float = 0.0,
@@ -159,6 +169,9 @@ class RobotTask(FixedBaseEnv):
             if duration is None
             else duration,
             time_step=time_step,
+            control_period=control_period,
+            interface=interface,
+            drive=drive,
             actuators=actuators,
             randomize=randomize,
             view=View(render_mode, width, height, yaw=20.0, pitch=12.0),

@@ -4,11 +4,13 @@ A task defines a dimensionless cost rate c of observation and action: every erro
 divided by a scale in its own unit before anything is added. Over a trajectory of
 observations o_0 … o_T and actions a_0 … a_{T-1} the task cost, in [s], is
 
-    J = Σ_k c(o_{k+1}, a_k)·Δt
+    J = Σ_k c(o_{k+1}, a_k, t_{k+1})·Δt
 
-and an environment's reward is −c·Δt. Tasks use the array API, elementwise over leading
-axes, so that the same code runs in NumPy and in JAX. Tasks are hashable: they can be
-static arguments of `jax.jit`.
+and an environment's reward is −c·Δt. A `cost_rate` of three parameters gets the time
+t [s] of the observation, too. If a task has a `reference(times)`, an array (T, m) of
+NumPy, an observation holds the reference of its time after [q, q̇]. Tasks use the array
+API, elementwise over leading axes, so that the same code runs in NumPy and in JAX.
+Tasks are hashable: they can be static arguments of `jax.jit`.
 """
 
 import abc
@@ -22,8 +24,17 @@ from ._actuators import Actuators
 from ._hold import Hold
 from ._task import Array, PositiveTask, square
 from ._tool_chain import ToolChain
+from ._track import TrackTrajectory
 
-__all__ = ["Actuators", "Balance", "Hold", "Reach", "SwingUp", "ToolChain"]
+__all__ = [
+    "Actuators",
+    "Balance",
+    "Hold",
+    "Reach",
+    "SwingUp",
+    "ToolChain",
+    "TrackTrajectory",
+]
 
 
 class _CartPoleTask(PositiveTask):

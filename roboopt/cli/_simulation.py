@@ -61,6 +61,11 @@ class Simulation:
     time_step: float | None = flag(
         None, "Time step of the simulation [s].", "1/240, or from the recordings"
     )
+    control_period: float | None = flag(
+        None,
+        "Time for which an action is held [s], a whole number of time steps.",
+        "the time step",
+    )
     randomize: float | None = flag(
         None, "Largest random change of masses and joint dampings, as a fraction.", "0"
     )
@@ -91,6 +96,7 @@ class Simulation:
             "bullet_defaults": self.bullet_defaults,
             "xacro_args": dict(map(_xacro_argument, self.xacro_arg)),
             "time_step": self.time_step,
+            "control_period": self.control_period,
             "randomize": self.randomize,
         }
 

@@ -12,8 +12,12 @@ from roboopt.cli._simulation import Balancing
 BY_ROBOT = "chosen for the robot and task"
 ENV_HELP = "Robot, or the id of a Gymnasium environment that has a twin."
 TASK_HELP = (
-    "What the robot must do: with --urdf also balance, for passive joints; or your own "
-    "task, as module:NAME or file.py:NAME."
+    "What the robot must do: with --urdf also balance, for passive joints; track is to "
+    "follow --reference; or your own task, as module:NAME or file.py:NAME."
+)
+REFERENCE_HELP = (
+    "Trajectory to track, as a CSV file with the columns time [s] and every joint by "
+    "its name [rad or m], or time and the tool's x, y and z [m]."
 )
 MODEL_HELP = (
     "Robot as `roboopt identify` fitted it, to be simulated: runs/NAME or its "
@@ -43,8 +47,9 @@ class Tune:
         None,
         TASK_HELP,
         "balance for cart-pole, reach for arm",
-        shown="{balance,swing-up,reach,MODULE:NAME}",
+        shown="{balance,swing-up,reach,track,MODULE:NAME}",
     )
+    reference: Path | None = flag(None, REFERENCE_HELP, "a loop in the joints")
     robot: str | None = flag(
         None, "Model of the arm.", "two-link", shown="{two-link,iiwa,panda}"
     )
@@ -82,7 +87,8 @@ class Tune:
 
         arguments = verb_arguments(self)
         arguments["workers"] = cluster(arguments.pop("ray"))
-        names = self.env, self.task, self.robot, self.urdf, self.model
+        task = self.task or (self.reference and "track")
+        names = self.env, task, self.robot, self.urdf, self.model
         return run(
             self,
             tuning.run_name(*names),

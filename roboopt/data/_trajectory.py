@@ -17,7 +17,10 @@ from roboopt._errors import RobooptError, require, require_positive
 from roboopt._readable import Readable
 from roboopt.data._files import atomic_write, read_archive
 
-PER_STEP = ("actions", "rewards", "efforts")
+PER_STEP = (
+    *("actions", "rewards", "efforts"),
+    *("substep_observations", "substep_efforts"),
+)
 PER_OBSERVATION = ("observations", "times")
 NEEDED = ("observations", "actions")
 PER_EPISODE = ("terminated", "success")
@@ -49,6 +52,11 @@ class Trajectory(Readable, eqx.Module):
     """(...,): whether the task was achieved, where the environment says."""
     lengths: Int[AnyArray, "..."] | None = None
     """(...,): steps of each episode; None where all have T."""
+    substep_observations: Float[AnyArray, "..."] | None = None
+    """(..., T, n, obs): after each of the n time steps of the simulation for which an
+    action was held; None where n is 1."""
+    substep_efforts: Float[AnyArray, "..."] | None = None
+    """(..., T, n, joint): likewise, [N·m] or [N]; `efforts` are their means."""
 
     def __check_init__(self):
         require_positive(time_step=self.time_step)
@@ -67,13 +75,13 @@ class Trajectory(Readable, eqx.Module):
         rules = {
             "times": ("one for each observation", (*batch, steps + 1)),
             "rewards": ("one step an action", (*batch, steps)),
-            "efforts": ("one step an action", (*batch, steps)),
+            **dict.fromkeys(PER_STEP[2:], ("one step an action", (*batch, steps))),
             **dict.fromkeys((*PER_EPISODE, "lengths"), ("one a trajectory", batch)),
         }
         for name, (rule, shape) in rules.items():
             if (value := getattr(self, name)) is None:
                 continue
-            exact = name not in ("rewards", "efforts")
+            exact = name not in PER_STEP
             if (value.shape if exact else value.shape[: len(shape)]) != shape:
                 raise RobooptError(
                     f"`{name}` must hold {rule}, {shape}, got shape {value.shape}."
@@ -91,6 +99,31 @@ class Trajectory(Readable, eqx.Module):
     def steps(self) -> int:
         """Return the number of actions T, of the longest episode in a batch."""
         return self.actions.shape[-2]
+
+    @property
+    def simulated(self) -> "Trajectory":
+        """Return the motion at the time step of the simulation, each action repeated.
+
+        It is the trajectory itself where no action was held.
+        """
+        within, acted = self.substep_observations, self.substep_efforts
+        if within is None:
+            return self
+        xp, batch = within.__array_namespace__(), within.shape[:-3]
+        held = within.shape[-2]
+
+        def flat(x: Any) -> Any:
+            return None if x is None else x.reshape(*batch, -1, x.shape[-1])
+
+        first = self.observations[..., :1, :]
+        return Trajectory(
+            observations=xp.concatenate([first, flat(within)], axis=-2),
+            actions=xp.repeat(self.actions, held, axis=-2),
+            time_step=self.time_step / held,
+            efforts=flat(acted),
+            lengths=None if self.lengths is None else self.lengths * held,
+            success=self.success,
+        )
 
     @property
     def returns(self) -> Float[np.ndarray, "..."]:

@@ -28,7 +28,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from roboopt._core import sizes
-from roboopt._errors import RobooptError, require, require_at_least
+from roboopt._errors import RobooptError, require_at_least
 from roboopt._programs import filter_jit
 from roboopt.diagnose._finding import Finding, error, warning
 from roboopt.diagnose._parameters import (
@@ -46,7 +46,12 @@ from roboopt.diagnose._slope_check import (
     SlopeCheck,
     judge,
 )
-from roboopt.gradients import LossFn, differentiable, differentiating
+from roboopt.gradients import (
+    LossFn,
+    differentiable,
+    differentiating,
+    require_objective,
+)
 from roboopt.report import Summary, Table
 
 MAX_ELEMENTS_PER_LEAF = 12  # of which every one is checked
@@ -170,8 +175,7 @@ def check_gradient(
         RobooptError: if `objective` cannot be differentiated by JAX, does not return
             one real number, or no array is trainable.
     """
-    rule = "be a function of model and batch"
-    require(callable(objective), "objective", rule, objective)
+    require_objective(objective)
     require_at_least(0, seed=seed)
     params, fixed, static = parameters_of(model, trainable)
     loss_fn = LossFn(objective, Joined(fixed, static))

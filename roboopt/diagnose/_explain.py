@@ -12,7 +12,7 @@ later.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -39,7 +39,12 @@ from roboopt.diagnose._parameters import (
     require_scalar,
     rows_of,
 )
-from roboopt.gradients import LossFn, differentiable, differentiating
+from roboopt.gradients import (
+    LossFn,
+    differentiable,
+    differentiating,
+    require_objective,
+)
 from roboopt.objectives import Objective, total
 
 PERCENT = 0.01
@@ -75,8 +80,7 @@ def explain(
             `objective` cannot be traced, `units` names no parameter, or `objective`
             runs a simulator outside JAX and has more than 64 parameters.
     """
-    rule = "be a function of model and batch"
-    require(callable(objective), "objective", rule, objective)
+    require_objective(objective)
     params, fixed, static = parameters_of(model, trainable)
     loss_fn = LossFn(objective, Joined(fixed, static))
     rows = rows_of(leaf_names(params, objective), jax.tree.leaves(params))
@@ -84,9 +88,9 @@ def explain(
     term_units = _term_units(loss_fn, params, batch)
     found = None
     if by_time := differentiable(objective) and splits_by_time(objective, batch):
-        found = _measured(loss_fn, params, batch, rows, by_time=by_time)
+        found = _measured(loss_fn, params, batch, rows, term_units, by_time=by_time)
     if found is None or not found.agrees:  # The terms are no means over the starts.
-        found = _measured(loss_fn, params, batch, rows)
+        found = _measured(loss_fn, params, batch, rows, term_units)
     values, slopes, gradient = found.values, found.slopes, found.gradient
     # Terms without weight, as diagnostics are, pull nowhere.
     pulls = [np.any(s.reshape(len(s), -1) != 0, 1) for s in jax.tree.leaves(slopes)]
@@ -154,6 +158,7 @@ def _measured(
     params: Any,
     batch: Any,
     rows: list[Row],
+    terms: Iterable[str],
     *,
     by_time: bool = False,
 ) -> _Measured:
@@ -175,7 +180,13 @@ def _measured(
     values = np.asarray(found.values)
     loss = float(np.sum(values))
     if not math.isfinite(loss):
-        raise RobooptError(f"`objective` must be finite at `model`, got {loss}.")
+        bad = [
+            f"{value} in its term {name!r}"
+            for name, value in zip(terms, values, strict=True)
+            if len(values) > 1 and not np.isfinite(value)
+        ]
+        got = " and ".join(bad) or loss
+        raise RobooptError(f"`objective` must be finite at `model`, got {got}.")
     slopes = jax.tree.map(np.asarray, found.slopes)
     gradient = jax.tree.map(lambda s: s.sum(0), slopes)
     curvature = math.nan

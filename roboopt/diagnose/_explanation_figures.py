@@ -16,6 +16,7 @@ LOG_RANGE = 30.0
 MAX_LABEL, MAX_LABELS = 24, 34  # characters of one name, and of all side by side
 MAX_BEGINNING = 8  # characters of a name whose middle is left out
 ROW_HEIGHT = 0.19  # [in]
+MARGIN = 0.15  # of the heights, for words below a curve
 
 
 def pull_panel(found: "Explanation") -> str:
@@ -117,7 +118,8 @@ def line_panel(found: "Explanation") -> str:
         low = np.min(losses[np.isfinite(losses)], initial=found.loss)
         tangent = found.loss - found.gradient_norm**2 * rates
         shown = tangent >= low - 0.25 * (found.loss - low)
-        axes.plot(rates[shown], tangent[shown], "--", color=GRAY)
+        own = {"color": GRAY, "label": "slope at the start"}
+        axes.plot(rates[shown], tangent[shown], "--", **own)
         axes.plot(0, found.loss, "o", color=INK, markersize=5)
         for rate in (SHORT_STEP * best, LONG_STEP * best, rates[-1]):
             height = np.interp(rate, rates, losses)
@@ -125,16 +127,14 @@ def line_panel(found: "Explanation") -> str:
             said = f"keeps {100 * kept:.0f} %" if kept > 0 else "L rises"
             marker, own = ("o", color) if kept > 0 else ("x", RISES)
             axes.plot(rate, height, marker, color=own, markersize=7)
-            last = rate == rates[-1]
-            shift = (-6, 6) if last else (6, 6 if rate < best else -12)
+            # The words lie side by side, and on the side that the curve leaves free.
+            falling = np.interp(0.99 * rate, rates, losses) > height
+            shift = (6, 6) if rate < best else (-6, -12 if falling else 6)
             own = {"textcoords": "offset points", "fontsize": 8}
-            axes.annotate(
-                said, (rate, height), shift, ha="right" if last else "left", **own
-            )
-        if shown.any():
-            end = rates[shown][-1], tangent[shown][-1]
-            own = {"textcoords": "offset points", "fontsize": 8, "color": GRAY}
-            axes.annotate("slope at the start", end, (5, 0), **own)
+            own["ha"] = "left" if rate < best else "right"
+            axes.annotate(said, (rate, height), shift, **own)
+        axes.margins(y=MARGIN)
+        axes.legend(frameon=False, fontsize=8)
     return made.svg
 
 

@@ -104,7 +104,32 @@ def _logarithms(found: "Explanation") -> list[str]:
     ]
 
 
+def _stationary(found: "Explanation") -> list[str]:
+    """Return that a gradient of zero is that of a maximum or a saddle point."""
+    limit = noise(found)
+    slopes = np.abs(found.gradient) * np.array(found.scales)
+    if not found.evaluated or max(found.sizes) > 1 or 0.01 * slopes.max() > limit:
+        return []
+    falls = np.flatnonzero((found.changes < -limit).all(1))
+    if not len(falls):
+        return []
+    rises = np.flatnonzero((found.changes > limit).all(1))
+    k = falls[np.argmin(found.changes[falls].max(1))]
+    kind = "a saddle point" if len(rises) else "a maximum"
+    said = (
+        f"The gradient is zero, and yet a change of {found.names[k]} by "
+        f"{percent(found, int(k))} either way lowers the loss, by "
+        f"{number(-found.changes[k].max())} or more"
+    )
+    if len(rises):
+        k = rises[np.argmax(found.changes[rises].min(1))]
+        said += f", while one of {found.names[k]} raises it"
+    return [f"{said}: here is {kind}, which gradient descent does not leave by itself."]
+
+
 def _largest(found: "Explanation") -> list[str]:
+    if said := _stationary(found):
+        return said
     effects = np.max(np.nan_to_num(np.abs(found.changes)), axis=1, initial=0.0)
     k = int(np.argmax(effects))
     if found.gradient_norm == 0 and not effects[k] > noise(found):
@@ -191,6 +216,13 @@ def _steps(found: "Explanation") -> list[str]:
     kept = np.flatnonzero(close & (np.abs(known) > noise(found)) & ~lost)
     rises = np.flatnonzero((known > noise(found)) & ~lost)
     said = []
+    if not len(kept) and not lost[0] and known[0] < -noise(found):
+        said.append(
+            "At none of the learning rates tried does a plain gradient step −η dL/dp "
+            "keep the slope's prediction within 10 %: at the smallest, "
+            f"{rates[0]:g}, the loss falls by {number(-known[0])} where the slope "
+            f"promises {number(-found.predicted[0])}."
+        )
     if len(kept):
         said.append(
             f"Among the learning rates tried, {rates[kept[-1]]:g} is the largest at "

@@ -9,6 +9,10 @@ from roboopt.dynamics._gaussian_dynamics import Gaussian as Gaussian
 from roboopt.dynamics._gaussian_dynamics import (
     GaussianNetworkDynamics as GaussianNetworkDynamics,
 )
+from roboopt.dynamics._held import Held as Held
+from roboopt.dynamics._held import Path as Path
+from roboopt.dynamics._held import first_memory as first_memory
+from roboopt.dynamics._held import path as path
 from roboopt.dynamics._linear_parameters import effort_matrix as effort_matrix
 from roboopt.dynamics._linear_parameters import efforts_are_linear as efforts_are_linear
 from roboopt.dynamics._linear_parameters import linear_parameters as linear_parameters
@@ -23,3 +27,4 @@ from roboopt.dynamics._twin import linearize as linearize
 from roboopt.dynamics._urdf import load_urdf as load_urdf
 from roboopt.dynamics._urdf import save_urdf as save_urdf
 from roboopt.urdf.bullet_solver import constraint_row_order as constraint_row_order
+from roboopt.urdf.drive import Drive as Drive

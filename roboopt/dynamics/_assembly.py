@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from roboopt._errors import RobooptError
-from roboopt.dynamics._multibody import MovingJoint, Multibody
+from roboopt.dynamics._multibody import FRICTION_VELOCITY, MovingJoint, Multibody
 from roboopt.urdf import Inertial, Mimic, Pose
 
 
@@ -26,6 +26,7 @@ class JointRow(NamedTuple):
     mimic: Mimic | None = None
     """The joint that this one follows; its limits do not count then."""
     driven: bool = True
+    friction_velocity: float = FRICTION_VELOCITY
 
 
 class LinkRow(NamedTuple):
@@ -98,6 +99,7 @@ def assemble(
         angular_damping=_real(angular_damping),
         moving=moving if len(free) < len(joints) else (),
         driven=() if all(j.driven for j in free) else tuple(j.driven for j in free),
+        friction_velocity=_real([joint.friction_velocity for joint in free]),
     )
 
 

@@ -31,6 +31,7 @@ def load_bullet(
     lower: Any = None,
     upper: Any = None,
     friction: Any = None,
+    friction_velocity: Any = None,
     armature: Any = None,
     mimic: Any = None,
 ) -> Multibody:
@@ -47,6 +48,7 @@ def load_bullet(
         lower: lower limits of the joints [rad or m], if they were changed.
         upper: upper limits of the joints [rad or m], if they were changed.
         friction: Coulomb friction of the joints [N·m or N], of which PyBullet has none.
+        friction_velocity: below which this friction is smooth [rad/s or m/s].
         armature: inertia of the joints' rotors [kg·m² or kg], likewise.
         mimic: a mapping from the names of joints that something outside PyBullet lets
             follow others to `(joint, multiplier, offset)` of q_m = multiplier · q +
@@ -71,7 +73,8 @@ def load_bullet(
     follows = {name: Mimic(*given) for name, given in (mimic or {}).items()}
     joints = [row._replace(mimic=follows.get(row.name)) for row in joints]
     changed = {"damping": damping, "lower": lower, "upper": upper}
-    changed |= {"friction": friction, "armature": armature}
+    changed |= {"friction": friction, "friction_velocity": friction_velocity}
+    changed |= {"armature": armature}
     for name, given in changed.items():
         if given is not None:
             joints = _with_numbers(joints, name, given)
@@ -110,6 +113,7 @@ def load_env(
             lets the joints of `mimic` follow others, by itself, and with such joints
             keeps the `joint_limits` as well; otherwise, damping is PyBullet's, and
             `friction` [N·m or N], if there is one, is added to the efforts.
+            `friction_velocity` [rad/s or m/s] goes with `friction`.
         linear_damping: of the links, instead of the environment's [1/s].
         angular_damping: likewise [1/s].
 
@@ -123,9 +127,9 @@ def load_env(
         name: float(getattr(env, name, BULLET_DAMPING)) if value is None else value
         for name, value in given.items()
     }
-    names = ("friction",)
+    names = ("friction", "friction_velocity")
     if getattr(env, "implicit_damping", False):
-        names = ("damping", "friction", "armature", "mimic")
+        names += ("damping", "armature", "mimic")
     numbers |= {name: getattr(env, name, None) for name in names}
     if numbers.get("mimic"):
         # The environment, too, stops joints that follow each other, and not PyBullet.

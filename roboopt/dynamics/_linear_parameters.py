@@ -18,12 +18,15 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from roboopt._core import compiled
-from roboopt.dynamics._multibody import FRICTION_VELOCITY, Multibody
+from roboopt.dynamics._multibody import Multibody
 from roboopt.dynamics._parameters import quantity
 from roboopt.dynamics._parametric_twin import ParametricTwin
 
 UPPER = np.triu_indices(3)
-NOT_LINEAR = ("position_offset", "effort_gain", "lag", "delay", "gravity")
+NOT_LINEAR = (
+    *("position_offset", "effort_gain", "lag", "delay", "gravity"),
+    "friction_velocity",
+)
 
 
 def efforts_are_linear(model: ParametricTwin) -> bool:
@@ -87,13 +90,14 @@ def effort_matrix(
         along = jnp.where(turns[:, None], turning, sliding)
         columns.append(moving[:, k, None] * along)
     bodies = robot.coupling.T @ jnp.concatenate(columns, 1)
-    damped, rubbed = velocity, jnp.tanh(velocity / FRICTION_VELOCITY)
+    slow = robot.friction_velocity
+    damped, rubbed = velocity, jnp.tanh(velocity / slow)
     if model.implicit_damping:
-        x = velocity / FRICTION_VELOCITY
+        x = velocity / slow
         safe = jnp.where(jnp.abs(x) < 1e-4, 1.0, x)
         ratio = jnp.where(jnp.abs(x) < 1e-4, 1 - x**2 / 3, jnp.tanh(safe) / safe)
         damped = damped + duration * acceleration
-        rubbed = rubbed + duration * acceleration * ratio / FRICTION_VELOCITY
+        rubbed = rubbed + duration * acceleration * ratio / slow
     diagonals = damped, rubbed, acceleration, -jnp.ones_like(q)
     return jnp.concatenate([bodies, *map(jnp.diag, diagonals)], 1)
 

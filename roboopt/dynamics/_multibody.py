@@ -24,7 +24,8 @@ from roboopt._errors import RobooptError
 from roboopt.dynamics import _rigid_bodies as rigid
 from roboopt.dynamics._describe import describe_robot
 
-FRICTION_VELOCITY = 1e-2  # v_s [rad/s or m/s]
+FRICTION_VELOCITY = 1e-2
+"""v_s of a joint for which nothing else is known [rad/s or m/s]."""
 
 
 class MovingJoint(NamedTuple):
@@ -97,6 +98,8 @@ class Multibody(Jittable):
     driven: tuple[bool, ...] = eqx.field(static=True, default=())
     """Whether a motor drives the joint; empty if all are driven. The equations of
     motion do not use it."""
+    friction_velocity: Float[Array, " joint"] | float = FRICTION_VELOCITY
+    """v_s, below which Coulomb friction is smooth, [rad/s] or [m/s]."""
 
     def __repr__(self) -> str:
         """Return a table of joints and masses."""
@@ -166,7 +169,7 @@ class Multibody(Jittable):
         return matrix + jnp.diag(self.armature)
 
     def _resistance(self, velocity: Array) -> Array:
-        smooth = jnp.tanh(velocity / FRICTION_VELOCITY)
+        smooth = jnp.tanh(velocity / self.friction_velocity)
         return self.damping * velocity + self.friction * smooth
 
     @compiled

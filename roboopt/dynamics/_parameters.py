@@ -27,6 +27,7 @@ BODY_UNITS = {
 JOINT_UNITS = {
     "damping": ("N·m·s/rad", "N·s/m"),
     "friction": ("N·m", "N"),
+    "friction_velocity": ("rad/s", "m/s"),
     "armature": ("kg·m²", "kg"),
     "position_offset": ("rad", "m"),
 }
@@ -37,7 +38,7 @@ ACTUATOR_UNITS = {
     "delay": ("s", "s"),
 }
 GRAVITY_UNITS = {f"gravity.{axis}": "m/s²" for axis in "xyz"}
-POSITIVE = ("mass", "extent.x", "extent.y", "extent.z")
+POSITIVE = ("mass", "extent.x", "extent.y", "extent.z", "friction_velocity")
 NOT_NEGATIVE = ("damping", "friction", "armature", "lag", "delay")
 FIXED_SPANS = {"effort_gain": 1.0, "position_offset": 0.1, "lag": 0.1, "delay": 0.1}
 MIN_EXTENT = 1e-3  # m, in `span`
@@ -100,6 +101,7 @@ def coordinates(twin: Twin) -> np.ndarray:
             shears.T.ravel(),
             np.asarray(robot.damping),
             np.asarray(robot.friction),
+            np.log(np.broadcast_to(robot.friction_velocity, twin.joints)),
             np.asarray(robot.armature),
             np.zeros(twin.joints),
             *(one, zero, zero, zero),

@@ -3,9 +3,10 @@
     commanded u → delay, lag, gain k, offset → effort τ → M(q) q̈ + h + d q̇ + c(q̇) = τ
 
 Positions are measured as q + offset. Every free entry has a name, a unit and a
-coordinate z in one vector, the only leaf that is trained. Masses and extents are
-exponentials of their coordinates and inertias have log-Cholesky coordinates, so that
-every z is a possible robot; frictions, armatures and times are bounded below by 0.
+coordinate z in one vector, the only leaf that is trained. Masses, extents and the
+velocity scales of friction are exponentials of their coordinates, and inertias have
+log-Cholesky coordinates, so that every z is a possible robot; frictions, armatures and
+times are bounded below by 0.
 """
 
 from collections.abc import Sequence
@@ -169,6 +170,8 @@ class ParametricTwin(WrappedDynamics):
             n for n in ("damping", "friction", "armature") if self._free(n)
         ]
         changed: dict[str, Array] = {name: parts[name] for name in joint_numbers}
+        if self._free("friction_velocity"):
+            changed["friction_velocity"] = jnp.exp(parts["friction_velocity"])
         if self._free("gravity"):
             changed["gravity"] = jnp.concatenate([parts[n] for n in GRAVITY_UNITS])
         massive = np.array(self.massive)

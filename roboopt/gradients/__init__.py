@@ -9,4 +9,5 @@ from roboopt.gradients._estimator import inner as inner
 from roboopt.gradients._estimator import relative_gradient as relative_gradient
 from roboopt.gradients._mixed import Mixed as Mixed
 from roboopt.gradients._refusals import differentiating as differentiating
+from roboopt.gradients._refusals import require_objective as require_objective
 from roboopt.gradients._zeroth_order import ZerothOrder as ZerothOrder

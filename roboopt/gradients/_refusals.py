@@ -1,9 +1,11 @@
-"""What JAX cannot differentiate, said as the rule that an argument breaks."""
+"""Objectives that cannot be called or differentiated, said as the rule they break."""
 
+import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
-from roboopt._errors import RobooptError
+from roboopt._errors import RobooptError, require
 
 RULES = {
     "Reverse-mode differentiation does not work for lax.while_loop": (
@@ -15,6 +17,25 @@ RULES = {
         "not: give it a derivative by `jax.custom_vjp`"
     ),
 }
+
+
+def require_objective(objective: Any) -> None:
+    """Refuse what cannot be called as `objective(model, batch)`.
+
+    Raises:
+        RobooptError: if it is no function, or one of other arguments.
+    """
+    rule = "be a function of model and batch, objective(model, batch)"
+    require(callable(objective), "objective", rule, objective)
+    try:
+        signature = inspect.signature(objective)
+    except (TypeError, ValueError):  # as of functions that are not written in Python
+        return
+    try:
+        signature.bind(None, None)
+    except TypeError:
+        name = getattr(objective, "__name__", type(objective).__name__)
+        raise RobooptError(f"`objective` must {rule}, got {name}{signature}.") from None
 
 
 @contextmanager

@@ -56,7 +56,7 @@ def demonstrator(env: Any) -> Demonstrator:
         policy = PDGravityCompensation.from_limits(
             twin.robot,
             world.effort_limits,
-            world.time_step,
+            getattr(world, "control_period", world.time_step),
             saturation=REACH_SATURATION,
             damping_ratio=REACH_DAMPING_RATIO,
             implicit_damping=twin.implicit_damping,

@@ -13,12 +13,14 @@ from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from roboopt._errors import RobooptError, require
 from roboopt.data import Trajectory
 from roboopt.objectives._objective import Term, check_weights
 from roboopt.objectives._rollout_objective import RolloutObjective
+from roboopt.rollouts import timed
 
 
 @runtime_checkable
@@ -26,7 +28,10 @@ class Task(Protocol):
     """The task of a motion, such as those in `roboopt_envs.tasks`."""
 
     def cost_rate(self, observation: Any, action: Any) -> Any:
-        """Return the dimensionless cost per second, over leading axes."""
+        """Return the dimensionless cost per second, over leading axes.
+
+        With a third parameter the task gets the time of the observation [s].
+        """
         ...
 
     def success(self, observations: Any, time_step: float) -> Any:
@@ -85,9 +90,16 @@ class EnergyTaskCost(RolloutObjective):
         Args:
             trajectory: one, or a batch for the mean; observations [q, q̇, ...].
         """
+        trajectory = trajectory.simulated
         energy = self.energy_by_joint(trajectory)
         after = jnp.asarray(trajectory.observations)[..., 1:, :]
-        rate = self.task.cost_rate(after, jnp.asarray(trajectory.actions))
+        driven, axes = trajectory.actions, getattr(self.rollout, "effort_axes", None)
+        if axes is not None:  # An action is no effort: the task counts the efforts.
+            assert trajectory.efforts is not None  # as the energies need
+            driven = trajectory.efforts[..., np.array(axes)]
+        times = jnp.arange(1, after.shape[-2] + 1) * trajectory.time_step
+        times = jnp.broadcast_to(times, after.shape[:-1])
+        rate = timed(self.task.cost_rate)(after, jnp.asarray(driven), times)
         cost = jnp.mean(rate.sum(-1)) * trajectory.time_step
         work, loss = energy["mechanical_work"].sum(), energy["joule_loss"].sum()
         return {
@@ -104,6 +116,7 @@ class EnergyTaskCost(RolloutObjective):
             raise RobooptError(
                 "`trajectory` must hold the efforts on the joints, got none."
             )
+        trajectory = trajectory.simulated
         efforts = jnp.asarray(trajectory.efforts)
         joints = efforts.shape[-1]
         velocity = jnp.asarray(trajectory.observations)[..., joints : 2 * joints]

@@ -103,21 +103,26 @@ class ShortHorizonLoss(Objective):
         """Return the observation at the end of a window, and the sum of rewards."""
 
         @jax.checkpoint
-        def step(observation, going, key):
+        def step(observation, index, key):
+            going = index < left
             if key is None:
                 action = model(observation)
             else:
                 _, action = draw(model, observation, key)
-            action, after = self.rollout.step(observation, action, restoring=True)
-            reward = self.rollout.rewards(observation, action, after)
+            number = jnp.clip(self.rollout.horizon - left + index, 0, last)
+            made = self.rollout.step(observation, action, number, restoring=True)
+            reward = self.rollout.rewards(
+                observation, made.action, made.observations, made.efforts, number
+            )
+            after = made.next_observation
             after = jnp.where(going, faded(after, self.discount), observation)
             return after, jnp.where(going, reward, jnp.zeros_like(reward))
 
         def scanned(carry, inputs):
             observation, total = carry
             index, key = inputs
-            observation, reward = step(observation, index < left, key)
+            observation, reward = step(observation, index, key)
             return (observation, total + reward), None
 
-        first = start, jnp.zeros((), start.dtype)
+        last, first = self.rollout.horizon - 1, (start, jnp.zeros((), start.dtype))
         return jax.lax.scan(scanned, first, (jnp.arange(self.horizon), keys))[0]

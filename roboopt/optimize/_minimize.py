@@ -14,7 +14,7 @@ import numpy as np
 from roboopt._devices import Devices
 from roboopt._errors import RobooptError, require
 from roboopt._interrupt import interruptible
-from roboopt.gradients import Estimator, FunctionEstimator
+from roboopt.gradients import Estimator, FunctionEstimator, require_objective
 from roboopt.optimize._bounds import Bound, intervals
 from roboopt.optimize._checkpoint import Part, as_part
 from roboopt.optimize._feed import Feed
@@ -137,8 +137,7 @@ def minimize(
     if patience is None:
         of_all = max(MIN_PATIENCE, steps // VALIDATED_SHARE)
         patience = PATIENCE if validation is None else of_all
-    rule = "be a function of model and batch"
-    require(callable(objective), "objective", rule, objective)
+    require_objective(objective)
     known = isinstance(bounds, Sequence) and all(isinstance(b, Bound) for b in bounds)
     require(known, "bounds", "be a list of `Bound`", bounds)
     known = gradient is None or (callable(gradient) and not isinstance(gradient, type))

@@ -363,7 +363,8 @@ class Run:
         message = stop_message(reason, steps)
         losses = np.asarray(self._history()["loss"])
         lowered = np.any(losses[1:] < losses[:1] - ROUNDING * np.abs(losses[:1]))
-        if reason in FAILURES and steps and not lowered:
+        exact = reason == "steps" and not self.problem.noisy
+        if (exact or reason in FAILURES) and steps and not lowered:
             message += ", of which none lowered the loss"
         if reason == "source":
             message += f" {self.failure}"

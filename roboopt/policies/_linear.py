@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 
 from roboopt._core import AnyArray, Frozen, Jittable, check_shape
 from roboopt._errors import RobooptError, floats, require
-from roboopt.dynamics import Twin, linearize
+from roboopt.dynamics import Held, Twin, linearize, path
 
 MIN_COST_OF_FULL_EFFORT = 0.01
 
@@ -51,7 +51,8 @@ class LinearFeedback(Jittable):
         K minimizes the infinite sum of δsᵀQδs + δaᵀRδa + 2δsᵀNδa, half the second
         derivative of the cost, under the dynamics linearized where the efforts hold
         the equilibrium. Coulomb friction, which only slow motion feels as damping, is
-        left out. Full effort counts as at least a cost of 0.01.
+        left out. Full effort counts as at least a cost of 0.01. Under a `Held` dynamics
+        the cost of a control period is the mean over its time steps.
 
         Args:
             dynamics: `dynamics(state, action) -> next_state`, such as a `Twin`.
@@ -63,21 +64,33 @@ class LinearFeedback(Jittable):
         """
         from scipy.linalg import LinAlgError, solve_discrete_are  # Slow to import.
 
-        if isinstance(dynamics, Twin):
-            free = jnp.zeros_like(dynamics.robot.friction)
-            dynamics = eqx.tree_at(lambda twin: twin.robot.friction, dynamics, free)
+        twin = dynamics.origin if isinstance(dynamics, Held) else dynamics
+        if isinstance(twin, Twin):
+            free = jnp.zeros_like(twin.robot.friction)
+            smooth = eqx.tree_at(lambda twin: twin.robot.friction, twin, free)
+            if dynamics is not twin:
+                smooth = Held(smooth, dynamics.time_step)
+            dynamics = smooth
         state, action = jnp.asarray(target, float), jnp.zeros(dynamics.action_size)
         _, b = linearize(dynamics, state, action)
         fall = np.asarray(state - dynamics(state, action))
         holding = np.linalg.lstsq(np.asarray(b), fall, rcond=None)[0]
         action = jnp.asarray(holding)
         a, b = map(np.asarray, linearize(dynamics, state, action))
-        n = len(state)
+        n, at = len(state), jnp.concatenate([state, action])
+
+        def states(both: Array) -> Array:
+            if not isinstance(dynamics, Held):
+                return both[None, :n]
+            return path(dynamics, both[:n], both[n:]).states
+
+        first, slope = states(at), jax.jacfwd(states)(at)
 
         def cost(both: Array) -> Array:
-            return cost_rate(both[:n], both[n:])
+            reached = first + slope @ (both - at)
+            return jax.vmap(lambda s: cost_rate(s, both[n:]))(reached).mean()
 
-        half = 0.5 * np.asarray(jax.hessian(cost)(jnp.concatenate([state, action])))
+        half = 0.5 * np.asarray(jax.hessian(cost)(at))
         limits = np.asarray(getattr(dynamics, "effort_limits", np.inf), float)
         floor = np.broadcast_to(MIN_COST_OF_FULL_EFFORT / limits**2, holding.shape)
         values, axes = np.linalg.eigh(half)

@@ -77,7 +77,7 @@ def deterministic_policy(task: Task, policy: Any) -> tuple[Any, str]:
         policy = PDGravityCompensation.from_limits(
             task.twin.dynamics.robot,
             world.effort_limits,
-            world.time_step,
+            task.twin.dynamics.time_step,
             implicit_damping=getattr(world, "implicit_damping", False),
         )
         return policy, "PD control with gravity compensation"

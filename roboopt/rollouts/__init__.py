@@ -13,6 +13,7 @@ from roboopt.rollouts._evaluate import Estimate as Estimate
 from roboopt.rollouts._evaluate import Evaluation as Evaluation
 from roboopt.rollouts._evaluate import as_episodes as as_episodes
 from roboopt.rollouts._evaluate import evaluate as evaluate
+from roboopt.rollouts._gradient_rules import faded as faded
 from roboopt.rollouts._gym_rollout import GymRollout as GymRollout
 from roboopt.rollouts._gym_vector_env import GymVectorEnv as GymVectorEnv
 from roboopt.rollouts._pool import EnvError as EnvError
@@ -23,11 +24,11 @@ from roboopt.rollouts._ray import Ray as Ray
 from roboopt.rollouts._robot_notes import robot_notes as robot_notes
 from roboopt.rollouts._rollout import PolicyStep as PolicyStep
 from roboopt.rollouts._rollout import Rollout as Rollout
-from roboopt.rollouts._rollout import faded as faded
 from roboopt.rollouts._signals import JointUnits as JointUnits
 from roboopt.rollouts._signals import Signal as Signal
 from roboopt.rollouts._signals import Signals as Signals
 from roboopt.rollouts._signals import signals as signals
+from roboopt.rollouts._timed import timed as timed
 from roboopt.rollouts._twin_rollout import TwinMatch as TwinMatch
 from roboopt.rollouts._twin_rollout import register_twin as register_twin
 from roboopt.rollouts._twin_rollout import twin_rollout as twin_rollout

@@ -42,7 +42,8 @@ def collect(
     discrete actions are recorded as integers, (T, 1). Efforts come from
     `info["effort"]`, success from the environment's `task` or else from the last
     `info["is_success"]` or `info["success"]`. The time step is the environment's
-    `time_step`, `dt` or `tau` [s], or else 1/`metadata["render_fps"]`, or else 1 s.
+    `control_period`, `time_step`, `dt` or `tau` [s], or else
+    1/`metadata["render_fps"]`, or else 1 s.
 
     Args:
         env: an environment, a Gymnasium id, an `EnvSpec`, or a function that makes an

@@ -64,6 +64,8 @@ class Description(NamedTuple):
     reward_threshold: float | None
     bounded: bool
     """Whether a time limit ends every episode."""
+    effort_axes: tuple[int, ...] | None = None
+    """The joints whose efforts the task's cost is of, None for the actions."""
 
 
 class EnvGroup:
@@ -122,7 +124,8 @@ class EnvGroup:
         Returns:
             Of all environments the observations, and lists of the rewards, whether the
             episode was terminated or truncated, `success` (None as long as no
-            environment says), and the efforts (None where unknown).
+            environment says), the efforts (None where unknown), and the observations
+            and efforts of each time step side by side (None where there is but one).
         """
         given = actions[:, 0].tolist() if self._discrete else actions
         count, mark, shape = len(self._envs), self._mark, self._shape
@@ -131,6 +134,7 @@ class EnvGroup:
         rewards, terminated, truncated = [0.0] * count, [False] * count, [False] * count
         success: list[bool | None] = [False if self._told else None] * count
         efforts: list[np.ndarray | None] = [None] * count
+        within: list[np.ndarray | None] = [None] * count
         row, answer = -1, None
         try:
             for row in rows:
@@ -151,10 +155,14 @@ class EnvGroup:
                     effort = info.get("effort")
                     if effort is not None:
                         efforts[row] = np.array(effort, float).ravel()
+                    if "substep_efforts" in info:
+                        both = info["substep_observations"], info["substep_efforts"]
+                        within[row] = np.concatenate(both, -1)
         except Exception as error:
             raise self._fault(row, "step", answer, error) from error
         _check_finite(observations, rewards)
-        return observations, rewards, terminated, truncated, success, efforts
+        found = observations, rewards, terminated, truncated, success, efforts
+        return *found, within
 
     def close(self) -> None:
         """Close all environments, whatever they raise."""
@@ -221,6 +229,7 @@ def describe(env: Any) -> Description:
         task=task if callable(getattr(task, "success", None)) else None,
         reward_threshold=getattr(env.spec, "reward_threshold", None),
         bounded=time_limit(env) is not None,
+        effort_axes=getattr(inner, "effort_axes", None),
     )
 
 
@@ -251,11 +260,11 @@ def _wrappers(env: Any) -> Iterator[Any]:
 def time_step_of(env: Any) -> float:
     """Return the duration of a step [s]; 1 where nothing says so.
 
-    The environment says so by its `time_step`, `dt` or `tau`, or else by 1/`render_fps`
-    of its metadata.
+    The environment says so by its `control_period`, `time_step`, `dt` or `tau`, or else
+    by 1/`render_fps` of its metadata.
     """
     inner = env.unwrapped
-    for name in ("time_step", "dt", "tau"):
+    for name in ("control_period", "time_step", "dt", "tau"):
         step = getattr(inner, name, None)
         # An integer `time_step` is in many environments a counter of steps.
         if isinstance(step, float) and 0 < step < float("inf"):

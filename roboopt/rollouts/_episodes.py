@@ -201,8 +201,8 @@ class _Episodes:
             taken = recorded = self._actions("policy", rows)
             if labeled:
                 recorded = self._actions("label", rows)
-            seen, rewards, terminated, truncated, success, efforts = step(taken, rows)
-            stretch.append((seen, recorded, rewards, efforts))
+            seen, rewards, terminated, truncated, success, *acted = step(taken, rows)
+            stretch.append((seen, recorded, rewards, *acted))
             self._observations = seen
         self._end_stretch(rows)
         over = active & np.logical_or(terminated, truncated)
@@ -246,12 +246,15 @@ class _Episodes:
         steps, envs = len(self._stretch), self._pool.envs
         at = self._elapsed[slots] + np.arange(steps)[:, None]
         rows = np.broadcast_to(self._episode[slots], at.shape)
-        observations, actions, rewards, efforts = zip(*self._stretch, strict=True)
-        known = [step[slot] for step in efforts for slot in slots]
+        observations, actions, rewards, *acted = zip(*self._stretch, strict=True)
 
         def flat(values: Any) -> np.ndarray:
             table = np.concatenate(values).reshape(steps, envs, -1)[:, slots]
             return table.reshape(-1, table.shape[-1])
+
+        def if_known(values: Any) -> np.ndarray | None:
+            known = [step[slot] for step in values for slot in slots]
+            return None if any(x is None for x in known) else np.array(known)
 
         self._stretches.append(
             (
@@ -260,7 +263,7 @@ class _Episodes:
                 flat(observations),
                 flat(actions),
                 np.array(rewards)[:, slots].ravel(),
-                None if any(effort is None for effort in known) else np.array(known),
+                *map(if_known, acted),
             )
         )
         self._elapsed[slots] += steps
@@ -290,13 +293,23 @@ class _Episodes:
             judge, step = description.task.success, description.time_step
             pairs = zip(observations, lengths, strict=True)
             success = np.array([bool(judge(seen[: n + 1], step)) for seen, n in pairs])
-        efforts = None if any(x is None for x in columns[3]) else table(columns[3])
+        efforts, within = (
+            None if any(x is None for x in values) else table(values)
+            for values in columns[3:]
+        )
+        seen = done = None
+        if within is not None:
+            seen, done = np.split(within, [observations.shape[-1]], axis=-1)
+            for episode, steps in enumerate(lengths.tolist()):
+                seen[episode, steps:] = observations[episode, steps]
         return Trajectory(
             observations=observations,
             actions=table(columns[1]),
             time_step=description.time_step,
             rewards=table(columns[2]),
             efforts=efforts,
+            substep_observations=seen,
+            substep_efforts=done,
             terminated=self._terminated,
             success=success,
             lengths=None if (lengths == most).all() else lengths,

@@ -34,6 +34,7 @@ class GymRollout:
         horizon: steps.
         time_step: the duration of a step [s]; 1 where the environment does not say.
         steps_made: the steps that environments have taken so far, in all.
+        effort_axes: the joints whose efforts a task's cost is of, None for the actions.
         differentiable: False: JAX can neither trace nor differentiate the rollout.
     """
 
@@ -73,6 +74,7 @@ class GymRollout:
         self.horizon, self.steps_made = horizon, 0
         self._pool = open_pool(make, envs, processes, workers, timeout=timeout)
         self.time_step = self._pool.description.time_step
+        self.effort_axes = self._pool.description.effort_axes
 
     def __call__(
         self,

@@ -107,7 +107,7 @@ class GymVectorEnv:
                 raise RobooptError(
                     f"`agent` {refused.why}, in environment {refused.row}."
                 ) from None
-            now, rewards[t], terminated[t], cut, said, _ = self._vector.step(
+            now, rewards[t], terminated[t], cut, said, *_ = self._vector.step(
                 given, rows
             )
             after[t] = now

@@ -44,7 +44,7 @@ def joined(
                 found[rows] = own
                 continue
             found[rows, : own.shape[1]] = own
-            if name == "observations":  # The last one stays.
+            if "observations" in name:  # The last one stays.
                 found[rows, own.shape[1] :] = own[:, -1:]
         return found
 
@@ -54,6 +54,8 @@ def joined(
         time_step=runs[0].time_step,
         rewards=table("rewards"),
         efforts=table("efforts"),
+        substep_observations=table("substep_observations"),
+        substep_efforts=table("substep_efforts"),
         terminated=table("terminated", None),
         success=table("success", None),
         lengths=None if (lengths == most).all() else lengths,

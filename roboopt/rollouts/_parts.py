@@ -14,7 +14,7 @@ from roboopt.data import atomic_write, read_archive, require_writing, sweep
 
 PERIOD_S = 10.0
 IDENTITY = "recording.json"
-COLUMNS = ("observations", "actions", "rewards", "efforts")
+COLUMNS = ("observations", "actions", "rewards", "efforts", "within")
 
 
 class EpisodeParts:

@@ -9,6 +9,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from roboopt._core import Jittable
+from roboopt.dynamics import Path, first_memory, path
+from roboopt.rollouts._timed import timed
 
 
 class RescaledActions(Jittable):
@@ -22,7 +24,7 @@ class RescaledActions(Jittable):
 
     def __getattr__(self, name: str) -> Any:
         """Return `time_step`, `joints`, `action_size` or `robot` of the dynamics."""
-        if name in ("time_step", "joints", "action_size", "robot"):
+        if name in ("time_step", "joints", "action_size", "robot", "period"):
             return getattr(self.dynamics, name)
         raise AttributeError(name)
 
@@ -34,6 +36,17 @@ class RescaledActions(Jittable):
     def effort(self, action: Float[Array, " act"]) -> Float[Array, " joint"] | None:
         """Return the effort [N·m or N] on every joint."""
         return self.dynamics.effort(_mapped(action, self.gain, self.offset))
+
+    def first_memory(self) -> Any:
+        """Return the memory of actuators that have received no action yet."""
+        return first_memory(self.dynamics)
+
+    def path(
+        self, state: Float[Array, " state"], action: Float[Array, " act"], memory: Any
+    ) -> Path:
+        """Return the motion under one action."""
+        action = _mapped(action, self.gain, self.offset)
+        return path(self.dynamics, state, action, memory)
 
     def __call__(
         self, state: Float[Array, " state"], action: Float[Array, " act"]
@@ -52,9 +65,9 @@ class RescaledReward(Jittable):
     def __getattr__(self, name: str) -> Any:
         """Offer `cost_rate` and `success` where the wrapped task does."""
         if name == "cost_rate":
-            rate = self.reward.cost_rate
-            return lambda observation, action: rate(
-                observation, _mapped(action, self.gain, self.offset)
+            rate = timed(self.reward.cost_rate)
+            return lambda observation, action, time: rate(
+                observation, _mapped(action, self.gain, self.offset), time
             )
         if name == "success":
             return self.reward.success

@@ -21,13 +21,17 @@ from typing import Any, ClassVar, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
 from roboopt._core import AnyArray, Jittable, common_float, compiled
 from roboopt._errors import RobooptError, require, require_at_least
 from roboopt.data import Trajectory
+from roboopt.dynamics import Held, first_memory, path
 from roboopt.policies import act, acts_by_chance, draw, initial_carry
 from roboopt.rollouts._episodes import episode_keys
+from roboopt.rollouts._gradient_rules import faded, restored
+from roboopt.rollouts._timed import timed
 
 PROTOCOL = ("time_step", "joints", "action_size", "clip", "effort")
 
@@ -39,11 +43,21 @@ class PolicyStep(NamedTuple):
     """What an agent drew, before any limits; the policy's action for all others."""
     action: Float[Array, " act"]
     """What the actuators followed."""
-    next_observation: Float[Array, " obs"]
+    observations: Float[Array, "substep obs"]
+    """After each step of the simulation."""
+    efforts: Float[Array, "substep joint"] | None
+    """[N·m or N]"""
+    memory: Any
+    """Of the actuators, as commands on their way."""
+
+    @property
+    def next_observation(self) -> Float[Array, " obs"]:
+        """The last of the observations."""
+        return self.observations[-1]
 
 
 class Rollout(Jittable):
-    """Runs policies through `dynamics` for `horizon` steps.
+    """Runs policies through `dynamics` for `horizon` steps of the policy.
 
     `rollout(policy, starts)` is differentiable in the policy and in the dynamics. A
     start is an observation [q, q̇, goal]; what follows the state stays constant.
@@ -55,7 +69,7 @@ class Rollout(Jittable):
     """`dynamics(state, action) -> next_state`, with `time_step`, `joints`,
     `action_size`, `clip` and `effort` as a `Twin` has them."""
     horizon: int = eqx.field(static=True)
-    """Steps."""
+    """Steps of the policy."""
     reward: Any = None
     """A task with a `cost_rate` [1/s], whose negative is the reward per second; or a
     function `reward(observation, action, next_observation)` of single steps; or None.
@@ -65,6 +79,21 @@ class Rollout(Jittable):
     )
     """τ [s]; infinite for the exact gradient. No value depends on τ. With a finite τ,
     actions beyond their limits have a gradient too, as in `step`."""
+    control_period: float | None = eqx.field(static=True, default=None)
+    """Time between the policy's actions [s], which are held in between: a whole number
+    of the dynamics' time steps; one by default. `dynamics` then becomes a
+    `dynamics.Held`, and rewards, costs and energies are summed over all time steps."""
+    reference: Float[AnyArray, "time shown"] | None = None
+    """What an observation holds after [q, q̇] at the start and after each step of the
+    simulation, such as the `reference` of an environment; None where that stays as in
+    the start."""
+
+    def __post_init__(self):
+        period, dynamics = self.control_period, self.dynamics
+        if period is None or not hasattr(dynamics, "time_step"):
+            return
+        if getattr(dynamics, "period", None) != period:
+            self.dynamics = Held(dynamics, period)
 
     def __check_init__(self):
         known = callable(self.dynamics) and all(
@@ -90,22 +119,35 @@ class Rollout(Jittable):
         self,
         observation: Float[Array, " obs"],
         action: Shaped[Array, "..."],
+        index: Any = 0,
         *,
         restoring: bool = False,
-    ) -> tuple[Float[Array, " act"], Float[Array, " obs"]]:
+        memory: Any = None,
+    ) -> PolicyStep:
         """Return the action that the actuators can follow, and what it leads to.
 
         Args:
             observation: before the step.
             action: the wanted action.
+            index: the number of the step in its episode, for the `reference`.
+            memory: of the actuators, from the last step.
             restoring: whether an action beyond its limits has a gradient where a
                 descent along it leads back. The exact gradient is 0 there: a policy
                 that asks for too much everywhere would never learn to ask for less.
 
         Raises:
-            RobooptError: if `action` is not of the dynamics' size.
+            RobooptError: if `action` is not of the dynamics' size, or the actuators
+                have a memory and none is given.
         """
-        dynamics = self.dynamics
+        dynamics, wanted = self.dynamics, action
+        if memory is None:
+            memory = first_memory(dynamics)
+            if jax.tree.leaves(memory):
+                raise RobooptError(
+                    "`dynamics` must have actuators without lag and delay where "
+                    "episodes are cut into single steps, as by PPO and SHAC on the "
+                    "twin: a lag remembers earlier actions."
+                )
         if action.shape != (dynamics.action_size,):
             raise RobooptError(
                 f"`policy` must return actions of shape ({dynamics.action_size},), got "
@@ -114,20 +156,28 @@ class Rollout(Jittable):
         state, goal = jnp.split(observation, [2 * dynamics.joints])
         held = dynamics.clip(action)
         if restoring:
-            held = _restored(action, jax.lax.stop_gradient(held))
+            held = restored(action, jax.lax.stop_gradient(held))
         action = held.astype(state.dtype)
-        after = dynamics(state, action).astype(state.dtype)
-        return action, jnp.concatenate([after, goal])
+        made = path(dynamics, state, action, memory)
+        states = made.states.astype(state.dtype)
+        goals = jnp.broadcast_to(goal, (len(states), goal.size))
+        if self.reference is not None:
+            shown = jnp.asarray(self.reference, state.dtype)
+            first = index * len(states) + 1
+            goals = jax.lax.dynamic_slice_in_dim(shown, first, len(states))
+        observations = jnp.concatenate([states, goals], -1)
+        return PolicyStep(wanted, action, observations, made.efforts, made.memory)
 
     def policy_step(
         self,
         policy: Any,
         carry: Any,
         observation: Float[Array, " obs"],
-        time: Any = 0.0,
+        index: Any = 0,
         *,
         key: PRNGKeyArray | None = None,
         restoring: bool = False,
+        memory: Any = None,
     ) -> tuple[Any, PolicyStep]:
         """Let any policy act once; return its next carry, and the step.
 
@@ -135,25 +185,45 @@ class Rollout(Jittable):
             policy: any kind of policy; with a `key`, an agent that draws its actions.
             carry: from `policies.initial_carry`, or the last step.
             observation: as in `step`.
-            time: [s].
+            index: the number of the step in its episode.
             key: the source of the agent's randomness; None for its best action.
             restoring: as in `step`.
+            memory: as in `step`.
         """
         if key is not None and acts_by_chance(policy):
             drawn, wanted = draw(policy, observation, key)
         else:
-            carry, wanted = act(policy, carry, observation, jnp.asarray(time))
+            time = jnp.asarray(index * self.dynamics.time_step)
+            carry, wanted = act(policy, carry, observation, time)
             drawn = wanted
-        action, after = self.step(observation, wanted, restoring=restoring)
-        return carry, PolicyStep(drawn, action, after)
+        options = {"restoring": restoring, "memory": memory}
+        made = self.step(observation, wanted, index, **options)
+        return carry, made._replace(drawn=drawn)
+
+    @property
+    def effort_axes(self) -> tuple[int, ...] | None:
+        """Return the joints whose efforts a task's cost is of, None for the actions."""
+        return getattr(self.dynamics, "effort_axes", None)
 
     def rewards(
         self,
         observations: Float[Array, "*batch obs"],
         actions: Float[Array, "*batch act"],
-        next_observations: Float[Array, "*batch obs"],
+        next_observations: Float[Array, "*batch substep obs"],
+        efforts: Float[Array, "*batch substep joint"] | None = None,
+        indices: Any = 0,
     ) -> Float[Array, "*batch"]:
         """Return the reward of each step, in its own unit; for a task, in [s].
+
+        Args:
+            observations: before each step of the policy.
+            actions: of the policy.
+            next_observations: after each step of the simulation. A task's cost is
+                summed over them, and a function's reward is of the last.
+            efforts: on the joints during each step of the simulation [N·m or N]; needed
+                where actions are no efforts.
+            indices: the numbers of the steps in their episodes, (*batch), from which a
+                task's times are; or one for all.
 
         Raises:
             RobooptError: if there is no `reward`, or it returns anything but a number.
@@ -162,11 +232,22 @@ class Rollout(Jittable):
         if reward is None:
             raise RobooptError("`reward` must be given for rewards, got None.")
         if hasattr(reward, "cost_rate"):
-            rate = reward.cost_rate(next_observations, actions)
-            return -(rate * self.dynamics.time_step)
+            if self.effort_axes is None or efforts is None:
+                shape = *next_observations.shape[:-1], actions.shape[-1]
+                driven = jnp.broadcast_to(actions[..., None, :], shape)
+            else:
+                driven = efforts[..., np.array(self.effort_axes)]
+            held = next_observations.shape[-2]
+            first = jnp.asarray(indices) * held
+            steps = jnp.add.outer(first, jnp.arange(1, held + 1))
+            times = steps * (self.dynamics.time_step / held)
+            times = jnp.broadcast_to(times, next_observations.shape[:-1])
+            rate = timed(reward.cost_rate)(next_observations, driven, times)
+            return -(rate.mean(-1) * self.dynamics.time_step)
         for _ in observations.shape[:-1]:
             reward = jax.vmap(reward)
-        values = jnp.asarray(reward(observations, actions, next_observations))
+        after = next_observations[..., -1, :]
+        values = jnp.asarray(reward(observations, actions, after))
         if values.shape != observations.shape[:-1]:
             raise RobooptError(
                 "`reward` must return one number a step, got shape "
@@ -236,37 +317,47 @@ class Rollout(Jittable):
         dynamics = self.dynamics
         size = 2 * dynamics.joints
         state, goal = start[:size], start[size:]
+        if self.reference is not None:
+            count, shown = self.reference.shape
+            if (count - 1) % self.horizon or shown != goal.size:
+                raise RobooptError(
+                    f"`reference` must hold the {goal.size} numbers that observations "
+                    "show after [q, q̇], at the start and after each step of the "
+                    f"simulation, got shape {(count, shown)}."
+                )
         fading = not math.isinf(self.gradient_decay_time)
         kept = math.exp(-dynamics.time_step / self.gradient_decay_time)
 
         @jax.checkpoint
-        def step(state, carry, index):
-            observation = jnp.concatenate([state, goal])
-            time = index * dynamics.time_step
+        def step(observation, memory, carry, index):
             carry, done = self.policy_step(
-                policy, carry, observation, time, restoring=fading
+                policy, carry, observation, index, restoring=fading, memory=memory
             )
-            return done.next_observation[:size], carry, done.action
+            now = done.next_observation, done.memory, carry
+            return now, (done.observations, done.action, done.efforts)
 
-        def scanned(both, index):
-            both = faded(both, kept) if fading else both
-            state, carry, action = step(*both, index)
-            return (state, carry), (state, action)
+        def scanned(now, index):
+            return step(*(faded(now, kept) if fading else now), index)
 
-        first = state, initial_carry(policy, key)
-        _, (states, actions) = jax.lax.scan(scanned, first, jnp.arange(self.horizon))
-        states = jnp.concatenate([state[None], states])
-        goals = jnp.broadcast_to(goal, (self.horizon + 1, goal.size))
-        observations = jnp.concatenate([states, goals], -1)
+        if self.reference is not None:
+            goal = jnp.asarray(self.reference, start.dtype)[0]
+        start, steps = jnp.concatenate([state, goal]), jnp.arange(self.horizon)
+        first = start, first_memory(dynamics), initial_carry(policy, key)
+        _, (within, actions, efforts) = jax.lax.scan(scanned, first, steps)
+        observations = jnp.concatenate([start[None], within[:, -1]])
         rewards = None
         if self.reward is not None:
-            rewards = self.rewards(observations[:-1], actions, observations[1:])
+            seen = observations[:-1], actions, within, efforts
+            rewards = self.rewards(*seen, steps)
+        held = within.shape[1] > 1
         return Trajectory(
             observations=observations,
             actions=actions,
             time_step=dynamics.time_step,
             rewards=rewards,
-            efforts=jax.vmap(dynamics.effort)(actions),
+            efforts=None if efforts is None else efforts.mean(1),
+            substep_observations=within if held else None,
+            substep_efforts=efforts if held else None,
         )
 
 
@@ -278,33 +369,3 @@ def check_starts(starts: Float[AnyArray, "..."], dynamics: Any) -> None:
             "`starts` must have shape (starts, observation) with the state's "
             f"{size} numbers first, got {starts.shape}."
         )
-
-
-def faded(carry: Any, kept: float) -> Any:
-    """Return `carry`, with its gradient multiplied by `kept`."""
-
-    def fade(x):
-        held = jax.lax.stop_gradient(x)
-        return held + kept * (x - held)
-
-    moving, rest = eqx.partition(carry, eqx.is_inexact_array)
-    return eqx.combine(jax.tree.map(fade, moving), rest)
-
-
-@jax.custom_vjp
-def _restored(action: Array, held: Array) -> Array:
-    """Return the action as it is held, with the gradient of what leads back to it."""
-    return held
-
-
-def _restored_forward(action: Array, held: Array) -> tuple[Array, Array]:
-    return held, action - held
-
-
-def _restored_backward(beyond: Array, slope: Array) -> tuple[Array, Array]:
-    # Less of what is beyond the upper limit is wanted where the slope is positive.
-    back = (beyond == 0) | (beyond * slope > 0)
-    return jnp.where(back, slope, jnp.zeros_like(slope)), jnp.zeros_like(slope)
-
-
-_restored.defvjp(_restored_forward, _restored_backward)

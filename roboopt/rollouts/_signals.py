@@ -40,8 +40,9 @@ class Signals(NamedTuple):
 def signals(env: Any) -> Signals:
     """Return the names and units of observations and actions.
 
-    Observations of an environment with a twin are [q, q̇, goal] and its actions efforts,
-    named by joint. Axes of any other environment are numbered.
+    Observations of an environment with a twin are [q, q̇, goal], or [q, q̇] and a
+    reference's position, velocity and acceleration, and its actions efforts, named by
+    joint. Axes of any other environment are numbered.
 
     Args:
         env: a Gymnasium environment with one axis of observations.
@@ -58,9 +59,18 @@ def signals(env: Any) -> Signals:
     robot = rollout.dynamics.robot
     units = [JointUnits.of(revolute) for revolute in robot.revolute]
     named = list(zip(robot.joint_names, units, strict=True))
+    kinds = [("position", 0), ("velocity", 1)]
+    if rollout.reference is None:
+        kinds += [("goal", 0)]
+    else:
+        kinds += [("reference", 0), ("reference velocity", 1)]
     observations = [
         Signal(f"{name}: {kind}", unit[column])
-        for kind, column in (("position", 0), ("velocity", 1), ("goal", 0))
+        for kind, column in kinds
+        for name, unit in named
+    ]
+    observations += [
+        Signal(f"{name}: reference acceleration", f"{unit.position}/s²")
         for name, unit in named
     ]
     driven = (named[joint] for joint in env.unwrapped.actuated)

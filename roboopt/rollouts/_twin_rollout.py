@@ -5,8 +5,10 @@ An environment has a twin if it exposes `physics_client` (PyBullet's), `body`,
 `step` declares, by `has_twin = True`, that a step
 
 - applies the action as efforts on the actuated joints for one time step of PyBullet,
+  or for its `control_period`,
 - returns an observation that begins with [q, q̇],
-- is rewarded by −Δt · `task.cost_rate(next observation, action)`,
+- is rewarded by −Δt · `task.cost_rate(next observation, action)`, or that of the time
+  of the next observation, too,
 
 and that only the horizon ends an episode. A subclass that replaces `step`, `reset` or
 another method of that class must declare the same again: what it does is not known.
@@ -114,7 +116,11 @@ def twin_rollout(
         if reward is not None:
             reward = RescaledReward(reward, gain, offset)
     horizon = min(rollout.horizon, limit or rollout.horizon)
-    return TwinMatch(Rollout(dynamics, horizon, reward, gradient_decay_time), "")
+    reference = rollout.reference
+    if reference is not None:
+        reference = reference[: (len(reference) - 1) // rollout.horizon * horizon + 1]
+    settings = gradient_decay_time, rollout.control_period, reference
+    return TwinMatch(Rollout(dynamics, horizon, reward, *settings), "")
 
 
 def _unwrapped_rollout(env: Any, joint_limits: bool, limit: int | None) -> Rollout:
@@ -143,7 +149,13 @@ def _unwrapped_rollout(env: Any, joint_limits: bool, limit: int | None) -> Rollo
             f"its observations must begin with [q, q̇] of {twin.joints} joints, got "
             f"{size} numbers."
         )
-    return Rollout(twin, limit, env.task)
+    held = getattr(env, "substeps", 1)
+    period = env.control_period if held > 1 else None
+    reference = getattr(env, "reference", None)
+    if reference is not None:
+        reference = jnp.asarray(reference[: limit * held + 1])
+    options = {"control_period": period, "reference": reference}
+    return Rollout(twin, limit, env.task, **options)
 
 
 def _declaring_class(env: Any) -> type | None:

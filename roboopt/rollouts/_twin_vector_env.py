@@ -203,9 +203,10 @@ class TwinVectorEnv:
         begun: Float[Array, " obs"],
     ) -> tuple[tuple[Array, Array], tuple[Array, ...]]:
         rollout, (observation, elapsed) = self.rollout, twin
-        _, step = rollout.policy_step(agent, None, observation, key=key)
+        _, step = rollout.policy_step(agent, None, observation, elapsed, key=key)
+        made = step.action, step.observations, step.efforts
+        reward = rollout.rewards(observation, *made, elapsed)
         after, elapsed = step.next_observation, elapsed + 1
-        reward = rollout.rewards(observation, step.action, after)
         ended = elapsed >= rollout.horizon
         twin = jnp.where(ended, begun, after), jnp.where(ended, 0, elapsed)
         return twin, (observation, step.drawn, reward, after, ended)

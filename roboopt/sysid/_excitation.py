@@ -97,7 +97,7 @@ def excite(
             robot,
             reference,
             env.effort_limits,
-            env.time_step,
+            getattr(env, "control_period", env.time_step),
             implicit_damping=implicit,
         )
         q = np.asarray(reference(0.0)[0])
@@ -113,7 +113,7 @@ def excite(
             f"joints {actuated} of {', '.join(robot.joint_names)}."
         )
     truth = _truth(env, robot, start, seed)
-    batch = collect(env, controller, starts=start[None], seed=seed)
+    batch = collect(env, controller, starts=start[None], seed=seed).simulated
     run = jax.tree.map(lambda leaf: np.asarray(leaf)[0], batch)
     states = run.observations[:, : 2 * joints]
     recording = Trajectory(states, run.actions, run.time_step, efforts=run.efforts)

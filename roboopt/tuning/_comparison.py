@@ -15,6 +15,7 @@ from roboopt.tuning._joints import Joints
 WHEN = "before", "after"
 SIMULATORS = "PyBullet", "twin"
 PEAKS = {"N": "peak force", "N·m": "peak torque"}
+TOOL_ERROR = "tool error, root mean square"
 GAP_NAMES = {"rad": "angles", "m": "positions"} | {
     "rad/s": "angular speeds",
     "m/s": "speeds",
@@ -101,7 +102,7 @@ class Comparison:
         terms = ", ".join(
             f"{row.name} {change(*row.pybullet)}"
             for row in self.rows[1:]
-            if row.name not in PEAKS.values()
+            if row.name not in (*PEAKS.values(), TOOL_ERROR)
         )
         succeeded, gaps = self.successes["PyBullet"], self.gaps["after"]
         agree = "agree" if max(gaps.values()) < MAX_GAP else "do not agree"
@@ -146,6 +147,9 @@ def compare(objective: Any, joints: Joints, motions: Motions) -> Comparison:
         rows.append(row(readable(name), term.unit, terms, lambda t, n=name: t[n].value))
     for unit in peaks["PyBullet"]["before"]:
         rows.append(row(PEAKS[unit], unit, peaks, itemgetter(unit)))
+    if (error := getattr(objective.task, "tool_error", None)) is not None:
+        errors = each(lambda t: np.mean(error(np.asarray(t.observations)) ** 2) ** 0.5)
+        rows.append(row(TOOL_ERROR, "m", errors, float))
     success = objective.task.success
     succeeded = each(
         lambda t: np.asarray(success(np.asarray(t.observations), t.time_step))

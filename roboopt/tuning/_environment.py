@@ -19,7 +19,7 @@ from roboopt.urdf import read_urdf
 ROBOTS = ("two-link", "iiwa", "panda")
 TASKS: Mapping[str, Mapping[str, str]] = {
     "cart-pole": {"balance": "CartPoleBalance", "swing-up": "CartPoleSwingUp"},
-    "arm": {"reach": "ArmReach"},
+    "arm": {"reach": "ArmReach", "track": "ArmTrack"},
     "robot": {"balance": "RobotTask"},
 }
 """Environments by robot and task; "robot" takes tasks of one's own as well."""
@@ -74,7 +74,7 @@ def subject(env: Any, task: Any, robot: Any, urdf: Any, model: Any) -> Subject:
         raise RobooptError("`robot` must be left out with `urdf`, got both.")
     if env is None and robot is None and urdf is None:
         env, robot, urdf = _recorded_robot(model)
-    if env is None and urdf is not None and task not in (None, "reach"):
+    if env is None and urdf is not None and task not in (None, *TASKS["arm"]):
         env = "robot"
     if env is None:
         env = "cart-pole" if robot is None and urdf is None else "arm"
@@ -107,7 +107,7 @@ def _task_name(task: Any) -> str:
     """Return a name for a task of one's own, given as an object or module:NAME."""
     if not isinstance(task, str):
         return type(task).__name__
-    known = ("reach", *TASKS["robot"], "module:NAME", "file.py:NAME")
+    known = (*TASKS["arm"], *TASKS["robot"], "module:NAME", "file.py:NAME")
     if ":" not in task:
         _require_choice("task", task, known)
     return task.rpartition(":")[2]

@@ -68,6 +68,7 @@ class TuningProblem:
         env: Any = None,
         *,
         task: Any = None,
+        reference: Any = None,
         robot: str | None = None,
         urdf: Any = None,
         model: Any = None,
@@ -86,6 +87,7 @@ class TuningProblem:
             RobooptError: if an argument cannot be worked with.
         """
         require_at_least(1, steps=steps, starts=starts)
+        task, options = _with_reference(task, reference, options)
         named, fitted = subject(env, task, robot, urdf, model), fitted_robot(model)
         plant = Plant.of(named, duration, fitted, options)
         made = named.env if plant.spec is None else plant.make()
@@ -152,6 +154,19 @@ class TuningProblem:
             "controller": type(self.controller).__name__,
             "chosen": dict(self.notes),
         }
+
+
+def _with_reference(
+    task: Any, reference: Any, options: Mapping[str, Any] | None
+) -> tuple[Any, Mapping[str, Any] | None]:
+    """Return the task and the options that follow a reference, if there is one."""
+    if reference is None:
+        return task, options
+    if task not in (None, "track"):
+        raise RobooptError(f"`reference` is for the task track, got {task!r}.")
+    if not isinstance(reference, Mapping):
+        reference = str(reference)
+    return "track", {**(options or {}), "reference": reference}
 
 
 def run_name(env: Any, task: Any, robot: Any, urdf: Any, model: Any) -> str:

@@ -113,7 +113,7 @@ def _motions(result: Any) -> Section:
     shown = [first, *others][:MAX_MOTIONS]
     seen = {k: np.asarray(t.observations)[shown] for k, t in result.motions.items()}
     n, step = len(result.joints.names), result.motions["after"].time_step
-    has_goal = seen["after"].shape[-1] == 3 * n
+    has_goal = seen["after"].shape[-1] >= 3 * n  # A reference begins with positions.
     panels = []
     for joint in range(n):
         panels += _positions(result, joint, seen, has_goal)

@@ -43,6 +43,7 @@ def tune(
     env: Any = None,
     *,
     task: Any = None,
+    reference: Any = None,
     robot: str | None = None,
     urdf: str | Path | None = None,
     model: Any = None,
@@ -73,11 +74,14 @@ def tune(
         env: "cart-pole", "arm", "robot", a Gymnasium id, or an environment that has a
             twin and `actuators`; by default the robot that `model`, `robot` or `urdf`
             is, else the cart-pole.
-        task: "balance" or "swing-up" for the cart-pole; with `urdf` "reach", "balance"
-            or a task of your own; an object with `cost_rate` and `success`, or, with
-            `urdf`, its name as "module:NAME" or "file.py:NAME"; by default the
-            environment's. A task of your own with `urdf` observes [q, q̇]; with
-            `env="arm"` it observes [q, q̇, goal].
+        task: "balance" or "swing-up" for the cart-pole; "reach" or "track" for the arm;
+            with `urdf` these two, "balance" or a task of your own; an object with
+            `cost_rate` and `success`, or, with `urdf`, its name as "module:NAME" or
+            "file.py:NAME"; by default the environment's. A task of your own with `urdf`
+            observes [q, q̇]; with `env="arm"` it observes [q, q̇, goal].
+        reference: the trajectory of "track", as a CSV file or a mapping of columns:
+            `time` [s], and every joint by its name [rad or m] or the tool's `x`, `y`
+            and `z` [m], as `roboopt_envs.arm_track.ArmTrack` says.
         robot: "two-link", "iiwa" or "panda", for the arm.
         urdf: a fixed-base robot of your own, instead of `robot`.
         model: a fitted robot, or the path of a run of `identify` or its model.npz.
@@ -115,6 +119,7 @@ def tune(
     problem = TuningProblem.of(
         env,
         task=task,
+        reference=reference,
         robot=robot,
         urdf=urdf,
         model=model,

@@ -408,6 +408,34 @@ def test_extreme_numbers_make_no_noise():
     assert "loss of 0" in top and "−0 " not in top and "+0 " not in top
 
 
+def test_a_maximum_and_a_saddle_point_are_told_from_a_minimum():
+    losses = {
+        "a maximum": lambda m, _: jnp.cos(m[0]) - m[1] ** 2,
+        "a saddle point": lambda m, _: m[0] ** 2 - m[1] ** 2,
+        "": sum_of_squares,
+    }
+    for kind, loss in losses.items():
+        said = explain(loss, jnp.zeros(2), None).sentences()[0]
+        assert said.startswith("The gradient is zero, and yet") == bool(kind)
+        assert f"here is {kind}, which" in said or not kind
+
+
+def test_it_is_said_where_no_learning_rate_keeps_the_promise():
+    found = explain(lambda m, _: 1 / m, 1e-3, None)
+    told = "falls by 1000 where the slope promises 1e+09."
+    assert any(s.endswith(told) for s in found.sentences())
+
+
+def test_the_term_that_is_not_finite_is_named():
+    class Two(ro.Objective):
+        def terms(self, model, batch):
+            terms = {"entropy": jnp.log(model), "energy": model}
+            return {name: ro.Term(value, 1.0, "1") for name, value in terms.items()}
+
+    with pytest.raises(ro.RobooptError, match="`objective`.*nan in its term 'entropy'"):
+        explain(Two(), -1.0, None)
+
+
 def test_bad_input_is_refused():
 
     def endless(x, _):

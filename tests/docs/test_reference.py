@@ -11,7 +11,7 @@ PAGE = (Path(__file__).parents[2] / "docs" / "reference.md").read_text()
 
 INTERNAL = {
     "roboopt.dynamics": """
-        BULLET_DAMPING constraint_row_order efforts_are_linear
+        BULLET_DAMPING Path constraint_row_order efforts_are_linear first_memory path
     """,
     "roboopt.urdf": """
         EARTH_GRAVITY FIXED PRISMATIC side_path side_text unusable_shapes
@@ -22,7 +22,7 @@ INTERNAL = {
     "roboopt.rollouts": """
         EVALUATION_SEED_OFFSET MAX_EPISODE_STEPS as_episodes env_maker
         env_name episode_seed faded is_env random_steps require_an_end
-        robot_notes time_limit time_step_of
+        robot_notes time_limit time_step_of timed
     """,
     "roboopt.data": """
         atomic_write episode_masks is_episode_folder is_frame joint_motion
@@ -33,7 +33,7 @@ INTERNAL = {
         mask_constant_returns
     """,
     "roboopt.gradients": """
-        differentiating inner
+        differentiating inner require_objective
     """,
     "roboopt.optimize": """
         NOTES leaf_names with_arrays

@@ -71,6 +71,18 @@ def test_one_step_by_hand(pendulum):
     np.testing.assert_allclose(model.effort(jnp.array([1.2])), [3.0])
 
 
+def test_the_velocity_scale_of_friction_is_a_parameter_of_each_joint(pendulum):
+    # Friction 3 tanh(0.1/0.05) slows 0.6 kg·m² at q = π/2, where gravity does nothing.
+    model = ParametricTwin(pendulum, ("friction", "friction_velocity"))
+    assert model.names == ("friction[hinge]", "friction_velocity[hinge]")
+    assert model.units == ("N·m", "rad/s")
+    np.testing.assert_allclose(model.values(), [0.0, 0.01], rtol=1e-14)
+    model = at(model, friction=3.0, friction_velocity=np.log(0.05))
+    after = step(model, jnp.array([np.pi / 2, 0.1]), jnp.zeros(1))
+    change = -0.1 * 3 * np.tanh(2.0) / 0.6
+    np.testing.assert_allclose(after[1], 0.1 + change, rtol=1e-13)
+
+
 def test_it_has_the_sizes_of_its_twin(two_link):
     model = ParametricTwin(Twin(two_link.robot, 0.1, actuated=(1,)), ("mass",))
     assert (model.joints, model.action_size, model.actuated) == (2, 1, (1,))

@@ -17,6 +17,7 @@ SPECS = {
     "iiwa": ("roboopt/ArmReach-v0", {"robot": "iiwa"}),
     "panda": ("roboopt/ArmReach-v0", {"robot": "panda"}),
     "gantry": ("roboopt/ArmReach-v0", {}),
+    "track": ("roboopt/ArmTrack-v0", {}),
     "furuta": ("roboopt/RobotTask-v0", {"robot": str(FURUTA)}),
 }
 

@@ -53,7 +53,10 @@ def changed(robot: Multibody, seed: int = 0) -> Multibody:
     rng = np.random.default_rng(seed)
     bodies, joints = len(robot.body_names), len(robot.joint_names)
     return eqx.tree_at(
-        lambda r: (r.masses, r.centers_of_mass, r.inertias, r.damping, r.friction),
+        lambda r: (
+            *(r.masses, r.centers_of_mass, r.inertias, r.damping),
+            *(r.friction, r.friction_velocity),
+        ),
         robot,
         (
             robot.masses * rng.uniform(0.9, 1.3, bodies),
@@ -61,6 +64,7 @@ def changed(robot: Multibody, seed: int = 0) -> Multibody:
             jnp.asarray([turned(np.asarray(i), rng) for i in robot.inertias]),
             robot.damping * rng.uniform(0.8, 1.1, joints) + 1e-3,
             jnp.asarray(rng.uniform(0.01, 0.2, joints)),
+            jnp.asarray(rng.uniform(1e-3, 0.1, joints)),
         ),
     )
 

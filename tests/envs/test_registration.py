@@ -27,6 +27,7 @@ def run(script: str, *flags: str) -> str:
 
 def test_ids_are_registered():
     names = {"CartPoleBalance-v0", "CartPoleSwingUp-v0", "ArmReach-v0", "RobotTask-v0"}
+    names |= {"ArmTrack-v0"}
     assert {f"roboopt/{name}" for name in names} <= set(gymnasium.registry)
 
 

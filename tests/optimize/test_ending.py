@@ -41,6 +41,12 @@ def test_a_loss_that_rises_without_end_has_diverged():
     assert "of which none lowered the loss" in found.message
 
 
+def test_steps_that_only_raise_the_loss_are_told():
+    # x → −3 x: the loss rises ninefold a step.
+    found = descend(lambda m: jnp.sum(m**2), [1.0], optimizer=optax.sgd(2.0), steps=2)
+    assert found.message == "all 2 steps taken, of which none lowered the loss"
+
+
 def uphill(m):
     """Return m², with a gradient of the wrong sign."""
     square = jnp.sum(m**2)

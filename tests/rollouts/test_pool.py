@@ -110,7 +110,9 @@ def test_a_pool_is_so_many_environments(envs, processes):
         assert description.reward_threshold == 475
         seen = [reset(pool, seeds=range(envs))]
         for action in actions:
-            observations, rewards, *ends, success, efforts = step(pool, action[:, None])
+            observations, rewards, *ends, success, efforts, _ = step(
+                pool, action[:, None]
+            )
             seen.append(observations)
             np.testing.assert_array_equal(rewards, 1.0)
             assert ends == [[False] * envs] * 2
@@ -130,7 +132,7 @@ def test_only_the_rows_that_are_told_take_a_step_or_begin(processes):
         starts = [{"start": start} for start in (8.0, 2.0, 2.0, 8.0)]
         first = reset(pool, options=starts)
         actions = np.full((4, 1), 2.0)
-        seen, rewards, terminated, _, success, efforts = step(pool, actions, [0, 1])
+        seen, rewards, terminated, _, success, efforts, _ = step(pool, actions, [0, 1])
         np.testing.assert_array_equal(seen[:, 0], [10, 4, 2, 8])
         assert rewards == [2, 2, 0, 0]
         assert terminated == [True, False, False, False]

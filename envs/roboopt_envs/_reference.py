@@ -1,0 +1,156 @@
+"""Reference trajectories from tables: of the joints, or of the tool.
+
+A table has a column `time` [s], which counts from the first sample, and either one
+column for each joint, by its name [rad or m], or the columns `x`, `y` and `z` of the
+tool's path in the world [m], or some of them: the other coordinates are free. Units in
+brackets, as in `shoulder [deg]`, are converted. A path of the tool becomes one of the
+joints, sample by sample, by damped least squares (Nakamura and Hanafusa, 1986) from the
+solution of the sample before.
+"""
+
+import csv
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from roboopt._errors import RobooptError
+
+from ._tool_chain import ToolChain
+
+PATH = "x", "y", "z"
+UNITS = {"s": 1.0, "rad": 1.0, "m": 1.0}
+UNITS |= {"ms": 1e-3, "deg": math.pi / 180, "mm": 1e-3, "cm": 1e-2}
+MAX_ITERATIONS = 200
+REACHED = 1e-6  # m: how near the tool must come to a sample
+DAMPING = 1e-6  # of the least squares, relative to the square of the largest lever
+COMPLEX_STEP = 1e-30
+
+
+def read_table(reference: Any) -> dict[str, np.ndarray]:
+    """Return the columns of a reference by name: those given, or those of a CSV file.
+
+    Raises:
+        RobooptError: if the file cannot be read, a cell is no finite number, the
+            columns differ in length, or there is no time that increases.
+    """
+    columns: Mapping[str, Any]
+    if isinstance(reference, Mapping):
+        columns = reference
+    else:
+        try:
+            with open(reference, encoding="utf-8-sig", newline="") as file:
+                header, *rows = (row for row in csv.reader(file) if any(row))
+            pairs = zip(header, zip(*rows, strict=True), strict=True)
+            columns = {name: values for name, values in pairs}
+        except (OSError, UnicodeDecodeError, csv.Error, ValueError) as error:
+            raise RobooptError(
+                "`reference` must be a CSV file with a row of names above samples of "
+                f"as many numbers, got {reference}: {error}"
+            ) from error
+    found = dict(_column(name, values) for name, values in columns.items())
+    if len({len(values) for values in found.values()}) != 1 or "time" not in found:
+        lengths = {name: len(values) for name, values in found.items()}
+        raise RobooptError(
+            "`reference` must hold a column `time` and others of the same length, got "
+            f"{lengths}."
+        )
+    if len(found["time"]) < 2 or (np.diff(found["time"]) <= 0).any():
+        raise RobooptError(
+            "`reference` must have at least two times that increase, got "
+            f"{np.array2string(found['time'], threshold=8)}."
+        )
+    found["time"] = found["time"] - found["time"][0]
+    return found
+
+
+def _column(name: str, values: Any) -> tuple[str, np.ndarray]:
+    """Return a column's name without its unit, and its values in SI units."""
+    plain, bracket, unit = name.strip().partition("[")
+    unit = unit.rstrip("] ") if bracket else "s"
+    try:
+        numbers = np.array(values, dtype=str).astype(float)
+    except ValueError:
+        numbers = np.array(np.nan)
+    if numbers.ndim != 1 or not np.isfinite(numbers).all() or unit not in UNITS:
+        shown = np.array2string(np.asarray(values), threshold=8)
+        raise RobooptError(
+            f"`reference` must hold finite numbers in units of {', '.join(UNITS)}, got "
+            f"the column {name!r} of {shown}."
+        )
+    return plain.strip(), UNITS[unit] * numbers
+
+
+def joint_positions(
+    table: Mapping[str, np.ndarray],
+    names: tuple[str, ...],
+    chain: ToolChain,
+    limits: np.ndarray,
+    first: np.ndarray,
+) -> np.ndarray:
+    """Return the joints' positions of a table, (T, n) [rad or m].
+
+    Args:
+        table: as `read_table` returns it.
+        names: of the n joints.
+        chain: of the tool.
+        limits: of the joints, (2, n) [rad or m]; those that are no range do not count.
+        first: configurations to solve for a path's first sample from, (k, n).
+
+    Raises:
+        RobooptError: if the columns are neither the joints' nor a path's, or the tool
+            does not reach a sample within the joints' limits.
+    """
+    others = set(table) - {"time"}
+    if others == set(names):
+        return np.stack([table[name] for name in names], axis=-1)
+    if not others or others - set(PATH):
+        raise RobooptError(
+            f"`reference` must have, beside `time`, the columns {list(names)}, or some "
+            f"of {list(PATH)}, got {sorted(others)}."
+        )
+    free = limits[0] >= limits[1]
+    limits = np.where(free, [[-np.inf], [np.inf]], limits)
+    axes = [axis for axis, name in enumerate(PATH) if name in table]
+    points = np.stack([table[PATH[axis]] for axis in axes], axis=-1)
+
+    def miss(point: np.ndarray, q: np.ndarray) -> float:
+        return float(np.linalg.norm(point - chain.position(q)[axes]))
+
+    begins = [_solved(chain, axes, points[0], q, limits) for q in first]
+    rows = [min(begins, key=lambda q: miss(points[0], q))]
+    for point in points[1:]:
+        rows.append(_solved(chain, axes, point, rows[-1], limits))
+    missed = list(map(miss, points, rows))
+    if max(missed) > REACHED:
+        worst = int(np.argmax(missed))
+        raise RobooptError(
+            "`reference` must be a path that the tool reaches within the joints' "
+            f"limits, got {points[worst].tolist()} m at {table['time'][worst]:g} s, of "
+            f"which the tool stays {missed[worst]:.2g} m away, at "
+            f"{chain.position(rows[worst]).round(4).tolist()}."
+        )
+    return np.array(rows)
+
+
+def _solved(
+    chain: ToolChain,
+    axes: list[int],
+    point: np.ndarray,
+    q: np.ndarray,
+    limits: np.ndarray,
+) -> np.ndarray:
+    """Return a configuration near `q` whose tool is at `point`, or as near as found."""
+    for _ in range(MAX_ITERATIONS):
+        error = point - chain.position(q)[axes]
+        if np.linalg.norm(error) < REACHED / 1000:
+            break
+        steps = q + COMPLEX_STEP * 1j * np.eye(len(q))
+        jacobian = chain.position(steps).imag.T[axes] / COMPLEX_STEP
+        square = jacobian @ jacobian.T
+        square += max(DAMPING * np.trace(square), 1e-12) * np.eye(len(axes))
+        step = jacobian.T @ np.linalg.solve(square, error)
+        step *= min(1.0, 0.5 / max(np.abs(step).max(), 1e-12))
+        q = np.clip(q + step, *limits)
+    return q
