@@ -86,10 +86,9 @@ class _Digest:
         return [self._known[id(value)][1]]
 
     def _object(self, value: Any, calls: bool) -> bytes:
-        if isinstance(value, ClosedJaxpr):
-            return self.of([self.of(value.jaxpr), value.consts])
-        if isinstance(value, Jaxpr):
-            return self.of(self._equations(value))
+        if isinstance(value, ClosedJaxpr | Jaxpr):  # one class since JAX 0.11
+            program = getattr(value, "jaxpr", value)
+            return self.of([self._equations(program), getattr(value, "consts", ())])
         if isinstance(value, types.CodeType):
             return self.of([value.co_code, value.co_consts, value.co_names])
         kind = type(value)
@@ -115,7 +114,7 @@ class _Digest:
         closed = [cell.cell_contents for cell in function.__closure__ or ()]
         return [function.__code__, function.__defaults__, closed]
 
-    def _equations(self, jaxpr: Jaxpr) -> list[Any]:
+    def _equations(self, jaxpr: Any) -> list[Any]:
         numbers: dict[Any, int] = {}
 
         def atom(variable: Any) -> Any:
@@ -123,7 +122,7 @@ class _Digest:
                 return str(variable.aval), variable.val
             return numbers.setdefault(variable, len(numbers))
 
-        inputs = [*jaxpr.constvars, *jaxpr.invars]
+        inputs = [*getattr(jaxpr, "constvars", ()), *jaxpr.invars]
         found: list[Any] = [(atom(v), str(v.aval)) for v in inputs]
         for equation in jaxpr.eqns:
             name, params = equation.primitive.name, dict(equation.params)

@@ -1,15 +1,15 @@
 """The base of all environments: a fixed-base robot driven by efforts, and a task.
 
 An observation is [q, q̇, goal], or [q, q̇, reference] where the task has a reference, and
-an action the effort of every actuated joint, both float64 and in SI units. An action is
-held for `substeps` time steps of the simulation.
-Episodes last `horizon` actions and never end before.
+an action the command of every actuated joint, by default its effort, both float64 and
+in SI units. An action is held for `substeps` time steps of the simulation. Episodes
+last `horizon` actions and never end before.
 """
 
 import abc
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gymnasium
@@ -19,16 +19,17 @@ from gymnasium.error import ClosedEnvironmentError, ResetNeeded
 from gymnasium.utils import seeding
 
 from roboopt._errors import RobooptError, whole_steps
+from roboopt.urdf.drive import Drive, as_drive
 
 from ._actuators import Actuators
 from ._camera import MODES, Camera, View
+from ._commands import Commands
 from ._fitted_robot import fitted_model, fitted_robot
 from ._observations import checked_start, observation_box
 from ._sizing import check_inertia, check_time_step
 from ._task import timed
 from ._world import PybulletWorld
 
-RATED_CURRENT_A = 10.0  # current at the effort limit of the default motors, of 1 Ω
 FRAMED_CONFIGURATIONS = 5  # between start and goal, in a picture
 
 
@@ -51,6 +52,10 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
         locked: joints of the file that stand still, fixed ones left out.
         actuated: positions in `joint_names` of the m joints that an action drives.
         effort_limits: of the actuated joints, (m,) [N·m or N].
+        interface: what an action is, such as "torque".
+        drive: the actuators between commands and efforts, or None.
+        effort_axes: `actuated` where an action is no effort, else None; the task's cost
+            is then of these joints' efforts.
         joint_limits: lower and upper, or infinite, (2, n) [rad or m].
         time_step: of the simulation [s].
         control_period: of a `step`, for which an action is held [s].
@@ -87,6 +92,8 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
         duration: float,
         time_step: float,
         control_period: float | None,
+        interface: str,
+        drive: Drive | Mapping[str, Any] | None,
         actuators: Actuators | None,
         randomize: float,
         view: View,
@@ -112,12 +119,17 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
         self.actuated = tuple(actuated)
         self._driven = np.array(self.actuated, int)
         self.effort_limits = np.array(effort_limits, np.float64)
+        self.interface, self.drive = interface, as_drive(drive)
+        self._commands = Commands(
+            world, interface, self.drive, self.actuated, self.effort_limits
+        )
+        self.effort_axes = None if self._commands.plain else self.actuated
         self.task, self._cost_rate = task, timed(task.cost_rate)
         self.reference: np.ndarray | None = None
         if hasattr(task, "reference"):
             times = np.arange(self.horizon * self.substeps + 1) * self.time_step
             self.reference = np.asarray(task.reference(times), np.float64)
-        self.actuators = actuators or self._default_actuators()
+        self.actuators = actuators or self._commands.motors()
         if len(self.actuators.resistance) != len(self.joint_names):
             raise RobooptError(
                 f"`actuators` must describe the joints {list(self.joint_names)}, got "
@@ -133,10 +145,7 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
         time = self.horizon * self.control_period
         shown = goal_range if self.reference is None else self.reference
         self.observation_space = observation_box(start_range, time, shown)
-        self.action_space = gymnasium.spaces.Box(
-            -self.effort_limits, self.effort_limits, dtype=np.float64
-        )
-        self._limits = self.effort_limits.tolist()
+        self.action_space = self._commands.space
         self._recorded = np.empty((self.horizon + 1, *self.observation_space.shape))
         self._steps: int | None = None
 
@@ -208,6 +217,7 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
         links = world.model.link_names[1:]
         robot = fitted_robot(model, self.joint_names, links)
         with world.replaced(fitted_model(world.model, robot), robot):
+            self._commands.prepare(world)
             check_inertia(world)
             self._draw_start(np.random.default_rng(0))
         self._read_world()
@@ -250,6 +260,7 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
             info = {"mass_factors": mass, "damping_factors": damping}
         n = len(self.joint_names)
         self._world.place(start[:n], start[n : 2 * n])
+        self._commands.begin(self._world)
         if self.render_mode is not None and self._view.goal_position is not None:
             self._world.mark(self._view.goal_position(start[2 * n :]))
         if self._camera is not None and not np.array_equal(start, self._viewed):
@@ -259,8 +270,8 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
         self._steps = 0
         if self.reference is not None:
             start[2 * n :] = self.reference[0]
-        self._goal, self._velocity = start[2 * n :].tolist(), start[n : 2 * n]
-        self._advanced = 0
+        self._q, self._velocity = start[:n], start[n : 2 * n]
+        self._goal, self._advanced = start[2 * n :].tolist(), 0
         self._recorded[0] = start
         self._work = self._loss = self._cost = 0.0
         self._frame_time = time.monotonic()
@@ -269,7 +280,7 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
     def step(
         self, action: npt.ArrayLike
     ) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
-        """Drive the actuated joints with `action` (m,) for one step [N·m or N].
+        """Drive the actuated joints with `action` (m,) for one step.
 
         Returns:
             Observation, reward, False, whether the horizon is reached, and a dict:
@@ -291,8 +302,8 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
                 "`step` needs a `reset` before the first step and after the last, "
                 f"step {self.horizon}."
             )
-        efforts = self._efforts(np.asarray(action, np.float64))
-        steps = [self._advance(efforts) for _ in range(self.substeps)]
+        command = self._commands.checked(np.asarray(action, np.float64))
+        steps = [self._advance(command) for _ in range(self.substeps)]
         observation, cost, info = steps[-1]
         if self.substeps > 1:
             seen, costs, infos = zip(*steps, strict=True)
@@ -318,18 +329,19 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
         return observation, -cost, False, truncated, info
 
     def _advance(
-        self, efforts: list[float]
+        self, command: np.ndarray
     ) -> tuple[np.ndarray, float, dict[str, np.ndarray]]:
         """Take one time step; return the observation, the cost [s], effort and power.
 
         The work and loss of the time step are added to those of the episode.
         """
-        q, velocity = self._world.advance(efforts)
+        state = self._q, self._velocity
+        q, velocity, effort = self._commands.advance(command, *state)
         self._advanced += 1
         if self.reference is not None:
             self._goal = self.reference[self._advanced].tolist()
         observation = np.array(q + velocity + self._goal)
-        effort, after = np.array(efforts), observation[len(q) : 2 * len(q)]
+        self._q, after = observation[: len(q)], observation[len(q) : 2 * len(q)]
         power = self.actuators.mechanical_power(effort, self._velocity, after)
         heat = self.actuators.joule_power(effort)
         self._velocity = after
@@ -368,26 +380,3 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
     def _require_open(self, method: str) -> None:
         if self._world.closed:
             raise ClosedEnvironmentError(f"`{method}` was called after `close`.")
-
-    def _default_actuators(self) -> Actuators:
-        constants = np.ones(len(self.joint_names))
-        constants[list(self.actuated)] = self.effort_limits / RATED_CURRENT_A
-        return Actuators((1.0,) * len(constants), tuple(constants.tolist()))
-
-    def _efforts(self, action: np.ndarray) -> list[float]:
-        """Return the effort of every joint, having checked the action."""
-        if action.shape != self.action_space.shape:
-            raise RobooptError(
-                f"`action` must have shape {self.action_space.shape}, got "
-                f"{action.shape}."
-            )
-        efforts = [0.0] * len(self.joint_names)
-        driven = zip(self.actuated, action.tolist(), self._limits, strict=True)
-        for joint, value, limit in driven:
-            if not -limit <= value <= limit:
-                raise RobooptError(
-                    f"`action` on joint {self.joint_names[joint]!r} must be within "
-                    f"±{limit}, got {value}."
-                )
-            efforts[joint] = value
-        return efforts

@@ -10,7 +10,7 @@ are those of all moving joints at the old state. Bullet, which steps by M alone,
 needs at the joints that follow others the effort e = M·a + h of the acceleration
 a = K·q̈ that keeps them there, and at the coordinates τ − D·q̇′ − A·q̈ − Kᵀe. If their
 rounding errors ask for a further acceleration x, a is K·q̈ + x, and KᵀM·x is added.
-Limits that change q̇′ by v add v/Δt to q̈, and KᵀMK·v/Δt to the effort.
+Limits and motors that change q̇′ by v add v/Δt to q̈, and KᵀMK·v/Δt to the effort.
 """
 
 import math
@@ -30,7 +30,7 @@ AGREEMENT = 1e-9  # of PyBullet's M and h with our own, relative to the largest 
 class Resistance:
     """Damping, friction, armature and followers of one robot in PyBullet.
 
-    The limits of a robot with followers are solved here, too.
+    The limits of a robot with followers, armature or motors are solved here, too.
 
     Attributes:
         acts: whether a step needs any effort beside the motors'.
@@ -45,6 +45,7 @@ class Resistance:
         friction: np.ndarray,
         friction_velocity: np.ndarray,
         armature: np.ndarray,
+        motors: tuple[list[int], np.ndarray, bool] | None,
         gravity: np.ndarray,
         air: tuple[float, float],
         mass_factors: dict[str, float] | None,
@@ -58,6 +59,8 @@ class Resistance:
             friction: likewise [N·m or N].
             friction_velocity: v_s, likewise [rad/s or m/s].
             armature: likewise [kg·m² or kg].
+            motors: their joints, largest efforts [N·m or N], and whether they follow
+                velocities and not positions; or None.
             gravity: [m/s²].
             air: Bullet's damping of the links' linear and angular velocities [1/s].
             mass_factors: by which the masses of links were changed after loading.
@@ -69,8 +72,8 @@ class Resistance:
         ]
         self._coupling = matrix
         self._follow = matrix[self._followers]
-        if self._followers:
-            self._limits = JointLimits(*model.position_limits)
+        lower, upper = model.position_limits
+        self._limits = JointLimits(lower, upper, motors)
         self._damping, self._friction, self._armature = damping, friction, armature
         self._rubs, self._gravity = bool(friction.any()), gravity
         self._slow = friction_velocity.tolist()
@@ -126,45 +129,71 @@ class Resistance:
         return self._bodies.equations_of_motion(q, v, self._gravity, self._air)
 
     def efforts(
-        self, driven: list[float], states: Any, time_step: float
-    ) -> list[float]:
-        """Return the efforts of all moving joints in Bullet.
+        self,
+        driven: np.ndarray,
+        states: Any,
+        time_step: float,
+        *,
+        damping: np.ndarray | None = None,
+        targets: np.ndarray | None = None,
+    ) -> tuple[list[float], np.ndarray]:
+        """Return the efforts of all moving joints in Bullet, and those of the motors.
 
         Args:
             driven: efforts of the motors at the coordinates [N·m or N].
             states: of the moving joints, as PyBullet returns them.
             time_step: [s].
+            damping: of the motors, a part of their efforts, at the coordinates.
+            targets: of the motors, where they follow positions or velocities.
         """
         q, v = [state[0] for state in states], [state[1] for state in states]
         matrix, bias = self._equations(q, v)
         effort, velocity = np.array(driven), np.array(v)
+        here = [v[k] for k in self._coordinates] if self._followers else v
+        resistance = self._coefficients(here)
+        if damping is not None:
+            resistance = resistance + damping
+        motion = np.array(q), velocity, matrix, bias
         if self._followers:
-            return self._coupled(effort, np.array(q), velocity, matrix, bias, time_step)
-        resistance = self._coefficients(v)
+            return self._coupled(
+                effort, motion, time_step, resistance, damping, targets
+            )
+        inertia = matrix
         if self._rotor:
-            _diagonal(matrix)[:] += self._armature
+            inertia = matrix + np.diag(self._armature)
         # By the new velocity itself: beside a large D, q̇ + Δt·q̈ is too rough.
-        momentum = matrix @ velocity + time_step * (effort - bias)
-        _diagonal(matrix)[:] += time_step * resistance
-        after = np.linalg.solve(matrix, momentum)
+        momentum = inertia @ velocity + time_step * (effort - bias)
+        implicit = inertia.copy()
+        _diagonal(implicit)[:] += time_step * resistance
+        after = np.linalg.solve(implicit, momentum)
+        motors = driven if damping is None else driven - damping * after
         effort -= resistance * after
         if self._rotor:
             effort -= self._armature * (after - velocity) / time_step
-        return effort.tolist()
+        if self._rotor or targets is not None:
+            free = _bounded(after)
+            against = inertia if targets is None else implicit
+            stopped, pushed = self._limits.velocity(
+                motion[0], free, against, time_step, targets
+            )
+            if stopped is not free:
+                effort += matrix @ (_bounded(stopped) - after) / time_step
+            motors = motors if targets is None else pushed
+        return effort.tolist(), motors
 
     def _coupled(
         self,
         effort: np.ndarray,
-        q: np.ndarray,
-        v: np.ndarray,
-        matrix: np.ndarray,
-        bias: np.ndarray,
+        motion: tuple[np.ndarray, ...],
         time_step: float,
-    ) -> list[float]:
+        resistance: np.ndarray,
+        damping: np.ndarray | None,
+        targets: np.ndarray | None,
+    ) -> tuple[list[float], np.ndarray]:
         """Return the efforts of a robot with joints that follow others."""
         coupling, followers = self._coupling, self._followers
-        here = v[self._coordinates]
-        resistance = self._coefficients(here.tolist())
+        q, v, matrix, bias = motion
+        here, motors = v[self._coordinates], effort.copy()
         own = coupling.T @ matrix @ coupling
         inertia = own.copy()
         _diagonal(inertia)[:] += self._armature
@@ -175,9 +204,15 @@ class Resistance:
         right = np.empty((len(here), 2))
         right[:, 0], right[:, 1] = pushed - resistance * here, momentum
         acceleration, after = np.linalg.solve(implicit, right).T
+        if damping is not None:
+            motors -= damping * after
         effort -= resistance * after + self._armature * acceleration
         free = _bounded(after)
-        stopped = self._limits.velocity(q[self._coordinates], free, inertia, time_step)
+        against = inertia if targets is None else implicit
+        stopped, pushed = self._limits.velocity(
+            q[self._coordinates], free, against, time_step, targets
+        )
+        motors = motors if targets is None else pushed
         if stopped is not free:
             change = _bounded(stopped) - after
             acceleration = acceleration + change / time_step
@@ -191,7 +226,7 @@ class Resistance:
         full = np.empty(len(q))
         full[followers] = following
         full[self._coordinates] = effort - self._follow.T @ following
-        return full.tolist()
+        return full.tolist(), motors
 
     def _coefficients(self, velocity: list[float]) -> np.ndarray:
         """Return D: damping, and friction over velocity."""

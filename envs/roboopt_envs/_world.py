@@ -16,7 +16,6 @@ import os
 import sys
 import tempfile
 import warnings
-import weakref
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -36,13 +35,13 @@ from roboopt.urdf import (
     written_meshes,
 )
 
+from ._client import Client
 from ._resistance import FRICTION_VELOCITY, MAX_SPEED, Resistance
 from ._silence import captured_messages, import_pybullet_silently
 
 import_pybullet_silently()
 
 import pybullet  # noqa: E402
-from pybullet_utils.bullet_client import BulletClient  # noqa: E402
 
 STAND_INS = "capsules from joint to joint stand in for"
 MAX_JOINTS = 127  # PyBullet reports the state of no body with more, fixed ones included
@@ -90,8 +89,8 @@ class PybulletWorld:
         self._own_shapes = True
         if said := unusable_shapes(model, self._meshes):
             _warn(said)
-        self.client = _Client(pybullet.GUI if gui else pybullet.DIRECT)
-        self._time_step = 1 / 240
+        self.client = Client(pybullet.GUI if gui else pybullet.DIRECT)
+        self.time_step = 1 / 240
         self._load(model, "robot")
         gravity = EARTH_GRAVITY if model.gravity is None else model.gravity
         slow = np.full(len(model.friction), FRICTION_VELOCITY)
@@ -184,7 +183,15 @@ class PybulletWorld:
             self.client.changeDynamics(
                 self.body, link, linearDamping=linear, angularDamping=angular
             )
-        self._as_loaded = self._new_resistance(damping, None)
+        self.set_drives(np.zeros(len(damping)), None)
+
+    def set_drives(self, rotors: np.ndarray, motors: Any) -> None:
+        """Add the inertia of `rotors` (n,) to the joints, and motors, as `Resistance`.
+
+        A robot that replaces another has none before this is called again.
+        """
+        self._drives = rotors, motors
+        self._as_loaded = self._new_resistance(self.damping, None)
         self._resistance = self._as_loaded
 
     def _new_resistance(
@@ -196,7 +203,8 @@ class PybulletWorld:
             damping=damping,
             friction=self.friction,
             friction_velocity=self.friction_velocity,
-            armature=self.armature,
+            armature=self.armature + self._drives[0],
+            motors=self._drives[1],
             gravity=self.gravity,
             air=(self.linear_damping, self.angular_damping),
             mass_factors=masses,
@@ -232,7 +240,7 @@ class PybulletWorld:
 
     def set_time_step(self, time_step: float) -> None:
         """Let `advance` take `time_step` [s]."""
-        self._time_step = time_step
+        self.time_step = time_step
         self.client.setTimeStep(time_step)
 
     def place(self, q: np.ndarray, velocity: np.ndarray) -> None:
@@ -267,17 +275,32 @@ class PybulletWorld:
             for joint, state in zip(self._moving, states, strict=True):
                 self.client.resetJointState(self.body, joint, state[0], state[1])
 
-    def advance(self, efforts: list[float]) -> tuple[list[float], list[float]]:
-        """Step once under all joints' efforts [N·m or N]; return q, q̇."""
-        if self._resistance.acts:
+    def advance(
+        self,
+        efforts: np.ndarray,
+        *,
+        damping: np.ndarray | None = None,
+        targets: np.ndarray | None = None,
+    ) -> tuple[list[float], list[float], np.ndarray]:
+        """Step once; return q, q̇ and the efforts that the motors applied [N·m or N].
+
+        Args:
+            efforts: of all joints [N·m or N].
+            damping: of the motors by their back-EMF, added to the joints' (n,).
+            targets: of the motors of `set_drives` (m,) [rad or m, rad/s or m/s].
+        """
+        forces = efforts.tolist()
+        if self._resistance.acts or damping is not None or targets is not None:
             states = self._get_states(self.body, self._moving)
-            efforts = self._resistance.efforts(efforts, states, self._time_step)
+            forces, efforts = self._resistance.efforts(
+                efforts, states, self.time_step, damping=damping, targets=targets
+            )
         self._set_motors(
-            self.body, self._moving, pybullet.TORQUE_CONTROL, forces=efforts
+            self.body, self._moving, pybullet.TORQUE_CONTROL, forces=forces
         )
         self._step()
         states = self._get_states(self.body, self.joint_indices)
-        return [state[0] for state in states], [state[1] for state in states]
+        return [state[0] for state in states], [state[1] for state in states], efforts
 
     def gravity_effort(self, q: np.ndarray) -> np.ndarray:
         """Return the efforts that hold the robot still at q, (n,) [N·m or N].
@@ -369,30 +392,3 @@ class PybulletWorld:
 
 def _warn(message: str) -> None:
     warnings.warn(message, UserWarning, stacklevel=4)
-
-
-class _Client(BulletClient):
-    """A client that connects without printing its (empty) options.
-
-    A client that is still open at the end of the program is closed before PyBullet is
-    unloaded; `BulletClient.__del__` would call it afterwards.
-    """
-
-    def __init__(self, mode: int):
-        self._shapes = {}
-        self._client = pybullet.connect(mode)
-        self._close = weakref.finalize(self, _disconnect, self._client, os.getpid())
-
-    def disconnect(self) -> None:
-        self._client = -1
-        self._close()
-
-    def __del__(self) -> None:
-        pass
-
-
-def _disconnect(client: int, process: int) -> None:
-    """Close a client of this process; a fork does not own its parent's."""
-    if process == os.getpid():
-        with contextlib.suppress(pybullet.error):
-            pybullet.disconnect(physicsClientId=client)

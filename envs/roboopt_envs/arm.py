@@ -18,6 +18,7 @@ import pybullet_data
 
 from roboopt._errors import RobooptError
 from roboopt.urdf import UrdfModel, read_urdf
+from roboopt.urdf.drive import Drive
 
 from ._actuators import Actuators
 from ._camera import View
@@ -69,6 +70,10 @@ class Arm(FixedBaseEnv):
         time_step: of the simulation [s].
         control_period: of a step, for which an action is held [s]; a whole number of
             time steps, one by default.
+        interface: what an action is: "torque", for efforts, "position" or "velocity" of
+            the driven joints, or with a DC motor "voltage" or "duty".
+        drive: the actuators between commands and efforts, a `roboopt.dynamics.Drive` or
+            a mapping from the names of its numbers.
         actuators: the motors of all joints; by default 1 Ω and 10 A at the limit.
         model: a fitted model of the robot, as in `apply`.
         randomize: largest relative change of every mass and joint damping at a reset.
@@ -107,6 +112,8 @@ class Arm(FixedBaseEnv):
         duration: float = 3.0,
         time_step: float = 1 / 240,
         control_period: float | None = None,
+        interface: str = "torque",
+        drive: Drive | Mapping[str, Any] | None = None,
         actuators: Actuators | None = None,
         model: Any = None,
         randomize: float = 0.0,
@@ -160,6 +167,8 @@ class Arm(FixedBaseEnv):
             duration=duration,
             time_step=time_step,
             control_period=control_period,
+            interface=interface,
+            drive=drive,
             actuators=actuators,
             randomize=randomize,
             view=View(

@@ -5,12 +5,14 @@ the observation is the state. The cart weighs 1 kg; the pole is a uniform rod of
 and 1 m; the force is at most 10 N and the rail reaches to ±2.4 m.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
 from roboopt.urdf import read_urdf
+from roboopt.urdf.drive import Drive
 
 from ._actuators import Actuators
 from ._camera import View
@@ -31,6 +33,10 @@ class CartPole(FixedBaseEnv):
         time_step: of the simulation [s].
         control_period: of a step, for which an action is held [s]; a whole number of
             time steps, one by default.
+        interface: what an action is: "torque", for efforts, "position" or "velocity" of
+            the driven joints, or with a DC motor "voltage" or "duty".
+        drive: the actuators between commands and efforts, a `roboopt.dynamics.Drive` or
+            a mapping from the names of its numbers.
         actuators: the motors of cart and pole; by default 1 Ω and 10 A at the limit.
         randomize: largest relative change of every mass and joint damping at a reset.
         render_mode: None, "rgb_array" or "human".
@@ -56,6 +62,8 @@ class CartPole(FixedBaseEnv):
         duration: float | None = None,
         time_step: float = 1 / 240,
         control_period: float | None = None,
+        interface: str = "torque",
+        drive: Drive | Mapping[str, Any] | None = None,
         actuators: Actuators | None = None,
         randomize: float = 0.0,
         render_mode: str | None = None,
@@ -77,6 +85,8 @@ class CartPole(FixedBaseEnv):
             duration=self.default_duration if duration is None else duration,
             time_step=time_step,
             control_period=control_period,
+            interface=interface,
+            drive=drive,
             actuators=actuators,
             randomize=randomize,
             view=view,

@@ -23,6 +23,7 @@ import numpy as np
 from jaxtyping import jaxtyped
 
 from roboopt._core import Frozen
+from roboopt.urdf.drive import Drive
 
 SPACES = {
     **{
@@ -56,6 +57,7 @@ FUNCTIONS = {
 """The functions by the beginning of their names and the module that holds them."""
 OTHERS: dict[str, type] = {
     "Frozen": Frozen,
+    "dynamics.Drive": Drive,
     "functools.partial": functools.partial,
     "jax.tree_util.Partial": jax.tree_util.Partial,
 }

@@ -23,7 +23,7 @@ CALLS = {
 """Primitives that only call a jaxpr, and the parameter that holds it."""
 VIEWS = (
     *("convert_element_type", "reshape", "squeeze", "copy", "broadcast_in_dim"),
-    *("slice", "dynamic_slice", "gather", "transpose", "rev"),
+    *("slice", "dynamic_slice", "gather", "transpose", "rev", "split", "unstack"),
 )
 """Primitives that select or arrange elements of their first input."""
 MAX_INDEX_SIZE = 64
@@ -197,8 +197,9 @@ def selections(graph: Graph) -> dict[Variable, tuple[Variable, np.ndarray]]:
             if any(v is None for v in given[1:]):
                 continue
             origin, places = found[source]
+            every = [places]
             if equation.primitive != "convert_element_type":
-                numbers = jnp.asarray(places, source.dtype)
-                places = np.asarray(equation.apply(numbers, *given[1:])[0]).astype(int)
-            found[equation.outputs[0]] = origin, places
+                every = equation.apply(jnp.asarray(places, source.dtype), *given[1:])
+            for output, numbers in zip(equation.outputs, every, strict=True):
+                found[output] = origin, np.asarray(numbers).astype(int)
     return found

@@ -27,3 +27,4 @@ from roboopt.dynamics._twin import linearize as linearize
 from roboopt.dynamics._urdf import load_urdf as load_urdf
 from roboopt.dynamics._urdf import save_urdf as save_urdf
 from roboopt.urdf.bullet_solver import constraint_row_order as constraint_row_order
+from roboopt.urdf.drive import Drive as Drive

@@ -37,7 +37,8 @@ from roboopt.urdf.bullet_solver import (
 class PositionMotors(Jittable):
     """PyBullet's POSITION_CONTROL on each actuated joint, with target velocity 0.
 
-    A motor demands the velocity q̇ + kp (q_target − q)/Δt − kd q̇.
+    A motor demands the velocity q̇ + kp (q_target − q)/Δt − kd q̇; where a command is a
+    velocity, PyBullet's VELOCITY_CONTROL demands q̇ + kd (q̇_target − q̇).
     """
 
     kp: Float[Array, " act"]
@@ -93,30 +94,35 @@ class _Rows(NamedTuple):
 
 def constrained_velocity(
     twin: Any,
+    robot: Any,
     q: Float[Array, " joint"],
     free: Float[Array, " joint"],
     targets: Float[Array, " act"],
     time_step: float | Float[Array, ""],
-) -> Float[Array, " joint"]:
+) -> tuple[Float[Array, " joint"], Float[Array, " joint"]]:
     """Return the velocity of a `Twin` that Bullet's solver makes of `free`.
 
-    The motors' targets [rad or m] are clipped to the robot's limits if these act, as
-    PyBullet clips them.
+    The motors' efforts [N·m or N] are returned too. Their target positions [rad or m]
+    are clipped to the robot's limits if these act, as PyBullet clips them. `robot` is
+    the twin's, with the inertia that the impulses move.
     """
-    robot, motors, at = twin.robot, twin.motors, np.array(twin.actuated)
+    motors, at = twin.motors, np.array(twin.actuated)
+    to_velocity = twin.interface == "velocity"
     order = constraint_row_order(robot.limited, () if motors is None else twin.actuated)
     order = [row for row in order if twin.joint_limits or row[0] == MOTOR]
     if not order:
-        return free
+        return free, jnp.zeros_like(free)
     compliance = invert_positive_definite(robot.mass_matrix(q))
     impulses = {}
     if twin.joint_limits:
         impulses[LOWER] = _limit_impulses(q - robot.lower, free, time_step)
         impulses[UPPER] = _limit_impulses(robot.upper - q, -free, time_step)
-        within = jnp.clip(targets, robot.lower[at], robot.upper[at])
-        targets = jnp.where(np.array(robot.limited)[at], within, targets)
+        if motors is not None and not to_velocity:
+            within = jnp.clip(targets, robot.lower[at], robot.upper[at])
+            targets = jnp.where(np.array(robot.limited)[at], within, targets)
     if motors is not None:
         change = motors.kp * (targets - q[at]) / time_step - motors.kd * free[at]
+        change = motors.kd * (targets - free[at]) if to_velocity else change
         impulse = motors.max_force * time_step
         impulses[MOTOR] = _Impulses(
             _scattered(change, at, q),
@@ -124,7 +130,11 @@ def constrained_velocity(
             _scattered(impulse, at, q),
             jnp.ones_like(q),
         )
-    return free + _solve(_stack(order, impulses, compliance))
+    change, found = _solve(_stack(order, impulses, compliance))
+    rows = [row for row, (kind, _) in enumerate(order) if kind == MOTOR]
+    joints = np.array([order[row][1] for row in rows], int)
+    of_motors = jnp.zeros_like(free).at[joints].set(found[np.array(rows, int)])
+    return free + change, of_motors / time_step
 
 
 class _Impulses(NamedTuple):
@@ -202,8 +212,8 @@ def _start(rows: _Rows) -> _State:
 
 
 @jax.custom_jvp
-def _solve(rows: _Rows) -> Array:
-    """Return Δq̇, in as many sweeps as the rows need."""
+def _solve(rows: _Rows) -> tuple[Array, Array]:
+    """Return Δq̇ and λ, in as many sweeps as the rows need."""
 
     def unfinished(counted):
         count, (_, _, stopped) = counted
@@ -213,18 +223,18 @@ def _solve(rows: _Rows) -> Array:
         count, state = counted
         return count + 1, _two_sweeps(rows, state)
 
-    _, (change, _, _) = jax.lax.while_loop(unfinished, advance, (0, _start(rows)))
-    return change
+    _, found = jax.lax.while_loop(unfinished, advance, (0, _start(rows)))
+    return found[0], found[1]
 
 
-def _solve_in_full(rows: _Rows) -> Array:
-    """Return Δq̇ in a fixed number of sweeps, which reverse mode can differentiate."""
+def _solve_in_full(rows: _Rows) -> tuple[Array, Array]:
+    """Return both in a fixed number of sweeps, which reverse mode can differentiate."""
 
     def advance(state, _):
         return _two_sweeps(rows, state), None
 
-    (change, _, _), _ = jax.lax.scan(advance, _start(rows), None, length=SWEEP_PAIRS)
-    return change
+    found, _ = jax.lax.scan(advance, _start(rows), None, length=SWEEP_PAIRS)
+    return found[0], found[1]
 
 
 @_solve.defjvp

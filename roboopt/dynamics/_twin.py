@@ -15,7 +15,9 @@ With `implicit_damping`, joint damping and friction act on the new velocity inst
 Δt, where the explicit step diverges once Δt D exceeds twice the inertia.
 """
 
+import dataclasses
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import equinox as eqx
@@ -36,8 +38,22 @@ from roboopt.dynamics._actuation import (
 from roboopt.dynamics._bullet import load_env
 from roboopt.dynamics._constraints import PositionMotors, constrained_velocity
 from roboopt.dynamics._describe import has_values
+from roboopt.dynamics._held import Path
 from roboopt.dynamics._multibody import Multibody
+from roboopt.urdf.drive import (
+    KD,
+    KP,
+    Drive,
+    Memory,
+    as_drive,
+    followed,
+    has_loop,
+    motor_effort,
+)
 
+jax.tree_util.register_dataclass(
+    Drive, [field.name for field in dataclasses.fields(Drive)], []
+)
 MAX_VELOCITY = 100.0  # Bullet's maxJointVelocity [rad/s or m/s]
 PROTOCOL = ("physics_client", "body", "actuated", "time_step", "effort_limits")
 
@@ -45,8 +61,10 @@ PROTOCOL = ("physics_client", "body", "actuated", "time_step", "effort_limits")
 class Twin(Jittable):
     """A dynamics `twin(state, action) -> next_state` that steps as PyBullet steps.
 
-    The state is [q, q̇]. The action is the effort [N·m or N] on the actuated joints,
-    clipped to `effort_limits`; with `motors` it is their target positions [rad or m].
+    The state is [q, q̇]. The action is the command of the actuated joints, as the
+    `interface` says: by default their effort [N·m or N], clipped to `effort_limits`. A
+    single call ignores the lag and the delay of a `drive`: a `Rollout`, which follows a
+    motion, does not.
     """
 
     robot: Multibody
@@ -56,6 +74,10 @@ class Twin(Jittable):
     joint_limits: bool = eqx.field(static=True)
     motors: PositionMotors | None
     implicit_damping: bool = eqx.field(static=True, default=False)
+    interface: str = eqx.field(static=True, default="torque")
+    drive: Drive | None = None
+    samples: int = eqx.field(static=True, default=0)
+    """Commands that are kept for the delay of the drive; 0 without lag and delay."""
 
     def __init__(
         self,
@@ -67,6 +89,8 @@ class Twin(Jittable):
         joint_limits: bool = False,
         motors: PositionMotors | None = None,
         implicit_damping: bool = False,
+        interface: str | None = None,
+        drive: Drive | Mapping[str, Any] | None = None,
     ):
         """Set `robot` in motion.
 
@@ -80,10 +104,17 @@ class Twin(Jittable):
                 robot's file are `effort_limits=robot.effort_limits`.
             joint_limits: whether joints stop at their limits; without them a step is
                 several times faster.
-            motors: position motors on the actuated joints, instead of efforts.
+            motors: PyBullet's motors, which follow positions or velocities where no
+                `drive` has a loop for them; by default with PyBullet's own gains, and
+                the effort limits as their forces.
             implicit_damping: whether joint damping and friction act on the velocity
                 after the step, as in the environments of roboopt; PyBullet's own joint
                 damping acts on the velocity before it.
+            interface: what an action is: "torque", for efforts, "position", "velocity",
+                or with a DC motor "voltage" or "duty", a share of the supply's; by
+                default "torque", or "position" with `motors`.
+            drive: the actuators between commands and efforts, or a mapping from the
+                names of their numbers.
 
         Raises:
             RobooptError: if an argument is out of range or does not fit the joints.
@@ -99,6 +130,16 @@ class Twin(Jittable):
         if count < joints and np.shape(effort_limits) == (joints,):
             effort_limits = [effort_limits[joint] for joint in self.actuated]
         self.effort_limits = checked_effort_limits(effort_limits, count)
+        if interface is None:
+            interface = "torque" if motors is None else "position"
+        drive = as_drive(drive)
+        if not has_loop(interface, drive) and motors is None:
+            gains = np.full(count, KP), np.full(count, KD)
+            motors = PositionMotors(gains[0], gains[1], self.effort_limits)
+        self.interface, self.drive, self.samples = interface, None, 0
+        if drive is not None:
+            self.drive = drive.arrays(count, jnp)
+            self.samples = drive.samples(self.time_step) if drive.remembers else 0
         if motors is not None and motors.joints != count:
             raise RobooptError(
                 f"`motors` must hold one gain for each of the {count} actuated joints, "
@@ -140,6 +181,8 @@ class Twin(Jittable):
             effort_limits=env.effort_limits,
             joint_limits=joint_limits,
             implicit_damping=getattr(env, "implicit_damping", False),
+            interface=getattr(env, "interface", None),
+            drive=getattr(env, "drive", None),
         )
 
     def __repr__(self) -> str:
@@ -151,7 +194,7 @@ class Twin(Jittable):
             self.robot.joint_names[joint] + (f" ±{x:.4g}" if math.isfinite(x) else "")
             for joint, x in zip(self.actuated, limits, strict=True)
         ]
-        by = "efforts [N·m or N]" if self.motors is None else "position motors"
+        by = "efforts [N·m or N]" if self.interface == "torque" else self.interface
         return (
             f"Twin stepping {self.time_step:.6g} s, driven by {by} on "
             f"{', '.join(driven)}; joint limits {'on' if self.joint_limits else 'off'}"
@@ -170,14 +213,16 @@ class Twin(Jittable):
 
     def clip(self, action: Float[Array, " act"]) -> Float[Array, " act"]:
         """Return the action that the actuators can follow."""
-        return clipped(action, self.effort_limits) if self.motors is None else action
+        efforts = self.interface == "torque"
+        return clipped(action, self.effort_limits) if efforts else action
 
     def effort(self, action: Float[Array, " act"]) -> Float[Array, " joint"] | None:
         """Return the effort [N·m or N] on every joint, 0 on joints not actuated.
 
-        With `motors` the result is None: a target does not determine the force.
+        With `motors` or a `drive` the result is None: an action alone does not
+        determine the effort, which `path` returns.
         """
-        if self.motors is not None:
+        if self.motors is not None or self.drive is not None:
             return None
         return joint_effort(self.clip(action), self.actuated, self.joints)
 
@@ -198,20 +243,72 @@ class Twin(Jittable):
         state, action = jnp.asarray(state), jnp.asarray(action)
         check_shape("state", state.shape, (2 * self.joints,))
         check_shape("action", action.shape, (self.action_size,))
+        return self._driven(state, action, duration)[0]
+
+    @property
+    def effort_axes(self) -> tuple[int, ...] | None:
+        """Return the actuated joints where an action is not their effort, else None."""
+        given = self.motors is None and self.drive is None
+        return None if given else self.actuated
+
+    def first_memory(self) -> Memory | tuple[()]:
+        """Return the memory of a drive that has received no command yet."""
+        if not self.samples:
+            return ()
+        past = jnp.zeros((self.samples, self.action_size))
+        return Memory(jnp.zeros(()), past, past[0])
+
+    def path(
+        self, state: Float[Array, " state"], action: Float[Array, " act"], memory: Any
+    ) -> Path:
+        """Return the state and the efforts of one time step, lag and delay included."""
+        if self.drive is not None and self.samples:
+            memory, action = followed(self.drive, memory, action, self.time_step)
+        state, effort = self._driven(state, action, self.time_step)
+        return Path(state[None], effort[None], memory)
+
+    def _driven(
+        self,
+        state: Float[Array, " state"],
+        action: Float[Array, " act"],
+        duration: float | Float[Array, ""],
+    ) -> tuple[Float[Array, " state"], Float[Array, " joint"]]:
+        """Return the next state, and the effort on every joint [N·m or N]."""
         q, velocity = jnp.split(state, 2)
+        robot, at, back = self.robot, np.array(self.actuated), None
         effort = self.effort(action)
         if effort is None:
             effort = jnp.zeros_like(q)
-        robot = self.robot
+        if self.drive is not None:
+            if self.motors is None:
+                given, back = motor_effort(
+                    *(self.drive, self.interface, action, q[at], velocity[at]),
+                    self.effort_limits.astype(q.dtype),
+                )
+                effort, back = effort.at[at].set(given), effort.at[at].set(back)
+            robot = _with_drive(robot, effort.at[at].set(self.drive.armature), back)
+        slowed = robot
         if self.implicit_damping:
-            robot = with_implicit_damping(robot, velocity, duration)
-        acceleration = robot.forward_dynamics(q, velocity, effort)
-        velocity = velocity + duration * acceleration
+            slowed = with_implicit_damping(robot, velocity, duration)
+        acceleration = slowed.forward_dynamics(q, velocity, effort)
+        after = velocity + duration * acceleration
+        if back is not None:
+            effort = effort - back * (after if self.implicit_damping else velocity)
         if self.motors is not None or self.joint_limits:
-            free = jnp.clip(velocity, -MAX_VELOCITY, MAX_VELOCITY)
-            velocity = constrained_velocity(self, q, free, action, duration)
-        velocity = jnp.clip(velocity, -MAX_VELOCITY, MAX_VELOCITY)
-        return jnp.concatenate([q + duration * velocity, velocity])
+            free = jnp.clip(after, -MAX_VELOCITY, MAX_VELOCITY)
+            moved = robot if self.motors is None else slowed
+            after, pushed = constrained_velocity(self, moved, q, free, action, duration)
+            effort = effort if self.motors is None else pushed
+        after = jnp.clip(after, -MAX_VELOCITY, MAX_VELOCITY)
+        return jnp.concatenate([q + duration * after, after]), effort
+
+
+def _with_drive(robot: Multibody, armature: Array, damping: Array | None) -> Multibody:
+    """Return the robot with its rotors' inertia, and their back-EMF as damping."""
+    damping = robot.damping if damping is None else robot.damping + damping
+    return eqx.tree_at(
+        lambda r: (r.armature, r.damping), robot, (robot.armature + armature, damping)
+    )
 
 
 def with_implicit_damping(

@@ -49,6 +49,7 @@ from roboopt.policies._protocol import draw as draw
 from roboopt.policies._protocol import initial_carry as initial_carry
 from roboopt.policies._protocol import observe as observe
 from roboopt.policies._relative import RelativeActions as RelativeActions
+from roboopt.policies._setpoint_shaping import SetpointShaping as SetpointShaping
 from roboopt.policies._spaces import check_action_space as check_action_space
 from roboopt.policies._spaces import (
     check_observation_space as check_observation_space,

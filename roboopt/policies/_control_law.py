@@ -44,7 +44,8 @@ class ControlLaw(Jittable):
         """
         if not callable(law):
             raise RobooptError(f"`law` must be callable, got {law!r}.")
-        if not gains or (extra := set(units or {}) - set(gains)):
+        extra = set(units or {}) - set(gains)
+        if not gains or extra:
             said = f"units of {sorted(extra)}" if gains else "none"
             raise RobooptError(f"`gains` must hold gains by name, got {said}.")
         self.law, self.units = law, tuple((units or {}).items())

@@ -77,7 +77,8 @@ def named_controller(name: str, env: Any, twin: Any, task: Any) -> tuple[Any, st
     words, make = CONTROLLERS[name]
     robot = None if hasattr(twin, "dynamics") else getattr(twin, "robot", None)
     full = twin.action_size == twin.joints
-    if robot is None or (name != "lqr" and not full):
+    efforts = getattr(env.unwrapped, "interface", "torque") == "torque"
+    if robot is None or not efforts or (name != "lqr" and not full):
         raise RobooptError(
             f"`controller` must be another than {name} for this robot: {words} needs a "
             "motor at every joint, and actions that are efforts."

@@ -23,6 +23,7 @@ from roboopt.policies import (
     Clipped,
     EnergyShapingSwingUp,
     LinearFeedback,
+    SetpointShaping,
     StatefulPolicy,
     TimeVaryingPolicy,
     act,
@@ -46,6 +47,8 @@ STEPS = 40
 BALANCE_GAINS = (-2.0, -40.0, -4.0, -10.0)  # [N/m, N/rad, N·s/m, N·s/rad]
 UPRIGHT_GAINS = (-9.0, -65.0, -10.0, -14.0)
 MIN_JOULES_PER_COST = 1e-9  # J/s
+FIRST_LEAD = {"position": 0.0, "velocity": 3.0}
+"""Of shaped setpoints [1, 1/s]."""
 ENERGY_SHARES = {True: 0.3, False: 0.1}
 """Energy at first over the task cost, by whether every joint is driven."""
 
@@ -147,6 +150,9 @@ class TuningProblem:
                 "actuated": [env.joint_names[i] for i in env.actuated],
                 "effort_limits": np.asarray(env.effort_limits).tolist(),
                 "time_step": env.time_step,
+                "control_period": self.rollout.dynamics.time_step,
+                "interface": getattr(env, "interface", "torque"),
+                "drive": _fields(getattr(env, "drive", None)),
                 "horizon": self.rollout.horizon,
                 "task": {type(objective.task).__name__: _fields(objective.task)},
                 "actuators": _fields(objective.actuators),
@@ -220,6 +226,18 @@ def _first(
     # Default gains are efforts: none suits a twin whose actions are rescaled.
     robot = None if hasattr(twin, "dynamics") else getattr(twin, "robot", None)
     inner = env.unwrapped
+    interface = getattr(inner, "interface", "torque")
+    setpoints = interface in ("position", "velocity")
+    if robot is not None and setpoints and full and not hasattr(inner, "upright"):
+        lead = FIRST_LEAD[interface]
+        first = SetpointShaping(robot, lead=lead, interface=interface)
+        return first, f"the goal as a {interface} setpoint, shaped", starts
+    if interface != "torque":
+        raise RobooptError(
+            "`controller` must be given where `interface` is not torque: there is a "
+            "default only for setpoints of an arm that reaches its goals, got "
+            f"{interface}."
+        )
     if robot is not None and hasattr(inner, "upright"):
         return *named_controller("lqr", env, twin, task), starts
     if robot is not None and full:

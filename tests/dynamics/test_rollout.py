@@ -57,13 +57,19 @@ def test_gradient_matches_finite_differences(twin):
     assert_derivatives(end, (2.0, STARTS), rtol=1e-6, atol=1e-6)
 
 
-def test_with_motors_an_action_is_a_target_and_efforts_are_unknown(twin):
+def test_with_motors_an_action_is_a_target_and_efforts_are_theirs(twin):
     motors = PositionMotors([0.1], [1.0], [1e4])
     driven = Twin(twin.robot, 1 / 240, actuated=(0,), motors=motors)
     policy = lambda observation: observation[4:]  # noqa: E731
     starts = jnp.zeros((1, 5)).at[0, 4].set(0.5)
     trajectory = Rollout(driven, 2)(policy, starts)
-    assert trajectory.efforts is None
+    assert driven.effort(jnp.zeros(1)) is None
+    # The efforts are those of the motion by the equation of motion.
+    q, speed = jnp.split(trajectory.observations[0, :, :4], 2, -1)
+    acceleration = 240 * jnp.diff(speed, axis=0)
+    needed = jax.vmap(driven.robot.inverse_dynamics)(q[:-1], speed[:-1], acceleration)
+    assert trajectory.efforts is not None
+    np.testing.assert_allclose(trajectory.efforts[0], needed, rtol=1e-9, atol=1e-9)
     np.testing.assert_array_equal(trajectory.actions[0], [[0.5], [0.5]])
     # A tenth of what is left, each step.
     np.testing.assert_allclose(trajectory.observations[0, 1:, 0], [0.05, 0.095])
