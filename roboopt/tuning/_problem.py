@@ -23,11 +23,15 @@ from roboopt.policies import (
     Clipped,
     EnergyShapingSwingUp,
     LinearFeedback,
-    PDGravityCompensation,
     SetpointShaping,
+    StatefulPolicy,
+    TimeVaryingPolicy,
+    act,
+    initial_carry,
     observe,
 )
 from roboopt.rollouts import Rollout, robot_notes, twin_rollout
+from roboopt.tuning._controllers import CONTROLLERS, named_controller
 from roboopt.tuning._environment import ROBOTS as ROBOTS
 from roboopt.tuning._environment import TASKS as TASKS
 from roboopt.tuning._environment import (
@@ -189,14 +193,19 @@ def _fields(value: Any) -> Any:
 
 
 def _policy(given: Any) -> Any:
-    """Return a controller: as it is given, or from a file; without its limits."""
+    """Return a controller: as it is given, or from a file; without its limits.
+
+    The name of a controller stays what it is.
+    """
+    if isinstance(given, str) and given in CONTROLLERS:
+        return given
     if isinstance(given, str | Path):
         path = Path(given)
         path = path / CONTROLLER_FILE if path.is_dir() else path
         if not path.is_file():
             raise RobooptError(
-                f"`controller` must be a run or its {CONTROLLER_FILE}, got {path}, "
-                "which is not there."
+                f"`controller` must be a run or its {CONTROLLER_FILE}, or one of "
+                f"{', '.join(CONTROLLERS)}, got {path}, which is not there."
             )
         given = load(path)
     return given.policy if isinstance(given, Clipped) else given
@@ -209,6 +218,8 @@ def _first(
     twin = rollout.dynamics
     full = twin.action_size == twin.joints
     starts = (16 if twin.joints < 4 else 8) if full else 32
+    if isinstance(given, str):
+        return *named_controller(given, env, twin, task), starts
     if given is not None:
         _check_controller(given, env, seed)
         return given, type(given).__name__, starts
@@ -228,19 +239,9 @@ def _first(
             f"{interface}."
         )
     if robot is not None and hasattr(inner, "upright"):
-        state = np.concatenate([inner.upright, 0 * inner.upright])
-        first = LinearFeedback.regulator(twin, task.cost_rate, state)
-        return first, "the linear-quadratic regulator of the task cost", starts
+        return *named_controller("lqr", env, twin, task), starts
     if robot is not None and full:
-        limits = env.unwrapped.effort_limits
-        first = PDGravityCompensation.from_limits(
-            robot,
-            limits,
-            twin.time_step,
-            implicit_damping=getattr(twin, "implicit_damping", False),
-        )
-        name = "proportional-derivative control with gravity compensation"
-        return first, name, starts
+        return *named_controller("pd", env, twin, task), starts
     if robot is None or tuple(robot.revolute) != (False, True):
         raise RobooptError(
             "`controller` must be given: there are defaults for fully driven robots, "
@@ -267,9 +268,15 @@ def _check_controller(controller: Any, env: Any, seed: int) -> None:
             "equinox module or another pytree; a lambda or a closure hides them. Got "
             f"{controller!r}."
         )
-    act = lambda seen: observe(controller, controller, seen, "controller")  # noqa: E731
+
+    def once(seen: Any) -> Any:
+        if isinstance(controller, StatefulPolicy | TimeVaryingPolicy):
+            carry = initial_carry(controller, jax.random.key(0))
+            return act(controller, carry, seen, jnp.zeros(()))[1]
+        return observe(controller, controller, seen, "controller")
+
     try:
-        action = jax.eval_shape(act, jnp.asarray(start))
+        action = jax.eval_shape(once, jnp.asarray(start))
     except RobooptError as error:
         if str(error).startswith("`controller`"):
             raise
