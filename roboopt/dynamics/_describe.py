@@ -28,7 +28,8 @@ def has_values(module: eqx.Module) -> bool:
     ]
     leaves = jax.tree.leaves([vars(module).get(f.name) for f in fields])
     concrete = [
-        isinstance(leaf, jax.Array | np.ndarray | float) and not isinstance(leaf, Tracer)
+        isinstance(leaf, jax.Array | np.ndarray | float)
+        and not isinstance(leaf, Tracer)
         for leaf in leaves
     ]
     return len(leaves) >= len(fields) and all(concrete)
