@@ -36,7 +36,7 @@ from roboopt.urdf import (
 )
 
 from ._client import Client
-from ._resistance import FRICTION_VELOCITY, MAX_SPEED, Resistance
+from ._resistance import MAX_SPEED, Resistance
 from ._silence import captured_messages, import_pybullet_silently
 
 import_pybullet_silently()
@@ -93,8 +93,7 @@ class PybulletWorld:
         self.time_step = 1 / 240
         self._load(model, "robot")
         gravity = EARTH_GRAVITY if model.gravity is None else model.gravity
-        slow = np.full(len(model.friction), FRICTION_VELOCITY)
-        numbers = model.damping, model.friction, slow, model.armature
+        numbers = model.damping, model.friction, model.friction_velocity, model.armature
         self._set_physics(*numbers, np.array(gravity), 0.0, 0.0)
         self._marker: int | None = None
 

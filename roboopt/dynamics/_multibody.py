@@ -23,9 +23,7 @@ from roboopt._core import AnyArray, Jittable, compiled
 from roboopt._errors import RobooptError
 from roboopt.dynamics import _rigid_bodies as rigid
 from roboopt.dynamics._describe import describe_robot
-
-FRICTION_VELOCITY = 1e-2
-"""v_s of a joint for which nothing else is known [rad/s or m/s]."""
+from roboopt.urdf import FRICTION_VELOCITY
 
 
 class MovingJoint(NamedTuple):
