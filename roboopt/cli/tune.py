@@ -55,8 +55,11 @@ class Tune:
     )
     urdf: Path | None = flag(None, "URDF of a fixed-base robot, instead of --robot.")
     model: Path | None = flag(None, MODEL_HELP)
-    controller: Path | None = flag(
-        None, "Starting controller: a run or its controller.npz.", BY_ROBOT
+    controller: str | None = flag(
+        None,
+        "Starting controller, by name, or from a run or its controller.npz.",
+        BY_ROBOT,
+        shown="{pd,pid,computed-torque,impedance,lqr,RUN}",
     )
     steps: int | None = flag(None, "Gradient steps.", "40")
     seconds: float = flag(

@@ -160,12 +160,13 @@ class CloneResult(VerbResult):
         last = known[np.isfinite(known)][-1]
         if self.linear_kept:
             return [
-                "No network was better by 2 % on validation demonstrations than the "
-                'linear policy, which is the clone; the policy "mlp" keeps a network.'
+                "The clone is the linear policy: on demonstrations that neither has "
+                "seen, no network is better by more than two standard errors. The "
+                'policy "mlp" keeps a network.'
             ]
         said = (
             f"The policy is that of step {best} of {self.training.steps}, the best on "
-            f"validation demonstrations, with a mismatch of {number(known[best])}"
+            f"demonstrations that select it, with a mismatch of {number(known[best])}"
         )
         if last - known[best] < OVERFITTING_RISE * abs(known[best]):
             return [f"{said}."]
@@ -257,8 +258,8 @@ class CloneResult(VerbResult):
         )
         kept = "the best network" if self.linear_kept else "the policy kept"
         caption = (
-            "The mismatch of the batches, and on validation demonstrations, which no "
-            f"step uses; the dot is {kept}."
+            "The mismatch of the batches, and on validation demonstrations, which the "
+            f"network judged has not seen; the dot is {kept}."
         )
         figure = Figure(panels, caption, columns=2)
         return Section("The training", [Notes([note]), figure])

@@ -1,7 +1,7 @@
 """The training of a clone: what is minimized, over which samples, and how it went."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,15 +25,16 @@ from roboopt.imitation._policy_kinds import (
     objective_for,
     with_memory,
 )
-from roboopt.imitation._toward_last_action import toward_last_action
+from roboopt.imitation._selection import Selection
 from roboopt.losses import FlowMatching, flow_batches
 from roboopt.objectives import ActionMismatch
 from roboopt.optimize import Result, adam, minimize
-from roboopt.policies import LinearPolicy, SampleActions
+from roboopt.policies import SampleActions
 
 DAGGER_SEED_OFFSET = 2_000_003
 DAGGER_EPISODES = 5  # per round
-MIN_GAIN = 0.02  # of the validation mismatch, of a network over a linear policy
+FOLDS = 5
+MAX_FOLDED = 50  # episodes: a fifth of more is enough to select by
 MAX_HELD_OUT_FLOW_SAMPLES = 4096
 EXPLAINED_SAMPLES = 1024
 NO_BETTER = ": a network was no better"
@@ -63,8 +64,8 @@ class Training:
     """Of the environment's actions; None without an environment."""
     past: tuple[int, Any]
     """How many of its last actions the policy sees, and the one before an episode."""
-    linear: Any
-    """The linear policy that a network must beat; None where it need not."""
+    selection: Selection | None
+    """What chooses between a network and a linear policy; None where nothing does."""
 
     @classmethod
     def of(
@@ -78,9 +79,13 @@ class Training:
         chunk: int | None,
         batch_size: int,
         seed: int,
+        folded: bool,
         **network: Any,
     ) -> "Training":
-        """Choose a policy and a loss that fit the demonstrations and the actions."""
+        """Choose a policy and a loss that fit the demonstrations and the actions.
+
+        With `folded`, few episodes select the default policy by cross-validation.
+        """
         if env is None:
             discrete = np.asarray(data.training[0].actions).dtype.kind in "iu"
         else:
@@ -94,33 +99,33 @@ class Training:
         parts, source = data.samples(**cut)
         samples, held_out = parts["training"], parts["held_out"]
         validation, known = parts.get("validation"), parts["known"]
-        words, linear = type(policy).__name__, None
+        objective = objective_for(kind, loss, known)
+        words, selection = type(policy).__name__, None
         if not own:
             ends = np.stack([np.asarray(e.observations)[-1] for e in data.known])
             motion = {"goal": ends.mean(0), "time_step": data.training[0].time_step}
             network |= {"history": history, "chunk": chunk, "seed": seed}
             network["motion"] = motion
-            # All but held-out samples normalize it, and begin its linear path.
-            if policy is None and kind == "mlp" and validation is not None:
-                linear = fresh_policy("linear", known, env, **network)
-                ridge = data.past_actions and chunk is None and not _censored(known)
-                if ridge and isinstance(linear[0], LinearPolicy):
-                    toward = toward_last_action(linear[0], samples, validation, known)
-                    linear = toward, "linear, drawn toward its last action"
-            policy, words = fresh_policy(kind, known, env, **network)
-        objective = objective_for(kind, loss, known)
+
+            def build(kind: str, begin: Demonstrations) -> tuple[Any, str]:
+                return fresh_policy(kind, begin, env, **network)
+
+            # What selects a network does not begin it.
+            begin = known if kind in ("linear", "stable") else samples
+            chooses = policy is None and kind == "mlp" and validation is not None
+            policy, words = build(kind, begin)
+            if chooses:
+                whole = {"chunk": chunk, "seed": seed, "folded": folded}
+                selection = _selecting(data, parts, objective, build, **whole)
+                policy = selection.networks[-1]
+                samples = known if selection.folded else samples
         batch_size = min(batch_size, len(samples))
-        count = len(samples) if source is None else len(source)
-        seen = f"last {history} observations" if history > 1 else "last observation"
-        if data.past_actions:
-            seen += f" and {_counted(data.past_actions, 'past action')}"
-        selecting = 0 if validation is None else len(validation)
         description = {
             "policy": words,
-            "input": f"the {seen}",
+            "input": _input(history, data.past_actions),
             "loss": type(objective.loss).__name__,
-            "samples": f"{count} for training, {selecting} for validation, "
-            f"{len(held_out)} held out {data.split}",
+            "samples": _counts(samples if source is None else source, parts, selection)
+            + f", {len(held_out)} held out {data.split}",
         }
         if chunk is not None:
             description["chunk"] = f"{chunk} actions predicted at once"
@@ -138,7 +143,7 @@ class Training:
             description=description,
             space=None if env is None else env.action_space,
             past=(data.past_actions, data.first_action),
-            linear=linear,
+            selection=selection,
         )
         if not isinstance(objective.loss, FlowMatching):
             return made
@@ -195,7 +200,7 @@ class Training:
             max_steps=max_steps,
             **self.cut,
         )
-        return dataclasses.replace(self, data=source, validation=None, linear=None)
+        return dataclasses.replace(self, data=source, validation=None, selection=None)
 
     @property
     def discrete(self) -> bool:
@@ -260,7 +265,10 @@ class Training:
             RobooptError: if there is no time for a step.
         """
         objective, data, size = self.objective, self.data, self.batch_size
-        validation, optimizer = self.validation, None
+        model, validation, optimizer = self.policy, self.validation, None
+        if self.folded:
+            assert self.selection is not None
+            objective, model, data, validation = self.selection.descent
         if dropout:
             if size is None or not isinstance(data, Demonstrations):
                 raise RobooptError(
@@ -274,7 +282,7 @@ class Training:
             optimizer = adam(steps, weight_decay=weight_decay)
         result = minimize(
             objective,
-            self.policy,
+            model,
             data,
             steps=steps,
             batch_size=size,
@@ -291,24 +299,79 @@ class Training:
             raise KeyboardInterrupt
         return result
 
-    def without_gain(self, result: Result) -> Result:
-        """Return the result with the linear policy if the network is hardly better."""
-        if self.linear is None:
-            return result
-        model, words = self.linear
-        loss = float(called(self.objective, model, self.validation))
-        if result.loss < (1 - MIN_GAIN) * loss:
-            return result
-        self.description["policy"] = words + NO_BETTER
-        return dataclasses.replace(result, model=model, loss=loss)
+    @property
+    def folded(self) -> bool:
+        """Return whether cross-validation selects the policy."""
+        return self.selection is not None and self.selection.folded
 
-    def mismatch(self, model: Any) -> dict[str, float]:
+    def selected(self, result: Result) -> tuple[Result, float]:
+        """Return the result with the policy that is kept, and its error.
+
+        The error is the root mean square on samples that select, over the actions'
+        spread; NaN where nothing chooses between policies.
+        """
+        if self.selection is None:
+            return result, np.nan
+        kept, said = self.selection.kept(result.model, self.limits), self.description
+        if kept.share == 0:
+            said["policy"] = self.selection.words + NO_BETTER
+        elif kept.share < 1:
+            said["policy"] += f", {kept.share:.0%} of its way from the linear policy"
+        return dataclasses.replace(result, model=kept.model, loss=kept.loss), kept.error
+
+    def mismatch(self, result: Result) -> dict[str, float]:
         """Return the mismatch by "training", "validation" where known, "held out"."""
         parts = {"training": self.batch(), "held out": self.held_out}
-        if self.validation is not None:
+        if self.validation is not None and self.selection is None:
             parts["validation"] = self.validation
-        measure = lambda part: float(called(self.objective, model, part))  # noqa: E731
-        return {name: measure(part) for name, part in parts.items()}
+        found = {
+            k: float(called(self.objective, result.model, x)) for k, x in parts.items()
+        }
+        # A linear policy that is kept has learned from validation samples since.
+        return found if self.selection is None else {**found, "validation": result.loss}
+
+
+def _selecting(
+    data: DemonstrationSet,
+    parts: dict[str, Demonstrations],
+    objective: ActionMismatch,
+    build: Callable[[str, Demonstrations], tuple[Any, str]],
+    *,
+    chunk: int | None,
+    seed: int,
+    folded: bool,
+) -> Selection:
+    """Return what chooses between networks and linear policies that `build` makes."""
+    few = 1 < len(data.known) <= MAX_FOLDED and len(data.whole) > 1
+    folds = 0
+    if folded and few and data.folder is None:
+        folds = min(FOLDS, len(data.known))
+    lengths = [e.steps for e in (data.known if folds else data.validation)]
+    if data.folder is not None:  # Nobody knows whose samples were drawn.
+        lengths = [len(parts["validation"])]
+    near = bool(data.past_actions) and chunk is None and not _censored(parts["known"])
+    return Selection.of(
+        objective, parts, lengths, build, folds=folds, seed=seed, ridge=near
+    )
+
+
+def _input(history: int, past_actions: int) -> str:
+    """Return what the policy sees, in words."""
+    seen = f"last {history} observations" if history > 1 else "last observation"
+    if past_actions:
+        seen += f" and {_counted(past_actions, 'past action')}"
+    return f"the {seen}"
+
+
+def _counts(data: Any, parts: Mapping[str, Any], selection: Selection | None) -> str:
+    """Return what teaches and what selects, in words."""
+    if selection is not None and selection.folded:
+        episodes, folds = selection.unit.max() + 1, len(selection.networks) - 1
+        said = f"{len(data)} for training, and by cross-validation for selection"
+        return f"{said} ({episodes} episodes in {folds} parts)"
+    return (
+        f"{len(data)} for training, {len(parts.get('validation', ()))} for validation"
+    )
 
 
 def _counted(count: int, name: str) -> str:

@@ -44,28 +44,27 @@ def trained(
     kept = None if checkpoint is None else Checkpoint(checkpoint)
     began = time.perf_counter()
 
-    def run(past: int, name: str, seconds: float) -> tuple[Training, Result]:
+    def run(past: int, name: str, seconds: float) -> tuple[Training, Result, float]:
         training = build(past)
         part = None if kept is None else kept.part(name)
         result = training.run(seconds=seconds, checkpoint=part, **budget)
-        return training, training.without_gain(result)
+        return training, *training.selected(result)
 
-    training, result = run(past_actions or 0, "", seconds)
+    training, result, error = run(past_actions or 0, "", seconds)
     left = seconds - (time.perf_counter() - began)
     late = result.reason in UNFINISHED or ending() or left <= 0
     if past_actions is not None or training.validation is None or late:
         return training, result
+    selecting = data.known if training.folded else data.validation
     copied = baseline_errors(
-        data.training,
-        data.validation,
-        data.first_action,
-        training.scale,
-        training.limits,
+        data.training, selecting, data.first_action, training.scale, training.limits
     )[PERSISTENCE].total
-    error = training.errors(result.model, data.validation).total
+    if training.selection is None:
+        error = training.errors(result.model, selecting).total
     if error < MAX_SHARE * copied:
         return training, result
-    other, second = run(PAST_ACTIONS, "past actions", left)
-    seen = data.with_past_actions(PAST_ACTIONS).validation
-    better = other.errors(second.model, seen).total < error
-    return (other, second) if better else (training, result)
+    other, second, found = run(PAST_ACTIONS, "past actions", left)
+    if other.selection is None:
+        seen = data.with_past_actions(PAST_ACTIONS).validation
+        found = other.errors(second.model, seen).total
+    return (other, second) if found < error else (training, result)

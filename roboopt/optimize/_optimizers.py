@@ -153,7 +153,7 @@ def _weights(params: Any) -> Any:
     """Return which leaves are the weights of layers."""
 
     def is_weight(path: Any, leaf: Any) -> bool:
-        return leaf.ndim == 2 and getattr(path[-1], "name", "") == "weight"
+        return leaf.ndim >= 2 and getattr(path[-1], "name", "") == "weight"
 
     return jax.tree_util.tree_map_with_path(is_weight, params)
 

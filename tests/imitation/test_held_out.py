@@ -21,16 +21,20 @@ def samples(**arguments):
 
 def test_the_mask_of_a_file_is_the_split():
     # Three episodes of 50 observations and one, without their last actions.
-    # Of the three to learn from, one selects the policy.
-    parts = "98 for training, 49 for validation"
-    assert samples() == f"{parts}, 49 held out as masked"
+    # The three to learn from select the default policy by cross-validation; of a policy
+    # that was asked for, one of them does.
+    crossed = "147 for training, and by cross-validation for selection"
+    assert samples() == f"{crossed} (3 episodes in 3 parts), 49 held out as masked"
+    parts = "98 for training, 49 for validation, 49 held out as masked"
+    assert samples(policy="mlp") == samples(validation=0.2) == parts
     none = {"validation": 0, "held_out": 0.5}
     said = "98 for training, 0 for validation, 98 held out by episode"
     assert samples(**none) == said
 
 
 def test_held_out_demonstrations_are_named():
-    parts = "147 for training, 49 for validation"
+    parts = "196 for training, and by cross-validation for selection"
+    parts = f"{parts} (4 episodes in 4 parts)"
     named = f"{parts}, 196 held out as named"
     assert samples(held_out=MASKED) == samples(held_out=[str(MASKED)]) == named
     episodes = ro.data.load_episodes(MASKED)[:1]

@@ -47,7 +47,7 @@ def test_a_linear_demonstrator_gets_a_linear_clone():
     # The same least squares, of all samples but those held out.
     assert made.errors["clone"] == pytest.approx(made.errors["linear"], rel=1e-9)
     assert made.errors["clone"] < made.errors["nearest neighbor"]
-    assert "linear policy, which is the clone" in said(made)
+    assert "The clone is the linear policy" in said(made)
     network = ro.clone(episodes, policy="mlp", **SMALL)
     assert isinstance(network.policy, ro.policies.MLPPolicy)
 
@@ -59,7 +59,7 @@ def test_a_curved_demonstrator_gets_a_network_that_beats_the_baselines():
     others = [x for name, x in made.errors.items() if name != "clone"]
     assert made.errors["clone"] < min(others)
     known = made.training.history["validation"]
-    assert made.mismatch["validation"] == pytest.approx(np.nanmin(known), rel=1e-9)
+    assert made.mismatch["validation"] <= (1 + 1e-9) * np.nanmin(known)
     assert f"step {made.training.best_step} of" in said(made)
 
 
@@ -163,7 +163,10 @@ def test_noise_does_not_draw_a_policy_away_from_its_last_action():
 
     known, fresh = samples(40), samples(1000)
     policy = ro.policies.LinearPolicy.of(known)
-    policies = policy, toward_last_action(policy, known, samples(40), known)
+    fold, unit = np.zeros(40, int), np.arange(40) // 4
+    learned = [known, known]
+    drawn, _ = toward_last_action([policy] * 2, learned, samples(40), fold, unit)
+    policies = policy, drawn
     squares, drawn = (
         float(np.std(jax.vmap(p)(fresh.observations) - fresh.actions)) for p in policies
     )
@@ -178,5 +181,6 @@ def test_a_law_of_the_last_action_is_learned_as_by_least_squares():
     acted = 0.5 * seen[:, 2:] + np.sin(seen[:, :1]) - 0.1 * seen[:, 1:2] + 7
     known = ro.data.Demonstrations(jnp.asarray(seen), jnp.asarray(acted))
     policy = ro.policies.LinearPolicy.of(known, angles=(0,))
-    made = toward_last_action(policy, known, known, known)
+    fold, unit = np.zeros(200, int), np.arange(200) // 20
+    _, made = toward_last_action([policy] * 2, [known] * 2, known, fold, unit)
     np.testing.assert_allclose(jax.vmap(made)(known.observations), acted, atol=1e-5)

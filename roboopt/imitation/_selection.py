@@ -1,0 +1,260 @@
+"""What a training keeps: the linear policy, the network, or a mean of both.
+
+    π_α = (1 − α) π_linear + α π_network,    α = 0, 0.1, …, 1
+
+Every α is judged on episodes that neither policy has seen, which keep the linear policy
+unless they can tell a network from it, and else the least α that they cannot tell from
+the best one (see `_standard_error`). So a network, or a part of it, has to earn its
+place.
+
+A few episodes select badly. Where there are few, all of them select, by
+cross-validation (Stone, 1974): beside the network that sees all episodes, others
+descend, on the same batches, each without a share of the episodes. The descent ends
+where the sum of the errors on these shares is least, and the first network is kept.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from roboopt._programs import filter_jit
+from roboopt.data import Demonstrations
+from roboopt.imitation._standard_error import simplest
+from roboopt.imitation._toward_last_action import toward_last_action
+from roboopt.losses import Loss
+from roboopt.objectives import ActionMismatch, Objective, Term
+from roboopt.policies import LinearPolicy, MLPPolicy
+
+MIN_UNITS = 10  # of a single run, whose parts are compared like episodes
+SHARES = np.linspace(0.0, 1.0, 11)  # α
+MAX_VALIDATED = 10_000  # samples, in each step at which the mismatch is known
+
+
+class FoldedMismatch(Objective):
+    """The mean mismatch of several policies, each on the samples that it may see.
+
+    The model is a stack of policies, and a batch holds samples and (sample, policy)
+    which policy sees which.
+    """
+
+    mismatch: ActionMismatch
+
+    def terms(self, model: Any, batch: Any) -> dict[str, Term]:
+        """Return the mismatch."""
+        samples, seen = batch
+        cost = jax.vmap(lambda made: _costs(self.mismatch, made, samples))
+        each = cost(_predictions(model, samples))  # (policy, sample)
+        mean = jnp.sum(each * seen.T) / jnp.sum(seen)
+        return {"action_mismatch": Term(mean, 1.0, "1")}
+
+
+class Kept(NamedTuple):
+    """What was chosen."""
+
+    model: Any
+    share: float
+    """α"""
+    loss: float
+    """The mismatch of π_α on samples that it has not seen."""
+    error: float
+    """The root mean square of the errors on these, over the actions' spread."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Policies, and the samples that select one."""
+
+    mismatch: ActionMismatch
+    linear: Sequence[Any]
+    """The linear policies of the samples that each network sees, and last that of all
+    samples but those held out."""
+    networks: Sequence[Any]
+    """The networks; where there are folds, one for each and last that of all."""
+    samples: Demonstrations
+    """Those that select."""
+    fold: np.ndarray
+    """(sample,): the number of the policy that has not seen it."""
+    unit: np.ndarray
+    """(sample,): the episode that it belongs to."""
+    words: str
+    """What the linear policy is."""
+
+    @classmethod
+    def of(
+        cls,
+        mismatch: ActionMismatch,
+        parts: dict[str, Demonstrations],
+        lengths: Sequence[int],
+        build: Callable[[str, Demonstrations], tuple[Any, str]],
+        *,
+        folds: int,
+        seed: int,
+        ridge: bool,
+    ) -> "Selection":
+        """Build the policies.
+
+        Args:
+            mismatch: what is minimized.
+            parts: samples by "training", "validation" and "known", which are both.
+            lengths: of the episodes that select.
+            build: returns a policy of a kind that begins with samples, and its words.
+            folds: of all episodes; 0 to select by the validation samples.
+            seed: random seed of the folds.
+            ridge: whether linear policies are drawn toward their last action.
+        """
+        known, unit = parts["known"], units_of(lengths)
+        if folds:
+            fold = np.random.default_rng(seed).permutation(np.arange(len(lengths)))
+            fold, samples = np.repeat(fold % folds, lengths), known
+            seen = [_rows(known, fold != number) for number in range(folds)]
+            seen = learned = [*seen, known]
+        else:
+            samples, seen = parts["validation"], [parts["training"]]
+            fold, learned = np.zeros(len(samples), int), [*seen, known]
+        built = [build("linear", own) for own in learned]
+        linear, words = [policy for policy, _ in built], built[-1][1]
+        if ridge and isinstance(linear[0], LinearPolicy):
+            linear = toward_last_action(linear, learned, samples, fold, unit)
+            words = "linear, drawn toward its last action"
+        networks = [
+            begun_at(one, build("mlp", own)[0])
+            for one, own in zip(linear, seen, strict=False)
+        ]
+        return cls(mismatch, linear, networks, samples, fold, unit, words)
+
+    @property
+    def folded(self) -> bool:
+        """Return whether this is a cross-validation."""
+        return len(self.networks) > 1
+
+    @property
+    def descent(self) -> tuple[Any, Any, Any, Any]:
+        """Return objective, model, data and validation of the descent of all folds."""
+        others = jax.nn.one_hot(self.fold, len(self.networks))
+        count = len(self.samples)
+        rows = np.linspace(0, count - 1, min(count, MAX_VALIDATED)).astype(int)
+        some = _rows(self.samples, rows)
+        data, validation = (self.samples, 1.0 - others), (some, others[rows])
+        return FoldedMismatch(self.mismatch), _stacked(self.networks), data, validation
+
+    def kept(self, network: Any, limits: dict[str, Any]) -> Kept:
+        """Choose between the linear policy and the network, or the stack of these.
+
+        Args:
+            network: as trained, with folds the stack of all.
+            limits: the actuators' `low` and `high`, at which actions are clipped.
+        """
+        stack = network if self.folded else _stacked([network])
+        linear = _stacked(self.linear[: len(self.networks)])
+        fold = jnp.asarray(self.fold)
+        made = [np.asarray(_left_out(x, self.samples, fold)) for x in (linear, stack)]
+        means = [made[0] + share * (made[1] - made[0]) for share in SHARES]
+        costs = [np.asarray(_costs(self.mismatch, x, self.samples)) for x in means]
+        chosen = simplest(np.array([np.bincount(self.unit, cost) for cost in costs]))
+        action, actions = means[chosen], np.asarray(self.samples.actions)
+        if actions.ndim == 3:
+            action, actions = action[:, 0], actions[:, 0]
+        if limits:
+            action = np.clip(action, limits.get("low"), limits.get("high"))
+        gap = (action - actions) / np.asarray(self.mismatch.scale)
+        last = jax.tree.map(lambda x: x[-1] if eqx.is_array(x) else x, stack)
+        # The linear policy of all samples: nothing selects it, so that all can teach.
+        simple = self.linear[-1 if chosen == 0 else len(self.networks) - 1]
+        return Kept(
+            mean_policy(simple, last, float(SHARES[chosen])),
+            float(SHARES[chosen]),
+            float(costs[chosen].mean()),
+            float(np.sqrt((gap**2).mean())),
+        )
+
+
+def units_of(lengths: Sequence[int]) -> np.ndarray:
+    """Return the episode of each sample; of a single run, its part."""
+    if len(lengths) == 1:
+        return np.arange(lengths[0]) * MIN_UNITS // lengths[0]
+    return np.repeat(np.arange(len(lengths)), lengths)
+
+
+def begun_at(linear: Any, network: Any) -> Any:
+    """Return the network with its linear path from the linear policy, but for noise."""
+    path = lambda one, _, last: (one.matrix, last.weight, one.offset)  # noqa: E731
+    return _joined(linear, network, path)
+
+
+def mean_policy(linear: Any, network: Any, share: float) -> Any:
+    """Return (1 − share) `linear` + share `network`, of equal normalizers."""
+
+    def mean(one: LinearPolicy, path: Array, last: Any) -> tuple[Array, ...]:
+        matrix = one.matrix + share * (path - one.matrix)
+        return (
+            matrix,
+            share * last.weight,
+            one.offset + share * (last.bias - one.offset),
+        )
+
+    return linear if share == 0 else _joined(linear, network, mean)
+
+
+def _joined(linear: Any, network: Any, join: Callable[..., tuple[Array, ...]]) -> Any:
+    """Return the network with the linear path, and last weights and biases, of `join`.
+
+    The two are a `LinearPolicy` and an `MLPPolicy`, or within the same wrappers.
+    """
+
+    def joined(one: Any, other: Any) -> Any:
+        if not isinstance(one, LinearPolicy):
+            return other
+        assert isinstance(other, MLPPolicy)
+        made = join(one, other.network.matrix, other.network.perceptron.layers[-1])
+        return eqx.tree_at(_outermost, other, made)
+
+    is_linear = lambda x: isinstance(x, LinearPolicy)  # noqa: E731
+    return jax.tree.map(joined, linear, network, is_leaf=is_linear)
+
+
+def _outermost(policy: MLPPolicy) -> tuple[Any, ...]:
+    last = policy.network.perceptron.layers[-1]
+    return policy.network.matrix, last.weight, last.bias
+
+
+def _rows(samples: Demonstrations, rows: np.ndarray) -> Demonstrations:
+    return jax.tree.map(lambda x: x[rows], samples)
+
+
+def _stacked(models: Sequence[Any]) -> Any:
+    return jax.tree.map(
+        lambda *x: jnp.stack(x) if eqx.is_array(x[0]) else x[0], *models
+    )
+
+
+def _predictions(stack: Any, samples: Demonstrations) -> Array:
+    """Return the actions of every policy, (policy, sample, ...)."""
+    every = lambda policy: jax.vmap(policy)(samples.observations)  # noqa: E731
+    return eqx.filter_vmap(every)(stack)
+
+
+@filter_jit
+def _left_out(stack: Any, samples: Demonstrations, fold: Array) -> Array:
+    """Return for each sample the action of the policy that has not seen it."""
+    return _predictions(stack, samples)[fold, jnp.arange(len(samples))]
+
+
+@filter_jit
+def _costs(mismatch: ActionMismatch, made: Any, samples: Demonstrations) -> Array:
+    """Return what actions cost, each as its share in the mean, (sample,)."""
+    flat = jnp.reshape(jnp.asarray(made), (len(samples), -1))
+    own = eqx.tree_at(lambda s: s.observations, samples, flat)
+    # The error as the objective has it: of a policy that returns what it sees.
+    error = mismatch.errors(lambda seen: seen.reshape(made.shape[1:]), own)
+    loss, scale = mismatch.loss, mismatch.scale
+    assert isinstance(loss, Loss) and scale is not None
+    scale = jnp.broadcast_to(jnp.asarray(scale, error.dtype), error.shape)
+    cost = jnp.sum(loss(error / scale), -1)
+    share = samples.shares(cost.shape)
+    return jnp.sum((share * cost).reshape(len(samples), -1), 1) * len(samples)
