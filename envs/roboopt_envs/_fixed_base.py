@@ -9,7 +9,7 @@ last `horizon` actions and never end before.
 import abc
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gymnasium
@@ -19,7 +19,7 @@ from gymnasium.error import ClosedEnvironmentError, ResetNeeded
 from gymnasium.utils import seeding
 
 from roboopt._errors import RobooptError, whole_steps
-from roboopt.urdf.drive import Drive
+from roboopt.urdf.drive import Drive, as_drive
 
 from ._actuators import Actuators
 from ._camera import MODES, Camera, View
@@ -69,6 +69,7 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
         damping: of the joints before `randomize`, (n,) [N·m·s/rad or N·s/m].
         friction: Coulomb friction of the joints, (n,) [N·m or N].
         friction_velocity: below which this friction is smooth, (n,) [rad/s or m/s].
+        friction_law: the other parts of this friction, None without a fitted model.
         armature: inertia of the joints' rotors, 0 without a fitted model, (n,).
         has_twin: True: efforts, [q, q̇] and `task` are all that a step depends on.
         implicit_damping: True: damping and friction act on the velocity after a step.
@@ -93,7 +94,7 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
         time_step: float,
         control_period: float | None,
         interface: str,
-        drive: Drive | None,
+        drive: Drive | Mapping[str, Any] | None,
         actuators: Actuators | None,
         randomize: float,
         view: View,
@@ -119,9 +120,9 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
         self.actuated = tuple(actuated)
         self._driven = np.array(self.actuated, int)
         self.effort_limits = np.array(effort_limits, np.float64)
-        self.interface, self.drive = interface, drive
+        self.interface, self.drive = interface, as_drive(drive)
         self._commands = Commands(
-            world, interface, drive, self.actuated, self.effort_limits
+            world, interface, self.drive, self.actuated, self.effort_limits
         )
         self.effort_axes = None if self._commands.plain else self.actuated
         self.task, self._cost_rate = task, timed(task.cost_rate)
@@ -161,6 +162,7 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
         self.mimic = {j.name: tuple(j.mimic) for j in moving if j.mimic is not None}
         self.damping, self.friction = world.damping.copy(), world.friction.copy()
         self.friction_velocity = world.friction_velocity.copy()
+        self.friction_law = world.friction_law
         self.armature = world.armature.copy()
         self.linear_damping = world.linear_damping
         self.angular_damping = world.angular_damping

@@ -31,7 +31,7 @@ def observation_box(
     )
 
 
-def checked_start(given: Any, space: gymnasium.spaces.Box) -> np.ndarray:
+def checked_start(given: Any, space: Any) -> np.ndarray:
     """Return the start that `reset` is given, refused unless in the `space`."""
     start = np.array(given, np.float64)
     if start.shape != space.shape:

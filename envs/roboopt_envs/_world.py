@@ -34,6 +34,7 @@ from roboopt.urdf import (
     without_frames,
     written_meshes,
 )
+from roboopt.urdf.friction import FrictionLaw
 
 from ._client import Client
 from ._resistance import MAX_SPEED, Resistance
@@ -61,8 +62,8 @@ class PybulletWorld:
         model: the robot's `roboopt.urdf.UrdfModel`; its joints and PyBullet's have the
             same order.
         gravity: (3,) [m/s²].
-        client, body, joint_indices, damping, friction, friction_velocity, armature,
-            linear_damping, angular_damping: as those of `FixedBaseEnv`.
+        client, body, joint_indices, damping, friction, friction_velocity, friction_law,
+            armature, linear_damping, angular_damping: as those of `FixedBaseEnv`.
 
     Raises:
         RobooptError: if PyBullet cannot load the robot.
@@ -93,7 +94,8 @@ class PybulletWorld:
         self.time_step = 1 / 240
         self._load(model, "robot")
         gravity = EARTH_GRAVITY if model.gravity is None else model.gravity
-        numbers = model.damping, model.friction, model.friction_velocity, model.armature
+        friction = model.friction, model.friction_velocity, None
+        numbers = model.damping, *friction, model.armature
         self._set_physics(*numbers, np.array(gravity), 0.0, 0.0)
         self._marker: int | None = None
 
@@ -167,13 +169,14 @@ class PybulletWorld:
         damping: np.ndarray,
         friction: np.ndarray,
         friction_velocity: np.ndarray,
+        friction_law: FrictionLaw | None,
         armature: np.ndarray,
         gravity: np.ndarray,
         linear: float,
         angular: float,
     ) -> None:
         self.damping, self.friction, self.armature = damping, friction, armature
-        self.friction_velocity = friction_velocity
+        self.friction_velocity, self.friction_law = friction_velocity, friction_law
         self.gravity = gravity
         self.linear_damping, self.angular_damping = linear, angular
         self.client.setGravity(*gravity.tolist())
@@ -202,6 +205,7 @@ class PybulletWorld:
             damping=damping,
             friction=self.friction,
             friction_velocity=self.friction_velocity,
+            friction_law=self.friction_law,
             armature=self.armature + self._drives[0],
             motors=self._drives[1],
             gravity=self.gravity,
@@ -216,6 +220,8 @@ class PybulletWorld:
         If PyBullet cannot simulate it, or the block raises an error, everything stays
         as it was. Joints are at 0 afterwards.
         """
+        law = getattr(robot, "friction_law", None)
+        law = None if law is None else FrictionLaw(*map(np.asarray, law))
         before = vars(self).copy()
         try:
             self._load(model, "model")
@@ -223,6 +229,7 @@ class PybulletWorld:
                 np.array(robot.damping, np.float64),
                 np.array(robot.friction, np.float64),
                 np.full(len(robot.joint_names), robot.friction_velocity, np.float64),
+                law,
                 np.array(robot.armature, np.float64),
                 np.array(robot.gravity, np.float64),
                 float(robot.linear_damping),

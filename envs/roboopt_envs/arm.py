@@ -72,7 +72,8 @@ class Arm(FixedBaseEnv):
             time steps, one by default.
         interface: what an action is: "torque", for efforts, "position" or "velocity" of
             the driven joints, or with a DC motor "voltage" or "duty".
-        drive: a `roboopt.dynamics.Drive`, the actuators between commands and efforts.
+        drive: the actuators between commands and efforts, a `roboopt.dynamics.Drive` or
+            a mapping from the names of its numbers.
         actuators: the motors of all joints; by default 1 Ω and 10 A at the limit.
         model: a fitted model of the robot, as in `apply`.
         randomize: largest relative change of every mass and joint damping at a reset.
@@ -112,7 +113,7 @@ class Arm(FixedBaseEnv):
         time_step: float = 1 / 240,
         control_period: float | None = None,
         interface: str = "torque",
-        drive: Drive | None = None,
+        drive: Drive | Mapping[str, Any] | None = None,
         actuators: Actuators | None = None,
         model: Any = None,
         randomize: float = 0.0,

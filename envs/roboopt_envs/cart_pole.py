@@ -5,6 +5,7 @@ the observation is the state. The cart weighs 1 kg; the pole is a uniform rod of
 and 1 m; the force is at most 10 N and the rail reaches to ±2.4 m.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -34,7 +35,8 @@ class CartPole(FixedBaseEnv):
             time steps, one by default.
         interface: what an action is: "torque", for efforts, "position" or "velocity" of
             the driven joints, or with a DC motor "voltage" or "duty".
-        drive: a `roboopt.dynamics.Drive`, the actuators between commands and efforts.
+        drive: the actuators between commands and efforts, a `roboopt.dynamics.Drive` or
+            a mapping from the names of its numbers.
         actuators: the motors of cart and pole; by default 1 Ω and 10 A at the limit.
         randomize: largest relative change of every mass and joint damping at a reset.
         render_mode: None, "rgb_array" or "human".
@@ -61,7 +63,7 @@ class CartPole(FixedBaseEnv):
         time_step: float = 1 / 240,
         control_period: float | None = None,
         interface: str = "torque",
-        drive: Drive | None = None,
+        drive: Drive | Mapping[str, Any] | None = None,
         actuators: Actuators | None = None,
         randomize: float = 0.0,
         render_mode: str | None = None,

@@ -66,6 +66,19 @@ class Simulation:
         "Time for which an action is held [s], a whole number of time steps.",
         "the time step",
     )
+    interface: str | None = flag(
+        None,
+        "Actions: efforts, setpoints of motors, or what a DC motor gets.",
+        "torque",
+        shown="{torque,position,velocity,voltage,duty}",
+    )
+    drive: str | None = flag(
+        None,
+        "Actuators: numbers of roboopt.dynamics.Drive, of each driven joint or all, as "
+        "in resistance=2,torque_constant=0.02,gear_ratio=150:120.",
+        "commands act at once",
+        shown="NAME=VALUE[:VALUE...],...",
+    )
     randomize: float | None = flag(
         None, "Largest random change of masses and joint dampings, as a fraction.", "0"
     )
@@ -97,6 +110,8 @@ class Simulation:
             "xacro_args": dict(map(_xacro_argument, self.xacro_arg)),
             "time_step": self.time_step,
             "control_period": self.control_period,
+            "interface": self.interface,
+            "drive": self.drive and _drive(self.drive),
             "randomize": self.randomize,
         }
 
@@ -140,6 +155,15 @@ def _positions(flag_name: str, text: str) -> dict[str, float]:
     return {
         name: _number(f"{shown} {name}", position or "0") for name, _, position in pairs
     }
+
+
+def _drive(text: str) -> dict[str, Any]:
+    """Return the numbers of a drive by name, a tuple where there is one a joint."""
+    found: dict[str, Any] = {}
+    for name, _, values in (part.partition("=") for part in _split(text)):
+        numbers = [_number(f"--drive {name}", value) for value in values.split(":")]
+        found[name] = numbers[0] if len(numbers) == 1 else tuple(numbers)
+    return found
 
 
 def _effort_limits(text: str | None) -> Any:

@@ -21,7 +21,7 @@ EVERY_QUANTITY = "bodies, damping, friction, of noisy recordings offsets"
 COLUMNS = ("time", "positions", "velocities", "efforts")
 SIMULATED = ("tool", "packages", "control_period", "randomize")
 """Options of a robot that is simulated, not recorded."""
-OF_CART_POLE = ("time_step", "control_period", "randomize")
+OF_CART_POLE = ("time_step", "control_period", "interface", "drive", "randomize")
 DURATION_S = 10.0
 RECORDING = "recording.npz"
 EFFORTS_HELP = "Columns of the efforts [N·m or N], of all joints or of --actuated."

@@ -12,8 +12,8 @@ from roboopt.cli._simulation import Balancing
 BY_ROBOT = "chosen for the robot and task"
 ENV_HELP = "Robot, or the id of a Gymnasium environment that has a twin."
 TASK_HELP = (
-    "What the robot must do: with --urdf also balance, for passive joints; track is to "
-    "follow --reference; or your own task, as module:NAME or file.py:NAME."
+    "What the robot must do; track is to follow --reference. With --urdf also balance, "
+    "for passive joints, or your own task, as module:NAME or file.py:NAME."
 )
 REFERENCE_HELP = (
     "Trajectory to track, as a CSV file with the columns time [s] and every joint by "
@@ -55,8 +55,11 @@ class Tune:
     )
     urdf: Path | None = flag(None, "URDF of a fixed-base robot, instead of --robot.")
     model: Path | None = flag(None, MODEL_HELP)
-    controller: Path | None = flag(
-        None, "Starting controller: a run or its controller.npz.", BY_ROBOT
+    controller: str | None = flag(
+        None,
+        "Starting controller, by name, or from a run or its controller.npz.",
+        BY_ROBOT,
+        shown="{pd,pid,computed-torque,impedance,lqr,RUN}",
     )
     steps: int | None = flag(None, "Gradient steps.", "40")
     seconds: float = flag(

@@ -17,6 +17,7 @@ With `implicit_damping`, joint damping and friction act on the new velocity inst
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import equinox as eqx
@@ -37,6 +38,7 @@ from roboopt.dynamics._actuation import (
 from roboopt.dynamics._bullet import load_env
 from roboopt.dynamics._constraints import PositionMotors, constrained_velocity
 from roboopt.dynamics._describe import has_values
+from roboopt.dynamics._friction import rubbed
 from roboopt.dynamics._held import Path
 from roboopt.dynamics._multibody import Multibody
 from roboopt.urdf.drive import (
@@ -44,6 +46,7 @@ from roboopt.urdf.drive import (
     KP,
     Drive,
     Memory,
+    as_drive,
     followed,
     has_loop,
     motor_effort,
@@ -74,7 +77,7 @@ class Twin(Jittable):
     implicit_damping: bool = eqx.field(static=True, default=False)
     interface: str = eqx.field(static=True, default="torque")
     drive: Drive | None = None
-    samples: int = eqx.field(static=True, default=0)
+    samples: int = eqx.field(static=True, default=0, init=False)
     """Commands that are kept for the delay of the drive; 0 without lag and delay."""
 
     def __init__(
@@ -88,7 +91,7 @@ class Twin(Jittable):
         motors: PositionMotors | None = None,
         implicit_damping: bool = False,
         interface: str | None = None,
-        drive: Drive | None = None,
+        drive: Drive | Mapping[str, Any] | None = None,
     ):
         """Set `robot` in motion.
 
@@ -111,7 +114,8 @@ class Twin(Jittable):
             interface: what an action is: "torque", for efforts, "position", "velocity",
                 or with a DC motor "voltage" or "duty", a share of the supply's; by
                 default "torque", or "position" with `motors`.
-            drive: the actuators between commands and efforts.
+            drive: the actuators between commands and efforts, or a mapping from the
+                names of their numbers.
 
         Raises:
             RobooptError: if an argument is out of range or does not fit the joints.
@@ -129,6 +133,7 @@ class Twin(Jittable):
         self.effort_limits = checked_effort_limits(effort_limits, count)
         if interface is None:
             interface = "torque" if motors is None else "position"
+        drive = as_drive(drive)
         if not has_loop(interface, drive) and motors is None:
             gains = np.full(count, KP), np.full(count, KD)
             motors = PositionMotors(gains[0], gains[1], self.effort_limits)
@@ -283,6 +288,10 @@ class Twin(Jittable):
                 )
                 effort, back = effort.at[at].set(given), effort.at[at].set(back)
             robot = _with_drive(robot, effort.at[at].set(self.drive.armature), back)
+        if robot.friction_law is not None:
+            now = effort if back is None else effort - back * velocity
+            now = now if self.motors is None else None
+            robot = rubbed(robot, q, velocity, now)
         slowed = robot
         if self.implicit_damping:
             slowed = with_implicit_damping(robot, velocity, duration)

@@ -12,9 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from roboopt._errors import RobooptError
-from roboopt.dynamics import Twin
+from roboopt._errors import RobooptError, require
 from roboopt.policies import EnergyShapingSwingUp, LinearFeedback, PDGravityCompensation
+from roboopt.rollouts import twin_rollout
 
 # Gains for reaching that overshoot little, on arms from a toy to an industrial one.
 REACH_SATURATION = 0.1
@@ -51,41 +51,45 @@ def demonstrator(env: Any) -> Demonstrator:
     task = getattr(world, "task", None)
     # An environment with such a task has loaded its module.
     tasks: Any = sys.modules.get("roboopt_envs.tasks")
+    own = () if tasks is None else (tasks.Reach, tasks.Balance, tasks.SwingUp)
+    if not isinstance(task, own) and not hasattr(world, "upright"):
+        raise RobooptError(
+            "`env` must have a task of roboopt_envs.tasks, for which the library has a "
+            f"controller, got {task!r}: give a demonstrator."
+        )
+    interface = getattr(world, "interface", "torque")
+    rule = 'be "torque" for the library\'s own demonstrators'
+    require(interface == "torque", "interface", rule, interface)
+    dynamics = twin_rollout(env).require().dynamics
     if tasks is not None and isinstance(task, tasks.Reach):
-        twin = Twin.from_env(world)
         policy = PDGravityCompensation.from_limits(
-            twin.robot,
+            dynamics.robot,
             world.effort_limits,
-            getattr(world, "control_period", world.time_step),
+            dynamics.time_step,
             saturation=REACH_SATURATION,
             damping_ratio=REACH_DAMPING_RATIO,
-            implicit_damping=twin.implicit_damping,
+            implicit_damping=dynamics.implicit_damping,
         )
         words = "proportional-derivative control, gravity compensated"
         return Demonstrator(policy, words)
     if hasattr(world, "upright"):
         state = np.concatenate([world.upright, 0 * world.upright])
         cost = world.task.cost_rate
-        policy = LinearFeedback.regulator(Twin.from_env(world), cost, state)
+        policy = LinearFeedback.regulator(dynamics, cost, state)
         return Demonstrator(policy, "the linear-quadratic regulator")
     if tasks is not None and isinstance(task, tasks.Balance):
-        policy = LinearFeedback(_regulator(Twin.from_env(world)))
+        policy = LinearFeedback(_regulator(dynamics))
         return Demonstrator(policy, "the linear-quadratic regulator")
-    if tasks is not None and isinstance(task, tasks.SwingUp):
-        twin = Twin.from_env(world)
-        policy = EnergyShapingSwingUp(twin.robot, _regulator(twin)[0], **SWING_UP_GAINS)
-        words = "energy shaping, and the linear-quadratic regulator around the top"
-        return Demonstrator(policy, words)
-    raise RobooptError(
-        "`env` must have a task of roboopt_envs.tasks, for which the library has a "
-        f"controller, got {task!r}: give a demonstrator."
-    )
+    gains = _regulator(dynamics)[0]
+    policy = EnergyShapingSwingUp(dynamics.robot, gains, **SWING_UP_GAINS)
+    words = "energy shaping, and the linear-quadratic regulator around the top"
+    return Demonstrator(policy, words)
 
 
-def _regulator(twin: Twin) -> Float[Array, "1 4"]:
+def _regulator(dynamics: Any) -> Float[Array, "1 4"]:
     """Return K of the discrete-time LQR about the upright cart-pole."""
 
     def cost_rate(state: Array, force: Array) -> Array:
         return jnp.dot(jnp.array(STATE_COSTS), state**2) + FORCE_COST * force[0] ** 2
 
-    return LinearFeedback.regulator(twin, cost_rate, np.zeros(4)).gains
+    return LinearFeedback.regulator(dynamics, cost_rate, np.zeros(4)).gains

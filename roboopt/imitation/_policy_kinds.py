@@ -119,7 +119,8 @@ def fresh_policy(
     elif env is not None and chunk is None:
         rollout = twin_rollout(env).rollout
         twin = None if rollout is None else rollout.dynamics
-        if twin is not None and twin.action_size == twin.joints:  # all are actuated
+        efforts = rollout is not None and rollout.effort_axes is None
+        if twin is not None and efforts and twin.action_size == twin.joints:
             made = GravityCompensated.of(
                 samples, twin.robot, KINDS[kind], first=size * (history - 1), **settings
             )

@@ -1,6 +1,6 @@
 """Control of the joints: at a posture, and along a motion.
 
-    τ = g(q) + K_p (q* − q) − K_d q̇
+    τ = g(q) + K_p (q* − q) + K_d (q̇* − q̇),  q̇* = 0
 
 makes q* a globally attractive equilibrium for any positive gains in continuous time
 (Takegaki and Arimoto, 1981, A new feedback method for dynamic control of manipulators).
@@ -14,7 +14,8 @@ In steps of Δt either holds while max eig(M⁻¹ (D + K_d)) Δt < 2: so the gai
 guessed here are sized by the joints' inertias.
 """
 
-from typing import Any
+from abc import abstractmethod
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -38,7 +39,61 @@ STABILITY_BOUND = 2.0  # of max eig(M⁻¹ (D + K_d)) Δt
 INSTANTS = 50  # of a motion's period, at which the mass matrix is computed
 
 
-class JointGains(Readable, eqx.Module):
+class Aim(NamedTuple):
+    """Where the joints are, and where they are to be, out of one observation."""
+
+    q: Array
+    velocity: Array
+    desired: Array
+    desired_velocity: Array
+    desired_acceleration: Array
+
+    @classmethod
+    def of(cls, observation: Float[AnyArray, " obs"], joints: int) -> "Aim":
+        """Return the parts of (q, q̇, r, ṙ, r̈), or of (q, q̇, q*) with 0 = ṙ = r̈."""
+        observation = jnp.asarray(observation)
+        if observation.shape[0] == 5 * joints:
+            return cls(*jnp.split(observation, 5))
+        q, velocity, goal = jnp.split(leading(observation, 3 * joints), 3)
+        still = jnp.zeros_like(q)
+        return cls(q, velocity, goal, still, still)
+
+    @property
+    def errors(self) -> tuple[Array, Array]:
+        """Return r − q and ṙ − q̇."""
+        return self.desired - self.q, self.desired_velocity - self.velocity
+
+
+class GainsPerJoint(Readable, eqx.Module):
+    """Prints gains by joint, with their units; they are kept as logarithms."""
+
+    robot: eqx.AbstractVar[Frozen[Multibody]]
+
+    @property
+    @abstractmethod
+    def gain_units(self) -> dict[str, tuple[str, ...]]:
+        """The unit of each number of each gain, by the gain's name."""
+
+    def _shown(self) -> dict[str, Any]:
+        names, texts = self.robot.value.joint_names, {}
+        gains = [
+            (jnp.exp(getattr(self, f"log_{name}")), units)
+            for name, units in self.gain_units.items()
+        ]
+        for k, joint in enumerate(names):
+            shown = (f"{readable(gain[k])} {units[k]}" for gain, units in gains)
+            texts[joint] = ", ".join(shown)
+        return {"gains": texts}
+
+
+def effort_units(robot: Multibody, suffix: str = "") -> tuple[str, ...]:
+    """Return [N·m/rad] or [N/m] of each joint, with a `suffix` after the effort."""
+    return tuple(
+        f"N·m{suffix}/rad" if turns else f"N{suffix}/m" for turns in robot.revolute
+    )
+
+
+class JointGains(GainsPerJoint):
     """Stiffness and damping of each joint of a robot.
 
     The parameters are the logarithms of the gains, which therefore stay positive.
@@ -67,21 +122,15 @@ class JointGains(Readable, eqx.Module):
         """K_d [N·m·s/rad or N·s/m]."""
         return jnp.exp(self.log_damping)
 
-    def _shown(self) -> dict[str, Any]:
-        robot, texts = self.robot.value, {}
-        for name, turns, stiffness, damping in zip(
-            robot.joint_names, robot.revolute, self.stiffness, self.damping, strict=True
-        ):
-            force, length = ("N·m", "rad") if turns else ("N", "m")
-            texts[name] = (
-                f"{readable(stiffness)} {force}/{length}, "
-                f"{readable(damping)} {force}·s/{length}"
-            )
-        return {"gains": texts}
+    @property
+    def gain_units(self) -> dict[str, tuple[str, ...]]:
+        """The unit of each number of each gain, by the gain's name."""
+        robot = self.robot.value
+        return {"stiffness": effort_units(robot), "damping": effort_units(robot, "·s")}
 
 
 class PDGravityCompensation(JointGains, Jittable):
-    """τ = g(q) + K_p (q* − q) − K_d q̇, for observations [q, q̇, q*]."""
+    """τ = g(q) + K_p (r − q) + K_d (ṙ − q̇), on [q, q̇, r, ṙ, r̈] or a goal [q, q̇, r]."""
 
     __init__ = JointGains.__init__
 
@@ -144,10 +193,10 @@ class PDGravityCompensation(JointGains, Jittable):
     @compiled
     def __call__(self, observation: Float[AnyArray, " obs"]) -> Float[Array, " act"]:
         """Return the effort [N·m or N] on every joint."""
-        joints = self.log_stiffness.shape[0]
-        q, velocity, goal = jnp.split(leading(observation, 3 * joints), 3)
-        feedback = self.stiffness * (goal - q) - self.damping * velocity
-        return self.robot().gravity_effort(q) + feedback
+        aim = Aim.of(observation, self.log_stiffness.shape[0])
+        error, rate = aim.errors
+        feedback = self.stiffness * error + self.damping * rate
+        return self.robot().gravity_effort(aim.q) + feedback
 
 
 class TrackingController(JointGains, TimeVaryingPolicy):

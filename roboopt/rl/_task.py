@@ -125,6 +125,8 @@ class Task:
         if self.twin is None or not hasattr(self.twin.dynamics, "robot"):
             return False
         joints, world = self.twin.dynamics.joints, self.env.unwrapped
+        if getattr(world, "interface", "torque") != "torque":
+            return False
         shapes = self.env.observation_space.shape, self.env.action_space.shape
         limits = getattr(world, "effort_limits", None)
         same = limits is not None and np.allclose(self.env.action_space.high, limits)

@@ -41,8 +41,8 @@ def signals(env: Any) -> Signals:
     """Return the names and units of observations and actions.
 
     Observations of an environment with a twin are [q, q̇, goal], or [q, q̇] and a
-    reference's position, velocity and acceleration, and its actions efforts, named by
-    joint. Axes of any other environment are numbered.
+    reference's position, velocity and acceleration, and its actions efforts, or what
+    its `interface` says, named by joint. Axes of any other environment are numbered.
 
     Args:
         env: a Gymnasium environment with one axis of observations.
@@ -73,8 +73,11 @@ def signals(env: Any) -> Signals:
         Signal(f"{name}: reference acceleration", f"{unit.position}/s²")
         for name, unit in named
     ]
-    driven = (named[joint] for joint in env.unwrapped.actuated)
-    actions = [
-        Signal(f"{name}: {unit.effort_name}", unit.effort) for name, unit in driven
-    ]
+    interface = getattr(env.unwrapped, "interface", "torque")
+    actions = []
+    for name, unit in (named[joint] for joint in env.unwrapped.actuated):
+        of_command = {"position": unit.position, "velocity": unit.velocity}
+        of_command |= {"voltage": "V", "duty": "1", "torque": unit.effort}
+        kind = unit.effort_name if interface == "torque" else interface
+        actions.append(Signal(f"{name}: {kind}", of_command[interface]))
     return Signals(tuple(observations[:size]), tuple(actions))

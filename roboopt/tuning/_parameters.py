@@ -10,7 +10,6 @@ import numpy as np
 from roboopt._core import Frozen
 from roboopt.policies import Clipped
 from roboopt.report import Table, change, number
-from roboopt.rollouts import JointUnits
 from roboopt.tuning._joints import Joints
 
 if TYPE_CHECKING:
@@ -24,6 +23,7 @@ def parameter_table(before: Any, after: Any, joints: Joints) -> Table:
     """Return a row a parameter, or a row an array where there are very many."""
     first, last = named_arrays(before), named_arrays(after)
     by_array = sum(array.size for array in first.values()) > MAX_ROWS
+    units = gain_units(before, joints)
     pairs = {}
     for name, array in first.items():
         if by_array:
@@ -32,8 +32,8 @@ def parameter_table(before: Any, after: Any, joints: Joints) -> Table:
             continue
         for index in np.ndindex(array.shape):
             title = f"{name}{_index_name(index, array.shape, joints)}"
-            if name == "gains" and array.shape == np.shape(joints.gain_units):
-                title += f" [{np.array(joints.gain_units)[index]}]"
+            if unit := units.get(_plain_name(name, index)):
+                title += f" [{unit}]"
             pairs[title] = array[index], last[name][index]
     rows = []
     for name, pair in pairs.items():
@@ -62,24 +62,22 @@ def named_arrays(model: Any) -> dict[str, np.ndarray]:
 
 
 def gain_units(model: Any, joints: Joints) -> dict[str, str]:
-    """Return the units of gains: matrices of efforts by states, and one gain a joint.
+    """Return the units of single gains, by their names by index.
 
-    Stiffness is an effort by a position, damping an effort by a velocity.
+    They are those of the policy's `gain_units`, and those of matrices of efforts by
+    states.
     """
-    units = [JointUnits.of(turns) for turns in joints.revolute]
-    efforts = [units[joint].effort for joint in joints.driven]
+    policy = model.policy if isinstance(model, Clipped) else model
+    known = {**getattr(policy, "gain_units", {}), **getattr(policy, "tool_units", {})}
     found = {}
     for name, array in named_arrays(model).items():
-        if array.shape == (len(efforts), 2 * len(units)):
-            for i, effort in enumerate(efforts):
-                for k, unit in enumerate(units):
-                    found[f"{name}[{i}, {k}]"] = f"{effort}/{unit.position}"
-                    damping = f"{effort}·s/{unit.position}"
-                    found[f"{name}[{i}, {k + len(units)}]"] = damping
-        elif array.shape == (len(units),) and name in ("stiffness", "damping"):
-            time = "·s" if name == "damping" else ""
-            for k, unit in enumerate(units):
-                found[f"{name}[{k}]"] = f"{unit.effort}{time}/{unit.position}"
+        own = known.get(name)
+        if array.shape == np.shape(joints.gain_units):
+            own = joints.gain_units
+        if own is None or np.size(own) != array.size:
+            continue
+        for index, unit in zip(np.ndindex(array.shape), np.ravel(own), strict=True):
+            found[_plain_name(name, index)] = str(unit)
     return found
 
 
@@ -88,7 +86,7 @@ def gain_names(model: Any, joints: Joints) -> dict[str, str]:
     found = {}
     for name, array in named_arrays(model).items():
         for index in np.ndindex(array.shape):
-            plain = f"{name}[{', '.join(map(str, index))}]" if index else name
+            plain = _plain_name(name, index)
             found[plain] = f"{name}{_index_name(index, array.shape, joints)}"
     return found
 
@@ -101,6 +99,10 @@ def named_by_joint(found: "Explanation", model: Any, joints: Joints) -> "Explana
         for given in (found.names, found.logarithms)
     )
     return replace(found, names=names, logarithms=logarithms)
+
+
+def _plain_name(name: str, index: tuple[int, ...]) -> str:
+    return f"{name}[{', '.join(map(str, index))}]" if index else name
 
 
 def _index_name(index: tuple[int, ...], shape: tuple[int, ...], joints: Joints) -> str:

@@ -23,10 +23,15 @@ from roboopt.policies import (
     Clipped,
     EnergyShapingSwingUp,
     LinearFeedback,
-    PDGravityCompensation,
+    SetpointShaping,
+    StatefulPolicy,
+    TimeVaryingPolicy,
+    act,
+    initial_carry,
     observe,
 )
 from roboopt.rollouts import Rollout, robot_notes, twin_rollout
+from roboopt.tuning._controllers import CONTROLLERS, named_controller
 from roboopt.tuning._environment import ROBOTS as ROBOTS
 from roboopt.tuning._environment import TASKS as TASKS
 from roboopt.tuning._environment import (
@@ -42,6 +47,8 @@ STEPS = 40
 BALANCE_GAINS = (-2.0, -40.0, -4.0, -10.0)  # [N/m, N/rad, N·s/m, N·s/rad]
 UPRIGHT_GAINS = (-9.0, -65.0, -10.0, -14.0)
 MIN_JOULES_PER_COST = 1e-9  # J/s
+FIRST_LEAD = {"position": 0.0, "velocity": 3.0}
+"""Of shaped setpoints [1, 1/s]."""
 ENERGY_SHARES = {True: 0.3, False: 0.1}
 """Energy at first over the task cost, by whether every joint is driven."""
 
@@ -143,6 +150,9 @@ class TuningProblem:
                 "actuated": [env.joint_names[i] for i in env.actuated],
                 "effort_limits": np.asarray(env.effort_limits).tolist(),
                 "time_step": env.time_step,
+                "control_period": self.rollout.dynamics.time_step,
+                "interface": getattr(env, "interface", "torque"),
+                "drive": _fields(getattr(env, "drive", None)),
                 "horizon": self.rollout.horizon,
                 "task": {type(objective.task).__name__: _fields(objective.task)},
                 "actuators": _fields(objective.actuators),
@@ -183,14 +193,19 @@ def _fields(value: Any) -> Any:
 
 
 def _policy(given: Any) -> Any:
-    """Return a controller: as it is given, or from a file; without its limits."""
+    """Return a controller: as it is given, or from a file; without its limits.
+
+    The name of a controller stays what it is.
+    """
+    if isinstance(given, str) and given in CONTROLLERS:
+        return given
     if isinstance(given, str | Path):
         path = Path(given)
         path = path / CONTROLLER_FILE if path.is_dir() else path
         if not path.is_file():
             raise RobooptError(
-                f"`controller` must be a run or its {CONTROLLER_FILE}, got {path}, "
-                "which is not there."
+                f"`controller` must be a run or its {CONTROLLER_FILE}, or one of "
+                f"{', '.join(CONTROLLERS)}, got {path}, which is not there."
             )
         given = load(path)
     return given.policy if isinstance(given, Clipped) else given
@@ -203,26 +218,30 @@ def _first(
     twin = rollout.dynamics
     full = twin.action_size == twin.joints
     starts = (16 if twin.joints < 4 else 8) if full else 32
+    if isinstance(given, str):
+        return *named_controller(given, env, twin, task), starts
     if given is not None:
         _check_controller(given, env, seed)
         return given, type(given).__name__, starts
     # Default gains are efforts: none suits a twin whose actions are rescaled.
     robot = None if hasattr(twin, "dynamics") else getattr(twin, "robot", None)
     inner = env.unwrapped
-    if robot is not None and hasattr(inner, "upright"):
-        state = np.concatenate([inner.upright, 0 * inner.upright])
-        first = LinearFeedback.regulator(twin, task.cost_rate, state)
-        return first, "the linear-quadratic regulator of the task cost", starts
-    if robot is not None and full:
-        limits = env.unwrapped.effort_limits
-        first = PDGravityCompensation.from_limits(
-            robot,
-            limits,
-            twin.time_step,
-            implicit_damping=getattr(twin, "implicit_damping", False),
+    interface = getattr(inner, "interface", "torque")
+    setpoints = interface in ("position", "velocity")
+    if robot is not None and setpoints and full and not hasattr(inner, "upright"):
+        lead = FIRST_LEAD[interface]
+        first = SetpointShaping(robot, lead=lead, interface=interface)
+        return first, f"the goal as a {interface} setpoint, shaped", starts
+    if interface != "torque":
+        raise RobooptError(
+            "`controller` must be given where `interface` is not torque: there is a "
+            "default only for setpoints of an arm that reaches its goals, got "
+            f"{interface}."
         )
-        name = "proportional-derivative control with gravity compensation"
-        return first, name, starts
+    if robot is not None and hasattr(inner, "upright"):
+        return *named_controller("lqr", env, twin, task), starts
+    if robot is not None and full:
+        return *named_controller("pd", env, twin, task), starts
     if robot is None or tuple(robot.revolute) != (False, True):
         raise RobooptError(
             "`controller` must be given: there are defaults for fully driven robots, "
@@ -249,9 +268,15 @@ def _check_controller(controller: Any, env: Any, seed: int) -> None:
             "equinox module or another pytree; a lambda or a closure hides them. Got "
             f"{controller!r}."
         )
-    act = lambda seen: observe(controller, controller, seen, "controller")  # noqa: E731
+
+    def once(seen: Any) -> Any:
+        if isinstance(controller, StatefulPolicy | TimeVaryingPolicy):
+            carry = initial_carry(controller, jax.random.key(0))
+            return act(controller, carry, seen, jnp.zeros(()))[1]
+        return observe(controller, controller, seen, "controller")
+
     try:
-        action = jax.eval_shape(act, jnp.asarray(start))
+        action = jax.eval_shape(once, jnp.asarray(start))
     except RobooptError as error:
         if str(error).startswith("`controller`"):
             raise

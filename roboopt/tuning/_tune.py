@@ -85,7 +85,10 @@ def tune(
         robot: "two-link", "iiwa" or "panda", for the arm.
         urdf: a fixed-base robot of your own, instead of `robot`.
         model: a fitted robot, or the path of a run of `identify` or its model.npz.
-        controller: a policy; by default one that suits the robot and its starts.
+        controller: a policy, a run of `tune` or its controller.npz; or "pd" (with
+            gravity compensation), "pid", "computed-torque", "impedance" (of the tool)
+            or "lqr", with gains that suit the robot; by default what suits the robot
+            and its starts.
         steps: gradient steps of the first round; 40 by default.
         seconds: limit of the descent's wall time, compilation included [s], kept to
             within 10 %.

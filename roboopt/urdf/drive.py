@@ -18,6 +18,7 @@ NumPy or JAX. A drive is plain data, and a pytree once `roboopt.dynamics` is imp
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, NamedTuple
 
@@ -109,6 +110,23 @@ class Drive:
         """Return the number of commands that are kept for the delay."""
         longest = 0.0 if self.delay is None else float(np.max(np.asarray(self.delay)))
         return math.ceil(longest / time_step - 1e-9) + 2
+
+
+def as_drive(drive: Any) -> Drive | None:
+    """Return a drive that may be given as a mapping from its numbers' names.
+
+    Raises:
+        RobooptError: if a name is unknown, or a number out of its range.
+    """
+    if not isinstance(drive, Mapping):
+        rule = "be a `Drive`, or a mapping from the names of its numbers"
+        require(isinstance(drive, Drive | None), "drive", rule, type(drive))
+        return drive
+    known = [field.name for field in fields(Drive)]
+    for name in drive:
+        rule = f"hold numbers of {', '.join(known)}"
+        require(name in known, "drive", rule, str(name))
+    return Drive(**drive)
 
 
 MAY_BE_ZERO = ("rotor_inertia", "position_gain", "velocity_gain", "lag", "delay")

@@ -21,7 +21,8 @@ COMMANDS = {"tune": Tune, "identify": Identify, "reinforce": Reinforce}
 ALL = (
     "--tool hand --actuated a,b --locked c,d=0.5 --effort-limits 10,20 --repair "
     "--bullet-defaults --xacro-arg prefix=l_ --xacro-arg n:=2 "
-    "--time-step 0.002 --control-period 0.02 --randomize 0.1"
+    "--time-step 0.002 --control-period 0.02 --randomize 0.1 --interface position "
+    "--drive position_gain=30,lag=0.01:0.02"
 )
 ARM = """<robot name="arm"><link name="base"/><link name="a"><inertial>
 <mass value="1"/><inertia ixx="1" iyy="1" izz="1" ixy="0" ixz="0" iyz="0"/></inertial>
@@ -50,6 +51,8 @@ def test_every_command_has_them(command, tmp_path):
         "xacro_args": {"prefix": "l_", "n": "2"},
         "time_step": 0.002,
         "control_period": 0.02,
+        "interface": "position",
+        "drive": {"position_gain": 30.0, "lag": (0.01, 0.02)},
         "randomize": 0.1,
     }
 

@@ -1,0 +1,60 @@
+"""Tuning, collecting and cloning where an action is a setpoint at a lower rate."""
+
+import shlex
+
+import numpy as np
+import pytest
+
+import roboopt as ro
+from roboopt.cli import main
+from roboopt.cli._environment import keywords_of
+
+SERVO = {
+    "resistance": 2.0,
+    "torque_constant": 0.02,
+    "gear_ratio": (150.0, 120.0),
+    "supply_voltage": 12.0,
+    "position_gain": 40.0,
+}
+OPTIONS = {"interface": "position", "drive": SERVO, "control_period": 1 / 60}
+
+
+def test_setpoints_of_servos_are_shaped_to_the_task():
+    found = ro.tune("arm", options=OPTIONS, steps=4, episodes=2, starts=2, processes=0)
+    assert isinstance(found.controller.policy, ro.policies.SetpointShaping)
+    after = found.comparison.rows[0].pybullet
+    assert after[1] < after[0]
+    assert max(found.comparison.gaps["after"].values()) < 1e-9
+    environment = found.settings["environment"]
+    assert environment["interface"] == "position"
+    assert environment["drive"]["gear_ratio"] == (150.0, 120.0)
+    assert environment["control_period"] == pytest.approx(1 / 60)
+
+
+def test_there_is_no_default_controller_for_voltages():
+    options = {"interface": "voltage", "drive": SERVO}
+    with pytest.raises(ro.RobooptError, match="`controller` must be given"):
+        ro.tune("arm", options=options)
+
+
+def test_the_command_collects_and_names_the_same_robot(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    ro.save("shaping.npz", ro.policies.SetpointShaping(_robot(), lead=0.1))
+    drive = ",".join(
+        f"{name}={':'.join(map(str, np.atleast_1d(value)))}"
+        for name, value in SERVO.items()
+    )
+    line = "collect roboopt/ArmReach-v0 --episodes 1 --demonstrator shaping.npz --out a"
+    line += f" --interface position --control-period 0.025 --drive {drive}"
+    assert main(line.split()) == 0
+    (told,) = (x for x in capsys.readouterr().out.splitlines() if "To clone it" in x)
+    words = shlex.split(told.partition(": ")[2])
+    options = keywords_of(words[words.index("--option") + 1 : -2])
+    assert options == {**OPTIONS, "control_period": 0.025}
+
+
+def _robot():
+    from roboopt_envs.arm import ArmReach
+
+    with ArmReach("two-link") as env:
+        return ro.dynamics.load_env(env)
