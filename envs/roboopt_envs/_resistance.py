@@ -23,7 +23,6 @@ from roboopt.urdf.friction import FrictionLaw, amplitude
 
 from ._joint_limits import JointLimits
 
-FRICTION_VELOCITY = 1e-2  # rad/s or m/s: v_s where no model says
 MAX_SPEED = 100.0  # rad/s or m/s: Bullet's limit on every joint's velocity
 AGREEMENT = 1e-9  # of PyBullet's M and h with our own, relative to the largest entry
 

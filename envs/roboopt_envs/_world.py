@@ -37,7 +37,7 @@ from roboopt.urdf import (
 from roboopt.urdf.friction import FrictionLaw
 
 from ._client import Client
-from ._resistance import FRICTION_VELOCITY, MAX_SPEED, Resistance
+from ._resistance import MAX_SPEED, Resistance
 from ._silence import captured_messages, import_pybullet_silently
 
 import_pybullet_silently()
@@ -94,8 +94,8 @@ class PybulletWorld:
         self.time_step = 1 / 240
         self._load(model, "robot")
         gravity = EARTH_GRAVITY if model.gravity is None else model.gravity
-        slow = np.full(len(model.friction), FRICTION_VELOCITY)
-        numbers = model.damping, model.friction, slow, None, model.armature
+        friction = model.friction, model.friction_velocity, None
+        numbers = model.damping, *friction, model.armature
         self._set_physics(*numbers, np.array(gravity), 0.0, 0.0)
         self._marker: int | None = None
 

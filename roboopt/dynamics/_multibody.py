@@ -25,10 +25,8 @@ from roboopt._errors import RobooptError
 from roboopt.dynamics import _rigid_bodies as rigid
 from roboopt.dynamics._describe import describe_robot
 from roboopt.dynamics._friction import resisted, rubbed
+from roboopt.urdf import FRICTION_VELOCITY
 from roboopt.urdf.friction import FrictionLaw
-
-FRICTION_VELOCITY = 1e-2
-"""v_s of a joint for which nothing else is known [rad/s or m/s]."""
 
 
 class MovingJoint(NamedTuple):

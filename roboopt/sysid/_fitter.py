@@ -114,8 +114,10 @@ class Fitter:
 
     @property
     def passive(self) -> bool:
-        """Whether a joint is driven by nothing."""
-        return len(self.start.actuated) < self.start.joints
+        """Whether a joint is driven by nothing, or by commands that are no efforts."""
+        inner = self.start.inner
+        commanded = inner.effort_axes is not None or inner.interface != "torque"
+        return commanded or len(self.start.actuated) < self.start.joints
 
     def outcome(self, last: Result, interrupted: bool) -> Result:
         """Return the result of the last fit, with a message on all fits together.
@@ -207,7 +209,7 @@ class Fitter:
 
     def _condensed(self, error: InverseDynamicsError, data: Trajectory) -> Condensed:
         """Return the condensed data, once for all fits of them."""
-        key = data, error.every, error.central
+        key = data, error.every, error.central, self.start
         if self.condensed is None or not all(
             a is b or a == b for a, b in zip(self.condensed[0], key, strict=True)
         ):
@@ -302,6 +304,7 @@ def sizes(
         effort[np.array(model.actuated, int)] = rms[0]
         moved = np.where(speed > 0, speed, np.inf)
         felt = {"damping": effort / moved, "friction": effort, "effort_offset": effort}
+        felt = {} if model.inner.effort_axes is not None else felt
         for number, name in enumerate(model.names):
             what, _, where = name.partition(" = ")[0].removesuffix("]").partition("[")
             if what in felt:
