@@ -195,13 +195,13 @@ class PybulletWorld:
         self._resistance = self._as_loaded
 
     def _new_resistance(
-        self, damping: np.ndarray, masses: dict[str, float] | None
+        self, damping: np.ndarray, masses: dict[str, float] | None, rubs: Any = 1.0
     ) -> Resistance:
         return Resistance(
             self.model,
             (self.client, self.body),
             damping=damping,
-            friction=self.friction,
+            friction=self.friction * rubs,
             friction_velocity=self.friction_velocity,
             armature=self.armature + self._drives[0],
             motors=self._drives[1],
@@ -314,8 +314,10 @@ class PybulletWorld:
         """PyBullet's indices of the links that have mass."""
         return tuple(self._nominal)
 
-    def scale_dynamics(self, mass: np.ndarray, damping: np.ndarray) -> None:
-        """Multiply mass and inertia of each massive link, and each joint's damping."""
+    def scale_dynamics(
+        self, mass: np.ndarray, damping: np.ndarray, friction: np.ndarray
+    ) -> None:
+        """Multiply masses with their inertias, and the joints' damping and friction."""
         change = self.client.changeDynamics
         factors: dict[str, float] = {}
         links = zip(self._nominal.items(), mass.tolist(), strict=True)
@@ -325,7 +327,9 @@ class PybulletWorld:
             mass_now = kilograms * factor
             change(self.body, link, mass=mass_now, localInertiaDiagonal=scaled)
             factors[self.model.joints[link].child] = factor
-        self._resistance = self._new_resistance(self.damping * damping, factors)
+        self._resistance = self._new_resistance(
+            self.damping * damping, factors, friction
+        )
 
     def sampling_range(self, fraction: float) -> tuple[np.ndarray, np.ndarray]:
         """Return the central `fraction` of every joint's range, two of (n,) [rad or m].
