@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 
 from roboopt.urdf import RigidBodies, UrdfModel
+from roboopt.urdf.friction import FrictionLaw, amplitude
 
 from ._joint_limits import JointLimits
 
-FRICTION_VELOCITY = 1e-2  # rad/s or m/s: v_s where no model says
 MAX_SPEED = 100.0  # rad/s or m/s: Bullet's limit on every joint's velocity
 AGREEMENT = 1e-9  # of PyBullet's M and h with our own, relative to the largest entry
 
@@ -44,6 +44,7 @@ class Resistance:
         damping: np.ndarray,
         friction: np.ndarray,
         friction_velocity: np.ndarray,
+        friction_law: FrictionLaw | None,
         armature: np.ndarray,
         motors: tuple[list[int], np.ndarray, bool] | None,
         gravity: np.ndarray,
@@ -58,6 +59,7 @@ class Resistance:
             damping: of the coordinates [N·m·s/rad or N·s/m].
             friction: likewise [N·m or N].
             friction_velocity: v_s, likewise [rad/s or m/s].
+            friction_law: the other parts of the friction.
             armature: likewise [kg·m² or kg].
             motors: their joints, largest efforts [N·m or N], and whether they follow
                 velocities and not positions; or None.
@@ -75,11 +77,13 @@ class Resistance:
         lower, upper = model.position_limits
         self._limits = JointLimits(lower, upper, motors)
         self._damping, self._friction, self._armature = damping, friction, armature
-        self._rubs, self._gravity = bool(friction.any()), gravity
+        self._rubs = bool(friction.any()) or friction_law is not None
+        self._gravity, self._law = gravity, friction_law
         self._slow = friction_velocity.tolist()
         self._rotor = bool(armature.any())
         numbers = damping, friction, armature
         self.acts = any(x.any() for x in numbers) or bool(self._followers)
+        self.acts |= self._rubs
         self._body, self._bodies = loaded[1], None
         self._air = air
         self._mass_matrix = loaded[0].calculateMassMatrix
@@ -150,7 +154,15 @@ class Resistance:
         matrix, bias = self._equations(q, v)
         effort, velocity = np.array(driven), np.array(v)
         here = [v[k] for k in self._coordinates] if self._followers else v
-        resistance = self._coefficients(here)
+        friction = self._friction
+        if self._law is not None:
+            now, load = np.array(here), self._coupling.T @ bias
+            if targets is None:
+                motor = effort if damping is None else effort - damping * now
+                load = 0.5 * (motor + load)
+            slow = np.array(self._slow)
+            friction = amplitude(friction, slow, self._law, now, load)
+        resistance = self._coefficients(here, friction)
         if damping is not None:
             resistance = resistance + damping
         motion = np.array(q), velocity, matrix, bias
@@ -228,7 +240,7 @@ class Resistance:
         full[self._coordinates] = effort - self._follow.T @ following
         return full.tolist(), motors
 
-    def _coefficients(self, velocity: list[float]) -> np.ndarray:
+    def _coefficients(self, velocity: list[float], friction: np.ndarray) -> np.ndarray:
         """Return D: damping, and friction over velocity."""
         if not self._rubs:
             return self._damping
@@ -238,7 +250,7 @@ class Resistance:
             else (1 - (v / slow) ** 2 / 3) / slow
             for v, slow in zip(velocity, self._slow, strict=True)
         ]
-        return self._damping + self._friction * np.array(ratios)
+        return self._damping + friction * np.array(ratios)
 
 
 def _bounded(velocity: np.ndarray) -> np.ndarray:

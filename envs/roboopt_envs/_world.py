@@ -34,9 +34,10 @@ from roboopt.urdf import (
     without_frames,
     written_meshes,
 )
+from roboopt.urdf.friction import FrictionLaw
 
 from ._client import Client
-from ._resistance import FRICTION_VELOCITY, MAX_SPEED, Resistance
+from ._resistance import MAX_SPEED, Resistance
 from ._silence import captured_messages, import_pybullet_silently
 
 import_pybullet_silently()
@@ -61,8 +62,8 @@ class PybulletWorld:
         model: the robot's `roboopt.urdf.UrdfModel`; its joints and PyBullet's have the
             same order.
         gravity: (3,) [m/s²].
-        client, body, joint_indices, damping, friction, friction_velocity, armature,
-            linear_damping, angular_damping: as those of `FixedBaseEnv`.
+        client, body, joint_indices, damping, friction, friction_velocity, friction_law,
+            armature, linear_damping, angular_damping: as those of `FixedBaseEnv`.
 
     Raises:
         RobooptError: if PyBullet cannot load the robot.
@@ -93,8 +94,8 @@ class PybulletWorld:
         self.time_step = 1 / 240
         self._load(model, "robot")
         gravity = EARTH_GRAVITY if model.gravity is None else model.gravity
-        slow = np.full(len(model.friction), FRICTION_VELOCITY)
-        numbers = model.damping, model.friction, slow, model.armature
+        friction = model.friction, model.friction_velocity, None
+        numbers = model.damping, *friction, model.armature
         self._set_physics(*numbers, np.array(gravity), 0.0, 0.0)
         self._marker: int | None = None
 
@@ -168,13 +169,14 @@ class PybulletWorld:
         damping: np.ndarray,
         friction: np.ndarray,
         friction_velocity: np.ndarray,
+        friction_law: FrictionLaw | None,
         armature: np.ndarray,
         gravity: np.ndarray,
         linear: float,
         angular: float,
     ) -> None:
         self.damping, self.friction, self.armature = damping, friction, armature
-        self.friction_velocity = friction_velocity
+        self.friction_velocity, self.friction_law = friction_velocity, friction_law
         self.gravity = gravity
         self.linear_damping, self.angular_damping = linear, angular
         self.client.setGravity(*gravity.tolist())
@@ -191,10 +193,10 @@ class PybulletWorld:
         A robot that replaces another has none before this is called again.
         """
         self._drives = rotors, motors
-        self._as_loaded = self._new_resistance(self.damping, None)
+        self._as_loaded = self._resisted(self.damping, None)
         self._resistance = self._as_loaded
 
-    def _new_resistance(
+    def _resisted(
         self, damping: np.ndarray, masses: dict[str, float] | None, rubs: Any = 1.0
     ) -> Resistance:
         return Resistance(
@@ -203,6 +205,7 @@ class PybulletWorld:
             damping=damping,
             friction=self.friction * rubs,
             friction_velocity=self.friction_velocity,
+            friction_law=self.friction_law,
             armature=self.armature + self._drives[0],
             motors=self._drives[1],
             gravity=self.gravity,
@@ -217,6 +220,8 @@ class PybulletWorld:
         If PyBullet cannot simulate it, or the block raises an error, everything stays
         as it was. Joints are at 0 afterwards.
         """
+        law = getattr(robot, "friction_law", None)
+        law = None if law is None else FrictionLaw(*map(np.asarray, law))
         before = vars(self).copy()
         try:
             self._load(model, "model")
@@ -224,6 +229,7 @@ class PybulletWorld:
                 np.array(robot.damping, np.float64),
                 np.array(robot.friction, np.float64),
                 np.full(len(robot.joint_names), robot.friction_velocity, np.float64),
+                law,
                 np.array(robot.armature, np.float64),
                 np.array(robot.gravity, np.float64),
                 float(robot.linear_damping),
@@ -314,22 +320,17 @@ class PybulletWorld:
         """PyBullet's indices of the links that have mass."""
         return tuple(self._nominal)
 
-    def scale_dynamics(
-        self, mass: np.ndarray, damping: np.ndarray, friction: np.ndarray
-    ) -> None:
+    def scale_dynamics(self, mass: Any, damping: Any, friction: Any) -> None:
         """Multiply masses with their inertias, and the joints' damping and friction."""
         change = self.client.changeDynamics
         factors: dict[str, float] = {}
         links = zip(self._nominal.items(), mass.tolist(), strict=True)
         for (link, (kilograms, inertia)), factor in links:
             # Mass alone would replace the inertia by that of the collision shape.
-            scaled = [moment * factor for moment in inertia]
-            mass_now = kilograms * factor
-            change(self.body, link, mass=mass_now, localInertiaDiagonal=scaled)
+            scaled, now = [moment * factor for moment in inertia], kilograms * factor
+            change(self.body, link, mass=now, localInertiaDiagonal=scaled)
             factors[self.model.joints[link].child] = factor
-        self._resistance = self._new_resistance(
-            self.damping * damping, factors, friction
-        )
+        self._resistance = self._resisted(self.damping * damping, factors, friction)
 
     def sampling_range(self, fraction: float) -> tuple[np.ndarray, np.ndarray]:
         """Return the central `fraction` of every joint's range, two of (n,) [rad or m].

@@ -1,9 +1,11 @@
 """`roboopt explain`: say what the gradient of a run's objective says."""
 
 import dataclasses
+import sys
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from roboopt._errors import RobooptError, argument_called
 from roboopt.cli._flags import flag
@@ -25,6 +27,11 @@ class Explain:
     folder: Path = flag(
         dataclasses.MISSING, "Folder of a run.", shown="RUN", positional=True
     )
+    task: str | None = flag(
+        None,
+        "Your own task that the run names, as module:NAME or file.py:NAME; its module "
+        "is imported.",
+    )
 
     def _fault(self) -> str | None:
         """Return what keeps the folder from being a run, before it is read."""
@@ -35,6 +42,15 @@ class Explain:
         if self.folder.is_file() and not zipfile.is_zipfile(self.folder):
             return "is broken, or another kind of file"
         return None
+
+    def _own_classes(self) -> list[Any]:
+        """Return the classes of the module of the task, which a run may hold."""
+        if self.task is None:
+            return []
+        from roboopt_envs.tasks import named_task
+
+        module = sys.modules[type(named_task(self.task)).__module__]
+        return [own for own in vars(module).values() if isinstance(own, type)]
 
     def run(self) -> int:
         """Print the gradients at the start and the end; return the exit code."""
@@ -49,8 +65,14 @@ class Explain:
                     f"`folder` must be the folder of a run, got {self.folder}, which "
                     f"{fault}."
                 )
+            allow = self._own_classes()
             with argument_called("path", "folder"):
-                result = load(self.folder)
+                try:
+                    result = load(self.folder, allow)
+                except RobooptError as error:
+                    if allow or "allow=[" not in str(error):
+                        raise
+                    raise RobooptError(f"{error} Here, name it by --task.") from error
             if not hasattr(result, "gradients"):
                 raise RobooptError(
                     "`folder` must be the folder of a run of tune, clone, reinforce or "

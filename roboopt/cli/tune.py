@@ -12,8 +12,8 @@ from roboopt.cli._simulation import Balancing, numbers
 BY_ROBOT = "chosen for the robot and task"
 ENV_HELP = "Robot, or the id of a Gymnasium environment that has a twin."
 TASK_HELP = (
-    "What the robot must do: with --urdf also balance, for passive joints; track is to "
-    "follow --reference; or your own task, as module:NAME or file.py:NAME."
+    "What the robot must do; track is to follow --reference. With --urdf also balance, "
+    "for passive joints, or your own task, as module:NAME or file.py:NAME."
 )
 REFERENCE_HELP = (
     "Trajectory to track, as a CSV file with the columns time [s] and every joint by "

@@ -24,6 +24,7 @@ from jaxtyping import jaxtyped
 
 from roboopt._core import Frozen
 from roboopt.urdf.drive import Drive
+from roboopt.urdf.friction import FrictionLaw
 
 SPACES = {
     **{
@@ -58,6 +59,7 @@ FUNCTIONS = {
 OTHERS: dict[str, type] = {
     "Frozen": Frozen,
     "dynamics.Drive": Drive,
+    "dynamics.FrictionLaw": FrictionLaw,
     "functools.partial": functools.partial,
     "jax.tree_util.Partial": jax.tree_util.Partial,
 }

@@ -148,9 +148,10 @@ def scan_cotangents(
     moving = inexact[first : first + count]
     every = [x for x, ok in zip(carries, moving, strict=True) if ok]
     ends = [x for x, ok in zip(last, moving, strict=True) if ok]
+    lengths = jax.vmap(global_norm)(every) if every else jnp.zeros_like(norms)
     steps = {
         "carry": jnp.append(norms, global_norm(slopes_last)),
-        "sizes": jnp.append(jax.vmap(global_norm)(every), global_norm(ends)),
+        "sizes": jnp.append(lengths, global_norm(ends)),
         "entering": entering,
     }
     return [*total, *slopes, *slopes_x], steps

@@ -29,6 +29,7 @@ MAX_NODES = 40  # in the summary
 MAX_NAMED_PARAMETERS = 4
 MAX_EXPRESSION = 40  # characters in the summary
 VANISHED, EXPLODED = 1e-6, 1e6  # of a norm from the end of a chain to its beginning
+OVERFLOWING = 1e30  # norm of a gradient on its way to infinity
 MAX_ROUNDING_SHARE = 0.01  # of a derivative that may be rounding error
 
 
@@ -354,6 +355,12 @@ def _scan_finding(steps: ScanNorms, rounding: float) -> Finding | None:
 
 
 def _remedy(steps: ScanNorms, code: str) -> str:
+    finite = steps.norms[np.isfinite(steps.norms)]
+    if code == "not_finite" and np.max(finite, initial=0.0) < OVERFLOWING:
+        return (
+            "look for a root, a logarithm or a division at the edge of its domain, "
+            "and keep its argument inside by `jnp.where`"
+        )
     if steps.layered:
         return "let the initial weights of a layer keep the length of its input"
     if code == "vanishing":

@@ -28,11 +28,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from roboopt._core import sizes
-from roboopt._errors import RobooptError, require_at_least
+from roboopt._errors import RobooptError, require, require_at_least
 from roboopt._programs import filter_jit
+from roboopt.diagnose._derivatives import decay_time
 from roboopt.diagnose._finding import Finding, error, warning
 from roboopt.diagnose._parameters import (
     Joined,
+    constant_names,
+    constants_said,
     element_name,
     leaf_names,
     parameters_of,
@@ -68,6 +71,11 @@ class GradientCheck:
     """Derivatives by JAX beside finite differences."""
 
     slopes: tuple[SlopeCheck, ...]
+    decay_time: float = math.inf
+    """`gradient_decay_time` [s] of the rollout, with which the derivative is not that
+    of the loss."""
+    constants: tuple[str, ...] = ()
+    """Python numbers in the containers of the model, which are no parameters."""
 
     @property
     def ok(self) -> bool:
@@ -76,7 +84,9 @@ class GradientCheck:
 
     def findings(self) -> list[Finding]:
         """Return an error for each wrong derivative, and warnings for the others."""
-        return [_finding(s) for s in self.slopes if s.verdict != AGREES]
+        return [
+            _finding(s, self.decay_time) for s in self.slopes if s.verdict != AGREES
+        ]
 
     def summary(self) -> Summary:
         """Return the derivatives side by side, and what disagrees."""
@@ -96,6 +106,7 @@ class GradientCheck:
             if len(rows) == 1
             else f"All {len(rows)} derivatives agree with finite differences."
         ]
+        said += constants_said(self.constants)
         table = Table(header, rows, text=(0, 4), optional=(3,))
         return Summary("Gradient check", [table], said)
 
@@ -123,12 +134,17 @@ def _sentences(findings: list[Finding]) -> Iterator[str]:
         yield f"{shown}{more}: finite differences do not settle: {reason}."
 
 
-def _finding(s: SlopeCheck) -> Finding:
+def _finding(s: SlopeCheck, decay_time: float) -> Finding:
     if s.verdict == WRONG:
+        reason = "see whether a custom_jvp, custom_vjp or stop_gradient is right"
+        if math.isfinite(decay_time):
+            reason = (
+                f"the rollout's `gradient_decay_time` of {decay_time:g} s lets it fade "
+                "on its way back, on purpose; check the gradient without"
+            )
         said = (
             f"JAX's derivative is {s.derivative:.6g} and finite differences give "
-            f"{s.difference:.6g} ± {s.uncertainty:.1g}: see whether a custom_jvp, "
-            "custom_vjp or stop_gradient is right"
+            f"{s.difference:.6g} ± {s.uncertainty:.1g}: {reason}"
         )
         return error("wrong_derivative", said, s.name)
     if s.verdict == NOT_FINITE:
@@ -142,8 +158,9 @@ def _finding(s: SlopeCheck) -> Finding:
         return warning("kink", said, s.name)
     said = (
         f"finite differences do not settle ({s.difference:.3g} ± {s.uncertainty:.1g}): "
-        "the loss is noisy, jumps, or loses too many digits to rounding, beside larger "
-        "terms or over the steps of a loop (`roboopt.chain` shows where)"
+        "the loss is noisy, jumps, has kinks nearby, or loses too many digits to "
+        "rounding, beside larger terms or over the steps of a loop (`roboopt.chain` "
+        "shows where)"
     )
     said += "; try float64" if s.precision > np.finfo(float).eps else ""
     return warning("undecided", said, s.name)
@@ -178,6 +195,10 @@ def check_gradient(
     require_objective(objective)
     require_at_least(0, seed=seed)
     params, fixed, static = parameters_of(model, trainable)
+    names = leaf_names(params, objective)
+    for name, leaf in zip(names, jax.tree.leaves(params), strict=True):
+        finite = bool(np.all(np.isfinite(leaf)))
+        require(finite, "model", "be finite", f"a number of {name} that is not")
     loss_fn = LossFn(objective, Joined(fixed, static))
     if not differentiable(objective):
         raise RobooptError(
@@ -193,7 +214,6 @@ def check_gradient(
     largest = max(float(np.max(slope, initial=0.0)) for slope in finite)
     leaves, structure = jax.tree.flatten(params)
     scales = jax.tree.leaves(sizes(params))
-    names = leaf_names(params, objective)
     rng = np.random.default_rng(seed)
     noise = _noise(lambda own: differentiate(own, batch), params, slopes)
 
@@ -216,7 +236,7 @@ def check_gradient(
             for _, d in directions
         ]
         longest = FIRST_STEP * max(float(scale), float(np.max(np.abs(here))))
-        count = math.ceil(math.log2(longest / min(least)))
+        count = math.ceil(math.log2(longest) - math.log2(min(least)))
         steps = longest * 0.5 ** np.arange(min(max(8, count), MAX_STEPS))
         for name, direction in directions:
             along = direction / np.sum(direction**2)
@@ -232,9 +252,10 @@ def check_gradient(
             part = direction != 0  # One element that is NaN is not all of them.
             derivative = float(np.sum(slope[part] * direction[part]))
             own = (losses, taken, precision, largest)
-            error = float(np.linalg.norm(noise[k] * np.where(part, direction, 0.0)))
+            with np.errstate(over="ignore"):
+                error = float(np.linalg.norm(noise[k] * np.where(part, direction, 0)))
             found.append(judge(name, derivative, *own, least=least.pop(0), noise=error))
-    return GradientCheck(tuple(found))
+    return GradientCheck(tuple(found), decay_time(objective), constant_names(model))
 
 
 @np.errstate(all="ignore")

@@ -9,6 +9,7 @@ changes later, is that by a nudge added to the action. One compiled program retu
 derivatives by the parameters and by the nudges.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -28,6 +29,7 @@ from roboopt.policies import StatefulPolicy, act, initial_carry
 
 MAX_DIFFERENCED = 64  # parameters of an objective that JAX cannot differentiate
 DIFFERENCE_STEP = 1e-3  # of a parameter's scale
+MIN_NORM = 1e-30  # of a derivative whose direction counts
 
 
 class Derivatives(NamedTuple):
@@ -40,8 +42,8 @@ class Derivatives(NamedTuple):
     by_action: Any = None
     """dL/da (start, time, act) of rollouts."""
     shares: Any = None
-    """What the actions of a step share in the derivative of each row (time, row); None
-    for a policy with memory."""
+    """What the actions of a step share in the derivative of each row (time, row), of an
+    array along its whole derivative; None for a policy with memory."""
 
 
 class _Nudged(StatefulPolicy):
@@ -64,6 +66,12 @@ class _Nudged(StatefulPolicy):
 
 def _parts(objective: Any) -> Sequence[tuple[Any, Any]]:
     return objective.parts if isinstance(objective, Sum) else [(1.0, objective)]
+
+
+def decay_time(objective: Any) -> float:
+    """Return the shortest `gradient_decay_time` of the rollouts of an objective [s]."""
+    rollouts = (getattr(part, "rollout", None) for _, part in _parts(objective))
+    return min(getattr(r, "gradient_decay_time", math.inf) for r in [*rollouts, None])
 
 
 def splits_by_time(objective: Any, batch: Any) -> bool:
@@ -168,6 +176,9 @@ def _by_time(
     if isinstance(policy, StatefulPolicy):
         return Derivatives(values, slopes, by_action)
 
+    whole = [slope.sum(0).ravel() for slope in jax.tree.leaves(slopes)]
+    whole = [g / jnp.maximum(jnp.linalg.norm(g), MIN_NORM) for g in whole]
+
     def share(step):
         """Return the part of the gradient that the actions of one step carry."""
         observations, slopes, time = step
@@ -179,7 +190,9 @@ def _by_time(
         (part,) = jax.vjp(actions, params)[1](slopes)
         leaves = [leaf.ravel() for leaf in jax.tree.leaves(part)]
         found = [
-            jnp.linalg.norm(leaves[leaf]) if index is None else leaves[leaf][index]
+            jnp.vdot(leaves[leaf], whole[leaf])
+            if index is None
+            else leaves[leaf][index]
             for leaf, index in places
         ]
         return jnp.stack(found)

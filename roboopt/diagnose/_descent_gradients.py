@@ -167,6 +167,7 @@ def explain_residuals(fit: optimize.Fit) -> Explanation:
         curvature=curvature,
         at_bound=tuple(((x <= lower) & (gradient > 0)).tolist()) if described else (),
         logarithms=tuple(n for n, p in zip(names, positive, strict=True) if p),
+        second_order=True,
     )
 
 

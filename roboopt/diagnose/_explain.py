@@ -24,6 +24,7 @@ from roboopt._core import MIN_SCALE
 from roboopt._errors import RobooptError, require
 from roboopt._programs import filter_jit
 from roboopt.diagnose._derivatives import (
+    decay_time,
     differenced,
     differentiated,
     splits_by_time,
@@ -34,6 +35,7 @@ from roboopt.diagnose._explanation import Explanation, TermShare, TimeSplit
 from roboopt.diagnose._parameters import (
     Joined,
     Row,
+    constant_names,
     leaf_names,
     parameters_of,
     require_scalar,
@@ -112,6 +114,9 @@ def explain(
             TermShare(n, float(v), u) for (n, u), v in (terms[k] for k in kept)
         ),
         cosines=_cosines(slopes, params, rows),
+        plain_cosines=_cosines(slopes, params, rows, relative=False),
+        decay_time=decay_time(objective),
+        constants=constant_names(model),
         gradient_norm=math.sqrt(square),
         learning_rates=np.array(LEARNING_RATES),
         predicted=_scaled(-square, np.array(LEARNING_RATES)),
@@ -130,7 +135,8 @@ def explain(
 def _known_units(units: Mapping[str, str] | None, rows: list[Row]) -> dict[str, str]:
     """Return the units, refused where they name no parameter."""
     leaves = dict.fromkeys(row.leaf_name for row in rows)
-    for name in units or {}:
+    for name, unit in (units or {}).items():
+        require(isinstance(unit, str), "units", "be text", f"{unit!r} for {name!r}")
         known = any(name == leaf or name.startswith(f"{leaf}[") for leaf in leaves)
         require(known, "units", f"name parameters, such as {', '.join(leaves)}", name)
     return dict(units or {})
@@ -225,8 +231,9 @@ def _term_units(loss_fn: LossFn, params: Any, batch: Any) -> dict[str, str]:
             return loss_fn(params, batch)
         terms = objective.terms(loss_fn.build(params), batch)
         # A dictionary that JAX returns is sorted; here the terms keep their order.
+        loss = total(terms)
         units.update((name, term.unit) for name, term in terms.items())
-        return total(terms)
+        return loss
 
     if differentiable(objective):
         require_scalar("objective", loss, params, batch)
@@ -241,18 +248,22 @@ def _losses(loss_fn: LossFn, many: Any, batch: Any) -> Array:
     return loss_fn.evaluate_many(many, batch)[0]
 
 
-def _cosines(slopes: Any, params: Any, rows: list[Row]) -> np.ndarray:
+def _cosines(
+    slopes: Any, params: Any, rows: list[Row], relative: bool = True
+) -> np.ndarray:
     """Return the cosines between the terms' gradients, NaN for a gradient of zero.
 
-    The derivatives are those per percent of each row, so that no unit matters.
+    With `relative` the derivatives are those per percent of each row, so that no unit
+    matters.
     """
     every = (np.asarray(leaf, float) for leaf in jax.tree.leaves(slopes))
-    leaves, relative = [leaf.reshape(len(leaf), -1) for leaf in every], []
+    leaves, parts = [leaf.reshape(len(leaf), -1) for leaf in every], []
     for row in rows:
         own = leaves[row.leaf]
         own = own if row.index is None else own[:, [row.index]]
-        relative.append(own if row.log else own * (row.scale(params) or 1.0))
-    flat = np.concatenate(relative, 1)
+        scaled = relative and not row.log
+        parts.append(own * (row.scale(params) or 1.0) if scaled else own)
+    flat = np.concatenate(parts, 1)
     with np.errstate(all="ignore"):
         norms = np.linalg.norm(flat, axis=1)
         return (flat @ flat.T) / np.outer(norms, norms)

@@ -20,6 +20,7 @@ from roboopt.diagnose._explanation_figures import (
 from roboopt.diagnose._explanation_words import (
     cosine,
     disagreeing,
+    in_jumps,
     noise,
     percent,
     sentences,
@@ -65,7 +66,8 @@ class TimeSplit:
     step, the root mean square over the starts."""
     shares: Float[np.ndarray, "time row"] | None
     """The part of each row's derivative that the actions in a step carry, which adds up
-    to the derivative (norms for arrays); None for a policy with memory."""
+    to the derivative; for an array the component along the array's whole derivative,
+    which adds up to its norm. None for a policy with memory."""
 
 
 @dataclass(frozen=True)
@@ -127,6 +129,15 @@ class Explanation(VerbResult):
     one along the gradient."""
     logarithms: tuple[str, ...] = ()
     """Rows of which the model holds the logarithm."""
+    plain_cosines: Float[np.ndarray, "term term"] | None = None
+    """Between the gradients as they are, whatever the units of the parameters."""
+    decay_time: float = math.inf
+    """`gradient_decay_time` [s] of the rollout, with which the derivative is not that
+    of the loss."""
+    constants: tuple[str, ...] = ()
+    """Python numbers in the containers of the model, which are no parameters."""
+    second_order: bool = False
+    """Whether `changes` are the loss to second order, and not evaluated."""
 
     def __post_init__(self):
         if not self.scales:
@@ -156,9 +167,11 @@ class Explanation(VerbResult):
             return "unclear"
         effect = np.abs(np.where(np.isfinite(self.gradient), self.gradient, 0.0))
         effect = effect * np.array(self.scales)
+        limit = noise(self)
+        if in_jumps(self, row):
+            return "unclear"
         if effect[row] <= FLAT * effect.max():
             return "flat here"
-        limit = noise(self)
         if (self.changes[row] > limit).any() and (self.changes[row] >= -limit).all():
             return f"flat ± {percent(self, row)}"
         return "raising it" if self.gradient[row] < 0 else "lowering it"
@@ -204,6 +217,8 @@ class Explanation(VerbResult):
             lower, higher = np.where(turned, (higher, lower), (lower, higher))
         columns[down], columns[up] = map(signed, lower), map(signed, higher)
         change = "change of L if" if norms else "change of L if 1 %"
+        change += "" if self.evaluated else " (by slope)"
+        change += " (2nd order)" if self.second_order else ""
         groups = [("", before), (change, 2)]
         if not norms:  # An array has no one direction.
             columns["L falls by"] = map(self.direction, range(len(self.names)))
@@ -277,7 +292,7 @@ class Explanation(VerbResult):
                 f"{rate:g}",
                 signed(predicted),
                 signed(actual),
-                _ratio(actual, predicted),
+                _ratio(actual if abs(actual) > noise(self) else math.nan, predicted),
             ]
             for rate, predicted, actual in zip(
                 self.learning_rates, self.predicted, self.actual, strict=True
@@ -296,15 +311,16 @@ class Explanation(VerbResult):
             root = math.sqrt(float(np.mean(split.sensitivity[start:end] ** 2)))
             row = [span, number(root)]
             if split.shares is not None:
-                part = split.shares[start:end]
-                whole = all(size == 1 for size in self.sizes)
-                parts = part.sum(0) if whole else np.sqrt((part**2).sum(0))
-                row += [number(value) for value in parts]
+                row += [number(part) for part in split.shares[start:end].sum(0)]
             rows.append(row)
         header = ["time [s]", "rms dL/da"]
-        if split.shares is not None:
-            header += list(self.names)
-        return Table(header, rows)
+        if split.shares is None:
+            return Table(header, rows)
+        norms = any(size > 1 for size in self.sizes)
+        groups = [("", 2), ("part of norm dL/dp" if norms else "part of dL/dp", None)]
+        header += list(self.names)
+        groups[1] = groups[1][0], len(self.names)
+        return Table(header, rows, groups=groups)
 
     def sentences(self) -> list[str]:
         """Return what the numbers say."""

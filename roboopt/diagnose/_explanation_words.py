@@ -1,9 +1,11 @@
 """What the numbers of an `Explanation` say, in sentences."""
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from roboopt.diagnose._parameters import constants_said
 from roboopt.report import number, readable
 
 if TYPE_CHECKING:
@@ -19,6 +21,9 @@ MAX_CONFLICTS = 3  # pairs of terms in sentences
 MAX_NAMED = 4  # parameters in a sentence
 SHORT_STEP, LONG_STEP = 0.2, 1.6  # of the step 1/c that the curvature c makes best
 MAX_CURVATURE_ERROR = 0.3  # of the fall that the curvature predicts
+STAIR = 1e-3  # of a change of the loss that a slope misses
+SILENT_SHARE = 0.1  # of a motion
+STEEP = 3.0  # how much larger early steps' derivatives are
 DOUBT = 0.1  # of the gradient that may contradict the loss
 SURE_SHARE = 0.2  # by which the end of the falling range may differ from 2/c
 
@@ -32,6 +37,17 @@ def signed(value: float) -> str:
 def percent(found: "Explanation", row: int) -> str:
     """Return the change of a row that its effect is told for: 1 %, of 0 a number."""
     return "1 %" if found.values[row] else number(0.01 * found.scales[row])
+
+
+def in_jumps(found: "Explanation", row: int) -> bool:
+    """Return whether a derivative of zero is that of a stair, and its ends are not."""
+    if not found.evaluated or not 0 <= row < len(found.changes):
+        return False
+    low, high = found.changes[row]
+    slope = 0.01 * abs(found.gradient[row]) * found.scales[row]
+    clear = STAIR * min(abs(low), abs(high))
+    turns = (low < 0 < high) or (high < 0 < low)
+    return bool(turns and slope < clear > noise(found))
 
 
 def disagreeing(found: "Explanation") -> list[int]:
@@ -62,7 +78,8 @@ def sentences(found: "Explanation") -> list[str]:
             "has no slope there, and gradient descent cannot start."
         ]
     said = [*_unclear(found), *_largest(found), *_layers(found), *_conflicts(found)]
-    return [*said, *_steps(found), *_logarithms(found), *_times(found)]
+    said += [*_steps(found), *_logarithms(found), *_times(found)]
+    return [*said, *constants_said(found.constants)]
 
 
 def _fine(value: float) -> bool:
@@ -83,6 +100,13 @@ def _unclear(found: "Explanation") -> list[str]:
     named = ", ".join(names) + (" and others" if len(alone) > len(names) else "")
     slope, error, said = found.differences[rows[0]]
     slope = slope if abs(slope) > error else 0.0
+    if math.isfinite(found.decay_time):
+        return [
+            "The derivative is not that of the loss: the rollout's "
+            f"`gradient_decay_time` of {found.decay_time:g} s lets it fade on its way "
+            f"back. So {where} JAX says {number(said)}, and small steps show "
+            f"{number(slope)}."
+        ]
     return [
         f"The derivative with respect to {named} disagrees with the loss: {where} JAX "
         f"says {number(said)}, and small steps show {number(slope)}. There is a kink, "
@@ -108,8 +132,19 @@ def _stationary(found: "Explanation") -> list[str]:
     """Return that a gradient of zero is that of a maximum or a saddle point."""
     limit = noise(found)
     slopes = np.abs(found.gradient) * np.array(found.scales)
-    if not found.evaluated or max(found.sizes) > 1 or 0.01 * slopes.max() > limit:
+    exact = found.evaluated and not found.second_order
+    if not exact or 0.01 * slopes.max() > limit:
         return []
+    stairs = [k for k in range(len(found.names)) if in_jumps(found, k)]
+    if stairs:
+        low, high = found.changes[stairs[0]]
+        return [
+            f"The derivative with respect to {found.names[stairs[0]]} is zero, and yet "
+            f"{percent(found, stairs[0])} less changes the loss by {signed(low)}, and "
+            f"more by {signed(high)}: the loss is a staircase, as after rounding or "
+            "counting, and has no gradient to descend along. `gradients.ZerothOrder` "
+            "takes longer steps."
+        ]
     falls = np.flatnonzero((found.changes < -limit).all(1))
     if not len(falls):
         return []
@@ -131,6 +166,8 @@ def _largest(found: "Explanation") -> list[str]:
     if said := _stationary(found):
         return said
     effects = np.max(np.nan_to_num(np.abs(found.changes)), axis=1, initial=0.0)
+    if any(found.at_bound) and not all(found.at_bound):
+        effects = np.where(found.at_bound, 0.0, effects)  # It cannot move so.
     k = int(np.argmax(effects))
     if found.gradient_norm == 0 and not effects[k] > noise(found):
         return ["No parameter changes the loss here: the gradient is zero."]
@@ -160,8 +197,10 @@ def _largest(found: "Explanation") -> list[str]:
         ]
     way, change = ("Raising", high) if high < low else ("Lowering", low)
     if found.evaluated:
-        said = f"{way} {name} by {step} changes the loss by {signed(change)}"
-        return [f"{said}{largest}"]
+        said = f"{way} {name} by {step} changes the loss by {signed(change)}{largest}"
+        if (found.gradient[k] > 0) == (way == "Raising"):
+            said += f" The slope itself points the other way: {step} is too far for it."
+        return [said]
     said = f"By its slope alone, {way.lower()} {name} by {step} promises a change of "
     return [f"{said}the loss by {signed(change)}{largest}"]
 
@@ -184,20 +223,32 @@ def _layers(found: "Explanation") -> list[str]:
 
 def _conflicts(found: "Explanation") -> list[str]:
     pairs = [(i, j) for i in range(len(found.terms)) for j in range(i)]
-    opposed = [p for p in pairs if found.cosines[p] < MIN_OPPOSED]
-    opposed.sort(key=lambda pair: found.cosines[pair])
+    scaled = found.cosines
+    plain = scaled if found.plain_cosines is None else found.plain_cosines
+    if not _mostly_right(found):
+        return []
+    either = np.fmin(scaled, plain)
+    opposed = [p for p in pairs if either[p] < MIN_OPPOSED]
+    opposed.sort(key=lambda pair: either[pair])
     said = []
     for i, j in opposed[:MAX_CONFLICTS]:
         one, other = (readable(found.terms[k].name) for k in (j, i))
         said.append(
             f"{one[:1].upper()}{one[1:]} and {other} pull against each other: the "
-            "cosine between their gradients, per percent of each parameter, is "
-            f"{cosine(found.cosines[i, j])}."
+            f"cosine between their gradients{_both(scaled[i, j], plain[i, j])}."
         )
     if (more := len(opposed) - MAX_CONFLICTS) > 0:
         pairs_said = "pair of terms does" if more == 1 else "pairs of terms do"
         said.append(f"{more} more {pairs_said} so; the table of cosines has them.")
     return said
+
+
+def _both(scaled: float, plain: float) -> str:
+    """Return the cosine per percent, and where they differ that of the gradients."""
+    by_percent = f", per percent of each parameter, is {cosine(scaled)}"
+    if (scaled < MIN_OPPOSED) == (plain < MIN_OPPOSED) or not np.isfinite(plain):
+        return by_percent
+    return f" is {cosine(plain)}, and per percent of each parameter {cosine(scaled)}"
 
 
 def _steps(found: "Explanation") -> list[str]:
@@ -297,9 +348,16 @@ def _times(found: "Explanation") -> list[str]:
         f"(rms dL/da {number(values[peak])}); on the one at {last * step:.3g} s by "
         f"{number(values[last])}."
     ]
-    if values[0] > 3 * np.median(values):
+    parts = [math.sqrt(np.mean(part**2)) for part in np.array_split(values, 4)]
+    over = int(np.max(np.flatnonzero(values))) + 1
+    if over < (1 - SILENT_SHARE) * len(values):
         said.append(
-            "An early action changes every state after it, so that early steps "
-            "have the larger gradient."
+            f"No action from {over * step:.3g} s on changes the loss: each is cut off "
+            "at its limit, or nothing that it moves is counted."
+        )
+    elif parts == sorted(parts, reverse=True) and parts[0] > STEEP * parts[-1]:
+        said.append(
+            "It falls over the motion: an early action changes every state after it, "
+            "so that early steps have the larger gradient."
         )
     return said

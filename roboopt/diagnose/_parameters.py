@@ -14,6 +14,8 @@ import numpy as np
 from roboopt import optimize
 from roboopt._errors import RobooptError, require
 
+MAX_LOG = 700.0  # of a number in double precision
+MAX_NAMED = 4  # numbers in a sentence
 MAX_SCALAR_ROWS = 24  # beyond, a row is a leaf
 LOG = re.compile(r"(?<![^.])log_(?=\w+$)")  # the name of a leaf that is a logarithm
 
@@ -49,6 +51,33 @@ def parameters_of(
         real = not jnp.issubdtype(leaf.dtype, jnp.complexfloating)
         require(real, "model", rule, f"{leaf.dtype} in {name}")
     return jax.tree.map(jnp.asarray, params), fixed, static
+
+
+def constant_names(model: Any) -> tuple[str, ...]:
+    """Return the names of the Python numbers in dictionaries, lists and tuples.
+
+    They are no parameters beside arrays; the fields of a class are meant to be so.
+    """
+    found = jax.tree_util.tree_leaves_with_path(optimize.with_arrays(model))
+    keys = jax.tree_util.DictKey | jax.tree_util.SequenceKey
+    return tuple(
+        jax.tree_util.keystr(path, simple=True, separator=".")
+        for path, leaf in found
+        if type(leaf) is float and path and all(isinstance(k, keys) for k in path)
+    )
+
+
+def constants_said(names: Sequence[str]) -> list[str]:
+    """Return a sentence on Python numbers that are no parameters, none without any."""
+    if not names:
+        return []
+    named, many = ", ".join(names[:MAX_NAMED]), len(names) > 1
+    named += " and others" if len(names) > MAX_NAMED else ""
+    said = "are Python numbers" if many else "is a Python number"
+    return [
+        f"{named} {said} beside arrays, and no parameter{'s' if many else ''}: an "
+        "array, as by `jnp.asarray`, is one."
+    ]
 
 
 def require_scalar(argument: str, function: Callable[..., Any], *args: Any) -> None:
@@ -127,7 +156,12 @@ class Row:
         leaf = np.asarray(jax.tree.leaves(params)[self.leaf], float).ravel()
         if self.index is not None:
             number = float(leaf[self.index])
-            return math.exp(number) if self.log else number
+            if not self.log:
+                return number
+            rule = f"hold logarithms between −{MAX_LOG:g} and {MAX_LOG:g}"
+            near = not abs(number) > MAX_LOG  # or not a number
+            require(near, "model", rule, f"{number:g} for {self.name}")
+            return math.exp(number)
         return float(np.sqrt(np.mean(leaf**2)))
 
     def slopes(self, slopes: Any, params: Any) -> np.ndarray:

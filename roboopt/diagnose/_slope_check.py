@@ -17,6 +17,8 @@ UNDECIDED_SHARE = 0.05  # of the slope: an error beyond decides nothing
 ZERO_DIGITS = 16.0  # last digits of the largest derivative: as good as zero
 CANCELED = 4.0  # changes by rounding that a derivative of zero may be
 MIN_KINK_SHARE = 1e-3  # of the larger slope
+MIN_STAIR = 1e-6  # of the longest step
+MIN_STILL = 3  # steps that should move the loss, and do not
 AGREES, WRONG, KINK = "agrees", "wrong", "kink"
 UNDECIDED, NOT_FINITE = "undecided", "not finite"
 
@@ -63,17 +65,18 @@ def judge(
         losses: at the point, at the steps up, and at the steps down.
         taken: the steps, in the same order.
         precision: of the parameters' type.
-        largest: the largest finite derivative by any element, below whose last digit
+        largest: the largest finite derivative by any element, beside whose last digits
             a derivative counts as zero.
         least: the shortest step that the last digits of the numbers hold.
         noise: by how much rounding changes the derivative.
     """
-    half = (len(losses) - 1) // 2
+    half, longest = (len(losses) - 1) // 2, float(np.max(taken))
     center, up, down = losses[0], losses[1 : half + 1], losses[half + 1 :]
     above, below = taken[1 : half + 1], -taken[half + 1 :]
     held = max(MIN_STEPS, int(np.sum(np.minimum(above, below) >= 0.5 * least)))
     # Steps so short that the loss stays the same bit for bit say nothing of its slope.
     moves = np.flatnonzero((up != center) | (down != center))
+    still = above[moves[-1] + 1 : held] if moves.size else above[:0]
     held = min(held, max(MIN_STEPS, moves[-1] + 1)) if moves.size else held
     up, down, above, below = up[:held], down[:held], above[:held], below[:held]
     usable = np.isfinite(up) & np.isfinite(down)
@@ -105,7 +108,7 @@ def judge(
     clear = further[further > MAX_ERRORS * errors]
     size = max(abs(derivative), abs(difference), float(np.max(clear, initial=0.0)))
     moved = np.max(np.abs(np.concatenate([up, down]) - center))
-    flat = moved <= digits.max() and abs(derivative) <= precision * largest
+    flat = moved <= digits.max() and abs(derivative) <= CANCELED * noise
     rough = scatter > max(digits.max(), ROUGH_SHARE * moved)
     agrees = abs(derivative - difference) <= allowed
     zero = abs(derivative) <= ZERO_DIGITS * precision * largest
@@ -115,6 +118,15 @@ def judge(
     cancels = zero and abs(derivative) <= CANCELED * noise
     if cancels and MAX_ERRORS * uncertainty <= UNDECIDED_SHARE * noise / precision:
         flat = True
+    # A loss that longer steps move and shorter ones do not is a staircase, unless its
+    # stairs are the last digits of a lower precision.
+    wide = still[still > MIN_STAIR * longest]
+    jumps = np.sum(np.abs(difference) * wide > digits.max()) >= MIN_STILL
+    # A derivative that the last digits of the numbers change is rounding error itself.
+    spread = MAX_ERRORS * noise
+    unsure = UNDECIDED_SHARE * abs(derivative) < noise and (
+        abs(derivative - difference) <= spread
+    )
     # A kink beside steeper slopes is one if it is what the derivative misses.
     spare = MAX_ERRORS * gap_error
     between = min(lower, upper) - spare <= derivative <= max(lower, upper) + spare
@@ -123,10 +135,10 @@ def judge(
         verdict = KINK
     elif flat and agrees:
         verdict = AGREES
-    elif rough or (MAX_ERRORS * uncertainty > share * size and size > 0):
+    elif rough or jumps or (MAX_ERRORS * uncertainty > share * size and size > 0):
         verdict = UNDECIDED
     else:
-        verdict = AGREES if agrees else WRONG
+        verdict = AGREES if agrees else UNDECIDED if unsure else WRONG
     return SlopeCheck(
         name, derivative, difference, uncertainty, lower, upper, precision, verdict
     )

@@ -27,6 +27,8 @@ from jax.ad_checkpoint import checkpoint_name
 
 SKIPPED = ("jax", "jaxlib", "jaxtyping", "beartype")
 """Packages whose lines are no user's code."""
+FLAX_WRAPPERS = ("module.py", "transforms.py", "lift.py", "scope.py", "summary.py")
+"""Files of flax that call a user's methods, and compute nothing."""
 MARK = "roboopt:"
 MAX_LEAVES = 32  # of an assigned tuple, dictionary or module that are named
 
@@ -153,7 +155,10 @@ def _skipped(file: str) -> bool:
         library = Path(sysconfig.get_path("stdlib"))
         return path.parent == Path(__file__).parent or library in path.parents
     inside = parts[parts.index("site-packages") + 1 :]
-    return inside[0] in SKIPPED or (inside[0] == "equinox" and inside[1] != "nn")
+    if inside[0] == "equinox":
+        return inside[1] != "nn"
+    wraps = inside[0] == "flax" and inside[-1] in FLAX_WRAPPERS
+    return inside[0] in SKIPPED or wraps
 
 
 def _lines(file: str) -> tuple[dict[int, tuple[Target, ...]], dict[int, str]]:

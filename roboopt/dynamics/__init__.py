@@ -5,6 +5,7 @@ from roboopt.dynamics._bullet import load_bullet as load_bullet
 from roboopt.dynamics._bullet import load_env as load_env
 from roboopt.dynamics._constraints import PositionMotors as PositionMotors
 from roboopt.dynamics._ensemble import Ensemble as Ensemble
+from roboopt.dynamics._friction import with_friction as with_friction
 from roboopt.dynamics._gaussian_dynamics import Gaussian as Gaussian
 from roboopt.dynamics._gaussian_dynamics import (
     GaussianNetworkDynamics as GaussianNetworkDynamics,
@@ -29,3 +30,4 @@ from roboopt.dynamics._urdf import load_urdf as load_urdf
 from roboopt.dynamics._urdf import save_urdf as save_urdf
 from roboopt.urdf.bullet_solver import constraint_row_order as constraint_row_order
 from roboopt.urdf.drive import Drive as Drive
+from roboopt.urdf.friction import FrictionLaw as FrictionLaw

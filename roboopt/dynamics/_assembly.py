@@ -6,8 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from roboopt._errors import RobooptError
-from roboopt.dynamics._multibody import FRICTION_VELOCITY, MovingJoint, Multibody
-from roboopt.urdf import Inertial, Mimic, Pose
+from roboopt.dynamics._multibody import MovingJoint, Multibody
+from roboopt.urdf import FRICTION_VELOCITY, Inertial, Mimic, Pose
 
 
 class JointRow(NamedTuple):

@@ -9,12 +9,15 @@ the principal axes of the link after the joint.
 from functools import partial
 from typing import Any
 
+import equinox as eqx
+import jax.numpy as jnp
 import numpy as np
 
 from roboopt._errors import RobooptError
 from roboopt.dynamics._assembly import JointRow, LinkRow, assemble
 from roboopt.dynamics._multibody import Multibody
 from roboopt.urdf import Inertial, Mimic, Pose, rotation_from_quaternion
+from roboopt.urdf.friction import FrictionLaw
 
 FIXED, REVOLUTE, PRISMATIC = 4, 0, 1  # pybullet.JOINT_FIXED and so on
 BULLET_DAMPING = float(np.float32(0.04))
@@ -32,6 +35,7 @@ def load_bullet(
     upper: Any = None,
     friction: Any = None,
     friction_velocity: Any = None,
+    friction_law: FrictionLaw | None = None,
     armature: Any = None,
     mimic: Any = None,
 ) -> Multibody:
@@ -49,6 +53,7 @@ def load_bullet(
         upper: upper limits of the joints [rad or m], if they were changed.
         friction: Coulomb friction of the joints [N·m or N], of which PyBullet has none.
         friction_velocity: below which this friction is smooth [rad/s or m/s].
+        friction_law: the other parts of this friction.
         armature: inertia of the joints' rotors [kg·m² or kg], likewise.
         mimic: a mapping from the names of joints that something outside PyBullet lets
             follow others to `(joint, multiplier, offset)` of q_m = multiplier · q +
@@ -79,12 +84,18 @@ def load_bullet(
         if given is not None:
             joints = _with_numbers(joints, name, given)
     physics = client.getPhysicsEngineParameters()
-    return assemble(
+    robot = assemble(
         joints,
         links,
         gravity=[physics[f"gravityAcceleration{axis}"] for axis in "XYZ"],
         linear_damping=linear_damping,
         angular_damping=angular_damping,
+    )
+    if friction_law is None:
+        return robot
+    law = FrictionLaw(*map(jnp.asarray, friction_law))
+    return eqx.tree_at(
+        lambda r: r.friction_law, robot, law, is_leaf=lambda x: x is None
     )
 
 
@@ -113,7 +124,7 @@ def load_env(
             lets the joints of `mimic` follow others, by itself, and with such joints
             keeps the `joint_limits` as well; otherwise, damping is PyBullet's, and
             `friction` [N·m or N], if there is one, is added to the efforts.
-            `friction_velocity` [rad/s or m/s] goes with `friction`.
+            `friction_velocity` [rad/s or m/s] and `friction_law` go with `friction`.
         linear_damping: of the links, instead of the environment's [1/s].
         angular_damping: likewise [1/s].
 
@@ -127,7 +138,7 @@ def load_env(
         name: float(getattr(env, name, BULLET_DAMPING)) if value is None else value
         for name, value in given.items()
     }
-    names = ("friction", "friction_velocity")
+    names = ("friction", "friction_velocity", "friction_law")
     if getattr(env, "implicit_damping", False):
         names += ("damping", "armature", "mimic")
     numbers |= {name: getattr(env, name, None) for name in names}

@@ -21,10 +21,15 @@ MAX_WIDTH = 78  # columns of a line, which is indented by two
 
 def has_values(module: eqx.Module) -> bool:
     """Return whether no array of a module is traced, or missing as after filtering."""
-    fields = [f for f in dataclasses.fields(module) if not f.metadata.get("static")]
+    fields = [
+        f
+        for f in dataclasses.fields(module)
+        if not f.metadata.get("static") and f.default is not None
+    ]
     leaves = jax.tree.leaves([vars(module).get(f.name) for f in fields])
     concrete = [
-        isinstance(leaf, jax.Array | np.ndarray) and not isinstance(leaf, Tracer)
+        isinstance(leaf, jax.Array | np.ndarray | float)
+        and not isinstance(leaf, Tracer)
         for leaf in leaves
     ]
     return len(leaves) >= len(fields) and all(concrete)

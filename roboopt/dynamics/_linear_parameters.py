@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from roboopt._core import compiled
+from roboopt.dynamics._friction import PARTS
 from roboopt.dynamics._multibody import Multibody
 from roboopt.dynamics._parameters import quantity
 from roboopt.dynamics._parametric_twin import ParametricTwin
@@ -25,14 +26,15 @@ from roboopt.dynamics._parametric_twin import ParametricTwin
 UPPER = np.triu_indices(3)
 NOT_LINEAR = (
     *("position_offset", "effort_gain", "lag", "delay", "gravity"),
-    "friction_velocity",
+    *("friction_velocity", *PARTS),
 )
 
 
 def efforts_are_linear(model: ParametricTwin) -> bool:
     """Return whether the free parameters act through `linear_parameters` alone."""
     names = [name for joined in model.names for name in joined.split(" = ")]
-    return not any(quantity(name).startswith(NOT_LINEAR) for name in names)
+    plain = model.inner.robot.friction_law is None
+    return plain and not any(quantity(name).startswith(NOT_LINEAR) for name in names)
 
 
 @compiled

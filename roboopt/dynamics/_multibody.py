@@ -1,11 +1,12 @@
 """A fixed-base robot as a tree of rigid bodies; every physical number is a leaf.
 
-    M(q) q̈ + h(q, q̇) + d q̇ + c tanh(q̇ / v_s) = τ
+    M(q) q̈ + h(q, q̇) + d q̇ + F(q̇) = τ,    F = c tanh(q̇ / v_s)
 
 with the mass matrix M, the bias h (Coriolis, centrifugal, gravity, and Bullet's damping
-of the bodies), viscous damping d, Coulomb friction c smoothed below v_s, and the effort
-τ, [N·m] at a revolute and [N] at a prismatic joint. PyBullet's joints have neither
-Coulomb friction nor armature: both are zero in a robot that shall match PyBullet.
+of the bodies), viscous damping d, dry friction F, by default Coulomb's c smoothed below
+v_s, and the effort τ, [N·m] at a revolute and [N] at a prismatic joint. PyBullet's
+joints have neither friction nor armature: both are zero in a robot that shall match
+PyBullet.
 
 Joints that follow others (`<mimic>`) reduce the coordinates by a constant matrix:
 with the moving joints at K q + c, M = Kᵀ M_moving K and h = Kᵀ h_moving(K q + c, K q̇).
@@ -23,9 +24,9 @@ from roboopt._core import AnyArray, Jittable, compiled
 from roboopt._errors import RobooptError
 from roboopt.dynamics import _rigid_bodies as rigid
 from roboopt.dynamics._describe import describe_robot
-
-FRICTION_VELOCITY = 1e-2
-"""v_s of a joint for which nothing else is known [rad/s or m/s]."""
+from roboopt.dynamics._friction import resisted, rubbed
+from roboopt.urdf import FRICTION_VELOCITY
+from roboopt.urdf.friction import FrictionLaw
 
 
 class MovingJoint(NamedTuple):
@@ -100,6 +101,8 @@ class Multibody(Jittable):
     motion do not use it."""
     friction_velocity: Float[Array, " joint"] | float = FRICTION_VELOCITY
     """v_s, below which Coulomb friction is smooth, [rad/s] or [m/s]."""
+    friction_law: FrictionLaw | None = None
+    """The other parts of dry friction; None where there are none."""
 
     def __repr__(self) -> str:
         """Return a table of joints and masses."""
@@ -168,10 +171,6 @@ class Multibody(Jittable):
             matrix = self._reduced(self._reduced(matrix).T)
         return matrix + jnp.diag(self.armature)
 
-    def _resistance(self, velocity: Array) -> Array:
-        smooth = jnp.tanh(velocity / self.friction_velocity)
-        return self.damping * velocity + self.friction * smooth
-
     @compiled
     def mass_matrix(self, q: Float[Array, " joint"]) -> Float[Array, "joint joint"]:
         """Return M(q), armature included."""
@@ -196,7 +195,8 @@ class Multibody(Jittable):
         effort: Float[Array, " joint"],
     ) -> Float[Array, " joint"]:
         """Return the joints' acceleration [rad/s² or m/s²] under `effort`."""
-        return _forward_dynamics(self, q, velocity, effort)
+        robot = rubbed(self, q, velocity, effort)
+        return _forward_dynamics(robot, q, velocity, effort)
 
     @compiled
     def inverse_dynamics(
@@ -208,8 +208,8 @@ class Multibody(Jittable):
         """Return the effort that gives the joints `acceleration`, friction included."""
         bodies = self._motion(q, velocity)
         effort = rigid.generalized_force(self, bodies, self._rates(acceleration))
-        effort = self._reduced(effort)
-        return effort + self._resistance(velocity) + self.armature * acceleration
+        effort = self._reduced(effort) + self.armature * acceleration
+        return resisted(self, q, velocity, effort)
 
     @compiled
     def kinetic_energy(
@@ -359,7 +359,7 @@ def _equations_of_motion(
 ) -> tuple[Array, Array]:
     """Return M(q) and M(q) q̈."""
     bodies = robot._motion(q, velocity)
-    net = effort - robot._resistance(velocity)
+    net = effort - resisted(robot, q, velocity, jnp.zeros_like(velocity))
     net -= robot._reduced(rigid.generalized_force(robot, bodies))
     return robot._inertia(bodies), net
 

@@ -16,6 +16,7 @@ from roboopt._errors import RobooptError
 from roboopt.dynamics import _log_cholesky as cholesky
 from roboopt.dynamics._multibody import Multibody
 from roboopt.dynamics._twin import Twin
+from roboopt.urdf.friction import STRIBECK_VELOCITY, FrictionLaw
 
 # The unit of each quantity, at a revolute and at a prismatic joint where they differ.
 BODY_UNITS = {
@@ -28,6 +29,10 @@ JOINT_UNITS = {
     "damping": ("N·m·s/rad", "N·s/m"),
     "friction": ("N·m", "N"),
     "friction_velocity": ("rad/s", "m/s"),
+    "friction_asymmetry": ("N·m", "N"),
+    "stribeck_friction": ("N·m", "N"),
+    "stribeck_velocity": ("rad/s", "m/s"),
+    "load_friction": ("1", "1"),
     "armature": ("kg·m²", "kg"),
     "position_offset": ("rad", "m"),
 }
@@ -38,9 +43,21 @@ ACTUATOR_UNITS = {
     "delay": ("s", "s"),
 }
 GRAVITY_UNITS = {f"gravity.{axis}": "m/s²" for axis in "xyz"}
-POSITIVE = ("mass", "extent.x", "extent.y", "extent.z", "friction_velocity")
-NOT_NEGATIVE = ("damping", "friction", "armature", "lag", "delay")
-FIXED_SPANS = {"effort_gain": 1.0, "position_offset": 0.1, "lag": 0.1, "delay": 0.1}
+POSITIVE = (
+    *("mass", "extent.x", "extent.y", "extent.z"),
+    *("friction_velocity", "stribeck_velocity"),
+)
+NOT_NEGATIVE = (
+    *("damping", "friction", "armature", "lag", "delay"),
+    *("stribeck_friction", "load_friction"),
+)
+FIXED_SPANS = {
+    "effort_gain": 1.0,
+    "load_friction": 0.1,
+    "position_offset": 0.1,
+    "lag": 0.1,
+    "delay": 0.1,
+}
 MIN_EXTENT = 1e-3  # m, in `span`
 
 
@@ -102,12 +119,23 @@ def coordinates(twin: Twin) -> np.ndarray:
             np.asarray(robot.damping),
             np.asarray(robot.friction),
             np.log(np.broadcast_to(robot.friction_velocity, twin.joints)),
+            *friction_law(robot)._replace(
+                stribeck_velocity=np.log(friction_law(robot).stribeck_velocity)
+            ),
             np.asarray(robot.armature),
             np.zeros(twin.joints),
             *(one, zero, zero, zero),
             np.asarray(robot.gravity),
         ]
     )
+
+
+def friction_law(robot: Multibody) -> FrictionLaw:
+    """Return the robot's law of friction in NumPy, without effect if it has none."""
+    if robot.friction_law is not None:
+        return FrictionLaw(*map(np.asarray, robot.friction_law))
+    zero = np.zeros(len(robot.joint_names))
+    return FrictionLaw(zero, zero, zero + STRIBECK_VELOCITY, zero)
 
 
 def flat_remainders(robot: Multibody) -> np.ndarray:

@@ -22,10 +22,12 @@ from roboopt._errors import RobooptError
 from roboopt.dynamics import _log_cholesky as cholesky
 from roboopt.dynamics import _parameters as parameters
 from roboopt.dynamics._delay_and_lag import delayed, lagged
+from roboopt.dynamics._friction import PARTS, rubbed
 from roboopt.dynamics._multibody import Multibody
 from roboopt.dynamics._parameters import BODY_UNITS, GRAVITY_UNITS, quantity
 from roboopt.dynamics._twin import Twin, with_implicit_damping
 from roboopt.dynamics._wrapped import WrappedDynamics
+from roboopt.urdf.friction import FrictionLaw
 
 
 class ParametricTwin(WrappedDynamics):
@@ -172,6 +174,10 @@ class ParametricTwin(WrappedDynamics):
         changed: dict[str, Array] = {name: parts[name] for name in joint_numbers}
         if self._free("friction_velocity"):
             changed["friction_velocity"] = jnp.exp(parts["friction_velocity"])
+        if self._free(*PARTS):
+            law = FrictionLaw(*(parts[name] for name in PARTS))
+            velocity = jnp.exp(law.stribeck_velocity)
+            changed["friction_law"] = law._replace(stribeck_velocity=velocity)
         if self._free("gravity"):
             changed["gravity"] = jnp.concatenate([parts[n] for n in GRAVITY_UNITS])
         massive = np.array(self.massive)
@@ -193,6 +199,7 @@ class ParametricTwin(WrappedDynamics):
             lambda r: tuple(getattr(r, field) for field in fields),
             robot,
             tuple(changed.values()),
+            is_leaf=lambda leaf: leaf is None,
         )
 
     def _rows(self, *quantities: str) -> np.ndarray:
@@ -269,6 +276,9 @@ class ParametricTwin(WrappedDynamics):
         if self._free("position_offset"):
             q = q - parts["position_offset"]
         robot = self._robot(parts)
+        if robot.friction_law is not None:  # A step has the friction of its beginning.
+            effort = robot.inverse_dynamics(q, velocity, acceleration)
+            robot = rubbed(robot, q, velocity, effort)
         if self.implicit_damping:
             robot = with_implicit_damping(robot, velocity, duration)
         effort = robot.inverse_dynamics(q, velocity, acceleration)

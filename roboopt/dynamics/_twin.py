@@ -38,6 +38,7 @@ from roboopt.dynamics._actuation import (
 from roboopt.dynamics._bullet import load_env
 from roboopt.dynamics._constraints import PositionMotors, constrained_velocity
 from roboopt.dynamics._describe import has_values
+from roboopt.dynamics._friction import rubbed
 from roboopt.dynamics._held import Path
 from roboopt.dynamics._multibody import Multibody
 from roboopt.urdf.drive import (
@@ -76,7 +77,7 @@ class Twin(Jittable):
     implicit_damping: bool = eqx.field(static=True, default=False)
     interface: str = eqx.field(static=True, default="torque")
     drive: Drive | None = None
-    samples: int = eqx.field(static=True, default=0)
+    samples: int = eqx.field(static=True, default=0, init=False)
     """Commands that are kept for the delay of the drive; 0 without lag and delay."""
 
     def __init__(
@@ -287,6 +288,10 @@ class Twin(Jittable):
                 )
                 effort, back = effort.at[at].set(given), effort.at[at].set(back)
             robot = _with_drive(robot, effort.at[at].set(self.drive.armature), back)
+        if robot.friction_law is not None:
+            now = effort if back is None else effort - back * velocity
+            now = now if self.motors is None else None
+            robot = rubbed(robot, q, velocity, now)
         slowed = robot
         if self.implicit_damping:
             slowed = with_implicit_damping(robot, velocity, duration)

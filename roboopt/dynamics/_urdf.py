@@ -20,11 +20,12 @@ from roboopt.dynamics._bullet import BULLET_DAMPING
 from roboopt.dynamics._multibody import Multibody
 from roboopt.urdf import (
     EARTH_GRAVITY,
+    FRICTION_VELOCITY,
     PRISMATIC,
+    SideFile,
     edit_urdf,
     read_urdf,
     side_path,
-    side_text,
 )
 
 
@@ -109,6 +110,7 @@ def load_urdf(
             upper=upper,
             effort_limit=joint.effort_limit,
             friction=joint.friction,
+            friction_velocity=joint.friction_velocity,
             armature=joint.armature,
             mimic=joint.mimic,
             driven=joint.driven,
@@ -139,10 +141,11 @@ def save_urdf(
     package:// is left alone. If bodies were merged and their composite inertia has
     changed, the first link gets all of it, and the others get no mass.
 
-    Armatures that are not 0, and a gravity other than (0, 0, −9.81), for which a URDF
-    has no place, go into a file beside it that `load_urdf` reads with it and programs
-    other than roboopt ignore: `arm.urdf.json` beside `arm.urdf`, such as
-    `{"armature": {"elbow": 0.02}, "gravity": [0, 0, -9.8]}` [kg·m² or kg, m/s²]. An
+    Armatures that are not 0, velocity scales of friction other than 0.01, and a gravity
+    other than (0, 0, −9.81), for which a URDF has no place, go into a file beside it
+    that `load_urdf` reads with it and programs other than roboopt ignore:
+    `arm.urdf.json` beside `arm.urdf`, such as `{"armature": {"elbow": 0.02},
+    "friction_velocity": {"elbow": 0.05}, "gravity": [0, 0, -9.8]}` in SI units. An
     older file of this name is replaced, or deleted where nothing is to be said.
 
     Args:
@@ -165,10 +168,22 @@ def save_urdf(
         )
     declared = b"rotor_inertia" in data  # A rotor without inertia is said, too.
     earth = np.allclose(robot.gravity, EARTH_GRAVITY, rtol=1e-6, atol=0)
-    text = side_text(
+    slow = np.broadcast_to(robot.friction_velocity, len(armature)).tolist()
+    if not np.isfinite(slow).all() or min(slow) <= 0:
+        raise RobooptError(
+            "`robot` must have finite and positive velocity scales of friction, got "
+            f"{slow}."
+        )
+    scales = zip(armature, slow, strict=True)
+    text = SideFile(
         {name: value for name, value in armature.items() if value or declared},
+        {
+            name: value
+            for name, value in scales
+            if not np.isclose(value, FRICTION_VELOCITY, rtol=1e-6)
+        },
         None if earth else tuple(robot.gravity.tolist()),
-    )
+    ).text()
     with atomic_write(path) as out:
         out.write(data)
     if text is None:

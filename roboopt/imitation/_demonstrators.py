@@ -77,7 +77,7 @@ def demonstrator(env: Any) -> Demonstrator:
         cost = world.task.cost_rate
         policy = LinearFeedback.regulator(dynamics, cost, state)
         return Demonstrator(policy, "the linear-quadratic regulator")
-    if isinstance(task, tasks.Balance):
+    if tasks is not None and isinstance(task, tasks.Balance):
         policy = LinearFeedback(_regulator(dynamics))
         return Demonstrator(policy, "the linear-quadratic regulator")
     gains = _regulator(dynamics)[0]

@@ -39,6 +39,7 @@ class Term(eqx.Module):
 
 def total(terms: dict[str, Any]) -> Float[Array, "*batch"]:
     """Return Σ weight · value."""
+    require(len(terms) > 0, "terms", "hold at least one `Term`", terms)
     for name, term in terms.items():
         require(
             isinstance(term, Term),

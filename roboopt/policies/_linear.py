@@ -66,8 +66,13 @@ class LinearFeedback(Jittable):
 
         twin = dynamics.origin if isinstance(dynamics, Held) else dynamics
         if isinstance(twin, Twin):
-            free = jnp.zeros_like(twin.robot.friction)
-            smooth = eqx.tree_at(lambda twin: twin.robot.friction, twin, free)
+            free = jnp.zeros_like(twin.robot.friction), None
+            smooth = eqx.tree_at(
+                lambda twin: (twin.robot.friction, twin.robot.friction_law),
+                twin,
+                free,
+                is_leaf=lambda x: x is None,
+            )
             if dynamics is not twin:
                 smooth = Held(smooth, dynamics.time_step)
             dynamics = smooth

@@ -52,13 +52,19 @@ class Condensed:
 
     @classmethod
     def of(
-        cls, error: InverseDynamicsError, model: ParametricTwin, data: Trajectory
+        cls,
+        error: InverseDynamicsError,
+        model: ParametricTwin,
+        data: Trajectory,
+        scales: np.ndarray | None = None,
     ) -> "Condensed":
         """Condense recordings of one length.
 
         What is not linear, such as Bullet's damping of bodies, counts as the robot
-        `model` has it.
+        `model` has it. With `scales` [rad/s or m/s], (joint, scale), columns of each
+        joint's friction with these stand between those of the numbers and τ.
         """
+        scales = np.zeros((model.joints, 0)) if scales is None else scales
         motions: list[Any] = [np.asarray(x) for x in error.motions(model, data)]
         joints = motions[0].shape[-1]
         *full, duration, recorded = motions
@@ -72,7 +78,8 @@ class Condensed:
             padded: list[Any] = [
                 np.concatenate([x, np.repeat(x[-1:], missing, 0)]) for x in chunk
             ]
-            rows = np.asarray(_matrices(model, *padded))[: CHUNK - missing]
+            made = _matrices(model, scales, *padded)
+            rows = np.asarray(made)[: CHUNK - missing]
             rows = np.swapaxes(rows, 0, 1)
             rows = rows if factors is None else np.concatenate([factors, rows], 1)
             factors = np.linalg.qr(rows, mode="r")
@@ -120,16 +127,17 @@ def is_condensable(error: Any, model: ParametricTwin) -> bool:
 
 @filter_jit
 def _matrices(
-    model: ParametricTwin, q: Array, velocity: Array, acceleration: Array,
-    duration: Array, recorded: Array,
+    model: ParametricTwin, scales: AnyArray, q: Array, velocity: Array,
+    acceleration: Array, duration: Array, recorded: Array,
 ) -> Array:  # fmt: skip
-    """Return [Y, τ less what is not linear] of some instants, (time, joint, number)."""
+    """Return [Y, friction of other scales, τ less what is not linear], each instant."""
     numbers = linear_parameters(model)
 
     def one(*instant: Array) -> Array:
         *motion, effort = instant
         matrix = effort_matrix(model, *motion)
         rest = model.inverse_dynamics(*motion) - matrix @ numbers
-        return jnp.concatenate([matrix, (effort - rest)[:, None]], 1)
+        rubbed = jnp.tanh(motion[1][:, None] / jnp.asarray(scales))
+        return jnp.concatenate([matrix, rubbed, (effort - rest)[:, None]], 1)
 
     return jax.vmap(one)(q, velocity, acceleration, duration, recorded)

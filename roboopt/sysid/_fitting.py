@@ -8,6 +8,7 @@ the model's, and then the motion must count too.
 """
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,6 +25,7 @@ from roboopt.sysid._fitter import (
     weighted,
 )
 from roboopt.sysid._forecast import forecasts
+from roboopt.sysid._friction_velocity import with_friction_velocity
 from roboopt.sysid._noise import cutoff_frequency, noise_share
 from roboopt.sysid._preparation import smoothed, steps_as_simulated, thinned
 
@@ -123,10 +125,24 @@ def fit_noisy(
     fit = _fit_motion_first if by_motion else _fit_efforts_first
     noise = np.sqrt(np.mean(np.concatenate([_fast(run, cutoff) for run in runs]), 0))
     prepared, judge = smoothed(runs, cutoff), None
+    fitted = functools.partial(
+        fit, fitter, prepared, shown, noise, error, cutoff, horizon
+    )
+    found, start = fitted(), fitter.start
     if not fitter.passive:
-        judge = _noisy_effort(fitter, effort_windows(prepared), cutoff)
+        windows = effort_windows(prepared)
+        judge = _noisy_effort(fitter, windows, cutoff)
+        fitter.start = with_friction_velocity(start, judge, windows)
+    if fitter.start is not start:
+        # Scales that explain the efforts, but no motion, hide another error.
+        scaled = fitted()
+        errors = [_forecast_error(one.model, shown) for one in (found, scaled)]
+        found, fitter.start = (
+            (scaled, fitter.start) if errors[1] < errors[0] else (found, start)
+        )
+        fitter.kept = found
     return dataclasses.replace(
-        fit(fitter, prepared, shown, noise, error, cutoff, horizon),
+        found,
         efforts=judge and (judge, prepared, smoothed(tests, cutoff)),
         training=tuple(shown),
         held_out=tuple(simulated(tests)),

@@ -162,7 +162,7 @@ def identify(
         if found.efforts is not None:
             error_of, seen, unseen = found.efforts
             efforts = effort_errors(
-                error_of, start, found.model, seen, unseen, found.cutoff
+                error_of, fitter.start, found.model, seen, unseen, found.cutoff
             )
         report, explained = found.identifiability(), fitter.explained(found.model)
     except KeyboardInterrupt:

@@ -5,8 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from roboopt.diagnose import Combination
-from roboopt.dynamics import ParametricTwin
+from roboopt.dynamics import Multibody, ParametricTwin
 from roboopt.report import Table, write_csv
 from roboopt.rollouts import JointUnits
 from roboopt.sysid._base_parameters import BaseParameter
@@ -191,6 +193,24 @@ def effort_sentence(made: EffortErrors) -> str:
         return f"{said}."
     best = 100 * made.share(made.unconstrained)
     return f"{said}; least squares without physical limits to {best:.3g} %."
+
+
+def friction_sentences(before: Multibody, after: Multibody) -> list[str]:
+    """Return what the velocity scales of friction are, where the fit changed them."""
+    joints = after.joint_names
+    scales = (
+        np.broadcast_to(r.friction_velocity, len(joints)) for r in (before, after)
+    )
+    changed = [
+        f"{joint} below {number(new, 2)} {JointUnits.of(revolute).velocity}"
+        for joint, revolute, old, new in zip(
+            joints, after.revolute, *scales, strict=True
+        )
+        if not math.isclose(old, new, rel_tol=1e-6)
+    ]
+    if not changed:
+        return []
+    return [f"By the recordings friction is smooth at {', '.join(changed)}."]
 
 
 def write_efforts(path: Path, made: EffortErrors, model: ParametricTwin) -> None:

@@ -10,6 +10,7 @@ from roboopt.urdf._dynamics import mass_matrix as mass_matrix
 from roboopt.urdf._meshes import find_meshes as find_meshes
 from roboopt.urdf._meshes import written_meshes as written_meshes
 from roboopt.urdf._model import FIXED as FIXED
+from roboopt.urdf._model import FRICTION_VELOCITY as FRICTION_VELOCITY
 from roboopt.urdf._model import PRISMATIC as PRISMATIC
 from roboopt.urdf._model import Inertial as Inertial
 from roboopt.urdf._model import Joint as Joint
@@ -22,6 +23,6 @@ from roboopt.urdf._rotations import rotation_from_quaternion as rotation_from_qu
 from roboopt.urdf._rotations import rotation_from_rpy as rotation_from_rpy
 from roboopt.urdf._rotations import rpy_from_rotation as rpy_from_rotation
 from roboopt.urdf._shapes import unusable_shapes as unusable_shapes
+from roboopt.urdf._side_file import SideFile as SideFile
 from roboopt.urdf._side_file import side_path as side_path
-from roboopt.urdf._side_file import side_text as side_text
 from roboopt.urdf._writer import edit_urdf as edit_urdf

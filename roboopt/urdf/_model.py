@@ -19,6 +19,9 @@ from xml.etree.ElementTree import Element
 import numpy as np
 
 FIXED, PRISMATIC = "fixed", "prismatic"
+FRICTION_VELOCITY = 1e-2
+"""Below which the Coulomb friction of a joint is smooth, where nothing else is known
+[rad/s or m/s]."""
 
 
 class Pose(NamedTuple):
@@ -107,6 +110,8 @@ class Joint(NamedTuple):
     """Whether a motor drives the joint; False for a joint with `mimic`."""
     armature: float = 0.0
     """[kg·m² or kg], from the file beside the URDF."""
+    friction_velocity: float = FRICTION_VELOCITY
+    """Below which Coulomb friction is smooth [rad/s or m/s], likewise."""
 
 
 @dataclass(frozen=True)
@@ -183,6 +188,11 @@ class UrdfModel:
     def friction(self) -> np.ndarray:
         """Return the Coulomb friction of the coordinates, (n,) [N·m or N]."""
         return np.array([j.friction for j in self.moving]) @ np.abs(self.coupling[0])
+
+    @property
+    def friction_velocity(self) -> np.ndarray:
+        """Return below which the coordinates' friction is smooth [rad/s or m/s]."""
+        return np.array([self.moving[i].friction_velocity for i in self.coordinates])
 
     @property
     def armature(self) -> np.ndarray:

@@ -22,7 +22,7 @@ from roboopt.urdf._elements import named, parse_robot
 from roboopt.urdf._inertials import check_masses, read_inertials
 from roboopt.urdf._joints import checked_locked, read_joints
 from roboopt.urdf._left_out import check_open, note_left_out
-from roboopt.urdf._model import FIXED, Joint, UrdfModel
+from roboopt.urdf._model import FIXED, FRICTION_VELOCITY, Joint, UrdfModel
 from roboopt.urdf._notes import Fault, Notes
 from roboopt.urdf._side_file import read_side_file
 from roboopt.urdf._tree import depth_first, find_root
@@ -138,9 +138,17 @@ def _read(
     joints = with_motors(depth_first(root, found), robot, elements, actuated, notes)
     if effort_limits is not None:
         joints = _with_efforts(joints, effort_limits)
-    beside, gravity = read_side_file(path, list(elements))
-    armature = {**rotor_armatures(robot), **beside}
-    joints = tuple(j._replace(armature=armature.get(j.name, 0.0)) for j in joints)
+    beside = read_side_file(path, list(elements))
+    armature = {**rotor_armatures(robot), **beside.armature}
+    slow = beside.friction_velocity
+    joints = tuple(
+        j._replace(
+            armature=armature.get(j.name, 0.0),
+            friction_velocity=slow.get(j.name, FRICTION_VELOCITY),
+        )
+        for j in joints
+    )
+    gravity = None if beside.gravity is None else np.array(beside.gravity)
     model = UrdfModel(root, joints, {}, robot, gravity, dict(xacro_args or {}))
     inertials = read_inertials(
         model, links, repair=repair, bullet_defaults=bullet_defaults, notes=notes

@@ -2,24 +2,42 @@
 
 The side file of `arm.urdf` is `arm.urdf.json`, an object with the keys
 
-    "armature"  the rotor inertia of joints, reflected to the joint, by the joint's name
-                [kg·m² or kg]: rotor inertia times gear ratio squared
-    "gravity"   three numbers [m/s²], in the axes of the root link
+    "armature"           the rotor inertia of joints, reflected to the joint, by the
+                         joint's name [kg·m² or kg]: rotor inertia times gear ratio
+                         squared
+    "friction_velocity"  the velocity below which the Coulomb friction of joints is
+                         smooth, by the joint's name [rad/s or m/s]
+    "gravity"            three numbers [m/s²], in the axes of the root link
 
-both of which may be missing. Readers of URDF files other than roboopt ignore it.
+each of which may be missing. Readers of URDF files other than roboopt ignore it.
 """
 
 import json
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from roboopt._reading import read_json
 from roboopt.urdf._notes import Fault
 
-KEYS = ("armature", "gravity")
+KEYS = ("armature", "friction_velocity", "gravity")
+
+
+class SideFile(NamedTuple):
+    """The content of a side file."""
+
+    armature: dict[str, float]
+    friction_velocity: dict[str, float]
+    gravity: tuple[float, ...] | None
+
+    def text(self) -> str | None:
+        """Return the text of the file, None if there is nothing to say."""
+        content = {key: value for key, value in self._asdict().items() if value}
+        if not content:
+            return None
+        return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
 
 def side_path(path: str | PathLike) -> Path:
@@ -27,19 +45,8 @@ def side_path(path: str | PathLike) -> Path:
     return Path(f"{path}.json")
 
 
-def side_text(
-    armature: dict[str, float], gravity: tuple[float, ...] | None
-) -> str | None:
-    """Return the text of a side file, None if there is nothing to say."""
-    content = {"armature": armature} if armature else {}
-    content |= {} if gravity is None else {"gravity": list(gravity)}
-    return json.dumps(content, indent=2, ensure_ascii=False) + "\n" if content else None
-
-
-def read_side_file(
-    path: str | PathLike, joints: list[str]
-) -> tuple[dict[str, float], np.ndarray | None]:
-    """Return the armature of joints and the gravity (3,) in a URDF's side file, if any.
+def read_side_file(path: str | PathLike, joints: list[str]) -> SideFile:
+    """Return what a URDF's side file says, if there is one.
 
     Args:
         path: the URDF.
@@ -47,29 +54,33 @@ def read_side_file(
     """
     file = side_path(path)
     if not file.is_file():
-        return {}, None
+        return SideFile({}, {}, None)
     content = read_json(file)
     if not isinstance(content, dict) or not set(content) <= set(KEYS):
         raise Fault(f"{file} must hold an object with the keys {KEYS}, got {content}.")
-    armature = content.get("armature", {})
-    if not isinstance(armature, dict) or not set(armature) <= set(joints):
-        raise Fault(
-            f"`armature` in {file} must name joints of {joints}, got {armature}."
-        )
-    values = list(armature.values())
-    if not all(_is_finite(x) and x >= 0 for x in values):
-        raise Fault(
-            f"`armature` in {file} must hold finite numbers that are not negative, got "
-            f"{armature}."
-        )
+    by_joint = {}
+    for name, rule, holds in (
+        ("armature", "are not negative", lambda x: x >= 0),
+        ("friction_velocity", "are positive", lambda x: x > 0),
+    ):
+        values = by_joint[name] = content.get(name, {})
+        if not isinstance(values, dict) or not set(values) <= set(joints):
+            raise Fault(
+                f"`{name}` in {file} must name joints of {joints}, got {values}."
+            )
+        if not all(_is_finite(x) and holds(x) for x in values.values()):
+            raise Fault(
+                f"`{name}` in {file} must hold finite numbers that {rule}, got "
+                f"{values}."
+            )
     gravity = content.get("gravity")
     if gravity is None:
-        return armature, None
+        return SideFile(**by_joint, gravity=None)
     if not isinstance(gravity, list) or not (
         len(gravity) == 3 and all(map(_is_finite, gravity))
     ):
         raise Fault(f"`gravity` in {file} must be three finite numbers, got {gravity}.")
-    return armature, np.array(gravity, float)
+    return SideFile(**by_joint, gravity=tuple(map(float, gravity)))
 
 
 def _is_finite(value: Any) -> bool:

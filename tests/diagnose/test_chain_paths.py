@@ -246,3 +246,23 @@ def test_a_chain_longer_than_the_stack_of_python_has_its_path():
     (path,) = found.paths("x")
     assert len(path.factors) == 1200 and path.product == 1.0
     assert "dx#1201/dx#1200" in str(found)
+
+
+def test_a_scan_without_a_carry_is_differentiated():
+    def loss(w, xs):
+        y = jax.lax.map(lambda x: jnp.tanh(w * x), xs)
+        return jnp.sum(y**2)
+
+    found = ro.chain(loss, 0.7, jnp.arange(4.0))
+    slope = jax.grad(loss)(0.7, jnp.arange(4.0))
+    assert found.parameters["w"] == pytest.approx(float(slope), rel=1e-12)
+
+
+def test_a_root_at_zero_in_a_scan_is_no_matter_of_its_length():
+    def loss(p, _):
+        h, _ = jax.lax.scan(lambda h, _: (jnp.sqrt(h) * p, None), 0.0, None, length=5)
+        return h
+
+    said = str(ro.chain(loss, 1.0, 0))
+    assert "a root, a logarithm or a division" in " ".join(said.split())
+    assert "horizon" not in said

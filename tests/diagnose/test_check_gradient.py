@@ -1,5 +1,7 @@
 """Derivatives that are right, wrong, at a kink, or lost in rounding are told apart."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -210,6 +212,44 @@ def test_the_optimum_of_least_squares_agrees():
     best = jnp.linalg.lstsq(x, y)[0]
     found = check_gradient(lambda w, b: jnp.mean((b[0] @ w - b[1]) ** 2), best, (x, y))
     assert found.ok, found
+
+
+def test_a_staircase_and_a_gradient_of_rounding_errors_are_not_called_wrong():
+    stairs = check_gradient(
+        lambda p, _: jnp.round(1e3 * p) ** 2, jnp.asarray(0.7), None
+    )
+    assert verdicts(stairs) == {"p": "undecided"}
+
+    def loss(p, _):  # The logistic map: its derivative is 1e60, its loss below 1.
+        h = 0.3
+        for _ in range(300):
+            h = 3.99 * p * h * (1 - h)
+        return 1e-3 * h + p**2
+
+    assert (
+        "wrong" not in verdicts(check_gradient(loss, jnp.asarray(1.0), None)).values()
+    )
+
+
+def test_numbers_that_are_not_finite_or_tiny_and_python_numbers():
+    for bad in (np.nan, np.inf):
+        with pytest.raises(ro.RobooptError, match="`model` must be finite.* of b"):
+            check_gradient(lambda m, _: jnp.sum(m["b"]), {"b": jnp.array([1, bad])}, 0)
+    assert check_gradient(lambda p, _: 3 * p, jnp.asarray(1e-300), None).ok
+    model = {"w": jnp.ones(2), "gain": 3.0}
+    found = check_gradient(lambda m, _: m["gain"] * jnp.sum(m["w"]), model, None)
+    assert found.constants == ("gain",)
+    assert "gain is a Python number beside arrays" in str(found)
+
+
+def test_a_gradient_that_decays_on_purpose_is_not_blamed_on_a_rule(cart_pole_problem):
+    objective, policy, starts = cart_pole_problem
+    rollout = dataclasses.replace(objective.rollout, gradient_decay_time=0.05)
+    objective = dataclasses.replace(objective, rollout=rollout)
+    said = str(check_gradient(objective, policy, starts))
+    assert "`gradient_decay_time` of 0.05 s" in said and "custom_vjp" not in said
+    said = " ".join(ro.explain(objective, policy, starts).sentences())
+    assert "`gradient_decay_time` of 0.05 s" in said and "custom" not in said
 
 
 def test_digits_lost_in_a_loop_are_not_called_wrong():

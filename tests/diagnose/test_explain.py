@@ -1,5 +1,6 @@
 """Gradients explained: by parameter, term, step size and time, against other ways."""
 
+import dataclasses
 from typing import Any
 
 import equinox as eqx
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 import roboopt as ro
-from roboopt.diagnose import explain
+from roboopt.diagnose import TimeSplit, explain
 from roboopt.objectives import Objective
 from roboopt.policies import MLPPolicy, ObservationHistory
 
@@ -264,6 +265,8 @@ def test_large_models_have_a_row_an_array(cart_pole_problem):
     policy = network_policy()
     found = explain(objective, policy, starts)
     assert len(found.names) < 10 and max(found.sizes) > 24
+    assert found.time is not None and found.time.shares is not None
+    np.testing.assert_allclose(found.time.shares.sum(0), found.gradient, rtol=1e-9)
     gradient = eqx.filter_grad(lambda p: objective(p, starts))(policy)
     arrays = [g for g in jax.tree.leaves(gradient) if jnp.any(g != 0)]
     norms = [float(jnp.linalg.norm(g)) for g in arrays]  # A single number has a sign.
@@ -471,6 +474,49 @@ def test_bad_input_is_refused():
         explain(sum_of_squares, jnp.ones(2), None, units={"zz": "m"})
     with pytest.raises(ro.RobooptError, match="`model`.*got 2"):
         explain(sum_of_squares, 2, None)
+
+
+@pytest.mark.parametrize("x", [0.0, 1e-6, 1e-3, 0.1])
+def test_a_conflict_in_a_number_near_zero_is_told(x):
+    class Apart(ro.Objective):
+        def terms(self, model, batch):
+            sides = {"left": model["x"] + 1, "right": model["x"] - 1}
+            return {
+                name: ro.Term(side**2 + 0.01 * model["y"], 1.0, "1")
+                for name, side in sides.items()
+            }
+
+    found = explain(Apart(), {"x": jnp.asarray(x), "y": jnp.asarray(1.0)}, None)
+    assert found.plain_cosines is not None
+    assert found.plain_cosines[0, 1] == pytest.approx(-1, abs=1e-2)
+    (told,) = [s for s in found.sentences() if "pull against each other" in s]
+    assert "−1.00" in told or "−0.99" in told
+
+
+def test_a_staircase_is_told_and_no_direction():
+    found = explain(lambda x, _: jnp.round(100 * x) ** 2, 1.0, None)
+    assert found.direction(0) == "unclear"
+    assert "the loss is a staircase" in found.sentences()[0]
+
+
+def test_rounding_is_no_ratio():
+    found = explain(lambda x, _: 0.17 + 1e-3 * (x - 1) ** 2, 1 + 2e-6, None)
+    ratios = [row[-1] for row in found.step_table().rows]
+    assert ratios[:4] == ["–"] * 4
+
+
+def test_sentences_on_time_follow_the_table():
+    found = explain(sum_of_squares, jnp.array([1.0, 2.0]), None)
+
+    def told(sensitivity):
+        split = TimeSplit(0.1, np.asarray(sensitivity, float), None)
+        return " ".join(dataclasses.replace(found, time=split).sentences())
+
+    assert "early steps have the larger gradient" in told(np.linspace(8, 1, 40))
+    rises = np.concatenate([np.linspace(8, 1, 20), np.linspace(1, 7, 20)])
+    assert "early steps" not in told(rises)
+    silent = told(np.concatenate([np.linspace(8, 1, 20), np.zeros(20)]))
+    assert "No action from 2 s on changes the loss" in silent
 
 
 def test_of_many_conflicts_the_worst_are_told():

@@ -14,7 +14,8 @@ INTERNAL = {
         BULLET_DAMPING Path constraint_row_order efforts_are_linear first_memory path
     """,
     "roboopt.urdf": """
-        EARTH_GRAVITY FIXED PRISMATIC side_path side_text unusable_shapes
+        EARTH_GRAVITY FIXED FRICTION_VELOCITY PRISMATIC SideFile side_path
+        unusable_shapes
     """,
     "roboopt.policies": """
         acts_by_chance check_action_space check_observation_space observe

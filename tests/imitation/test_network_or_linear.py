@@ -1,5 +1,7 @@
 """A network takes the place of a linear policy only where unseen episodes show it."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -47,7 +49,12 @@ def curved(count, seed, noise):
 
 
 def test_a_network_is_kept_in_part_where_noise_is_large():
-    settings = {"past_actions": 0, "steps": 1000, "width": 16, "depth": 1}
+    settings: dict[str, Any] = {
+        "past_actions": 0,
+        "steps": 1000,
+        "width": 16,
+        "depth": 1,
+    }
     made = ro.clone(curved(12, 0, 0.7), held_out=curved(60, 1, 0.7), **settings)
     assert "of its way from the linear policy" in made.description["policy"]
     assert made.errors["clone"] < made.errors["linear"]
@@ -61,15 +68,20 @@ def test_episodes_that_select_teach_no_candidate():
     # would have the mismatch of the one kept, which learns of all episodes.
     episodes = curved(5, 0, 0.0)
     wild = ro.data.Trajectory(episodes[0].observations, 100 + episodes[0].actions, 0.05)
-    given = {"validation": [wild], "past_actions": 0, "steps": 2, "held_out": [wild]}
+    given: dict[str, Any] = {
+        "validation": [wild],
+        "past_actions": 0,
+        "steps": 2,
+        "held_out": [wild],
+    }
     made = ro.clone(episodes[1:], width=4, depth=1, **given)
     assert isinstance(made.policy, ro.policies.LinearPolicy)
     assert made.mismatch["validation"] > 1.5 * made.mismatch["held out"]
 
 
 @pytest.mark.parametrize("memory", [{"history": 3}, {"chunk": 4}])
-def test_histories_and_chunks_are_cross_validated(memory):
-    few = {"steps": 20, "width": 4, "depth": 1}
+def test_histories_and_chunks_are_cross_validated(memory: dict[str, Any]):
+    few: dict[str, Any] = {"steps": 20, "width": 4, "depth": 1}
     made = ro.clone(curved(6, 0, 0.1), **memory, **few)
     assert "5 episodes in 5 parts" in made.description["samples"]
     assert np.isfinite(made.mismatch["validation"])

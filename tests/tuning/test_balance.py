@@ -97,6 +97,17 @@ def test_a_task_of_ones_own_is_an_object_or_its_name(tmp_path, monkeypatch):
         problem.env.close()
 
 
+@pytest.mark.slow
+def test_a_run_with_a_task_of_ones_own_is_explained(tmp_path, capsys):
+    (tmp_path / "task_of_run.py").write_text(TASK)
+    task, folder = f"{tmp_path}/task_of_run.py:Up", str(tmp_path / "run")
+    tune(urdf=FURUTA, task=task, **SMALL).save(folder)
+    assert main(["explain", folder]) == 2
+    assert "--task" in capsys.readouterr().err
+    assert main(["explain", folder, "--task", task]) == 0
+    assert capsys.readouterr().out.count("The gradient at a loss of") == 2
+
+
 def test_an_environment_is_taken_as_it_is():
     env = RobotTask(FURUTA, duration=0.1)
     found: Any = tune(env, starts=1, episodes=2, steps=1)

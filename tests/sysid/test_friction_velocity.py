@@ -1,0 +1,74 @@
+"""The velocity scale of friction is taken from recordings of slow and fast drives."""
+
+import numpy as np
+import pytest
+
+import roboopt as ro
+
+STEP = 0.005
+FREE = ("mass", "damping", "friction", "effort_offset")
+URDF = """<robot name="slide"><link name="base"/>
+<link name="cart"><inertial><mass value="2"/>
+<inertia ixx="1e-2" ixy="0" ixz="0" iyy="1e-2" iyz="0" izz="1e-2"/></inertial></link>
+<joint name="rail" type="prismatic"><parent link="base"/><child link="cart"/>
+<axis xyz="1 0 0"/><dynamics damping="1" friction="0.1"/>
+<limit lower="-1" upper="1" effort="50" velocity="1"/></joint></robot>"""
+
+
+def scale_of(robot):
+    return np.asarray(robot.friction_velocity).reshape(-1)[0]
+
+
+def logged(speed, scale, seed):
+    """Return a slide with friction 5 tanh(q̇/scale) N, logged with noise."""
+    rng = np.random.default_rng(seed)
+    time = STEP * np.arange(4001)
+    rates = np.array([0.31, 0.73, 1.7])
+    phases = rng.uniform(0, 6, 3)
+    waves = rates * time[:, None] + phases
+    position = speed * (np.sin(waves) / rates).sum(1)
+    velocity = speed * np.cos(waves).sum(1)
+    acceleration = -speed * (rates * np.sin(waves)).sum(1)
+    effort = 3 * acceleration + 4 * velocity + 5 * np.tanh(velocity / scale)
+    effort = effort + 0.1 * rng.normal(size=len(time))
+    seen = np.stack([position + 1e-6 * rng.normal(size=len(time)), velocity], 1)
+    return ro.Trajectory(seen, effort[:-1, None], STEP)
+
+
+@pytest.fixture
+def urdf(tmp_path):
+    path = tmp_path / "slide.urdf"
+    path.write_text(URDF)
+    return path
+
+
+@pytest.mark.parametrize("speed, scale", [(0.02, 0.002), (0.5, 0.08)])
+def test_a_drive_has_the_scale_of_its_recording(urdf, tmp_path, speed, scale):
+    runs = [logged(speed, scale, seed) for seed in range(3)]
+    made = ro.identify(urdf, runs, free=FREE)
+    found = scale_of(made.model.robot)
+    assert 0.5 * scale < found < 2 * scale
+    assert made.efforts is not None and made.efforts.unconstrained is not None
+    # Noise of 0.1 N is all that is left of about 5 N, but for the smoothing.
+    assert made.efforts.fitted[0] < 0.15
+    assert "friction is smooth at rail below" in " ".join(str(made).split())
+    # The scale goes with the URDF, and with the twin of its environment.
+    made.save(tmp_path / "out")
+    again = ro.load_urdf(tmp_path / "out" / "identified.urdf")
+    assert scale_of(again) == pytest.approx(found, rel=1e-6)
+    assert float(again.friction[0]) == pytest.approx(5, rel=0.05)
+
+
+def test_a_scale_that_is_right_stays_but_for_the_smoothing(urdf):
+    made = ro.identify(urdf, [logged(0.5, 0.01, seed) for seed in range(3)], free=FREE)
+    assert scale_of(made.model.robot) == pytest.approx(0.01, rel=0.1)
+
+
+def test_a_side_file_names_scales_of_its_joints(urdf):
+    side = urdf.with_name("slide.urdf.json")
+    side.write_text('{"friction_velocity": {"rail": 0.05}}')
+    assert scale_of(ro.load_urdf(urdf)) == 0.05
+    for wrong in ('{"rail": 0}', '{"rail": "slow"}', '{"door": 0.1}', "[0.1]"):
+        side.write_text(f'{{"friction_velocity": {wrong}}}')
+        with pytest.raises(ro.RobooptError, match="friction_velocity"):
+            ro.load_urdf(urdf)
