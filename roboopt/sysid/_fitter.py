@@ -114,8 +114,10 @@ class Fitter:
 
     @property
     def passive(self) -> bool:
-        """Whether a joint is driven by nothing."""
-        return len(self.start.actuated) < self.start.joints
+        """Whether a joint is driven by nothing, or by commands that are no efforts."""
+        inner = self.start.inner
+        commanded = inner.effort_axes is not None or inner.interface != "torque"
+        return commanded or len(self.start.actuated) < self.start.joints
 
     def outcome(self, last: Result, interrupted: bool) -> Result:
         """Return the result of the last fit, with a message on all fits together.
@@ -302,6 +304,7 @@ def sizes(
         effort[np.array(model.actuated, int)] = rms[0]
         moved = np.where(speed > 0, speed, np.inf)
         felt = {"damping": effort / moved, "friction": effort, "effort_offset": effort}
+        felt = {} if model.inner.effort_axes is not None else felt
         for number, name in enumerate(model.names):
             what, _, where = name.partition(" = ")[0].removesuffix("]").partition("[")
             if what in felt:
