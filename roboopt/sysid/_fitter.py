@@ -101,6 +101,8 @@ class Fitter:
     checkpoint: Checkpoint | None = None
     spans: np.ndarray | None = None
     """The size of each coordinate, of which the prior is a share."""
+    swings: bool = False
+    """Whether no recording holds any effort: the robot swings freely."""
     step_counts: list[int] = field(default_factory=list)
     """Steps of each fit so far."""
     last: tuple[Any, Any] | None = None
@@ -115,7 +117,7 @@ class Fitter:
     @property
     def passive(self) -> bool:
         """Whether a joint is driven by nothing."""
-        return len(self.start.actuated) < self.start.joints
+        return self.swings or len(self.start.actuated) < self.start.joints
 
     def outcome(self, last: Result, interrupted: bool) -> Result:
         """Return the result of the last fit, with a message on all fits together.
