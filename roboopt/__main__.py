@@ -1,6 +1,8 @@
 """`python -m roboopt`: the command line."""
 
+import sys
+
 from roboopt.cli import main
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,7 +1,8 @@
 """Short digests of programs and values, the same in every process.
 
 Two functions of JAX are the same if their programs are: the digest of a jaxpr covers
-its equations, and the bytes of the constants that the function has closed over.
+its equations, those of its own rules of differentiation, and the bytes of the constants
+that the function has closed over.
 """
 
 import dataclasses
@@ -15,20 +16,23 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
+from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, jaxpr_as_fun
 
 LENGTH = 16  # characters
 SHOWN = 40  # characters of an entry that a message repeats
 HASH = " #"  # between the readable part of an entry and its digest
 ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 UNNAMED = {"name", "debug_info"}  # parameters of equations that change no result
+DERIVATIVES = {"custom_jvp_call": "jvp", "custom_vjp_call": "vjp"}
+PLAIN = bool | int | float | complex | str | bytes | None
 ANNEALED = "annealed_rate"  # a rate over the steps, of which there may be more later
 
 
 def digest(*values: Any) -> str:
     """Return the digest of jaxprs, arrays, containers, functions and modules.
 
-    A function counts by its code, constants and closure; any other object by its class.
+    A function counts by its code, constants and closure; any other object by its class,
+    and by its public attributes that are numbers, text, arrays or containers of these.
     """
     return _Digest().of(values).hex()[:LENGTH]
 
@@ -55,6 +59,7 @@ class _Digest:
 
     def __init__(self):
         self._known: dict[int, tuple[Any, bytes]] = {}
+        self._differentiating = False
 
     def of(self, value: Any, calls: bool = True) -> bytes:
         """Return the digest; with `calls` functions count by what they do."""
@@ -89,6 +94,8 @@ class _Digest:
         if isinstance(value, ClosedJaxpr | Jaxpr):  # one class since JAX 0.11
             program = getattr(value, "jaxpr", value)
             return self.of([self._equations(program), getattr(value, "consts", ())])
+        if "jaxpr" in type(value).__name__.lower():
+            raise TypeError(f"{type(value)} is no program that can be compared")
         if isinstance(value, types.CodeType):
             return self.of([value.co_code, value.co_consts, value.co_names])
         kind = type(value)
@@ -99,9 +106,9 @@ class _Digest:
             # A field may be computed later.
             own = {name: getattr(value, name, None) for name in fields}
             return self.of([_name(kind), own], calls)
-        known = kind.__repr__ is not object.__repr__
-        text = ADDRESS.sub("", repr(value)) if known else _name(kind)
-        return text.encode()
+        if kind.__repr__ is object.__repr__:
+            return self.of(_named_settings(value))
+        return ADDRESS.sub("", repr(value)).encode()
 
     def _function(self, function: Any) -> list[Any]:
         if isinstance(function, functools.partial):
@@ -110,7 +117,7 @@ class _Digest:
         if isinstance(function, types.MethodType):
             return [function.__func__, function.__self__]
         if not isinstance(function, types.FunctionType):
-            return [_name(function)]
+            return _named_settings(function)
         closed = [cell.cell_contents for cell in function.__closure__ or ()]
         return [function.__code__, function.__defaults__, closed]
 
@@ -134,9 +141,66 @@ class _Digest:
                 for key, value in params.items()
                 if key not in UNNAMED
             }
+            # A rule often calls the function that it belongs to.
+            if name in DERIVATIVES and not self._differentiating:
+                self._differentiating = True
+                named["derivative"] = self.of(_derivative(jaxpr, equation))
+                self._differentiating = False
             found.append((name, [atom(v) for v in equation.invars], named))
             found.append([(atom(v), str(v.aval)) for v in equation.outvars])
         return [*found, [atom(v) for v in jaxpr.outvars]]
+
+
+def _derivative(jaxpr: Any, equation: Any) -> Any:
+    """Return the program that differentiates an equation with a rule of its own."""
+    variables = [v for v in equation.invars if not isinstance(v, Literal)]
+    inputs = list(dict.fromkeys(variables))
+    alone = jaxpr.replace(
+        constvars=[], invars=inputs, outvars=list(equation.outvars), eqns=[equation]
+    )
+    function = jaxpr_as_fun(ClosedJaxpr(alone, []))
+    forms = [jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype) for v in inputs]
+    # A rule differentiates by the arguments alone, which come after the constants.
+    closed = equation.invars[: equation.params.get("num_consts", 0)]
+    moved = [
+        k
+        for k, v in enumerate(inputs)
+        if v not in closed and jnp.issubdtype(v.aval.dtype, jnp.inexact)
+    ]
+
+    def derivative(*values: Any) -> Any:
+        def outputs(*slopes: Any) -> Any:
+            given = list(values)
+            for k, x in zip(moved, slopes, strict=True):
+                given[k] = x
+            made = function(*given)
+            return [y for y in made if jnp.issubdtype(y.dtype, jnp.inexact)]
+
+        at = [values[k] for k in moved]
+        if DERIVATIVES[equation.primitive.name] == "jvp":
+            return jax.jvp(outputs, at, at)
+        made, pull_back = jax.vjp(outputs, *at)
+        return pull_back(made)
+
+    try:
+        return jax.make_jaxpr(derivative)(*forms)
+    except NameError:  # An axis of a map around the equation.
+        return None
+
+
+def _named_settings(value: Any) -> list[Any]:
+    """Return the class of an object, and those of its attributes that are settings."""
+    own = {} if isinstance(value, type) else getattr(value, "__dict__", {})
+    public = {name: x for name, x in own.items() if not name.startswith("_")}
+    return [_name(value), {name: x for name, x in public.items() if _is_plain(x)}]
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return all(map(_is_plain, value.values()))
+    if isinstance(value, tuple | list | set | frozenset):
+        return all(map(_is_plain, value))
+    return isinstance(value, PLAIN | np.ndarray | np.generic | jax.Array)
 
 
 def _bytes(array: np.ndarray) -> Any:

@@ -106,7 +106,8 @@ def interrupts(*, command: bool = False, owner: bool = False) -> Iterator[None]:
     """Obey Ctrl-C in the block where nothing can break; in a command SIGTERM too.
 
     Nothing changes outside the main thread, within another such block, or where the
-    program handles SIGINT itself. The handlers of before are put back, or with `owner`
+    program handles SIGINT itself. A signal that is ignored, as SIGINT in a background
+    job of a script, stays so. The handlers of before are put back, or with `owner`
     those of the system, which end the process.
 
     Args:
@@ -116,12 +117,14 @@ def interrupts(*, command: bool = False, owner: bool = False) -> Iterator[None]:
     """
     global _handler
     main = threading.current_thread() is threading.main_thread()
-    own = main and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    known = signal.default_int_handler, signal.SIG_IGN
+    own = main and signal.getsignal(signal.SIGINT) in known
     if _handler is not None or not own:
         yield
         return
     handler = _handler = _Handler(command, owner)
     numbers = SIGNALS if command else SIGNALS[:1]
+    numbers = [n for n in numbers if signal.getsignal(n) != signal.SIG_IGN]
     before = {number: signal.signal(number, handler.handle) for number in numbers}
     ends = _watched(handler) if owner else ()
     try:

@@ -108,6 +108,8 @@ ON_PATH(unlink, (const char *p), AT_FDCWD, p, (p))
 ON_PATH(unlinkat, (int at, const char *p, int f), at, p, (at, p, f))
 ON_PATH(rename, (const char *p, const char *q), AT_FDCWD, q, (p, q))
 ON_PATH(renameat, (int at, const char *p, int to, const char *q), to, q, (at, p, to, q))
+ON_PATH(renameat2, (int at, const char *p, int to, const char *q, unsigned f), to, q,
+        (at, p, to, q, f))
 ON_PATH(link, (const char *p, const char *q), AT_FDCWD, q, (p, q))
 ON_PATH(linkat, (int at, const char *p, int to, const char *q, int f), to, q,
         (at, p, to, q, f))

@@ -46,16 +46,22 @@ def _split(arguments: Sequence[str], name: str) -> tuple[Path | None, list[str]]
     return known.path, rest
 
 
-def defaults_from(path: Path, command: Any) -> Any:
-    """Return the command with the flags that a run's folder or its settings record."""
+def defaults_from(path: Path, command: Any, flag: str = FLAG) -> Any:
+    """Return the command with the flags that a run's folder or its settings record.
+
+    Args:
+        path: the folder or the file.
+        command: the class of the command.
+        flag: the one that gave the path, for messages.
+    """
     path = path / SETTINGS if path.is_dir() else path
-    settings = read_json(path, "config")
+    settings = read_json(path, flag.strip("-"))
     try:
         recorded, flags = settings["command"], dict(settings["flags"])
     except (ValueError, LookupError, TypeError) as error:
-        raise RobooptError(f"{FLAG} {path} holds no settings of a run") from error
+        raise RobooptError(f"{flag} {path} holds no settings of a run") from error
     if recorded != command.__name__.lower():
-        raise RobooptError(f"{FLAG} {path} must be of this command, got {recorded}")
+        raise RobooptError(f"{flag} {path} must be of this command, got {recorded}")
     parts = {
         "": command,
         **{n: k for n, k in groups(command).items() if k is not Output},
@@ -64,14 +70,16 @@ def defaults_from(path: Path, command: Any) -> Any:
     for group, kind in reversed(parts.items()):
         hints = get_type_hints(kind)
         values = {
-            field.name: _typed(name, hints[field.name], flags.pop(name), path)
+            field.name: _typed(
+                name, hints[field.name], flags.pop(name), f"{flag} {path}"
+            )
             for field in dataclasses.fields(kind)
             if (name := field.name.rstrip("_")) in flags
         }
         made[group] = kind(**values, **({} if group else made))
     if flags:
         unknown = ", ".join(sorted(map(str, flags)))
-        raise RobooptError(f"{FLAG} {path} has unknown flags: {unknown}")
+        raise RobooptError(f"{flag} {path} has unknown flags: {unknown}")
     return made[""]
 
 
@@ -105,7 +113,7 @@ def require_consent(command: Any, words: Iterable[str], source: str) -> None:
             )
 
 
-def _typed(name: str, hint: Any, value: Any, path: Path) -> Any:
+def _typed(name: str, hint: Any, value: Any, source: str) -> Any:
     """Return a value read from JSON as the type that its flag has."""
     kinds = (hint, *get_args(hint))
     kind = next(kind for kind in kinds if kind in KINDS)
@@ -120,7 +128,7 @@ def _typed(name: str, hint: Any, value: Any, path: Path) -> Any:
     except ValueError:
         pass
     rule = f"a list, each {KINDS[kind][1]}" if many else KINDS[kind][1]
-    raise RobooptError(f"{FLAG} {path}: {name} must be {rule}, got {value!r:.80}")
+    raise RobooptError(f"{source}: {name} must be {rule}, got {value!r:.80}")
 
 
 def _one(kind: type, value: Any) -> Any:

@@ -111,7 +111,7 @@ def _parse(command: Any, name: str, *arguments: str) -> Any:
         default = defaults_from(config, command)
         require_consent(default, words, f"{FLAG} {config}")
     if resume is not None:
-        default = defaults_from(resumable(resume), command)
+        default = defaults_from(resumable(resume), command, RESUME)
         require_consent(default, words, f"{RESUME} {resume}")
     parsed = parse(command, f"roboopt {name}", words, default)
     return parsed if resume is None else resumed(parsed, default)

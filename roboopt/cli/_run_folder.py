@@ -37,6 +37,8 @@ class RunFolder:
     """`runs/<name>.partial`, while the run is not over."""
     lock: int | None = None
     """The open folder, locked until the run is over or the process has ended."""
+    again: bool = False
+    """Whether the folder was there before, of a run that was killed."""
 
     @classmethod
     def claim(
@@ -107,12 +109,12 @@ class RunFolder:
         from roboopt.data import sweep  # Slow to import.
 
         sweep(work)
-        return cls(final, work, lock)
+        return cls(final, work, lock, again=source == work)
 
     def discard(self) -> bool:
         """Remove what the run has written so far, unless it can be resumed.
 
-        An earlier run stays as it was.
+        An earlier run, and one that was killed before, stay as they were.
 
         Returns:
             Whether the folder is kept.
@@ -121,6 +123,7 @@ class RunFolder:
         kept = own.exists()
         if kept and earlier.exists():
             kept = not filecmp.cmp(own, earlier, shallow=False)
+        kept = kept or self.again
         if not kept:
             shutil.rmtree(self.work, ignore_errors=True)
         self._unlock()

@@ -129,6 +129,9 @@ class Identify:
             options["time_step"] = given.pop("time_step", None)
             driven = given.pop("actuated", "all")
             options["actuated"] = None if driven == "all" else driven
+            for name in ("interface", "drive"):
+                if name in given:
+                    options[name] = given.pop(name)
             if isinstance(robot, Path):
                 options["options"] = given
             if any(getattr(self, name) is not None for name in COLUMNS):
@@ -178,7 +181,8 @@ class Identify:
             options["duration"] = self.duration or DURATION_S
         else:
             options.pop("time_step", None)  # of the fit
-            options.pop("actuated", None)
+            for name in ("actuated", "interface", "drive"):
+                options.pop(name, None)
         if self._kind == "cart-pole":
             return CartPoleSwingUp(**options)
         return ArmReach(str(self.urdf or self.robot or ROBOTS[0]), **options)

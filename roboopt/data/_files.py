@@ -1,12 +1,16 @@
 """Files that are complete or absent, archives that may be broken, optional packages."""
 
 import contextlib
+import ctypes
+import errno
 import glob
 import importlib
 import math
 import os
 import shutil
 import struct
+import sys
+import tempfile
 import zipfile
 from collections.abc import Iterator
 from os import PathLike
@@ -29,6 +33,8 @@ HEADERS: dict[Any, Any] = {
 }
 PEEKED = 16  # bytes, more than a magic prefix has
 PROBE_SIZE = 4096  # bytes: a full disk may still take an empty file
+AT_FDCWD, RENAME_EXCHANGE = -100, 2  # of Linux
+WITHOUT = errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP  # of a system, or its disk
 
 
 @contextlib.contextmanager
@@ -114,6 +120,41 @@ def sweep(folder: Path, name: str = "*") -> None:
 def partial_path(path: Path) -> Path:
     """Return where this process writes a file before it takes its place."""
     return path.with_name(f".{path.name}.{os.getpid()}")
+
+
+def exchange(one: Path, other: Path) -> bool:
+    """Let two files or folders take each other's place at once.
+
+    Returns:
+        False where the system or the disk cannot, and nothing has changed.
+
+    Raises:
+        OSError: if the disk fails.
+    """
+    linux = sys.platform == "linux"
+    rename = linux and getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if not rename:
+        return False
+    paths = AT_FDCWD, os.fsencode(one), AT_FDCWD, os.fsencode(other)
+    if not rename(*paths, RENAME_EXCHANGE):
+        return True
+    number = ctypes.get_errno()
+    if number not in WITHOUT:
+        raise OSError(number, os.strerror(number), str(other))
+    return False
+
+
+def require_room(folder: Path, size: int) -> None:
+    """Raise an OSError unless a file of `size` bytes has room on the disk of a folder.
+
+    For writers that end the process on a full disk. Nothing is left behind.
+    """
+    if hasattr(os, "posix_fallocate"):
+        with tempfile.TemporaryFile(dir=folder) as file:
+            try:
+                os.posix_fallocate(file.fileno(), 0, size)
+            except OSError as error:
+                raise OSError(error.errno, error.strerror, str(folder)) from error
 
 
 def is_running(process: int) -> bool:

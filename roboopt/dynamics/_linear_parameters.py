@@ -33,7 +33,8 @@ NOT_LINEAR = (
 def efforts_are_linear(model: ParametricTwin) -> bool:
     """Return whether the free parameters act through `linear_parameters` alone."""
     names = [name for joined in model.names for name in joined.split(" = ")]
-    plain = model.inner.robot.friction_law is None
+    inner = model.inner
+    plain = inner.robot.friction_law is None and inner.drive is None
     return plain and not any(quantity(name).startswith(NOT_LINEAR) for name in names)
 
 

@@ -6,7 +6,7 @@ coordinate z in one vector. Masses and extents are exponentials of their coordin
 
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -42,18 +42,37 @@ ACTUATOR_UNITS = {
     "lag": ("s", "s"),
     "delay": ("s", "s"),
 }
+EFFORTS = ("effort_gain", "effort_offset")
+"""Of commands that are efforts, alone."""
+DRIVE_UNITS = {
+    "resistance": "Ω",
+    "torque_constant": "N·m/A",
+    "gear_ratio": "1",
+    "rotor_inertia": "kg·m²",
+    "supply_voltage": "V",
+    "no_load_speed": "",
+    "position_gain": "",
+    "velocity_gain": "",
+}
+"""Numbers of a `Drive` that has them; the unit of some depends on the joint."""
 GRAVITY_UNITS = {f"gravity.{axis}": "m/s²" for axis in "xyz"}
 POSITIVE = (
     *("mass", "extent.x", "extent.y", "extent.z"),
     *("friction_velocity", "stribeck_velocity"),
+    *("resistance", "torque_constant", "gear_ratio", "supply_voltage"),
+    "no_load_speed",
 )
 NOT_NEGATIVE = (
     *("damping", "friction", "armature", "lag", "delay"),
     *("stribeck_friction", "load_friction"),
+    *("rotor_inertia", "position_gain", "velocity_gain"),
 )
 FIXED_SPANS = {
     "effort_gain": 1.0,
     "load_friction": 0.1,
+    "rotor_inertia": 1e-6,
+    "position_gain": 1.0,
+    "velocity_gain": 0.1,
     "position_offset": 0.1,
     "lag": 0.1,
     "delay": 0.1,
@@ -87,11 +106,31 @@ def entries(twin: Twin) -> list[Entry]:
         Entry(f"{q}[{name}]", unit) for q, unit in BODY_UNITS.items() for name in bodies
     ]
     all_joints = range(twin.joints)
-    for units, joints in ((JOINT_UNITS, all_joints), (ACTUATOR_UNITS, twin.actuated)):
+    actuators = actuator_units(twin)
+    for units, joints in ((JOINT_UNITS, all_joints), (actuators, twin.actuated)):
         for q, unit in units.items():
             names = robot.joint_names
             found += [Entry(f"{q}[{names[j]}]", unit[kinds[j]]) for j in joints]
+    for q in drive_numbers(twin):
+        asks = "N·m" if twin.drive is None or twin.drive.resistance is None else "V"
+        unit = {"position_gain": f"{asks}/rad", "velocity_gain": f"{asks}·s/rad"}
+        unit = unit.get(q, "rad/s" if q == "no_load_speed" else DRIVE_UNITS[q])
+        for j in twin.actuated:
+            named = unit.replace("rad", "m") if kinds[j] else unit
+            found.append(Entry(f"{q}[{robot.joint_names[j]}]", named))
     return found + [Entry(*item) for item in GRAVITY_UNITS.items()]
+
+
+def actuator_units(twin: Twin) -> dict[str, tuple[str, str]]:
+    """Return the units of the actuators' errors that a twin's commands can have."""
+    left_out = () if twin.interface == "torque" else EFFORTS
+    return {q: unit for q, unit in ACTUATOR_UNITS.items() if q not in left_out}
+
+
+def drive_numbers(twin: Twin) -> dict[str, Any]:
+    """Return the numbers of a twin's drive by name, (act,) each."""
+    found = {name: getattr(twin.drive, name, None) for name in DRIVE_UNITS}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def sizes(twin: Twin, bodies: int) -> dict[str, int]:
@@ -99,7 +138,8 @@ def sizes(twin: Twin, bodies: int) -> dict[str, int]:
     return {
         **dict.fromkeys(BODY_UNITS, bodies),
         **dict.fromkeys(JOINT_UNITS, twin.joints),
-        **dict.fromkeys(ACTUATOR_UNITS, twin.action_size),
+        **dict.fromkeys(actuator_units(twin), twin.action_size),
+        **dict.fromkeys(drive_numbers(twin), twin.action_size),
         **dict.fromkeys(GRAVITY_UNITS, 1),
     }
 
@@ -110,6 +150,11 @@ def coordinates(twin: Twin) -> np.ndarray:
     chosen = np.array(massive_bodies(robot), int)
     masses, _, logs, shears = _shapes(robot)
     zero, one = np.zeros(twin.action_size), np.ones(twin.action_size)
+    errors = dict(zip(ACTUATOR_UNITS, (one, zero, zero, zero), strict=True))
+    for name in ("lag", "delay"):
+        if (known := getattr(twin.drive, name, None)) is not None:
+            errors[name] = np.asarray(known)
+    drive = drive_numbers(twin)
     return np.concatenate(
         [
             np.log(masses),
@@ -124,7 +169,11 @@ def coordinates(twin: Twin) -> np.ndarray:
             ),
             np.asarray(robot.armature),
             np.zeros(twin.joints),
-            *(one, zero, zero, zero),
+            *(errors[name] for name in actuator_units(twin)),
+            *(
+                np.log(np.asarray(x)) if name in POSITIVE else np.asarray(x)
+                for name, x in drive.items()
+            ),
             np.asarray(robot.gravity),
         ]
     )

@@ -9,7 +9,9 @@ log-Cholesky coordinates, so that every z is a possible robot; frictions, armatu
 times are bounded below by 0.
 """
 
+import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -75,7 +77,8 @@ class ParametricTwin(WrappedDynamics):
         """
         if twin.motors is not None:
             raise RobooptError(
-                "`twin` must be driven by efforts: position motors hide the dynamics."
+                "`twin` must be driven by efforts, or by a drive with a loop of its "
+                "own: PyBullet's motors hide the dynamics."
             )
         entries = parameters.entries(twin)
         groups = parameters.groups(entries, free, ties)
@@ -171,7 +174,7 @@ class ParametricTwin(WrappedDynamics):
         joint_numbers = [
             n for n in ("damping", "friction", "armature") if self._free(n)
         ]
-        changed: dict[str, Array] = {name: parts[name] for name in joint_numbers}
+        changed: dict[str, Any] = {name: parts[name] for name in joint_numbers}
         if self._free("friction_velocity"):
             changed["friction_velocity"] = jnp.exp(parts["friction_velocity"])
         if self._free(*PARTS):
@@ -223,7 +226,16 @@ class ParametricTwin(WrappedDynamics):
         return made + ratio * self.flat()[rows]
 
     def _twin(self, parts: dict[str, Array]) -> Twin:
-        return eqx.tree_at(lambda t: t.robot, self.origin(), self._robot(parts))
+        twin = eqx.tree_at(lambda t: t.robot, self.origin(), self._robot(parts))
+        free = [n for n in parameters.DRIVE_UNITS if n in parts and self._free(n)]
+        if twin.drive is None or not free:
+            return twin
+        numbers = {
+            name: jnp.exp(parts[name]) if name in parameters.POSITIVE else parts[name]
+            for name in free
+        }
+        drive = dataclasses.replace(twin.drive, **numbers)
+        return eqx.tree_at(lambda t: t.drive, twin, drive)
 
     def _driven(self, parts: dict[str, Array], action: Array) -> Array:
         if not self._free("effort"):
@@ -268,6 +280,8 @@ class ParametricTwin(WrappedDynamics):
     ) -> Float[Array, " joint"]:
         """Return the commanded effort [N·m or N] that gives the joints `acceleration`.
 
+        A drive is not undone: its own effort is returned.
+
         At joints that no action drives the result is the effort itself, ideally 0. If
         `acceleration` is the mean over a step of the twin, `duration` [s] is its
         length: with `implicit_damping`, damping acts on the velocity after it.
@@ -302,7 +316,8 @@ class ParametricTwin(WrappedDynamics):
             actions: one action every `time_step`.
             time_step: [s].
         """
-        if not self._free("lag", "delay"):
+        drive = self.inner.drive
+        if not self._free("lag", "delay") and not (drive and drive.remembers):
             return actions
         parts = self._parts()
         late = delayed(actions, parts["delay"] / time_step)

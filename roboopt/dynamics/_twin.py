@@ -52,9 +52,6 @@ from roboopt.urdf.drive import (
     motor_effort,
 )
 
-jax.tree_util.register_dataclass(
-    Drive, [field.name for field in dataclasses.fields(Drive)], []
-)
 MAX_VELOCITY = 100.0  # Bullet's maxJointVelocity [rad/s or m/s]
 PROTOCOL = ("physics_client", "body", "actuated", "time_step", "effort_limits")
 
@@ -306,6 +303,22 @@ class Twin(Jittable):
             effort = effort if self.motors is None else pushed
         after = jnp.clip(after, -MAX_VELOCITY, MAX_VELOCITY)
         return jnp.concatenate([q + duration * after, after]), effort
+
+
+def _placed(_: None, values: Any) -> Drive:
+    """Return a drive of anything that JAX puts in the place of numbers, unchecked."""
+    drive = object.__new__(Drive)
+    for field, value in zip(dataclasses.fields(Drive), values, strict=True):
+        object.__setattr__(drive, field.name, value)
+    return drive
+
+
+def _named(drive: Drive) -> tuple[list[tuple[Any, Any]], None]:
+    names = [field.name for field in dataclasses.fields(Drive)]
+    return [(jax.tree_util.GetAttrKey(n), getattr(drive, n)) for n in names], None
+
+
+jax.tree_util.register_pytree_with_keys(Drive, _named, _placed)
 
 
 def _with_drive(robot: Multibody, armature: Array, damping: Array | None) -> Multibody:

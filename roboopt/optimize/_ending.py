@@ -52,3 +52,14 @@ def reason_to_rest(
     slope = float(history["gradient_norm"][-1])
     small = SMALL * math.sqrt(tolerance) * abs(losses[-1]) + ROUNDING * abs(losses[0])
     return "stuck" if slope * max(size, TINY_SIZE) > small else "tolerance"
+
+
+def without_progress(reason: str, steps: int, history: Mapping[str, np.ndarray]) -> str:
+    """Return what a message adds where no step lowered the loss; empty elsewhere."""
+    losses = np.asarray(history["loss"])
+    lowered = np.any(losses[1:] < losses[:1] - ROUNDING * np.abs(losses[:1]))
+    if reason in ("steps", *FAILURES) and steps and not lowered:
+        return ", of which none lowered the loss"
+    if reason == "tolerance" and not np.any(history.get("gradient_norm", 1.0)):
+        return ": the gradient is zero, as at a minimum or where the loss is flat"
+    return ""

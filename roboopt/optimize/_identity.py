@@ -186,4 +186,4 @@ def _optimizer(
     moves = jax.make_jaxpr(update)(params, state, params, value)
     # Its state before the first step holds the rates that the program reads.
     initial = () if problem.batched else jax.tree.leaves(descent.optimizer)
-    return "given" + HASH + digest(moves, list(map(np.asarray, initial)))
+    return "given" + HASH + digest(moves, initial)

@@ -24,10 +24,10 @@ from roboopt.optimize._bounds import by_parameter
 from roboopt.optimize._checkpoint import RECORDS, Part
 from roboopt.optimize._ending import (
     FAILURES,
-    ROUNDING,
     is_unbounded,
     reason_to_fail,
     reason_to_rest,
+    without_progress,
 )
 from roboopt.optimize._feed import Feed
 from roboopt.optimize._host_loop import advance_on_host
@@ -361,11 +361,8 @@ class Run:
         ]
         steps = max(self.taken - 1, 0)
         message = stop_message(reason, steps)
-        losses = np.asarray(self._history()["loss"])
-        lowered = np.any(losses[1:] < losses[:1] - ROUNDING * np.abs(losses[:1]))
-        exact = reason == "steps" and not self.problem.noisy
-        if (exact or reason in FAILURES) and steps and not lowered:
-            message += ", of which none lowered the loss"
+        if reason != "steps" or not self.problem.noisy:
+            message += without_progress(reason, steps, history)
         if reason == "source":
             message += f" {self.failure}"
         elif reason in FAILURES and np.all(state.descent.failed):

@@ -116,8 +116,14 @@ class Fitter:
 
     @property
     def passive(self) -> bool:
-        """Whether a joint is driven by nothing."""
-        return self.swings or len(self.start.actuated) < self.start.joints
+        """Whether the efforts at a joint are not recorded, or 0.
+
+        A joint is driven by nothing, or by commands that are no efforts.
+        """
+        inner = self.start.inner
+        commanded = inner.effort_axes is not None or inner.interface != "torque"
+        few = len(self.start.actuated) < self.start.joints
+        return self.swings or commanded or few
 
     def outcome(self, last: Result, interrupted: bool) -> Result:
         """Return the result of the last fit, with a message on all fits together.
@@ -304,6 +310,7 @@ def sizes(
         effort[np.array(model.actuated, int)] = rms[0]
         moved = np.where(speed > 0, speed, np.inf)
         felt = {"damping": effort / moved, "friction": effort, "effort_offset": effort}
+        felt = {} if model.inner.effort_axes is not None else felt
         for number, name in enumerate(model.names):
             what, _, where = name.partition(" = ")[0].removesuffix("]").partition("[")
             if what in felt:

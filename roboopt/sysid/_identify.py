@@ -6,6 +6,7 @@ recordings → checks → split → resampling → smoothing, where noisy → fi
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from functools import partial
 from os import PathLike
 from typing import Any
 
@@ -17,7 +18,7 @@ from roboopt._interrupt import ending
 from roboopt._progress import say
 from roboopt.data import Columns, Trajectory
 from roboopt.diagnose import Finding, check_recordings
-from roboopt.dynamics import Multibody, ParametricTwin, Twin
+from roboopt.dynamics import Drive, Multibody, ParametricTwin, Twin
 from roboopt.optimize import Checkpoint
 from roboopt.rollouts import robot_notes
 from roboopt.sysid._effort_errors import effort_errors
@@ -33,6 +34,7 @@ from roboopt.sysid._recordings import (
 )
 from roboopt.sysid._result import IdentifyResult, Source
 from roboopt.sysid._robot import FREE, KnownRobot
+from roboopt.urdf.drive import as_drive
 
 ERRORS = ("auto", "motion", "effort", "both")
 
@@ -55,6 +57,8 @@ def identify(
     prior: float | None = 0.5,
     steps: int = 100,
     options: Mapping[str, Any] | None = None,
+    interface: str = "torque",
+    drive: Drive | Mapping[str, Any] | None = None,
     truth: Multibody | None = None,
     progress: bool = False,
     checkpoint: str | PathLike | Checkpoint | None = None,
@@ -99,6 +103,10 @@ def identify(
             None for no prior.
         steps: most steps of each fit.
         options: keywords of `load_urdf`, such as `locked`, where `robot` is a path.
+        interface: what the recorded actions are, if they are no efforts: "position",
+            "velocity", "voltage" or "duty", as the `interface` of a `Twin`. The motion
+            alone is fitted then, and efforts in the recordings are not used.
+        drive: the actuators between commands and efforts, whose numbers may be `free`.
         truth: the real robot, where it is known, for comparison.
         progress: whether to show a progress bar.
         checkpoint: file for the states of the fits, written every ten seconds and after
@@ -125,12 +133,24 @@ def identify(
         for name, text in ({"motors": every} | notes).items():
             say(f"{name}: {text}", progress)
     arguments = known.robot.joint_names, driven, columns
-    read = load_all(recordings, *arguments)
+    if interface == "torque" and drive is None:
+        own = robot if isinstance(robot, Twin) else getattr(robot, "unwrapped", None)
+        interface = getattr(own, "interface", "torque")
+        drive = getattr(own, "drive", None)
+    drive = as_drive(drive)
+    commanded = interface != "torque" or drive is not None
+    if commanded and error in ("effort", "both"):
+        raise RobooptError(
+            f"`error` must be auto or motion with a `drive`, got {error!r}: a command "
+            "is no effort."
+        )
+    load = partial(load_all, commanded=commanded)
+    read = load(recordings, *arguments)
     if held_out is None or isinstance(held_out, int | float):
         parts = split(read, held_out)
     else:
         empty = isinstance(held_out, Sequence) and not held_out
-        judging = [] if empty else load_all(held_out, *arguments)
+        judging = [] if empty else load(held_out, *arguments)
         parts = split(read, 0.0)
         if judging:
             said = f"{len(judging)} recordings were held out"
@@ -140,13 +160,14 @@ def identify(
         raise RobooptError(
             "`recordings` must hold motion, but the robot rests in those of the fit."
         )
-    twin = _twin(known, driven, time_step, read)
+    twin = _twin(known, driven, time_step, read, interface, drive)
     step = float(np.median([x.time_step for x in (*parts.training, *parts.held_out)]))
     runs, tests = evenly(parts.training, step), evenly(parts.held_out, step)
     if free is None:
-        free = FREE if are_clean(runs, twin) else (*FREE, "effort_offset")
+        plain = commanded or are_clean(runs, twin)
+        free = FREE if plain else (*FREE, "effort_offset")
     start = ParametricTwin(twin, free, ties=ties)
-    findings = _findings(read, known)
+    findings = _findings(read, known, commanded)
     if checkpoint is not None and not isinstance(checkpoint, Checkpoint):
         checkpoint = Checkpoint(checkpoint)
     swings = not any(np.any(run.actions) for run in (*runs, *tests))
@@ -230,6 +251,8 @@ def _twin(
     actuated: tuple[int, ...] | None,
     time_step: float | None,
     recordings: Sequence[Recording],
+    interface: str,
+    drive: Drive | None,
 ) -> Twin:
     if known.twin is None:
         joints = tuple(range(len(known.robot.joint_names)))
@@ -240,6 +263,8 @@ def _twin(
             step if time_step is None else time_step,
             actuated=joints if actuated is None else actuated,
             implicit_damping=implicit,
+            interface=interface,
+            drive=drive,
         )
     if time_step is not None or actuated != known.twin.actuated:
         raise RobooptError(
@@ -249,14 +274,16 @@ def _twin(
     return known.twin
 
 
-def _findings(recordings: Sequence[Recording], known: KnownRobot) -> list[Finding]:
+def _findings(
+    recordings: Sequence[Recording], known: KnownRobot, commanded: bool
+) -> list[Finding]:
     """Return the warnings on the recordings; raise if no fit of them can be right."""
     robot = known.robot
     limited = np.array(robot.limited)
     findings = check_recordings(
         [one.run for one in recordings],
         names=[one.source for one in recordings],
-        effort_limits=known.effort_limits,
+        effort_limits=None if commanded else known.effort_limits,
         lower=np.where(limited, np.asarray(robot.lower), -np.inf),
         upper=np.where(limited, np.asarray(robot.upper), np.inf),
         revolute=robot.revolute,

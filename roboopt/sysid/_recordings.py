@@ -52,8 +52,13 @@ def load_all(
     joint_names: Sequence[str],
     actuated: Sequence[int] | None,
     columns: Columns | None,
+    *,
+    commanded: bool = False,
 ) -> list[Recording]:
-    """Return all recordings as [q, q̇] and the efforts on the actuated joints."""
+    """Return all recordings as [q, q̇] and the efforts on the actuated joints.
+
+    If `commanded`, actions stay what they are, whatever efforts there are beside them.
+    """
     columns = _padded(columns, len(joint_names), actuated)
     found: list[Recording] = []
     single = isinstance(sources, Trajectory | str | PathLike) or is_frame(sources)
@@ -66,6 +71,11 @@ def load_all(
             found += _read(source, columns, joint_names, actuated)
     if not found:
         raise RobooptError("`recordings` must hold at least one recording, got none.")
+    if commanded:
+        found = [
+            Recording(one.source, dataclasses.replace(one.run, efforts=None))
+            for one in found
+        ]
     return [
         Recording(one.source, _of_robot(one, joint_names, actuated)) for one in found
     ]

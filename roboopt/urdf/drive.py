@@ -43,9 +43,9 @@ class Drive:
         torque_constant: k of the motor [N·m/A], which is its back-EMF's [V·s/rad].
         gear_ratio: N, turns of the motor for one of the joint [rad/m if prismatic].
         rotor_inertia: J of the motor, before the gear [kg·m²].
-        supply_voltage: largest voltage of the motor [V].
+        supply_voltage: largest voltage of the motor [V]; None for no limit.
         no_load_speed: ω₀ of the joint, where a source of effort has none left [rad/s or
-            m/s].
+            m/s]; None for no limit.
         position_gain: K_p of a firmware loop [V/rad], or [N·m/rad] without resistance;
             None where there is no such loop.
         velocity_gain: K_d [V·s/rad], or [N·m·s/rad].
@@ -61,15 +61,15 @@ class Drive:
     torque_constant: Any = None
     gear_ratio: Any = 1.0
     rotor_inertia: Any = 0.0
-    supply_voltage: Any = math.inf
-    no_load_speed: Any = math.inf
+    supply_voltage: Any = None
+    no_load_speed: Any = None
     position_gain: Any = None
     velocity_gain: Any = None
     lag: Any = None
     delay: Any = None
 
     def __post_init__(self):
-        """Check the numbers, unless JAX puts its own objects in their place."""
+        """Check the numbers that are not JAX's."""
         for field in fields(self):
             value = getattr(self, field.name)
             if not isinstance(value, int | float | tuple | list | np.ndarray):
@@ -144,8 +144,7 @@ def has_loop(interface: str, drive: Drive | None) -> bool:
     needed |= dict.fromkeys(("voltage", "duty"), "resistance")
     name = needed.get(interface)
     if name is None or (drive is not None and getattr(drive, name) is not None):
-        endless = drive is None or np.any(np.isinf(_plain(drive.supply_voltage)))
-        if interface == "duty" and endless:
+        if interface == "duty" and (drive is None or drive.supply_voltage is None):
             raise RobooptError("`drive` must have a `supply_voltage` for duty.")
         return True
     if name == "resistance" or (drive is not None and drive.resistance is not None):
@@ -154,14 +153,6 @@ def has_loop(interface: str, drive: Drive | None) -> bool:
             f"{drive}."
         )
     return False
-
-
-def _plain(value: Any) -> Any:
-    """Return a number to look at, 1 in place of one of JAX that is being traced."""
-    try:
-        return np.asarray(value, float)
-    except Exception:  # JAX's tracers have no value.
-        return np.ones(1)
 
 
 def command_range(
@@ -189,6 +180,7 @@ def command_range(
             high = np.minimum(high, free_speed(drive.arrays(len(efforts))))
     elif interface == "voltage" and drive is not None:
         high = drive.arrays(len(efforts)).supply_voltage
+        high = np.full(len(efforts), np.inf) if high is None else high
     elif interface == "duty":
         high = np.ones(len(efforts))
     return -high, high
@@ -197,7 +189,9 @@ def command_range(
 def free_speed(drive: Drive) -> Array:
     """Return the speed of the joints without load, infinite if nothing limits it."""
     if drive.resistance is None:
-        return drive.no_load_speed
+        return np.inf if drive.no_load_speed is None else drive.no_load_speed
+    if drive.supply_voltage is None:
+        return np.inf
     return drive.supply_voltage / (drive.gear_ratio * drive.torque_constant)
 
 
@@ -276,11 +270,14 @@ def motor_effort(
     elif interface == "duty":
         asked = drive.supply_voltage * command
     if drive.resistance is None:
-        slope = velocity / drive.no_load_speed
-        high = limits * xp.clip(1.0 - slope, 0.0, 1.0)
-        low = -limits * xp.clip(1.0 + slope, 0.0, 1.0)
+        low, high = -limits, limits
+        if drive.no_load_speed is not None:
+            slope = velocity / drive.no_load_speed
+            high = limits * xp.clip(1.0 - slope, 0.0, 1.0)
+            low = -limits * xp.clip(1.0 + slope, 0.0, 1.0)
         return xp.clip(asked, low, high), xp.zeros_like(velocity)
     constant, volts = drive.gear_ratio * drive.torque_constant, drive.supply_voltage
+    volts = np.inf if volts is None else volts
     per_volt = constant / drive.resistance
     if interface == "torque":  # The amplifier keeps the current, as far as it can.
         rest = xp.clip(asked / per_volt + constant * velocity, -volts, volts)

@@ -143,3 +143,9 @@ def test_the_version_is_that_of_the_package(capsys):
 
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"roboopt {roboopt.__version__}\n"
+
+
+def test_the_module_ends_with_the_code_of_the_command():
+    words = [sys.executable, "-m", "roboopt"]
+    assert subprocess.run([*words, "tun"], capture_output=True).returncode == 2
+    assert subprocess.run([*words, "--version"], capture_output=True).returncode == 0

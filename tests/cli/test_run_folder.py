@@ -82,3 +82,11 @@ def test_only_names_inside_the_folder_are_removed(tmp_path):
     (claimed.work / SETTINGS).write_text("{}")
     claimed.publish()
     assert outside.exists() and not (folder / "old").exists()
+
+
+def test_a_run_that_was_killed_stays_where_it_cannot_be_resumed(tmp_path):
+    settings = tmp_path / "a.partial" / SETTINGS
+    settings.parent.mkdir()
+    settings.write_text("{}")
+    assert RunFolder.resume(tmp_path / "a").discard()
+    assert settings.exists()

@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 from kill_server import COMMANDS, RECORDING, WHO, given
 
+from roboopt._interrupt import ending, interrupts
+
 # A shell's background job, and so its children, begin with SIGINT ignored.
 COMMAND = """
 import signal, sys
@@ -136,6 +138,18 @@ def test_a_descent_ends_whether_it_compiles_or_steps(begun, size, seconds):
     out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
     assert out.startswith("interrupted") and out.endswith("as before\n")
+
+
+def test_a_background_job_hears_the_signal_that_it_does_not_ignore():
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with pytest.raises(KeyboardInterrupt), interrupts(command=True):
+            os.kill(os.getpid(), signal.SIGINT)
+            told = ending()
+            os.kill(os.getpid(), signal.SIGTERM)
+        assert not told and signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 VERBS = {

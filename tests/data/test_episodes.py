@@ -10,6 +10,7 @@ import pytest
 
 from roboopt import RobooptError
 from roboopt.data import Trajectory, load_recordings, save_episodes
+from roboopt.data.io import _folder
 
 FORMS = ["demos.npz", "demos", "demos.hdf5"]
 
@@ -114,6 +115,21 @@ def test_nothing_of_an_interrupted_write_is_left(tmp_path, monkeypatch):
             save_episodes(tmp_path / form, episode(9))
     assert os.listdir(tmp_path) == ["demos"]
     check_same(load_recordings(tmp_path / "demos"), [episode(3)])
+
+
+def test_a_folder_is_replaced_where_two_cannot_change_places(tmp_path, monkeypatch):
+    path = tmp_path / "demos"
+    monkeypatch.setattr(_folder, "exchange", lambda one, other: False)
+    save_episodes(path, episode(3))
+    save_episodes(path, episode(2))
+    assert os.listdir(tmp_path) == ["demos"]
+    # As a process leaves it that is killed between the two renamings.
+    path.rename(tmp_path / ".demos.999999999.former")
+    monkeypatch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError("full")))
+    with pytest.raises(OSError, match="full"):
+        save_episodes(path, episode(9))
+    assert os.listdir(tmp_path) == ["demos"]
+    check_same(load_recordings(path), [episode(2)])
 
 
 def test_somebody_elses_folder_is_not_replaced(tmp_path):

@@ -1,5 +1,6 @@
 """Minari datasets, read and written."""
 
+import resource
 import sys
 import warnings
 
@@ -276,6 +277,20 @@ def test_what_cannot_be_written_is_refused(dataset, name, change, match):
     with pytest.raises(ValueError, match=match):
         save_minari(name, **change)
     assert not (dataset.parent.parent / "a-v0").exists()
+
+
+def test_a_disk_without_room_does_not_end_the_process(dataset):
+    # HDF5 would, when it closes the file.
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    run = Trajectory(np.zeros((1001, 3)), np.zeros((1000, 2)), 0.1)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**16, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            save_minari("arm/large-v0", run)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not (dataset.parent / "large-v0").exists()
+    save_minari("arm/large-v0", run)
 
 
 def test_numbers_are_no_choices(dataset):

@@ -153,6 +153,42 @@ def scaled_loss(scale):
     return lambda model, batch: ((batch - (scale * model)[None]) ** 2).mean()
 
 
+def ruled_loss(kind, slope):
+    """Return a loss whose derivative alone depends on `slope`."""
+
+    @getattr(jax, f"custom_{kind}")
+    def square(x):
+        return (x**2).sum()
+
+    if kind == "jvp":
+        square.defjvp(lambda x, v: (square(*x), slope * (x[0] * v[0]).sum()))
+    else:
+        square.defvjp(lambda x: (square(x), x), lambda x, g: (slope * g * x,))
+    return lambda model, batch: square(model)
+
+
+class Simulator:
+    """A simulator outside JAX."""
+
+    def __init__(self, gain):
+        self.gain = gain
+
+    def run(self, x):
+        return self.gain * np.sum(np.asarray(x) ** 2)
+
+
+def simulated_loss(gain):
+    """Return a loss of which JAX sees a call of an object alone."""
+    run, result = Simulator(gain).run, jax.ShapeDtypeStruct((), np.dtype(float))
+    square = jax.custom_vjp(lambda x: jax.pure_callback(run, result, x))
+    square.defvjp(lambda x: (square(x), x), lambda x, g: (2 * g * x,))
+    return lambda model, batch: square(model)
+
+
+def noisy(seed):
+    return optax.chain(optax.sgd(1e-2), optax.add_noise(0.1, 0.5, seed))
+
+
 SCALES = np.array([1.0, 2.0, 3.0])
 OTHERS = {
     "seed (0, here 1)": {"seed": 1},
@@ -190,6 +226,10 @@ def test_checkpoints_of_other_descents_are_refused(tmp_path, differs):
         ("objective", scaled_loss(1.0), scaled_loss(1.5)),
         ("objective", scaled_loss(SCALES), scaled_loss(SCALES + 1e-12)),
         ("objective", scaled_loss(jnp.array(SCALES)), scaled_loss(jnp.array(-SCALES))),
+        ("objective", ruled_loss("jvp", 2.0), ruled_loss("jvp", 3.0)),
+        ("objective", ruled_loss("vjp", 2.0), ruled_loss("vjp", 3.0)),
+        ("objective", simulated_loss(1.0), simulated_loss(2.0)),
+        ("optimizer", noisy(0), noisy(1)),
         ("optimizer", optax.adam(1e-2), optax.adam(2e-2)),
         ("optimizer", optax.adam(1e-2), optax.adam(1e-2, b1=0.8)),
         ("optimizer", optax.adam(1e-2), optax.adam(1e-2, nesterov=True)),

@@ -18,7 +18,13 @@ import numpy as np
 
 from roboopt._errors import RobooptError
 from roboopt._reading import read_json
-from roboopt.data._files import is_running, partial_path, read_array, sweep
+from roboopt.data._files import (
+    exchange,
+    is_running,
+    partial_path,
+    read_array,
+    sweep,
+)
 from roboopt.data._trajectory import PER_EPISODE
 from roboopt.data.io._arrays import NAMES, REQUIRED, Arrays, ReadOptions
 
@@ -104,9 +110,11 @@ def write_folder(path: Path, parts: dict[str, list[np.ndarray]]) -> None:
                 file.flush()
                 os.fsync(file.fileno())
         (partial / MANIFEST).write_text(json.dumps(manifest, indent=2), "utf-8")
-        if path.exists():
+        if not path.exists():
+            partial.rename(path)
+        elif not exchange(partial, path):
             path.rename(replaced)
-        partial.rename(path)
+            partial.rename(path)
     finally:
         if not path.exists() and replaced.exists():
             replaced.rename(path)

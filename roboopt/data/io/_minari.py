@@ -10,7 +10,7 @@ import numpy as np
 
 from roboopt._errors import RobooptError
 from roboopt._reading import read_json
-from roboopt.data._files import optional_package, read_as
+from roboopt.data._files import optional_package, read_as, require_room
 from roboopt.data._trajectory import Trajectory, check_episodes
 from roboopt.data._windows import single_recordings
 from roboopt.data.io._arrays import Arrays, ReadOptions, join_observations
@@ -18,6 +18,7 @@ from roboopt.data.io._hdf5_guard import Guard
 
 METADATA = "metadata.json"
 SUCCESS_KEYS = ("is_success", "success")
+EPISODE_SIZE = 2**15  # bytes of HDF5 beside the arrays of an episode
 
 
 def read_minari(name: str, options: ReadOptions) -> list[tuple[str, Arrays]]:
@@ -100,6 +101,7 @@ def save_minari(
         RobooptError: if there are no episodes, they differ in time step, their sizes
             are not those of the spaces, `env` was made without an id, or `dataset_id`
             is taken or not an id.
+        OSError: if the disk has no room for the dataset.
     """
     minari = optional_package("minari", "Minari datasets", "minari[hdf5]")
     from minari.storage.datasets_root_dir import get_dataset_path
@@ -128,6 +130,8 @@ def save_minari(
     folder = get_dataset_path(dataset_id)
     if folder.exists():
         raise RobooptError(f"`dataset_id` must be new, but {dataset_id!r} exists.")
+    # HDF5 ends the process where the disk is full.
+    require_room(next(p for p in folder.parents if p.exists()), _size(runs))
     try:
         with warnings.catch_warnings():
             optional = (
@@ -207,6 +211,14 @@ def _space(runs: list[Trajectory], name: str) -> Any:
     if len(counts) > 1:
         return spaces.MultiDiscrete(counts, start=least)
     return spaces.Discrete(int(counts[0]), start=int(least[0]))
+
+
+def _size(runs: list[Trajectory]) -> int:
+    """Return the bytes that a dataset takes, at most."""
+    arrays = [x for run in runs for x in (run.observations, run.actions)]
+    flags = sum(run.steps for run in runs) * (8 + 3)  # the reward and three flags
+    held = sum(np.asarray(x).size * 8 for x in arrays) + flags
+    return held * 5 // 4 + EPISODE_SIZE * (len(runs) + 2)
 
 
 def _buffer(run: Trajectory, observation_space: Any, action_space: Any) -> Any:
