@@ -71,6 +71,7 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
         friction_velocity: below which this friction is smooth, (n,) [rad/s or m/s].
         friction_law: the other parts of this friction, None without a fitted model.
         armature: inertia of the joints' rotors, 0 without a fitted model, (n,).
+        randomize: largest relative change of every number that a reset draws.
         has_twin: True: efforts, [q, q̇] and `task` are all that a step depends on.
         implicit_damping: True: damping and friction act on the velocity after a step.
         linear_damping: of every link in PyBullet [1/s], 0 without a fitted model.
@@ -136,7 +137,7 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
                 f"`actuators` must describe the joints {list(self.joint_names)}, got "
                 f"{len(self.actuators.resistance)}."
             )
-        self._randomize = randomize
+        self.randomize = randomize
         self.render_mode, self._view = view.mode, view
         self._camera, self._viewed = None, np.empty(0)
         if view.mode == "rgb_array":
@@ -196,6 +197,24 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
         random, _ = seeding.np_random(seed)
         return np.stack([self._draw_start(random) for _ in range(count)])
 
+    def sample_factors(self, seed: int) -> dict[str, Any]:
+        """Return what `reset(seed=seed, options={"start": ...})` draws [1].
+
+        The `mass_factors` are by name of the link here.
+        """
+        factors = self._draw_factors(seeding.np_random(seed)[0])
+        joints = self._world.model.joints
+        names = [joints[link].child for link in self._world.massive_links]
+        mass = dict(zip(names, factors["mass_factors"].tolist(), strict=True))
+        return {**factors, "mass_factors": mass}
+
+    def _draw_factors(self, random: np.random.Generator) -> dict[str, Any]:
+        low, high = 1 - self.randomize, 1 + self.randomize
+        counts = len(self._world.massive_links), *[len(self.joint_names)] * 2
+        names = "mass_factors", "damping_factors", "friction_factors"
+        drawn = (random.uniform(low, high, count) for count in counts)
+        return dict(zip(names, drawn, strict=True))
+
     def apply(self, model: Any) -> None:
         """Give the simulated robot the numbers of a fitted model.
 
@@ -236,7 +255,8 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
 
         Returns:
             The observation, and a dict, empty unless the dynamics are randomized:
-            `mass_factors` of the massive links, and `damping_factors` of the joints.
+            `mass_factors` of the massive links, `damping_factors` and
+            `friction_factors` of the joints.
 
         Raises:
             RobooptError: if `options` has another key, or the start is not a finite
@@ -253,13 +273,9 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
             start = checked_start(options["start"], self.observation_space)
         else:
             start = self._draw_start(self.np_random)
-        if self._randomize:
-            low, high = 1 - self._randomize, 1 + self._randomize
-            draw = self.np_random.uniform
-            mass = draw(low, high, len(self._world.massive_links))
-            damping = draw(low, high, len(self.joint_names))
-            self._world.scale_dynamics(mass, damping)
-            info = {"mass_factors": mass, "damping_factors": damping}
+        if self.randomize:
+            info = self._draw_factors(self.np_random)
+            self._world.scale_dynamics(*info.values())
         n = len(self.joint_names)
         self._world.place(start[:n], start[n : 2 * n])
         self._commands.begin(self._world)

@@ -193,17 +193,17 @@ class PybulletWorld:
         A robot that replaces another has none before this is called again.
         """
         self._drives = rotors, motors
-        self._as_loaded = self._new_resistance(self.damping, None)
+        self._as_loaded = self._resisted(self.damping, None)
         self._resistance = self._as_loaded
 
-    def _new_resistance(
-        self, damping: np.ndarray, masses: dict[str, float] | None
+    def _resisted(
+        self, damping: np.ndarray, masses: dict[str, float] | None, rubs: Any = 1.0
     ) -> Resistance:
         return Resistance(
             self.model,
             (self.client, self.body),
             damping=damping,
-            friction=self.friction,
+            friction=self.friction * rubs,
             friction_velocity=self.friction_velocity,
             friction_law=self.friction_law,
             armature=self.armature + self._drives[0],
@@ -320,18 +320,17 @@ class PybulletWorld:
         """PyBullet's indices of the links that have mass."""
         return tuple(self._nominal)
 
-    def scale_dynamics(self, mass: np.ndarray, damping: np.ndarray) -> None:
-        """Multiply mass and inertia of each massive link, and each joint's damping."""
+    def scale_dynamics(self, mass: Any, damping: Any, friction: Any) -> None:
+        """Multiply masses with their inertias, and the joints' damping and friction."""
         change = self.client.changeDynamics
         factors: dict[str, float] = {}
         links = zip(self._nominal.items(), mass.tolist(), strict=True)
         for (link, (kilograms, inertia)), factor in links:
             # Mass alone would replace the inertia by that of the collision shape.
-            scaled = [moment * factor for moment in inertia]
-            mass_now = kilograms * factor
-            change(self.body, link, mass=mass_now, localInertiaDiagonal=scaled)
+            scaled, now = [moment * factor for moment in inertia], kilograms * factor
+            change(self.body, link, mass=now, localInertiaDiagonal=scaled)
             factors[self.model.joints[link].child] = factor
-        self._resistance = self._new_resistance(self.damping * damping, factors)
+        self._resistance = self._resisted(self.damping * damping, factors, friction)
 
     def sampling_range(self, fraction: float) -> tuple[np.ndarray, np.ndarray]:
         """Return the central `fraction` of every joint's range, two of (n,) [rad or m].

@@ -38,7 +38,7 @@ class CartPole(FixedBaseEnv):
         drive: the actuators between commands and efforts, a `roboopt.dynamics.Drive` or
             a mapping from the names of its numbers.
         actuators: the motors of cart and pole; by default 1 Ω and 10 A at the limit.
-        randomize: largest relative change of every mass and joint damping at a reset.
+        randomize: largest relative change of masses, damping and friction at a reset.
         render_mode: None, "rgb_array" or "human".
         width: picture width [pixels].
         height: picture height [pixels].

@@ -74,7 +74,7 @@ class RobotTask(FixedBaseEnv):
             a mapping from the names of its numbers.
         actuators: the motors of all joints; by default 1 Ω and 10 A at the limit.
         model: a fitted model of the robot, as in `apply`.
-        randomize: largest relative change of every mass and joint damping at a reset.
+        randomize: largest relative change of masses, damping and friction at a reset.
         render_mode: None, "rgb_array" or "human".
         width: picture width [pixels].
         height: picture height [pixels].

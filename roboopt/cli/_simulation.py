@@ -80,7 +80,7 @@ class Simulation:
         shown="NAME=VALUE[:VALUE...],...",
     )
     randomize: float | None = flag(
-        None, "Largest random change of masses and joint dampings, as a fraction.", "0"
+        None, "Largest random change of masses, damping and friction, a fraction.", "0"
     )
 
     def options(self, names: Collection[str] | None = None) -> dict[str, Any]:
@@ -134,7 +134,7 @@ class Balancing(Simulation):
     )
 
     def _read(self) -> dict[str, Any]:
-        widths = _numbers("start_half_width", self.start_half_width)
+        widths = numbers("start_half_width", self.start_half_width)
         upright = self.upright and _positions("upright", self.upright)
         return {**super()._read(), "upright": upright, "start_half_width": widths}
 
@@ -169,13 +169,13 @@ def _drive(text: str) -> dict[str, Any]:
 def _effort_limits(text: str | None) -> Any:
     """Return limits by joint where the text names any, or else numbers."""
     if "=" not in (text or ""):
-        return _numbers("effort_limits", text)
+        return numbers("effort_limits", text)
     shown = spelled("effort_limits")
     pairs = [part.partition("=") for part in _split(text or "")]
     return {name: _number(f"{shown} {name}", limit) for name, _, limit in pairs}
 
 
-def _numbers(flag_name: str, text: str | None) -> Any:
+def numbers(flag_name: str, text: str | None) -> Any:
     """Return one number, several in a tuple, or None."""
     if not text:
         return None

@@ -7,7 +7,7 @@ from typing import ClassVar
 from roboopt.cli._environment import RAY_HELP, THIS_MACHINE, cluster
 from roboopt.cli._flags import Output, flag, verb_arguments
 from roboopt.cli._run_folder import CHECKPOINT
-from roboopt.cli._simulation import Balancing
+from roboopt.cli._simulation import Balancing, numbers
 
 BY_ROBOT = "chosen for the robot and task"
 ENV_HELP = "Robot, or the id of a Gymnasium environment that has a twin."
@@ -73,6 +73,14 @@ class Tune:
     episodes: int = flag(100, "Number of test starts.")
     work_weight: float | None = flag(None, "Weight of mechanical work [1/J].", BY_ROBOT)
     joule_weight: float | None = flag(None, "Weight of Joule loss [1/J].", BY_ROBOT)
+    delay: str = flag(
+        "0",
+        "Delay of the actions [s]; of two, each start draws its own in between.",
+        shown="DELAY[,DELAY]",
+    )
+    noise: float = flag(
+        0.0, "Standard deviation of the noise in measured positions and velocities."
+    )
     processes: int | None = flag(
         None, "Worker processes of the test.", "one per processor"
     )
@@ -90,6 +98,7 @@ class Tune:
 
         arguments = verb_arguments(self)
         arguments["workers"] = cluster(arguments.pop("ray"))
+        arguments["delay"] = numbers("delay", self.delay)
         task = self.task or (self.reference and "track")
         names = self.env, task, self.robot, self.urdf, self.model
         return run(

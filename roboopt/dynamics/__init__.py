@@ -21,6 +21,7 @@ from roboopt.dynamics._mjcf import load_mjcf as load_mjcf
 from roboopt.dynamics._multibody import Multibody as Multibody
 from roboopt.dynamics._network_dynamics import NetworkDynamics as NetworkDynamics
 from roboopt.dynamics._parametric_twin import ParametricTwin as ParametricTwin
+from roboopt.dynamics._randomized import Randomized as Randomized
 from roboopt.dynamics._residual_dynamics import ResidualDynamics as ResidualDynamics
 from roboopt.dynamics._transitions import Transitions as Transitions
 from roboopt.dynamics._twin import Twin as Twin

@@ -304,6 +304,10 @@ class Multibody(Jittable):
                 "merging bodies needs `linear_damping` and `angular_damping` to be 0, "
                 f"got {damping}."
             )
+        return self.merged()
+
+    def merged(self) -> "Multibody":
+        """Return what `merge_fixed` does, where Bullet's damping is known to be 0."""
         groups = {j: [] for j in sorted(set(self.body_joints))}
         for body, joint in enumerate(self.body_joints):
             groups[joint].append(body)

@@ -15,6 +15,9 @@ from roboopt.policies._distributions import Normal as Normal
 from roboopt.policies._distributions import NormalMixture as NormalMixture
 from roboopt.policies._distributions import StochasticPolicy as StochasticPolicy
 from roboopt.policies._distributions import TanhNormal as TanhNormal
+from roboopt.policies._disturbances import Delayed as Delayed
+from roboopt.policies._disturbances import LowPass as LowPass
+from roboopt.policies._disturbances import ObservationNoise as ObservationNoise
 from roboopt.policies._error_feedback import ErrorFeedback as ErrorFeedback
 from roboopt.policies._flow import FlowPolicy as FlowPolicy
 from roboopt.policies._fourier import FourierReference as FourierReference

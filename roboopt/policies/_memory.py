@@ -168,7 +168,7 @@ class SampleActions(StatefulPolicy):
 
     def init(self, key: PRNGKeyArray | None) -> PRNGKeyArray:
         """Return the key that the actions are drawn with."""
-        return _required(key, self)
+        return required_key(key, self)
 
     def __call__(
         self, carry: PRNGKeyArray, observation: Observation, time: Time
@@ -199,7 +199,7 @@ class ActionNoise(StatefulPolicy):
 
     def init(self, key: PRNGKeyArray | None) -> Any:
         """Return the key of the noise, and the carry of `model`."""
-        own, inner = jax.random.split(_required(key, self))
+        own, inner = jax.random.split(required_key(key, self))
         return own, initial_carry(self.model, inner)
 
     def __call__(
@@ -215,7 +215,8 @@ class ActionNoise(StatefulPolicy):
         return (own, inner), action + scale * noise
 
 
-def _required(key: PRNGKeyArray | None, policy: StatefulPolicy) -> PRNGKeyArray:
+def required_key(key: PRNGKeyArray | None, policy: StatefulPolicy) -> PRNGKeyArray:
+    """Return the key, refused if it is None: the policy is stochastic."""
     if key is None:
         raise RobooptError(
             f"`key` must be given: {type(policy).__name__} is stochastic."

@@ -58,6 +58,7 @@ METADATA = {"Creator": None, "Date": None, "Format": None, "Type": None}
 MAX_GROUPS = 60  # of neighboring values in a panel of `spread`
 MIN_GROUP_SIZE = 5
 BAND = (0.1, 0.9)  # quantiles
+MAX_MINOR = 1e3  # Values that span more have ticks at powers of ten alone.
 LOG_RATIO = 30.0  # Values that span more are drawn on a logarithmic axis.
 MATHTEXT = re.compile(r"\$\\mathdefault\{(.*)\}\$")
 POWER = re.compile(r"\^\{([−\d]+)\}")
@@ -101,6 +102,7 @@ def panel(
     from matplotlib import rc_context
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
+    from matplotlib.ticker import NullLocator
 
     with rc_context(STYLE):
         figure = Figure((PANEL_SIZE[0], height), facecolor="none", layout="constrained")
@@ -117,6 +119,9 @@ def panel(
             if each.get_scale() == "log":
                 each.set_major_formatter(_log_formatter())
                 each.set_minor_formatter(_log_formatter())
+                low, high = each.get_view_interval()
+                if high > MAX_MINOR * low:
+                    each.set_minor_locator(NullLocator())
         made.svg = _inline(figure, label)
 
 
@@ -245,7 +250,7 @@ def _log_formatter() -> Any:
 def _inline(figure: Any, label: str) -> str:
     """Return the figure as an `<svg>` element that can stand in a page with others."""
     buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata=METADATA)
+    figure.canvas.print_svg(buffer, metadata=METADATA)  # `savefig` draws it twice.
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)

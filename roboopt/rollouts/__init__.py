@@ -2,6 +2,9 @@
 
 from roboopt.rollouts._collect import collect as collect
 from roboopt.rollouts._collect import episode_seed as episode_seed
+from roboopt.rollouts._drawn import disturbed as disturbed
+from roboopt.rollouts._drawn import randomized as randomized
+from roboopt.rollouts._drawn import with_twin as with_twin
 from roboopt.rollouts._env_group import env_name as env_name
 from roboopt.rollouts._env_group import time_limit as time_limit
 from roboopt.rollouts._env_group import time_step_of as time_step_of
@@ -16,13 +19,13 @@ from roboopt.rollouts._evaluate import evaluate as evaluate
 from roboopt.rollouts._gradient_rules import faded as faded
 from roboopt.rollouts._gym_rollout import GymRollout as GymRollout
 from roboopt.rollouts._gym_vector_env import GymVectorEnv as GymVectorEnv
+from roboopt.rollouts._policy_step import PolicyStep as PolicyStep
 from roboopt.rollouts._pool import EnvError as EnvError
 from roboopt.rollouts._random_steps import MAX_EPISODE_STEPS as MAX_EPISODE_STEPS
 from roboopt.rollouts._random_steps import random_steps as random_steps
 from roboopt.rollouts._random_steps import require_an_end as require_an_end
 from roboopt.rollouts._ray import Ray as Ray
 from roboopt.rollouts._robot_notes import robot_notes as robot_notes
-from roboopt.rollouts._rollout import PolicyStep as PolicyStep
 from roboopt.rollouts._rollout import Rollout as Rollout
 from roboopt.rollouts._signals import JointUnits as JointUnits
 from roboopt.rollouts._signals import Signal as Signal

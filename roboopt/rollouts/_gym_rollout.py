@@ -49,6 +49,7 @@ class GymRollout:
         processes: int = 0,
         workers: Ray | None = None,
         timeout: float = 60.0,
+        key: PRNGKeyArray | None = None,
     ):
         """Make the environments.
 
@@ -62,6 +63,8 @@ class GymRollout:
             workers: a cluster, `Ray()`, whose workers run the episodes, as in
                 `collect`; the `envs` are spread over them.
             timeout: the time within which a worker process must answer [s].
+            key: the source of a `StatefulPolicy`'s randomness where a call is given
+                none.
 
         Raises:
             RobooptError: if a number is out of its range, `make` makes no environment
@@ -71,7 +74,7 @@ class GymRollout:
         """
         if horizon < 1:
             raise RobooptError(f"`horizon` must be at least 1 step, got {horizon}.")
-        self.horizon, self.steps_made = horizon, 0
+        self.horizon, self.steps_made, self.key = horizon, 0, key
         self._pool = open_pool(make, envs, processes, workers, timeout=timeout)
         self.time_step = self._pool.description.time_step
         self.effort_axes = self._pool.description.effort_axes
@@ -185,6 +188,7 @@ class GymRollout:
         owners: np.ndarray | None,
     ) -> Trajectory:
         """Run an episode for each of `rows` of `starts`."""
+        key = self.key if key is None else key
         run = run_episodes(
             self._pool,
             policy,

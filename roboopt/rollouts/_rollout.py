@@ -16,7 +16,7 @@ balance, the exact gradient grows exponentially with time and is of no use.
 """
 
 import math
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -29,31 +29,13 @@ from roboopt._errors import RobooptError, require, require_at_least
 from roboopt.data import Trajectory
 from roboopt.dynamics import Held, first_memory, path
 from roboopt.policies import act, acts_by_chance, draw, initial_carry
+from roboopt.rollouts._drawn import disturbed, drawn, randomized
 from roboopt.rollouts._episodes import episode_keys
 from roboopt.rollouts._gradient_rules import faded, restored
+from roboopt.rollouts._policy_step import PolicyStep
 from roboopt.rollouts._timed import timed
 
 PROTOCOL = ("time_step", "joints", "action_size", "clip", "effort")
-
-
-class PolicyStep(NamedTuple):
-    """One step of a policy: the drawn action, the executed one, what it led to."""
-
-    drawn: Shaped[Array, "..."]
-    """What an agent drew, before any limits; the policy's action for all others."""
-    action: Float[Array, " act"]
-    """What the actuators followed."""
-    observations: Float[Array, "substep obs"]
-    """After each step of the simulation."""
-    efforts: Float[Array, "substep joint"] | None
-    """[N·m or N]"""
-    memory: Any
-    """Of the actuators, as commands on their way."""
-
-    @property
-    def next_observation(self) -> Float[Array, " obs"]:
-        """The last of the observations."""
-        return self.observations[-1]
 
 
 class Rollout(Jittable):
@@ -87,6 +69,10 @@ class Rollout(Jittable):
     """What an observation holds after [q, q̇] at the start and after each step of the
     simulation, such as the `reference` of an environment; None where that stays as in
     the start."""
+    key: PRNGKeyArray | None = None
+    """The source of randomness where a call is given none: of stochastic policies, and
+    of a `dynamics.Randomized`, which is drawn for each start. The draws of start k are
+    the same in each call, so that an objective has one value."""
 
     def __post_init__(self):
         period, dynamics = self.control_period, self.dynamics
@@ -267,11 +253,12 @@ class Rollout(Jittable):
             policy: `policy(observation) -> action`, an `OpenLoop`, a
                 `TimeVaryingPolicy` or a `StatefulPolicy`.
             starts: observations at time 0.
-            key: the source of the randomness of a `StatefulPolicy`.
+            key: the source of the randomness of a `StatefulPolicy` and of the dynamics;
+                by default the rollout's own.
 
         Raises:
-            RobooptError: if `starts` do not hold a state, `policy` needs a key, or its
-                actions have the wrong size.
+            RobooptError: if `starts` do not hold a state, `policy` or the dynamics need
+                a key, or the policy's actions have the wrong size.
         """
         return self._run(policy, starts, key, None)
 
@@ -298,6 +285,33 @@ class Rollout(Jittable):
         return eqx.filter_vmap(lambda policy: self(policy, starts, key))(policies)
 
     @compiled
+    def each(
+        self,
+        policy: Any,
+        starts: Float[AnyArray, "..."],
+        dynamics: Any,
+        key: PRNGKeyArray | None = None,
+    ) -> Trajectory:
+        """Return the trajectories, each with its own dynamics.
+
+        Args:
+            policy: as above.
+            starts: as above.
+            dynamics: in whose arrays a first axis counts the starts.
+            key: as above.
+        """
+        starts = jnp.asarray(starts, common_float(starts, self.dynamics))
+        check_starts(starts, self.dynamics)
+        keys = None if key is None else episode_keys(key, len(starts))
+
+        def run(own: Any, start: Array, key: Any) -> Trajectory:
+            rollout = eqx.tree_at(lambda r: r.dynamics, self, own)
+            return rollout._one(policy, start, key)
+
+        axes = eqx.if_array(0), 0, None if key is None else 0
+        return eqx.filter_vmap(run, in_axes=axes)(dynamics, starts, keys)
+
+    @compiled
     def _run(
         self,
         policy: Any,
@@ -307,6 +321,7 @@ class Rollout(Jittable):
     ) -> Trajectory:
         starts = jnp.asarray(starts, common_float(starts, self.dynamics))
         check_starts(starts, self.dynamics)
+        key = self.key if key is None else key
         keys = None if key is None else episode_keys(key, len(starts))
         axes = axis, 0, None if key is None else 0
         return eqx.filter_vmap(self._one, in_axes=axes)(policy, starts, keys)
@@ -314,6 +329,15 @@ class Rollout(Jittable):
     def _one(
         self, policy: Any, start: Float[Array, " obs"], key: PRNGKeyArray | None
     ) -> Trajectory:
+        found = randomized(self.dynamics)
+        if found is not None:
+            if key is None:
+                raise RobooptError(
+                    "`key` must be given to the rollout: its dynamics are `Randomized`."
+                )
+            own, key = jax.random.split(key)
+            self = eqx.tree_at(lambda r: r.dynamics, self, drawn(self.dynamics, own))
+            policy = disturbed(policy, found, self.dynamics.time_step)
         dynamics = self.dynamics
         size = 2 * dynamics.joints
         state, goal = start[:size], start[size:]

@@ -41,6 +41,7 @@ from roboopt.tuning._environment import (
     sample_starts,
     subject,
 )
+from roboopt.tuning._uncertain import uncertain
 
 CONTROLLER_FILE = "controller.npz"
 STEPS = 40
@@ -86,6 +87,8 @@ class TuningProblem:
         starts: int | None = None,
         work_weight: float | None = None,
         joule_weight: float | None = None,
+        delay: Any = 0.0,
+        noise: Any = 0.0,
         options: Mapping[str, Any] | None = None,
     ) -> "TuningProblem":
         """Return the problem that `tune` solves; its arguments are those of `tune`.
@@ -98,7 +101,9 @@ class TuningProblem:
         named, fitted = subject(env, task, robot, urdf, model), fitted_robot(model)
         plant = Plant.of(named, duration, fitted, options)
         made = named.env if plant.spec is None else plant.make()
-        rollout = twin_rollout(made).require()
+        rollout, drawn = uncertain(
+            made, twin_rollout(made).require(), delay, noise, seed
+        )
         if task is None or isinstance(task, str):
             task = made.unwrapped.task
         given = _policy(controller)
@@ -114,6 +119,7 @@ class TuningProblem:
             without = f", without its {missing}" if missing else ""
             notes["robot"] = f"as fitted{where}{without}"
         notes |= robot_notes(made)
+        notes |= {"drawn for each start": drawn} if drawn else {}
         horizon, step = rollout.horizon, rollout.dynamics.time_step
         notes |= {
             "controller": name,

@@ -34,6 +34,7 @@ from roboopt.tuning._joints import Joints
 from roboopt.tuning._problem import TuningProblem
 from roboopt.tuning._result import TuneResult
 from roboopt.tuning._rounds import descend
+from roboopt.tuning._uncertain import behind, run_alike, uncertain
 
 MIN_PARALLEL_EPISODES = 20
 MAX_WORKERS = 8
@@ -56,6 +57,8 @@ def tune(
     episodes: int = 100,
     work_weight: float | None = None,
     joule_weight: float | None = None,
+    delay: float | tuple[float, float] = 0.0,
+    noise: float = 0.0,
     processes: int | None = None,
     workers: Ray | None = None,
     options: Mapping[str, Any] | None = None,
@@ -99,11 +102,16 @@ def tune(
         work_weight: weight of the mechanical work [1/J]; by default energy is a
             tenth of the task cost at first, for fully driven robots three tenths.
         joule_weight: weight of the Joule loss [1/J]; see `work_weight`.
+        delay: of the actions [s], or the least and the largest, between which each
+            start draws its own; in whole control periods and parts of them.
+        noise: standard deviation of the noise in the q and q̇ that the controller sees
+            [rad or m, and their rates].
         processes: worker processes of the test, 0 for none; by default one per CPU
             where there are 20 test starts or more.
         workers: a cluster for the test, `rollouts.Ray()`, in their place.
         options: keywords of the environment's constructor, such as `tool`, `locked` or
-            `upright`.
+            `upright`; with `randomize` each start draws a robot of its own, in the
+            descent and in the test.
         progress: whether to show bars and the result of each round on stderr.
         callback: called with the `Status` of the descent.
         checkpoint: file for the state of the descent, written every ten seconds and
@@ -133,6 +141,8 @@ def tune(
         starts=starts,
         work_weight=work_weight,
         joule_weight=joule_weight,
+        delay=delay,
+        noise=noise,
         options=options,
     )
     apart = processes if workers is None else workers
@@ -162,7 +172,14 @@ def tune(
             if ending():
                 raise KeyboardInterrupt  # of the descent: the command is to end
             motions = _test(
-                problem, tuned, episodes, seed, processes, workers, progress
+                problem,
+                tuned,
+                episodes,
+                seed,
+                processes,
+                workers,
+                progress,
+                (delay, noise),
             )
         except KeyboardInterrupt:
             pass  # The result is returned without its test.
@@ -180,6 +197,7 @@ def _test(
     processes: int | None,
     workers: Ray | None,
     progress: bool,
+    disturbance: tuple[Any, Any],
 ) -> dict[str, dict[str, Trajectory]]:
     """Return the motions of both controllers in both simulators."""
     env = problem.env
@@ -187,9 +205,11 @@ def _test(
     test_seed = seed + EVALUATION_SEED_OFFSET
     begin: dict[str, Any] = {"episodes": episodes, "seed": test_seed}
     if hasattr(env.unwrapped, "sample_starts"):
-        begin = {"starts": sample_starts(env, episodes, test_seed)}
+        starts = sample_starts(env, episodes, test_seed)
+        begin = {"starts": starts, "seed": test_seed}
     # The descent does without joint limits, which PyBullet's arms run into.
     rollout = twin_rollout(env, joint_limits=True).require()
+    rollout, drawn = uncertain(env, rollout, *disturbance, test_seed)
     if processes is None:
         processes = _processes(problem, episodes) if workers is None else 0
     apart = processes or workers is not None
@@ -199,14 +219,18 @@ def _test(
         for when, policy in zip(WHEN, (before, tuned), strict=True):
             motions["PyBullet"][when] = made = collect(
                 maker,
-                policy,
+                behind(rollout, policy),
                 processes=processes,
                 workers=workers,
                 progress=lambda _: advance(),
                 **begin,
             )
             starts = jnp.asarray(made.observations[:, 0])
-            made = called(rollout, policy, starts)
+            if drawn:
+                late = behind(rollout, policy)
+                made = run_alike(env, rollout, late, np.asarray(starts), test_seed)
+            else:
+                made = called(rollout, policy, starts)
             motions["twin"][when] = jax.tree.map(np.asarray, made)
     return motions
 

@@ -13,7 +13,8 @@ from roboopt.rollouts import Rollout, twin_rollout
 @pytest.fixture(scope="session")
 def cart_pole_problem():
     """Return an `EnergyTaskCost`, a policy and starts."""
-    import gymnasium
+    gymnasium = pytest.importorskip("gymnasium")
+    pytest.importorskip("pybullet")
     import roboopt_envs  # noqa: F401
 
     env = gymnasium.make("roboopt/CartPoleBalance-v0")

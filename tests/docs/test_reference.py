@@ -22,15 +22,16 @@ INTERNAL = {
     """,
     "roboopt.rollouts": """
         EVALUATION_SEED_OFFSET MAX_EPISODE_STEPS as_episodes env_maker
-        env_name episode_seed faded is_env random_steps require_an_end
-        robot_notes time_limit time_step_of timed
+        disturbed env_name episode_seed faded is_env random_steps randomized
+        require_an_end robot_notes time_limit time_step_of timed with_twin
     """,
     "roboopt.data": """
         atomic_write episode_masks is_episode_folder is_frame joint_motion
         read_archive recording_files require_writing single_recordings sweep
     """,
     "roboopt.diagnose": """
-        ENDS HISTORY_TITLES explain_descent explain_residuals gradient_section
+        ENDS HISTORY_TITLES KEPT_START explain_descent explain_residuals
+        gradient_section
         mask_constant_returns
     """,
     "roboopt.gradients": """

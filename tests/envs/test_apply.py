@@ -215,7 +215,7 @@ def test_randomization_scales_the_fitted_numbers():
             nominal.masses * mass,
             nominal.inertias * mass[:, None, None],
             nominal.damping * info["damping_factors"],
-            robot.friction,
+            robot.friction * info["friction_factors"],
         ),
     )
     n = len(env.joint_names)
