@@ -155,7 +155,8 @@ class Identify:
         except ro.data.ColumnError as error:
             raise RobooptError(
                 f"{error.path} {error.rule}: name the columns by --time, --positions, "
-                f"--velocities and --efforts; it has the columns {error.header}"
+                "--velocities and --efforts, and joints that were not recorded by "
+                f"--locked; it has the columns {error.header}"
             ) from error
 
     @property

@@ -17,7 +17,7 @@ from jaxtyping import Array, Float, Shaped
 
 from roboopt._core import AnyArray
 from roboopt._errors import RobooptError, require_at_least
-from roboopt.data._trajectory import Trajectory, check_episodes
+from roboopt.data._trajectory import LIMITS, Trajectory, check_episodes
 from roboopt.data._windows import single_recordings
 
 OBSERVATION_KEYS = ("observations", "observation", "obs", "observation.state")
@@ -89,7 +89,8 @@ class Demonstrations(eqx.Module):
             chunk: actions a sample, beginning at that observation; None for a single
                 action without a chunk axis.
             low: the demonstrator's lower actuator limit, one number or one an axis of
-                an action, -inf for no limit; None for no censoring.
+                an action, -inf for no limit; None for no censoring. The limits of
+                steps, `Trajectory.low` and `high`, count besides, where all have them.
             high: the upper actuator limit, likewise.
 
         Raises:
@@ -101,7 +102,8 @@ class Demonstrations(eqx.Module):
         require_at_least(1, history=history, chunk=chunk)
         arrays = {
             name: np.concatenate([np.asarray(getattr(run, name)) for run in runs])
-            for name in ("observations", "actions")
+            for name in ("observations", "actions", *LIMITS)
+            if all(getattr(run, name) is not None for run in runs)
         }
         lengths = np.array([run.steps for run in runs])
         first = np.cumsum(lengths) - lengths
@@ -113,6 +115,7 @@ class Demonstrations(eqx.Module):
             chunk=chunk,
             low=low,
             high=high,
+            limited=tuple(name for name in LIMITS if name in arrays),
         )
 
     @classmethod
@@ -136,10 +139,15 @@ class Demonstrations(eqx.Module):
                 lengths = jnp.asarray(batch.lengths).reshape(-1, 1)
                 counted = jnp.arange(batch.steps)[None] < lengths
                 weights = counted.astype(float).reshape(-1)
+            limited = {name: getattr(batch, name) for name in LIMITS}
             batch = cls(
                 observations.reshape(-1, observations.shape[-1]),
                 actions.reshape(-1, actions.shape[-1]),
                 weights,
+                **{
+                    name: None if x is None else jnp.reshape(x, (-1, x.shape[-1]))
+                    for name, x in limited.items()
+                },
             )
         elif isinstance(batch, dict):
             names = [_only(argument, batch, k) for k in (OBSERVATION_KEYS, ACTION_KEYS)]
@@ -208,11 +216,13 @@ def cut_samples(
     chunk: int | None,
     low: Any,
     high: Any,
+    limited: Sequence[str] = (),
 ) -> Demonstrations:
     """Return the `samples`, counted through all `episodes`, which lie end to end.
 
-    `read` returns the given rows of "observations" or "actions". `episodes` are, for
-    each, the number of actions, and the rows of its first action and observation.
+    `read` returns the given rows of "observations", "actions" or, where these are
+    `limited`, "low" and "high". `episodes` are, for each, the number of actions, and
+    the rows of its first action and observation.
     """
     lengths, first_action, first_observation = episodes
     first_sample = np.cumsum(lengths) - lengths
@@ -222,8 +232,15 @@ def cut_samples(
     future = step[:, None] + np.arange(1 if chunk is None else chunk)
     seen = read("observations", past + first_observation[episode][:, None])
     acted = np.minimum(future, length - 1) + first_action[episode][:, None]
-    actions = read("actions", acted if chunk is not None else acted[:, 0])
+    acted = acted if chunk is not None else acted[:, 0]
+    actions = read("actions", acted)
     lower, upper = limits(low, high, actions)
+    if "low" in limited:
+        own = read("low", acted)
+        lower = own if lower is None else np.maximum(lower, own)
+    if "high" in limited:
+        own = read("high", acted)
+        upper = own if upper is None else np.minimum(upper, own)
     return Demonstrations(
         observations=seen.reshape(len(seen), -1),
         actions=actions,

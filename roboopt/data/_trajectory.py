@@ -20,7 +20,9 @@ from roboopt.data._files import atomic_write, read_archive
 PER_STEP = (
     *("actions", "rewards", "efforts"),
     *("substep_observations", "substep_efforts"),
+    *("low", "high"),
 )
+LIMITS = ("low", "high")
 PER_OBSERVATION = ("observations", "times")
 NEEDED = ("observations", "actions")
 PER_EPISODE = ("terminated", "success")
@@ -57,6 +59,11 @@ class Trajectory(Readable, eqx.Module):
     action was held; None where n is 1."""
     substep_efforts: Float[AnyArray, "..."] | None = None
     """(..., T, n, joint): likewise, [N·m] or [N]; `efforts` are their means."""
+    low: Float[AnyArray, "..."] | None = None
+    """(..., T, act): the least actions that the actuators could take in each step, −inf
+    for no limit; None if they are not known or always the same."""
+    high: Float[AnyArray, "..."] | None = None
+    """(..., T, act): the greatest actions, likewise."""
 
     def __check_init__(self):
         require_positive(time_step=self.time_step)

@@ -151,9 +151,10 @@ def _mark(value: Any, assignment: Assignment) -> None:
 def _skipped(file: str) -> bool:
     """Return whether a file is that of a library, or of this package."""
     path, parts = Path(file), Path(file).parts
+    if path.parent == Path(__file__).parent:
+        return True
     if "site-packages" not in parts:
-        library = Path(sysconfig.get_path("stdlib"))
-        return path.parent == Path(__file__).parent or library in path.parents
+        return Path(sysconfig.get_path("stdlib")) in path.parents
     inside = parts[parts.index("site-packages") + 1 :]
     if inside[0] == "equinox":
         return inside[1] != "nn"

@@ -84,11 +84,22 @@ def baseline_errors(
         "linear": np.split(linear(samples, joined), ends),
         "nearest neighbor": np.split(_nearest(samples, joined), ends),
     }
-    clip = scale is not None and bool(limits)
-    if clip:
-        low, high = limits.get("low", -np.inf), limits.get("high", np.inf)
-        found = {k: [np.clip(x, low, high) for x in v] for k, v in found.items()}
+    if scale is not None:
+        found = {
+            name: [within(x, e, limits) for x, e in zip(made, asked, strict=True)]
+            for name, made in found.items()
+        }
     return {name: Errors.of(made, asked, scale) for name, made in found.items()}
+
+
+def within(
+    actions: np.ndarray, episode: Trajectory, limits: Mapping[str, Any]
+) -> np.ndarray:
+    """Return the actions clipped to the actuators' limits and those of the steps."""
+    for name, clip in (("low", np.maximum), ("high", np.minimum)):
+        for limit in (limits.get(name), getattr(episode, name)):
+            actions = actions if limit is None else clip(actions, np.asarray(limit))
+    return actions
 
 
 def _linear(samples: Demonstrations, asked: np.ndarray) -> np.ndarray:

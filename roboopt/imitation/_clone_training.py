@@ -14,7 +14,7 @@ from roboopt._errors import RobooptError
 from roboopt._programs import called
 from roboopt.data import Demonstrations, Trajectory
 from roboopt.diagnose import Explanation, explain
-from roboopt.imitation._baselines import Errors
+from roboopt.imitation._baselines import Errors, within
 from roboopt.imitation._dagger import DAgger
 from roboopt.imitation._demonstration_set import DemonstrationSet
 from roboopt.imitation._dropout import Dropout, Masked
@@ -216,10 +216,7 @@ class Training:
             actions = np.asarray(predict(jnp.asarray(own.observations, float)))
             if self.cut["chunk"] is not None:
                 actions = actions[:, 0]
-            if self.limits:
-                low, high = (self.limits.get(name) for name in ("low", "high"))
-                actions = np.clip(actions, low, high)
-            made.append(actions)
+            made.append(within(actions, episode, self.limits))
         return Errors.of(made, episodes, self.scale)
 
     @property
@@ -312,7 +309,7 @@ class Training:
         """
         if self.selection is None:
             return result, np.nan
-        kept, said = self.selection.kept(result.model, self.limits), self.description
+        kept, said = self.selection.kept(result.model), self.description
         if kept.share == 0:
             said["policy"] = self.selection.words + NO_BETTER
         elif kept.share < 1:

@@ -254,10 +254,17 @@ def _episodes(source: Any, reading: dict[str, Any], argument: str) -> list[Traje
         )
     samples = Demonstrations.of(source, argument=argument)
     observations = np.asarray(samples.observations)
+    if samples.weights is not None:
+        raise RobooptError(
+            f"`{argument}` must have no `weights`: a clone counts each sample once."
+        )
     # One episode: nobody knows what was seen after the last action.
     seen = np.concatenate([observations, observations[-1:]])
     step = reading["time_step"] or 1.0
-    return [Trajectory(seen, np.asarray(samples.actions), step)]
+    low, high = (
+        None if x is None else np.asarray(x) for x in (samples.low, samples.high)
+    )
+    return [Trajectory(seen, np.asarray(samples.actions), step, low=low, high=high)]
 
 
 def _clipped(episodes: Sequence[Trajectory], env: Any) -> list[Trajectory]:

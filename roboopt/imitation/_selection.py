@@ -143,12 +143,10 @@ class Selection:
         data, validation = (self.samples, 1.0 - others), (some, others[rows])
         return FoldedMismatch(self.mismatch), _stacked(self.networks), data, validation
 
-    def kept(self, network: Any, limits: dict[str, Any]) -> Kept:
-        """Choose between the linear policy and the network, or the stack of these.
+    def kept(self, network: Any) -> Kept:
+        """Choose between the linear policy and the network as trained.
 
-        Args:
-            network: as trained, with folds the stack of all.
-            limits: the actuators' `low` and `high`, at which actions are clipped.
+        With folds `network` is the stack of all.
         """
         stack = network if self.folded else _stacked([network])
         linear = _stacked(self.linear[: len(self.networks)])
@@ -157,12 +155,11 @@ class Selection:
         means = [made[0] + share * (made[1] - made[0]) for share in SHARES]
         costs = [np.asarray(_costs(self.mismatch, x, self.samples)) for x in means]
         chosen = simplest(np.array([np.bincount(self.unit, cost) for cost in costs]))
-        action, actions = means[chosen], np.asarray(self.samples.actions)
-        if actions.ndim == 3:
-            action, actions = action[:, 0], actions[:, 0]
-        if limits:
-            action = np.clip(action, limits.get("low"), limits.get("high"))
-        gap = (action - actions) / np.asarray(self.mismatch.scale)
+        action, samples = means[chosen], self.samples
+        for limit, clip in ((samples.low, np.maximum), (samples.high, np.minimum)):
+            action = action if limit is None else clip(action, np.asarray(limit))
+        gap = action - np.asarray(samples.actions)
+        gap = (gap[:, 0] if gap.ndim == 3 else gap) / np.asarray(self.mismatch.scale)
         last = jax.tree.map(lambda x: x[-1] if eqx.is_array(x) else x, stack)
         # The linear policy of all samples: nothing selects it, so that all can teach.
         simple = self.linear[-1 if chosen == 0 else len(self.networks) - 1]

@@ -6,9 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral
 from typing import Any
 
+import jax
 import numpy as np
 
 from roboopt._errors import RobooptError, require_at_least
+from roboopt.dynamics import first_memory
 from roboopt.policies import check_action_space, check_observation_space
 from roboopt.rollouts import (
     EnvSpec,
@@ -108,8 +110,13 @@ class Task:
 
     @property
     def in_twin(self) -> bool:
-        """Return whether an algorithm that could learn anywhere learns in the twin."""
-        return self.twin is not None and not self.processes
+        """Return whether an algorithm that could learn anywhere learns in the twin.
+
+        Episodes of twins are cut into single steps, across which no lag remembers.
+        """
+        if self.twin is None or self.processes:
+            return False
+        return not jax.tree.leaves(first_memory(self.twin.dynamics))
 
     @property
     def in_processes(self) -> str:

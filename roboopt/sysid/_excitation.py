@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from roboopt._core import AnyArray
-from roboopt._errors import RobooptError
+from roboopt._errors import RobooptError, require
 from roboopt._progress import say
 from roboopt.data import Trajectory
 from roboopt.dynamics import Multibody, ParametricTwin, Twin
@@ -75,6 +75,9 @@ def excite(
             argument breaks its rule.
     """
     env, free = env.unwrapped, FREE if free is None else free
+    interface = getattr(env, "interface", "torque")
+    rule = 'have the interface "torque": an excitation is designed in efforts'
+    require(interface == "torque", "env", rule, interface)
     for name, text in robot_notes(env).items():
         say(f"{name}: {text}", progress)
     known = KnownRobot.of(env, free)

@@ -101,6 +101,8 @@ class Fitter:
     checkpoint: Checkpoint | None = None
     spans: np.ndarray | None = None
     """The size of each coordinate, of which the prior is a share."""
+    swings: bool = False
+    """Whether no recording holds any effort: the robot swings freely."""
     step_counts: list[int] = field(default_factory=list)
     """Steps of each fit so far."""
     last: tuple[Any, Any] | None = None
@@ -114,10 +116,14 @@ class Fitter:
 
     @property
     def passive(self) -> bool:
-        """Whether a joint is driven by nothing, or by commands that are no efforts."""
+        """Whether the efforts at a joint are not recorded, or 0.
+
+        A joint is driven by nothing, or by commands that are no efforts.
+        """
         inner = self.start.inner
         commanded = inner.effort_axes is not None or inner.interface != "torque"
-        return commanded or len(self.start.actuated) < self.start.joints
+        few = len(self.start.actuated) < self.start.joints
+        return self.swings or commanded or few
 
     def outcome(self, last: Result, interrupted: bool) -> Result:
         """Return the result of the last fit, with a message on all fits together.

@@ -87,7 +87,7 @@ def identify(
             their steps are the twin's, and their motion if not; of noisy ones the
             efforts alone, if a fit of them leaves no more than their noise, and else
             the efforts or both, by their forecasts; and the motion of robots with
-            joints that nothing drives.
+            joints that nothing drives, or of recordings without any effort.
         time_step: step of the simulation [s]; if None, the twin's, or the recordings',
             which is divided until it is at most 1/240 s unless a simulation without
             noise made the recordings; shorter ones of noisy recordings are joined.
@@ -170,7 +170,9 @@ def identify(
     findings = _findings(read, known, commanded)
     if checkpoint is not None and not isinstance(checkpoint, Checkpoint):
         checkpoint = Checkpoint(checkpoint)
-    fitter = Fitter(start, prior, steps, progress, checkpoint, spans=sizes(start, runs))
+    swings = not any(np.any(run.actions) for run in (*runs, *tests))
+    settings = {"spans": sizes(start, runs), "swings": swings}
+    fitter = Fitter(start, prior, steps, progress, checkpoint, **settings)
     found, interrupted = _fit(fitter, runs, tests, error, cutoff, horizon)
     true_values = None
     if truth is not None:

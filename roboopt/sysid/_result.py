@@ -35,6 +35,7 @@ from roboopt.sysid._tables import (
     effort_sentence,
     effort_table,
     forecast_table,
+    friction_doubts,
     friction_sentences,
     parameter_table,
     write_base_parameters,
@@ -201,6 +202,7 @@ class IdentifyResult(VerbResult):
                 f"The true value lies inside the interval of {sum(judged)} of "
                 f"{len(judged)} identified parameters."
             )
+        said += friction_doubts(rows)
         said += friction_sentences(self.before.robot, self.model.robot)
         said += [f"Warning, {finding}" for finding in self.findings[:MAX_LINES]]
         if len(self.findings) > MAX_LINES:

@@ -15,7 +15,7 @@ from roboopt.sysid._base_parameters import BaseParameter
 from roboopt.sysid._effort_errors import EffortErrors
 from roboopt.sysid._forecast import Forecasts
 
-IDENTIFIED = "identified"
+IDENTIFIED, AT_BOUND = "identified", "at its bound"
 MODELS = ("fitted", "URDF", "constant velocity")
 EQUAL_RATIO = 1.005  # of forecast errors
 ROUNDING_SI = 1e-12  # a value below is 0
@@ -211,6 +211,31 @@ def friction_sentences(before: Multibody, after: Multibody) -> list[str]:
     if not changed:
         return []
     return [f"By the recordings friction is smooth at {', '.join(changed)}."]
+
+
+def friction_doubts(rows: Sequence[Parameter]) -> list[str]:
+    """Return which joints' viscous and Coulomb friction the data do not tell apart."""
+    known = {row.name: row for row in rows}
+    doubtful = []
+    for name, viscous in known.items():
+        what, _, joint = name.partition("[")
+        dry = known.get(f"friction[{joint}")
+        if what != "damping" or dry is None:
+            continue
+        pair = {viscous.verdict, dry.verdict}
+        joined = "only in combination with"
+        alone = (
+            viscous.explanation == f"{joined} {dry.name}"
+            and dry.explanation == f"{joined} {viscous.name}"
+        )
+        if alone or (AT_BOUND in pair and len(pair) == 2 and IDENTIFIED not in pair):
+            doubtful.append(joint.rstrip("]"))
+    if not doubtful:
+        return []
+    return [
+        "The recordings do not tell viscous from Coulomb friction of "
+        f"{', '.join(doubtful)}: a motion with a larger range of speeds does."
+    ]
 
 
 def write_efforts(path: Path, made: EffortErrors, model: ParametricTwin) -> None:

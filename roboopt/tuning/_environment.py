@@ -30,7 +30,11 @@ READING = (
 """Options of the arm that say how its URDF is read."""
 MODEL_FILE, SETTINGS_FILE = "model.npz", "settings.json"
 # Between a command and the effort, or in the sensors: no part of a robot's body.
-OUTSIDE_THE_ROBOT = ("effort_gain", "effort_offset", "lag", "delay", "position_offset")
+OUTSIDE_THE_ROBOT = (
+    *("effort_gain", "effort_offset", "lag", "delay", "position_offset"),
+    *("resistance", "torque_constant", "gear_ratio", "rotor_inertia", "supply_voltage"),
+    *("no_load_speed", "position_gain", "velocity_gain"),
+)
 
 
 @dataclass(frozen=True)

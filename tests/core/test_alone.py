@@ -101,3 +101,14 @@ def test_jittable_modules_are_equal_to_themselves_alone():
     assert one == one and one != other and hash(one) == hash(one)
     assert hash(one) != hash(other) and eqx.tree_equal(one, other)
     np.testing.assert_allclose(jax.jit(one)(np.ones(2)), -2.0)
+
+
+def test_a_chain_speaks_of_the_users_lines_alone():
+    """Not of roboopt's, wherever that is installed."""
+
+    def loss(weight, sample):
+        hidden = jnp.tanh(weight * sample)
+        return (hidden - 1) ** 2
+
+    told = [(n.name, n.expression) for n in ro.chain(loss, 0.5, 2.0).nodes]
+    assert told == [("hidden", "jnp.tanh(weight * sample)"), ("L", "(hidden - 1) ** 2")]

@@ -243,7 +243,8 @@ def test_columns_that_are_missing_or_ambiguous_are_refused(
 def test_numbered_columns_must_be_as_many_as_the_joints(tmp_path):
     path = table(tmp_path / "run.csv", "time,q1,q2,dq1,dq2,tau1,tau2", ROWS)
     check_rows(load_recordings(path, joints=["a", "b"])[0])
-    with pytest.raises(ValueError, match="must hold positions of 3 joints, got"):
+    said = r"must hold positions of 3 joints \(a, b, c\), got"
+    with pytest.raises(ValueError, match=said):
         load_recordings(path, joints=["a", "b", "c"])
 
 

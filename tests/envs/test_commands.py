@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from roboopt_envs.arm import ArmReach
 from roboopt_envs.cart_pole import CartPoleBalance
+from roboopt_envs.robot import RobotTask
 
 import roboopt as ro
 from roboopt.dynamics import Drive, Multibody
@@ -187,3 +188,42 @@ def test_a_drive_is_saved_and_loaded(tmp_path: Path):
     drive = Drive(**DC, lag=0.01)
     ro.save(tmp_path / "drive.npz", drive)
     assert ro.load(tmp_path / "drive.npz") == drive
+
+
+GRIPPER = """<robot name="gripper"><link name="base"/>{links}
+<joint name="hinge" type="revolute"><parent link="base"/><child link="a"/>
+<axis xyz="0 1 0"/><limit lower="-0.4" upper="0.3" effort="6" velocity="9"/>
+<dynamics damping="0.05" friction="0.1"/></joint>
+<joint name="left" type="prismatic"><origin xyz="0 0 0.3"/><parent link="a"/>
+<child link="b"/><axis xyz="0 1 0"/><limit lower="0" upper="0.04" effort="20"
+velocity="1"/><dynamics damping="2" friction="0.5"/></joint>
+<joint name="right" type="prismatic"><origin xyz="0 0 0.3"/><parent link="a"/>
+<child link="c"/><axis xyz="0 -1 0"/><limit lower="0" upper="0.04" effort="20"
+velocity="1"/><mimic joint="left" multiplier="1" offset="0"/></joint></robot>"""
+LINK = """<link name="{}"><inertial><origin xyz="0 0 0.1"/><mass value="0.4"/>
+<inertia ixx="0.002" iyy="0.002" izz="0.001" ixy="0" ixz="0" iyz="0"/></inertial>
+</link>"""
+FINGERS = {**DC, "gear_ratio": (150.0, 900.0)}
+
+
+@pytest.mark.parametrize(
+    "interface, drive", [("position", None), ("duty", FINGERS)], ids=str
+)
+def test_limits_and_followers_are_those_of_the_twin(interface, drive, tmp_path):
+    path = tmp_path / "gripper.urdf"
+    path.write_text(GRIPPER.format(links="".join(map(LINK.format, "abc"))))
+    upright = {"hinge": 0.0, "left": 0.02}
+    settings = {"interface": interface, "drive": drive, "duration": 1.5}
+    env = RobotTask(path, upright=upright, start_half_width=0.0, **settings)
+    low, high = env.action_space.low, env.action_space.high
+    policy = Waves(jnp.asarray((low + high) / 2), jnp.asarray((high - low) / 2))
+    start = env.sample_starts(1, seed=0)
+    there = collect(env, policy, starts=start)
+    rollout = twin_rollout(env, joint_limits=True).require()
+    here = eqx.filter_jit(rollout)(policy, jnp.asarray(start))
+    q = there.observations[0, :, :2]
+    assert (q.max(0) > env.joint_limits[1] - 1e-3).any()
+    for name in ("observations", "efforts"):
+        gap = np.abs(np.asarray(getattr(here, name)) - getattr(there, name)).max()
+        assert gap < 1e-9, (name, gap)
+    env.close()

@@ -18,6 +18,7 @@ import numpy as np
 
 from roboopt._errors import RobooptError
 from roboopt.data._trajectory import (
+    LIMITS,
     PER_EPISODE,
     PER_OBSERVATION,
     PER_STEP,
@@ -30,7 +31,7 @@ from roboopt.data.io._columns import Columns
 from roboopt.data.io._times import even_step
 
 REQUIRED = ("lengths", "time_step", "observations", "actions")
-NAMES = (*REQUIRED, "times", "rewards", "efforts", *PER_EPISODE)
+NAMES = (*REQUIRED, "times", "rewards", "efforts", *LIMITS, *PER_EPISODE)
 NEXT = "next_observations"
 OTHER_NAMES = {
     **dict.fromkeys(("obs", "observation", "states", "state"), "observations"),
@@ -86,6 +87,11 @@ def to_episodes(arrays: Arrays, where: str, options: ReadOptions) -> list[Trajec
     names = [*NAMES, *((NEXT,) if equal else ())]
     if flat:
         names = [name for name in names if name not in BOUNDARIES]
+    shape = np.shape(arrays["actions"])
+    # Elsewhere the limits of all steps have these names.
+    names = [
+        n for n in names if n not in LIMITS or np.shape(arrays.get(n, ())) == shape
+    ]
     fields = {n: _numbers(n, arrays[n], where) for n in names if n in arrays}
     for name in ("observations", "actions", NEXT):
         if name in fields and fields[name].ndim == 1:

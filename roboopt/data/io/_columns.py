@@ -135,7 +135,9 @@ def find_columns(
     count = len(picked["positions"] if joints is None else joints)
     for quantity in ALIASES:
         names = picked[quantity]
-        rule = f"must hold {quantity} of {count} joints, got {list(names or ())}"
+        which = f" ({', '.join(joints)})" if joints else ""
+        got = list(names or ())
+        rule = f"must hold {quantity} of {count} joints{which}, got {got}"
         require(names is None or len(names) == count, rule)
     return known, runs[0] if runs else None
 
