@@ -24,6 +24,7 @@ HASH = " #"  # between the readable part of an entry and its digest
 ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 UNNAMED = {"name", "debug_info"}  # parameters of equations that change no result
 DERIVATIVES = {"custom_jvp_call": "jvp", "custom_vjp_call": "vjp"}
+HELD = "_prim"  # since JAX 0.12, of such as `jax.lax.custom_root`
 PLAIN = bool | int | float | complex | str | bytes | None
 ANNEALED = "annealed_rate"  # a rate over the steps, of which there may be more later
 
@@ -136,6 +137,8 @@ class _Digest:
             if params.get("name") == ANNEALED:
                 params.pop("jaxpr", None)
             calls = "callback" in name
+            if HELD in params:  # a primitive with functions and programs of its own
+                params, calls = params | vars(params.pop(HELD)), True
             named = {
                 key: self.of(value, calls)
                 for key, value in params.items()
