@@ -27,7 +27,7 @@ SERVO = {
     "gear_ratio": 270.0,
     "rotor_inertia": 2e-7,
     "supply_voltage": 7.4,
-    "position_gain": 25.0,
+    "position_gain": 8.0,
     "delay": 0.008,
 }
 FRICTION = {"coulomb": 0.03, "viscous": 0.02, "stribeck": 0.02, "load": 0.1}

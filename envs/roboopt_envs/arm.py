@@ -183,9 +183,50 @@ class Arm(FixedBaseEnv):
     ) -> Any:
         """Return the task, given the scales of positions, speeds and the tool."""
 
-    @abc.abstractmethod
     def _prepare_starts(self) -> None:
-        """Compute what drawing starts needs."""
+        """Compute what drawing starts needs: which links must not touch."""
+        random = np.random.default_rng(0)
+        held = [self._draw_held(random) for _ in range(SAMPLES)]
+        self._clearance = Clearance(self._world, np.array(held))
+
+    def _draw_held(self, random: np.random.Generator) -> np.ndarray:
+        """Return a configuration that the motors can hold, (n,) [rad or m]."""
+        tried = []
+        for _ in range(MAX_DRAWS):
+            q = random.uniform(*self._range)
+            gravity = np.abs(self._world.gravity_effort(q))
+            if (gravity <= HOLDING_FRACTION * self.effort_limits).all():
+                return q
+            tried.append(gravity)
+        low, high = np.min(tried, axis=0), np.max(tried, axis=0)
+        failed = (np.array(tried) > HOLDING_FRACTION * self.effort_limits).sum(axis=0)
+        rows = zip(self.joint_names, self.effort_limits, low, high, strict=True)
+        weak = [
+            f"{name} (limit {limit:.4g}, gravity {least:.4g} to {most:.4g})"
+            for (name, limit, least, most), count in zip(rows, failed, strict=True)
+            if 2 * count > failed.max()
+        ]
+        raise RobooptError(
+            "`effort_limits` must leave configurations that take at most "
+            f"{HOLDING_FRACTION:.0%} of them to hold: among {MAX_DRAWS} there was "
+            f"none. Too weak [N·m or N]: {', '.join(weak)}. Give larger limits by "
+            "`effort_limits`, or hold these joints by `locked`."
+        )
+
+    def touches(self, configurations: np.ndarray) -> np.ndarray:
+        """Return where links overlap the floor or each other, (k,) bool.
+
+        Nothing in a simulation stops them there: neither the twin nor this environment
+        has contact between links.
+
+        Args:
+            configurations: (k, n) [rad or m].
+
+        Raises:
+            ClosedEnvironmentError: after `close`.
+        """
+        self._require_open("touches")
+        return np.array([not self._clearance.is_free(q) for q in configurations], bool)
 
 
 class ArmReach(Arm):
@@ -204,9 +245,7 @@ class ArmReach(Arm):
 
     def _prepare_starts(self) -> None:
         self.too_short = self._why_too_short(self.effort_limits)
-        random = np.random.default_rng(0)
-        held = [self._draw_held(random) for _ in range(SAMPLES)]
-        self._clearance = Clearance(self._world, np.array(held))
+        super()._prepare_starts()
 
     def _why_too_short(self, limits: np.ndarray) -> str:
         way = TYPICAL_SHARE * np.ptp(self._range, axis=0)
@@ -233,30 +272,6 @@ class ArmReach(Arm):
         raise RobooptError(
             "`robot` must have configurations that touch neither the floor nor the "
             f"robot itself: among {MAX_DRAWS} there was none."
-        )
-
-    def _draw_held(self, random: np.random.Generator) -> np.ndarray:
-        """Return a configuration that the motors can hold, (n,) [rad or m]."""
-        tried = []
-        for _ in range(MAX_DRAWS):
-            q = random.uniform(*self._range)
-            gravity = np.abs(self._world.gravity_effort(q))
-            if (gravity <= HOLDING_FRACTION * self.effort_limits).all():
-                return q
-            tried.append(gravity)
-        low, high = np.min(tried, axis=0), np.max(tried, axis=0)
-        failed = (np.array(tried) > HOLDING_FRACTION * self.effort_limits).sum(axis=0)
-        rows = zip(self.joint_names, self.effort_limits, low, high, strict=True)
-        weak = [
-            f"{name} (limit {limit:.4g}, gravity {least:.4g} to {most:.4g})"
-            for (name, limit, least, most), count in zip(rows, failed, strict=True)
-            if 2 * count > failed.max()
-        ]
-        raise RobooptError(
-            "`effort_limits` must leave configurations that take at most "
-            f"{HOLDING_FRACTION:.0%} of them to hold: among {MAX_DRAWS} there was "
-            f"none. Too weak [N·m or N]: {', '.join(weak)}. Give larger limits by "
-            "`effort_limits`, or hold these joints by `locked`."
         )
 
 

@@ -80,9 +80,6 @@ class ArmTrack(Arm):
             **tool,
         )
 
-    def _prepare_starts(self) -> None:
-        """Starts are around the reference's first configuration."""
-
     def _loop(self, names: tuple[str, ...], scale: np.ndarray) -> dict[str, np.ndarray]:
         """Return a smooth loop within the central range, by minimum jerk in phase."""
         times = np.linspace(0.0, LOOP_S, LOOP_SAMPLES)

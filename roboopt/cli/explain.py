@@ -57,7 +57,7 @@ class Explain:
         from roboopt._progress import say
         from roboopt.cli._process import jax_settings
         from roboopt.data import load
-        from roboopt.diagnose import ENDS
+        from roboopt.diagnose import ENDS, KEPT_START
 
         with jax_settings():
             if fault := self._fault():
@@ -85,8 +85,11 @@ class Explain:
                 print("Each gradient step had other data: none is known by itself.")
             elif "start" not in found:
                 print("The data of the first step were not kept, the end is:\n")
+            first = next(iter(found.values()), None)
             for when, explanation in found.items():
-                print(f"{ENDS[when]}\n{explanation}\n")
+                kept = explanation is not first and explanation.same_point(first)
+                said = KEPT_START if kept else explanation
+                print(f"{ENDS[when]}\n{said}\n")
             if path is not None:
                 print(path)
         return 0

@@ -321,9 +321,9 @@ def read_array(path: Path, mode: Any = None) -> np.ndarray:
         return np.load(path, mmap_mode=mode, allow_pickle=False)
 
 
-def expansion_limit(path: Path) -> int:
-    """Return the bytes that a compressed file may expand to."""
-    return max(MAX_RATIO * path.stat().st_size, MIN_LIMIT)
+def expansion_limit(path: Path, least: int = MIN_LIMIT) -> int:
+    """Return the bytes that a compressed file may expand to, `least` of a small one."""
+    return max(MAX_RATIO * path.stat().st_size, least)
 
 
 def optional_package(name: str, what: str, requirement: str) -> Any:

@@ -73,6 +73,8 @@ class Trajectory(Readable, eqx.Module):
             require(known, name, "be an array of NumPy or JAX", type(value))
         shape = self.actions.shape
         require(len(shape) > 1, "actions", "have the shape (..., steps, act)", shape)
+        shape = self.observations.shape
+        require(shape[-1:] != (0,), "observations", "hold a number each", shape)
         batch, steps = self.actions.shape[:-2], self.actions.shape[-2]
         if self.observations.shape[:-1] != (*batch, steps + 1):
             raise RobooptError(

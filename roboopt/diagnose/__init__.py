@@ -13,6 +13,7 @@ from roboopt.diagnose._demonstration_checks import (
     check_demonstrations as check_demonstrations,
 )
 from roboopt.diagnose._descent_gradients import ENDS as ENDS
+from roboopt.diagnose._descent_gradients import KEPT_START as KEPT_START
 from roboopt.diagnose._descent_gradients import explain_descent as explain_descent
 from roboopt.diagnose._descent_gradients import explain_residuals as explain_residuals
 from roboopt.diagnose._descent_gradients import gradient_section as gradient_section

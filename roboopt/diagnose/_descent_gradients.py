@@ -49,6 +49,7 @@ ENDS = {
     "end": "At the model that the descent kept",
 }
 """Where a gradient was taken, by the names of `gradients()`."""
+KEPT_START = "That is the start: no later model was better."
 
 
 def explain_descent(
@@ -227,8 +228,8 @@ def gradient_section(
         said = [f"{ENDS[when]}, where L is {number(found.loss)}:"]
         if first is None or found is first:
             pass
-        elif found.values == first.values and found.loss == first.loss:
-            said.append("That is the start: no later model was better.")
+        elif found.same_point(first):
+            said.append(KEPT_START)
         elif first.gradient_norm > 0:
             share = found.gradient_norm / first.gradient_norm
             said.append(f"The gradient is {share:.2g} times as long as at the start.")

@@ -149,6 +149,10 @@ class Explanation(VerbResult):
         """The derivative of the loss with respect to each row; for arrays its norm."""
         return self.derivatives[:, -1]
 
+    def same_point(self, other: "Explanation") -> bool:
+        """Return whether both are of one model, as where a descent kept its start."""
+        return self.values == other.values and self.loss == other.loss
+
     def direction(self, row: int) -> str:
         """Return what lowers the loss: "raising it" or "lowering it".
 

@@ -15,6 +15,7 @@ from roboopt.tuning._joints import Joints
 WHEN = "before", "after"
 SIMULATORS = "PyBullet", "twin"
 PEAKS = {"N": "peak force", "N·m": "peak torque"}
+CONTACT_INSTANTS = 20  # of each motion, at which links are tried for contact
 TOOL_ERROR = "tool error, root mean square"
 GAP_NAMES = {"rad": "angles", "m": "positions"} | {
     "rad/s": "angular speeds",
@@ -64,6 +65,8 @@ class Comparison:
     """The first start whose outcome in PyBullet has changed; 0 if there is none."""
     changed: bool
     """Whether there is one."""
+    touching: int | None = None
+    """Motions of the tuned controller on which links overlap; None if not known."""
 
     def table(self) -> Table:
         """Return the terms and peaks, successes last."""
@@ -121,6 +124,12 @@ class Comparison:
                 f"In {self.at_limits} of the {2 * self.episodes} motions a joint meets "
                 "its limit; the descent ran through the twin without limits."
             )
+        if self.touching:
+            sentences.append(
+                f"In {self.touching} of the {self.episodes} motions of the tuned "
+                "controller links touch each other or the floor: neither simulator has "
+                "contact, and the real robot stops there."
+            )
         return sentences
 
 
@@ -166,6 +175,21 @@ def compare(objective: Any, joints: Joints, motions: Motions) -> Comparison:
         filmed=int(np.argmax(changed)),
         changed=bool(changed.any()),
     )
+
+
+def touching(env: Any, trajectory: Trajectory) -> int | None:
+    """Return on how many motions links of the robot overlap, at sampled instants.
+
+    None where the environment has no `touches`.
+    """
+    touches = getattr(env.unwrapped, "touches", None)
+    if touches is None:
+        return None
+    n = len(env.unwrapped.joint_names)
+    q = np.asarray(trajectory.observations)[..., :n]
+    instants = np.linspace(0, q.shape[1] - 1, CONTACT_INSTANTS).astype(int)
+    found = touches(q[:, instants].reshape(-1, n))
+    return int(found.reshape(len(q), -1).any(axis=1).sum())
 
 
 def disagreement(

@@ -1,5 +1,6 @@
 """`tune`: descend on energy and task cost, and test the controller in PyBullet."""
 
+import dataclasses
 import math
 import os
 from collections.abc import Callable, Mapping
@@ -28,7 +29,7 @@ from roboopt.rollouts import (
     robot_notes,
     twin_rollout,
 )
-from roboopt.tuning._comparison import WHEN, compare
+from roboopt.tuning._comparison import WHEN, compare, touching
 from roboopt.tuning._environment import sample_starts
 from roboopt.tuning._joints import Joints
 from roboopt.tuning._problem import TuningProblem
@@ -257,6 +258,11 @@ def _result(
         terms = eqx.filter_eval_shape(objective.terms, problem.controller, starts)
     else:  # Without tracing a rollout again.
         terms = eqx.filter_eval_shape(objective.measure, motions["PyBullet"]["after"])
+    comparison = None
+    if motions is not None:
+        touched = touching(problem.env, motions["PyBullet"]["after"])
+        comparison = compare(objective, joints, motions)
+        comparison = dataclasses.replace(comparison, touching=touched)
     test_seed = seed + EVALUATION_SEED_OFFSET
     run = {"steps": problem.steps, "starts": len(starts), "test_seed": test_seed}
     return TuneResult(
@@ -267,7 +273,7 @@ def _result(
         objective=objective,
         joints=joints,
         motions={} if motions is None else motions["PyBullet"],
-        comparison=None if motions is None else compare(objective, joints, motions),
+        comparison=comparison,
         units={name: term.unit for name, term in terms.items()},
         notes=problem.notes,
         settings={"run": run, **problem.settings},

@@ -82,6 +82,15 @@ def test_a_bomb_is_refused_before_memory_is_taken(tmp_path, name, write, read, s
         tracemalloc.stop()
 
 
+def test_a_small_table_expands_to_little(tmp_path):
+    path = tmp_path / "a.csv.gz"
+    with gzip.GzipFile(path, "wb", compresslevel=1) as file:
+        for _ in range(17 * 16):
+            file.write(b"t,q,v,tau".ljust(1 << 16) + b"\n")
+    with pytest.raises(ro.RobooptError, match="16777216 characters in all"):
+        recordings(path)
+
+
 @pytest.mark.slow
 def test_a_table_that_expands_without_end_is_refused(tmp_path):
     path = tmp_path / "a.csv.gz"

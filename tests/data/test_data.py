@@ -78,6 +78,7 @@ def test_episodes_of_different_lengths_stack_and_come_apart():
     [
         ((3, 2), (3, 1), {}, "`observations` must hold one more step than `actions`"),
         ((2, 4, 2), (3, 1), {}, "`observations` must hold one more step"),
+        ((4, 0), (3, 1), {}, "`observations` must hold a number each"),
         ((4, 2), (3, 1), {"time_step": 0.0}, "`time_step` must be positive"),
         ((4, 2), (3, 1), {"rewards": np.ones(4)}, "`rewards` must hold one step"),
         ((4, 2), (3, 1), {"efforts": np.ones((2, 2))}, "`efforts` must hold one step"),

@@ -30,7 +30,8 @@ INTERNAL = {
         read_archive recording_files require_writing single_recordings sweep
     """,
     "roboopt.diagnose": """
-        ENDS HISTORY_TITLES explain_descent explain_residuals gradient_section
+        ENDS HISTORY_TITLES KEPT_START explain_descent explain_residuals
+        gradient_section
         mask_constant_returns
     """,
     "roboopt.gradients": """

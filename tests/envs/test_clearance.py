@@ -99,3 +99,10 @@ def test_a_robot_that_hardly_ever_stands_free_is_warned_of():
             ArmReach(path)
         warnings.simplefilter("ignore")
         assert len(ArmReach(path).sample_starts(10, seed=0)) == 10
+
+
+def test_where_links_overlap_is_said(write):
+    # q = 0 stretches the arm out level; at (π/2, 0) it points 0.8 m down from 0.3 m.
+    env = ArmReach(write(swing(shape("0.1 0.1 0.2", "0 0.3 0.1"))))
+    found = env.touches(np.array([[0.0, 0.0], [np.pi / 2, 0.0]]))
+    assert found.tolist() == [False, True]

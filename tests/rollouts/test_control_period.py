@@ -115,3 +115,16 @@ def test_the_regulator_is_the_optimum_of_the_held_system():
     held = Held(twin, PERIOD)
     found = LinearFeedback.regulator(held, task.cost_rate, np.zeros(4)).gains
     np.testing.assert_allclose(found, gains, rtol=1e-8)
+
+
+def test_what_happens_within_a_control_period_is_kept_in_files(motions, tmp_path):
+    there, _, _ = motions
+    for name in ("run.npz", "folder"):
+        ro.data.save_episodes(tmp_path / name, there)
+        for one, two in zip(
+            ro.data.load_episodes(tmp_path / name), there.episodes(), strict=True
+        ):
+            np.testing.assert_array_equal(one.substep_efforts, two.substep_efforts)
+            np.testing.assert_array_equal(
+                one.simulated.observations, two.simulated.observations
+            )

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 from roboopt_envs.tasks import Actuators, Balance
@@ -5,7 +7,7 @@ from roboopt_envs.tasks import Actuators, Balance
 from roboopt import EnergyTaskCost, Trajectory
 from roboopt.report import change, number
 from roboopt.tuning import compare
-from roboopt.tuning._comparison import disagreement, peak_efforts
+from roboopt.tuning._comparison import disagreement, peak_efforts, touching
 from roboopt.tuning._joints import Joints
 
 CART_POLE = Joints(
@@ -110,3 +112,23 @@ def test_changes_are_percent_or_times(before, after, said):
 
 def test_numbers_have_four_digits():
     assert number(0.123456) == "0.1235"
+
+
+def test_motions_that_touch_are_counted_and_said():
+    class Arm:
+        joint_names = "cart", "pole"
+
+        @property
+        def unwrapped(self):
+            return self
+
+        def touches(self, configurations):
+            return configurations[:, 0] > 0.9
+
+    first = motion(0.5, 0.0)
+    x = first.observations.copy()
+    x[1, -1, 0] = 1.0
+    second = dataclasses.replace(first, observations=x)
+    assert touching(Arm(), first) == 0 and touching(Arm(), second) == 1
+    found = dataclasses.replace(compared(first, second), touching=1)
+    assert "In 1 of the 2 motions of the tuned controller" in found.sentences()[-1]

@@ -31,7 +31,7 @@ from roboopt.data.io._columns import Columns
 from roboopt.data.io._times import even_step
 
 REQUIRED = ("lengths", "time_step", "observations", "actions")
-NAMES = (*REQUIRED, "times", "rewards", "efforts", *LIMITS, *PER_EPISODE)
+NAMES = (*REQUIRED, "times", *PER_STEP[1:], *PER_EPISODE)
 NEXT = "next_observations"
 OTHER_NAMES = {
     **dict.fromkeys(("obs", "observation", "states", "state"), "observations"),

@@ -16,6 +16,7 @@ from roboopt.data.io._arrays import Arrays, ReadOptions
 from roboopt.data.io._table import Table, read_table
 
 MAX_LINE = 2**22  # characters
+SMALL = 2**24  # bytes of text, of which rows take up to a hundred times as much memory
 MAX_COLUMNS = 10_000
 DELIMITERS = ",;\t"
 
@@ -91,14 +92,14 @@ def _table(text: Iterator[str], path: Path, options: ReadOptions) -> Table:
 
 def _lines(file: TextIOWrapper, path: Path) -> Iterator[str]:
     """Yield the lines of a table, refused where one or all of them go on and on."""
-    left = expansion_limit(path)
+    left = limit = expansion_limit(path, SMALL)
     while line := file.readline(MAX_LINE + 1):
         left -= len(line)
         if len(line) > MAX_LINE or left < 0:
             what = "all" if left < 0 else "line"
-            limit = expansion_limit(path) if left < 0 else MAX_LINE
+            most = limit if left < 0 else MAX_LINE
             raise RobooptError(
-                f"`path` must be a table of at most {limit} characters in {what}, but "
+                f"`path` must be a table of at most {most} characters in {what}, but "
                 f"{path} goes on."
             )
         yield line

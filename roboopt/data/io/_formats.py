@@ -228,7 +228,8 @@ def _sources(path: Any) -> list[tuple[Any, Reader]]:
             )
         return found
     if not path.is_file():
-        raise RobooptError(f"`path` must be a file or folder, but {path} is missing.")
+        what = "neither" if path.exists() else "missing"
+        raise RobooptError(f"`path` must be a file or folder, but {path} is {what}.")
     if not readers(path):
         raise RobooptError(
             f"`path` must end in {', '.join(READERS)} or begin with {MINARI}, got "
