@@ -17,6 +17,7 @@ import roboopt as ro
 from roboopt.optimize import _checkpoint
 
 STEPS = 20_000
+ADAM = optax.adam(1e-2)  # one object, so that its programs are compiled once
 DATA = np.random.default_rng(0).normal(size=(64, 3))
 
 # The same descent, in a process of its own that writes after every chunk.
@@ -295,9 +296,9 @@ class Counting:
 def test_the_state_of_a_callback_is_in_the_checkpoint(tmp_path):
     path = tmp_path / "checkpoint.npz"
     first, second = Counting(), Counting()
-    same = {"optimizer": optax.adam(1e-2), "checkpoint": path}
-    descend(steps=30, callback=first, **same)
-    descend(steps=50, callback=second, **same)
+    descend(steps=30, callback=first, optimizer=ADAM, checkpoint=path)
+    again = optax.adam(1e-2)  # another object with the same settings
+    descend(steps=50, callback=second, optimizer=again, checkpoint=path)
     assert second.restored == first.calls > 0
 
 
@@ -329,7 +330,7 @@ def test_a_source_that_repeats_its_batch_resumes_within_it(
     tmp_path, before, batch_size
 ):
     def run(**settings):
-        same = {"optimizer": optax.adam(1e-2), "batch_size": batch_size, "steps": 30}
+        same = {"optimizer": ADAM, "batch_size": batch_size, "steps": 30}
         return ro.minimize(loss, jnp.ones(3), Blocks(), **same, **settings)
 
     stop = {"callback": lambda status: status.step >= before}

@@ -31,6 +31,7 @@ def test_a_stateful_controller_is_tuned_along_a_path(tmp_path):
     assert "integral[elbow] [N·m/s/rad]" in page.read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CONTROLLERS)
 def test_controllers_by_name_suit_an_arm_at_once(name):
     problem = TuningProblem.of("arm", task="track", controller=name, starts=1)
@@ -56,6 +57,7 @@ def law(gains, observation):
     return gains["k"] * (goal - q) - gains["d"] * velocity
 
 
+@pytest.mark.slow
 def test_a_law_of_ones_own_is_tuned():
     start = ControlLaw(law, {"k": 20.0, "d": 1.0}, {"k": "N·m/rad", "d": "N·m·s/rad"})
     problem = TuningProblem.of("arm", controller=start, starts=2, duration=0.1)

@@ -82,6 +82,7 @@ def test_draws_are_within_their_shares(env):
             Randomized(**{"twin": twin, **wrong})
 
 
+@pytest.mark.slow
 def test_tuning_draws_robots_where_the_environment_does():
     problem = TuningProblem.of(
         "arm", options={"randomize": 0.1}, delay=0.01, starts=1, duration=0.05
