@@ -100,7 +100,7 @@ class Clone:
     validation: float | None = flag(
         None,
         "Fraction of the other episodes that selects the best policy; 0 for none.",
-        "0.2, or cross-validation over up to 50 episodes, without --policy",
+        "0.2, or cross-validation over up to 30 episodes, without --policy",
     )
     patience: int | None = flag(
         None,

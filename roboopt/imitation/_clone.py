@@ -113,7 +113,7 @@ def clone(
         validation: fraction of the episodes not held out that selects the policy: the
             one with the least mismatch on them, on the way, is kept. Of a single
             episode it is a fraction of its steps at its end; 0 keeps the best on all
-            of them; or demonstrations. If None, a fifth; all of up to 50, by
+            of them; or demonstrations. If None, a fifth; all of up to 30, by
             cross-validation in five parts, where `policy` is None and `dropout` 0; 0
             with `dagger`, whose best clone is not the best on demonstrations.
         patience: steps without a lower validation mismatch after which the training

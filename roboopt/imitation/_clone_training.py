@@ -34,7 +34,7 @@ from roboopt.policies import SampleActions
 DAGGER_SEED_OFFSET = 2_000_003
 DAGGER_EPISODES = 5  # per round
 FOLDS = 5
-MAX_FOLDED = 50  # episodes: a fifth of more is enough to select by
+MAX_FOLDED = 30  # episodes: a fifth of more is enough to select by
 MAX_HELD_OUT_FLOW_SAMPLES = 4096
 EXPLAINED_SAMPLES = 1024
 NO_BETTER = ": a network was no better"

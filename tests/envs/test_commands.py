@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from gymnasium.spaces import Box
 from roboopt_envs.arm import ArmReach
 from roboopt_envs.cart_pole import CartPoleBalance
 from roboopt_envs.robot import RobotTask
@@ -16,7 +17,7 @@ import roboopt as ro
 from roboopt.dynamics import Drive, Multibody
 from roboopt.policies import TimeVaryingPolicy
 from roboopt.rollouts import collect, twin_rollout
-from roboopt.urdf.drive import followed
+from roboopt.urdf.drive import Memory, followed
 
 DC = {
     "resistance": (2.0, 4.0),
@@ -52,6 +53,12 @@ class Waves(TimeVaryingPolicy):
         return self.middle + self.half * jnp.sin(jnp.array([3.0, 5.0]) * time + 0.4)
 
 
+def bounds(env):
+    """Return the lowest and the highest action."""
+    assert isinstance(env.action_space, Box)
+    return env.action_space.low, env.action_space.high
+
+
 def rough(robot: Multibody) -> Multibody:
     """Return the robot with friction, damping and rotors of its own."""
     return eqx.tree_at(
@@ -78,7 +85,7 @@ def test_the_twin_follows_commands_as_the_environment_does(case, model):
         interface=interface,
         drive=drive,
     )
-    low, high = env.action_space.low, env.action_space.high
+    low, high = bounds(env)
     share = 0.1 if interface == "velocity" and drive is None else 0.4
     half = np.minimum(share * (high - low), 3.0 if interface == "velocity" else np.inf)
     policy = Waves(jnp.asarray((low + high) / 2), jnp.asarray(half / 2))
@@ -100,9 +107,9 @@ def test_the_twin_follows_commands_as_the_environment_does(case, model):
 
 def test_a_command_is_within_the_limits_of_its_kind():
     with ArmReach("two-link", interface="position") as env:  # without joint limits
-        np.testing.assert_array_equal(env.action_space.high, [np.pi, np.pi])
+        np.testing.assert_array_equal(bounds(env)[1], [np.pi, np.pi])
     with CartPoleBalance(interface="position") as env:
-        assert (env.action_space.low, env.action_space.high) == (-2.4, 2.4)
+        assert bounds(env) == (-2.4, 2.4)
         env.reset(seed=0)
         with pytest.raises(ro.RobooptError, match="`action` on joint .* within ±2.4"):
             env.step([2.5])
@@ -112,7 +119,7 @@ def test_a_command_is_within_the_limits_of_its_kind():
     for interface, high in highs.items():
         given = Drive(**DC, velocity_gain=1.0) if interface == "velocity" else drive
         with ArmReach("two-link", interface=interface, drive=given) as env:
-            np.testing.assert_allclose(env.action_space.high, high, rtol=1e-15)
+            np.testing.assert_allclose(bounds(env)[1], high, rtol=1e-15)
             np.testing.assert_allclose(env.actuators.torque_constant, [3.0, 2.4])
 
 
@@ -154,6 +161,7 @@ def test_lag_and_delay_are_those_that_are_fitted(model):
     twin = ro.Twin(model, 0.01, drive=Drive(lag=(0.03, 0.0), delay=(0.0, 0.025)))
     actions = jnp.asarray(np.random.default_rng(0).normal(size=(20, 2)))
     memory, felt = twin.first_memory(), []
+    assert twin.drive is not None and isinstance(memory, Memory)
     for action in actions:
         memory, now = followed(twin.drive, memory, action, 0.01)
         felt.append(now)
@@ -215,7 +223,7 @@ def test_limits_and_followers_are_those_of_the_twin(interface, drive, tmp_path):
     upright = {"hinge": 0.0, "left": 0.02}
     settings = {"interface": interface, "drive": drive, "duration": 1.5}
     env = RobotTask(path, upright=upright, start_half_width=0.0, **settings)
-    low, high = env.action_space.low, env.action_space.high
+    low, high = bounds(env)
     policy = Waves(jnp.asarray((low + high) / 2), jnp.asarray((high - low) / 2))
     start = env.sample_starts(1, seed=0)
     there = collect(env, policy, starts=start)

@@ -11,7 +11,7 @@ import roboopt as ro
 from roboopt.dynamics import ParametricTwin, with_friction
 from roboopt.rollouts import collect, twin_rollout
 
-from .test_commands import DC, Waves
+from .test_commands import DC, Waves, bounds
 
 LAW = {
     "viscous": (0.02, 0.01),
@@ -61,7 +61,7 @@ def test_friction_by_its_formula(rough):
 )
 def test_the_twin_is_rough_as_the_environment_is(rough, options):
     env = ArmReach("two-link", model=rough, duration=3.0, **options)
-    high = np.minimum(env.action_space.high, 3.0)
+    high = np.minimum(bounds(env)[1], 3.0)
     policy = Waves(jnp.zeros(2), jnp.asarray(0.3 * high))
     starts = env.sample_starts(1, seed=0)
     there = collect(env, policy, starts=starts)

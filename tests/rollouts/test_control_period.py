@@ -77,8 +77,7 @@ def test_costs_and_energies_are_those_of_all_time_steps(arm, motions):
         total = terms["task_cost"].value
         np.testing.assert_allclose(total, cost.sum(-1).mean(), rtol=1e-9)
     arm.reset(options={"start": there.observations[0, 0]})
-    for action in there.actions[0]:
-        info = arm.step(action)[-1]
+    info = [arm.step(action)[-1] for action in there.actions[0]][-1]
     one = objective.measure(jax.tree.map(lambda x: x[:1], there))
     for name in ("mechanical_work", "joule_loss", "task_cost"):
         np.testing.assert_allclose(one[name].value, info[name], rtol=1e-9)
@@ -87,8 +86,9 @@ def test_costs_and_energies_are_those_of_all_time_steps(arm, motions):
 def test_a_period_of_no_whole_number_of_steps_is_refused():
     with pytest.raises(ro.RobooptError, match="`control_period`.*0.02 s.*`time_step`"):
         CartPoleBalance(control_period=0.02)
-    with CartPoleBalance() as env:
-        twin = ro.Twin.from_env(env)
+    env = CartPoleBalance()
+    twin = ro.Twin.from_env(env)
+    env.close()
     for bad in (0.02, 1 / 480, -1.0):
         with pytest.raises(ro.RobooptError, match="`control_period`"):
             ro.Rollout(twin, 3, control_period=bad)
@@ -98,8 +98,9 @@ def test_a_period_of_no_whole_number_of_steps_is_refused():
 def test_the_regulator_is_the_optimum_of_the_held_system():
     # Σ_k Σ_i c(x_i, u_k) over the time steps i of each period, by A_i = Aⁱ and
     # B_i = Σ_j<i Aʲ B.
-    with CartPoleBalance() as env:
-        twin, task = ro.Twin.from_env(env), env.task
+    env = CartPoleBalance()
+    twin, task = ro.Twin.from_env(env), env.task
+    env.close()
     a, b = map(np.asarray, linearize(twin, jnp.zeros(4), jnp.zeros(1)))
     scales = task.position_scale, task.angle_scale
     scales += task.speed_scale, task.angular_speed_scale

@@ -1,9 +1,11 @@
 """Tuning, collecting and cloning where an action is a setpoint at a lower rate."""
 
 import shlex
+from pathlib import Path
 
 import numpy as np
 import pytest
+import roboopt_envs.arm
 
 import roboopt as ro
 from roboopt.cli import main
@@ -16,12 +18,15 @@ SERVO = {
     "supply_voltage": 12.0,
     "position_gain": 40.0,
 }
+TWO_LINK = Path(roboopt_envs.arm.__file__).parent / "assets" / "two_link.urdf"
+ROBOT = ro.load_urdf(TWO_LINK)
 OPTIONS = {"interface": "position", "drive": SERVO, "control_period": 1 / 60}
 
 
 def test_setpoints_of_servos_are_shaped_to_the_task():
     found = ro.tune("arm", options=OPTIONS, steps=4, episodes=2, starts=2, processes=0)
     assert isinstance(found.controller.policy, ro.policies.SetpointShaping)
+    assert found.comparison is not None
     after = found.comparison.rows[0].pybullet
     assert after[1] < after[0]
     assert max(found.comparison.gaps["after"].values()) < 1e-9
@@ -39,7 +44,7 @@ def test_there_is_no_default_controller_for_voltages():
 
 def test_the_command_collects_and_names_the_same_robot(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    ro.save("shaping.npz", ro.policies.SetpointShaping(_robot(), lead=0.1))
+    ro.save("shaping.npz", ro.policies.SetpointShaping(ROBOT, lead=0.1))
     drive = ",".join(
         f"{name}={':'.join(map(str, np.atleast_1d(value)))}"
         for name, value in SERVO.items()
@@ -51,10 +56,3 @@ def test_the_command_collects_and_names_the_same_robot(tmp_path, monkeypatch, ca
     words = shlex.split(told.partition(": ")[2])
     options = keywords_of(words[words.index("--option") + 1 : -2])
     assert options == {**OPTIONS, "control_period": 0.025}
-
-
-def _robot():
-    from roboopt_envs.arm import ArmReach
-
-    with ArmReach("two-link") as env:
-        return ro.dynamics.load_env(env)
