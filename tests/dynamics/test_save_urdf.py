@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import equinox as eqx
@@ -17,7 +18,7 @@ from roboopt import RobooptError
 from roboopt.dynamics import Twin, load_bullet, load_urdf, save_urdf
 from roboopt.urdf import rotation_from_rpy
 
-NO_DAMPING = {"linear_damping": 0.0, "angular_damping": 0.0}
+NO_DAMPING: dict[str, Any] = {"linear_damping": 0.0, "angular_damping": 0.0}
 # A file with comments, unused namespaces, quotes of both kinds and an accent.
 PENDULUM = """<?xml version='1.0' encoding="utf-8" ?>
 <!-- a pendulum > all others -->
