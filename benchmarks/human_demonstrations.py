@@ -7,8 +7,8 @@ on one side or the other, with tremor, pauses, another pace in each episode, noi
 observations, and axes that never change. Actions are velocities or desired positions.
 The default `clone` is judged beside persistence, the linear least squares and the
 nearest neighbor: on the tenth of the episodes that it holds out, which are one or two,
-and on 20 further episodes of the task. Seeds below 30 and from 100 to 123 were looked at
-while the defaults were made; the others were not.
+and on 20 further episodes of the task. Seeds below 30 and from 100 to 123 were looked
+at while the defaults were made; the others were not.
 
 Where torch is installed, the customary loop (two layers of 64, Adam, early stopping on
 a fifth of the episodes) has the processor time that `clone` took, once on observations

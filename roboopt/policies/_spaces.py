@@ -12,6 +12,7 @@ from roboopt.policies._linear import LinearFeedback
 from roboopt.policies._linear_policy import LinearPolicy
 from roboopt.policies._memory import ObservationHistory
 from roboopt.policies._past_actions import PastActions
+from roboopt.policies._setpoint_shaping import SetpointShaping
 from roboopt.policies._stable import StablePolicy
 from roboopt.policies._swing_up import EnergyShapingSwingUp
 
@@ -66,6 +67,8 @@ def observation_size(policy: Any) -> int | None:
             return policy.gains.shape[1]
         case PDGravityCompensation():
             return 3 * policy.log_stiffness.shape[0]
+        case SetpointShaping():
+            return 3 * policy.lead.shape[0]
         case TrackingController():
             return 2 * policy.log_stiffness.shape[0]
         case EnergyShapingSwingUp():

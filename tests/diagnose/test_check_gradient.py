@@ -248,6 +248,13 @@ def test_a_gradient_that_decays_on_purpose_is_not_blamed_on_a_rule(cart_pole_pro
     objective = dataclasses.replace(objective, rollout=rollout)
     said = str(check_gradient(objective, policy, starts))
     assert "`gradient_decay_time` of 0.05 s" in said and "custom_vjp" not in said
+
+
+@pytest.mark.slow
+def test_a_gradient_that_decays_on_purpose_is_explained(cart_pole_problem):
+    objective, policy, starts = cart_pole_problem
+    rollout = dataclasses.replace(objective.rollout, gradient_decay_time=0.05)
+    objective = dataclasses.replace(objective, rollout=rollout)
     said = " ".join(ro.explain(objective, policy, starts).sentences())
     assert "`gradient_decay_time` of 0.05 s" in said and "custom" not in said
 

@@ -21,7 +21,7 @@ BLOCK = re.compile(
     r"(?P<mark><!-- (?P<word>[\w-]+) -->\n)?```(?P<language>\w+)\n(?P<code>.*?)```",
     re.DOTALL,
 )
-SLOW_PAGES = ("clone", "reinforce")  # whose quick blocks take half a minute
+SLOW_PAGES = ("clone", "reinforce", "resume")  # whose quick blocks take half a minute
 COMPUTING = ("README",)  # compiled with full optimization: it computes for longer
 SETUP = ("run", "tests")  # the two commands that set up; .ci/run and people run these
 

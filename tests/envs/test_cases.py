@@ -127,10 +127,11 @@ def test_a_randomized_robot_is_the_twin_of_its_numbers(write):
     n = len(env.joint_names)
     observation, info = env.reset(seed=3)
     twin = Twin.from_env(env)  # PyBullet reports masses as they are.
+    drawn = twin.robot.friction * info["friction_factors"]
     twin = eqx.tree_at(
-        lambda t: t.robot.damping,
+        lambda t: (t.robot.damping, t.robot.friction),
         twin,
-        jnp.asarray(env.damping * info["damping_factors"]),
+        (jnp.asarray(env.damping * info["damping_factors"]), drawn),
     )
     assert np.abs(info["mass_factors"] - 1).max() > 0.1 and twin.implicit_damping
     for _ in range(50):

@@ -115,6 +115,25 @@ POLICIES = {
         4,
     ),
     "StablePolicy": (stable, 3),
+    "SetpointShaping": (
+        lambda: ro.policies.SetpointShaping(robot(TWO_LINK), lead=0.5, damping=0.1),
+        6,
+    ),
+    "LowPass": (
+        lambda: ro.policies.LowPass(
+            ro.policies.LinearFeedback(np.ones((1, 4))), 0.02, action_size=1
+        ),
+        4,
+    ),
+    "Delayed": (
+        lambda: ro.policies.Delayed(
+            ro.policies.LinearFeedback(np.ones((1, 4))),
+            0.015,
+            time_step=0.01,
+            action_size=1,
+        ),
+        4,
+    ),
     "PastActions": (
         lambda: ro.policies.PastActions(
             ro.policies.LinearFeedback(0.2 * np.ones((2, 8))), np.ones(2), length=2
@@ -246,7 +265,12 @@ def acted(exported, seen):
 # The chains of robots take long to compile, and are no different in single precision.
 @pytest.mark.parametrize(
     "group, double",
-    [(g, d) for g in GROUPS for d in (True, False) if d or g != "robots"],
+    [
+        pytest.param(g, d, marks=[pytest.mark.slow] * (d and g == "others"))
+        for g in GROUPS
+        for d in (True, False)
+        if d or g != "robots"
+    ],
 )
 def test_it_agrees_and_imports_numpy_alone(group, double, tmp_path):
     for name in GROUPS[group]:
@@ -294,7 +318,10 @@ def test_every_policy_is_exported_or_refused():
     abstract = {"StatefulPolicy", "OpenLoop", "TimeVaryingPolicy", "FourierReference"}
     abstract |= {"StochasticPolicy", "EntropyPolicy", "NetworkSettings"}
     abstract |= {"Normal", "TanhNormal", "NormalMixture", "Categorical"}
-    refused = {"SampleActions", "ActionNoise"}
+    refused = {"SampleActions", "ActionNoise", "ObservationNoise"}
+    # Exported in tests/policies/test_motion_control.py.
+    refused |= {"PID", "CartesianImpedance", "ComputedTorque", "ErrorFeedback"}
+    refused |= {"ControlLaw"}  # as good as the function that it holds
     kinds = {
         name
         for name, kind in vars(policy_kinds).items()

@@ -86,7 +86,10 @@ KINDS = {
 }
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind",
+    [pytest.param(k, marks=[pytest.mark.slow] * (k == "stable")) for k in KINDS],
+)
 def test_clones_and_their_exports_keep_the_limits(kind, tmp_path):
     policy = cloned(**KINDS[kind], clip=True).policy
     exported = export_numpy(policy, np.zeros(2), tmp_path)

@@ -19,6 +19,7 @@ def samples(**arguments):
     return ro.clone(MASKED, **SMALL, **arguments).description["samples"]
 
 
+@pytest.mark.slow
 def test_the_mask_of_a_file_is_the_split():
     # Three episodes of 50 observations and one, without their last actions.
     # The three to learn from select the default policy by cross-validation; of a policy

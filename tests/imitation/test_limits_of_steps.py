@@ -27,6 +27,7 @@ def gains(made):
     return np.asarray(policy.matrix) * units
 
 
+@pytest.mark.slow
 def test_the_gains_of_a_saturated_demonstrator_are_found():
     episodes = [saturated(seed) for seed in range(8)]
     # 59 % of the actions or so are at a limit.

@@ -80,6 +80,7 @@ def test_episodes_that_select_teach_no_candidate():
 
 
 @pytest.mark.parametrize("memory", [{"history": 3}, {"chunk": 4}])
+@pytest.mark.slow
 def test_histories_and_chunks_are_cross_validated(memory: dict[str, Any]):
     few: dict[str, Any] = {"steps": 20, "width": 4, "depth": 1}
     made = ro.clone(curved(6, 0, 0.1), **memory, **few)

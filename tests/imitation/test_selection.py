@@ -63,6 +63,7 @@ def test_a_curved_demonstrator_gets_a_network_that_beats_the_baselines():
     assert f"step {made.training.best_step} of" in said(made)
 
 
+@pytest.mark.slow
 def test_the_clone_sees_its_actions_where_copying_them_is_better():
     made = ro.clone(tremor(2), **SMALL)
     assert "3 past actions" in made.description["input"]
@@ -117,6 +118,7 @@ def test_baselines_of_choices():
     assert found["persistence"].total == 0.5
 
 
+@pytest.mark.slow
 def test_weight_decay_and_dropout_shrink_what_noise_teaches():
     # Actions of pure noise: whatever a network learns of them is wrong.
     episodes = wandering(3, 6, 30, lambda o: [0.0], noise=1.0)

@@ -93,6 +93,7 @@ def track_cost():
     return TrackTrajectory(chain, (0.0, 1.0), rows, (1.0, 1.0), (5.0, 5.0)).cost_rate
 
 
+@pytest.mark.slow
 def test_error_feedback_is_the_regulator_at_its_posture():
     # Near q = r the whole law, gravity included, is −K of the regulator of the cost
     # with 100 (τ/limit)² added.

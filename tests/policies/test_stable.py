@@ -68,8 +68,9 @@ def test_the_distance_in_the_bent_space_falls_for_any_weights(gain):
 # Three of five strokes are learned from, and the one held out starts beside them all.
 @pytest.mark.parametrize(
     ("count", "depth", "share"),
-    [(5, 1, 0.8), pytest.param(12, 2, 0.2, marks=pytest.mark.slow)],
+    [(5, 1, 0.8), (12, 2, 0.2)],
 )
+@pytest.mark.slow
 def test_taught_strokes_end_at_their_goal_from_far_away(count, depth, share):
     shape = {"width": 32, "depth": depth}
     made = ro.clone(handwriting(3, count), policy="stable", steps=1500, **shape)

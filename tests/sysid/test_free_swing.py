@@ -36,6 +36,7 @@ def urdf(tmp_path):
     return path
 
 
+@pytest.mark.slow
 def test_only_ratios_to_the_mass_are_known(urdf):
     runs = [swinging(1.2 + 0.1 * k, 6.0, 2e-4, k) for k in range(3)]
     made = ro.identify(urdf, runs, free=FREE)

@@ -77,6 +77,7 @@ def test_a_file_and_the_word_balance_are_enough(tuned):
     assert tuned.env.options["robot"] == str(FURUTA)
 
 
+@pytest.mark.slow
 def test_the_report_draws_the_target(tuned, tmp_path):
     tuned.save(tmp_path)
     loaded: Any = ro.load(tmp_path)
@@ -118,7 +119,7 @@ def test_an_environment_is_taken_as_it_is():
 WRONG = [
     (
         {"task": "balanc", "urdf": FURUTA},
-        "`task` must be one of reach, balance.*mean balance",
+        "`task` must be one of reach, track, balance.*mean balance",
     ),
     ({"env": "robot"}, "`urdf` must be given for robot"),
     ({"env": "robot", "robot": "iiwa"}, "`robot` is for arm, got robot"),
@@ -133,6 +134,7 @@ def test_bad_arguments_are_refused(arguments, said):
         tune(**arguments, **SMALL)
 
 
+@pytest.mark.slow
 def test_the_command_says_what_drives_and_where_upright_is(tmp_path, capsys):
     line = f"tune --urdf {FURUTA} --task balance --steps 1 --starts 2 --episodes 2"
     line += f" --duration 0.2 --no-video --runs {tmp_path}"
@@ -144,6 +146,7 @@ def test_the_command_says_what_drives_and_where_upright_is(tmp_path, capsys):
     assert "Motors: drive motor_shaft; passive: bearing." in page
 
 
+@pytest.mark.slow
 def test_the_tool_of_an_arm_is_named_with_the_reason(tmp_path, capsys):
     line = f"tune --urdf {ARM} --steps 1 --starts 1 --episodes 1 --duration 0.1"
     assert main([*line.split(), "--no-video", "--runs", str(tmp_path)]) == 0

@@ -23,6 +23,7 @@ ROBOT = ro.load_urdf(TWO_LINK)
 OPTIONS = {"interface": "position", "drive": SERVO, "control_period": 1 / 60}
 
 
+@pytest.mark.slow
 def test_setpoints_of_servos_are_shaped_to_the_task():
     found = ro.tune("arm", options=OPTIONS, steps=4, episodes=2, starts=2, processes=0)
     assert isinstance(found.controller.policy, ro.policies.SetpointShaping)

@@ -16,6 +16,7 @@ from roboopt.tuning._controllers import CONTROLLERS
 PATH = {"time": [0.0, 0.1, 0.2], "shoulder": [0.0, 0.1, 0.0], "elbow": [0.3, 0.3, 0.4]}
 
 
+@pytest.mark.slow
 def test_a_stateful_controller_is_tuned_along_a_path(tmp_path):
     tuned = tune("arm", reference=PATH, controller="pid", steps=1, episodes=2, starts=2)
     assert isinstance(tuned.controller.policy, PID) and tuned.comparison is not None
