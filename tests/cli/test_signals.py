@@ -108,6 +108,7 @@ def test_a_command_leaves_a_run_only_if_it_has_something_to_keep(
         assert err.endswith("roboopt: interrupted\n") and not folders
 
 
+@pytest.mark.slow
 def test_a_command_that_learns_keeps_its_policy(begun, tmp_path):
     import roboopt as ro
 
@@ -130,7 +131,10 @@ def test_a_second_signal_ends_a_command_at_once(begun):
     assert process.returncode in (130, 143) and "Traceback" not in err
 
 
-@pytest.mark.parametrize("size, seconds", [(2, 1.5), (300, 0.7), (300, 3.0)])
+@pytest.mark.parametrize(
+    "size, seconds",
+    [(2, 1.5), pytest.param(300, 0.7, marks=pytest.mark.slow), (300, 3.0)],
+)
 def test_a_descent_ends_whether_it_compiles_or_steps(begun, size, seconds):
     process = begun(DESCENT, str(size))
     time.sleep(seconds)

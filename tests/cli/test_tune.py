@@ -227,6 +227,7 @@ def wait_for(process, pattern):
     raise AssertionError(process.stderr.read())
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_the_best_so_far(tmp_path, start):
     process = start("--no-video")
     wait_for(process, r"step [2-9]")

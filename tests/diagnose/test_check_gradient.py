@@ -242,6 +242,7 @@ def test_numbers_that_are_not_finite_or_tiny_and_python_numbers():
     assert "gain is a Python number beside arrays" in str(found)
 
 
+@pytest.mark.slow
 def test_a_gradient_that_decays_on_purpose_is_not_blamed_on_a_rule(cart_pole_problem):
     objective, policy, starts = cart_pole_problem
     rollout = dataclasses.replace(objective.rollout, gradient_decay_time=0.05)

@@ -8,6 +8,7 @@ import pytest
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
+@pytest.mark.slow
 def test_the_clone_balances_the_cart_pole(capsys):
     pytest.importorskip("flax")
     main = runpy.run_path(str(EXAMPLES / "clone_with_flax.py"))["main"]

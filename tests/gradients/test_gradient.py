@@ -139,7 +139,7 @@ def test_what_jax_cannot_trace_is_tuned_by_its_values():
     assert result.loss < 1e-12 and result.reason == "tolerance"
 
 
-@pytest.mark.parametrize("traced", [True, False])
+@pytest.mark.parametrize("traced", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_with_a_pair_for_each_parameter_a_valley_is_walked_as_by_exact_gradients(
     traced,
 ):

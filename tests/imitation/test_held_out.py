@@ -33,6 +33,7 @@ def test_the_mask_of_a_file_is_the_split():
     assert samples(**none) == said
 
 
+@pytest.mark.slow
 def test_held_out_demonstrations_are_named():
     parts = "196 for training, and by cross-validation for selection"
     parts = f"{parts} (4 episodes in 4 parts)"

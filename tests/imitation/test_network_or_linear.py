@@ -48,6 +48,7 @@ def curved(count, seed, noise):
     return episodes
 
 
+@pytest.mark.slow
 def test_a_network_is_kept_in_part_where_noise_is_large():
     settings: dict[str, Any] = {
         "past_actions": 0,

@@ -309,6 +309,7 @@ def sleeping(model, batch, duration):
     return jax.pure_callback(sleep, shape, jax.lax.stop_gradient(model)) + model**2
 
 
+@pytest.mark.slow
 def test_steps_that_are_long_do_not_exceed_the_time():
     result = ro.minimize(
         partial(sleeping, duration=0.7),

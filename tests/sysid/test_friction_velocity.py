@@ -62,6 +62,7 @@ def test_a_drive_has_the_scale_of_its_recording(urdf, tmp_path, speed, scale):
     assert float(again.friction[0]) == pytest.approx(5, rel=0.05)
 
 
+@pytest.mark.slow
 def test_a_scale_that_is_right_stays_but_for_the_smoothing(urdf):
     made = ro.identify(urdf, [logged(0.5, 0.01, seed) for seed in range(3)], free=FREE)
     assert scale_of(made.model.robot) == pytest.approx(0.01, rel=0.1)

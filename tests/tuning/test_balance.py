@@ -109,6 +109,7 @@ def test_a_run_with_a_task_of_ones_own_is_explained(tmp_path, capsys):
     assert capsys.readouterr().out.count("The gradient at a loss of") == 2
 
 
+@pytest.mark.slow
 def test_an_environment_is_taken_as_it_is():
     env = RobotTask(FURUTA, duration=0.1)
     found: Any = tune(env, starts=1, episodes=2, steps=1)
