@@ -115,6 +115,7 @@ def test_the_way_of_a_parameter_by_hand():
 
 
 def test_a_descent_notes_its_path_only_of_small_models():
+    pytest.importorskip("matplotlib")
     start, heavy = {"gains": jnp.array([3.0, -4.0])}, optax.sgd(0.3, momentum=0.9)
     result = ro.minimize(bowl, start, jnp.ones(1), steps=2, optimizer=heavy)
     path = DescentPath.of(result)

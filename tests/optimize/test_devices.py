@@ -135,6 +135,7 @@ def said(program):
 
 
 def test_eight_devices_find_what_one_does():
+    pytest.importorskip("gymnasium")
     count, same_steps, pairs = said(run(EIGHT, devices=8))
     assert count == 8
     assert same_steps
