@@ -74,6 +74,21 @@ class ToolChain:
                 f"{self.rotations}, {self.offsets}, {self.tip} and {self.multipliers}."
             )
 
+    def check_scales(
+        self, position_scale: tuple[float, ...], speed_scale: tuple[float, ...]
+    ) -> None:
+        """Refuse a task's scales that are not one for each joint of the robot.
+
+        Raises:
+            RobooptError: if they differ in length or do not reach the last joint.
+        """
+        counts, last = (len(position_scale), len(speed_scale)), max(self.joints)
+        if counts[0] != counts[1] or counts[0] <= last:
+            raise RobooptError(
+                "`position_scale` and `speed_scale` must hold one value for each "
+                f"joint, more than {last}, got {counts[0]} and {counts[1]}."
+            )
+
     @classmethod
     def from_urdf(cls, model: UrdfModel, link: str) -> "ToolChain":
         """Return the chain from the base to the origin of a link's frame.

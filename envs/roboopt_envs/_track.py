@@ -48,13 +48,8 @@ class TrackTrajectory(PositiveTask):
     def __post_init__(self):
         """Check scales and samples."""
         super().__post_init__()
+        self.chain.check_scales(self.position_scale, self.speed_scale)
         joints = len(self.position_scale)
-        if joints != len(self.speed_scale) or joints <= max(self.chain.joints):
-            raise RobooptError(
-                "`position_scale` and `speed_scale` must hold one value for each "
-                f"joint, more than {max(self.chain.joints)}, got {joints} and "
-                f"{len(self.speed_scale)}."
-            )
         times, rows = np.array(self.times, float), set(map(len, self.positions))
         if (
             len(times) < 2

@@ -255,13 +255,7 @@ class Reach(PositiveTask):
     def __post_init__(self):
         """Check scales and tolerances."""
         super().__post_init__()
-        joints = len(self.position_scale)
-        if joints != len(self.speed_scale) or joints <= max(self.chain.joints):
-            raise RobooptError(
-                "`position_scale` and `speed_scale` must hold one value for each "
-                f"joint, more than {max(self.chain.joints)}, got {joints} and "
-                f"{len(self.speed_scale)}."
-            )
+        self.chain.check_scales(self.position_scale, self.speed_scale)
 
     @property
     def formula(self) -> str:

@@ -70,8 +70,10 @@ def _parts(objective: Any) -> Sequence[tuple[Any, Any]]:
 
 def decay_time(objective: Any) -> float:
     """Return the shortest `gradient_decay_time` of the rollouts of an objective [s]."""
-    rollouts = (getattr(part, "rollout", None) for _, part in _parts(objective))
-    return min(getattr(r, "gradient_decay_time", math.inf) for r in [*rollouts, None])
+    rollouts = [getattr(part, "rollout", None) for _, part in _parts(objective)]
+    return min(
+        getattr(rollout, "gradient_decay_time", math.inf) for rollout in rollouts
+    )
 
 
 def splits_by_time(objective: Any, batch: Any) -> bool:

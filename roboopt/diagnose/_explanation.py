@@ -321,10 +321,9 @@ class Explanation(VerbResult):
         if split.shares is None:
             return Table(header, rows)
         norms = any(size > 1 for size in self.sizes)
-        groups = [("", 2), ("part of norm dL/dp" if norms else "part of dL/dp", None)]
-        header += list(self.names)
-        groups[1] = groups[1][0], len(self.names)
-        return Table(header, rows, groups=groups)
+        part = "part of norm dL/dp" if norms else "part of dL/dp"
+        groups = [("", len(header)), (part, len(self.names))]
+        return Table([*header, *self.names], rows, groups=groups)
 
     def sentences(self) -> list[str]:
         """Return what the numbers say."""

@@ -493,6 +493,17 @@ def test_a_conflict_in_a_number_near_zero_is_told(x):
     assert "−1.00" in told or "−0.99" in told
 
 
+def test_gradients_that_the_loss_contradicts_pull_nowhere():
+    class Wrong(ro.Objective):
+        def terms(self, model, batch):
+            held = jax.lax.stop_gradient(model)
+            terms = {"up": model * held, "down": held**2 * (2 - model)}
+            return {name: ro.Term(value, 1.0, "1") for name, value in terms.items()}
+
+    said = " ".join(explain(Wrong(), 3.0, None).sentences())
+    assert "disagrees with the loss" in said and "pull against" not in said
+
+
 def test_a_staircase_is_told_and_no_direction():
     found = explain(lambda x, _: jnp.round(100 * x) ** 2, 1.0, None)
     assert found.direction(0) == "unclear"
