@@ -31,6 +31,7 @@ from roboopt.rollouts import (
     env_maker,
     evaluate,
     is_env,
+    open_environments,
     require_an_end,
     signals,
     time_limit,
@@ -278,15 +279,24 @@ def clone(
 
 
 def _evaluations(
-    env: Any, actors: Mapping[str, Any], progress: bool, *, episodes: int, **how: Any
+    env: Any,
+    actors: Mapping[str, Any],
+    progress: bool,
+    *,
+    episodes: int,
+    processes: int,
+    workers: Ray | None,
+    **how: Any,
 ) -> dict[str, Evaluation]:
     """Let the policies do the task, each from the same starts."""
-    found = {}
-    for name, actor in actors.items():
-        with progress_bar(f"testing the {name}", episodes, progress) as advance:
-            found[name] = evaluate(
-                env, actor, episodes=episodes, progress=lambda _: advance(), **how
-            )
+    found: dict[str, Evaluation] = {}
+    if not actors:
+        return found
+    with open_environments(env, episodes, processes, workers) as opened:
+        for name, actor in actors.items():
+            with progress_bar(f"testing the {name}", episodes, progress) as advance:
+                how |= {"episodes": episodes, "progress": lambda _: advance()}
+                found[name] = evaluate(opened, actor, **how)
     return found
 
 

@@ -2,6 +2,7 @@
 
 from roboopt.rollouts._collect import collect as collect
 from roboopt.rollouts._collect import episode_seed as episode_seed
+from roboopt.rollouts._collect import open_environments as open_environments
 from roboopt.rollouts._drawn import disturbed as disturbed
 from roboopt.rollouts._drawn import randomized as randomized
 from roboopt.rollouts._drawn import with_twin as with_twin

@@ -1,5 +1,6 @@
 """Recording episodes of a policy in any Gymnasium environment."""
 
+import contextlib
 import math
 from collections.abc import Callable
 from os import PathLike
@@ -19,7 +20,9 @@ from roboopt.rollouts._parts import EpisodeParts
 from roboopt.rollouts._pool import Pool
 from roboopt.rollouts._ray import Ray, RayPool, open_pool
 
-ENVS_PER_PROCESS = 32  # The more step side by side, the less each step costs here.
+ENVS_PER_PROCESS = 16
+"""The more step side by side, the less each step costs here; but each one's robot is
+loaded first, which with detailed meshes takes a second and 100 MB."""
 
 
 def collect(
@@ -145,7 +148,12 @@ def collect_in(
         keys = episode_keys(jax.random.key(np.uint32(seed % 2**32)), count)
     alone = workers is None or checkpoint is None
     require(alone, "checkpoint", "be None with `workers`", checkpoint)
-    with _pool(env, count, processes, workers) as pool:
+    opened = isinstance(env, Pool | RayPool)
+    with contextlib.ExitStack() as stack:
+        pool = env
+        if not opened:
+            made = open_environments(env, count, processes, workers)
+            pool = stack.enter_context(made)
         parts = None
         if checkpoint is not None and isinstance(pool, Pool):
             limits = pool.observation_space, pool.action_space
@@ -200,9 +208,14 @@ def check_policy(name: str, policy: Any) -> None:
         )
 
 
-def _pool(
-    env: Any, episodes: int, processes: int, workers: Ray | None
+def open_environments(
+    env: Any, episodes: int, processes: int = 0, workers: Ray | None = None
 ) -> Pool | RayPool:
+    """Return the environments that `collect` runs so many episodes in.
+
+    `collect` and `evaluate` take them as their `env`, so that the robots of several
+    recordings are loaded once. They are a context manager that closes them.
+    """
     if not processes and workers is None:
         return Pool(env, 1, argument="env")
     if is_env(env):

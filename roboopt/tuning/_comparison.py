@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from roboopt._programs import called
 from roboopt.data import Trajectory
 from roboopt.objectives import total
 from roboopt.report import Table, change, number, readable
+from roboopt.tuning._chatter import chatters
 from roboopt.tuning._joints import Joints
 
 WHEN = "before", "after"
@@ -67,6 +69,10 @@ class Comparison:
     """Whether there is one."""
     touching: int | None = None
     """Motions of the tuned controller on which links overlap; None if not known."""
+    apart: int = 0
+    """Motions of the tuned controller on which twin and PyBullet disagree."""
+    chattering: int = 0
+    """Motions of the tuned controller in PyBullet on which a joint chatters."""
 
     def table(self) -> Table:
         """Return the terms and peaks, successes last."""
@@ -109,6 +115,9 @@ class Comparison:
         )
         succeeded, gaps = self.successes["PyBullet"], self.gaps["after"]
         agree = "agree" if max(gaps.values()) < MAX_GAP else "do not agree"
+        often = ""
+        if self.apart:
+            often = f", above {MAX_GAP:g} in {self.apart} of {self.episodes}"
         apart = ", ".join(f"{gap:.1g} {unit}" for unit, gap in gaps.items())
         sentences = [
             f"{said} {number(after)} ({change(before, after)}) in PyBullet.",
@@ -117,8 +126,15 @@ class Comparison:
             f"{self.episodes} random test starts in PyBullet; the starting controller "
             f"from {succeeded['before']}.",
             f"The twin and PyBullet {agree}: over all motions of the tuned controller "
-            f"they are apart by at most {apart}.",
+            f"they are apart by at most {apart}{often}.",
         ]
+        if self.chattering:
+            sentences.append(
+                f"In {self.chattering} of the {self.episodes} motions of the tuned "
+                "controller a joint chatters, thrown back and forth at every step: its "
+                "gains are too high for the little inertia that it feels there, and "
+                "differences grow. Shorten the control period, or lower the gains."
+            )
         if self.at_limits:
             sentences.append(
                 f"In {self.at_limits} of the {2 * self.episodes} motions a joint meets "
@@ -149,7 +165,7 @@ def compare(objective: Any, joints: Joints, motions: Motions) -> Comparison:
         values = {s: {w: float(pick(found[s][w])) for w in WHEN} for s in SIMULATORS}
         return Row(name, unit, values)
 
-    terms = each(objective.measure)
+    terms = each(lambda trajectory: dict(called(_measured, objective, trajectory)))
     peaks = each(lambda trajectory: peak_efforts(trajectory, joints))
     rows = [row("objective", "1", terms, total)]
     for name, term in terms["PyBullet"]["before"].items():
@@ -166,6 +182,8 @@ def compare(objective: Any, joints: Joints, motions: Motions) -> Comparison:
     counts = {s: {w: int(succeeded[s][w].sum()) for w in WHEN} for s in SIMULATORS}
     changed = succeeded["PyBullet"]["before"] != succeeded["PyBullet"]["after"]
     pybullet = motions["PyBullet"]
+    apart = _gaps(motions["twin"]["after"], pybullet["after"], joints)
+    seen = np.asarray(pybullet["after"].observations)
     return Comparison(
         rows=rows,
         successes=counts,
@@ -174,7 +192,14 @@ def compare(objective: Any, joints: Joints, motions: Motions) -> Comparison:
         at_limits=sum(_at_limits(joints, pybullet[w]) for w in WHEN),
         filmed=int(np.argmax(changed)),
         changed=bool(changed.any()),
+        apart=int((apart.max(1) >= MAX_GAP).sum()),
+        chattering=int(chatters(seen, len(joints.names)).sum()),
     )
+
+
+def _measured(objective: Any, trajectory: Trajectory) -> list[tuple[str, Any]]:
+    """Return the terms in their order, which JAX does not keep in a dictionary."""
+    return list(objective.measure(trajectory).items())
 
 
 def touching(env: Any, trajectory: Trajectory) -> int | None:
@@ -196,13 +221,16 @@ def disagreement(
     twin: Trajectory, pybullet: Trajectory, joints: Joints
 ) -> dict[str, float]:
     """Return by unit how far two simulations are apart at most, at any time."""
-    units = joints.state_units
-    states = [np.asarray(t.observations)[..., : len(units)] for t in (twin, pybullet)]
-    gaps = np.abs(states[0] - states[1]).max(tuple(range(states[0].ndim - 1)))
-    return {
-        unit: float(gaps[np.array(units) == unit].max())
-        for unit in dict.fromkeys(units)
-    }
+    units = np.array(joints.state_units)
+    gaps = _gaps(twin, pybullet, joints).max(0)
+    return {u: float(gaps[units == u].max()) for u in joints.state_units}
+
+
+def _gaps(twin: Trajectory, pybullet: Trajectory, joints: Joints) -> np.ndarray:
+    """Return how far two simulations are apart at any time, (starts, state)."""
+    size = len(joints.state_units)
+    states = [np.asarray(t.observations)[..., :size] for t in (twin, pybullet)]
+    return np.abs(states[0] - states[1]).max(1)
 
 
 def peak_efforts(trajectory: Trajectory, joints: Joints) -> dict[str, float]:

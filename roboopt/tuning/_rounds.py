@@ -2,8 +2,8 @@
 
 A controller tuned on a handful of starts can fail from others: an arm nearly stretched
 out, whose joints feel little inertia, chatters under gains that suit every start of the
-batch. So after each descent fresh starts are run through the twin, those that fail
-replace half of the batch, and the descent goes on from there.
+batch. So after each descent fresh starts are run through the twin, those that fail or
+chatter replace half of the batch, and the descent goes on from there.
 """
 
 import dataclasses
@@ -20,7 +20,9 @@ from roboopt._deadline import TOLERANCE, Late, require_a_step, within
 from roboopt._programs import filter_jit
 from roboopt.objectives import total
 from roboopt.optimize import Checkpoint, Result, minimize
+from roboopt.tuning._chatter import chatters
 from roboopt.tuning._environment import sample_starts
+from roboopt.tuning._joints import Joints
 from roboopt.tuning._problem import TuningProblem
 
 FRESH_STARTS = 128  # that each round is tried on
@@ -55,6 +57,7 @@ def descend(
     """
     began = time.perf_counter()
     objective, steps = problem.objective, problem.steps
+    joints = len(Joints.of(problem.env, problem.rollout.dynamics).names)
     batch, model = problem.starts, problem.controller
     failures = batch[:0]
     results, scores = [], []
@@ -84,7 +87,7 @@ def descend(
         if number == 1:
             say("compiling the simulation from new starts")
         try:
-            succeeded, loss = within(left, _tried, objective, model, fresh)
+            succeeded, loss = within(left, _tried, objective, model, fresh, joints)
         except Late:
             say(f"round {number}: no time is left to try new starts")
             break
@@ -97,17 +100,21 @@ def descend(
     return _joined(results, scores, time.perf_counter() - began)
 
 
-def _tried(objective: Any, model: Any, starts: np.ndarray) -> tuple[np.ndarray, float]:
-    succeeded, loss = _try(objective, model, jnp.asarray(starts))
+def _tried(
+    objective: Any, model: Any, starts: np.ndarray, joints: int
+) -> tuple[np.ndarray, float]:
+    succeeded, loss = _try(objective, model, jnp.asarray(starts), joints)
     return np.asarray(succeeded), float(loss)
 
 
 @filter_jit
-def _try(objective: Any, model: Any, starts: Any) -> tuple[Any, Any]:
-    """Return which starts succeed, and the loss over all of them."""
+def _try(objective: Any, model: Any, starts: Any, joints: int) -> tuple[Any, Any]:
+    """Return which starts succeed without chatter, and the loss over all of them."""
     trajectory = objective.rollout(model, starts)
     loss = total(objective.measure(trajectory))
-    return objective.task.success(trajectory.observations, trajectory.time_step), loss
+    seen = trajectory.observations
+    succeeded = objective.task.success(seen, trajectory.time_step)
+    return succeeded & ~chatters(seen, joints), loss
 
 
 def _replace_half(batch: np.ndarray, failures: np.ndarray) -> np.ndarray:

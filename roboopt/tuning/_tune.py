@@ -26,6 +26,7 @@ from roboopt.rollouts import (
     EVALUATION_SEED_OFFSET,
     Ray,
     collect,
+    open_environments,
     robot_notes,
     twin_rollout,
 )
@@ -216,13 +217,14 @@ def _test(
     apart = processes or workers is not None
     maker = problem.plant.maker if apart and problem.plant.spec is not None else env
     motions: dict[str, dict[str, Trajectory]] = {"PyBullet": {}, "twin": {}}
-    with progress_bar("testing in PyBullet", 2 * episodes, progress) as advance:
+    with (
+        progress_bar("testing in PyBullet", 2 * episodes, progress) as advance,
+        open_environments(maker, episodes, processes, workers) as robots,
+    ):
         for when, policy in zip(WHEN, (before, tuned), strict=True):
             motions["PyBullet"][when] = made = collect(
-                maker,
+                robots,
                 behind(rollout, policy),
-                processes=processes,
-                workers=workers,
                 progress=lambda _: advance(),
                 **begin,
             )

@@ -482,6 +482,25 @@ def test_what_an_episode_draws_does_not_depend_on_how_many_run(processes):
     np.testing.assert_allclose(judged.returns, alone.returns, rtol=1e-12)
 
 
+def test_environments_that_stay_open_are_made_once():
+    made = []
+
+    def make():
+        made.append(Drift(length=9))
+        return made[-1]
+
+    options: Any = {"episodes": 5, "seed": 3}
+    with ro.rollouts.open_environments(make, 5) as opened:
+        first = ro.rollouts.collect(opened, ahead, **options)
+        again = ro.evaluate(opened, ahead, **options).trajectories
+    assert len(made) == 1
+    alone = ro.rollouts.collect(make, ahead, **options)
+    np.testing.assert_array_equal(first.observations, alone.observations)
+    np.testing.assert_array_equal(again.observations, alone.observations)
+    with pytest.raises(ro.RobooptError, match="`close` was called"):
+        ro.rollouts.collect(opened, ahead, **options)
+
+
 def test_processes_need_an_environment_that_can_be_made_again():
     with pytest.raises(ro.RobooptError, match="`env` must be a Gymnasium id"):
         ro.rollouts.collect(Drift(), ahead, episodes=1, processes=1)

@@ -1,12 +1,16 @@
 import dataclasses
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from roboopt_envs.cart_pole import URDF
 from roboopt_envs.tasks import Actuators, Balance
 
+import roboopt as ro
 from roboopt import EnergyTaskCost, Trajectory
 from roboopt.report import change, number
 from roboopt.tuning import compare
+from roboopt.tuning._chatter import chatters
 from roboopt.tuning._comparison import disagreement, peak_efforts, touching
 from roboopt.tuning._joints import Joints
 
@@ -83,6 +87,31 @@ def test_disagreement_and_its_cause_are_said():
     assert "do not agree" in said and "0.5 m" in said
     assert found.at_limits == 4 and "4 of the 4 motions" in said
     assert not found.changed and found.filmed == 0
+
+
+@pytest.mark.parametrize("share, bad", [(1.5, False), (2.2, True)])
+def test_a_controller_that_damps_too_much_for_its_rate_chatters(share, bad):
+    # F = −d ẋ in steps h on a cart that feels M multiplies ẋ by about 1 − h d / M.
+    twin = ro.Twin(ro.load_urdf(URDF), 1 / 240, implicit_damping=True)
+    inertia = 1 / np.linalg.inv(twin.robot.mass_matrix(jnp.zeros(2)))[0, 0]
+    state, motion = jnp.array([0.0, 0.0, 0.2, 0.0]), []
+    for _ in range(30):
+        force = -share * inertia / twin.time_step * state[2:3]
+        state = twin(state, force)
+        motion.append(state)
+    found = jnp.stack([jnp.stack(motion), jnp.zeros((30, 4))])
+    assert chatters(found, 2).tolist() == [bad, False]
+    assert chatters(np.asarray(found), 2).tolist() == [bad, False]
+
+
+def test_chatter_and_how_often_simulators_disagree_are_said():
+    thrown = motion(0.0, 0.0)
+    thrown.observations[1, :40, 2] = np.where(np.arange(40) % 2, 0.3, -0.3)
+    found = compared(motion(0.0, 0.0), thrown, None, motion(0.0, 0.0))
+    assert found.chattering == 1 and found.apart == 1
+    said = " ".join(found.sentences())
+    assert "0.3 m/s, 0 rad/s, above 0.0001 in 1 of 2." in said
+    assert "In 1 of the 2 motions of the tuned controller a joint chatters" in said
 
 
 def test_units_and_peaks_are_told_apart():
