@@ -1,5 +1,7 @@
 """Demonstrations read from disk block by block."""
 
+import errno
+import os
 import subprocess
 import sys
 import threading
@@ -215,6 +217,27 @@ def test_the_next_block_is_read_while_one_is_used(folder):
     # A checkpoint goes on where it was, whatever has been read ahead.
     streamed.restore({"number": np.asarray(7)})
     assert eqx.tree_equal(streamed.next(None, None), plain.block(7))
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fadvise"), reason="a system without advice")
+@pytest.mark.parametrize("folder", ["demos", "demos.npz"], indirect=True)
+def test_the_kernel_is_asked_for_all_pieces_before_the_first_is_read(
+    folder, monkeypatch
+):
+    plain = StreamedDemonstrations(folder, block=100).block(2)
+    asked = []
+    monkeypatch.setattr(os, "posix_fadvise", lambda *words: asked.append(words))
+    assert eqx.tree_equal(StreamedDemonstrations(folder, block=100).block(2), plain)
+    rows = plain.observations.nbytes + plain.actions.nbytes
+    assert sum(size for _, _, size, _ in asked) >= rows
+    assert {advice for *_, advice in asked} == {os.POSIX_FADV_WILLNEED}
+
+    def refuse(*_):
+        raise OSError(errno.EINVAL, "no advice")
+
+    for missing in (refuse, None):
+        monkeypatch.setattr(os, "posix_fadvise", missing)
+        assert eqx.tree_equal(StreamedDemonstrations(folder, block=100).block(2), plain)
 
 
 LARGE = """

@@ -5,9 +5,11 @@ observations than actions of an episode lie there; and `read(name, rows)`, which
 rows of "observations" or "actions", counted through all episodes.
 """
 
+import contextlib
+import os
 import struct
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -75,34 +77,57 @@ class FileRows:
 
     def read(self, name: str, rows: np.ndarray) -> np.ndarray:
         """Return the rows of an array, neighbors in one piece."""
-        place = self._places[name]
+        place, cut = self._places[name], _pieces(rows)
+        found = np.empty((len(cut.rows), *place.shape[1:]), place.dtype)
+        size = found.nbytes // max(len(found), 1)
+        view, filled = found.reshape(-1).view(np.uint8).data, 0
         # Through a mapping, pages would count as memory, and take longer.
         with open(place.path, "rb", buffering=0) as file:
-
-            def piece(begin: int, end: int) -> np.ndarray:
-                made = np.empty((end - begin, *place.shape[1:]), place.dtype)
-                size = made.nbytes // max(len(made), 1)
-                file.seek(place.offset + begin * size)
-                read, view = 0, made.reshape(-1).view(np.uint8).data
-                while read < made.nbytes:
-                    count = file.readinto(view[read:])
-                    if not count:
+            begins = [place.offset + begin * size for begin, _ in cut.pieces]
+            sizes = [(end - begin) * size for begin, end in cut.pieces]
+            _announce(file, begins, sizes)
+            for begin, count in zip(begins, sizes, strict=True):
+                file.seek(begin)
+                last = filled + count
+                while filled < last:
+                    read = file.readinto(view[filled:last])
+                    if not read:
                         raise RobooptError(
                             f"`path` must be whole, but {place.path} is truncated."
                         )
-                    read += count
-                return made
-
-            return _by_pieces(rows, piece)
+                    filled += read
+        return cut.arrange(found)
 
 
-def _by_pieces(
-    rows: np.ndarray, piece: Callable[[int, int], np.ndarray], cuts: Any = ()
-) -> np.ndarray:
-    """Return `rows` of an array that `piece(begin, end)` returns the parts of.
+def _announce(file: Any, begins: list[int], sizes: list[int]) -> None:
+    """Let the kernel fetch pieces side by side, where one by one each read waits."""
+    advise = getattr(os, "posix_fadvise", None)
+    if advise is None:  # macOS, Windows
+        return
+    with contextlib.suppress(OSError):  # a file system without advice
+        for begin, size in zip(begins, sizes, strict=True):
+            advise(file.fileno(), begin, size, os.POSIX_FADV_WILLNEED)
 
-    No part goes across one of the rows `cuts`.
-    """
+
+class _Pieces(NamedTuple):
+    """Rows of an array as parts of neighbors."""
+
+    shape: tuple[int, ...]
+    rows: np.ndarray
+    """The rows to read, ascending and each once."""
+    back: np.ndarray | None
+    """Where each wanted row is among those read; None if they are the same."""
+    pieces: list[tuple[int, int]]
+    """The first row of each part, and the row after its last."""
+
+    def arrange(self, found: np.ndarray) -> np.ndarray:
+        """Return what was read in the order and shape of the wanted rows."""
+        found = found if self.back is None else found[self.back]
+        return found.reshape(*self.shape, *found.shape[1:])
+
+
+def _pieces(rows: np.ndarray, cuts: Any = ()) -> _Pieces:
+    """Return the parts that `rows` consist of; none goes across a row of `cuts`."""
     flat = rows.ravel()
     ascending = len(flat) < 2 or bool((np.diff(flat) > 0).all())
     wanted, back = (flat, None) if ascending else np.unique(flat, return_inverse=True)
@@ -111,13 +136,11 @@ def _by_pieces(
         groups = np.searchsorted(cuts, wanted, side="right")
         apart |= np.diff(groups) != 0
     edges = [0, *(np.flatnonzero(apart) + 1).tolist(), len(wanted)]
-    parts = [
-        piece(int(wanted[a]), int(wanted[b - 1]) + 1)
+    pieces = [
+        (int(wanted[a]), int(wanted[b - 1]) + 1)
         for a, b in zip(edges, edges[1:], strict=False)
     ]
-    found = np.concatenate(parts)
-    found = found if back is None else found[back]
-    return found.reshape(*rows.shape, *found.shape[1:])
+    return _Pieces(rows.shape, wanted, back, pieces)
 
 
 def _stored_rows(path: Path) -> FileRows:
@@ -201,7 +224,8 @@ class HDF5Rows:
             first = int(self._first[episode])
             return self._slice(name, episode, begin - first, end - first)
 
-        return _by_pieces(rows, piece, self._first)
+        cut = _pieces(rows, self._first)
+        return cut.arrange(np.concatenate([piece(*ends) for ends in cut.pieces]))
 
     def _slice(self, name: str, episode: int, begin: int, end: int) -> np.ndarray:
         parts = self._episodes[episode]

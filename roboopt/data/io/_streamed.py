@@ -104,15 +104,19 @@ class StreamedDemonstrations:
         number, ahead = self._number, self._ahead
         self._number, self._ahead = number + 1, None
         known = ahead is not None and ahead[0] == number
-        found = ahead[1].result() if ahead and known else self.block(number)
+        found = ahead[1].result() if ahead and known else self._ready(number)
         if self._reader is None:
             self._reader = ThreadPoolExecutor(1, "roboopt reads ahead")
-        self._ahead = number + 1, self._reader.submit(self.block, number + 1)
+        self._ahead = number + 1, self._reader.submit(self._ready, number + 1)
         return found
 
     def repeat(self) -> Demonstrations:
         """Return the last block once more."""
-        return self.block(self._number - 1)
+        return self._ready(self._number - 1)
+
+    def _ready(self, number: int) -> Demonstrations:
+        """Return a block as arrays of JAX, so that the descent need not copy them."""
+        return jax.block_until_ready(jax.device_put(self.block(number)))
 
     def state(self) -> Any:
         """Return the state of the reading, for checkpoints."""
