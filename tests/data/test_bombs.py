@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import time
 import tracemalloc
 import zipfile
 
@@ -89,6 +90,26 @@ def test_a_small_table_expands_to_little(tmp_path):
             file.write(b"t,q,v,tau".ljust(1 << 16) + b"\n")
     with pytest.raises(ro.RobooptError, match="16777216 characters in all"):
         recordings(path)
+
+
+@pytest.mark.parametrize(
+    "line, said",
+    [
+        (b"0,0,0,0\n", "at most 262144 lines"),
+        (b"\n", "at most 262144 lines"),
+        (b"#\n", "at most 10000 lines of comments"),
+        (b"0,0,0,0" + b"," * 4000 + b"\n", "16777216 characters in all"),
+    ],
+)
+def test_a_small_table_expands_to_few_lines(tmp_path, line, said):
+    path = tmp_path / "a.csv.gz"
+    with gzip.GzipFile(path, "wb", compresslevel=1) as file:
+        file.write(b"" if line[:1] == b"#" else b"t,q,v,tau\n")
+        file.write(line * (2**24 // len(line) + 2))
+    began = time.process_time()
+    with pytest.raises(ro.RobooptError, match=said):
+        recordings(path)
+    assert time.process_time() - began < 3.0  # 0.3 on a quiet machine
 
 
 @pytest.mark.slow

@@ -254,7 +254,18 @@ def test_numbered_columns_must_be_as_many_as_the_joints(tmp_path):
         ([], "`path` must hold samples, but .*run.csv holds none"),
         ([(0, 1, 2, 3)], "recording 0 of .* at least 2 samples, got 1"),
         ([(1, 1, 2, 3), (0, 1, 2, 3)], "recording 0 of .*`times` must increase"),
-        ([(0, 1, 2, 3), (1, "fast", 2, 3)], "`path` must hold numbers, but .*fast"),
+        (
+            [(0, 1, 2, 3), (1, "fast", 2, 3)],
+            "finite numbers, but .* 'fast' in column q, sample 1",
+        ),
+        (
+            [(0, 1, 2, 3), (1, 1, 2, 3), (2, 1, "1e999", 3)],
+            "finite numbers, but .* '1e999' in column dq, sample 2",
+        ),
+        (
+            [(0, 1, 2, 3), (1, "none", 2, "-inf"), (2, "x", 2, 3)],
+            "finite numbers, but .* '(x' in column q, sample 2|-inf' in column tau)",
+        ),
     ],
 )
 def test_tables_without_a_recording_are_refused(tmp_path, rows, match):

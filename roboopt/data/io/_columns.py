@@ -9,7 +9,7 @@ or name, and the words listed here, as in `q1`, `tau_meas1`, `shoulder_velocity`
 import dataclasses
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -142,12 +142,12 @@ def find_columns(
     return known, runs[0] if runs else None
 
 
-def find_time(header: Sequence[str], moving: Sequence[str], path: Path) -> str:
+def find_time(header: Sequence[str], moves: Callable[[str], bool], path: Path) -> str:
     """Return the column of times: the stamp of a message before that of its arrival.
 
     Args:
         header: the names of all columns.
-        moving: the names of those that are not constant.
+        moves: whether the column of a name is not constant.
         path: the file, for errors.
     """
     ranked: dict[bool, list[str]] = {}
@@ -157,7 +157,7 @@ def find_time(header: Sequence[str], moving: Sequence[str], path: Path) -> str:
             ranked.setdefault(joined != TIMES[0], []).append(name)
     every = [name for names in ranked.values() for name in names]
     if len(every) > 1:
-        kept = {k: [n for n in names if n in moving] for k, names in ranked.items()}
+        kept = {k: [n for n in names if moves(n)] for k, names in ranked.items()}
         ranked = {k: names for k, names in kept.items() if names} or ranked
     best = ranked[min(ranked)] if ranked else []
     if len(best) != 1:

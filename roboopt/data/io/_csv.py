@@ -14,10 +14,12 @@ from roboopt._errors import RobooptError
 from roboopt.data._files import expansion_limit
 from roboopt.data.io._arrays import Arrays, ReadOptions
 from roboopt.data.io._table import Table, read_table
+from roboopt.data.io._text_columns import TextColumns
 
-MAX_LINE = 2**22  # characters
+MAX_LINE = BLOCK_SIZE = 2**22  # characters
 SMALL = 2**24  # bytes of text, of which rows take up to a hundred times as much memory
-MAX_COLUMNS = 10_000
+FEW = 2**18  # lines, which a compressed file of any size may have
+MAX_COLUMNS = MAX_COMMENTS = 10_000
 DELIMITERS = ",;\t"
 
 
@@ -30,85 +32,142 @@ def read_csv(path: Path, options: ReadOptions) -> Iterator[tuple[str, Arrays]]:
     """
     try:
         with _open(path) as file:
-            table = _table(_lines(file, path), path, options)
+            table = _table(_Text(file, path), path, options)
     except (UnicodeDecodeError, zlib.error, EOFError, csv.Error, OSError) as error:
         raise RobooptError(f"`path` must be a table, but {path}: {error}") from error
     return read_table(table, options)
 
 
-def _table(text: Iterator[str], path: Path, options: ReadOptions) -> Table:
-    """Return the table of some lines."""
-    comments, first = [], next(text, "")
+def _table(text: "_Text", path: Path, options: ReadOptions) -> Table:
+    """Return the table of a text."""
+    comment, first, before = "", text.line(), 0
     while first and (first.startswith("#") or not first.strip()):
-        comments.append(first)
-        first = next(text, "")
+        comment, first, before = first, text.line(), before + 1
+        if before > MAX_COMMENTS:
+            raise RobooptError(
+                f"`path` must begin with at most {MAX_COMMENTS} lines of comments, "
+                f"but {path} goes on."
+            )
     delimiter = max(DELIMITERS, key=first.count)
     blanks = delimiter not in first and len(first.split()) > 1
     if blanks:
         delimiter = " "
 
     def cells(line: str) -> list[str]:
-        line = line.strip().lstrip("#%").strip()
-        (row,) = csv.reader([line], delimiter=delimiter, skipinitialspace=True)
+        (row,) = csv.reader([_bare(line)], delimiter=delimiter, skipinitialspace=True)
         return [cell.strip() for cell in row]
 
-    header = cells(first) if first.strip() else []
-    rows: list[list[str]] = []
+    header, lines = cells(first) if first.strip() else [], text.lines()
     if header and all(map(_is_number, header)):
-        rows.append(header)
-        named = cells(comments[-1]) if comments and comments[-1].strip() else []
+        lines.insert(0, _bare(first).replace('"', ""))
+        named = cells(comment) if comment.strip() else []
         # As numpy.savetxt writes it, the names may be in a comment.
         numbered = [str(k) for k in range(len(header))]
         header = named if len(named) == len(header) else numbered
-    elif not header and comments:
-        header = cells(comments[-1])
+    elif not header and comment:
+        header = cells(comment)
     if len(header) > MAX_COLUMNS:
         raise RobooptError(
             f"`path` must have at most {MAX_COLUMNS} columns, but {path} has "
             f"{len(header)}."
         )
-    lines = csv.reader(text, delimiter=delimiter, skipinitialspace=True)
-    for row in lines:
-        while blanks and row and not row[-1]:
-            row.pop()
-        if row and not row[0].startswith("#"):
-            rows.append(row)
-    if not rows:
-        raise RobooptError(f"`path` must hold samples, but {path} holds none.")
-    width = len(header)
-    wrong = next((k for k, row in enumerate(rows) if len(row) < width), None)
-    if wrong is not None:
-        if wrong < len(rows) - 1 or not wrong:
-            raise RobooptError(
-                f"`path` must hold {width} cells in each row, but {path} has "
-                f"{len(rows[wrong])} in sample {wrong}."
-            )
-        rows.pop()  # The last row is cut off where a recorder was stopped.
+    lines = [*filter(str.strip if blanks else None, lines)]
+    if "#" in text.marks:
+        lines = [line for line in lines if not line.lstrip(" ").startswith("#")]
+    quoted = '"' in text.marks and any('"' in line for line in lines)
+    if blanks or quoted:
+        rows = list(_rows(lines, delimiter))
+        counts = [len(row) for row in rows]
+    else:
+        rows, counts = lines, [line.count(delimiter) + 1 for line in lines]
+    if _is_cut_off(counts, len(header), path):
+        lines, rows = lines[:-1], rows[:-1]
         options.note(f"the last row of {path.name} is cut off: left out.")
-    whole = (row[:width] for row in rows)
-    columns = [np.array(cell, object) for cell in zip(*whole, strict=True)]
-    return Table(str(path), tuple(header), dict(enumerate(columns)))
+    if quoted:
+        whole = zip(*(row[: len(header)] for row in rows), strict=True)
+        columns = {k: np.array(cells, object) for k, cells in enumerate(whole)}
+        return Table(str(path), tuple(header), columns)
+    separator = None if blanks else delimiter
+    return Table(str(path), tuple(header), TextColumns(lines, separator, len(header)))
 
 
-def _lines(file: TextIOWrapper, path: Path) -> Iterator[str]:
-    """Yield the lines of a table, refused where one or all of them go on and on."""
-    left = limit = expansion_limit(path, SMALL)
-    while line := file.readline(MAX_LINE + 1):
-        left -= len(line)
-        if len(line) > MAX_LINE or left < 0:
-            what = "all" if left < 0 else "line"
-            most = limit if left < 0 else MAX_LINE
+def _rows(lines: list[str], delimiter: str) -> Iterator[list[str]]:
+    """Yield the cells of each line; blanks at its end separate none."""
+    for row in csv.reader(lines, delimiter=delimiter, skipinitialspace=True):
+        while delimiter == " " and row and not row[-1]:
+            row.pop()
+        if row:
+            yield row
+
+
+def _is_cut_off(counts: list[int], width: int, path: Path) -> bool:
+    """Return whether only the last row lacks cells, as where a recorder was stopped."""
+    if not counts:
+        raise RobooptError(f"`path` must hold samples, but {path} holds none.")
+    if min(counts) >= width:
+        return False
+    wrong = next(k for k, count in enumerate(counts) if count < width)
+    if wrong < len(counts) - 1 or not wrong:
+        raise RobooptError(
+            f"`path` must hold {width} cells in each row, but {path} has "
+            f"{counts[wrong]} in sample {wrong}."
+        )
+    return True
+
+
+class _Text:
+    """The lines of a file, refused where one or all of them go on and on."""
+
+    def __init__(self, file: TextIOWrapper, path: Path):
+        self._file, self._path = file, path
+        self._left = self._limit = expansion_limit(path, SMALL)
+        self._most = max(path.stat().st_size, FEW)
+        self.marks: set[str] = set()
+        """Which of # and " the lines hold."""
+
+    def line(self) -> str:
+        """Return the next line with its end; an empty text after the last."""
+        line = self._file.readline(MAX_LINE + 1)
+        self._count(line, [line])
+        return line
+
+    def lines(self) -> list[str]:
+        """Return all other lines without their ends."""
+        lines: list[str] = []
+        rest = ""
+        while block := self._file.read(BLOCK_SIZE):
+            *whole, rest = (rest + block).split("\n")
+            self._count(block, [*whole, rest])
+            self.marks |= {mark for mark in '#"' if mark in block}
+            lines += whole
+            if len(lines) > self._most:
+                raise RobooptError(
+                    f"`path` must be a table of at most {self._most} lines, as many as "
+                    f"it has bytes, but {self._path} goes on."
+                )
+        return [*lines, rest]
+
+    def _count(self, text: str, lines: list[str]) -> None:
+        self._left -= len(text)
+        self.marks |= {mark for mark in '#"' if mark in text}
+        if self._left < 0 or max(map(len, lines)) > MAX_LINE:
+            what = "all" if self._left < 0 else "line"
+            most = self._limit if self._left < 0 else MAX_LINE
             raise RobooptError(
                 f"`path` must be a table of at most {most} characters in {what}, but "
-                f"{path} goes on."
+                f"{self._path} goes on."
             )
-        yield line
+
+
+def _bare(line: str) -> str:
+    """Return a line without the sign of a comment."""
+    return line.strip().lstrip("#%").strip()
 
 
 def _open(path: Path) -> TextIOWrapper:
     if path.suffix == ".gz":
-        return TextIOWrapper(gzip.open(path), encoding="utf-8-sig", newline="")
-    return open(path, encoding="utf-8-sig", newline="")
+        return TextIOWrapper(gzip.open(path), encoding="utf-8-sig")
+    return open(path, encoding="utf-8-sig")
 
 
 def _is_number(cell: str) -> bool:

@@ -20,9 +20,11 @@ from roboopt.data.io._columns import (
     is_current,
     unit_scale,
 )
+from roboopt.data.io._text_columns import TextColumns
 from roboopt.data.io._times import even_step, read_stamps, strictly_later
 
 OBSERVED = ("observation", "observations", "obs", "state", "states")
+MAX_SHOWN = 40  # characters of a cell in an error
 ACTED = ("action", "actions", "act", "acts")
 
 
@@ -39,18 +41,46 @@ class Table:
         return self.columns[self.header.index(name)]
 
     def numbers(self, name: str) -> np.ndarray:
-        """Return a column as numbers; an empty cell is NaN."""
+        """Return a column as finite numbers; an empty cell is NaN."""
         column = self.named(name)
-        if column.dtype.kind in "fiub":
-            return column.astype(float)
         try:
-            return np.array([_number(cell) for cell in column])
-        except (TypeError, ValueError) as error:
-            text = f"`path` must hold numbers, but {self.path}: {error}"
-            raise RobooptError(text) from error
+            if column.dtype.kind not in "fiubOU":
+                raise TypeError
+            found = column.astype(float)
+        except (TypeError, ValueError):
+            found = np.empty(len(column))
+            for row, cell in enumerate(column):
+                try:
+                    found[row] = _number(cell)
+                except (TypeError, ValueError) as error:
+                    raise self._not_a_number(name, row) from error
+        if (infinite := np.isinf(found)).any():
+            raise self._not_a_number(name, int(infinite.argmax()))
+        return found
+
+    def _not_a_number(self, name: str, row: int) -> RobooptError:
+        cell = str(self.named(name)[row])[:MAX_SHOWN]
+        return RobooptError(
+            f"`path` must hold finite numbers, but {self.path} holds {cell!r} in "
+            f"column {name}, sample {row}."
+        )
+
+    def arrays(self, names: Sequence[str]) -> dict[str, np.ndarray]:
+        """Return columns as finite numbers, by name; an empty cell is NaN."""
+        found = None
+        if isinstance(self.columns, TextColumns) and names:
+            found = self.columns.floats([self.header.index(name) for name in names])
+        if found is None:
+            return {name: self.numbers(name) for name in names}
+        if (infinite := np.isinf(found)).any():
+            row, place = (int(k) for k in np.argwhere(infinite)[0])
+            raise self._not_a_number(names[place], row)
+        return dict(zip(names, np.ascontiguousarray(found.T), strict=True))
 
     def rows(self, keep: np.ndarray) -> "Table":
         """Return the table with some of its rows."""
+        if isinstance(self.columns, TextColumns):
+            return Table(self.path, self.header, self.columns.rows(keep))
         columns = {place: column[keep] for place, column in self.columns.items()}
         return Table(self.path, self.header, columns)
 
@@ -72,8 +102,9 @@ def read_table(table: Table, options: ReadOptions) -> Iterator[tuple[str, Arrays
     time = None
     if options.time_step is None:
         given = options.columns and options.columns.time
-        moving = [name for name in table.header if not _constant(table, name)]
-        time = given or find_time(table.header, moving, path)
+        time = given or find_time(
+            table.header, lambda name: not _constant(table, name), path
+        )
     columns, run_column = find_columns(
         table.header,
         options.columns,
@@ -90,7 +121,10 @@ def read_table(table: Table, options: ReadOptions) -> Iterator[tuple[str, Arrays
             "in units of the motors' torque constants."
         )
     names = [name for name in columns.names if name != columns.time]
-    values = {name: table.numbers(name) * (unit_scale(name) or 1.0) for name in names}
+    values = {
+        name: column * (unit_scale(name) or 1.0)
+        for name, column in table.arrays(names).items()
+    }
     assert columns.positions is not None
     empty = np.all([np.isnan(values[name]) for name in columns.positions], axis=0)
     if empty.all():
@@ -103,11 +137,12 @@ def read_table(table: Table, options: ReadOptions) -> Iterator[tuple[str, Arrays
         )
         table = table.rows(~empty)
         values = {name: value[~empty] for name, value in values.items()}
-    runs = [""] * int((~empty).sum())
+    runs: dict[str, list[int]] = {"": [*range(int((~empty).sum()))]}
     if run_column:
-        runs = [str(cell).strip() for cell in table.named(run_column)]
-    for k, run in enumerate(dict.fromkeys(runs)):
-        rows = np.array([other == run for other in runs])
+        runs = {}
+        for row, cell in enumerate(table.named(run_column)):
+            runs.setdefault(str(cell).strip(), []).append(row)
+    for k, rows in enumerate(runs.values()):
         where = f"recording {k} of {path}"
         one = {name: value[rows] for name, value in values.items()}
         with located(where):
@@ -177,7 +212,7 @@ def _demonstrations(
     table: Table, observed: Sequence[str], acted: Sequence[str]
 ) -> dict[str, Any]:
     arrays: dict[str, Any] = {
-        name: np.stack([table.numbers(column) for column in columns], axis=1)
+        name: np.stack([*table.arrays(columns).values()], axis=1)
         for name, columns in (("observations", observed), ("actions", acted))
     }
     if not np.mod(arrays["actions"], 1).any() and arrays["actions"].shape[1] == 1:
@@ -186,8 +221,10 @@ def _demonstrations(
         if name.lower() in (*BOUNDARIES, "reward", "rewards"):
             arrays[name.lower()] = table.numbers(name)
         elif name.lower() in ("episode", "run", "trial"):
-            labels = [str(cell).strip() for cell in table.named(name)]
-            arrays["episode_index"] = np.unique(labels, return_inverse=True)[1]
+            numbers: dict[str, int] = {}
+            labels = (str(cell).strip() for cell in table.named(name))
+            index = [numbers.setdefault(label, len(numbers)) for label in labels]
+            arrays["episode_index"] = np.array(index)
     return arrays
 
 
@@ -205,8 +242,7 @@ def _with_joint_names(table: Table, options: ReadOptions) -> Table:
     places: dict[tuple[str, str], int] = {}
     for place, name in enumerate(table.header):
         found = re.fullmatch(r"(.*?)name[\[_.]?(\d+)\]?", name.lower())
-        column = table.columns[place]
-        if found and column.dtype.kind == "O" and len(column):
+        if found and len(column := table.columns[place]) and column.dtype.kind == "O":
             places[found[1], found[2]] = place
     if not places:
         return table
