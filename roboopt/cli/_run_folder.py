@@ -39,6 +39,8 @@ class RunFolder:
     """The open folder, locked until the run is over or the process has ended."""
     again: bool = False
     """Whether the folder was there before, of a run that was killed."""
+    made: tuple[Path, ...] = ()
+    """The folders above that were made for this run, the innermost first."""
 
     @classmethod
     def claim(
@@ -74,13 +76,14 @@ class RunFolder:
                 f"{partial(path)} belongs to a run that goes on, or can be resumed: "
                 "give another --name, --resume, or --overwrite"
             )
+        made = tuple(x for x in (runs, *runs.parents) if not x.exists())
         try:
             shutil.rmtree(partial(path), ignore_errors=True)
             partial(path).mkdir(parents=True)
         except OSError as error:
             reason = error.strerror or str(error)
             raise RobooptError(f"cannot write to {path}: {reason}") from error
-        return cls(path, partial(path), _lock(partial(path)))
+        return cls(path, partial(path), _lock(partial(path)), made=made)
 
     @classmethod
     def resume(cls, path: Path) -> "RunFolder":
@@ -126,6 +129,9 @@ class RunFolder:
         kept = kept or self.again
         if not kept:
             shutil.rmtree(self.work, ignore_errors=True)
+            with contextlib.suppress(OSError):  # Other runs are there by now.
+                for folder in self.made:
+                    folder.rmdir()
         self._unlock()
         return kept
 

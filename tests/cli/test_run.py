@@ -160,7 +160,7 @@ def test_an_interrupted_verb_leaves_nothing(fake, tmp_path, capsys):
         raise KeyboardInterrupt
 
     assert fake("", verb) == 130
-    assert not left(tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()
     assert "interrupted" in capsys.readouterr().err
 
 
@@ -170,7 +170,7 @@ def test_a_bug_is_never_the_mistake_of_a_user(fake, tmp_path):
 
     with pytest.raises(ValueError, match="shapes"):
         fake("", verb)
-    assert not left(tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()
 
 
 def test_a_run_that_was_killed_is_swept(fake, tmp_path):

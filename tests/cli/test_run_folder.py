@@ -57,6 +57,20 @@ def test_folders_above_are_made(tmp_path):
     assert claim(tmp_path / "x" / "y", "a").work.is_dir()
 
 
+def test_a_failing_run_removes_the_folders_that_it_made(tmp_path):
+    runs = tmp_path / "new" / "runs"
+    first = RunFolder.claim(runs, None, "a", overwrite=False)
+    other = RunFolder.claim(runs, None, "b", overwrite=False)
+    assert not first.discard() and runs.is_dir()
+    assert not other.discard() and runs.is_dir()  # made by the first
+    runs.rmdir()
+    assert not RunFolder.claim(runs, None, "a", overwrite=False).discard()
+    assert not runs.exists() and (tmp_path / "new").is_dir()
+    (tmp_path / "new").rmdir()
+    assert not RunFolder.claim(runs, None, "a", overwrite=False).discard()
+    assert [*tmp_path.iterdir()] == []
+
+
 @pytest.mark.parametrize("name", ["", "..", ".", "a/b", "/a"])
 def test_a_name_is_a_name(tmp_path, name):
     with pytest.raises(RobooptError, match="`name` must be the name of a folder"):
