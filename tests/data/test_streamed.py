@@ -71,6 +71,21 @@ def test_samples_are_those_of_demonstrations(folder, arguments):
             assert mine.dtype == value.dtype
 
 
+@pytest.mark.parametrize("name", ["x", "x.npz", "x.hdf5"])
+def test_limits_of_the_steps_are_read(name, tmp_path):
+    high = np.linspace(0.5, 1.0, 12)[:, None]
+    runs = [
+        Trajectory(np.arange(13.0)[:, None], 0.4 * high, 0.1, low=-k * high, high=high)
+        for k in (1, 2)
+    ]
+    save_episodes(tmp_path / name, runs)
+    found = StreamedDemonstrations(tmp_path / name, high=0.9, chunk=2).sample(99)
+    expected = Demonstrations.from_trajectories(runs, high=0.9, chunk=2)
+    assert found.high is not None and found.high.max() == 0.9
+    np.testing.assert_array_equal(found.high, expected.high)
+    np.testing.assert_array_equal(found.low, expected.low)
+
+
 @pytest.mark.parametrize("size", [10, 64, 100, 465])
 def test_each_sample_comes_once_an_epoch(folder, size):
     mapped = StreamedDemonstrations(folder, block=size)

@@ -1,8 +1,9 @@
 """Rows of demonstrations that stay on disk, for `StreamedDemonstrations`.
 
 A kind of file has `lengths`, the actions of each episode; `extra`, how many more
-observations than actions of an episode lie there; and `read(name, rows)`, which returns
-rows of "observations" or "actions", counted through all episodes.
+observations than actions of an episode lie there; `limited`, which of "low" and "high"
+there are for every action; and `read(name, rows)`, which returns rows of these, of
+"observations" or of "actions", counted through all episodes.
 """
 
 import contextlib
@@ -22,6 +23,7 @@ from roboopt.data._files import (
     read_archive_header,
     read_as,
 )
+from roboopt.data._trajectory import LIMITS
 from roboopt.data.io._arrays import REQUIRED, check_lengths, join_observations
 from roboopt.data.io._folder import is_episode_folder, map_arrays
 from roboopt.data.io._hdf5 import demonstrations
@@ -44,7 +46,8 @@ def open_rows(path: Path, keys: Sequence[str] | None) -> "FileRows | HDF5Rows":
         )
     if is_episode_folder(path):
         arrays = map_arrays(path)
-        places = {n: _place(path / f"{n}.npy", 0) for n in ("observations", "actions")}
+        names = ("observations", "actions", *(n for n in LIMITS if n in arrays))
+        places = {n: _place(path / f"{n}.npy", 0) for n in names}
         return FileRows(path, places, arrays)
     if path.suffix == ".npz" and path.is_file():
         return _stored_rows(path)
@@ -74,6 +77,7 @@ class FileRows:
         """Keep the places of the arrays, after a look at the forms of `arrays`."""
         check_lengths(arrays, str(path))
         self._places, self.lengths = places, np.array(arrays["lengths"])
+        self.limited = [name for name in LIMITS if name in places]
 
     def read(self, name: str, rows: np.ndarray) -> np.ndarray:
         """Return the rows of an array, neighbors in one piece."""
@@ -148,7 +152,7 @@ def _stored_rows(path: Path) -> FileRows:
     places = {}
     for member in read_archive_header(path):
         name = member.filename.removesuffix(".npy")
-        if name not in REQUIRED:
+        if name not in (*REQUIRED, *LIMITS):
             continue
         if member.compress_type != zipfile.ZIP_STORED:
             raise RobooptError(
@@ -204,7 +208,8 @@ class HDF5Rows:
                     f"`actions` and `obs`, but {path} holds "
                     f"{', '.join(self._file) or 'nothing'}."
                 )
-            self._episodes = [_parts(group, guard) for group in groups]
+            self.limited = [n for n in LIMITS if all(n in group for group in groups)]
+            self._episodes = [_parts(group, guard, self.limited) for group in groups]
         # Without the observation after it, `load_recordings` drops the last action.
         self.lengths = np.array(
             [
@@ -230,8 +235,8 @@ class HDF5Rows:
     def _slice(self, name: str, episode: int, begin: int, end: int) -> np.ndarray:
         parts = self._episodes[episode]
         try:
-            if name == "actions":
-                acted = parts["actions"][begin:end]
+            if name != "observations":
+                acted = parts[name][begin:end]
                 return acted if acted.ndim > 1 else acted[:, None]
             seen = {key: part[begin:end] for key, part in parts["obs"].items()}
         except OSError as error:
@@ -240,7 +245,7 @@ class HDF5Rows:
         return join_observations(seen, self._keys, str(self._path))
 
 
-def _parts(group: Any, guard: Guard) -> dict[str, Any]:
+def _parts(group: Any, guard: Guard, limited: Sequence[str]) -> dict[str, Any]:
     """Return the datasets of an episode, each looked at."""
     seen, acted = guard.member(group, "obs"), guard.member(group, "actions")
     if not hasattr(seen, "keys"):
@@ -249,4 +254,7 @@ def _parts(group: Any, guard: Guard) -> dict[str, Any]:
         seen = dict(guard.members(seen))
     if {len(part) for part in seen.values()} != {len(acted)}:
         raise guard.error(f"holds another number of obs than of actions in {group}")
-    return {"actions": acted, "obs": seen}
+    limits = {name: guard.member(group, name) for name in limited}
+    if any(limit.shape != acted.shape for limit in limits.values()):
+        raise guard.error(f"holds limits of another shape than actions in {group}")
+    return {"actions": acted, "obs": seen, **limits}

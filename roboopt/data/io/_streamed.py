@@ -64,7 +64,8 @@ class StreamedDemonstrations:
                 each sample is seen once an epoch.
             history: as in `Demonstrations.from_trajectories`, like the next three.
             chunk: actions a sample.
-            low: the lower limits of the demonstrator's actuators.
+            low: the lower limits of the demonstrator's actuators; the limits of steps,
+                `Trajectory.low` and `high`, count besides, where all have them.
             high: the upper limits.
             observation_keys: which observations of HDF5 to join to one vector, in that
                 order; all of them, sorted by name, where None.
@@ -79,6 +80,7 @@ class StreamedDemonstrations:
         self._rows = open_rows(self.path, observation_keys)
         self.steps, self.seed, self.block_size, self._number = steps, seed, block, 0
         self._cut = {"history": history, "chunk": chunk, "low": low, "high": high}
+        self._cut["limited"] = self._rows.limited
         self._lengths = self._rows.lengths
         self.episodes = np.arange(len(self._lengths))
         self._ahead: tuple[int, Future] | None = None
