@@ -20,6 +20,7 @@ class MissingPackage(RobooptError, ImportError):
     """An optional package that is not installed; the message says how to install it."""
 
 
+MAX_DELAY_S = 10.0  # within which all commands are kept
 DISK_ERRORS = {
     *(errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM),
     *(errno.EFBIG, errno.ENAMETOOLONG, errno.EMFILE, errno.ENFILE, errno.ESTALE),
@@ -29,6 +30,13 @@ DISK_ERRORS = {
 def is_of_disk(error: BaseException | None) -> bool:
     """Return whether an error is of a disk, a network drive, or rights, and no bug."""
     return isinstance(error, OSError) and error.errno in DISK_ERRORS
+
+
+def is_of_memory(error: BaseException | None) -> bool:
+    """Return whether an error says that memory is full, of NumPy, XLA or Python."""
+    said = "Out of memory", "RESOURCE_EXHAUSTED"
+    of_xla = isinstance(error, RuntimeError) and any(x in str(error) for x in said)
+    return of_xla or isinstance(error, MemoryError)
 
 
 def require(valid: Any, argument: str, rule: str, value: Any) -> None:
@@ -91,6 +99,15 @@ def require_positive(**arguments: Any) -> None:
             numbers = floats(name, value)
             valid = ((numbers > 0) & (numbers < math.inf)).all()
             require(valid, name, "be positive and finite", value)
+
+
+def delay_range(delay: Any) -> tuple[float, float]:
+    """Return the least and the largest of the argument `delay` [s], refused if long."""
+    numbers = floats("delay", delay).ravel()
+    valid = len(numbers) in (1, 2) and 0 <= numbers[0] <= numbers[-1] <= MAX_DELAY_S
+    rule = f"be one number, or two that rise, from 0 to {MAX_DELAY_S:g} s"
+    require(valid, "delay", rule, delay)
+    return float(numbers[0]), float(numbers[-1])
 
 
 def require_share(**arguments: Any) -> None:

@@ -7,7 +7,6 @@ last `horizon` actions and never end before.
 """
 
 import abc
-import math
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -30,6 +29,7 @@ from ._sizing import check_inertia, check_time_step
 from ._task import timed
 from ._world import PybulletWorld
 
+MAX_STEPS = 10**7  # of an episode, twelve hours
 FRAMED_CONFIGURATIONS = 5  # between start and goal, in a picture
 
 
@@ -109,11 +109,11 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
             raise RobooptError(f"`randomize` must be in [0, 1), got {randomize}.")
         self.substeps = whole_steps(control_period, time_step)
         self.control_period = self.substeps * float(time_step)
-        if not 0 < duration < math.inf or round(duration / self.control_period) < 1:
+        if not 0.5 * self.control_period < duration <= MAX_STEPS * self.control_period:
             step = "time step" if self.substeps == 1 else "control period"
             raise RobooptError(
                 f"`duration` must be finite and at least one {step} of "
-                f"{self.control_period:g} s, got {duration}."
+                f"{self.control_period:g} s, at most {MAX_STEPS} such, got {duration}."
             )
         world.set_time_step(time_step)
         self.time_step, self.duration = float(time_step), float(duration)

@@ -41,14 +41,21 @@ def read_table(reference: Any) -> dict[str, np.ndarray]:
     else:
         try:
             with open(reference, encoding="utf-8-sig", newline="") as file:
-                header, *rows = (row for row in csv.reader(file) if any(row))
-            pairs = zip(header, zip(*rows, strict=True), strict=True)
-            columns = {name: values for name, values in pairs}
+                rows = [row for row in csv.reader(file) if any(row)]
         except (OSError, UnicodeDecodeError, csv.Error, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
             raise RobooptError(
-                "`reference` must be a CSV file with a row of names above samples of "
-                f"as many numbers, got {reference}: {error}"
+                f"`reference` must be a CSV file, got {reference}: {reason}."
             ) from error
+        header, samples = rows[0] if rows else [], rows[1:]
+        counts = {len(row) for row in samples} or {0}
+        if counts != {len(header)} or len(set(header)) < len(header):
+            raise RobooptError(
+                "`reference` must be a CSV file with a row of different names above "
+                f"samples of as many numbers, got {reference}: {header} above rows of "
+                f"{sorted(counts)} numbers."
+            )
+        columns = {name: [row[k] for row in samples] for k, name in enumerate(header)}
     found = dict(_column(name, values) for name, values in columns.items())
     if len({len(values) for values in found.values()}) != 1 or "time" not in found:
         lengths = {name: len(values) for name, values in found.items()}

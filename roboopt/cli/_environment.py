@@ -54,6 +54,8 @@ def keywords_of(options: Sequence[str]) -> dict[str, Any]:
         key, equals, value = text.partition("=")
         if not equals or not key.isidentifier():
             raise RobooptError(f"--option must be key=value, got {text!r}")
+        if key in keywords:
+            raise RobooptError(f"--option must hold each name once, got {key!r} twice")
         try:
             keywords[key] = ast.literal_eval(value)
         except (ValueError, SyntaxError):

@@ -10,7 +10,7 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from typing import Any
 
-from roboopt._errors import RobooptError, is_of_disk
+from roboopt._errors import RobooptError, is_of_disk, is_of_memory
 from roboopt.cli._config import (
     FLAG,
     RESUME,
@@ -48,6 +48,7 @@ DESCRIPTION = (
     "PyBullet, identify robots from recordings, clone behavior from demonstrations, "
     "and learn from reward in any Gymnasium environment."
 )
+FULL = "memory is full: ask for fewer or shorter episodes, starts or samples"
 EXTRAS = "rich gymnasium pybullet matplotlib imageio_ffmpeg PIL".split()
 
 
@@ -76,6 +77,12 @@ def execute(arguments: list[str]) -> int:
         if not is_of_disk(error):
             raise
         print(f"roboopt: error: {error}", file=sys.stderr)
+        return 2
+    except (MemoryError, RuntimeError) as error:
+        if not is_of_memory(error):
+            raise
+        reason = " ".join(str(error).split())
+        print(f"roboopt: error: {FULL} ({reason})", file=sys.stderr)
         return 2
 
 

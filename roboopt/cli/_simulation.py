@@ -1,5 +1,6 @@
 """The flags of a simulated robot, the same in every command that has one."""
 
+import math
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,7 +102,7 @@ class Simulation:
         return {
             "tool": self.tool,
             "actuated": self.actuated
-            and ("all" if self.actuated == "all" else _split(self.actuated)),
+            and ("all" if self.actuated == "all" else _names(self.actuated)),
             "locked": self.locked and _locked(self.locked),
             "effort_limits": _effort_limits(self.effort_limits),
             "packages": dict(map(_package, self.package)),
@@ -148,19 +149,29 @@ def _locked(text: str) -> Any:
     return _positions("locked", text) if "=" in text else _split(text)
 
 
+def _names(text: str) -> tuple[str, ...]:
+    """Return the names in --actuated."""
+    names = tuple(name for name, _ in _pairs("actuated", text))
+    if not names:
+        raise RobooptError(f"--actuated must name joints, got {text!r}")
+    return names
+
+
 def _positions(flag_name: str, text: str) -> dict[str, float]:
     """Return the positions of joints, 0 where none is given."""
-    pairs = [part.partition("=") for part in _split(text)]
-    shown = spelled(flag_name)
-    return {
-        name: _number(f"{shown} {name}", position or "0") for name, _, position in pairs
-    }
+    found = {}
+    for name, position in _pairs(flag_name, text):
+        shown = f"{spelled(flag_name)} {name}"
+        found[name] = _number(shown, position or "0")
+        if not math.isfinite(found[name]):
+            raise RobooptError(f"{shown}: must be a finite number, got {position!r}")
+    return found
 
 
 def _drive(text: str) -> dict[str, Any]:
     """Return the numbers of a drive by name, a tuple where there is one a joint."""
     found: dict[str, Any] = {}
-    for name, _, values in (part.partition("=") for part in _split(text)):
+    for name, values in _pairs("drive", text):
         numbers = [_number(f"--drive {name}", value) for value in values.split(":")]
         found[name] = numbers[0] if len(numbers) == 1 else tuple(numbers)
     return found
@@ -171,8 +182,19 @@ def _effort_limits(text: str | None) -> Any:
     if "=" not in (text or ""):
         return numbers("effort_limits", text)
     shown = spelled("effort_limits")
-    pairs = [part.partition("=") for part in _split(text or "")]
-    return {name: _number(f"{shown} {name}", limit) for name, _, limit in pairs}
+    pairs = _pairs("effort_limits", text or "")
+    return {name: _number(f"{shown} {name}", limit) for name, limit in pairs}
+
+
+def _pairs(flag_name: str, text: str) -> list[tuple[str, str]]:
+    """Return names and what follows their equals signs, refused if one comes twice."""
+    pairs = [part.partition("=") for part in _split(text)]
+    names = [name for name, _, _ in pairs]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise RobooptError(
+            f"{spelled(flag_name)} must hold each name once, got {twice[0]!r} twice"
+        )
+    return [(name, value) for name, _, value in pairs]
 
 
 def numbers(flag_name: str, text: str | None) -> Any:
@@ -180,7 +202,7 @@ def numbers(flag_name: str, text: str | None) -> Any:
     if not text:
         return None
     shown = f"{spelled(flag_name)} {text}"
-    numbers = tuple(_number(shown, part) for part in _split(text))
+    numbers = tuple(_number(shown, part) for part in _split(text) or ("",))
     return numbers[0] if len(numbers) == 1 else numbers
 
 

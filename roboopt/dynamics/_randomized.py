@@ -11,10 +11,11 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from roboopt._core import AnyArray, per_axis
-from roboopt._errors import RobooptError, require
+from roboopt._errors import delay_range, require
 from roboopt.dynamics._twin import Twin
 from roboopt.dynamics._wrapped import WrappedDynamics
 
@@ -67,13 +68,14 @@ class Randomized(WrappedDynamics):
         for name in ("mass", "damping", "friction"):
             value = getattr(self, name)
             require(0 <= value < 1, name, "be in [0, 1)", value)
-        low, high = jnp.broadcast_to(jnp.asarray(delay, float), 2).tolist()
-        if not 0 <= low <= high:
-            raise RobooptError(f"`delay` must be at least 0, or a range, got {delay}.")
-        scales = per_axis("noise", noise, "at least 0", lambda x: x >= 0).tolist()
+        valid = lambda x: (x >= 0) & np.isfinite(x)  # noqa: E731
+        scales = per_axis("noise", noise, "at least 0 and finite", valid).tolist()
         if not isinstance(scales, list):
             scales = [scales] * (2 * twin.joints)
-        self.delay, self.noise = (low, high), tuple(scales) if any(scales) else ()
+        self.delay, self.noise = (
+            delay_range(delay),
+            tuple(scales) if any(scales) else (),
+        )
         robot = twin.robot
         self.merges = not (float(robot.linear_damping) or float(robot.angular_damping))
 

@@ -219,7 +219,7 @@ class Run:
         if feed.iterable:
             with exposed():
                 feed.advance(None)
-            self._draw_from(feed.batches)
+            self._draw_next()
             if keeps_gradient(descent.optimizer):
                 return renew(self.problem, state, descent.fixed, False)
             return state
@@ -234,8 +234,15 @@ class Run:
             raise SourceFailed(f"`data`: {error}") from error
         if (devices := self.problem.devices) is not None:
             fixed = devices.copy(fixed)
-        self._draw_from(feed.batches)
+        self._draw_next()
         return renew(self.problem, state, fixed, feed.drifts)
+
+    def _draw_next(self) -> None:
+        """Let the next steps draw from the batch that the feed has got."""
+        try:
+            self._draw_from(self.feed.batches)
+        except RobooptError as error:  # The devices cannot share this one.
+            raise SourceFailed(str(error)) from error
 
     def _draw_from(self, source: Any) -> None:
         """Let the next steps draw from a source, laid along the devices."""

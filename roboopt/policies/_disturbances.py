@@ -13,7 +13,12 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from roboopt._core import Frozen, per_axis
-from roboopt._errors import RobooptError, require_at_least, require_positive
+from roboopt._errors import (
+    RobooptError,
+    delay_range,
+    require_at_least,
+    require_positive,
+)
 from roboopt.policies._memory import required_key
 from roboopt.policies._protocol import (
     Action,
@@ -96,11 +101,7 @@ class Delayed(StatefulPolicy):
         Raises:
             RobooptError: if a number is out of its range.
         """
-        low, high = np.broadcast_to(np.asarray(delay, float), 2).tolist()
-        if not 0 <= low <= high < np.inf:
-            raise RobooptError(
-                f"`delay` must be at least 0, or such a range, got {delay}."
-            )
+        low, high = delay_range(delay)
         require_positive(time_step=time_step)
         require_at_least(1, action_size=action_size)
         self.model, self.delay = model, (low, high)

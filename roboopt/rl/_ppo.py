@@ -154,6 +154,12 @@ class PPOData(VectorExperience):
             )
         if ppo.minibatches > 1:
             self.batch_size = self.samples // ppo.minibatches
+            if self.batch_size % (count := len(self.devices or (None,))):
+                raise RobooptError(
+                    f"`minibatches` must leave {count} `devices` equal shares of the "
+                    f"{self.samples} samples of a block, got {ppo.minibatches} "
+                    f"minibatches of {self.batch_size} samples."
+                )
 
     def _begin(self) -> None:
         super()._begin()

@@ -11,6 +11,7 @@ import contextlib
 import os
 import pickle
 import signal
+import socket
 import sys
 import time
 import warnings
@@ -36,6 +37,7 @@ from roboopt.rollouts._ray_worker import EpisodeRunner
 MAX_ATTEMPTS = 3  # at an episode, before its failure is the caller's
 ROUNDS = 2  # episodes of each environment that a worker is handed at a time
 WAIT_S = 1.0
+CONNECT_S = 10.0
 PASSED_ON = ("XLA_FLAGS", "JAX_COMPILATION_CACHE_DIR", "XDG_CACHE_HOME")
 LOCAL = {"include_dashboard": False, "log_to_driver": False, "logging_level": "ERROR"}
 
@@ -77,14 +79,22 @@ class Ray:
         else:
             del settings["include_dashboard"]  # of those who started the cluster
         try:
+            _require_answer(self.address)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # Ray's own, of versions to come
                 ray.init(**settings)
-        except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+        except (OSError, RuntimeError, ValueError) as error:
             raise RobooptError(
                 f"`address` must be that of a running Ray cluster, got {self.address}: "
                 f"{' '.join(str(error).split())}"
             ) from error
+
+
+def _require_answer(address: str | None) -> None:
+    """Raise an OSError where nothing answers: Ray would try for minutes."""
+    host, colon, port = (address or "").removeprefix("ray://").rpartition(":")
+    if colon and port.isdigit():
+        socket.create_connection((host, int(port)), CONNECT_S).close()
 
 
 @dataclass(frozen=True, eq=False)

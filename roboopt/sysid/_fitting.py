@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from roboopt._errors import argument_called
 from roboopt.data import Trajectory, smooth
 from roboopt.dynamics import ParametricTwin, Twin
 from roboopt.objectives import PredictionError
@@ -106,7 +107,8 @@ def fit_noisy(
 ) -> Estimate:
     """Return the fit to noisy recordings, smoothed above `cutoff` [Hz]."""
     step = runs[0].time_step
-    noise_begins = cutoff_frequency(_positions(runs), step)
+    with argument_called("runs", "recordings"):
+        noise_begins = cutoff_frequency(_positions(runs), step)
     finest = noise_begins if cutoff is None else max(noise_begins, cutoff)
     every = max(1, round(fitter.start.time_step / step))
 

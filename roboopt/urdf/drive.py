@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from roboopt._errors import RobooptError, floats, require
+from roboopt._errors import MAX_DELAY_S, RobooptError, floats, require
 
 Array = Any  # of NumPy or JAX
 
@@ -53,8 +53,8 @@ class Drive:
         delay: D of commands [s].
 
     Raises:
-        RobooptError: if a number is negative, or one that divides is 0, or a motor has
-            a resistance without a torque constant.
+        RobooptError: if a number is negative or infinite, or one that divides is 0, or
+            a motor has a resistance without a torque constant.
     """
 
     resistance: Any = None
@@ -74,10 +74,16 @@ class Drive:
             value = getattr(self, field.name)
             if not isinstance(value, int | float | tuple | list | np.ndarray):
                 continue
-            numbers, least = floats(field.name, value), field.name in MAY_BE_ZERO
-            valid = (numbers >= 0 if least else numbers > 0) & ~np.isnan(numbers)
-            rule = "not be negative" if least else "be positive"
-            require(valid.all(), field.name, rule, value)
+            numbers, name = floats(field.name, value), field.name
+            rule = "be at least 0" if name in MAY_BE_ZERO else "be positive"
+            valid = numbers >= 0 if name in MAY_BE_ZERO else numbers > 0
+            if name == "delay":
+                rule += f" and at most {MAX_DELAY_S:g} s"
+                valid &= numbers <= MAX_DELAY_S
+            elif name not in MAY_BE_INFINITE:
+                rule += " and finite"
+                valid &= numbers < math.inf
+            require(valid.all(), name, rule, value)
         if self.resistance is not None and self.torque_constant is None:
             raise RobooptError("`torque_constant` must be given with `resistance`.")
 
@@ -90,8 +96,8 @@ class Drive:
                 continue
             if np.shape(value) not in ((), (count,)):
                 raise RobooptError(
-                    f"`{field.name}` must be one number or one for each of the {count} "
-                    f"driven joints, got {value}."
+                    f"`drive` must have one `{field.name}`, or one for each of the "
+                    f"{count} driven joints, got {value}."
                 )
             made[field.name] = xp.zeros(count) + xp.asarray(value, dtype=float)
         return replace(self, **made)
@@ -126,9 +132,13 @@ def as_drive(drive: Any) -> Drive | None:
     for name in drive:
         rule = f"hold numbers of {', '.join(known)}"
         require(name in known, "drive", rule, str(name))
-    return Drive(**drive)
+    try:
+        return Drive(**drive)
+    except RobooptError as error:
+        raise RobooptError(f"`drive`: {error}") from error
 
 
+MAY_BE_INFINITE = "supply_voltage", "no_load_speed"
 MAY_BE_ZERO = ("rotor_inertia", "position_gain", "velocity_gain", "lag", "delay")
 
 

@@ -173,6 +173,22 @@ def test_a_bug_is_never_the_mistake_of_a_user(fake, tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError("Unable to allocate 3 TiB"),
+        RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 3 bytes."),
+    ],
+)
+def test_full_memory_is_said_in_a_line(fake, tmp_path, capsys, error):
+    def verb(command, work):
+        raise error
+
+    assert fake("", verb) == 2
+    (said,) = [x for x in capsys.readouterr().err.splitlines() if "error" in x]
+    assert "memory is full" in said and str(error) in said
+
+
 def test_a_run_that_was_killed_is_swept(fake, tmp_path):
     left_over = tmp_path / "runs" / "fake.partial"
     left_over.mkdir(parents=True)

@@ -163,6 +163,32 @@ export demos.npz
 export policy.npz --out noise
 export policy.npz --observation-size 0
 export policy.npz --observation-size 3
+tune cart-pole --delay 0.1,0.2,0.3
+tune cart-pole --delay 1e9
+tune cart-pole --delay ,
+tune cart-pole --duration 1e9
+tune cart-pole --interface duty --drive resistance=2
+tune cart-pole --drive resistance=2,torque_constant=0.02:0.03
+tune cart-pole --drive lag=1,lag=2
+tune cart-pole --drive delay=1e9
+tune cart-pole --interface velocity --controller lqr
+tune cart-pole --task track
+tune arm --reference empty.csv
+tune arm --reference table.csv
+tune arm --task reach --reference table.csv
+tune --urdf robot.urdf --task balance --upright pole=inf
+tune --urdf robot.urdf --task balance --actuated ,
+tune --urdf robot.urdf --task balance --effort-limits cart=1,cart=2
+tune CartPole-v1 --interface position
+identify table.csv --urdf robot.urdf --locked pole --control-period 0.1
+identify table.csv --urdf robot.urdf --locked pole --interface voltage
+identify infinite.csv --urdf robot.urdf --locked pole
+identify --collect --env arm --interface duty
+collect CartPole-v1 --demonstrator mine:act --ray nowhere:1
+collect CartPole-v1 --demonstrator mine:act --option a=1 a=2
+collect roboopt/ArmReach-v0 --interface voltage
+reinforce roboopt/ArmReach-v0 --drive resistance=1
+reinforce CartPole-v1 --interface torque
 nosuch
 --nosuch
 tune --nosuch
@@ -190,6 +216,9 @@ def prepare(folder: Path) -> None:
     (folder / "robot.xacro").write_text(text)
     rows = "\n".join(f"{0.01 * k},0,0,0,0,0" for k in range(30))
     (folder / "table.csv").write_text(f"time,q1,q2,dq1,dq2,tau1\n{rows}")
+    (folder / "infinite.csv").write_text(
+        f"time,q1,dq1,tau1\n{rows}".replace(",0,0,0,0,0", ",0,1e999,0")
+    )
     (folder / "mine.py").write_text(
         "def act(observation):\n    return 0\n"
         "def fails(observation):\n    raise KeyError('x')\n"

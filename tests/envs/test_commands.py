@@ -140,7 +140,7 @@ def test_the_cost_of_a_task_is_of_the_efforts():
         ("voltage", None, "`drive` must have a `resistance`"),
         ("position", Drive(**DC), "`drive` must have a `position_gain`"),
         ("duty", Drive(resistance=1.0, torque_constant=1.0), "a `supply_voltage`"),
-        ("torque", Drive(lag=(0.1, 0.1, 0.1)), "`lag` must be one number or one"),
+        ("torque", Drive(lag=(0.1, 0.1, 0.1)), "`drive` must have one `lag`"),
     ],
 )
 def test_a_drive_that_cannot_follow_is_refused(interface, drive, match, model):

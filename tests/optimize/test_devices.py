@@ -187,7 +187,9 @@ for call in (
         call()
     except ro.RobooptError as error:
         texts.append(str(error))
-print(json.dumps(texts))
+batches = [cases.samples(count) for count in (8, 8, 6)]
+ended = ro.minimize(cases.OBJECTIVE, cases.policy(), batches, steps=9, devices=devices)
+print(json.dumps([*texts, ended.reason, ended.steps]))
 """
 
 
@@ -199,3 +201,5 @@ def test_uneven_shares_are_refused_in_words():
         assert text.startswith(f"`{name}` must hold a number of")
         assert f"leave out {rest}" in text
     assert texts[4].startswith("`data` must hold samples")
+    # What was learned until then is kept.
+    assert texts[5:] == ["source", 1]

@@ -62,6 +62,8 @@ def test_noise_is_on_the_first_axes_only():
 WRONG = [
     (lambda: ObservationNoise(same, -1.0), "`scale`"),
     (lambda: Delayed(same, (0.2, 0.1), time_step=0.1, action_size=2), "`delay`"),
+    (lambda: Delayed(same, (0, 0.1, 0.2), time_step=0.1, action_size=2), "`delay`"),
+    (lambda: Delayed(same, 1e9, time_step=0.1, action_size=2), "from 0 to 10 s"),
     (lambda: Delayed(same, 0.1, time_step=0.0, action_size=2), "`time_step`"),
     (lambda: LowPass(same, 0.0, action_size=2), "`time_constant`"),
     (lambda: run(ObservationNoise(same, np.ones(3)), RAMP, jax.random.key(0)), "scale"),
