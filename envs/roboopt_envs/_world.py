@@ -46,7 +46,8 @@ import pybullet  # noqa: E402
 
 STAND_INS = "capsules from joint to joint stand in for"
 MAX_JOINTS = 127  # PyBullet reports the state of no body with more, fixed ones included
-MARKER_RADIUS = 0.03  # m, and at most this share of the robot's reach
+MARKER_RADIUS = 0.03  # of the robot's reach
+DRAWN_MARGIN = 0.001  # m, by which Bullet draws capsules larger than they are
 
 
 class PybulletWorld:
@@ -351,18 +352,18 @@ class PybulletWorld:
         A link without a collision shape counts by the origin of its frame, and in a
         robot without any such shape also by twice its center of mass.
         """
-        client, found = self.client, []
-        pad = 0.03 * reach(self.model) * np.array([[-1.0], [1.0]])
-        shaped = [
-            link
-            for link in (-1, *self._links)
-            if client.getCollisionShapeData(self.body, link)
-        ]
+        client, sides = self.client, np.outer([-1.0, 1.0], np.ones(3))
+        margin = DRAWN_MARGIN * sides
+        pad = margin + 0.03 * reach(self.model) * sides
+        links = (-1, *self._links)
+        shaped = [k for k in links if client.getCollisionShapeData(self.body, k)]
+        seen = {shape[1] for shape in client.getVisualShapeData(self.body)}
+        found = [*pad] if -1 in seen.difference(shaped) else []
         with self.elsewhere():
             for q in configurations:
                 self.move(q)
                 for link in shaped:
-                    found += client.getAABB(self.body, link)
+                    found += list(client.getAABB(self.body, link) + margin)
                 for link in set(self._links).difference(shaped):
                     center, *_, origin, _ = client.getLinkState(
                         self.body, link, computeForwardKinematics=True
@@ -376,7 +377,7 @@ class PybulletWorld:
         """Show a ball at `position` (3,) [m], which collides with nothing."""
         point, upright = position.tolist(), [0, 0, 0, 1]
         if self._marker is None:
-            radius = MARKER_RADIUS * min(1.0, reach(self.model))
+            radius = MARKER_RADIUS * reach(self.model)
             ball = self.client.createVisualShape(
                 pybullet.GEOM_SPHERE, radius=radius, rgbaColor=[0.1, 0.65, 0.3, 1]
             )

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from roboopt_envs._camera import SKY
 from roboopt_envs.arm import ArmReach
 
 from .urdfs import INERTIA, LIMIT, one_joint
@@ -40,6 +41,32 @@ def test_a_tool_on_every_axis_is_said_to_stand_still(write):
     env = ArmReach(write(one_joint()))
     assert env.task.tool_tolerance == 0.01
     assert "moved by 1 of 1 joints, on the axes of all joints" in env.tool_choice
+
+
+@pytest.mark.parametrize("size", [0.01, 1.0, 10.0])
+def test_a_robot_of_any_size_and_its_goal_are_within_the_picture(write, size):
+    links, length = '<link name="l0"/>', size / 3
+    for k in range(1, 4):
+        links += f"""<link name="l{k}"><inertial><origin xyz="0 0 {length / 2}"/>
+          <mass value="{size**3}"/><inertia ixx="{size**5}" iyy="{size**5}"
+          izz="{size**5}" ixy="0" ixz="0" iyz="0"/></inertial></link>
+          <joint name="j{k}" type="revolute"><parent link="l{k - 1}"/>
+          <child link="l{k}"/><origin xyz="0 0 {length}"/>
+          <axis xyz="0 {k % 2} {(k + 1) % 2}"/><limit lower="-2" upper="2"
+          effort="{60 * size**4}"/></joint>"""
+    arm = write(f'<robot name="arm">{links}</robot>')
+    env = ArmReach(arm, render_mode="rgb_array", width=160, height=120)
+    seen = 0
+    for seed in range(4):
+        env.reset(seed=seed)
+        picture = env.render().astype(int)
+        shown = (picture != SKY).any(axis=-1)
+        assert 0.01 < shown.mean() < 0.6
+        edges = shown[0], shown[-1], shown[:, 0], shown[:, -1]
+        assert not np.any(np.concatenate(edges))
+        green = picture[..., 1] > picture[..., 0] + 20
+        seen += int((shown & green).sum() > 10)
+    assert seen >= 2  # The robot may stand before its goal.
 
 
 def test_too_short_an_episode_is_said(write):
