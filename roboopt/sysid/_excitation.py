@@ -115,6 +115,7 @@ def excite(
             "`env` must drive every joint of its robot, or be a cart-pole; it drives "
             f"joints {actuated} of {', '.join(robot.joint_names)}."
         )
+    say("recording in PyBullet", progress)
     truth = _truth(env, robot, start, seed)
     batch = collect(env, controller, starts=start[None], seed=seed).simulated
     run = jax.tree.map(lambda leaf: np.asarray(leaf)[0], batch)

@@ -173,12 +173,14 @@ def identify(
     swings = not any(np.any(run.actions) for run in (*runs, *tests))
     settings = {"spans": sizes(start, runs), "swings": swings}
     fitter = Fitter(start, prior, steps, progress, checkpoint, **settings)
+    say("fitting", progress)
     found, interrupted = _fit(fitter, runs, tests, error, cutoff, horizon)
     true_values = None
     if truth is not None:
         real = eqx.tree_at(lambda t: t.robot, twin, truth)
         true_values = np.asarray(ParametricTwin(real, free, ties=ties).values())
     report, explained, efforts = None, {}, None
+    say("judging the fit", progress)
     try:
         if ending():
             raise KeyboardInterrupt  # of the fits: the command is to end
