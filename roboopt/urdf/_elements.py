@@ -24,6 +24,7 @@ from roboopt.urdf._xacro import expanded
 NUMBER = re.compile(
     r"[+-]?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|inf(inity)?|nan)", re.ASCII | re.IGNORECASE
 )
+LFS_POINTER = "version https://git-lfs"
 UTF_16 = codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE
 
 
@@ -62,6 +63,10 @@ def parse_robot(
 ) -> Element:
     """Return the `<robot>` of a URDF or .xacro file, without namespaces."""
     text = urdf_text(path, xacro_args)
+    if text.startswith(LFS_POINTER):
+        raise Fault(
+            f"{path} is a pointer of Git LFS: get the file itself by `git lfs pull`."
+        )
     try:
         robot = parse_xml(text.encode(errors="replace"), "utf-8")
     except ValueError as error:
@@ -147,7 +152,7 @@ def _remedy(text: str, count: int) -> str:
         return ": compile the file with xacro"
     if "," in text and _listed(text.replace(",", ".")).size == count:
         return ": write a decimal point, not a comma"
-    if _listed(re.sub("[,;]", " ", text)).size == count:
+    if re.search("[,;]", text) and _listed(re.sub("[,;]", " ", text)).size == count:
         return ": separate the numbers by spaces"
     return ""
 

@@ -7,6 +7,7 @@ whose limits are equal is fixed there. A `<limit>` of nothing but zeros at every
 comes from an exporter that was told no limits, and counts as none.
 """
 
+import contextlib
 import math
 import re
 from collections.abc import Collection, Iterable, Mapping
@@ -56,12 +57,28 @@ def read_joints(
             notes.add("joints with a <limit> of zeros, which count as unlimited", name)
             joints[name] = joints[name]._replace(lower=None, upper=None)
     held = dict(locked)
+    for name, position in locked.items():
+        joint = joints[name]
+        if joint.kind != FIXED and _is_beyond(elements[name], joint, position):
+            kind = "joints that are locked outside of their limits"
+            notes.add(kind, f"{name} at {position:g}")
     for name, joint in joints.items():
         if joint.lower is not None and joint.lower == joint.upper and not joint.mimic:
             held.setdefault(name, joint.lower)
             notes.add("joints with equal limits, which are fixed there", name)
     followed = {name: _followed(j, joints, held) for name, j in joints.items()}
     return [_settled(j, followed[j.name], held, joints, notes) for j in joints.values()]
+
+
+def _is_beyond(element: Element, joint: Joint, position: float) -> bool:
+    """Return whether a position is outside limits that can be read."""
+    limit = element.find("limit")
+    slack = 1e-6 * max(1.0, abs(position))  # of decimals in the file
+    with contextlib.suppress(Fault):
+        lower, upper = _limits(limit, joint, title(element), Notes())
+        if lower is not None and upper is not None and not _only_zeros(limit):
+            return not lower - slack <= position <= upper + slack
+    return False
 
 
 def checked_locked(

@@ -16,12 +16,12 @@ from urllib.parse import unquote
 import numpy as np
 
 from roboopt.urdf._collada import is_collada
+from roboopt.urdf._elements import LFS_POINTER
 from roboopt.urdf._model import UrdfModel
 from roboopt.urdf._textures import texture_fault
 
 STL_TRIANGLE = np.dtype([("normal", "<f4", 3), ("corners", "<f4", 9), ("_", "<u2")])
 MAX_LENGTH = 1e6  # of a coordinate, in the mesh's unit
-LFS_POINTER = b"version https://git-lfs"
 MAX_SIZE = 2**28  # bytes
 STL_HEADER_BYTES, STL_TRIANGLE_BYTES = 84, 50
 
@@ -137,7 +137,7 @@ def _judged(path: Path, size: int, modified: int) -> Mesh:
     if size > MAX_SIZE:
         return Mesh(None, f"larger than {MAX_SIZE >> 20} MiB")
     data = path.read_bytes()
-    if data.startswith(LFS_POINTER):
+    if data.startswith(LFS_POINTER.encode()):
         return Mesh(None, "a pointer of Git LFS (`git lfs pull` brings the file)")
     if check(data):
         return Mesh(path)

@@ -336,3 +336,29 @@ def test_zeros_of_an_exporter_are_no_passive_joints(tmp_path):
         assert read_urdf(path).driven.all()
     path.write_text(parts[0] + 'effort="0"' + 'effort="150"'.join(parts[1:]))
     np.testing.assert_array_equal(read_urdf(path).driven, [False, True, True])
+
+
+def test_a_lock_outside_of_the_limits_is_warned_of(tmp_path):
+    path = changed(tmp_path)
+    with pytest.warns(UserWarning, match=r"outside of their limits \(1\): j1 at 9"):
+        model = read_urdf(path, locked={"j1": 9})
+    assert "j1" not in model.joint_names
+    read_urdf(path, locked={"j1": 1})  # Any warning is an error here.
+
+
+def test_a_file_that_git_has_not_fetched_is_named(tmp_path):
+    path = tmp_path / "arm.urdf"
+    path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:ab\n")
+    with pytest.raises(RobooptError, match=f"{path} is a pointer of Git LFS: get"):
+        read_urdf(path)
+
+
+def test_a_number_that_is_none_gets_no_advice_about_spaces(tmp_path):
+    path = changed(tmp_path, ('lower="-1"', 'lower="nan"'))
+    with pytest.raises(RobooptError, match=r"number\(s\), got 'nan'\.$"):
+        read_urdf(path)
+
+
+def test_limits_by_name_must_be_positive(tmp_path):
+    with pytest.raises(RobooptError, match="must be positive, got {'j1': -3}"):
+        read_urdf(changed(tmp_path), effort_limits={"j1": -3})
