@@ -63,6 +63,12 @@ def keywords_of(options: Sequence[str]) -> dict[str, Any]:
     return keywords
 
 
+def option_text(name: str, value: Any) -> str:
+    """Return the `key=value` that `keywords_of` reads as a keyword's value."""
+    text = f"{name}={value}"
+    return text if keywords_of([text]) == {name: value} else f"{name}={value!r}"
+
+
 def label(name: str, options: Sequence[str]) -> str:
     """Return the environment's name as part of a folder's."""
     plain = name.split(":")[-1].split("/")[-1]

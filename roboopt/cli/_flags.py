@@ -24,6 +24,7 @@ KINDS: dict[type, tuple[str, str]] = {
 ARGUMENT = re.compile(
     r"(?:^|(?<=by )|(?<=ive )|(?<=ith ))`(\w+)(?:=([^`]*))?`|`(\w+)=([^`]*)`"
 )
+TAKEN = re.compile(r"(?<=, which takes )\w+(, \w+)*")
 HELP = ("-h", "--help")
 OTHER_NAMES = {"packages": "package", "xacro_args": "xacro_arg", "address": "ray"}
 """Arguments whose flags have another name."""
@@ -281,8 +282,9 @@ def name_flag(message: str, command: Any) -> str:
     """Return a message in one line, its arguments named as flags.
 
     An argument is the name in backticks that begins the message, and one of a group of
-    flags after "by", "give" or "with", or with a value, as in `repair=True`. Nothing
-    else is changed: further names may be those of anything.
+    flags after "by", "give" or "with", or with a value, as in `repair=True`. A list
+    after "which takes" becomes that of its flags. Nothing else is changed: further
+    names may be those of anything.
 
     Args:
         message: such as "`work_weight` must be positive, got -1."
@@ -299,13 +301,19 @@ def name_flag(message: str, command: Any) -> str:
         name = OTHER_NAMES.get(name, name)
         if name == "robot" and _reads_urdf(command):
             name = "urdf"
+        if name == "robot" and name not in flags and "option" in flags:
+            return f"{spelled('option')} robot"
         if name not in flags or (found.start() and name not in grouped):
             return found[0]
         if flags[name].metadata["positional"]:
             return name
         return spelled(name) + _as_words(value)
 
-    return ARGUMENT.sub(said, line)
+    def taken(found: re.Match[str]) -> str:
+        names = [OTHER_NAMES.get(name, name) for name in found[0].split(", ")]
+        return ", ".join(spelled(n) for n in names if n in grouped) or found[0]
+
+    return TAKEN.sub(taken, ARGUMENT.sub(said, line))
 
 
 def _as_words(value: str | None) -> str:

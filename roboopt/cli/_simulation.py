@@ -183,6 +183,10 @@ def _effort_limits(text: str | None) -> Any:
         return numbers("effort_limits", text)
     shown = spelled("effort_limits")
     pairs = _pairs("effort_limits", text or "")
+    if bare := [name for name, limit in pairs if not limit]:
+        raise RobooptError(
+            f"{shown} must be JOINT=LIMIT throughout, or numbers alone, got {bare[0]!r}"
+        )
     return {name: _number(f"{shown} {name}", limit) for name, limit in pairs}
 
 

@@ -20,6 +20,7 @@ from roboopt.cli._environment import (
     cluster,
     label,
     make,
+    option_text,
 )
 from roboopt.cli._flags import flag
 from roboopt.cli._resume import how_to_resume
@@ -171,7 +172,7 @@ class Collect:
             print(named)
         words = ["roboopt", "clone", str(out), "--env", self.environment]
         given = self.simulation.options().items()
-        options = [*self.option, *(f"{name}={value!r}" for name, value in given)]
+        options = [*self.option, *(option_text(name, value) for name, value in given)]
         words += ["--option", *options] if options else []
         words += ["--demonstrator", str(named)]
         print(f"To clone it: {shlex.join(words)}")

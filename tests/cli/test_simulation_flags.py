@@ -120,6 +120,12 @@ WRONG = {
     "tune arm --urdf arm.urdf --effort-limits -1": "--effort-limits must",
     "identify --urdf arm.urdf --collect --locked x": "--locked must name joints",
     "tune --urdf arm.urdf --effort-limits p=9": "--effort-limits must name driven",
+    "tune --urdf arm.urdf --effort-limits q=-3": "--effort-limits must be positive",
+    "tune --urdf arm.urdf --effort-limits q=3,4": "--effort-limits must be JOINT=LIMIT",
+    "tune --urdf arm.urdf --upright q=1": "--upright must be left out for "
+    "roboopt/ArmReach-v0, which takes --tool, --actuated, --locked, ",
+    "collect roboopt/ArmReach-v0 --option robot=no.urdf": "--option robot must be one",
+    "reinforce roboopt/ArmReach-v0 --option robot=heavy.urdf": "--option robot: `mass`",
     "tune --urdf arm.urdf --xacro-arg a=b": "--urdf: a .xacro file alone takes",
     "identify --urdf arm.urdf --tool a x.npz": "--tool is for --collect",
     "identify --env cart-pole --collect --repair": "--repair is for --env arm",
@@ -130,6 +136,7 @@ WRONG = {
 def test_what_is_wrong_is_said_by_the_flag(line, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "arm.urdf").write_text(ARM)
+    (tmp_path / "heavy.urdf").write_text(ARM.replace('mass value="', 'mass value="-'))
     assert main(line.split()) == 2
     assert f"error: {WRONG[line]}" in capsys.readouterr().err
 
@@ -154,7 +161,8 @@ def test_the_verb_takes_the_options_of_its_environment():
     {
         "--locked a,z=abc": "--locked z: must be a number, got 'abc'",
         "--effort-limits 1,abc": "--effort-limits 1,abc: must be a number, got 'abc'",
-        "--effort-limits a=1,b": "--effort-limits b: must be a number, got ''",
+        "--effort-limits a=1,b": "--effort-limits must be JOINT=LIMIT throughout, or "
+        "numbers alone, got 'b'",
         "--xacro-arg prefix": "--xacro-arg must be NAME=VALUE, got 'prefix'",
     }.items(),
 )
