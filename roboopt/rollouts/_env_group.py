@@ -242,10 +242,15 @@ def time_limit(env: Any) -> int | None:
     """Return the most steps of an episode; None where nothing limits them."""
     from gymnasium.wrappers import TimeLimit
 
-    limits = [x._max_episode_steps for x in _wrappers(env) if isinstance(x, TimeLimit)]
+    limits, held = [], 1
+    for wrapper in _wrappers(env):
+        if "control_period" in vars(wrapper):
+            held *= wrapper.substeps
+        elif isinstance(wrapper, TimeLimit):
+            limits.append(-(-wrapper._max_episode_steps // held))
     horizon = getattr(env.unwrapped, "horizon", None)
     if isinstance(horizon, int | np.integer):
-        limits.append(int(horizon))
+        limits.append(-(-int(horizon) // held))
     return min(limits, default=None)
 
 
@@ -260,10 +265,14 @@ def _wrappers(env: Any) -> Iterator[Any]:
 def time_step_of(env: Any) -> float:
     """Return the duration of a step [s]; 1 where nothing says so.
 
-    The environment says so by its `control_period`, `time_step`, `dt` or `tau`, or else
-    by 1/`render_fps` of its metadata.
+    A wrapper that holds actions says so by its `control_period`, the environment by its
+    `control_period`, `time_step`, `dt` or `tau`, or else by 1/`render_fps` of its
+    metadata.
     """
     inner = env.unwrapped
+    for wrapper in _wrappers(env):
+        if "control_period" in vars(wrapper):
+            return float(wrapper.control_period)
     for name in ("control_period", "time_step", "dt", "tau"):
         step = getattr(inner, name, None)
         # An integer `time_step` is in many environments a counter of steps.

@@ -25,7 +25,9 @@ class EnvSpec:
 
     Attributes:
         id: the id, `package:Name-v0` where a package registers the environment.
-        options: keyword arguments of `gymnasium.make`, `render_mode` left out.
+        options: keyword arguments of `gymnasium.make`, `render_mode` left out. A
+            `control_period` [s] that the constructor has no such keyword for wraps the
+            environment in `roboopt_envs.wrappers.HoldActions`.
         from_file: whether a file names the environment, which `load` was not allowed
             to make.
     """
@@ -74,7 +76,12 @@ class EnvSpec:
         import gymnasium
 
         self._require_trust()
+        if "control_period" in self.options:
+            known = self._keywords()
+            if known is not None and "control_period" not in known:
+                from roboopt_envs.wrappers import make_held
 
+                return partial(make_held, self.id, **self.options)
         return partial(gymnasium.make, self.id, **self.options)
 
     def make(self, **kwargs: Any) -> Any:
@@ -91,6 +98,18 @@ class EnvSpec:
         Constructors that take any keyword are not asked, nor are ids that Gymnasium
         does not know.
         """
+        known = self._keywords()
+        if known is None or any(p.kind is p.VAR_KEYWORD for p in known.values()):
+            return
+        for name in names:
+            if name not in known and name != "control_period":
+                raise RobooptError(
+                    f"`{name}` must be left out for {self}, which takes "
+                    f"{', '.join(known)}."
+                )
+
+    def _keywords(self) -> Mapping[str, inspect.Parameter] | None:
+        """Return the constructor's parameters, None where Gymnasium knows none."""
         import gymnasium
         from gymnasium.envs.registration import load_env_creator
 
@@ -102,18 +121,8 @@ class EnvSpec:
             creator = gymnasium.spec(name).entry_point
             creator = load_env_creator(creator) if isinstance(creator, str) else creator
         except (gymnasium.error.Error, ImportError, AttributeError):
-            return  # Making the environment says what is wrong.
-        if creator is None:
-            return
-        known = inspect.signature(creator).parameters
-        if any(p.kind is p.VAR_KEYWORD for p in known.values()):
-            return
-        for name in names:
-            if name not in known:
-                raise RobooptError(
-                    f"`{name}` must be left out for {self}, which takes "
-                    f"{', '.join(known)}."
-                )
+            return None  # Making the environment says what is wrong.
+        return None if creator is None else inspect.signature(creator).parameters
 
     def _require_trust(self) -> None:
         """Raise if a file names an environment that is not known to be harmless."""
