@@ -28,6 +28,8 @@ def full(steps, seed):
         seed,
         rewards=np.arange(1.0 * steps),
         efforts=np.ones((steps, 4)) * seed,
+        substep_observations=np.arange(6.0 * steps).reshape(steps, 2, 3),
+        substep_efforts=np.arange(8.0 * steps).reshape(steps, 2, 4),
         times=0.3 * np.arange(steps + 1.0),
         terminated=np.array(seed == 1),
         success=np.array(seed == 2),
@@ -88,7 +90,7 @@ def one(steps):
 
 def test_what_only_some_episodes_have_is_left_out_with_a_warning(tmp_path):
     some = [full(3, 0), episode(2)]
-    with pytest.warns(UserWarning, match="rewards, in 1 of 2; efforts, in 1 of 2; ter"):
+    with pytest.warns(UserWarning, match="rewards, in 1 of 2; efforts, in 1 of 2; sub"):
         save_episodes(tmp_path / "demos.npz", some)
     first, second = load_recordings(tmp_path / "demos.npz")
     assert first.rewards is None and first.success is None

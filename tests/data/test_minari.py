@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from roboopt_envs.cart_pole import CartPoleBalance
 
+import roboopt as ro
 from roboopt.data import Trajectory, load_recordings, save_minari
 
 
@@ -242,11 +243,29 @@ def test_rewards_that_were_not_recorded_are_not_made_up(dataset):
 
 
 def test_what_has_no_place_is_left_out_with_a_warning(dataset):
+    times = np.array([0.0, 0.1, 0.2])
+    episode = Trajectory(np.zeros((3, 1)), np.zeros((2, 1)), 0.1, times=times)
+    with pytest.warns(UserWarning, match="no place for times: left out"):
+        save_minari("arm/times-v0", episode)
+
+
+def test_efforts_and_steps_of_the_simulation_are_kept(dataset):
+    rng = np.random.default_rng(0)
+    within = rng.normal(size=(5, 3, 4))
+    observations = np.concatenate([rng.normal(size=(1, 4)), within[:, -1]])
+    acted = rng.normal(size=(5, 3, 2))
     episode = Trajectory(
-        np.zeros((3, 1)), np.zeros((2, 1)), 0.1, efforts=np.zeros((2, 1))
+        observations,
+        rng.normal(size=(5, 1)),
+        0.1,
+        efforts=acted.mean(1),
+        substep_observations=within,
+        substep_efforts=acted,
     )
-    with pytest.warns(UserWarning, match="no place for efforts: left out"):
-        save_minari("arm/efforts-v0", episode)
+    save_minari("arm/held-v0", [episode, episode])
+    for back in ro.data.load_episodes("minari:arm/held-v0"):
+        for name in ("efforts", "substep_observations", "substep_efforts"):
+            np.testing.assert_array_equal(getattr(back, name), getattr(episode, name))
 
 
 @pytest.mark.parametrize(

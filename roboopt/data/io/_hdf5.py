@@ -2,8 +2,8 @@
 
 Group `data/demo_k` is episode k: `actions`, `obs/<key>`, `next_obs/<key>`, `rewards`,
 `dones`. `next_obs` holds the observations after the actions; its last row is the one
-that `obs` lacks. Files written here also keep `efforts`, `times`, the time step and how
-each episode ended, which robomimic ignores. In other files the arrays lie side by side,
+that `obs` lacks. Files written here also keep `efforts`, sub-steps, `times`, the time step
+and how each episode ended, which robomimic ignores. In other files the arrays lie side by side,
 all episodes end to end, or one episode a file.
 """
 
@@ -18,7 +18,7 @@ import numpy as np
 
 from roboopt._errors import RobooptError
 from roboopt.data._files import atomic_write, optional_package, read_as
-from roboopt.data._trajectory import LIMITS, PER_EPISODE
+from roboopt.data._trajectory import PER_EPISODE, PER_STEP
 from roboopt.data.io._arrays import (
     NAMES,
     NEXT,
@@ -167,9 +167,7 @@ def write_hdf5(path: Path, parts: dict[str, list[np.ndarray]]) -> None:
                 f"next_obs/{KEY}": parts["observations"][k][1:],
                 "dones": np.arange(1, steps + 1) == steps,
             }
-            for name in {"actions", "rewards", "efforts", *LIMITS, "times"} & set(
-                parts
-            ):
+            for name in {*PER_STEP, "times"} & set(parts):
                 written[name] = parts[name][k]
             for name, values in written.items():
                 demonstration.create_dataset(name, **checked(values))
@@ -207,7 +205,7 @@ def _episode(
 ) -> dict[str, Any]:
     before = _observations(group, "obs", guard, options, where)
     arrays = {}
-    for name in {"actions", "rewards", "efforts", *LIMITS, "times"} & set(group):
+    for name in {*PER_STEP, "times"} & set(group):
         values = guard.member(group, name)
         if getattr(values, "dtype", np.dtype(object)).kind not in "fiub":
             raise guard.error(f"holds no numbers in {group.name}/{name}")
@@ -235,7 +233,7 @@ def _episode(
         return {**arrays, **told, "observations": np.concatenate([before, after[-1:]])}
     if not len(before):
         raise RobooptError(f"`path` must hold observations, but {where} holds none.")
-    for name in {"actions", "rewards", "efforts", *LIMITS} & set(arrays):
+    for name in set(PER_STEP) & set(arrays):
         arrays[name] = arrays[name][:-1]
     return {**arrays, **told, "observations": before}
 

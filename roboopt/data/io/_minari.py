@@ -18,6 +18,12 @@ from roboopt.data.io._hdf5_guard import Guard
 
 METADATA = "metadata.json"
 SUCCESS_KEYS = ("is_success", "success")
+STEP_INFOS = {
+    "effort": "efforts",
+    "substep_observations": "substep_observations",
+    "substep_efforts": "substep_efforts",
+}
+"""The fields of a trajectory in the `info` of each step, by their keys there."""
 EPISODE_SIZE = 2**15  # bytes of HDF5 beside the arrays of an episode
 
 
@@ -80,8 +86,9 @@ def save_minari(
     """Write `episodes` as a Minari dataset, for `minari.load_dataset(dataset_id)`.
 
     Rewards that were not recorded are written as NaN. Whether an episode succeeded is
-    written to its last `info`, as `success`. Efforts and times have no place and are
-    left out with a warning.
+    written to its last `info`, as `success`, and efforts and sub-steps of the
+    simulation to the `info` of each step, as `effort`, `substep_observations` and
+    `substep_efforts`. Times have no place and are left out with a warning.
 
     Args:
         dataset_id: `namespace/name-v0`, of a dataset that does not exist yet.
@@ -121,11 +128,8 @@ def save_minari(
         action_space = action_space or env.action_space
     observation_space = observation_space or _space(runs, "observations")
     action_space = action_space or _space(runs, "actions")
-    for name in ("efforts", "times"):
-        if any(getattr(run, name) is not None for run in runs):
-            warnings.warn(
-                f"a Minari dataset has no place for {name}: left out.", stacklevel=2
-            )
+    if any(run.times is not None for run in runs):
+        warnings.warn("a Minari dataset has no place for times: left out.", stacklevel=2)
     buffers = [_buffer(run, observation_space, action_space) for run in runs]
     folder = get_dataset_path(dataset_id)
     if folder.exists():
@@ -196,6 +200,12 @@ def _arrays(episode: Any, where: str, options: ReadOptions) -> dict[str, Any]:
     infos = episode.infos or {}
     if told := [infos[key] for key in SUCCESS_KEYS if key in infos]:
         arrays["success"] = bool(np.ravel(told[0])[-1])
+    for key, name in STEP_INFOS.items():
+        value = np.asarray(infos.get(key, ()))
+        # The first `info` is that of `reset`.
+        axes = 2 if key == "effort" else 3
+        if value.dtype.kind == "f" and value.shape[:1] == (len(actions) + 1,):
+            arrays |= {name: value[1:]} if value.ndim == axes else {}
     return arrays
 
 
@@ -215,7 +225,8 @@ def _space(runs: list[Trajectory], name: str) -> Any:
 
 def _size(runs: list[Trajectory]) -> int:
     """Return the bytes that a dataset takes, at most."""
-    arrays = [x for run in runs for x in (run.observations, run.actions)]
+    names = ("observations", "actions", *STEP_INFOS.values())
+    arrays = [x for run in runs for n in names if (x := getattr(run, n)) is not None]
     flags = sum(run.steps for run in runs) * (8 + 3)  # the reward and three flags
     held = sum(np.asarray(x).size * 8 for x in arrays) + flags
     return held * 5 // 4 + EPISODE_SIZE * (len(runs) + 2)
@@ -227,9 +238,13 @@ def _buffer(run: Trajectory, observation_space: Any, action_space: Any) -> Any:
     steps = run.steps
     ended = run.terminated is not None and bool(run.terminated)
     last = np.arange(1, steps + 1) == steps
-    infos = None
+    infos = {}
     if run.success is not None:
-        infos = {"success": [False] * steps + [bool(run.success)]}
+        infos["success"] = [False] * steps + [bool(run.success)]
+    for key, name in STEP_INFOS.items():
+        if (values := getattr(run, name)) is not None:
+            values = np.asarray(values, float)
+            infos[key] = [np.zeros_like(values[0]), *values] if steps else []
     rewards = np.full(steps, np.nan) if run.rewards is None else run.rewards
     return EpisodeBuffer(
         observations=list(_shaped("observations", run, observation_space)),
@@ -237,7 +252,7 @@ def _buffer(run: Trajectory, observation_space: Any, action_space: Any) -> Any:
         rewards=np.asarray(rewards, float).tolist(),
         terminations=(last & ended).tolist(),
         truncations=(last & (not ended)).tolist(),
-        infos=infos,
+        infos=infos or None,
     )
 
 
