@@ -2,9 +2,9 @@
 
 Group `data/demo_k` is episode k: `actions`, `obs/<key>`, `next_obs/<key>`, `rewards`,
 `dones`. `next_obs` holds the observations after the actions; its last row is the one
-that `obs` lacks. Files written here also keep `efforts`, sub-steps, `times`, the time step
-and how each episode ended, which robomimic ignores. In other files the arrays lie side by side,
-all episodes end to end, or one episode a file.
+that `obs` lacks. Files written here also keep `efforts`, sub-steps, `times`, the time
+step and how each episode ended, which robomimic ignores. In other files the arrays lie
+side by side, all episodes end to end, or one episode a file.
 """
 
 import json

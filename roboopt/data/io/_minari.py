@@ -129,7 +129,9 @@ def save_minari(
     observation_space = observation_space or _space(runs, "observations")
     action_space = action_space or _space(runs, "actions")
     if any(run.times is not None for run in runs):
-        warnings.warn("a Minari dataset has no place for times: left out.", stacklevel=2)
+        warnings.warn(
+            "a Minari dataset has no place for times: left out.", stacklevel=2
+        )
     buffers = [_buffer(run, observation_space, action_space) for run in runs]
     folder = get_dataset_path(dataset_id)
     if folder.exists():
