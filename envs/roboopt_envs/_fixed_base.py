@@ -69,7 +69,7 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
         damping: of the joints before `randomize`, (n,) [N·m·s/rad or N·s/m].
         friction: Coulomb friction of the joints, (n,) [N·m or N].
         friction_velocity: below which this friction is smooth, (n,) [rad/s or m/s].
-        friction_law: the other parts of this friction, None without a fitted model.
+        friction_law: the other parts of this friction, None without any.
         armature: inertia of the joints' rotors, 0 without a fitted model, (n,).
         randomize: largest relative change of every number that a reset draws.
         has_twin: True: efforts, [q, q̇] and `task` are all that a step depends on.

@@ -95,7 +95,7 @@ class PybulletWorld:
         self.time_step = 1 / 240
         self._load(model, "robot")
         gravity = EARTH_GRAVITY if model.gravity is None else model.gravity
-        friction = model.friction, model.friction_velocity, None
+        friction = model.friction, model.friction_velocity, model.friction_law
         numbers = model.damping, *friction, model.armature
         self._set_physics(*numbers, np.array(gravity), 0.0, 0.0)
         self._marker: int | None = None

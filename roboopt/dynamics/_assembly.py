@@ -8,6 +8,7 @@ import numpy as np
 from roboopt._errors import RobooptError
 from roboopt.dynamics._multibody import MovingJoint, Multibody
 from roboopt.urdf import FRICTION_VELOCITY, Inertial, Mimic, Pose
+from roboopt.urdf.friction import FrictionLaw, joined
 
 
 class JointRow(NamedTuple):
@@ -27,6 +28,7 @@ class JointRow(NamedTuple):
     """The joint that this one follows; its limits do not count then."""
     driven: bool = True
     friction_velocity: float = FRICTION_VELOCITY
+    friction_law: FrictionLaw | None = None
 
 
 class LinkRow(NamedTuple):
@@ -71,6 +73,7 @@ def assemble(
             factor**2 * joint.armature,
         )
     damping, friction, armature = losses
+    law = joined([joint.friction_law for joint in free])
     return Multibody(
         joint_names=tuple(joint.name for joint in free),
         parents=tuple(joint.pose.joint for joint in joints),
@@ -100,6 +103,7 @@ def assemble(
         moving=moving if len(free) < len(joints) else (),
         driven=() if all(j.driven for j in free) else tuple(j.driven for j in free),
         friction_velocity=_real([joint.friction_velocity for joint in free]),
+        friction_law=None if law is None else FrictionLaw(*map(_real, law)),
     )
 
 

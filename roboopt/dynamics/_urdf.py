@@ -17,6 +17,7 @@ from roboopt._errors import RobooptError
 from roboopt.data import atomic_write
 from roboopt.dynamics._assembly import JointRow, LinkRow, assemble
 from roboopt.dynamics._bullet import BULLET_DAMPING
+from roboopt.dynamics._friction import PARTS
 from roboopt.dynamics._multibody import Multibody
 from roboopt.urdf import (
     EARTH_GRAVITY,
@@ -27,6 +28,7 @@ from roboopt.urdf import (
     read_urdf,
     side_path,
 )
+from roboopt.urdf.friction import STRIBECK_VELOCITY
 
 
 def load_urdf(
@@ -111,6 +113,7 @@ def load_urdf(
             effort_limit=joint.effort_limit,
             friction=joint.friction,
             friction_velocity=joint.friction_velocity,
+            friction_law=joint.friction_law,
             armature=joint.armature,
             mimic=joint.mimic,
             driven=joint.driven,
@@ -141,12 +144,13 @@ def save_urdf(
     package:// is left alone. If bodies were merged and their composite inertia has
     changed, the first link gets all of it, and the others get no mass.
 
-    Armatures that are not 0, velocity scales of friction other than 0.01, and a gravity
-    other than (0, 0, −9.81), for which a URDF has no place, go into a file beside it
-    that `load_urdf` reads with it and programs other than roboopt ignore:
-    `arm.urdf.json` beside `arm.urdf`, such as `{"armature": {"elbow": 0.02},
-    "friction_velocity": {"elbow": 0.05}, "gravity": [0, 0, -9.8]}` in SI units. An
-    older file of this name is replaced, or deleted where nothing is to be said.
+    Armatures that are not 0, velocity scales of friction other than 0.01, the other
+    parts of friction laws, and a gravity other than (0, 0, −9.81), for which a URDF has
+    no place, go into a file beside it that `load_urdf` reads with it and programs other
+    than roboopt ignore: `arm.urdf.json` beside `arm.urdf`, such as `{"armature":
+    {"elbow": 0.02}, "load_friction": {"elbow": 0.1}, "gravity": [0, 0, -9.8]}` in SI
+    units. An older file of this name is replaced, or deleted where nothing is to be
+    said.
 
     Args:
         robot: a robot whose joints and links are the file's; joints of the file that
@@ -176,13 +180,14 @@ def save_urdf(
         )
     scales = zip(armature, slow, strict=True)
     text = SideFile(
-        {name: value for name, value in armature.items() if value or declared},
-        {
+        armature={n: value for n, value in armature.items() if value or declared},
+        friction_velocity={
             name: value
             for name, value in scales
             if not np.isclose(value, FRICTION_VELOCITY, rtol=1e-6)
         },
-        None if earth else tuple(robot.gravity.tolist()),
+        gravity=None if earth else tuple(robot.gravity.tolist()),
+        **_friction_parts(robot),
     ).text()
     with atomic_write(path) as out:
         out.write(data)
@@ -191,3 +196,19 @@ def save_urdf(
         return
     with atomic_write(side_path(path)) as out:
         out.write(text.encode())
+
+
+def _friction_parts(robot: Multibody) -> dict[str, dict[str, float]]:
+    """Return the parts of friction beside Coulomb's by their names, then by joint."""
+    if robot.friction_law is None:
+        return {}
+    parts = {}
+    for name, field in PARTS.items():
+        values = np.broadcast_to(getattr(robot.friction_law, field), len(robot.damping))
+        named = zip(robot.joint_names, values.tolist(), strict=True)
+        plain = STRIBECK_VELOCITY if name == "stribeck_velocity" else 0.0
+        parts[name] = {joint: value for joint, value in named if value != plain}
+    finite = [np.isfinite(x) for part in parts.values() for x in part.values()]
+    if not all(finite):
+        raise RobooptError(f"`robot` must have finite friction laws, got {parts}.")
+    return parts

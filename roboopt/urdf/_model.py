@@ -18,6 +18,8 @@ from xml.etree.ElementTree import Element
 
 import numpy as np
 
+from roboopt.urdf.friction import FrictionLaw, joined
+
 FIXED, PRISMATIC = "fixed", "prismatic"
 FRICTION_VELOCITY = 1e-2
 """Below which the Coulomb friction of a joint is smooth, where nothing else is known
@@ -112,6 +114,8 @@ class Joint(NamedTuple):
     """[kg·m² or kg], from the file beside the URDF."""
     friction_velocity: float = FRICTION_VELOCITY
     """Below which Coulomb friction is smooth [rad/s or m/s], likewise."""
+    friction_law: FrictionLaw | None = None
+    """The other parts of its friction, likewise."""
 
 
 @dataclass(frozen=True)
@@ -193,6 +197,11 @@ class UrdfModel:
     def friction_velocity(self) -> np.ndarray:
         """Return below which the coordinates' friction is smooth [rad/s or m/s]."""
         return np.array([self.moving[i].friction_velocity for i in self.coordinates])
+
+    @property
+    def friction_law(self) -> FrictionLaw | None:
+        """Return the other parts of the coordinates' friction, None without any."""
+        return joined([self.moving[i].friction_law for i in self.coordinates])
 
     @property
     def armature(self) -> np.ndarray:

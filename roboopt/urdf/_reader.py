@@ -145,6 +145,7 @@ def _read(
         j._replace(
             armature=armature.get(j.name, 0.0),
             friction_velocity=slow.get(j.name, FRICTION_VELOCITY),
+            friction_law=beside.friction_law(j.name),
         )
         for j in joints
     )

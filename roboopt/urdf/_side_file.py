@@ -7,6 +7,9 @@ The side file of `arm.urdf` is `arm.urdf.json`, an object with the keys
                          squared
     "friction_velocity"  the velocity below which the Coulomb friction of joints is
                          smooth, by the joint's name [rad/s or m/s]
+    "friction_asymmetry", "stribeck_friction", "stribeck_velocity", "load_friction"
+                         the other parts of `roboopt.urdf.friction`, likewise [N·m or
+                         N, the same, rad/s or m/s, 1]
     "gravity"            three numbers [m/s²], in the axes of the root link
 
 each of which may be missing. Readers of URDF files other than roboopt ignore it.
@@ -21,16 +24,40 @@ import numpy as np
 
 from roboopt._reading import read_json
 from roboopt.urdf._notes import Fault
+from roboopt.urdf.friction import STRIBECK_VELOCITY, FrictionLaw
 
-KEYS = ("armature", "friction_velocity", "gravity")
+BY_JOINT = {
+    "armature": ("are not negative", lambda x: x >= 0),
+    "friction_velocity": ("are positive", lambda x: x > 0),
+    "friction_asymmetry": ("are finite", lambda _: True),
+    "stribeck_friction": ("are not negative", lambda x: x >= 0),
+    "stribeck_velocity": ("are positive", lambda x: x > 0),
+    "load_friction": ("are not negative", lambda x: x >= 0),
+}
+"""What numbers of joints must hold."""
+KEYS = (*BY_JOINT, "gravity")
 
 
 class SideFile(NamedTuple):
     """The content of a side file."""
 
-    armature: dict[str, float]
-    friction_velocity: dict[str, float]
-    gravity: tuple[float, ...] | None
+    armature: dict[str, float] = {}
+    friction_velocity: dict[str, float] = {}
+    friction_asymmetry: dict[str, float] = {}
+    stribeck_friction: dict[str, float] = {}
+    stribeck_velocity: dict[str, float] = {}
+    load_friction: dict[str, float] = {}
+    gravity: tuple[float, ...] | None = None
+
+    def friction_law(self, joint: str) -> FrictionLaw | None:
+        """Return the parts of a joint's friction beside Coulomb's, None without any."""
+        asymmetry = self.friction_asymmetry.get(joint, 0.0)
+        stribeck = self.stribeck_friction.get(joint, 0.0)
+        load = self.load_friction.get(joint, 0.0)
+        if not (asymmetry or stribeck or load):
+            return None
+        slow = self.stribeck_velocity.get(joint, STRIBECK_VELOCITY)
+        return FrictionLaw(asymmetry, stribeck, slow, load)
 
     def text(self) -> str | None:
         """Return the text of the file, None if there is nothing to say."""
@@ -54,15 +81,12 @@ def read_side_file(path: str | PathLike, joints: list[str]) -> SideFile:
     """
     file = side_path(path)
     if not file.is_file():
-        return SideFile({}, {}, None)
+        return SideFile()
     content = read_json(file)
     if not isinstance(content, dict) or not set(content) <= set(KEYS):
         raise Fault(f"{file} must hold an object with the keys {KEYS}, got {content}.")
     by_joint = {}
-    for name, rule, holds in (
-        ("armature", "are not negative", lambda x: x >= 0),
-        ("friction_velocity", "are positive", lambda x: x > 0),
-    ):
+    for name, (rule, holds) in BY_JOINT.items():
         values = by_joint[name] = content.get(name, {})
         if not isinstance(values, dict) or not set(values) <= set(joints):
             raise Fault(
@@ -75,7 +99,7 @@ def read_side_file(path: str | PathLike, joints: list[str]) -> SideFile:
             )
     gravity = content.get("gravity")
     if gravity is None:
-        return SideFile(**by_joint, gravity=None)
+        return SideFile(**by_joint)
     if not isinstance(gravity, list) or not (
         len(gravity) == 3 and all(map(_is_finite, gravity))
     ):

@@ -11,7 +11,10 @@ Extended friction models for the physics simulation of servo actuators, whose K_
 μ/2.
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
+
+import numpy as np
 
 Array = Any  # of NumPy or JAX
 
@@ -29,6 +32,14 @@ class FrictionLaw(NamedTuple):
     """v_b [rad/s or m/s]."""
     load: Array
     """μ [1]."""
+
+
+def joined(laws: Sequence[FrictionLaw | None]) -> FrictionLaw | None:
+    """Return the law of several joints, None if none of them has one."""
+    if all(law is None for law in laws):
+        return None
+    none = FrictionLaw(0.0, 0.0, STRIBECK_VELOCITY, 0.0)
+    return FrictionLaw(*np.array([law or none for law in laws], float).T)
 
 
 def amplitude(

@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 from bullet_robots import ROBOTS, Body, random_state
 from hand_robots import joint, link, write, write_pendulum
+from roboopt_envs.robot import RobotTask
 
 from roboopt import RobooptError
-from roboopt.dynamics import Twin, load_bullet, load_urdf, save_urdf
+from roboopt.dynamics import Twin, load_bullet, load_urdf, save_urdf, with_friction
 from roboopt.urdf import rotation_from_rpy
 
 NO_DAMPING: dict[str, Any] = {"linear_damping": 0.0, "angular_damping": 0.0}
@@ -483,3 +484,36 @@ def test_a_file_that_is_no_urdf_is_refused(pendulum, tmp_path):
         with pytest.raises(RobooptError, match="`template`"):
             save_urdf(robot, pendulum, path)
     assert not path.exists()
+
+
+def test_laws_of_friction_are_read_back_from_the_file_beside(pendulum, tmp_path):
+    robot = with_friction(
+        read(pendulum),
+        coulomb=0.3,
+        velocity=0.02,
+        asymmetry=-0.1,
+        stribeck=0.2,
+        stribeck_velocity=0.05,
+        load=0.15,
+    )
+    save_urdf(robot, pendulum, tmp_path / "new.urdf")
+    back = read(tmp_path / "new.urdf")
+    assert back.friction_law is not None
+    assert eqx.tree_equal(back.friction_law, robot.friction_law)
+    state, action = jnp.array([0.4, 0.7]), jnp.array([2.0])
+    one, two = (Twin(r, 0.01, implicit_damping=True) for r in (robot, back))
+    np.testing.assert_allclose(one(state, action), two(state, action), rtol=1e-12)
+    env = RobotTask(tmp_path / "new.urdf", effort_limits=5.0)
+    np.testing.assert_allclose(env.friction_law.load, [0.15])
+    assert eqx.tree_equal(Twin.from_env(env).robot.friction_law, robot.friction_law)
+    env.close()
+    save_urdf(read(pendulum), pendulum, tmp_path / "new.urdf")
+    assert read(tmp_path / "new.urdf").friction_law is None
+
+
+@pytest.mark.parametrize("part", ["stribeck_velocity", "load_friction"])
+def test_impossible_friction_in_the_file_beside_is_refused(pendulum, part):
+    beside = pendulum.with_name(pendulum.name + ".json")
+    beside.write_text(json.dumps({part: {"hinge": -1.0}}))
+    with pytest.raises(RobooptError, match=part):
+        read(pendulum)
