@@ -1,9 +1,10 @@
-"""Setpoints of a position or velocity loop that bring an arm to its goal.
+"""Setpoints of a position or velocity loop, for goals and along trajectories.
 
-    q* = g + L (g − q) − T q̇ + C h(q)          q̇* = L (g − q) − T q̇ + C h(q)
+    s = L (r − q) + T (ṙ − q̇) + A ṙ + C h(q),          q* = r + s,          q̇* = ṙ + s
 
-with the goal g and the effort h(q) against gravity. A proportional loop of stiffness k
-droops by h/k under a load, which C = 1/k makes up for; L and T shape the way there.
+with the reference r, a goal where ṙ = 0, and the effort h(q) against gravity. A
+proportional loop of stiffness k droops by h/k under a load, which C = 1/k makes up for,
+and lags behind a motion by its damping over k, which A does; L and T shape the way.
 """
 
 from typing import Any
@@ -15,11 +16,12 @@ from jaxtyping import Array, Float
 from roboopt._core import AnyArray, Frozen, Jittable, compiled
 from roboopt._errors import require
 from roboopt.dynamics import Multibody
-from roboopt.policies._linear import checked_finite, leading
+from roboopt.policies._joint_control import Aim
+from roboopt.policies._linear import checked_finite
 
 
 class SetpointShaping(Jittable):
-    """Positions or velocities to command, for observations [q, q̇, goal]."""
+    """Positions or velocities to command, for [q, q̇, goal] or [q, q̇, r, ṙ, r̈]."""
 
     lead: Float[Array, " joint"]
     """L: a share of what is left to go, [1/s] for velocities."""
@@ -27,6 +29,8 @@ class SetpointShaping(Jittable):
     """T [s], 1 for velocities."""
     droop: Float[Array, " joint"]
     """C [rad/(N·m) or m/N], by second for velocities."""
+    advance: Float[Array, " joint"]
+    """A [s], 1 for velocities: without effect for goals."""
     robot: Frozen[Multibody]
     interface: str = eqx.field(static=True)
 
@@ -37,6 +41,7 @@ class SetpointShaping(Jittable):
         lead: Any = 0.0,
         damping: Any = 0.0,
         droop: Any = 0.0,
+        advance: Any = 0.0,
         interface: str = "position",
     ):
         """Shape the setpoints of `robot`, by one number for all joints or one for each.
@@ -46,6 +51,7 @@ class SetpointShaping(Jittable):
             lead: L.
             damping: T.
             droop: C.
+            advance: A.
             interface: "position" or "velocity", what a setpoint is.
 
         Raises:
@@ -57,13 +63,16 @@ class SetpointShaping(Jittable):
         self.lead = joints + checked_finite("lead", lead)
         self.damping = joints + checked_finite("damping", damping)
         self.droop = joints + checked_finite("droop", droop)
+        self.advance = joints + checked_finite("advance", advance)
         self.robot, self.interface = Frozen(robot), interface
 
     @compiled
     def __call__(self, observation: Float[AnyArray, " obs"]) -> Float[Array, " act"]:
         """Return the setpoint of every joint."""
-        joints = self.lead.shape[0]
-        q, velocity, goal = jnp.split(leading(observation, 3 * joints), 3)
-        setpoint = self.lead * (goal - q) - self.damping * velocity
-        setpoint += self.droop * self.robot().gravity_effort(q)
-        return setpoint if self.interface == "velocity" else goal + setpoint
+        aim = Aim.of(observation, self.lead.shape[0])
+        behind, slower = aim.errors
+        shaped = self.lead * behind + self.damping * slower
+        shaped += self.advance * aim.desired_velocity
+        shaped += self.droop * self.robot().gravity_effort(aim.q)
+        first = aim.desired if self.interface == "position" else aim.desired_velocity
+        return first + shaped

@@ -237,12 +237,12 @@ def _first(
     if robot is not None and setpoints and full and not hasattr(inner, "upright"):
         lead = FIRST_LEAD[interface]
         first = SetpointShaping(robot, lead=lead, interface=interface)
-        return first, f"the goal as a {interface} setpoint, shaped", starts
+        return first, f"the reference as a {interface} setpoint, shaped", starts
     if interface != "torque":
         raise RobooptError(
             "`controller` must be given where `interface` is not torque: there is a "
-            "default only for setpoints of an arm that reaches its goals, got "
-            f"{interface}."
+            "default only for positions and velocities of arms with goals or "
+            f"trajectories, got {interface}."
         )
     if robot is not None and hasattr(inner, "upright"):
         return *named_controller("lqr", env, twin, task), starts

@@ -37,6 +37,36 @@ def test_setpoints_of_servos_are_shaped_to_the_task():
     assert environment["control_period"] == pytest.approx(1 / 60)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("interface", ["position", "velocity"])
+def test_setpoints_along_a_trajectory_are_shaped(interface):
+    time = np.linspace(0.0, 2.0, 41)
+    swing = 1 - np.cos(np.pi * time)
+    path = {"time": time, "shoulder": 0.3 * swing, "elbow": 0.4 * swing}
+    options = {**OPTIONS, "interface": interface}
+    options["drive"] = {**SERVO, "velocity_gain": 4.0}
+    arguments = {"steps": 6, "episodes": 2, "starts": 2, "processes": 0}
+    found = ro.tune("arm", reference=path, options=options, **arguments)
+    assert isinstance(found.controller.policy, ro.policies.SetpointShaping)
+    assert found.comparison is not None
+    before, after = found.comparison.rows[0].pybullet
+    assert after < 0.7 * before
+    assert max(found.comparison.gaps["after"].values()) < 1e-9
+
+
+def test_a_setpoint_is_the_reference_and_what_shapes_it():
+    # q* = r + L (r − q) + T (ṙ − q̇) + A ṙ at L = 2, T = 0.5, A = 0.1, C = 0.
+    seen = np.array([1.0, 2.0, 0.2, 0.4, 1.5, 2.5, 1.0, 2.0, 9.0, 9.0])
+    made = ro.policies.SetpointShaping(ROBOT, lead=2.0, damping=0.5, advance=0.1)
+    np.testing.assert_allclose(made(seen), [1.5 + 1.5, 2.5 + 2.0])
+    made = ro.policies.SetpointShaping(
+        ROBOT, lead=2.0, damping=0.5, advance=0.1, interface="velocity"
+    )
+    np.testing.assert_allclose(made(seen), [1.0 + 1.5, 2.0 + 2.0])
+    # Of a goal ṙ = 0.
+    np.testing.assert_allclose(made(seen[:6]), [1.0 - 0.1, 1.0 - 0.2])
+
+
 def test_there_is_no_default_controller_for_voltages():
     options = {"interface": "voltage", "drive": SERVO}
     with pytest.raises(ro.RobooptError, match="`controller` must be given"):
