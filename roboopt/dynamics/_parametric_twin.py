@@ -25,6 +25,7 @@ from roboopt.dynamics import _log_cholesky as cholesky
 from roboopt.dynamics import _parameters as parameters
 from roboopt.dynamics._delay_and_lag import delayed, lagged
 from roboopt.dynamics._friction import PARTS, rubbed
+from roboopt.dynamics._held import Path
 from roboopt.dynamics._multibody import Multibody
 from roboopt.dynamics._parameters import BODY_UNITS, GRAVITY_UNITS, quantity
 from roboopt.dynamics._twin import Twin, with_implicit_damping
@@ -241,6 +242,37 @@ class ParametricTwin(WrappedDynamics):
         if not self._free("effort"):
             return action
         return parts["effort_gain"] * action + parts["effort_offset"]
+
+    @property
+    def effort_axes(self) -> tuple[int, ...] | None:
+        """Return the actuated joints where an action is not their effort, else None."""
+        return self.inner.effort_axes
+
+    def first_memory(self) -> Any:
+        """Return the memory of a drive that has received no command yet."""
+        return self.inner.first_memory()
+
+    @compiled
+    def path(
+        self, state: Float[Array, " state"], action: Float[Array, " act"], memory: Any
+    ) -> Path:
+        """Return the state and the efforts of one step, a drive's memory included.
+
+        A delay is at most that of the twin before the fit.
+        """
+        parts = self._parts()
+        twin = self._twin(parts)
+        if twin.drive is not None and twin.drive.remembers:
+            drive = twin.drive
+            late = [n for n in ("lag", "delay") if getattr(drive, n) is not None]
+            drive = dataclasses.replace(drive, **{n: parts[n] for n in late})
+            twin = eqx.tree_at(lambda t: t.drive, twin, drive)
+        offset = parts["position_offset"] if self._free("position_offset") else 0.0
+        shift = jnp.concatenate(
+            [jnp.zeros(self.joints) + offset, jnp.zeros(self.joints)]
+        )
+        made = twin.path(state - shift, self._driven(parts, action), memory)
+        return made._replace(states=made.states + shift[None])
 
     @compiled
     def effort(self, action: Float[Array, " act"]) -> Float[Array, " joint"] | None:

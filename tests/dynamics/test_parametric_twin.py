@@ -7,7 +7,7 @@ from bullet_robots import ROBOTS, write_random_robot
 from derivatives import assert_derivatives
 from hand_robots import joint, link, write, write_pendulum, write_slider
 
-from roboopt import Twin, load_urdf
+from roboopt import Rollout, Twin, load_urdf
 from roboopt.dynamics import ParametricTwin, PositionMotors
 from roboopt.dynamics import _log_cholesky as cholesky
 
@@ -485,3 +485,24 @@ def test_coordinates_know_the_shape_they_came_from(pendulum):
         mass, np.asarray(pendulum.robot.inertias[-1])
     )
     np.testing.assert_array_equal(model.coordinates, [np.log(mass), *logs, *shears])
+
+
+def test_a_drive_in_a_rollout_has_efforts_and_a_memory(tmp_path):
+    drive = {"resistance": 2.0, "torque_constant": 0.1, "gear_ratio": 10.0}
+    drive |= {"supply_voltage": 12.0, "position_gain": 5.0, "delay": 0.15}
+    settings = {"interface": "position", "implicit_damping": True}
+    twin = pendulum_twin(tmp_path, drive=drive, **settings)
+    free = ("torque_constant", "position_gain", "delay", "damping")
+    model, starts = ParametricTwin(twin, free), jnp.array([[0.3, 0.8]])
+
+    @eqx.filter_jit
+    def run(dynamics):
+        policy = lambda observation: 0.4 - 0.1 * observation[1:]  # noqa: E731
+        return Rollout(dynamics, 12)(policy, starts)
+
+    expected, found = run(twin), run(model)
+    assert np.abs(expected.efforts).max() > 0.1
+    np.testing.assert_allclose(found.efforts, expected.efforts, rtol=1e-12)
+    np.testing.assert_allclose(found.observations, expected.observations, rtol=1e-12)
+    late = run(at(model, delay=0.05))
+    assert np.abs(late.efforts - expected.efforts).max() > 1e-3
