@@ -26,6 +26,7 @@ DURATION_S = 10.0
 RECORDING = "recording.npz"
 EFFORTS_HELP = "Columns of the efforts [N·m or N], of all joints or of --actuated."
 HELD_OUT_HELP = "Fraction at the end of each recording that is held out of the fit."
+HORIZON = "1 of commanded positions and velocities, else 0.4"
 THIRD = "every third of 3 or more recordings, else 0.25"
 PRIOR_HELP = (
     "Prior standard deviation of each parameter, relative to its size (to the whole of "
@@ -89,7 +90,9 @@ class Identify:
         None, "Cutoff frequency of the smoothing [Hz].", "from the spectrum"
     )
     prior: float = flag(0.5, PRIOR_HELP)
-    horizon: float = flag(0.4, "Time over which noisy motion is predicted [s].")
+    horizon: float | None = flag(
+        None, "Time over which noisy motion is predicted [s].", HORIZON
+    )
     steps: int = flag(100, "Steps of each fit, at most.")
     simulation: Simulation = Simulation()
     output: Output = Output()

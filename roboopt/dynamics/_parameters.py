@@ -69,7 +69,7 @@ NOT_NEGATIVE = (
 )
 FIXED_SPANS = {
     "effort_gain": 1.0,
-    "load_friction": 0.1,
+    "load_friction": 0.5,
     "rotor_inertia": 1e-6,
     "position_gain": 1.0,
     "velocity_gain": 0.1,

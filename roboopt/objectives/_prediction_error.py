@@ -20,6 +20,7 @@ from roboopt._errors import RobooptError, require_at_least
 from roboopt.data import Trajectory
 from roboopt.dynamics import Gaussian
 from roboopt.losses import L2, Loss, as_loss
+from roboopt.objectives._fitted_starts import errors_from_fitted_starts
 from roboopt.objectives._objective import ResidualObjective, Term
 from roboopt.objectives._prediction_windows import PredictionWindows
 from roboopt.objectives._scale import check_scale, root_mean_square, scaled, wrapped
@@ -46,6 +47,15 @@ class PredictionError(ResidualObjective):
     """Steps at the beginning of a trajectory that only feed an actuator's memory."""
     loss: Loss = eqx.field(converter=as_loss, default=L2())
     """A loss, "l1", "l2", "huber", or an elementwise function of the scaled error."""
+    fit_starts: bool = eqx.field(static=True, default=False)
+    """Whether a window begins at the state that explains it best, instead of at the
+    measured one, whose noise biases the fit. A `scale` is needed, and a window must
+    hold more measured numbers than its start: the residuals grow by the square root of
+    their number over their degrees of freedom, which keeps their variance."""
+    extrapolate: bool = eqx.field(static=True, default=False)
+    """Whether a recorded step is simulated twice, in steps of half the length the
+    second time, and extrapolated to steps of no length (Richardson). It takes an
+    `advance`, and is for what is not to depend on the length of a step."""
 
     def __check_init__(self):
         if self.horizon is not None:
@@ -107,12 +117,34 @@ class PredictionError(ResidualObjective):
     @compiled
     def _errors(self, model: Any, batch: Trajectory) -> tuple[Array, Array | None]:
         """Return the errors, and the variance of a Gaussian."""
-        windows = PredictionWindows.of(model, batch, self.horizon, self.lead)
+        windows = PredictionWindows.of(
+            model, batch, self.horizon, self.lead, extrapolate=self.extrapolate
+        )
+        if self.fit_starts:
+            self._check_starts(windows.states.shape)
+            made = errors_from_fitted_starts(windows, model, self.scale, self.wraps)
+            return made, None
         predicted, variance = windows.predict(model, windows.states[:, 0]), None
         if isinstance(predicted, Gaussian):
             predicted, variance = predicted.mean, predicted.variance
         return wrapped(predicted - windows.states[:, 1:], self.wraps), variance
 
+    def _check_starts(self, shape: tuple[int, ...]) -> None:
+        """Refuse to fit starts that windows of states of `shape` do not determine."""
+        if self.scale is None:
+            raise RobooptError("`scale` must be given with `fit_starts`, got None.")
+        if (shape[1] - 1) * shape[2] <= 2 * shape[2]:
+            raise RobooptError(
+                "`horizon` must be at least 3 steps with `fit_starts`, got "
+                f"{shape[1] - 1}."
+            )
+
     def _scaled(self, model: Any, batch: Trajectory) -> tuple[Array, Array | None]:
         error, variance = self._errors(model, batch)
-        return scaled(error, self.scale, source="PredictionError"), variance
+        error = scaled(error, self.scale, source="PredictionError")
+        if not self.fit_starts:
+            return error, variance
+        _, steps, size = error.shape
+        counted = jnp.sum(jnp.isfinite(jnp.asarray(self.scale)))
+        measured = steps * counted
+        return error * jnp.sqrt(measured / jnp.maximum(measured - size, 1)), None

@@ -55,10 +55,18 @@ class PredictionWindows(eqx.Module):
     """[s]"""
     substeps: int = eqx.field(static=True)
     """Simulation steps a recorded step; 0 for one of the dynamics' own steps."""
+    extrapolate: bool = eqx.field(static=True, default=False)
+    """Whether states are extrapolated to simulation steps of no length."""
 
     @classmethod
     def of(
-        cls, model: Any, batch: Trajectory, horizon: int | None, lead: int = 0
+        cls,
+        model: Any,
+        batch: Trajectory,
+        horizon: int | None,
+        lead: int = 0,
+        *,
+        extrapolate: bool = False,
     ) -> "PredictionWindows":
         """Cut consecutive windows of `horizon` steps, None for all after `lead`.
 
@@ -90,7 +98,8 @@ class PredictionWindows(eqx.Module):
             states=gather(observations[..., :size], nodes),
             actions=gather(commanded(model, actions, batch.time_step), nodes[:, :-1]),
             durations=gather(durations.astype(real), nodes[:, :-1]),
-            substeps=substeps,
+            substeps=max(substeps, 1) if extrapolate else substeps,
+            extrapolate=extrapolate,
         )
 
     def predict(self, model: Any, starts: Float[Array, "window state"]) -> Any:
@@ -99,23 +108,34 @@ class PredictionWindows(eqx.Module):
         A stochastic dynamics returns a `Gaussian` of arrays of this shape; its means
         are followed.
         """
-        return jax.vmap(lambda *window: self._predict_one(model, *window))(
+        return jax.vmap(lambda *window: self.predict_one(model, *window))(
             starts, self.actions, self.durations
         )
 
-    def _predict_one(
+    def predict_one(
         self, model: Any, start: Array, actions: Array, durations: Array
     ) -> Any:
+        """Return the states of one window, after each of its `actions`."""
+
         def step(state: Array, at: tuple[Array, Array]) -> tuple[Array, Any]:
             action, duration = at
             if not self.substeps:
                 after = model(state, action)
                 mean = after.mean if isinstance(after, Gaussian) else after
                 return mean.astype(start.dtype), after
-            part = duration / self.substeps
-            for _ in range(self.substeps):
-                state = model.advance(state, action, part).astype(start.dtype)
-            return state, state
+
+            def advanced(state: Array, steps: int) -> Array:
+                part = duration / steps
+
+                def once(state: Array, _: None) -> tuple[Array, None]:
+                    return model.advance(state, action, part).astype(start.dtype), None
+
+                return jax.lax.scan(once, state, length=steps)[0]
+
+            after = advanced(state, self.substeps)
+            if self.extrapolate:  # The error is of first order in the step.
+                after = 2 * advanced(state, 2 * self.substeps) - after
+            return after, after
 
         if actions.shape[0] == 1:
             after = step(start, (actions[0], durations[0]))[1]

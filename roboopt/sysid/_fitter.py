@@ -25,7 +25,7 @@ from roboopt.diagnose import (
     explain_residuals,
     identifiability,
 )
-from roboopt.dynamics import ParametricTwin
+from roboopt.dynamics import ParametricTwin, Twin
 from roboopt.objectives import InverseDynamicsError, Keyed, PredictionError, Prior
 from roboopt.optimize import Bound, Checkpoint, Fit, Result, least_squares
 from roboopt.sysid._condensed import Condensed, CondensedEffortError, is_condensable
@@ -35,6 +35,7 @@ from roboopt.sysid._preparation import common_length
 MIN_SCALE_SHARE = 1e-9  # of a signal: smaller residuals are rounding
 MEMORY_S = 0.2  # of actions that a lag or a delay is judged on
 MAX_SIMULATED_STEPS = 10_000  # of all windows whose motion is fitted
+MIN_FITTED_STEPS = 6  # of a window whose start is fitted
 NOISY_TOLERANCE = 1e-4  # of the loss: less is little beside the effect of the noise
 STOP_REASONS = {
     "tolerance": "no further improvement",
@@ -103,6 +104,10 @@ class Fitter:
     """The size of each coordinate, of which the prior is a share."""
     swings: bool = False
     """Whether no recording holds any effort: the robot swings freely."""
+    extrapolate: bool = False
+    """Whether motion is extrapolated to time steps of no length."""
+    begin: ParametricTwin | None = None
+    """Where fits without a beginning of their own begin; None for `start`."""
     step_counts: list[int] = field(default_factory=list)
     """Steps of each fit so far."""
     last: tuple[Any, Any] | None = None
@@ -148,7 +153,8 @@ class Fitter:
         tolerance: float = NOISY_TOLERANCE,
     ) -> Estimate:
         """Fit, weigh by the noise that is left, and fit again with the prior."""
-        first = self.start if begin is None else begin
+        own = self.start if self.begin is None else self.begin
+        first = own if begin is None else begin
         used = {kind: data[kind] for kind in parts}
         if weigh:
             first = self.fit_once(parts, used, first, tolerance=tolerance).model
@@ -275,7 +281,15 @@ class Fitter:
         size = _step_size(data, joints)
         scale = np.where(size > 0, size, max(size.max(), 1e-300))
         scale = np.concatenate([scale, np.full(joints, np.inf)])
-        return PredictionError(horizon=data.steps - lead, lead=lead, scale=scale)
+        steps = data.steps - lead
+        fitted = steps >= MIN_FITTED_STEPS
+        return PredictionError(
+            horizon=steps,
+            lead=lead,
+            scale=scale,
+            fit_starts=fitted,
+            extrapolate=self.extrapolate,
+        )
 
     def motion_windows(
         self, runs: Sequence[Trajectory], horizon: float | None = None
@@ -286,7 +300,8 @@ class Fitter:
         if horizon is None:
             return sliding_windows(runs, common_length(runs) - lead, lead=lead)
         shortest = min(run.steps for run in runs)
-        steps = max(1, min(round(horizon / step), shortest // 2))
+        steps = max(MIN_FITTED_STEPS, round(horizon / step))
+        steps = max(1, min(steps, shortest // 2))
         apart = -(-sum(run.steps for run in runs) // MAX_SIMULATED_STEPS)
         return sliding_windows(runs, steps + lead, stride=apart * steps)
 
@@ -297,7 +312,8 @@ def sizes(
     """Return the size of each coordinate: an error of it would matter.
 
     A joint's damping and friction may be as large as the efforts in the recordings,
-    where these say more than `ParametricTwin.spans`.
+    or as the motors can make where commands were recorded, where these say more than
+    `ParametricTwin.spans`.
     """
     spans = np.where(model.positive, 1.0, model.spans())
     if runs:
@@ -309,14 +325,25 @@ def sizes(
         effort, speed = np.zeros(joints), rms[1][joints : 2 * joints]
         effort[np.array(model.actuated, int)] = rms[0]
         moved = np.where(speed > 0, speed, np.inf)
+        if model.inner.effort_axes is not None:
+            effort[np.array(model.actuated, int)] = _largest_efforts(model.inner)
         felt = {"damping": effort / moved, "friction": effort, "effort_offset": effort}
-        felt = {} if model.inner.effort_axes is not None else felt
         for number, name in enumerate(model.names):
             what, _, where = name.partition(" = ")[0].removesuffix("]").partition("[")
             if what in felt:
                 joint = model.robot.joint_names.index(where)
                 spans[number] = max(spans[number], felt[what][joint])
     return np.where(model.positive, 1.0, np.maximum(np.abs(model.coordinates), spans))
+
+
+def _largest_efforts(twin: Twin) -> np.ndarray:
+    """Return the largest effort of each motor, 0 where it is not known."""
+    efforts, drive = np.asarray(twin.effort_limits, float), twin.drive
+    if drive is not None and drive.resistance is not None:
+        volts = np.inf if drive.supply_voltage is None else drive.supply_voltage
+        stall = drive.gear_ratio * drive.torque_constant * volts / drive.resistance
+        efforts = np.minimum(efforts, np.asarray(stall))
+    return np.where(np.isfinite(efforts), efforts, 0.0)
 
 
 def effort_windows(runs: Sequence[Trajectory]) -> Trajectory:

@@ -28,7 +28,12 @@ from roboopt.sysid._fitter import (
 from roboopt.sysid._forecast import forecasts
 from roboopt.sysid._friction_velocity import with_friction_velocity
 from roboopt.sysid._noise import cutoff_frequency, noise_share
-from roboopt.sysid._preparation import smoothed, steps_as_simulated, thinned
+from roboopt.sysid._preparation import (
+    EDGE_PERIODS,
+    smoothed,
+    steps_as_simulated,
+    thinned,
+)
 
 MIN_NOISE_SHARE = 1e-4  # of a step's motion: below, recordings are clean
 MAX_UNEXPLAINED_SHARE = 0.5  # of the efforts, in a fit of clean recordings
@@ -40,6 +45,7 @@ MAX_CUTOFF_SAMPLES = 4000  # to choose a cutoff by
 MAX_STEP_RATE = 0.4  # frequency that steps of a simulation show, over their own
 MAX_NOISE_RATIO = 1.5  # of what a fit of the efforts leaves to their noise
 CLEAN_TOLERANCE = 1e-10
+MOTION_TOLERANCE = 1e-6  # a move by a standard error changes N samples' loss by 1/N
 BETTER_RATIO = 0.9  # of another fit's forecast error
 
 
@@ -114,10 +120,16 @@ def fit_noisy(
 
     def simulated(recorded: Sequence[Trajectory]) -> list[Trajectory]:
         """Return the recordings in steps of a simulation, with efforts as they were."""
-        below = min(finest, MAX_STEP_RATE / (every * step)) if every > 1 else finest
         return thinned(smoothed(recorded, below, efforts=False), every)
 
+    highest = MAX_STEP_RATE / (every * step)
+    below = min(finest, highest) if every > 1 else finest
     shown = simulated(runs)
+    # The motion is fitted as it was recorded, but for what the steps cannot show.
+    settings = {"efforts": False, "edge": EDGE_PERIODS / below, "positions": every > 1}
+    moved = thinned(
+        smoothed(runs, max(below, highest) if every > 1 else below, **settings), every
+    )
     by_motion = fitter.passive and error != "effort"
     if cutoff is None and by_motion:
         cutoff = noise_begins
@@ -128,7 +140,7 @@ def fit_noisy(
     noise = np.sqrt(np.mean(np.concatenate([_fast(run, cutoff) for run in runs]), 0))
     prepared, judge = smoothed(runs, cutoff), None
     fitted = functools.partial(
-        fit, fitter, prepared, shown, noise, error, cutoff, horizon
+        fit, fitter, prepared, shown, moved, noise, error, cutoff, horizon
     )
     found, start = fitted(), fitter.start
     if not fitter.passive:
@@ -172,14 +184,16 @@ def _fit_motion_first(
     fitter: Fitter,
     runs: Sequence[Trajectory],
     shown: Sequence[Trajectory],
+    moved: Sequence[Trajectory],
     noise: np.ndarray,
     error: str,
     cutoff: float,
     horizon: float,
 ) -> Estimate:
     """Fit the motion, then with "both" the efforts of the driven joints too."""
-    data = {"motion": fitter.motion_windows(shown, horizon)}
-    by_motion = fitter.fit({"motion": fitter.motion_error(data["motion"])}, data)
+    data = {"motion": fitter.motion_windows(moved, horizon)}
+    parts = {"motion": fitter.motion_error(data["motion"])}
+    by_motion = fitter.fit(parts, data, tolerance=MOTION_TOLERANCE)
     if error != "both":
         return by_motion
     data["effort"] = effort_windows(runs)
@@ -193,6 +207,7 @@ def _fit_efforts_first(
     fitter: Fitter,
     runs: Sequence[Trajectory],
     shown: Sequence[Trajectory],
+    moved: Sequence[Trajectory],
     noise: np.ndarray,
     error: str,
     cutoff: float,
@@ -209,7 +224,7 @@ def _fit_efforts_first(
     explained = np.all(left <= MAX_NOISE_RATIO * noise)
     if error == "effort" or (error == "auto" and explained):
         return by_effort
-    data["motion"] = fitter.motion_windows(shown, horizon)
+    data["motion"] = fitter.motion_windows(moved, horizon)
     motion = fitter.motion_error(data["motion"])
     motion = weighted(motion, by_effort.model, data["motion"])
     by_motion = fitter.fit({"motion": motion}, data, begin=by_effort.model)

@@ -32,10 +32,13 @@ from roboopt.sysid._recordings import (
     simulated_step,
     split,
 )
+from roboopt.sysid._refinement import finer_step, with_time_step
 from roboopt.sysid._result import IdentifyResult, Source
 from roboopt.sysid._robot import FREE, KnownRobot
 from roboopt.urdf.drive import as_drive
 
+HORIZONS_S = {True: 1.0, False: 0.4}  # by whether a drive's loop holds the motion
+MAX_REFINEMENTS = 2  # of the time step
 ERRORS = ("auto", "motion", "effort", "both")
 
 Recordings = Trajectory | str | PathLike | Sequence[Trajectory | str | PathLike]
@@ -53,7 +56,7 @@ def identify(
     actuated: Sequence[str | int] | None = None,
     columns: Columns | None = None,
     cutoff: float | None = None,
-    horizon: float = 0.4,
+    horizon: float | None = None,
     prior: float | None = 0.5,
     steps: int = 100,
     options: Mapping[str, Any] | None = None,
@@ -91,12 +94,17 @@ def identify(
         time_step: step of the simulation [s]; if None, the twin's, or the recordings',
             which is divided until it is at most 1/240 s unless a simulation without
             noise made the recordings; shorter ones of noisy recordings are joined.
+            With a `drive` it is at most 1/1000 s, and noisy motion is extrapolated to
+            steps of no length (Richardson), from steps so short that the error of that
+            biases no estimate by much of its standard error.
         actuated: names or numbers of the joints that the recorded actions drive; if
             None, the twin's or the environment's, or all.
         columns: columns of tables; recognized by their names if None.
         cutoff: frequency [Hz] above which recordings are smoothed; if None, chosen by
             spectrum and forecasts, and no smoothing of clean recordings.
-        horizon: time over which noisy motion is predicted [s].
+        horizon: time over which noisy motion is predicted [s], from a start that is
+            fitted; if None, 1 s where drives follow positions or velocities, whose loop
+            keeps a prediction from diverging, and else 0.4 s.
         prior: standard deviation of each parameter before the fit, relative to its
             size (`ParametricTwin.spans`), such as the whole of a mass; of a damping, a
             friction or an offset relative to the recorded efforts, if that is more;
@@ -167,14 +175,29 @@ def identify(
         plain = commanded or are_clean(runs, twin)
         free = FREE if plain else (*FREE, "effort_offset")
     start = ParametricTwin(twin, free, ties=ties)
+    if horizon is None:
+        horizon = HORIZONS_S[twin.interface in ("position", "velocity")]
     findings = _findings(read, known, commanded)
     if checkpoint is not None and not isinstance(checkpoint, Checkpoint):
         checkpoint = Checkpoint(checkpoint)
     swings = not any(np.any(run.actions) for run in (*runs, *tests))
     settings = {"spans": sizes(start, runs), "swings": swings}
+    settings["extrapolate"] = commanded and time_step is None and known.twin is None
     fitter = Fitter(start, prior, steps, progress, checkpoint, **settings)
     say("fitting", progress)
     found, interrupted = _fit(fitter, runs, tests, error, cutoff, horizon)
+    for _ in range(MAX_REFINEMENTS if fitter.extrapolate else 0):
+        # A clean recording is fitted from sample to sample.
+        if interrupted or found.cutoff is None:
+            break
+        step = finer_step(found)
+        if step >= found.model.time_step:
+            break
+        say(f"time step: {1000 * step:.3g} ms, for the accuracy of the data", progress)
+        fitter.start = start = with_time_step(start, step)
+        fitter.begin = with_time_step(found.model, step)
+        twin = start.inner
+        found, interrupted = _fit(fitter, runs, tests, error, cutoff, horizon)
     true_values = None
     if truth is not None:
         real = eqx.tree_at(lambda t: t.robot, twin, truth)
@@ -258,7 +281,8 @@ def _twin(
 ) -> Twin:
     if known.twin is None:
         joints = tuple(range(len(known.robot.joint_names)))
-        step = simulated_step(recordings, len(joints))
+        has_drive = drive is not None
+        step = simulated_step(recordings, len(joints), has_drive=has_drive)
         implicit = known.implicit_damping
         return Twin(
             known.robot,
@@ -304,7 +328,7 @@ def _findings(
 def _check(
     error: str,
     cutoff: float | None,
-    horizon: float,
+    horizon: float | None,
     prior: float | None,
     held_out: Any,
 ) -> None:

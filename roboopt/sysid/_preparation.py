@@ -35,6 +35,7 @@ def smoothed(
     *,
     edge: float | None = None,
     efforts: bool = True,
+    positions: bool = True,
 ) -> list[Trajectory]:
     """Return the runs smoothed, without the ends that the filter disturbs.
 
@@ -42,14 +43,17 @@ def smoothed(
     own q' = q + Δt q̇' no error of a fit is the integrator's. (A driver's velocities are
     such differences too, filtered once more and so later.) At either end `edge` [s] is
     left out, but never more than a quarter of a run. An equation of motion needs
-    smoothed efforts too, a simulation needs them as they were.
+    smoothed efforts too, a simulation needs them as they were, and an error of the
+    positions needs those as they were too: a filter blunts the motion.
     """
     edge = EDGE_PERIODS / cutoff if edge is None else edge
     result = []
     for run in runs:
         made = smooth(run, cutoff)
         q = np.asarray(made.observations)[:, : made.observations.shape[-1] // 2]
-        observations = np.hstack([q[1:], np.diff(q, axis=0) / run.time_step])
+        rates = np.diff(q, axis=0) / run.time_step
+        q = q if positions else np.asarray(run.observations)[:, : q.shape[1]]
+        observations = np.hstack([q[1:], rates])
         actions = np.asarray((made if efforts else run).actions)[1:]
         steps = len(actions)
         out = min(int(np.ceil(edge / run.time_step)), (steps - 2) // 4)

@@ -23,6 +23,7 @@ from roboopt.data import (
 from roboopt.sysid._noise import noise_share
 
 MIN_SIMULATED_STEP_S, MAX_SIMULATED_STEP_S = 1 / 500, 1 / 240
+DRIVE_STEP_S = 1 / 1000  # of a motor and its firmware, which are faster than links
 ROUNDING = 1e-6  # of a step
 MAX_SIMULATED_NOISE = 1e-3  # over the motion in a step
 PRINTED = 1e-4  # of the largest motion in a step: numbers of a table have few digits
@@ -130,14 +131,16 @@ def moves_by_next_velocity(run: Trajectory, joints: int, tolerance: float) -> bo
     return bool(most > 0 and gap <= tolerance * most)
 
 
-def simulated_step(recordings: Sequence[Recording], joints: int) -> float:
+def simulated_step(
+    recordings: Sequence[Recording], joints: int, *, has_drive: bool = False
+) -> float:
     """Return the step of the twin [s]: the recorded one, or a fraction or multiple.
 
     A real robot is simulated in steps of at most 1/240 s, and of at least 1/500 s where
-    samples are closer. Recordings without noise whose positions move by the next
-    velocity are of a simulation in steps of their own, which other steps would not
-    reproduce. (The driver of a real robot may report differences of positions as
-    velocities, but its positions have noise.)
+    samples are closer; one with a drive in steps of about 1/1000 s. Recordings without
+    noise whose positions move by the next velocity are of a simulation in steps of
+    their own, which other steps would not reproduce. (The driver of a real robot may
+    report differences of positions as velocities, but its positions have noise.)
     """
     step = float(np.median([one.run.time_step for one in recordings]))
     runs = [one.run for one in recordings]
@@ -145,9 +148,11 @@ def simulated_step(recordings: Sequence[Recording], joints: int) -> float:
     simulated = all(moves_by_next_velocity(run, joints, PRINTED) for run in runs)
     if simulated and max(noise) < MAX_SIMULATED_NOISE:
         return step
-    if step < MIN_SIMULATED_STEP_S * (1 - ROUNDING):
-        return step * max(1, math.floor(MAX_SIMULATED_STEP_S / step + ROUNDING))
-    return step / max(1, math.ceil(step / MAX_SIMULATED_STEP_S - ROUNDING))
+    least = DRIVE_STEP_S if has_drive else MIN_SIMULATED_STEP_S
+    most = DRIVE_STEP_S if has_drive else MAX_SIMULATED_STEP_S
+    if step < least * (1 - ROUNDING):
+        return step * max(1, math.floor(most / step + ROUNDING))
+    return step / max(1, math.ceil(step / most - ROUNDING))
 
 
 def split(recordings: Sequence[Recording], share: float | None) -> Split:

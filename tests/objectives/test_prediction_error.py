@@ -334,3 +334,57 @@ def test_another_step_needs_a_dynamics_that_can_take_it():
 
     with pytest.raises(ValueError, match=r"`advance.*\(0.2 s\) are not its own \(0.1"):
         PredictionError()(Fixed(jnp.array(2.0)), recording(1, 2, time_step=0.2))
+
+
+def test_windows_begin_where_they_fit_best():
+    # At k = 1 the predictions of a start s are s, s, s, s; the best start for 2, 4, 8,
+    # 16 is their mean, 7.5, and the errors are 5.5, 3.5, −0.5, −8.5.
+    error = PredictionError(scale=ONE, fit_starts=True)
+    for start in (1.0, -40.0):
+        batch = recording(start, 2, 4, 8, 16)
+        errors = error.errors(factor(1.0), batch)[0, :, 0]
+        np.testing.assert_allclose(errors, [5.5, 3.5, -0.5, -8.5], rtol=1e-8)
+    # One of four degrees of freedom is the start's: r = e √(4/3).
+    residuals = error.residuals(factor(1.0), batch)[0, :, 0]
+    np.testing.assert_allclose(residuals, np.sqrt(4 / 3) * errors, rtol=1e-12)
+    np.testing.assert_allclose(error.errors(factor(2.0), DOUBLING), 0, atol=1e-8)
+
+
+def test_the_derivative_is_that_of_the_best_start():
+    error = PredictionError(scale=ONE, fit_starts=True, horizon=4)
+    batch = recording(1.3, 2.2, 4.1, 7.7, 16.4, 30.0, 61.0, 118.0, 250.0)
+    assert_derivatives(lambda k: error(Factor(k), batch), (jnp.array(1.9),), order=1)
+
+
+def test_noise_of_the_start_biases_no_fit_that_fits_it():
+    # s₀ = 1 is measured as 1.1: one factor explains the other states, if s₀ is free.
+    batch = recording(1.1, 2, 4, 8, 16)
+    slope = jax.grad(lambda k, error: error(Factor(k), batch))
+    biased = slope(jnp.array(2.0), PredictionError(scale=ONE))
+    free = slope(jnp.array(2.0), PredictionError(scale=ONE, fit_starts=True))
+    assert abs(biased) > 1.0 and abs(free) < 1e-6
+
+
+def test_extrapolated_steps_have_an_error_of_second_order():
+    # ṡ = −s from 1: after 0.5 s e^−0.5.
+    batch = recording(1.0, np.exp(-0.5), time_step=0.5)
+    sizes = []
+    for step in (0.1, 0.05):
+        model = Flow(jnp.array(-1.0), step)
+        plain = PredictionError(scale=ONE).errors(model, batch)
+        fine = PredictionError(scale=ONE, extrapolate=True).errors(model, batch)
+        sizes.append((abs(float(plain[0, 0, 0])), abs(float(fine[0, 0, 0]))))
+    (one, two), (half, quarter) = sizes
+    assert one / half == pytest.approx(2, rel=0.1)
+    assert two / quarter == pytest.approx(4, rel=0.2)
+    assert two < 0.05 * one
+
+
+def test_starts_that_a_window_does_not_show_are_refused():
+    for settings, match in (
+        ({}, "`scale`"),
+        ({"scale": ONE, "horizon": 2}, "`horizon`"),
+    ):
+        error = PredictionError(fit_starts=True, **settings)
+        with pytest.raises(RobooptError, match=match):
+            error.residuals(factor(1.0), DOUBLING)

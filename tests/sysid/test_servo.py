@@ -86,13 +86,12 @@ def test_a_noisy_log_gives_them_within_their_intervals_by_the_command(
     (folder,) = (tmp_path / "runs").iterdir()
     report = ro.load(folder).identifiability
     assert report is not None
-    rows = zip(report.names, report.lower, report.upper, report.verdicts, strict=True)
-    found = {n.partition("[")[0]: x for n, *x, v in rows if v == "identified"}
-    assert len(found) >= 4
-    for name, (low, high) in found.items():
-        # 95 % of intervals hold the truth; twice as wide, nearly all do.
-        slack = 0.5 * (high - low)
-        assert low - slack < TRUTH[name] < high + slack, (name, low, high)
+    assert set(report.verdicts) == {"identified"}
+    for name, low, high in zip(report.names, report.lower, report.upper, strict=True):
+        # 95 % of intervals hold the truth; half as wide again, 99.7 % do.
+        slack, truth = 0.25 * (high - low), TRUTH[name.partition("[")[0]]
+        assert low - slack < truth < high + slack, (name, low, high)
+        assert high - low < 0.15 * truth
 
 
 def test_a_command_is_no_effort(pendulum):
