@@ -57,17 +57,35 @@ def read_joints(
             notes.add("joints with a <limit> of zeros, which count as unlimited", name)
             joints[name] = joints[name]._replace(lower=None, upper=None)
     held = dict(locked)
-    for name, position in locked.items():
-        joint = joints[name]
-        if joint.kind != FIXED and _is_beyond(elements[name], joint, position):
-            kind = "joints that are locked outside of their limits"
-            notes.add(kind, f"{name} at {position:g}")
     for name, joint in joints.items():
         if joint.lower is not None and joint.lower == joint.upper and not joint.mimic:
             held.setdefault(name, joint.lower)
             notes.add("joints with equal limits, which are fixed there", name)
     followed = {name: _followed(j, joints, held) for name, j in joints.items()}
+    for name, position in locked.items():
+        _judge_lock(elements[name], position, joints, followed, held, notes)
     return [_settled(j, followed[j.name], held, joints, notes) for j in joints.values()]
+
+
+def _judge_lock(
+    element: Element,
+    position: float,
+    joints: Mapping[str, Joint],
+    followed: Mapping[str, Mimic | None],
+    held: Mapping[str, float],
+    notes: Notes,
+) -> None:
+    """Note a lock that the joint's limits or its `<mimic>` contradict."""
+    joint, mimic = joints[str(element.get("name"))], element.find("mimic")
+    if joint.kind != FIXED and _is_beyond(element, joint, position):
+        kind = "joints that are locked outside of their limits"
+        notes.add(kind, f"{joint.name} at {position:g}")
+    leader = str(mimic.get("joint")) if mimic is not None else ""
+    follows = followed.get(leader)
+    first = follows.joint if follows else leader
+    if first in joints and first not in held and joints[first].kind != FIXED:
+        kind = "joints that are locked, while the joint that they follow moves"
+        notes.add(kind, f"{joint.name} of {first}")
 
 
 def _is_beyond(element: Element, joint: Joint, position: float) -> bool:

@@ -182,7 +182,9 @@ def _with_efforts(joints: tuple[Joint, ...], given: Any) -> tuple[Joint, ...]:
         names = list(given)
     limits = floats("effort_limits", [*given.values()] if by_name else given)
     if by_name and not (limits > 0).all():
-        raise RobooptError(f"`effort_limits` must be positive, got {dict(given)}.")
+        raise RobooptError(
+            f"`effort_limits` must be positive for the joints {names}, got {given}."
+        )
     if limits.shape not in ((), (len(names),)) or not (limits > 0).all():
         raise RobooptError(
             f"`effort_limits` must hold one positive number, or one for each of the "

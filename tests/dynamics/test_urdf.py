@@ -56,7 +56,8 @@ def test_the_second_finger_of_the_panda_follows_or_is_locked():
     assert len(panda.joint_names) == 8 and len(panda.moving) == 9
     body = Body(ROBOTS["panda"])
     loaded = load_bullet(body.client, body.body)
-    locked = load_urdf(ROBOTS["panda"], locked={"panda_finger_joint2": 0.01})
+    with pytest.warns(UserWarning, match="follow moves .1.: panda_finger_joint2 of p"):
+        locked = load_urdf(ROBOTS["panda"], locked={"panda_finger_joint2": 0.01})
     q = jnp.linspace(-1, 1, 8)
     for robot, finger in ((panda, q[7]), (locked, jnp.array(0.01))):
         assert len(robot.joint_names) == 8
