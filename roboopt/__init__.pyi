@@ -4,6 +4,7 @@ from . import dynamics as dynamics
 from . import export as export
 from . import gradients as gradients
 from . import imitation as imitation
+from . import loggers as loggers
 from . import losses as losses
 from . import networks as networks
 from . import objectives as objectives

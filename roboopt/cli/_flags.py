@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
 from roboopt._errors import RobooptError, require
+from roboopt.loggers import LOGGERS
 
 KINDS: dict[type, tuple[str, str]] = {
     bool: ("BOOL", "True or False"),
@@ -94,6 +95,12 @@ class Output:
         "files of that run are touched.",
     )
     no_video: bool = flag(False, "Write the report without a video.")
+    log: str | None = flag(
+        None,
+        "Where every step's numbers go while it runs: event files or log.jsonl in the "
+        "run's folder, or the service.",
+        choices=tuple(LOGGERS),
+    )
     resume: Path | None = flag(
         None,
         "Folder of a run that was interrupted or killed, to continue from its "

@@ -5,6 +5,7 @@ import platform
 import tempfile
 import warnings
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ REPORT = "report.html"
 def run(
     command: Any,
     name: str,
-    verb: Callable[[Path], VerbResult],
+    verb: Callable[[Path, Any], VerbResult],
     *,
     record: Mapping[str, Any] | None = None,
 ) -> int:
@@ -42,7 +43,8 @@ def run(
     Args:
         command: the parsed flags, with a field `output`.
         name: of the run's folder, where the user gives none.
-        verb: runs the verb, given the folder for files that it writes on the way.
+        verb: runs the verb, given the folder for files that it writes on the way, and
+            what is told of every step, or None.
         record: further entries of settings.json.
 
     Returns:
@@ -60,7 +62,8 @@ def run(
             with cleaned_up(folder.discard):
                 # With these and a checkpoint, a run that is killed can be resumed.
                 write_json(folder.work / SETTINGS, flags_of(command))
-                result = verb(folder.work)
+                with _logger(output.log, folder.work) as log:
+                    result = verb(folder.work, log)
         except BaseException:
             if folder.discard():
                 say(how_to_resume(command, os.path.relpath(folder.path)))
@@ -79,6 +82,15 @@ def run(
         finally:
             with shielded():
                 _publish(folder)
+
+
+def _logger(name: str | None, folder: Path) -> AbstractContextManager[Any]:
+    """Return the logger of `--log`, which writes into the run's folder if it writes."""
+    if name is None:
+        return nullcontext()
+    from roboopt.loggers import LOGGERS
+
+    return LOGGERS[name].for_run(folder)
 
 
 def _reported(command: Any, result: VerbResult, folder: RunFolder) -> int:

@@ -22,7 +22,7 @@ SETTINGS = "settings.json"  # its presence marks the folder of a run
 CHECKPOINT = "checkpoint.npz"  # of a run that can be resumed
 EARLIER = "checkpoint.[0-9].npz"
 PARTIAL = ".partial"
-RESUMED = ("checkpoint*.npz", "returns.csv", SETTINGS)
+RESUMED = ("checkpoint*.npz", "returns.csv", "log.jsonl", "events.*", SETTINGS)
 """Files that a run goes on from."""
 POLICIES = ("controller.npz", "policy.npz")
 

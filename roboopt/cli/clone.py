@@ -151,8 +151,8 @@ class Clone:
         if self.demonstrator is not None:
             arguments["demonstrator"], _ = demonstrator(None, self.demonstrator)
 
-        def clone(work: Path) -> Any:
+        def clone(work: Path, log: Any) -> Any:
             kept = work / CHECKPOINT
-            return imitation.clone(**arguments, progress=True, checkpoint=kept)
+            return imitation.clone(**arguments, progress=True, checkpoint=kept, log=log)
 
         return run(self, name, clone)

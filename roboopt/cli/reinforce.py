@@ -145,7 +145,7 @@ class Reinforce:
         name = f"{label(self.env, self.option)}-reinforce"
         return run(self, name, self._learn)
 
-    def _learn(self, folder: Path) -> Any:
+    def _learn(self, folder: Path, log: Any) -> Any:
         import roboopt as ro
         from roboopt.cli._policies import saved
 
@@ -162,7 +162,8 @@ class Reinforce:
             options=keywords_of(self.option) | self.simulation.options(),
             progress=True,
             checkpoint=folder / CHECKPOINT,
-            log=folder / RETURNS,
+            log=log,
+            returns_file=folder / RETURNS,
             workers=cluster(self.ray),
             **{name: getattr(self, name) for name in PASSED},
             **{name: x for name, x in network.items() if x not in (None, ())},

@@ -104,10 +104,11 @@ class Tune:
         return run(
             self,
             tuning.run_name(*names),
-            lambda work: tuning.tune(
+            lambda work, log: tuning.tune(
                 **arguments,
                 options=self.simulation.options(),
                 progress=True,
                 checkpoint=work / CHECKPOINT,
+                log=log,
             ),
         )

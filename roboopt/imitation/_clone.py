@@ -20,6 +20,7 @@ from roboopt.imitation._clone_result import INTERRUPTED, CloneResult
 from roboopt.imitation._clone_training import Training
 from roboopt.imitation._demonstration_set import DemonstrationSet
 from roboopt.imitation._past_choice import trained
+from roboopt.optimize import Log
 from roboopt.report import progress_bar
 from roboopt.rollouts import (
     EVALUATION_SEED_OFFSET,
@@ -72,6 +73,7 @@ def clone(
     processes: int = 0,
     workers: Ray | None = None,
     progress: bool = False,
+    log: Log | None = None,
     checkpoint: str | PathLike | None = None,
 ) -> CloneResult:
     """Clone behavior from demonstrations, and let the clone do the task.
@@ -132,6 +134,8 @@ def clone(
         processes: worker processes of the evaluation; 0 runs it in this process.
         workers: a cluster for the evaluation, `rollouts.Ray()`, in their place.
         progress: whether to show progress bars.
+        log: `log(step, metrics)`, told the numbers of every step by name, as in
+            `minimize`; such as `ro.loggers.TensorBoard`.
         checkpoint: file for the state of the training, written every ten seconds and at
             the end. If the file exists, the training continues from it, to the same
             policy as without the interruption, and for more `steps` if they are more
@@ -222,6 +226,7 @@ def clone(
             weight_decay=weight_decay,
             dropout=dropout,
             progress=progress,
+            log=log,
         )
         acting = training.acting(result.model)
         actors = {} if demonstrator is None else {"demonstrator": demonstrator}

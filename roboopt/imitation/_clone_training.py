@@ -28,7 +28,7 @@ from roboopt.imitation._policy_kinds import (
 from roboopt.imitation._selection import Selection
 from roboopt.losses import FlowMatching, flow_batches
 from roboopt.objectives import ActionMismatch
-from roboopt.optimize import Result, adam, minimize
+from roboopt.optimize import Log, Result, adam, minimize
 from roboopt.policies import SampleActions
 
 DAGGER_SEED_OFFSET = 2_000_003
@@ -253,6 +253,7 @@ class Training:
         weight_decay: float = 0.0,
         dropout: float = 0.0,
         progress: bool = False,
+        log: Log | None = None,
         checkpoint: Any = None,
     ) -> Result:
         """Descend on the mismatch, and return the best policy on validation samples.
@@ -289,6 +290,7 @@ class Training:
             seconds=seconds,
             seed=self.seed,
             progress=progress,
+            log=log,
             checkpoint=checkpoint,
         )
         require_a_step(result, seconds)

@@ -15,7 +15,7 @@ from roboopt._interrupt import ending
 from roboopt.imitation._baselines import PERSISTENCE, baseline_errors
 from roboopt.imitation._clone_training import Training
 from roboopt.imitation._demonstration_set import DemonstrationSet
-from roboopt.optimize import Checkpoint, Result
+from roboopt.optimize import Checkpoint, Log, OneLog, Result
 
 PAST_ACTIONS = 3  # tell a velocity from tremor
 MAX_SHARE = 0.9  # of the error of copying, above which it counts as no better
@@ -29,6 +29,7 @@ def trained(
     past_actions: int | None,
     seconds: float,
     checkpoint: str | PathLike | None,
+    log: Log | None = None,
     **budget: Any,
 ) -> tuple[Training, Result]:
     """Return the training and its result.
@@ -39,15 +40,17 @@ def trained(
         past_actions: how many it sees; if None, three if it needs them.
         seconds: time limit of all training [s].
         checkpoint: file for its state.
+        log: told the steps of all training.
         **budget: of `Training.run`.
     """
     kept = None if checkpoint is None else Checkpoint(checkpoint)
-    began = time.perf_counter()
+    began, told = time.perf_counter(), OneLog(log)
 
     def run(past: int, name: str, seconds: float) -> tuple[Training, Result, float]:
         training = build(past)
         part = None if kept is None else kept.part(name)
-        result = training.run(seconds=seconds, checkpoint=part, **budget)
+        settings = {"seconds": seconds, "checkpoint": part, "log": told.of_next}
+        result = training.run(**settings, **budget)
         return training, *training.selected(result)
 
     training, result, error = run(past_actions or 0, "", seconds)

@@ -17,3 +17,5 @@ from roboopt.optimize._result import Result as Result
 from roboopt.optimize._result import Status as Status
 from roboopt.optimize._sources import Block as Block
 from roboopt.optimize._sources import Source as Source
+from roboopt.optimize._step_log import Log as Log
+from roboopt.optimize._step_log import OneLog as OneLog

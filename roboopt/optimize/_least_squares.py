@@ -30,6 +30,7 @@ from roboopt.optimize._checkpoint import Part, Records, as_part
 from roboopt.optimize._fit import Fit
 from roboopt.optimize._identity import fit_identity
 from roboopt.optimize._result import Result, Status, check_budget, stop_message
+from roboopt.optimize._step_log import Log, StepLog
 
 INITIAL_DAMPING = 1e-4
 MIN_DAMPING, MAX_DAMPING = 1e-16, 1e16
@@ -52,6 +53,7 @@ def least_squares(
     tolerance: float = 1e-10,
     seconds: float = math.inf,
     callback: Callable[[Status], Any] | None = None,
+    log: Log | None = None,
     progress: bool = False,
     checkpoint: str | PathLike | Part | None = None,
 ) -> Result:
@@ -73,6 +75,7 @@ def least_squares(
             this fraction.
         seconds: stop after this time [s], compilation included.
         callback: called with a `Status` after each step; stops if it returns True.
+        log: `log(step, metrics)`, told the "loss" of every step.
         progress: whether to show a progress bar.
         checkpoint: file for the state of the fit, as in `minimize`.
 
@@ -89,6 +92,7 @@ def least_squares(
     """
     began = time.perf_counter()
     check_budget(steps, tolerance, seconds)
+    told = StepLog(log)
     fit, part = Fit.of(objective, model, data, trainable=trainable), as_part(checkpoint)
     limits = fit.limits(bounds, model)
     search = _Search(fit, *limits, tolerance)
@@ -101,6 +105,8 @@ def least_squares(
             search.restore(found.state)
             losses = found.records["history"]["loss"].tolist()
             reason = "tolerance" if search.converged else "steps"
+    if len(losses) == 1:
+        told.tell(0, {"loss": np.array(losses)})
     with progress_line(steps, progress) as show, shielded():
         try:
             while reason == "steps" and len(losses) <= steps:
@@ -114,10 +120,11 @@ def least_squares(
                 spent = time.perf_counter() - began
                 if part is not None and part.is_due():
                     part.write(*search.checkpoint(losses))
-                show(step, f"step {step} of {steps}: loss {loss:.6g}")
                 status = Status(step, loss, loss, search.model, spent)
+                show(step, f"step {step} of {steps}: loss {loss:.6g}")
                 with exposed():
                     stopped = callback is not None and callback(status) is True
+                    told.tell(step, {"loss": np.array([loss])})
                 if stopped:
                     reason = "callback"
                 elif search.converged:

@@ -35,6 +35,7 @@ from roboopt.optimize._result import Result, Status, check_budget
 from roboopt.optimize._run import Run
 from roboopt.optimize._sources import FullBatch, as_source
 from roboopt.optimize._start import begin
+from roboopt.optimize._step_log import Log, StepLog
 from roboopt.optimize._validation import Validation
 
 TOLERANCE = 1e-6
@@ -62,6 +63,7 @@ def minimize(
     seconds: float = math.inf,
     seed: int = 0,
     callback: Callable[[Status], Any] | None = None,
+    log: Log | None = None,
     progress: bool = False,
     checkpoint: str | PathLike | Part | None = None,
     devices: Sequence[Any] | None = None,
@@ -109,6 +111,8 @@ def minimize(
         callback: called with a `Status` about ten times per second; stops if it returns
             True. If it has the methods `state()` and `restore(state)` of a `Source`,
             checkpoints hold its state too.
+        log: `log(step, metrics)`, told the numbers of every step, by name: "loss", the
+            terms, and what the history holds besides; such as `ro.loggers.TensorBoard`.
         progress: whether to show a progress bar.
         checkpoint: file for the state of the run, written every ten seconds and at the
             end. If the file exists, the run continues from it, to the same bits as
@@ -220,6 +224,7 @@ def minimize(
         seconds=seconds,
         identity=own,
         callback=callback,
+        log=StepLog(log),
         checkpoint=part,
         progress=progress,
         began=began,

@@ -26,6 +26,11 @@ class Status(NamedTuple):
     """The best model so far."""
     seconds: float
 
+    def described(self, steps: int) -> str:
+        """Return the progress in words."""
+        losses = f"loss {self.loss:.6g}, best {self.best_loss:.6g}"
+        return f"step {self.step} of {steps}: {losses}"
+
 
 class Result(eqx.Module):
     """The best model found, the history of the run, and why it stopped.

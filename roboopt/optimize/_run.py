@@ -38,6 +38,7 @@ from roboopt.optimize._partition import leaf_names, number_names, updated_arrays
 from roboopt.optimize._result import Result, Status, stop_message
 from roboopt.optimize._sources import SourceExhausted, SourceFailed, laid_along
 from roboopt.optimize._start import renew
+from roboopt.optimize._step_log import StepLog
 from roboopt.optimize._validation import NAME
 
 CHUNK_S = 0.1
@@ -58,6 +59,7 @@ class Run:
     identity: dict[str, str]
     """What makes the descent this one and no other; empty without a checkpoint."""
     callback: Callable[[Status], Any] | None
+    log: StepLog
     checkpoint: Part | None
     progress: bool
     began: float
@@ -133,9 +135,12 @@ class Run:
                     if due:
                         self._save(state)
                     status = self._status(state)
-                    show(status.step, _described(status, self.steps))
+                    show(status.step, status.described(self.steps))
                     early = taken < (1 if self.on_host else count)
                     reason = self._ended(state, early, status)
+                    if taken:
+                        with exposed():
+                            self.log.tell(self.taken - taken, self.rows[-1])
                 reason = end if reason == "steps" else reason
             except Late:
                 reason = "seconds"
@@ -398,8 +403,3 @@ class Run:
 def _advance(problem: Problem, state: State, count: int, begun: int) -> Any:
     numbers = jnp.asarray(count), jnp.asarray(begun)
     return jax.block_until_ready(advance(problem, state, *numbers))
-
-
-def _described(status: Status, steps: int) -> str:
-    losses = f"loss {status.loss:.6g}, best {status.best_loss:.6g}"
-    return f"step {status.step} of {steps}: {losses}"

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from roboopt._errors import RobooptError
+from roboopt.optimize import Log
 from roboopt.rl._policies import acting_policy
 from roboopt.rl._returns import Returns, rows_of
 from roboopt.rl._run import Measured, Run
@@ -45,10 +46,12 @@ class Monitor:
         *,
         target: float | None,
         callback: Callable[[LearningStatus], Any] | None,
-        log: str | PathLike | None,
+        log: Log | None,
+        returns_file: str | PathLike | None,
     ):
         self._run, self._space = run, action_space
-        self._target, self._callback, self._log = target, callback, log
+        self._target, self._callback, self._file = target, callback, returns_file
+        self._told = log
         self.show: Callable[[int, str], object] = lambda timesteps, text: None
         self.rows: list[tuple] = []
         self.timesteps, self.ended = 0, ""
@@ -72,9 +75,9 @@ class Monitor:
                 f"; resumed after {self.timesteps} timesteps with new episodes, so "
                 "the policy is another than without the interruption"
             )
-        if self._log is not None and Path(self._log).exists():
+        if self._file is not None and Path(self._file).exists():
             # The log may be younger than the checkpoint.
-            rows = Returns.read(self._log).rows()
+            rows = Returns.read(self._file).rows()
             self.rows = [row for row in rows if row[0] <= self.timesteps]
 
     def __call__(self, status: Any) -> bool:
@@ -107,17 +110,32 @@ class Monitor:
         return bool(self.ended)
 
     @property
+    def log(self) -> Log | None:
+        """Return what `minimize` tells of each step, with the returns added."""
+
+        def told(step: int, metrics: dict[str, float]) -> None:
+            recent = self.recent
+            mean = {"mean_return": float(recent.mean())} if len(recent) else {}
+            counts = {"timesteps": self.timesteps, "episodes": len(self.rows)}
+            assert self._told is not None
+            self._told(step, {**metrics, **counts, **mean})
+
+        return None if self._told is None else told
+
+    @property
     def recent(self) -> np.ndarray:
         """Return the returns of the last episodes."""
         return np.array([row[2] for row in self.rows[-self._run.recent :]])
 
     def write(self) -> None:
-        if self._log is not None and self.rows:
+        if self._file is not None and self.rows:
             try:
-                Returns.from_rows(self.rows).write(self._log)
+                Returns.from_rows(self.rows).write(self._file)
             except (OSError, RobooptError) as error:
                 # The disk or the folder: what was learned is not lost by it.
-                warnings.warn(f"`log` could not be written: {error}", stacklevel=2)
+                warnings.warn(
+                    f"`returns_file` could not be written: {error}", stacklevel=2
+                )
         self._written = time.perf_counter()
 
     def ending(self, reason: str, message: str) -> tuple[str, str]:

@@ -24,7 +24,7 @@ from roboopt._interrupt import ending
 from roboopt._progress import progress_line
 from roboopt.diagnose import Explanation, explain, explain_descent, norm_by_horizon
 from roboopt.objectives import NegativeReward, PPOLoss
-from roboopt.optimize import Result, minimize
+from roboopt.optimize import Log, Result, minimize
 from roboopt.policies import NetworkSettings, StatefulPolicy
 from roboopt.report import progress_bar
 from roboopt.rl._analytic import AnalyticGradient
@@ -87,7 +87,8 @@ def reinforce(
     progress: bool = False,
     callback: Callable[[LearningStatus], Any] | None = None,
     checkpoint: str | PathLike | None = None,
-    log: str | PathLike | None = None,
+    log: Log | None = None,
+    returns_file: str | PathLike | None = None,
     devices: Sequence[Any] | None = None,
     **network: Unpack[NetworkSettings],
 ) -> ReinforceResult:
@@ -131,7 +132,10 @@ def reinforce(
             at the end; where it exists, the learning goes on from it. PPO, PGPE and
             SHAC go on with new episodes, and so to another policy than without the
             interruption, which the result says; the others to the same bits.
-        log: a CSV file for the returns, written as they come.
+        log: `log(step, metrics)`, told the numbers of every gradient step by name: as
+            in `minimize`, and "timesteps", "mean_return" and "episodes", which stand as
+            at the last look, several times per second.
+        returns_file: a CSV file for the returns, written as they come.
         devices: such as jax.devices(), which share the twins of PPO and SHAC, and the
             samples of each gradient, as in `minimize`.
         **network: `width`, `depth`, `angles`, … of fresh networks.
@@ -167,7 +171,14 @@ def reinforce(
         run = algorithm.prepare(task, policy)
         run = dataclasses.replace(run, choice={**robot_notes(task.env), **run.choice})
         space = task.env.action_space
-        monitor = Monitor(run, space, target=target, callback=callback, log=log)
+        monitor = Monitor(
+            run,
+            space,
+            target=target,
+            callback=callback,
+            log=log,
+            returns_file=returns_file,
+        )
         if progress:
             lines = (f"{name}: {text}" for name, text in run.choice.items())
             print(*lines, sep="\n", file=sys.stderr)
@@ -183,6 +194,7 @@ def reinforce(
                     seconds=seconds,
                     seed=seed,
                     callback=monitor,
+                    log=monitor.log,
                     checkpoint=checkpoint,
                 )
         finally:

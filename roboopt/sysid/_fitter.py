@@ -27,7 +27,7 @@ from roboopt.diagnose import (
 )
 from roboopt.dynamics import ParametricTwin, Twin
 from roboopt.objectives import InverseDynamicsError, Keyed, PredictionError, Prior
-from roboopt.optimize import Bound, Checkpoint, Fit, Result, least_squares
+from roboopt.optimize import Bound, Checkpoint, Fit, OneLog, Result, least_squares
 from roboopt.sysid._condensed import Condensed, CondensedEffortError, is_condensable
 from roboopt.sysid._nearest_possible import nearest_possible
 from roboopt.sysid._preparation import common_length
@@ -100,6 +100,7 @@ class Fitter:
     steps: int
     progress: bool
     checkpoint: Checkpoint | None = None
+    told: OneLog = field(default_factory=lambda: OneLog(None))
     spans: np.ndarray | None = None
     """The size of each coordinate, of which the prior is a share."""
     swings: bool = False
@@ -189,6 +190,7 @@ class Fitter:
             tolerance=tolerance,
             steps=self.steps,
             progress=self.progress,
+            log=self.told.of_next,
             checkpoint=part,
         )
         if set(parts) == {"effort"} and is_condensable(parts["effort"], begin):

@@ -19,7 +19,7 @@ from roboopt._progress import say
 from roboopt.data import Columns, Trajectory
 from roboopt.diagnose import Finding, check_recordings
 from roboopt.dynamics import Drive, Multibody, ParametricTwin, Twin
-from roboopt.optimize import Checkpoint
+from roboopt.optimize import Checkpoint, Log, OneLog
 from roboopt.rollouts import robot_notes
 from roboopt.sysid._effort_errors import effort_errors
 from roboopt.sysid._fitter import Estimate, Fitter, sizes
@@ -64,6 +64,7 @@ def identify(
     drive: Drive | Mapping[str, Any] | None = None,
     truth: Multibody | None = None,
     progress: bool = False,
+    log: Log | None = None,
     checkpoint: str | PathLike | Checkpoint | None = None,
 ) -> IdentifyResult:
     """Fit the parameters of a robot to recordings, and judge the fitted model.
@@ -117,6 +118,8 @@ def identify(
         drive: the actuators between commands and efforts, whose numbers may be `free`.
         truth: the real robot, where it is known, for comparison.
         progress: whether to show a progress bar.
+        log: `log(step, metrics)`, told the loss of every step of all fits; such as
+            `ro.loggers.TensorBoard`.
         checkpoint: file for the states of the fits, written every ten seconds and after
             each fit, so that the fitted model is there before it is judged. If the file
             exists, the fits continue from it, to the same bits as without the
@@ -181,8 +184,9 @@ def identify(
     if checkpoint is not None and not isinstance(checkpoint, Checkpoint):
         checkpoint = Checkpoint(checkpoint)
     swings = not any(np.any(run.actions) for run in (*runs, *tests))
-    settings = {"spans": sizes(start, runs), "swings": swings}
+    settings: dict[str, Any] = {"spans": sizes(start, runs), "swings": swings}
     settings["extrapolate"] = commanded and time_step is None and known.twin is None
+    settings["told"] = OneLog(log)
     fitter = Fitter(start, prior, steps, progress, checkpoint, **settings)
     say("fitting", progress)
     found, interrupted = _fit(fitter, runs, tests, error, cutoff, horizon)

@@ -19,7 +19,7 @@ import numpy as np
 from roboopt._deadline import TOLERANCE, Late, require_a_step, within
 from roboopt._programs import filter_jit
 from roboopt.objectives import total
-from roboopt.optimize import Checkpoint, Result, minimize
+from roboopt.optimize import Checkpoint, Log, OneLog, Result, minimize
 from roboopt.tuning._chatter import chatters
 from roboopt.tuning._environment import sample_starts
 from roboopt.tuning._joints import Joints
@@ -38,6 +38,7 @@ def descend(
     seed: int = 0,
     progress: bool = False,
     callback: Callable[[Any], object] | None = None,
+    log: Log | None = None,
     checkpoint: str | PathLike | None = None,
     say: Callable[[str], object] = lambda text: None,
 ) -> Result:
@@ -49,6 +50,7 @@ def descend(
         seed: of the fresh starts.
         progress: whether to show a bar.
         callback: given to `minimize`.
+        log: told the steps of all rounds, as in `minimize`.
         checkpoint: a file for the state of all rounds.
         say: called with a line on the result of each round.
 
@@ -60,7 +62,7 @@ def descend(
     joints = len(Joints.of(problem.env, problem.rollout.dynamics).names)
     batch, model = problem.starts, problem.controller
     failures = batch[:0]
-    results, scores = [], []
+    results, scores, told = [], [], OneLog(log)
     kept = None if checkpoint is None else Checkpoint(checkpoint)
     for number in range(1, MAX_ROUNDS + 1):
         count = steps if number == 1 else max(1, steps // 2)
@@ -72,6 +74,7 @@ def descend(
             seconds=max(seconds - (time.perf_counter() - began), MIN_SECONDS),
             progress=progress,
             callback=callback,
+            log=told.of_next,
             checkpoint=kept and kept.part(f"round {number}", steps=count),
         )
         if number == 1:

@@ -19,7 +19,7 @@ from roboopt._interrupt import ending
 from roboopt._programs import called
 from roboopt._progress import say
 from roboopt.data import Trajectory
-from roboopt.optimize import Result
+from roboopt.optimize import Log, Result
 from roboopt.policies import within_limits
 from roboopt.report import progress_bar
 from roboopt.rollouts import (
@@ -66,6 +66,7 @@ def tune(
     options: Mapping[str, Any] | None = None,
     progress: bool = False,
     callback: Callable[[Any], object] | None = None,
+    log: Log | None = None,
     checkpoint: str | PathLike | None = None,
 ) -> TuneResult:
     """Tune a controller on energy and task cost by gradient descent.
@@ -116,6 +117,8 @@ def tune(
             descent and in the test.
         progress: whether to show bars and the result of each round on stderr.
         callback: called with the `Status` of the descent.
+        log: `log(step, metrics)`, told the numbers of every step by name, as in
+            `minimize`; such as `ro.loggers.TensorBoard`.
         checkpoint: file for the state of the descent, written every ten seconds and
             after each round. If the file exists, the descent continues from it, to the
             same bits as without the interruption. A file of another descent is refused.
@@ -163,6 +166,7 @@ def tune(
             seed=seed,
             progress=progress,
             callback=callback,
+            log=log,
             checkpoint=checkpoint,
             say=partial(say, shown=progress),
         )

@@ -38,7 +38,10 @@ INTERNAL = {
         differentiating inner require_objective
     """,
     "roboopt.optimize": """
-        NOTES leaf_names with_arrays
+        Log NOTES OneLog leaf_names with_arrays
+    """,
+    "roboopt.loggers": """
+        LOGGERS
     """,
     "roboopt.rl": """
         ALGORITHMS

@@ -1,0 +1,200 @@
+"""Adapters between `log(step, metrics)` and the tools that draw curves."""
+
+import abc
+import importlib
+import json
+import math
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from roboopt._errors import RobooptError, require_at_least
+
+QUEUE, FLUSH_S = 100, 5  # events that wait, and how long they do [s]
+
+
+class Logger(abc.ABC):
+    """A function `log(step, metrics)` that keeps the metrics of every n-th step.
+
+    It is a context manager that closes what it opened; `close` may be called twice.
+    """
+
+    def __init__(self, every: int = 1):
+        """Keep every so many-th step."""
+        require_at_least(1, every=every)
+        self.every = every
+
+    def __call__(self, step: int, metrics: dict[str, float]) -> None:
+        """Keep the metrics of a step."""
+        if step % self.every == 0:
+            self.write(step, metrics)
+
+    @classmethod
+    @abc.abstractmethod
+    def for_run(cls, folder: Path) -> "Logger":
+        """Return the logger of a command, whose run has the `folder`."""
+
+    @abc.abstractmethod
+    def write(self, step: int, metrics: dict[str, float]) -> None:
+        """Keep the metrics of a step, whichever it is."""
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Write what is left, and let go of files and connections."""
+
+    def __enter__(self) -> "Logger":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+
+class TensorBoard(Logger):
+    """Event files that `tensorboard --logdir FOLDER` shows.
+
+    Metrics whose names have a dot, the terms of a sum of objectives, are grouped.
+    """
+
+    def __init__(self, folder: str | PathLike, every: int = 1):
+        """Write into `folder`, beside the events that are there.
+
+        Raises:
+            RobooptError: if tensorboardX is not installed, `every` is below 1, or the
+                folder cannot be written.
+        """
+        super().__init__(every)
+        writer = _package("tensorboardX.writer", "tensorboardX")
+        self._summary = _package(
+            "tensorboardX.proto.summary_pb2", "tensorboardX"
+        ).Summary
+        try:
+            self._writer = writer.FileWriter(str(folder), QUEUE, FLUSH_S)
+        except OSError as error:
+            raise RobooptError(f"`folder` cannot be written: {error}") from error
+
+    @classmethod
+    def for_run(cls, folder: Path) -> "TensorBoard":
+        """Write into the folder itself: `tensorboard --logdir runs` shows all runs."""
+        return cls(folder)
+
+    def write(self, step: int, metrics: dict[str, float]) -> None:
+        """Add one event with all metrics."""
+        # As `add_scalar` writes them, but all of a step at once.
+        values = [
+            self._summary.Value(tag=name.replace(".", "/"), simple_value=value)
+            for name, value in metrics.items()
+        ]
+        self._writer.add_summary(self._summary(value=values), step)
+
+    def close(self) -> None:
+        """Write what is left."""
+        self._writer.close()
+
+
+class JSONLines(Logger):
+    """A text file with one JSON object a step: {"step": 0, "loss": 1.5, …}."""
+
+    def __init__(self, path: str | PathLike, every: int = 1):
+        """Append to the file at `path`.
+
+        Raises:
+            RobooptError: if `every` is below 1, or the file cannot be written.
+        """
+        super().__init__(every)
+        try:
+            # A line is there as soon as it is written, to be watched.
+            self._file = open(path, "a", 1, encoding="utf-8")  # noqa: SIM115
+        except OSError as error:
+            raise RobooptError(f"`path` cannot be written: {error}") from error
+
+    @classmethod
+    def for_run(cls, folder: Path) -> "JSONLines":
+        """Append to log.jsonl."""
+        return cls(folder / "log.jsonl")
+
+    def write(self, step: int, metrics: dict[str, float]) -> None:
+        """Add a line; numbers that are not finite become null, as JSON has none."""
+        numbers = {n: x if math.isfinite(x) else None for n, x in metrics.items()}
+        self._file.write(json.dumps({"step": step, **numbers}) + "\n")
+
+    def close(self) -> None:
+        """Write what is left."""
+        self._file.close()
+
+
+class WandB(Logger):
+    """A run of Weights & Biases."""
+
+    def __init__(self, every: int = 1, **init: Any):
+        """Begin a run by `wandb.init(**init)`, or go on with the one that is active.
+
+        Raises:
+            RobooptError: if wandb is not installed, or `every` is below 1.
+        """
+        super().__init__(every)
+        self._wandb = _package("wandb", "wandb")
+        own = self._wandb.run is None
+        self._run = self._wandb.init(**init) if own else self._wandb.run
+        self._own = own
+
+    @classmethod
+    def for_run(cls, folder: Path) -> "WandB":
+        """Begin a run of the same name in the project "roboopt"."""
+        return cls(project="roboopt", name=folder.stem)
+
+    def write(self, step: int, metrics: dict[str, float]) -> None:
+        """Send the metrics."""
+        self._run.log(metrics, step=step)
+
+    def close(self) -> None:
+        """End the run if it was begun here."""
+        if self._own:
+            self._run.finish()
+
+
+class MLflow(Logger):
+    """A run of MLflow, on the server that MLFLOW_TRACKING_URI names."""
+
+    def __init__(self, every: int = 1, **start_run: Any):
+        """Begin a run by `mlflow.start_run(**start_run)`, or go on with the active one.
+
+        Raises:
+            RobooptError: if mlflow is not installed, or `every` is below 1.
+        """
+        super().__init__(every)
+        self._mlflow = _package("mlflow", "mlflow")
+        self._own = self._mlflow.active_run() is None
+        if self._own:
+            self._mlflow.start_run(**start_run)
+
+    @classmethod
+    def for_run(cls, folder: Path) -> "MLflow":
+        """Begin a run of the same name."""
+        return cls(run_name=folder.stem)
+
+    def write(self, step: int, metrics: dict[str, float]) -> None:
+        """Send the metrics."""
+        self._mlflow.log_metrics(metrics, step=step)
+
+    def close(self) -> None:
+        """End the run if it was begun here."""
+        if self._own and self._mlflow.active_run() is not None:
+            self._mlflow.end_run()
+
+
+LOGGERS: dict[str, type[Logger]] = {
+    "tensorboard": TensorBoard,
+    "jsonl": JSONLines,
+    "wandb": WandB,
+    "mlflow": MLflow,
+}
+"""By the values of `--log`."""
+
+
+def _package(name: str, requirement: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise RobooptError(
+            f"logging there needs {name}: pip install {requirement}"
+        ) from error

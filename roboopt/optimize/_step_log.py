@@ -1,0 +1,81 @@
+"""What a user's `log` is told of a descent: the numbers of every step, by name."""
+
+import math
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from roboopt._errors import require
+from roboopt.optimize._notes import PATH
+
+Log = Callable[[int, dict[str, float]], Any]
+
+
+class StepLog:
+    """Tells a function of the steps of a descent, as they are taken.
+
+    A function that raises at the first step ends the descent; later it is told no more,
+    with a warning: the descent is not lost by it. In several processes the first tells.
+    """
+
+    def __init__(self, log: Log | None):
+        """Keep the function, None for none."""
+        known = log is None or (callable(log) and not isinstance(log, type))
+        require(known, "log", "be a function `(step, metrics)` or None", log)
+        self._log = log if jax.process_index() == 0 else None
+
+    def tell(self, first: int, rows: Mapping[str, np.ndarray]) -> None:
+        """Tell of the steps of `rows`, which begin at step `first`."""
+        if self._log is None:
+            return
+        for step, metrics in enumerate(_metrics(rows), first):
+            try:
+                self._log(step, metrics)
+            except Exception as error:
+                if step == 0:
+                    raise
+                said = f"{type(error).__name__}: {error}"
+                warnings.warn(
+                    f"`log` failed at step {step} and is told no more ({said}).",
+                    stacklevel=2,
+                )
+                self._log = None
+                return
+
+
+class OneLog:
+    """Tells one function of several descents, their steps counted on."""
+
+    def __init__(self, log: Log | None):
+        """Keep the function, None for none."""
+        StepLog(log)
+        self._log, self._before, self._last = log, 0, -1
+
+    @property
+    def of_next(self) -> Log | None:
+        """Return the function to give to the next descent."""
+        self._before = self._last + 1
+        return None if self._log is None else self._tell
+
+    def _tell(self, step: int, metrics: dict[str, float]) -> None:
+        self._last = self._before + step
+        assert self._log is not None
+        self._log(self._last, metrics)
+
+
+def _metrics(rows: Mapping[str, np.ndarray]) -> Iterator[dict[str, float]]:
+    """Yield the numbers of each step; of many starts those of the least loss."""
+    columns = {name: np.asarray(rows[name]) for name in rows if name not in PATH}
+    losses = columns["loss"]
+    if losses.ndim > 1:
+        known = np.where(np.isnan(losses), np.inf, losses)
+        best = np.arange(len(losses)), known.argmin(axis=1)
+        columns = {name: values[best] for name, values in columns.items()}
+    lists = [values.tolist() for values in columns.values()]
+    for numbers in zip(*lists, strict=True):
+        named = zip(columns, numbers, strict=True)
+        # What is not known of a step is NaN.
+        yield {n: x for n, x in named if n == "loss" or not math.isnan(x)}

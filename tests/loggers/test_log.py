@@ -1,0 +1,261 @@
+"""`log=`: what a descent tells of its steps, and the loggers that keep it."""
+
+import importlib
+import json
+import struct
+import time
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import roboopt as ro
+from roboopt.cli import main
+from roboopt.loggers import LOGGERS, JSONLines, Logger, TensorBoard
+from roboopt.optimize import OneLog
+from roboopt.policies import LinearFeedback
+
+RECORDINGS = Path(__file__).parents[1] / "cases" / "demonstrations"
+TARGET = jnp.array([1.0, -2.0])
+
+
+class Told:
+    """What was told."""
+
+    def __init__(self):
+        self.rows: list[tuple[int, dict[str, float]]] = []
+
+    def __call__(self, step, metrics):
+        self.rows.append((step, metrics))
+
+    @property
+    def steps(self):
+        return [step for step, _ in self.rows]
+
+    def column(self, name):
+        return [metrics[name] for _, metrics in self.rows]
+
+
+def valley(model, batch):
+    return jnp.sum((model - batch) ** 2)
+
+
+def samples(seed, steps=40):
+    """Return an episode of a linear demonstrator."""
+    seen = np.random.default_rng(seed).normal(size=(steps + 1, 2))
+    return ro.Trajectory(seen, seen[:-1] @ np.array([[2.0], [-1.0]]), 0.1)
+
+
+@pytest.mark.parametrize("optimizer", [None, optax.adam(0.1)])
+def test_every_step_is_told_as_the_history_has_it(optimizer):
+    told = Told()
+    result = ro.minimize(
+        valley, jnp.zeros(2), TARGET, steps=30, optimizer=optimizer, log=told
+    )
+    assert told.steps == list(range(result.steps + 1))
+    assert told.column("loss") == result.history["loss"].tolist()
+    for step, metrics in told.rows:
+        assert all(type(value) is float for value in metrics.values())
+        norm = result.history["gradient_norm"][step]
+        assert metrics["gradient_norm"] == norm
+
+
+def test_terms_are_told_and_what_is_not_known_is_left_out():
+    data = [samples(k) for k in range(3)]
+    batch = ro.data.Demonstrations.from_trajectories(data[:2])
+    held_out = ro.data.Demonstrations.from_trajectories(data[2:])
+    told = Told()
+    result = ro.minimize(
+        ro.ActionMismatch(), LinearFeedback(jnp.zeros((1, 2))), batch,
+        batch_size=8, steps=120, validation=held_out, log=told,
+    )  # fmt: skip
+    known = np.flatnonzero(~np.isnan(result.history["validation"]))
+    assert 1 < len(known) < 121
+    assert [k for k, m in told.rows if "validation" in m] == known.tolist()
+    assert "action_mismatch" in told.rows[0][1]
+
+
+def test_of_many_starts_the_best_is_told():
+    starts, told = jnp.array([[5.0, 5.0], [1.0, -1.5]]), Told()
+    result = ro.minimize(valley, starts, TARGET, batched=True, steps=5, log=told)
+    assert told.column("loss") == result.history["loss"].min(1).tolist()
+
+
+def test_a_log_that_fails_costs_no_result():
+    def fails(at):
+        def log(step, metrics):
+            if step == at:
+                raise OSError("no space left")
+
+        return log
+
+    settings: dict[str, Any] = {"steps": 9, "optimizer": optax.adam(0.1)}
+    with pytest.warns(UserWarning, match="`log` failed at step 4 .*no space left"):
+        result = ro.minimize(valley, jnp.zeros(2), TARGET, log=fails(4), **settings)
+    assert result.steps == 9
+    with pytest.raises(OSError, match="no space left"):
+        ro.minimize(valley, jnp.zeros(2), TARGET, log=fails(0), **settings)
+    with pytest.raises(ro.RobooptError, match="`log` must be a function"):
+        kind: Any = TensorBoard
+        ro.minimize(valley, jnp.zeros(2), TARGET, log=kind, **settings)
+
+
+def test_a_resumed_descent_goes_on_counting(tmp_path):
+    first, then = Told(), Told()
+    settings: dict[str, Any] = {
+        "optimizer": optax.adam(0.1),
+        "checkpoint": tmp_path / "c",
+    }
+    ro.minimize(valley, jnp.zeros(2), TARGET, steps=4, log=first, **settings)
+    result = ro.minimize(valley, jnp.zeros(2), TARGET, steps=9, log=then, **settings)
+    assert first.steps + then.steps == list(range(10))
+    assert first.column("loss") + then.column("loss") == result.history["loss"].tolist()
+
+
+def test_several_descents_are_one():
+    told = Told()
+    one = OneLog(told)
+    for _ in range(2):
+        ro.minimize(
+            valley,
+            jnp.zeros(2),
+            TARGET,
+            steps=3,
+            optimizer=optax.sgd(0.1),
+            log=one.of_next,
+        )
+    assert told.steps == list(range(8))
+    assert OneLog(None).of_next is None
+
+
+def test_verbs_tell(tmp_path):
+    told = Told()
+    ro.clone([samples(k) for k in range(4)], policy="linear", steps=6, log=told)
+    assert told.steps[:7] == list(range(7)) and "loss" in told.rows[0][1]
+    told, path = Told(), tmp_path / "returns.csv"
+    start = LinearFeedback(jnp.zeros((1, 4)))
+    settings: dict[str, Any] = {"envs": 2, "max_steps": 5, "timesteps": 300}
+    found = ro.reinforce(
+        "roboopt/CartPoleBalance-v0",
+        gradient="zeroth-order",
+        policy=start,
+        episodes=0,
+        log=told,
+        returns_file=path,
+        **settings,
+    )
+    assert told.steps[0] == 0 and "negative_reward" in told.rows[0][1]
+    assert told.rows[-1][1]["timesteps"] <= found.timesteps
+    assert "mean_return" in told.rows[-1][1] and path.exists()
+
+
+def events(folder):
+    """Return (step, values by tag) of the event file, read by its format."""
+    messages = importlib.import_module("tensorboardX.proto.event_pb2")
+    (file,) = folder.glob("events.out.tfevents.*")
+    raw, found = file.read_bytes(), []
+    while raw:
+        (size,) = struct.unpack("<Q", raw[:8])
+        event = messages.Event.FromString(raw[12 : 12 + size])
+        raw = raw[16 + size :]
+        if event.summary.value:
+            tags = {v.tag: v.simple_value for v in event.summary.value}
+            found.append((event.step, tags))
+    return found
+
+
+def test_tensorboard_shows_what_was_told(tmp_path):
+    with TensorBoard(tmp_path, every=2) as log:
+        log(0, {"loss": 1.5, "motion.error": 2.0})
+        log(1, {"loss": 9.0})
+        log(2, {"loss": 0.5})
+    assert events(tmp_path) == [
+        (0, {"loss": 1.5, "motion/error": 2.0}),
+        (2, {"loss": 0.5}),
+    ]
+
+
+def test_lines_are_there_as_they_are_told(tmp_path):
+    path = tmp_path / "log.jsonl"
+    log = JSONLines(path)
+    log(0, {"loss": 1.5})
+    assert json.loads(path.read_text()) == {"step": 0, "loss": 1.5}
+    log(1, {"loss": np.inf})
+    log.close()
+    assert path.read_text().splitlines()[1] == '{"step": 1, "loss": null}'
+    with pytest.raises(ro.RobooptError, match="`path` cannot be written"):
+        JSONLines(tmp_path / "no" / "folder")
+    with pytest.raises(ro.RobooptError, match="`every` must be at least 1"):
+        JSONLines(path, every=0)
+
+
+def test_packages_that_are_missing_are_named(monkeypatch):
+    def missing(name):
+        raise ImportError(name)
+
+    monkeypatch.setattr(importlib, "import_module", missing)
+    for name, kind in LOGGERS.items():
+        if name != "jsonl":
+            with pytest.raises(ro.RobooptError, match="pip install"):
+                kind.for_run(Path("runs/x.partial"))
+
+
+def test_weights_and_biases_gets_what_was_told(monkeypatch, tmp_path):
+    wandb = pytest.importorskip("wandb")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    monkeypatch.chdir(tmp_path)
+    with LOGGERS["wandb"].for_run(tmp_path / "pen.partial") as log:
+        log(0, {"loss": 1.5})
+        log(1, {"loss": 0.5})
+        assert wandb.run.name == "pen"
+    assert wandb.run is None
+    (file,) = tmp_path.glob("wandb/offline-run-*/run-*.wandb")
+    late = time.monotonic() + 20  # Its own process writes the file.
+    while b"loss" not in file.read_bytes() and time.monotonic() < late:
+        time.sleep(0.1)
+    assert b"loss" in file.read_bytes()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_mlflow_gets_what_was_told(monkeypatch, tmp_path):
+    mlflow = pytest.importorskip("mlflow")
+    monkeypatch.chdir(tmp_path)
+    pytest.importorskip("sqlalchemy")
+    mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/runs.db")
+    with LOGGERS["mlflow"].for_run(tmp_path / "pen.partial") as log:
+        log(3, {"loss": 1.5})
+        run = mlflow.active_run().info.run_id
+    found = mlflow.get_run(run)
+    assert found.data.metrics == {"loss": 1.5} and found.info.run_name == "pen"
+
+
+def test_the_flag_leaves_the_log_in_the_folder_of_the_run(tmp_path):
+    file = tmp_path / "demos.npz"
+    ro.data.save_episodes(file, [samples(k) for k in range(4)])
+    line = f"clone {file} --policy linear --steps 6 --name pen --log jsonl"
+    assert main([*line.split(), "--runs", str(tmp_path)]) == 0
+    lines = (tmp_path / "pen" / "log.jsonl").read_text().splitlines()
+    assert [json.loads(text)["step"] for text in lines[:7]] == list(range(7))
+
+
+def test_a_logger_of_ones_own_needs_two_methods():
+    class Last(Logger):
+        @classmethod
+        def for_run(cls, folder):
+            return cls()
+
+        def write(self, step, metrics):
+            self.last = step
+
+        def close(self):
+            pass
+
+    own = Last(every=5)
+    with own as log:
+        for step in range(8):
+            log(step, {})
+    assert own.last == 5
