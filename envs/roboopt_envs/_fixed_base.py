@@ -9,6 +9,7 @@ last `horizon` actions and never end before.
 import abc
 import time
 from collections.abc import Mapping, Sequence
+from os import PathLike
 from typing import Any
 
 import gymnasium
@@ -95,7 +96,7 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
         time_step: float,
         control_period: float | None,
         interface: str,
-        drive: Drive | Mapping[str, Any] | None,
+        drive: Drive | Mapping[str, Any] | str | PathLike | None,
         actuators: Actuators | None,
         randomize: float,
         view: View,

@@ -113,7 +113,7 @@ class Arm(FixedBaseEnv):
         time_step: float = 1 / 240,
         control_period: float | None = None,
         interface: str = "torque",
-        drive: Drive | Mapping[str, Any] | None = None,
+        drive: Drive | Mapping[str, Any] | str | PathLike | None = None,
         actuators: Actuators | None = None,
         model: Any = None,
         randomize: float = 0.0,

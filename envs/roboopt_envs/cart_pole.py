@@ -6,6 +6,7 @@ and 1 m; the force is at most 10 N and the rail reaches to ±2.4 m.
 """
 
 from collections.abc import Mapping
+from os import PathLike
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -63,7 +64,7 @@ class CartPole(FixedBaseEnv):
         time_step: float = 1 / 240,
         control_period: float | None = None,
         interface: str = "torque",
-        drive: Drive | Mapping[str, Any] | None = None,
+        drive: Drive | Mapping[str, Any] | str | PathLike | None = None,
         actuators: Actuators | None = None,
         randomize: float = 0.0,
         render_mode: str | None = None,

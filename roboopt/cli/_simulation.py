@@ -76,7 +76,8 @@ class Simulation:
     drive: str | None = flag(
         None,
         "Actuators: numbers of roboopt.dynamics.Drive, of each driven joint or all, as "
-        "in resistance=2,torque_constant=0.02,gear_ratio=150:120.",
+        "in resistance=2,torque_constant=0.02,gear_ratio=150:120, or a URDF that "
+        "identify wrote with a drive.",
         "commands act at once",
         shown="NAME=VALUE[:VALUE...],...",
     )
@@ -168,8 +169,13 @@ def _positions(flag_name: str, text: str) -> dict[str, float]:
     return found
 
 
-def _drive(text: str) -> dict[str, Any]:
-    """Return the numbers of a drive by name, a tuple where there is one a joint."""
+def _drive(text: str) -> dict[str, Any] | str:
+    """Return the numbers of a drive by name, a tuple where there is one a joint.
+
+    A text without any is the path of a URDF that has a drive in the file beside it.
+    """
+    if "=" not in text:
+        return text
     found: dict[str, Any] = {}
     for name, values in _pairs("drive", text):
         numbers = [_number(f"--drive {name}", value) for value in values.split(":")]

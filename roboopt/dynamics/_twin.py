@@ -18,6 +18,7 @@ With `implicit_damping`, joint damping and friction act on the new velocity inst
 import dataclasses
 import math
 from collections.abc import Mapping
+from os import PathLike
 from typing import Any
 
 import equinox as eqx
@@ -88,7 +89,7 @@ class Twin(Jittable):
         motors: PositionMotors | None = None,
         implicit_damping: bool = False,
         interface: str | None = None,
-        drive: Drive | Mapping[str, Any] | None = None,
+        drive: Drive | Mapping[str, Any] | str | PathLike | None = None,
     ):
         """Set `robot` in motion.
 

@@ -7,6 +7,7 @@ joint's frame is the frame of its child link. Joints with `<mimic>` follow exact
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from roboopt.urdf import (
     read_urdf,
     side_path,
 )
+from roboopt.urdf.drive import Drive
 from roboopt.urdf.friction import STRIBECK_VELOCITY
 
 
@@ -136,6 +138,7 @@ def save_urdf(
     path: str | PathLike,
     *,
     xacro_args: Mapping[str, str] | None = None,
+    drive: Drive | None = None,
 ) -> None:
     """Save the masses, inertias and joint frictions of `robot` in a copy of `template`.
 
@@ -145,12 +148,12 @@ def save_urdf(
     changed, the first link gets all of it, and the others get no mass.
 
     Armatures that are not 0, velocity scales of friction other than 0.01, the other
-    parts of friction laws, and a gravity other than (0, 0, −9.81), for which a URDF has
-    no place, go into a file beside it that `load_urdf` reads with it and programs other
-    than roboopt ignore: `arm.urdf.json` beside `arm.urdf`, such as `{"armature":
-    {"elbow": 0.02}, "load_friction": {"elbow": 0.1}, "gravity": [0, 0, -9.8]}` in SI
-    units. An older file of this name is replaced, or deleted where nothing is to be
-    said.
+    parts of friction laws, a `drive`, and a gravity other than (0, 0, −9.81), for which
+    a URDF has no place, go into a file beside it that `load_urdf` reads with it and
+    programs other than roboopt ignore: `arm.urdf.json` beside `arm.urdf`, such as
+    `{"armature": {"elbow": 0.02}, "load_friction": {"elbow": 0.1}, "gravity": [0, 0,
+    -9.8]}` in SI units. An older file of this name is replaced, or deleted where
+    nothing is to be said.
 
     Args:
         robot: a robot whose joints and links are the file's; joints of the file that
@@ -158,6 +161,8 @@ def save_urdf(
         template: the URDF that the robot was read from, by `load_urdf` or PyBullet.
         path: the file to be written, which may be `template`.
         xacro_args: values of the arguments of a .xacro file, by name.
+        drive: the motors of the driven joints, which every `drive` argument finds by
+            the path of the URDF.
 
     Raises:
         RobooptError: if `template` is not the robot's, or a number is impossible.
@@ -186,6 +191,7 @@ def save_urdf(
             for name, value in scales
             if not np.isclose(value, FRICTION_VELOCITY, rtol=1e-6)
         },
+        drive=_drive_numbers(drive),
         gravity=None if earth else tuple(robot.gravity.tolist()),
         **_friction_parts(robot),
     ).text()
@@ -196,6 +202,13 @@ def save_urdf(
         return
     with atomic_write(side_path(path)) as out:
         out.write(text.encode())
+
+
+def _drive_numbers(drive: Drive | None) -> dict[str, Any]:
+    """Return the numbers that a drive has, by name."""
+    names = [] if drive is None else [field.name for field in fields(drive)]
+    values = {name: getattr(drive, name) for name in names}
+    return {n: np.asarray(x).tolist() for n, x in values.items() if x is not None}
 
 
 def _friction_parts(robot: Multibody) -> dict[str, dict[str, float]]:

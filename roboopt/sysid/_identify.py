@@ -61,7 +61,7 @@ def identify(
     steps: int = 100,
     options: Mapping[str, Any] | None = None,
     interface: str = "torque",
-    drive: Drive | Mapping[str, Any] | None = None,
+    drive: Drive | Mapping[str, Any] | str | PathLike | None = None,
     truth: Multibody | None = None,
     progress: bool = False,
     log: Log | None = None,

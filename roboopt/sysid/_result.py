@@ -270,7 +270,9 @@ class IdentifyResult(VerbResult):
         elif self.urdf is not None:
             try:
                 path, arguments = folder / "identified.urdf", self.xacro_args
-                save_urdf(self.model.robot, self.urdf, path, xacro_args=arguments)
+                twin = self.model.twin
+                settings = {"xacro_args": arguments, "drive": twin.drive}
+                save_urdf(twin.robot, self.urdf, path, **settings)
             except (RobooptError, OSError) as error:
                 reason = " ".join(str(error).split())
                 warnings.warn(f"no identified.urdf was written: {reason}", stacklevel=3)

@@ -10,6 +10,8 @@ The side file of `arm.urdf` is `arm.urdf.json`, an object with the keys
     "friction_asymmetry", "stribeck_friction", "stribeck_velocity", "load_friction"
                          the other parts of `roboopt.urdf.friction`, likewise [N·m or
                          N, the same, rad/s or m/s, 1]
+    "drive"              the numbers of `roboopt.urdf.drive.Drive`, each a number for
+                         all driven joints or a list of one for each
     "gravity"            three numbers [m/s²], in the axes of the root link
 
 each of which may be missing. Readers of URDF files other than roboopt ignore it.
@@ -22,6 +24,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from roboopt._errors import RobooptError
 from roboopt._reading import read_json
 from roboopt.urdf._notes import Fault
 from roboopt.urdf.friction import STRIBECK_VELOCITY, FrictionLaw
@@ -35,7 +38,7 @@ BY_JOINT = {
     "load_friction": ("are not negative", lambda x: x >= 0),
 }
 """What numbers of joints must hold."""
-KEYS = (*BY_JOINT, "gravity")
+KEYS = (*BY_JOINT, "drive", "gravity")
 
 
 class SideFile(NamedTuple):
@@ -47,6 +50,7 @@ class SideFile(NamedTuple):
     stribeck_friction: dict[str, float] = {}
     stribeck_velocity: dict[str, float] = {}
     load_friction: dict[str, float] = {}
+    drive: dict[str, Any] = {}
     gravity: tuple[float, ...] | None = None
 
     def friction_law(self, joint: str) -> FrictionLaw | None:
@@ -105,6 +109,23 @@ def read_side_file(path: str | PathLike, joints: list[str]) -> SideFile:
     ):
         raise Fault(f"`gravity` in {file} must be three finite numbers, got {gravity}.")
     return SideFile(**by_joint, gravity=tuple(map(float, gravity)))
+
+
+def drive_numbers(path: str | PathLike) -> dict[str, Any]:
+    """Return the numbers of the drive in the side file of a URDF.
+
+    Raises:
+        RobooptError: if there are none.
+    """
+    file = side_path(path)
+    content = read_json(file) if file.is_file() else {}
+    drive = content.get("drive") if isinstance(content, dict) else None
+    if not isinstance(drive, dict):
+        raise RobooptError(
+            f"`drive` must be a `Drive`, its numbers, or a URDF with a `drive` in the "
+            f"file beside it, got {path}, and {file} has none."
+        )
+    return drive
 
 
 def _is_finite(value: Any) -> bool:

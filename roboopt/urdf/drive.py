@@ -20,11 +20,13 @@ NumPy or JAX. A drive is plain data, and a pytree once `roboopt.dynamics` is imp
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from os import PathLike
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from roboopt._errors import MAX_DELAY_S, RobooptError, floats, require
+from roboopt.urdf._side_file import drive_numbers
 
 Array = Any  # of NumPy or JAX
 
@@ -119,11 +121,14 @@ class Drive:
 
 
 def as_drive(drive: Any) -> Drive | None:
-    """Return a drive that may be given as a mapping from its numbers' names.
+    """Return a drive that may be a mapping from its numbers' names, or beside a URDF.
 
     Raises:
-        RobooptError: if a name is unknown, or a number out of its range.
+        RobooptError: if a name is unknown, or a number out of its range, or there is no
+            drive in the file beside the URDF.
     """
+    if isinstance(drive, str | PathLike):
+        drive = drive_numbers(drive)
     if not isinstance(drive, Mapping):
         rule = "be a `Drive`, or a mapping from the names of its numbers"
         require(isinstance(drive, Drive | None), "drive", rule, type(drive))

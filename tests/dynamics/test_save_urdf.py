@@ -16,7 +16,14 @@ from hand_robots import joint, link, write, write_pendulum
 from roboopt_envs.robot import RobotTask
 
 from roboopt import RobooptError
-from roboopt.dynamics import Twin, load_bullet, load_urdf, save_urdf, with_friction
+from roboopt.dynamics import (
+    Drive,
+    Twin,
+    load_bullet,
+    load_urdf,
+    save_urdf,
+    with_friction,
+)
 from roboopt.urdf import rotation_from_rpy
 
 NO_DAMPING: dict[str, Any] = {"linear_damping": 0.0, "angular_damping": 0.0}
@@ -517,3 +524,14 @@ def test_impossible_friction_in_the_file_beside_is_refused(pendulum, part):
     beside.write_text(json.dumps({part: {"hinge": -1.0}}))
     with pytest.raises(RobooptError, match=part):
         read(pendulum)
+
+
+def test_a_drive_is_read_back_from_the_file_beside(pendulum, tmp_path):
+    drive = Drive(resistance=2.0, torque_constant=0.02, gear_ratio=[150.0], lag=0.01)
+    save_urdf(read(pendulum), pendulum, tmp_path / "new.urdf", drive=drive)
+    robot = read(tmp_path / "new.urdf")
+    twin = Twin(robot, 0.01, interface="voltage", drive=tmp_path / "new.urdf")
+    expected = Twin(robot, 0.01, interface="voltage", drive=drive)
+    assert eqx.tree_equal(twin.drive, expected.drive)
+    with pytest.raises(RobooptError, match="`drive` must be"):
+        Twin(robot, 0.01, drive=pendulum)
