@@ -60,8 +60,16 @@ def renew(problem: Problem, state: State, fixed: Any, drifted: bool) -> State:
             step=jnp.zeros_like(descent.step),
             first_judged=jnp.full_like(descent.first_judged, problem.warmup),
         )
-    key, own = jax.random.split(state.key)
-    return strong(State(descent, problem.source.init(own), key))
+    source, key = _next_source(type(problem.source), state.key)
+    return strong(State(descent, source, key))
+
+
+# One program: by single operations this takes as long as many steps.
+@functools.partial(jax.jit, static_argnums=0)
+def _next_source(kind: Any, key: PRNGKeyArray) -> tuple[Any, PRNGKeyArray]:
+    """Return the state of a source of a `kind`, and the next key."""
+    key, own = jax.random.split(key)
+    return kind.init(own), key
 
 
 def _begin_one(problem: Problem, params: Any, fixed: Any) -> Descent:
@@ -87,4 +95,9 @@ def _begin_one(problem: Problem, params: Any, fixed: Any) -> Descent:
 
 def strong(tree: T) -> T:
     """Return the tree without weak types, which would make `advance` compile twice."""
-    return jax.tree.map(lambda x: jax.lax.convert_element_type(x, x.dtype), tree)
+
+    def one(x: Any) -> Any:
+        weak = getattr(x, "weak_type", True)
+        return jax.lax.convert_element_type(x, x.dtype) if weak else x
+
+    return jax.tree.map(one, tree)
