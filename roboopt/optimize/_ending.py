@@ -2,14 +2,18 @@
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
+
+from roboopt.optimize._partition import leaf_names
 
 FAILURES = "unbounded", "diverged", "stuck", "non-finite"
 UNBOUNDED = 1e30  # times the size of the first loss, below which there is no minimum
 DIVERGED = 1e3  # times the size of the first loss, above which a descent has diverged
 SMALL = 10.0  # times the root of the tolerance: near a minimum slopes are as roots
 ROUNDING = 1e-9  # of the first loss
+MAX_STARTS_NAMED = 5
 TINY_SIZE = 1e-3  # of parameters that are 0
 
 
@@ -63,3 +67,27 @@ def without_progress(reason: str, steps: int, history: Mapping[str, np.ndarray])
     if reason == "tolerance" and not np.any(history.get("gradient_norm", 1.0)):
         return ": the gradient is zero, as at a minimum or where the loss is flat"
     return ""
+
+
+def failed_starts(descent: Any, losses: np.ndarray) -> str:
+    """Name the starts that failed while others went on, and why each did.
+
+    Args:
+        descent: the state of all starts.
+        losses: (steps, starts).
+    """
+    failed = np.flatnonzero(descent.failed)
+    bad_leaves, names = (
+        np.asarray(descent.bad_leaves)[failed],
+        leaf_names(descent.params),
+    )
+    reasons = []
+    for start, bad in zip(failed, bad_leaves, strict=True):
+        wrong = [name for name, is_bad in zip(names, bad, strict=True) if is_bad]
+        loss = "finite" if np.isfinite(losses[-1, start]) else "not finite"
+        said = f"gradient not finite: {', '.join(wrong)}" if wrong else ""
+        reasons.append(f"start {start}: " + (said or f"loss {loss}"))
+    shown = "; ".join(reasons[:MAX_STARTS_NAMED])
+    more = f"; and {len(reasons) - MAX_STARTS_NAMED} more"
+    shown += more if len(reasons) > MAX_STARTS_NAMED else ""
+    return f"{len(failed)} of {losses.shape[1]} starts failed ({shown})"

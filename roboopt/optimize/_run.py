@@ -24,6 +24,7 @@ from roboopt.optimize._bounds import by_parameter
 from roboopt.optimize._checkpoint import RECORDS, Part
 from roboopt.optimize._ending import (
     FAILURES,
+    failed_starts,
     is_unbounded,
     reason_to_fail,
     reason_to_rest,
@@ -42,7 +43,6 @@ from roboopt.optimize._step_log import StepLog
 from roboopt.optimize._validation import NAME
 
 CHUNK_S = 0.1
-MAX_STARTS_NAMED = 5  # that failed, in a message
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -331,22 +331,6 @@ class Run:
         loss = f"terms not finite: {', '.join(terms)}" if terms else "finite loss"
         return f"{loss}; gradient not finite: {', '.join(leaves) or 'none'}"
 
-    def _failed_starts(self, state: State) -> str:
-        """Name the starts that failed while others went on, and why each did."""
-        failed = np.flatnonzero(state.descent.failed)
-        bad_leaves = np.asarray(state.descent.bad_leaves)[failed]
-        names, losses = leaf_names(state.descent.params), self._history()["loss"]
-        reasons = []
-        for start, bad in zip(failed, bad_leaves, strict=True):
-            wrong = [name for name, is_bad in zip(names, bad, strict=True) if is_bad]
-            loss = "finite" if np.isfinite(losses[-1, start]) else "not finite"
-            said = f"gradient not finite: {', '.join(wrong)}" if wrong else ""
-            reasons.append(f"start {start}: " + (said or f"loss {loss}"))
-        shown = "; ".join(reasons[:MAX_STARTS_NAMED])
-        more = f"; and {len(reasons) - MAX_STARTS_NAMED} more"
-        shown += more if len(reasons) > MAX_STARTS_NAMED else ""
-        return f"{len(failed)} of {losses.shape[1]} starts failed ({shown})"
-
     def _own_history(self, state: State) -> dict[str, np.ndarray]:
         """Return the history of the best of many starts."""
         history = self._history()
@@ -380,7 +364,7 @@ class Run:
         elif reason in FAILURES and np.all(state.descent.failed):
             message += f": {self._not_finite(state)}"
         elif self.problem.batched and np.any(state.descent.failed):
-            message += f"; {self._failed_starts(state)}"
+            message += f"; {failed_starts(state.descent, history['loss'])}"
         if self.checkpoint is not None and self.checkpoint.unwritten:
             message += f"; {self.checkpoint.unwritten}"
         return Result(
