@@ -22,6 +22,7 @@ from roboopt.urdf import RigidBodies, UrdfModel
 from roboopt.urdf.friction import FrictionLaw, amplitude
 
 from ._joint_limits import JointLimits
+from ._silence import captured_messages
 
 MAX_SPEED = 100.0  # rad/s or m/s: Bullet's limit on every joint's velocity
 AGREEMENT = 1e-9  # of PyBullet's M and h with our own, relative to the largest entry
@@ -103,7 +104,8 @@ class Resistance:
         random = np.random.default_rng(0)
         q, velocity = random.uniform(-1, 1, (2, len(self._rest)))
         try:
-            theirs = self._ask(q.tolist(), velocity.tolist())
+            with captured_messages():
+                theirs = self._ask(q.tolist(), velocity.tolist())
         except (SystemError, ValueError):  # PyBullet refuses some robots.
             return False
         ours = bodies.equations_of_motion(q, velocity, self._gravity)

@@ -47,3 +47,18 @@ def test_a_shape_that_cannot_be_read_is_replaced(tmp_path, capfd):
     with pytest.warns(UserWarning, match="PyBullet cannot load the shapes .*link"):
         ArmReach(str(tmp_path / "arm.urdf")).close()
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_robot_that_bullet_refuses_to_compute_is_no_news(tmp_path, capfd):
+    # A link of the KUKA KR210, whose inertia is asymmetric by 7e-15 in Bullet.
+    inertial = """<origin xyz="-0.036811 -0.024697 0.56577"/><mass value="1385.5"/>
+    <inertia ixx="90.873" ixy="33.809" ixz="17.159" iyy="147.03" iyz="0.063634"
+    izz="168.19"/></inertial>"""
+    head, _, rest = URDF.format(visual="").partition("<inertial>")
+    heavy = head + "<inertial>" + inertial + rest.partition("</inertial>")[2]
+    (tmp_path / "arm.urdf").write_text(heavy.replace('effort="5"', 'effort="9000"'))
+    env = ArmReach(str(tmp_path / "arm.urdf"))
+    assert capfd.readouterr() == ("", "")
+    with pytest.raises(SystemError):
+        env.physics_client.calculateMassMatrix(env.body, [0.1])
+    env.close()
