@@ -46,7 +46,7 @@ def main() -> None:
                 if log is not None:
                     log.close()
                 used = time.process_time() - cpu, time.perf_counter() - wall
-            policies[side], steps = jax.tree.leaves(made.policy), made.result.steps
+            policies[side], steps = jax.tree.leaves(made.policy), made.training.steps
             if number:  # the first run of a side is compiled
                 spent[side].append(used)
     equal = all(map(np.array_equal, policies["log"], policies["without"]))

@@ -62,7 +62,7 @@ class Fake:
     endings: ClassVar = ("seconds",)
 
     def run(self):
-        return run(self, "fake", lambda work: VERB[0](self, work))
+        return run(self, "fake", lambda work, log: VERB[0](self, work))
 
 
 VERB = [lambda command, work: Outcome()]

@@ -1,3 +1,5 @@
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -496,7 +498,7 @@ def test_a_drive_in_a_rollout_has_efforts_and_a_memory(tmp_path):
     model, starts = ParametricTwin(twin, free), jnp.array([[0.3, 0.8]])
 
     @eqx.filter_jit
-    def run(dynamics):
+    def run(dynamics) -> Any:
         policy = lambda observation: 0.4 - 0.1 * observation[1:]  # noqa: E731
         return Rollout(dynamics, 12)(policy, starts)
 

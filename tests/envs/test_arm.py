@@ -59,7 +59,7 @@ def test_a_robot_of_any_size_and_its_goal_are_within_the_picture(write, size):
     seen = 0
     for seed in range(4):
         env.reset(seed=seed)
-        picture = np.asarray(env.render(), int)
+        picture = np.array(env.render()).astype(int)
         shown = (picture != SKY).any(axis=-1)
         assert 0.01 < shown.mean() < 0.6
         edges = shown[0], shown[-1], shown[:, 0], shown[:, -1]

@@ -38,6 +38,8 @@ def test_actions_of_any_environment_are_held():
         observation, rewards[k], *_ = plain.step(action)
         seen.append(observation)
     np.testing.assert_allclose(held.observations[0], np.array(seen)[::4], rtol=1e-6)
+    np.testing.assert_allclose(held.returns, [rewards.sum()])
+    assert held.rewards is not None
     np.testing.assert_allclose(held.rewards[0], rewards.reshape(50, 4).sum(1))
 
 
@@ -53,6 +55,7 @@ def test_every_verb_takes_the_wrapper_and_its_spec():
         assert rollout(policy, np.arange(2)).steps == 10
     settings = {"timesteps": 2048, "options": {"control_period": 0.2}, "seed": 0}
     found = ro.reinforce("Pendulum-v1", algorithm="ppo", **settings)
+    assert found.evaluation is not None
     assert found.evaluation.trajectories.time_step == pytest.approx(0.2)
     assert found.evaluation.trajectories.steps == 50
 
@@ -66,7 +69,8 @@ def test_the_wrapper_does_what_the_argument_of_an_environment_does():
     for name in (*names, "substep_observations", "substep_efforts"):
         np.testing.assert_allclose(getattr(one, name), getattr(two, name), rtol=1e-12)
     assert "HoldActions" in twin_rollout(held).reason
-    own.close(), held.close()
+    own.close()
+    held.close()
 
 
 def test_a_period_of_no_whole_number_of_steps_is_refused():

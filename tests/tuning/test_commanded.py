@@ -2,6 +2,7 @@
 
 import shlex
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -45,7 +46,7 @@ def test_setpoints_along_a_trajectory_are_shaped(interface):
     path = {"time": time, "shoulder": 0.3 * swing, "elbow": 0.4 * swing}
     options = {**OPTIONS, "interface": interface}
     options["drive"] = {**SERVO, "velocity_gain": 4.0}
-    arguments = {"steps": 6, "episodes": 2, "starts": 2, "processes": 0}
+    arguments: dict[str, Any] = {"steps": 6, "episodes": 2, "starts": 2, "processes": 0}
     found = ro.tune("arm", reference=path, options=options, **arguments)
     assert isinstance(found.controller.policy, ro.policies.SetpointShaping)
     assert found.comparison is not None
