@@ -263,6 +263,8 @@ def verb_arguments(command: Any) -> dict[str, Any]:
 
 def check_choices(command: Any) -> None:
     """Raise a `RobooptError` if a flag has none of its choices, or is a huge count."""
+    for name in groups(command):
+        check_choices(getattr(command, name))
     for field in dataclasses.fields(command):
         value: Any = getattr(command, field.name)
         choices = field.metadata.get("choices")

@@ -23,6 +23,9 @@ from roboopt.dynamics._network_dynamics import NetworkDynamics as NetworkDynamic
 from roboopt.dynamics._parametric_twin import ParametricTwin as ParametricTwin
 from roboopt.dynamics._randomized import Randomized as Randomized
 from roboopt.dynamics._residual_dynamics import ResidualDynamics as ResidualDynamics
+from roboopt.dynamics._rigid_bodies import (
+    invert_positive_definite as invert_positive_definite,
+)
 from roboopt.dynamics._transitions import Transitions as Transitions
 from roboopt.dynamics._twin import Twin as Twin
 from roboopt.dynamics._twin import linearize as linearize

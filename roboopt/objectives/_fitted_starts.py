@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from roboopt._core import AnyArray
+from roboopt.dynamics import invert_positive_definite
 from roboopt.objectives._prediction_windows import PredictionWindows
 from roboopt.objectives._scale import scaled, wrapped
 
@@ -56,7 +57,8 @@ def errors_from_fitted_starts(
             unit = columns / length[None]
             normal = unit.T @ unit + RIDGE * jnp.eye(start.size, dtype=unit.dtype)
             right = unit.T @ scaled(found, scale).ravel()
-            return -jax.scipy.linalg.solve(normal, right, assume_a="pos") / length
+            # Not by LAPACK, see there.
+            return -(invert_positive_definite(normal) @ right) / length
 
         def improved(kept: tuple[Array, ...], _: None) -> tuple[Any, None]:
             """Return the better of two starts with its slopes, and the next to try."""

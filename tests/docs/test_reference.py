@@ -11,7 +11,8 @@ PAGE = (Path(__file__).parents[2] / "docs" / "reference.md").read_text()
 
 INTERNAL = {
     "roboopt.dynamics": """
-        BULLET_DAMPING Path constraint_row_order efforts_are_linear first_memory path
+        BULLET_DAMPING Path constraint_row_order efforts_are_linear first_memory
+        invert_positive_definite path
     """,
     "roboopt.urdf": """
         EARTH_GRAVITY FIXED FRICTION_VELOCITY PRISMATIC SideFile side_path

@@ -266,7 +266,7 @@ def acted(exported, seen):
 @pytest.mark.parametrize(
     "group, double",
     [
-        pytest.param(g, d, marks=[pytest.mark.slow] * (d and g == "others"))
+        pytest.param(g, d, marks=[pytest.mark.slow] * (g == "others"))
         for g in GROUPS
         for d in (True, False)
         if d or g != "robots"

@@ -82,6 +82,7 @@ def test_the_clone_sees_its_actions_where_copying_them_is_better():
     assert ro.policies.observation_size(made.policy) == 2
 
 
+@pytest.mark.slow
 def test_a_resumed_clone_is_the_same_to_the_bit(tmp_path):
     path: dict[str, Any] = {"checkpoint": tmp_path / "run.npz"}
     whole = ro.clone(tremor(2), **SMALL)

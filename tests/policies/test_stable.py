@@ -51,7 +51,8 @@ def with_weights(seed, gain):
     return eqx.combine(jax.tree.unflatten(tree, drawn), fixed, static)
 
 
-@pytest.mark.parametrize("gain", [pytest.param(0.1, marks=pytest.mark.slow), 0.5])
+@pytest.mark.slow
+@pytest.mark.parametrize("gain", [0.1, 0.5])
 def test_the_distance_in_the_bent_space_falls_for_any_weights(gain):
     policy = with_weights(0, gain)
     starts = GOAL + np.random.default_rng(1).uniform(-5, 5, size=(50, 2))

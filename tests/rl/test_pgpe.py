@@ -139,6 +139,7 @@ def test_steps_are_the_same_in_any_unit():
     np.testing.assert_allclose(one.y / 100.0, other.y / 3e5, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_gain_is_learned_in_any_environment():
     # Of the balance in PyBullet, from gains that let it fall.
     def cost(policy):

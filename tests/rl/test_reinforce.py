@@ -158,7 +158,7 @@ def test_an_environment_that_fails_ends_it_and_nothing_is_lost():
 
 
 def test_it_goes_on_from_its_checkpoint(tmp_path):
-    files = {"checkpoint": tmp_path / "c.npz", "log": tmp_path / "returns.csv"}
+    files = {"checkpoint": tmp_path / "c.npz", "returns_file": tmp_path / "returns.csv"}
     first = walk(callback=lambda x: x.timesteps >= 512, timesteps=2048, **files)
     assert first.timesteps < 2048
     second = walk(timesteps=2048, **files)
@@ -167,7 +167,7 @@ def test_it_goes_on_from_its_checkpoint(tmp_path):
     steps = second.returns.timesteps
     assert steps[0] <= first.timesteps < steps[-1]
     assert np.all(np.diff(steps) >= 0)
-    assert len(Returns.read(files["log"])) == len(second.returns)
+    assert len(Returns.read(files["returns_file"])) == len(second.returns)
 
 
 def test_whole_episodes_count_on_after_a_checkpoint(tmp_path):
@@ -178,7 +178,7 @@ def test_whole_episodes_count_on_after_a_checkpoint(tmp_path):
         "max_steps": 20,
         "timesteps": 2000,
         "checkpoint": tmp_path / "c.npz",
-        "log": tmp_path / "returns.csv",
+        "returns_file": tmp_path / "returns.csv",
     }
     first = walk(callback=lambda learning: learning.timesteps >= 300, **settings)
     assert 300 <= first.timesteps < 1000

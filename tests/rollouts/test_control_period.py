@@ -95,6 +95,7 @@ def test_a_period_of_no_whole_number_of_steps_is_refused():
     assert ro.Rollout(twin, 3, control_period=1 / 240).dynamics.time_step == 1 / 240
 
 
+@pytest.mark.slow
 def test_the_regulator_is_the_optimum_of_the_held_system():
     # Σ_k Σ_i c(x_i, u_k) over the time steps i of each period, by A_i = Aⁱ and
     # B_i = Σ_j<i Aʲ B.

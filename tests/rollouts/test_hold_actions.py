@@ -53,6 +53,10 @@ def test_every_verb_takes_the_wrapper_and_its_spec():
     with GymRollout(HELD, 10, envs=2, processes=2) as rollout:
         assert rollout.time_step == pytest.approx(0.2)
         assert rollout(policy, np.arange(2)).steps == 10
+
+
+@pytest.mark.slow
+def test_what_learns_takes_the_period_among_the_options():
     settings = {"timesteps": 2048, "options": {"control_period": 0.2}, "seed": 0}
     found = ro.reinforce("Pendulum-v1", algorithm="ppo", **settings)
     assert found.evaluation is not None

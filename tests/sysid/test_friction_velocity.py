@@ -42,10 +42,8 @@ def urdf(tmp_path):
     return path
 
 
-@pytest.mark.parametrize(
-    "speed, scale",
-    [pytest.param(0.02, 0.002, marks=pytest.mark.slow), (0.5, 0.08)],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("speed, scale", [(0.02, 0.002), (0.5, 0.08)])
 def test_a_drive_has_the_scale_of_its_recording(urdf, tmp_path, speed, scale):
     runs = [logged(speed, scale, seed) for seed in range(3)]
     made = ro.identify(urdf, runs, free=FREE)

@@ -296,6 +296,7 @@ def test_both_errors_of_a_clean_arm_are_fitted(clean):
     np.testing.assert_allclose(judged(found).values, truth(), rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_both_errors_of_a_noisy_robot_with_an_undriven_joint_are_fitted():
     run = swung()
     random = np.random.default_rng(0)
