@@ -19,6 +19,7 @@ from roboopt.data import Trajectory, smooth
 from roboopt.dynamics import ParametricTwin, Twin
 from roboopt.objectives import PredictionError
 from roboopt.sysid._fitter import (
+    NOISY_TOLERANCE,
     Estimate,
     Fitter,
     effort_windows,
@@ -122,14 +123,14 @@ def fit_noisy(
         """Return the recordings in steps of a simulation, with efforts as they were."""
         return thinned(smoothed(recorded, below, efforts=False), every)
 
-    highest = MAX_STEP_RATE / (every * step)
+    highest = MAX_STEP_RATE / (every * step)  # what long steps can show
     below = min(finest, highest) if every > 1 else finest
-    shown = simulated(runs)
-    # The motion is fitted as it was recorded, but for what the steps cannot show.
-    settings = {"efforts": False, "edge": EDGE_PERIODS / below, "positions": every > 1}
-    moved = thinned(
-        smoothed(runs, max(below, highest) if every > 1 else below, **settings), every
-    )
+    shown = moved = simulated(runs)
+    if fitter.commanded:
+        whole, edge = every > 1, EDGE_PERIODS / below
+        most = max(below, highest) if whole else below
+        settings = {"efforts": False, "edge": edge, "positions": whole}
+        moved = thinned(smoothed(runs, most, **settings), every)
     by_motion = fitter.passive and error != "effort"
     if cutoff is None and by_motion:
         cutoff = noise_begins
@@ -193,7 +194,8 @@ def _fit_motion_first(
     """Fit the motion, then with "both" the efforts of the driven joints too."""
     data = {"motion": fitter.motion_windows(moved, horizon)}
     parts = {"motion": fitter.motion_error(data["motion"])}
-    by_motion = fitter.fit(parts, data, tolerance=MOTION_TOLERANCE)
+    tolerance = MOTION_TOLERANCE if fitter.commanded else NOISY_TOLERANCE
+    by_motion = fitter.fit(parts, data, tolerance=tolerance)
     if error != "both":
         return by_motion
     data["effort"] = effort_windows(runs)

@@ -103,9 +103,9 @@ def identify(
         columns: columns of tables; recognized by their names if None.
         cutoff: frequency [Hz] above which recordings are smoothed; if None, chosen by
             spectrum and forecasts, and no smoothing of clean recordings.
-        horizon: time over which noisy motion is predicted [s], from a start that is
-            fitted; if None, 1 s where drives follow positions or velocities, whose loop
-            keeps a prediction from diverging, and else 0.4 s.
+        horizon: time over which noisy motion is predicted [s]; if None, 1 s where
+            drives follow positions or velocities, whose loop keeps a prediction from
+            diverging, and else 0.4 s.
         prior: standard deviation of each parameter before the fit, relative to its
             size (`ParametricTwin.spans`), such as the whole of a mass; of a damping, a
             friction or an offset relative to the recorded efforts, if that is more;
