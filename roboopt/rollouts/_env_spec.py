@@ -122,7 +122,7 @@ class EnvSpec:
             creator = load_env_creator(creator) if isinstance(creator, str) else creator
         except (gymnasium.error.Error, ImportError, AttributeError):
             return None  # Making the environment says what is wrong.
-        return None if creator is None else inspect.signature(creator).parameters
+        return None if creator is None else _parameters(creator)
 
     def _require_trust(self) -> None:
         """Raise if a file names an environment that is not known to be harmless."""
@@ -214,3 +214,15 @@ def _importable(name: str, entry_point: Any = None) -> str:
     package = str(entry_point).split(":")[0].split(".")[0]
     own = isinstance(entry_point, str) and package not in ("gymnasium", "__main__")
     return f"{package}:{name}" if own and ":" not in name else name
+
+
+def _parameters(creator: Any) -> dict[str, inspect.Parameter]:
+    """Return the parameters of a constructor, those of its bases for any others."""
+    found = dict(inspect.signature(creator).parameters)
+    for base in getattr(creator, "__mro__", ())[1:-1]:
+        rest = [n for n, p in found.items() if p.kind is p.VAR_KEYWORD]
+        if rest and "__init__" in vars(base):
+            del found[rest[0]]
+            _, *own = inspect.signature(base.__init__).parameters.items()
+            found |= {name: p for name, p in own if name not in found}
+    return found

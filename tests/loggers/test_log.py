@@ -172,6 +172,7 @@ def test_tensorboard_shows_what_was_told(tmp_path):
         log(0, {"loss": 1.5, "motion.error": 2.0})
         log(1, {"loss": 9.0})
         log(2, {"loss": 0.5})
+    log.close()
     assert events(tmp_path) == [
         (0, {"loss": 1.5, "motion/error": 2.0}),
         (2, {"loss": 0.5}),

@@ -77,6 +77,16 @@ def test_the_wrapper_does_what_the_argument_of_an_environment_does():
     held.close()
 
 
+def test_a_constructor_that_hands_the_period_on_is_not_wrapped():
+    spec = EnvSpec("roboopt/ArmTrack-v0", {"control_period": 1 / 60})
+    env = spec.make()
+    assert env.unwrapped.substeps == 4 and not isinstance(env, HoldActions)
+    assert twin_rollout(env).require() is not None
+    env.close()
+    with pytest.raises(ro.RobooptError, match="`tol` .*reference, duration"):
+        spec.require_keywords(["tol"])
+
+
 def test_a_period_of_no_whole_number_of_steps_is_refused():
     for bad in (0.07, -1.0, 0.01):
         with pytest.raises(ro.RobooptError, match="`control_period`"):
