@@ -8,8 +8,7 @@ last `horizon` actions and never end before.
 
 import abc
 import time
-from collections.abc import Mapping, Sequence
-from os import PathLike
+from collections.abc import Sequence
 from typing import Any
 
 import gymnasium
@@ -19,7 +18,7 @@ from gymnasium.error import ClosedEnvironmentError, ResetNeeded
 from gymnasium.utils import seeding
 
 from roboopt._errors import RobooptError, whole_steps
-from roboopt.urdf.drive import Drive, as_drive
+from roboopt.urdf.drive import AnyDrive, as_drive
 
 from ._actuators import Actuators
 from ._camera import MODES, Camera, View
@@ -96,7 +95,7 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
         time_step: float,
         control_period: float | None,
         interface: str,
-        drive: Drive | Mapping[str, Any] | str | PathLike | None,
+        drive: AnyDrive,
         actuators: Actuators | None,
         randomize: float,
         view: View,

@@ -18,7 +18,7 @@ import pybullet_data
 
 from roboopt._errors import RobooptError
 from roboopt.urdf import UrdfModel, read_urdf
-from roboopt.urdf.drive import Drive
+from roboopt.urdf.drive import AnyDrive
 
 from ._actuators import Actuators
 from ._camera import View
@@ -72,8 +72,8 @@ class Arm(FixedBaseEnv):
             time steps, one by default.
         interface: what an action is: "torque", for efforts, "position" or "velocity" of
             the driven joints, or with a DC motor "voltage" or "duty".
-        drive: the actuators between commands and efforts, a `roboopt.dynamics.Drive` or
-            a mapping from the names of its numbers.
+        drive: the actuators between commands and efforts: a `roboopt.dynamics.Drive`, a
+            mapping from the names of its numbers, or a URDF with one beside it.
         actuators: the motors of all joints; by default 1 Ω and 10 A at the limit.
         model: a fitted model of the robot, as in `apply`.
         randomize: largest relative change of masses, damping and friction at a reset.
@@ -113,7 +113,7 @@ class Arm(FixedBaseEnv):
         time_step: float = 1 / 240,
         control_period: float | None = None,
         interface: str = "torque",
-        drive: Drive | Mapping[str, Any] | str | PathLike | None = None,
+        drive: AnyDrive = None,
         actuators: Actuators | None = None,
         model: Any = None,
         randomize: float = 0.0,

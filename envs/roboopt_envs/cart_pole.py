@@ -5,15 +5,13 @@ the observation is the state. The cart weighs 1 kg; the pole is a uniform rod of
 and 1 m; the force is at most 10 N and the rail reaches to ±2.4 m.
 """
 
-from collections.abc import Mapping
-from os import PathLike
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
 from roboopt.urdf import read_urdf
-from roboopt.urdf.drive import Drive
+from roboopt.urdf.drive import AnyDrive
 
 from ._actuators import Actuators
 from ._camera import View
@@ -36,8 +34,8 @@ class CartPole(FixedBaseEnv):
             time steps, one by default.
         interface: what an action is: "torque", for efforts, "position" or "velocity" of
             the driven joints, or with a DC motor "voltage" or "duty".
-        drive: the actuators between commands and efforts, a `roboopt.dynamics.Drive` or
-            a mapping from the names of its numbers.
+        drive: the actuators between commands and efforts: a `roboopt.dynamics.Drive`, a
+            mapping from the names of its numbers, or a URDF with one beside it.
         actuators: the motors of cart and pole; by default 1 Ω and 10 A at the limit.
         randomize: largest relative change of masses, damping and friction at a reset.
         render_mode: None, "rgb_array" or "human".
@@ -64,7 +62,7 @@ class CartPole(FixedBaseEnv):
         time_step: float = 1 / 240,
         control_period: float | None = None,
         interface: str = "torque",
-        drive: Drive | Mapping[str, Any] | str | PathLike | None = None,
+        drive: AnyDrive = None,
         actuators: Actuators | None = None,
         randomize: float = 0.0,
         render_mode: str | None = None,

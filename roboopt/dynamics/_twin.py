@@ -17,8 +17,6 @@ With `implicit_damping`, joint damping and friction act on the new velocity inst
 
 import dataclasses
 import math
-from collections.abc import Mapping
-from os import PathLike
 from typing import Any
 
 import equinox as eqx
@@ -45,6 +43,7 @@ from roboopt.dynamics._multibody import Multibody
 from roboopt.urdf.drive import (
     KD,
     KP,
+    AnyDrive,
     Drive,
     Memory,
     as_drive,
@@ -89,7 +88,7 @@ class Twin(Jittable):
         motors: PositionMotors | None = None,
         implicit_damping: bool = False,
         interface: str | None = None,
-        drive: Drive | Mapping[str, Any] | str | PathLike | None = None,
+        drive: AnyDrive = None,
     ):
         """Set `robot` in motion.
 

@@ -49,10 +49,11 @@ def collect(
     1/`metadata["render_fps"]`, or else 1 s.
 
     Args:
-        env: an environment, a Gymnasium id, an `EnvSpec`, or a function that makes an
-            environment, with observations that are vectors and actions that are vectors
-            or discrete. With `starts`, the environment must begin where `reset` is told
-            by `options["start"]`, as those of `roboopt_envs` do.
+        env: an environment, a Gymnasium id, an `EnvSpec`, a function that makes an
+            environment, or what `open_environments` returns; with observations that are
+            vectors and actions that are vectors or discrete. With `starts`, the
+            environment must begin where `reset` is told by `options["start"]`, as those
+            of `roboopt_envs` do.
         policy: `policy(observation) -> action`, an `OpenLoop`, a `TimeVaryingPolicy` or
             a `StatefulPolicy`. A function need not be JAX's; a function that returns
             arrays of JAX must be pure.
@@ -148,12 +149,7 @@ def collect_in(
         keys = episode_keys(jax.random.key(np.uint32(seed % 2**32)), count)
     alone = workers is None or checkpoint is None
     require(alone, "checkpoint", "be None with `workers`", checkpoint)
-    opened = isinstance(env, Pool | RayPool)
-    with contextlib.ExitStack() as stack:
-        pool = env
-        if not opened:
-            made = open_environments(env, count, processes, workers)
-            pool = stack.enter_context(made)
+    with _opened(env, count, processes, workers, checkpoint) as pool:
         parts = None
         if checkpoint is not None and isinstance(pool, Pool):
             limits = pool.observation_space, pool.action_space
@@ -206,6 +202,19 @@ def check_policy(name: str, policy: Any) -> None:
             f"`{name}` must be callable, observation -> action, or a `StatefulPolicy`, "
             f"got {policy!r}{other}."
         )
+
+
+def _opened(
+    env: Any, count: int, processes: int, workers: Ray | None, checkpoint: Any
+) -> contextlib.AbstractContextManager[Pool | RayPool]:
+    """Return the environments, which stay open if they were open before."""
+    if not isinstance(env, Pool | RayPool):
+        return open_environments(env, count, processes, workers)
+    for name, value in {"processes": processes or None, "workers": workers}.items():
+        require(value is None, name, "be left out for open environments", value)
+    known = checkpoint is None
+    require(known, "checkpoint", "be None for open environments", checkpoint)
+    return contextlib.nullcontext(env)
 
 
 def open_environments(

@@ -35,7 +35,7 @@ from roboopt.sysid._recordings import (
 from roboopt.sysid._refinement import finer_step, with_time_step
 from roboopt.sysid._result import IdentifyResult, Source
 from roboopt.sysid._robot import FREE, KnownRobot
-from roboopt.urdf.drive import as_drive
+from roboopt.urdf.drive import AnyDrive, as_drive
 
 HORIZONS_S = {True: 1.0, False: 0.4}  # by whether a drive's loop holds the motion
 MAX_REFINEMENTS = 2  # of the time step
@@ -61,7 +61,7 @@ def identify(
     steps: int = 100,
     options: Mapping[str, Any] | None = None,
     interface: str = "torque",
-    drive: Drive | Mapping[str, Any] | str | PathLike | None = None,
+    drive: AnyDrive = None,
     truth: Multibody | None = None,
     progress: bool = False,
     log: Log | None = None,

@@ -120,6 +120,10 @@ class Drive:
         return math.ceil(longest / time_step - 1e-9) + 2
 
 
+AnyDrive = Drive | Mapping[str, Any] | str | PathLike | None
+"""A drive, its numbers by name, or a URDF with a drive in the file beside it."""
+
+
 def as_drive(drive: Any) -> Drive | None:
     """Return a drive that may be a mapping from its numbers' names, or beside a URDF.
 

@@ -493,6 +493,9 @@ def test_environments_that_stay_open_are_made_once():
     with ro.rollouts.open_environments(make, 5) as opened:
         first = ro.rollouts.collect(opened, ahead, **options)
         again = ro.evaluate(opened, ahead, **options).trajectories
+        for name, value in {"processes": 2, "checkpoint": "c"}.items():
+            with pytest.raises(ro.RobooptError, match=f"`{name}` must be .*open"):
+                ro.rollouts.collect(opened, ahead, **options, **{name: value})
     assert len(made) == 1
     alone = ro.rollouts.collect(make, ahead, **options)
     np.testing.assert_array_equal(first.observations, alone.observations)
