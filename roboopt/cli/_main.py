@@ -41,6 +41,7 @@ COMMANDS = {
     "clone": "roboopt.cli.clone:Clone",
     "reinforce": "roboopt.cli.reinforce:Reinforce",
     "explain": "roboopt.cli.explain:Explain",
+    "compare": "roboopt.cli.compare:Compare",
     "export": "roboopt.cli.export:Export",
 }
 DESCRIPTION = (

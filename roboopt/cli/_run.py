@@ -1,5 +1,6 @@
 """One run of a command: claim a folder, call the verb, save, print, report."""
 
+import contextlib
 import os
 import platform
 import tempfile
@@ -18,9 +19,9 @@ from roboopt._progress import say
 from roboopt.cli._flags import Output, groups, verb_arguments
 from roboopt.cli._process import jax_settings
 from roboopt.cli._resume import how_to_resume
-from roboopt.cli._run_folder import CHECKPOINT, SETTINGS, RunFolder, write_json
-from roboopt.data import save
-from roboopt.report import VerbResult, plain
+from roboopt.cli._run_folder import CHECKPOINT, SETTINGS, RunFolder
+from roboopt.data import save, write_json
+from roboopt.report import VerbResult, plain, write_index
 
 PACKAGES = "roboopt jax jaxlib equinox optax numpy gymnasium pybullet".split()
 REPORT = "report.html"
@@ -121,6 +122,8 @@ def _publish(folder: RunFolder) -> None:
             f"the result could not be moved to {folder.path} ({error}); it is in "
             f"{folder.work}, or there already"
         ) from error
+    with contextlib.suppress(OSError, RobooptError):
+        write_index(folder.path.parent)
     if (folder.path / REPORT).exists():
         print(folder.path / REPORT)
     print(f'The result loads with: roboopt.load("{folder.path}")')

@@ -8,7 +8,6 @@ import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from roboopt._errors import RobooptError
 from roboopt._reading import read_json
@@ -148,6 +147,8 @@ class RunFolder:
         """
         for earlier in self.work.glob(EARLIER):
             earlier.unlink()
+        from roboopt.data import write_json  # Slow to import.
+
         settings = json.loads((self.work / SETTINGS).read_text("utf-8"))
         files = sorted(path.name for path in self.work.iterdir())
         write_json(self.work / SETTINGS, {**settings, "files": files})
@@ -196,14 +197,6 @@ def policy_file(path: Path) -> Path:
         if (path / name).is_file():
             return path / name
     raise RobooptError(f"{path} holds no {' or '.join(POLICIES)}")
-
-
-def write_json(path: Path, tree: Any) -> None:
-    """Write dictionaries, lists, numbers and text so that people read them too."""
-    from roboopt.data import atomic_write  # Slow to import.
-
-    with atomic_write(path) as file:
-        file.write(f"{json.dumps(tree, indent=2, ensure_ascii=False)}\n".encode())
 
 
 def partial(path: Path) -> Path:

@@ -30,7 +30,6 @@ from roboopt.cli._run_folder import (
     held,
     partial,
     resumable,
-    write_json,
 )
 from roboopt.cli._simulation import Balancing
 
@@ -195,6 +194,7 @@ def _require_free(out: Path, overwrite: bool) -> None:
 def _kept(out: Path, command: Collect) -> Iterator[Path]:
     """Yield the folder of the finished episodes, and remove it if all went well."""
     from roboopt.cli._run import flags_of
+    from roboopt.data import write_json
 
     folder = partial(out)
     folder.mkdir(exist_ok=True)

@@ -5,6 +5,7 @@ from roboopt.data._files import atomic_write as atomic_write
 from roboopt.data._files import read_archive as read_archive
 from roboopt.data._files import require_writing as require_writing
 from roboopt.data._files import sweep as sweep
+from roboopt.data._files import write_json as write_json
 from roboopt.data._normalizer import Normalizer as Normalizer
 from roboopt.data._smoothing import differentiate as differentiate
 from roboopt.data._smoothing import low_pass as low_pass

@@ -5,6 +5,7 @@ import ctypes
 import errno
 import glob
 import importlib
+import json
 import math
 import os
 import shutil
@@ -187,6 +188,12 @@ def read_as(rule: str, path: Any, argument: str = "path") -> Iterator[None]:
         if isinstance(error, FileNotFoundError):
             fault = "is missing."
         raise RobooptError(f"`{argument}` must {rule}, but {path} {fault}") from error
+
+
+def write_json(path: str | PathLike, tree: Any) -> None:
+    """Write dictionaries, lists, numbers and text so that people read them too."""
+    with atomic_write(path) as file:
+        file.write(f"{json.dumps(tree, indent=2, ensure_ascii=False)}\n".encode())
 
 
 def read_archive(

@@ -22,6 +22,7 @@ from roboopt.report import (
     VerbResult,
     Video,
     bars,
+    evaluation_metrics,
     evaluation_record,
     evaluation_table,
     interval,
@@ -291,6 +292,16 @@ class CloneResult(VerbResult):
                 folder / "episodes.npz",
                 self.evaluations["clone"].trajectories.episodes(),
             )
+
+    def metrics(self) -> dict[str, float]:
+        """Return the errors on held-out demonstrations, and how the task was done."""
+        unit = "share" if self.discrete else "standard deviations"
+        return {
+            **evaluation_metrics(self.evaluations.get("clone")),
+            f"held-out error [{unit}]": self.errors["clone"],
+            "held-out mismatch": self.mismatch["held out"],
+            "time [s]": self.training.seconds,
+        }
 
     def record(self) -> dict[str, Any]:
         """Return what settings.json records."""

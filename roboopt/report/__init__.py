@@ -1,5 +1,6 @@
 """Reports: figures, videos, and one self-contained HTML page."""
 
+from roboopt.report._evaluations import evaluation_metrics as evaluation_metrics
 from roboopt.report._evaluations import evaluation_record as evaluation_record
 from roboopt.report._evaluations import evaluation_table as evaluation_table
 from roboopt.report._evaluations import motions as motions
@@ -28,8 +29,13 @@ from roboopt.report._records import plain as plain
 from roboopt.report._records import settings as settings
 from roboopt.report._records import write_csv as write_csv
 from roboopt.report._records import write_history as write_history
+from roboopt.report._result import Reported as Reported
 from roboopt.report._result import Summary as Summary
 from roboopt.report._result import VerbResult as VerbResult
+from roboopt.report._runs import Run as Run
+from roboopt.report._runs import RunComparison as RunComparison
+from roboopt.report._runs import compare as compare
+from roboopt.report._runs import write_index as write_index
 from roboopt.report._text import change as change
 from roboopt.report._text import interval as interval
 from roboopt.report._text import number as number

@@ -29,6 +29,15 @@ def evaluation_table(evaluations: Mapping[str, Evaluation]) -> Table:
     return Table(HEADER, rows)
 
 
+def evaluation_metrics(found: Evaluation | None) -> dict[str, float]:
+    """Return the share of successes, if they are known, and the mean return."""
+    if found is None:
+        return {}
+    rate = found.success_rate
+    success = {} if rate is None else {"success [%]": 100 * rate.value}
+    return {**success, "return": found.mean_return.value}
+
+
 def evaluation_record(evaluations: Mapping[str, Evaluation]) -> dict[str, Any]:
     """Return the numbers of evaluations by name, for settings.json."""
     return {

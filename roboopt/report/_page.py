@@ -77,6 +77,8 @@ class Table:
     """Indices of columns of text, set flush left and wrapped where there is no room."""
     optional: Sequence[int] = ()
     """Indices of columns that narrow terminals do without, the first to go first."""
+    links: Sequence[str] = ()
+    """Where the name of each row leads on a page; "" for nowhere."""
 
     def html(self) -> str:
         """Return the table; on a narrow screen a wide one has a line for each cell."""
@@ -86,7 +88,10 @@ class Table:
         head = _cells("th", self.header, long)
         labels = self._labels() if wide else None
         body = "".join(
-            f"<tr>{_cells('td', row, long, labels)}</tr>" for row in self.rows
+            f"<tr>{_cells('td', row, long, labels, link)}</tr>"
+            for row, link in zip(
+                self.rows, self.links or [""] * len(self.rows), strict=True
+            )
         )
         groups = "".join(
             f'<th colspan="{span}" class="group">{escape(name)}</th>'
@@ -213,11 +218,17 @@ def _cells(
     row: Sequence[str],
     long: Sequence[bool],
     labels: Sequence[str] | None = None,
+    link: str = "",
 ) -> str:
     said = [f' data-label="{escape(label)}"' for label in labels or []]
+    inside = [breakable(text) for text in row]
+    if link:
+        inside[0] = f'<a href="{escape(link)}">{inside[0]}</a>'
     return "".join(
-        f"<{tag}{TEXT * wraps}{label}>{breakable(text)}</{tag}>"
-        for text, wraps, label in zip(row, long, said or [""] * len(row), strict=True)
+        f"<{tag}{TEXT * wraps}{label}>{text}</{tag}>"
+        for text, wraps, label in zip(
+            inside, long, said or [""] * len(row), strict=True
+        )
     )
 
 

@@ -6,6 +6,7 @@ back without the environment that it came from, and renders the same afterwards.
 
 import html
 import shutil
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,12 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from roboopt._errors import RobooptError
-from roboopt.data import save
+from roboopt.data import save, write_json
 from roboopt.report._page import Section, Table, marked, write_report
+from roboopt.report._records import plain
 from roboopt.report._text import paragraph, table_text
 
 MIN_WIDTH, MAX_WIDTH = 60, 110  # characters
 DEFAULT_WIDTH = 80
+METRICS = "metrics.json"
+DATE = "%Y-%m-%d %H:%M:%S"
 
 
 @dataclass(frozen=True)
@@ -48,8 +52,8 @@ class Summary:
         return self.text(min(max(columns, MIN_WIDTH), MAX_WIDTH))
 
 
-class VerbResult(ABC):
-    """What `identify`, `clone`, `reinforce` and `tune` return."""
+class Reported(ABC):
+    """What shows itself as text, as a page, and in a notebook."""
 
     @abstractmethod
     def summary(self) -> Summary:
@@ -62,22 +66,6 @@ class VerbResult(ABC):
         Args:
             video: whether to render a video, where the environment can be made.
         """
-
-    @abstractmethod
-    def write_files(self, folder: Path) -> None:
-        """Write the files of this kind of result: the model, the data, the history."""
-
-    def record(self) -> Mapping[str, Any]:
-        """Return the choices and numbers that a run's settings.json records.
-
-        Dataclasses, dictionaries, lists, arrays, numbers and text.
-        """
-        return {}
-
-    @property
-    def interrupted(self) -> bool:
-        """Whether Ctrl-C ended the verb before its result was complete."""
-        return False
 
     def report(self, path: str | PathLike, *, video: bool = True) -> None:
         """Write one self-contained HTML page.
@@ -97,21 +85,6 @@ class VerbResult(ABC):
         said, sections = self.summary(), self.sections(video=video)
         write_report(path, title=said.title, verdict=said.sentences, sections=sections)
 
-    def save(self, folder: str | PathLike) -> None:
-        """Write the result to a folder, made where it is missing.
-
-        `roboopt.load(folder)` returns the result again. Existing files of the same
-        names are replaced, others are left.
-
-        Warns:
-            UserWarning: about objects of your own, such as a task, that a file cannot
-                hold; their `repr` is saved.
-        """
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        save(folder / "result.npz", self, partly=True)
-        self.write_files(folder)
-
     def __str__(self) -> str:
         """Return the summary as text."""
         return str(self.summary())
@@ -125,3 +98,44 @@ class VerbResult(ABC):
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         """Print the summary in IPython's terminal."""
         printer.text(str(self))
+
+
+class VerbResult(Reported):
+    """What `identify`, `clone`, `reinforce` and `tune` return."""
+
+    @abstractmethod
+    def write_files(self, folder: Path) -> None:
+        """Write the files of this kind of result: the model, the data, the history."""
+
+    def record(self) -> Mapping[str, Any]:
+        """Return the choices and numbers that a run's settings.json records.
+
+        Dataclasses, dictionaries, lists, arrays, numbers and text.
+        """
+        return {}
+
+    def metrics(self) -> Mapping[str, float]:
+        """Return the numbers that judge the result, by their name with its unit."""
+        return {}
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether Ctrl-C ended the verb before its result was complete."""
+        return False
+
+    def save(self, folder: str | PathLike) -> None:
+        """Write the result to a folder, made where it is missing.
+
+        `roboopt.load(folder)` returns the result again. Existing files of the same
+        names are replaced, others are left. metrics.json holds the metrics.
+
+        Warns:
+            UserWarning: about objects of your own, such as a task, that a file cannot
+                hold; their `repr` is saved.
+        """
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        save(folder / "result.npz", self, partly=True)
+        self.write_files(folder)
+        said = {"title": self.summary().title, "metrics": plain(self.metrics())}
+        write_json(folder / METRICS, {**said, "saved": time.strftime(DATE)})

@@ -13,6 +13,7 @@ from roboopt.report import (
     Section,
     Summary,
     VerbResult,
+    evaluation_metrics,
     evaluation_record,
     evaluation_table,
     interval,
@@ -153,6 +154,11 @@ class ReinforceResult(VerbResult):
         from roboopt.rl._report import sections
 
         return sections(self, video)
+
+    def metrics(self) -> Mapping[str, float]:
+        """Return successes and mean return in fresh episodes, and what they cost."""
+        cost = {"timesteps": float(self.timesteps), "time [s]": self.seconds}
+        return {**evaluation_metrics(self.evaluation), **cost}
 
     def record(self) -> Mapping[str, Any]:
         """Return the algorithm with all its settings, and the figures."""

@@ -232,6 +232,20 @@ class IdentifyResult(VerbResult):
 
         return sections(self)
 
+    def metrics(self) -> dict[str, float]:
+        """Return the errors of efforts and of forecasts, held out where any are."""
+        judged, made = {}, self.efforts
+        if made is not None:
+            judged["effort error [% of RMS]"] = 100 * made.share(made.fitted)
+            if made.unconstrained is not None:
+                best = 100 * made.share(made.unconstrained)
+                judged["least squares' effort error [% of RMS]"] = best
+        if (ahead := self.forecasts) is not None:
+            ratio = float(ahead.ratio("fitted", "URDF", self.model.joints)[-1])
+            name = f"forecast error after {ahead.seconds[-1]:.3g} s [% of the URDF's]"
+            judged[name] = 100 / ratio
+        return {**judged, "time [s]": self.result.seconds}
+
     def record(self) -> dict[str, Any]:
         """Return the choices and numbers of the run."""
         names = self.model.robot.joint_names

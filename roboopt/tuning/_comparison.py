@@ -43,12 +43,16 @@ class Row:
         """Return the values in PyBullet before and after."""
         return self.values["PyBullet"]["before"], self.values["PyBullet"]["after"]
 
+    @property
+    def label(self) -> str:
+        """Return the name with its unit."""
+        return self.name if self.unit == "1" else f"{self.name} [{self.unit}]"
+
     def cells(self) -> list[str]:
         """Return the cells of the row in the table."""
-        name = self.name if self.unit == "1" else f"{self.name} [{self.unit}]"
         twin = [number(self.values["twin"][when]) for when in WHEN]
         before, after = self.pybullet
-        return [name, number(before), number(after), change(before, after), *twin]
+        return [self.label, number(before), number(after), change(before, after), *twin]
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,12 @@ class Comparison:
     """Motions of the tuned controller on which twin and PyBullet disagree."""
     chattering: int = 0
     """Motions of the tuned controller in PyBullet on which a joint chatters."""
+
+    def metrics(self) -> dict[str, float]:
+        """Return the values of the tuned controller in PyBullet."""
+        share = 100 * self.successes["PyBullet"]["after"] / self.episodes
+        values = {row.label: row.pybullet[1] for row in self.rows}
+        return {**values, "success [%]": share}
 
     def table(self) -> Table:
         """Return the terms and peaks, successes last."""

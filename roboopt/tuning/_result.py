@@ -135,6 +135,13 @@ class TuneResult(VerbResult):
         for when, motion in self.motions.items():
             motion.save(folder / f"{when}.npz")
 
+    def metrics(self) -> Mapping[str, float]:
+        """Return terms, peaks and successes of the tuned controller in PyBullet."""
+        judged = {"objective": float(self.result.loss)}
+        if self.comparison is not None:
+            judged = self.comparison.metrics()
+        return {**judged, "time [s]": self.result.seconds}
+
     def record(self) -> Mapping[str, Any]:
         """Return the settings and the numbers of the descent."""
         names = ("loss", "reason", "message", "steps", "seconds", "compile_seconds")

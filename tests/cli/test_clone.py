@@ -24,7 +24,7 @@ def rule(observation):
 FILES = {
     "checkpoint.npz",
     *("report.html", "policy.npz", "history.csv", "settings.json", "episodes.npz"),
-    "result.npz",
+    *("metrics.json", "result.npz"),
 }
 SHORT = ("--steps", "300", "--episodes", "3", "--width", "16", "--patience", "300")
 BALANCE = "roboopt/CartPoleBalance-v0"

@@ -26,6 +26,7 @@ FILES = {
         "base_parameters.csv",
         "forecasts.csv",
         "settings.json",
+        "metrics.json",
     ),
 }
 HEAVIER = 1.3  # the real forearm, with its tool, over that of the URDF

@@ -20,7 +20,7 @@ from roboopt.rl._monitor import Monitor
 RUN = "import sys; from roboopt.cli import main; sys.exit(main(sys.argv[1:]))"
 FILES = {
     *("report.html", "policy.npz", "history.csv", "returns.csv", "settings.json"),
-    *("episodes.npz", "checkpoint.npz", "result.npz"),
+    *("episodes.npz", "checkpoint.npz", "result.npz", "metrics.json"),
 }
 SHORT = (
     *("--episodes", "3", "--width", "8", "--depth", "1", "--max-steps", "60"),

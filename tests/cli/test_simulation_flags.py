@@ -10,12 +10,12 @@ from roboopt.cli import main
 from roboopt.cli._config import defaults_from
 from roboopt.cli._flags import name_flag, parse
 from roboopt.cli._run import flags_of
-from roboopt.cli._run_folder import write_json
 from roboopt.cli._simulation import Simulation
 from roboopt.cli.collect import Collect
 from roboopt.cli.identify import Identify
 from roboopt.cli.reinforce import Reinforce
 from roboopt.cli.tune import Tune
+from roboopt.data import write_json
 
 COMMANDS = {"tune": Tune, "identify": Identify, "reinforce": Reinforce}
 ALL = (

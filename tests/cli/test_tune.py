@@ -24,13 +24,13 @@ from roboopt.tuning import tune
 SMALL = ("--duration", "0.5", "--starts", "2", "--episodes", "3")
 KEPT = {
     *("controller.npz", "history.csv", "settings.json", "result.npz"),
-    "checkpoint.npz",
+    *("checkpoint.npz", "metrics.json"),
 }
 """Files of a run that was interrupted."""
 FILES = {
     "checkpoint.npz",
     *("report.html", "controller.npz", "history.csv", "settings.json"),
-    *("before.npz", "after.npz", "result.npz"),
+    *("before.npz", "after.npz", "result.npz", "metrics.json"),
 }
 ACTS = "import sys, roboopt, numpy; print(roboopt.load(sys.argv[1])(numpy.ones(4)))"
 # Says when a step is taken and when judging begins, and waits there for a Ctrl-C.
@@ -110,6 +110,16 @@ def test_every_term_is_printed_in_its_unit(tuned):
         assert re.search(rf"^ ?{re.escape(name)} +\S", done.stdout, re.M), name
     assert "The twin and PyBullet agree" in done.stdout
     assert "Traceback" not in done.stderr
+
+
+def test_the_metrics_are_those_of_the_table(tuned):
+    folder, done = tuned
+    said = json.loads((folder / "metrics.json").read_text("utf-8"))["metrics"]
+    for name in ("objective", "task cost [s]", "Joule loss [J]", "peak force [N]"):
+        row = re.search(rf"^ ?{re.escape(name)} +\S+ +(\S+)", done.stdout, re.M)
+        assert row is not None and float(row[1]) == pytest.approx(said[name], rel=1e-3)
+    index = (folder.parent / "index.html").read_text("utf-8")
+    assert f'href="{folder.name}/report.html"' in index
 
 
 def test_the_controller_loads_and_acts_in_a_new_process(tuned):

@@ -29,6 +29,7 @@ INTERNAL = {
     "roboopt.data": """
         atomic_write episode_masks is_episode_folder is_frame joint_motion
         read_archive recording_files require_writing single_recordings sweep
+        write_json
     """,
     "roboopt.diagnose": """
         ENDS HISTORY_TITLES KEPT_START explain_descent explain_residuals
@@ -52,8 +53,8 @@ INTERNAL = {
     """,
     "roboopt.report": """
         BEFORE_AFTER COLORS GRAY INK PANEL_SIZE change encode
-        evaluation_record interval number padded panel plain progress_bar
-        readable sentence write_csv
+        evaluation_metrics evaluation_record interval number padded panel plain
+        progress_bar readable sentence write_csv
     """,
 }
 """Names that packages share with each other, and that users need not know."""

@@ -1,0 +1,284 @@
+"""Saved runs side by side: their metrics, the settings that differ, and their curves.
+
+A run is read from its metrics.json, settings.json and history files alone: nothing is
+loaded that could run code, and no environment is made.
+"""
+
+import csv
+import json
+import re
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from os import PathLike
+from os.path import relpath
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+
+from roboopt._errors import RobooptError
+from roboopt._reading import read_bytes, read_json
+from roboopt.optimize import NOTES
+from roboopt.report._figures import panel
+from roboopt.report._page import Figure, Notes, Section, Table, write_report
+from roboopt.report._result import METRICS, Reported, Summary
+from roboopt.report._text import number, readable
+
+SETTINGS, REPORT, INDEX = "settings.json", "report.html", "index.html"
+SIGNATURE = "runs of roboopt"  # in the index, which alone is written anew
+HISTORIES = {"history.csv": "gradient step", "returns.csv": "environment step"}
+"""Files of curves, and what their first column counts."""
+HIDDEN = {*NOTES, "seconds", "step", "timestep"}
+MAX_PANELS = 24
+MAX_POINTS = 300  # of a curve: medians of neighbors where there are more values
+MAX_VALUE = 28  # characters of a setting
+PALETTE = "#2f80c9 #d9772b #2a9d78 #a64d9e #b8962e #5f6b7a #c9434a #58b4d9".split()
+"""Told apart by the color-blind too; a ninth run has the first color again."""
+LINES = "solid", "dashed", "dotted"
+ABOUT_THE_RUN = "name", "runs", "overwrite", "no_video", "log", "resume", "config"
+
+
+@dataclass(frozen=True)
+class Run:
+    """What the folder of a run says of it."""
+
+    name: str
+    folder: Path
+    title: str
+    saved: str
+    """Date and time."""
+    metrics: Mapping[str, float]
+    settings: Mapping[str, str]
+    """The flags and versions, as text."""
+
+    @classmethod
+    def read(cls, folder: str | PathLike, name: str | None = None) -> "Run":
+        """Return the run that a command or `VerbResult.save` left in a folder.
+
+        Raises:
+            RobooptError: if the folder holds none, or its files are something else.
+        """
+        folder = Path(folder)
+        if not (folder / METRICS).is_file():
+            raise RobooptError(
+                f"`runs` must be folders of runs, got {folder}, which has no {METRICS}."
+            )
+        found, settings = read_json(folder / METRICS, "runs"), {}
+        if (folder / SETTINGS).is_file():
+            settings = read_json(folder / SETTINGS, "runs")
+        try:
+            metrics = {str(k): float(v) for k, v in dict(found["metrics"]).items()}
+            title, saved = str(found["title"]), str(found["saved"])
+            flags = {**settings.get("flags", {})}
+            versions = {**settings.get("versions", {})}
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            raise RobooptError(
+                f"`runs` must be folders of runs, got {folder}, whose {METRICS} or "
+                f"{SETTINGS} is something else."
+            ) from error
+        chosen = {k: v for k, v in flags.items() if k not in ABOUT_THE_RUN}
+        chosen = {f"--{k.replace('_', '-')}": v for k, v in chosen.items()}
+        chosen |= {f"version of {k}": v for k, v in versions.items()}
+        if "command" in settings:
+            chosen = {"command": settings["command"], **chosen}
+        shown = {name: _shown(value) for name, value in chosen.items()}
+        name = name or folder.resolve().name
+        return cls(name, folder, title, saved, metrics, shown)
+
+    def curves(self) -> dict[tuple[str, str], tuple[np.ndarray, np.ndarray]]:
+        """Return places and values by file and column, as far as they are numbers."""
+        made = {}
+        for file in HISTORIES:
+            if not (self.folder / file).is_file():
+                continue
+            text = read_bytes(self.folder / file, "runs").decode("utf-8", "replace")
+            header, *rows = [*csv.reader(text.splitlines())] or [[]]
+            try:
+                table = np.array(rows, float).reshape(len(rows), len(header))
+            except ValueError as error:
+                raise RobooptError(
+                    f"`runs` must be folders of runs, got {self.folder}, whose {file} "
+                    "is no table of numbers."
+                ) from error
+            for name, values in zip(header[1:], table.T[1:], strict=True):
+                if name not in HIDDEN and not name.startswith("dL/d "):
+                    made[file, name] = table[:, 0], values
+        return made
+
+
+@dataclass(frozen=True, repr=False)
+class RunComparison(Reported):
+    """Runs side by side: metrics, settings that differ, and curves."""
+
+    runs: tuple[Run, ...]
+
+    def metrics(self) -> dict[str, dict[str, float]]:
+        """Return each metric by its name and the run's name, as pandas takes it."""
+        names = dict.fromkeys(name for run in self.runs for name in run.metrics)
+        return {
+            name: {
+                run.name: run.metrics[name] for run in self.runs if name in run.metrics
+            }
+            for name in names
+        }
+
+    def differences(self) -> dict[str, list[str]]:
+        """Return the settings that are not the same in all runs, by run in order."""
+        names = dict.fromkeys(name for run in self.runs for name in run.settings)
+        rows = {name: [r.settings.get(name, "–") for r in self.runs] for name in names}
+        return {name: row for name, row in rows.items() if len(set(row)) > 1}
+
+    def summary(self) -> Summary:
+        """Return the metrics, and the settings that differ."""
+        header = ["", *(run.name for run in self.runs)]
+        rows = [
+            [name, *(number(row[r.name]) if r.name in row else "–" for r in self.runs)]
+            for name, row in self.metrics().items()
+        ]
+        tables, differ = [Table(header, rows)], self.differences()
+        said = "The runs have the same settings."
+        if differ:
+            said = f"The runs differ in {', '.join(differ)}."
+            settings = [[name, *row] for name, row in differ.items()]
+            tables.append(Table(["setting", *header[1:]], settings))
+        elif not any(run.settings for run in self.runs):
+            said = "The runs were saved from Python, without a record of settings."
+        return Summary(f"{len(self.runs)} runs", tables, [said])
+
+    def sections(self, *, video: bool = True) -> list[Section]:
+        """Return the sections of the page; there is no video."""
+        metrics, *differ = self.summary().tables
+        made = [Section("Metrics", [metrics])]
+        if differ:
+            made.append(Section("Settings that differ", differ))
+        return [*made, *self._curves()]
+
+    def _curves(self) -> list[Section]:
+        known = [run.curves() for run in self.runs]
+        names = dict.fromkeys(name for curves in known for name in curves)
+        shared = [n for n in names if len(self.runs) < 2 or _count(known, n) > 1]
+        panels = []
+        for file, name in shared[:MAX_PANELS]:
+            quantity, unit = _parts(name)
+            title, axis = readable(quantity), HISTORIES[file]
+            label = f"{title} of each run over the {axis}"
+            with panel(title, axis, f"[{unit}]" if unit else "", label=label) as made:
+                for k, (run, curves) in enumerate(zip(self.runs, known, strict=True)):
+                    if (file, name) in curves:
+                        color, line = _style(k)
+                        places, values = _medians(*curves[file, name])
+                        made.axes.plot(
+                            places, values, color=color, ls=line, label=run.name
+                        )
+                made.ticks()
+            panels.append(made.svg)
+        if not panels:
+            return []
+        caption = "Of runs with many values, the medians of neighbors."
+        if len(shared) > MAX_PANELS:
+            caption += f" The first {MAX_PANELS} of {len(shared)} are drawn."
+        legend = {run.name: " ".join(_style(k)) for k, run in enumerate(self.runs)}
+        return [Section("Curves", [Figure(panels, caption, legend)])]
+
+
+def compare(
+    runs: Sequence[str | PathLike] | Mapping[str, str | PathLike],
+) -> RunComparison:
+    """Compare saved runs: metrics, settings that differ, and curves.
+
+    Args:
+        runs: folders that a command or `VerbResult.save` has left; by the names that
+            they shall have, or in order, when folders' own names are used.
+
+    Raises:
+        RobooptError: if there is none, or a folder holds no run.
+    """
+    if isinstance(runs, str | PathLike) or not runs:
+        raise RobooptError(f"`runs` must be folders of runs, got {runs!r}.")
+    if isinstance(runs, Mapping):
+        return RunComparison(tuple(Run.read(path, name) for name, path in runs.items()))
+    folders = [Path(path).resolve() for path in runs]
+    short = [folder.name for folder in folders]
+    names = [
+        name if short.count(name) == 1 else "/".join(folder.parts[-2:])
+        for name, folder in zip(short, folders, strict=True)
+    ]
+    if len(set(names)) < len(names):
+        names = [str(path) for path in runs]
+    if len(set(names)) < len(names):
+        raise RobooptError(f"`runs` must be different folders, got {', '.join(names)}.")
+    return RunComparison(tuple(map(Run.read, runs, names)))
+
+
+def write_index(runs: str | PathLike) -> Path | None:
+    """Write index.html, which lists the runs in a folder, the latest first.
+
+    A file of this name that is not such an index stays as it is.
+
+    Returns:
+        The file; None where it was not written.
+    """
+    runs = Path(runs)
+    path = runs / INDEX
+    if path.exists() and SIGNATURE not in path.read_text("utf-8", "replace"):
+        return None
+    found, broken = [], []
+    for file in runs.glob(f"*/{METRICS}"):
+        try:
+            found.append(Run.read(file.parent))
+        except RobooptError:
+            broken.append(file.parent.name)
+    if not found:
+        return None
+    found.sort(key=lambda run: (run.saved, run.name), reverse=True)
+    rows, links = [], []
+    for run in found:
+        parts = [(*_parts(name), value) for name, value in run.metrics.items()]
+        said = [f"{name} {number(value)} {unit}".strip() for name, unit, value in parts]
+        rows.append([run.name, run.title, run.saved, "; ".join(said)])
+        page = run.folder / REPORT
+        links.append(quote(relpath(page, runs)) if page.is_file() else "")
+    header = ("run", "what", "saved", "metrics")
+    table = Table(header, rows, text=(0, 1, 3), links=links)
+    notes = [Notes([f"No runs: {', '.join(sorted(broken))}."])] if broken else []
+    write_report(
+        path,
+        title=f"{len(found)} {SIGNATURE}",
+        verdict=["`roboopt compare RUN RUN` draws runs side by side."],
+        sections=[Section("Runs", [table, *notes])],
+    )
+    return path
+
+
+def _shown(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return textwrap.shorten(text, MAX_VALUE, placeholder="…") or '""'
+
+
+def _parts(name: str) -> tuple[str, str]:
+    """Return the quantity and the unit of a name such as "Joule loss [J]"."""
+    found = re.fullmatch(r"(.+) \[([^\]]+)\]", name)
+    return (found[1], found[2]) if found else (name, "")
+
+
+def _count(known: Sequence[Mapping], name: Any) -> int:
+    return sum(name in curves for curves in known)
+
+
+def _style(k: int) -> tuple[str, str]:
+    """Return the color and the line of a run."""
+    color, line = k % len(PALETTE), k // len(PALETTE) % len(LINES)
+    return PALETTE[color], LINES[line]
+
+
+def _medians(places: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return values where they are finite, in at most `MAX_POINTS` groups."""
+    finite = np.isfinite(values)
+    places, values = places[finite], values[finite]
+    if len(values) == 0:
+        return places, values
+    groups = np.array_split(np.arange(len(values)), min(MAX_POINTS, len(values)))
+    first, second = ([np.median(x[g]) for g in groups] for x in (places, values))
+    return np.array(first), np.array(second)

@@ -1,0 +1,140 @@
+import json
+
+import numpy as np
+import pytest
+
+from roboopt import RobooptError
+from roboopt.cli import main
+from roboopt.data import write_json
+from roboopt.report import Summary, VerbResult, compare, write_index, write_report
+
+
+class Swing(VerbResult):
+    """A result with metrics, and the history of a descent."""
+
+    def __init__(self, metrics, losses=()):
+        self._metrics, self._losses = metrics, losses
+
+    def summary(self):
+        return Summary("Swinging up", [], ["Improved."])
+
+    def sections(self, *, video=True):
+        return []
+
+    def metrics(self):
+        return self._metrics
+
+    def write_files(self, folder):
+        rows = [f"{k},{loss},{2 * loss},1" for k, loss in enumerate(self._losses)]
+        header = "step,loss,task_cost [s],gradient_norm"
+        (folder / "history.csv").write_text("\n".join([header, *rows]))
+
+
+@pytest.fixture
+def runs(tmp_path, monkeypatch):
+    """Return a folder of two runs, the second with another seed and more steps."""
+    monkeypatch.setattr("roboopt.report._result.save", lambda *a, **k: None)
+    folder = tmp_path / "runs"
+    for name, seed, count, success in (("one", 0, 3, 60.0), ("two", 1, 2000, 100.0)):
+        result = Swing({"success [%]": success, "only": 1.0}, 1 / np.arange(1, count))
+        result.save(folder / name)
+        flags = {"seed": seed, "env": "cart-pole", "name": name}
+        write_json(folder / name / "settings.json", {"command": "tune", "flags": flags})
+    return folder
+
+
+def test_the_tables_hold_every_metric_and_what_differs(runs):
+    found = compare([runs / "one", runs / "two"])
+    assert found.metrics()["success [%]"] == {"one": 60.0, "two": 100.0}
+    assert found.differences() == {"--seed": ["0", "1"]}
+    text = str(found)
+    assert "60" in text and "100" in text and "differ in --seed" in text
+    assert "cart-pole" not in text
+    assert "<table" in found._repr_html_()
+
+
+def test_the_page_draws_the_curves_that_both_have(runs, tmp_path):
+    (runs / "two" / "history.csv").write_text("step,loss,own\n0,1,2\n1,0.5,3\n")
+    compare([runs / "one", runs / "two"]).report(tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text("utf-8")
+    assert page.count("<svg") == 1 and "loss of each run" in page
+    assert "gradient_norm" not in page
+
+
+def test_a_metric_that_a_run_lacks_is_a_dash(runs):
+    path = runs / "two" / "metrics.json"
+    said = json.loads(path.read_text())
+    path.write_text(json.dumps({**said, "metrics": {"new": float("inf")}}))
+    rows = compare([runs / "one", runs / "two"]).summary().tables[0].rows
+    assert ["new", "–", "inf"] in rows and ["only", "1", "–"] in rows
+
+
+def test_folders_of_one_name_are_told_apart(runs):
+    (runs / "one" / "two").mkdir()
+    for file in (runs / "two").iterdir():
+        (runs / "one" / "two" / file.name).write_bytes(file.read_bytes())
+    names = [r.name for r in compare([runs / "two", runs / "one" / "two"]).runs]
+    assert names == ["runs/two", "one/two"]
+    with pytest.raises(RobooptError, match="different folders"):
+        compare([runs / "two", runs / "two"])
+    named = compare({"a": runs / "two", "b": runs / "two"})
+    assert [run.name for run in named.runs] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    "file, text",
+    [
+        ("metrics.json", "{}"),
+        ("metrics.json", '{"title": 1, "saved": 2, "metrics": {"a": "b"}}'),
+        ("metrics.json", '{"title": 1, "saved": 2, "metrics": 3}'),
+        ("metrics.json", "[1"),
+        ("settings.json", "[]"),
+        ("settings.json", '{"flags": 3}'),
+        ("history.csv", "step,loss\n0,one\n"),
+        ("history.csv", "step,loss\n0,1,2\n"),
+    ],
+)
+def test_a_broken_file_is_named(runs, file, text, tmp_path):
+    (runs / "one" / file).write_text(text)
+    with pytest.raises(RobooptError, match="`runs` must be.*one"):
+        compare([runs / "one", runs / "two"]).report(tmp_path / "page.html")
+
+
+def test_what_is_no_run_is_refused(tmp_path):
+    for wrong in ([], str(tmp_path)):
+        with pytest.raises(RobooptError, match="`runs` must be folders of runs"):
+            compare(wrong)
+    with pytest.raises(RobooptError, match="has no metrics.json"):
+        compare([tmp_path])
+
+
+def test_the_command_prints_and_draws(runs, monkeypatch, capsys):
+    monkeypatch.chdir(runs)
+    assert main(["compare", "one", "two"]) == 0
+    out = capsys.readouterr().out
+    assert "success [%]" in out and "compare.html" in out
+    assert max(map(len, out.splitlines())) <= 80
+    assert (runs / "compare.html").is_file()
+    assert main(["compare", "one", "nowhere"]) == 2
+    assert "nowhere" in capsys.readouterr().err
+    assert main(["compare", "one", "--out", "one"]) == 2
+    assert "--out must be a file" in capsys.readouterr().err
+
+
+def test_the_index_lists_the_runs_and_leads_to_their_reports(runs):
+    write_report(runs / "two" / "report.html", title="a", verdict=[], sections=[])
+    (runs / "broken").mkdir()
+    (runs / "broken" / "metrics.json").write_text("nothing")
+    path = write_index(runs)
+    assert path is not None
+    page = path.read_text("utf-8")
+    assert 'href="two/report.html"' in page and "one/report.html" not in page
+    assert "Swinging up" in page and "success 60 %" in page
+    assert "No runs: broken" in page
+
+
+def test_the_index_replaces_itself_and_nothing_else(runs):
+    assert write_index(runs) == write_index(runs)
+    (runs / "index.html").write_text("my own page")
+    assert write_index(runs) is None
+    assert (runs / "index.html").read_text() == "my own page"
