@@ -16,6 +16,7 @@ from . import rollouts as rollouts
 from . import sysid as sysid
 from . import tuning as tuning
 from . import urdf as urdf
+from . import view as view
 from ._core import Frozen as Frozen
 from ._errors import RobooptError as RobooptError
 from .data import Trajectory as Trajectory

@@ -17,7 +17,8 @@ import numpy.typing as npt
 from gymnasium.error import ClosedEnvironmentError, ResetNeeded
 from gymnasium.utils import seeding
 
-from roboopt._errors import RobooptError, whole_steps
+from roboopt._errors import RobooptError, require, whole_steps
+from roboopt.urdf import Shape, shown_shapes
 from roboopt.urdf.drive import AnyDrive, as_drive
 
 from ._actuators import Actuators
@@ -105,8 +106,7 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
         self.physics_client, self.urdf = world.client, world.urdf
         self._read_world()
         check_time_step(time_step, self.joint_names)
-        if not 0 <= randomize < 1:
-            raise RobooptError(f"`randomize` must be in [0, 1), got {randomize}.")
+        require(0 <= randomize < 1, "randomize", "be in [0, 1)", randomize)
         self.substeps = whole_steps(control_period, time_step)
         self.control_period = self.substeps * float(time_step)
         if not 0.5 * self.control_period < duration <= MAX_STEPS * self.control_period:
@@ -132,16 +132,12 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
             times = np.arange(self.horizon * self.substeps + 1) * self.time_step
             self.reference = np.asarray(task.reference(times), np.float64)
         self.actuators = actuators or self._commands.motors()
-        if len(self.actuators.resistance) != len(self.joint_names):
-            raise RobooptError(
-                f"`actuators` must describe the joints {list(self.joint_names)}, got "
-                f"{len(self.actuators.resistance)}."
-            )
+        names, motors = [*self.joint_names], len(self.actuators.resistance)
+        rule = f"describe the joints {names}"
+        require(motors == len(names), "actuators", rule, motors)
         self.randomize = randomize
-        self.render_mode, self._view = view.mode, view
-        self._camera, self._viewed = None, np.empty(0)
-        if view.mode == "rgb_array":
-            self._camera = Camera(world.client, view)
+        self.render_mode, self._view, self._viewed = view.mode, view, np.empty(0)
+        self._camera = Camera(world.client, view) if view.mode == "rgb_array" else None
         self.metadata = {**self.metadata, "render_fps": round(1 / self.control_period)}
 
         time = self.horizon * self.control_period
@@ -168,6 +164,11 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
         self.linear_damping = world.linear_damping
         self.angular_damping = world.angular_damping
 
+    def shapes(self) -> list[Shape]:
+        """Return the shapes that the robot shows, each in its link's frame."""
+        world = self._world
+        return shown_shapes(world.model, world.meshes, shapes=world.own_shapes)
+
     @abc.abstractmethod
     def _draw_start(self, random: np.random.Generator) -> np.ndarray:
         """Return the observation an episode starts from, (obs,)."""
@@ -192,8 +193,7 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
             ClosedEnvironmentError: after `close`.
         """
         self._require_open("sample_starts")
-        if count < 1:
-            raise RobooptError(f"`count` must be at least 1, got {count}.")
+        require(count >= 1, "count", "be at least 1", count)
         random, _ = seeding.np_random(seed)
         return np.stack([self._draw_start(random) for _ in range(count)])
 
@@ -235,8 +235,7 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
         """
         self._require_open("apply")
         world = self._world
-        links = world.model.link_names[1:]
-        robot = fitted_robot(model, self.joint_names, links)
+        robot = fitted_robot(model, self.joint_names, world.model.link_names[1:])
         with world.replaced(fitted_model(world.model, robot), robot):
             self._commands.prepare(world)
             check_inertia(world)
@@ -365,9 +364,8 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
         self._velocity = after
         self._work += sum(power.tolist()) * self.time_step
         self._loss += sum(heat.tolist()) * self.time_step
-        driven = effort[self._driven]
-        rate = self._cost_rate(observation, driven, self._advanced * self.time_step)
-        cost = float(rate) * self.time_step
+        now = observation, effort[self._driven], self._advanced * self.time_step
+        cost = float(self._cost_rate(*now)) * self.time_step
         info = {"effort": effort, "mechanical_power": power, "joule_power": heat}
         return observation, cost, info
 

@@ -62,6 +62,7 @@ class PybulletWorld:
     Attributes:
         model: the robot's `roboopt.urdf.UrdfModel`; its joints and PyBullet's have the
             same order.
+        meshes, own_shapes: the files of its meshes, and whether its shapes are shown.
         gravity: (3,) [m/s²].
         client, body, joint_indices, damping, friction, friction_velocity, friction_law,
             armature, linear_damping, angular_damping: as those of `FixedBaseEnv`.
@@ -87,9 +88,9 @@ class PybulletWorld:
             # PyBullet would end the process.
             raise RuntimeError('`render_mode="human"` needs a display, got no DISPLAY.')
         self.urdf = Path(urdf)
-        self._meshes = find_meshes(model, self.urdf.parent, packages)
-        self._own_shapes = True
-        if said := unusable_shapes(model, self._meshes):
+        self.meshes = find_meshes(model, self.urdf.parent, packages)
+        self.own_shapes = True
+        if said := unusable_shapes(model, self.meshes):
             _warn(said)
         self.client = Client(pybullet.GUI if gui else pybullet.DIRECT)
         self.time_step = 1 / 240
@@ -111,8 +112,8 @@ class PybulletWorld:
                 f"ones included, got {len(model.joints)} in {self.urdf}."
             )
         body, said = self._load_file(model)
-        if body is None and self._own_shapes:
-            self._own_shapes = False
+        if body is None and self.own_shapes:
+            self.own_shapes = False
             body, again = self._load_file(model)
             if body is not None:
                 _warn(
@@ -148,13 +149,11 @@ class PybulletWorld:
     def _load_file(self, model: UrdfModel) -> tuple[int | None, str]:
         """Return the loaded body, None if PyBullet refuses, and what PyBullet says."""
         body, failure = None, ""
-        with (
-            tempfile.TemporaryDirectory() as folder,
-            captured_messages() as messages,
-        ):
-            path, meshes = Path(folder) / "robot.urdf", self._meshes
-            meshes = written_meshes(meshes, folder) if self._own_shapes else meshes
-            path.write_bytes(bullet_urdf(model, meshes, shapes=self._own_shapes))
+        folders = tempfile.TemporaryDirectory()
+        with folders as folder, captured_messages() as messages:
+            path, meshes = Path(folder) / "robot.urdf", self.meshes
+            meshes = written_meshes(meshes, folder) if self.own_shapes else meshes
+            path.write_bytes(bullet_urdf(model, meshes, shapes=self.own_shapes))
             try:
                 body = self.client.loadURDF(
                     str(path),

@@ -31,8 +31,8 @@ SPACES = {
         name: f"roboopt.{name}"
         for name in (
             *("data", "dynamics", "networks", "policies", "rollouts", "losses"),
-            *("objectives", "gradients", "optimize", "diagnose", "report", "sysid"),
-            *("imitation", "rl", "tuning"),
+            *("objectives", "gradients", "optimize", "view", "diagnose", "report"),
+            *("sysid", "imitation", "rl", "tuning"),
         )
     },
     "tasks": "roboopt_envs.tasks",

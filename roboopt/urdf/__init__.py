@@ -23,6 +23,8 @@ from roboopt.urdf._rotations import rotation_from_quaternion as rotation_from_qu
 from roboopt.urdf._rotations import rotation_from_rpy as rotation_from_rpy
 from roboopt.urdf._rotations import rpy_from_rotation as rpy_from_rotation
 from roboopt.urdf._shapes import unusable_shapes as unusable_shapes
+from roboopt.urdf._shown import Shape as Shape
+from roboopt.urdf._shown import shown_shapes as shown_shapes
 from roboopt.urdf._side_file import SideFile as SideFile
 from roboopt.urdf._side_file import side_path as side_path
 from roboopt.urdf._writer import edit_urdf as edit_urdf

@@ -8,8 +8,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 ORDER = (
     *("urdf", "data", "networks", "dynamics", "policies", "rollouts", "losses"),
-    *("objectives", "gradients", "loggers", "optimize", "report", "diagnose"),
-    *("sysid", "imitation", "rl", "tuning", "export", "cli"),
+    *("objectives", "gradients", "loggers", "optimize", "view", "report"),
+    *("diagnose", "sysid", "imitation", "rl", "tuning", "export", "cli"),
 )
 VERBS = ("sysid", "imitation", "rl", "tuning", "export")
 

@@ -16,7 +16,7 @@ INTERNAL = {
     """,
     "roboopt.urdf": """
         EARTH_GRAVITY FIXED FRICTION_VELOCITY PRISMATIC SideFile side_path
-        unusable_shapes
+        shown_shapes unusable_shapes
     """,
     "roboopt.policies": """
         acts_by_chance check_action_space check_observation_space observe
@@ -50,6 +50,9 @@ INTERNAL = {
     """,
     "roboopt.tuning": """
         ROBOTS TASKS run_name
+    """,
+    "roboopt.view": """
+        env_scene triangles
     """,
     "roboopt.report": """
         BEFORE_AFTER COLORS GRAY INK PANEL_SIZE change encode

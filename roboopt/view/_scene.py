@@ -1,0 +1,159 @@
+"""A robot as it is drawn: triangles on the frames of its joints, and their motion.
+
+A scene holds data alone, so that a result that is saved shows its robot wherever it is
+loaded, without the URDF, its meshes or the environment.
+"""
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+from scipy.spatial.transform import Rotation
+
+from roboopt._programs import called
+from roboopt.dynamics import Multibody, load_env, load_urdf
+from roboopt.urdf import Shape, find_meshes, read_urdf, shown_shapes
+from roboopt.view._triangles import (
+    Triangles,
+    coarser,
+    joined,
+    missing_reader,
+    triangles,
+)
+
+MAX_NAMED = 3  # meshes in a warning
+
+
+@dataclass(frozen=True)
+class Scene:
+    """The shapes of a robot by the joint that carries them, and its goal."""
+
+    robot: Multibody
+    joints: tuple[int, ...]
+    """The moving joint of each part, −1 for the world."""
+    parts: tuple[Triangles, ...]
+    """In the frame of that joint."""
+    tool: Any = None
+    """The `ToolChain` of the task, where observations hold a goal after [q, q̇]."""
+    path: Float[np.ndarray, "point 3"] | None = None
+    """The reference path of the tool [m], where the task has one."""
+
+    @classmethod
+    def of(cls, robot: Multibody, shapes: Sequence[Shape]) -> "Scene":
+        """Return the scene of a robot and the shapes of its links.
+
+        Warns:
+            UserWarning: if mesh files cannot be read, which are then left out.
+        """
+        links = {name: index for index, name in enumerate(robot.link_names)}
+        pieces: dict[tuple[int, tuple[float, ...]], list[Triangles]] = {}
+        faults = []
+        for shape in shapes:
+            link = links[shape.link]
+            rotation, offset = robot.link_rotations[link], robot.link_offsets[link]
+            try:
+                if package := missing_reader(shape):
+                    raise ImportError(f"{package} is not installed")
+                found = triangles(shape)
+            except Exception as error:  # A reader of files may raise anything.
+                faults.append(f"{_name(shape)}: {' '.join(str(error).split())}")
+                continue
+            for x in found:
+                vertices = x.vertices @ np.asarray(rotation).T + np.asarray(offset)
+                key = robot.link_joints[link], x.color
+                pieces.setdefault(key, []).append(x._replace(vertices=vertices))
+        if faults:
+            shown = "; ".join(dict.fromkeys(faults[:MAX_NAMED]))
+            warnings.warn(
+                f"{len(faults)} mesh(es) of the robot are not shown in 3D ({shown}). "
+                "Meshes are read with: pip install 'roboopt[view]'",
+                stacklevel=3,
+            )
+        parts = coarser([joined(each) for each in pieces.values()])
+        return cls(robot, tuple(joint for joint, _ in pieces), tuple(parts))
+
+    @classmethod
+    def of_urdf(cls, path: str | PathLike, **options: Any) -> "Scene":
+        """Return the scene of a robot on a fixed base from its URDF or .xacro file.
+
+        Args:
+            path: the file.
+            **options: as of `dynamics.load_urdf`; and `packages`, folders of ROS
+                packages by name.
+
+        Raises:
+            RobooptError: as `load_urdf` does.
+        """
+        packages = options.pop("packages", None)
+        robot = load_urdf(path, **options)
+        with warnings.catch_warnings(action="ignore"):  # They were given above.
+            model = read_urdf(path, **options)
+        meshes = find_meshes(model, Path(path).parent, packages)
+        return cls.of(robot, shown_shapes(model, meshes))
+
+    def poses(
+        self, q: Float[np.ndarray, "time joint"]
+    ) -> Float[np.ndarray, "time moving 7"]:
+        """Return the pose of each moving joint's frame over time.
+
+        Args:
+            q: positions of the joints that move independently [rad or m].
+
+        Returns:
+            Position [m], then the unit quaternion (x, y, z, w).
+        """
+        rotations, origins = called(jax.vmap(self.robot.frames), jnp.asarray(q))
+        shape = np.shape(origins)[:-1]
+        flat = np.asarray(rotations, float).reshape(-1, 3, 3)
+        turns = Rotation.from_matrix(flat).as_quat().reshape(*shape, 4)
+        return np.concatenate([np.asarray(origins), turns], axis=-1)
+
+    def goal(self, start: Float[np.ndarray, " obs"]) -> Float[np.ndarray, "point 3"]:
+        """Return the goal of an episode, one point or those of a path [m], or none."""
+        joints = len(self.robot.joint_names)
+        if self.path is not None:
+            return self.path
+        if self.tool is None or len(start) < 3 * joints:
+            return np.zeros((0, 3))
+        return np.asarray(self.tool.position(start[2 * joints : 3 * joints]))[None]
+
+
+def env_scene(env: Any) -> Scene | None:
+    """Return the scene of an environment, None for one that has no robot to show.
+
+    An environment has one whose `shapes()` are those of its links, as roboopt's own,
+    and whose observations begin with the joints' positions: no wrapper changes them.
+    """
+    world = env.unwrapped
+    shapes = getattr(world, "shapes", None)
+    if shapes is None or _is_rewritten(env):
+        return None
+    scene = Scene.of(load_env(env), shapes())
+    tool, reference = getattr(world.task, "chain", None), world.reference
+    path, n = None, len(scene.robot.joint_names)
+    if tool is not None and reference is not None:
+        path = np.asarray(tool.position(reference[:, :n]))
+    return replace(scene, tool=tool, path=path)
+
+
+def _is_rewritten(env: Any) -> bool:
+    """Return whether a wrapper changes what is observed."""
+    while env is not env.unwrapped:
+        if hasattr(env, "observation") or env.observation_space != (
+            env.env.observation_space
+        ):
+            return True
+        env = env.env
+    return False
+
+
+def _name(shape: Shape) -> str:
+    path = None if shape.mesh is None else shape.mesh.path
+    return shape.kind if path is None else path.name
