@@ -23,6 +23,7 @@ from roboopt.diagnose._parameters import Row, rows_of
 from roboopt.report import (
     BEFORE_AFTER,
     GRAY,
+    Drawing,
     Figure,
     Notes,
     Section,
@@ -246,16 +247,17 @@ def gradient_section(
     return Section("Gradient", blocks) if len(blocks) > 1 else None
 
 
-def _panels(history: Mapping[str, np.ndarray]) -> list[str]:
+def _panels(history: Mapping[str, np.ndarray]) -> list[Drawing]:
     """Return the norm of the gradient, and what steps promised and kept, over steps."""
     made = []
     if (norms := _positive(history, "gradient_norm")) is not None:
         title = "Norm of the gradient"
         with panel(title, "gradient step", "|dL/dp|", label=title) as one:
-            one.axes.plot(*norms, color=BEFORE_AFTER["after"], lw=1)
+            own = {"color": BEFORE_AFTER["after"], "lw": 1, "label": "norm"}
+            one.axes.plot(*norms, **own)
             one.axes.set_yscale("log")
             one.ticks(integer=True)
-        made.append(one.svg)
+        made.append(one)
     predicted = _positive(history, "predicted_decrease")
     if predicted is not None:
         title = "Decrease of the loss by a step"
@@ -268,7 +270,7 @@ def _panels(history: Mapping[str, np.ndarray]) -> list[str]:
             one.axes.set_yscale("log")
             one.axes.legend(frameon=False, fontsize=8)
             one.ticks(integer=True)
-        made.append(one.svg)
+        made.append(one)
     return made
 
 

@@ -12,11 +12,11 @@ import numpy as np
 from jaxtyping import Float
 
 from roboopt import optimize
-from roboopt.report import Figure, Notes, Summary, Table, number, panel
+from roboopt.report import Drawing, Figure, Notes, Summary, Table, number, panel
 
 MAX_PANELS, MAX_SENTENCES = 12, 6
 SHORT_SHARE = 0.01  # of a distance, that is not worth a word
-RAISE, LOWER = "#2f80c9", "#d9772b"
+LEGEND = {"L falls by raising it": "#2f80c9", "by lowering it": "#d9772b"}
 
 
 @dataclass(frozen=True)
@@ -150,22 +150,20 @@ class DescentPath:
             "Each parameter over the steps of the descent. The dots say what its "
             "derivative asks for: L falls by raising it, or by lowering it."
         )
-        legend = {"L falls by raising it": RAISE, "by lowering it": LOWER}
-        figure = Figure(panels, caption, legend)
+        figure = Figure(panels, caption, LEGEND)
         return [self.table(), Notes(self.sentences()), figure]
 
-    def _panel(self, k: int) -> str:
+    def _panel(self, k: int) -> Drawing:
         values, slopes = self.values[:, k], self.derivatives[:, k]
         name, unit = self.names[k], self.units[k] or "1"
         with panel(name, "gradient step", unit, label=f"{name} over steps") as made:
             steps = np.arange(len(values))
-            made.axes.plot(steps, values, color="#8a919c", lw=0.8)
-            for wanted, color in ((slopes < 0, RAISE), (slopes > 0, LOWER)):
-                made.axes.plot(
-                    steps[wanted], values[wanted], ".", color=color, markersize=5
-                )
+            made.axes.plot(steps, values, color="#8a919c", lw=0.8, label=name)
+            for wanted, key in zip((slopes < 0, slopes > 0), LEGEND, strict=True):
+                own = {"color": LEGEND[key], "markersize": 5, "gid": key}
+                made.axes.plot(steps[wanted], values[wanted], ".", **own)
             made.ticks(integer=True)
-        return made.svg
+        return made
 
 
 def _three(distance: float) -> str:

@@ -5,7 +5,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from roboopt.diagnose._explanation_words import LONG_STEP, SHORT_STEP
-from roboopt.report import BEFORE_AFTER, GRAY, INK, PANEL_SIZE, panel
+from roboopt.report import (
+    BEFORE_AFTER,
+    GRAY,
+    INK,
+    PANEL_SIZE,
+    Drawing,
+    panel,
+    readable,
+)
 
 if TYPE_CHECKING:
     from roboopt.diagnose._explanation import Explanation, TimeSplit
@@ -19,7 +27,7 @@ ROW_HEIGHT = 0.19  # [in]
 MARGIN = 0.15  # of the heights, for words below a curve
 
 
-def pull_panel(found: "Explanation") -> str:
+def pull_panel(found: "Explanation") -> Drawing:
     """Draw the change of the loss that the slopes predict for 1 % more of each row."""
     effect = 0.01 * found.derivatives[:, :-1] * np.array(found.scales)[:, None]
     count, terms = effect.shape
@@ -34,6 +42,7 @@ def pull_panel(found: "Explanation") -> str:
         for i in range(terms):
             shift = places + (i - (terms - 1) / 2) * width
             own = {"color": TERM_COLORS[i % len(TERM_COLORS)]}
+            own["gid"] = readable(found.terms[i].name)
             if lying:
                 made.axes.barh(shift, effect[:, i], 0.9 * width, **own)
             else:
@@ -47,10 +56,10 @@ def pull_panel(found: "Explanation") -> str:
             made.axes.axhline(0, color=INK, lw=0.4)
             made.axes.set_xticks(places, names)
         made.axes.grid(axis="y" if lying else "x", visible=False)
-    return made.svg
+    return made
 
 
-def layer_panel(found: "Explanation") -> str:
+def layer_panel(found: "Explanation") -> Drawing:
     """Draw the norm of the derivatives of each layer, the first on top, by term."""
     layers, norms = list(found.layers()), found.layer_norms()
     norms = norms[:, :-1] if len(found.terms) > 1 else norms[:, -1:]
@@ -61,15 +70,16 @@ def layer_panel(found: "Explanation") -> str:
         places, width = np.arange(count), 0.8 / terms
         for i in range(terms):
             shift = places + (i - (terms - 1) / 2) * width
-            color = TERM_COLORS[i % len(TERM_COLORS)]
-            made.axes.barh(shift, norms[:, i], 0.9 * width, color=color)
+            own = {"color": TERM_COLORS[i % len(TERM_COLORS)]}
+            own["gid"] = readable(found.terms[i].name)
+            made.axes.barh(shift, norms[:, i], 0.9 * width, **own)
         positive = norms[norms > 0]
         if len(positive) and positive.max() > LOG_RANGE * positive.min():
             made.axes.set_xscale("log")
         made.axes.set_yticks(places, [_shortened(n) for n in layers], fontsize=7)
         made.axes.invert_yaxis()
         made.axes.grid(axis="y", visible=False)
-    return made.svg
+    return made
 
 
 def _shortened(name: str) -> str:
@@ -79,7 +89,7 @@ def _shortened(name: str) -> str:
     return f"{name[:MAX_BEGINNING]}…{name[MAX_BEGINNING + 1 - MAX_LABEL :]}"
 
 
-def step_panel(found: "Explanation") -> str:
+def step_panel(found: "Explanation") -> Drawing:
     """Draw the predicted and the actual decrease of the loss over the learning rate.
 
     A rise, which a logarithmic axis cannot show, is a cross at its foot.
@@ -103,17 +113,17 @@ def step_panel(found: "Explanation") -> str:
         if found.gradient_norm > 0:
             axes.set_yscale("log")
         axes.legend(frameon=False, fontsize=8)
-    return made.svg
+    return made
 
 
-def line_panel(found: "Explanation") -> str:
+def line_panel(found: "Explanation") -> Drawing:
     """Draw the loss along −gradient with its tangent, and steps of three lengths."""
     title = "The loss along −η · gradient"
     rates, losses = found.line_rates, found.loss + found.line
     best = 1 / found.curvature
     with panel(title, "learning rate η", "L", label=title) as made:
         axes, color = made.axes, BEFORE_AFTER["after"]
-        axes.plot(rates, losses, color=color)
+        axes.plot(rates, losses, color=color, label="L")
         # A long step may make L infinite, or not a number.
         low = np.min(losses[np.isfinite(losses)], initial=found.loss)
         tangent = found.loss - found.gradient_norm**2 * rates
@@ -135,17 +145,18 @@ def line_panel(found: "Explanation") -> str:
             axes.annotate(said, (rate, height), shift, **own)
         axes.margins(y=MARGIN)
         axes.legend(frameon=False, fontsize=8)
-    return made.svg
+    return made
 
 
-def time_panel(split: "TimeSplit") -> str:
+def time_panel(split: "TimeSplit") -> Drawing:
     """Draw dL/da over time, the root mean square over the starts."""
     title = "How much L depends on each action"
     with panel(title, "time [s]", "rms dL/da", label=f"{title}, over time") as made:
         times = np.arange(len(split.sensitivity)) * split.time_step
-        made.axes.plot(times, split.sensitivity, color=BEFORE_AFTER["after"])
+        own = {"color": BEFORE_AFTER["after"], "label": "rms dL/da"}
+        made.axes.plot(times, split.sensitivity, **own)
         positive = split.sensitivity[split.sensitivity > 0]
         if len(positive) and positive.max() > LOG_RANGE * np.median(positive):
             made.axes.set_yscale("log")
         made.ticks()
-    return made.svg
+    return made

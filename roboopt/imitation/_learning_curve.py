@@ -3,13 +3,13 @@
 import numpy as np
 
 from roboopt.optimize import Result
-from roboopt.report import BEFORE_AFTER, GRAY, panel
+from roboopt.report import BEFORE_AFTER, GRAY, Drawing, panel
 
 SMOOTHED_SHARE = 100  # of the steps make a point of the loss of batches
 MAX_RATIO = 30.0  # of losses on a linear axis
 
 
-def learning_curve(result: Result) -> str:
+def learning_curve(result: Result) -> Drawing:
     """Draw the loss in training and on `validation` over the steps, in one panel."""
     loss = np.asarray(result.history["loss"], float)
     parts = np.array_split(np.arange(len(loss)), min(len(loss), SMOOTHED_SHARE))
@@ -31,4 +31,4 @@ def learning_curve(result: Result) -> str:
             made.axes.set_yscale("log")
         made.axes.legend(frameon=False)
         made.ticks(integer=True)
-    return made.svg
+    return made

@@ -1,5 +1,8 @@
 """Reports: figures, videos, and one self-contained HTML page."""
 
+from roboopt.report._csv import write_csv as write_csv
+from roboopt.report._drawing import INK as INK
+from roboopt.report._drawing import Drawing as Drawing
 from roboopt.report._evaluations import evaluation_metrics as evaluation_metrics
 from roboopt.report._evaluations import evaluation_record as evaluation_record
 from roboopt.report._evaluations import evaluation_table as evaluation_table
@@ -8,7 +11,6 @@ from roboopt.report._evaluations import padded as padded
 from roboopt.report._figures import BEFORE_AFTER as BEFORE_AFTER
 from roboopt.report._figures import COLORS as COLORS
 from roboopt.report._figures import GRAY as GRAY
-from roboopt.report._figures import INK as INK
 from roboopt.report._figures import PANEL_SIZE as PANEL_SIZE
 from roboopt.report._figures import curves as curves
 from roboopt.report._figures import panel as panel
@@ -27,7 +29,6 @@ from roboopt.report._performance import performance as performance
 from roboopt.report._progress import progress_bar as progress_bar
 from roboopt.report._records import plain as plain
 from roboopt.report._records import settings as settings
-from roboopt.report._records import write_csv as write_csv
 from roboopt.report._records import write_history as write_history
 from roboopt.report._result import Reported as Reported
 from roboopt.report._result import Summary as Summary

@@ -6,11 +6,8 @@ imported where a panel is drawn: summaries need none.
 """
 
 import contextlib
-import html
-import io
 import re
 import textwrap
-import zlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -18,6 +15,7 @@ import numpy as np
 from jaxtyping import Float
 
 from roboopt._core import AnyArray
+from roboopt.report._drawing import INK, STYLE, Drawing
 
 BEFORE_AFTER = {"before": "#d9772b", "after": "#2f80c9"}
 """Told apart by the color-blind too, on white and on black."""
@@ -32,29 +30,8 @@ COLORS = {
 }
 """The color of each label that the figures know."""
 PANEL_SIZE = 3.9, 2.55  # inches of 96 px
+PLACE = 0.15, 0.18, 0.82, 0.7  # of the axes, before their texts are measured
 MAX_TITLE = 44  # characters in a line
-TICK_STEPS = [1, 2, 2.5, 5, 10]
-INK = "#123456"  # stands for the page's own text color
-STYLE: dict[Any, Any] = {
-    "font.family": "DejaVu Sans",
-    "font.size": 8.5,
-    "axes.titlesize": 9.5,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "axes.formatter.limits": (-3, 4),
-    "axes.formatter.useoffset": False,
-    "grid.alpha": 0.18,
-    "grid.linewidth": 0.7,
-    "lines.linewidth": 1.7,
-    "svg.fonttype": "path",
-    **{f"{part}.color": INK for part in ("text", "xtick", "ytick", "grid")},
-    **{f"axes.{part}color": INK for part in ("label", "edge", "title")},
-}
-METADATA = {"Creator": None, "Date": None, "Format": None, "Type": None}
 MAX_GROUPS = 60  # of neighboring values in a panel of `spread`
 MIN_GROUP_SIZE = 5
 BAND = (0.1, 0.9)  # quantiles
@@ -65,22 +42,6 @@ POWER = re.compile(r"\^\{([−\d]+)\}")
 SUPERSCRIPTS = str.maketrans("−0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
-class PanelAxes:
-    """The axes of one panel, and its picture once the panel is complete."""
-
-    svg = ""
-
-    def __init__(self, axes: Any):
-        self.axes = axes
-
-    def ticks(self, count: int = 5, **options: Any) -> None:
-        """Use at most `count` round numbers on the horizontal axis."""
-        from matplotlib.ticker import MaxNLocator
-
-        locator = MaxNLocator(count, steps=TICK_STEPS, **options)
-        self.axes.xaxis.set_major_locator(locator)
-
-
 @contextlib.contextmanager
 def panel(
     title: str,
@@ -89,8 +50,8 @@ def panel(
     *,
     label: str,
     height: float = PANEL_SIZE[1],
-) -> Iterator[PanelAxes]:
-    """Yield the axes of an empty panel; afterwards `svg` holds the picture.
+) -> Iterator[Drawing]:
+    """Yield an empty panel to draw in; afterwards it is complete.
 
     Args:
         title: above the panel.
@@ -100,20 +61,20 @@ def panel(
         height: [in].
     """
     from matplotlib import rc_context
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.ticker import NullLocator
 
     with rc_context(STYLE):
-        figure = Figure((PANEL_SIZE[0], height), facecolor="none", layout="constrained")
-        FigureCanvasSVG(figure)
-        axes = figure.add_subplot(facecolor="none")
+        figure = Figure((PANEL_SIZE[0], height), facecolor="none", dpi=72)
+        FigureCanvasAgg(figure)  # measures texts faster than that of SVG
+        axes = figure.add_axes(PLACE, facecolor="none")
         for each in (axes.xaxis, axes.yaxis):
             each.set_major_formatter(_formatter())
         axes.set_title(textwrap.fill(title, MAX_TITLE))
         axes.set_xlabel(axis)
         axes.set_ylabel(value)
-        made = PanelAxes(axes)
+        made = Drawing(axes, title, label)
         yield made
         for each in (axes.xaxis, axes.yaxis):
             if each.get_scale() == "log":
@@ -122,7 +83,6 @@ def panel(
                 low, high = each.get_view_interval()
                 if high > MAX_MINOR * low:
                     each.set_minor_locator(NullLocator())
-        made.svg = _inline(figure, label)
 
 
 def curves(
@@ -131,7 +91,7 @@ def curves(
     *,
     best: int | None = None,
     titles: Mapping[str, str] | None = None,
-) -> list[str]:
+) -> list[Drawing]:
     """Draw each quantity of a descent over its steps.
 
     Args:
@@ -148,7 +108,8 @@ def curves(
         label = f"{name} over gradient steps"
         with panel(title, "gradient step", unit, label=label) as made:
             alpha = 1.0 if values.shape[1] == 1 else 0.5
-            made.axes.plot(np.arange(len(values)), values, color=color, alpha=alpha)
+            steps = np.arange(len(values))
+            made.axes.plot(steps, values, color=color, alpha=alpha, label=title)
             if best is not None:
                 row = values[best]
                 kept = np.nanmin(row) if np.isfinite(row).any() else np.nan
@@ -157,7 +118,7 @@ def curves(
             if finite.size and 0 < LOG_RATIO * finite.min() < finite.max():
                 made.axes.set_yscale("log")
             made.ticks(integer=True)
-        drawn.append(made.svg)
+        drawn.append(made)
     return drawn
 
 
@@ -170,7 +131,7 @@ def spread(
     unit: str = "1",
     level: float | None = None,
     logs: bool | None = None,
-) -> str:
+) -> Drawing:
     """Draw many noisy values as a median and a band from 10 to 90 %.
 
     Neighbors are taken together in groups of about equal size, so that ten thousand
@@ -197,7 +158,7 @@ def spread(
             made.axes.axhline(level, color=INK, ls="--", lw=1)
         if made.axes.get_xscale() == "linear":
             made.ticks()
-    return made.svg
+    return made
 
 
 def _draw_band(
@@ -209,9 +170,13 @@ def _draw_band(
     middle = np.array([places[g].mean() for g in groups])
     median = np.array([np.median(values[g]) for g in groups])
     low, high = np.array([np.quantile(values[g], BAND) for g in groups]).T
-    axes.fill_between(middle, low, high, color=color, alpha=0.22, lw=0)
+    ends = np.concatenate([middle, middle[::-1]]), np.concatenate([low, high[::-1]])
+    axes.fill(*ends, color=color, alpha=0.22, lw=0)
     marker = "o-" if len(groups) == 1 else "-"
-    axes.plot(middle, median, marker, color=color, markersize=5)
+    axes.plot(middle, median, marker, color=color, markersize=5, label="median")
+    for share, edge in zip(BAND, (low, high), strict=True):
+        own = {"color": color, "alpha": 0.22, "lw": 0.5}
+        axes.plot(middle, edge, label=f"{share:.0%} of the values below", **own)
     decades = median.max() > LOG_RATIO * median.min()
     if low.min() > 0 and (decades if logs is None else logs):
         axes.set_yscale("log")
@@ -245,19 +210,3 @@ def _log_formatter() -> Any:
             return POWER.sub(lambda found: found[1].translate(SUPERSCRIPTS), said)
 
     return PowersOfTen()
-
-
-def _inline(figure: Any, label: str) -> str:
-    """Return the figure as an `<svg>` element that can stand in a page with others."""
-    buffer = io.StringIO()
-    figure.canvas.print_svg(buffer, metadata=METADATA)  # `savefig` draws it twice.
-    svg = buffer.getvalue()
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r'\sxmlns(:\w+)?="[^"]*"', "", svg, count=2)
-    svg = svg.replace(INK, "currentColor")
-    # Identifiers are unique in a file; here they have to be so in the page.
-    prefix = f"f{zlib.crc32(svg.encode()):08x}-"
-    svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{prefix}", svg)
-    text = html.escape(label)
-    return svg.replace("<svg", f'<svg role="img" aria-label="{text}"', 1)

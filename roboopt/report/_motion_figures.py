@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from roboopt.report._figures import COLORS, GRAY, INK, panel
+from roboopt.report._drawing import INK, Drawing
+from roboopt.report._figures import COLORS, GRAY, panel
 
 MAX_POINTS = 400  # of a curve: more than there are pixels is only a larger file
 LIMIT_REACH = 2.5  # times the largest value, beyond which a limit is only written down
@@ -34,14 +35,14 @@ class Panel:
     """Drawn dotted where they are near, and written down where they are far."""
 
 
-def traces(panels: Sequence[Panel], time_step: float) -> list[str]:
+def traces(panels: Sequence[Panel], time_step: float) -> list[Drawing]:
     """Draw each panel's runs over time, those of several labels over each other."""
     steps = [r.shape[-1] - 1 for shown in panels for r in shown.runs.values()]
     longest = max(steps, default=1) * time_step
     return [_trace(shown, time_step, longest) for shown in panels]
 
 
-def _trace(shown: Panel, time_step: float, longest: float) -> str:
+def _trace(shown: Panel, time_step: float, longest: float) -> Drawing:
     label = f"{shown.title} over time"
     with panel(shown.title, "time [s]", f"[{shown.unit}]", label=label) as made:
         reach = 0.0
@@ -49,16 +50,17 @@ def _trace(shown: Panel, time_step: float, longest: float) -> str:
             runs = np.asarray(runs, float)
             seen = np.arange(0, runs.shape[-1], max(1, runs.shape[-1] // MAX_POINTS))
             time, color = seen * time_step, COLORS.get(name, GRAY)
-            made.axes.plot(time, runs[1:, seen].T, color=color, alpha=0.25, lw=0.8)
-            made.axes.plot(time, runs[0, seen], color=color)
+            own = {"color": color, "gid": name}
+            made.axes.plot(time, runs[1:, seen].T, alpha=0.25, lw=0.8, **own)
+            made.axes.plot(time, runs[0, seen], label=name, **own)
             finite = np.abs(runs[np.isfinite(runs)])
             reach = max(reach, finite.max(initial=0.0))
         for goal in shown.goals:
-            made.axes.axhline(goal, color=INK, ls="--", lw=1)
+            made.axes.axhline(goal, color=INK, ls="--", lw=1, gid="goal")
         _draw_limits(made.axes, shown, reach)
         made.axes.set_xlim(0, longest)
         made.ticks()
-    return made.svg
+    return made
 
 
 def _draw_limits(axes: Any, shown: Panel, reach: float) -> None:
@@ -66,7 +68,7 @@ def _draw_limits(axes: Any, shown: Panel, reach: float) -> None:
     finite = [limit for limit in shown.limits if np.isfinite(limit)]
     near = [limit for limit in finite if abs(limit) <= LIMIT_REACH * reach]
     for limit in near:
-        axes.axhline(limit, color=INK, ls=":", lw=1.2)
+        axes.axhline(limit, color=INK, ls=":", lw=1.2, gid="limit")
     if finite and not near:
         text = " and ".join(f"{limit:+.3g}" for limit in sorted(finite))
         if len(finite) == 2 and finite[0] == -finite[1]:
@@ -83,7 +85,7 @@ def bars(
     names: Sequence[str],
     *,
     axis: str = "joint",
-) -> str:
+) -> Drawing:
     """Draw one group of bars a name, one bar a label.
 
     Args:
@@ -101,7 +103,8 @@ def bars(
         highest = max(float(np.max(v, initial=0.0)) for v in values.values())
         for i, (label, heights) in enumerate(values.items()):
             centers = places + (i - (len(values) - 1) / 2) * width
-            axes.bar(centers, heights, 0.92 * width, color=COLORS.get(label, GRAY))
+            color = COLORS.get(label, GRAY)
+            axes.bar(centers, heights, 0.92 * width, color=color, gid=label)
             for x, height in zip(centers, heights, strict=True):
                 # Numbers over many low bars would run into each other.
                 if len(names) <= 3 or height > 0.05 * highest:
@@ -115,7 +118,7 @@ def bars(
         axes.margins(y=0.12)
         middle, half = (len(names) - 1) / 2, max(len(names), 3) / 2
         axes.set_xlim(middle - half, middle + half)
-    return made.svg
+    return made
 
 
 def _common_prefix(names: Sequence[str]) -> str:

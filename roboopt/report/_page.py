@@ -1,8 +1,9 @@
 """The report: sections of tables, figures and videos in one self-contained HTML file.
 
 Everything is inside the file: it opens from a disk, an e-mail or a memory stick, on a
-computer or a phone, in light or dark, without a network. Whatever text it is given is
-escaped; only figures and videos, which this package makes, go in as they are.
+computer or a phone, in light or dark, without a network, and without JavaScript, which
+adds the cursor, zoom and legend to the figures. Whatever text it is given is escaped;
+only figures and videos, which this package makes, go in as they are.
 """
 
 import base64
@@ -15,6 +16,7 @@ from os import PathLike
 from typing import Protocol, runtime_checkable
 
 from roboopt.data import atomic_write
+from roboopt.report._drawing import Drawing
 
 MAX_NUMBER = 40  # characters, an interval's
 TEXT = ' class="text"'  # of a cell that is wrapped
@@ -114,14 +116,17 @@ class Table:
 
 @dataclass(frozen=True)
 class Figure:
-    """Panels of SVG side by side, as many as the screen is wide, and a legend."""
+    """Panels side by side, as many as the screen is wide, and a legend."""
 
-    panels: Sequence[str]
+    panels: Sequence[Drawing | str]
+    """Drawn by this package, or SVG."""
     caption: str = ""
     legend: Mapping[str, str] = field(default_factory=dict)
     """From each label to its color and line: such as "#1f77b4" or "#1f77b4 dashed"."""
     columns: int = 3
     """At most."""
+    filmed: bool = False
+    """Whether the bold curves over time are the motions that the video shows."""
 
     def html(self) -> str:
         """Return the figure with its panels in a grid."""
@@ -129,12 +134,13 @@ class Figure:
         for label, style in self.legend.items():
             color, _, line = style.partition(" ")
             border = escape(f"{line or 'solid'} {color}")
-            keys += f'<span class="key"><i style="border-top:3px {border}"></i>'
-            keys += f"{escape(label)}</span>"
+            keys += '<button type="button" class="key" disabled>'
+            keys += f'<i style="border-top:3px {border}"></i>{escape(label)}</button>'
         legend = f'<div class="legend">{keys}</div>' if keys else ""
         panels = "".join(f'<div class="panel">{panel}</div>' for panel in self.panels)
         grid = f'<div class="panels columns{self.columns}">{panels}</div>'
-        return f"<figure>{legend}{grid}{_caption(self.caption)}</figure>"
+        film = " data-film" * self.filmed
+        return f"<figure{film}>{legend}{grid}{_caption(self.caption)}</figure>"
 
 
 @dataclass(frozen=True)
@@ -148,7 +154,7 @@ class Video:
         """Return the film inside a data URI."""
         data = base64.b64encode(self.mp4).decode()
         return (
-            "<figure><video controls loop muted autoplay playsinline "
+            "<figure><video data-film controls loop muted autoplay playsinline "
             f'src="data:video/mp4;base64,{data}"></video>'
             f"{_caption(self.caption)}</figure>"
         )
@@ -187,7 +193,10 @@ def write_report(
     bound = (UNIT.sub("\N{NO-BREAK SPACE}", sentence) for sentence in verdict)
     lead = "".join(f"<p>{marked(sentence)}</p>" for sentence in bound)
     body = "\n".join(section.html() for section in sections)
-    style = files("roboopt.report").joinpath("style.css").read_text("utf-8")
+    style = _file("style.css")
+    script = ""
+    if "<svg" in body:
+        script = f"<script>{short(_file('report.js'))}</script>\n"
     name = escape(title)
     page = (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -195,10 +204,24 @@ def write_report(
         f"<title>{name}</title>\n<style>\n{style}</style>\n</head>\n<body>\n<main>\n"
         f"<header><h1>{breakable(title)}</h1>\n"
         f'<div class="verdict">{lead}</div></header>\n'
-        f"{body}\n</main>\n</body>\n</html>\n"
+        f"{body}\n</main>\n{script}</body>\n</html>\n"
     )
     with atomic_write(path) as file:
         file.write(page.encode())
+
+
+def short(script: str) -> str:
+    """Return JavaScript without comments and spaces, as pages hold it.
+
+    Strings keep their spaces; regular expressions must not have any, nor quotes.
+    """
+    code = re.sub(r"^\s*//.*\n", "", script, flags=re.MULTILINE)
+    spaces = r"""("[^"]*"|`[^`]*`)|\s*([-=+*<>?:&|{},;()!])\s*"""
+    return re.sub(spaces, lambda found: found[1] or found[2], code).strip()
+
+
+def _file(name: str) -> str:
+    return files("roboopt.report").joinpath(name).read_text("utf-8")
 
 
 def marked(text: str) -> str:

@@ -1,17 +1,15 @@
 """Numbers and choices of a run as data: JSON, CSV, and the settings in a report."""
 
-import csv
 import dataclasses
-import io
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from os import PathLike
 from typing import Any
 
 import numpy as np
 
-from roboopt.data import atomic_write
 from roboopt.optimize import NOTES
+from roboopt.report._csv import write_csv
 from roboopt.report._page import Details, Section
 
 
@@ -42,16 +40,6 @@ def plain(value: Any) -> Any:
     if isinstance(value, float):
         return value if np.isfinite(value) else str(value)
     return value if value is None or isinstance(value, int | str) else str(value)
-
-
-def write_csv(
-    path: str | PathLike, header: Sequence[str], rows: Iterable[Sequence[Any]]
-) -> None:
-    """Write rows of numbers and text under a header as a CSV file."""
-    text = io.StringIO(newline="")
-    csv.writer(text).writerows([header, *rows])
-    with atomic_write(path) as file:
-        file.write(text.getvalue().encode())
 
 
 def write_history(

@@ -173,7 +173,7 @@ class RunComparison(Reported):
                             places, values, color=color, ls=line, label=run.name
                         )
                 made.ticks()
-            panels.append(made.svg)
+            panels.append(made)
         if not panels:
             return []
         caption = "Of runs with many values, the medians of neighbors."

@@ -8,6 +8,7 @@ from roboopt.diagnose import HISTORY_TITLES as TITLES
 from roboopt.diagnose import gradient_section, mask_constant_returns
 from roboopt.optimize import NOTES
 from roboopt.report import (
+    Drawing,
     Figure,
     Notes,
     Section,
@@ -128,7 +129,7 @@ def _health(result: Any) -> Section | None:
     return Section("Gradient health", [Notes(notes), Figure(panels, caption)])
 
 
-def _over_steps(result: Any, name: str, title: str) -> str:
+def _over_steps(result: Any, name: str, title: str) -> Drawing:
     values = mask_constant_returns(result.history)[name]
     title, unit = title[0].upper() + title[1:], UNITS.get(name, "1")
     places = np.arange(float(len(values)))

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from jaxtyping import Float
 
-from roboopt.report import BEFORE_AFTER, GRAY, INK, PANEL_SIZE, panel
+from roboopt.report import BEFORE_AFTER, GRAY, INK, PANEL_SIZE, Drawing, panel
 from roboopt.sysid._tables import Parameter
 
 COLORS = {
@@ -20,7 +20,7 @@ MIN_MARGIN = 1e-6  # of an axis to either side
 MAX_OVERSHOOT = 0.6  # of the measured range; curves that go further are cut off
 
 
-def whiskers(title: str, unit: str, rows: Sequence[tuple[str, Parameter]]) -> str:
+def whiskers(title: str, unit: str, rows: Sequence[tuple[str, Parameter]]) -> Drawing:
     """Draw named parameters less their starts, one under the other, with intervals.
 
     Those without an interval are hollow; crosses mark true values.
@@ -34,22 +34,24 @@ def whiskers(title: str, unit: str, rows: Sequence[tuple[str, Parameter]]) -> st
             ends = [row.lower - row.start, row.upper - row.start]
             known = row.identified and bool(np.isfinite(ends).all())
             if known:
-                axes.plot(ends, [place] * 2, color=color, lw=2.2)
+                axes.plot(ends, [place] * 2, color=color, lw=2.2, gid="estimate")
                 seen += ends
             change, filled = row.estimate - row.start, color if known else "none"
-            axes.plot(change, place, "o", mfc=filled, mec=color, ms=4.5)
+            own = {"mfc": filled, "mec": color, "ms": 4.5, "gid": "estimate"}
+            axes.plot(change, place, "o", **own)
             seen.append(change)
             if row.true is not None:
-                axes.plot(row.true - row.start, place, "x", color=INK, ms=5.5, mew=1.3)
+                own = {"color": INK, "ms": 5.5, "mew": 1.3, "gid": "true value"}
+                axes.plot(row.true - row.start, place, "x", **own)
                 seen.append(row.true - row.start)
-        axes.axvline(0, color=COLORS["URDF"], lw=1.2, zorder=0)
+        axes.axvline(0, color=COLORS["URDF"], lw=1.2, zorder=0, gid="start")
         axes.set_yticks(range(len(rows)), [name for name, _ in rows])
         axes.set_ylim(len(rows) - 0.4, -0.6)
         margin = max(0.06 * (max(seen) - min(seen)), MIN_MARGIN)
         axes.set_xlim(min(seen) - margin, max(seen) + margin)
         axes.grid(axis="y", visible=False)
         made.ticks(4)
-    return made.svg
+    return made
 
 
 def forecast_errors(
@@ -57,16 +59,16 @@ def forecast_errors(
     unit: str,
     seconds: Sequence[float],
     errors: Mapping[str, Float[np.ndarray, " time"]],
-) -> str:
+) -> Drawing:
     """Draw root mean square errors, by model, over how far ahead was forecast."""
     label = f"{title}: forecast errors"
     with panel(title, "forecast after [s]", f"RMSE [{unit}]", label=label) as made:
         for name, values in errors.items():
             seen = np.where(np.isfinite(values) & (values > 0), values, np.nan)
-            made.axes.plot(seconds, seen, "o-", color=COLORS[name], ms=4)
+            made.axes.plot(seconds, seen, "o-", color=COLORS[name], ms=4, label=name)
         made.axes.set_yscale("log")
         made.axes.set_xlim(0, 1.05 * max(seconds))
-    return made.svg
+    return made
 
 
 def predictions(
@@ -75,20 +77,22 @@ def predictions(
     time: Float[np.ndarray, " time"],
     measured: Float[np.ndarray, " time"],
     predicted: Mapping[str, Float[np.ndarray, "window node"]],
-) -> str:
+) -> Drawing:
     """Draw predicted motion, in windows that share ends, over the measured one."""
     label = f"{title}: predicted and measured"
     with panel(title, "time [s]", f"[{unit}]", label=label) as made:
-        made.axes.plot(time, measured, color=INK, alpha=0.35, lw=3.5)
+        own = {"color": INK, "alpha": 0.35, "lw": 3.5, "label": "measured"}
+        made.axes.plot(time, measured, **own)
         for name, windows in predicted.items():
             steps = windows.shape[1] - 1
             for number, values in enumerate(windows):
                 along = time[number * steps : (number + 1) * steps + 1]
-                made.axes.plot(along, values, color=COLORS[name], lw=1.2)
+                own = {"color": COLORS[name], "lw": 1.2, "label": name}
+                made.axes.plot(along, values, **own)
         low, high = np.nanmin(measured), np.nanmax(measured)
         room = MAX_OVERSHOOT * max(high - low, 1e-9)
         bottom, top = made.axes.get_ylim()
         made.axes.set_ylim(max(bottom, low - room), min(top, high + room))
         made.axes.set_xlim(time[0], time[-1])
         made.ticks()
-    return made.svg
+    return made

@@ -10,6 +10,7 @@ import sys
 
 import numpy as np
 import pytest
+from browser import check_page
 
 import roboopt as ro
 from roboopt.cli import main
@@ -133,6 +134,7 @@ def test_the_history_and_the_settings_hold_what_was_done(cloned):
 
 def test_the_report_is_one_file_with_every_section(cloned):
     folder, _ = cloned
+    check_page(folder / "report.html")
     page = (folder / "report.html").read_text("utf-8")
     for section in ("Doing the task", "The training", "The mismatch", "Motions"):
         assert f"<h2>{section}</h2>" in page

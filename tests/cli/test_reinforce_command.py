@@ -12,6 +12,7 @@ import sys
 
 import numpy as np
 import pytest
+from browser import check_page
 
 import roboopt as ro
 from roboopt.cli import main
@@ -185,6 +186,7 @@ def test_settings_of_a_stranger_import_nothing(strangers, capsys):
 
 def test_the_report_is_one_file_with_every_section(learned):
     folder, _ = learned
+    check_page(folder / "report.html")
     page = (folder / "report.html").read_text("utf-8")
     for section in ("Evaluation", "Learning", "Gradient health", "Motions"):
         assert f"<h2>{section}</h2>" in page

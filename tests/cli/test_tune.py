@@ -13,6 +13,7 @@ import sys
 import imageio_ffmpeg
 import numpy as np
 import pytest
+from browser import check_page
 
 import roboopt
 from roboopt import Trajectory
@@ -184,6 +185,7 @@ def test_the_motions_are_kept(tuned):
 
 def test_the_report_is_one_file_with_every_section(tuned):
     folder, _ = tuned
+    check_page(folder / "report.html")
     page = (folder / "report.html").read_text("utf-8")
     for section in (
         *("Before and after", "Video", "The descent", "Gradient"),

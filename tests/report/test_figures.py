@@ -19,8 +19,8 @@ def test_every_quantity_of_a_descent_is_a_panel_of_its_own():
     history = {"loss": np.array([3.0, 2.0, 2.5]), "work": np.array([1.0, 4.0, 5.0])}
     panels = curves(history, {"work": "J"}, best=1)
     assert len(panels) == 2
-    assert all(panel.startswith("<svg") for panel in panels)
-    assert 'aria-label="loss over gradient steps"' in panels[0]
+    assert all(panel.svg.startswith("<svg") for panel in panels)
+    assert 'aria-label="loss over gradient steps"' in panels[0].svg
 
 
 @pytest.mark.parametrize(
@@ -29,46 +29,47 @@ def test_every_quantity_of_a_descent_is_a_panel_of_its_own():
     ids=["nan", "one", "infinite"],
 )
 def test_a_descent_that_went_wrong_is_drawn_too(values):
-    assert curves({"loss": values}, {}, best=0)
+    assert curves({"loss": values}, {}, best=0)[0].svg
 
 
 def test_descents_side_by_side_are_a_line_each():
-    one = curves({"loss": np.ones(5)}, {})[0]
-    many = curves({"loss": np.ones((5, 4))}, {})[0]
+    one = curves({"loss": np.ones(5)}, {})[0].svg
+    many = curves({"loss": np.ones((5, 4))}, {})[0].svg
     # Each line is clipped to the axes: what is clipped, counts the lines.
     assert many.count("<path d=") - one.count("<path d=") == 3
 
 
 def test_a_panel_stands_in_a_page_with_others():
     runs = {"before": np.zeros((2, 50)), "after": np.ones((2, 50))}
-    first, second = traces([Panel("a", "m", runs), Panel("b", "m", runs)], 0.1)
+    drawn = traces([Panel("a", "m", runs), Panel("b", "m", runs)], 0.1)
+    first, second = (panel.svg for panel in drawn)
     ids = [set(re.findall(r'\bid="([^"]+)"', svg)) for svg in (first, second)]
     assert ids[0] and not ids[0] & ids[1]
     for svg, own in zip((first, second), ids, strict=True):
         used = set(re.findall(r'(?:href="|url\()#([^")]+)', svg))
         assert used <= own
         assert "http" not in svg
-        assert "currentColor" in svg and "#123456" not in svg
+        assert "currentColor" in svg and "#000001" not in svg
 
 
 def test_long_runs_are_thinned():
-    short = traces([Panel("a", "m", {"after": np.zeros((1, MAX_POINTS))})], 0.1)[0]
-    long = traces([Panel("a", "m", {"after": np.zeros((1, 100 * MAX_POINTS))})], 0.1)[0]
+    short = traces([Panel("a", "m", {"after": np.zeros((1, MAX_POINTS))})], 0.1)[0].svg
+    long = traces([Panel("a", "m", {"after": np.zeros((1, 100 * MAX_POINTS))})], 0.1)[
+        0
+    ].svg
     assert len(long) < 1.2 * len(short)
 
 
 def test_limits_are_drawn_where_they_are_near_and_said_where_they_are_far():
     runs = {"after": np.array([[0.0, 1.0, 0.5]])}
-    bare, near, far = traces(
-        [
-            Panel("a", "N", runs, limits=limits)
-            for limits in ([], [-1.0, 1.0], [-90.0, 90.0])
-        ],
-        0.1,
-    )
+    panels = [
+        Panel("a", "N", runs, limits=limits)
+        for limits in ([], [-1.0, 1.0], [-90.0, 90.0])
+    ]
+    bare, near, far = (panel.svg for panel in traces(panels, 0.1))
     assert near.count("stroke-dasharray") == bare.count("stroke-dasharray") + 2
     assert far.count("stroke-dasharray") == bare.count("stroke-dasharray")
-    assert "limit ±90 N" in far and "limit" not in near
+    assert "limit ±90 N" in far and "limit ±" not in near
 
 
 def test_bars_take_the_common_beginning_of_names_out():
@@ -77,7 +78,7 @@ def test_bars_take_the_common_beginning_of_names_out():
     assert _common_prefix(["shoulder", "elbow"]) == ""
     assert _common_prefix(["arm_joint_1"]) == ""
     values = {"before": np.array([1.0, 2.0]), "after": np.array([0.0, 0.0])}
-    assert "<svg" in bars("work", "J", values, ["arm_joint_1", "arm_joint_2"])
+    assert "<svg" in bars("work", "J", values, ["arm_joint_1", "arm_joint_2"]).svg
 
 
 @pytest.mark.parametrize("count", [0, 1, 7, 5000])
@@ -85,7 +86,7 @@ def test_bars_take_the_common_beginning_of_names_out():
 def test_noisy_values_are_a_line_and_a_band(count, logs):
     values = np.random.default_rng(0).lognormal(0, 2, count)
     places = np.arange(float(count))
-    svg = spread("Return", places, values, axis="steps", level=1.0, logs=logs)
+    svg = spread("Return", places, values, axis="steps", level=1.0, logs=logs).svg
     assert 'aria-label="Return over steps"' in svg and len(svg) < 60_000
 
 

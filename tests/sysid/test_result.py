@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from browser import check_page
 
 import roboopt as ro
 from roboopt.diagnose import Combination, IdentifiabilityReport
@@ -133,6 +134,7 @@ def test_files_and_report_are_written_and_the_result_is_read_back(found, tmp_pat
     ro.load(tmp_path / "run", allow=[IdentifyResult]).save(tmp_path / "again")
     assert (tmp_path / "again" / "identified.urdf").exists()
     found.report(tmp_path / "report.html")
+    check_page(tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text("utf-8")
     for title in (
         *(

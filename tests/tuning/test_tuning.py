@@ -10,6 +10,7 @@ import gymnasium
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from browser import check_page
 from roboopt_envs.cart_pole import URDF, CartPoleBalance
 from roboopt_envs.tasks import Balance
 
@@ -296,6 +297,7 @@ def test_every_robot_and_task_goes_through(arguments, tmp_path):
     found: Any = tune(**arguments, **{**TINY, "duration": 0.4})
     found.report(tmp_path / "report.html")
     assert "Video" in (tmp_path / "report.html").read_text("utf-8")
+    check_page(tmp_path / "report.html")
 
 
 def test_worker_processes_test_the_same_motions(no_descent):

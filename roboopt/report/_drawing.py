@@ -1,0 +1,216 @@
+"""One panel: Matplotlib's figure, its SVG for the page, its curves, and its files.
+
+The SVG says what `report.js` needs to read values from it: where the axes are, what
+they span, and which of its elements are which curve. No number is in the page twice.
+"""
+
+import html
+import io
+import itertools
+import re
+import zlib
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from roboopt.report._csv import write_csv
+
+INK = "#000001"  # black; stands for the page's own text color
+STYLE: dict[Any, Any] = {
+    "font.family": "DejaVu Sans",
+    "font.size": 8.5,
+    "axes.titlesize": 9.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.formatter.limits": (-3, 4),
+    "axes.formatter.useoffset": False,
+    "grid.alpha": 0.18,
+    "grid.linewidth": 0.7,
+    "lines.linewidth": 1.7,
+    "path.simplify_threshold": 0.02,  # of a point: values are read from the paths
+    "svg.fonttype": "path",
+    **{f"{part}.color": INK for part in ("text", "xtick", "ytick", "grid")},
+    **{f"axes.{part}color": INK for part in ("label", "edge", "title")},
+}
+METADATA = {"Creator": None, "Date": None, "Format": None, "Type": None}
+TICK_STEPS = [1, 2, 2.5, 5, 10]
+MARGIN = 3.0  # of a panel [1/72 in]
+RESOLUTION_DPI = 200  # of files of pixels
+
+
+class Drawing:
+    """A panel, drawn when its picture or a file is asked for.
+
+    A line with a label is a curve, whose values the page reads out. A line, bar or
+    patch with a `gid` belongs to the key of that name in the legend.
+    """
+
+    def __init__(self, axes: Any, title: str, label: str, integer: bool = False):
+        self.axes = axes
+        self.title = title
+        self.label = label
+        """What the picture shows, for readers who do not see it."""
+        self.integer = integer
+        """Whether the horizontal axis counts."""
+
+    def ticks(self, count: int = 5, *, integer: bool = False) -> None:
+        """Use at most `count` round numbers on the horizontal axis."""
+        from matplotlib.ticker import MaxNLocator
+
+        locator = MaxNLocator(count, steps=TICK_STEPS, integer=integer)
+        self.axes.xaxis.set_major_locator(locator)
+        self.integer = integer
+
+    @cached_property
+    def svg(self) -> str:
+        """The `<svg>` element, which can stand in a page with others."""
+        from matplotlib import rc_context
+        from matplotlib.backends.backend_svg import FigureCanvasSVG
+
+        figure, buffer = self.axes.figure, io.StringIO()
+        for note in (*self.axes.texts, *_offsets(self.axes)):
+            note.set_gid("note")  # A zoomed panel hides notes, as its ticks.
+        marks, keys = self._marks(), {}
+        for k, artist in enumerate(marks):
+            keys[artist] = artist.get_gid()
+            artist.set_gid(f"mark{k}")
+        with rc_context(STYLE):
+            self._fit()
+            # `savefig` draws twice.
+            FigureCanvasSVG(figure).print_svg(buffer, metadata=METADATA)
+        for artist, key in keys.items():
+            artist.set_gid(key)
+        said, svg = list(marks.values()), buffer.getvalue()
+        svg = svg[svg.index("<svg") :]
+        svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+        svg = re.sub(r'\sxmlns(:\w+)?="[^"]*"', "", svg, count=2)
+        svg = svg.replace(INK, "currentColor")
+        svg = re.sub(r'id="mark(\d+)">', lambda found: said[int(found[1])], svg)
+        svg = re.sub(r'id="(?:note|[xy]tick_\d+)"', 'class="tick"', svg)
+        # Identifiers are unique in a file; here they have to be so in the page.
+        prefix = f"f{zlib.crc32(svg.encode()):08x}-"
+        svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{prefix}", svg)
+        own = _attributes({"role": "img", "aria-label": self.label} | self._data())
+        return svg.replace("<svg", f"<svg {own}", 1)
+
+    def __str__(self) -> str:
+        """Return the `<svg>` element."""
+        return self.svg
+
+    def save(self, path: Path) -> None:
+        """Write a file of the kind that its suffix says; .csv holds the curves."""
+        from matplotlib import rc_context
+
+        if path.suffix == ".csv":
+            write_csv(path, *self.table())
+            return
+        with rc_context({**STYLE, "pdf.fonttype": 42}):  # text that can be edited
+            self._fit()
+            self.axes.figure.savefig(path, dpi=RESOLUTION_DPI)
+
+    def _fit(self) -> None:
+        """Place the axes so that all texts are inside.
+
+        Matplotlib's own layouts measure texts twice, which takes longer than drawing.
+        """
+        axes = self.axes
+        page, texts = axes.figure.bbox, axes.get_tightbbox()
+        left, bottom, right, top = axes.get_position().extents
+        axes.set_position(
+            [
+                left := left - (texts.x0 - MARGIN) / page.width,
+                bottom := bottom - (texts.y0 - MARGIN) / page.height,
+                right - (texts.x1 + MARGIN - page.width) / page.width - left,
+                top - (texts.y1 + MARGIN - page.height) / page.height - bottom,
+            ]
+        )
+
+    def table(self) -> tuple[list[str], list[tuple[Any, ...]]]:
+        """Return the bars and curves as drawn: a header, and rows.
+
+        The names of bars, and the places of curves, stand before those that share them.
+        """
+        axes, header, columns, before = self.axes, [], [], []
+
+        def add(name: str, places: list[Any], key: str, unit: str, values: Any) -> None:
+            nonlocal before
+            if not columns or places != before:
+                before = places
+                header.append(name)
+                columns.append(places)
+            header.append(f"{key} {unit}".strip())
+            columns.append(list(map(float, values)))
+
+        for bars in axes.containers:
+            pair = [axes.xaxis, axes.yaxis]
+            named, valued = pair if bars.orientation == "vertical" else pair[::-1]
+            names = [label.get_text() for label in named.get_ticklabels()]
+            key, unit = bars[0].get_gid() or "", valued.get_label_text()
+            add(named.get_label_text(), names, key, unit, bars.datavalues)
+        for line in axes.get_lines():
+            key = _key(line)
+            if key and line.get_transform() == axes.transData:  # no line right across
+                x, y = line.get_data()
+                add(axes.get_xlabel(), list(map(float, x)), key, axes.get_ylabel(), y)
+        return header, list(itertools.zip_longest(*columns, fillvalue=""))
+
+    def _marks(self) -> dict[Any, str]:
+        """Return what the SVG says of each line, bar and patch with a key."""
+        titles, unit = {}, self.axes.get_ylabel()
+        for bars in self.axes.containers:
+            for bar, value in zip(bars, bars.datavalues, strict=True):
+                titles[bar] = f"{bar.get_gid() or ''} {value:.4g} {unit}".strip()
+        marks = {}
+        for artist in (*self.axes.get_lines(), *self.axes.patches):
+            said = {"data-key": _key(artist), "data-curve": _label(artist)}
+            said = {name: text for name, text in said.items() if text}
+            if artist in titles:
+                title = f"<title>{html.escape(titles[artist])}</title>"
+                marks[artist] = f"{_attributes(said)}>{title}"
+            elif said:
+                marks[artist] = f"{_attributes(said)}>"
+        return marks
+
+    def _data(self) -> dict[str, str]:
+        """Return what the values of curves are read by; nothing without curves."""
+        axes, log = self.axes, {"log": " log", "linear": ""}
+        labels, unit = {*map(_label, axes.get_lines())} - {""}, axes.get_ylabel()
+        if not labels:
+            return {}
+        width, height = 72 * axes.figure.get_size_inches()
+        box = axes.get_position()
+        edges = box.x0 * width, (1 - box.y1) * height
+        edges += box.x1 * width, (1 - box.y0) * height
+        across, up = axes.get_xlim(), axes.get_ylim()
+        data = {
+            "data-box": " ".join(f"{edge:.3f}" for edge in edges),
+            "data-x": "{:.9g} {:.9g}".format(*across) + log[axes.get_xscale()],
+            "data-y": "{:.9g} {:.9g}".format(*up) + log[axes.get_yscale()],
+            "data-axis": axes.get_xlabel(),
+            "data-unit": "" if unit in labels | {"[1]"} else unit,
+        }
+        return data | ({"data-integer": "1"} if self.integer else {})
+
+
+def _label(artist: Any) -> str:
+    """Return the label of a line that is a curve, or ""."""
+    label = artist.get_label() if hasattr(artist, "get_xdata") else "_"
+    return "" if label.startswith("_") else label
+
+
+def _key(artist: Any) -> str:
+    """Return the legend's key that a line, bar or patch belongs to, or ""."""
+    return artist.get_gid() or _label(artist)
+
+
+def _offsets(axes: Any) -> list[Any]:
+    return [axis.get_offset_text() for axis in (axes.xaxis, axes.yaxis)]
+
+
+def _attributes(values: Mapping[str, str]) -> str:
+    return " ".join(f'{name}="{html.escape(v)}"' for name, v in values.items())

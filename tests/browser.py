@@ -1,0 +1,89 @@
+"""Pages in headless Chromium, where it is installed: for tests of HTML."""
+
+import contextlib
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+NAMES = "chromium", "chromium-browser", "google-chrome"
+FOUND = next(filter(None, map(shutil.which, NAMES)), None)
+WIDTHS = 1280, 390  # px: a computer, a phone
+
+needs_chromium = pytest.mark.skipif(
+    FOUND is None, reason=f"needs one of {', '.join(NAMES)} on the PATH"
+)
+
+
+@contextlib.contextmanager
+def chromium() -> Iterator[Any]:
+    """Yield a browser of Playwright that downloads nothing."""
+    from playwright.sync_api import sync_playwright
+
+    assert FOUND is not None
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=FOUND, args=["--no-sandbox"]
+        )
+        yield browser
+        browser.close()
+
+
+@contextlib.contextmanager
+def opened(browser: Any, page: Path | str, width: int, **options: Any) -> Iterator[Any]:
+    """Yield a page that is open at a width [px], and check it before and after.
+
+    No error is on its console, nothing is asked of a network, and nothing is wider than
+    the page.
+
+    Args:
+        browser: of `chromium`.
+        page: a file, or an address, whose own files may be loaded.
+        width: of the window [px].
+        **options: of Playwright's `new_page`, such as `color_scheme`.
+    """
+    address = page.absolute().as_uri() if isinstance(page, Path) else page
+    own = ("data:", "blob:", address.rpartition("/")[0] if "://" in address else "")
+    faults: list[str] = []
+    view = browser.new_page(viewport={"width": width, "height": 900}, **options)
+    view.on("console", lambda m: m.type == "error" and faults.append(m.text))
+    view.on("pageerror", lambda error: faults.append(str(error)))
+    view.on(
+        "request",
+        lambda r: r.url.startswith(own) or faults.append(f"asks for {r.url}"),
+    )
+    view.goto(address)
+    assert not faults, faults
+    assert_nothing_is_cut_off(view)
+    yield view
+    assert not faults, faults
+    view.close()
+
+
+def assert_nothing_is_cut_off(view: Any) -> None:
+    """Check that no element reaches over the page's right edge, unless it scrolls."""
+    wide = view.evaluate(
+        """() => [...document.querySelectorAll("body *")].filter(node => {
+            if (node.closest("svg") && node.tagName != "svg") return false;
+            for (let p = node.parentElement; p; p = p.parentElement)
+                if (/auto|scroll/.test(getComputedStyle(p).overflowX)) return false;
+            return node.getBoundingClientRect().right > innerWidth + 1;
+        }).map(node => node.outerHTML.slice(0, 200))"""
+    )
+    assert not wide, wide
+    assert view.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def check_page(page: Path | str) -> None:
+    """Open a page on a computer and a phone, in light and dark, and check it.
+
+    Without a browser nothing is checked; `needs_chromium` skips with the reason.
+    """
+    if FOUND is None:
+        return
+    with chromium() as browser:
+        for width, scheme in zip(WIDTHS, ("light", "dark"), strict=True):
+            with opened(browser, page, width, color_scheme=scheme):
+                pass

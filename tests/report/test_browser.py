@@ -1,0 +1,173 @@
+"""What a report does in a browser: the cursor, zoom, legend, and the video's time."""
+
+import re
+
+import numpy as np
+import pytest
+from browser import WIDTHS, chromium, needs_chromium, opened
+
+from roboopt.report import (
+    Figure,
+    Panel,
+    Section,
+    Video,
+    curves,
+    encode,
+    spread,
+    traces,
+    write_report,
+)
+from roboopt.report._page import _file, short
+
+pytestmark = needs_chromium
+
+TIME_STEP, STEPS = 0.01, 200
+TIME = TIME_STEP * np.arange(STEPS + 1)
+RUNS = {
+    "before": np.stack([np.cos(3 * TIME), np.sin(TIME)]),
+    "after": np.stack([np.exp(-TIME), -np.sin(TIME)]),
+}
+LEGEND = {"before": "#d9772b", "after": "#2f80c9", "goal": "currentColor dashed"}
+LOSSES = 10.0 ** -np.arange(9)
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    panels = [Panel("angle", "rad", RUNS, goals=[0.0]), Panel("speed", "rad/s", RUNS)]
+    motions = Figure(traces(panels, TIME_STEP), "", LEGEND, filmed=True)
+    film = encode(np.zeros((20, 16, 16, 3), np.uint8), 10.0)
+    descent = Figure(curves({"loss": LOSSES}, {}))
+    noisy = np.random.default_rng(0).normal(size=999)
+    learning = Figure([spread("Return", np.arange(999.0), noisy, axis="steps")])
+    blocks = [Video(film), motions, descent, learning]
+    path = tmp_path_factory.mktemp("page") / "report.html"
+    sections = [Section("Everything", blocks)]
+    write_report(path, title="A run", verdict=["Improved."], sections=sections)
+    return path
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with chromium() as found:
+        yield found
+
+
+@pytest.fixture(params=WIDTHS)
+def view(request, browser, page):
+    with opened(browser, page, request.param) as found:
+        found.evaluate("document.querySelector('video').pause()")
+        yield found
+
+
+def panel(view, label):
+    """Return the panel of a label, in sight."""
+    found = view.locator(f'svg[aria-label="{label}"]')
+    found.scroll_into_view_if_needed()
+    return found
+
+
+def place(found, x, y=0.5):
+    """Return the point at shares of the axes' width and height, on the screen."""
+    left, top, right, bottom = map(float, found.get_attribute("data-box").split())
+    box, width = (
+        found.bounding_box(),
+        found.evaluate("svg => svg.viewBox.baseVal.width"),
+    )
+    scale = box["width"] / width
+    across, down = left + x * (right - left), top + y * (bottom - top)
+    return box["x"] + scale * across, box["y"] + scale * down
+
+
+def said(found):
+    """Return the numbers in the read-out of a panel."""
+    text = found.locator("xpath=..").locator("output").inner_text()
+    return [float(n) for n in re.findall(r"-?[\d.]+(?:e-?\d+)?", text)]
+
+
+def test_the_cursor_reads_every_curve_in_all_panels_over_time(view):
+    view.mouse.move(*place(panel(view, "angle over time"), 0.317))
+    for label in ("angle over time", "speed over time"):
+        time, *values = said(panel(view, label))
+        assert time == pytest.approx(0.634, abs=0.01)  # a pixel is 0.006 s
+        expected = [np.cos(3 * time), np.exp(-time)]
+        # Curves are drawn by every other value, 1/50 point apart at most.
+        np.testing.assert_allclose(values, expected, atol=2e-3)
+    assert said(panel(view, "loss over gradient steps")) == []
+
+
+def test_steps_are_read_one_by_one_also_on_a_logarithmic_axis(view):
+    found = panel(view, "loss over gradient steps")
+    view.mouse.move(*place(found, 0.5))
+    step, value = said(found)
+    assert (step, value) == (4, pytest.approx(LOSSES[4], rel=1e-3))
+
+
+def test_dragging_zooms_the_figure_and_a_double_click_ends_it(view):
+    found, other = panel(view, "angle over time"), panel(view, "speed over time")
+    view.mouse.move(*place(found, 0.25))
+    view.mouse.down()
+    view.mouse.move(*place(found, 0.5), steps=3)
+    view.mouse.up()
+    for each in (found, other):
+        ticks = [float(t) for t in each.locator(".grid text").all_text_contents()]
+        assert ticks and min(ticks[:3]) >= 0.49 and max(ticks[:3]) <= 1.01
+        assert not each.locator("[class=tick]").first.is_visible()
+    view.mouse.move(*place(panel(view, "angle over time"), 0.6))
+    time, value, _ = said(found)
+    assert time == pytest.approx(0.8, abs=0.01)
+    assert value == pytest.approx(np.cos(3 * time), abs=2e-3)
+    view.mouse.dblclick(*place(panel(view, "angle over time"), 0.5))
+    assert found.locator(".grid text").count() == 0
+
+
+def test_a_key_of_the_legend_hides_its_curves(view):
+    key = view.get_by_role("button", name="before")
+    found = panel(view, "angle over time")
+    lines = found.locator('[data-key="before"]')
+    assert lines.count() == 2 and key.get_attribute("aria-pressed") == "true"
+    key.focus()
+    view.keyboard.press("Enter")
+    assert not lines.first.is_visible()
+    assert key.get_attribute("aria-pressed") == "false"
+    view.mouse.move(*place(panel(view, "angle over time"), 0.5))
+    assert len(said(found)) == 2
+    assert view.get_by_role("button", name="goal").is_enabled()
+
+
+def test_the_video_and_the_panels_follow_each_other(view):
+    found = panel(view, "speed over time")
+    view.mouse.click(*place(found, 0.5))
+    seconds = "document.querySelector('video').currentTime"
+    assert view.evaluate(seconds) == pytest.approx(1.0, abs=0.01)
+    mark = "svg => +svg.querySelector('.hand').getAttribute('d').slice(1).split(' ')[0]"
+    left, _, right, _ = map(float, found.get_attribute("data-box").split())
+    assert found.evaluate(mark) == pytest.approx((left + right) / 2, abs=1)
+    view.evaluate(f"{seconds} = 0.5")
+    view.wait_for_timeout(200)
+    assert found.evaluate(mark) == pytest.approx(left + (right - left) / 4, abs=1)
+    view.evaluate(
+        "document.dispatchEvent(new CustomEvent('roboopt:time',"
+        "{detail: {time: 1.5, source: 'replay'}}))"
+    )
+    assert view.evaluate(seconds) == pytest.approx(1.5, abs=0.01)
+
+
+def test_a_panel_saves_its_curves(view):
+    found = panel(view, "angle over time")
+    view.mouse.move(*place(found, 0.5))
+    with view.expect_download() as download:
+        found.locator("xpath=..").get_by_role("button", name="CSV").click()
+    rows = download.value.path().read_text().splitlines()
+    assert rows[0] == "curve,time [s],[rad]"
+    first = [row for row in rows if row.startswith('"after"')][0].split(",")
+    np.testing.assert_allclose([float(v) for v in first[1:]], [0, 1], atol=1e-3)
+
+
+def test_a_page_without_javascript_is_as_legible(browser, page):
+    with opened(browser, page, 1280, java_script_enabled=False) as view:
+        assert view.locator("svg .tick").first.is_visible()
+        assert view.get_by_role("button", name="before").is_disabled()
+
+
+def test_the_script_is_small():
+    assert len(short(_file("report.js"))) <= 6500
