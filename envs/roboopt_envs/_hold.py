@@ -62,6 +62,13 @@ class Hold(PositiveTask):
             "or m of its target"
         )
 
+    @property
+    def tolerances(self) -> dict[int, list[tuple[float, float]]]:
+        """Return where the joints must be throughout the window [rad or m]."""
+        sides = [self.tolerance * scale for scale in self.position_scale]
+        pairs = enumerate(zip(self.target, sides, strict=True))
+        return {j: [(target - s, target + s)] for j, (target, s) in pairs}
+
     def cost_rate(self, observation: Array, action: Array) -> Array:
         """Return c (...) [1] of observations (..., 2n) reached by actions (..., m).
 

@@ -11,6 +11,10 @@ t [s] of the observation, too. If a task has a `reference(times)`, an array (T, 
 NumPy, an observation holds the reference of its time after [q, q̇]. Tasks use the array
 API, elementwise over leading axes, so that the same code runs in NumPy and in JAX.
 Tasks are hashable: they can be static arguments of `jax.jit`.
+
+Reports shade what a task says of success in these attributes, if it has them: its
+`tolerances`, intervals (low, high) by index of the observation, and its `window` [s],
+the end of an episode throughout which an observation must be in one of its intervals.
 """
 
 import abc
@@ -37,6 +41,9 @@ __all__ = [
     "TrackTrajectory",
     "named_task",
 ]
+
+
+MAX_TURNS = 4  # of a pole, in which its tolerances are named
 
 
 class _CartPoleTask(PositiveTask):
@@ -142,6 +149,12 @@ class Balance(_CartPoleTask):
             f"and |x| ≤ {self.position_tolerance:g} m, and |x| ≤ {self.rail:g} m always"
         )
 
+    @property
+    def tolerances(self) -> dict[int, list[tuple[float, float]]]:
+        """Return where x [m] and θ [rad] must be throughout the window."""
+        x, angle = self.position_tolerance, self.angle_tolerance
+        return {0: [(-x, x)], 1: [(-angle, angle)]}
+
     def _angle_error(self, angle: Array) -> Array:
         return angle
 
@@ -205,6 +218,18 @@ class SwingUp(_CartPoleTask):
             f"|θ̇| ≤ {self.angular_speed_tolerance:g} rad/s, and |x| ≤ {self.rail:g} m "
             "always"
         )
+
+    @property
+    def tolerances(self) -> dict[int, list[tuple[float, float]]]:
+        """Return where (x, θ, ẋ, θ̇) must be, θ up to `MAX_TURNS` full turns away."""
+        angle = self.angle_tolerance
+        turns = [2 * math.pi * k for k in range(-MAX_TURNS, MAX_TURNS + 1)]
+        sides = self.position_tolerance, self.speed_tolerance
+        x, speed, angular_speed = (
+            [(-side, side)] for side in (*sides, self.angular_speed_tolerance)
+        )
+        upright = [(turn - angle, turn + angle) for turn in turns]
+        return {0: x, 1: upright, 2: speed, 3: angular_speed}
 
     def _angle_error(self, angle: Array) -> Array:
         # 2·(1 − cos θ) = 4·sin²(θ/2), which does not cancel near upright.
@@ -304,6 +329,12 @@ class Reach(PositiveTask):
         there = self._square_distance(q, goal) <= self.tool_tolerance**2
         slow = xp.all(xp.abs(velocity) <= self.speed_tolerance, axis=-1)
         return xp.all(there & slow, axis=-1)
+
+    @property
+    def tolerances(self) -> dict[int, list[tuple[float, float]]]:
+        """Return where the joint speeds must be throughout the window."""
+        n, speed = len(self.position_scale), self.speed_tolerance
+        return {n + j: [(-speed, speed)] for j in range(n)}
 
     def _split(self, observation: Array) -> list[Array]:
         n = len(self.position_scale)

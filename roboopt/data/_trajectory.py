@@ -190,9 +190,15 @@ class Trajectory(Readable, eqx.Module):
             arrays["lengths"] = lengths
         return cls(time_step=episodes[0].time_step, **arrays)
 
-    def save(self, path: str | PathLike) -> None:
-        """Write the arrays to `path`, a NumPy .npz file."""
+    def save(self, path: str | PathLike, *, note: str = "") -> None:
+        """Write the arrays to `path`, a NumPy .npz file.
+
+        Args:
+            path: of the file.
+            note: where the motions come from, kept in the file as the array `note`.
+        """
         arrays = {k: v for k, v in vars(self).items() if v is not None}
+        arrays |= {"note": note} if note else {}
         with atomic_write(path) as file:
             np.savez_compressed(file, **arrays)
 

@@ -235,10 +235,11 @@ class CloneResult(VerbResult):
         if self.demonstrator is not None:
             policies = {"demonstrator": self.demonstrator, **policies}
         seed = self.seed + EVALUATION_SEED_OFFSET
-        if video and (film := performance(self.env, policies, seed)) is not None:
-            said = "The first of the starts, in real time."
-            made.insert(1, Section("Video", [Video(film, said)]))
-        return [*made, motions(self.signals, self.evaluations)]
+        film = performance(self.env, policies, seed) if video else None
+        if film is not None:
+            said = "Test episode 0, in real time."
+            made.insert(1, Section("Video", [Video(film.mp4, said)]))
+        return [*made, motions(self.signals, self.evaluations, film)]
 
     def _task_section(self) -> Section:
         notes = [f"{k.capitalize()}: {v}." for k, v in self.description.items()]

@@ -12,11 +12,13 @@ from roboopt.report._figures import BEFORE_AFTER as BEFORE_AFTER
 from roboopt.report._figures import COLORS as COLORS
 from roboopt.report._figures import GRAY as GRAY
 from roboopt.report._figures import PANEL_SIZE as PANEL_SIZE
+from roboopt.report._figures import TOLERANCE as TOLERANCE
 from roboopt.report._figures import curves as curves
 from roboopt.report._figures import panel as panel
 from roboopt.report._figures import spread as spread
 from roboopt.report._motion_figures import Panel as Panel
 from roboopt.report._motion_figures import bars as bars
+from roboopt.report._motion_figures import tolerance_sentence as tolerance_sentence
 from roboopt.report._motion_figures import traces as traces
 from roboopt.report._page import Details as Details
 from roboopt.report._page import Figure as Figure
@@ -25,6 +27,7 @@ from roboopt.report._page import Section as Section
 from roboopt.report._page import Table as Table
 from roboopt.report._page import Video as Video
 from roboopt.report._page import write_report as write_report
+from roboopt.report._performance import Performance as Performance
 from roboopt.report._performance import performance as performance
 from roboopt.report._progress import progress_bar as progress_bar
 from roboopt.report._records import plain as plain
@@ -42,5 +45,6 @@ from roboopt.report._text import interval as interval
 from roboopt.report._text import number as number
 from roboopt.report._text import readable as readable
 from roboopt.report._text import sentence as sentence
+from roboopt.report._video import Film as Film
 from roboopt.report._video import encode as encode
 from roboopt.report._video import side_by_side as side_by_side

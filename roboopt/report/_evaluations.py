@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from roboopt.report._figures import COLORS
-from roboopt.report._motion_figures import Panel, traces
+from roboopt.report._figures import COLORS, TOLERANCE
+from roboopt.report._motion_figures import Panel, tolerance_sentence, traces
 from roboopt.report._page import Figure, Section, Table
+from roboopt.report._performance import Performance
 from roboopt.report._text import number
 from roboopt.rollouts import Evaluation, Signals
 
@@ -50,12 +51,17 @@ def evaluation_record(evaluations: Mapping[str, Evaluation]) -> dict[str, Any]:
     }
 
 
-def motions(signals: Signals, evaluations: Mapping[str, Evaluation]) -> Section:
+def motions(
+    signals: Signals,
+    evaluations: Mapping[str, Evaluation],
+    video: Performance | None = None,
+) -> Section:
     """Return the section with the first motions of each policy.
 
     Args:
         signals: names and units of the axes.
         evaluations: by the policy's name, one of `COLORS`.
+        video: of the policies, which follows the figure if it shows the same motions.
     """
     episodes = {
         name: found.trajectories.episodes()[:MAX_EPISODES]
@@ -63,22 +69,32 @@ def motions(signals: Signals, evaluations: Mapping[str, Evaluation]) -> Section:
     }
     axes = [("observations", k, *s) for k, s in enumerate(signals.observations)]
     axes += [("actions", k, *s) for k, s in enumerate(signals.actions)]
-    panels = []
+    panels, within = [], any(signals.tolerances)
     for field, k, name, unit in axes[:MAX_PANELS]:
         rows = {
             policy: padded([np.asarray(getattr(e, field), float)[:, k] for e in shown])
             for policy, shown in episodes.items()
         }
-        panels.append(Panel(name, unit, rows))
+        shaded = signals.tolerances[k] if field == "observations" and within else ()
+        panels.append(Panel(name, unit, rows, (), (), shaded, signals.window))
+    *_, found = evaluations.values()
     *_, last = episodes.values()
     caption = (
-        f"Observations and actions in {len(last)} of the episodes, the first in bold."
+        f"Observations and actions in test episodes 0 to {len(last) - 1} of "
+        f"{len(found.returns)}, from starts that the training did not use; episode 0 "
+        "in bold"
     )
+    first = {name: shown[0] for name, shown in episodes.items()}
+    filmed = video is not None and video.shows(first)
+    caption += ", which the video shows." if filmed else "."
+    if within:
+        caption += f" {tolerance_sentence(signals.window)}"
     if len(axes) > MAX_PANELS:
         caption += f" The first {MAX_PANELS} of {len(axes)} are drawn."
     legend = {name: COLORS[name] for name in evaluations}
+    legend |= {"tolerance": TOLERANCE} if within else {}
     drawn = traces(panels, last[0].time_step)
-    return Section("Motions", [Figure(drawn, caption, legend)])
+    return Section("Motions", [Figure(drawn, caption, legend, filmed=filmed)])
 
 
 def padded(rows: Sequence[np.ndarray]) -> Float[np.ndarray, "row time"]:

@@ -20,6 +20,7 @@ from roboopt.report._drawing import INK, STYLE, Drawing
 BEFORE_AFTER = {"before": "#d9772b", "after": "#2f80c9"}
 """Told apart by the color-blind too, on white and on black."""
 GRAY = "#7a7f87"
+TOLERANCE = "#2f9e68"
 COLORS = {
     **BEFORE_AFTER,
     "demonstrator": BEFORE_AFTER["before"],

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from roboopt.report._drawing import INK, Drawing
-from roboopt.report._figures import COLORS, GRAY, panel
+from roboopt.report._figures import COLORS, GRAY, TOLERANCE, panel
 
 MAX_POINTS = 400  # of a curve: more than there are pixels is only a larger file
 LIMIT_REACH = 2.5  # times the largest value, beyond which a limit is only written down
@@ -33,6 +33,10 @@ class Panel:
     """Drawn dashed."""
     limits: Sequence[float] = ()
     """Drawn dotted where they are near, and written down where they are far."""
+    tolerances: Sequence[tuple[float, float]] = ()
+    """Shaded intervals, in one of which a motion must be to succeed."""
+    window: float = 0.0
+    """The end of a motion in which it must be there, shaded darker [s]."""
 
 
 def traces(panels: Sequence[Panel], time_step: float) -> list[Drawing]:
@@ -58,9 +62,26 @@ def _trace(shown: Panel, time_step: float, longest: float) -> Drawing:
         for goal in shown.goals:
             made.axes.axhline(goal, color=INK, ls="--", lw=1, gid="goal")
         _draw_limits(made.axes, shown, reach)
+        _shade_tolerances(made.axes, shown, longest)
         made.axes.set_xlim(0, longest)
         made.ticks()
     return made
+
+
+def tolerance_sentence(window: float) -> str:
+    """Say what is shaded in panels of quantities with tolerances."""
+    when = f"for the last {window:g} s, shaded darker" if window else "at the end"
+    return f"To succeed, a motion must stay in the shaded tolerances {when}."
+
+
+def _shade_tolerances(axes: Any, shown: Panel, longest: float) -> None:
+    view, own = axes.get_ylim(), {"color": TOLERANCE, "lw": 0, "gid": "tolerance"}
+    for low, high in shown.tolerances:
+        if high >= view[0] and low <= view[1]:
+            axes.axhspan(low, high, alpha=0.12, zorder=0, **own)
+            end = (longest - shown.window) / longest, 1
+            axes.axhspan(low, high, *end, alpha=0.3, zorder=0, **own)
+    axes.set_ylim(view)
 
 
 def _draw_limits(axes: Any, shown: Panel, reach: float) -> None:

@@ -3,17 +3,38 @@
 import os
 import warnings
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from jaxtyping import Bool
 
 from roboopt._errors import RobooptError
+from roboopt.data import Trajectory
 from roboopt.report._figures import COLORS, GRAY
-from roboopt.report._video import encode, side_by_side
+from roboopt.report._video import Film, encode, side_by_side
 from roboopt.rollouts import collect, time_step_of
 
 FRAME_RATE = 20.0  # pictures a second
 MAX_FRAMES = 100  # of an episode of known length; longer ones have fewer a second
+
+
+@dataclass(frozen=True)
+class Performance:
+    """A video of policies, and the motions that it shows."""
+
+    mp4: bytes
+    motions: dict[str, Trajectory]
+    """Of one episode each, by name."""
+
+    def shows(self, motions: Mapping[str, Trajectory]) -> bool:
+        """Return whether single motions are those of the video, by name."""
+        for name, motion in motions.items():
+            own = np.asarray(self.motions[name].observations)[0]
+            seen = np.asarray(motion.observations)
+            if own.shape != seen.shape or not np.allclose(own, seen):
+                return False
+        return True
 
 
 def performance(
@@ -24,8 +45,11 @@ def performance(
     start: Any = None,
     captions: Mapping[str, str] | None = None,
     max_steps: int | None = None,
-) -> bytes | None:
-    """Return an MP4 video of one episode of each policy, side by side.
+) -> Performance | None:
+    """Return a video of one episode of each policy, side by side.
+
+    Where the environment has a `task`, a mark in the caption says in each picture
+    whether the task's criterion holds: whether a motion that stays so succeeds.
 
     Args:
         spec: an `EnvSpec`, or another object whose `make(render_mode=...)` makes the
@@ -37,12 +61,13 @@ def performance(
         max_steps: episode length limit.
 
     Returns:
-        The video, or None with a warning where the environment cannot be rendered.
+        The video and the motions, or None with a warning where the environment cannot
+        be rendered.
     """
     begin: dict[str, Any] = {"starts": [start]}
     if start is None:
         begin = {"episodes": 1, "seed": seed}
-    films: list[tuple[str, str, list[np.ndarray]]] = []
+    films, motions = [], {}
     # Pictures need no window: without this SDL looks for a display, and complains.
     windowless = "SDL_VIDEODRIVER" not in os.environ
     try:
@@ -57,9 +82,10 @@ def performance(
         every = max(1, round(1 / (rate * step)))
         for name, policy in policies.items():
             camera = _camera(env, every)
-            collect(camera, policy, max_steps=max_steps, **begin)
+            motions[name] = seen = collect(camera, policy, max_steps=max_steps, **begin)
             caption = (captions or {}).get(name, name)
-            films.append((caption, COLORS.get(name, GRAY), camera.frames))
+            holds = _criterion(getattr(env.unwrapped, "task", None), seen, every)
+            films.append(Film(caption, COLORS.get(name, GRAY), camera.frames, holds))
         env.close()
     except Exception as error:  # such as a missing graphics library
         reason = " ".join(str(error).split())
@@ -68,12 +94,36 @@ def performance(
     finally:
         if windowless:
             os.environ.pop("SDL_VIDEODRIVER", None)
-    longest = max(len(frames) for *_, frames in films)
-    shown = [
-        (caption, color, np.stack(frames + [frames[-1]] * (longest - len(frames))))
-        for caption, color, frames in films
-    ]
-    return encode(side_by_side(shown), 1 / (every * step))
+    longest = max(len(film.frames) for film in films)
+    mp4 = encode(
+        side_by_side([_lasting(f, longest) for f in films]), 1 / (every * step)
+    )
+    return Performance(mp4, motions)
+
+
+def _criterion(
+    task: Any, motion: Trajectory, every: int
+) -> Bool[np.ndarray, " frame"] | None:
+    """Return in which pictures a task's criterion holds: a motion that stays succeeds.
+
+    None where the task, which may be of another's code, does not say.
+    """
+    if motion.success is None or not hasattr(task, "success"):
+        return None
+    seen = np.asarray(motion.observations)[0]
+    shown = seen[::every, None]
+    held = np.broadcast_to(shown, (len(shown), *seen.shape))
+    holds = np.asarray(task.success(held, motion.time_step))
+    return holds.astype(bool) if holds.shape == (len(shown),) else None
+
+
+def _lasting(film: Film, count: int) -> Film:
+    """Return a film whose last picture stays until there are `count`."""
+    frames = [*film.frames, *film.frames[-1:] * (count - len(film.frames))]
+    holds = film.holds
+    if holds is not None:
+        holds = np.pad(holds, (0, max(0, count - len(holds))), mode="edge")[:count]
+    return replace(film, frames=frames, holds=holds)
 
 
 def _camera(env: Any, every: int) -> Any:

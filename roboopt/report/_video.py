@@ -3,43 +3,67 @@
 import subprocess
 import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Bool, UInt8
 
 from roboopt._errors import RobooptError
 
 CAPTION_HEIGHT = 28  # pixels
+HOLDS = "#3fbf7f"
+"""The color of a criterion that holds."""
 
 
-def side_by_side(
-    films: Sequence[tuple[str, str, np.ndarray]],
-) -> UInt8[np.ndarray, "frame height width 3"]:
+@dataclass(frozen=True)
+class Film:
+    """Pictures under a caption."""
+
+    caption: str
+    color: str
+    frames: Sequence[UInt8[np.ndarray, "height width 3"]]
+    holds: Bool[np.ndarray, " frame"] | None = None
+    """Whether the task's criterion holds in each picture; None where none is known."""
+
+    def bar(self, holds: Any) -> UInt8[np.ndarray, "height width 3"]:
+        """Return the bar with the caption, and with a mark where `holds` is a bool."""
+        from PIL import Image, ImageDraw, ImageFont
+
+        width, middle = self.frames[0].shape[1], CAPTION_HEIGHT // 2
+        image = Image.new("RGB", (width, CAPTION_HEIGHT), "#15181d")
+        draw, font = ImageDraw.Draw(image), ImageFont.load_default(15)
+        draw.rectangle((0, 0, 6, CAPTION_HEIGHT), fill=self.color)
+        draw.text((16, middle), self.caption, "#ffffff", font, "lm")
+        if holds is not None:
+            text, color = ("criterion holds", HOLDS) if holds else ("criterion", None)
+            draw.text((width - 125, middle), text, color or "#8a919c", font, "lm")
+            circle = width - 144, middle - 6, width - 132, middle + 6
+            draw.ellipse(circle, color, color or "#8a919c", 2)
+        return np.asarray(image)
+
+
+def side_by_side(films: Sequence[Film]) -> UInt8[np.ndarray, "frame height width 3"]:
     """Return films of equal size next to each other, each under its caption.
-
-    Args:
-        films: caption, its color, and pictures (frame, height, width, 3).
 
     Raises:
         RobooptError: if there is none, or their shapes differ.
     """
-    from PIL import Image, ImageDraw, ImageFont
-
-    shapes = {np.shape(frames) for _, _, frames in films}
+    shapes = {np.shape(film.frames) for film in films}
     if len(shapes) != 1:
         raise RobooptError(f"`films` must be of one shape, got {sorted(shapes)}.")
-    font, middle = ImageFont.load_default(15), CAPTION_HEIGHT // 2
-    captioned = []
-    for caption, color, frames in films:
-        bar = Image.new("RGB", (frames.shape[2], CAPTION_HEIGHT), "#15181d")
-        draw = ImageDraw.Draw(bar)
-        draw.rectangle((0, 0, 6, CAPTION_HEIGHT), fill=color)
-        draw.text((16, middle), caption, font=font, fill="#ffffff", anchor="lm")
-        shape = len(frames), CAPTION_HEIGHT, *frames.shape[2:]
-        bars = np.broadcast_to(np.asarray(bar), shape)
-        captioned.append(np.concatenate([bars, frames], 1))
-    return np.concatenate(captioned, 2)
+    [(count, height, width, _)] = shapes
+    shape = count, CAPTION_HEIGHT + height, width * len(films), 3
+    pictures = np.empty(shape, np.uint8)
+    for k, film in enumerate(films):
+        own = pictures[:, :, k * width : (k + 1) * width]
+        holds = np.full(count, None) if film.holds is None else film.holds
+        for state in set(holds.tolist()):
+            own[holds == state, :CAPTION_HEIGHT] = film.bar(state)
+        for picture, frame in zip(own, film.frames, strict=True):
+            picture[CAPTION_HEIGHT:] = frame
+    return pictures
 
 
 def encode(

@@ -67,7 +67,7 @@ const panels = all(document, "svg[data-box]").map(svg => {
     read(v) {
       if (integer) v = Math.round(v);
       stand(hair, v);
-      out.textContent = isNaN(v) ? "" : `${label.split(" [")[0]} ${write(v)} `;
+      out.textContent = isNaN(v) ? "" : label.replace(/\s\[(.*)\]|$/, ` ${write(v)} $1 `);
       const said = {};
       for (const c of isNaN(v) ? [] : curves) {
         const at = height(c, x.p(v)), name = c.key.dataset.curve;

@@ -11,6 +11,7 @@ from roboopt.report import (
     Drawing,
     Figure,
     Notes,
+    Performance,
     Section,
     Table,
     Video,
@@ -32,14 +33,16 @@ MEDIAN_AND_BAND = "the median, and the band that 80 % of neighboring {} lie in"
 def sections(result: Any, video: bool) -> list[Section]:
     """Return the sections of the report in order."""
     shown = result.evaluations if result.evaluation is not None else {}
+    film = _film(result) if video else None
+    said = "Test episode 0, the first of the evaluation, in real time."
     made = [
         _evaluation(result),
-        _video(result) if video else None,
+        None if film is None else Section("Video", [Video(film.mp4, said)]),
         _learning(result),
         _gradient(result),
         _health(result),
         _loss(result),
-        motions(result.signals, shown) if shown else None,
+        motions(result.signals, shown, film) if shown else None,
         settings(result.record()),
     ]
     return [section for section in made if section is not None]
@@ -144,11 +147,7 @@ def _loss(result: Any) -> Section | None:
     return Section("Loss", [Figure(panels, caption)]) if panels else None
 
 
-def _video(result: Any) -> Section | None:
+def _film(result: Any) -> Performance | None:
     policies = {result.start_name: result.start, "learned": result.policy}
     seed = result.seed + EVALUATION_SEED_OFFSET
-    film = performance(result.env, policies, seed, max_steps=result.max_steps)
-    if film is None:
-        return None
-    caption = "The first episode of the evaluation, in real time."
-    return Section("Video", [Video(film, caption)])
+    return performance(result.env, policies, seed, max_steps=result.max_steps)

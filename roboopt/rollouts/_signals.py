@@ -2,6 +2,7 @@
 
 from typing import Any, NamedTuple
 
+from roboopt.rollouts._env_group import describe
 from roboopt.rollouts._twin_rollout import twin_rollout
 
 
@@ -35,6 +36,11 @@ class Signals(NamedTuple):
 
     observations: tuple[Signal, ...]
     actions: tuple[Signal, ...]
+    tolerances: tuple[tuple[tuple[float, float], ...], ...] = ()
+    """By observation, the intervals in one of which it must be for success; empty
+    where the task does not say."""
+    window: float = 0.0
+    """The end of an episode throughout which it must be there [s]."""
 
 
 def signals(env: Any) -> Signals:
@@ -48,6 +54,7 @@ def signals(env: Any) -> Signals:
         env: a Gymnasium environment with one axis of observations.
     """
     size = env.observation_space.shape[0]
+    criterion = _criterion(env, size)
     rollout = twin_rollout(env).rollout
     if rollout is None:
         counts = {"observation": size, "action": (*env.action_space.shape, 1)[0]}
@@ -55,7 +62,7 @@ def signals(env: Any) -> Signals:
             tuple(Signal(f"{kind} {k}", "1") for k in range(count))
             for kind, count in counts.items()
         )
-        return Signals(*axes)
+        return Signals(*axes, *criterion)
     robot = rollout.dynamics.robot
     units = [JointUnits.of(revolute) for revolute in robot.revolute]
     named = list(zip(robot.joint_names, units, strict=True))
@@ -80,4 +87,17 @@ def signals(env: Any) -> Signals:
         of_command |= {"voltage": "V", "duty": "1", "torque": unit.effort}
         kind = unit.effort_name if interface == "torque" else interface
         actions.append(Signal(f"{name}: {kind}", of_command[interface]))
-    return Signals(tuple(observations[:size]), tuple(actions))
+    return Signals(tuple(observations[:size]), tuple(actions), *criterion)
+
+
+def _criterion(env: Any, size: int) -> tuple[Any, float]:
+    """Return the tolerances and the window of the environment's task, if it has them.
+
+    Observations that a wrapper has changed are not what the task means.
+    """
+    task = getattr(env.unwrapped, "task", None)
+    known = getattr(task, "tolerances", None)
+    if not known or not describe(env).unchanged:
+        return (), 0.0
+    tolerances = tuple(tuple(known.get(k, ())) for k in range(size))
+    return tolerances, float(getattr(task, "window", 0.0))

@@ -129,11 +129,16 @@ class TuneResult(VerbResult):
         return sections(self, video=video)
 
     def write_files(self, folder: Path) -> None:
-        """Write controller.npz, history.csv, before.npz and after.npz."""
+        """Write controller.npz, history.csv, before.npz and after.npz.
+
+        The motions are from the test starts, in their order; so says their `note`.
+        """
         save(folder / "controller.npz", self.controller, partly=True)
         write_history(folder / "history.csv", self.result.columns(), self.units)
         for when, motion in self.motions.items():
-            motion.save(folder / f"{when}.npz")
+            last = len(motion.actions) - 1
+            note = f"PyBullet, {when} tuning; row k is from test start k, 0 to {last}"
+            motion.save(folder / f"{when}.npz", note=note)
 
     def metrics(self) -> Mapping[str, float]:
         """Return terms, peaks and successes of the tuned controller in PyBullet."""

@@ -7,7 +7,15 @@ import numpy as np
 from roboopt import report
 from roboopt._errors import RobooptError
 from roboopt.policies import Clipped
-from roboopt.report import BEFORE_AFTER, Figure, Notes, Panel, Section, readable
+from roboopt.report import (
+    BEFORE_AFTER,
+    TOLERANCE,
+    Figure,
+    Notes,
+    Panel,
+    Section,
+    readable,
+)
 from roboopt.rollouts import JointUnits
 from roboopt.tuning._environment import Plant
 from roboopt.tuning._parameters import gain_units, named_by_joint, parameter_table
@@ -21,12 +29,13 @@ LIMIT = {"limit": "currentColor dotted"}
 def sections(result: Any, *, video: bool) -> list[Section]:
     """Return the sections of a `TuneResult`, in order."""
     tested = result.comparison is not None
+    film = _film(result) if tested and video else None
     made = [
         _results(result) if tested else None,
-        _video(result) if tested and video else None,
+        None if film is None else _video(result, film),
         _descent(result),
         _gradient(result),
-        _motions(result) if tested else None,
+        _motions(result, film) if tested else None,
         _energy(result) if tested else None,
         _controller(result),
         report.settings(result.record()),
@@ -46,28 +55,32 @@ def _results(result: Any) -> Section:
     return Section("Before and after", blocks)
 
 
-def _video(result: Any) -> Section | None:
-    if result.env is None or not hasattr(result.objective.task, "success"):
-        return None
-    which = "The first of the test starts"
+def _video(result: Any, film: report.Performance) -> Section:
+    which = f"Test start {result.comparison.filmed}"
     if result.comparison.changed:
-        which += " from which only one of the two succeeds"
+        which += ", the first from which only one of the two succeeds"
     caption = (
         f"{which}, in PyBullet and in real time: on the left the starting controller, "
-        "on the right the tuned one."
+        "on the right the tuned one. The mark says whether the criterion of success "
+        "holds at the moment: whether a motion that stayed so would succeed."
     )
+    return Section("Video", [report.Video(film.mp4, caption)])
+
+
+def _film(result: Any) -> report.Performance | None:
+    if result.env is None or not hasattr(result.objective.task, "success"):
+        return None
     captions, index = {}, result.comparison.filmed
     for when, batch in result.motions.items():
         motion = np.asarray(batch.observations)[index]
         achieved = bool(result.objective.task.success(motion, batch.time_step))
         captions[when] = f"{when}: {'succeeds' if achieved else 'does not succeed'}"
-    mp4 = report.performance(
+    return report.performance(
         Plant(result.env, result.fitted),
         {"before": result.before, "after": result.controller},
         start=np.asarray(result.motions["before"].observations)[index, 0],
         captions=captions,
     )
-    return None if mp4 is None else Section("Video", [report.Video(mp4, caption)])
 
 
 def _descent(result: Any) -> Section:
@@ -76,8 +89,8 @@ def _descent(result: Any) -> Section:
     history = {name: found.history[name] for name in titles}
     panels = report.curves(history, result.units, best=best, titles=titles)
     caption = (
-        "Means over the tuning starts, in the twin. The dot marks the controller that "
-        f"was kept, of step {best}."
+        f"Means over the {len(result.starts)} tuning starts, in the twin. The dot is "
+        f"the controller that was kept, of step {best}."
     )
     said = (
         f"{report.sentence(found.message)} {found.steps} steps took "
@@ -107,27 +120,38 @@ def _gradient(result: Any) -> Section | None:
     return gradient_section(explained, history, notes=[said], path=result.path())
 
 
-def _motions(result: Any) -> Section:
+def _motions(result: Any, film: report.Performance | None) -> Section:
     first = result.comparison.filmed
     others = [i for i in range(result.comparison.episodes) if i != first]
     shown = [first, *others][:MAX_MOTIONS]
     seen = {k: np.asarray(t.observations)[shown] for k, t in result.motions.items()}
     n, step = len(result.joints.names), result.motions["after"].time_step
     has_goal = seen["after"].shape[-1] >= 3 * n  # A reference begins with positions.
-    panels = []
+    task, panels = result.objective.task, []
     for joint in range(n):
         panels += _positions(result, joint, seen, has_goal)
         panels += _efforts(result, joint, shown)
-    said = "Position relative to the goal" if has_goal else "Position"
-    caption = (
-        f"{said}, velocity and effort in PyBullet from {len(shown)} of the test "
-        "starts, in bold the one filmed."
+    filmed = film is not None and film.shows(
+        {k: motion.episodes()[first] for k, motion in result.motions.items()}
     )
-    figures = [Figure(report.traces(panels, step), caption, LEGEND | GOAL | LIMIT)]
-    if hasattr(result.objective.task, "chain"):
-        panel = _tool(result.objective.task, n, seen)
-        legend = LEGEND | {"tolerance": "currentColor dotted"}
-        figures.insert(0, Figure(report.traces([panel], step), "", legend, columns=2))
+    others = ", ".join(map(str, shown[1:])) or "no other"
+    starts = (
+        f"PyBullet, from test start {first} in bold"
+        f"{', which the video shows,' if filmed else ''} and test starts {others}."
+    )
+    window = getattr(task, "window", 0.0)
+    legend, said = LEGEND, starts
+    if any(panel.tolerances for panel in panels) or hasattr(task, "chain"):
+        legend = LEGEND | {"tolerance": TOLERANCE}
+        said += f" {report.tolerance_sentence(window)}"
+    what = "Position relative to the goal" if has_goal else "Position"
+    caption = f"{what}, velocity and effort in {said}"
+    drawn = report.traces(panels, step)
+    figures = [Figure(drawn, caption, legend | GOAL | LIMIT, filmed=filmed)]
+    if hasattr(task, "chain"):
+        drawn = report.traces([_tool(task, n, seen)], step)
+        caption = f"The tool in {said}"
+        figures.insert(0, Figure(drawn, caption, legend, columns=2, filmed=filmed))
     return Section("Motions before and after", figures)
 
 
@@ -149,9 +173,14 @@ def _positions(
     elif joints.revolute[joint]:
         goals = _full_turns(positions)
     velocities = {k: o[..., n + joint] for k, o in seen.items()}
+    task = result.objective.task
+    known, window = getattr(task, "tolerances", {}), getattr(task, "window", 0.0)
+    near = () if has_goal else known.get(joint, ())  # An error has another origin.
+    slow = known.get(n + joint, ())
+    where, speed = (f"{name}: {kind}" for kind in (title, "velocity"))
     return [
-        Panel(f"{name}: {title}", units.position, positions, goals, limits),
-        Panel(f"{name}: velocity", units.velocity, velocities),
+        Panel(where, units.position, positions, goals, limits, near, window),
+        Panel(speed, units.velocity, velocities, (), (), slow, window),
     ]
 
 
@@ -186,8 +215,9 @@ def _tool(task: Any, n: int, seen: dict[str, np.ndarray]) -> Panel:
         there = task.chain.coordinates(observations[..., 2 * n : 3 * n])
         gaps = [np.square(a - b) for a, b in zip(here, there, strict=True)]
         distances[label] = np.sqrt(sum(gaps))
-    title, limits = "tool: distance to the goal", [task.tool_tolerance]
-    return Panel(title, "m", distances, limits=limits)
+    title, within = "tool: distance to the goal", [(0.0, task.tool_tolerance)]
+    window = getattr(task, "window", 0.0)
+    return Panel(title, "m", distances, tolerances=within, window=window)
 
 
 def _energy(result: Any) -> Section:
@@ -200,7 +230,10 @@ def _energy(result: Any) -> Section:
     for term in found["after"]:
         heights = {k: np.asarray(joules[term])[driven] for k, joules in found.items()}
         panels.append(report.bars(readable(term), "J", heights, names))
-    caption = "Mean energy of a motion by joint, in PyBullet."
+    caption = (
+        f"Mean energy of a motion by joint, in PyBullet from all "
+        f"{result.comparison.episodes} test starts."
+    )
     return Section("Energy by joint", [Figure(panels, caption, LEGEND, columns=2)])
 
 

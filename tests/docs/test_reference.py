@@ -55,9 +55,9 @@ INTERNAL = {
         env_scene triangles
     """,
     "roboopt.report": """
-        BEFORE_AFTER COLORS GRAY INK PANEL_SIZE change encode
+        BEFORE_AFTER COLORS GRAY INK PANEL_SIZE TOLERANCE change encode
         evaluation_metrics evaluation_record interval number padded panel plain
-        progress_bar readable sentence write_csv
+        progress_bar readable sentence tolerance_sentence write_csv
     """,
 }
 """Names that packages share with each other, and that users need not know."""

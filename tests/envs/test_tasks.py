@@ -136,6 +136,19 @@ def held(observation, steps):
     return np.tile(np.array(observation, float), (steps + 1, 1))
 
 
+@cases
+def test_the_tolerances_are_those_of_success(task, observed, driven):
+    steps = round(task.window / 0.1) + 1
+    assert task.success(held(np.zeros(observed), steps), 0.1)
+    for axis, intervals in task.tolerances.items():
+        for low, high in intervals:
+            for share, inside in ((0.999, True), (1.001, False)):
+                for side in (-share, share):
+                    seen = np.zeros(observed)
+                    seen[axis] = (low + high + side * (high - low)) / 2
+                    assert bool(task.success(held(seen, steps), 0.1)) is inside
+
+
 def test_success_of_balance():
     # 3 s at 0.1 s: of 31 observations the last 11 are the last second.
     task, good = Balance(), held([0.1, -0.05, 9.0, 9.0], 30)

@@ -99,3 +99,13 @@ assert not slow, slow
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_tolerance_is_shaded_without_changing_what_is_seen():
+    runs = {"after": np.array([[0.0, 1.0, 0.5]])}
+    own = {"tolerances": [(-0.2, 0.2), (8.0, 9.0)], "window": 0.1}
+    bare, shaded = traces([Panel("a", "N", runs), Panel("a", "N", runs, **own)], 0.1)
+    assert shaded.axes.get_ylim() == bare.axes.get_ylim()
+    wide, end = shaded.axes.patches  # that out of sight is left out
+    assert (wide.get_x(), wide.get_width()) == (0, 1)
+    assert (end.get_x(), end.get_width()) == (0.5, 0.5)

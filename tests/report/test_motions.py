@@ -1,6 +1,7 @@
 """The sections that several verbs share: motions, a video, and the history."""
 
 import csv
+from dataclasses import replace
 
 import gymnasium
 import numpy as np
@@ -9,7 +10,7 @@ import roboopt_envs  # noqa: F401  registers the environments
 
 import roboopt as ro
 from roboopt.report import motions, padded, performance, write_history
-from roboopt.rollouts import EnvSpec, Evaluation, signals
+from roboopt.rollouts import EnvSpec, Evaluation, evaluate, signals
 
 
 def test_axes_are_named_by_joint_or_numbered():
@@ -35,14 +36,35 @@ def test_episodes_of_different_lengths_are_drawn():
     found = Evaluation.of(ro.Trajectory.from_episodes(episodes))
     names = signals(gymnasium.make("CartPole-v1"))
     page = motions(names, {"clone": found}).html()
-    assert page.count("<svg") == 5
+    assert page.count("<svg") == 5 and "test episodes 0 to 1 of 2" in page
+    assert "data-film" not in page and "tolerance" not in page
+
+
+def test_the_tolerances_of_a_task_are_shaded_and_its_criterion_is_told():
+    spec = EnvSpec("roboopt_envs:roboopt/CartPoleBalance-v0", {"duration": 1.5})
+    policies = {"clone": lambda o: np.array([2.0, 40.0, 4.0, 10.0]) @ o[:, None]}
+    names = signals(spec.make())
+    assert names.tolerances[:2] == (((-0.1, 0.1),), ((-0.05, 0.05),))
+    assert names.tolerances[2:] == ((), ()) and names.window == 1.0
+    found = {"clone": evaluate(spec, policies["clone"], episodes=2, seed=3)}
+    film = performance(spec, policies, seed=3)
+    assert film is not None
+    page = motions(names, found, film).html()
+    # Two panels have one interval each, which is darker in the last second.
+    assert page.count('data-key="tolerance"') == 4
+    assert "data-film" in page and "for the last 1 s" in page
+    other = performance(spec, policies, seed=4)
+    assert "data-film" not in motions(names, found, other).html()
 
 
 def test_a_video_is_made_from_the_spec():
     film = performance(
         EnvSpec("CartPole-v1"), {"clone": lambda o: 1}, seed=0, max_steps=10
     )
-    assert film is not None and film[4:8] == b"ftyp"
+    assert film is not None and film.mp4[4:8] == b"ftyp"
+    [seen] = film.motions["clone"].episodes()
+    assert film.shows({"clone": seen})
+    assert not film.shows({"clone": replace(seen, observations=-seen.observations)})
     with pytest.warns(UserWarning, match="no video"):
         assert performance(None, {"clone": lambda o: 1}, seed=0) is None
 

@@ -5,7 +5,7 @@ import imageio_ffmpeg
 import numpy as np
 import pytest
 
-from roboopt.report import encode, side_by_side
+from roboopt.report import Film, encode, side_by_side
 
 
 def decoded(mp4, tmp_path):
@@ -50,8 +50,8 @@ def test_odd_sizes_lose_a_line(tmp_path):
 
 def test_films_stand_next_to_each_other_under_their_captions():
     films = [
-        ("before", "#ff0000", brightening(4)),
-        ("after", "#00ff00", brightening(4)),
+        Film("before", "#ff0000", brightening(4)),
+        Film("after", "#00ff00", brightening(4)),
     ]
     both = side_by_side(films)
     assert both.shape == (4, 64, 96, 3)
@@ -59,11 +59,19 @@ def test_films_stand_next_to_each_other_under_their_captions():
     np.testing.assert_array_equal(both[:, 10, 50], np.tile([0, 255, 0], (4, 1)))
 
 
+def test_a_mark_says_in_each_picture_whether_the_criterion_holds():
+    holds = np.array([False, True, True, False])
+    wide = [np.zeros((20, 300, 3), np.uint8)] * 4
+    seen = side_by_side([Film("after", "#00ff00", wide, holds)])
+    np.testing.assert_array_equal(seen[0], seen[3])
+    np.testing.assert_array_equal(seen[1], seen[2])
+    green = [(picture == [63, 191, 127]).all(-1).sum() for picture in seen]
+    assert green[0] == 0 and green[1] > 50
+
+
 def test_bad_input_is_refused():
     with pytest.raises(ValueError, match="`films` must be of one shape"):
-        side_by_side(
-            [("a", "#ff0000", brightening(2)), ("b", "#ff0000", brightening(3))]
-        )
+        side_by_side([Film("a", "#ff0000", brightening(n)) for n in (2, 3)])
     with pytest.raises(ValueError, match="`frames` must not be empty"):
         encode(brightening(2)[:0], 25.0)
     with pytest.raises(ValueError, match="`frames_per_second` positive"):
