@@ -60,7 +60,10 @@ class Reinforce:
     )
     gradient: str | None = flag(None, GRADIENT_HELP, TWIN_OR_NOT, choices=GRADIENTS)
     policy: str | None = flag(
-        None, START_HELP, "pd for arms, otherwise network", choices=("network", "pd")
+        None,
+        START_HELP,
+        "pd or shaped setpoints for arms, otherwise network",
+        choices=("network", "pd"),
     )
     from_: Path | None = flag(None, "Folder of a run, or saved policy, to start from.")
     timesteps: int | None = flag(

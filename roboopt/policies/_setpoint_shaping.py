@@ -20,6 +20,10 @@ from roboopt.policies._joint_control import Aim
 from roboopt.policies._linear import checked_finite
 
 
+LEADS = {"position": 0.0, "velocity": 3.0}
+"""By default [1, 1/s]: the goal as the position, and velocities that lead to it."""
+
+
 class SetpointShaping(Jittable):
     """Positions or velocities to command, for [q, q̇, goal] or [q, q̇, r, ṙ, r̈]."""
 
@@ -38,7 +42,7 @@ class SetpointShaping(Jittable):
         self,
         robot: Multibody,
         *,
-        lead: Any = 0.0,
+        lead: Any = None,
         damping: Any = 0.0,
         droop: Any = 0.0,
         advance: Any = 0.0,
@@ -48,7 +52,7 @@ class SetpointShaping(Jittable):
 
         Args:
             robot: actuated at every joint.
-            lead: L.
+            lead: L; by default 0 for positions and 3/s for velocities.
             damping: T.
             droop: C.
             advance: A.
@@ -59,6 +63,7 @@ class SetpointShaping(Jittable):
         """
         known = interface in ("position", "velocity")
         require(known, "interface", "be position or velocity", interface)
+        lead = LEADS[interface] if lead is None else lead
         joints = jnp.zeros(len(robot.joint_names))
         self.lead = joints + checked_finite("lead", lead)
         self.damping = joints + checked_finite("damping", damping)

@@ -17,6 +17,7 @@ from roboopt.policies import (
     GaussianExploration,
     MLPPolicy,
     PDGravityCompensation,
+    SetpointShaping,
     within_limits,
 )
 from roboopt.rl._parameter_noise import ParameterNoise
@@ -66,7 +67,7 @@ def deterministic_policy(task: Task, policy: Any) -> tuple[Any, str]:
         policy = policy.policy
     if policy is not None and not isinstance(policy, str):
         return policy, f"the {type(policy).__name__} given"
-    if policy == "pd" and not task.holds_goals:
+    if policy == "pd" and not (task.holds_goals and task.interface == "torque"):
         raise RobooptError(
             "`policy` 'pd' is for arms with a torque on every joint and a goal in the "
             "observation, without wrappers around the actions: choose 'network'."
@@ -74,6 +75,10 @@ def deterministic_policy(task: Task, policy: Any) -> tuple[Any, str]:
     if not fresh(task, policy):
         assert task.twin is not None
         world = task.env.unwrapped
+        if task.interface != "torque":
+            robot, interface = task.twin.dynamics.robot, task.interface
+            shaping = SetpointShaping(robot, interface=interface)
+            return shaping, f"the goal as a {interface} setpoint, shaped"
         policy = PDGravityCompensation.from_limits(
             task.twin.dynamics.robot,
             world.effort_limits,

@@ -103,7 +103,8 @@ def reinforce(
             `rl.AnalyticGradient`, `rl.ZerothOrderGradient` or `rl.MixedGradient`. If
             None, one with the `gradient` asked for, by its defaults.
         policy: the start: a policy such as a clone or a tuned controller, "network" for
-            fresh weights, "pd" for the PD control of an arm; if None, one that fits.
+            fresh weights, "pd" for the PD control of an arm; if None, one that fits:
+            for arms with goals PD control, or shaped setpoints.
         gradient: "likelihood", the likelihood ratio of sampled actions (PPO), or of
             sampled parameters where a deterministic policy with few of them is given
             (PGPE); "analytic", through the twin; "zeroth-order", from values alone;

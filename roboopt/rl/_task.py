@@ -125,19 +125,26 @@ class Task:
 
     @property
     def holds_goals(self) -> bool:
-        """Return whether joint torques are to move a whole arm to a goal.
+        """Return whether torques, positions or velocities move a whole arm to a goal.
 
         The observation of such a robot is [q, q̇, goal], and it drives every joint.
         """
         if self.twin is None or not hasattr(self.twin.dynamics, "robot"):
             return False
         joints, world = self.twin.dynamics.joints, self.env.unwrapped
-        if getattr(world, "interface", "torque") != "torque":
-            return False
+        limits = None
+        if self.interface == "torque":
+            limits = getattr(world, "effort_limits", None)
+        elif self.interface in ("position", "velocity"):
+            limits = world.action_space.high
         shapes = self.env.observation_space.shape, self.env.action_space.shape
-        limits = getattr(world, "effort_limits", None)
         same = limits is not None and np.allclose(self.env.action_space.high, limits)
         return shapes == ((3 * joints,), (joints,)) and bool(same)
+
+    @property
+    def interface(self) -> str:
+        """Return what an action is; "torque" where the environment does not say."""
+        return getattr(self.env.unwrapped, "interface", "torque")
 
     def require_twin(self, what: str) -> Rollout:
         """Return the twin; without one raise a RobooptError, for the algorithm."""

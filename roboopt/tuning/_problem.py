@@ -48,8 +48,6 @@ STEPS = 40
 BALANCE_GAINS = (-2.0, -40.0, -4.0, -10.0)  # [N/m, N/rad, N·s/m, N·s/rad]
 UPRIGHT_GAINS = (-9.0, -65.0, -10.0, -14.0)
 MIN_JOULES_PER_COST = 1e-9  # J/s
-FIRST_LEAD = {"position": 0.0, "velocity": 3.0}
-"""Of shaped setpoints [1, 1/s]."""
 ENERGY_SHARES = {True: 0.3, False: 0.1}
 """Energy at first over the task cost, by whether every joint is driven."""
 
@@ -235,8 +233,7 @@ def _first(
     interface = getattr(inner, "interface", "torque")
     setpoints = interface in ("position", "velocity")
     if robot is not None and setpoints and full and not hasattr(inner, "upright"):
-        lead = FIRST_LEAD[interface]
-        first = SetpointShaping(robot, lead=lead, interface=interface)
+        first = SetpointShaping(robot, interface=interface)
         return first, f"the reference as a {interface} setpoint, shaped", starts
     if interface != "torque":
         raise RobooptError(
