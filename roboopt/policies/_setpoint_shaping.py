@@ -19,7 +19,6 @@ from roboopt.dynamics import Multibody
 from roboopt.policies._joint_control import Aim
 from roboopt.policies._linear import checked_finite
 
-
 LEADS = {"position": 0.0, "velocity": 3.0}
 """By default [1, 1/s]: the goal as the position, and velocities that lead to it."""
 

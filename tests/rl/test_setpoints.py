@@ -31,7 +31,7 @@ def twin_gap(found, settings):
     assert found.evaluation is not None
     (episode, *_) = found.evaluation.trajectories.episodes()
     alike = twin(found.policy, episode.observations[:1])
-    return np.abs(np.asarray(alike.observations)[0] - episode.observations).max()
+    return np.abs(np.asarray(alike.observations[0] - episode.observations)).max()
 
 
 @pytest.mark.slow
@@ -74,7 +74,7 @@ def test_ppo_acts_at_its_rate_on_the_robot_that_was_named(interface, drive):
 def test_setpoints_that_are_rescaled_start_from_a_network():
     def make():
         env = gymnasium.make(ARM, **options("position", SERVO), max_episode_steps=30)
-        return gymnasium.wrappers.RescaleAction(env, -1.0, 1.0)
+        return gymnasium.wrappers.RescaleAction(env, np.float64(-1), np.float64(1))
 
     small: Any = {"timesteps": 128, "envs": 1, "episodes": 0, "width": 4, "depth": 1}
     found = ro.reinforce(make, **small)
