@@ -23,15 +23,15 @@ def main() -> float:
     result = ro.minimize(objective, start, env.sample_starts(32, seed=0), steps=40)
     print(f"{result.message}: loss {result.history['loss'][0]:.4f} → {result.loss:.4f}")
 
+    print(f"gains {result.model.gains.round(2).tolist()}")
     success = 0.0
     judged = env.sample_starts(100, seed=1)
     for name, controller in (("start", start), ("tuned", result.model)):
         trajectory = ro.rollouts.collect(env, controller, starts=judged)
         success = float(objective.success(trajectory))
         terms = objective.measure(trajectory)
-        print(f"{name} in PyBullet: {success:.0%} of 100 starts balanced")
         print(*(f"  {k} {float(t.value):.4g} {t.unit}" for k, t in terms.items()))
-    print(f"gains {result.model.gains.round(2).tolist()}")
+        print(f"{name} in PyBullet: {success:.0%} of 100 starts balanced")
     return success
 
 

@@ -169,8 +169,17 @@ class Task:
         """Return starts of episodes: observations where there is a twin, else seeds."""
         if self.twin is not None:
             world = self.env.unwrapped
-            return np.asarray(world.sample_starts(count, seed=self.seed))
-        return np.random.default_rng(self.seed).integers(2**31 - 1, size=count)
+            if hasattr(world, "sample_starts"):
+                return np.asarray(world.sample_starts(count, seed=self.seed))
+            return np.stack(
+                [self.env.reset(seed=seed)[0] for seed in self.seeds(count)]
+            )
+        return np.array(self.seeds(count))
+
+    def seeds(self, count: int) -> list[int]:
+        """Return seeds of episodes."""
+        drawn = np.random.default_rng(self.seed).integers(2**31 - 1, size=count)
+        return drawn.tolist()
 
     def sampling_twin(self) -> Rollout:
         """Return the twin for episodes that explore: an arm meets its joint limits."""

@@ -46,8 +46,8 @@ class Signals(NamedTuple):
 def signals(env: Any) -> Signals:
     """Return the names and units of observations and actions.
 
-    Observations of an environment with a twin are [q, q̇, goal], or [q, q̇] and a
-    reference's position, velocity and acceleration, and its actions efforts, or what
+    Observations of an environment with a robot's twin are [q, q̇, goal], or [q, q̇] and
+    a reference's position, velocity and acceleration, and its actions efforts, or what
     its `interface` says, named by joint. Axes of any other environment are numbered.
 
     Args:
@@ -56,14 +56,14 @@ def signals(env: Any) -> Signals:
     size = env.observation_space.shape[0]
     criterion = _criterion(env, size)
     rollout = twin_rollout(env).rollout
-    if rollout is None:
+    robot = getattr(rollout and rollout.dynamics, "robot", None)
+    if rollout is None or robot is None:
         counts = {"observation": size, "action": (*env.action_space.shape, 1)[0]}
         axes = (
             tuple(Signal(f"{kind} {k}", "1") for k in range(count))
             for kind, count in counts.items()
         )
         return Signals(*axes, *criterion)
-    robot = rollout.dynamics.robot
     units = [JointUnits.of(revolute) for revolute in robot.revolute]
     named = list(zip(robot.joint_names, units, strict=True))
     kinds = [("position", 0), ("velocity", 1)]

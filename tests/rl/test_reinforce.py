@@ -1,8 +1,10 @@
 """`reinforce`: what it chooses, that it learns, what ends it, and what it keeps."""
 
 import os
+import runpy
 import signal
 import threading
+from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -536,3 +538,21 @@ def test_returns_are_written_and_read(tmp_path):
     (tmp_path / "other.csv").write_text("a,b\n1,2\n")
     with pytest.raises(ro.RobooptError, match="`path`"):
         Returns.read(tmp_path / "other.csv")
+
+
+def test_a_registered_twin_needs_neither_a_robot_nor_starts_of_its_own():
+    path = Path(__file__).parents[2] / "examples" / "own_environment.py"
+    own = runpy.run_path(str(path))
+    rollout = ro.Rollout(own["PuckDynamics"](), 20, own["reward"])
+    ro.rollouts.register_twin(own["Puck"], lambda env: rollout)
+    result = ro.reinforce(
+        lambda: gymnasium.wrappers.TimeLimit(own["Puck"](), 20),
+        policy=ro.policies.LinearFeedback(np.array([[1.0, 0.0]])),
+        algorithm="analytic",
+        timesteps=2000,
+        episodes=4,
+    )
+    assert result.evaluation is not None and result.start_evaluation is not None
+    before, after = result.start_evaluation.returns, result.evaluation.returns
+    assert after.mean() > before.mean()
+    assert [axis.name for axis in result.signals.actions] == ["action 0"]
