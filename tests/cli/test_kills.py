@@ -11,6 +11,7 @@ FEW = {
     **{"clone": 1, "identify": 1, "reinforce": 1, "tune": 1},
 }
 """Kills of each case: 20 together, most of them of the cheap ones."""
+LONG = "identify", "tune"
 ROUNDS = 10
 
 
@@ -21,7 +22,9 @@ def server():
     made.close()
 
 
-@pytest.mark.parametrize("case", FEW)
+@pytest.mark.parametrize(
+    "case", [pytest.param(c, marks=pytest.mark.slow) if c in LONG else c for c in FEW]
+)
 def test_a_killed_run_goes_on_to_the_same_bits(server, tmp_path, case):
     found = killed(server, case, tmp_path / case, random.Random(case), FEW[case])
     assert found["kills"] >= FEW[case]

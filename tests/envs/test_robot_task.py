@@ -105,7 +105,13 @@ BALANCE = {
 }
 
 
-@pytest.mark.parametrize("name", BALANCE)
+LONG = "point_mass_pendulum", "cart_pole"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=pytest.mark.slow) if n in LONG else n for n in BALANCE],
+)
 def test_a_robot_balances_where_it_is_highest(name):
     options, upright, passive = BALANCE[name]
     env = RobotTask(FILES[name], **options)

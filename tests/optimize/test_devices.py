@@ -146,6 +146,7 @@ def test_eight_devices_find_what_one_does():
         assert moved > 1e-3, name
 
 
+@pytest.mark.slow
 def test_two_processes_find_what_one_does(tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
