@@ -10,6 +10,7 @@ import pytest
 
 NAMES = "chromium", "chromium-browser", "google-chrome"
 FOUND = next(filter(None, map(shutil.which, NAMES)), None)
+SOFTWARE_GL = "--use-angle=swiftshader", "--enable-unsafe-swiftshader"
 WIDTHS = 1280, 390  # px: a computer, a phone
 
 needs_chromium = pytest.mark.skipif(
@@ -25,7 +26,7 @@ def chromium() -> Iterator[Any]:
     assert FOUND is not None
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
-            executable_path=FOUND, args=["--no-sandbox"]
+            executable_path=FOUND, args=["--no-sandbox", *SOFTWARE_GL]
         )
         yield browser
         browser.close()

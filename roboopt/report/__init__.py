@@ -33,6 +33,7 @@ from roboopt.report._progress import progress_bar as progress_bar
 from roboopt.report._records import plain as plain
 from roboopt.report._records import settings as settings
 from roboopt.report._records import write_history as write_history
+from roboopt.report._replay import Replay as Replay
 from roboopt.report._result import Reported as Reported
 from roboopt.report._result import Summary as Summary
 from roboopt.report._result import VerbResult as VerbResult

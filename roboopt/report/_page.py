@@ -194,9 +194,12 @@ def write_report(
     lead = "".join(f"<p>{marked(sentence)}</p>" for sentence in bound)
     body = "\n".join(section.html() for section in sections)
     style = _file("style.css")
-    script = ""
-    if "<svg" in body:
-        script = f"<script>{short(_file('report.js'))}</script>\n"
+    needed = {"report.js": "<svg", "replay.js": 'class="replay"'}
+    script = "".join(
+        f"<script>{short(_file(name))}</script>\n"
+        for name, mark in needed.items()
+        if mark in body
+    )
     name = escape(title)
     page = (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -215,7 +218,7 @@ def short(script: str) -> str:
 
     Strings keep their spaces; regular expressions must not have any, nor quotes.
     """
-    code = re.sub(r"^\s*//.*\n", "", script, flags=re.MULTILINE)
+    code = re.sub(r"^\s*(//.*\n)?", "", script, flags=re.MULTILINE)
     spaces = r"""("[^"]*"|`[^`]*`)|\s*([-=+*<>?:&|{},;()!])\s*"""
     return re.sub(spaces, lambda found: found[1] or found[2], code).strip()
 

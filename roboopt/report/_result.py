@@ -19,6 +19,7 @@ from roboopt.data import save, write_json
 from roboopt.report._page import Section, Table, marked, write_report
 from roboopt.report._records import plain
 from roboopt.report._text import paragraph, table_text
+from roboopt.view import RobotMotions
 
 MIN_WIDTH, MAX_WIDTH = 60, 110  # characters
 DEFAULT_WIDTH = 80
@@ -106,6 +107,10 @@ class VerbResult(Reported):
     @abstractmethod
     def write_files(self, folder: Path) -> None:
         """Write the files of this kind of result: the model, the data, the history."""
+
+    def robot_motions(self) -> RobotMotions | None:
+        """Return the motions that are shown in 3D; None where there is no robot."""
+        return None
 
     def record(self) -> Mapping[str, Any]:
         """Return the choices and numbers that a run's settings.json records.

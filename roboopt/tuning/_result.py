@@ -18,6 +18,9 @@ from roboopt.rollouts import EnvSpec
 from roboopt.tuning._comparison import Comparison
 from roboopt.tuning._joints import Joints
 from roboopt.tuning._parameters import gain_names, gain_units, named_by_joint
+from roboopt.view import RobotMotions, Scene
+
+MAX_MOTIONS = 9  # drawn, of all that were made
 
 
 @dataclass(frozen=True, repr=False)
@@ -49,6 +52,8 @@ class TuneResult(VerbResult):
     fitted: Any = None
     """The fitted robot that was simulated, where the environment is not made with it.
     """
+    scene: Scene | None = None
+    """The robot in 3D, where the environment shows one."""
     explained: dict[str, Any] = field(default_factory=dict)
     """The gradient at both controllers, once `gradients` has explained it."""
 
@@ -104,6 +109,31 @@ class TuneResult(VerbResult):
             end=self.best_step,
             units=gain_units(self.before, self.joints),
             name=lambda own: names.get(own, own),
+        )
+
+    @property
+    def shown(self) -> list[int]:
+        """Return the test starts that the report draws, the one filmed first."""
+        assert self.comparison is not None
+        first = self.comparison.filmed
+        others = [i for i in range(self.comparison.episodes) if i != first]
+        return [first, *others][:MAX_MOTIONS]
+
+    def robot_motions(self) -> RobotMotions | None:
+        """Return the motions before and after from the starts that are shown."""
+        if self.scene is None or self.comparison is None:
+            return None
+        count = len(self.joints.names)
+        seen = {
+            when: np.asarray(made.observations)[self.shown]
+            for when, made in self.motions.items()
+        }
+        return RobotMotions(
+            self.scene,
+            {when: list(rows[..., :count]) for when, rows in seen.items()},
+            self.motions["after"].time_step,
+            [self.scene.goal(start) for start in seen["after"][:, 0]],
+            [f"test start {index}" for index in self.shown],
         )
 
     def task_sentences(self) -> list[str]:

@@ -13,6 +13,7 @@ from roboopt.report import (
     Figure,
     Notes,
     Panel,
+    Replay,
     Section,
     readable,
 )
@@ -20,7 +21,6 @@ from roboopt.rollouts import JointUnits
 from roboopt.tuning._environment import Plant
 from roboopt.tuning._parameters import gain_units, named_by_joint, parameter_table
 
-MAX_MOTIONS = 9  # drawn, of all that were made
 LEGEND = dict(BEFORE_AFTER)
 GOAL = {"goal": "currentColor dashed"}
 LIMIT = {"limit": "currentColor dotted"}
@@ -33,6 +33,7 @@ def sections(result: Any, *, video: bool) -> list[Section]:
     made = [
         _results(result) if tested else None,
         None if film is None else _video(result, film),
+        _replay(result) if tested else None,
         _descent(result),
         _gradient(result),
         _motions(result, film) if tested else None,
@@ -83,6 +84,19 @@ def _film(result: Any) -> report.Performance | None:
     )
 
 
+def _replay(result: Any) -> Section | None:
+    motions = result.robot_motions()
+    if motions is None:
+        return None
+    goal = " The goal is green." if motions.has_goals else ""
+    caption = (
+        "The robot in PyBullet from test starts, the filmed one first: as the tuned "
+        "controller moves it and, as a ghost, as the starting one does."
+        f"{goal} Drag to turn the view."
+    )
+    return Section("Replay in 3D", [Replay(motions, caption)])
+
+
 def _descent(result: Any) -> Section:
     found, best = result.result, result.best_step
     titles = {"loss": "objective"} | {name: readable(name) for name in result.units}
@@ -121,9 +135,8 @@ def _gradient(result: Any) -> Section | None:
 
 
 def _motions(result: Any, film: report.Performance | None) -> Section:
-    first = result.comparison.filmed
-    others = [i for i in range(result.comparison.episodes) if i != first]
-    shown = [first, *others][:MAX_MOTIONS]
+    shown = result.shown
+    first = shown[0]
     seen = {k: np.asarray(t.observations)[shown] for k, t in result.motions.items()}
     n, step = len(result.joints.names), result.motions["after"].time_step
     has_goal = seen["after"].shape[-1] >= 3 * n  # A reference begins with positions.

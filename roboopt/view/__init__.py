@@ -1,5 +1,6 @@
 """Robots in 3D: their shapes and poses, and the viewer in the browser."""
 
+from roboopt.view._motions import RobotMotions as RobotMotions
 from roboopt.view._scene import Scene as Scene
 from roboopt.view._scene import env_scene as env_scene
 from roboopt.view._triangles import Triangles as Triangles

@@ -136,7 +136,8 @@ def env_scene(env: Any) -> Scene | None:
     if shapes is None or _is_rewritten(env):
         return None
     scene = Scene.of(load_env(env), shapes())
-    tool, reference = getattr(world.task, "chain", None), world.reference
+    tool = getattr(getattr(world, "task", None), "chain", None)
+    reference = getattr(world, "reference", None)
     path, n = None, len(scene.robot.joint_names)
     if tool is not None and reference is not None:
         path = np.asarray(tool.position(reference[:, :n]))

@@ -95,7 +95,7 @@ def test_a_saved_result_renders_the_same(tuned: Any, tmp_path):
     tuned.save(tmp_path)
     loaded = ro.load(tmp_path)
     assert loaded.comparison == tuned.comparison and str(loaded) == str(tuned)
-    assert len(loaded.sections(video=False)) == 7
+    assert len(loaded.sections(video=False)) == 8
 
 
 def test_the_gradient_says_why_the_gains_moved(tuned: Any):

@@ -1,0 +1,153 @@
+"""A replay of a robot in 3D, which the browser draws from the page alone.
+
+All numbers are 16-bit integers in base64: corners of triangles in parts of the largest
+coordinate, 0.03 mm on a robot of 1 m, and the joints' frames as 3 × 4 matrices.
+"""
+
+import base64
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from roboopt.report._figures import COLORS, GRAY
+from roboopt.report._page import marked
+from roboopt.view import RobotMotions
+
+MAX_FRAME_RATE = 30.0  # pictures a second
+MAX_FRAMES = 240  # of a motion
+MAX_STARTS = 9
+MAX_BYTES = 400_000  # of all motions
+MAX_POINTS = 200  # of a path
+OPACITY = 0.4  # of a ghost
+VIEW = 2.3  # distance of the eye over the radius of what moves
+GRID_LINES = 11
+STEPS = 32767  # of a number from 0 to 1
+
+
+@dataclass(frozen=True)
+class Replay:
+    """A robot's motions in 3D, which the page's script draws by WebGL.
+
+    The replay follows the time of the page's video.
+    """
+
+    motions: RobotMotions
+    caption: str = ""
+
+    def html(self) -> str:
+        """Return the replay with its controls."""
+        motions, scene = self.motions, self.motions.scene
+        times, sampled = motions.sampled(MAX_FRAME_RATE, MAX_FRAMES)
+        labels, frames = list(sampled), len(times)
+        joints = len(scene.robot.parents) + 1
+        room = MAX_BYTES // (2 * 12 * joints * frames * len(labels))
+        starts = min(motions.starts, MAX_STARTS, max(1, room))
+        poses = np.zeros((len(labels), starts, frames, joints, 4, 3))
+        poses[..., 0, :3, :] = np.eye(3)
+        for own, runs in zip(poses, sampled.values(), strict=True):
+            flat = scene.poses(np.concatenate(list(runs[:starts])))
+            turns = Rotation.from_quat(flat[..., 3:].reshape(-1, 4)).as_matrix()
+            shape = starts, frames, joints - 1
+            own[..., 1:, :3, :] = turns.reshape(*shape, 3, 3).swapaxes(-1, -2)
+            own[..., 1:, 3, :] = flat[..., :3].reshape(*shape, 3)
+        goals = [_thinned(motions.goal(start)) for start in range(starts)]
+        corners = np.concatenate([self._corners(poses), *goals])
+        low, high = corners.min(0), corners.max(0)
+        center, radius = (low + high) / 2, float(np.linalg.norm(high - low)) / 2
+        # The browser's origin is the center; its unit is longer than any coordinate.
+        poses[..., 3, :] -= center
+        most = max(np.abs(center).max(), np.abs(poses[..., 3, :]).max())
+        unit = float(most) + 1.5 * radius
+        poses[..., 3, :] /= unit
+        scale = max(float(np.abs(x.vertices).max()) for x in scene.parts)
+        vertices = [part.vertices / scale for part in scene.parts]
+        faces, parts, first, used = [], [], 0, 0
+        for joint, part in zip(scene.joints, scene.parts, strict=True):
+            faces.append(part.faces + first)
+            parts.append([joint + 1, [*part.color], used, part.faces.size])
+            first, used = first + len(part.vertices), used + part.faces.size
+        grid = _grid(center, float((high - low)[:2].max()) / 2) / unit
+        spots = np.cumsum([first + len(grid), *map(len, goals)])
+        vertices += [grid, *(points / unit for points in goals)]
+        data = {
+            "buffers": [_int16(np.concatenate(vertices)), _uint16(faces)],
+            "poses": _int16(poses),
+            "scale": scale / unit,
+            "unit": unit,
+            "distance": VIEW * radius / unit,
+            "parts": parts,
+            "ghosts": [_rgba(COLORS.get(name, GRAY)) for name in labels[:-1]],
+            "grid": [first, len(grid)],
+            "goals": [[int(n), len(x)] for n, x in zip(spots[:-1], goals, strict=True)],
+            "starts": starts,
+            "frames": frames,
+            "joints": joints,
+            "rate": 1 / times[1],
+            "duration": times[-1],
+        }
+        return self._page(data)
+
+    def _corners(self, poses: np.ndarray) -> np.ndarray:
+        """Return corners of boxes around the parts in all motions, (k, 3) [m]."""
+        found, scene = [], self.motions.scene
+        for joint, part in zip(scene.joints, scene.parts, strict=True):
+            ends = np.array([part.vertices.min(0), part.vertices.max(0)])
+            box = np.stack(np.meshgrid(*ends.T), -1).reshape(-1, 3)
+            turn, shift = poses[..., joint + 1, :3, :], poses[..., joint + 1, 3, :]
+            found.append((box @ turn + shift[..., None, :]).reshape(-1, 3))
+        return np.concatenate(found)
+
+    def _page(self, data: dict[str, object]) -> str:
+        keys = ""
+        for name in self.motions.runs:
+            style = f"accent-color:{COLORS.get(name, GRAY)}"
+            box = f'<input type="checkbox" checked style="{style}">'
+            keys += f"<label>{box} {escape(name)}</label>"
+        options = "".join(
+            f'<option value="{k}">{escape(self.motions.name(k))}</option>'
+            for k in range(int(str(data["starts"])))
+        )
+        text = json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")
+        hidden = " hidden" * (data["starts"] == 1)
+        caption = f"<figcaption>{marked(self.caption)}</figcaption>"
+        return (
+            '<figure class="replay"><canvas tabindex="0" role="img" aria-label="The '
+            'robot in 3D. Arrow keys turn the view."></canvas><div class="bar">'
+            '<button type="button">Play</button><input class="time" type="range" '
+            f'aria-label="time" min="0" max="{data["duration"]}" step="any" value="0">'
+            f'<output></output>{keys}<select aria-label="start"{hidden}>{options}'
+            f'</select></div><script type="application/json">{text}</script>'
+            f"{caption}</figure>"
+        )
+
+
+def _grid(center: np.ndarray, half: float) -> np.ndarray:
+    """Return the ends of the lines of a grid on the floor, (k, 3) [m]."""
+    ticks = np.linspace(-half, half, GRID_LINES)
+    ends = np.array([-half, half])
+    along = np.stack(np.meshgrid(ticks, ends, indexing="ij"), -1).reshape(-1, 2)
+    flat = np.concatenate([along, along[:, ::-1]]) + center[:2]
+    return np.concatenate([flat, np.zeros((len(flat), 1))], axis=1)
+
+
+def _thinned(points: np.ndarray) -> np.ndarray:
+    rows = np.linspace(0, len(points) - 1, min(len(points), MAX_POINTS))
+    return np.asarray(points, float)[rows.round().astype(int)]
+
+
+def _int16(numbers: np.ndarray) -> str:
+    whole = np.clip(numbers, -1, 1) * STEPS
+    return base64.b64encode(whole.round().astype("<i2").tobytes()).decode()
+
+
+def _uint16(faces: Sequence[np.ndarray]) -> str:
+    return base64.b64encode(np.concatenate(faces).astype("<u2").tobytes()).decode()
+
+
+def _rgba(color: str) -> list[float]:
+    numbers = [int(color[k : k + 2], 16) / 255 for k in (1, 3, 5)]
+    return [*(round(x, 3) for x in numbers), OPACITY]
