@@ -95,6 +95,12 @@ class Output:
         "files of that run are touched.",
     )
     no_video: bool = flag(False, "Write the report without a video.")
+    figures: str | None = flag(
+        None,
+        "Formats in which each figure is also written to figures/ in the run's folder: "
+        "pdf, svg, png, eps, or csv for the curves.",
+        shown="FORMAT[,FORMAT]",
+    )
     log: str | None = flag(
         None,
         "Where every step's numbers go while it runs: event files or log.jsonl in the "

@@ -9,7 +9,7 @@ from roboopt.cli._config import RESUME as FLAG
 from roboopt.cli._config import code_named
 from roboopt.cli._flags import Output, all_flags, groups, spelled
 
-OF_THE_PROCESS = "resume", "no_video"
+OF_THE_PROCESS = "resume", "no_video", "figures"
 """Flags of the output that a resumed run may be given."""
 
 

@@ -21,10 +21,11 @@ from roboopt.cli._process import jax_settings
 from roboopt.cli._resume import how_to_resume
 from roboopt.cli._run_folder import CHECKPOINT, SETTINGS, RunFolder
 from roboopt.data import save, write_json
-from roboopt.report import VerbResult, plain, write_index
+from roboopt.report import VerbResult, check_formats, plain, write_index
 
 PACKAGES = "roboopt jax jaxlib equinox optax numpy gymnasium pybullet".split()
 REPORT = "report.html"
+FIGURES = "figures"  # a folder
 
 
 def run(
@@ -52,6 +53,7 @@ def run(
         0; or 130 or 143 if a signal came before the result was complete.
     """
     output = command.output
+    check_formats((output.figures or "pdf").split(","), "figures")
     if output.resume is not None:
         folder = RunFolder.resume(output.resume)
     else:
@@ -104,6 +106,8 @@ def _reported(command: Any, result: VerbResult, folder: RunFolder) -> int:
     say("writing the report")
     try:
         result.report(folder.work / REPORT, video=not command.output.no_video)
+        if formats := command.output.figures:
+            result.save_figures(folder.work / FIGURES, *formats.split(","))
         if getattr(result, "explained", None):  # by the report: once for all
             with warnings.catch_warnings(action="ignore"):
                 save(folder.work / "result.npz", result, partly=True)

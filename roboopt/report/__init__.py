@@ -8,6 +8,8 @@ from roboopt.report._evaluations import evaluation_record as evaluation_record
 from roboopt.report._evaluations import evaluation_table as evaluation_table
 from roboopt.report._evaluations import motions as motions
 from roboopt.report._evaluations import padded as padded
+from roboopt.report._figure_files import FIGURE_FORMATS as FIGURE_FORMATS
+from roboopt.report._figure_files import check_formats as check_formats
 from roboopt.report._figures import BEFORE_AFTER as BEFORE_AFTER
 from roboopt.report._figures import COLORS as COLORS
 from roboopt.report._figures import GRAY as GRAY

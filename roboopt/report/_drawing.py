@@ -17,12 +17,20 @@ from typing import Any
 from roboopt.report._csv import write_csv
 
 INK = "#000001"  # black; stands for the page's own text color
+METADATA = {"Creator": None, "Date": None, "Format": None, "Type": None}
+TICK_STEPS = [1, 2, 2.5, 5, 10]
+MARGIN = 3.0  # of a panel [1/72 in]
+TITLE_PAD, RAISED_PAD, LINE_HEIGHT = 6.0, 15.0, 11.5  # of a panel's title [1/72 in]
+PATH, DIGITS = re.compile(r' d="M[^"]*"'), re.compile(r"(\.\d\d)\d+")
+RESOLUTION_DPI = 200  # of files of pixels
 STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 8.5,
     "axes.titlesize": 9.5,
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
+    "axes.titlepad": TITLE_PAD,
+    "axes.titley": 1.0,  # not measured
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
@@ -34,13 +42,10 @@ STYLE: dict[Any, Any] = {
     "lines.linewidth": 1.7,
     "path.simplify_threshold": 0.02,  # of a point: values are read from the paths
     "svg.fonttype": "path",
+    "svg.hashsalt": "roboopt",  # the same panel is the same text
     **{f"{part}.color": INK for part in ("text", "xtick", "ytick", "grid")},
     **{f"axes.{part}color": INK for part in ("label", "edge", "title")},
 }
-METADATA = {"Creator": None, "Date": None, "Format": None, "Type": None}
-TICK_STEPS = [1, 2, 2.5, 5, 10]
-MARGIN = 3.0  # of a panel [1/72 in]
-RESOLUTION_DPI = 200  # of files of pixels
 
 
 class Drawing:
@@ -90,6 +95,7 @@ class Drawing:
         svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
         svg = re.sub(r'\sxmlns(:\w+)?="[^"]*"', "", svg, count=2)
         svg = svg.replace(INK, "currentColor")
+        svg = PATH.sub(lambda path: DIGITS.sub(r"\1", path[0]), svg)
         svg = re.sub(r'id="mark(\d+)">', lambda found: said[int(found[1])], svg)
         svg = re.sub(r'id="(?:note|[xy]tick_\d+)"', 'class="tick"', svg)
         # Identifiers are unique in a file; here they have to be so in the page.
@@ -116,19 +122,23 @@ class Drawing:
     def _fit(self) -> None:
         """Place the axes so that all texts are inside.
 
-        Matplotlib's own layouts measure texts twice, which takes longer than drawing.
+        Matplotlib's own layouts measure every text four times, which takes longer than
+        drawing a panel.
         """
         axes = self.axes
-        page, texts = axes.figure.bbox, axes.get_tightbbox()
-        left, bottom, right, top = axes.get_position().extents
-        axes.set_position(
-            [
-                left := left - (texts.x0 - MARGIN) / page.width,
-                bottom := bottom - (texts.y0 - MARGIN) / page.height,
-                right - (texts.x1 + MARGIN - page.width) / page.width - left,
-                top - (texts.y1 + MARGIN - page.height) / page.height - bottom,
-            ]
-        )
+        page, place = axes.figure.bbox, axes.get_position()
+        x, y = (axis.get_tightbbox() for axis in (axes.xaxis, axes.yaxis))
+        lines = axes.get_title("left").split("\n")
+        raised = bool(axes.yaxis.get_offset_text().get_text())
+        pad = RAISED_PAD if raised else TITLE_PAD
+        if raised:
+            axes.set_title("\n".join(lines), loc="left", pad=pad)
+        top = MARGIN + pad + len(lines) * LINE_HEIGHT
+        left = place.x0 + (MARGIN - min(x.x0, y.x0)) / page.width
+        bottom = place.y0 + (MARGIN - min(x.y0, y.y0)) / page.height
+        right = min(1.0, place.x1 + (page.width - MARGIN - x.x1) / page.width)
+        height = 1 - top / page.height - bottom
+        axes.set_position((left, bottom, right - left, height))
 
     def table(self) -> tuple[list[str], list[tuple[Any, ...]]]:
         """Return the bars and curves as drawn: a header, and rows.

@@ -119,7 +119,7 @@ def _criterion(
 
 def _lasting(film: Film, count: int) -> Film:
     """Return a film whose last picture stays until there are `count`."""
-    frames = [*film.frames, *film.frames[-1:] * (count - len(film.frames))]
+    frames = [*film.frames, *[film.frames[-1]] * (count - len(film.frames))]
     holds = film.holds
     if holds is not None:
         holds = np.pad(holds, (0, max(0, count - len(holds))), mode="edge")[:count]

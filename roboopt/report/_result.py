@@ -16,6 +16,7 @@ from typing import Any
 
 from roboopt._errors import RobooptError
 from roboopt.data import save, write_json
+from roboopt.report._figure_files import write_figures
 from roboopt.report._page import Section, Table, marked, write_report
 from roboopt.report._records import plain
 from roboopt.report._text import paragraph, table_text
@@ -85,6 +86,25 @@ class Reported(ABC):
             raise RobooptError(f"`path` must be a file in a folder, got {path}.")
         said, sections = self.summary(), self.sections(video=video)
         write_report(path, title=said.title, verdict=said.sentences, sections=sections)
+
+    def save_figures(self, folder: str | PathLike, *formats: str) -> list[Path]:
+        """Write each panel of the report to files of its own, such as for a paper.
+
+        A CSV file holds a panel's curves or bars as they are drawn, of long motions
+        some 400 points, in columns with labels and units.
+
+        Args:
+            folder: for the files, made where it is missing.
+            *formats: of "pdf", "svg", "png", "eps" and "csv"; PDF by default.
+
+        Returns:
+            The paths, named by section and panel.
+
+        Raises:
+            RobooptError: if `folder` is a file, or a format is another.
+        """
+        sections = self.sections(video=False)
+        return write_figures(folder, sections, formats or ("pdf",))
 
     def __str__(self) -> str:
         """Return the summary as text."""

@@ -37,7 +37,16 @@ MAX_VALUE = 28  # characters of a setting
 PALETTE = "#2f80c9 #d9772b #2a9d78 #a64d9e #b8962e #5f6b7a #c9434a #58b4d9".split()
 """Told apart by the color-blind too; a ninth run has the first color again."""
 LINES = "solid", "dashed", "dotted"
-ABOUT_THE_RUN = "name", "runs", "overwrite", "no_video", "log", "resume", "config"
+ABOUT_THE_RUN = (
+    "name",
+    "runs",
+    "overwrite",
+    "no_video",
+    "figures",
+    "log",
+    "resume",
+    "config",
+)
 
 
 @dataclass(frozen=True)

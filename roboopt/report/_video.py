@@ -23,7 +23,8 @@ class Film:
 
     caption: str
     color: str
-    frames: Sequence[UInt8[np.ndarray, "height width 3"]]
+    frames: Sequence[np.ndarray] | np.ndarray
+    """Each (height, width, 3), of bytes."""
     holds: Bool[np.ndarray, " frame"] | None = None
     """Whether the task's criterion holds in each picture; None where none is known."""
 

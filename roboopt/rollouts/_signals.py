@@ -54,16 +54,16 @@ def signals(env: Any) -> Signals:
         env: a Gymnasium environment with one axis of observations.
     """
     size = env.observation_space.shape[0]
-    criterion = _criterion(env, size)
+    tolerances, window = _criterion(env, size)
     rollout = twin_rollout(env).rollout
     robot = getattr(rollout and rollout.dynamics, "robot", None)
     if rollout is None or robot is None:
         counts = {"observation": size, "action": (*env.action_space.shape, 1)[0]}
-        axes = (
+        seen, acted = (
             tuple(Signal(f"{kind} {k}", "1") for k in range(count))
             for kind, count in counts.items()
         )
-        return Signals(*axes, *criterion)
+        return Signals(seen, acted, tolerances, window)
     units = [JointUnits.of(revolute) for revolute in robot.revolute]
     named = list(zip(robot.joint_names, units, strict=True))
     kinds = [("position", 0), ("velocity", 1)]
@@ -87,7 +87,8 @@ def signals(env: Any) -> Signals:
         of_command |= {"voltage": "V", "duty": "1", "torque": unit.effort}
         kind = unit.effort_name if interface == "torque" else interface
         actions.append(Signal(f"{name}: {kind}", of_command[interface]))
-    return Signals(tuple(observations[:size]), tuple(actions), *criterion)
+    seen = tuple(observations[:size])
+    return Signals(seen, tuple(actions), tolerances, window)
 
 
 def _criterion(env: Any, size: int) -> tuple[Any, float]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import jax
+import numpy as np
 import pytest
 
 from roboopt import RobooptError
@@ -17,7 +18,7 @@ from roboopt.cli import main
 from roboopt.cli._flags import Output, flag, name_flag
 from roboopt.cli._main import COMMANDS
 from roboopt.cli._run import run
-from roboopt.report import Summary, VerbResult
+from roboopt.report import Figure, Section, Summary, VerbResult, curves
 
 
 @dataclass(frozen=True, repr=False)
@@ -408,3 +409,18 @@ def test_a_warning_is_said_once(fake, capsys):
     said = capsys.readouterr().err
     assert said.startswith("roboopt: warning: the arm is heavy\n")
     assert said.count("heavy") == 1
+
+
+def test_figures_are_written_beside_the_report(fake, tmp_path, capsys):
+    class Drawn(Outcome):
+        def sections(self, *, video=True):
+            panels = curves({"loss": np.array([2.0, 1.0])}, {})
+            return [Section("The descent", [Figure(panels)])]
+
+    line = "--figures pdf,csv --no-video"
+    assert fake(line, lambda command, work: Drawn()) == 0
+    names = {f"01-the-descent-loss.{suffix}" for suffix in ("pdf", "csv")}
+    assert left(tmp_path / "runs/fake/figures") == names
+    # A wrong format is refused before the run.
+    assert fake("--figures docx", lambda *_: pytest.fail("ran")) == 2
+    assert "--figures" in capsys.readouterr().err

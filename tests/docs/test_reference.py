@@ -55,7 +55,8 @@ INTERNAL = {
         env_scene triangles
     """,
     "roboopt.report": """
-        BEFORE_AFTER COLORS GRAY INK PANEL_SIZE TOLERANCE change encode
+        BEFORE_AFTER COLORS FIGURE_FORMATS GRAY INK PANEL_SIZE TOLERANCE change
+        check_formats encode
         evaluation_metrics evaluation_record interval number padded panel plain
         progress_bar readable sentence tolerance_sentence write_csv
     """,

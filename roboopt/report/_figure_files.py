@@ -1,0 +1,47 @@
+"""The panels of a report as files: pictures for a paper, and tables of their curves."""
+
+import re
+from collections.abc import Iterator, Sequence
+from os import PathLike
+from pathlib import Path
+
+from roboopt._errors import RobooptError
+from roboopt.report._drawing import Drawing
+from roboopt.report._page import Figure, Section
+
+FIGURE_FORMATS = "pdf", "svg", "png", "eps", "csv"
+MAX_NAME = 60  # characters
+
+
+def check_formats(formats: Sequence[str], argument: str) -> None:
+    """Refuse formats that figures are not written in."""
+    for unknown in set(formats) - set(FIGURE_FORMATS):
+        raise RobooptError(
+            f"`{argument}` must be of {', '.join(FIGURE_FORMATS)}, got {unknown!r}."
+        )
+
+
+def write_figures(
+    folder: str | PathLike, sections: Sequence[Section], formats: Sequence[str]
+) -> list[Path]:
+    """Write each panel in each format, and return the paths."""
+    check_formats(formats, "formats")
+    if Path(folder).is_file():
+        raise RobooptError(f"`folder` must be no file, got {folder}.")
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    paths = []
+    for number, (name, drawing) in enumerate(_drawings(sections), 1):
+        for suffix in formats:
+            paths.append(Path(folder) / f"{number:02}-{name}.{suffix}")
+            drawing.save(paths[-1])
+    return paths
+
+
+def _drawings(sections: Sequence[Section]) -> Iterator[tuple[str, Drawing]]:
+    """Yield the panels with names for files, of the section and the panel."""
+    for section in sections:
+        figures = [block for block in section.blocks if isinstance(block, Figure)]
+        for drawing in (panel for figure in figures for panel in figure.panels):
+            if isinstance(drawing, Drawing):
+                name = f"{section.title} {drawing.title}".lower()
+                yield re.sub(r"\W+", "-", name).strip("-")[:MAX_NAME], drawing

@@ -1,0 +1,89 @@
+"""Panels as files: pictures, and tables of their curves."""
+
+import csv
+
+import numpy as np
+import pytest
+
+from roboopt import RobooptError
+from roboopt.report import (
+    Figure,
+    Notes,
+    Panel,
+    Reported,
+    Section,
+    Summary,
+    bars,
+    curves,
+    traces,
+)
+
+RUNS = {
+    "before": np.array([[0.5, 1.0, 2.0], [0.0, 1.0, 0.0]]),
+    "after": np.array([[0.5, 0.25, np.nan], [0.0, 1.0, 0.0]]),
+}
+
+
+class Result(Reported):
+    def summary(self):
+        return Summary("A run", [], ["Improved."])
+
+    def sections(self, *, video=True):
+        assert not video
+        motion = Panel("cart: position", "m", RUNS, goals=[0.0])
+        energy = {"before": np.array([1.0, 2.0]), "after": np.array([0.5, 0.25])}
+        joules = bars("Joule loss", "J", energy, ["arm_1", "arm_2"])
+        descent = curves({"loss": np.array([2.0, 1.0])}, {})
+        return [
+            Section("Motions", [Notes(["Text."]), Figure(traces([motion], 0.1))]),
+            Section("Energy", [Figure([joules]), Figure(descent)]),
+        ]
+
+
+def rows(path):
+    return list(csv.reader(path.read_text("utf-8").splitlines()))
+
+
+def test_every_panel_is_a_file_of_each_format(tmp_path):
+    paths = Result().save_figures(tmp_path / "figures", "pdf", "svg", "png", "csv")
+    assert sorted(paths) == sorted((tmp_path / "figures").iterdir())
+    assert [path.name for path in paths[::4]] == [
+        *("01-motions-cart-position.pdf", "02-energy-joule-loss.pdf"),
+        "03-energy-loss.pdf",
+    ]
+    starts = {".pdf": b"%PDF", ".svg": b"<?xml", ".png": b"\x89PNG"}
+    for path in paths:
+        if path.suffix in starts:
+            assert path.read_bytes().startswith(starts[path.suffix])
+
+
+def test_tables_have_the_curves_with_labels_and_units(tmp_path):
+    motion, energy, loss = map(rows, Result().save_figures(tmp_path, "csv"))
+    # The other motions are drawn before the bold one of their label.
+    assert motion[0] == [
+        *("time [s]", "before [m]", "before [m]", "after [m]", "after [m]")
+    ]
+    assert motion[2] == ["0.1", "1.0", "1.0", "1.0", "0.25"]
+    assert motion[3] == ["0.2", "0.0", "2.0", "0.0", "nan"] and len(motion) == 4
+    assert energy == [["arm_…", "before [J]", "after [J]"], ["1", "1.0", "0.5"]] + [
+        ["2", "2.0", "0.25"]
+    ]
+    assert loss == [["gradient step", "loss [1]"], ["0.0", "2.0"], ["1.0", "1.0"]]
+
+
+def test_the_page_is_the_same_after_files_were_written(tmp_path):
+    [drawn] = traces([Panel("a", "m", RUNS)], 0.1)
+    page = drawn.svg
+    drawn.save(tmp_path / "a.csv")
+    [again] = traces([Panel("a", "m", RUNS)], 0.1)
+    again.save(tmp_path / "a.pdf")
+    assert again.svg == page
+
+
+def test_pdf_by_default_and_other_formats_are_refused(tmp_path):
+    assert {p.suffix for p in Result().save_figures(tmp_path)} == {".pdf"}
+    with pytest.raises(RobooptError, match="`formats`.*'docx'"):
+        Result().save_figures(tmp_path, "docx")
+    (tmp_path / "file").touch()
+    with pytest.raises(RobooptError, match="`folder`"):
+        Result().save_figures(tmp_path / "file")
