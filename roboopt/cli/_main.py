@@ -6,6 +6,7 @@ traceback is a bug.
 
 import importlib
 import sys
+from contextlib import nullcontext
 from importlib.metadata import version
 from importlib.util import find_spec
 from typing import Any
@@ -41,6 +42,7 @@ COMMANDS = {
     "clone": "roboopt.cli.clone:Clone",
     "reinforce": "roboopt.cli.reinforce:Reinforce",
     "explain": "roboopt.cli.explain:Explain",
+    "view": "roboopt.cli.view:View",
     "compare": "roboopt.cli.compare:Compare",
     "export": "roboopt.cli.export:Export",
 }
@@ -65,7 +67,8 @@ def execute(arguments: list[str]) -> int:
     try:
         command = _command_class(arguments[0])
         _require_extras()
-        with process_settings(lambda text: name_flag(text, command)), heartbeat():
+        alive = nullcontext() if getattr(command, "serves", False) else heartbeat()
+        with process_settings(lambda text: name_flag(text, command)), alive:
             command = _parse(command, *arguments)
             check_choices(command)
             if any(code_named(command)):

@@ -1,14 +1,12 @@
 """`roboopt explain`: say what the gradient of a run's objective says."""
 
 import dataclasses
-import sys
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from roboopt._errors import RobooptError, argument_called
+from roboopt._errors import RobooptError
 from roboopt.cli._flags import flag
+from roboopt.cli._results import load_result
 
 
 @dataclass(frozen=True)
@@ -33,46 +31,14 @@ class Explain:
         "is imported.",
     )
 
-    def _fault(self) -> str | None:
-        """Return what keeps the folder from being a run, before it is read."""
-        if not self.folder.exists():
-            return "does not exist"
-        if self.folder.is_dir() and not (self.folder / "result.npz").exists():
-            return "holds no result.npz"
-        if self.folder.is_file() and not zipfile.is_zipfile(self.folder):
-            return "is broken, or another kind of file"
-        return None
-
-    def _own_classes(self) -> list[Any]:
-        """Return the classes of the module of the task, which a run may hold."""
-        if self.task is None:
-            return []
-        from roboopt_envs.tasks import named_task
-
-        module = sys.modules[type(named_task(self.task)).__module__]
-        return [own for own in vars(module).values() if isinstance(own, type)]
-
     def run(self) -> int:
         """Print the gradients at the start and the end; return the exit code."""
         from roboopt._progress import say
         from roboopt.cli._process import jax_settings
-        from roboopt.data import load
         from roboopt.diagnose import ENDS, KEPT_START
 
         with jax_settings():
-            if fault := self._fault():
-                raise RobooptError(
-                    f"`folder` must be the folder of a run, got {self.folder}, which "
-                    f"{fault}."
-                )
-            allow = self._own_classes()
-            with argument_called("path", "folder"):
-                try:
-                    result = load(self.folder, allow)
-                except RobooptError as error:
-                    if allow or "allow=[" not in str(error):
-                        raise
-                    raise RobooptError(f"{error} Here, name it by --task.") from error
+            result = load_result(self.folder, "folder", self.task)
             if not hasattr(result, "gradients"):
                 raise RobooptError(
                     "`folder` must be the folder of a run of tune, clone, reinforce or "

@@ -1,0 +1,70 @@
+"""`roboopt view`: show a run's robot, or that of a URDF, in the browser."""
+
+import dataclasses
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from roboopt._errors import RobooptError
+from roboopt.cli._flags import flag
+from roboopt.cli._results import load_result
+
+POLL_S = 0.1
+ROBOT_FILES = (".urdf", ".xacro")
+
+
+@dataclass(frozen=True)
+class View:
+    """Show the motions of a run, or the robot of a URDF, in the browser.
+
+    The command serves a page on this machine, prints its address, and ends by Ctrl-C.
+    The page shows the robot as the run left it and, as a ghost, before, with the goal,
+    the time, and a plot of each joint; of a URDF a slider for each joint. Nothing is
+    simulated: a run holds its motions and its robot.
+    """
+
+    path: Path = flag(
+        dataclasses.MISSING, "Folder of a run, or a URDF.", shown="RUN", positional=True
+    )
+    port: int = flag(8080, "Port on localhost; if it is taken, the next one is used.")
+    task: str | None = flag(
+        None,
+        "Your own task that the run names, as module:NAME or file.py:NAME; its module "
+        "is imported.",
+    )
+
+    serves: ClassVar = True  # It says that it works once, and then waits.
+
+    def run(self) -> int:
+        """Serve until a signal comes; return the exit code."""
+        from roboopt._interrupt import ending, exit_code
+        from roboopt.cli._process import jax_settings
+
+        if not 1 <= self.port < 2**16:
+            raise RobooptError(f"`port` must be from 1 to 65535, got {self.port}.")
+        with jax_settings(), self._viewer() as viewer:
+            print(f"{viewer.address} shows {self.path}; Ctrl-C ends the command.")
+            while not ending():
+                time.sleep(POLL_S)
+            return exit_code()
+
+    def _viewer(self) -> Any:
+        from roboopt.report import COLORS
+        from roboopt.view import Scene, Viewer
+
+        title = self.path.stem
+        if self.path.suffix.lower() in ROBOT_FILES:
+            viewer = Viewer(Scene.of_urdf(self.path), port=self.port, title=title)
+            viewer.add_sliders()
+            return viewer
+        result = load_result(self.path, "path", self.task)
+        motions = getattr(result, "robot_motions", lambda: None)()
+        if motions is None:
+            raise RobooptError(
+                f"`path` must be a run that holds the motions of a robot, got "
+                f"{self.path}: its environment has no robot to show, or was not tested."
+            )
+        viewer = Viewer(motions.scene, port=self.port, title=title, colors=COLORS)
+        viewer.show(motions)
+        return viewer

@@ -1,0 +1,162 @@
+"""The viewer's server, asked over HTTP and by the state of its scene."""
+
+import builtins
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from typing import Any
+
+import numpy as np
+import pytest
+from browser import chromium, needs_chromium
+from shown_robots import motion, scara
+
+import roboopt as ro
+from roboopt.cli import main
+from roboopt.view import RobotMotions, Scene, Viewer
+
+PORT = 18_080
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory):
+    return Scene.of_urdf(scara(tmp_path_factory.mktemp("scara")))
+
+
+@pytest.fixture(scope="module")
+def motions(scene):
+    q = motion(4, 241)
+    runs = {"before": [-q, q], "after": [q, 0.5 * q]}
+    goals = [np.array([[0.1, 0.2, 0.3]]), np.zeros((0, 3))]
+    return RobotMotions(scene, runs, 1 / 240, goals, ["first", "second"])
+
+
+def until(holds):
+    end = time.monotonic() + 10
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def named(viewer, kind) -> dict[str, Any]:
+    """Return what stands on the page by its label or title."""
+    handles = viewer.server.gui._gui_input_handle_from_uuid.values()
+    return {h.label: h for h in handles if type(h).__name__ == f"Gui{kind}Handle"}
+
+
+def placed(viewer, label, scene, q):
+    """Return whether the robot of a label stands at a configuration."""
+    (poses,) = scene.poses(np.asarray(q)[None])
+    frames = viewer._robots[label][1:]
+    found = [np.concatenate([f.position, np.roll(f.wxyz, -1)]) for f in frames]
+    return np.allclose(found, poses, atol=1e-9)
+
+
+def test_the_server_shows_the_robot_at_the_chosen_time_and_start(scene, motions):
+    with Viewer(scene, port=PORT, title="A run") as viewer:
+        viewer.show(motions)
+        with urllib.request.urlopen(viewer.address) as answer:
+            assert answer.status == 200 and b"<html" in answer.read()
+        after, before = motions.runs["after"], motions.runs["before"]
+        assert placed(viewer, "after", scene, after[0][0])
+        sliders, choices = named(viewer, "Slider"), named(viewer, "Dropdown")
+        sliders["time [s]"].value = 0.5
+        until(lambda: placed(viewer, "after", scene, after[0][120]))
+        assert placed(viewer, "before", scene, before[0][120])
+        choices["start"].value = "second"
+        until(lambda: placed(viewer, "after", scene, after[1][120]))
+        viewer.show_curves({"loss": [3.0, 2.0]}, {"loss": "s"})
+        viewer.show_curves({"loss": [3.0, 2.0, 1.0]}, {"loss": "s"})
+        plots = viewer._curves
+        assert [*plots] == [*(f"joint {n}" for n in scene.robot.joint_names), "loss"]
+        np.testing.assert_array_equal(plots["loss"].data[1], [3, 2, 1])
+        times, first, second, _ = plots["joint elbow"].data
+        rows = (times * 240).round().astype(int)
+        np.testing.assert_array_equal(first, before[1][rows, 1])
+        np.testing.assert_array_equal(second, after[1][rows, 1])
+        faster = {k: [2 * q for q in runs] for k, runs in motions.runs.items()}
+        viewer.show(RobotMotions(scene, faster, 1 / 240, motions.goals, motions.names))
+        until(lambda: placed(viewer, "after", scene, 2 * after[1][120]))
+        address = viewer.address
+    with pytest.raises(OSError):
+        urllib.request.urlopen(address, timeout=1)
+
+
+def test_a_urdf_has_a_slider_for_each_joint_between_its_limits(scene):
+    with Viewer(scene, port=PORT) as viewer:
+        viewer.add_sliders()
+        sliders = named(viewer, "Slider")
+        assert [*sliders] == ["shoulder [rad]", "elbow [rad]", "slide [m]", "left [m]"]
+        slide = sliders["slide [m]"]
+        assert (slide.min, slide.max, slide.value) == (-0.3, 0.1, 0)
+        slide.value = -0.2
+        until(lambda: placed(viewer, "robot", scene, [0, 0, -0.2, 0]))
+
+
+def test_the_next_free_port_is_used(scene):
+    with Viewer(scene, port=PORT) as first, Viewer(scene, port=PORT) as second:
+        assert first.address != second.address
+
+
+@needs_chromium
+def test_a_browser_plays_the_motion(scene, motions):
+    with Viewer(scene, port=PORT) as viewer, chromium() as browser:
+        viewer.show(motions)
+        page = browser.new_page()
+        faults = []
+        own = viewer.address.partition("://")[2], "data:", "blob:"
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.on(
+            "request",
+            lambda r: any(x in r.url for x in own) or faults.append(r.url),
+        )
+        page.goto(viewer.address)
+        slider = named(viewer, "Slider")["time [s]"]
+        until(lambda: slider.value > 0.05)
+        assert not faults, faults
+
+
+def test_a_missing_viser_is_said(scene, monkeypatch):
+    imported = builtins.__import__
+
+    def missing(name, *rest):
+        if name.startswith("viser"):
+            raise ImportError(name)
+        return imported(name, *rest)
+
+    monkeypatch.setattr(builtins, "__import__", missing)
+    with pytest.raises(ro.RobooptError, match=r"pip install 'roboopt\[view\]'"):
+        Viewer(scene)
+
+
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        (["nowhere"], "path must be the folder of a run.*does not exist"),
+        (["there.urdf", "--port", "0"], "--port must be from 1 to 65535, got 0"),
+        (["there.urdf"], "path: .*there.urdf"),
+    ],
+)
+def test_what_cannot_be_shown_is_refused(words, said, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "there.urdf").write_text("nothing")
+    assert main(["view", *words]) == 2
+    assert re.search(f"error: .*{said}", capsys.readouterr().err)
+
+
+def test_the_command_serves_until_it_is_interrupted(tmp_path):
+    path = scara(tmp_path)
+    words = [sys.executable, "-m", "roboopt", "view", str(path), "--port", "18090"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        address = re.search(r"http://localhost:\d+", line)
+        assert address is not None, line
+        with urllib.request.urlopen(address[0]) as answer:
+            assert answer.status == 200
+        os.kill(process.pid, signal.SIGINT)
+        assert process.wait(10) == 130
