@@ -23,6 +23,12 @@ MARGIN = 3.0  # of a panel [1/72 in]
 TITLE_PAD, RAISED_PAD, LINE_HEIGHT = 6.0, 15.0, 11.5  # of a panel's title [1/72 in]
 PATH, DIGITS = re.compile(r' d="M[^"]*"'), re.compile(r"(\.\d\d)\d+")
 RESOLUTION_DPI = 200  # of files of pixels
+MARKS = "".join(f'<path class="tool {name}"/>' for name in ("hair", "hand", "pick"))
+MARKS += '<g class="tool grid"></g>'
+TOOLS = '<output class="tool" hidden></output>' + "".join(
+    f'<button class="tool" type="button">{name}</button>'
+    for name in ("reset zoom", "CSV")
+)
 STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 8.5,
@@ -102,11 +108,11 @@ class Drawing:
         prefix = f"f{zlib.crc32(svg.encode()):08x}-"
         svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{prefix}", svg)
         own = _attributes({"role": "img", "aria-label": self.label} | self._data())
-        return svg.replace("<svg", f"<svg {own}", 1)
+        return svg.replace("<svg", f"<svg {own}", 1).replace("</svg>", f"{MARKS}</svg>")
 
     def __str__(self) -> str:
-        """Return the `<svg>` element."""
-        return self.svg
+        """Return the `<svg>` element, and what the script needs beside it."""
+        return self.svg + TOOLS * bool(self._data())
 
     def save(self, path: Path) -> None:
         """Write a file of the kind that its suffix says; .csv holds the curves."""
@@ -170,20 +176,18 @@ class Drawing:
         return header, list(itertools.zip_longest(*columns, fillvalue=""))
 
     def _marks(self) -> dict[Any, str]:
-        """Return what the SVG says of each line, bar and patch with a key."""
+        """Return what the SVG says of each line, bar and patch."""
         titles, unit = {}, self.axes.get_ylabel()
         for bars in self.axes.containers:
             for bar, value in zip(bars, bars.datavalues, strict=True):
                 titles[bar] = f"{bar.get_gid() or ''} {value:.4g} {unit}".strip()
         marks = {}
         for artist in (*self.axes.get_lines(), *self.axes.patches):
-            said = {"data-key": _key(artist), "data-curve": _label(artist)}
-            said = {name: text for name, text in said.items() if text}
-            if artist in titles:
-                title = f"<title>{html.escape(titles[artist])}</title>"
-                marks[artist] = f"{_attributes(said)}>{title}"
-            elif said:
-                marks[artist] = f"{_attributes(said)}>"
+            said = {"data-key": _key(artist)}
+            said |= {"data-curve": label} if (label := _label(artist)) else {}
+            title = html.escape(titles.get(artist, ""))
+            title = f"<title>{title}</title>" if title else ""
+            marks[artist] = f"{_attributes(said)}>{title}"
         return marks
 
     def _data(self) -> dict[str, str]:
@@ -195,7 +199,7 @@ class Drawing:
         width, height = 72 * axes.figure.get_size_inches()
         box = axes.get_position()
         edges = box.x0 * width, (1 - box.y1) * height
-        edges += box.x1 * width, (1 - box.y0) * height
+        edges += box.x1 * width, (1 - box.y0) * height, width
         across, up = axes.get_xlim(), axes.get_ylim()
         data = {
             "data-box": " ".join(f"{edge:.3f}" for edge in edges),

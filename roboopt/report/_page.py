@@ -219,7 +219,7 @@ def short(script: str) -> str:
     Strings keep their spaces; regular expressions must not have any, nor quotes.
     """
     code = re.sub(r"^\s*(//.*\n)?", "", script, flags=re.MULTILINE)
-    spaces = r"""("[^"]*"|`[^`]*`)|\s*([-=+*<>?:&|{},;()!])\s*"""
+    spaces = r"""("[^"]*"|`[^`]*`)|(?:;\s*(?=}))?\s*([-=+*<>?:&|{},;()!])\s*"""
     return re.sub(spaces, lambda found: found[1] or found[2], code).strip()
 
 
