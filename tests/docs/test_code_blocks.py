@@ -16,12 +16,13 @@ from typing import NamedTuple
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(
     r"(?P<mark><!-- (?P<word>[\w-]+) -->\n)?```(?P<language>\w+)\n(?P<code>.*?)```",
     re.DOTALL,
 )
-SLOW_PAGES = ("clone", "reinforce", "resume")  # whose quick blocks take half a minute
+SLOW_PAGES = ("reinforce", "resume")  # whose quick blocks take half a minute
+SLOW_FOLDERS = ("tutorials",)
 COMPUTING = ("README",)  # compiled with full optimization: it computes for longer
 SETUP = ("run", "tests")  # the two commands that set up; .ci/run and people run these
 
@@ -47,7 +48,8 @@ def cases() -> list:
     for page in PAGES:
         name = str(page.relative_to(ROOT))
         if any(not block.slow for block in blocks(page)):
-            marks = [pytest.mark.slow] if page.stem in SLOW_PAGES else []
+            slow = page.stem in SLOW_PAGES or page.parent.name in SLOW_FOLDERS
+            marks = [pytest.mark.slow] if slow else []
             made.append(pytest.param(page, False, id=name, marks=marks))
         if any(block.slow for block in blocks(page)):
             made.append(pytest.param(page, True, id=name, marks=pytest.mark.slow))

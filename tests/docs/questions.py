@@ -1,0 +1,24 @@
+"""What newcomers type into the search of the site, and the page that must answer.
+
+Written before the pages. The answer has to be among the first three results.
+"""
+
+QUESTIONS = {
+    "how do I load my own urdf": ("guides/own_robot.html", None),
+    "ros bag joint states": ("formats.html", None),
+    "real robot 500 Hz": ("guides/deploy.html", None),
+    "my clone drifts covariate shift": ("tutorials/clone.html", "where-it-fails"),
+    "which gradient for contact": ("guides/gradients.html", None),
+    "does it run on a GPU": ("faq.html", "does-it-run-on-a-gpu"),
+    "resume a run that was killed": ("resume.html", None),
+    "position commands hardware gains": ("control.html", None),
+    "payload mass": ("guides/own_recordings.html", "a-payload"),
+    "save and load a policy": ("guides/deploy.html", None),
+    "why is success 0": ("faq.html", "why-is-success-0"),
+    "units": ("faq.html", "which-units"),
+    "flax nnx": ("objectives.html", None),
+    "register a twin for my environment": ("guides/own_environment.html", None),
+    "walking robot floating base": ("limits.html", None),
+    "how long does the first result take": ("install.html", None),
+}
+"""Words as typed: the address of the page, and the anchor where there is one."""

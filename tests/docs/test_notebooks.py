@@ -1,0 +1,30 @@
+"""Notebooks are made from their pages, and pages quote what the notebooks print."""
+
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+from outputs import NOTEBOOKS, notebook, printed
+
+DOCS = Path(__file__).parents[2] / "docs"
+PAGES = [
+    p for p in DOCS.rglob("*.md") if "[The same page as a notebook]" in p.read_text()
+]
+QUOTED = re.compile(r"<!-- output -->\n```text\n(.*?)\n?```", re.DOTALL)
+
+
+def test_every_notebook_has_a_page():
+    assert {p.stem for p in PAGES} == {p.stem for p in NOTEBOOKS.glob("*.ipynb")}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_a_notebook_is_its_page_executed(page):
+    found = nbformat.read(NOTEBOOKS / f"{page.stem}.ipynb", as_version=4)
+    sources = [(cell.cell_type, cell.source) for cell in notebook(page).cells]
+    assert [(cell.cell_type, cell.source) for cell in found.cells] == sources
+    said = [printed(cell) for cell in found.cells if cell.cell_type == "code"]
+    assert any(said), "run docs/tools/outputs.py on the page"
+    for text in QUOTED.findall(page.read_text()):
+        assert text in said
+    assert not re.search(r"/tmp/|/home/|/root/|/Users/", "".join(said))

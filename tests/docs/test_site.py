@@ -1,0 +1,106 @@
+"""The site: built strictly, then opened and searched in Chromium as a reader does it.
+
+`.ci/run` runs this file; a plain `pytest` does not.
+"""
+
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from browser import WIDTHS, assert_nothing_is_cut_off, chromium, needs_chromium
+from questions import QUESTIONS
+
+ROOT = Path(__file__).parents[2]
+RESULTS = 3  # an answer is among so many pages
+pytestmark = pytest.mark.slow
+
+MISSING = "() => [...document.images].filter(i => !i.naturalWidth).map(i => i.src)"
+LINKS = """items => items.map(item => [...item.querySelectorAll('a')].map(
+    link => link.href.replace(/\\?h=[^#]*/, '')))"""
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args):
+        pass
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("site")
+    command = [sys.executable, str(ROOT / "docs/tools/build.py"), str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
+def address(folder) -> Iterator[str]:
+    handler = partial(Quiet, directory=str(folder))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with chromium() as browser:
+        yield browser
+
+
+def test_the_site_builds_strictly(folder):
+    assert (folder / "index.html").is_file()
+
+
+@needs_chromium
+def test_every_page_is_whole_quiet_and_alone(folder, address, browser):
+    page, wrong = browser.new_page(), []
+    page.on(
+        "request",
+        lambda r: (
+            r.url.startswith((address, "data:", "blob:"))
+            or wrong.append(f"{page.url} asks {r.url}")
+        ),
+    )
+    page.on(
+        "console",
+        lambda m: m.type == "error" and wrong.append(f"{page.url}: {m.text}"),
+    )
+    page.on("pageerror", lambda error: wrong.append(f"{page.url}: {error}"))
+    names = [
+        str(path.relative_to(folder))
+        for path in sorted(folder.rglob("*.html"))
+        if path.name != "404.html" and path.parent.name != "reports"
+    ]
+    assert len(names) > 40
+    for name in names:
+        page.goto(address + name, wait_until="load")
+        page.add_style_tag(content=".md-search { display: none }")  # beside the page
+        wrong += [f"{name} lacks {source}" for source in page.evaluate(MISSING)]
+        for width in WIDTHS:
+            page.set_viewport_size({"width": width, "height": 900})
+            assert_nothing_is_cut_off(page)
+    assert not wrong, "\n".join(wrong)
+
+
+@needs_chromium
+def test_the_search_answers(address, browser):
+    page, wrong = browser.new_page(), []
+    page.goto(address)
+    page.evaluate("document.querySelector('#__search').click()")
+    page.wait_for_selector(".md-search__input")
+    page.wait_for_timeout(1000)  # The index is read.
+    for question, (name, anchor) in QUESTIONS.items():
+        page.fill(".md-search__input", question)
+        page.press(".md-search__input", "End")
+        page.wait_for_timeout(600)
+        found = page.eval_on_selector_all(".md-search-result__item", LINKS)[:RESULTS]
+        wanted = f"{address}{name}" + (f"#{anchor}" if anchor else "")
+        if not any(wanted in links for links in found):
+            wrong.append(f"{question}: {wanted} is not in {found}")
+    assert not wrong, "\n".join(wrong)
