@@ -65,6 +65,7 @@ class View:
                 f"`path` must be a run that holds the motions of a robot, got "
                 f"{self.path}: its environment has no robot to show, or was not tested."
             )
-        viewer = Viewer(motions.scene, port=self.port, title=title, colors=COLORS)
+        colors = {**COLORS, **motions.colors}
+        viewer = Viewer(motions.scene, port=self.port, title=title, colors=colors)
         viewer.show(motions)
         return viewer

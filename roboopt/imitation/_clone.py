@@ -37,6 +37,7 @@ from roboopt.rollouts import (
     signals,
     time_limit,
 )
+from roboopt.view import env_scene
 
 
 def clone(
@@ -277,6 +278,7 @@ def clone(
             findings=tuple(data.findings),
             description=training.description,
             signals=None if world is None else signals(world),
+            scene=None if world is None else env_scene(world),
             env=spec,
             seed=seed,
             explained={} if ending() else training.explained(result.model),

@@ -23,6 +23,7 @@ from roboopt.report import (
     Video,
     bars,
     evaluation_metrics,
+    evaluation_motions,
     evaluation_record,
     evaluation_table,
     interval,
@@ -30,11 +31,13 @@ from roboopt.report import (
     number,
     padded,
     performance,
+    replay_section,
     sentence,
     traces,
     write_history,
 )
 from roboopt.rollouts import EVALUATION_SEED_OFFSET, EnvSpec, Evaluation, Signals
+from roboopt.view import RobotMotions, Scene
 
 OVERFITTING_RISE = 0.05  # of the validation mismatch from its least to its last
 ADVICE = {
@@ -90,8 +93,14 @@ class CloneResult(VerbResult):
     explained: dict[str, Explanation]
     """The gradient of the mismatch at the "start" and the "end" of the training, on
     samples of the training."""
+    scene: Scene | None = None
+    """The robot in 3D, where the environment shows one."""
     demonstrator: Any = field(default=None, metadata={"saved": False})
     """The policy that demonstrated, for the video; any function, so it is not saved."""
+
+    def robot_motions(self) -> RobotMotions | None:
+        """Return the motions of the evaluation, the demonstrator's as a ghost."""
+        return evaluation_motions(self.scene, self.evaluations)
 
     def gradients(self) -> dict[str, Explanation]:
         """Return the gradient of the mismatch at the "start" and the "end"."""
@@ -239,6 +248,11 @@ class CloneResult(VerbResult):
         if film is not None:
             said = "Test episode 0, in real time."
             made.insert(1, Section("Video", [Video(film.mp4, said)]))
+        said = "The robot as the clone moves it"
+        if len(self.evaluations) > 1:
+            said += " and, as a ghost, as its demonstrator does"
+        replay = replay_section(self.robot_motions(), f"{said}.")
+        made += [] if replay is None else [replay]
         return [*made, motions(self.signals, self.evaluations, film)]
 
     def _task_section(self) -> Section:

@@ -4,6 +4,7 @@ from roboopt.report._csv import write_csv as write_csv
 from roboopt.report._drawing import INK as INK
 from roboopt.report._drawing import Drawing as Drawing
 from roboopt.report._evaluations import evaluation_metrics as evaluation_metrics
+from roboopt.report._evaluations import evaluation_motions as evaluation_motions
 from roboopt.report._evaluations import evaluation_record as evaluation_record
 from roboopt.report._evaluations import evaluation_table as evaluation_table
 from roboopt.report._evaluations import motions as motions
@@ -36,6 +37,7 @@ from roboopt.report._records import plain as plain
 from roboopt.report._records import settings as settings
 from roboopt.report._records import write_history as write_history
 from roboopt.report._replay import Replay as Replay
+from roboopt.report._replay import replay_section as replay_section
 from roboopt.report._result import Reported as Reported
 from roboopt.report._result import Summary as Summary
 from roboopt.report._result import VerbResult as VerbResult

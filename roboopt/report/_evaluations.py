@@ -12,6 +12,7 @@ from roboopt.report._page import Figure, Section, Table
 from roboopt.report._performance import Performance
 from roboopt.report._text import number
 from roboopt.rollouts import Evaluation, Signals
+from roboopt.view import RobotMotions, Scene
 
 HEADER = ("", "success", "95 % interval", "return", "95 % interval")
 MAX_PANELS, MAX_EPISODES = 24, 9
@@ -95,6 +96,31 @@ def motions(
     legend |= {"tolerance": TOLERANCE} if within else {}
     drawn = traces(panels, last[0].time_step)
     return Section("Motions", [Figure(drawn, caption, legend, filmed=filmed)])
+
+
+def evaluation_motions(
+    scene: Scene | None, evaluations: Mapping[str, Evaluation]
+) -> RobotMotions | None:
+    """Return the first motions of each policy in 3D; None without a robot."""
+    if scene is None or not evaluations:
+        return None
+    count = len(scene.robot.joint_names)
+    seen = {
+        name: [
+            np.asarray(episode.observations, float)
+            for episode in found.trajectories.episodes()[:MAX_EPISODES]
+        ]
+        for name, found in evaluations.items()
+    }
+    *_, found = evaluations.values()
+    *_, last = seen.values()
+    return RobotMotions(
+        scene,
+        {name: [rows[:, :count] for rows in shown] for name, shown in seen.items()},
+        float(found.trajectories.time_step),
+        [scene.goal(rows[0]) for rows in last],
+        [f"test episode {k}" for k in range(len(last))],
+    )
 
 
 def padded(rows: Sequence[np.ndarray]) -> Float[np.ndarray, "row time"]:

@@ -14,7 +14,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from roboopt.report._figures import COLORS, GRAY
-from roboopt.report._page import marked
+from roboopt.report._page import Section, marked
 from roboopt.view import RobotMotions
 
 MAX_FRAME_RATE = 30.0  # pictures a second
@@ -80,7 +80,7 @@ class Replay:
             "unit": unit,
             "distance": VIEW * radius / unit,
             "parts": parts,
-            "ghosts": [_rgba(COLORS.get(name, GRAY)) for name in labels[:-1]],
+            "ghosts": [_rgba(self._color(name)) for name in labels[:-1]],
             "grid": [first, len(grid)],
             "goals": [[int(n), len(x)] for n, x in zip(spots[:-1], goals, strict=True)],
             "starts": starts,
@@ -101,10 +101,13 @@ class Replay:
             found.append((box @ turn + shift[..., None, :]).reshape(-1, 3))
         return np.concatenate(found)
 
+    def _color(self, label: str) -> str:
+        return {**COLORS, **self.motions.colors}.get(label, GRAY)
+
     def _page(self, data: dict[str, object]) -> str:
         keys = ""
         for name in self.motions.runs:
-            style = f"accent-color:{COLORS.get(name, GRAY)}"
+            style = f"accent-color:{self._color(name)}"
             box = f'<input type="checkbox" checked style="{style}">'
             keys += f"<label>{box} {escape(name)}</label>"
         options = "".join(
@@ -123,6 +126,20 @@ class Replay:
             f'</select></div><script type="application/json">{text}</script>'
             f"{caption}</figure>"
         )
+
+
+def replay_section(motions: RobotMotions | None, said: str) -> Section | None:
+    """Return the section of a replay, None without motions.
+
+    Args:
+        motions: such as a result's `robot_motions()`.
+        said: the beginning of the caption.
+    """
+    if motions is None:
+        return None
+    goal = " The goal is green." if motions.has_goals else ""
+    caption = f"{said}{goal} Drag to turn the view."
+    return Section("Replay in 3D", [Replay(motions, caption)])
 
 
 def _grid(center: np.ndarray, half: float) -> np.ndarray:

@@ -54,6 +54,7 @@ from roboopt.rollouts import (
     robot_notes,
     signals,
 )
+from roboopt.view import env_scene
 
 ALGORITHMS = {
     "ppo": PPO,
@@ -326,6 +327,7 @@ def _result(
         max_steps=task.horizon,
         reason=reason,
         message=message,
+        scene=env_scene(task.env),
     )
 
 

@@ -17,6 +17,7 @@ from roboopt.report import (
     Video,
     motions,
     performance,
+    replay_section,
     sentence,
     settings,
     spread,
@@ -27,6 +28,7 @@ MAX_SUCCESS_POINTS, MIN_SUCCESS_GROUP = 60, 20
 UNITS = {"approximate_kl": "nat", "entropy": "nat", "negative_entropy": "nat"}
 REUSE_ONLY = "approximate_kl", "clip_fraction"
 """Distances from the policy that acted, which are 0 on the first gradient step."""
+REPLAYED = "The robot as the learned policy moves it and, as a ghost, its start."
 MEDIAN_AND_BAND = "the median, and the band that 80 % of neighboring {} lie in"
 
 
@@ -42,6 +44,7 @@ def sections(result: Any, video: bool) -> list[Section]:
         _gradient(result),
         _health(result),
         _loss(result),
+        replay_section(result.robot_motions(), REPLAYED),
         motions(result.signals, shown, film) if shown else None,
         settings(result.record()),
     ]

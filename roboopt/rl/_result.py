@@ -14,6 +14,7 @@ from roboopt.report import (
     Summary,
     VerbResult,
     evaluation_metrics,
+    evaluation_motions,
     evaluation_record,
     evaluation_table,
     interval,
@@ -23,6 +24,7 @@ from roboopt.report import (
 )
 from roboopt.rl._returns import Returns
 from roboopt.rollouts import EnvSpec, Evaluation, Signals
+from roboopt.view import RobotMotions, Scene
 
 INTERRUPTED = "the evaluation was interrupted"
 
@@ -92,6 +94,8 @@ class ReinforceResult(VerbResult):
     """Why the learning ended: "target", "timesteps", or as a `Result` of `minimize`."""
     message: str
     """The same as a sentence."""
+    scene: Scene | None = None
+    """The robot in 3D, where the environment shows one."""
 
     @property
     def health(self) -> list[Finding]:
@@ -119,6 +123,11 @@ class ReinforceResult(VerbResult):
         """Return the evaluations by the name of who acted, the policy last."""
         both = {self.start_name: self.start_evaluation, "learned": self.evaluation}
         return {name: found for name, found in both.items() if found is not None}
+
+    def robot_motions(self) -> RobotMotions | None:
+        """Return the motions of the evaluation, the start's as a ghost."""
+        shown = {} if self.evaluation is None else self.evaluations
+        return evaluation_motions(self.scene, shown)
 
     def gradients(self) -> dict[str, Explanation]:
         """Return the gradient of the loss at the "start" and the "end", as known."""

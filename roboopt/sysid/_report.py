@@ -9,7 +9,7 @@ from roboopt._programs import called
 from roboopt.data import Trajectory
 from roboopt.diagnose import IdentifiabilityReport, gradient_section
 from roboopt.objectives import PredictionError
-from roboopt.report import Details, Figure, Notes, Section, Table
+from roboopt.report import Details, Figure, Notes, Section, Table, replay_section
 from roboopt.sysid._figures import COLORS, forecast_errors, predictions, whiskers
 from roboopt.sysid._tables import (
     MODELS,
@@ -23,12 +23,17 @@ from roboopt.sysid._tables import (
     forecast_table,
     parameter_table,
 )
+from roboopt.view import RobotMotions
 
 if TYPE_CHECKING:
     from roboopt.sysid._result import IdentifyResult
 
 WINDOW_S = 0.5  # of one prediction that is drawn
 SHOWN_S = 4.0  # of a recording that is drawn
+REPLAYED = (
+    "The robot as it was measured and, as ghosts, as its URDF and the fitted model "
+    f"predict it, from the measured state anew every {WINDOW_S:g} s."
+)
 ERRORS = {
     "motion": "of the predicted motion, through the twin",
     "effort": "of the efforts, through inverse dynamics",
@@ -44,6 +49,7 @@ def sections(found: "IdentifyResult") -> list[Section]:
         _base_parameters(found),
         _forecasts(found),
         _motions(found),
+        replay_section(found.robot_motions(), REPLAYED),
         _gradient(found),
         _identifiability(found),
         _recordings(found),
@@ -126,7 +132,30 @@ def _forecasts(found: "IdentifyResult") -> Section | None:
     return Section("Forecasts", blocks)
 
 
-def _motions(found: "IdentifyResult") -> Section | None:
+def predicted_motions(found: "IdentifyResult") -> RobotMotions | None:
+    """Return the recording of `_motions` in 3D, with the predictions as ghosts."""
+    predicted = None if found.scene is None else _predicted(found)
+    if found.scene is None or predicted is None:
+        return None
+    shown, _, curves = predicted
+    joints = len(found.scene.robot.joint_names)
+    runs = {
+        label: np.concatenate([*windows[:, :-1], windows[-1, -1:]])
+        for label, windows in curves.items()
+    }
+    runs["measured"] = np.asarray(shown.observations)
+    return RobotMotions(
+        found.scene,
+        {label: [rows[:, :joints]] for label, rows in runs.items()},
+        float(shown.time_step),
+        colors={label: COLORS[label] for label in curves},
+    )
+
+
+def _predicted(
+    found: "IdentifyResult",
+) -> tuple[Trajectory, int, dict[str, np.ndarray]] | None:
+    """Return part of the longest recording, the steps of a window, and predictions."""
     longest = max(found.held_out or found.training, key=lambda run: run.steps)
     step = longest.time_step
     steps = max(1, round(WINDOW_S / step))
@@ -137,6 +166,14 @@ def _motions(found: "IdentifyResult") -> Section | None:
     shown = Trajectory(states, longest.actions[: count * steps], step)
     models = {"URDF": found.before, "fitted": found.model}
     curves = {label: _windows(model, shown, steps) for label, model in models.items()}
+    return shown, steps, curves
+
+
+def _motions(found: "IdentifyResult") -> Section | None:
+    if (predicted := _predicted(found)) is None:
+        return None
+    shown, steps, curves = predicted
+    states, step = np.asarray(shown.observations), shown.time_step
     time = np.arange(len(states)) * step
     panels = []
     for i, (name, unit) in enumerate(coordinates(found.model)):

@@ -43,6 +43,7 @@ from roboopt.sysid._tables import (
     write_forecasts,
     write_parameters,
 )
+from roboopt.view import RobotMotions, Scene
 
 MAX_ROWS = 40  # parameters in a summary; the files hold all
 PLURALS = {"at its bound": "at their bounds"}
@@ -97,8 +98,16 @@ class IdentifyResult(VerbResult):
     """Path of the URDF that the robot was read from."""
     xacro_args: Mapping[str, str] = field(default_factory=dict)
     """Arguments of the .xacro file, by name."""
+    scene: Scene | None = None
+    """The robot in 3D, where there is a file or an environment that shows one."""
     from_file: bool = field(default=False, metadata={"saved": False, "loaded": True})
     """Whether a file names the URDF, which `load` was not allowed to read."""
+
+    def robot_motions(self) -> RobotMotions | None:
+        """Return a recording, and the predictions before and after as ghosts."""
+        from roboopt.sysid._report import predicted_motions  # Slow to import.
+
+        return predicted_motions(self)
 
     @cached_property
     def forecasts(self) -> Forecasts | None:

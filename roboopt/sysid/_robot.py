@@ -1,5 +1,6 @@
 """The robot that identification starts from, whatever object describes it."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from os import PathLike
@@ -11,6 +12,7 @@ from jaxtyping import Float
 
 from roboopt._errors import RobooptError
 from roboopt.dynamics import Multibody, Twin, load_env, load_urdf
+from roboopt.view import Scene, env_scene
 
 FREE = ("mass", "center_of_mass", "extent", "shear", "damping", "friction")
 """The parameters that are fitted, if none are chosen."""
@@ -122,3 +124,23 @@ class KnownRobot:
 def robot_in(env: Any) -> Multibody:
     """Return the robot in a PyBullet environment with each of its links, undamped."""
     return load_env(env, linear_damping=0.0, angular_damping=0.0)
+
+
+def known_scene(
+    source: Any, known: KnownRobot, options: Mapping[str, Any] | None
+) -> Scene | None:
+    """Return the robot in 3D, None where its shapes are not known.
+
+    Args:
+        source: what the robot was read from, as of `KnownRobot.of`.
+        known: the robot as it was read.
+        options: keywords of `load_urdf`, where `source` is a path.
+    """
+    scene = None
+    with warnings.catch_warnings(action="ignore"):  # They were given with the robot.
+        if isinstance(source, str | PathLike):
+            scene = Scene.of_urdf(source, **(options or {}))
+        elif hasattr(source, "unwrapped"):
+            scene = env_scene(source)
+    same = scene is not None and scene.robot.joint_names == known.joint_names
+    return scene if same else None

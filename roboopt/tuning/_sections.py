@@ -13,9 +13,9 @@ from roboopt.report import (
     Figure,
     Notes,
     Panel,
-    Replay,
     Section,
     readable,
+    replay_section,
 )
 from roboopt.rollouts import JointUnits
 from roboopt.tuning._environment import Plant
@@ -23,6 +23,10 @@ from roboopt.tuning._parameters import gain_units, named_by_joint, parameter_tab
 
 LEGEND = dict(BEFORE_AFTER)
 GOAL = {"goal": "currentColor dashed"}
+REPLAYED = (
+    "The robot in PyBullet from test starts, the filmed one first: as the tuned "
+    "controller moves it and, as a ghost, as the starting one does."
+)
 LIMIT = {"limit": "currentColor dotted"}
 
 
@@ -33,7 +37,7 @@ def sections(result: Any, *, video: bool) -> list[Section]:
     made = [
         _results(result) if tested else None,
         None if film is None else _video(result, film),
-        _replay(result) if tested else None,
+        replay_section(result.robot_motions(), REPLAYED),
         _descent(result),
         _gradient(result),
         _motions(result, film) if tested else None,
@@ -82,19 +86,6 @@ def _film(result: Any) -> report.Performance | None:
         start=np.asarray(result.motions["before"].observations)[index, 0],
         captions=captions,
     )
-
-
-def _replay(result: Any) -> Section | None:
-    motions = result.robot_motions()
-    if motions is None:
-        return None
-    goal = " The goal is green." if motions.has_goals else ""
-    caption = (
-        "The robot in PyBullet from test starts, the filmed one first: as the tuned "
-        "controller moves it and, as a ghost, as the starting one does."
-        f"{goal} Drag to turn the view."
-    )
-    return Section("Replay in 3D", [Replay(motions, caption)])
 
 
 def _descent(result: Any) -> Section:

@@ -1,7 +1,7 @@
 """The motions of a robot that are shown beside each other."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Float
@@ -23,6 +23,8 @@ class RobotMotions:
     """By start, one point or those of a path [m]; none where it is empty."""
     names: Sequence[str] = ()
     """Of the starts; by default "start 1" and so on."""
+    colors: Mapping[str, str] = field(default_factory=dict)
+    """Of labels that reports do not know, such as {"fitted": "#2f80c9"}."""
 
     @property
     def starts(self) -> int:

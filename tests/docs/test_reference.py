@@ -57,7 +57,8 @@ INTERNAL = {
     "roboopt.report": """
         BEFORE_AFTER COLORS FIGURE_FORMATS GRAY INK PANEL_SIZE TOLERANCE change
         check_formats encode
-        evaluation_metrics evaluation_record interval number padded panel plain
+        evaluation_metrics evaluation_motions evaluation_record interval number
+        padded panel plain replay_section
         progress_bar readable sentence tolerance_sentence write_csv
     """,
 }
