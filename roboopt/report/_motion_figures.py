@@ -12,6 +12,9 @@ from roboopt.report._drawing import INK, Drawing
 from roboopt.report._figures import COLORS, GRAY, TOLERANCE, panel
 
 MAX_POINTS = 400  # of a curve: more than there are pixels is only a larger file
+FAINT: dict[Any, Any] = {
+    "path.simplify_threshold": 0.2
+}  # of a point: no values are read from them
 LIMIT_REACH = 2.5  # times the largest value, beyond which a limit is only written down
 BAR_LABELS: dict[str, Any] = {
     "xytext": (0, 1.5),
@@ -47,6 +50,8 @@ def traces(panels: Sequence[Panel], time_step: float) -> list[Drawing]:
 
 
 def _trace(shown: Panel, time_step: float, longest: float) -> Drawing:
+    from matplotlib import rc_context
+
     label = f"{shown.title} over time"
     with panel(shown.title, "time [s]", f"[{shown.unit}]", label=label) as made:
         reach = 0.0
@@ -55,7 +60,8 @@ def _trace(shown: Panel, time_step: float, longest: float) -> Drawing:
             seen = np.arange(0, runs.shape[-1], max(1, runs.shape[-1] // MAX_POINTS))
             time, color = seen * time_step, COLORS.get(name, GRAY)
             own = {"color": color, "gid": name}
-            made.axes.plot(time, runs[1:, seen].T, alpha=0.25, lw=0.8, **own)
+            with rc_context(FAINT):
+                made.axes.plot(time, runs[1:, seen].T, alpha=0.25, lw=0.8, **own)
             made.axes.plot(time, runs[0, seen], label=name, **own)
             finite = np.abs(runs[np.isfinite(runs)])
             reach = max(reach, finite.max(initial=0.0))
@@ -79,6 +85,9 @@ def _shade_tolerances(axes: Any, shown: Panel, longest: float) -> None:
     for low, high in shown.tolerances:
         if high >= view[0] and low <= view[1]:
             axes.axhspan(low, high, alpha=0.12, zorder=0, **own)
+            for edge in (low, high):  # A narrow tolerance is a line.
+                line = {"color": TOLERANCE, "lw": 0.6, "gid": "tolerance"}
+                axes.axhline(edge, zorder=0, **line)
             end = (longest - shown.window) / longest, 1
             axes.axhspan(low, high, *end, alpha=0.3, zorder=0, **own)
     axes.set_ylim(view)

@@ -125,8 +125,10 @@ let panels = all(doc, "svg[data-box]").map(svg => {
   svg.ondblclick = reset.onclick = () => spread(l, r);
   csv.onclick = () => {
     let rows = curves.flatMap(c => c.points.map(p => [`"${c.name}"`, write(x.v(p[0]), 6), write(y.v(p[1]), 6)]));
-    let href = "data:text/csv," + encodeURIComponent([["curve", label, unit], ...rows].join("\n"));
-    Object.assign(doc.createElement("a"), {href, download: svg.ariaLabel + ".csv"}).click();
+    Object.assign(doc.createElement("a"), {
+      href: "data:text/csv," + encodeURIComponent([["curve", label, unit], ...rows].join("\n")),
+      download: svg.ariaLabel + ".csv",
+    }).click();
   };
   return panel;
 });

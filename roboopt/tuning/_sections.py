@@ -1,5 +1,7 @@
 """The sections of a tuning report: results, video, descent, motions, energy, gains."""
 
+import itertools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -80,12 +82,21 @@ def _film(result: Any) -> report.Performance | None:
         motion = np.asarray(batch.observations)[index]
         achieved = bool(result.objective.task.success(motion, batch.time_step))
         captions[when] = f"{when}: {'succeeds' if achieved else 'does not succeed'}"
-    return report.performance(
-        Plant(result.env, result.fitted),
-        {"before": result.before, "after": result.controller},
-        start=np.asarray(result.motions["before"].observations)[index, 0],
-        captions=captions,
-    )
+    start = np.asarray(result.motions["before"].observations)[index, 0]
+    filmed = {k: motions.episodes()[index] for k, motions in result.motions.items()}
+    recorded = {k: _repeated(motion.actions) for k, motion in filmed.items()}
+    policies = {"before": result.before, "after": result.controller}
+    plant = Plant(result.env, result.fitted)
+    film = report.performance(plant, recorded, start=start, captions=captions)
+    if film is not None and not film.shows(filmed):  # The robots were drawn at random.
+        film = report.performance(plant, policies, start=start, captions=captions)
+    return film
+
+
+def _repeated(actions: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    """Return recorded actions as a policy: no controller is compiled for a video."""
+    rows = itertools.chain(actions, itertools.repeat(actions[-1]))
+    return lambda observation: next(rows)
 
 
 def _descent(result: Any) -> Section:

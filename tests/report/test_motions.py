@@ -50,8 +50,8 @@ def test_the_tolerances_of_a_task_are_shaded_and_its_criterion_is_told():
     film = performance(spec, policies, seed=3)
     assert film is not None
     page = motions(names, found, film).html()
-    # Two panels have one interval each, which is darker in the last second.
-    assert page.count('data-key="tolerance"') == 4
+    # Two panels have one interval each: twice shaded, and with two edges.
+    assert page.count('data-key="tolerance"') == 8
     assert "data-film" in page and "for the last 1 s" in page
     other = performance(spec, policies, seed=4)
     assert "data-film" not in motions(names, found, other).html()
