@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from roboopt._notebook import values_html
+
 MAX_NUMBERS = 32  # of an array that is shown in full
 MAX_COLUMNS = 80
 WRAPPED = 70  # columns of a value on lines of its own, before they are indented
@@ -33,6 +35,11 @@ class Readable:
     def __repr__(self) -> str:
         """Return the name of the class and the values of `_shown`."""
         return _call(type(self).__name__, self._shown())
+
+    def _repr_html_(self) -> str:
+        """Return the values of `_shown` as a table for notebooks."""
+        shown = {name: readable(value) for name, value in self._shown().items()}
+        return values_html(type(self).__name__, shown)
 
 
 def _fields(module: Any) -> dict[str, Any]:

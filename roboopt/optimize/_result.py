@@ -1,6 +1,5 @@
 """The result of an optimization, and its status on the way."""
 
-import html
 import math
 from typing import Any, NamedTuple
 
@@ -8,6 +7,7 @@ import equinox as eqx
 import numpy as np
 
 from roboopt._errors import is_number, require, require_at_least
+from roboopt._notebook import values_html
 from roboopt._readable import readable
 from roboopt.optimize._ending import FAILURES
 from roboopt.optimize._notes import NOTES
@@ -153,11 +153,7 @@ class Result(eqx.Module):
 
     def _repr_html_(self) -> str:
         """Return the loss, the terms and the reason as a table for notebooks."""
-        rows = "".join(
-            f"<tr><th>{html.escape(name)}</th><td>{html.escape(value)}</td></tr>"
-            for name, value in self._rows().items()
-        )
-        return f"<table>{rows}</table>"
+        return values_html("Result", self._rows())
 
 
 def stop_message(reason: str, steps: int) -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from roboopt._errors import RobooptError
+from roboopt._notebook import styled
 from roboopt.data import save, write_json
 from roboopt.report._figure_files import write_figures
 from roboopt.report._page import Section, Table, marked, write_report
@@ -46,7 +47,7 @@ class Summary:
         """Return a fragment of HTML, as notebooks show it."""
         tables = "".join(table.html() for table in self.tables)
         said = "".join(f"<p>{marked(text)}</p>" for text in self.sentences)
-        return f"<h3>{html.escape(self.title)}</h3>{tables}{said}"
+        return styled(f"<h3>{html.escape(self.title)}</h3>{tables}{said}")
 
     def __str__(self) -> str:
         """Return the text at the width of the terminal, 80 columns without one."""

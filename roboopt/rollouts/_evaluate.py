@@ -12,6 +12,7 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from roboopt._readable import Readable
 from roboopt.data import Trajectory
 from roboopt.rollouts._collect import collect_in
 from roboopt.rollouts._vector_env import Episode
@@ -30,7 +31,7 @@ class Estimate(NamedTuple):
     high: float
 
 
-class Evaluation(eqx.Module):
+class Evaluation(Readable, eqx.Module):
     """The episodes of a policy, their returns, and their success."""
 
     trajectories: Trajectory
@@ -63,6 +64,16 @@ class Evaluation(eqx.Module):
             lengths = np.full(len(returns), trajectories.steps)
         return cls(trajectories, returns, np.asarray(lengths), successes)
 
+    def _shown(self) -> dict[str, str]:
+        rate, mean = self.success_rate, self.mean_return
+        shown = {"episodes": str(len(self.returns))}
+        if rate is not None:
+            shown["success"] = (
+                f"{rate.value:.1%} ({rate.low:.1%} to {rate.high:.1%})"
+            ).replace("%", " %")
+        shown["return"] = f"{mean.value:.6g} ({mean.low:.6g} to {mean.high:.6g})"
+        return shown
+
     @property
     def success_rate(self) -> Estimate | None:
         """Return the share of successful episodes, with Wilson's interval."""
@@ -91,11 +102,10 @@ class Evaluation(eqx.Module):
 
     def __str__(self) -> str:
         """Return the estimates in one line."""
-        rate, mean, success = self.success_rate, self.mean_return, ""
-        if rate is not None:
-            success = f"success {rate.value:.1%} ({rate.low:.1%} to {rate.high:.1%}), "
-        text = f"return {mean.value:.6g} ({mean.low:.6g} to {mean.high:.6g})"
-        return f"{len(self.returns)} episodes: {success.replace('%', ' %')}{text}"
+        shown = self._shown()
+        count = shown.pop("episodes")
+        said = ", ".join(f"{name} {text}" for name, text in shown.items())
+        return f"{count} episodes: {said}"
 
 
 def evaluate(
