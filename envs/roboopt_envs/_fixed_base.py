@@ -18,6 +18,7 @@ from gymnasium.error import ClosedEnvironmentError, ResetNeeded
 from gymnasium.utils import seeding
 
 from roboopt._errors import RobooptError, require, whole_steps
+from roboopt._timed import timed
 from roboopt.urdf import Shape, shown_shapes
 from roboopt.urdf.drive import AnyDrive, as_drive
 
@@ -27,7 +28,6 @@ from ._commands import Commands
 from ._fitted_robot import fitted_model, fitted_robot
 from ._observations import checked_start, observation_box
 from ._sizing import check_inertia, check_time_step
-from ._task import timed
 from ._world import PybulletWorld
 
 MAX_STEPS = 10**7  # of an episode, twelve hours

@@ -15,25 +15,26 @@ from typing import Any
 
 import numpy as np
 
-from roboopt._errors import RobooptError
+from roboopt._errors import RobooptError, require
 
 from ._tool_chain import ToolChain
 
 PATH = "x", "y", "z"
-UNITS = {"s": 1.0, "rad": 1.0, "m": 1.0}
-UNITS |= {"ms": 1e-3, "deg": math.pi / 180, "mm": 1e-3, "cm": 1e-2}
+UNITS = {"s": ("s", 1.0), "rad": ("rad", 1.0), "m": ("m", 1.0), "ms": ("s", 1e-3)}
+UNITS |= {"deg": ("rad", math.pi / 180), "mm": ("m", 1e-3), "cm": ("m", 1e-2)}
 MAX_ITERATIONS = 200
 REACHED = 1e-6  # m: how near the tool must come to a sample
 DAMPING = 1e-6  # of the least squares, relative to the square of the largest lever
 COMPLEX_STEP = 1e-30
 
 
-def read_table(reference: Any) -> dict[str, np.ndarray]:
-    """Return the columns of a reference by name: those given, or those of a CSV file.
+def read_table(reference: Any) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Return the columns of a reference, given or of a CSV file, and stated SI units.
 
     Raises:
         RobooptError: if the file cannot be read, a cell is no finite number, the
-            columns differ in length, or there is no time that increases.
+            columns differ in length or have one name, or there is no time that
+            increases.
     """
     columns: Mapping[str, Any]
     if isinstance(reference, Mapping):
@@ -56,7 +57,14 @@ def read_table(reference: Any) -> dict[str, np.ndarray]:
                 f"{sorted(counts)} numbers."
             )
         columns = {name: [row[k] for row in samples] for k, name in enumerate(header)}
-    found = dict(_column(name, values) for name, values in columns.items())
+    found: dict[str, np.ndarray] = {}
+    units: dict[str, str] = {}
+    for header, values in columns.items():
+        name, unit, numbers = _column(header, values)
+        require(name not in found, "reference", "have one column of a name", header)
+        found[name] = numbers
+        units |= {name: unit} if unit else {}
+    _check_units(units, {"time": "s"})
     if len({len(values) for values in found.values()}) != 1 or "time" not in found:
         lengths = {name: len(values) for name, values in found.items()}
         raise RobooptError(
@@ -69,29 +77,39 @@ def read_table(reference: Any) -> dict[str, np.ndarray]:
             f"{np.array2string(found['time'], threshold=8)}."
         )
     found["time"] = found["time"] - found["time"][0]
-    return found
+    return found, units
 
 
-def _column(name: str, values: Any) -> tuple[str, np.ndarray]:
-    """Return a column's name without its unit, and its values in SI units."""
+def _check_units(units: Mapping[str, str], meant: Mapping[str, str]) -> None:
+    """Refuse a column whose stated unit does not measure what the column holds."""
+    for name, unit in units.items():
+        rule = f"have {name} in a unit of {meant.get(name)}"
+        require(unit == meant.get(name, unit), "reference", rule, unit)
+
+
+def _column(name: str, values: Any) -> tuple[str, str, np.ndarray]:
+    """Return a column's name, its SI unit where one is stated, and its values in it."""
     plain, bracket, unit = name.strip().partition("[")
-    unit = unit.rstrip("] ") if bracket else "s"
+    unit = unit.rstrip("] ") if bracket else ""
     try:
         numbers = np.array(values, dtype=str).astype(float)
     except ValueError:
         numbers = np.array(np.nan)
-    if numbers.ndim != 1 or not np.isfinite(numbers).all() or unit not in UNITS:
+    si, factor = UNITS.get(unit, ("", 1.0))
+    known = si or not bracket
+    if numbers.ndim != 1 or not np.isfinite(numbers).all() or not known:
         shown = np.array2string(np.asarray(values), threshold=8)
         raise RobooptError(
             f"`reference` must hold finite numbers in units of {', '.join(UNITS)}, got "
             f"the column {name!r} of {shown}."
         )
-    return plain.strip(), UNITS[unit] * numbers
+    return plain.strip(), si, factor * numbers
 
 
 def joint_positions(
     table: Mapping[str, np.ndarray],
-    names: tuple[str, ...],
+    units: Mapping[str, str],
+    joints: Mapping[str, str],
     chain: ToolChain,
     limits: np.ndarray,
     first: np.ndarray,
@@ -100,25 +118,37 @@ def joint_positions(
 
     Args:
         table: as `read_table` returns it.
-        names: of the n joints.
+        units: those that the table states.
+        joints: the units of the n joints by their names.
         chain: of the tool.
         limits: of the joints, (2, n) [rad or m]; those that are no range do not count.
         first: configurations to solve for a path's first sample from, (k, n).
 
     Raises:
-        RobooptError: if the columns are neither the joints' nor a path's, or the tool
-            does not reach a sample within the joints' limits.
+        RobooptError: if the columns are neither the joints' nor a path's, a unit is not
+            one of theirs, or a sample is not within the joints' limits.
     """
-    others = set(table) - {"time"}
-    if others == set(names):
-        return np.stack([table[name] for name in names], axis=-1)
-    if not others or others - set(PATH):
-        raise RobooptError(
-            f"`reference` must have, beside `time`, the columns {list(names)}, or some "
-            f"of {list(PATH)}, got {sorted(others)}."
-        )
+    others, names = set(table) - {"time"}, list(joints)
     free = limits[0] >= limits[1]
     limits = np.where(free, [[-np.inf], [np.inf]], limits)
+    if others == set(names):
+        _check_units(units, joints)
+        q = np.stack([table[name] for name in names], axis=-1)
+        beyond = np.maximum(limits[0] - q, q - limits[1])
+        row, k = np.unravel_index(np.argmax(beyond), q.shape)
+        if beyond[row, k] > REACHED:
+            raise RobooptError(
+                f"`reference` must stay within the joints' limits, {limits[:, k]} of "
+                f"{names[k]}, got {q[row, k]:g} {joints[names[k]]} at "
+                f"{table['time'][row]:g} s."
+            )
+        return q
+    if not others or others - set(PATH):
+        raise RobooptError(
+            f"`reference` must have, beside `time`, the columns {names}, or some "
+            f"of {list(PATH)}, got {sorted(others)}."
+        )
+    _check_units(units, dict.fromkeys(PATH, "m"))
     axes = [axis for axis, name in enumerate(PATH) if name in table]
     points = np.stack([table[PATH[axis]] for axis in axes], axis=-1)
 

@@ -1,9 +1,7 @@
 """The base of the tasks whose fields are positive numbers."""
 
 import abc
-import inspect
 import math
-from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
 
@@ -35,16 +33,6 @@ class PositiveTask(abc.ABC):
     def _end(self, observations: Array, time_step: float) -> Array:
         """Return the observations of the last `window`, (..., steps, obs)."""
         return observations[..., -(round(self.window / time_step) + 1) :, :]
-
-
-def timed(cost_rate: Callable[..., Any]) -> Callable[..., Any]:
-    """Return `cost_rate(observation, action, time)`, whether it takes the time or not.
-
-    A `cost_rate` of three parameters gets the time of the observation [s].
-    """
-    if len(inspect.signature(cost_rate).parameters) > 2:
-        return cost_rate
-    return lambda observation, action, time: cost_rate(observation, action)
 
 
 def square(x: Array) -> Array:

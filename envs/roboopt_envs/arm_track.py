@@ -41,8 +41,8 @@ class ArmTrack(Arm):
         **options: the other arguments of `Arm`.
 
     Raises:
-        RobooptError: as `Arm` does; or if the reference is no such table, or a path
-            that the tool does not reach within the joints' limits.
+        RobooptError: as `Arm` does; or if the reference is no such table, has a unit
+            that is none of its column's, or leaves the joints' limits.
     """
 
     has_twin = True  # It replaces what a picture shows, and nothing that moves.
@@ -56,7 +56,9 @@ class ArmTrack(Arm):
         **options: Any,
     ):
         """Load the robot and its reference."""
-        self._table = None if reference is None else read_table(reference)
+        self._table, self._units = None, {}
+        if reference is not None:
+            self._table, self._units = read_table(reference)
         if duration is None:
             duration = LOOP_S if self._table is None else float(self._table["time"][-1])
         super().__init__(robot, duration=duration, **options)
@@ -68,8 +70,10 @@ class ArmTrack(Arm):
         first = np.random.default_rng(0).uniform(
             *self._range, (ATTEMPTS, len(scales[0]))
         )
+        units = np.where(urdf.revolute, "rad", "m").tolist()
+        joints = dict(zip(urdf.joint_names, units, strict=True))
         limits = urdf.position_limits
-        q = joint_positions(table, urdf.joint_names, chain, limits, first)
+        q = joint_positions(table, self._units, joints, chain, limits, first)
         self._spread = START_SHARE * np.array(scales[0])
         return TrackTrajectory(
             chain,

@@ -41,7 +41,7 @@ def with_friction(
         asymmetry: a: friction is c + a forwards, and c − a backwards [N·m or N].
         stribeck: s, what friction has more near rest [N·m or N].
         stribeck_velocity: v_b, above which s is gone [rad/s or m/s].
-        load: μ, the share of the load that friction has more [1].
+        load: μ, the share of the load that friction has more, less than 2 [1].
 
     Raises:
         RobooptError: if a number is out of its range, or there are too many or too few.
@@ -63,10 +63,13 @@ def with_friction(
                 f"`{name}` must be one number or one for each of {joints} joints, got "
                 f"{value}."
             )
+        most = 2.0 if name == "load" else np.inf  # At 2 no motor moves the joint.
         above = numbers > 0 if "velocity" in name else numbers >= 0
-        valid = np.isfinite(numbers) & (above | (name == "asymmetry"))
-        rule = "be positive" if "velocity" in name else "not be negative"
-        require(valid.all(), name, f"{rule} and finite", value)
+        valid = (abs(numbers) < most) & (above | (name == "asymmetry"))
+        rule = "be positive and finite" if "velocity" in name else "be at least 0"
+        rule = "be finite" if name == "asymmetry" else rule
+        rule += f" and less than {most:g}" if rule == "be at least 0" else ""
+        require(valid.all(), name, rule, value)
         found[name] = jnp.asarray(np.broadcast_to(numbers, joints))
     largest = np.abs(found["asymmetry"]) <= found["coulomb"]
     require(largest.all(), "asymmetry", "not exceed Coulomb's friction", asymmetry)

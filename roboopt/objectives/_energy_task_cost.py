@@ -17,10 +17,10 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from roboopt._errors import RobooptError, require
+from roboopt._timed import timed
 from roboopt.data import Trajectory
 from roboopt.objectives._objective import Term, check_weights
 from roboopt.objectives._rollout_objective import RolloutObjective
-from roboopt.rollouts import timed
 
 
 @runtime_checkable
@@ -72,6 +72,7 @@ class EnergyTaskCost(RolloutObjective):
     def __check_init__(self):
         task, motors = type(self.task), type(self.actuators)
         require(hasattr(self.task, "cost_rate"), "task", "have a `cost_rate`", task)
+        timed(self.task.cost_rate)
         known = isinstance(self.actuators, Actuators)
         rule = "have `mechanical_power` and `joule_power`"
         require(known, "actuators", rule, motors)

@@ -32,7 +32,6 @@ from roboopt.rollouts._signals import JointUnits as JointUnits
 from roboopt.rollouts._signals import Signal as Signal
 from roboopt.rollouts._signals import Signals as Signals
 from roboopt.rollouts._signals import signals as signals
-from roboopt.rollouts._timed import timed as timed
 from roboopt.rollouts._twin_rollout import TwinMatch as TwinMatch
 from roboopt.rollouts._twin_rollout import register_twin as register_twin
 from roboopt.rollouts._twin_rollout import twin_rollout as twin_rollout

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from roboopt._core import Jittable
+from roboopt._timed import timed
 from roboopt.dynamics import Path, first_memory, path
-from roboopt.rollouts._timed import timed
 
 
 class RescaledActions(Jittable):

@@ -26,6 +26,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
 from roboopt._core import AnyArray, Jittable, common_float, compiled
 from roboopt._errors import RobooptError, require, require_at_least
+from roboopt._timed import timed
 from roboopt.data import Trajectory
 from roboopt.dynamics import Held, first_memory, path
 from roboopt.policies import act, acts_by_chance, draw, initial_carry
@@ -33,7 +34,6 @@ from roboopt.rollouts._drawn import disturbed, drawn, randomized
 from roboopt.rollouts._episodes import episode_keys
 from roboopt.rollouts._gradient_rules import faded, restored
 from roboopt.rollouts._policy_step import PolicyStep
-from roboopt.rollouts._timed import timed
 
 PROTOCOL = ("time_step", "joints", "action_size", "clip", "effort")
 

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from roboopt._errors import RobooptError
+from roboopt._timed import timed
 from roboopt.policies import (
     PID,
     CartesianImpedance,
@@ -14,7 +15,6 @@ from roboopt.policies import (
     LinearFeedback,
     PDGravityCompensation,
 )
-from roboopt.rollouts import timed
 
 
 def _limited(kind: Any) -> Callable[..., Any]:

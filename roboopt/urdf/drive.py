@@ -74,7 +74,7 @@ class Drive:
         """Check the numbers that are not JAX's."""
         for field in fields(self):
             value = getattr(self, field.name)
-            if not isinstance(value, int | float | tuple | list | np.ndarray):
+            if not isinstance(value, int | float | str | tuple | list | np.ndarray):
                 continue
             numbers, name = floats(field.name, value), field.name
             rule = "be at least 0" if name in MAY_BE_ZERO else "be positive"
@@ -155,10 +155,13 @@ def has_loop(interface: str, drive: Drive | None) -> bool:
     """Return whether a drive executes commands; otherwise PyBullet's motors do.
 
     Raises:
-        RobooptError: if the interface is unknown, or the drive cannot follow it.
+        RobooptError: if the interface is unknown, the drive cannot follow it, or it has
+            a number that would do nothing.
     """
     known = isinstance(interface, str) and interface in INTERFACES
     require(known, "interface", f"be one of {', '.join(INTERFACES)}", interface)
+    if drive is not None:
+        _check_parts(drive)
     needed = {"position": "position_gain", "velocity": "velocity_gain"}
     needed |= dict.fromkeys(("voltage", "duty"), "resistance")
     name = needed.get(interface)
@@ -172,6 +175,17 @@ def has_loop(interface: str, drive: Drive | None) -> bool:
             f"{drive}."
         )
     return False
+
+
+def _check_parts(drive: Drive) -> None:
+    """Refuse a number that would do nothing, since the drive is no DC motor, or is."""
+    for name in "torque_constant", "supply_voltage", "no_load_speed":
+        motor = name != "no_load_speed"
+        if getattr(drive, name) is not None and motor != (drive.resistance is not None):
+            raise RobooptError(
+                f"`drive` must have `{name}` {'with' if motor else 'without'} a "
+                f"`resistance`, got {drive}."
+            )
 
 
 def command_range(

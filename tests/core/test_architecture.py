@@ -73,7 +73,7 @@ def test_no_circles_between_files():
 
 
 def test_environments_import_only_urdf_and_errors():
-    allowed = ("roboopt.urdf", "roboopt._errors")
+    allowed = ("roboopt.urdf", "roboopt._errors", "roboopt._timed")
     for path in (ROOT / "envs").rglob("*.py"):
         for name in imports(path):
             assert name.startswith(allowed), f"{path.name} imports {name}"

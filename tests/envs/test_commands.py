@@ -141,6 +141,9 @@ def test_the_cost_of_a_task_is_of_the_efforts():
         ("position", Drive(**DC), "`drive` must have a `position_gain`"),
         ("duty", Drive(resistance=1.0, torque_constant=1.0), "a `supply_voltage`"),
         ("torque", Drive(lag=(0.1, 0.1, 0.1)), "`drive` must have one `lag`"),
+        ("position", Drive(position_gain=9.0, supply_voltage=5.0), "with a `resist"),
+        ("torque", Drive(torque_constant=0.02), "with a `resistance`"),
+        ("torque", Drive(**DC, no_load_speed=5.0), "without a `resistance`"),
     ],
 )
 def test_a_drive_that_cannot_follow_is_refused(interface, drive, match, model):
@@ -150,7 +153,9 @@ def test_a_drive_that_cannot_follow_is_refused(interface, drive, match, model):
         ro.Twin(model, 0.01, interface=interface, drive=drive)
 
 
-@pytest.mark.parametrize("bad", [{"lag": -1.0}, {"gear_ratio": 0.0}, {"resistance": 1}])
+@pytest.mark.parametrize(
+    "bad", [{"lag": -1.0}, {"gear_ratio": 0.0}, {"resistance": 1}, {"lag": "10 ms"}]
+)
 def test_impossible_drives_are_refused(bad):
     with pytest.raises(ro.RobooptError, match="`(lag|gear_ratio|torque_constant)`"):
         Drive(**bad)

@@ -110,7 +110,9 @@ def test_every_part_of_the_law_is_a_parameter(plain, rough):
 @pytest.mark.parametrize(
     "bad, match",
     [
-        ({"load": -0.1}, "`load` must not be negative"),
+        ({"load": -0.1}, "`load` must be at least 0 and less than 2, got -0.1"),
+        ({"load": 2.0}, "`load` must be at least 0 and less than 2, got 2"),
+        ({"asymmetry": np.inf}, "`asymmetry` must be finite"),
         ({"stribeck_velocity": 0.0}, "`stribeck_velocity` must be positive"),
         ({"coulomb": 0.1, "asymmetry": 0.2}, "`asymmetry` must not exceed"),
         ({"coulomb": (0.1, 0.2, 0.3)}, "`coulomb` must be one number or one"),

@@ -3,6 +3,7 @@
 import inspect
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -216,6 +217,16 @@ NO_TASKS = {
 def test_what_is_no_task_is_refused(name):
     with pytest.raises(RobooptError, match=NO_TASKS[name]):
         RobotTask(FILES["furuta"], name)
+
+
+@pytest.mark.parametrize(
+    "cost_rate",
+    [lambda seen: 0.0, lambda seen, done, time, more: 0.0, lambda s, d, *, time: 0.0],
+)
+def test_a_cost_of_other_arguments_is_refused(cost_rate):
+    task = SimpleNamespace(cost_rate=cost_rate, success=lambda seen, step: True)
+    with pytest.raises(RobooptError, match=r"`task` must have `cost_rate\(obs.*, got "):
+        RobotTask(FILES["furuta"], task)
 
 
 def test_a_fitted_robot_balances_where_its_own_mass_is(write):

@@ -18,6 +18,8 @@ from roboopt.objectives import ShortHorizonBatch, ShortHorizonLoss
 from roboopt.policies import PDGravityCompensation, within_limits
 from roboopt.rollouts import TwinVectorEnv, collect, signals, twin_rollout
 
+from .urdfs import one_joint
+
 FLAT = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
 SLIDE = ToolChain((0,), (False,), (FLAT,), ((0.0, 0.0, 0.0),), (0.0, 0.0, 0.0))
 TASK = TrackTrajectory(
@@ -105,6 +107,10 @@ WRONG = {
     "no number": {"time": [0.0, 1.0], "x": ["a", "b"]},
     "another unit": {"time": [0.0, 1.0], "x [ft]": [1.0, 1.0]},
     "out of reach": {"time": [0.0, 1.0], "x": [0.4, 0.8]},
+    "a column twice": {"time": [0.0, 1.0], "x": [0.4, 0.4], "x [mm]": [400, 400]},
+    "a time in degrees": {"time [deg]": [0.0, 1.0], "x": [0.4, 0.4]},
+    "a place in degrees": {"time": [0.0, 1.0], "x [deg]": [0.4, 0.4]},
+    "an angle in mm": {"time": [0.0, 1.0], "shoulder [mm]": [0, 9], "elbow": [0, 0]},
     "no file": "nowhere.csv",
 }
 
@@ -113,6 +119,12 @@ WRONG = {
 def test_a_wrong_reference_is_refused(reference):
     with pytest.raises(RobooptError, match="`reference`"):
         ArmTrack(reference=reference)
+
+
+def test_joints_that_leave_their_limits_are_refused(write):
+    reference = {"time": [0.0, 1.0, 2.0], "hinge [deg]": [0.0, 60.0, 0.0]}
+    with pytest.raises(RobooptError, match=r"limits, .* of hinge, got 1.0472 rad at 1"):
+        ArmTrack(write(one_joint()), reference)
 
 
 @pytest.mark.parametrize("period, steps", [(1 / 240, 720), (1 / 60, 180)])
