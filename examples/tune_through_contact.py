@@ -48,7 +48,7 @@ def tasks(env: ArmOverTable, count: int, seed: int) -> np.ndarray:
     return np.array(found)
 
 
-def main(steps: int = 15) -> tuple[float, float, float]:
+def main(steps: int = 8) -> tuple[float, float, float]:
     """Tune both ways, print the table, and return its costs."""
     env, free = ArmOverTable(), ArmReach("two-link", duration=1.0)
     starts, judged = tasks(env, 4, seed=0), tasks(env, 20, seed=1)
