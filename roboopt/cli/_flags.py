@@ -50,7 +50,7 @@ def flag(
     shown: str | None = None,
     choices: Sequence[str] = (),
     positional: bool = False,
-    alone: str | None = None,
+    alone: Any = None,
 ) -> Any:
     """Return the field of a flag.
 

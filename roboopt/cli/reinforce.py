@@ -19,6 +19,7 @@ from roboopt.cli._environment import (
 from roboopt.cli._flags import Output, flag, spelled
 from roboopt.cli._run_folder import CHECKPOINT
 from roboopt.cli._simulation import Balancing
+from roboopt.cli._watch import WATCH_HELP, watched
 
 RETURNS = "returns.csv"
 ALGORITHMS = ("ppo", "pgpe", "shac", "analytic", "zeroth-order", "mixed")
@@ -30,7 +31,7 @@ BY_GRADIENT = {
     "mixed": ("mixed",),
 }
 GRADIENTS = tuple(filter(None, BY_GRADIENT))
-ENDINGS = ("timesteps", "seconds", "target", "episodes")
+ENDINGS = ("timesteps", "seconds", "target", "episodes", "watch")
 PASSED = (*ENDINGS[:3], "envs", "processes", "max_steps", "episodes", "seed")
 NETWORK = ("width", "depth", "angles")
 OPTION_HELP = "Keywords of the environment's constructor, such as robot=panda."
@@ -131,6 +132,7 @@ class Reinforce:
     max_gradient_norm: float | None = flag(
         None, "Norm that gradients are clipped to.", "0.5 for ppo, otherwise 1"
     )
+    watch: int | None = flag(None, WATCH_HELP, "not shown", shown="PORT", alone=8080)
     simulation: Balancing = Balancing()
     output: Output = Output()
     endings: ClassVar = ENDINGS
@@ -168,6 +170,7 @@ class Reinforce:
             log=log,
             returns_file=folder / RETURNS,
             workers=cluster(self.ray),
+            watch=watched(self.watch),
             **{name: getattr(self, name) for name in PASSED},
             **{name: x for name, x in network.items() if x not in (None, ())},
         )

@@ -8,6 +8,7 @@ from roboopt.cli._environment import RAY_HELP, THIS_MACHINE, cluster
 from roboopt.cli._flags import Output, flag, verb_arguments
 from roboopt.cli._run_folder import CHECKPOINT
 from roboopt.cli._simulation import Balancing, numbers
+from roboopt.cli._watch import WATCH_HELP, watched
 
 BY_ROBOT = "chosen for the robot and task"
 ENV_HELP = "Robot, or the id of a Gymnasium environment that has a twin."
@@ -87,9 +88,10 @@ class Tune:
     ray: str | None = flag(
         None, RAY_HELP, "no cluster", shown="ADDRESS", alone=THIS_MACHINE
     )
+    watch: int | None = flag(None, WATCH_HELP, "not shown", shown="PORT", alone=8080)
     simulation: Balancing = Balancing()
     output: Output = Output()
-    endings: ClassVar = ("seconds", "episodes", "processes")
+    endings: ClassVar = ("seconds", "episodes", "processes", "watch")
 
     def run(self) -> int:
         """Tune, test, save and report; return the exit code."""
@@ -97,6 +99,7 @@ class Tune:
         from roboopt.cli._run import run
 
         arguments = verb_arguments(self)
+        arguments["watch"] = watched(self.watch)
         arguments["workers"] = cluster(arguments.pop("ray"))
         arguments["delay"] = numbers("delay", self.delay)
         task = self.task or (self.reference and "track")

@@ -15,6 +15,7 @@ from roboopt.optimize import Log
 from roboopt.rl._policies import acting_policy
 from roboopt.rl._returns import Returns, rows_of
 from roboopt.rl._run import Measured, Run
+from roboopt.view import Watch
 
 MIN_EPISODES = 20  # before their mean return can reach a target
 LOG_PERIOD_S = 5.0
@@ -48,7 +49,9 @@ class Monitor:
         callback: Callable[[LearningStatus], Any] | None,
         log: Log | None,
         returns_file: str | PathLike | None,
+        watch: Watch | None = None,
     ):
+        self._watch = watch
         self._run, self._space = run, action_space
         self._target, self._callback, self._file = target, callback, returns_file
         self._told = log
@@ -99,6 +102,8 @@ class Monitor:
         self.show(self.timesteps, _described(learning, run.timesteps))
         if time.perf_counter() - self._written > LOG_PERIOD_S:
             self.write()
+        if self._watch is not None:
+            self._watch.update(learning.policy)
         if self._callback is not None and self._callback(learning) is True:
             self.ended = "callback"
         if run.progress.exhausted:

@@ -5,6 +5,7 @@ from whether it has a differentiable twin. Each algorithm can also be used by it
 `rl.PPO(...).learn(agent, envs, timesteps=...)`.
 """
 
+import contextlib
 import dataclasses
 import inspect
 import math
@@ -54,7 +55,7 @@ from roboopt.rollouts import (
     robot_notes,
     signals,
 )
-from roboopt.view import env_scene
+from roboopt.view import Watch, env_scene
 
 ALGORITHMS = {
     "ppo": PPO,
@@ -91,6 +92,7 @@ def reinforce(
     log: Log | None = None,
     returns_file: str | PathLike | None = None,
     devices: Sequence[Any] | None = None,
+    watch: Watch | None = None,
     **network: Unpack[NetworkSettings],
 ) -> ReinforceResult:
     """Learn a policy that earns more reward in `env`.
@@ -140,6 +142,8 @@ def reinforce(
         returns_file: a CSV file for the returns, written as they come.
         devices: such as jax.devices(), which share the twins of PPO and SHAC, and the
             samples of each gradient, as in `minimize`.
+        watch: shows the robot in the browser while the policy learns, where there is a
+            twin: `ro.view.Watch()`.
         **network: `width`, `depth`, `angles`, … of fresh networks.
 
     Returns:
@@ -178,14 +182,18 @@ def reinforce(
             space,
             target=target,
             callback=callback,
-            log=log,
+            log=log if watch is None else watch.log(log),
             returns_file=returns_file,
+            watch=watch,
         )
         if progress:
             lines = (f"{name}: {text}" for name, text in run.choice.items())
             print(*lines, sep="\n", file=sys.stderr)
         try:
-            with progress_line(run.timesteps, progress) as monitor.show:
+            with (
+                _watched(watch, task, run),
+                progress_line(run.timesteps, progress) as monitor.show,
+            ):
                 result = minimize(
                     run.objective,
                     run.model,
@@ -207,6 +215,20 @@ def reinforce(
         return _result(task, run, monitor, result, new, episodes, progress)
     finally:
         task.env.close()
+
+
+def _watched(
+    watch: Watch | None, task: Task, run: Run
+) -> contextlib.AbstractContextManager:
+    """Return the block within which the robot of a task is shown, if it is to be."""
+    if watch is None:
+        return contextlib.nullcontext()
+    if task.twin is None:
+        raise RobooptError(
+            f"`watch` must be left out for {task.name}, which has no twin."
+        )
+    policy = acting_policy(run.model, task.env.action_space)
+    return watch.open(task.env, task.starts(watch.starts), policy, task.name)
 
 
 def default_algorithm(task: Task, policy: Any, gradient: str | None) -> Any:

@@ -1,9 +1,10 @@
 """`tune`: descend on energy and task cost, and test the controller in PyBullet."""
 
+import contextlib
 import dataclasses
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from os import PathLike
 from pathlib import Path
@@ -37,7 +38,7 @@ from roboopt.tuning._problem import TuningProblem
 from roboopt.tuning._result import TuneResult
 from roboopt.tuning._rounds import descend
 from roboopt.tuning._uncertain import behind, run_alike, uncertain
-from roboopt.view import env_scene
+from roboopt.view import Watch, env_scene
 
 MIN_PARALLEL_EPISODES = 20
 MAX_WORKERS = 8
@@ -69,6 +70,7 @@ def tune(
     callback: Callable[[Any], object] | None = None,
     log: Log | None = None,
     checkpoint: str | PathLike | None = None,
+    watch: Watch | None = None,
 ) -> TuneResult:
     """Tune a controller on energy and task cost by gradient descent.
 
@@ -123,6 +125,8 @@ def tune(
         checkpoint: file for the state of the descent, written every ten seconds and
             after each round. If the file exists, the descent continues from it, to the
             same bits as without the interruption. A file of another descent is refused.
+        watch: shows the robot in the browser while the controller is tuned:
+            `ro.view.Watch()`.
 
     Raises:
         RobooptError: if an argument, a file or the environment cannot be worked with,
@@ -161,16 +165,17 @@ def tune(
     for name, text in robot_notes(problem.env).items():
         say(f"{name}: {text}", progress)
     try:
-        found = descend(
-            problem,
-            seconds=seconds,
-            seed=seed,
-            progress=progress,
-            callback=callback,
-            log=log,
-            checkpoint=checkpoint,
-            say=partial(say, shown=progress),
-        )
+        with _watched(watch, problem, callback, log) as (callback, log):
+            found = descend(
+                problem,
+                seconds=seconds,
+                seed=seed,
+                progress=progress,
+                callback=callback,
+                log=log,
+                checkpoint=checkpoint,
+                say=partial(say, shown=progress),
+            )
         if not len(found.history["loss"]):
             raise KeyboardInterrupt  # Before the first step there is nothing to keep.
         tuned = within_limits(found.model, problem.env.action_space)
@@ -194,6 +199,28 @@ def tune(
     finally:
         if problem.plant.spec is not None:
             problem.env.close()
+
+
+@contextlib.contextmanager
+def _watched(
+    watch: Watch | None,
+    problem: TuningProblem,
+    callback: Callable[[Any], object] | None,
+    log: Log | None,
+) -> Iterator[tuple[Callable[[Any], object] | None, Log | None]]:
+    """Yield a callback and a log that tell a viewer too, if there is one."""
+    if watch is None:
+        yield callback, log
+        return
+    space = problem.env.action_space
+
+    def told(status: Any) -> object:
+        watch.update(within_limits(status.model, space))
+        return None if callback is None else callback(status)
+
+    before = within_limits(problem.controller, space)
+    with watch.open(problem.env, problem.starts, before, problem.title):
+        yield told, watch.log(log)
 
 
 def _test(

@@ -6,3 +6,4 @@ from roboopt.view._scene import env_scene as env_scene
 from roboopt.view._triangles import Triangles as Triangles
 from roboopt.view._triangles import triangles as triangles
 from roboopt.view._viewer import Viewer as Viewer
+from roboopt.view._watch import Watch as Watch

@@ -139,27 +139,25 @@ class Viewer:
                 threading.Thread(target=self._play, daemon=True).start()
             self._draw_start()
 
-    def show_curves(
-        self, curves: Mapping[str, Sequence[float]], units: Mapping[str, str]
-    ) -> None:
-        """Show quantities over the steps of a descent, those of before replaced."""
+    def show_curves(self, curves: Mapping[str, Sequence[tuple[float, float]]]) -> None:
+        """Show quantities over the steps of a descent; those shown before are replaced.
+
+        Args:
+            curves: by name, the steps and values.
+        """
         import viser.uplot as uplot
 
-        for name, values in curves.items():
-            data = np.arange(len(values), dtype=float), np.asarray(values, float)
+        for name, points in curves.items():
+            steps, values = np.array(points, float).reshape(-1, 2).T
             if (plot := self._curves.get(name)) is not None:
-                plot.data = data
+                plot.data = steps, values
                 continue
-            unit = f" [{units[name]}]" if name in units else ""
-            stroke = self._color("after")
+            line = uplot.Series(label=name, stroke=self._color("after"), width=2)
             with self._folder("Learning"):
                 self._curves[name] = self.server.gui.add_uplot(
-                    data,
-                    (
-                        uplot.Series(label="step"),
-                        uplot.Series(label=name, stroke=stroke, width=2),
-                    ),
-                    title=f"{name}{unit}",
+                    (steps, values),
+                    (uplot.Series(label="step"), line),
+                    title=name.replace("_", " "),
                     scales=_scales(),
                     aspect=PLOT_ASPECT,
                 )

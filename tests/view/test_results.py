@@ -1,6 +1,7 @@
 """Results keep their robot and show its motions, loaded or not."""
 
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +16,7 @@ from roboopt.policies import LinearFeedback
 from roboopt.rollouts import collect
 
 GAINS = LinearFeedback(jnp.array([[-2.0, -40.0, -4.0, -10.0]]))
-SHORT = {"duration": 0.25}
+SHORT: dict[str, Any] = {"duration": 0.25}
 
 
 def check_replay(result, labels, tmp_path, rows):
@@ -42,8 +43,9 @@ def episodes(evaluation):
 
 @pytest.mark.slow
 def test_a_clone_beside_its_demonstrator(tmp_path):
-    with make("roboopt/CartPoleBalance-v0", **SHORT) as env:
-        shown = collect(env, GAINS, episodes=4, seed=0)
+    shown = collect(
+        make("roboopt/CartPoleBalance-v0", **SHORT), GAINS, episodes=4, seed=0
+    )
     result = ro.clone(
         shown,
         "roboopt/CartPoleBalance-v0",
@@ -63,7 +65,7 @@ def test_environments_without_a_robot_have_no_replay():
         ro.Trajectory(rows, (rows[:-1, 0] > 0).astype(int)[:, None], 0.02)
         for rows in observations
     ]
-    small = {"steps": 2, "width": 4, "depth": 1}
+    small: dict[str, Any] = {"steps": 2, "width": 4, "depth": 1}
     result = ro.clone(data, "CartPole-v1", episodes=2, **small)
     assert result.robot_motions() is None
     titles = [section.title for section in result.sections(video=False)]

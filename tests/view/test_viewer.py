@@ -69,11 +69,11 @@ def test_the_server_shows_the_robot_at_the_chosen_time_and_start(scene, motions)
         assert placed(viewer, "before", scene, before[0][120])
         choices["start"].value = "second"
         until(lambda: placed(viewer, "after", scene, after[1][120]))
-        viewer.show_curves({"loss": [3.0, 2.0]}, {"loss": "s"})
-        viewer.show_curves({"loss": [3.0, 2.0, 1.0]}, {"loss": "s"})
+        viewer.show_curves({"loss": [(0, 3.0), (1, 2.0)]})
+        viewer.show_curves({"loss": [(0, 3.0), (1, 2.0), (5, 1.0)]})
         plots = viewer._curves
         assert [*plots] == [*(f"joint {n}" for n in scene.robot.joint_names), "loss"]
-        np.testing.assert_array_equal(plots["loss"].data[1], [3, 2, 1])
+        np.testing.assert_array_equal(plots["loss"].data, [[0, 1, 5], [3, 2, 1]])
         times, first, second, _ = plots["joint elbow"].data
         rows = (times * 240).round().astype(int)
         np.testing.assert_array_equal(first, before[1][rows, 1])

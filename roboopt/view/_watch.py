@@ -1,0 +1,121 @@
+"""The viewer while a robot learns: `watch=` of the verbs, and `--watch`."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from roboopt._errors import MissingPackage, RobooptError, require_positive
+from roboopt._programs import called
+from roboopt._progress import say
+from roboopt.optimize import NOTES, Log
+from roboopt.rollouts import twin_rollout
+from roboopt.view._motions import RobotMotions
+from roboopt.view._scene import env_scene
+from roboopt.view._viewer import PORT, Viewer
+
+MAX_SHARE = 0.05  # of the time, which the motions may take
+MAX_POINTS = 500  # of a learning curve
+COLORS = {"before": "#d9772b", "after": "#2f80c9"}
+
+
+class Watch:
+    """Shows the robot in the browser while `tune` or `reinforce` learns.
+
+    Every few seconds the policy of the moment runs through the twin from the first
+    starts, and the page shows its motions over those of the policy at the start, with
+    the curves of the descent. The result is the same to the last bit.
+    """
+
+    def __init__(self, port: int = PORT, *, period: float = 5.0, starts: int = 4):
+        """Prepare to watch; the server begins with the learning, and ends with it.
+
+        Args:
+            port: of localhost, or the next one that is free.
+            period: between two motions [s], at least; longer where they take long.
+            starts: motions at a time.
+
+        Raises:
+            MissingPackage: if viser is not installed.
+            RobooptError: if `period` is not positive.
+        """
+        if find_spec("viser") is None:
+            raise MissingPackage("watching needs viser: pip install 'roboopt[view]'")
+        require_positive(period=period)
+        self.port, self.period, self.starts = port, period, starts
+        self.viewer: Viewer | None = None
+        self._curves: dict[str, list[tuple[int, float]]] = {}
+
+    @contextmanager
+    def open(
+        self, env: Any, starts: Any, policy: Callable[..., Any], title: str
+    ) -> Iterator[None]:
+        """Serve within the block.
+
+        Args:
+            env: the environment, with a robot and a twin.
+            starts: observations to start at, of which the first are used.
+            policy: at the start, within the limits of the actions.
+            title: of the page.
+
+        Raises:
+            RobooptError: if the environment has no robot to show, or no twin.
+        """
+        scene = env_scene(env)
+        if scene is None:
+            raise RobooptError(
+                "`watch` must be left out for an environment without a robot of "
+                f"roboopt, got {env}."
+            )
+        self._rollout = twin_rollout(env, joint_limits=True).require()
+        self._from = jnp.asarray(starts)[: self.starts]
+        self._goals = [scene.goal(np.asarray(row)) for row in self._from]
+        self._curves.clear()
+        with Viewer(scene, port=self.port, title=title, colors=COLORS) as self.viewer:
+            say(f"watch at {self.viewer.address}")
+            self._before = self._run(policy)
+            self._show(self._before)
+            self._pause, self._last = self.period, time.monotonic()
+            yield
+
+    def update(self, policy: Callable[..., Any]) -> None:
+        """Show the motions of a policy, if it is time."""
+        began = time.monotonic()
+        if self.viewer is None or began - self._last < self._pause:
+            return
+        self._show(self._run(policy))
+        for name, points in self._curves.items():
+            shown = points[:: 1 + len(points) // MAX_POINTS]
+            self.viewer.show_curves({name: shown})
+        self._last = time.monotonic()
+        self._pause = max(self.period, (self._last - began) / MAX_SHARE)
+
+    def log(self, log: Log | None) -> Log:
+        """Return a `log` that notes the curves, and tells another one."""
+
+        def noted(step: int, metrics: dict[str, float]) -> None:
+            for name, value in metrics.items():
+                if name not in NOTES and np.isfinite(value):
+                    self._curves.setdefault(name, []).append((step, value))
+            if log is not None:
+                log(step, metrics)
+
+        return noted
+
+    def _run(self, policy: Any) -> list[np.ndarray]:
+        """Return the joints' positions from each start."""
+        assert self.viewer is not None
+        made = called(self._rollout, policy, self._from)
+        self._step = float(made.time_step)
+        count = len(self.viewer.scene.robot.joint_names)
+        return list(np.asarray(made.observations)[..., :count])
+
+    def _show(self, after: list[np.ndarray]) -> None:
+        assert self.viewer is not None
+        runs = {"before": self._before, "after": after}
+        scene = self.viewer.scene
+        self.viewer.show(RobotMotions(scene, runs, self._step, self._goals))
