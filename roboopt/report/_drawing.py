@@ -142,7 +142,8 @@ class Drawing:
         top = MARGIN + pad + len(lines) * LINE_HEIGHT
         left = place.x0 + (MARGIN - min(x.x0, y.x0)) / page.width
         bottom = place.y0 + (MARGIN - min(x.y0, y.y0)) / page.height
-        right = min(1.0, place.x1 + (page.width - MARGIN - x.x1) / page.width)
+        end = max(x.x1, place.x1 * page.width)
+        right = place.x1 + (page.width - MARGIN - end) / page.width
         height = 1 - top / page.height - bottom
         axes.set_position((left, bottom, right - left, height))
 

@@ -12,7 +12,7 @@ from jaxtyping import Bool, UInt8
 
 from roboopt._errors import RobooptError
 
-CAPTION_HEIGHT = 28  # pixels
+CAPTION_HEIGHT, FONT_SIZE = 44, 25  # pixels: a third of them on a phone
 HOLDS = "#3fbf7f"
 """The color of a criterion that holds."""
 
@@ -34,14 +34,16 @@ class Film:
 
         width, middle = self.frames[0].shape[1], CAPTION_HEIGHT // 2
         image = Image.new("RGB", (width, CAPTION_HEIGHT), "#15181d")
-        draw, font = ImageDraw.Draw(image), ImageFont.load_default(15)
-        draw.rectangle((0, 0, 6, CAPTION_HEIGHT), fill=self.color)
-        draw.text((16, middle), self.caption, "#ffffff", font, "lm")
+        draw, font = ImageDraw.Draw(image), ImageFont.load_default(FONT_SIZE)
+        draw.rectangle((0, 0, 8, CAPTION_HEIGHT), fill=self.color)
+        draw.text((18, middle), self.caption, "#ffffff", font, "lm")
         if holds is not None:
-            text, color = ("criterion holds", HOLDS) if holds else ("criterion", None)
-            draw.text((width - 125, middle), text, color or "#8a919c", font, "lm")
-            circle = width - 144, middle - 6, width - 132, middle + 6
-            draw.ellipse(circle, color, color or "#8a919c", 2)
+            ink = HOLDS if holds else "#8a919c"
+            text = "criterion holds" if holds else "criterion"
+            left = width - 36 - draw.textlength("criterion holds", font)
+            draw.text((left + 26, middle), text, ink, font, "lm")
+            circle = left, middle - 9, left + 18, middle + 9
+            draw.ellipse(circle, HOLDS if holds else None, ink, 3)
         return np.asarray(image)
 
 

@@ -81,7 +81,7 @@ def _film(result: Any) -> report.Performance | None:
     for when, batch in result.motions.items():
         motion = np.asarray(batch.observations)[index]
         achieved = bool(result.objective.task.success(motion, batch.time_step))
-        captions[when] = f"{when}: {'succeeds' if achieved else 'does not succeed'}"
+        captions[when] = f"{when}: {'succeeds' if achieved else 'fails'}"
     start = np.asarray(result.motions["before"].observations)[index, 0]
     filmed = {k: motions.episodes()[index] for k, motions in result.motions.items()}
     recorded = {k: _repeated(motion.actions) for k, motion in filmed.items()}

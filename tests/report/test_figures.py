@@ -109,3 +109,14 @@ def test_a_tolerance_is_shaded_without_changing_what_is_seen():
     wide, end = shaded.axes.patches  # that out of sight is left out
     assert (wide.get_x(), wide.get_width()) == (0, 1)
     assert (end.get_x(), end.get_width()) == (0.5, 0.5)
+
+
+@pytest.mark.parametrize("scale", [1e-5, 1.0, 1e6])
+def test_all_texts_of_a_panel_are_inside_of_it(scale):
+    # The last tick is not at the end, which is at 1.99.
+    runs = {"after": scale * np.linspace(-1, 1, 200)[None]}
+    [drawn] = traces([Panel("a title\nof two lines", "m", runs)], 0.01)
+    assert drawn.svg
+    page, seen = drawn.axes.figure.bbox, drawn.axes.get_tightbbox()
+    assert seen.x0 > 0 and seen.y0 > 0 and seen.y1 < page.height
+    assert max(seen.x1, drawn.axes.bbox.x1) < page.width

@@ -54,8 +54,8 @@ def test_films_stand_next_to_each_other_under_their_captions():
         Film("after", "#00ff00", brightening(4)),
     ]
     both = side_by_side(films)
-    assert both.shape == (4, 64, 96, 3)
-    np.testing.assert_array_equal(both[:, 28:, :48], brightening(4))
+    assert both.shape == (4, 80, 96, 3)
+    np.testing.assert_array_equal(both[:, 44:, :48], brightening(4))
     np.testing.assert_array_equal(both[:, 10, 50], np.tile([0, 255, 0], (4, 1)))
 
 
