@@ -51,7 +51,8 @@ def missing_reader(shape: Shape) -> str:
     """Return the package without which a mesh cannot be read, "" where there is one."""
     if shape.kind != "mesh" or shape.mesh is None or shape.mesh.path is None:
         return ""
-    needed = "trimesh", READERS.get(shape.mesh.path.suffix[1:].lower(), "trimesh")
+    reader = READERS.get(shape.mesh.path.suffix[1:].lower(), "trimesh")
+    needed = "trimesh", "fast_simplification", reader
     return next((name for name in needed if find_spec(name) is None), "")
 
 
@@ -70,7 +71,7 @@ def coarser(parts: Sequence[Triangles]) -> list[Triangles]:
     """Return parts of at most about `MAX_TRIANGLES`, each made coarser alike."""
     total = sum(len(x.faces) for x in parts)
     if total <= MAX_TRIANGLES or find_spec("fast_simplification") is None:
-        return list(parts)
+        return list(parts)  # Shapes without meshes are small.
     from fast_simplification import simplify
 
     found = []
@@ -79,6 +80,12 @@ def coarser(parts: Sequence[Triangles]) -> list[Triangles]:
         if count < len(x.faces):
             points, faces = simplify(x.vertices, x.faces, target_count=count)[:2]
             points, faces = points.astype(np.float32), faces.astype(np.int32)
+            if len(faces) > 2 * count:  # Loose triangles have no edge to collapse.
+                a, b, c = points[faces].swapaxes(0, 1)
+                areas = np.linalg.norm(np.cross(b - a, c - a), axis=1)
+                faces = faces[np.argsort(-areas)[:count]]
+                used, index = np.unique(faces, return_inverse=True)
+                points, faces = points[used], index.reshape(-1, 3).astype(np.int32)
             x = Triangles(x.color, points, faces)
         found.append(x)
     return found

@@ -248,3 +248,14 @@ def test_a_dae_has_the_size_that_its_unit_says(tmp_path):
     # As PyBullet has it: half of 1, 2 and 3, times the scale of the URDF.
     expected = np.array([[0, 0, 0], [0.5, 0, 0], [0, 1, 1.5]]) * shape.sizes
     np.testing.assert_allclose(piece.vertices, expected, atol=1e-12)
+
+
+def test_a_mesh_of_loose_triangles_stays_small_too(tmp_path):
+    path = scara(tmp_path)
+    corners = np.random.default_rng(0).normal(size=(30_000, 3, 3))
+    lines = [f"v {x} {y} {z}" for x, y, z in corners.reshape(-1, 3)]
+    lines += [f"f {3 * k + 1} {3 * k + 2} {3 * k + 3}" for k in range(len(corners))]
+    (tmp_path / "cover.obj").write_text("\n".join(lines))
+    scene = Scene.of_urdf(path)
+    assert sum(len(part.faces) for part in scene.parts) < 13_000
+    assert all(len(p.vertices) > p.faces.max() for p in scene.parts)
