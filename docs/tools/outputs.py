@@ -51,8 +51,9 @@ def printed(cell: Any) -> str:
 def environment() -> dict[str, str]:
     """Return the environment of a reader who has installed roboopt."""
     scripts = Path(sys.executable).parent
-    found = os.environ | {"PATH": f"{scripts}:{os.environ['PATH']}", "COLUMNS": "88"}
-    return found | {"TQDM_DISABLE": "1", "PYTHONWARNINGS": "ignore"}
+    found = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}
+    found |= {"PATH": f"{scripts}:{os.environ['PATH']}", "COLUMNS": "88"}
+    return found | {"PYTHONWARNINGS": "ignore"}
 
 
 def run(page: Path) -> Any:

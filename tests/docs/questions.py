@@ -1,6 +1,7 @@
 """What newcomers type into the search of the site, and the page that must answer.
 
-Written before the pages. The answer has to be among the first three results.
+Written before the pages, and with each new one. The answer has to be among the first
+three results.
 """
 
 QUESTIONS = {
@@ -19,6 +20,8 @@ QUESTIONS = {
     "flax nnx": ("objectives.html", None),
     "register a twin for my environment": ("guides/own_environment.html", None),
     "walking robot floating base": ("limits.html", None),
+    "compare two runs": ("log.html", None),
+    "see my robot in 3D": ("view.html", None),
     "how long does the first result take": ("install.html", None),
 }
 """Words as typed: the address of the page, and the anchor where there is one."""

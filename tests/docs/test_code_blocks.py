@@ -17,12 +17,12 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [page for page in PAGES if page.parent.name != "tutorials"]  # test_notebooks.py
 BLOCK = re.compile(
     r"(?P<mark><!-- (?P<word>[\w-]+) -->\n)?```(?P<language>\w+)\n(?P<code>.*?)```",
     re.DOTALL,
 )
 SLOW_PAGES = ("reinforce", "resume")  # whose quick blocks take half a minute
-SLOW_FOLDERS = ("tutorials",)
 COMPUTING = ("README",)  # compiled with full optimization: it computes for longer
 SETUP = ("run", "tests")  # the two commands that set up; .ci/run and people run these
 
@@ -48,8 +48,7 @@ def cases() -> list:
     for page in PAGES:
         name = str(page.relative_to(ROOT))
         if any(not block.slow for block in blocks(page)):
-            slow = page.stem in SLOW_PAGES or page.parent.name in SLOW_FOLDERS
-            marks = [pytest.mark.slow] if slow else []
+            marks = [pytest.mark.slow] if page.stem in SLOW_PAGES else []
             made.append(pytest.param(page, False, id=name, marks=marks))
         if any(block.slow for block in blocks(page)):
             made.append(pytest.param(page, True, id=name, marks=pytest.mark.slow))

@@ -5,12 +5,14 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from outputs import NOTEBOOKS, notebook, printed
+from outputs import NOTEBOOKS, notebook, printed, run
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = [
     p for p in DOCS.rglob("*.md") if "[The same page as a notebook]" in p.read_text()
 ]
+TUTORIALS = [page for page in PAGES if page.parent.name == "tutorials"]
+NUMBER = re.compile(r"[−+-]?\d[\d.]*(e[−+-]?\d+)?|–")
 QUOTED = re.compile(r"<!-- output -->\n```text\n(.*?)\n?```", re.DOTALL)
 
 
@@ -28,3 +30,17 @@ def test_a_notebook_is_its_page_executed(page):
     for text in QUOTED.findall(page.read_text()):
         assert text in said
     assert not re.search(r"/tmp/|/home/|/root/|/Users/", "".join(said))
+
+
+def words(cell) -> str:
+    """Return what a cell printed, without numbers, which vary with the machine."""
+    return " ".join(NUMBER.sub(" ", printed(cell)).split())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", TUTORIALS, ids=lambda page: page.stem)
+def test_a_tutorial_prints_what_it_quotes(page):
+    found = nbformat.read(NOTEBOOKS / f"{page.stem}.ipynb", as_version=4)
+    for old, new in zip(found.cells, run(page).cells, strict=True):
+        if old.cell_type == "code" and not old.source.startswith("%%bash"):
+            assert words(new) == words(old)
