@@ -5,7 +5,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from roboopt._errors import require_positive, whole_steps
+from roboopt._errors import RobooptError, require_positive, whole_steps
 
 
 class HoldActions(gymnasium.Wrapper, gymnasium.utils.RecordConstructorArgs):
@@ -39,6 +39,11 @@ class HoldActions(gymnasium.Wrapper, gymnasium.utils.RecordConstructorArgs):
         )
         super().__init__(env)
         step = _time_step(env) if time_step is None else time_step
+        if time_step is None and not step:
+            raise RobooptError(
+                "`time_step` must be given: none of `control_period`, `time_step`, "
+                f"`dt`, `tau` and `metadata['render_fps']` of {env.unwrapped} says it."
+            )
         require_positive(time_step=step)
         self.substeps = whole_steps(control_period, step)
         self.control_period = self.substeps * step

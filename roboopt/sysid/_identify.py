@@ -5,6 +5,7 @@ recordings → checks → split → resampling → smoothing, where noisy → fi
 """
 
 import dataclasses
+import warnings
 from collections.abc import Mapping, Sequence
 from functools import partial
 from os import PathLike
@@ -144,11 +145,17 @@ def identify(
         for name, text in ({"motors": every} | notes).items():
             say(f"{name}: {text}", progress)
     arguments = known.robot.joint_names, driven, columns
+    drive = as_drive(drive)
     if interface == "torque" and drive is None:
         own = robot if isinstance(robot, Twin) else getattr(robot, "unwrapped", None)
         interface = getattr(own, "interface", "torque")
-        drive = getattr(own, "drive", None)
-    drive = as_drive(drive)
+        drive = as_drive(getattr(own, "drive", None))
+    elif interface == "torque" and drive is not None and drive.closes_a_loop:
+        warnings.warn(
+            "the gains of the `drive` do nothing where `interface` is torque: the "
+            "recorded commands are taken as efforts [N·m or N].",
+            stacklevel=2,
+        )
     commanded = interface != "torque" or drive is not None
     if commanded and error in ("effort", "both"):
         raise RobooptError(

@@ -114,6 +114,11 @@ class Drive:
         """Whether earlier commands act later, by a lag or a delay."""
         return self.lag is not None or self.delay is not None
 
+    @property
+    def closes_a_loop(self) -> bool:
+        """Whether there is a gain of firmware, for commands that are no efforts."""
+        return self.position_gain is not None or self.velocity_gain is not None
+
     def samples(self, time_step: float) -> int:
         """Return the number of commands that are kept for the delay."""
         longest = 0.0 if self.delay is None else float(np.max(np.asarray(self.delay)))

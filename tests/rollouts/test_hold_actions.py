@@ -93,3 +93,5 @@ def test_a_period_of_no_whole_number_of_steps_is_refused():
             HoldActions(gymnasium.make("Pendulum-v1"), bad)
     with pytest.raises(ro.RobooptError, match="`time_step`"):
         HoldActions(gymnasium.make("Pendulum-v1"), 0.1, time_step=0.0)
+    with pytest.raises(ro.RobooptError, match="`time_step` must be given: none"):
+        HoldActions(gymnasium.Env(), 0.1)

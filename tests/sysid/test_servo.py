@@ -98,3 +98,6 @@ def test_a_command_is_no_effort(pendulum):
     log = ro.Trajectory(np.zeros((9, 2)), np.zeros((8, 1)), STEP)
     with pytest.raises(ro.RobooptError, match="`error` must be auto or motion"):
         ro.identify(pendulum, log, error="effort", interface="position", drive=KNOWN)
+    told = pytest.warns(UserWarning, match="the gains of the `drive` do nothing")
+    with told, pytest.raises(ro.RobooptError, match="must hold motion"):
+        ro.identify(pendulum, log, drive=KNOWN)
