@@ -45,6 +45,8 @@ BY_LAYER = (
     "smaller or larger."
 )
 MARK_SIZE = 4
+LEGEND = {"predicted": f"{GRAY} dashed", "actual": BEFORE_AFTER["after"]}
+"""Of the decrease of the loss by a step."""
 ENDS = {
     "start": "At the start of the descent",
     "end": "At the model that the descent kept",
@@ -243,7 +245,9 @@ def gradient_section(
         said = "Over the descent, the parameters moved as follows:"
         blocks += [Notes([said]), *path.blocks()]
     if panels := _panels(history):
-        blocks.append(Figure(panels, _caption(history), columns=2))
+        steps = [name.partition("_")[0] for name in history]  # "actual_decrease"
+        legend = {key: line for key, line in LEGEND.items() if key in steps}
+        blocks.append(Figure(panels, _caption(history), legend, columns=2))
     return Section("Gradient", blocks) if len(blocks) > 1 else None
 
 
@@ -268,7 +272,6 @@ def _panels(history: Mapping[str, np.ndarray]) -> list[Drawing]:
                 own = {"color": BEFORE_AFTER["after"], "markersize": MARK_SIZE}
                 one.axes.plot(*actual, "o", label="actual", **own)
             one.axes.set_yscale("log")
-            one.axes.legend(frameon=False, fontsize=8)
             one.ticks(integer=True)
         made.append(one)
     return made

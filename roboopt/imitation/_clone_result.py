@@ -10,7 +10,7 @@ import numpy as np
 from roboopt.data import save, save_episodes
 from roboopt.diagnose import DescentPath, Explanation, Finding, gradient_section
 from roboopt.imitation._clone_training import NO_BETTER
-from roboopt.imitation._learning_curve import learning_curve
+from roboopt.imitation._learning_curve import LEGEND, learning_curve
 from roboopt.optimize import Result
 from roboopt.report import (
     Figure,
@@ -277,7 +277,8 @@ class CloneResult(VerbResult):
             "The mismatch of the batches, and on validation demonstrations, which the "
             f"network judged has not seen; the dot is {kept}."
         )
-        figure = Figure(panels, caption, columns=2)
+        legend = {} if result.best_step is None else LEGEND
+        figure = Figure(panels, caption, legend, columns=2)
         return Section("The training", [Notes([note]), figure])
 
     def _error_section(self) -> Section:

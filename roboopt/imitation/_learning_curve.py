@@ -6,6 +6,7 @@ from roboopt.optimize import Result
 from roboopt.report import BEFORE_AFTER, GRAY, Drawing, panel
 
 SMOOTHED_SHARE = 100  # of the steps make a point of the loss of batches
+LEGEND = {"training": GRAY, "validation": BEFORE_AFTER["after"]}
 MAX_RATIO = 30.0  # of losses on a linear axis
 
 
@@ -29,6 +30,5 @@ def learning_curve(result: Result) -> Drawing:
         low, high = (f(np.concatenate(drawn)) for f in (np.nanmin, np.nanmax))
         if 0 < MAX_RATIO * low < high:
             made.axes.set_yscale("log")
-        made.axes.legend(frameon=False)
         made.ticks(integer=True)
     return made

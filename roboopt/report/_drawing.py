@@ -115,7 +115,10 @@ class Drawing:
         return self.svg + TOOLS * bool(self._data())
 
     def save(self, path: Path) -> None:
-        """Write a file of the kind that its suffix says; .csv holds the curves."""
+        """Write a file of the kind that its suffix says; .csv holds the curves.
+
+        A picture has the legend, which in a page stands beside the panels.
+        """
         from matplotlib import rc_context
 
         if path.suffix == ".csv":
@@ -123,7 +126,21 @@ class Drawing:
             return
         with rc_context({**STYLE, "pdf.fonttype": 42}):  # text that can be edited
             self._fit()
+            legend = self._legend()
             self.axes.figure.savefig(path, dpi=RESOLUTION_DPI)
+        if legend is not None:
+            legend.remove()
+
+    def _legend(self) -> Any:
+        """Draw a legend of the keys, if there are several and it has none."""
+        keys: dict[str, Any] = {}
+        for artist in (*self.axes.patches, *self.axes.get_lines()):
+            if (key := _key(artist)) and (key not in keys or _label(artist)):
+                keys[key] = artist
+        if len(keys) < 2 or self.axes.get_legend() is not None:
+            return None
+        own = {"frameon": False, "fontsize": 8}
+        return self.axes.legend(list(keys.values()), list(keys), **own)
 
     def _fit(self) -> None:
         """Place the axes so that all texts are inside.

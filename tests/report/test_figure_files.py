@@ -55,6 +55,11 @@ def test_every_panel_is_a_file_of_each_format(tmp_path):
     for path in paths:
         if path.suffix in starts:
             assert path.read_bytes().startswith(starts[path.suffix])
+    # Pictures with several keys have the legend, which a page has beside them.
+    legends = [
+        b"legend" in path.read_bytes() for path in paths if path.suffix == ".svg"
+    ]
+    assert legends == [True, True, False]
 
 
 def test_tables_have_the_curves_with_labels_and_units(tmp_path):

@@ -114,7 +114,7 @@ def test_files_and_report_are_written_and_the_result_is_read_back(found, tmp_pat
     found.save(tmp_path / "run")
     left = {path.name for path in (tmp_path / "run").iterdir()}
     assert left == {
-        *("result.npz", "model.npz", "identified.urdf"),
+        *("result.npz", "model.npz", "identified.urdf", "metrics.json"),
         *("parameters.csv", "efforts.csv", "base_parameters.csv", "forecasts.csv"),
     }
     with (tmp_path / "run" / "parameters.csv").open(newline="") as file:
