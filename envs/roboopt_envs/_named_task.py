@@ -17,8 +17,8 @@ def named_task(task: Any) -> Any:
         task: an object, or the name of an object or of a dataclass with defaults.
 
     Raises:
-        RobooptError: if the name cannot be resolved, or the task lacks `cost_rate` or
-            `success`.
+        RobooptError: if the name cannot be resolved, the task lacks `cost_rate` or
+            `success`, or its `tolerances` are no intervals.
     """
     found = _resolved(task) if isinstance(task, str) else task
     if isinstance(found, type):
@@ -29,11 +29,26 @@ def named_task(task: Any) -> Any:
                 "`task` must have `cost_rate(observation, action[, time])` and "
                 f"`success(observations, time_step)`, got {task!r} without {name}."
             )
+    if not _are_intervals(getattr(found, "tolerances", {})):
+        raise RobooptError(
+            "`task` must have `tolerances` that map observation indices to lists "
+            f"of (low, high), got {found.tolerances}."
+        )
     if isinstance(task, str) and not dataclasses.is_dataclass(found):
         raise RobooptError(
             f"`task` must be a dataclass, so that results can be saved, got {found!r}."
         )
     return found
+
+
+def _are_intervals(tolerances: Any) -> bool:
+    """Return whether tolerances are a mapping of indices to pairs (low, high)."""
+    try:
+        pairs = [pair for intervals in tolerances.values() for pair in intervals]
+        indices = all(isinstance(k, int) and k >= 0 for k in tolerances)
+        return indices and all(low <= high for low, high in pairs)
+    except (AttributeError, TypeError, ValueError):
+        return False
 
 
 def _resolved(name: str) -> Any:

@@ -229,6 +229,17 @@ def test_a_cost_of_other_arguments_is_refused(cost_rate):
         RobotTask(FILES["furuta"], task)
 
 
+@pytest.mark.parametrize(
+    "tolerances",
+    [{1: (3.0, 3.2)}, {"pole": [(3.0, 3.2)]}, {1: [(3.2, 3.0)]}, [(3.0, 3.2)]],
+)
+def test_tolerances_that_are_no_intervals_are_refused(tolerances):
+    own = {"cost_rate": lambda seen, action: 0.0, "success": lambda seen, step: True}
+    task = SimpleNamespace(**own, tolerances=tolerances)
+    with pytest.raises(RobooptError, match="`task` must have `tolerances`.*, got "):
+        RobotTask(FILES["furuta"], task=task)
+
+
 def test_a_fitted_robot_balances_where_its_own_mass_is(write):
     robot = ro.load_urdf(FILES["furuta"], linear_damping=0.0, angular_damping=0.0)
     last = robot.body_names.index("pendulum")
