@@ -28,6 +28,7 @@ PLOT_PERIOD_S = 0.2  # in which the plots show another time
 MAX_PLOTS = 12  # joints
 PLOT_ASPECT = 2.0
 SPEEDS = ("0.1", "0.25", "0.5", "1", "2")
+FOLDERS = {"Learning": 1000.0, "Joints": 2000.0}  # below the controls, in this order
 FREE = {True: np.pi, False: 1.0}
 """To which side a joint without limits moves, if it turns and if it slides."""
 
@@ -168,7 +169,7 @@ class Viewer:
 
     def _folder(self, name: str) -> Any:
         if name not in self._folders:
-            self._folders[name] = self.server.gui.add_folder(name)
+            self._folders[name] = self.server.gui.add_folder(name, order=FOLDERS[name])
         return self._folders[name]
 
     def _color(self, label: str) -> str:
@@ -181,7 +182,7 @@ class Viewer:
         reach = max(float(np.abs(p.vertices).max()) for p in self.scene.parts)
         reach = max(reach, float(np.abs(poses[:, :3]).max()))
         self.server.scene.add_grid("/floor", 4 * reach, 4 * reach, cell_size=reach / 5)
-        self.server.initial_camera.position = (0.9 * reach, -2.0 * reach, 1.3 * reach)
+        self.server.initial_camera.position = (0.6 * reach, -1.4 * reach, 1.0 * reach)
         self.server.initial_camera.look_at = (0.0, 0.0, 0.4 * reach)
         return reach
 

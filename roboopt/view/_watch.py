@@ -20,6 +20,7 @@ from roboopt.view._viewer import PORT, Viewer
 
 MAX_SHARE = 0.05  # of the time, which the motions may take
 MAX_POINTS = 500  # of a learning curve
+HIDDEN = (*NOTES, "timesteps", "episodes")  # of what a log is told
 COLORS = {"before": "#d9772b", "after": "#2f80c9"}
 
 
@@ -99,7 +100,7 @@ class Watch:
 
         def noted(step: int, metrics: dict[str, float]) -> None:
             for name, value in metrics.items():
-                if name not in NOTES and np.isfinite(value):
+                if name not in HIDDEN and np.isfinite(value):
                     self._curves.setdefault(name, []).append((step, value))
             if log is not None:
                 log(step, metrics)
