@@ -11,6 +11,7 @@ import pytest
 NAMES = "chromium", "chromium-browser", "google-chrome"
 FOUND = next(filter(None, map(shutil.which, NAMES)), None)
 SOFTWARE_GL = "--use-angle=swiftshader", "--enable-unsafe-swiftshader"
+MAX_BYTES = 3_000_000
 WIDTHS = 1280, 390  # px: a computer, a phone
 
 needs_chromium = pytest.mark.skipif(
@@ -80,8 +81,11 @@ def assert_nothing_is_cut_off(view: Any) -> None:
 def check_page(page: Path | str) -> None:
     """Open a page on a computer and a phone, in light and dark, and check it.
 
-    Without a browser nothing is checked; `needs_chromium` skips with the reason.
+    A file has at most 3 MB. Without a browser no more is checked; `needs_chromium`
+    skips with the reason.
     """
+    if isinstance(page, Path):
+        assert page.stat().st_size <= MAX_BYTES
     if FOUND is None:
         return
     with chromium() as browser:
