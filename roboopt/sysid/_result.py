@@ -212,7 +212,7 @@ class IdentifyResult(VerbResult):
                 f"{len(judged)} identified parameters."
             )
         said += friction_doubts(rows)
-        said += friction_sentences(self.before.robot, self.model.robot)
+        said += friction_sentences(self.before.robot, self.model.robot, rows)
         said += [f"Warning, {finding}" for finding in self.findings[:MAX_LINES]]
         if len(self.findings) > MAX_LINES:
             said.append(f"{len(self.findings) - MAX_LINES} more warnings.")

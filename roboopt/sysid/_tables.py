@@ -195,9 +195,14 @@ def effort_sentence(made: EffortErrors) -> str:
     return f"{said}; least squares without physical limits to {best:.3g} %."
 
 
-def friction_sentences(before: Multibody, after: Multibody) -> list[str]:
-    """Return what the velocity scales of friction are, where the fit changed them."""
-    joints = after.joint_names
+def friction_sentences(
+    before: Multibody, after: Multibody, rows: Sequence[Parameter]
+) -> list[str]:
+    """Return what the velocity scales of friction are, where the fit changed them.
+
+    Those that are parameters are left to their `rows` in the table.
+    """
+    joints, free = after.joint_names, {row.name for row in rows}
     scales = (
         np.broadcast_to(r.friction_velocity, len(joints)) for r in (before, after)
     )
@@ -207,6 +212,7 @@ def friction_sentences(before: Multibody, after: Multibody) -> list[str]:
             joints, after.revolute, *scales, strict=True
         )
         if not math.isclose(old, new, rel_tol=1e-6)
+        and f"friction_velocity[{joint}]" not in free
     ]
     if not changed:
         return []

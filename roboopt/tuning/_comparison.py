@@ -115,6 +115,9 @@ class Comparison:
         """Return what came out, the most important sentence first."""
         before, after = self.rows[0].pybullet
         better = after < before or np.isfinite(after) > np.isfinite(before)
+        worse = after > before or np.isfinite(after) < np.isfinite(before)
+        if number(before) == number(after):
+            better = worse = False
         said = f"Not improved: the objective was {number(before)} and is"
         if better:
             said = f"Improved: the objective fell from {number(before)} to"
@@ -138,6 +141,12 @@ class Comparison:
             f"The twin and PyBullet {agree}: over all motions of the tuned controller "
             f"they are apart by at most {apart}{often}.",
         ]
+        if worse:
+            sentences.insert(
+                1,
+                "Keep the starting controller, `before` of the result. More tuning "
+                "starts may help.",
+            )
         if self.chattering:
             sentences.append(
                 f"In {self.chattering} of the {self.episodes} motions of the tuned "

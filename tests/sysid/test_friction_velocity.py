@@ -1,9 +1,12 @@
 """The velocity scale of friction is taken from recordings of slow and fast drives."""
 
+import equinox as eqx
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import roboopt as ro
+from roboopt.sysid._tables import Parameter, friction_sentences
 
 STEP = 0.005
 FREE = ("mass", "damping", "friction", "effort_offset")
@@ -64,6 +67,14 @@ def test_a_drive_has_the_scale_of_its_recording(urdf, tmp_path, speed, scale):
 def test_a_scale_that_is_right_stays_but_for_the_smoothing(urdf):
     made = ro.identify(urdf, [logged(0.5, 0.01, seed) for seed in range(3)], free=FREE)
     assert scale_of(made.model.robot) == pytest.approx(0.01, rel=0.1)
+
+
+def test_a_scale_that_is_fitted_is_left_to_its_row_of_the_table(urdf):
+    before = ro.load_urdf(urdf)
+    after = eqx.tree_at(lambda r: r.friction_velocity, before, jnp.array([0.05]))
+    assert "rail below 0.05 m/s" in " ".join(friction_sentences(before, after, []))
+    row = Parameter("friction_velocity[rail]", "m/s", 0.01, 0.05, 0.0, 0.1, "", "")
+    assert friction_sentences(before, after, [row]) == []
 
 
 def test_a_side_file_names_scales_of_its_joints(urdf):

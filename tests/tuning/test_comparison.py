@@ -74,6 +74,12 @@ def test_the_table_by_hand():
 def test_a_worse_objective_is_said():
     found = compared(motion(0.0, 0.0), motion(0.5, 0.0))
     assert found.sentences()[0].startswith("Not improved: the objective was 0 and is 3")
+    assert found.sentences()[1].startswith("Keep the starting controller")
+
+
+def test_an_objective_that_stays_is_neither_better_nor_worse():
+    said = compared(motion(0.5, 0.0), motion(0.5 * (1 - 1e-9), 0.0)).sentences()
+    assert said[0].startswith("Not improved") and "Keep" not in " ".join(said)
 
 
 def test_disagreement_and_its_cause_are_said():
