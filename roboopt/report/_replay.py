@@ -129,13 +129,13 @@ class Replay:
 
 
 def replay_section(motions: RobotMotions | None, said: str) -> Section | None:
-    """Return the section of a replay, None without motions.
+    """Return the section of a replay, None without motions or shapes to show.
 
     Args:
         motions: such as a result's `robot_motions()`.
         said: the beginning of the caption.
     """
-    if motions is None:
+    if motions is None or not motions.scene.parts:
         return None
     goal = " The goal is green." if motions.has_goals else ""
     caption = f"{said}{goal} Drag to turn the view."

@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+from dataclasses import replace
 from io import BytesIO
 
 import numpy as np
@@ -12,7 +13,7 @@ from PIL import Image
 from scipy.spatial.transform import Rotation
 from shown_robots import motion, scara
 
-from roboopt.report import Replay, Section, write_report
+from roboopt.report import Replay, Section, replay_section, write_report
 from roboopt.view import RobotMotions, Scene
 
 ARM = """<robot name="arm"><link name="base"/><link name="arm">
@@ -65,6 +66,15 @@ def test_poses_and_triangles_are_those_of_the_scene(tmp_path):
         drawn = corners[faces[first : first + count]].reshape(-1, 3, 3)
         expected = part.vertices[part.faces]
         np.testing.assert_allclose(drawn, expected, atol=2e-5)
+
+
+def test_a_robot_whose_meshes_cannot_be_read_is_not_replayed(tmp_path):
+    (tmp_path / "arm.urdf").write_text(ARM)
+    scene = Scene.of_urdf(tmp_path / "arm.urdf")
+    runs = {"after": [np.zeros((3, 1))]}
+    assert replay_section(RobotMotions(scene, runs, RATE), "The robot.") is not None
+    scene = replace(scene, parts=(), joints=())
+    assert replay_section(RobotMotions(scene, runs, RATE), "The robot.") is None
 
 
 def test_long_motions_of_many_starts_stay_small(tmp_path):
