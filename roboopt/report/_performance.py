@@ -15,7 +15,7 @@ from roboopt.report._figures import COLORS, GRAY
 from roboopt.report._video import Film, encode, side_by_side
 from roboopt.rollouts import collect, time_step_of
 
-FRAME_RATE = 20.0  # pictures a second
+FRAME_RATE = 15.0  # pictures a second
 MAX_FRAMES = 100  # of an episode of known length; longer ones have fewer a second
 
 
