@@ -87,6 +87,7 @@ def test_a_result_is_saved_and_reported(learned, tmp_path):
         "episodes.npz",
         "history.csv",
         "returns.csv",
+        "metrics.json",
     }
     policy = ro.load(tmp_path / "policy.npz")
     assert policy(np.ones(1)) == learned.policy(np.ones(1))
