@@ -55,7 +55,7 @@ def photograph(report: Path) -> None:
         page.wait_for_timeout(1000)
         picture = Image.open(BytesIO(page.screenshot()))
         browser.close()
-    small = picture.convert("RGB").quantize(64)
+    small = picture.convert("RGB").quantize(256)
     small.save(IMAGES / f"report_{report.stem}.png", optimize=True)
 
 
