@@ -27,7 +27,9 @@ from roboopt.report._result import METRICS, Reported, Summary
 from roboopt.report._text import number, readable
 
 SETTINGS, REPORT, INDEX = "settings.json", "report.html", "index.html"
-SIGNATURE = "runs of roboopt"  # in the index, which alone is written anew
+TITLE = "runs of roboopt"
+INDEXES = re.compile(rf"<title>\d+ {TITLE}</title>")
+"""Pages that are indexes, which alone are written anew."""
 HISTORIES = {"history.csv": "gradient step", "returns.csv": "environment step"}
 """Files of curves, and what their first column counts."""
 HIDDEN = {*NOTES, "seconds", "step", "timestep"}
@@ -231,7 +233,7 @@ def write_index(runs: str | PathLike) -> Path | None:
     """
     runs = Path(runs)
     path = runs / INDEX
-    if path.exists() and SIGNATURE not in path.read_text("utf-8", "replace"):
+    if path.exists() and not INDEXES.search(path.read_text("utf-8", "replace")):
         return None
     found, broken = [], []
     for file in runs.glob(f"*/{METRICS}"):
@@ -254,7 +256,7 @@ def write_index(runs: str | PathLike) -> Path | None:
     notes = [Notes([f"No runs: {', '.join(sorted(broken))}."])] if broken else []
     write_report(
         path,
-        title=f"{len(found)} {SIGNATURE}",
+        title=f"{len(found)} {TITLE}",
         verdict=["`roboopt compare RUN RUN` draws runs side by side."],
         sections=[Section("Runs", [table, *notes])],
     )

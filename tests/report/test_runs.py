@@ -135,6 +135,6 @@ def test_the_index_lists_the_runs_and_leads_to_their_reports(runs):
 
 def test_the_index_replaces_itself_and_nothing_else(runs):
     assert write_index(runs) == write_index(runs)
-    (runs / "index.html").write_text("my own page")
+    (runs / "index.html").write_text("all runs of roboopt, my own page")
     assert write_index(runs) is None
-    assert (runs / "index.html").read_text() == "my own page"
+    assert (runs / "index.html").read_text() == "all runs of roboopt, my own page"
