@@ -37,7 +37,7 @@ from roboopt.rollouts import (
     signals,
     time_limit,
 )
-from roboopt.view import env_scene
+from roboopt.view import env_scene, scene_or_none
 
 
 def clone(
@@ -278,7 +278,7 @@ def clone(
             findings=tuple(data.findings),
             description=training.description,
             signals=None if world is None else signals(world),
-            scene=None if world is None else env_scene(world),
+            scene=None if world is None else scene_or_none(env_scene, world),
             env=spec,
             seed=seed,
             explained={} if ending() else training.explained(result.model),

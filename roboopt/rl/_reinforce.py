@@ -55,7 +55,7 @@ from roboopt.rollouts import (
     robot_notes,
     signals,
 )
-from roboopt.view import Watch, env_scene
+from roboopt.view import Watch, env_scene, scene_or_none
 
 ALGORITHMS = {
     "ppo": PPO,
@@ -349,7 +349,7 @@ def _result(
         max_steps=task.horizon,
         reason=reason,
         message=message,
-        scene=env_scene(task.env),
+        scene=scene_or_none(env_scene, task.env),
     )
 
 

@@ -37,6 +37,7 @@ from roboopt.sysid._refinement import finer_step, with_time_step
 from roboopt.sysid._result import IdentifyResult, Source
 from roboopt.sysid._robot import FREE, KnownRobot, known_scene
 from roboopt.urdf.drive import AnyDrive, as_drive
+from roboopt.view import scene_or_none
 
 HORIZONS_S = {True: 1.0, False: 0.4}  # by whether a drive's loop holds the motion
 MAX_REFINEMENTS = 2  # of the time step
@@ -244,7 +245,7 @@ def identify(
         true_values=true_values,
         urdf=None if known.urdf is None else str(known.urdf),
         xacro_args=known.xacro_args,
-        scene=known_scene(robot, known, options),
+        scene=scene_or_none(known_scene, robot, known, options),
     )
 
 

@@ -250,9 +250,9 @@ class IdentifyResult(VerbResult):
                 best = 100 * made.share(made.unconstrained)
                 judged["least squares' effort error [% of RMS]"] = best
         if (ahead := self.forecasts) is not None:
-            ratio = float(ahead.ratio("fitted", "URDF", self.model.joints)[-1])
+            ratio = float(ahead.ratio("URDF", "fitted", self.model.joints)[-1])
             name = f"forecast error after {ahead.seconds[-1]:.3g} s [% of the URDF's]"
-            judged[name] = 100 / ratio
+            judged[name] = 100 * ratio
         return {**judged, "time [s]": self.result.seconds}
 
     def record(self) -> dict[str, Any]:

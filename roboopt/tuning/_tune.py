@@ -38,7 +38,7 @@ from roboopt.tuning._problem import TuningProblem
 from roboopt.tuning._result import TuneResult
 from roboopt.tuning._rounds import descend
 from roboopt.tuning._uncertain import behind, run_alike, uncertain
-from roboopt.view import Watch, env_scene
+from roboopt.view import Watch, env_scene, scene_or_none
 
 MIN_PARALLEL_EPISODES = 20
 MAX_WORKERS = 8
@@ -314,5 +314,5 @@ def _result(
         env=problem.plant.spec,
         starts=np.asarray(problem.starts),
         fitted=problem.plant.fitted,
-        scene=env_scene(problem.env),
+        scene=scene_or_none(env_scene, problem.env),
     )

@@ -5,7 +5,7 @@ loaded, without the URDF, its meshes or the environment.
 """
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
@@ -93,6 +93,8 @@ class Scene:
         """
         packages = options.pop("packages", None)
         robot = load_urdf(path, **options)
+        for name in ("gravity", "linear_damping", "angular_damping"):
+            options.pop(name, None)  # They change no shape.
         with warnings.catch_warnings(action="ignore"):  # They were given above.
             model = read_urdf(path, **options)
         meshes = find_meshes(model, Path(path).parent, packages)
@@ -128,20 +130,34 @@ class Scene:
 def env_scene(env: Any) -> Scene | None:
     """Return the scene of an environment, None for one that has no robot to show.
 
-    An environment has one whose `shapes()` are those of its links, as roboopt's own,
-    and whose observations begin with the joints' positions: no wrapper changes them.
+    A PyBullet environment has one whose `shapes()` are those of its links, as
+    roboopt's own, and whose observations begin with the joints' positions: no wrapper
+    changes them.
     """
     world = env.unwrapped
-    shapes = getattr(world, "shapes", None)
-    if shapes is None or _is_rewritten(env):
+    known = all(hasattr(world, name) for name in ("shapes", "physics_client", "body"))
+    if not known or _is_rewritten(env):
         return None
-    scene = Scene.of(load_env(env), shapes())
+    scene = Scene.of(load_env(env), world.shapes())
     tool = getattr(getattr(world, "task", None), "chain", None)
     reference = getattr(world, "reference", None)
     path, n = None, len(scene.robot.joint_names)
     if tool is not None and reference is not None:
         path = np.asarray(tool.position(reference[:, :n]))
     return replace(scene, tool=tool, path=path)
+
+
+def scene_or_none(make: Callable[..., Scene | None], *args: Any) -> Scene | None:
+    """Return `make(*args)`, or None with a warning where it fails.
+
+    A verb's result is complete by then: it is not lost for a picture.
+    """
+    try:
+        return make(*args)
+    except Exception as error:  # of files that have changed, or an environment's code
+        reason = " ".join(str(error).split())
+        warnings.warn(f"the robot is not shown in 3D: {reason}", stacklevel=2)
+        return None
 
 
 def _is_rewritten(env: Any) -> bool:

@@ -1,6 +1,7 @@
 """The summary, the report and the files of an identification."""
 
 import csv
+import dataclasses
 
 import equinox as eqx
 import jax
@@ -108,6 +109,15 @@ def test_combinations_have_values_and_intervals(found):
         # Terms of less than a hundredth of the largest are not stated.
         assert stated == pytest.approx(combination.value, rel=0.1, abs=0.05)
         assert np.isfinite(combination.half_width)
+
+
+def test_a_joint_that_the_urdf_foretells_exactly_has_a_metric(found):
+    made = found.forecasts
+    exact = {**made.rmse, "URDF": np.zeros_like(made.rmse["URDF"])}
+    own = dataclasses.replace(found)
+    vars(own)["forecasts"] = dataclasses.replace(made, rmse=exact)
+    (name,) = (name for name in own.metrics() if name.startswith("forecast error"))
+    assert own.metrics()[name] == np.inf
 
 
 def test_files_and_report_are_written_and_the_result_is_read_back(found, tmp_path):

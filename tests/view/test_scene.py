@@ -1,12 +1,14 @@
 """What is drawn stands where PyBullet has it, link by link and shape by shape."""
 
 import warnings
+from typing import Any
 
 import numpy as np
 import pybullet
 import pybullet_data
 import pytest
-from gymnasium import make
+from gymnasium import Env, make
+from gymnasium.spaces import Box
 from gymnasium.wrappers import FlattenObservation, TransformObservation
 from roboopt_envs.arm import ArmReach
 from roboopt_envs.arm_track import ArmTrack
@@ -14,7 +16,7 @@ from shown_robots import scara
 
 import roboopt as ro
 from roboopt.urdf import Shape, find_meshes, read_urdf, shown_shapes
-from roboopt.view import Scene, env_scene, triangles
+from roboopt.view import Scene, env_scene, scene_or_none, triangles
 
 DATA = pybullet_data.getDataPath()
 KINDS = {
@@ -185,6 +187,41 @@ def test_environments_that_observe_something_else_have_no_scene():
     assert env_scene(FlattenObservation(arm)) is None
     scaled = TransformObservation(arm, lambda x: 2 * x, arm.observation_space)
     assert env_scene(scaled) is None
+
+
+class Polygons(Env):
+    """An environment whose shapes are something else."""
+
+    shapes = ("square", "disc")
+    observation_space = action_space = Box(-1.0, 1.0, (1,))
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action):
+        return np.zeros(1, np.float32), 0.0, True, False, {}
+
+
+def test_other_shapes_of_an_environment_are_no_robot():
+    assert env_scene(Polygons()) is None
+
+
+def test_what_is_learned_is_not_lost_for_a_picture(monkeypatch):
+    class Broken(Polygons):
+        physics_client, body = 0, 0
+
+    small: Any = {"envs": 1, "episodes": 0, "width": 2, "depth": 1}
+    with pytest.warns(UserWarning, match="the robot is not shown in 3D"):
+        found = ro.reinforce(Broken, timesteps=256, **small)
+    assert found.timesteps == 256 and found.scene is None
+    with pytest.warns(UserWarning, match="the robot is not shown in 3D: .*nowhere"):
+        assert scene_or_none(Scene.of_urdf, "nowhere.urdf") is None
+
+
+def test_gravity_and_damping_change_no_shape(tmp_path):
+    scene = Scene.of_urdf(scara(tmp_path), gravity=(0.0, 0.0, 0.0), linear_damping=0.0)
+    assert len(scene.parts) == len(Scene.of_urdf(scara(tmp_path)).parts)
 
 
 def test_meshes_are_left_out_with_a_word_where_nothing_reads_them(
