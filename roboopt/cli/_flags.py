@@ -240,7 +240,7 @@ def _add(
 
         options |= {"type": read, "metavar": told["shown"] or placeholder}
     if get_origin(hint) is tuple:
-        options["nargs"] = "*"
+        options["nargs"] = "+" if needed and required else "*"
         if not told["positional"]:
             options["action"] = "extend"  # A flag may be given again.
     elif told["alone"] is not None:

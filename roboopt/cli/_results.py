@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from roboopt._errors import RobooptError, argument_called
+from roboopt.cli._run_folder import require_finished
 
 
 def load_result(path: Path, argument: str, task: str | None) -> Any:
@@ -20,6 +21,7 @@ def load_result(path: Path, argument: str, task: str | None) -> Any:
     Raises:
         RobooptError: if `path` is no run, or names a class that is not known.
     """
+    require_finished(path, argument)
     if fault := _fault(path):
         raise RobooptError(
             f"`{argument}` must be the folder of a run, got {path}, which {fault}."

@@ -189,6 +189,19 @@ def resumable(path: Path) -> Path:
     raise RobooptError(f"--resume {path} holds no checkpoint: nothing to resume")
 
 
+def require_finished(path: Path, argument: str) -> None:
+    """Refuse the path of a run that was killed, or that goes on."""
+    if path.exists() and not path.name.endswith(PARTIAL):
+        return
+    path = Path(os.path.abspath(path))
+    final = path.with_name(path.name.removesuffix(PARTIAL))
+    if partial(final).is_dir():
+        raise RobooptError(
+            f"`{argument}` must be a run that is over, but {partial(final)} goes on or "
+            f"was killed; --resume {final} continues it."
+        )
+
+
 def policy_file(path: Path) -> Path:
     """Return the file of the policy in the folder of a run; a file as it is."""
     if not path.is_dir():

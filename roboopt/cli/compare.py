@@ -6,6 +6,7 @@ from pathlib import Path
 
 from roboopt._errors import RobooptError, argument_called
 from roboopt.cli._flags import flag
+from roboopt.cli._run_folder import require_finished
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,10 @@ class Compare:
     """
 
     runs: tuple[Path, ...] = flag(
-        dataclasses.MISSING, "Folders of runs.", shown="RUN...", positional=True
+        dataclasses.MISSING,
+        "Folders of runs, or folders that hold such.",
+        shown="RUN...",
+        positional=True,
     )
     out: Path = flag(Path("compare.html"), "File of the page.")
 
@@ -25,6 +29,8 @@ class Compare:
         """Print the tables and write the page; return the exit code."""
         if self.out.is_dir() or not self.out.absolute().parent.is_dir():
             raise RobooptError(f"--out must be a file in a folder, got {self.out}")
+        for run in self.runs:
+            require_finished(run, "runs")
         from roboopt.report import compare
 
         found = compare(self.runs)

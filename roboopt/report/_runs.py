@@ -26,6 +26,7 @@ from roboopt.report._page import Figure, Notes, Section, Table, write_report
 from roboopt.report._result import METRICS, Reported, Summary
 from roboopt.report._text import number, readable
 
+COMMAND = "command"
 SETTINGS, REPORT, INDEX = "settings.json", "report.html", "index.html"
 TITLE = "runs of roboopt"
 INDEXES = re.compile(rf"<title>\d+ {TITLE}</title>")
@@ -46,9 +47,12 @@ ABOUT_THE_RUN = (
     "no_video",
     "figures",
     "log",
+    "watch",
     "resume",
     "config",
 )
+UNSET = "–"
+MAX_NAMED = 10  # settings that a sentence names
 
 
 @dataclass(frozen=True)
@@ -92,8 +96,8 @@ class Run:
         chosen = {k: v for k, v in flags.items() if k not in ABOUT_THE_RUN}
         chosen = {f"--{k.replace('_', '-')}": v for k, v in chosen.items()}
         chosen |= {f"version of {k}": v for k, v in versions.items()}
-        if "command" in settings:
-            chosen = {"command": settings["command"], **chosen}
+        if COMMAND in settings:
+            chosen = {COMMAND: settings[COMMAND], **chosen}
         shown = {name: _shown(value) for name, value in chosen.items()}
         name = name or folder.resolve().name
         return cls(name, folder, title, saved, metrics, shown)
@@ -136,10 +140,23 @@ class RunComparison(Reported):
         }
 
     def differences(self) -> dict[str, list[str]]:
-        """Return the settings that are not the same in all runs, by run in order."""
+        """Return the settings that are not the same in all runs, by run in order.
+
+        A setting counts in the runs of the commands that have it, and not in runs
+        without a record of their settings.
+        """
         names = dict.fromkeys(name for run in self.runs for name in run.settings)
-        rows = {name: [r.settings.get(name, "–") for r in self.runs] for name in names}
-        return {name: row for name, row in rows.items() if len(set(row)) > 1}
+        rows = {}
+        for name in names:
+            having = {r.settings.get(COMMAND) for r in self.runs if name in r.settings}
+            values = {
+                run.settings.get(name, UNSET)
+                for run in self.runs
+                if run.settings and run.settings.get(COMMAND) in having
+            }
+            if len(values) > 1:
+                rows[name] = [run.settings.get(name, UNSET) for run in self.runs]
+        return rows
 
     def summary(self) -> Summary:
         """Return the metrics, and the settings that differ."""
@@ -149,14 +166,23 @@ class RunComparison(Reported):
             for name, row in self.metrics().items()
         ]
         tables, differ = [Table(header, rows)], self.differences()
-        said = "The runs have the same settings."
+        said = []
         if differ:
-            said = f"The runs differ in {', '.join(differ)}."
+            what = f"{len(differ)} settings"
+            if len(differ) <= MAX_NAMED:
+                what = ", ".join(differ)
+            said.append(f"The runs differ in {what}.")
             settings = [[name, *row] for name, row in differ.items()]
             tables.append(Table(["setting", *header[1:]], settings))
-        elif not any(run.settings for run in self.runs):
-            said = "The runs were saved from Python, without a record of settings."
-        return Summary(f"{len(self.runs)} runs", tables, [said])
+        elif sum(bool(run.settings) for run in self.runs) > 1:
+            said.append("The runs have the same settings.")
+        if bare := [run.name for run in self.runs if not run.settings]:
+            said.append(
+                f"There is no record of the settings of {', '.join(bare)}, as of what "
+                "is saved from Python."
+            )
+        count = len(self.runs)
+        return Summary(f"{count} runs" if count > 1 else "1 run", tables, said)
 
     def sections(self, *, video: bool = True) -> list[Section]:
         """Return the sections of the page; there is no video."""
@@ -201,7 +227,9 @@ def compare(
 
     Args:
         runs: folders that a command or `VerbResult.save` has left; by the names that
-            they shall have, or in order, when folders' own names are used.
+            they shall have, or in order, when folders' own names are used. Then a
+            folder of runs stands for all of them, and its index.html for none, so
+            that `runs` and `runs/*` are its runs.
 
     Raises:
         RobooptError: if there is none, or a folder holds no run.
@@ -210,7 +238,10 @@ def compare(
         raise RobooptError(f"`runs` must be folders of runs, got {runs!r}.")
     if isinstance(runs, Mapping):
         return RunComparison(tuple(Run.read(path, name) for name, path in runs.items()))
-    folders = [Path(path).resolve() for path in runs]
+    runs = [run for path in runs for run in _runs_of(Path(path))]
+    if not runs:
+        raise RobooptError(f"`runs` must be folders of runs, got no more than {INDEX}.")
+    folders = [path.resolve() for path in runs]
     short = [folder.name for folder in folders]
     names = [
         name if short.count(name) == 1 else "/".join(folder.parts[-2:])
@@ -253,7 +284,8 @@ def write_index(runs: str | PathLike) -> Path | None:
         links.append(quote(relpath(page, runs)) if page.is_file() else "")
     header = ("run", "what", "saved", "metrics")
     table = Table(header, rows, text=(0, 1, 3), links=links)
-    notes = [Notes([f"No runs: {', '.join(sorted(broken))}."])] if broken else []
+    left = f"Left out, since their files are broken: {', '.join(sorted(broken))}."
+    notes = [Notes([left])] if broken else []
     write_report(
         path,
         title=f"{len(found)} {TITLE}",
@@ -263,7 +295,19 @@ def write_index(runs: str | PathLike) -> Path | None:
     return path
 
 
+def _runs_of(path: Path) -> list[Path]:
+    """Return the runs that a path stands for."""
+    if path.name == INDEX and path.is_file():
+        return []
+    within = () if (path / METRICS).exists() else path.glob(f"*/{METRICS}")
+    return sorted(file.parent for file in within) or [path]
+
+
 def _shown(value: Any) -> str:
+    if value is None or value is False or value == []:
+        return UNSET
+    if isinstance(value, list):
+        value = ", ".join(map(str, value))
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return textwrap.shorten(text, MAX_VALUE, placeholder="…") or '""'
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from roboopt import RobooptError
+from roboopt.cli import main
 from roboopt.cli._run_folder import SETTINGS, RunFolder
 
 
@@ -104,3 +105,12 @@ def test_a_run_that_was_killed_stays_where_it_cannot_be_resumed(tmp_path):
     settings.write_text("{}")
     assert RunFolder.resume(tmp_path / "a").discard()
     assert settings.exists()
+
+
+@pytest.mark.parametrize("command", ["view", "explain", "compare"])
+@pytest.mark.parametrize("name", ["killed", "killed.partial"])
+def test_a_killed_run_is_named_as_such(command, name, tmp_path, capsys):
+    (tmp_path / "killed.partial").mkdir()
+    assert main([command, str(tmp_path / name)]) == 2
+    said = capsys.readouterr().err
+    assert "over" in said and f"--resume {tmp_path / 'killed'} continues it" in said

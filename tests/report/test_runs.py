@@ -53,6 +53,60 @@ def test_the_tables_hold_every_metric_and_what_differs(runs):
     assert "<table" in found._repr_html_()
 
 
+def settings(runs, name, command, **flags):
+    """Write the settings of a run."""
+    said = {"command": command, "flags": flags}
+    write_json(runs / name / "settings.json", said)
+
+
+def test_what_is_not_set_is_no_difference(runs):
+    settings(runs, "one", "tune", task=None, lock=[], repair=False, steps=3, watch=8080, joint=["a"])
+    settings(runs, "two", "tune", steps=3, watch=None, joint=["a", "b"])
+    found = compare([runs / "one", runs / "two"])
+    assert found.differences() == {"--joint": ["a", "a, b"]}
+
+
+def test_a_flag_is_compared_between_the_commands_that_have_it(runs):
+    three = Swing({"success [%]": 1.0})
+    three.save(runs / "three")
+    settings(runs, "one", "tune", steps=3, urdf="a", starts=8)
+    settings(runs, "two", "tune", steps=3, urdf="b", starts=8, new=1)
+    settings(runs, "three", "clone", steps=4, loss="l2")
+    found = compare([runs / "one", runs / "two", runs / "three"])
+    assert found.differences() == {
+        "command": ["tune", "tune", "clone"],
+        "--steps": ["3", "3", "4"],
+        "--urdf": ["a", "b", "–"],
+        "--new": ["–", "1", "–"],
+    }
+
+
+def test_a_run_without_a_record_of_settings_is_named(runs):
+    (runs / "one" / "settings.json").unlink()
+    said = str(compare([runs / "one", runs / "two"]))
+    assert "no record of the settings of one" in said and "differ" not in said
+    assert "same settings" not in said
+
+
+def test_many_differences_are_counted(runs):
+    settings(runs, "one", "tune", **{f"f{k}": 1 for k in range(20)})
+    settings(runs, "two", "tune", **{f"f{k}": 2 for k in range(20)})
+    said = compare([runs / "one", runs / "two"]).summary()
+    assert "differ in 20 settings" in said.sentences[0]
+
+
+def test_a_folder_of_runs_stands_for_its_runs(runs, monkeypatch, capsys):
+    write_index(runs)
+    assert [run.name for run in compare([runs]).runs] == ["one", "two"]
+    starred = compare(sorted(runs.iterdir()))
+    assert [run.name for run in starred.runs] == ["one", "two"]
+    with pytest.raises(RobooptError, match="index.html"):
+        compare([runs / "index.html"])
+    monkeypatch.chdir(runs)
+    assert main(["compare"]) == 2
+    assert "required: RUN" in capsys.readouterr().err
+
+
 def test_the_page_draws_the_curves_that_both_have(runs, tmp_path):
     (runs / "two" / "history.csv").write_text("step,loss,own\n0,1,2\n1,0.5,3\n")
     compare([runs / "one", runs / "two"]).report(tmp_path / "page.html")
@@ -130,7 +184,7 @@ def test_the_index_lists_the_runs_and_leads_to_their_reports(runs):
     page = path.read_text("utf-8")
     assert 'href="two/report.html"' in page and "one/report.html" not in page
     assert "Swinging up" in page and "success 60 %" in page
-    assert "No runs: broken" in page
+    assert "broken: broken" in page
 
 
 def test_the_index_replaces_itself_and_nothing_else(runs):
