@@ -48,14 +48,16 @@ class Replay:
         starts = min(motions.starts, MAX_STARTS, max(1, room))
         poses = np.zeros((len(labels), starts, frames, joints, 4, 3))
         poses[..., 0, :3, :] = np.eye(3)
+        goals = [_thinned(motions.goal(start)) for start in range(starts)]
+        shown = [*goals]
         for own, runs in zip(poses, sampled.values(), strict=True):
             flat = scene.poses(np.concatenate(list(runs[:starts])))
+            shown.append(scene.corners(flat))
             turns = Rotation.from_quat(flat[..., 3:].reshape(-1, 4)).as_matrix()
             shape = starts, frames, joints - 1
             own[..., 1:, :3, :] = turns.reshape(*shape, 3, 3).swapaxes(-1, -2)
             own[..., 1:, 3, :] = flat[..., :3].reshape(*shape, 3)
-        goals = [_thinned(motions.goal(start)) for start in range(starts)]
-        corners = np.concatenate([self._corners(poses), *goals])
+        corners = np.concatenate(shown)
         low, high = corners.min(0), corners.max(0)
         center, radius = (low + high) / 2, float(np.linalg.norm(high - low)) / 2
         # The browser's origin is the center; its unit is longer than any coordinate.
@@ -90,16 +92,6 @@ class Replay:
             "duration": times[-1],
         }
         return self._page(data)
-
-    def _corners(self, poses: np.ndarray) -> np.ndarray:
-        """Return corners of boxes around the parts in all motions, (k, 3) [m]."""
-        found, scene = [], self.motions.scene
-        for joint, part in zip(scene.joints, scene.parts, strict=True):
-            ends = np.array([part.vertices.min(0), part.vertices.max(0)])
-            box = np.stack(np.meshgrid(*ends.T), -1).reshape(-1, 3)
-            turn, shift = poses[..., joint + 1, :3, :], poses[..., joint + 1, 3, :]
-            found.append((box @ turn + shift[..., None, :]).reshape(-1, 3))
-        return np.concatenate(found)
 
     def _color(self, label: str) -> str:
         return {**COLORS, **self.motions.colors}.get(label, GRAY)

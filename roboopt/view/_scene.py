@@ -117,6 +117,24 @@ class Scene:
         turns = Rotation.from_matrix(flat).as_quat().reshape(*shape, 4)
         return np.concatenate([np.asarray(origins), turns], axis=-1)
 
+    def corners(
+        self, poses: Float[np.ndarray, "time moving 7"]
+    ) -> Float[np.ndarray, "corner 3"]:
+        """Return the corners of boxes around all parts over time [m].
+
+        Args:
+            poses: of the moving joints, as `poses` returns them.
+        """
+        found = []
+        for joint, part in zip(self.joints, self.parts, strict=True):
+            ends = np.array([part.vertices.min(0), part.vertices.max(0)])
+            box = np.stack(np.meshgrid(*ends.T), -1).reshape(-1, 3)
+            if joint >= 0:
+                turns = Rotation.from_quat(poses[:, joint, 3:]).as_matrix()
+                box = box @ turns.swapaxes(-1, -2) + poses[:, joint, None, :3]
+            found.append(box.reshape(-1, 3))
+        return np.concatenate(found)
+
     def goal(self, start: Float[np.ndarray, " obs"]) -> Float[np.ndarray, "point 3"]:
         """Return the goal of an episode, one point or those of a path [m], or none."""
         joints = len(self.robot.joint_names)

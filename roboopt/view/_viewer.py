@@ -21,7 +21,10 @@ PORT = 8080
 GRAY = "#7a7f87"
 OPACITY = 0.35  # of a ghost
 GREEN = (26, 166, 77)
-MARK_RADIUS = 0.02  # of a goal, over the reach of the scene
+MARK_RADIUS = 0.02  # of a goal, over the radius of what is shown
+VIEW = 2.0  # distance of the eye over the radius of what is shown
+DIRECTION = np.array([0.37, -0.86, 0.35])  # from what is shown to the eye
+CONFIGURATIONS = 64  # by which the reach of a robot is judged
 MAX_FRAME_RATE = 30.0  # pictures a second
 MAX_FRAMES = 600  # of a motion
 PLOT_PERIOD_S = 0.2  # in which the plots show another time
@@ -76,7 +79,7 @@ class Viewer:
         self._curves: dict[str, Any] = {}
         self._folders: dict[str, Any] = {}
         self._lock, self._over = threading.RLock(), threading.Event()
-        self._size = self._frame_camera()
+        self._size = self._frame_camera(self._reachable())
 
     @property
     def address(self) -> str:
@@ -136,6 +139,10 @@ class Viewer:
             self._times, self._sampled = motions.sampled(MAX_FRAME_RATE, MAX_FRAMES)
             self._poses: dict[tuple[str, int], np.ndarray] = {}
             if first:
+                moved = np.concatenate([*map(np.concatenate, self._sampled.values())])
+                goals = [motions.goal(start) for start in range(motions.starts)]
+                corners = self.scene.corners(self.scene.poses(moved))
+                self._size = self._frame_camera(np.concatenate([corners, *goals]))
                 self._add_controls(motions)
                 threading.Thread(target=self._play, daemon=True).start()
             self._draw_start()
@@ -175,16 +182,30 @@ class Viewer:
     def _color(self, label: str) -> str:
         return self._colors.get(label, GRAY)
 
-    def _frame_camera(self) -> float:
-        """Place the camera and the floor; return the reach of the robot [m]."""
-        q = np.zeros((1, len(self.scene.robot.joint_names)))
-        (poses,) = self.scene.poses(q)
-        reach = max(float(np.abs(p.vertices).max()) for p in self.scene.parts)
-        reach = max(reach, float(np.abs(poses[:, :3]).max()))
-        self.server.scene.add_grid("/floor", 4 * reach, 4 * reach, cell_size=reach / 5)
-        self.server.initial_camera.position = (0.6 * reach, -1.4 * reach, 1.0 * reach)
-        self.server.initial_camera.look_at = (0.0, 0.0, 0.4 * reach)
-        return reach
+    def _frame_camera(self, shown: Float[np.ndarray, "point 3"]) -> float:
+        """Place camera and floor so that points are seen; return their radius [m]."""
+        low, high = shown.min(0), shown.max(0)
+        center, radius = (low + high) / 2, float(np.linalg.norm(high - low)) / 2
+        self.server.scene.add_grid(
+            "/floor",
+            4 * radius,
+            4 * radius,
+            cell_size=radius / 5,
+            position=(center[0], center[1], 0.0),
+        )
+        camera = self.server.initial_camera
+        camera.position = center + VIEW * radius * DIRECTION
+        camera.look_at = center
+        return radius
+
+    def _reachable(self) -> Float[np.ndarray, "point 3"]:
+        """Return corners of the robot at random positions between its limits [m]."""
+        robot = self.scene.robot
+        wide = np.array([FREE[turns] for turns in robot.revolute])
+        low = np.where(robot.limited, robot.lower, -wide)
+        high = np.where(robot.limited, robot.upper, wide)
+        random = np.random.default_rng(0).uniform(low, high, (CONFIGURATIONS, len(low)))
+        return self.scene.corners(self.scene.poses(random))
 
     def _robot(self, label: str) -> list[Any]:
         """Return the frames of a label's robot, the world's first, made where needed.

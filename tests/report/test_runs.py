@@ -60,7 +60,17 @@ def settings(runs, name, command, **flags):
 
 
 def test_what_is_not_set_is_no_difference(runs):
-    settings(runs, "one", "tune", task=None, lock=[], repair=False, steps=3, watch=8080, joint=["a"])
+    settings(
+        runs,
+        "one",
+        "tune",
+        task=None,
+        lock=[],
+        repair=False,
+        steps=3,
+        watch=8080,
+        joint=["a"],
+    )
     settings(runs, "two", "tune", steps=3, watch=None, joint=["a", "b"])
     found = compare([runs / "one", runs / "two"])
     assert found.differences() == {"--joint": ["a", "a, b"]}

@@ -56,6 +56,28 @@ def placed(viewer, label, scene, q):
     return np.allclose(found, poses, atol=1e-9)
 
 
+def in_view(viewer, scene, q):
+    """Return how far the camera sees over the size of the robot at a configuration."""
+    camera = viewer.server.initial_camera
+    corners = scene.corners(scene.poses(np.asarray(q, float)))
+    axis = camera.look_at - camera.position
+    distance = np.linalg.norm(axis)
+    away = corners - camera.position
+    depth = away @ axis / distance
+    side = np.linalg.norm(away - np.outer(depth, axis / distance), axis=1)
+    return np.tan(np.radians(37.5)) / (side / depth).max()
+
+
+def test_the_camera_sees_the_robot_wherever_its_joints_go(scene, motions):
+    low, high = np.asarray(scene.robot.lower), np.asarray(scene.robot.upper)
+    ends = np.stack(np.meshgrid(*np.stack([low, high], 1)), -1).reshape(-1, len(low))
+    with Viewer(scene, port=PORT) as viewer:
+        assert 1 < in_view(viewer, scene, ends) < 4
+        viewer.show(motions)
+        for runs in motions.runs.values():
+            assert 1 < in_view(viewer, scene, np.concatenate(runs)) < 4
+
+
 def test_the_server_shows_the_robot_at_the_chosen_time_and_start(scene, motions):
     with Viewer(scene, port=PORT, title="A run") as viewer:
         viewer.show(motions)
