@@ -53,9 +53,9 @@ class View:
         from roboopt.report import COLORS
         from roboopt.view import Scene, Viewer
 
-        title = self.path.stem
         if self.path.suffix.lower() in ROBOT_FILES:
-            viewer = Viewer(Scene.of_urdf(self.path), port=self.port, title=title)
+            scene, title = Scene.of_urdf(self.path), self.path.stem
+            viewer = Viewer(scene, port=self.port, title=title)
             viewer.add_sliders()
             return viewer
         result = load_result(self.path, "path", self.task)
@@ -66,6 +66,7 @@ class View:
                 f"{self.path}: its environment has no robot to show, or was not tested."
             )
         colors = {**COLORS, **motions.colors}
+        title = self.path.resolve().name
         viewer = Viewer(motions.scene, port=self.port, title=title, colors=colors)
         viewer.show(motions)
         return viewer

@@ -13,6 +13,8 @@ from roboopt._errors import RobooptError, require_at_least
 
 FLUSH_S = 2.0  # after which events are in their file
 
+EXTRA = "'roboopt[tensorboard]'"
+
 
 class Logger(abc.ABC):
     """A function `log(step, metrics)` that keeps the metrics of every n-th step.
@@ -64,9 +66,9 @@ class TensorBoard(Logger):
                 folder cannot be written.
         """
         super().__init__(every)
-        files = _package("tensorboardX.event_file_writer", "tensorboardX")
-        event = _package("tensorboardX.proto.event_pb2", "tensorboardX").Event
-        summary = _package("tensorboardX.proto.summary_pb2", "tensorboardX").Summary
+        files = _package("tensorboardX.event_file_writer", EXTRA)
+        event = _package("tensorboardX.proto.event_pb2", EXTRA).Event
+        summary = _package("tensorboardX.proto.summary_pb2", EXTRA).Summary
         self._event, self._summary = event, summary
         try:
             Path(folder).mkdir(parents=True, exist_ok=True)
@@ -207,6 +209,7 @@ def _package(name: str, requirement: str) -> Any:
     try:
         return importlib.import_module(name)
     except ImportError as error:
+        top, *_ = name.split(".")
         raise RobooptError(
-            f"logging there needs {name}: pip install {requirement}"
+            f"logging there needs {top}: pip install {requirement}"
         ) from error

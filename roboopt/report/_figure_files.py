@@ -44,4 +44,12 @@ def _drawings(sections: Sequence[Section]) -> Iterator[tuple[str, Drawing]]:
         for drawing in (panel for figure in figures for panel in figure.panels):
             if isinstance(drawing, Drawing):
                 name = f"{section.title} {drawing.title}".lower()
-                yield re.sub(r"\W+", "-", name).strip("-")[:MAX_NAME], drawing
+                yield _file_name(name), drawing
+
+
+def _file_name(text: str) -> str:
+    """Return a name for a file, with both ends of a long text: they tell it apart."""
+    name = re.sub(r"\W+", "-", text).strip("-")
+    if len(name) <= MAX_NAME:
+        return name
+    return f"{name[: MAX_NAME // 2].strip('-')}-{name[-MAX_NAME // 2 :].strip('-')}"

@@ -75,7 +75,9 @@ def performance(
             os.environ["SDL_VIDEODRIVER"] = "dummy"
         if spec is None:
             raise RobooptError("the environment was not given by its id")
-        env = spec.make(render_mode="rgb_array")
+        with warnings.catch_warnings():  # What it says would be said again below.
+            warnings.filterwarnings("ignore", message=".*render_mode")
+            env = spec.make(render_mode="rgb_array")
         step = time_step_of(env)
         steps = getattr(env.unwrapped, "horizon", 0)
         rate = min(FRAME_RATE, MAX_FRAMES / (steps or 1) / step)

@@ -200,7 +200,8 @@ def test_packages_that_are_missing_are_named(monkeypatch):
     monkeypatch.setattr(importlib, "import_module", missing)
     for name, kind in LOGGERS.items():
         if name != "jsonl":
-            with pytest.raises(ro.RobooptError, match="pip install"):
+            what = rf"needs {name}X?: pip install ('roboopt\[)?{name}"
+            with pytest.raises(ro.RobooptError, match=what):
                 kind.for_run(Path("runs/x.partial"))
 
 

@@ -62,6 +62,19 @@ def test_every_panel_is_a_file_of_each_format(tmp_path):
     assert legends == [True, True, False]
 
 
+def test_long_names_keep_the_quantity(tmp_path):
+    class Long(Result):
+        def sections(self, *, video=True):
+            quantities = ("velocity", "torque")
+            names = [f"{'a long name ' * 9}: {quantity}" for quantity in quantities]
+            panels = [Panel(name, "m", RUNS, goals=[]) for name in names]
+            return [Section("Motions", [Figure(traces(panels, 0.1))])]
+
+    names = [path.stem for path in Long().save_figures(tmp_path, "csv")]
+    assert [name.rpartition("-")[2] for name in names] == ["velocity", "torque"]
+    assert all(len(name) < 70 and name.startswith("0") for name in names)
+
+
 def test_tables_have_the_curves_with_labels_and_units(tmp_path):
     motion, energy, loss = map(rows, Result().save_figures(tmp_path, "csv"))
     # The other motions are drawn before the bold one of their label.

@@ -1,6 +1,7 @@
 """The sections that several verbs share: motions, a video, and the history."""
 
 import csv
+import warnings
 from dataclasses import replace
 
 import gymnasium
@@ -67,6 +68,18 @@ def test_a_video_is_made_from_the_spec():
     assert not film.shows({"clone": replace(seen, observations=-seen.observations)})
     with pytest.warns(UserWarning, match="no video"):
         assert performance(None, {"clone": lambda o: 1}, seed=0) is None
+
+
+def test_an_environment_without_pictures_is_named_once():
+    class Blind(gymnasium.Env):
+        metadata = {"render_modes": []}
+        observation_space = action_space = gymnasium.spaces.Box(0, 1, (1,))
+
+    gymnasium.register("Blind-v0", Blind)
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        assert performance(EnvSpec("Blind-v0"), {"a": lambda o: o}, seed=0) is None
+    assert len(seen) == 1 and "no video" in str(seen[0].message)
 
 
 def test_a_video_imports_no_package_that_a_file_names(tmp_path, monkeypatch):
