@@ -21,6 +21,11 @@ QUESTIONS = {
     "register a twin for my environment": ("guides/own_environment.html", None),
     "walking robot floating base": ("limits.html", None),
     "compare two runs": ("log.html", None),
+    "pdf figures for a paper": ("report.html", "figures-for-a-paper-pdf-svg-png-and-csv"),
+    "show a result in a jupyter notebook": ("report.html", "in-a-notebook"),
+    "ros2": ("faq.html", "does-it-work-with-ros-2"),
+    "hyperparameters": ("faq.html", "which-hyperparameters-must-i-choose"),
+    "out of memory": ("faq.html", "what-if-memory-runs-out"),
     "see my robot in 3D": ("view.html", None),
     "how long does the first result take": ("install.html", None),
 }
