@@ -21,7 +21,11 @@ COPIES |= {f"{name.upper()}.md": f"{name}.md" for name in ("contributing", "chan
 SECTION = re.compile(r"^## `(roboopt[.\w]*)`\n\n(.*?)(?=^## |\Z)", re.DOTALL | re.M)
 ROW = re.compile(r"^\| `(\w+)` \|", re.M)
 EXAMPLE = re.compile(r"\]\((?:\.\./)*examples/(\w+)\.py\)")
-FOUND_LESS = "---\nsearch:\n  boost: 0.3\n---\n\n"
+BOOST = "---\nsearch:\n  boost: {}\n---\n\n"
+FOUND_LESS = BOOST.format(0.3)
+BOOSTS = {"faq": BOOST.format(2)} | dict.fromkeys(
+    ("benchmarks", "changelog", "contributing", "design"), FOUND_LESS
+)
 
 
 def namespaces() -> dict[str, tuple[str, list[str]]]:
@@ -74,8 +78,7 @@ def write_pages() -> None:
         text = (ROOT / source).read_text()
         for name, other in COPIES.items():
             text = text.replace(f"]({name}", f"]({other}")
-        less = FOUND_LESS if target == "changelog.md" else ""
-        (PAGES / target).write_text(less + text.replace("](docs/", "]("))
+        (PAGES / target).write_text(text.replace("](docs/", "]("))
     if REPORTS.exists():
         shutil.copytree(REPORTS, PAGES / "reports")
         links = (f"- [{r.stem}](reports/{r.name})\n" for r in REPORTS.glob("*.html"))
@@ -89,6 +92,9 @@ def write_pages() -> None:
     reference.write_text(SECTION.sub(linked, reference.read_text()))
     text = examples.read_text()
     examples.write_text(text + sources(text))
+    for name, boost in BOOSTS.items():
+        page = PAGES / f"{name}.md"
+        page.write_text(boost + page.read_text())
     for page in PAGES.rglob("*.md"):
         up = "../" * (len(page.relative_to(PAGES).parts) - 1)
         text = EXAMPLE.sub(rf"]({up}examples.md#\1)", page.read_text())
