@@ -105,7 +105,7 @@ def test_next_observations_keep_the_last_action(tmp_path):
     )
     runs, said = read(path)
     check(runs, dropped=False)
-    assert not said
+    assert "next observations of 6 rows" in said
     np.testing.assert_array_equal(runs[1].observations[-1], OBSERVATIONS[5] + 100)
     assert np.shape(np.asarray(runs[1].rewards)) == (2,)
 
@@ -229,3 +229,64 @@ def test_a_table_of_demonstrations_is_read(tmp_path):
         runs, _ = read(source, time_step=0.1)
         check(runs)
         np.testing.assert_array_equal(np.asarray(runs[2].rewards), [1.0, 1.0])
+
+
+@pytest.mark.parametrize(
+    "told, match",
+    [
+        ({"dones": LAST, "terminals": STARTS}, "`terminals` ends an episode at row 0"),
+        ({"next_observations": OBSERVATIONS[::-1]}, "next observation of row 0 is not"),
+    ],
+)
+def test_what_ends_no_episode_is_refused(tmp_path, told, match):
+    path = saved(tmp_path / "x.npz", obs=OBSERVATIONS, acts=ACTIONS, **told)
+    with pytest.raises(ValueError, match=match):
+        load_episodes(path)
+
+
+def test_next_observations_that_do_not_follow_are_told(tmp_path):
+    after = OBSERVATIONS + 2.0
+    arrays = {"obs": OBSERVATIONS, "next_obs": after, "acts": ACTIONS, "dones": LAST}
+    _, said = read(saved(tmp_path / "x.npz", **arrays), time_step=0.1)
+    assert not said
+    after[1] += 1.0
+    _, said = read(saved(tmp_path / "x.npz", **arrays), time_step=0.1)
+    assert "next observations of 1 rows, the first 1" in said
+
+
+def test_a_table_tells_its_times_and_names_of_episodes(tmp_path):
+    times = np.concatenate([0.02 * np.arange(size) for size in SIZES])
+    label = np.repeat(["left", "right", "left again"], SIZES)
+    lines = ["episode_id,obs_10,obs_9,action,time"]
+    cells = (label, *OBSERVATIONS.T[::-1], ACTIONS[:, 0] + 0.5, times)
+    lines += [",".join(map(str, row)) for row in zip(*cells, strict=True)]
+    (tmp_path / "x.csv").write_text("\n".join(lines))
+    runs, said = read(tmp_path / "x.csv")
+    assert "time step" not in said
+    assert [run.time_step for run in runs] == pytest.approx([0.02] * 3)
+    np.testing.assert_array_equal(runs[0].observations, OBSERVATIONS[:4])
+
+
+def test_a_rate_tells_the_time_step(tmp_path):
+    arrays = {"obs": OBSERVATIONS, "acts": ACTIONS, "dones": LAST, "fps": 50}
+    runs, said = read(saved(tmp_path / "x.npz", **arrays))
+    assert runs[0].time_step == 0.02 and "time step" not in said
+
+
+def test_files_of_one_observation_end_nothing(tmp_path):
+    for k, size in enumerate((4, 1, 3, 4)):
+        saved(tmp_path / f"{k}.npz", obs=OBSERVATIONS[:size], acts=ACTIONS[:size])
+    runs, said = read(tmp_path)
+    assert [run.steps for run in runs] == [3, 2, 3]
+    assert "single observation" in said
+    assert said.count("as many observations") == 1 and "So it is in 3 others" in said
+    for path in tmp_path.glob("[023].npz"):
+        path.unlink()
+    with pytest.raises(ValueError, match="has a single observation and no action"):
+        load_episodes(tmp_path)
+
+
+def test_a_table_without_demonstrations_is_told_what_it_lacks(tmp_path):
+    path = saved(tmp_path / "x.npz", qpos=OBSERVATIONS, ctrl=ACTIONS)
+    with pytest.raises(ValueError, match=r"`obs…`\) and actions .* holds qpos\[0\]"):
+        load_episodes(path)

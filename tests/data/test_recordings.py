@@ -216,7 +216,7 @@ def test_trajectories_come_back_and_fit_the_joints(tmp_path):
     [
         ("x,q1,q2,dq1,dq2,u1,u2", None, "must hold one column of times"),
         ("time,t,q2,dq1,dq2,u1,u2", None, "one column of times, got"),
-        ("t,q1,theta1,dq1,dq2,u1,u2", None, "positions of joint 1, got"),
+        ("t,q1,angle1,dq1,dq2,u1,u2", None, "positions of joint 1, got"),
         ("t,a,b,dq1,dq2,u1,u2", None, "lacks positions"),
         ("t,q1_cmd,q2_des,dq1,dq2,u1,u2", None, "lacks positions"),
         ("t,q1,q2,dq1,b,u1,u2", None, "lacks velocities of joint 2"),

@@ -26,7 +26,13 @@ from roboopt.data._trajectory import (
     check_episodes,
 )
 from roboopt.data._windows import sample_times, single_recordings
-from roboopt.data.io._boundaries import BOUNDARIES, TERMINALS, episode_rows, per_row
+from roboopt.data.io._boundaries import (
+    BOUNDARIES,
+    TERMINALS,
+    check_next,
+    episode_rows,
+    per_row,
+)
 from roboopt.data.io._columns import Columns
 from roboopt.data.io._times import even_step
 
@@ -43,6 +49,9 @@ OTHER_NAMES = {
     **dict.fromkeys(("timestamps", "timestamp"), "times"),
 }
 """Common other names, which are read where the array has no other."""
+
+RATES = ("fps", "fs", "rate", "hz", "frequency", "sampling_rate", "control_freq")
+"""Names of the samples a second, where an array or number tells no time step."""
 
 Arrays = Mapping[str, Any]
 
@@ -99,12 +108,15 @@ def to_episodes(arrays: Arrays, where: str, options: ReadOptions) -> list[Trajec
     same = fields["observations"].shape[:-1] == fields["actions"].shape[:-1]
     if flat:
         slices, ended = episode_rows(arrays, rows, where)
+        if note := check_next(fields["observations"], fields.get(NEXT), slices, where):
+            options.note(note)
         parts = [_rows(fields, rows, part, where) for part in slices]
         for part, end in zip(parts, ended or (), strict=ended is not None):
             part["terminated"] = np.asarray(end)
     elif "lengths" in fields and fields["actions"].ndim == 2:
         parts, same = _cut(fields, where), False
     elif same and fields["actions"].ndim == 2:
+        check_next(fields["observations"], fields.get(NEXT), None, where)
         parts = [_rows(fields, rows, slice(None), where)]
     elif same:
         stacked = {name: value for name, value in fields.items() if np.ndim(value)}
@@ -123,7 +135,7 @@ def _with_an_action(
 ) -> list[dict[str, Any]]:
     """Return the episodes that have an action, and note what was left out."""
     kept = [part for part in parts if len(part["actions"])]
-    if not kept:
+    if not kept and not any(len(part["observations"]) for part in parts):
         raise RobooptError(f"`path` must hold samples, but {where} holds none.")
     if len(kept) < len(parts):
         options.note(
@@ -195,10 +207,23 @@ def _renamed(arrays: Arrays) -> dict[str, Any]:
         found = [other for other in arrays if OTHER_NAMES.get(other) == name]
         if len(found) == 1:
             named[name] = named.pop(found[0])
+    if not {"time_step", "times"} & set(named) and (step := told_step(arrays)):
+        named["time_step"] = step
     ends = [name for name in TERMINALS if name in named and not np.ndim(named[name])]
     if len(ends) == 1:  # of the only episode
         named["terminated"] = named.pop(ends[0])
     return named
+
+
+def told_step(arrays: Arrays) -> float | None:
+    """Return the time step [s] that a number tells, as a step or a rate, or None."""
+    names = [n for n in arrays if "time_step" in (n, OTHER_NAMES.get(n))]
+    for name in [*names, *(n for n in RATES if n in arrays)]:
+        value = np.asarray(arrays[name])
+        if value.size == 1 and value.dtype.kind in "fiu" and value.reshape(-1)[0] > 0:
+            number = float(value.reshape(-1)[0])
+            return 1 / number if name in RATES else number
+    return None
 
 
 def check_lengths(arrays: Arrays, where: str) -> None:

@@ -5,6 +5,7 @@ number of its episode beside each row. All that are there must agree.
 """
 
 from collections.abc import Mapping
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -47,6 +48,13 @@ def episode_rows(
         found = ends[whole[0]] | last
     else:
         found = last.union(*(ends[name] for name in partial))
+        # `dones` tell every end, of the task or of the time.
+        for name, every in product(partial, [n for n in partial if n in DONES]):
+            if wrong := ends[name] - ends[every] - last:
+                raise RobooptError(
+                    f"`path` must hold arrays that agree, but in {where} `{name}` ends "
+                    f"an episode at row {min(wrong)}, and `{every}` does not."
+                )
     for name in (*whole[1:], *(partial if whole else ())):
         other = ends[name] | last if name in whole else ends[name] | found
         if wrong := found ^ other:
@@ -98,6 +106,46 @@ def _last_rows(name: str, value: np.ndarray, rows: int, where: str) -> set[int]:
             f"{', and does not begin an episode' if name in STARTS else ''}."
         )
     return set(ends.tolist())
+
+
+def check_next(
+    before: np.ndarray,
+    after: np.ndarray | None,
+    episodes: list[slice] | None,
+    path: str,
+) -> str:
+    """Return what is wrong with the observations after each action, if anything.
+
+    Args:
+        before: observations before each action, (T, obs).
+        after: those after each, None where the file has none.
+        episodes: the rows of each; None where nothing tells them.
+        path: the file, for errors.
+
+    Raises:
+        RobooptError: if an episode ends there, and nothing tells it.
+    """
+    if after is None or after.shape != before.shape:
+        return ""
+    close = np.isclose(after[:-1], before[1:], rtol=1e-4, atol=1e-6, equal_nan=True)
+    differs = np.asarray(~close.all(axis=-1))
+    if episodes is not None:
+        differs[[part.stop - 1 for part in episodes[:-1]]] = False
+    if not differs.any():
+        return ""
+    row = int(differs.argmax())
+    if episodes is None:
+        raise RobooptError(
+            f"`path` must tell where episodes end, but in {path} the next observation "
+            f"of row {row} is not the observation of row {row + 1}, and no "
+            "`episode_ends`, `dones`, or `terminals` and `timeouts` tell why: an "
+            "episode ends there, or the array is wrong."
+        )
+    return (
+        f"{path}: the next observations of {differs.sum()} rows, the first {row}, are "
+        "not the observations of the rows that follow in their episodes: only the last "
+        "of each episode is read."
+    )
 
 
 def per_row(arrays: Mapping[str, Any], rows: int) -> bool:

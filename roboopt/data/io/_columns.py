@@ -9,6 +9,7 @@ or name, and the words listed here, as in `q1`, `tau_meas1`, `shoulder_velocity`
 import dataclasses
 import math
 import re
+import unicodedata
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,16 @@ from typing import Any
 from roboopt._errors import RobooptError
 
 ALIASES = {
-    "positions": {"q", "pos", "position", "theta", "angle"},
-    "velocities": {"dq", "qd", "qdot", "vel", "velocity"},
-    "efforts": {"u", "tau", "torque", "effort", "force", "moment", "current"},
+    "positions": set("q pos position positions theta angle angles θ".split()),
+    "velocities": set("dq qd qdot vel velocity velocities".split()),
+    "efforts": {
+        *("u", "tau", "τ", "eff", "effort", "efforts", "torque", "torques"),
+        *("force", "forces", "moment", "moments", "current", "currents"),
+    },
 }
-CURRENTS = {"current"}  # efforts in units of the motors' torque constants
+MOTORS = {"theta", "θ"}  # of libfranka, whose `q` is of the joint
+CURRENTS = {"current", "currents"}  # efforts in units of the motors' torque constants
+DOTS = {"\u0307": " dot ", "\u0308": " ddot "}  # as in q̇ and q̈
 TIMES = ("headerstamp", "t", "time", "timestamp", "timestamps", "stamp")
 RUNS = {f"{name}{end}" for name in ("run", "episode", "trial") for end in ("", "id")}
 MEASURED = {"meas", "measured", "actual"}
@@ -98,7 +104,7 @@ def find_columns(
             raise ColumnError(rule, path, header)
 
     columns = columns or Columns()
-    ranked: dict[str, dict[Any, dict[int, list[str]]]] = {q: {} for q in ALIASES}
+    ranked: dict[str, dict[Any, dict[float, list[str]]]] = {q: {} for q in ALIASES}
     for name in header:
         if role := _role(_words(name), joints or ()):
             quantity, joint, rank = role
@@ -176,7 +182,9 @@ def unit_scale(name: str) -> float | None:
     return UNITS[unit] if (unit := _unit(name)) else None
 
 
-def _role(words: list[str], joints: Sequence[str]) -> tuple[str, str | int, int] | None:
+def _role(
+    words: list[str], joints: Sequence[str]
+) -> tuple[str, str | int, float] | None:
     """Return the quantity, the joint's name or number, and the rank of a column.
 
     Measured columns rank before plain ones, and these before commanded ones.
@@ -189,6 +197,7 @@ def _role(words: list[str], joints: Sequence[str]) -> tuple[str, str | int, int]
                 key, words = joint, words[:k] + words[k + len(parts) :]
     rank = 0 if MEASURED & set(words) else 2 if COMMANDED & set(words) else 1
     rank += 3 * bool(CURRENTS & set(words))
+    later = bool(MOTORS & set(words))
     words = [w for w in words if w not in MEASURED | COMMANDED | PREFIXES]
     numbers = [word for word in words if word.isdigit()]
     words = [word for word in words if not word.isdigit()]
@@ -205,7 +214,8 @@ def _role(words: list[str], joints: Sequence[str]) -> tuple[str, str | int, int]
         return None
     if len(numbers) > (key is None):
         return None
-    return quantity, key if key is not None else int((numbers or ["0"])[0]), rank
+    number = int((numbers or ["0"])[0])
+    return quantity, key if key is not None else number, rank + later / 2
 
 
 def _words(name: str) -> list[str]:
@@ -216,7 +226,10 @@ def _words(name: str) -> list[str]:
 
 
 def _parts(name: str) -> list[str]:
-    return re.findall(r"[^\W\d_]+|\d+", name.lower())
+    name = unicodedata.normalize("NFKD", name.lower())
+    for dot, word in DOTS.items():
+        name = name.replace(dot, word)
+    return re.findall(r"[^\W\d_]+|\d+", name)
 
 
 def _unit(name: str) -> str | None:

@@ -1,5 +1,6 @@
 """Tables in text files: one row a sample, one column a quantity."""
 
+import codecs
 import csv
 import gzip
 import re
@@ -13,6 +14,7 @@ import numpy as np
 from roboopt._errors import RobooptError
 from roboopt.data._files import expansion_limit
 from roboopt.data.io._arrays import Arrays, ReadOptions
+from roboopt.data.io._columns import UNITS
 from roboopt.data.io._table import Table, read_table
 from roboopt.data.io._text_columns import TextColumns
 
@@ -20,6 +22,7 @@ MAX_LINE = BLOCK_SIZE = 2**22  # characters
 SMALL = 2**24  # bytes of text, of which rows take up to a hundred times as much memory
 FEW = 2**18  # lines, which a compressed file of any size may have
 MAX_COLUMNS = MAX_COMMENTS = 10_000
+DECIMAL_COMMA = re.compile(r"(?<![^;\s])[-+]?\d*,\d+([eE][-+]?\d+)?(?![^;\s])")
 DELIMITERS = ",;\t"
 
 
@@ -28,26 +31,45 @@ def read_csv(path: Path, options: ReadOptions) -> Iterator[tuple[str, Arrays]]:
 
     Its first row names the columns; columns without a name are called by their number,
     from 0. Cells are separated by commas, semicolons, tabs or blanks; rows that begin
-    with # are comments.
+    with # are comments, and so are those with % before the names. A row of units may
+    follow the names. Where commas separate no cells, they may be decimal.
     """
     try:
         with _open(path) as file:
             table = _table(_Text(file, path), path, options)
-    except (UnicodeDecodeError, zlib.error, EOFError, csv.Error, OSError) as error:
+    except UnicodeDecodeError as error:
+        with _open(path, "latin-1") as file:
+            text = _Text(file, path)
+            if "\0" in (first := text.line()) or not first.strip():
+                raise RobooptError(
+                    f"`path` must be a table, but {path}: {error}"
+                ) from error
+        options.note(f"{path.name} is no UTF-8: read as Latin-1.")
+        with _open(path, "latin-1") as file:
+            table = _table(_Text(file, path), path, options)
+    except (UnicodeError, zlib.error, EOFError, csv.Error, OSError) as error:
         raise RobooptError(f"`path` must be a table, but {path}: {error}") from error
     return read_table(table, options)
 
 
 def _table(text: "_Text", path: Path, options: ReadOptions) -> Table:
     """Return the table of a text."""
-    comment, first, before = "", text.line(), 0
-    while first and (first.startswith("#") or not first.strip()):
+    comment, first, before, second = "", text.line(), 0, ""
+    while first and (first.startswith(("#", "sep=")) or not first.strip()):
         comment, first, before = first, text.line(), before + 1
         if before > MAX_COMMENTS:
             raise RobooptError(
                 f"`path` must begin with at most {MAX_COMMENTS} lines of comments, "
                 f"but {path} goes on."
             )
+    while first.startswith("%"):
+        second = text.line()
+        if all(first.count(d) == second.count(d) for d in DELIMITERS):
+            break  # It names the columns.
+        first = second
+        second, before = "", before + 1
+        if before > MAX_COMMENTS:
+            break
     delimiter = max(DELIMITERS, key=first.count)
     blanks = delimiter not in first and len(first.split()) > 1
     if blanks:
@@ -58,6 +80,7 @@ def _table(text: "_Text", path: Path, options: ReadOptions) -> Table:
         return [cell.strip() for cell in row]
 
     header, lines = cells(first) if first.strip() else [], text.lines()
+    lines = [second.rstrip("\n"), *lines] if second else lines
     if header and all(map(_is_number, header)):
         lines.insert(0, _bare(first).replace('"', ""))
         named = cells(comment) if comment.strip() else []
@@ -72,9 +95,15 @@ def _table(text: "_Text", path: Path, options: ReadOptions) -> Table:
             f"{len(header)}."
         )
     lines = [*filter(str.strip if blanks else None, lines)]
+    if lines and (units := _units(cells(lines[0]), len(header))):
+        header = [f"{n} [{u}]" if u else n for n, u in zip(header, units, strict=True)]
+        lines = lines[1:]
     if "#" in text.marks:
         lines = [line for line in lines if not line.lstrip(" ").startswith("#")]
     quoted = '"' in text.marks and any('"' in line for line in lines)
+    decimal_comma = "," in text.marks and (quoted or delimiter != ",")
+    if decimal_comma and not quoted and any(map(DECIMAL_COMMA.search, lines)):
+        lines = [line.replace(",", ".") for line in lines]
     if blanks or quoted:
         rows = list(_rows(lines, delimiter))
         counts = [len(row) for row in rows]
@@ -86,6 +115,13 @@ def _table(text: "_Text", path: Path, options: ReadOptions) -> Table:
     if quoted:
         whole = zip(*(row[: len(header)] for row in rows), strict=True)
         columns = {k: np.array(cells, object) for k, cells in enumerate(whole)}
+        if decimal_comma and any(
+            any(map(DECIMAL_COMMA.fullmatch, cells)) for cells in columns.values()
+        ):
+            columns = {
+                k: np.array([cell.replace(",", ".") for cell in cells], object)
+                for k, cells in columns.items()
+            }
         return Table(str(path), tuple(header), columns)
     separator = None if blanks else delimiter
     return Table(str(path), tuple(header), TextColumns(lines, separator, len(header)))
@@ -123,7 +159,7 @@ class _Text:
         self._left = self._limit = expansion_limit(path, SMALL)
         self._most = max(path.stat().st_size, FEW)
         self.marks: set[str] = set()
-        """Which of # and " the lines hold."""
+        """Which of #, " and the comma the lines hold."""
 
     def line(self) -> str:
         """Return the next line with its end; an empty text after the last."""
@@ -138,7 +174,7 @@ class _Text:
         while block := self._file.read(BLOCK_SIZE):
             *whole, rest = (rest + block).split("\n")
             self._count(block, [*whole, rest])
-            self.marks |= {mark for mark in '#"' if mark in block}
+            self.marks |= {mark for mark in '#",' if mark in block}
             lines += whole
             if len(lines) > self._most:
                 raise RobooptError(
@@ -149,7 +185,7 @@ class _Text:
 
     def _count(self, text: str, lines: list[str]) -> None:
         self._left -= len(text)
-        self.marks |= {mark for mark in '#"' if mark in text}
+        self.marks |= {mark for mark in '#",' if mark in text}
         if self._left < 0 or max(map(len, lines)) > MAX_LINE:
             what = "all" if self._left < 0 else "line"
             most = self._limit if self._left < 0 else MAX_LINE
@@ -164,10 +200,20 @@ def _bare(line: str) -> str:
     return line.strip().lstrip("#%").strip()
 
 
-def _open(path: Path) -> TextIOWrapper:
-    if path.suffix == ".gz":
-        return TextIOWrapper(gzip.open(path), encoding="utf-8-sig")
-    return open(path, encoding="utf-8-sig")
+def _units(cells: list[str], width: int) -> list[str] | None:
+    """Return the units of the columns, None where cells are not a row of these."""
+    texts = [cell.strip("[]() ") for cell in cells]
+    fits = len(texts) == width and all(not t or t.lower() in UNITS for t in texts)
+    return texts if fits and any(texts) else None
+
+
+def _open(path: Path, encoding: str = "utf-8-sig") -> TextIOWrapper:
+    with gzip.open(path) if path.suffix.lower() == ".gz" else open(path, "rb") as file:
+        marked = file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+    encoding = "utf-16" if marked else encoding
+    if path.suffix.lower() == ".gz":
+        return TextIOWrapper(gzip.open(path), encoding=encoding)
+    return open(path, encoding=encoding)
 
 
 def _is_number(cell: str) -> bool:

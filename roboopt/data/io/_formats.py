@@ -5,6 +5,7 @@ place in words and its arrays by the names of `_arrays`, and an entry in `READER
 """
 
 import dataclasses
+import re
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from os import PathLike
@@ -31,7 +32,7 @@ from roboopt.data.io._zarr import is_zarr_folder, read_zarr
 
 Reader = Callable[[Any, ReadOptions], Iterable[tuple[str, Arrays]]]
 
-TEXTS = dict.fromkeys((".txt", ".dat", ".txt.gz"), read_csv)
+TEXTS = dict.fromkeys((".txt", ".dat", ".log", ".txt.gz"), read_csv)
 """Suffixes that notes have, too: in a folder they are read if there are no others."""
 READERS: dict[str, Reader] = {
     ".npz": read_npz,
@@ -150,7 +151,12 @@ def _load(path: Any, options: ReadOptions) -> list[Trajectory]:
             if (joints := options.joints) is not None:
                 found = [joint_motion(x, joints, options.driven, where) for x in found]
             runs += found
-    for note in options.notes:
+    if not runs:
+        raise RobooptError(
+            f"`path` must hold samples, but each episode of {path} has a single "
+            "observation and no action."
+        )
+    for note in merged(options.notes):
         warnings.warn(note, stacklevel=3)
     if options.estimated:
         warnings.warn(
@@ -160,6 +166,17 @@ def _load(path: Any, options: ReadOptions) -> list[Trajectory]:
             stacklevel=3,
         )
     return runs
+
+
+def merged(notes: Sequence[str]) -> list[str]:
+    """Return the notes, one for those that differ by numbers alone."""
+    alike: dict[str, list[str]] = {}
+    for note in notes:
+        alike.setdefault(re.sub(r"\d+", "#", note), []).append(note)
+    return [
+        first + (f" So it is in {len(others)} others." if others else "")
+        for first, *others in alike.values()
+    ]
 
 
 def save_episodes(
@@ -210,15 +227,15 @@ def _sources(path: Any) -> list[tuple[Any, Reader]]:
     def readers(file: Path) -> list[tuple[Path, Reader]]:
         # A hidden file may be one that is being written.
         hidden = file.name.startswith(".")
-        fit = [read for end, read in READERS.items() if file.name.endswith(end)]
+        fit = [read for end, read in READERS.items() if file.name.lower().endswith(end)]
         return [(file, read) for read in fit if not hidden]
 
     if path.is_dir():
         for fits, read in FOLDERS:
             if fits(path):
                 return [(path, read)]
-        files = sorted(path.iterdir())
-        plain = [f for f in files if not f.name.endswith(tuple(TEXTS))]
+        files = sorted(path.iterdir(), key=by_number)
+        plain = [f for f in files if not f.name.lower().endswith(tuple(TEXTS))]
         found = [one for file in plain for one in readers(file)]
         found = found or [one for file in files for one in readers(file)]
         if not found:
@@ -236,6 +253,12 @@ def _sources(path: Any) -> list[tuple[Any, Reader]]:
             f"{path}."
         )
     return [*readers(path)]
+
+
+def by_number(path: Path) -> list[tuple[bool, int, str]]:
+    """Return the key that sorts `run_10` after `run_2`."""
+    parts = re.split(r"(\d+)", str(path))
+    return [(p.isdigit(), int(p) if p.isdigit() else 0, p) for p in parts]
 
 
 def joint_motion(

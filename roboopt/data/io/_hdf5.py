@@ -23,6 +23,7 @@ from roboopt.data.io._arrays import (
     NAMES,
     NEXT,
     OTHER_NAMES,
+    RATES,
     Arrays,
     ReadOptions,
     join_observations,
@@ -105,22 +106,22 @@ def _flat(
             arrays[meaning] = join_observations(members, keys, where, options)
         elif hasattr(item, "keys"):
             groups.append((name, item))
-        elif item.dtype.kind in "fiub":
+        elif item.dtype.kind in "fiubVSO":
             arrays[name] = item
     names = {OTHER_NAMES.get(name, name): name for name in arrays}
     if {"observations", "actions"} <= names.keys():
-        used = {*NAMES, NEXT, *BOUNDARIES}
+        used = {*NAMES, NEXT, *BOUNDARIES, *RATES}
         arrays = {n: arrays[n][()] for k, n in names.items() if {k, n} & used}
     else:
         # The motion of joints may lie in groups.
-        arrays = {n: item[()] for n, item in arrays.items() if np.ndim(item) < 3}
+        arrays = {n: item[()] for n, item in arrays.items() if item.ndim < 3}
         while groups:
             place, group = groups.pop()
             for name, item in guard.members(group):
                 inner = f"{place}.{name}"
                 if hasattr(item, "keys"):
                     groups.append((inner, item))
-                elif item.dtype.kind in "fiub" and item.ndim < 3:
+                elif item.dtype.kind in "fiubVSO" and item.ndim < 3:
                     arrays[inner] = item[()]
     yield from read_arrays(arrays, where, options)
 

@@ -34,9 +34,17 @@ def read_mat(path: Path, options: ReadOptions) -> Iterator[tuple[str, Arrays]]:
         return
     arrays, left_out = {}, []
     for name, value in _flat(found):
-        numbers = isinstance(value, np.ndarray) and value.dtype.kind in "fiub"
-        if numbers or isinstance(value, int | float):
+        numbers = isinstance(value, np.ndarray) and value.dtype.kind in "fiubU"
+        texts = isinstance(value, np.ndarray | list) and all(
+            isinstance(one, str) for one in value
+        )
+        if numbers or texts or isinstance(value, int | float):
             arrays[name] = np.asarray(value)
+        elif (structures := _structures(value)) is not None:
+            for k, one in enumerate(structures):
+                for inner, array in _flat(one, f"{name}_{k}."):
+                    if isinstance(array, np.ndarray) and array.dtype.kind in "fiub":
+                        arrays[inner] = array
         else:
             left_out.append(name)
     yield from read_arrays(arrays, str(path), options, left_out)
@@ -61,6 +69,12 @@ def _require_size(path: Path) -> None:
                         f"`path` must be of its size, but {path} expands too far."
                     )
             file.seek(end)
+
+
+def _structures(value: Any) -> list[Mapping[str, Any]] | None:
+    """Return the structures of an array or a cell array of nothing else."""
+    whole = list(value) if isinstance(value, np.ndarray | list) else []
+    return whole if whole and all(isinstance(v, Mapping) for v in whole) else None
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

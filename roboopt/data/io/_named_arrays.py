@@ -1,16 +1,18 @@
 """Arrays by name, of `.npz`, `.mat` and HDF5: episodes, or the motion of joints."""
 
+import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from roboopt._errors import RobooptError
-from roboopt.data.io._arrays import OTHER_NAMES, Arrays, ReadOptions
+from roboopt.data.io._arrays import OTHER_NAMES, Arrays, ReadOptions, told_step
 from roboopt.data.io._table import Table, read_table
 
 EPISODES = ("observations", "actions")
+JOINT_NAMES = {"jointnames", "jointname", "joints", "names", "name"}
 
 
 def read_arrays(
@@ -23,36 +25,113 @@ def read_arrays(
 
     Joints have arrays such as `t`, `q`, `dq` and `tau`, of one row or one column a
     sample, or one array each, such as `q1`: they are read as the columns of a table.
+    Texts such as `joint_names` name the joints of rows or columns, in their order.
+    Groups of the same arrays are a recording each.
 
     Args:
-        arrays: numbers by name.
+        arrays: numbers, or names of joints, by name; `group.name` in a group.
         where: the file, and the place in it.
         options: the arguments of the reading.
         left_out: the names of arrays that are no numbers.
     """
-    names = {OTHER_NAMES.get(name, name) for name in arrays}
+    episodes = _are_episodes(arrays)
     needed = [name for name in left_out if OTHER_NAMES.get(name, name) in EPISODES]
     if needed:
         raise RobooptError(
             f"`path` must hold numbers, but {', '.join(needed)} of {where} holds "
             "objects."
         )
-    if left_out:
-        options.note(f"{where}: {', '.join(left_out)} left out: no arrays of numbers.")
-    table = None
-    if not names.issuperset(EPISODES):
-        table = _table(arrays, where)
-    if table is None:
+    arrays = {
+        name: array
+        for whole, value in arrays.items()
+        for name, array in _fields(whole, np.asarray(value))
+    }
+    texts = {n: v for n, v in arrays.items() if v.dtype.kind in "SUO"}
+    unread = [name for name in left_out if options.joints and _names_joints(name)]
+    if unread and not episodes and options.columns is None:
+        raise RobooptError(
+            f"`path` must hold the names of joints as text, but {unread[0]} of {where} "
+            "holds objects: leave it out, or save it with `dtype=str`."
+        )
+    unused = [*left_out, *(n for n in texts if not _names_joints(n))]
+    if unused:
+        options.note(f"{where}: {', '.join(unused)} left out: no arrays of numbers.")
+    parts = {place: part for place, part in _groups(arrays).items() if place}
+    if parts and all(map(_are_episodes, parts.values())):
+        yield from ((f"{place} of {where}", part) for place, part in parts.items())
+        return
+    tables: dict[str, Table | None] = {}
+    if not episodes:
+        for place, group in _groups(arrays).items():
+            inside = f"{place} of {where}" if place else where
+            tables[inside] = _table(group, inside, options)
+    if None in tables.values() or not tables:
+        if unused and not arrays:
+            raise RobooptError(
+                f"`path` must hold arrays of numbers, but {where} holds only objects: "
+                f"{', '.join(unused)}. Save each array by its name."
+            )
         yield where, arrays
-    else:
-        yield from read_table(table, options)
+        return
+    for table in tables.values():
+        assert table is not None
+        yield from read_table(table, options, told_step(arrays))
 
 
-def _table(arrays: Mapping[str, Any], where: str) -> Table | None:
+def _fields(name: str, value: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield an array, or those of a table of named columns in one array."""
+    if value.dtype.names is None:
+        yield name, value
+        return
+    for field in value.dtype.names:
+        yield from _fields(f"{name}.{field}", value[field])
+
+
+def _are_episodes(names: Iterable[str]) -> bool:
+    return {OTHER_NAMES.get(name, name) for name in names} >= {*EPISODES}
+
+
+def _names_joints(name: str) -> bool:
+    return name.split(".")[-1].lower().replace("_", "") in JOINT_NAMES
+
+
+def _groups(arrays: Mapping[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]]:
+    """Return the arrays of each recording, without the group that holds all of them.
+
+    Several groups are recordings if they hold arrays of the same names.
+    """
+    places = {name.partition(".")[0] for name in arrays}
+    inner = {name for name in arrays if "." in name}
+    if len(inner) < len(arrays) or not places:
+        return {"": dict(arrays)}
+    groups: dict[str, dict[str, np.ndarray]] = {}
+    for name, value in arrays.items():
+        place, _, rest = name.partition(".")
+        groups.setdefault(place, {})[rest] = value
+    if len(groups) == 1:
+        return _groups(*groups.values())
+    alike = len({frozenset(group) for group in groups.values()}) == 1
+    if not alike or any(len(group) < 2 for group in groups.values()):
+        return {"": dict(arrays)}
+
+    def number(place: str) -> tuple[int, str]:
+        return int((re.findall(r"\d+", place) or [0])[-1]), place
+
+    return {place: groups[place] for place in sorted(groups, key=number)}
+
+
+def _table(
+    arrays: Mapping[str, np.ndarray], where: str, options: ReadOptions
+) -> Table | None:
     """Return arrays of one sample count as a table; None where there are none."""
-    found = {name: np.asarray(value) for name, value in arrays.items()}
+    joints: list[str] = []
+    for name, value in arrays.items():
+        if value.dtype.kind in "SUO" and _names_joints(name):
+            joints = [_text(one) for one in value.reshape(-1)]
     found = {
-        n: v for n, v in found.items() if v.ndim in (1, 2) and v.dtype.kind in "fiubM"
+        n: v
+        for n, v in arrays.items()
+        if v.ndim in (1, 2) and v.dtype.kind in "fiubMm" and v.size
     }
     found = {n: v.reshape(-1) if 1 in v.shape else v for n, v in found.items()}
     lengths = Counter(len(v) for v in found.values() if v.ndim == 1)
@@ -60,11 +139,25 @@ def _table(arrays: Mapping[str, Any], where: str) -> Table | None:
     if not sides:
         return None
     samples = max(sides, key=lambda side: (sides[side], lengths[side], side))
+    if joints and options.joints and not set(joints) & set(options.joints):
+        options.note(
+            f"{where} names the joints {', '.join(joints)}, none of which the robot "
+            "has: they are read in their order."
+        )
+        joints = []
     columns: dict[str, np.ndarray] = {}
     for name, value in found.items():
         if value.ndim == 1 and len(value) == samples:
             columns[name] = value
         elif value.ndim == 2 and samples in value.shape:
             rows = value if len(value) == samples else value.T
-            columns |= {f"{name}[{k}]": row for k, row in enumerate(rows.T)}
+            keys = [f"[{k}]" for k in range(len(rows.T))]
+            named = options.joints and options.columns is None
+            if named and len(joints) == len(keys):
+                keys = [f" {joint}" for joint in joints]
+            columns |= {f"{name}{k}": row for k, row in zip(keys, rows.T, strict=True)}
     return Table(where, tuple(columns), dict(enumerate(columns.values())))
+
+
+def _text(cell: object) -> str:
+    return (cell.decode() if isinstance(cell, bytes) else str(cell)).strip()

@@ -42,9 +42,16 @@ def read_lerobot(path: Path, options: ReadOptions) -> Iterator[tuple[str, Arrays
         raise RobooptError(
             f"`path` must hold data/**/*.parquet, but {path} holds none."
         )
+    found: set[int] = set()
     for file in files:
         for where, arrays in read_parquet(file, options):
+            found |= set(np.unique(arrays.get("episode_index", ())).tolist())
             yield where, {**arrays, "time_step": 1 / rate}
+    if found and len(found) != (count := told.get("total_episodes", len(found))):
+        options.note(
+            f"{path} holds {len(found)} episodes, but meta/info.json counts {count}: "
+            "files are missing, or were added."
+        )
 
 
 def read_parquet(path: Path, options: ReadOptions) -> Iterator[tuple[str, Arrays]]:

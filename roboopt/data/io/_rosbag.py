@@ -49,7 +49,7 @@ def read_rosbag(path: Path, options: ReadOptions) -> Iterator[tuple[str, Arrays]
     stamps, arrivals = (
         np.array([m[key] for m in messages]) for key in ("stamp", "arrival")
     )
-    header, columns = ["time"], [stamps if np.ptp(stamps) else arrivals]
+    header, columns = ["time_ns"], [stamps if np.ptp(stamps) else arrivals]
     known: dict[str, Any] = {}
     for quantity, field in zip(
         QUANTITIES, ("positions", "velocities", "efforts"), strict=True
@@ -67,7 +67,7 @@ def read_rosbag(path: Path, options: ReadOptions) -> Iterator[tuple[str, Arrays]
             f"{lacks}."
         )
     named = ReadOptions(
-        columns=options.columns or Columns("time", **known),
+        columns=options.columns or Columns("time_ns", **known),
         joints=chosen,
         time_step=options.time_step,
         estimated=options.estimated,
@@ -84,6 +84,7 @@ def _messages(path: Path) -> tuple[dict[Any, list[dict[str, Any]]], list[str]]:
     from rosbags.typesys import Stores, get_typestore
 
     found: dict[Any, list[dict[str, Any]]] = defaultdict(list)
+    first: dict[Any, tuple[str, ...]] = {}
     old = path.suffix == ".bag"
     # Not the definitions in the bag, of which rosbags makes Python code.
     types = get_typestore(Stores.ROS1_NOETIC if old else Stores.ROS2_HUMBLE)
@@ -96,7 +97,17 @@ def _messages(path: Path) -> tuple[dict[Any, list[dict[str, Any]]], list[str]]:
             message: Any = decode(raw, MESSAGES[0])
             stamp = message.header.stamp
             values = {q: np.asarray(getattr(message, q)) for q in QUANTITIES}
-            found[connection.topic, tuple(message.name)].append(
+            joints = {name: k for k, name in enumerate(message.name)}
+            # The order may differ between messages.
+            names = first.setdefault(
+                (connection.topic, frozenset(joints)), tuple(message.name)
+            )
+            order = [joints[name] for name in names]
+            values = {
+                q: value[order] if len(value) == len(order) else value
+                for q, value in values.items()
+            }
+            found[connection.topic, names].append(
                 {
                     **values,
                     "stamp": stamp.sec * 10**9 + stamp.nanosec,

@@ -1,5 +1,7 @@
 """Tables of any source, one row a sample: recordings of joints, or demonstrations."""
 
+import contextlib
+import dataclasses
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,8 +14,9 @@ import numpy as np
 from roboopt._errors import RobooptError
 from roboopt.data._smoothing import differentiate
 from roboopt.data.io._arrays import Arrays, ReadOptions, located
-from roboopt.data.io._boundaries import BOUNDARIES
+from roboopt.data.io._boundaries import BOUNDARIES, INDICES
 from roboopt.data.io._columns import (
+    ColumnError,
     Columns,
     find_columns,
     find_time,
@@ -24,7 +27,7 @@ from roboopt.data.io._text_columns import TextColumns
 from roboopt.data.io._times import even_step, read_stamps, strictly_later
 
 OBSERVED = ("observation", "observations", "obs", "state", "states")
-MAX_SHOWN = 40  # characters of a cell in an error
+MAX_SHOWN = 40  # characters of a cell, or columns, in an error
 ACTED = ("action", "actions", "act", "acts")
 
 
@@ -91,28 +94,33 @@ def _number(cell: Any) -> float:
     return float(flags.get(text.lower(), text))
 
 
-def read_table(table: Table, options: ReadOptions) -> Iterator[tuple[str, Arrays]]:
-    """Yield the arrays of each recording in a table."""
+def read_table(
+    table: Table, options: ReadOptions, step: float | None = None
+) -> Iterator[tuple[str, Arrays]]:
+    """Yield the arrays of each recording in a table.
+
+    Args:
+        table: of joints, or of observations and actions.
+        options: the arguments of the reading.
+        step: the time step [s] where the table has no times.
+    """
     demonstrated = [_columns_of(table.header, words) for words in (OBSERVED, ACTED)]
     if options.joints is None and options.columns is None and all(demonstrated):
         yield table.path, _demonstrations(table, *demonstrated)
         return
     table = _with_joint_names(table, options)
     path = Path(table.path)
-    time = None
-    if options.time_step is None:
-        given = options.columns and options.columns.time
-        time = given or find_time(
-            table.header, lambda name: not _constant(table, name), path
-        )
-    columns, run_column = find_columns(
-        table.header,
-        options.columns,
-        options.joints,
-        time=time,
-        driven=options.driven,
-        path=path,
-    )
+    try:
+        options, columns, run_column = _found(table, options, step)
+    except ColumnError as error:
+        if options.untold is None:
+            raise
+        shown = ", ".join(table.header[:MAX_SHOWN])
+        raise RobooptError(
+            "`path` must hold demonstrations, as columns or arrays of observations "
+            f"(`obs…`) and actions (`action…`), but {path} holds {shown}"
+            f"{', …' if len(table.header) > MAX_SHOWN else ''}."
+        ) from error
     if columns.velocities is None:
         options.estimated.append(path.name)
     if any(name and is_current(name) for name in columns.efforts or ()):
@@ -154,6 +162,32 @@ def read_table(table: Table, options: ReadOptions) -> Iterator[tuple[str, Arrays
         yield where, arrays
 
 
+def _found(
+    table: Table, options: ReadOptions, step: float | None
+) -> tuple[ReadOptions, Columns, str | None]:
+    """Return the options with a time step, the columns, and that of runs if any."""
+    path, time = Path(table.path), None
+    if options.time_step is None:
+        time = options.columns and options.columns.time
+        try:
+            time = time or find_time(
+                table.header, lambda name: not _constant(table, name), path
+            )
+        except ColumnError:
+            if step is None:
+                raise
+            options = dataclasses.replace(options, time_step=step)
+    columns, run_column = find_columns(
+        table.header,
+        options.columns,
+        options.joints,
+        time=time,
+        driven=options.driven,
+        path=path,
+    )
+    return options, columns, run_column
+
+
 def _timed(
     cells: np.ndarray,
     name: str,
@@ -167,6 +201,13 @@ def _timed(
             f"a recording must hold at least 2 samples, got {len(cells)}."
         )
     stamps = read_stamps(cells, unit_scale(name), name)
+    if (back := np.diff(stamps.seconds) < 0).any():
+        row = int(back.argmax())
+        raise RobooptError(
+            f"`times` must increase, but sample {row + 1} is "
+            f"{stamps.seconds[row] - stamps.seconds[row + 1]:.4g} s before sample "
+            f"{row}: sort the samples by time, or cut the recording there."
+        )
     keep, note = strictly_later(stamps, np.stack([*values.values()], axis=1))
     for text in (stamps.note, note):
         if text:
@@ -199,12 +240,19 @@ def _arrays(
 
 
 def _columns_of(header: Sequence[str], words: Sequence[str]) -> list[str]:
-    """Return the columns whose names begin with one of some words, in their order."""
+    """Return the columns whose names begin with one of some words, in their order.
+
+    Columns of one name and a number each, as `obs_10`, come by their numbers.
+    """
     found = []
     for name in header:
         first = re.match(r"[^\W\d_]+", name.lower())
         if first and first[0] in words and name.lower() not in ("state", "states"):
             found.append(name)
+    numbered = [re.fullmatch(r"(.*?)(\d+)\]?", name) for name in found]
+    if all(numbered) and len({match[1] for match in numbered if match}) == 1:
+        numbers = [int(match[2]) for match in numbered if match]
+        found = [found[k] for k in np.argsort(numbers, kind="stable")]
     return found
 
 
@@ -218,13 +266,16 @@ def _demonstrations(
     if not np.mod(arrays["actions"], 1).any() and arrays["actions"].shape[1] == 1:
         arrays["actions"] = arrays["actions"].astype(int)
     for name in table.header:
-        if name.lower() in (*BOUNDARIES, "reward", "rewards"):
-            arrays[name.lower()] = table.numbers(name)
-        elif name.lower() in ("episode", "run", "trial"):
+        if name.lower() in (*INDICES, "episode", "run", "trial"):
             numbers: dict[str, int] = {}
             labels = (str(cell).strip() for cell in table.named(name))
             index = [numbers.setdefault(label, len(numbers)) for label in labels]
             arrays["episode_index"] = np.array(index)
+        elif name.lower() in (*BOUNDARIES, "reward", "rewards"):
+            arrays[name.lower()] = table.numbers(name)
+    with contextlib.suppress(ColumnError):
+        time = find_time(table.header, lambda _: True, Path(table.path))
+        arrays["times"] = read_stamps(table.named(time), unit_scale(time), time).seconds
     return arrays
 
 

@@ -1,5 +1,6 @@
 """The times of recordings: from stamps as they are logged to seconds from the start."""
 
+import re
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -46,8 +47,11 @@ def read_stamps(values: np.ndarray, scale: float | None, name: str) -> Stamps:
         RobooptError: if a cell is not a number.
     """
     values = np.asarray(values)
-    if values.dtype.kind == "M":
-        values, scale = values.astype("datetime64[ns]").astype(np.int64), 1e-9
+    if values.dtype.kind == "O" and (dates := _dates(values)) is not None:
+        values = dates
+    if values.dtype.kind in "Mm":  # dates, or time spans
+        nanoseconds = values.astype(f"{values.dtype.kind}8[ns]")
+        values, scale = nanoseconds.astype(np.int64), 1e-9
     if values.dtype.kind == "O":
         since, first, resolution = _of_text(values)
     else:
@@ -60,6 +64,17 @@ def read_stamps(values: np.ndarray, scale: float | None, name: str) -> Stamps:
     unit, scale = _unit(first, since)
     note = f"`{name}` is read as times in {unit}." if unit else ""
     return Stamps(since * scale, resolution * scale, note)
+
+
+def _dates(cells: np.ndarray) -> np.ndarray | None:
+    """Return cells of text as dates, None unless the first is one, such as of ISO."""
+    if not re.match(r"\s*\d{4}-\d\d-\d\d[T ]\d\d:", str(cells[0])):
+        return None
+    texts = [re.sub(r"(Z|[+-]00:?00)$", "", str(cell).strip()) for cell in cells]
+    try:
+        return np.array(texts, "datetime64[ns]")
+    except ValueError:
+        return None
 
 
 def _of_text(cells: np.ndarray) -> tuple[np.ndarray, float, float]:

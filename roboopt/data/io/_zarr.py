@@ -109,8 +109,10 @@ def _arrays(path: Path, options: ReadOptions) -> dict[str, Any]:
     keys = options.observation_keys
     if keys is None and "observations" in names:
         keys = [names["observations"]]
+    if "times" in names and names["times"] not in (keys or ()):
+        arrays["times"] = read.pop(names["times"])
     arrays["observations"] = join_observations(
-        {n: members[n] for n in members if n != names["actions"]},
+        {n: members[n] for n in members if n in read or members[n].ndim > 2},
         keys,
         str(path),
         options,

@@ -1,0 +1,172 @@
+"""Recordings in the letters, units and orders that programs write them in."""
+
+import warnings
+
+import h5py
+import numpy as np
+import pytest
+from scipy.io import savemat
+
+from roboopt.data import Columns, load_recordings
+
+JOINTS = ["pan", "lift"]
+TIMES = 0.004 * np.arange(80)
+Q = np.sin(TIMES[:, None] * [1.0, 2.0])
+DQ = np.cos(TIMES[:, None] * [1.0, 2.0]) * [1.0, 2.0]
+TAU = 10 * Q - DQ
+HEADER = ["t", "q1", "q2", "dq1", "dq2", "tau1", "tau2"]
+
+
+def read(source, **options):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        runs = load_recordings(source, joints=JOINTS, **options)
+    return runs, " ".join(str(w.message) for w in caught)
+
+
+def check(source, runs=1, **options):
+    found, said = read(source, **options)
+    assert len(found) == runs
+    for run in found:
+        np.testing.assert_allclose(run.observations, np.hstack([Q, DQ]), atol=1e-9)
+        np.testing.assert_allclose(run.actions, TAU[:-1], atol=1e-9)
+        assert run.times is None and run.time_step == pytest.approx(0.004)
+    return said
+
+
+def table(header=HEADER, separator=",", times=TIMES, comma=False, quote=""):
+    def cell(x):
+        text = f"{x!s}" if isinstance(x, str) else f"{x:.12f}"
+        return quote + (text.replace(".", ",") if comma else text) + quote
+
+    columns = [times, *Q.T, *DQ.T, *TAU.T]
+    rows = [separator.join(map(cell, row)) for row in zip(*columns, strict=True)]
+    return "\n".join([separator.join(header), *rows]) + "\n"
+
+
+UNITS = "s,rad,rad,rad/s,rad/s,Nm,N·m\n"
+DATES = [f"2024-05-01 10:00:{1e-3 * (4 * k):09.6f}+00:00" for k in range(len(TIMES))]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        table(separator=";", comma=True),
+        table(separator="\t", comma=True),
+        table(comma=True, quote='"'),
+        "sep=;\n" + table(separator=";"),
+        "% written by a laboratory\n" + table(),
+        "# robot, 2024\n" + table(),
+        table().replace("\n", "\n" + UNITS, 1),
+        table(["t", "q₁", "q₂", "q̇₁", "q̇₂", "τ₁", "τ₂"]),
+        table(["t", "θ1", "θ2", "vel1", "vel2", "eff1", "eff2"]),
+        table(times=DATES),
+    ],
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_tables_of_other_countries_and_programs(tmp_path, text, encoding):
+    path = tmp_path / "run.CSV"
+    path.write_text(text, encoding)
+    assert not check(path)
+
+
+def test_a_table_in_latin_letters_is_read_with_a_word(tmp_path):
+    header = ["t", "q1 [rad]", "q2 [rad]", "dq1", "dq2", "tau1", "tau2", "T [°C]"]
+    path = tmp_path / "run.log"
+    text = table(header[:7]).replace("\n", ",1\n").replace("tau2,1", "tau2,T [°C]")
+    path.write_bytes(text.encode("latin-1"))
+    assert "read as Latin-1" in check(path)
+
+
+def test_the_motor_of_libfranka_stands_behind_its_joint(tmp_path):
+    header = ",".join(["t", *HEADER[1:], "theta1", "theta2"])
+    columns = np.column_stack([TIMES, Q, DQ, TAU, Q + 1])
+    np.savetxt(tmp_path / "x.csv", columns, delimiter=",", header=header, comments="")
+    check(tmp_path / "x.csv")
+
+
+def arrays(order=(0, 1), **names):
+    order = list(order)
+    return {"t": TIMES, "q": Q[:, order], "qd": DQ[:, order], "tau": TAU[:, order]}
+
+
+def test_names_of_joints_decide_the_order_of_arrays(tmp_path):
+    named = {"joint_names": np.array(["lift", "pan"])}
+    swapped = arrays((1, 0)) | named
+    np.savez(tmp_path / "x.npz", **swapped)
+    savemat(
+        tmp_path / "x.mat", swapped | {"joint_names": np.array(["lift", "pan"], object)}
+    )
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        for name, value in swapped.items():
+            text = value.dtype.kind == "U"
+            file[f"joint_states/{name}"] = value.astype("S") if text else value
+    for name in ("x.npz", "x.mat", "x.h5"):
+        assert not check(tmp_path / name)
+
+
+def test_names_of_other_joints_and_objects_are_told(tmp_path):
+    np.savez(tmp_path / "x.npz", **arrays(), name=np.array(["a", "b"]))
+    assert "none of which the robot has" in check(tmp_path / "x.npz")
+    np.savez(tmp_path / "y.npz", **arrays(), name=np.array(["lift", "pan"], object))
+    with pytest.raises(ValueError, match="names of joints as text, but name of"):
+        read(tmp_path / "y.npz")
+
+
+@pytest.mark.parametrize(
+    "told", [{"dt": 0.004}, {"fs": 250}, {"fps": np.array([250.0])}]
+)
+def test_a_number_tells_the_time_step(tmp_path, told):
+    one = arrays()
+    del one["t"]
+    np.savez(tmp_path / "x.npz", **one, **told)
+    check(tmp_path / "x.npz")
+
+
+def test_groups_of_arrays_are_recordings(tmp_path):
+    savemat(tmp_path / "one.mat", {"log": {**arrays(), "robot": "arm"}})
+    assert "log.robot left out" in check(tmp_path / "one.mat")
+    runs = np.array([arrays(), arrays()], object)
+    savemat(tmp_path / "two.mat", {"runs": runs})
+    check(tmp_path / "two.mat", runs=2)
+    with h5py.File(tmp_path / "eleven.h5", "w") as file:
+        for k in range(11):
+            for name, value in arrays().items():
+                file[f"run_{k}/{name}"] = value
+    check(tmp_path / "eleven.h5", runs=11)
+    found, _ = read(tmp_path / "eleven.h5")
+    assert len(found) == 11
+
+
+def test_a_table_of_one_array_is_read(tmp_path):
+    rows = np.rec.fromarrays([TIMES, *Q.T, *DQ.T, *TAU.T], names=HEADER)
+    np.savez(tmp_path / "x.npz", log=rows)
+    check(tmp_path / "x.npz")
+
+
+def test_spans_of_time_are_times():
+    pandas = pytest.importorskip("pandas")
+    columns = dict(zip(HEADER[1:], [*Q.T, *DQ.T, *TAU.T], strict=True))
+    spans = pandas.to_timedelta((TIMES * 1e9).round().astype(np.int64))
+    assert not check(pandas.DataFrame({"time": spans} | columns))
+
+
+def test_samples_that_go_back_in_time_are_refused(tmp_path):
+    lines = table().splitlines()
+    lines[20], lines[40] = lines[40], lines[20]
+    (tmp_path / "x.csv").write_text("\n".join(lines))
+    with pytest.raises(ValueError, match="sample 20 is .* s before sample 19"):
+        read(tmp_path / "x.csv")
+
+
+def test_files_come_by_their_numbers(tmp_path):
+    for k in (1, 2, 10):
+        np.savez(tmp_path / f"run_{k}.npz", t=TIMES, q=Q + k, qd=DQ, tau=TAU)
+    runs, _ = read(tmp_path)
+    assert [run.observations[0, 0] for run in runs] == [1, 2, 10]
+
+
+def test_columns_named_by_hand_ignore_names_of_joints(tmp_path):
+    np.savez(tmp_path / "x.npz", **arrays(), name=np.array(["lift", "pan"]))
+    names = [[f"{name}[{k}]" for k in (0, 1)] for name in ("q", "qd", "tau")]
+    check(tmp_path / "x.npz", columns=Columns("t", *names))
