@@ -1,4 +1,4 @@
-"""Tests run in double precision, with shapes checked at each call.
+"""Tests run in double precision, with the shapes of many packages checked at each call.
 
 Programs are compiled with little optimization, each in one piece and without XLA's
 emitters of fusions, which take most of the time of the compilation: the suite compiles
@@ -32,10 +32,12 @@ from jaxtyping import install_import_hook  # noqa: E402
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
-# Packages of many arrays: elsewhere pyright sees as much, at no time of the tests.
-ARRAYS = "data dynamics gradients imitation losses networks objectives policies rl"
-ARRAYS = (*ARRAYS.split(), "diagnose", "rollouts", "sysid")
-install_import_hook([f"roboopt.{name}" for name in ARRAYS], "beartype.beartype")
+# Checks at each call of functions that are called thousands of times while JAX traces a
+# robot take a quarter of all time: those are made on demand.
+CHECKED = "data imitation losses networks objectives policies rl".split()
+if os.environ.get("ROBOOPT_TESTS_CHECK") == "all":
+    CHECKED += "diagnose dynamics gradients rollouts sysid".split()
+install_import_hook([f"roboopt.{name}" for name in CHECKED], "beartype.beartype")
 
 # A shell that starts pytest in the background lets it and its children ignore Ctrl-C.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
