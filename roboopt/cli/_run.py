@@ -103,6 +103,12 @@ def _reported(command: Any, result: VerbResult, folder: RunFolder) -> int:
         if (folder.work / CHECKPOINT).exists():
             print(how_to_resume(command, os.path.relpath(folder.path)))
         return exit_code()
+    from roboopt.tuning import TuneResult
+
+    if isinstance(result, TuneResult):  # The other verbs have explained it already.
+        say("explaining the gradient")
+        with contextlib.suppress(RobooptError):  # The report says what can be said.
+            result.gradients()
     say("writing the report")
     try:
         result.report(folder.work / REPORT, video=not command.output.no_video)
