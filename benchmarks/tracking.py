@@ -4,6 +4,8 @@ Masses, damping and friction are drawn within ±20 % for each start, and actions
 ms late. Every controller by name is tuned on the two-link arm, and with `--urdf` the
 PID on that robot. The root mean square error of the tool is over random test starts,
 which the tuning did not use, in the twin and in PyBullet, each with the same robots.
+`own` is a user's function of a dictionary of gains: PD control that follows the
+velocity, and lifts the weight that it supposes.
 
     python benchmarks/tracking.py [--urdf PATH] [--steps 20]
 """
@@ -13,19 +15,37 @@ import time
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 import roboopt as ro
 
-LAWS = "pd", "pid", "computed-torque", "impedance", "lqr"
+LAWS = "pd", "pid", "computed-torque", "impedance", "lqr", "own"
 ROW = "{:16} {:>9} {:>9} {:>10} {:>10} {:>6} {:>9} {:>9} {:>8}"
 ERROR = "tool error, root mean square"
+
+
+def own(gains: dict[str, jax.Array], observation: jax.Array) -> jax.Array:
+    """Return the efforts of the two-link arm [N·m]."""
+    q, velocity, desired, speed, _ = jnp.split(observation, 5)
+    weight = gains["lift"] * jnp.cos(jnp.cumsum(q))
+    return gains["k"] * (desired - q) + gains["d"] * (speed - velocity) + weight
+
+
+GAINS = {"k": [20.0, 8.0], "d": [2.0, 0.5], "lift": [5.0, 1.0]}
+UNITS = {"k": "N·m/rad", "d": "N·m·s/rad", "lift": "N·m"}
+OWN = ro.policies.ControlLaw(own, GAINS, UNITS, positive=["k", "d"])
 
 
 def row(name: str, law: str, **robot: Any) -> str:
     """Tune one controller; return its row of the table."""
     began = time.perf_counter()
     result = ro.tune(
-        task="track", controller=law, delay=0.01, processes=0, seed=0, **robot
+        task="track",
+        controller=OWN if law == "own" else law,
+        delay=0.01,
+        processes=0,
+        seed=0,
+        **robot,
     )
     seconds = time.perf_counter() - began
     assert result.comparison is not None

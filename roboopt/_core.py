@@ -1,6 +1,7 @@
 """Foundations of all packages: array types, modules and fixed parts of a model."""
 
 import functools
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, TypeVar, cast
 
@@ -19,6 +20,9 @@ AnyArray = jax.Array | np.ndarray
 """Type of an argument that is an array of JAX or NumPy."""
 
 MIN_SCALE = 0.1  # of a parameter array, in its unit
+
+LOGARITHM = re.compile(r"(?<![^.])log_(?=\w+$)")
+"""In the name of an array that holds logarithms, which are shown as the numbers."""
 
 
 class Jittable(Readable, eqx.Module):

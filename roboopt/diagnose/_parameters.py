@@ -2,7 +2,6 @@
 
 import inspect
 import math
-import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,12 +11,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from roboopt import optimize
+from roboopt._core import LOGARITHM
 from roboopt._errors import RobooptError, require
 
 MAX_LOG = 700.0  # of a number in double precision
 MAX_NAMED = 4  # numbers in a sentence
 MAX_SCALAR_ROWS = 24  # beyond, a row is a leaf
-LOG = re.compile(r"(?<![^.])log_(?=\w+$)")  # the name of a leaf that is a logarithm
 
 
 class Joined(eqx.Module):
@@ -135,8 +134,8 @@ class Row:
     def __init__(self, leaf: int, name: str, index: int | None, shape: tuple[int, ...]):
         self.leaf, self.index = leaf, index
         # The logarithm of a positive number is explained as the number.
-        self.log = index is not None and LOG.search(name) is not None
-        self.leaf_name = LOG.sub("", name) if self.log else name
+        self.log = index is not None and LOGARITHM.search(name) is not None
+        self.leaf_name = LOGARITHM.sub("", name) if self.log else name
         self.size = 1 if index is not None else math.prod(shape)
         where = () if index is None else np.unravel_index(index, shape)
         self.name = element_name(self.leaf_name, tuple(where))

@@ -1,13 +1,14 @@
 """A control law of one's own: any function of a dictionary of gains."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
-from roboopt._core import AnyArray, Jittable
+from roboopt._core import LOGARITHM, AnyArray, Jittable
 from roboopt._errors import RobooptError
 from roboopt._readable import readable
 from roboopt.policies._linear import checked_finite
@@ -22,6 +23,7 @@ class ControlLaw(Jittable):
 
     law: Callable[..., Any] = eqx.field(static=True)
     gains: dict[str, Array]
+    """By name; `log_<name>` is the logarithm of a gain that stays positive."""
     units: tuple[tuple[str, str], ...] = eqx.field(static=True)
     """Names of gains and their units."""
 
@@ -30,6 +32,7 @@ class ControlLaw(Jittable):
         law: Any,
         gains: Mapping[str, Any],
         units: Mapping[str, str] | None = None,
+        positive: Sequence[str] = (),
     ):
         """Take a function, in operations of JAX, and the gains to begin with.
 
@@ -37,10 +40,13 @@ class ControlLaw(Jittable):
             law: `law(gains, observation) -> action`.
             gains: numbers or arrays, by name.
             units: of the gains, by name; those left out are not printed.
+            positive: the names of gains that stay positive, as stiffness and damping
+                do: their logarithms are tuned. The law gets the gains.
 
         Raises:
             RobooptError: if `law` is not callable, there are no gains, one is not
-                finite, or a unit is of none.
+                finite, a unit is of none, or `positive` names none or one that begins
+                at or below 0.
         """
         if not callable(law):
             raise RobooptError(f"`law` must be callable, got {law!r}.")
@@ -49,13 +55,32 @@ class ControlLaw(Jittable):
             said = f"units of {sorted(extra)}" if gains else "none"
             raise RobooptError(f"`gains` must hold gains by name, got {said}.")
         self.law, self.units = law, tuple((units or {}).items())
-        self.gains = {k: checked_finite("gains", v) for k, v in gains.items()}
+        given = {k: checked_finite("gains", v) for k, v in gains.items()}
+        for name in (
+            positive := (positive,) if isinstance(positive, str) else positive
+        ):
+            found = given.get(name)
+            if found is None or not np.all(found > 0):
+                begin = f"{name!r}: {found if found is None else readable(found)}"
+                raise RobooptError(
+                    f"`positive` must name gains that begin above 0, got {begin}."
+                )
+            given[f"log_{name}"] = jnp.log(given.pop(name))
+        self.gains = given
+
+    @property
+    def values(self) -> dict[str, Array]:
+        """The gains, as the law gets them."""
+        return {
+            LOGARITHM.sub("", name): jnp.exp(x) if LOGARITHM.match(name) else x
+            for name, x in self.gains.items()
+        }
 
     @property
     def gain_units(self) -> dict[str, tuple[str, ...]]:
         """The unit of each number of each gain, by the gain's name."""
         return {
-            f"gains['{name}']": (unit,) * max(1, self.gains[name].size)
+            f"gains.{name}": (unit,) * max(1, self.values[name].size)
             for name, unit in self.units
         }
 
@@ -63,10 +88,10 @@ class ControlLaw(Jittable):
         units = dict(self.units)
         shown = {
             name: f"{readable(gain)} {units.get(name, '')}".strip()
-            for name, gain in self.gains.items()
+            for name, gain in self.values.items()
         }
         return {"law": self.law, "gains": shown}
 
     def __call__(self, observation: Float[AnyArray, " obs"]) -> Float[Array, " act"]:
         """Return the action."""
-        return self.law(self.gains, jnp.asarray(observation))
+        return self.law(self.values, jnp.asarray(observation))

@@ -7,7 +7,8 @@ import equinox as eqx
 import jax
 import numpy as np
 
-from roboopt._core import Frozen
+from roboopt._core import LOGARITHM, Frozen
+from roboopt.optimize import leaf_names
 from roboopt.policies import Clipped
 from roboopt.report import Table, change, number
 from roboopt.tuning._joints import Joints
@@ -50,14 +51,12 @@ def named_arrays(model: Any) -> dict[str, np.ndarray]:
         model,
         is_leaf=lambda leaf: isinstance(leaf, Frozen),
     )
+    params = eqx.filter(trainable, eqx.is_inexact_array)
     arrays = {}
-    for path, leaf in jax.tree_util.tree_leaves_with_path(
-        eqx.filter(trainable, eqx.is_inexact_array)
-    ):
-        name, array = jax.tree_util.keystr(path).lstrip("."), np.asarray(leaf)
-        if name.startswith("log_"):
-            name, array = name.removeprefix("log_"), np.asarray(np.exp(array))
-        arrays[name] = array
+    for name, leaf in zip(leaf_names(params), jax.tree.leaves(params), strict=True):
+        array = np.asarray(leaf)
+        log = LOGARITHM.search(name)
+        arrays[LOGARITHM.sub("", name)] = np.asarray(np.exp(array)) if log else array
     return arrays
 
 

@@ -133,6 +133,22 @@ def test_a_law_of_ones_own_has_gains_and_a_file(tmp_path):
             ControlLaw(**{"law": spring, "gains": gains, **wrong})
 
 
+def test_gains_of_a_law_of_ones_own_stay_positive(tmp_path):
+    policy = ControlLaw(spring, {"k": [3.0, 4.0], "d": -0.5}, positive=["k"])
+    np.testing.assert_allclose(policy(MOVING), [0.8, 1.3], rtol=1e-12)
+    slope = jax.grad(lambda p: p(MOVING).sum())(policy)
+    np.testing.assert_allclose(slope.gains["log_k"], [0.3, 0.8], rtol=1e-12)
+    away = jax.tree.map(lambda leaf: leaf - 50.0, policy)
+    assert np.all(away.values["k"] > 0) and away.values["d"] == -50.5
+    assert "k: [3, 4]" in str(policy)
+    ro.save(tmp_path / "law.npz", policy)
+    loaded = ro.load(tmp_path / "law.npz", allow=[spring])
+    np.testing.assert_array_equal(loaded(MOVING), policy(MOVING))
+    for positive in ("m", "d", ["k", "d"]):
+        with pytest.raises(RobooptError, match="`positive` must name gains"):
+            ControlLaw(spring, {"k": [3.0, 4.0], "d": -0.5}, positive=positive)
+
+
 LIMITS = np.array([12.0, 3.0])
 POLICIES = {
     "pid": PID.from_limits(ROBOT, LIMITS, 1 / 240),

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -12,6 +11,7 @@ from roboopt import RobooptError
 from roboopt.policies import PID, ControlLaw
 from roboopt.tuning import TuningProblem, run_name, tune
 from roboopt.tuning._controllers import CONTROLLERS
+from roboopt.tuning._parameters import parameter_table
 
 PATH = {"time": [0.0, 0.1, 0.2], "shoulder": [0.0, 0.1, 0.0], "elbow": [0.3, 0.3, 0.4]}
 
@@ -60,11 +60,27 @@ def law(gains, observation):
 
 @pytest.mark.slow
 def test_a_law_of_ones_own_is_tuned():
-    start = ControlLaw(law, {"k": 20.0, "d": 1.0}, {"k": "N·m/rad", "d": "N·m·s/rad"})
-    problem = TuningProblem.of("arm", controller=start, starts=2, duration=0.1)
-    slope = jax.grad(lambda p: problem.objective(p, problem.starts))(start)
-    assert float(slope.gains["k"]) and float(slope.gains["d"])
-    problem.env.close()
+    units = {"k": "N·m/rad", "d": "N·m·s/rad"}
+    start = ControlLaw(law, {"k": [20.0, 8.0], "d": 1.0}, units, positive=["d"])
+    result = ro.tune(
+        "arm",
+        controller=start,
+        starts=2,
+        duration=0.1,
+        steps=2,
+        episodes=2,
+        processes=0,
+    )
+    explained = result.gradients()["end"]
+    assert explained.names == ("gains.k[shoulder]", "gains.k[elbow]", "gains.d")
+    assert explained.units == ("N·m/rad", "N·m/rad", "N·m·s/rad")
+    assert explained.logarithms == ("gains.d",) and np.all(explained.derivatives[:, -1])
+    rows = parameter_table(result.before, result.controller, result.joints).rows
+    assert [row[0] for row in rows] == [
+        *("gains.k[shoulder] [N·m/rad]", "gains.k[elbow] [N·m/rad]"),
+        "gains.d [N·m·s/rad]",
+    ]
+    assert [float(row[1]) for row in rows] == [20, 8, 1]
 
 
 def test_a_reference_is_for_tracking():
