@@ -17,6 +17,7 @@ from roboopt.cli._environment import (
 )
 from roboopt.cli._flags import Output, flag, verb_arguments
 from roboopt.cli._run_folder import CHECKPOINT
+from roboopt.cli._watch import WATCH_HELP, watched
 
 KINDS = (
     *("mlp", "linear", "stable"),
@@ -128,8 +129,9 @@ class Clone:
     ray: str | None = flag(
         None, RAY_HELP, "no cluster", shown="ADDRESS", alone=THIS_MACHINE
     )
+    watch: int | None = flag(None, WATCH_HELP, "not shown", shown="PORT", alone=8080)
     output: Output = Output()
-    endings: ClassVar = ("steps", "seconds", "episodes", "processes")
+    endings: ClassVar = ("steps", "seconds", "episodes", "processes", "watch")
 
     def run(self) -> int:
         """Train, evaluate, save and report; return the exit code."""
@@ -140,6 +142,7 @@ class Clone:
         arguments = verb_arguments(self)
         arguments["options"] = keywords_of(arguments.pop("option"))
         arguments["workers"] = cluster(arguments.pop("ray"))
+        arguments["watch"] = watched(self.watch)
         if test := arguments.pop("test"):
             if self.held_out is not None:
                 raise RobooptError("--test and --held-out exclude each other, got both")

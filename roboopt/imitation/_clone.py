@@ -8,7 +8,8 @@ acts in the environment, from the same random starts as its demonstrator.
 
 import contextlib
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from os import PathLike
 from typing import Any
 
@@ -37,7 +38,7 @@ from roboopt.rollouts import (
     signals,
     time_limit,
 )
-from roboopt.view import env_scene, scene_or_none
+from roboopt.view import Watch, env_scene, scene_or_none
 
 
 def clone(
@@ -75,6 +76,7 @@ def clone(
     workers: Ray | None = None,
     progress: bool = False,
     log: Log | None = None,
+    watch: Watch | None = None,
     checkpoint: str | PathLike | None = None,
 ) -> CloneResult:
     """Clone behavior from demonstrations, and let the clone do the task.
@@ -137,6 +139,8 @@ def clone(
         progress: whether to show progress bars.
         log: `log(step, metrics)`, told the numbers of every step by name, as in
             `minimize`; such as `ro.loggers.TensorBoard`.
+        watch: shows the robot in the browser while the clone learns, in an environment
+            with a twin: `ro.view.Watch()`.
         checkpoint: file for the state of the training, written every ten seconds and at
             the end. If the file exists, the training continues from it, to the same
             policy as without the interruption, and for more `steps` if they are more
@@ -182,6 +186,10 @@ def clone(
             # Before anything is learned: an endless evaluation would lose it.
             require_an_end(source, seed=seed, processes=processes)
             max_steps = MAX_EPISODE_STEPS
+        if watch is not None and (world is None or env_scene(world) is None):
+            raise RobooptError(
+                f"`watch` must be left out without an `env` with a robot, got {env}."
+            )
         data = DemonstrationSet.load(
             demonstrations,
             world,
@@ -227,7 +235,8 @@ def clone(
             weight_decay=weight_decay,
             dropout=dropout,
             progress=progress,
-            log=log,
+            log=log if watch is None else watch.log(log),
+            showing=partial(_showing, watch, world, seed),
         )
         acting = training.acting(result.model)
         actors = {} if demonstrator is None else {"demonstrator": demonstrator}
@@ -283,6 +292,20 @@ def clone(
             seed=seed,
             explained={} if ending() else training.explained(result.model),
         )
+
+
+@contextlib.contextmanager
+def _showing(
+    watch: Watch | None, world: Any, seed: int, training: Training
+) -> Iterator[Callable[[Any], object] | None]:
+    """Show a training within the block; yield the callback of its descent."""
+    if watch is None:
+        yield None
+        return
+    starts = world.unwrapped.sample_starts(watch.starts, seed=seed)
+    title = "clone" if world.spec is None else world.spec.id
+    with watch.open(world, starts, training.shown(training.begun), title):
+        yield lambda status: watch.update(training.shown(status.model))
 
 
 def _evaluations(

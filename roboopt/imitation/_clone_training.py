@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -173,6 +174,19 @@ class Training:
         more = {"past": self.past, "space": self.space}
         return with_memory(model, size, history, chunk, averages=averages, **more)
 
+    @property
+    def begun(self) -> Any:
+        """Return the model at which the descent begins."""
+        if self.selection is None or not self.folded:
+            return self.policy
+        return self.selection.descent[1]
+
+    def shown(self, model: Any) -> Any:
+        """Return the policy that acts, of a model on the way: the last of a stack."""
+        if self.folded:
+            model = jax.tree.map(lambda x: x[-1] if eqx.is_array(x) else x, model)
+        return self.acting(model)
+
     def with_dagger(
         self,
         env: Any,
@@ -254,6 +268,7 @@ class Training:
         dropout: float = 0.0,
         progress: bool = False,
         log: Log | None = None,
+        callback: Callable[[Any], object] | None = None,
         checkpoint: Any = None,
     ) -> Result:
         """Descend on the mismatch, and return the best policy on validation samples.
@@ -291,6 +306,7 @@ class Training:
             seed=self.seed,
             progress=progress,
             log=log,
+            callback=callback,
             checkpoint=checkpoint,
         )
         require_a_step(result, seconds)

@@ -30,6 +30,7 @@ def trained(
     seconds: float,
     checkpoint: str | PathLike | None,
     log: Log | None = None,
+    showing: Callable[[Training], Any],
     **budget: Any,
 ) -> tuple[Training, Result]:
     """Return the training and its result.
@@ -41,6 +42,8 @@ def trained(
         seconds: time limit of all training [s].
         checkpoint: file for its state.
         log: told the steps of all training.
+        showing: returns the block within which a training is shown, and which yields
+            a callback for its descent.
         **budget: of `Training.run`.
     """
     kept = None if checkpoint is None else Checkpoint(checkpoint)
@@ -50,7 +53,8 @@ def trained(
         training = build(past)
         part = None if kept is None else kept.part(name)
         settings = {"seconds": seconds, "checkpoint": part, "log": told.of_next}
-        result = training.run(**settings, **budget)
+        with showing(training) as callback:
+            result = training.run(callback=callback, **settings, **budget)
         return training, *training.selected(result)
 
     training, result, error = run(past_actions or 0, "", seconds)

@@ -25,7 +25,7 @@ COLORS = {"before": "#d9772b", "after": "#2f80c9"}
 
 
 class Watch:
-    """Shows the robot in the browser while `tune` or `reinforce` learns.
+    """Shows the robot in the browser while `tune`, `reinforce` or `clone` learns.
 
     Every few seconds the policy of the moment runs through the twin from the first
     starts, and the page shows its motions over those of the policy at the start, with

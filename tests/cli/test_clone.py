@@ -202,7 +202,7 @@ def test_an_interrupted_training_is_kept(folder, collected, capsys, monkeypatch)
             if status.step:
                 os.kill(os.getpid(), signal.SIGINT)
 
-        return minimize(*arguments, callback=watch, **settings)
+        return minimize(*arguments, **settings | {"callback": watch})
 
     monkeypatch.chdir(folder)
     monkeypatch.setattr("roboopt.imitation._clone_training.minimize", interrupted)

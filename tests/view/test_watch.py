@@ -7,6 +7,7 @@ import gymnasium
 import jax
 import numpy as np
 import pytest
+import roboopt_envs  # noqa: F401  registers the environments
 
 import roboopt as ro
 from roboopt.view import Viewer, Watch
@@ -72,9 +73,32 @@ def test_a_watched_controller_is_tuned_to_the_same_bits(shown):
         urllib.request.urlopen(shown[0][2].address, timeout=1)
 
 
+@pytest.mark.parametrize("folded", [True, False])
+def test_a_watched_clone_is_trained_to_the_same_bits(shown, folded):
+    env: Any = gymnasium.make("roboopt/CartPoleBalance-v0", duration=0.25)
+    expert = ro.policies.LinearFeedback(np.array([[-9.0, -65.0, -10.0, -14.0]]))
+    demonstrations = ro.rollouts.collect(env, expert, episodes=10, seed=0)
+    how: dict[str, Any] = {"steps": 40, "episodes": 2, "width": 4, "seed": 1}
+    if not folded:
+        how |= {"policy": "mlp", "history": 2}
+    plain = ro.clone(demonstrations, env, **how)
+    seen = ro.clone(demonstrations, env, watch=Watch(18_140, period=1e-6), **how)
+    for one, other in zip(leaves(plain.policy), leaves(seen.policy), strict=True):
+        np.testing.assert_array_equal(one, other)
+    first, *_, last = (motions for motions, _, _ in shown)
+    assert len(shown) > 1 and all(status == 200 for _, status, _ in shown)
+    assert not np.array_equal(last.runs["after"][0], first.runs["after"][0])
+    starts = env.unwrapped.sample_starts(4, seed=1)
+    rows = [run[0] for run in last.runs["after"]]
+    np.testing.assert_allclose(rows, starts[:, :2], atol=1e-12)
+
+
 def test_what_cannot_be_watched_is_refused(monkeypatch):
     with pytest.raises(ro.RobooptError, match="`watch`"):
         ro.reinforce("CartPole-v1", watch=Watch(), timesteps=8192, envs=1)
+    arrays = np.zeros((20, 4)), np.zeros((20, 1))
+    with pytest.raises(ro.RobooptError, match="`watch`.*`env` with a robot"):
+        ro.clone(arrays, watch=Watch())
     with pytest.raises(ro.RobooptError, match="`period` must be positive"):
         Watch(period=0.0)
     monkeypatch.setattr("roboopt.view._watch.find_spec", lambda name: None)
