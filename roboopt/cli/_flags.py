@@ -293,6 +293,18 @@ def require_choice(
         raise RobooptError(f"{name} must be {listed}, got {value!r}{hint}")
 
 
+def flags_named(sentence: str, command: Any) -> str:
+    """Return a sentence about a result with its arguments named as flags."""
+    known = all_flags(command)
+
+    def said(found: re.Match[str]) -> str:
+        name = OTHER_NAMES.get(found[1], found[1])
+        flagged = name in known and not known[name].metadata["positional"]
+        return f"`{spelled(name)}`" if flagged else found[0]
+
+    return re.sub(r"`(\w+)`", said, sentence)
+
+
 def name_flag(message: str, command: Any) -> str:
     """Return a message in one line, its arguments named as flags.
 

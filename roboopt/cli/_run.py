@@ -1,6 +1,7 @@
 """One run of a command: claim a folder, call the verb, save, print, report."""
 
 import contextlib
+import dataclasses
 import os
 import platform
 import tempfile
@@ -16,7 +17,7 @@ from roboopt_envs import import_pybullet_silently
 from roboopt._errors import RobooptError
 from roboopt._interrupt import cleaned_up, ending, exit_code, shielded
 from roboopt._progress import say
-from roboopt.cli._flags import Output, groups, verb_arguments
+from roboopt.cli._flags import Output, flags_named, groups, verb_arguments
 from roboopt.cli._process import jax_settings
 from roboopt.cli._resume import how_to_resume
 from roboopt.cli._run_folder import CHECKPOINT, SETTINGS, RunFolder
@@ -98,7 +99,9 @@ def _logger(name: str | None, folder: Path) -> AbstractContextManager[Any]:
 
 def _reported(command: Any, result: VerbResult, folder: RunFolder) -> int:
     """Print a result, and write its report; return the exit code."""
-    print(result)
+    summary = result.summary()
+    said = [flags_named(sentence, command) for sentence in summary.sentences]
+    print(dataclasses.replace(summary, sentences=said))
     if result.interrupted or ending():
         if (folder.work / CHECKPOINT).exists():
             print(how_to_resume(command, os.path.relpath(folder.path)))

@@ -25,6 +25,7 @@ OF_CART_POLE = ("time_step", "control_period", "interface", "drive", "randomize"
 DURATION_S = 10.0
 RECORDING = "recording.npz"
 EFFORTS_HELP = "Columns of the efforts [N·m or N], of all joints or of --actuated."
+TIES_HELP = "Parameters that change alike, such as damping[left],damping[right]."
 HELD_OUT_HELP = "Fraction at the end of each recording that is held out of the fit."
 HORIZON = "1 of commanded positions and velocities, else 0.4"
 THIRD = "every third of 3 or more recordings, else 0.25"
@@ -79,6 +80,7 @@ class Identify:
     )
     efforts: str | None = flag(None, EFFORTS_HELP, "by name", shown="NAME,...")
     free: tuple[str, ...] = flag((), FREE_HELP, EVERY_QUANTITY, shown="NAME")
+    ties: tuple[str, ...] = flag((), TIES_HELP, shown="NAME,NAME,...")
     held_out: float | None = flag(None, HELD_OUT_HELP, THIRD)
     test: tuple[str, ...] = flag(
         (), "Recordings that test the model, held out of the fit.", shown="RECORDING"
@@ -145,6 +147,7 @@ class Identify:
                 robot,
                 recordings,
                 free=free,
+                ties=[_split(text) for text in self.ties],
                 held_out=self.test or self.held_out,
                 error=self.error,
                 cutoff=self.cutoff,

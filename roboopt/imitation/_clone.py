@@ -40,6 +40,8 @@ from roboopt.rollouts import (
 )
 from roboopt.view import Watch, env_scene, scene_or_none
 
+MAX_WEIGHTS = 10**8  # of hidden layers, which take 3 GB with what Adam keeps
+
 
 def clone(
     demonstrations: Any,
@@ -157,6 +159,11 @@ def clone(
     """
     require_at_least(1, history=history, chunk=chunk, width=width, depth=depth)
     require_at_least(1, steps=steps, batch_size=batch_size)
+    if (count := width * (width * max(depth - 1, 0) + 1)) > MAX_WEIGHTS:
+        raise RobooptError(
+            f"`width` must give a network of at most {MAX_WEIGHTS:g} weights, got "
+            f"{width}, which gives {count:.3g}."
+        )
     require_at_least(1, episodes=episodes, max_steps=max_steps)
     require_at_least(0, seed=seed, dagger=dagger, processes=processes)
     require_at_least(0, past_actions=past_actions)
@@ -242,7 +249,7 @@ def clone(
         actors = {} if demonstrator is None else {"demonstrator": demonstrator}
         evaluations, failure = {}, ""
         try:
-            if ending():
+            if ending() and world is not None:
                 raise KeyboardInterrupt  # of the training: the command is to end
             evaluations = _evaluations(
                 source,

@@ -48,6 +48,11 @@ ADVICE = {
     'or `width` help, or `policy` "gmm" where they disagree.',
 }
 """What to do about a clone that is worse than a baseline."""
+COPIED = (
+    "its own past actions mislead it, which the baseline does not see: `past_actions` "
+    "0 leaves them out."
+)
+FEW = "the episodes are too few to tell them apart."
 OVERFITTING_RATIO = 10.0  # of the mismatch held out to the mismatch in training
 
 INTERRUPTED = "the evaluation was interrupted"
@@ -127,8 +132,7 @@ class CloneResult(VerbResult):
         ]
         sentences += [
             f"In the demonstrations {f.message} Such an action counts as the limit or "
-            "more, and the policy keeps the limits; the option clip says that this is "
-            "meant."
+            "more, and the policy keeps the limits; `clip` says that this is meant."
             for f in self.findings
             if f.code == "action_out_of_range"
         ]
@@ -170,17 +174,25 @@ class CloneResult(VerbResult):
         last = known[np.isfinite(known)][-1]
         if self.linear_kept:
             return [
-                "The clone is the linear policy: on demonstrations that neither has "
-                "seen, no network is better by more than two standard errors. The "
-                'policy "mlp" keeps a network.'
+                f"The clone is the linear policy{self._seen('of')}: on demonstrations "
+                "that neither has seen, no network is better by more than two standard "
+                'errors. The policy "mlp" keeps a network.'
             ]
+        if memory := self._seen("sees"):
+            memory = f" It{memory}."
         said = (
             f"The policy is that of step {best} of {self.training.steps}, the best on "
             f"demonstrations that select it, with a mismatch of {number(known[best])}"
         )
         if last - known[best] < OVERFITTING_RISE * abs(known[best]):
-            return [f"{said}."]
-        return [f"{said}; at the end it was {number(last)}: training longer overfits."]
+            return [f"{said}.{memory}"]
+        said = f"{said}; at the end it was {number(last)}: training longer overfits"
+        return [f"{said}.{memory}"]
+
+    def _seen(self, word: str) -> str:
+        """Return what the policy sees, where it sees its own past actions, too."""
+        seen = self.description.get("input", "")
+        return f" {word} {seen}" if "past action" in seen else ""
 
     def _comparison(self) -> list[str]:
         """Say whether a baseline predicts the held-out actions better."""
@@ -191,9 +203,12 @@ class CloneResult(VerbResult):
         if own <= others[name]:
             said = f"the best baseline, {name}, errs by {number(others[name])}"
             return [f"The clone errs by {number(own)} on held-out actions; {said}."]
+        advice = ADVICE[name]
+        if self.linear_kept and name == "linear":
+            advice = COPIED if self._seen("of") else FEW
         return [
             f"The clone errs by {number(own)} on held-out actions, more than the "
-            f"baseline {name}, {number(others[name])}: {ADVICE[name]}"
+            f"baseline {name}, {number(others[name])}: {advice}"
         ]
 
     @property

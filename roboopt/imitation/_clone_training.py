@@ -1,6 +1,7 @@
 """The training of a clone: what is minimized, over which samples, and how it went."""
 
 import dataclasses
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -38,6 +39,7 @@ FOLDS = 5
 MAX_FOLDED = 30  # episodes: a fifth of more is enough to select by
 MAX_HELD_OUT_FLOW_SAMPLES = 4096
 EXPLAINED_SAMPLES = 1024
+BATCH_SIZE = 256  # the default, which may be more than a few demonstrations hold
 NO_BETTER = ": a network was no better"
 MULTIMODAL = ("flow", "gmm", "categorical")
 
@@ -120,6 +122,12 @@ class Training:
                 selection = _selecting(data, parts, objective, build, **whole)
                 policy = selection.networks[-1]
                 samples = known if selection.folded else samples
+        if batch_size > max(len(samples), BATCH_SIZE):
+            warnings.warn(
+                f"`batch_size` is {batch_size}, but there are {len(samples)} samples, "
+                "which each step takes all.",
+                stacklevel=2,
+            )
         batch_size = min(batch_size, len(samples))
         description = {
             "policy": words,

@@ -69,7 +69,7 @@ def _trace(shown: Panel, time_step: float, longest: float) -> Drawing:
             made.axes.axhline(goal, color=INK, ls="--", lw=1, gid="goal")
         _draw_limits(made.axes, shown, reach)
         _shade_tolerances(made.axes, shown, longest)
-        made.axes.set_xlim(0, longest)
+        made.axes.set_xlim(0, longest or time_step)
         made.ticks()
     return made
 

@@ -269,6 +269,28 @@ def test_recordings_of_the_test_are_named_once(tmp_path, refused):
     assert "missing.npz is missing" in message
 
 
+def test_parameters_that_are_tied_must_be_fitted(tmp_path, refused):
+    record(0.5).save(tmp_path / "run.npz")
+    message = refused(f"identify run.npz --urdf {TWO_LINK} --ties damping[elbow],wrist")
+    assert "--ties must" in message and "wrist" in message
+
+
+@pytest.mark.slow
+def test_named_recordings_judge_the_motion(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    record(2.0).save(tmp_path / "fitted.npz")
+    record(1.0).save(tmp_path / "test.npz")
+    line = (
+        f"identify fitted.npz --urdf {TWO_LINK} --test test.npz --error motion "
+        "--name m --free damping --ties damping[shoulder],damping[elbow] --no-video"
+    )
+    assert main(line.split()) == 0
+    settings = json.loads((tmp_path / "runs/m/settings.json").read_text("utf-8"))
+    parts = {one["name"]: one for one in settings["run"]["recordings"]}
+    assert "1 of 1 parameters are identified" in capsys.readouterr().out
+    assert set(parts) == {"fitted.npz", "test.npz"}
+
+
 def test_a_parameter_that_is_none_lists_those_there_are(tmp_path, refused):
     record(0.5).save(tmp_path / "run.npz")
     message = refused(f"identify run.npz --urdf {TWO_LINK} --free help")
