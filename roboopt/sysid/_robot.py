@@ -1,7 +1,7 @@
 """The robot that identification starts from, whatever object describes it."""
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
@@ -12,7 +12,7 @@ from jaxtyping import Float
 
 from roboopt._errors import RobooptError
 from roboopt.dynamics import Multibody, Twin, load_env, load_urdf
-from roboopt.view import Scene, env_scene
+from roboopt.view import Scene, env_scene, scene_or_none
 
 FREE = ("mass", "center_of_mass", "extent", "shear", "damping", "friction")
 """The parameters that are fitted, if none are chosen."""
@@ -38,6 +38,8 @@ class KnownRobot:
     """Names of the joints that are held."""
     xacro_args: Mapping[str, str] = field(default_factory=dict)
     """Arguments of the .xacro file, by name."""
+    scene: Scene | None = None
+    """The robot in 3D, where the source is an environment that shows it."""
 
     @classmethod
     def of(
@@ -109,6 +111,7 @@ class KnownRobot:
                 implicit_damping=getattr(env, "implicit_damping", False),
                 locked=tuple(getattr(env, "locked", ())),
                 xacro_args=getattr(env, "xacro_args", {}),
+                scene=scene_or_none(_quiet, env_scene, source),
             )
         raise RobooptError(
             "`robot` must be a Twin, a Multibody, the path of a URDF or a PyBullet "
@@ -136,11 +139,14 @@ def known_scene(
         known: the robot as it was read.
         options: keywords of `load_urdf`, where `source` is a path.
     """
-    scene = None
-    with warnings.catch_warnings(action="ignore"):  # They were given with the robot.
-        if isinstance(source, str | PathLike):
-            scene = Scene.of_urdf(source, **(options or {}))
-        elif hasattr(source, "unwrapped"):
-            scene = env_scene(source)
+    scene = known.scene
+    if isinstance(source, str | PathLike):
+        scene = _quiet(Scene.of_urdf, source, **(options or {}))
     same = scene is not None and scene.robot.joint_names == known.joint_names
     return scene if same else None
+
+
+def _quiet(make: Callable[..., Scene | None], *args: Any, **options: Any) -> Any:
+    """Return `make(*args, **options)` without what it warns of, as the robot did."""
+    with warnings.catch_warnings(action="ignore"):
+        return make(*args, **options)

@@ -14,6 +14,7 @@ import roboopt as ro
 from roboopt.dynamics import load_urdf
 from roboopt.policies import LinearFeedback
 from roboopt.rollouts import collect
+from roboopt.sysid._robot import KnownRobot, known_scene
 
 GAINS = LinearFeedback(jnp.array([[-2.0, -40.0, -4.0, -10.0]]))
 SHORT: dict[str, Any] = {"duration": 0.25}
@@ -84,6 +85,14 @@ def test_a_learned_policy_beside_its_start(tmp_path):
     )
     rows = {name: episodes(found) for name, found in result.evaluations.items()}
     check_replay(result, ["started from", "learned"], tmp_path, rows)
+
+
+@pytest.mark.parametrize("kind", ["ArmReach", "CartPoleSwingUp"])
+def test_a_robot_that_is_excited_in_an_environment_is_known_by_its_scene(kind):
+    with make(f"roboopt/{kind}-v0") as env:
+        known = KnownRobot.of(env, ("mass",))
+        scene = known_scene(known, known, None)  # as of `Excitation.known`
+        assert scene is not None and scene.robot.joint_names == known.joint_names
 
 
 @pytest.mark.slow
