@@ -26,7 +26,7 @@ RESOLUTION_DPI = 200  # of files of pixels
 MARKS = "".join(f'<path class="tool {name}"/>' for name in ("hair", "hand", "pick"))
 MARKS += '<g class="tool grid"></g>'
 TOOLS = '<output class="tool" hidden></output>' + "".join(
-    f'<button class="tool" type="button">{name}</button>'
+    f'<button class="tool" type="button" aria-label="{name} of %s">{name}</button>'
     for name in ("reset zoom", "CSV")
 )
 STYLE: dict[Any, Any] = {
@@ -112,7 +112,8 @@ class Drawing:
 
     def __str__(self) -> str:
         """Return the `<svg>` element, and what the script needs beside it."""
-        return self.svg + TOOLS * bool(self._data())
+        tools = TOOLS.replace("%s", html.escape(self.title))
+        return self.svg + tools * bool(self._data())
 
     def save(self, path: Path) -> None:
         """Write a file of the kind that its suffix says; .csv holds the curves.

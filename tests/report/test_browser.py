@@ -159,7 +159,7 @@ def test_a_panel_saves_its_curves(view):
     found = panel(view, "angle over time")
     view.mouse.move(*place(found, 0.5))
     with view.expect_download() as download:
-        found.locator("xpath=..").get_by_role("button", name="CSV").click()
+        found.locator("xpath=..").get_by_role("button", name="CSV of ").click()
     rows = download.value.path().read_text().splitlines()
     assert rows[0] == "curve,time [s],[rad]"
     first = [row for row in rows if row.startswith('"after"')][0].split(",")
