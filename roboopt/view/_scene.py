@@ -95,10 +95,7 @@ class Scene:
         robot = load_urdf(path, **options)
         for name in ("gravity", "linear_damping", "angular_damping"):
             options.pop(name, None)  # They change no shape.
-        with warnings.catch_warnings(action="ignore"):  # They were given above.
-            model = read_urdf(path, **options)
-        meshes = find_meshes(model, Path(path).parent, packages)
-        return cls.of(robot, shown_shapes(model, meshes))
+        return cls.of(robot, _shapes(path, packages, **options))
 
     def poses(
         self, q: Float[np.ndarray, "time joint"]
@@ -149,14 +146,22 @@ def env_scene(env: Any) -> Scene | None:
     """Return the scene of an environment, None for one that has no robot to show.
 
     A PyBullet environment has one whose `shapes()` are those of its links, as
-    roboopt's own, and whose observations begin with the joints' positions: no wrapper
+    roboopt's own, or whose `urdf` is the path of its file and which promises
+    `has_twin`; and whose observations begin with the joints' positions: no wrapper
     changes them.
     """
     world = env.unwrapped
-    known = all(hasattr(world, name) for name in ("shapes", "physics_client", "body"))
+    known = all(hasattr(world, name) for name in ("physics_client", "body"))
+    file = getattr(world, "urdf", None) if getattr(world, "has_twin", False) else None
     if not known or _is_rewritten(env):
         return None
-    scene = Scene.of(load_env(env), world.shapes())
+    if hasattr(world, "shapes"):
+        shapes = world.shapes()
+    elif file is not None:
+        shapes = _shapes(file)
+    else:
+        return None
+    scene = Scene.of(load_env(env), shapes)
     tool = getattr(getattr(world, "task", None), "chain", None)
     reference = getattr(world, "reference", None)
     path, n = None, len(scene.robot.joint_names)
@@ -176,6 +181,13 @@ def scene_or_none(make: Callable[..., Scene | None], *args: Any) -> Scene | None
         reason = " ".join(str(error).split())
         warnings.warn(f"the robot is not shown in 3D: {reason}", stacklevel=2)
         return None
+
+
+def _shapes(path: str | PathLike, packages: Any = None, **options: Any) -> list[Shape]:
+    """Return the shapes of a file that was read before, with what it warns of."""
+    with warnings.catch_warnings(action="ignore"):
+        model = read_urdf(path, **options)
+    return shown_shapes(model, find_meshes(model, Path(path).parent, packages))
 
 
 def _is_rewritten(env: Any) -> bool:

@@ -1,12 +1,14 @@
 """What is drawn stands where PyBullet has it, link by link and shape by shape."""
 
 import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pybullet
 import pybullet_data
 import pytest
+import roboopt_envs
 from gymnasium import Env, make
 from gymnasium.spaces import Box
 from gymnasium.wrappers import FlattenObservation, TransformObservation
@@ -201,6 +203,31 @@ class Polygons(Env):
 
     def step(self, action):
         return np.zeros(1, np.float32), 0.0, True, False, {}
+
+
+class Own(Env):
+    """A PyBullet environment of a user's own."""
+
+    action_space = observation_space = Box(-1.0, 1.0, (8,))
+    has_twin = False
+
+    def __init__(self, urdf, client):
+        self.urdf, self.physics_client = urdf, client
+        self.body = pybullet.loadURDF(
+            str(urdf), useFixedBase=True, physicsClientId=client
+        )
+
+
+def test_an_environment_of_ones_own_is_shown_by_its_file(client):
+    urdf = Path(roboopt_envs.__file__).parent / "assets" / "two_link.urdf"
+    env = Own(urdf, client)
+    assert env_scene(env) is None  # Who knows what it observes?
+    env.has_twin = True
+    found, known = env_scene(env), Scene.of_urdf(urdf)
+    assert found is not None
+    q = np.full((1, len(known.robot.joint_names)), 0.1)
+    own, file = (np.sort(s.corners(s.poses(q)), axis=0) for s in (found, known))
+    np.testing.assert_allclose(own, file, atol=1e-6)
 
 
 def test_other_shapes_of_an_environment_are_no_robot():
