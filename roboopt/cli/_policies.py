@@ -13,8 +13,12 @@ def saved(flag: str, path: Path) -> Any:
     """Return the policy in a file or in the folder of a run."""
     if not path.exists():
         raise RobooptError(f"{flag} {path} must be a saved policy, or a run's folder")
+    try:
+        file = policy_file(path)
+    except RobooptError as error:
+        raise RobooptError(f"{flag} must be a policy, but {error}") from error
     with argument_called("path", flag.removeprefix("--")):
-        return ro.load(policy_file(path))
+        return ro.load(file)
 
 
 def demonstrator(env: Any, given: str | None) -> tuple[Any, str]:

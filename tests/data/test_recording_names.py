@@ -1,6 +1,7 @@
 """Recordings in the letters, units and orders that programs write them in."""
 
 import warnings
+from typing import Any
 
 import h5py
 import numpy as np
@@ -34,7 +35,7 @@ def check(source, runs=1, **options):
     return said
 
 
-def table(header=HEADER, separator=",", times=TIMES, comma=False, quote=""):
+def table(header=HEADER, separator=",", times: Any = TIMES, comma=False, quote=""):
     def cell(x):
         text = f"{x!s}" if isinstance(x, str) else f"{x:.12f}"
         return quote + (text.replace(".", ",") if comma else text) + quote
@@ -92,7 +93,7 @@ def arrays(order=(0, 1), **names):
 
 def test_names_of_joints_decide_the_order_of_arrays(tmp_path):
     named = {"joint_names": np.array(["lift", "pan"])}
-    swapped = arrays((1, 0)) | named
+    swapped: dict[str, Any] = arrays((1, 0)) | named
     np.savez(tmp_path / "x.npz", **swapped)
     savemat(
         tmp_path / "x.mat", swapped | {"joint_names": np.array(["lift", "pan"], object)}
@@ -139,7 +140,8 @@ def test_groups_of_arrays_are_recordings(tmp_path):
 
 
 def test_a_table_of_one_array_is_read(tmp_path):
-    rows = np.rec.fromarrays([TIMES, *Q.T, *DQ.T, *TAU.T], names=HEADER)
+    cells = zip(TIMES, *Q.T, *DQ.T, *TAU.T, strict=True)
+    rows = np.array([*cells], [(name, float) for name in HEADER])
     np.savez(tmp_path / "x.npz", log=rows)
     check(tmp_path / "x.npz")
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import roboopt as ro
+from roboopt.cli import main
 from roboopt.cli._flags import flags_named
 from roboopt.cli.clone import Clone
 
@@ -70,3 +71,10 @@ def test_a_report_of_episodes_of_one_step_is_written(tmp_path):
     ]
     made = ro.clone(one, policy="linear", steps=1)
     made.report(tmp_path / "report.html", video=False)
+
+
+def test_a_folder_without_a_policy_names_its_flag(tmp_path, capsys):
+    line = ["reinforce", "roboopt/CartPoleBalance-v0", "--from", str(tmp_path)]
+    assert main([*line, "--runs", str(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    assert "--from must be a policy, but" in said and "holds no controller.npz" in said
