@@ -128,6 +128,7 @@ def whole_steps(control_period: float | None, time_step: float) -> int:
         raise RobooptError(
             "`control_period` must be a whole number of time steps, got "
             f"{control_period:.6g} s and `time_step` {time_step:.6g} s, "
-            f"{control_period / time_step:.4g} steps."
+            f"{control_period / time_step:.4g} steps; {max(1, steps)} take "
+            f"{max(1, steps) * time_step:.6g} s."
         )
     return steps

@@ -29,6 +29,7 @@ from roboopt.policies import StatefulPolicy, act, initial_carry
 
 MAX_DIFFERENCED = 64  # parameters of an objective that JAX cannot differentiate
 DIFFERENCE_STEP = 1e-3  # of a parameter's scale
+MAX_LEFT_OUT = 1e-2  # of the largest derivative, by the shares of all steps
 MIN_NORM = 1e-30  # of a derivative whose direction counts
 
 
@@ -44,6 +45,8 @@ class Derivatives(NamedTuple):
     shares: Any = None
     """What the actions of a step share in the derivative of each row (time, row), of an
     array along its whole derivative; None for a policy with memory."""
+    add_up: Any = True
+    """Whether the shares do: not where the policy sees its observations with noise."""
 
 
 class _Nudged(StatefulPolicy):
@@ -101,10 +104,11 @@ def time_split(
     # The loss is a mean over the starts; dL/da of one motion is asked for.
     each = np.asarray(found.by_action, float) * len(found.by_action)
     _, part = _parts(objective)[0]
+    split = found.shares is not None and bool(found.add_up)
     return TimeSplit(
         time_step=float(part.rollout.dynamics.time_step),
         sensitivity=np.sqrt(np.mean(np.sum(each**2, -1), 0)),
-        shares=None if found.shares is None else np.asarray(found.shares) * factors,
+        shares=np.asarray(found.shares) * factors if split else None,
     )
 
 
@@ -122,7 +126,7 @@ def differentiated(
         params: where to differentiate.
         batch: the data.
         places: for a split by time, the parameters by row: the number of the leaf, and
-            of an element in it or None. The terms must be means over the starts.
+            of an element in it or None. The terms must be those of the rollouts.
     """
     if places is not None:
         return _by_time(loss_fn, params, jnp.asarray(batch), places)
@@ -156,20 +160,17 @@ def _by_time(
     actions = eqx.filter_eval_shape(rollout, policy, starts).actions
 
     def terms(params, nudges):
-        own = loss_fn.build(params)
-
-        def one(start, nudges):
-            nudged, made, found = _Nudged(own, nudges, time_step), {}, []
-            for weight, part in parts:
-                if id(part.rollout) not in made:
-                    made[id(part.rollout)] = part.rollout(nudged, start[None])
-                motion = made[id(part.rollout)]
-                own_terms = part.trajectory_terms(motion, start[None]).values()
-                found += [weight * term.weight * term.value for term in own_terms]
-            return jnp.stack(found), made[id(rollout)].observations[0]
-
-        values, observations = jax.vmap(one)(starts, nudges)
-        return values.mean(0), observations
+        own, made, found = loss_fn.build(params), {}, []
+        # With a policy for each start, rollouts draw what they draw in the loss.
+        policies = eqx.filter_vmap(lambda n: _Nudged(own, n, time_step))(nudges)
+        for weight, part in parts:
+            if id(part.rollout) not in made:
+                made[id(part.rollout)] = part.rollout.many(
+                    policies, starts, paired=True
+                )
+            own_terms = part.trajectory_terms(made[id(part.rollout)], starts).values()
+            found += [weight * term.weight * term.value for term in own_terms]
+        return jnp.stack(found), made[id(rollout)].observations
 
     nudges = jnp.zeros(actions.shape, actions.dtype)
     values, back, observations = jax.vjp(terms, params, nudges, has_aux=True)
@@ -178,8 +179,17 @@ def _by_time(
     if isinstance(policy, StatefulPolicy):
         return Derivatives(values, slopes, by_action)
 
-    whole = [slope.sum(0).ravel() for slope in jax.tree.leaves(slopes)]
-    whole = [g / jnp.maximum(jnp.linalg.norm(g), MIN_NORM) for g in whole]
+    gradient = [slope.sum(0).ravel() for slope in jax.tree.leaves(slopes)]
+    whole = [g / jnp.maximum(jnp.linalg.norm(g), MIN_NORM) for g in gradient]
+
+    def along(leaves):
+        """Return each row's number of a derivative, of an array along the whole."""
+        return jnp.stack(
+            [
+                jnp.vdot(leaves[k], whole[k]) if index is None else leaves[k][index]
+                for k, index in places
+            ]
+        )
 
     def share(step):
         """Return the part of the gradient that the actions of one step carry."""
@@ -190,19 +200,15 @@ def _by_time(
             return jax.vmap(lambda o: act(own, None, o, time)[1])(observations)
 
         (part,) = jax.vjp(actions, params)[1](slopes)
-        leaves = [leaf.ravel() for leaf in jax.tree.leaves(part)]
-        found = [
-            jnp.vdot(leaves[leaf], whole[leaf])
-            if index is None
-            else leaves[leaf][index]
-            for leaf, index in places
-        ]
-        return jnp.stack(found)
+        return along([leaf.ravel() for leaf in jax.tree.leaves(part)])
 
     times = jnp.arange(nudges.shape[1]) * time_step
     before = jnp.swapaxes(observations[:, :-1], 0, 1)
     shares = jax.lax.map(share, (before, jnp.swapaxes(by_action, 0, 1), times))
-    return Derivatives(values, slopes, by_action, shares)
+    total = along(gradient)
+    away = jnp.abs(shares.sum(0) - total).max()
+    add_up = away <= MAX_LEFT_OUT * jnp.abs(total).max()
+    return Derivatives(values, slopes, by_action, shares, add_up)
 
 
 def differenced(loss_fn: LossFn, params: Any, batch: Any) -> Derivatives:

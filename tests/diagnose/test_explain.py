@@ -11,6 +11,7 @@ import pytest
 
 import roboopt as ro
 from roboopt.diagnose import TimeSplit, explain
+from roboopt.dynamics import Randomized
 from roboopt.objectives import Objective
 from roboopt.policies import MLPPolicy, ObservationHistory
 
@@ -226,6 +227,22 @@ def test_a_rollout_agrees_with_finite_differences_and_its_time_split_adds_up(
     early, late = found.time.sensitivity[:5].mean(), found.time.sensitivity[-5:].mean()
     assert early > 3 * late, "an early action changes all that follows"
     assert max(map(len, str(found).splitlines())) <= 80
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.01])
+def test_the_gradient_of_a_random_robot_is_split_by_time(cart_pole_problem, noise):
+    objective, policy, starts = cart_pole_problem
+    twin = Randomized(objective.rollout.dynamics, mass=0.3, delay=0.02, noise=noise)
+    rollout = ro.rollouts.Rollout(twin, 30, key=jax.random.key(3))
+    objective = eqx.tree_at(lambda o: o.rollout, objective, rollout)
+    found: Any = explain(objective, policy, starts)
+    slope = jax.grad(lambda p: objective(p, starts))(policy)
+    np.testing.assert_allclose(found.gradient, slope.gains[0], rtol=1e-9)
+    assert len(found.time.sensitivity) == 30
+    # The shares are those of the observations that the policy saw.
+    assert (found.time.shares is None) == bool(noise)
+    if not noise:
+        np.testing.assert_allclose(found.time.shares.sum(0), found.gradient, rtol=1e-9)
 
 
 @pytest.mark.slow
