@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from os import PathLike
@@ -18,6 +19,7 @@ from roboopt.data import (
     joint_motion,
     load_recordings,
     recording_files,
+    sample_times,
     single_recordings,
 )
 from roboopt.sysid._noise import noise_share
@@ -27,6 +29,8 @@ DRIVE_STEP_S = 1 / 1000  # of a motor and its firmware, which are faster than li
 ROUNDING = 1e-6  # of a step
 MAX_SIMULATED_NOISE = 1e-3  # over the motion in a step
 PRINTED = 1e-4  # of the largest motion in a step: numbers of a table have few digits
+MIN_TRAVEL = 1e-3  # rad/s or m/s; slower, equal samples are of a robot at rest
+MIN_SAMPLES = 3
 HELD_OUT_EVERY = 3  # recordings
 HELD_OUT_SHARE = 0.25  # of each recording, where there are fewer
 
@@ -119,7 +123,35 @@ def _of_robot(
         run = joint_motion(one.run, joint_names, actuated, one.source)
     driven = list(range(len(joint_names)) if actuated is None else actuated)
     actions = np.asarray(run.actions)[:, driven]
-    return dataclasses.replace(run, actions=actions, rewards=None, efforts=None)
+    run = dataclasses.replace(run, actions=actions, rewards=None, efforts=None)
+    return _without_repeats(run, one.source)
+
+
+def _without_repeats(run: Trajectory, source: str) -> Trajectory:
+    """Return a run without samples that repeat the one before while the robot moves.
+
+    They are older than their stamps: a recorder that is faster than the sensors.
+    """
+    observations = np.asarray(run.observations)
+    velocities = observations[1:, observations.shape[-1] // 2 :]
+    moves = np.abs(velocities).max(axis=1) > MIN_TRAVEL
+    keep = np.append(True, (np.diff(observations, axis=0) != 0).any(1) | ~moves)
+    if keep.all() or keep.sum() < MIN_SAMPLES:
+        return run
+    warnings.warn(
+        f"{source}: {(~keep).sum()} samples repeat the one before while the robot "
+        "moves: left out.",
+        stacklevel=2,
+    )
+    times = sample_times(run)[keep]
+    times = times - times[0]
+    return dataclasses.replace(
+        run,
+        observations=observations[keep],
+        actions=np.asarray(run.actions)[keep[:-1]][: keep.sum() - 1],
+        time_step=float(times[-1] / (len(times) - 1)),
+        times=times,
+    )
 
 
 def moves_by_next_velocity(run: Trajectory, joints: int, tolerance: float) -> bool:
