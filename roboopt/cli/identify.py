@@ -88,6 +88,9 @@ class Identify:
     error: str = flag(
         "auto", "Error that the fit minimizes.", shown="{auto,motion,effort,both}"
     )
+    resample: float | None = flag(
+        None, "Even time step that recordings get [s].", "their own"
+    )
     cutoff: float | None = flag(
         None, "Cutoff frequency of the smoothing [Hz].", "from the spectrum"
     )
@@ -150,6 +153,7 @@ class Identify:
                 ties=[_split(text) for text in self.ties],
                 held_out=self.test or self.held_out,
                 error=self.error,
+                resample=self.resample,
                 cutoff=self.cutoff,
                 prior=self.prior or None,
                 horizon=self.horizon,

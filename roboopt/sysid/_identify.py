@@ -57,6 +57,7 @@ def identify(
     time_step: float | None = None,
     actuated: Sequence[str | int] | None = None,
     columns: Columns | None = None,
+    resample: float | None = None,
     cutoff: float | None = None,
     horizon: float | None = None,
     prior: float | None = 0.5,
@@ -103,6 +104,8 @@ def identify(
         actuated: names or numbers of the joints that the recorded actions drive; if
             None, the twin's or the environment's, or all.
         columns: columns of tables; recognized by their names if None.
+        resample: even time step [s] that all recordings get first, observations by
+            cubic splines and efforts by their means; None for their own times.
         cutoff: frequency [Hz] above which recordings are smoothed; if None, chosen by
             spectrum and forecasts, and no smoothing of clean recordings.
         horizon: time over which noisy motion is predicted [s]; if None, 1 s where
@@ -163,7 +166,7 @@ def identify(
             f"`error` must be auto or motion with a `drive`, got {error!r}: a command "
             "is no effort."
         )
-    load = partial(load_all, commanded=commanded)
+    load = partial(load_all, commanded=commanded, time_step=resample)
     read = load(recordings, *arguments)
     if held_out is None or isinstance(held_out, int | float):
         parts = split(read, held_out)

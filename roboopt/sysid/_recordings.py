@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from roboopt._errors import RobooptError, argument_called
+from roboopt._errors import RobooptError, argument_called, require_positive
 from roboopt.data import (
     Columns,
     Trajectory,
@@ -19,6 +19,7 @@ from roboopt.data import (
     joint_motion,
     load_recordings,
     recording_files,
+    resample,
     sample_times,
     single_recordings,
 )
@@ -59,10 +60,12 @@ def load_all(
     columns: Columns | None,
     *,
     commanded: bool = False,
+    time_step: float | None = None,
 ) -> list[Recording]:
     """Return all recordings as [q, q̇] and the efforts on the actuated joints.
 
     If `commanded`, actions stay what they are, whatever efforts there are beside them.
+    With a `time_step` [s] all are resampled.
     """
     columns = _padded(columns, len(joint_names), actuated)
     found: list[Recording] = []
@@ -81,9 +84,18 @@ def load_all(
             Recording(one.source, dataclasses.replace(one.run, efforts=None))
             for one in found
         ]
-    return [
-        Recording(one.source, _of_robot(one, joint_names, actuated)) for one in found
-    ]
+    whole = [(one.source, _of_robot(one, joint_names, actuated)) for one in found]
+    if time_step is not None:
+        whole = [(source, _resampled(run, time_step, source)) for source, run in whole]
+    return [Recording(*one) for one in whole]
+
+
+def _resampled(run: Trajectory, time_step: float, source: str) -> Trajectory:
+    require_positive(resample=time_step)
+    try:
+        return resample(run, time_step)
+    except RobooptError as error:
+        raise RobooptError(f"`resample`: {source}: {error}") from error
 
 
 def _padded(
@@ -130,13 +142,17 @@ def _of_robot(
 def _without_repeats(run: Trajectory, source: str) -> Trajectory:
     """Return a run without samples that repeat the one before while the robot moves.
 
-    They are older than their stamps: a recorder that is faster than the sensors.
+    They are older than their stamps: a recorder that is faster than the sensors. A
+    coarse encoder repeats positions, but not the efforts beside them.
     """
-    observations = np.asarray(run.observations)
+    observations, actions = np.asarray(run.observations), np.asarray(run.actions)
     velocities = observations[1:, observations.shape[-1] // 2 :]
     moves = np.abs(velocities).max(axis=1) > MIN_TRAVEL
-    keep = np.append(True, (np.diff(observations, axis=0) != 0).any(1) | ~moves)
-    if keep.all() or keep.sum() < MIN_SAMPLES:
+    new = (np.diff(observations, axis=0) != 0).any(1)
+    new[:-1] |= (np.diff(actions, axis=0) != 0).any(1)
+    keep = np.append(True, new | ~moves)
+    # The last sample has no effort by which to tell.
+    if keep[:-1].all() or keep.sum() < MIN_SAMPLES:
         return run
     warnings.warn(
         f"{source}: {(~keep).sum()} samples repeat the one before while the robot "
@@ -148,7 +164,7 @@ def _without_repeats(run: Trajectory, source: str) -> Trajectory:
     return dataclasses.replace(
         run,
         observations=observations[keep],
-        actions=np.asarray(run.actions)[keep[:-1]][: keep.sum() - 1],
+        actions=actions[keep[:-1]][: keep.sum() - 1],
         time_step=float(times[-1] / (len(times) - 1)),
         times=times,
     )

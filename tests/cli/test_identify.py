@@ -269,6 +269,12 @@ def test_recordings_of_the_test_are_named_once(tmp_path, refused):
     assert "missing.npz is missing" in message
 
 
+def test_a_time_step_of_recordings_is_shorter_than_they_are(tmp_path, refused):
+    record(0.5).save(tmp_path / "run.npz")
+    message = refused(f"identify run.npz --urdf {TWO_LINK} --resample 2")
+    assert "--resample" in message and "at most the duration" in message
+
+
 def test_parameters_that_are_tied_must_be_fitted(tmp_path, refused):
     record(0.5).save(tmp_path / "run.npz")
     message = refused(f"identify run.npz --urdf {TWO_LINK} --ties damping[elbow],wrist")
