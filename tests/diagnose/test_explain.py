@@ -229,7 +229,7 @@ def test_a_rollout_agrees_with_finite_differences_and_its_time_split_adds_up(
     assert max(map(len, str(found).splitlines())) <= 80
 
 
-@pytest.mark.parametrize("noise", [0.0, 0.01])
+@pytest.mark.parametrize("noise", [0.0, pytest.param(0.01, marks=pytest.mark.slow)])
 def test_the_gradient_of_a_random_robot_is_split_by_time(cart_pole_problem, noise):
     objective, policy, starts = cart_pole_problem
     twin = Randomized(objective.rollout.dynamics, mass=0.3, delay=0.02, noise=noise)

@@ -42,7 +42,7 @@ def fit(scale):
     return weakref.ref(objective.residuals)
 
 
-@pytest.mark.parametrize("call", [descend, fit])
+@pytest.mark.parametrize("call", [descend, pytest.param(fit, marks=pytest.mark.slow)])
 def test_a_function_is_let_go_with_its_programs(call):
     made = [call(1.0 + k) for k in range(KEPT + 4)]
     gc.collect()

@@ -73,7 +73,7 @@ def test_a_watched_controller_is_tuned_to_the_same_bits(shown):
         urllib.request.urlopen(shown[0][2].address, timeout=1)
 
 
-@pytest.mark.parametrize("folded", [True, False])
+@pytest.mark.parametrize("folded", [pytest.param(True, marks=pytest.mark.slow), False])
 def test_a_watched_clone_is_trained_to_the_same_bits(shown, folded):
     env: Any = gymnasium.make("roboopt/CartPoleBalance-v0", duration=0.25)
     expert = ro.policies.LinearFeedback(np.array([[-9.0, -65.0, -10.0, -14.0]]))
