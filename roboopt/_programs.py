@@ -8,14 +8,31 @@ what belongs to the others, since its own caches know functions by weak referenc
 
 import functools
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import equinox as eqx
 import jax
 
 KEPT = 16  # static arguments whose programs a function keeps
+MAPS = Path("/proc/self/maps")
+MAX_MAPS = 40_000  # of the 65,530 memory maps that Linux grants a process
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+def make_room() -> None:
+    """Drop all compiled programs where they hold most memory maps of the process.
+
+    Where the kernel grants no more, XLA aborts the process: after some 70 clones of as
+    many data sets. What is called again is compiled again.
+    """
+    try:
+        count = MAPS.read_bytes().count(b"\n")
+    except OSError:  # not on Linux
+        return
+    if count > MAX_MAPS:
+        jax.clear_caches()
 
 
 class _Static(eqx.Module):

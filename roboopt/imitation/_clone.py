@@ -15,6 +15,7 @@ from typing import Any
 
 from roboopt._errors import RobooptError, is_number, require, require_at_least
 from roboopt._interrupt import ending
+from roboopt._programs import make_room
 from roboopt.data import Trajectory
 from roboopt.imitation._baselines import baseline_errors
 from roboopt.imitation._clone_result import INTERRUPTED, CloneResult
@@ -157,6 +158,7 @@ def clone(
             is a file of another training.
         EnvError: if the environment fails before the training.
     """
+    make_room()
     require_at_least(1, history=history, chunk=chunk, width=width, depth=depth)
     require_at_least(1, steps=steps, batch_size=batch_size)
     if (count := width * (width * max(depth - 1, 0) + 1)) > MAX_WEIGHTS:

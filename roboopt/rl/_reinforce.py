@@ -22,6 +22,7 @@ import numpy as np
 from roboopt._deadline import require_a_step
 from roboopt._errors import RobooptError, require_at_least
 from roboopt._interrupt import ending
+from roboopt._programs import make_room
 from roboopt._progress import progress_line
 from roboopt.diagnose import Explanation, explain, explain_descent, norm_by_horizon
 from roboopt.objectives import NegativeReward, PPOLoss
@@ -155,6 +156,7 @@ def reinforce(
             or no policy can be learned in its spaces, or there is no time for a step.
         EnvError: if the environment fails before the first gradient step.
     """
+    make_room()
     _check(policy, algorithm, gradient, episodes, network)
     if isinstance(algorithm, str):
         algorithm = ALGORITHMS[algorithm]()

@@ -16,6 +16,7 @@ import numpy as np
 
 from roboopt._errors import RobooptError
 from roboopt._interrupt import ending
+from roboopt._programs import make_room
 from roboopt._progress import say
 from roboopt.data import Columns, Trajectory
 from roboopt.diagnose import Finding, check_recordings
@@ -139,6 +140,7 @@ def identify(
     Warns:
         UserWarning: if the recordings do not depend on a parameter, which then stays.
     """
+    make_room()
     _check(error, cutoff, horizon, prior, held_out)
     known = KnownRobot.of(robot, FREE if free is None else free, options)
     driven = known.actuated if actuated is None else _numbers(actuated, known.robot)

@@ -17,7 +17,7 @@ import numpy as np
 
 from roboopt._errors import RobooptError, is_number, require, require_at_least
 from roboopt._interrupt import ending
-from roboopt._programs import called
+from roboopt._programs import called, make_room
 from roboopt._progress import say
 from roboopt.data import Trajectory
 from roboopt.optimize import Log, Result
@@ -134,6 +134,7 @@ def tune(
             descent.
         KeyboardInterrupt: if Ctrl-C ends the descent before its first step.
     """
+    make_room()
     require_at_least(1, episodes=episodes)
     require_at_least(0, seed=seed, processes=processes)
     require(is_number(seconds) and seconds > 0, "seconds", "be positive", seconds)

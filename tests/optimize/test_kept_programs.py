@@ -4,12 +4,14 @@ import gc
 import weakref
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
 import roboopt as ro
+from roboopt import _programs
 from roboopt._programs import KEPT
 
 STATUS = Path("/proc/self/statm")
@@ -48,6 +50,17 @@ def test_a_function_is_let_go_with_its_programs(call):
     gc.collect()
     alive = [k for k, reference in enumerate(made) if reference() is not None]
     assert alive == list(range(4, KEPT + 4))
+
+
+@pytest.mark.skipif(not _programs.MAPS.exists(), reason="they are read in /proc")
+def test_programs_are_dropped_before_the_kernel_grants_no_more_maps(monkeypatch):
+    doubled = jax.jit(lambda x: 2 * x)
+    doubled(1.0)
+    _programs.make_room()
+    assert doubled._cache_size() == 1
+    monkeypatch.setattr(_programs, "MAX_MAPS", 10)
+    _programs.make_room()
+    assert doubled._cache_size() == 0 and doubled(1.0) == 2.0
 
 
 @pytest.mark.slow
