@@ -150,7 +150,7 @@ class Identify:
                 robot,
                 recordings,
                 free=free,
-                ties=[_split(text) for text in self.ties],
+                ties=[_split(text) or () for text in self.ties],
                 held_out=self.test or self.held_out,
                 error=self.error,
                 resample=self.resample,

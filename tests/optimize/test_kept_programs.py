@@ -3,6 +3,7 @@
 import gc
 import weakref
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -54,7 +55,7 @@ def test_a_function_is_let_go_with_its_programs(call):
 
 @pytest.mark.skipif(not _programs.MAPS.exists(), reason="they are read in /proc")
 def test_programs_are_dropped_before_the_kernel_grants_no_more_maps(monkeypatch):
-    doubled = jax.jit(lambda x: 2 * x)
+    doubled: Any = jax.jit(lambda x: 2 * x)
     doubled(1.0)
     _programs.make_room()
     assert doubled._cache_size() == 1

@@ -3,6 +3,7 @@
 import csv
 import warnings
 from dataclasses import replace
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -75,7 +76,8 @@ def test_an_environment_without_pictures_is_named_once():
         metadata = {"render_modes": []}
         observation_space = action_space = gymnasium.spaces.Box(0, 1, (1,))
 
-    gymnasium.register("Blind-v0", Blind)
+    blind: Any = Blind
+    gymnasium.register("Blind-v0", blind)
     with warnings.catch_warnings(record=True) as seen:
         warnings.simplefilter("always")
         assert performance(EnvSpec("Blind-v0"), {"a": lambda o: o}, seed=0) is None
