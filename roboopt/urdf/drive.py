@@ -191,6 +191,11 @@ def _check_parts(drive: Drive) -> None:
                 f"`drive` must have `{name}` {'with' if motor else 'without'} a "
                 f"`resistance`, got {drive}."
             )
+    ratio, rotor = drive.gear_ratio, drive.rotor_inertia
+    known = all(isinstance(x, int | float | tuple | np.ndarray) for x in (ratio, rotor))
+    if drive.resistance is None and known and np.any(np.asarray(ratio) != 1):
+        rule = "have `gear_ratio` with a `resistance` or a `rotor_inertia`"
+        require(np.any(rotor), "drive", rule, drive)
 
 
 def command_range(

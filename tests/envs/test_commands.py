@@ -143,6 +143,7 @@ def test_the_cost_of_a_task_is_of_the_efforts():
         ("torque", Drive(lag=(0.1, 0.1, 0.1)), "`drive` must have one `lag`"),
         ("position", Drive(position_gain=9.0, supply_voltage=5.0), "with a `resist"),
         ("torque", Drive(torque_constant=0.02), "with a `resistance`"),
+        ("torque", Drive(gear_ratio=(9.0, 1.0)), "`gear_ratio` with a `resistance`"),
         ("torque", Drive(**DC, no_load_speed=5.0), "without a `resistance`"),
     ],
 )
