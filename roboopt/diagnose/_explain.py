@@ -91,7 +91,8 @@ def explain(
     found = None
     if by_time := differentiable(objective) and splits_by_time(objective, batch):
         found = _measured(loss_fn, params, batch, rows, term_units, by_time=by_time)
-    if found is None or not found.agrees:  # Its `terms` are its own.
+    # An objective with `terms` of its own need not count its rollouts alone.
+    if found is None or not found.agrees:
         found = _measured(loss_fn, params, batch, rows, term_units)
     values, slopes, gradient = found.values, found.slopes, found.gradient
     # Terms without weight, as diagnostics are, pull nowhere.

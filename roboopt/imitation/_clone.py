@@ -19,7 +19,7 @@ from roboopt._programs import make_room
 from roboopt.data import Trajectory
 from roboopt.imitation._baselines import baseline_errors
 from roboopt.imitation._clone_result import INTERRUPTED, CloneResult
-from roboopt.imitation._clone_training import Training
+from roboopt.imitation._clone_training import BATCH_SIZE, Training
 from roboopt.imitation._demonstration_set import DemonstrationSet
 from roboopt.imitation._past_choice import trained
 from roboopt.optimize import Log
@@ -59,7 +59,7 @@ def clone(
     width: int = 64,
     depth: int = 2,
     steps: int = 10_000,
-    batch_size: int = 256,
+    batch_size: int = BATCH_SIZE,
     seconds: float = math.inf,
     demonstrator: Any = None,
     dagger: int = 0,

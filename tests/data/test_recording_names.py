@@ -9,6 +9,7 @@ import pytest
 from scipy.io import savemat
 
 from roboopt.data import Columns, load_recordings
+from roboopt.data.io._columns import _words
 
 JOINTS = ["pan", "lift"]
 TIMES = 0.004 * np.arange(80)
@@ -172,3 +173,8 @@ def test_columns_named_by_hand_ignore_names_of_joints(tmp_path):
     np.savez(tmp_path / "x.npz", **arrays(), name=np.array(["lift", "pan"]))
     names = [[f"{name}[{k}]" for k in (0, 1)] for name in ("q", "qd", "tau")]
     check(tmp_path / "x.npz", columns=Columns("t", *names))
+
+
+def test_dots_are_derivatives_of_q_and_parts_of_words():
+    assert _words("q̇₁") == ["q", "dot", "1"] and _words("q̈2") == ["q", "ddot", "2"]
+    assert _words("Tür_θ̇ [rad/s]") == ["tür", "θ", "dot"]

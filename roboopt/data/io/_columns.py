@@ -26,7 +26,9 @@ ALIASES = {
 }
 MOTORS = {"theta", "θ"}  # of libfranka, whose `q` is of the joint
 CURRENTS = {"current", "currents"}  # efforts in units of the motors' torque constants
-DOTS = {"\u0307": " dot ", "\u0308": " ddot "}  # as in q̇ and q̈
+DOTS = {"\u0307": "dot", "\u0308": "ddot"}
+DOTTED = re.compile("(?<![^\\W\\d_])([qθτ])([\u0307\u0308])")
+"""As in q̇ and q̈; the dots of other letters, as in Tür, belong to words."""
 TIMES = ("headerstamp", "t", "time", "timestamp", "timestamps", "stamp")
 RUNS = {f"{name}{end}" for name in ("run", "episode", "trial") for end in ("", "id")}
 MEASURED = {"meas", "measured", "actual"}
@@ -227,9 +229,8 @@ def _words(name: str) -> list[str]:
 
 def _parts(name: str) -> list[str]:
     name = unicodedata.normalize("NFKD", name.lower())
-    for dot, word in DOTS.items():
-        name = name.replace(dot, word)
-    return re.findall(r"[^\W\d_]+|\d+", name)
+    name = DOTTED.sub(lambda found: f"{found[1]} {DOTS[found[2]]} ", name)
+    return re.findall(r"[^\W\d_]+|\d+", unicodedata.normalize("NFKC", name))
 
 
 def _unit(name: str) -> str | None:
