@@ -76,3 +76,8 @@ def progress_line(total: int | None, shown: bool) -> Iterator[Callable]:
         yield lambda completed, text: bar.update(
             task, completed=completed, description=text
         )
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number and its noun, which takes an s unless the number is 1."""
+    return f"{number} {noun}{'s' * (number != 1)}"

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from roboopt._errors import RobooptError, require_at_least
+from roboopt._progress import counted
 from roboopt.cli._environment import (
     ENV_HELP,
     RAY_HELP,
@@ -232,8 +233,8 @@ def _noise(env: Any, share: float) -> Any:
 def _described(found: Any) -> str:
     steps, total = found.lengths, found.returns
     said = (
-        f"{len(steps)} episodes, {steps.sum()} samples, {steps.min()} to {steps.max()} "
-        f"steps each; returns {total.mean():.4g} ({total.min():.4g} to "
+        f"{counted(len(steps), 'episode')}, {steps.sum()} samples, {steps.min()} to "
+        f"{steps.max()} steps each; returns {total.mean():.4g} ({total.min():.4g} to "
         f"{total.max():.4g})"
     )
     if found.successes is not None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from roboopt._progress import counted
 from roboopt.data import save, save_episodes
 from roboopt.diagnose import DescentPath, Explanation, Finding, gradient_section
 from roboopt.imitation._clone_training import NO_BETTER
@@ -222,15 +223,15 @@ class CloneResult(VerbResult):
         if "clone" not in self.evaluations:
             return "The clone was trained without an environment to act in."
         clone, other = self.evaluations["clone"], self.evaluations.get("demonstrator")
-        count = len(clone.returns)
+        episodes = counted(len(clone.returns), "episode")
         if clone.successes is not None:
-            said = f"The clone succeeds in {clone.successes.sum()} of {count} episodes"
+            said = f"The clone succeeds in {clone.successes.sum()} of {episodes}"
             if other is not None and other.successes is not None:
                 total = other.successes.sum()
                 said += f"; its demonstrator, from the same starts, in {total}"
         else:
             mean = interval(clone.mean_return)
-            said = f"The clone's mean return over {count} episodes is {mean}"
+            said = f"The clone's mean return over {episodes} is {mean}"
             if other is not None:
                 said += f"; its demonstrator's is {number(other.mean_return.value)}"
         return f"{said}."
@@ -275,7 +276,9 @@ class CloneResult(VerbResult):
         notes += [f"In the demonstrations: {f.message}" for f in self.findings]
         if self.evaluations:
             count = len(self.evaluations["clone"].returns)
-            notes.insert(0, f"{count} episodes from random starts, the same for all.")
+            notes.insert(
+                0, f"{counted(count, 'episode')} from random starts, the same for all."
+            )
         title = "Doing the task" if self.evaluations else "The error"
         return Section(title, [*self.summary().tables, Notes(notes)])
 
@@ -283,7 +286,7 @@ class CloneResult(VerbResult):
         result = self.training
         panels = [learning_curve(result)]
         note = (
-            f"{sentence(result.message)} {result.steps} steps took "
+            f"{sentence(result.message)} {counted(result.steps, 'step')} took "
             f"{result.seconds:.1f} s, the first of them, with the compilation, "
             f"{result.compile_seconds:.1f} s."
         )

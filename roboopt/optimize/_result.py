@@ -8,6 +8,7 @@ import numpy as np
 
 from roboopt._errors import is_number, require, require_at_least
 from roboopt._notebook import values_html
+from roboopt._progress import counted
 from roboopt._readable import readable
 from roboopt.optimize._ending import FAILURES
 from roboopt.optimize._notes import NOTES
@@ -158,19 +159,20 @@ class Result(eqx.Module):
 
 def stop_message(reason: str, steps: int) -> str:
     """Return a reason to stop as a sentence, or its beginning where details follow."""
+    taken = counted(steps, "step")
     return {
-        "steps": f"all {steps} steps taken",
-        "tolerance": f"no further improvement after {steps} steps",
-        "validation": f"no further improvement on validation data after {steps} steps",
-        "seconds": f"time was up after {steps} steps",
-        "callback": f"the callback stopped it after {steps} steps",
-        "interrupted": f"interrupted after {steps} steps",
-        "exhausted": f"the batches of `data` ended after {steps} steps",
-        "source": f"failed after {steps} steps in",
-        "non-finite": f"not finite after {steps} steps",
-        "stuck": f"stuck after {steps} steps, though the gradient is not small",
-        "diverged": f"the loss diverged after {steps} steps",
-        "unbounded": f"the loss has no minimum: it fell without end in {steps} steps",
+        "steps": f"{taken} taken" if steps == 1 else f"all {taken} taken",
+        "tolerance": f"no further improvement after {taken}",
+        "validation": f"no further improvement on validation data after {taken}",
+        "seconds": f"time was up after {taken}",
+        "callback": f"the callback stopped it after {taken}",
+        "interrupted": f"interrupted after {taken}",
+        "exhausted": f"the batches of `data` ended after {taken}",
+        "source": f"failed after {taken} in",
+        "non-finite": f"not finite after {taken}",
+        "stuck": f"stuck after {taken}, though the gradient is not small",
+        "diverged": f"the loss diverged after {taken}",
+        "unbounded": f"the loss has no minimum: it fell without end in {taken}",
     }[reason]
 
 

@@ -29,6 +29,7 @@ from roboopt._errors import (
     require_share,
 )
 from roboopt._programs import filter_jit
+from roboopt._progress import counted
 from roboopt.objectives import PPOBatch, PPOLoss
 from roboopt.optimize import Block, scale_by_schedule
 from roboopt.rl._advantages import generalized_advantages
@@ -120,8 +121,9 @@ class PPO(ActorCriticAlgorithm):
             choice={
                 "policy": f"{described}, with a value network",
                 "algorithm": (
-                    f"PPO: likelihood-ratio gradient, {data.steps} gradient steps "
-                    f"every {data.samples} timesteps"
+                    "PPO: likelihood-ratio gradient, "
+                    f"{counted(data.steps, 'gradient step')} every {data.samples} "
+                    "timesteps"
                 ),
                 "environment": where,
                 "budget": budget_in_words(timesteps, data.samples),

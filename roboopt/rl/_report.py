@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from roboopt._progress import counted
 from roboopt.diagnose import HISTORY_TITLES as TITLES
 from roboopt.diagnose import gradient_section, mask_constant_returns
 from roboopt.optimize import NOTES
@@ -65,7 +66,8 @@ def _learning(result: Any) -> Section:
     returns = result.returns
     text = (
         f"{sentence(result.message)} {result.timesteps} environment steps, "
-        f"{len(returns)} episodes and {result.steps} gradient steps took "
+        f"{counted(len(returns), 'episode')} and "
+        f"{counted(result.steps, 'gradient step')} took "
         f"{result.seconds:.1f} s, of which the first gradient step took "
         f"{result.compile_seconds:.1f} s."
     )

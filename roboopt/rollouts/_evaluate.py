@@ -12,6 +12,7 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from roboopt._progress import counted
 from roboopt._readable import Readable
 from roboopt.data import Trajectory
 from roboopt.rollouts._collect import collect_in
@@ -105,7 +106,7 @@ class Evaluation(Readable, eqx.Module):
         shown = self._shown()
         count = shown.pop("episodes")
         said = ", ".join(f"{name} {text}" for name, text in shown.items())
-        return f"{count} episodes: {said}"
+        return f"{counted(count, 'episode')}: {said}"
 
 
 def evaluate(

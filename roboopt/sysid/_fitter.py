@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from roboopt._progress import counted
 from roboopt.data import Trajectory, sliding_windows
 from roboopt.diagnose import (
     Explanation,
@@ -151,7 +152,8 @@ class Fitter:
             last = dataclasses.replace(last, reason="interrupted")
         if count == 1:
             return last
-        message = f"{STOP_REASONS[last.reason]} after {sum(self.step_counts)} steps"
+        taken = counted(sum(self.step_counts), "step")
+        message = f"{STOP_REASONS[last.reason]} after {taken}"
         return dataclasses.replace(last, message=f"{message} in {count} fits")
 
     def fit(

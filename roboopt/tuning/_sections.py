@@ -8,6 +8,7 @@ import numpy as np
 
 from roboopt import report
 from roboopt._errors import RobooptError
+from roboopt._progress import counted
 from roboopt.policies import Clipped
 from roboopt.report import (
     BEFORE_AFTER,
@@ -109,7 +110,7 @@ def _descent(result: Any) -> Section:
         f"the controller that was kept, of step {best}."
     )
     said = (
-        f"{report.sentence(found.message)} {found.steps} steps took "
+        f"{report.sentence(found.message)} {counted(found.steps, 'step')} took "
         f"{found.seconds:.1f} s, of which the first, with the compilation, took "
         f"{found.compile_seconds:.1f} s."
     )

@@ -483,3 +483,11 @@ def test_a_result_shows_the_terms_of_its_model():
     result = ro.minimize(Two(), jnp.zeros(1), jnp.zeros(1), steps=10)
     # The minimum of (m − 1)² + m² is ½, where both terms are ¼.
     assert "near=0.25" in repr(result) and "model=[0.5]" in repr(result)
+
+
+@pytest.mark.parametrize("steps, said", [(1, "1 step taken"), (2, "all 2 steps taken")])
+def test_the_message_counts_steps(steps, said):
+    found = ro.minimize(
+        lambda x, _: jnp.sum(x**2), jnp.ones(1), None, steps=steps, tolerance=None
+    )
+    assert found.message == said
