@@ -32,6 +32,8 @@ QUESTIONS = {
     "hyperparameters": ("faq.html", "which-hyperparameters-must-i-choose"),
     "out of memory": ("faq.html", "what-if-memory-runs-out"),
     "see my robot in 3D": ("view.html", None),
+    "cite": ("faq.html", "how-do-i-cite-roboopt"),
+    "citation bibtex": ("faq.html", "how-do-i-cite-roboopt"),
     "how long does the first result take": ("install.html", None),
 }
 """Words as typed: the address of the page, and the anchor where there is one."""
