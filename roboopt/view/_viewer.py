@@ -21,6 +21,7 @@ PORT = 8080
 GRAY = "#7a7f87"
 OPACITY = 0.35  # of a ghost
 GREEN = (26, 166, 77)
+SAME = 1e-3  # of the size: a ghost nearer than this is hidden
 MARK_RADIUS = 0.02  # of a goal, over the radius of what is shown
 VIEW = 1.7  # distance of the eye over the radius of what is shown
 DIRECTION = np.array([0.37, -0.86, 0.35])  # from what is shown to the eye
@@ -292,6 +293,20 @@ class Viewer:
                 if key not in self._poses:
                     self._poses[key] = self.scene.poses(runs[start])
                 self._move(label, self._poses[key][now])
+            self._hide_equal(
+                [self._poses[label, start][now] for label in self._sampled]
+            )
+
+    def _hide_equal(self, poses: Sequence[np.ndarray]) -> None:
+        """Hide the links of ghosts that coincide with the robot's, where both shine."""
+        *ghosts, solid = poses
+        for label, own in zip(self._sampled, ghosts, strict=False):
+            apart = np.linalg.norm(own[:, :3] - solid[:, :3], axis=1)
+            turned = 1 - np.abs(np.sum(own[:, 3:] * solid[:, 3:], axis=1))
+            seen = (apart > SAME * self._size) | (turned > SAME**2 / 8)
+            for frame, visible in zip(self._robot(label)[1:], seen, strict=True):
+                if frame.visible != visible:
+                    frame.visible = bool(visible)
 
     def _draw_plots(self) -> None:
         """Draw the joints over time, with a line at the time that is shown."""

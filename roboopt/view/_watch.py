@@ -33,7 +33,10 @@ class Watch:
     """
 
     def __init__(self, port: int = PORT, *, period: float = 5.0, starts: int = 4):
-        """Prepare to watch; the server begins with the learning, and ends with it.
+        """Prepare to watch; the server begins with the learning.
+
+        It goes on serving while results are tested and the report is written, until
+        `close`, another learning, or the end of the program.
 
         Args:
             port: of localhost, or the next one that is free.
@@ -55,7 +58,7 @@ class Watch:
     def open(
         self, env: Any, starts: Any, policy: Callable[..., Any], title: str
     ) -> Iterator[None]:
-        """Serve within the block.
+        """Serve, and show motions within the block; only an error ends the server.
 
         Args:
             env: the environment, with a robot and a twin.
@@ -76,12 +79,24 @@ class Watch:
         self._from = jnp.asarray(starts)[: self.starts]
         self._goals = [scene.goal(np.asarray(row)) for row in self._from]
         self._curves.clear()
-        with Viewer(scene, port=self.port, title=title, colors=COLORS) as self.viewer:
-            say(f"watch at {self.viewer.address}")
+        self.close()
+        self.viewer = Viewer(scene, port=self.port, title=title, colors=COLORS)
+        say(f"watch at {self.viewer.address}")
+        try:
             self._before = self._run(policy)
             self._show(self._before)
             self._pause, self._last = self.period, time.monotonic()
             yield
+        except BaseException:
+            self.close()
+            raise
+        say(f"the learning is over; {self.viewer.address} stays until the program ends")
+
+    def close(self) -> None:
+        """End the server; closing twice is fine."""
+        if self.viewer is not None:
+            self.viewer.close()
+            self.viewer = None
 
     def update(self, policy: Callable[..., Any]) -> None:
         """Show the motions of a policy, if it is time."""

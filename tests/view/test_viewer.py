@@ -89,6 +89,8 @@ def test_the_server_shows_the_robot_at_the_chosen_time_and_start(scene, motions)
         sliders["time [s]"].value = 0.5
         until(lambda: placed(viewer, "after", scene, after[0][120]))
         assert placed(viewer, "before", scene, before[0][120])
+        frames = viewer._robots["before"][1:]
+        assert any(frame.visible for frame in frames)
         choices["start"].value = "second"
         until(lambda: placed(viewer, "after", scene, after[1][120]))
         viewer.show_curves({"loss": [(0, 3.0), (1, 2.0)]})
@@ -103,6 +105,9 @@ def test_the_server_shows_the_robot_at_the_chosen_time_and_start(scene, motions)
         faster = {k: [2 * q for q in runs] for k, runs in motions.runs.items()}
         viewer.show(RobotMotions(scene, faster, 1 / 240, motions.goals, motions.names))
         until(lambda: placed(viewer, "after", scene, 2 * after[1][120]))
+        same = {"before": faster["after"], "after": faster["after"]}
+        viewer.show(RobotMotions(scene, same, 1 / 240, motions.goals, motions.names))
+        until(lambda: not any(frame.visible for frame in frames))  # no z-fighting
         address = viewer.address
     with pytest.raises(OSError):
         urllib.request.urlopen(address, timeout=1)

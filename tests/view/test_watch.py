@@ -34,7 +34,9 @@ def shown(monkeypatch):
 
     monkeypatch.setattr(Viewer, "show", noted)
     monkeypatch.setattr("roboopt.view._watch.MAX_SHARE", 1e6)  # at every chance
-    return found
+    yield found
+    for _, _, viewer in found:
+        viewer.close()
 
 
 def leaves(tree):
@@ -69,7 +71,10 @@ def test_a_watched_controller_is_tuned_to_the_same_bits(shown):
     history = seen.result.history["loss"]
     known, values = plots["loss"].data
     np.testing.assert_array_equal(values, history[known.astype(int)])
-    with pytest.raises(OSError):  # The server ended with the descent.
+    with urllib.request.urlopen(shown[0][2].address) as answer:
+        assert answer.status == 200  # also after the descent
+    watch.close()
+    with pytest.raises(OSError):
         urllib.request.urlopen(shown[0][2].address, timeout=1)
 
 
