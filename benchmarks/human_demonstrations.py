@@ -6,9 +6,9 @@ Every data set is another task: 10 to 25 episodes of a reach to a goal past an o
 on one side or the other, with tremor, pauses, another pace in each episode, noisy
 observations, and axes that never change. Actions are velocities or desired positions.
 The default `clone` is judged beside persistence, the linear least squares and the
-nearest neighbor: on the tenth of the episodes that it holds out, which are one or two,
-and on 20 further episodes of the task. Seeds below 30 and from 100 to 123 were looked
-at while the defaults were made; the others were not.
+nearest neighbor: on the three to five episodes that it holds out, and, knowing the
+others, on 20 further episodes of the task. Seeds below 30, from 100 to 123 and from 200
+to 239 were looked at while the defaults were made; the others were not.
 
 Where torch is installed, the customary loop (two layers of 64, Adam, early stopping on
 a fifth of the episodes) has the processor time that `clone` took, once on observations
@@ -16,6 +16,8 @@ and once with the last action beside them; the better of the two on validation e
 is judged on the same held-out and further episodes.
 """
 
+import dataclasses
+import math
 import multiprocessing
 import os
 import sys
@@ -159,27 +161,40 @@ def has_torch() -> bool:
     return True
 
 
+def of_part(found: ro.imitation.CloneResult, part: slice) -> ro.imitation.CloneResult:
+    """Return the result as judged by a part of its held-out episodes."""
+    runs = {name: x[part] for name, x in found.baseline_over_time.items()}
+    clone = found.error_over_time[part]
+    every = {"clone": clone, **runs}
+    errors = {
+        k: float((np.concatenate(x) ** 2).mean() ** 0.5) for k, x in every.items()
+    }
+    return dataclasses.replace(
+        found, errors=errors, error_over_time=clone, baseline_over_time=runs
+    )
+
+
 def compared(seed: int) -> tuple[str, list[bool]]:
     """Return the row of a data set, and whether the clone was no worse.
 
-    The latter for baselines and the torch loop, each on held-out and further episodes.
+    The latter on held-out and further episodes, of baselines, by the sentences that
+    the results print, and of the torch loop.
     """
     jax.config.update("jax_enable_x64", True)
     episodes, further = demonstrations(seed)
+    # The episodes that `clone` holds out by itself.
+    count = min(5, math.ceil(len(episodes) / 4))
+    known, aside = ro.data.split_episodes(episodes, count / len(episodes), seed=0)
     began = time.process_time()
-    found = ro.clone(episodes)
+    found = ro.clone(known, held_out=[*aside, *further])
     seconds = time.process_time() - began
-    more = ro.clone(episodes, held_out=further)
-    others = [np.nan, np.nan]
-    if has_torch():
-        # The episodes that `clone` holds out.
-        known, tested = ro.data.split_episodes(episodes, 0.1, seed=0)
-        others[0] = customary(known, tested, seconds)
-        others[1] = customary(episodes, further, seconds)
+    both = of_part(found, slice(count)), of_part(found, slice(count, None))
     rows = []
-    for errors, other in zip((found.errors, more.errors), others, strict=True):
-        rows.append([errors[name] for name in NAMES] + [other])
+    for one, tested in zip(both, (aside, further), strict=True):
+        other = customary(known, tested, seconds) if has_torch() else np.nan
+        rows.append([one.errors[name] for name in NAMES] + [other])
     held = [row[0] <= min(row[1:4]) for row in rows]
+    held += ["more than the baseline" not in " ".join(str(x).split()) for x in both]
     held += [not row[4] < row[0] for row in rows]
     numbers = " |".join("".join(f"{x:9.4f}" for x in row) for row in rows)
     said = found.record()["training"]
@@ -203,9 +218,10 @@ def main() -> None:
             counted.append(held)
     totals = np.sum(counted, 0)
     where = f"in {{}} of {count} on held-out and in {{}} on further episodes."
-    print("The clone is no worse than every baseline", where.format(*totals[:2]))
+    print("The clone errs by no more than every baseline", where.format(*totals[:2]))
+    print("It is not said to be worse", where.format(*totals[2:4]))
     if has_torch():
-        print("The torch loop is no better", where.format(*totals[2:]))
+        print("The torch loop is no better", where.format(*totals[4:]))
 
 
 if __name__ == "__main__":

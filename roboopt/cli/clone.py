@@ -111,7 +111,7 @@ class Clone:
     held_out: float | None = flag(
         None,
         "Fraction of the episodes that is held out.",
-        "those of the file's mask `valid`, else 0.1",
+        "those of the file's mask `valid`, else 0.1, or five episodes up to a quarter",
     )
     test: tuple[str, ...] = flag(
         (), "Files of held-out demonstrations.", "none", shown="DEMOS"

@@ -130,7 +130,7 @@ def clone(
         held_out: fraction of the episodes that is held out, of a single episode the
             fraction of its steps at its end; or demonstrations that are held out. If
             None, the episodes that the mask `valid` of a robomimic file names, or else
-            a tenth.
+            a tenth, but up to five of fewer than 50: at most a quarter of them.
         seed: random seed of weights, batches and starts.
         episodes: episodes of the evaluation.
         max_steps: episode length limit, where the environment has none.
@@ -291,6 +291,7 @@ def clone(
             demonstrations=recorded,
             error_by_action=errors.by_action,
             error_over_time=errors.over_time,
+            baseline_over_time={k: x.over_time for k, x in baselines.items()},
             time_step=float(data.held_out[0].time_step),
             discrete=training.discrete,
             findings=tuple(data.findings),

@@ -12,6 +12,7 @@ from roboopt.data import save, save_episodes
 from roboopt.diagnose import DescentPath, Explanation, Finding, gradient_section
 from roboopt.imitation._clone_training import NO_BETTER
 from roboopt.imitation._learning_curve import LEGEND, learning_curve
+from roboopt.imitation._standard_error import mean_interval, ratio_interval
 from roboopt.optimize import Result
 from roboopt.report import (
     Figure,
@@ -53,7 +54,6 @@ COPIED = (
     "its own past actions mislead it, which the baseline does not see: `past_actions` "
     "0 leaves them out."
 )
-FEW = "the episodes are too few to tell them apart."
 OVERFITTING_RATIO = 10.0  # of the mismatch held out to the mismatch in training
 
 INTERRUPTED = "the evaluation was interrupted"
@@ -85,6 +85,8 @@ class CloneResult(VerbResult):
     error_over_time: tuple[np.ndarray, ...]
     """By held-out episode, (time,): root mean square over axes, in units of the
     actions' standard deviations; of discrete actions whether the choice differs."""
+    baseline_over_time: dict[str, tuple[np.ndarray, ...]]
+    """By baseline, likewise."""
     time_step: float
     """Of the demonstrations [s]."""
     discrete: bool
@@ -164,8 +166,31 @@ class CloneResult(VerbResult):
 
     def _error_table(self) -> Table:
         unit = "share" if self.discrete else "standard deviations"
-        header = ["error on held-out demonstrations", f"[{unit}]"]
-        return Table(header, [[name, number(x)] for name, x in self.errors.items()])
+        header = ["error on held-out demonstrations", f"[{unit}]", "95 % interval"]
+        rows = []
+        for name, (low, high) in self.error_intervals.items():
+            shown = f"{number(low)} to {number(high)}" if np.isfinite(high) else "–"
+            rows.append([name, number(self.errors[name]), shown])
+        return Table(header, rows)
+
+    @property
+    def error_intervals(self) -> dict[str, tuple[float, float]]:
+        """Return the 95 % interval of each of `errors`, by the spread of episodes.
+
+        A single held-out episode counts as ten parts.
+        """
+        power = 1 if self.discrete else 2
+        found = {k: mean_interval(x) for k, x in self._costs().items()}
+        return {
+            name: (low ** (1 / power), high ** (1 / power))
+            for name, (low, high) in found.items()
+        }
+
+    def _costs(self) -> dict[str, list[np.ndarray]]:
+        """Return what `errors` are the means of, or the roots of means."""
+        every = {"clone": self.error_over_time, **self.baseline_over_time}
+        power = 1 if self.discrete else 2
+        return {name: [x**power for x in runs] for name, runs in every.items()}
 
     def _selection(self) -> list[str]:
         """Say at which step the policy was the best, and what training longer does."""
@@ -196,17 +221,26 @@ class CloneResult(VerbResult):
         return f" {word} {seen}" if "past action" in seen else ""
 
     def _comparison(self) -> list[str]:
-        """Say whether a baseline predicts the held-out actions better."""
+        """Say whether a baseline predicts the held-out actions better.
+
+        It does if the interval of the ratio, by the spread of episodes, says so.
+        """
         others = {k: x for k, x in self.errors.items() if k != "clone"}
         if not others:
             return []
         name, own = min(others, key=others.__getitem__), self.errors["clone"]
-        if own <= others[name]:
+        costs = self._costs()
+        low, high = ratio_interval(costs["clone"], costs[name])
+        if low <= 1 or number(own) == number(others[name]):
             said = f"the best baseline, {name}, errs by {number(others[name])}"
+            if high >= 1 and number(own) != number(others[name]):
+                count = len(self.error_over_time)
+                few = f"{count} episodes" if count > 1 else "one episode"
+                said += f", and {few} cannot tell which of the two is better"
             return [f"The clone errs by {number(own)} on held-out actions; {said}."]
         advice = ADVICE[name]
-        if self.linear_kept and name == "linear":
-            advice = COPIED if self._seen("of") else FEW
+        if self.linear_kept and name == "linear" and self._seen("of"):
+            advice = COPIED
         return [
             f"The clone errs by {number(own)} on held-out actions, more than the "
             f"baseline {name}, {number(others[name])}: {advice}"

@@ -8,6 +8,7 @@ split in time, its end being held out.
 """
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
@@ -35,6 +36,8 @@ from roboopt.diagnose import Finding, check_demonstrations
 from roboopt.policies import with_past_actions
 
 HELD_OUT = 0.1  # of the episodes
+MIN_HELD_OUT = 5  # episodes, on which an error depends less than on one or two
+MAX_HELD_OUT = 0.25  # of the episodes, where a tenth are fewer than these
 OUT_OF_RANGE = "action_out_of_range"
 PARTS = "training", "validation", "held_out", "known"
 VALIDATION = 0.2  # of the others
@@ -81,14 +84,16 @@ class DemonstrationSet:
         """Load demonstrations, check them, and set some episodes aside.
 
         `held_out` is a fraction, or demonstrations; None for those that a mask of the
-        file names, or else `HELD_OUT`. `validation` is a fraction of the others, which
-        may be 0, or demonstrations; None for `VALIDATION`. Actions beyond the limits of
-        the environment are clipped, which is a finding without `clip`.
+        file names, or else `default_share`. `validation` is a fraction of the others,
+        which may be 0, or demonstrations; None for `VALIDATION`. Actions beyond the
+        limits of the environment are clipped, which is a finding without `clip`.
         """
         reading = {"time_step": time_step, "observation_keys": observation_keys}
         named = held_out is not None and not isinstance(held_out, int | float)
-        fraction = HELD_OUT if named or held_out is None else held_out
         episodes, masks, folder = _read(source, reading, seed, folders=not named)
+        fraction = HELD_OUT if named or held_out is None else held_out
+        if held_out is None and folder is None:
+            fraction = default_share(len(episodes))
         aside = _episodes(held_out, reading, "held_out") if named else []
         share = VALIDATION if validation is None else validation
         selecting: Sequence[Trajectory] = []
@@ -189,6 +194,12 @@ class DemonstrationSet:
             parts["training"] = source
             parts = {k: part.sample(MAX_SAMPLES_FITTED) for k, part in parts.items()}
         return {name: _in_jax(part) for name, part in parts.items()}, source
+
+
+def default_share(count: int) -> float:
+    """Return the fraction of `count` episodes that is held out: a tenth or more."""
+    few = min(MIN_HELD_OUT, math.ceil(MAX_HELD_OUT * count))
+    return max(HELD_OUT, few / count) if count > 1 else HELD_OUT
 
 
 def _read(

@@ -25,13 +25,12 @@ from jaxtyping import Array
 
 from roboopt._programs import filter_jit
 from roboopt.data import Demonstrations
-from roboopt.imitation._standard_error import simplest
+from roboopt.imitation._standard_error import simplest, units_of
 from roboopt.imitation._toward_last_action import toward_last_action
 from roboopt.losses import Loss
 from roboopt.objectives import ActionMismatch, Objective, Term
 from roboopt.policies import LinearPolicy, MLPPolicy
 
-MIN_UNITS = 10  # of a single run, whose parts are compared like episodes
 SHARES = np.linspace(0.0, 1.0, 11)  # α
 MAX_VALIDATED = 10_000  # samples, in each step at which the mismatch is known
 
@@ -169,13 +168,6 @@ class Selection:
             float(costs[chosen].mean()),
             float(np.sqrt((gap**2).mean())),
         )
-
-
-def units_of(lengths: Sequence[int]) -> np.ndarray:
-    """Return the episode of each sample; of a single run, its part."""
-    if len(lengths) == 1:
-        return np.arange(lengths[0]) * MIN_UNITS // lengths[0]
-    return np.repeat(np.arange(len(lengths)), lengths)
 
 
 def begun_at(linear: Any, network: Any) -> Any:

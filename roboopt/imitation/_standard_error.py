@@ -1,15 +1,24 @@
-"""Which of several candidates is kept, where few episodes judge them.
+"""What few episodes tell: which candidate is kept, and how large an error is.
 
 The mismatch of a candidate exceeds another's by a sum over episodes of paired
 differences, which has a standard error. The simplest candidate stays unless the best
 one is better by more than two of these, a level of 95 %. If it is, the first candidate
 within one standard error of the best is kept: the one-standard-error rule (Breiman et
 al., 1984, Classification and regression trees, §3.4.3).
+
+The samples of one episode are alike, so an error over all samples, and how many times
+as large as another it is, are ratios of sums over episodes, r = Σ a / Σ b. The standard
+error of log r is that of Σ (a / Σ a − b / Σ b) (Cochran, 1977, Sampling techniques,
+§6.4).
 """
+
+from collections.abc import Sequence
 
 import numpy as np
 
 SIGNIFICANT = 2.0  # standard errors
+CONFIDENCE = 0.95
+MIN_UNITS = 10  # of a single run, whose parts are compared like episodes
 
 
 def simplest(costs: np.ndarray) -> int:
@@ -26,3 +35,43 @@ def simplest(costs: np.ndarray) -> int:
     if excess[0] <= SIGNIFICANT * errors[0]:
         return 0
     return int(np.argmax(excess <= errors))
+
+
+def units_of(lengths: Sequence[int]) -> np.ndarray:
+    """Return the episode of each sample; of a single run, its part."""
+    if len(lengths) == 1:
+        return np.arange(lengths[0]) * MIN_UNITS // max(lengths[0], MIN_UNITS)
+    return np.repeat(np.arange(len(lengths)), lengths)
+
+
+def mean_interval(values: Sequence[np.ndarray]) -> tuple[float, float]:
+    """Return the 95 % interval of a mean of samples ≥ 0, (time,) by episode."""
+    return ratio_interval(values, [np.ones_like(x) for x in values])
+
+
+def ratio_interval(
+    values: Sequence[np.ndarray], others: Sequence[np.ndarray]
+) -> tuple[float, float]:
+    """Return the 95 % interval of a ratio of two sums of samples ≥ 0.
+
+    It is Student's interval of the logarithm, whose standard error follows from the
+    episodes' shares in the two sums. So it is positive, and a few large values in both
+    sums do not hide that one is larger. Without two episodes and two positive sums it
+    is infinite.
+
+    Args:
+        values: (time,) by episode. A single episode counts as ten parts.
+        others: likewise.
+    """
+    from scipy.stats import t
+
+    unit = units_of([len(x) for x in values])
+    sums = [np.bincount(unit, np.concatenate(x)) for x in (values, others)]
+    totals, count = [x.sum() for x in sums], unit.max() + 1
+    if count == 1 or 0 in totals:
+        return 0.0, np.inf
+    gaps = sums[0] / totals[0] - sums[1] / totals[1]
+    error = np.sqrt(count / (count - 1) * (gaps**2).sum())
+    factor = np.exp(t.ppf((1 + CONFIDENCE) / 2, count - 1) * error)
+    ratio = totals[0] / totals[1]
+    return float(ratio / factor), float(ratio * factor)

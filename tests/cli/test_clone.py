@@ -193,7 +193,7 @@ def test_what_does_not_fit_in_memory_is_read_block_by_block(
     said = capsys.readouterr().out
     assert re.search(r"^clone +", said, re.M), said
     page = (tmp_path / "runs/CartPole-v1-clone/report.html").read_text("utf-8")
-    assert "360 for training, 120 held out by episode" in page
+    assert "240 for training, 120 for validation, 120 held out by episode" in page
 
 
 def test_an_interrupted_training_is_kept(folder, collected, capsys, monkeypatch):

@@ -29,11 +29,53 @@ def said(made):
     return " ".join(str(made).split())
 
 
+def judged(made, **errors):
+    """Return a result with these errors of two samples in each held-out episode."""
+    runs = {k: tuple(np.full(2, x) for x in each) for k, each in errors.items()}
+    totals = {k: float(np.sqrt(np.mean(np.square(x)))) for k, x in errors.items()}
+    return dataclasses.replace(
+        made,
+        errors=totals,
+        error_over_time=runs.pop("clone"),
+        baseline_over_time=runs,
+    )
+
+
+def test_a_clone_is_worse_than_a_baseline_only_where_episodes_tell():
+    made = ro.clone(tremor(), policy="linear", **SMALL)
+    # Squares of 4, 1, 4 and of 1, 4, 3: shares of 4, 1, 4 ninths and 1, 4, 3 eighths.
+    unclear = judged(made, clone=[2.0, 1.0, 2.0], persistence=[1.0, 2.0, 3**0.5])
+    assert "3 episodes cannot tell which of the two is better" in said(unclear)
+    assert "more than the baseline" not in said(unclear)
+    # The mean of the squares is 3, their standard error 1, a third of it: within
+    # Student's 4.303 standard errors for two degrees of freedom.
+    bounds = np.sqrt(3 * np.exp([-4.30265 / 3, 4.30265 / 3]))
+    np.testing.assert_allclose(unclear.error_intervals["clone"], bounds, rtol=1e-5)
+    # A baseline without error: nothing says how many times as large the clone's is.
+    assert "cannot tell" in said(judged(made, clone=[1.0] * 3, persistence=[0.0] * 3))
+    worse = judged(made, clone=[4.0, 3.9, 4.1], persistence=[1.0, 1.2, 1.1])
+    assert "more than the baseline persistence" in said(worse)
+    # Errors that differ from episode to episode more than between the two.
+    varied = judged(made, clone=[40.0, 3.9, 0.41], persistence=[10.0, 1.2, 0.11])
+    assert "more than the baseline persistence" in said(varied)
+    better = judged(made, clone=[1.0, 1.2, 1.1], persistence=[4.0, 3.9, 4.1])
+    assert "the best baseline, persistence, errs by 4" in said(better)
+    assert "cannot tell" not in said(better)
+    # A single episode of one sample tells nothing.
+    one = judged(made, clone=[4.0], persistence=[1.0])
+    one = dataclasses.replace(
+        one,
+        error_over_time=(np.full(1, 4.0),),
+        baseline_over_time={"persistence": (np.full(1, 1.0),)},
+    )
+    assert "one episode cannot tell" in said(one) and "–" in said(one)
+
+
 def test_a_clone_that_sees_its_past_actions_says_so():
     made = ro.clone(tremor(), **SMALL)
     assert made.linear_kept
     assert "linear policy of the last observation and 3 past actions:" in said(made)
-    other = dataclasses.replace(made, errors={"clone": 2.0, "linear": 1.0})
+    other = judged(made, clone=[2.0, 2.1, 1.9], linear=[1.0, 1.1, 1.0])
     assert "`past_actions` 0 leaves them out" in said(other)
     assert 'linear" does better' not in said(other)
 

@@ -3,10 +3,12 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import roboopt as ro
 from roboopt.cli import main
+from roboopt.imitation._demonstration_set import DemonstrationSet
 
 CASES = Path(__file__).parents[1] / "cases" / "demonstrations"
 MASKED = CASES / "d5_robomimic_images.hdf5"
@@ -31,6 +33,15 @@ def test_the_mask_of_a_file_is_the_split():
     none = {"validation": 0, "held_out": 0.5}
     said = "98 for training, 0 for validation, 98 held out by episode"
     assert samples(**none) == said
+
+
+@pytest.mark.parametrize(
+    "count, aside", [(2, 1), (4, 1), (5, 2), (10, 3), (20, 5), (49, 5), (100, 10)]
+)
+def test_a_tenth_is_held_out_or_five_up_to_a_quarter(count, aside):
+    one = ro.data.Trajectory(np.zeros((3, 1)), np.zeros((2, 1)), 1.0)
+    parts = DemonstrationSet.load([one] * count, None, seed=0, time_step=None)
+    assert len(parts.held_out) == aside and len(parts.whole) == count - aside
 
 
 @pytest.mark.slow

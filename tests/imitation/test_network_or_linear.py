@@ -84,6 +84,6 @@ def test_episodes_that_select_teach_no_candidate():
 @pytest.mark.slow
 def test_histories_and_chunks_are_cross_validated(memory: dict[str, Any]):
     few: dict[str, Any] = {"steps": 20, "width": 4, "depth": 1}
-    made = ro.clone(curved(6, 0, 0.1), **memory, **few)
+    made = ro.clone(curved(7, 0, 0.1), **memory, **few)
     assert "5 episodes in 5 parts" in made.description["samples"]
     assert np.isfinite(made.mismatch["validation"])

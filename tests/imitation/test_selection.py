@@ -71,7 +71,7 @@ def test_the_clone_sees_its_actions_where_copying_them_is_better():
     assert made.errors["persistence"] < 0.5 * made.errors["linear"]
     assert made.time_step == 0.05
     assert [s.title for s in made.sections()][:2] == ["The error", "The training"]
-    blind = ro.clone(tremor(2), past_actions=0, **SMALL)
+    blind = ro.clone(tremor(2, 24), past_actions=0, **SMALL)
     assert blind.errors["clone"] > blind.errors["persistence"]
     assert "more than the baseline persistence" in said(blind)
     # The policy acts with a memory of what it did: three actions in, one out.
