@@ -92,6 +92,12 @@ def require_at_least(least: int, **arguments: Any) -> None:
             require(value >= least, name, f"be at least {least}", value)
 
 
+def require_bool(**arguments: Any) -> None:
+    """Raise a `RobooptError` unless each is True or False."""
+    for name, value in arguments.items():
+        require(isinstance(value, bool), name, "be True or False", value)
+
+
 def require_positive(**arguments: Any) -> None:
     """Raise a `RobooptError` unless each is None or holds positive, finite numbers."""
     for name, value in arguments.items():

@@ -121,7 +121,7 @@ def load(path: str | PathLike, allow: Sequence[Any] = (), like: Any = None) -> A
         if not isinstance(schema, dict) or schema.get("format") != FORMAT:
             raise reader.error("has another format than this version reads")
         if like is None:
-            return reader.decode(schema.get("tree"))
+            return reader.decode(schema["tree"])
         leaves = {k: reader.decode(v) for k, v in dict(schema["leaves"]).items()}
         leaves = {k: leaf for k, leaf in leaves.items() if isinstance(leaf, DATA)}
     except (json.JSONDecodeError, RecursionError, KeyError, TypeError) as error:

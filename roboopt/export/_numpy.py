@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from roboopt._errors import RobooptError
+from roboopt._errors import RobooptError, require
 from roboopt.data import atomic_write
 from roboopt.export._program import Program, constant, read
 from roboopt.export._writer import Writer, kind
@@ -125,23 +125,17 @@ def _files(path: str | PathLike) -> tuple[Path, Path]:
     arrays = path if path.suffix == ".npz" else path / "policy.npz"
     name, module = arrays.stem, arrays.with_suffix(".py")
     taken = name in sys.stdlib_module_names or name == "numpy"
-    if not name.isidentifier() or keyword.iskeyword(name) or taken:
-        raise RobooptError(
-            f"`path` must be a module's name, such as policy.npz, got {arrays.name}."
-        )
-    if module.exists() and not module.read_bytes().startswith(MARK.encode()):
-        raise RobooptError(
-            f"`path` must not replace a module that was not exported: {module}."
-        )
+    valid = name.isidentifier() and not keyword.iskeyword(name) and not taken
+    require(valid, "path", "be a module's name, such as policy.npz", arrays.name)
+    ours = not module.exists() or module.read_bytes().startswith(MARK.encode())
+    require(ours, "path", "not replace a module that was not exported", module)
     return arrays, module
 
 
 def check_action(action: Any) -> None:
     """Raise unless the traced result of a policy is one array."""
-    if not isinstance(action, jax.ShapeDtypeStruct):
-        raise RobooptError(
-            f"`policy` must return one array, got {jax.tree.structure(action)}."
-        )
+    one = isinstance(action, jax.ShapeDtypeStruct)
+    require(one, "policy", "return one array", jax.tree.structure(action))
 
 
 def _traced(policy: Any, observation: Any) -> tuple[list, Program]:
@@ -149,8 +143,7 @@ def _traced(policy: Any, observation: Any) -> tuple[list, Program]:
 
     The program maps memory, observation and time to the action and the next memory.
     """
-    if not callable(policy):
-        raise RobooptError(f"`policy` must be callable, got a {type(policy).__name__}.")
+    require(callable(policy), "policy", "be callable", type(policy))
     try:
         seen = jnp.asarray(observation)
         if np.dtype(seen.dtype).kind not in "fiub":

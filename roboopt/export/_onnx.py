@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from roboopt._errors import MissingPackage, RobooptError
+from roboopt._errors import MissingPackage, RobooptError, require
 from roboopt.data import atomic_write
 from roboopt.export._numpy import check_action
 from roboopt.policies import OpenLoop, StatefulPolicy, TimeVaryingPolicy
@@ -30,8 +30,7 @@ def export_onnx(policy: Any, observation: Any, path: str | PathLike) -> Path:
             primitive that jax2onnx lacks.
     """
     path = Path(path)
-    if path.suffix != ".onnx":
-        raise RobooptError(f"`path` must end in .onnx, got {path.name}.")
+    require(path.suffix == ".onnx", "path", "end in .onnx", path.name)
     if isinstance(policy, StatefulPolicy):
         raise RobooptError(
             "`policy` must have no memory to become an ONNX file, got a "

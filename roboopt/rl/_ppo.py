@@ -25,6 +25,7 @@ from roboopt._core import AnyArray
 from roboopt._errors import (
     RobooptError,
     require_at_least,
+    require_bool,
     require_positive,
     require_share,
 )
@@ -82,6 +83,10 @@ class PPO(ActorCriticAlgorithm):
         require_share(discount=self.discount, gae_lambda=self.gae_lambda)
         require_positive(
             learning_rate=self.learning_rate, max_gradient_norm=self.max_gradient_norm
+        )
+        require_bool(
+            normalize_observations=self.normalize_observations,
+            scale_rewards=self.scale_rewards,
         )
         self.objective()
 

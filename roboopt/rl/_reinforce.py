@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from roboopt._deadline import require_a_step
-from roboopt._errors import RobooptError, require_at_least
+from roboopt._errors import RobooptError, require, require_at_least
 from roboopt._interrupt import ending
 from roboopt._programs import make_room
 from roboopt._progress import progress_line
@@ -257,14 +257,14 @@ def _check(
 ) -> None:
     """Raise a RobooptError where an argument breaks its rule."""
     require_at_least(0, episodes=episodes)
-    if isinstance(policy, str) and policy not in ("network", "pd"):
-        raise RobooptError(f"`policy` must be 'network' or 'pd', got {policy!r}.")
-    if isinstance(policy, StatefulPolicy):
-        raise RobooptError(
-            f"`policy` must have no memory, got {type(policy).__name__}."
-        )
-    if gradient is not None and gradient not in GRADIENTS:
-        raise RobooptError(f"`gradient` must be one of {GRADIENTS}, got {gradient!r}.")
+    if isinstance(policy, str):
+        require(policy in ("network", "pd"), "policy", "be 'network' or 'pd'", policy)
+    elif policy is not None:
+        require(callable(policy), "policy", "map observations to actions", policy)
+    forgetful = not isinstance(policy, StatefulPolicy)
+    require(forgetful, "policy", "have no memory", type(policy))
+    known = gradient in (None, *GRADIENTS)
+    require(known, "gradient", f"be one of {GRADIENTS}", gradient)
     kinds = tuple(ALGORITHMS.values())
     known = isinstance(algorithm, kinds) or algorithm in (None, *ALGORITHMS)
     if not known:

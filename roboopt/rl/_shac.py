@@ -25,7 +25,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from roboopt._errors import require_at_least, require_positive, require_share
+from roboopt._errors import (
+    require_at_least,
+    require_bool,
+    require_positive,
+    require_share,
+)
 from roboopt._programs import filter_jit
 from roboopt.objectives import ShortHorizonBatch, ShortHorizonLoss
 from roboopt.optimize import Block
@@ -77,6 +82,10 @@ class SHAC(ActorCriticAlgorithm):
         require_share(gae_lambda=self.gae_lambda)
         require_positive(
             learning_rate=self.learning_rate, max_gradient_norm=self.max_gradient_norm
+        )
+        require_bool(
+            sample_actions=self.sample_actions,
+            normalize_observations=self.normalize_observations,
         )
         self.loss(None)
 

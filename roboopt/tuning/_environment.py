@@ -155,6 +155,11 @@ class Plant:
         given = dict(options or {})
         options = given if duration is None else {**given, "duration": duration}
         if named.task is None:
+            if str(named.env).endswith((".urdf", ".xacro", ".xml")):
+                raise RobooptError(
+                    f"`env` must be a robot's name or an id, got {named.env!r}: give "
+                    "the file of a robot as `urdf`."
+                )
             spec = EnvSpec.of(named.env, **options)
             if given and spec is None:
                 raise RobooptError(

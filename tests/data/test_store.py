@@ -263,7 +263,15 @@ def test_a_file_builds_nothing_else(name, file):
 
 @pytest.mark.parametrize(
     "schema",
-    ["", "{", '{"format": 1}}', "[]", '{"format": 2, "tree": null}', "[" * 100000],
+    [
+        "",
+        "{",
+        '{"format": 1}',
+        '{"format": 1}}',
+        "[]",
+        '{"format": 2, "tree": null}',
+        "[" * 100000,
+    ],
 )
 def test_a_broken_schema_is_refused(schema, file):
     ro.save(file, 1.0)

@@ -531,7 +531,7 @@ REFUSED = {
     ),
     "two": (lambda o: (o, o), "must return one array"),
     "growing": (Growing(), "same shapes and types"),
-    "no policy": (3.0, "`policy` must be callable, got a float"),
+    "no policy": (3.0, "`policy` must be callable, got float"),
     "half": (
         lambda o: o.astype(jnp.bfloat16) * jnp.arange(4.0).astype(jnp.bfloat16),
         "bfloat16",

@@ -25,7 +25,7 @@ def test_a_memory_is_refused(tmp_path):
 
 
 def test_the_file_is_named_for_its_format(tmp_path):
-    with pytest.raises(ValueError, match="must end in .onnx, got policy.npz"):
+    with pytest.raises(ValueError, match="must end in .onnx, got 'policy.npz'"):
         ro.export.export_onnx(jnp.tanh, np.ones(2), tmp_path / "policy.npz")
 
 

@@ -512,6 +512,7 @@ def test_shac_is_an_algorithm_like_the_others():
         ("CartPole-v1", {"widht": 3}, "`widht` .* did you mean `width`"),
         ("CartPole-v1", {"clip": 0.1}, r"`clip` .* algorithm=rl.PPO\(clip=...\)"),
         ("CartPole-v1", {"policy": "deep"}, "`policy` must be 'network' or 'pd'"),
+        ("CartPole-v1", {"policy": 3}, "`policy` must map observations to actions, "),
         ("CartPole-v1", {"timesteps": 0}, "`timesteps` must be at least 1"),
         ("CartPole-v1", {"episodes": -1}, "`episodes` must be at least 0"),
         ("CartPole-v1", {"envs": 0}, "`envs` must be at least 1"),

@@ -219,6 +219,7 @@ def test_runs_are_named_by_robot_and_task():
 wrong = [
     ({"env": "cart-pol"}, "`env` must be one of cart-pole, arm.*mean cart-pole"),
     ({"env": "CartPole-v1"}, "has no twin"),
+    ({"env": "crane.urdf"}, "got 'crane.urdf': give the file of a robot as `urdf`"),
     ({"env": "cart-pole", "task": "swing"}, "`task` must be one of balance, swing-up"),
     ({"env": "arm", "task": "balance"}, "`task` must be one of reach"),
     ({"env": "arm", "robot": "kuka"}, "`robot` must be one of two-link"),
