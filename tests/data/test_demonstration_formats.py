@@ -290,3 +290,20 @@ def test_a_table_without_demonstrations_is_told_what_it_lacks(tmp_path):
     path = saved(tmp_path / "x.npz", qpos=OBSERVATIONS, ctrl=ACTIONS)
     with pytest.raises(ValueError, match=r"`obs…`\) and actions .* holds qpos\[0\]"):
         load_episodes(path)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_a_matlab_episode_of_one_step_keeps_its_shape(tmp_path, size):
+    # MATLAB drops no axis, but its reader does: 2 observations of 3, one action.
+    seen, acted = np.arange(6.0).reshape(2, 3), np.arange(1.0, size + 1)[None]
+    savemat = pytest.importorskip("scipy.io").savemat
+    savemat(tmp_path / "x.mat", {"observations": seen, "actions": acted, "dt": 0.1})
+    (one,) = load_episodes(tmp_path / "x.mat")
+    np.testing.assert_array_equal(one.observations, seen)
+    np.testing.assert_array_equal(one.actions, acted)
+    # A row of actions beside as many observations is one of several steps.
+    row = {"obs": np.ones((5, 3)), "act": np.ones((1, 5)), "dt": 1}
+    savemat(tmp_path / "y.mat", row)
+    with pytest.warns(UserWarning, match="as many observations as actions"):
+        (one,) = load_episodes(tmp_path / "y.mat")
+    assert one.actions.shape == (4, 1)

@@ -10,7 +10,7 @@ import numpy as np
 
 from roboopt._errors import RobooptError
 from roboopt.data._files import expansion_limit, read_as
-from roboopt.data.io._arrays import Arrays, ReadOptions
+from roboopt.data.io._arrays import OTHER_NAMES, Arrays, ReadOptions
 from roboopt.data.io._named_arrays import read_arrays
 
 HEADER_BYTES, COMPRESSED = 128, 15
@@ -19,7 +19,7 @@ BLOCK = 2**20  # bytes
 
 def read_mat(path: Path, options: ReadOptions) -> Iterator[tuple[str, Arrays]]:
     """Yield the arrays of each recording; files of version 7.3 are HDF5."""
-    from scipy.io import loadmat
+    from scipy.io import loadmat, whosmat
 
     from roboopt.data.io._hdf5 import read_hdf5
 
@@ -27,6 +27,7 @@ def read_mat(path: Path, options: ReadOptions) -> Iterator[tuple[str, Arrays]]:
         _require_size(path)
         try:
             found = loadmat(path, simplify_cells=True)
+            found |= _single_step(found, whosmat(path))
         except NotImplementedError:
             found = None
     if found is None:
@@ -48,6 +49,17 @@ def read_mat(path: Path, options: ReadOptions) -> Iterator[tuple[str, Arrays]]:
         else:
             left_out.append(name)
     yield from read_arrays(arrays, str(path), options, left_out)
+
+
+def _single_step(
+    found: Mapping[str, Any], whole: list[tuple[str, tuple[int, ...], str]]
+) -> dict[str, np.ndarray]:
+    """Return observations and actions of one step, whose axis of time is squeezed."""
+    shapes = {OTHER_NAMES.get(n, n): (n, shape) for n, shape, _ in whole}
+    pair = [shapes.get(name, ("", (0,))) for name in ("observations", "actions")]
+    if [shape[0] for _, shape in pair] not in ([1, 1], [2, 1]):
+        return {}
+    return {name: np.reshape(found[name], shape) for name, shape in pair}
 
 
 def _require_size(path: Path) -> None:
