@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import roboopt as ro
 from roboopt.data import episode_masks, load_episodes
 
 CASES = Path(__file__).parents[1] / "cases" / "demonstrations"
@@ -307,3 +308,15 @@ def test_a_matlab_episode_of_one_step_keeps_its_shape(tmp_path, size):
     with pytest.warns(UserWarning, match="as many observations as actions"):
         (one,) = load_episodes(tmp_path / "y.mat")
     assert one.actions.shape == (4, 1)
+
+
+def test_a_frame_whose_cells_hold_vectors_is_one_of_their_numbers():
+    pandas = pytest.importorskip("pandas")
+    index = np.repeat(np.arange(3), SIZES)
+    acted = [[x] for x in ACTIONS[:, 0]]  # lists, as LeRobot's tables have them
+    columns = {"observation.state": list(OBSERVATIONS), "action": acted}
+    frame = pandas.DataFrame({**columns, "episode_index": index})
+    check(read(frame)[0])
+    frame.at[1, "observation.state"] = np.zeros(3)
+    with pytest.raises(ro.RobooptError, match="observation.state, sample 0"):
+        load_episodes(frame)

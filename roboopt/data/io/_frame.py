@@ -17,9 +17,14 @@ def is_frame(source: Any) -> bool:
 def read_frame(source: Any, options: ReadOptions) -> Iterator[tuple[str, Arrays]]:
     """Yield the arrays of each recording in a data frame.
 
-    An index with a name or of dates is a column too.
+    An index with a name or of dates is a column too, and cells that hold vectors of one
+    length are a column for each number.
     """
-    columns = {str(name): np.asarray(source[name]) for name in source.columns}
+    columns = {
+        key: column
+        for name in source.columns
+        for key, column in _scalars(str(name), np.asarray(source[name]))
+    }
     index = getattr(source, "index", None)
     if index is not None:
         dated = np.asarray(index).dtype.kind == "M"
@@ -27,3 +32,13 @@ def read_frame(source: Any, options: ReadOptions) -> Iterator[tuple[str, Arrays]
             columns = {str(name): np.asarray(index), **columns}
     table = Table("the table", tuple(columns), dict(enumerate(columns.values())))
     return read_table(table, options)
+
+
+def _scalars(name: str, column: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield a column, or those of the numbers in its cells."""
+    if column.dtype.kind == "O" and {np.ndim(cell) for cell in column} == {1}:
+        if len({len(cell) for cell in column}) == 1:
+            stacked = np.stack([np.asarray(cell) for cell in column], 1)
+            yield from ((f"{name}_{k}", one) for k, one in enumerate(stacked))
+            return
+    yield name, column
