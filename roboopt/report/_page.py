@@ -216,11 +216,20 @@ def write_report(
 def short(script: str) -> str:
     """Return JavaScript without comments and spaces, as pages hold it.
 
-    Strings keep their spaces; regular expressions must not have any, nor quotes.
+    Strings keep their spaces, apart from shaders; regular expressions have none,
+    nor quotes.
     """
     code = re.sub(r"^\s*(//.*\n)?", "", script, flags=re.MULTILINE)
-    spaces = r"""("[^"]*"|`[^`]*`)|(?:;\s*(?=}))?\s*([-=+*<>?:&|{},;()!])\s*"""
-    return re.sub(spaces, lambda found: found[1] or found[2], code).strip()
+    sign = r"\s*([-=+*<>?:&|{},;()!])\s*"
+
+    def shortened(found: re.Match[str]) -> str:
+        text, between = found.groups()
+        if text and "void main" in text:
+            return re.sub(sign, r"\1", text)
+        return text or between
+
+    strings = """("[^"]*"|`[^`]*`)"""
+    return re.sub(rf"{strings}|(?:;\s*(?=}}))?{sign}", shortened, code).strip()
 
 
 def _file(name: str) -> str:

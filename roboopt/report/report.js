@@ -7,7 +7,7 @@
 //
 // Names: v is a value, p a place (of a value, in what the paths say), and s the point
 // where a zoomed panel shows a place; l, t, r and b are the edges of the axes, e is an
-// event. A page has at most 10 kB of this script and that of the replay together.
+// event, h half of what is seen. A page has at most 10 kB of this script and that of the replay together.
 {
 let doc = document, {min, max, abs, log10} = Math,
   all = (root, what) => [...root.querySelectorAll(what)],
@@ -122,6 +122,16 @@ let panels = all(doc, "svg[data-box]").map(svg => {
     set(pick, "d", from = "");
   };
   svg.onpointerleave = e => e.pointerType == "touch" || read(NaN);
+  svg.tabIndex = 0;
+  svg.onkeydown = e => {
+    let h = (x.high - x.low) / 2, place = x.low + h, [far, by] =
+      {"+": [0, .5], "-": [0, 2], ArrowLeft: [-.5, 1], ArrowRight: [.5, 1], 0: [0, 1e9]}[e.key] || [];
+    if (!by) return;
+    e.preventDefault();
+    h = min(h * by, (r - l) / 2);
+    place = max(l + h, min(r - h, place + far * h));
+    spread(place - h, place + h);
+  };
   svg.ondblclick = reset.onclick = () => spread(l, r);
   csv.onclick = () => {
     let rows = curves.flatMap(c => c.points.map(p => [`"${c.name}"`, write(x.v(p[0]), 6), write(y.v(p[1]), 6)]));

@@ -155,6 +155,25 @@ def test_the_video_and_the_panels_follow_each_other(view):
     assert view.evaluate(seconds) == pytest.approx(1.5, abs=0.01)
 
 
+def test_a_panel_is_zoomed_by_the_keyboard(view):
+    found = panel(view, "angle over time")
+    found.focus()
+    for key in ("+", "+"):  # to a half, then to a quarter
+        view.keyboard.press(key)
+    assert "zoomed" in found.locator("xpath=..").get_attribute("class")
+    middle = found.inner_html()
+    view.keyboard.press("ArrowRight")
+    moved = found.inner_html()
+    assert moved != middle
+    for _ in range(9):  # stops at the end of the axis, and comes back as far
+        view.keyboard.press("ArrowRight")
+    end = found.inner_html()
+    view.keyboard.press("ArrowRight")
+    assert found.inner_html() == end
+    view.keyboard.press("0")
+    assert "zoomed" not in found.locator("xpath=..").get_attribute("class")
+
+
 def test_a_panel_saves_its_curves(view):
     found = panel(view, "angle over time")
     view.mouse.move(*place(found, 0.5))
