@@ -35,8 +35,6 @@ from roboopt.policies import SampleActions
 
 DAGGER_SEED_OFFSET = 2_000_003
 DAGGER_EPISODES = 5  # per round
-FOLDS = 5
-MAX_FOLDED = 30  # episodes: a fifth of more is enough to select by
 MAX_HELD_OUT_FLOW_SAMPLES = 4096
 EXPLAINED_SAMPLES = 1024
 BATCH_SIZE = 256  # the default, which may be more than a few demonstrations hold
@@ -119,7 +117,7 @@ class Training:
             policy, words = build(kind, begin)
             if chooses:
                 whole = {"chunk": chunk, "seed": seed, "folded": folded}
-                selection = _selecting(data, parts, objective, build, **whole)
+                selection = Selection.of(objective, data, parts, build, **whole)
                 policy = selection.networks[-1]
                 samples = known if selection.folded else samples
         if batch_size > max(len(samples), BATCH_SIZE):
@@ -354,30 +352,6 @@ class Training:
         return found if self.selection is None else {**found, "validation": result.loss}
 
 
-def _selecting(
-    data: DemonstrationSet,
-    parts: dict[str, Demonstrations],
-    objective: ActionMismatch,
-    build: Callable[[str, Demonstrations], tuple[Any, str]],
-    *,
-    chunk: int | None,
-    seed: int,
-    folded: bool,
-) -> Selection:
-    """Return what chooses between networks and linear policies that `build` makes."""
-    few = 1 < len(data.known) <= MAX_FOLDED and len(data.whole) > 1
-    folds = 0
-    if folded and few and data.folder is None:
-        folds = min(FOLDS, len(data.known))
-    lengths = [e.steps for e in (data.known if folds else data.validation)]
-    if data.folder is not None:  # Nobody knows whose samples were drawn.
-        lengths = [len(parts["validation"])]
-    near = bool(data.past_actions) and chunk is None and not _censored(parts["known"])
-    return Selection.of(
-        objective, parts, lengths, build, folds=folds, seed=seed, ridge=near
-    )
-
-
 def _input(history: int, past_actions: int) -> str:
     """Return what the policy sees, in words."""
     seen = f"last {history} observations" if history > 1 else "last observation"
@@ -399,13 +373,3 @@ def _counts(data: Any, parts: Mapping[str, Any], selection: Selection | None) ->
 
 def _counted(count: int, name: str) -> str:
     return f"{count} {name}" + ("s" if count > 1 else "")
-
-
-def _censored(samples: Demonstrations) -> bool:
-    """Return whether a limit cuts some action."""
-    low, high = (
-        np.asarray(default if limit is None else limit)
-        for limit, default in ((samples.low, -np.inf), (samples.high, np.inf))
-    )
-    actions = np.asarray(samples.actions)
-    return bool(((actions <= low) | (actions >= high)).any())

@@ -25,6 +25,7 @@ from jaxtyping import Array
 
 from roboopt._programs import filter_jit
 from roboopt.data import Demonstrations
+from roboopt.imitation._demonstration_set import DemonstrationSet
 from roboopt.imitation._standard_error import simplest, units_of
 from roboopt.imitation._toward_last_action import toward_last_action
 from roboopt.losses import Loss
@@ -32,6 +33,8 @@ from roboopt.objectives import ActionMismatch, Objective, Term
 from roboopt.policies import LinearPolicy, MLPPolicy
 
 SHARES = np.linspace(0.0, 1.0, 11)  # α
+FOLDS = 5
+MAX_FOLDED = 30  # episodes: a fifth of more is enough to select by
 MAX_VALIDATED = 10_000  # samples, in each step at which the mismatch is known
 
 
@@ -88,26 +91,33 @@ class Selection:
     def of(
         cls,
         mismatch: ActionMismatch,
+        data: DemonstrationSet,
         parts: dict[str, Demonstrations],
-        lengths: Sequence[int],
         build: Callable[[str, Demonstrations], tuple[Any, str]],
         *,
-        folds: int,
+        chunk: int | None,
         seed: int,
-        ridge: bool,
+        folded: bool,
     ) -> "Selection":
         """Build the policies.
 
         Args:
             mismatch: what is minimized.
+            data: the episodes.
             parts: samples by "training", "validation" and "known", which are both.
-            lengths: of the episodes that select.
             build: returns a policy of a kind that begins with samples, and its words.
-            folds: of all episodes; 0 to select by the validation samples.
+            chunk: actions predicted at once; None for one.
             seed: random seed of the folds.
-            ridge: whether linear policies are drawn toward their last action.
+            folded: whether few episodes select by cross-validation.
         """
+        folds, lengths = 0, [e.steps for e in data.validation]
+        if data.folder is not None:  # Nobody knows whose samples were drawn.
+            lengths = [len(parts["validation"])]
+        elif folded and 1 < len(data.known) <= MAX_FOLDED and len(data.whole) > 1:
+            folds = min(FOLDS, len(data.known))
+            lengths = [e.steps for e in data.known]
         known, unit = parts["known"], units_of(lengths)
+        ridge = bool(data.past_actions) and chunk is None and not _censored(known)
         if folds:
             fold = np.random.default_rng(seed).permutation(np.arange(len(lengths)))
             fold, samples = np.repeat(fold % folds, lengths), known
@@ -247,3 +257,13 @@ def _costs(mismatch: ActionMismatch, made: Any, samples: Demonstrations) -> Arra
     cost = jnp.sum(loss(error / scale), -1)
     share = samples.shares(cost.shape)
     return jnp.sum((share * cost).reshape(len(samples), -1), 1) * len(samples)
+
+
+def _censored(samples: Demonstrations) -> bool:
+    """Return whether a limit cuts some action."""
+    low, high = (
+        np.asarray(default if limit is None else limit)
+        for limit, default in ((samples.low, -np.inf), (samples.high, np.inf))
+    )
+    actions = np.asarray(samples.actions)
+    return bool(((actions <= low) | (actions >= high)).any())
