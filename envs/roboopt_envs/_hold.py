@@ -58,8 +58,8 @@ class Hold(PositiveTask):
         """Return when a motion succeeds, as the end of a sentence."""
         bounds = ", ".join(f"{self.tolerance * s:.3g}" for s in self.position_scale)
         return (
-            f"throughout the last {self.window:g} s every joint is within {bounds} rad "
-            "or m of its target"
+            f"throughout the last {self.window:g} s every joint is within {bounds} of "
+            "its target, in rad, or in m where it slides"
         )
 
     @property

@@ -13,6 +13,7 @@ UNBOUNDED = 1e30  # times the size of the first loss, below which there is no mi
 DIVERGED = 1e3  # times the size of the first loss, above which a descent has diverged
 SMALL = 10.0  # times the root of the tolerance: near a minimum slopes are as roots
 ROUNDING = 1e-9  # of the first loss
+EPSILONS = 8  # of the loss's type, where they are more
 MAX_STARTS_NAMED = 5
 TINY_SIZE = 1e-3  # of parameters that are 0
 
@@ -54,7 +55,8 @@ def reason_to_rest(
     if losses[-1] - losses[0] > DIVERGED * abs(losses[0]) > 0:
         return "diverged"
     slope = float(history["gradient_norm"][-1])
-    small = SMALL * math.sqrt(tolerance) * abs(losses[-1]) + ROUNDING * abs(losses[0])
+    rounding = max(ROUNDING, EPSILONS * float(np.finfo(history["loss"].dtype).eps))
+    small = SMALL * math.sqrt(tolerance) * abs(losses[-1]) + rounding * abs(losses[0])
     return "stuck" if slope * max(size, TINY_SIZE) > small else "tolerance"
 
 

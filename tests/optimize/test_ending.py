@@ -7,6 +7,7 @@ import optax
 import pytest
 
 import roboopt as ro
+from roboopt.optimize._ending import reason_to_rest
 
 
 def descend(function, model, **settings):
@@ -79,3 +80,14 @@ def test_small_parameters_are_reached_from_a_first_step_of_one():
     )
     np.testing.assert_allclose(found.model, [1e-4, 1e-4], rtol=1e-3)
     assert found.loss == pytest.approx(2.0, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    "dtype, reason", [("float32", "tolerance"), ("float64", "stuck")]
+)
+def test_a_gradient_is_small_where_rounding_lets_it_be_no_smaller(dtype, reason):
+    # Of Σ (m − (1, 2))² in float32, down from 5, as near to (1, 2) as its numbers lie.
+    columns = {"loss": [5.0, 7e-14], "gradient_norm": [4.5, 7e-7]}
+    columns["actual_decrease"] = [5.0, 0.0]
+    history = {name: np.array(values, dtype) for name, values in columns.items()}
+    assert reason_to_rest(history, tolerance=1e-6, size=2.2) == reason
