@@ -79,7 +79,8 @@ class ReinforceResult(VerbResult):
     steps: int
     """Gradient steps."""
     timesteps: int
-    """Steps of all environments together."""
+    """Steps of all environments together, without the 1,024 random ones from which the
+    normalizers of a fresh network are taken that has no value function."""
     seconds: float
     """Time of the learning, compilation included."""
     compile_seconds: float
