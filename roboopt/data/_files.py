@@ -218,7 +218,7 @@ def read_archive(
         read_as("be an .npz archive of numbers", path, argument),
         open(path, "rb") as f,
     ):
-        archive: Any = np.load(f, allow_pickle=False)
+        archive = _load(f)
         if not isinstance(archive, np.lib.npyio.NpzFile):
             raise RobooptError(
                 f"`{argument}` must be an .npz archive, but {path} is one array "
@@ -232,6 +232,14 @@ def read_archive(
                 left_out += [name for name in names if name in pickled]
                 names = [name for name in names if name not in pickled]
             return {name: np.asarray(archive[name]) for name in names}
+
+
+def _load(file: BinaryIO) -> Any:
+    """Return what NumPy reads; its own words for other files advise to unpickle them."""
+    try:
+        return np.load(file, allow_pickle=False)
+    except ValueError as error:
+        raise ValueError("it holds no arrays of NumPy") from error
 
 
 def _require_whole(path: Path, archive: Any) -> None:
@@ -263,7 +271,7 @@ def read_archive_header(path: Path) -> list[zipfile.ZipInfo]:
         RobooptError: as `read_archive`.
     """
     with read_as("be an .npz archive of numbers", path), open(path, "rb") as file:
-        archive: Any = np.load(file, allow_pickle=False)
+        archive = _load(file)
         with archive:
             _require_whole(path, archive.zip)
             if pickled := _require_size(path, archive, "path"):

@@ -74,7 +74,10 @@ def excite(
         RobooptError: if the robot has passive joints and is no cart-pole, or an
             argument breaks its rule.
     """
-    env, free = env.unwrapped, FREE if free is None else free
+    rule = 'be a PyBullet environment, such as roboopt_envs.RobotTask("robot.urdf")'
+    inner = getattr(env, "unwrapped", None)
+    require(hasattr(inner, "physics_client"), "env", rule, env)
+    env, free = inner, FREE if free is None else free
     interface = getattr(env, "interface", "torque")
     rule = 'have the interface "torque": an excitation is designed in efforts'
     require(interface == "torque", "env", rule, interface)

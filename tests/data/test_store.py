@@ -111,6 +111,13 @@ def test_the_default_perceptron_of_equinox_survives(file):
     np.testing.assert_array_equal(ro.load(file)(jnp.ones(3)), network(jnp.ones(3)))
 
 
+def test_nobody_is_told_to_unpickle_a_file(file):
+    file.write_text("hello")
+    with pytest.raises(ro.RobooptError, match="it holds no arrays of NumPy") as raised:
+        ro.load(file)
+    assert "pickle" not in str(raised.value)
+
+
 def test_a_batch_of_models_survives(file):
     # Its arrays have an axis more than the class checks.
     batch = jax.vmap(ro.policies.LinearFeedback)(jnp.ones((5, 1, 4)), jnp.ones((5, 4)))

@@ -404,6 +404,11 @@ def test_every_third_recording_is_held_out_or_the_end_of_each():
         split(recorded, 0.01)
 
 
+def test_a_robot_is_excited_in_an_environment():
+    with pytest.raises(ro.RobooptError, match="`env` must be a PyBullet .*'arm.urdf'"):
+        ro.sysid.excite("arm.urdf")
+
+
 def test_an_excited_robot_is_known_as_it_was_before_it_was_randomized():
     from roboopt_envs.cart_pole import CartPoleSwingUp
 
