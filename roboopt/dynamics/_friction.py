@@ -83,6 +83,15 @@ def with_friction(
     )
 
 
+def dry_friction(robot: Any, velocity: Array) -> Array:
+    """Return the friction [N·m or N] that is neither viscous nor from a load."""
+    amount, law, slow = robot.friction, robot.friction_law, robot.friction_velocity
+    if law is not None:
+        amount = amplitude(amount, slow, law, velocity, jnp.zeros_like(velocity))
+    amount, slow = (jnp.broadcast_to(x, velocity.shape) for x in (amount, slow))
+    return amount * jnp.tanh(velocity / slow)
+
+
 def rubbed(robot: Any, q: Array, velocity: Array, effort: Array | None) -> Any:
     """Return the robot with the Coulomb friction that its law amounts to here.
 

@@ -24,7 +24,7 @@ from roboopt._errors import RobooptError
 from roboopt.dynamics import _log_cholesky as cholesky
 from roboopt.dynamics import _parameters as parameters
 from roboopt.dynamics._delay_and_lag import delayed, lagged
-from roboopt.dynamics._friction import PARTS, rubbed
+from roboopt.dynamics._friction import PARTS, dry_friction, rubbed
 from roboopt.dynamics._held import Path
 from roboopt.dynamics._multibody import Multibody
 from roboopt.dynamics._parameters import BODY_UNITS, GRAVITY_UNITS, quantity
@@ -333,6 +333,21 @@ class ParametricTwin(WrappedDynamics):
         driven = np.array(self.actuated)
         commanded = (effort[driven] - parts["effort_offset"]) / parts["effort_gain"]
         return effort.at[driven].set(commanded)
+
+    def dry_friction(
+        self, velocity: Float[Array, "*batch joint"]
+    ) -> Float[Array, "*batch joint"]:
+        """Return the part of `inverse_dynamics` that jumps where a joint turns.
+
+        It is Coulomb's friction with what a law adds, but for the load's part.
+        """
+        parts = self._parts()
+        friction = dry_friction(self._robot(parts), velocity)
+        if not self._free("effort"):
+            return friction
+        driven = np.array(self.actuated)
+        gains = jnp.ones(self.joints).at[driven].set(parts["effort_gain"])
+        return friction / jnp.broadcast_to(gains, friction.shape)
 
     @compiled
     def commanded(

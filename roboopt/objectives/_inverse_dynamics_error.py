@@ -8,6 +8,7 @@ are (q̇_{k+1} − q̇_k)/Δt, for which the twin's own motions give exactly 0; 
 them at the samples instead, for smoothed recordings of a real robot.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -42,6 +43,11 @@ class InverseDynamicsError(ResidualObjective):
     """Whether accelerations are central differences at the samples."""
     every: int = eqx.field(static=True, default=1)
     """Uses only each n-th instant: neighbors in a smoothed recording are redundant."""
+    filter: Float[AnyArray, " sample"] | None = None
+    """Weights of the samples around each, an odd number of them, by a filter that
+    smoothed the recorded efforts. The model's dry friction, which jumps where a joint
+    turns, is filtered too; its other efforts are as smooth as the motion. None for
+    recorded efforts as they were."""
     loss: Loss = eqx.field(converter=as_loss, default=L2())
     """A loss, "l1", "l2", "huber", or an elementwise function of the scaled error."""
 
@@ -91,7 +97,43 @@ class InverseDynamicsError(ResidualObjective):
             inverse = jax.vmap(inverse)
         if getattr(model, "implicit_damping", False) and not self.central:
             motion = [*motion, duration]
-        return inverse(*motion), recorded
+        computed = inverse(*motion)
+        if self.filter is not None:
+            computed = computed + self.filtering(model.dry_friction, model, batch)
+        return computed, recorded
+
+    def filtering(
+        self, friction: Callable[[Array], Array], model: Any, batch: Trajectory
+    ) -> Float[Array, "*batch time joint"]:
+        """Return how much the `filter` changes a friction of the velocities.
+
+        Beyond either end of a recording its first and last acceleration hold.
+        """
+        count, weights = model.joints, jnp.asarray(self.filter)
+        velocity = jnp.asarray(batch.observations)[..., count : 2 * count]
+        half = weights.size // 2
+        beyond = jnp.arange(1.0, half + 1)
+
+        def extended(end: Array, slope: Array, count: Array) -> Array:
+            return end[..., None, :] + jnp.einsum("n,...j->...nj", count, slope)
+
+        first, last = velocity[..., 0, :], velocity[..., -1, :]
+        whole = [
+            extended(first, first - velocity[..., 1, :], beyond[::-1]),
+            velocity,
+            extended(last, last - velocity[..., -2, :], beyond),
+        ]
+        values = friction(jnp.concatenate(whole, -2))
+        padded = jnp.moveaxis(values, -2, -1)
+        filtered = jax.lax.conv_general_dilated(
+            padded.reshape(-1, 1, padded.shape[-1]),
+            weights[None, None],
+            (self.every,),
+            "VALID",
+        )
+        filtered = jnp.moveaxis(filtered.reshape(*padded.shape[:-1], -1), -1, -2)
+        own = values[..., half : half + batch.steps : self.every, :]
+        return filtered[..., : own.shape[-2], :] - own
 
     @compiled
     def motions(self, model: Any, batch: Trajectory) -> tuple[Array, ...]:

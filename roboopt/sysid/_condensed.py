@@ -70,6 +70,9 @@ class Condensed:
         *full, duration, recorded = motions
         full = [x.reshape(-1, joints) for x in (*full, recorded)]
         motions = [*full[:3], duration.reshape(-1), full[3]]
+        own = np.broadcast_to(model.inner.robot.friction_velocity, joints)[:, None]
+        filtering = _filterings(error, model, data, np.hstack([own, scales]))
+        motions.append(np.asarray(filtering).reshape(-1, joints, 1 + scales.shape[1]))
         instants = len(motions[3])
         factors: Any = None
         for first in range(0, instants, CHUNK):
@@ -128,16 +131,35 @@ def is_condensable(error: Any, model: ParametricTwin) -> bool:
 @filter_jit
 def _matrices(
     model: ParametricTwin, scales: AnyArray, q: Array, velocity: Array,
-    acceleration: Array, duration: Array, recorded: Array,
+    acceleration: Array, duration: Array, recorded: Array, filtering: Array,
 ) -> Array:  # fmt: skip
     """Return [Y, friction of other scales, τ less what is not linear], each instant."""
     numbers = linear_parameters(model)
+    friction = numbers.size - 3 * model.joints + jnp.arange(model.joints)
 
     def one(*instant: Array) -> Array:
-        *motion, effort = instant
+        *motion, effort, filtering = instant
         matrix = effort_matrix(model, *motion)
         rest = model.inverse_dynamics(*motion) - matrix @ numbers
-        rubbed = jnp.tanh(motion[1][:, None] / jnp.asarray(scales))
+        matrix = matrix.at[jnp.arange(model.joints), friction].add(filtering[:, 0])
+        rubbed = jnp.tanh(motion[1][:, None] / jnp.asarray(scales)) + filtering[:, 1:]
         return jnp.concatenate([matrix, rubbed, (effort - rest)[:, None]], 1)
 
-    return jax.vmap(one)(q, velocity, acceleration, duration, recorded)
+    return jax.vmap(one)(q, velocity, acceleration, duration, recorded, filtering)
+
+
+@filter_jit
+def _filterings(
+    error: InverseDynamicsError, model: ParametricTwin, data: Trajectory, scales: Any
+) -> Array:
+    """Return what a filter changes of tanh(q̇ / v_s), (…, time, joint, scale)."""
+    if error.filter is None:
+        shape = *error.motions(model, data)[0].shape, scales.shape[1]
+        return jnp.zeros(shape)
+    changes = [
+        error.filtering(
+            lambda v, s=s: jnp.tanh(v / jnp.broadcast_to(s, v.shape)), model, data
+        )
+        for s in jnp.asarray(scales).T
+    ]
+    return jnp.stack(changes, -1)

@@ -2,9 +2,8 @@
 
     first fit → noise of each joint → fit weighted by it, with a prior
 
-The weights of the second fit are one over the residuals' standard deviations in the
-first, as in weighted least squares (Gautier and Khalil, 1992); a wide prior around the
-robot as given holds what the data do not determine.
+The second fit is weighted by the residuals' deviations in the first (Gautier and
+Khalil, 1992); a wide prior holds what the data do not determine.
 """
 
 import dataclasses
@@ -30,8 +29,9 @@ from roboopt.dynamics import ParametricTwin, Twin
 from roboopt.objectives import InverseDynamicsError, Keyed, PredictionError, Prior
 from roboopt.optimize import Bound, Checkpoint, Fit, OneLog, Result, least_squares
 from roboopt.sysid._condensed import Condensed, CondensedEffortError, is_condensable
+from roboopt.sysid._friction_velocity import with_velocities
 from roboopt.sysid._nearest_possible import nearest_possible
-from roboopt.sysid._preparation import common_length
+from roboopt.sysid._preparation import common_length, impulse_response
 
 MIN_SCALE_SHARE = 1e-9  # of a signal: smaller residuals are rounding
 MEMORY_S = 0.2  # of actions that a lag or a delay is judged on
@@ -58,6 +58,8 @@ class Estimate:
     training: tuple[Trajectory, ...] = ()
     """The recordings of the fit, as a simulation is compared with them."""
     held_out: tuple[Trajectory, ...] = ()
+    velocities: tuple[int, ...] = ()
+    """The joints whose friction's velocity scale the recordings were asked for."""
     efforts: tuple[InverseDynamicsError, Sequence, Sequence] | None = None
     """What efforts are judged by: their error, the recordings of the fit, and those
     held out. None for robots with joints that nothing drives."""
@@ -67,13 +69,17 @@ class Estimate:
         """Return the fitted model."""
         return self.result.model
 
+    @property
+    def judged(self) -> ParametricTwin:
+        """Return the fitted model, velocity scales of friction among its parameters."""
+        return with_velocities(self.model, self.velocities)
+
     def identifiability(self) -> IdentifiabilityReport:
         """Judge the parameters, by the efforts where every joint is driven.
 
-        Residuals of efforts are noise from instant to instant; the errors within a
-        window of motion are one mistake over and over.
+        Errors within a window of motion are one mistake over and over.
         """
-        model, kind = self.model, "motion"
+        model, kind = self.judged, "motion"
         driven = len(model.actuated) == model.joints
         if "effort" in self.parts and (driven or len(self.parts) == 1):
             kind = "effort"
@@ -116,8 +122,10 @@ class Fitter:
     """The objective and the data of the last fit."""
     cutoff: float | None = None
     """Frequency above which the data of the fits are smoothed [Hz]."""
+    filters: bool = False
+    """Whether the model's friction is filtered as the data are."""
     condensed: tuple[tuple, Condensed] | None = None
-    """The condensed data of the last fit of efforts, and what they were made of."""
+    """Those of the last fit of efforts, and what they were made of."""
     kept: Estimate | None = None
     """The best fit so far, which a Ctrl-C leaves."""
 
@@ -134,10 +142,8 @@ class Fitter:
     def commanded(self) -> bool:
         """Whether actions are commands to a drive, whose loop is part of the model.
 
-        The motion is then predicted from starts that are fitted: noise in a measured
-        start biases friction and gains. Of a robot without that loop a fitted start
-        hides what the model lacks, and long predictions get worse: two thirds for a
-        real arm over 0.5 s.
+        Motion is then predicted from fitted starts: noise in measured ones biases
+        friction and gains. Without that loop they would hide what the model lacks.
         """
         inner = self.start.inner
         return inner.effort_axes is not None or inner.interface != "torque"
@@ -186,11 +192,7 @@ class Fitter:
         prior_weight: float = 0.0,
         tolerance: float = NOISY_TOLERANCE,
     ) -> Result:
-        """Fit the sum of the parts and the prior.
-
-        Raises:
-            KeyboardInterrupt: after a Ctrl-C, with the best so far in `kept`.
-        """
+        """Fit the sum of the parts and the prior; Ctrl-C leaves the best in `kept`."""
         whole = self._sum(parts, prior_weight)
         number = len(self.step_counts) + 1
         part = self.checkpoint and self.checkpoint.part(
@@ -224,7 +226,6 @@ class Fitter:
         else:
             result = minimized(whole, begin, data)
         interrupted = result.reason == "interrupted"
-        # An unfinished fit that began at the start may be worse than one before.
         if self.kept is None or not interrupted or begin is not self.start:
             self.last = whole, data
             self.kept = Estimate(parts, data, result, self.cutoff)
@@ -280,9 +281,11 @@ class Fitter:
         The scale of a joint that nothing drives is the effort that the robot as given
         would have needed; infinite with `driven_only`.
         """
-        # With a scale, as the fit has one: both then share a compiled program.
-        ones = np.ones(self.start.joints)
+        ones = np.ones(self.start.joints)  # as in the fit: one compiled program
         error = InverseDynamicsError(central=central, every=every, scale=ones)
+        if self.filters and self.cutoff is not None:
+            response = impulse_response(self.cutoff, data.time_step)
+            error = dataclasses.replace(error, filter=response)
         size = _rms(error.errors(self.start, data))
         if driven_only:
             size[:] = np.inf
@@ -325,9 +328,8 @@ def sizes(
 ) -> Float[np.ndarray, " parameter"]:
     """Return the size of each coordinate: an error of it would matter.
 
-    A joint's damping and friction may be as large as the efforts in the recordings,
-    or as the motors can make where commands were recorded, where these say more than
-    `ParametricTwin.spans`.
+    Where they say more than `ParametricTwin.spans`, a joint's damping and friction are
+    as large as the recorded efforts, or those that the motors can make.
     """
     spans = np.where(model.positive, 1.0, model.spans())
     if runs:

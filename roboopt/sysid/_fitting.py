@@ -16,8 +16,9 @@ import numpy as np
 
 from roboopt._errors import argument_called
 from roboopt.data import Trajectory, smooth
-from roboopt.dynamics import ParametricTwin, Twin
+from roboopt.dynamics import ParametricTwin, Twin, linear_parameters
 from roboopt.objectives import PredictionError
+from roboopt.sysid._condensed import Condensed
 from roboopt.sysid._fitter import (
     NOISY_TOLERANCE,
     Estimate,
@@ -28,6 +29,7 @@ from roboopt.sysid._fitter import (
 )
 from roboopt.sysid._forecast import forecasts
 from roboopt.sysid._friction_velocity import with_friction_velocity
+from roboopt.sysid._nearest_possible import free_numbers
 from roboopt.sysid._noise import cutoff_frequency, noise_share
 from roboopt.sysid._preparation import (
     EDGE_PERIODS,
@@ -48,6 +50,7 @@ MAX_NOISE_RATIO = 1.5  # of what a fit of the efforts leaves to their noise
 CLEAN_TOLERANCE = 1e-10
 MOTION_TOLERANCE = 1e-6  # a move by a standard error changes N samples' loss by 1/N
 BETTER_RATIO = 0.9  # of another fit's forecast error
+WORSE_RATIO = 1.02  # the same, beyond chance
 
 
 def fit_clean(
@@ -140,24 +143,34 @@ def fit_noisy(
     fit = _fit_motion_first if by_motion else _fit_efforts_first
     noise = np.sqrt(np.mean(np.concatenate([_fast(run, cutoff) for run in runs]), 0))
     prepared, judge = smoothed(runs, cutoff), None
+    share = 2 * cutoff * step  # of all frequencies
+    if not fitter.passive:
+        expected = noise * np.sqrt(share / max(1 - share, 1e-3))
+        fitter.filters = _leaves_noise(fitter, prepared, expected)
     fitted = functools.partial(
         fit, fitter, prepared, shown, moved, noise, error, cutoff, horizon
     )
-    found, start = fitted(), fitter.start
+    found, start, asked = fitted(), fitter.start, ()
     if not fitter.passive:
         windows = effort_windows(prepared)
         judge = _noisy_effort(fitter, windows, cutoff)
-        fitter.start = with_friction_velocity(start, judge, windows)
+        fitter.start, asked = with_friction_velocity(
+            start, judge, windows, max(1.0, 1 / (share * judge.every))
+        )
+        # What is more than noise would make up intervals.
+        asked = asked if fitter.filters else ()
     if fitter.start is not start:
         # Scales that explain the efforts, but no motion, hide another error.
         scaled = fitted()
         errors = [_forecast_error(one.model, shown) for one in (found, scaled)]
-        found, fitter.start = (
-            (scaled, fitter.start) if errors[1] < errors[0] else (found, start)
-        )
+        if errors[1] - errors[0] < np.log(WORSE_RATIO if fitter.filters else 1):
+            found = scaled
+        else:
+            fitter.start, asked = start, ()
         fitter.kept = found
     return dataclasses.replace(
         found,
+        velocities=asked,
         efforts=judge and (judge, prepared, smoothed(tests, cutoff)),
         training=tuple(shown),
         held_out=tuple(simulated(tests)),
@@ -179,6 +192,29 @@ def _noisy_effort(
     """Return the error of smoothed efforts, at a few instants of a cutoff's period."""
     every = max(1, int(1 / (SAMPLES_PER_PERIOD * cutoff * data.time_step)))
     return fitter.effort_error(data, every=every, driven_only=driven_only)
+
+
+def _leaves_noise(
+    fitter: Fitter, runs: Sequence[Trajectory], noise: np.ndarray
+) -> bool:
+    """Return whether a robot with filtered friction leaves no more than `noise`.
+
+    The friction of a real gear is not the model's: whose steps are filtered then fits
+    efforts closely, and forecasts the motion worse.
+    """
+    fitter.filters, cutoff = True, fitter.cutoff
+    windows = effort_windows(runs)
+    error = _noisy_effort(fitter, windows, cutoff)
+    samples = 1 / (2 * cutoff * windows.time_step * error.every)
+    model, asked = with_friction_velocity(
+        fitter.start, error, windows, max(1.0, samples)
+    )
+    if not asked:
+        return False
+    condensed = Condensed.of(error, model, windows)
+    free = free_numbers(model)[0]
+    numbers = condensed.unconstrained(np.asarray(linear_parameters(model)), free)
+    return bool(np.all(condensed.rms(numbers) <= MAX_NOISE_RATIO * noise))
 
 
 def _fit_motion_first(

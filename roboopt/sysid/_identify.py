@@ -26,6 +26,7 @@ from roboopt.rollouts import robot_notes
 from roboopt.sysid._effort_errors import effort_errors
 from roboopt.sysid._fitter import Estimate, Fitter, sizes
 from roboopt.sysid._fitting import are_clean, fit_clean, fit_noisy
+from roboopt.sysid._friction_velocity import with_names, with_velocities
 from roboopt.sysid._preparation import evenly
 from roboopt.sysid._recordings import (
     Recording,
@@ -218,7 +219,7 @@ def identify(
     true_values = None
     if truth is not None:
         real = eqx.tree_at(lambda t: t.robot, twin, truth)
-        true_values = np.asarray(ParametricTwin(real, free, ties=ties).values())
+        true_values = np.asarray(with_names(found.judged, real).values())
     report, explained, efforts = None, {}, None
     say("judging the fit", progress)
     try:
@@ -234,8 +235,8 @@ def identify(
         pass  # The model is returned without the verdicts.
     return IdentifyResult(
         name=known.name,
-        before=start,
-        model=found.model,
+        before=with_velocities(start, found.velocities),
+        model=found.judged,
         identifiability=report,
         result=fitter.outcome(found.result, interrupted),
         error="both" if len(found.parts) > 1 else next(iter(found.parts)),

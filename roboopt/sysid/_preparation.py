@@ -4,11 +4,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from roboopt.data import Trajectory, resample, smooth
+from roboopt.data import Trajectory, low_pass, resample, smooth
 from roboopt.dynamics import Twin
 from roboopt.sysid._recordings import moves_by_next_velocity
 
 ROUNDING = 1e-6  # relative
+RESPONSE_PERIODS = 2.5  # of the cutoff, after which a filter has responded
 EDGE_PERIODS = 0.5  # of the cutoff, cut off at either end of a smoothed recording
 
 
@@ -60,6 +61,20 @@ def smoothed(
         kept = observations[out : steps + 1 - out], actions[out : steps - out]
         result.append(Trajectory(*kept, run.time_step))
     return result
+
+
+def impulse_response(cutoff: float, time_step: float) -> np.ndarray:
+    """Return the weights of the samples around each by which `smoothed` filters.
+
+    Its velocities are means over the step before a sample: the weights of those lie
+    half a step later.
+    """
+    half = int(np.ceil(RESPONSE_PERIODS / (cutoff * time_step)))
+    impulse = np.zeros((2 * half + 1, 1))
+    impulse[half] = 1.0
+    response = low_pass(impulse, cutoff, time_step)[:, 0] / 2
+    response = np.append(response[:-1], 0) + np.append(0, response[:-1])
+    return response / response.sum()
 
 
 def thinned(runs: Sequence[Trajectory], every: int) -> list[Trajectory]:

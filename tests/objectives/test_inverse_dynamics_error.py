@@ -84,6 +84,25 @@ def test_what_is_not_to_count_does_not():
     np.testing.assert_allclose(grad.masses, [0.0, 1.5])
 
 
+class Rubbing(Cart):
+    """Carts with a friction v³."""
+
+    def dry_friction(self, velocity):
+        return velocity**3
+
+
+def test_the_filter_of_the_efforts_is_that_of_dry_friction():
+    # Velocities of (−1), 0, 1, 0 and (−1), 1, 3, 3 with those before at the same
+    # acceleration: of −1, 0, 1 and 0, 1, 0 cubed the means are 0 and ½, those of
+    # −1, 1, 27 and 1, 27, 27 are 7 and 20½, which replace 0, 1 and 1, 27.
+    model, weights = Rubbing(jnp.array([2.0, 1.0])), np.array([0.25, 0.5, 0.25])
+    changed = InverseDynamicsError(filter=weights).errors(model, BATCH)
+    expected = np.asarray(errors_of(model, BATCH)) + [[0, 6], [-0.5, -6.5]]
+    np.testing.assert_allclose(changed, expected)
+    some = InverseDynamicsError(filter=weights, every=2).errors(model, BATCH)
+    np.testing.assert_allclose(some, expected[:1])
+
+
 def test_huber_by_hand():
     # At threshold 1 scaled errors of 3, 3, 1 and ½ cost 2.5, 2.5, ½ and ⅛.
     objective = InverseDynamicsError(scale=np.array([1.0, 2.0]), loss=Huber(1.0))

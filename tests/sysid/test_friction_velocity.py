@@ -1,14 +1,21 @@
 """The velocity scale of friction is taken from recordings of slow and fast drives."""
 
+import dataclasses
+
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import roboopt as ro
+from roboopt.dynamics import ParametricTwin, linear_parameters
+from roboopt.objectives import InverseDynamicsError
+from roboopt.sysid._condensed import Condensed
+from roboopt.sysid._nearest_possible import free_numbers
+from roboopt.sysid._preparation import impulse_response, smoothed
 from roboopt.sysid._tables import Parameter, friction_sentences
 
-STEP = 0.005
+STEP, CUTOFF = 0.005, 5.0
 FREE = ("mass", "damping", "friction", "effort_offset")
 URDF = """<robot name="slide"><link name="base"/>
 <link name="cart"><inertial><mass value="2"/>
@@ -67,6 +74,25 @@ def test_a_drive_has_the_scale_of_its_recording(urdf, tmp_path, speed, scale):
 def test_a_scale_that_is_right_stays_but_for_the_smoothing(urdf):
     made = ro.identify(urdf, [logged(0.5, 0.01, seed) for seed in range(3)], free=FREE)
     assert scale_of(made.model.robot) == pytest.approx(0.01, rel=0.1)
+
+
+def test_filtered_efforts_tell_the_friction(urdf):
+    scale = 0.002
+    # 4 N·s/m and 5 N, and 0.1 N of noise that 4000 samples reduce to 0.002 N.
+    robot = ro.load_urdf(urdf, linear_damping=0.0, angular_damping=0.0)
+    robot = eqx.tree_at(lambda r: r.friction_velocity, robot, jnp.array([scale]))
+    model = ParametricTwin(ro.Twin(robot, STEP), FREE)
+    [run] = smoothed([logged(0.1, scale, 0)], CUTOFF)
+    ones, response = np.ones(1), impulse_response(CUTOFF, STEP)
+    error = InverseDynamicsError(scale=ones, filter=response)
+    numbers = np.asarray(linear_parameters(model))
+    condensed = Condensed.of(error, model, run)
+    found = condensed.unconstrained(numbers, free_numbers(model)[0])
+    np.testing.assert_allclose(found[-4:-2], [4, 5], atol=0.1)
+    # Without it friction seems to be smooth over much more of the motion.
+    plain = Condensed.of(dataclasses.replace(error, filter=None), model, run)
+    wrong = plain.unconstrained(numbers, free_numbers(model)[0])
+    assert abs(wrong[-4] - 4) > 0.2
 
 
 def test_a_scale_that_is_fitted_is_left_to_its_row_of_the_table(urdf):
