@@ -1,6 +1,6 @@
 """Intervals of friction: how often they hold the true values.
 
-    python benchmarks/friction.py [--seeds 5] [--velocities 0.003 0.01 0.03 0.1]
+    python benchmarks/friction.py [--seeds 5] [--first 0] [--velocities 0.003 0.01 0.03 0.1]
 
 Arms with Coulomb and viscous friction follow Fourier series, logged at 200 Hz with
 noise of 1e-4 rad on encoders and of 3 % on efforts. Below a velocity of each run the
@@ -93,6 +93,7 @@ def main() -> None:
     """Identify all arms, and print the coverage."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument(
         "--velocities", type=float, nargs="+", default=[0.003, 0.01, 0.03, 0.1]
     )
@@ -104,7 +105,7 @@ def main() -> None:
             inside = {kind: [] for kind in (*KINDS, "others")}
             errors = {kind: [] for kind in inside}
             found, cutoffs = [], []
-            for seed in range(arguments.seeds):
+            for seed in range(arguments.first, arguments.first + arguments.seeds):
                 made = identified(name, velocity, seed)
                 for row in made.parameters:
                     kind = row.name.partition("[")[0]
