@@ -1,6 +1,7 @@
 """Intervals of friction: how often they hold the true values.
 
-    python benchmarks/friction.py [--seeds 5] [--first 0] [--velocities 0.003 0.01 0.03 0.1]
+    python benchmarks/friction.py [--seeds 5] [--first 0] [--velocities 0.003 0.01]
+        [--arms "two-joint arm"]
 
 Arms with Coulomb and viscous friction follow Fourier series, logged at 200 Hz with
 noise of 1e-4 rad on encoders and of 3 % on efforts. Below a velocity of each run the

@@ -235,7 +235,7 @@ def read_archive(
 
 
 def _load(file: BinaryIO) -> Any:
-    """Return what NumPy reads; its own words for other files advise to unpickle them."""
+    """Return what NumPy reads, without its advice to unpickle other files."""
     try:
         return np.load(file, allow_pickle=False)
     except ValueError as error:

@@ -104,9 +104,9 @@ class Evaluation(Readable, eqx.Module):
     def __str__(self) -> str:
         """Return the estimates in one line."""
         shown = self._shown()
-        count = shown.pop("episodes")
+        del shown["episodes"]
         said = ", ".join(f"{name} {text}" for name, text in shown.items())
-        return f"{counted(count, 'episode')}: {said}"
+        return f"{counted(len(self.returns), 'episode')}: {said}"
 
 
 def evaluate(

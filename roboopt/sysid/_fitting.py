@@ -146,7 +146,7 @@ def fit_noisy(
     share = 2 * cutoff * step  # of all frequencies
     if not fitter.passive:
         expected = noise * np.sqrt(share / max(1 - share, 1e-3))
-        fitter.filters = _leaves_noise(fitter, prepared, expected)
+        fitter.filters = _leaves_noise(fitter, prepared, cutoff, expected)
     fitted = functools.partial(
         fit, fitter, prepared, shown, moved, noise, error, cutoff, horizon
     )
@@ -195,14 +195,14 @@ def _noisy_effort(
 
 
 def _leaves_noise(
-    fitter: Fitter, runs: Sequence[Trajectory], noise: np.ndarray
+    fitter: Fitter, runs: Sequence[Trajectory], cutoff: float, noise: np.ndarray
 ) -> bool:
     """Return whether a robot with filtered friction leaves no more than `noise`.
 
     The friction of a real gear is not the model's: whose steps are filtered then fits
     efforts closely, and forecasts the motion worse.
     """
-    fitter.filters, cutoff = True, fitter.cutoff
+    fitter.filters = True
     windows = effort_windows(runs)
     error = _noisy_effort(fitter, windows, cutoff)
     samples = 1 / (2 * cutoff * windows.time_step * error.every)

@@ -48,6 +48,7 @@ def test_mean_return_by_hand():
 
 def test_one_episode_says_nothing_of_the_mean():
     judged = ro.evaluate(Bandit(), rewards(3), episodes=1)
+    assert str(judged).startswith("1 episode: return 3 ")
     assert judged.mean_return == (3.0, -np.inf, np.inf)
 
 
