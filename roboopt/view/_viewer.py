@@ -80,6 +80,7 @@ class Viewer:
         self._curves: dict[str, Any] = {}
         self._folders: dict[str, Any] = {}
         self._lock, self._over = threading.RLock(), threading.Event()
+        self._player = threading.Thread(target=self._play, daemon=True)
         self._size = self._frame_camera(self._reachable())
 
     @property
@@ -91,6 +92,8 @@ class Viewer:
         """End the server; closing twice is fine."""
         if not self._over.is_set():
             self._over.set()
+            if self._player.is_alive():
+                self._player.join()  # It may be drawing.
             with contextlib.redirect_stdout(io.StringIO()):
                 self.server.stop()
 
@@ -145,7 +148,7 @@ class Viewer:
                 corners = self.scene.corners(self.scene.poses(moved))
                 self._size = self._frame_camera(np.concatenate([corners, *goals]))
                 self._add_controls(motions)
-                threading.Thread(target=self._play, daemon=True).start()
+                self._player.start()
             self._draw_start()
 
     def show_curves(self, curves: Mapping[str, Sequence[tuple[float, float]]]) -> None:

@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from typing import Any
@@ -66,6 +67,23 @@ def in_view(viewer, scene, q):
     depth = away @ axis / distance
     side = np.linalg.norm(away - np.outer(depth, axis / distance), axis=1)
     return np.tan(np.radians(37.5)) / (side / depth).max()
+
+
+def test_nothing_is_drawn_once_the_viewer_is_closed(scene, motions, monkeypatch):
+    drawing, drawn = threading.Event(), []
+    with Viewer(scene, port=PORT) as viewer:
+
+        def draw_slowly():
+            drawing.set()
+            time.sleep(0.3)
+            drawn.append(viewer._over.is_set() and viewer._player.is_alive())
+
+        monkeypatch.setattr("roboopt.view._viewer.PLOT_PERIOD_S", 0.0)
+        viewer.show(motions)
+        monkeypatch.setattr(viewer, "_draw_plots", draw_slowly)
+        drawing.clear()
+        assert drawing.wait(10)
+    assert drawn[-1] and not viewer._player.is_alive()
 
 
 def test_the_camera_sees_the_robot_wherever_its_joints_go(scene, motions):
