@@ -70,8 +70,8 @@ def recording(robot: ro.dynamics.Multibody, seed: int) -> ro.Trajectory:
 def identified(name: str, velocity: float, seed: int) -> ro.sysid.IdentifyResult:
     """Return the identification of one arm."""
     with tempfile.TemporaryDirectory() as folder:
-        none = {"linear_damping": 0.0, "angular_damping": 0.0}
-        given = ro.load_urdf(urdf(name, Path(folder)), **none)
+        path = urdf(name, Path(folder))
+        given = ro.load_urdf(path, linear_damping=0.0, angular_damping=0.0)
     rng, joints = np.random.default_rng(100 + seed), len(given.joint_names)
     scale = np.where(given.masses > 0, rng.uniform(0.8, 1.2, len(given.masses)), 1)
     fields = "masses", "inertias", "damping", "friction", "friction_velocity"
@@ -111,7 +111,7 @@ def main() -> None:
                 for row in made.parameters:
                     kind = row.name.partition("[")[0]
                     kind = kind if kind in KINDS else "others"
-                    if row.covered is not None:
+                    if row.covered is not None and row.true is not None:
                         inside[kind].append(row.covered)
                         half = (row.upper - row.lower) / 2
                         errors[kind].append((row.estimate - row.true) / half)
