@@ -14,6 +14,7 @@ import numpy as np
 from roboopt._deadline import require_a_step
 from roboopt._errors import RobooptError
 from roboopt._programs import called
+from roboopt._progress import counted
 from roboopt.data import Demonstrations, Trajectory
 from roboopt.diagnose import Explanation, explain
 from roboopt.imitation._baselines import Errors, within
@@ -356,7 +357,7 @@ def _input(history: int, past_actions: int) -> str:
     """Return what the policy sees, in words."""
     seen = f"last {history} observations" if history > 1 else "last observation"
     if past_actions:
-        seen += f" and {_counted(past_actions, 'past action')}"
+        seen += f" and {counted(past_actions, 'past action')}"
     return f"the {seen}"
 
 
@@ -369,7 +370,3 @@ def _counts(data: Any, parts: Mapping[str, Any], selection: Selection | None) ->
     return (
         f"{len(data)} for training, {len(parts.get('validation', ()))} for validation"
     )
-
-
-def _counted(count: int, name: str) -> str:
-    return f"{count} {name}" + ("s" if count > 1 else "")

@@ -79,8 +79,8 @@ class ReinforceResult(VerbResult):
     steps: int
     """Gradient steps."""
     timesteps: int
-    """Steps of all environments together, without the 1,024 random ones from which the
-    normalizers of a fresh network are taken that has no value function."""
+    """Steps of all environments together. Not counted are 1,024 random steps from which
+    a fresh network without a value function takes its normalizers."""
     seconds: float
     """Time of the learning, compilation included."""
     compile_seconds: float

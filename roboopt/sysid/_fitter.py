@@ -2,8 +2,9 @@
 
     first fit → noise of each joint → fit weighted by it, with a prior
 
-The second fit is weighted by the residuals' deviations in the first (Gautier and
-Khalil, 1992); a wide prior holds what the data do not determine.
+The weights of the second fit are one over the residuals' standard deviations in the
+first, as in weighted least squares (Gautier and Khalil, 1992); a wide prior around the
+robot as given holds what the data do not determine.
 """
 
 import dataclasses
@@ -15,7 +16,7 @@ from typing import Any
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
 from roboopt._progress import counted
 from roboopt.data import Trajectory, sliding_windows
@@ -25,13 +26,14 @@ from roboopt.diagnose import (
     explain_residuals,
     identifiability,
 )
-from roboopt.dynamics import ParametricTwin, Twin
+from roboopt.dynamics import ParametricTwin
 from roboopt.objectives import InverseDynamicsError, Keyed, PredictionError, Prior
 from roboopt.optimize import Bound, Checkpoint, Fit, OneLog, Result, least_squares
 from roboopt.sysid._condensed import Condensed, CondensedEffortError, is_condensable
 from roboopt.sysid._friction_velocity import with_velocities
 from roboopt.sysid._nearest_possible import nearest_possible
 from roboopt.sysid._preparation import common_length, impulse_response
+from roboopt.sysid._sizes import rms, sizes
 
 MIN_SCALE_SHARE = 1e-9  # of a signal: smaller residuals are rounding
 MEMORY_S = 0.2  # of actions that a lag or a delay is judged on
@@ -77,7 +79,8 @@ class Estimate:
     def identifiability(self) -> IdentifiabilityReport:
         """Judge the parameters, by the efforts where every joint is driven.
 
-        Errors within a window of motion are one mistake over and over.
+        Residuals of efforts are noise from instant to instant; the errors within a
+        window of motion are one mistake over and over.
         """
         model, kind = self.judged, "motion"
         driven = len(model.actuated) == model.joints
@@ -125,7 +128,7 @@ class Fitter:
     filters: bool = False
     """Whether the model's friction is filtered as the data are."""
     condensed: tuple[tuple, Condensed] | None = None
-    """Those of the last fit of efforts, and what they were made of."""
+    """The condensed data of the last fit of efforts, and what they were made of."""
     kept: Estimate | None = None
     """The best fit so far, which a Ctrl-C leaves."""
 
@@ -142,8 +145,10 @@ class Fitter:
     def commanded(self) -> bool:
         """Whether actions are commands to a drive, whose loop is part of the model.
 
-        Motion is then predicted from fitted starts: noise in measured ones biases
-        friction and gains. Without that loop they would hide what the model lacks.
+        The motion is then predicted from starts that are fitted: noise in a measured
+        start biases friction and gains. Of a robot without that loop a fitted start
+        hides what the model lacks, and long predictions get worse: two thirds for a
+        real arm over 0.5 s.
         """
         inner = self.start.inner
         return inner.effort_axes is not None or inner.interface != "torque"
@@ -192,7 +197,11 @@ class Fitter:
         prior_weight: float = 0.0,
         tolerance: float = NOISY_TOLERANCE,
     ) -> Result:
-        """Fit the sum of the parts and the prior; Ctrl-C leaves the best in `kept`."""
+        """Fit the sum of the parts and the prior.
+
+        Raises:
+            KeyboardInterrupt: after a Ctrl-C, with the best so far in `kept`.
+        """
         whole = self._sum(parts, prior_weight)
         number = len(self.step_counts) + 1
         part = self.checkpoint and self.checkpoint.part(
@@ -226,6 +235,7 @@ class Fitter:
         else:
             result = minimized(whole, begin, data)
         interrupted = result.reason == "interrupted"
+        # An unfinished fit that began at the start may be worse than one before.
         if self.kept is None or not interrupted or begin is not self.start:
             self.last = whole, data
             self.kept = Estimate(parts, data, result, self.cutoff)
@@ -281,15 +291,16 @@ class Fitter:
         The scale of a joint that nothing drives is the effort that the robot as given
         would have needed; infinite with `driven_only`.
         """
-        ones = np.ones(self.start.joints)  # as in the fit: one compiled program
+        # With a scale, as the fit has one: both then share a compiled program.
+        ones = np.ones(self.start.joints)
         error = InverseDynamicsError(central=central, every=every, scale=ones)
         if self.filters and self.cutoff is not None:
             response = impulse_response(self.cutoff, data.time_step)
             error = dataclasses.replace(error, filter=response)
-        size = _rms(error.errors(self.start, data))
+        size = rms(error.errors(self.start, data))
         if driven_only:
             size[:] = np.inf
-        size[np.array(self.start.actuated)] = _rms(data.actions)
+        size[np.array(self.start.actuated)] = rms(data.actions)
         return dataclasses.replace(error, scale=np.where(size > 0, size, 1.0))
 
     def motion_error(self, data: Trajectory) -> PredictionError:
@@ -323,45 +334,6 @@ class Fitter:
         return sliding_windows(runs, steps + lead, stride=apart * steps)
 
 
-def sizes(
-    model: ParametricTwin, runs: Sequence[Trajectory] = ()
-) -> Float[np.ndarray, " parameter"]:
-    """Return the size of each coordinate: an error of it would matter.
-
-    Where they say more than `ParametricTwin.spans`, a joint's damping and friction are
-    as large as the recorded efforts, or those that the motors can make.
-    """
-    spans = np.where(model.positive, 1.0, model.spans())
-    if runs:
-        rms = [
-            (_rms(np.concatenate([np.asarray(getattr(run, name)) for run in runs])))
-            for name in ("actions", "observations")
-        ]
-        joints = model.joints
-        effort, speed = np.zeros(joints), rms[1][joints : 2 * joints]
-        effort[np.array(model.actuated, int)] = rms[0]
-        moved = np.where(speed > 0, speed, np.inf)
-        if model.inner.effort_axes is not None:
-            effort[np.array(model.actuated, int)] = _largest_efforts(model.inner)
-        felt = {"damping": effort / moved, "friction": effort, "effort_offset": effort}
-        for number, name in enumerate(model.names):
-            what, _, where = name.partition(" = ")[0].removesuffix("]").partition("[")
-            if what in felt:
-                joint = model.robot.joint_names.index(where)
-                spans[number] = max(spans[number], felt[what][joint])
-    return np.where(model.positive, 1.0, np.maximum(np.abs(model.coordinates), spans))
-
-
-def _largest_efforts(twin: Twin) -> np.ndarray:
-    """Return the largest effort of each motor, 0 where it is not known."""
-    efforts, drive = np.asarray(twin.effort_limits, float), twin.drive
-    if drive is not None and drive.resistance is not None:
-        volts = np.inf if drive.supply_voltage is None else drive.supply_voltage
-        stall = drive.gear_ratio * drive.torque_constant * volts / drive.resistance
-        efforts = np.minimum(efforts, np.asarray(stall))
-    return np.where(np.isfinite(efforts), efforts, 0.0)
-
-
 def effort_windows(runs: Sequence[Trajectory]) -> Trajectory:
     """Return the recordings in windows of one length."""
     return sliding_windows(runs, common_length(runs))
@@ -369,7 +341,7 @@ def effort_windows(runs: Sequence[Trajectory]) -> Trajectory:
 
 def weighted(objective: Any, model: ParametricTwin, data: Trajectory) -> Any:
     """Return the objective in units of the noise that `model` leaves."""
-    noise = _rms(objective.errors(model, data))
+    noise = rms(objective.errors(model, data))
     if isinstance(objective, InverseDynamicsError):
         size = max(np.sqrt(np.mean(np.asarray(data.actions) ** 2)), 1e-300)
     else:
@@ -389,12 +361,6 @@ def _count(objective: Any, model: ParametricTwin, data: Trajectory) -> int:
     return eqx.filter_eval_shape(objective.residuals, model, data).size
 
 
-def _rms(values: Any) -> np.ndarray:
-    """Return the root mean square of each column."""
-    values = np.asarray(values)
-    return np.sqrt(np.mean(values**2, tuple(range(values.ndim - 1))))
-
-
 def _step_size(data: Trajectory, columns: int) -> np.ndarray:
     """Return the root mean square of each column's change in one step."""
-    return _rms(np.diff(np.asarray(data.observations)[..., :columns], axis=-2))
+    return rms(np.diff(np.asarray(data.observations)[..., :columns], axis=-2))

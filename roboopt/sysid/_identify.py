@@ -24,7 +24,7 @@ from roboopt.dynamics import Drive, Multibody, ParametricTwin, Twin
 from roboopt.optimize import Checkpoint, Log, OneLog
 from roboopt.rollouts import robot_notes
 from roboopt.sysid._effort_errors import effort_errors
-from roboopt.sysid._fitter import Estimate, Fitter, sizes
+from roboopt.sysid._fitter import Estimate, Fitter
 from roboopt.sysid._fitting import are_clean, fit_clean, fit_noisy
 from roboopt.sysid._friction_velocity import with_names, with_velocities
 from roboopt.sysid._preparation import evenly
@@ -38,6 +38,7 @@ from roboopt.sysid._recordings import (
 from roboopt.sysid._refinement import finer_step, with_time_step
 from roboopt.sysid._result import IdentifyResult, Source
 from roboopt.sysid._robot import FREE, KnownRobot, known_scene
+from roboopt.sysid._sizes import sizes
 from roboopt.urdf.drive import AnyDrive, as_drive
 from roboopt.view import scene_or_none
 

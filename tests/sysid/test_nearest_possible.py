@@ -12,8 +12,9 @@ from roboopt.data import Trajectory
 from roboopt.dynamics import ParametricTwin, Twin, linear_parameters, load_urdf
 from roboopt.objectives import InverseDynamicsError
 from roboopt.sysid._condensed import Condensed, CondensedEffortError
-from roboopt.sysid._fitter import bounds_of, sizes
+from roboopt.sysid._fitter import bounds_of
 from roboopt.sysid._nearest_possible import BASIS, free_numbers, nearest_possible
+from roboopt.sysid._sizes import sizes
 
 ARM = Path(__file__).parents[1] / "cases" / "recordings" / "arm3.urdf"
 FREE = ("mass", "center_of_mass", "extent", "shear", "damping", "friction")
