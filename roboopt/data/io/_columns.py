@@ -159,10 +159,8 @@ def find_time(header: Sequence[str], moves: Callable[[str], bool], path: Path) -
         path: the file, for errors.
     """
     ranked: dict[bool, list[str]] = {}
-    for name in header:
-        words = [word for word in _words(name) if word not in PREFIXES]
-        if (joined := "".join(words)) in TIMES:
-            ranked.setdefault(joined != TIMES[0], []).append(name)
+    for name in filter(is_time, header):
+        ranked.setdefault(_bare(name) != TIMES[0], []).append(name)
     every = [name for names in ranked.values() for name in names]
     if len(every) > 1:
         kept = {k: [n for n in names if moves(n)] for k, names in ranked.items()}
@@ -172,6 +170,15 @@ def find_time(header: Sequence[str], moves: Callable[[str], bool], path: Path) -
         got = f", got {best}" if best else ", or `time_step` be given"
         raise ColumnError(f"must hold one column of times{got}", path, header)
     return best[0]
+
+
+def is_time(name: str) -> bool:
+    """Return whether a column holds times by its name."""
+    return _bare(name) in TIMES
+
+
+def _bare(name: str) -> str:
+    return "".join(word for word in _words(name) if word not in PREFIXES)
 
 
 def is_current(name: str) -> bool:

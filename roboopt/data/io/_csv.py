@@ -5,9 +5,10 @@ import csv
 import gzip
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from io import TextIOWrapper
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from roboopt._errors import RobooptError
 from roboopt.data._files import expansion_limit
 from roboopt.data.io._arrays import Arrays, ReadOptions
 from roboopt.data.io._columns import UNITS
+from roboopt.data.io._joint_states import is_number, read_joint_states
 from roboopt.data.io._table import Table, read_table
 from roboopt.data.io._text_columns import TextColumns
 
@@ -81,7 +83,11 @@ def _table(text: "_Text", path: Path, options: ReadOptions) -> Table:
 
     header, lines = cells(first) if first.strip() else [], text.lines()
     lines = [second.rstrip("\n"), *lines] if second else lines
-    if header and all(map(_is_number, header)):
+    if states := read_joint_states([first.rstrip("\n"), *lines], options.joints):
+        header, lines, note = states
+        if note:
+            options.note(f"{path.name}: {note}")
+    elif header and all(map(is_number, header)):
         lines.insert(0, _bare(first).replace('"', ""))
         named = cells(comment) if comment.strip() else []
         # As numpy.savetxt writes it, the names may be in a comment.
@@ -109,6 +115,7 @@ def _table(text: "_Text", path: Path, options: ReadOptions) -> Table:
         counts = [len(row) for row in rows]
     else:
         rows, counts = lines, [line.count(delimiter) + 1 for line in lines]
+    _require_names(rows, counts, len(header), delimiter, path)
     if _is_cut_off(counts, len(header), path):
         lines, rows = lines[:-1], rows[:-1]
         options.note(f"the last row of {path.name} is cut off: left out.")
@@ -134,6 +141,22 @@ def _rows(lines: list[str], delimiter: str) -> Iterator[list[str]]:
             row.pop()
         if row:
             yield row
+
+
+def _require_names(
+    rows: Sequence[Any], counts: list[int], width: int, delimiter: str, path: Path
+) -> None:
+    """Raise a `RobooptError` if cells beyond the last name hold anything."""
+    if max(counts, default=0) <= width:
+        return
+    for k, (row, count) in enumerate(zip(rows, counts, strict=True)):
+        cells = row.split(delimiter) if isinstance(row, str) else row
+        if count > width and any(cell.strip() for cell in cells[width:]):
+            raise RobooptError(
+                f"`path` must name each column, but {path} has {width} names and "
+                f"{count} cells in sample {k}: a name is missing, or decimal commas "
+                "separate cells, too."
+            )
 
 
 def _is_cut_off(counts: list[int], width: int, path: Path) -> bool:
@@ -214,9 +237,3 @@ def _open(path: Path, encoding: str = "utf-8-sig") -> TextIOWrapper:
     if path.suffix.lower() == ".gz":
         return TextIOWrapper(gzip.open(path), encoding=encoding)
     return open(path, encoding=encoding)
-
-
-def _is_number(cell: str) -> bool:
-    return (
-        re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|nan|inf", cell) is not None
-    )

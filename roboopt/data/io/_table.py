@@ -23,6 +23,7 @@ from roboopt.data.io._columns import (
     is_current,
     unit_scale,
 )
+from roboopt.data.io._split_times import join_times
 from roboopt.data.io._text_columns import TextColumns
 from roboopt.data.io._times import even_step, read_stamps, strictly_later
 
@@ -80,6 +81,14 @@ class Table:
             raise self._not_a_number(names[place], row)
         return dict(zip(names, np.ascontiguousarray(found.T), strict=True))
 
+    def replaced(self, name: str, new: str, column: np.ndarray) -> "Table":
+        """Return the table with another column, and its name, in place of one."""
+        place = self.header.index(name)
+        header = (*self.header[:place], new, *self.header[place + 1 :])
+        if isinstance(self.columns, TextColumns):
+            return Table(self.path, header, self.columns.replaced(place, column))
+        return Table(self.path, header, {**self.columns, place: column})
+
     def rows(self, keep: np.ndarray) -> "Table":
         """Return the table with some of its rows."""
         if isinstance(self.columns, TextColumns):
@@ -108,7 +117,7 @@ def read_table(
     if options.joints is None and options.columns is None and all(demonstrated):
         yield table.path, _demonstrations(table, *demonstrated)
         return
-    table = _with_joint_names(table, options)
+    table, options = _with_whole_times(_with_joint_names(table, options), options)
     path = Path(table.path)
     try:
         options, columns, run_column = _found(table, options, step)
@@ -284,6 +293,16 @@ def _constant(table: Table, name: str) -> bool:
     return len(column) > 1 and bool((column == column[0]).all())
 
 
+def _with_whole_times(table: Table, options: ReadOptions) -> tuple[Table, ReadOptions]:
+    """Return a table in which one column holds the seconds and fractions of stamps."""
+    for seconds, fraction, name, stamps in join_times(table.header, table.numbers):
+        table = table.replaced(seconds, name, stamps)
+        if options.columns and options.columns.time in (seconds, fraction):
+            columns = dataclasses.replace(options.columns, time=name)
+            options = dataclasses.replace(options, columns=columns)
+    return table, options
+
+
 def _with_joint_names(table: Table, options: ReadOptions) -> Table:
     """Return a table of joint states with the joints' names in its header.
 
@@ -293,7 +312,7 @@ def _with_joint_names(table: Table, options: ReadOptions) -> Table:
     places: dict[tuple[str, str], int] = {}
     for place, name in enumerate(table.header):
         found = re.fullmatch(r"(.*?)name[\[_.]?(\d+)\]?", name.lower())
-        if found and len(column := table.columns[place]) and column.dtype.kind == "O":
+        if found and len(column := table.columns[place]) and column.dtype.kind in "OU":
             places[found[1], found[2]] = place
     if not places:
         return table
@@ -312,7 +331,8 @@ def _with_joint_names(table: Table, options: ReadOptions) -> Table:
     header = []
     for name in table.header:
         found = re.fullmatch(
-            r"(.*?)(position|velocity|effort)[\[_.]?(\d+)\]?", name.lower()
+            r"(.*?)(position|velocity or effort|velocity|effort)[\[_.]?(\d+)\]?",
+            name.lower(),
         )
         joint = found and joints.get((found[1], found[3]))
         header.append(f"{found[2]} {str(joint).strip()}" if found and joint else name)

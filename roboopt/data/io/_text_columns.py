@@ -20,6 +20,7 @@ class TextColumns(Mapping[int, np.ndarray]):
         """
         self._lines, self._delimiter, self._width = lines, delimiter, width
         self._cut: dict[int, np.ndarray] = {}
+        self._replaced: dict[int, np.ndarray] = {}
 
     def __len__(self) -> int:
         """Return the number of columns."""
@@ -31,6 +32,8 @@ class TextColumns(Mapping[int, np.ndarray]):
 
     def __getitem__(self, place: int) -> np.ndarray:
         """Return the cells of a column as text."""
+        if place in self._replaced:
+            return self._replaced[place]
         if place not in self._cut:
             one = len(self._cut) < MAX_CUTS
             splits = place + 1 if one else -1
@@ -44,6 +47,8 @@ class TextColumns(Mapping[int, np.ndarray]):
 
     def floats(self, places: Sequence[int]) -> np.ndarray | None:
         """Return columns of numbers, None if one of their cells is anything else."""
+        if self._replaced.keys() & set(places):
+            return None
         try:
             return np.loadtxt(
                 self._lines,
@@ -58,7 +63,15 @@ class TextColumns(Mapping[int, np.ndarray]):
     def rows(self, keep: np.ndarray) -> "TextColumns":
         """Return the columns with some of their rows."""
         lines = [self._lines[row] for row in np.flatnonzero(keep)]
-        return TextColumns(lines, self._delimiter, self._width)
+        found = TextColumns(lines, self._delimiter, self._width)
+        found._replaced = {k: column[keep] for k, column in self._replaced.items()}
+        return found
+
+    def replaced(self, place: int, column: np.ndarray) -> "TextColumns":
+        """Return the columns with another one in the place of one of them."""
+        found = TextColumns(self._lines, self._delimiter, self._width)
+        found._replaced = {**self._replaced, place: column}
+        return found
 
 
 def _cells(cells: Iterable[str]) -> np.ndarray:
