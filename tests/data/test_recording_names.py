@@ -178,3 +178,83 @@ def test_columns_named_by_hand_ignore_names_of_joints(tmp_path):
 def test_dots_are_derivatives_of_q_and_parts_of_words():
     assert _words("q̇₁") == ["q", "dot", "1"] and _words("q̈2") == ["q", "ddot", "2"]
     assert _words("Tür_θ̇ [rad/s]") == ["tür", "θ", "dot"]
+
+
+@pytest.mark.parametrize(
+    "position, velocity, effort, scale",
+    [
+        ("q_1_rad", "dq_1_rad_s", "tau_1_n_m", 1.0),
+        ("pos 1 [degrees]", "vel 1 [deg/sec]", "torque 1 (N.m)", np.pi / 180),
+        ("pos1_deg", "vel1_deg_per_s", "eff1_Nm", np.pi / 180),
+        ("angle1 [mrad]", "qd1 [°/s]", "u1 [kN]", None),
+    ],
+)
+def test_units_in_names_are_converted(tmp_path, position, velocity, effort, scale):
+    scales = [scale, scale, 1.0] if scale else [1e-3, np.pi / 180, 1e3]
+    names = [
+        n.replace("1", str(k)) for n in (position, velocity, effort) for k in (1, 2)
+    ]
+    columns = np.hstack([Q / scales[0], DQ / scales[1], TAU / scales[2]])
+    rows = np.column_stack([TIMES, columns])
+    path = tmp_path / "x.csv"
+    for time in ("time_s", "t [s]", "Elapsed Time (sec)"):
+        header = ",".join([time, *names])
+        np.savetxt(path, rows, delimiter=",", header=header, comments="")
+        assert not check(path)
+
+
+def test_times_that_may_be_milliseconds_are_told(tmp_path):
+    header = ",".join(["t", *HEADER[1:]])
+    rows = np.column_stack([np.arange(len(TIMES)), Q, DQ, TAU])
+    path = tmp_path / "x.csv"
+    np.savetxt(path, rows, delimiter=",", header=header, comments="")
+    (run,), said = read(path)
+    assert run.time_step == 1.0 and "steps of 1 s: name the unit, as in `t_ms`" in said
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_libfranka_logs_milliseconds(tmp_path, old):
+    # As `logToCSV` of src/log.cpp writes them: 0.8 to 0.13, and later. The old one
+    # names an empty column between states and commands, and twice the same names.
+    state = ["q", "q_d", "dq", "dq_d", "tau_J", "tau_ext_hat_filtered"]
+    names = [f"{n}[{k}]" if old else f"state.{n}[{k}]" for n in state for k in (0, 1)]
+    sent = [f"q_d[{k}]" if old else f"cmd.q_d[{k}]" for k in (0, 1)]
+    begin = ["duration", "success rate"] if old else ["time", "success_rate"]
+    header = [*begin, *names, *(["sent commands"] if old else []), *sent]
+    rows = []
+    for k in range(len(TIMES)):
+        cells = [4 * k, 1, *Q[k], *Q[k], *DQ[k], *DQ[k], *TAU[k], *TAU[k]]
+        rows.append([*cells, *([""] if old else []), *Q[k]])
+    lines = [
+        (", " if old else ",").join(header),
+        *(",".join(map(str, r)) for r in rows),
+    ]
+    (tmp_path / "x.csv").write_text("\n".join(lines) + "\n")
+    assert not check(tmp_path / "x.csv")
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        str,
+        lambda one: str(tuple(one)),
+        lambda one: str(one) if isinstance(one[0], str) else f"array('d', {one})",
+        lambda one: str(np.array(one)) if isinstance(one[0], str) else f"{[*one]}",
+    ],
+)
+def test_cells_that_hold_lists_are_read_by_the_names_in_them(tmp_path, cell):
+    # As pandas, rosbag_to_csv and loops over messages write joint states.
+    lines = [
+        "time,.header.stamp.secs,.header.stamp.nsecs,.name,.position,.velocity,.effort"
+    ]
+    for k in range(len(TIMES)):
+        lists = [one[k, ::-1].tolist() for one in (Q, DQ, TAU)]
+        cells = [f'"{cell(one)}"' for one in (["lift", "pan"], *lists)]
+        stamp = f"2024/05/01/10:00:00.{4 * k:06d},3,{4_000_000 * k}"
+        lines.append(",".join([stamp, *cells]))
+    (tmp_path / "x.csv").write_text("\n".join(lines) + "\n")
+    assert not check(tmp_path / "x.csv")
+    lines[5] = lines[5].replace(")", ", 1.0)").replace("]", ", 1.0]")
+    (tmp_path / "x.csv").write_text("\n".join(lines) + "\n")
+    with pytest.raises(ValueError, match=r"positions of 2 joints.*'.position'"):
+        read(tmp_path / "x.csv")

@@ -162,7 +162,7 @@ def test_a_column_of_runs_makes_several(tmp_path):
 def test_missing_velocities_are_estimated_with_a_warning(tmp_path):
     # q = t² at 0, 1, 2, 4: q̇ = 2t, to the second order even at uneven stamps.
     rows = [(t, t**2, 1) for t in (0, 1, 2, 4)]
-    path = table(tmp_path / "run.csv", "t,q,tau", rows)
+    path = table(tmp_path / "run.csv", "t [s],q,tau", rows)
     with pytest.warns(UserWarning, match="no velocities were recorded.*run.csv"):
         (run,) = load_recordings(path)
     np.testing.assert_allclose(run.observations[:, 1], [0, 2, 4, 8], atol=1e-12)

@@ -29,19 +29,29 @@ CURRENTS = {"current", "currents"}  # efforts in units of the motors' torque con
 DOTS = {"\u0307": "dot", "\u0308": "ddot"}
 DOTTED = re.compile("(?<![^\\W\\d_])([qθτ])([\u0307\u0308])")
 """As in q̇ and q̈; the dots of other letters, as in Tür, belong to words."""
-TIMES = ("headerstamp", "t", "time", "timestamp", "timestamps", "stamp")
+TIMES = (
+    *("headerstamp", "t", "time", "timestamp", "timestamps", "stamp"),
+    *("elapsed", "elapsedtime", "tout"),
+)
 RUNS = {f"{name}{end}" for name in ("run", "episode", "trial") for end in ("", "id")}
 MEASURED = {"meas", "measured", "actual"}
 COMMANDED = {"con", "cmd", "command", "commanded", "ctrl", "target", "desired"}
 PREFIXES = {"joint", "joints", "state", "states", "field", "data", "msg"}
+DEGREES = ("deg", "degs", "degree", "degrees", "°", "º")
+PER_SECOND = ("/s", "/sec", "_s", "_sec", "_per_s", "_per_sec", "·s⁻¹", " s^-1", "s^-1")
 UNITS = {
-    **dict.fromkeys("s sec rad rad/s rad/sec n nm n·m n*m m m/s".split(), 1.0),
+    **dict.fromkeys("s sec secs seconds n nm n·m n*m n.m n_m m m/s m_s".split(), 1.0),
+    **dict.fromkeys((f"rad{end}" for end in ("", "ians", *PER_SECOND)), 1.0),
+    **{f"{unit}{end}": math.pi / 180 for unit in DEGREES for end in ("", *PER_SECOND)},
     **{"ms": 1e-3, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ns": 1e-9},
-    **dict.fromkeys("deg deg/s degs degrees ° °/s".split(), math.pi / 180),
-    **{"rpm": math.pi / 30, "mnm": 1e-3, "mm": 1e-3, "mm/s": 1e-3},
+    **dict.fromkeys(("rpm", "1/min", "rev/min", "u/min", "min⁻¹"), math.pi / 30),
+    **{"mrad": 1e-3, "mnm": 1e-3, "mm": 1e-3, "mm/s": 1e-3, "kn": 1e3, "ncm": 1e-2},
 }
 # Without brackets a unit of one letter could be the name of a joint.
-BARE_UNITS = {"sec", "ms", "us", "ns", "rad", "deg", "degs", "nm", "rpm"}
+BARE_UNITS = {
+    *("sec", "secs", "seconds", "ms", "us", "ns", "nm", "n_m", "m_s", "rpm", "mrad"),
+    *(u for u in UNITS if u.startswith(("rad", "deg")) and re.fullmatch(r"\w+", u)),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -229,8 +239,9 @@ def _role(
 
 def _words(name: str) -> list[str]:
     """Return the words and numbers of a column's name, its unit left out."""
-    if _unit(name):
-        name = re.sub(r"([\[(][^\[(]*|[^\W_]+)\s*$", "", name)
+    if unit := _unit(name):
+        bare = r"[\W_]*".join(unit.split("_"))
+        name = re.sub(rf"([\[(][^\[(]*|{bare})\s*$", "", name, flags=re.IGNORECASE)
     return _parts(name)
 
 
@@ -245,4 +256,7 @@ def _unit(name: str) -> str | None:
     if bracketed:
         return bracketed[1] if bracketed[1] in UNITS else None
     parts = re.split(r"[\W_]+", name.lower())
-    return parts[-1] if len(parts) > 1 and parts[-1] in BARE_UNITS else None
+    if parts[-1] == "s" and "".join(parts[:-1]) in TIMES:
+        return "s"
+    ends = ["_".join(parts[-count:]) for count in (3, 2, 1) if count < len(parts)]
+    return next((end for end in ends if end in BARE_UNITS), None)

@@ -15,6 +15,7 @@ import numpy as np
 from roboopt._errors import RobooptError
 from roboopt.data._files import expansion_limit
 from roboopt.data.io._arrays import Arrays, ReadOptions
+from roboopt.data.io._cell_lists import LIST_SIGN, split_lists
 from roboopt.data.io._columns import UNITS
 from roboopt.data.io._joint_states import is_number, read_joint_states
 from roboopt.data.io._table import Table, read_table
@@ -107,6 +108,7 @@ def _table(text: "_Text", path: Path, options: ReadOptions) -> Table:
     if "#" in text.marks:
         lines = [line for line in lines if not line.lstrip(" ").startswith("#")]
     quoted = '"' in text.marks and any('"' in line for line in lines)
+    quoted = quoted or bool(lines and LIST_SIGN.search(lines[0]))
     decimal_comma = "," in text.marks and (quoted or delimiter != ",")
     if decimal_comma and not quoted and any(map(DECIMAL_COMMA.search, lines)):
         lines = [line.replace(",", ".") for line in lines]
@@ -121,7 +123,9 @@ def _table(text: "_Text", path: Path, options: ReadOptions) -> Table:
         options.note(f"the last row of {path.name} is cut off: left out.")
     if quoted:
         whole = zip(*(row[: len(header)] for row in rows), strict=True)
-        columns = {k: np.array(cells, object) for k, cells in enumerate(whole)}
+        header, columns = split_lists(
+            header, [np.array(cells, object) for cells in whole]
+        )
         if decimal_comma and any(
             any(map(DECIMAL_COMMA.fullmatch, cells)) for cells in columns.values()
         ):

@@ -29,6 +29,9 @@ from roboopt.data.io._times import even_step, read_stamps, strictly_later
 
 OBSERVED = ("observation", "observations", "obs", "state", "states")
 MAX_SHOWN = 40  # characters of a cell, or columns, in an error
+LIBFRANKA = ("success rate", "success_rate")
+"""The second column of its logs; their first holds milliseconds."""
+IN_MILLISECONDS = "time [ms]"
 ACTED = ("action", "actions", "act", "acts")
 
 
@@ -118,6 +121,7 @@ def read_table(
         yield table.path, _demonstrations(table, *demonstrated)
         return
     table, options = _with_whole_times(_with_joint_names(table, options), options)
+    table, options = _of_libfranka(table, options)
     path = Path(table.path)
     try:
         options, columns, run_column = _found(table, options, step)
@@ -297,10 +301,25 @@ def _with_whole_times(table: Table, options: ReadOptions) -> tuple[Table, ReadOp
     """Return a table in which one column holds the seconds and fractions of stamps."""
     for seconds, fraction, name, stamps in join_times(table.header, table.numbers):
         table = table.replaced(seconds, name, stamps)
-        if options.columns and options.columns.time in (seconds, fraction):
-            columns = dataclasses.replace(options.columns, time=name)
-            options = dataclasses.replace(options, columns=columns)
+        options = _with_time(options, (seconds, fraction), name)
     return table, options
+
+
+def _of_libfranka(table: Table, options: ReadOptions) -> tuple[Table, ReadOptions]:
+    """Return a log of libfranka with the unit of its times, milliseconds."""
+    time, *rest = table.header
+    if rest and rest[0] in LIBFRANKA and time in ("time", "duration"):
+        table = Table(table.path, (IN_MILLISECONDS, *rest), table.columns)
+        options = _with_time(options, (time,), IN_MILLISECONDS)
+    return table, options
+
+
+def _with_time(options: ReadOptions, former: Sequence[str], name: str) -> ReadOptions:
+    """Return the options with another name of the column of times, if it was named."""
+    if not options.columns or options.columns.time not in former:
+        return options
+    columns = dataclasses.replace(options.columns, time=name)
+    return dataclasses.replace(options, columns=columns)
 
 
 def _with_joint_names(table: Table, options: ReadOptions) -> Table:

@@ -9,12 +9,14 @@ import numpy as np
 
 from roboopt._errors import RobooptError
 
+DATE = r"(\d{4})/(\d\d)/(\d\d)[T /]"
 UNITS = (("ns", 1e-9), ("µs", 1e-6), ("ms", 1e-3))
 SINCE_1970 = (3e16, 3e13, 3e10)  # in ns, µs and ms: from 1971 on
 EVEN_STEP_TOLERANCE = 1e-6  # relative deviation from the mean step
 MAX_ROUNDING = 10.0  # steps that the times of even samples are rounded to
 MIN_ROUNDED = 50  # samples that tell rounded times from uneven ones
 MAX_STAMP, MAX_DIGITS = 2**62, 22
+LONG_STEP = 1.0  # s: of few robots, and of many counters
 LONGEST_STEP = (
     1.5e5,
     500.0,
@@ -63,13 +65,19 @@ def read_stamps(values: np.ndarray, scale: float | None, name: str) -> Stamps:
         return Stamps(since * scale, resolution * scale)
     unit, scale = _unit(first, since)
     note = f"`{name}` is read as times in {unit}." if unit else ""
+    if not unit and (step := _median_step(since)) >= LONG_STEP:
+        note = (
+            f"`{name}` is read as times in s, of steps of {step:g} s: name the unit, "
+            f"as in `{name}_ms`, where it is another."
+        )
     return Stamps(since * scale, resolution * scale, note)
 
 
 def _dates(cells: np.ndarray) -> np.ndarray | None:
     """Return cells of text as dates, None unless the first is one, such as of ISO."""
-    if not re.match(r"\s*\d{4}-\d\d-\d\d[T ]\d\d:", str(cells[0])):
+    if not re.match(r"\s*\d{4}([-/])\d\d\1\d\d[T /]\d\d:", str(cells[0])):
         return None
+    cells = np.array([re.sub(DATE, r"\1-\2-\3 ", str(cell), count=1) for cell in cells])
     texts = [re.sub(r"(Z|[+-]00:?00)$", "", str(cell).strip()) for cell in cells]
     try:
         return np.array(texts, "datetime64[ns]")
@@ -130,12 +138,15 @@ def _is_decimal(text: str) -> bool:
 
 
 def _unit(first: float, since: np.ndarray) -> tuple[str, float]:
-    steps = np.diff(since)
-    step = float(np.median(steps)) if len(steps) else 0.0
+    step = _median_step(since)
     for (unit, scale), late, long in zip(UNITS, SINCE_1970, LONGEST_STEP, strict=True):
         if abs(first) > late or step > long:
             return unit, scale
     return "", 1.0
+
+
+def _median_step(since: np.ndarray) -> float:
+    return float(np.median(np.diff(since))) if len(since) > 1 else 0.0
 
 
 def strictly_later(stamps: Stamps, values: np.ndarray) -> tuple[np.ndarray, str]:
