@@ -5,6 +5,7 @@ reduced echelon form makes them short (after Gautier, 1991, for symbolic models)
 """
 
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 from jaxtyping import Float
@@ -18,20 +19,25 @@ class Combination:
     """A sum Σ c_i p_i of parameters, with its value and its uncertainty."""
 
     coefficients: dict[str, float]
-    """By parameter, the term that matters most first."""
+    """By parameter; after the main term those that contribute most come first."""
     value: float
     half_width: float
     """Half the width of the 95 % interval."""
 
     def __str__(self) -> str:
         """Return the sum as text, such as "mass[a] + 2 mass[b]"."""
+        return self.text()
+
+    def text(self, terms: int | None = None) -> str:
+        """Return the sum as text, of its first `terms` alone, and how many follow."""
         text = ""
-        for name, c in self.coefficients.items():
-            factor = "" if abs(abs(c) - 1) < 1e-9 else f"{abs(c):.3g} "
+        for name, c in islice(self.coefficients.items(), terms):
+            factor = f"{abs(c):.3g} ".removeprefix("1 ")
             sign = "−" if c < 0 else "+"
             lead = f" {sign} " if text else sign.replace("+", "")
             text += f"{lead}{factor}{name}"
-        return text
+        rest = 0 if terms is None else len(self.coefficients) - terms
+        return f"{text} + {rest} smaller" if rest > 0 else text
 
 
 def combinations_of(
@@ -54,7 +60,7 @@ def combinations_of(
         return ()
     found = []
     for row in _echelon(known / spans):
-        matter, slope = np.abs(row) * units, row * units
+        matter, slope = np.abs(row) * spans, row * units
         least = MIN_COEFFICIENT * matter.max()
         order = [i for i in np.argsort(-matter) if matter[i] > least]
         terms = {names[i]: float(row[i]) for i in order}

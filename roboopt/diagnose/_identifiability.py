@@ -50,10 +50,10 @@ class IdentifiabilityReport:
     values: Float[np.ndarray, " parameter"]
     """Estimates in their units."""
     lower: Float[np.ndarray, " parameter"]
-    """Lower ends of the 95 % intervals; −∞, or 0 for positive parameters, where the
-    data do not determine the parameter."""
+    """Lower ends of the 95 % intervals, within the bounds; −∞, or 0 for positive
+    parameters, where neither data nor bounds determine the parameter."""
     upper: Float[np.ndarray, " parameter"]
-    """Upper ends of the 95 % intervals; ∞ where the data do not determine one."""
+    """Upper ends of the 95 % intervals, likewise; ∞ where nothing determines one."""
     verdicts: tuple[str, ...]
     """Each "identified", "only in combination", "not excited" or "at its bound"."""
     partners: tuple[tuple[str, ...], ...]
@@ -143,7 +143,7 @@ def identifiability(
         model,
         tuple(fit.names()),
         x,
-        (x <= lower) | (x >= upper),
+        (lower, upper),
         residuals.reshape(-1, outputs),
         slopes.reshape(-1, outputs, x.size),
     )
@@ -158,11 +158,12 @@ class _Analysis:
         model: Any,
         names: tuple[str, ...],
         x: np.ndarray,
-        at_bound: np.ndarray,
+        bounds: tuple[np.ndarray, np.ndarray],
         residuals: np.ndarray,
         slopes: np.ndarray,
     ):
-        self.model, self.names, self.x, self.at_bound = model, names, x, at_bound
+        self.model, self.names, self.x, self.bounds = model, names, x, bounds
+        self.at_bound = (x <= bounds[0]) | (x >= bounds[1])
         self.residuals, self.slopes = residuals, slopes
         described = getattr(model, "names", None) == names
         self.units = tuple(model.units) if described else ("1",) * x.size
@@ -252,7 +253,7 @@ class _Analysis:
     def _interval(self, half: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the ends, of exponentials for positive parameters."""
         with np.errstate(over="ignore"):
-            low, high = self.x - half, self.x + half
+            low, high = (np.clip(self.x + h, *self.bounds) for h in (-half, half))
             offset = np.where(self.positive, 0.0, self.values - self.x)
             lower = np.where(self.positive, np.exp(low), low) + offset
             return lower, np.where(self.positive, np.exp(high), high) + offset

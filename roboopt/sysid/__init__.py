@@ -11,7 +11,7 @@ from roboopt.sysid._forecast import forecasts as forecasts
 from roboopt.sysid._identify import identify as identify
 from roboopt.sysid._noise import cutoff_frequency as cutoff_frequency
 from roboopt.sysid._noise import noise_share as noise_share
+from roboopt.sysid._parameters import Parameter as Parameter
 from roboopt.sysid._result import IdentifyResult as IdentifyResult
 from roboopt.sysid._result import Source as Source
 from roboopt.sysid._robot import KnownRobot as KnownRobot
-from roboopt.sysid._tables import Parameter as Parameter

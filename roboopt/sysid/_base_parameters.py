@@ -13,6 +13,7 @@ from statistics import NormalDist
 import numpy as np
 from jaxtyping import Bool, Float
 
+from roboopt.diagnose import Combination
 from roboopt.dynamics import ParametricTwin
 from roboopt.sysid._condensed import Condensed
 
@@ -31,20 +32,34 @@ JOINT = ("damping", "friction", "armature", "effort_offset")
 class BaseParameter:
     """A sum of linear parameters that the recorded motion determines."""
 
-    name: str
+    combination: Combination
+    """The sum, with its value by least squares and its 95 % interval, which holds if
+    what is left is noise."""
     unit: str
     start: float
     """Of the robot as it was given."""
     estimate: float
     """Of the fitted robot."""
-    least_squares: float
-    half_width: float
-    """Half the 95 % interval of least squares, if what is left is noise."""
+
+    @property
+    def name(self) -> str:
+        """Return the whole sum as text."""
+        return str(self.combination)
+
+    @property
+    def least_squares(self) -> float:
+        """Return the value by least squares."""
+        return self.combination.value
+
+    @property
+    def deviation(self) -> float:
+        """Return the standard deviation of the value by least squares."""
+        return self.combination.half_width / QUANTILE
 
     @property
     def known(self) -> bool:
         """Return whether the interval of least squares leaves out 0."""
-        return abs(self.least_squares) > self.half_width
+        return abs(self.least_squares) > self.combination.half_width
 
 
 def base_parameters(
@@ -82,18 +97,20 @@ def base_parameters(
     spread = scale[kept] * np.linalg.norm(inverse, axis=1)
     names, units = _names(before)
     values = [x[felt[kept]] + grouped @ x[felt[lost]] for x in numbers]
+    largest = np.abs(numbers).max(0)[felt[lost]]
     found = []
     for row, k in enumerate(kept):
-        others = zip(felt[lost].tolist(), grouped[row].tolist(), strict=True)
-        start, estimate = (float(value[row]) for value in values)
+        terms = {names[felt[k]]: 1.0}
+        for other in np.argsort(-np.abs(grouped[row]) * largest, kind="stable"):
+            c = float(grouped[row, other])
+            if abs(c) > MIN_COEFFICIENT:
+                terms[names[felt[lost[other]]]] = c
+        half_width = QUANTILE * float(spread[row])
         found.append(
             BaseParameter(
-                name=_sum(names[felt[k]], dict(others), names),
-                unit=units[felt[k]],
-                start=start,
-                estimate=estimate,
-                least_squares=float(best[row]),
-                half_width=QUANTILE * float(spread[row]),
+                Combination(terms, float(best[row]), half_width),
+                units[felt[k]],
+                *(float(value[row]) for value in values),
             )
         )
     return tuple(found)
@@ -134,13 +151,3 @@ def _names(model: ParametricTwin) -> tuple[list[str], list[str]]:
             names.append(f"{kind}[{joint}]")
             units.append(known.get(names[-1], "N·m"))
     return names, units
-
-
-def _sum(first: str, others: dict[int, float], names: list[str]) -> str:
-    """Return a sum as text."""
-    text = first
-    for number, c in others.items():
-        if abs(c) > MIN_COEFFICIENT:
-            factor = "" if abs(abs(c) - 1) < MIN_COEFFICIENT else f"{abs(c):.3g} "
-            text += f" {'−' if c < 0 else '+'} {factor}{names[number]}"
-    return text

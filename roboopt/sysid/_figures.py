@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 from roboopt.report import BEFORE_AFTER, GRAY, INK, PANEL_SIZE, Drawing, panel
-from roboopt.sysid._tables import Parameter
+from roboopt.sysid._parameters import Parameter
 
 COLORS = {
     "fitted": BEFORE_AFTER["after"],

@@ -11,9 +11,9 @@ from roboopt.diagnose import IdentifiabilityReport, gradient_section
 from roboopt.objectives import PredictionError
 from roboopt.report import Details, Figure, Notes, Section, Table, replay_section
 from roboopt.sysid._figures import COLORS, forecast_errors, predictions, whiskers
+from roboopt.sysid._parameters import Parameter, parameter_table
 from roboopt.sysid._tables import (
     MODELS,
-    Parameter,
     base_sentence,
     base_table,
     combination_table,
@@ -21,7 +21,7 @@ from roboopt.sysid._tables import (
     effort_sentence,
     effort_table,
     forecast_table,
-    parameter_table,
+    known_first,
 )
 from roboopt.view import RobotMotions
 
@@ -44,14 +44,14 @@ ERRORS = {
 def sections(found: "IdentifyResult") -> list[Section]:
     """Return the sections of the report, in order."""
     made = [
-        _parameters(found.parameters),
         _efforts(found),
-        _base_parameters(found),
         _forecasts(found),
         _motions(found),
         replay_section(found.robot_motions(), REPLAYED),
-        _gradient(found),
+        _base_parameters(found),
+        _parameters(found.parameters),
         _identifiability(found),
+        _gradient(found),
         _recordings(found),
     ]
     return [section for section in made if section is not None]
@@ -105,9 +105,13 @@ def _base_parameters(found: "IdentifyResult") -> Section | None:
         "Base parameters are the fewest numbers that all efforts are linear in: "
         "masses m, first moments m·x and inertias I about the origin of the "
         "joint's frame, joined where the recordings tell only their sum. "
-        f"{base_sentence(base)} Intervals hold if what is left is noise."
+        f"{base_sentence(base)} σ is the standard deviation if what is left is noise, "
+        "and a value is known to 1.96 σ, half its 95 % interval. The terms of a sum "
+        "that contribute most are named."
     ]
-    return Section("Base parameters", [Notes(told), base_table(base)])
+    whole = "\n".join(row.name for row in known_first(base))
+    blocks = [Notes(told), base_table(base), Details("The whole sums", whole)]
+    return Section("Base parameters", blocks)
 
 
 def _forecasts(found: "IdentifyResult") -> Section | None:
@@ -204,12 +208,13 @@ def _identifiability(found: "IdentifyResult") -> Section | None:
         return None
     blocks: list[Any] = [Notes([_conditioning(report)])]
     loose = [p.name for p in found.parameters if p.verdict == "only in combination"]
-    if report.combinations:
+    if sums := report.combinations:
         said = (
             "The data determine these sums of parameters that are known only in "
-            "combination (base parameters):"
+            "combination, of which the terms that contribute most are named:"
         )
-        blocks += [Notes([said]), combination_table(report.combinations)]
+        whole = Details("The whole sums", "\n".join(map(str, sums)))
+        blocks += [Notes([said]), combination_table(sums), whole]
     elif loose:
         blocks.append(Notes([f"Not known well by themselves: {', '.join(loose)}."]))
     still = [p.name for p in found.parameters if p.verdict == "not excited"]

@@ -23,25 +23,32 @@ from roboopt.diagnose import (
 from roboopt.dynamics import ParametricTwin, save_urdf
 from roboopt.optimize import Result
 from roboopt.report import Section, Summary, VerbResult
+from roboopt.sysid._base_parameters import BaseParameter
 from roboopt.sysid._effort_errors import EffortErrors
 from roboopt.sysid._fitter import lead_steps
 from roboopt.sysid._forecast import FORECAST_TIMES_S, Forecasts, forecasts
+from roboopt.sysid._parameters import (
+    ZERO_WITHIN,
+    Parameter,
+    friction_doubts,
+    parameter_table,
+    write_parameters,
+)
 from roboopt.sysid._tables import (
     MODELS,
-    Parameter,
     base_sentence,
+    base_table,
     combination_table,
     comparison,
     effort_sentence,
     effort_table,
     forecast_table,
-    friction_doubts,
     friction_sentences,
-    parameter_table,
+    known_first,
     write_base_parameters,
+    write_combinations,
     write_efforts,
     write_forecasts,
-    write_parameters,
 )
 from roboopt.view import RobotMotions, Scene
 
@@ -165,31 +172,41 @@ class IdentifyResult(VerbResult):
     def _combinations(self) -> tuple[Combination, ...]:
         return () if self.identifiability is None else self.identifiability.combinations
 
+    @property
+    def _base(self) -> tuple[BaseParameter, ...]:
+        """The base parameters, where parameters are known in combinations alone."""
+        told = () if self.efforts is None else self.efforts.base
+        return told if self._combinations else ()
+
     def gradients(self) -> dict[str, Explanation]:
         """Return the gradient of the error at the "start" and the "end"."""
         return self.explained
 
     def summary(self) -> Summary:
-        """Return tables of parameters and forecasts, and the sentences on them."""
-        rows, combinations = self.parameters, self._combinations
-        shown = [row for row in rows if row.identified or len(rows) <= MAX_ROWS]
-        tables = [parameter_table(shown)]
-        if combinations:
-            tables.append(combination_table(combinations[:MAX_LINES]))
+        """Return tables of errors and of parameters, and the sentences on them."""
+        rows, tables = self.parameters, []
         if self.efforts is not None:
             tables.append(effort_table(self.efforts, self.model))
         if self.forecasts is not None:
             tables.append(forecast_table(self.forecasts, self.model))
+        if self._base:
+            tables.append(base_table(known_first(self._base)[:MAX_LINES]))
+        elif self._combinations:
+            tables.append(combination_table(self._combinations[:MAX_LINES]))
+        shown = [row for row in rows if row.identified or len(rows) <= MAX_ROWS]
+        tables.append(parameter_table(shown))
         return Summary(f"Identification of {self.name}", tables, self._sentences())
 
     def _sentences(self) -> list[str]:
         rows = self.parameters
         count = sum(row.identified for row in rows)
+        within = sum(row.conclusion() == ZERO_WITHIN for row in rows)
         others = Counter(row.verdict for row in rows if not row.identified)
         said = [
             *([] if self.efforts is None else [effort_sentence(self.efforts)]),
             self._forecast_sentence(),
             f"{count} of {len(rows)} parameters are identified by themselves"
+            + (f" ({within} with zero within the interval)" if within else "")
             + "".join(
                 f", {n} {PLURALS.get(x, x) if n > 1 else x}" for x, n in others.items()
             )
@@ -197,9 +214,8 @@ class IdentifyResult(VerbResult):
         ]
         if len(rows) > MAX_ROWS and count < len(rows):
             said.append("The others are in parameters.csv.")
-        if self.efforts is not None and self.efforts.base:
-            told = base_sentence(self.efforts.base)
-            said.append(f"{told} They are in the report and in base_parameters.csv.")
+        if self._base:
+            said.append(f"{base_sentence(self._base)} base_parameters.csv has all.")
         elif combinations := len(self._combinations):
             said.append(
                 f"The data determine {combinations} "
@@ -277,6 +293,8 @@ class IdentifyResult(VerbResult):
         numbers, if it was loaded with `allow=[IdentifyResult]`.
         """
         save(folder / "model.npz", self.model)
+        if self._combinations:
+            write_combinations(folder / "combinations.csv", self._combinations)
         write_parameters(folder / "parameters.csv", self.parameters)
         if self.efforts is not None:
             write_efforts(folder / "efforts.csv", self.efforts, self.model)

@@ -1,8 +1,7 @@
-"""The parameters and forecasts of an identification as tables, and as files."""
+"""What judges an identification, as tables, in sentences, and as files."""
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,87 +13,18 @@ from roboopt.rollouts import JointUnits
 from roboopt.sysid._base_parameters import BaseParameter
 from roboopt.sysid._effort_errors import EffortErrors
 from roboopt.sysid._forecast import Forecasts
+from roboopt.sysid._parameters import Parameter, number, percent
 
-IDENTIFIED, AT_BOUND = "identified", "at its bound"
 MODELS = ("fitted", "URDF", "constant velocity")
 EQUAL_RATIO = 1.005  # of forecast errors
-ROUNDING_SI = 1e-12  # a value below is 0
-ROUNDING = 1e-6  # of a value: PyBullet's precision of true values
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """One parameter: its start, its estimate and what the data say of it."""
-
-    name: str
-    unit: str
-    start: float
-    estimate: float
-    lower: float
-    upper: float
-    """Ends of the 95 % interval."""
-    verdict: str
-    """As in `IdentifiabilityReport.verdicts`."""
-    explanation: str
-    """The verdict with the partners in a combination."""
-    true: float | None = None
-
-    @property
-    def identified(self) -> bool:
-        """Return whether the data determine the parameter by itself."""
-        return self.verdict == IDENTIFIED
-
-    @property
-    def covered(self) -> bool | None:
-        """Return whether the interval holds the true value.
-
-        None where the true value is unknown or there is no interval, and where an
-        interval of no width does not hold the true value.
-        """
-        if self.true is None or not self.identified:
-            return None
-        spare = ROUNDING * max(abs(self.true), abs(self.start)) + ROUNDING_SI
-        inside = self.lower - spare <= self.true <= self.upper + spare
-        fixed = self.upper - self.lower <= 2 * ROUNDING_SI
-        return None if fixed and not inside else inside
-
-    @property
-    def interval(self) -> str:
-        """Return the 95 % interval as text, "± half width" where it is symmetric."""
-        if not self.identified:
-            return "–"
-        low, high = self.estimate - self.lower, self.upper - self.estimate
-        if high <= 1.1 * low + ROUNDING_SI and low <= 1.1 * high + ROUNDING_SI:
-            return f"± {number(max(low, high), 2)}"
-        return f"{number(self.lower, 3)} to {number(self.upper, 3)}"
-
-
-def parameter_table(rows: Sequence[Parameter], *, explain: bool = False) -> Table:
-    """Return a row a parameter; with `explain` verdicts name the partners."""
-    header = ["parameter", "start", "estimate", "95 % interval", "verdict"]
-    cells = [
-        [
-            f"{row.name} [{row.unit}]",
-            number(row.start),
-            number(row.estimate),
-            row.interval,
-            row.explanation if explain else row.verdict,
-        ]
-        for row in rows
-    ]
-    if all(row.true is None for row in rows):
-        return Table(header, cells, text=(0, 4), optional=(1,))
-    inside = {None: "–", True: "yes", False: "no"}
-    for row, line in zip(rows, cells, strict=True):
-        line[4:4] = ["–" if row.true is None else number(row.true), inside[row.covered]]
-    header[4:4] = ["true", "inside"]
-    return Table(header, cells, text=(0, 6), optional=(1, 5))
+MAX_TERMS = 4  # of a sum in a table; files hold all
 
 
 def combination_table(combinations: Sequence[Combination]) -> Table:
-    """Return a row a combination, with its value and 95 % interval."""
+    """Return a row a combination: its largest terms, its value and 95 % interval."""
     rows = [
-        [str(c), number(c.value), f"± {number(c.half_width, 2)}"] for c in combinations
+        [c.text(MAX_TERMS), number(c.value), f"± {number(c.half_width, 2)}"]
+        for c in combinations
     ]
     return Table(("determined combination [SI]", "estimate", "95 % interval"), rows)
 
@@ -152,37 +82,55 @@ def effort_table(made: EffortErrors, model: ParametricTwin) -> Table:
 
 
 def base_table(rows: Sequence[BaseParameter]) -> Table:
-    """Return a row a base parameter, known ones first."""
-    header = ("base parameter", "URDF", "fitted", "least squares", "95 % interval")
-    ordered = sorted(rows, key=lambda row: not row.known)
+    """Return a row a base parameter, known ones first: their largest terms alone."""
+    header = ("base parameter", "URDF", "fitted", "least squares ± σ", "known to")
     cells = [
         [
-            f"{row.name} [{row.unit}]",
-            *(number(x) for x in (row.start, row.estimate, row.least_squares)),
-            f"± {number(row.half_width, 2)}",
+            f"{row.combination.text(MAX_TERMS)} [{row.unit}]",
+            number(row.start),
+            number(row.estimate),
+            f"{number(row.least_squares)} ± {number(row.deviation, 2)}",
+            f"± {percent(row.combination.half_width / abs(row.least_squares))}"
+            if row.known
+            else "0 inside",
         ]
-        for row in ordered
+        for row in known_first(rows)
     ]
     return Table(header, cells, text=(0,), optional=(1,))
+
+
+def known_first(rows: Sequence[BaseParameter]) -> list[BaseParameter]:
+    """Return the base parameters that least squares tell from 0, then the others."""
+    return sorted(rows, key=lambda row: not row.known)
 
 
 def base_sentence(rows: Sequence[BaseParameter]) -> str:
     """Return how many base parameters there are, and are known."""
     known = sum(row.known for row in rows)
     return (
-        f"The efforts determine {len(rows)} base parameters, "
-        f"{known} of which least squares tell from 0."
+        f"The efforts determine {len(rows)} base parameters: least squares tell "
+        f"{known} from 0, and of the other {len(rows) - known} zero is within the "
+        "interval."
     )
 
 
 def write_base_parameters(path: Path, rows: Sequence[BaseParameter]) -> None:
-    """Write one row a base parameter."""
-    header = ["name", "unit", "URDF", "fitted", "least_squares", "half_width"]
+    """Write one row a base parameter, the whole sum as its name."""
+    names = ("least_squares", "standard_deviation", "half_width")
     lines = [
-        [r.name, r.unit, r.start, r.estimate, r.least_squares, r.half_width]
-        for r in rows
+        [
+            *(row.name, row.unit, row.start, row.estimate, row.least_squares),
+            *(row.deviation, row.combination.half_width),
+        ]
+        for row in rows
     ]
-    write_csv(path, header, lines)
+    write_csv(path, ["name", "unit", "URDF", "fitted", *names], lines)
+
+
+def write_combinations(path: Path, rows: Sequence[Combination]) -> None:
+    """Write one row a combination, the whole sum as its name."""
+    lines = [[str(row), row.value, row.half_width] for row in rows]
+    write_csv(path, ["name", "estimate", "half_width"], lines)
 
 
 def effort_sentence(made: EffortErrors) -> str:
@@ -219,43 +167,11 @@ def friction_sentences(
     return [f"By the recordings friction is smooth at {', '.join(changed)}."]
 
 
-def friction_doubts(rows: Sequence[Parameter]) -> list[str]:
-    """Return which joints' viscous and Coulomb friction the data do not tell apart."""
-    known = {row.name: row for row in rows}
-    doubtful = []
-    for name, viscous in known.items():
-        what, _, joint = name.partition("[")
-        dry = known.get(f"friction[{joint}")
-        if what != "damping" or dry is None:
-            continue
-        pair = {viscous.verdict, dry.verdict}
-        joined = "only in combination with"
-        alone = (
-            viscous.explanation == f"{joined} {dry.name}"
-            and dry.explanation == f"{joined} {viscous.name}"
-        )
-        if alone or (AT_BOUND in pair and len(pair) == 2 and IDENTIFIED not in pair):
-            doubtful.append(joint.rstrip("]"))
-    if not doubtful:
-        return []
-    return [
-        "The recordings do not tell viscous from Coulomb friction of "
-        f"{', '.join(doubtful)}: a motion with a larger range of speeds does."
-    ]
-
-
 def write_efforts(path: Path, made: EffortErrors, model: ParametricTwin) -> None:
     """Write one row a joint; the column of least squares is empty without them."""
     header = ["joint", "unit", "effort", "URDF", "fitted", "unconstrained"]
     rows = [["" if x != x else x for x in row] for row in _effort_rows(made, model)]
     write_csv(path, header, rows)
-
-
-def number(value: float, digits: int = 4) -> str:
-    """Return a number at the precision at which it is read."""
-    if abs(value) < ROUNDING_SI:
-        return "0"
-    return f"{'−' if value < 0 else ''}{abs(value):.{digits}g}"
 
 
 def comparison(ratio: float) -> str:
@@ -269,19 +185,6 @@ def comparison(ratio: float) -> str:
     if times > 1e6:  # exact but for rounding
         said = "over a million"
     return f"{said} times {'better' if ratio >= 1 else 'worse'} than"
-
-
-def write_parameters(path: Path, rows: Sequence[Parameter]) -> None:
-    """Write one row for each parameter; an unknown end of an interval is empty."""
-    header = ["name", "unit", "start", "estimate", "lower", "upper", "verdict"]
-    known = any(row.true is not None for row in rows)
-    lines: list[list] = []
-    for row in rows:
-        ends = [row.lower, row.upper] if row.identified else ["", ""]
-        line = [row.name, row.unit, row.start, row.estimate, *ends, row.explanation]
-        covered = "" if row.covered is None else str(row.covered).lower()
-        lines.append([*line, row.true, covered] if known else line)
-    write_csv(path, [*header, "true", "covered"] if known else header, lines)
 
 
 def write_forecasts(path: Path, made: Forecasts, model: ParametricTwin) -> None:

@@ -190,6 +190,18 @@ def test_what_is_at_its_bound():
     assert len(verdict.singular_values) == 1
 
 
+def test_intervals_end_at_bounds():
+    design, noise = excited([1.0], [0.0, 1.0], noise=1.0)
+    theta = np.array([1.0, 0.01])
+    bounds = [Bound(lambda m: m.z, np.array([-np.inf, 0.0]), np.inf)]
+    data = (design, design @ theta + noise)
+    free = identifiability(Regression(), named(theta), data)
+    verdict = identifiability(Regression(), named(theta), data, bounds=bounds)
+    assert free.lower[1] < 0.0 == verdict.lower[1]
+    assert verdict.upper[1] == free.upper[1]
+    assert verdict.lower[0] == free.lower[0]
+
+
 def test_everything_may_be_at_a_bound():
     design, noise = excited([1.0])
     bounds = [Bound(lambda m: m.z, 0.0, 9.0)]

@@ -5,7 +5,7 @@ import pytest
 from test_nearest_possible import arm, condensed, moved, recorded
 
 from roboopt.dynamics import linear_parameters
-from roboopt.sysid._base_parameters import base_parameters
+from roboopt.sysid._base_parameters import _names, base_parameters
 from roboopt.sysid._nearest_possible import free_numbers
 
 NOISE = 0.05
@@ -15,6 +15,10 @@ def of(start, real, data):
     noise = np.maximum(data.rms(np.asarray(linear_parameters(real))), 1e-9)
     numbers = [np.asarray(linear_parameters(m)) for m in (start, real)]
     return base_parameters(data, noise, (start, real), numbers, free_numbers(start)[0])
+
+
+def size_by_name(model):
+    return dict(zip(_names(model)[0], np.abs(linear_parameters(model)), strict=True))
 
 
 def test_their_number_is_that_of_the_columns_that_are_independent():
@@ -30,6 +34,11 @@ def test_their_number_is_that_of_the_columns_that_are_independent():
     # The first link turns about an upright axis: of its ten numbers one is felt.
     assert found[0].name.startswith("I_zz[shoulder_link] + ")
     assert found[0].unit == "kg·m²"
+    for row in found:  # What contributes most comes first.
+        sizes = size_by_name(start)
+        terms = list(row.combination.coefficients.items())[1:]
+        shares = [abs(c) * sizes[name] for name, c in terms]
+        assert shares == sorted(shares, reverse=True)
     assert sum("[shoulder_link]" in row.name.partition(" ")[0] for row in found) == 1
 
 
@@ -47,7 +56,7 @@ def test_intervals_hold_the_true_values_as_often_as_they_say():
     for seed in range(12):
         data = condensed(start, recorded(real, NOISE, seed))
         inside += [
-            abs(row.least_squares - row.estimate) <= row.half_width
+            abs(row.least_squares - row.estimate) <= row.combination.half_width
             for row in of(start, real, data)
         ]
     assert 0.9 <= np.mean(inside) <= 0.99

@@ -12,7 +12,9 @@ from browser import check_page
 
 import roboopt as ro
 from roboopt.diagnose import Combination, IdentifiabilityReport
-from roboopt.sysid import IdentifyResult, Parameter
+from roboopt.report import Summary
+from roboopt.sysid import BaseParameter, IdentifyResult, Parameter
+from roboopt.sysid._tables import base_table
 
 WIDTH = 80
 
@@ -60,6 +62,39 @@ def test_intervals_are_half_widths_where_they_are_symmetric(changes, text):
     assert parameter(**changes).interval == text
 
 
+@pytest.mark.parametrize(
+    "changes, words",
+    [
+        # Half of 0.02 over 0.78.
+        ({}, "known to ± 1.3 %"),
+        ({"lower": -0.1, "upper": 1.66}, "zero within its interval"),
+        ({"estimate": 0.0, "lower": 0.0, "upper": 0.0}, "zero within its interval"),
+        ({"lower": 0.78, "upper": 0.78}, "known to rounding"),
+        ({"verdict": "not excited", "lower": -np.inf, "upper": np.inf}, "not excited"),
+    ],
+)
+def test_a_verdict_follows_from_its_numbers(changes, words):
+    assert parameter(**changes).conclusion() == words
+
+
+def test_a_parameter_in_a_combination_names_the_others_where_there_is_room():
+    row = parameter(verdict="only in combination", explanation="only ... with mass[b]")
+    assert row.conclusion() == "only in combination"
+    assert row.conclusion(partners=True) == "only ... with mass[b]"
+
+
+def test_of_a_long_sum_the_largest_terms_are_shown():
+    terms = {f"mass[link_{k}]": -0.1234 * 2.0**-k for k in range(18)}
+    combination = Combination({"I_zz[link]": 1.0, **terms}, 12.345678, 0.1234)
+    row = BaseParameter(combination, "kg·m²", 1.0, 12.345678)
+    text = Summary("arm", [base_table([row] * 2)], []).text(WIDTH)
+    assert max(map(len, text.splitlines())) <= WIDTH
+    words = " ".join(text.split())
+    assert "12.35 ± 0.063" in text and "0.123 mass[link_0]" in words
+    assert "mass[link_4]" not in words and "+ 15 smaller" in words
+    assert str(combination).count("mass") == 18
+
+
 @pytest.fixture(scope="module")
 def found():
     """Return the identification of an arm whose links' shapes are unknown too."""
@@ -94,6 +129,7 @@ def test_the_summary_is_legible_at_80_columns(found):
     assert "…" not in text
     for parameter in found.parameters:
         assert parameter.name in text
+    assert "least squares ± σ" in text
     first, second = found.summary().sentences[:2]
     assert first.startswith("Held-out efforts are met to")
     assert second.startswith("Held-out forecasts after")
@@ -126,6 +162,7 @@ def test_files_and_report_are_written_and_the_result_is_read_back(found, tmp_pat
     assert left == {
         *("result.npz", "model.npz", "identified.urdf", "metrics.json"),
         *("parameters.csv", "efforts.csv", "base_parameters.csv", "forecasts.csv"),
+        "combinations.csv",
     }
     with (tmp_path / "run" / "parameters.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
