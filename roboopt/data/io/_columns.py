@@ -191,6 +191,11 @@ def _bare(name: str) -> str:
     return "".join(word for word in _words(name) if word not in PREFIXES)
 
 
+def holds_motion(name: str, joints: Sequence[str]) -> bool:
+    """Return whether a column, or an array, is of a quantity of joints by its name."""
+    return _role(_words(name), joints) is not None
+
+
 def is_current(name: str) -> bool:
     """Return whether a column holds currents of motors."""
     return bool(CURRENTS & set(_words(name)))

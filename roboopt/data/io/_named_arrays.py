@@ -9,6 +9,7 @@ import numpy as np
 
 from roboopt._errors import RobooptError
 from roboopt.data.io._arrays import OTHER_NAMES, Arrays, ReadOptions, told_step
+from roboopt.data.io._columns import holds_motion
 from roboopt.data.io._table import Table, read_table
 
 EPISODES = ("observations", "actions")
@@ -89,6 +90,12 @@ def _fields(name: str, value: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
 
 def _are_episodes(names: Iterable[str]) -> bool:
     return {OTHER_NAMES.get(name, name) for name in names} >= {*EPISODES}
+
+
+def are_named(names: Iterable[str], joints: Sequence[str] | None) -> bool:
+    """Return whether names are of episodes, or some of them of the motion of joints."""
+    ends = [name.split(".")[-1] for name in names]
+    return _are_episodes(ends) or any(holds_motion(end, joints or ()) for end in ends)
 
 
 def _names_joints(name: str) -> bool:
