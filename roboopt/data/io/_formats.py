@@ -25,7 +25,13 @@ from roboopt.data.io._frame import is_frame, read_frame
 from roboopt.data.io._hdf5 import read_hdf5, write_hdf5
 from roboopt.data.io._mat import read_mat
 from roboopt.data.io._minari import read_minari
-from roboopt.data.io._npz import read_npz, write_npz
+from roboopt.data.io._npz import (
+    is_array_folder,
+    read_array_folder,
+    read_npy,
+    read_npz,
+    write_npz,
+)
 from roboopt.data.io._parquet import is_lerobot_folder, read_lerobot, read_parquet
 from roboopt.data.io._rosbag import is_bag_folder, read_rosbag
 from roboopt.data.io._zarr import is_zarr_folder, read_zarr
@@ -36,6 +42,7 @@ TEXTS = dict.fromkeys((".txt", ".dat", ".log", ".txt.gz"), read_csv)
 """Suffixes that notes have, too: in a folder they are read if there are no others."""
 READERS: dict[str, Reader] = {
     ".npz": read_npz,
+    ".npy": read_npy,
     ".mat": read_mat,
     **dict.fromkeys((".hdf5", ".h5"), read_hdf5),
     **dict.fromkeys((".csv", ".csv.gz", ".tsv"), read_csv),
@@ -49,6 +56,7 @@ FOLDERS: tuple[tuple[Callable[[Path], bool], Reader], ...] = (
     (is_lerobot_folder, read_lerobot),
     (is_zarr_folder, read_zarr),
     (is_bag_folder, read_rosbag),
+    (is_array_folder, read_array_folder),
 )
 WRITERS: dict[str, Callable[[Path, dict[str, list[np.ndarray]]], None]] = {
     ".npz": write_npz,

@@ -1,13 +1,15 @@
-"""Episodes in an .npz file: arrays by their names."""
+"""Arrays of NumPy: an .npz file, one .npy file, or a folder of these by their names."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
-from roboopt.data._files import atomic_write, read_archive
+from roboopt._errors import RobooptError
+from roboopt.data._files import HEADERS, atomic_write, read_archive, read_array, read_as
 from roboopt.data.io._arrays import Arrays, ReadOptions
-from roboopt.data.io._named_arrays import read_arrays
+from roboopt.data.io._named_arrays import are_named, read_arrays
+from roboopt.data.io._table import Table, read_table
 
 
 def read_npz(path: Path, options: ReadOptions) -> Iterator[tuple[str, Arrays]]:
@@ -15,6 +17,51 @@ def read_npz(path: Path, options: ReadOptions) -> Iterator[tuple[str, Arrays]]:
     left_out: list[str] = []
     arrays = read_archive(path, left_out=left_out)
     return read_arrays(arrays, str(path), options, left_out)
+
+
+def is_array_folder(path: Path) -> bool:
+    """Return whether the `.npy` files of a folder are the arrays of one recording."""
+    return are_named([file.stem for file in path.glob("*.npy")], None)
+
+
+def read_array_folder(path: Path, options: ReadOptions) -> Iterator[tuple[str, Arrays]]:
+    """Yield the arrays of the `.npy` files in a folder, such as `q.npy`."""
+    files = sorted(path.glob("*.npy"))
+    return read_arrays({f.stem: _array(f) for f in files}, str(path), options)
+
+
+def read_npy(path: Path, options: ReadOptions) -> Iterator[tuple[str, Arrays]]:
+    """Yield the recording in one array: a row a sample, or fields with names.
+
+    The columns of rows are called by their number, from 0, as in a table without names.
+    """
+    array = _array(path)
+    if array.dtype.names is not None:
+        fields = {name: array[name] for name in array.dtype.names}
+        yield from read_arrays(fields, str(path), options)
+        return
+    if array.ndim != 2 or len(array) < array.shape[1] or array.dtype.kind not in "fiub":
+        raise RobooptError(
+            "`path` must hold numbers, one row a sample and one column a quantity, or "
+            f"an array with named fields, but {path} holds {array.dtype} of shape "
+            f"{array.shape}."
+        )
+    header = tuple(str(k) for k in range(array.shape[1]))
+    yield from read_table(Table(str(path), header, dict(enumerate(array.T))), options)
+
+
+def _array(path: Path) -> np.ndarray:
+    with read_as("be an .npy file", path), open(path, "rb") as file:
+        version = np.lib.format.read_magic(file)
+        if HEADERS[version](file)[2].hasobject:
+            raise RobooptError(
+                f"`path` must hold numbers, but {path} holds objects, such as a list "
+                "of dictionaries, which are pickled and could run code. Write the "
+                "arrays by their names, here of episodes laid end to end: "
+                "`np.savez('x.npz', observations=np.concatenate(observations), "
+                "actions=np.concatenate(actions), lengths=[len(a) for a in actions])`."
+            )
+    return read_array(path)
 
 
 def write_npz(path: Path, parts: dict[str, list[np.ndarray]]) -> None:
