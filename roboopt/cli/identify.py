@@ -18,13 +18,14 @@ ENVIRONMENTS = {
 ROBOTS = ("two-link", "iiwa", "panda")
 FREE_HELP = 'Fitted parameters, such as mass or "*[link_7]".'
 EVERY_QUANTITY = "bodies, damping, friction, of noisy recordings offsets"
-COLUMNS = ("time", "positions", "velocities", "efforts")
+COLUMNS = ("time", "positions", "velocities", "efforts", "joints")
 SIMULATED = ("tool", "packages", "control_period", "randomize")
 """Options of a robot that is simulated, not recorded."""
 OF_CART_POLE = ("time_step", "control_period", "interface", "drive", "randomize")
 DURATION_S = 10.0
 RECORDING = "recording.npz"
 EFFORTS_HELP = "Columns of the efforts [N·m or N], of all joints or of --actuated."
+JOINTS_HELP = "Names of the joints in the recordings, in the order of the robot's."
 TIES_HELP = "Parameters that change alike, such as damping[left],damping[right]."
 HELD_OUT_HELP = "Fraction at the end of each recording that is held out of the fit."
 HORIZON = "1 of commanded positions and velocities, else 0.4"
@@ -79,6 +80,7 @@ class Identify:
         None, "Columns of the velocities [rad/s or m/s].", "by name", shown="NAME,..."
     )
     efforts: str | None = flag(None, EFFORTS_HELP, "by name", shown="NAME,...")
+    joints: str | None = flag(None, JOINTS_HELP, "the URDF's", shown="NAME,...")
     free: tuple[str, ...] = flag((), FREE_HELP, EVERY_QUANTITY, shown="NAME")
     ties: tuple[str, ...] = flag((), TIES_HELP, shown="NAME,NAME,...")
     held_out: float | None = flag(None, HELD_OUT_HELP, THIRD)
@@ -166,8 +168,9 @@ class Identify:
         except ro.data.ColumnError as error:
             raise RobooptError(
                 f"{error.path} {error.rule}: name the columns by --time, --positions, "
-                "--velocities and --efforts, and joints that were not recorded by "
-                f"--locked; it has the columns {error.header}"
+                "--velocities and --efforts, joints of other names by --joints, and "
+                "joints that were not recorded by --locked; it has the columns "
+                f"{error.header}"
             ) from error
 
     @property

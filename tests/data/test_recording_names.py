@@ -9,7 +9,7 @@ import pytest
 from scipy.io import savemat
 
 from roboopt.data import Columns, load_recordings
-from roboopt.data.io._columns import _words
+from roboopt.data.io._columns import split_name
 
 JOINTS = ["pan", "lift"]
 TIMES = 0.004 * np.arange(80)
@@ -175,9 +175,13 @@ def test_columns_named_by_hand_ignore_names_of_joints(tmp_path):
     check(tmp_path / "x.npz", columns=Columns("t", *names))
 
 
-def test_dots_are_derivatives_of_q_and_parts_of_words():
-    assert _words("q̇₁") == ["q", "dot", "1"] and _words("q̈2") == ["q", "ddot", "2"]
-    assert _words("Tür_θ̇ [rad/s]") == ["tür", "θ", "dot"]
+def test_dots_are_derivatives_of_q_and_parts_ofsplit_name():
+    assert split_name("q̇₁") == ["q", "dot", "1"] and split_name("q̈2") == [
+        "q",
+        "ddot",
+        "2",
+    ]
+    assert split_name("Tür_θ̇ [rad/s]") == ["tür", "θ", "dot"]
 
 
 @pytest.mark.parametrize(

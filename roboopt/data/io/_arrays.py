@@ -62,6 +62,8 @@ class ReadOptions:
 
     columns: Columns | None = None
     joints: Sequence[str] | None = None
+    recorded_joints: Sequence[str] | None = None
+    """Their names in the file where the user gives them."""
     driven: Sequence[int] | None = None
     """The joints that a motor drives; others need no efforts. None for all."""
     time_step: float | None = None

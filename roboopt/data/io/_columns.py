@@ -66,6 +66,8 @@ class Columns:
     velocities: Sequence[str] | None = None
     efforts: Sequence[str | None] | None = None
     """None for a joint without an actuator: its effort is 0."""
+    joints: Sequence[str] | None = None
+    """The names in the file of the robot's joints, in the robot's order."""
 
     @property
     def names(self) -> list[str]:
@@ -83,8 +85,8 @@ class ColumnError(RobooptError):
         self.rule, self.path, self.header = rule, str(path), list(header)
         super().__init__(
             f"`path` {rule}: name the columns by `columns=Columns(time=..., "
-            f"positions=[...], velocities=[...], efforts=[...])`; {path} has the "
-            f"columns {self.header}."
+            f"positions=[...], velocities=[...], efforts=[...])`, or the joints by "
+            f"`Columns(joints=[...])`; {path} has the columns {self.header}."
         )
 
 
@@ -118,7 +120,7 @@ def find_columns(
     columns = columns or Columns()
     ranked: dict[str, dict[Any, dict[float, list[str]]]] = {q: {} for q in ALIASES}
     for name in header:
-        if role := _role(_words(name), joints or ()):
+        if role := _role(split_name(name), joints or ()):
             quantity, joint, rank = role
             ranked[quantity].setdefault(joint, {}).setdefault(rank, []).append(name)
     order: list[Any] | None = None
@@ -144,7 +146,7 @@ def find_columns(
         require(found and not missing, f"lacks {quantity}{which}")
         picked[quantity] = tuple(None if j in idle else best[j][0] for j in order)
     known = Columns(time, **picked)
-    runs = [name for name in header if "".join(_words(name)) in RUNS]
+    runs = [name for name in header if "".join(split_name(name)) in RUNS]
     require(len(runs) < 2, f"must hold one column of runs, got {runs}")
     unknown = [name for name in known.names if name not in header]
     require(not unknown, f"must hold the columns that `columns` names, not {unknown}")
@@ -188,22 +190,28 @@ def is_time(name: str) -> bool:
 
 
 def _bare(name: str) -> str:
-    return "".join(word for word in _words(name) if word not in PREFIXES)
+    return "".join(word for word in split_name(name) if word not in PREFIXES)
 
 
 def holds_motion(name: str, joints: Sequence[str]) -> bool:
     """Return whether a column, or an array, is of a quantity of joints by its name."""
-    return _role(_words(name), joints) is not None
+    return _role(split_name(name), joints) is not None
+
+
+def found_positions(header: Sequence[str], joints: Sequence[str]) -> set[str | int]:
+    """Return the names, or numbers, of the joints with a column of positions."""
+    roles = [_role(split_name(name), joints) for name in header]
+    return {role[1] for role in roles if role and role[0] == "positions"}
 
 
 def is_current(name: str) -> bool:
     """Return whether a column holds currents of motors."""
-    return bool(CURRENTS & set(_words(name)))
+    return bool(CURRENTS & set(split_name(name)))
 
 
 def unit_scale(name: str) -> float | None:
     """Return how many SI units one of the unit in a column's `name` is, if it has."""
-    return UNITS[unit] if (unit := _unit(name)) else None
+    return UNITS[unit] if (unit := unit_of(name)) else None
 
 
 def _role(
@@ -215,7 +223,7 @@ def _role(
     """
     key: str | int | None = None
     for joint in sorted(joints, key=len, reverse=True):
-        parts = _parts(joint)
+        parts = name_parts(joint)
         for k in range(len(words) - len(parts) + 1):
             if key is None and words[k : k + len(parts)] == parts:
                 key, words = joint, words[:k] + words[k + len(parts) :]
@@ -242,21 +250,23 @@ def _role(
     return quantity, key if key is not None else number, rank + later / 2
 
 
-def _words(name: str) -> list[str]:
+def split_name(name: str) -> list[str]:
     """Return the words and numbers of a column's name, its unit left out."""
-    if unit := _unit(name):
+    if unit := unit_of(name):
         bare = r"[\W_]*".join(unit.split("_"))
         name = re.sub(rf"([\[(][^\[(]*|{bare})\s*$", "", name, flags=re.IGNORECASE)
-    return _parts(name)
+    return name_parts(name)
 
 
-def _parts(name: str) -> list[str]:
+def name_parts(name: str) -> list[str]:
+    """Return the words and numbers of a name."""
     name = unicodedata.normalize("NFKD", name.lower())
     name = DOTTED.sub(lambda found: f"{found[1]} {DOTS[found[2]]} ", name)
     return re.findall(r"[^\W\d_]+|\d+", unicodedata.normalize("NFKC", name))
 
 
-def _unit(name: str) -> str | None:
+def unit_of(name: str) -> str | None:
+    """Return the unit at the end of a column's name."""
     bracketed = re.search(r"[\[(]\s*([^\])]*?)\s*[\])]\s*$", name.lower())
     if bracketed:
         return bracketed[1] if bracketed[1] in UNITS else None

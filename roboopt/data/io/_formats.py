@@ -108,7 +108,23 @@ def load_recordings(
         ImportError: if a package that reads the format is not installed.
     """
     require_positive(time_step=time_step)
-    options = ReadOptions(columns, joints, actuated, time_step, observation_keys)
+    recorded = columns and columns.joints
+    if columns is not None and recorded is not None:
+        if joints is None or len(recorded) != len(joints):
+            raise RobooptError(
+                f"`columns` must name the {len(joints or ())} joints of the robot "
+                f"({', '.join(joints or ())}) in its order, got {list(recorded)}."
+            )
+        columns = dataclasses.replace(columns, joints=None)
+        columns = None if columns == Columns() else columns
+    options = ReadOptions(
+        columns=columns,
+        joints=joints,
+        recorded_joints=recorded,
+        driven=actuated,
+        time_step=time_step,
+        observation_keys=observation_keys,
+    )
     return _load(path, options)
 
 

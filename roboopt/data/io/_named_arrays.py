@@ -10,6 +10,7 @@ import numpy as np
 from roboopt._errors import RobooptError
 from roboopt.data.io._arrays import OTHER_NAMES, Arrays, ReadOptions, told_step
 from roboopt.data.io._columns import holds_motion
+from roboopt.data.io._joint_names import other_names, recorded_names
 from roboopt.data.io._table import Table, read_table
 
 EPISODES = ("observations", "actions")
@@ -146,7 +147,15 @@ def _table(
     if not sides:
         return None
     samples = max(sides, key=lambda side: (sides[side], lengths[side], side))
-    if joints and options.joints and not set(joints) & set(options.joints):
+    robot = options.joints or ()
+    if options.recorded_joints is not None:
+        pass  # The columns are called as the joints in the file.
+    elif joints and (one := recorded_names(joints, robot, None, where)):
+        if set(one) != set(one.values()):
+            options.note(other_names(where, [*one.values()], robot))
+        names = {name: joint for joint, name in one.items()}
+        joints = [names.get(name, name) for name in joints]
+    elif joints and options.joints and not set(joints) & set(options.joints):
         options.note(
             f"{where} names the joints {', '.join(joints)}, none of which the robot "
             "has: they are read in their order."

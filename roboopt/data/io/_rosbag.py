@@ -1,7 +1,7 @@
 """Recordings of ROS 1 and ROS 2: the messages sensor_msgs/JointState of a bag."""
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from roboopt._errors import RobooptError
 from roboopt.data._files import optional_package, read_as
 from roboopt.data.io._arrays import Arrays, ReadOptions
 from roboopt.data.io._columns import Columns
+from roboopt.data.io._joint_names import other_names, recorded_names
 from roboopt.data.io._rosbag_guard import check_files, check_size
 from roboopt.data.io._table import Table, read_table
 
@@ -35,7 +36,11 @@ def read_rosbag(path: Path, options: ReadOptions) -> Iterator[tuple[str, Arrays]
     with read_as("be a bag of ROS", path):
         found, topics = _messages(path)
     joints = None if options.joints is None else list(options.joints)
-    fits = {k: v for k, v in found.items() if joints is None or set(joints) <= {*k[1]}}
+    fits = {
+        key: one
+        for key in found
+        if (one := _joints(key[1], options, f"{key[0]} of {path}")) is not None
+    }
     if not fits:
         held = "; ".join(f"{topic}: {', '.join(names)}" for topic, names in found)
         what = f"only {held}" if found else f"only the topics {', '.join(topics)}"
@@ -43,9 +48,11 @@ def read_rosbag(path: Path, options: ReadOptions) -> Iterator[tuple[str, Arrays]
             "`path` must hold messages sensor_msgs/JointState"
             f"{f' of the joints {joints}' if joints else ''}, but {path} holds {what}."
         )
-    topic, names = max(fits, key=lambda key: len(fits[key]))
-    messages, chosen = fits[topic, names], joints or list(names)
-    places = [names.index(joint) for joint in chosen]
+    topic, names = max(fits, key=lambda key: len(found[key]))
+    messages, one = found[topic, names], fits[topic, names]
+    chosen, places = [*one], [names.index(name) for name in one.values()]
+    if options.recorded_joints is None and set(one) != set(one.values()):
+        options.note(other_names(str(path), [*one.values()], chosen))
     stamps, arrivals = (
         np.array([m[key] for m in messages]) for key in ("stamp", "arrival")
     )
@@ -75,6 +82,14 @@ def read_rosbag(path: Path, options: ReadOptions) -> Iterator[tuple[str, Arrays]
     )
     table = Table(str(path), tuple(header), dict(enumerate(columns)))
     yield from read_table(table, named)
+
+
+def _joints(
+    names: Sequence[str], options: ReadOptions, where: str
+) -> dict[str, str] | None:
+    """Return the names of messages by the robot's joints, None if they do not fit."""
+    joints = names if options.joints is None else options.joints
+    return recorded_names(names, joints, options.recorded_joints, where)
 
 
 def _messages(path: Path) -> tuple[dict[Any, list[dict[str, Any]]], list[str]]:

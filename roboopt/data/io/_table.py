@@ -23,6 +23,11 @@ from roboopt.data.io._columns import (
     is_current,
     unit_scale,
 )
+from roboopt.data.io._joint_names import (
+    other_names,
+    recorded_names,
+    with_robot_names,
+)
 from roboopt.data.io._split_times import join_times
 from roboopt.data.io._text_columns import TextColumns
 from roboopt.data.io._times import even_step, read_stamps, strictly_later
@@ -122,6 +127,7 @@ def read_table(
         return
     table, options = _with_whole_times(_with_joint_names(table, options), options)
     table, options = _of_libfranka(table, options)
+    table = _with_robot_names(table, options)
     path = Path(table.path)
     try:
         options, columns, run_column = _found(table, options, step)
@@ -314,6 +320,18 @@ def _of_libfranka(table: Table, options: ReadOptions) -> tuple[Table, ReadOption
     return table, options
 
 
+def _with_robot_names(table: Table, options: ReadOptions) -> Table:
+    """Return a table that names the robot's joints, unless the user names columns."""
+    named = options.columns and dataclasses.replace(options.columns, time=None).names
+    if not options.joints or named:
+        return table
+    given = options.recorded_joints
+    header, named = with_robot_names(table.header, options.joints, given, table.path)
+    if named and given is None:
+        options.note(other_names(table.path, named, options.joints))
+    return dataclasses.replace(table, header=header)
+
+
 def _with_time(options: ReadOptions, former: Sequence[str], name: str) -> ReadOptions:
     """Return the options with another name of the column of times, if it was named."""
     if not options.columns or options.columns.time not in former:
@@ -336,10 +354,14 @@ def _with_joint_names(table: Table, options: ReadOptions) -> Table:
     if not places:
         return table
     names = list(zip(*(table.columns[place] for place in places.values()), strict=True))
-    fits = Counter(
-        row for row in names if not options.joints or set(options.joints) <= set(row)
-    )
-    (common, _), *others = fits.most_common() or Counter(names).most_common(1)
+    names = [tuple(str(cell).strip() for cell in row) for row in names]
+    every, given = Counter(names), options.recorded_joints
+    fits = {
+        row
+        for row in every
+        if recorded_names(row, options.joints or (), given, table.path) is not None
+    }
+    common = max(fits or every, key=every.__getitem__)
     keep = np.array([row == common for row in names])
     if not keep.all():
         options.note(
@@ -354,5 +376,5 @@ def _with_joint_names(table: Table, options: ReadOptions) -> Table:
             name.lower(),
         )
         joint = found and joints.get((found[1], found[3]))
-        header.append(f"{found[2]} {str(joint).strip()}" if found and joint else name)
+        header.append(f"{found[2]} {joint}" if found and joint else name)
     return Table(table.path, tuple(header), table.columns).rows(keep)
