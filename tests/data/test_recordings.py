@@ -278,7 +278,7 @@ def test_paths_without_recordings_are_refused(tmp_path):
     with pytest.raises(ValueError, match="`path` must be a file or folder"):
         load_recordings(tmp_path / "no.csv")
     with pytest.raises(
-        ValueError, match="`path` must hold files of .npz, .mat, .hdf5, .h5, .csv"
+        ValueError, match="`path` must hold files of .npz, .npy, .mat, .hdf5, .h5, .csv"
     ):
         load_recordings(tmp_path)
     (tmp_path / "run.doc").write_text("")
