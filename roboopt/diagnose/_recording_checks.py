@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 
 from roboopt._errors import RobooptError
+from roboopt._progress import counted
 from roboopt.data import Trajectory, sample_times, single_recordings
 from roboopt.diagnose._finding import Finding, error, warning
 from roboopt.diagnose._joint_checks import MIN_TRAVEL, Joint, check_joint
 
 MAX_UNEVENNESS = 1e-3  # of the median step
 MAX_GAP = 3.0  # median steps
+MAX_GAPS, MAX_GAP_SHARE = 3, 0.01  # of the steps
 MAX_STEP_S = 0.5  # no dynamics are seen between samples farther apart
 
 
@@ -142,12 +144,13 @@ def _sampling(run: Trajectory) -> Iterator[Finding]:
             "recording.",
         )
     gaps = np.flatnonzero(steps > MAX_GAP * median)
-    if gaps.size:
+    # Many are no gaps, but the uneven steps that the warning above tells of.
+    if 0 < gaps.size <= max(MAX_GAPS, MAX_GAP_SHARE * steps.size):
         yield warning(
             "gap",
-            f"{gaps.size} gaps are longer than {MAX_GAP:g} median steps, the first of "
-            f"{1e3 * steps[gaps[0]]:.3f} ms after {times[gaps[0]]:.3f} s: cut the "
-            "recording in two there.",
+            f"{counted(gaps.size, 'gap')} of more than {MAX_GAP:g} median steps, the "
+            f"first of {1e3 * steps[gaps[0]]:.3f} ms after {times[gaps[0]]:.3f} s: cut "
+            "the recording there.",
         )
     observations = np.asarray(run.observations, float)
     same = (np.diff(observations, axis=0) == 0).all(axis=1)

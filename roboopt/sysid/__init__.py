@@ -15,3 +15,4 @@ from roboopt.sysid._parameters import Parameter as Parameter
 from roboopt.sysid._result import IdentifyResult as IdentifyResult
 from roboopt.sysid._result import Source as Source
 from roboopt.sysid._robot import KnownRobot as KnownRobot
+from roboopt.sysid._simulation import Simulations as Simulations

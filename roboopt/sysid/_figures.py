@@ -77,9 +77,13 @@ def predictions(
     time: Float[np.ndarray, " time"],
     measured: Float[np.ndarray, " time"],
     predicted: Mapping[str, Float[np.ndarray, "window node"]],
+    *,
+    label: str | None = None,
 ) -> Drawing:
     """Draw predicted motion, in windows that share ends, over the measured one."""
-    label = f"{title}: predicted and measured"
+    label = f"{title}: predicted and measured" if label is None else label
+    low, high = np.nanmin(measured), np.nanmax(measured)
+    room = MAX_OVERSHOOT * max(high - low, 1e-9)
     with panel(title, "time [s]", f"[{unit}]", label=label) as made:
         own = {"color": INK, "alpha": 0.35, "lw": 3.5, "label": "measured"}
         made.axes.plot(time, measured, **own)
@@ -88,9 +92,9 @@ def predictions(
             for number, values in enumerate(windows):
                 along = time[number * steps : (number + 1) * steps + 1]
                 own = {"color": COLORS[name], "lw": 1.2, "label": name}
+                # Far out, the number is of no interest and breaks the drawing.
+                values = np.clip(values, low - 2 * room, high + 2 * room)
                 made.axes.plot(along, values, **own)
-        low, high = np.nanmin(measured), np.nanmax(measured)
-        room = MAX_OVERSHOOT * max(high - low, 1e-9)
         bottom, top = made.axes.get_ylim()
         made.axes.set_ylim(max(bottom, low - room), min(top, high + room))
         made.axes.set_xlim(time[0], time[-1])

@@ -17,7 +17,7 @@ import numpy as np
 from roboopt._errors import RobooptError
 from roboopt._interrupt import ending
 from roboopt._programs import make_room
-from roboopt._progress import say
+from roboopt._progress import counted, say
 from roboopt.data import Columns, Trajectory
 from roboopt.diagnose import Finding, check_recordings
 from roboopt.dynamics import Drive, Multibody, ParametricTwin, Twin
@@ -36,9 +36,9 @@ from roboopt.sysid._recordings import (
     split,
 )
 from roboopt.sysid._refinement import finer_step, with_time_step
-from roboopt.sysid._result import IdentifyResult, Source
+from roboopt.sysid._result import BOTH, FITTED, TESTED, IdentifyResult, Source
 from roboopt.sysid._robot import FREE, KnownRobot, known_scene
-from roboopt.sysid._sizes import sizes
+from roboopt.sysid._sizes import judged_by_size, sizes
 from roboopt.urdf.drive import AnyDrive, as_drive
 from roboopt.view import scene_or_none
 
@@ -179,7 +179,7 @@ def identify(
         judging = [] if empty else load(held_out, *arguments)
         parts = split(read, 0.0)
         if judging:
-            said = f"{len(judging)} recordings were held out"
+            said = f"{counted(len(judging), 'recording')} held out"
             parts = Split(parts.training, [one.run for one in judging], said)
         read += judging
     if not any(np.ptp(np.asarray(x.observations), 0).any() for x in parts.training):
@@ -232,6 +232,7 @@ def identify(
                 error_of, fitter.start, found.model, seen, unseen, found.cutoff
             )
         report, explained = found.identifiability(), fitter.explained(found.model)
+        report = judged_by_size(report, found.judged, runs)
     except KeyboardInterrupt:
         pass  # The model is returned without the verdicts.
     return IdentifyResult(
@@ -245,7 +246,9 @@ def identify(
         training=found.training,
         held_out=found.held_out,
         split=parts.description,
-        sources=tuple(Source(o.source, o.run.steps, o.run.time_step) for o in read),
+        sources=tuple(
+            Source(o.source, o.run.steps, o.run.time_step, _use(o, parts)) for o in read
+        ),
         findings=tuple(findings),
         explained=explained,
         efforts=efforts,
@@ -276,6 +279,13 @@ def _fit(
             raise
     shown = {"training": tuple(runs), "held_out": tuple(tests)}
     return dataclasses.replace(found, **shown), interrupted
+
+
+def _use(one: Recording, parts: Split) -> str:
+    """Return what a recording was used for, as in `Source`."""
+    if any(one.run is run for run in parts.training):
+        return FITTED
+    return TESTED if any(one.run is run for run in parts.held_out) else BOTH
 
 
 def _numbers(joints: Sequence[str | int], robot: Multibody) -> tuple[int, ...]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from roboopt.report import Table, write_csv
 
 IDENTIFIED, AT_BOUND = "identified", "at its bound"
+COMBINED, NOT_EXCITED = "only in combination", "not excited"
 ZERO_WITHIN = "zero within its interval"
 MIN_SHARE = 1e-9  # of a value: an error below is rounding
 ROUNDING_SI = 1e-12  # a value below is 0

@@ -6,12 +6,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from roboopt._programs import called
+from roboopt._progress import counted
 from roboopt.data import Trajectory
 from roboopt.diagnose import IdentifiabilityReport, gradient_section
 from roboopt.objectives import PredictionError
 from roboopt.report import Details, Figure, Notes, Section, Table, replay_section
 from roboopt.sysid._figures import COLORS, forecast_errors, predictions, whiskers
-from roboopt.sysid._parameters import Parameter, parameter_table
+from roboopt.sysid._parameters import (
+    COMBINED,
+    NOT_EXCITED,
+    Parameter,
+    parameter_table,
+)
+from roboopt.sysid._simulation_tables import (
+    recording_table,
+    simulation_sentence,
+    simulation_table,
+)
 from roboopt.sysid._tables import (
     MODELS,
     base_sentence,
@@ -29,6 +40,8 @@ if TYPE_CHECKING:
     from roboopt.sysid._result import IdentifyResult
 
 WINDOW_S = 0.5  # of one prediction that is drawn
+MIN_SINGULAR = 1e-11  # of the largest value: what is less is rounding
+MAX_DRAWN = 1000  # points of a curve
 SHOWN_S = 4.0  # of a recording that is drawn
 REPLAYED = (
     "The robot as it was measured and, as ghosts, as its URDF and the fitted model "
@@ -40,6 +53,8 @@ ERRORS = {
     "both": "of the predicted motion and of the efforts",
 }
 
+USES = {"fit": "the fit", "held out": "judging", "both": "the fit, its end for judging"}
+
 
 def sections(found: "IdentifyResult") -> list[Section]:
     """Return the sections of the report, in order."""
@@ -47,6 +62,7 @@ def sections(found: "IdentifyResult") -> list[Section]:
         _efforts(found),
         _forecasts(found),
         _motions(found),
+        _simulations(found),
         replay_section(found.robot_motions(), REPLAYED),
         _base_parameters(found),
         _parameters(found.parameters),
@@ -91,8 +107,8 @@ def _efforts(found: "IdentifyResult") -> Section | None:
     if made.unconstrained is not None:
         said.append(
             "The last column is what least squares in the base parameters leave, whose "
-            "robot need not be possible: no rigid robot with this friction does better "
-            "on the recordings of the fit."
+            "robot need not be possible: on the recordings of the fit no rigid robot "
+            "with this friction does better, on others one may."
         )
     return Section("Efforts", [Notes(said), effort_table(made, found.model)])
 
@@ -109,6 +125,11 @@ def _base_parameters(found: "IdentifyResult") -> Section | None:
         "and a value is known to 1.96 σ, half its 95 % interval. The terms of a sum "
         "that contribute most are named."
     ]
+    if found.error == "both":
+        told.append(
+            "The fit also counted errors of the motion: fitted values may lie outside "
+            "of the intervals where the robot is more than its model, as in its gears."
+        )
     whole = "\n".join(row.name for row in known_first(base))
     blocks = [Notes(told), base_table(base), Details("The whole sums", whole)]
     return Section("Base parameters", blocks)
@@ -131,7 +152,10 @@ def _forecasts(found: "IdentifyResult") -> Section | None:
             )
             for i, (name, unit) in enumerate(coordinates(found.model))
         ]
-        caption = "Root mean square error by how far ahead the forecast is."
+        caption = (
+            "Root mean square error by how far ahead the forecast is; forecasts.csv "
+            "holds all numbers."
+        )
         blocks.append(Figure(panels, caption, COLORS))
     return Section("Forecasts", blocks)
 
@@ -193,6 +217,45 @@ def _motions(found: "IdentifyResult") -> Section | None:
     return Section("Predicted and measured motion", [Figure(panels, caption, legend)])
 
 
+def _simulations(found: "IdentifyResult") -> Section | None:
+    made = found.simulations
+    if made is None:
+        return None
+    off = (
+        "A joint is off where its error first exceeds the standard deviation of its "
+        "recorded motion; times are medians of the recordings."
+    )
+    twin = found.model.inner
+    commanded = twin.effort_axes is not None or twin.interface != "torque"
+    time, recorded, simulated = made.shown
+    few = slice(None, None, max(1, len(time) // MAX_DRAWN))
+    panels = [
+        predictions(
+            name,
+            unit,
+            time[few],
+            recorded[few, i],
+            {label: simulated[label][None, few, i] for label in MODELS[:2]},
+            label=f"{name}: simulated and measured",
+        )
+        for i, (name, unit) in enumerate(coordinates(found.model)[: found.model.joints])
+    ]
+    caption = (
+        f"The longest recording that was {'held out' if found.held_out else 'fitted'}, "
+        "simulated from its first measured state to its end with the recorded "
+        f"{'commands' if commanded else 'efforts'}. Curves that leave the panel "
+        "are cut off."
+    )
+    legend = {"measured": "currentColor", **{m: COLORS[m] for m in MODELS[:2]}}
+    blocks = [
+        Notes([simulation_sentence(made), off]),
+        simulation_table(made, found.model),
+        Figure(panels, caption, legend),
+        recording_table(made, found.recording_names, found.model),
+    ]
+    return Section("Simulation of whole recordings", blocks)
+
+
 def _windows(model: Any, shown: Trajectory, steps: int) -> np.ndarray:
     """Return predictions with the states that they begin at, (window, node, state)."""
     objective = PredictionError(horizon=steps)
@@ -207,19 +270,28 @@ def _identifiability(found: "IdentifyResult") -> Section | None:
     if report is None:
         return None
     blocks: list[Any] = [Notes([_conditioning(report)])]
-    loose = [p.name for p in found.parameters if p.verdict == "only in combination"]
-    if sums := report.combinations:
+    verdicts = [parameter.verdict for parameter in found.parameters]
+    base = found.efforts is not None and found.efforts.base
+    if COMBINED in verdicts and base:
+        said = "parameter is" if verdicts.count(COMBINED) == 1 else "parameters are"
+        blocks.append(
+            Notes(
+                [
+                    f"{verdicts.count(COMBINED)} {said} known only in combination: the "
+                    "base parameters above are what is known of them."
+                ]
+            )
+        )
+    elif sums := report.combinations:
         said = (
             "The data determine these sums of parameters that are known only in "
             "combination, of which the terms that contribute most are named:"
         )
         whole = Details("The whole sums", "\n".join(map(str, sums)))
         blocks += [Notes([said]), combination_table(sums), whole]
-    elif loose:
-        blocks.append(Notes([f"Not known well by themselves: {', '.join(loose)}."]))
-    still = [p.name for p in found.parameters if p.verdict == "not excited"]
-    if still:
-        blocks.append(Notes([f"The recordings do not depend on {', '.join(still)}."]))
+    if still := [p.name for p in found.parameters if p.verdict == NOT_EXCITED]:
+        said = f"{counted(len(still), 'parameter')} that the recordings tell nothing of"
+        blocks.append(Details(said, "\n".join(still)))
     values = ", ".join(f"{value:.3g}" for value in report.singular_values)
     if values:
         blocks.append(Details("Singular values", values))
@@ -237,10 +309,18 @@ def _gradient(found: "IdentifyResult") -> Section | None:
 
 
 def _conditioning(report: IdentifiabilityReport) -> str:
+    singular = report.singular_values
+    unseen = int(np.sum(singular <= MIN_SINGULAR * max(singular, default=0.0)))
+    if unseen:
+        return (
+            f"Of {len(singular)} directions of the parameters that the data depend on, "
+            f"{len(singular) - unseen} change the errors; along the others nothing "
+            "changes, and only sums of the parameters are known, whatever is recorded."
+        )
     said = (
-        f"The sensitivities to the {len(report.singular_values)} parameters that the "
-        f"data depend on have the condition number {report.condition:.3g}: the least "
-        "known direction is that many times less certain than the best known. "
+        f"The sensitivities to the {len(singular)} parameters that the data depend on "
+        f"have the condition number {report.condition:.3g}: the least known direction "
+        "is that many times less certain than the best known. "
     )
     if report.condition < 100:
         return said + "The robot is well excited."
@@ -256,7 +336,8 @@ def _recordings(found: "IdentifyResult") -> Section:
     rows = []
     for one in found.sources:
         duration, step = one.steps * one.time_step, 1e3 * one.time_step
-        rows.append([one.name, f"{one.steps}", f"{duration:.4g}", f"{step:.4g}"])
+        size = f"{one.steps}", f"{duration:.4g}", f"{step:.4g}"
+        rows.append([one.name, *size, USES[one.use]])
     noise = "The recordings are clean and were not smoothed."
     if found.cutoff is not None:
         noise = f"The recordings were smoothed above {found.cutoff:.3g} Hz."
@@ -266,5 +347,5 @@ def _recordings(found: "IdentifyResult") -> Section:
         f"{found.split.capitalize()}.",
         *(checks or ["The checks found nothing wrong with the recordings."]),
     ]
-    head = ("recording", "steps", "duration [s]", "mean step [ms]")
-    return Section("Recordings", [Table(head, rows), Notes(said)])
+    head = ("recording", "steps", "duration [s]", "mean step [ms]", "used for")
+    return Section("Recordings", [Table(head, rows, text=(0, 4)), Notes(said)])

@@ -28,11 +28,18 @@ from roboopt.sysid._effort_errors import EffortErrors
 from roboopt.sysid._fitter import lead_steps
 from roboopt.sysid._forecast import FORECAST_TIMES_S, Forecasts, forecasts
 from roboopt.sysid._parameters import (
+    COMBINED,
     ZERO_WITHIN,
     Parameter,
     friction_doubts,
     parameter_table,
     write_parameters,
+)
+from roboopt.sysid._simulation import Simulations, simulations
+from roboopt.sysid._simulation_tables import (
+    simulation_sentence,
+    simulation_table,
+    write_simulations,
 )
 from roboopt.sysid._tables import (
     MODELS,
@@ -52,9 +59,11 @@ from roboopt.sysid._tables import (
 )
 from roboopt.view import RobotMotions, Scene
 
+FITTED, TESTED, BOTH = "fit", "held out", "both"  # uses of recordings
 MAX_ROWS = 40  # parameters in a summary; the files hold all
 PLURALS = {"at its bound": "at their bounds"}
-MAX_LINES = 12  # combinations or findings in a summary
+MAX_LINES = 12  # combinations in a summary
+MAX_WARNINGS = 3  # in a summary
 
 
 @dataclass(frozen=True)
@@ -65,6 +74,8 @@ class Source:
     steps: int
     time_step: float
     """[s]"""
+    use: str
+    """"fit", "held out", or "both", where the end alone was held out."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -144,6 +155,35 @@ class IdentifyResult(VerbResult):
         return forecasts(models, self.held_out or self.training, times, lead=lead)
 
     @cached_property
+    def simulations(self) -> Simulations | None:
+        """Open-loop simulations of whole recordings, from their starts.
+
+        None if Ctrl-C came before the model was judged.
+        """
+        if self.interrupted:
+            return None
+        return simulations(
+            {"fitted": self.model, "URDF": self.before},
+            self.training,
+            self.held_out,
+            self.model.robot.revolute,
+            lead=lead_steps(self.model, self.training[0].time_step),
+        )
+
+    @property
+    def recording_names(self) -> list[str]:
+        """The sources of the recordings, those of the fit first, then those held out.
+
+        A source of both is named twice.
+        """
+        return [
+            one.name
+            for other in (TESTED, FITTED)
+            for one in self.sources
+            if one.use != other
+        ]
+
+    @cached_property
     def parameters(self) -> tuple[Parameter, ...]:
         """The parameters with starts, estimates, intervals and verdicts."""
         report, true, model = self.identifiability, self.true_values, self.model
@@ -175,8 +215,8 @@ class IdentifyResult(VerbResult):
     @property
     def _base(self) -> tuple[BaseParameter, ...]:
         """The base parameters, where parameters are known in combinations alone."""
-        told = () if self.efforts is None else self.efforts.base
-        return told if self._combinations else ()
+        combined = any(row.verdict == COMBINED for row in self.parameters)
+        return self.efforts.base if self.efforts is not None and combined else ()
 
     def gradients(self) -> dict[str, Explanation]:
         """Return the gradient of the error at the "start" and the "end"."""
@@ -189,6 +229,8 @@ class IdentifyResult(VerbResult):
             tables.append(effort_table(self.efforts, self.model))
         if self.forecasts is not None:
             tables.append(forecast_table(self.forecasts, self.model))
+        if self.simulations is not None:
+            tables.append(simulation_table(self.simulations, self.model))
         if self._base:
             tables.append(base_table(known_first(self._base)[:MAX_LINES]))
         elif self._combinations:
@@ -205,6 +247,11 @@ class IdentifyResult(VerbResult):
         said = [
             *([] if self.efforts is None else [effort_sentence(self.efforts)]),
             self._forecast_sentence(),
+            *(
+                []
+                if self.simulations is None
+                else [simulation_sentence(self.simulations)]
+            ),
             f"{count} of {len(rows)} parameters are identified by themselves"
             + (f" ({within} with zero within the interval)" if within else "")
             + "".join(
@@ -229,9 +276,9 @@ class IdentifyResult(VerbResult):
             )
         said += friction_doubts(rows)
         said += friction_sentences(self.before.robot, self.model.robot, rows)
-        said += [f"Warning, {finding}" for finding in self.findings[:MAX_LINES]]
-        if len(self.findings) > MAX_LINES:
-            said.append(f"{len(self.findings) - MAX_LINES} more warnings.")
+        said += [f"Warning, {finding}" for finding in self.findings[:MAX_WARNINGS]]
+        if (more := len(self.findings) - MAX_WARNINGS) > 0:
+            said.append(f"{more} more warnings are in the report.")
         return [*said, f"The fit stopped: {self.result.message.rstrip('.')}."]
 
     def _forecast_sentence(self) -> str:
@@ -258,7 +305,7 @@ class IdentifyResult(VerbResult):
         return sections(self)
 
     def metrics(self) -> dict[str, float]:
-        """Return the errors of efforts and of forecasts, held out where any are."""
+        """Return the errors of efforts, forecasts and simulations, held out if any."""
         judged, made = {}, self.efforts
         if made is not None:
             judged["effort error [% of RMS]"] = 100 * made.share(made.fitted)
@@ -269,6 +316,13 @@ class IdentifyResult(VerbResult):
             ratio = float(ahead.ratio("URDF", "fitted", self.model.joints)[-1])
             name = f"forecast error after {ahead.seconds[-1]:.3g} s [% of the URDF's]"
             judged[name] = 100 * ratio
+        if (whole := self.simulations) is not None:
+            judged["simulation follows the recording for [s]"] = whole.followed(
+                "fitted"
+            )
+            share = whole.share("fitted")
+            if np.isfinite(share):  # it overflows where the simulation is lost
+                judged["simulation error [% of the motion]"] = 100 * share
         return {**judged, "time [s]": self.result.seconds}
 
     def record(self) -> dict[str, Any]:
@@ -302,6 +356,9 @@ class IdentifyResult(VerbResult):
                 write_base_parameters(folder / "base_parameters.csv", base)
         if self.forecasts is not None:
             write_forecasts(folder / "forecasts.csv", self.forecasts, self.model)
+        if self.simulations is not None:
+            named = folder / "simulations.csv", self.recording_names
+            write_simulations(*named, self.simulations, self.model)
         if self.urdf is not None and self.from_file:
             warnings.warn(
                 f"no identified.urdf was written: {self.urdf} is named by a file; if "

@@ -1,13 +1,20 @@
 """How large parameters and recorded signals are."""
 
+import dataclasses
 from collections.abc import Sequence
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
 from roboopt.data import Trajectory
+from roboopt.diagnose import IdentifiabilityReport
 from roboopt.dynamics import ParametricTwin, Twin
+from roboopt.sysid._parameters import IDENTIFIED, NOT_EXCITED
+
+QUANTILE = NormalDist().inv_cdf(0.975)
+MAX_STANDARD_ERROR = 0.1  # of a parameter's size: beyond, it is not known
 
 
 def sizes(
@@ -38,6 +45,22 @@ def sizes(
                 joint = model.robot.joint_names.index(where)
                 spans[number] = max(spans[number], felt[what][joint])
     return np.where(model.positive, 1.0, np.maximum(np.abs(model.coordinates), spans))
+
+
+def judged_by_size(
+    report: IdentifiabilityReport, model: ParametricTwin, runs: Sequence[Trajectory]
+) -> IdentifiabilityReport:
+    """Return the report; what is small beside the recorded efforts is identified.
+
+    An offset that is known to a hundredth of the efforts is no less excited where it
+    is about zero.
+    """
+    half = (report.upper - report.lower) / 2
+    spans = np.where(model.positive, 0.0, sizes(model, runs))
+    known = half <= QUANTILE * MAX_STANDARD_ERROR * spans
+    pairs = zip(report.verdicts, known, strict=True)
+    verdicts = tuple(IDENTIFIED if k and v == NOT_EXCITED else v for v, k in pairs)
+    return dataclasses.replace(report, verdicts=verdicts)
 
 
 def _largest_efforts(twin: Twin) -> np.ndarray:

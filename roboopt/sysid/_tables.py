@@ -17,7 +17,8 @@ from roboopt.sysid._parameters import Parameter, number, percent
 
 MODELS = ("fitted", "URDF", "constant velocity")
 EQUAL_RATIO = 1.005  # of forecast errors
-MAX_TERMS = 4  # of a sum in a table; files hold all
+MAX_WHOLE_JOINTS = 3  # whose velocities a table shows
+MAX_TERMS = 3  # of a sum in a table; files hold all
 
 
 def combination_table(combinations: Sequence[Combination]) -> Table:
@@ -40,10 +41,15 @@ def coordinates(model: ParametricTwin) -> list[tuple[str, str]]:
 
 
 def forecast_table(made: Forecasts, model: ParametricTwin) -> Table:
-    """Return a table of the forecasts' errors, three rows a coordinate."""
+    """Return a table of the forecasts' errors, three rows a coordinate.
+
+    A robot of many joints has rows for positions alone.
+    """
     times = ["one step", *(f"{s:.3g} s" for s in made.seconds[1:])]
-    rows = []
-    for i, (name, unit) in enumerate(coordinates(model)):
+    rows, shown = [], coordinates(model)
+    if model.joints > MAX_WHOLE_JOINTS:
+        shown = shown[: model.joints]
+    for i, (name, unit) in enumerate(shown):
         for label in MODELS:
             first = f"{name} [{unit}]" if label == MODELS[0] else ""
             errors = (f"{error:.3g}" for error in made.rmse[label][:, i])
@@ -100,8 +106,10 @@ def base_table(rows: Sequence[BaseParameter]) -> Table:
 
 
 def known_first(rows: Sequence[BaseParameter]) -> list[BaseParameter]:
-    """Return the base parameters that least squares tell from 0, then the others."""
-    return sorted(rows, key=lambda row: not row.known)
+    """Return the base parameters, those that least squares know best first."""
+    return sorted(
+        rows, key=lambda row: abs(row.deviation / (row.least_squares or 1e-99))
+    )
 
 
 def base_sentence(rows: Sequence[BaseParameter]) -> str:
@@ -155,7 +163,7 @@ def friction_sentences(
         np.broadcast_to(r.friction_velocity, len(joints)) for r in (before, after)
     )
     changed = [
-        f"{joint} below {number(new, 2)} {JointUnits.of(revolute).velocity}"
+        f"{joint} {number(new, 2)} {JointUnits.of(revolute).velocity}"
         for joint, revolute, old, new in zip(
             joints, after.revolute, *scales, strict=True
         )
@@ -164,7 +172,10 @@ def friction_sentences(
     ]
     if not changed:
         return []
-    return [f"By the recordings friction is smooth at {', '.join(changed)}."]
+    return [
+        "By the recordings friction is smooth below these velocities: "
+        f"{', '.join(changed)}."
+    ]
 
 
 def write_efforts(path: Path, made: EffortErrors, model: ParametricTwin) -> None:

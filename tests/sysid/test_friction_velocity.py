@@ -62,7 +62,9 @@ def test_a_drive_has_the_scale_of_its_recording(urdf, tmp_path, speed, scale):
     assert made.efforts is not None and made.efforts.unconstrained is not None
     # Noise of 0.1 N is all that is left of about 5 N, but for the smoothing.
     assert made.efforts.fitted[0] < 0.15
-    assert "friction is smooth at rail below" in " ".join(str(made).split())
+    assert "friction is smooth below these velocities: rail" in " ".join(
+        str(made).split()
+    )
     # The scale goes with the URDF, and with the twin of its environment.
     made.save(tmp_path / "out")
     again = ro.load_urdf(tmp_path / "out" / "identified.urdf")
@@ -98,7 +100,7 @@ def test_filtered_efforts_tell_the_friction(urdf):
 def test_a_scale_that_is_fitted_is_left_to_its_row_of_the_table(urdf):
     before = ro.load_urdf(urdf)
     after = eqx.tree_at(lambda r: r.friction_velocity, before, jnp.array([0.05]))
-    assert "rail below 0.05 m/s" in " ".join(friction_sentences(before, after, []))
+    assert "rail 0.05 m/s" in " ".join(friction_sentences(before, after, []))
     row = Parameter("friction_velocity[rail]", "m/s", 0.01, 0.05, 0.0, 0.1, "", "")
     assert friction_sentences(before, after, [row]) == []
 

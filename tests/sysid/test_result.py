@@ -91,7 +91,7 @@ def test_of_a_long_sum_the_largest_terms_are_shown():
     assert max(map(len, text.splitlines())) <= WIDTH
     words = " ".join(text.split())
     assert "12.35 ± 0.063" in text and "0.123 mass[link_0]" in words
-    assert "mass[link_4]" not in words and "+ 15 smaller" in words
+    assert "mass[link_2]" not in words and "+ 16 smaller" in words
     assert str(combination).count("mass") == 18
 
 
@@ -133,6 +133,9 @@ def test_the_summary_is_legible_at_80_columns(found):
     first, second = found.summary().sentences[:2]
     assert first.startswith("Held-out efforts are met to")
     assert second.startswith("Held-out forecasts after")
+    # Without noise the real robot's motion is followed to its end.
+    third = found.summary().sentences[2]
+    assert "held-out recordings are followed to their ends" in third
 
 
 def test_combinations_have_values_and_intervals(found):
@@ -162,7 +165,7 @@ def test_files_and_report_are_written_and_the_result_is_read_back(found, tmp_pat
     assert left == {
         *("result.npz", "model.npz", "identified.urdf", "metrics.json"),
         *("parameters.csv", "efforts.csv", "base_parameters.csv", "forecasts.csv"),
-        "combinations.csv",
+        *("combinations.csv", "simulations.csv"),
     }
     with (tmp_path / "run" / "parameters.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -170,6 +173,12 @@ def test_files_and_report_are_written_and_the_result_is_read_back(found, tmp_pat
     assert float(rows[0]["true"]) == pytest.approx(found.parameters[0].true)
     with (tmp_path / "run" / "forecasts.csv").open(newline="") as file:
         assert "elbow velocity [rad/s]" in next(csv.reader(file))
+    with (tmp_path / "run" / "simulations.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    # The fit's parts and the ends that were held out, two joints each.
+    assert [row["held out"] for row in rows] == 4 * ["false"] + 4 * ["true"]
+    assert {row["recording"] for row in rows} == {"recording 0", "recording 1"}
+    assert all(float(row["fitted RMSE"]) < 1e-3 for row in rows)
     loaded = ro.load(tmp_path / "run" / "result.npz")
     assert isinstance(loaded, IdentifyResult)
     assert loaded.summary().text(WIDTH) == found.summary().text(WIDTH)
@@ -190,6 +199,7 @@ def test_files_and_report_are_written_and_the_result_is_read_back(found, tmp_pat
             "Base parameters",
             "Forecasts",
             "Predicted and measured motion",
+            "Simulation of whole recordings",
         ),
         *("Identifiability", "Recordings"),
     ):

@@ -1,0 +1,39 @@
+"""What the recordings say is judged beside the size of the recorded efforts."""
+
+import numpy as np
+import roboopt_envs.arm
+
+import roboopt as ro
+from roboopt.diagnose import IdentifiabilityReport
+from roboopt.sysid._sizes import judged_by_size
+
+URDF = roboopt_envs.arm.__file__.replace("arm.py", "assets/two_link.urdf")
+
+
+def test_an_offset_about_zero_is_not_called_unexcited():
+    # A standard error of a tenth of 3 N·m makes an interval of ± 1.96 · 0.3 = 0.59 N·m.
+    twin = ro.Twin(ro.load_urdf(URDF, linear_damping=0.0, angular_damping=0.0), 0.01)
+    free = ("effort_offset", "mass[forearm]")
+    model = ro.dynamics.ParametricTwin(twin, free)
+    names, offsets = model.names, np.array(["offset" in n for n in model.names])
+    half = np.where(offsets, [0.5 if "shoulder" in n else 0.7 for n in names], 0.05)
+    values = np.asarray(model.values())
+    report = IdentifiabilityReport(
+        names=names,
+        units=model.units,
+        values=values,
+        lower=values - half,
+        upper=values + half,
+        verdicts=("not excited",) * len(names),
+        partners=((),) * len(names),
+        combinations=(),
+        singular_values=np.ones(len(names)),
+        covariance=np.eye(len(names)),
+        model=model,
+        trained=(),
+    )
+    run = ro.Trajectory(np.zeros((5, 4)), np.full((4, 2), 3.0), 0.01)
+    judged = judged_by_size(report, model, [run])
+    told = dict(zip(names, judged.verdicts, strict=True))
+    assert told["effort_offset[shoulder]"] == "identified"
+    assert told["effort_offset[elbow]"] == told["mass[forearm]"] == "not excited"
