@@ -24,6 +24,7 @@ from roboopt._core import AnyArray, Jittable, compiled
 from roboopt._errors import RobooptError
 from roboopt.dynamics import _rigid_bodies as rigid
 from roboopt.dynamics._describe import describe_robot
+from roboopt.dynamics._effort_derivatives import effort_along, effort_by_matrices
 from roboopt.dynamics._friction import resisted, rubbed
 from roboopt.urdf import FRICTION_VELOCITY
 from roboopt.urdf.friction import FrictionLaw
@@ -103,6 +104,9 @@ class Multibody(Jittable):
     """v_s, below which Coulomb friction is smooth, [rad/s] or [m/s]."""
     friction_law: FrictionLaw | None = None
     """The other parts of dry friction; None where there are none."""
+    shares_derivatives: bool = eqx.field(static=True, default=False)
+    """Whether derivatives of `forward_dynamics` are matrices, made once for all
+    directions: fast by many numbers, slow by few. Without Bullet's damping only."""
 
     def __repr__(self) -> str:
         """Return a table of joints and masses."""
@@ -342,11 +346,8 @@ def _forward_dynamics_jvp(primals, tangents):
     robot, q, velocity, effort = primals
     *along, effort_tangent = tangents
     acceleration = _forward_dynamics(robot, q, velocity, effort)
-
-    def inverse(robot, q, velocity):
-        return robot.inverse_dynamics(q, velocity, acceleration)
-
-    _, change = eqx.filter_jvp(inverse, (robot, q, velocity), tuple(along))
+    derivative = effort_by_matrices if robot.shares_derivatives else effort_along
+    change = derivative(robot, q, velocity, acceleration, along)
     # None stands for a tangent that is zero.
     zero = jnp.zeros_like(acceleration)
     change, pushed = (zero if x is None else x for x in (change, effort_tangent))

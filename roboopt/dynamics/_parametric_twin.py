@@ -55,6 +55,8 @@ class ParametricTwin(WrappedDynamics):
     """The part of flat bodies' inertias that their coordinates do not describe."""
     massive: tuple[int, ...] = eqx.field(static=True)
     """The bodies that have mass; the others stay as they are."""
+    shares_derivatives: bool = eqx.field(static=True)
+    """As of `Multibody`: whether a Jacobian has more columns than the state."""
 
     def __init__(
         self,
@@ -98,6 +100,9 @@ class ParametricTwin(WrappedDynamics):
         self.units = tuple(entry.unit for entry in first)
         self.positive = tuple(quantity(e.name) in parameters.POSITIVE for e in first)
         self.coordinates = jnp.asarray(given[[group[0] for group in groups]])
+        robot = twin.robot
+        damped = float(robot.linear_damping) or float(robot.angular_damping)
+        self.shares_derivatives = not damped and len(self.names) > 2 * twin.joints
 
     @staticmethod
     def available(twin: Twin) -> dict[str, str]:
@@ -226,8 +231,9 @@ class ParametricTwin(WrappedDynamics):
         # The remainder of a flat body scales with its mass, as the inertia does.
         return made + ratio * self.flat()[rows]
 
-    def _twin(self, parts: dict[str, Array]) -> Twin:
-        twin = eqx.tree_at(lambda t: t.robot, self.origin(), self._robot(parts))
+    def _twin(self, parts: dict[str, Array], shares: bool = False) -> Twin:
+        robot = dataclasses.replace(self._robot(parts), shares_derivatives=shares)
+        twin = eqx.tree_at(lambda t: t.robot, self.origin(), robot)
         free = [n for n in parameters.DRIVE_UNITS if n in parts and self._free(n)]
         if twin.drive is None or not free:
             return twin
@@ -261,7 +267,7 @@ class ParametricTwin(WrappedDynamics):
         A delay is at most that of the twin before the fit.
         """
         parts = self._parts()
-        twin = self._twin(parts)
+        twin = self._twin(parts, self.shares_derivatives)
         if twin.drive is not None and twin.drive.remembers:
             drive = twin.drive
             late = [n for n in ("lag", "delay") if getattr(drive, n) is not None]
@@ -294,7 +300,7 @@ class ParametricTwin(WrappedDynamics):
     ) -> Float[Array, " state"]:
         """Return the state after one step of `duration` [s]."""
         parts = self._parts()
-        twin = self._twin(parts)
+        twin = self._twin(parts, self.shares_derivatives)
         driven = self._driven(parts, action)
         if not self._free("position_offset"):
             return twin.advance(state, driven, duration)

@@ -1,3 +1,4 @@
+from pathlib import Path
 from typing import Any
 
 import equinox as eqx
@@ -13,6 +14,7 @@ from roboopt import Rollout, Twin, load_urdf
 from roboopt.dynamics import ParametricTwin, PositionMotors
 from roboopt.dynamics import _log_cholesky as cholesky
 
+CASES = Path(__file__).parents[1] / "cases" / "urdf"
 TIME_STEP = 0.1
 STATE, ACTION = jnp.array([0.3, 0.8]), jnp.array([1.2])
 
@@ -508,3 +510,43 @@ def test_a_drive_in_a_rollout_has_efforts_and_a_memory(tmp_path):
     np.testing.assert_allclose(found.observations, expected.observations, rtol=1e-12)
     late = run(at(model, delay=0.05))
     assert np.abs(late.efforts - expected.efforts).max() > 1e-3
+
+
+@pytest.mark.parametrize("implicit", [False, True])
+@pytest.mark.parametrize(
+    "name", ["u3_mimic_gripper", "r7_arm_with_gripper_joint", "two_link"]
+)
+def test_shared_derivatives_are_those_of_each_direction(name, implicit):
+    path = ROBOTS.get(name, CASES / f"{name}.urdf")
+    robot = load_urdf(path, linear_damping=0.0, angular_damping=0.0)
+    twin = Twin(robot, TIME_STEP, implicit_damping=implicit)
+    free = ("mass", "center_of_mass.*", "extent.*", "shear.*", "damping", "friction")
+    free += ("friction_velocity", "armature", "effort_offset")
+    model, rng = ParametricTwin(twin, free), np.random.default_rng(0)
+    assert model.shares_derivatives
+    state = jnp.asarray(rng.normal(size=2 * model.joints))
+    action = jnp.asarray(rng.normal(size=len(model.actuated)))
+    point = model.coordinates + 0.1 * rng.random(len(model.names))
+
+    def slopes(shares):
+        object.__setattr__(model, "shares_derivatives", shares)
+
+        def after(coordinates):
+            moved = eqx.tree_at(lambda m: m.coordinates, model, coordinates)
+            return moved(moved(state, action), action)
+
+        forward, reverse = jax.jacfwd(after), jax.jacrev(after)
+        return jax.jit(forward)(point), jax.jit(reverse)(point)
+
+    each = slopes(False)[0]
+    assert np.linalg.matrix_rank(each) == 2 * model.joints
+    for shared in slopes(True):
+        scale = abs(each).max()
+        np.testing.assert_allclose(shared, each, rtol=1e-9, atol=1e-12 * scale)
+
+
+def test_directions_are_not_shared_with_few_parameters_or_damped_bodies(pendulum):
+    assert ParametricTwin(pendulum, ("mass", "damping", "friction")).shares_derivatives
+    assert not ParametricTwin(pendulum, ("mass", "damping")).shares_derivatives
+    damped = Twin(load_urdf(ROBOTS["two_link"]), TIME_STEP)
+    assert not ParametricTwin(damped, ("mass", "extent.*")).shares_derivatives
