@@ -25,6 +25,7 @@ OF_CART_POLE = ("time_step", "control_period", "interface", "drive", "randomize"
 DURATION_S = 10.0
 RECORDING = "recording.npz"
 EFFORTS_HELP = "Columns of the efforts [N·m or N], of all joints or of --actuated."
+TIME_HELP = "Column of a table's times [s]; where it has none, the time step [s]."
 JOINTS_HELP = "Names of the joints in the recordings, in the order of the robot's."
 TIES_HELP = "Parameters that change alike, such as damping[left],damping[right]."
 HELD_OUT_HELP = "Fraction at the end of each recording that is held out of the fit."
@@ -67,9 +68,7 @@ class Identify:
         None, "Length of the motion of --collect [s].", f"{DURATION_S:g}"
     )
     seed: int = flag(0, "Random seed of --collect.")
-    time: str | None = flag(
-        None, "Column of a table's times [s].", "by name", shown="NAME"
-    )
+    time: str | None = flag(None, TIME_HELP, "by name", shown="NAME")
     positions: str | None = flag(
         None,
         "Columns of the joints' positions [rad or m].",

@@ -16,6 +16,7 @@ from roboopt.diagnose._joint_checks import MIN_TRAVEL, Joint, check_joint
 MAX_UNEVENNESS = 1e-3  # of the median step
 MAX_GAP = 3.0  # median steps
 MAX_GAPS, MAX_GAP_SHARE = 3, 0.01  # of the steps
+MAX_VALUE = 1e9  # in SI units: larger ones stand for missing ones
 MAX_STEP_S = 0.5  # no dynamics are seen between samples farther apart
 
 
@@ -106,13 +107,21 @@ def _broken(run: Trajectory) -> Iterator[Finding]:
     """Find values that are not finite, and times that do not increase."""
     for name in ("times", "observations", "actions", "efforts"):
         value = getattr(run, name)
-        finite = np.isfinite(np.asarray(0 if value is None else value, float))
-        bad = np.argwhere(~finite)
+        value = np.asarray(0 if value is None else value, float)
+        bad = np.argwhere(~np.isfinite(value))
         if len(bad):
             yield error(
                 "not_finite",
                 f"the {name} hold {len(bad)} values that are not finite, the first at "
                 f"{tuple(bad[0].tolist())}: cut the recording there.",
+            )
+        large = np.argwhere(np.isfinite(value) & (np.abs(value) > MAX_VALUE))
+        if len(large):
+            place = tuple(large[0].tolist())
+            yield error(
+                "too_large",
+                f"the {name} hold {len(large)} values beyond any robot's, the first "
+                f"{value[place]:.3g} at {place}: remove these samples.",
             )
     back = np.flatnonzero(np.diff(sample_times(run)) <= 0)
     if back.size:

@@ -17,8 +17,8 @@ from typing import Any
 from roboopt._errors import RobooptError
 
 ALIASES = {
-    "positions": set("q pos position positions theta angle angles θ".split()),
-    "velocities": set("dq qd qdot vel velocity velocities".split()),
+    "positions": set("q qpos pos position positions theta angle angles θ".split()),
+    "velocities": set("dq qd qdot qvel vel velocity velocities speed speeds".split()),
     "efforts": {
         *("u", "tau", "τ", "eff", "effort", "efforts", "torque", "torques"),
         *("force", "forces", "moment", "moments", "current", "currents"),
@@ -34,9 +34,14 @@ TIMES = (
     *("elapsed", "elapsedtime", "tout"),
 )
 RUNS = {f"{name}{end}" for name in ("run", "episode", "trial") for end in ("", "id")}
-MEASURED = {"meas", "measured", "actual"}
-COMMANDED = {"con", "cmd", "command", "commanded", "ctrl", "target", "desired"}
-PREFIXES = {"joint", "joints", "state", "states", "field", "data", "msg"}
+MEASURED = set("meas measured msr actual act fbk feedback".split())
+COMMANDED = {
+    *("con", "cmd", "command", "commanded", "ctrl", "target", "goal", "setpoint"),
+    *("des", "desired", "ref", "reference"),
+}
+PREFIXES = set("j joint joints axis state states field data msg".split())
+PHRASES = (["tau", "j"], ["qfrc", "actuator"])
+"""Efforts of libfranka and of MuJoCo."""
 DEGREES = ("deg", "degs", "degree", "degrees", "°", "º")
 PER_SECOND = ("/s", "/sec", "_s", "_sec", "_per_s", "_per_sec", "·s⁻¹", " s^-1", "s^-1")
 UNITS = {
@@ -62,6 +67,7 @@ class Columns:
     """
 
     time: str | None = None
+    """A number where no column holds times: the time step [s]."""
     positions: Sequence[str] | None = None
     velocities: Sequence[str] | None = None
     efforts: Sequence[str | None] | None = None
@@ -179,7 +185,7 @@ def find_time(header: Sequence[str], moves: Callable[[str], bool], path: Path) -
         ranked = {k: names for k, names in kept.items() if names} or ranked
     best = ranked[min(ranked)] if ranked else []
     if len(best) != 1:
-        got = f", got {best}" if best else ", or `time_step` be given"
+        got = f", got {best}" if best else ", or a time step [s] be given in its place"
         raise ColumnError(f"must hold one column of times{got}", path, header)
     return best[0]
 
@@ -236,8 +242,8 @@ def _role(
     if len(words) == 2 and words[0] == "q" and words[1] != "dot":
         words = words[1:]  # `q1_vel` is a velocity.
     quantity = next((q for q, names in ALIASES.items() if {*words[:1]} & names), None)
-    if words == ["tau", "j"]:
-        words = words[:1]  # libfranka's `tau_J`
+    if words in PHRASES:
+        quantity, words = "efforts", words[:1]
     if words[1:] == ["dot"] and quantity == "positions":
         quantity, words = "velocities", words[:1]
     # A commanded position is a target, not a measurement.

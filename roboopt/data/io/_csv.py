@@ -7,6 +7,7 @@ import re
 import zlib
 from collections.abc import Iterator, Sequence
 from io import TextIOWrapper
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +19,19 @@ from roboopt.data.io._arrays import Arrays, ReadOptions
 from roboopt.data.io._cell_lists import LIST_SIGN, split_lists
 from roboopt.data.io._columns import UNITS
 from roboopt.data.io._joint_states import is_number, read_joint_states
-from roboopt.data.io._table import Table, read_table
+from roboopt.data.io._read_table import read_table
+from roboopt.data.io._table import Table
 from roboopt.data.io._text_columns import TextColumns
+from roboopt.data.io._times import is_date
 
 MAX_LINE = BLOCK_SIZE = 2**22  # characters
 SMALL = 2**24  # bytes of text, of which rows take up to a hundred times as much memory
 FEW = 2**18  # lines, which a compressed file of any size may have
 MAX_COLUMNS = MAX_COMMENTS = 10_000
+MAX_PREAMBLE = 200  # lines
 DECIMAL_COMMA = re.compile(r"(?<![^;\s])[-+]?\d*,\d+([eE][-+]?\d+)?(?![^;\s])")
+COMMA_NUMBER = r"[-+]?\d+(,\d+)?([eE][-+]?\d+)?"
+COMMA_NUMBERS = re.compile(rf"{COMMA_NUMBER}([;\s]+{COMMA_NUMBER})+")
 DELIMITERS = ",;\t"
 
 
@@ -73,22 +79,25 @@ def _table(text: "_Text", path: Path, options: ReadOptions) -> Table:
         second, before = "", before + 1
         if before > MAX_COMMENTS:
             break
-    delimiter = max(DELIMITERS, key=first.count)
-    blanks = delimiter not in first and len(first.split()) > 1
-    if blanks:
-        delimiter = " "
+    lines = [second.rstrip("\n")] * bool(second) + text.lines()
+    if skipped := _preamble([first, *lines[:MAX_PREAMBLE]]):
+        options.note(
+            f"{path.name}: {skipped} line{'s' * (skipped > 1)} before the names of "
+            "columns left out."
+        )
+        first, lines = lines[skipped - 1], lines[skipped:]
+    delimiter = _delimiter(first)
+    blanks = delimiter == " "
 
     def cells(line: str) -> list[str]:
-        (row,) = csv.reader([_bare(line)], delimiter=delimiter, skipinitialspace=True)
-        return [cell.strip() for cell in row]
+        return _cells(line, delimiter)
 
-    header, lines = cells(first) if first.strip() else [], text.lines()
-    lines = [second.rstrip("\n"), *lines] if second else lines
+    header = cells(first) if first.strip() else []
     if states := read_joint_states([first.rstrip("\n"), *lines], options.joints):
         header, lines, note = states
         if note:
             options.note(f"{path.name}: {note}")
-    elif header and all(map(is_number, header)):
+    elif header and all(map(is_number, (cell.replace(",", ".") for cell in header))):
         lines.insert(0, _bare(first).replace('"', ""))
         named = cells(comment) if comment.strip() else []
         # As numpy.savetxt writes it, the names may be in a comment.
@@ -96,6 +105,9 @@ def _table(text: "_Text", path: Path, options: ReadOptions) -> Table:
         header = named if len(named) == len(header) else numbered
     elif not header and comment:
         header = cells(comment)
+    if header and not header[0] and lines:  # the index of a data frame
+        dated = is_date(cells(lines[0])[0])
+        header = ["time" if dated else "index", *header[1:]]
     if len(header) > MAX_COLUMNS:
         raise RobooptError(
             f"`path` must have at most {MAX_COLUMNS} columns, but {path} has "
@@ -113,7 +125,10 @@ def _table(text: "_Text", path: Path, options: ReadOptions) -> Table:
     if decimal_comma and not quoted and any(map(DECIMAL_COMMA.search, lines)):
         lines = [line.replace(",", ".") for line in lines]
     if blanks or quoted:
-        rows = list(_rows(lines, delimiter))
+        rows, whole = _rows(lines, delimiter, quoted)
+        if whole < len(lines):
+            lines = lines[:whole]
+            options.note(f"the last row of {path.name} is cut off: left out.")
         counts = [len(row) for row in rows]
     else:
         rows, counts = lines, [line.count(delimiter) + 1 for line in lines]
@@ -138,13 +153,56 @@ def _table(text: "_Text", path: Path, options: ReadOptions) -> Table:
     return Table(str(path), tuple(header), TextColumns(lines, separator, len(header)))
 
 
-def _rows(lines: list[str], delimiter: str) -> Iterator[list[str]]:
-    """Yield the cells of each line; blanks at its end separate none."""
-    for row in csv.reader(lines, delimiter=delimiter, skipinitialspace=True):
-        while delimiter == " " and row and not row[-1]:
+def _delimiter(line: str) -> str:
+    """Return what separates the cells of a line, the blank for any number of blanks."""
+    delimiter = max(DELIMITERS, key=line.count)
+    if delimiter == "," and COMMA_NUMBERS.fullmatch(line.strip()):
+        delimiter = next((d for d in ";\t" if d in line), " ")
+    return delimiter if delimiter in line or len(line.split()) < 2 else " "
+
+
+def _cells(line: str, delimiter: str) -> list[str]:
+    (row,) = csv.reader([_bare(line)], delimiter=delimiter, skipinitialspace=True)
+    return [cell.strip() for cell in row]
+
+
+def _preamble(lines: list[str]) -> int:
+    """Return how many lines stand before the names of columns: a title, or settings.
+
+    Names are followed by as many numbers, or by units and these.
+    """
+    for k, (line, below) in enumerate(pairwise(lines)):
+        delimiter = _delimiter(below)
+        numbers = [cell.replace(",", ".") for cell in _cells(below, delimiter)]
+        if len(numbers) < 2 or not all(not n or is_number(n) for n in numbers):
+            continue
+        names = _cells(line, delimiter)
+        if len(names) == len(numbers) and not any(map(is_number, names)):
+            first = k - (_units(names, len(names)) is not None)
+            sizes = {len(_cells(one, delimiter)) for one in lines[:first]}
+            return 0 if len(names) in sizes else first
+    return 0
+
+
+def _rows(
+    lines: list[str], delimiter: str, quoted: bool
+) -> tuple[list[list[str]], int]:
+    """Return the cells of each line, and of how many lines; blanks at ends are none.
+
+    The last line is left out where its quote has no end.
+    """
+    lines = lines[:-1] if quoted and lines and not lines[-1] else lines
+    reading: Any = {"delimiter": delimiter, "skipinitialspace": True, "strict": quoted}
+    whole = len(lines)
+    try:
+        rows = list(csv.reader(lines, **reading))
+    except csv.Error:
+        whole -= 1
+        rows = list(csv.reader(lines[:whole], **reading))
+    for row in rows if delimiter == " " else ():
+        while row and not row[-1]:
             row.pop()
-        if row:
-            yield row
+    return [row for row in rows if row], whole
 
 
 def _require_names(

@@ -18,6 +18,7 @@ from roboopt._errors import RobooptError, require_positive
 from roboopt.data._files import as_path
 from roboopt.data._trajectory import Trajectory
 from roboopt.data.io._arrays import Arrays, ReadOptions, end_to_end, to_episodes
+from roboopt.data.io._arrow import is_arrow_folder, read_arrow
 from roboopt.data.io._columns import Columns
 from roboopt.data.io._csv import read_csv
 from roboopt.data.io._folder import is_episode_folder, read_folder, write_folder
@@ -38,6 +39,10 @@ from roboopt.data.io._zarr import is_zarr_folder, read_zarr
 
 Reader = Callable[[Any, ReadOptions], Iterable[tuple[str, Arrays]]]
 
+PICKLED = (
+    "Pickles could run code: write arrays by `np.savez('x.npz', observations=..., "
+    "actions=...)`, and a data frame by `frame.to_parquet('x.parquet')`."
+)
 TEXTS = dict.fromkeys((".txt", ".dat", ".log", ".txt.gz"), read_csv)
 """Suffixes that notes have, too: in a folder they are read if there are no others."""
 READERS: dict[str, Reader] = {
@@ -54,6 +59,7 @@ READERS: dict[str, Reader] = {
 FOLDERS: tuple[tuple[Callable[[Path], bool], Reader], ...] = (
     (is_episode_folder, read_folder),
     (is_lerobot_folder, read_lerobot),
+    (is_arrow_folder, read_arrow),
     (is_zarr_folder, read_zarr),
     (is_bag_folder, read_rosbag),
     (is_array_folder, read_array_folder),
@@ -64,6 +70,11 @@ WRITERS: dict[str, Callable[[Path, dict[str, list[np.ndarray]]], None]] = {
     ".h5": write_hdf5,
     "": write_folder,
 }
+OTHERS = {
+    **dict.fromkeys((".pkl", ".pickle", ".p", ".joblib", ".pt", ".pth"), PICKLED),
+    **dict.fromkeys((".xlsx", ".xls", ".ods"), "Save the sheet as CSV."),
+}
+"""What turns files of other formats into one to read, by their suffix."""
 WITH_KEYS = (read_hdf5, read_minari, read_parquet, read_lerobot, read_zarr)
 MINARI = "minari:"
 STEP_S = 1.0  # of episodes whose file does not tell it
@@ -265,7 +276,7 @@ def _sources(path: Any) -> list[tuple[Any, Reader]]:
         if not found:
             raise RobooptError(
                 f"`path` must hold files of {', '.join(READERS)}, but {path} holds "
-                "none."
+                f"none.{_advice(files)}"
             )
         return found
     if not path.is_file():
@@ -274,9 +285,15 @@ def _sources(path: Any) -> list[tuple[Any, Reader]]:
     if not readers(path):
         raise RobooptError(
             f"`path` must end in {', '.join(READERS)} or begin with {MINARI}, got "
-            f"{path}."
+            f"{path}.{_advice([path])}"
         )
     return [*readers(path)]
+
+
+def _advice(files: Iterable[Path]) -> str:
+    """Return what to do with files of other formats, after a blank."""
+    found = [OTHERS[f.suffix.lower()] for f in files if f.suffix.lower() in OTHERS]
+    return f" {found[0]}" if found else ""
 
 
 def by_number(path: Path) -> list[tuple[bool, int, str]]:

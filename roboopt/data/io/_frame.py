@@ -1,12 +1,13 @@
 """Data frames of pandas or polars, recognized by their columns."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from roboopt.data.io._arrays import Arrays, ReadOptions
-from roboopt.data.io._table import Table, read_table
+from roboopt.data.io._read_table import read_table
+from roboopt.data.io._table import Table
 
 
 def is_frame(source: Any) -> bool:
@@ -20,18 +21,19 @@ def read_frame(source: Any, options: ReadOptions) -> Iterator[tuple[str, Arrays]
     An index with a name or of dates is a column too, and cells that hold vectors of one
     length are a column for each number.
     """
-    columns = {
-        key: column
-        for name in source.columns
-        for key, column in _scalars(str(name), np.asarray(source[name]))
-    }
+    columns = {str(name): np.asarray(source[name]) for name in source.columns}
     index = getattr(source, "index", None)
     if index is not None:
         dated = np.asarray(index).dtype.kind == "M"
         if (name := index.name or ("time" if dated else None)) is not None:
             columns = {str(name): np.asarray(index), **columns}
-    table = Table("the table", tuple(columns), dict(enumerate(columns.values())))
-    return read_table(table, options)
+    return read_table(table_of_vectors("the table", columns), options)
+
+
+def table_of_vectors(path: str, columns: Mapping[str, np.ndarray]) -> Table:
+    """Return a table with a column for each number in cells that hold vectors."""
+    scalars = dict(one for name in columns for one in _scalars(name, columns[name]))
+    return Table(path, tuple(scalars), dict(enumerate(scalars.values())))
 
 
 def _scalars(name: str, column: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:

@@ -11,7 +11,8 @@ from roboopt._errors import RobooptError
 from roboopt.data.io._arrays import OTHER_NAMES, Arrays, ReadOptions, told_step
 from roboopt.data.io._columns import holds_motion
 from roboopt.data.io._joint_names import other_names, recorded_names
-from roboopt.data.io._table import Table, read_table
+from roboopt.data.io._read_table import read_table
+from roboopt.data.io._table import Table
 
 EPISODES = ("observations", "actions")
 JOINT_NAMES = {"jointnames", "jointname", "joints", "names", "name"}
@@ -36,7 +37,7 @@ def read_arrays(
         options: the arguments of the reading.
         left_out: the names of arrays that are no numbers.
     """
-    episodes = _are_episodes(arrays)
+    episodes = are_episodes(arrays)
     needed = [name for name in left_out if OTHER_NAMES.get(name, name) in EPISODES]
     if needed:
         raise RobooptError(
@@ -59,7 +60,7 @@ def read_arrays(
     if unused:
         options.note(f"{where}: {', '.join(unused)} left out: no arrays of numbers.")
     parts = {place: part for place, part in _groups(arrays).items() if place}
-    if parts and all(map(_are_episodes, parts.values())):
+    if parts and all(map(are_episodes, parts.values())):
         yield from ((f"{place} of {where}", part) for place, part in parts.items())
         return
     tables: dict[str, Table | None] = {}
@@ -89,14 +90,15 @@ def _fields(name: str, value: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
         yield from _fields(f"{name}.{field}", value[field])
 
 
-def _are_episodes(names: Iterable[str]) -> bool:
+def are_episodes(names: Iterable[str]) -> bool:
+    """Return whether names are of observations and actions."""
     return {OTHER_NAMES.get(name, name) for name in names} >= {*EPISODES}
 
 
 def are_named(names: Iterable[str], joints: Sequence[str] | None) -> bool:
     """Return whether names are of episodes, or some of them of the motion of joints."""
     ends = [name.split(".")[-1] for name in names]
-    return _are_episodes(ends) or any(holds_motion(end, joints or ()) for end in ends)
+    return are_episodes(ends) or any(holds_motion(end, joints or ()) for end in ends)
 
 
 def _names_joints(name: str) -> bool:

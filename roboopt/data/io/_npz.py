@@ -9,7 +9,8 @@ from roboopt._errors import RobooptError
 from roboopt.data._files import HEADERS, atomic_write, read_archive, read_array, read_as
 from roboopt.data.io._arrays import Arrays, ReadOptions
 from roboopt.data.io._named_arrays import are_named, read_arrays
-from roboopt.data.io._table import Table, read_table
+from roboopt.data.io._read_table import read_table
+from roboopt.data.io._table import Table
 
 
 def read_npz(path: Path, options: ReadOptions) -> Iterator[tuple[str, Arrays]]:

@@ -4,6 +4,7 @@
 episodes, with columns such as `observation.state`, `action` and `episode_index`.
 """
 
+import importlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,12 @@ from roboopt._reading import read_json
 from roboopt.data._files import expansion_limit, optional_package, read_as
 from roboopt.data.io._arrays import NEXT, Arrays, ReadOptions, join_observations
 from roboopt.data.io._boundaries import BOUNDARIES
+from roboopt.data.io._frame import table_of_vectors
+from roboopt.data.io._named_arrays import are_episodes, read_arrays
+from roboopt.data.io._read_table import read_table
 
 BYTES_PER_CELL = 8
+INDEX = "__index_level_0__"  # of pandas, where it has no name
 OBSERVATION = "observation"
 USED = ("action", "actions", "next.reward", *BOUNDARIES)
 
@@ -72,15 +77,19 @@ def read_parquet(path: Path, options: ReadOptions) -> Iterator[tuple[str, Arrays
     arrays: dict[str, Any] = {}
     left_out = []
     for name in table.column_names:
-        if (values := _numbers(table.column(name))) is None:
+        if (values := column_numbers(table.column(name))) is None:
             left_out.append(name)
         else:
             arrays[name] = values
     observed = {n: v for n, v in arrays.items() if n.split(".")[0] == OBSERVATION}
-    if not observed:
-        from roboopt.data.io._named_arrays import read_arrays
-
+    if not observed and are_episodes(table.column_names):
         yield from read_arrays(arrays, str(path), options, left_out)
+        return
+    if not observed:
+        columns = {name: table.column(name).to_numpy() for name in table.column_names}
+        if INDEX in columns and columns[INDEX].dtype.kind == "M":
+            columns["time"] = columns.pop(INDEX)
+        yield from read_table(table_of_vectors(str(path), columns), options)
         return
     if left_out:
         options.note(f"{path.name}: {', '.join(left_out)} left out: no vectors.")
@@ -96,9 +105,11 @@ def read_parquet(path: Path, options: ReadOptions) -> Iterator[tuple[str, Arrays
     yield str(path), found
 
 
-def _numbers(column: Any) -> np.ndarray | None:
+def column_numbers(column: Any) -> np.ndarray | None:
     """Return a column of numbers, or of vectors of one size; None for others."""
     import pyarrow as pa
+
+    compute = importlib.import_module("pyarrow.compute")
 
     kind = column.type
     if (
@@ -109,11 +120,11 @@ def _numbers(column: Any) -> np.ndarray | None:
         inner = kind.value_type
         if not (pa.types.is_floating(inner) or pa.types.is_integer(inner)):
             return None
-        flat = np.asarray(column.combine_chunks().flatten())
-        rows = len(column)
-        if not rows or len(flat) % rows:
+        whole = column.combine_chunks() if hasattr(column, "chunks") else column
+        sizes = set(compute.list_value_length(whole).to_pylist())
+        if len(sizes) != 1 or None in sizes:
             return None
-        return flat.reshape(rows, -1)
+        return np.asarray(whole.flatten()).reshape(len(column), -1)
     numeric = pa.types.is_floating(kind) or pa.types.is_integer(kind)
     if not (numeric or pa.types.is_boolean(kind)) or column.null_count:
         return None

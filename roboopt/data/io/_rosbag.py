@@ -12,8 +12,9 @@ from roboopt.data._files import optional_package, read_as
 from roboopt.data.io._arrays import Arrays, ReadOptions
 from roboopt.data.io._columns import Columns
 from roboopt.data.io._joint_names import other_names, recorded_names
+from roboopt.data.io._read_table import read_table
 from roboopt.data.io._rosbag_guard import check_files, check_size
-from roboopt.data.io._table import Table, read_table
+from roboopt.data.io._table import Table
 
 MESSAGES = ("sensor_msgs/msg/JointState", "sensor_msgs/JointState")
 QUANTITIES = ("position", "velocity", "effort")

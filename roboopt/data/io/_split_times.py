@@ -8,8 +8,9 @@ import numpy as np
 from roboopt._errors import RobooptError
 from roboopt.data.io._columns import is_time
 
-SECONDS = ("sec", "secs", "seconds")
+SECONDS = ("sec", "secs", "seconds", "zeitinsec")
 FRACTIONS = {
+    "zeitinnanosec": 10**9,  # of KUKA
     **dict.fromkeys(("nsec", "nsecs", "nanosec", "nanosecs", "nanoseconds"), 10**9),
     **dict.fromkeys(("usec", "usecs", "microsec", "microseconds"), 10**6),
 }

@@ -73,9 +73,14 @@ def read_stamps(values: np.ndarray, scale: float | None, name: str) -> Stamps:
     return Stamps(since * scale, resolution * scale, note)
 
 
+def is_date(cell: str) -> bool:
+    """Return whether a text is a date and a time of the day, such as of ISO."""
+    return re.match(r"\s*\d{4}([-/])\d\d\1\d\d[T /]\d\d:", cell) is not None
+
+
 def _dates(cells: np.ndarray) -> np.ndarray | None:
     """Return cells of text as dates, None unless the first is one, such as of ISO."""
-    if not re.match(r"\s*\d{4}([-/])\d\d\1\d\d[T /]\d\d:", str(cells[0])):
+    if not is_date(str(cells[0])):
         return None
     cells = np.array([re.sub(DATE, r"\1-\2-\3 ", str(cell), count=1) for cell in cells])
     texts = [re.sub(r"(Z|[+-]00:?00)$", "", str(cell).strip()) for cell in cells]
@@ -102,7 +107,7 @@ def _of_text(cells: np.ndarray) -> tuple[np.ndarray, float, float]:
         raise RobooptError("times must be finite numbers.")
     digits = min(int(number.as_tuple().exponent) for number in finite)
     since = np.array([float(number - numbers[0]) for number in numbers])
-    return since, float(numbers[0]), 10.0**digits
+    return since, float(numbers[0]), _resolution(digits, float(numbers[0]))
 
 
 def _of_decimals(cells: list[str]) -> tuple[np.ndarray, float, float] | None:
@@ -111,7 +116,7 @@ def _of_decimals(cells: list[str]) -> tuple[np.ndarray, float, float] | None:
     Both differences of whole numbers below 2⁵³ and powers of ten up to 10²² are exact,
     so that their quotient is rounded once.
     """
-    if any("_" in cell for cell in cells):
+    if any("_" in cell or not cell for cell in cells):
         return None
     parts = [cell.partition(".") for cell in cells]
     digits = max(len(part) for _, _, part in parts)
@@ -127,7 +132,13 @@ def _of_decimals(cells: list[str]) -> tuple[np.ndarray, float, float] | None:
         or np.abs(since).max() >= 2**53
     ):
         return None
-    return since / 10.0**digits, float(cells[0]), 10.0**-digits
+    return since / 10.0**digits, float(cells[0]), _resolution(-digits, float(cells[0]))
+
+
+def _resolution(digits: int, first: float) -> float:
+    """Return what stamps were rounded to: as text, or twice before as numbers."""
+    rounded = 2 * float(np.spacing(abs(first))) if digits < 0 else 0.0
+    return max(10.0**digits, rounded)
 
 
 def _is_decimal(text: str) -> bool:

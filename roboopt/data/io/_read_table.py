@@ -1,0 +1,238 @@
+"""Reading tables of any source: recordings of joints, or demonstrations."""
+
+import contextlib
+import dataclasses
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from roboopt._errors import RobooptError, require_positive
+from roboopt.data._smoothing import differentiate
+from roboopt.data.io._arrays import Arrays, ReadOptions, located
+from roboopt.data.io._boundaries import BOUNDARIES, INDICES
+from roboopt.data.io._columns import (
+    ColumnError,
+    Columns,
+    find_columns,
+    find_time,
+    is_current,
+    unit_scale,
+)
+from roboopt.data.io._table import MAX_SHOWN, Table
+from roboopt.data.io._table_header import with_names
+from roboopt.data.io._times import even_step, read_stamps, strictly_later
+
+OBSERVED = ("observation", "observations", "obs", "state", "states")
+ACTED = ("action", "actions", "act", "acts")
+
+
+def read_table(
+    table: Table, options: ReadOptions, step: float | None = None
+) -> Iterator[tuple[str, Arrays]]:
+    """Yield the arrays of each recording in a table.
+
+    Args:
+        table: of joints, or of observations and actions.
+        options: the arguments of the reading.
+        step: the time step [s] where the table has no times.
+    """
+    demonstrated = [_columns_of(table.header, words) for words in (OBSERVED, ACTED)]
+    if options.joints is None and options.columns is None and all(demonstrated):
+        yield table.path, _demonstrations(table, *demonstrated)
+        return
+    table, options = with_names(table, options)
+    path = Path(table.path)
+    try:
+        options, columns, run_column = _found(table, options, step)
+    except ColumnError as error:
+        if options.untold is None:
+            raise
+        shown = ", ".join(table.header[:MAX_SHOWN])
+        raise RobooptError(
+            "`path` must hold demonstrations, as columns or arrays of observations "
+            f"(`obs…`) and actions (`action…`), but {path} holds {shown}"
+            f"{', …' if len(table.header) > MAX_SHOWN else ''}."
+        ) from error
+    if any(name and is_current(name) for name in columns.efforts or ()):
+        options.note(
+            f"{path.name} holds currents as efforts: what is identified from them is "
+            "in units of the motors' torque constants."
+        )
+    names = [name for name in columns.names if name != columns.time]
+    values = {
+        name: column * (unit_scale(name) or 1.0)
+        for name, column in table.arrays(names).items()
+    }
+    assert columns.positions is not None
+    empty = np.all([np.isnan(values[name]) for name in columns.positions], axis=0)
+    if empty.all():
+        raise RobooptError(f"`path` must hold samples, but {path} holds none.")
+    if empty.any():
+        # Tables of several sensors have rows of each.
+        options.note(
+            f"{empty.sum()} rows of {path.name} hold no positions: left out, as rows "
+            "of other sensors."
+        )
+        table = table.rows(~empty)
+        values = {name: value[~empty] for name, value in values.items()}
+    unrecorded = {name for name in values if np.isnan(values[name]).all()}
+    if blank := unrecorded & {*(columns.efforts or ())}:
+        raise ColumnError(f"holds no efforts in {min(blank)}", path, table.header)
+    if unrecorded & {*(columns.velocities or ())}:
+        columns = dataclasses.replace(columns, velocities=None)
+    if columns.velocities is None:
+        options.estimated.append(path.name)
+    runs: dict[str, list[int]] = {"": [*range(int((~empty).sum()))]}
+    if run_column:
+        runs = {}
+        for row, cell in enumerate(table.named(run_column)):
+            runs.setdefault(str(cell).strip(), []).append(row)
+    for k, rows in enumerate(runs.values()):
+        where = f"recording {k} of {path}"
+        one = {name: value[rows] for name, value in values.items()}
+        with located(where):
+            timed: dict[str, Any] = {"time_step": options.time_step}
+            if columns.time is not None and options.time_step is None:
+                cells = table.named(columns.time)[rows]
+                timed, one = _timed(cells, columns.time, one, where, options)
+            arrays = _arrays(one, columns, timed)
+        yield where, arrays
+
+
+def _found(
+    table: Table, options: ReadOptions, step: float | None
+) -> tuple[ReadOptions, Columns, str | None]:
+    """Return the options with a time step, the columns, and that of runs if any."""
+    path, time = Path(table.path), None
+    if (told := _as_step(table, options)) is not None:
+        columns = dataclasses.replace(options.columns or Columns(), time=None)
+        options = dataclasses.replace(options, columns=columns, time_step=told)
+    if options.time_step is None:
+        time = options.columns and options.columns.time
+        try:
+            time = time or find_time(
+                table.header, lambda name: not _constant(table, name), path
+            )
+        except ColumnError:
+            if step is None:
+                raise
+            options = dataclasses.replace(options, time_step=step)
+    columns, run_column = find_columns(
+        table.header,
+        options.columns,
+        options.joints,
+        time=time,
+        driven=options.driven,
+        path=path,
+    )
+    return options, columns, run_column
+
+
+def _as_step(table: Table, options: ReadOptions) -> float | None:
+    """Return the time step [s] that is given in place of a column's name, if it is."""
+    time = options.columns and options.columns.time
+    if time is None or time in table.header:
+        return None
+    with contextlib.suppress(ValueError):
+        require_positive(time_step=(step := float(time)))
+        return step
+    return None
+
+
+def _timed(
+    cells: np.ndarray,
+    name: str,
+    values: dict[str, np.ndarray],
+    where: str,
+    options: ReadOptions,
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Return the time step and the times, and the samples that have their own time."""
+    if len(cells) < 2:
+        raise RobooptError(
+            f"a recording must hold at least 2 samples, got {len(cells)}."
+        )
+    stamps = read_stamps(cells, unit_scale(name), name)
+    if (back := np.diff(stamps.seconds) < 0).any():
+        row = int(back.argmax())
+        raise RobooptError(
+            f"`times` must increase, but sample {row + 1} is "
+            f"{stamps.seconds[row] - stamps.seconds[row + 1]:.4g} s before sample "
+            f"{row}: sort the samples by time, or cut the recording there."
+        )
+    keep, note = strictly_later(stamps, np.stack([*values.values()], axis=1))
+    for text in (stamps.note, note):
+        if text:
+            options.note(f"{where}: {text}")
+    if keep.sum() < 2:
+        raise RobooptError("`times` must increase, but all samples have one stamp.")
+    timed = even_step(stamps.seconds[keep], stamps.resolution)
+    return timed, {name: value[keep] for name, value in values.items()}
+
+
+def _arrays(
+    values: Mapping[str, np.ndarray], columns: Columns, timed: dict[str, Any]
+) -> dict[str, Any]:
+    assert columns.positions and columns.efforts
+    count = len(values[columns.positions[0]])
+    if count < 2:
+        raise RobooptError(f"a recording must hold at least 2 samples, got {count}.")
+    positions = np.stack([values[name] for name in columns.positions], axis=1)
+    if columns.velocities is None:
+        stamps = timed.get("times", timed["time_step"] * np.arange(count))
+        velocities = differentiate(positions, stamps)
+    else:
+        velocities = np.stack([values[name] for name in columns.velocities], axis=1)
+    idle = np.zeros(count)
+    efforts = [idle if name is None else values[name] for name in columns.efforts]
+    observations = np.hstack([positions, velocities])
+    # The last effort acts after the last observation.
+    actions = np.stack(efforts, axis=1)[:-1]
+    return {**timed, "observations": observations, "actions": actions}
+
+
+def _columns_of(header: Sequence[str], words: Sequence[str]) -> list[str]:
+    """Return the columns whose names begin with one of some words, in their order.
+
+    Columns of one name and a number each, as `obs_10`, come by their numbers.
+    """
+    found = []
+    for name in header:
+        first = re.match(r"[^\W\d_]+", name.lower())
+        if first and first[0] in words and name.lower() not in ("state", "states"):
+            found.append(name)
+    numbered = [re.fullmatch(r"(.*?)(\d+)\]?", name) for name in found]
+    if all(numbered) and len({match[1] for match in numbered if match}) == 1:
+        numbers = [int(match[2]) for match in numbered if match]
+        found = [found[k] for k in np.argsort(numbers, kind="stable")]
+    return found
+
+
+def _demonstrations(
+    table: Table, observed: Sequence[str], acted: Sequence[str]
+) -> dict[str, Any]:
+    arrays: dict[str, Any] = {
+        name: np.stack([*table.arrays(columns).values()], axis=1)
+        for name, columns in (("observations", observed), ("actions", acted))
+    }
+    if not np.mod(arrays["actions"], 1).any() and arrays["actions"].shape[1] == 1:
+        arrays["actions"] = arrays["actions"].astype(int)
+    for name in table.header:
+        if name.lower() in (*INDICES, "episode", "run", "trial"):
+            numbers: dict[str, int] = {}
+            labels = (str(cell).strip() for cell in table.named(name))
+            index = [numbers.setdefault(label, len(numbers)) for label in labels]
+            arrays["episode_index"] = np.array(index)
+        elif name.lower() in (*BOUNDARIES, "reward", "rewards"):
+            arrays[name.lower()] = table.numbers(name)
+    with contextlib.suppress(ColumnError):
+        time = find_time(table.header, lambda _: True, Path(table.path))
+        arrays["times"] = read_stamps(table.named(time), unit_scale(time), time).seconds
+    return arrays
+
+
+def _constant(table: Table, name: str) -> bool:
+    column = table.named(name)
+    return len(column) > 1 and bool((column == column[0]).all())

@@ -1,0 +1,110 @@
+"""The headers of tables: names for what programs call in ways of their own."""
+
+import dataclasses
+import re
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from roboopt.data.io._arrays import ReadOptions
+from roboopt.data.io._joint_names import (
+    other_names,
+    recorded_names,
+    with_robot_names,
+)
+from roboopt.data.io._split_times import join_times
+from roboopt.data.io._table import Table
+
+LIBFRANKA = ("success rate", "success_rate")
+"""The second column of its logs; their first holds milliseconds."""
+IN_MILLISECONDS = "time [ms]"
+
+
+def with_names(table: Table, options: ReadOptions) -> tuple[Table, ReadOptions]:
+    """Return a table that names the robot's joints, and times in one column.
+
+    The options name the column of times as the table does.
+    """
+    table = _with_joint_names(table, options)
+    table, options = _with_whole_times(table, options)
+    table, options = _of_libfranka(table, options)
+    return _with_robot_names(table, options), options
+
+
+def _with_joint_names(table: Table, options: ReadOptions) -> Table:
+    """Return a table of joint states with the joints' names in its header.
+
+    `field.name0` holds the name of the joint of `field.position0`, as `rostopic echo
+    -p` writes it. Rows with other names, of another publisher, are left out.
+    """
+    places: dict[tuple[str, str], int] = {}
+    for place, name in enumerate(table.header):
+        found = re.fullmatch(r"(.*?)name[\[_.]?(\d+)\]?", name.lower())
+        if found and len(column := table.columns[place]) and column.dtype.kind in "OU":
+            places[found[1], found[2]] = place
+    if not places:
+        return table
+    names = list(zip(*(table.columns[place] for place in places.values()), strict=True))
+    names = [tuple(str(cell).strip() for cell in row) for row in names]
+    every, given = Counter(names), options.recorded_joints
+    fits = {
+        row
+        for row in every
+        if recorded_names(row, options.joints or (), given, table.path) is not None
+    }
+    common = max(fits or every, key=every.__getitem__)
+    keep = np.array([row == common for row in names])
+    if not keep.all():
+        options.note(
+            f"{(~keep).sum()} rows of {Path(table.path).name} name other joints: left "
+            "out."
+        )
+    joints = dict(zip(places, common, strict=True))
+    header = []
+    for name in table.header:
+        found = re.fullmatch(
+            r"(.*?)(position|velocity or effort|velocity|effort)[\[_.]?(\d+)\]?",
+            name.lower(),
+        )
+        joint = found and joints.get((found[1], found[3]))
+        header.append(f"{found[2]} {joint}" if found and joint else name)
+    return Table(table.path, tuple(header), table.columns).rows(keep)
+
+
+def _with_whole_times(table: Table, options: ReadOptions) -> tuple[Table, ReadOptions]:
+    """Return a table in which one column holds the seconds and fractions of stamps."""
+    for seconds, fraction, name, stamps in join_times(table.header, table.numbers):
+        table = table.replaced(seconds, name, stamps)
+        options = _with_time(options, (seconds, fraction), name)
+    return table, options
+
+
+def _of_libfranka(table: Table, options: ReadOptions) -> tuple[Table, ReadOptions]:
+    """Return a log of libfranka with the unit of its times, milliseconds."""
+    time, *rest = table.header
+    if rest and rest[0] in LIBFRANKA and time in ("time", "duration"):
+        table = Table(table.path, (IN_MILLISECONDS, *rest), table.columns)
+        options = _with_time(options, (time,), IN_MILLISECONDS)
+    return table, options
+
+
+def _with_robot_names(table: Table, options: ReadOptions) -> Table:
+    """Return a table that names the robot's joints, unless the user names columns."""
+    named = options.columns and dataclasses.replace(options.columns, time=None).names
+    if not options.joints or named:
+        return table
+    given = options.recorded_joints
+    header, named = with_robot_names(table.header, options.joints, given, table.path)
+    if named and given is None:
+        options.note(other_names(table.path, named, options.joints))
+    return dataclasses.replace(table, header=header)
+
+
+def _with_time(options: ReadOptions, former: Sequence[str], name: str) -> ReadOptions:
+    """Return the options with another name of the column of times, if it was named."""
+    if not options.columns or options.columns.time not in former:
+        return options
+    columns = dataclasses.replace(options.columns, time=name)
+    return dataclasses.replace(options, columns=columns)
