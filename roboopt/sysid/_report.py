@@ -251,7 +251,7 @@ def _simulations(found: "IdentifyResult") -> Section | None:
         Notes([simulation_sentence(made), off]),
         simulation_table(made, found.model),
         Figure(panels, caption, legend),
-        recording_table(made, found.recording_names, found.model),
+        recording_table(made, found.simulated_names, found.model),
     ]
     return Section("Simulation of whole recordings", blocks)
 

@@ -35,7 +35,7 @@ from roboopt.sysid._parameters import (
     parameter_table,
     write_parameters,
 )
-from roboopt.sysid._simulation import Simulations, simulations
+from roboopt.sysid._simulation import MAX_RECORDINGS, Simulations, simulations
 from roboopt.sysid._simulation_tables import (
     simulation_sentence,
     simulation_table,
@@ -158,30 +158,27 @@ class IdentifyResult(VerbResult):
     def simulations(self) -> Simulations | None:
         """Open-loop simulations of whole recordings, from their starts.
 
-        None if Ctrl-C came before the model was judged.
+        Of many recordings the first dozen of the fit, and of those held out. None if
+        Ctrl-C came before the model was judged.
         """
         if self.interrupted:
             return None
         return simulations(
             {"fitted": self.model, "URDF": self.before},
-            self.training,
-            self.held_out,
+            self.training[:MAX_RECORDINGS],
+            self.held_out[:MAX_RECORDINGS],
             self.model.robot.revolute,
             lead=lead_steps(self.model, self.training[0].time_step),
         )
 
     @property
-    def recording_names(self) -> list[str]:
-        """The sources of the recordings, those of the fit first, then those held out.
-
-        A source of both is named twice.
-        """
-        return [
-            one.name
-            for other in (TESTED, FITTED)
-            for one in self.sources
-            if one.use != other
-        ]
+    def simulated_names(self) -> list[str]:
+        """Return the sources of what was simulated, those of the fit first."""
+        names: list[str] = []
+        for other in (TESTED, FITTED):
+            used = [one.name for one in self.sources if one.use != other]
+            names += used[:MAX_RECORDINGS]
+        return names
 
     @cached_property
     def parameters(self) -> tuple[Parameter, ...]:
@@ -357,7 +354,7 @@ class IdentifyResult(VerbResult):
         if self.forecasts is not None:
             write_forecasts(folder / "forecasts.csv", self.forecasts, self.model)
         if self.simulations is not None:
-            named = folder / "simulations.csv", self.recording_names
+            named = folder / "simulations.csv", self.simulated_names
             write_simulations(*named, self.simulations, self.model)
         if self.urdf is not None and self.from_file:
             warnings.warn(

@@ -17,7 +17,9 @@ from roboopt._programs import called
 from roboopt.data import Trajectory
 from roboopt.objectives import PredictionError
 
+MAX_RECORDINGS = 12  # of the fit, and as many held out, that are simulated
 MAX_STEPS = 40_000  # of a simulation: what is longer is simulated so far alone
+MAX_STEPS_IN_ALL = 200_000
 MIN_MOTION = 0.05  # of the largest motion of joints of a kind, for one that rests
 DISTURBANCE = 1e-3  # of the motion, at the start of a second simulation
 UNSTABLE_GROWTH = 10.0  # of the disturbance
@@ -92,7 +94,8 @@ def simulations(
     runs = [*training, *held_out]
     step, count, joints = runs[0].time_step, len(runs), len(revolute)
     first = next(iter(models.values()))
-    most = max(1, MAX_STEPS // max(1, ceil(step / first.time_step - 1e-6)))
+    substeps = max(1, ceil(step / first.time_step - 1e-6))
+    most = max(1, min(MAX_STEPS, MAX_STEPS_IN_ALL // count) // substeps)
     lead = min(lead, min(run.steps for run in runs) - 1)
     lengths = np.array([min(run.steps - lead, most) for run in runs])
     longest = int(lengths.max())

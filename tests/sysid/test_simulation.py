@@ -7,6 +7,7 @@ import pytest
 from test_forecast import Pushed, recording
 
 from roboopt import Trajectory
+from roboopt.sysid import _simulation
 from roboopt.sysid._simulation import simulations
 from roboopt.sysid._simulation_tables import simulation_sentence
 
@@ -110,3 +111,12 @@ def test_a_joint_that_rests_is_not_off_by_its_noise():
 
     made = simulations({"fitted": Two(), "URDF": Two()}, [rests], [], (True, True))
     assert np.all(np.isinf(made.left["fitted"]))
+
+
+def test_what_is_too_long_is_simulated_so_far_alone(monkeypatch):
+    monkeypatch.setattr(_simulation, "MAX_STEPS_IN_ALL", 40)
+    runs = [recording(30), recording(12)]
+    made = simulated({"fitted": Pushed(), "URDF": Pushed(0.0)}, runs)
+    np.testing.assert_allclose(made.seconds, [2.0, 1.2])
+    whole = simulated({"fitted": Pushed(), "URDF": Pushed(0.0)}, [recording(20)])
+    np.testing.assert_allclose(made.rmse["URDF"][0], whole.rmse["URDF"][0])
