@@ -16,6 +16,7 @@ from roboopt.sysid._parameters import (
     COMBINED,
     NOT_EXCITED,
     Parameter,
+    number,
     parameter_table,
 )
 from roboopt.sysid._simulation_tables import (
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
 WINDOW_S = 0.5  # of one prediction that is drawn
 MIN_SINGULAR = 1e-11  # of the largest value: what is less is rounding
+MAX_ROWS = 40  # of a table of parameters before those not excited are folded
 MAX_DRAWN = 1000  # points of a curve
 SHOWN_S = 4.0  # of a recording that is drawn
 REPLAYED = (
@@ -92,7 +94,18 @@ def _parameters(rows: Sequence[Parameter]) -> Section:
         f"{', crosses the true values' if known else ''}."
     )
     legend = {"start": COLORS["URDF"], "estimate": COLORS["fitted"]}
-    blocks = [Figure(panels, caption, legend), parameter_table(rows, explain=True)]
+    long = len(rows) > MAX_ROWS
+    still = [row for row in rows if long and row.verdict == NOT_EXCITED]
+    told = [row for row in rows if row not in still]
+    blocks: list[Any] = [Figure(panels, caption, legend)]
+    blocks.append(parameter_table(told, explain=True))
+    if still:
+        said = f"{counted(len(still), 'parameter')} that the recordings tell nothing of"
+        lines = (
+            f"{row.name} [{row.unit}]: {number(row.start)} → {number(row.estimate)}"
+            for row in still
+        )
+        blocks.append(Details(said, "\n".join(lines)))
     return Section("Parameters", blocks)
 
 
@@ -123,7 +136,8 @@ def _base_parameters(found: "IdentifyResult") -> Section | None:
         "joint's frame, joined where the recordings tell only their sum. "
         f"{base_sentence(base)} σ is the standard deviation if what is left is noise, "
         "and a value is known to 1.96 σ, half its 95 % interval. The terms of a sum "
-        "that contribute most are named."
+        "that contribute most are named. The intervals of parameters below also count "
+        "how long an error lasts, and are wider where what is left is no noise."
     ]
     if found.error == "both":
         told.append(
@@ -165,7 +179,7 @@ def predicted_motions(found: "IdentifyResult") -> RobotMotions | None:
     predicted = None if found.scene is None else _predicted(found)
     if found.scene is None or predicted is None:
         return None
-    shown, _, curves = predicted
+    shown, _, _, curves = predicted
     joints = len(found.scene.robot.joint_names)
     runs = {
         label: np.concatenate([*windows[:, :-1], windows[-1, -1:]])
@@ -182,34 +196,51 @@ def predicted_motions(found: "IdentifyResult") -> RobotMotions | None:
 
 def _predicted(
     found: "IdentifyResult",
-) -> tuple[Trajectory, int, dict[str, np.ndarray]] | None:
-    """Return part of the longest recording, the steps of a window, and predictions."""
+) -> tuple[Trajectory, int, int, dict[str, np.ndarray]] | None:
+    """Return part of the longest recording, and its predictions.
+
+    Between them stand the number of its first step, and the steps of a window.
+    """
     longest = max(found.held_out or found.training, key=lambda run: run.steps)
     step = longest.time_step
     steps = max(1, round(WINDOW_S / step))
     count = min(longest.steps, round(SHOWN_S / step)) // steps
     if count < 1:
         return None
-    states = np.asarray(longest.observations)[: count * steps + 1]
-    shown = Trajectory(states, longest.actions[: count * steps], step)
+    states = np.asarray(longest.observations)
+    first = _liveliest(states, count * steps)
+    last = first + count * steps
+    shown = Trajectory(states[first : last + 1], longest.actions[first:last], step)
     models = {"URDF": found.before, "fitted": found.model}
     curves = {label: _windows(model, shown, steps) for label, model in models.items()}
-    return shown, steps, curves
+    return shown, first, steps, curves
+
+
+def _liveliest(states: np.ndarray, steps: int) -> int:
+    """Return where to begin: at the start, unless there is twice the motion elsewhere.
+
+    Robots often rest at first.
+    """
+    squares = np.square(states[:, states.shape[1] // 2 :]).sum(1)
+    sums = np.append(0.0, np.cumsum(squares))
+    motion = sums[steps + 1 :] - sums[: -steps - 1]
+    return int(motion.argmax()) if 2 * motion[0] < motion.max() else 0
 
 
 def _motions(found: "IdentifyResult") -> Section | None:
     if (predicted := _predicted(found)) is None:
         return None
-    shown, steps, curves = predicted
+    shown, first, steps, curves = predicted
     states, step = np.asarray(shown.observations), shown.time_step
-    time = np.arange(len(states)) * step
+    time = (first + np.arange(len(states))) * step
     panels = []
     for i, (name, unit) in enumerate(coordinates(found.model)):
         drawn = {label: windows[..., i] for label, windows in curves.items()}
         panels.append(predictions(name, unit, time, states[:, i], drawn))
     smoothed = "" if found.cutoff is None else f", smoothed above {found.cutoff:.3g} Hz"
     caption = (
-        f"A recording that was {'held out' if found.held_out else 'fitted'}{smoothed}, "
+        "Part of the longest recording that was "
+        f"{'held out' if found.held_out else 'fitted'}{smoothed}, "
         "and predictions that begin anew at the measured state every "
         f"{steps * step:.3g} s. Curves that leave the panel are cut off."
     )
@@ -289,9 +320,6 @@ def _identifiability(found: "IdentifyResult") -> Section | None:
         )
         whole = Details("The whole sums", "\n".join(map(str, sums)))
         blocks += [Notes([said]), combination_table(sums), whole]
-    if still := [p.name for p in found.parameters if p.verdict == NOT_EXCITED]:
-        said = f"{counted(len(still), 'parameter')} that the recordings tell nothing of"
-        blocks.append(Details(said, "\n".join(still)))
     values = ", ".join(f"{value:.3g}" for value in report.singular_values)
     if values:
         blocks.append(Details("Singular values", values))

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float
 
 from roboopt._errors import RobooptError
+from roboopt._progress import counted
 from roboopt.data import Trajectory, save
 from roboopt.diagnose import (
     Combination,
@@ -275,7 +276,7 @@ class IdentifyResult(VerbResult):
         said += friction_sentences(self.before.robot, self.model.robot, rows)
         said += [f"Warning, {finding}" for finding in self.findings[:MAX_WARNINGS]]
         if (more := len(self.findings) - MAX_WARNINGS) > 0:
-            said.append(f"{more} more warnings are in the report.")
+            said.append(f"{counted(more, 'more warning')}: see the report.")
         return [*said, f"The fit stopped: {self.result.message.rstrip('.')}."]
 
     def _forecast_sentence(self) -> str:

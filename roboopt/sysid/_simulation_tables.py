@@ -61,15 +61,15 @@ def simulation_sentence(made: Simulations) -> str:
     judged, held = made.judged, "held-out " if made.held_out.any() else ""
     whole = float(np.median(made.seconds[judged]))
     fitted, urdf = (made.followed(name) for name in ("fitted", "URDF"))
-    said = f"Simulated open loop from their starts, the {held}recordings are followed "
+    said = f"Open-loop simulations follow the {held}recordings "
     if not np.isfinite(made.left["fitted"][judged]).any():
         return said + (
-            f"to their ends, to {100 * made.share('fitted'):.3g} % of the motion; by "
-            f"the robot as given for {urdf:.3g} of {whole:.3g} s."
+            f"to their ends, with errors of {100 * made.share('fitted'):.3g} % of the "
+            f"motion; those of the robot as given for {urdf:.3g} of {whole:.3g} s."
         )
     said += (
         f"for {fitted:.3g} of {whole:.3g} s until a joint is off by more than its "
-        f"motion's standard deviation, and by the robot as given for {urdf:.3g} s. "
+        f"motion's standard deviation; those of the robot as given for {urdf:.3g} s. "
     )
     grown = float(np.median(made.unstable[judged]))
     if grown > fitted:
@@ -79,8 +79,8 @@ def simulation_sentence(made: Simulations) -> str:
         )
     return said + (
         "The motion is unstable: a change of its start grows "
-        f"{UNSTABLE_GROWTH:g} times in {grown:.3g} s. Open loop any model leaves it; "
-        "the forecasts over fixed times tell more."
+        f"{UNSTABLE_GROWTH:g} times in {grown:.3g} s, and open loop any model leaves "
+        "it; the forecasts over fixed times tell more."
     )
 
 

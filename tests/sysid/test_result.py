@@ -135,7 +135,7 @@ def test_the_summary_is_legible_at_80_columns(found):
     assert second.startswith("Held-out forecasts after")
     # Without noise the real robot's motion is followed to its end.
     third = found.summary().sentences[2]
-    assert "held-out recordings are followed to their ends" in third
+    assert "follow the held-out recordings to their ends" in third
 
 
 def test_combinations_have_values_and_intervals(found):
