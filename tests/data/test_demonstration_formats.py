@@ -320,3 +320,36 @@ def test_a_frame_whose_cells_hold_vectors_is_one_of_their_numbers():
     frame.at[1, "observation.state"] = np.zeros(3)
     with pytest.raises(ro.RobooptError, match="observation.state, sample 0"):
         load_episodes(frame)
+
+
+def test_names_of_groups_tell_the_episodes_of_an_archive(tmp_path):
+    ends = np.cumsum(SIZES)
+    arrays = {}
+    for k, (end, size) in enumerate(zip(ends, SIZES, strict=True)):
+        rows = slice(end - size, end)
+        arrays |= {f"episode_{k}/obs": OBSERVATIONS[rows]}
+        arrays |= {f"episode_{k}/actions": ACTIONS[rows]}
+    check(read(saved(tmp_path / "x.npz", **arrays))[0])
+    ragged = np.array([OBSERVATIONS[:4], OBSERVATIONS[4:]], object)
+    path = saved(tmp_path / "y.npz", obs=ragged, actions=ACTIONS)
+    with pytest.raises(ValueError, match=r"obs of .* objects. Write .* lengths="):
+        load_episodes(path)
+
+
+def test_an_episode_in_two_files_of_lerobot_is_told(tmp_path):
+    pa, parquet = map(pytest.importorskip, ("pyarrow", "pyarrow.parquet"))
+    (tmp_path / "meta").mkdir()
+    (tmp_path / "meta" / "info.json").write_text(json.dumps({"fps": 10}))
+    table = pa.table(
+        {
+            "observation.state": OBSERVATIONS.tolist(),
+            "action": ACTIONS.tolist(),
+            "episode_index": np.repeat([0, 1, 2], SIZES),
+        }
+    )
+    (tmp_path / "data").mkdir()
+    for k in (0, 1):
+        file = tmp_path / "data" / f"file-{k}.parquet"
+        parquet.write_table(table.slice(2 * k, 2 if not k else None), file)
+    _, said = read(tmp_path)
+    assert "goes on with episode 0 of another file" in said

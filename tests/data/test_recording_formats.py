@@ -198,8 +198,11 @@ def test_a_row_that_is_cut_off_is_left_out(tmp_path):
         load_recordings(path, joints=JOINTS)
 
 
-def bag(path, version, names, storage="sqlite3"):
-    """Write joint states and another topic's messages as a bag."""
+def bag(path, version, names, storage="sqlite3", others=()):
+    """Write joint states and other topics' messages as a bag.
+
+    Commands, and states without efforts, go to the topics `others` before them.
+    """
     from rosbags.rosbag1 import Writer as Writer1
     from rosbags.rosbag2 import StoragePlugin
     from rosbags.rosbag2 import Writer as Writer2
@@ -226,6 +229,10 @@ def bag(path, version, names, storage="sqlite3"):
                 ("/rosout", "std_msgs/msg/String"),
             )
         )
+        unread = [
+            writer.add_connection(topic, state_type.__msgtype__, typestore=store)
+            for topic in others
+        ]
         for k in range(STEPS):
             stamp = stamp_type(sec=1_700_000_000, nanosec=4_000_000 * k)
             header = header_type(stamp=stamp, frame_id="", **extra)
@@ -237,6 +244,14 @@ def bag(path, version, names, storage="sqlite3"):
                 effort=TAU[k, order],
             )
             said = types["std_msgs/msg/String"](data="x")
+            for connection in unread:
+                commanded = "command" in connection.topic
+                values = (Q + 1, DQ, TAU) if commanded else (Q + 1, DQ, TAU[:, :0])
+                moving = [x[k, order] if x.size else x[k] for x in values]
+                one = state_type(header, names, *moving)
+                encode = store.serialize_ros1 if version == 1 else store.serialize_cdr
+                raw = encode(one, one.__msgtype__)
+                writer.write(connection, 1_700_000_000_000_000_000 + 4_000_000 * k, raw)
             arrival = 1_700_000_000_000_000_000 + 4_000_123 * k
             for connection, one in ((joints, message), (text, said)):
                 encode = store.serialize_ros1 if version == 1 else store.serialize_cdr
@@ -255,3 +270,19 @@ def test_bags_of_ros_are_read_in_the_order_of_the_robot(tmp_path, version, stora
         check(read(file)[0])
     with pytest.raises(ValueError, match="JointState of the joints .'wrist'.*elbow"):
         load_recordings(path, joints=["wrist"])
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_states_with_efforts_are_read_before_commands(tmp_path, version):
+    pytest.importorskip("rosbags")
+    path = tmp_path / ("run.bag" if version == 1 else "run")
+    bag(path, version, JOINTS, others=("/a/joint_states", "/joint_commands"))
+    run, said = read(path)
+    check(run)
+    assert "/joint_states is read, not /a/joint_states, /joint_commands" in said
+    if version == 2:
+        (file,) = path.glob("*.db3")
+        file.rename(f"{file}.zstd")
+        file.with_name(f"{file.name}.zstd").write_bytes(b"\x28\xb5\x2f\xfd0")
+        with pytest.raises(ValueError, match="not compressed as a whole"):
+            read(path)

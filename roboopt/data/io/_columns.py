@@ -36,7 +36,17 @@ TIMES = (
 RUNS = {f"{name}{end}" for name in ("run", "episode", "trial") for end in ("", "id")}
 MEASURED = set("meas measured msr actual act fbk feedback".split())
 COMMANDED = {
-    *("con", "cmd", "command", "commanded", "ctrl", "target", "goal", "setpoint"),
+    *(
+        "con",
+        "cmd",
+        "command",
+        "commands",
+        "commanded",
+        "ctrl",
+        "target",
+        "goal",
+        "setpoint",
+    ),
     *("des", "desired", "ref", "reference"),
 }
 PREFIXES = set("j joint joints axis state states field data msg".split())
@@ -208,6 +218,11 @@ def found_positions(header: Sequence[str], joints: Sequence[str]) -> set[str | i
     """Return the names, or numbers, of the joints with a column of positions."""
     roles = [_role(split_name(name), joints) for name in header]
     return {role[1] for role in roles if role and role[0] == "positions"}
+
+
+def is_commanded(name: str) -> bool:
+    """Return whether a column, or a topic, is of commands by its name."""
+    return bool(COMMANDED & set(split_name(name)))
 
 
 def is_current(name: str) -> bool:

@@ -15,6 +15,12 @@ from roboopt.data.io._read_table import read_table
 from roboopt.data.io._table import Table
 
 EPISODES = ("observations", "actions")
+AS_NUMBERS = (
+    "Write arrays of numbers by their names, those of several episodes end to end: "
+    "`np.savez('x.npz', observations=np.concatenate(observations), "
+    "actions=np.concatenate(actions), lengths=[len(a) for a in actions])`."
+)
+"""What to do with objects."""
 JOINT_NAMES = {"jointnames", "jointname", "joints", "names", "name"}
 
 
@@ -42,7 +48,7 @@ def read_arrays(
     if needed:
         raise RobooptError(
             f"`path` must hold numbers, but {', '.join(needed)} of {where} holds "
-            "objects."
+            f"objects. {AS_NUMBERS}"
         )
     arrays = {
         name: array

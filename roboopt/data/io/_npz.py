@@ -8,7 +8,7 @@ import numpy as np
 from roboopt._errors import RobooptError
 from roboopt.data._files import HEADERS, atomic_write, read_archive, read_array, read_as
 from roboopt.data.io._arrays import Arrays, ReadOptions
-from roboopt.data.io._named_arrays import are_named, read_arrays
+from roboopt.data.io._named_arrays import AS_NUMBERS, are_named, read_arrays
 from roboopt.data.io._read_table import read_table
 from roboopt.data.io._table import Table
 
@@ -16,7 +16,10 @@ from roboopt.data.io._table import Table
 def read_npz(path: Path, options: ReadOptions) -> Iterator[tuple[str, Arrays]]:
     """Yield what `save_episodes` or `Trajectory.save` wrote, or arrays of the user."""
     left_out: list[str] = []
-    arrays = read_archive(path, left_out=left_out)
+    found = read_archive(path, left_out=left_out)
+    # As in HDF5, names such as `episode_0/obs` are of groups.
+    arrays = {name.strip("/").replace("/", "."): found[name] for name in found}
+    arrays = arrays if len(arrays) == len(found) else found
     return read_arrays(arrays, str(path), options, left_out)
 
 
@@ -57,10 +60,7 @@ def _array(path: Path) -> np.ndarray:
         if HEADERS[version](file)[2].hasobject:
             raise RobooptError(
                 f"`path` must hold numbers, but {path} holds objects, such as a list "
-                "of dictionaries, which are pickled and could run code. Write the "
-                "arrays by their names, here of episodes laid end to end: "
-                "`np.savez('x.npz', observations=np.concatenate(observations), "
-                "actions=np.concatenate(actions), lengths=[len(a) for a in actions])`."
+                f"of dictionaries, which are pickled and could run code. {AS_NUMBERS}"
             )
     return read_array(path)
 

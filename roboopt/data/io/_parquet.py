@@ -50,7 +50,13 @@ def read_lerobot(path: Path, options: ReadOptions) -> Iterator[tuple[str, Arrays
     found: set[int] = set()
     for file in files:
         for where, arrays in read_parquet(file, options):
-            found |= set(np.unique(arrays.get("episode_index", ())).tolist())
+            here = set(np.unique(arrays.get("episode_index", ())).tolist())
+            if again := found & here:
+                options.note(
+                    f"{where} goes on with episode {min(again)} of another file: each "
+                    "part is read as an episode of its own."
+                )
+            found |= here
             yield where, {**arrays, "time_step": 1 / rate}
     if found and len(found) != (count := told.get("total_episodes", len(found))):
         options.note(

@@ -10,20 +10,22 @@ import numpy as np
 from roboopt._errors import RobooptError
 from roboopt.data._files import optional_package, read_as
 from roboopt.data.io._arrays import Arrays, ReadOptions
-from roboopt.data.io._columns import Columns
+from roboopt.data.io._columns import Columns, is_commanded
 from roboopt.data.io._joint_names import other_names, recorded_names
 from roboopt.data.io._read_table import read_table
 from roboopt.data.io._rosbag_guard import check_files, check_size
 from roboopt.data.io._table import Table
 
 MESSAGES = ("sensor_msgs/msg/JointState", "sensor_msgs/JointState")
+ENDS = (".db3", ".mcap", ".db3.zstd", ".mcap.zstd")
+REPAIRED = "a whole bag of ROS (`mcap recover` or `ros2 bag reindex` may repair one)"
 QUANTITIES = ("position", "velocity", "effort")
 
 
 def is_bag_folder(path: Path) -> bool:
     """Return whether `path` is a bag of ROS 2 in a folder."""
     return (path / "metadata.yaml").is_file() and any(
-        file.suffix in (".db3", ".mcap") for file in path.iterdir()
+        file.name.endswith(ENDS) for file in path.iterdir()
     )
 
 
@@ -31,10 +33,11 @@ def read_rosbag(path: Path, options: ReadOptions) -> Iterator[tuple[str, Arrays]
     """Yield the recording of the joints: `.bag`, `.db3`, `.mcap`, or a folder of ROS 2.
 
     The names in the messages decide which joint is which. Of several topics and
-    publishers the one with the most messages that holds all the robot's joints is read.
+    publishers the one with the most messages that holds all the robot's joints is read:
+    of states before commands, and with efforts before others.
     """
     optional_package("rosbags", "bags of ROS", "rosbags")
-    with read_as("be a bag of ROS", path):
+    with read_as(f"be {REPAIRED}", path):
         found, topics = _messages(path)
     joints = None if options.joints is None else list(options.joints)
     fits = {
@@ -49,7 +52,14 @@ def read_rosbag(path: Path, options: ReadOptions) -> Iterator[tuple[str, Arrays]
             "`path` must hold messages sensor_msgs/JointState"
             f"{f' of the joints {joints}' if joints else ''}, but {path} holds {what}."
         )
-    topic, names = max(fits, key=lambda key: len(found[key]))
+
+    def rank(key: tuple[str, tuple[str, ...]]) -> tuple[bool, bool, int]:
+        efforts = any(len(m["effort"]) for m in found[key])
+        return efforts, not is_commanded(key[0]), len(found[key])
+
+    topic, names = max(fits, key=rank)
+    if others := sorted({key[0] for key in fits} - {topic}):
+        options.note(f"{path.name}: {topic} is read, not {', '.join(others)}.")
     messages, one = found[topic, names], fits[topic, names]
     chosen, places = [*one], [names.index(name) for name in one.values()]
     if options.recorded_joints is None and set(one) != set(one.values()):
