@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from roboopt._core import MIN_SCALE
+from roboopt._core import MIN_SCALE, groups_at_once
 from roboopt._errors import RobooptError, require
 from roboopt._programs import filter_jit
 from roboopt.diagnose._derivatives import (
@@ -245,8 +245,10 @@ def _term_units(loss_fn: LossFn, params: Any, batch: Any) -> dict[str, str]:
 
 @filter_jit
 def _losses(loss_fn: LossFn, many: Any, batch: Any) -> Array:
-    """Return the losses at many parameters."""
-    return loss_fn.evaluate_many(many, batch)[0]
+    """Return the losses at many parameters, one after the other on a CPU."""
+    count = len(jax.tree.leaves(many)[0])
+    at_once = groups_at_once(count)
+    return jax.lax.map(lambda own: loss_fn(own, batch), many, batch_size=at_once)
 
 
 def _cosines(
