@@ -106,6 +106,46 @@ def test_joint_states_without_a_header_are_read_by_the_names_in_their_rows(tmp_p
     assert f"{STEPS + 1} rows are cut off, or of other joints" in said
 
 
+def yaml(version, lists):
+    """Return joint states as `rostopic echo` and `ros2 topic echo` print them."""
+    text = []
+    for k, (whole, fraction) in enumerate(split()):
+        cells = {"name": ["lift", "pan"]}
+        cells |= {
+            name: np.asarray(one)[k][::-1].tolist() for name, one in lists.items()
+        }
+        if version == 1:
+            text += ["header: ", f"  seq: {k}", "  stamp: ", f"    secs: {whole}"]
+            text += [f"    nsecs:  {fraction}", "  frame_id: ''"]
+            cells["name"] = "[lift, pan]"
+            text += [f"{name}: {one}" for name, one in cells.items()]
+        else:
+            text += ["header:", "  stamp:", f"    sec: {whole}"]
+            text += [f"    nanosec: {fraction}", "  frame_id: ''"]
+            for name, one in cells.items():
+                items = [f"- {cell}" for cell in one]
+                text += [f"{name}:", *items] if items else [f"{name}: []"]
+        text.append("---")
+    return text
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_joint_states_are_read_as_they_are_printed(tmp_path, version):
+    lists = {"position": Q, "velocity": DQ, "effort": TAU}
+    text = yaml(version, lists)
+    (tmp_path / "x.txt").write_text("\n".join(text))
+    assert not check(tmp_path / "x.txt")
+    (tmp_path / "x.yaml").write_text("\n".join([*text, *text[:8]]))
+    assert "1 rows are cut off" in check(tmp_path / "x.yaml")
+    # Empty lists are [] in both.
+    if version == 1:
+        text = ["velocity: []" if "velocity" in line else line for line in text]
+    else:
+        text = yaml(version, {**lists, "velocity": np.zeros((STEPS, 0))})
+    (tmp_path / "y.yaml").write_text("\n".join(text))
+    assert "no velocities were recorded" in read(tmp_path / "y.yaml")[1]
+
+
 def test_a_list_that_is_left_empty_has_to_be_named(tmp_path):
     path = written(tmp_path / "x.csv", None, echoed(lists=(Q, TAU)))
     with pytest.raises(ValueError, match="lacks efforts.*'velocity or effort pan'"):

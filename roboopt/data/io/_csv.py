@@ -18,7 +18,12 @@ from roboopt.data._files import expansion_limit
 from roboopt.data.io._arrays import Arrays, ReadOptions
 from roboopt.data.io._cell_lists import LIST_SIGN, split_lists
 from roboopt.data.io._columns import UNITS
-from roboopt.data.io._joint_states import is_number, read_joint_states
+from roboopt.data.io._joint_states import (
+    flat_messages,
+    is_number,
+    is_yaml,
+    read_joint_states,
+)
 from roboopt.data.io._read_table import read_table
 from roboopt.data.io._table import Table
 from roboopt.data.io._text_columns import TextColumns
@@ -64,7 +69,7 @@ def read_csv(path: Path, options: ReadOptions) -> Iterator[tuple[str, Arrays]]:
 def _table(text: "_Text", path: Path, options: ReadOptions) -> Table:
     """Return the table of a text."""
     comment, first, before, second = "", text.line(), 0, ""
-    while first and (first.startswith(("#", "sep=")) or not first.strip()):
+    while first and (first.startswith(("#", "sep=", "---")) or not first.strip()):
         comment, first, before = first, text.line(), before + 1
         if before > MAX_COMMENTS:
             raise RobooptError(
@@ -80,7 +85,9 @@ def _table(text: "_Text", path: Path, options: ReadOptions) -> Table:
         if before > MAX_COMMENTS:
             break
     lines = [second.rstrip("\n")] * bool(second) + text.lines()
-    if skipped := _preamble([first, *lines[:MAX_PREAMBLE]]):
+    if is_yaml(first):
+        first, *lines = flat_messages(lines) or [""]
+    elif skipped := _preamble([first, *lines[:MAX_PREAMBLE]]):
         options.note(
             f"{path.name}: {skipped} line{'s' * (skipped > 1)} before the names of "
             "columns left out."

@@ -43,7 +43,7 @@ PICKLED = (
     "Pickles could run code: write arrays by `np.savez('x.npz', observations=..., "
     "actions=...)`, and a data frame by `frame.to_parquet('x.parquet')`."
 )
-TEXTS = dict.fromkeys((".txt", ".dat", ".log", ".txt.gz"), read_csv)
+TEXTS = dict.fromkeys((".txt", ".dat", ".log", ".txt.gz", ".yaml"), read_csv)
 """Suffixes that notes have, too: in a folder they are read if there are no others."""
 READERS: dict[str, Reader] = {
     ".npz": read_npz,

@@ -1,4 +1,4 @@
-"""Joint states as ROS 2 prints them: tables without names, of lists laid flat.
+"""Joint states as ROS prints them: tables without names, of lists laid flat, or YAML.
 
 `ros2 topic echo --csv /joint_states` prints a row for each message: seconds,
 nanoseconds, the frame, the names of the joints, and their positions, velocities and
@@ -7,13 +7,18 @@ efforts. A list that the publisher leaves empty takes no cells.
 
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 BEGIN = ("header.stamp.sec", "header.stamp.nanosec", "header.frame_id")
+FIELD = re.compile(
+    r"\s*(secs?|nsecs|nanosec|name|position|velocity|effort): *(\[?)(.*?)\]?\s*"
+)
+ITEM = re.compile(r"\s*- *(.*?)\s*")
+QUANTITIES = ("position", "velocity", "effort")
 LISTS = {
     1: ("position",),
     2: ("position", "velocity or effort"),
-    3: ("position", "velocity", "effort"),
+    3: QUANTITIES,
 }
 """The lists of numbers by their count: two do not tell which the second is."""
 
@@ -51,6 +56,44 @@ def read_joint_states(
     left = sum(map(len, alike.values())) - len(kept)
     note = f"{left} rows are cut off, or of other joints: left out." if left else ""
     return [*BEGIN, *names], kept, note
+
+
+def is_yaml(first: str) -> bool:
+    """Return whether a text begins as a message with a header in YAML."""
+    return first.strip() == "header:"
+
+
+def flat_messages(lines: Iterable[str]) -> list[str]:
+    """Return a row as of `--csv` for each message that `topic echo` printed in YAML.
+
+    A list that the publisher leaves empty has a NaN for each joint.
+    """
+    rows: list[str] = []
+    message: dict[str, list[str]] = {}
+    place = None
+    for line in [*lines, "---"]:
+        field, item = FIELD.fullmatch(line), ITEM.fullmatch(line)
+        if line.startswith("---"):
+            if message:
+                rows.append(",".join(_cells(message)))
+            message, place = {}, None
+        elif field:
+            place = field[1].replace("secs", "sec").replace("nsec", "nanosec")
+            cells = field[3].split(",") if field[3] else []
+            message[place] = [cell.strip(" '\"") for cell in cells]
+        elif item and place:
+            message[place].append(item[1].strip("'\""))
+    return rows
+
+
+def _cells(message: dict[str, list[str]]) -> list[str]:
+    names = message.get("name", [])
+    # A message that is cut off lacks lists, and is left out as a short row.
+    lists = [
+        message[one] or ["nan"] * len(names) for one in QUANTITIES if one in message
+    ]
+    stamp = [*message.get("sec", []), *message.get("nanosec", []), ""]
+    return [*stamp, *names, *(cell for one in lists for cell in one)]
 
 
 def _joints(line: str) -> list[str] | None:
