@@ -79,6 +79,10 @@ def test_a_quote_without_an_end_is_refused(tmp_path):
     broken = text[9].replace('",', ",", 1)
     with pytest.raises(ValueError, match="`path` must be a table"):
         read(written(tmp_path / "y.csv", [*text[:9], broken, *text[10:]]))
+    damaged = (tmp_path / "y.csv").read_bytes().replace(b"0.5", b"\xff.5", 1)
+    (tmp_path / "y.csv").write_bytes(damaged)  # as Latin-1
+    with pytest.raises(ValueError, match="`path` must be a table"):
+        read(tmp_path / "y.csv")
     said = check(written(tmp_path / "z.csv", [*text, '"0.8","0.']))
     assert "the last row of z.csv is cut off" in said
 

@@ -49,21 +49,25 @@ def read_csv(path: Path, options: ReadOptions) -> Iterator[tuple[str, Arrays]]:
     follow the names. Where commas separate no cells, they may be decimal.
     """
     try:
-        with _open(path) as file:
-            table = _table(_Text(file, path), path, options)
-    except UnicodeDecodeError as error:
-        with _open(path, "latin-1") as file:
-            text = _Text(file, path)
-            if "\0" in (first := text.line()) or not first.strip():
-                raise RobooptError(
-                    f"`path` must be a table, but {path}: {error}"
-                ) from error
-        options.note(f"{path.name} is no UTF-8: read as Latin-1.")
-        with _open(path, "latin-1") as file:
-            table = _table(_Text(file, path), path, options)
+        table = _read(path, options)
     except (UnicodeError, zlib.error, EOFError, csv.Error, OSError) as error:
         raise RobooptError(f"`path` must be a table, but {path}: {error}") from error
     return read_table(table, options)
+
+
+def _read(path: Path, options: ReadOptions) -> Table:
+    """Return the table of a file in UTF-8 or UTF-16, else in Latin-1, with a note."""
+    try:
+        with _open(path) as file:
+            return _table(_Text(file, path), path, options)
+    except UnicodeDecodeError:
+        with _open(path, "latin-1") as file:
+            first = _Text(file, path).line()
+            if "\0" in first or not first.strip():
+                raise
+    options.note(f"{path.name} is no UTF-8: read as Latin-1.")
+    with _open(path, "latin-1") as file:
+        return _table(_Text(file, path), path, options)
 
 
 def _table(text: "_Text", path: Path, options: ReadOptions) -> Table:
