@@ -100,7 +100,8 @@ def _parameters(rows: Sequence[Parameter]) -> Section:
     blocks: list[Any] = [Figure(panels, caption, legend)]
     blocks.append(parameter_table(told, explain=True))
     if still:
-        said = f"{counted(len(still), 'parameter')} that the recordings tell nothing of"
+        count = counted(len(still), "parameter")
+        said = f"{count} that the recordings tell too little of"
         lines = (
             f"{row.name} [{row.unit}]: {number(row.start)} → {number(row.estimate)}"
             for row in still
