@@ -209,7 +209,8 @@ def merged(notes: Sequence[str]) -> list[str]:
     for note in notes:
         alike.setdefault(re.sub(r"\d+", "#", note), []).append(note)
     return [
-        first + (f" So it is in {len(others)} others." if others else "")
+        first
+        + (f" So it is in {len(others)} other{'s' * (len(others) > 1)}." * bool(others))
         for first, *others in alike.values()
     ]
 
