@@ -126,6 +126,10 @@ def test_structures_of_one_signal_are_read_by_their_names(tmp_path, write):
         for k, (name, value) in enumerate(MOTION.items())
     }
     assert not check(saved(write, tmp_path / "y.mat", blocks))
+    # What looks like a structure of signals, and holds none, is left alone.
+    odd = {"time": TIMES, "signals": {"label": "q"}}
+    said = check(saved(write, tmp_path / "v.mat", {**blocks, "odd": odd}))
+    assert "odd.signals.label left out" in said
     files["dq"] = structure([DQ[::2]], time=TIMES[::2])
     with pytest.raises(ValueError, match="signals of the same times, but those of"):
         read(saved(write, tmp_path / "z.mat", files))

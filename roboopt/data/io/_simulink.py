@@ -37,8 +37,7 @@ def flat_signals(
             found[place] = value
             continue
         named: dict[str, Any] = {}
-        signals = value["signals"]
-        for signal in [signals] if isinstance(signals, Mapping) else signals:
+        for signal in _signals(value):
             name = _name(place, signal, str(value.get("blockName", "")), joints)
             named[name if name not in named else f"{name} {len(named)}"] = signal[
                 "values"
@@ -108,11 +107,21 @@ def _lines(objects: Mapping[str, str]) -> Iterator[str]:
 def _nested(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Yield the values of structures, and whole structures of Simulink."""
     for name, value in values.items():
-        logged = isinstance(value, Mapping) and {"time", "signals"} <= value.keys()
-        if isinstance(value, Mapping) and not logged:
+        if isinstance(value, Mapping) and not _is_logged(value):
             yield from _nested(value, f"{prefix}{name}.")
         elif not name.startswith("__"):
             yield prefix + name, value
+
+
+def _is_logged(value: Mapping[str, Any]) -> bool:
+    signals = _signals(value) if {"time", "signals"} <= value.keys() else []
+    known = [isinstance(one, Mapping) and "values" in one for one in signals]
+    return bool(known) and all(known)
+
+
+def _signals(value: Mapping[str, Any]) -> list[Any]:
+    signals = value["signals"]
+    return [signals] if isinstance(signals, Mapping) else [*np.ravel(signals)]
 
 
 def _name(
