@@ -20,6 +20,7 @@ from roboopt.sysid._condensed import Condensed
 RANK_TOLERANCE = 1e-8  # of a column of unit length: below, it is a sum of others
 MIN_SIZE = 1e-12  # of a column, over the largest: below, it is rounding
 MIN_COEFFICIENT = 1e-6
+ROUNDING_SI = 1e-12  # a value below is 0
 QUANTILE = NormalDist().inv_cdf(0.975)
 BODY = ("m", "m·x", "m·y", "m·z", "I_xx", "I_xy", "I_xz", "I_yy", "I_yz", "I_zz")
 BODY_UNITS = ("kg", *3 * ("kg·m",), *6 * ("kg·m²",))
@@ -59,7 +60,7 @@ class BaseParameter:
     @property
     def known(self) -> bool:
         """Return whether the interval of least squares leaves out 0."""
-        return abs(self.least_squares) > self.combination.half_width
+        return abs(self.least_squares) > max(self.combination.half_width, ROUNDING_SI)
 
 
 def base_parameters(

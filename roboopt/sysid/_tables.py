@@ -13,7 +13,7 @@ from roboopt.rollouts import JointUnits
 from roboopt.sysid._base_parameters import BaseParameter
 from roboopt.sysid._effort_errors import EffortErrors
 from roboopt.sysid._forecast import Forecasts
-from roboopt.sysid._parameters import Parameter, number, percent
+from roboopt.sysid._parameters import MIN_SHARE, Parameter, number, percent
 
 MODELS = ("fitted", "URDF", "constant velocity")
 EQUAL_RATIO = 1.005  # of forecast errors
@@ -96,20 +96,27 @@ def base_table(rows: Sequence[BaseParameter]) -> Table:
             number(row.start),
             number(row.estimate),
             f"{number(row.least_squares)} ± {number(row.deviation, 2)}",
-            f"± {percent(row.combination.half_width / abs(row.least_squares))}"
-            if row.known
-            else "0 inside",
+            _known_to(row),
         ]
         for row in known_first(rows)
     ]
     return Table(header, cells, text=(0,), optional=(1,))
 
 
+def _known_to(row: BaseParameter) -> str:
+    if not row.known:
+        return "0 inside"
+    share = row.combination.half_width / abs(row.least_squares)
+    return "rounding" if share < MIN_SHARE else f"± {percent(share)}"
+
+
 def known_first(rows: Sequence[BaseParameter]) -> list[BaseParameter]:
     """Return the base parameters, those that least squares know best first."""
-    return sorted(
-        rows, key=lambda row: abs(row.deviation / (row.least_squares or 1e-99))
-    )
+
+    def order(row: BaseParameter) -> tuple[bool, float]:
+        return not row.known, abs(row.deviation / (row.least_squares or 1.0))
+
+    return sorted(rows, key=order)
 
 
 def base_sentence(rows: Sequence[BaseParameter]) -> str:

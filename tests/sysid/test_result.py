@@ -95,6 +95,25 @@ def test_of_a_long_sum_the_largest_terms_are_shown():
     assert str(combination).count("mass") == 18
 
 
+def test_what_is_exact_but_for_rounding_is_told_so():
+    rows = [
+        BaseParameter(Combination({name: 1.0}, value, half), "kg", 1.0, value)
+        for name, value, half in (
+            ("zero", 2e-16, 1e-16),
+            ("open", 0.5, 0.6),
+            ("exact", 0.5, 1e-16),
+            ("known", 0.5, 0.01),
+        )
+    ]
+    told = {row[0]: row[-1] for row in base_table(rows).rows}
+    assert list(told.items()) == [
+        ("exact [kg]", "rounding"),
+        ("known [kg]", "± 2 %"),
+        ("zero [kg]", "0 inside"),
+        ("open [kg]", "0 inside"),
+    ]
+
+
 @pytest.fixture(scope="module")
 def found():
     """Return the identification of an arm whose links' shapes are unknown too."""
