@@ -70,7 +70,7 @@ def test_the_joints_of_two_robots_have_to_be_named(tmp_path):
         assert not check(path, joints, sign, columns=Columns(joints=robot))
     with pytest.raises(ValueError, match="joints a, b, as you name them"):
         read(path, joints, columns=Columns(joints=["a", "b"]))
-    with pytest.raises(ValueError, match="`columns` must name the 2 joints"):
+    with pytest.raises(ValueError, match="`joints` must name the 2 joints"):
         read(path, joints, columns=Columns(joints=["left/joint_1"]))
 
 

@@ -123,7 +123,7 @@ def load_recordings(
     if columns is not None and recorded is not None:
         if joints is None or len(recorded) != len(joints):
             raise RobooptError(
-                f"`columns` must name the {len(joints or ())} joints of the robot "
+                f"`joints` must name the {len(joints or ())} joints of the robot "
                 f"({', '.join(joints or ())}) in its order, got {list(recorded)}."
             )
         columns = dataclasses.replace(columns, joints=None)
