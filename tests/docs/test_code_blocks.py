@@ -17,7 +17,7 @@ from page import END, blocks
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PAGES = [page for page in PAGES if page.parent.name != "tutorials"]  # test_notebooks.py
-SLOW_PAGES = ("reinforce", "resume")  # whose quick blocks take half a minute
+SLOW_PAGES = ("reinforce",)  # whose quick blocks take half a minute
 
 
 def cases() -> list:
