@@ -41,13 +41,16 @@ class InverseDynamicsError(ResidualObjective):
     are `errors`, but no value: joints may have different units."""
     central: bool = eqx.field(static=True, default=False)
     """Whether accelerations are central differences at the samples."""
+    staggered: bool = eqx.field(static=True, default=False)
+    """Whether velocities are those of the middles between samples, each before its own:
+    the efforts at the samples are then those of the mean of two velocities."""
     every: int = eqx.field(static=True, default=1)
     """Uses only each n-th instant: neighbors in a smoothed recording are redundant."""
     filter: Float[AnyArray, " sample"] | None = None
     """Weights of the samples around each, an odd number of them, by a filter that
     smoothed the recorded efforts. The model's dry friction, which jumps where a joint
-    turns, is filtered too; its other efforts are as smooth as the motion. None for
-    recorded efforts as they were."""
+    turns, is filtered too; its other efforts are as smooth as the motion. At either end
+    of a batch half of the samples do not count. None for efforts as they were."""
     loss: Loss = eqx.field(converter=as_loss, default=L2())
     """A loss, "l1", "l2", "huber", or an elementwise function of the scaled error."""
 
@@ -95,7 +98,8 @@ class InverseDynamicsError(ResidualObjective):
         inverse = model.inverse_dynamics
         for _ in range(recorded.ndim - 1):
             inverse = jax.vmap(inverse)
-        if getattr(model, "implicit_damping", False) and not self.central:
+        instant = self.central or self.staggered
+        if getattr(model, "implicit_damping", False) and not instant:
             motion = [*motion, duration]
         computed = inverse(*motion)
         if self.filter is not None:
@@ -105,35 +109,31 @@ class InverseDynamicsError(ResidualObjective):
     def filtering(
         self, friction: Callable[[Array], Array], model: Any, batch: Trajectory
     ) -> Float[Array, "*batch time joint"]:
-        """Return how much the `filter` changes a friction of the velocities.
-
-        Beyond either end of a recording its first and last acceleration hold.
-        """
+        """Return how much the `filter` changes a friction of the velocities."""
         count, weights = model.joints, jnp.asarray(self.filter)
         velocity = jnp.asarray(batch.observations)[..., count : 2 * count]
-        half = weights.size // 2
-        beyond = jnp.arange(1.0, half + 1)
-
-        def extended(end: Array, slope: Array, count: Array) -> Array:
-            return end[..., None, :] + jnp.einsum("n,...j->...nj", count, slope)
-
-        first, last = velocity[..., 0, :], velocity[..., -1, :]
-        whole = [
-            extended(first, first - velocity[..., 1, :], beyond[::-1]),
-            velocity,
-            extended(last, last - velocity[..., -2, :], beyond),
-        ]
-        values = friction(jnp.concatenate(whole, -2))
-        padded = jnp.moveaxis(values, -2, -1)
+        if getattr(model, "implicit_damping", False) and not self.central:
+            velocity = velocity if self.staggered else velocity[..., 1:, :]
+        values = friction(self._at_samples(velocity)[..., : batch.steps, :])
+        rows = jnp.moveaxis(values, -2, -1)
         filtered = jax.lax.conv_general_dilated(
-            padded.reshape(-1, 1, padded.shape[-1]),
+            rows.reshape(-1, 1, rows.shape[-1]),
             weights[None, None],
             (self.every,),
             "VALID",
         )
-        filtered = jnp.moveaxis(filtered.reshape(*padded.shape[:-1], -1), -1, -2)
-        own = values[..., half : half + batch.steps : self.every, :]
-        return filtered[..., : own.shape[-2], :] - own
+        filtered = jnp.moveaxis(filtered.reshape(*rows.shape[:-1], -1), -1, -2)
+        return filtered - values[..., self._counted(batch), :]
+
+    def _counted(self, batch: Trajectory) -> slice:
+        """Return the instants that count: all whose filter ends within the batch."""
+        half = 0 if self.filter is None else np.shape(self.filter)[0] // 2
+        if batch.steps <= 2 * half:
+            raise RobooptError(
+                f"`filter` must be no longer than the {batch.steps} steps of `batch`, "
+                f"got {2 * half + 1} weights."
+            )
+        return slice(half, batch.steps - half, self.every)
 
     @compiled
     def motions(self, model: Any, batch: Trajectory) -> tuple[Array, ...]:
@@ -158,14 +158,20 @@ class InverseDynamicsError(ResidualObjective):
         else:
             gap = jnp.diff(jnp.asarray(batch.times))[..., None]
         acceleration = self._acceleration(velocity, gap)
+        velocity = self._at_samples(velocity)
         recorded = _recorded(model, batch, joints)
         q, velocity, acceleration, recorded, gap = (
-            x[..., : batch.steps : self.every, :]
+            x[..., self._counted(batch), :]
             for x in (q, velocity, acceleration, recorded, gap)
         )
         # Means over steps, at the end of which the twin damps, or of instants.
-        duration = gap[..., 0] * (not self.central)
+        duration = gap[..., 0] * (not self.central and not self.staggered)
         return q, velocity, acceleration, duration, recorded
+
+    def _at_samples(self, velocity: Array) -> Array:
+        if not self.staggered:
+            return velocity
+        return 0.5 * (velocity[..., :-1, :] + velocity[..., 1:, :])
 
     def _acceleration(self, velocity: Array, gap: Array) -> Array:
         slope = jnp.diff(velocity, axis=-2) / gap

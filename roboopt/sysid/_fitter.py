@@ -125,6 +125,9 @@ class Fitter:
     """The objective and the data of the last fit."""
     cutoff: float | None = None
     """Frequency above which the data of the fits are smoothed [Hz]."""
+    staggered: bool = True
+    """Whether efforts are those of the instants of noisy samples, as a real robot's are
+    measured; held over the step after each, as in a simulation, if not."""
     filters: bool = False
     """Whether the model's friction is filtered as the data are."""
     condensed: tuple[tuple, Condensed] | None = None
@@ -283,6 +286,7 @@ class Fitter:
         data: Trajectory,
         *,
         central: bool = False,
+        staggered: bool = False,
         every: int = 1,
         driven_only: bool = False,
     ) -> InverseDynamicsError:
@@ -293,7 +297,9 @@ class Fitter:
         """
         # With a scale, as the fit has one: both then share a compiled program.
         ones = np.ones(self.start.joints)
-        error = InverseDynamicsError(central=central, every=every, scale=ones)
+        error = InverseDynamicsError(
+            central=central, staggered=staggered, every=every, scale=ones
+        )
         if self.filters and self.cutoff is not None:
             response = impulse_response(self.cutoff, data.time_step)
             error = dataclasses.replace(error, filter=response)

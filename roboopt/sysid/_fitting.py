@@ -18,7 +18,7 @@ from roboopt._errors import argument_called
 from roboopt.data import Trajectory, smooth
 from roboopt.dynamics import ParametricTwin, Twin, linear_parameters
 from roboopt.objectives import PredictionError
-from roboopt.sysid._condensed import Condensed
+from roboopt.sysid._condensed import Condensed, is_condensable
 from roboopt.sysid._fitter import (
     NOISY_TOLERANCE,
     Estimate,
@@ -33,6 +33,7 @@ from roboopt.sysid._nearest_possible import free_numbers
 from roboopt.sysid._noise import cutoff_frequency, noise_share
 from roboopt.sysid._preparation import (
     EDGE_PERIODS,
+    impulse_response,
     smoothed,
     steps_as_simulated,
     thinned,
@@ -135,6 +136,8 @@ def fit_noisy(
         settings = {"efforts": False, "edge": edge, "positions": whole}
         moved = thinned(smoothed(runs, most, **settings), every)
     by_motion = fitter.passive and error != "effort"
+    if not fitter.passive:
+        fitter.staggered = _are_of_instants(fitter, smoothed(runs, noise_begins))
     if cutoff is None and by_motion:
         cutoff = noise_begins
     elif cutoff is None:
@@ -191,7 +194,10 @@ def _noisy_effort(
 ) -> Any:
     """Return the error of smoothed efforts, at a few instants of a cutoff's period."""
     every = max(1, int(1 / (SAMPLES_PER_PERIOD * cutoff * data.time_step)))
-    return fitter.effort_error(data, every=every, driven_only=driven_only)
+    staggered = fitter.staggered
+    return fitter.effort_error(
+        data, staggered=staggered, every=every, driven_only=driven_only
+    )
 
 
 def _leaves_noise(
@@ -202,8 +208,12 @@ def _leaves_noise(
     The friction of a real gear is not the model's: whose steps are filtered then fits
     efforts closely, and forecasts the motion worse.
     """
-    fitter.filters = True
     windows = effort_windows(runs)
+    fitter.filters = windows.steps > 2 * len(
+        impulse_response(cutoff, windows.time_step)
+    )
+    if not fitter.filters:
+        return False
     error = _noisy_effort(fitter, windows, cutoff)
     samples = 1 / (2 * cutoff * windows.time_step * error.every)
     model, asked = with_friction_velocity(
@@ -211,10 +221,30 @@ def _leaves_noise(
     )
     if not asked:
         return False
+    left = _least_squares_errors(error, model, windows)
+    return bool(np.all(left <= MAX_NOISE_RATIO * noise))
+
+
+def _are_of_instants(fitter: Fitter, runs: Sequence[Trajectory]) -> bool:
+    """Return whether efforts at the samples leave less than those of whole steps."""
+    windows, left = effort_windows(runs), []
+    for staggered in (True, False):
+        error = fitter.effort_error(windows, staggered=staggered)
+        if not is_condensable(error, fitter.start):
+            return True
+        errors = _least_squares_errors(error, fitter.start, windows)
+        left.append(np.log(np.maximum(errors, 1e-300)).sum())
+    return bool(left[0] <= left[1])
+
+
+def _least_squares_errors(
+    error: Any, model: ParametricTwin, windows: Trajectory
+) -> np.ndarray:
+    """Return what unconstrained least squares leaves of each joint's efforts."""
     condensed = Condensed.of(error, model, windows)
     free = free_numbers(model)[0]
     numbers = condensed.unconstrained(np.asarray(linear_parameters(model)), free)
-    return bool(np.all(condensed.rms(numbers) <= MAX_NOISE_RATIO * noise))
+    return condensed.rms(numbers)
 
 
 def _fit_motion_first(
@@ -293,7 +323,8 @@ def _best_cutoff(
     for cutoff in tried:
         fitter.cutoff, before = cutoff, fitter.kept
         data = effort_windows(smoothed(runs, cutoff, edge=0.5 / tried[-1]))
-        parts = {"effort": fitter.effort_error(data, every=every)}
+        error = fitter.effort_error(data, staggered=fitter.staggered, every=every)
+        parts = {"effort": error}
         found = fitter.fit_once(parts, {"effort": data}, fitter.start)
         scores.append((_forecast_error(found.model, shown), cutoff))
         if scores[-1] != min(scores):

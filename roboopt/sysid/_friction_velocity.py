@@ -60,7 +60,7 @@ def with_friction_velocity(
     scales = SHARES * np.where(speed > 0, speed, 1.0)[:, None]
     found = given.copy()
     fine = error.filter is not None
-    for shares in (FINER, None) if fine else (None,):
+    for shares in (FINER, FINER**0.1, None) if fine else (None,):
         condensed = Condensed.of(error, model, data, scales)
         count, best = condensed.instants / oversampling, given.copy()
         for joint in asked:

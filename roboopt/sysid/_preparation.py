@@ -64,16 +64,11 @@ def smoothed(
 
 
 def impulse_response(cutoff: float, time_step: float) -> np.ndarray:
-    """Return the weights of the samples around each by which `smoothed` filters.
-
-    Its velocities are means over the step before a sample: the weights of those lie
-    half a step later.
-    """
+    """Return the weights of the samples around each by which `smoothed` filters."""
     half = int(np.ceil(RESPONSE_PERIODS / (cutoff * time_step)))
     impulse = np.zeros((2 * half + 1, 1))
     impulse[half] = 1.0
-    response = low_pass(impulse, cutoff, time_step)[:, 0] / 2
-    response = np.append(response[:-1], 0) + np.append(0, response[:-1])
+    response = low_pass(impulse, cutoff, time_step)[:, 0]
     return response / response.sum()
 
 

@@ -92,15 +92,35 @@ class Rubbing(Cart):
 
 
 def test_the_filter_of_the_efforts_is_that_of_dry_friction():
-    # Velocities of (−1), 0, 1, 0 and (−1), 1, 3, 3 with those before at the same
-    # acceleration: of −1, 0, 1 and 0, 1, 0 cubed the means are 0 and ½, those of
-    # −1, 1, 27 and 1, 27, 27 are 7 and 20½, which replace 0, 1 and 1, 27.
+    # Cubes of 1, 2, 3, 0 m/s: the means about 8 and 27 are 11 and 15½. The first and
+    # the last do not count, nor with every second instant the third.
     model, weights = Rubbing(jnp.array([2.0, 1.0])), np.array([0.25, 0.5, 0.25])
-    changed = InverseDynamicsError(filter=weights).errors(model, BATCH)
-    expected = np.asarray(errors_of(model, BATCH)) + [[0, 6], [-0.5, -6.5]]
+    batch = recording([[1, 0], [2, 0], [3, 0], [0, 0], [5, 0]], np.zeros((4, 2)))
+    changed = InverseDynamicsError(filter=weights).errors(model, batch)
+    expected = np.asarray(errors_of(model, batch))[1:3] + [[3, 0], [-11.5, 0]]
     np.testing.assert_allclose(changed, expected)
-    some = InverseDynamicsError(filter=weights, every=2).errors(model, BATCH)
+    some = InverseDynamicsError(filter=weights, every=2).errors(model, batch)
     np.testing.assert_allclose(some, expected[:1])
+    short = recording([[1, 0], [2, 0], [3, 0]], np.zeros((2, 2)))
+    with pytest.raises(RobooptError, match="`filter` must be.* 2 steps.* 3 weights"):
+        InverseDynamicsError(filter=weights).errors(model, short)
+
+
+def test_staggered_velocities_by_hand():
+    # Of 1, 3, 2 and 6 m/s, each before its sample, the means at the samples are 2,
+    # 2½ and 4, and the accelerations 4, −2 and 8; friction filtered by 0, 0, 1 is
+    # that of the next sample.
+    batch = recording([[1, 0], [3, 0], [2, 0], [6, 0]], np.zeros((3, 2)))
+    error = InverseDynamicsError(staggered=True)
+    q, velocity, acceleration, duration, _ = error.motions(cart(1.0, 1.0), batch)
+    np.testing.assert_allclose(velocity[:, 0], [2, 2.5, 4])
+    np.testing.assert_allclose(acceleration[:, 0], [4, -2, 8])
+    assert not duration.any()
+    model, later = Rubbing(jnp.array([1.0, 1.0])), np.array([0.0, 0.0, 1.0])
+    plain = np.asarray(error.errors(model, batch))
+    error = InverseDynamicsError(staggered=True, filter=later)
+    changed = error.errors(model, batch)
+    np.testing.assert_allclose(changed, plain[1:2] + [4.0**3 - 2.5**3, 0])
 
 
 def test_huber_by_hand():
