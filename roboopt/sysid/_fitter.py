@@ -121,6 +121,8 @@ class Fitter:
     """Where fits without a beginning of their own begin; None for `start`."""
     step_counts: list[int] = field(default_factory=list)
     """Steps of each fit so far."""
+    seconds: float = 0.0
+    """Time of all fits so far [s]."""
     last: tuple[Any, Any] | None = None
     """The objective and the data of the last fit."""
     cutoff: float | None = None
@@ -157,11 +159,12 @@ class Fitter:
         return inner.effort_axes is not None or inner.interface != "torque"
 
     def outcome(self, last: Result, interrupted: bool) -> Result:
-        """Return the result of the last fit, with a message on all fits together.
+        """Return the result of the last fit, with time and message of all together.
 
         The last of several fits begins where another ended, and may take no step.
         """
         count = len(self.step_counts)
+        last = dataclasses.replace(last, seconds=self.seconds)
         if interrupted:
             last = dataclasses.replace(last, reason="interrupted")
         if count == 1:
@@ -243,6 +246,7 @@ class Fitter:
             self.last = whole, data
             self.kept = Estimate(parts, data, result, self.cutoff)
         self.step_counts.append(result.steps)
+        self.seconds += result.seconds
         if interrupted:
             raise KeyboardInterrupt
         return result

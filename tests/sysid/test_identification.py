@@ -12,6 +12,7 @@ import pytest
 import roboopt_envs.arm
 
 import roboopt as ro
+from roboopt.optimize import least_squares
 from roboopt.sysid import _fitter
 from roboopt.sysid._preparation import common_length
 from roboopt.sysid._recordings import Recording, simulated_step, split
@@ -99,7 +100,14 @@ def noisy(run, seed):
     return ro.Trajectory(np.hstack([q, velocity]), efforts, STEP)
 
 
-def test_what_simulation_recorded_is_found_to_rounding(clean):
+def test_what_simulation_recorded_is_found_to_rounding(clean, monkeypatch):
+    fits = []
+
+    def fitted(*arguments, **settings):
+        fits.append(least_squares(*arguments, **settings))
+        return fits[-1]
+
+    monkeypatch.setattr(_fitter, "least_squares", fitted)
     found = ro.identify(believed(), [clean], free=FREE, held_out=[clean])
     # The belief is worth nothing beside data that leave only rounding.
     np.testing.assert_allclose(judged(found).values, truth(), rtol=1e-10)
@@ -110,6 +118,8 @@ def test_what_simulation_recorded_is_found_to_rounding(clean):
         r"no further improvement after (\d+) steps in 2 fits", found.result.message
     )
     assert said is not None and int(said[1]) > found.result.steps
+    assert len(fits) == 2
+    assert found.metrics()["time [s]"] == sum(fit.seconds for fit in fits)
     made = found.forecast((0.1,))
     assert made.rmse["fitted"].max() < 1e-9 < made.rmse["URDF"][-1].min()
 
