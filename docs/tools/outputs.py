@@ -23,16 +23,24 @@ ROOT = Path(__file__).parents[2]
 NOTEBOOKS = ROOT / "docs" / "notebooks"
 OUTPUT = re.compile(r"<!-- output -->\n```text\n.*?```\n\n?", re.DOTALL)
 FOLLOWING = re.compile(r"(```python\n(?:(?!```).)*```\n\n)```text\n.*?```\n", re.DOTALL)
+LINK = re.compile(r"(\]\()([^)#:\s]+)(#[^)\s]*)?\)")  # to a file of this project
 EXAMPLE = re.compile(r"(<!-- example (\w+) -->\n```text\n).*?```", re.DOTALL)
 NOISE = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]|^.*\r", re.MULTILINE)  # colors, bars
 
 
 def notebook(page: Path) -> Any:
-    """Return the notebook of a page, without outputs."""
+    """Return the notebook of a page, without outputs, with the links of its folder."""
     text = FOLLOWING.sub(r"\1", OUTPUT.sub("", page.read_text()))
     text = re.sub(r"\s\[The same page as a notebook\]\(.*?\)\.?", "", text)
     made = jupytext.reads(re.sub(r"<!-- \w+ -->\n", "", text), "md")
+
+    def moved(match: re.Match[str]) -> str:
+        file = os.path.relpath(page.parent / match[2], NOTEBOOKS)
+        return f"{match[1]}{file}{match[3] or ''})"
+
     for number, cell in enumerate(made.cells):
+        if cell.cell_type == "markdown":
+            cell.source = LINK.sub(moved, cell.source)
         cell.id = str(number)
         cell.metadata = {}
     made.metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}

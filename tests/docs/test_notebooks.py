@@ -5,7 +5,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from outputs import NOTEBOOKS, notebook, printed, run
+from outputs import LINK, NOTEBOOKS, notebook, printed, run
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = [
@@ -30,6 +30,15 @@ def test_a_notebook_is_its_page_executed(page):
     for text in QUOTED.findall(page.read_text()):
         assert text in said
     assert not re.search(r"/tmp/|/home/|/root/|/Users/", "".join(said))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_the_links_and_pictures_of_a_notebook_exist(page):
+    found = nbformat.read(NOTEBOOKS / f"{page.stem}.ipynb", as_version=4)
+    text = "\n".join(c.source for c in found.cells if c.cell_type == "markdown")
+    files = [file for _, file, _ in LINK.findall(text)]
+    assert len(files) >= len(LINK.findall(page.read_text())) - 1  # not to itself
+    assert not [file for file in files if not (NOTEBOOKS / file).is_file()]
 
 
 def words(cell) -> str:
