@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from roboopt._errors import RobooptError
+from roboopt._errors import RobooptError, argument_called
 from roboopt.cli._environment import (
     ENV_HELP,
     RAY_HELP,
@@ -155,7 +155,8 @@ class Clone:
             arguments["demonstrator"], _ = demonstrator(None, self.demonstrator)
 
         def clone(work: Path, log: Any) -> Any:
-            kept = work / CHECKPOINT
-            return imitation.clone(**arguments, progress=True, checkpoint=kept, log=log)
+            told = {"progress": True, "checkpoint": work / CHECKPOINT, "log": log}
+            with argument_called("held_out", "test" if test else "held_out"):
+                return imitation.clone(**arguments, **told)
 
         return run(self, name, clone)

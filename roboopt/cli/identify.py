@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from roboopt._errors import RobooptError, require_positive
+from roboopt._errors import RobooptError, argument_called, require_positive
 from roboopt.cli._flags import Output, flag
 from roboopt.cli._run_folder import CHECKPOINT
 from roboopt.cli._simulation import OF_URDF, Simulation
@@ -147,23 +147,24 @@ class Identify:
                 names = [_split(getattr(self, name)) for name in COLUMNS[1:]]
                 options["columns"] = ro.data.Columns(self.time, *names)
         try:
-            return ro.identify(
-                robot,
-                recordings,
-                free=free,
-                ties=[_split(text) or () for text in self.ties],
-                held_out=self.test or self.held_out,
-                error=self.error,
-                resample=self.resample,
-                cutoff=self.cutoff,
-                prior=self.prior or None,
-                horizon=self.horizon,
-                steps=self.steps,
-                progress=True,
-                checkpoint=kept,
-                log=log,
-                **options,
-            )
+            with argument_called("held_out", "test" if self.test else "held_out"):
+                return ro.identify(
+                    robot,
+                    recordings,
+                    free=free,
+                    ties=[_split(text) or () for text in self.ties],
+                    held_out=self.test or self.held_out,
+                    error=self.error,
+                    resample=self.resample,
+                    cutoff=self.cutoff,
+                    prior=self.prior or None,
+                    horizon=self.horizon,
+                    steps=self.steps,
+                    progress=True,
+                    checkpoint=kept,
+                    log=log,
+                    **options,
+                )
         except ro.data.ColumnError as error:
             raise RobooptError(
                 f"{error.path} {error.rule}: name the columns by --time, --positions, "

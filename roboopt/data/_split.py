@@ -4,6 +4,7 @@ Samples of one episode are alike: a sample held out while its neighbors are trai
 would measure memorization. So whole episodes are held out; of a single one, its end.
 """
 
+import hashlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -61,6 +62,22 @@ def split_in_time(
         }
         parts.append(Trajectory(time_step=episode.time_step, **arrays))
     return parts[0], parts[1]
+
+
+def not_among(
+    episodes: Sequence[Trajectory], others: Sequence[Trajectory]
+) -> list[int]:
+    """Return the numbers of the episodes that hold other data than each of `others`.
+
+    A file that is held out may lie in the folder of all.
+    """
+    known = {_content(one) for one in others}
+    return [k for k, one in enumerate(episodes) if _content(one) not in known]
+
+
+def _content(episode: Trajectory) -> tuple[bytes, ...]:
+    arrays = np.asarray(episode.observations), np.asarray(episode.actions)
+    return tuple(hashlib.sha256(x.tobytes()).digest() for x in arrays)
 
 
 def split_indices(

@@ -141,9 +141,9 @@ class CloneResult(VerbResult):
         ]
         if held_out == 0 and not self.discrete:
             sentences.append(
-                "A held-out mismatch of 0 says little: the held-out actions are at the "
-                "actuators' limits, where asking for more counts as no error. Hold out "
-                "more episodes."
+                "A held-out mismatch of 0 says little: the held-out actions never "
+                "change, or are at the actuators' limits, where asking for more counts "
+                "as no error. Hold out more episodes."
             )
         if held_out > OVERFITTING_RATIO * abs(training):
             sentences.append(

@@ -28,6 +28,7 @@ from roboopt.data import (
     is_episode_folder,
     is_frame,
     load_episodes,
+    not_among,
     single_recordings,
     split_episodes,
     split_in_time,
@@ -106,22 +107,31 @@ class DemonstrationSet:
         if clip:
             findings = [f for f in findings if f.code != OUT_OF_RANGE]
         whole, masked = episodes, masks.get("valid", []) if held_out is None else []
+        rest: Sequence[int] = range(len(episodes))
+        if named or selecting:
+            rest = not_among(episodes, [*selecting, *aside])
+            whole = [episodes[k] for k in rest]
+            if not whole:
+                raise RobooptError(
+                    f"`{'held_out' if named else 'validation'}` must leave episodes to "
+                    "learn from, got all of `demonstrations`."
+                )
         if named:
-            training, split = episodes, "as named"
+            training, split = whole, "as named"
         elif masked:
-            known = masks.get("train", range(len(episodes)))
-            training = whole = [episodes[k] for k in known if k not in masked]
+            known = set(masks.get("train", rest)).intersection(rest).difference(masked)
+            training = whole = [episodes[k] for k in sorted(known)]
             aside, split = [episodes[k] for k in masked], "as masked"
             if not training:
                 raise RobooptError(
                     "`demonstrations` must leave episodes to learn from, but the mask "
                     f"`valid` of {source} names all of them: give `held_out`."
                 )
-        elif len(episodes) > 1:
-            training, aside = split_episodes(episodes, fraction, seed=seed)
+        elif len(whole) > 1:
+            training, aside = split_episodes(whole, fraction, seed=seed)
             whole, split = training, "by episode"
-        elif (steps := episodes[0].steps) > 1:
-            *training, end = split_in_time(episodes[0], fraction)
+        elif (steps := whole[0].steps) > 1:
+            *training, end = split_in_time(whole[0], fraction)
             aside, split = [end], "from the end of the only episode"
         else:
             raise RobooptError(
@@ -238,7 +248,7 @@ def _checked(episodes: Sequence[Trajectory], env: Any) -> list[Finding]:
     findings = [f for f in findings if f.code != "saturation"]
     # An expert may ask for more than the actuators give.
     wrong = [f for f in findings if f.severity == "error" and f.code != OUT_OF_RANGE]
-    errors = [f.message for f in wrong]
+    errors = [str(f) for f in wrong]
     if errors:
         shown = "; ".join(message.rstrip(".") for message in errors[:3])
         raise RobooptError(f"`demonstrations`: {shown}.")

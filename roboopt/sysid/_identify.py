@@ -14,7 +14,7 @@ from typing import Any
 import equinox as eqx
 import numpy as np
 
-from roboopt._errors import RobooptError
+from roboopt._errors import RobooptError, argument_called
 from roboopt._interrupt import ending
 from roboopt._programs import make_room
 from roboopt._progress import counted, say
@@ -32,6 +32,7 @@ from roboopt.sysid._recordings import (
     Recording,
     Split,
     load_all,
+    others_than,
     simulated_step,
     split,
 )
@@ -176,7 +177,9 @@ def identify(
         parts = split(read, held_out)
     else:
         empty = isinstance(held_out, Sequence) and not held_out
-        judging = [] if empty else load(held_out, *arguments)
+        with argument_called("recordings", "held_out"):
+            judging = [] if empty else load(held_out, *arguments)
+        read = others_than(judging, read)
         parts = split(read, 0.0)
         if judging:
             said = f"{counted(len(judging), 'recording')} held out"

@@ -18,6 +18,7 @@ from roboopt.data import (
     is_frame,
     joint_motion,
     load_recordings,
+    not_among,
     recording_files,
     resample,
     sample_times,
@@ -201,6 +202,19 @@ def simulated_step(
     if step < least * (1 - ROUNDING):
         return step * max(1, math.floor(most / step + ROUNDING))
     return step / max(1, math.ceil(step / most - ROUNDING))
+
+
+def others_than(
+    held_out: Sequence[Recording], recordings: Sequence[Recording]
+) -> list[Recording]:
+    """Return the recordings to fit: those that are not held out."""
+    runs = [[one.run for one in part] for part in (recordings, held_out)]
+    kept = [recordings[k] for k in not_among(*runs)]
+    if not kept:
+        raise RobooptError(
+            "`held_out` must leave recordings to fit, got all of `recordings`."
+        )
+    return kept
 
 
 def split(recordings: Sequence[Recording], share: float | None) -> Split:

@@ -122,10 +122,12 @@ def known_first(rows: Sequence[BaseParameter]) -> list[BaseParameter]:
 def base_sentence(rows: Sequence[BaseParameter]) -> str:
     """Return how many base parameters there are, and are known."""
     known = sum(row.known for row in rows)
+    told = f"The efforts determine {len(rows)} base parameters: least squares tell "
+    if known == len(rows):
+        return f"{told}all of them from 0."
     return (
-        f"The efforts determine {len(rows)} base parameters: least squares tell "
-        f"{known} from 0, and of the other {len(rows) - known} zero is within the "
-        "interval."
+        f"{told}{known} from 0, and of the other {len(rows) - known} zero is within "
+        "the interval."
     )
 
 

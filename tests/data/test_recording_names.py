@@ -207,13 +207,19 @@ def test_units_in_names_are_converted(tmp_path, position, velocity, effort, scal
         assert not check(path)
 
 
-def test_times_that_may_be_milliseconds_are_told(tmp_path):
+@pytest.mark.parametrize("step", [0.7, 1, 2])
+def test_times_that_may_be_milliseconds_are_told(tmp_path, step):
     header = ",".join(["t", *HEADER[1:]])
-    rows = np.column_stack([np.arange(len(TIMES)), Q, DQ, TAU])
+    rows = np.column_stack([step * np.arange(len(TIMES)), Q, DQ, TAU])
     path = tmp_path / "x.csv"
     np.savetxt(path, rows, delimiter=",", header=header, comments="")
     (run,), said = read(path)
-    assert run.time_step == 1.0 and "steps of 1 s: name the unit, as in `t_ms`" in said
+    if step < 1:  # of a slow logger, or of one at 1.4 kHz
+        assert run.time_step == pytest.approx(step)
+        assert "steps of 0.7 s: name the unit, as in `t_ms`" in said
+    else:
+        assert run.time_step == pytest.approx(1e-3 * step)
+        assert "`t` is read as times in ms." in said
 
 
 @pytest.mark.parametrize("old", [False, True])

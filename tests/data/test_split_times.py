@@ -1,6 +1,7 @@
 """Times in two columns, and joint states as ROS 2 prints them."""
 
 import warnings
+from typing import Any
 
 import numpy as np
 import pytest
@@ -110,7 +111,7 @@ def yaml(version, lists):
     """Return joint states as `rostopic echo` and `ros2 topic echo` print them."""
     text = []
     for k, (whole, fraction) in enumerate(split()):
-        cells = {"name": ["lift", "pan"]}
+        cells: dict[str, Any] = {"name": ["lift", "pan"]}
         cells |= {
             name: np.asarray(one)[k][::-1].tolist() for name, one in lists.items()
         }

@@ -1,5 +1,6 @@
 """Which demonstrations a clone is judged by: a mask of the file, or named ones."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -45,16 +46,25 @@ def test_a_tenth_is_held_out_or_five_up_to_a_quarter(count, aside):
 
 
 @pytest.mark.slow
-def test_held_out_demonstrations_are_named():
+def test_held_out_demonstrations_are_named(tmp_path):
+    # What is held out is not learned from, though the file has it too.
+    first, second, *_ = ro.data.load_episodes(MASKED)
+    parts = "147 for training, and by cross-validation for selection"
+    named = f"{parts} (3 episodes in 3 parts), 49 held out as named"
+    path = tmp_path / "first.npz"
+    ro.data.save_episodes(path, [first])
+    found = [samples(held_out=x) for x in ([first], path, [str(path)])]
+    assert found == [named] * 3
+    said = "98 for training, 49 for validation, 49 held out as named"
+    assert samples(held_out=[first], validation=[second]) == said
+    # But for its name an episode is new if a number of it is.
+    other = dataclasses.replace(first, actions=np.asarray(first.actions) + 1e-9)
     parts = "196 for training, and by cross-validation for selection"
-    parts = f"{parts} (4 episodes in 4 parts)"
-    named = f"{parts}, 196 held out as named"
-    assert samples(held_out=MASKED) == samples(held_out=[str(MASKED)]) == named
-    episodes = ro.data.load_episodes(MASKED)[:1]
-    assert samples(held_out=episodes) == f"{parts}, 49 held out as named"
-    said = "196 for training, 98 for validation, 49 held out as named"
-    both = {"held_out": episodes, "validation": [episodes[0]] * 2}
-    assert samples(**both) == said
+    named = f"{parts} (4 episodes in 4 parts), 49 held out as named"
+    assert samples(held_out=[other]) == named
+    for name in ("held_out", "validation"):
+        with pytest.raises(ro.RobooptError, match=f"`{name}` must leave episodes"):
+            samples(**{name: MASKED})
     with pytest.raises(ro.RobooptError, match="`held_out` must be a file or folder"):
         samples(held_out="missing.npz")
 
@@ -73,7 +83,12 @@ def test_a_mask_that_leaves_nothing_is_refused(tmp_path):
 
 def test_the_command_names_them(tmp_path, capsys):
     few = ["--steps", "2", "--width", "4", "--depth", "1", "--runs", str(tmp_path)]
-    assert main(["clone", str(MASKED), "--test", str(MASKED), *few]) == 0
+    ro.data.save_episodes(tmp_path / "one.npz", ro.data.load_episodes(MASKED)[:1])
+    assert main(["clone", str(MASKED), "--test", str(tmp_path / "one.npz"), *few]) == 0
+    assert main(["clone", str(MASKED), "--test", str(MASKED), *few]) == 2
+    assert "--test must leave episodes to learn from" in capsys.readouterr().err
+    assert main(["clone", str(MASKED), "--test", "missing.npz", *few]) == 2
+    assert "--test must be a file or folder" in capsys.readouterr().err
     both = ["--test", str(MASKED), "--held-out", "0.5"]
     capsys.readouterr()
     assert main(["clone", str(MASKED), *both, *few]) == 2

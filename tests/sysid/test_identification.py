@@ -108,7 +108,11 @@ def test_what_simulation_recorded_is_found_to_rounding(clean, monkeypatch):
         return fits[-1]
 
     monkeypatch.setattr(_fitter, "least_squares", fitted)
-    found = ro.identify(believed(), [clean], free=FREE, held_out=[clean])
+    begin = ro.Trajectory(clean.observations[:-9], clean.actions[:-9], STEP)
+    found = ro.identify(believed(), [begin, clean], free=FREE, held_out=[clean])
+    assert len(found.training) == len(found.held_out) == 1  # no recording is both
+    with pytest.raises(ro.RobooptError, match="`held_out` must leave recordings"):
+        ro.identify(believed(), [clean], free=FREE, held_out=[clean])
     # The belief is worth nothing beside data that leave only rounding.
     np.testing.assert_allclose(judged(found).values, truth(), rtol=1e-10)
     assert found.error == "effort" and found.cutoff is None
@@ -291,9 +295,7 @@ def swung():
 def test_a_robot_with_an_undriven_joint_is_found_to_rounding(error, minimized):
     # No mass at all would explain that no effort acts on the pole: its motion tells.
     run = swung()
-    found = ro.identify(
-        cart_pole(), [run], free=("mass", "damping"), held_out=[run], error=error
-    )
+    found = ro.identify(cart_pole(), [run], free=("mass", "damping"), error=error)
     assert found.error == minimized
     values = judged(found).values
     np.testing.assert_allclose(values[:2], [1.0, 0.13], rtol=1e-10)

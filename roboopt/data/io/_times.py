@@ -16,12 +16,8 @@ EVEN_STEP_TOLERANCE = 1e-6  # relative deviation from the mean step
 MAX_ROUNDING = 10.0  # steps that the times of even samples are rounded to
 MIN_ROUNDED = 50  # samples that tell rounded times from uneven ones
 MAX_STAMP, MAX_DIGITS = 2**62, 22
-LONG_STEP = 1.0  # s: of few robots, and of many counters
-LONGEST_STEP = (
-    1.5e5,
-    500.0,
-    2.0,
-)  # median step that is read as s, if not as ns, µs, ms
+LONG_STEP = 0.5  # s: of few robots, and of many counters
+TOO_LONG_STEPS = (1.5e5, 500.0, 1.0)  # of times in s, which are then in ns, µs, ms
 
 
 @dataclass(frozen=True)
@@ -65,7 +61,7 @@ def read_stamps(values: np.ndarray, scale: float | None, name: str) -> Stamps:
         return Stamps(since * scale, resolution * scale)
     unit, scale = _unit(first, since)
     note = f"`{name}` is read as times in {unit}." if unit else ""
-    if not unit and (step := _median_step(since)) >= LONG_STEP:
+    if not unit and (step := _median_step(since)) > LONG_STEP:
         note = (
             f"`{name}` is read as times in s, of steps of {step:g} s: name the unit, "
             f"as in `{name}_ms`, where it is another."
@@ -150,8 +146,10 @@ def _is_decimal(text: str) -> bool:
 
 def _unit(first: float, since: np.ndarray) -> tuple[str, float]:
     step = _median_step(since)
-    for (unit, scale), late, long in zip(UNITS, SINCE_1970, LONGEST_STEP, strict=True):
-        if abs(first) > late or step > long:
+    for (unit, scale), late, long in zip(
+        UNITS, SINCE_1970, TOO_LONG_STEPS, strict=True
+    ):
+        if abs(first) > late or step >= long:
             return unit, scale
     return "", 1.0
 
