@@ -17,8 +17,8 @@ Log = Callable[[int, dict[str, float]], Any]
 class StepLog:
     """Tells a function of the steps of a descent, as they are taken.
 
-    A function that raises at the first step ends the descent; later it is told no more,
-    with a warning: the descent is not lost by it. In several processes the first tells.
+    A function that raises at the first step ends the descent; one that does so later is
+    no longer called, with a warning. In several processes the first tells.
     """
 
     def __init__(self, log: Log | None):
@@ -39,7 +39,7 @@ class StepLog:
                     raise
                 said = f"{type(error).__name__}: {error}"
                 warnings.warn(
-                    f"`log` failed at step {step} and is told no more ({said}).",
+                    f"`log` failed at step {step} and is no longer called ({said}).",
                     stacklevel=2,
                 )
                 self._log = None
