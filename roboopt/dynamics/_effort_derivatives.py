@@ -32,7 +32,7 @@ def effort_along(
 def effort_by_matrices(
     robot: Any, q: Array, velocity: Array, acceleration: Array, along: Any
 ) -> Array | None:
-    """Return the same as products of matrices that do not depend on the tangents.
+    """Return δID along tangents as products of matrices, which all tangents share.
 
     Bodies count by the numbers in which their efforts are linear, without Bullet's
     damping.

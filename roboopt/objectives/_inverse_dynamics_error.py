@@ -56,6 +56,11 @@ class InverseDynamicsError(ResidualObjective):
 
     def __check_init__(self):
         require_at_least(1, every=self.every)
+        if self.central and self.staggered:
+            raise RobooptError(
+                "`central` and `staggered` exclude each other, got both: velocities "
+                "are either at the samples or between them."
+            )
         if self.scale is not None:
             check_scale("scale", self.scale)
 
@@ -66,7 +71,7 @@ class InverseDynamicsError(ResidualObjective):
         """Build the objective with a scale from data: the efforts' root mean square.
 
         The scale of a joint without effort is 1. `model` maps actions to the efforts on
-        all joints; the settings are `central`, `every` and `loss`.
+        all joints; the settings are the other fields.
         """
         error = cls(**settings)
         recorded = error._efforts(model, batch)[1]

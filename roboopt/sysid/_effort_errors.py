@@ -1,5 +1,6 @@
 """Errors of the efforts that a robot's motion takes, beside the recorded ones."""
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -60,15 +61,19 @@ def effort_errors(
     joints = model.actuated
     chosen = np.array(joints, int)
     seen = effort_windows(judging)
+    judged = error
+    if error.filter is not None and seen.steps <= 2 * len(error.filter):
+        # Too short to leave out the ends that a filter reaches beyond.
+        judged = dataclasses.replace(error, filter=None)
     if not is_condensable(error, before):
-        motions = error.motions(before, seen)
-        errors = [error.errors(m, seen) for m in (before, model)]
+        motions = judged.motions(before, seen)
+        errors = [judged.errors(m, seen) for m in (before, model)]
         rms = [_rms(np.asarray(x))[chosen] for x in (motions[-1], *errors)]
         return EffortErrors(
             joints, *rms, unconstrained=None, base=(), held_out=bool(held_out)
         )
     known = Condensed.of(error, before, effort_windows(training))
-    judge = Condensed.of(error, before, seen)
+    judge = Condensed.of(judged, before, seen)
     given, fitted = (np.asarray(linear_parameters(m)) for m in (before, model))
     free = free_numbers(before)[0]
     best = known.unconstrained(given, free)

@@ -253,7 +253,7 @@ class Fitter:
 
     def _condensed(self, error: InverseDynamicsError, data: Trajectory) -> Condensed:
         """Return the condensed data, once for all fits of them."""
-        key = data, error.every, error.central, self.start
+        key = data, error.every, error.central, error.staggered, self.start
         if self.condensed is None or not all(
             a is b or a == b for a, b in zip(self.condensed[0], key, strict=True)
         ):

@@ -209,9 +209,9 @@ def _leaves_noise(
     efforts closely, and forecasts the motion worse.
     """
     windows = effort_windows(runs)
-    fitter.filters = windows.steps > 2 * len(
-        impulse_response(cutoff, windows.time_step)
-    )
+    # Half of the instants, at the least, lie farther from the ends than it reaches.
+    length = len(impulse_response(cutoff, windows.time_step))
+    fitter.filters = windows.steps > 2 * length
     if not fitter.filters:
         return False
     error = _noisy_effort(fitter, windows, cutoff)

@@ -1,11 +1,10 @@
 """Joints that files call otherwise than the robot does."""
 
-import warnings
-
 import numpy as np
 import pytest
+from told import read_told
 
-from roboopt.data import Columns, load_recordings
+from roboopt.data import Columns
 
 TIMES = 0.004 * np.arange(80)
 Q = np.sin(TIMES[:, None] * [1.0, 2.0])
@@ -14,10 +13,8 @@ QUANTITIES = {"position": Q, "velocity": DQ, "effort": TAU}
 
 
 def read(source, joints, **options):
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        (run,) = load_recordings(source, joints=joints, **options)
-    return run, " ".join(str(w.message) for w in caught)
+    (run,), said = read_told(source, joints=joints, **options)
+    return run, said
 
 
 def check(source, joints, sign=1, **options):

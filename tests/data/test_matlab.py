@@ -1,12 +1,12 @@
 """Files of MATLAB and Simulink: of version 5, of version 7.3, and with objects."""
 
 import struct
-import warnings
 
 import numpy as np
 import pytest
+from told import read_told
 
-from roboopt.data import Columns, load_episodes, load_recordings
+from roboopt.data import Columns, load_episodes
 
 JOINTS = ["pan", "lift"]
 TIMES = 0.004 * np.arange(80)
@@ -16,10 +16,7 @@ MOTION = {"q": Q, "dq": DQ, "tau": TAU}
 
 
 def read(source, **options):
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        runs = load_recordings(source, joints=JOINTS, **options)
-    return runs, " ".join(str(w.message) for w in caught)
+    return read_told(source, joints=JOINTS, **options)
 
 
 def check(source, runs=1, **options):

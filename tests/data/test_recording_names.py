@@ -1,14 +1,14 @@
 """Recordings in the letters, units and orders that programs write them in."""
 
-import warnings
 from typing import Any
 
 import h5py
 import numpy as np
 import pytest
 from scipy.io import savemat
+from told import read_told
 
-from roboopt.data import Columns, load_recordings
+from roboopt.data import Columns
 from roboopt.data.io._columns import split_name
 
 JOINTS = ["pan", "lift"]
@@ -20,10 +20,7 @@ HEADER = ["t", "q1", "q2", "dq1", "dq2", "tau1", "tau2"]
 
 
 def read(source, **options):
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        runs = load_recordings(source, joints=JOINTS, **options)
-    return runs, " ".join(str(w.message) for w in caught)
+    return read_told(source, joints=JOINTS, **options)
 
 
 def check(source, runs=1, **options):

@@ -1,12 +1,12 @@
 """Times in two columns, and joint states as ROS 2 prints them."""
 
-import warnings
 from typing import Any
 
 import numpy as np
 import pytest
+from told import read_told
 
-from roboopt.data import Columns, load_recordings
+from roboopt.data import Columns
 
 JOINTS = ["pan", "lift"]
 STEPS = 80
@@ -19,10 +19,8 @@ NUMBERS = np.hstack([Q, DQ, TAU])
 
 
 def read(source, **options):
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        (run,) = load_recordings(source, joints=JOINTS, **options)
-    return run, " ".join(str(w.message) for w in caught)
+    (run,), said = read_told(source, joints=JOINTS, **options)
+    return run, said
 
 
 def check(source, **options):

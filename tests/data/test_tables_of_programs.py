@@ -1,9 +1,8 @@
 """Tables as pandas, KUKA and laboratories write them, whole and damaged."""
 
-import warnings
-
 import numpy as np
 import pytest
+from told import read_told
 
 import roboopt as ro
 from roboopt.data import Columns, load_episodes, load_recordings
@@ -17,10 +16,8 @@ ROWS = np.column_stack([TIMES, Q, DQ, TAU])
 
 
 def read(source, **options):
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        (run,) = load_recordings(source, joints=JOINTS, **options)
-    return run, " ".join(str(w.message) for w in caught)
+    (run,), said = read_told(source, joints=JOINTS, **options)
+    return run, said
 
 
 def check(source, **options):
@@ -197,3 +194,18 @@ def test_values_beyond_any_robots_are_found(tmp_path):
     run, _ = read(written(tmp_path / "x.csv", lines(changed(5, 1, "1e30"))))
     found = ro.diagnose.check_recordings(run)[0]
     assert found.severity == "error" and found.code == "too_large"
+
+
+@pytest.mark.filterwarnings("ignore:.*as many observations as actions")
+def test_the_unit_of_times_of_demonstrations_is_told(tmp_path):
+    path = tmp_path / "demos.csv"
+    np.savetxt(
+        path,
+        np.column_stack([np.arange(9), Q[:9], TAU[:9]]),
+        delimiter=",",
+        header="time,obs_0,obs_1,action_0,action_1",
+        comments="",
+    )
+    with pytest.warns(UserWarning, match="`time` is read as times in ms"):
+        (episode,) = load_episodes(path)
+    assert episode.time_step == pytest.approx(1e-3)

@@ -28,7 +28,7 @@ INTERNAL = {
     """,
     "roboopt.data": """
         atomic_write episode_masks is_episode_folder is_frame joint_motion
-        read_archive recording_files require_writing single_recordings sweep
+        not_among read_archive recording_files require_writing single_recordings sweep
         write_json
     """,
     "roboopt.diagnose": """

@@ -121,6 +121,8 @@ def test_staggered_velocities_by_hand():
     error = InverseDynamicsError(staggered=True, filter=later)
     changed = error.errors(model, batch)
     np.testing.assert_allclose(changed, plain[1:2] + [4.0**3 - 2.5**3, 0])
+    with pytest.raises(RobooptError, match="`central` and `staggered` exclude"):
+        InverseDynamicsError(central=True, staggered=True)
 
 
 def test_huber_by_hand():

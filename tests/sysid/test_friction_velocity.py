@@ -11,6 +11,7 @@ import roboopt as ro
 from roboopt.dynamics import ParametricTwin, linear_parameters
 from roboopt.objectives import InverseDynamicsError
 from roboopt.sysid._condensed import Condensed
+from roboopt.sysid._effort_errors import effort_errors
 from roboopt.sysid._nearest_possible import free_numbers
 from roboopt.sysid._preparation import impulse_response, smoothed
 from roboopt.sysid._tables import Parameter, friction_sentences
@@ -101,6 +102,21 @@ def test_filtered_efforts_tell_the_friction(urdf):
     plain = Condensed.of(dataclasses.replace(error, filter=None), model, run)
     wrong = plain.unconstrained(numbers, free_numbers(model)[0])
     assert abs(wrong[-4] - 4) > 0.2
+
+
+def test_a_held_out_recording_may_be_shorter_than_the_filter(urdf):
+    robot = ro.load_urdf(urdf, linear_damping=0.0, angular_damping=0.0)
+    robot = eqx.tree_at(lambda r: r.friction_velocity, robot, jnp.array([0.08]))
+    model = ParametricTwin(ro.Twin(robot, STEP), FREE)
+    whole = logged(0.5, 0.08, 0)
+    part = ro.Trajectory(whole.observations[:61], whole.actions[:60], STEP)
+    [run], [short] = (smoothed([one], CUTOFF) for one in (whole, part))
+    response = impulse_response(CUTOFF, STEP)
+    assert short.steps < len(response)
+    error = InverseDynamicsError(scale=np.ones(1), filter=response, staggered=True)
+    found = effort_errors(error, model, model, [run], [short], CUTOFF)
+    assert found.held_out and found.unconstrained is not None
+    assert 0 < found.unconstrained[0] < found.before[0] / 3
 
 
 def test_a_scale_that_is_fitted_is_left_to_its_row_of_the_table(urdf):

@@ -39,9 +39,9 @@ def read_table(
         options: the arguments of the reading.
         step: the time step [s] where the table has no times.
     """
-    demonstrated = [_columns_of(table.header, words) for words in (OBSERVED, ACTED)]
-    if options.joints is None and options.columns is None and all(demonstrated):
-        yield table.path, _demonstrations(table, *demonstrated)
+    seen, acted = (_columns_of(table.header, words) for words in (OBSERVED, ACTED))
+    if options.joints is None and options.columns is None and seen and acted:
+        yield table.path, _demonstrations(table, seen, acted, options)
         return
     table, options = with_names(table, options)
     path = Path(table.path)
@@ -211,7 +211,7 @@ def _columns_of(header: Sequence[str], words: Sequence[str]) -> list[str]:
 
 
 def _demonstrations(
-    table: Table, observed: Sequence[str], acted: Sequence[str]
+    table: Table, observed: Sequence[str], acted: Sequence[str], options: ReadOptions
 ) -> dict[str, Any]:
     arrays: dict[str, Any] = {
         name: np.stack([*table.arrays(columns).values()], axis=1)
@@ -229,7 +229,10 @@ def _demonstrations(
             arrays[name.lower()] = table.numbers(name)
     with contextlib.suppress(ColumnError):
         time = find_time(table.header, lambda _: True, Path(table.path))
-        arrays["times"] = read_stamps(table.named(time), unit_scale(time), time).seconds
+        stamps = read_stamps(table.named(time), unit_scale(time), time)
+        arrays["times"] = stamps.seconds
+        if stamps.note:
+            options.note(f"{Path(table.path).name}: {stamps.note}")
     return arrays
 
 
