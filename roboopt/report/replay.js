@@ -1,42 +1,42 @@
 // 3D replays: drag or arrow keys turn the view, the wheel zooms once it was clicked.
+// The uniform k is the scale and whether there is light.
 for (let root of document.querySelectorAll(".replay")) {
   let [script, view, play, bar, clock, start] =
     ["script", "canvas", "button", ".time", "output", "select"].map(what => root.querySelector(what));
-  let data = JSON.parse(script.textContent), {ghosts, frames, duration} = data,
+  let {min, max, round, exp} = Math, data = JSON.parse(script.textContent), {ghosts, frames, duration} = data,
     boxes = root.querySelectorAll("[type=checkbox]"), gl = view.getContext("webgl2");
   if (!gl) {
-    root.textContent = "The 3D replay needs a browser with WebGL 2.";
+    root.textContent = "A replay needs a browser with WebGL 2.";
     continue;
   }
   let bytes = text => Uint8Array.from(atob(text), c => c.charCodeAt()).buffer,
     poses = Float32Array.from(new Int16Array(bytes(data.poses)), x => x / 32767),
-    program = gl.createProgram();
-  [`uniform vec3 eye; uniform vec2 kind; uniform mat4x3 pose; in vec3 place; out vec3 w;
+    made = gl.createProgram();
+  [`uniform vec3 eye; uniform vec2 k; uniform mat4x3 pose; in vec3 place; out vec3 w;
     mat2 turn(float a) { return mat2(cos(a), sin(a), -sin(a), cos(a)); }
     void main() {
-      vec3 p = w = pose * vec4(place * kind.x, 1);
+      vec3 p = w = pose * vec4(place * k.x, 1);
       p.xy *= turn(eye.x);
       p.yz *= turn(-eye.y);
       p.y += eye.z;
       gl_Position = vec4(p.x * 1.7, p.z * 2.72, p.y * 1.01 - eye.z * .1, p.y);
       gl_PointSize = 12.;
     }`,
-   `uniform vec4 color; uniform vec2 kind; in vec3 w; out vec4 ink;
+   `uniform vec4 color; uniform vec2 k; in vec3 w; out vec4 ink;
     void main() {
-      vec3 normal = normalize(cross(dFdx(w), dFdy(w)));
-      float light = kind.y > 0. ? .7 + .3 * dot(normal, vec3(.36, -.48, .8)) : 1.;
-      ink = vec4(color.rgb * light, 1) * color.a;
+      float light = .7 + .3 * dot(normalize(cross(dFdx(w), dFdy(w))), vec3(.36, -.48, .8));
+      ink = vec4(color.rgb * (k.y > 0. ? light : 1.), 1) * color.a;
     }`].forEach((code, i) => {
-    let shader = gl.createShader(i ? gl.FRAGMENT_SHADER : gl.VERTEX_SHADER);
-    gl.shaderSource(shader, "#version 300 es\nprecision highp float;" + code);
-    gl.compileShader(shader);
-    gl.attachShader(program, shader);
+    let part = gl.createShader(i ? gl.FRAGMENT_SHADER : gl.VERTEX_SHADER);
+    gl.shaderSource(part, "#version 300 es\nprecision highp float;" + code);
+    gl.compileShader(part);
+    gl.attachShader(made, part);
     let buffer = i ? gl.ELEMENT_ARRAY_BUFFER : gl.ARRAY_BUFFER;
     gl.bindBuffer(buffer, gl.createBuffer());
     gl.bufferData(buffer, bytes(data.buffers[i]), gl.STATIC_DRAW);
   });
-  gl.linkProgram(program);
-  gl.useProgram(program);
+  gl.linkProgram(made);
+  gl.useProgram(made);
   gl.enableVertexAttribArray(0);
   gl.vertexAttribPointer(0, 3, gl.SHORT, true, 0, 0);
   gl.enable(gl.DEPTH_TEST);
@@ -44,13 +44,13 @@ for (let root of document.querySelectorAll(".replay")) {
   gl.depthFunc(gl.LEQUAL);
   gl.polygonOffset(1, 1);
   gl.blendFunc(gl.ONE, gl.ONE_MINUS_SRC_ALPHA);
-  let where = name => gl.getUniformLocation(program, name),
+  let where = name => gl.getUniformLocation(made, name),
     set = (name, ...x) => gl[`uniform${x.length}f`](where(name), ...x),
-    yaw = .5, pitch = .3, far = data.distance, time = 0, playing, seen, linked, last, at,
+    yaw = .5, pitch = .3, far = data.distance, time = 0, last = 0, playing, seen, linked, at,
     paint = (color, scale, lit, label = 0, joint = 0) => {
     set("color", ...color);
-    set("kind", scale, lit);
-    let frame = Math.min(Math.round(time * data.rate), frames - 1),
+    set("k", scale, lit);
+    let frame = min(round(time * data.rate), frames - 1),
       first = frame + frames * (+start.value + data.starts * label);
     gl.uniformMatrix4x3fv(where("pose"), false, poses, 12 * (joint + data.joints * first), 12);
   }, draw = () => {
@@ -77,23 +77,25 @@ for (let root of document.querySelectorAll(".replay")) {
       }
     }
   }, go = to => {
-    time = bar.value = Math.min(to, duration);
+    time = bar.value = min(to, duration);
     clock.value = time.toFixed(2) + " s";
     draw();
-    if (linked) document.dispatchEvent(new CustomEvent("roboopt:time", {detail: {time, source: root}}));
+    if (linked) document.dispatchEvent(new CustomEvent("roboopt:time", {detail: {time, source: root, playing}}));
   }, next = () => requestAnimationFrame(tick), tick = now => {
-    if (!playing || !seen) return;
-    go(time < duration ? time + Math.min(now - last, 99) / 1000 || 0 : 0);
+    if (playing !== true || !seen) return;
+    go(time < duration ? time + min(now - last, 99) / 1000 : 0);
     last = now;
     next();
-  }, run = (on, user) => {
+  }, run = (on, user, to = time) => {
+    // True by its own clock, 1 by what it hears.
     playing = on;
     linked = user;
     play.textContent = on ? "Pause" : "Play";
+    go(to);
     next();
   }, turn = (right, down) => {
     yaw += right / 150;
-    pitch = Math.max(-1.5, Math.min(1.5, pitch + down / 150));
+    pitch = max(-1.5, min(1.5, pitch + down / 150));
     draw();
   };
   view.onpointerdown = e => view.setPointerCapture((at = e).pointerId);
@@ -104,7 +106,7 @@ for (let root of document.querySelectorAll(".replay")) {
   view.onwheel = e => {
     if (document.activeElement != view && !e.ctrlKey) return;
     e.preventDefault();
-    far *= Math.exp(e.deltaY / 500);
+    far *= exp(e.deltaY / 500);
     draw();
   };
   view.onkeydown = e => {
@@ -114,21 +116,14 @@ for (let root of document.querySelectorAll(".replay")) {
     turn(...step);
   };
   play.onclick = () => run(!playing, true);
-  bar.oninput = () => {
-    run(false, true);
-    go(+bar.value);
-  };
+  bar.oninput = () => run(false, true, +bar.value);
   root.onchange = draw;
   addEventListener("resize", draw);
-  document.addEventListener("roboopt:time", ({detail}) => {
-    if (detail.source == root) return;
-    run(false);
-    go(detail.time);
-  });
+  document.addEventListener("roboopt:time", ({detail}) =>
+    detail.source == root || run(+detail.playing, 0, detail.time));
   new IntersectionObserver(([entry]) => {
     seen = entry.isIntersecting;
     next();
   }).observe(view);
-  go(0);
   run(!matchMedia("(prefers-reduced-motion: reduce)").matches);
 }

@@ -1,7 +1,7 @@
 // Reads values from the SVG of a report's panels: cursor, zoom, legend, CSV.
 //
-// Time is told by the event "roboopt:time" on the document, with detail {time, source}:
-// the time [s] of the filmed motion, and who tells it. The video (its <video>), the
+// Time is told by the event "roboopt:time" on the document, with detail {time, source,
+// playing}: the time [s] of the filmed motion, who tells it, and whether it goes on. The video (its <video>), the
 // panels of <figure data-film> (their <svg>) and any other view of that motion tell
 // where they are when they move by themselves, and follow what they hear from others.
 //
@@ -13,7 +13,7 @@ let doc = document, {min, max, abs, log10} = Math,
   all = (root, what) => [...root.querySelectorAll(what)],
   set = (node, name, value) => node.setAttribute(name, value),
   write = (v, n = 4) => +v.toPrecision(n),
-  tell = (time, source) => doc.dispatchEvent(new CustomEvent("roboopt:time", {detail: {time, source}}));
+  tell = (time, source, playing) => doc.dispatchEvent(new CustomEvent("roboopt:time", {detail: {time, source, playing}}));
 
 let axis = (span, from, to) => {
   let [first, last, log] = span.split(" "), into = v => log ? log10(v) : +v,
@@ -161,11 +161,15 @@ doc.addEventListener("roboopt:time", ({detail: {time, source}}) => {
   film.currentTime = film.heard = time;
 });
 if (film) {
-  let play = film.onplay = () => {
-    tell(film.currentTime, film);
-    if (!film.paused) requestAnimationFrame(play);
+  let say = () => abs(film.currentTime - film.heard) < .01 || tell(film.currentTime, film, !film.paused),
+    play = film.onplay = () => {
+    if (film.paused) return;
+    film.heard = NaN;
+    say();
+    requestAnimationFrame(play);
   };
-  film.onseeked = () => abs(film.currentTime - film.heard) < .01 || play();
+  film.onseeked = film.onpause = say;
+  say();
   play();
 }
 }

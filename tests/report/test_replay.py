@@ -13,7 +13,16 @@ from PIL import Image
 from scipy.spatial.transform import Rotation
 from shown_robots import motion, scara
 
-from roboopt.report import Replay, Section, replay_section, write_report
+from roboopt.report import (
+    Figure,
+    Replay,
+    Section,
+    Video,
+    curves,
+    encode,
+    replay_section,
+    write_report,
+)
 from roboopt.view import RobotMotions, Scene
 
 ARM = """<robot name="arm"><link name="base"/><link name="arm">
@@ -205,6 +214,49 @@ def test_a_robot_moves_by_itself_while_it_is_seen(browser, page_path):
     page.wait_for_timeout(300)
     assert page.locator(".time").input_value() == stopped
     page.close()
+
+
+@needs_chromium
+def test_each_click_stops_or_starts_what_the_video_moves(browser, page_path, tmp_path):
+    scene = page_path[2]
+    # A minute: the video, which loops, does not begin anew during the test.
+    turning = RobotMotions(scene, {"after": [np.linspace(0, 2, 481)[:, None]]}, 1 / 8)
+    film = Video(encode(np.zeros((60, 16, 16, 3), np.uint8), 1.0))
+    loss = Figure(curves({"loss": np.array([2.0, 1.0])}, {}))
+    sections = [Section("Both", [Replay(turning), film, loss])]
+    path = tmp_path / "page.html"
+    write_report(path, title="A robot", verdict=["Good."], sections=sections)
+    with opened(browser, path, 1280) as page:
+        button, video = page.locator(".bar button"), page.locator("video")
+        clock = page.locator(".time")
+
+        def moved():
+            """Return the times of the replay and the video, and how far they move."""
+            seen = []
+            for _ in range(2):
+                page.wait_for_timeout(150)
+                film_time = video.evaluate("v => v.currentTime")
+                seen.append([float(clock.input_value()), film_time])
+            assert button.inner_text() == ("Play" if seen[0] == seen[1] else "Pause")
+            return seen[0], seen[1][0] - seen[0][0]
+
+        page.wait_for_function("document.querySelector('video').currentTime > 0.4")
+        assert moved()[1] > 0  # The video plays by itself, and the replay follows.
+        button.click()
+        (stopped, film_time), step = moved()
+        assert step == 0 and stopped > 0.4 and film_time == pytest.approx(stopped)
+        for _ in range(2):
+            button.click()
+            (goes, _), step = moved()
+            assert step > 0 and goes > stopped
+            button.click()
+            (stopped, _), step = moved()
+            assert step == 0
+        video.evaluate("v => v.play()")
+        page.wait_for_timeout(100)
+        assert button.inner_text() == "Pause"
+        video.evaluate("v => v.pause()")
+        assert moved()[1] == 0
 
 
 @needs_chromium
