@@ -51,6 +51,8 @@ def check(runs, dropped=True):
         {"dones": LAST},
         {"dones": LAST[:, None].astype(float)},
         {"episode_ends": np.array([4, 6, 9])},
+        {"episode_ends": np.array([4.0, 6.0, 9.0])},
+        {"episode_starts": np.array([0, 4, 6])},
         {"lengths": np.array(SIZES)},
         {"episode_index": np.repeat([7, 8, 9], SIZES)},
         {"terminals": LAST & (np.arange(ROWS) != 5), "timeouts": np.arange(ROWS) == 5},
@@ -80,8 +82,19 @@ def test_flags_and_counts_tell_the_episodes(tmp_path, told):
             {"episode_ends": np.array([4, 9]), "lengths": np.array(SIZES)},
             "`lengths` ends an episode at row 5, and `episode_ends` does not",
         ),
-        ({"episode_starts": np.arange(ROWS) == 4}, "`episode_starts` that tells"),
-        ({"episode_ends": np.array([4, 10])}, "`episode_ends` that tells where"),
+        ({"episode_starts": np.arange(ROWS) == 4}, "the first is row 4"),
+        ({"episode_starts": STARTS[:7]}, "each of the 9 rows of the actions.*are 7"),
+        ({"episode_starts": np.array([0, 4, 16])}, "rows below 9,.* the last 16"),
+        ({"episode_ends": np.array([4, 10])}, "number of rows, 9, .* the last is 10"),
+        ({"episode_ends": np.array([6, 4, 9])}, "rises, .* number 1 is 4 after 6"),
+        ({"episode_ends": np.array([4, 6.5, 9])}, "whole numbers.*number 1 is 6.5"),
+        ({"lengths": np.array([4, 2, 2])}, "sums to the 9 rows .*the sum is 8"),
+        ({"lengths": np.array([4, 0, 5])}, "counts actions, .* number 1 is 0"),
+        ({"dones": LAST[:7]}, "`dones` that has a number for each of the 9 .* are 7"),
+        ({"dones": np.where(LAST, np.nan, 0)}, "`dones` .*whole.* number 3 is nan"),
+        ({"terminals": np.tile(LAST, (2, 1))}, r"`terminals` .*bool of shape \(2, 9\)"),
+        ({"episode_index": np.array([0, 0, 1])}, "`episode_index` .* 9 .* are 3"),
+        ({"time_step": np.array([0.1, 0.2])}, "one `time_step`, .* holds 2"),
         (
             {"episode_starts": STARTS, "episode_returns": np.zeros(4)},
             "3 episodes and 4 `episode_returns`",
@@ -89,9 +102,33 @@ def test_flags_and_counts_tell_the_episodes(tmp_path, told):
     ],
 )
 def test_arrays_that_contradict_are_refused(tmp_path, told, match):
-    path = saved(tmp_path / "x.npz", obs=OBSERVATIONS, acts=ACTIONS, dt=0.1, **told)
+    told = {"time_step": 0.1, **told}
+    path = saved(tmp_path / "x.npz", obs=OBSERVATIONS, acts=ACTIONS, **told)
     with pytest.raises(ValueError, match=match):
         load_episodes(path)
+
+
+def test_flags_tell_episodes_with_an_observation_more_than_actions(tmp_path):
+    seen = np.insert(OBSERVATIONS, [4, 6, 9], 100.0, axis=0)
+    path = saved(tmp_path / "x.npz", obs=seen, acts=ACTIONS, terminals=LAST, dt=0.1)
+    runs, said = read(path)
+    check(runs, dropped=False)
+    assert all(run.terminated and run.observations[-1, 0] == 100 for run in runs)
+    assert not said
+    one = np.arange(ROWS) == 3
+    path = saved(tmp_path / "y.npz", obs=seen, acts=ACTIONS, dones=one, dt=0.1)
+    with pytest.raises(ValueError, match="holds 12 and 9 in 2"):
+        load_episodes(path)
+
+
+def test_numbers_of_episodes_may_be_names(tmp_path):
+    names = np.repeat(["a", "b", "c"], SIZES)
+    path = saved(
+        tmp_path / "x.npz", obs=OBSERVATIONS, acts=ACTIONS, dt=0.1, episode_id=names
+    )
+    runs, said = read(path)
+    check(runs)
+    assert "left out" not in said
 
 
 def test_next_observations_keep_the_last_action(tmp_path):

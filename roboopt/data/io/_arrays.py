@@ -8,7 +8,6 @@ the observation after the last action, that action is dropped.
 """
 
 import contextlib
-import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -31,7 +30,7 @@ from roboopt.data.io._boundaries import (
     TERMINALS,
     check_next,
     episode_rows,
-    per_row,
+    tells_ends,
 )
 from roboopt.data.io._columns import Columns
 from roboopt.data.io._times import even_step
@@ -94,7 +93,8 @@ def to_episodes(arrays: Arrays, where: str, options: ReadOptions) -> list[Trajec
         raise RobooptError(_missing(arrays, where))
     rows = len(np.atleast_1d(arrays["actions"]))
     equal = len(np.atleast_1d(arrays["observations"])) == rows
-    flat = equal and np.ndim(arrays["actions"]) < 3 and per_row(arrays, rows)
+    told = np.ndim(arrays["actions"]) < 3 and tells_ends(arrays)
+    flat = equal and told
     names = [*NAMES, *((NEXT,) if equal else ())]
     if flat:
         names = [name for name in names if name not in BOUNDARIES]
@@ -108,6 +108,16 @@ def to_episodes(arrays: Arrays, where: str, options: ReadOptions) -> list[Trajec
         if name in fields and fields[name].ndim == 1:
             fields[name] = fields[name][:, None]
     same = fields["observations"].shape[:-1] == fields["actions"].shape[:-1]
+    if told and not equal and "lengths" not in fields:
+        slices, ended = episode_rows(arrays, rows, where)
+        if (held := len(fields["observations"])) != rows + len(slices):
+            raise RobooptError(
+                "`path` must hold as many observations as actions, or one more for "
+                f"each episode, but {where} holds {held} and {rows} in {len(slices)}."
+            )
+        fields["lengths"] = np.array([part.stop - part.start for part in slices])
+        fields.pop("terminated", None)
+        fields |= {} if ended is None else {"terminated": np.array(ended)}
     if flat:
         slices, ended = episode_rows(arrays, rows, where)
         if note := check_next(fields["observations"], fields.get(NEXT), slices, where):
@@ -186,6 +196,10 @@ def _trajectories(
         fields.pop("times", None)
     elif "time_step" in fields:
         step = fields["time_step"]
+        if np.size(step) != 1:
+            raise RobooptError(
+                f"`path` must hold one `time_step`, but {where} holds {np.size(step)}."
+            )
     elif np.ndim(fields.get("times", 0.0)) == 1:
         with located(where):
             fields |= even_step(fields.pop("times"))
@@ -289,51 +303,6 @@ def end_to_end(
     return parts
 
 
-def join_observations(
-    arrays: Mapping[str, Any],
-    keys: Sequence[str] | None,
-    where: str,
-    options: ReadOptions | None = None,
-) -> np.ndarray:
-    """Return the observations under `keys` as one vector a sample.
-
-    Without keys these are all vectors; what is left out, such as images, is noted.
-    """
-    vectors = [
-        name
-        for name in sorted(arrays)
-        if len(getattr(arrays[name], "shape", (0, 0, 0))) in (1, 2)
-        and arrays[name].dtype.kind in "fiub"
-    ]
-    chosen = vectors if keys is None else list(keys)
-    left_out = [name for name in sorted(arrays) if name not in vectors]
-    if keys is None and left_out and options is not None:
-        place = re.sub(r"demo_\d+ of ", "demo_… of ", where)
-        options.note(f"{place}: {', '.join(left_out)} left out: images, or nested.")
-    if unknown := [key for key in chosen if key not in arrays]:
-        raise RobooptError(
-            f"`observation_keys` must be among {sorted(arrays)} for {where}, not "
-            f"{unknown}."
-        )
-    if other := [key for key in chosen if key not in vectors]:
-        raise RobooptError(
-            "`observation_keys` must name observations of one vector a sample, but in "
-            f"{where} {', '.join(other)} is an image or nested; the vectors are "
-            f"{vectors}."
-        )
-    if keys is not None and not chosen:
-        raise RobooptError(
-            f"`observation_keys` must name at least one observation of {where}."
-        )
-    if not chosen:
-        raise RobooptError(
-            f"`path` must hold vectors of observations, but {where} holds "
-            f"{', '.join(sorted(arrays)) or 'nothing'}."
-        )
-    columns = [np.asarray(arrays[key][()]) for key in chosen]
-    return np.concatenate([c.reshape(len(c), -1) for c in columns], axis=1)
-
-
 @contextlib.contextmanager
 def located(where: str) -> Iterator[None]:
     """Name the file, and the place in it, in the errors of a recording."""
@@ -381,7 +350,7 @@ def _cut(fields: dict[str, np.ndarray], where: str) -> list[dict[str, Any]]:
 def _trajectory(fields: Mapping[str, Any], where: str) -> Trajectory:
     arrays = {n: np.asarray(v) for n, v in fields.items() if n != "time_step"}
     with located(where):
-        return Trajectory(time_step=float(fields["time_step"]), **arrays)
+        return Trajectory(time_step=np.asarray(fields["time_step"]).item(), **arrays)
 
 
 def _missing(arrays: Arrays, where: str) -> str:

@@ -82,30 +82,56 @@ def episode_rows(
 
 def _last_rows(name: str, value: np.ndarray, rows: int, where: str) -> set[int]:
     """Return the last rows of the episodes that an array tells."""
+
+    def require(fits: Any, rule: str, got: Any) -> None:
+        if not fits:
+            raise RobooptError(
+                f"`path` must hold `{name}` that {rule}, but in {where} {got}."
+            )
+
     value = value.reshape(-1) if value.ndim == 2 and 1 in value.shape else value
-    ends = np.zeros(0, int)
-    counts = value.dtype.kind in "iu" and not np.isin(value, (0, 1)).all()
-    fits = value.ndim == 1
-    if name in LENGTHS and fits:
-        ends = np.cumsum(value) - 1
-        fits = bool(len(ends) and value.min() > 0 and ends[-1] == rows - 1)
-    elif name in ENDS and fits and counts:
-        ends = value - 1
-        fits = bool(np.all(np.diff(value) > 0) and value[-1] == rows)
-    elif fits := fits and len(value) == rows:
-        ends = np.flatnonzero(value)
-        if name in INDICES:
-            ends = np.append(np.flatnonzero(value[1:] != value[:-1]), rows - 1)
-        elif name in STARTS:
-            fits = bool(len(ends) and ends[0] == 0)
-            ends = np.append(ends[1:] - 1, rows - 1)
-    if not fits:
-        raise RobooptError(
-            f"`path` must hold `{name}` that tells where the episodes of {rows} rows "
-            f"end, but that of {where} is {value.dtype} of shape {value.shape}"
-            f"{', and does not begin an episode' if name in STARTS else ''}."
-        )
-    return set(ends.tolist())
+    kind, whole = value.dtype.kind, np.zeros(value.shape, bool)
+    if kind in "fiub":
+        whole = np.mod(value, 1) == 0  # never of nan and inf
+    shape = f"it is {value.dtype} of shape {value.shape}"
+    require(value.ndim == 1 and len(value) and kind in "fiubSUO", "is one list", shape)
+    if name in INDICES and len(value) == rows:
+        return {*np.flatnonzero(value[1:] != value[:-1]).tolist(), rows - 1}
+    require(kind in "fiub", "holds numbers", shape)
+    if not whole.all():
+        row = int(np.argmin(whole))
+        require(False, "holds whole numbers", f"number {row} is {value[row]}")
+    counts = kind != "b" and not np.isin(value, (0, 1)).all()
+    value = value.astype(np.int64)
+    if name in LENGTHS:
+        row = int(value.argmin())
+        require(value[row] > 0, "counts actions", f"number {row} is {value[row]}")
+        rule = f"sums to the {rows} rows of the actions"
+        require(value.sum() == rows, rule, f"the sum is {value.sum()}")
+        return set((np.cumsum(value) - 1).tolist())
+    places = counts and name in (*ENDS, *STARTS)
+    if places:
+        row = int(np.argmin(np.diff(value, prepend=-1) > 0))
+        shown = f"number {row} is {value[row]}"
+        shown += f" after {value[row - 1]}" if row else ""
+        require(np.all(np.diff(value, prepend=-1) > 0), "rises", shown)
+    if places and name in ENDS:
+        rule = f"ends at the number of rows, {rows}"
+        require(value[-1] == rows, rule, f"the last is {value[-1]}")
+        return set((value - 1).tolist())
+    if places:
+        rule = f"begins at row 0 and holds rows below {rows}"
+        fits = value[0] == 0 and value[-1] < rows
+        require(fits, rule, f"the first is {value[0]}, and the last {value[-1]}")
+        return {*(value[1:] - 1).tolist(), rows - 1}
+    rule = f"has a number for each of the {rows} rows of the actions"
+    require(len(value) == rows, rule, f"there are {len(value)}")
+    ends = np.flatnonzero(value)
+    if name not in STARTS:
+        return set(ends.tolist())
+    first = f"row {ends[0]}" if len(ends) else "none"
+    require(first == "row 0", "begins an episode at row 0", f"the first is {first}")
+    return {*(ends[1:] - 1).tolist(), rows - 1}
 
 
 def check_next(
@@ -148,12 +174,14 @@ def check_next(
     )
 
 
-def per_row(arrays: Mapping[str, Any], rows: int) -> bool:
-    """Return whether an array tells the ends of episodes among `rows` rows."""
-    for name in BOUNDARIES:
-        shape = np.shape(arrays.get(name, 0.0))
-        if name in (*LENGTHS, *ENDS) and len(shape) == 1:
-            return True
-        if shape in ((rows,), (rows, 1)):
-            return True
-    return False
+def tells_ends(arrays: Mapping[str, Any]) -> bool:
+    """Return whether an array tells where the episodes of some rows end.
+
+    A single number, but for a list of it, is of the only episode.
+    """
+    counts = (*LENGTHS, *ENDS, *STARTS)
+    return any(
+        np.ndim(arrays[name]) > 0 and (np.size(arrays[name]) != 1 or name in counts)
+        for name in BOUNDARIES
+        if name in arrays
+    )

@@ -26,10 +26,10 @@ from roboopt.data.io._arrays import (
     RATES,
     Arrays,
     ReadOptions,
-    join_observations,
 )
 from roboopt.data.io._boundaries import BOUNDARIES
 from roboopt.data.io._hdf5_guard import Guard
+from roboopt.data.io._join_observations import join_observations
 from roboopt.data.io._named_arrays import read_arrays
 
 KEY = "observation"

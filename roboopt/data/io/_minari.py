@@ -13,8 +13,9 @@ from roboopt._reading import read_json
 from roboopt.data._files import optional_package, read_as, require_room
 from roboopt.data._trajectory import Trajectory, check_episodes
 from roboopt.data._windows import single_recordings
-from roboopt.data.io._arrays import Arrays, ReadOptions, join_observations
+from roboopt.data.io._arrays import Arrays, ReadOptions
 from roboopt.data.io._hdf5_guard import Guard
+from roboopt.data.io._join_observations import join_observations
 
 METADATA = "metadata.json"
 SUCCESS_KEYS = ("is_success", "success")

@@ -9,6 +9,7 @@ import numpy as np
 
 from roboopt._errors import RobooptError
 from roboopt.data.io._arrays import OTHER_NAMES, Arrays, ReadOptions, told_step
+from roboopt.data.io._boundaries import INDICES
 from roboopt.data.io._columns import holds_motion
 from roboopt.data.io._joint_names import other_names, recorded_names
 from roboopt.data.io._read_table import read_table
@@ -62,7 +63,8 @@ def read_arrays(
             f"`path` must hold the names of joints as text, but {unread[0]} of {where} "
             "holds objects: leave it out, or save it with `dtype=str`."
         )
-    unused = [*left_out, *(n for n in texts if not _names_joints(n))]
+    used = [n for n in texts if n in INDICES or _names_joints(n)]
+    unused = [*left_out, *(n for n in texts if n not in used)]
     if unused:
         options.note(f"{where}: {', '.join(unused)} left out: no arrays of numbers.")
     parts = {place: part for place, part in _groups(arrays).items() if place}

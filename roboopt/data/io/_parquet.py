@@ -14,9 +14,10 @@ import numpy as np
 from roboopt._errors import RobooptError
 from roboopt._reading import read_json
 from roboopt.data._files import expansion_limit, optional_package, read_as
-from roboopt.data.io._arrays import NEXT, Arrays, ReadOptions, join_observations
+from roboopt.data.io._arrays import NEXT, Arrays, ReadOptions
 from roboopt.data.io._boundaries import BOUNDARIES
 from roboopt.data.io._frame import table_of_vectors
+from roboopt.data.io._join_observations import join_observations
 from roboopt.data.io._named_arrays import are_episodes, read_arrays
 from roboopt.data.io._read_table import read_table
 

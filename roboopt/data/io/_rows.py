@@ -24,10 +24,11 @@ from roboopt.data._files import (
     read_as,
 )
 from roboopt.data._trajectory import LIMITS
-from roboopt.data.io._arrays import REQUIRED, check_lengths, join_observations
+from roboopt.data.io._arrays import REQUIRED, check_lengths
 from roboopt.data.io._folder import is_episode_folder, map_arrays
 from roboopt.data.io._hdf5 import demonstrations
 from roboopt.data.io._hdf5_guard import Guard
+from roboopt.data.io._join_observations import join_observations
 
 LOCAL_HEADER = 30  # bytes of a member of a zip archive before its name
 

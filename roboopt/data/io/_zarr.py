@@ -24,8 +24,8 @@ from roboopt.data.io._arrays import (
     OTHER_NAMES,
     Arrays,
     ReadOptions,
-    join_observations,
 )
+from roboopt.data.io._join_observations import join_observations
 
 CODECS = {
     *("bytes", "gzip", "zlib", "zstd", "lz4", "bz2", "blosc", "delta", "shuffle"),
