@@ -17,6 +17,20 @@ from roboopt.policies import LinearPolicy
 
 MAX_NEIGHBORS = 50_000
 PERSISTENCE = "persistence"
+ADVICE = {
+    PERSISTENCE: "it has learned less than that the next action is like the last, "
+    "which it does not see without `past_actions`.",
+    "linear": '`policy` "linear" does better here.',
+    "nearest neighbor": "it has not learned what the demonstrations hold. More `steps` "
+    'or `width` help, or `policy` "gmm" where they disagree.',
+}
+"""What to do about a clone that is worse than a baseline."""
+MEANT = {
+    PERSISTENCE: "repeating the last action",
+    "linear": "a least squares on the observation",
+    "nearest neighbor": "the action at the nearest demonstrated observation",
+}
+"""What a baseline does."""
 
 
 class Errors(NamedTuple):

@@ -209,6 +209,7 @@ def clone(
             time_step=time_step,
             observation_keys=observation_keys,
         )
+        data.require_longer(history=history, past_actions=past_actions, chunk=chunk)
 
         def build(past: int) -> Training:
             made = Training.of(

@@ -10,6 +10,7 @@ import numpy as np
 from roboopt._progress import counted
 from roboopt.data import save, save_episodes
 from roboopt.diagnose import DescentPath, Explanation, Finding, gradient_section
+from roboopt.imitation._baselines import ADVICE, MEANT, PERSISTENCE
 from roboopt.imitation._clone_training import NO_BETTER
 from roboopt.imitation._learning_curve import LEGEND, learning_curve
 from roboopt.imitation._standard_error import mean_interval, ratio_interval
@@ -42,14 +43,6 @@ from roboopt.rollouts import EVALUATION_SEED_OFFSET, EnvSpec, Evaluation, Signal
 from roboopt.view import RobotMotions, Scene
 
 OVERFITTING_RISE = 0.05  # of the validation mismatch from its least to its last
-ADVICE = {
-    "persistence": "it has learned less than that the next action is like the last, "
-    "which it does not see without `past_actions`.",
-    "linear": '`policy` "linear" does better here.',
-    "nearest neighbor": "it has not learned what the demonstrations hold. More `steps` "
-    'or `width` help, or `policy` "gmm" where they disagree.',
-}
-"""What to do about a clone that is worse than a baseline."""
 COPIED = (
     "its own past actions mislead it, which the baseline does not see: `past_actions` "
     "0 leaves them out."
@@ -198,6 +191,12 @@ class CloneResult(VerbResult):
         if best is None or known is None:
             return []
         last = known[np.isfinite(known)][-1]
+        if self.linear_kept and self._repeats:
+            return [
+                "The clone repeats the last action: on demonstrations that neither has "
+                "seen, no linear policy and no network is better by more than two "
+                'standard errors. The policy "mlp" keeps a network.'
+            ]
         if self.linear_kept:
             return [
                 f"The clone is the linear policy{self._seen('of')}: on demonstrations "
@@ -215,6 +214,15 @@ class CloneResult(VerbResult):
         said = f"{said}; at the end it was {number(last)}: training longer overfits"
         return [f"{said}.{memory}"]
 
+    @property
+    def _repeats(self) -> bool:
+        """Return whether the clone sees its last action, and errs as repeating it."""
+        copied = self.baseline_over_time.get(PERSISTENCE, ())
+        pairs = zip(self.error_over_time, copied, strict=False)
+        return bool(self._seen("of") and copied) and all(
+            np.allclose(own, other, rtol=1e-6, atol=1e-9) for own, other in pairs
+        )
+
     def _seen(self, word: str) -> str:
         """Return what the policy sees, where it sees its own past actions, too."""
         seen = self.description.get("input", "")
@@ -231,9 +239,14 @@ class CloneResult(VerbResult):
         name, own = min(others, key=others.__getitem__), self.errors["clone"]
         costs = self._costs()
         low, high = ratio_interval(costs["clone"], costs[name])
-        if low <= 1 or number(own) == number(others[name]):
+        if number(own) == number(others[name]):
+            return [
+                f"The clone errs by {number(own)} on held-out actions, as the best "
+                f"baseline, {name}, does: it is no better than {MEANT[name]}."
+            ]
+        if low <= 1:
             said = f"the best baseline, {name}, errs by {number(others[name])}"
-            if high >= 1 and number(own) != number(others[name]):
+            if high >= 1:
                 count = len(self.error_over_time)
                 few = f"{count} episodes" if count > 1 else "one episode"
                 said += f", and {few} cannot tell which of the two is better"

@@ -9,6 +9,7 @@ split in time, its end being held out.
 
 import dataclasses
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
@@ -178,6 +179,32 @@ class DemonstrationSet:
             for name in names
         }
         return dataclasses.replace(self, past_actions=length, **parts)
+
+    def require_longer(self, **windows: int | None) -> None:
+        """Refuse samples longer than every episode; warn if some are shorter.
+
+        Args:
+            **windows: how many steps of an episode a sample holds, by argument.
+
+        Raises:
+            RobooptError: if no episode is as long.
+        """
+        lengths = [episode.steps for episode in self.known]
+        shortest, longest = min(lengths), max(lengths)
+        span = f"{shortest}" if shortest == longest else f"{shortest} to {longest}"
+        for name, value in windows.items():
+            rule = (
+                f"`{name}` must be at most the steps of the longest episode to learn "
+                f"from, {longest}, got {value}: the episodes have {span} steps."
+            )
+            if (value or 0) > longest:
+                raise RobooptError(rule)
+            if (short := sum(steps < (value or 0) for steps in lengths)) > 0:
+                warnings.warn(
+                    f"`{name}` is {value}, but {short} of the {len(lengths)} episodes "
+                    f"to learn from are shorter: the episodes have {span} steps.",
+                    stacklevel=4,
+                )
 
     def samples(
         self, **cut: Any

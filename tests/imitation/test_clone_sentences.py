@@ -73,11 +73,40 @@ def test_a_clone_is_worse_than_a_baseline_only_where_episodes_tell():
 
 def test_a_clone_that_sees_its_past_actions_says_so():
     made = ro.clone(tremor(), **SMALL)
-    assert made.linear_kept
-    assert "linear policy of the last observation and 3 past actions:" in said(made)
+    assert made.linear_kept and "The clone repeats the last action:" in said(made)
     other = judged(made, clone=[2.0, 2.1, 1.9], linear=[1.0, 1.1, 1.0])
+    assert "linear policy of the last observation and 3 past actions:" in said(other)
     assert "`past_actions` 0 leaves them out" in said(other)
     assert 'linear" does better' not in said(other)
+
+
+def test_a_clone_that_is_no_better_than_repeating_the_last_action_says_so():
+    made = ro.clone(tremor(), **SMALL)
+    # By the numbers: it errs in every sample as the last action does.
+    copy = judged(made, clone=[1.0, 1.2, 1.1], persistence=[1.0, 1.2, 1.1])
+    assert "The clone repeats the last action: on demonstrations" in said(copy)
+    assert "persistence, does: it is no better than repeating the last" in said(copy)
+    assert "linear policy of the last observation" not in said(copy)
+    better = judged(made, clone=[1.0, 1.2, 1.1], persistence=[4.0, 3.9, 4.1])
+    assert "repeat" not in said(better)
+    equal = judged(made, clone=[1.0, 1.2, 1.1], linear=[1.1, 1.2, 1.0])
+    assert "best baseline, linear, does: it is no better than a least" in said(equal)
+    assert "repeats the last action" not in said(equal)
+
+
+@pytest.mark.parametrize("name", ["chunk", "history", "past_actions"])
+def test_samples_longer_than_every_episode_are_refused(name, tmp_path, capsys):
+    with pytest.raises(ro.RobooptError, match=rf"`{name}` .* 40, got 50: .* 40 steps"):
+        ro.clone(tremor(4), **{name: 50})
+    mixed = [*tremor(4), *tremor(4, 60)]
+    with pytest.warns(UserWarning, match=f"`{name}` is 50, but .* 40 to 60 steps"):
+        ro.clone(mixed, policy="linear", steps=1, **{name: 50})
+    ro.data.save_episodes(tmp_path / "demos.npz", tremor(4))
+    flag = "--" + name.replace("_", "-")
+    line = ["clone", str(tmp_path / "demos.npz"), flag, "50", "--runs", str(tmp_path)]
+    assert main(line) == 2
+    said = capsys.readouterr().err
+    assert f"{flag} must be at most" in said and "compiling" not in said
 
 
 def test_a_clone_that_was_interrupted_lacks_no_environment(monkeypatch):
