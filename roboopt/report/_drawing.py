@@ -16,6 +16,7 @@ from typing import Any
 
 from roboopt.report._csv import write_csv
 
+NOTE = "note"
 INK = "#000001"  # black; stands for the page's own text color
 METADATA = {"Creator": None, "Date": None, "Format": None, "Type": None}
 TICK_STEPS = [1, 2, 2.5, 5, 10]
@@ -58,7 +59,7 @@ class Drawing:
     """A panel, drawn when its picture or a file is asked for.
 
     A line with a label is a curve, whose values the page reads out. A line, bar or
-    patch with a `gid` belongs to the key of that name in the legend.
+    patch with a `gid`, or a text, belongs to the key of that name in the legend.
     """
 
     def __init__(self, axes: Any, title: str, label: str, integer: bool = False):
@@ -68,6 +69,8 @@ class Drawing:
         """What the picture shows, for readers who do not see it."""
         self.integer = integer
         """Whether the horizontal axis counts."""
+        self.columns: dict[Any, str] = {}
+        """Names in tables of lines that share a key."""
 
     def ticks(self, count: int = 5, *, integer: bool = False) -> None:
         """Use at most `count` round numbers on the horizontal axis."""
@@ -85,7 +88,8 @@ class Drawing:
 
         figure, buffer = self.axes.figure, io.StringIO()
         for note in (*self.axes.texts, *_offsets(self.axes)):
-            note.set_gid("note")  # A zoomed panel hides notes, as its ticks.
+            if not note.get_gid():
+                note.set_gid(NOTE)  # A zoomed panel hides notes, as its ticks.
         marks, keys = self._marks(), {}
         for k, artist in enumerate(marks):
             keys[artist] = artist.get_gid()
@@ -191,17 +195,19 @@ class Drawing:
             key = _key(line)
             if key and line.get_transform() == axes.transData:  # no line right across
                 x, y = line.get_data()
-                add(axes.get_xlabel(), list(map(float, x)), key, axes.get_ylabel(), y)
+                name = self.columns.get(line, key)
+                add(axes.get_xlabel(), list(map(float, x)), name, axes.get_ylabel(), y)
         return header, list(itertools.zip_longest(*columns, fillvalue=""))
 
     def _marks(self) -> dict[Any, str]:
-        """Return what the SVG says of each line, bar and patch."""
+        """Return what the SVG says of each line, bar, patch and the text on them."""
         titles, unit = {}, self.axes.get_ylabel()
         for bars in self.axes.containers:
             for bar, value in zip(bars, bars.datavalues, strict=True):
                 titles[bar] = f"{bar.get_gid() or ''} {value:.4g} {unit}".strip()
         marks = {}
-        for artist in (*self.axes.get_lines(), *self.axes.patches):
+        texts = [text for text in self.axes.texts if text.get_gid() != NOTE]
+        for artist in (*self.axes.get_lines(), *self.axes.patches, *texts):
             said = {"data-key": _key(artist)}
             said |= {"data-curve": label} if (label := _label(artist)) else {}
             title = html.escape(titles.get(artist, ""))

@@ -94,7 +94,8 @@ def motions(
         caption += f" The first {MAX_PANELS} of {len(axes)} are drawn."
     legend = {name: COLORS[name] for name in evaluations}
     legend |= {"tolerance": TOLERANCE} if within else {}
-    drawn = traces(panels, last[0].time_step)
+    names = [f"test episode {k}" for k in range(len(last))]
+    drawn = traces(panels, last[0].time_step, names)
     return Section("Motions", [Figure(drawn, caption, legend, filmed=filmed)])
 
 

@@ -1,6 +1,7 @@
 """The panels of a report as files: pictures for a paper, and tables of their curves."""
 
 import re
+import unicodedata
 from collections.abc import Iterator, Sequence
 from os import PathLike
 from pathlib import Path
@@ -43,13 +44,25 @@ def _drawings(sections: Sequence[Section]) -> Iterator[tuple[str, Drawing]]:
         figures = [block for block in section.blocks if isinstance(block, Figure)]
         for drawing in (panel for figure in figures for panel in figure.panels):
             if isinstance(drawing, Drawing):
-                name = f"{section.title} {drawing.title}".lower()
+                name = f"{section.title} {drawing.title}".casefold()
                 yield _file_name(name), drawing
 
 
 def _file_name(text: str) -> str:
-    """Return a name for a file, with both ends of a long text: they tell it apart."""
-    name = re.sub(r"\W+", "-", text).strip("-")
+    """Return a name for a file in ASCII, in which θ is "theta" and ² is "2".
+
+    A long text keeps both ends: they tell it apart.
+    """
+    spelled = map(_spelled, unicodedata.normalize("NFKD", text))
+    name = re.sub(r"\W+", "-", "".join(spelled)).strip("-")
     if len(name) <= MAX_NAME:
         return name
     return f"{name[: MAX_NAME // 2].strip('-')}-{name[-MAX_NAME // 2 :].strip('-')}"
+
+
+def _spelled(sign: str) -> str:
+    """Return a letter in ASCII, by its name where it is of another alphabet."""
+    if sign.isascii() or unicodedata.combining(sign):
+        return sign if sign.isascii() else ""
+    name = unicodedata.name(sign, "").lower() if sign.isalpha() else ""
+    return f" {name.rpartition(' letter ')[-1].partition(' with ')[0]} "

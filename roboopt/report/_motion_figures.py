@@ -42,14 +42,24 @@ class Panel:
     """The end of a motion in which it must be there, shaded darker [s]."""
 
 
-def traces(panels: Sequence[Panel], time_step: float) -> list[Drawing]:
-    """Draw each panel's runs over time, those of several labels over each other."""
+def traces(
+    panels: Sequence[Panel], time_step: float, names: Sequence[str] = ()
+) -> list[Drawing]:
+    """Draw each panel's runs over time, those of several labels over each other.
+
+    Args:
+        panels: in order.
+        time_step: of all runs [s].
+        names: of the runs, such as "test start 3", for tables of their values.
+    """
     steps = [r.shape[-1] - 1 for shown in panels for r in shown.runs.values()]
     longest = max(steps, default=1) * time_step
-    return [_trace(shown, time_step, longest) for shown in panels]
+    return [_trace(shown, time_step, longest, names) for shown in panels]
 
 
-def _trace(shown: Panel, time_step: float, longest: float) -> Drawing:
+def _trace(
+    shown: Panel, time_step: float, longest: float, names: Sequence[str]
+) -> Drawing:
     from matplotlib import rc_context
 
     label = f"{shown.title} over time"
@@ -61,8 +71,11 @@ def _trace(shown: Panel, time_step: float, longest: float) -> Drawing:
             time, color = seen * time_step, COLORS.get(name, GRAY)
             own = {"color": color, "gid": name}
             with rc_context(FAINT):
-                made.axes.plot(time, runs[1:, seen].T, alpha=0.25, lw=0.8, **own)
-            made.axes.plot(time, runs[0, seen], label=name, **own)
+                faint = {"alpha": 0.25, "lw": 0.8, **own}
+                lines = made.axes.plot(time, runs[1:, seen].T, **faint)
+            first = made.axes.plot(time, runs[0, seen], label=name, **own)
+            for line, run in zip([*first, *lines], names, strict=False):
+                made.columns[line] = f"{name}, {run}"
             finite = np.abs(runs[np.isfinite(runs)])
             reach = max(reach, finite.max(initial=0.0))
         for goal in shown.goals:
@@ -139,7 +152,7 @@ def bars(
                 # Numbers over many low bars would run into each other.
                 if len(names) <= 3 or height > 0.05 * highest:
                     text = f"{height:.2g}" if abs(height) < 100 else f"{height:.0f}"
-                    axes.annotate(text, (x, height), **BAR_LABELS)
+                    axes.annotate(text, (x, height), gid=label, **BAR_LABELS)
         axes.set_xticks(places, [name.removeprefix(prefix) for name in names])
         if sum(len(name) - len(prefix) for name in names) > 34:
             for label in axes.get_xticklabels():

@@ -182,6 +182,8 @@ class RunComparison(Reported):
                 "is saved from Python."
             )
         count = len(self.runs)
+        if count == 1:
+            said.insert(0, "There is one run, and none to compare it with.")
         return Summary(f"{count} runs" if count > 1 else "1 run", tables, said)
 
     def sections(self, *, video: bool = True) -> list[Section]:

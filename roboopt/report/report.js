@@ -79,7 +79,7 @@ let panels = all(doc, "svg[data-box]").map(svg => {
       }
       out.append(unit);
     },
-    time: v => filmed && (hold = stand(hand, v, "m-5-6h10l-5 6z")),
+    time: v => filmed && (hold = stand(hand, v, "m-4 0h8l-4 5z")),
     zoom(low, high) {
       let zoomed = high - low < .999 * (r - l),
         seen = marks.flatMap(m => m.key.style.display ? [] : m.points.filter(p => p[0] > low && p[0] < high).map(p => p[1]))

@@ -58,7 +58,7 @@ def _results(result: Any) -> Section:
         "starts in PyBullet and in the twin."
     )
     chosen = [f"{name.capitalize()}: {text}." for name, text in result.notes.items()]
-    notes = Notes([said, *chosen, *result.task_sentences()])
+    notes = Notes([said, *chosen])
     blocks = [result.comparison.table(), notes, result.comparison.gap_table()]
     return Section("Before and after", blocks)
 
@@ -162,10 +162,11 @@ def _motions(result: Any, film: report.Performance | None) -> Section:
         said += f" {report.tolerance_sentence(window)}"
     what = "Position relative to the goal" if has_goal else "Position"
     caption = f"{what}, velocity and effort in {said}"
-    drawn = report.traces(panels, step)
+    names = [f"test start {index}" for index in shown]
+    drawn = report.traces(panels, step, names)
     figures = [Figure(drawn, caption, legend | GOAL | LIMIT, filmed=filmed)]
     if hasattr(task, "chain"):
-        drawn = report.traces([_tool(task, n, seen)], step)
+        drawn = report.traces([_tool(task, n, seen)], step, names)
         caption = f"The tool in {said}"
         figures.insert(0, Figure(drawn, caption, legend, columns=2, filmed=filmed))
     return Section("Motions before and after", figures)

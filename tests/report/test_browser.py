@@ -11,6 +11,7 @@ from roboopt.report import (
     Panel,
     Section,
     Video,
+    bars,
     curves,
     encode,
     spread,
@@ -44,7 +45,11 @@ def page(tmp_path_factory):
     descent = Figure(curves({"loss": LOSSES}, {}))
     noisy = np.random.default_rng(0).normal(size=999)
     learning = Figure([spread("Return", np.arange(999.0), noisy, axis="steps")])
-    blocks = [Video(film), motions, descent, learning]
+    joules = {k: np.array([1.0, 2.0]) for k in ("one", "two")}
+    energy = Figure(
+        [bars("energy", "J", joules, ["a", "b"])], "", dict.fromkeys(joules, "#7a7f87")
+    )
+    blocks = [Video(film), motions, descent, learning, energy]
     path = tmp_path_factory.mktemp("page") / "report.html"
     sections = [Section("Everything", blocks)]
     write_report(path, title="A run", verdict=["Improved."], sections=sections)
@@ -138,6 +143,30 @@ def test_a_key_of_the_legend_hides_its_curves(view):
     view.mouse.move(*place(panel(view, "angle over time"), 0.5))
     assert len(said(found)) == 2
     assert view.get_by_role("button", name="goal").is_enabled()
+
+
+def test_a_key_of_the_legend_hides_bars_with_their_numbers(view):
+    found = panel(view, "energy by joint")
+    own = found.locator('[data-key="two"]')
+    assert own.count() == 4 and "<use" in own.last.inner_html()
+    view.get_by_role("button", name="two").click()
+    assert not any(mark.is_visible() for mark in own.all())
+    assert found.locator('[data-key="one"]').last.is_visible()
+
+
+def test_the_buttons_of_a_panel_leave_the_values_legible(view):
+    found = panel(view, "angle over time")
+    found.focus()
+    view.keyboard.press("+")
+    view.mouse.move(*place(panel(view, "angle over time"), 0.5))
+    around = found.locator("xpath=..")
+    buttons = around.locator("button")
+    assert buttons.first.is_visible() and buttons.last.is_visible()
+    edge = around.locator("output").evaluate(
+        "node => { let all = document.createRange(); all.selectNodeContents(node);"
+        " return Math.max(...[...all.getClientRects()].map(r => r.right)); }"
+    )
+    assert edge < min(button.bounding_box()["x"] for button in buttons.all())
 
 
 def test_the_video_and_the_panels_follow_each_other(view):

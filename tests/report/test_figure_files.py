@@ -24,6 +24,9 @@ RUNS = {
 }
 
 
+NAMES = "test start 7", "test start 0"
+
+
 class Result(Reported):
     def summary(self):
         return Summary("A run", [], ["Improved."])
@@ -31,11 +34,12 @@ class Result(Reported):
     def sections(self, *, video=True):
         assert not video
         motion = Panel("cart: position", "m", RUNS, goals=[0.0])
+        motions = traces([motion], 0.1, NAMES)
         energy = {"before": np.array([1.0, 2.0]), "after": np.array([0.5, 0.25])}
         joules = bars("Joule loss", "J", energy, ["arm_1", "arm_2"])
         descent = curves({"loss": np.array([2.0, 1.0])}, {})
         return [
-            Section("Motions", [Notes(["Text."]), Figure(traces([motion], 0.1))]),
+            Section("Motions", [Notes(["Text."]), Figure(motions)]),
             Section("Energy", [Figure([joules]), Figure(descent)]),
         ]
 
@@ -75,12 +79,21 @@ def test_long_names_keep_the_quantity(tmp_path):
     assert all(len(name) < 70 and name.startswith("0") for name in names)
 
 
+def test_names_of_files_are_in_ascii(tmp_path):
+    class Greek(Result):
+        def sections(self, *, video=True):
+            panels = [Panel("Predicted ΔL, θ̇ of Gelenk größe²", "m", RUNS)]
+            return [Section("Über 1 %", [Figure(traces(panels, 0.1))])]
+
+    [path] = Greek().save_figures(tmp_path, "csv")
+    assert path.name == "01-uber-1-predicted-delta-l-theta-of-gelenk-grosse2.csv"
+
+
 def test_tables_have_the_curves_with_labels_and_units(tmp_path):
     motion, energy, loss = map(rows, Result().save_figures(tmp_path, "csv"))
     # The other motions are drawn before the bold one of their label.
-    assert motion[0] == [
-        *("time [s]", "before [m]", "before [m]", "after [m]", "after [m]")
-    ]
+    drawn = [f"{key}, {name} [m]" for key in RUNS for name in NAMES[::-1]]
+    assert motion[0] == ["time [s]", *drawn]
     assert motion[2] == ["0.1", "1.0", "1.0", "1.0", "0.25"]
     assert motion[3] == ["0.2", "0.0", "2.0", "0.0", "nan"] and len(motion) == 4
     assert energy == [["arm_…", "before [J]", "after [J]"], ["1", "1.0", "0.5"]] + [

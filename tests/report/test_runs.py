@@ -125,6 +125,11 @@ def test_the_page_draws_the_curves_that_both_have(runs, tmp_path):
     assert "gradient_norm" not in page
 
 
+def test_of_one_run_the_page_says_that_there_is_one(runs):
+    [said] = compare([runs / "one"]).summary().sentences
+    assert "one run" in said
+
+
 def test_a_metric_that_a_run_lacks_is_a_dash(runs):
     path = runs / "two" / "metrics.json"
     said = json.loads(path.read_text())
