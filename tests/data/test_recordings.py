@@ -115,7 +115,10 @@ def test_units_in_names_are_converted(tmp_path):
         "time_ms,q1 [deg],dq1 [rpm],tau1 [mNm]",
         [(1000, 180, 60, 500), (1250, 90, 30, 0)],
     )
-    (run,) = load_recordings(path)
+    with pytest.warns(
+        UserWarning, match="positions in deg, velocities in rpm, efforts"
+    ):
+        (run,) = load_recordings(path)
     np.testing.assert_allclose(
         run.observations, [[np.pi, 2 * np.pi], [np.pi / 2, np.pi]], rtol=1e-15
     )

@@ -7,7 +7,6 @@ or name, and the words listed here, as in `q1`, `tau_meas1`, `shoulder_velocity`
 """
 
 import dataclasses
-import math
 import re
 import unicodedata
 from collections.abc import Callable, Sequence
@@ -15,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from roboopt._errors import RobooptError
+from roboopt.data.io._units import CURRENTS as CURRENT_UNITS
+from roboopt.data.io._units import UNITS, unit_of, without_unit
 
 ALIASES = {
     "positions": set("q qpos pos position positions theta angle angles θ".split()),
@@ -52,21 +53,6 @@ COMMANDED = {
 PREFIXES = set("j joint joints axis state states field data msg".split())
 PHRASES = (["tau", "j"], ["qfrc", "actuator"])
 """Efforts of libfranka and of MuJoCo."""
-DEGREES = ("deg", "degs", "degree", "degrees", "°", "º")
-PER_SECOND = ("/s", "/sec", "_s", "_sec", "_per_s", "_per_sec", "·s⁻¹", " s^-1", "s^-1")
-UNITS = {
-    **dict.fromkeys("s sec secs seconds n nm n·m n*m n.m n_m m m/s m_s".split(), 1.0),
-    **dict.fromkeys((f"rad{end}" for end in ("", "ians", *PER_SECOND)), 1.0),
-    **{f"{unit}{end}": math.pi / 180 for unit in DEGREES for end in ("", *PER_SECOND)},
-    **{"ms": 1e-3, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ns": 1e-9},
-    **dict.fromkeys(("rpm", "1/min", "rev/min", "u/min", "min⁻¹"), math.pi / 30),
-    **{"mrad": 1e-3, "mnm": 1e-3, "mm": 1e-3, "mm/s": 1e-3, "kn": 1e3, "ncm": 1e-2},
-}
-# Without brackets a unit of one letter could be the name of a joint.
-BARE_UNITS = {
-    *("sec", "secs", "seconds", "ms", "us", "ns", "nm", "n_m", "m_s", "rpm", "mrad"),
-    *(u for u in UNITS if u.startswith(("rad", "deg")) and re.fullmatch(r"\w+", u)),
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,9 +121,13 @@ def find_columns(
 
     columns = columns or Columns()
     ranked: dict[str, dict[Any, dict[float, list[str]]]] = {q: {} for q in ALIASES}
+    foreign: dict[str, dict[Any, str]] = {q: {} for q in ALIASES}
     for name in header:
         if role := _role(split_name(name), joints or ()):
             quantity, joint, rank = role
+            if (unit := unit_of(name)) is not None and unit not in UNITS[quantity]:
+                foreign[quantity].setdefault(joint, name)
+                continue
             ranked[quantity].setdefault(joint, {}).setdefault(rank, []).append(name)
     order: list[Any] | None = None
     picked: dict[str, Any] = {}
@@ -147,7 +137,10 @@ def find_columns(
         for joint, names in best.items():
             rule = f"must hold one of the {quantity} of joint {joint}, got {names}"
             require(len(names) == 1, rule)
-        if named is not None or (not found and quantity == "velocities"):
+        unread = ", ".join(n for j, n in foreign[quantity].items() if j not in found)
+        unread = f", for the unit of {unread} cannot be converted" if unread else ""
+        blocked = set(order or ()) & {*foreign[quantity]}
+        if named is not None or not (found or blocked or quantity != "velocities"):
             picked[quantity] = None if named is None else tuple(named)
             continue
         # Numbers rise, and names come in the order of `joints`.
@@ -159,7 +152,7 @@ def find_columns(
             idle = [j for j in absent if order.index(j) not in driven]
         missing = ", ".join(str(joint) for joint in absent if joint not in idle)
         which = f" of joint {missing}" if found else ""
-        require(found and not missing, f"lacks {quantity}{which}")
+        require(found and not missing, f"lacks {quantity}{which}{unread}")
         picked[quantity] = tuple(None if j in idle else best[j][0] for j in order)
     known = Columns(time, **picked)
     runs = [name for name in header if "".join(split_name(name)) in RUNS]
@@ -227,12 +220,7 @@ def is_commanded(name: str) -> bool:
 
 def is_current(name: str) -> bool:
     """Return whether a column holds currents of motors."""
-    return bool(CURRENTS & set(split_name(name)))
-
-
-def unit_scale(name: str) -> float | None:
-    """Return how many SI units one of the unit in a column's `name` is, if it has."""
-    return UNITS[unit] if (unit := unit_of(name)) else None
+    return bool(CURRENTS & set(split_name(name))) or unit_of(name) in CURRENT_UNITS
 
 
 def _role(
@@ -273,10 +261,7 @@ def _role(
 
 def split_name(name: str) -> list[str]:
     """Return the words and numbers of a column's name, its unit left out."""
-    if unit := unit_of(name):
-        bare = r"[\W_]*".join(unit.split("_"))
-        name = re.sub(rf"([\[(][^\[(]*|{bare})\s*$", "", name, flags=re.IGNORECASE)
-    return name_parts(name)
+    return name_parts(without_unit(name))
 
 
 def name_parts(name: str) -> list[str]:
@@ -284,15 +269,3 @@ def name_parts(name: str) -> list[str]:
     name = unicodedata.normalize("NFKD", name.lower())
     name = DOTTED.sub(lambda found: f"{found[1]} {DOTS[found[2]]} ", name)
     return re.findall(r"[^\W\d_]+|\d+", unicodedata.normalize("NFKC", name))
-
-
-def unit_of(name: str) -> str | None:
-    """Return the unit at the end of a column's name."""
-    bracketed = re.search(r"[\[(]\s*([^\])]*?)\s*[\])]\s*$", name.lower())
-    if bracketed:
-        return bracketed[1] if bracketed[1] in UNITS else None
-    parts = re.split(r"[\W_]+", name.lower())
-    if parts[-1] == "s" and "".join(parts[:-1]) in TIMES:
-        return "s"
-    ends = ["_".join(parts[-count:]) for count in (3, 2, 1) if count < len(parts)]
-    return next((end for end in ends if end in BARE_UNITS), None)

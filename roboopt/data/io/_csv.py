@@ -17,7 +17,6 @@ from roboopt._errors import RobooptError
 from roboopt.data._files import expansion_limit
 from roboopt.data.io._arrays import Arrays, ReadOptions
 from roboopt.data.io._cell_lists import LIST_SIGN, split_lists
-from roboopt.data.io._columns import UNITS
 from roboopt.data.io._joint_states import (
     flat_messages,
     is_number,
@@ -28,6 +27,7 @@ from roboopt.data.io._read_table import read_table
 from roboopt.data.io._table import Table
 from roboopt.data.io._text_columns import TextColumns
 from roboopt.data.io._times import is_date
+from roboopt.data.io._units import KNOWN, canonical
 
 MAX_LINE = BLOCK_SIZE = 2**22  # characters
 SMALL = 2**24  # bytes of text, of which rows take up to a hundred times as much memory
@@ -298,8 +298,8 @@ def _bare(line: str) -> str:
 
 def _units(cells: list[str], width: int) -> list[str] | None:
     """Return the units of the columns, None where cells are not a row of these."""
-    texts = [cell.strip("[]() ") for cell in cells]
-    fits = len(texts) == width and all(not t or t.lower() in UNITS for t in texts)
+    texts = ["" if cell == "-" else cell.strip("[]() ") for cell in cells]
+    fits = len(texts) == width and all(not t or canonical(t) in KNOWN for t in texts)
     return texts if fits and any(texts) else None
 
 

@@ -13,8 +13,8 @@ from roboopt.data.io._columns import (
     PREFIXES,
     found_positions,
     split_name,
-    unit_of,
 )
+from roboopt.data.io._units import unit_of
 
 Words = tuple[str, ...]
 QUANTITIES = {"dot", *MEASURED, *COMMANDED}.union(*ALIASES.values())

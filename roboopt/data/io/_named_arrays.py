@@ -177,11 +177,12 @@ def _table(
             columns[name] = value
         elif value.ndim == 2 and samples in value.shape:
             rows = value if len(value) == samples else value.T
-            keys = [f"[{k}]" for k in range(len(rows.T))]
+            names = [f"{name}[{k}]" for k in range(len(rows.T))]
             named = options.joints and options.columns is None
-            if named and len(joints) == len(keys):
-                keys = [f" {joint}" for joint in joints]
-            columns |= {f"{name}{k}": row for k, row in zip(keys, rows.T, strict=True)}
+            if named and len(joints) == len(names):
+                # Before: a unit stands at the end.
+                names = [f"{joint} {name}" for joint in joints]
+            columns |= dict(zip(names, rows.T, strict=True))
     return Table(where, tuple(columns), dict(enumerate(columns.values())))
 
 

@@ -14,16 +14,17 @@ from roboopt.data._smoothing import differentiate
 from roboopt.data.io._arrays import Arrays, ReadOptions, located
 from roboopt.data.io._boundaries import BOUNDARIES, INDICES
 from roboopt.data.io._columns import (
+    ALIASES,
     ColumnError,
     Columns,
     find_columns,
     find_time,
     is_current,
-    unit_scale,
 )
 from roboopt.data.io._table import MAX_SHOWN, Table
 from roboopt.data.io._table_header import with_names
 from roboopt.data.io._times import even_step, read_stamps, strictly_later
+from roboopt.data.io._units import in_other_units, unit_scale
 
 OBSERVED = ("observation", "observations", "obs", "state", "states")
 ACTED = ("action", "actions", "act", "acts")
@@ -62,10 +63,14 @@ def read_table(
             "in units of the motors' torque constants."
         )
     names = [name for name in columns.names if name != columns.time]
-    values = {
-        name: column * (unit_scale(name) or 1.0)
-        for name, column in table.arrays(names).items()
-    }
+    values = dict(table.arrays(names))
+    converted = [in_other_units([columns.time], "times")]
+    for quantity in ALIASES:
+        own = [name for name in getattr(columns, quantity) or () if name]
+        converted.append(in_other_units(own, quantity))
+        values |= {n: values[n] * (unit_scale(n, quantity) or 1.0) for n in own}
+    if said := ", ".join(filter(None, converted)):
+        options.note(f"{path.name}: {said} are converted to SI units.")
     assert columns.positions is not None
     empty = np.all([np.isnan(values[name]) for name in columns.positions], axis=0)
     if empty.all():
@@ -154,7 +159,7 @@ def _timed(
         raise RobooptError(
             f"a recording must hold at least 2 samples, got {len(cells)}."
         )
-    stamps = read_stamps(cells, unit_scale(name), name)
+    stamps = read_stamps(cells, unit_scale(name, "times"), name)
     if (back := np.diff(stamps.seconds) < 0).any():
         row = int(back.argmax())
         raise RobooptError(
@@ -229,7 +234,7 @@ def _demonstrations(
             arrays[name.lower()] = table.numbers(name)
     with contextlib.suppress(ColumnError):
         time = find_time(table.header, lambda _: True, Path(table.path))
-        stamps = read_stamps(table.named(time), unit_scale(time), time)
+        stamps = read_stamps(table.named(time), unit_scale(time, "times"), time)
         arrays["times"] = stamps.seconds
         if stamps.note:
             options.note(f"{Path(table.path).name}: {stamps.note}")
