@@ -106,7 +106,7 @@ class Simulation:
             and ("all" if self.actuated == "all" else _names(self.actuated)),
             "locked": self.locked and _locked(self.locked),
             "effort_limits": _effort_limits(self.effort_limits),
-            "packages": dict(map(_package, self.package)),
+            "packages": dict(map(package_folder, self.package)),
             "repair": self.repair,
             "bullet_defaults": self.bullet_defaults,
             "xacro_args": dict(map(_xacro_argument, self.xacro_arg)),
@@ -232,7 +232,8 @@ def _xacro_argument(text: str) -> tuple[str, str]:
     return name, value
 
 
-def _package(text: str) -> tuple[str, str]:
+def package_folder(text: str) -> tuple[str, str]:
+    """Return the name and the folder of a ROS package, of NAME=PATH."""
     name, equals, folder = text.partition("=")
     if not equals or not Path(folder).expanduser().is_dir():
         raise RobooptError(f"--package must be NAME=PATH of a folder, got {text!r}")

@@ -9,8 +9,10 @@ from typing import Any, ClassVar
 from roboopt._errors import RobooptError
 from roboopt.cli._flags import flag
 from roboopt.cli._results import load_result
+from roboopt.cli._simulation import package_folder
 
 POLL_S = 0.1
+PORT = 8080
 ROBOT_FILES = (".urdf", ".xacro")
 
 
@@ -27,7 +29,15 @@ class View:
     path: Path = flag(
         dataclasses.MISSING, "Folder of a run, or a URDF.", shown="RUN", positional=True
     )
-    port: int = flag(8080, "Port on localhost; if it is taken, the next one is used.")
+    port: int | None = flag(
+        None, "Port on localhost.", f"{PORT}, or the next one that is free"
+    )
+    package: tuple[str, ...] = flag(
+        (),
+        "Folders of ROS packages, for meshes of a URDF.",
+        "searched for around the URDF",
+        shown="NAME=PATH",
+    )
     task: str | None = flag(
         None,
         "Your own task that the run names, as module:NAME or file.py:NAME; its module "
@@ -41,9 +51,11 @@ class View:
         from roboopt._interrupt import ending, exit_code
         from roboopt.cli._process import jax_settings
 
-        if not 1 <= self.port < 2**16:
+        if self.port is not None and not 1 <= self.port < 2**16:
             raise RobooptError(f"`port` must be from 1 to 65535, got {self.port}.")
         with jax_settings(), self._viewer() as viewer:
+            if self.port not in (None, viewer.server.get_port()):
+                raise RobooptError(f"`port` must be free, got {self.port}.")
             print(f"{viewer.address} shows {self.path}; Ctrl-C ends the command.")
             while not ending():
                 time.sleep(POLL_S)
@@ -53,9 +65,11 @@ class View:
         from roboopt.report import COLORS
         from roboopt.view import Scene, Viewer
 
+        port = self.port or PORT
         if self.path.suffix.lower() in ROBOT_FILES:
-            scene, title = Scene.of_urdf(self.path), self.path.stem
-            viewer = Viewer(scene, port=self.port, title=title)
+            packages = dict(map(package_folder, self.package))
+            scene = Scene.of_urdf(self.path, packages=packages)
+            viewer = Viewer(scene, port=port, title=self.path.stem)
             viewer.add_sliders()
             return viewer
         result = load_result(self.path, "path", self.task)
@@ -67,6 +81,6 @@ class View:
             )
         colors = {**COLORS, **motions.colors}
         title = self.path.resolve().name
-        viewer = Viewer(motions.scene, port=self.port, title=title, colors=colors)
+        viewer = Viewer(motions.scene, port=port, title=title, colors=colors)
         viewer.show(motions)
         return viewer

@@ -342,8 +342,8 @@ class Explanation(VerbResult):
             panels.append(pull_panel(self))
             by_term = ", by term" if len(self.terms) > 1 else ""
             said.append(
-                f"Predicted ΔL if raised by 1 %: what the slope says{by_term}; bars "
-                "below zero lower L."
+                f"Predicted ΔL if raised by 1 %: what the slope says{by_term}; "
+                "negative bars lower L."
             )
         elif len(self.layers()) > 1:
             panels.append(layer_panel(self))

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 TERM_COLORS = ("#2f80c9", "#d9772b", "#4a9d6e", "#8a63b8", "#b8864b", "#c05a7a")
 RISES = "#b3261e"  # no color of a term
 LOG_RANGE = 30.0
-MAX_LABEL, MAX_LABELS = 24, 34  # characters of one name, and of all side by side
+MAX_LABEL, MAX_LABELS = 28, 34  # characters of one name, and of all side by side
 MAX_BEGINNING = 8  # characters of a name whose middle is left out
 ROW_HEIGHT = 0.19  # [in]
 MARGIN = 0.15  # of the heights, for words below a curve

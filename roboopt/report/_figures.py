@@ -64,7 +64,7 @@ def panel(
     from matplotlib import rc_context
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
-    from matplotlib.ticker import NullLocator
+    from matplotlib.ticker import AutoLocator, NullLocator
 
     with rc_context(STYLE):
         figure = Figure((PANEL_SIZE[0], height), facecolor="none", dpi=72)
@@ -77,6 +77,8 @@ def panel(
         axes.set_ylabel(value)
         made = Drawing(axes, title, label)
         yield made
+        if isinstance(axes.xaxis.get_major_locator(), AutoLocator):
+            made.ticks()  # Other ticks than those measured would be cut off.
         for each in (axes.xaxis, axes.yaxis):
             if each.get_scale() == "log":
                 each.set_major_formatter(_log_formatter())

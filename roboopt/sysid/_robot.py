@@ -141,12 +141,14 @@ def known_scene(
     """
     scene = known.scene
     if isinstance(source, str | PathLike):
-        scene = _quiet(Scene.of_urdf, source, **(options or {}))
+        read = {k: v for k, v in (options or {}).items() if k != "packages"}
+        robot = _quiet(load_urdf, source, **read)
+        scene = Scene.of_urdf(source, robot=robot, **(options or {}))
     same = scene is not None and scene.robot.joint_names == known.joint_names
     return scene if same else None
 
 
-def _quiet(make: Callable[..., Scene | None], *args: Any, **options: Any) -> Any:
-    """Return `make(*args, **options)` without what it warns of, as the robot did."""
+def _quiet(make: Callable[..., Any], *args: Any, **options: Any) -> Any:
+    """Return `make(*args, **options)` without what reading the robot warned of."""
     with warnings.catch_warnings(action="ignore"):
         return make(*args, **options)

@@ -78,9 +78,10 @@ def _find(
     if not name.strip():
         return Mesh(None, "a <mesh> without `filename`")
     scheme, _, rest = name.strip().replace("\\", "/").rpartition("://")
-    missing = ""
+    missing, place = "", places[0]
     if scheme in ("", "file"):
         tried = [(place, rest) for place in places]  # `rest` may be absolute.
+        where = "" if Path(rest).is_absolute() else f" in {place} or above it"
     else:
         package, _, inside = rest.partition("/")
         known = [Path(packages[package])] if package in packages else []
@@ -92,6 +93,7 @@ def _find(
         missing = "" if any(place.is_dir() for place in known) else package
         known += places  # A package whose folder has another name.
         tried = [(place, inside) for place in known]
+        where = f" around {place} or in ROS_PACKAGE_PATH"
     forms = (_exact, str), (_exact, unquote), (_in_any_case, unquote)
     for lookup, form in forms:
         for place, inside in tried:
@@ -103,7 +105,7 @@ def _find(
                     return mesh
                 fault = texture_fault(mesh.path, mesh.path.read_bytes())
                 return Mesh(None, fault) if fault else mesh
-    return Mesh(None, "not found", missing)
+    return Mesh(None, f"not found{where}", missing)
 
 
 def _exact(path: Path) -> Path | None:

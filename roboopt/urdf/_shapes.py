@@ -1,6 +1,6 @@
 """The shapes of links whose sizes or places are no numbers that a shape can have."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from xml.etree.ElementTree import Element
 
 import numpy as np
@@ -43,12 +43,20 @@ def shape_fault(shape: Element, link: str, meshes: Mapping[str, Mesh]) -> str:
     return ""
 
 
-def unusable_shapes(model: UrdfModel, meshes: Mapping[str, Mesh]) -> str:
-    """Return a warning of the shapes that capsules stand in for, "" for none."""
+def unusable_shapes(
+    model: UrdfModel, meshes: Mapping[str, Mesh], tags: Sequence[str] = SHAPES
+) -> str:
+    """Return a warning of the shapes that capsules stand in for, "" for none.
+
+    Args:
+        model: the robot.
+        meshes: the files of its meshes, as `find_meshes` returns them.
+        tags: the elements that are used, "visual" and "collision".
+    """
     faults = [
         shape_fault(shape, str(link.get("name")), meshes)
         for link in model.element.findall("link")
-        for tag in SHAPES
+        for tag in tags
         for shape in link.findall(tag)
     ]
     kinds = list(dict.fromkeys(fault for fault in faults if fault))

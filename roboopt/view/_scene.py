@@ -19,7 +19,13 @@ from scipy.spatial.transform import Rotation
 
 from roboopt._programs import called
 from roboopt.dynamics import Multibody, load_env, load_urdf
-from roboopt.urdf import Shape, find_meshes, read_urdf, shown_shapes
+from roboopt.urdf import (
+    Shape,
+    find_meshes,
+    read_urdf,
+    shown_shapes,
+    unusable_shapes,
+)
 from roboopt.view._triangles import (
     Triangles,
     coarser,
@@ -80,19 +86,26 @@ class Scene:
         return cls(robot, tuple(joint for joint, _ in pieces), tuple(parts))
 
     @classmethod
-    def of_urdf(cls, path: str | PathLike, **options: Any) -> "Scene":
+    def of_urdf(
+        cls, path: str | PathLike, *, robot: Multibody | None = None, **options: Any
+    ) -> "Scene":
         """Return the scene of a robot on a fixed base from its URDF or .xacro file.
 
         Args:
             path: the file.
+            robot: as it was read from the file; None to read it.
             **options: as of `dynamics.load_urdf`; and `packages`, folders of ROS
                 packages by name.
 
         Raises:
             RobooptError: as `load_urdf` does.
+
+        Warns:
+            UserWarning: about meshes that are not found, or cannot be read.
         """
         packages = options.pop("packages", None)
-        robot = load_urdf(path, **options)
+        if robot is None:
+            robot = load_urdf(path, **options)
         for name in ("gravity", "linear_damping", "angular_damping"):
             options.pop(name, None)  # They change no shape.
         return cls.of(robot, _shapes(path, packages, **options))
@@ -184,10 +197,13 @@ def scene_or_none(make: Callable[..., Scene | None], *args: Any) -> Scene | None
 
 
 def _shapes(path: str | PathLike, packages: Any = None, **options: Any) -> list[Shape]:
-    """Return the shapes of a file that was read before, with what it warns of."""
+    """Return the shapes of a file; what is said of the robot was said before."""
     with warnings.catch_warnings(action="ignore"):
         model = read_urdf(path, **options)
-    return shown_shapes(model, find_meshes(model, Path(path).parent, packages))
+    meshes = find_meshes(model, Path(path).parent, packages)
+    if said := unusable_shapes(model, meshes, ["visual"]):
+        warnings.warn(said, stacklevel=4)
+    return shown_shapes(model, meshes)
 
 
 def _is_rewritten(env: Any) -> bool:

@@ -81,7 +81,9 @@ class Watch:
         self._curves.clear()
         self.close()
         self.viewer = Viewer(scene, port=self.port, title=title, colors=COLORS)
-        say(f"watch at {self.viewer.address}")
+        taken = self.viewer.server.get_port() != self.port
+        said = f", since port {self.port} is taken" if taken else ""
+        say(f"watch at {self.viewer.address}{said}")
         try:
             self._before = self._run(policy)
             self._show(self._before)

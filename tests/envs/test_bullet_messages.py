@@ -30,7 +30,9 @@ def test_a_base_without_inertia_is_no_news(tmp_path, capfd):
 
 def test_a_mesh_that_is_not_there_is_said_once(tmp_path, capfd):
     (tmp_path / "arm.urdf").write_text(URDF.format(visual=2 * MESH))
-    with pytest.warns(UserWarning, match=r"1 mesh.*\(not found: none.obj\)") as caught:
+    with pytest.warns(
+        UserWarning, match=r"1 mesh.*not found in .*: none.obj"
+    ) as caught:
         env = ArmReach(str(tmp_path / "arm.urdf"))
     assert len(caught) == 1
     # A capsule from the joint to twice the center of mass, and one of them.

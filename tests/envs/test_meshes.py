@@ -132,7 +132,7 @@ def test_names_of_other_systems_lead_to_the_file(name, tmp_path, write):
 
 
 def test_a_package_is_asked_for_where_it_is_missing(write):
-    with pytest.warns(UserWarning, match=r"not found: .*\['nowhere'\].*`packages`"):
+    with pytest.warns(UserWarning, match=r"not found.*\['nowhere'\].*`packages`"):
         ArmReach(write(mesh("package://nowhere/a.stl"))).close()
     with pytest.warns(UserWarning, match="a <mesh> without `filename`"):
         ArmReach(write(with_shape("<mesh/>"))).close()

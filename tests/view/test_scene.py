@@ -1,5 +1,6 @@
 """What is drawn stands where PyBullet has it, link by link and shape by shape."""
 
+import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from roboopt_envs.arm_track import ArmTrack
 from shown_robots import scara
 
 import roboopt as ro
+from roboopt.sysid._robot import KnownRobot, known_scene
 from roboopt.urdf import Shape, find_meshes, read_urdf, shown_shapes
 from roboopt.view import Scene, env_scene, scene_or_none, triangles
 
@@ -260,6 +262,18 @@ def test_meshes_are_left_out_with_a_word_where_nothing_reads_them(
     with pytest.warns(UserWarning, match=r"2 mesh.*trimesh is not.*roboopt\[view\]"):
         scene = read(path)
     assert 100 < sum(len(part.faces) for part in scene.parts) < whole
+
+
+def test_a_mesh_that_is_not_found_is_named_with_where_it_was_looked_for(tmp_path):
+    path = scara(tmp_path)
+    (tmp_path / "cover.obj").unlink()
+    where = re.escape(str(tmp_path))
+    with pytest.warns(UserWarning, match=rf"{where} or above it: .*cover\.obj"):
+        Scene.of_urdf(path)
+    known = KnownRobot.of(path, ())
+    with pytest.warns(UserWarning, match="cover") as caught:
+        known_scene(path, known, None)
+    assert len(caught) == 1
 
 
 def test_large_meshes_are_made_coarser(tmp_path):

@@ -18,6 +18,7 @@ from shown_robots import motion, scara
 
 import roboopt as ro
 from roboopt.cli import main
+from roboopt.cli.view import View
 from roboopt.view import RobotMotions, Scene, Viewer
 
 PORT = 18_080
@@ -163,6 +164,12 @@ def test_a_browser_plays_the_motion(scene, motions):
         slider = named(viewer, "Slider")["time [s]"]
         until(lambda: slider.value > 0.05)
         assert not faults, faults
+
+
+def test_a_port_that_is_taken_is_refused_where_it_was_asked_for(scene, tmp_path):
+    with Viewer(scene, port=PORT) as first:
+        with pytest.raises(ro.RobooptError, match="`port` must be free"):
+            View(scara(tmp_path), port=first.server.get_port()).run()
 
 
 def test_a_missing_viser_is_said(scene, monkeypatch):
