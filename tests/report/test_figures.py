@@ -9,6 +9,7 @@ from roboopt.report import (
     Panel,
     bars,
     curves,
+    panel,
     spread,
     traces,
 )
@@ -120,3 +121,13 @@ def test_all_texts_of_a_panel_are_inside_of_it(scale):
     page, seen = drawn.axes.figure.bbox, drawn.axes.get_tightbbox()
     assert seen.x0 > 0 and seen.y0 > 0 and seen.y1 < page.height
     assert max(seen.x1, drawn.axes.bbox.x1) < page.width
+
+
+@pytest.mark.parametrize("end", [143.5, 145.0])
+def test_ticks_are_measured_as_they_are_drawn(end):
+    # A narrow axis has a tick at 150, near its end; the wide one as measured has none.
+    with panel("a loss", "rate", "L", label="a loss over the rate") as drawn:
+        drawn.axes.plot([0, end], [0.688147125, 0.688147275])
+    assert drawn.svg
+    page, seen = drawn.axes.figure.bbox, drawn.axes.xaxis.get_tightbbox()
+    assert seen is not None and seen.x1 < page.width
