@@ -4,6 +4,11 @@ Written before the pages, and with each new one. The answer has to be among the 
 three results.
 """
 
+CONTROLLERS = "controllers-pd-pid-gravity-compensation-computed-torque-impedance-lqr"
+RANDOMIZATION = "domain-randomization-sim-to-real-delays-and-noise"
+TRAJECTORIES = "trajectory-optimization-and-model-predictive-control-mpc"
+PLATFORMS = "linux-macos-windows-conda-python-312"
+
 QUESTIONS = {
     "how do I load my own urdf": ("guides/own_robot.html", None),
     "ros bag joint states": ("formats.html", None),
@@ -35,5 +40,68 @@ QUESTIONS = {
     "cite": ("faq.html", "how-do-i-cite-roboopt"),
     "citation bibtex": ("faq.html", "how-do-i-cite-roboopt"),
     "how long does the first result take": ("install.html", None),
+    "how do I tune a PID": ("faq.html", "how-do-i-tune-a-pid-controller"),
+    "gravity compensation": ("control.html", CONTROLLERS),
+    "impedance control": ("control.html", CONTROLLERS),
+    "lqr": ("control.html", CONTROLLERS),
+    "domain randomization": ("control.html", RANDOMIZATION),
+    "sim to real": ("control.html", RANDOMIZATION),
+    "measurement noise": ("control.html", RANDOMIZATION),
+    "latency": ("control.html", "drives"),
+    "joint friction": ("control.html", "friction"),
+    "control frequency": ("control.html", "the-rate-of-the-controller"),
+    "real time control loop": (
+        "guides/deploy.html",
+        "how-fast-a-real-time-loop-in-python",
+    ),
+    "export onnx": ("guides/deploy.html", None),
+    "clone from LeRobot": ("formats.html", None),
+    "motor current instead of torque": ("formats.html", "tables-of-joints"),
+    "teleoperation": ("tutorials/clone.html", "your-demonstrations"),
+    "imitation learning from human demonstrations": ("tutorials/clone.html", None),
+    "dagger": ("tutorials/clone.html", "where-it-fails"),
+    "overfitting": ("clone.html", "how-the-policy-is-selected-and-judged"),
+    "how do I record data from my robot": ("guides/own_recordings.html", None),
+    "how much data do I need": ("faq.html", "how-much-data-do-i-need"),
+    "uncertainty of parameters": ("identify.html", None),
+    "ppo settings": (
+        "reinforce.html",
+        "algorithms-and-their-settings-ppo-pgpe-shac",
+    ),
+    "soft actor critic": (
+        "limits.html",
+        "soft-actor-critic-sac-td3-offline-learning",
+    ),
+    "mpc": ("limits.html", TRAJECTORIES),
+    "trajectory optimization": ("limits.html", TRAJECTORIES),
+    "camera images": ("limits.html", "cameras-images-and-dictionaries-as-observations"),
+    "custom reward": ("guides/own_environment.html", "a-custom-reward"),
+    "parallel environments": ("cluster.html", None),
+    "equinox": ("objectives.html", "an-equinox-model-in-your-own-loop"),
+    "pytorch": ("faq.html", "can-i-use-pytorch"),
+    "nan loss": ("faq.html", "what-if-the-loss-is-nan"),
+    "training is slow": ("faq.html", "why-is-the-first-step-slow"),
+    "is it deterministic": ("faq.html", "is-a-run-reproducible-deterministic"),
+    "reproducible seed": ("faq.html", "is-a-run-reproducible-deterministic"),
+    "server without a display": (
+        "faq.html",
+        "does-it-run-on-a-server-without-a-display",
+    ),
+    "how do I cite": ("faq.html", "how-do-i-cite-roboopt"),
+    "stop training with ctrl-c": ("resume.html", None),
+    "urdf inertia wrong": ("guides/own_robot.html", None),
+    "torque limits": (
+        "guides/own_robot.html",
+        "flags-for-your-robot-gripper-tool-torque-limits",
+    ),
+    "joint limits": ("robots.html", "how-a-urdf-is-read-inertias-joints-limits"),
+    "mujoco": ("robots.html", "mjcf"),
+    "inverted pendulum": ("tune.html", "robots-that-balance"),
+    "task of my own": ("tune.html", "a-task-of-your-own"),
+    "learning rate": ("derivative.html", "learning-rates"),
+    "license": ("index.html", "license"),
+    "windows install": ("install.html", PLATFORMS),
+    "conda": ("install.html", PLATFORMS),
+    "python 3.12": ("install.html", PLATFORMS),
 }
 """Words as typed: the address of the page, and the anchor where there is one."""
