@@ -14,6 +14,7 @@ from roboopt.sysid._base_parameters import BaseParameter, base_parameters
 from roboopt.sysid._condensed import Condensed, is_condensable
 from roboopt.sysid._fitter import effort_windows
 from roboopt.sysid._nearest_possible import free_numbers
+from roboopt.sysid._preparation import outlasts
 
 
 @dataclass(frozen=True)
@@ -60,11 +61,10 @@ def effort_errors(
         oversampling = max(1.0, rate / (2 * cutoff))
     joints = model.actuated
     chosen = np.array(joints, int)
-    seen = effort_windows(judging)
     judged = error
-    if error.filter is not None and seen.steps <= 2 * len(error.filter):
-        # Too short to leave out the ends that a filter reaches beyond.
+    if not outlasts(judging, error.filter):
         judged = dataclasses.replace(error, filter=None)
+    seen = effort_windows(judging, judged.filter)
     if not is_condensable(error, before):
         motions = judged.motions(before, seen)
         errors = [judged.errors(m, seen) for m in (before, model)]
@@ -72,7 +72,7 @@ def effort_errors(
         return EffortErrors(
             joints, *rms, unconstrained=None, base=(), held_out=bool(held_out)
         )
-    known = Condensed.of(error, before, effort_windows(training))
+    known = Condensed.of(error, before, effort_windows(training, error.filter))
     judge = Condensed.of(judged, before, seen)
     given, fitted = (np.asarray(linear_parameters(m)) for m in (before, model))
     free = free_numbers(before)[0]

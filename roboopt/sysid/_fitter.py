@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from roboopt._core import AnyArray
 from roboopt._progress import counted
 from roboopt.data import Trajectory, sliding_windows
 from roboopt.diagnose import (
@@ -32,7 +33,7 @@ from roboopt.optimize import Bound, Checkpoint, Fit, OneLog, Result, least_squar
 from roboopt.sysid._condensed import Condensed, CondensedEffortError, is_condensable
 from roboopt.sysid._friction_velocity import with_velocities
 from roboopt.sysid._nearest_possible import nearest_possible
-from roboopt.sysid._preparation import common_length, impulse_response
+from roboopt.sysid._preparation import common_length
 from roboopt.sysid._sizes import rms, sizes
 
 MIN_SCALE_SHARE = 1e-9  # of a signal: smaller residuals are rounding
@@ -130,8 +131,8 @@ class Fitter:
     staggered: bool = True
     """Whether efforts are those of the instants of noisy samples, as a real robot's are
     measured; held over the step after each, as in a simulation, if not."""
-    filters: bool = False
-    """Whether the model's friction is filtered as the data are."""
+    response: np.ndarray | None = None
+    """Weights by which the model's friction is filtered as the data are."""
     condensed: tuple[tuple, Condensed] | None = None
     """The condensed data of the last fit of efforts, and what they were made of."""
     kept: Estimate | None = None
@@ -302,11 +303,12 @@ class Fitter:
         # With a scale, as the fit has one: both then share a compiled program.
         ones = np.ones(self.start.joints)
         error = InverseDynamicsError(
-            central=central, staggered=staggered, every=every, scale=ones
+            central=central,
+            staggered=staggered,
+            every=every,
+            scale=ones,
+            filter=self.response,
         )
-        if self.filters and self.cutoff is not None:
-            response = impulse_response(self.cutoff, data.time_step)
-            error = dataclasses.replace(error, filter=response)
         size = rms(error.errors(self.start, data))
         if driven_only:
             size[:] = np.inf
@@ -336,7 +338,7 @@ class Fitter:
         step = runs[0].time_step
         lead = lead_steps(self.start, step)
         if horizon is None:
-            return sliding_windows(runs, common_length(runs) - lead, lead=lead)
+            return sliding_windows(runs, common_length(runs, lead), lead=lead)
         shortest = min(run.steps for run in runs)
         least = MIN_FITTED_STEPS if self.commanded else 1
         steps = max(1, min(max(least, round(horizon / step)), shortest // 2))
@@ -344,9 +346,15 @@ class Fitter:
         return sliding_windows(runs, steps + lead, stride=apart * steps)
 
 
-def effort_windows(runs: Sequence[Trajectory]) -> Trajectory:
-    """Return the recordings in windows of one length."""
-    return sliding_windows(runs, common_length(runs))
+def effort_windows(
+    runs: Sequence[Trajectory], response: AnyArray | None = None
+) -> Trajectory:
+    """Return the recordings in windows of one length.
+
+    They overlap by the ends of windows that do not count with a filter's `response`.
+    """
+    ends = 0 if response is None else np.size(response) - 1
+    return sliding_windows(runs, common_length(runs, ends), lead=ends)
 
 
 def weighted(objective: Any, model: ParametricTwin, data: Trajectory) -> Any:

@@ -10,15 +10,14 @@ the model's, and then the motion must count too.
 import dataclasses
 import functools
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from roboopt._errors import argument_called
-from roboopt.data import Trajectory, smooth
-from roboopt.dynamics import ParametricTwin, Twin, linear_parameters
+from roboopt.data import Trajectory
+from roboopt.dynamics import ParametricTwin, Twin
 from roboopt.objectives import PredictionError
-from roboopt.sysid._condensed import Condensed, is_condensable
+from roboopt.sysid._condensed import is_condensable
 from roboopt.sysid._fitter import (
     NOISY_TOLERANCE,
     Estimate,
@@ -29,25 +28,27 @@ from roboopt.sysid._fitter import (
 )
 from roboopt.sysid._forecast import forecasts
 from roboopt.sysid._friction_velocity import with_friction_velocity
-from roboopt.sysid._nearest_possible import free_numbers
 from roboopt.sysid._noise import cutoff_frequency, noise_share
 from roboopt.sysid._preparation import (
     EDGE_PERIODS,
-    impulse_response,
     smoothed,
     steps_as_simulated,
     thinned,
+)
+from roboopt.sysid._smoothing import (
+    MAX_NOISE_RATIO,
+    Smoothing,
+    halved,
+    least_squares_of,
+    positions,
+    smoothing,
 )
 
 MIN_NOISE_SHARE = 1e-4  # of a step's motion: below, recordings are clean
 MAX_UNEXPLAINED_SHARE = 0.5  # of the efforts, in a fit of clean recordings
 FORECAST_S = 0.2  # after which forecasts choose among fits
-MAX_HALVINGS = 5  # of the cutoff that are tried
-MIN_CUTOFF_HZ = 2.0  # that is tried
-SAMPLES_PER_PERIOD = 8  # of the cutoff, that a fit takes
 MAX_CUTOFF_SAMPLES = 4000  # to choose a cutoff by
 MAX_STEP_RATE = 0.4  # frequency that steps of a simulation show, over their own
-MAX_NOISE_RATIO = 1.5  # of what a fit of the efforts leaves to their noise
 CLEAN_TOLERANCE = 1e-10
 MOTION_TOLERANCE = 1e-6  # a move by a standard error changes N samples' loss by 1/N
 BETTER_RATIO = 0.9  # of another fit's forecast error
@@ -100,7 +101,7 @@ def fit_clean(
 
 def are_clean(runs: Sequence[Trajectory], twin: Twin) -> bool:
     """Return whether the motion of even recordings is free of noise."""
-    noise = max(map(noise_share, _positions(runs)))
+    noise = max(map(noise_share, positions(runs)))
     return noise < MIN_NOISE_SHARE or _are_simulated(runs, twin)
 
 
@@ -119,7 +120,7 @@ def fit_noisy(
     """Return the fit to noisy recordings, smoothed above `cutoff` [Hz]."""
     step = runs[0].time_step
     with argument_called("runs", "recordings"):
-        noise_begins = cutoff_frequency(_positions(runs), step)
+        noise_begins = cutoff_frequency(positions(runs), step)
     finest = noise_begins if cutoff is None else max(noise_begins, cutoff)
     every = max(1, round(fitter.start.time_step / step))
 
@@ -138,35 +139,30 @@ def fit_noisy(
     by_motion = fitter.passive and error != "effort"
     if not fitter.passive:
         fitter.staggered = _are_of_instants(fitter, smoothed(runs, noise_begins))
+    given = cutoff is not None
     if cutoff is None and by_motion:
         cutoff = noise_begins
     elif cutoff is None:
         cutoff = _best_cutoff(fitter, runs, shown, noise_begins)
-    fitter.cutoff = cutoff
+    made = smoothing(fitter, runs, cutoff, lower=not given)
+    fitter.cutoff, judge = made.cutoff, None
     fit = _fit_motion_first if by_motion else _fit_efforts_first
-    noise = np.sqrt(np.mean(np.concatenate([_fast(run, cutoff) for run in runs]), 0))
-    prepared, judge = smoothed(runs, cutoff), None
-    share = 2 * cutoff * step  # of all frequencies
+    fitted = functools.partial(fit, fitter, made, shown, moved, error, horizon)
+    found, start, asked = fitted(), fitter.start, made.asked
     if not fitter.passive:
-        expected = noise * np.sqrt(share / max(1 - share, 1e-3))
-        fitter.filters = _leaves_noise(fitter, prepared, cutoff, expected)
-    fitted = functools.partial(
-        fit, fitter, prepared, shown, moved, noise, error, cutoff, horizon
-    )
-    found, start, asked = fitted(), fitter.start, ()
-    if not fitter.passive:
-        windows = effort_windows(prepared)
-        judge = _noisy_effort(fitter, windows, cutoff)
-        fitter.start, asked = with_friction_velocity(
-            start, judge, windows, max(1.0, 1 / (share * judge.every))
-        )
-        # What is more than noise would make up intervals.
-        asked = asked if fitter.filters else ()
+        windows = effort_windows(made.runs, made.response)
+        judge = made.effort_error(fitter, windows)
+        samples = max(1.0, made.oversampling / judge.every)
+        # What is more than noise would make up intervals: none is asked for then.
+        if made.model is not None:
+            fitter.start = made.model
+        else:
+            fitter.start, _ = with_friction_velocity(start, judge, windows, samples)
     if fitter.start is not start:
         # Scales that explain the efforts, but no motion, hide another error.
         scaled = fitted()
         errors = [_forecast_error(one.model, shown) for one in (found, scaled)]
-        if errors[1] - errors[0] < np.log(WORSE_RATIO if fitter.filters else 1):
+        if errors[1] - errors[0] < np.log(WORSE_RATIO if asked else 1):
             found = scaled
         else:
             fitter.start, asked = start, ()
@@ -174,55 +170,10 @@ def fit_noisy(
     return dataclasses.replace(
         found,
         velocities=asked,
-        efforts=judge and (judge, prepared, smoothed(tests, cutoff)),
+        efforts=judge and (judge, made.runs, smoothed(tests, made.cutoff)),
         training=tuple(shown),
         held_out=tuple(simulated(tests)),
     )
-
-
-def _positions(runs: Sequence[Trajectory]) -> list[np.ndarray]:
-    return [np.split(np.asarray(run.observations), 2, axis=1)[0] for run in runs]
-
-
-def _fast(run: Trajectory, cutoff: float) -> np.ndarray:
-    """Return the squares of the efforts' part above `cutoff` [Hz]."""
-    return (np.asarray(run.actions) - np.asarray(smooth(run, cutoff).actions)) ** 2
-
-
-def _noisy_effort(
-    fitter: Fitter, data: Trajectory, cutoff: float, *, driven_only: bool = False
-) -> Any:
-    """Return the error of smoothed efforts, at a few instants of a cutoff's period."""
-    every = max(1, int(1 / (SAMPLES_PER_PERIOD * cutoff * data.time_step)))
-    staggered = fitter.staggered
-    return fitter.effort_error(
-        data, staggered=staggered, every=every, driven_only=driven_only
-    )
-
-
-def _leaves_noise(
-    fitter: Fitter, runs: Sequence[Trajectory], cutoff: float, noise: np.ndarray
-) -> bool:
-    """Return whether a robot with filtered friction leaves no more than `noise`.
-
-    The friction of a real gear is not the model's: whose steps are filtered then fits
-    efforts closely, and forecasts the motion worse.
-    """
-    windows = effort_windows(runs)
-    # Half of the instants, at the least, lie farther from the ends than it reaches.
-    length = len(impulse_response(cutoff, windows.time_step))
-    fitter.filters = windows.steps > 2 * length
-    if not fitter.filters:
-        return False
-    error = _noisy_effort(fitter, windows, cutoff)
-    samples = 1 / (2 * cutoff * windows.time_step * error.every)
-    model, asked = with_friction_velocity(
-        fitter.start, error, windows, max(1.0, samples)
-    )
-    if not asked:
-        return False
-    left = _least_squares_errors(error, model, windows)
-    return bool(np.all(left <= MAX_NOISE_RATIO * noise))
 
 
 def _are_of_instants(fitter: Fitter, runs: Sequence[Trajectory]) -> bool:
@@ -232,29 +183,17 @@ def _are_of_instants(fitter: Fitter, runs: Sequence[Trajectory]) -> bool:
         error = fitter.effort_error(windows, staggered=staggered)
         if not is_condensable(error, fitter.start):
             return True
-        errors = _least_squares_errors(error, fitter.start, windows)
-        left.append(np.log(np.maximum(errors, 1e-300)).sum())
+        numbers, condensed = least_squares_of(error, fitter.start, windows)
+        left.append(np.log(np.maximum(condensed.rms(numbers), 1e-300)).sum())
     return bool(left[0] <= left[1])
-
-
-def _least_squares_errors(
-    error: Any, model: ParametricTwin, windows: Trajectory
-) -> np.ndarray:
-    """Return what unconstrained least squares leaves of each joint's efforts."""
-    condensed = Condensed.of(error, model, windows)
-    free = free_numbers(model)[0]
-    numbers = condensed.unconstrained(np.asarray(linear_parameters(model)), free)
-    return condensed.rms(numbers)
 
 
 def _fit_motion_first(
     fitter: Fitter,
-    runs: Sequence[Trajectory],
+    made: Smoothing,
     shown: Sequence[Trajectory],
     moved: Sequence[Trajectory],
-    noise: np.ndarray,
     error: str,
-    cutoff: float,
     horizon: float,
 ) -> Estimate:
     """Fit the motion, then with "both" the efforts of the driven joints too."""
@@ -264,8 +203,8 @@ def _fit_motion_first(
     by_motion = fitter.fit(parts, data, tolerance=tolerance)
     if error != "both":
         return by_motion
-    data["effort"] = effort_windows(runs)
-    effort = _noisy_effort(fitter, data["effort"], cutoff, driven_only=True)
+    data["effort"] = effort_windows(made.runs, made.response)
+    effort = made.effort_error(fitter, data["effort"], driven_only=True)
     effort = weighted(effort, by_motion.model, data["effort"])
     parts = {"effort": effort, **by_motion.parts}
     return fitter.fit(parts, data, begin=by_motion.model, weigh=False)
@@ -273,23 +212,21 @@ def _fit_motion_first(
 
 def _fit_efforts_first(
     fitter: Fitter,
-    runs: Sequence[Trajectory],
+    made: Smoothing,
     shown: Sequence[Trajectory],
     moved: Sequence[Trajectory],
-    noise: np.ndarray,
     error: str,
-    cutoff: float,
     horizon: float,
 ) -> Estimate:
     """Fit the efforts, then the motion, then both.
 
-    The efforts alone, where their fit leaves no more than their own `noise`.
+    The efforts alone, where their fit leaves no more than noise.
     """
-    data = {"effort": effort_windows(runs)}
-    effort = _noisy_effort(fitter, data["effort"], cutoff)
+    data = {"effort": effort_windows(made.runs, made.response)}
+    effort = made.effort_error(fitter, data["effort"])
     by_effort = fitter.fit({"effort": effort}, data)
     left = np.asarray(by_effort.parts["effort"].scale)
-    explained = np.all(left <= MAX_NOISE_RATIO * noise)
+    explained = np.all(left <= MAX_NOISE_RATIO * made.noise)
     if error == "effort" or (error == "auto" and explained):
         return by_effort
     data["motion"] = fitter.motion_windows(moved, horizon)
@@ -316,8 +253,7 @@ def _best_cutoff(
 
     Noise in the accelerations biases a fit; too little motion determines nothing.
     """
-    tried = [highest / 2**k for k in range(MAX_HALVINGS)]
-    tried = [cutoff for cutoff in tried if cutoff >= MIN_CUTOFF_HZ] or [highest]
+    tried = halved(highest)
     every = max(1, sum(run.steps for run in runs) // MAX_CUTOFF_SAMPLES)
     scores = []
     for cutoff in tried:

@@ -19,19 +19,28 @@ MIN_SAMPLES = 64
 def noise_share(positions: Float[AnyArray, "sample joint"]) -> float:
     """Return the noise's standard deviation over the RMS of one step's motion.
 
-    Eighth differences nearly remove a smooth motion and multiply white noise by
-    √(16 over 8) = 113 (after von Neumann). The share is the largest of all moving
-    joints.
+    The share is the largest of all moving joints.
     """
     q = np.asarray(positions, float)
-    if len(q) <= DIFFERENCE_ORDER + 1:
-        return 0.0
-    noise = np.std(np.diff(q, DIFFERENCE_ORDER, axis=0), axis=0) / np.sqrt(
-        comb(2 * DIFFERENCE_ORDER, DIFFERENCE_ORDER)
-    )
+    noise = noise_deviation(q)
     motion = np.sqrt(np.mean(np.diff(q, axis=0) ** 2, axis=0))
     moves = motion > 0
     return float(np.max(noise[moves] / motion[moves], initial=0.0))
+
+
+def noise_deviation(
+    positions: Float[AnyArray, "sample joint"],
+) -> Float[np.ndarray, " joint"]:
+    """Return the standard deviation of white noise in each joint's positions.
+
+    Eighth differences nearly remove a smooth motion and multiply white noise by
+    √(16 over 8) = 113 (after von Neumann). 0 where samples are too few to tell.
+    """
+    q = np.asarray(positions, float)
+    if len(q) <= DIFFERENCE_ORDER + 1:
+        return np.zeros(q.shape[1])
+    spread = np.std(np.diff(q, DIFFERENCE_ORDER, axis=0), axis=0)
+    return spread / np.sqrt(comb(2 * DIFFERENCE_ORDER, DIFFERENCE_ORDER))
 
 
 def cutoff_frequency(

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from roboopt._core import AnyArray
 from roboopt.data import Trajectory, low_pass, resample, smooth
 from roboopt.dynamics import Twin
 from roboopt.sysid._recordings import moves_by_next_velocity
@@ -72,6 +73,12 @@ def impulse_response(cutoff: float, time_step: float) -> np.ndarray:
     return response / response.sum()
 
 
+def outlasts(runs: Sequence[Trajectory], response: AnyArray | None) -> bool:
+    """Return whether half of each run, at the least, lies farther from its ends."""
+    steps = min(run.steps for run in runs)
+    return response is None or steps > 2 * np.size(response)
+
+
 def thinned(runs: Sequence[Trajectory], every: int) -> list[Trajectory]:
     """Return every n-th sample of even recordings, with means of the actions.
 
@@ -90,12 +97,16 @@ def thinned(runs: Sequence[Trajectory], every: int) -> list[Trajectory]:
     return result
 
 
-def common_length(runs: Sequence[Trajectory]) -> int:
-    """Return the length of windows in which the runs overlap themselves least."""
-    shortest = min(run.steps for run in runs)
+def common_length(runs: Sequence[Trajectory], lead: int = 0) -> int:
+    """Return the length of windows in which the runs overlap themselves least.
+
+    Each window follows `lead` steps that do not count.
+    """
+    counts = [run.steps - lead for run in runs]
+    shortest = min(counts)
 
     def repeated(length: int) -> int:
-        return sum(-(-run.steps // length) * length - run.steps for run in runs)
+        return sum(-(-count // length) * length - count for count in counts)
 
     lengths = [shortest // parts for parts in range(1, 11) if shortest // parts >= 10]
     return min(lengths or [shortest], key=lambda n: (repeated(n), -n))

@@ -12,8 +12,10 @@ from roboopt.dynamics import ParametricTwin, linear_parameters
 from roboopt.objectives import InverseDynamicsError
 from roboopt.sysid._condensed import Condensed
 from roboopt.sysid._effort_errors import effort_errors
+from roboopt.sysid._fitter import Fitter, effort_windows
 from roboopt.sysid._nearest_possible import free_numbers
 from roboopt.sysid._preparation import impulse_response, smoothed
+from roboopt.sysid._smoothing import least_squares_of, smoothing
 from roboopt.sysid._tables import Parameter, friction_sentences
 
 STEP, CUTOFF = 0.005, 5.0
@@ -135,3 +137,42 @@ def test_a_side_file_names_scales_of_its_joints(urdf):
         side.write_text(f'{{"friction_velocity": {wrong}}}')
         with pytest.raises(ro.RobooptError, match="friction_velocity"):
             ro.load_urdf(urdf)
+
+
+def test_windows_lose_no_more_than_the_ends_of_recordings(urdf):
+    # Cut at different lengths, as logs with jitter are.
+    whole = logged(0.1, 0.01, 0)
+    runs = [
+        ro.Trajectory(whole.observations[: n + 1], whole.actions[:n], STEP)
+        for n in (1500, 1511, 1490)
+    ]
+    response = impulse_response(CUTOFF, STEP)
+    windows = effort_windows(runs, response)
+    counted = windows.steps - (len(response) - 1)
+    assert 0.9 < len(windows.actions) * counted / (4501 - 3 * len(response)) < 1.15
+
+
+def test_noise_of_positions_lowers_the_cutoff_until_it_biases_nothing(urdf):
+    robot = ro.load_urdf(urdf, linear_damping=0.0, angular_damping=0.0)
+    robot = eqx.tree_at(lambda r: r.friction_velocity, robot, jnp.array([0.08]))
+    model = ParametricTwin(ro.Twin(robot, STEP), FREE)
+    fitter = Fitter(model, prior=None, steps=1, progress=False)
+    noise = 2e-4 * np.random.default_rng(9).normal(size=(4001, 1))
+    run = logged(0.5, 0.08, 0)
+    seen = np.hstack(
+        [np.asarray(run.observations)[:, :1] + noise, run.observations[:, 1:]]
+    )
+    noisy = ro.Trajectory(seen, run.actions, STEP)
+
+    def mass(made):
+        error = made.effort_error(fitter, effort_windows(made.runs, made.response))
+        windows = effort_windows(made.runs, made.response)
+        return least_squares_of(error, model, windows)[0][0]
+
+    high = smoothing(fitter, [noisy], 16.0, lower=False)
+    assert high.response is not None and mass(high) < 2.9  # of 3 kg
+    made = smoothing(fitter, [noisy], 16.0)
+    assert 2.0 <= made.cutoff < 16 and made.response is not None
+    assert mass(made) == pytest.approx(3.0, rel=0.02)
+    # Clean positions keep the cutoff that they came with.
+    assert smoothing(fitter, [run], 8.0).cutoff == 8

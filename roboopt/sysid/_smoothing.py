@@ -1,0 +1,179 @@
+"""How noisy recordings are smoothed for a fit of their efforts.
+
+Smoothed efforts pass from one sign of friction to the other as slowly as the filter
+answers: the model's friction is filtered alike, where only noise is left then. The
+friction of a real gear is not the model's: whose steps are filtered then fits efforts
+closely, and forecasts the motion worse.
+
+Noise in the positions, and so in accelerations, biases least squares toward 0. The bias
+is what more such noise changes (Cook and Stefanski, 1994): as long as it is more than a
+share of the standard errors, a lower cutoff is taken.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from roboopt.data import Trajectory, smooth
+from roboopt.dynamics import ParametricTwin, linear_parameters
+from roboopt.sysid._condensed import Condensed
+from roboopt.sysid._fitter import Fitter, effort_windows
+from roboopt.sysid._friction_velocity import with_friction_velocity
+from roboopt.sysid._nearest_possible import free_numbers
+from roboopt.sysid._noise import noise_deviation
+from roboopt.sysid._preparation import impulse_response, outlasts, smoothed
+
+MAX_HALVINGS = 5  # of the cutoff that are tried
+MIN_CUTOFF_HZ = 2.0  # that is tried
+SAMPLES_PER_PERIOD = 8  # of the cutoff, that a fit takes
+MAX_NOISE_RATIO = 1.5  # of what a fit of the efforts leaves to their noise
+MAX_BIAS = 0.5  # standard errors, of any combination of numbers
+
+
+@dataclass(frozen=True)
+class Smoothing:
+    """Recordings smoothed above a cutoff, and the noise that they have then."""
+
+    cutoff: float
+    """[Hz]"""
+    runs: tuple[Trajectory, ...]
+    noise: Float[np.ndarray, " joint"]
+    """Root mean square of what a fit of the efforts may leave [N·m or N]."""
+    response: Float[np.ndarray, " sample"] | None = None
+    """The filter's weights, where friction is filtered too."""
+    model: ParametricTwin | None = None
+    """The robot with the velocity scales of friction that the recordings then show."""
+    asked: tuple[int, ...] = ()
+    """The joints that they were asked for."""
+
+    @property
+    def oversampling(self) -> float:
+        """Return the samples for each that tells something new."""
+        return 1 / (2 * self.cutoff * self.runs[0].time_step)
+
+    def effort_error(self, fitter: Fitter, data: Trajectory, **settings: Any) -> Any:
+        """Return the error of efforts, at a few instants of a cutoff's period."""
+        every = max(1, int(2 * self.oversampling / SAMPLES_PER_PERIOD))
+        staggered = fitter.staggered
+        return fitter.effort_error(data, staggered=staggered, every=every, **settings)
+
+
+def smoothing(
+    fitter: Fitter, runs: Sequence[Trajectory], cutoff: float, *, lower: bool = True
+) -> Smoothing:
+    """Return the recordings smoothed above `cutoff` [Hz], or a `lower` one.
+
+    Sets `fitter.response`, the filter of friction.
+    """
+    plain = _plain(runs, cutoff)
+    fitter.response = None
+    if fitter.passive:
+        return plain
+    chosen, least = plain, np.inf
+    for tried in halved(cutoff) if lower else [cutoff]:
+        filtered, bias = _filtered(fitter, runs, _plain(runs, tried))
+        if filtered is None:
+            break
+        if bias < least:
+            chosen, least = filtered, bias
+        if bias <= MAX_BIAS:
+            break
+    fitter.response = chosen.response
+    return chosen
+
+
+def halved(cutoff: float) -> list[float]:
+    """Return the cutoff, its half, and so on, as low as is tried [Hz]."""
+    tried = [cutoff / 2**k for k in range(MAX_HALVINGS)]
+    return [one for one in tried if one >= MIN_CUTOFF_HZ] or [cutoff]
+
+
+def positions(runs: Sequence[Trajectory]) -> list[np.ndarray]:
+    """Return the positions of each recording, (sample, joint)."""
+    return [np.split(np.asarray(run.observations), 2, axis=1)[0] for run in runs]
+
+
+def least_squares_of(
+    error: Any, model: ParametricTwin, windows: Trajectory
+) -> tuple[np.ndarray, Condensed]:
+    """Return the numbers of unconstrained least squares, and what they fit."""
+    condensed = Condensed.of(error, model, windows)
+    return _numbers(condensed, model), condensed
+
+
+def _numbers(condensed: Condensed, model: ParametricTwin) -> np.ndarray:
+    free = free_numbers(model)[0]
+    return condensed.unconstrained(np.asarray(linear_parameters(model)), free)
+
+
+def _plain(runs: Sequence[Trajectory], cutoff: float) -> Smoothing:
+    fast = [
+        (np.asarray(run.actions) - np.asarray(smooth(run, cutoff).actions)) ** 2
+        for run in runs
+    ]
+    noise = np.sqrt(np.mean(np.concatenate(fast), 0))
+    return Smoothing(cutoff, tuple(smoothed(runs, cutoff)), noise)
+
+
+def _filtered(
+    fitter: Fitter, runs: Sequence[Trajectory], plain: Smoothing
+) -> tuple[Smoothing | None, float]:
+    """Return the smoothing with filtered friction, and the bias by noise.
+
+    None if that leaves more than noise. The bias is the largest of all combinations of
+    numbers, over their standard errors.
+    """
+    response = impulse_response(plain.cutoff, plain.runs[0].time_step)
+    if not outlasts(plain.runs, response):
+        return None, np.inf
+    windows = effort_windows(plain.runs, response)
+    fitter.response = response
+    error = plain.effort_error(fitter, windows)
+    oversampling = max(1.0, plain.oversampling / error.every)
+    start = fitter.start
+    model, asked = with_friction_velocity(start, error, windows, oversampling)
+    if not asked:
+        return None, np.inf
+    numbers, condensed = least_squares_of(error, model, windows)
+    left = condensed.rms(numbers)
+
+    def noisier(sign: int) -> Condensed:
+        more = smoothed(_noisier(runs, sign), plain.cutoff)
+        return Condensed.of(error, model, effort_windows(more, response))
+
+    # Noise like that of the positions, once more, adds what it added before.
+    first = noisier(1)
+    added = first.rms(numbers) ** 2 - left**2
+    share = min(1 / plain.oversampling, 0.999)  # of all frequencies
+    passed = plain.noise**2 * share / (1 - share)
+    expected = np.sqrt(passed + np.maximum(added, 0.0))
+    if not np.all(left <= MAX_NOISE_RATIO * expected):
+        return None, np.inf
+    # The mean of both signs is free of what is linear in the noise.
+    both = [_numbers(one, model) for one in (first, noisier(-1))]
+    shift = np.mean(both, 0) - numbers
+    noise = np.where(left > 0, left, np.inf) * np.sqrt(oversampling)
+    moved = condensed.factors[:, :, :-1] @ shift / noise[:, None]
+    made = dataclasses.replace(
+        plain,
+        noise=np.maximum(plain.noise, expected),
+        response=response,
+        model=model,
+        asked=asked,
+    )
+    return made, float(np.linalg.norm(moved))
+
+
+def _noisier(runs: Sequence[Trajectory], sign: int) -> list[Trajectory]:
+    """Return the recordings with twice the variance of their positions' noise."""
+    random, result = np.random.default_rng(0), []
+    for run, q in zip(runs, positions(runs), strict=True):
+        observations = np.array(run.observations, float)
+        noise = noise_deviation(q) * random.standard_normal(q.shape)
+        observations[:, : q.shape[1]] += sign * noise
+        result.append(dataclasses.replace(run, observations=observations))
+    return result
