@@ -42,6 +42,7 @@ COMMANDS = {
     "clone": "roboopt.cli.clone:Clone",
     "reinforce": "roboopt.cli.reinforce:Reinforce",
     "explain": "roboopt.cli.explain:Explain",
+    "report": "roboopt.cli.report:Report",
     "view": "roboopt.cli.view:View",
     "compare": "roboopt.cli.compare:Compare",
     "export": "roboopt.cli.export:Export",

@@ -48,3 +48,13 @@ def how_to_resume(command: Any, path: str) -> str:
         positional = all_flags(command)[name].metadata["positional"]
         words += [value] if positional else [spelled(name), value]
     return f"To continue: {shlex.join(words)}"
+
+
+def how_to_report(command: Any, path: str) -> str:
+    """Return the line that says how to write the report of the run in `path`."""
+    words = ["roboopt", "report", path]
+    if (formats := command.output.figures) is not None:
+        words += [spelled("figures"), formats]
+    for name, value in code_named(command):
+        words += [spelled(name), value] if name == "task" else []
+    return f"There is no report yet. To write it: {shlex.join(words)}"

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import os
 import platform
+import shutil
 import tempfile
 import warnings
 from collections.abc import Callable, Mapping
@@ -19,14 +20,13 @@ from roboopt._interrupt import cleaned_up, ending, exit_code, shielded
 from roboopt._progress import say
 from roboopt.cli._flags import Output, flags_named, groups, verb_arguments
 from roboopt.cli._process import jax_settings
-from roboopt.cli._resume import how_to_resume
+from roboopt.cli._resume import how_to_report, how_to_resume
 from roboopt.cli._run_folder import CHECKPOINT, SETTINGS, RunFolder
+from roboopt.cli.report import FIGURES, REPORT
 from roboopt.data import save, write_json
 from roboopt.report import VerbResult, check_formats, plain, write_index
 
 PACKAGES = "roboopt jax jaxlib equinox optax numpy gymnasium pybullet".split()
-REPORT = "report.html"
-FIGURES = "figures"  # a folder
 
 
 def run(
@@ -85,7 +85,7 @@ def run(
             return _reported(command, result, folder)
         finally:
             with shielded():
-                _publish(folder)
+                _publish(folder, command)
 
 
 def _logger(name: str | None, folder: Path) -> AbstractContextManager[Any]:
@@ -114,9 +114,9 @@ def _reported(command: Any, result: VerbResult, folder: RunFolder) -> int:
             result.gradients()
     say("writing the report")
     try:
-        result.report(folder.work / REPORT, video=not command.output.no_video)
         if formats := command.output.figures:
             result.save_figures(folder.work / FIGURES, *formats.split(","))
+        result.report(folder.work / REPORT, video=not command.output.no_video)
         if getattr(result, "explained", None):  # by the report: once for all
             with warnings.catch_warnings(action="ignore"):
                 save(folder.work / "result.npz", result, partly=True)
@@ -125,8 +125,14 @@ def _reported(command: Any, result: VerbResult, folder: RunFolder) -> int:
     return 0
 
 
-def _publish(folder: RunFolder) -> None:
-    """Move the files of a run to their place, and say where they are."""
+def _publish(folder: RunFolder, command: Any) -> None:
+    """Move the files of a run to their place, and say where they are.
+
+    Figures without the report are not all of them.
+    """
+    whole = (folder.work / REPORT).exists()
+    if not whole:
+        shutil.rmtree(folder.work / FIGURES, ignore_errors=True)
     try:
         folder.publish()
     except OSError as error:
@@ -137,8 +143,8 @@ def _publish(folder: RunFolder) -> None:
         ) from error
     with contextlib.suppress(OSError, RobooptError):
         write_index(folder.path.parent)
-    if (folder.path / REPORT).exists():
-        print(folder.path / REPORT)
+    said = folder.path / REPORT
+    print(said if whole else how_to_report(command, os.path.relpath(folder.path)))
     print(f'The result loads with: roboopt.load("{folder.path}")')
 
 

@@ -202,6 +202,16 @@ def require_finished(path: Path, argument: str) -> None:
         )
 
 
+def add_file(path: Path, name: str) -> None:
+    """Note a further file in the settings of a run, as one that the run has left."""
+    from roboopt.data import write_json  # Slow to import.
+
+    with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
+        settings = read_json(path / SETTINGS)
+        files = sorted({*settings["files"], name})
+        write_json(path / SETTINGS, {**settings, "files": files})
+
+
 def policy_file(path: Path) -> Path:
     """Return the file of the policy in the folder of a run; a file as it is."""
     if not path.is_dir():

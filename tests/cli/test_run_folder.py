@@ -107,7 +107,7 @@ def test_a_run_that_was_killed_stays_where_it_cannot_be_resumed(tmp_path):
     assert settings.exists()
 
 
-@pytest.mark.parametrize("command", ["view", "explain", "compare"])
+@pytest.mark.parametrize("command", ["view", "explain", "report", "compare"])
 @pytest.mark.parametrize("name", ["killed", "killed.partial"])
 def test_a_killed_run_is_named_as_such(command, name, tmp_path, capsys):
     (tmp_path / "killed.partial").mkdir()

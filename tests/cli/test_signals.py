@@ -4,6 +4,7 @@ Processes of their own are really signalled. They begin with a word on stdout, s
 until the interpreter and the command have begun no program can hear a signal.
 """
 
+import json
 import os
 import random
 import signal
@@ -12,10 +13,12 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from kill_server import COMMANDS, RECORDING, WHO, given
 
 from roboopt._interrupt import ending, interrupts
+from roboopt.cli import main
 
 # A shell's background job, and so its children, begin with SIGINT ignored.
 COMMAND = """
@@ -129,6 +132,32 @@ def test_a_second_signal_ends_a_command_at_once(begun):
     os.kill(process.pid, signal.SIGTERM)
     _, err = process.communicate(timeout=LONGEST_S)
     assert process.returncode in (130, 143) and "Traceback" not in err
+
+
+def test_a_report_that_was_interrupted_is_written_by_a_command(begun, tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    arrays = {"obs": rng.normal(size=(4, 9, 2)), "acts": rng.normal(size=(4, 8, 1))}
+    np.savez(tmp_path / "demos.npz", **arrays, dt=0.1)
+    words = "clone", "demos.npz", "--policy", "linear", "--steps", "2"
+    process = begun(COMMAND, *words, "--figures", "csv")
+    for line in process.stderr:
+        if "writing the report" in line:
+            break
+    out, err = ended(process, signal.SIGINT)
+    run = tmp_path / "runs" / "clone"
+    line = (
+        "There is no report yet. To write it: roboopt report runs/clone --figures csv"
+    )
+    assert line in out and err.endswith("roboopt: interrupted\n")
+    left = {file.name for file in run.iterdir()}
+    assert "result.npz" in left and not {"report.html", "figures"} & left
+    assert main(["report", str(run), "--figures", "csv"]) == 0
+    assert capsys.readouterr().out == f"{run / 'report.html'}\n"
+    assert "</html>" in (run / "report.html").read_text("utf-8")
+    assert [*(run / "figures").glob("*.csv")]
+    files = json.loads((run / "settings.json").read_text())["files"]
+    assert {"report.html", "figures"} <= {*files}
+    assert "clone/report.html" in (run.parent / "index.html").read_text("utf-8")
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,7 @@ BASES = {
     "reinforce": "CartPole-v1 --timesteps 8 --episodes 1 --max-steps 3 --width 2 "
     "--depth 1 --envs 2 --no-video",
     "explain": "nowhere",
+    "report": "nowhere",
     "view": "nowhere",
     "compare": "nowhere",
     "export": "policy.npz",

@@ -1,0 +1,70 @@
+"""`roboopt report`: write the report of a run that is over."""
+
+import contextlib
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+
+from roboopt._errors import RobooptError
+from roboopt.cli._flags import flag
+from roboopt.cli._results import load_result
+from roboopt.cli._run_folder import add_file
+
+REPORT = "report.html"
+FIGURES = "figures"  # a folder
+
+
+@dataclass(frozen=True)
+class Report:
+    """Write the report of a run again.
+
+    The command reads the result of a run, and writes report.html into its folder: where
+    the report was interrupted, or for figures in files. Nothing is learned or simulated
+    again but for a video.
+    """
+
+    folder: Path = flag(
+        dataclasses.MISSING, "Folder of a run.", shown="RUN", positional=True
+    )
+    no_video: bool = flag(False, "Write the report without a video.")
+    figures: str | None = flag(
+        None,
+        "Formats in which each figure is also written to figures/ in the run's folder: "
+        "pdf, svg, png, eps, or csv for the curves.",
+        shown="FORMAT[,FORMAT]",
+    )
+    task: str | None = flag(
+        None,
+        "Your own task that the run names, as module:NAME or file.py:NAME; its module "
+        "is imported.",
+    )
+
+    def run(self) -> int:
+        """Write the report, and print its path; return the exit code."""
+        from roboopt._progress import say
+        from roboopt.cli._process import jax_settings
+        from roboopt.report import check_formats, write_index
+
+        formats = self.figures.split(",") if self.figures else []
+        check_formats(formats, "figures")
+        with jax_settings():
+            result = load_result(self.folder, "folder", self.task)
+            if not self.folder.is_dir() or not hasattr(result, "sections"):
+                raise RobooptError(
+                    f"`folder` must be the folder of a run, got {self.folder}."
+                )
+            say("writing the report")
+            try:
+                result.report(self.folder / REPORT, video=not self.no_video)
+                if formats:
+                    result.save_figures(self.folder / FIGURES, *formats)
+            except OSError as error:
+                raise RobooptError(
+                    f"the report could not be written: {error}"
+                ) from error
+        for name in [REPORT, FIGURES] if formats else [REPORT]:
+            add_file(self.folder, name)
+        with contextlib.suppress(OSError, RobooptError):
+            write_index(self.folder.resolve().parent)
+        print(self.folder / REPORT)
+        return 0
