@@ -19,19 +19,19 @@ from gymnasium.utils import seeding
 
 from roboopt._errors import RobooptError, require, whole_steps
 from roboopt._timed import timed
-from roboopt.urdf import Shape, shown_shapes
+from roboopt.urdf import Shape
 from roboopt.urdf.drive import AnyDrive, as_drive
 
 from ._actuators import Actuators
 from ._camera import MODES, Camera, View
 from ._commands import Commands
 from ._fitted_robot import fitted_model, fitted_robot
+from ._framing import corners, pictures, planned
 from ._observations import checked_start, observation_box
 from ._sizing import check_inertia, check_time_step
 from ._world import PybulletWorld
 
 MAX_STEPS = 10**7  # of an episode, twelve hours
-FRAMED_CONFIGURATIONS = 5  # between start and goal, in a picture
 
 
 class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
@@ -75,8 +75,8 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
         randomize: largest relative change of every number that a reset draws.
         has_twin: True: efforts, [q, q̇] and `task` are all that a step depends on.
         implicit_damping: True: damping and friction act on the velocity after a step.
-        linear_damping: of every link in PyBullet [1/s], 0 without a fitted model.
-        angular_damping: likewise.
+        linear_damping, angular_damping: of every link in PyBullet [1/s], 0 without a
+            fitted model.
     """
 
     metadata: dict[str, Any] = {"render_modes": [*MODES], "render_fps": 240}
@@ -109,12 +109,11 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
         require(0 <= randomize < 1, "randomize", "be in [0, 1)", randomize)
         self.substeps = whole_steps(control_period, time_step)
         self.control_period = self.substeps * float(time_step)
-        if not 0.5 * self.control_period < duration <= MAX_STEPS * self.control_period:
-            step = "time step" if self.substeps == 1 else "control period"
-            raise RobooptError(
-                f"`duration` must be finite and at least one {step} of "
-                f"{self.control_period:g} s, at most {MAX_STEPS} such, got {duration}."
-            )
+        period, step = self.control_period, "control period"
+        step = "time step" if self.substeps == 1 else step
+        rule = f"be finite and at least one {step} of {period:g} s, at most {MAX_STEPS}"
+        fits = 0.5 * period < duration <= MAX_STEPS * period
+        require(fits, "duration", f"{rule} such", duration)
         world.set_time_step(time_step)
         self.time_step, self.duration = float(time_step), float(duration)
         self.horizon = round(duration / self.control_period)
@@ -140,9 +139,9 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
         self._camera = Camera(world.client, view) if view.mode == "rgb_array" else None
         self.metadata = {**self.metadata, "render_fps": round(1 / self.control_period)}
 
-        time = self.horizon * self.control_period
         shown = goal_range if self.reference is None else self.reference
-        self.observation_space = observation_box(start_range, time, shown)
+        ends = start_range, self.horizon * self.control_period, shown
+        self.observation_space = observation_box(*ends)
         self.action_space = self._commands.space
         self._recorded = np.empty((self.horizon + 1, *self.observation_space.shape))
         self._steps: int | None = None
@@ -166,8 +165,7 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
 
     def shapes(self) -> list[Shape]:
         """Return the shapes that the robot shows, each in its link's frame."""
-        world = self._world
-        return shown_shapes(world.model, world.meshes, shapes=world.own_shapes)
+        return self._world.shapes()
 
     @abc.abstractmethod
     def _draw_start(self, random: np.random.Generator) -> np.ndarray:
@@ -175,12 +173,7 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
 
     def _framed(self, start: np.ndarray) -> np.ndarray:
         """Return configurations that a picture of an episode has room for, (k, n)."""
-        n = len(self.joint_names)
-        if len(start) == 3 * n:  # The goal is a configuration.
-            return np.linspace(start[:n], start[2 * n :], FRAMED_CONFIGURATIONS)
-        lower, upper = self._world.sampling_range(0.8)
-        random = np.random.default_rng(0).uniform(lower, upper, (64, n))
-        return np.array([start[:n], lower, upper, *random])
+        return planned(self._world, start)
 
     def sample_starts(self, count: int, *, seed: int) -> np.ndarray:
         """Draw starts, (count, obs) [SI units].
@@ -203,10 +196,8 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
         The `mass_factors` are by name of the link here.
         """
         factors = self._draw_factors(seeding.np_random(seed)[0])
-        joints = self._world.model.joints
-        names = [joints[link].child for link in self._world.massive_links]
-        mass = dict(zip(names, factors["mass_factors"].tolist(), strict=True))
-        return {**factors, "mass_factors": mass}
+        names, mass = self._world.massive_names, factors["mass_factors"].tolist()
+        return {**factors, "mass_factors": dict(zip(names, mass, strict=True))}
 
     def _draw_factors(self, random: np.random.Generator) -> dict[str, Any]:
         low, high = 1 - self.randomize, 1 + self.randomize
@@ -282,7 +273,7 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
             self._world.mark(self._view.goal_position(start[2 * n :]))
         if self._camera is not None and not np.array_equal(start, self._viewed):
             # The same start, with whatever robot, is seen from the same place.
-            self._camera.frame(self._world.corners(self._framed(start)))
+            self._camera.frame(corners(self._world, self._framed(start)))
             self._viewed = start
         self._steps = 0
         if self.reference is not None:
@@ -387,6 +378,17 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
                 f"with `render_mode`, one of {self.metadata['render_modes']}."
             )
         return None if self._camera is None else self._camera.picture()
+
+    def pictures(self, configurations: np.ndarray) -> list[np.ndarray]:
+        """Return pictures at configurations (k, n), from where all of them are seen.
+
+        Raises:
+            ResetNeeded: without the mode "rgb_array", or a reset before.
+        """
+        if self._steps is None or self._camera is None:
+            raise ResetNeeded('`pictures` need "rgb_array", and a `reset` before.')
+        room, self._viewed = self._framed(self._recorded[0]), np.empty(0)
+        return pictures(self._world, self._camera, configurations, room)
 
     def close(self) -> None:
         """Disconnect from PyBullet. Closing twice is fine."""

@@ -26,10 +26,12 @@ from roboopt._errors import RobooptError
 from roboopt.urdf import (
     EARTH_GRAVITY,
     FIXED,
+    Shape,
     UrdfModel,
     bullet_urdf,
     find_meshes,
     reach,
+    shown_shapes,
     unusable_shapes,
     without_frames,
     written_meshes,
@@ -47,7 +49,6 @@ import pybullet  # noqa: E402
 STAND_INS = "capsules from joint to joint stand in for"
 MAX_JOINTS = 127  # PyBullet reports the state of no body with more, fixed ones included
 MARKER_RADIUS = 0.03  # of the robot's reach
-DRAWN_MARGIN = 0.001  # m, by which Bullet draws capsules larger than they are
 
 
 class PybulletWorld:
@@ -320,6 +321,11 @@ class PybulletWorld:
         """PyBullet's indices of the links that have mass."""
         return tuple(self._nominal)
 
+    @property
+    def massive_names(self) -> list[str]:
+        """Names of the links that have mass."""
+        return [self.model.joints[link].child for link in self._nominal]
+
     def scale_dynamics(self, mass: Any, damping: Any, friction: Any) -> None:
         """Multiply masses with their inertias, and the joints' damping and friction."""
         change = self.client.changeDynamics
@@ -345,32 +351,9 @@ class PybulletWorld:
         middle, half = (lower + upper) / 2, (upper - lower) / 2
         return middle - fraction * half, middle + fraction * half
 
-    def corners(self, configurations: np.ndarray) -> np.ndarray:
-        """Return corners of boxes around the robot's links, (k, 3) [m].
-
-        A link without a collision shape counts by the origin of its frame, and in a
-        robot without any such shape also by twice its center of mass.
-        """
-        client, sides = self.client, np.outer([-1.0, 1.0], np.ones(3))
-        margin = DRAWN_MARGIN * sides
-        pad = margin + 0.03 * reach(self.model) * sides
-        links = (-1, *self._links)
-        shaped = [k for k in links if client.getCollisionShapeData(self.body, k)]
-        seen = {shape[1] for shape in client.getVisualShapeData(self.body)}
-        found = [*pad] if -1 in seen.difference(shaped) else []
-        with self.elsewhere():
-            for q in configurations:
-                self.move(q)
-                for link in shaped:
-                    found += list(client.getAABB(self.body, link) + margin)
-                for link in set(self._links).difference(shaped):
-                    center, *_, origin, _ = client.getLinkState(
-                        self.body, link, computeForwardKinematics=True
-                    )
-                    beyond = 2 * np.array(center) - origin
-                    ends = np.array([origin] if shaped else [origin, beyond])
-                    found += [*(ends + pad[0]), *(ends + pad[1])]
-        return np.array(found)
+    def shapes(self) -> list[Shape]:
+        """Return the shapes that the robot shows, each in its link's frame."""
+        return shown_shapes(self.model, self.meshes, shapes=self.own_shapes)
 
     def mark(self, position: np.ndarray) -> None:
         """Show a ball at `position` (3,) [m], which collides with nothing."""

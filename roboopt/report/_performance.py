@@ -67,7 +67,7 @@ def performance(
     begin: dict[str, Any] = {"starts": [start]}
     if start is None:
         begin = {"episodes": 1, "seed": seed}
-    films, motions = [], {}
+    cameras, motions = {}, {}
     # Pictures need no window: without this SDL looks for a display, and complains.
     windowless = "SDL_VIDEODRIVER" not in os.environ
     try:
@@ -83,11 +83,9 @@ def performance(
         rate = min(FRAME_RATE, MAX_FRAMES / (steps or 1) / step)
         every = max(1, round(1 / (rate * step)))
         for name, policy in policies.items():
-            camera = _camera(env, every)
-            motions[name] = seen = collect(camera, policy, max_steps=max_steps, **begin)
-            caption = (captions or {}).get(name, name)
-            holds = _criterion(getattr(env.unwrapped, "task", None), seen, every)
-            films.append(Film(caption, COLORS.get(name, GRAY), camera.frames, holds))
+            camera = cameras[name] = _camera(env, every)
+            motions[name] = collect(camera, policy, max_steps=max_steps, **begin)
+        films = _films(env.unwrapped, cameras, motions, captions or {}, every)
         env.close()
     except Exception as error:  # such as a missing graphics library
         reason = " ".join(str(error).split())
@@ -101,6 +99,27 @@ def performance(
         side_by_side([_lasting(f, longest) for f in films]), 1 / (every * step)
     )
     return Performance(mp4, motions)
+
+
+def _films(
+    world: Any,
+    cameras: Mapping[str, Any],
+    motions: Mapping[str, Trajectory],
+    captions: Mapping[str, str],
+    every: int,
+) -> list[Film]:
+    """Return the film of each policy; a robot's from where all motions are seen."""
+    taken = {name: camera.taken for name, camera in cameras.items()}
+    if hasattr(world, "pictures"):
+        pictures = iter(world.pictures(np.concatenate([*taken.values()])))
+        taken = {name: [next(pictures) for _ in own] for name, own in taken.items()}
+    films, task = [], getattr(world, "task", None)
+    for name, frames in taken.items():
+        holds = _criterion(task, motions[name], every)
+        films.append(
+            Film(captions.get(name, name), COLORS.get(name, GRAY), frames, holds)
+        )
+    return films
 
 
 def _criterion(
@@ -129,25 +148,38 @@ def _lasting(film: Film, count: int) -> Film:
 
 
 def _camera(env: Any, every: int) -> Any:
-    """Return the environment with `frames` rendered every so many of its steps."""
+    """Return the environment with what is `taken` every so many of its steps.
+
+    Pictures, or the joints' positions where the environment has `pictures` of these.
+    """
     import gymnasium
 
     class Camera(gymnasium.Wrapper):
         def __init__(self):
             super().__init__(env)
-            self.frames: list[np.ndarray] = []
-            self._taken = 0
+            self.taken: list[np.ndarray] = []
+            self._steps = 0
+
+        def take(self) -> None:
+            world: Any = self.unwrapped
+            if hasattr(world, "pictures"):
+                states = world.physics_client.getJointStates(
+                    world.body, world.joint_indices
+                )
+                self.taken.append(np.array([state[0] for state in states]))
+            else:
+                self.taken.append(np.asarray(self.render()))
 
         def reset(self, **options: Any) -> Any:
             found = super().reset(**options)
-            self.frames.append(np.asarray(self.render()))
+            self.take()
             return found
 
         def step(self, action: Any) -> Any:
             found = super().step(action)
-            self._taken += 1
-            if self._taken % every == 0:
-                self.frames.append(np.asarray(self.render()))
+            self._steps += 1
+            if self._steps % every == 0:
+                self.take()
             return found
 
     return Camera()

@@ -7,6 +7,7 @@ from roboopt.urdf._dynamics import EARTH_GRAVITY as EARTH_GRAVITY
 from roboopt.urdf._dynamics import RigidBodies as RigidBodies
 from roboopt.urdf._dynamics import gravity_effort as gravity_effort
 from roboopt.urdf._dynamics import mass_matrix as mass_matrix
+from roboopt.urdf._meshes import Mesh as Mesh
 from roboopt.urdf._meshes import find_meshes as find_meshes
 from roboopt.urdf._meshes import written_meshes as written_meshes
 from roboopt.urdf._model import FIXED as FIXED

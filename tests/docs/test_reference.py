@@ -15,7 +15,7 @@ INTERNAL = {
         invert_positive_definite path
     """,
     "roboopt.urdf": """
-        EARTH_GRAVITY FIXED FRICTION_VELOCITY PRISMATIC SideFile side_path
+        EARTH_GRAVITY FIXED FRICTION_VELOCITY Mesh PRISMATIC SideFile side_path
         shown_shapes unusable_shapes
     """,
     "roboopt.policies": """
