@@ -5,6 +5,7 @@ follow past gradients (Adam) or how the slopes change (L-BFGS), and may move a p
 the other way for a while.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ import numpy as np
 from jaxtyping import Float
 
 from roboopt import optimize
+from roboopt._core import LOGARITHM
 from roboopt.report import Drawing, Figure, Notes, Summary, Table, number, panel
 
 MAX_PANELS, MAX_SENTENCES = 12, 6
@@ -43,8 +45,9 @@ class DescentPath:
         Args:
             result: what `minimize` returned.
             end: the step whose model was kept; the last if None.
-            units: by the name of a number, such as "gains[0, 1]".
-            name: the name to show for a number's own.
+            units: by the name of a number, such as "gains[0, 1]"; of a logarithm by
+                that of what it stands for.
+            name: the name to show for that name.
         """
         if not result.parameters:
             return None
@@ -53,7 +56,12 @@ class DescentPath:
             np.stack([np.asarray(v, float)[:until] for v in part.values()], 1)
             for part in (result.parameters, result.derivatives)
         )
-        known, names = units or {}, list(result.parameters)
+        known, names = units or {}, []
+        for k, (leaf, index) in enumerate(map(_parts, result.parameters)):
+            if LOGARITHM.search(leaf):  # It is explained as the positive number.
+                values[:, k] = np.exp(values[:, k])
+                slopes[:, k] /= values[:, k]
+            names.append(LOGARITHM.sub("", leaf) + index)
         return cls(
             tuple(map(name, names)),
             tuple(known.get(n, "") for n in names),
@@ -164,6 +172,13 @@ class DescentPath:
                 made.axes.plot(steps[wanted], values[wanted], ".", **own)
             made.ticks(integer=True)
         return made
+
+
+def _parts(name: str) -> tuple[str, str]:
+    """Return the array and the index in the name of a number."""
+    found = re.fullmatch(r"(.+?)(\[[\d, ]+\])?", name)
+    assert found is not None
+    return found[1], found[2] or ""
 
 
 def _three(distance: float) -> str:

@@ -132,15 +132,16 @@ class Run:
                     chunk = self._next_chunk(count, time.perf_counter() - before)
                     due = self.checkpoint is not None and self.checkpoint.is_due()
                     chunk, due = agreed(devices, chunk, due)
+                    if taken:
+                        hold = not (due or self.problem.noisy)
+                        with exposed():
+                            self.log.tell(self.taken - taken, self.rows[-1], hold=hold)
                     if due:
                         self._save(state)
                     status = self._status(state)
                     show(status.step, status.described(self.steps))
                     early = taken < (1 if self.on_host else count)
                     reason = self._ended(state, early, status)
-                    if taken:
-                        with exposed():
-                            self.log.tell(self.taken - taken, self.rows[-1])
                 reason = end if reason == "steps" else reason
             except Late:
                 reason = "seconds"
@@ -148,6 +149,7 @@ class Run:
                 reason = "interrupted"
             except SourceFailed as error:
                 reason, self.failure = "source", str(error)
+            self.log.tell_held()
             if self.rows:
                 self._save(state)
         return self._result(state, reason)

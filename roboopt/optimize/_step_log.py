@@ -26,9 +26,34 @@ class StepLog:
         known = log is None or (callable(log) and not isinstance(log, type))
         require(known, "log", "be a function `(step, metrics)` or None", log)
         self._log = log if jax.process_index() == 0 else None
+        self._held: tuple[int, Mapping[str, np.ndarray]] | None = None
 
-    def tell(self, first: int, rows: Mapping[str, np.ndarray]) -> None:
-        """Tell of the steps of `rows`, which begin at step `first`."""
+    def tell(
+        self, first: int, rows: Mapping[str, np.ndarray], *, hold: bool = False
+    ) -> None:
+        """Tell of the steps of `rows`, which begin at step `first`.
+
+        Args:
+            first: number of the first step.
+            rows: the numbers of each step.
+            hold: whether to tell of the last step with the next ones, which note in
+                `rows` how much it has lowered the loss.
+        """
+        self.tell_held()
+        last = len(rows["loss"]) - 1
+        if hold:
+            # Views: they show what is noted later.
+            self._held = first + last, {name: x[last:] for name, x in rows.items()}
+            rows = {name: x[:last] for name, x in rows.items()}
+        self._tell(first, rows)
+
+    def tell_held(self) -> None:
+        """Tell of the step that is held, if there is one."""
+        held, self._held = self._held, None
+        if held is not None:
+            self._tell(*held)
+
+    def _tell(self, first: int, rows: Mapping[str, np.ndarray]) -> None:
         if self._log is None:
             return
         for step, metrics in enumerate(_metrics(rows), first):

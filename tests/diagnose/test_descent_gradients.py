@@ -103,6 +103,23 @@ def test_each_parameter_has_a_path_and_a_reason():
     assert "it went" in path.sentences()[0] and "Uphill" in path.sentences()[-1]
 
 
+def test_logarithms_are_explained_as_the_numbers():
+    # L = x² / 2 of x = ln k: a step of −0.5 dL/dx halves x, and dL/dk = x / k.
+    start = {"log_gains": jnp.array([2.0]), "log_offset": jnp.array(0.0)}
+    slope = optax.sgd(0.5)
+    result = ro.minimize(
+        lambda m, _: 0.5 * m["log_gains"][0] ** 2 + m["log_offset"],
+        start, None, steps=1, optimizer=slope,
+    )  # fmt: skip
+    path = DescentPath.of(result, units={"gains[0]": "N"}, name=str.upper)
+    assert path is not None and path.names == ("GAINS[0]", "OFFSET")
+    assert path.units == ("N", "")
+    np.testing.assert_allclose(path.values[:, 0], np.exp([2, 1]), rtol=1e-14)
+    slopes = np.array([2, 1]) / np.exp([2, 1])
+    np.testing.assert_allclose(path.derivatives[:, 0], slopes, rtol=1e-14)
+    np.testing.assert_allclose(path.derivatives[:, 1], [1, np.exp(0.5)], rtol=1e-14)
+
+
 def test_the_way_of_a_parameter_by_hand():
     # 0 → 2 downhill, 2 → 3 uphill, 3 → 2.5 downhill back: it rose by 2.5, of a way of 3
     # up where the derivative asked for 2, and 0.5 down.

@@ -61,6 +61,9 @@ def test_every_step_is_told_as_the_history_has_it(optimizer):
         assert all(type(value) is float for value in metrics.values())
         norm = result.history["gradient_norm"][step]
         assert metrics["gradient_norm"] == norm
+    # The decrease of the last step is not known.
+    *falls, _ = result.history["actual_decrease"]
+    assert [m["actual_decrease"] for _, m in told.rows[:-1]] == falls
 
 
 def test_terms_are_told_and_what_is_not_known_is_left_out():
