@@ -37,6 +37,7 @@ from roboopt.report import (
     readable,
 )
 
+TINY = 1e-15  # in SI units: of rounding, in a value that should be 0
 FLAT = 1e-9  # change of the loss by 1 %, relative to the largest: no effect
 TIME_ROWS = 7
 MAX_NAME_AND_UNIT = 24  # characters that a table has room for in two columns
@@ -169,16 +170,20 @@ class Explanation(VerbResult):
             return "not finite"
         if row in disagreeing(self):
             return "unclear"
-        effect = np.abs(np.where(np.isfinite(self.gradient), self.gradient, 0.0))
-        effect = effect * np.array(self.scales)
         limit = noise(self)
         if in_jumps(self, row):
             return "unclear"
-        if effect[row] <= FLAT * effect.max():
+        if self._negligible()[row, -1]:
             return "flat here"
         if (self.changes[row] > limit).any() and (self.changes[row] >= -limit).all():
             return f"flat ± {percent(self, row)}"
         return "raising it" if self.gradient[row] < 0 else "lowering it"
+
+    def _negligible(self) -> np.ndarray:
+        """Return which derivatives of a term or L have no effect beside the largest."""
+        effect = np.abs(self.derivatives) * np.array(self.scales)[:, None]
+        known = np.isfinite(effect)
+        return known & (effect <= FLAT * effect.max(0, initial=0.0, where=known))
 
     def summary(self) -> Summary:
         """Return the tables of parameters, terms, steps and time, and what they say."""
@@ -203,19 +208,21 @@ class Explanation(VerbResult):
             f"{name} [{unit}]" if folded and unit else name
             for name, unit in zip(self.names, self.units, strict=True)
         ]
+        slopes = np.where(self._negligible()[:, -1], 0.0, self.gradient)
         columns = {
             "parameter": names,
             "rms value" if norms else "value": map(self._value, range(len(self.names))),
             "unit": self.units,
             "norm dL/dp" if norms else "dL/dp": map(
-                number, np.abs(self.gradient) if norms else self.gradient
+                number, np.abs(slopes) if norms else slopes
             ),
         }
         if folded or not any(self.units):
             del columns["unit"]
         before = len(columns)
         down, up = ("× 0.99", "× 1.01") if norms else ("lower", "higher")
-        lower, higher = self.changes.T
+        known = np.abs(self.changes) > noise(self)
+        lower, higher = np.where(known | np.isnan(self.changes), self.changes, 0.0).T
         if norms:  # A negative number that is multiplied by 1.01 is lowered.
             turned = (np.array(self.values) < 0) & (np.array(self.sizes) == 1)
             lower, higher = np.where(turned, (higher, lower), (lower, higher))
@@ -234,7 +241,8 @@ class Explanation(VerbResult):
 
     def _value(self, row: int) -> str:
         """Return the value; beside 0 the change that stands for one percent."""
-        said = number(self.values[row])
+        value = self.values[row] if abs(self.values[row]) > TINY else 0.0
+        said = number(value)
         if self.values[row] == 0:
             said += f" ± {percent(self, row)}"
         return said
@@ -273,9 +281,10 @@ class Explanation(VerbResult):
         first = "norm dL/dp by term" if norms else "dL/dp by term"
         last = "norm of the sum" if norms else "sum"
         header = [first, *(readable(t.name) for t in self.terms), last]
+        shown = np.where(self._negligible(), 0.0, self.derivatives)
         rows = [
-            [name, *map(number, self.derivatives[k])]
-            for k, name in enumerate(self.names)
+            [name, *map(number, row)]
+            for name, row in zip(self.names, shown, strict=True)
         ]
         return Table(header, rows)
 

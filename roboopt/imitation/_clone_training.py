@@ -338,7 +338,9 @@ class Training:
         if kept.share == 0:
             said["policy"] = self.selection.words + NO_BETTER
         elif kept.share < 1:
-            said["policy"] += f", {kept.share:.0%} of its way from the linear policy"
+            said["policy"] += (
+                f", {100 * kept.share:.0f} % of its way from the linear policy"
+            )
         return dataclasses.replace(result, model=kept.model, loss=kept.loss), kept.error
 
     def mismatch(self, result: Result) -> dict[str, float]:

@@ -23,6 +23,7 @@ TEXT = ' class="text"'  # of a cell that is wrapped
 STACKED = ' class="stacked"'
 MAX_UNBROKEN = 18  # characters of a name
 MAX_PHONE = 46  # characters of a row that a phone shows
+MAX_STACKED = 8  # rows that a phone shows with a line for each cell
 UNIT = re.compile(r"(?<=\d) (?=%|(?:steps|kg|ms|rad|Hz|s|m|N|J|W)(?!\w))")
 """The space between a number and its unit, where no line ends."""
 
@@ -83,11 +84,15 @@ class Table:
     """Where the name of each row leads on a page; "" for nowhere."""
 
     def html(self) -> str:
-        """Return the table; on a narrow screen a wide one has a line for each cell."""
+        """Return the table; on a narrow screen a wide one has a line for each cell.
+
+        Of many rows it scrolls sideways, and the first column stays in sight.
+        """
         columns = list(zip(self.header, *self.rows, strict=True))
         long = [max(map(len, cells[1:]), default=0) > MAX_NUMBER for cells in columns]
         wide = sum(max(map(len, cells)) + 2 for cells in columns) > MAX_PHONE
         head = _cells("th", self.header, long)
+        wide = wide and len(self.rows) <= MAX_STACKED
         labels = self._labels() if wide else None
         body = "".join(
             f"<tr>{_cells('td', row, long, labels, link)}</tr>"

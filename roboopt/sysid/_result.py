@@ -276,7 +276,9 @@ class IdentifyResult(VerbResult):
         said += friction_sentences(self.before.robot, self.model.robot, rows)
         said += [f"Warning, {finding}" for finding in self.findings[:MAX_WARNINGS]]
         if (more := len(self.findings) - MAX_WARNINGS) > 0:
-            said.append(f"{counted(more, 'more warning')}: see the report.")
+            said.append(
+                f"{counted(more, 'more warning')}: see the report, under Recordings."
+            )
         return [*said, f"The fit stopped: {self.result.message.rstrip('.')}."]
 
     def _forecast_sentence(self) -> str:

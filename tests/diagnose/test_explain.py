@@ -627,3 +627,13 @@ def test_networks_are_told_layer_by_layer():
     pytest.importorskip("matplotlib")
     assert "layer by layer" in found.sections()[0].html()
     assert not explain(sum_of_squares, jnp.ones(3), None).layers()
+
+
+def test_rounding_errors_are_shown_as_zero():
+    def loss(model, batch):
+        return model["a"] ** 2 + 1e-20 * model["b"]
+
+    found = ro.explain(loss, {"a": jnp.array(3.0), "b": jnp.array(1e-17)}, None)
+    a, b = found.parameter_table().rows
+    assert a[:3] == ["a", "3", "6"]
+    assert b == ["b", "0", "0", "0", "0", "flat here"]

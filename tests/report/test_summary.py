@@ -111,6 +111,9 @@ def test_a_phone_shows_a_wide_table_cell_by_cell_with_its_headings():
     assert page.count('data-label="PyBullet after"') == len(GROUPED.rows)
     narrow = Table(("a", "b"), [("x", "1")]).html()
     assert "stacked" not in narrow and "data-label" not in narrow
+    # One of many rows scrolls sideways instead.
+    rows = list(GROUPED.rows) * 9
+    assert "stacked" not in Table(GROUPED.header, rows, GROUPED.groups).html()
 
 
 def test_backticks_are_set_as_code():
