@@ -41,7 +41,8 @@ def test_terms_have_units():
 
 def test_linear_feedback_shows_its_gains():
     text = repr(LinearFeedback(np.array([[1.0, -2.5]]), np.array([0.1, 0.0])))
-    assert text == "LinearFeedback(gains=[[1, -2.5]], target=[0.1, 0])"
+    assert "gains=[[1, -2.5]] N/m or N·m/rad, N·s/m or N·m·s/rad," in text
+    assert "target=[0.1, 0] m or rad, m/s or rad/s," in text
 
 
 def test_gains_are_shown_by_joint_in_units():

@@ -161,6 +161,9 @@ class Demonstrations(eqx.Module):
             if (shape := getattr(batch, "shape", None)) is not None:
                 got = f"an array of shape {shape}"
                 hint = " (a list of data is an iterable of batches)"
+            elif isinstance(batch, tuple | list):
+                got = f"a {got} of {len(batch)}"
+                hint = " of arrays with equally many rows"
             raise RobooptError(
                 f"`{argument}` must be a `Demonstrations`, a `Trajectory`, a tuple "
                 f"`(observations, actions)`{hint} or a dict with these, got {got}."

@@ -142,7 +142,8 @@ def _errors(model: Any, known: Demonstrations) -> Array:
     if not callable(model) or isinstance(model, OpenLoop | TimeVaryingPolicy):
         raise RobooptError(
             "`model` must be a policy, `policy(observation) -> action`, got "
-            f"{type(model).__name__}."
+            f"{type(model).__name__}: an objective is called with the policy, and then "
+            "the data."
         )
 
     _check_inputs(model, known)

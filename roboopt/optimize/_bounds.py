@@ -20,17 +20,26 @@ from jaxtyping import Array
 from roboopt._core import compiled
 from roboopt._errors import RobooptError, floats
 
+INFINITE = ("inf", "infinity")
+
+
+def _side(value: Any) -> Any:
+    """Return a bound, the text of an infinite one as a number."""
+    if isinstance(value, str) and value.strip().lower().lstrip("+-") in INFINITE:
+        return float(value)
+    return value
+
 
 class Bound(eqx.Module):
     """Bounds for the leaves that `where(model)` selects.
 
     `Bound(lambda m: m.gains, 0.0, 10.0)`; either side may be infinite, or an array that
-    broadcasts to the leaf.
+    broadcasts to the leaf. "inf" and "-inf" are what files of settings call infinity.
     """
 
     where: Callable[[Any], Any] = eqx.field(static=True)
-    lower: Any = -np.inf
-    upper: Any = np.inf
+    lower: Any = eqx.field(default=-np.inf, converter=_side)
+    upper: Any = eqx.field(default=np.inf, converter=_side)
 
     def __check_init__(self):
         lower, upper = floats("lower", self.lower), floats("upper", self.upper)

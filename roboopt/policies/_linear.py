@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 
 from roboopt._core import AnyArray, Frozen, Jittable, check_shape
 from roboopt._errors import RobooptError, floats, require
+from roboopt._readable import readable
 from roboopt.dynamics import Held, Twin, linearize, path
 
 MIN_COST_OF_FULL_EFFORT = 0.01
@@ -112,6 +113,13 @@ class LinearFeedback(Jittable):
         gains = np.linalg.solve(r + b.T @ p @ b, b.T @ p @ a + cross.T)
         # −K (s − s*) is the holding effort at the target.
         return cls(gains, state + np.linalg.pinv(gains) @ holding)
+
+    def _shown(self) -> dict[str, Any]:
+        of_state = "m or rad, m/s or rad/s"
+        return {
+            "gains": f"{readable(self.gains)} N/m or N·m/rad, N·s/m or N·m·s/rad",
+            "target": f"{readable(self.target)} {of_state}",
+        }
 
     def __call__(self, observation: Float[AnyArray, " obs"]) -> Float[Array, " act"]:
         """Return the effort [N·m or N]."""

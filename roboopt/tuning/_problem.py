@@ -5,6 +5,7 @@ tuning.
 """
 
 import dataclasses
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,6 +48,7 @@ CONTROLLER_FILE = "controller.npz"
 STEPS = 40
 BALANCE_GAINS = (-2.0, -40.0, -4.0, -10.0)  # [N/m, N/rad, N·s/m, N·s/rad]
 UPRIGHT_GAINS = (-9.0, -65.0, -10.0, -14.0)
+COPIES = 5  # of a motion that its gradient keeps, as XLA's `memory_analysis` counts
 MIN_JOULES_PER_COST = 1e-9  # J/s
 ENERGY_SHARES = {True: 0.3, False: 0.1}
 """Energy at first over the task cost, by whether every joint is driven."""
@@ -107,6 +109,7 @@ class TuningProblem:
         given = _policy(controller)
         first, name, count = _first(made, rollout, task, given, seed)
         count = count if starts is None else starts
+        _require_memory(rollout, made, count)
         batch = sample_starts(made, count, seed)
         weights = work_weight, joule_weight
         objective = _objective(made, rollout, task, first, batch, *weights)
@@ -168,6 +171,21 @@ class TuningProblem:
             "controller": type(self.controller).__name__,
             "chosen": dict(self.notes),
         }
+
+
+def _require_memory(rollout: Rollout, env: Any, starts: int) -> None:
+    """Refuse motions whose gradient needs more memory than the machine has."""
+    if "SC_PHYS_PAGES" not in getattr(os, "sysconf_names", {}):  # Windows
+        return
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    sizes = env.observation_space.shape[0] + env.action_space.shape[0]
+    each = COPIES * 8 * rollout.horizon * sizes
+    if starts * each > memory:
+        raise RobooptError(
+            f"`starts` must be at most {memory // each}, got {starts}: the gradient of "
+            f"motions of {rollout.horizon} steps takes about {each / 1e3:.3g} kB each, "
+            f"{starts * each / 1e9:.3g} GB, and this machine has {memory / 1e9:.3g} GB."
+        )
 
 
 def _with_reference(

@@ -193,9 +193,13 @@ def test_the_report_is_one_file_with_every_section(learned):
     assert "http:" not in page and "https:" not in page
 
 
-def test_settings_of_the_algorithm_are_flags_and_recorded(folder, run):
+def test_settings_of_the_algorithm_are_flags_and_recorded(folder, run, capsys):
     given = "--discount", "0.9", "--steps", "64", "--timesteps", "512"
-    run("CartPole-v1", *given, "--name", "discounted", *SHORT)
+    assert (
+        main(["reinforce", "CartPole-v1", *given, "--name", "discounted", *SHORT]) == 0
+    )
+    said = capsys.readouterr().err
+    assert "--algorithm is ppo, of whose settings you give --discount, --steps" in said
     file = folder / "runs" / "discounted" / "settings.json"
     settings = json.loads(file.read_text("utf-8"))
     assert settings["algorithm"]["discount"] == settings["flags"]["discount"] == 0.9

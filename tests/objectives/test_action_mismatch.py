@@ -519,7 +519,7 @@ ONE = single([1.0, 2.0])
             {},
             constant(1.0),
             (ONE.observations, ONE.actions, ONE.actions),
-            "`batch` must be a `Demonstrations`.*got tuple",
+            "`batch` must be a `Demonstrations`.*equally many rows.*got a tuple of 3",
         ),
         (
             {},

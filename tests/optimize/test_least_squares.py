@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from scipy.optimize import least_squares as scipy_least_squares
 
+import roboopt as ro
 from roboopt import Bound, Frozen, least_squares
 from roboopt.objectives import ResidualObjective
 
@@ -118,6 +119,18 @@ def test_a_bound_that_binds_is_reached_exactly():
     )
     assert result.model[0] == 0.5
     assert result.model[1] == pytest.approx(0.25, rel=1e-9)
+
+
+def test_files_of_settings_may_call_a_bound_inf():
+    assert Bound(whole, "-inf", "Infinity").upper == np.inf
+    found = [
+        least_squares(rosenbrock, np.array([-1.2, 1.0]), NOTHING, bounds=[bound])
+        for bound in (Bound(whole, -9.0, "inf"), Bound(whole, -9.0, np.inf))
+    ]
+    np.testing.assert_array_equal(found[0].model, found[1].model)
+    for text in ("1", "nan"):
+        with pytest.raises(ro.RobooptError, match=f"`upper` .* numbers, got '{text}'"):
+            Bound(whole, 0.0, text)
 
 
 def test_a_start_on_a_bound_stays_or_leaves():

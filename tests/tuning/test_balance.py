@@ -129,6 +129,13 @@ WRONG = [
 ]
 
 
+def test_starts_beyond_the_memory_are_refused_with_the_estimate():
+    with pytest.raises(ro.RobooptError) as error:
+        tune("cart-pole", starts=10**8, steps=1)
+    said = r"`starts` must be at most \d+, got 100000000: .* kB each, [\d.e+]+ GB"
+    assert re.match(said, str(error.value))
+
+
 @pytest.mark.parametrize("arguments, said", WRONG)
 def test_bad_arguments_are_refused(arguments, said):
     with pytest.raises(ro.RobooptError, match=said):
