@@ -27,6 +27,7 @@ from jaxtyping import Array, Float
 
 from roboopt._core import Jittable, check_shape, compiled
 from roboopt._errors import RobooptError, require
+from roboopt._programs import filter_jit
 from roboopt.dynamics._actuation import (
     checked_actuated,
     checked_effort_limits,
@@ -350,6 +351,7 @@ def _resistance_coefficients(robot: Multibody, velocity: Array) -> Array:
     return robot.damping + robot.friction / robot.friction_velocity * ratio
 
 
+@filter_jit
 def linearize(
     dynamics: Any, state: Float[Array, " state"], action: Float[Array, " act"]
 ) -> tuple[Float[Array, "state state"], Float[Array, "state act"]]:

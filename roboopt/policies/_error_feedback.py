@@ -74,7 +74,7 @@ class ErrorFeedback(Jittable):
 
         gains = LinearFeedback.regulator(dynamics, rate, target).gains
         # g(q) follows q, and the regulator has counted that as a part of the robot.
-        slope = jax.jacfwd(dynamics.robot.gravity_effort)(posture)
+        slope = jax.jit(jax.jacfwd(dynamics.robot.gravity_effort))(posture)
         gains = gains.at[:, : posture.size].add(slope)
         return cls(dynamics.robot, gains)
 

@@ -90,13 +90,13 @@ class LinearFeedback(Jittable):
                 return both[None, :n]
             return path(dynamics, both[:n], both[n:]).states
 
-        first, slope = states(at), jax.jacfwd(states)(at)
+        first, slope = jax.jit(lambda x: (states(x), jax.jacfwd(states)(x)))(at)
 
         def cost(both: Array) -> Array:
             reached = first + slope @ (both - at)
             return jax.vmap(lambda s: cost_rate(s, both[n:]))(reached).mean()
 
-        half = 0.5 * np.asarray(jax.hessian(cost)(at))
+        half = 0.5 * np.asarray(jax.jit(jax.hessian(cost))(at))
         limits = np.asarray(getattr(dynamics, "effort_limits", np.inf), float)
         floor = np.broadcast_to(MIN_COST_OF_FULL_EFFORT / limits**2, holding.shape)
         values, axes = np.linalg.eigh(half)

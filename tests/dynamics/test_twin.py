@@ -179,6 +179,19 @@ def test_linearize_by_hand(pendulum):
     np.testing.assert_allclose(b, [[0.01 / 0.6], [0.1 / 0.6]], atol=1e-14)
 
 
+def test_linearizing_again_traces_nothing():
+    traced = []
+
+    def dynamics(state, action):
+        traced.append(state)
+        return state * action
+
+    for value in (2.0, 3.0):
+        a, b = linearize(dynamics, jnp.array([value]), jnp.array([5.0]))
+        assert (a.item(), b.item()) == (5.0, value)
+    assert len(traced) == 1
+
+
 @pytest.mark.slow
 def test_works_in_single_precision():
     robot = load_urdf(ROBOTS["two_link"])
