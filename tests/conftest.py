@@ -2,11 +2,13 @@
 
 Programs are compiled with little optimization, each in one piece and without XLA's
 emitters of fusions, which take most of the time of the compilation: the suite compiles
-far more than it computes. The programs are kept between runs. Each of them holds memory
-maps, of which the kernel grants a process 65,530: before these run out, where XLA would
-abort, the compiled programs are dropped.
+far more than it computes. Programs share contexts of MLIR: JAX makes one for each, and
+loads its dialects, which takes a fifth of the time of a small program. The programs are
+kept between runs. Each of them holds memory maps, of which the kernel grants a process
+65,530: before these run out, where XLA would abort, the compiled programs are dropped.
 """
 
+import functools
 import gc
 import itertools
 import os
@@ -27,10 +29,16 @@ os.environ.setdefault("XLA_FLAGS", FLAGS)
 
 import jax  # noqa: E402
 import pytest  # noqa: E402
+from jax._src.interpreters import mlir  # noqa: E402
 from jaxtyping import install_import_hook  # noqa: E402
 
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+SHARING = 100  # programs of a context, which keeps their types and constants
+PROGRAMS = itertools.count()
+context_of = functools.lru_cache(1)(lambda group, make=mlir.make_ir_context: make())
+mlir.make_ir_context = lambda: context_of(next(PROGRAMS) // SHARING)
 
 # Checks at each call of functions that are called thousands of times while JAX traces a
 # robot take a quarter of all time: those are made on demand.
