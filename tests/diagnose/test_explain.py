@@ -236,7 +236,7 @@ def test_the_gradient_of_a_random_robot_is_split_by_time(cart_pole_problem, nois
     rollout = ro.rollouts.Rollout(twin, 30, key=jax.random.key(3))
     objective = eqx.tree_at(lambda o: o.rollout, objective, rollout)
     found: Any = explain(objective, policy, starts)
-    slope = jax.grad(lambda p: objective(p, starts))(policy)
+    slope = jax.jit(jax.grad(lambda p: objective(p, starts)))(policy)
     np.testing.assert_allclose(found.gradient, slope.gains[0], rtol=1e-9)
     assert len(found.time.sensitivity) == 30
     # The shares are those of the observations that the policy saw.

@@ -194,7 +194,7 @@ def test_the_numbers_of_a_gripper_are_found(gripper):
         jnp.stack(x)
         for x in zip(*(random_state(rng, 4) for _ in range(20)), strict=True)
     ]
-    wanted = jax.vmap(true.inverse_dynamics)(*states)
+    wanted = jax.jit(jax.vmap(true.inverse_dynamics))(*states)
 
     def residual(coordinates):
         fitted = eqx.tree_at(lambda m: m.coordinates, model, coordinates)

@@ -67,7 +67,9 @@ def test_with_motors_an_action_is_a_target_and_efforts_are_theirs(twin):
     # The efforts are those of the motion by the equation of motion.
     q, speed = jnp.split(trajectory.observations[0, :, :4], 2, -1)
     acceleration = 240 * jnp.diff(speed, axis=0)
-    needed = jax.vmap(driven.robot.inverse_dynamics)(q[:-1], speed[:-1], acceleration)
+    needed = jax.jit(jax.vmap(driven.robot.inverse_dynamics))(
+        q[:-1], speed[:-1], acceleration
+    )
     assert trajectory.efforts is not None
     np.testing.assert_allclose(trajectory.efforts[0], needed, rtol=1e-9, atol=1e-9)
     np.testing.assert_array_equal(trajectory.actions[0], [[0.5], [0.5]])
@@ -256,10 +258,10 @@ def test_foresight_fades_gradients_and_changes_no_value(halving, wanted, restore
         assert rewards is not None
         return -240 * rewards.sum()
 
-    value, slope = jax.value_and_grad(loss)(jnp.array(2.0))
+    value, slope = jax.jit(jax.value_and_grad(loss))(jnp.array(2.0))
     np.testing.assert_allclose([value, slope], [12.0, wanted])
     # Beyond the limit at 9 a descent leads back to it; beyond −9 it would lead away.
-    slopes = [jax.grad(loss)(jnp.array(k)) for k in (10.0, -10.0)]
+    slopes = [jax.jit(jax.grad(loss))(jnp.array(k)) for k in (10.0, -10.0)]
     np.testing.assert_allclose(slopes, [restored, 0.0])
 
 

@@ -32,7 +32,9 @@ def test_value_and_gradient_by_hand():
     # c = (0.1/0.5)² + (1/2)² + (0.1/0.1)² = 0.04 + 0.25 + 1, with the derivatives
     # 2·0.1/0.25 + 2·0.1/0.01 = 20.8 by q and −2·1/4 = −0.5 by q̇.
     observation = jnp.array([3.0, 1.0, 2.9, 2.0, 7.0])
-    value, slope = jax.value_and_grad(TASK.cost_rate)(observation, jnp.zeros(1))
+    value, slope = jax.jit(jax.value_and_grad(TASK.cost_rate))(
+        observation, jnp.zeros(1)
+    )
     np.testing.assert_allclose(value, 1.29, rtol=1e-12)
     np.testing.assert_allclose(slope, [20.8, -0.5, -20.8, 0.5, 0.0], rtol=1e-12)
     one = TASK.cost_rate(np.asarray(observation), np.zeros(1))

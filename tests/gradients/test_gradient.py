@@ -75,7 +75,7 @@ def test_exact_says_how_much_of_it_is_noise():
 def test_as_many_pairs_as_parameters_are_central_differences(pairs, traced):
     # Of a quadratic these are exact, whatever the directions.
     batch = jnp.ones(4)
-    expected = jax.grad(quadratic)(GAINS, batch)
+    expected = jax.jit(jax.grad(quadratic))(GAINS, batch)
     smoothed = ro.gradients.ZerothOrder(pairs=pairs, traced=traced)
     (found, *_), _ = gradients(quadratic, GAINS, batch, smoothed)
     for name, value in expected.items():

@@ -91,7 +91,7 @@ def test_sizes_that_do_not_fit_are_refused():
 def test_jax_and_optax_take_a_network_as_it_stands():
     ours: Any = network(width=4, activation=jax.nn.silu)
     loss = lambda n: jnp.sum(n(STATES[0], ACTIONS[0]) ** 2)  # noqa: E731
-    value, slope = jax.value_and_grad(loss)(ours)
+    value, slope = jax.jit(jax.value_and_grad(loss))(ours)
     state = optax.lbfgs().init(ours)
     assert np.isfinite(value) and len(jax.tree.leaves(state)) > 0
     assert jax.tree.structure(slope) == jax.tree.structure(ours)

@@ -44,7 +44,7 @@ def test_value_and_gradient_by_hand():
     # twice that: L = (9 + 1 + 36 + 4)/(2·2) = 12.5. They grow by x in k, hence
     # dL/dk = (3 + 1 + 2·6 + 2·2)/2 = 10.
     objective = ro.ActionMismatch(SCALE)
-    value, grad = jax.value_and_grad(objective)(gain(5.0), DEMOS)
+    value, grad = jax.jit(jax.value_and_grad(objective))(gain(5.0), DEMOS)
     np.testing.assert_allclose([value, grad.args[0]], [12.5, 10.0], rtol=1e-14)
     terms = objective.terms(gain(5.0), DEMOS)
     assert {k: t.unit for k, t in terms.items()} == {"action_mismatch": "1"}
@@ -70,7 +70,9 @@ def test_weights_by_hand():
 
 def test_where_nothing_weighs_anything_there_is_nothing_to_learn():
     demos = ro.data.Demonstrations(DEMOS.observations, DEMOS.actions, np.zeros(2))
-    value, grad = jax.value_and_grad(ro.ActionMismatch(SCALE))(gain(5.0), demos)
+    value, grad = jax.jit(jax.value_and_grad(ro.ActionMismatch(SCALE)))(
+        gain(5.0), demos
+    )
     assert (float(value), float(grad.args[0])) == (0.0, 0.0)
 
 
@@ -86,7 +88,7 @@ def test_its_residuals_are_its_value(loss):
 def test_absolute_errors_by_hand():
     # |3| + |1| and |6| + |2|, of which d/dk is 1 + 1 and 2 + 2.
     objective = ro.ActionMismatch(SCALE, ro.losses.L1())
-    value, grad = jax.value_and_grad(objective)(gain(5.0), DEMOS)
+    value, grad = jax.jit(jax.value_and_grad(objective))(gain(5.0), DEMOS)
     np.testing.assert_allclose([value, grad.args[0]], [6.0, 3.0], rtol=1e-14)
 
 
@@ -172,7 +174,7 @@ def test_an_action_at_its_limit_counts_on_one_side(demonstrated, action, error):
     )
     found = ro.ActionMismatch().errors(constant(action), demos)
     np.testing.assert_allclose(found, [[error]], rtol=1e-14)
-    slope = jax.grad(ro.ActionMismatch())(constant(action), demos).args[0]
+    slope = jax.jit(jax.grad(ro.ActionMismatch()))(constant(action), demos).args[0]
     assert slope == pytest.approx(error)
 
 
@@ -223,7 +225,7 @@ def test_censored_squares_are_convex_and_never_dead_on_the_wrong_side():
     loss = jax.vmap(lambda k: ro.ActionMismatch()(constant(k), demos))
     values = loss(jnp.linspace(-50.0, 50.0, 1001))
     assert np.diff(values, 2).min() > -1e-9
-    slope = jax.grad(ro.ActionMismatch())(constant(-50.0), demos).args[0]
+    slope = jax.jit(jax.grad(ro.ActionMismatch()))(constant(-50.0), demos).args[0]
     assert slope == pytest.approx(-(51 + 51 + 50.5) / 3)
 
 
@@ -258,7 +260,7 @@ def test_the_likelihood_of_a_bell_by_hand():
     demos = single([4.0, 1.0])
     objective = ro.ActionMismatch(loss=ro.losses.NegativeLogLikelihood())
     bell = Bell(jnp.array(3.0), jnp.array(2.0))
-    value, grad = jax.value_and_grad(objective)(bell, demos)
+    value, grad = jax.jit(jax.value_and_grad(objective))(bell, demos)
     expected = 5 / 16 + np.log(2) + 0.5 * np.log(2 * np.pi)
     np.testing.assert_allclose([value, grad.k], [expected, 1 / 8], rtol=1e-14)
     terms = objective.terms(bell, demos)
@@ -274,7 +276,7 @@ def test_the_likelihood_of_choices_is_the_cross_entropy():
         np.zeros((3, 1)), np.array([[0], [0], [1]]), np.array([1.0, 1.0, 2.0])
     )
     objective = ro.ActionMismatch(loss=ro.losses.NegativeLogLikelihood())
-    value, grad = jax.value_and_grad(objective)(coin, demos)
+    value, grad = jax.jit(jax.value_and_grad(objective))(coin, demos)
     assert value == pytest.approx(-(2 * np.log(3 / 4) + 2 * np.log(1 / 4)) / 4)
     # Of cross-entropy that is the probabilities less the frequencies.
     np.testing.assert_allclose(grad.logits, [3 / 4 - 1 / 2, 1 / 4 - 1 / 2], rtol=1e-14)
@@ -327,7 +329,7 @@ def test_flow_matching_by_hand():
     demos = ro.data.Demonstrations(np.zeros((1, 1)), np.array([[3.0, 2.0]]))
     batch = ro.losses.FlowBatch(demos, np.array([[1.0, 0.0]]), np.array([0.5]))
     objective = ro.ActionMismatch(loss=ro.losses.FlowMatching())
-    value, grad = jax.value_and_grad(objective)(Flow(jnp.array(1.0)), batch)
+    value, grad = jax.jit(jax.value_and_grad(objective))(Flow(jnp.array(1.0)), batch)
     np.testing.assert_allclose([value, grad.k], [0.25, 0.5], rtol=1e-14)
     assert list(objective.terms(Flow(jnp.array(1.0)), batch)) == ["flow_matching"]
     residuals = objective.residuals(Flow(jnp.array(1.0)), batch)

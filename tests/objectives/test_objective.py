@@ -36,7 +36,7 @@ def test_sums_and_multiples_add_and_weigh_terms():
         "square": (1.0, 6.0, "m²"),
         "linear": (10.0, 1.0, "J"),
     }
-    gradient = jax.grad(objective)(model, batch)
+    gradient = jax.jit(jax.grad(objective))(model, batch)
     assert gradient == pytest.approx(6 * 2 * (2 - 1) + 5)
 
 
@@ -53,7 +53,8 @@ def test_jax_takes_an_objective_as_it_stands():
     value = objective(model, batch)
     np.testing.assert_allclose(jax.jit(objective)(model, batch), value)
     np.testing.assert_allclose(
-        jax.vmap(objective, in_axes=(0, None))(jnp.full(3, 5.0), batch), [value] * 3
+        jax.jit(jax.vmap(objective, in_axes=(0, None)))(jnp.full(3, 5.0), batch),
+        [value] * 3,
     )
     assert jax.jit(jax.grad(objective))(model, batch) == 2 * (5 - 3) + 0.5
 

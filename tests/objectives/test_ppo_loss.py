@@ -109,7 +109,7 @@ def test_where_nothing_has_changed_the_gradient_is_that_of_reinforce():
     rng = np.random.default_rng(0)
     observations = jnp.asarray(rng.normal(size=(5, 3)))
     drawn, advantages = jnp.asarray(rng.normal(size=(5, 2))), rng.normal(size=5)
-    log_probs = jax.vmap(agent.log_prob)(observations, drawn)
+    log_probs = jax.jit(jax.vmap(agent.log_prob))(observations, drawn)
     zeros = np.zeros(5)
     batch = PPOBatch(observations, drawn, log_probs, advantages, zeros, np.ones(5))
 

@@ -63,7 +63,7 @@ def test_beside_noise_it_is_the_posterior():
     x, y = jnp.array([1.0, 2.0]), jnp.array([3.0, 4.0])
     prior = Prior(line(1.0), lambda m: m.slope, 1 / np.sqrt(2))
     posterior = LineError() + (1 / 2) * prior
-    slope = lambda a: jax.grad(lambda v: posterior(Line(v, v), (x, y)))(a)  # noqa: E731
+    slope = lambda a: jax.jit(jax.grad(lambda v: posterior(Line(v, v), (x, y))))(a)  # noqa: E731
     assert slope(jnp.array(46 / 22)) == pytest.approx(0.0, abs=1e-14)
     assert abs(slope(jnp.array(2.0))) > 0.1
 

@@ -42,7 +42,7 @@ def test_value_and_gradient_by_hand():
     # L = (¼ + 6.25)/(2·2) = 1.625. They grow by ½ and by 2k/2 = 3 in k, hence
     # dL/dk = (½·½ + 2.5·3)/2 = 3.875.
     objective = ro.objectives.TrajectoryMismatch(Doubling(2), 2 * ONE)
-    value, grad = jax.value_and_grad(objective)(THREE, DOUBLED)
+    value, grad = jax.jit(jax.value_and_grad(objective))(THREE, DOUBLED)
     np.testing.assert_allclose([value, grad], [1.625, 3.875], rtol=1e-14)
     terms = objective.terms(THREE, DOUBLED)
     assert {k: t.unit for k, t in terms.items()} == {"trajectory_mismatch": "1"}
@@ -62,7 +62,7 @@ def test_coordinates_add_and_those_of_infinite_scale_do_not_count():
     objective = ro.objectives.TrajectoryMismatch(
         Doubling(1), np.array([1.0, 1.0, np.inf])
     )
-    value, grad = jax.value_and_grad(objective)(THREE, batch)
+    value, grad = jax.jit(jax.value_and_grad(objective))(THREE, batch)
     np.testing.assert_allclose([value, grad], [1 / 2, 1.0])
 
 

@@ -32,7 +32,7 @@ def test_real_actions_are_drawn_in_halves_of_their_range():
     entropy = norm.entropy(0.0, [1.0, 2.5]).sum()
     np.testing.assert_allclose(agent.entropy(O), entropy, rtol=1e-9)
     # What is drawn is not clipped: that is up to the environment.
-    many = jax.vmap(lambda k: agent.draw(O, k))(jax.random.split(KEY, 2000))
+    many = jax.jit(jax.vmap(lambda k: agent.draw(O, k)))(jax.random.split(KEY, 2000))
     assert (many[:, 1] > 10).mean() > 0.01
     np.testing.assert_array_equal(agent.execute(drawn), drawn)
     np.testing.assert_array_equal(agent.sample(O, KEY), agent.draw(O, KEY))
@@ -63,7 +63,9 @@ def test_choices_are_about_equally_likely():
     assert two.draw(O, KEY).shape == (2,)
     # Choices that are none, where an axis has fewer, have no part in it.
     np.testing.assert_allclose(two.entropy(O), np.log(2) + np.log(4), rtol=1e-3)
-    grad = jax.grad(lambda x: eqx.tree_at(bias, two, x).entropy(O))(bias(two) + 0.5)
+    grad = jax.jit(jax.grad(lambda x: eqx.tree_at(bias, two, x).entropy(O)))(
+        bias(two) + 0.5
+    )
     assert np.all(np.isfinite(grad))
 
 
@@ -147,7 +149,9 @@ def test_exploring_is_chance_about_a_policy():
     gains = ro.policies.LinearFeedback(np.ones((2, 3)))
     policy = ro.policies.GaussianExploration(gains, [0.1, 2.0])
     np.testing.assert_array_equal(policy(O), gains(O))
-    drawn = jax.vmap(lambda k: policy.sample(O, k))(jax.random.split(KEY, 4000))
+    drawn = jax.jit(jax.vmap(lambda k: policy.sample(O, k)))(
+        jax.random.split(KEY, 4000)
+    )
     np.testing.assert_allclose(drawn.std(0), [0.1, 2.0], rtol=0.05)  # 4000 of them
     expected = norm.logpdf([0.0, 1.0], gains(O), [0.1, 2.0]).sum()
     found = policy.log_prob(O, jnp.array([0.0, 1.0]))

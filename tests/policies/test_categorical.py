@@ -35,7 +35,9 @@ def test_log_prob_is_the_product_and_samples_follow_it():
     expected = np.log(chances[0, 1] * chances[1, 0])
     there = policy.log_prob(o, np.array([5, -1]))
     np.testing.assert_allclose(there, expected, rtol=1e-12)
-    drawn = jax.vmap(lambda k: policy.sample(o, k))(jax.random.split(KEY, 5000))
+    drawn = jax.jit(jax.vmap(lambda k: policy.sample(o, k)))(
+        jax.random.split(KEY, 5000)
+    )
     both = ((drawn == jnp.array([[5, -1]])).all(1)).mean()
     # Three standard deviations of 5000 draws.
     assert float(both) == pytest.approx(float(np.exp(expected)), abs=0.02)
@@ -51,15 +53,17 @@ def test_what_is_no_choice_is_impossible(action):
 def test_the_gradient_is_finite_with_axes_of_different_sizes():
     batch = samples(rule)
     policy = ro.policies.CategoricalPolicy.of(batch, key=KEY)
-    gradient = jax.grad(
-        lambda bias: log_likelihood(
-            ro.policies.CategoricalPolicy(
-                with_bias(policy.network, bias),
-                policy.shape,
-                policy.start,
-                policy.sizes,
-            ),
-            batch,
+    gradient = jax.jit(
+        jax.grad(
+            lambda bias: log_likelihood(
+                ro.policies.CategoricalPolicy(
+                    with_bias(policy.network, bias),
+                    policy.shape,
+                    policy.start,
+                    policy.sizes,
+                ),
+                batch,
+            )
         )
     )(policy.network.perceptron.layers[-1].bias)
     assert np.isfinite(gradient).all() and (gradient[:5] != 0).all()

@@ -87,7 +87,7 @@ def test_a_policy_with_memory_is_clipped_step_by_step():
 def test_samples_are_clipped_and_have_no_density():
     inner = GaussianExploration(LinearFeedback(np.array([[0.0]])), 5.0)
     policy = Clipped(inner, -1.0, 1.0)
-    drawn = jax.vmap(lambda k: policy.sample(jnp.ones(1), k))(
+    drawn = jax.jit(jax.vmap(lambda k: policy.sample(jnp.ones(1), k)))(
         jax.random.split(jax.random.key(0), 100)
     )
     assert jnp.abs(drawn).max() == 1.0
@@ -99,7 +99,7 @@ def test_samples_are_clipped_and_have_no_density():
 
 def test_limits_are_not_trained_and_are_saved(tmp_path):
     policy = Clipped(LinearFeedback(np.array([[3.0]])), -1.0, 1.0)
-    gradient = jax.grad(lambda p: p(jnp.array([0.1]))[0])(policy)
+    gradient = jax.jit(jax.grad(lambda p: p(jnp.array([0.1]))[0]))(policy)
     assert gradient.policy.gains == -0.1
     assert gradient.low.value == gradient.high.value == 0.0
     save(tmp_path / "policy.npz", policy)

@@ -23,11 +23,13 @@ def demonstrated(robot):
         robot, np.array([3.0, 2.0]), np.ones(2)
     )
     o = np.random.default_rng(0).uniform(-3, 3, size=(300, 6))
-    return controller, ro.data.Demonstrations(o, np.asarray(jax.vmap(controller)(o)))
+    return controller, ro.data.Demonstrations(
+        o, np.asarray(jax.jit(jax.vmap(controller))(o))
+    )
 
 
 def worst(policy, batch):
-    error = jax.vmap(policy)(batch.observations) - batch.actions
+    error = jax.jit(jax.vmap(policy))(batch.observations) - batch.actions
     return float(jnp.abs(error).max() / batch.actions.std())
 
 

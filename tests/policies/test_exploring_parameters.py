@@ -20,8 +20,8 @@ def test_policies_are_drawn_about_the_one_given():
     )
     agent = ro.rl.ParameterNoise(gains, 0.05)
     np.testing.assert_allclose(agent(SEEN), gains(SEEN), rtol=1e-12)
-    drawn = jax.vmap(agent.draw)(jax.random.split(KEY, 4000))
-    matrices = jax.vmap(lambda d: agent.at(d).gains)(drawn)
+    drawn = jax.jit(jax.vmap(agent.draw))(jax.random.split(KEY, 4000))
+    matrices = jax.jit(jax.vmap(lambda d: agent.at(d).gains))(drawn)
     size = np.sqrt(np.mean(np.asarray(gains.gains) ** 2))
     np.testing.assert_allclose(matrices.mean(0), gains.gains, atol=0.1 * 0.05 * size)
     np.testing.assert_allclose(matrices.std(0), 0.05 * size, rtol=0.05)  # 4000 of them

@@ -69,7 +69,7 @@ class Straight(eqx.Module):
 def test_noise_flows_along_straight_paths_exactly(steps):
     batch = samples(chunks)
     policy = ro.policies.FlowPolicy.of(batch, key=KEY, steps=steps)
-    y = jax.vmap(policy.outputs)(batch.actions)[7].ravel()
+    y = jax.jit(jax.vmap(policy.outputs))(batch.actions)[7].ravel()
     exact = eqx.tree_at(lambda p: p.network, policy, Straight(y))
     for action in (exact(HERE), exact.sample(HERE, KEY)):
         np.testing.assert_allclose(action, batch.actions[7], rtol=1e-9)

@@ -55,7 +55,7 @@ def test_any_numbers_stay_within_the_limits_and_start_at_rest(size):
         upper=np.array([1.0, 0.04, 2.0]),
         period=5.0,
     )
-    q, velocity, acceleration = jax.vmap(motion)(jnp.linspace(0, 5, 1001))
+    q, velocity, acceleration = jax.jit(jax.vmap(motion))(jnp.linspace(0, 5, 1001))
     low, high = np.array([motion.lower]), np.array([motion.upper])
     assert ((low <= q) & (q <= high)).all()
     # The third joint is locked. Rounding is of the speeds, up to 6 rad/s.

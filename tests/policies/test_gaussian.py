@@ -24,7 +24,9 @@ def test_log_prob_is_that_of_scipy():
     batch = samples(linear)
     policy = ro.policies.GaussianPolicy.of(batch, key=KEY)
     o, a = batch.observations[0], batch.actions[0] + np.array([0.5, -0.1])
-    drawn = jax.vmap(lambda k: policy.sample(o, k))(jax.random.split(KEY, 20000))
+    drawn = jax.jit(jax.vmap(lambda k: policy.sample(o, k)))(
+        jax.random.split(KEY, 20000)
+    )
     mean, spread = policy(o), drawn.std(0)
     # At first σ is about the spread of the actions, a tenth off for its range.
     np.testing.assert_allclose(spread, batch.actions.std(0), rtol=0.15)
@@ -87,7 +89,7 @@ def test_the_squashed_density_integrates_to_one():
     batch, policy = squashed()
     o = batch.observations[3]
     inside = np.linspace(-10, 40, 200_001)[:, None]
-    density = np.exp(jax.vmap(lambda a: policy.log_prob(o, a))(inside))
+    density = np.exp(jax.jit(jax.vmap(lambda a: policy.log_prob(o, a)))(inside))
     # Of the last 1e-3 of the range the density is that of its edge.
     assert np.trapezoid(density, inside[:, 0]) == pytest.approx(1.0, abs=1e-2)
 
@@ -107,10 +109,12 @@ def test_the_squashed_density_is_that_of_scipy():
 def test_a_squashed_policy_samples_what_its_density_says():
     batch, policy = squashed()
     o = batch.observations[3]
-    drawn = jax.vmap(lambda k: policy.sample(o, k))(jax.random.split(KEY, 20000))[:, 0]
+    drawn = jax.jit(jax.vmap(lambda k: policy.sample(o, k)))(
+        jax.random.split(KEY, 20000)
+    )[:, 0]
     assert drawn.min() > -10 and drawn.max() < 40
     grid = np.linspace(-10, 40, 5001)
-    density = np.exp(jax.vmap(lambda a: policy.log_prob(o, a))(grid[:, None]))
+    density = np.exp(jax.jit(jax.vmap(lambda a: policy.log_prob(o, a)))(grid[:, None]))
     below = np.trapezoid(np.where(grid < 20, density, 0.0), grid)
     assert float((drawn < 20).mean()) == pytest.approx(below, abs=0.02)
 
@@ -123,7 +127,7 @@ def test_at_and_beyond_the_bounds_all_is_finite():
         def log_prob(w, a):
             return policy_with(policy, w).log_prob(batch.observations[0], a)
 
-        return jax.value_and_grad(log_prob, (0, 1))(log_deviation, action)
+        return jax.jit(jax.value_and_grad(log_prob, (0, 1)))(log_deviation, action)
 
     for a in (-10.0, 40.0, 41.0):
         value, gradients = slopes(policy.latent.log_deviation, np.array([a]))

@@ -24,9 +24,9 @@ def test_recovers_two_ways_whose_mean_nobody_goes():
     # At o₁ = −2 they are at −6, a quarter of the time, and at 10, in steps of 0.5.
     assert float(policy(HERE)[0]) == pytest.approx(10.0, abs=0.3)
     assert float(policy(HERE + np.array([0, 1, 0]))[0]) == pytest.approx(12, abs=0.4)
-    drawn = jax.vmap(lambda k: policy.sample(HERE, k))(jax.random.split(KEY, 2000))[
-        :, 0
-    ]
+    drawn = jax.jit(jax.vmap(lambda k: policy.sample(HERE, k)))(
+        jax.random.split(KEY, 2000)
+    )[:, 0]
     left, right = drawn[drawn < 2], drawn[drawn > 2]
     assert len(left) / 2000 == pytest.approx(0.25, abs=0.05)
     np.testing.assert_allclose([left.mean(), right.mean()], [-6, 10], atol=0.3)
@@ -53,14 +53,16 @@ def test_its_density_integrates_to_one():
     batch = samples(two_ways)
     policy = ro.policies.GMMPolicy.of(batch, key=KEY)
     grid = np.linspace(-150, 150, 20001)
-    density = np.exp(jax.vmap(lambda a: policy.log_prob(HERE, a))(grid[:, None]))
+    density = np.exp(
+        jax.jit(jax.vmap(lambda a: policy.log_prob(HERE, a)))(grid[:, None])
+    )
     assert np.trapezoid(density, grid) == pytest.approx(1.0, abs=1e-6)
 
 
 def test_far_from_every_component_the_gradient_is_finite():
     batch = samples(two_ways)
     policy = ro.policies.GMMPolicy.of(batch, key=KEY)
-    slope = jax.grad(lambda a: policy.log_prob(HERE, a))(np.array([1e6]))
+    slope = jax.jit(jax.grad(lambda a: policy.log_prob(HERE, a)))(np.array([1e6]))
     assert np.isfinite(slope).all() and slope[0] < 0
 
 

@@ -109,7 +109,7 @@ def test_error_feedback_is_the_regulator_at_its_posture():
             + 100 * ((action / twin.effort_limits) ** 2).sum()
         )
 
-    whole = jax.jacfwd(lambda s: policy(jnp.concatenate([s, goal])))(rest)
+    whole = jax.jit(jax.jacfwd(lambda s: policy(jnp.concatenate([s, goal]))))(rest)
     wanted = -LinearFeedback.regulator(twin, cost, rest).gains
     np.testing.assert_allclose(whole, wanted, rtol=1e-9)
 
@@ -122,7 +122,7 @@ def test_a_law_of_ones_own_has_gains_and_a_file(tmp_path):
     gains, units = {"k": [3.0, 4.0], "d": 0.5}, {"k": "N·m/rad"}
     policy = ControlLaw(spring, gains, units)
     np.testing.assert_allclose(policy(MOVING), [-0.2, 0.3], atol=1e-12)
-    slope = jax.grad(lambda p: p(MOVING).sum())(policy)
+    slope = jax.jit(jax.grad(lambda p: p(MOVING).sum()))(policy)
     np.testing.assert_allclose(slope.gains["k"], [0.1, 0.2], rtol=1e-12)
     assert "k: [3, 4] N·m/rad" in str(policy) and "spring" in str(policy)
     ro.save(tmp_path / "law.npz", policy)
@@ -136,7 +136,7 @@ def test_a_law_of_ones_own_has_gains_and_a_file(tmp_path):
 def test_gains_of_a_law_of_ones_own_stay_positive(tmp_path):
     policy = ControlLaw(spring, {"k": [3.0, 4.0], "d": -0.5}, positive=["k"])
     np.testing.assert_allclose(policy(MOVING), [0.8, 1.3], rtol=1e-12)
-    slope = jax.grad(lambda p: p(MOVING).sum())(policy)
+    slope = jax.jit(jax.grad(lambda p: p(MOVING).sum()))(policy)
     np.testing.assert_allclose(slope.gains["log_k"], [0.3, 0.8], rtol=1e-12)
     away = jax.tree.map(lambda leaf: leaf - 50.0, policy)
     assert np.all(away.values["k"] > 0) and away.values["d"] == -50.5

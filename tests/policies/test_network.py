@@ -9,13 +9,13 @@ import roboopt as ro
 
 def errors(policy, batch):
     """The root mean square error of each axis, in its spread."""
-    actions = jax.vmap(policy)(batch.observations)
+    actions = jax.jit(jax.vmap(policy))(batch.observations)
     return np.sqrt(np.mean((actions - batch.actions) ** 2, 0)) / batch.actions.std(0)
 
 
 def squared(policy, batch):
-    scaled = jax.vmap(policy.outputs)(batch.actions)
-    said = jax.vmap(lambda o: policy.outputs(policy(o)))(batch.observations)
+    scaled = jax.jit(jax.vmap(policy.outputs))(batch.actions)
+    said = jax.jit(jax.vmap(lambda o: policy.outputs(policy(o))))(batch.observations)
     return 0.5 * jnp.mean((said - scaled) ** 2)
 
 
@@ -23,7 +23,9 @@ def test_keeps_within_its_limits():
     policy = ro.policies.MLPPolicy.bounded(
         np.ones(3), np.array([2.0, 5.0]), key=jax.random.key(0), width=8
     )
-    actions = jax.vmap(policy)(1e3 * jax.random.normal(jax.random.key(1), (100, 3)))
+    actions = jax.jit(jax.vmap(policy))(
+        1e3 * jax.random.normal(jax.random.key(1), (100, 3))
+    )
     assert (jnp.abs(actions) <= jnp.array([[2.0, 5.0]])).all()
     assert jnp.abs(actions).max() > 2.05
 

@@ -141,7 +141,7 @@ def test_energy_shaping_drives_the_energy_to_that_of_standing(cart_pole):
         upright = twin.robot.potential_energy(q.at[1].set(0.0))
         return 0.5 * inertia * v[1] ** 2 + height - upright
 
-    energy = jax.vmap(pole_energy)(states)
+    energy = jax.jit(jax.vmap(pole_energy))(states)
     # Hanging at rest it lacks 2 m g l cos²: about 0.95 J; near the end almost nothing.
     assert energy[0] < -0.9 and jnp.abs(energy[-100:]).max() < 0.1
 
@@ -159,7 +159,7 @@ def test_near_the_top_linear_feedback_takes_over(cart_pole):
 def test_a_spline_goes_through_its_knots_and_is_smooth():
     knots = jnp.array([[0.0], [1.0], [-2.0], [0.5]])
     plan = ro.policies.OpenLoopSpline(knots, 3.0)
-    values = jax.vmap(plan)(jnp.arange(4.0))
+    values = jax.jit(jax.vmap(plan))(jnp.arange(4.0))
     np.testing.assert_allclose(values, knots, atol=1e-14)
     slope = jax.vmap(jax.jacfwd(plan))
     around = jnp.array([1.0 - 1e-9, 1.0 + 1e-9])
@@ -173,7 +173,7 @@ def test_a_spline_goes_through_its_knots_and_is_smooth():
 def test_a_spline_reproduces_straight_lines_inside():
     plan = ro.policies.OpenLoopSpline(jnp.arange(5.0)[:, None], 4.0)
     times = jnp.linspace(1.0, 3.0, 17)
-    np.testing.assert_allclose(jax.vmap(plan)(times)[:, 0], times, rtol=1e-14)
+    np.testing.assert_allclose(jax.jit(jax.vmap(plan))(times)[:, 0], times, rtol=1e-14)
 
 
 def test_a_rollout_gives_a_plan_the_time(cart_pole):

@@ -33,7 +33,7 @@ def rolled(policy, starts, steps, velocities=True):
         a = policy(x)
         return (x + STEP_S * a if velocities else a), x
 
-    return jax.vmap(lambda x: jax.lax.scan(step, x, None, steps)[0])(
+    return jax.jit(jax.vmap(lambda x: jax.lax.scan(step, x, None, steps)[0]))(
         jnp.asarray(starts)
     )
 

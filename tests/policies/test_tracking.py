@@ -77,7 +77,7 @@ def test_the_twin_and_bullet_follow_alike(two_link):
     recorded = ro.rollouts.collect(env, controller, starts=starts, seed=0)
     np.testing.assert_allclose(simulated.observations, recorded.observations, atol=1e-8)
     times = jnp.arange(env.horizon + 1) * env.time_step
-    wanted = jax.vmap(motion)(times)[0]
+    wanted = jax.jit(jax.vmap(motion))(times)[0]
     # Of 1 rad each way; the feedback makes up for the damping and the steps.
     assert np.abs(recorded.observations[0, :, :2] - wanted).max() < 0.05
 
@@ -86,9 +86,9 @@ def test_neither_robot_nor_motion_has_a_gradient(two_link):
     env, twin = two_link
     motion = FourierReference.random(twin.robot, 2.0, 3, jax.random.key(0))
     controller = TrackingController(twin.robot, motion, np.ones(2), np.ones(2))
-    gradient = jax.grad(lambda c: c(jnp.arange(6.0), 0.3).sum(), allow_int=True)(
-        controller
-    )
+    gradient = jax.jit(
+        jax.grad(lambda c: c(jnp.arange(6.0), 0.3).sum(), allow_int=True)
+    )(controller)
     assert (gradient.log_stiffness != 0).all()
     frozen = jax.tree.leaves((gradient.robot, gradient.reference))
     assert all((g == 0).all() for g in frozen)
