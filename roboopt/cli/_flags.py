@@ -324,13 +324,14 @@ def name_flag(message: str, command: Any) -> str:
     grouped = flags.keys() - {f.name.rstrip("_") for f in dataclasses.fields(command)}
 
     def said(found: re.Match[str]) -> str:
-        name, value = found[1] or found[3], found[2] or found[4]
-        name = OTHER_NAMES.get(name, name)
+        given, value = found[1] or found[3], found[2] or found[4]
+        name = OTHER_NAMES.get(given, given)
         if name == "robot" and _reads_urdf(command):
             name = "urdf"
         if name == "robot" and name not in flags and "option" in flags:
             return f"{spelled('option')} robot"
-        if name not in flags or (found.start() and name not in grouped):
+        known = name in grouped or given in OTHER_NAMES
+        if name not in flags or (found.start() and not known):
             return found[0]
         if flags[name].metadata["positional"]:
             return name

@@ -7,7 +7,6 @@ loaded that could run code, and no environment is made.
 import csv
 import json
 import re
-import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
@@ -311,7 +310,10 @@ def _shown(value: Any) -> str:
     if isinstance(value, list):
         value = ", ".join(map(str, value))
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return textwrap.shorten(text, MAX_VALUE, placeholder="…") or '""'
+    text = " ".join(text.split())
+    if len(text) > MAX_VALUE:  # The end of a path, or of a list, tells it apart.
+        text = f"{text[: MAX_VALUE // 3]}…{text[1 - MAX_VALUE + MAX_VALUE // 3 :]}"
+    return text or '""'
 
 
 def _parts(name: str) -> tuple[str, str]:

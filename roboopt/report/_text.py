@@ -173,7 +173,9 @@ def sentence(text: str) -> str:
 
 
 def number(value: float) -> str:
-    """Return a number with four digits."""
+    """Return a number with four digits, a count below a million with all of its."""
+    if float(value).is_integer() and 1e4 <= abs(value) < 1e6:
+        return f"{value:.0f}".replace("-", "−")
     return f"{value + 0.0:.4g}".replace("-", "−")  # −0 + 0 is 0.
 
 

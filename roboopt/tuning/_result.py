@@ -101,12 +101,16 @@ class TuneResult(VerbResult):
         Returns:
             A `diagnose.DescentPath`; None for a controller of more than 50 numbers.
         """
+        return self._path_to(self.best_step)
+
+    def _path_to(self, end: int | None) -> Any:
+        """Return the path up to a step, or the last."""
         from roboopt.diagnose import DescentPath  # Slow to import.
 
         names = gain_names(self.before, self.joints)
         return DescentPath.of(
             self.result,
-            end=self.best_step,
+            end=end,
             units=gain_units(self.before, self.joints),
             name=lambda own: names.get(own, own),
         )
@@ -164,7 +168,14 @@ class TuneResult(VerbResult):
         The motions are from the test starts, in their order; so says their `note`.
         """
         save(folder / "controller.npz", self.controller, partly=True)
-        write_history(folder / "history.csv", self.result.columns(), self.units)
+        columns, units = dict(self.result.history), dict(self.units)
+        if (path := self._path_to(None)) is not None:
+            columns |= dict(zip(path.names, path.values.T, strict=True))
+            slopes = zip(path.names, path.derivatives.T, strict=True)
+            columns |= {f"dL/d {name}": slope for name, slope in slopes}
+            named = zip(path.names, path.units, strict=True)
+            units |= {name: unit for name, unit in named if unit}
+        write_history(folder / "history.csv", columns, units)
         for when, motion in self.motions.items():
             last = len(motion.actions) - 1
             note = f"PyBullet, {when} tuning; row k is from test start k, 0 to {last}"

@@ -137,8 +137,11 @@ def test_the_history_holds_every_term_of_every_step(tuned):
     assert header[:2] == ["step", "loss"]
     terms = {"task_cost [s]", "mechanical_work [J]", "joule_loss [J]"}
     assert set(header[2 : 2 + len(terms)]) == terms
-    gains = {f"gains[0, {k}]" for k in range(4)}
-    path = gains | {f"dL/d {name}" for name in gains}
+    units = {"cart": "N/m", "pole": "N/rad"}
+    units |= {"cart velocity": "N·s/m", "pole velocity": "N·s/rad"}
+    gains = {f"gains[cart, {state}]": unit for state, unit in units.items()}
+    path = {f"{name} [{unit}]" for name, unit in gains.items()}
+    path |= {f"dL/d {name}" for name in gains}
     assert set(header[2 + len(terms) :]) - set(NOTES) == path
     settings = json.loads((folder / "settings.json").read_text("utf-8"))
     # Each round notes its start too, and there are at most four.

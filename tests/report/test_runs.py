@@ -76,6 +76,14 @@ def test_what_is_not_set_is_no_difference(runs):
     assert found.differences() == {"--joint": ["a", "a, b"]}
 
 
+def test_long_settings_keep_both_ends(runs):
+    for name in ("one", "two"):
+        settings(runs, name, "tune", urdf=f"/a/long/way/to/the/robots/{name}.urdf")
+    (rows,) = compare([runs / "one", runs / "two"]).differences().values()
+    assert [row[-8:] for row in rows] == ["one.urdf", "two.urdf"]
+    assert all(row.startswith("/a/long") and len(row) == 28 for row in rows)
+
+
 def test_a_flag_is_compared_between_the_commands_that_have_it(runs):
     three = Swing({"success [%]": 1.0})
     three.save(runs / "three")

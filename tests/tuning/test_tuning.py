@@ -82,8 +82,11 @@ def test_files_are_written(tuned, tmp_path):
     text = (tmp_path / "history.csv").read_text()
     header, *rows = csv.reader(text.splitlines())
     terms = {"task_cost [s]", "mechanical_work [J]", "joule_loss [J]"}
-    gains = {f"gains[0, {k}]" for k in range(4)}
-    names = {*terms, *ro.optimize.NOTES, *gains, *(f"dL/d {gain}" for gain in gains)}
+    states = "cart [N/m]", "pole [N/rad]", "cart velocity [N·s/m]"
+    states += ("pole velocity [N·s/rad]",)
+    gains = {f"gains[cart, {s.replace(' [', '] [')}" for s in states}
+    slopes = {f"dL/d {gain.rpartition(' [')[0]}" for gain in gains}
+    names = {*terms, *ro.optimize.NOTES, *gains, *slopes}
     assert header[:2] == ["step", "loss"] and set(header[2:]) == names
     assert len(rows) == len(tuned.result.history["loss"])
     motions = ro.Trajectory.load(tmp_path / "before.npz")

@@ -18,6 +18,7 @@ from shown_robots import motion, scara
 
 import roboopt as ro
 from roboopt.cli import main
+from roboopt.cli._flags import name_flag
 from roboopt.cli.view import View
 from roboopt.view import RobotMotions, Scene, Viewer
 
@@ -198,6 +199,14 @@ def test_what_cannot_be_shown_is_refused(words, said, tmp_path, monkeypatch, cap
     (tmp_path / "there.urdf").write_text("nothing")
     assert main(["view", *words]) == 2
     assert re.search(f"error: .*{said}", capsys.readouterr().err)
+
+
+def test_a_mesh_that_is_missing_is_said_with_the_flag(tmp_path):
+    path = scara(tmp_path)
+    path.write_text(path.read_text().replace("cover.obj", "package://none/cover.obj"))
+    with pytest.warns(UserWarning, match="none/cover.obj") as caught:
+        View(path, port=PORT)._viewer().close()
+    assert name_flag(str(caught[0].message), View).endswith("['none'] by --package.")
 
 
 def test_the_command_serves_until_it_is_interrupted(tmp_path):
