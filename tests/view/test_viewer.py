@@ -203,8 +203,8 @@ def test_what_cannot_be_shown_is_refused(words, said, tmp_path, monkeypatch, cap
 
 def test_a_mesh_that_is_missing_is_said_with_the_flag(tmp_path):
     path = scara(tmp_path)
-    path.write_text(path.read_text().replace("cover.obj", "package://none/cover.obj"))
-    with pytest.warns(UserWarning, match="none/cover.obj") as caught:
+    path.write_text(path.read_text().replace("cover.obj", "package://none/gone.obj"))
+    with pytest.warns(UserWarning, match="none/gone.obj") as caught:
         View(path, port=PORT)._viewer().close()
     assert name_flag(str(caught[0].message), View).endswith("['none'] by --package.")
 
