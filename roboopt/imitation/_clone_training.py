@@ -23,6 +23,7 @@ from roboopt.imitation._demonstration_set import DemonstrationSet
 from roboopt.imitation._dropout import Dropout, Masked
 from roboopt.imitation._policy_kinds import (
     action_spread,
+    choices_of,
     fresh_policy,
     kind_for,
     objective_for,
@@ -109,16 +110,21 @@ class Training:
             network |= {"history": history, "chunk": chunk, "seed": seed}
             network["motion"] = motion
 
+            if discrete:
+                network |= choices_of(known, env)
+
             def build(kind: str, begin: Demonstrations) -> tuple[Any, str]:
                 return fresh_policy(kind, begin, env, **network)
 
             # What selects a network does not begin it.
             begin = known if kind in ("linear", "stable") else samples
-            chooses = policy is None and kind == "mlp" and validation is not None
+            chooses = policy is None and validation is not None
             policy, words = build(kind, begin)
             if chooses:
                 whole = {"chunk": chunk, "seed": seed, "folded": folded}
+                whole["discrete"] = discrete
                 selection = Selection.of(objective, data, parts, build, **whole)
+            if selection is not None:
                 policy = selection.networks[-1]
                 samples = known if selection.folded else samples
         if batch_size > max(len(samples), BATCH_SIZE):

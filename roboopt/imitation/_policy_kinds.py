@@ -74,10 +74,13 @@ def fresh_policy(
     relative: Sequence[int] = (),
     quantiles: bool = False,
     motion: dict[str, Any],
+    start: Sequence[int] = (),
+    sizes: Sequence[int] = (),
 ) -> tuple[Any, str]:
     """Return a policy with random weights, normalized by `samples`, and what it is.
 
-    `motion` holds the goal and the time step, for a policy that is stable.
+    `motion` holds the goal and the time step, for a policy that is stable; `start` and
+    `sizes` are the choices of discrete actions.
     """
     size = samples.observations.shape[-1] // history
     angles = tuple(angles) or getattr(getattr(env, "unwrapped", None), "angles", ())
@@ -103,7 +106,7 @@ def fresh_policy(
     if kind == "linear":
         description = "linear, begun at the least squares"
     if kind == "categorical":
-        settings |= _choices(samples, env)
+        settings |= {"start": start, "sizes": sizes}
     elif kind == "stable":
         with argument_called("samples", "demonstrations"):
             made = StablePolicy.of(samples, **settings, **motion)
@@ -183,18 +186,17 @@ def action_spread(samples: Demonstrations) -> np.ndarray:
     return np.where(spread > 0, spread, 1.0)
 
 
-def _choices(samples: Demonstrations, env: Any) -> dict[str, Any]:
+def choices_of(samples: Demonstrations, env: Any) -> dict[str, tuple[int, ...]]:
+    """Return the least choice and the number of choices of each axis, by name."""
     if env is None:
         actions = np.asarray(samples.actions)
         actions = actions.reshape(-1, actions.shape[-1])
-        return {"sizes": tuple(int(n) + 1 for n in actions.max(0))}
-    space = env.action_space
-    sizes = np.atleast_1d(space.nvec if hasattr(space, "nvec") else space.n)
-    start = np.broadcast_to(np.asarray(space.start), sizes.shape)
-    return {
-        "sizes": tuple(int(n) for n in sizes),
-        "start": tuple(int(n) for n in start),
-    }
+        start, sizes = actions.min(0), np.ptp(actions, 0) + 1
+    else:
+        space = env.action_space
+        sizes = np.atleast_1d(space.nvec if hasattr(space, "nvec") else space.n)
+        start = np.broadcast_to(np.asarray(space.start), sizes.shape)
+    return {"start": tuple(map(int, start)), "sizes": tuple(map(int, sizes))}
 
 
 def _finite_limits(env: Any) -> dict[str, Any]:

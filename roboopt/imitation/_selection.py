@@ -28,7 +28,7 @@ from roboopt.data import Demonstrations
 from roboopt.imitation._demonstration_set import DemonstrationSet
 from roboopt.imitation._standard_error import simplest, units_of
 from roboopt.imitation._toward_last_action import toward_last_action
-from roboopt.losses import Loss
+from roboopt.losses import Loss, NegativeLogLikelihood
 from roboopt.objectives import ActionMismatch, Objective, Term
 from roboopt.policies import LinearPolicy, MLPPolicy
 
@@ -50,10 +50,12 @@ class FoldedMismatch(Objective):
     def terms(self, model: Any, batch: Any) -> dict[str, Term]:
         """Return the mismatch."""
         samples, seen = batch
-        cost = jax.vmap(lambda made: _costs(self.mismatch, made, samples))
-        each = cost(_predictions(model, samples))  # (policy, sample)
+        each = _every_cost(self.mismatch, model, samples)  # (policy, sample)
         mean = jnp.sum(each * seen.T) / jnp.sum(seen)
-        return {"action_mismatch": Term(mean, 1.0, "1")}
+        name = "action_mismatch"
+        if isinstance(self.mismatch.loss, NegativeLogLikelihood):
+            name = "negative_log_likelihood"
+        return {name: Term(mean, 1.0, "1")}
 
 
 class Kept(NamedTuple):
@@ -65,7 +67,8 @@ class Kept(NamedTuple):
     loss: float
     """The mismatch of π_α on samples that it has not seen."""
     error: float
-    """The root mean square of the errors on these, over the actions' spread."""
+    """The root mean square of the errors on these, over the actions' spread; of choices
+    the share of others."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,7 @@ class Selection:
     mismatch: ActionMismatch
     linear: Sequence[Any]
     """The linear policies of the samples that each network sees, and last that of all
-    samples but those held out."""
+    samples but those held out; none of discrete actions."""
     networks: Sequence[Any]
     """The networks; where there are folds, one for each and last that of all."""
     samples: Demonstrations
@@ -98,8 +101,9 @@ class Selection:
         chunk: int | None,
         seed: int,
         folded: bool,
-    ) -> "Selection":
-        """Build the policies.
+        discrete: bool = False,
+    ) -> "Selection | None":
+        """Build the policies; None where discrete actions have no folds.
 
         Args:
             mismatch: what is minimized.
@@ -109,6 +113,7 @@ class Selection:
             chunk: actions predicted at once; None for one.
             seed: random seed of the folds.
             folded: whether few episodes select by cross-validation.
+            discrete: whether the actions are choices, which no linear policy makes.
         """
         folds, lengths = 0, [e.steps for e in data.validation]
         if data.folder is not None:  # Nobody knows whose samples were drawn.
@@ -117,6 +122,8 @@ class Selection:
             folds = min(FOLDS, len(data.known))
             lengths = [e.steps for e in data.known]
         known, unit = parts["known"], units_of(lengths)
+        if discrete and not folds:
+            return None
         ridge = bool(data.past_actions) and chunk is None and not _censored(known)
         if folds:
             fold = np.random.default_rng(seed).permutation(np.arange(len(lengths)))
@@ -126,6 +133,9 @@ class Selection:
         else:
             samples, seen = parts["validation"], [parts["training"]]
             fold, learned = np.zeros(len(samples), int), [*seen, known]
+        if discrete:
+            networks = [build("categorical", own)[0] for own in seen]
+            return cls(mismatch, [], networks, samples, fold, unit, "")
         built = [build("linear", own) for own in learned]
         linear, words = [policy for policy, _ in built], built[-1][1]
         if ridge and isinstance(linear[0], LinearPolicy):
@@ -158,6 +168,8 @@ class Selection:
         With folds `network` is the stack of all.
         """
         stack = network if self.folded else _stacked([network])
+        if not self.linear:
+            return self._kept_network(stack)
         linear = _stacked(self.linear[: len(self.networks)])
         fold = jnp.asarray(self.fold)
         made = [np.asarray(_left_out(x, self.samples, fold)) for x in (linear, stack)]
@@ -169,7 +181,7 @@ class Selection:
             action = action if limit is None else clip(action, np.asarray(limit))
         gap = action - np.asarray(samples.actions)
         gap = (gap[:, 0] if gap.ndim == 3 else gap) / np.asarray(self.mismatch.scale)
-        last = jax.tree.map(lambda x: x[-1] if eqx.is_array(x) else x, stack)
+        last = _last(stack)
         # The linear policy of all samples: nothing selects it, so that all can teach.
         simple = self.linear[-1 if chosen == 0 else len(self.networks) - 1]
         return Kept(
@@ -178,6 +190,16 @@ class Selection:
             float(costs[chosen].mean()),
             float(np.sqrt((gap**2).mean())),
         )
+
+    def _kept_network(self, stack: Any) -> Kept:
+        """Return the network of all samples, judged by those of the folds."""
+        samples, rows = self.samples, np.arange(len(self.samples))
+        action = np.asarray(_left_out(stack, samples, jnp.asarray(self.fold)))
+        other = action != np.asarray(samples.actions)
+        other = other[:, 0] if other.ndim == 3 else other
+        costs = np.asarray(_every_cost(self.mismatch, stack, samples))
+        loss = float(costs[self.fold, rows].mean())
+        return Kept(_last(stack), 1.0, loss, float(other.mean()))
 
 
 def begun_at(linear: Any, network: Any) -> Any:
@@ -230,6 +252,24 @@ def _stacked(models: Sequence[Any]) -> Any:
     return jax.tree.map(
         lambda *x: jnp.stack(x) if eqx.is_array(x[0]) else x[0], *models
     )
+
+
+def _last(stack: Any) -> Any:
+    return jax.tree.map(lambda x: x[-1] if eqx.is_array(x) else x, stack)
+
+
+@filter_jit
+def _every_cost(mismatch: ActionMismatch, stack: Any, samples: Demonstrations) -> Array:
+    """Return what the actions of every policy cost, (policy, sample)."""
+    if isinstance(mismatch.loss, Loss):
+        cost = jax.vmap(lambda made: _costs(mismatch, made, samples))
+        return cost(_predictions(stack, samples))
+
+    loss = mismatch.loss
+    assert isinstance(loss, NegativeLogLikelihood)
+    each = eqx.filter_vmap(lambda policy: loss.costs(policy, samples))(stack)
+    share = samples.shares(each.shape[1:]) * len(samples)
+    return jnp.sum((share[None] * each).reshape(*each.shape[:2], -1), -1)
 
 
 def _predictions(stack: Any, samples: Demonstrations) -> Array:

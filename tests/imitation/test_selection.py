@@ -63,6 +63,35 @@ def test_a_curved_demonstrator_gets_a_network_that_beats_the_baselines():
     assert f"step {made.training.best_step} of" in said(made)
 
 
+def choosing(seed, count):
+    """Return episodes of choices 3, 4 and 5, the last only in the first episode."""
+    rule = lambda o: [3 + (o[0] + o[1] > 0)]  # noqa: E731
+    runs = [
+        (e.observations, e.actions.astype(int))
+        for e in wandering(seed, count, 40, rule)
+    ]
+    runs[0][1][:3] = 5
+    return [ro.data.Trajectory(*run, 0.05) for run in runs]
+
+
+@pytest.mark.parametrize("chunk", [None, 3])
+def test_few_episodes_of_choices_select_by_cross_validation(chunk):
+    small: dict[str, Any] = {"steps": 400, "width": 8, "depth": 1, "chunk": chunk}
+    made = ro.clone(
+        choosing(0, 8), held_out=choosing(1, 9)[1:], past_actions=0, **small
+    )
+    assert (
+        "by cross-validation for selection (8 episodes in 5 parts)"
+        in (made.description["samples"])
+    )
+    # Each episode selects by a network that has not seen it, and all of them teach.
+    known = made.training.history["validation"]
+    assert made.mismatch["validation"] == pytest.approx(np.nanmin(known), rel=1e-9)
+    assert "negative_log_likelihood" in made.training.history
+    others = [x for name, x in made.errors.items() if name != "clone"]
+    assert made.errors["clone"] < min(others)
+
+
 @pytest.mark.slow
 def test_the_clone_sees_its_actions_where_copying_them_is_better():
     made = ro.clone(tremor(2), **SMALL)
