@@ -4,7 +4,9 @@ import json
 import warnings
 from pathlib import Path
 
+import h5py
 import numpy as np
+import pandas as pd
 import pytest
 
 import roboopt as ro
@@ -119,6 +121,69 @@ def test_flags_tell_episodes_with_an_observation_more_than_actions(tmp_path):
     path = saved(tmp_path / "y.npz", obs=seen, acts=ACTIONS, dones=one, dt=0.1)
     with pytest.raises(ValueError, match="holds 12 and 9 in 2"):
         load_episodes(path)
+
+
+PADDED = np.arange(4) < np.array(SIZES)[:, None]
+"""Which rows of a batch of three episodes, padded to four rows, are theirs."""
+ENDED = np.arange(4) >= np.array(SIZES)[:, None] - 1
+
+
+def padded(path, **told):
+    seen, acts = np.zeros((3, 4, 2)), np.zeros((3, 4, 1))
+    seen[PADDED], acts[PADDED] = OBSERVATIONS, ACTIONS
+    return saved(path, obs=seen, acts=acts, dt=0.1, **told)
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"lengths": np.array(SIZES)},
+        {"traj_lengths": np.array(SIZES)},
+        {"mask": PADDED},
+        {"valid": PADDED[..., None].astype(float)},
+        {"dones": ENDED},
+        {"terminals": np.zeros_like(ENDED), "timeouts": ENDED, "is_valid": PADDED},
+    ],
+)
+def test_padding_of_a_batch_is_left_out(tmp_path, told):
+    runs, _ = read(padded(tmp_path / "x.npz", **told))
+    check(runs)
+
+
+@pytest.mark.parametrize(
+    "told, match",
+    [
+        ({"mask": ~PADDED}, "`mask` that is true up to the end of each"),
+        ({"mask": PADDED, "lengths": np.array([4, 3, 3])}, "1 has 3 .* 2 by `mask`"),
+        ({"mask": PADDED, "dones": np.arange(4) > [[0], [0], [3]]}, "by `dones`"),
+        ({"lengths": np.array([4, 0, 3])}, "1 to 4 steps, .* have 0 to 4 by `lengths`"),
+    ],
+)
+def test_padding_that_is_contradicted_is_refused(tmp_path, told, match):
+    with pytest.raises(ValueError, match=match):
+        load_episodes(padded(tmp_path / "x.npz", **told))
+
+
+def test_rows_of_an_episode_must_be_together(tmp_path):
+    table = pd.DataFrame(
+        {"obs": range(6), "act": range(6), "episode": [0, 0, 1, 1, 0, 1]}
+    )
+    with pytest.raises(ValueError, match="together, .* row 4, 0, was there before"):
+        load_episodes(table)
+
+
+def test_success_may_be_told_at_each_step(tmp_path):
+    # As ManiSkill writes it: groups of episodes, an observation more than actions.
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        for k, size in enumerate(SIZES):
+            group = file.create_group(f"traj_{k}")
+            group["obs"] = np.ones((size + 1, 2))
+            group["actions"] = np.ones((size, 1))
+            group["success"] = np.arange(size) == size - 1 - k
+            group["truncated"] = np.arange(size) == size - 1
+    runs, _ = read(tmp_path / "x.h5")
+    assert [run.steps for run in runs] == [*SIZES]
+    assert [bool(run.success) for run in runs] == [True, False, False]
 
 
 def test_numbers_of_episodes_may_be_names(tmp_path):

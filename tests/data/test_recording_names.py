@@ -57,6 +57,10 @@ DATES = [f"2024-05-01 10:00:{1e-3 * (4 * k):09.6f}+00:00" for k in range(len(TIM
         "% written by a laboratory\n" + table(),
         "# robot, 2024\n" + table(),
         table().replace("\n", "\n" + UNITS, 1),
+        table(separator="|"),
+        table(
+            ["Zeit", "jointPos1", "jointPos2", "Vel_J1", "Vel_J2", "Trq_J1", "Trq_J2"]
+        ),
         table(["t", "q₁", "q₂", "q̇₁", "q̇₂", "τ₁", "τ₂"]),
         table(["t", "θ1", "θ2", "vel1", "vel2", "eff1", "eff2"]),
         table(times=DATES),
@@ -170,6 +174,28 @@ def test_columns_named_by_hand_ignore_names_of_joints(tmp_path):
     np.savez(tmp_path / "x.npz", **arrays(), name=np.array(["lift", "pan"]))
     names = [[f"{name}[{k}]" for k in (0, 1)] for name in ("q", "qd", "tau")]
     check(tmp_path / "x.npz", columns=Columns("t", *names))
+
+
+def test_cells_may_hold_numbers_of_numpy(tmp_path):
+    # As pandas writes lists of NumPy 2.
+    rows = [
+        f'{t},"{[*q]!r}","{[*dq]!r}","{[*tau]!r}"'
+        for t, q, dq, tau in zip(TIMES, Q, DQ, TAU, strict=True)
+    ]
+    assert "np.float64(" in rows[0]
+    (tmp_path / "x.csv").write_text("\n".join(["t,q,dq,tau", *rows]) + "\n")
+    check(tmp_path / "x.csv")
+
+
+def test_commanded_efforts_are_told(tmp_path):
+    # Of UR's RTDE: its model's moments, beside measured currents.
+    names = [
+        f"{n}_{k}" for n in ("actual_q", "actual_qd", "target_moment") for k in "01"
+    ]
+    text = table(["timestamp", *names])
+    (tmp_path / "x.csv").write_text(text)
+    said = check(tmp_path / "x.csv")
+    assert "the efforts are commanded ones, such as target_moment_0" in said
 
 
 def test_dots_are_derivatives_of_q_and_parts_ofsplit_name():

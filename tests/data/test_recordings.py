@@ -74,7 +74,8 @@ def test_measured_is_better_than_commanded_and_filtered_is_never_read(tmp_path):
 def test_commanded_efforts_serve_where_none_are_measured(tmp_path):
     header = "time,q1,q2,dq1,dq2,tau_cmd1,tau_cmd2,q1_cmd,q2_ref"
     rows = [(*r, 50, 60) for r in ROWS]
-    (run,) = load_recordings(table(tmp_path / "run.csv", header, rows))
+    with pytest.warns(UserWarning, match="commanded ones, such as tau_cmd1"):
+        (run,) = load_recordings(table(tmp_path / "run.csv", header, rows))
     check_rows(run)
 
 

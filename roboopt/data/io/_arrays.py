@@ -28,6 +28,7 @@ from roboopt.data._windows import sample_times, single_recordings
 from roboopt.data.io._boundaries import (
     BOUNDARIES,
     TERMINALS,
+    batch_lengths,
     check_next,
     episode_rows,
     tells_ends,
@@ -117,7 +118,13 @@ def to_episodes(arrays: Arrays, where: str, options: ReadOptions) -> list[Trajec
             )
         fields["lengths"] = np.array([part.stop - part.start for part in slices])
         fields.pop("terminated", None)
+        if np.shape(fields.get("success", ())) == (rows,):
+            fields["success"] = fields["success"][[part.stop - 1 for part in slices]]
         fields |= {} if ended is None else {"terminated": np.array(ended)}
+    batch = fields["actions"].shape[:2]
+    if fields["actions"].ndim == 3:
+        counts = batch_lengths(arrays, batch, where)
+        fields |= {} if counts is None else {"lengths": counts}
     if flat:
         slices, ended = episode_rows(arrays, rows, where)
         if note := check_next(fields["observations"], fields.get(NEXT), slices, where):
@@ -134,7 +141,9 @@ def to_episodes(arrays: Arrays, where: str, options: ReadOptions) -> list[Trajec
         stacked = {name: value for name, value in fields.items() if np.ndim(value)}
         shared = {name: value for name, value in fields.items() if not np.ndim(value)}
         every = [shared | {n: v[k] for n, v in stacked.items()} for k in range(rows)]
-        parts = [_rows(one, len(one["actions"]), slice(None), where) for one in every]
+        parts = [
+            _rows(x, batch[1], slice(x.pop("lengths", None)), where) for x in every
+        ]
     else:
         parts = [fields]
     if same:
@@ -213,6 +222,9 @@ def _trajectories(
     else:
         raise RobooptError(f"`time_step` must be given: {where} does not tell it.")
     known = {n: v for n, v in fields.items() if n in NAMES or n == "terminated"}
+    for name in {*PER_EPISODE} & {*known}:
+        if np.shape(known[name])[:1] in [(len(known[n]),) for n in REQUIRED[2:]]:
+            known[name] = known[name][-1]  # told at each step
     return single_recordings(_trajectory({**known, "time_step": step}, where))
 
 

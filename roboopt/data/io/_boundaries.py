@@ -23,6 +23,8 @@ WHOLE = (*STARTS, *ENDS, *LENGTHS, *INDICES)
 """Arrays that tell the end of every episode; others may tell some of them."""
 PARTIAL = (*DONES, *TERMINALS, *TIMEOUTS)
 BOUNDARIES = (*WHOLE, *PARTIAL)
+MASKS = ("mask", "masks", "valid", "valid_mask", "is_valid")
+"""Of padded batches: which steps are of the episode."""
 
 
 def episode_rows(
@@ -96,7 +98,12 @@ def _last_rows(name: str, value: np.ndarray, rows: int, where: str) -> set[int]:
     shape = f"it is {value.dtype} of shape {value.shape}"
     require(value.ndim == 1 and len(value) and kind in "fiubSUO", "is one list", shape)
     if name in INDICES and len(value) == rows:
-        return {*np.flatnonzero(value[1:] != value[:-1]).tolist(), rows - 1}
+        starts = np.flatnonzero(np.append(True, value[1:] != value[:-1]))
+        _, first = np.unique(value, return_index=True)
+        if again := sorted({*starts.tolist()} - {*first.tolist()}):
+            shown = f"that of row {again[0]}, {value[again[0]]}, was there before"
+            require(False, "keeps the rows of an episode together", shown)
+        return {*(starts[1:] - 1).tolist(), rows - 1}
     require(kind in "fiub", "holds numbers", shape)
     if not whole.all():
         row = int(np.argmin(whole))
@@ -132,6 +139,55 @@ def _last_rows(name: str, value: np.ndarray, rows: int, where: str) -> set[int]:
     first = f"row {ends[0]}" if len(ends) else "none"
     require(first == "row 0", "begins an episode at row 0", f"the first is {first}")
     return {*(ends[1:] - 1).tolist(), rows - 1}
+
+
+def batch_lengths(
+    arrays: Mapping[str, Any], batch: tuple[int, int], where: str
+) -> np.ndarray | None:
+    """Return the steps of each episode of a padded batch, None where nothing tells.
+
+    Args:
+        arrays: by name, among them any of `BOUNDARIES` and `MASKS`.
+        batch: how many episodes, and their steps with the padding.
+        where: the file, for errors.
+
+    Raises:
+        RobooptError: if an array tells no such lengths, or two contradict.
+    """
+    found: dict[str, np.ndarray] = {}
+    every = np.arange(batch[1])
+    for name in (*LENGTHS, *MASKS, *ENDS, *PARTIAL):
+        value = np.asarray(arrays.get(name, 0))
+        value = value[..., 0] if value.shape == (*batch, 1) else value
+        if name in LENGTHS and value.shape == batch[:1]:
+            found[name] = value.astype(int)
+        elif name not in LENGTHS and value.shape == batch:
+            told = value != 0
+            ends = np.where(told.any(1), told.argmax(1) + 1, batch[1])
+            found[name] = told.sum(1) if name in MASKS else ends
+            if name in MASKS and (told != (every < found[name][:, None])).any():
+                raise RobooptError(
+                    f"`path` must hold a `{name}` that is true up to the end of each "
+                    f"episode, but that of {where} is not."
+                )
+    if not found:
+        return None
+    lengths = np.min([*found.values()], axis=0)
+    for name, value in found.items():
+        late = value > lengths
+        if name in (*LENGTHS, *MASKS) and late.any():
+            k = int(late.argmax())
+            other = next(n for n, v in found.items() if v[k] == lengths[k])
+            raise RobooptError(
+                f"`path` must hold arrays that agree, but in {where} episode {k} has "
+                f"{value[k]} steps by `{name}`, and {lengths[k]} by `{other}`."
+            )
+    if not ((lengths > 0) & (lengths <= batch[1])).all():
+        raise RobooptError(
+            f"`path` must hold episodes of 1 to {batch[1]} steps, but those of {where} "
+            f"have {lengths.min()} to {lengths.max()} by `{next(iter(found))}`."
+        )
+    return lengths
 
 
 def check_next(

@@ -11,6 +11,8 @@ LIST = re.compile(
     re.DOTALL,
 )
 """As in `[0.1, 0.2]`, `(0.1, 0.2)`, `array('d', [0.1, 0.2])` or `['elbow', 'lift']`."""
+SCALAR = re.compile(r"np\.\w+\(([^()]*)\)")
+"""As in `[np.float64(0.1)]`, lists of numbers of NumPy 2."""
 
 
 def split_lists(
@@ -34,6 +36,8 @@ def split_lists(
 
 def _cells(column: np.ndarray) -> list[tuple[str, ...]] | None:
     """Return what the cells list, place by place; None unless all are lists."""
+    if len(column) and "np." in column[0]:
+        column = np.array([SCALAR.sub(r"\1", cell) for cell in column], object)
     if not len(column) or not LIST.fullmatch(column[0]):
         return None
     found = [LIST.fullmatch(cell) for cell in column]

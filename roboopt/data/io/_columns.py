@@ -21,18 +21,20 @@ ALIASES = {
     "positions": set("q qpos pos position positions theta angle angles θ".split()),
     "velocities": set("dq qd qdot qvel vel velocity velocities speed speeds".split()),
     "efforts": {
-        *("u", "tau", "τ", "eff", "effort", "efforts", "torque", "torques"),
+        *("u", "tau", "τ", "eff", "effort", "efforts", "torque", "torques", "trq"),
         *("force", "forces", "moment", "moments", "current", "currents"),
     },
 }
 MOTORS = {"theta", "θ"}  # of libfranka, whose `q` is of the joint
+CAMEL = re.compile(r"(?<=[a-z]{3})(?=[A-Z][a-z])")
+"""Between the words of `jointPosition`."""
 CURRENTS = {"current", "currents"}  # efforts in units of the motors' torque constants
 DOTS = {"\u0307": "dot", "\u0308": "ddot"}
 DOTTED = re.compile("(?<![^\\W\\d_])([qθτ])([\u0307\u0308])")
 """As in q̇ and q̈; the dots of other letters, as in Tür, belong to words."""
 TIMES = (
     *("headerstamp", "t", "time", "timestamp", "timestamps", "stamp"),
-    *("elapsed", "elapsedtime", "tout"),
+    *("elapsed", "elapsedtime", "tout", "zeit"),
 )
 RUNS = {f"{name}{end}" for name in ("run", "episode", "trial") for end in ("", "id")}
 MEASURED = set("meas measured msr actual act fbk feedback".split())
@@ -266,6 +268,6 @@ def split_name(name: str) -> list[str]:
 
 def name_parts(name: str) -> list[str]:
     """Return the words and numbers of a name."""
-    name = unicodedata.normalize("NFKD", name.lower())
+    name = unicodedata.normalize("NFKD", CAMEL.sub(" ", name).lower())
     name = DOTTED.sub(lambda found: f"{found[1]} {DOTS[found[2]]} ", name)
     return re.findall(r"[^\W\d_]+|\d+", unicodedata.normalize("NFKC", name))

@@ -37,16 +37,16 @@ MAX_PREAMBLE = 200  # lines
 DECIMAL_COMMA = re.compile(r"(?<![^;\s])[-+]?\d*,\d+([eE][-+]?\d+)?(?![^;\s])")
 COMMA_NUMBER = r"[-+]?\d+(,\d+)?([eE][-+]?\d+)?"
 COMMA_NUMBERS = re.compile(rf"{COMMA_NUMBER}([;\s]+{COMMA_NUMBER})+")
-DELIMITERS = ",;\t"
+DELIMITERS = ",;\t|"
 
 
 def read_csv(path: Path, options: ReadOptions) -> Iterator[tuple[str, Arrays]]:
     """Yield the arrays of each recording in a table.
 
     Its first row names the columns; columns without a name are called by their number,
-    from 0. Cells are separated by commas, semicolons, tabs or blanks; rows that begin
-    with # are comments, and so are those with % before the names. A row of units may
-    follow the names. Where commas separate no cells, they may be decimal.
+    from 0. Cells are separated by commas, semicolons, tabs, bars or blanks; rows that
+    begin with # are comments, and so are those with % before the names. A row of units
+    may follow the names. Where commas separate no cells, they may be decimal.
     """
     try:
         table = _read(path, options)

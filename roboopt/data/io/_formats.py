@@ -73,6 +73,8 @@ WRITERS: dict[str, Callable[[Path, dict[str, list[np.ndarray]]], None]] = {
 OTHERS = {
     **dict.fromkeys((".pkl", ".pickle", ".p", ".joblib", ".pt", ".pth"), PICKLED),
     **dict.fromkeys((".xlsx", ".xls", ".ods"), "Save the sheet as CSV."),
+    ".json": "Write it by `pandas.read_json('x.json').to_parquet('x.parquet')`.",
+    ".jsonl": "`pandas.read_json('x.jsonl', lines=True).to_parquet('x.parquet')`.",
 }
 """What turns files of other formats into one to read, by their suffix."""
 WITH_KEYS = (read_hdf5, read_minari, read_parquet, read_lerobot, read_zarr)

@@ -153,7 +153,8 @@ def _table(
     }
     found = {n: v.reshape(-1) if 1 in v.shape else v for n, v in found.items()}
     lengths = Counter(len(v) for v in found.values() if v.ndim == 1)
-    sides = Counter(side for v in found.values() for side in v.shape)
+    # The longer side has the samples.
+    sides = Counter(max(v.shape) for v in found.values())
     if not sides:
         return None
     samples = max(sides, key=lambda side: (sides[side], lengths[side], side))

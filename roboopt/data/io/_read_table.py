@@ -19,6 +19,7 @@ from roboopt.data.io._columns import (
     Columns,
     find_columns,
     find_time,
+    is_commanded,
     is_current,
 )
 from roboopt.data.io._table import MAX_SHOWN, Table
@@ -61,6 +62,11 @@ def read_table(
         options.note(
             f"{path.name} holds currents as efforts: what is identified from them is "
             "in units of the motors' torque constants."
+        )
+    if sent := [name for name in columns.efforts or () if name and is_commanded(name)]:
+        options.note(
+            f"{path.name}: the efforts are commanded ones, such as {sent[0]}, since no "
+            "measured ones in N·m or N are there."
         )
     names = [name for name in columns.names if name != columns.time]
     values = dict(table.arrays(names))
