@@ -7,6 +7,7 @@ import sys
 import time
 import warnings
 from functools import partial
+from multiprocessing import set_forkserver_preload
 from pathlib import Path
 
 import gymnasium
@@ -277,10 +278,11 @@ def test_vectorized_as_one_by_one(spec):
     # So a process that starts afresh imports what registers it.
     one = partial(gymnasium.make, f"roboopt_envs:{name}", duration=SHORT, **fixed)
     singles = [one().unwrapped for _ in range(2)]
-    # JAX, which other tests import, does not survive a fork.
+    # JAX, which other tests import, does not survive a fork: the server lacks it.
+    set_forkserver_preload(["gymnasium", "numpy", "pybullet"])
     for batch in (
         SyncVectorEnv([one, one]),
-        AsyncVectorEnv([one, one], context="spawn"),
+        AsyncVectorEnv([one, one], context="forkserver"),
     ):
         observations, _ = batch.reset(seed=[4, 5])
         for single, seed, row in zip(singles, (4, 5), observations, strict=True):
