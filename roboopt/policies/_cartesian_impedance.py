@@ -86,7 +86,8 @@ class CartesianImpedance(JointGains, Jittable):
         )
         joints = len(robot.joint_names)
         q = np.random.default_rng(0).uniform(-np.pi, np.pi, (CONFIGURATIONS, joints))
-        jacobians = jax.vmap(lambda q: robot.jacobian(q, tool)[:3])(jnp.asarray(q))
+        jacobian = jax.jit(jax.vmap(lambda q: robot.jacobian(q, tool)[:3]))
+        jacobians = jacobian(jnp.asarray(q))
         levers = joints * jnp.maximum((jacobians**2).sum(1).max(0), 1e-12)
         stiff, damped = (
             jnp.full(3, (gain / levers).min())

@@ -25,6 +25,7 @@ from jaxtyping import Array, Float
 
 from roboopt._core import AnyArray, Frozen, Jittable, compiled, per_joint
 from roboopt._errors import RobooptError, require_positive
+from roboopt._programs import filter_jit
 from roboopt._readable import Readable, readable
 from roboopt.dynamics import Multibody
 from roboopt.policies._fourier import FourierReference
@@ -169,26 +170,15 @@ class PDGravityCompensation(JointGains, Jittable):
         require_positive(time_step=time_step)
         require_positive(saturation=saturation)
         require_positive(damping_ratio=damping_ratio)
-        span = robot.upper - robot.lower
-        limited = (span >= 0) & (span < 4 * np.pi)
-        half = jnp.where(limited & (span > 0), span / 2, np.pi)
-        middle = jnp.where(limited, robot.lower + span / 2, 0.0)
-        away = np.random.default_rng(0).uniform(-1, 1, (CONFIGURATIONS, len(half)))
-        away[0] = 0
-        away = half[None] * jnp.asarray(away, half.dtype)
-        matrices = jax.vmap(robot.mass_matrix)(middle[None] + away)
-        matrices += time_step * jnp.diag(implicit_damping * robot.damping)[None]
-        inertias = 1 / jnp.diagonal(jnp.linalg.inv(matrices), axis1=1, axis2=2)
-        inertia, least = inertias[0], inertias.min(axis=0)
-        turning = jnp.minimum(MAX_STEP_ANGLE**2 * inertia, WORST_STEP_ANGLE**2 * least)
-        slowing = jnp.minimum(MAX_STEP_DAMPING * inertia, WORST_STEP_DAMPING * least)
-        stiffness = jnp.minimum(
-            jnp.asarray(effort_limits) / (saturation * half), turning / time_step**2
+        gains = _guessed_gains(
+            robot,
+            effort_limits,
+            time_step,
+            saturation,
+            damping_ratio,
+            implicit_damping,
         )
-        damping = jnp.minimum(
-            2 * damping_ratio * jnp.sqrt(stiffness * inertia), slowing / time_step
-        )
-        return cls(robot, stiffness, damping)
+        return cls(robot, *gains)
 
     @compiled
     def __call__(self, observation: Float[AnyArray, " obs"]) -> Float[Array, " act"]:
@@ -197,6 +187,38 @@ class PDGravityCompensation(JointGains, Jittable):
         error, rate = aim.errors
         feedback = self.stiffness * error + self.damping * rate
         return self.robot().gravity_effort(aim.q) + feedback
+
+
+@filter_jit
+def _guessed_gains(
+    robot: Multibody,
+    effort_limits: Any,
+    time_step: float,
+    saturation: float,
+    damping_ratio: float,
+    implicit_damping: bool,
+) -> tuple[Array, Array]:
+    """Return the stiffness and the damping of `from_limits`, of every joint."""
+    span = robot.upper - robot.lower
+    limited = (span >= 0) & (span < 4 * np.pi)
+    half = jnp.where(limited & (span > 0), span / 2, np.pi)
+    middle = jnp.where(limited, robot.lower + span / 2, 0.0)
+    away = np.random.default_rng(0).uniform(-1, 1, (CONFIGURATIONS, len(half)))
+    away[0] = 0
+    away = half[None] * jnp.asarray(away, half.dtype)
+    matrices = jax.vmap(robot.mass_matrix)(middle[None] + away)
+    matrices += time_step * jnp.diag(implicit_damping * robot.damping)[None]
+    inertias = 1 / jnp.diagonal(jnp.linalg.inv(matrices), axis1=1, axis2=2)
+    inertia, least = inertias[0], inertias.min(axis=0)
+    turning = jnp.minimum(MAX_STEP_ANGLE**2 * inertia, WORST_STEP_ANGLE**2 * least)
+    slowing = jnp.minimum(MAX_STEP_DAMPING * inertia, WORST_STEP_DAMPING * least)
+    stiffness = jnp.minimum(
+        jnp.asarray(effort_limits) / (saturation * half), turning / time_step**2
+    )
+    damping = jnp.minimum(
+        2 * damping_ratio * jnp.sqrt(stiffness * inertia), slowing / time_step
+    )
+    return stiffness, damping
 
 
 class TrackingController(JointGains, TimeVaryingPolicy):
@@ -252,8 +274,8 @@ class TrackingController(JointGains, TimeVaryingPolicy):
             implicit_damping=implicit_damping,
         )
         times = jnp.linspace(0.0, reference.period, INSTANTS, endpoint=False)
-        q, _, _ = jax.vmap(reference)(times)
-        matrices = np.array(jax.vmap(robot.mass_matrix)(q))
+        q, _, _ = jax.jit(jax.vmap(reference))(times)
+        matrices = np.array(jax.jit(jax.vmap(robot.mass_matrix))(q))
         if implicit_damping:
             matrices += time_step * np.diag(robot.damping)
         own = 0.0 if implicit_damping else _fastest(matrices, robot.damping) * time_step
