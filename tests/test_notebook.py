@@ -44,6 +44,12 @@ def test_tables_say_sizes_units_and_estimates():
     assert str(SHOWN["an evaluation"]).startswith("3 episodes: success 100.0 %")
 
 
+@pytest.mark.parametrize("tool", [ro.explain, ro.chain, ro.check_gradient])
+def test_diagnoses_show_what_they_print(tool):
+    found = tool(lambda x, _: jnp.sum(x**2), jnp.array([1.0, 2.0]), None)
+    assert repr(found) == str(found)
+
+
 @needs_chromium
 def test_tables_are_legible_on_dark_and_change_nothing_else():
     page = "<table id=other><tr><td>other</table>" + "".join(map(shown, SHOWN.values()))

@@ -78,7 +78,8 @@ def write_pages() -> None:
         text = (ROOT / source).read_text()
         for name, other in COPIES.items():
             text = text.replace(f"]({name}", f"]({other}")
-        (PAGES / target).write_text(text.replace("](docs/", "]("))
+        text = text.replace("](docs/", "](").replace('src="docs/', 'src="')
+        (PAGES / target).write_text(text)
     if REPORTS.exists():
         shutil.copytree(REPORTS, PAGES / "reports")
         links = (f"- [{r.stem}](reports/{r.name})\n" for r in REPORTS.glob("*.html"))

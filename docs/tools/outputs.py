@@ -2,10 +2,13 @@
 
 A page is the one source. Its blocks run in order in a new folder with a copy of
 `examples/`, Python in one session and shell commands in place. What they print goes to
-`docs/notebooks/NAME.ipynb`, and into the page under each line `<!-- output -->`. Under
-a line `<!-- example NAME -->` goes what `examples/NAME.py` prints.
+`docs/notebooks/NAME.ipynb`, and into the page under each line `<!-- output -->`. Where
+a block ends by printing a result, its cell ends with the result itself, which the
+notebook shows as tables. Under a line `<!-- example NAME -->` goes what
+`examples/NAME.py` prints.
 """
 
+import ast
 import os
 import re
 import shutil
@@ -41,19 +44,42 @@ def notebook(page: Path) -> Any:
     for number, cell in enumerate(made.cells):
         if cell.cell_type == "markdown":
             cell.source = LINK.sub(moved, cell.source)
+        elif not cell.source.startswith("%%"):
+            cell.source = showing(cell.source)
         cell.id = str(number)
         cell.metadata = {}
     made.metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
     return made
 
 
+def showing(source: str) -> str:
+    """Return a cell that shows what it prints last, if that is a result or a model.
+
+    Results are variables, attributes, entries, and what functions of `ro` return. Other
+    calls return arrays, whose type a notebook would show.
+    """
+    last = ast.parse(source).body[-1]
+    if not (isinstance(last, ast.Expr) and isinstance(last.value, ast.Call)):
+        return source
+    call = last.value
+    if ast.unparse(call.func) != "print" or len(call.args) != 1:
+        return source
+    value = ast.unparse(call.args[0])
+    if isinstance(call.args[0], ast.JoinedStr) or (
+        isinstance(call.args[0], ast.Call) and not value.startswith("ro.")
+    ):
+        return source
+    before = source.splitlines()[: last.lineno - 1]
+    return "\n".join([*before, ast.get_source_segment(source, call.args[0]) or value])
+
+
 def printed(cell: Any) -> str:
-    """Return what a cell printed, as text."""
+    """Return what a cell printed and showed, as text."""
     texts = [
         out.get("text") or out.get("data", {}).get("text/plain", "")
         for out in cell.get("outputs", [])
     ]
-    return "".join(texts).strip("\n")
+    return "\n".join(text.strip("\n") for text in texts)
 
 
 def environment() -> dict[str, str]:
@@ -79,14 +105,22 @@ def run(page: Path) -> Any:
 
 
 def tidy(cell: Any, folder: str) -> None:
-    """Leave of a cell's outputs what it printed, in one piece, without colors."""
+    """Leave of a cell's outputs what it printed, in one piece, and what it showed."""
     cell.metadata = {}
-    if cell.cell_type == "code":
-        kept = [out for out in cell.outputs if out.get("name") != "stderr"]
-        text = printed({"outputs": kept}).replace(folder + "/", "")
-        text = re.sub(r"[ \t]+$", "", NOISE.sub("", text), flags=re.M)
-        new = nbformat.v4.new_output("stream", name="stdout", text=text)
-        cell.outputs = [new] if text else []
+    if cell.cell_type != "code":
+        return
+
+    def clean(text: str) -> str:
+        text = NOISE.sub("", text.replace(folder + "/", "")).strip("\n")
+        return re.sub(r"[ \t]+$", "", text, flags=re.M)
+
+    said = [out.text for out in cell.outputs if out.get("name") == "stdout"]
+    text = clean("".join(said))
+    new = nbformat.v4.new_output("stream", name="stdout", text=text)
+    shown = [out for out in cell.outputs if "text/html" in out.get("data", {})]
+    for out in shown:
+        out.data = {kind: clean(out.data[kind]) for kind in ("text/plain", "text/html")}
+    cell.outputs = [new] * bool(text) + shown
 
 
 def fill(page: Path, made: Any) -> None:

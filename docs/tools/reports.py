@@ -1,10 +1,13 @@
-"""Make a real report of each verb: `python docs/tools/reports.py [VERB ...]`.
+"""Make the reports of the tutorials: `python docs/tools/reports.py [NAME ...]`.
 
-The commands run in a folder of their own. Reports go to `build/reports`, from where
-`build.py` takes them into the site, and a picture of the top of each to `docs/images`.
+The commands are those that a tutorial prints, run in a folder of their own. Reports go
+to `build/reports`, from where `build.py` takes them into the site, and pictures to
+`docs/images`: the top of each report, and the sections that the tutorial shows.
 """
 
 import os
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -18,48 +21,68 @@ from playwright.sync_api import sync_playwright
 
 ROOT = Path(__file__).parents[2]
 REPORTS, IMAGES = ROOT / "build" / "reports", ROOT / "docs" / "images"
-ARM = "examples/double_pendulum"
-SWING = "roboopt/CartPoleSwingUp-v0"
-COMMANDS = {
-    "tune": "tune arm --robot two-link --steps 15 --episodes 20",
-    "identify": f"identify {ARM}/recordings --urdf {ARM}/double_pendulum.urdf",
-    "clone": f"clone demos.npz --env {SWING} --steps 3000 --episodes 20",
-    "reinforce": "reinforce CartPole-v1 --timesteps 40000 --episodes 20",
+BASH = re.compile(r"```bash\n(.*?)```", re.DOTALL)
+RUNS = {
+    "tune": "first",
+    "identify": "arm",
+    "clone": "swing-up",
+    "reinforce": "balance",
+    "chain": "tuned",
 }
-BEFORE = {"clone": f"collect {SWING} --noise 0.2 --episodes 20 --out demos.npz"}
-SIZE: Any = {"width": 1280, "height": 1700}  # [pixels], of a picture
+"""The run of each tutorial whose report is shown."""
+SECTIONS = {
+    "tune": ("replay-in-3d", "motions-before-and-after"),
+    "identify": ("predicted-and-measured-motion", "simulation-of-whole-recordings"),
+    "clone": ("the-training", "motions"),
+    "reinforce": ("learning", "gradient-health"),
+    "chain": ("motions-before-and-after",),
+}
+SIZE: Any = {"width": 900, "height": 1200}  # [pixels], of a picture
+SEEK = "s => { s.value = 0.3 * s.max; s.dispatchEvent(new Event('input')); }"
+WEBGL = "--use-angle=swiftshader", "--enable-unsafe-swiftshader"  # on a CPU
 
 
-def make(verb: str) -> Path:
-    """Run the command of a verb, and return its report."""
+def make(name: str) -> Path:
+    """Run the commands of a tutorial until its report is there, and return it."""
     REPORTS.mkdir(parents=True, exist_ok=True)
-    report = REPORTS / f"{verb}.html"
+    page = (ROOT / "docs" / "tutorials" / f"{name}.md").read_text()
     with tempfile.TemporaryDirectory() as folder:
         shutil.copytree(ROOT / "examples", Path(folder) / "examples")
-        for line in (BEFORE.get(verb), f"{COMMANDS[verb]} --name run"):
-            if line is not None:
-                command = [sys.executable, "-m", "roboopt", *line.split()]
+        made = Path(folder) / "runs" / RUNS[name] / "report.html"
+        for line in "".join(BASH.findall(page)).splitlines():
+            if not made.exists():
+                command = [sys.executable, "-m", *shlex.split(line)]
                 subprocess.run(command, cwd=folder, check=True)
-        shutil.copy(Path(folder) / "runs" / "run" / "report.html", report)
-    return report
+        return Path(shutil.copy(made, REPORTS / f"{name}.html"))
+
+
+def write_picture(shot: bytes, name: str) -> None:
+    """Write a picture of few colors."""
+    small = Image.open(BytesIO(shot)).convert("RGB").quantize(256)
+    small.save(IMAGES / f"{name}.png", optimize=True)
 
 
 def photograph(report: Path) -> None:
-    """Write a picture of the top of a report."""
+    """Write pictures of the top and of the sections of a report."""
     with sync_playwright() as playwright:
         chromium = shutil.which("chromium") or shutil.which("google-chrome")
-        options = {"executable_path": chromium, "args": ["--no-sandbox"]}
+        options = {"executable_path": chromium, "args": ["--no-sandbox", *WEBGL]}
         browser = playwright.chromium.launch(**options)
         page = browser.new_page(viewport=SIZE)
         page.goto(report.as_uri())
         page.wait_for_timeout(1000)
-        picture = Image.open(BytesIO(page.screenshot()))
+        name = report.stem
+        write_picture(page.screenshot(), f"report_{name}")
+        for slider in page.locator("#replay-in-3d input[type=range]").all():
+            slider.evaluate(SEEK)
+            page.wait_for_timeout(1000)
+        for section in SECTIONS[name]:
+            shot = page.locator(f"#{section}").screenshot()
+            write_picture(shot, f"{name}_{section.replace('-', '_')}")
         browser.close()
-    small = picture.convert("RGB").quantize(256)
-    small.save(IMAGES / f"report_{report.stem}.png", optimize=True)
 
 
 if __name__ == "__main__":
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
-    for verb in sys.argv[1:] or COMMANDS:
-        photograph(make(verb))
+    for name in sys.argv[1:] or RUNS:
+        photograph(make(name))

@@ -115,7 +115,7 @@ class ScanNorms:
         return float(np.max(effects) / effects[end])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Chain:
     """The variables between the parameters and the loss, and the factors."""
 
@@ -229,6 +229,8 @@ class Chain:
     def __str__(self) -> str:
         """Return the summary as text."""
         return str(self.summary())
+
+    __repr__ = __str__
 
     def _repr_html_(self) -> str:
         return self.summary().html()

@@ -66,7 +66,7 @@ PERTURBATIONS, PERTURBED_DIGITS = 3, 8.0  # to find the changes by rounding
 MAX_LISTED = 6  # parameters named in one sentence
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class GradientCheck:
     """Derivatives by JAX beside finite differences."""
 
@@ -113,6 +113,8 @@ class GradientCheck:
     def __str__(self) -> str:
         """Return the summary as text."""
         return str(self.summary())
+
+    __repr__ = __str__
 
     def _repr_html_(self) -> str:
         return self.summary().html()

@@ -71,7 +71,7 @@ class TimeSplit:
     which adds up to its norm. None for a policy with memory."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Explanation(VerbResult):
     """The gradient of an objective at a model: direction and size by parameter.
 

@@ -29,6 +29,8 @@ class Performance:
 
     def shows(self, motions: Mapping[str, Trajectory]) -> bool:
         """Return whether single motions are those of the video, by name."""
+        if not motions.keys() <= self.motions.keys():
+            return False
         for name, motion in motions.items():
             own = np.asarray(self.motions[name].observations)[0]
             seen = np.asarray(motion.observations)

@@ -67,6 +67,7 @@ def test_a_video_is_made_from_the_spec():
     [seen] = film.motions["clone"].episodes()
     assert film.shows({"clone": seen})
     assert not film.shows({"clone": replace(seen, observations=-seen.observations)})
+    assert not film.shows({"clone": seen, "demonstrator": seen})  # which was not saved
     with pytest.warns(UserWarning, match="no video"):
         assert performance(None, {"clone": lambda o: 1}, seed=0) is None
 
