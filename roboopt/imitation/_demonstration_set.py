@@ -189,7 +189,7 @@ class DemonstrationSet:
         Raises:
             RobooptError: if no episode is as long.
         """
-        lengths = [episode.steps for episode in self.known]
+        lengths = [episode.steps for episode in self.whole]
         shortest, longest = min(lengths), max(lengths)
         span = f"{shortest}" if shortest == longest else f"{shortest} to {longest}"
         for name, value in windows.items():
