@@ -12,6 +12,7 @@ PAGES = [
     p for p in DOCS.rglob("*.md") if "[The same page as a notebook]" in p.read_text()
 ]
 TUTORIALS = [page for page in PAGES if page.parent.name == "tutorials"]
+MAX_BYTES = 500_000
 NUMBER = re.compile(r"[−+-]?\d[\d.]*(e[−+-]?\d+)?|–")
 QUOTED = re.compile(r"<!-- output -->\n```text\n(.*?)\n?```", re.DOTALL)
 
@@ -39,6 +40,15 @@ def test_the_links_and_pictures_of_a_notebook_exist(page):
     files = [file for _, file, _ in LINK.findall(text)]
     assert len(files) >= len(LINK.findall(page.read_text())) - 1  # not to itself
     assert not [file for file in files if not (NOTEBOOKS / file).is_file()]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_a_notebook_shows_results_as_tables(page):
+    path = NOTEBOOKS / f"{page.stem}.ipynb"
+    cells = nbformat.read(path, as_version=4).cells
+    shown = [out.get("data", {}) for c in cells for out in c.get("outputs", [])]
+    assert any("<table" in data.get("text/html", "") for data in shown)
+    assert path.stat().st_size < MAX_BYTES
 
 
 def words(cell) -> str:
