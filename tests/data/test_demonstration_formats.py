@@ -186,6 +186,21 @@ def test_success_may_be_told_at_each_step(tmp_path):
     assert [bool(run.success) for run in runs] == [True, False, False]
 
 
+def test_groups_of_observations_in_groups_of_episodes_are_joined(tmp_path):
+    # As ManiSkill writes states.
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        for k, size in enumerate(SIZES):
+            group = file.create_group(f"traj_{k}")
+            group["obs/agent/qpos"] = np.full((size + 1, 2), 1.0)
+            group["obs/extra/tcp"] = np.full((size + 1, 3), 2.0)
+            group["actions"] = np.ones((size, 1))
+    runs, _ = read(tmp_path / "x.h5")
+    assert [run.steps for run in runs] == [*SIZES]
+    np.testing.assert_array_equal(runs[0].observations[0], [1, 1, 2, 2, 2])
+    runs, _ = read(tmp_path / "x.h5", observation_keys=["extra.tcp"])
+    np.testing.assert_array_equal(runs[2].observations[3], [2, 2, 2])
+
+
 def test_numbers_of_episodes_may_be_names(tmp_path):
     names = np.repeat(["a", "b", "c"], SIZES)
     path = saved(

@@ -11,6 +11,7 @@ from roboopt._errors import RobooptError
 from roboopt.data.io._arrays import OTHER_NAMES, Arrays, ReadOptions, told_step
 from roboopt.data.io._boundaries import INDICES
 from roboopt.data.io._columns import holds_motion
+from roboopt.data.io._join_observations import join_observations
 from roboopt.data.io._joint_names import other_names, recorded_names
 from roboopt.data.io._read_table import read_table
 from roboopt.data.io._table import Table
@@ -67,7 +68,11 @@ def read_arrays(
     unused = [*left_out, *(n for n in texts if n not in used)]
     if unused:
         options.note(f"{where}: {', '.join(unused)} left out: no arrays of numbers.")
-    parts = {place: part for place, part in _groups(arrays).items() if place}
+    parts = {
+        place: _with_observations(part, f"{place} of {where}", options)
+        for place, part in _groups(arrays).items()
+        if place
+    }
     if parts and all(map(are_episodes, parts.values())):
         yield from ((f"{place} of {where}", part) for place, part in parts.items())
         return
@@ -96,6 +101,21 @@ def _fields(name: str, value: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
         return
     for field in value.dtype.names:
         yield from _fields(f"{name}.{field}", value[field])
+
+
+def _with_observations(
+    arrays: dict[str, np.ndarray], where: str, options: ReadOptions
+) -> dict[str, np.ndarray]:
+    """Return the arrays of an episode, those of a group of observations as one."""
+    nested, rest = {}, {}
+    for name, value in arrays.items():
+        group, _, inner = name.partition(".")
+        within = inner and OTHER_NAMES.get(group, group) == "observations"
+        (nested if within else rest)[inner if within else name] = value
+    if not nested or not are_episodes({*rest, "observations"}):
+        return arrays
+    keys = options.observation_keys
+    return {**rest, "observations": join_observations(nested, keys, where, options)}
 
 
 def are_episodes(names: Iterable[str]) -> bool:
