@@ -191,9 +191,10 @@ class Reinforce:
             said = ", ".join(map(spelled, sorted(wrong)))
             which = names[0] if len(names) == 1 else f"one of {', '.join(names)}"
             raise RobooptError(f"{said} must be among the settings of {which}")
+        made = algorithms[fits[0]](**given)
         if self.algorithm is None:
             from roboopt._progress import say
 
             flags = ", ".join(map(spelled, sorted(given)))
             say(f"--algorithm is {fits[0]}, of whose settings you give {flags}")
-        return algorithms[fits[0]](**given)
+        return made
