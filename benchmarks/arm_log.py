@@ -7,10 +7,11 @@ An arm with Coulomb and viscous friction and offsets follows a Fourier series, l
 have noise of 1e-4 rad, and efforts of 5 % of their root mean square. `roboopt identify`
 gets the log as CSV and a URDF whose masses and frictions are off by 30 %, no option.
 Printed are its seconds and its memory, and the error of the efforts of a second log,
-beside that of the unconstrained least squares and of the true robot.
+beside that of the unconstrained least squares; and how many intervals hold the truth.
 """
 
 import argparse
+import csv
 import dataclasses
 import re
 import resource
@@ -119,6 +120,17 @@ def main() -> None:
     warnings = re.findall(r"warning: .*", done.stderr)
     print(*warnings, sep="\n")
     print(f"{seconds:.1f} s, {memory:.2f} GiB, exit code {done.returncode}")
+    kinds = {"damping": real.damping, "friction": real.friction}
+    with (folder / "runs" / "arm" / "parameters.csv").open() as file:
+        rows = {row["name"]: row for row in csv.DictReader(file)}
+    for kind, values in kinds.items():
+        inside = [
+            float(rows[f"{kind}[{name}]"]["lower"] or -np.inf)
+            <= value
+            <= float(rows[f"{kind}[{name}]"]["upper"] or np.inf)
+            for name, value in zip(real.joint_names, np.asarray(values), strict=True)
+        ]
+        print(f"true {kind} within its interval: {sum(inside)} of {joints}")
 
 
 if __name__ == "__main__":

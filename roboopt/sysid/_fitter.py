@@ -131,6 +131,8 @@ class Fitter:
     staggered: bool = True
     """Whether efforts are those of the instants of noisy samples, as a real robot's are
     measured; held over the step after each, as in a simulation, if not."""
+    samples: tuple[Sequence[Trajectory], ...] = ((), ())
+    """Recordings of the fit, and held out, before they are resampled evenly."""
     response: np.ndarray | None = None
     """Weights by which the model's friction is filtered as the data are."""
     condensed: tuple[tuple, Condensed] | None = None

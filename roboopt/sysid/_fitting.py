@@ -31,6 +31,7 @@ from roboopt.sysid._friction_velocity import with_friction_velocity
 from roboopt.sysid._noise import cutoff_frequency, noise_share
 from roboopt.sysid._preparation import (
     EDGE_PERIODS,
+    evenly,
     smoothed,
     steps_as_simulated,
     thinned,
@@ -47,7 +48,7 @@ from roboopt.sysid._smoothing import (
 MIN_NOISE_SHARE = 1e-4  # of a step's motion: below, recordings are clean
 MAX_UNEXPLAINED_SHARE = 0.5  # of the efforts, in a fit of clean recordings
 FORECAST_S = 0.2  # after which forecasts choose among fits
-MAX_CUTOFF_SAMPLES = 4000  # to choose a cutoff by
+MAX_CHOICE_SAMPLES = 4000  # to choose a cutoff by, or what efforts are of
 MAX_STEP_RATE = 0.4  # frequency that steps of a simulation show, over their own
 CLEAN_TOLERANCE = 1e-10
 MOTION_TOLERANCE = 1e-6  # a move by a standard error changes N samples' loss by 1/N
@@ -136,9 +137,14 @@ def fit_noisy(
         most = max(below, highest) if whole else below
         settings = {"efforts": False, "edge": edge, "positions": whole}
         moved = thinned(smoothed(runs, most, **settings), every)
-    by_motion = fitter.passive and error != "effort"
+    by_motion, judging = fitter.passive and error != "effort", tests
     if not fitter.passive:
-        fitter.staggered = _are_of_instants(fitter, smoothed(runs, noise_begins))
+        measured = [evenly(part, step, held=False) for part in fitter.samples]
+        fitter.staggered = _are_of_instants(
+            fitter, *(smoothed(x, noise_begins) for x in (measured[0], runs))
+        )
+        if fitter.staggered:
+            runs, judging = measured
     given = cutoff is not None
     if cutoff is None and by_motion:
         cutoff = noise_begins
@@ -170,17 +176,21 @@ def fit_noisy(
     return dataclasses.replace(
         found,
         velocities=asked,
-        efforts=judge and (judge, made.runs, smoothed(tests, made.cutoff)),
+        efforts=judge and (judge, made.runs, smoothed(judging, made.cutoff)),
         training=tuple(shown),
         held_out=tuple(simulated(tests)),
     )
 
 
-def _are_of_instants(fitter: Fitter, runs: Sequence[Trajectory]) -> bool:
+def _are_of_instants(
+    fitter: Fitter, measured: Sequence[Trajectory], held: Sequence[Trajectory]
+) -> bool:
     """Return whether efforts at the samples leave less than those of whole steps."""
-    windows, left = effort_windows(runs), []
-    for staggered in (True, False):
-        error = fitter.effort_error(windows, staggered=staggered)
+    left = []
+    for staggered, runs in ((True, measured), (False, held)):
+        windows = effort_windows(runs)
+        settings = {"staggered": staggered, "every": _sparsely(runs)}
+        error = fitter.effort_error(windows, **settings)
         if not is_condensable(error, fitter.start):
             return True
         numbers, condensed = least_squares_of(error, fitter.start, windows)
@@ -254,7 +264,7 @@ def _best_cutoff(
     Noise in the accelerations biases a fit; too little motion determines nothing.
     """
     tried = halved(highest)
-    every = max(1, sum(run.steps for run in runs) // MAX_CUTOFF_SAMPLES)
+    every = _sparsely(runs)
     scores = []
     for cutoff in tried:
         fitter.cutoff, before = cutoff, fitter.kept
@@ -266,6 +276,11 @@ def _best_cutoff(
         if scores[-1] != min(scores):
             fitter.kept = before
     return min(scores)[1]
+
+
+def _sparsely(runs: Sequence[Trajectory]) -> int:
+    """Return the step from one instant to the next that is enough for a choice."""
+    return max(1, sum(run.steps for run in runs) // MAX_CHOICE_SAMPLES)
 
 
 def _forecast_error(model: ParametricTwin, runs: Sequence[Trajectory]) -> float:

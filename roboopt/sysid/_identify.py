@@ -16,7 +16,7 @@ import numpy as np
 
 from roboopt._errors import RobooptError, argument_called
 from roboopt._interrupt import ending
-from roboopt._programs import make_room
+from roboopt._programs import make_room, with_one_blas_thread
 from roboopt._progress import counted, say
 from roboopt.data import Columns, Trajectory
 from roboopt.diagnose import Finding, check_recordings
@@ -50,6 +50,7 @@ ERRORS = ("auto", "motion", "effort", "both")
 Recordings = Trajectory | str | PathLike | Sequence[Trajectory | str | PathLike]
 
 
+@with_one_blas_thread
 def identify(
     robot: Any,
     recordings: Recordings,
@@ -191,7 +192,8 @@ def identify(
         )
     twin = _twin(known, driven, time_step, read, interface, drive)
     step = float(np.median([x.time_step for x in (*parts.training, *parts.held_out)]))
-    runs, tests = evenly(parts.training, step), evenly(parts.held_out, step)
+    samples = parts.training, parts.held_out
+    runs, tests = (evenly(part, step) for part in samples)
     if free is None:
         plain = commanded or are_clean(runs, twin)
         free = FREE if plain else (*FREE, "effort_offset")
@@ -205,6 +207,7 @@ def identify(
     settings: dict[str, Any] = {"spans": sizes(start, runs), "swings": swings}
     settings["extrapolate"] = commanded and time_step is None and known.twin is None
     settings["told"] = OneLog(log)
+    settings["samples"] = samples
     fitter = Fitter(start, prior, steps, progress, checkpoint, **settings)
     say("fitting", progress)
     found, interrupted = _fit(fitter, runs, tests, error, cutoff, horizon)

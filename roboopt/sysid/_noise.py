@@ -1,7 +1,6 @@
 """Noise of recorded positions: its size, and the frequency where it takes over."""
 
 from collections.abc import Sequence
-from math import comb
 
 import numpy as np
 from jaxtyping import Float
@@ -29,18 +28,41 @@ def noise_share(positions: Float[AnyArray, "sample joint"]) -> float:
 
 
 def noise_deviation(
-    positions: Float[AnyArray, "sample joint"],
+    samples: Float[AnyArray, "sample joint"],
+    times: Float[AnyArray, " sample"] | None = None,
 ) -> Float[np.ndarray, " joint"]:
-    """Return the standard deviation of white noise in each joint's positions.
+    """Return the standard deviation of white noise in each joint's samples.
 
-    Eighth differences nearly remove a smooth motion and multiply white noise by
-    √(16 over 8) = 113 (after von Neumann). 0 where samples are too few to tell.
+    Eighth differences (divided ones, at uneven `times`) nearly remove a smooth motion;
+    those of even samples multiply white noise by √(16 over 8) = 113 (after von
+    Neumann). 0 where samples are too few to tell.
     """
-    q = np.asarray(positions, float)
-    if len(q) <= DIFFERENCE_ORDER + 1:
+    q = np.asarray(samples, float)
+    count = len(q) - DIFFERENCE_ORDER
+    if count <= 1:
         return np.zeros(q.shape[1])
-    spread = np.std(np.diff(q, DIFFERENCE_ORDER, axis=0), axis=0)
-    return spread / np.sqrt(comb(2 * DIFFERENCE_ORDER, DIFFERENCE_ORDER))
+    t = np.arange(len(q)) if times is None else np.asarray(times, float)
+    t = (t - t[0]) / np.mean(np.diff(t))
+    near = [t[i : i + count] for i in range(DIFFERENCE_ORDER + 1)]
+    weights = [
+        1 / np.prod([one - other for other in near if other is not one], 0)
+        for one in near
+    ]
+    difference = sum(w[:, None] * q[i : i + count] for i, w in enumerate(weights))
+    size = np.sqrt(np.sum(np.square(weights), 0))
+    return np.std(difference / size[:, None], 0)
+
+
+def noise_density(
+    samples: Float[AnyArray, "sample joint"], times: Float[AnyArray, " sample"]
+) -> Float[np.ndarray, " joint"]:
+    """Return the spectral density of each joint's white noise, at low frequencies.
+
+    In units²/Hz: 2 σ² Δt of even samples. Between uneven ones signals are interpolated,
+    and each counts for the mean w of the steps beside it: 2 σ² ⟨w²⟩/⟨w⟩.
+    """
+    w = np.gradient(np.asarray(times, float))
+    return 2 * noise_deviation(samples, times) ** 2 * np.mean(w**2) / np.mean(w)
 
 
 def cutoff_frequency(

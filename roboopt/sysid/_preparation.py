@@ -1,11 +1,12 @@
 """Preparation of recordings for a fit: one even step, smoothing, and windows."""
 
+import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
 
 from roboopt._core import AnyArray
-from roboopt.data import Trajectory, low_pass, resample, smooth
+from roboopt.data import Trajectory, low_pass, resample, sample_times, smooth
 from roboopt.dynamics import Twin
 from roboopt.sysid._recordings import moves_by_next_velocity
 
@@ -14,14 +15,31 @@ RESPONSE_PERIODS = 2.5  # of the cutoff, after which a filter has responded
 EDGE_PERIODS = 0.5  # of the cutoff, cut off at either end of a smoothed recording
 
 
-def evenly(runs: Sequence[Trajectory], step: float) -> list[Trajectory]:
-    """Return the runs with one even step [s], resampled where their own is another."""
+def evenly(
+    runs: Sequence[Trajectory], step: float, *, held: bool = True
+) -> list[Trajectory]:
+    """Return the runs with one even step [s], resampled where their own is another.
+
+    Efforts are `held` until the next sample, as commands are, or interpolated, as those
+    that were measured at the samples.
+    """
     return [
         run
         if run.times is None and abs(run.time_step - step) <= ROUNDING * step
-        else resample(run, step)
+        else _resampled(run, step, held)
         for run in runs
     ]
+
+
+def _resampled(run: Trajectory, step: float, held: bool) -> Trajectory:
+    made = resample(run, step)
+    if held or run.times is None:
+        return made
+    times = sample_times(run)
+    grid = times[0] + step * np.arange(made.steps)
+    columns = np.asarray(run.actions).T
+    actions = np.stack([np.interp(grid, times[:-1], c) for c in columns], 1)
+    return dataclasses.replace(made, actions=actions)
 
 
 def steps_as_simulated(run: Trajectory, twin: Twin) -> bool:

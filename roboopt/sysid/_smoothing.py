@@ -18,14 +18,14 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from roboopt.data import Trajectory, smooth
+from roboopt.data import Trajectory, sample_times, smooth
 from roboopt.dynamics import ParametricTwin, linear_parameters
 from roboopt.sysid._condensed import Condensed
 from roboopt.sysid._fitter import Fitter, effort_windows
 from roboopt.sysid._friction_velocity import with_friction_velocity
 from roboopt.sysid._nearest_possible import free_numbers
-from roboopt.sysid._noise import noise_deviation
-from roboopt.sysid._preparation import impulse_response, outlasts, smoothed
+from roboopt.sysid._noise import noise_density, noise_deviation
+from roboopt.sysid._preparation import evenly, impulse_response, outlasts, smoothed
 
 MAX_HALVINGS = 5  # of the cutoff that are tried
 MIN_CUTOFF_HZ = 2.0  # that is tried
@@ -130,6 +130,7 @@ def _filtered(
     response = impulse_response(plain.cutoff, plain.runs[0].time_step)
     if not outlasts(plain.runs, response):
         return None, np.inf
+    sampled, step = fitter.samples[0] or runs, plain.runs[0].time_step
     windows = effort_windows(plain.runs, response)
     fitter.response = response
     error = plain.effort_error(fitter, windows)
@@ -142,7 +143,7 @@ def _filtered(
     left = condensed.rms(numbers)
 
     def noisier(sign: int) -> Condensed:
-        more = smoothed(_noisier(runs, sign), plain.cutoff)
+        more = smoothed(_noisier(sampled, step, sign), plain.cutoff)
         return Condensed.of(error, model, effort_windows(more, response))
 
     # Noise like that of the positions, once more, adds what it added before.
@@ -150,6 +151,12 @@ def _filtered(
     added = first.rms(numbers) ** 2 - left**2
     share = min(1 / plain.oversampling, 0.999)  # of all frequencies
     passed = plain.noise**2 * share / (1 - share)
+    if any(run.times is not None for run in sampled):
+        # Even steps between uneven samples no longer tell the noise.
+        efforts = [
+            noise_density(run.actions, sample_times(run)[:-1]) for run in sampled
+        ]
+        passed = plain.cutoff * np.mean(efforts, 0)
     expected = np.sqrt(passed + np.maximum(added, 0.0))
     if not np.all(left <= MAX_NOISE_RATIO * expected):
         return None, np.inf
@@ -168,12 +175,15 @@ def _filtered(
     return made, float(np.linalg.norm(moved))
 
 
-def _noisier(runs: Sequence[Trajectory], sign: int) -> list[Trajectory]:
-    """Return the recordings with twice the variance of their positions' noise."""
+def _noisier(sampled: Sequence[Trajectory], step: float, sign: int) -> list[Trajectory]:
+    """Return the recordings with twice the variance of their positions' noise.
+
+    It is that of the samples, before these are interpolated in even steps [s].
+    """
     random, result = np.random.default_rng(0), []
-    for run, q in zip(runs, positions(runs), strict=True):
+    for run, q in zip(sampled, positions(sampled), strict=True):
+        noise = noise_deviation(q, sample_times(run)) * random.standard_normal(q.shape)
         observations = np.array(run.observations, float)
-        noise = noise_deviation(q) * random.standard_normal(q.shape)
         observations[:, : q.shape[1]] += sign * noise
         result.append(dataclasses.replace(run, observations=observations))
-    return result
+    return evenly(result, step, held=False)
