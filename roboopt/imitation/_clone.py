@@ -41,6 +41,7 @@ from roboopt.rollouts import (
 )
 from roboopt.view import Watch, env_scene, scene_or_none
 
+CHOICE_EPISODES = 20  # by which policies that predict well are told apart
 MAX_WEIGHTS = 10**8  # of hidden layers, which take 3 GB with what Adam keeps
 
 
@@ -100,7 +101,8 @@ def clone(
         history: observations that the policy sees.
         past_actions: of its own last actions, how many the policy sees. If None, three
             where `policy` is None and without them it predicts hardly better than
-            repeating the last action does, by the validation error; else none.
+            repeating the last action does, by the validation error, and in `env` does
+            the task worse; else none.
         relative: the axis of the observation that each axis of an action is relative
             to, such as the positions of the joints for desired positions.
         quantiles: whether the 1 % and 99 % quantiles normalize the network's inputs and
@@ -233,6 +235,27 @@ def clone(
             how = {"rounds": dagger, "steps": steps, "max_steps": max_steps}
             return made.with_dagger(world, demonstrator, data, **how)
 
+        def acting(actors: Mapping[str, Any], **how: Any) -> dict[str, Evaluation]:
+            if ending() and world is not None:
+                raise KeyboardInterrupt  # of the training: the command is to end
+            how = {"seed": seed + EVALUATION_SEED_OFFSET, "episodes": episodes} | how
+            return _evaluations(
+                source,
+                {} if world is None else actors,
+                progress,
+                max_steps=max_steps,
+                processes=processes,
+                workers=workers,
+                **how,
+            )
+
+        def chosen_by(actors: Mapping[str, Any]) -> dict[str, Evaluation]:
+            how = {"seed": seed + 2 * EVALUATION_SEED_OFFSET}
+            try:
+                return acting(actors, episodes=min(episodes, CHOICE_EPISODES), **how)
+            except (KeyboardInterrupt, EnvError):  # The evaluation will tell.
+                return {}
+
         chosen = policy is not None or dagger or data.folder is not None
         training, result = trained(
             build,
@@ -247,23 +270,13 @@ def clone(
             progress=progress,
             log=log if watch is None else watch.log(log),
             showing=partial(_showing, watch, world, seed),
+            acting=chosen_by,
         )
-        acting = training.acting(result.model)
+        clone = training.acting(result.model)
         actors = {} if demonstrator is None else {"demonstrator": demonstrator}
         evaluations, failure = {}, ""
         try:
-            if ending() and world is not None:
-                raise KeyboardInterrupt  # of the training: the command is to end
-            evaluations = _evaluations(
-                source,
-                {} if world is None else {**actors, "clone": acting},
-                progress,
-                episodes=episodes,
-                seed=seed + EVALUATION_SEED_OFFSET,
-                max_steps=max_steps,
-                processes=processes,
-                workers=workers,
-            )
+            evaluations = acting(actors | {"clone": clone})
         except KeyboardInterrupt:
             failure = INTERRUPTED
         except EnvError as error:  # What was trained is not lost by it.
@@ -281,7 +294,7 @@ def clone(
         if demonstrator is None and all(e.rewards is not None for e in data.whole):
             recorded = Evaluation.of(Trajectory.from_episodes(data.whole))
         return CloneResult(
-            policy=acting,
+            policy=clone,
             demonstrator=demonstrator,
             training=result,
             mismatch=training.mismatch(result),

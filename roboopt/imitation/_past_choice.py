@@ -3,11 +3,12 @@
 A policy that sees its last action can copy it, and then a small error says little (see
 `policies.PastActions`). So it sees actions only where without them it predicts worse
 than copying does, as with demonstrations by people, who hesitate, and pass an obstacle
-now on one side and now on the other.
+now on one side and now on the other; and in an environment, only if it does the task
+better then.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from os import PathLike
 from typing import Any
 
@@ -16,6 +17,7 @@ from roboopt.imitation._baselines import PERSISTENCE, baseline_errors
 from roboopt.imitation._clone_training import Training
 from roboopt.imitation._demonstration_set import DemonstrationSet
 from roboopt.optimize import Checkpoint, Log, OneLog, Result
+from roboopt.rollouts import Evaluation
 
 PAST_ACTIONS = 3  # tell a velocity from tremor
 MAX_SHARE = 0.9  # of the error of copying, above which it counts as no better
@@ -31,6 +33,7 @@ def trained(
     checkpoint: str | PathLike | None,
     log: Log | None = None,
     showing: Callable[[Training], Any],
+    acting: Callable[[Mapping[str, Any]], Mapping[str, Evaluation]],
     **budget: Any,
 ) -> tuple[Training, Result]:
     """Return the training and its result.
@@ -44,6 +47,7 @@ def trained(
         log: told the steps of all training.
         showing: returns the block within which a training is shown, and which yields
             a callback for its descent.
+        acting: lets policies, by name, do the task; none where there is no environment.
         **budget: of `Training.run`.
     """
     kept = None if checkpoint is None else Checkpoint(checkpoint)
@@ -74,4 +78,19 @@ def trained(
     if other.selection is None:
         seen = data.with_past_actions(PAST_ACTIONS).validation
         found = other.errors(second.model, seen).total
-    return (other, second) if found < error else (training, result)
+    if found >= error:
+        return training, result
+    done = acting(
+        {
+            "clone without past actions": training.acting(result.model),
+            "clone with past actions": other.acting(second.model),
+        }
+    )
+    without, seeing = map(_score, done.values()) if done else ((), (0,))
+    return (other, second) if seeing > without else (training, result)
+
+
+def _score(evaluation: Evaluation) -> tuple[float, ...]:
+    """Return the share of successes, where that is defined, and the mean return."""
+    success, mean = evaluation.success_rate, evaluation.mean_return.value
+    return (mean,) if success is None else (success.value, mean)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import roboopt as ro
+from roboopt.cli import main
 from roboopt.imitation._baselines import baseline_errors
 from roboopt.imitation._toward_last_action import toward_last_action
 
@@ -109,6 +110,21 @@ def test_the_clone_sees_its_actions_where_copying_them_is_better():
         carry, action = ro.policies.act(made.policy, carry, jnp.zeros(2), jnp.zeros(()))
     assert action.shape == (1,) and np.isfinite(action).all()
     assert ro.policies.observation_size(made.policy) == 2
+
+
+@pytest.mark.slow
+def test_in_an_environment_it_sees_them_only_if_it_does_the_task_better(tmp_path):
+    name, demos = "roboopt/CartPoleSwingUp-v0", tmp_path / "demos.npz"
+    collected = ["collect", name, "--noise", "0.2", "--episodes", "30"]
+    assert main([*collected, "--out", str(demos)]) == 0
+    how: dict[str, Any] = {"steps": 3000, "episodes": 20}
+    made = ro.clone(demos, name, **how)
+    assert "past action" not in made.description["input"]
+    assert made.evaluations["clone"].successes.mean() >= 0.75
+    copying = ro.clone(demos, name, past_actions=3, **how)
+    # Its error is smaller, and says little.
+    assert copying.errors["clone"] < made.errors["clone"]
+    assert copying.evaluations["clone"].successes.mean() <= 0.6
 
 
 @pytest.mark.slow
