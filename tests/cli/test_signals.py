@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -136,7 +137,10 @@ def test_a_second_signal_ends_a_command_at_once(begun):
 
 def test_a_report_that_was_interrupted_is_written_by_a_command(begun, tmp_path, capsys):
     rng = np.random.default_rng(0)
-    arrays = {"obs": rng.normal(size=(4, 9, 2)), "acts": rng.normal(size=(4, 8, 1))}
+    arrays: dict[str, Any] = {
+        "obs": rng.normal(size=(4, 9, 2)),
+        "acts": rng.normal(size=(4, 8, 1)),
+    }
     np.savez(tmp_path / "demos.npz", **arrays, dt=0.1)
     words = "clone", "demos.npz", "--policy", "linear", "--steps", "2"
     process = begun(COMMAND, *words, "--figures", "csv")

@@ -1,5 +1,7 @@
 """Units in the names of columns: converted and told, or refused by name."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from told import read_told
@@ -122,7 +124,8 @@ def test_units_of_arrays_are_those_of_their_columns(tmp_path):
         "dq_rpm": np.c_[dq, 3 * dq],
         "tau_mNm": np.c_[tau, 4 * tau],
     }
-    for names in ({}, {"joint_names": np.array(["lift", "pan"])}):
+    sets: list[dict[str, Any]] = [{}, {"joint_names": np.array(["lift", "pan"])}]
+    for names in sets:
         np.savez(tmp_path / "x.npz", t=t, **pairs, **names)
         (run,), said = read_told(tmp_path / "x.npz", joints=["pan", "lift"])
         order = [1, 0] if names else [0, 1]

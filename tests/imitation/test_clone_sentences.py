@@ -96,11 +96,12 @@ def test_a_clone_that_is_no_better_than_repeating_the_last_action_says_so():
 
 @pytest.mark.parametrize("name", ["chunk", "history", "past_actions"])
 def test_samples_longer_than_every_episode_are_refused(name, tmp_path, capsys):
+    how: dict[str, Any] = {name: 50}
     with pytest.raises(ro.RobooptError, match=rf"`{name}` .* 40, got 50: .* 40 steps"):
-        ro.clone(tremor(4), **{name: 50})
+        ro.clone(tremor(4), **how)
     mixed = [*tremor(4), *tremor(4, 60)]
     with pytest.warns(UserWarning, match=f"`{name}` is 50, but .* 40 to 60 steps"):
-        ro.clone(mixed, policy="linear", steps=1, **{name: 50})
+        ro.clone(mixed, policy="linear", steps=1, **how)
     ro.data.save_episodes(tmp_path / "demos.npz", tremor(4))
     flag = "--" + name.replace("_", "-")
     line = ["clone", str(tmp_path / "demos.npz"), flag, "50", "--runs", str(tmp_path)]
