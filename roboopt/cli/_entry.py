@@ -1,5 +1,6 @@
 """The entry of the command `roboopt`, which hears signals before anything is loaded."""
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -24,9 +25,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 from roboopt.cli._main import execute
 
                 code = execute(words)
+                sys.stdout.flush()
             except KeyboardInterrupt:
                 print("roboopt: interrupted", file=sys.stderr)
                 code = exit_code()
+            except BrokenPipeError:  # as of `roboopt compare runs | head`
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+                code = 141  # of a process that SIGPIPE ends
             finally:
                 told = ending()
     except KeyboardInterrupt:  # at the very end

@@ -104,8 +104,8 @@ class Output:
     log: str | None = flag(
         None,
         "Where every step's numbers go while it runs: event files or log.jsonl in the "
-        "run's folder, or the service.",
-        choices=tuple(LOGGERS),
+        f"run's folder, or the service; of {', '.join(LOGGERS)}.",
+        shown="LOGGER[,LOGGER]",
     )
     resume: Path | None = flag(
         None,

@@ -7,8 +7,8 @@ import platform
 import shutil
 import tempfile
 import warnings
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,8 @@ from roboopt.cli._resume import how_to_report, how_to_resume
 from roboopt.cli._run_folder import CHECKPOINT, SETTINGS, RunFolder
 from roboopt.cli.report import FIGURES, REPORT
 from roboopt.data import save, write_json
+from roboopt.loggers import LOGGERS
+from roboopt.optimize import Log
 from roboopt.report import VerbResult, check_formats, plain, write_index
 
 PACKAGES = "roboopt jax jaxlib equinox optax numpy gymnasium pybullet".split()
@@ -55,6 +57,7 @@ def run(
     """
     output = command.output
     check_formats((output.figures or "pdf").split(","), "figures")
+    logs = _log_names(output.log)
     if output.resume is not None:
         folder = RunFolder.resume(output.resume)
     else:
@@ -66,7 +69,7 @@ def run(
             with cleaned_up(folder.discard):
                 # With these and a checkpoint, a run that is killed can be resumed.
                 write_json(folder.work / SETTINGS, flags_of(command))
-                with _logger(output.log, folder.work) as log:
+                with _logger(logs, folder.work) as log:
                     result = verb(folder.work, log)
         except BaseException:
             if folder.discard():
@@ -88,13 +91,25 @@ def run(
                 _publish(folder, command)
 
 
-def _logger(name: str | None, folder: Path) -> AbstractContextManager[Any]:
-    """Return the logger of `--log`, which writes into the run's folder if it writes."""
-    if name is None:
-        return nullcontext()
-    from roboopt.loggers import LOGGERS
+def _log_names(text: str | None) -> list[str]:
+    """Return the loggers of `--log`, of which a text names several."""
+    names = text.split(",") if text else []
+    for unknown in set(names) - set(LOGGERS):
+        raise RobooptError(f"`log` must be of {', '.join(LOGGERS)}, got {unknown!r}.")
+    return names
 
-    return LOGGERS[name].for_run(folder)
+
+@contextmanager
+def _logger(names: Sequence[str], folder: Path) -> Iterator[Log | None]:
+    """Yield what tells the loggers, which write into the run's folder if they write."""
+    with ExitStack() as stack:
+        logs = [stack.enter_context(LOGGERS[name].for_run(folder)) for name in names]
+
+        def told(step: int, metrics: dict[str, float]) -> None:
+            for log in logs:
+                log(step, dict(metrics))
+
+        yield told if logs else None
 
 
 def _reported(command: Any, result: VerbResult, folder: RunFolder) -> int:

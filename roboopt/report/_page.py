@@ -23,7 +23,7 @@ TEXT = ' class="text"'  # of a cell that is wrapped
 STACKED = ' class="stacked"'
 MAX_UNBROKEN = 18  # characters of a name
 MAX_PHONE = 46  # characters of a row that a phone shows
-MAX_STACKED = 8  # rows that a phone shows with a line for each cell
+MAX_STACKED = 16  # rows that a phone shows with a line for each cell
 UNIT = re.compile(r"(?<=\d) (?=%|(?:steps|kg|ms|rad|Hz|s|m|N|J|W)(?!\w))")
 """The space between a number and its unit, where no line ends."""
 

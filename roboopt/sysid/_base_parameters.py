@@ -6,6 +6,7 @@ Columns are taken from the base outward, so that a link's numbers join those of 
 that carries it.
 """
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
@@ -13,7 +14,7 @@ from statistics import NormalDist
 import numpy as np
 from jaxtyping import Bool, Float
 
-from roboopt.diagnose import Combination
+from roboopt.diagnose import Combination, IdentifiabilityReport
 from roboopt.dynamics import ParametricTwin
 from roboopt.sysid._condensed import Condensed
 
@@ -26,6 +27,7 @@ BODY = ("m", "m·x", "m·y", "m·z", "I_xx", "I_xy", "I_xz", "I_yy", "I_yz", "I_
 BODY_UNITS = ("kg", *3 * ("kg·m",), *6 * ("kg·m²",))
 # The numbers that come last join others: those of a link that turns about z.
 ORDER = (9, 4, 5, 6, 8, 1, 2, 7, 3, 0)
+LIMITED = ("damping", "friction", "armature")  # to 0 and more
 JOINT = ("damping", "friction", "armature", "effort_offset")
 
 
@@ -115,6 +117,31 @@ def base_parameters(
             )
         )
     return tuple(found)
+
+
+def no_narrower(
+    report: IdentifiabilityReport, base: Sequence[BaseParameter]
+) -> IdentifiabilityReport:
+    """Return the report, no interval in it narrower than that of a base parameter.
+
+    The two judge the noise in other ways, and a number has one interval: the wider.
+    """
+    alone = {
+        next(iter(one.combination.coefficients)): one.combination.half_width
+        for one in base
+        if list(one.combination.coefficients.values()) == [1.0]
+    }
+    half = np.array([alone.get(name, 0.0) for name in report.names])
+    least = [0.0 if name.startswith(LIMITED) else -np.inf for name in report.names]
+    lower = np.minimum(report.lower, np.maximum(report.values - half, least))
+    upper = np.maximum(report.upper, report.values + half)
+    width = report.upper - report.lower
+    kept = np.isfinite(width) & (width > 0) & (half > 0)
+    return dataclasses.replace(
+        report,
+        lower=np.where(kept, lower, report.lower),
+        upper=np.where(kept, upper, report.upper),
+    )
 
 
 def _order(model: ParametricTwin, free: np.ndarray) -> np.ndarray:

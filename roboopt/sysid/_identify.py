@@ -23,6 +23,7 @@ from roboopt.diagnose import Finding, check_recordings
 from roboopt.dynamics import Drive, Multibody, ParametricTwin, Twin
 from roboopt.optimize import Checkpoint, Log, OneLog
 from roboopt.rollouts import robot_notes
+from roboopt.sysid._base_parameters import no_narrower
 from roboopt.sysid._effort_errors import effort_errors
 from roboopt.sysid._fitter import Estimate, Fitter
 from roboopt.sysid._fitting import are_clean, fit_clean, fit_noisy
@@ -194,6 +195,11 @@ def identify(
     step = float(np.median([x.time_step for x in (*parts.training, *parts.held_out)]))
     samples = parts.training, parts.held_out
     runs, tests = (evenly(part, step) for part in samples)
+    if cutoff is not None and cutoff >= 0.5 / step:
+        raise RobooptError(
+            f"`cutoff` must be below half the sampling rate, {0.5 / step:.4g} Hz, got "
+            f"{cutoff}."
+        )
     if free is None:
         plain = commanded or are_clean(runs, twin)
         free = FREE if plain else (*FREE, "effort_offset")
@@ -238,7 +244,8 @@ def identify(
                 error_of, fitter.start, found.model, seen, unseen, found.cutoff
             )
         report, explained = found.identifiability(), fitter.explained(found.model)
-        report = judged_by_size(report, found.judged, runs)
+        base = () if efforts is None else efforts.base
+        report = judged_by_size(no_narrower(report, base), found.judged, runs)
     except KeyboardInterrupt:
         pass  # The model is returned without the verdicts.
     return IdentifyResult(

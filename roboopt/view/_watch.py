@@ -88,7 +88,10 @@ class Watch:
             self._before = self._run(policy)
             self._show(self._before)
             self._pause, self._last = self.period, time.monotonic()
+            self._latest = None
             yield
+            if self.viewer is not None and self._latest is not None:
+                self._refresh()
         except BaseException:
             self.close()
             raise
@@ -102,15 +105,20 @@ class Watch:
 
     def update(self, policy: Callable[..., Any]) -> None:
         """Show the motions of a policy, if it is time."""
-        began = time.monotonic()
+        began, self._latest = time.monotonic(), policy
         if self.viewer is None or began - self._last < self._pause:
             return
-        self._show(self._run(policy))
+        self._refresh()
+        self._last = time.monotonic()
+        self._pause = max(self.period, (self._last - began) / MAX_SHARE)
+
+    def _refresh(self) -> None:
+        """Show the motions of the latest policy, and the curves."""
+        assert self.viewer is not None
+        self._show(self._run(self._latest))
         for name, points in self._curves.items():
             shown = points[:: 1 + len(points) // MAX_POINTS]
             self.viewer.show_curves({name: shown})
-        self._last = time.monotonic()
-        self._pause = max(self.period, (self._last - began) / MAX_SHARE)
 
     def log(self, log: Log | None) -> Log:
         """Return a `log` that notes the curves, and tells another one."""

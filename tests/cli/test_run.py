@@ -4,6 +4,8 @@ import dataclasses
 import importlib.util
 import json
 import re
+import subprocess
+import sys
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -424,3 +426,21 @@ def test_figures_are_written_beside_the_report(fake, tmp_path, capsys):
     # A wrong format is refused before the run.
     assert fake("--figures docx", lambda *_: pytest.fail("ran")) == 2
     assert "--figures" in capsys.readouterr().err
+
+
+def test_output_that_nobody_reads_ends_quietly():
+    words = [sys.executable, "-m", "roboopt", "tune", "--help"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(words, **pipes) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.close()
+        said = process.stderr.read().decode()
+    assert process.returncode == 141 and not said
+
+
+def test_an_unknown_logger_is_refused_before_anything_is_done(fake, capsys, tmp_path):
+    assert fake("--log jsonl,paper") == 2
+    assert "--log must be of tensorboard, jsonl, wandb, mlflow, got 'paper'" in (
+        capsys.readouterr().err
+    )
+    assert not (tmp_path / "runs").exists()

@@ -136,6 +136,12 @@ def test_joint_states_are_read_as_they_are_printed(tmp_path, version):
     assert not check(tmp_path / "x.txt")
     (tmp_path / "x.yaml").write_text("\n".join([*text, *text[:8]]))
     assert "1 rows are cut off" in check(tmp_path / "x.yaml")
+    # NaN is .nan in YAML, as of a robot that does not measure its velocities.
+    unknown = yaml(version, {**lists, "velocity": np.full((STEPS, 2), np.nan)})
+    unknown = "\n".join(unknown).replace("nan\n", ".nan\n")
+    unknown = unknown.replace("[nan, nan]", "[.nan, .nan]")
+    (tmp_path / "z.yaml").write_text(unknown)
+    assert "no velocities were recorded" in read(tmp_path / "z.yaml")[1]
     # Empty lists are [] in both.
     if version == 1:
         text = ["velocity: []" if "velocity" in line else line for line in text]

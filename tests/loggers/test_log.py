@@ -241,10 +241,11 @@ def test_mlflow_gets_what_was_told(monkeypatch, tmp_path):
 def test_the_flag_leaves_the_log_in_the_folder_of_the_run(tmp_path):
     file = tmp_path / "demos.npz"
     ro.data.save_episodes(file, [samples(k) for k in range(4)])
-    line = f"clone {file} --policy linear --steps 6 --name pen --log jsonl"
+    line = f"clone {file} --policy linear --steps 6 --name pen --log jsonl,tensorboard"
     assert main([*line.split(), "--runs", str(tmp_path)]) == 0
     lines = (tmp_path / "pen" / "log.jsonl").read_text().splitlines()
     assert [json.loads(text)["step"] for text in lines[:7]] == list(range(7))
+    assert [*(tmp_path / "pen").glob("events.*")]
 
 
 def test_a_logger_of_ones_own_needs_two_methods():

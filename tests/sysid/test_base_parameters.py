@@ -1,11 +1,19 @@
 """Base parameters carry all that the efforts of a robot tell of it."""
 
+from dataclasses import fields
+
 import numpy as np
 import pytest
 from test_nearest_possible import arm, condensed, moved, recorded
 
+from roboopt.diagnose import Combination, IdentifiabilityReport
 from roboopt.dynamics import linear_parameters
-from roboopt.sysid._base_parameters import _names, base_parameters
+from roboopt.sysid._base_parameters import (
+    BaseParameter,
+    _names,
+    base_parameters,
+    no_narrower,
+)
 from roboopt.sysid._nearest_possible import free_numbers
 
 NOISE = 0.05
@@ -19,6 +27,33 @@ def of(start, real, data):
 
 def size_by_name(model):
     return dict(zip(_names(model)[0], np.abs(linear_parameters(model)), strict=True))
+
+
+def test_a_number_has_one_interval_the_wider():
+    def report(names, values, half):
+        """Return a report with these rows alone."""
+        made = object.__new__(IdentifiabilityReport)
+        arrays = {"values": np.array(values), "names": tuple(names)}
+        ends = {"lower": np.array(values) - half, "upper": np.array(values) + half}
+        vars(made).update({f.name: None for f in fields(made)} | arrays | ends)
+        return made
+
+    def base(terms, half):
+        return BaseParameter(Combination(terms, 0.0, half), "N·m", 0.0, 0.0)
+
+    names = "effort_offset[a]", "friction[a]", "mass[a]", "damping[a]"
+    made = report(names, [0.1, 0.2, 3.0, 4.0], np.array([0.05, 0.1, 0.5, np.inf]))
+    found = no_narrower(
+        made,
+        [
+            base({"effort_offset[a]": 1.0}, 0.15),
+            base({"friction[a]": 1.0}, 0.3),
+            base({"mass[a]": 1.0, "mass[b]": 1.0}, 2.0),
+            base({"damping[a]": 1.0}, 0.3),
+        ],
+    )
+    np.testing.assert_allclose(found.lower, [-0.05, 0.0, 2.5, -np.inf], atol=1e-12)
+    np.testing.assert_allclose(found.upper, [0.25, 0.5, 3.5, np.inf])
 
 
 def test_their_number_is_that_of_the_columns_that_are_independent():

@@ -111,6 +111,27 @@ def test_what_cannot_be_watched_is_refused(monkeypatch):
         Watch()
 
 
+def test_the_last_policy_is_shown_when_the_learning_is_over(shown):
+    env = gymnasium.make("roboopt/CartPoleBalance-v0", duration=0.25)
+    world: Any = env.unwrapped
+    starts = world.sample_starts(2, seed=0)
+    still, pushing = (
+        ro.policies.LinearFeedback(np.array([[0.0, gain, 0.0, 0.0]]), np.zeros(4))
+        for gain in (0.0, 5.0)
+    )
+    watch = Watch(18_100, period=1e9)
+    log = watch.log(None)
+    with watch.open(env, starts, still, "cart-pole"):
+        for step in range(3):
+            log(step, {"loss": 3.0 - step})
+            watch.update(pushing)
+        assert len(shown) == 1
+    (first, *_), (last, _, viewer) = shown
+    assert not np.array_equal(last.runs["after"][0], first.runs["after"][0])
+    assert viewer._curves["loss"].data[1].tolist() == [3.0, 2.0, 1.0]
+    env.close()
+
+
 @pytest.mark.slow
 def test_a_policy_is_watched_while_it_learns(shown):
     settings: dict[str, Any] = {

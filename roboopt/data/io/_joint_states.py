@@ -14,6 +14,7 @@ FIELD = re.compile(
     r"\s*(secs?|nsecs|nanosec|name|position|velocity|effort): *(\[?)(.*?)\]?\s*"
 )
 ITEM = re.compile(r"\s*- *(.*?)\s*")
+NOT_FINITE = {".nan": "nan", ".inf": "inf", "-.inf": "-inf"}
 QUANTITIES = ("position", "velocity", "effort")
 LISTS = {
     1: ("position",),
@@ -80,10 +81,16 @@ def flat_messages(lines: Iterable[str]) -> list[str]:
         elif field:
             place = field[1].replace("secs", "sec").replace("nsec", "nanosec")
             cells = field[3].split(",") if field[3] else []
-            message[place] = [cell.strip(" '\"") for cell in cells]
+            message[place] = [_cell(cell) for cell in cells]
         elif item and place:
-            message[place].append(item[1].strip("'\""))
+            message[place].append(_cell(item[1]))
     return rows
+
+
+def _cell(text: str) -> str:
+    """Return a value of YAML as one of CSV: .nan is nan."""
+    cell = text.strip(" '\"")
+    return NOT_FINITE.get(cell.lower(), cell)
 
 
 def _cells(message: dict[str, list[str]]) -> list[str]:
