@@ -18,6 +18,7 @@ from roboopt.data import Trajectory, sliding_windows
 from roboopt.objectives import PredictionError
 
 FORECAST_TIMES_S = (0.1, 0.2, 0.5)
+ROUNDING = 1e-9  # of the largest error: below, errors are alike
 OVERLAP = 5  # forecasts that begin in the time that one takes
 
 
@@ -33,9 +34,13 @@ class Forecasts:
     def ratio(self, model: str, other: str, joints: int) -> Float[np.ndarray, " time"]:
         """Return the ratio of `other`'s position errors to `model`'s, by time.
 
-        The ratio is the geometric mean over the joints.
+        The ratio is the geometric mean over the joints. Errors below a billionth of the
+        worst model's are rounding, and alike.
         """
-        mine, theirs = (self.rmse[m][:, :joints] for m in (model, other))
+        rounding = ROUNDING * np.max([*self.rmse.values()], 0)
+        mine, theirs = (
+            np.maximum(self.rmse[m], rounding)[:, :joints] for m in (model, other)
+        )
         with np.errstate(divide="ignore", invalid="ignore"):
             logs = np.log(theirs / mine)
             known = ~np.isnan(logs)

@@ -5,6 +5,7 @@ import pytest
 
 from roboopt import Trajectory
 from roboopt.sysid import ConstantVelocity, Forecasts, forecasts
+from roboopt.sysid._tables import comparison
 
 
 class Pushed(eqx.Module):
@@ -50,6 +51,12 @@ def test_errors_are_the_root_of_the_mean_square_over_runs():
     np.testing.assert_allclose(
         found.rmse["constant velocity"], [[0.05, 0.5], [0.15, 1.0]], rtol=1e-12
     )
+
+
+def test_two_exact_models_are_as_good_as_each_other():
+    rmse = {"fitted": 1e-15, "URDF": 2e-16, "constant velocity": 0.1}
+    found = Forecasts([0.1], {name: np.full((1, 4), x) for name, x in rmse.items()})
+    assert comparison(float(found.ratio("fitted", "URDF", 2)[0])) == "as good as"
 
 
 def test_a_ratio_is_a_geometric_mean_over_joints():

@@ -175,7 +175,7 @@ def test_a_joint_that_the_urdf_foretells_exactly_has_a_metric(found):
     own = dataclasses.replace(found)
     vars(own)["forecasts"] = dataclasses.replace(made, rmse=exact)
     (name,) = (name for name in own.metrics() if name.startswith("forecast error"))
-    assert own.metrics()[name] == np.inf
+    assert 1e6 < own.metrics()[name] < np.inf
 
 
 def test_files_and_report_are_written_and_the_result_is_read_back(found, tmp_path):
