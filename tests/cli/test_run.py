@@ -430,8 +430,8 @@ def test_figures_are_written_beside_the_report(fake, tmp_path, capsys):
 
 def test_output_that_nobody_reads_ends_quietly():
     words = [sys.executable, "-m", "roboopt", "tune", "--help"]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen(words, **pipes) as process:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(words, stdout=pipe, stderr=pipe) as process:
         assert process.stdout is not None and process.stderr is not None
         process.stdout.close()
         said = process.stderr.read().decode()
