@@ -77,6 +77,9 @@ def test_commanded_efforts_serve_where_none_are_measured(tmp_path):
     with pytest.warns(UserWarning, match="commanded ones, such as tau_cmd1"):
         (run,) = load_recordings(table(tmp_path / "run.csv", header, rows))
     check_rows(run)
+    # Nothing is said of columns that are named.
+    named = Columns(efforts=["tau_cmd1", "tau_cmd2"])
+    check_rows(*load_recordings(tmp_path / "run.csv", columns=named))
 
 
 def test_named_columns_are_put_in_the_order_of_the_joints(tmp_path):

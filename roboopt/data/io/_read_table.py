@@ -45,6 +45,7 @@ def read_table(
     if options.joints is None and options.columns is None and seen and acted:
         yield table.path, _demonstrations(table, seen, acted, options)
         return
+    named = options.columns is not None and options.columns.efforts is not None
     table, options = with_names(table, options)
     path = Path(table.path)
     try:
@@ -63,7 +64,8 @@ def read_table(
             f"{path.name} holds currents as efforts: what is identified from them is "
             "in units of the motors' torque constants."
         )
-    if sent := [name for name in columns.efforts or () if name and is_commanded(name)]:
+    sent = [name for name in columns.efforts or () if name and is_commanded(name)]
+    if sent and not named:
         options.note(
             f"{path.name}: the efforts are commanded ones, such as {sent[0]}, since no "
             "measured ones in N·m or N are there."
