@@ -109,8 +109,10 @@ def test_a_recording_beside_its_predictions(tmp_path):
 
     start = jnp.array([-1.5, 0.2, 0.0, 0.0])
     states = jax.jit(lambda u: jax.lax.scan(advance, start, u)[1])(jnp.asarray(efforts))
-    recorded = ro.Trajectory(np.vstack([start[None], states]), efforts, 1 / 240)
-    result = ro.identify(urdf, [recorded], free=["damping"], held_out=[recorded])
+    states = np.vstack([start[None], states])
+    known = ro.Trajectory(states[:241], efforts[:240], 1 / 240)
+    recorded = ro.Trajectory(states[240:], efforts[240:], 1 / 240)
+    result = ro.identify(urdf, [known], free=["damping"], held_out=[recorded])
     motions = result.robot_motions()
     assert motions is not None and motions.colors["fitted"] != motions.colors["URDF"]
     check_replay(result, ["URDF", "fitted", "measured"], tmp_path, {})
