@@ -77,20 +77,3 @@ def filter_jit(function: F, *, inline: bool = False) -> F:
 def called(function: Callable[..., Any], *arguments: Any) -> Any:
     """Return what a function returns, compiled; the arrays of a module are traced."""
     return function(*arguments)
-
-
-def with_one_blas_thread(function: F) -> F:
-    """Let BLAS and LAPACK take one thread while `function` runs.
-
-    Of matrices with some hundred columns the threads wait for each other: on a machine
-    that does other work too, thirty times as long as one thread computes.
-    """
-
-    @functools.wraps(function)
-    def call(*arguments: Any, **options: Any) -> Any:
-        from threadpoolctl import threadpool_limits
-
-        with threadpool_limits(1, user_api="blas"):
-            return function(*arguments, **options)
-
-    return cast(F, call)

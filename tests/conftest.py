@@ -17,7 +17,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 CACHE = Path(__file__).parents[1] / ".cache" / "jax"
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # of each of several workers
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # The workers share processors.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(CACHE))
 os.environ["XDG_CACHE_HOME"] = str(CACHE.parent)  # of the commands, not the user's own
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")

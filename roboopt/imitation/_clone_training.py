@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -29,7 +28,7 @@ from roboopt.imitation._policy_kinds import (
     objective_for,
     with_memory,
 )
-from roboopt.imitation._selection import Selection
+from roboopt.imitation._selection import Selection, last_of
 from roboopt.losses import FlowMatching, flow_batches
 from roboopt.objectives import ActionMismatch
 from roboopt.optimize import Log, Result, adam, minimize
@@ -197,7 +196,7 @@ class Training:
     def shown(self, model: Any) -> Any:
         """Return the policy that acts, of a model on the way: the last of a stack."""
         if self.folded:
-            model = jax.tree.map(lambda x: x[-1] if eqx.is_array(x) else x, model)
+            model = last_of(model)
         return self.acting(model)
 
     def with_dagger(

@@ -181,7 +181,7 @@ class Selection:
             action = action if limit is None else clip(action, np.asarray(limit))
         gap = action - np.asarray(samples.actions)
         gap = (gap[:, 0] if gap.ndim == 3 else gap) / np.asarray(self.mismatch.scale)
-        last = _last(stack)
+        last = last_of(stack)
         # The linear policy of all samples: nothing selects it, so that all can teach.
         simple = self.linear[-1 if chosen == 0 else len(self.networks) - 1]
         return Kept(
@@ -199,7 +199,7 @@ class Selection:
         other = other[:, 0] if other.ndim == 3 else other
         costs = np.asarray(_every_cost(self.mismatch, stack, samples))
         loss = float(costs[self.fold, rows].mean())
-        return Kept(_last(stack), 1.0, loss, float(other.mean()))
+        return Kept(last_of(stack), 1.0, loss, float(other.mean()))
 
 
 def begun_at(linear: Any, network: Any) -> Any:
@@ -254,7 +254,8 @@ def _stacked(models: Sequence[Any]) -> Any:
     )
 
 
-def _last(stack: Any) -> Any:
+def last_of(stack: Any) -> Any:
+    """Return the last model of a stack."""
     return jax.tree.map(lambda x: x[-1] if eqx.is_array(x) else x, stack)
 
 

@@ -27,7 +27,6 @@ BODY = ("m", "m·x", "m·y", "m·z", "I_xx", "I_xy", "I_xz", "I_yy", "I_yz", "I_
 BODY_UNITS = ("kg", *3 * ("kg·m",), *6 * ("kg·m²",))
 # The numbers that come last join others: those of a link that turns about z.
 ORDER = (9, 4, 5, 6, 8, 1, 2, 7, 3, 0)
-LIMITED = ("damping", "friction", "armature")  # to 0 and more
 JOINT = ("damping", "friction", "armature", "effort_offset")
 
 
@@ -124,7 +123,7 @@ def no_narrower(
 ) -> IdentifiabilityReport:
     """Return the report, no interval in it narrower than that of a base parameter.
 
-    The two judge the noise in other ways, and a number has one interval: the wider.
+    They estimate the noise differently; a number has one interval, the wider of both.
     """
     alone = {
         next(iter(one.combination.coefficients)): one.combination.half_width
@@ -132,7 +131,7 @@ def no_narrower(
         if list(one.combination.coefficients.values()) == [1.0]
     }
     half = np.array([alone.get(name, 0.0) for name in report.names])
-    least = [0.0 if name.startswith(LIMITED) else -np.inf for name in report.names]
+    least = np.where(report.model.positive, 0.0, report.model.lower())
     lower = np.minimum(report.lower, np.maximum(report.values - half, least))
     upper = np.maximum(report.upper, report.values + half)
     width = report.upper - report.lower

@@ -48,7 +48,7 @@ from roboopt.sysid._smoothing import (
 MIN_NOISE_SHARE = 1e-4  # of a step's motion: below, recordings are clean
 MAX_UNEXPLAINED_SHARE = 0.5  # of the efforts, in a fit of clean recordings
 FORECAST_S = 0.2  # after which forecasts choose among fits
-MAX_CHOICE_SAMPLES = 4000  # to choose a cutoff by, or what efforts are of
+MAX_CHOICE_SAMPLES = 4000  # to choose the cutoff, or the timing of efforts
 MAX_STEP_RATE = 0.4  # frequency that steps of a simulation show, over their own
 CLEAN_TOLERANCE = 1e-10
 MOTION_TOLERANCE = 1e-6  # a move by a standard error changes N samples' loss by 1/N

@@ -14,9 +14,10 @@ from typing import Any
 import equinox as eqx
 import numpy as np
 
+from roboopt._blas import with_one_blas_thread
 from roboopt._errors import RobooptError, argument_called
 from roboopt._interrupt import ending
-from roboopt._programs import make_room, with_one_blas_thread
+from roboopt._programs import make_room
 from roboopt._progress import counted, say
 from roboopt.data import Columns, Trajectory
 from roboopt.diagnose import Finding, check_recordings

@@ -92,7 +92,7 @@ def impulse_response(cutoff: float, time_step: float) -> np.ndarray:
 
 
 def outlasts(runs: Sequence[Trajectory], response: AnyArray | None) -> bool:
-    """Return whether half of each run, at the least, lies farther from its ends."""
+    """Return whether at least half of each run is free of a filter's end effects."""
     steps = min(run.steps for run in runs)
     return response is None or steps > 2 * np.size(response)
 

@@ -1,9 +1,9 @@
 """How noisy recordings are smoothed for a fit of their efforts.
 
 Smoothed efforts pass from one sign of friction to the other as slowly as the filter
-answers: the model's friction is filtered alike, where only noise is left then. The
-friction of a real gear is not the model's: whose steps are filtered then fits efforts
-closely, and forecasts the motion worse.
+responds: where only noise is left then, the model's friction is filtered too. A real
+gear's friction is not the model's; filtering that of the model would fit the efforts
+more closely, and forecast the motion worse.
 
 Noise in the positions, and so in accelerations, biases least squares toward 0. The bias
 is what more such noise changes (Cook and Stefanski, 1994): as long as it is more than a
@@ -52,7 +52,7 @@ class Smoothing:
 
     @property
     def oversampling(self) -> float:
-        """Return the samples for each that tells something new."""
+        """Return how many samples there are for each independent one."""
         return 1 / (2 * self.cutoff * self.runs[0].time_step)
 
     def effort_error(self, fitter: Fitter, data: Trajectory, **settings: Any) -> Any:

@@ -1,6 +1,7 @@
 """Base parameters carry all that the efforts of a robot tell of it."""
 
 from dataclasses import fields
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -35,7 +36,10 @@ def test_a_number_has_one_interval_the_wider():
         made = object.__new__(IdentifiabilityReport)
         arrays = {"values": np.array(values), "names": tuple(names)}
         ends = {"lower": np.array(values) - half, "upper": np.array(values) + half}
+        lowest = np.array([-np.inf, 0, -np.inf, 0])  # of offsets, frictions, masses
+        model = SimpleNamespace(positive=(False,) * 4, lower=lambda: lowest)
         vars(made).update({f.name: None for f in fields(made)} | arrays | ends)
+        vars(made)["model"] = model
         return made
 
     def base(terms, half):
