@@ -78,6 +78,16 @@ def flag(
     return dataclasses.field(default=default, metadata=told)
 
 
+def figures_flag() -> Any:
+    """Return the field of the formats in which figures are written to files."""
+    return flag(
+        None,
+        "Formats in which each figure is also written to figures/ in the run's folder: "
+        "pdf, svg, png, eps, or csv for the curves.",
+        shown="FORMAT[,FORMAT]",
+    )
+
+
 @dataclasses.dataclass(frozen=True)
 class Output:
     """Flags of every command that leaves the folder of a run."""
@@ -95,12 +105,7 @@ class Output:
         "files of that run are touched.",
     )
     no_video: bool = flag(False, "Write the report without a video.")
-    figures: str | None = flag(
-        None,
-        "Formats in which each figure is also written to figures/ in the run's folder: "
-        "pdf, svg, png, eps, or csv for the curves.",
-        shown="FORMAT[,FORMAT]",
-    )
+    figures: str | None = figures_flag()
     log: str | None = flag(
         None,
         "Where every step's numbers go while it runs: event files or log.jsonl in the "

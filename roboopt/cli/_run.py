@@ -21,8 +21,13 @@ from roboopt._progress import say
 from roboopt.cli._flags import Output, flags_named, groups, verb_arguments
 from roboopt.cli._process import jax_settings
 from roboopt.cli._resume import how_to_report, how_to_resume
-from roboopt.cli._run_folder import CHECKPOINT, SETTINGS, RunFolder
-from roboopt.cli.report import FIGURES, REPORT
+from roboopt.cli._run_folder import (
+    CHECKPOINT,
+    FIGURES,
+    REPORT,
+    SETTINGS,
+    RunFolder,
+)
 from roboopt.data import save, write_json
 from roboopt.loggers import LOGGERS
 from roboopt.optimize import Log

@@ -19,6 +19,8 @@ except ImportError:  # Windows
 
 SETTINGS = "settings.json"  # its presence marks the folder of a run
 CHECKPOINT = "checkpoint.npz"  # of a run that can be resumed
+REPORT = "report.html"
+FIGURES = "figures"  # a folder
 EARLIER = "checkpoint.[0-9].npz"
 PARTIAL = ".partial"
 RESUMED = ("checkpoint*.npz", "returns.csv", "log.jsonl", "events.*", SETTINGS)

@@ -6,12 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from roboopt._errors import RobooptError
-from roboopt.cli._flags import flag
+from roboopt.cli._flags import figures_flag, flag
 from roboopt.cli._results import load_result
-from roboopt.cli._run_folder import add_file
-
-REPORT = "report.html"
-FIGURES = "figures"  # a folder
+from roboopt.cli._run_folder import FIGURES, REPORT, add_file
 
 
 @dataclass(frozen=True)
@@ -27,12 +24,7 @@ class Report:
         dataclasses.MISSING, "Folder of a run.", shown="RUN", positional=True
     )
     no_video: bool = flag(False, "Write the report without a video.")
-    figures: str | None = flag(
-        None,
-        "Formats in which each figure is also written to figures/ in the run's folder: "
-        "pdf, svg, png, eps, or csv for the curves.",
-        shown="FORMAT[,FORMAT]",
-    )
+    figures: str | None = figures_flag()
     task: str | None = flag(
         None,
         "Your own task that the run names, as module:NAME or file.py:NAME; its module "
