@@ -125,7 +125,7 @@ def find_columns(
     ranked: dict[str, dict[Any, dict[float, list[str]]]] = {q: {} for q in ALIASES}
     foreign: dict[str, dict[Any, str]] = {q: {} for q in ALIASES}
     for name in header:
-        if role := _role(split_name(name), joints or ()):
+        if role := _role_of(name, joints or ()):
             quantity, joint, rank = role
             if (unit := unit_of(name)) is not None and unit not in UNITS[quantity]:
                 foreign[quantity].setdefault(joint, name)
@@ -225,6 +225,17 @@ def is_current(name: str) -> bool:
     return bool(CURRENTS & set(split_name(name))) or unit_of(name) in CURRENT_UNITS
 
 
+def _role_of(name: str, joints: Sequence[str]) -> tuple[str, str | int, float] | None:
+    """Return the role of a column; that of `/any/topic/joint/effort` ranks later."""
+    found = _role(split_name(name), joints)
+    *topic, joint, field = ["", *without_unit(name).split("/")]
+    if found or not any(topic) or joint not in joints:
+        return found
+    kept = [w for w in name_parts("/".join(topic)) if w in MEASURED | COMMANDED]
+    found = _role([*kept, *name_parts(joint), *name_parts(field)], joints)
+    return found and (*found[:2], found[2] + 0.25)
+
+
 def _role(
     words: list[str], joints: Sequence[str]
 ) -> tuple[str, str | int, float] | None:
@@ -246,6 +257,8 @@ def _role(
     words = [word for word in words if not word.isdigit()]
     if len(words) == 2 and words[0] == "q" and words[1] != "dot":
         words = words[1:]  # `q1_vel` is a velocity.
+    if len(words) > 1 and any({*words} <= names for names in ALIASES.values()):
+        words = words[-1:]  # `/efforts/shoulder/effort` says it twice.
     quantity = next((q for q, names in ALIASES.items() if {*words[:1]} & names), None)
     if words in PHRASES:
         quantity, words = "efforts", words[:1]

@@ -22,9 +22,10 @@ from roboopt.data.io._columns import (
     is_commanded,
     is_current,
 )
+from roboopt.data.io._sparse import apart, common_time, on_one_clock
 from roboopt.data.io._table import MAX_SHOWN, Table
 from roboopt.data.io._table_header import with_names
-from roboopt.data.io._times import even_step, read_stamps, strictly_later
+from roboopt.data.io._times import Stamps, even_step, read_stamps, strictly_later
 from roboopt.data.io._units import in_other_units, unit_scale
 
 OBSERVED = ("observation", "observations", "obs", "state", "states")
@@ -74,23 +75,28 @@ def read_table(
     values = dict(table.arrays(names))
     converted = [in_other_units([columns.time], "times")]
     for quantity in ALIASES:
-        own = [name for name in getattr(columns, quantity) or () if name]
-        converted.append(in_other_units(own, quantity))
-        values |= {n: values[n] * (unit_scale(n, quantity) or 1.0) for n in own}
+        used = [name for name in getattr(columns, quantity) or () if name]
+        converted.append(in_other_units(used, quantity))
+        values |= {n: values[n] * (unit_scale(n, quantity) or 1.0) for n in used}
     if said := ", ".join(filter(None, converted)):
         options.note(f"{path.name}: {said} are converted to SI units.")
     assert columns.positions is not None
-    empty = np.all([np.isnan(values[name]) for name in columns.positions], axis=0)
-    if empty.all():
+    held = {name: ~np.isnan(values[name]) for name in values}
+    others, own = apart(values, columns.positions)
+    keep = np.any([held[n] for n in (*columns.positions, *others)], axis=0)
+    if not keep.any():
         raise RobooptError(f"`path` must hold samples, but {path} holds none.")
-    if empty.any():
+    if others:
+        columns = _on_common_times(table, keep, columns, others)
+    if not keep.all():
         # Tables of several sensors have rows of each.
+        what = "nothing of the joints" if others else "no positions"
         options.note(
-            f"{empty.sum()} rows of {path.name} hold no positions: left out, as rows "
+            f"{(~keep).sum()} rows of {path.name} hold {what}: left out, as rows "
             "of other sensors."
         )
-        table = table.rows(~empty)
-        values = {name: value[~empty] for name, value in values.items()}
+        table, own = table.rows(keep), own[keep]
+        values = {name: value[keep] for name, value in values.items()}
     unrecorded = {name for name in values if np.isnan(values[name]).all()}
     if blank := unrecorded & {*(columns.efforts or ())}:
         raise ColumnError(f"holds no efforts in {min(blank)}", path, table.header)
@@ -98,7 +104,7 @@ def read_table(
         columns = dataclasses.replace(columns, velocities=None)
     if columns.velocities is None:
         options.estimated.append(path.name)
-    runs: dict[str, list[int]] = {"": [*range(int((~empty).sum()))]}
+    runs: dict[str, list[int]] = {"": [*range(int(keep.sum()))]}
     if run_column:
         runs = {}
         for row, cell in enumerate(table.named(run_column)):
@@ -110,7 +116,12 @@ def read_table(
             timed: dict[str, Any] = {"time_step": options.time_step}
             if columns.time is not None and options.time_step is None:
                 cells = table.named(columns.time)[rows]
-                timed, one = _timed(cells, columns.time, one, where, options)
+                stamps = _stamps(cells, columns.time)
+                if others:
+                    stamps, one = on_one_clock(
+                        stamps, one, columns, others, own[rows], options
+                    )
+                timed, one = _timed(stamps, one, where, options)
             arrays = _arrays(one, columns, timed)
         yield where, arrays
 
@@ -155,14 +166,20 @@ def _as_step(table: Table, options: ReadOptions) -> float | None:
     return None
 
 
-def _timed(
-    cells: np.ndarray,
-    name: str,
-    values: dict[str, np.ndarray],
-    where: str,
-    options: ReadOptions,
-) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Return the time step and the times, and the samples that have their own time."""
+def _on_common_times(
+    table: Table, keep: np.ndarray, columns: Columns, others: Sequence[str]
+) -> Columns:
+    """Return the columns with times of all rows, for those that have rows apart."""
+    if columns.time is None:
+        raise RobooptError(
+            "`path` must hold times where columns have rows of their own, as "
+            f"{others[0]} of {table.path} has, but a time step is given in their place."
+        )
+    return dataclasses.replace(columns, time=common_time(table, keep, columns.time))
+
+
+def _stamps(cells: np.ndarray, name: str) -> Stamps:
+    """Return the times of a recording from the cells of a column."""
     if len(cells) < 2:
         raise RobooptError(
             f"a recording must hold at least 2 samples, got {len(cells)}."
@@ -175,6 +192,13 @@ def _timed(
             f"{stamps.seconds[row] - stamps.seconds[row + 1]:.4g} s before sample "
             f"{row}: sort the samples by time, or cut the recording there."
         )
+    return stamps
+
+
+def _timed(
+    stamps: Stamps, values: dict[str, np.ndarray], where: str, options: ReadOptions
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Return the time step and the times, and the samples that have their own time."""
     keep, note = strictly_later(stamps, np.stack([*values.values()], axis=1))
     for text in (stamps.note, note):
         if text:
