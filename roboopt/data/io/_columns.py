@@ -157,7 +157,7 @@ def find_columns(
         require(found and not missing, f"lacks {quantity}{which}{unread}")
         picked[quantity] = tuple(None if j in idle else best[j][0] for j in order)
     known = Columns(time, **picked)
-    runs = [name for name in header if "".join(split_name(name)) in RUNS]
+    runs = [*filter(is_run, header)]
     require(len(runs) < 2, f"must hold one column of runs, got {runs}")
     unknown = [name for name in known.names if name not in header]
     require(not unknown, f"must hold the columns that `columns` names, not {unknown}")
@@ -198,6 +198,11 @@ def find_time(header: Sequence[str], moves: Callable[[str], bool], path: Path) -
 def is_time(name: str) -> bool:
     """Return whether a column holds times by its name."""
     return _bare(name) in TIMES
+
+
+def is_run(name: str) -> bool:
+    """Return whether a column tells the recordings of a table apart by its name."""
+    return "".join(split_name(name)) in RUNS
 
 
 def _bare(name: str) -> str:

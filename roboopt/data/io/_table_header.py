@@ -14,6 +14,7 @@ from roboopt.data.io._joint_names import (
     recorded_names,
     with_robot_names,
 )
+from roboopt.data.io._long_table import wide
 from roboopt.data.io._split_times import join_times
 from roboopt.data.io._table import Table
 
@@ -29,6 +30,7 @@ def with_names(table: Table, options: ReadOptions) -> tuple[Table, ReadOptions]:
     """
     table = _with_joint_names(table, options)
     table, options = _with_whole_times(table, options)
+    table = wide(table, options)
     table, options = _of_libfranka(table, options)
     return _with_robot_names(table, options), options
 
