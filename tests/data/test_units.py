@@ -149,3 +149,48 @@ def test_a_row_of_units_is_converted(tmp_path):
     np.testing.assert_allclose(run.actions, ROWS[:-1, 3:])
     assert run.time_step == pytest.approx(1e-4)
     assert "times in ms, positions in deg, velocities in deg/s are converted" in said
+
+
+@pytest.mark.parametrize(
+    "quantity, name",
+    [
+        ("time", "t [foo]"),
+        ("position", "q1 [foo]"),
+        ("position", "q [foo] 1"),
+        ("velocity", "dq1 (foo/s)"),
+        ("effort", "tau1 [foo·m]"),
+    ],
+)
+def test_units_that_are_not_known_are_told(tmp_path, quantity, name):
+    with pytest.raises(RobooptError) as error:
+        read(tmp_path, **{quantity: name})
+    assert f"for the unit of {name} cannot be converted" in str(error.value)
+    # Of columns that the user names, the numbers may be in SI units.
+    named = {"time": "t", "position": "q1", "velocity": "dq1", "effort": "tau1"}
+    time, *others = (named | {quantity: name}).values()
+    run, said = read(
+        tmp_path, **{quantity: name}, columns=Columns(time, *([one] for one in others))
+    )
+    np.testing.assert_allclose(run.observations, ROWS[:, 1:3])
+    assert f"of the column {name!r} is no unit that is known" in said
+
+
+@pytest.mark.parametrize("name", ["tau_J[3]", "q [meas]", "position [pan]", "q[0] 1"])
+def test_texts_in_brackets_that_belong_to_names_are_not_told(tmp_path, name):
+    header = ["t", "q1", "dq1", "tau1"]
+    place = 3 if name.startswith("tau") else 1
+    header[place] = name
+    columns = Columns("t", *([one] for one in header[1:]))
+    (tmp_path / "x.csv").write_text(
+        "\n".join([",".join(header), *(",".join(map(str, row)) for row in ROWS)])
+    )
+    _, said = read_told(tmp_path / "x.csv", joints=["pan"], columns=columns)
+    assert "unit" not in said
+
+
+def test_a_row_of_units_may_hold_one_that_is_not_known(tmp_path):
+    rows = "\n".join(",".join(map(str, row)) for row in ROWS)
+    path = tmp_path / "x.csv"
+    path.write_text(f"t,q1,dq1,tau1\ns,rad,rad/s,foo\n{rows}\n", "utf-8")
+    with pytest.raises(RobooptError, match=r"unit of tau1 \[foo\] cannot be converted"):
+        read_told(path, joints=["pan"])

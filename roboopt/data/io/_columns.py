@@ -15,7 +15,7 @@ from typing import Any
 
 from roboopt._errors import RobooptError
 from roboopt.data.io._units import CURRENTS as CURRENT_UNITS
-from roboopt.data.io._units import UNITS, unit_of, without_unit
+from roboopt.data.io._units import UNITS, unit_of, unknown_unit, without_unit
 
 ALIASES = {
     "positions": set("q qpos pos position positions theta angle angles θ".split()),
@@ -131,6 +131,9 @@ def find_columns(
                 foreign[quantity].setdefault(joint, name)
                 continue
             ranked[quantity].setdefault(joint, {}).setdefault(rank, []).append(name)
+        elif unknown := unknown_unit(name):
+            if role := _role_of(unknown[0], joints or ()):
+                foreign[role[0]].setdefault(role[1], name)
     order: list[Any] | None = None
     picked: dict[str, Any] = {}
     for quantity, found in ranked.items():
@@ -140,7 +143,7 @@ def find_columns(
             rule = f"must hold one of the {quantity} of joint {joint}, got {names}"
             require(len(names) == 1, rule)
         unread = ", ".join(n for j, n in foreign[quantity].items() if j not in found)
-        unread = f", for the unit of {unread} cannot be converted" if unread else ""
+        unread = unread and f", for the unit of {unread} cannot be converted"
         blocked = set(order or ()) & {*foreign[quantity]}
         if named is not None or not (found or blocked or quantity != "velocities"):
             picked[quantity] = None if named is None else tuple(named)
@@ -191,6 +194,9 @@ def find_time(header: Sequence[str], moves: Callable[[str], bool], path: Path) -
     best = ranked[min(ranked)] if ranked else []
     if len(best) != 1:
         got = f", got {best}" if best else ", or a time step [s] be given in its place"
+        unread = [n for n in header if (u := unknown_unit(n)) and is_time(u[0])]
+        if unread and not best:
+            got += f", for the unit of {', '.join(unread)} cannot be converted"
         raise ColumnError(f"must hold one column of times{got}", path, header)
     return best[0]
 

@@ -297,10 +297,15 @@ def _bare(line: str) -> str:
 
 
 def _units(cells: list[str], width: int) -> list[str] | None:
-    """Return the units of the columns, None where cells are not a row of these."""
+    """Return the units of the columns, None where cells are not a row of these.
+
+    At least half of them are known; none is a number.
+    """
     texts = ["" if cell == "-" else cell.strip("[]() ") for cell in cells]
-    fits = len(texts) == width and all(not t or canonical(t) in KNOWN for t in texts)
-    return texts if fits and any(texts) else None
+    told = [text for text in texts if text]
+    known = sum(canonical(text) in KNOWN for text in told)
+    fits = len(texts) == width and 2 * known >= len(told) > 0
+    return texts if fits and not any(map(is_number, told)) else None
 
 
 def _open(path: Path, encoding: str = "utf-8-sig") -> TextIOWrapper:

@@ -19,14 +19,16 @@ from roboopt.data.io._columns import (
     Columns,
     find_columns,
     find_time,
+    holds_motion,
     is_commanded,
     is_current,
+    is_time,
 )
 from roboopt.data.io._sparse import apart, common_time, on_one_clock
 from roboopt.data.io._table import MAX_SHOWN, Table
 from roboopt.data.io._table_header import with_names
 from roboopt.data.io._times import Stamps, even_step, read_stamps, strictly_later
-from roboopt.data.io._units import in_other_units, unit_scale
+from roboopt.data.io._units import in_other_units, unit_scale, unknown_unit
 
 OBSERVED = ("observation", "observations", "obs", "state", "states")
 ACTED = ("action", "actions", "act", "acts")
@@ -71,6 +73,13 @@ def read_table(
             f"{path.name}: the efforts are commanded ones, such as {sent[0]}, since no "
             "measured ones in N·m or N are there."
         )
+    for name in options.columns.names if options.columns else ():
+        known = holds_motion(name, options.joints or ()) or is_time(name)
+        if not known and name in table.header and (unknown := unknown_unit(name)):
+            options.note(
+                f"{path.name}: {unknown[1]!r} of the column {name!r} is no unit that "
+                "is known: its numbers are read in SI units."
+            )
     names = [name for name in columns.names if name != columns.time]
     values = dict(table.arrays(names))
     converted = [in_other_units([columns.time], "times")]

@@ -134,6 +134,7 @@ LETTERS = {
 """Units of one letter, and the words behind which they need no brackets."""
 CAPITALS = {"ma": "mA", "mn": "mN", "kn": "kN"}
 """Without brackets they are units in these letters alone."""
+BRACKETED = re.compile(r"(.*?)[\s_]*[\[(]\s*([^\[\]()]*?)\s*[\])]\s*")
 NUMBER = re.compile(r"(.*?)([\s_.]*[\[(]\s*\d+\s*[\])]|[\s_.]+\d+)\s*")
 
 
@@ -145,6 +146,15 @@ def unit_of(name: str) -> str | None:
 def without_unit(name: str) -> str:
     """Return the name of a column without its unit."""
     return _split(name)[0]
+
+
+def unknown_unit(name: str) -> tuple[str, str] | None:
+    """Return the name without a text in brackets that is no unit, and the text."""
+    numbered = NUMBER.fullmatch(name)
+    for part, rest in ((name, ""), *([numbered.groups()] if numbered else [])):
+        if (found := BRACKETED.fullmatch(part)) and re.search(r"[^\W\d_]", found[2]):
+            return None if canonical(found[2]) in KNOWN else (found[1] + rest, found[2])
+    return None
 
 
 def unit_scale(name: str, quantity: str) -> float | None:
@@ -189,8 +199,7 @@ def _split(name: str) -> tuple[str, str | None]:
 
 
 def _at_end(name: str) -> tuple[str, str | None]:
-    bracketed = re.fullmatch(r"(.*?)[\s_]*[\[(]\s*([^\[\]()]*?)\s*[\])]\s*", name)
-    if bracketed:
+    if bracketed := BRACKETED.fullmatch(name):
         unit = canonical(bracketed[2])
         return (bracketed[1], unit) if unit in KNOWN else (name, None)
     parts = re.split(r"[\W_]+", name)
