@@ -34,6 +34,7 @@ from roboopt.data.io._boundaries import (
     tells_ends,
 )
 from roboopt.data.io._columns import Columns
+from roboopt.data.io._padding import unpadded_lengths
 from roboopt.data.io._times import even_step
 
 REQUIRED = ("lengths", "time_step", "observations", "actions")
@@ -124,6 +125,15 @@ def to_episodes(arrays: Arrays, where: str, options: ReadOptions) -> list[Trajec
     batch = fields["actions"].shape[:2]
     if fields["actions"].ndim == 3:
         counts = batch_lengths(arrays, batch, where)
+        if (
+            counts is None
+            and (counts := unpadded_lengths(fields, (NEXT,), where)) is not None
+        ):
+            options.note(
+                f"{where}: all arrays of {(counts < batch[1]).sum()} of the {rows} "
+                "episodes are zero at the end, which is left out as padding: `lengths` "
+                "would tell it."
+            )
         fields |= {} if counts is None else {"lengths": counts}
     if flat:
         slices, ended = episode_rows(arrays, rows, where)

@@ -163,6 +163,8 @@ def batch_lengths(
             found[name] = value.astype(int)
         elif name not in LENGTHS and value.shape == batch:
             told = value != 0
+            if name in PARTIAL and not told.any():
+                continue  # It tells no end.
             ends = np.where(told.any(1), told.argmax(1) + 1, batch[1])
             found[name] = told.sum(1) if name in MASKS else ends
             if name in MASKS and (told != (every < found[name][:, None])).any():

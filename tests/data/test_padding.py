@@ -1,0 +1,84 @@
+"""Batches of episodes padded with zeros that no array tells."""
+
+import warnings
+
+import numpy as np
+import pytest
+
+from roboopt.data import load_episodes
+
+SIZES = (9, 5, 7)
+STEPS = max(SIZES)
+
+
+def batch(more=0, fill=0.0, final=None):
+    """Return episodes of `SIZES` actions, and `more` observations than these."""
+    rng = np.random.default_rng(0)
+    seen = np.full((3, STEPS + more, 2), fill)
+    acts, rewards = np.full((3, STEPS, 1), fill), np.full((3, STEPS), fill)
+    for k, size in enumerate(SIZES):
+        walk = np.cumsum(rng.normal(scale=0.1, size=(size + more, 2)), 0) + 1.0
+        seen[k, : size + more] = walk
+        acts[k, :size], rewards[k, :size] = rng.normal(size=(size, 1)), -1.0
+        if final is not None:  # comes to rest there, and stays
+            seen[k] = final + np.exp(-3.0 * np.arange(STEPS + more))[:, None]
+            seen[k, size - 2 :] = final
+            acts[k, size - 2 :] = rewards[k, size - 2 :] = 0.0
+    return {"observations": seen, "actions": acts, "rewards": rewards}
+
+
+def read(path, arrays):
+    np.savez(path, **arrays, time_step=0.1)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        runs = load_episodes(path)
+    return runs, " ".join(str(w.message) for w in caught)
+
+
+@pytest.mark.parametrize("more", [0, 1])
+@pytest.mark.parametrize("fill", [0.0, np.nan])
+def test_zeros_at_the_ends_are_left_out_with_a_warning(tmp_path, more, fill):
+    arrays = batch(more, fill)
+    runs, said = read(tmp_path / "x.npz", arrays)
+    assert [run.steps for run in runs] == [size - 1 + more for size in SIZES]
+    for k, run in enumerate(runs):
+        seen = arrays["observations"][k, : SIZES[k] + more]
+        np.testing.assert_array_equal(run.observations, seen)
+    assert "2 of the 3 episodes are zero at the end" in said
+
+
+def test_flags_that_tell_no_end_change_nothing(tmp_path):
+    dones = np.zeros((3, STEPS), bool)
+    runs, _ = read(tmp_path / "x.npz", batch() | {"dones": dones})
+    assert [run.steps for run in runs] == [size - 1 for size in SIZES]
+
+
+def test_a_robot_that_may_rest_at_zero_has_to_be_told(tmp_path):
+    arrays = batch(final=0.0)
+    with pytest.raises(ValueError, match=r"3 episodes are zero .* 0 from step 7 on"):
+        read(tmp_path / "x.npz", arrays)
+    told = arrays | {"lengths": np.full(3, STEPS)}
+    assert [run.steps for run in read(tmp_path / "y.npz", told)[0]] == [STEPS - 1] * 3
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda one: one | batch(final=0.5),  # rests elsewhere
+        lambda one: one | {"rewards": one["rewards"] - 1.0},  # is rewarded to the end
+        lambda one: {name: value[:, :6] for name, value in one.items()},  # one zero row
+    ],
+)
+def test_episodes_that_are_not_all_zero_at_the_end_stay_whole(tmp_path, change):
+    arrays = change(batch())
+    runs, said = read(tmp_path / "x.npz", arrays)
+    assert {run.steps for run in runs} == {arrays["actions"].shape[1] - 1}
+    assert "padding" not in said
+
+
+def test_an_episode_of_nothing_but_zeros_is_refused(tmp_path):
+    arrays = batch()
+    for value in arrays.values():
+        value[1] = 0.0
+    with pytest.raises(ValueError, match="all arrays of episode 1 are zero"):
+        read(tmp_path / "x.npz", arrays)
