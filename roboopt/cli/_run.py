@@ -39,7 +39,7 @@ PACKAGES = "roboopt jax jaxlib equinox optax numpy gymnasium pybullet".split()
 def run(
     command: Any,
     name: str,
-    verb: Callable[[Path, Any], VerbResult],
+    verb: Callable[..., VerbResult],
     *,
     record: Mapping[str, Any] | None = None,
 ) -> int:
@@ -47,14 +47,15 @@ def run(
 
     A run writes into `runs/<name>.partial`, which is renamed when the run is over. If
     the verb fails, the folder is removed unless there is a checkpoint in it, and an
-    earlier run of that name stays as it was. A result is saved before it is reported:
-    nothing that ends the report takes the result away.
+    earlier run of that name stays as it was. A result is saved before it is judged, and
+    before it is reported: nothing that ends these takes the result away.
 
     Args:
         command: the parsed flags, with a field `output`.
         name: of the run's folder, where the user gives none.
         verb: runs the verb, given the folder for files that it writes on the way, and
-            what is told of every step, or None.
+            its keywords `log`, told of every step or None, and `keep`, which saves the
+            result before it is judged.
         record: further entries of settings.json.
 
     Returns:
@@ -69,13 +70,27 @@ def run(
         taken = output.runs, output.name, name
         folder = RunFolder.claim(*taken, overwrite=output.overwrite)
     import_pybullet_silently()
+    kept: list[VerbResult] = []
+
+    def keep(result: VerbResult) -> None:
+        with shielded(), warnings.catch_warnings(action="ignore"):
+            # A full disk is told at the end, when the whole result is saved.
+            with contextlib.suppress(OSError, RobooptError):
+                result.save(folder.work)
+            kept[:] = [result]
+
     with jax_settings():
         try:
             with cleaned_up(folder.discard):
                 # With these and a checkpoint, a run that is killed can be resumed.
                 write_json(folder.work / SETTINGS, flags_of(command))
                 with _logger(logs, folder.work) as log:
-                    result = verb(folder.work, log)
+                    try:
+                        result = verb(folder.work, log=log, keep=keep)
+                    except KeyboardInterrupt:
+                        if not kept:
+                            raise
+                        result = kept[0]
         except BaseException:
             if folder.discard():
                 say(how_to_resume(command, os.path.relpath(folder.path)))

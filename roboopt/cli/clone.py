@@ -154,8 +154,8 @@ class Clone:
         if self.demonstrator is not None:
             arguments["demonstrator"], _ = demonstrator(None, self.demonstrator)
 
-        def clone(work: Path, log: Any) -> Any:
-            told = {"progress": True, "checkpoint": work / CHECKPOINT, "log": log}
+        def clone(work: Path, **told: Any) -> Any:
+            told |= {"progress": True, "checkpoint": work / CHECKPOINT}
             with argument_called("held_out", "test" if test else "held_out"):
                 return imitation.clone(**arguments, **told)
 

@@ -117,7 +117,7 @@ class Identify:
         name = f"{self._name}-identified"
         return run(self, name, self._identify, record={"robot": robot})
 
-    def _identify(self, folder: Path, log: Any) -> Any:
+    def _identify(self, folder: Path, **told: Any) -> Any:
         import roboopt as ro
 
         free = tuple(name for text in self.free for name in text.split(",") if name)
@@ -162,7 +162,7 @@ class Identify:
                     steps=self.steps,
                     progress=True,
                     checkpoint=kept,
-                    log=log,
+                    **told,
                     **options,
                 )
         except ro.data.ColumnError as error:

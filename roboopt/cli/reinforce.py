@@ -150,7 +150,7 @@ class Reinforce:
         name = f"{label(self.env, self.option)}-reinforce"
         return run(self, name, self._learn)
 
-    def _learn(self, folder: Path, log: Any) -> Any:
+    def _learn(self, folder: Path, **told: Any) -> Any:
         import roboopt as ro
         from roboopt.cli._policies import saved
 
@@ -167,7 +167,7 @@ class Reinforce:
             options=keywords_of(self.option) | self.simulation.options(),
             progress=True,
             checkpoint=folder / CHECKPOINT,
-            log=log,
+            **told,
             returns_file=folder / RETURNS,
             workers=cluster(self.ray),
             watch=watched(self.watch),

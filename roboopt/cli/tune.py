@@ -107,11 +107,11 @@ class Tune:
         return run(
             self,
             tuning.run_name(*names),
-            lambda work, log: tuning.tune(
+            lambda work, **told: tuning.tune(
                 **arguments,
+                **told,
                 options=self.simulation.options(),
                 progress=True,
                 checkpoint=work / CHECKPOINT,
-                log=log,
             ),
         )

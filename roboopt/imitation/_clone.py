@@ -9,20 +9,21 @@ acts in the environment, from the same random starts as its demonstrator.
 import contextlib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from os import PathLike
 from typing import Any
 
 from roboopt._errors import RobooptError, is_number, require, require_at_least
-from roboopt._interrupt import ending
+from roboopt._interrupt import ending, shielded
 from roboopt._programs import make_room
 from roboopt.data import Trajectory
 from roboopt.imitation._baselines import baseline_errors
-from roboopt.imitation._clone_result import INTERRUPTED, CloneResult
+from roboopt.imitation._clone_result import CloneResult
 from roboopt.imitation._clone_training import BATCH_SIZE, Training
 from roboopt.imitation._demonstration_set import DemonstrationSet
 from roboopt.imitation._past_choice import trained
-from roboopt.optimize import Log
+from roboopt.optimize import Log, Result
 from roboopt.report import progress_bar
 from roboopt.rollouts import (
     EVALUATION_SEED_OFFSET,
@@ -41,6 +42,7 @@ from roboopt.rollouts import (
 )
 from roboopt.view import Watch, env_scene, scene_or_none
 
+MAX_TRAINING_EPISODES = 50  # whose errors are told beside those held out
 CHOICE_EPISODES = 20  # by which policies that predict well are told apart
 MAX_WEIGHTS = 10**8  # of hidden layers, which take 3 GB with what Adam keeps
 
@@ -82,6 +84,7 @@ def clone(
     log: Log | None = None,
     watch: Watch | None = None,
     checkpoint: str | PathLike | None = None,
+    keep: Callable[[CloneResult], object] | None = None,
 ) -> CloneResult:
     """Clone behavior from demonstrations, and let the clone do the task.
 
@@ -150,6 +153,7 @@ def clone(
             the end. If the file exists, the training continues from it, to the same
             policy as without the interruption, and for more `steps` if they are more
             now. A file of another training is refused.
+        keep: called with the clone before it is judged, such as to save it.
 
     Returns:
         The clone with its evaluation, also after Ctrl-C: the best policy so far.
@@ -256,66 +260,83 @@ def clone(
             except (KeyboardInterrupt, EnvError):  # The evaluation will tell.
                 return {}
 
-        chosen = policy is not None or dagger or data.folder is not None
-        training, result = trained(
-            build,
-            data,
-            past_actions=0 if chosen and past_actions is None else past_actions,
-            seconds=seconds,
-            checkpoint=checkpoint,
-            steps=steps,
-            patience=patience,
-            weight_decay=weight_decay,
-            dropout=dropout,
-            progress=progress,
-            log=log if watch is None else watch.log(log),
-            showing=partial(_showing, watch, world, seed),
-            acting=chosen_by,
-        )
-        clone = training.acting(result.model)
-        actors = {} if demonstrator is None else {"demonstrator": demonstrator}
-        evaluations, failure = {}, ""
-        try:
-            evaluations = acting(actors | {"clone": clone})
-        except KeyboardInterrupt:
-            failure = INTERRUPTED
-        except EnvError as error:  # What was trained is not lost by it.
-            failure = str(error)
-        judged = data.with_past_actions(training.past[0]).held_out
-        errors = training.errors(result.model, judged)
-        baselines = baseline_errors(
-            data.known,
-            data.held_out,
-            data.first_action,
-            training.scale,
-            training.limits,
-        )
         recorded = None
         if demonstrator is None and all(e.rewards is not None for e in data.whole):
             recorded = Evaluation.of(Trajectory.from_episodes(data.whole))
-        return CloneResult(
-            policy=clone,
-            demonstrator=demonstrator,
-            training=result,
-            mismatch=training.mismatch(result),
-            errors={"clone": errors.total}
-            | {name: found.total for name, found in baselines.items()},
-            evaluations=evaluations,
-            evaluation_failure=failure,
-            demonstrations=recorded,
-            error_by_action=errors.by_action,
-            error_over_time=errors.over_time,
-            baseline_over_time={k: x.over_time for k, x in baselines.items()},
-            time_step=float(data.held_out[0].time_step),
-            discrete=training.discrete,
-            findings=tuple(data.findings),
-            description=training.description,
-            signals=None if world is None else signals(world),
-            scene=None if world is None else scene_or_none(env_scene, world),
-            env=spec,
-            seed=seed,
-            explained={} if ending() else training.explained(result.model),
-        )
+
+        def unjudged(training: Training, result: Result) -> CloneResult:
+            made = CloneResult(
+                policy=training.acting(result.model),
+                demonstrator=demonstrator,
+                training=result,
+                demonstrations=recorded,
+                time_step=float(data.held_out[0].time_step),
+                discrete=training.discrete,
+                findings=tuple(data.findings),
+                description=training.description,
+                signals=None if world is None else signals(world),
+                scene=None if world is None else scene_or_none(env_scene, world),
+                env=spec,
+                seed=seed,
+            )
+            if keep is not None:
+                keep(made)
+            return made
+
+        chosen = policy is not None or dagger or data.folder is not None
+        with shielded():
+            training, result = trained(
+                build,
+                data,
+                past_actions=0 if chosen and past_actions is None else past_actions,
+                seconds=seconds,
+                checkpoint=checkpoint,
+                steps=steps,
+                patience=patience,
+                weight_decay=weight_decay,
+                dropout=dropout,
+                progress=progress,
+                log=log if watch is None else watch.log(log),
+                showing=partial(_showing, watch, world, seed),
+                acting=chosen_by,
+                keep=unjudged,
+            )
+            made = unjudged(training, result)
+        actors = {} if demonstrator is None else {"demonstrator": demonstrator}
+        try:
+            evaluations = acting(actors | {"clone": made.policy})
+            made = replace(made, evaluations=evaluations, evaluation_failure="")
+        except KeyboardInterrupt:
+            pass
+        except EnvError as error:  # What was trained is not lost by it.
+            made = replace(made, evaluation_failure=str(error))
+        try:
+            return _judged(made, training, data)
+        except KeyboardInterrupt:
+            return made
+
+
+def _judged(
+    made: CloneResult, training: Training, data: DemonstrationSet
+) -> CloneResult:
+    """Return the clone with its errors on held-out demonstrations, and baselines'."""
+    model, data = made.training.model, data.with_past_actions(training.past[0])
+    errors = training.errors(model, data.held_out)
+    every = -(-len(data.training) // MAX_TRAINING_EPISODES)
+    seen = training.errors(model, data.training[::every])
+    baselines = baseline_errors(
+        data.known, data.held_out, data.first_action, training.scale, training.limits
+    )
+    return replace(
+        made,
+        mismatch=training.mismatch(made.training),
+        errors={"clone": errors.total} | {k: x.total for k, x in baselines.items()},
+        error_by_action=errors.by_action,
+        error_over_time=errors.over_time,
+        baseline_over_time={k: x.over_time for k, x in baselines.items()},
+        training_error_over_time=seen.over_time,
+        explained={} if ending() else training.explained(model),
+    )
 
 
 @contextlib.contextmanager

@@ -10,10 +10,10 @@ import numpy as np
 from roboopt._progress import counted
 from roboopt.data import save, save_episodes
 from roboopt.diagnose import DescentPath, Explanation, Finding, gradient_section
-from roboopt.imitation._baselines import ADVICE, MEANT, PERSISTENCE
+from roboopt.imitation._clone_sentences import sentences
 from roboopt.imitation._clone_training import NO_BETTER
 from roboopt.imitation._learning_curve import LEGEND, learning_curve
-from roboopt.imitation._standard_error import mean_interval, ratio_interval
+from roboopt.imitation._standard_error import mean_interval
 from roboopt.optimize import Result
 from roboopt.report import (
     Figure,
@@ -29,7 +29,6 @@ from roboopt.report import (
     evaluation_motions,
     evaluation_record,
     evaluation_table,
-    interval,
     motions,
     number,
     padded,
@@ -42,13 +41,6 @@ from roboopt.report import (
 from roboopt.rollouts import EVALUATION_SEED_OFFSET, EnvSpec, Evaluation, Signals
 from roboopt.view import RobotMotions, Scene
 
-OVERFITTING_RISE = 0.05  # of the validation mismatch from its least to its last
-COPIED = (
-    "its own past actions mislead it, which the baseline does not see: `past_actions` "
-    "0 leaves them out."
-)
-OVERFITTING_RATIO = 10.0  # of the mismatch held out to the mismatch in training
-
 INTERRUPTED = "the evaluation was interrupted"
 
 
@@ -60,26 +52,8 @@ class CloneResult(VerbResult):
     """The policy that acts, within the limits of the actions."""
     training: Result
     """The descent; its `model` is the policy without history, chunks and limits."""
-    mismatch: dict[str, float]
-    """On "training", "validation" and "held out" samples."""
-    errors: dict[str, float]
-    """On held-out samples, by "clone", "persistence", "linear" and "nearest neighbor":
-    root mean square in units of the actions' standard deviations; of discrete actions
-    the share of other choices."""
-    evaluations: dict[str, Evaluation]
-    """By "demonstrator" and "clone", from the same starts; empty without `env`."""
-    evaluation_failure: str
-    """What went wrong in the environment; empty if nothing."""
     demonstrations: Evaluation | None
     """The recorded returns, where there are rewards and no demonstrator."""
-    error_by_action: np.ndarray
-    """(act,): root mean square on held-out demonstrations, in the actions' units; of
-    discrete actions the share of samples with another choice."""
-    error_over_time: tuple[np.ndarray, ...]
-    """By held-out episode, (time,): root mean square over axes, in units of the
-    actions' standard deviations; of discrete actions whether the choice differs."""
-    baseline_over_time: dict[str, tuple[np.ndarray, ...]]
-    """By baseline, likewise."""
     time_step: float
     """Of the demonstrations [s]."""
     discrete: bool
@@ -91,9 +65,30 @@ class CloneResult(VerbResult):
     signals: Signals | None
     env: EnvSpec | None
     seed: int
-    explained: dict[str, Explanation]
+    mismatch: dict[str, float] = field(default_factory=dict)
+    """On "training", "validation" and "held out" samples; empty if Ctrl-C came before
+    the clone was judged, as are `errors` and what follows."""
+    errors: dict[str, float] = field(default_factory=dict)
+    """On held-out samples, by "clone", "persistence", "linear" and "nearest neighbor":
+    root mean square in units of the actions' standard deviations; of discrete actions
+    the share of other choices."""
+    error_by_action: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    """(act,): root mean square on held-out demonstrations, in the actions' units; of
+    discrete actions the share of samples with another choice."""
+    error_over_time: tuple[np.ndarray, ...] = ()
+    """By held-out episode, (time,): root mean square over axes, in units of the
+    actions' standard deviations; of discrete actions whether the choice differs."""
+    baseline_over_time: dict[str, tuple[np.ndarray, ...]] = field(default_factory=dict)
+    """By baseline, likewise."""
+    training_error_over_time: tuple[np.ndarray, ...] = ()
+    """Of the clone on demonstrations that it was trained on, likewise."""
+    explained: dict[str, Explanation] = field(default_factory=dict)
     """The gradient of the mismatch at the "start" and the "end" of the training, on
     samples of the training."""
+    evaluations: dict[str, Evaluation] = field(default_factory=dict)
+    """By "demonstrator" and "clone", from the same starts; empty without `env`."""
+    evaluation_failure: str = INTERRUPTED
+    """What went wrong in the environment; empty if nothing."""
     scene: Scene | None = None
     """The robot in 3D, where the environment shows one."""
     demonstrator: Any = field(default=None, metadata={"saved": False})
@@ -113,44 +108,9 @@ class CloneResult(VerbResult):
         if self.demonstrations is not None:
             known = {"demonstrations": self.demonstrations, **known}
         tables = [evaluation_table(known)] if known else []
-        tables.append(self._error_table())
+        tables += [self._error_table()] if self.errors else []
         title = "Cloning" if self.env is None else f"Cloning {self.env}"
-        return Summary(title, tables, self._sentences())
-
-    def _sentences(self) -> list[str]:
-        held_out, training = self.mismatch["held out"], self.mismatch["training"]
-        sentences = [
-            self._outcome(),
-            f"The mismatch is {number(held_out)} on held-out demonstrations and "
-            f"{number(training)} on those it was trained on.",
-            *self._selection(),
-            *self._comparison(),
-        ]
-        sentences += [
-            f"In the demonstrations {f.message} Such an action counts as the limit or "
-            "more, and the policy keeps the limits; `clip` says that this is meant."
-            for f in self.findings
-            if f.code == "action_out_of_range"
-        ]
-        if held_out == 0 and not self.discrete:
-            sentences.append(
-                "A held-out mismatch of 0 says little: the held-out actions never "
-                "change, or are at the actuators' limits, where asking for more counts "
-                "as no error. Hold out more episodes."
-            )
-        if held_out > OVERFITTING_RATIO * abs(training):
-            sentences.append(
-                f"The held-out mismatch is {held_out / training:.3g} times as large: "
-                "the policy overfits. More demonstrations or fewer steps help."
-            )
-        if self._worse_than_demonstrator():
-            sentences.append(
-                "The clone does worse than its demonstrator: its own errors take it "
-                "where nobody demonstrated. DAgger (`dagger`) labels those states, and "
-                "demonstrations with action noise show how to come back."
-            )
-        stopped = self.training.message.rstrip(".")
-        return [*sentences, f"The training stopped: {stopped}."]
+        return Summary(title, tables, sentences(self))
 
     @property
     def linear_kept(self) -> bool:
@@ -173,124 +133,29 @@ class CloneResult(VerbResult):
         A single held-out episode counts as ten parts.
         """
         power = 1 if self.discrete else 2
-        found = {k: mean_interval(x) for k, x in self._costs().items()}
+        found = {k: mean_interval(*self.costs(k)) for k in self.errors}
         return {
             name: (low ** (1 / power), high ** (1 / power))
             for name, (low, high) in found.items()
         }
 
-    def _costs(self) -> dict[str, list[np.ndarray]]:
-        """Return what `errors` are the means of, or the roots of means."""
-        every = {"clone": self.error_over_time, **self.baseline_over_time}
-        power = 1 if self.discrete else 2
-        return {name: [x**power for x in runs] for name, runs in every.items()}
-
-    def _selection(self) -> list[str]:
-        """Say at which step the policy was the best, and what training longer does."""
-        best, known = self.training.best_step, self.training.history.get("validation")
-        if best is None or known is None:
-            return []
-        last = known[np.isfinite(known)][-1]
-        if self.linear_kept and self._repeats:
-            return [
-                "The clone repeats the last action: on demonstrations that neither has "
-                "seen, no linear policy and no network is better by more than two "
-                'standard errors. The policy "mlp" keeps a network.'
-            ]
-        if self.linear_kept:
-            return [
-                f"The clone is the linear policy{self._seen('of')}: on demonstrations "
-                "that neither has seen, no network is better by more than two standard "
-                'errors. The policy "mlp" keeps a network.'
-            ]
-        if memory := self._seen("sees"):
-            memory = f" It{memory}."
-        said = (
-            f"The policy is that of step {best} of {self.training.steps}, the best on "
-            f"demonstrations that select it, with a mismatch of {number(known[best])}"
-        )
-        if last - known[best] < OVERFITTING_RISE * abs(known[best]):
-            return [f"{said}.{memory}"]
-        said = f"{said}; at the end it was {number(last)}: training longer overfits"
-        return [f"{said}.{memory}"]
-
     @property
-    def _repeats(self) -> bool:
-        """Return whether the clone sees its last action, and errs as repeating it."""
-        copied = self.baseline_over_time.get(PERSISTENCE, ())
-        pairs = zip(self.error_over_time, copied, strict=False)
-        return bool(self._seen("of") and copied) and all(
-            np.allclose(own, other, rtol=1e-6, atol=1e-9) for own, other in pairs
-        )
+    def training_error(self) -> float:
+        """Return the error on demonstrations that it was trained on, as in `errors`."""
+        (costs,) = self.costs("training")
+        return float(np.concatenate(costs).mean() ** (1 if self.discrete else 0.5))
 
-    def _seen(self, word: str) -> str:
-        """Return what the policy sees, where it sees its own past actions, too."""
-        seen = self.description.get("input", "")
-        return f" {word} {seen}" if "past action" in seen else ""
-
-    def _comparison(self) -> list[str]:
-        """Say whether a baseline predicts the held-out actions better.
-
-        It does if the interval of the ratio, by the spread of episodes, says so.
-        """
-        others = {k: x for k, x in self.errors.items() if k != "clone"}
-        if not others:
-            return []
-        name, own = min(others, key=others.__getitem__), self.errors["clone"]
-        costs = self._costs()
-        low, high = ratio_interval(costs["clone"], costs[name])
-        if number(own) == number(others[name]):
-            return [
-                f"The clone errs by {number(own)} on held-out actions, as the best "
-                f"baseline, {name}, does: it is no better than {MEANT[name]}."
-            ]
-        if low <= 1:
-            said = f"the best baseline, {name}, errs by {number(others[name])}"
-            if high >= 1:
-                count = len(self.error_over_time)
-                few = f"{count} episodes" if count > 1 else "one episode"
-                said += f", and {few} cannot tell which of the two is better"
-            return [f"The clone errs by {number(own)} on held-out actions; {said}."]
-        advice = ADVICE[name]
-        if self.linear_kept and name == "linear" and self._seen("of"):
-            advice = COPIED
-        return [
-            f"The clone errs by {number(own)} on held-out actions, more than the "
-            f"baseline {name}, {number(others[name])}: {advice}"
-        ]
+    def costs(self, *names: str) -> list[list[np.ndarray]]:
+        """Return what the errors are the means of, or the roots of means, by name."""
+        every = {"clone": self.error_over_time, **self.baseline_over_time}
+        every["training"] = self.training_error_over_time
+        power = 1 if self.discrete else 2
+        return [[x**power for x in every[name]] for name in names]
 
     @property
     def interrupted(self) -> bool:
-        """Return whether a signal ended the evaluation."""
-        return self.evaluation_failure == INTERRUPTED
-
-    def _outcome(self) -> str:
-        if self.evaluation_failure:
-            return f"The clone could not be evaluated: {self.evaluation_failure}"
-        if "clone" not in self.evaluations:
-            return "The clone was trained without an environment to act in."
-        clone, other = self.evaluations["clone"], self.evaluations.get("demonstrator")
-        episodes = counted(len(clone.returns), "episode")
-        if clone.successes is not None:
-            said = f"The clone succeeds in {clone.successes.sum()} of {episodes}"
-            if other is not None and other.successes is not None:
-                total = other.successes.sum()
-                said += f"; its demonstrator, from the same starts, in {total}"
-        else:
-            mean = interval(clone.mean_return)
-            said = f"The clone's mean return over {episodes} is {mean}"
-            if other is not None:
-                said += f"; its demonstrator's is {number(other.mean_return.value)}"
-        return f"{said}."
-
-    def _worse_than_demonstrator(self) -> bool:
-        """Return whether the intervals of both do not overlap."""
-        clone, other = (self.evaluations.get(n) for n in ("clone", "demonstrator"))
-        if clone is None or other is None:
-            return False
-        if clone.success_rate is None or other.success_rate is None:
-            return clone.mean_return.high < other.mean_return.low
-        return clone.success_rate.high < other.success_rate.low
+        """Return whether a signal came before the clone was judged."""
+        return self.evaluation_failure == INTERRUPTED or not self.errors
 
     def sections(self, *, video: bool = True) -> Sequence[Section]:
         """Return the sections of the report."""
@@ -298,7 +163,8 @@ class CloneResult(VerbResult):
         history = self.training.history
         path = DescentPath.of(self.training)
         gradient = gradient_section(self.explained, history, notes=[said], path=path)
-        made = [self._task_section(), self._training_section(), self._error_section()]
+        made = [self._task_section(), self._training_section()]
+        made += [self._error_section()] if self.errors else []
         made += [] if gradient is None else [gradient]
         if not self.evaluations:
             return made
@@ -378,13 +244,12 @@ class CloneResult(VerbResult):
 
     def metrics(self) -> dict[str, float]:
         """Return the errors on held-out demonstrations, and how the task was done."""
-        unit = "share" if self.discrete else "standard deviations"
-        return {
-            **evaluation_metrics(self.evaluations.get("clone")),
-            f"held-out error [{unit}]": self.errors["clone"],
-            "held-out mismatch": self.mismatch["held out"],
-            "time [s]": self.training.seconds,
-        }
+        unit, judged = "share" if self.discrete else "standard deviations", {}
+        if self.errors:
+            judged[f"held-out error [{unit}]"] = self.errors["clone"]
+            judged["held-out mismatch"] = self.mismatch["held out"]
+        done = evaluation_metrics(self.evaluations.get("clone"))
+        return {**done, **judged, "time [s]": self.training.seconds}
 
     def record(self) -> dict[str, Any]:
         """Return what settings.json records."""

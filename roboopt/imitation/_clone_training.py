@@ -235,14 +235,14 @@ class Training:
 
     def errors(self, model: Any, episodes: Sequence[Trajectory]) -> Errors:
         """Return how far the actions of `model` are from the demonstrated ones."""
+        own = Demonstrations.from_trajectories(episodes, **self.cut)
         predict = jax.jit(jax.vmap(model))
-        made = []
-        for episode in episodes:
-            own = Demonstrations.from_trajectories([episode], **self.cut)
-            actions = np.asarray(predict(jnp.asarray(own.observations, float)))
-            if self.cut["chunk"] is not None:
-                actions = actions[:, 0]
-            made.append(within(actions, episode, self.limits))
+        actions = np.asarray(predict(jnp.asarray(own.observations, float)))
+        if self.cut["chunk"] is not None:
+            actions = actions[:, 0]
+        ends = np.cumsum([e.steps for e in episodes])[:-1]
+        pairs = zip(np.split(actions, ends), episodes, strict=True)
+        made = [within(one, episode, self.limits) for one, episode in pairs]
         return Errors.of(made, episodes, self.scale)
 
     @property

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from os import PathLike
 from typing import Any
 
-from roboopt._interrupt import ending
+from roboopt._interrupt import ending, exposed
 from roboopt.imitation._baselines import PERSISTENCE, baseline_errors
 from roboopt.imitation._clone_training import Training
 from roboopt.imitation._demonstration_set import DemonstrationSet
@@ -34,6 +34,7 @@ def trained(
     log: Log | None = None,
     showing: Callable[[Training], Any],
     acting: Callable[[Mapping[str, Any]], Mapping[str, Evaluation]],
+    keep: Callable[[Training, Result], object],
     **budget: Any,
 ) -> tuple[Training, Result]:
     """Return the training and its result.
@@ -48,13 +49,15 @@ def trained(
         showing: returns the block within which a training is shown, and which yields
             a callback for its descent.
         acting: lets policies, by name, do the task; none where there is no environment.
+        keep: called with a first training before it is compared with another.
         **budget: of `Training.run`.
     """
     kept = None if checkpoint is None else Checkpoint(checkpoint)
     began, told = time.perf_counter(), OneLog(log)
 
     def run(past: int, name: str, seconds: float) -> tuple[Training, Result, float]:
-        training = build(past)
+        with exposed():
+            training = build(past)
         part = None if kept is None else kept.part(name)
         settings = {"seconds": seconds, "checkpoint": part, "log": told.of_next}
         with showing(training) as callback:
@@ -66,28 +69,38 @@ def trained(
     late = result.reason in UNFINISHED or ending() or left <= 0
     if past_actions is not None or training.validation is None or late:
         return training, result
-    selecting = data.known if training.folded else data.validation
-    copied = baseline_errors(
-        data.training, selecting, data.first_action, training.scale, training.limits
-    )[PERSISTENCE].total
-    if training.selection is None:
-        error = training.errors(result.model, selecting).total
-    if error < MAX_SHARE * copied:
+    keep(training, result)
+
+    def compared() -> tuple[Training, Result]:
+        """Return the one that is kept, after another training if there is need."""
+        own, selecting = error, data.known if training.folded else data.validation
+        copied = baseline_errors(
+            data.training, selecting, data.first_action, training.scale, training.limits
+        )[PERSISTENCE].total
+        if training.selection is None:
+            own = training.errors(result.model, selecting).total
+        if own < MAX_SHARE * copied:
+            return training, result
+        other, second, found = run(PAST_ACTIONS, "past actions", left)
+        if other.selection is None:
+            seen = data.with_past_actions(PAST_ACTIONS).validation
+            found = other.errors(second.model, seen).total
+        if found >= own:
+            return training, result
+        done = acting(
+            {
+                "clone without past actions": training.acting(result.model),
+                "clone with past actions": other.acting(second.model),
+            }
+        )
+        without, seeing = map(_score, done.values()) if done else ((), (0,))
+        return (other, second) if seeing > without else (training, result)
+
+    try:
+        with exposed():
+            return compared()
+    except KeyboardInterrupt:
         return training, result
-    other, second, found = run(PAST_ACTIONS, "past actions", left)
-    if other.selection is None:
-        seen = data.with_past_actions(PAST_ACTIONS).validation
-        found = other.errors(second.model, seen).total
-    if found >= error:
-        return training, result
-    done = acting(
-        {
-            "clone without past actions": training.acting(result.model),
-            "clone with past actions": other.acting(second.model),
-        }
-    )
-    without, seeing = map(_score, done.values()) if done else ((), (0,))
-    return (other, second) if seeing > without else (training, result)
 
 
 def _score(evaluation: Evaluation) -> tuple[float, ...]:

@@ -15,21 +15,15 @@ from difflib import get_close_matches
 from os import PathLike
 from typing import Any, Unpack
 
-import jax
-import jax.numpy as jnp
-import numpy as np
-
 from roboopt._deadline import require_a_step
 from roboopt._errors import RobooptError, require, require_at_least
-from roboopt._interrupt import ending
+from roboopt._interrupt import shielded
 from roboopt._programs import make_room
 from roboopt._progress import progress_line
-from roboopt.diagnose import Explanation, explain, explain_descent, norm_by_horizon
-from roboopt.objectives import NegativeReward, PPOLoss
-from roboopt.optimize import Log, Result, minimize
+from roboopt.optimize import Log, minimize
 from roboopt.policies import NetworkSettings, StatefulPolicy
-from roboopt.report import progress_bar
 from roboopt.rl._analytic import AnalyticGradient
+from roboopt.rl._judging import judged, unjudged
 from roboopt.rl._monitor import LearningStatus, Monitor
 from roboopt.rl._parameter_noise import ParameterNoise
 from roboopt.rl._pgpe import PGPE
@@ -40,23 +34,16 @@ from roboopt.rl._policies import (
     parameter_count,
 )
 from roboopt.rl._ppo import PPO
-from roboopt.rl._result import INTERRUPTED, ReinforceResult
-from roboopt.rl._returns import Returns
+from roboopt.rl._result import ReinforceResult
 from roboopt.rl._run import Run
 from roboopt.rl._shac import SHAC
-from roboopt.rl._task import PROBE_STARTS, Task
+from roboopt.rl._task import Task
 from roboopt.rl._zeroth_order import MixedGradient, ZerothOrderGradient
 from roboopt.rollouts import (
-    EVALUATION_SEED_OFFSET,
-    MAX_EPISODE_STEPS,
-    EnvError,
-    Evaluation,
     Ray,
-    evaluate,
     robot_notes,
-    signals,
 )
-from roboopt.view import Watch, env_scene, scene_or_none
+from roboopt.view import Watch
 
 ALGORITHMS = {
     "ppo": PPO,
@@ -67,7 +54,6 @@ ALGORITHMS = {
     "mixed": MixedGradient,
 }
 GRADIENTS = tuple(dict.fromkeys(kind.gradient for kind in ALGORITHMS.values()))
-EXPLAINED_SAMPLES = 1024
 MAX_NOISY_PARAMETERS = 128  # of policies whose parameters are drawn
 
 
@@ -90,6 +76,7 @@ def reinforce(
     progress: bool = False,
     callback: Callable[[LearningStatus], Any] | None = None,
     checkpoint: str | PathLike | None = None,
+    keep: Callable[[ReinforceResult], object] | None = None,
     log: Log | None = None,
     returns_file: str | PathLike | None = None,
     devices: Sequence[Any] | None = None,
@@ -137,6 +124,7 @@ def reinforce(
             at the end; where it exists, the learning goes on from it. PPO, PGPE and
             SHAC go on with new episodes, and so to another policy than without the
             interruption, which the result says; the others to the same bits.
+        keep: called with the result before it is evaluated, such as to save it.
         log: `log(step, metrics)`, told the numbers of every gradient step by name: as
             in `minimize`, and "timesteps", "mean_return" and "episodes", which stand as
             at the last look, several times per second.
@@ -191,30 +179,35 @@ def reinforce(
         if progress:
             lines = (f"{name}: {text}" for name, text in run.choice.items())
             print(*lines, sep="\n", file=sys.stderr)
-        try:
-            with (
-                _watched(watch, task, run),
-                progress_line(run.timesteps, progress) as monitor.show,
-            ):
-                result = minimize(
-                    run.objective,
-                    run.model,
-                    run.data,
-                    steps=run.steps,
-                    **{"devices": devices, **run.settings},
-                    gradient=run.estimator,
-                    seconds=seconds,
-                    seed=seed,
-                    callback=monitor,
-                    log=monitor.log,
-                    checkpoint=checkpoint,
-                )
-        finally:
-            monitor.write()
-            run.close()
-        require_a_step(result, seconds)
-        new = fresh(task, policy)
-        return _result(task, run, monitor, result, new, episodes, progress)
+        with shielded():
+            try:
+                with (
+                    _watched(watch, task, run),
+                    progress_line(run.timesteps, progress) as monitor.show,
+                ):
+                    result = minimize(
+                        run.objective,
+                        run.model,
+                        run.data,
+                        steps=run.steps,
+                        **{"devices": devices, **run.settings},
+                        gradient=run.estimator,
+                        seconds=seconds,
+                        seed=seed,
+                        callback=monitor,
+                        log=monitor.log,
+                        checkpoint=checkpoint,
+                    )
+            finally:
+                monitor.write()
+                run.close()
+            require_a_step(result, seconds)
+            if result.reason == "interrupted" and not len(result.history["loss"]):
+                raise KeyboardInterrupt  # before the first step: nothing to keep
+            made = unjudged(task, run, monitor, result, fresh(task, policy))
+            if keep is not None:
+                keep(made)
+        return judged(made, task, run, result, episodes, progress)
     finally:
         task.env.close()
 
@@ -288,112 +281,3 @@ def _check(
             said = f"give it to the algorithm, algorithm=rl.{holders[0].__name__}"
             said += f"({name}=...)"
         raise RobooptError(f"`{name}` is no argument of `reinforce`; {said}")
-
-
-def _result(
-    task: Task,
-    run: Run,
-    monitor: Monitor,
-    result: Result,
-    new: bool,
-    episodes: int,
-    progress: bool,
-) -> ReinforceResult:
-    """Evaluate the policy and its start, and return the result."""
-    if result.reason == "interrupted" and not len(result.history["loss"]):
-        raise KeyboardInterrupt  # before the first step: there is nothing to keep
-    space = task.env.action_space
-    policy, start = (acting_policy(x, space) for x in (result.model, run.model))
-    reason, message = monitor.ending(result.reason, result.message)
-    evaluation, start_evaluation, norms, failure = None, None, None, ""
-    try:
-        if ending():
-            raise KeyboardInterrupt  # of the learning: the command is to end
-        if episodes:
-            with progress_bar("evaluating", 2 * episodes, progress) as advance:
-                evaluation = _evaluated(task, policy, episodes, advance)
-                start_evaluation = _evaluated(task, start, episodes, advance)
-            if run.horizon is not None:
-                # At the start: where nothing is left to gain all gradients are noise.
-                reward, starts = NegativeReward(task.twin), task.starts(PROBE_STARTS)
-                norms = norm_by_horizon(reward, start, starts)
-    except KeyboardInterrupt:
-        failure = INTERRUPTED
-    except EnvError as error:
-        failure = str(error)
-    return ReinforceResult(
-        policy=policy,
-        agent=result.model,
-        start=start,
-        fresh=new,
-        env=task.spec,
-        name=task.name,
-        signals=signals(task.env),
-        algorithm=type(run.algorithm).__name__,
-        settings=dataclasses.asdict(run.algorithm),
-        gradient=run.algorithm.gradient,
-        choice=run.choice,
-        history=_history(result, run),
-        explained={} if ending() else _explained(result, run),
-        returns=Returns.from_rows(monitor.rows),
-        evaluation=evaluation,
-        start_evaluation=start_evaluation,
-        evaluation_failure=failure,
-        gradient_by_horizon=norms,
-        horizon=run.horizon,
-        reused=getattr(run.data, "steps", 1),
-        steps=result.steps,
-        timesteps=monitor.timesteps,
-        seconds=result.seconds,
-        compile_seconds=result.compile_seconds,
-        target=task.target,
-        seed=task.seed,
-        max_steps=task.horizon,
-        reason=reason,
-        message=message,
-        scene=scene_or_none(env_scene, task.env),
-    )
-
-
-def _evaluated(
-    task: Task, policy: Any, episodes: int, advance: Callable[[], None]
-) -> Evaluation:
-    try:
-        return evaluate(
-            task.source,
-            policy,
-            episodes=episodes,
-            seed=task.seed + EVALUATION_SEED_OFFSET,
-            max_steps=MAX_EPISODE_STEPS if task.horizon is None else task.horizon,
-            processes=task.processes,
-            workers=task.workers,
-            progress=lambda _: advance(),
-        )
-    except Exception as error:
-        # The user's environment failed: what was learned is not lost by it.
-        text = f"the evaluation failed: {type(error).__name__}: {error}"
-        raise EnvError(text) from error
-
-
-def _explained(result: Result, run: Run) -> dict[str, Explanation]:
-    """Explain the gradient at both ends, as far as it costs no simulation."""
-    found = explain_descent(run.model, result)
-    last = getattr(run.data, "last", None)
-    if isinstance(run.objective, PPOLoss) and last is not None:
-        count = len(last.data.returns)
-        rows = np.linspace(0, count - 1, min(count, EXPLAINED_SAMPLES)).astype(int)
-        batch = jax.tree.map(lambda x: jnp.asarray(x)[rows], last.data)
-        found["end"] = explain(run.objective, result.model, batch)
-    return found
-
-
-def _history(result: Result, run: Run) -> dict[str, np.ndarray]:
-    """Return the history, with the gradients that were measured beside the descent."""
-    if not run.gradients:
-        return result.history
-    measured = np.full((len(result.history["loss"]), 2), np.nan)
-    for step, values in run.gradients.items():
-        measured[min(step, len(measured) - 1)] = values
-    norm, ratio = measured.T
-    beside = {"relative_gradient_norm": norm, "gradient_snr": ratio}
-    return {**result.history, **beside}

@@ -19,6 +19,7 @@ import numpy as np
 from jaxtyping import Array
 
 from roboopt._core import AnyArray
+from roboopt._interrupt import keep
 from roboopt._progress import counted
 from roboopt.data import Trajectory, sliding_windows
 from roboopt.diagnose import (
@@ -252,6 +253,7 @@ class Fitter:
         self.seconds += result.seconds
         if interrupted:
             raise KeyboardInterrupt
+        keep()  # The nearest possible robot may have been the best without a step.
         return result
 
     def _condensed(self, error: InverseDynamicsError, data: Trajectory) -> Condensed:

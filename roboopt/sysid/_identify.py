@@ -6,7 +6,7 @@ recordings → checks → split → resampling → smoothing, where noisy → fi
 
 import dataclasses
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from os import PathLike
 from typing import Any
@@ -16,7 +16,7 @@ import numpy as np
 
 from roboopt._blas import with_one_blas_thread
 from roboopt._errors import RobooptError, argument_called
-from roboopt._interrupt import ending
+from roboopt._interrupt import ending, exposed, shielded
 from roboopt._programs import make_room
 from roboopt._progress import counted, say
 from roboopt.data import Columns, Trajectory
@@ -76,6 +76,7 @@ def identify(
     progress: bool = False,
     log: Log | None = None,
     checkpoint: str | PathLike | Checkpoint | None = None,
+    keep: Callable[[IdentifyResult], object] | None = None,
 ) -> IdentifyResult:
     """Fit the parameters of a robot to recordings, and judge the fitted model.
 
@@ -136,6 +137,7 @@ def identify(
             each fit, so that the fitted model is there before it is judged. If the file
             exists, the fits continue from it, to the same bits as without the
             interruption. A file of other fits is refused.
+        keep: called with the result before it is judged, such as to save it.
 
     Raises:
         RobooptError: if an argument breaks its rule, the recordings do not fit the
@@ -217,25 +219,53 @@ def identify(
     settings["samples"] = samples
     fitter = Fitter(start, prior, steps, progress, checkpoint, **settings)
     say("fitting", progress)
-    found, interrupted = _fit(fitter, runs, tests, error, cutoff, horizon)
-    for _ in range(MAX_REFINEMENTS if fitter.extrapolate else 0):
-        # A clean recording is fitted from sample to sample.
-        if interrupted or found.cutoff is None:
-            break
-        step = finer_step(found)
-        if step >= found.model.time_step:
-            break
-        say(f"time step: {1000 * step:.3g} ms, for the accuracy of the data", progress)
-        fitter.start = start = with_time_step(start, step)
-        fitter.begin = with_time_step(found.model, step)
-        twin = start.inner
+    with shielded():
         found, interrupted = _fit(fitter, runs, tests, error, cutoff, horizon)
-    true_values = None
-    if truth is not None:
-        real = eqx.tree_at(lambda t: t.robot, twin, truth)
-        true_values = np.asarray(with_names(found.judged, real).values())
-    report, explained, efforts = None, {}, None
+        for _ in range(MAX_REFINEMENTS if fitter.extrapolate else 0):
+            # A clean recording is fitted from sample to sample.
+            if interrupted or found.cutoff is None:
+                break
+            step = finer_step(found)
+            if step >= found.model.time_step:
+                break
+            say(
+                f"time step: {1000 * step:.3g} ms, for the accuracy of the data",
+                progress,
+            )
+            fitter.start = start = with_time_step(start, step)
+            fitter.begin = with_time_step(found.model, step)
+            twin = start.inner
+            found, interrupted = _fit(fitter, runs, tests, error, cutoff, horizon)
+        true_values = None
+        if truth is not None:
+            real = eqx.tree_at(lambda t: t.robot, twin, truth)
+            true_values = np.asarray(with_names(found.judged, real).values())
+        made = IdentifyResult(
+            name=known.name,
+            before=with_velocities(start, found.velocities),
+            model=found.judged,
+            identifiability=None,
+            result=fitter.outcome(found.result, interrupted),
+            error="both" if len(found.parts) > 1 else next(iter(found.parts)),
+            cutoff=found.cutoff,
+            training=found.training,
+            held_out=found.held_out,
+            split=parts.description,
+            sources=tuple(
+                Source(o.source, o.run.steps, o.run.time_step, _use(o, parts))
+                for o in read
+            ),
+            findings=tuple(findings),
+            explained={},
+            true_values=true_values,
+            urdf=None if known.urdf is None else str(known.urdf),
+            xacro_args=known.xacro_args,
+            scene=scene_or_none(known_scene, robot, known, options),
+        )
+        if keep is not None:
+            keep(made)
     say("judging the fit", progress)
+    efforts, base = None, ()
     try:
         if ending():
             raise KeyboardInterrupt  # of the fits: the command is to end
@@ -244,32 +274,13 @@ def identify(
             efforts = effort_errors(
                 error_of, fitter.start, found.model, seen, unseen, found.cutoff
             )
+            base = efforts.base
         report, explained = found.identifiability(), fitter.explained(found.model)
-        base = () if efforts is None else efforts.base
         report = judged_by_size(no_narrower(report, base), found.judged, runs)
     except KeyboardInterrupt:
-        pass  # The model is returned without the verdicts.
-    return IdentifyResult(
-        name=known.name,
-        before=with_velocities(start, found.velocities),
-        model=found.judged,
-        identifiability=report,
-        result=fitter.outcome(found.result, interrupted),
-        error="both" if len(found.parts) > 1 else next(iter(found.parts)),
-        cutoff=found.cutoff,
-        training=found.training,
-        held_out=found.held_out,
-        split=parts.description,
-        sources=tuple(
-            Source(o.source, o.run.steps, o.run.time_step, _use(o, parts)) for o in read
-        ),
-        findings=tuple(findings),
-        explained=explained,
-        efforts=efforts,
-        true_values=true_values,
-        urdf=None if known.urdf is None else str(known.urdf),
-        xacro_args=known.xacro_args,
-        scene=scene_or_none(known_scene, robot, known, options),
+        return made  # without the verdicts
+    return dataclasses.replace(
+        made, identifiability=report, efforts=efforts, explained=explained
     )
 
 
@@ -283,13 +294,15 @@ def _fit(
 ) -> tuple[Estimate, bool]:
     """Return the fit, or after Ctrl-C the best so far; and whether Ctrl-C came."""
     try:
-        found = fit_clean(fitter, runs, tests, error) if cutoff is None else None
-        if found is None:
-            return fit_noisy(fitter, runs, tests, error, cutoff, horizon), False
+        with exposed():
+            found = fit_clean(fitter, runs, tests, error) if cutoff is None else None
+            if found is None:
+                return fit_noisy(fitter, runs, tests, error, cutoff, horizon), False
         interrupted = False
     except KeyboardInterrupt:
         found, interrupted = fitter.kept, True
-        if found is None or not sum(fitter.step_counts):
+        early = found is not None and found.result.reason == "interrupted"
+        if found is None or (early and fitter.step_counts == [0]):
             raise
     shown = {"training": tuple(runs), "held_out": tuple(tests)}
     return dataclasses.replace(found, **shown), interrupted

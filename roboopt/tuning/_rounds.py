@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from roboopt._deadline import TOLERANCE, Late, require_a_step, within
+from roboopt._interrupt import exposed
 from roboopt._programs import filter_jit
 from roboopt.objectives import total
 from roboopt.optimize import Checkpoint, Log, OneLog, Result, minimize
@@ -66,17 +67,22 @@ def descend(
     kept = None if checkpoint is None else Checkpoint(checkpoint)
     for number in range(1, MAX_ROUNDS + 1):
         count = steps if number == 1 else max(1, steps // 2)
-        result = minimize(
-            objective,
-            model,
-            batch,
-            steps=count,
-            seconds=max(seconds - (time.perf_counter() - began), MIN_SECONDS),
-            progress=progress,
-            callback=callback,
-            log=told.of_next,
-            checkpoint=kept and kept.part(f"round {number}", steps=count),
-        )
+        try:
+            result = minimize(
+                objective,
+                model,
+                batch,
+                steps=count,
+                seconds=max(seconds - (time.perf_counter() - began), MIN_SECONDS),
+                progress=progress,
+                callback=callback,
+                log=told.of_next,
+                checkpoint=kept and kept.part(f"round {number}", steps=count),
+            )
+        except KeyboardInterrupt:  # before the descent
+            if not results:
+                raise
+            break
         if number == 1:
             require_a_step(result, seconds)
         results.append(result)
@@ -90,9 +96,12 @@ def descend(
         if number == 1:
             say("compiling the simulation from new starts")
         try:
-            succeeded, loss = within(left, _tried, objective, model, fresh, joints)
+            with exposed():
+                succeeded, loss = within(left, _tried, objective, model, fresh, joints)
         except Late:
             say(f"round {number}: no time is left to try new starts")
+            break
+        except KeyboardInterrupt:
             break
         scores[-1] = float(succeeded.mean()), -loss
         say(f"round {number}: {succeeded.sum()} of {len(fresh)} new starts succeed")

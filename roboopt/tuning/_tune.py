@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from roboopt._errors import RobooptError, is_number, require, require_at_least
-from roboopt._interrupt import ending
+from roboopt._interrupt import ending, shielded
 from roboopt._programs import called, make_room
 from roboopt._progress import say
 from roboopt.data import Trajectory
@@ -70,6 +70,7 @@ def tune(
     callback: Callable[[Any], object] | None = None,
     log: Log | None = None,
     checkpoint: str | PathLike | None = None,
+    keep: Callable[[TuneResult], object] | None = None,
     watch: Watch | None = None,
 ) -> TuneResult:
     """Tune a controller on energy and task cost by gradient descent.
@@ -125,6 +126,7 @@ def tune(
         checkpoint: file for the state of the descent, written every ten seconds and
             after each round. If the file exists, the descent continues from it, to the
             same bits as without the interruption. A file of another descent is refused.
+        keep: called with the result before it is tested, such as to save it.
         watch: shows the robot in the browser while the controller is tuned:
             `ro.view.Watch()`.
 
@@ -166,27 +168,29 @@ def tune(
     for name, text in robot_notes(problem.env).items():
         say(f"{name}: {text}", progress)
     try:
-        with _watched(watch, problem, callback, log) as (callback, log):
-            found = descend(
-                problem,
-                seconds=seconds,
-                seed=seed,
-                progress=progress,
-                callback=callback,
-                log=log,
-                checkpoint=checkpoint,
-                say=partial(say, shown=progress),
-            )
-        if not len(found.history["loss"]):
-            raise KeyboardInterrupt  # Before the first step there is nothing to keep.
-        tuned = within_limits(found.model, problem.env.action_space)
-        motions: dict[str, dict[str, Trajectory]] | None = None
+        with shielded():
+            with _watched(watch, problem, callback, log) as (callback, log):
+                found = descend(
+                    problem,
+                    seconds=seconds,
+                    seed=seed,
+                    progress=progress,
+                    callback=callback,
+                    log=log,
+                    checkpoint=checkpoint,
+                    say=partial(say, shown=progress),
+                )
+            if not len(found.history["loss"]):
+                raise KeyboardInterrupt  # Before the first step: nothing to keep.
+            made = _untested(problem, found, seed)
+            if keep is not None:
+                keep(made)
         try:
             if ending():
                 raise KeyboardInterrupt  # of the descent: the command is to end
             motions = _test(
                 problem,
-                tuned,
+                made.controller,
                 episodes,
                 seed,
                 processes,
@@ -194,9 +198,9 @@ def tune(
                 progress,
                 (delay, noise),
             )
+            return _tested(problem, made, motions)
         except KeyboardInterrupt:
-            pass  # The result is returned without its test.
-        return _result(problem, found, tuned, motions, seed)
+            return made
     finally:
         if problem.plant.spec is not None:
             problem.env.close()
@@ -280,40 +284,35 @@ def _processes(problem: TuningProblem, episodes: int) -> int:
     return min(count, MAX_WORKERS) if count > 1 else 0
 
 
-def _result(
-    problem: TuningProblem,
-    found: Result,
-    tuned: Any,
-    motions: dict[str, dict[str, Trajectory]] | None,
-    seed: int,
-) -> TuneResult:
-    joints = Joints.of(problem.env, problem.rollout.dynamics)
+def _untested(problem: TuningProblem, found: Result, seed: int) -> TuneResult:
     objective, starts = problem.objective, problem.starts
-    if motions is None:
-        terms = eqx.filter_eval_shape(objective.terms, problem.controller, starts)
-    else:  # Without tracing a rollout again.
-        terms = eqx.filter_eval_shape(objective.measure, motions["PyBullet"]["after"])
-    comparison = None
-    if motions is not None:
-        touched = touching(problem.env, motions["PyBullet"]["after"])
-        comparison = compare(objective, joints, motions)
-        comparison = dataclasses.replace(comparison, touching=touched)
+    terms = eqx.filter_eval_shape(objective.terms, problem.controller, starts)
     test_seed = seed + EVALUATION_SEED_OFFSET
     run = {"steps": problem.steps, "starts": len(starts), "test_seed": test_seed}
+    space = problem.env.action_space
     return TuneResult(
         title=problem.title,
-        controller=tuned,
-        before=within_limits(problem.controller, problem.env.action_space),
+        controller=within_limits(found.model, space),
+        before=within_limits(problem.controller, space),
         result=found,
         objective=objective,
-        joints=joints,
-        motions={} if motions is None else motions["PyBullet"],
-        comparison=comparison,
+        joints=Joints.of(problem.env, problem.rollout.dynamics),
+        motions={},
+        comparison=None,
         units={name: term.unit for name, term in terms.items()},
         notes=problem.notes,
         settings={"run": run, **problem.settings},
         env=problem.plant.spec,
-        starts=np.asarray(problem.starts),
+        starts=np.asarray(starts),
         fitted=problem.plant.fitted,
         scene=scene_or_none(env_scene, problem.env),
     )
+
+
+def _tested(
+    problem: TuningProblem, made: TuneResult, motions: dict[str, dict[str, Trajectory]]
+) -> TuneResult:
+    touched = touching(problem.env, motions["PyBullet"]["after"])
+    comparison = compare(made.objective, made.joints, motions)
+    comparison = dataclasses.replace(comparison, touching=touched)
+    return dataclasses.replace(made, motions=motions["PyBullet"], comparison=comparison)

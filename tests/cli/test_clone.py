@@ -215,6 +215,23 @@ def test_an_interrupted_training_is_kept(folder, collected, capsys, monkeypatch)
     assert (kept / "policy.npz").is_file() and not (kept / "report.html").exists()
 
 
+@pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
+def test_the_policy_is_written_before_it_is_judged(
+    folder, collected, error, monkeypatch
+):
+    def ended(*arguments):
+        raise error
+
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr("roboopt.imitation._clone._judged", ended)
+    name = error.__name__
+    code = main(["clone", "demos.npz", "--name", name, "--steps", "2", "--no-video"])
+    interrupted = error is KeyboardInterrupt
+    assert code == (130 if interrupted else 2)
+    run = folder / "runs" / (name if interrupted else f"{name}.partial")
+    assert callable(ro.load(run / "policy.npz")) and ro.load(run).interrupted
+
+
 @pytest.mark.parametrize(
     "arguments, message",
     [

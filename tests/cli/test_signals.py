@@ -243,3 +243,38 @@ def test_a_command_ends_at_any_moment(begun, tmp_path, verb, seed):
             ro.load(run)
         else:
             assert (run / "checkpoint.npz").exists(), f"{run} is left: {out}{err}"
+
+
+KEPT = {
+    "clone": (("clone", *COMMANDS["clone"].split()), "policy.npz"),
+    "identify": (("identify", *COMMANDS["identify"].split()), "model.npz"),
+    "reinforce": (("reinforce", *COMMANDS["reinforce"].split()), "policy.npz"),
+    "tune": ((*TUNING, "--steps", "3"), "controller.npz"),
+}
+"""Words of a command, and the file of what it has learned."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seconds", [0.0, 0.25, 1.0, 3.0])
+@pytest.mark.parametrize("verb", KEPT)
+def test_a_signal_after_the_last_step_leaves_what_was_learned(
+    begun, tmp_path, verb, seconds
+):
+    import roboopt as ro
+
+    words, name = KEPT[verb]
+    here = tmp_path / "here"
+    given(verb, here)
+    process = begun(COMMAND, *words, folder=here)
+    # The state is written at the end of a descent, or of the first of several.
+    while process.poll() is None and not [*here.glob("runs/*.partial/checkpoint.npz")]:
+        time.sleep(0.01)
+    time.sleep(seconds)
+    process.terminate()
+    out, err = process.communicate(timeout=120)
+    assert process.returncode in (0, 143, -15), err
+    assert "Traceback" not in err and "Fatal" not in err, err
+    files = [*here.glob(f"runs/*/{name}")]
+    assert [x.parent.suffix for x in files] == [""], out + err
+    (file,) = files
+    assert ro.load(file) is not None and ro.load(file.parent).summary()

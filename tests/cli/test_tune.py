@@ -296,5 +296,6 @@ def test_the_flags_are_the_parameters_of_the_verb():
     assert flags["delay"] == "0" and expected["delay"] == 0  # one number, or two
     flags["delay"] = expected["delay"]
     others = {"progress", "callback", "options", "checkpoint", "workers", "log"}
+    others |= {"keep"}
     assert expected.keys() - flags.keys() == others
     assert flags == {name: expected[name] for name in flags}

@@ -150,3 +150,23 @@ def test_a_folder_without_a_policy_names_its_flag(tmp_path, capsys):
     assert main([*line, "--runs", str(tmp_path)]) == 2
     said = capsys.readouterr().err
     assert "--from must be a policy, but" in said and "holds no controller.npz" in said
+
+
+def test_a_clone_whose_judging_was_interrupted_is_whole_but_for_its_errors(
+    tmp_path, monkeypatch
+):
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    kept = []
+    monkeypatch.setattr("roboopt.imitation._clone._judged", interrupted)
+    made = ro.clone(tremor(), policy="linear", keep=kept.append, **SMALL)
+    seen = np.zeros(2)
+    for one in (made, *kept):
+        assert one.interrupted and not one.errors
+        assert "was not judged" in said(one)
+        np.testing.assert_array_equal(one.policy(seen), made.policy(seen))
+    made.save(tmp_path)
+    loaded = ro.load(tmp_path)
+    loaded.report(tmp_path / "report.html")
+    assert said(loaded) == said(made)

@@ -1,0 +1,156 @@
+"""What a clone's numbers say: how it does, what was kept, and what to do about it."""
+
+from typing import Any
+
+import numpy as np
+
+from roboopt._progress import counted
+from roboopt.imitation._baselines import ADVICE, MEANT, PERSISTENCE
+from roboopt.imitation._standard_error import ratio_interval
+from roboopt.report import interval, number
+
+OVERFITTING_RISE = 0.05  # of the validation mismatch from its least to its last
+COPIED = (
+    "its own past actions mislead it, which the baseline does not see: `past_actions` "
+    "0 leaves them out."
+)
+
+
+def sentences(made: Any) -> list[str]:
+    """Return the sentences about a `CloneResult`, the most important one first."""
+    said = [_outcome(made)]
+    if made.errors:
+        held_out, training = made.mismatch["held out"], made.mismatch["training"]
+        said.append(
+            f"The mismatch is {number(held_out)} on held-out demonstrations and "
+            f"{number(training)} on those it was trained on."
+        )
+    else:
+        said.append("It was not judged on held-out demonstrations: a signal came.")
+    said += [*_selection(made), *_comparison(made)]
+    said += [
+        f"In the demonstrations {f.message} Such an action counts as the limit or "
+        "more, and the policy keeps the limits; `clip` says that this is meant."
+        for f in made.findings
+        if f.code == "action_out_of_range"
+    ]
+    if made.mismatch.get("held out") == 0 and not made.discrete:
+        said.append(
+            "A held-out mismatch of 0 says little: the held-out actions never "
+            "change, or are at the actuators' limits, where asking for more counts "
+            "as no error. Hold out more episodes."
+        )
+    if _worse_than_demonstrator(made):
+        said.append(
+            "The clone does worse than its demonstrator: its own errors take it "
+            "where nobody demonstrated. DAgger (`dagger`) labels those states, and "
+            "demonstrations with action noise show how to come back."
+        )
+    stopped = made.training.message.rstrip(".")
+    return [*said, f"The training stopped: {stopped}."]
+
+
+def _selection(made: Any) -> list[str]:
+    """Say at which step the policy was the best, and what training longer does."""
+    best, known = made.training.best_step, made.training.history.get("validation")
+    if best is None or known is None:
+        return []
+    last = known[np.isfinite(known)][-1]
+    if made.linear_kept and _repeats(made):
+        return [
+            "The clone repeats the last action: on demonstrations that neither has "
+            "seen, no linear policy and no network is better by more than two "
+            'standard errors. The policy "mlp" keeps a network.'
+        ]
+    if made.linear_kept:
+        return [
+            f"The clone is the linear policy{_seen(made, 'of')}: on demonstrations "
+            "that neither has seen, no network is better by more than two standard "
+            'errors. The policy "mlp" keeps a network.'
+        ]
+    if memory := _seen(made, "sees"):
+        memory = f" It{memory}."
+    said = (
+        f"The policy is that of step {best} of {made.training.steps}, the best on "
+        f"demonstrations that select it, with a mismatch of {number(known[best])}"
+    )
+    if last - known[best] < OVERFITTING_RISE * abs(known[best]):
+        return [f"{said}.{memory}"]
+    said = f"{said}; at the end it was {number(last)}: training longer overfits"
+    return [f"{said}.{memory}"]
+
+
+def _repeats(made: Any) -> bool:
+    """Return whether the clone sees its last action, and errs as repeating it."""
+    copied = made.baseline_over_time.get(PERSISTENCE, ())
+    pairs = zip(made.error_over_time, copied, strict=False)
+    return bool(_seen(made, "of") and copied) and all(
+        np.allclose(own, other, rtol=1e-6, atol=1e-9) for own, other in pairs
+    )
+
+
+def _seen(made: Any, word: str) -> str:
+    """Return what the policy sees, where it sees its own past actions, too."""
+    seen = made.description.get("input", "")
+    return f" {word} {seen}" if "past action" in seen else ""
+
+
+def _comparison(made: Any) -> list[str]:
+    """Say whether a baseline predicts the held-out actions better.
+
+    It does if the interval of the ratio, by the spread of episodes, says so.
+    """
+    others = {k: x for k, x in made.errors.items() if k != "clone"}
+    if not others:
+        return []
+    name, own = min(others, key=others.__getitem__), made.errors["clone"]
+    low, high = ratio_interval(*made.costs("clone", name))
+    if number(own) == number(others[name]):
+        return [
+            f"The clone errs by {number(own)} on held-out actions, as the best "
+            f"baseline, {name}, does: it is no better than {MEANT[name]}."
+        ]
+    if low <= 1:
+        said = f"the best baseline, {name}, errs by {number(others[name])}"
+        if high >= 1:
+            count = len(made.error_over_time)
+            few = f"{count} episodes" if count > 1 else "one episode"
+            said += f", and {few} cannot tell which of the two is better"
+        return [f"The clone errs by {number(own)} on held-out actions; {said}."]
+    advice = ADVICE[name]
+    if made.linear_kept and name == "linear" and _seen(made, "of"):
+        advice = COPIED
+    return [
+        f"The clone errs by {number(own)} on held-out actions, more than the "
+        f"baseline {name}, {number(others[name])}: {advice}"
+    ]
+
+
+def _outcome(made: Any) -> str:
+    if made.evaluation_failure:
+        return f"The clone could not be evaluated: {made.evaluation_failure}"
+    if "clone" not in made.evaluations:
+        return "The clone was trained without an environment to act in."
+    clone, other = made.evaluations["clone"], made.evaluations.get("demonstrator")
+    episodes = counted(len(clone.returns), "episode")
+    if clone.successes is not None:
+        said = f"The clone succeeds in {clone.successes.sum()} of {episodes}"
+        if other is not None and other.successes is not None:
+            total = other.successes.sum()
+            said += f"; its demonstrator, from the same starts, in {total}"
+    else:
+        mean = interval(clone.mean_return)
+        said = f"The clone's mean return over {episodes} is {mean}"
+        if other is not None:
+            said += f"; its demonstrator's is {number(other.mean_return.value)}"
+    return f"{said}."
+
+
+def _worse_than_demonstrator(made: Any) -> bool:
+    """Return whether the intervals of both do not overlap."""
+    clone, other = (made.evaluations.get(n) for n in ("clone", "demonstrator"))
+    if clone is None or other is None:
+        return False
+    if clone.success_rate is None or other.success_rate is None:
+        return clone.mean_return.high < other.mean_return.low
+    return clone.success_rate.high < other.success_rate.low
