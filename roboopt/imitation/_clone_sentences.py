@@ -10,6 +10,7 @@ from roboopt.imitation._standard_error import ratio_interval
 from roboopt.report import interval, number
 
 OVERFITTING_RISE = 0.05  # of the validation mismatch from its least to its last
+OVERFITTING_RATIO = 1.5  # of the error held out to the error in training
 COPIED = (
     "its own past actions mislead it, which the baseline does not see: `past_actions` "
     "0 leaves them out."
@@ -27,7 +28,7 @@ def sentences(made: Any) -> list[str]:
         )
     else:
         said.append("It was not judged on held-out demonstrations: a signal came.")
-    said += [*_selection(made), *_comparison(made)]
+    said += [*_overfitting(made), *_selection(made), *_comparison(made)]
     said += [
         f"In the demonstrations {f.message} Such an action counts as the limit or "
         "more, and the policy keeps the limits; `clip` says that this is meant."
@@ -48,6 +49,27 @@ def sentences(made: Any) -> list[str]:
         )
     stopped = made.training.message.rstrip(".")
     return [*said, f"The training stopped: {stopped}."]
+
+
+def _overfitting(made: Any) -> list[str]:
+    """Say whether the clone errs much more on demonstrations that it has not seen.
+
+    It does if the interval of its error on these lies above that in training, too.
+    """
+    if not made.training_error_over_time:
+        return []
+    own, seen = made.errors["clone"], made.training_error
+    low, _ = made.error_intervals["clone"]
+    if own <= OVERFITTING_RATIO * seen or low <= seen:
+        return []
+    advice = "more demonstrations help"
+    if not made.linear_kept:
+        advice += ", or `weight_decay`, `dropout`, or a smaller `width`"
+    often = "" if seen == 0 else f", {own / seen:.2g} times as much"
+    return [
+        f"The policy overfits: it errs by {number(own)} on held-out actions and by "
+        f"{number(seen)} on those that it has learned{often}; {advice}."
+    ]
 
 
 def _selection(made: Any) -> list[str]:

@@ -152,6 +152,42 @@ def test_a_folder_without_a_policy_names_its_flag(tmp_path, capsys):
     assert "--from must be a policy, but" in said and "holds no controller.npz" in said
 
 
+def test_a_clone_overfits_that_errs_much_more_on_what_it_has_not_seen():
+    made = ro.clone(tremor(), policy="linear", **SMALL)
+    held_out = {"clone": [1.0, 1.1, 0.9], "persistence": [4.0, 3.9, 4.1]}
+    learned = lambda x: (np.full(2, x), np.full(2, x))  # noqa: E731
+
+    def with_training(error, **errors):
+        other = judged(made, **errors)
+        return dataclasses.replace(other, training_error_over_time=learned(error))
+
+    text = said(with_training(0.25, **held_out))
+    assert "overfits: it errs by 1.003 on held-out actions and by 0.25 on those" in text
+    assert "4 times as much" in text
+    # Of a fit of all actions nobody can say how many times.
+    assert "0 on those that it has learned; more" in said(
+        with_training(0.0, **held_out)
+    )
+    assert "overfit" not in said(with_training(0.8, **held_out))
+    # Three episodes that differ as much as that cannot tell: the interval has 0.25.
+    held_out["clone"] = [1.0, 0.1, 0.3]
+    low, _ = with_training(0.25, **held_out).error_intervals["clone"]
+    assert low < 0.25 and "overfit" not in said(with_training(0.25, **held_out))
+
+
+def test_a_network_that_learns_noise_by_heart_is_said_to_overfit(tmp_path):
+    rng = np.random.default_rng(0)
+    runs = [
+        ro.data.Trajectory(rng.normal(size=(21, 12)), rng.normal(size=(20, 1)), 0.1)
+        for _ in range(12)
+    ]
+    made = ro.clone(runs, policy="mlp", validation=0.0, steps=1500)
+    assert made.training_error < 0.5 < made.error_intervals["clone"][0]
+    assert "The policy overfits" in said(made)
+    made.report(tmp_path / "report.html", video=False)
+    assert "The policy overfits" in (tmp_path / "report.html").read_text("utf-8")
+
+
 def test_a_clone_whose_judging_was_interrupted_is_whole_but_for_its_errors(
     tmp_path, monkeypatch
 ):
