@@ -124,7 +124,9 @@ class Clone:
     max_steps: int | None = flag(
         None, "Time limit of an episode [steps].", "the environment's"
     )
-    time_step: float | None = flag(None, "Time between samples [s].", "as recorded")
+    time_step: float | None = flag(
+        None, "Time between samples [s].", "as recorded, else that of --env"
+    )
     processes: int = flag(0, "Worker processes of the evaluation.")
     ray: str | None = flag(
         None, RAY_HELP, "no cluster", shown="ADDRESS", alone=THIS_MACHINE

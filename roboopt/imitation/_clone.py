@@ -139,7 +139,7 @@ def clone(
         seed: random seed of weights, batches and starts.
         episodes: episodes of the evaluation.
         max_steps: episode length limit, where the environment has none.
-        time_step: [s], where the demonstrations do not state theirs.
+        time_step: [s]; if None, the demonstrations', else that of `env`, else 1 s.
         observation_keys: as in `data.load_episodes`.
         options: keyword arguments of the environment's constructor, if `env` is an id.
         processes: worker processes of the evaluation; 0 runs it in this process.

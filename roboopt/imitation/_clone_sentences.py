@@ -11,6 +11,12 @@ from roboopt.report import interval, number
 
 OVERFITTING_RISE = 0.05  # of the validation mismatch from its least to its last
 OVERFITTING_RATIO = 1.5  # of the error held out to the error in training
+SERIOUS = {
+    "action_out_of_range": " Such an action counts as the limit or more, and the "
+    "policy keeps the limits; `clip` says that this is meant.",
+    "other_time_step": "",
+}
+"""What is added to a finding on the demonstrations, by its code."""
 COPIED = (
     "its own past actions mislead it, which the baseline does not see: `past_actions` "
     "0 leaves them out."
@@ -30,10 +36,9 @@ def sentences(made: Any) -> list[str]:
         said.append("It was not judged on held-out demonstrations: a signal came.")
     said += [*_overfitting(made), *_selection(made), *_comparison(made)]
     said += [
-        f"In the demonstrations {f.message} Such an action counts as the limit or "
-        "more, and the policy keeps the limits; `clip` says that this is meant."
+        f"In the demonstrations {f.message}{SERIOUS[f.code]}"
         for f in made.findings
-        if f.code == "action_out_of_range"
+        if f.code in SERIOUS
     ]
     if made.mismatch.get("held out") == 0 and not made.discrete:
         said.append(

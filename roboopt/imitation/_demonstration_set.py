@@ -36,11 +36,14 @@ from roboopt.data import (
 )
 from roboopt.diagnose import Finding, check_demonstrations
 from roboopt.policies import with_past_actions
+from roboopt.rollouts import told_time_step
 
 HELD_OUT = 0.1  # of the episodes
 MIN_HELD_OUT = 5  # episodes, on which an error depends less than on one or two
 MAX_HELD_OUT = 0.25  # of the episodes, where a tenth are fewer than these
 OUT_OF_RANGE = "action_out_of_range"
+OTHER_STEP = "other_time_step"
+MAX_STEP_DIFFERENCE = 0.01  # of the environment's time step
 PARTS = "training", "validation", "held_out", "known"
 VALIDATION = 0.2  # of the others
 VALIDATION_SEED_OFFSET = 4_000_037
@@ -88,9 +91,12 @@ class DemonstrationSet:
         `held_out` is a fraction, or demonstrations; None for those that a mask of the
         file names, or else `default_share`. `validation` is a fraction of the others,
         which may be 0, or demonstrations; None for `VALIDATION`. Actions beyond the
-        limits of the environment are clipped, which is a finding without `clip`.
+        limits of the environment are clipped, which is a finding without `clip`, and
+        another time step than the environment's is one. Where nothing tells that of the
+        demonstrations, it is the environment's.
         """
         reading = {"time_step": time_step, "observation_keys": observation_keys}
+        reading["default_time_step"] = None if env is None else told_time_step(env)
         named = held_out is not None and not isinstance(held_out, int | float)
         episodes, masks, folder = _read(source, reading, seed, folders=not named)
         fraction = HELD_OUT if named or held_out is None else held_out
@@ -271,6 +277,13 @@ def _checked(episodes: Sequence[Trajectory], env: Any) -> list[Finding]:
         observation_space=None if env is None else env.observation_space,
         action_space=None if env is None else env.action_space,
     )
+    step, own = episodes[0].time_step, None if env is None else told_time_step(env)
+    if own is not None and abs(step - own) > MAX_STEP_DIFFERENCE * own:
+        message = (
+            f"the time step is {step:.4g} s, but the clone acts every {own:.4g} s in "
+            "the environment: demonstrate at that rate."
+        )
+        findings.append(Finding(OTHER_STEP, "warning", message))
     # Saturated actions are cloned through the clip.
     findings = [f for f in findings if f.code != "saturation"]
     # An expert may ask for more than the actuators give.
@@ -308,7 +321,7 @@ def _episodes(source: Any, reading: dict[str, Any], argument: str) -> list[Traje
         )
     # One episode: nobody knows what was seen after the last action.
     seen = np.concatenate([observations, observations[-1:]])
-    step = reading["time_step"] or 1.0
+    step = reading["time_step"] or reading["default_time_step"] or 1.0
     low, high = (
         None if x is None else np.asarray(x) for x in (samples.low, samples.high)
     )

@@ -9,6 +9,7 @@ from roboopt.rollouts._drawn import with_twin as with_twin
 from roboopt.rollouts._env_group import env_name as env_name
 from roboopt.rollouts._env_group import time_limit as time_limit
 from roboopt.rollouts._env_group import time_step_of as time_step_of
+from roboopt.rollouts._env_group import told_time_step as told_time_step
 from roboopt.rollouts._env_spec import EnvSpec as EnvSpec
 from roboopt.rollouts._env_spec import env_maker as env_maker
 from roboopt.rollouts._env_spec import is_env as is_env

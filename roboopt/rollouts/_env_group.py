@@ -263,7 +263,12 @@ def _wrappers(env: Any) -> Iterator[Any]:
 
 
 def time_step_of(env: Any) -> float:
-    """Return the duration of a step [s]; 1 where nothing says so.
+    """Return the duration of a step [s]; 1 where nothing says so."""
+    return told_time_step(env) or 1.0
+
+
+def told_time_step(env: Any) -> float | None:
+    """Return the duration of a step as an environment tells it [s].
 
     A wrapper that holds actions says so by its `control_period`, the environment by its
     `control_period`, `time_step`, `dt` or `tau`, or else by 1/`render_fps` of its
@@ -279,7 +284,7 @@ def time_step_of(env: Any) -> float:
         if isinstance(step, float) and 0 < step < float("inf"):
             return float(step)
     rate = (getattr(inner, "metadata", None) or {}).get("render_fps")
-    return 1.0 / rate if rate else 1.0
+    return 1.0 / rate if rate else None
 
 
 def _made(make: Any) -> Any:

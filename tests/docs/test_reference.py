@@ -24,7 +24,8 @@ INTERNAL = {
     "roboopt.rollouts": """
         EVALUATION_SEED_OFFSET MAX_EPISODE_STEPS as_episodes env_maker
         disturbed env_name episode_seed faded is_env random_steps randomized
-        require_an_end robot_notes time_limit time_step_of with_twin
+        require_an_end robot_notes time_limit time_step_of told_time_step
+        with_twin
     """,
     "roboopt.data": """
         atomic_write episode_masks is_episode_folder is_frame joint_motion

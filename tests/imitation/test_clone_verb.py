@@ -71,3 +71,23 @@ def test_messages_of_several_faults_are_joined_without_full_stops():
     with pytest.raises(ro.RobooptError) as error:
         ro.clone([bad, bad], steps=2)
     assert ".;" not in str(error.value) and not str(error.value).endswith("..")
+
+
+def test_the_environment_tells_the_time_step_that_the_demonstrations_do_not(tmp_path):
+    rng = np.random.default_rng(0)
+    turn = rng.uniform(-3, 3, 201)
+    seen = np.stack([np.cos(turn), np.sin(turn), rng.normal(size=201)], 1)
+    done = seen[:-1, 1:2].copy()
+    brief = {"policy": "linear", "steps": 1, "episodes": 1, "max_steps": 5}
+    made = ro.clone((seen[:-1], done), "Pendulum-v1", **brief)
+    assert made.time_step == 0.05
+    np.savez(tmp_path / "demos.npz", observations=seen, actions=done)
+    with pytest.warns(UserWarning, match=r"0\.05 s is assumed"):
+        made = ro.clone(tmp_path / "demos.npz", "Pendulum-v1", **brief)
+    assert made.time_step == 0.05 and "time step" not in str(made)
+    made = ro.clone(ro.data.Trajectory(seen, done, 0.02), "Pendulum-v1", **brief)
+    said = "the time step is 0.02 s, but the clone acts every 0.05 s"
+    assert made.time_step == 0.02 and said in " ".join(str(made).split())
+    with pytest.warns(UserWarning, match="1 s is assumed"):
+        made = ro.clone(tmp_path / "demos.npz", policy="linear", steps=1)
+    assert made.time_step == 1.0

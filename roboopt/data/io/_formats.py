@@ -146,6 +146,7 @@ def load_episodes(
     *,
     time_step: float | None = None,
     observation_keys: Sequence[str] | None = None,
+    default_time_step: float | None = None,
 ) -> list[Trajectory]:
     """Read the episodes in a file, a folder, a Minari dataset or a data frame.
 
@@ -159,19 +160,23 @@ def load_episodes(
         path: a file; a folder of files; a folder of `save_episodes`, whose arrays are
             memory-mapped: only the rows that are used are read; `minari:` and the id or
             folder of a dataset; or a data frame of pandas or polars.
-        time_step: [s], in place of the files'. Where neither tells it, 1 s is assumed,
-            with a warning.
+        time_step: [s], in place of the files'.
         observation_keys: which observations of HDF5, Parquet, Zarr and Minari to join
             to one vector, in that order; all vectors, sorted by name, where None.
+        default_time_step: [s], assumed with a warning where neither `time_step` nor a
+            file tells it; if None, 1 s.
 
     Raises:
         RobooptError: if there is nothing to read, arrays are missing, contradict each
             other or are of no numbers, or a file is broken.
         ImportError: if a package that reads the format is not installed.
     """
-    require_positive(time_step=time_step)
-    keys = observation_keys
-    options = ReadOptions(time_step=time_step, observation_keys=keys, untold=STEP_S)
+    require_positive(time_step=time_step, default_time_step=default_time_step)
+    options = ReadOptions(
+        time_step=time_step,
+        observation_keys=observation_keys,
+        untold=default_time_step or STEP_S,
+    )
     return _load(path, options)
 
 
