@@ -59,6 +59,8 @@ def opened(browser: Any, page: Path | str, width: int, **options: Any) -> Iterat
     view.goto(address)
     assert not faults, faults
     assert_nothing_is_cut_off(view)
+    if width == max(WIDTHS):
+        assert_no_table_scrolls(view)
     yield view
     assert not faults, faults
     view.close()
@@ -92,3 +94,13 @@ def check_page(page: Path | str) -> None:
         for width, scheme in zip(WIDTHS, ("light", "dark"), strict=True):
             with opened(browser, page, width, color_scheme=scheme):
                 pass
+
+
+def assert_no_table_scrolls(view: Any) -> None:
+    """Check that tables of a report are shown whole, without scrolling sideways."""
+    wide = view.evaluate(
+        """() => [...document.querySelectorAll(".wide")]
+            .filter(node => node.scrollWidth > node.clientWidth + 1)
+            .map(node => node.innerText.slice(0, 200))"""
+    )
+    assert not wide, wide

@@ -1,6 +1,7 @@
 """What `explain` returns: the numbers of a gradient, as tables, figures and words."""
 
 import csv
+import itertools
 import math
 from dataclasses import dataclass, field
 from functools import partial
@@ -39,7 +40,7 @@ from roboopt.report import (
 
 TINY = 1e-15  # in SI units: of rounding, in a value that should be 0
 FLAT = 1e-9  # change of the loss by 1 %, relative to the largest: no effect
-TIME_ROWS = 7
+TIME_COLUMNS = 5  # of the table by time
 MAX_NAME_AND_UNIT = 24  # characters that a table has room for in two columns
 NO_RATES = partial(np.zeros, 0)
 LAST = "L falls by"
@@ -317,22 +318,21 @@ class Explanation(VerbResult):
     def time_table(self, split: TimeSplit) -> Table:
         """Return dL/da over time, and the part of each row."""
         steps = len(split.sensitivity)
-        edges = np.unique(np.linspace(0, steps, TIME_ROWS + 1).astype(int))
-        rows = []
-        for start, end in zip(edges[:-1], edges[1:], strict=True):
-            span = f"{start * split.time_step:.3g} to {end * split.time_step:.3g}"
-            root = math.sqrt(float(np.mean(split.sensitivity[start:end] ** 2)))
-            row = [span, number(root)]
-            if split.shares is not None:
-                row += [number(part) for part in split.shares[start:end].sum(0)]
-            rows.append(row)
-        header = ["time [s]", "rms dL/da"]
-        if split.shares is None:
-            return Table(header, rows)
-        norms = any(size > 1 for size in self.sizes)
-        part = "part of norm dL/dp" if norms else "part of dL/dp"
-        groups = [("", len(header)), (part, len(self.names))]
-        return Table([*header, *self.names], rows, groups=groups)
+        edges = np.unique(np.linspace(0, steps, TIME_COLUMNS + 1).astype(int))
+        spans = list(itertools.pairwise(edges))
+        roots = [math.sqrt(np.mean(split.sensitivity[a:b] ** 2)) for a, b in spans]
+        rows = [["rms dL/da", *map(number, roots)]]
+        norms, first = any(size > 1 for size in self.sizes), ""
+        if split.shares is not None:
+            first = "part of norm dL/dp" if norms else "part of dL/dp"
+            parts = np.array([split.shares[a:b].sum(0) for a, b in spans]).T
+            rows += [
+                [name, *map(number, part)]
+                for name, part in zip(self.names, parts, strict=True)
+            ]
+        step = split.time_step
+        times = [f"{a * step:.3g}–{b * step:.3g}" for a, b in spans]
+        return Table([first, *times], rows, groups=[("", 1), ("time [s]", len(spans))])
 
     def sentences(self) -> list[str]:
         """Return what the numbers say."""

@@ -7,9 +7,10 @@ only figures and videos, which this package makes, go in as they are.
 """
 
 import base64
+import itertools
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from html import escape
 from importlib.resources import files
 from os import PathLike
@@ -24,6 +25,8 @@ STACKED = ' class="stacked"'
 MAX_UNBROKEN = 18  # characters of a name
 MAX_PHONE = 46  # characters of a row that a phone shows
 MAX_STACKED = 16  # rows that a phone shows with a line for each cell
+MAX_COMPUTER = 108  # characters of a row that a page shows at 1280 px
+GAP = 2  # characters between columns
 UNIT = re.compile(r"(?<=\d) (?=%|(?:steps|kg|ms|rad|Hz|s|m|N|J|W)(?!\w))")
 """The space between a number and its unit, where no line ends."""
 
@@ -84,13 +87,16 @@ class Table:
     """Where the name of each row leads on a page; "" for nowhere."""
 
     def html(self) -> str:
-        """Return the table; on a narrow screen a wide one has a line for each cell.
+        """Return the table, one that is too wide in parts, one under the other.
 
-        Of many rows it scrolls sideways, and the first column stays in sight.
+        On a narrow screen a wide one has a line for each cell; of many rows it scrolls
+        sideways, and the first column stays in sight.
         """
+        if parts := self.cut(MAX_COMPUTER):
+            return "".join(part.html() for part in parts)
         columns = list(zip(self.header, *self.rows, strict=True))
         long = [max(map(len, cells[1:]), default=0) > MAX_NUMBER for cells in columns]
-        wide = sum(max(map(len, cells)) + 2 for cells in columns) > MAX_PHONE
+        wide = _total(columns) > MAX_PHONE
         head = _cells("th", self.header, long)
         wide = wide and len(self.rows) <= MAX_STACKED
         labels = self._labels() if wide else None
@@ -110,13 +116,44 @@ class Table:
             f"<thead>{groups}<tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
         )
 
+    def cut(self, width: int) -> "list[Table]":
+        """Return a table that is too wide as tables that fit, with one first column.
+
+        The list is empty for one that fits, or whose columns can be wrapped, or of
+        which one alone is too wide.
+
+        Args:
+            width: characters of a row, with `GAP` between columns.
+        """
+        columns = list(zip(self.header, *self.rows, strict=True))
+        if _total(columns) <= width or tuple(self.text) != (0,):
+            return []
+        blocks: list[list[int]] = []
+        for k in range(1, len(columns)):
+            if _total([columns[0], columns[k]]) > width:
+                return []
+            if not blocks or _total([columns[i] for i in (*blocks[-1], k)]) > width:
+                blocks.append([0])
+            blocks[-1].append(k)
+        above, parts = self._above(), []
+        for block in blocks:
+            header, *rows = zip(*(columns[k] for k in block), strict=True)
+            spans = itertools.groupby(above[k] for k in block)
+            groups = [(name, len([*same])) for name, same in spans]
+            groups = groups if self.groups else ()
+            own = {"header": header, "rows": rows, "groups": groups, "optional": ()}
+            parts.append(replace(self, **own))
+        return parts
+
+    def _above(self) -> list[str]:
+        """Return the heading above each column."""
+        spans = self.groups or [("", len(self.header))]
+        return [name for name, span in spans for _ in range(span)]
+
     def _labels(self) -> list[str]:
         """Return the header of each column, with the heading above it."""
-        spans = self.groups or [("", len(self.header))]
-        above = [name for name, span in spans for _ in range(span)]
-        return [
-            f"{top} {own}".strip() for top, own in zip(above, self.header, strict=True)
-        ]
+        above = zip(self._above(), self.header, strict=True)
+        return [f"{top} {own}".strip() for top, own in above]
 
 
 @dataclass(frozen=True)
@@ -251,6 +288,11 @@ def breakable(text: str) -> str:
     name = len(text) > MAX_UNBROKEN and re.fullmatch(r"[\w.,\[\] /-]+", text)
     places = r"(?<=[._/])(?=\w)|(?=\[)" if name else r"(?!)"
     return "<wbr>".join(map(escape, re.split(places, text)))
+
+
+def _total(columns: Sequence[Sequence[str]]) -> int:
+    """Return how many characters a row has."""
+    return sum(max(map(len, cells)) + GAP for cells in columns) - GAP
 
 
 def _cells(

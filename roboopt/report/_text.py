@@ -12,9 +12,8 @@ import re
 import textwrap
 from collections.abc import Iterator, Sequence
 
-from roboopt.report._page import UNIT, Table
+from roboopt.report._page import GAP, UNIT, Table
 
-GAP = "  "
 MIN_TEXT = 14  # characters of a text column that is wrapped
 INDEX = re.compile(r"(?<=,) (?=\d+[,\]])")
 """The space in an index such as [0, 1]."""
@@ -44,8 +43,8 @@ def table_text(table: Table, width: int) -> str:
             ]
             if _total(least) <= width:
                 return _fitted(table, kept, widths, least, width)
-    if tuple(table.text) == (0,) and not table.optional and (cut := _cut(table, width)):
-        return "\n\n".join(table_text(part, width) for part in cut)
+    if not table.optional and (parts := table.cut(width)):
+        return "\n\n".join(table_text(part, width) for part in parts)
     lines = []
     for row in table.rows:
         lines.append(paragraph(row[0], width))
@@ -62,36 +61,6 @@ def _fitted(
     hidden = [name for i, name in enumerate(table.header) if i not in kept]
     said = f"(not shown: {', '.join(hidden)})"
     return "\n".join([*lines, *([paragraph(said, width)] if hidden else [])])
-
-
-def _cut(table: Table, width: int) -> list[Table]:
-    """Return a table of numbers as tables that fit, each with the names of the rows.
-
-    The list is empty where one column alone is too wide.
-    """
-    columns = list(zip(table.header, *table.rows, strict=True))
-    widths = [max(map(len, column)) for column in columns]
-    above = [name for name, span in table.groups for _ in range(span)]
-    blocks: list[list[int]] = []
-    for k in range(1, len(columns)):
-        if _total([widths[0], widths[k]]) > width:
-            return []
-        if not blocks or _total([widths[i] for i in (0, *blocks[-1], k)]) > width:
-            blocks.append([])
-        blocks[-1].append(k)
-    return [
-        Table(
-            [columns[i][0] for i in (0, *block)],
-            list(zip(*(columns[i][1:] for i in (0, *block)), strict=True)),
-            groups=[
-                (name, len(list(same)))
-                for name, same in itertools.groupby(above[i] for i in (0, *block))
-            ]
-            if above
-            else (),
-        )
-        for block in blocks
-    ]
 
 
 def _words(column: Sequence[str]) -> list[str]:
@@ -123,7 +92,7 @@ def _parts(word: str, width: int) -> Iterator[str]:
 
 
 def _total(widths: Sequence[int]) -> int:
-    return sum(widths) + len(GAP) * (len(widths) - 1)
+    return sum(widths) + GAP * (len(widths) - 1)
 
 
 def _grid(
@@ -138,7 +107,7 @@ def _grid(
     for number, row in enumerate((table.header, *table.rows)):
         cells = [_wrapped(row[i], w) or [""] for i, w in zip(kept, widths, strict=True)]
         for parts in itertools.zip_longest(*cells, fillvalue=""):
-            yield GAP.join(
+            yield (" " * GAP).join(
                 part.ljust(wide) if i in table.text else part.rjust(wide)
                 for part, i, wide in zip(parts, kept, widths, strict=True)
             )
@@ -154,7 +123,7 @@ def _group_line(table: Table, kept: list[int], widths: list[int]) -> str:
         first += span
         if name and inside:
             place, room = inside[0], _total([widths[p] for p in inside])
-            start = sum(widths[:place]) + len(GAP) * place
+            start = sum(widths[:place]) + GAP * place
             # A name that is longer than its columns begins before them.
             line = line.ljust(start - max(0, len(name) - room))
             line += name.rjust(min(room, max(widths[place], len(name))))

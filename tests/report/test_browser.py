@@ -4,12 +4,19 @@ import re
 
 import numpy as np
 import pytest
-from browser import WIDTHS, chromium, needs_chromium, opened
+from browser import (
+    WIDTHS,
+    assert_no_table_scrolls,
+    chromium,
+    needs_chromium,
+    opened,
+)
 
 from roboopt.report import (
     Figure,
     Panel,
     Section,
+    Table,
     Video,
     bars,
     curves,
@@ -29,6 +36,7 @@ RUNS = {
     "after": np.stack([np.exp(-TIME), -np.sin(TIME)]),
 }
 LEGEND = {"before": "#d9772b", "after": "#2f80c9", "goal": "currentColor dashed"}
+CAPTION = "Two motions."
 TELL = (
     "document.dispatchEvent(new CustomEvent('roboopt:time', "
     "{{detail: {{time: {}, source: 'test'}}}}))"
@@ -40,7 +48,7 @@ LOSSES = 10.0 ** -np.arange(9)
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
     panels = [Panel("angle", "rad", RUNS, goals=[0.0]), Panel("speed", "rad/s", RUNS)]
-    motions = Figure(traces(panels, TIME_STEP), "", LEGEND, filmed=True)
+    motions = Figure(traces(panels, TIME_STEP), CAPTION, LEGEND, filmed=True)
     film = encode(np.zeros((20, 16, 16, 3), np.uint8), 10.0)
     descent = Figure(curves({"loss": LOSSES}, {}))
     noisy = np.random.default_rng(0).normal(size=999)
@@ -173,6 +181,17 @@ def test_the_buttons_of_a_panel_leave_the_values_legible(view):
         assert above or all(x < left or y < top for x, y in lines)
 
 
+def test_values_of_several_lines_cover_no_caption_and_no_other_panel(view):
+    found = panel(view, "speed over time")
+    values = found.locator("xpath=../output")
+    values.evaluate("node => node.textContent = 'a curve 1.234 '.repeat(9)")
+    values.evaluate("node => node.hidden = false")
+    own, around = values.bounding_box(), found.locator("xpath=..").bounding_box()
+    assert own["height"] > 30  # several lines
+    assert own["y"] > around["y"]
+    assert own["y"] + own["height"] <= around["y"] + around["height"] + 1
+
+
 def test_the_video_and_the_panels_follow_each_other(view):
     found = panel(view, "speed over time")
     view.mouse.click(*place(found, 0.5))
@@ -216,6 +235,26 @@ def test_a_panel_saves_its_curves(view):
     assert rows[0] == "curve,time [s],[rad]"
     first = [row for row in rows if row.startswith('"after"')][0].split(",")
     np.testing.assert_allclose([float(v) for v in first[1:]], [0, 1], atol=1e-3)
+
+
+@pytest.mark.parametrize("columns", [8, 30])
+def test_wide_tables_go_on_below_where_a_computer_has_no_room(
+    browser, tmp_path, columns
+):
+    header = ["part of", *(f"kp[lbr_iiwa_joint_{k}]" for k in range(columns))]
+    rows = [[f"{k} to {k + 1}", *["−0.0001234"] * columns] for k in range(3)]
+    groups = [("", 1), ("dL/dp", columns)]
+    found = Table(header, rows, groups)
+    path = tmp_path / "report.html"
+    write_report(path, title="A", verdict=[], sections=[Section("All", [found])])
+    with opened(browser, path, 1280) as view:
+        assert_no_table_scrolls(view)
+        cells = view.locator("td, th:not(.group)").all_inner_texts()
+        assert set(header) <= set(cells) and cells.count("−0.0001234") == 3 * columns
+        # A sheet of paper is narrower.
+        view.emulate_media(media="print")
+        view.set_viewport_size({"width": 718, "height": 900})
+        assert view.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
 def test_a_page_without_javascript_is_as_legible(browser, page):
