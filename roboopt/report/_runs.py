@@ -7,7 +7,7 @@ loaded that could run code, and no environment is made.
 import csv
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from os.path import relpath
@@ -30,9 +30,14 @@ SETTINGS, REPORT, INDEX = "settings.json", "report.html", "index.html"
 TITLE = "runs of roboopt"
 INDEXES = re.compile(rf"<title>\d+ {TITLE}</title>")
 """Pages that are indexes, which alone are written anew."""
-HISTORIES = {"history.csv": "gradient step", "returns.csv": "environment step"}
+HISTORY = "history.csv"
+HISTORIES = {HISTORY: "gradient step", "returns.csv": "environment step"}
 """Files of curves, and what their first column counts."""
 HIDDEN = {*NOTES, "seconds", "step", "timestep"}
+LOSS = "loss"
+OF_OBJECTIVE = re.compile(r"-weight$|^--(loss|task|reference)$")
+"""Flags that say what is minimized."""
+MAX_WORDS = 3  # that tell an objective from others
 MAX_PANELS = 24
 MAX_POINTS = 300  # of a curve: medians of neighbors where there are more values
 MAX_VALUE = 28  # characters of a setting
@@ -121,6 +126,16 @@ class Run:
                     made[file, name] = table[:, 0], values
         return made
 
+    def objective(self, curves: Iterable[tuple[str, str]]) -> tuple[str, ...]:
+        """Return words that tell its objective from others: title, flags and terms.
+
+        Args:
+            curves: files and columns, as of `curves`.
+        """
+        flags = [f"{k} {v}" for k, v in self.settings.items() if OF_OBJECTIVE.search(k)]
+        terms = {readable(n) for _, n in curves if not _parts(n)[1]}
+        return (self.title, *flags, *sorted(terms - {LOSS, "validation"}))
+
 
 @dataclass(frozen=True, repr=False)
 class RunComparison(Reported):
@@ -195,26 +210,46 @@ class RunComparison(Reported):
 
     def _curves(self) -> list[Section]:
         known = [run.curves() for run in self.runs]
-        names = dict.fromkeys(name for curves in known for name in curves)
-        shared = [n for n in names if len(self.runs) < 2 or _count(known, n) > 1]
+        objectives = [run.objective(c) for run, c in zip(self.runs, known, strict=True)]
+        axes: dict[Any, list[int]] = {}
+        for k, curves in enumerate(known):
+            for file, name in curves:
+                # Algorithms with losses of their own have returns of one kind.
+                own = objectives[k] if file == HISTORY else objectives[k][:1]
+                own = () if _parts(name)[1] else own
+                axes.setdefault((file, name, own), []).append(k)
+        # A loss has a panel for each objective, and others what several runs have.
+        shared = [
+            (file, name, own)
+            for (file, name, own), runs in axes.items()
+            if len(self.runs) < 2 or len(runs) > 1 or name == LOSS
+        ]
+        kinds = {
+            file: sorted({own for of, _, own in shared if of == file and own})
+            for file in HISTORIES
+        }
         panels = []
-        for file, name in shared[:MAX_PANELS]:
+        for file, name, own in shared[:MAX_PANELS]:
             quantity, unit = _parts(name)
             title, axis = readable(quantity), HISTORIES[file]
+            if own and len(kinds[file]) > 1:
+                title += f" ({_told_apart(own, kinds[file])})"
             label = f"{title} of each run over the {axis}"
             with panel(title, axis, f"[{unit}]" if unit else "", label=label) as made:
-                for k, (run, curves) in enumerate(zip(self.runs, known, strict=True)):
-                    if (file, name) in curves:
-                        color, line = _style(k)
-                        places, values = _medians(*curves[file, name])
-                        made.axes.plot(
-                            places, values, color=color, ls=line, label=run.name
-                        )
+                for k in axes[file, name, own]:
+                    (color, line), run = _style(k), self.runs[k]
+                    places, values = _medians(*known[k][file, name])
+                    made.axes.plot(places, values, color=color, ls=line, label=run.name)
                 made.ticks()
             panels.append(made)
         if not panels:
             return []
         caption = "Of runs with many values, the medians of neighbors."
+        if any(len(each) > 1 for each in kinds.values()):
+            caption += (
+                " What has no unit, as a loss, is drawn for each objective: those of "
+                "different objectives cannot be compared."
+            )
         if len(shared) > MAX_PANELS:
             caption += f" The first {MAX_PANELS} of {len(shared)} are drawn."
         legend = {run.name: " ".join(_style(k)) for k, run in enumerate(self.runs)}
@@ -322,8 +357,12 @@ def _parts(name: str) -> tuple[str, str]:
     return (found[1], found[2]) if found else (name, "")
 
 
-def _count(known: Sequence[Mapping], name: Any) -> int:
-    return sum(name in curves for curves in known)
+def _told_apart(own: tuple[str, ...], kinds: Sequence[tuple[str, ...]]) -> str:
+    """Return the title of an objective, and what others of that title have not."""
+    title, *words = own
+    alike = [kind for kind in kinds if kind[0] == title]
+    apart = [word for word in words if not all(word in kind for kind in alike)]
+    return ", ".join([title, *apart[:MAX_WORDS]])
 
 
 def _style(k: int) -> tuple[str, str]:

@@ -1,4 +1,5 @@
 import json
+import re
 
 import numpy as np
 import pytest
@@ -129,8 +130,38 @@ def test_the_page_draws_the_curves_that_both_have(runs, tmp_path):
     (runs / "two" / "history.csv").write_text("step,loss,own\n0,1,2\n1,0.5,3\n")
     compare([runs / "one", runs / "two"]).report(tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text("utf-8")
-    assert page.count("<svg") == 1 and "loss of each run" in page
+    assert page.count("<svg") == 2 and "loss (Swinging up) of each run" in page
     assert "gradient_norm" not in page
+
+
+def labels(page):
+    return re.findall(r'aria-label="([^"]*) of each run', page.read_text("utf-8"))
+
+
+def test_losses_of_different_objectives_share_no_axis(runs, tmp_path):
+    page = tmp_path / "page.html"
+    cloned = Swing({}, [1.0, 0.5])
+    cloned.summary = lambda: Summary("Cloning", [], ["Done."])
+    cloned.save(runs / "three")
+    found = compare([runs / "one", runs / "two", runs / "three"])
+    found.report(page)
+    assert labels(page) == ["loss (Swinging up)", "task cost", "loss (Cloning)"]
+    assert page.read_text("utf-8").count('data-curve="three"') == 2
+    for name, weight in (("one", 0.1), ("two", 0.2)):
+        settings(runs, name, "tune", work_weight=weight)
+    compare([runs / "one", runs / "two"]).report(page)
+    assert labels(page)[::2] == [
+        f"loss (Swinging up, --work-weight {weight})" for weight in (0.1, 0.2)
+    ]
+    (runs / "two" / "history.csv").write_text("step,loss,mismatch\n0,1,2\n1,0.5,3\n")
+    settings(runs, "two", "tune", work_weight=0.1)
+    compare([runs / "one", runs / "two"]).report(page)
+    assert labels(page) == ["loss (Swinging up)", "loss (Swinging up, mismatch)"]
+    # Two algorithms are compared by the returns of one task.
+    for name in ("one", "two"):
+        (runs / name / "returns.csv").write_text("timestep,return\n1,2\n2,3\n")
+    compare([runs / "one", runs / "two"]).report(page)
+    assert "return" in labels(page)
 
 
 def test_of_one_run_the_page_says_that_there_is_one(runs):
