@@ -1,10 +1,14 @@
 """Adapters between `log(step, metrics)` and the tools that draw curves."""
 
 import abc
+import contextlib
 import importlib
 import json
 import math
+import socket
 import time
+import warnings
+from collections.abc import Iterator
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -20,7 +24,19 @@ class Logger(abc.ABC):
     """A function `log(step, metrics)` that keeps the metrics of every n-th step.
 
     It is a context manager that closes what it opened; `close` may be called twice.
+    Where the disk is full, or the service fails, it says so once and keeps no more; the
+    run goes on.
+
+    Attributes:
+        every: so many-th steps are kept.
+        target: the file or service, for messages.
+        faults: exceptions of the file or the service.
+        failed: whether one was raised, after which nothing is kept.
     """
+
+    target: object = ""
+    faults: tuple[type[Exception], ...] = (OSError,)
+    failed = False
 
     def __init__(self, every: int = 1):
         """Keep every so many-th step."""
@@ -28,9 +44,33 @@ class Logger(abc.ABC):
         self.every = every
 
     def __call__(self, step: int, metrics: dict[str, float]) -> None:
-        """Keep the metrics of a step."""
-        if step % self.every == 0:
-            self.write(step, metrics)
+        """Keep the metrics of a step.
+
+        Warns:
+            UserWarning: once, if they cannot be kept.
+        """
+        if step % self.every == 0 and not self.failed:
+            with self.kept(f"steps from {step} on"):
+                self.write(step, metrics)
+
+    @contextlib.contextmanager
+    def kept(self, lost: str) -> Iterator[None]:
+        """Warn where the block fails of the disk or the service, and keep no more.
+
+        Args:
+            lost: what is missing then, such as "steps from 3 on".
+        """
+        try:
+            yield
+        except self.faults as error:
+            if not self.failed:
+                warnings.warn(
+                    f"`log` {type(self).__name__} cannot write to {self.target}: "
+                    f"{' '.join(str(error).split())}. The run goes on; {lost} are "
+                    "missing there.",
+                    stacklevel=4,
+                )
+            self.failed = True
 
     @classmethod
     @abc.abstractmethod
@@ -66,18 +106,23 @@ class TensorBoard(Logger):
                 folder cannot be written.
         """
         super().__init__(every)
-        files = _package("tensorboardX.event_file_writer", EXTRA)
-        event = _package("tensorboardX.proto.event_pb2", EXTRA).Event
-        summary = _package("tensorboardX.proto.summary_pb2", EXTRA).Summary
-        self._event, self._summary = event, summary
+        events = _package("tensorboardX.proto.event_pb2", EXTRA)
+        records = _package("tensorboardX.record_writer", EXTRA)
+        self._event, self._summary = (
+            events.Event,
+            _package("tensorboardX.proto.summary_pb2", EXTRA).Summary,
+        )
+        name = f"events.out.tfevents.{time.time():.6f}.{socket.gethostname()}"
+        self.target = Path(folder) / name
         try:
             Path(folder).mkdir(parents=True, exist_ok=True)
             # Without the queue to a thread that tensorboardX's own writers have, which
             # costs five times as much as the writing.
-            self._file = files.EventsWriter(str(Path(folder) / "events"))
+            self._file = records.RecordWriter(str(self.target))
         except OSError as error:
             raise RobooptError(f"`folder` cannot be written: {error}") from error
-        self._flushed, self._closed = time.monotonic(), False
+        self._flushed, self._closed = -math.inf, False
+        self._add(file_version="brain.Event:2")
 
     @classmethod
     def for_run(cls, folder: Path) -> "TensorBoard":
@@ -91,18 +136,21 @@ class TensorBoard(Logger):
             for name, value in metrics.items()
         ]
         summary = self._summary(value=values)
-        self._file.write_event(
-            self._event(wall_time=time.time(), step=step, summary=summary)
-        )
+        self._add(step=step, summary=summary)
         if time.monotonic() - self._flushed > FLUSH_S:
             self._file.flush()
             self._flushed = time.monotonic()
+
+    def _add(self, **event: Any) -> None:
+        made = self._event(wall_time=time.time(), **event)
+        self._file.write(made.SerializeToString())
 
     def close(self) -> None:
         """Write what is left."""
         if not self._closed:
             self._closed = True
-            self._file.close()
+            with self.kept("the last steps"):
+                self._file.close()
 
 
 class JSONLines(Logger):
@@ -115,6 +163,7 @@ class JSONLines(Logger):
             RobooptError: if `every` is below 1, or the file cannot be written.
         """
         super().__init__(every)
+        self.target = path
         try:
             # A line is there as soon as it is written, to be watched.
             self._file = open(path, "a", 1, encoding="utf-8")  # noqa: SIM115
@@ -133,11 +182,14 @@ class JSONLines(Logger):
 
     def close(self) -> None:
         """Write what is left."""
-        self._file.close()
+        with self.kept("the last steps"):
+            self._file.close()
 
 
 class WandB(Logger):
     """A run of Weights & Biases."""
+
+    target = "Weights & Biases"
 
     def __init__(self, every: int = 1, **init: Any):
         """Begin a run by `wandb.init(**init)`, or go on with the one that is active.
@@ -147,6 +199,7 @@ class WandB(Logger):
         """
         super().__init__(every)
         self._wandb = _package("wandb", "wandb")
+        self.faults = OSError, self._wandb.Error
         own = self._wandb.run is None
         self._run = self._wandb.init(**init) if own else self._wandb.run
         self._own = own
@@ -163,7 +216,8 @@ class WandB(Logger):
     def close(self) -> None:
         """End the run if it was begun here."""
         if self._own:
-            self._run.finish()
+            with self.kept("the last steps"):
+                self._run.finish()
 
 
 class MLflow(Logger):
@@ -177,6 +231,8 @@ class MLflow(Logger):
         """
         super().__init__(every)
         self._mlflow = _package("mlflow", "mlflow")
+        self.faults = OSError, self._mlflow.MlflowException
+        self.target = f"MLflow at {self._mlflow.get_tracking_uri()}"
         self._own = self._mlflow.active_run() is None
         if self._own:
             self._mlflow.start_run(**start_run)
@@ -193,7 +249,8 @@ class MLflow(Logger):
     def close(self) -> None:
         """End the run if it was begun here."""
         if self._own and self._mlflow.active_run() is not None:
-            self._mlflow.end_run()
+            with self.kept("the last steps"):
+                self._mlflow.end_run()
 
 
 LOGGERS: dict[str, type[Logger]] = {

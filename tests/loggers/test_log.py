@@ -1,7 +1,9 @@
 """`log=`: what a descent tells of its steps, and the loggers that keep it."""
 
+import contextlib
 import importlib
 import json
+import re
 import struct
 import time
 from pathlib import Path
@@ -194,6 +196,49 @@ def test_lines_are_there_as_they_are_told(tmp_path):
         JSONLines(tmp_path / "no" / "folder")
     with pytest.raises(ro.RobooptError, match="`every` must be at least 1"):
         JSONLines(path, every=0)
+
+
+@contextlib.contextmanager
+def full_disk():
+    """Let no file of this process grow, as on a full disk."""
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("first", [0, 3])
+@pytest.mark.parametrize("kind", [TensorBoard, JSONLines])
+def test_a_full_disk_ends_the_log_and_not_the_run(tmp_path, monkeypatch, kind, first):
+    monkeypatch.setattr("roboopt.loggers._loggers.FLUSH_S", -1.0)
+    own, other = kind(tmp_path / "own"), Told()
+    target = re.escape(str(tmp_path / "own"))
+    said = f"`log` {kind.__name__} cannot write to {target}.*steps from {first} on"
+
+    def log(step, metrics):
+        with full_disk() if step >= first else contextlib.nullcontext():
+            own(step, metrics)
+        other(step, metrics)
+
+    with pytest.warns(UserWarning, match=said) as warned:
+        result = ro.minimize(
+            valley, jnp.zeros(2), TARGET, steps=9, optimizer=optax.adam(0.1), log=log
+        )
+        own.close()
+    assert len(warned) == 1  # once
+    assert result.steps == 9 and other.steps == list(range(10))
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_device_is_named():
+    with (
+        pytest.warns(UserWarning, match="JSONLines .* /dev/full: .*No space left"),
+        JSONLines("/dev/full") as log,
+    ):
+        log(0, {"loss": 1.5})
 
 
 def test_packages_that_are_missing_are_named(monkeypatch):
