@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-LINE_PERIOD_S = 4.0  # between lines of progress where there is no terminal
+LINE_PERIOD_S = 10.0  # between lines of progress where there is no terminal
 
 
 def say(text: str, shown: bool = True) -> None:
@@ -16,13 +16,16 @@ def say(text: str, shown: bool = True) -> None:
 
 
 def rich_console() -> Any:
-    """Return rich's console on stderr; None without a terminal, or without rich."""
+    """Return rich's console on stderr; None without a terminal, or without rich.
+
+    A file is no terminal, whatever FORCE_COLOR says: bars would fill it.
+    """
     try:
         from rich.console import Console
     except ModuleNotFoundError:
         return None
     console = Console(stderr=True)
-    return console if console.is_terminal or console.is_jupyter else None
+    return console if sys.stderr.isatty() or console.is_jupyter else None
 
 
 class Lines:

@@ -2,6 +2,7 @@
 
 import contextlib
 import sys
+import textwrap
 import threading
 import time
 from collections.abc import Iterator
@@ -9,6 +10,8 @@ from typing import Any
 
 MAX_LINE = 60  # characters
 PERIOD_S = 4.0  # of silence, after which the command says that it still works
+FILE_PERIOD_S = 15.0  # likewise in a file, where progress says something before
+MAX_PERIOD_S = 60.0
 
 
 class _Watched:
@@ -26,24 +29,30 @@ class _Watched:
 
 
 @contextlib.contextmanager
-def heartbeat(period: float = PERIOD_S) -> Iterator[None]:
-    """Repeat on stderr, after each `period` [s] of silence, what was said last."""
+def heartbeat(period: float | None = None) -> Iterator[None]:
+    """Repeat on stderr, after a `period` [s] of silence, what was said last.
+
+    In a long silence each line takes twice as long as the one before, up to a minute.
+    """
+    if period is None:
+        period = PERIOD_S if sys.stderr.isatty() else FILE_PERIOD_S
     began = written = time.monotonic()
-    said = "starting"
+    said, pause = "starting", period
     over = threading.Event()
 
     def note(text: str) -> None:
-        nonlocal began, written, said
+        nonlocal began, written, said, pause
         began = written = time.monotonic()
+        pause = period
         if lines := text.strip().splitlines():
-            said = lines[-1][:MAX_LINE].rstrip(". ")
+            said = textwrap.shorten(lines[-1], MAX_LINE, placeholder=" …").rstrip(". ")
 
     def watch() -> None:
-        nonlocal written
-        while not over.wait(max(written + period - time.monotonic(), 0.01)):
+        nonlocal written, pause
+        while not over.wait(max(written + pause - time.monotonic(), 0.01)):
             now = time.monotonic()
-            if now - written >= period:
-                written = now
+            if now - written >= pause:
+                written, pause = now, min(2 * pause, MAX_PERIOD_S)
                 before[1].write(f"... {said}, {now - began:.0f} s\n")
                 before[1].flush()
 

@@ -3,6 +3,8 @@
 import sys
 import time
 
+import pytest
+
 from roboopt._progress import progress_line
 from roboopt.cli._heartbeat import heartbeat
 from roboopt.report import progress_bar
@@ -22,6 +24,12 @@ def test_silence_is_broken_until_something_is_written(capsys):
     }
 
 
+def test_a_long_silence_is_broken_ever_more_rarely(capsys):
+    with heartbeat(0.05):
+        time.sleep(1.0)  # 0.05, 0.15, 0.35 and 0.75 s, not 20 times
+    assert 2 <= len(capsys.readouterr().err.splitlines()) <= 4
+
+
 def test_silence_is_of_what_was_last_said(capsys):
     with heartbeat(0.2):
         print("compiling ...", file=sys.stderr)
@@ -39,7 +47,10 @@ def test_a_busy_command_is_left_alone_and_its_streams_come_back(capsys):
     assert (sys.stdout, sys.stderr) == streams
 
 
-def test_progress_without_a_terminal_is_lines(capsys, monkeypatch):
+@pytest.mark.parametrize("forced", [False, True])
+def test_progress_without_a_terminal_is_lines(capsys, monkeypatch, forced):
+    if forced:  # as where continuous integration wants colors
+        monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setattr("roboopt._progress.LINE_PERIOD_S", 0.0)
     with progress_line(3, True) as show:
         show(1, "step 1")
@@ -47,7 +58,9 @@ def test_progress_without_a_terminal_is_lines(capsys, monkeypatch):
     with progress_bar("testing", 2) as advance:
         advance()
         advance()
-    lines = capsys.readouterr().err.splitlines()
+    printed = capsys.readouterr().err
+    assert "\r" not in printed and "\x1b" not in printed
+    lines = printed.splitlines()
     assert lines[:3] == ["compiling", "step 1", "step 2"]
     assert lines[3:] == ["testing: 2", "testing: 1 of 2", "testing: 2 of 2"]
 
