@@ -8,6 +8,7 @@ derivative is zero. Here the effect of one percent is of first order, derivative
 import math
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -240,7 +241,10 @@ def gradient_section(
             said.append(
                 "The changes for 1 % are what the slope promises; they were not tried."
             )
-        blocks += [Notes(said), *found.blocks()]
+        blocks.append(Notes(said))
+        for block in found.blocks():
+            own = isinstance(block, Figure)
+            blocks.append(replace(block, name=f"at the {when}") if own else block)
     if path is not None and len(path.values) > 1:
         said = "Over the descent, the parameters moved as follows:"
         blocks += [Notes([said]), *path.blocks()]

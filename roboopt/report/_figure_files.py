@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+import warnings
 from collections.abc import Iterator, Sequence
 from os import PathLike
 from pathlib import Path
@@ -25,16 +26,28 @@ def check_formats(formats: Sequence[str], argument: str) -> None:
 def write_figures(
     folder: str | PathLike, sections: Sequence[Section], formats: Sequence[str]
 ) -> list[Path]:
-    """Write each panel in each format, and return the paths."""
+    """Write each panel in each format, and return the paths.
+
+    Warns:
+        UserWarning: if no font of this machine has some letters of a picture.
+    """
     check_formats(formats, "formats")
     if Path(folder).is_file():
         raise RobooptError(f"`folder` must be no file, got {folder}.")
     Path(folder).mkdir(parents=True, exist_ok=True)
-    paths = []
+    paths, lacking = [], set()
     for number, (name, drawing) in enumerate(_drawings(sections), 1):
         for suffix in formats:
             paths.append(Path(folder) / f"{number:02}-{name}.{suffix}")
             drawing.save(paths[-1])
+            lacking |= drawing.lacking() if suffix != "csv" else set()
+    if lacking:
+        letters = "".join(sorted(lacking))
+        warnings.warn(
+            f"no font of this machine has {letters}, of which the pictures show the "
+            "numbers; a font such as Noto Sans CJK has them",
+            stacklevel=2,
+        )
     return paths
 
 
@@ -42,9 +55,10 @@ def _drawings(sections: Sequence[Section]) -> Iterator[tuple[str, Drawing]]:
     """Yield the panels with names for files, of the section and the panel."""
     for section in sections:
         figures = [block for block in section.blocks if isinstance(block, Figure)]
-        for drawing in (panel for figure in figures for panel in figure.panels):
+        panels = ((figure, panel) for figure in figures for panel in figure.panels)
+        for figure, drawing in panels:
             if isinstance(drawing, Drawing):
-                name = f"{section.title} {drawing.title}".casefold()
+                name = f"{section.title} {figure.name} {drawing.title}".casefold()
                 yield _file_name(name), drawing
 
 
@@ -61,8 +75,13 @@ def _file_name(text: str) -> str:
 
 
 def _spelled(sign: str) -> str:
-    """Return a letter in ASCII, by its name where it is of another alphabet."""
+    """Return a letter in ASCII, by its name where it is of another alphabet.
+
+    One without a name of its own, as in Chinese, is its number: 軸 is "u8ef8".
+    """
     if sign.isascii() or unicodedata.combining(sign):
         return sign if sign.isascii() else ""
     name = unicodedata.name(sign, "").lower() if sign.isalpha() else ""
+    if name and " letter " not in name:
+        return f" u{ord(sign):x} "
     return f" {name.rpartition(' letter ')[-1].partition(' with ')[0]} "

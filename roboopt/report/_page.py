@@ -167,6 +167,8 @@ class Figure:
     """From each label to its color and line: such as "#1f77b4" or "#1f77b4 dashed"."""
     columns: int = 3
     """At most."""
+    name: str = ""
+    """In the names of files, where a section has several of a kind."""
     filmed: bool = False
     """Whether the bold curves over time are the motions that the video shows."""
 

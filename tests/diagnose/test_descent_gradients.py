@@ -16,7 +16,7 @@ from roboopt.diagnose import (
 )
 from roboopt.objectives import Objective, Prior, Term
 from roboopt.optimize import Fit
-from roboopt.report import Notes
+from roboopt.report import Figure, Notes
 
 
 def bowl(model: Any, batch: Any) -> Any:
@@ -167,6 +167,8 @@ def test_section_shows_both_ends_and_the_steps(descent):
     for text in ("gains[0]", "L falls by", "Norm of the gradient", "predicted"):
         assert text in page
     assert "which no step did" in page
+    named = [block.name for block in section.blocks if isinstance(block, Figure)]
+    assert named[:2] == ["at the start", "at the end"]  # as are their files
     assert gradient_section({}, {"loss": np.ones(3)}) is None
 
 
