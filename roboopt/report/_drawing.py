@@ -8,6 +8,7 @@ import html
 import io
 import itertools
 import re
+import warnings
 import zlib
 from collections.abc import Mapping
 from functools import cached_property
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from roboopt.report._csv import write_csv
+from roboopt.report._fonts import FAMILY, choose_fonts, spelled
 
 NOTE = "note"
 INK = "#000001"  # black; stands for the page's own text color
@@ -31,7 +33,7 @@ TOOLS = '<output class="tool" hidden></output>' + "".join(
     for name in ("reset zoom", "CSV")
 )
 STYLE: dict[Any, Any] = {
-    "font.family": "DejaVu Sans",
+    "font.family": FAMILY,
     "font.size": 8.5,
     "axes.titlesize": 9.5,
     "axes.titleweight": "bold",
@@ -94,7 +96,11 @@ class Drawing:
         for k, artist in enumerate(marks):
             keys[artist] = artist.get_gid()
             artist.set_gid(f"mark{k}")
-        with rc_context(STYLE):
+        style = STYLE
+        if choose_fonts(self.axes):
+            style = {**STYLE, "svg.fonttype": "none"}  # The browser has more fonts.
+        with rc_context(style), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Glyph .* missing from font")
             self._fit()
             # `savefig` draws twice.
             FigureCanvasSVG(figure).print_svg(buffer, metadata=METADATA)
@@ -130,11 +136,16 @@ class Drawing:
             write_csv(path, *self.table())
             return
         with rc_context({**STYLE, "pdf.fonttype": 42}):  # text that can be edited
-            self._fit()
             legend = self._legend()
-            self.axes.figure.savefig(path, dpi=RESOLUTION_DPI)
+            with spelled(self.axes, choose_fonts(self.axes)):
+                self._fit()
+                self.axes.figure.savefig(path, dpi=RESOLUTION_DPI)
         if legend is not None:
             legend.remove()
+
+    def lacking(self) -> frozenset[str]:
+        """Return the letters that no font of this machine has."""
+        return choose_fonts(self.axes)
 
     def _legend(self) -> Any:
         """Draw a legend of the keys, if there are several and it has none."""

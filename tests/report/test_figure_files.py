@@ -17,6 +17,7 @@ from roboopt.report import (
     curves,
     traces,
 )
+from roboopt.report._fonts import families
 
 RUNS = {
     "before": np.array([[0.5, 1.0, 2.0], [0.0, 1.0, 0.0]]),
@@ -40,7 +41,7 @@ class Result(Reported):
         descent = curves({"loss": np.array([2.0, 1.0])}, {})
         return [
             Section("Motions", [Notes(["Text."]), Figure(motions)]),
-            Section("Energy", [Figure([joules]), Figure(descent)]),
+            Section("Energy", [Figure([joules]), Figure(descent, name="at the end")]),
         ]
 
 
@@ -53,7 +54,7 @@ def test_every_panel_is_a_file_of_each_format(tmp_path):
     assert sorted(paths) == sorted((tmp_path / "figures").iterdir())
     assert [path.name for path in paths[::4]] == [
         *("01-motions-cart-position.pdf", "02-energy-joule-loss.pdf"),
-        "03-energy-loss.pdf",
+        "03-energy-at-the-end-loss.pdf",
     ]
     starts = {".pdf": b"%PDF", ".svg": b"<?xml", ".png": b"\x89PNG"}
     for path in paths:
@@ -118,3 +119,60 @@ def test_pdf_by_default_and_other_formats_are_refused(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(RobooptError, match="`folder`"):
         Result().save_figures(tmp_path / "file")
+
+
+class Bars(Reported):
+    """A figure with names of joints."""
+
+    def __init__(self, title, joints):
+        self.section = Section(
+            "機", [Figure([bars(title, "J", joules(joints), joints)])]
+        )
+
+    def summary(self):
+        return Summary("A run", [], ["Done."])
+
+    def sections(self, *, video=True):
+        return [self.section]
+
+
+def joules(joints):
+    return {"before": np.ones(len(joints)), "after": np.ones(len(joints))}
+
+
+@pytest.fixture
+def own_fonts(monkeypatch):
+    """Leave the fonts of Matplotlib alone, as on a machine without others."""
+    from matplotlib.font_manager import fontManager
+
+    own = [font for font in fontManager.ttflist if "mpl-data" in font.fname]
+    monkeypatch.setattr(fontManager, "ttflist", own)
+    families.cache_clear()
+    yield
+    families.cache_clear()
+
+
+@pytest.mark.usefixtures("own_fonts")
+def test_letters_that_no_font_has_are_text_in_pages_and_numbers_in_files(tmp_path):
+    joints = ["Hüfte", "関節", "поворот"]
+    result = Bars("関節", joints)
+    page = result.section.html()
+    for joint in joints:
+        assert f">{joint}</text>" in page  # drawn by the browser's fonts
+    with pytest.warns(UserWarning, match="no font of this machine has 節関") as warned:
+        result.save_figures(tmp_path, "svg", "png", "csv")
+    assert len(warned) == 1
+    (picture,) = tmp_path.glob("01-u6a5f-u95a2-u7bc0.svg")
+    shown = picture.read_text("utf-8")  # texts stand in comments beside their paths
+    assert shown.count(r"\u95a2\u7bc0") == 2 and "Hüfte" in shown
+    assert "関節" in picture.with_suffix(".csv").read_text("utf-8")
+    assert result.section.html() == page
+
+
+@pytest.mark.usefixtures("own_fonts")
+def test_letters_of_other_fonts_of_the_machine_are_drawn(tmp_path, recwarn):
+    # This letter is in STIXGeneral, which comes with Matplotlib, not in DejaVu Sans.
+    result = Bars("\N{CIRCLED LATIN CAPITAL LETTER A}", ["b"])
+    assert "<text" not in result.section.html()
+    result.save_figures(tmp_path, "pdf")
+    assert not recwarn.list
