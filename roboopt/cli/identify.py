@@ -1,10 +1,17 @@
 """`roboopt identify`: fit a robot's parameters to recordings."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from roboopt._errors import RobooptError, argument_called, require_positive
+from roboopt._errors import (
+    RobooptError,
+    argument_called,
+    require,
+    require_at_least,
+    require_positive,
+)
 from roboopt.cli._flags import Output, flag
 from roboopt.cli._run_folder import CHECKPOINT
 from roboopt.cli._simulation import OF_URDF, Simulation
@@ -19,6 +26,7 @@ ROBOTS = ("two-link", "iiwa", "panda")
 FREE_HELP = 'Fitted parameters, such as mass or "*[link_7]".'
 EVERY_QUANTITY = "bodies, damping, friction, of noisy recordings offsets"
 COLUMNS = ("time", "positions", "velocities", "efforts", "joints")
+ERRORS = ("auto", "motion", "effort", "both")
 SIMULATED = ("tool", "packages", "control_period", "randomize")
 """Options of a robot that is simulated, not recorded."""
 OF_CART_POLE = ("time_step", "control_period", "interface", "drive", "randomize")
@@ -86,9 +94,7 @@ class Identify:
     test: tuple[str, ...] = flag(
         (), "Recordings that test the model, held out of the fit.", shown="RECORDING"
     )
-    error: str = flag(
-        "auto", "Error that the fit minimizes.", shown="{auto,motion,effort,both}"
-    )
+    error: str = flag("auto", "Error that the fit minimizes.", choices=ERRORS)
     resample: float | None = flag(
         None, "Even time step that recordings get [s].", "their own"
     )
@@ -201,7 +207,28 @@ class Identify:
             return CartPoleSwingUp(**options)
         return ArmReach(str(self.urdf or self.robot or ROBOTS[0]), **options)
 
+    def _check_values(self) -> None:
+        """Refuse values that are wrong whatever the robot and its recordings."""
+        for name in (*COLUMNS, "locked", "ties", "free", "test"):
+            value = getattr(self if hasattr(self, name) else self.simulation, name)
+            for text in value if isinstance(value, tuple) else (value,):
+                blank = text is not None and not text.replace(",", "").strip()
+                require(not blank, name, "hold names", text)
+        for text in self.ties:
+            names = _split(text) or ()
+            rule = "each hold two or more names, NAME,NAME"
+            require(len({*names}) == len(names) > 1, "ties", rule, text)
+        require_positive(
+            resample=self.resample, cutoff=self.cutoff, horizon=self.horizon
+        )
+        require(0 <= self.prior < math.inf, "prior", "be 0 or more", self.prior)
+        share = self.held_out is None or 0 <= self.held_out < 1
+        require(share, "held_out", "be 0 or more and below 1", self.held_out)
+        require_at_least(1, steps=self.steps)
+        require_at_least(0, seed=self.seed)
+
     def _check(self) -> None:
+        self._check_values()
         if not (self.env or self.robot or self.urdf):
             raise RobooptError("name the robot: give --urdf, or --env: arm, cart-pole")
         given = [f for f in ("robot", "urdf") if getattr(self, f) is not None]
@@ -237,8 +264,12 @@ class Identify:
             raise RobooptError(
                 f"`randomize` must be 0 or more and below 1, got {given['randomize']}"
             )
-        if self.seed < 0:
-            raise RobooptError(f"`seed` must be 0 or more, got {self.seed}")
+        for name in ("recordings", "test"):
+            for path in getattr(self, name):
+                if not path.startswith("minari:") and not Path(path).exists():
+                    raise RobooptError(
+                        f"`{name}` must be a file or folder, but {path} is missing."
+                    )
 
 
 def _split(text: str | None) -> tuple[str, ...] | None:

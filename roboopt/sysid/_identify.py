@@ -15,16 +15,21 @@ import equinox as eqx
 import numpy as np
 
 from roboopt._blas import with_one_blas_thread
-from roboopt._errors import RobooptError, argument_called
+from roboopt._errors import (
+    RobooptError,
+    argument_called,
+    require_at_least,
+    require_positive,
+)
 from roboopt._interrupt import ending, exposed, shielded
 from roboopt._programs import make_room
 from roboopt._progress import counted, say
 from roboopt.data import Columns, Trajectory
-from roboopt.diagnose import Finding, check_recordings
 from roboopt.dynamics import Drive, Multibody, ParametricTwin, Twin
 from roboopt.optimize import Checkpoint, Log, OneLog
 from roboopt.rollouts import robot_notes
 from roboopt.sysid._base_parameters import no_narrower
+from roboopt.sysid._checks import check_error, check_runs, check_sources
 from roboopt.sysid._effort_errors import effort_errors
 from roboopt.sysid._fitter import Estimate, Fitter
 from roboopt.sysid._fitting import are_clean, fit_clean, fit_noisy
@@ -47,7 +52,6 @@ from roboopt.view import scene_or_none
 
 HORIZONS_S = {True: 1.0, False: 0.4}  # by whether a drive's loop holds the motion
 MAX_REFINEMENTS = 2  # of the time step
-ERRORS = ("auto", "motion", "effort", "both")
 
 Recordings = Trajectory | str | PathLike | Sequence[Trajectory | str | PathLike]
 
@@ -149,7 +153,10 @@ def identify(
         UserWarning: if the recordings do not depend on a parameter, which then stays.
     """
     make_room()
-    _check(error, cutoff, horizon, prior, held_out)
+    check_error(error)
+    require_positive(cutoff=cutoff, horizon=horizon, prior=prior, resample=resample)
+    require_at_least(1, steps=steps)
+    check_sources(recordings, held_out)
     known = KnownRobot.of(robot, FREE if free is None else free, options)
     driven = known.actuated if actuated is None else _numbers(actuated, known.robot)
     if not isinstance(robot, KnownRobot):  # `excite` has told of its robot.
@@ -176,6 +183,9 @@ def identify(
             f"`error` must be auto or motion with a `drive`, got {error!r}: a command "
             "is no effort."
         )
+    # The names are checked before the recordings are read, which tell the step.
+    whole = _twin(known, driven, time_step, (), interface, drive)
+    ParametricTwin(whole, (*FREE, "effort_offset") if free is None else free, ties=ties)
     load = partial(load_all, commanded=commanded, time_step=resample)
     read = load(recordings, *arguments)
     if held_out is None or isinstance(held_out, int | float):
@@ -209,7 +219,7 @@ def identify(
     start = ParametricTwin(twin, free, ties=ties)
     if horizon is None:
         horizon = HORIZONS_S[twin.interface in ("position", "velocity")]
-    findings = _findings(read, known, commanded)
+    findings = check_runs(read, known, commanded)
     if checkpoint is not None and not isinstance(checkpoint, Checkpoint):
         checkpoint = Checkpoint(checkpoint)
     swings = not any(np.any(run.actions) for run in (*runs, *tests))
@@ -355,46 +365,3 @@ def _twin(
             f"which has its own, got {time_step} and {actuated}."
         )
     return known.twin
-
-
-def _findings(
-    recordings: Sequence[Recording], known: KnownRobot, commanded: bool
-) -> list[Finding]:
-    """Return the warnings on the recordings; raise if no fit of them can be right."""
-    robot = known.robot
-    limited = np.array(robot.limited)
-    findings = check_recordings(
-        [one.run for one in recordings],
-        names=[one.source for one in recordings],
-        effort_limits=None if commanded else known.effort_limits,
-        lower=np.where(limited, np.asarray(robot.lower), -np.inf),
-        upper=np.where(limited, np.asarray(robot.upper), np.inf),
-        revolute=robot.revolute,
-        joint_names=robot.joint_names,
-    )
-    errors = [str(f) for f in findings if f.severity == "error"]
-    if errors:
-        more = f" and {len(errors) - 3} more" if len(errors) > 3 else ""
-        raise RobooptError(
-            f"`recordings` must be free of errors, got {len(errors)}: "
-            f"{' '.join(errors[:3])}{more}"
-        )
-    return findings
-
-
-def _check(
-    error: str,
-    cutoff: float | None,
-    horizon: float | None,
-    prior: float | None,
-    held_out: Any,
-) -> None:
-    if error not in ERRORS:
-        raise RobooptError(
-            f"`error` must be one of {', '.join(ERRORS)}, got {error!r}."
-        )
-    for name, value in (("cutoff", cutoff), ("horizon", horizon), ("prior", prior)):
-        if value is not None and not 0 < value < np.inf:
-            raise RobooptError(f"`{name}` must be positive and finite, got {value}.")
-    if isinstance(held_out, int | float) and not 0 <= held_out < 1:
-        raise RobooptError(f"`held_out` must be 0 or more and below 1, got {held_out}.")

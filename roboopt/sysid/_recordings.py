@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from roboopt._errors import RobooptError, argument_called, require_positive
+from roboopt._errors import RobooptError, argument_called
 from roboopt.data import (
     Columns,
     Trajectory,
@@ -54,6 +54,12 @@ class Split:
     description: str
 
 
+def each(sources: Any) -> Any:
+    """Return the sources one by one, of which a single one needs no list."""
+    single = isinstance(sources, Trajectory | str | PathLike) or is_frame(sources)
+    return [sources] if single else sources
+
+
 def load_all(
     sources: Any,
     joint_names: Sequence[str],
@@ -70,9 +76,7 @@ def load_all(
     """
     columns = _padded(columns, len(joint_names), actuated)
     found: list[Recording] = []
-    single = isinstance(sources, Trajectory | str | PathLike) or is_frame(sources)
-    every: Any = [sources] if single else sources
-    for source in every:
+    for source in each(sources):
         if isinstance(source, Trajectory):
             runs = enumerate(single_recordings(source), len(found))
             found += [Recording(f"recording {k}", run) for k, run in runs]
@@ -92,11 +96,11 @@ def load_all(
 
 
 def _resampled(run: Trajectory, time_step: float, source: str) -> Trajectory:
-    require_positive(resample=time_step)
     try:
-        return resample(run, time_step)
+        with argument_called("time_step", "resample"):
+            return resample(run, time_step)
     except RobooptError as error:
-        raise RobooptError(f"`resample`: {source}: {error}") from error
+        raise RobooptError(f"{str(error).removesuffix('.')}, for {source}.") from error
 
 
 def _padded(
@@ -190,7 +194,10 @@ def simulated_step(
     noise whose positions move by the next velocity are of a simulation in steps of
     their own, which other steps would not reproduce. (The driver of a real robot may
     report differences of positions as velocities, but its positions have noise.)
+    Without recordings it is the longest.
     """
+    if not recordings:
+        return MAX_SIMULATED_STEP_S
     step = float(np.median([one.run.time_step for one in recordings]))
     runs = [one.run for one in recordings]
     noise = [noise_share(np.asarray(run.observations)[:, :joints]) for run in runs]

@@ -198,7 +198,7 @@ def refused(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
     def run(line):
-        assert main(line.split()) == 2
+        assert main(line.split() if isinstance(line, str) else line) == 2
         printed = capsys.readouterr()
         assert printed.out == ""
         lines = printed.err.splitlines()
@@ -228,10 +228,10 @@ wrong = {
     "--env arm --collect --randomize 1": "--randomize must be 0 or more and below 1",
     "--env arm --collect --duration 0": "--duration must be positive and finite",
     "--env arm --collect --time-step 0": "--time-step must be positive and finite",
-    "--env arm --collect --seed -1": "--seed must be 0 or more, got -1",
+    "--env arm --collect --seed -1": "--seed must be at least 0, got -1",
     "minari:a --urdf {u} --error all": "--error must be one of auto, motion, effort",
     "minari:a --urdf {u} --cutoff 0": "--cutoff must be positive and finite, got 0",
-    "minari:a --urdf {u} --prior -1": "--prior must be positive and finite",
+    "minari:a --urdf {u} --prior -1": "--prior must be 0 or more",
     "minari:a --urdf {u} --held-out 1": "--held-out must be 0 or more and below 1",
 }
 
@@ -274,6 +274,31 @@ def test_a_time_step_of_recordings_is_shorter_than_they_are(tmp_path, refused):
     record(0.5).save(tmp_path / "run.npz")
     message = refused(f"identify run.npz --urdf {TWO_LINK} --resample 2")
     assert "--resample" in message and "at most the duration" in message
+
+
+@pytest.mark.parametrize(
+    "flag, value",
+    [
+        *(("--resample", x) for x in ("0", "-1", "nan", "inf")),
+        *(("--cutoff", x) for x in ("0", "nan")),
+        *(("--ties", x) for x in ("", ",", "mass", "mass,mass", "mass[foo],mass[bar]")),
+        *(("--test", x) for x in ("", "missing.npz", "notes.md")),
+        *(("--locked", x) for x in ("", "wrist", "shoulder=x", "shoulder=nan")),
+        *(("--held-out", x) for x in ("1", "nan")),
+        *(("--time", ""), ("--steps", "0"), ("--prior", "-1"), ("--horizon", "0")),
+        *(("--error", "none"), ("--free", "foo")),
+    ],
+)
+def test_wrong_values_are_refused_before_a_recording_is_read(
+    tmp_path, refused, flag, value
+):
+    (tmp_path / "broken.csv").write_text("t,q1\n0,x\n")  # which says so, once read
+    (tmp_path / "notes.md").touch()
+    words = f"identify broken.csv --urdf {TWO_LINK} --no-video {flag}".split()
+    message = refused([*words, value])
+    shown = {"nan": "nan", "": "''"}.get(value, value.split(",")[0].split("=")[-1])
+    assert f"{flag}" in message and shown in message and "broken" not in message
+    assert not (tmp_path / "runs").exists()
 
 
 def test_parameters_that_are_tied_must_be_fitted(tmp_path, refused):
