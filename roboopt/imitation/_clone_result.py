@@ -189,9 +189,8 @@ class CloneResult(VerbResult):
         notes += [f"In the demonstrations: {f.message}" for f in self.findings]
         if self.evaluations:
             count = len(self.evaluations["clone"].returns)
-            notes.insert(
-                0, f"{counted(count, 'episode')} from random starts, the same for all."
-            )
+            same = ", the same for all" if len(self.evaluations) > 1 else ""
+            notes.insert(0, f"{counted(count, 'episode')} from random starts{same}.")
         title = "Doing the task" if self.evaluations else "The error"
         return Section(title, [*self.summary().tables, Notes(notes)])
 

@@ -29,7 +29,8 @@ MAX_SUCCESS_POINTS, MIN_SUCCESS_GROUP = 60, 20
 UNITS = {"approximate_kl": "nat", "entropy": "nat", "negative_entropy": "nat"}
 REUSE_ONLY = "approximate_kl", "clip_fraction"
 """Distances from the policy that acted, which are 0 on the first gradient step."""
-REPLAYED = "The robot as the learned policy moves it and, as a ghost, its start."
+REPLAYED = "The robot as the learned policy moves it"
+GHOST = " and, as a ghost, its start"
 MEDIAN_AND_BAND = "the median, and the band that 80 % of neighboring {} lie in"
 
 
@@ -38,6 +39,7 @@ def sections(result: Any, video: bool) -> list[Section]:
     shown = result.evaluations if result.evaluation is not None else {}
     film = _film(result) if video else None
     said = "Test episode 0, the first of the evaluation, in real time."
+    replayed = f"{REPLAYED}{GHOST * (len(shown) > 1)}."
     made = [
         _evaluation(result),
         None if film is None else Section("Video", [Video(film.mp4, said)]),
@@ -45,7 +47,7 @@ def sections(result: Any, video: bool) -> list[Section]:
         _gradient(result),
         _health(result),
         _loss(result),
-        replay_section(result.robot_motions(), REPLAYED),
+        replay_section(result.robot_motions(), replayed),
         motions(result.signals, shown, film) if shown else None,
         settings(result.record()),
     ]
@@ -54,10 +56,11 @@ def sections(result: Any, video: bool) -> list[Section]:
 
 def _evaluation(result: Any) -> Section:
     notes = [f"{name.capitalize()}: {text}." for name, text in result.choice.items()]
-    if result.evaluation is not None:
-        count = len(result.evaluation.returns)
-        text = f"{count} fresh episodes without exploration, from the same starts for "
-        notes.insert(0, f"{text}both.")
+    if found := result.evaluations:
+        counts = {len(each.returns) for each in found.values()}
+        text = f"{min(counts)} fresh episodes without exploration"
+        same = ", from the same starts for both" if len(found) > 1 else ""
+        notes.insert(0, f"{text}{same}.")
     tables = [x for x in result.summary().tables if isinstance(x, Table)]
     return Section("Evaluation", [*tables, Notes(notes)])
 

@@ -1,5 +1,6 @@
 """`reinforce`: what it chooses, that it learns, what ends it, and what it keeps."""
 
+import dataclasses
 import os
 import runpy
 import signal
@@ -191,6 +192,20 @@ def test_whole_episodes_count_on_after_a_checkpoint(tmp_path):
     steps = second.returns.timesteps
     assert steps[0] <= first.timesteps < steps[-1]
     assert np.all(np.diff(steps) >= 0)
+
+
+def test_the_report_of_half_an_evaluation_names_no_second(learned):
+    alone = dataclasses.replace(
+        learned,
+        start_evaluation=None,
+        evaluation_failure="the evaluation was interrupted",
+    )
+    whole, half = (
+        "".join(section.html() for section in result.sections(video=False))
+        for result in (learned, alone)
+    )
+    assert "from the same starts for both" in whole
+    assert "fresh episodes without exploration." in half and "both" not in half
 
 
 def test_it_goes_on_from_a_policy(learned):
