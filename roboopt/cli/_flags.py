@@ -153,6 +153,16 @@ class Parser(argparse.ArgumentParser):
         raise RobooptError(message)
 
 
+class Joined(argparse.Action):
+    """A list of words with commas between, which a flag that is given again extends."""
+
+    def __call__(
+        self, parser: Any, namespace: Any, values: Any, option_string: Any = None
+    ) -> None:
+        before = getattr(namespace, self.dest, None)
+        setattr(namespace, self.dest, f"{before},{values}" if before else values)
+
+
 def a_path(text: str) -> Path:
     """Return a path, refused where no file can have the name."""
     try:
@@ -248,6 +258,8 @@ def _add(
         options["nargs"] = "+" if needed and required else "*"
         if not told["positional"]:
             options["action"] = "extend"  # A flag may be given again.
+    elif kind is str and re.search(r"^[^{]*,", told["shown"] or ""):
+        options["action"] = Joined
     elif told["alone"] is not None:
         options |= {"nargs": "?", "const": told["alone"]}
     elif told["positional"] and not (needed and required):

@@ -198,3 +198,10 @@ def test_a_misspelt_argument_of_a_xacro_file_is_named(tmp_path, capsys):
 def test_an_environment_that_cannot_be_made_is_no_flag(capsys):
     assert main(["collect", "Nowhere-v0"]) == 2
     assert "environment Nowhere-v0 cannot be made" in capsys.readouterr().err
+
+
+def test_a_list_goes_on_where_its_flag_is_given_again():
+    twice = parsed(Tune, "arm --log jsonl --log tensorboard --locked a=1 --locked b=2")
+    assert twice.output.log == "jsonl,tensorboard"
+    assert twice.simulation.locked == "a=1,b=2"
+    assert parsed(Tune, "--controller pd --controller lqr").controller == "lqr"
