@@ -158,7 +158,7 @@ class FixedBaseEnv(gymnasium.Env[np.ndarray, np.ndarray], abc.ABC):
         self.mimic = {j.name: tuple(j.mimic) for j in moving if j.mimic is not None}
         self.damping, self.friction = world.damping.copy(), world.friction.copy()
         self.friction_velocity = world.friction_velocity.copy()
-        self.friction_law = world.friction_law
+        self.friction_law, self.shape_fault = world.friction_law, world.shape_fault
         self.armature = world.armature.copy()
         self.linear_damping = world.linear_damping
         self.angular_damping = world.angular_damping

@@ -91,8 +91,9 @@ class PybulletWorld:
         self.urdf = Path(urdf)
         self.meshes = find_meshes(model, self.urdf.parent, packages)
         self.own_shapes = True
-        if said := unusable_shapes(model, self.meshes):
-            _warn(said)
+        self.shape_fault = unusable_shapes(model, self.meshes)
+        if self.shape_fault:
+            _warn(self.shape_fault)
         self.client = Client(pybullet.GUI if gui else pybullet.DIRECT)
         self.time_step = 1 / 240
         self._load(model, "robot")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from roboopt._errors import RobooptError
-from roboopt.cli._flags import flag
+from roboopt.cli._flags import flag, name_flag
 from roboopt.cli._results import load_result
 from roboopt.cli._simulation import package_folder
 
@@ -69,6 +69,8 @@ class View:
         if self.path.suffix.lower() in ROBOT_FILES:
             packages = dict(map(package_folder, self.package))
             scene = Scene.of_urdf(self.path, packages=packages)
+            faults = tuple(name_flag(fault, self) for fault in scene.faults)
+            scene = dataclasses.replace(scene, faults=faults)
             viewer = Viewer(scene, port=port, title=self.path.stem)
             viewer.add_sliders()
             return viewer

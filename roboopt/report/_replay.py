@@ -130,7 +130,8 @@ def replay_section(motions: RobotMotions | None, said: str) -> Section | None:
     if motions is None or not motions.scene.parts:
         return None
     goal = " The goal is green." if motions.has_goals else ""
-    caption = f"{said}{goal} Drag to turn the view."
+    faults = "".join(f" {fault}" for fault in motions.scene.faults)
+    caption = f"{said}{goal} Drag to turn the view.{faults}"
     return Section("Replay in 3D", [Replay(motions, caption)])
 
 

@@ -50,10 +50,17 @@ class Scene:
     """The `ToolChain` of the task, where observations hold a goal after [q, q̇]."""
     path: Float[np.ndarray, "point 3"] | None = None
     """The reference path of the tool [m], where the task has one."""
+    faults: tuple[str, ...] = ()
+    """What is not shown as the URDF says, such as meshes that are missing."""
 
     @classmethod
-    def of(cls, robot: Multibody, shapes: Sequence[Shape]) -> "Scene":
+    def of(cls, robot: Multibody, shapes: Sequence[Shape], fault: str = "") -> "Scene":
         """Return the scene of a robot and the shapes of its links.
+
+        Args:
+            robot: the robot.
+            shapes: those that can be used.
+            fault: what is said of others, which the page says too; "" for none.
 
         Warns:
             UserWarning: if mesh files cannot be read, which are then left out.
@@ -75,15 +82,18 @@ class Scene:
                 vertices = x.vertices @ np.asarray(rotation).T + np.asarray(offset)
                 key = robot.link_joints[link], x.color
                 pieces.setdefault(key, []).append(x._replace(vertices=vertices))
+        unread = ""
         if faults:
             shown = "; ".join(dict.fromkeys(faults[:MAX_NAMED]))
-            warnings.warn(
+            unread = (
                 f"{len(faults)} mesh(es) of the robot are not shown in 3D ({shown}). "
-                "Meshes are read with: pip install 'roboopt[view]'",
-                stacklevel=3,
+                "Meshes are read with: pip install 'roboopt[view]'"
             )
+            warnings.warn(unread, stacklevel=3)
         parts = coarser([joined(each) for each in pieces.values()])
-        return cls(robot, tuple(joint for joint, _ in pieces), tuple(parts))
+        said = tuple(filter(None, (fault, unread)))
+        joints = tuple(joint for joint, _ in pieces)
+        return cls(robot, joints, tuple(parts), faults=said)
 
     @classmethod
     def of_urdf(
@@ -108,7 +118,7 @@ class Scene:
             robot = load_urdf(path, **options)
         for name in ("gravity", "linear_damping", "angular_damping"):
             options.pop(name, None)  # They change no shape.
-        return cls.of(robot, _shapes(path, packages, **options))
+        return cls.of(robot, *_shapes(path, packages, **options))
 
     def poses(
         self, q: Float[np.ndarray, "time joint"]
@@ -169,12 +179,12 @@ def env_scene(env: Any) -> Scene | None:
     if not known or _is_rewritten(env):
         return None
     if hasattr(world, "shapes"):
-        shapes = world.shapes()
+        shapes, fault = world.shapes(), getattr(world, "shape_fault", "")
     elif file is not None:
-        shapes = _shapes(file)
+        shapes, fault = _shapes(file)
     else:
         return None
-    scene = Scene.of(load_env(env), shapes)
+    scene = Scene.of(load_env(env), shapes, fault)
     tool = getattr(getattr(world, "task", None), "chain", None)
     reference = getattr(world, "reference", None)
     path, n = None, len(scene.robot.joint_names)
@@ -196,14 +206,19 @@ def scene_or_none(make: Callable[..., Scene | None], *args: Any) -> Scene | None
         return None
 
 
-def _shapes(path: str | PathLike, packages: Any = None, **options: Any) -> list[Shape]:
-    """Return the shapes of a file; what is said of the robot was said before."""
+def _shapes(
+    path: str | PathLike, packages: Any = None, **options: Any
+) -> tuple[list[Shape], str]:
+    """Return the shapes of a file, and what is said of those that cannot be used.
+
+    What is said of the robot was said before.
+    """
     with warnings.catch_warnings(action="ignore"):
         model = read_urdf(path, **options)
     meshes = find_meshes(model, Path(path).parent, packages)
     if said := unusable_shapes(model, meshes, ["visual"]):
         warnings.warn(said, stacklevel=4)
-    return shown_shapes(model, meshes)
+    return shown_shapes(model, meshes), said
 
 
 def _is_rewritten(env: Any) -> bool:

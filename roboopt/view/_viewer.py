@@ -5,6 +5,7 @@ Browsers on this machine alone reach the server: it listens on localhost.
 
 import contextlib
 import io
+import re
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -74,6 +75,8 @@ class Viewer:
         self.scene, self._colors = scene, dict(colors or {})
         with contextlib.redirect_stdout(io.StringIO()):  # It prints its address.
             self.server = viser.ViserServer("localhost", port, title, verbose=False)
+        for fault in scene.faults:
+            self.server.gui.add_markdown(f"**Warning:** {_plain(fault)}")
         self._robots: dict[str, list[Any]] = {}
         self._boxes: dict[str, Any] = {}
         self._motions: RobotMotions | None = None
@@ -354,6 +357,11 @@ class Viewer:
             if now - drawn > PLOT_PERIOD_S:
                 drawn = now
                 self._draw_plots()
+
+
+def _plain(text: str) -> str:
+    """Return Markdown that shows a text as it is."""
+    return re.sub(r"([\\*_<>\[\]&#~])", r"\\\1", text)
 
 
 def _scales() -> dict[str, Any]:

@@ -18,10 +18,19 @@ from roboopt_envs.arm_track import ArmTrack
 from shown_robots import scara
 
 import roboopt as ro
+from roboopt.report import replay_section
 from roboopt.sysid._robot import KnownRobot, known_scene
 from roboopt.urdf import Shape, find_meshes, read_urdf, shown_shapes
-from roboopt.view import Scene, env_scene, scene_or_none, triangles
+from roboopt.view import (
+    RobotMotions,
+    Scene,
+    Viewer,
+    env_scene,
+    scene_or_none,
+    triangles,
+)
 
+PORT = 18_090
 DATA = pybullet_data.getDataPath()
 KINDS = {
     pybullet.GEOM_SPHERE: "sphere",
@@ -269,7 +278,14 @@ def test_a_mesh_that_is_not_found_is_named_with_where_it_was_looked_for(tmp_path
     (tmp_path / "cover.obj").unlink()
     where = re.escape(str(tmp_path))
     with pytest.warns(UserWarning, match=rf"{where} or above it: .*cover\.obj"):
-        Scene.of_urdf(path)
+        scene = Scene.of_urdf(path)
+    # The page says it, too: those who look at it may not see the terminal.
+    with Viewer(scene, port=PORT) as viewer:
+        words = viewer.server.gui._container_handle_from_uuid["root"]._children
+        assert "cover.obj" in next(iter(words.values())).content
+    runs = {"after": [np.zeros((2, len(scene.robot.joint_names)))]}
+    section = replay_section(RobotMotions(scene, runs, 0.1), "The robot.")
+    assert section is not None and "cover.obj" in section.html()
     known = KnownRobot.of(path, ())
     with pytest.warns(UserWarning, match="cover") as caught:
         known_scene(path, known, None)
