@@ -65,7 +65,7 @@ class Fake:
     endings: ClassVar = ("seconds",)
 
     def run(self):
-        return run(self, "fake", lambda work, log: VERB[0](self, work))
+        return run(self, "fake", lambda work, **_: VERB[0](self, work))
 
 
 VERB = [lambda command, work: Outcome()]
