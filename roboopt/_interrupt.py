@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, ParamSpec, TypeVar
 
 RETRY_S = 0.02
+NOTHING = "nothing was begun, and no file is written"
 GRACE_S = 1.0  # in which a command with nothing to keep may end by itself
 SIGNALS = signal.SIGINT, signal.SIGTERM
 
@@ -33,6 +34,7 @@ class _Handler:
         self.signum = self.shields = self.expected = 0
         self.pending = self.keeping = self.retried = self.over = False
         self.cleanups: list[Callable[[], object]] = []
+        self.left = NOTHING
         self._lock = threading.Lock()
 
     def handle(self, signum: int, frame: Any) -> None:
@@ -95,7 +97,7 @@ class _Handler:
             return
         for cleanup in self.cleanups:
             cleanup()
-        self.end("interrupted")
+        self.end(interrupted())
 
 
 _handler: _Handler | None = None
@@ -176,6 +178,18 @@ def keep() -> None:
     """Note that there is a result which the end of the process would lose."""
     if _is_here():
         _handler.keeping = True  # type: ignore
+
+
+def leaves(text: str) -> None:
+    """Set what an interrupted command says of what is left of it; may be empty."""
+    if _handler is not None:
+        _handler.left = text
+
+
+def interrupted() -> str:
+    """Return the words of an interrupted command."""
+    left = "" if _handler is None else _handler.left
+    return f"interrupted{left and f': {left}'}"
 
 
 def ending() -> bool:

@@ -4,7 +4,13 @@ import os
 import sys
 from collections.abc import Sequence
 
-from roboopt._interrupt import end_process, ending, exit_code, interrupts
+from roboopt._interrupt import (
+    end_process,
+    ending,
+    exit_code,
+    interrupted,
+    interrupts,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -27,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 code = execute(words)
                 sys.stdout.flush()
             except KeyboardInterrupt:
-                print("roboopt: interrupted", file=sys.stderr)
+                print(f"roboopt: {interrupted()}", file=sys.stderr)
                 code = exit_code()
             except BrokenPipeError:  # as of `roboopt compare runs | head`
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

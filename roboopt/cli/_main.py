@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from roboopt._errors import RobooptError, is_of_disk, is_of_memory
+from roboopt._interrupt import leaves
 from roboopt.cli._config import (
     FLAG,
     RESUME,
@@ -74,6 +75,8 @@ def execute(arguments: list[str]) -> int:
             check_choices(command)
             if any(code_named(command)):
                 find_own_modules()
+            if not hasattr(command, "output"):
+                leaves("")  # Only a run says what is left of it.
             return command.run()
     except RobooptError as error:
         print(f"roboopt: error: {name_flag(str(error), command)}", file=sys.stderr)

@@ -16,7 +16,7 @@ from typing import Any
 from roboopt_envs import import_pybullet_silently
 
 from roboopt._errors import RobooptError
-from roboopt._interrupt import cleaned_up, ending, exit_code, shielded
+from roboopt._interrupt import cleaned_up, ending, exit_code, leaves, shielded
 from roboopt._progress import say
 from roboopt.cli._flags import Output, flags_named, groups, verb_arguments
 from roboopt.cli._process import jax_settings
@@ -79,9 +79,17 @@ def run(
                 result.save(folder.work)
             kept[:] = [result]
 
+    def discard() -> bool:
+        if stays := folder.discard():
+            leaves(f"what was learned so far is in {os.path.relpath(folder.work)}")
+        else:
+            runs = os.path.relpath(folder.path.parent)
+            leaves(f"there was no result yet to keep, and {runs} is as it was")
+        return stays
+
     with jax_settings():
         try:
-            with cleaned_up(folder.discard):
+            with cleaned_up(discard):
                 # With these and a checkpoint, a run that is killed can be resumed.
                 write_json(folder.work / SETTINGS, flags_of(command))
                 with _logger(logs, folder.work) as log:
@@ -92,9 +100,10 @@ def run(
                             raise
                         result = kept[0]
         except BaseException:
-            if folder.discard():
+            if discard():
                 say(how_to_resume(command, os.path.relpath(folder.path)))
             raise
+        leaves("")  # The result says so itself.
         with shielded():
             settings = _settings(command, result) | dict(record or {})
             try:

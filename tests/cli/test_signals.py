@@ -109,7 +109,13 @@ def test_a_command_leaves_a_run_only_if_it_has_something_to_keep(
     if "interrupted after" in out:  # Compiled programs were at hand: it had learned.
         assert [(x / "checkpoint.npz").is_file() for x in folders] == [True]
     else:
-        assert err.endswith("roboopt: interrupted\n") and not folders
+        assert not folders and not runs.exists()
+        said = (
+            "no file is written\n",
+            "no result yet to keep, and runs is as it was\n",
+        )
+        assert err.splitlines()[-1].startswith("roboopt: interrupted: ")
+        assert err.endswith(said)
 
 
 @pytest.mark.slow
@@ -278,3 +284,20 @@ def test_a_signal_after_the_last_step_leaves_what_was_learned(
     assert [x.parent.suffix for x in files] == [""], out + err
     (file,) = files
     assert ro.load(file) is not None and ro.load(file.parent).summary()
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_fit_that_is_interrupted_before_it_is_whole_says_what_is_left(
+    begun, tmp_path, number
+):
+    given("identify", tmp_path)
+    words = "identify", *COMMANDS["identify"].split(), "--no-video"
+    before = {*tmp_path.rglob("*")}
+    process = begun(COMMAND, *words)
+    for line in process.stderr:
+        if line.startswith("fitting"):
+            break
+    out, err = ended(process, number)
+    if "The result loads with" not in out:  # The fit was not whole yet.
+        assert "interrupted: there was no result yet to keep, and runs is as" in err
+        assert {*tmp_path.rglob("*")} == before
