@@ -290,14 +290,15 @@ def test_a_signal_after_the_last_step_leaves_what_was_learned(
 def test_a_fit_that_is_interrupted_before_it_is_whole_says_what_is_left(
     begun, tmp_path, number
 ):
-    given("identify", tmp_path)
+    here = tmp_path / "here"
+    given("identify", here)
     words = "identify", *COMMANDS["identify"].split(), "--no-video"
-    before = {*tmp_path.rglob("*")}
-    process = begun(COMMAND, *words)
+    before = {*here.rglob("*")}
+    process = begun(COMMAND, *words, folder=here)
     for line in process.stderr:
         if line.startswith("fitting"):
             break
     out, err = ended(process, number)
     if "The result loads with" not in out:  # The fit was not whole yet.
         assert "interrupted: there was no result yet to keep, and runs is as" in err
-        assert {*tmp_path.rglob("*")} == before
+        assert {*here.rglob("*")} == before
