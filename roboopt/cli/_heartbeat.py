@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 MAX_LINE = 60  # characters
+WARNING = "roboopt: warning:"  # of lines that do not say what is done
 PERIOD_S = 4.0  # of silence, after which the command says that it still works
 FILE_PERIOD_S = 15.0  # likewise in a file, where progress says something before
 MAX_PERIOD_S = 60.0
@@ -44,8 +45,10 @@ def heartbeat(period: float | None = None) -> Iterator[None]:
         nonlocal began, written, said, pause
         began = written = time.monotonic()
         pause = period
-        if lines := text.strip().splitlines():
-            said = textwrap.shorten(lines[-1], MAX_LINE, placeholder=" …").rstrip(". ")
+        lines = [x for x in text.splitlines() if x.strip() and WARNING not in x]
+        if lines:
+            last = lines[-1].strip()
+            said = textwrap.shorten(last, MAX_LINE, placeholder=" …").rstrip(". ")
 
     def watch() -> None:
         nonlocal written, pause

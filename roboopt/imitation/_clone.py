@@ -17,6 +17,7 @@ from typing import Any
 from roboopt._errors import RobooptError, is_number, require, require_at_least
 from roboopt._interrupt import ending, shielded
 from roboopt._programs import make_room
+from roboopt._progress import say
 from roboopt.data import Trajectory
 from roboopt.imitation._baselines import baseline_errors
 from roboopt.imitation._clone_result import CloneResult
@@ -243,14 +244,9 @@ def clone(
             if ending() and world is not None:
                 raise KeyboardInterrupt  # of the training: the command is to end
             how = {"seed": seed + EVALUATION_SEED_OFFSET, "episodes": episodes} | how
+            how |= {"max_steps": max_steps, "processes": processes, "workers": workers}
             return _evaluations(
-                source,
-                {} if world is None else actors,
-                progress,
-                max_steps=max_steps,
-                processes=processes,
-                workers=workers,
-                **how,
+                source, {} if world is None else actors, progress, **how
             )
 
         def chosen_by(actors: Mapping[str, Any]) -> dict[str, Evaluation]:
@@ -304,12 +300,13 @@ def clone(
             made = unjudged(training, result)
         actors = {} if demonstrator is None else {"demonstrator": demonstrator}
         try:
-            evaluations = acting(actors | {"clone": made.policy})
-            made = replace(made, evaluations=evaluations, evaluation_failure="")
+            done = acting(actors | {"clone": made.policy})
+            made = replace(made, evaluations=done, evaluation_failure="")
         except KeyboardInterrupt:
             pass
         except EnvError as error:  # What was trained is not lost by it.
             made = replace(made, evaluation_failure=str(error))
+        say("judging the clone", progress)
         try:
             return _judged(made, training, data)
         except KeyboardInterrupt:

@@ -186,7 +186,7 @@ class CloneResult(VerbResult):
 
     def _task_section(self) -> Section:
         notes = [f"{k.capitalize()}: {v}." for k, v in self.description.items()]
-        notes += [f"In the demonstrations: {f.message}" for f in self.findings]
+        notes += [f"In the demonstrations: {f}" for f in self.findings]
         if self.evaluations:
             count = len(self.evaluations["clone"].returns)
             same = ", the same for all" if len(self.evaluations) > 1 else ""

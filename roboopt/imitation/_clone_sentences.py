@@ -25,7 +25,7 @@ COPIED = (
 
 def sentences(made: Any) -> list[str]:
     """Return the sentences about a `CloneResult`, the most important one first."""
-    said = [_outcome(made)]
+    said = [*_comparison(made), *_overfitting(made)]
     if made.errors:
         held_out, training = made.mismatch["held out"], made.mismatch["training"]
         said.append(
@@ -34,7 +34,10 @@ def sentences(made: Any) -> list[str]:
         )
     else:
         said.append("It was not judged on held-out demonstrations: a signal came.")
-    said += [*_overfitting(made), *_selection(made), *_comparison(made)]
+    said += _selection(made)
+    # Without an environment the errors are what matters most.
+    acted = "clone" in made.evaluations or made.evaluation_failure
+    said.insert(0 if acted else len(said), _outcome(made))
     said += [
         f"In the demonstrations {f.message}{SERIOUS[f.code]}"
         for f in made.findings

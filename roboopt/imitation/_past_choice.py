@@ -13,6 +13,7 @@ from os import PathLike
 from typing import Any
 
 from roboopt._interrupt import ending, exposed
+from roboopt._progress import say
 from roboopt.imitation._baselines import PERSISTENCE, baseline_errors
 from roboopt.imitation._clone_training import Training
 from roboopt.imitation._demonstration_set import DemonstrationSet
@@ -70,6 +71,7 @@ def trained(
     if past_actions is not None or training.validation is None or late:
         return training, result
     keep(training, result)
+    say("comparing with the baselines", budget.get("progress", False))
 
     def compared() -> tuple[Training, Result]:
         """Return the one that is kept, after another training if there is need."""
@@ -81,6 +83,7 @@ def trained(
             own = training.errors(result.model, selecting).total
         if own < MAX_SHARE * copied:
             return training, result
+        say("training again, with past actions to see", budget.get("progress", False))
         other, second, found = run(PAST_ACTIONS, "past actions", left)
         if other.selection is None:
             seen = data.with_past_actions(PAST_ACTIONS).validation

@@ -27,9 +27,10 @@ class Status(NamedTuple):
     """The best model so far."""
     seconds: float
 
-    def described(self, steps: int) -> str:
-        """Return the progress in words."""
-        losses = f"loss {self.loss:.6g}, best {self.best_loss:.6g}"
+    def described(self, steps: int, *, validated: bool = False) -> str:
+        """Return the progress in words; `validated` if held-out data rank models."""
+        best = "best in validation" if validated else "best"
+        losses = f"loss {self.loss:.6g}, {best} {self.best_loss:.6g}"
         return f"step {self.step} of {steps}: {losses}"
 
 

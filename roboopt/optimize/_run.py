@@ -139,7 +139,9 @@ class Run:
                     if due:
                         self._save(state)
                     status = self._status(state)
-                    show(status.step, status.described(self.steps))
+                    validated = self.problem.validation is not None
+                    words = status.described(self.steps, validated=validated)
+                    show(status.step, words)
                     early = taken < (1 if self.on_host else count)
                     reason = self._ended(state, early, status)
                 reason = end if reason == "steps" else reason

@@ -37,6 +37,14 @@ def test_silence_is_of_what_was_last_said(capsys):
     assert "... compiling, 0 s" in capsys.readouterr().err.splitlines()[1]
 
 
+def test_a_warning_is_not_what_is_done(capsys):
+    with heartbeat(0.2):
+        print("compiling", file=sys.stderr)
+        print("roboopt: warning: a file tells no time", file=sys.stderr)
+        time.sleep(0.3)
+    assert "... compiling, 0 s" in capsys.readouterr().err.splitlines()
+
+
 def test_a_busy_command_is_left_alone_and_its_streams_come_back(capsys):
     streams = sys.stdout, sys.stderr
     with heartbeat(0.3):

@@ -99,6 +99,19 @@ def test_a_single_array_of_observations_is_read(tmp_path):
     np.testing.assert_array_equal(run.actions, [[1], [0], [2]])
 
 
+def test_episodes_whose_next_observations_differ_are_told_once(tmp_path):
+    episode = Trajectory(np.arange(8.0).reshape(4, 2), np.ones((3, 1)), 0.05)
+    save_episodes(tmp_path / "x.hdf5", [episode, episode, episode])
+    with h5py.File(tmp_path / "x.hdf5", "a") as file:
+        for demo in file["data"].values():
+            demo["next_obs/observation"][0] = 9.0
+    with pytest.warns(
+        UserWarning, match="one step later.* So it is in 2 others"
+    ) as told:
+        runs = load_recordings(tmp_path / "x.hdf5")
+    assert len(told) == 1 and len(runs) == 3
+
+
 def test_what_is_written_has_robomimics_layout(tmp_path):
     episode = Trajectory(np.arange(8.0).reshape(4, 2), np.ones((3, 1)), 0.05)
     save_episodes(tmp_path / "x.hdf5", [episode, episode])

@@ -206,3 +206,18 @@ def test_a_clone_whose_judging_was_interrupted_is_whole_but_for_its_errors(
     loaded = ro.load(tmp_path)
     loaded.report(tmp_path / "report.html")
     assert said(loaded) == said(made)
+
+
+def test_without_an_environment_the_errors_come_first_and_findings_name_their_place(
+    tmp_path,
+):
+    runs = tremor()
+    still = [dataclasses.replace(x, actions=np.repeat(x.actions, 2, 1)) for x in runs]
+    for run in still:
+        run.actions[:, 1] = 0.5
+    made = ro.clone(still, policy="linear", **SMALL)
+    first, *_, last, _ = made.summary().sentences
+    assert "on held-out actions" in first and "without an environment" in last
+    made.report(tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text("utf-8")
+    assert "action axis 1: the action is 0.5 in every sample" in page

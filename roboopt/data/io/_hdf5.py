@@ -9,7 +9,6 @@ side by side, all episodes end to end, or one episode a file.
 
 import json
 import re
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -226,10 +225,9 @@ def _episode(
                 f"{after.shape} and {before.shape}."
             )
         if not np.array_equal(after[:-1], before[1:], equal_nan=True):
-            warnings.warn(
+            options.note(
                 f"the `next_obs` of {where} are not its `obs` one step later: only the "
-                "last of them is read.",
-                stacklevel=4,
+                "last of them is read."
             )
         return {**arrays, **told, "observations": np.concatenate([before, after[-1:]])}
     if not len(before):

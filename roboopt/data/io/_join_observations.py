@@ -30,7 +30,8 @@ def join_observations(
     left_out = [name for name in sorted(arrays) if name not in vectors]
     if keys is None and left_out and options is not None:
         place = re.sub(r"demo_\d+ of ", "demo_… of ", where)
-        options.note(f"{place}: {', '.join(left_out)} left out: images, or nested.")
+        names = ", ".join(left_out)
+        options.note(f"{place}: {names} left out: images or groups, no vectors.")
     if unknown := [key for key in chosen if key not in arrays]:
         raise RobooptError(
             f"`observation_keys` must be among {sorted(arrays)} for {where}, not "
