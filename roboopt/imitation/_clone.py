@@ -317,10 +317,11 @@ def _judged(
     made: CloneResult, training: Training, data: DemonstrationSet
 ) -> CloneResult:
     """Return the clone with its errors on held-out demonstrations, and baselines'."""
-    model, data = made.training.model, data.with_past_actions(training.past[0])
-    errors = training.errors(model, data.held_out)
+    model, seen = made.training.model, data.with_past_actions(training.past[0])
+    errors = training.errors(model, seen.held_out)
     every = -(-len(data.training) // MAX_TRAINING_EPISODES)
-    seen = training.errors(model, data.training[::every])
+    learned = training.errors(model, seen.training[::every])
+    # The baselines see no past actions.
     baselines = baseline_errors(
         data.known, data.held_out, data.first_action, training.scale, training.limits
     )
@@ -331,7 +332,7 @@ def _judged(
         error_by_action=errors.by_action,
         error_over_time=errors.over_time,
         baseline_over_time={k: x.over_time for k, x in baselines.items()},
-        training_error_over_time=seen.over_time,
+        training_error_over_time=learned.over_time,
         explained={} if ending() else training.explained(model),
     )
 

@@ -221,3 +221,13 @@ def test_without_an_environment_the_errors_come_first_and_findings_name_their_pl
     made.report(tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text("utf-8")
     assert "action axis 1: the action is 0.5 in every sample" in page
+
+
+def test_baselines_do_not_see_the_past_actions_of_the_clone():
+    one, other = (
+        ro.clone(tremor(), policy="linear", past_actions=count, steps=1)
+        for count in (0, 2)
+    )
+    for name in ("persistence", "linear", "nearest neighbor"):
+        assert one.errors[name] == other.errors[name]
+    assert other.errors["clone"] < 0.5 * one.errors["clone"]
