@@ -3,6 +3,7 @@
 Browsers on this machine alone reach the server: it listens on localhost.
 """
 
+import atexit
 import contextlib
 import io
 import re
@@ -84,6 +85,7 @@ class Viewer:
         self._folders: dict[str, Any] = {}
         self._lock, self._over = threading.RLock(), threading.Event()
         self._player = threading.Thread(target=self._play, daemon=True)
+        atexit.register(self.close)  # before viser's own end, which is not quiet
         self._size = self._frame_camera(self._reachable())
 
     @property
@@ -95,6 +97,7 @@ class Viewer:
         """End the server; closing twice is fine."""
         if not self._over.is_set():
             self._over.set()
+            atexit.unregister(self.close)
             if self._player.is_alive():
                 self._player.join()  # It may be drawing.
             with contextlib.redirect_stdout(io.StringIO()):

@@ -221,3 +221,21 @@ def test_the_command_serves_until_it_is_interrupted(tmp_path):
             assert answer.status == 200
         os.kill(process.pid, signal.SIGINT)
         assert process.wait(10) == 130
+
+
+UNCLOSED = """
+import sys, time
+from pathlib import Path
+from shown_robots import motion, scara
+from roboopt.view import RobotMotions, Scene, Viewer
+scene = Scene.of_urdf(scara(Path(sys.argv[1])))
+viewer = Viewer(scene, port=18095)
+viewer.show(RobotMotions(scene, {"after": [motion(4, 241)]}, 1 / 240))
+time.sleep(0.5)
+"""
+
+
+def test_a_viewer_that_nobody_closed_ends_quietly(tmp_path):
+    words = [sys.executable, "-W", "error", "-c", UNCLOSED, str(tmp_path)]
+    ended = subprocess.run(words, capture_output=True, text=True, timeout=120)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
