@@ -6,6 +6,7 @@ import textwrap
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 MAX_LINE = 60  # characters
@@ -41,14 +42,15 @@ def heartbeat(period: float | None = None) -> Iterator[None]:
     said, pause = "starting", period
     over = threading.Event()
 
-    def note(text: str) -> None:
+    def note(text: str, told: bool) -> None:
         nonlocal began, written, said, pause
         began = written = time.monotonic()
         pause = period
         lines = [x for x in text.splitlines() if x.strip() and WARNING not in x]
         if lines:
             last = lines[-1].strip()
-            said = textwrap.shorten(last, MAX_LINE, placeholder=" …").rstrip(". ")
+            last = textwrap.shorten(last, MAX_LINE, placeholder=" …").rstrip(". ")
+            said = last if told else "working"  # Results are no news of what is done.
 
     def watch() -> None:
         nonlocal written, pause
@@ -60,7 +62,10 @@ def heartbeat(period: float | None = None) -> Iterator[None]:
                 before[1].flush()
 
     before = sys.stdout, sys.stderr
-    streams = [_Watched(stream, note) for stream in before]
+    streams = [
+        _Watched(stream, partial(note, told=told))
+        for stream, told in zip(before, (False, True), strict=True)
+    ]
     sys.stdout, sys.stderr = streams  # type: ignore
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()

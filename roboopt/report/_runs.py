@@ -224,6 +224,7 @@ class RunComparison(Reported):
             for (file, name, own), runs in axes.items()
             if len(self.runs) < 2 or len(runs) > 1 or name == LOSS
         ]
+        shared.sort(key=lambda quantity: quantity[1] != LOSS)
         kinds = {
             file: sorted({own for of, _, own in shared if of == file and own})
             for file in HISTORIES

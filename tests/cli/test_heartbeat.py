@@ -45,6 +45,13 @@ def test_a_warning_is_not_what_is_done(capsys):
     assert "... compiling, 0 s" in capsys.readouterr().err.splitlines()
 
 
+def test_a_table_is_not_repeated(capsys):
+    with heartbeat(0.2):
+        print("loss  0.5")
+        time.sleep(0.3)
+    assert capsys.readouterr().err == "... working, 0 s\n"
+
+
 def test_a_busy_command_is_left_alone_and_its_streams_come_back(capsys):
     streams = sys.stdout, sys.stderr
     with heartbeat(0.3):

@@ -145,12 +145,12 @@ def test_losses_of_different_objectives_share_no_axis(runs, tmp_path):
     cloned.save(runs / "three")
     found = compare([runs / "one", runs / "two", runs / "three"])
     found.report(page)
-    assert labels(page) == ["loss (Swinging up)", "task cost", "loss (Cloning)"]
+    assert labels(page) == ["loss (Swinging up)", "loss (Cloning)", "task cost"]
     assert page.read_text("utf-8").count('data-curve="three"') == 2
     for name, weight in (("one", 0.1), ("two", 0.2)):
         settings(runs, name, "tune", work_weight=weight)
     compare([runs / "one", runs / "two"]).report(page)
-    assert labels(page)[::2] == [
+    assert labels(page)[:2] == [
         f"loss (Swinging up, --work-weight {weight})" for weight in (0.1, 0.2)
     ]
     (runs / "two" / "history.csv").write_text("step,loss,mismatch\n0,1,2\n1,0.5,3\n")
