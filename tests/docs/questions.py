@@ -9,6 +9,13 @@ RANDOMIZATION = "domain-randomization-sim-to-real-delays-and-noise"
 TRAJECTORIES = "trajectory-optimization-and-model-predictive-control-mpc"
 PLATFORMS = "linux-macos-windows-conda-python-312"
 
+ROBOTS = "does-it-know-my-robot-ur5-franka-kuka-xarm-scara-gantry"
+MOTORS = "does-it-talk-to-fieldbuses-and-servos-can-bus-ethercat-modbus-dynamixel"
+PROGRAMS = "does-it-work-with-moveit-gazebo-isaac-solidworks-sdf-usd-step"
+SMALL = "does-it-run-on-a-raspberry-pi-on-a-jetson-in-docker"
+MESSAGES = "what-do-these-messages-mean-no-module-named-pybullet-xlaruntimeerror"
+FLOATING = "drones-quadrupeds-humanoids-a-floating-base"
+
 QUESTIONS = {
     "how do I load my own urdf": ("guides/own_robot.html", None),
     "ros bag joint states": ("formats.html", None),
@@ -103,5 +110,47 @@ QUESTIONS = {
     "windows install": ("install.html", PLATFORMS),
     "conda": ("install.html", PLATFORMS),
     "python 3.12": ("install.html", PLATFORMS),
+    "slurm": ("cluster.html", "a-job-of-slurm"),
+    "delta robot": (
+        "limits.html",
+        "delta-robots-four-bar-linkages-closed-chains",
+    ),
+    "quadruped": ("limits.html", FLOATING),
+    "drone": ("limits.html", FLOATING),
+    "gripper": ("faq.html", "my-robot-has-a-gripper-does-that-matter"),
+    "ros2_control": ("limits.html", "drivers-and-hard-real-time"),
+    "mcap": ("formats.html", None),
+    "rosbag": ("formats.html", None),
+    "hdf5": ("formats.html", None),
+    "matlab": ("formats.html", "tables-of-joints"),
+    "stl": ("robots.html", "meshes-and-shapes"),
+    "backlash": ("tutorials/identify.html", "where-it-fails"),
+    "stiction": ("control.html", "friction"),
+    "gear ratio": ("control.html", "drives"),
+    "wandb offline": ("log.html", "learning-curves-in-tensorboard-and-others"),
+    "no GPU found": ("faq.html", "does-it-run-on-a-gpu"),
+    "scara": ("faq.html", ROBOTS),
+    "ur5e": ("faq.html", ROBOTS),
+    "franka": ("faq.html", ROBOTS),
+    "kuka iiwa": ("faq.html", ROBOTS),
+    "xarm": ("faq.html", ROBOTS),
+    "so-101": ("faq.html", ROBOTS),
+    "gantry": ("faq.html", ROBOTS),
+    "can bus": ("faq.html", MOTORS),
+    "ethercat": ("faq.html", MOTORS),
+    "dynamixel": ("faq.html", MOTORS),
+    "modbus": ("faq.html", MOTORS),
+    "encoder": ("faq.html", MOTORS),
+    "moveit": ("faq.html", PROGRAMS),
+    "gazebo": ("faq.html", PROGRAMS),
+    "sdf": ("faq.html", PROGRAMS),
+    "usd": ("faq.html", PROGRAMS),
+    "solidworks": ("faq.html", PROGRAMS),
+    "raspberry pi": ("faq.html", SMALL),
+    "jetson": ("faq.html", SMALL),
+    "docker": ("faq.html", SMALL),
+    "no module named pybullet": ("faq.html", MESSAGES),
+    "package://": ("faq.html", MESSAGES),
+    "XlaRuntimeError": ("faq.html", MESSAGES),
 }
 """Words as typed: the address of the page, and the anchor where there is one."""
