@@ -11,6 +11,7 @@ from roboopt.data._smoothing import differentiate as differentiate
 from roboopt.data._smoothing import low_pass as low_pass
 from roboopt.data._smoothing import resample as resample
 from roboopt.data._smoothing import smooth as smooth
+from roboopt.data._smoothing import whole_turns as whole_turns
 from roboopt.data._split import not_among as not_among
 from roboopt.data._split import split_episodes as split_episodes
 from roboopt.data._split import split_in_time as split_in_time

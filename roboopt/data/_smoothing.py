@@ -8,7 +8,7 @@ needs even samples: uneven ones are resampled first.
 import dataclasses
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from roboopt._core import AnyArray
 from roboopt._errors import RobooptError, require_at_least, require_positive
@@ -80,6 +80,21 @@ def differentiate(
             f"sample {at + 1}."
         )
     return np.gradient(values, times, axis=0, edge_order=2)
+
+
+def whole_turns(
+    positions: Float[AnyArray, "sample joint"],
+) -> tuple[Float[np.ndarray, "sample joint"], Bool[np.ndarray, " joint"]]:
+    """Return angles that go on where those within one turn jump, and which did jump.
+
+    Positions that stay within 2π, and jump by nearly as much from one sample to the
+    next, are angles modulo 2π: no joint moves by that much at once.
+    """
+    positions = np.asarray(positions, float)
+    within = np.ptp(positions, axis=0) <= 2 * np.pi * (1 + 1e-6)
+    jumps = np.abs(np.diff(positions, axis=0)).max(0, initial=0.0) > 1.5 * np.pi
+    turned = within & jumps
+    return np.where(turned, np.unwrap(positions, axis=0), positions), turned
 
 
 def resample(trajectory: Trajectory, time_step: float) -> Trajectory:

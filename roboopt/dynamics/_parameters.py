@@ -67,6 +67,8 @@ NOT_NEGATIVE = (
     *("stribeck_friction", "load_friction"),
     *("rotor_inertia", "position_gain", "velocity_gain"),
 )
+LARGEST = {"load_friction": 2 * (1 - 1e-6)}
+"""Upper bounds: with a share of 2 no motor moves the joint."""
 FIXED_SPANS = {
     "effort_gain": 1.0,
     "load_friction": 0.5,

@@ -125,6 +125,11 @@ class ParametricTwin(WrappedDynamics):
         bounded = [quantity(name) in parameters.NOT_NEGATIVE for name in self.names]
         return np.where(bounded, 0.0, -np.inf)
 
+    def upper(self) -> Float[np.ndarray, " parameter"]:
+        """Return each coordinate's upper bound, of the share of a load's friction."""
+        most = [parameters.LARGEST.get(quantity(name), np.inf) for name in self.names]
+        return np.array(most)
+
     def spans(self) -> Float[np.ndarray, " parameter"]:
         """Return the error of each coordinate that would matter, as a scale.
 

@@ -133,7 +133,8 @@ def no_narrower(
     half = np.array([alone.get(name, 0.0) for name in report.names])
     least = np.where(report.model.positive, 0.0, report.model.lower())
     lower = np.minimum(report.lower, np.maximum(report.values - half, least))
-    upper = np.maximum(report.upper, report.values + half)
+    most = np.where(report.model.positive, np.inf, report.model.upper())
+    upper = np.maximum(report.upper, np.minimum(report.values + half, most))
     width = report.upper - report.lower
     kept = np.isfinite(width) & (width > 0) & (half > 0)
     return dataclasses.replace(

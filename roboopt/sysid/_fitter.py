@@ -94,7 +94,7 @@ class Estimate:
 
 def bounds_of(model: ParametricTwin) -> list[Bound]:
     """Return the bounds of a model's coordinates: frictions and times from 0 on."""
-    return [Bound(lambda m: m.coordinates, model.lower(), np.inf)]
+    return [Bound(lambda m: m.coordinates, model.lower(), model.upper())]
 
 
 def lead_steps(model: ParametricTwin, time_step: float) -> int:

@@ -63,11 +63,17 @@ class Parameter:
 
     @property
     def interval(self) -> str:
-        """Return the 95 % interval as text, "± half width" where it is symmetric."""
+        """Return the 95 % interval as text, "± half width" where it is symmetric.
+
+        One that ends at 0, as that of a friction, is not.
+        """
         if not self.identified:
             return "–"
         low, high = self.estimate - self.lower, self.upper - self.estimate
-        if high <= 1.1 * low + ROUNDING_SI and low <= 1.1 * high + ROUNDING_SI:
+        alike = high <= 1.1 * low + ROUNDING_SI and low <= 1.1 * high + ROUNDING_SI
+        if alike and (
+            max(low, high) < ROUNDING_SI or 0.0 not in (self.lower, self.upper)
+        ):
             return f"± {number(max(low, high), 2)}"
         return f"{number(self.lower, 3)} to {number(self.upper, 3)}"
 

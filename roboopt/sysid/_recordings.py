@@ -23,6 +23,7 @@ from roboopt.data import (
     resample,
     sample_times,
     single_recordings,
+    whole_turns,
 )
 from roboopt.sysid._noise import noise_share
 
@@ -138,6 +139,16 @@ def _of_robot(
     """Return the run with [q, q̇] and an action for every actuated joint."""
     with argument_called("path", "recordings"):
         run = joint_motion(one.run, joint_names, actuated, one.source)
+    count = len(joint_names)
+    positions, turned = whole_turns(run.observations[:, :count])
+    if turned.any():
+        warnings.warn(
+            f"{one.source}: angles jump by a turn, as those within one do: read as "
+            "angles that go on.",
+            stacklevel=2,
+        )
+        observations = np.hstack([positions, np.asarray(run.observations)[:, count:]])
+        run = dataclasses.replace(run, observations=observations)
     driven = list(range(len(joint_names)) if actuated is None else actuated)
     actions = np.asarray(run.actions)[:, driven]
     run = dataclasses.replace(run, actions=actions, rewards=None, efforts=None)

@@ -20,6 +20,7 @@ from roboopt.objectives import PredictionError
 MAX_RECORDINGS = 12  # of the fit, and as many held out, that are simulated
 MAX_STEPS = 40_000  # of a simulation: what is longer is simulated so far alone
 MAX_STEPS_IN_ALL = 200_000
+MAX_ANGLE = np.pi / 3**0.5  # rad, the standard deviation of a random angle
 MIN_MOTION = 0.05  # of the largest motion of joints of a kind, for one that rests
 DISTURBANCE = 1e-3  # of the motion, at the start of a second simulation
 UNSTABLE_GROWTH = 10.0  # of the disturbance
@@ -33,7 +34,8 @@ class Simulations:
     seconds: Float[np.ndarray, " recording"]
     """How long each was simulated."""
     motion: Float[np.ndarray, "recording joint"]
-    """Standard deviations of the recorded positions [rad or m]."""
+    """Standard deviations of the recorded positions [rad or m]; of joints that make
+    turns at most that of a random angle."""
     rmse: dict[str, Float[np.ndarray, "recording joint"]]
     """Root mean square errors of positions by model; infinite ones overflowed."""
     left: dict[str, Float[np.ndarray, "recording joint"]]
@@ -159,6 +161,8 @@ def _motions(
     """Return standard deviations of positions, and the errors that are too large."""
     pairs = zip(recorded, lengths, strict=True)
     motion = np.array([q[: length + 1].std(0) for q, length in pairs])
+    # An angle that is off by more is lost, however many turns the joint makes.
+    motion = np.where(revolute, np.minimum(motion, MAX_ANGLE), motion)
     tolerance = motion.copy()
     for kind in (revolute, ~revolute):
         if kind.any():

@@ -291,3 +291,15 @@ def test_cells_that_hold_lists_are_read_by_the_names_in_them(tmp_path, cell):
     (tmp_path / "x.csv").write_text("\n".join(lines) + "\n")
     with pytest.raises(ValueError, match=r"positions of 2 joints.*'.position'"):
         read(tmp_path / "x.csv")
+
+
+def test_angles_within_one_turn_go_on(tmp_path):
+    turns = TIMES[:, None] * [20.0, -30.0]
+    wrapped = np.rad2deg((turns + np.pi) % (2 * np.pi) - np.pi)
+    columns = np.column_stack([TIMES, wrapped, TAU])
+    header = "t,q1 [deg],q2 [deg],tau1,tau2"
+    np.savetxt(tmp_path / "x.csv", columns, delimiter=",", header=header, comments="")
+    (run,), said = read(tmp_path / "x.csv")
+    np.testing.assert_allclose(run.observations[:, :2], turns, atol=1e-9)
+    np.testing.assert_allclose(run.observations[:, 2:], [[20.0, -30.0]] * 80, atol=1e-6)
+    assert "q1 [deg], q2 [deg] jump by a turn" in said

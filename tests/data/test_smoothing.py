@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 
-from roboopt.data import Trajectory, differentiate, low_pass, resample, smooth
+from roboopt.data import (
+    Trajectory,
+    differentiate,
+    low_pass,
+    resample,
+    smooth,
+    whole_turns,
+)
 
 
 def recording(times, position, velocity, effort):
@@ -187,3 +194,18 @@ def test_steps_that_do_not_fit_are_refused(time_step):
     trajectory = Trajectory(np.ones((41, 2)), np.ones((40, 1)), 0.01)
     with pytest.raises(ValueError, match="`time_step` must be above 0 .* 0.4 s, got"):
         resample(trajectory, time_step)
+
+
+def test_angles_within_a_turn_go_on_and_nothing_else_changes():
+    angles = 0.3 * np.arange(60.0)
+    columns = [
+        (angles + np.pi) % (2 * np.pi) - np.pi,  # from -π to π
+        angles % (2 * np.pi),  # from 0 to 2π
+        angles,  # of several turns
+        np.sin(angles),
+        np.where(np.arange(60) == 30, 9.0, 0.0),  # an outlier
+    ]
+    found, turned = whole_turns(np.stack(columns, 1))
+    assert turned.tolist() == [True, True, False, False, False]
+    np.testing.assert_allclose(found[:, :2], np.stack([angles, angles], 1), atol=1e-12)
+    np.testing.assert_array_equal(found[:, 2:], np.stack(columns[2:], 1))

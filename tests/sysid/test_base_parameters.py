@@ -37,7 +37,10 @@ def test_a_number_has_one_interval_the_wider():
         arrays = {"values": np.array(values), "names": tuple(names)}
         ends = {"lower": np.array(values) - half, "upper": np.array(values) + half}
         lowest = np.array([-np.inf, 0, -np.inf, 0])  # of offsets, frictions, masses
-        model = SimpleNamespace(positive=(False,) * 4, lower=lambda: lowest)
+        most = np.array([np.inf, 0.45, np.inf, np.inf])
+        model = SimpleNamespace(
+            positive=(False,) * 4, lower=lambda: lowest, upper=lambda: most
+        )
         vars(made).update({f.name: None for f in fields(made)} | arrays | ends)
         vars(made)["model"] = model
         return made
@@ -57,7 +60,7 @@ def test_a_number_has_one_interval_the_wider():
         ],
     )
     np.testing.assert_allclose(found.lower, [-0.05, 0.0, 2.5, -np.inf], atol=1e-12)
-    np.testing.assert_allclose(found.upper, [0.25, 0.5, 3.5, np.inf])
+    np.testing.assert_allclose(found.upper, [0.25, 0.45, 3.5, np.inf])
 
 
 def test_their_number_is_that_of_the_columns_that_are_independent():

@@ -55,6 +55,8 @@ def test_an_interval_holds_the_true_value_or_does_not(changes, covered):
     [
         ({}, "± 0.01"),
         ({"lower": 0.5, "upper": 1.2}, "0.5 to 1.2"),
+        # It ends at the bound: ± 0.84 would reach below 0.
+        ({"lower": 0.0, "upper": 1.62}, "0 to 1.62"),
         ({"verdict": "only in combination", "upper": np.inf}, "–"),
     ],
 )

@@ -5,6 +5,7 @@ import roboopt_envs.arm
 
 import roboopt as ro
 from roboopt.diagnose import IdentifiabilityReport
+from roboopt.sysid._fitter import bounds_of
 from roboopt.sysid._sizes import judged_by_size
 
 URDF = roboopt_envs.arm.__file__.replace("arm.py", "assets/two_link.urdf")
@@ -37,3 +38,23 @@ def test_an_offset_about_zero_is_not_called_unexcited():
     told = dict(zip(names, judged.verdicts, strict=True))
     assert told["effort_offset[shoulder]"] == "identified"
     assert told["effort_offset[elbow]"] == told["mass[forearm]"] == "not excited"
+
+
+def test_intervals_of_shares_end_at_their_bounds():
+    # The friction of a load is a share of at most 2 of it.
+    robot = ro.load_urdf(URDF, linear_damping=0.0, angular_damping=0.0)
+    twin = ro.Twin(ro.dynamics.with_friction(robot, load=[1.9, 0.01]), 0.01)
+    model = ro.dynamics.ParametricTwin(twin, ("load_friction", "friction"))
+    rng = np.random.default_rng(0)
+    states = rng.normal(size=(60, 4))
+    actions = rng.normal(size=(59, 2))
+    run = ro.Trajectory(states, actions, 0.01)
+    report = ro.diagnose.identifiability(
+        ro.objectives.InverseDynamicsError.for_data(model, run),
+        model,
+        run,
+        bounds=bounds_of(model),
+    )
+    shares = np.array(["load" in name for name in report.names])
+    assert np.isfinite(report.upper[shares]).all()
+    assert (report.upper[shares] < 2).all() and (report.lower[shares] >= 0).all()

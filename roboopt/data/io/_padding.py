@@ -37,7 +37,7 @@ def unpadded_lengths(
         last = value.shape[1] - held[:, ::-1].argmax(1)
         counts = np.where(held.any(1), last, 0) - (value.shape[1] - batch[1])
         lengths = np.maximum(lengths, counts)
-    if (batch[1] - lengths).max() < MIN_TAIL:
+    if (batch[1] - lengths).max() < MIN_TAIL or not lengths.any():
         return None
     if not lengths.all():
         raise RobooptError(

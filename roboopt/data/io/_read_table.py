@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from roboopt._errors import RobooptError, require_positive
-from roboopt.data._smoothing import differentiate
+from roboopt.data._smoothing import differentiate, whole_turns
 from roboopt.data.io._arrays import Arrays, ReadOptions, located
 from roboopt.data.io._boundaries import BOUNDARIES, INDICES
 from roboopt.data.io._columns import (
@@ -131,7 +131,7 @@ def read_table(
                         stamps, one, columns, others, own[rows], options
                     )
                 timed, one = _timed(stamps, one, where, options)
-            arrays = _arrays(one, columns, timed)
+            arrays = _arrays(one, columns, timed, where, options)
         yield where, arrays
 
 
@@ -219,13 +219,24 @@ def _timed(
 
 
 def _arrays(
-    values: Mapping[str, np.ndarray], columns: Columns, timed: dict[str, Any]
+    values: Mapping[str, np.ndarray],
+    columns: Columns,
+    timed: dict[str, Any],
+    where: str,
+    options: ReadOptions,
 ) -> dict[str, Any]:
     assert columns.positions and columns.efforts
     count = len(values[columns.positions[0]])
     if count < 2:
         raise RobooptError(f"a recording must hold at least 2 samples, got {count}.")
     positions = np.stack([values[name] for name in columns.positions], axis=1)
+    positions, turned = whole_turns(positions)
+    if turned.any():
+        names = np.array(columns.positions)[turned]
+        options.note(
+            f"{where}: {', '.join(names)} jump by a turn, as angles within one do: "
+            "read as angles that go on."
+        )
     if columns.velocities is None:
         stamps = timed.get("times", timed["time_step"] * np.arange(count))
         velocities = differentiate(positions, stamps)
