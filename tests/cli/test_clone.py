@@ -312,3 +312,12 @@ def test_broken_demonstrations_are_named(tmp_path, capsys, monkeypatch):
     assert "6" in said["other.npz"] and "4" in said["other.npz"]
     assert "empty" in said["empty.npz"]
     assert "demonstrations must be a file" in said["missing.npz"]
+
+
+def test_a_time_step_that_is_assumed_names_its_flag(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    seen, done = rng.normal(size=(3, 9, 2)), rng.normal(size=(3, 8, 1))
+    np.savez(tmp_path / "demos.npz", obs=seen, acts=done)
+    words = "--policy", "linear", "--steps", "1", "--runs", str(tmp_path), "--no-video"
+    assert main(["clone", str(tmp_path / "demos.npz"), *words]) == 0
+    assert "warning: --time-step of 1 s is assumed" in capsys.readouterr().err

@@ -226,8 +226,8 @@ def _trajectories(
     elif options.untold is not None:
         step = options.untold
         options.note(
-            f"{where} does not tell its time step: {step:g} s is assumed; give another "
-            "by `time_step`."
+            f"`time_step` of {step:g} s is assumed: {where} does not tell its time "
+            "step."
         )
     else:
         raise RobooptError(f"`time_step` must be given: {where} does not tell it.")
