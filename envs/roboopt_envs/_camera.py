@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from roboopt._errors import RobooptError
+from roboopt._errors import RobooptError, require
 
 from ._silence import import_pybullet_silently
 
@@ -41,10 +41,8 @@ class View:
 
     def __post_init__(self):
         """Check mode and size."""
-        if self.mode is not None and self.mode not in MODES:
-            raise RobooptError(
-                f"`render_mode` must be None or one of {MODES}, got {self.mode!r}."
-            )
+        rule = f"be None or one of {MODES}"
+        require(self.mode is None or self.mode in MODES, "render_mode", rule, self.mode)
         if self.width < 1 or self.height < 1:
             raise RobooptError(
                 "`width` and `height` must be at least 1 pixel, got "

@@ -9,7 +9,7 @@ lack, and so are no motors of Bullet's.
 import gymnasium
 import numpy as np
 
-from roboopt._errors import RobooptError
+from roboopt._errors import RobooptError, require
 from roboopt.urdf.drive import (
     Drive,
     command_range,
@@ -78,10 +78,8 @@ class Commands:
 
     def checked(self, action: np.ndarray) -> np.ndarray:
         """Return the action, refused unless it is within the space."""
-        if action.shape != self.space.shape:
-            raise RobooptError(
-                f"`action` must have shape {self.space.shape}, got {action.shape}."
-            )
+        rule = f"have shape {self.space.shape}"
+        require(action.shape == self.space.shape, "action", rule, action.shape)
         rows = zip(self._names, action.tolist(), *self._bounds, strict=True)
         for name, value, low, high in rows:
             if not low <= value <= high:

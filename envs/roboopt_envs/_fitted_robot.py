@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from roboopt._errors import RobooptError
+from roboopt._errors import RobooptError, require
 from roboopt.urdf import Inertial, UrdfModel, principal_axes
 
 from ._sizing import check_inertia
@@ -65,11 +65,8 @@ def fitted_robot(
             f"{list(robot.joint_names)}."
         )
     unknown = sorted(set(link_names) - set(robot.link_names))
-    if unknown:
-        raise RobooptError(
-            f"`model` must have the robot's links, among them {unknown}, got "
-            f"{list(robot.link_names)}."
-        )
+    rule = f"have the robot's links, among them {unknown}"
+    require(not unknown, "model", rule, list(robot.link_names))
     for name in NUMBERS:
         if not np.isfinite(np.asarray(getattr(robot, name))).all():
             raise RobooptError(

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from roboopt._errors import RobooptError
+from roboopt._errors import RobooptError, require
 
 
 def named_task(task: Any) -> Any:
@@ -53,10 +53,7 @@ def _are_intervals(tolerances: Any) -> bool:
 
 def _resolved(name: str) -> Any:
     module, colon, attribute = name.rpartition(":")
-    if not colon:
-        raise RobooptError(
-            f"`task` must be an object, module:NAME or file.py:NAME, got {name!r}."
-        )
+    require(colon, "task", "be an object, module:NAME or file.py:NAME", name)
     try:
         if module.endswith(".py"):
             return getattr(_from_file(Path(module)), attribute)

@@ -5,7 +5,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from roboopt._errors import RobooptError
+from roboopt._errors import RobooptError, require
 
 from ._resistance import MAX_SPEED
 
@@ -34,10 +34,8 @@ def observation_box(
 def checked_start(given: Any, space: Any) -> np.ndarray:
     """Return the start that `reset` is given, refused unless in the `space`."""
     start = np.array(given, np.float64)
-    if start.shape != space.shape:
-        raise RobooptError(
-            f"`options['start']` must have shape {space.shape}, got {start.shape}."
-        )
+    rule = f"have shape {space.shape}"
+    require(start.shape == space.shape, "options['start']", rule, start.shape)
     outside = ~((space.low <= start) & (start <= space.high))
     if outside.any():
         i = int(np.argmax(outside))

@@ -5,7 +5,7 @@ import warnings
 
 import numpy as np
 
-from roboopt._errors import RobooptError
+from roboopt._errors import RobooptError, require
 from roboopt.urdf import RigidBodies
 
 from ._world import PybulletWorld
@@ -72,8 +72,7 @@ def travel_times(
 
 def check_time_step(time_step: float, joint_names: tuple[str, ...]) -> None:
     """Refuse a time step [s] outside of 10 Hz to 5 kHz."""
-    if not 0 < time_step < math.inf:
-        raise RobooptError(f"`time_step` must be positive and finite, got {time_step}.")
+    require(0 < time_step < math.inf, "time_step", "be positive and finite", time_step)
     if time_step < SHORTEST_TIME_STEP:
         raise RobooptError(
             f"`time_step` must be at least {SHORTEST_TIME_STEP:g} s (5 kHz), got "

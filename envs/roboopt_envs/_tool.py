@@ -6,7 +6,7 @@ the deepest links of the tree: neither is what an arm reaches with.
 
 import re
 
-from roboopt._errors import RobooptError
+from roboopt._errors import require
 from roboopt.urdf import UrdfModel
 
 NAMES = (
@@ -80,12 +80,8 @@ def tool_choice(model: UrdfModel, tool: str, *, told: bool) -> str:
 def checked_tool(model: UrdfModel, tool: str) -> str:
     """Return the name of a link that can be the tool."""
     links = model.link_names[1:]
-    if tool not in links:
-        raise RobooptError(
-            f"`tool` must be a link, one of {list(links)}, got {tool!r}."
-        )
-    if not model.chain(tool):
-        raise RobooptError(f"`tool` must be on a moving link, got {tool!r}.")
+    require(tool in links, "tool", f"be a link, one of {list(links)}", tool)
+    require(model.chain(tool), "tool", "be on a moving link", tool)
     return tool
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from roboopt._errors import RobooptError
+from roboopt._errors import RobooptError, require
 from roboopt.urdf import RigidBodies
 
 from ._world import PybulletWorld
@@ -45,10 +45,7 @@ def find_upright(
     names, (lower, upper) = model.joint_names, model.position_limits
     given = dict(given or {})
     for name, position in given.items():
-        if name not in names:
-            raise RobooptError(
-                f"`upright` must name joints of {list(names)}, got {name!r}."
-            )
+        require(name in names, "upright", f"name joints of {list(names)}", name)
         joint = names.index(name)
         if not lower[joint] <= position <= upper[joint]:
             raise RobooptError(

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Array, Float, Shaped
 
 from roboopt._core import AnyArray
-from roboopt._errors import RobooptError, require_at_least
+from roboopt._errors import RobooptError, require, require_at_least
 from roboopt.data._trajectory import LIMITS, Trajectory, check_episodes
 from roboopt.data._windows import single_recordings
 
@@ -265,8 +265,7 @@ def limits(low: Any, high: Any, actions: np.ndarray) -> list[np.ndarray | None]:
                 f"`{name}` must be one number or {actions.shape[-1]}, got shape "
                 f"{limit.shape}."
             )
-        if np.isnan(limit).any():
-            raise RobooptError(f"`{name}` must be numbers, got {limit}.")
+        require(not np.isnan(limit).any(), name, "be numbers", limit)
         found[k] = np.broadcast_to(limit, actions.shape)
     if low is not None and high is not None and np.any(np.asarray(low) >= high):
         raise RobooptError(f"`low` must be below `high`, got {low} and {high}.")

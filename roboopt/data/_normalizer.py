@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from roboopt._core import AnyArray, Frozen, compiled
-from roboopt._errors import RobooptError
+from roboopt._errors import RobooptError, require
 
 MIN_SPREAD_ROUNDINGS = 10.0  # a spread of fewer rounding errors counts as none
 QUANTILES = 0.01, 0.99
@@ -39,8 +39,7 @@ class Normalizer(eqx.Module):
                 "`mean` and `scale` must each hold one number an axis, got shapes "
                 f"{mean.shape} and {scale.shape}."
             )
-        if not np.all(np.isfinite(mean)):
-            raise RobooptError(f"`mean` must be finite, got {mean}.")
+        require(np.all(np.isfinite(mean)), "mean", "be finite", mean)
         if not np.all((scale > 0) & np.isfinite(scale)):
             raise RobooptError(f"`scale` must be positive and finite, got {scale}.")
         self.mean = Frozen(jnp.asarray(mean))

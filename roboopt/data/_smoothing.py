@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from roboopt._core import AnyArray
-from roboopt._errors import RobooptError, require_at_least, require_positive
+from roboopt._errors import RobooptError, require, require_at_least, require_positive
 from roboopt.data._trajectory import Trajectory
 from roboopt.data._windows import sample_times
 
@@ -71,8 +71,7 @@ def differentiate(
         RobooptError: if there are fewer than 3 samples, or `times` [s] do not increase.
     """
     values, times = np.asarray(values, float), np.asarray(times, float)
-    if len(times) < 3:
-        raise RobooptError(f"`values` must hold at least 3 samples, got {len(times)}.")
+    require(len(times) >= 3, "values", "hold at least 3 samples", len(times))
     if not (np.diff(times) > 0).all():
         at = int(np.argmin(np.diff(times) > 0))
         raise RobooptError(

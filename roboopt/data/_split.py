@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from roboopt._errors import RobooptError
+from roboopt._errors import require
 from roboopt.data._trajectory import PER_OBSERVATION, PER_STEP, Trajectory
 from roboopt.data._windows import single_recordings
 
@@ -46,11 +46,9 @@ def split_in_time(
         RobooptError: if there are fewer than two steps, or `fraction` is not between 0
             and 1.
     """
-    if not 0 < fraction < 1:
-        raise RobooptError(f"`fraction` must be between 0 and 1, got {fraction}.")
+    require(0 < fraction < 1, "fraction", "be between 0 and 1", fraction)
     steps = episode.steps
-    if steps < 2:
-        raise RobooptError(f"`episode` must have at least two steps, got {steps}.")
+    require(steps >= 2, "episode", "have at least two steps", steps)
     cut = steps - int(np.clip(round(fraction * steps), 1, steps - 1))
     parts = []
     for first, last in ((0, cut), (cut, steps)):
@@ -84,10 +82,8 @@ def split_indices(
     count: int, fraction: float, seed: int
 ) -> tuple[list[int], list[int]]:
     """Return the indices of training episodes and of held-out ones."""
-    if not 0 < fraction < 1:
-        raise RobooptError(f"`fraction` must be between 0 and 1, got {fraction}.")
-    if count < 2:
-        raise RobooptError(f"`episodes` must hold at least two to split, got {count}.")
+    require(0 < fraction < 1, "fraction", "be between 0 and 1", fraction)
+    require(count >= 2, "episodes", "hold at least two to split", count)
     aside = int(np.clip(round(fraction * count), 1, count - 1))
     order = np.random.default_rng(seed).permutation(count)
     return sorted(order[aside:].tolist()), sorted(order[:aside].tolist())

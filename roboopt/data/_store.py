@@ -23,7 +23,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from roboopt._errors import RobooptError
+from roboopt._errors import RobooptError, require
 from roboopt.data._files import as_path, atomic_write, check_writable, read_archive
 from roboopt.data._schema import (
     PARTIALS,
@@ -113,8 +113,7 @@ def load(path: str | PathLike, allow: Sequence[Any] = (), like: Any = None) -> A
     if path.is_dir():
         path = path / RESULT
     arrays = read_archive(path)
-    if SCHEMA not in arrays:
-        raise RobooptError(f"`path` must be a file of `roboopt.save`, got {path}.")
+    require(SCHEMA in arrays, "path", "be a file of `roboopt.save`", path)
     reader = _Reader(path, arrays, allow)
     try:
         schema = json.loads(str(arrays[SCHEMA]))
@@ -236,10 +235,7 @@ class _Reader:
                 f"[{getattr(allow, '__name__', 'MyPolicy')}], got {allow!r}."
             )
         for thing in allow:
-            if not callable(thing):
-                raise RobooptError(
-                    f"`allow` must hold classes and functions, got {thing!r}."
-                )
+            require(callable(thing), "allow", "hold classes and functions", thing)
         names = [qualified_name(thing) for thing in allow]
         # A class that a script saved as `__main__:Mine` may now lie in a module.
         short = [name.partition(":")[2] for name in names]

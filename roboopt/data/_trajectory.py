@@ -227,10 +227,7 @@ def check_episodes(
         raise RobooptError(f"`{argument}` must hold at least one, got none.")
     for name in ("observations", "actions"):
         sizes = {getattr(run, name).shape[-1] for run in episodes}
-        if len(sizes) > 1:
-            raise RobooptError(
-                f"`{argument}` must have {name} of one size, got {sorted(sizes)}."
-            )
+        require(len(sizes) <= 1, argument, f"have {name} of one size", sorted(sizes))
     steps = {run.time_step for run in episodes}
     if one_time_step and len(steps) > 1:
         raise RobooptError(

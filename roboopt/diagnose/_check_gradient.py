@@ -28,7 +28,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from roboopt._core import sizes
-from roboopt._errors import RobooptError, require, require_at_least
+from roboopt._errors import require, require_at_least
 from roboopt._programs import filter_jit
 from roboopt.diagnose._derivatives import decay_time
 from roboopt.diagnose._finding import Finding, error, warning
@@ -202,11 +202,8 @@ def check_gradient(
         finite = bool(np.all(np.isfinite(leaf)))
         require(finite, "model", "be finite", f"a number of {name} that is not")
     loss_fn = LossFn(objective, Joined(fixed, static))
-    if not differentiable(objective):
-        raise RobooptError(
-            "`objective` must be differentiable by JAX to check its gradient, got "
-            f"{objective!r}."
-        )
+    rule = "be differentiable by JAX to check its gradient"
+    require(differentiable(objective), "objective", rule, objective)
     require_scalar("objective", loss_fn, params, batch)
     differentiate = filter_jit(jax.grad(loss_fn))
     with differentiating("objective"):

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float
 
 from roboopt._core import AnyArray
-from roboopt._errors import RobooptError
+from roboopt._errors import require
 from roboopt.diagnose._finding import Finding, warning
 
 MIN_SNR = 0.01
@@ -74,8 +74,7 @@ def gradient_health(
     Raises:
         RobooptError: if `reused` is less than 1.
     """
-    if reused < 1:
-        raise RobooptError(f"`reused` must be at least 1, got {reused}.")
+    require(reused >= 1, "reused", "be at least 1", reused)
     history = mask_constant_returns(history)
     found = []
     for name, (check, step) in CHECKS.items():

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from roboopt._core import AnyArray, compiled
-from roboopt._errors import RobooptError
+from roboopt._errors import RobooptError, require
 from roboopt.dynamics._gaussian_dynamics import Gaussian
 from roboopt.dynamics._wrapped import WrappedDynamics
 
@@ -40,8 +40,7 @@ class Ensemble(WrappedDynamics):
             RobooptError: if there are fewer than two, or they differ in structure.
         """
         members = list(members)
-        if len(members) < 2:
-            raise RobooptError(f"`members` must be at least 2, got {len(members)}.")
+        require(len(members) >= 2, "members", "be at least 2", len(members))
         parts = [eqx.partition(member, eqx.is_array) for member in members]
         arrays, rest = zip(*parts, strict=True)
         shapes = [[x.shape for x in jax.tree.leaves(a)] for a in arrays]

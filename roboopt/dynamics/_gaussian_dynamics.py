@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from roboopt._core import AnyArray, compiled
-from roboopt._errors import RobooptError
+from roboopt._errors import require
 from roboopt.data import Normalizer, Trajectory
 from roboopt.dynamics._transitions import Transitions
 from roboopt.dynamics._wrapped import WrappedDynamics
@@ -56,11 +56,8 @@ class GaussianNetworkDynamics(WrappedDynamics):
         network, size = self.log_deviation, 2 * self.mean_dynamics.joints
         sizes = network.size, network.extra_size, network.output_size
         expected = size, self.mean_dynamics.action_size, size
-        if sizes != expected:
-            raise RobooptError(
-                "`log_deviation` must fit `mean_dynamics` in state, action and outputs,"
-                f" {expected}, got {sizes}."
-            )
+        rule = f"fit `mean_dynamics` in state, action and outputs, {expected}"
+        require(sizes == expected, "log_deviation", rule, sizes)
 
     @classmethod
     def of(

@@ -125,8 +125,7 @@ def _held(
 ) -> dict[int, float]:
     """Return the locked joints, and where they stand, from their reference."""
     unknown = sorted(set(locked) - set(names))
-    if unknown:
-        raise RobooptError(f"`locked` must name joints of {names}, got {unknown}.")
+    require(not unknown, "locked", f"name joints of {names}", unknown)
     held = {}
     for name in locked:
         joint = names.index(name)

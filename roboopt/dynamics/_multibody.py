@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from roboopt._core import AnyArray, Jittable, compiled
-from roboopt._errors import RobooptError
+from roboopt._errors import RobooptError, require
 from roboopt.dynamics import _rigid_bodies as rigid
 from roboopt.dynamics._describe import describe_robot
 from roboopt.dynamics._effort_derivatives import effort_along, effort_by_matrices
@@ -286,10 +286,7 @@ class Multibody(Jittable):
     def _link(self, link: str | None) -> int:
         if link is None:
             return len(self.link_names) - 1
-        if link not in self.link_names:
-            raise RobooptError(
-                f"`link` must be one of {self.link_names}, got {link!r}."
-            )
+        require(link in self.link_names, "link", f"be one of {self.link_names}", link)
         return self.link_names.index(link)
 
     def merge_fixed(self) -> "Multibody":

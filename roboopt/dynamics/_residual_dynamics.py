@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from roboopt._core import AnyArray, Frozen, check_shape, compiled
-from roboopt._errors import RobooptError
+from roboopt._errors import RobooptError, require
 from roboopt.data import Normalizer, Trajectory
 from roboopt.dynamics._transitions import Transitions
 from roboopt.dynamics._wrapped import WrappedDynamics
@@ -45,11 +45,8 @@ class ResidualDynamics(WrappedDynamics):
         """
         sizes = correction.size, correction.extra_size, correction.output_size
         expected = 2 * twin.joints, twin.action_size, twin.joints
-        if sizes != expected:
-            raise RobooptError(
-                "`correction` must fit `twin` in state, action and velocities, "
-                f"{expected}, got {sizes}."
-            )
+        rule = f"fit `twin` in state, action and velocities, {expected}"
+        require(sizes == expected, "correction", rule, sizes)
         self.twin = twin if train_twin else Frozen(twin)
         self.correction = correction
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from roboopt._errors import RobooptError
+from roboopt._errors import RobooptError, require
 from roboopt.data import Trajectory
 
 
@@ -54,10 +54,9 @@ class Transitions(NamedTuple):
                 f"observations of {size} numbers."
             )
         count = size // 2 if joints is None else joints
-        if not 1 <= count <= size // 2:
-            raise RobooptError(
-                f"`joints` must be between 1 and {size // 2}, got {count}."
-            )
+        require(
+            1 <= count <= size // 2, "joints", f"be between 1 and {size // 2}", count
+        )
         observed = [np.asarray(run.observations)[..., : 2 * count] for run in runs]
         return cls(
             _rows([x[..., :-1, :] for x in observed], "observations"),

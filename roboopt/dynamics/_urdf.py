@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from roboopt._errors import RobooptError
+from roboopt._errors import RobooptError, require
 from roboopt.data import atomic_write
 from roboopt.dynamics._assembly import JointRow, LinkRow, assemble
 from roboopt.dynamics._bullet import BULLET_DAMPING
@@ -85,10 +85,7 @@ def load_urdf(
         raise RobooptError(f"`gravity` must be three finite numbers, got {gravity}.")
     dampings = {"linear_damping": linear_damping, "angular_damping": angular_damping}
     for name, damping in dampings.items():
-        if not 0 <= damping < np.inf:
-            raise RobooptError(
-                f"`{name}` must be finite and not negative, got {damping}."
-            )
+        require(0 <= damping < np.inf, name, "be finite and not negative", damping)
     model = read_urdf(
         path,
         locked=locked,
@@ -178,11 +175,8 @@ def save_urdf(
     declared = b"rotor_inertia" in data  # A rotor without inertia is said, too.
     earth = np.allclose(robot.gravity, EARTH_GRAVITY, rtol=1e-6, atol=0)
     slow = np.broadcast_to(robot.friction_velocity, len(armature)).tolist()
-    if not np.isfinite(slow).all() or min(slow) <= 0:
-        raise RobooptError(
-            "`robot` must have finite and positive velocity scales of friction, got "
-            f"{slow}."
-        )
+    rule = "have finite and positive velocity scales of friction"
+    require(np.isfinite(slow).all() and min(slow) > 0, "robot", rule, slow)
     scales = zip(armature, slow, strict=True)
     text = SideFile(
         armature={n: value for n, value in armature.items() if value or declared},
@@ -222,6 +216,5 @@ def _friction_parts(robot: Multibody) -> dict[str, dict[str, float]]:
         plain = STRIBECK_VELOCITY if name == "stribeck_velocity" else 0.0
         parts[name] = {joint: value for joint, value in named if value != plain}
     finite = [np.isfinite(x) for part in parts.values() for x in part.values()]
-    if not all(finite):
-        raise RobooptError(f"`robot` must have finite friction laws, got {parts}.")
+    require(all(finite), "robot", "have finite friction laws", parts)
     return parts

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from roboopt._errors import RobooptError, argument_called
+from roboopt._errors import RobooptError, argument_called, require
 from roboopt.data import Demonstrations
 from roboopt.losses import FlowMatching, NegativeLogLikelihood
 from roboopt.objectives import ActionMismatch
@@ -47,10 +47,9 @@ KINDS: dict[str, Callable[..., Any]] = {
 def kind_for(policy: str | None, discrete: bool) -> str:
     """Return the kind of policy to train."""
     kind = policy or ("categorical" if discrete else "mlp")
-    if kind not in KINDS:
-        raise RobooptError(
-            f"`policy` must be one of {', '.join(KINDS)} or a policy, got {policy!r}."
-        )
+    require(
+        kind in KINDS, "policy", f"be one of {', '.join(KINDS)} or a policy", policy
+    )
     if discrete != (kind == "categorical"):
         actions = "discrete" if discrete else "continuous"
         other = "'categorical'" if discrete else "another kind"
@@ -85,15 +84,10 @@ def fresh_policy(
     size = samples.observations.shape[-1] // history
     angles = tuple(angles) or getattr(getattr(env, "unwrapped", None), "angles", ())
     for axis in angles:
-        if not 0 <= axis < size:
-            raise RobooptError(
-                f"`angles` must be axes 0 to {size - 1} of an observation, got {axis}."
-            )
-    if relative and kind in ABSOLUTE:
-        raise RobooptError(
-            f"`relative` must be empty with `policy` {kind!r}, whose actions are "
-            f"absolute, got {tuple(relative)}."
-        )
+        rule = f"be axes 0 to {size - 1} of an observation"
+        require(0 <= axis < size, "angles", rule, axis)
+    rule = f"be empty with `policy` {kind!r}, whose actions are absolute"
+    require(not relative or kind not in ABSOLUTE, "relative", rule, tuple(relative))
     settings: dict[str, Any] = {
         "key": jax.random.key(seed),
         "width": width,

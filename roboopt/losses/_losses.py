@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from roboopt._errors import RobooptError, require_positive
+from roboopt._errors import RobooptError, require, require_positive
 from roboopt._readable import Readable
 
 
@@ -82,11 +82,8 @@ class FunctionLoss(Loss):
 
     def __call__(self, error: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
         cost = jnp.asarray(self.function(error))
-        if cost.shape != error.shape:
-            raise RobooptError(
-                "`loss` must return one number for each error, of shape "
-                f"{error.shape}, got {cost.shape}."
-            )
+        rule = f"return one number for each error, of shape {error.shape}"
+        require(cost.shape == error.shape, "loss", rule, cost.shape)
         return cost
 
     def residual(self, error: Float[Array, "*shape"]) -> Float[Array, "*shape"]:

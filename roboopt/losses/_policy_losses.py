@@ -23,7 +23,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from roboopt._core import AnyArray, Jittable
-from roboopt._errors import RobooptError, require_at_least
+from roboopt._errors import RobooptError, require, require_at_least
 from roboopt._readable import Readable
 from roboopt.data import Demonstrations
 
@@ -94,11 +94,8 @@ class FlowMatching(Readable, eqx.Module):
 
         def error(observation: Any, action: Any, noise: Any, level: Any) -> Array:
             found = model.flow_error(observation, action, noise, level)
-            if found.shape != action.shape:
-                raise RobooptError(
-                    "`model.flow_error` must return the shape of an action, "
-                    f"{action.shape}, got {found.shape}."
-                )
+            rule = f"return the shape of an action, {action.shape}"
+            require(found.shape == action.shape, "model.flow_error", rule, found.shape)
             return found
 
         known = batch.demonstrations

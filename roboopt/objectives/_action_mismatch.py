@@ -23,7 +23,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from roboopt._core import AnyArray, check_axes
-from roboopt._errors import RobooptError, floats
+from roboopt._errors import RobooptError, floats, require
 from roboopt.data import Demonstrations
 from roboopt.losses import L2, FlowMatching, Loss, NegativeLogLikelihood, as_loss
 from roboopt.objectives._objective import ResidualObjective, Term
@@ -156,11 +156,8 @@ def _errors(model: Any, known: Demonstrations) -> Array:
                 "`model` must return actions like the demonstrated ones, of shape "
                 f"{demonstrated.shape}, got {action.shape}."
             )
-        if not jnp.issubdtype(action.dtype, jnp.floating):
-            raise RobooptError(
-                "`model` must return floating-point actions, which have a "
-                f"gradient, got {action.dtype}."
-            )
+        rule = "return floating-point actions, which have a gradient"
+        require(jnp.issubdtype(action.dtype, jnp.floating), "model", rule, action.dtype)
         return _censored(action, demonstrated, *limits)
 
     arrays = known.observations, known.actions, known.low, known.high

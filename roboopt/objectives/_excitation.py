@@ -20,7 +20,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from roboopt._core import AnyArray, Frozen, per_joint
-from roboopt._errors import RobooptError
+from roboopt._errors import require
 from roboopt.dynamics import ParametricTwin
 from roboopt.objectives._objective import Objective, Term, check_weights
 
@@ -68,11 +68,8 @@ class ExcitationCost(Objective):
             velocity_weight: weight of the excess over the velocity limits, likewise.
         """
         joints = model.joints
-        if model.action_size != joints:
-            raise RobooptError(
-                f"`model` must have an actuator at each of its {joints} joints, to "
-                f"follow any motion, got {model.action_size}."
-            )
+        rule = f"have an actuator at each of its {joints} joints, to follow any motion"
+        require(model.action_size == joints, "model", rule, model.action_size)
         if velocity_limits is None:
             velocity_limits = np.full(joints, np.inf)
         efforts = per_joint("effort_limits", effort_limits, joints)

@@ -235,10 +235,7 @@ class _EnsembleMean(Objective):
     objective: Objective
 
     def terms(self, model: Any, batch: Any) -> dict[str, Term]:
-        if not hasattr(model, "members"):
-            raise RobooptError(
-                f"`model` must be an `Ensemble`, got {type(model).__name__}."
-            )
+        require(hasattr(model, "members"), "model", "be an `Ensemble`", type(model))
         of_member = lambda member: self.objective.terms(member, batch)  # noqa: E731
         return {
             name: Term(jnp.mean(term.value), jnp.mean(term.weight), term.unit)

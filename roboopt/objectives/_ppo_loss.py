@@ -22,7 +22,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Shaped
 
 from roboopt._core import AnyArray
-from roboopt._errors import RobooptError
+from roboopt._errors import require
 from roboopt.objectives._objective import Objective, Term, check_weights
 
 MAX_LOG_RATIO = 20.0  # beyond which exp overflows single precision when squared
@@ -59,11 +59,8 @@ class PPOLoss(Objective):
     """w_H, per nat."""
 
     def __check_init__(self):
-        if self.clip is not None and not self.clip > 0:
-            raise RobooptError(
-                "`clip` must be positive, and infinite or None for no clip, got "
-                f"{self.clip}."
-            )
+        rule = "be positive, and infinite or None for no clip"
+        require(self.clip is None or self.clip > 0, "clip", rule, self.clip)
         check_weights(
             value_weight=self.value_weight, entropy_weight=self.entropy_weight
         )

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from roboopt._errors import RobooptError
+from roboopt._errors import require
 from roboopt.objectives._objective import ResidualObjective
 
 
@@ -31,8 +31,7 @@ class Prior(ResidualObjective):
 
     def __check_init__(self):
         for leaf in jax.tree.leaves(self.scale):
-            if not np.all(np.asarray(leaf) > 0):
-                raise RobooptError(f"`scale` must be positive, got {leaf}.")
+            require(np.all(np.asarray(leaf) > 0), "scale", "be positive", leaf)
 
     def residuals(self, model: Any, batch: Any) -> Float[Array, "..."]:
         """Return the scaled differences, which do not depend on `batch`."""

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from roboopt._errors import RobooptError, floats
+from roboopt._errors import RobooptError, floats, require
 
 
 def check_scale(
@@ -77,8 +77,5 @@ def wrapped(error: Array, wraps: tuple[bool, ...] | None) -> Array:
 
 def check_wraps(wraps: tuple[bool, ...], size: int) -> None:
     """Refuse `wraps` that do not hold one for each of `size` coordinates."""
-    if len(wraps) != size:
-        raise RobooptError(
-            f"`wraps` must hold one for each of the {size} state coordinates, got "
-            f"{len(wraps)}."
-        )
+    rule = f"hold one for each of the {size} state coordinates"
+    require(len(wraps) == size, "wraps", rule, len(wraps))

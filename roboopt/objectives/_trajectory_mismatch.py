@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from roboopt._core import AnyArray
-from roboopt._errors import RobooptError
+from roboopt._errors import RobooptError, require
 from roboopt.data import Trajectory
 from roboopt.losses import L2, Loss, as_loss
 from roboopt.objectives._objective import ResidualObjective, Term
@@ -81,11 +81,8 @@ class TrajectoryMismatch(RolloutObjective, ResidualObjective):
                 f"`batch` must have the time step of the rollout, {made.time_step} s, "
                 f"got {batch.time_step} s: resample it first."
             )
-        if made.steps > batch.steps:
-            raise RobooptError(
-                f"`rollout` must be at most as long as `batch`, {batch.steps} steps, "
-                f"got {made.steps}."
-            )
+        rule = f"be at most as long as `batch`, {batch.steps} steps"
+        require(made.steps <= batch.steps, "rollout", rule, made.steps)
         dynamics = getattr(self.rollout, "dynamics", None)
         size = state_size(dynamics, observations.shape[-1])
         demonstrated = observations[:, 1 : made.steps + 1, :size]

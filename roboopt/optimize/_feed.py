@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from roboopt._errors import RobooptError
+from roboopt._errors import RobooptError, require
 from roboopt.optimize._sources import (
     Batches,
     Block,
@@ -149,10 +149,7 @@ class Feed:
         key = jax.random.fold_in(self._key, self._number)
         found = self._given.next(model, key)
         data, model = found if isinstance(found, Block) else (found, model)
-        if callable(data):
-            raise RobooptError(
-                f"`data.next` must return arrays, got {type(data).__name__}."
-            )
+        require(not callable(data), "data.next", "return arrays", type(data))
         return data, model
 
     def _shapes(self, data: Any) -> dict[str, str]:

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
 from roboopt._core import AnyArray, Jittable
-from roboopt._errors import RobooptError, require_at_least
+from roboopt._errors import RobooptError, require, require_at_least
 from roboopt.data import Normalizer
 from roboopt.networks import NormalizedMLP, angle_features
 from roboopt.policies._categorical import CategoricalPolicy
@@ -82,10 +82,7 @@ class ActorCritic(Jittable):
                 networks.
         """
         size, space = _size(observation_space), _actions(action_space)
-        if not 1e-3 < spread < 10:
-            raise RobooptError(
-                f"`spread` must be above 0.001 and below 10, got {spread}."
-            )
+        require(0.001 < spread < 10, "spread", "be above 0.001 and below 10", spread)
         if isinstance(space, Normalizer):
             network, critic = _networks(key, size, space.size, settings)
             deviation = unbounded_log_deviation(float(np.log(spread)))
@@ -248,10 +245,8 @@ def _orthogonal(random: np.random.Generator, rows: int, columns: int) -> np.ndar
 
 def _seeing(network: NormalizedMLP, normalizer: Normalizer) -> NormalizedMLP:
     """Return `network` with another normalizer of its inputs."""
-    if normalizer.size != network.size:
-        raise RobooptError(
-            f"`normalizer` must be of {network.size} axes, got {normalizer.size}."
-        )
+    rule = f"be of {network.size} axes"
+    require(normalizer.size == network.size, "normalizer", rule, normalizer.size)
     straight = np.setdiff1d(np.arange(network.size), network.angles)
     turns = 2 * len(network.angles)
     inputs = Normalizer(

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from roboopt._errors import RobooptError, require_at_least
+from roboopt._errors import RobooptError, require, require_at_least
 from roboopt.data import Demonstrations
 from roboopt.networks import NormalizedMLP
 from roboopt.policies._distributions import Categorical, EntropyPolicy, Observation
@@ -92,8 +92,6 @@ def _integers(name: str, given: Any, default: np.ndarray) -> np.ndarray:
     """Return one integer an axis."""
     numbers = np.asarray(default if given is None else given)
     valid = np.issubdtype(numbers.dtype, np.integer)
-    if not valid or numbers.shape not in ((), default.shape):
-        raise RobooptError(
-            f"`{name}` must be one integer or {default.size}, got {given}."
-        )
+    rule = f"be one integer or {default.size}"
+    require(valid and numbers.shape in ((), default.shape), name, rule, given)
     return np.broadcast_to(numbers, default.shape)

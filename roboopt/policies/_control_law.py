@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from roboopt._core import LOGARITHM, AnyArray, Jittable
-from roboopt._errors import RobooptError
+from roboopt._errors import RobooptError, require
 from roboopt._readable import readable
 from roboopt.policies._linear import checked_finite
 
@@ -48,8 +48,7 @@ class ControlLaw(Jittable):
                 finite, a unit is of none, or `positive` names none or one that begins
                 at or below 0.
         """
-        if not callable(law):
-            raise RobooptError(f"`law` must be callable, got {law!r}.")
+        require(callable(law), "law", "be callable", law)
         extra = set(units or {}) - set(gains)
         if not gains or extra:
             said = f"units of {sorted(extra)}" if gains else "none"

@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from roboopt._core import AnyArray, Jittable, compiled
-from roboopt._errors import RobooptError, require_at_least, require_positive
+from roboopt._errors import RobooptError, require, require_at_least, require_positive
 from roboopt.dynamics import Multibody
 
 RANGE_MARGIN = 0.05  # of the range at each end, for tracking errors
@@ -109,10 +109,7 @@ class FourierReference(Jittable):
                 a share of half the range, T/√(1 + T²): above 0 and below 1.
         """
         require_at_least(2, harmonics=harmonics)
-        if not 0 < range_share < 1:
-            raise RobooptError(
-                f"`range_share` must be between 0 and 1, got {range_share}."
-            )
+        require(0 < range_share < 1, "range_share", "be between 0 and 1", range_share)
         lower, upper = _ranges(robot)
         drawn = jax.random.normal(key, (len(lower), 2 * harmonics + 1))
         # Divided by their order, all harmonics weigh the same in the velocity.

@@ -31,10 +31,7 @@ class LinearFeedback(Jittable):
     ):
         """Hold `target`, by default the origin, with `gains` of (actions, state)."""
         gains = checked_finite("gains", gains)
-        if gains.ndim != 2:
-            raise RobooptError(
-                f"`gains` must have shape (actions, state), got {gains.shape}."
-            )
+        require(gains.ndim == 2, "gains", "have shape (actions, state)", gains.shape)
         target = jnp.zeros(gains.shape[1]) if target is None else target
         target = checked_finite("target", target)
         check_shape("target", target.shape, gains.shape[1:])

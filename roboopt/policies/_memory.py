@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from roboopt._core import Frozen, per_axis
-from roboopt._errors import RobooptError, require_at_least
+from roboopt._errors import RobooptError, require, require_at_least
 from roboopt.policies._protocol import (
     Action,
     Observation,
@@ -99,10 +99,8 @@ class ActionChunking(StatefulPolicy):
             jnp.zeros(self.observation_size),
             jnp.zeros(()),
         )
-        if len(chunk.shape) != 2:
-            raise RobooptError(
-                f"`model` must return chunks of shape (chunk, act), got {chunk.shape}."
-            )
+        rule = "return chunks of shape (chunk, act)"
+        require(len(chunk.shape) == 2, "model", rule, chunk.shape)
         empty = jnp.zeros(chunk.shape, chunk.dtype)
         if self.ensemble is None:
             return inner, empty, jnp.asarray(len(empty))

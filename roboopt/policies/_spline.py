@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from roboopt._core import AnyArray, compiled
-from roboopt._errors import RobooptError, require_positive
+from roboopt._errors import require, require_positive
 from roboopt._readable import Readable
 from roboopt.policies._protocol import OpenLoop, Time
 
@@ -26,10 +26,8 @@ class OpenLoopSpline(Readable, OpenLoop):
     def __init__(self, knots: Float[AnyArray, "..."], duration: float):
         """Interpolate two or more `knots` over `duration` [s]."""
         knots = jnp.asarray(knots, float)
-        if knots.ndim != 2 or knots.shape[0] < 2:
-            raise RobooptError(
-                f"`knots` must have shape (2 or more, actions), got {knots.shape}."
-            )
+        rule = "have shape (2 or more, actions)"
+        require(knots.ndim == 2 and knots.shape[0] >= 2, "knots", rule, knots.shape)
         require_positive(duration=duration)
         self.knots, self.duration = knots, float(duration)
 

@@ -20,7 +20,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from roboopt._core import AnyArray, Frozen, Jittable, compiled
-from roboopt._errors import RobooptError, require_positive
+from roboopt._errors import RobooptError, require, require_positive
 from roboopt._readable import readable
 from roboopt.dynamics import Multibody
 from roboopt.policies._linear import leading
@@ -61,19 +61,15 @@ class EnergyShapingSwingUp(Jittable):
             velocity_gain: k_v [1/s], which slows the cart.
             blend_angle: angle from upright at which both have equal weight [rad].
         """
-        if len(robot.joint_names) != 2:
-            raise RobooptError(
-                f"`robot` must have two joints, got {len(robot.joint_names)}."
-            )
+        rule = "have two joints"
+        require(len(robot.joint_names) == 2, "robot", rule, len(robot.joint_names))
         if np.shape(gains) != (4,):
             raise RobooptError(f"`gains` must be four numbers, got {np.shape(gains)}.")
         require_positive(energy_gain=energy_gain)
         require_positive(position_gain=position_gain)
         require_positive(velocity_gain=velocity_gain)
-        if not 0 < blend_angle < np.pi / 2:
-            raise RobooptError(
-                f"`blend_angle` must lie between 0 and π/2, got {blend_angle}."
-            )
+        rule = "lie between 0 and π/2"
+        require(0 < blend_angle < np.pi / 2, "blend_angle", rule, blend_angle)
         self.log_energy_gain = jnp.log(jnp.asarray(energy_gain, float))
         self.log_position_gain = jnp.log(jnp.asarray(position_gain, float))
         self.log_velocity_gain = jnp.log(jnp.asarray(velocity_gain, float))

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from os import PathLike
 from pathlib import Path
 
-from roboopt._errors import RobooptError
+from roboopt._errors import RobooptError, require
 from roboopt.report._drawing import Drawing
 from roboopt.report._page import Figure, Section
 
@@ -32,8 +32,7 @@ def write_figures(
         UserWarning: if no font of this machine has some letters of a picture.
     """
     check_formats(formats, "formats")
-    if Path(folder).is_file():
-        raise RobooptError(f"`folder` must be no file, got {folder}.")
+    require(not Path(folder).is_file(), "folder", "be no file", folder)
     Path(folder).mkdir(parents=True, exist_ok=True)
     paths, lacking = [], set()
     for number, (name, drawing) in enumerate(_drawings(sections), 1):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, UInt8
 
-from roboopt._errors import RobooptError
+from roboopt._errors import RobooptError, require
 
 CAPTION_HEIGHT, FONT_SIZE = 44, 25  # pixels: a third of them on a phone
 HOLDS = "#3fbf7f"
@@ -54,8 +54,7 @@ def side_by_side(films: Sequence[Film]) -> UInt8[np.ndarray, "frame height width
         RobooptError: if there is none, or their shapes differ.
     """
     shapes = {np.shape(film.frames) for film in films}
-    if len(shapes) != 1:
-        raise RobooptError(f"`films` must be of one shape, got {sorted(shapes)}.")
+    require(len(shapes) == 1, "films", "be of one shape", sorted(shapes))
     [(count, height, width, _)] = shapes
     shape = count, CAPTION_HEIGHT + height, width * len(films), 3
     pictures = np.empty(shape, np.uint8)

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from roboopt._errors import RobooptError, require_positive
+from roboopt._errors import require, require_positive
 from roboopt._programs import called
 from roboopt.diagnose import norm_by_horizon
 from roboopt.gradients import Automatic
@@ -58,8 +58,7 @@ class AnalyticGradient:
             learning_rate=self.learning_rate, max_gradient_norm=self.max_gradient_norm
         )
         decay = self.gradient_decay_time
-        if decay is not None and not decay > 0:
-            raise RobooptError(f"`gradient_decay_time` must be positive, got {decay}.")
+        require(decay is None or decay > 0, "gradient_decay_time", "be positive", decay)
 
     def prepare(self, task: Task, policy: Any) -> Run:
         """Return the run on `task`, from `policy`, or one that fits."""

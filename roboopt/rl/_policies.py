@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from roboopt._core import trainable_mask
-from roboopt._errors import RobooptError
+from roboopt._errors import RobooptError, require
 from roboopt.data import Demonstrations
 from roboopt.policies import (
     ActorCritic,
@@ -49,11 +49,8 @@ def actor_critic(task: Task, policy: Any) -> tuple[ActorCritic, str]:
         return agent, f"a fresh {kind} policy, {_described(network)}"
     policy, described = deterministic_policy(task, policy)
     if not callable(getattr(policy, "sample", None)):
-        if task.discrete:
-            raise RobooptError(
-                "`policy` must be able to `sample` choices, such as a "
-                f"`CategoricalPolicy`, got {type(policy).__name__}."
-            )
+        rule = "be able to `sample` choices, such as a `CategoricalPolicy`"
+        require(not task.discrete, "policy", rule, type(policy))
         deviation = EXPLORATION * _half_range(task.env.action_space)
         policy = GaussianExploration(policy, deviation)
         described += ", with Gaussian exploration around it"

@@ -24,6 +24,7 @@ from jaxtyping import Array, Float
 from roboopt._core import AnyArray
 from roboopt._errors import (
     RobooptError,
+    require,
     require_at_least,
     require_bool,
     require_positive,
@@ -154,11 +155,8 @@ class PPOData(VectorExperience):
     def __init__(self, ppo: PPO, envs: VectorEnv, seed: int = 0):
         super().__init__(envs, seed, ppo.steps, scale=RewardScale.zero(envs.envs))
         self._ppo, self.steps = ppo, ppo.epochs * ppo.minibatches
-        if ppo.minibatches > self.samples:
-            raise RobooptError(
-                f"`minibatches` must be at most the {self.samples} samples of a "
-                f"block, got {ppo.minibatches}."
-            )
+        rule = f"be at most the {self.samples} samples of a block"
+        require(ppo.minibatches <= self.samples, "minibatches", rule, ppo.minibatches)
         if ppo.minibatches > 1:
             self.batch_size = self.samples // ppo.minibatches
             if self.batch_size % (count := len(self.devices or (None,))):

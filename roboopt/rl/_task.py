@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from roboopt._errors import RobooptError, require_at_least
+from roboopt._errors import RobooptError, require, require_at_least
 from roboopt.dynamics import first_memory
 from roboopt.policies import check_action_space, check_observation_space
 from roboopt.rollouts import (
@@ -69,8 +69,7 @@ class Task:
             raise RobooptError(f"`timesteps` must be a whole number, got {timesteps}.")
         require_at_least(1, max_steps=max_steps, timesteps=timesteps, envs=envs)
         require_at_least(0, seed=seed, processes=processes)
-        if target is not None and not math.isfinite(target):
-            raise RobooptError(f"`target` must be finite, got {target}.")
+        require(target is None or math.isfinite(target), "target", "be finite", target)
         self.timesteps, self.envs, self.processes = timesteps, envs, processes
         self.target, self.seed, self.network = target, seed, network
         self.devices, self.workers = devices, workers

@@ -131,8 +131,7 @@ def collect_in(
         ("max_steps", max_steps, 1),
         ("processes", processes, 0),
     ):
-        if value is not None and value < least:
-            raise RobooptError(f"`{name}` must be at least {least}, got {value}.")
+        require(value is None or value >= least, name, f"be at least {least}", value)
     check_policy("policy", policy)
     if label is not None:
         check_policy("label", label)

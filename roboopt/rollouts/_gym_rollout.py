@@ -15,7 +15,7 @@ from jax.core import Tracer
 from jaxtyping import PRNGKeyArray, Shaped
 
 from roboopt._core import AnyArray
-from roboopt._errors import RobooptError
+from roboopt._errors import RobooptError, require
 from roboopt.data import Trajectory
 from roboopt.rollouts._collect import check_policy
 from roboopt.rollouts._env_group import Start
@@ -72,8 +72,7 @@ class GymRollout:
                 takes.
             EnvError: if a worker dies or hangs at the start.
         """
-        if horizon < 1:
-            raise RobooptError(f"`horizon` must be at least 1 step, got {horizon}.")
+        require(horizon >= 1, "horizon", "be at least 1 step", horizon)
         self.horizon, self.steps_made, self.key = horizon, 0, key
         self._pool = open_pool(make, envs, processes, workers, timeout=timeout)
         self.time_step = self._pool.description.time_step

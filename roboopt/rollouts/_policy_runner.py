@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Shaped
 
-from roboopt._errors import RobooptError
+from roboopt._errors import RobooptError, require
 from roboopt.policies import StatefulPolicy, act, initial_carry, observe
 
 UNTRACEABLE = (jax.errors.JAXTypeError, jax.errors.JAXIndexError)
@@ -147,10 +147,7 @@ class PolicyRunner:
             self._compile = all(isinstance(a, jax.Array) for a in answers)
         actions = [np.asarray(answer) for answer in answers]
         shapes = sorted({action.shape for action in actions})
-        if len(shapes) > 1:
-            raise RobooptError(
-                f"`policy` must return actions of one shape, got {shapes}."
-            )
+        require(len(shapes) <= 1, "policy", "return actions of one shape", shapes)
         found = np.zeros((self._slots, *shapes[0]), actions[0].dtype)
         found[rows] = actions
         return found

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from roboopt._errors import RobooptError
+from roboopt._errors import RobooptError, require
 from roboopt.policies import check_action_space, check_observation_space
 from roboopt.rollouts._env_group import EnvGroup, Fault, Start
 from roboopt.rollouts._env_spec import EnvSpec, env_maker, is_env
@@ -59,8 +59,7 @@ class Pool:
         argument: str = "make",
     ):
         for name, value, least in (("envs", envs, 1), ("processes", processes, 0)):
-            if value < least:
-                raise RobooptError(f"`{name}` must be at least {least}, got {value}.")
+            require(value >= least, name, f"be at least {least}", value)
         if not 0 < timeout < float("inf"):
             raise RobooptError(f"`timeout` must be positive and finite, got {timeout}.")
         self._borrowed = is_env(make)

@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from roboopt._errors import MissingPackage, RobooptError, require_at_least
+from roboopt._errors import MissingPackage, RobooptError, require, require_at_least
 from roboopt.data import Trajectory
 from roboopt.rollouts._env_spec import env_maker
 from roboopt.rollouts._env_worker import STARTUP_TIMEOUT_S, portable
@@ -133,8 +133,7 @@ class RayPool:
         maker, spec = env_maker(make, name=argument)
         if spec is not None:
             maker = partial(maker, disable_env_checker=True)
-        if envs < 1:
-            raise RobooptError(f"`envs` must be at least 1, got {envs}.")
+        require(envs >= 1, "envs", "be at least 1", envs)
         self._ray = ray = where.connect()
         processors = int(ray.cluster_resources().get("CPU", 1))
         self.workers = where.workers or max(processors, 1)
@@ -377,6 +376,5 @@ def open_pool(
             "`workers` must be a cluster, rollouts.Ray(), got "
             f"{workers!r}: worker processes of this machine are `processes`."
         )
-    if processes:
-        raise RobooptError(f"`processes` must be 0 with `workers`, got {processes}.")
+    require(not processes, "processes", "be 0 with `workers`", processes)
     return RayPool(workers, make, envs, **settings)

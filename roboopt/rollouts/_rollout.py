@@ -134,11 +134,8 @@ class Rollout(Jittable):
                     "episodes are cut into single steps, as by PPO and SHAC on the "
                     "twin: a lag remembers earlier actions."
                 )
-        if action.shape != (dynamics.action_size,):
-            raise RobooptError(
-                f"`policy` must return actions of shape ({dynamics.action_size},), got "
-                f"{action.shape}."
-            )
+        rule = f"return actions of shape ({dynamics.action_size},)"
+        require(action.shape == (dynamics.action_size,), "policy", rule, action.shape)
         state, goal = jnp.split(observation, [2 * dynamics.joints])
         held = dynamics.clip(action)
         if restoring:

@@ -19,7 +19,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from roboopt._core import AnyArray, groups_at_once
 from roboopt._devices import Devices
-from roboopt._errors import RobooptError
+from roboopt._errors import RobooptError, require
 from roboopt._programs import filter_jit
 from roboopt.rollouts._rollout import Rollout, check_starts
 from roboopt.rollouts._vector_env import Episode, EpisodeCounter, Steps
@@ -67,8 +67,7 @@ class TwinVectorEnv:
         check_starts(bank, rollout.dynamics)
         if not np.isfinite(bank).all():
             raise RobooptError("`starts` must be finite, got a value that is not.")
-        if envs < 1:
-            raise RobooptError(f"`envs` must be at least 1, got {envs}.")
+        require(envs >= 1, "envs", "be at least 1", envs)
         self.rollout, self.stagger, self.steps_made = rollout, bool(stagger), 0
         self.envs, self.observation_size = int(envs), bank.shape[1]
         self.devices = devices
@@ -124,8 +123,7 @@ class TwinVectorEnv:
                 actions are not of the dynamics' size.
         """
         now = self._now()
-        if steps < 1:
-            raise RobooptError(f"`steps` must be at least 1, got {steps}.")
+        require(steps >= 1, "steps", "be at least 1", steps)
         found = self._run(agent, now, key, steps)
         if self._devices is not None:
             found = self._devices.local(found)

@@ -204,8 +204,7 @@ def design_excitation(
             "`duration` must be finite and at least one `time_step`, which is "
             f"positive, got {duration} and {time_step}."
         )
-    if starts < 1:
-        raise RobooptError(f"`starts` must be at least 1, got {starts}.")
+    require(starts >= 1, "starts", "be at least 1", starts)
     samples = round(duration / time_step)
     count = min(samples, MAX_SAMPLES_PER_PERIOD * harmonics)
     whole = ExcitationCost(model, effort_limits, velocity_limits=velocity_limits)

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 from roboopt._core import AnyArray
-from roboopt._errors import RobooptError
+from roboopt._errors import require
 
 DIFFERENCE_ORDER = 8
 MIN_SIGNAL_RATIO = 4.0  # of a spectrum to the noise floor
@@ -85,10 +85,8 @@ def cutoff_frequency(
     from scipy import signal  # A dependency of JAX, and slow to import.
 
     length = min(len(run) for run in runs)
-    if length < MIN_SAMPLES:
-        raise RobooptError(
-            f"`runs` must hold at least {MIN_SAMPLES} samples each, got {length}."
-        )
+    rule = f"hold at least {MIN_SAMPLES} samples each"
+    require(length >= MIN_SAMPLES, "runs", rule, length)
     segment = max(MIN_SAMPLES, 2 * length // SEGMENT_COUNT)
     spectra = [
         signal.welch(np.asarray(run, float), 1 / time_step, nperseg=segment, axis=0)

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from roboopt._core import trainable_mask
-from roboopt._errors import RobooptError, require_at_least
+from roboopt._errors import RobooptError, require, require_at_least
 from roboopt._programs import called
 from roboopt.data import load
 from roboopt.objectives import EnergyTaskCost
@@ -304,10 +304,8 @@ def _check_controller(controller: Any, env: Any, seed: int) -> None:
         raise RobooptError(
             f"`controller` must take observations of {len(start)} numbers: {error}"
         ) from error
-    if getattr(action, "shape", None) != size:
-        raise RobooptError(
-            f"`controller` must return an action of shape {size}, got {action}."
-        )
+    rule = f"return an action of shape {size}"
+    require(getattr(action, "shape", None) == size, "controller", rule, action)
 
 
 def _objective(

@@ -12,7 +12,7 @@ Drake's files state the rotor of a motor, I, and the ratio of its gear, ρ, in t
 from collections.abc import Iterable, Mapping
 from xml.etree.ElementTree import Element
 
-from roboopt._errors import RobooptError
+from roboopt._errors import require
 from roboopt.urdf._elements import number, title
 from roboopt.urdf._model import FIXED, Joint
 from roboopt.urdf._notes import Fault, Notes
@@ -37,11 +37,8 @@ def with_motors(
         driven = set(coordinates)
     else:
         driven = {actuated} if isinstance(actuated, str) else set(actuated)
-        if not driven or not driven <= set(coordinates):
-            raise RobooptError(
-                f"`actuated` must be {ALL!r}, or name joints that move independently, "
-                f"of {coordinates}, got {sorted(driven)}."
-            )
+        rule = f"be {ALL!r}, or name joints that move independently, of {coordinates}"
+        require(driven and driven <= set(coordinates), "actuated", rule, sorted(driven))
     return tuple(joint._replace(driven=joint.name in driven) for joint in joints)
 
 

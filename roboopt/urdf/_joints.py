@@ -15,7 +15,7 @@ from xml.etree.ElementTree import Element
 
 import numpy as np
 
-from roboopt._errors import RobooptError, floats
+from roboopt._errors import RobooptError, floats, require
 from roboopt.urdf._elements import number, numbers, origin, required, title
 from roboopt.urdf._model import FIXED, PRISMATIC, Joint, Mimic
 from roboopt.urdf._notes import Fault, Notes
@@ -109,10 +109,7 @@ def checked_locked(
         names = (locked,) if isinstance(locked, str) else tuple(locked)
         values = dict.fromkeys(names, 0.0)
     unknown = [name for name in values if name not in elements]
-    if unknown:
-        raise RobooptError(
-            f"`locked` must name joints of {sorted(elements)}, got {unknown}."
-        )
+    require(not unknown, "locked", f"name joints of {sorted(elements)}", unknown)
     if not np.isfinite(list(values.values())).all():
         raise RobooptError(f"`locked` must hold finite positions, got {values}.")
     return values

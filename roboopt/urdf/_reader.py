@@ -175,10 +175,7 @@ def _with_efforts(joints: tuple[Joint, ...], given: Any) -> tuple[Joint, ...]:
     by_name = isinstance(given, Mapping)
     if by_name:
         unknown = [name for name in given if name not in names]
-        if unknown:
-            raise RobooptError(
-                f"`effort_limits` must name driven joints of {names}, got {unknown}."
-            )
+        require(not unknown, "effort_limits", f"name driven joints of {names}", unknown)
         names = list(given)
     limits = floats("effort_limits", [*given.values()] if by_name else given)
     if by_name and not (limits > 0).all():
