@@ -1,5 +1,6 @@
 """The entry of the command `roboopt`, which hears signals before anything is loaded."""
 
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -23,6 +24,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: the words after `roboopt`; by default those of the process.
     """
     owner = arguments is None
+    if owner:
+        gc.set_threshold(50_000)  # Tracing makes many objects, few of them in cycles.
     words = sys.argv[1:] if arguments is None else list(arguments)
     code, told = 0, False
     try:

@@ -5,6 +5,7 @@ command `roboopt ...` is called in the same process, which has imported and comp
 already; whatever else a shell block holds is run by bash.
 """
 
+import gc
 import re
 import shlex
 import subprocess
@@ -41,6 +42,7 @@ def blocks(page: Path) -> list[Block]:
 
 def run(page: str, *, slow: bool) -> None:
     """Run the blocks of a page, those marked slow only if asked to."""
+    gc.set_threshold(50_000)  # as the command does
     for block in blocks(Path(page)):
         if block.slow and not slow:
             continue
