@@ -27,7 +27,7 @@ def test_real_actions_are_drawn_in_halves_of_their_range():
     # Half of the half ranges, about their middle: of the fresh network next to nothing.
     np.testing.assert_allclose(agent(O), [0.0, 5.0], atol=0.2)
     mean, drawn = agent(O), np.array([1.5, 11.0])
-    expected = norm.logpdf(drawn, mean, [1.0, 2.5]).sum()
+    expected = np.sum(norm.logpdf(drawn, mean, [1.0, 2.5]))
     np.testing.assert_allclose(agent.log_prob(O, drawn), expected, rtol=1e-9)
     entropy = norm.entropy(0.0, [1.0, 2.5]).sum()
     np.testing.assert_allclose(agent.entropy(O), entropy, rtol=1e-9)
@@ -153,7 +153,7 @@ def test_exploring_is_chance_about_a_policy():
         jax.random.split(KEY, 4000)
     )
     np.testing.assert_allclose(drawn.std(0), [0.1, 2.0], rtol=0.05)  # 4000 of them
-    expected = norm.logpdf([0.0, 1.0], gains(O), [0.1, 2.0]).sum()
+    expected = np.sum(norm.logpdf([0.0, 1.0], gains(O), [0.1, 2.0]))
     found = policy.log_prob(O, jnp.array([0.0, 1.0]))
     np.testing.assert_allclose(found, expected, rtol=1e-9)
     np.testing.assert_allclose(

@@ -36,7 +36,7 @@ def test_densities_are_of_what_was_drawn():
     agent = eqx.tree_at(lambda a: (a.shift, a.log_deviation), agent, where)
     deviation = np.array([0.5, 1.0, 2.0])
     found = agent.log_prob(SEEN, jnp.array([0.1, 0.2, 0.3]))
-    expected = norm.logpdf([0.1, 0.2, 0.3], [1.0, 0.0, -2.0], deviation).sum()
+    expected = np.sum(norm.logpdf([0.1, 0.2, 0.3], [1.0, 0.0, -2.0], deviation))
     np.testing.assert_allclose(found, expected, rtol=1e-12)
     np.testing.assert_allclose(
         agent.entropy(SEEN), norm.entropy(0, deviation).sum(), rtol=1e-12

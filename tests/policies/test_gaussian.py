@@ -33,7 +33,7 @@ def test_log_prob_is_that_of_scipy():
     # 1 % of the deviation, for 20000 samples.
     np.testing.assert_allclose(drawn.mean(0), mean, atol=0.03 * float(spread.max()))
     exact = np.exp(policy.distribution(o).log_deviation) * batch.actions.std(0)
-    expected = norm.logpdf(a, mean, exact).sum()
+    expected = np.sum(norm.logpdf(a, mean, exact))
     np.testing.assert_allclose(policy.log_prob(o, a), expected, rtol=1e-10)
 
 

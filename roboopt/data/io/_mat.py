@@ -75,7 +75,8 @@ def _objects(found: Mapping[str, Any], path: Path) -> dict[str, Any]:
         return {}
     with open(path, "rb") as file:
         parts = [part for name, part in varmats_from_mat(file) if name == UNNAMED]
-    every = [one for part in parts for one in np.ravel(loadmat(part)[UNNAMED])]
+    read: Any = loadmat  # also of `BytesIO`, which its annotation leaves out
+    every = [one for part in parts for one in np.ravel(read(part)[UNNAMED])]
     objects = {one["s0"].decode(): MatlabObject(one["s2"].decode()) for one in every}
     return {UNNAMED: {}, **objects}  # A structure without fields holds nothing.
 
