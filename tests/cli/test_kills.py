@@ -7,7 +7,7 @@ import pytest
 from kill_server import Server, killed
 
 FEW = {
-    **{"collect": 7, "minimize": 5, "least_squares": 4},
+    **{"collect": 9, "minimize": 3, "least_squares": 4},
     **{"clone": 1, "identify": 1, "reinforce": 1, "tune": 1},
 }
 """Kills of each case: 20 together, most of them of the cheap ones."""

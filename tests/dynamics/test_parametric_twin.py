@@ -516,7 +516,7 @@ def test_a_drive_in_a_rollout_has_efforts_and_a_memory(tmp_path):
     "name, implicit",
     [
         ("u3_mimic_gripper", True),
-        ("r7_arm_with_gripper_joint", True),
+        pytest.param("r7_arm_with_gripper_joint", True, marks=pytest.mark.slow),
         ("two_link", False),
         pytest.param("u3_mimic_gripper", False, marks=pytest.mark.slow),
         pytest.param("r7_arm_with_gripper_joint", False, marks=pytest.mark.slow),
