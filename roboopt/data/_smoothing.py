@@ -15,6 +15,8 @@ from roboopt._errors import RobooptError, require, require_at_least, require_pos
 from roboopt.data._trajectory import Trajectory
 from roboopt.data._windows import sample_times
 
+MAX_SAMPLES = 1e8  # of a recording: more fill the memory
+
 
 def low_pass(
     values: Float[AnyArray, "sample axis"],
@@ -105,17 +107,16 @@ def resample(trajectory: Trajectory, time_step: float) -> Trajectory:
 
     Raises:
         RobooptError: if `trajectory` is a batch or holds fewer than 3 observations, its
-            times do not increase, or `time_step` is not positive or longer than it.
+            times do not increase, or `time_step` is longer than it, not positive, or so
+            short that samples would fill the memory.
     """
     from scipy.interpolate import CubicSpline  # Slow to import.
 
     times = _times_of_one(trajectory)
     duration = times[-1] - times[0]
-    if not 0 < time_step <= duration:
-        raise RobooptError(
-            f"`time_step` must be above 0 and at most the duration, {duration:g} s, "
-            f"got {time_step}."
-        )
+    rule = f"be at most the duration, {duration:g} s, and make at most {MAX_SAMPLES:g} "
+    valid = 0 < duration / MAX_SAMPLES <= time_step <= duration
+    require(valid, "time_step", f"{rule}samples", time_step)
     # Rounding must neither drop the last sample nor put it beyond the end.
     steps = int(np.floor(duration / time_step * (1 + 1e-9)))
     grid = np.minimum(times[0] + time_step * np.arange(steps + 1), times[-1])
