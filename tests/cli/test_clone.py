@@ -314,6 +314,7 @@ def test_broken_demonstrations_are_named(tmp_path, capsys, monkeypatch):
     assert "demonstrations must be a file" in said["missing.npz"]
 
 
+@pytest.mark.filterwarnings("default::UserWarning")
 def test_a_time_step_that_is_assumed_names_its_flag(tmp_path, capsys):
     rng = np.random.default_rng(0)
     seen, done = rng.normal(size=(3, 9, 2)), rng.normal(size=(3, 8, 1))
