@@ -1,12 +1,16 @@
-"""The result in the folder of a run, for the commands that take one."""
+"""The result in the folder of a run, and its report."""
 
+import re
 import sys
 import zipfile
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from roboopt._errors import RobooptError, argument_called
-from roboopt.cli._run_folder import require_finished
+from roboopt._reading import read_json
+from roboopt.cli._flags import flags_named
+from roboopt.cli._run_folder import SETTINGS, require_finished
 
 
 def load_result(path: Path, argument: str, task: str | None) -> Any:
@@ -36,6 +40,41 @@ def load_result(path: Path, argument: str, task: str | None) -> Any:
             if allow or "allow=[" not in str(error):
                 raise
             raise RobooptError(f"{error} Here, name it by --task.") from error
+
+
+def command_of(folder: Path) -> Any:
+    """Return the class of the command that left a run, None where Python made it."""
+    from roboopt.cli._main import COMMANDS  # which imports all commands' names
+
+    try:
+        name = read_json(folder / SETTINGS)["command"]
+        module, _, attribute = COMMANDS[name].partition(":")
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
+    return getattr(import_module(module), attribute)
+
+
+def write_report(result: Any, path: Path, command: Any, *, video: bool) -> None:
+    """Write the report of a result, its arguments named as flags of the command.
+
+    Args:
+        result: of a verb.
+        path: of the page.
+        command: the command or its dataclass; None where Python made the result.
+        video: whether the report has a video.
+    """
+    from roboopt.data import atomic_write  # Slow to import.
+
+    result.report(path, video=video)
+    if command is None:
+        return
+
+    def said(found: re.Match[str]) -> str:
+        return f"<code>{flags_named(f'`{found[1]}`', command).strip('`')}</code>"
+
+    page = re.sub(r"<code>(\w+)</code>", said, path.read_text("utf-8"))
+    with atomic_write(path) as file:
+        file.write(page.encode())
 
 
 def _fault(path: Path) -> str | None:

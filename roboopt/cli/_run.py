@@ -18,8 +18,14 @@ from roboopt_envs import import_pybullet_silently
 from roboopt._errors import RobooptError
 from roboopt._interrupt import cleaned_up, ending, exit_code, leaves, shielded
 from roboopt._progress import say
-from roboopt.cli._flags import Output, flags_named, groups, verb_arguments
+from roboopt.cli._flags import (
+    Output,
+    flags_named,
+    groups,
+    verb_arguments,
+)
 from roboopt.cli._process import jax_settings
+from roboopt.cli._results import write_report
 from roboopt.cli._resume import how_to_report, how_to_resume
 from roboopt.cli._run_folder import (
     CHECKPOINT,
@@ -160,7 +166,8 @@ def _reported(command: Any, result: VerbResult, folder: RunFolder) -> int:
     try:
         if formats := command.output.figures:
             result.save_figures(folder.work / FIGURES, *formats.split(","))
-        result.report(folder.work / REPORT, video=not command.output.no_video)
+        video = not command.output.no_video
+        write_report(result, folder.work / REPORT, command, video=video)
         if getattr(result, "explained", None):  # by the report: once for all
             with warnings.catch_warnings(action="ignore"):
                 save(folder.work / "result.npz", result, partly=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from roboopt._errors import RobooptError
 from roboopt.cli._flags import figures_flag, flag
-from roboopt.cli._results import load_result
+from roboopt.cli._results import command_of, load_result, write_report
 from roboopt.cli._run_folder import FIGURES, REPORT, add_file
 
 
@@ -47,7 +47,9 @@ class Report:
                 )
             say("writing the report")
             try:
-                result.report(self.folder / REPORT, video=not self.no_video)
+                video = not self.no_video
+                command = command_of(self.folder)
+                write_report(result, self.folder / REPORT, command, video=video)
                 if formats:
                     result.save_figures(self.folder / FIGURES, *formats)
             except OSError as error:

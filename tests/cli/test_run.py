@@ -19,7 +19,9 @@ from roboopt import RobooptError
 from roboopt.cli import main
 from roboopt.cli._flags import Output, flag, name_flag
 from roboopt.cli._main import COMMANDS
+from roboopt.cli._results import command_of
 from roboopt.cli._run import run
+from roboopt.cli.identify import Identify
 from roboopt.report import Figure, Section, Summary, VerbResult, curves
 
 
@@ -444,3 +446,27 @@ def test_an_unknown_logger_is_refused_before_anything_is_done(fake, capsys, tmp_
         capsys.readouterr().err
     )
     assert not (tmp_path / "runs").exists()
+
+
+class Advising(Outcome):
+    """A result that speaks of a flag and of a parameter."""
+
+    def summary(self):
+        return Summary("A run", [], ["More `seconds` lower `mass`."])
+
+
+def test_reports_name_the_options_of_the_command(fake, tmp_path, capsys):
+    assert fake(verb=lambda command, work: Advising()) == 0
+    page = (tmp_path / "runs/fake/report.html").read_text("utf-8")
+    assert "More <code>--seconds</code> lower <code>mass</code>." in page
+    assert "More `--seconds` lower `mass`." in capsys.readouterr().out
+    # Python has arguments.
+    Advising().report(tmp_path / "own.html")
+    assert "More <code>seconds</code> lower" in (tmp_path / "own.html").read_text()
+
+
+def test_a_report_that_is_written_later_knows_the_command(tmp_path):
+    for name, found in (("identify", Identify), ("nosuch", None)):
+        (tmp_path / "settings.json").write_text(f'{{"command": "{name}"}}')
+        assert command_of(tmp_path) is found
+    assert command_of(tmp_path / "none") is None
