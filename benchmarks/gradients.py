@@ -46,12 +46,12 @@ def smoothed() -> None:
     problem = TuningProblem.of("arm", robot="iiwa", starts=4)
     simulation = ro.GymRollout(
         functools.partial(ArmReach, robot="iiwa"),
-        problem.env.horizon,
+        problem.env.unwrapped.horizon,
         envs=16,
         processes=2,
     )
     objective = eqx.tree_at(lambda o: o.rollout, problem.objective, simulation)
-    judged = problem.env.sample_starts(JUDGED, seed=10**6)
+    judged = problem.env.unwrapped.sample_starts(JUDGED, seed=10**6)
     size = sum(
         x.size for x in jax.tree.leaves(eqx.filter(gains(problem), eqx.is_array))
     )
@@ -100,16 +100,16 @@ def mixed() -> None:
     problem = TuningProblem.of("cart-pole", task="balance", starts=8)
     start, _ = ro.imitation.demonstrator(problem.env)
     simulation = ro.GymRollout(
-        CartPoleBalance, problem.env.horizon, envs=12, processes=2
+        CartPoleBalance, problem.env.unwrapped.horizon, envs=12, processes=2
     )
     objective = eqx.tree_at(lambda o: o.rollout, problem.objective, simulation)
-    judged = problem.env.sample_starts(JUDGED, seed=10**6)
+    judged = problem.env.unwrapped.sample_starts(JUDGED, seed=10**6)
     for factor in (1.0, WRONG):
         robot = problem.rollout.dynamics.robot
         bodies = factor * robot.masses, factor * robot.inertias
         wrong = eqx.tree_at(lambda r: (r.masses, r.inertias), robot, bodies)
         twin = eqx.tree_at(lambda t: t.robot, problem.rollout.dynamics, wrong)
-        rollout = ro.Rollout(twin, problem.env.horizon)
+        rollout = ro.Rollout(twin, problem.env.unwrapped.horizon)
         believed = eqx.tree_at(lambda o: o.rollout, problem.objective, rollout)
         few = ro.gradients.ZerothOrder(pairs=1)
         ways = {
