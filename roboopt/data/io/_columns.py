@@ -19,7 +19,10 @@ from roboopt.data.io._units import UNITS, unit_of, unknown_unit, without_unit
 
 ALIASES = {
     "positions": set("q qpos pos position positions theta angle angles θ".split()),
-    "velocities": set("dq qd qdot qvel vel velocity velocities speed speeds".split()),
+    "velocities": {
+        *("dq", "qd", "qdot", "qvel", "vel", "velocity", "velocities"),
+        *("speed", "speeds", "thetadot", "dtheta"),
+    },
     "efforts": {
         *("u", "tau", "τ", "eff", "effort", "efforts", "torque", "torques", "trq"),
         *("force", "forces", "moment", "moments", "current", "currents"),
@@ -35,6 +38,7 @@ DOTTED = re.compile("(?<![^\\W\\d_])([qθτ])([\u0307\u0308])")
 TIMES = (
     *("headerstamp", "t", "time", "timestamp", "timestamps", "stamp"),
     *("elapsed", "elapsedtime", "tout", "zeit"),
+    *("times", "ts", "simtime", "sampletime", "sampletimes"),
 )
 RUNS = {f"{name}{end}" for name in ("run", "episode", "trial") for end in ("", "id")}
 MEASURED = set("meas measured msr actual act fbk feedback".split())
@@ -50,9 +54,14 @@ COMMANDED = {
         "goal",
         "setpoint",
     ),
-    *("des", "desired", "ref", "reference"),
+    *("des", "desired", "ref", "reference", "computed"),
 }
-PREFIXES = set("j joint joints axis state states field data msg".split())
+APPLIED = "applied"
+"""Efforts of Isaac Lab, within the limits of its motors."""
+PREFIXES = {
+    *("j", "joint", "joints", "axis", "dof", "dofs"),
+    *("state", "states", "field", "data", "msg", APPLIED),
+}
 PHRASES = (["tau", "j"], ["qfrc", "actuator"])
 """Efforts of libfranka and of MuJoCo."""
 
@@ -262,7 +271,7 @@ def _role(
                 key, words = joint, words[:k] + words[k + len(parts) :]
     rank = 0 if MEASURED & set(words) else 2 if COMMANDED & set(words) else 1
     rank += 3 * bool(CURRENTS & set(words))
-    later = bool(MOTORS & set(words))
+    later = bool({*MOTORS, APPLIED} & set(words))
     words = [w for w in words if w not in MEASURED | COMMANDED | PREFIXES]
     numbers = [word for word in words if word.isdigit()]
     words = [word for word in words if not word.isdigit()]

@@ -104,6 +104,9 @@ def _table(text: "_Text", path: Path, options: ReadOptions) -> Table:
         return _cells(line, delimiter)
 
     header = cells(first) if first.strip() else []
+    joined = cells(re.sub(r"\s+(?=[\[(])", "", first)) if blanks and header else []
+    if joined != header and lines and len(joined) == len(cells(lines[0])):
+        header = joined  # as in `t [s] q1 [deg]`
     if states := read_joint_states([first.rstrip("\n"), *lines], options.joints):
         header, lines, note = states
         if note:

@@ -6,8 +6,10 @@ from typing import Any
 import numpy as np
 
 from roboopt.data.io._arrays import Arrays, ReadOptions
+from roboopt.data.io._columns import is_time
 from roboopt.data.io._read_table import read_table
 from roboopt.data.io._table import Table
+from roboopt.data.io._units import KNOWN, canonical
 
 
 def is_frame(source: Any) -> bool:
@@ -18,16 +20,28 @@ def is_frame(source: Any) -> bool:
 def read_frame(source: Any, options: ReadOptions) -> Iterator[tuple[str, Arrays]]:
     """Yield the arrays of each recording in a data frame.
 
-    An index with a name or of dates is a column too, and cells that hold vectors of one
-    length are a column for each number.
+    An index with a name, of dates or spans, or of numbers where no column holds times,
+    is a column too, and cells that hold vectors of one length are a column for each
+    number. The names of a column of several levels are joined; the last may be a unit.
     """
-    columns = {str(name): np.asarray(source[name]) for name in source.columns}
+    columns = {_name(name): np.asarray(source[name]) for name in source.columns}
     index = getattr(source, "index", None)
     if index is not None:
-        dated = np.asarray(index).dtype.kind == "M"
+        kind = np.asarray(index).dtype.kind
+        dated = kind in "Mm" or (kind == "f" and not any(map(is_time, columns)))
         if (name := index.name or ("time" if dated else None)) is not None:
             columns = {str(name): np.asarray(index), **columns}
     return read_table(table_of_vectors("the table", columns), options)
+
+
+def _name(label: Any) -> str:
+    """Return the name of a column, whose label may have several levels."""
+    if not isinstance(label, tuple):
+        return str(label)
+    *levels, last = [str(level) for level in label if str(level).strip()] or [""]
+    if levels and canonical(last) in KNOWN:
+        last = f"[{last}]"
+    return " ".join([*levels, last])
 
 
 def table_of_vectors(path: str, columns: Mapping[str, np.ndarray]) -> Table:
@@ -43,4 +57,7 @@ def _scalars(name: str, column: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
             stacked = np.stack([np.asarray(cell) for cell in column], 1)
             yield from ((f"{name}_{k}", one) for k, one in enumerate(stacked))
             return
+    if column.ndim == 2:
+        yield from ((f"{name}_{k}", one) for k, one in enumerate(column.T))
+        return
     yield name, column

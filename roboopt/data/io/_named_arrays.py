@@ -166,9 +166,11 @@ def _table(
     for name, value in arrays.items():
         if value.dtype.kind in "SUO" and _names_joints(name):
             joints = [_text(one) for one in value.reshape(-1)]
+    # Simulators of many robots have an axis for each, such as (sample, 1, joint).
+    alone = {n: v[:, 0] for n, v in arrays.items() if v.ndim == 3 and v.shape[1] == 1}
     found = {
         n: v
-        for n, v in arrays.items()
+        for n, v in {**arrays, **alone}.items()
         if v.ndim in (1, 2) and v.dtype.kind in "fiubMm" and v.size
     }
     found = {n: v.reshape(-1) if 1 in v.shape else v for n, v in found.items()}
