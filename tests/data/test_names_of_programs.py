@@ -61,3 +61,18 @@ def test_units_may_stand_behind_a_blank_where_blanks_separate(tmp_path):
     rows = np.column_stack([TIMES, 1e3 * Q, DQ, TAU])
     np.savetxt(tmp_path / "x.txt", rows, header=header, comments="")
     assert "positions in mrad are converted" in check(tmp_path / "x.txt")
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_velocities_may_be_called_v_and_voltages_are_none(tmp_path, turned):
+    q = Q[::-1].copy() if turned else Q
+    v = np.gradient(q, 0.004, axis=0) + 1e-3
+    one = {"t": TIMES, "q": q.T if turned else q, "tau": TAU.T if turned else TAU}
+    np.savez(tmp_path / "x.npz", **one, v=v.T if turned else v)
+    (run,), said = read_told(tmp_path / "x.npz", joints=JOINTS)
+    np.testing.assert_array_equal(run.observations[:, 2:], v)
+    assert not said
+    np.savez(tmp_path / "y.npz", **one, v=-5.0 * one["tau"])  # volts
+    (run,), said = read_told(tmp_path / "y.npz", joints=JOINTS)
+    np.testing.assert_allclose(run.observations[:, 2:], v - 1e-3, atol=0.02)
+    assert "no velocities were recorded" in said

@@ -10,7 +10,7 @@ import numpy as np
 from roboopt._errors import RobooptError
 from roboopt.data.io._arrays import OTHER_NAMES, Arrays, ReadOptions, told_step
 from roboopt.data.io._boundaries import INDICES
-from roboopt.data.io._columns import holds_motion
+from roboopt.data.io._columns import ALIASES, holds_motion, is_time
 from roboopt.data.io._join_observations import join_observations
 from roboopt.data.io._joint_names import other_names, recorded_names
 from roboopt.data.io._read_table import read_table
@@ -23,6 +23,7 @@ AS_NUMBERS = (
     "actions=np.concatenate(actions), lengths=[len(a) for a in actions])`."
 )
 """What to do with objects."""
+MAX_DEVIATION = 0.2  # of velocities from the rates of positions
 JOINT_NAMES = {"jointnames", "jointname", "joints", "names", "name"}
 
 
@@ -173,6 +174,8 @@ def _table(
         for n, v in {**arrays, **alone}.items()
         if v.ndim in (1, 2) and v.dtype.kind in "fiubMm" and v.size
     }
+    if _holds_velocities(found, told_step(arrays)):
+        found["qd"] = found.pop("v")
     found = {n: v.reshape(-1) if 1 in v.shape else v for n, v in found.items()}
     lengths = Counter(len(v) for v in found.values() if v.ndim == 1)
     # The longer side has the samples.
@@ -207,6 +210,23 @@ def _table(
                 names = [f"{joint} {name}" for joint in joints]
             columns |= dict(zip(names, rows.T, strict=True))
     return Table(where, tuple(columns), dict(enumerate(columns.values())))
+
+
+def _holds_velocities(found: Mapping[str, np.ndarray], step: float | None) -> bool:
+    """Return whether `v` holds velocities, as in Pinocchio, and not voltages.
+
+    They are the rates of the positions, within `MAX_DEVIATION`.
+    """
+    q, v = (np.asarray(found.get(name, 0.0), float) for name in "qv")
+    if ALIASES["velocities"] & {*found} or q.ndim != 2 or v.shape != q.shape:
+        return False
+    times = [value for name, value in found.items() if is_time(name)]
+    if len(times) == 1 and len(times[0]) == max(q.shape):
+        step = float(np.median(np.diff(times[0].reshape(-1).astype(float))))
+    if not step:
+        return False
+    rates = np.gradient(q, axis=int(np.argmax(q.shape))) / step
+    return bool(np.abs(v - rates).mean() <= MAX_DEVIATION * np.abs(rates).mean() > 0)
 
 
 def _text(cell: object) -> str:
