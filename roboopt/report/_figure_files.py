@@ -32,7 +32,7 @@ def write_figures(
         UserWarning: if no font of this machine has some letters of a picture.
     """
     check_formats(formats, "formats")
-    require(not Path(folder).is_file(), "folder", "be no file", folder)
+    require(not Path(folder).is_file(), "folder", "be no file", Path(folder))
     Path(folder).mkdir(parents=True, exist_ok=True)
     paths, lacking = [], set()
     for number, (name, drawing) in enumerate(_drawings(sections), 1):

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from roboopt._errors import RobooptError, require
+from roboopt._errors import RobooptError
 from roboopt._reading import read_json
 from roboopt.data import load
 from roboopt.dynamics import Multibody
@@ -90,7 +90,8 @@ def subject(env: Any, task: Any, robot: Any, urdf: Any, model: Any) -> Subject:
         raise RobooptError("`urdf` must be given for robot: the file of the robot.")
     if robot is not None:
         _require_choice("robot", robot, ROBOTS)
-    require(urdf is None or Path(urdf).is_file(), "urdf", "be a file", urdf)
+    if urdf is not None and not Path(urdf).is_file():
+        raise RobooptError(f"`urdf` must be a file, got {urdf}.")
     if not isinstance(env, str) or env not in TASKS:
         return Subject(env)
     if env == "robot" and not (task is None or task in TASKS[env]):
