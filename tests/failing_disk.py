@@ -261,7 +261,7 @@ def command() -> Case:
         write_report(path, title="", verdict=(), sections=())
 
     VerbResult.report = page  # type: ignore  # Drawing takes longer than all others.
-    module.Tune.run = lambda self: run(self, "mine", lambda folder, log: verb(folder))  # type: ignore
+    module.Tune.run = lambda self: run(self, "mine", lambda folder, **_: verb(folder))  # type: ignore
 
     def execute(folder: Path, *flags: str) -> tuple[int, str]:
         runs = ["--runs", str(folder), "--no-video"]
