@@ -117,6 +117,8 @@ class Fitter:
     """The size of each coordinate, of which the prior is a share."""
     swings: bool = False
     """Whether no recording holds any effort: the robot swings freely."""
+    step_is_free: bool = False
+    """Whether the simulation's time step was not given."""
     extrapolate: bool = False
     """Whether motion is extrapolated to time steps of no length."""
     begin: ParametricTwin | None = None

@@ -31,6 +31,8 @@ from roboopt.sysid._friction_velocity import with_friction_velocity
 from roboopt.sysid._noise import cutoff_frequency, noise_share
 from roboopt.sysid._preparation import (
     EDGE_PERIODS,
+    ROUNDING,
+    as_simulated,
     evenly,
     smoothed,
     steps_as_simulated,
@@ -123,28 +125,38 @@ def fit_noisy(
     with argument_called("runs", "recordings"):
         noise_begins = cutoff_frequency(positions(runs), step)
     finest = noise_begins if cutoff is None else max(noise_begins, cutoff)
-    every = max(1, round(fitter.start.time_step / step))
-
-    def simulated(recorded: Sequence[Trajectory]) -> list[Trajectory]:
-        """Return the recordings in steps of a simulation, with efforts as they were."""
-        return thinned(smoothed(recorded, below, efforts=False), every)
-
+    own = fitter.start.time_step
+    every = max(1, round(own / step))
+    measured = runs, tests
+    if fitter.commanded or fitter.swings:
+        fitter.staggered = False
+    else:
+        measured = [evenly(part, step, held=False) for part in fitter.samples]
+        fitter.staggered = _are_of_instants(
+            fitter, *(smoothed(x, noise_begins) for x in (measured[0], runs))
+        )
+    if fitter.staggered:
+        runs, tests = measured
     highest = MAX_STEP_RATE / (every * step)  # what long steps can show
     below = min(finest, highest) if every > 1 else finest
-    shown = moved = simulated(runs)
+    simulated = functools.partial(as_simulated, every=every, instants=fitter.staggered)
+    shown, judging = (
+        simulated(smoothed(part, below, efforts=False), step=own)
+        for part in (runs, tests)
+    )
+    # Efforts held over steps of the twin may be those of a simulation like it.
+    alike = not fitter.staggered and abs(own - step) <= ROUNDING * step
+    continuous = fitter.commanded or (fitter.passive and not alike)
+    fitter.extrapolate = fitter.step_is_free and continuous
+    moved = shown
     if fitter.commanded:
         whole, edge = every > 1, EDGE_PERIODS / below
         most = max(below, highest) if whole else below
         settings = {"efforts": False, "edge": edge, "positions": whole}
         moved = thinned(smoothed(runs, most, **settings), every)
-    by_motion, judging = fitter.passive and error != "effort", tests
-    if not fitter.passive:
-        measured = [evenly(part, step, held=False) for part in fitter.samples]
-        fitter.staggered = _are_of_instants(
-            fitter, *(smoothed(x, noise_begins) for x in (measured[0], runs))
-        )
-        if fitter.staggered:
-            runs, judging = measured
+    elif fitter.extrapolate:
+        moved = simulated(smoothed(runs, below, efforts=False), step=0.0)
+    by_motion = fitter.passive and error != "effort"
     given = cutoff is not None
     if cutoff is None and by_motion:
         cutoff = noise_begins
@@ -176,9 +188,9 @@ def fit_noisy(
     return dataclasses.replace(
         found,
         velocities=asked,
-        efforts=judge and (judge, made.runs, smoothed(judging, made.cutoff)),
+        efforts=judge and (judge, made.runs, smoothed(tests, made.cutoff)),
         training=tuple(shown),
-        held_out=tuple(simulated(tests)),
+        held_out=tuple(judging),
     )
 
 

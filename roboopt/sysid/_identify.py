@@ -224,7 +224,7 @@ def identify(
         checkpoint = Checkpoint(checkpoint)
     swings = not any(np.any(run.actions) for run in (*runs, *tests))
     settings: dict[str, Any] = {"spans": sizes(start, runs), "swings": swings}
-    settings["extrapolate"] = commanded and time_step is None and known.twin is None
+    settings["step_is_free"] = time_step is None and known.twin is None
     settings["told"] = OneLog(log)
     settings["samples"] = samples
     fitter = Fitter(start, prior, steps, progress, checkpoint, **settings)

@@ -82,6 +82,37 @@ def smoothed(
     return result
 
 
+def as_simulated(
+    runs: Sequence[Trajectory], every: int, step: float, *, instants: bool
+) -> list[Trajectory]:
+    """Return smoothed recordings as a simulation in steps of `step` [s] has them.
+
+    Its velocities are differences over its last step, half a step before the positions,
+    and by efforts at the positions they become the next. Between the differences over
+    longer recorded steps, and between efforts of `instants`, these are interpolated.
+
+    Args:
+        runs: recordings, of which every n-th sample is kept.
+        every: n.
+        step: 0 for a simulation that is extrapolated to steps of no length [s].
+        instants: whether efforts are those at the samples; held after them if not.
+    """
+    result = []
+    for run in thinned(runs, every, instants=instants):
+        later = 0.5 * (1 - min(1.0, step / run.time_step))
+        q, slopes = np.split(np.asarray(run.observations), 2, axis=1)
+        observations = np.hstack([q, _between(slopes, later)])
+        actions = _between(run.actions, later if instants else 0.0)
+        result.append(Trajectory(observations, actions, run.time_step))
+    return result
+
+
+def _between(values: AnyArray, share: float) -> np.ndarray:
+    """Return each row, and a share of the change to the next."""
+    rows = np.asarray(values, float)
+    return rows + share * (np.concatenate([rows[1:], rows[-1:]]) - rows)
+
+
 def impulse_response(cutoff: float, time_step: float) -> np.ndarray:
     """Return the weights of the samples around each by which `smoothed` filters."""
     half = int(np.ceil(RESPONSE_PERIODS / (cutoff * time_step)))
@@ -97,9 +128,12 @@ def outlasts(runs: Sequence[Trajectory], response: AnyArray | None) -> bool:
     return response is None or steps > 2 * np.size(response)
 
 
-def thinned(runs: Sequence[Trajectory], every: int) -> list[Trajectory]:
+def thinned(
+    runs: Sequence[Trajectory], every: int, *, instants: bool = False
+) -> list[Trajectory]:
     """Return every n-th sample of even recordings, with means of the actions.
 
+    Those of `instants` are means around each sample, others of the step after it.
     Velocities are differences of the positions, as `smoothed` makes them.
     """
     if every == 1:
@@ -108,11 +142,20 @@ def thinned(runs: Sequence[Trajectory], every: int) -> list[Trajectory]:
     for run in runs:
         count, step = run.steps // every, every * run.time_step
         q = np.asarray(run.observations)[::every, : run.observations.shape[-1] // 2]
-        q, actions = q[: count + 1], np.asarray(run.actions)[: count * every]
+        q, actions = q[: count + 1], np.asarray(run.actions)
+        if instants:
+            actions = _centered(actions, every)
         observations = np.hstack([q[1:], np.diff(q, axis=0) / step])
-        means = actions.reshape(count, every, -1).mean(1)
+        means = actions[: count * every].reshape(count, every, -1).mean(1)
         result.append(Trajectory(observations, means[1:], step))
     return result
+
+
+def _centered(values: np.ndarray, count: int) -> np.ndarray:
+    """Return rows moved so that means of `count` from each are means around it."""
+    before, odd = divmod(count, 2)
+    early = np.concatenate([values[:before][::-1], values])[: len(values)]
+    return early if odd else _between(early, 0.5)
 
 
 def common_length(runs: Sequence[Trajectory], lead: int = 0) -> int:
