@@ -16,10 +16,12 @@ from roboopt.dynamics._held import first_memory as first_memory
 from roboopt.dynamics._held import path as path
 from roboopt.dynamics._linear_parameters import effort_matrix as effort_matrix
 from roboopt.dynamics._linear_parameters import efforts_are_linear as efforts_are_linear
+from roboopt.dynamics._linear_parameters import joint_numbers as joint_numbers
 from roboopt.dynamics._linear_parameters import linear_parameters as linear_parameters
 from roboopt.dynamics._mjcf import load_mjcf as load_mjcf
 from roboopt.dynamics._multibody import Multibody as Multibody
 from roboopt.dynamics._network_dynamics import NetworkDynamics as NetworkDynamics
+from roboopt.dynamics._parameters import friction_law as friction_law
 from roboopt.dynamics._parametric_twin import ParametricTwin as ParametricTwin
 from roboopt.dynamics._randomized import Randomized as Randomized
 from roboopt.dynamics._residual_dynamics import ResidualDynamics as ResidualDynamics

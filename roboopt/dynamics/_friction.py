@@ -3,6 +3,7 @@
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
@@ -85,10 +86,12 @@ def with_friction(
 
 def dry_friction(robot: Any, velocity: Array) -> Array:
     """Return the friction [N·m or N] that is neither viscous nor from a load."""
-    amount, law, slow = robot.friction, robot.friction_law, robot.friction_velocity
+    fields = robot.friction, robot.friction_velocity, robot.friction_law
+    amount, slow, law = jax.tree.map(
+        lambda x: jnp.broadcast_to(x, velocity.shape), fields
+    )
     if law is not None:
         amount = amplitude(amount, slow, law, velocity, jnp.zeros_like(velocity))
-    amount, slow = (jnp.broadcast_to(x, velocity.shape) for x in (amount, slow))
     return amount * jnp.tanh(velocity / slow)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from roboopt.diagnose import Combination, IdentifiabilityReport
-from roboopt.dynamics import ParametricTwin
+from roboopt.dynamics import ParametricTwin, joint_numbers
 from roboopt.sysid._condensed import Condensed
 
 RANK_TOLERANCE = 1e-8  # of a column of unit length: below, it is a sum of others
@@ -27,7 +27,6 @@ BODY = ("m", "m·x", "m·y", "m·z", "I_xx", "I_xy", "I_xz", "I_yy", "I_yz", "I_
 BODY_UNITS = ("kg", *3 * ("kg·m",), *6 * ("kg·m²",))
 # The numbers that come last join others: those of a link that turns about z.
 ORDER = (9, 4, 5, 6, 8, 1, 2, 7, 3, 0)
-JOINT = ("damping", "friction", "armature", "effort_offset")
 
 
 @dataclass(frozen=True)
@@ -174,7 +173,7 @@ def _names(model: ParametricTwin) -> tuple[list[str], list[str]]:
     names = [f"{q}[{robot.body_names[b]}]" for b in model.massive for q in BODY]
     units = [unit for _ in model.massive for unit in BODY_UNITS]
     known = ParametricTwin.available(model.inner)
-    for kind in JOINT:
+    for kind in joint_numbers(model):
         for joint in robot.joint_names:
             names.append(f"{kind}[{joint}]")
             units.append(known.get(names[-1], "N·m"))

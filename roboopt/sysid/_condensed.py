@@ -20,6 +20,8 @@ from roboopt.dynamics import (
     ParametricTwin,
     effort_matrix,
     efforts_are_linear,
+    friction_law,
+    joint_numbers,
     linear_parameters,
 )
 from roboopt.losses import L2
@@ -28,6 +30,7 @@ from roboopt.objectives import InverseDynamicsError, ResidualObjective
 UNCONSTRAINED_FITS = 3  # each weighted by the noise that the one before leaves
 MIN_SINGULAR = 1e-10  # relative
 MIN_NOISE_SHARE = 1e-9  # of the noise before
+DRY_NUMBERS = "friction", "friction_asymmetry", "stribeck_friction"
 CHUNK = 1024  # instants whose matrices are made at once
 
 
@@ -56,23 +59,24 @@ class Condensed:
         error: InverseDynamicsError,
         model: ParametricTwin,
         data: Trajectory,
-        scales: np.ndarray | None = None,
+        shapes: np.ndarray | None = None,
     ) -> "Condensed":
         """Condense recordings of one length.
 
         What is not linear, such as Bullet's damping of bodies, counts as the robot
-        `model` has it. With `scales` [rad/s or m/s], (joint, scale), columns of each
-        joint's friction with these stand between those of the numbers and τ.
+        `model` has it. With `shapes` of dry friction, (joint, shape, 3) as `dry` takes
+        them, columns of each joint's stand between those of the numbers and τ.
         """
-        scales = np.zeros((model.joints, 0)) if scales is None else scales
+        shapes = np.zeros((model.joints, 0, 3)) if shapes is None else shapes
         motions: list[Any] = [np.asarray(x) for x in error.motions(model, data)]
         joints = motions[0].shape[-1]
         *full, duration, recorded = motions
         full = [x.reshape(-1, joints) for x in (*full, recorded)]
         motions = [*full[:3], duration.reshape(-1), full[3]]
-        own = np.broadcast_to(model.inner.robot.friction_velocity, joints)[:, None]
-        filtering = _filterings(error, model, data, np.hstack([own, scales]))
-        motions.append(np.asarray(filtering).reshape(-1, joints, 1 + scales.shape[1]))
+        own = own_shapes(model)
+        filtering = _filterings(error, model, data, np.hstack([own, shapes]))
+        columns = own.shape[1] + shapes.shape[1]
+        motions.append(np.asarray(filtering).reshape(-1, joints, columns))
         instants = len(motions[3])
         factors: Any = None
         for first in range(0, instants, CHUNK):
@@ -81,7 +85,7 @@ class Condensed:
             padded: list[Any] = [
                 np.concatenate([x, np.repeat(x[-1:], missing, 0)]) for x in chunk
             ]
-            made = _matrices(model, scales, *padded)
+            made = _matrices(model, shapes, *padded)
             rows = np.asarray(made)[: CHUNK - missing]
             rows = np.swapaxes(rows, 0, 1)
             rows = rows if factors is None else np.concatenate([factors, rows], 1)
@@ -128,21 +132,60 @@ def is_condensable(error: Any, model: ParametricTwin) -> bool:
     return squares and not damped and efforts_are_linear(model)
 
 
+def own_shapes(model: ParametricTwin) -> np.ndarray:
+    """Return the shapes of the dry friction that is among a model's numbers."""
+    robot, law = model.inner.robot, friction_law(model.inner.robot)
+    slow = np.broadcast_to(robot.friction_velocity, model.joints)
+    fast, never = np.asarray(law.stribeck_velocity), np.full(model.joints, np.inf)
+    shapes = [(slow, never, 1), (slow, never, 2), (slow, fast, 1)]
+    count = len(_dry_numbers(model))
+    return np.array(
+        [np.stack(np.broadcast_arrays(*one), 1) for one in shapes[:count]]
+    ).swapaxes(0, 1)
+
+
+def dry(velocity: Array, shapes: Array) -> Array:
+    """Return shapes of dry friction, tanhⁿ(q̇ / v_s) exp(−(q̇ / v_b)²).
+
+    Args:
+        velocity: (…, joint) [rad/s or m/s].
+        shapes: (joint, shape, 3): v_s, v_b and n, 1 or 2.
+    """
+    leading = velocity.ndim - 1
+    shapes = shapes.reshape((1,) * leading + shapes.shape)
+    slow, fast, power = (shapes[..., i] for i in range(3))
+    turning = jnp.tanh(velocity[..., None] / slow)
+    turning = jnp.where(power == 2, turning**2, turning)
+    return turning * jnp.exp(-((velocity[..., None] / fast) ** 2))
+
+
+def dry_columns(model: ParametricTwin) -> np.ndarray:
+    """Return the columns of Y that are each joint's dry friction, (joint, shape)."""
+    first = linear_parameters(model).size - len(joint_numbers(model)) * model.joints
+    kinds = [joint_numbers(model).index(kind) for kind in _dry_numbers(model)]
+    return first + model.joints * np.array(kinds) + np.arange(model.joints)[:, None]
+
+
+def _dry_numbers(model: ParametricTwin) -> list[str]:
+    return [kind for kind in DRY_NUMBERS if kind in joint_numbers(model)]
+
+
 @filter_jit
 def _matrices(
-    model: ParametricTwin, scales: AnyArray, q: Array, velocity: Array,
+    model: ParametricTwin, shapes: AnyArray, q: Array, velocity: Array,
     acceleration: Array, duration: Array, recorded: Array, filtering: Array,
 ) -> Array:  # fmt: skip
-    """Return [Y, friction of other scales, τ less what is not linear], each instant."""
+    """Return [Y, other shapes of friction, τ less what is not linear], each instant."""
     numbers = linear_parameters(model)
-    friction = numbers.size - 3 * model.joints + jnp.arange(model.joints)
+    columns = dry_columns(model)
+    rows, own = np.arange(model.joints)[:, None], columns.shape[1]
 
     def one(*instant: Array) -> Array:
         *motion, effort, filtering = instant
         matrix = effort_matrix(model, *motion)
         rest = model.inverse_dynamics(*motion) - matrix @ numbers
-        matrix = matrix.at[jnp.arange(model.joints), friction].add(filtering[:, 0])
-        rubbed = jnp.tanh(motion[1][:, None] / jnp.asarray(scales)) + filtering[:, 1:]
+        matrix = matrix.at[rows, columns].add(filtering[:, :own])
+        rubbed = dry(motion[1], jnp.asarray(shapes)) + filtering[:, own:]
         return jnp.concatenate([matrix, rubbed, (effort - rest)[:, None]], 1)
 
     return jax.vmap(one)(q, velocity, acceleration, duration, recorded, filtering)
@@ -150,16 +193,14 @@ def _matrices(
 
 @filter_jit
 def _filterings(
-    error: InverseDynamicsError, model: ParametricTwin, data: Trajectory, scales: Any
+    error: InverseDynamicsError, model: ParametricTwin, data: Trajectory, shapes: Any
 ) -> Array:
-    """Return what a filter changes of tanh(q̇ / v_s), (…, time, joint, scale)."""
+    """Return what a filter changes of shapes of friction, (…, time, joint, shape)."""
     if error.filter is None:
-        shape = *error.motions(model, data)[0].shape, scales.shape[1]
-        return jnp.zeros(shape)
-    changes = [
-        error.filtering(
-            lambda v, s=s: jnp.tanh(v / jnp.broadcast_to(s, v.shape)), model, data
-        )
-        for s in jnp.asarray(scales).T
-    ]
-    return jnp.stack(changes, -1)
+        return jnp.zeros((*error.motions(model, data)[0].shape, shapes.shape[1]))
+
+    def change(one: Array) -> Array:
+        return error.filtering(lambda v: dry(v, one[:, None])[..., 0], model, data)
+
+    changes = jax.lax.map(change, jnp.asarray(shapes).swapaxes(0, 1))
+    return jnp.moveaxis(changes, 0, -1)

@@ -62,8 +62,8 @@ class Estimate:
     training: tuple[Trajectory, ...] = ()
     """The recordings of the fit, as a simulation is compared with them."""
     held_out: tuple[Trajectory, ...] = ()
-    velocities: tuple[int, ...] = ()
-    """The joints whose friction's velocity scale the recordings were asked for."""
+    velocities: tuple[str, ...] = ()
+    """The velocity scales of friction that the recordings were asked for."""
     efforts: tuple[InverseDynamicsError, Sequence, Sequence] | None = None
     """What efforts are judged by: their error, the recordings of the fit, and those
     held out. None for robots with joints that nothing drives."""

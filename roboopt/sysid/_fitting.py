@@ -15,7 +15,7 @@ import numpy as np
 
 from roboopt._errors import argument_called
 from roboopt.data import Trajectory
-from roboopt.dynamics import ParametricTwin, Twin
+from roboopt.dynamics import ParametricTwin, Twin, efforts_are_linear
 from roboopt.objectives import PredictionError
 from roboopt.sysid._condensed import is_condensable
 from roboopt.sysid._fitter import (
@@ -27,7 +27,7 @@ from roboopt.sysid._fitter import (
     weighted,
 )
 from roboopt.sysid._forecast import forecasts
-from roboopt.sysid._friction_velocity import with_friction_velocity
+from roboopt.sysid._friction_velocity import with_friction_velocity, without_velocities
 from roboopt.sysid._noise import cutoff_frequency, noise_share
 from roboopt.sysid._preparation import (
     EDGE_PERIODS,
@@ -127,6 +127,15 @@ def fit_noisy(
     finest = noise_begins if cutoff is None else max(noise_begins, cutoff)
     own = fitter.start.time_step
     every = max(1, round(own / step))
+    wanted: tuple[str, ...] = ()
+    linear = without_velocities(fitter.start)
+    if not fitter.passive and efforts_are_linear(linear):
+        kept = [name in linear.names for name in fitter.start.names]
+        names = np.array(fitter.start.names)
+        wanted = tuple(names[np.logical_not(kept)].tolist())
+        if fitter.spans is not None:
+            fitter.spans = fitter.spans[kept]
+        fitter.start = linear  # The scales are asked for below.
     measured = runs, tests
     if fitter.commanded or fitter.swings:
         fitter.staggered = False
@@ -187,7 +196,7 @@ def fit_noisy(
         fitter.kept = found
     return dataclasses.replace(
         found,
-        velocities=asked,
+        velocities=(*asked, *wanted),
         efforts=judge and (judge, made.runs, smoothed(tests, made.cutoff)),
         training=tuple(shown),
         held_out=tuple(judging),

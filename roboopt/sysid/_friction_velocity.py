@@ -1,15 +1,17 @@
-"""The velocity scale of each joint's Coulomb friction, from recordings.
+"""The velocity scales of each joint's dry friction, from recordings.
 
-Friction c tanh(q̇ / v_s) is linear in c, not in v_s. The efforts of one joint are fitted
-by least squares in all numbers, possible or not, with each of several scales; one that
-explains clearly more than the scale of the model is taken. Scales far below the speeds
-of the recording are all alike, and those near them are viscous friction.
+Friction c tanh(q̇ / v_s) is linear in c, not in v_s; so is Stribeck friction, which ends
+at v_b, where it is fitted. The efforts of one joint are fitted by least squares in all
+numbers, possible or not, with each of several scales; one that explains clearly more
+than the scale of the model is taken. Scales far below the speeds of the recording are
+all alike, and those near them are viscous friction.
 
 Filtered efforts pass from one sign of friction to the other as slowly as the filter
 answers, which looks like a large v_s: the friction of each scale is filtered as well
 (`InverseDynamicsError.filter`).
 """
 
+import dataclasses
 from collections.abc import Sequence
 
 import equinox as eqx
@@ -17,16 +19,30 @@ import jax.numpy as jnp
 import numpy as np
 
 from roboopt.data import Trajectory
-from roboopt.dynamics import ParametricTwin, Twin, linear_parameters
+from roboopt.dynamics import (
+    FrictionLaw,
+    ParametricTwin,
+    Twin,
+    friction_law,
+    linear_parameters,
+)
 from roboopt.objectives import InverseDynamicsError
-from roboopt.sysid._condensed import Condensed, is_condensable
+from roboopt.sysid._condensed import (
+    Condensed,
+    dry_columns,
+    is_condensable,
+    own_shapes,
+)
 from roboopt.sysid._nearest_possible import free_numbers
 
 SHARES = np.geomspace(1e-3, 0.3, 21)  # of the root mean square speed
 FINER = np.geomspace(0.75, 1 / 0.75, 21)  # of the best of these
+FAST_SHARES = np.geomspace(0.01, 1.0, 9)  # of the same speed, where Stribeck's ends
+FAST_FINER = np.geomspace(0.7, 1 / 0.7, 9)
 MIN_GAIN = 6.0  # of χ², by which a scale is clearly better
 MIN_SHARE = 0.02  # of the error, likewise where more than noise is left
 MIN_SINGULAR = 1e-10  # relative
+SCALES = "friction_velocity", "stribeck_velocity"
 
 
 def with_friction_velocity(
@@ -34,8 +50,8 @@ def with_friction_velocity(
     error: InverseDynamicsError,
     data: Trajectory,
     oversampling: float,
-) -> tuple[ParametricTwin, tuple[int, ...]]:
-    """Return the model with the scales that the recordings show, and whose they are.
+) -> tuple[ParametricTwin, tuple[str, ...]]:
+    """Return the model with the scales that the recordings show, and their names.
 
     A scale stays where another explains the efforts no better than chance. That of a
     joint whose friction is not fitted is not asked for.
@@ -48,36 +64,64 @@ def with_friction_velocity(
     """
     if not is_condensable(error, model):
         return model, ()
-    robot, joints = model.inner.robot, model.joints
-    given = np.array(np.broadcast_to(robot.friction_velocity, joints), float)
-    free = free_numbers(model)[0]
-    # After the bodies' numbers: damping, friction, armature and offset of each joint.
-    first = free.size - 3 * joints
-    asked = np.flatnonzero(free[first : first + joints]).tolist()
+    joints, given = model.joints, own_shapes(model)
+    free, own = free_numbers(model)[0], dry_columns(model)
+    asked = np.flatnonzero(free[own[:, 0]]).tolist()
+    falls = own.shape[1] > 1 and free[own[:, -1]].any()  # with speed, near rest
     speed = np.asarray(data.observations)[..., joints : 2 * joints]
     speed = np.sqrt(np.mean(speed**2, tuple(range(speed.ndim - 1))))
+    speed = np.where(speed > 0, speed, 1.0)[:, None]
     numbers = np.asarray(linear_parameters(model), float)
-    scales = SHARES * np.where(speed > 0, speed, 1.0)[:, None]
+    slow, fast = SHARES * speed, FAST_SHARES * speed if falls else np.inf * speed
     found = given.copy()
     fine = error.filter is not None
-    for shares in (FINER, FINER**0.1, None) if fine else (None,):
-        condensed = Condensed.of(error, model, data, scales)
+    rounds = (1.0, 0.2, 0.04, None) if falls else (1.0, 0.1, None)
+    for finer in rounds if fine else (None,):
+        groups = _groups(slow, fast, own.shape[1])
+        shapes = groups.reshape(joints, -1, 3)
+        condensed = Condensed.of(error, model, data, shapes)
         count, best = condensed.instants / oversampling, given.copy()
         for joint in asked:
-            factor, own = condensed.factors[joint], scales[joint]
-            errors, slopes = _fits(factor, numbers, free, first + joint)
+            factor = condensed.factors[joint]
+            errors, slopes = _fits(factor, numbers, free, own[joint])
             errors = np.where(slopes > 0, np.maximum(errors, 1e-300), np.inf)
             number = int(np.argmin(errors[1:]))
-            best[joint] = own[number]
+            best[joint] = groups[joint, number]
             gain = np.log(errors[0] / errors[number + 1])
             least = MIN_GAIN / (2 * count) if fine else -np.log(1 - MIN_SHARE)
-            found[joint] = own[number] if gain > least else given[joint]
-        scales = best[:, None] * (1.0 if shares is None else shares)
+            found[joint] = best[joint] if gain > least else given[joint]
+        if finer is not None:
+            slow = best[:, 0, :1] * FINER**finer
+            fast = best[:, -1, 1:2] * (FAST_FINER**finer if falls else 1.0)
+    named = model.robot.joint_names
+    names = tuple(
+        f"{kind}[{named[j]}]"
+        for kind, number in zip(SCALES, (own[:, 0], own[:, -1]), strict=True)
+        for j in asked
+        if kind == SCALES[0] or (falls and free[number[j]])
+    )
     if np.array_equal(found, given):
-        return model, tuple(asked)
-    scaled = lambda t: t.robot.friction_velocity  # noqa: E731
-    twin = eqx.tree_at(scaled, model.inner, jnp.asarray(found))
-    return with_names(model, twin), tuple(asked)
+        return model, names
+    robot = model.inner.robot
+    robot = dataclasses.replace(robot, friction_velocity=jnp.asarray(found[:, 0, 0]))
+    if own.shape[1] > 1:
+        law = friction_law(robot)._replace(stribeck_velocity=found[:, -1, 1])
+        law = FrictionLaw(*map(jnp.asarray, law))
+        robot = dataclasses.replace(robot, friction_law=law)
+    twin = eqx.tree_at(lambda t: t.robot, model.inner, robot)
+    return with_names(model, twin), names
+
+
+def _groups(slow: np.ndarray, fast: np.ndarray, count: int) -> np.ndarray:
+    """Return shapes of friction for each pair of scales, (joint, pair, shape, 3)."""
+    a, b = (
+        x.reshape(len(x), -1)
+        for x in np.broadcast_arrays(slow[:, :, None], fast[:, None, :])
+    )
+    never = np.full_like(a, np.inf)
+    shapes = [(a, never, 1.0), (a, never, 2.0), (a, b, 1.0)]
+    made = [np.stack(np.broadcast_arrays(*one), -1) for one in shapes[:count]]
+    return np.stack(made, 2)
 
 
 def with_names(
@@ -89,10 +133,9 @@ def with_names(
     return ParametricTwin(twin, names, ties=[g for g in groups if len(g) > 1])
 
 
-def with_velocities(model: ParametricTwin, joints: Sequence[int]) -> ParametricTwin:
-    """Return `model` with the scales of these joints as parameters too."""
-    named = [f"friction_velocity[{model.robot.joint_names[j]}]" for j in joints]
-    more = [name for name in named if name not in " = ".join(model.names)]
+def with_velocities(model: ParametricTwin, names: Sequence[str]) -> ParametricTwin:
+    """Return `model` with these scales as parameters too."""
+    more = [name for name in names if name not in " = ".join(model.names)]
     if not more:
         return model
     made = with_names(model, model.inner, more)
@@ -102,31 +145,42 @@ def with_velocities(model: ParametricTwin, joints: Sequence[int]) -> ParametricT
     return eqx.tree_at(lambda m: m.coordinates, made, jnp.asarray(values))
 
 
-def _fits(
-    factor: np.ndarray, numbers: np.ndarray, free: np.ndarray, friction: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the error and the friction of least squares, by the scale.
+def without_velocities(model: ParametricTwin) -> ParametricTwin:
+    """Return `model` with the scales that are parameters as they are given."""
+    groups = [joined.split(" = ") for joined in model.names]
+    kept = [g for g in groups if not any(name.startswith(SCALES) for name in g)]
+    if len(kept) in (0, len(groups)):
+        return model
+    names = [name for group in kept for name in group]
+    return ParametricTwin(model.inner, names, ties=[g for g in kept if len(g) > 1])
 
-    The first is the scale of the model, those of the further columns follow.
+
+def _fits(
+    factor: np.ndarray, numbers: np.ndarray, free: np.ndarray, dry: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the error and the Coulomb friction of least squares, by the scales.
+
+    The first are the scales of the model, those of the further columns follow.
 
     Args:
         factor: triangle of one joint's efforts, from `Condensed`.
         numbers: of the robot as given, which those that are not free keep.
         free: which are fitted.
-        friction: the number of the joint's friction.
+        dry: the numbers of the joint's dry friction.
     """
     count = free.size
     right = factor[:, -1] - factor[:, :count] @ np.where(free, 0.0, numbers)
     others = free.copy()
-    others[friction] = False
+    others[dry] = False
     left = factor[:, :count][:, others]
     size = np.linalg.norm(left, axis=0)
     left = left[:, size > 0] / size[size > 0]
     errors, slopes = [], []
-    for column in (friction, *range(count, factor.shape[1] - 1)):
-        length = np.linalg.norm(factor[:, column])
-        one = factor[:, column : column + 1] / (length if length > 0 else 1.0)
-        matrix = np.concatenate([one, left], 1)
+    further = np.arange(count, factor.shape[1] - 1).reshape(-1, dry.size)
+    for columns in (dry, *further):
+        chosen = factor[:, columns[free[dry]]]
+        length = np.linalg.norm(chosen, axis=0)
+        matrix = np.concatenate([chosen / np.where(length > 0, length, 1.0), left], 1)
         fitted = np.linalg.lstsq(matrix, right, rcond=MIN_SINGULAR)[0]
         errors.append(np.linalg.norm(matrix @ fitted - right))
         slopes.append(fitted[0])

@@ -33,7 +33,7 @@ from roboopt.sysid._checks import check_error, check_runs, check_sources
 from roboopt.sysid._effort_errors import effort_errors
 from roboopt.sysid._fitter import Estimate, Fitter
 from roboopt.sysid._fitting import are_clean, fit_clean, fit_noisy
-from roboopt.sysid._friction_velocity import with_names, with_velocities
+from roboopt.sysid._friction_velocity import with_names
 from roboopt.sysid._preparation import evenly
 from roboopt.sysid._recordings import (
     Recording,
@@ -252,7 +252,7 @@ def identify(
             true_values = np.asarray(with_names(found.judged, real).values())
         made = IdentifyResult(
             name=known.name,
-            before=with_velocities(start, found.velocities),
+            before=with_names(found.judged, start.inner),
             model=found.judged,
             identifiability=None,
             result=fitter.outcome(found.result, interrupted),

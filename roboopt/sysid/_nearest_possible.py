@@ -18,7 +18,7 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
-from roboopt.dynamics import ParametricTwin, linear_parameters
+from roboopt.dynamics import ParametricTwin, joint_numbers, linear_parameters
 from roboopt.sysid._condensed import Condensed
 
 BODY_NUMBERS = 10
@@ -32,7 +32,7 @@ MIN_NOISE_SHARE = 1e-4  # of a joint's efforts
 MIN_THICKNESS = 1e-2, 1e-6  # of a body's second moments about its center, its frame
 BARRIER = 1e-3  # of numbers that may not be negative
 WEAK = 1e-2  # γ without a prior: less would be beyond double precision
-JOINT_NUMBERS = "damping", "friction", "armature", "effort_offset"
+SIGNED = "effort_offset", "friction_asymmetry"  # numbers that may be negative
 
 
 def _basis() -> np.ndarray:
@@ -84,7 +84,7 @@ def free_numbers(start: ParametricTwin) -> tuple[np.ndarray, bool]:
         here = [f"{kind}[{robot.body_names[body]}]" in free for kind in of_bodies]
         exact &= any(here) == all(here)
         made += BODY_NUMBERS * [any(here)]
-    for kind in JOINT_NUMBERS:
+    for kind in joint_numbers(start):
         made += [f"{kind}[{joint}]" in free for joint in robot.joint_names]
     return np.array(made), exact
 
@@ -137,7 +137,8 @@ class _Problem:
         if deviations is not None:
             known = dict(zip(start.names, np.asarray(deviations), strict=True))
             joints = start.inner.robot.joint_names
-            named = [f"{kind}[{joint}]" for kind in JOINT_NUMBERS for joint in joints]
+            kinds = joint_numbers(start)
+            named = [f"{kind}[{joint}]" for kind in kinds for joint in joints]
             spread = np.array([known.get(name, np.inf) for name in named])
             masses = [known[n] for n in start.names if n.startswith("mass[")]
             # A mass that is off by its share then costs what the prior takes for it.
@@ -153,7 +154,9 @@ class _Problem:
             inverses=np.linalg.inv(pseudo),
             weight=weight,
             spans=spread,
-            positive=np.repeat([True, True, True, False], start.joints),
+            positive=np.repeat(
+                [kind not in SIGNED for kind in joint_numbers(start)], start.joints
+            ),
         )
 
     def minimized(self) -> np.ndarray:
@@ -267,27 +270,30 @@ def _with_numbers(start: ParametricTwin, numbers: np.ndarray) -> ParametricTwin:
     square = (centers**2).sum(1)[:, None, None] * np.eye(3)
     shift = square - centers[:, :, None] * centers[:, None]
     inertias -= masses[:, None, None] * shift
-    damping, friction, armature, offset = numbers[
-        BODY_NUMBERS * len(massive) :
-    ].reshape(4, joints)
+    kinds = joint_numbers(start)
+    of_joints = numbers[BODY_NUMBERS * len(massive) :].reshape(len(kinds), joints)
+    known = dict(zip(kinds, jnp.asarray(of_joints), strict=True))
     robot = start.inner.robot
     moved = {
         "masses": robot.masses.at[massive].set(masses),
         "centers_of_mass": robot.centers_of_mass.at[massive].set(centers),
         "inertias": robot.inertias.at[massive].set(inertias),
-        "damping": jnp.asarray(damping),
-        "friction": jnp.asarray(friction),
-        "armature": jnp.asarray(armature),
+        **{name: known[name] for name in ("damping", "friction", "armature")},
     }
+    if "stribeck_friction" in known:
+        moved["friction_law"] = start.robot.friction_law._replace(
+            asymmetry=known["friction_asymmetry"], stribeck=known["stribeck_friction"]
+        )
     robot = eqx.tree_at(
         lambda r: tuple(getattr(r, name) for name in moved),
         robot,
         tuple(moved.values()),
+        is_leaf=lambda leaf: leaf is None,
     )
     twin = eqx.tree_at(lambda t: t.robot, start.inner, robot)
     values = ParametricTwin(twin, start.names).coordinates
     for number, name in enumerate(start.names):
         if name.startswith("effort_offset["):
             joint = robot.joint_names.index(name.partition("[")[2].removesuffix("]"))
-            values = values.at[number].set(offset[joint])
+            values = values.at[number].set(known["effort_offset"][joint])
     return eqx.tree_at(lambda m: m.coordinates, start, values)

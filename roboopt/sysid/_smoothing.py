@@ -47,8 +47,8 @@ class Smoothing:
     """The filter's weights, where friction is filtered too."""
     model: ParametricTwin | None = None
     """The robot with the velocity scales of friction that the recordings then show."""
-    asked: tuple[int, ...] = ()
-    """The joints that they were asked for."""
+    asked: tuple[str, ...] = ()
+    """The names of these scales."""
 
     @property
     def oversampling(self) -> float:

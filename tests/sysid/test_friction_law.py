@@ -1,0 +1,86 @@
+"""Friction laws beyond Coulomb's are identified from recordings with noise."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+import roboopt as ro
+from roboopt.dynamics import (
+    ParametricTwin,
+    Twin,
+    effort_matrix,
+    linear_parameters,
+    load_urdf,
+    with_friction,
+)
+
+STEP = 0.004
+TRUTH = {
+    "damping": 4.0,
+    "friction": 5.0,
+    "friction_asymmetry": 1.0,
+    "stribeck_friction": 3.0,
+    "stribeck_velocity": 0.06,
+}
+URDF = """<robot name="slide"><link name="base"/>
+<link name="cart"><inertial><mass value="2"/>
+<inertia ixx="1e-2" ixy="0" ixz="0" iyy="1e-2" iyz="0" izz="1e-2"/></inertial></link>
+<joint name="rail" type="prismatic"><parent link="base"/><child link="cart"/>
+<axis xyz="1 0 0"/><dynamics damping="1" friction="0.1"/>
+<limit lower="-1" upper="1" effort="50" velocity="1"/></joint></robot>"""
+
+
+@pytest.fixture
+def urdf(tmp_path):
+    path = tmp_path / "slide.urdf"
+    path.write_text(URDF)
+    return path
+
+
+def logged(seed):
+    """Return a slide of 3 kg, logged with noise."""
+    random = np.random.default_rng(seed)
+    time = STEP * np.arange(4001)
+    rates = np.array([0.31, 0.73, 1.7])
+    waves = rates * time[:, None] + random.uniform(0, 6, 3)
+    position = 0.2 * (np.sin(waves) / rates).sum(1)
+    velocity = 0.2 * np.cos(waves).sum(1)
+    acceleration = -0.2 * (rates * np.sin(waves)).sum(1)
+    side = np.tanh(velocity / 0.01)
+    fall = np.exp(-((velocity / TRUTH["stribeck_velocity"]) ** 2))
+    dry = TRUTH["friction"] + TRUTH["friction_asymmetry"] * side
+    dry = (dry + TRUTH["stribeck_friction"] * fall) * side
+    effort = 3 * acceleration + TRUTH["damping"] * velocity + dry
+    effort = effort + 0.1 * random.normal(size=len(time))
+    seen = np.stack([position + 1e-6 * random.normal(size=len(time)), velocity], 1)
+    return ro.Trajectory(seen, effort[:-1, None], STEP)
+
+
+@pytest.mark.parametrize("scale", [[], ["stribeck_velocity"]])
+def test_stribeck_friction_and_asymmetry_are_inside_their_intervals(urdf, scale):
+    free = ["mass", "damping", "friction", "friction_asymmetry", "stribeck_friction"]
+    result = ro.identify(urdf, [logged(0), logged(1)], free=[*free, *scale])
+    report = result.identifiability
+    for name, true in TRUTH.items():
+        number = report.names.index(f"{name}[rail]")
+        half = (report.upper[number] - report.lower[number]) / 2
+        assert half < 0.1 * true
+        assert abs(report.values[number] - true) < 2 * half
+    assert result.before.names == result.model.names
+    assert result.efforts.unconstrained is not None
+
+
+@pytest.mark.parametrize("implicit", [False, True])
+def test_efforts_are_linear_in_a_law(urdf, implicit):
+    law = {"asymmetry": 0.3, "stribeck": 0.7, "stribeck_velocity": 0.2}
+    robot = with_friction(load_urdf(urdf), coulomb=1.0, velocity=0.05, **law)
+    robot = dataclasses.replace(robot, linear_damping=0.0, angular_damping=0.0)
+    free = ["mass", "friction", "stribeck_friction"]
+    model = ParametricTwin(Twin(robot, STEP, implicit_damping=implicit), free)
+    numbers = linear_parameters(model)
+    for velocity in (-0.3, -0.02, 0.0, 0.01, 0.2):
+        motion = *np.array([[0.1], [velocity], [0.5]]), STEP
+        matrix = effort_matrix(model, *motion)
+        effort = model.inverse_dynamics(*motion)
+        np.testing.assert_allclose(matrix @ numbers, effort, rtol=1e-12)
