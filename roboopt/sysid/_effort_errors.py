@@ -13,8 +13,9 @@ from roboopt.objectives import InverseDynamicsError
 from roboopt.sysid._base_parameters import BaseParameter, base_parameters
 from roboopt.sysid._condensed import Condensed, is_condensable
 from roboopt.sysid._fitter import effort_windows
+from roboopt.sysid._friction_velocity import falling_friction
 from roboopt.sysid._nearest_possible import free_numbers
-from roboopt.sysid._preparation import outlasts
+from roboopt.sysid._preparation import impulse_response, outlasts
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,8 @@ class EffortErrors:
     """The base parameters; none where there is no yardstick."""
     held_out: bool
     """Whether the recordings were held out of the fit."""
+    falling: tuple[str, ...] = ()
+    """Joints whose friction falls with speed near rest, as that of the fit does not."""
 
     def share(self, errors: Float[np.ndarray, " joint"]) -> float:
         """Return the errors' root mean square over all joints, each over its effort."""
@@ -83,8 +86,27 @@ def effort_errors(
     spread = np.sqrt(oversampling) * noise
     base = base_parameters(known, spread, (before, model), (given, fitted), free)
     return EffortErrors(
-        joints, *rms[:3], unconstrained=rms[3], base=base, held_out=bool(held_out)
+        joints,
+        *rms[:3],
+        unconstrained=rms[3],
+        base=base,
+        held_out=bool(held_out),
+        falling=_falling(error, model, training, cutoff),
     )
+
+
+def _falling(
+    error: InverseDynamicsError,
+    model: ParametricTwin,
+    training: Sequence[Trajectory],
+    cutoff: float | None,
+) -> tuple[str, ...]:
+    """Return the joints whose friction falls with speed, filtered as efforts are."""
+    if cutoff is not None:
+        response = impulse_response(cutoff, training[0].time_step)
+        if outlasts(training, response):
+            error = dataclasses.replace(error, filter=response)
+    return falling_friction(error, model, effort_windows(training, error.filter))
 
 
 def _rms(values: np.ndarray) -> np.ndarray:

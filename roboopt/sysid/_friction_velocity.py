@@ -41,6 +41,7 @@ FAST_SHARES = np.geomspace(0.01, 1.0, 9)  # of the same speed, where Stribeck's 
 FAST_FINER = np.geomspace(0.7, 1 / 0.7, 9)
 MIN_GAIN = 6.0  # of χ², by which a scale is clearly better
 MIN_SHARE = 0.02  # of the error, likewise where more than noise is left
+MIN_FALL = 0.1  # of the error, that friction falling with speed explains
 MIN_SINGULAR = 1e-10  # relative
 SCALES = "friction_velocity", "stribeck_velocity"
 
@@ -68,9 +69,7 @@ def with_friction_velocity(
     free, own = free_numbers(model)[0], dry_columns(model)
     asked = np.flatnonzero(free[own[:, 0]]).tolist()
     falls = own.shape[1] > 1 and free[own[:, -1]].any()  # with speed, near rest
-    speed = np.asarray(data.observations)[..., joints : 2 * joints]
-    speed = np.sqrt(np.mean(speed**2, tuple(range(speed.ndim - 1))))
-    speed = np.where(speed > 0, speed, 1.0)[:, None]
+    speed = _speeds(data, joints)
     numbers = np.asarray(linear_parameters(model), float)
     slow, fast = SHARES * speed, FAST_SHARES * speed if falls else np.inf * speed
     found = given.copy()
@@ -110,6 +109,43 @@ def with_friction_velocity(
         robot = dataclasses.replace(robot, friction_law=law)
     twin = eqx.tree_at(lambda t: t.robot, model.inner, robot)
     return with_names(model, twin), names
+
+
+def falling_friction(
+    error: InverseDynamicsError, model: ParametricTwin, data: Trajectory
+) -> tuple[str, ...]:
+    """Return the joints that Stribeck friction, which is not fitted, would explain."""
+    joints, own = model.joints, dry_columns(model)
+    free, numbers = free_numbers(model)[0], np.asarray(linear_parameters(model), float)
+    slow = own_shapes(model)[:, :1, 0]
+    shapes = _groups(slow, FAST_SHARES * _speeds(data, joints), 3)[:, :, 2]
+    condensed = Condensed.of(error, model, data, shapes)
+    found, count = [], free.size
+    for joint, name in enumerate(model.robot.joint_names):
+        fitted, *others = own[joint]
+        if not free[fitted] or (others and free[others[-1]]):
+            continue
+        factor = condensed.factors[joint]
+        right = factor[:, -1] - factor[:, :count] @ np.where(free, 0.0, numbers)
+        left = factor[:, :count][:, free]
+        left = left / np.maximum(np.linalg.norm(left, axis=0), 1e-300)
+        errors, sizes = [], []
+        for more in (factor[:, :0], *factor[:, count:-1].T[:, :, None]):
+            matrix = np.concatenate([more, left], 1)
+            best = np.linalg.lstsq(matrix, right, rcond=MIN_SINGULAR)[0]
+            errors.append(np.linalg.norm(matrix @ best - right))
+            sizes.append(best[0])
+        number = 1 + int(np.argmin(errors[1:]))
+        if sizes[number] > 0 and errors[number] < (1 - MIN_FALL) * errors[0]:
+            found.append(name)
+    return tuple(found)
+
+
+def _speeds(data: Trajectory, joints: int) -> np.ndarray:
+    """Return the root mean square speed of each joint, (joint, 1), 1 of one at rest."""
+    speed = np.asarray(data.observations)[..., joints : 2 * joints]
+    speed = np.sqrt(np.mean(speed**2, tuple(range(speed.ndim - 1))))
+    return np.where(speed > 0, speed, 1.0)[:, None]
 
 
 def _groups(slow: np.ndarray, fast: np.ndarray, count: int) -> np.ndarray:

@@ -12,6 +12,7 @@ from os import PathLike
 from typing import Any
 
 import equinox as eqx
+import jax
 import numpy as np
 
 from roboopt._blas import with_one_blas_thread
@@ -150,13 +151,20 @@ def identify(
         KeyboardInterrupt: if Ctrl-C comes before the first step of the first fit.
 
     Warns:
-        UserWarning: if the recordings do not depend on a parameter, which then stays.
+        UserWarning: if the recordings do not depend on a parameter, which then stays;
+            or JAX computes in single precision, too coarse for intervals.
     """
     make_room()
     check_error(error)
     require_positive(cutoff=cutoff, horizon=horizon, prior=prior, resample=resample)
     require_at_least(1, steps=steps)
     check_sources(recordings, held_out)
+    if not jax.config.jax_enable_x64:  # pyright: ignore
+        warnings.warn(
+            "JAX computes in single precision, whose rounding hides what recordings "
+            'determine: call `jax.config.update("jax_enable_x64", True)` first.',
+            stacklevel=4,
+        )
     known = KnownRobot.of(robot, FREE if free is None else free, options)
     driven = known.actuated if actuated is None else _numbers(actuated, known.robot)
     if not isinstance(robot, KnownRobot):  # `excite` has told of its robot.

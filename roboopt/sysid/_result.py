@@ -274,6 +274,12 @@ class IdentifyResult(VerbResult):
             )
         said += friction_doubts(rows)
         said += friction_sentences(self.before.robot, self.model.robot, rows)
+        if self.efforts is not None and self.efforts.falling:
+            said.append(
+                f"The friction of {', '.join(self.efforts.falling)} falls with speed "
+                "near rest, as that of the fit does not: `free` stribeck_friction and "
+                "stribeck_velocity, too."
+            )
         said += [f"Warning, {finding}" for finding in self.findings[:MAX_WARNINGS]]
         if (more := len(self.findings) - MAX_WARNINGS) > 0:
             said.append(

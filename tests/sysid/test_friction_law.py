@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import jax
 import numpy as np
 import pytest
 
@@ -69,6 +70,14 @@ def test_stribeck_friction_and_asymmetry_are_inside_their_intervals(urdf, scale)
         assert abs(report.values[number] - true) < 2 * half
     assert result.before.names == result.model.names
     assert result.efforts.unconstrained is not None
+    assert "falls with speed" not in str(result.summary())
+
+
+def test_friction_that_falls_with_speed_is_said(urdf):
+    free = ["mass", "damping", "friction", "friction_asymmetry"]
+    result = ro.identify(urdf, [logged(0), logged(1)], free=free)
+    said = " ".join(str(result.summary()).split())
+    assert "The friction of rail falls with speed near rest" in said
 
 
 @pytest.mark.parametrize("implicit", [False, True])
@@ -84,3 +93,10 @@ def test_efforts_are_linear_in_a_law(urdf, implicit):
         matrix = effort_matrix(model, *motion)
         effort = model.inverse_dynamics(*motion)
         np.testing.assert_allclose(matrix @ numbers, effort, rtol=1e-12)
+
+
+def test_single_precision_is_warned_of(urdf):
+    with jax.enable_x64(False), pytest.warns(UserWarning, match="single precision"):
+        with pytest.raises(ro.RobooptError, match="must hold motion"):
+            still = ro.Trajectory(np.zeros((50, 2)), np.zeros((49, 1)), STEP)
+            ro.identify(urdf, still)
