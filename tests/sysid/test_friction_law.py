@@ -58,7 +58,9 @@ def logged(seed):
     return ro.Trajectory(seen, effort[:-1, None], STEP)
 
 
-@pytest.mark.parametrize("scale", [[], ["stribeck_velocity"]])
+@pytest.mark.parametrize(
+    "scale", [pytest.param([], marks=pytest.mark.slow), ["stribeck_velocity"]]
+)
 def test_stribeck_friction_and_asymmetry_are_inside_their_intervals(urdf, scale):
     free = ["mass", "damping", "friction", "friction_asymmetry", "stribeck_friction"]
     result = ro.identify(urdf, [logged(0), logged(1)], free=[*free, *scale])
@@ -73,6 +75,7 @@ def test_stribeck_friction_and_asymmetry_are_inside_their_intervals(urdf, scale)
     assert "falls with speed" not in str(result.summary())
 
 
+@pytest.mark.slow
 def test_friction_that_falls_with_speed_is_said(urdf):
     free = ["mass", "damping", "friction", "friction_asymmetry"]
     result = ro.identify(urdf, [logged(0), logged(1)], free=free)

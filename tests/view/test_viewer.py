@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 import urllib.request
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -237,5 +238,7 @@ time.sleep(0.5)
 
 def test_a_viewer_that_nobody_closed_ends_quietly(tmp_path):
     words = [sys.executable, "-W", "error", "-c", UNCLOSED, str(tmp_path)]
-    ended = subprocess.run(words, capture_output=True, text=True, timeout=120)
+    settings = {"capture_output": True, "text": True, "timeout": 120}
+    tests = Path(__file__).parents[1]  # where the robots are made
+    ended = subprocess.run(words, cwd=tests, **settings)
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
