@@ -70,7 +70,10 @@ def write_report(result: Any, path: Path, command: Any, *, video: bool) -> None:
         return
 
     def said(found: re.Match[str]) -> str:
-        return f"<code>{flags_named(f'`{found[1]}`', command).strip('`')}</code>"
+        name = flags_named(f"`{found[1]}`", command).strip("`")
+        # A line would break between the dashes.
+        whole = ' style="white-space:nowrap"' if name.startswith("-") else ""
+        return f"<code{whole}>{name}</code>"
 
     page = re.sub(r"<code>(\w+)</code>", said, path.read_text("utf-8"))
     with atomic_write(path) as file:

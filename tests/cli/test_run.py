@@ -458,7 +458,8 @@ class Advising(Outcome):
 def test_reports_name_the_options_of_the_command(fake, tmp_path, capsys):
     assert fake(verb=lambda command, work: Advising()) == 0
     page = (tmp_path / "runs/fake/report.html").read_text("utf-8")
-    assert "More <code>--seconds</code> lower <code>mass</code>." in page
+    flag = '<code style="white-space:nowrap">--seconds</code>'
+    assert f"More {flag} lower <code>mass</code>." in page
     assert "More `--seconds` lower `mass`." in capsys.readouterr().out
     # Python has arguments.
     Advising().report(tmp_path / "own.html")
