@@ -182,13 +182,23 @@ def with_velocities(model: ParametricTwin, names: Sequence[str]) -> ParametricTw
 
 
 def without_velocities(model: ParametricTwin) -> ParametricTwin:
-    """Return `model` with the scales that are parameters as they are given."""
-    groups = [joined.split(" = ") for joined in model.names]
-    kept = [g for g in groups if not any(name.startswith(SCALES) for name in g)]
-    if len(kept) in (0, len(groups)):
+    """Return `model` with scales as they are given, of friction that is fitted.
+
+    Those of friction that is known, and tied ones, stay parameters.
+    """
+    names = model.names
+
+    def asked(name: str) -> bool:
+        kind, _, joint = name.partition("[")
+        amounts = {"friction_velocity": ["friction"]}
+        amounts["stribeck_velocity"] = ["friction", "stribeck_friction"]
+        return kind in SCALES and all(f"{a}[{joint}" in names for a in amounts[kind])
+
+    groups = [joined.split(" = ") for joined in names if not asked(joined)]
+    if len(groups) in (0, len(names)):
         return model
-    names = [name for group in kept for name in group]
-    return ParametricTwin(model.inner, names, ties=[g for g in kept if len(g) > 1])
+    kept = [name for group in groups for name in group]
+    return ParametricTwin(model.inner, kept, ties=[g for g in groups if len(g) > 1])
 
 
 def _fits(

@@ -111,9 +111,10 @@ def identify(
         time_step: step of the simulation [s]; if None, the twin's, or the recordings',
             which is divided until it is at most 1/240 s unless a simulation without
             noise made the recordings; shorter ones of noisy recordings are joined.
-            With a `drive` it is at most 1/1000 s, and noisy motion is extrapolated to
-            steps of no length (Richardson), from steps so short that the error of that
-            biases no estimate by much of its standard error.
+            With a `drive` it is at most 1/1000 s. Noisy motion of a drive or of joints
+            that nothing drives is extrapolated to steps of no length (Richardson), from
+            steps so short that the error of that biases no estimate by much of its
+            standard error.
         actuated: names or numbers of the joints that the recorded actions drive; if
             None, the twin's or the environment's, or all.
         columns: columns of tables; recognized by their names if None.

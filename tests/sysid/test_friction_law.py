@@ -15,6 +15,7 @@ from roboopt.dynamics import (
     load_urdf,
     with_friction,
 )
+from roboopt.sysid._friction_velocity import without_velocities
 
 STEP = 0.004
 TRUTH = {
@@ -103,3 +104,15 @@ def test_single_precision_is_warned_of(urdf):
         with pytest.raises(ro.RobooptError, match="must hold motion"):
             still = ro.Trajectory(np.zeros((50, 2)), np.zeros((49, 1)), STEP)
             ro.identify(urdf, still)
+
+
+def test_only_scales_of_friction_that_is_fitted_are_asked_for(urdf):
+    twin = Twin(load_urdf(urdf), STEP)
+    scales = ["friction_velocity[rail]", "stribeck_velocity[rail]"]
+    for fitted, left in (
+        (["friction", "stribeck_friction"], []),
+        (["friction"], scales[1:]),
+        (["damping"], scales),
+    ):
+        model = without_velocities(ParametricTwin(twin, [*fitted, *scales]))
+        assert [n for n in model.names if "velocity" in n] == left
