@@ -5,6 +5,8 @@
 // panels of <figure data-film> (their <svg>) and any other view of that motion tell
 // where they are when they move by themselves, and follow what they hear from others.
 //
+// Panels of one axis and range have one cursor, and in one figure one zoom.
+//
 // Names: v is a value, p a place (of a value, in what the paths say), and s the point
 // where a zoomed panel shows a place; l, t, r and b are the edges of the axes, e is an
 // event, h half of what is seen. A page has at most 10 kB of this script and that of the replay together.
@@ -39,7 +41,7 @@ let panels = all(doc, "svg[data-box]").map(svg => {
   let {box, axis: label, unit, integer} = svg.dataset, [l, t, r, b, wide] = box.split(" ").map(Number);
   let x = axis(svg.dataset.x, l, r), y = axis(svg.dataset.y, b, t), div = svg.parentNode,
     figure = svg.closest("figure"), filmed = "film" in figure.dataset && label == "time [s]",
-    marks = all(svg, "[data-key] path[clip-path], [data-key] use[x]").map(node => {
+    marks = all(svg, "[data-key] :is(path[clip-path],use[x])").map(node => {
     let get = name => node.getAttribute(name), d = get("d") ?? `M ${get("x")} ${get("y")}`;
     let points = [...d.matchAll(/([ML])\s(\S+)\s(\S+)/g)].map(m => [+m[2], +m[3], m[1] == "M"]);
     return {node, d, points, key: node.closest("[data-key]")};
@@ -63,7 +65,7 @@ let panels = all(doc, "svg[data-box]").map(svg => {
     return s;
   };
   let panel = {
-    figure, label, x,
+    figure, x, of: label + svg.dataset.x,
     read(v) {
       if (integer) v = Math.round(v);
       stand(hair, v);
@@ -98,7 +100,7 @@ let panels = all(doc, "svg[data-box]").map(svg => {
       ].join("") : "";
     },
   };
-  let same = act => panels.forEach(p => p.label == label && act(p)), read = v => same(p => p.read(v));
+  let same = act => panels.forEach(p => p.of == panel.of && act(p)), read = v => same(p => p.read(v));
   let spread = (low, high) => {
     let ends = [max(low, l), min(high, r)].map(x.v);
     if (high - low > .001) same(p => p.figure == figure && p.zoom(...ends.map(p.x.p)));
@@ -109,7 +111,7 @@ let panels = all(doc, "svg[data-box]").map(svg => {
     let edge = svg.getBoundingClientRect();
     here = min(r, max(l, (e.x - edge.x) / edge.width * wide));
     read(value());
-    if (e.type == "pointerdown") {
+    if (e.type[7] == "d") {
       svg.setPointerCapture(e.pointerId);
       from = e.pointerType == "touch" || abs(here - hold) < 6 ? "in" : here;
     }

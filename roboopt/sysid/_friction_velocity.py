@@ -42,6 +42,7 @@ FAST_FINER = np.geomspace(0.7, 1 / 0.7, 9)
 MIN_GAIN = 6.0  # of χ², by which a scale is clearly better
 MIN_SHARE = 0.02  # of the error, likewise where more than noise is left
 MIN_FALL = 0.1  # of the error, that friction falling with speed explains
+MIN_EXPLAINED = 1e-6  # of the efforts: less error is rounding
 MIN_SINGULAR = 1e-10  # relative
 SCALES = "friction_velocity", "stribeck_velocity"
 
@@ -136,7 +137,9 @@ def falling_friction(
             errors.append(np.linalg.norm(matrix @ best - right))
             sizes.append(best[0])
         number = 1 + int(np.argmin(errors[1:]))
-        if sizes[number] > 0 and errors[number] < (1 - MIN_FALL) * errors[0]:
+        rounding = MIN_EXPLAINED * np.linalg.norm(right)
+        least = (1 - MIN_FALL) * errors[0]
+        if sizes[number] > 0 and errors[number] < least and errors[0] > rounding:
             found.append(name)
     return tuple(found)
 

@@ -52,7 +52,12 @@ def page(tmp_path_factory):
     film = encode(np.zeros((20, 16, 16, 3), np.uint8), 10.0)
     descent = Figure(curves({"loss": LOSSES}, {}))
     noisy = np.random.default_rng(0).normal(size=999)
-    learning = Figure([spread("Return", np.arange(999.0), noisy, axis="steps")])
+    learning = Figure(
+        [
+            spread("Return", np.arange(999.0), noisy, axis="steps"),
+            spread("Loss", np.arange(99.0), noisy[:99], axis="steps"),
+        ]
+    )
     joules = {k: np.array([1.0, 2.0]) for k in ("one", "two")}
     energy = Figure(
         [bars("energy", "J", joules, ["a", "b"])], "", dict.fromkeys(joules, "#7a7f87")
@@ -137,6 +142,20 @@ def test_dragging_zooms_the_figure_and_a_double_click_ends_it(view):
     assert value == pytest.approx(np.cos(3 * time), abs=2e-3)
     view.mouse.dblclick(*place(panel(view, "angle over time"), 0.5))
     assert found.locator(".grid text").count() == 0
+
+
+def test_a_panel_of_another_range_is_not_zoomed_along(view):
+    found, other = panel(view, "Return over steps"), panel(view, "Loss over steps")
+    drawn = other.locator("[data-key] path").first.get_attribute("d")
+    found.scroll_into_view_if_needed()
+    view.mouse.move(*place(found, 0.25))
+    view.mouse.down()
+    view.mouse.move(*place(found, 0.5), steps=3)
+    view.mouse.up()
+    assert found.locator(".grid text").count() > 0
+    assert other.locator(".grid text").count() == 0
+    view.mouse.dblclick(*place(found, 0.5))
+    assert other.locator("[data-key] path").first.get_attribute("d") == drawn
 
 
 def test_a_key_of_the_legend_hides_its_curves(view):
