@@ -17,7 +17,7 @@ from roboopt._errors import argument_called
 from roboopt.data import Trajectory
 from roboopt.dynamics import ParametricTwin, Twin, efforts_are_linear
 from roboopt.objectives import PredictionError
-from roboopt.sysid._condensed import is_condensable
+from roboopt.sysid._condensed import Condensed, is_condensable
 from roboopt.sysid._fitter import (
     NOISY_TOLERANCE,
     Estimate,
@@ -27,11 +27,16 @@ from roboopt.sysid._fitter import (
     weighted,
 )
 from roboopt.sysid._forecast import forecasts
-from roboopt.sysid._friction_velocity import with_friction_velocity, without_velocities
+from roboopt.sysid._friction_velocity import (
+    MIN_GAIN,
+    with_friction_velocity,
+    without_velocities,
+)
 from roboopt.sysid._noise import cutoff_frequency, noise_share
 from roboopt.sysid._preparation import (
     EDGE_PERIODS,
     ROUNDING,
+    after_steps,
     as_simulated,
     evenly,
     smoothed,
@@ -42,7 +47,7 @@ from roboopt.sysid._smoothing import (
     MAX_NOISE_RATIO,
     Smoothing,
     halved,
-    least_squares_of,
+    least_squares_numbers,
     positions,
     smoothing,
 )
@@ -136,14 +141,20 @@ def fit_noisy(
         if fitter.spans is not None:
             fitter.spans = fitter.spans[kept]
         fitter.start = linear  # The scales are asked for below.
-    measured = runs, tests
+    measured, like_simulated = (runs, tests), True
     if fitter.commanded or fitter.swings:
         fitter.staggered = False
     else:
         measured = [evenly(part, step, held=False) for part in fitter.samples]
-        fitter.staggered = _are_of_instants(
-            fitter, *(smoothed(x, noise_begins) for x in (measured[0], runs))
-        )
+        kinds = [smoothed(part, noise_begins) for part in (measured[0], runs)]
+        like_simulated = _excess(fitter, kinds[0], kinds[1], held=False) > 0
+        fitter.staggered = not like_simulated
+        if fitter.passive:
+            # A simulation's effort moves the next sample, a real one those around.
+            earlier = [after_steps(run) for run in kinds[1]]
+            count = 2 * noise_begins * sum(run.time_step * run.steps for run in runs)
+            gain = 2 * count * _excess(fitter, kinds[0], earlier, held=True)
+            fitter.staggered = gain <= MIN_GAIN
     if fitter.staggered:
         runs, tests = measured
     highest = MAX_STEP_RATE / (every * step)  # what long steps can show
@@ -154,7 +165,7 @@ def fit_noisy(
         for part in (runs, tests)
     )
     # Efforts held over steps of the twin may be those of a simulation like it.
-    alike = not fitter.staggered and abs(own - step) <= ROUNDING * step
+    alike = like_simulated and abs(own - step) <= ROUNDING * step
     continuous = fitter.commanded or (fitter.passive and not alike)
     fitter.extrapolate = fitter.step_is_free and continuous
     moved = shown
@@ -203,20 +214,32 @@ def fit_noisy(
     )
 
 
-def _are_of_instants(
-    fitter: Fitter, measured: Sequence[Trajectory], held: Sequence[Trajectory]
-) -> bool:
-    """Return whether efforts at the samples leave less than those of whole steps."""
+def _excess(
+    fitter: Fitter,
+    measured: Sequence[Trajectory],
+    other: Sequence[Trajectory],
+    *,
+    held: bool,
+) -> float:
+    """Return how much more efforts at the samples leave than those of whole steps.
+
+    The latter are `held` in fact, and at each sample the mean of both steps; or as they
+    are in a simulation. The result is the logarithm of the errors' ratio.
+    """
     left = []
-    for staggered, runs in ((True, measured), (False, held)):
+    for staggered, runs in ((True, measured), (held, other)):
         windows = effort_windows(runs)
         settings = {"staggered": staggered, "every": _sparsely(runs)}
         error = fitter.effort_error(windows, **settings)
         if not is_condensable(error, fitter.start):
-            return True
-        numbers, condensed = least_squares_of(error, fitter.start, windows)
+            return -np.inf
+        condensed = Condensed.of(error, fitter.start, windows)
+        # That of a passive joint, 0, is explained by a robot without mass.
+        driven = condensed.factors[list(fitter.start.actuated)]
+        condensed = Condensed(driven, condensed.instants)
+        numbers = least_squares_numbers(condensed, fitter.start)
         left.append(np.log(np.maximum(condensed.rms(numbers), 1e-300)).sum())
-    return bool(left[0] <= left[1])
+    return float(left[0] - left[1])
 
 
 def _fit_motion_first(

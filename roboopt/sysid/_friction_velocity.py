@@ -41,7 +41,9 @@ FAST_SHARES = np.geomspace(0.01, 1.0, 9)  # of the same speed, where Stribeck's 
 FAST_FINER = np.geomspace(0.7, 1 / 0.7, 9)
 MIN_GAIN = 6.0  # of χ², by which a scale is clearly better
 MIN_SHARE = 0.02  # of the error, likewise where more than noise is left
-MIN_FALL = 0.1  # of the error, that friction falling with speed explains
+FEW_SHARES = np.geomspace(1e-3, 0.1, 8)  # where friction is only judged
+FEW_FAST_SHARES = np.geomspace(0.02, 0.5, 6)
+MIN_FALL = 0.25  # of the error, that friction falling with speed explains
 MIN_EXPLAINED = 1e-6  # of the efforts: less error is rounding
 MIN_SINGULAR = 1e-10  # relative
 SCALES = "friction_velocity", "stribeck_velocity"
@@ -118,30 +120,46 @@ def falling_friction(
     """Return the joints that Stribeck friction, which is not fitted, would explain."""
     joints, own = model.joints, dry_columns(model)
     free, numbers = free_numbers(model)[0], np.asarray(linear_parameters(model), float)
-    slow = own_shapes(model)[:, :1, 0]
-    shapes = _groups(slow, FAST_SHARES * _speeds(data, joints), 3)[:, :, 2]
+    speed = _speeds(data, joints)
+    slow = np.concatenate([own_shapes(model)[:, :1, 0], FEW_SHARES * speed], 1)
+    fast = FEW_FAST_SHARES * speed
+    # Coulomb friction and its asymmetry by v_s, and what Stribeck's adds by v_b.
+    groups = _groups(slow, fast, 3)
+    parts = groups.reshape(joints, slow.shape[1], fast.shape[1], 3, 3)
+    both = parts[:, :, 0, :2], parts[:, :, :, 2]
+    shapes = np.concatenate([part.reshape(joints, -1, 3) for part in both], 1)
     condensed = Condensed.of(error, model, data, shapes)
     found, count = [], free.size
     for joint, name in enumerate(model.robot.joint_names):
         fitted, *others = own[joint]
         if not free[fitted] or (others and free[others[-1]]):
             continue
-        factor = condensed.factors[joint]
+        factor, left = condensed.factors[joint], free.copy()
+        left[own[joint]] = False
         right = factor[:, -1] - factor[:, :count] @ np.where(free, 0.0, numbers)
-        left = factor[:, :count][:, free]
-        left = left / np.maximum(np.linalg.norm(left, axis=0), 1e-300)
-        errors, sizes = [], []
-        for more in (factor[:, :0], *factor[:, count:-1].T[:, :, None]):
-            matrix = np.concatenate([more, left], 1)
-            best = np.linalg.lstsq(matrix, right, rcond=MIN_SINGULAR)[0]
-            errors.append(np.linalg.norm(matrix @ best - right))
-            sizes.append(best[0])
-        number = 1 + int(np.argmin(errors[1:]))
+        coulomb, falling = np.split(factor[:, count:-1], [2 * slow.shape[1]], axis=1)
+        errors: list[list[float]] = [[], []]
+        for number in range(slow.shape[1]):
+            kept = coulomb[:, 2 * number : 2 * number + 2], factor[:, :count][:, left]
+            first = number * fast.shape[1]
+            added = falling[:, first : first + fast.shape[1]].T[:, :, None]
+            for more in (factor[:, :0], *added):
+                error_left, size = _least(np.concatenate([more, *kept], 1), right)
+                if not more.size or size > 0:
+                    errors[more.shape[1]].append(error_left)
+        plain, better = (min(x, default=np.inf) for x in errors)
         rounding = MIN_EXPLAINED * np.linalg.norm(right)
-        least = (1 - MIN_FALL) * errors[0]
-        if sizes[number] > 0 and errors[number] < least and errors[0] > rounding:
+        if better < (1 - MIN_FALL) * plain and plain > rounding:
             found.append(name)
     return tuple(found)
+
+
+def _least(matrix: np.ndarray, right: np.ndarray) -> tuple[float, float]:
+    """Return the error of least squares, and the first of their numbers."""
+    size = np.linalg.norm(matrix, axis=0)
+    matrix = matrix / np.where(size > 0, size, 1.0)
+    fitted = np.linalg.lstsq(matrix, right, rcond=MIN_SINGULAR)[0]
+    return float(np.linalg.norm(matrix @ fitted - right)), float(fitted[0])
 
 
 def _speeds(data: Trajectory, joints: int) -> np.ndarray:

@@ -107,6 +107,13 @@ def as_simulated(
     return result
 
 
+def after_steps(run: Trajectory) -> Trajectory:
+    """Return a run whose efforts are held with the mean of the steps at each sample."""
+    later = np.asarray(run.actions, float)
+    actions = 0.5 * (later + np.concatenate([later[:1], later[:-1]]))
+    return dataclasses.replace(run, actions=actions)
+
+
 def _between(values: AnyArray, share: float) -> np.ndarray:
     """Return each row, and a share of the change to the next."""
     rows = np.asarray(values, float)

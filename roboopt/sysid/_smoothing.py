@@ -102,10 +102,11 @@ def least_squares_of(
 ) -> tuple[np.ndarray, Condensed]:
     """Return the numbers of unconstrained least squares, and what they fit."""
     condensed = Condensed.of(error, model, windows)
-    return _numbers(condensed, model), condensed
+    return least_squares_numbers(condensed, model), condensed
 
 
-def _numbers(condensed: Condensed, model: ParametricTwin) -> np.ndarray:
+def least_squares_numbers(condensed: Condensed, model: ParametricTwin) -> np.ndarray:
+    """Return the numbers of unconstrained least squares."""
     free = free_numbers(model)[0]
     return condensed.unconstrained(np.asarray(linear_parameters(model)), free)
 
@@ -161,7 +162,7 @@ def _filtered(
     if not np.all(left <= MAX_NOISE_RATIO * expected):
         return None, np.inf
     # The mean of both signs is free of what is linear in the noise.
-    both = [_numbers(one, model) for one in (first, noisier(-1))]
+    both = [least_squares_numbers(one, model) for one in (first, noisier(-1))]
     shift = np.mean(both, 0) - numbers
     noise = np.where(left > 0, left, np.inf) * np.sqrt(oversampling)
     moved = condensed.factors[:, :, :-1] @ shift / noise[:, None]
