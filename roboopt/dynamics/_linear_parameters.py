@@ -54,6 +54,7 @@ def linear_parameters(model: ParametricTwin) -> Float[Array, " number"]:
     of_joints = [robot.damping, robot.friction, robot.armature, offset]
     if len(joint_numbers(model)) > len(JOINT_NUMBERS):
         law = robot.friction_law
+        assert law is not None  # Its numbers are free, or given.
         of_joints += [law.asymmetry, law.stribeck]
     return jnp.concatenate([of_bodies.ravel(), *of_joints])
 

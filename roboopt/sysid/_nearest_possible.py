@@ -281,7 +281,9 @@ def _with_numbers(start: ParametricTwin, numbers: np.ndarray) -> ParametricTwin:
         **{name: known[name] for name in ("damping", "friction", "armature")},
     }
     if "stribeck_friction" in known:
-        moved["friction_law"] = start.robot.friction_law._replace(
+        law = start.robot.friction_law
+        assert law is not None
+        moved["friction_law"] = law._replace(
             asymmetry=known["friction_asymmetry"], stribeck=known["stribeck_friction"]
         )
     robot = eqx.tree_at(

@@ -20,8 +20,11 @@ def merged(path, *, effort="/efforts/{}/effort", times=TIMES, velocities=False):
     """Write rows as PlotJuggler does: one a message, its other cells empty."""
     fields = {"/joint_states/{}/position": (times["position"], positions)}
     if velocities:
-        rates = (times["position"], lambda t: np.gradient(positions(t), t, axis=0))
-        fields["/joint_states/{}/velocity"] = rates
+
+        def rates(times):
+            return np.gradient(positions(times), times, axis=0)
+
+        fields["/joint_states/{}/velocity"] = (times["position"], rates)
     fields[effort] = times["effort"], efforts
     header = [field.format(joint) for field in fields for joint in JOINTS]
     rows: dict[float, list[str]] = {}

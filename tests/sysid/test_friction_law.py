@@ -66,6 +66,7 @@ def test_stribeck_friction_and_asymmetry_are_inside_their_intervals(urdf, scale)
     free = ["mass", "damping", "friction", "friction_asymmetry", "stribeck_friction"]
     result = ro.identify(urdf, [logged(0), logged(1)], free=[*free, *scale])
     report = result.identifiability
+    assert report is not None and result.efforts is not None
     for name, true in TRUTH.items():
         number = report.names.index(f"{name}[rail]")
         half = (report.upper[number] - report.lower[number]) / 2
@@ -94,9 +95,9 @@ def test_efforts_are_linear_in_a_law(urdf, implicit):
     model = ParametricTwin(Twin(robot, STEP, implicit_damping=implicit), free)
     numbers = linear_parameters(model)
     for velocity in (-0.3, -0.02, 0.0, 0.01, 0.2):
-        motion = *np.array([[0.1], [velocity], [0.5]]), STEP
-        matrix = effort_matrix(model, *motion)
-        effort = model.inverse_dynamics(*motion)
+        q, speed, acceleration = np.array([[0.1], [velocity], [0.5]])
+        matrix = effort_matrix(model, q, speed, acceleration, STEP)
+        effort = model.inverse_dynamics(q, speed, acceleration, STEP)
         np.testing.assert_allclose(matrix @ numbers, effort, rtol=1e-12)
 
 

@@ -77,6 +77,7 @@ def test_the_friction_of_a_passive_joint_is_inside_its_interval(tmp_path):
     urdf = pendubot_urdf(tmp_path / "pendubot.urdf", 1.15)
     result = ro.identify(urdf, runs, actuated=["shoulder"])
     report = result.identifiability
+    assert report is not None
     for kind, truth in (("damping", DAMPING), ("friction", FRICTION)):
         for joint, true in zip(("shoulder", "elbow"), truth, strict=True):
             number = report.names.index(f"{kind}[{joint}]")

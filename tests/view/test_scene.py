@@ -282,7 +282,8 @@ def test_a_mesh_that_is_not_found_is_named_with_where_it_was_looked_for(tmp_path
     # The page says it, too: those who look at it may not see the terminal.
     with Viewer(scene, port=PORT) as viewer:
         words = viewer.server.gui._container_handle_from_uuid["root"]._children
-        assert "cover.obj" in next(iter(words.values())).content
+        shown: Any = next(iter(words.values()))
+        assert "cover.obj" in shown.content
     runs = {"after": [np.zeros((2, len(scene.robot.joint_names)))]}
     section = replay_section(RobotMotions(scene, runs, 0.1), "The robot.")
     assert section is not None and "cover.obj" in section.html()
