@@ -132,31 +132,8 @@ def fit_noisy(
     finest = noise_begins if cutoff is None else max(noise_begins, cutoff)
     own = fitter.start.time_step
     every = max(1, round(own / step))
-    wanted: tuple[str, ...] = ()
-    linear = without_velocities(fitter.start)
-    if not fitter.passive and efforts_are_linear(linear):
-        kept = [name in linear.names for name in fitter.start.names]
-        names = np.array(fitter.start.names)
-        wanted = tuple(names[np.logical_not(kept)].tolist())
-        if fitter.spans is not None:
-            fitter.spans = fitter.spans[kept]
-        fitter.start = linear  # The scales are asked for below.
-    measured, like_simulated = (runs, tests), True
-    if fitter.commanded or fitter.swings:
-        fitter.staggered = False
-    else:
-        measured = [evenly(part, step, held=False) for part in fitter.samples]
-        kinds = [smoothed(part, noise_begins) for part in (measured[0], runs)]
-        like_simulated = _excess(fitter, kinds[0], kinds[1], held=False) > 0
-        fitter.staggered = not like_simulated
-        if fitter.passive:
-            # A simulation's effort moves the next sample, a real one those around.
-            earlier = [after_steps(run) for run in kinds[1]]
-            count = 2 * noise_begins * sum(run.time_step * run.steps for run in runs)
-            gain = 2 * count * _excess(fitter, kinds[0], earlier, held=True)
-            fitter.staggered = gain <= MIN_GAIN
-    if fitter.staggered:
-        runs, tests = measured
+    wanted = _without_scales(fitter)
+    runs, tests, like_simulated = _timed(fitter, runs, tests, noise_begins)
     highest = MAX_STEP_RATE / (every * step)  # what long steps can show
     below = min(finest, highest) if every > 1 else finest
     simulated = functools.partial(as_simulated, every=every, instants=fitter.staggered)
@@ -212,6 +189,48 @@ def fit_noisy(
         training=tuple(shown),
         held_out=tuple(judging),
     )
+
+
+def _without_scales(fitter: Fitter) -> tuple[str, ...]:
+    """Return the free scales of friction, which the fit of efforts then asks for."""
+    linear = without_velocities(fitter.start)
+    if fitter.passive or not efforts_are_linear(linear):
+        return ()
+    kept = np.array([name in linear.names for name in fitter.start.names])
+    left_out = np.array(fitter.start.names)[~kept]
+    if fitter.spans is not None:
+        fitter.spans = fitter.spans[kept]
+    fitter.start = linear
+    return tuple(left_out.tolist())
+
+
+def _timed(
+    fitter: Fitter,
+    runs: Sequence[Trajectory],
+    tests: Sequence[Trajectory],
+    cutoff: float,
+) -> tuple[Sequence[Trajectory], Sequence[Trajectory], bool]:
+    """Return the recordings with efforts at the times that they show.
+
+    Sets `fitter.staggered`. The last tells whether they may be a simulation's, whose
+    effort moves the next sample; a real one moves those around it.
+    """
+    fitter.staggered = False
+    if fitter.commanded or fitter.swings:
+        return runs, tests, True
+    step = runs[0].time_step
+    instants, others = (evenly(part, step, held=False) for part in fitter.samples)
+    measured, held = (smoothed(part, cutoff) for part in (instants, runs))
+    like_simulated = _excess(fitter, measured, held, held=False) > 0
+    fitter.staggered = not like_simulated
+    if fitter.passive:
+        earlier = [after_steps(run) for run in held]
+        count = 2 * cutoff * sum(run.time_step * run.steps for run in runs)
+        gain = 2 * count * _excess(fitter, measured, earlier, held=True)
+        fitter.staggered = gain <= MIN_GAIN
+    if fitter.staggered:
+        runs, tests = instants, others
+    return runs, tests, like_simulated
 
 
 def _excess(

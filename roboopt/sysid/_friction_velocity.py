@@ -117,49 +117,43 @@ def with_friction_velocity(
 def falling_friction(
     error: InverseDynamicsError, model: ParametricTwin, data: Trajectory
 ) -> tuple[str, ...]:
-    """Return the joints that Stribeck friction, which is not fitted, would explain."""
+    """Return the joints that Stribeck friction, which is not fitted, would explain.
+
+    Least squares with it are compared with those of Coulomb friction, asymmetric or
+    not, for several scales of both.
+    """
     joints, own = model.joints, dry_columns(model)
     free, numbers = free_numbers(model)[0], np.asarray(linear_parameters(model), float)
     speed = _speeds(data, joints)
     slow = np.concatenate([own_shapes(model)[:, :1, 0], FEW_SHARES * speed], 1)
     fast = FEW_FAST_SHARES * speed
-    # Coulomb friction and its asymmetry by v_s, and what Stribeck's adds by v_b.
-    groups = _groups(slow, fast, 3)
-    parts = groups.reshape(joints, slow.shape[1], fast.shape[1], 3, 3)
-    both = parts[:, :, 0, :2], parts[:, :, :, 2]
-    shapes = np.concatenate([part.reshape(joints, -1, 3) for part in both], 1)
+    pairs = slow.shape[1], fast.shape[1]
+    groups = _groups(slow, fast, 3).reshape(joints, *pairs, 3, 3)
+    kinds = groups[:, :, 0, :2], groups[:, :, :, 2]  # Coulomb's by v_s; Stribeck's
+    shapes = np.concatenate([kind.reshape(joints, -1, 3) for kind in kinds], 1)
     condensed = Condensed.of(error, model, data, shapes)
     found, count = [], free.size
     for joint, name in enumerate(model.robot.joint_names):
-        fitted, *others = own[joint]
-        if not free[fitted] or (others and free[others[-1]]):
+        friction, *others = own[joint]
+        if not free[friction] or (others and free[others[-1]]):
             continue
         factor, left = condensed.factors[joint], free.copy()
         left[own[joint]] = False
         right = factor[:, -1] - factor[:, :count] @ np.where(free, 0.0, numbers)
-        coulomb, falling = np.split(factor[:, count:-1], [2 * slow.shape[1]], axis=1)
-        errors: list[list[float]] = [[], []]
-        for number in range(slow.shape[1]):
-            kept = coulomb[:, 2 * number : 2 * number + 2], factor[:, :count][:, left]
-            first = number * fast.shape[1]
-            added = falling[:, first : first + fast.shape[1]].T[:, :, None]
-            for more in (factor[:, :0], *added):
-                error_left, size = _least(np.concatenate([more, *kept], 1), right)
-                if not more.size or size > 0:
-                    errors[more.shape[1]].append(error_left)
-        plain, better = (min(x, default=np.inf) for x in errors)
+        coulomb, falling = np.split(factor[:, count:-1], [2 * pairs[0]], 1)
+        coulomb = coulomb.reshape(-1, pairs[0], 2)
+        falling = falling.reshape(-1, *pairs)
+        plain, better = [], [np.inf]
+        for number in range(pairs[0]):
+            kept = np.hstack([coulomb[:, number], factor[:, :count][:, left]])
+            plain.append(_least_squares(kept, right)[0])
+            for column in falling[:, number].T:
+                remaining, size = _least_squares(np.column_stack([column, kept]), right)
+                better += [remaining] if size > 0 else []
         rounding = MIN_EXPLAINED * np.linalg.norm(right)
-        if better < (1 - MIN_FALL) * plain and plain > rounding:
+        if min(better) < (1 - MIN_FALL) * min(plain) and min(plain) > rounding:
             found.append(name)
     return tuple(found)
-
-
-def _least(matrix: np.ndarray, right: np.ndarray) -> tuple[float, float]:
-    """Return the error of least squares, and the first of their numbers."""
-    size = np.linalg.norm(matrix, axis=0)
-    matrix = matrix / np.where(size > 0, size, 1.0)
-    fitted = np.linalg.lstsq(matrix, right, rcond=MIN_SINGULAR)[0]
-    return float(np.linalg.norm(matrix @ fitted - right)), float(fitted[0])
 
 
 def _speeds(data: Trajectory, joints: int) -> np.ndarray:
@@ -240,15 +234,21 @@ def _fits(
     others = free.copy()
     others[dry] = False
     left = factor[:, :count][:, others]
-    size = np.linalg.norm(left, axis=0)
-    left = left[:, size > 0] / size[size > 0]
-    errors, slopes = [], []
     further = np.arange(count, factor.shape[1] - 1).reshape(-1, dry.size)
-    for columns in (dry, *further):
-        chosen = factor[:, columns[free[dry]]]
-        length = np.linalg.norm(chosen, axis=0)
-        matrix = np.concatenate([chosen / np.where(length > 0, length, 1.0), left], 1)
-        fitted = np.linalg.lstsq(matrix, right, rcond=MIN_SINGULAR)[0]
-        errors.append(np.linalg.norm(matrix @ fitted - right))
-        slopes.append(fitted[0])
-    return np.array(errors), np.array(slopes)
+    found = [
+        _least_squares(np.hstack([factor[:, columns[free[dry]]], left]), right)
+        for columns in (dry, *further)
+    ]
+    errors, slopes = np.array(found).T
+    return errors, slopes
+
+
+def _least_squares(matrix: np.ndarray, right: np.ndarray) -> tuple[float, float]:
+    """Return the error of least squares with columns of unit length, and a number.
+
+    The number is that of the first column.
+    """
+    size = np.linalg.norm(matrix, axis=0)
+    matrix = matrix / np.where(size > 0, size, 1.0)
+    fitted = np.linalg.lstsq(matrix, right, rcond=MIN_SINGULAR)[0]
+    return float(np.linalg.norm(matrix @ fitted - right)), float(fitted[0])

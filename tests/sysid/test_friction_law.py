@@ -25,19 +25,6 @@ TRUTH = {
     "stribeck_friction": 3.0,
     "stribeck_velocity": 0.06,
 }
-URDF = """<robot name="slide"><link name="base"/>
-<link name="cart"><inertial><mass value="2"/>
-<inertia ixx="1e-2" ixy="0" ixz="0" iyy="1e-2" iyz="0" izz="1e-2"/></inertial></link>
-<joint name="rail" type="prismatic"><parent link="base"/><child link="cart"/>
-<axis xyz="1 0 0"/><dynamics damping="1" friction="0.1"/>
-<limit lower="-1" upper="1" effort="50" velocity="1"/></joint></robot>"""
-
-
-@pytest.fixture
-def urdf(tmp_path):
-    path = tmp_path / "slide.urdf"
-    path.write_text(URDF)
-    return path
 
 
 def logged(seed, stribeck=TRUTH["stribeck_friction"]):

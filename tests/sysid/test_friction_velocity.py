@@ -21,12 +21,6 @@ from roboopt.sysid._tables import Parameter, friction_sentences
 STEP, CUTOFF = 0.005, 5.0
 FREE = ("mass", "damping", "friction", "effort_offset")
 NAMES = ("mass", "damping", "friction", "friction_velocity", "effort_offset")
-URDF = """<robot name="slide"><link name="base"/>
-<link name="cart"><inertial><mass value="2"/>
-<inertia ixx="1e-2" ixy="0" ixz="0" iyy="1e-2" iyz="0" izz="1e-2"/></inertial></link>
-<joint name="rail" type="prismatic"><parent link="base"/><child link="cart"/>
-<axis xyz="1 0 0"/><dynamics damping="1" friction="0.1"/>
-<limit lower="-1" upper="1" effort="50" velocity="1"/></joint></robot>"""
 
 
 def scale_of(robot):
@@ -47,13 +41,6 @@ def logged(speed, scale, seed):
     effort = effort + 0.1 * rng.normal(size=len(time))
     seen = np.stack([position + 1e-6 * rng.normal(size=len(time)), velocity], 1)
     return ro.Trajectory(seen, effort[:-1, None], STEP)
-
-
-@pytest.fixture
-def urdf(tmp_path):
-    path = tmp_path / "slide.urdf"
-    path.write_text(URDF)
-    return path
 
 
 @pytest.mark.slow
