@@ -266,7 +266,7 @@ def clone(
                 demonstrator=demonstrator,
                 training=result,
                 demonstrations=recorded,
-                time_step=float(data.held_out[0].time_step),
+                time_step=data.time_step,
                 discrete=training.discrete,
                 findings=tuple(data.findings),
                 description=training.description,

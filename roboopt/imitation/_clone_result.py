@@ -54,8 +54,8 @@ class CloneResult(VerbResult):
     """The descent; its `model` is the policy without history, chunks and limits."""
     demonstrations: Evaluation | None
     """The recorded returns, where there are rewards and no demonstrator."""
-    time_step: float
-    """Of the demonstrations [s]."""
+    time_step: float | None
+    """Of the demonstrations [s]; None where nothing tells it."""
     discrete: bool
     """Whether the actions are choices."""
     findings: tuple[Finding, ...]
@@ -173,16 +173,18 @@ class CloneResult(VerbResult):
         if self.demonstrator is not None:
             policies = {"demonstrator": self.demonstrator, **policies}
         seed = self.seed + EVALUATION_SEED_OFFSET
-        film = performance(self.env, policies, seed) if video else None
+        step, film = self.time_step, None
+        if video:
+            film = performance(self.env, policies, seed, time_step=step)
         if film is not None:
-            said = "Test episode 0, in real time."
+            said = f"Test episode 0, {film.speed}."
             made.insert(1, Section("Video", [Video(film.mp4, said)]))
         said = "The robot as the clone moves it"
         if len(self.evaluations) > 1:
             said += " and, as a ghost, as its demonstrator does"
         replay = replay_section(self.robot_motions(), f"{said}.")
         made += [] if replay is None else [replay]
-        return [*made, motions(self.signals, self.evaluations, film)]
+        return [*made, motions(self.signals, self.evaluations, film, step)]
 
     def _task_section(self) -> Section:
         notes = [f"{k.capitalize()}: {v}." for k, v in self.description.items()]

@@ -43,6 +43,7 @@ MIN_HELD_OUT = 5  # episodes, on which an error depends less than on one or two
 MAX_HELD_OUT = 0.25  # of the episodes, where a tenth are fewer than these
 OUT_OF_RANGE = "action_out_of_range"
 OTHER_STEP = "other_time_step"
+UNTOLD_STEP_S = 1.0  # of demonstrations whose time step nothing tells
 MAX_STEP_DIFFERENCE = 0.01  # of the environment's time step
 PARTS = "training", "validation", "held_out", "known"
 VALIDATION = 0.2  # of the others
@@ -70,6 +71,8 @@ class DemonstrationSet:
     seed: int
     split: str
     """How the held-out ones were chosen, in words."""
+    time_step: float | None
+    """[s]; None where no argument, file or environment tells it."""
     past_actions: int = 0
     """How many of the last actions are appended to each observation."""
 
@@ -96,7 +99,8 @@ class DemonstrationSet:
         demonstrations, it is the environment's.
         """
         reading = {"time_step": time_step, "observation_keys": observation_keys}
-        reading["default_time_step"] = None if env is None else told_time_step(env)
+        own = None if env is None else told_time_step(env)
+        reading["default_time_step"] = own or UNTOLD_STEP_S
         named = held_out is not None and not isinstance(held_out, int | float)
         episodes, masks, folder = _read(source, reading, seed, folders=not named)
         fraction = HELD_OUT if named or held_out is None else held_out
@@ -153,7 +157,10 @@ class DemonstrationSet:
             selecting = [end]
         parts = training, selecting, aside, whole
         shares = float(fraction), float(share)
-        return cls(*parts, folder, findings, shares, seed, split)
+        step: float | None = float(episodes[0].time_step)
+        if time_step is None and own is None and step == UNTOLD_STEP_S:
+            step = None
+        return cls(*parts, folder, findings, shares, seed, split, step)
 
     @property
     def known(self) -> list[Trajectory]:
@@ -321,7 +328,7 @@ def _episodes(source: Any, reading: dict[str, Any], argument: str) -> list[Traje
         )
     # One episode: nobody knows what was seen after the last action.
     seen = np.concatenate([observations, observations[-1:]])
-    step = reading["time_step"] or reading["default_time_step"] or 1.0
+    step = reading["time_step"] or reading["default_time_step"]
     low, high = (
         None if x is None else np.asarray(x) for x in (samples.low, samples.high)
     )

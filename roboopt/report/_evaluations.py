@@ -56,6 +56,7 @@ def motions(
     signals: Signals,
     evaluations: Mapping[str, Evaluation],
     video: Performance | None = None,
+    time_step: float | None = None,
 ) -> Section:
     """Return the section with the first motions of each policy.
 
@@ -63,6 +64,7 @@ def motions(
         signals: names and units of the axes.
         evaluations: by the policy's name, one of `COLORS`.
         video: of the policies, which follows the figure if it shows the same motions.
+        time_step: [s], where the environment does not tell it.
     """
     episodes = {
         name: found.trajectories.episodes()[:MAX_EPISODES]
@@ -95,8 +97,10 @@ def motions(
     legend = {name: COLORS[name] for name in evaluations}
     legend |= {"tolerance": TOLERANCE} if within else {}
     names = [f"test episode {k}" for k in range(len(last))]
-    drawn = traces(panels, last[0].time_step, names)
-    return Section("Motions", [Figure(drawn, caption, legend, filmed=filmed)])
+    step = last[0].time_step if signals.timed else time_step
+    drawn = traces(panels, step, names)
+    rate = video.rate if video is not None and filmed else 0.0
+    return Section("Motions", [Figure(drawn, caption, legend, filmed=rate)])
 
 
 def evaluation_motions(

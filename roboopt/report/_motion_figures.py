@@ -43,32 +43,34 @@ class Panel:
 
 
 def traces(
-    panels: Sequence[Panel], time_step: float, names: Sequence[str] = ()
+    panels: Sequence[Panel], time_step: float | None, names: Sequence[str] = ()
 ) -> list[Drawing]:
     """Draw each panel's runs over time, those of several labels over each other.
 
     Args:
         panels: in order.
-        time_step: of all runs [s].
+        time_step: of all runs [s]; None where nothing tells it: the axis counts steps.
         names: of the runs, such as "test start 3", for tables of their values.
     """
     steps = [r.shape[-1] - 1 for shown in panels for r in shown.runs.values()]
-    longest = max(steps, default=1) * time_step
+    longest = max(steps, default=1) * (time_step or 1.0)
     return [_trace(shown, time_step, longest, names) for shown in panels]
 
 
 def _trace(
-    shown: Panel, time_step: float, longest: float, names: Sequence[str]
+    shown: Panel, time_step: float | None, longest: float, names: Sequence[str]
 ) -> Drawing:
     from matplotlib import rc_context
 
-    label = f"{shown.title} over time"
-    with panel(shown.title, "time [s]", f"[{shown.unit}]", label=label) as made:
+    label, axis, step = f"{shown.title} over time", "time [s]", time_step or 1.0
+    if time_step is None:
+        label, axis = f"{shown.title} over steps", "step"
+    with panel(shown.title, axis, f"[{shown.unit}]", label=label) as made:
         reach = 0.0
         for name, runs in shown.runs.items():
             runs = np.asarray(runs, float)
             seen = np.arange(0, runs.shape[-1], max(1, runs.shape[-1] // MAX_POINTS))
-            time, color = seen * time_step, COLORS.get(name, GRAY)
+            time, color = seen * step, COLORS.get(name, GRAY)
             own = {"color": color, "gid": name}
             with rc_context(FAINT):
                 faint = {"alpha": 0.25, "lw": 0.8, **own}
@@ -82,8 +84,8 @@ def _trace(
             made.axes.axhline(goal, color=INK, ls="--", lw=1, gid="goal")
         _draw_limits(made.axes, shown, reach)
         _shade_tolerances(made.axes, shown, longest)
-        made.axes.set_xlim(0, longest or time_step)
-        made.ticks()
+        made.axes.set_xlim(0, longest or step)
+        made.ticks(integer=time_step is None)
     return made
 
 

@@ -169,8 +169,9 @@ class Figure:
     """At most."""
     name: str = ""
     """In the names of files, where a section has several of a kind."""
-    filmed: bool = False
-    """Whether the bold curves over time are the motions that the video shows."""
+    filmed: float = 0.0
+    """How far the horizontal axis goes in a second of the video, such as 1 [s] or 15
+    steps, where the bold curves of all panels are what it shows; 0 where not."""
 
     def html(self) -> str:
         """Return the figure with its panels in a grid."""
@@ -183,7 +184,7 @@ class Figure:
         legend = f'<div class="legend">{keys}</div>' if keys else ""
         panels = "".join(f'<div class="panel">{panel}</div>' for panel in self.panels)
         grid = f'<div class="panels columns{self.columns}">{panels}</div>'
-        film = " data-film" * self.filmed
+        film = f' data-film="{self.filmed:g}"' if self.filmed else ""
         return f"<figure{film}>{legend}{grid}{_caption(self.caption)}</figure>"
 
 

@@ -1,5 +1,6 @@
 """A video of policies side by side, from the same start, in real time."""
 
+import contextlib
 import os
 import warnings
 from collections.abc import Mapping
@@ -13,7 +14,7 @@ from roboopt._errors import RobooptError
 from roboopt.data import Trajectory
 from roboopt.report._figures import COLORS, GRAY
 from roboopt.report._video import Film, encode, side_by_side
-from roboopt.rollouts import collect, time_step_of
+from roboopt.rollouts import collect, told_time_step
 
 FRAME_RATE = 15.0  # pictures a second
 MAX_FRAMES = 100  # of an episode of known length; longer ones have fewer a second
@@ -26,6 +27,14 @@ class Performance:
     mp4: bytes
     motions: dict[str, Trajectory]
     """Of one episode each, by name."""
+    rate: float = 1.0
+    """What passes in a second of the video: 1 [s], or so many steps where nothing tells
+    their duration."""
+
+    @property
+    def speed(self) -> str:
+        """Return how fast the video shows the motions."""
+        return "in real time" if self.rate == 1 else f"{self.rate:g} steps a second"
 
     def shows(self, motions: Mapping[str, Trajectory]) -> bool:
         """Return whether single motions are those of the video, by name."""
@@ -47,6 +56,7 @@ def performance(
     start: Any = None,
     captions: Mapping[str, str] | None = None,
     max_steps: int | None = None,
+    time_step: float | None = None,
 ) -> Performance | None:
     """Return a video of one episode of each policy, side by side.
 
@@ -61,6 +71,8 @@ def performance(
         start: the observation to start at, instead of `seed`.
         captions: by name; the names by default.
         max_steps: episode length limit.
+        time_step: [s], where the environment does not tell it. Where that is None too,
+            a picture shows a step.
 
     Returns:
         The video and the motions, or None with a warning where the environment cannot
@@ -77,16 +89,18 @@ def performance(
             os.environ["SDL_VIDEODRIVER"] = "dummy"
         if spec is None:
             raise RobooptError("the environment was not given by its id")
-        with warnings.catch_warnings():  # What it says would be said again below.
-            warnings.filterwarnings("ignore", message=".*render_mode")
-            env = spec.make(render_mode="rgb_array")
-        step = time_step_of(env)
-        steps = getattr(env.unwrapped, "horizon", 0)
-        rate = min(FRAME_RATE, MAX_FRAMES / (steps or 1) / step)
-        every = max(1, round(1 / (rate * step)))
-        for name, policy in policies.items():
-            camera = cameras[name] = _camera(env, every)
-            motions[name] = collect(camera, policy, max_steps=max_steps, **begin)
+        with warnings.catch_warnings():
+            # Said again below, or of no use to someone who has the video.
+            warnings.filterwarnings("ignore", message=".*render.(mode|fps)")
+            env = _rendered(spec)
+            known = told_time_step(env) or time_step
+            step = known or 1 / FRAME_RATE
+            steps = getattr(env.unwrapped, "horizon", 0)
+            rate = min(FRAME_RATE, MAX_FRAMES / (steps or 1) / step)
+            every = max(1, round(1 / (rate * step)))
+            for name, policy in policies.items():
+                camera = cameras[name] = _camera(env, every)
+                motions[name] = collect(camera, policy, max_steps=max_steps, **begin)
         films = _films(env.unwrapped, cameras, motions, captions or {}, every)
         env.close()
     except Exception as error:  # such as a missing graphics library
@@ -100,7 +114,34 @@ def performance(
     mp4 = encode(
         side_by_side([_lasting(f, longest) for f in films]), 1 / (every * step)
     )
-    return Performance(mp4, motions)
+    return Performance(mp4, motions, 1.0 if known else 1 / step)
+
+
+def _rendered(spec: Any) -> Any:
+    """Return an environment for pictures.
+
+    Raises:
+        RobooptError: if it makes none.
+    """
+    try:
+        env = spec.make(render_mode="rgb_array")
+    except TypeError as error:
+        with contextlib.closing(spec.make()) as env:
+            _require_pictures(spec, env)
+        raise RobooptError(
+            f"the constructor of {spec} must take `render_mode`: {error}"
+        ) from error
+    _require_pictures(spec, env)
+    return env
+
+
+def _require_pictures(spec: Any, env: Any) -> None:
+    modes = (env.metadata or {}).get("render_modes") or ()
+    if "rgb_array" not in modes and not hasattr(env.unwrapped, "pictures"):
+        raise RobooptError(
+            f"`render_modes` of {spec} must hold 'rgb_array', which makes pictures, "
+            f"got {list(modes)}"
+        )
 
 
 def _films(

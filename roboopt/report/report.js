@@ -40,7 +40,7 @@ let axis = (span, from, to) => {
 let panels = all(doc, "svg[data-box]").map(svg => {
   let {box, axis: label, unit, integer} = svg.dataset, [l, t, r, b, wide] = box.split(" ").map(Number);
   let x = axis(svg.dataset.x, l, r), y = axis(svg.dataset.y, b, t), div = svg.parentNode,
-    figure = svg.closest("figure"), filmed = "film" in figure.dataset && label == "time [s]",
+    figure = svg.closest("figure"), filmed = +figure.dataset.film,
     marks = all(svg, "[data-key] :is(path[clip-path],use[x])").map(node => {
     let get = name => node.getAttribute(name), d = get("d") ?? `M ${get("x")} ${get("y")}`;
     let points = [...d.matchAll(/([ML])\s(\S+)\s(\S+)/g)].map(m => [+m[2], +m[3], m[1] == "M"]);
@@ -81,7 +81,7 @@ let panels = all(doc, "svg[data-box]").map(svg => {
       }
       out.append(unit);
     },
-    time: v => filmed && (hold = stand(hand, v, "m-4 0h8l-4 5z")),
+    time: v => filmed && (hold = stand(hand, v * filmed, "m-4 0h8l-4 5z")),
     zoom(low, high) {
       let zoomed = high - low < .999 * (r - l),
         seen = marks.flatMap(m => m.key.style.display ? [] : m.points.filter(p => p[0] > low && p[0] < high).map(p => p[1]))
@@ -106,7 +106,7 @@ let panels = all(doc, "svg[data-box]").map(svg => {
     if (high - low > .001) same(p => p.figure == figure && p.zoom(...ends.map(p.x.p)));
     read(NaN);
   };
-  let value = () => x.v(x.under(here)), seek = () => filmed && tell(value(), svg);
+  let value = () => x.v(x.under(here)), seek = () => filmed && tell(value() / filmed, svg);
   svg.onpointerdown = svg.onpointermove = e => {
     let edge = svg.getBoundingClientRect();
     here = min(r, max(l, (e.x - edge.x) / edge.width * wide));

@@ -38,11 +38,10 @@ def sections(result: Any, video: bool) -> list[Section]:
     """Return the sections of the report in order."""
     shown = result.evaluations if result.evaluation is not None else {}
     film = _film(result) if video else None
-    said = "Test episode 0, the first of the evaluation, in real time."
     replayed = f"{REPLAYED}{GHOST * (len(shown) > 1)}."
     made = [
         _evaluation(result),
-        None if film is None else Section("Video", [Video(film.mp4, said)]),
+        None if film is None else _video(film),
         _learning(result),
         _gradient(result),
         _health(result),
@@ -153,6 +152,11 @@ def _loss(result: Any) -> Section | None:
     panels = [_over_steps(result, name, name.replace("_", " ")) for name in names]
     caption = f"The terms over the gradient steps: {MEDIAN_AND_BAND.format('steps')}."
     return Section("Loss", [Figure(panels, caption)]) if panels else None
+
+
+def _video(film: Performance) -> Section:
+    said = f"Test episode 0, the first of the evaluation, {film.speed}."
+    return Section("Video", [Video(film.mp4, said)])
 
 
 def _film(result: Any) -> Performance | None:

@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple
 
-from roboopt.rollouts._env_group import describe
+from roboopt.rollouts._env_group import describe, told_time_step
 from roboopt.rollouts._twin_rollout import twin_rollout
 
 
@@ -41,6 +41,8 @@ class Signals(NamedTuple):
     where the task does not say."""
     window: float = 0.0
     """The end of an episode throughout which it must be there [s]."""
+    timed: bool = True
+    """Whether the duration of a step is known."""
 
 
 def signals(env: Any) -> Signals:
@@ -63,7 +65,8 @@ def signals(env: Any) -> Signals:
             tuple(Signal(f"{kind} {k}", "1") for k in range(count))
             for kind, count in counts.items()
         )
-        return Signals(seen, acted, tolerances, window)
+        timed = told_time_step(env) is not None
+        return Signals(seen, acted, tolerances, window, timed)
     units = [JointUnits.of(revolute) for revolute in robot.revolute]
     named = list(zip(robot.joint_names, units, strict=True))
     kinds = [("position", 0), ("velocity", 1)]

@@ -90,4 +90,15 @@ def test_the_environment_tells_the_time_step_that_the_demonstrations_do_not(tmp_
     assert made.time_step == 0.02 and said in " ".join(str(made).split())
     with pytest.warns(UserWarning, match="1 s is assumed"):
         made = ro.clone(tmp_path / "demos.npz", policy="linear", steps=1)
-    assert made.time_step == 1.0
+    assert made.time_step is None
+
+
+@pytest.mark.parametrize("given, axis", [(None, "step"), (0.1, "time [s]")])
+def test_motions_without_a_known_time_step_are_over_steps(given, axis):
+    brief = {"policy": "linear", "steps": 1, "episodes": 1, "max_steps": 5}
+    arrays = shown()[0].observations, np.zeros((5, 1))
+    made = ro.clone(arrays, Still, time_step=given, **brief)
+    drawn = {s.title: s.html() for s in made.sections(video=False)}
+    for title in ("The mismatch", "Motions"):
+        assert f'data-axis="{axis}"' in drawn[title]
+    assert ('data-axis="time [s]"' in "".join(drawn.values())) == bool(given)

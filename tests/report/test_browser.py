@@ -49,6 +49,7 @@ LOSSES = 10.0 ** -np.arange(9)
 def page(tmp_path_factory):
     panels = [Panel("angle", "rad", RUNS, goals=[0.0]), Panel("speed", "rad/s", RUNS)]
     motions = Figure(traces(panels, TIME_STEP), CAPTION, LEGEND, filmed=True)
+    counted = Figure(traces([Panel("count", "1", RUNS)], None), filmed=100.0)
     film = encode(np.zeros((20, 16, 16, 3), np.uint8), 10.0)
     descent = Figure(curves({"loss": LOSSES}, {}))
     noisy = np.random.default_rng(0).normal(size=999)
@@ -62,7 +63,7 @@ def page(tmp_path_factory):
     energy = Figure(
         [bars("energy", "J", joules, ["a", "b"])], "", dict.fromkeys(joules, "#7a7f87")
     )
-    blocks = [Video(film), motions, descent, learning, energy]
+    blocks = [Video(film), motions, counted, descent, learning, energy]
     path = tmp_path_factory.mktemp("page") / "report.html"
     sections = [Section("Everything", blocks)]
     write_report(path, title="A run", verdict=["Improved."], sections=sections)
@@ -224,6 +225,12 @@ def test_the_video_and_the_panels_follow_each_other(view):
     assert found.evaluate(mark) == pytest.approx(left + (right - left) / 4, abs=1)
     view.evaluate(TELL.format(1.5))
     assert view.evaluate(seconds) == pytest.approx(1.5, abs=0.01)
+    steps = panel(view, "count over steps")  # 100 in a second of the video
+    left, _, right, *_ = map(float, steps.get_attribute("data-box").split())
+    assert steps.evaluate(mark) == pytest.approx(left + 0.75 * (right - left), abs=1)
+    view.mouse.click(*place(steps, 0.25))
+    assert said(steps)[0] == 50
+    assert view.evaluate(seconds) == pytest.approx(0.5, abs=0.01)
 
 
 def test_a_panel_is_zoomed_by_the_keyboard(view):

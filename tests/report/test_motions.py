@@ -83,6 +83,53 @@ def test_an_environment_without_pictures_is_named_once():
         warnings.simplefilter("always")
         assert performance(EnvSpec("Blind-v0"), {"a": lambda o: o}, seed=0) is None
     assert len(seen) == 1 and "no video" in str(seen[0].message)
+    assert "`render_modes` of Blind-v0" in str(seen[0].message)
+
+
+class Counter(gymnasium.Env):
+    """Tells no time step: nothing about it knows seconds."""
+
+    metadata = {"render_modes": ["rgb_array"]}
+    observation_space = action_space = gymnasium.spaces.Box(0, 1, (1,))
+
+    def __init__(self, render_mode=None, **told):
+        self.render_mode = render_mode
+        vars(self).update(told)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action):
+        return np.ones(1, np.float32), 0.0, False, False, {}
+
+    def render(self):
+        return np.zeros((16, 16, 3), np.uint8)
+
+
+gymnasium.register("Counter-v0", f"{__name__}:Counter", max_episode_steps=30)
+
+
+@pytest.mark.parametrize(
+    "told, given, axis, end, rate, speed",
+    [
+        ({}, None, "step", 30, 15, "15 steps a second"),
+        ({}, 0.05, "time [s]", 1.5, 1, "in real time"),
+        ({"dt": 0.1}, None, "time [s]", 3, 1, "in real time"),
+        ({"dt": 0.1}, 0.05, "time [s]", 3, 1, "in real time"),
+    ],
+)
+def test_motions_are_over_seconds_where_these_are_known_or_else_over_steps(
+    told, given, axis, end, rate, speed
+):
+    spec, still = EnvSpec("Counter-v0", told), {"clone": lambda o: o}
+    found = {"clone": evaluate(spec, still["clone"], episodes=2, seed=0)}
+    film = performance(spec, still, seed=0, time_step=given)
+    assert film is not None and film.speed == speed
+    page = motions(signals(spec.make()), found, film, given).html()
+    assert f'data-axis="{axis}"' in page and f'data-film="{rate}"' in page
+    assert f'data-x="0 {end}' in page
+    assert ("data-integer" in page) == (axis == "step")
 
 
 def test_a_video_imports_no_package_that_a_file_names(tmp_path, monkeypatch):
