@@ -18,6 +18,7 @@ from roboopt.data._split import split_in_time as split_in_time
 from roboopt.data._store import load as load
 from roboopt.data._store import save as save
 from roboopt.data._trajectory import Trajectory as Trajectory
+from roboopt.data._windows import at_samples as at_samples
 from roboopt.data._windows import sample_times as sample_times
 from roboopt.data._windows import single_recordings as single_recordings
 from roboopt.data._windows import sliding_windows as sliding_windows

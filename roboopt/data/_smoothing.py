@@ -190,4 +190,13 @@ def _times_of_one(trajectory: Trajectory) -> np.ndarray:
             "`trajectory` must hold at least 3 observations at increasing times, got "
             f"{len(times)} from {times[0]:g} s to {times[-1]:g} s."
         )
+    for name in ("observations", "actions", "efforts"):
+        value = getattr(trajectory, name)
+        bad = np.argwhere(~np.isfinite(np.asarray(0.0 if value is None else value)))
+        if len(bad):
+            raise RobooptError(
+                f"`trajectory` must hold finite numbers, but its {name} hold {len(bad)}"
+                f" others, the first at {tuple(bad[0].tolist())}: leave such samples "
+                "out, with `times` for those that stay, or split it there."
+            )
     return times

@@ -4,7 +4,9 @@ A window consists of `lead` steps that feed a model's memory and `horizon` steps
 the model predicts.
 """
 
+import dataclasses
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -83,6 +85,27 @@ def sample_times(recording: Trajectory) -> np.ndarray:
     if recording.times is not None:
         return np.asarray(recording.times, float)
     return recording.time_step * np.arange(recording.steps + 1)
+
+
+def at_samples(run: Trajectory, keep: np.ndarray) -> Trajectory:
+    """Return a single recording with some of its observations, at their own times.
+
+    Args:
+        run: the recording.
+        keep: which observations stay, (T + 1,), at least two; with each but the last
+            its action stays.
+    """
+    arrays: dict[str, Any] = {
+        name: np.asarray(value)[keep[:-1]][: keep.sum() - 1]
+        for name in PER_STEP
+        if (value := getattr(run, name)) is not None
+    }
+    arrays["observations"] = np.asarray(run.observations)[keep]
+    if run.times is not None or (np.diff(np.flatnonzero(keep)) > 1).any():
+        times = sample_times(run)[keep]
+        arrays["times"] = times = times - times[0]
+        arrays["time_step"] = float(times[-1] / (len(times) - 1))
+    return dataclasses.replace(run, **arrays)
 
 
 def _check_alike(runs: list[Trajectory], length: int, timed: bool) -> None:

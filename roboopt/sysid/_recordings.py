@@ -15,13 +15,13 @@ from roboopt._errors import RobooptError, argument_called
 from roboopt.data import (
     Columns,
     Trajectory,
+    at_samples,
     is_frame,
     joint_motion,
     load_recordings,
     not_among,
     recording_files,
     resample,
-    sample_times,
     single_recordings,
     whole_turns,
 )
@@ -175,15 +175,7 @@ def _without_repeats(run: Trajectory, source: str) -> Trajectory:
         "moves: left out.",
         stacklevel=2,
     )
-    times = sample_times(run)[keep]
-    times = times - times[0]
-    return dataclasses.replace(
-        run,
-        observations=observations[keep],
-        actions=actions[keep[:-1]][: keep.sum() - 1],
-        time_step=float(times[-1] / (len(times) - 1)),
-        times=times,
-    )
+    return at_samples(run, keep)
 
 
 def moves_by_next_velocity(run: Trajectory, joints: int, tolerance: float) -> bool:

@@ -333,10 +333,14 @@ def test_a_parameter_that_is_none_lists_those_there_are(tmp_path, refused):
 def test_an_error_in_a_recording_ends_the_command(tmp_path, refused):
     run = record(0.5)
     observations = run.observations.copy()
-    observations[3, 1] = np.nan
+    observations[3, 1] = 1e12
     ro.Trajectory(observations, run.actions, STEP).save(tmp_path / "bad.npz")
     message = refused(f"identify bad.npz --urdf {TWO_LINK}")
     assert "recordings must be free of errors, got 1: bad.npz: " in message
+    observations[3:30, 1] = np.nan
+    ro.Trajectory(observations, run.actions, STEP).save(tmp_path / "gap.npz")
+    message = refused(f"identify gap.npz --urdf {TWO_LINK}")
+    assert "27 samples, 3 to 29, lack position of elbow" in message
 
 
 @pytest.mark.slow

@@ -84,11 +84,11 @@ def test_a_quote_without_an_end_is_refused(tmp_path):
     assert "the last row of z.csv is cut off" in said
 
 
-def test_a_stamp_is_not_empty(tmp_path):
-    # Read as 0, it would go unnoticed in the first row.
-    path = written(tmp_path / "x.csv", lines(changed(0, 0, "")))
-    with pytest.raises(ValueError, match="times must be numbers, got ''"):
-        read(path)
+def test_a_sample_without_a_stamp_is_left_out(tmp_path):
+    # Read as 0, an empty stamp would go unnoticed in the first row.
+    run, said = read(written(tmp_path / "x.csv", lines(changed(0, 0, ""))))
+    np.testing.assert_allclose(run.observations, np.hstack([Q, DQ])[1:], atol=1e-12)
+    assert "sample 0 lacks t at the ends: left out" in said
 
 
 def test_columns_that_hold_nothing_were_not_recorded(tmp_path):
@@ -140,7 +140,9 @@ def test_frames_of_pandas_are_read_from_their_files(tmp_path):
     sparse = plain.astype({"q1": "Float64"})
     sparse.loc[[3, 4], "q1"] = None
     sparse.to_parquet(tmp_path / "x.parquet")
-    assert np.isnan(read(tmp_path / "x.parquet")[0].observations[3, 0])
+    run, said = read(tmp_path / "x.parquet")
+    np.testing.assert_array_equal(run.observations[:, 0], np.delete(Q[:, 0], [3, 4]))
+    assert "2 samples, 3 to 4, lack q1" in said
 
 
 def test_lists_of_other_lengths_are_no_vectors(tmp_path):

@@ -28,7 +28,7 @@ INTERNAL = {
         with_twin
     """,
     "roboopt.data": """
-        atomic_write episode_masks is_episode_folder is_frame joint_motion
+        at_samples atomic_write episode_masks is_episode_folder is_frame joint_motion
         not_among read_archive recording_files require_writing single_recordings sweep
         whole_turns write_json
     """,

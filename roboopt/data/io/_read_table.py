@@ -24,6 +24,7 @@ from roboopt.data.io._columns import (
     is_current,
     is_time,
 )
+from roboopt.data.io._gaps import MAX_LEFT_OUT_SHARE, whole_samples
 from roboopt.data.io._sparse import apart, common_time, on_one_clock
 from roboopt.data.io._table import MAX_SHOWN, Table
 from roboopt.data.io._table_header import with_names
@@ -31,6 +32,7 @@ from roboopt.data.io._times import Stamps, even_step, read_stamps, strictly_late
 from roboopt.data.io._units import in_other_units, unit_scale, unknown_unit
 
 OBSERVED = ("observation", "observations", "obs", "state", "states")
+BLANK = ("", "nan", "none", "nat", "<na>")
 ACTED = ("action", "actions", "act", "acts")
 
 
@@ -97,12 +99,15 @@ def read_table(
         raise RobooptError(f"`path` must hold samples, but {path} holds none.")
     if others:
         columns = _on_common_times(table, keep, columns, others)
+    lost = not others and (~keep).mean() <= MAX_LEFT_OUT_SHARE
+    told = columns.time is not None and options.time_step is None
+    numbers = np.flatnonzero(keep) if lost or told else np.arange(keep.sum())
     if not keep.all():
         # Tables of several sensors have rows of each.
         what = "nothing of the joints" if others else "no positions"
         options.note(
-            f"{(~keep).sum()} rows of {path.name} hold {what}: left out, as rows "
-            "of other sensors."
+            f"{(~keep).sum()} rows of {path.name} hold {what}: left out"
+            f"{'.' if lost else ', as rows of other sensors.'}"
         )
         table, own = table.rows(keep), own[keep]
         values = {name: value[keep] for name, value in values.items()}
@@ -111,6 +116,7 @@ def read_table(
         raise ColumnError(f"holds no efforts in {min(blank)}", path, table.header)
     if unrecorded & {*(columns.velocities or ())}:
         columns = dataclasses.replace(columns, velocities=None)
+        values = {name: v for name, v in values.items() if name in columns.names}
     if columns.velocities is None:
         options.estimated.append(path.name)
     runs: dict[str, list[int]] = {"": [*range(int(keep.sum()))]}
@@ -122,14 +128,25 @@ def read_table(
         where = f"recording {k} of {path}"
         one = {name: value[rows] for name, value in values.items()}
         with located(where):
+            mine = numbers[rows]
+            stamps, untimed = _stamps(table, columns.time, rows, mine, options)
+            if others:
+                stamps, one = on_one_clock(
+                    stamps, one, columns, others, own[rows], options
+                )
+                mine, untimed = np.arange(len(stamps.seconds)), {}
+            lacking = {name: np.isnan(value) for name, value in one.items()}
+            for name in columns.efforts or ():
+                if name:
+                    lacking[name][-1] = False  # It acts after the last observation.
+            keep, note = whole_samples(lacking | untimed, stamps.seconds, mine)
+            if note:
+                options.note(f"{where}: {note}")
+            one = {name: value[keep] for name, value in one.items()}
             timed: dict[str, Any] = {"time_step": options.time_step}
-            if columns.time is not None and options.time_step is None:
-                cells = table.named(columns.time)[rows]
-                stamps = _stamps(cells, columns.time)
-                if others:
-                    stamps, one = on_one_clock(
-                        stamps, one, columns, others, own[rows], options
-                    )
+            if options.time_step is None or (np.diff(mine[keep]) > 1).any():
+                seconds = stamps.seconds[keep]
+                stamps = dataclasses.replace(stamps, seconds=seconds)
                 timed, one = _timed(stamps, one, where, options)
             arrays = _arrays(one, columns, timed, where, options)
         yield where, arrays
@@ -187,13 +204,35 @@ def _on_common_times(
     return dataclasses.replace(columns, time=common_time(table, keep, columns.time))
 
 
-def _stamps(cells: np.ndarray, name: str) -> Stamps:
-    """Return the times of a recording from the cells of a column."""
-    if len(cells) < 2:
+def _stamps(
+    table: Table,
+    name: str | None,
+    rows: Sequence[int],
+    numbers: np.ndarray,
+    options: ReadOptions,
+) -> tuple[Stamps, dict[str, np.ndarray]]:
+    """Return the times of a recording, and which of them are guessed, by their column.
+
+    Args:
+        table: of all rows.
+        name: the column of times.
+        rows: of the recording.
+        numbers: of the rows in the file, some of which may have been left out.
+        options: the arguments of the reading, whose time step stands for times.
+    """
+    if len(rows) < 2:
         raise RobooptError(
-            f"a recording must hold at least 2 samples, got {len(cells)}."
+            f"a recording must hold at least 2 samples, got {len(rows)}."
         )
-    stamps = read_stamps(cells, unit_scale(name, "times"), name)
+    if name is None or options.time_step is not None:
+        assert options.time_step is not None
+        return Stamps(options.time_step * (numbers - numbers[0]), 0.0), {}
+    cells = table.named(name)[rows]
+    blank = _is_blank(cells)
+    known = np.flatnonzero(~blank)
+    if len(known) < 2:
+        raise RobooptError(f"`{name}` must hold times, but holds {len(known)}.")
+    stamps = read_stamps(cells[known], unit_scale(name, "times"), name)
     if (back := np.diff(stamps.seconds) < 0).any():
         row = int(back.argmax())
         raise RobooptError(
@@ -201,7 +240,22 @@ def _stamps(cells: np.ndarray, name: str) -> Stamps:
             f"{stamps.seconds[row] - stamps.seconds[row + 1]:.4g} s before sample "
             f"{row}: sort the samples by time, or cut the recording there."
         )
-    return stamps
+    if not blank.any():
+        return stamps, {}
+    seconds = np.interp(np.arange(len(cells)), known, stamps.seconds)
+    return dataclasses.replace(stamps, seconds=seconds), {name: blank}
+
+
+def _is_blank(cells: np.ndarray) -> np.ndarray:
+    """Return which cells hold no number, no text and no date."""
+    if cells.dtype.kind == "f":
+        return np.isnan(cells)
+    if cells.dtype.kind in "Mm":
+        return np.isnat(cells)
+    if cells.dtype.kind not in "OU":
+        return np.zeros(len(cells), bool)
+    texts = (str(cell).strip().lower() for cell in cells)
+    return np.array([text in BLANK for text in texts], bool)
 
 
 def _timed(

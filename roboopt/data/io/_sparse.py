@@ -13,11 +13,11 @@ import numpy as np
 from roboopt._errors import RobooptError
 from roboopt.data.io._arrays import ReadOptions
 from roboopt.data.io._columns import Columns, is_time
+from roboopt.data.io._gaps import MAX_GAP_STEPS
 from roboopt.data.io._table import Table
 from roboopt.data.io._times import Stamps
 
 MIN_SHARE_APART = 0.1  # of the samples; fewer empty cells are samples that were lost
-MAX_GAP_STEPS = 10  # median steps between samples to interpolate
 MIN_SAMPLES = 4  # of a spline
 
 

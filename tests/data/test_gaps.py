@@ -1,0 +1,148 @@
+"""Samples that lack numbers: the same rule on every road to a recording."""
+
+import warnings
+from functools import partial
+
+import numpy as np
+import pytest
+from told import read_told
+
+from roboopt.data import Columns, Trajectory, joint_motion, resample, smooth
+
+COUNT, STEP_S = 200, 0.01
+TIMES = STEP_S * np.arange(COUNT)
+Q = np.stack([np.sin(TIMES), np.cos(2 * TIMES)], 1)
+DQ = np.stack([np.cos(TIMES), -2 * np.sin(2 * TIMES)], 1)
+TAU = np.stack([TIMES + 1, 3 - TIMES], 1)
+JOINTS = ["shoulder", "elbow"]
+NAMES = [f"{kind}_{joint}" for kind in ("q", "dq", "tau") for joint in JOINTS]
+
+
+def as_csv(tmp_path, rows):
+    np.savetxt(path := tmp_path / "x.csv", rows, "%.17g", ",", header=HEADER)
+    return path
+
+
+def as_npz(tmp_path, rows):
+    t, q, dq, tau = rows[:, 0], rows[:, 1:3], rows[:, 3:5], rows[:, 5:]
+    np.savez(path := tmp_path / "x.npz", time=t, q=q, dq=dq, tau=tau)
+    return path
+
+
+def as_mat(tmp_path, rows):
+    from scipy.io import savemat
+
+    t, q, dq, tau = rows[:, 0], rows[:, 1:3], rows[:, 3:5], rows[:, 5:]
+    savemat(path := tmp_path / "x.mat", {"time": t, "q": q, "dq": dq, "tau": tau})
+    return path
+
+
+def as_frame(tmp_path, rows):
+    pandas = pytest.importorskip("pandas")
+    return pandas.DataFrame(rows, columns=HEADER.split(","))
+
+
+def as_episode(tmp_path, rows):
+    path = tmp_path / "episode.npz"
+    as_trajectory(tmp_path, rows).save(path)
+    return path
+
+
+def as_trajectory(tmp_path, rows):
+    return Trajectory(rows[:, 1:5], rows[:-1, 5:], STEP_S)
+
+
+HEADER = ",".join(["time", *NAMES])
+ELBOW = r"\S*( of )?(elbow|q\[1\])"
+STRONGLY = partial(smooth, cutoff_hz=5.0)
+ROADS = [as_csv, as_npz, as_mat, as_frame, as_episode, as_trajectory]
+
+
+def read(source):
+    if not isinstance(source, Trajectory):
+        (run,), said = read_told(source, joints=JOINTS)
+        return run, said
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        run = joint_motion(source, JOINTS, None, "recording 0")
+    return run, " ".join(str(w.message) for w in caught)
+
+
+def rows_without(*gaps):
+    rows = np.column_stack([TIMES, Q, DQ, TAU])
+    for samples, columns in gaps:
+        rows[samples, columns] = np.nan
+    return rows
+
+
+@pytest.mark.parametrize("road", ROADS)
+def test_a_few_samples_are_left_out_at_their_times(tmp_path, road):
+    gaps = (slice(50, 53), 2), (90, [1, 5]), (slice(197, None), 6)
+    run, said = read(road(tmp_path, rows_without(*gaps)))
+    # The last sample needs no effort, so that of three only two are lost.
+    kept = np.delete(np.arange(COUNT), [50, 51, 52, 90, 197, 198])
+    np.testing.assert_array_equal(run.observations, np.hstack([Q, DQ])[kept])
+    np.testing.assert_array_equal(run.actions, TAU[kept[:-1]])
+    assert run.times is not None
+    np.testing.assert_allclose(run.times, TIMES[kept], atol=1e-12)
+    assert "6 samples, between 50 and 198, lack" in said
+
+
+@pytest.mark.parametrize("road", ROADS)
+def test_a_sensor_that_begins_late_cuts_the_recording(tmp_path, road):
+    run, said = read(road(tmp_path, rows_without((slice(0, 60), 3))))
+    np.testing.assert_array_equal(run.observations, np.hstack([Q, DQ])[60:])
+    assert run.times is None and run.time_step == pytest.approx(STEP_S)
+    assert "60 samples, 0 to 59, lack" in said and "at the ends" in said
+
+
+@pytest.mark.parametrize("road", ROADS)
+@pytest.mark.parametrize(
+    "gap, said",
+    [
+        # Ten steps may be bridged, which eleven between whole samples are not.
+        (
+            (slice(100, 110), 2),
+            rf"10 samples, 100 to 109, lack {ELBOW}, .* 0.99 s to 1.1",
+        ),
+        ((slice(100, 160), [2, 4]), rf"60 samples, 100 to 159, lack {ELBOW}, .*split"),
+        ((slice(3, None, 5), 5), "40 samples, between 3 and 198, lack .*20 %"),
+        ((slice(10, 190), slice(1, 3)), "(180 samples|no number|throughout)"),
+    ],
+)
+def test_what_is_not_plain_is_refused_with_its_place(tmp_path, road, gap, said):
+    with pytest.raises(ValueError, match=said):
+        read(road(tmp_path, rows_without(gap)))
+
+
+def test_positions_that_stop_while_the_efforts_go_on_are_a_gap(tmp_path):
+    # No row has positions then, as in rows of other sensors.
+    rows = rows_without((slice(100, 150), [1, 2, 3, 4]))
+    with pytest.raises(ValueError, match="50 samples, 100 to 149, lack positions"):
+        read(as_csv(tmp_path, rows))
+    rows = rows_without((slice(100, 103), [1, 2, 3, 4]))
+    run, said = read(as_csv(tmp_path, rows))
+    assert run.steps == COUNT - 4 and "3 rows of x.csv hold no positions" in said
+
+
+def test_a_time_step_in_place_of_times_counts_the_lost_samples(tmp_path):
+    path = as_csv(tmp_path, rows_without((slice(50, 53), 2)))
+    (run,), _ = read_told(path, joints=JOINTS, columns=Columns(time="0.02"))
+    kept = np.delete(np.arange(COUNT), [50, 51, 52])
+    assert run.times is not None
+    np.testing.assert_allclose(run.times, 0.02 * kept, atol=1e-12)
+
+
+def test_a_joint_that_nothing_drives_needs_no_effort(tmp_path):
+    run = as_trajectory(tmp_path, rows_without((slice(None), 6)))
+    made = joint_motion(run, JOINTS, [0], "recording 0")
+    np.testing.assert_array_equal(made.actions[:, 1], 0)
+    with pytest.raises(ValueError, match="lack effort of elbow"):
+        joint_motion(run, JOINTS, None, "recording 0")
+
+
+@pytest.mark.parametrize("made", [partial(resample, time_step=0.02), STRONGLY])
+def test_resampling_and_smoothing_name_what_is_not_finite(tmp_path, made):
+    run = as_trajectory(tmp_path, rows_without((7, 2)))
+    with pytest.raises(ValueError, match=r"`trajectory`.* observations .*\(7, 1\)"):
+        made(run)
