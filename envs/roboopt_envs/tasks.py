@@ -12,9 +12,10 @@ NumPy, an observation holds the reference of its time after [q, q̇]. Tasks use 
 API, elementwise over leading axes, so that the same code runs in NumPy and in JAX.
 Tasks are hashable: they can be static arguments of `jax.jit`.
 
-Reports shade what a task says of success in these attributes, if it has them: its
-`tolerances`, intervals (low, high) by index of the observation, and its `window` [s],
-the end of an episode throughout which an observation must be in one of its intervals.
+Reports draw what a task says of success in these attributes, if it has them: its
+`target`, a position of each joint; its `tolerances`, intervals (low, high) by index of
+the observation, and its `window` [s], the end of an episode throughout which an
+observation must be in one of its intervals.
 """
 
 import abc

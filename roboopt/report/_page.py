@@ -164,7 +164,10 @@ class Figure:
     """Drawn by this package, or SVG."""
     caption: str = ""
     legend: Mapping[str, str] = field(default_factory=dict)
-    """From each label to its color and line: such as "#1f77b4" or "#1f77b4 dashed"."""
+    """From each label to its color and line: such as "#1f77b4" or "#1f77b4 dashed".
+
+    What no panel shows is left out.
+    """
     columns: int = 3
     """At most."""
     name: str = ""
@@ -175,14 +178,15 @@ class Figure:
 
     def html(self) -> str:
         """Return the figure with its panels in a grid."""
-        keys = ""
+        keys, panels = "", "".join(f'<div class="panel">{x}</div>' for x in self.panels)
         for label, style in self.legend.items():
+            if f'data-key="{escape(label)}"' not in panels:
+                continue
             color, _, line = style.partition(" ")
             border = escape(f"{line or 'solid'} {color}")
             keys += '<button type="button" class="key" disabled>'
             keys += f'<i style="border-top:3px {border}"></i>{escape(label)}</button>'
         legend = f'<div class="legend">{keys}</div>' if keys else ""
-        panels = "".join(f'<div class="panel">{panel}</div>' for panel in self.panels)
         grid = f'<div class="panels columns{self.columns}">{panels}</div>'
         film = f' data-film="{self.filmed:g}"' if self.filmed else ""
         return f"<figure{film}>{legend}{grid}{_caption(self.caption)}</figure>"

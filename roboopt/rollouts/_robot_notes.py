@@ -8,7 +8,8 @@ def robot_notes(env: Any) -> dict[str, str]:
 
     The motors are left out where every joint is driven, unless the robot is to balance;
     an environment that knows no tool or no joints has no such note. Joints that are
-    locked are named, too, and so is the joint that needs longer than an episode.
+    locked are named, too, and so is the joint that needs longer than an episode. Where
+    upright is, is said of robots that balance, or whose task is to be there.
 
     Args:
         env: an environment, with any wrappers, or another object with the names of the
@@ -31,7 +32,8 @@ def robot_notes(env: Any) -> dict[str, str]:
         notes["motors"] = f"drive every joint: {driven}"
     if locked := getattr(inner, "locked", ()):
         notes["locked"] = ", ".join(locked)
-    if hasattr(inner, "upright"):
+    target = getattr(getattr(inner, "task", None), "target", ())
+    if hasattr(inner, "upright") and (passive or tuple(target) == (*inner.upright,)):
         pairs = zip(names, inner.upright, strict=True)
         held = ", ".join(f"{name} {position:.4g}" for name, position in pairs)
         notes["upright"] = f"{held} [rad or m]"

@@ -176,21 +176,18 @@ def _positions(
     result: Any, joint: int, seen: dict[str, np.ndarray], has_goal: bool
 ) -> list[Panel]:
     """Return a joint's position, relative to the goal if it has one, and velocity."""
-    joints = result.joints
+    joints, task = result.joints, result.objective.task
     n, name = len(joints.names), joints.names[joint]
     units = JointUnits.of(joints.revolute[joint])
     positions = {k: o[..., joint] for k, o in seen.items()}
-    rail = getattr(result.objective.task, "rail", None) if units.position == "m" else 0
-    limits, goals, title = [-rail, rail] if rail else [], [0.0], "position"
+    rail = getattr(task, "rail", None) if units.position == "m" else 0
+    limits, title = [-rail, rail] if rail else [], "position"
+    target = getattr(task, "target", ())
+    goals = [target[joint]] if np.shape(target) == (n,) else []
     if has_goal:
         positions = {k: q - seen[k][..., 2 * n + joint] for k, q in positions.items()}
-        title = "error"
-    elif (target := getattr(result.objective.task, "target", None)) is not None:
-        goals = [target[joint]]
-    elif joints.revolute[joint]:
-        goals = _full_turns(positions)
+        title, goals = "error", [0.0]
     velocities = {k: o[..., n + joint] for k, o in seen.items()}
-    task = result.objective.task
     known, window = getattr(task, "tolerances", {}), getattr(task, "window", 0.0)
     near = () if has_goal else known.get(joint, ())  # An error has another origin.
     slow = known.get(n + joint, ())
@@ -213,16 +210,6 @@ def _efforts(result: Any, joint: int, shown: list[int]) -> list[Panel]:
     }
     title = f"{joints.names[joint]}: {units.effort_name}"
     return [Panel(title, units.effort, efforts, limits=[-limit, limit])]
-
-
-def _full_turns(angles: dict[str, np.ndarray]) -> list[float]:
-    """Return upright at every full turn in sight, always that at zero."""
-    seen = np.concatenate([a.ravel() for a in angles.values()]) / (2 * np.pi)
-    near = {0.0}
-    if seen.max() - seen.min() > 0.25:  # The pole swings; it does not only balance.
-        turns = range(int(np.floor(seen.min())), int(np.ceil(seen.max())) + 1)
-        near = {k for k in turns if seen.min() - 0.1 <= k <= seen.max() + 0.1} or near
-    return [2 * np.pi * k for k in sorted(near)]
 
 
 def _tool(task: Any, n: int, seen: dict[str, np.ndarray]) -> Panel:

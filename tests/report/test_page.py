@@ -1,7 +1,9 @@
+from html import escape
 from html.parser import HTMLParser
 
 from roboopt.report import Details, Figure, Notes, Section, Table, Video, write_report
 
+LEGEND = {"goal": "currentColor dashed", "limit": "currentColor dotted"}
 VOID = {"meta", "wbr", "br", "img", "link", "input"}
 
 
@@ -36,7 +38,7 @@ def test_a_page_holds_every_block_and_needs_nothing_else(tmp_path):
     blocks = [
         Notes(["a note"]),
         Table(("what", "before"), [("work [J]", "1.5")], [("", 1), ("PyBullet", 1)]),
-        Figure(["<svg></svg>"], "a caption", {"goal": "currentColor dashed"}),
+        Figure(['<svg data-key="goal"></svg>'], "a caption", LEGEND),
         Video(b"film", "a film"),
         Details("more", '{"seed": 0}'),
     ]
@@ -49,6 +51,7 @@ def test_a_page_holds_every_block_and_needs_nothing_else(tmp_path):
         assert text in page.text
     for text in ("a caption", "goal", "a film", "more", '{"seed": 0}'):
         assert text in page.text
+    assert "limit" not in page.text  # which no panel shows
     assert {"table", "svg", "video", "details", "h1", "h2"} <= set(page.tags)
     assert page.sources == ["data:video/mp4;base64,ZmlsbQ=="]
     text = path.read_text("utf-8")
@@ -67,7 +70,7 @@ def test_text_is_escaped_everywhere(tmp_path):
     blocks = [
         Notes([evil]),
         Table((evil,), [(evil,)], [(evil, 1)]),
-        Figure([], evil, {evil: "#000000"}),
+        Figure([f'<i data-key="{escape(evil)}"></i>'], evil, {evil: "#000000"}),
         Video(b"", evil),
         Details(evil, evil),
     ]

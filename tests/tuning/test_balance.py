@@ -4,6 +4,7 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from roboopt_envs.robot import RobotTask
 import roboopt as ro
 from roboopt.cli import main
 from roboopt.policies import LinearFeedback
+from roboopt.rollouts import robot_notes
 from roboopt.tuning import TuningProblem, run_name, tune
 
 pytestmark = pytest.mark.filterwarnings(
@@ -82,8 +84,20 @@ def test_the_report_draws_the_target(tuned, tmp_path):
     tuned.save(tmp_path)
     loaded: Any = ro.load(tmp_path)
     assert str(loaded) == str(tuned)
-    titles = [section.title for section in loaded.sections(video=False)]
-    assert "Motions before and after" in titles
+    made = {section.title: section for section in loaded.sections(video=False)}
+    drawn = made["Motions before and after"].html()
+    assert drawn.count('data-key="goal"') == len(loaded.objective.task.target) == 2
+
+
+@pytest.mark.parametrize("target, told", [((0.0, 0.5), True), ((0.5, 0.5), False)])
+def test_upright_is_told_of_driven_robots_whose_task_is_to_be_there(target, told):
+    robot: dict[str, Any] = {"joint_names": ("a", "b"), "upright": (0.0, 0.5)}
+    own = SimpleNamespace(**robot, actuated=(0, 1), task=SimpleNamespace(target=target))
+    assert ("upright" in robot_notes(own)) == told
+    del own.task.target
+    assert "upright" not in robot_notes(own)
+    passive = SimpleNamespace(**robot, actuated=(0,), task=own.task)
+    assert robot_notes(passive)["upright"] == "a 0, b 0.5 [rad or m]"
 
 
 def test_a_task_of_ones_own_is_an_object_or_its_name(tmp_path, monkeypatch):

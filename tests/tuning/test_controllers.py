@@ -30,6 +30,7 @@ def test_a_stateful_controller_is_tuned_along_a_path(tmp_path):
     page = tmp_path / "report.html"
     tuned.report(page, video=False)
     assert "integral[elbow] [N·m/s/rad]" in page.read_text()
+    assert page.read_text().count('data-key="goal"') == 2  # one a joint
 
 
 @pytest.mark.slow

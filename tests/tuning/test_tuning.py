@@ -333,6 +333,8 @@ def test_a_result_with_a_plain_task_is_saved_and_reported(no_descent, tmp_path):
     loaded = ro.load(tmp_path / "own")
     assert "Errand" in loaded.objective.task.description
     loaded.report(tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text("utf-8")
+    assert 'data-key="goal"' not in page and ">goal<" not in page  # It tells none.
     with pytest.raises(ro.RobooptError, match="`task`"):
         loaded.gradients()
     start = jnp.zeros(4)
