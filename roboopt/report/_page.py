@@ -269,7 +269,7 @@ def short(script: str) -> str:
     nor quotes.
     """
     code = re.sub(r"^\s*(//.*\n)?", "", script, flags=re.MULTILINE)
-    sign = r"\s*([-=+*<>?:&|{},;()!])\s*"
+    sign = r"\s*([-=+*/%<>?:&|{}\[\],;()!])\s*"
 
     def shortened(found: re.Match[str]) -> str:
         text, between = found.groups()
@@ -278,7 +278,7 @@ def short(script: str) -> str:
         return text or between
 
     strings = """("[^"]*"|`[^`]*`)"""
-    return re.sub(rf"{strings}|(?:;\s*(?=}}))?{sign}", shortened, code).strip()
+    return re.sub(rf"{strings}|(?:[;,]\s*(?=[}}\]]))?{sign}", shortened, code).strip()
 
 
 def _file(name: str) -> str:

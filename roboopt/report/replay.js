@@ -1,16 +1,16 @@
 // 3D replays: drag or arrow keys turn the view, the wheel zooms once it was clicked.
-// The uniform k is the scale and whether there is light.
+// The uniform k is the scale and whether there is light, and d the data in the page.
 for (let root of document.querySelectorAll(".replay")) {
   let [script, view, play, bar, clock, start] =
     ["script", "canvas", "button", ".time", "output", "select"].map(what => root.querySelector(what));
-  let {min, max, round, exp} = Math, data = JSON.parse(script.textContent), {ghosts, frames, duration} = data,
+  let {min, max, round, exp} = Math, d = JSON.parse(script.textContent), {ghosts, frames, duration} = d,
     boxes = root.querySelectorAll("[type=checkbox]"), gl = view.getContext("webgl2");
   if (!gl) {
     root.textContent = "A replay needs a browser with WebGL 2.";
     continue;
   }
   let bytes = text => Uint8Array.from(atob(text), c => c.charCodeAt()).buffer,
-    poses = Float32Array.from(new Int16Array(bytes(data.poses)), x => x / 32767),
+    poses = Float32Array.from(new Int16Array(bytes(d.poses)), x => x / 32767),
     made = gl.createProgram();
   [`uniform vec3 eye; uniform vec2 k; uniform mat4x3 pose; in vec3 place; out vec3 w;
     mat2 turn(float a) { return mat2(cos(a), sin(a), -sin(a), cos(a)); }
@@ -33,7 +33,7 @@ for (let root of document.querySelectorAll(".replay")) {
     gl.attachShader(made, part);
     let buffer = i ? gl.ELEMENT_ARRAY_BUFFER : gl.ARRAY_BUFFER;
     gl.bindBuffer(buffer, gl.createBuffer());
-    gl.bufferData(buffer, bytes(data.buffers[i]), gl.STATIC_DRAW);
+    gl.bufferData(buffer, bytes(d.buffers[i]), gl.STATIC_DRAW);
   });
   gl.linkProgram(made);
   gl.useProgram(made);
@@ -46,22 +46,22 @@ for (let root of document.querySelectorAll(".replay")) {
   gl.blendFunc(gl.ONE, gl.ONE_MINUS_SRC_ALPHA);
   let where = name => gl.getUniformLocation(made, name),
     set = (name, ...x) => gl[`uniform${x.length}f`](where(name), ...x),
-    yaw = .5, pitch = .3, far = data.distance, time = 0, last = 0, playing, seen, linked, at,
+    yaw = .5, pitch = .3, far = d.distance, time = 0, last = 0, playing, seen, linked, at,
     paint = (color, scale, lit, label = 0, joint = 0) => {
     set("color", ...color);
     set("k", scale, lit);
-    let frame = min(round(time * data.rate), frames - 1),
-      first = frame + frames * (+start.value + data.starts * label);
-    gl.uniformMatrix4x3fv(where("pose"), false, poses, 12 * (joint + data.joints * first), 12);
+    let frame = min(round(time * d.rate), frames - 1),
+      first = frame + frames * (+start.value + d.starts * label);
+    gl.uniformMatrix4x3fv(where("pose"), false, poses, 12 * (joint + d.joints * first), 12);
   }, draw = () => {
     view.width = view.clientWidth * devicePixelRatio;
     view.height = view.width / 1.6;
     gl.viewport(0, 0, view.width, view.height);
     gl.clear(gl.COLOR_BUFFER_BIT | gl.DEPTH_BUFFER_BIT);
     set("eye", yaw, pitch, far);
-    let marks = data.goals[start.value];
+    let marks = d.goals[start.value];
     paint([.5, .5, .5, .4], 1, 0);
-    gl.drawArrays(gl.LINES, ...data.grid);
+    gl.drawArrays(gl.LINES, ...d.grid);
     paint([.1, .65, .3, 1], 1, 0);
     gl.drawArrays(marks[1] > 1 ? gl.LINE_STRIP : gl.POINTS, ...marks);
     for (let label of [ghosts.length, ...ghosts.keys()]) {
@@ -70,8 +70,8 @@ for (let root of document.querySelectorAll(".replay")) {
       // A ghost's depth comes first: its far side does not shine through.
       for (let ink of boxes[label].checked ? ghost ? [0, 1] : [1] : []) {
         gl.colorMask(ink, ink, ink, ink);
-        for (let [joint, color, first, count] of data.parts) {
-          paint(ghost || color, data.scale, 1, label, joint);
+        for (let [joint, color, first, count] of d.parts) {
+          paint(ghost || color, d.scale, 1, label, joint);
           gl.drawElements(gl.TRIANGLES, count, gl.UNSIGNED_SHORT, 2 * first);
         }
       }
@@ -119,6 +119,8 @@ for (let root of document.querySelectorAll(".replay")) {
   bar.oninput = () => run(false, true, +bar.value);
   root.onchange = draw;
   addEventListener("resize", draw);
+  // Paper shows the end of what moves.
+  addEventListener("beforeprint", () => run(0, 0, playing ? duration : time));
   document.addEventListener("roboopt:time", ({detail}) =>
     detail.source == root || run(+detail.playing, 0, detail.time));
   new IntersectionObserver(([entry]) => {

@@ -13,6 +13,7 @@ from browser import (
 )
 
 from roboopt.report import (
+    Details,
     Figure,
     Panel,
     Section,
@@ -281,6 +282,21 @@ def test_wide_tables_go_on_below_where_a_computer_has_no_room(
         view.emulate_media(media="print")
         view.set_viewport_size({"width": 718, "height": 900})
         assert view.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_paper_shows_what_is_folded_and_tables_in_eight_points(browser, tmp_path):
+    blocks = [Table(("a", "b"), [["c", "1"]]), Details("more", "long line " * 99)]
+    path = tmp_path / "report.html"
+    write_report(path, title="A", verdict=[], sections=[Section("All", blocks)])
+    with opened(browser, path, 718) as view:
+        folded = view.locator("pre")
+        assert not folded.is_visible()
+        view.emulate_media(media="print")
+        assert folded.is_visible() and folded.bounding_box()["height"] > 100
+        assert folded.evaluate("node => node.scrollWidth <= node.clientWidth")
+        for text in (folded, view.locator("td").first):
+            size = text.evaluate("node => parseFloat(getComputedStyle(node).fontSize)")
+            assert size >= 8 * 96 / 72 - 0.01  # px in 8 points
 
 
 def test_a_page_without_javascript_is_as_legible(browser, page):

@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+import zlib
 from dataclasses import replace
 from io import BytesIO
 
@@ -213,6 +214,22 @@ def test_a_robot_moves_by_itself_while_it_is_seen(browser, page_path):
     stopped = page.locator(".time").input_value()
     page.wait_for_timeout(300)
     assert page.locator(".time").input_value() == stopped
+    page.close()
+
+
+@needs_chromium
+def test_paper_shows_the_end_of_what_moves(browser, page_path):
+    page = browser.new_page()
+    page.goto(page_path[0].as_uri())
+    page.locator("canvas").scroll_into_view_if_needed()
+    pdf = page.pdf()
+    assert page.locator("output").inner_text() == "2.00 s"
+    pictures = re.findall(rb"/Subtype /Image.*?stream\n(.*?)\nendstream", pdf, re.S)
+    inks = [np.frombuffer(zlib.decompress(x), np.uint8) for x in pictures]
+    red, green, blue = max(inks, key=len).reshape(-1, 3).astype(int).T
+    assert ((red > 100) & (green < 60) & (blue < 60)).sum() > 20  # the ball
+    page.emulate_media(media="print")
+    assert not page.locator(".time").is_visible()
     page.close()
 
 
