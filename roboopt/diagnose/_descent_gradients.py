@@ -264,7 +264,6 @@ def _panels(history: Mapping[str, np.ndarray]) -> list[Drawing]:
             own = {"color": BEFORE_AFTER["after"], "lw": 1, "label": "norm"}
             one.axes.plot(*norms, **own)
             one.axes.set_yscale("log")
-            one.ticks(integer=True)
         made.append(one)
     predicted = _positive(history, "predicted_decrease")
     if predicted is not None:
@@ -276,7 +275,6 @@ def _panels(history: Mapping[str, np.ndarray]) -> list[Drawing]:
                 own = {"color": BEFORE_AFTER["after"], "markersize": MARK_SIZE}
                 one.axes.plot(*actual, "o", label="actual", **own)
             one.axes.set_yscale("log")
-            one.ticks(integer=True)
         made.append(one)
     return made
 

@@ -170,7 +170,6 @@ class DescentPath:
             for wanted, key in zip((slopes < 0, slopes > 0), LEGEND, strict=True):
                 own = {"color": LEGEND[key], "markersize": 5, "gid": key}
                 made.axes.plot(steps[wanted], values[wanted], ".", **own)
-            made.ticks(integer=True)
         return made
 
 

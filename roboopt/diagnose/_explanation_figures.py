@@ -158,5 +158,4 @@ def time_panel(split: "TimeSplit") -> Drawing:
         positive = split.sensitivity[split.sensitivity > 0]
         if len(positive) and positive.max() > LOG_RANGE * np.median(positive):
             made.axes.set_yscale("log")
-        made.ticks()
     return made

@@ -30,5 +30,4 @@ def learning_curve(result: Result) -> Drawing:
         low, high = (f(np.concatenate(drawn)) for f in (np.nanmin, np.nanmax))
         if 0 < MAX_RATIO * low < high:
             made.axes.set_yscale("log")
-        made.ticks(integer=True)
     return made

@@ -44,7 +44,7 @@ from roboopt.report._result import VerbResult as VerbResult
 from roboopt.report._runs import Run as Run
 from roboopt.report._runs import RunComparison as RunComparison
 from roboopt.report._runs import compare as compare
-from roboopt.report._runs import write_index as write_index
+from roboopt.report._runs_index import write_index as write_index
 from roboopt.report._text import change as change
 from roboopt.report._text import interval as interval
 from roboopt.report._text import number as number

@@ -64,23 +64,22 @@ class Drawing:
     patch with a `gid`, or a text, belongs to the key of that name in the legend.
     """
 
-    def __init__(self, axes: Any, title: str, label: str, integer: bool = False):
+    def __init__(self, axes: Any, title: str, label: str):
         self.axes = axes
         self.title = title
         self.label = label
         """What the picture shows, for readers who do not see it."""
-        self.integer = integer
+        self.integer = axes.get_xlabel().endswith("step")
         """Whether the horizontal axis counts."""
         self.columns: dict[Any, str] = {}
         """Names in tables of lines that share a key."""
 
-    def ticks(self, count: int = 5, *, integer: bool = False) -> None:
+    def ticks(self, count: int = 5) -> None:
         """Use at most `count` round numbers on the horizontal axis."""
         from matplotlib.ticker import MaxNLocator
 
-        locator = MaxNLocator(count, steps=TICK_STEPS, integer=integer)
+        locator = MaxNLocator(count, steps=TICK_STEPS, integer=self.integer)
         self.axes.xaxis.set_major_locator(locator)
-        self.integer = integer
 
     @cached_property
     def svg(self) -> str:

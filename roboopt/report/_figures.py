@@ -36,7 +36,11 @@ MAX_TITLE = 44  # characters in a line
 MAX_GROUPS = 60  # of neighboring values in a panel of `spread`
 MIN_GROUP_SIZE = 5
 BAND = (0.1, 0.9)  # quantiles
-MAX_MINOR = 1e3  # Values that span more have ticks at powers of ten alone.
+MAX_MINOR = {"x": 10.0, "y": 1e3}
+"""Values that span more have ticks at powers of ten alone."""
+MINOR_TICKS = {"x": (2.0, 3.0, 5.0, 7.0), "y": tuple(range(2, 10))}
+"""Numbers on the horizontal axis stand side by side."""
+MIN_SPAN = 1e-6  # of values, over the largest: less would be numbers of many digits
 LOG_RATIO = 30.0  # Values that span more are drawn on a logarithmic axis.
 MATHTEXT = re.compile(r"\$\\mathdefault\{(.*)\}\$")
 POWER = re.compile(r"\^\{([−\d]+)\}")
@@ -64,7 +68,7 @@ def panel(
     from matplotlib import rc_context
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
-    from matplotlib.ticker import AutoLocator, NullLocator
+    from matplotlib.ticker import AutoLocator, LogLocator, NullLocator
 
     with rc_context(STYLE):
         figure = Figure((PANEL_SIZE[0], height), facecolor="none", dpi=72)
@@ -79,13 +83,18 @@ def panel(
         yield made
         if isinstance(axes.xaxis.get_major_locator(), AutoLocator):
             made.ticks()  # Other ticks than those measured would be cut off.
-        for each in (axes.xaxis, axes.yaxis):
+        low, high = axes.get_ylim()
+        if abs(high - low) < MIN_SPAN * (most := max(abs(low), abs(high))):
+            half, middle = MIN_SPAN * most / 2, (low + high) / 2
+            axes.set_ylim(middle - half, middle + half)
+        for name, each in (("x", axes.xaxis), ("y", axes.yaxis)):
             if each.get_scale() == "log":
                 each.set_major_formatter(_log_formatter())
                 each.set_minor_formatter(_log_formatter())
                 low, high = each.get_view_interval()
-                if high > MAX_MINOR * low:
-                    each.set_minor_locator(NullLocator())
+                minor = LogLocator(subs=MINOR_TICKS[name])
+                wide = high > MAX_MINOR[name] * low
+                each.set_minor_locator(NullLocator() if wide else minor)
 
 
 def curves(
@@ -120,7 +129,6 @@ def curves(
             finite = values[np.isfinite(values)]
             if finite.size and 0 < LOG_RATIO * finite.min() < finite.max():
                 made.axes.set_yscale("log")
-            made.ticks(integer=True)
         drawn.append(made)
     return drawn
 
@@ -159,17 +167,25 @@ def spread(
             _draw_band(made.axes, places, values, logs)
         if level is not None:
             made.axes.axhline(level, color=INK, ls="--", lw=1)
-        if made.axes.get_xscale() == "linear":
-            made.ticks()
     return made
+
+
+def neighbors(places: Float[np.ndarray, " value"]) -> list[np.ndarray]:
+    """Return the indices of noisy values that are drawn as one.
+
+    Values of one place, such as episodes that end together, stay together.
+    """
+    count = len(places)
+    fewer = count if count < 2 * MAX_GROUPS // MIN_GROUP_SIZE else count // 5
+    groups = np.array_split(np.arange(count), max(1, min(MAX_GROUPS, fewer)))
+    first = np.searchsorted(places, places[[group[0] for group in groups]])
+    return np.split(np.arange(count), np.unique(first)[1:])
 
 
 def _draw_band(
     axes: Any, places: np.ndarray, values: np.ndarray, logs: bool | None
 ) -> None:
-    count, color = len(values), BEFORE_AFTER["after"]
-    fewer = count if count < 2 * MAX_GROUPS // MIN_GROUP_SIZE else count // 5
-    groups = np.array_split(np.arange(count), max(1, min(MAX_GROUPS, fewer)))
+    groups, color = neighbors(places), BEFORE_AFTER["after"]
     middle = np.array([places[g].mean() for g in groups])
     median = np.array([np.median(values[g]) for g in groups])
     low, high = np.array([np.quantile(values[g], BAND) for g in groups]).T

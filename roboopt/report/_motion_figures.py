@@ -85,7 +85,6 @@ def _trace(
         _draw_limits(made.axes, shown, reach)
         _shade_tolerances(made.axes, shown, longest)
         made.axes.set_xlim(0, longest or step)
-        made.ticks(integer=time_step is None)
     return made
 
 

@@ -9,7 +9,7 @@ only figures and videos, which this package makes, go in as they are.
 import base64
 import itertools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from html import escape
 from importlib.resources import files
@@ -20,13 +20,16 @@ from roboopt.data import atomic_write
 from roboopt.report._drawing import Drawing
 
 MAX_NUMBER = 40  # characters, an interval's
-TEXT = ' class="text"'  # of a cell that is wrapped
 STACKED = ' class="stacked"'
 MAX_UNBROKEN = 18  # characters of a name
 MAX_PHONE = 46  # characters of a row that a phone shows
 MAX_STACKED = 16  # rows that a phone shows with a line for each cell
 MAX_COMPUTER = 108  # characters of a row that a page shows at 1280 px
+MAX_LINES = 3  # of a header
 GAP = 2  # characters between columns
+NONE = "–"  # a cell without a value
+FLAG = re.compile(r"(?<![\w-])--\w[\w-]*")
+"""An option of a command, in which no line ends."""
 UNIT = re.compile(r"(?<=\d) (?=%|(?:steps|kg|ms|rad|Hz|s|m|N|J|W)(?!\w))")
 """The space between a number and its unit, where no line ends."""
 
@@ -95,13 +98,16 @@ class Table:
         if parts := self.cut(MAX_COMPUTER):
             return "".join(part.html() for part in parts)
         columns = list(zip(self.header, *self.rows, strict=True))
-        long = [max(map(len, cells[1:]), default=0) > MAX_NUMBER for cells in columns]
-        wide = _total(columns) > MAX_PHONE
-        head = _cells("th", self.header, long)
+        kinds = ["left" if k in self.text[1:] else "" for k in range(len(columns))]
+        for k, cells in enumerate(columns):
+            if max(map(len, cells[1:]), default=0) > MAX_NUMBER:
+                kinds[k] = "text"
+        head = _cells("th", self.header, kinds)
+        wide = total_width(map(column_width, columns)) > MAX_PHONE
         wide = wide and len(self.rows) <= MAX_STACKED
         labels = self._labels() if wide else None
         body = "".join(
-            f"<tr>{_cells('td', row, long, labels, link)}</tr>"
+            f"<tr>{_cells('td', row, kinds, labels, link)}</tr>"
             for row, link in zip(
                 self.rows, self.links or [""] * len(self.rows), strict=True
             )
@@ -119,29 +125,33 @@ class Table:
     def cut(self, width: int) -> "list[Table]":
         """Return a table that is too wide as tables that fit, with one first column.
 
-        The list is empty for one that fits, or whose columns can be wrapped, or of
-        which one alone is too wide.
+        They are as few as can be, and of about one width; a row without values in one
+        of them is left out there. The list is empty for a table that fits, or whose
+        columns can be wrapped, or of which one alone is too wide.
 
         Args:
             width: characters of a row, with `GAP` between columns.
         """
-        columns = list(zip(self.header, *self.rows, strict=True))
-        if _total(columns) <= width or tuple(self.text) != (0,):
+        columns = zip(self.header, *self.rows, strict=True)
+        widths = [column_width(cells) for cells in columns]
+        if total_width(widths) <= width or tuple(self.text) != (0,):
             return []
-        blocks: list[list[int]] = []
-        for k in range(1, len(columns)):
-            if _total([columns[0], columns[k]]) > width:
-                return []
-            if not blocks or _total([columns[i] for i in (*blocks[-1], k)]) > width:
-                blocks.append([0])
-            blocks[-1].append(k)
+        fewest = len(_blocks(widths, width))
+        found = (_blocks(widths, limit) for limit in range(width + 1))
+        blocks = next(blocks for blocks in found if len(blocks) == fewest)
         above, parts = self._above(), []
         for block in blocks:
-            header, *rows = zip(*(columns[k] for k in block), strict=True)
+            rows = [[row[k] for k in block] for row in self.rows]
+            told = [any(cell != NONE for cell in row[1:]) for row in rows]
             spans = itertools.groupby(above[k] for k in block)
             groups = [(name, len([*same])) for name, same in spans]
-            groups = groups if self.groups else ()
-            own = {"header": header, "rows": rows, "groups": groups, "optional": ()}
+            own = {
+                "header": [self.header[k] for k in block],
+                "rows": [*itertools.compress(rows, told)],
+                "links": [*itertools.compress(self.links, told)],
+                "groups": groups if self.groups else (),
+                "optional": (),
+            }
             parts.append(replace(self, **own))
         return parts
 
@@ -287,7 +297,8 @@ def _file(name: str) -> str:
 
 def marked(text: str) -> str:
     """Return text for HTML, with `code` in backticks set as code."""
-    return re.sub("`([^`]+)`", r"<code>\1</code>", escape(text))
+    code = re.sub("`([^`]+)`", r"<code>\1</code>", escape(text))
+    return FLAG.sub(r'<span class="flag">\g<0></span>', code)
 
 
 def breakable(text: str) -> str:
@@ -297,15 +308,34 @@ def breakable(text: str) -> str:
     return "<wbr>".join(map(escape, re.split(places, text)))
 
 
-def _total(columns: Sequence[Sequence[str]]) -> int:
-    """Return how many characters a row has."""
-    return sum(max(map(len, cells)) + GAP for cells in columns) - GAP
+def column_width(cells: Sequence[str]) -> int:
+    """Return how many characters a column needs, its header in up to `MAX_LINES`."""
+    header, *below = cells
+    words = map(len, UNIT.sub("\N{NO-BREAK SPACE}", header).split(" "))
+    return max(*map(len, below), -(-len(header) // MAX_LINES), *words)
+
+
+def total_width(widths: Iterable[int]) -> int:
+    """Return how many characters a row of columns needs."""
+    return sum(width + GAP for width in widths) - GAP
+
+
+def _blocks(widths: Sequence[int], width: int) -> list[list[int]]:
+    """Return the indices of columns in tables that fit; none where one is too wide."""
+    blocks: list[list[int]] = []
+    for k in range(1, len(widths)):
+        if total_width([widths[0], widths[k]]) > width:
+            return []
+        if not blocks or total_width(widths[i] for i in (*blocks[-1], k)) > width:
+            blocks.append([0])
+        blocks[-1].append(k)
+    return blocks
 
 
 def _cells(
     tag: str,
     row: Sequence[str],
-    long: Sequence[bool],
+    kinds: Sequence[str],
     labels: Sequence[str] | None = None,
     link: str = "",
 ) -> str:
@@ -313,12 +343,12 @@ def _cells(
     inside = [breakable(text) for text in row]
     if link:
         inside[0] = f'<a href="{escape(link)}">{inside[0]}</a>'
-    return "".join(
-        f"<{tag}{TEXT * wraps}{label}>{text}</{tag}>"
-        for text, wraps, label in zip(
-            inside, long, said or [""] * len(row), strict=True
-        )
-    )
+    cells = zip(inside, kinds, said or [""] * len(row), strict=True)
+    made = ""
+    for text, kind, label in cells:
+        kind = "none" if text == NONE else kind
+        made += f"<{tag}{f' class={kind}' * bool(kind)}{label}>{text}</{tag}>"
+    return made
 
 
 def _caption(text: str) -> str:

@@ -10,34 +10,31 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
-from os.path import relpath
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import numpy as np
 
 from roboopt._errors import RobooptError
 from roboopt._reading import read_bytes, read_json
 from roboopt.optimize import NOTES
-from roboopt.report._figures import panel
-from roboopt.report._page import Figure, Notes, Section, Table, write_report
+from roboopt.report._figures import neighbors, panel
+from roboopt.report._page import NONE, Figure, Section, Table
 from roboopt.report._result import METRICS, Reported, Summary
 from roboopt.report._text import number, readable
 
 COMMAND = "command"
-SETTINGS, REPORT, INDEX = "settings.json", "report.html", "index.html"
-TITLE = "runs of roboopt"
-INDEXES = re.compile(rf"<title>\d+ {TITLE}</title>")
-"""Pages that are indexes, which alone are written anew."""
-HISTORY = "history.csv"
-HISTORIES = {HISTORY: "gradient step", "returns.csv": "environment step"}
+SETTINGS, INDEX = "settings.json", "index.html"
+HISTORY, RETURNS = "history.csv", "returns.csv"
+HISTORIES = {HISTORY: "gradient step", RETURNS: "environment step"}
 """Files of curves, and what their first column counts."""
 HIDDEN = {*NOTES, "seconds", "step", "timestep"}
-LOSS = "loss"
+DRAWN = "return", "loss"
+"""Curves that are drawn of single runs, too, and before others."""
 OF_OBJECTIVE = re.compile(r"-weight$|^--(loss|task|reference)$")
 """Flags that say what is minimized."""
 MAX_WORDS = 3  # that tell an objective from others
+MAX_COLUMNS = 5  # runs that are columns of a table; more are rows
 MAX_PANELS = 24
 MAX_POINTS = 300  # of a curve: medians of neighbors where there are more values
 MAX_VALUE = 28  # characters of a setting
@@ -55,7 +52,8 @@ ABOUT_THE_RUN = (
     "resume",
     "config",
 )
-UNSET = "–"
+RESOLVED = "run", "algorithm"
+"""Parts of settings with numbers for flags that were not set."""
 MAX_NAMED = 10  # settings that a sentence names
 
 
@@ -91,6 +89,9 @@ class Run:
             metrics = {str(k): float(v) for k, v in dict(found["metrics"]).items()}
             title, saved = str(found["title"]), str(found["saved"])
             flags = {**settings.get("flags", {})}
+            known = {}
+            for part in RESOLVED:
+                known |= settings.get(part, {})
             versions = {**settings.get("versions", {})}
         except (LookupError, TypeError, ValueError, AttributeError) as error:
             raise RobooptError(
@@ -98,6 +99,8 @@ class Run:
                 f"{SETTINGS} is something else."
             ) from error
         chosen = {k: v for k, v in flags.items() if k not in ABOUT_THE_RUN}
+        numbers = {k: v for k, v in known.items() if isinstance(v, int | float)}
+        chosen |= {k: numbers.get(k) for k, v in chosen.items() if v is None}
         chosen = {f"--{k.replace('_', '-')}": v for k, v in chosen.items()}
         chosen |= {f"version of {k}": v for k, v in versions.items()}
         if COMMAND in settings:
@@ -133,8 +136,8 @@ class Run:
             curves: files and columns, as of `curves`.
         """
         flags = [f"{k} {v}" for k, v in self.settings.items() if OF_OBJECTIVE.search(k)]
-        terms = {readable(n) for _, n in curves if not _parts(n)[1]}
-        return (self.title, *flags, *sorted(terms - {LOSS, "validation"}))
+        terms = {readable(n) for _, n in curves if not parts(n)[1]}
+        return (self.title, *flags, *sorted(terms - {"loss", "validation"}))
 
 
 @dataclass(frozen=True, repr=False)
@@ -164,30 +167,28 @@ class RunComparison(Reported):
         for name in names:
             having = {r.settings.get(COMMAND) for r in self.runs if name in r.settings}
             values = {
-                run.settings.get(name, UNSET)
+                run.settings.get(name, NONE)
                 for run in self.runs
                 if run.settings and run.settings.get(COMMAND) in having
             }
             if len(values) > 1:
-                rows[name] = [run.settings.get(name, UNSET) for run in self.runs]
+                rows[name] = [run.settings.get(name, NONE) for run in self.runs]
         return rows
 
     def summary(self) -> Summary:
         """Return the metrics, and the settings that differ."""
-        header = ["", *(run.name for run in self.runs)]
-        rows = [
-            [name, *(number(row[r.name]) if r.name in row else "–" for r in self.runs)]
+        measured = {
+            name: [number(row[r.name]) if r.name in row else NONE for r in self.runs]
             for name, row in self.metrics().items()
-        ]
-        tables, differ = [Table(header, rows)], self.differences()
+        }
+        tables, differ = [self._table("", measured)], self.differences()
         said = []
         if differ:
             what = f"{len(differ)} settings"
             if len(differ) <= MAX_NAMED:
                 what = ", ".join(differ)
             said.append(f"The runs differ in {what}.")
-            settings = [[name, *row] for name, row in differ.items()]
-            tables.append(Table(["setting", *header[1:]], settings))
+            tables.append(self._table("setting", differ))
         elif sum(bool(run.settings) for run in self.runs) > 1:
             said.append("The runs have the same settings.")
         if bare := [run.name for run in self.runs if not run.settings]:
@@ -199,6 +200,13 @@ class RunComparison(Reported):
         if count == 1:
             said.insert(0, "There is one run, and none to compare it with.")
         return Summary(f"{count} runs" if count > 1 else "1 run", tables, said)
+
+    def _table(self, what: str, rows: Mapping[str, Sequence[str]]) -> Table:
+        """Return a column for each run, of many a row."""
+        names = [run.name for run in self.runs]
+        if len(names) <= MAX_COLUMNS:
+            return Table([what, *names], [[name, *row] for name, row in rows.items()])
+        return Table(["run", *rows], [*zip(names, *rows.values(), strict=True)])
 
     def sections(self, *, video: bool = True) -> list[Section]:
         """Return the sections of the page; there is no video."""
@@ -216,22 +224,22 @@ class RunComparison(Reported):
             for file, name in curves:
                 # Algorithms with losses of their own have returns of one kind.
                 own = objectives[k] if file == HISTORY else objectives[k][:1]
-                own = () if _parts(name)[1] else own
+                own = () if parts(name)[1] else own
                 axes.setdefault((file, name, own), []).append(k)
         # A loss has a panel for each objective, and others what several runs have.
         shared = [
             (file, name, own)
             for (file, name, own), runs in axes.items()
-            if len(self.runs) < 2 or len(runs) > 1 or name == LOSS
+            if len(self.runs) < 2 or len(runs) > 1 or name in DRAWN
         ]
-        shared.sort(key=lambda quantity: quantity[1] != LOSS)
+        shared.sort(key=lambda quantity: [quantity[1] != name for name in DRAWN])
         kinds = {
             file: sorted({own for of, _, own in shared if of == file and own})
             for file in HISTORIES
         }
         panels = []
         for file, name, own in shared[:MAX_PANELS]:
-            quantity, unit = _parts(name)
+            quantity, unit = parts(name)
             title, axis = readable(quantity), HISTORIES[file]
             if own and len(kinds[file]) > 1:
                 title += f" ({_told_apart(own, kinds[file])})"
@@ -239,13 +247,15 @@ class RunComparison(Reported):
             with panel(title, axis, f"[{unit}]" if unit else "", label=label) as made:
                 for k in axes[file, name, own]:
                     (color, line), run = _style(k), self.runs[k]
-                    places, values = _medians(*known[k][file, name])
+                    places, values = _thinned(file, *known[k][file, name])
                     made.axes.plot(places, values, color=color, ls=line, label=run.name)
-                made.ticks()
             panels.append(made)
         if not panels:
             return []
-        caption = "Of runs with many values, the medians of neighbors."
+        caption = (
+            "Of runs with many values, the medians of neighbors, and of successes the "
+            "means."
+        )
         if any(len(each) > 1 for each in kinds.values()):
             caption += (
                 " What has no unit, as a loss, is drawn for each objective: those of "
@@ -291,47 +301,6 @@ def compare(
     return RunComparison(tuple(map(Run.read, runs, names)))
 
 
-def write_index(runs: str | PathLike) -> Path | None:
-    """Write index.html, which lists the runs in a folder, the latest first.
-
-    A file of this name that is not such an index stays as it is.
-
-    Returns:
-        The file; None where it was not written.
-    """
-    runs = Path(runs)
-    path = runs / INDEX
-    if path.exists() and not INDEXES.search(path.read_text("utf-8", "replace")):
-        return None
-    found, broken = [], []
-    for file in runs.glob(f"*/{METRICS}"):
-        try:
-            found.append(Run.read(file.parent))
-        except RobooptError:
-            broken.append(file.parent.name)
-    if not found:
-        return None
-    found.sort(key=lambda run: (run.saved, run.name), reverse=True)
-    rows, links = [], []
-    for run in found:
-        parts = [(*_parts(name), value) for name, value in run.metrics.items()]
-        said = [f"{name} {number(value)} {unit}".strip() for name, unit, value in parts]
-        rows.append([run.name, run.title, run.saved, "; ".join(said)])
-        page = run.folder / REPORT
-        links.append(quote(relpath(page, runs)) if page.is_file() else "")
-    header = ("run", "what", "saved", "metrics")
-    table = Table(header, rows, text=(0, 1, 3), links=links)
-    left = f"Left out, since their files are broken: {', '.join(sorted(broken))}."
-    notes = [Notes([left])] if broken else []
-    write_report(
-        path,
-        title=f"{len(found)} {TITLE}",
-        verdict=["`roboopt compare RUN RUN` draws runs side by side."],
-        sections=[Section("Runs", [table, *notes])],
-    )
-    return path
-
-
 def _runs_of(path: Path) -> list[Path]:
     """Return the runs that a path stands for."""
     if path.name == INDEX and path.is_file():
@@ -342,9 +311,10 @@ def _runs_of(path: Path) -> list[Path]:
 
 def _shown(value: Any) -> str:
     if value is None or value is False or value == []:
-        return UNSET
+        return NONE
     if isinstance(value, list):
         value = ", ".join(map(str, value))
+    value = float(f"{value:.6g}") if isinstance(value, float) else value
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     text = " ".join(text.split())
     if len(text) > MAX_VALUE:  # The end of a path, or of a list, tells it apart.
@@ -352,7 +322,7 @@ def _shown(value: Any) -> str:
     return text or '""'
 
 
-def _parts(name: str) -> tuple[str, str]:
+def parts(name: str) -> tuple[str, str]:
     """Return the quantity and the unit of a name such as "Joule loss [J]"."""
     found = re.fullmatch(r"(.+) \[([^\]]+)\]", name)
     return (found[1], found[2]) if found else (name, "")
@@ -372,12 +342,20 @@ def _style(k: int) -> tuple[str, str]:
     return PALETTE[color], LINES[line]
 
 
-def _medians(places: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return values where they are finite, in at most `MAX_POINTS` groups."""
+def _thinned(
+    file: str, places: np.ndarray, values: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return finite values in at most `MAX_POINTS` groups; of episodes as reports do.
+
+    Successes of episodes, 0 or 1, have no median that says much.
+    """
     finite = np.isfinite(values)
     places, values = places[finite], values[finite]
     if len(values) == 0:
         return places, values
     groups = np.array_split(np.arange(len(values)), min(MAX_POINTS, len(values)))
-    first, second = ([np.median(x[g]) for g in groups] for x in (places, values))
-    return np.array(first), np.array(second)
+    if file == RETURNS:
+        groups = neighbors(places)
+    middle = np.mean if {*values} <= {0.0, 1.0} else np.median
+    drawn = np.array([[np.median(places[g]), middle(values[g])] for g in groups])
+    return drawn[:, 0], drawn[:, 1]

@@ -12,7 +12,7 @@ import re
 import textwrap
 from collections.abc import Iterator, Sequence
 
-from roboopt.report._page import GAP, UNIT, Table
+from roboopt.report._page import GAP, UNIT, Table, column_width, total_width
 
 MIN_TEXT = 14  # characters of a text column that is wrapped
 INDEX = re.compile(r"(?<=,) (?=\d+[,\]])")
@@ -38,10 +38,10 @@ def table_text(table: Table, width: int) -> str:
             least = [
                 min(wide, max(MIN_TEXT, *map(len, pieces(column)), 0))
                 if i in table.text
-                else wide
+                else column_width(column)
                 for i, column, wide in zip(kept, columns, widths, strict=True)
             ]
-            if _total(least) <= width:
+            if total_width(least) <= width:
                 return _fitted(table, kept, widths, least, width)
     if not table.optional and (parts := table.cut(width)):
         return "\n\n".join(table_text(part, width) for part in parts)
@@ -91,15 +91,11 @@ def _parts(word: str, width: int) -> Iterator[str]:
     yield line
 
 
-def _total(widths: Sequence[int]) -> int:
-    return sum(widths) + GAP * (len(widths) - 1)
-
-
 def _grid(
     table: Table, kept: list[int], widths: list[int], least: list[int], width: int
 ) -> Iterator[str]:
     """Yield the lines of the kept columns, narrowed from `widths` towards `least`."""
-    while _total(widths) > width:
+    while total_width(widths) > width:
         spare = [(w - low, w) for w, low in zip(widths, least, strict=True)]
         widths[spare.index(max(spare))] -= 1
     if table.groups:
@@ -112,7 +108,7 @@ def _grid(
                 for part, i, wide in zip(parts, kept, widths, strict=True)
             )
         if number == 0:
-            yield "─" * _total(widths)
+            yield "─" * total_width(widths)
 
 
 def _group_line(table: Table, kept: list[int], widths: list[int]) -> str:
@@ -122,7 +118,7 @@ def _group_line(table: Table, kept: list[int], widths: list[int]) -> str:
         inside = [p for p, index in enumerate(kept) if first <= index < first + span]
         first += span
         if name and inside:
-            place, room = inside[0], _total([widths[p] for p in inside])
+            place, room = inside[0], total_width([widths[p] for p in inside])
             start = sum(widths[:place]) + GAP * place
             # A name that is longer than its columns begins before them.
             line = line.ljust(start - max(0, len(name) - room))

@@ -98,5 +98,4 @@ def predictions(
         bottom, top = made.axes.get_ylim()
         made.axes.set_ylim(max(bottom, low - room), min(top, high + room))
         made.axes.set_xlim(time[0], time[-1])
-        made.ticks()
     return made

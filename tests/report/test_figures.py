@@ -1,3 +1,4 @@
+import itertools
 import re
 import subprocess
 import sys
@@ -31,6 +32,37 @@ def test_every_quantity_of_a_descent_is_a_panel_of_its_own():
 )
 def test_a_descent_that_went_wrong_is_drawn_too(values):
     assert curves({"loss": values}, {}, best=0)[0].svg
+
+
+def test_what_changes_by_rounding_alone_is_flat_and_has_short_numbers():
+    losses = 0.688146991091 + 1e-12 * np.arange(9)
+    [made] = curves({"loss": losses}, {})
+    numbers = re.findall(r"<!-- ([\d.]+) -->", made.svg)
+    assert numbers and max(map(len, numbers)) <= 9
+    low, high = made.axes.get_ylim()
+    assert low < losses.min() and losses.max() < high
+
+
+@pytest.mark.parametrize("values", [[1.1e-4, 5e-3], [2.1e-4, 9e-4], [0.03, 40.0]])
+def test_numbers_of_a_logarithmic_axis_stand_apart(values):
+    with panel("norm", "norm of dL/dp", "", label="norm") as made:
+        made.axes.barh([0, 1], values)
+        made.axes.set_xscale("log")
+    made.svg  # noqa: B018  # It is laid out when it is drawn.
+    texts = [x for x in made.axes.get_xticklabels(which="both") if x.get_text()]
+    boxes = sorted((x.get_window_extent() for x in texts), key=lambda box: box.x0)
+    assert len(boxes) > 0
+    for one, other in itertools.pairwise(boxes):
+        assert one.x1 < other.x0
+
+
+def test_episodes_that_end_together_are_drawn_as_one():
+    steps = np.repeat([100.0, 200.0, 300.0], 40)
+    made = spread("Return", steps, np.arange(120.0), axis="environment step")
+    line = made.axes.get_lines()[0]
+    np.testing.assert_array_equal(line.get_xdata(), [100, 200, 300])
+    np.testing.assert_array_equal(line.get_ydata(), [19.5, 59.5, 99.5])
+    assert made.integer
 
 
 def test_descents_side_by_side_are_a_line_each():

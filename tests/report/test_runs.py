@@ -7,7 +7,15 @@ import pytest
 from roboopt import RobooptError
 from roboopt.cli import main
 from roboopt.data import write_json
-from roboopt.report import Summary, VerbResult, compare, write_index, write_report
+from roboopt.report import (
+    Summary,
+    Table,
+    VerbResult,
+    compare,
+    spread,
+    write_index,
+    write_report,
+)
 
 
 class Swing(VerbResult):
@@ -136,6 +144,66 @@ def test_the_page_draws_the_curves_that_both_have(runs, tmp_path):
 
 def labels(page):
     return re.findall(r'aria-label="([^"]*) of each run', page.read_text("utf-8"))
+
+
+def test_the_returns_of_each_run_are_drawn_first_as_in_its_report(runs):
+    noise = np.random.default_rng(0).normal(size=600)
+    rows = [f"{8 * k},{k},{x:.17g},{k % 4 == 0:d}" for k, x in enumerate(noise)]
+    table = "\n".join(["timestep,seconds,return,success", *rows])
+    (runs / "two" / "returns.csv").write_text(table)
+    found = compare([runs / "one", runs / "two"])
+    (section,) = [x for x in found.sections() if x.title == "Curves"]
+    (figure,) = section.blocks
+    first, *others = figure.panels
+    assert first.title == "return" and others[0].title.startswith("loss")
+    own = spread("Return", np.arange(0.0, 8 * 600, 8), noise, axis="environment step")
+    drawn, expected = (x.axes.get_lines()[0].get_ydata() for x in (first, own))
+    np.testing.assert_array_equal(drawn, expected)
+    assert len(drawn) == 60
+    # One run has successes: its panel is left out, as of other curves.
+    assert "success" not in [panel.title for panel in others]
+    for panel in figure.panels:
+        assert panel.integer  # Steps are read one by one.
+
+
+def many(runs, count):
+    """Return a comparison of so many runs, in which every other has a metric."""
+    for k in range(count):
+        own = {"peak force [N]": float(k)} if k % 2 else {}
+        long = {f"a metric with a long name {i} [% of it]": 1.0 for i in range(6)}
+        Swing({"success [%]": 9.0, **long, **own}).save(runs / f"run-{k}")
+        settings(runs, f"run-{k}", "tune", seed=k)
+    return compare([runs / f"run-{k}" for k in range(count)])
+
+
+def test_many_runs_are_rows_of_tables_that_fit(runs):
+    said = many(runs, 12).summary()
+    table, differ = said.tables
+    assert [row[0] for row in table.rows] == [f"run-{k}" for k in range(12)]
+    assert differ.header == ["run", "--seed"]
+    assert max(map(len, said.text(80).splitlines())) <= 80
+    parts = table.cut(60)
+    assert len(parts) > 1 and {part.header[0] for part in parts} == {"run"}
+    names = [name for part in parts for name in part.header[1:]]
+    assert names == table.header[1:]
+    # They are of about one width.
+    assert max(len(p.header) for p in parts) - min(len(p.header) for p in parts) <= 1
+    assert max(len(line) for line in said.text(60).splitlines()) <= 60
+
+
+def test_a_row_without_values_is_left_out_of_the_part_of_a_table():
+    header = ["run", *(f"metric {k} of the robot" for k in range(8))]
+    rows = [["a", *["1"] * 8], ["b", *["1"] * 4, *["–"] * 4]]
+    first, second = Table(header, rows).cut(50)
+    assert [row[0] for row in first.rows] == ["a", "b"]
+    assert [row[0] for row in second.rows] == ["a"]
+
+
+def test_a_flag_that_was_not_set_is_what_became_of_it(runs):
+    for name, resolved in (("one", {"steps": 40}), ("two", {"steps": "all"})):
+        said = {"command": "tune", "flags": {"steps": None, "learning_rate": 0.1}}
+        write_json(runs / name / "settings.json", {**said, "run": resolved})
+    assert compare([runs]).differences() == {"--steps": ["40", "–"]}
 
 
 def test_losses_of_different_objectives_share_no_axis(runs, tmp_path):
